@@ -9,7 +9,9 @@ namespace heddle {
 Napi::ArrayBuffer new_array_buffer(Napi::Env env, size_t bytes) {
   constexpr size_t small = 1 << 20;  // what no size that a file claims or a caller passes can make fail
   if (bytes <= small) return Napi::ArrayBuffer::New(env, bytes);
-  const auto failed = [&] { return Error("OUT_OF_MEMORY", "out of memory: expected room for " + std::to_string(bytes) + " bytes"); };
+  const auto failed = [&] {
+    return Error("OUT_OF_MEMORY", "out of memory: expected room for " + std::to_string(bytes) + " bytes");
+  };
   const Napi::Value constructor = env.Global().Get("ArrayBuffer");
   if (!constructor.IsFunction()) throw failed();
   Napi::Value made;

@@ -1,4 +1,5 @@
-// Memory that JavaScript owns. Allocates through JavaScript's constructors, which throw when memory is short. Node-API would end the process.
+// Memory that JavaScript owns. Allocates through JavaScript's constructors, which throw when memory is short. Node-API
+// would end the process.
 #pragma once
 #include <napi.h>
 

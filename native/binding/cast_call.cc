@@ -17,19 +17,21 @@ int block_of(DType type) { return is_quantised(type) ? block_type(type).elements
 
 void check_blocks(DType type, int64_t count, const char* name) {
   if (count % block_of(type))
-    throw invalid_argument(std::string(name) + ": expected a multiple of " + std::to_string(block_of(type)) + " elements for " + dtype_name(type) + ", got " +
-                           std::to_string(count));
+    throw invalid_argument(std::string(name) + ": expected a multiple of " + std::to_string(block_of(type)) +
+                           " elements for " + dtype_name(type) + ", got " + std::to_string(count));
 }
 
 void check_room(size_t at, size_t bytes, size_t room, const char* name) {
   if (at > room || bytes > room - at)
-    throw invalid_argument(std::string(name) + ": expected at most " + std::to_string(room) + " bytes, got " + std::to_string(at) + " + " + std::to_string(bytes));
+    throw invalid_argument(std::string(name) + ": expected at most " + std::to_string(room) + " bytes, got " +
+                           std::to_string(at) + " + " + std::to_string(bytes));
 }
 
 std::vector<int64_t> integers(const Napi::Value& value, const char* name) {
   if (!value.IsArray()) throw invalid_argument(std::string(name) + ": expected an array, got another value");
   const Napi::Array array = value.As<Napi::Array>();
-  if (array.Length() < 1 || array.Length() > 4) throw invalid_argument(std::string(name) + ": expected 1 to 4 numbers, got " + std::to_string(array.Length()));
+  if (array.Length() < 1 || array.Length() > 4)
+    throw invalid_argument(std::string(name) + ": expected 1 to 4 numbers, got " + std::to_string(array.Length()));
   std::vector<int64_t> out;
   for (uint32_t i = 0; i < array.Length(); ++i) out.push_back(integer(array.Get(i), name, most_elements));
   return out;
@@ -37,9 +39,11 @@ std::vector<int64_t> integers(const Napi::Value& value, const char* name) {
 
 // Reads { sizes, strides, start }, a view of `elements` elements.
 WeightView view_of(const Napi::Object& how, int64_t elements) {
-  const std::vector<int64_t> sizes = integers(how.Get("sizes"), "sizes"), strides = integers(how.Get("strides"), "strides");
+  const std::vector<int64_t> sizes = integers(how.Get("sizes"), "sizes"),
+                             strides = integers(how.Get("strides"), "strides");
   if (sizes.size() != strides.size())
-    throw invalid_argument("strides: expected " + std::to_string(sizes.size()) + " numbers, got " + std::to_string(strides.size()));
+    throw invalid_argument(
+        "strides: expected " + std::to_string(sizes.size()) + " numbers, got " + std::to_string(strides.size()));
   WeightView view;
   view.rank = static_cast<int>(sizes.size());
   view.start = integer(how.Get("start"), "start", most_elements);
@@ -48,10 +52,14 @@ WeightView view_of(const Napi::Object& how, int64_t elements) {
   for (size_t d = 0; d < sizes.size(); ++d) {
     view.sizes[d] = sizes[d], view.strides[d] = strides[d];
     if (sizes[d] == 0) empty = true;
-    else if (fits) fits = count <= most_elements / sizes[d] && (strides[d] == 0 || sizes[d] - 1 <= (most_elements - last) / strides[d]);
+    else if (fits)
+      fits =
+          count <= most_elements / sizes[d] && (strides[d] == 0 || sizes[d] - 1 <= (most_elements - last) / strides[d]);
     if (fits && !empty) count *= sizes[d], last += (sizes[d] - 1) * strides[d];
   }
-  if (!empty && (!fits || last >= elements)) throw invalid_argument("cast: expected a view within " + std::to_string(elements) + " elements, got one beyond them");
+  if (!empty && (!fits || last >= elements))
+    throw invalid_argument(
+        "cast: expected a view within " + std::to_string(elements) + " elements, got one beyond them");
   if (!empty) return view.merged();
   WeightView none;
   none.rank = 1, none.strides[0] = 1;
@@ -63,7 +71,8 @@ void check_order(const WeightCast& c) {
   const WeightView& v = c.view;
   if (!v.in_stretches()) {
     if (c.source.storage != WeightSource::Storage::plain || is_quantised(c.source.type))
-      throw invalid_argument("cast: expected rows of elements that lie beside each other, got a view that takes them apart");
+      throw invalid_argument(
+          "cast: expected rows of elements that lie beside each other, got a view that takes them apart");
     return check_blocks(c.to, v.row_length(), "cast: rows");
   }
   check_blocks(c.source.type, v.start, "cast: start");
@@ -90,19 +99,23 @@ void CastCall::read_storage(const Napi::Object& how, int64_t elements, std::vect
   WeightSource& source = cast_.source;
   if (how.Has("scales")) {
     if (source.type != DType::f32 && source.type != DType::bf16)
-      throw invalid_argument(std::string("cast: from: expected f32 or bf16 of 8-bit floats, got ") + dtype_name(source.type));
+      throw invalid_argument(
+          std::string("cast: from: expected f32 or bf16 of 8-bit floats, got ") + dtype_name(source.type));
     source.storage = WeightSource::Storage::fp8;
     source.columns = integer(how.Get("columns"), "columns", most_elements);
     if (source.columns < 1 || elements % source.columns)
-      throw invalid_argument("columns: expected whole rows of " + std::to_string(elements) + " elements, got " + std::to_string(source.columns));
+      throw invalid_argument("columns: expected whole rows of " + std::to_string(elements) + " elements, got " +
+                             std::to_string(source.columns));
     const ByteView scales = byte_view(how.Get("scales"), "scales");
     const int64_t blocks = fp8_blocks(elements / source.columns) * fp8_blocks(source.columns);
     if (scales.bytes != static_cast<size_t>(blocks) * sizeof(float))
-      throw invalid_argument("scales: expected " + std::to_string(blocks) + " numbers, got " + std::to_string(scales.bytes) + " bytes");
+      throw invalid_argument(
+          "scales: expected " + std::to_string(blocks) + " numbers, got " + std::to_string(scales.bytes) + " bytes");
     source.block_scales.resize(static_cast<size_t>(blocks));
     if (blocks) std::memcpy(source.block_scales.data(), scales.data, scales.bytes);
   } else if (how.Has("scaleSource")) {
-    if (source.type != DType::mxfp4) throw invalid_argument(std::string("cast: from: expected mxfp4, got ") + dtype_name(source.type));
+    if (source.type != DType::mxfp4)
+      throw invalid_argument(std::string("cast: from: expected mxfp4, got ") + dtype_name(source.type));
     source.storage = WeightSource::Storage::mxfp4;
     const size_t blocks = static_cast<size_t>(elements / block_of(DType::mxfp4));
     source.scales = stored(how.Get("scaleSource"), integer(how.Get("scaleOffset"), "scaleOffset"), blocks, keep);
@@ -112,7 +125,8 @@ void CastCall::read_storage(const Napi::Object& how, int64_t elements, std::vect
 void CastCall::read_target(const Napi::CallbackInfo& info, std::vector<Napi::Value>& keep) {
   const size_t at = static_cast<size_t>(integer(info[7], "at")), written = bytes_of_elements(cast_.to, cast_.count);
   if (at % (is_quantised(cast_.to) ? 1 : dtype_bytes(cast_.to)))
-    throw invalid_argument("at: expected a multiple of " + std::to_string(dtype_bytes(cast_.to)) + ", got " + std::to_string(at));
+    throw invalid_argument(
+        "at: expected a multiple of " + std::to_string(dtype_bytes(cast_.to)) + ", got " + std::to_string(at));
   if (info[6].IsArrayBuffer()) {
     const ByteView target = byte_view(info[6], "target");
     check_room(at, written, target.bytes, "cast: target");
@@ -143,11 +157,13 @@ CastCall::CastCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>& kee
     read_storage(how, elements, keep);
     const int64_t all = cast_.view.count();
     if (cast_.first > all || cast_.count > all - cast_.first)
-      throw invalid_argument("cast: expected at most " + std::to_string(all) + " elements, got " + std::to_string(cast_.first) + " + " + std::to_string(cast_.count));
+      throw invalid_argument("cast: expected at most " + std::to_string(all) + " elements, got " +
+                             std::to_string(cast_.first) + " + " + std::to_string(cast_.count));
     check_order(cast_);
     for (const DType type : {cast_.source.type, cast_.to}) check_blocks(type, cast_.first, "cast: first");
   }
-  check_blocks(cast_.source.type, elements, "cast: source"), check_blocks(cast_.source.type, cast_.count, "cast: source");
+  check_blocks(cast_.source.type, elements, "cast: source"),
+      check_blocks(cast_.source.type, cast_.count, "cast: source");
   check_blocks(cast_.to, cast_.count, "cast: target");
   cast_.source.stored = stored(info[0], offset, cast_.source.stored_bytes(elements), keep);
   read_target(info, keep);

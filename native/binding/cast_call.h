@@ -1,4 +1,5 @@
-// A call of JavaScript's NativeLane.cast: converts elements of a file or an array to another type and order, in a tensor or an array.
+// A call of JavaScript's NativeLane.cast: converts elements of a file or an array to another type and order, in a
+// tensor or an array.
 #pragma once
 #include <napi.h>
 
@@ -12,8 +13,9 @@ namespace heddle {
 
 class CastCall {
  public:
-  // Reads cast(source, offset, from, to, addend, count, target, at, how). Converts `count` elements of type `from` at byte `offset` of a
-  // MappedFile or an array to elements of type `to` at byte `at` of a NativeTensor or an ArrayBuffer. `how` describes `elements` that are
+  // Reads cast(source, offset, from, to, addend, count, target, at, how). Converts `count` elements of type `from` at
+  // byte `offset` of a MappedFile or an array to elements of type `to` at byte `at` of a NativeTensor or an
+  // ArrayBuffer. `how` describes `elements` that are
   //   viewed as { sizes, strides, start } of up to four dimensions, of which `count` are made from `first` on;
   //   stored as 8-bit floats with `columns` per row and `scales` per block (Float32Array, copied); or
   //   stored as MXFP4 with scales at `scaleOffset` of `scaleSource`.

@@ -27,7 +27,8 @@ DigestCall::DigestCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>&
   }
   const ByteView view = byte_view(info[0], "source");
   if (offset_ > view.bytes || bytes_ > view.bytes - offset_)
-    throw invalid_argument("crc32c: expected a range within " + std::to_string(view.bytes) + " bytes, got " + std::to_string(offset_) + " + " + std::to_string(bytes_));
+    throw invalid_argument("crc32c: expected a range within " + std::to_string(view.bytes) + " bytes, got " +
+                           std::to_string(offset_) + " + " + std::to_string(bytes_));
   data_ = view.data + offset_;
   keep.push_back(info[0]);
 }

@@ -12,8 +12,8 @@ namespace heddle {
 
 class DigestCall {
  public:
-  // Reads crc32c(source, offset, bytes, before): `bytes` bytes from `offset` on of a MappedFile or an array, behind those whose checksum is `before`. An array,
-  // which nobody else may change until it is done, joins `keep`.
+  // Reads crc32c(source, offset, bytes, before): `bytes` bytes from `offset` on of a MappedFile or an array, behind
+  // those whose checksum is `before`. An array, which nobody else may change until it is done, joins `keep`.
   DigestCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>& keep);
   // On the lane's thread. Throws IO where a file cannot be read, or has become shorter.
   uint32_t run(Lane& lane) const;

@@ -45,11 +45,11 @@ Napi::Value cast_binding(const Napi::CallbackInfo& info) {
     }
     const size_t count = from.ByteLength() / width * (is_quantised(from_type) ? block_type(from_type).elements : 1);
     if (is_quantised(to_type) && count % block_type(to_type).elements)
-      throw invalid_argument("castElements: expected a multiple of " + std::to_string(block_type(to_type).elements) + " elements for " +
-                             dtype_name(to_type) + ", got " + std::to_string(count));
+      throw invalid_argument("castElements: expected a multiple of " + std::to_string(block_type(to_type).elements) +
+                             " elements for " + dtype_name(to_type) + ", got " + std::to_string(count));
     Napi::ArrayBuffer to = new_array_buffer(env, bytes_of_elements(to_type, static_cast<int64_t>(count)));
     const int64_t overflows = cast_elements(from.Data(), from_type, static_cast<uint8_t*>(to.Data()), to_type,
-                                            static_cast<int64_t>(count), static_cast<float>(addend));
+        static_cast<int64_t>(count), static_cast<float>(addend));
     Napi::Object result = Napi::Object::New(env);
     result.Set("bytes", to);
     result.Set("overflows", static_cast<double>(overflows));
@@ -89,14 +89,15 @@ DType number_type(const Napi::Value& value, const char* name) {
   const bool known = number >= 0 && number < static_cast<int>(DType::count) && number == std::floor(number);
   const DType type = known ? static_cast<DType>(static_cast<int>(number)) : DType::u8;
   if (type == DType::i32 || type == DType::u8)
-    throw invalid_argument(std::string(name) + ": expected the number of a floating or quantised type, got something else");
+    throw invalid_argument(
+        std::string(name) + ": expected the number of a floating or quantised type, got something else");
   return type;
 }
 
 Napi::Function MappedFile::define(Napi::Env env) {
   return DefineClass(env, "MappedFile",
-                     {InstanceAccessor<&MappedFile::size>("size"), InstanceMethod<&MappedFile::bytes>("bytes"),
-                      InstanceMethod<&MappedFile::check>("check"), InstanceMethod<&MappedFile::close>("close")});
+      {InstanceAccessor<&MappedFile::size>("size"), InstanceMethod<&MappedFile::bytes>("bytes"),
+          InstanceMethod<&MappedFile::check>("check"), InstanceMethod<&MappedFile::close>("close")});
 }
 
 MappedFile::MappedFile(const Napi::CallbackInfo& info) : Napi::ObjectWrap<MappedFile>(info) {

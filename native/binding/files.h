@@ -18,8 +18,8 @@ class MappedFile : public Napi::ObjectWrap<MappedFile> {
   static Napi::Function define(Napi::Env env);
   explicit MappedFile(const Napi::CallbackInfo& info);
 
-  // Returns the mapping of a MappedFile. Throws Error INVALID_ARGUMENT for other values, and DISPOSED after close(). A tensor that
-  // keeps the pointer keeps the mapping: close() only releases JavaScript's reference.
+  // Returns the mapping of a MappedFile. Throws Error INVALID_ARGUMENT for other values, and DISPOSED after close(). A
+  // tensor that keeps the pointer keeps the mapping: close() only releases JavaScript's reference.
   static std::shared_ptr<Mapping> mapping(const Napi::Value& value);
 
  private:

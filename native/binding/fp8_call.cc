@@ -16,7 +16,8 @@ Fp8Call::Fp8Call(const Napi::CallbackInfo& info) : work_{} {
   const int64_t elements = static_cast<int64_t>(numbers.ElementLength());
   const int64_t rows = integer(info[1], "rows", 1LL << 40), columns = integer(info[2], "columns", 1LL << 40);
   if (columns > 0 ? elements % columns || elements / columns != rows : elements != 0)
-    throw invalid_argument("fp8: expected (" + std::to_string(rows) + ", " + std::to_string(columns) + ") numbers, got " + std::to_string(elements));
+    throw invalid_argument("fp8: expected (" + std::to_string(rows) + ", " + std::to_string(columns) +
+                           ") numbers, got " + std::to_string(elements));
   const int64_t blocks = columns > 0 ? fp8_blocks(rows) * fp8_blocks(columns) : 0;
   Napi::ArrayBuffer bytes = new_array_buffer(info.Env(), numbers.ElementLength());
   Napi::ArrayBuffer scales = new_array_buffer(info.Env(), static_cast<size_t>(blocks) * sizeof(float));
@@ -31,7 +32,8 @@ void Fp8Call::Work::run(Lane& lane) const {
   Pool::Watch watch(lane.pool(), {&lane.stopping_flag(), nullptr});
   lane.pool().run(fp8_blocks(rows), [&](int64_t band, int) {
     const int64_t row = band * fp8_block, at = row * columns;
-    fp8_quantise(numbers + at, std::min<int64_t>(fp8_block, rows - row), columns, bytes + at, scales + band * fp8_blocks(columns), row);
+    fp8_quantise(numbers + at, std::min<int64_t>(fp8_block, rows - row), columns, bytes + at,
+        scales + band * fp8_blocks(columns), row);
   });
 }
 

@@ -10,7 +10,8 @@ namespace heddle {
 
 class Fp8Call {
  public:
-  // Reads quantiseFp8(numbers, rows, columns): a Float32Array, which nobody else may have until it is done. Throws INVALID_ARGUMENT, OUT_OF_MEMORY.
+  // Reads quantiseFp8(numbers, rows, columns): a Float32Array, which nobody else may have until it is done. Throws
+  // INVALID_ARGUMENT, OUT_OF_MEMORY.
   explicit Fp8Call(const Napi::CallbackInfo& info);
   Napi::Object result() const { return result_; }  // { bytes, scales }: ArrayBuffers
   // The work of the lane's thread. Throws NUMERICAL for values that are not finite.

@@ -26,8 +26,7 @@ Napi::Value make_error(Napi::Env env, const Failure& failure);
 //   Napi::Value encode(const Napi::CallbackInfo& info) {
 //     return guard(info, [&] { return ...; });   // a Napi value, or nothing
 //   }
-template <class F>
-Napi::Value guard(const Napi::CallbackInfo& info, F&& body) {
+template <class F> Napi::Value guard(const Napi::CallbackInfo& info, F&& body) {
   try {
     if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
       body();

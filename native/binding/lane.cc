@@ -38,13 +38,13 @@ struct LaneHandle::Pending {
 
 Napi::Function LaneHandle::define(Napi::Env env) {
   return DefineClass(env, class_name,
-                     {InstanceMethod<&LaneHandle::read>("read"), InstanceMethod<&LaneHandle::write>("write"),
-                      InstanceMethod<&LaneHandle::copy>("copy"), InstanceMethod<&LaneHandle::cast>("cast"),
-                      InstanceMethod<&LaneHandle::quantise_fp8>("quantiseFp8"), InstanceMethod<&LaneHandle::crc32c>("crc32c"),
-                      InstanceMethod<&LaneHandle::settle>("settle"),
-                      InstanceMethod<&LaneHandle::join>("join"), InstanceMethod<&LaneHandle::all_reduce>("allReduce"),
-                      InstanceMethod<&LaneHandle::run>("run"), InstanceMethod<&LaneHandle::variants>("variants"),
-                      InstanceMethod<&LaneHandle::choose>("choose"), InstanceAccessor<&LaneHandle::arena_bytes>("arenaBytes")});
+      {InstanceMethod<&LaneHandle::read>("read"), InstanceMethod<&LaneHandle::write>("write"),
+          InstanceMethod<&LaneHandle::copy>("copy"), InstanceMethod<&LaneHandle::cast>("cast"),
+          InstanceMethod<&LaneHandle::quantise_fp8>("quantiseFp8"), InstanceMethod<&LaneHandle::crc32c>("crc32c"),
+          InstanceMethod<&LaneHandle::settle>("settle"), InstanceMethod<&LaneHandle::join>("join"),
+          InstanceMethod<&LaneHandle::all_reduce>("allReduce"), InstanceMethod<&LaneHandle::run>("run"),
+          InstanceMethod<&LaneHandle::variants>("variants"), InstanceMethod<&LaneHandle::choose>("choose"),
+          InstanceAccessor<&LaneHandle::arena_bytes>("arenaBytes")});
 }
 
 LaneHandle::LaneHandle(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(info.Env()) {
@@ -53,9 +53,12 @@ LaneHandle::LaneHandle(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(
     const int threads = static_cast<int>(integer(info[0], "threads", 1024));
     if (threads < 1) throw invalid_argument("threads: expected 1 or more, got 0");
     std::shared_ptr<Accelerator> accelerator;
-    if (info.Length() > 1 && !info[1].IsUndefined()) accelerator = open_cuda(static_cast<int>(integer(info[1], "device", 1024)), info.Length() > 2 && info[2].ToBoolean());
+    if (info.Length() > 1 && !info[1].IsUndefined())
+      accelerator =
+          open_cuda(static_cast<int>(integer(info[1], "device", 1024)), info.Length() > 2 && info[2].ToBoolean());
     lane_ = std::make_unique<Lane>(threads, std::move(accelerator));
-    settle_ = Napi::ThreadSafeFunction::New(env_, Napi::Function::New(env_, [](const Napi::CallbackInfo&) {}), "heddle lane", 0, 1);
+    settle_ = Napi::ThreadSafeFunction::New(
+        env_, Napi::Function::New(env_, [](const Napi::CallbackInfo&) {}), "heddle lane", 0, 1);
     settle_.Unref(env_);
     // Hooks run last-in first-out: the lane is joined while the thread-safe function still exists.
     napi_add_env_cleanup_hook(env_, cleanup, this);
@@ -67,13 +70,15 @@ std::shared_ptr<Accelerator> LaneHandle::accelerator() const {
   return lane_->accelerator();
 }
 
-std::shared_ptr<Storage> LaneHandle::copy_of(std::shared_ptr<Mapping> file, size_t offset, size_t bytes, RowOrder rows) {
+std::shared_ptr<Storage> LaneHandle::copy_of(
+    std::shared_ptr<Mapping> file, size_t offset, size_t bytes, RowOrder rows) {
   // In small pages, as the file's other weights are: the system may take long to find large ones.
   std::shared_ptr<Storage> to = Storage::allocate(bytes, accelerator(), false);
   to->make_read_only();
   Lane* lane = lane_.get();
   lane->post([=] {
-    // Read, not touched through the mapping: a file that shrank meanwhile is then an error, where its lost pages would be a signal.
+    // Read, not touched through the mapping: a file that shrank meanwhile is then an error, where its lost pages would
+    // be a signal.
     try {
       if (to->accelerator()) {
         std::vector<unsigned char> block;
@@ -114,7 +119,8 @@ void LaneHandle::shut(Napi::Env) {
   settle_.Abort();
 }
 
-Napi::Value LaneHandle::post(Napi::Env env, std::function<void(Lane&)> work, Napi::Value result, std::vector<Napi::Value> keep) {
+Napi::Value LaneHandle::post(
+    Napi::Env env, std::function<void(Lane&)> work, Napi::Value result, std::vector<Napi::Value> keep) {
   if (!lane_) throw Error("DISPOSED", "lane: expected a live environment, got one that is closing");
   Pending* pending = new Pending{Napi::Promise::Deferred::New(env), {}, {}, false, {"INTERNAL", ""}};
   Napi::Promise promise = pending->deferred.Promise();
@@ -146,7 +152,9 @@ Napi::Value LaneHandle::post(Napi::Env env, std::function<void(Lane&)> work, Nap
 void LaneHandle::settled(Napi::Env env, Pending* pending) {
   if (pending_.erase(pending) == 0) return;
   if (pending->failed) pending->deferred.Reject(make_error(env, pending->failure));
-  else pending->deferred.Resolve(pending->keep[0].IsEmpty() ? env.Undefined() : static_cast<Napi::Value>(pending->keep[0].Value()));
+  else
+    pending->deferred.Resolve(
+        pending->keep[0].IsEmpty() ? env.Undefined() : static_cast<Napi::Value>(pending->keep[0].Value()));
   delete pending;
   if (pending_.empty()) {
     settle_.Unref(env);
@@ -157,10 +165,11 @@ void LaneHandle::settled(Napi::Env env, Pending* pending) {
 Napi::Value LaneHandle::read(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::shared_ptr<Storage> from = unwrap<TensorHandle>(info[0], "tensor").storage();
-    const size_t offset = static_cast<size_t>(integer(info[1], "offset")), bytes = static_cast<size_t>(integer(info[2], "bytes"));
+    const size_t offset = static_cast<size_t>(integer(info[1], "offset")),
+                 bytes = static_cast<size_t>(integer(info[2], "bytes"));
     if (offset > from->bytes() || bytes > from->bytes() - offset)
-      throw invalid_argument("read: expected a range within " + std::to_string(from->bytes()) + " bytes, got " + std::to_string(offset) +
-                             " + " + std::to_string(bytes));
+      throw invalid_argument("read: expected a range within " + std::to_string(from->bytes()) + " bytes, got " +
+                             std::to_string(offset) + " + " + std::to_string(bytes));
     Napi::ArrayBuffer to = new_array_buffer(info.Env(), bytes);
     unsigned char* data = static_cast<unsigned char*>(to.Data());
     return post(info.Env(), [=](Lane& lane) {
@@ -173,8 +182,8 @@ Napi::Value LaneHandle::read(const Napi::CallbackInfo& info) {
   });
 }
 
-// write(tensor, offset, bytes, lent): all of `bytes`, which are copied first unless they are `lent`: then nobody else may have them until
-// the promise settles.
+// write(tensor, offset, bytes, lent): all of `bytes`, which are copied first unless they are `lent`: then nobody else
+// may have them until the promise settles.
 Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::shared_ptr<Storage> to = unwrap<TensorHandle>(info[0], "tensor").storage();
@@ -182,8 +191,8 @@ Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
     const ByteView from = byte_view(info[2], "bytes");
     if (!to->writable()) throw invalid_argument("write: expected a writable tensor, got one mapped from a file");
     if (offset > to->bytes() || from.bytes > to->bytes() - offset)
-      throw invalid_argument("write: expected at most " + std::to_string(to->bytes()) + " bytes, got " + std::to_string(offset) + " + " +
-                             std::to_string(from.bytes));
+      throw invalid_argument("write: expected at most " + std::to_string(to->bytes()) + " bytes, got " +
+                             std::to_string(offset) + " + " + std::to_string(from.bytes));
     // Nothing keeps a caller from transferring the buffer, or making it smaller, before the lane comes to it.
     std::shared_ptr<unsigned char[]> copy;
     if (!(info[3].IsBoolean() && info[3].As<Napi::Boolean>().Value()) && from.bytes) {
@@ -201,8 +210,8 @@ Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
   });
 }
 
-// copy(from, to, times): all of `from` to the beginning of `to`, which is this lane's. Resolves with a buffer of one double, the seconds
-// that the device took.
+// copy(from, to, times): all of `from` to the beginning of `to`, which is this lane's. Resolves with a buffer of one
+// double, the seconds that the device took.
 Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::shared_ptr<Storage> from = unwrap<TensorHandle>(info[0], "from").storage();
@@ -210,8 +219,10 @@ Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
     const int times = static_cast<int>(integer(info[2], "times", 1000));
     if (!to->writable()) throw invalid_argument("copy: expected a writable tensor, got one mapped from a file");
     if (from->bytes() > to->bytes())
-      throw shape_mismatch("copy: expected at most " + std::to_string(to->bytes()) + " bytes, got " + std::to_string(from->bytes()));
-    if (!from->accelerator() != !to->accelerator()) throw invalid_argument("copy: expected two tensors of devices of one kind, got one of the CPU");
+      throw shape_mismatch(
+          "copy: expected at most " + std::to_string(to->bytes()) + " bytes, got " + std::to_string(from->bytes()));
+    if (!from->accelerator() != !to->accelerator())
+      throw invalid_argument("copy: expected two tensors of devices of one kind, got one of the CPU");
     Napi::ArrayBuffer result = Napi::ArrayBuffer::New(info.Env(), sizeof(double));
     double* seconds = static_cast<double*>(result.Data());
     return post(info.Env(), [=](Lane& lane) {
@@ -226,13 +237,14 @@ Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
         else std::memcpy(to->data(), from->data(), from->bytes());
       }
       if (device) device->mark_end(), device->wait();
-      *seconds = device ? device->marked_seconds() : std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      *seconds = device ? device->marked_seconds()
+                        : std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }, result, {});
   });
 }
 
-// cast(source, offset, from, to, addend, count, target, at, how). Resolves with a buffer of two doubles: finite numbers that became infinite, and numbers of
-// the source that are not finite.
+// cast(source, offset, from, to, addend, count, target, at, how). Resolves with a buffer of two doubles: finite numbers
+// that became infinite, and numbers of the source that are not finite.
 Napi::Value LaneHandle::cast(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::vector<Napi::Value> keep;
@@ -241,7 +253,8 @@ Napi::Value LaneHandle::cast(const Napi::CallbackInfo& info) {
     double* found = static_cast<double*>(result.Data());
     return post(info.Env(), [call, found](Lane& lane) {
       call->run(lane);
-      found[0] = static_cast<double>(call->findings().overflows), found[1] = static_cast<double>(call->findings().not_finite);
+      found[0] = static_cast<double>(call->findings().overflows),
+      found[1] = static_cast<double>(call->findings().not_finite);
     }, result, keep);
   });
 }
@@ -279,7 +292,8 @@ Napi::Value LaneHandle::join(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     const ByteView bytes = byte_view(info[0], "id");
     const std::string id(reinterpret_cast<const char*>(bytes.data), bytes.bytes);
-    const int rank = static_cast<int>(integer(info[1], "rank", 65535)), size = static_cast<int>(integer(info[2], "size", 65536));
+    const int rank = static_cast<int>(integer(info[1], "rank", 65535)),
+              size = static_cast<int>(integer(info[2], "size", 65536));
     return post(info.Env(), [=](Lane& lane) { lane.join(id, rank, size); }, info.Env().Undefined(), {});
   });
 }
@@ -293,10 +307,14 @@ Napi::Value LaneHandle::variants(const Napi::CallbackInfo& info) {
       if (n < 1) throw invalid_argument(std::string(name) + ": expected 1 or more, got 0");
       return n;
     };
-    const auto type = [&](size_t i, const char* name) { return static_cast<DType>(integer(info[i], name, static_cast<double>(DType::count) - 1)); };
+    const auto type = [&](size_t i, const char* name) {
+      return static_cast<DType>(integer(info[i], name, static_cast<double>(DType::count) - 1));
+    };
     const std::string layout = info[6].IsString() ? info[6].As<Napi::String>().Utf8Value() : "";
-    if (layout != "NN" && layout != "NT" && layout != "TN") throw invalid_argument("layout: expected NN, NT or TN, got " + layout);
-    const ProductDescription product{size(0, "m"), size(1, "n"), size(2, "k"), type(3, "a"), type(4, "b"), type(5, "c"), layout[0] == 'T', layout[1] == 'T'};
+    if (layout != "NN" && layout != "NT" && layout != "TN")
+      throw invalid_argument("layout: expected NN, NT or TN, got " + layout);
+    const ProductDescription product{size(0, "m"), size(1, "n"), size(2, "k"), type(3, "a"), type(4, "b"), type(5, "c"),
+        layout[0] == 'T', layout[1] == 'T'};
     const std::shared_ptr<Accelerator> device = accelerator();
     const ProductVariants found = device ? device->product_variants(product) : ProductVariants{};
     Napi::Array names = Napi::Array::New(info.Env(), found.names.size());
@@ -311,7 +329,9 @@ Napi::Value LaneHandle::variants(const Napi::CallbackInfo& info) {
 // choose(choices: [key, name][]): sets the variant of each product, replacing earlier choices
 Napi::Value LaneHandle::choose(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
-    const auto wrong = [] { return invalid_argument("choices: expected pairs of a key and a name, got something else"); };
+    const auto wrong = [] {
+      return invalid_argument("choices: expected pairs of a key and a name, got something else");
+    };
     if (!info[0].IsArray()) throw wrong();
     const Napi::Array list = info[0].As<Napi::Array>();
     std::map<std::string, std::string> choices;
@@ -344,13 +364,15 @@ Napi::Value LaneHandle::all_reduce(const Napi::CallbackInfo& info) {
     std::vector<std::shared_ptr<Storage>> tensors;
     for (uint32_t i = 0; i < list.Length(); ++i) {
       tensors.push_back(unwrap<TensorHandle>(list.Get(i), "tensor").storage());
-      if (!tensors.back()->writable()) throw invalid_argument("allReduce: expected a writable tensor, got one mapped from a file");
+      if (!tensors.back()->writable())
+        throw invalid_argument("allReduce: expected a writable tensor, got one mapped from a file");
     }
     return post(info.Env(), [=](Lane& lane) {
       Collective& all = lane.collective();
       for (const auto& t : tensors) {
         check_place(*t, lane, "allReduce");
-        if (!t->accelerator()) throw invalid_argument("allReduce: expected tensors of " + lane.accelerator()->name() + ", got one of cpu");
+        if (!t->accelerator())
+          throw invalid_argument("allReduce: expected tensors of " + lane.accelerator()->name() + ", got one of cpu");
       }
       for (const auto& t : tensors)
         if (t->bytes()) all.all_reduce_f32(t->data(), t->bytes() / sizeof(float));
@@ -375,7 +397,8 @@ Napi::Function AbortFlagHandle::define(Napi::Env env) {
   return DefineClass(env, class_name, {InstanceMethod<&AbortFlagHandle::abort>("abort")});
 }
 
-AbortFlagHandle::AbortFlagHandle(const Napi::CallbackInfo& info) : ObjectWrap(info), flag(std::make_shared<std::atomic<bool>>(false)) {
+AbortFlagHandle::AbortFlagHandle(const Napi::CallbackInfo& info)
+    : ObjectWrap(info), flag(std::make_shared<std::atomic<bool>>(false)) {
   info.This().As<Napi::Object>().TypeTag(&tag);
 }
 

@@ -40,8 +40,8 @@ std::vector<ValueDesc> values_of(const std::vector<int>& flat) {
   std::vector<ValueDesc> values;
   for (size_t i = 0; i < flat.size();) {
     ValueDesc v{};
-    if (i + 2 > flat.size() || flat[i] < 0 || flat[i] >= static_cast<int>(DType::count) || flat[i + 1] < 0 || flat[i + 1] > max_rank ||
-        i + 2 + static_cast<size_t>(flat[i + 1]) > flat.size())
+    if (i + 2 > flat.size() || flat[i] < 0 || flat[i] >= static_cast<int>(DType::count) || flat[i + 1] < 0 ||
+        flat[i + 1] > max_rank || i + 2 + static_cast<size_t>(flat[i + 1]) > flat.size())
       throw invalid_argument("values: expected dtype, rank (at most 4) and dimensions, got something else");
     v.dtype = static_cast<DType>(flat[i]);
     v.shape.rank = flat[i + 1];
@@ -107,7 +107,8 @@ Napi::Value cuda_kernels(const Napi::CallbackInfo& info) {
 Napi::Value available_memory_left(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     const size_t bytes = available_memory();
-    return Napi::Number::New(info.Env(), bytes == SIZE_MAX ? std::numeric_limits<double>::infinity() : static_cast<double>(bytes));
+    return Napi::Number::New(
+        info.Env(), bytes == SIZE_MAX ? std::numeric_limits<double>::infinity() : static_cast<double>(bytes));
   });
 }
 
@@ -158,8 +159,10 @@ Napi::Value ProgramHandle::arena_bytes(const Napi::CallbackInfo& info) {
 }
 
 Napi::Function ExecutableHandle::define(Napi::Env env) {
-  return DefineClass(env, class_name, {InstanceMethod<&ExecutableHandle::dispose>("dispose"), InstanceAccessor<&ExecutableHandle::device_seconds>("deviceSeconds"),
-                      InstanceAccessor<&ExecutableHandle::recordings>("recordings")});
+  return DefineClass(env, class_name,
+      {InstanceMethod<&ExecutableHandle::dispose>("dispose"),
+          InstanceAccessor<&ExecutableHandle::device_seconds>("deviceSeconds"),
+          InstanceAccessor<&ExecutableHandle::recordings>("recordings")});
 }
 
 ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -169,7 +172,8 @@ ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : ObjectWrap(
     if (!info[1].IsArray()) throw invalid_argument("tensors: expected an array, got another value");
     Napi::Array list = info[1].As<Napi::Array>();
     std::vector<std::shared_ptr<Storage>> tensors;
-    for (uint32_t i = 0; i < list.Length(); ++i) tensors.push_back(unwrap<TensorHandle>(list.Get(i), "tensor").storage());
+    for (uint32_t i = 0; i < list.Length(); ++i)
+      tensors.push_back(unwrap<TensorHandle>(list.Get(i), "tensor").storage());
     // The lane it will run on; without one, any lane of the CPU.
     std::shared_ptr<Accelerator> accelerator;
     if (info.Length() > 2 && !info[2].IsUndefined()) accelerator = unwrap<LaneHandle>(info[2], "lane").accelerator();

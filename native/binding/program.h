@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 namespace heddle {
 

@@ -19,14 +19,18 @@ std::vector<size_t> indices(const Napi::Value& value, const char* name, size_t e
   const Napi::Array list = value.As<Napi::Array>();
   for (uint32_t i = 0; i < list.Length(); ++i) {
     result.push_back(static_cast<size_t>(integer(list.Get(i), name)));
-    if (result.back() >= end) throw invalid_argument(std::string("run: expected ") + name + " below " + std::to_string(end) + ", got " + std::to_string(result.back()));
+    if (result.back() >= end)
+      throw invalid_argument(std::string("run: expected ") + name + " below " + std::to_string(end) + ", got " +
+                             std::to_string(result.back()));
   }
   return result;
 }
 
 // The bytes of one run of `count`.
 size_t share(size_t bytes, size_t count, const char* what) {
-  if (bytes % count) throw shape_mismatch(std::string("run: expected ") + what + " of " + std::to_string(count) + " runs, got " + std::to_string(bytes) + " bytes");
+  if (bytes % count)
+    throw shape_mismatch(std::string("run: expected ") + what + " of " + std::to_string(count) + " runs, got " +
+                         std::to_string(bytes) + " bytes");
   return bytes / count;
 }
 
@@ -35,8 +39,10 @@ size_t share(size_t bytes, size_t count, const char* what) {
 RunSeries::RunSeries(const Napi::CallbackInfo& info, std::vector<Napi::Value>& keep)
     : executable_(unwrap<ExecutableHandle>(info[0], "executable").executable()) {
   const ByteView symbols = byte_view(info[1], "symbols");
-  for (size_t i = 0; i < symbols.bytes / 4; ++i) arguments_.symbols.push_back(reinterpret_cast<const int32_t*>(symbols.data)[i]);
-  if (!info[2].IsArray() || !info[3].IsArray()) throw invalid_argument("run: expected arrays of inputs and outputs, got another value");
+  for (size_t i = 0; i < symbols.bytes / 4; ++i)
+    arguments_.symbols.push_back(reinterpret_cast<const int32_t*>(symbols.data)[i]);
+  if (!info[2].IsArray() || !info[3].IsArray())
+    throw invalid_argument("run: expected arrays of inputs and outputs, got another value");
   const Napi::Array inputs = info[2].As<Napi::Array>(), outputs = info[3].As<Napi::Array>();
   if (info[6].IsNumber()) count_ = static_cast<size_t>(integer(info[6], "count", most_runs));
   if (count_ == 0) throw invalid_argument("run: expected a count of at least 1, got 0");
@@ -47,15 +53,22 @@ RunSeries::RunSeries(const Napi::CallbackInfo& info, std::vector<Napi::Value>& k
     arguments_.outputs.push_back({v.data, share(v.bytes, count_, "an output")});
   }
   if (info[4].IsObject()) arguments_.abort = unwrap<AbortFlagHandle>(info[4], "flag").flag;
-  const auto among = [](const std::vector<size_t>& all, size_t i) { return std::find(all.begin(), all.end(), i) != all.end(); };
+  const auto among = [](const std::vector<size_t>& all, size_t i) {
+    return std::find(all.begin(), all.end(), i) != all.end();
+  };
   for (const size_t i : indices(info[5], "late", inputs.Length())) {
-    if (among(each, i)) throw invalid_argument("run: expected a late input to be the same for all runs, or fed, got one with data for each");
+    if (among(each, i))
+      throw invalid_argument(
+          "run: expected a late input to be the same for all runs, or fed, got one with data for each");
     keep.push_back(inputs.Get(static_cast<uint32_t>(i)));
     late_.push_back({i, byte_view(keep.back(), "input")});
   }
-  const std::vector<size_t> feed = count_ > 1 ? indices(info[8], "feed", std::max(inputs.Length(), outputs.Length())) : std::vector<size_t>{};
+  const std::vector<size_t> feed =
+      count_ > 1 ? indices(info[8], "feed", std::max(inputs.Length(), outputs.Length())) : std::vector<size_t>{};
   for (size_t i = 0; i + 1 < feed.size(); i += 2) {
-    if (among(each, feed[i])) throw invalid_argument("run: expected a fed input to have data for the first run alone, got one with data for each");
+    if (among(each, feed[i]))
+      throw invalid_argument(
+          "run: expected a fed input to have data for the first run alone, got one with data for each");
     if (feed[i] >= arguments_.inputs.size() || feed[i + 1] >= arguments_.outputs.size() ||
         arguments_.inputs[feed[i]].size() != arguments_.outputs[feed[i + 1]].bytes)
       throw shape_mismatch("run: expected an output of as many bytes as the input that takes it, got another");

@@ -1,4 +1,5 @@
-// A call of JavaScript's NativeLane.run: one run of a program, or a series of runs without a wait for JavaScript in between.
+// A call of JavaScript's NativeLane.run: one run of a program, or a series of runs without a wait for JavaScript in
+// between.
 #pragma once
 #include <napi.h>
 
@@ -7,14 +8,14 @@
 
 #include "binding/unwrap.h"
 #include "runtime/lane.h"
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 namespace heddle {
 
 class RunSeries {
  public:
-  // Reads run(executable, symbols, inputs, outputs, flag, late, count, each, feed). Values that must live until the series has run
-  // join `keep`. Throws where something does not fit the program.
+  // Reads run(executable, symbols, inputs, outputs, flag, late, count, each, feed). Values that must live until the
+  // series has run join `keep`. Throws where something does not fit the program.
   RunSeries(const Napi::CallbackInfo& info, std::vector<Napi::Value>& keep);
   // On the lane's thread; throws, ABORTED when the flag is set.
   void run(Lane& lane);

@@ -15,7 +15,7 @@ const napi_type_tag TensorHandle::tag = {0x6865646a54656e73ULL, 0x6f720000000000
 
 Napi::Function TensorHandle::define(Napi::Env env) {
   return DefineClass(env, class_name,
-                     {InstanceAccessor<&TensorHandle::bytes>("bytes"), InstanceMethod<&TensorHandle::dispose>("dispose")});
+      {InstanceAccessor<&TensorHandle::bytes>("bytes"), InstanceMethod<&TensorHandle::dispose>("dispose")});
 }
 
 namespace {
@@ -31,8 +31,8 @@ RowOrder row_order(const Napi::Value& value, size_t bytes) {
   rows.order.resize(count);
   if (count) std::memcpy(rows.order.data(), order.data, count * sizeof(int32_t));
   if (rows.row_bytes == 0 || count == 0 || rows.row_bytes > bytes / count || bytes % (rows.row_bytes * count) != 0)
-    throw invalid_argument("order: expected blocks of " + std::to_string(count) + " rows of " + std::to_string(rows.row_bytes) + " bytes, got " +
-                           std::to_string(bytes) + " bytes");
+    throw invalid_argument("order: expected blocks of " + std::to_string(count) + " rows of " +
+                           std::to_string(rows.row_bytes) + " bytes, got " + std::to_string(bytes) + " bytes");
   for (const int32_t row : rows.order)
     if (row < 0 || static_cast<size_t>(row) >= count)
       throw invalid_argument("order: expected rows below " + std::to_string(count) + ", got " + std::to_string(row));
@@ -57,14 +57,16 @@ TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
       const TensorHandle& from = unwrap<TensorHandle>(info[0], "tensor");
       const size_t bytes = from.storage()->bytes();
       if (!from.file_) throw invalid_argument("tensor: expected one that maps a file, got a copy");
-      storage_ = unwrap<LaneHandle>(info[1], "lane").copy_of(from.file_, from.file_offset_, bytes, row_order(info[2], bytes));
+      storage_ =
+          unwrap<LaneHandle>(info[1], "lane").copy_of(from.file_, from.file_offset_, bytes, row_order(info[2], bytes));
       return;
     }
     std::shared_ptr<Mapping> mapping = MappedFile::mapping(info[0]);
-    const size_t offset = static_cast<size_t>(integer(info[1], "offset")), bytes = static_cast<size_t>(integer(info[2], "bytes"));
+    const size_t offset = static_cast<size_t>(integer(info[1], "offset")),
+                 bytes = static_cast<size_t>(integer(info[2], "bytes"));
     if (offset > mapping->size() || bytes > mapping->size() - offset)
-      throw invalid_file("tensor: expected " + std::to_string(bytes) + " bytes at " + std::to_string(offset) + ", got a file of " +
-                         std::to_string(mapping->size()));
+      throw invalid_file("tensor: expected " + std::to_string(bytes) + " bytes at " + std::to_string(offset) +
+                         ", got a file of " + std::to_string(mapping->size()));
     if (!info[3].IsUndefined()) {
       LaneHandle& lane = unwrap<LaneHandle>(info[3], "lane");
       RowOrder rows = row_order(info[4], bytes);
@@ -85,9 +87,8 @@ std::shared_ptr<Storage> TensorHandle::storage() const {
 }
 
 Napi::Value TensorHandle::bytes(const Napi::CallbackInfo& info) {
-  return guard(info, [&]() -> Napi::Value {
-    return Napi::Number::New(info.Env(), static_cast<double>(storage()->bytes()));
-  });
+  return guard(
+      info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(storage()->bytes())); });
 }
 
 Napi::Value TensorHandle::dispose(const Napi::CallbackInfo& info) {

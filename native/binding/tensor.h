@@ -9,7 +9,8 @@
 
 namespace heddle {
 
-// class NativeTensor { constructor(bytes, lane?) | constructor(mappedFile, offset, bytes, lane?, rows?) | constructor(mappedTensor, lane, rows); bytes; dispose() }
+// class NativeTensor { constructor(bytes, lane?) | constructor(mappedFile, offset, bytes, lane?, rows?) |
+// constructor(mappedTensor, lane, rows); bytes; dispose() }
 class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
  public:
   static const napi_type_tag tag;

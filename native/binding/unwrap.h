@@ -9,8 +9,7 @@
 namespace heddle {
 
 // T is an ObjectWrap with `static const napi_type_tag tag` and `static constexpr const char* class_name`.
-template <class T>
-T& unwrap(const Napi::Value& value, const char* name) {
+template <class T> T& unwrap(const Napi::Value& value, const char* name) {
   if (value.IsObject()) {
     Napi::Object object = value.As<Napi::Object>();
     if (object.CheckTypeTag(&T::tag)) return *Napi::ObjectWrap<T>::Unwrap(object);
@@ -36,7 +35,8 @@ struct ByteView {
 inline ByteView byte_view(const Napi::Value& value, const char* name) {
   if (value.IsTypedArray()) {
     void* data = nullptr;
-    if (napi_get_typedarray_info(value.Env(), value, nullptr, nullptr, &data, nullptr, nullptr) != napi_ok) throw Napi::Error::New(value.Env());
+    if (napi_get_typedarray_info(value.Env(), value, nullptr, nullptr, &data, nullptr, nullptr) != napi_ok)
+      throw Napi::Error::New(value.Env());
     return {static_cast<unsigned char*>(data), value.As<Napi::TypedArray>().ByteLength()};
   }
   if (value.IsArrayBuffer()) {

@@ -43,7 +43,8 @@ size_t left_of(const std::string& group, bool unified) {
 size_t available_memory(const std::string& root) {
   const size_t kilobytes = number_in(root + "/proc/meminfo", "MemAvailable:");
   size_t least = kilobytes == SIZE_MAX ? SIZE_MAX : kilobytes * 1024;
-  visit_control_groups(root, "memory", [&](const std::string& group, bool unified) { least = std::min(least, left_of(group, unified)); });
+  visit_control_groups(root, "memory",
+      [&](const std::string& group, bool unified) { least = std::min(least, left_of(group, unified)); });
   return least;
 }
 #else

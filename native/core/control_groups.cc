@@ -4,9 +4,11 @@
 
 namespace heddle {
 
-void visit_control_groups(const std::string& root, const std::string& controller, const std::function<void(const std::string&, bool)>& visit) {
+void visit_control_groups(const std::string& root, const std::string& controller,
+    const std::function<void(const std::string&, bool)>& visit) {
   const std::string mounts = root + "/sys/fs/cgroup";
-  // Where a container sees only its own part of the hierarchy the path is not there, and what is mounted is the group itself.
+  // Where a container sees only its own part of the hierarchy the path is not there, and what is mounted is the group
+  // itself.
   const auto upwards = [&](const std::string& mount, std::string path, bool unified) {
     if (path == "/" || path.find("..") != std::string::npos) path.clear();  // the root, or outside of what is mounted
     for (;; path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'))) {
@@ -15,7 +17,8 @@ void visit_control_groups(const std::string& root, const std::string& controller
     }
   };
   std::ifstream groups(root + "/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {  // number:controllers:path, without controllers in the unified hierarchy
+  // number:controllers:path, without controllers in the unified hierarchy
+  for (std::string line; std::getline(groups, line);) {
     const size_t first = line.find(':'), second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;
     const std::string controllers = line.substr(first + 1, second - first - 1), path = line.substr(second + 1);

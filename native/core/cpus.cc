@@ -57,7 +57,8 @@ double cpu_quota(const std::string& root) {
 
 int usable_cpus() {
   static const int usable = [] {
-    const int cpus = allowed_cpus().empty() ? static_cast<int>(std::thread::hardware_concurrency()) : static_cast<int>(allowed_cpus().size());
+    const int cpus = allowed_cpus().empty() ? static_cast<int>(std::thread::hardware_concurrency())
+                                            : static_cast<int>(allowed_cpus().size());
     const double quota = cpu_quota("");
     const int most = quota > 0 && quota < cpus ? static_cast<int>(std::ceil(quota)) : cpus;
     return most < 1 ? 1 : most;

@@ -57,8 +57,8 @@ uint32_t by_tables(uint32_t before, const void* data, size_t bytes) {
   uint32_t crc = ~before;
   for (; bytes >= 8; bytes -= 8, p += 8) {
     const uint64_t w = word_at(p) ^ crc;
-    crc = at[7][w & 255] ^ at[6][w >> 8 & 255] ^ at[5][w >> 16 & 255] ^ at[4][w >> 24 & 255] ^ at[3][w >> 32 & 255] ^ at[2][w >> 40 & 255] ^
-          at[1][w >> 48 & 255] ^ at[0][w >> 56];
+    crc = at[7][w & 255] ^ at[6][w >> 8 & 255] ^ at[5][w >> 16 & 255] ^ at[4][w >> 24 & 255] ^ at[3][w >> 32 & 255] ^
+          at[2][w >> 40 & 255] ^ at[1][w >> 48 & 255] ^ at[0][w >> 56];
   }
   for (; bytes; --bytes) crc = crc >> 8 ^ at[0][(crc ^ *p++) & 255];
   return ~crc;
@@ -74,13 +74,16 @@ class Shift {
     for (int k = 0; k < 4; ++k)
       for (uint32_t v = 0; v < 256; ++v) at_[k][v] = product(v << 8 * k, power);
   }
-  uint32_t operator()(uint32_t crc) const { return at_[0][crc & 255] ^ at_[1][crc >> 8 & 255] ^ at_[2][crc >> 16 & 255] ^ at_[3][crc >> 24]; }
+  uint32_t operator()(uint32_t crc) const {
+    return at_[0][crc & 255] ^ at_[1][crc >> 8 & 255] ^ at_[2][crc >> 16 & 255] ^ at_[3][crc >> 24];
+  }
 
  private:
   uint32_t at_[4][256];
 };
 
-// The instruction takes three cycles and one can begin in each: three streams that know nothing of each other, joined at their ends.
+// The instruction takes three cycles and one can begin in each: three streams that know nothing of each other, joined
+// at their ends.
 template <class Instruction> uint32_t by_instruction(uint32_t before, const void* data, size_t bytes) {
   constexpr size_t stream = 2048;
   static const Shift& behind = *new Shift(stream);
@@ -161,6 +164,8 @@ uint32_t crc32c(uint32_t before, const void* data, size_t bytes) {
   return run(before, data, bytes);
 }
 
-uint32_t crc32c_joined(uint32_t first, uint32_t second, size_t second_bytes) { return product(first, x_to_bytes(second_bytes)) ^ second; }
+uint32_t crc32c_joined(uint32_t first, uint32_t second, size_t second_bytes) {
+  return product(first, x_to_bytes(second_bytes)) ^ second;
+}
 
 }  // namespace heddle

@@ -1,5 +1,5 @@
-// CRC-32C (Castagnoli's polynomial, as in iSCSI and ext4), which detects damage to stored bytes. It detects every burst of up to 32
-// bits, and all but one in 2^32 of other changes. It does not protect against deliberate changes.
+// CRC-32C (Castagnoli's polynomial, as in iSCSI and ext4), which detects damage to stored bytes. It detects every burst
+// of up to 32 bits, and all but one in 2^32 of other changes. It does not protect against deliberate changes.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -7,8 +7,8 @@
 
 namespace heddle {
 
-// Extends the checksum `before` (0 at the start) by the bytes at `data`. Uses the processor's instruction if it has one, unless
-// HEDDLE_ISA is baseline.
+// Extends the checksum `before` (0 at the start) by the bytes at `data`. Uses the processor's instruction if it has
+// one, unless HEDDLE_ISA is baseline.
 uint32_t crc32c(uint32_t before, const void* data, size_t bytes);
 
 // Returns the checksum of two consecutive ranges from their checksums.

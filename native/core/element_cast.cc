@@ -9,8 +9,7 @@
 namespace heddle {
 namespace {
 
-template <class From, class To>
-int64_t cast(const uint8_t* from, uint8_t* to, int64_t count, float addend) {
+template <class From, class To> int64_t cast(const uint8_t* from, uint8_t* to, int64_t count, float addend) {
   int64_t overflows = 0;
   for (int64_t i = 0; i < count; ++i) {
     From in;
@@ -23,13 +22,13 @@ int64_t cast(const uint8_t* from, uint8_t* to, int64_t count, float addend) {
   return overflows;
 }
 
-template <class From>
-int64_t cast_from(const uint8_t* from, uint8_t* to, DType to_type, int64_t count, float addend) {
+template <class From> int64_t cast_from(const uint8_t* from, uint8_t* to, DType to_type, int64_t count, float addend) {
   switch (to_type) {
     case DType::f32: return cast<From, float>(from, to, count, addend);
     case DType::f16: return cast<From, f16>(from, to, count, addend);
     case DType::bf16: return cast<From, bf16>(from, to, count, addend);
-    default: throw Error("UNSUPPORTED", std::string("cast: expected f32, f16 or bf16 to write, got ") + dtype_name(to_type));
+    default:
+      throw Error("UNSUPPORTED", std::string("cast: expected f32, f16 or bf16 to write, got ") + dtype_name(to_type));
   }
 }
 
@@ -64,7 +63,8 @@ int64_t cast_elements(const uint8_t* from, DType from_type, uint8_t* to, DType t
     case DType::f32: return cast_from<float>(from, to, to_type, count, addend);
     case DType::f16: return cast_from<f16>(from, to, to_type, count, addend);
     case DType::bf16: return cast_from<bf16>(from, to, to_type, count, addend);
-    default: throw Error("UNSUPPORTED", std::string("cast: expected f32, f16 or bf16 to read, got ") + dtype_name(from_type));
+    default:
+      throw Error("UNSUPPORTED", std::string("cast: expected f32, f16 or bf16 to read, got ") + dtype_name(from_type));
   }
 }
 

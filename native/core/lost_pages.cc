@@ -25,7 +25,8 @@ uintptr_t page_bytes = 4096;
 
 Range* range_of(uintptr_t address) {
   for (Range& r : ranges)
-    if (address < r.end.load(std::memory_order_acquire) && address >= r.begin.load(std::memory_order_relaxed)) return &r;
+    if (address < r.end.load(std::memory_order_acquire) && address >= r.begin.load(std::memory_order_relaxed))
+      return &r;
   return nullptr;
 }
 
@@ -34,8 +35,10 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
   Range* range = info->si_code == BUS_ADRERR ? range_of(address) : nullptr;
   if (range) {
     // A truncation takes the file's end: all that follows is replaced at once.
-    const uintptr_t page = address / page_bytes * page_bytes, end = (range->end.load() + page_bytes - 1) / page_bytes * page_bytes;
-    void* zeros = ::mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    const uintptr_t page = address / page_bytes * page_bytes,
+                    end = (range->end.load() + page_bytes - 1) / page_bytes * page_bytes;
+    void* zeros =
+        ::mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     if (zeros != MAP_FAILED) {
       range->lost.store(true, std::memory_order_release);
       any_lost.store(true, std::memory_order_release);
@@ -49,7 +52,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
 
 void install() {
   page_bytes = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = on_bus_error;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
@@ -74,7 +77,8 @@ void watch_pages(const void* data, size_t bytes) {
 void unwatch_pages(const void* data) {
   std::lock_guard<std::mutex> lock(changing);
   for (Range& r : ranges)
-    if (r.end.load(std::memory_order_relaxed) != 0 && r.begin.load(std::memory_order_relaxed) == reinterpret_cast<uintptr_t>(data)) {
+    if (r.end.load(std::memory_order_relaxed) != 0 &&
+        r.begin.load(std::memory_order_relaxed) == reinterpret_cast<uintptr_t>(data)) {
       r.end.store(0, std::memory_order_release);
       return;
     }

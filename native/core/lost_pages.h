@@ -1,5 +1,5 @@
-// A mapped file that another program truncates loses pages: touching one raises SIGBUS, which would end the process. Here
-// it becomes zeros and a mark, and whoever used the bytes asks for the mark afterwards.
+// A mapped file that another program truncates loses pages: touching one raises SIGBUS, which would end the process.
+// Here it becomes zeros and a mark, and whoever used the bytes asks for the mark afterwards.
 #pragma once
 #include <cstddef>
 

@@ -79,7 +79,9 @@ void Mapping::read(size_t offset, size_t length, void* to) const {
     ssize_t got = ::pread(descriptor_, out, std::min(length, size_t{1} << 30), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw io_error(path_, "cannot be read", errno);
-    if (got == 0) throw Error("IO", path_ + ": expected " + std::to_string(size_) + " bytes, the file has been truncated to " + std::to_string(offset));
+    if (got == 0)
+      throw Error("IO", path_ + ": expected " + std::to_string(size_) + " bytes, the file has been truncated to " +
+                            std::to_string(offset));
     out += got;
     offset += static_cast<size_t>(got);
     length -= static_cast<size_t>(got);

@@ -11,9 +11,9 @@ namespace heddle {
 //
 // A file that another program truncates after it was mapped turns its lost pages into SIGBUS when a kernel touches
 // them; no check beforehand can exclude that race. So: the size is taken once, from the same descriptor that is mapped;
-// read() copies with pread and therefore reports a truncation as an error instead; a page that is touched and gone reads
-// as zeros and leaves a mark (lost_pages.h), which a run asks for at its end. Files that are replaced by rename (as heddle itself writes) are
-// safe: the mapping keeps the old file alive.
+// read() copies with pread and therefore reports a truncation as an error instead; a page that is touched and gone
+// reads as zeros and leaves a mark (lost_pages.h), which a run asks for at its end. Files that are replaced by rename
+// (as heddle itself writes) are safe: the mapping keeps the old file alive.
 class Mapping {
  public:
   // Throws Error NOT_FOUND (no such file), INVALID_FILE (not a regular file) or IO (permission, no memory, …).

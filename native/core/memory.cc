@@ -33,9 +33,11 @@ std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<Acceler
   void* p = mmap(nullptr, reserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) p = nullptr;
 #endif
-  if (!p) throw Error("OUT_OF_MEMORY", "allocate: expected " + std::to_string(bytes) + " bytes, got none from the system");
+  if (!p)
+    throw Error("OUT_OF_MEMORY", "allocate: expected " + std::to_string(bytes) + " bytes, got none from the system");
   std::shared_ptr<Storage> made(new Storage(p, bytes, nullptr, nullptr));
-  if (large_pages && reserve >= (size_t{4} << 20)) made->want_large_pages(0, reserve);  // fewer TLB misses on streamed weights
+  // fewer TLB misses on streamed weights
+  if (large_pages && reserve >= (size_t{4} << 20)) made->want_large_pages(0, reserve);
   return made;
 }
 
@@ -54,7 +56,8 @@ void Storage::populate([[maybe_unused]] size_t offset, [[maybe_unused]] size_t b
 }
 
 void Storage::check_whole() const {
-  if (owner_ && has_lost_pages(data_)) throw Error("IO", "tensor: expected the bytes of a mapped file, the file has been truncated while it was in use");
+  if (owner_ && has_lost_pages(data_))
+    throw Error("IO", "tensor: expected the bytes of a mapped file, the file has been truncated while it was in use");
 }
 
 std::shared_ptr<Storage> Storage::borrow(void* data, size_t bytes, std::shared_ptr<void> owner) {
@@ -75,7 +78,8 @@ void Storage::forget_packed() {
 bool Storage::begin_packing(const char* layout, PartlyPacked& from) {
   std::lock_guard<std::mutex> lock(packed_mutex_);
   if (being_packed_ || (packed_ && packed_layout_ == layout)) return false;
-  if (packed_layout_ != layout) packed_layout_ = layout, packed_ = nullptr, partly_packed_ = {nullptr, 0, partly_packed_.version};
+  if (packed_layout_ != layout)
+    packed_layout_ = layout, packed_ = nullptr, partly_packed_ = {nullptr, 0, partly_packed_.version};
   being_packed_ = true;
   from = partly_packed_;
   return true;
@@ -93,7 +97,8 @@ void Storage::release_pages() const {
 #if defined(MADV_DONTNEED)
   if (!owner_) return;  // only a file can bring them back
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  const size_t first = (reinterpret_cast<uintptr_t>(data_) + page - 1) / page * page, end = (reinterpret_cast<uintptr_t>(data_) + bytes_) / page * page;
+  const size_t first = (reinterpret_cast<uintptr_t>(data_) + page - 1) / page * page,
+               end = (reinterpret_cast<uintptr_t>(data_) + bytes_) / page * page;
   if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
 #endif
 }

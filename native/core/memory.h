@@ -15,9 +15,10 @@ namespace heddle {
 // Bytes that a tensor or an arena owns, or borrows from a mapped file through `owner`.
 class Storage {
  public:
-  // Allocates memory that the system zeroes lazily, on `accelerator` if given. Throws OUT_OF_MEMORY. Large pages are requested at once, or
-  // part by part with want_large_pages.
-  static std::shared_ptr<Storage> allocate(size_t bytes, std::shared_ptr<Accelerator> accelerator = nullptr, bool large_pages = true);
+  // Allocates memory that the system zeroes lazily, on `accelerator` if given. Throws OUT_OF_MEMORY. Large pages are
+  // requested at once, or part by part with want_large_pages.
+  static std::shared_ptr<Storage> allocate(
+      size_t bytes, std::shared_ptr<Accelerator> accelerator = nullptr, bool large_pages = true);
   void want_large_pages(size_t offset, size_t bytes) const;
   // Has the system make these pages, which are about to be written, at once and not one fault after the other.
   void populate(size_t offset, size_t bytes) const;
@@ -31,8 +32,8 @@ class Storage {
   bool writable() const { return !owner_ && !read_only_; }
   Accelerator* accelerator() const { return accelerator_.get(); }  // null: the CPU's memory
 
-  // Returns the packed form of these weights (Packing), which all programs share, or null. Whoever writes to the storage must drop
-  // it.
+  // Returns the packed form of these weights (Packing), which all programs share, or null. Whoever writes to the
+  // storage must drop it.
   std::shared_ptr<Storage> packed(const char* layout) const;
   void forget_packed();
   // A form of which runs have made some parts. One run at a time has it.
@@ -62,7 +63,8 @@ class Storage {
 
  private:
   Storage(void* data, size_t bytes, std::shared_ptr<void> owner, std::shared_ptr<Accelerator> accelerator)
-      : data_(static_cast<unsigned char*>(data)), bytes_(bytes), owner_(std::move(owner)), accelerator_(std::move(accelerator)) {}
+      : data_(static_cast<unsigned char*>(data)), bytes_(bytes), owner_(std::move(owner)),
+        accelerator_(std::move(accelerator)) {}
   unsigned char* data_;
   size_t bytes_;
   std::shared_ptr<void> owner_;
@@ -77,8 +79,8 @@ class Storage {
   std::exception_ptr failure_;
 };
 
-// Bytes that the system, and the control groups of this process, can still give without taking any back that are in use; the largest
-// number where neither says. `root`: where /proc and /sys lie.
+// Bytes that the system, and the control groups of this process, can still give without taking any back that are in
+// use; the largest number where neither says. `root`: where /proc and /sys lie.
 size_t available_memory(const std::string& root = "");
 
 }  // namespace heddle

@@ -80,7 +80,8 @@ void store_float(const Tensor& t, int64_t i, float v) {
     case DType::f32: t.as<float>()[i] = v; return;
     case DType::bf16: t.as<bf16>()[i] = to_bf16(v); return;
     case DType::f16: t.as<f16>()[i] = to_f16(v); return;
-    default: throw internal_error(std::string("store_float: expected a floating point tensor, got ") + dtype_name(t.dtype));
+    default:
+      throw internal_error(std::string("store_float: expected a floating point tensor, got ") + dtype_name(t.dtype));
   }
 }
 

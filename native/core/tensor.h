@@ -12,11 +12,15 @@ namespace heddle {
 
 // The numbers cross the binding: keep them equal to DTYPES in lib/graph/dtype.ts.
 enum class DType : uint8_t {
-  f32 = 0, bf16 = 1, f16 = 2, i32 = 3, u8 = 4,
+  f32 = 0,
+  bf16 = 1,
+  f16 = 2,
+  i32 = 3,
+  u8 = 4,
 #define HEDDLE_ENUMERATE(name, ...) name,
   HEDDLE_BLOCK_TYPES(HEDDLE_ENUMERATE)
 #undef HEDDLE_ENUMERATE
-  count
+      count
 };
 
 // How a quantised type is stored; see runtime/block_types.h.
@@ -33,7 +37,9 @@ constexpr BlockType block_types[] = {
 };
 constexpr int largest_block = 256;  // elements
 constexpr bool is_quantised(DType t) { return t > DType::u8; }
-constexpr const BlockType& block_type(DType t) { return block_types[static_cast<int>(t) - static_cast<int>(DType::u8) - 1]; }
+constexpr const BlockType& block_type(DType t) {
+  return block_types[static_cast<int>(t) - static_cast<int>(DType::u8) - 1];
+}
 
 // Bytes of one element; 0 for quantised types, of which only whole rows have a size.
 constexpr size_t dtype_bytes(DType t) {
@@ -82,8 +88,12 @@ struct Tensor {
 };
 
 // bfloat16 and float16 as storage types: conversions are scalar and exact-rounding (nearest even).
-struct bf16 { uint16_t bits; };
-struct f16 { uint16_t bits; };
+struct bf16 {
+  uint16_t bits;
+};
+struct f16 {
+  uint16_t bits;
+};
 
 inline float to_float(float v) { return v; }
 inline float to_float(bf16 v) {

@@ -36,7 +36,8 @@ void land(const BoxCopy& c) {
   const uint32_t *box = c.map.box, size = c.map.element_bytes, of_piece = 16 / size, pieces = box[0] / of_piece;
   if (c.from) std::memcpy(shared_data(c.to), c.from, c.plain_bytes);
   for (uint32_t line = 0; !c.from && line < box[1] * box[2] * box[3]; ++line) {
-    const int64_t outer[3] = {c.at[1] + int64_t{line % box[1]}, c.at[2] + int64_t{line / box[1] % box[2]}, c.at[3] + int64_t{line / box[1] / box[2]}};
+    const int64_t outer[3] = {c.at[1] + int64_t{line % box[1]}, c.at[2] + int64_t{line / box[1] % box[2]},
+        c.at[3] + int64_t{line / box[1] / box[2]}};
     bool inside = true;
     const char* from = c.map.data;
     for (int i = 0; i < 3; ++i) {
@@ -47,7 +48,8 @@ void land(const BoxCopy& c) {
       char piece[16] = {};
       for (uint32_t e = 0; e < of_piece; ++e) {
         const int64_t column = c.at[0] + int64_t{p} * of_piece + e;
-        if (inside && column >= 0 && column < int64_t{c.map.dims[0]}) std::memcpy(piece + size * e, from + size * column, size);
+        if (inside && column >= 0 && column < int64_t{c.map.dims[0]})
+          std::memcpy(piece + size * e, from + size * column, size);
       }
       const uintptr_t to = c.to + (uintptr_t{line} * pieces + p) * 16;
       std::memcpy(shared_data(c.map.swizzled ? swizzle(to) : to), piece, 16);
@@ -72,13 +74,15 @@ void land_number(size_t i) {
 
 }  // namespace
 
-// ---- barriers -------------------------------------------------------------------------------------------------------------------
+// ---- barriers
+// -------------------------------------------------------------------------------------------------------------------
 
 void init_barrier(void* barrier, uint32_t count, int line) {
   Asynchronous& s = asynchronous_state();
   const uintptr_t address = shared_address(barrier);
   if (address % 8) fatal("mbarrier.init" + at(line) + " of a misaligned barrier");
-  if (count < 1 || count >= 1u << 20) fatal("mbarrier.init" + at(line) + ": expected a count of 1 to 2^20 - 1, got " + std::to_string(count));
+  if (count < 1 || count >= 1u << 20)
+    fatal("mbarrier.init" + at(line) + ": expected a count of 1 to 2^20 - 1, got " + std::to_string(count));
   if (s.barriers.count(address)) fatal("mbarrier.init" + at(line) + " of a barrier that is in use");
   const int warp = warp_of(running_thread());
   Barrier b{};
@@ -133,12 +137,16 @@ void arrive_named(void** lanes, uint32_t) {
   const std::string what = "named barrier " + std::to_string(first.number) + at(first.line);
   for (int i = 1; i < warp_lanes; ++i) {
     const AtNamed& lane = *static_cast<AtNamed*>(lanes[i]);
-    if (lane.number != first.number || lane.threads != first.threads || lane.wait != first.wait) fatal(what + ": lanes of a warp that ask for different ones");
+    if (lane.number != first.number || lane.threads != first.threads || lane.wait != first.wait)
+      fatal(what + ": lanes of a warp that ask for different ones");
   }
   if (first.number < 1 || first.number > 15) fatal(what + ": expected 1 to 15");
-  if (first.threads < warp_lanes || first.threads % warp_lanes || first.threads > threads_of_block()) fatal(what + ": for " + std::to_string(first.threads) + " threads");
+  if (first.threads < warp_lanes || first.threads % warp_lanes || first.threads > threads_of_block())
+    fatal(what + ": for " + std::to_string(first.threads) + " threads");
   NamedBarrier& b = s.named[first.number];
-  if (b.threads && b.threads != first.threads) fatal(what + ": for " + std::to_string(first.threads) + " threads, the one at line " + std::to_string(b.line) + " said " + std::to_string(b.threads));
+  if (b.threads && b.threads != first.threads)
+    fatal(what + ": for " + std::to_string(first.threads) + " threads, the one at line " + std::to_string(b.line) +
+          " said " + std::to_string(b.threads));
   if (!b.threads) b.arriving.assign(s.warps.size(), 0), b.waited_for = false;
   b.threads = first.threads, b.line = first.line;
   b.waited_for = b.waited_for || first.wait;
@@ -171,7 +179,8 @@ void named_barrier(int number, int threads, bool wait, int line) {
   join(my_warp().clock, b.completed);
 }
 
-// ---- registers ------------------------------------------------------------------------------------------------------------------
+// ---- registers
+// ------------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -186,9 +195,11 @@ void give_registers(void** lanes, uint32_t) {
   Asynchronous& s = asynchronous_state();
   s.used = true;
   Warp& w = my_warp();
-  if (!w.registers) w.registers = 65536 / threads_of_block() / 8 * 8;  // the maximum for this launch, which such kernels are compiled for
+  // the maximum for this launch, which such kernels are compiled for
+  if (!w.registers) w.registers = 65536 / threads_of_block() / 8 * 8;
   if (first.take ? first.registers < w.registers : first.registers > w.registers)
-    fatal(std::string("setmaxnreg.") + (first.take ? "inc" : "dec") + at(first.line) + " to " + std::to_string(first.registers) + " registers, of a warp that has " + std::to_string(w.registers));
+    fatal(std::string("setmaxnreg.") + (first.take ? "inc" : "dec") + at(first.line) + " to " +
+          std::to_string(first.registers) + " registers, of a warp that has " + std::to_string(w.registers));
   if (first.take) return;
   s.free_registers += w.registers - first.registers;
   w.registers = first.registers;
@@ -216,7 +227,8 @@ void set_registers(int registers, bool take, int line) {
   s.for_registers.clear();
 }
 
-// ---- copies ---------------------------------------------------------------------------------------------------------------------
+// ---- copies
+// ---------------------------------------------------------------------------------------------------------------------
 
 namespace {
 void start_copy(const BoxCopy& c, void* barrier, int line);
@@ -224,8 +236,10 @@ void start_copy(const BoxCopy& c, void* barrier, int line);
 
 void copy_bytes(void* to, const void* from, uint32_t bytes, void* barrier, int line) {
   BoxCopy c{shared_address(to), {}, {}, shared_address(barrier), static_cast<const char*>(from), bytes};
-  if (bytes % 16 || reinterpret_cast<uintptr_t>(from) % 16) fatal("a bulk copy" + at(line) + " of " + std::to_string(bytes) + " bytes, misaligned");
-  if (!in_device(reinterpret_cast<uintptr_t>(from)) || !in_device(reinterpret_cast<uintptr_t>(from) + bytes - 1)) fatal("a bulk copy" + at(line) + " of what is no device memory");
+  if (bytes % 16 || reinterpret_cast<uintptr_t>(from) % 16)
+    fatal("a bulk copy" + at(line) + " of " + std::to_string(bytes) + " bytes, misaligned");
+  if (!in_device(reinterpret_cast<uintptr_t>(from)) || !in_device(reinterpret_cast<uintptr_t>(from) + bytes - 1))
+    fatal("a bulk copy" + at(line) + " of what is no device memory");
   start_copy(c, barrier, line);
 }
 
@@ -234,7 +248,9 @@ void copy_box(void* to, const void* map, uint32_t rank, const int32_t* coordinat
   std::memcpy(&c.map, map, sizeof c.map);
   std::copy(coordinates, coordinates + rank, c.at);
   if (c.map.magic != TensorMap::valid) fatal("a copy by TMA" + at(line) + " with something that is no tensor map");
-  if (c.map.rank != rank) fatal("a copy by TMA" + at(line) + " of " + std::to_string(rank) + " dimensions with a map of " + std::to_string(c.map.rank));
+  if (c.map.rank != rank)
+    fatal("a copy by TMA" + at(line) + " of " + std::to_string(rank) + " dimensions with a map of " +
+          std::to_string(c.map.rank));
   start_copy(c, barrier, line);
 }
 
@@ -242,7 +258,8 @@ namespace {
 
 void start_copy(const BoxCopy& c, void* barrier, int line) {
   Asynchronous& s = asynchronous_state();
-  if (!find(barrier, "a copy by TMA", line).fenced) fatal("a copy by TMA" + at(line) + " with a barrier whose initialisation no fence.proxy.async follows");
+  if (!find(barrier, "a copy by TMA", line).fenced)
+    fatal("a copy by TMA" + at(line) + " with a barrier whose initialisation no fence.proxy.async follows");
   if (c.to % granule_bytes) fatal("a copy by TMA" + at(line) + " to an address that 128 does not divide");
   if (c.to + c.bytes() > shared_capacity()) fatal("a copy by TMA" + at(line) + " beyond shared memory");
   const Warp& w = my_warp();
@@ -251,7 +268,9 @@ void start_copy(const BoxCopy& c, void* barrier, int line) {
     if (g.in_flight) fatal("a copy by TMA" + at(line) + " to where another one is under way");
     if (g.reading) fatal("a copy by TMA" + at(line) + " over a tile that a wgmma reads");
     for (size_t i = 0; i < s.warps.size(); ++i)
-      if (g.read[i] > w.clock[i]) fatal("a copy by TMA" + at(line) + " over a tile of which nothing says that warp " + std::to_string(i) + " is done with it");
+      if (g.read[i] > w.clock[i])
+        fatal("a copy by TMA" + at(line) + " over a tile of which nothing says that warp " + std::to_string(i) +
+              " is done with it");
     g.in_flight = true;
   }
   std::memset(shared_data(c.to), 0xff, c.bytes());  // the copy may land from now on
@@ -261,12 +280,14 @@ void start_copy(const BoxCopy& c, void* barrier, int line) {
 
 }  // namespace
 
-// ---- from the executor ------------------------------------------------------------------------------------------------------------
+// ---- from the executor
+// ------------------------------------------------------------------------------------------------------------
 
 void begin_asynchronous(int warps) {
   Asynchronous& s = asynchronous_state();
   const size_t granules = shared_capacity() / granule_bytes + 1;
-  if (!s.used && s.warps.size() == static_cast<size_t>(warps) && s.granules.size() == granules) return;  // most kernels use none of this
+  // most kernels use none of this
+  if (!s.used && s.warps.size() == static_cast<size_t>(warps) && s.granules.size() == granules) return;
   s = Asynchronous{};
   s.warps.resize(static_cast<size_t>(warps));
   for (size_t i = 0; i < s.warps.size(); ++i) {
@@ -297,8 +318,9 @@ void end_writes() {
 
 bool land_something() {
   Asynchronous& s = asynchronous_state();
-  if (!s.copies.empty()) land_number(draws() ? draw(s.copies.size()) : s.copies.size() - 1);  // the oldest copy lands last
-  else if (!s.for_writes.empty()) end_writes();                                                // writes land after copies
+  // Writes land after copies, and the oldest copy lands last.
+  if (!s.copies.empty()) land_number(draws() ? draw(s.copies.size()) : s.copies.size() - 1);
+  else if (!s.for_writes.empty()) end_writes();
   else return false;
   return true;
 }
@@ -318,13 +340,17 @@ std::string unfinished() {
   if (!s.copies.empty()) return "a block ends with a copy by TMA under way";
   for (size_t i = 0; i < s.warps.size(); ++i) {
     const Warp& w = s.warps[i];
-    if (!w.open.empty() || !w.committed.empty()) return "a block ends with a wgmma that warp " + std::to_string(i) + " has not waited for";
-    if (w.products != s.asked[i / 4].size()) return "a block ends with a wgmma that warp " + std::to_string(i) + " has not taken part in";
+    if (!w.open.empty() || !w.committed.empty())
+      return "a block ends with a wgmma that warp " + std::to_string(i) + " has not waited for";
+    if (w.products != s.asked[i / 4].size())
+      return "a block ends with a wgmma that warp " + std::to_string(i) + " has not taken part in";
   }
   for (const auto& [address, b] : s.barriers)
     if (b.bytes != 0) return "a block ends with a barrier that still expects " + std::to_string(b.bytes) + " bytes";
   for (const NamedBarrier& b : s.named)
-    if (b.threads) return "a block ends with a named barrier (line " + std::to_string(b.line) + ") that " + std::to_string(b.arrived) + " of " + std::to_string(b.threads) + " threads have reached";
+    if (b.threads)
+      return "a block ends with a named barrier (line " + std::to_string(b.line) + ") that " +
+             std::to_string(b.arrived) + " of " + std::to_string(b.threads) + " threads have reached";
   return "";
 }
 

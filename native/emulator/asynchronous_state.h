@@ -29,7 +29,7 @@ struct Barrier {
   int64_t bytes = 0;   // expected bytes minus those that have arrived
   uint32_t phase = 0;  // the first incomplete phase
   Clock arriving, completed;
-  int owner;           // the warp that initialized it, and when
+  int owner;  // the warp that initialized it, and when
   uint32_t since;
   bool fenced = false;
   std::vector<int> waiting;
@@ -39,7 +39,7 @@ struct Granule {
   bool in_flight = false;
   uintptr_t barrier = 0;  // of the last copy to it, if any
   uint32_t phase = 0;
-  int reading = 0;        // running products
+  int reading = 0;                 // running products
   uint32_t read[most_warps] = {};  // when each warp's last product ended
 };
 
@@ -58,7 +58,9 @@ struct BoxCopy {
   uintptr_t barrier;
   const char* from = nullptr;  // source of a contiguous copy
   size_t plain_bytes = 0;
-  size_t bytes() const { return from ? plain_bytes : size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * map.element_bytes; }
+  size_t bytes() const {
+    return from ? plain_bytes : size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * map.element_bytes;
+  }
 };
 
 // A write from shared to global memory.
@@ -98,12 +100,12 @@ struct Asynchronous {
   std::map<uintptr_t, Barrier> barriers;
   NamedBarrier named[16];
   std::vector<Granule> granules;
-  std::vector<BoxCopy> copies;                        // in flight
-  std::map<int, BulkWrites> writes;                   // per thread
-  std::vector<int> for_writes;                        // threads that wait for their writes
+  std::vector<BoxCopy> copies;                       // in flight
+  std::map<int, BulkWrites> writes;                  // per thread
+  std::vector<int> for_writes;                       // threads that wait for their writes
   std::vector<std::vector<WarpgroupProduct>> asked;  // per warpgroup: the request of its first warp
-  int free_registers = 0;          // registers that warps gave back, per thread
-  std::vector<int> for_registers;  // threads that wait for registers
+  int free_registers = 0;                            // registers that warps gave back, per thread
+  std::vector<int> for_registers;                    // threads that wait for registers
   bool used = false;
 };
 

@@ -54,7 +54,8 @@ void read_options() {
 
 int index_of(const Thread& t) { return static_cast<int>(&t - block().thread.data()); }
 
-// Selects the next runnable thread as the current one. Returns null if no thread is runnable, or if the block has failed.
+// Selects the next runnable thread as the current one. Returns null if no thread is runnable, or if the block has
+// failed.
 Thread* next_thread() {
   Block& b = block();
   if (!b.failure.empty() || b.next == b.ready.size()) return nullptr;
@@ -109,8 +110,10 @@ std::string stuck_threads() {
     int end = i + 1;
     while (end < b.threads && end / warp_size == i / warp_size && same(b.thread[end], b.thread[i])) ++end;
     const Thread& t = b.thread[i];
-    text += (text.empty() ? "" : "; ") + std::string("threads ") + std::to_string(i) + "-" + std::to_string(end - 1) +
-            (t.state == State::ended ? " have ended" : " wait in " + std::string(t.waits_for) + " (line " + std::to_string(t.line) + ")");
+    text +=
+        (text.empty() ? "" : "; ") + std::string("threads ") + std::to_string(i) + "-" + std::to_string(end - 1) +
+        (t.state == State::ended ? " have ended"
+                                 : " wait in " + std::string(t.waits_for) + " (line " + std::to_string(t.line) + ")");
     i = end;
     if (text.size() > 600) return text + "; ...";
   }
@@ -152,15 +155,17 @@ void run_block(Dim3 position) {
 
 }  // namespace
 
-void run_grid(const char* kernel, Dim3 grid, Dim3 size, size_t dynamic_shared_bytes, const std::function<void()>& body) {
+void run_grid(
+    const char* kernel, Dim3 grid, Dim3 size, size_t dynamic_shared_bytes, const std::function<void()>& body) {
   std::lock_guard<std::mutex> lock(one_grid_at_a_time());
   read_options();
   Block& b = block();
   if (size.size() < 1 || size.size() > 1024 || size.z > 64)
-    throw internal_error(std::string(kernel) + ": expected 1 to 1024 threads a block, got " + std::to_string(size.size()));
+    throw internal_error(
+        std::string(kernel) + ": expected 1 to 1024 threads a block, got " + std::to_string(size.size()));
   if (grid.size() < 1 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
-    throw internal_error(std::string(kernel) + ": expected a grid of at most (2^31 - 1, 65535, 65535), got (" + std::to_string(grid.x) +
-                         ", " + std::to_string(grid.y) + ", " + std::to_string(grid.z) + ")");
+    throw internal_error(std::string(kernel) + ": expected a grid of at most (2^31 - 1, 65535, 65535), got (" +
+                         std::to_string(grid.x) + ", " + std::to_string(grid.y) + ", " + std::to_string(grid.z) + ")");
   b.kernel = kernel;
   b.body = &body;
   b.threads = static_cast<int>(size.size());
@@ -182,10 +187,11 @@ void run_grid(const char* kernel, Dim3 grid, Dim3 size, size_t dynamic_shared_by
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   if (options().random_order) std::shuffle(order.begin(), order.end(), options().random);
   for (size_t i : order) {
-    run_block(Dim3(static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y), static_cast<unsigned>(i / grid.x / grid.y)));
+    run_block(Dim3(static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
+        static_cast<unsigned>(i / grid.x / grid.y)));
     if (!b.failure.empty())
-      throw internal_error(std::string(kernel) + ", block (" + std::to_string(block_index.x) + ", " + std::to_string(block_index.y) + ", " +
-                           std::to_string(block_index.z) + "): " + b.failure);
+      throw internal_error(std::string(kernel) + ", block (" + std::to_string(block_index.x) + ", " +
+                           std::to_string(block_index.y) + ", " + std::to_string(block_index.z) + "): " + b.failure);
   }
 }
 
@@ -203,7 +209,8 @@ void barrier(int line) {
   Block& b = block();
   if (b.at_barrier == 0) b.barrier_line = line;
   else if (b.barrier_line != line)
-    fatal("__syncthreads at line " + std::to_string(line) + " while other threads wait in the one at line " + std::to_string(b.barrier_line));
+    fatal("__syncthreads at line " + std::to_string(line) + " while other threads wait in the one at line " +
+          std::to_string(b.barrier_line));
   if (++b.at_barrier < b.threads) return wait_as(State::barrier, "__syncthreads", line);
   b.at_barrier = 0;
   synchronise_clocks();
@@ -219,7 +226,8 @@ int lane_index() { return index_of(*block().current) % warp_size; }
 void collective(uint32_t mask, const char* name, int line, void* operands, Compute compute) {
   Block& b = block();
   const int self = index_of(*b.current), warp = self / warp_size, lane = self % warp_size;
-  if (!(mask >> lane & 1)) fatal(std::string(name) + " at line " + std::to_string(line) + " with a mask that leaves its own lane out");
+  if (!(mask >> lane & 1))
+    fatal(std::string(name) + " at line " + std::to_string(line) + " with a mask that leaves its own lane out");
   const int lanes = std::min(warp_size, b.threads - warp * warp_size);
   if (lanes < warp_size) mask &= (1u << lanes) - 1;
   auto& meetings = b.meetings[static_cast<size_t>(warp)];
@@ -233,8 +241,8 @@ void collective(uint32_t mask, const char* name, int line, void* operands, Compu
   }
   Meeting& m = meetings[at];
   if (m.mask != mask || m.line != line || (m.name != name && std::strcmp(m.name, name) != 0))
-    fatal(std::string(name) + " at line " + std::to_string(line) + " while other lanes of the warp are in " + m.name + " at line " +
-          std::to_string(m.line));
+    fatal(std::string(name) + " at line " + std::to_string(line) + " while other lanes of the warp are in " + m.name +
+          " at line " + std::to_string(m.line));
   m.arrived |= 1u << lane;
   m.operands[lane] = operands;
   if (m.arrived != mask) return wait_as(State::collective, name, line);
@@ -257,7 +265,8 @@ const Epoch* current_epoch() {
   return &t->epoch;
 }
 
-// ---- for the asynchronous units -------------------------------------------------------------------------------------------------
+// ---- for the asynchronous units
+// -------------------------------------------------------------------------------------------------
 
 int running_thread() { return index_of(*block().current); }
 int threads_of_block() { return block().threads; }

@@ -36,7 +36,8 @@ void* shared(const void* key, size_t bytes, size_t alignment) {
   size_t total = bytes;
   for (const Slot& s : b.slots) total += s.bytes;
   if (total > shared_capacity()) {
-    const std::string message = "expected at most " + std::to_string(shared_capacity()) + " bytes of shared memory, got " + std::to_string(total);
+    const std::string message = "expected at most " + std::to_string(shared_capacity()) +
+                                " bytes of shared memory, got " + std::to_string(total);
     if (!b.current) throw internal_error(std::string(b.kernel) + ": " + message);
     fatal(message);
   }
@@ -69,7 +70,8 @@ bool in_shared(uintptr_t address) {
 
 void copy_async(void* to, const void* from, int bytes, int source_bytes) {
   if (bytes != 4 && bytes != 8 && bytes != 16) fatal("cp.async of " + std::to_string(bytes) + " bytes");
-  if (reinterpret_cast<uintptr_t>(to) % static_cast<uintptr_t>(bytes) || reinterpret_cast<uintptr_t>(from) % static_cast<uintptr_t>(bytes))
+  if (reinterpret_cast<uintptr_t>(to) % static_cast<uintptr_t>(bytes) ||
+      reinterpret_cast<uintptr_t>(from) % static_cast<uintptr_t>(bytes))
     fatal("cp.async of " + std::to_string(bytes) + " bytes, misaligned");
   if (!in_shared(reinterpret_cast<uintptr_t>(to))) fatal("cp.async to something that is not shared memory");
   Thread& t = *block().current;

@@ -28,10 +28,10 @@ struct Thread {
   std::unique_ptr<Fiber> fiber;
   Dim3 index;
   State state;
-  int line;                           // source line of the call that it waits in
+  int line;  // source line of the call that it waits in
   const char* waits_for;
-  std::vector<Copy> copies;           // cp.async copies, oldest first
-  std::vector<size_t> groups;         // for each committed group, the number of copies up to its end
+  std::vector<Copy> copies;    // cp.async copies, oldest first
+  std::vector<size_t> groups;  // for each committed group, the number of copies up to its end
   Epoch epoch;
 };
 
@@ -53,13 +53,13 @@ struct Block {
   const char* kernel = "";
   const std::function<void()>* body = nullptr;
   int threads = 0;
-  std::vector<Thread> thread;                // kept between blocks with their stacks
+  std::vector<Thread> thread;                  // kept between blocks with their stacks
   std::vector<std::vector<Meeting>> meetings;  // per warp
   std::vector<int> ready;
-  size_t next = 0;                           // of `ready`, in turn
+  size_t next = 0;  // of `ready`, in turn
   int at_barrier = 0, barrier_line = 0, ended = 0;
   Thread* current = nullptr;
-  void* scheduler = nullptr;                 // its stack pointer while a thread runs
+  void* scheduler = nullptr;  // its stack pointer while a thread runs
   std::string failure;
   std::vector<Slot> slots;
   std::unique_ptr<char[]> memory;

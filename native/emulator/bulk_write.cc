@@ -14,7 +14,8 @@ void read_source(BulkWrite& w) {
   w.read = true;
 }
 
-// cp.reduce.async.bulk.add.f32 "flushes subnormal inputs and results to sign-preserving zero" (9.7.9.25.4.2), as atom.add.f32 does in global memory.
+// cp.reduce.async.bulk.add.f32 "flushes subnormal inputs and results to sign-preserving zero" (9.7.9.25.4.2), as
+// atom.add.f32 does in global memory.
 float flushed(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
 
 void land(BulkWrite& w) {
@@ -37,9 +38,11 @@ BulkWrites& mine() { return asynchronous_state().writes[running_thread()]; }
 
 void write_bytes(void* to, const void* from, uint32_t bytes, bool add, int line) {
   const uintptr_t source = shared_address(from), target = reinterpret_cast<uintptr_t>(to);
-  if (bytes == 0 || bytes % 16 || source % 16 || target % 16) fatal("a bulk write" + at(line) + " of " + std::to_string(bytes) + " bytes, misaligned");
+  if (bytes == 0 || bytes % 16 || source % 16 || target % 16)
+    fatal("a bulk write" + at(line) + " of " + std::to_string(bytes) + " bytes, misaligned");
   if (source + bytes > shared_capacity()) fatal("a bulk write" + at(line) + " from beyond shared memory");
-  if (!in_device(target) || !in_device(target + bytes - 1)) fatal("a bulk write" + at(line) + " to what is no device memory");
+  if (!in_device(target) || !in_device(target + bytes - 1))
+    fatal("a bulk write" + at(line) + " to what is no device memory");
   check_async_read(from, bytes);
   asynchronous_state().used = true;
   BulkWrite w{static_cast<char*>(to), source, bytes, add, false, {}};
@@ -55,9 +58,13 @@ void commit_writes(int) {
 
 void wait_writes(int pending, bool read_only, int line) {
   BulkWrites& w = mine();
-  const size_t groups = w.committed.size(), done = groups > static_cast<size_t>(pending) ? groups - static_cast<size_t>(pending) : 0;
-  const auto unread = [](const std::vector<BulkWrite>& group) { return std::any_of(group.begin(), group.end(), [](const BulkWrite& write) { return !write.read; }); };
-  // The copy engine takes time, and other threads continue meanwhile. This exposes threads that reuse a source too early.
+  const size_t groups = w.committed.size(),
+               done = groups > static_cast<size_t>(pending) ? groups - static_cast<size_t>(pending) : 0;
+  const auto unread = [](const std::vector<BulkWrite>& group) {
+    return std::any_of(group.begin(), group.end(), [](const BulkWrite& write) { return !write.read; });
+  };
+  // The copy engine takes time, and other threads continue meanwhile. This exposes threads that reuse a source too
+  // early.
   if (std::any_of(w.committed.begin(), w.committed.begin() + static_cast<std::ptrdiff_t>(done), unread)) {
     asynchronous_state().for_writes.push_back(running_thread());
     block_until_woken("cp.async.bulk.wait_group", line);
@@ -71,19 +78,23 @@ void wait_writes(int pending, bool read_only, int line) {
 }
 
 void wait_for_word(const int32_t* word, int32_t value, int line) {
-  if (*word != value) fatal("a wait" + at(line) + " for a word to be " + std::to_string(value) + ", which is " + std::to_string(*word) + " after all blocks that began before");
+  if (*word != value)
+    fatal("a wait" + at(line) + " for a word to be " + std::to_string(value) + ", which is " + std::to_string(*word) +
+          " after all blocks that began before");
 }
 
 void release_word(int32_t* word, int32_t value, int line) {
   const BulkWrites& w = mine();
-  if (!w.open.empty() || !w.committed.empty()) fatal("a release" + at(line) + " while a bulk write of the thread is under way");
+  if (!w.open.empty() || !w.committed.empty())
+    fatal("a release" + at(line) + " while a bulk write of the thread is under way");
   *word = value;
 }
 
 std::string unfinished_writes() {
   std::string text;
   for (auto& [thread, writes] : asynchronous_state().writes) {
-    if (!writes.open.empty()) text = "a block ends with a bulk write that thread " + std::to_string(thread) + " has not committed";
+    if (!writes.open.empty())
+      text = "a block ends with a bulk write that thread " + std::to_string(thread) + " has not committed";
     for (auto& group : writes.committed)
       for (BulkWrite& w : group) {
         if (!w.read) text = "a block ends with a bulk write whose source is not read yet";

@@ -75,7 +75,8 @@ heddle_fiber_switch:
 Fiber::Fiber() {
   static unsigned made = 0;
   colour_ = made++ % 64;
-  void* memory = mmap(nullptr, fiber_stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory =
+      mmap(nullptr, fiber_stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   stack_ = static_cast<char*>(memory);
   mprotect(stack_, 4096, PROT_NONE);  // a stack overflow faults instead of overwriting another fiber
@@ -84,7 +85,8 @@ Fiber::Fiber() {
 Fiber::~Fiber() { munmap(stack_, fiber_stack_bytes); }
 
 void Fiber::start(void (*entry)()) {
-  // Stacks start at different cache lines. Otherwise the stacks of a block's fibers would evict each other at every switch.
+  // Stacks start at different cache lines. Otherwise the stacks of a block's fibers would evict each other at every
+  // switch.
   uintptr_t* top = reinterpret_cast<uintptr_t*>(stack_ + fiber_stack_bytes - colour_ * 192);
 #if defined(__x86_64__)
   *--top = 0;  // return address of entry; keeps the stack aligned as after a call

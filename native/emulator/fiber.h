@@ -1,5 +1,5 @@
-// Fibers: stacks that take turns on one thread. A switch takes a few instructions. (ucontext saves the signal mask, which
-// costs two system calls per switch.) One fiber is one CUDA thread.
+// Fibers: stacks that take turns on one thread. A switch takes a few instructions. (ucontext saves the signal mask,
+// which costs two system calls per switch.) One fiber is one CUDA thread.
 #pragma once
 #include <cstddef>
 

@@ -78,7 +78,8 @@ int device_of(uintptr_t address) {
   return address < after->first + after->second.bytes + tail ? after->second.device : -1;
 }
 
-// Called for every access of a race build. Caches the ranges found last, allocations and gaps between them, without a lock.
+// Called for every access of a race build. Caches the ranges found last, allocations and gaps between them, without a
+// lock.
 bool in_device(uintptr_t address) {
   struct Range {
     uintptr_t begin = 0, bytes = 0;

@@ -62,12 +62,14 @@ struct Shadow {
   template <class F> void each(uintptr_t begin, size_t bytes, F use) {
     const uintptr_t end = begin + bytes;
     for (uintptr_t address = begin; address < end;) {
-      const uintptr_t first = address / word_bytes * word_bytes, next = first + word_bytes < end ? first + word_bytes : end;
+      const uintptr_t first = address / word_bytes * word_bytes,
+                      next = first + word_bytes < end ? first + word_bytes : end;
       Word& w = at(address);
       if (!w.parts && next - address == word_bytes) {
         use(w.cell, address);
       } else {
-        if (!w.parts) w.parts = std::make_unique<std::array<Cell, 4>>(std::array<Cell, 4>{w.cell, w.cell, w.cell, w.cell});
+        if (!w.parts)
+          w.parts = std::make_unique<std::array<Cell, 4>>(std::array<Cell, 4>{w.cell, w.cell, w.cell, w.cell});
         for (uintptr_t byte = address; byte < next; ++byte) use((*w.parts)[byte - first], byte);
       }
       address = next;
@@ -95,18 +97,23 @@ int32_t warp_of(int32_t thread) { return thread / 32; }
 bool ordered(const Epoch& before, const Epoch& now) {
   if (before.thread == now.thread) return true;
   if (block_of(before.thread) != block_of(now.thread)) return false;
-  return before.barriers < now.barriers || (warp_of(before.thread) == warp_of(now.thread) && before.warp_syncs < now.warp_syncs);
+  return before.barriers < now.barriers ||
+         (warp_of(before.thread) == warp_of(now.thread) && before.warp_syncs < now.warp_syncs);
 }
 
-std::string who(const Epoch& e) { return "thread " + std::to_string(e.thread % 1024) + " of block " + std::to_string(block_of(e.thread)); }
+std::string who(const Epoch& e) {
+  return "thread " + std::to_string(e.thread % 1024) + " of block " + std::to_string(block_of(e.thread));
+}
 
 [[noreturn]] void report(const char* what, const Epoch& other, bool shared) {
-  fatal(std::string("race in ") + (shared ? "shared" : "global") + " memory: " + what + " by " + who(other) + " that nothing orders before");
+  fatal(std::string("race in ") + (shared ? "shared" : "global") + " memory: " + what + " by " + who(other) +
+        " that nothing orders before");
 }
 
 void on_read(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
   if (c.in_flight) fatal("a read of shared memory while a cp.async to it is under way");
-  if (shared && is_written_asynchronously(shared_address(reinterpret_cast<const void*>(address)))) fatal("a read of shared memory that a copy is still writing");
+  if (shared && is_written_asynchronously(shared_address(reinterpret_cast<const void*>(address))))
+    fatal("a read of shared memory that a copy is still writing");
   if (shared && c.unwritten) fatal("a read of shared memory that nobody has written");
   if (c.written_in_kernel && !ordered(c.write, now)) report("a read after a write", c.write, shared);
   const bool first = c.read.thread < 0 || (c.written_in_kernel && c.read.barriers < c.write.barriers);
@@ -126,12 +133,14 @@ void on_read(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
 
 void on_write(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
   if (c.in_flight) fatal("a write to shared memory while a cp.async to it is under way");
-  if (shared && is_read_asynchronously(shared_address(reinterpret_cast<const void*>(address)))) fatal("a write to shared memory that a wgmma reads");
+  if (shared && is_read_asynchronously(shared_address(reinterpret_cast<const void*>(address))))
+    fatal("a write to shared memory that a wgmma reads");
   if (c.written_in_kernel && !ordered(c.write, now)) report("a write after a write", c.write, shared);
   if (c.read.thread >= 0) {
     bool safe = ordered(c.read, now);
     if (safe && c.read_by_many && c.read.barriers == now.barriers)
-      safe = block_of(c.read.thread) == block_of(now.thread) && c.read_warp == warp_of(now.thread) && c.read.warp_syncs < now.warp_syncs;
+      safe = block_of(c.read.thread) == block_of(now.thread) && c.read_warp == warp_of(now.thread) &&
+             c.read.warp_syncs < now.warp_syncs;
     if (!safe) report("a write after a read", c.read, shared);
   }
   c.write = now;
@@ -169,7 +178,8 @@ void copy_started(const void* to, size_t bytes) {
 }
 void copy_landed(const void* to, size_t bytes) {
   const Epoch& now = *current_epoch();
-  shadow().each(reinterpret_cast<uintptr_t>(to), bytes, [&](Cell& c, uintptr_t) { c.in_flight = false, c.write = now; });
+  shadow().each(
+      reinterpret_cast<uintptr_t>(to), bytes, [&](Cell& c, uintptr_t) { c.in_flight = false, c.write = now; });
 }
 void written_by_copy(const void* to, size_t bytes) { shadow().reset(reinterpret_cast<uintptr_t>(to), bytes, false); }
 void check_async_read(const void* data, size_t bytes) {
@@ -177,9 +187,11 @@ void check_async_read(const void* data, size_t bytes) {
   shadow().each(reinterpret_cast<uintptr_t>(data), bytes, [&](const Cell& c, uintptr_t) {
     if (c.unwritten) fatal("an asynchronous read of shared memory that nobody has written");
     if (!c.written_in_kernel) return;
-    const bool told = block_of(c.write.thread) == block_of(now.thread) && warp_knows(c.write.thread % 1024, c.write.time);
+    const bool told =
+        block_of(c.write.thread) == block_of(now.thread) && warp_knows(c.write.thread % 1024, c.write.time);
     if (!told && !ordered(c.write, now)) report("an asynchronous read after a write", c.write, true);
-    if (proxy_fences_of(c.write.thread % 1024) == c.write.proxy_fences) fatal("an asynchronous read of what a thread wrote without a fence.proxy.async after it");
+    if (proxy_fences_of(c.write.thread % 1024) == c.write.proxy_fences)
+      fatal("an asynchronous read of what a thread wrote without a fence.proxy.async after it");
   });
 }
 #else
@@ -198,12 +210,12 @@ void check_async_read(const void*, size_t) {}
 #ifdef HEDDLE_EMULATE_CUDA_RACES
 // Functions that gcc's -fsanitize=thread calls.
 extern "C" {
-#define HEDDLE_ACCESS(bytes)                                                                             \
-  void __tsan_read##bytes(void* p) { heddle::emulator::access(p, bytes, false, bytes); }                 \
-  void __tsan_write##bytes(void* p) { heddle::emulator::access(p, bytes, true, bytes); }                 \
-  void __tsan_unaligned_read##bytes(void* p) { heddle::emulator::access(p, bytes, false); }              \
-  void __tsan_unaligned_write##bytes(void* p) { heddle::emulator::access(p, bytes, true); }              \
-  void __tsan_volatile_read##bytes(void* p) { heddle::emulator::access(p, bytes, false); }               \
+#define HEDDLE_ACCESS(bytes) \
+  void __tsan_read##bytes(void* p) { heddle::emulator::access(p, bytes, false, bytes); } \
+  void __tsan_write##bytes(void* p) { heddle::emulator::access(p, bytes, true, bytes); } \
+  void __tsan_unaligned_read##bytes(void* p) { heddle::emulator::access(p, bytes, false); } \
+  void __tsan_unaligned_write##bytes(void* p) { heddle::emulator::access(p, bytes, true); } \
+  void __tsan_volatile_read##bytes(void* p) { heddle::emulator::access(p, bytes, false); } \
   void __tsan_volatile_write##bytes(void* p) { heddle::emulator::access(p, bytes, true); }
 HEDDLE_ACCESS(1)
 HEDDLE_ACCESS(2)
@@ -223,7 +235,11 @@ void __tsan_release(void*) {}
 // Guards of local statics are atomic loads. Kernels have no other ones.
 unsigned char __tsan_atomic8_load(const volatile unsigned char* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 unsigned int __tsan_atomic32_load(const volatile unsigned int* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
-unsigned int __tsan_atomic32_fetch_add(volatile unsigned int* p, unsigned int v, int) { return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST); }
-unsigned int __tsan_atomic32_fetch_sub(volatile unsigned int* p, unsigned int v, int) { return __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST); }
+unsigned int __tsan_atomic32_fetch_add(volatile unsigned int* p, unsigned int v, int) {
+  return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);
+}
+unsigned int __tsan_atomic32_fetch_sub(volatile unsigned int* p, unsigned int v, int) {
+  return __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST);
+}
 }
 #endif

@@ -1,7 +1,8 @@
-// The runtime library of emulated devices. Streams run when they are waited for, which exposes memory that is freed too early.
+// The runtime library of emulated devices. Streams run when they are waited for, which exposes memory that is freed too
+// early.
 //
-// HEDDLE_EMULATE_CUDA: 1 to 8 devices of compute capability 8.0; sm_89 or sm_90: one device of that capability; old-driver: a driver
-// too old for this build; old-device: a device without kernels in this build.
+// HEDDLE_EMULATE_CUDA: 1 to 8 devices of compute capability 8.0; sm_89 or sm_90: one device of that capability;
+// old-driver: a driver too old for this build; old-device: a device without kernels in this build.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -74,10 +75,13 @@ std::set<void*>& host_memory() {
 }  // namespace
 
 int current_device() { return current; }
-size_t device_shared_bytes() { return size_t{setting() == "sm_90" ? 227u : 99u} << 10; }  // 99 KB, which every architecture from sm_80 on has
+// 99 KB, which every architecture from sm_80 on has
+size_t device_shared_bytes() { return size_t{setting() == "sm_90" ? 227u : 99u} << 10; }
 
 void enqueue(cudaStream_t stream, Work work) {
-  if (stream->device != current) throw internal_error("emulator: work for a stream of device " + std::to_string(stream->device) + " while device " + std::to_string(current) + " is current");
+  if (stream->device != current)
+    throw internal_error("emulator: work for a stream of device " + std::to_string(stream->device) + " while device " +
+                         std::to_string(current) + " is current");
   if (stream->capturing) stream->captured.push_back(std::move(work));
   else stream->work.push_back(std::move(work));
 }
@@ -93,7 +97,8 @@ cudaError_t function_attributes(cudaFuncAttributes* a) {
 
 using namespace heddle::emulator;
 
-// ---- devices --------------------------------------------------------------------------------------------------------------
+// ---- devices
+// --------------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = device_count();
@@ -115,7 +120,10 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   *p = cudaDeviceProp{};
   std::strcpy(p->name, "emulated (no hardware)");
   p->totalGlobalMem = device_bytes;
-  p->major = setting() == "old-device" ? 6 : setting() == "sm_90" ? 9 : 8, p->minor = setting() == "sm_89" ? 9 : 0, p->multiProcessorCount = 4;
+  p->major = setting() == "old-device" ? 6
+             : setting() == "sm_90"    ? 9
+                                       : 8,
+  p->minor = setting() == "sm_89" ? 9 : 0, p->multiProcessorCount = 4;
   p->sharedMemPerBlockOptin = device_shared_bytes();
   return cudaSuccess;
 }
@@ -139,7 +147,8 @@ const char* cudaGetErrorString(cudaError_t status) {
   }
 }
 
-// ---- memory ---------------------------------------------------------------------------------------------------------------
+// ---- memory
+// ---------------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaMalloc(void** data, size_t bytes) {
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
@@ -175,8 +184,11 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   enqueue(stream, [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
-cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int from_device, size_t bytes, cudaStream_t stream) {
-  if (device_of(reinterpret_cast<uintptr_t>(to)) != to_device || device_of(reinterpret_cast<uintptr_t>(from)) != from_device) return cudaErrorInvalidValue;
+cudaError_t cudaMemcpyPeerAsync(
+    void* to, int to_device, const void* from, int from_device, size_t bytes, cudaStream_t stream) {
+  if (device_of(reinterpret_cast<uintptr_t>(to)) != to_device ||
+      device_of(reinterpret_cast<uintptr_t>(from)) != from_device)
+    return cudaErrorInvalidValue;
   enqueue(stream, [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
@@ -197,7 +209,8 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
   return cudaSuccess;
 }
 
-// ---- streams and events ---------------------------------------------------------------------------------------------------
+// ---- streams and events
+// ---------------------------------------------------------------------------------------------------
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = new CudaStream{current, {}, false, false, {}};
@@ -241,7 +254,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
   return cudaSuccess;
 }
 
-// ---- graphs ---------------------------------------------------------------------------------------------------------------
+// ---- graphs
+// ---------------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (stream->capturing || capturing) return cudaErrorInvalidValue;
@@ -260,7 +274,9 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
-  *status = !stream->capturing ? cudaStreamCaptureStatusNone : stream->invalidated ? cudaStreamCaptureStatusInvalidated : cudaStreamCaptureStatusActive;
+  *status = !stream->capturing    ? cudaStreamCaptureStatusNone
+            : stream->invalidated ? cudaStreamCaptureStatusInvalidated
+                                  : cudaStreamCaptureStatusActive;
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* work, cudaGraph_t graph, unsigned long long) {

@@ -12,20 +12,26 @@ namespace {
 
 constexpr uintptr_t piece_bytes = 16;  // the unit that a swizzle moves
 
-// A matrix descriptor ("Parallel Thread Execution ISA", 9.7.15.5.1.2.2): gives the address of element (i, k), where i is a row of a or a column of b.
+// A matrix descriptor ("Parallel Thread Execution ISA", 9.7.15.5.1.2.2): gives the address of element (i, k), where i
+// is a row of a or a column of b.
 struct Descriptor {
   uintptr_t start, leading, stride;
   bool transposed;  // i innermost
   uintptr_t size;   // bytes of an element
 
-  Descriptor(uint64_t bits, bool turned, bool bytes, int line) : start((bits & 0x3fff) << 4), leading((bits >> 16 & 0x3fff) << 4), stride((bits >> 32 & 0x3fff) << 4), transposed(turned), size(bytes ? 1 : 2) {
-    if (bits >> 62 != 1) fatal("wgmma" + at(line) + ": expected a descriptor of the 128-byte swizzle, got mode " + std::to_string(bits >> 62));
+  Descriptor(uint64_t bits, bool turned, bool bytes, int line)
+      : start((bits & 0x3fff) << 4), leading((bits >> 16 & 0x3fff) << 4), stride((bits >> 32 & 0x3fff) << 4),
+        transposed(turned), size(bytes ? 1 : 2) {
+    if (bits >> 62 != 1)
+      fatal("wgmma" + at(line) + ": expected a descriptor of the 128-byte swizzle, got mode " +
+            std::to_string(bits >> 62));
     if (bits >> 49 & 7) fatal("wgmma" + at(line) + ": expected a descriptor without base offset");
     if (bits & 0x3fffc000c000c000) fatal("wgmma" + at(line) + ": a descriptor with bits that mean nothing");
   }
   uintptr_t operator()(int i, int k) const {
     const uintptr_t a = static_cast<uintptr_t>(i), b = static_cast<uintptr_t>(k);
-    return swizzle(transposed ? start + a / 64 * leading + a % 64 * 2 + b / 8 * stride + b % 8 * 128 : start + a / 8 * stride + a % 8 * 128 + b * size);
+    return swizzle(transposed ? start + a / 64 * leading + a % 64 * 2 + b / 8 * stride + b % 8 * 128
+                              : start + a / 8 * stride + a % 8 * 128 + b * size);
   }
 };
 
@@ -48,12 +54,13 @@ void compute(Product& p, int warp) {
   float left[16][32];
   std::vector<float> right(static_cast<size_t>(depth * n));
   if (w.left) {
-    // Figure "WGMMA .m64nNk16 register fragment layout for matrix A". Register r of lane i holds two columns of one row:
-    // row i / 4 + 8 (r % 2) of the warp's 16, columns c and c + 1 with c = 2 (i % 4) + 8 (r / 2).
+    // Figure "WGMMA .m64nNk16 register fragment layout for matrix A". Register r of lane i holds two columns of one
+    // row: row i / 4 + 8 (r % 2) of the warp's 16, columns c and c + 1 with c = 2 (i % 4) + 8 (r / 2).
     for (int lane = 0; lane < warp_lanes; ++lane)
       for (int r = 0; r < 4; ++r)
         for (int e = 0; e < 2; ++e)
-          left[lane / 4 + r % 2 * 8][lane % 4 * 2 + r / 2 * 8 + e] = to_float(bf16{static_cast<uint16_t>(p.left[lane][r] >> 16 * e)});
+          left[lane / 4 + r % 2 * 8][lane % 4 * 2 + r / 2 * 8 + e] =
+              to_float(bf16{static_cast<uint16_t>(p.left[lane][r] >> 16 * e)});
   } else {
     const Descriptor a(w.a, w.a_transposed, w.e4m3, 0);
     for (int i = 0; i < 16; ++i)
@@ -76,7 +83,9 @@ void compute(Product& p, int warp) {
 template <class F> void each_sum(const Product& p, F use) {
   const int n = p.lanes[0].n;
   for (int lane = 0; lane < warp_lanes; ++lane)
-    for (int r = 0; r < n / 2; ++r) use(p.lanes[lane].sums[r], (*p.sums)[static_cast<size_t>((lane / 4 + r / 2 % 2 * 8) * n + r / 4 * 8 + lane % 4 * 2 + r % 2)]);
+    for (int r = 0; r < n / 2; ++r)
+      use(p.lanes[lane].sums[r],
+          (*p.sums)[static_cast<size_t>((lane / 4 + r / 2 % 2 * 8) * n + r / 4 * 8 + lane % 4 * 2 + r % 2)]);
 }
 
 void check_reads(Product& p, int warp, int line) {
@@ -104,7 +113,8 @@ void check_reads(Product& p, int warp, int line) {
   for (uintptr_t number : found) {
     Granule& g = s.granules[number];
     if (g.in_flight) fatal("wgmma" + at(line) + " reads a tile that a copy is still writing");
-    if (g.barrier && w.seen[g.barrier] <= g.phase) fatal("wgmma" + at(line) + " reads a tile whose barrier this warp has not waited for");
+    if (g.barrier && w.seen[g.barrier] <= g.phase)
+      fatal("wgmma" + at(line) + " reads a tile whose barrier this warp has not waited for");
     ++g.reading;
   }
   for (uintptr_t address : pieces) check_async_read(shared_data(address), piece_bytes);
@@ -123,13 +133,15 @@ void issue(void** lanes, int line) {
   }
   const WarpgroupProduct& first = p.lanes[0];
   const auto same = [](const WarpgroupProduct& x, const WarpgroupProduct& y) {
-    return x.a == y.a && x.b == y.b && x.n == y.n && x.a_transposed == y.a_transposed && x.b_transposed == y.b_transposed && x.add == y.add && !x.left == !y.left && x.e4m3 == y.e4m3;
+    return x.a == y.a && x.b == y.b && x.n == y.n && x.a_transposed == y.a_transposed &&
+           x.b_transposed == y.b_transposed && x.add == y.add && !x.left == !y.left && x.e4m3 == y.e4m3;
   };
   for (const WarpgroupProduct& lane : p.lanes)
     if (!same(lane, first)) fatal("wgmma" + at(line) + ": lanes of a warp that ask for different products");
   auto& asked = s.asked[static_cast<size_t>(warp / 4)];
   if (w.products == asked.size()) asked.push_back(first);
-  else if (!same(asked[w.products], first)) fatal("wgmma" + at(line) + ": warps of a warpgroup that ask for different products");
+  else if (!same(asked[w.products], first))
+    fatal("wgmma" + at(line) + ": warps of a warpgroup that ask for different products");
   ++w.products;
   check_reads(p, warp, line);
   auto& sums = w.sums[first.sums];
@@ -157,7 +169,8 @@ void retire(int pending) {
     for (Product& p : group) {
       compute(p, warp);
       for (int i = 0; p.lanes[0].left && i < warp_lanes; ++i)
-        if (!std::equal(p.left[i], p.left[i] + 4, p.lanes[i].left)) fatal("registers of a wgmma changed while it may read them");
+        if (!std::equal(p.left[i], p.left[i] + 4, p.lanes[i].left))
+          fatal("registers of a wgmma changed while it may read them");
       for (uintptr_t number : p.granules) {
         --s.granules[number].reading;
         s.granules[number].read[warp] = w.clock[static_cast<size_t>(warp)];
@@ -176,7 +189,9 @@ void retire(int pending) {
 }  // namespace
 
 // .sync.aligned: the lanes of a warp meet. `mine` is the lane's operand.
-static void meet(const char* name, int line, void* mine, Compute compute) { collective(0xffffffffu, name, line, mine, compute); }
+static void meet(const char* name, int line, void* mine, Compute compute) {
+  collective(0xffffffffu, name, line, mine, compute);
+}
 
 struct At {
   WarpgroupProduct product;
@@ -188,9 +203,11 @@ void warpgroup_fence(int line) {
 }
 
 void warpgroup_product(const WarpgroupProduct& lane, int line) {
-  if (reinterpret_cast<uintptr_t>(lane.sums) == 0 || lane.n % 8 || lane.n < 8 || lane.n > 256) fatal("wgmma" + at(line) + ": a shape that it does not have");
+  if (reinterpret_cast<uintptr_t>(lane.sums) == 0 || lane.n % 8 || lane.n < 8 || lane.n > 256)
+    fatal("wgmma" + at(line) + ": a shape that it does not have");
   At mine{lane, line};
-  meet("wgmma.mma_async", line, &mine, [](void** lanes, uint32_t) { issue(lanes, static_cast<At*>(lanes[0])->number); });
+  meet(
+      "wgmma.mma_async", line, &mine, [](void** lanes, uint32_t) { issue(lanes, static_cast<At*>(lanes[0])->number); });
 }
 
 void warpgroup_commit(int line) {

@@ -9,7 +9,8 @@ bool cuda_built() { return false; }
 std::vector<CudaDevice> cuda_devices() { return {}; }
 std::string cuda_problem() { return ""; }
 std::shared_ptr<Accelerator> open_cuda(int index, bool) {
-  throw Error("UNSUPPORTED", "device: expected a build with CUDA, got one without (cuda:" + std::to_string(index) + ")");
+  throw Error(
+      "UNSUPPORTED", "device: expected a build with CUDA, got one without (cuda:" + std::to_string(index) + ")");
 }
 
 std::string collective_id() { throw Error("UNSUPPORTED", "nccl: expected a build with CUDA, got one without"); }

@@ -23,7 +23,8 @@ void check_adamw(const Node& n) {
 void adamw(const Node& n) {
   const Tensor &param = n.in[0], &grad = n.in[1], &m = n.in[2], &v = n.in[3];
   const Row hyper = load_all(n.in[4]);
-  const double lr = hyper[0], beta1 = hyper[1], beta2 = hyper[2], eps = hyper[3], correction1 = hyper[5], correction2 = hyper[6];
+  const double lr = hyper[0], beta1 = hyper[1], beta2 = hyper[2], eps = hyper[3], correction1 = hyper[5],
+               correction2 = hyper[6];
   const double weight_decay = n.attr_flag("decay") ? hyper[4] : 0, factor = load_float(n.in[5], 0);
   for (int64_t i = 0, count = param.shape.size(); i < count; ++i) {
     const double g = grad.as<float>()[i] * factor;

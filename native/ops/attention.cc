@@ -16,7 +16,8 @@ void check_operands(const Check& c, Operand q, Operand k, Operand v) {
                std::to_string(k.shape()[1]) + " of k");
   const int64_t T = c.attr_int("sequenceLength", 0, int64_t{1} << 31);
   if (T > 0 && q.shape()[0] % T != 0)
-    c.mismatch("q has " + std::to_string(q.shape()[0]) + " rows, expected a multiple of sequenceLength " + std::to_string(T));
+    c.mismatch(
+        "q has " + std::to_string(q.shape()[0]) + " rows, expected a multiple of sequenceLength " + std::to_string(T));
   AttentionAttributes::check(c);
 }
 
@@ -121,11 +122,12 @@ void attention_backward(const Node& n) {
   store_row(n.out[2], 0, dv);
 }
 
-// do, o (N, H, D), lse (N, H) f32, sinks (H) -> dsinks (H) f32. A sink has a probability and no value vector, so only the
-// mean of the softmax's gradient remains: -sum over rows of p (do . o).
+// do, o (N, H, D), lse (N, H) f32, sinks (H) -> dsinks (H) f32. A sink has a probability and no value vector, so only
+// the mean of the softmax's gradient remains: -sum over rows of p (do . o).
 void check_sinks_backward(const Node& n) {
   Check c("attention_sinks_backward", n, 4, 4, 1, 1);
-  const Operand dout = c.in(0, "do"), o = c.in(1, "o"), lse = c.in(2, "lse"), sinks = c.in(3, "sinks"), d = c.out(0, "dsinks");
+  const Operand dout = c.in(0, "do"), o = c.in(1, "o"), lse = c.in(2, "lse"), sinks = c.in(3, "sinks"),
+                d = c.out(0, "dsinks");
   c.rank(dout, 3), c.dtype(dout, activation_types), c.positive(dout, 2);
   c.same_shape(o, dout), c.dtype(o, activation_types);
   c.dtype(lse, f32_only), c.shape(lse, {dout.shape()[0], dout.shape()[1]});
@@ -139,7 +141,8 @@ void sinks_backward(const Node& n) {
   const Row lse = load_all(n.in[2]), sinks = load_all(n.in[3]);
   Row sum(H);
   for (int64_t i = 0; i < N * H; ++i)
-    sum[i % H] -= std::exp(sinks[i % H] - lse[i]) * dot(load_row(dout, i * D, D).data(), load_row(o, i * D, D).data(), D);
+    sum[i % H] -=
+        std::exp(sinks[i % H] - lse[i]) * dot(load_row(dout, i * D, D).data(), load_row(o, i * D, D).data(), D);
   store_row(n.out[0], 0, sum);
 }
 

@@ -10,11 +10,13 @@ namespace heddle {
 
 struct AttentionAttributes {
   bool causal;
-  int64_t window;  // 0: unlimited. Causal: query i sees key j only if i - window < j. Bidirectional: |i - j| <= window / 2
+  // 0: unlimited. Causal: query i sees key j only if i - window < j. Bidirectional: |i - j| <= window / 2
+  int64_t window;
   double scale, softcap;
 
   explicit AttentionAttributes(const Node& n)
-      : causal(n.attr_flag("causal")), window(n.attr_int("window")), scale(n.attr("scale")), softcap(n.attr("softcap")) {}
+      : causal(n.attr_flag("causal")), window(n.attr_int("window")), scale(n.attr("scale")),
+        softcap(n.attr("softcap")) {}
 
   static void check(const Check& c) {
     c.attr_flag("causal");
@@ -59,7 +61,8 @@ struct Span {
 };
 
 // Returns the keys that row `position` sees in the sequence of T rows that begins at `start`. With `documents` (N) i32,
-// a run of equal ids within a sequence is one document, and its rows see only each other. A negative id is padding and sees nothing.
+// a run of equal ids within a sequence is one document, and its rows see only each other. A negative id is padding and
+// sees nothing.
 inline Span visible(const AttentionAttributes& a, const Tensor* documents, int64_t start, int64_t T, int64_t position) {
   Span s{a.first(position), a.last(position, T)};
   if (!documents) return s;
@@ -71,8 +74,8 @@ inline Span visible(const AttentionAttributes& a, const Tensor* documents, int64
   return {s.first > first ? s.first : first, s.last < last ? s.last : last};
 }
 
-// Turns n scores into probabilities in place. Returns the log of the sum of exponentials, or -inf for n = 0. `sink` (may be
-// null) is an additional logit that takes probability and has no value vector.
+// Turns n scores into probabilities in place. Returns the log of the sum of exponentials, or -inf for n = 0. `sink`
+// (may be null) is an additional logit that takes probability and has no value vector.
 inline double softmax_in_place(double* score, int64_t n, const double* sink = nullptr) {
   if (n == 0 && !sink) return -INFINITY;
   double largest = sink ? *sink : -INFINITY;

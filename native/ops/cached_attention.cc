@@ -8,9 +8,9 @@ namespace {
 
 // Inputs: q (N, H, D), cache_k and cache_v (S, KH, L, D), segments (G, 4) i32, sinks? (H), pages? (S, M) i32.
 // Output: o (N, H, D). A q8 cache has rows of D + 4 bytes. With pages, the caches are (P, KH, page, D).
-// The cache already holds the keys and values of these rows, position p in row p mod L. With `ring`, it holds only the newest L positions.
-// Rows outside every segment are not written. With `bf16`, kernels may round q, the probabilities and an f16 cache to
-// bf16 before they multiply. The reference does not round.
+// The cache already holds the keys and values of these rows, position p in row p mod L. With `ring`, it holds only the
+// newest L positions. Rows outside every segment are not written. With `bf16`, kernels may round q, the probabilities
+// and an f16 cache to bf16 before they multiply. The reference does not round.
 void check_cached_attention(const Node& n) {
   Check c("cached_attention", n, 4, 6, 1, 1);
   const Operand q = c.in(0, "q"), k = c.in(1, "cache_k"), v = c.in(2, "cache_v"), o = c.out(0, "o");

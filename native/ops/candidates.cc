@@ -8,8 +8,8 @@
 namespace heddle {
 namespace {
 
-// Language models put nearly all probability within this distance of the best token. The buckets cover this range first.
-// Tokens beyond it share the last bucket, which is split only when a cut or a draw falls there.
+// Language models put nearly all probability within this distance of the best token. The buckets cover this range
+// first. Tokens beyond it share the last bucket, which is split only when a cut or a draw falls there.
 constexpr float near_range = 12.0f;
 constexpr float weightless = 87.0f;  // exp_negative is 0 from here
 constexpr int64_t block = 64;
@@ -38,7 +38,8 @@ void Candidates::spread(float range) {
   for (const Bucket& b : buckets_) mass_ += b.mass;
 }
 
-// Distances and exponentials are vectorized. Additions into buckets cannot be, so a group that is entirely far away adds once.
+// Distances and exponentials are vectorized. Additions into buckets cannot be, so a group that is entirely far away
+// adds once.
 void Candidates::add_block(int64_t begin, int64_t count) {
   const auto place = [&](Float4 distance) {
     const Float4 p = distance * width_, most = fill4(bucket_count - 1);
@@ -55,8 +56,9 @@ void Candidates::add_block(int64_t begin, int64_t count) {
       at[j] = place(distance);
       e[j] = exp_negative(distance);
     }
-    const Int4 nearest = (at[0] < at[1] ? at[0] : at[1]) < (at[2] < at[3] ? at[2] : at[3]) ? (at[0] < at[1] ? at[0] : at[1])
-                                                                                        : (at[2] < at[3] ? at[2] : at[3]);
+    const Int4 nearest = (at[0] < at[1] ? at[0] : at[1]) < (at[2] < at[3] ? at[2] : at[3])
+                             ? (at[0] < at[1] ? at[0] : at[1])
+                             : (at[2] < at[3] ? at[2] : at[3]);
     if (std::min(std::min(nearest[0], nearest[1]), std::min(nearest[2], nearest[3])) == bucket_count - 1) {
       const Float4 sum = (e[0] + e[1]) + (e[2] + e[3]);
       far.mass += static_cast<double>(sum[0]) + sum[1] + sum[2] + sum[3];
@@ -80,8 +82,8 @@ void Candidates::add_block(int64_t begin, int64_t count) {
   }
 }
 
-// Spreads all tokens over the full range before the last bucket is cut. Nothing has been cut yet: an earlier cut would have
-// ended before the last bucket, or would have widened already.
+// Spreads all tokens over the full range before the last bucket is cut. Nothing has been cut yet: an earlier cut would
+// have ended before the last bucket, or would have widened already.
 bool Candidates::widen(int bucket) {
   if (bucket < bucket_count - 1 || range_ == full_range_) return false;
   spread(full_range_);

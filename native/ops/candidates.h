@@ -8,8 +8,8 @@ namespace heddle {
 
 class Candidates {
  public:
-  // Makes all n tokens candidates. Logits are divided by temperature > 0. `largest` and `smallest` bound the finite ones.
-  // The logits must outlive the draw.
+  // Makes all n tokens candidates. Logits are divided by temperature > 0. `largest` and `smallest` bound the finite
+  // ones. The logits must outlive the draw.
   void reset(const float* logits, int64_t n, float largest, float smallest, float temperature);
 
   // The sum of exp((logit - largest) / temperature) over the remaining candidates.
@@ -42,11 +42,11 @@ class Candidates {
   const float* logits_ = nullptr;
   int64_t n_ = 0;
   float largest_ = 0, temperature_ = 1;
-  float full_range_ = 0;           // the largest distance that has any weight
-  float range_ = 0, width_ = 1;    // of the buckets; buckets per unit of distance
-  std::vector<uint16_t> bucket_;   // (n): each token's
-  std::vector<Bucket> buckets_;    // (bucket_count): nearest first
-  std::vector<Item> items_;        // the bucket sorted last
+  float full_range_ = 0;          // the largest distance that has any weight
+  float range_ = 0, width_ = 1;   // of the buckets; buckets per unit of distance
+  std::vector<uint16_t> bucket_;  // (n): each token's
+  std::vector<Bucket> buckets_;   // (bucket_count): nearest first
+  std::vector<Item> items_;       // the bucket sorted last
   int sorted_bucket_ = -1;
   // The remaining candidates: whole buckets before end_, and the first end_count_ items of bucket end_.
   int end_ = 0;

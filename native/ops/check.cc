@@ -7,7 +7,9 @@ namespace heddle {
 namespace {
 
 std::string axis_name(const Operand& a, int axis) {
-  return (axis == a.shape().rank - 1 ? std::string("last dimension of ") : "dimension " + std::to_string(axis) + " of ") + a.name;
+  return (axis == a.shape().rank - 1 ? std::string("last dimension of ")
+                                     : "dimension " + std::to_string(axis) + " of ") +
+         a.name;
 }
 
 std::string type_names(unsigned types) {
@@ -58,7 +60,8 @@ void Check::rank(Operand a, int rank) const {
 
 void Check::rank_at_least(Operand a, int rank) const {
   if (a.shape().rank < rank)
-    mismatch(std::string(a.name) + ": expected at least " + std::to_string(rank) + " dimensions, got " + to_string(a.shape()));
+    mismatch(std::string(a.name) + ": expected at least " + std::to_string(rank) + " dimensions, got " +
+             to_string(a.shape()));
 }
 
 void Check::dtype(Operand a, unsigned types) const {
@@ -68,7 +71,8 @@ void Check::dtype(Operand a, unsigned types) const {
 
 void Check::same_dtype(Operand a, Operand b) const {
   if (a.dtype() != b.dtype())
-    invalid(std::string(a.name) + ": expected " + dtype_name(b.dtype()) + " like " + b.name + ", got " + dtype_name(a.dtype()));
+    invalid(std::string(a.name) + ": expected " + dtype_name(b.dtype()) + " like " + b.name + ", got " +
+            dtype_name(a.dtype()));
 }
 
 void Check::same_dtype_or_bf16(Operand a, Operand b) const {
@@ -82,12 +86,14 @@ void Check::dim(Operand a, int axis, int64_t expected) const {
 
 void Check::same_dim(Operand a, int i, Operand b, int j) const {
   if (a.shape()[i] != b.shape()[j])
-    mismatch(axis_name(a, i) + " is " + std::to_string(a.shape()[i]) + ", " + b.name + " expects " + std::to_string(b.shape()[j]));
+    mismatch(axis_name(a, i) + " is " + std::to_string(a.shape()[i]) + ", " + b.name + " expects " +
+             std::to_string(b.shape()[j]));
 }
 
 void Check::same_shape(Operand a, Operand b) const {
   if (a.shape() != b.shape())
-    mismatch(std::string("shape of ") + a.name + " is " + to_string(a.shape()) + ", " + b.name + " expects " + to_string(b.shape()));
+    mismatch(std::string("shape of ") + a.name + " is " + to_string(a.shape()) + ", " + b.name + " expects " +
+             to_string(b.shape()));
 }
 
 void Check::shape(Operand a, std::initializer_list<int64_t> dims) const {
@@ -98,7 +104,8 @@ void Check::shape(Operand a, std::initializer_list<int64_t> dims) const {
 }
 
 void Check::positive(Operand a, int axis) const {
-  if (a.shape()[axis] < 1) mismatch(axis_name(a, axis) + " is " + std::to_string(a.shape()[axis]) + ", expected at least 1");
+  if (a.shape()[axis] < 1)
+    mismatch(axis_name(a, axis) + " is " + std::to_string(a.shape()[axis]) + ", expected at least 1");
 }
 
 double Check::attr(const char* name, double low, double high) const {

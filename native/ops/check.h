@@ -34,21 +34,21 @@ class Check {
   Check(const char* op, const Node& node, int min_inputs, int max_inputs, int min_outputs, int max_outputs);
 
   bool has(size_t i) const { return node_.has_input(i); }
-  Operand in(size_t i, const char* name) const;   // throws INVALID_ARGUMENT when absent
+  Operand in(size_t i, const char* name) const;  // throws INVALID_ARGUMENT when absent
   Operand out(size_t i, const char* name) const;
 
   void rank(Operand a, int rank) const;
   void rank_at_least(Operand a, int rank) const;
   void dtype(Operand a, unsigned types) const;
-  void same_dtype(Operand a, Operand b) const;                // a must have b's
-  void same_dtype_or_bf16(Operand a, Operand b) const;        // for a result that may be stored in bf16
+  void same_dtype(Operand a, Operand b) const;          // a must have b's
+  void same_dtype_or_bf16(Operand a, Operand b) const;  // for a result that may be stored in bf16
   void dim(Operand a, int axis, int64_t expected) const;
-  void same_dim(Operand a, int i, Operand b, int j) const;    // "op: last dimension of a is 512, b expects 576"
+  void same_dim(Operand a, int i, Operand b, int j) const;  // "op: last dimension of a is 512, b expects 576"
   void same_shape(Operand a, Operand b) const;
   void shape(Operand a, std::initializer_list<int64_t> dims) const;
   void positive(Operand a, int axis) const;
 
-  double attr(const char* name, double low, double high) const;   // finite and within [low, high]
+  double attr(const char* name, double low, double high) const;  // finite and within [low, high]
   int64_t attr_int(const char* name, int64_t low, int64_t high) const;
   bool attr_flag(const char* name) const { return attr_int(name, 0, 1) != 0; }
 
@@ -60,8 +60,9 @@ class Check {
   const Node& node_;
 };
 
-// Checks of elementwise ops: all inputs and output 0 have one shape and one activation type. With `rounds`, output 0 may
-// also be bf16.
-void check_elementwise(const char* op, const Node& node, std::initializer_list<const char*> inputs, bool rounds = false);
+// Checks of elementwise ops: all inputs and output 0 have one shape and one activation type. With `rounds`, output 0
+// may also be bf16.
+void check_elementwise(
+    const char* op, const Node& node, std::initializer_list<const char*> inputs, bool rounds = false);
 
 }  // namespace heddle

@@ -31,7 +31,8 @@ void embedding(const Node& n) {
   }
 }
 
-// dy (N, C), ids (N), [onto (V, C) f32] -> dtable (V, C) f32, added to `onto`. Without `onto`, rows of unused ids are zero.
+// dy (N, C), ids (N), [onto (V, C) f32] -> dtable (V, C) f32, added to `onto`. Without `onto`, rows of unused ids are
+// zero.
 void check_embedding_backward(const Node& n) {
   Check c("embedding_backward", n, 2, 3, 1, 1);
   const Operand dy = c.in(0, "dy"), ids = c.in(1, "ids"), dtable = c.out(0, "dtable");
@@ -58,7 +59,8 @@ void embedding_backward(const Node& n) {
 }
 
 HEDDLE_OP(embedding_op, {"embedding", 2, 2, 1, check_embedding, embedding, 0, 0, false, true});
-HEDDLE_OP(embedding_backward_op, {"embedding_backward", 2, 3, 1, check_embedding_backward, embedding_backward, 0, 0b100});
+HEDDLE_OP(
+    embedding_backward_op, {"embedding_backward", 2, 3, 1, check_embedding_backward, embedding_backward, 0, 0b100});
 
 }  // namespace
 }  // namespace heddle

@@ -1,5 +1,5 @@
-// Routed experts: the choice of experts, their linear layers over the rows that chose them, and the weighted sum of their
-// outputs. N rows, k slots per row, E experts.
+// Routed experts: the choice of experts, their linear layers over the rows that chose them, and the weighted sum of
+// their outputs. N rows, k slots per row, E experts.
 #include "ops/experts.h"
 
 #include "ops/indices.h"
@@ -16,14 +16,15 @@ void check_route(const Node& n) {
   c.rank(weights, 2), c.dtype(weights, f32_only), c.same_dim(weights, 0, logits, 0);
   c.same_shape(experts, weights), c.dtype(experts, i32_only);
   const int64_t k = weights.shape()[1], E = logits.shape()[1];
-  if (k < 1 || k > E) c.mismatch("weights: expected 1 to " + std::to_string(E) + " experts a row, got " + std::to_string(k));
+  if (k < 1 || k > E)
+    c.mismatch("weights: expected 1 to " + std::to_string(E) + " experts a row, got " + std::to_string(k));
 }
 
 void route(const Node& n) {
   const int64_t N = n.in[0].shape[0], E = n.in[0].shape[1], k = n.out[0].shape[1];
   for (int64_t r = 0; r < N; ++r)
     route_row(load_row(n.in[0], r * E, E).data(), E, k, n.attr_flag("normalise"), n.out[0].as<float>() + r * k,
-              n.out[1].as<int32_t>() + r * k);
+        n.out[1].as<int32_t>() + r * k);
 }
 
 // dweights (N, k) f32, logits (N, E), experts (N, k) i32 -> dlogits like logits
@@ -43,7 +44,7 @@ void route_backward(const Node& n) {
   Row dlogit(E);
   for (int64_t r = 0; r < N; ++r) {
     route_backward_row(load_row(n.in[1], r * E, E).data(), n.in[2].as<int32_t>() + r * k,
-                       load_row(n.in[0], r * k, k).data(), E, k, n.attr_flag("normalise"), dlogit.data());
+        load_row(n.in[0], r * k, k).data(), E, k, n.attr_flag("normalise"), dlogit.data());
     store_row(n.out[0], r * E, dlogit);
   }
 }
@@ -197,8 +198,7 @@ void check_combine_backward(const Node& n) {
 }
 
 void combine_backward(const Node& n) {
-  for (int64_t r = 0; r < n.in[1].shape[0]; ++r)
-    combine_backward_row(n.in[0], n.in[1], n.in[2], n.out[0], n.out[1], r);
+  for (int64_t r = 0; r < n.in[1].shape[0]; ++r) combine_backward_row(n.in[0], n.in[1], n.in[2], n.out[0], n.out[1], r);
 }
 
 HEDDLE_OP(route_op, {"route_experts", 1, 1, 2, check_route, route});

@@ -7,8 +7,8 @@
 
 namespace heddle {
 
-// Finds the k largest of E logits in descending order (ties to the lowest index) and their weights: softmax over all E, or over
-// the chosen ones alone (`normalise`). With NaN logits the choice is arbitrary but valid.
+// Finds the k largest of E logits in descending order (ties to the lowest index) and their weights: softmax over all E,
+// or over the chosen ones alone (`normalise`). With NaN logits the choice is arbitrary but valid.
 inline void route_row(const double* logit, int64_t E, int64_t k, bool normalise, float* weight, int32_t* expert) {
   double largest = -INFINITY, sum = 0;
   for (int64_t e = 0; e < E; ++e) largest = logit[e] > largest ? logit[e] : largest;
@@ -30,7 +30,7 @@ inline void route_row(const double* logit, int64_t E, int64_t k, bool normalise,
 
 // d loss / d logits from that of the weights.
 inline void route_backward_row(const double* logit, const int32_t* expert, const double* dweight, int64_t E, int64_t k,
-                               bool normalise, double* dlogit) {
+    bool normalise, double* dlogit) {
   double largest = -INFINITY, sum = 0, mean = 0;
   for (int64_t e = 0; e < E; ++e) largest = logit[e] > largest ? logit[e] : largest;
   for (int64_t e = 0; e < E; ++e) dlogit[e] = 0;
@@ -47,8 +47,8 @@ inline void route_backward_row(const double* logit, const int32_t* expert, const
 }
 
 // One row of k slots: dy of each from dout (M), and d loss / d weights.
-inline void combine_backward_row(const Tensor& dout, const Tensor& y, const Tensor& weights, const Tensor& dy,
-                                 const Tensor& dweights, int64_t r) {
+inline void combine_backward_row(
+    const Tensor& dout, const Tensor& y, const Tensor& weights, const Tensor& dy, const Tensor& dweights, int64_t r) {
   const int64_t k = y.shape[1], M = y.shape[2];
   const Row from = load_row(dout, r * M, M);
   Row said(M), to(M);
@@ -61,7 +61,8 @@ inline void combine_backward_row(const Tensor& dout, const Tensor& y, const Tens
   }
 }
 
-// The rows of a grouped product: row r of x, slot j of its k experts. Rows of x are (N, K), one for all slots, or (N, k, K).
+// The rows of a grouped product: row r of x, slot j of its k experts. Rows of x are (N, K), one for all slots, or (N,
+// k, K).
 struct ExpertShape {
   int64_t rows, slots, experts, inputs, outputs;
   bool per_slot;  // x has a row for each slot

@@ -1,13 +1,14 @@
-// Numbers of 8 bits with 4 of exponent and 3 after the point, e4m3 ("FP8 Formats for Deep Learning", Micikevicius et al. 2022: no infinities,
-// one NaN a sign, at most 448), in blocks that share an f32 scale: weights 128 x 128, activations 1 x 128 ("DeepSeek-V3 Technical
-// Report" 2024, 3.3.2). They are passed as u8, and their scales as a separate tensor.
+// Numbers of 8 bits with 4 of exponent and 3 after the point, e4m3 ("FP8 Formats for Deep Learning", Micikevicius et
+// al. 2022: no infinities, one NaN a sign, at most 448), in blocks that share an f32 scale: weights 128 x 128,
+// activations 1 x 128 ("DeepSeek-V3 Technical Report" 2024, 3.3.2). They are passed as u8, and their scales as a
+// separate tensor.
 #pragma once
 #include <cstdint>
 #include <cstring>
 
 namespace heddle {
 
-constexpr int fp8_block = 128;       // elements of a row, and rows of a weight, that share a scale
+constexpr int fp8_block = 128;  // elements of a row, and rows of a weight, that share a scale
 constexpr float fp8_largest = 448;
 constexpr float fp8_least = 1e-30f;  // a block whose magnitudes are all below this is zero
 
@@ -43,12 +44,14 @@ inline uint8_t float_to_e4m3(float f) {
   return static_cast<uint8_t>(sign | ((bits >> 20) - (120u << 3)));
 }
 
-// A matrix (rows, columns) in blocks of 128 x 128: bytes (rows, columns), scales (fp8_blocks(rows), fp8_blocks(columns)), which map a
-// block's largest magnitude to 448. Throws NUMERICAL for a value that is not finite, with its row counted from `first_row`.
+// A matrix (rows, columns) in blocks of 128 x 128: bytes (rows, columns), scales (fp8_blocks(rows),
+// fp8_blocks(columns)), which map a block's largest magnitude to 448. Throws NUMERICAL for a value that is not finite,
+// with its row counted from `first_row`.
 void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales, int64_t first_row = 0);
 
-// n floats in place, by groups of 128 (the last may be short): each becomes scale * e4m3(x / scale). The arithmetic is that of the kernels:
-// inverse = 448 / largest, byte = e4m3(x * inverse), scale = largest / 448, all float. A group with a value that is not finite becomes NaN.
+// n floats in place, by groups of 128 (the last may be short): each becomes scale * e4m3(x / scale). The arithmetic is
+// that of the kernels: inverse = 448 / largest, byte = e4m3(x * inverse), scale = largest / 448, all float. A group
+// with a value that is not finite becomes NaN.
 void round_to_fp8(float* x, int64_t n);
 
 }  // namespace heddle

@@ -1,5 +1,6 @@
-// y = x W^T + bias with W (M, K) in e4m3 and a scale for each 128 x 128 of it (ops/fp8.h). The attribute fp8 rounds x to e4m3 by
-// groups of 128 first, for tensor cores that multiply 8-bit floats. The gradient of the input ignores this rounding.
+// y = x W^T + bias with W (M, K) in e4m3 and a scale for each 128 x 128 of it (ops/fp8.h). The attribute fp8 rounds x
+// to e4m3 by groups of 128 first, for tensor cores that multiply 8-bit floats. The gradient of the input ignores this
+// rounding.
 #include "ops/fp8.h"
 
 #include <cmath>
@@ -20,12 +21,14 @@ void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to,
         for (int64_t j = column0; j < column_end; ++j) {
           const float magnitude = std::fabs(from[i * columns + j]);
           if (!std::isfinite(magnitude))
-            throw Error("NUMERICAL", "fp8: expected finite numbers, got " + std::to_string(from[i * columns + j]) + " in row " + std::to_string(first_row + i));
+            throw Error("NUMERICAL", "fp8: expected finite numbers, got " + std::to_string(from[i * columns + j]) +
+                                         " in row " + std::to_string(first_row + i));
           largest = std::fmax(largest, magnitude);
         }
       const float inverse = largest > fp8_least ? fp8_largest / largest : 0.0f;
       for (int64_t i = row0; i < row_end; ++i)
-        for (int64_t j = column0; j < column_end; ++j) to[i * columns + j] = float_to_e4m3(from[i * columns + j] * inverse);
+        for (int64_t j = column0; j < column_end; ++j)
+          to[i * columns + j] = float_to_e4m3(from[i * columns + j] * inverse);
       *scales++ = largest > fp8_least ? largest / fp8_largest : 0.0f;
     }
 }

@@ -98,15 +98,15 @@ void layer_norm_backward(const Node& n) {
       mean += g[j] / C;
       projection += g[j] * h[j] / C;
     }
-    for (int64_t j = 0; j < C; ++j)
-      dh[j] = (n.has_input(3) ? dh[j] : 0) + m.scale * (g[j] - mean - h[j] * projection);
+    for (int64_t j = 0; j < C; ++j) dh[j] = (n.has_input(3) ? dh[j] : 0) + m.scale * (g[j] - mean - h[j] * projection);
     store_row(n.out[0], i * C, dh);
   }
   store_row(n.out[1], 0, dw);
   store_row(n.out[2], 0, db);
 }
 
-HEDDLE_OP(layer_norm_op, {"layer_norm", 2, 4, 2, check_layer_norm, layer_norm, 0, 0b1001, false, false, false, by_rows<0b1001>});
+HEDDLE_OP(layer_norm_op,
+    {"layer_norm", 2, 4, 2, check_layer_norm, layer_norm, 0, 0b1001, false, false, false, by_rows<0b1001>});
 HEDDLE_OP(layer_norm_backward_op, {"layer_norm_backward", 3, 4, 3, check_layer_norm_backward, layer_norm_backward});
 
 }  // namespace

@@ -1,7 +1,7 @@
-// y = x W^T + bias with W (M, K) as in PyTorch. With `transposed`, y = x W with W (K, M) as in GPT-2's Conv1D. W may be quantized. The
-// attribute int8 rounds x to 8 bits by groups first (ops/quant.h), for kernels that multiply integers. The attribute bf16 rounds x to bf16
-// first, and W too if it is 2. Kernels may use bf16 = 2 instead of int8, except for `rowwise` nodes, whose rows must not depend on the rest
-// of the batch.
+// y = x W^T + bias with W (M, K) as in PyTorch. With `transposed`, y = x W with W (K, M) as in GPT-2's Conv1D. W may be
+// quantized. The attribute int8 rounds x to 8 bits by groups first (ops/quant.h), for kernels that multiply integers.
+// The attribute bf16 rounds x to bf16 first, and W too if it is 2. Kernels may use bf16 = 2 instead of int8, except for
+// `rowwise` nodes, whose rows must not depend on the rest of the batch.
 #include "ops/linear.h"
 
 #include <cmath>
@@ -180,13 +180,14 @@ SumBounds column_sum_bounds(const Node& n) {
   return bounds;
 }
 
-HEDDLE_OP(linear_op, {"linear", 2, 3, 1, check_linear, linear, 0, 0, false, false, false, by_rows<0b1>, false, nullptr, bf16_for_int8});
-HEDDLE_OP(linear_backward_input_op,
-          {"linear_backward_input", 2, 2, 1, check_linear_backward_input, linear_backward_input});
+HEDDLE_OP(linear_op,
+    {"linear", 2, 3, 1, check_linear, linear, 0, 0, false, false, false, by_rows<0b1>, false, nullptr, bf16_for_int8});
+HEDDLE_OP(
+    linear_backward_input_op, {"linear_backward_input", 2, 2, 1, check_linear_backward_input, linear_backward_input});
 HEDDLE_OP(linear_backward_weight_op,
-          {"linear_backward_weight", 2, 2, 1, check_linear_backward_weight, linear_backward_weight});
-HEDDLE_OP(column_sum_op,
-          {"column_sum", 1, 1, 1, check_column_sum, column_sum, 0, 0, false, false, false, nullptr, false, column_sum_bounds});
+    {"linear_backward_weight", 2, 2, 1, check_linear_backward_weight, linear_backward_weight});
+HEDDLE_OP(column_sum_op, {"column_sum", 1, 1, 1, check_column_sum, column_sum, 0, 0, false, false, false, nullptr,
+                             false, column_sum_bounds});
 
 }  // namespace
 }  // namespace heddle

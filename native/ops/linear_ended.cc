@@ -1,6 +1,6 @@
-// Products with a fused epilogue: an activation, a gate or an addition. lib/graph/passes/fuse-endings.ts fuses them from separate nodes,
-// for devices whose kernels apply the epilogue to sums in registers. Values kept for a backward pass are further outputs. Nothing is
-// rounded in between.
+// Products with a fused epilogue: an activation, a gate or an addition. lib/graph/passes/fuse-endings.ts fuses them
+// from separate nodes, for devices whose kernels apply the epilogue to sums in registers. Values kept for a backward
+// pass are further outputs. Nothing is rounded in between.
 #include "ops/activation.h"
 #include "ops/check.h"
 #include "ops/linear.h"
@@ -106,11 +106,12 @@ void linear_backward_input_add(const Node& n) {
   store_row(n.out[0], 0, sums);
 }
 
-HEDDLE_OP(linear_activation_op, {"linear_activation", 2, 3, 2, check_linear_activation, linear_activation, 0, 0, false, false, false, by_rows<0b1>});
+HEDDLE_OP(linear_activation_op, {"linear_activation", 2, 3, 2, check_linear_activation, linear_activation, 0, 0, false,
+                                    false, false, by_rows<0b1>});
 HEDDLE_OP(linear_add_op, {"linear_add", 4, 4, 1, check_linear_add, linear_add, 0, 0b1000});
 HEDDLE_OP(linear_glu_op, {"linear_glu", 3, 5, 3, check_linear_glu, linear_glu});
 HEDDLE_OP(linear_backward_input_add_op,
-          {"linear_backward_input_add", 3, 3, 1, check_linear_backward_input_add, linear_backward_input_add, 0, 0b100});
+    {"linear_backward_input_add", 3, 3, 1, check_linear_backward_input_add, linear_backward_input_add, 0, 0b100});
 
 }  // namespace
 }  // namespace heddle

@@ -30,7 +30,8 @@ inline Float4 exp_negative(Float4 x) {
   const Float4 kf = __builtin_convertvector(k, Float4);
   const Float4 r = (bounded - kf * 0.693145752f) - kf * 1.42860677e-6f;  // ln 2 in two parts; |r| <= ln 2 / 2
   const Float4 p =
-      1.0f - r * (1.0f - r * (0.5f - r * (0.166666657f - r * (0.0416664854f - r * (0.00833452121f - r * 0.00138888671f)))));
+      1.0f -
+      r * (1.0f - r * (0.5f - r * (0.166666657f - r * (0.0416664854f - r * (0.00833452121f - r * 0.00138888671f)))));
   const Int4 bits = (127 - k) << 23;  // 2^-k
   Float4 power;
   std::memcpy(&power, &bits, sizeof power);

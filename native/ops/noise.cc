@@ -1,6 +1,6 @@
-// Seeded noise of training: dropout (Srivastava et al. 2014) and uniform noise (NEFTune, Jain et al. 2023). An element's
-// noise depends only on (seed, step, micro-batch, stream, position). The backward pass, a resumed run and any number of
-// threads therefore see the same noise.
+// Seeded noise of training: dropout (Srivastava et al. 2014) and uniform noise (NEFTune, Jain et al. 2023). An
+// element's noise depends only on (seed, step, micro-batch, stream, position). The backward pass, a resumed run and any
+// number of threads therefore see the same noise.
 #include "ops/check.h"
 #include "ops/noise.h"
 #include "ops/philox.h"
@@ -20,7 +20,8 @@ void check_noise(const char* op, const Node& n) {
 }
 
 uint32_t word_of(const NoiseKey& k, int64_t element) {
-  const auto words = philox4x32_10({static_cast<uint32_t>(element / 4), k.stream, k.step, k.micro}, {k.seed, noise_key});
+  const auto words =
+      philox4x32_10({static_cast<uint32_t>(element / 4), k.stream, k.step, k.micro}, {k.seed, noise_key});
   return words[element % 4];
 }
 

@@ -1,4 +1,5 @@
-// The random numbers of the noise ops: Philox with the counter (position / 4, stream, step, micro-batch) and the key (seed, noise_key).
+// The random numbers of the noise ops: Philox with the counter (position / 4, stream, step, micro-batch) and the key
+// (seed, noise_key).
 #pragma once
 #include <cstdint>
 
@@ -15,7 +16,7 @@ struct NoiseKey {
 inline NoiseKey noise_key_of(const Node& n) {
   const int32_t* v = n.in[1].as<int32_t>();
   return {static_cast<uint32_t>(v[0]), static_cast<uint32_t>(v[1]), static_cast<uint32_t>(v[2]),
-          static_cast<uint32_t>(n.attr_int("stream"))};
+      static_cast<uint32_t>(n.attr_int("stream"))};
 }
 
 // Random words below this value drop their element, a fraction p of all.

@@ -18,7 +18,9 @@ __attribute__((weak))
 void register_cpu_kernels();
 
 void Attributes::set(const std::string& name, double value) {
-  if (name.size() > 16) throw invalid_argument("attribute " + name + ": expected a name of at most 16 letters, got " + std::to_string(name.size()));
+  if (name.size() > 16)
+    throw invalid_argument(
+        "attribute " + name + ": expected a name of at most 16 letters, got " + std::to_string(name.size()));
   const Key key(name.data(), name.size());
   for (Item& item : items_)
     if (item.key == key) return void(item.value = value);
@@ -47,8 +49,8 @@ struct Tables {
   std::map<std::string, std::vector<const KernelDef*>> kernels_by_op;  // highest priority first
 };
 
-// Built on first use, because the registrars of other files run before main in any order. Never destroyed, because a lane
-// may still run during static destruction.
+// Built on first use, because the registrars of other files run before main in any order. Never destroyed, because a
+// lane may still run during static destruction.
 Tables& tables() {
   static Tables& t = *new Tables;
   return t;
@@ -114,7 +116,8 @@ void Registry::add(const KernelDef& kernel) {
   t.kernels.push_back(kernel);
   auto& list = t.kernels_by_op[kernel.op];
   // Inserted after kernels of equal priority: the first one registered is preferred.
-  auto place = std::find_if(list.begin(), list.end(), [&](const KernelDef* k) { return k->priority < kernel.priority; });
+  auto place =
+      std::find_if(list.begin(), list.end(), [&](const KernelDef* k) { return k->priority < kernel.priority; });
   list.insert(place, &t.kernels.back());
 }
 

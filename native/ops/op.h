@@ -13,12 +13,13 @@ namespace heddle {
 
 class Pool;
 
-// Attributes are numbers (booleans are 0/1), never strings. Names have at most 16 letters, so that looking one up, which kernels
-// do in every run, compares two 64-bit numbers.
+// Attributes are numbers (booleans are 0/1), never strings. Names have at most 16 letters, so that looking one up,
+// which kernels do in every run, compares two 64-bit numbers.
 class Attributes {
  public:
   void set(const std::string& name, double value);  // throws INVALID_ARGUMENT for a longer name
-  double get(const char* name) const {              // throws INTERNAL when absent: the TypeScript op table sets every attribute
+  // throws INTERNAL when absent: the TypeScript op table sets every attribute
+  double get(const char* name) const {
     if (const Item* found = find(name, std::strlen(name))) return found->value;
     absent(name);
   }
@@ -26,7 +27,8 @@ class Attributes {
     const Item* found = find(name, std::strlen(name));
     return found ? found->value : fallback;
   }
-  int64_t integer(const char* name) const { return whole(name, get(name)); }  // throws INVALID_ARGUMENT for a fraction, or beyond 2^53
+  // throws INVALID_ARGUMENT for a fraction, or beyond 2^53
+  int64_t integer(const char* name) const { return whole(name, get(name)); }
   int64_t integer(const char* name, double fallback) const { return whole(name, get(name, fallback)); }
   bool flag(const char* name) const { return get(name, 0) != 0; }
   bool operator==(const Attributes& o) const { return items_ == o.items_; }
@@ -63,14 +65,15 @@ class Attributes {
   std::vector<Item> items_;
 };
 
-// One node with its operands. During `check` and `supports` the data pointers are unset and symbolic dimensions have their
-// upper bounds. During `run` both are real. An absent optional input has has_input(i) == false.
+// One node with its operands. During `check` and `supports` the data pointers are unset and symbolic dimensions have
+// their upper bounds. During `run` both are real. An absent optional input has has_input(i) == false.
 struct Node {
   const Attributes* attributes = nullptr;
   std::vector<Tensor> in, out;
-  std::vector<bool> present;  // per input
+  std::vector<bool> present;     // per input
   const void* packed = nullptr;  // the packed form of an operand (KernelDef::packs), if it is kept
-  bool unpacked = false;         // the form is not kept: the kernel does without, or makes it part by part in its scratch
+  // the form is not kept: the kernel does without, or makes it part by part in its scratch
+  bool unpacked = false;
 
   bool has_input(size_t i) const { return i < present.size() && present[i]; }
   double attr(const char* n) const { return attributes->get(n); }
@@ -89,7 +92,8 @@ struct Context {
   int node = 0;                        // the node's number in its program; device kernels report bad indices with it
 };
 
-// For each element of output 0: the sum of its terms' magnitudes, and the relative error of such a sum in f32 for any order of additions.
+// For each element of output 0: the sum of its terms' magnitudes, and the relative error of such a sum in f32 for any
+// order of additions.
 struct SumBounds {
   double part = 0;
   std::vector<double> magnitudes;
@@ -98,21 +102,23 @@ struct SumBounds {
 struct OpDef {
   const char* name;
   int min_inputs, max_inputs, outputs;
-  void (*check)(const Node&);          // throws SHAPE_MISMATCH / INVALID_ARGUMENT: name, expected, got
-  void (*reference)(const Node&);      // plain loops, one thread, float or double accumulation; the truth
-  int mutates = 0;                     // bit i: input i is written in place
-  int inplace = 0;                     // bit i: output 0 may share input i's memory when that input dies here (kernel and reference both allow it)
-  bool view = false;                   // no-op: output 0 is input 0's memory under another shape
-  bool lookup = false;                 // reads only a few rows of its operands
-  bool moves = false;                  // copies input 1's values to input 0 and does nothing else
-  // Bit i: row r of every output depends on input i through its row r alone. Inputs without a bit are read whole. Null: no such structure.
+  void (*check)(const Node&);      // throws SHAPE_MISMATCH / INVALID_ARGUMENT: name, expected, got
+  void (*reference)(const Node&);  // plain loops, one thread, float or double accumulation; the truth
+  int mutates = 0;                 // bit i: input i is written in place
+  // bit i: output 0 may share input i's memory when that input dies here (kernel and reference both allow it)
+  int inplace = 0;
+  bool view = false;    // no-op: output 0 is input 0's memory under another shape
+  bool lookup = false;  // reads only a few rows of its operands
+  bool moves = false;   // copies input 1's values to input 0 and does nothing else
+  // Bit i: row r of every output depends on input i through its row r alone. Inputs without a bit are read whole. Null:
+  // no such structure.
   int (*by_rows)(const Node&) = nullptr;
-  bool logarithms = false;             // outputs are log-probabilities: errors near 0 are measured against 1
+  bool logarithms = false;  // outputs are log-probabilities: errors near 0 are measured against 1
 
   // Set if output 0 consists of sums that may cancel. Errors are then measured against the magnitudes of the terms.
   SumBounds (*sums)(const Node&) = nullptr;
-  // Changes the attributes to those of an alternative that kernels may compute instead. Returns false if no alternative exists. Only for
-  // ops that do not write to operands.
+  // Changes the attributes to those of an alternative that kernels may compute instead. Returns false if no alternative
+  // exists. Only for ops that do not write to operands.
   bool (*instead)(Attributes&) = nullptr;
 
   // Inputs beyond the 31st have no bit, and are never written.
@@ -120,28 +126,32 @@ struct OpDef {
   bool may_share(size_t input) const { return input < 31 && (inplace >> input & 1); }
 };
 
-// Another layout of an operand that programs only read (a weight). It is made once, in parts, and cached with the tensor for all programs.
+// Another layout of an operand that programs only read (a weight). It is made once, in parts, and cached with the
+// tensor for all programs.
 struct Packing {
   const char* layout = nullptr;  // names the form
   int input = 0;                 // which operand
   size_t bytes = 0;              // 0: the kernel uses the operand's own layout
   int64_t parts = 0;             // all of equal size; any range of them can be packed
-  bool of_files = false;         // only for read-only data: a file's pages, which are released afterwards, or reordered copies of its rows
-  int row_tile = 1;              // rows that the kernel processes at once
-  int row_block = 136;           // rows per block of a chain: enough to pay for reading all weights, few enough for the near caches
-  int row_least = 1;             // fewer rows may give other bits, so every block of a chain has at least this many
+  // only for read-only data: a file's pages, which are released afterwards, or reordered copies of its rows
+  bool of_files = false;
+  int row_tile = 1;  // rows that the kernel processes at once
+  // rows per block of a chain: enough to pay for reading all weights, few enough for the near caches
+  int row_block = 136;
+  int row_least = 1;  // fewer rows may give other bits, so every block of a chain has at least this many
 };
 struct Packs {
-  Packing (*describe)(const Node&) = nullptr;            // only shapes are known
-  // Makes parts [begin, end) of the form at `to`, which is 64-byte aligned. Nodes run with `unpacked` until all are there.
+  Packing (*describe)(const Node&) = nullptr;  // only shapes are known
+  // Makes parts [begin, end) of the form at `to`, which is 64-byte aligned. Nodes run with `unpacked` until all are
+  // there.
   void (*pack)(const Node&, void* to, int64_t begin, int64_t end, Pool&) = nullptr;
 };
 
 // Runs adjacent nodes of one kernel together. They read the same first operand, and otherwise only tensors.
 using RunGroup = void (*)(const Node* const* nodes, size_t count, Context&);
 
-// Adds output 0 to the values already there. Returns false, without effect, if that is not faster. In f32 the bits equal those of `run`
-// followed by an addition. In bf16 the product is not rounded in between.
+// Adds output 0 to the values already there. Returns false, without effect, if that is not faster. In f32 the bits
+// equal those of `run` followed by an addition. In bf16 the product is not rounded in between.
 using RunOnto = bool (*)(const Node&, Context&);
 
 struct KernelDef {
@@ -160,7 +170,8 @@ struct KernelDef {
 struct Registry {
   static const OpDef* find(const std::string& name);
   static std::vector<const OpDef*> all();
-  // Returns null if no kernel of that device supports the node, or with HEDDLE_REFERENCE=1. The CPU then runs the reference.
+  // Returns null if no kernel of that device supports the node, or with HEDDLE_REFERENCE=1. The CPU then runs the
+  // reference.
   static const KernelDef* pick(const std::string& op, const Node& node, DeviceKind device = DeviceKind::cpu);
   static bool references_only();  // HEDDLE_REFERENCE=1
   static std::vector<const KernelDef*> kernels(const std::string& op);
@@ -173,7 +184,7 @@ template <int MASK> int by_rows(const Node&) { return MASK; }
 struct RegisterOp {
   explicit RegisterOp(const OpDef& d) { Registry::add(d); }
 };
-#define HEDDLE_OP(variable, ...)                  \
+#define HEDDLE_OP(variable, ...) \
   static const ::heddle::OpDef variable = __VA_ARGS__; \
   static const ::heddle::RegisterOp register_##variable(variable)
 

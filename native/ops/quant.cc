@@ -23,7 +23,8 @@ constexpr Dequantise dequantisers[] = {
 
 void dequantise(DType type, const void* from, int64_t n, float* to) {
   if (!is_quantised(type) || type >= DType::count || n % block_type(type).elements)
-    throw internal_error(std::string("dequantise: expected whole blocks, got ") + std::to_string(n) + " of " + dtype_name(type));
+    throw internal_error(
+        std::string("dequantise: expected whole blocks, got ") + std::to_string(n) + " of " + dtype_name(type));
   dequantisers[static_cast<int>(type) - static_cast<int>(DType::u8) - 1](from, n, to);
 }
 
@@ -48,7 +49,8 @@ void round_activations(float* x, int64_t n) {
     for (int64_t i = begin; i < end; ++i) largest = std::fmax(largest, std::fabs(x[i])), finite &= std::isfinite(x[i]);
     const auto inverse_of = [&](float steps) { return largest > least_activation ? steps / largest : 0.0f; };
     float steps = activation_steps[0];
-    if (finite && second_steps_leave_less(left_by(x + begin, end - begin, inverse_of(steps)), left_by(x + begin, end - begin, inverse_of(activation_steps[1]))))
+    if (finite && second_steps_leave_less(left_by(x + begin, end - begin, inverse_of(steps)),
+                      left_by(x + begin, end - begin, inverse_of(activation_steps[1]))))
       steps = activation_steps[1];
     const float inverse = inverse_of(steps), scale = largest / steps;
     for (int64_t i = begin; i < end; ++i) x[i] = finite ? std::nearbyint(x[i] * inverse) * scale : NAN;

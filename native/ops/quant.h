@@ -14,8 +14,8 @@ bool quantises_to(DType type);
 // Writes n floats as whole blocks. Throws NUMERICAL for NaN and infinity, and UNSUPPORTED for types that are only read.
 void quantise(DType type, const float* from, int64_t n, void* to);
 
-// Elements of one group of activations that are rounded to 8 bits with one scale. The largest magnitude becomes 127 or 126,
-// whichever has the smaller squared error.
+// Elements of one group of activations that are rounded to 8 bits with one scale. The largest magnitude becomes 127 or
+// 126, whichever has the smaller squared error.
 constexpr int activation_group = 32;
 constexpr float least_activation = 1e-30f;  // a group whose magnitudes are all below this is zero
 constexpr float activation_steps[2] = {127.0f, 126.0f};
@@ -23,10 +23,10 @@ constexpr float activation_steps[2] = {127.0f, 126.0f};
 inline bool second_steps_leave_less(float first, float second) {
   return second * (activation_steps[0] * activation_steps[0]) < first * (activation_steps[1] * activation_steps[1]);
 }
-// Rounds n floats in place to scale * round(x / scale). The last group may be short. The arithmetic is that of the kernels, all float:
-// inverse = steps / largest, integer = x * inverse rounded to nearest even, scale = largest / steps. The error of x[i] is
-// r[i] = fma(x, inverse, -integer). Squares are added in this order, so that all implementations choose alike:
-// s[i] = fma(r[i + 16], r[i + 16], r[i] * r[i]); s[i] += s[i ^ d] for d = 2, 1, 8, 4.
+// Rounds n floats in place to scale * round(x / scale). The last group may be short. The arithmetic is that of the
+// kernels, all float: inverse = steps / largest, integer = x * inverse rounded to nearest even, scale = largest /
+// steps. The error of x[i] is r[i] = fma(x, inverse, -integer). Squares are added in this order, so that all
+// implementations choose alike: s[i] = fma(r[i + 16], r[i + 16], r[i] * r[i]); s[i] += s[i ^ d] for d = 2, 1, 8, 4.
 // A group with a value that is not finite becomes NaN.
 void round_activations(float* x, int64_t n);
 

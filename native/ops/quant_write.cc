@@ -1,7 +1,8 @@
-// Writes floats as quantized blocks. Scales are found by least squares: several roundings of a group are tried, each with the
-// scale (and minimum) that fits its integers best. The one with the smallest squared error is kept. Scales are rounded to
-// their stored precision before the integers are chosen. The bytes are the same on every machine: each product and sum is rounded
-// separately (-ffp-contract=off in CMakeLists.txt), and the order of -0 and 0 is fixed here. The CPU kernels write the same bytes.
+// Writes floats as quantized blocks. Scales are found by least squares: several roundings of a group are tried, each
+// with the scale (and minimum) that fits its integers best. The one with the smallest squared error is kept. Scales are
+// rounded to their stored precision before the integers are chosen. The bytes are the same on every machine: each
+// product and sum is rounded separately (-ffp-contract=off in CMakeLists.txt), and the order of -0 and 0 is fixed here.
+// The CPU kernels write the same bytes.
 #include "ops/quant_write.h"
 
 #include <cmath>
@@ -28,14 +29,15 @@ void store_half(float v, uint8_t* to) {
   std::memcpy(to, &h, 2);
 }
 float as_half(float v) { return to_float(to_f16(v)); }
-// Rounds a unit of 6-bit scales to half precision. A unit that would vanish becomes the smallest half, because its minima need it.
+// Rounds a unit of 6-bit scales to half precision. A unit that would vanish becomes the smallest half, because its
+// minima need it.
 float as_half_unit(float v) {
   const float h = as_half(v);
   return h == 0 && v > 0 ? 5.9604645e-8f : h;
 }
 
-// Finds the scale s for which s * integers in [low, high] is nearest to x. Tries scales near the one that maps the largest magnitude
-// to the integer `low` (with either sign).
+// Finds the scale s for which s * integers in [low, high] is nearest to x. Tries scales near the one that maps the
+// largest magnitude to the integer `low` (with either sign).
 float fit_scale(const float* x, int n, float low, float high) {
   float extreme = 0;
   for (int i = 0; i < n; ++i)
@@ -130,7 +132,8 @@ void write_q4_k(const float* x, uint8_t* b) {
     scale[g] = within(round_even(scale[g] * inverse_of(d[g])), 0, 63);
     minimum[g] = within(round_even(-minimum[g] * inverse_of(dmin[g])), 0, 63);
     const float inverse = inverse_of(d[g] * scale[g]), low = dmin[g] * minimum[g];
-    for (int i = 32 * g; i < 32 * g + 32; ++i) q[i] = static_cast<uint8_t>(within(round_even((x[i] + low) * inverse), 0, 15));
+    for (int i = 32 * g; i < 32 * g + 32; ++i)
+      q[i] = static_cast<uint8_t>(within(round_even((x[i] + low) * inverse), 0, 15));
   }
   q4_k_scales(scale, minimum, b + 4);
   for (int c = 0; c < 4; ++c)
@@ -145,14 +148,16 @@ void write_q6_k(const float* x, uint8_t* b) {
   for (int g = 0; g < 16; ++g) {
     const float scale = within(round_even(fits[g] * inverse_of(d)), -127, 127), inverse = inverse_of(d * scale);
     b[192 + g] = static_cast<uint8_t>(static_cast<int8_t>(scale));
-    for (int i = 16 * g; i < 16 * g + 16; ++i) q[i] = static_cast<uint8_t>(within(round_even(x[i] * inverse), -32, 31) + 32);
+    for (int i = 16 * g; i < 16 * g + 16; ++i)
+      q[i] = static_cast<uint8_t>(within(round_even(x[i] * inverse), -32, 31) + 32);
   }
   for (int half = 0; half < 2; ++half)
     for (int i = 0; i < 32; ++i) {
       const uint8_t* from = q + 128 * half + i;  // elements i, 32 + i, 64 + i, 96 + i
       b[64 * half + i] = static_cast<uint8_t>((from[0] & 15) | (from[64] & 15) << 4);
       b[64 * half + 32 + i] = static_cast<uint8_t>((from[32] & 15) | (from[96] & 15) << 4);
-      b[128 + 32 * half + i] = static_cast<uint8_t>(from[0] >> 4 | from[32] >> 4 << 2 | from[64] >> 4 << 4 | from[96] >> 4 << 6);
+      b[128 + 32 * half + i] =
+          static_cast<uint8_t>(from[0] >> 4 | from[32] >> 4 << 2 | from[64] >> 4 << 4 | from[96] >> 4 << 6);
     }
 }
 
@@ -172,7 +177,8 @@ Write writer(DType type) {
 
 void q4_k_units(const float* scale, const float* minimum, uint8_t* to, float* d, float* dmin) {
   float most_scale = 0, most_minimum = 0;
-  for (int g = 0; g < 8; ++g) most_scale = larger(most_scale, scale[g]), most_minimum = larger(most_minimum, -minimum[g]);
+  for (int g = 0; g < 8; ++g)
+    most_scale = larger(most_scale, scale[g]), most_minimum = larger(most_minimum, -minimum[g]);
   const float unit = as_half_unit(most_scale / 63), unit_minimum = as_half_unit(most_minimum / 63);
   store_half(unit, to), store_half(unit_minimum, to + 2);
   for (int g = 0; g < 8; ++g) d[g] = unit, dmin[g] = unit_minimum;
@@ -200,13 +206,15 @@ bool quantises_to(DType type) { return writer(type) != nullptr; }
 
 void quantise(DType type, const float* from, int64_t n, void* to) {
   const Write write = writer(type);
-  if (!write) throw Error("UNSUPPORTED", std::string("quantise: expected a type that can be written, got ") + dtype_name(type));
+  if (!write)
+    throw Error("UNSUPPORTED", std::string("quantise: expected a type that can be written, got ") + dtype_name(type));
   const BlockType& t = block_type(type);
   if (n % t.elements) throw internal_error("quantise: expected whole blocks, got " + std::to_string(n) + " elements");
   for (int64_t i = 0; i < n; ++i)
     if (!(std::fabs(from[i]) <= largest_quantised))
-      throw Error("NUMERICAL", std::string("quantise: expected numbers of at most ") + std::to_string(static_cast<int>(largest_quantised)) +
-                                   " for " + dtype_name(type) + ", got " + std::to_string(from[i]));
+      throw Error("NUMERICAL", std::string("quantise: expected numbers of at most ") +
+                                   std::to_string(static_cast<int>(largest_quantised)) + " for " + dtype_name(type) +
+                                   ", got " + std::to_string(from[i]));
   uint8_t* block = static_cast<uint8_t*>(to);
   for (int64_t i = 0; i < n; i += t.elements, block += t.bytes) write(from + i, block);
 }

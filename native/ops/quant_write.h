@@ -1,17 +1,19 @@
-// Shared by the plain code and the kernels that write quantized blocks, so that both write the same bytes. No function here is
-// compiled for a particular instruction set.
+// Shared by the plain code and the kernels that write quantized blocks, so that both write the same bytes. No function
+// here is compiled for a particular instruction set.
 #pragma once
 #include <cstdint>
 
 namespace heddle {
 
-// Number of scales tried on each side of the obvious one, in tenths of an integer: for groups without and with a minimum.
+// Number of scales tried on each side of the obvious one, in tenths of an integer: for groups without and with a
+// minimum.
 constexpr int scale_steps = 9, affine_steps = 10;
 
 // The largest magnitude that every written type can hold: the largest half times the widest integer.
 constexpr float largest_quantised = 65504.0f * 7;
 
-// Writes the two units of a q4_k block to `to`, and one copy per group to d and dmin. Its 8 groups' scales and minima are multiples of them.
+// Writes the two units of a q4_k block to `to`, and one copy per group to d and dmin. Its 8 groups' scales and minima
+// are multiples of them.
 void q4_k_units(const float* scale, const float* minimum, uint8_t* to, float* d, float* dmin);
 // Writes these multiples, integers in [0, 63], in the block's layout.
 void q4_k_scales(const float* scale, const float* minimum, uint8_t* to);

@@ -19,9 +19,15 @@ inline void load_row(const Tensor& t, int64_t begin, int64_t n, double* to) {
     return;
   }
   switch (t.dtype) {
-    case DType::f32: for (int64_t i = 0; i < n; ++i) to[i] = t.as<float>()[begin + i]; return;
-    case DType::bf16: for (int64_t i = 0; i < n; ++i) to[i] = to_float(t.as<bf16>()[begin + i]); return;
-    default: for (int64_t i = 0; i < n; ++i) to[i] = load_float(t, begin + i); return;
+    case DType::f32:
+      for (int64_t i = 0; i < n; ++i) to[i] = t.as<float>()[begin + i];
+      return;
+    case DType::bf16:
+      for (int64_t i = 0; i < n; ++i) to[i] = to_float(t.as<bf16>()[begin + i]);
+      return;
+    default:
+      for (int64_t i = 0; i < n; ++i) to[i] = load_float(t, begin + i);
+      return;
   }
 }
 
@@ -45,8 +51,8 @@ inline void store_row(const Tensor& t, int64_t begin, const Row& from) {
   store_row(t, begin, static_cast<int64_t>(from.size()), from.data());
 }
 
-// Bound on the error of a sum of n terms in f32, in any order, as a fraction of the terms' magnitudes (Higham, Accuracy and Stability of
-// Numerical Algorithms, 4.2).
+// Bound on the error of a sum of n terms in f32, in any order, as a fraction of the terms' magnitudes (Higham, Accuracy
+// and Stability of Numerical Algorithms, 4.2).
 inline double sum_rounding(int64_t n) {
   const double rounded = static_cast<double>(n) * 0x1p-24;
   return rounded < 0.5 ? rounded / (1 - rounded) : 1;

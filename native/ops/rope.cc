@@ -8,8 +8,9 @@ namespace heddle {
 namespace {
 
 // x (N, H, D), positions (N) i32, inv_freq (R/2) f32 with R <= D -> y like x.
-// Pair i rotates by position * inv_freq[i]. The pair is (i, i + R/2), or (2i, 2i + 1) if interleaved, in x and in y separately.
-// Cosine and sine are multiplied by `scale` (YaRN's attention factor). `inverse` rotates backwards, which is the gradient.
+// Pair i rotates by position * inv_freq[i]. The pair is (i, i + R/2), or (2i, 2i + 1) if interleaved, in x and in y
+// separately. Cosine and sine are multiplied by `scale` (YaRN's attention factor). `inverse` rotates backwards, which
+// is the gradient.
 void check_rope(const Node& n) {
   Check c("rope", n, 3, 3, 1, 1);
   const Operand x = c.in(0, "x"), positions = c.in(1, "positions"), inv_freq = c.in(2, "inv_freq"), y = c.out(0, "y");

@@ -7,8 +7,8 @@
 namespace heddle {
 namespace {
 
-// frequencies (R/2) f32, long? (R/2) f32, lengths? (N) i32 -> (N, R/2), or (R/2) for the attribute `length`.
-// With `long`, its frequencies are used where length > original. Without it, theta grows with the length beyond `original`:
+// frequencies (R/2) f32, long? (R/2) f32, lengths? (N) i32 -> (N, R/2), or (R/2) for the attribute `length`. With
+// `long`, its frequencies are used where length > original. Without it, theta grows with the length beyond `original`:
 // frequency i is multiplied by s^(-2i / (R - 2)), s = factor * length / original - (factor - 1).
 void check_rope_frequencies(const Node& n) {
   Check c("rope_frequencies", n, 1, 3, 1, 1);
@@ -42,7 +42,11 @@ void rope_frequencies(const Node& n) {
     const double stretch = beyond ? factor * length / original - (factor - 1) : 1;
     for (int64_t i = 0; i < half; ++i) {
       if (n.has_input(1)) y[i] = (beyond ? n.in[1].as<float>() : near)[i];
-      else y[i] = beyond && i > 0 ? static_cast<float>(near[i] * std::pow(stretch, -static_cast<double>(i) / static_cast<double>(half - 1))) : near[i];
+      else
+        y[i] = beyond && i > 0
+                   ? static_cast<float>(
+                         near[i] * std::pow(stretch, -static_cast<double>(i) / static_cast<double>(half - 1)))
+                   : near[i];
     }
   }
 }

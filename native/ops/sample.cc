@@ -19,7 +19,8 @@ constexpr int parameters = 9;
 // history (R, L) i32: prompt then generated ids, historyLength of them
 // bias_ids (R, B) i32 (-1: unused), bias_values (R, B) f32
 // rng (R, 3) i32 = [seed low, seed high, counter]
-// -> token (R) i32, logprob (R) f32 of the raw distribution. If K > 0, also top_ids (R, K) i32, top_logprobs (R, K) f32.
+// -> token (R) i32, logprob (R) f32 of the raw distribution. If K > 0, also top_ids (R, K) i32, top_logprobs (R, K)
+// f32.
 void check_sample(const Node& n) {
   Check c("sample", n, 6, 6, n.out.size() > 2 ? 4 : 2, 4);
   const Operand logits = c.in(0, "logits"), params = c.in(1, "params"), history = c.in(2, "history"),
@@ -38,7 +39,8 @@ void check_sample(const Node& n) {
     const Operand top_ids = c.out(2, "top_ids"), top_logprobs = c.out(3, "top_logprobs");
     c.rank(top_ids, 2), c.dtype(top_ids, i32_only), c.same_dim(top_ids, 0, logits, 0);
     if (top_ids.shape()[1] > logits.shape()[1])
-      c.mismatch("top_ids has " + std::to_string(top_ids.shape()[1]) + " columns, logits " + std::to_string(logits.shape()[1]));
+      c.mismatch("top_ids has " + std::to_string(top_ids.shape()[1]) + " columns, logits " +
+                 std::to_string(logits.shape()[1]));
     c.same_shape(top_logprobs, top_ids), c.dtype(top_logprobs, f32_only);
   }
 }
@@ -50,22 +52,24 @@ struct Parameters {
 Parameters read_parameters(const float* p, int64_t row, int64_t history_capacity) {
   const auto require = [&](bool ok, const char* name, const char* expected, float got) {
     if (!ok)
-      throw invalid_argument("sample: " + std::string(name) + " of row " + std::to_string(row) + ": expected " + expected +
-                             ", got " + std::to_string(got));
+      throw invalid_argument("sample: " + std::string(name) + " of row " + std::to_string(row) + ": expected " +
+                             expected + ", got " + std::to_string(got));
   };
   const auto count = [](float v) { return v >= 0 && v <= 2147483520.0f && v == std::floor(v); };
   const Parameters s{p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8]};
-  require(s.temperature >= 0 && std::isfinite(s.temperature), "temperature", "a finite number of at least 0", s.temperature);
+  require(s.temperature >= 0 && std::isfinite(s.temperature), "temperature", "a finite number of at least 0",
+      s.temperature);
   require(count(s.top_k), "topK", "an integer of at least 0", s.top_k);
   require(s.top_p > 0 && s.top_p <= 1, "topP", "a number in (0, 1]", s.top_p);
   require(s.min_p >= 0 && s.min_p <= 1, "minP", "a number in [0, 1]", s.min_p);
-  require(s.repetition > 0 && std::isfinite(s.repetition), "repetitionPenalty", "a finite number above 0", s.repetition);
+  require(
+      s.repetition > 0 && std::isfinite(s.repetition), "repetitionPenalty", "a finite number above 0", s.repetition);
   require(std::isfinite(s.presence), "presencePenalty", "a finite number", s.presence);
   require(std::isfinite(s.frequency), "frequencyPenalty", "a finite number", s.frequency);
   require(count(s.history_length) && s.history_length <= static_cast<float>(history_capacity), "historyLength",
-          "an integer within the history", s.history_length);
-  require(count(s.prompt_length) && s.prompt_length <= s.history_length, "promptLength", "an integer of at most historyLength",
-          s.prompt_length);
+      "an integer within the history", s.history_length);
+  require(count(s.prompt_length) && s.prompt_length <= s.history_length, "promptLength",
+      "an integer of at most historyLength", s.prompt_length);
   return s;
 }
 
@@ -80,8 +84,8 @@ struct Workspace {
 
 int32_t checked_id(int32_t id, const char* noun, int64_t row, int64_t V) {
   if (id < 0 || id >= V)
-    throw invalid_argument("sample: " + std::string(noun) + " id " + std::to_string(id) + " of row " + std::to_string(row) +
-                           " is outside [0, " + std::to_string(V) + ")");
+    throw invalid_argument("sample: " + std::string(noun) + " id " + std::to_string(id) + " of row " +
+                           std::to_string(row) + " is outside [0, " + std::to_string(V) + ")");
   return id;
 }
 
@@ -97,7 +101,8 @@ template <class F> void for_each_distinct(Workspace& w, const int32_t* ids, int6
   }
 }
 
-// Returns the logits after bias and penalties, in the order of Hugging Face's processors, or `raw` itself if none applies.
+// Returns the logits after bias and penalties, in the order of Hugging Face's processors, or `raw` itself if none
+// applies.
 const float* adjust(const Node& n, int64_t row, const Parameters& s, const float* raw, int64_t V, Workspace& w) {
   const int64_t L = n.in[2].shape[1], B = n.in[3].shape[1];
   const int32_t* history = n.in[2].as<int32_t>() + row * L;
@@ -131,7 +136,9 @@ LogitRange checked_range(const LogitScans& scans, const float* logits, int64_t V
   if (range.nan || range.largest == INFINITY || range.largest == -INFINITY)
     throw Error("NUMERICAL", "sample: " + std::string(noun) + " of row " + std::to_string(row) +
                                  ": expected finite numbers, got " +
-                                 (range.nan ? "NaN" : range.largest > 0 ? "infinity" : "-infinity for every token"));
+                                 (range.nan              ? "NaN"
+                                     : range.largest > 0 ? "infinity"
+                                                         : "-infinity for every token"));
   return range;
 }
 
@@ -140,7 +147,9 @@ void top_logprobs(const Node& n, int64_t row, const float* raw, int64_t V, doubl
   const int64_t K = n.out[2].shape[1];
   if (K == 0) return;
   using Entry = std::pair<float, int32_t>;
-  const auto better = [](const Entry& a, const Entry& b) { return a.first > b.first || (a.first == b.first && a.second < b.second); };
+  const auto better = [](const Entry& a, const Entry& b) {
+    return a.first > b.first || (a.first == b.first && a.second < b.second);
+  };
   auto& heap = w.heap;  // a heap of the K best so far, with the worst in front
   heap.clear();
   for (int64_t v = 0; v < K; ++v) heap.push_back({raw[v], static_cast<int32_t>(v)});
@@ -167,7 +176,8 @@ void sample_row(const Node& n, int64_t row, const LogitScans& scans) {
   const Parameters s = read_parameters(n.in[1].as<float>() + row * parameters, row, n.in[2].shape[1]);
   const LogitRange raw_range = checked_range(scans, raw, V, row, "logits");
   const float* logits = adjust(n, row, s, raw, V, w);
-  const LogitRange range = logits == raw ? raw_range : checked_range(scans, logits, V, row, "logits after bias and penalties");
+  const LogitRange range =
+      logits == raw ? raw_range : checked_range(scans, logits, V, row, "logits after bias and penalties");
 
   int64_t token;
   double log_sum;
@@ -177,7 +187,8 @@ void sample_row(const Node& n, int64_t row, const LogitScans& scans) {
   } else {
     w.candidates.reset(logits, V, range.largest, range.smallest, s.temperature);
     const bool untouched = logits == raw && s.temperature == 1;  // then the candidates' mass is the model's own
-    log_sum = untouched ? raw_range.largest + std::log(w.candidates.mass()) : scans.log_sum_exp(raw, V, raw_range.largest);
+    log_sum =
+        untouched ? raw_range.largest + std::log(w.candidates.mass()) : scans.log_sum_exp(raw, V, raw_range.largest);
     if (s.top_k > 0 && s.top_k < static_cast<float>(V)) w.candidates.keep_top_k(static_cast<int64_t>(s.top_k));
     if (s.top_p < 1) w.candidates.keep_top_p(s.top_p);
     if (s.min_p > 0) w.candidates.keep_min_p(s.min_p);
@@ -192,7 +203,8 @@ void sample_row(const Node& n, int64_t row, const LogitScans& scans) {
 namespace {
 
 void sample(const Node& n) {
-  for (int64_t row = 0; row < n.in[0].shape[0]; ++row) sample_row(n, row, {scan_range, scan_log_sum_exp, first_index_of});
+  for (int64_t row = 0; row < n.in[0].shape[0]; ++row)
+    sample_row(n, row, {scan_range, scan_log_sum_exp, first_index_of});
 }
 
 HEDDLE_OP(sample_op, {"sample", 6, 6, 4, check_sample, sample, 0, 0, false, false, false, nullptr, true});

@@ -7,8 +7,8 @@ namespace heddle {
 void check_cache_width(const Check& c, Operand x, Operand cache) {
   if (cache.dtype() != DType::u8) return c.same_dim(x, 2, cache, 3);
   if (x.shape()[2] != cache_width(*cache.tensor))
-    c.mismatch("last dimension of " + std::string(cache.name) + " is " + std::to_string(cache.shape()[3]) + ", expected " +
-               std::to_string(x.shape()[2]) + " bytes and 4 of their scale");
+    c.mismatch("last dimension of " + std::string(cache.name) + " is " + std::to_string(cache.shape()[3]) +
+               ", expected " + std::to_string(x.shape()[2]) + " bytes and 4 of their scale");
 }
 
 int64_t ring_of(const Node& n) {
@@ -21,7 +21,8 @@ int64_t ring_of(const Node& n) {
 CachePlaces places_of(const Node& n, const Tensor& cache, size_t pages) {
   if (!n.has_input(pages)) return {cache.shape[0], cache.shape[1], cache.shape[2]};
   const Tensor& table = n.in[pages];
-  return {table.shape[0], cache.shape[1], table.shape[1] * cache.shape[2], cache.shape[2], cache.shape[0], static_cast<const int32_t*>(table.data)};
+  return {table.shape[0], cache.shape[1], table.shape[1] * cache.shape[2], cache.shape[2], cache.shape[0],
+      static_cast<const int32_t*>(table.data)};
 }
 
 void check_pages(const Check& c, const Node& n, size_t pages) {
@@ -31,7 +32,8 @@ void check_pages(const Check& c, const Node& n, size_t pages) {
   if (ring_of(n) > 0) c.invalid("ring is " + std::to_string(ring_of(n)) + ", expected 0 of a cache in pages");
 }
 
-std::vector<Segment> read_segments(const char* op, const Tensor& segments, int64_t rows, const CachePlaces& cache, int64_t ring, int64_t before) {
+std::vector<Segment> read_segments(
+    const char* op, const Tensor& segments, int64_t rows, const CachePlaces& cache, int64_t ring, int64_t before) {
   std::vector<Segment> list;
   const int32_t* row = segments.as<int32_t>();
   for (int64_t g = 0; g < segments.shape[0]; ++g, row += 4) {
@@ -42,15 +44,17 @@ std::vector<Segment> read_segments(const char* op, const Tensor& segments, int64
                              " past positions, expected neither below zero");
     if (s.count == 0) continue;
     if (s.first < 0 || s.first + s.count > rows)
-      throw invalid_argument(name + " covers rows " + std::to_string(s.first) + " to " + std::to_string(s.first + s.count) +
-                             ", expected rows within [0, " + std::to_string(rows) + ")");
+      throw invalid_argument(name + " covers rows " + std::to_string(s.first) + " to " +
+                             std::to_string(s.first + s.count) + ", expected rows within [0, " + std::to_string(rows) +
+                             ")");
     if (s.slot < 0 || s.slot >= cache.slots)
       throw invalid_argument(name + " uses cache slot " + std::to_string(s.slot) + ", expected one of [0, " +
                              std::to_string(cache.slots) + ")");
     if (ring > 0 && s.past + s.count > cache.capacity && s.count > cache.capacity - ring + 1)
       throw Error("CONTEXT_OVERFLOW", name + " has " + std::to_string(s.count) + " rows, a ring of " +
-                                          std::to_string(cache.capacity) + " that keeps a window of " + std::to_string(ring) +
-                                          " takes " + std::to_string(cache.capacity > ring ? cache.capacity - ring + 1 : 0));
+                                          std::to_string(cache.capacity) + " that keeps a window of " +
+                                          std::to_string(ring) + " takes " +
+                                          std::to_string(cache.capacity > ring ? cache.capacity - ring + 1 : 0));
     if (ring == 0 && s.past + s.count > cache.capacity)
       throw Error("CONTEXT_OVERFLOW", name + " ends at position " + std::to_string(s.past + s.count) +
                                           ", the context holds " + std::to_string(cache.capacity));
@@ -59,8 +63,9 @@ std::vector<Segment> read_segments(const char* op, const Tensor& segments, int64
       for (int64_t i = (s.past > before ? s.past - before : 0) / cache.page; i * cache.page < end; ++i) {
         const int32_t page = cache.table[s.slot * (cache.capacity / cache.page) + i];
         if (page < 0 || page >= cache.pages)
-          throw invalid_argument(name + " has positions in page " + std::to_string(page) + ", entry " + std::to_string(i) + " of slot " +
-                                 std::to_string(s.slot) + ", expected one of [0, " + std::to_string(cache.pages) + ")");
+          throw invalid_argument(name + " has positions in page " + std::to_string(page) + ", entry " +
+                                 std::to_string(i) + " of slot " + std::to_string(s.slot) + ", expected one of [0, " +
+                                 std::to_string(cache.pages) + ")");
       }
     }
     list.push_back(s);

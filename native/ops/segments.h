@@ -13,8 +13,8 @@ struct Segment {
   int64_t first, count, slot, past;
 };
 
-// Maps positions to rows of a cache. Without pages the cache is (S, KH, L, ...), and position p of slot s is in its row p mod L.
-// With a page table (S, M) i32 the cache is (P, KH, page, ...) (Kwon et al. 2023, "PagedAttention"). Positions
+// Maps positions to rows of a cache. Without pages the cache is (S, KH, L, ...), and position p of slot s is in its row
+// p mod L. With a page table (S, M) i32 the cache is (P, KH, page, ...) (Kwon et al. 2023, "PagedAttention"). Positions
 // [i page, (i + 1) page) of slot s are then in page table[s][i], which several slots may share.
 struct CachePlaces {
   int64_t slots, heads, capacity;  // capacity: positions of a slot
@@ -41,12 +41,14 @@ inline void check_segments(const Check& c, Operand segments) {
 // The last dimension of `cache` must hold rows of x's width.
 void check_cache_width(const Check& c, Operand x, Operand cache);
 
-// Attribute `ring`: 0 if a slot holds positions [0, L). Otherwise the sliding window w, and a slot holds its newest L positions.
+// Attribute `ring`: 0 if a slot holds positions [0, L). Otherwise the sliding window w, and a slot holds its newest L
+// positions.
 int64_t ring_of(const Node& n);
 
-// Reads segments (G, 4) i32 and validates each against N rows and a cache. Empty segments are dropped. `before` is the number of
-// earlier positions that a segment reads, whose pages must be present too.
+// Reads segments (G, 4) i32 and validates each against N rows and a cache. Empty segments are dropped. `before` is the
+// number of earlier positions that a segment reads, whose pages must be present too.
 // Throws INVALID_ARGUMENT, or CONTEXT_OVERFLOW if a sequence would outgrow its slot.
-std::vector<Segment> read_segments(const char* op, const Tensor& segments, int64_t rows, const CachePlaces& cache, int64_t ring, int64_t before);
+std::vector<Segment> read_segments(
+    const char* op, const Tensor& segments, int64_t rows, const CachePlaces& cache, int64_t ring, int64_t before);
 
 }  // namespace heddle

@@ -19,8 +19,8 @@ void check_pieces(const Check& c, Operand whole, const std::vector<Tensor>& piec
     width += piece.shape()[last];
   }
   if (width != whole.shape()[last])
-    c.mismatch("last dimensions of the " + std::string(noun) + "s add up to " + std::to_string(width) + ", " + whole.name +
-               " has " + std::to_string(whole.shape()[last]));
+    c.mismatch("last dimensions of the " + std::string(noun) + "s add up to " + std::to_string(width) + ", " +
+               whole.name + " has " + std::to_string(whole.shape()[last]));
 }
 
 // Walks the pieces of each row: copy(whole's bytes, piece's bytes, count)
@@ -42,7 +42,8 @@ void check_split(const Node& n) {
 }
 
 void split(const Node& n) {
-  for_each_piece(n.in[0], n.out, [](const char* whole, char* piece, size_t bytes) { std::memcpy(piece, whole, bytes); });
+  for_each_piece(
+      n.in[0], n.out, [](const char* whole, char* piece, size_t bytes) { std::memcpy(piece, whole, bytes); });
 }
 
 // n inputs -> y
@@ -53,7 +54,8 @@ void check_concat(const Node& n) {
 }
 
 void concat(const Node& n) {
-  for_each_piece(n.out[0], n.in, [](char* whole, const char* piece, size_t bytes) { std::memcpy(whole, piece, bytes); });
+  for_each_piece(
+      n.out[0], n.in, [](char* whole, const char* piece, size_t bytes) { std::memcpy(whole, piece, bytes); });
 }
 
 HEDDLE_OP(split_op, {"split", 1, 1, any_number, check_split, split});

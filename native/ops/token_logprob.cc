@@ -151,10 +151,12 @@ void token_logprob_with_gradient(const Node& n) {
   token_logprob_backward(logprob_gradient_part(n));
 }
 
-HEDDLE_OP(token_logprob_op, {"token_logprob", 3, 4, 2, check_token_logprob, token_logprob, 0, 0, false, false, false, nullptr, true});
+HEDDLE_OP(token_logprob_op,
+    {"token_logprob", 3, 4, 2, check_token_logprob, token_logprob, 0, 0, false, false, false, nullptr, true});
 HEDDLE_OP(token_logprob_backward_op,
-          {"token_logprob_backward", 5, 7, 3, check_token_logprob_backward, token_logprob_backward});
-HEDDLE_OP(token_logprob_with_gradient_op, {"token_logprob_with_gradient", 4, 5, 4, check_token_logprob_with_gradient, token_logprob_with_gradient});
+    {"token_logprob_backward", 5, 7, 3, check_token_logprob_backward, token_logprob_backward});
+HEDDLE_OP(token_logprob_with_gradient_op,
+    {"token_logprob_with_gradient", 4, 5, 4, check_token_logprob_with_gradient, token_logprob_with_gradient});
 
 }  // namespace
 }  // namespace heddle

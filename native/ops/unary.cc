@@ -53,7 +53,8 @@ void check_unary_backward(const Node& n) {
 void unary_backward(const Node& n) {
   const int64_t function = n.attr_int("function");
   // A zero dy gives a zero gradient even where the slope is infinite, as for the square root at 0.
-  map2(n.in[0], n.in[1], n.out[0], [&](double dy, double x) { return dy == 0 ? 0 : dy * apply(function, x).derivative; });
+  map2(n.in[0], n.in[1], n.out[0],
+      [&](double dy, double x) { return dy == 0 ? 0 : dy * apply(function, x).derivative; });
 }
 
 HEDDLE_OP(unary_op, {"unary", 1, 1, 1, check_unary, unary, 0, 0b1, false, false, false, by_rows<0b1>});

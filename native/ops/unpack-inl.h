@@ -1,5 +1,5 @@
-// Unpacks the blocks of each quantized type into integers, scales and minima (see block_types.h). Included inside a namespace
-// that the including file chooses, so that every instruction set compiles its own copy.
+// Unpacks the blocks of each quantized type into integers, scales and minima (see block_types.h). Included inside a
+// namespace that the including file chooses, so that every instruction set compiles its own copy.
 // Layouts: ggml's ggml-common.h; MXFP4 also in the OCP Microscaling Formats specification 1.0 (2023).
 
 #define HEDDLE_UNPACK [[gnu::always_inline]] static inline
@@ -14,7 +14,8 @@ HEDDLE_UNPACK float half_at(const uint8_t* p) {
 #endif
 }
 
-// Block to integers (elements of a block), scales and minima (groups of a block). `minimum` is written for types that have one.
+// Block to integers (elements of a block), scales and minima (groups of a block). `minimum` is written for types that
+// have one.
 template <DType T> struct Unpack;
 
 // The compiler's 16-byte vectors, which every processor has.
@@ -103,7 +104,8 @@ template <> struct Unpack<DType::q2_k> {
   }
 };
 
-// 32 bytes of third bits, 64 of two-bit integers, 12 of sixteen 6-bit scales, d. A third bit that is not set takes 4 away.
+// 32 bytes of third bits, 64 of two-bit integers, 12 of sixteen 6-bit scales, d. A third bit that is not set takes 4
+// away.
 template <> struct Unpack<DType::q3_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
     const uint8_t* s = b + 96;
@@ -159,8 +161,8 @@ template <> struct Unpack<DType::q5_k> {
   }
 };
 
-// 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, d. Each half of 128 elements has 64 bytes with the low nibbles of
-// elements 0 to 63, then 64 to 127. It also has 32 bytes with the bit pairs of four runs of 32.
+// 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, d. Each half of 128 elements has 64 bytes with the
+// low nibbles of elements 0 to 63, then 64 to 127. It also has 32 bytes with the bit pairs of four runs of 32.
 template <> struct Unpack<DType::q6_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
     const float d = half_at(b + 208);
@@ -186,7 +188,8 @@ HEDDLE_UNPACK void look_up(const uint8_t* nibbles, const int8_t (&values)[16], i
   const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(nibbles)), mask = _mm_set1_epi8(15);
   const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm_shuffle_epi8(table, _mm_and_si128(v, mask)));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), _mm_shuffle_epi8(table, _mm_and_si128(_mm_srli_epi16(v, 4), mask)));
+  _mm_storeu_si128(
+      reinterpret_cast<__m128i*>(q + 16), _mm_shuffle_epi8(table, _mm_and_si128(_mm_srli_epi16(v, 4), mask)));
 #else
   for (int i = 0; i < 16; ++i) q[i] = values[nibbles[i] & 15], q[16 + i] = values[nibbles[i] >> 4];
 #endif

@@ -35,19 +35,23 @@ class Accelerator {
  public:
   virtual ~Accelerator() = default;
   virtual const std::string& name() const = 0;  // "cuda:0"
-  virtual bool allows_tf32() const { return false; }  // products of f32 may round their operands to 10 bits after the point
+  // products of f32 may round their operands to 10 bits after the point
+  virtual bool allows_tf32() const { return false; }
 
-  // ---- any thread -----------------------------------------------------------------------------------------------------------
-  virtual void* allocate(size_t bytes) = 0;       // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
+  // ---- any thread
+  // -----------------------------------------------------------------------------------------------------------
+  virtual void* allocate(size_t bytes) = 0;  // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
   virtual void release(void* data) noexcept = 0;
   virtual void* allocate_host(size_t bytes) = 0;  // pinned host memory for asynchronous copies; throws OUT_OF_MEMORY
   virtual void release_host(void* data) noexcept = 0;
 
   virtual ProductVariants product_variants(const ProductDescription&) const { return {}; }
-  // By key, the name of the variant that is to make a product from now on; names that a product has no variant of are passed over.
+  // By key, the name of the variant that is to make a product from now on; names that a product has no variant of are
+  // passed over.
   virtual void choose_variants(std::map<std::string, std::string>) {}
 
-  // ---- lane thread only -----------------------------------------------------------------------------------------------------
+  // ---- lane thread only
+  // -----------------------------------------------------------------------------------------------------
   virtual void upload(void* to, const void* from, size_t bytes) = 0;    // is done when it returns
   virtual void download(void* to, const void* from, size_t bytes) = 0;  // after all that was queued
   // As upload, from whatever fill(at, count, into) writes: straight into memory that the device copies from.
@@ -67,8 +71,8 @@ class Accelerator {
   // The number that the first kernel to meet a bad index was launched with, or -1. Waits.
   virtual int fault() = 0;
 
-  // Records queued work instead of running it, until end_recording or drop_recording. No other calls are allowed in between.
-  // end_recording throws if something queued cannot be recorded.
+  // Records queued work instead of running it, until end_recording or drop_recording. No other calls are allowed in
+  // between. end_recording throws if something queued cannot be recorded.
   virtual void begin_recording() = 0;
   virtual std::shared_ptr<Recording> end_recording() = 0;
   virtual void drop_recording() noexcept = 0;

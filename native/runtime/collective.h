@@ -18,9 +18,11 @@ class Collective {
 
 constexpr size_t collective_id_bytes = 128;
 
-// Creates the id that rank 0 shares and every rank joins with. Throws UNSUPPORTED without NCCL or without CUDA in this build.
+// Creates the id that rank 0 shares and every rank joins with. Throws UNSUPPORTED without NCCL or without CUDA in this
+// build.
 std::string collective_id();
 // Waits for all ranks. Lane thread only; throws UNSUPPORTED, INVALID_ARGUMENT, INTERNAL.
-std::shared_ptr<Collective> join_collective(std::shared_ptr<Accelerator> accelerator, const std::string& id, int rank, int size);
+std::shared_ptr<Collective> join_collective(
+    std::shared_ptr<Accelerator> accelerator, const std::string& id, int rank, int size);
 
 }  // namespace heddle

@@ -4,7 +4,8 @@
 
 namespace heddle {
 
-Lane::Lane(int threads, std::shared_ptr<Accelerator> accelerator) : threads_(threads), accelerator_(std::move(accelerator)) {
+Lane::Lane(int threads, std::shared_ptr<Accelerator> accelerator)
+    : threads_(threads), accelerator_(std::move(accelerator)) {
   thread_ = std::thread([this] { loop(); });
 }
 
@@ -68,7 +69,8 @@ void Lane::join(const std::string& id, int rank, int size) {
 }
 
 Collective& Lane::collective() {
-  if (!collective_) throw invalid_argument("allReduce: expected a device that has joined a world, got one that has not");
+  if (!collective_)
+    throw invalid_argument("allReduce: expected a device that has joined a world, got one that has not");
   return *collective_;
 }
 

@@ -23,19 +23,22 @@ class Lane {
 
   // Runs on the lane's thread. A job must not throw.
   void post(std::function<void()> job);
-  // Lets the running job end at its next node or chunk of tasks, drops the queued ones and joins. Idempotent; called at environment exit.
+  // Lets the running job end at its next node or chunk of tasks, drops the queued ones and joins. Idempotent; called at
+  // environment exit.
   void stop();
   bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
   const std::atomic<bool>& stopping_flag() const { return stopping_; }
 
   int threads() const { return threads_; }
-  const std::shared_ptr<Accelerator>& accelerator() const { return accelerator_; }  // null: this lane computes on the CPU
-  Pool& pool();                              // lane thread only
-  unsigned char* arena(size_t bytes);        // lane thread only; contents do not survive between jobs
-  size_t arena_bytes() const { return arena_bytes_.load(std::memory_order_relaxed); }  // what the arena holds now; the next job may use all of it
-  unsigned char* scratch(size_t bytes);      // likewise
+  // null: this lane computes on the CPU
+  const std::shared_ptr<Accelerator>& accelerator() const { return accelerator_; }
+  Pool& pool();                        // lane thread only
+  unsigned char* arena(size_t bytes);  // lane thread only; contents do not survive between jobs
+  // what the arena holds now; the next job may use all of it
+  size_t arena_bytes() const { return arena_bytes_.load(std::memory_order_relaxed); }
+  unsigned char* scratch(size_t bytes);                  // likewise
   void join(const std::string& id, int rank, int size);  // lane thread only; waits for all ranks
-  Collective& collective();                  // lane thread only; throws where it has not joined
+  Collective& collective();                              // lane thread only; throws where it has not joined
 
  private:
   void loop();

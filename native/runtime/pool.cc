@@ -1,9 +1,9 @@
-// A job's tasks are split into one contiguous share per thread, so that loops over the same rows find their data in the core's
-// caches. A thread that is done steals from the ends of other shares. Moving a cache line between cores costs 25 to 150 ns, so the
-// claims of a share have a separate line.
-// Work is claimed by compare-and-swap on a share's word (generation, first and last remaining chunk). A worker that wakes late
-// therefore cannot take a task of a job it did not read. The caller can finish a job alone, so a forked child, which has no
-// workers, does not hang.
+// A job's tasks are split into one contiguous share per thread, so that loops over the same rows find their data in the
+// core's caches. A thread that is done steals from the ends of other shares. Moving a cache line between cores costs 25
+// to 150 ns, so the claims of a share have a separate line.
+// Work is claimed by compare-and-swap on a share's word (generation, first and last remaining chunk). A worker that
+// wakes late therefore cannot take a task of a job it did not read. The caller can finish a job alone, so a forked
+// child, which has no workers, does not hang.
 #include "runtime/pool.h"
 
 #include <atomic>
@@ -38,7 +38,8 @@ inline void pause_cpu() {
 }
 
 int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 void pin_to(const std::vector<int>& cpus) {
@@ -60,11 +61,11 @@ long process_id() {
 #endif
 }
 
-constexpr int64_t spin_ns = 50'000;           // longer than the gap between two kernels of a program
-constexpr int64_t ahead_bytes = 384 << 10;    // that an idle thread fetches of what comes next: part of its L2 cache
+constexpr int64_t spin_ns = 50'000;         // longer than the gap between two kernels of a program
+constexpr int64_t ahead_bytes = 384 << 10;  // that an idle thread fetches of what comes next: part of its L2 cache
 Error abort_error() { return Error("ABORTED", "run: aborted by its signal"); }
 
-constexpr int64_t slice = int64_t{1} << 30;   // tasks of one job
+constexpr int64_t slice = int64_t{1} << 30;  // tasks of one job
 
 // A job, and what is left of a share, are words: the generation (2^42 of them: years of the shortest loops)
 // above two indices of chunks.
@@ -86,10 +87,11 @@ struct Pool::Impl {
   int threads;
   long owner = process_id();
   std::vector<int> cpus;  // cpus[i] for thread i; empty: not pinned
-  bool spin;              // false when there are more threads than CPUs, or than is paid for: a spinning thread would hold the worker's core
+  // false when there are more threads than CPUs, or than is paid for: a spinning thread would hold the worker's core
+  bool spin;
 
-  // The job at hand: its generation and chunks, [0, end). A thread that has taken one keeps the job from ending, and its
-  // fields from changing.
+  // The job at hand: its generation and chunks, [0, end). A thread that has taken one keeps the job from ending, and
+  // its fields from changing.
   std::atomic<uint64_t> job{0};
   std::atomic<Task> fn{nullptr};
   std::atomic<void*> context{nullptr};
@@ -97,9 +99,9 @@ struct Pool::Impl {
   std::atomic<bool> failed{false};
   alignas(128) std::atomic<int64_t> done{0};  // on a separate line, because the fields after it are read constantly
 
-  // The remaining chunks of a thread's share, [begin, end). A word of an earlier generation means that the share is whole: the first
-  // thread to claim from it writes the word. A late thread never sees a whole share, because at the end of its job every nonempty
-  // share has the job's generation and no chunks.
+  // The remaining chunks of a thread's share, [begin, end). A word of an earlier generation means that the share is
+  // whole: the first thread to claim from it writes the word. A late thread never sees a whole share, because at the
+  // end of its job every nonempty share has the job's generation and no chunks.
   struct alignas(128) Share {
     std::atomic<uint64_t> left{0};
   };
@@ -110,7 +112,8 @@ struct Pool::Impl {
   std::atomic<bool> watched{false};
   bool aborted() const {
     if (!watched.load(std::memory_order_relaxed)) return false;
-    return (flags.first && flags.first->load(std::memory_order_relaxed)) || (flags.second && flags.second->load(std::memory_order_relaxed));
+    return (flags.first && flags.first->load(std::memory_order_relaxed)) ||
+           (flags.second && flags.second->load(std::memory_order_relaxed));
   }
   void fail(std::exception_ptr why) {
     std::lock_guard<std::mutex> lock(mutex);
@@ -160,7 +163,9 @@ struct Pool::Impl {
       int64_t end = whole ? share_begin(end_of(of), owner + 1, threads) : end_of(word);
       if (begin >= end) return -1;
       const int64_t taken = first ? begin++ : --end;
-      if (left.compare_exchange_weak(word, word_of(generation_of(of), begin, end), std::memory_order_acq_rel, std::memory_order_acquire)) return taken;
+      if (left.compare_exchange_weak(
+              word, word_of(generation_of(of), begin, end), std::memory_order_acq_rel, std::memory_order_acquire))
+        return taken;
     }
   }
 
@@ -186,7 +191,8 @@ struct Pool::Impl {
         ran += to - from;
       }
     }
-    if (ran && done.fetch_add(ran, std::memory_order_seq_cst) + ran == total && caller_parked.load(std::memory_order_seq_cst)) {
+    if (ran && done.fetch_add(ran, std::memory_order_seq_cst) + ran == total &&
+        caller_parked.load(std::memory_order_seq_cst)) {
       std::lock_guard<std::mutex> lock(mutex);
       finished.notify_one();
     }
@@ -236,7 +242,8 @@ struct Pool::Impl {
     failed.store(false, std::memory_order_relaxed);
     const uint64_t open = word_of(generation_of(job.load(std::memory_order_relaxed)) + 1, 0, (count + step - 1) / step);
     job.store(open, std::memory_order_seq_cst);
-    if (parked.load(std::memory_order_seq_cst) > 0 && process_id() == owner) {  // a forked child's mutex may be held for ever
+    // a forked child's mutex may be held for ever
+    if (parked.load(std::memory_order_seq_cst) > 0 && process_id() == owner) {
       std::lock_guard<std::mutex> lock(mutex);
       work.notify_all();
     }
@@ -262,8 +269,8 @@ Pool::Pool(int threads) : impl_(new Impl) {
   p.shares = std::make_unique<Impl::Share[]>(static_cast<size_t>(p.threads));
   const std::vector<int>& cpus = allowed_cpus();
   p.spin = p.threads <= usable_cpus();
-  // Fewer threads than half of the CPUs are left to the scheduler, which knows which CPUs share a core; and so are those of a container
-  // that has a part of the machine's time: its neighbours would choose the same CPUs.
+  // Fewer threads than half of the CPUs are left to the scheduler, which knows which CPUs share a core; and so are
+  // those of a container that has a part of the machine's time: its neighbours would choose the same CPUs.
   const int count = static_cast<int>(cpus.size());
   if (p.threads > 1 && p.threads <= count && p.threads * 2 > count && usable_cpus() >= count) {
     p.cpus = cpus;

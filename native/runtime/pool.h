@@ -17,12 +17,13 @@ class Pool {
   int threads() const;
 
   // Runs fn(task, thread) for task in [0, tasks), thread in [0, threads()). Returns when all are done.
-  // Each thread works through a contiguous range, then steals from the ends of the others. Results must not depend on which thread runs
-  // a task: partition by `tasks`, never by thread. Rethrows the first exception of a task. Not reentrant.
+  // Each thread works through a contiguous range, then steals from the ends of the others. Results must not depend on
+  // which thread runs a task: partition by `tasks`, never by thread. Rethrows the first exception of a task. Not
+  // reentrant.
   template <class F> void run(int64_t tasks, F&& fn) {
     using Fn = std::remove_reference_t<F>;
     run_raw(tasks, [](void* f, int64_t task, int thread) { (*static_cast<Fn*>(f))(task, thread); },
-            const_cast<void*>(static_cast<const void*>(&fn)));
+        const_cast<void*>(static_cast<const void*>(&fn)));
   }
 
   // Splits [0, n) into contiguous pieces of at least `grain` and runs fn(begin, end, thread).
@@ -35,16 +36,16 @@ class Pool {
     run(pieces, [&](int64_t p, int thread) { fn(n * p / pieces, n * (p + 1) / pieces, thread); });
   }
 
-  // Returns the number of tasks for a loop that streams `bytes` once. Tasks are long, because a stream needs time to reach full
-  // bandwidth, and a multiple of the thread count.
+  // Returns the number of tasks for a loop that streams `bytes` once. Tasks are long, because a stream needs time to
+  // reach full bandwidth, and a multiple of the thread count.
   static int64_t stream_tasks(int64_t bytes, int threads) {
     if (threads == 1 || bytes < 32768) return 1;
     const int64_t each = (bytes / 262144 + threads / 2) / threads;
     return threads * (each < 1 ? 1 : each < 4 ? each : 4);
   }
 
-  // While a Watch exists, loops end early with the error ABORTED once one of its two flags is set (either may be null). The flags are
-  // read at every chunk of tasks. Only the lane's thread creates it.
+  // While a Watch exists, loops end early with the error ABORTED once one of its two flags is set (either may be null).
+  // The flags are read at every chunk of tasks. Only the lane's thread creates it.
   class Watch {
    public:
     struct Flags {
@@ -61,8 +62,8 @@ class Pool {
   // Whether later loops obey the flags of the Watch. Turned off where a partial result would corrupt data.
   void interrupt(bool allowed);
 
-  // Announces the data that a later loop will stream, in stream_tasks. Waiting threads prefetch the beginnings of these tasks. The
-  // memory is only prefetched, so it may already be freed.
+  // Announces the data that a later loop will stream, in stream_tasks. Waiting threads prefetch the beginnings of these
+  // tasks. The memory is only prefetched, so it may already be freed.
   void announce_stream(const void* data, size_t bytes);
 
  private:

@@ -26,8 +26,11 @@ class Profile {
   static void start();             // throws INVALID_ARGUMENT if a profile is already running
   static std::vector<Row> stop();  // since start()
 
-  static void add(const std::string& op, const KernelDef* kernel, const Node& node, double seconds) { add(op, kernel, &node, 1, seconds); }
-  // Adds adjacent nodes that one kernel ran together. Their operands are concatenated, with the shared first operand once.
+  static void add(const std::string& op, const KernelDef* kernel, const Node& node, double seconds) {
+    add(op, kernel, &node, 1, seconds);
+  }
+  // Adds adjacent nodes that one kernel ran together. Their operands are concatenated, with the shared first operand
+  // once.
   static void add(const std::string& op, const KernelDef* kernel, const Node* nodes, size_t count, double seconds);
   // Adds work outside of operations, which produced `bytes`.
   static void add(const std::string& what, size_t bytes, double seconds);

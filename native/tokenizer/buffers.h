@@ -11,8 +11,7 @@
 
 namespace heddle {
 
-template <class T>
-class RawBuffer {
+template <class T> class RawBuffer {
  public:
   RawBuffer() = default;
   RawBuffer(RawBuffer&& other) noexcept { swap(other); }
@@ -80,8 +79,7 @@ class IdBuffer {
     ++size_;
   }
   // The first `count` of a whole block of ids, all of which are copied.
-  template <size_t block>
-  void add_block(const uint32_t (&ids)[block], size_t count) {
+  template <size_t block> void add_block(const uint32_t (&ids)[block], size_t count) {
     uint32_t* to = room(block);
     for (size_t i = 0; i < block; ++i) to[i] = ids[i];
     size_ += count;

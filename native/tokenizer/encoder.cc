@@ -29,7 +29,7 @@ std::vector<size_t> to_bytes(const std::vector<uint32_t>& utf16_offsets, std::st
 }  // namespace
 
 void Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& options,
-                     const std::vector<uint32_t>& barriers, Encoding& out) {
+    const std::vector<uint32_t>& barriers, Encoding& out) {
   if (length > SIZE_MAX / 4) throw std::bad_alloc();
   utf8_.finish(utf::to_utf8(text, length, utf8_.start(3 * length)));
   const std::string_view utf8 = utf8_.view();
@@ -57,9 +57,11 @@ void Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& o
 void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool at_start, Target& target) {
   if (begin == end) return;
   const TokenizerModel& model = *model_;
-  const bool normalizes = !model.normalizer.empty() &&
-                          !(model.normalizer_keeps_ascii && utf::ascii_length(text.substr(begin, end - begin)) == end - begin);
-  if (normalizes || !model.pre_tokenizer.empty() || (model.needs_nfc && may_need_nfc(text.substr(begin, end - begin)))) {
+  const bool normalizes =
+      !model.normalizer.empty() &&
+      !(model.normalizer_keeps_ascii && utf::ascii_length(text.substr(begin, end - begin)) == end - begin);
+  if (normalizes || !model.pre_tokenizer.empty() ||
+      (model.needs_nfc && may_need_nfc(text.substr(begin, end - begin)))) {
     return encode_generally(text, begin, end, target);
   }
   const bool marks = model_->spaces_to_marks;
@@ -86,12 +88,13 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
   };
   const bool may_prefix = begin > 0 || target.options.add_prefix;
   if (may_prefix && (rule == PrefixRule::always || (rule == PrefixRule::unless_there && !starts_with_prefix()) ||
-                     (rule == PrefixRule::first_unless_there && at_start && !starts_with_prefix()))) {
+                        (rule == PrefixRule::first_unless_there && at_start && !starts_with_prefix()))) {
     put_prefix();
   }
   std::vector<size_t> barriers;  // in normalized_
   auto barrier = std::lower_bound(target.barriers.begin(), target.barriers.end(), begin);
-  const auto barriers_end = std::upper_bound(barrier, target.barriers.end(), end);  // one at the end closes the last character
+  // one at the end closes the last character
+  const auto barriers_end = std::upper_bound(barrier, target.barriers.end(), end);
   size_t i = begin;
   if (!sources && barrier == barriers_end) {  // whole stretches between spaces
     while (i < end) {
@@ -119,8 +122,8 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
 }
 
 // The second search for added tokens, in text that is normalised.
-void Encoder::split_normalized(std::string_view text, size_t begin, size_t end, const std::vector<size_t>& barriers,
-                               Target& target) {
+void Encoder::split_normalized(
+    std::string_view text, size_t begin, size_t end, const std::vector<size_t>& barriers, Target& target) {
   if (model_->normalized_added.empty()) return encode_plain(text.data() + begin, text.data() + end, target);
   inner_segments_.clear();
   model_->normalized_added.split(text, begin, end, allowed(target.options), barriers, inner_segments_);

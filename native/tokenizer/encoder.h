@@ -19,12 +19,13 @@ namespace heddle {
 struct EncodeOptions {
   bool add_special = true;    // the ids that the post-processor adds
   bool allow_special = true;  // special tokens' text is recognised
-  bool add_prefix = true;     // the mark or space that the tokenizer puts before a text; false: the text continues another
+  // the mark or space that the tokenizer puts before a text; false: the text continues another
+  bool add_prefix = true;
   const std::vector<uint32_t>* allowed_ids = nullptr;  // without allow_special: those that are recognised all the same
   bool offsets = false;
-  bool byte_offsets = false;  // in bytes of the text's UTF-8 instead of UTF-16 units
-  double dropout = 0;         // byte pair encoding: the share of merges left out by chance, below 1
-  uint64_t seed = 0;          // of that chance
+  bool byte_offsets = false;                     // in bytes of the text's UTF-8 instead of UTF-16 units
+  double dropout = 0;                            // byte pair encoding: the share of merges left out by chance, below 1
+  uint64_t seed = 0;                             // of that chance
   const std::atomic<bool>* cancelled = nullptr;  // Error ABORTED soon after it is set
 };
 
@@ -38,24 +39,21 @@ class Encoder {
   explicit Encoder(std::shared_ptr<const TokenizerModel> model) : model_(std::move(model)) {}
 
   // `barriers`: ascending UTF-16 offsets that no guarded added token may span or end at.
-  void encode(const char16_t* text, size_t length, const EncodeOptions& options,
-              const std::vector<uint32_t>& barriers, Encoding& out);
+  void encode(const char16_t* text, size_t length, const EncodeOptions& options, const std::vector<uint32_t>& barriers,
+      Encoding& out);
 
  private:
   struct Target;  // where the ids and offsets of one call go
   void encode_text(std::string_view text, size_t begin, size_t end, bool at_start, Target& target);
-  void split_normalized(std::string_view text, size_t begin, size_t end, const std::vector<size_t>& barriers,
-                        Target& target);
+  void split_normalized(
+      std::string_view text, size_t begin, size_t end, const std::vector<size_t>& barriers, Target& target);
   void encode_generally(std::string_view text, size_t begin, size_t end, Target& target);
   std::vector<size_t> normalized_barriers(const std::vector<size_t>& given) const;
   void encode_pieces(size_t begin, size_t end, Target& target);
   void encode_plain(const char* begin, const char* end, Target& target);
-  template <bool with_offsets>
-  void encode_words(const char* begin, const char* end, Target& target);
-  template <bool with_offsets>
-  void encode_cached(const char* word, const char* word_end, Target& target);
-  template <bool with_offsets>
-  void encode_long_cached(const char* word, const char* word_end, Target& target);
+  template <bool with_offsets> void encode_words(const char* begin, const char* end, Target& target);
+  template <bool with_offsets> void encode_cached(const char* word, const char* word_end, Target& target);
+  template <bool with_offsets> void encode_long_cached(const char* word, const char* word_end, Target& target);
   void add_token_offsets(const char* word, size_t before, Target& target);
   void encode_word(const char* begin, const char* end, Target& target);
   void encode_tokens(const char* begin, size_t length, Target& target);
@@ -70,10 +68,10 @@ class Encoder {
   Merger merger_;
   MergeDropout dropout_;
   PairMatcher::Scratch matcher_scratch_;
-  Utf8Buffer utf8_;         // the whole text
-  std::string normalized_;  // one segment, with prefix and U+2581
+  Utf8Buffer utf8_;               // the whole text
+  std::string normalized_;        // one segment, with prefix and U+2581
   std::vector<uint32_t> source_;  // for each byte of normalized_: the byte of utf8_ it comes from (offsets only)
-  RegexBudget regex_budget_{0};  // of the current text
+  RegexBudget regex_budget_{0};   // of the current text
   NormalizedText general_;
   Pieces pieces_;
   UnigramEncoder unigram_;

@@ -26,8 +26,8 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   if (!model.normalized_added.empty()) {
     const std::vector<size_t> barriers = guards ? normalized_barriers(target.barriers) : std::vector<size_t>();
     inner_segments_.clear();
-    model.normalized_added.split(general_.text, 0, general_.text.size(), allowed(target.options), barriers,
-                                 inner_segments_);
+    model.normalized_added.split(
+        general_.text, 0, general_.text.size(), allowed(target.options), barriers, inner_segments_);
     for (const TextSegment& segment : inner_segments_) {
       if (segment.id == no_token) {
         encode_pieces(segment.begin, segment.end, target);
@@ -44,8 +44,8 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   target.origins = nullptr;
 }
 
-// Where the barriers of the given text are in general_: behind each character that was made of text up to or across one, and before
-// the first character that comes from behind one.
+// Where the barriers of the given text are in general_: behind each character that was made of text up to or across
+// one, and before the first character that comes from behind one.
 std::vector<size_t> Encoder::normalized_barriers(const std::vector<size_t>& given) const {
   std::vector<size_t> barriers;
   auto ahead = given.begin();

@@ -13,10 +13,10 @@ namespace heddle {
 struct Encoder::Target {
   Encoding& out;
   const EncodeOptions& options;
-  const utf::OffsetMap* map;  // of the text; null without offsets
+  const utf::OffsetMap* map;            // of the text; null without offsets
   const std::vector<size_t>& barriers;  // bytes of the text
   const char* buffer = nullptr;
-  const char* readable_end = nullptr;  // of the buffer; there may be more of it than there is text
+  const char* readable_end = nullptr;              // of the buffer; there may be more of it than there is text
   const std::vector<uint32_t>* sources = nullptr;  // of such a copy: the byte of the text that each byte comes from
   const std::vector<Origin>* origins = nullptr;    // the same of a text that went the general way; sources is null then
   uint32_t words = 0;
@@ -35,7 +35,8 @@ struct Encoder::Target {
       const bool inserted_only = (*sources)[last] == UINT32_MAX;
       while (first < last && (*sources)[first] == UINT32_MAX) ++first;  // a prefix that the text does not have
       if (inserted_only) {
-        while ((*sources)[last] == UINT32_MAX) ++last;  // more of the prefix may follow; the end of the segment has a source
+        // more of the prefix may follow; the end of the segment has a source
+        while ((*sources)[last] == UINT32_MAX) ++last;
         const uint32_t at = map->start((*sources)[last]);
         out.offsets.push_back(at);
         out.offsets.push_back(at);

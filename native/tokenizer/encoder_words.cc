@@ -10,8 +10,7 @@ void Encoder::encode_plain(const char* begin, const char* end, Target& target) {
   return encode_words<true>(begin, end, target);
 }
 
-template <bool with_offsets>
-void Encoder::encode_words(const char* begin, const char* end, Target& target) {
+template <bool with_offsets> void Encoder::encode_words(const char* begin, const char* end, Target& target) {
   // With offsets the cache serves where a token's length is that of its bytes.
   const bool caches = (!with_offsets || model_->every_byte_known) && !dropout_.active();
   model_->splitter.run(begin, end, [&](const char* word, const char* word_end) {
@@ -45,8 +44,7 @@ inline void Encoder::encode_cached(const char* word, const char* word_end, Targe
   if (count <= WordCache::max_ids) cache_.add(key, length, ids.data() + before, count);
 }
 
-template <bool with_offsets>
-void Encoder::encode_long_cached(const char* word, const char* word_end, Target& target) {
+template <bool with_offsets> void Encoder::encode_long_cached(const char* word, const char* word_end, Target& target) {
   const auto length = static_cast<size_t>(word_end - word);
   if (length > WordCache::max_long_bytes || word + WordCache::max_long_bytes > target.readable_end) {
     return encode_word(word, word_end, target);

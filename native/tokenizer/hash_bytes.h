@@ -9,16 +9,15 @@
 namespace heddle {
 
 namespace hash_detail {
-template <class T>
-uint64_t load(const char* bytes) {
+template <class T> uint64_t load(const char* bytes) {
   T word;
   std::memcpy(&word, bytes, sizeof(T));
   return word;
 }
 }  // namespace hash_detail
 
-// 64 bits that all depend on every byte: folded products, as in Wang Yi's wyhash, by numbers of this process: files cannot be made so
-// that their texts meet in one slot.
+// 64 bits that all depend on every byte: folded products, as in Wang Yi's wyhash, by numbers of this process: files
+// cannot be made so that their texts meet in one slot.
 inline uint64_t hash_bytes(std::string_view text) {
   using hash_detail::fold;
   using hash_detail::load;

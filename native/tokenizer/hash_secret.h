@@ -5,10 +5,10 @@
 namespace heddle {
 
 struct HashSecret {
-  uint64_t seed;        // of texts
-  uint64_t multiplier;  // of texts; odd, as the next
+  uint64_t seed;                        // of texts
+  uint64_t multiplier;                  // of texts; odd, as the next
   uint64_t pair_seed, pair_multiplier;  // of numbers
-  uint64_t digest[2];   // key of digests
+  uint64_t digest[2];                   // key of digests
 };
 extern const HashSecret hash_secret;
 
@@ -21,8 +21,8 @@ inline uint64_t fold(uint64_t a, uint64_t b) {
 }
 }  // namespace hash_detail
 
-// The hash of tables with integer keys. Collisions depend on a secret of this process. A copy of the secret is stored with the table, so
-// that both are read together.
+// The hash of tables with integer keys. Collisions depend on a secret of this process. A copy of the secret is stored
+// with the table, so that both are read together.
 class NumberHash {
  public:
   uint64_t operator()(uint64_t number) const { return hash_detail::fold(number ^ seed_, multiplier_); }

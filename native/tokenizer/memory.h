@@ -1,5 +1,5 @@
-// Large memory straight from the system, given back to it at once: malloc keeps what a thread has freed, and ten threads that load a
-// vocabulary would keep it ten times.
+// Large memory straight from the system, given back to it at once: malloc keeps what a thread has freed, and ten
+// threads that load a vocabulary would keep it ten times.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,14 +12,13 @@ namespace heddle {
 void* resize_memory(void* memory, size_t old_size, size_t size, size_t used) noexcept;
 void give_memory(void* memory, size_t size) noexcept;
 
-// Allocates zeroed memory for tables with random access, in large pages if possible, which save page faults and TLB entries. Returns null
-// if memory is short. Without `in_large_pages`, only touched pages take memory. calloc is unsuitable: it writes the zeros itself when
-// malloc reuses freed memory.
+// Allocates zeroed memory for tables with random access, in large pages if possible, which save page faults and TLB
+// entries. Returns null if memory is short. Without `in_large_pages`, only touched pages take memory. calloc is
+// unsuitable: it writes the zeros itself when malloc reuses freed memory.
 void* take_zeros(size_t size, bool in_large_pages = true) noexcept;
 void give_zeros(void* memory, size_t size, bool in_large_pages = true) noexcept;
 
-template <class T>
-class ZeroTable {
+template <class T> class ZeroTable {
  public:
   explicit ZeroTable(size_t count) : memory_(take(count), Give{count * sizeof(T)}) {}
   T& operator[](size_t i) { return memory_.get()[i]; }

@@ -11,16 +11,17 @@
 namespace heddle {
 namespace {
 
-// 128 bits of everything that a specification says, with the length of each part. A file that was made to have another's digest
-// would be given that one's tables: the hash is one that can be aimed at only with its key, which is of this process.
+// 128 bits of everything that a specification says, with the length of each part. A file that was made to have
+// another's digest would be given that one's tables: the hash is one that can be aimed at only with its key, which is
+// of this process.
 class Digest {
  public:
   using Value = SipHash::Value;
 
   explicit Digest(const TokenizerSpec& spec) {
     const VocabularyTexts& texts = *spec.texts;
-    add(texts.tokens, texts.token_lengths, texts.token_ids, texts.merges, texts.merge_lengths, texts.merge_tokens, texts.merge_ranks,
-        texts.scores, texts.mergeable);
+    add(texts.tokens, texts.token_lengths, texts.token_ids, texts.merges, texts.merge_lengths, texts.merge_tokens,
+        texts.merge_ranks, texts.scores, texts.mergeable);
     add(spec.added.size());
     for (const SpecAddedToken& token : spec.added) {
       add(token.content, token.id, token.single_word, token.lstrip, token.rstrip, token.special, token.guarded,
@@ -32,40 +33,33 @@ class Digest {
       add(steps->size());
       for (const StepSpec& step : *steps) add_step(step);
     }
-    add(spec.uses_normalizer, spec.kind, spec.subword_prefix, spec.word_suffix, spec.max_word_characters, spec.single_precision,
-        spec.hidden, spec.begin_ids, spec.end_ids, spec.byte_level, spec.ignore_merges, spec.byte_fallback,
-        spec.fuse_unknown, spec.needs_nfc, spec.spaces_to_marks, spec.strip_first_space, spec.whole_text_is_word,
-        spec.unknown, spec.prefix, spec.prefix_rule, spec.decode_kind);
+    add(spec.uses_normalizer, spec.kind, spec.subword_prefix, spec.word_suffix, spec.max_word_characters,
+        spec.single_precision, spec.hidden, spec.begin_ids, spec.end_ids, spec.byte_level, spec.ignore_merges,
+        spec.byte_fallback, spec.fuse_unknown, spec.needs_nfc, spec.spaces_to_marks, spec.strip_first_space,
+        spec.whole_text_is_word, spec.unknown, spec.prefix, spec.prefix_rule, spec.decode_kind);
   }
   Value value() const { return hash_.value(); }
 
  private:
   void add_step(const StepSpec& step) {
-    add(step.type, step.pattern, step.is_regex, step.content, step.bytes, step.longest, step.left, step.right, step.clean,
-        step.chinese, step.accents, step.lower, step.invert, step.each, step.prefix, step.cuts, step.number,
+    add(step.type, step.pattern, step.is_regex, step.content, step.bytes, step.longest, step.left, step.right,
+        step.clean, step.chinese, step.accents, step.lower, step.invert, step.each, step.prefix, step.cuts, step.number,
         step.max_digits, step.contractions);
   }
 #if defined(__GLIBCXX__) && defined(__x86_64__)
   // A new field changes these sizes: add it above, then here.
-  static_assert(sizeof(StepSpec) == 160 && sizeof(SpecAddedToken) == 48 && sizeof(SplitStage) == 3 && sizeof(TokenizerSpec) == 360);
+  static_assert(sizeof(StepSpec) == 160 && sizeof(SpecAddedToken) == 48 && sizeof(SplitStage) == 3 &&
+                sizeof(TokenizerSpec) == 360);
 #endif
 
-  template <class... Parts>
-  void add(const Parts&... parts) {
-    (add_part(parts), ...);
-  }
-  template <class T>
-  std::enable_if_t<std::is_integral_v<T> || std::is_enum_v<T>> add_part(T value) {
+  template <class... Parts> void add(const Parts&... parts) { (add_part(parts), ...); }
+  template <class T> std::enable_if_t<std::is_integral_v<T> || std::is_enum_v<T>> add_part(T value) {
     hash_.add(static_cast<uint64_t>(value));
   }
-  template <class T>
-  void add_part(const std::basic_string<T>& text) {
+  template <class T> void add_part(const std::basic_string<T>& text) {
     add_bytes(text.data(), text.size() * sizeof(T));
   }
-  template <class T>
-  void add_part(const std::vector<T>& list) {
-    add_bytes(list.data(), list.size() * sizeof(T));
-  }
+  template <class T> void add_part(const std::vector<T>& list) { add_bytes(list.data(), list.size() * sizeof(T)); }
   void add_part(const TextBuffer& text) { add_bytes(text.data(), text.size()); }
   void add_part(const IdBuffer& list) { add_bytes(list.data(), list.size() * sizeof(uint32_t)); }
   void add_bytes(const void* bytes, size_t size) { hash_.add_bytes(bytes, size); }

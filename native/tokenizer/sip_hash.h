@@ -1,5 +1,5 @@
-// SipHash-1-3 with 128 bits of output (Aumasson and Bernstein, 2012; the rounds that hash tables of Rust and Python use), of whole
-// 64-bit words: without the key nobody is known to make two inputs of one output better than by chance.
+// SipHash-1-3 with 128 bits of output (Aumasson and Bernstein, 2012; the rounds that hash tables of Rust and Python
+// use), of whole 64-bit words: without the key nobody is known to make two inputs of one output better than by chance.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -13,8 +13,8 @@ class SipHash {
   using Value = std::pair<uint64_t, uint64_t>;
 
   explicit SipHash(const uint64_t key[2])
-      : a_(0x736F6D6570736575ULL ^ key[0]), b_(0x646F72616E646F6DULL ^ key[1] ^ 0xEE), c_(0x6C7967656E657261ULL ^ key[0]),
-        d_(0x7465646279746573ULL ^ key[1]) {}
+      : a_(0x736F6D6570736575ULL ^ key[0]), b_(0x646F72616E646F6DULL ^ key[1] ^ 0xEE),
+        c_(0x6C7967656E657261ULL ^ key[0]), d_(0x7465646279746573ULL ^ key[1]) {}
 
   void add(uint64_t word) {
     d_ ^= word;

@@ -1,5 +1,5 @@
-// A fake libnccl.so.2 for ranks that are lanes of one process with device memory on the host. Its collectives synchronize and sum in rank
-// order.
+// A fake libnccl.so.2 for ranks that are lanes of one process with device memory on the host. Its collectives
+// synchronize and sum in rank order.
 #include <condition_variable>
 #include <cstring>
 #include <map>
@@ -75,7 +75,8 @@ int ncclCommInitRank(ncclComm** out, int size, UniqueId id, int rank) {
   return 0;
 }
 
-// NCCL queues its work. This fake must be called only after earlier work has finished, which the runtime's order of calls guarantees.
+// NCCL queues its work. This fake must be called only after earlier work has finished, which the runtime's order of
+// calls guarantees.
 int ncclAllReduce(const void* from, void* to, size_t count, int type, int op, ncclComm* comm, void*) {
   if ((type != 7 && type != 8) || op != 0) return 4;
   Group& g = *comm->group;

@@ -1,9 +1,9 @@
-// Tests the fragment layouts of cuda/ptx.cuh against the tables of "Parallel Thread Execution ISA", section 9.7.14.5, restated here
-// independently: row and column of the i-th element of a lane. Matrices are loaded and stored through these tables, so that a wrapper
-// with another layout gives a wrong product.
+// Tests the fragment layouts of cuda/ptx.cuh against the tables of "Parallel Thread Execution ISA", section 9.7.14.5,
+// restated here independently: row and column of the i-th element of a lane. Matrices are loaded and stored through
+// these tables, so that a wrapper with another layout gives a wrong product.
 //
-// The program runs on the emulator and, compiled by nvcc, on a GPU. Only the GPU reveals an error shared by this file, a wrapper and a
-// kernel. The tests are in fragments/, one file per instruction family.
+// The program runs on the emulator and, compiled by nvcc, on a GPU. Only the GPU reveals an error shared by this file,
+// a wrapper and a kernel. The tests are in fragments/, one file per instruction family.
 #include "fragments/bulk.cuh"
 #include "fragments/conversions.cuh"
 #include "fragments/copies.cuh"

@@ -1,5 +1,5 @@
-// Small cases of kernels with shared memory, tiles and pipelines, compared with their references. They run on a GPU, or on the emulated
-// device under every event order. mutants.mjs builds its mutations into this program.
+// Small cases of kernels with shared memory, tiles and pipelines, compared with their references. They run on a GPU, or
+// on the emulated device under every event order. mutants.mjs builds its mutations into this program.
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -10,7 +10,7 @@
 #include "kernels/attention.h"
 #include "kernels/products.h"
 #include "kernels/rows.h"
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 using namespace heddle;
 using namespace heddle::cases;
@@ -50,27 +50,37 @@ struct Case {
   Builder (*build)();
   const char* check = "1";  // HEDDLE_CHECK
 };
-// f32-exact results may differ by 32 units of 2^-24, since sums of some hundred products depend on the order. GPU tensor cores truncate sums,
-// while the emulator rounds them.
+// f32-exact results may differ by 32 units of 2^-24, since sums of some hundred products depend on the order. GPU
+// tensor cores truncate sums, while the emulator rounds them.
 constexpr const char *exact = "1.9e-6", *exact_on_hardware = "1e-5";
 
 int run_all(const std::string& beginning, bool first_failure) {
   setenv("HEDDLE_EMULATE_CUDA", "1", 1);
   const std::vector<Case> everywhere = {
-      {"linear f32", [] { return linear(DType::f32, 70, 37, 66, false); }},     {"linear f32, transposed", [] { return linear(DType::f32, 9, 20, 70, true); }},
-      {"linear f32, few rows", [] { return linear(DType::f32, 3, 70, 20, false); }},           {"linear f32, few rows of whole loads", [] { return linear(DType::f32, 4, 328, 20, false); }},
+      {"linear f32", [] { return linear(DType::f32, 70, 37, 66, false); }},
+      {"linear f32, transposed", [] { return linear(DType::f32, 9, 20, 70, true); }},
+      {"linear f32, few rows", [] { return linear(DType::f32, 3, 70, 20, false); }},
+      {"linear f32, few rows of whole loads", [] { return linear(DType::f32, 4, 328, 20, false); }},
       {"linear bf16, few rows of whole loads", [] { return linear(DType::bf16, 2, 264, 20, false); }},
-      {"linear bf16", [] { return linear(DType::bf16, 72, 208, 80, false); }},  {"linear bf16, transposed", [] { return linear(DType::bf16, 80, 72, 136, true); }},
+      {"linear bf16", [] { return linear(DType::bf16, 72, 208, 80, false); }},
+      {"linear bf16, transposed", [] { return linear(DType::bf16, 80, 72, 136, true); }},
       {"linear f32, parts", [] { return linear(DType::f32, 20, 1100, 30, false); }},
-      {"linear bf16, parts", [] { return linear(DType::bf16, 24, 1096, 40, false); }},      {"linear bf16, parts of the input's gradient", [] { return linear(DType::bf16, 16, 24, 1096, true); }},
+      {"linear bf16, parts", [] { return linear(DType::bf16, 24, 1096, 40, false); }},
+      {"linear bf16, parts of the input's gradient", [] { return linear(DType::bf16, 16, 24, 1096, true); }},
       {"linear bf16, parts of the weight's gradient", [] { return linear(DType::bf16, 1090, 24, 16, false); }},
       {"linear bf16, parts of large tiles", [] { return linear(DType::bf16, 72, 1544, 80, false); }},
-      {"ended f32", [] { return ended(DType::f32, 70, 37, 66); }},              {"ended f32, few rows", [] { return ended(DType::f32, 3, 70, 20); }},
-      {"ended f32, parts", [] { return ended(DType::f32, 20, 1100, 30); }},     {"ended bf16, few rows", [] { return ended(DType::bf16, 2, 264, 24); }},
-      {"ended bf16", [] { return ended(DType::bf16, 72, 208, 88); }},           {"ended bf16, odd columns", [] { return ended(DType::bf16, 40, 72, 37); }},
-      {"ended bf16, parts", [] { return ended(DType::bf16, 24, 1096, 40); }},   {"ended bf16, parts of large tiles", [] { return ended(DType::bf16, 72, 1544, 80); }},
-      {"norms", [] { return norms(11, 300); }},                                 {"attention", [] { return attention(DType::f32, 37, 4, 2, 20, 0); }},
-      {"attention, window", [] { return attention(DType::f32, 40, 2, 2, 70, 5); }},         {"cached attention", [] { return cached(300, 40, 3); }},
+      {"ended f32", [] { return ended(DType::f32, 70, 37, 66); }},
+      {"ended f32, few rows", [] { return ended(DType::f32, 3, 70, 20); }},
+      {"ended f32, parts", [] { return ended(DType::f32, 20, 1100, 30); }},
+      {"ended bf16, few rows", [] { return ended(DType::bf16, 2, 264, 24); }},
+      {"ended bf16", [] { return ended(DType::bf16, 72, 208, 88); }},
+      {"ended bf16, odd columns", [] { return ended(DType::bf16, 40, 72, 37); }},
+      {"ended bf16, parts", [] { return ended(DType::bf16, 24, 1096, 40); }},
+      {"ended bf16, parts of large tiles", [] { return ended(DType::bf16, 72, 1544, 80); }},
+      {"norms", [] { return norms(11, 300); }},
+      {"attention", [] { return attention(DType::f32, 37, 4, 2, 20, 0); }},
+      {"attention, window", [] { return attention(DType::f32, 40, 2, 2, 70, 5); }},
+      {"cached attention", [] { return cached(300, 40, 3); }},
       {"cached attention, parts in one block", [] { return cached(300, 40, 5); }},
       {"attention bf16", [] { return attention(DType::bf16, 150, 2, 1, 40, 0); }},
       {"attention bf16, documents, both ways", [] { return packed(DType::bf16, 120, 2, 1, 40, false); }},
@@ -80,7 +90,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"cached attention in pages, parts", [] { return paged(DType::bf16, 16, 300, 40, 1); }},
       {"cached attention in pages, q8", [] { return paged(DType::u8, 5, 37, 20, 3); }},
       {"cached tensor, bf16, parts", [] { return cached(600, 64, 2, DType::bf16, DType::bf16); }},
-      {"cached tensor, f32 over bf16, parts in one block", [] { return cached(430, 72, 9, DType::f32, DType::bf16); }, exact},
+      {"cached tensor, f32 over bf16, parts in one block", [] { return cached(430, 72, 9, DType::f32, DType::bf16); },
+          exact},
       {"cached tensor, f32 over f16", [] { return cached(150, 40, 9, DType::f32, DType::f16); }, exact},
       {"cached tensor, heads of 256", [] { return cached(250, 256, 5, DType::bf16, DType::bf16); }},
       {"cached tensor, window, sinks, parts", [] { return cached_window(DType::bf16, DType::bf16, 40, 1, 1, 0); }},
@@ -89,19 +100,25 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"cached tensor, pages", [] { return paged(DType::bf16, 7, 150, 128, 9, DType::bf16); }},
       {"cached tensor, pages, q8", [] { return paged(DType::u8, 5, 237, 64, 3, DType::bf16); }},
       {"cached tensor, pages, f32 over q8", [] { return paged(DType::u8, 16, 437, 96, 1); }, exact},
-      {"rows", [] { return rows(); }},                                          {"rows: log-probability, bf16", [] { return logprob(20, 40, 140); }},
+      {"rows", [] { return rows(); }},
+      {"rows: log-probability, bf16", [] { return logprob(20, 40, 140); }},
       {"quantised q8_0, few rows", [] { return quantised(DType::q8_0, 3, 96, 20); }},
       {"quantised q8_0, parts", [] { return quantised(DType::q8_0, 20, 1120, 30); }},
-      {"quantised q4_0", [] { return quantised(DType::q4_0, 37, 160, 70); }},   {"quantised q4_k", [] { return quantised(DType::q4_k, 70, 256, 66); }},
-      {"quantised q5_0", [] { return quantised(DType::q5_0, 5, 96, 20); }},     {"quantised q6_k", [] { return quantised(DType::q6_k, 3, 512, 9); }},
-      {"fp8, few rows", [] { return fp8(DType::f32, 3, 272, 20); }},            {"fp8, few rows of no whole pieces", [] { return fp8(DType::bf16, 4, 133, 20); }},
-      {"fp8", [] { return fp8(DType::f32, 70, 200, 140); }},                    {"fp8, bf16, rows of no whole pieces", [] { return fp8(DType::bf16, 9, 133, 66); }},
-      {"experts, few", [] { return experts(4, 20, false); }},                   {"experts", [] { return experts(90, 70, false); }},
+      {"quantised q4_0", [] { return quantised(DType::q4_0, 37, 160, 70); }},
+      {"quantised q4_k", [] { return quantised(DType::q4_k, 70, 256, 66); }},
+      {"quantised q5_0", [] { return quantised(DType::q5_0, 5, 96, 20); }},
+      {"quantised q6_k", [] { return quantised(DType::q6_k, 3, 512, 9); }},
+      {"fp8, few rows", [] { return fp8(DType::f32, 3, 272, 20); }},
+      {"fp8, few rows of no whole pieces", [] { return fp8(DType::bf16, 4, 133, 20); }},
+      {"fp8", [] { return fp8(DType::f32, 70, 200, 140); }},
+      {"fp8, bf16, rows of no whole pieces", [] { return fp8(DType::bf16, 9, 133, 66); }},
+      {"experts, few", [] { return experts(4, 20, false); }},
+      {"experts", [] { return experts(90, 70, false); }},
       {"experts of slots", [] { return experts(90, 20, true); }},
   };
-  // Warpgroup attention: one to three key tiles, supported and unsupported head widths, sequences that end within a tile.
-  // Warpgroup products, each with its gradients, so that both operands occur in both layouts. Both tile widths, more tiles than
-  // multiprocessors, more tiles along k than stages, odd rows.
+  // Warpgroup attention: one to three key tiles, supported and unsupported head widths, sequences that end within a
+  // tile. Warpgroup products, each with its gradients, so that both operands occur in both layouts. Both tile widths,
+  // more tiles than multiprocessors, more tiles along k than stages, odd rows.
   const std::vector<Case> on_sm90 = {
       {"sm_90: wide tiles", [] { return linear(DType::bf16, 300, 328, 264, false); }},
       {"sm_90: half tiles, transposed", [] { return linear(DType::bf16, 768, 456, 104, true); }},
@@ -110,7 +127,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90: added to what is there", [] { return logprob(300, 264, 140); }},
       {"sm_90 ended: wide tiles", [] { return ended(DType::bf16, 300, 328, 264); }},
       {"sm_90 ended: half tiles, odd columns", [] { return ended(DType::bf16, 260, 136, 67); }},
-      {"sm_90 fp8", [] { return fp8(DType::f32, 300, 1104, 264); }},            {"sm_90 fp8, bf16, odd columns", [] { return fp8(DType::bf16, 140, 272, 131); }},
+      {"sm_90 fp8", [] { return fp8(DType::f32, 300, 1104, 264); }},
+      {"sm_90 fp8, bf16, odd columns", [] { return fp8(DType::bf16, 140, 272, 131); }},
       {"sm_90 fp8, few rows", [] { return fp8(DType::f32, 3, 272, 20); }},
       {"sm_90 attention", [] { return attention_forward(400, 400, 2, 1, 128, 0, 0, false); }},
       {"sm_90 attention, sequences, heads of 40", [] { return attention_forward(280, 140, 2, 2, 40, 0, 0, true); }},
@@ -118,33 +136,43 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90 attention, heads of 256", [] { return attention_forward(300, 150, 2, 1, 256, 100, 0, true); }},
       {"sm_90 gradients", [] { return attention(DType::bf16, 290, 2, 1, 128, 0, false, 0, 1); }},
       {"sm_90 gradients, sequences, sinks, heads of 40", [] { return attention(DType::bf16, 140, 4, 2, 40, 0, true); }},
-      {"sm_90 gradients, window, softcap, heads of 72", [] { return attention(DType::bf16, 400, 1, 1, 72, 90, false, 2, 1); }},
-      {"sm_90 gradients, both ways, heads of 96", [] { return attention(DType::bf16, 280, 2, 1, 96, 0, false, 0, 1, false); }},
-      {"sm_90 gradients, both ways, window", [] { return attention(DType::bf16, 330, 1, 1, 64, 141, false, 0, 1, false); }},
+      {"sm_90 gradients, window, softcap, heads of 72",
+          [] { return attention(DType::bf16, 400, 1, 1, 72, 90, false, 2, 1); }},
+      {"sm_90 gradients, both ways, heads of 96",
+          [] { return attention(DType::bf16, 280, 2, 1, 96, 0, false, 0, 1, false); }},
+      {"sm_90 gradients, both ways, window",
+          [] { return attention(DType::bf16, 330, 1, 1, 64, 141, false, 0, 1, false); }},
       {"sm_90 gradients, documents", [] { return packed(DType::bf16, 300, 2, 1, 64, true); }},
       {"sm_90 gradients, documents, both ways", [] { return packed(DType::bf16, 270, 2, 2, 128, false); }},
       {"sm_90 gradients, documents, both ways, window", [] { return packed(DType::bf16, 260, 1, 1, 80, false, 60); }},
-      {"sm_90 attention, window, softcap, heads of 72", [] { return attention_forward(260, 260, 4, 2, 72, 150, 2, false); }},
+      {"sm_90 attention, window, softcap, heads of 72",
+          [] { return attention_forward(260, 260, 4, 2, 72, 150, 2, false); }},
   };
   // f32 products with tf32 allowed.
   const std::vector<Case> allowing_tf32 = {
-      {"tf32: small tiles", [] { return linear(DType::f32, 40, 72, 56, false); }},  {"tf32: small tiles, transposed", [] { return linear(DType::f32, 40, 56, 72, true); }},
-      {"tf32: large tiles", [] { return linear(DType::f32, 132, 44, 200, false); }}, {"tf32: large tiles, transposed", [] { return linear(DType::f32, 200, 132, 76, true); }},
+      {"tf32: small tiles", [] { return linear(DType::f32, 40, 72, 56, false); }},
+      {"tf32: small tiles, transposed", [] { return linear(DType::f32, 40, 56, 72, true); }},
+      {"tf32: large tiles", [] { return linear(DType::f32, 132, 44, 200, false); }},
+      {"tf32: large tiles, transposed", [] { return linear(DType::f32, 200, 132, 76, true); }},
       {"tf32: rows of no whole pieces", [] { return linear(DType::f32, 20, 37, 66, false); }},
       {"tf32: odd columns", [] { return linear(DType::f32, 40, 72, 53, false); }},
-      {"tf32: parts", [] { return linear(DType::f32, 24, 1100, 40, false); }}, {"tf32: parts of the weight's gradient", [] { return linear(DType::f32, 1090, 24, 16, false); }},
-      {"tf32 ended", [] { return ended(DType::f32, 40, 72, 56); }},             {"tf32 ended, large tiles", [] { return ended(DType::f32, 132, 44, 200); }},
+      {"tf32: parts", [] { return linear(DType::f32, 24, 1100, 40, false); }},
+      {"tf32: parts of the weight's gradient", [] { return linear(DType::f32, 1090, 24, 16, false); }},
+      {"tf32 ended", [] { return ended(DType::f32, 40, 72, 56); }},
+      {"tf32 ended, large tiles", [] { return ended(DType::f32, 132, 44, 200); }},
       {"tf32 ended, parts", [] { return ended(DType::f32, 24, 1100, 40); }},
       {"tf32: parts of large tiles", [] { return linear(DType::f32, 72, 1544, 80, false); }},
   };
   // fp8 products by mma.sync: both tile sizes, a ring that wraps around, partial tiles in both dimensions.
   const std::vector<Case> on_sm89 = {
-      {"sm_89 fp8", [] { return fp8(DType::f32, 70, 400, 140); }}, {"sm_89 fp8, large tiles, bf16", [] { return fp8(DType::bf16, 270, 784, 200); }},
+      {"sm_89 fp8", [] { return fp8(DType::f32, 70, 400, 140); }},
+      {"sm_89 fp8, large tiles, bf16", [] { return fp8(DType::bf16, 270, 784, 200); }},
       {"sm_89 fp8, odd columns", [] { return fp8(DType::f32, 9, 144, 67); }},
   };
   const bool emulated = cuda_devices()[0].name.rfind("emulated", 0) == 0;
   int failed = 0;
-  const auto run_on = [&](const std::shared_ptr<Accelerator>& device, const char* order, const std::vector<Case>& cases) {
+  const auto run_on = [&](const std::shared_ptr<Accelerator>& device, const char* order,
+                          const std::vector<Case>& cases) {
     Lane lane(1, device);
     for (const auto& [name, build, check] : cases) {
       if (std::string(name).rfind(beginning, 0) != 0 || (failed && first_failure)) continue;
@@ -158,7 +186,8 @@ int run_all(const std::string& beginning, bool first_failure) {
     }
   };
   // A GPU has a fixed event order.
-  const std::vector<const char*> orders = emulated ? std::vector<const char*>{"lazy", "eager", "random:1", "random:2"} : std::vector<const char*>{"hardware"};
+  const std::vector<const char*> orders = emulated ? std::vector<const char*>{"lazy", "eager", "random:1", "random:2"}
+                                                   : std::vector<const char*>{"hardware"};
   for (const char* order : orders) {
     setenv("HEDDLE_EMULATOR", order, 1);
     setenv("HEDDLE_EMULATE_CUDA", "1", 1);

@@ -1,4 +1,5 @@
-// Tests specific to the emulator: how late a copy may complete, and which errors are fatal. Layouts are tested in fragments.cu.
+// Tests specific to the emulator: how late a copy may complete, and which errors are fatal. Layouts are tested in
+// fragments.cu.
 #include <cstdio>
 #include <cstring>
 #include <vector>
@@ -53,10 +54,8 @@ void test_reports() {
   expect_fatal("while other threads wait in the one at line", 64, [] {
     if (threadIdx.x < 32) __syncthreads();
     else __syncthreads(), static_cast<void>(0);
-    if (threadIdx.x < 32)
-      __syncthreads();
-    else
-      __syncthreads();
+    if (threadIdx.x < 32) __syncthreads();
+    else __syncthreads();
   });
   expect_fatal("wait in __shfl_xor_sync", 32, [] {
     if (threadIdx.x < 16) __shfl_xor_sync(0xffffffffu, 1.0f, 1);
@@ -134,7 +133,8 @@ void test_registers() {
   expect_fatal("to 176 registers, of a warp that has 168", 384, [] { cuda::ptx::give_registers<176>(); });
 }
 
-// ---- sm_90a ---------------------------------------------------------------------------------------------------------------------
+// ---- sm_90a
+// ---------------------------------------------------------------------------------------------------------------------
 
 struct alignas(1024) Lines {
   uint16_t element[64][64];  // swizzled
@@ -143,7 +143,8 @@ alignas(16) uint16_t ones[64 * 64];
 
 // The steps of a kernel with one tile as both operands, each of which may be omitted.
 struct Steps {
-  bool fence_barrier = true, barrier_before_use = true, expect = true, wait = true, fence_products = true, commit = true, wait_products = true;
+  bool fence_barrier = true, barrier_before_use = true, expect = true, wait = true, fence_products = true,
+       commit = true, wait_products = true;
   bool other_descriptor = false, other_swizzle = false, overwrite = false, arrive_twice = false, read_early = false;
 };
 void one_tile(const Steps& step, const CUtensorMap& map, float* first_sum) {
@@ -165,7 +166,8 @@ void one_tile(const Steps& step, const CUtensorMap& map, float* first_sum) {
   uint64_t describes = cuda::ptx::describe_tile(tile, 0, 1024);
   if (step.other_descriptor && threadIdx.x >= 64) describes += 2;
   if (step.other_swizzle) describes ^= uint64_t{3} << 62;  // 64 bytes
-  // 128 columns of one: the same eight groups of eight lines for the upper half would lie beyond the tile, so its stride is 0.
+  // 128 columns of one: the same eight groups of eight lines for the upper half would lie beyond the tile, so its
+  // stride is 0.
   const uint64_t again = cuda::ptx::describe_tile(tile, 0, 0);
   cuda::ptx::multiply_tiles<false, false>(sum, describes, again, true);
   if (step.commit) cuda::ptx::commit_products();
@@ -189,7 +191,7 @@ void test_sm90() {
       one_tile(early, map, &sum);
     });
     expect(sum != sum, "sums are not there before they are waited for");
-    const auto without = [&](const char* what, bool Steps::*part, bool value) {
+    const auto without = [&](const char* what, bool Steps::* part, bool value) {
       expect_fatal(what, 128, [&, part, value] {
         Steps steps;
         steps.*part = value;
@@ -199,7 +201,8 @@ void test_sm90() {
     without("initialisation no fence.proxy.async follows", &Steps::fence_barrier, false);
     without("barrier", &Steps::barrier_before_use, false);
     without("wait in mbarrier.try_wait", &Steps::expect, false);
-    without(std::strcmp(order, "lazy") == 0 ? "reads a tile that a copy is still writing" : "a tile", &Steps::wait, false);
+    without(
+        std::strcmp(order, "lazy") == 0 ? "reads a tile that a copy is still writing" : "a tile", &Steps::wait, false);
     without("without a wgmma.fence", &Steps::fence_products, false);
     without("has not waited for", &Steps::commit, false);
     without("has not waited for", &Steps::wait_products, false);
@@ -216,13 +219,15 @@ void test_sm90() {
       __syncthreads();
       float sum[64] = {};
       cuda::ptx::fence_products();
-      cuda::ptx::multiply_tiles<false, false>(sum, cuda::ptx::describe_tile(tile, 0, 1024), cuda::ptx::describe_tile(tile, 0, 0), true);
+      cuda::ptx::multiply_tiles<false, false>(
+          sum, cuda::ptx::describe_tile(tile, 0, 1024), cuda::ptx::describe_tile(tile, 0, 0), true);
       cuda::ptx::commit_products();
       cuda::ptx::wait_products<0>();
     });
 }
 
-// ---- bulk writes ----------------------------------------------------------------------------------------------------------------
+// ---- bulk writes
+// ----------------------------------------------------------------------------------------------------------------
 
 // The steps of one thread with 32 values in shared memory, each of which may be omitted.
 struct BulkSteps {
@@ -265,7 +270,8 @@ void test_bulk_writes() {
     BulkSteps early;
     early.read_early = true;
     run(order, early);
-    expect(found.early == 1 && to[0] == 7, "a bulk write: nothing is there before wait_group, whatever wait_group.read says");
+    expect(found.early == 1 && to[0] == 7,
+        "a bulk write: nothing is there before wait_group, whatever wait_group.read says");
     // At the end of a block, the device completes writes whose sources have been read.
     BulkSteps unwaited;
     unwaited.wait = unwaited.release = false;
@@ -281,11 +287,13 @@ void test_bulk_writes() {
 
   setenv("HEDDLE_EMULATOR", "lazy", 1);
   const auto broken = [&](const char* what, const BulkSteps& steps, size_t past = 0) {
-    expect_fatal(what, 1, [&, past] { one_write(steps, reinterpret_cast<float*>(reinterpret_cast<char*>(to) + past), word, &found); });
+    expect_fatal(what, 1,
+        [&, past] { one_write(steps, reinterpret_cast<float*>(reinterpret_cast<char*>(to) + past), word, &found); });
   };
-  const auto without = [&](const char* what, bool BulkSteps::*part, bool BulkSteps::*other = nullptr, bool BulkSteps::*third = nullptr) {
+  const auto without = [&](const char* what, bool BulkSteps::* part, bool BulkSteps::* other = nullptr,
+                           bool BulkSteps::* third = nullptr) {
     BulkSteps steps;
-    for (bool BulkSteps::*left_out : {part, other, third})
+    for (bool BulkSteps::* left_out : {part, other, third})
       if (left_out) steps.*left_out = false;
     broken(what, steps);
   };

@@ -25,8 +25,9 @@ inline void require(bool holds, const std::string& property) {
   std::abort();
 }
 
-// Returns true if `body` returns, and false if it throws a typed error. INTERNAL is a defect by definition, as is any other exception, which
-// ends the process. `internal` allows INTERNAL, for inputs that violate preconditions of internal callers.
+// Returns true if `body` returns, and false if it throws a typed error. INTERNAL is a defect by definition, as is any
+// other exception, which ends the process. `internal` allows INTERNAL, for inputs that violate preconditions of
+// internal callers.
 template <class F> bool accepts(F&& body, bool internal = false) {
   try {
     body();
@@ -61,9 +62,10 @@ inline DType quantised_type(Input& in) {
 // Half of the values are ordinary.
 inline double number(Input& in) {
   static const double odd[] = {0, 1, 2, 3, 4, 8, 0.5, -1, -0.0, 1e-300, 5e-324, 1e6, 1e38, 1e300, 2147483647.0,
-                               2147483648.0, 9007199254740992.0, 9.3e18, 1.9e19, INFINITY, -INFINITY, NAN};
+      2147483648.0, 9007199254740992.0, 9.3e18, 1.9e19, INFINITY, -INFINITY, NAN};
   if (in.ConsumeBool()) return in.ConsumeIntegralInRange<int>(0, 4);
-  return in.ConsumeBool() ? odd[in.ConsumeIntegralInRange<size_t>(0, sizeof odd / sizeof *odd - 1)] : in.ConsumeFloatingPoint<double>();
+  return in.ConsumeBool() ? odd[in.ConsumeIntegralInRange<size_t>(0, sizeof odd / sizeof *odd - 1)]
+                          : in.ConsumeFloatingPoint<double>();
 }
 
 }  // namespace fuzz

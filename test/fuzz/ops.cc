@@ -1,11 +1,11 @@
-// Every op with operands of arbitrary shapes, types, attributes and bytes. The op's check rejects them with a typed error, or its reference,
-// and its kernel if linked, compute within the memory of the shapes.
+// Every op with operands of arbitrary shapes, types, attributes and bytes. The op's check rejects them with a typed
+// error, or its reference, and its kernel if linked, compute within the memory of the shapes.
 #include <cmath>
 
 #include "fuzz.h"
 #include "ops/op.h"
 #include "runtime/pool.h"
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 using namespace heddle;
 using namespace heddle::fuzz;
@@ -15,14 +15,16 @@ namespace {
 constexpr size_t most_bytes = 1 << 16;  // maximum size of an operand in a computation
 
 // Every attribute of any op.
-const char* const attribute_names[] = {"activation", "cap",  "causal",    "context",  "decay", "eps",   "factor",  "function",       "high",    "int8",   "interleaved", "inverse",    "length",
-                                       "low",        "normalise", "offset", "original", "p",   "rowwise", "scale", "sequenceLength", "softcap", "stream", "tanh",        "transposed", "window", "interleaved_out"};
+const char* const attribute_names[] = {"activation", "cap", "causal", "context", "decay", "eps", "factor", "function",
+    "high", "int8", "interleaved", "inverse", "length", "low", "normalise", "offset", "original", "p", "rowwise",
+    "scale", "sequenceLength", "softcap", "stream", "tanh", "transposed", "window", "interleaved_out"};
 
 // Dimensions come from a small pool, so that operands often fit together.
 struct Dimensions {
   int64_t pool[4];
   explicit Dimensions(Input& in) {
-    for (int64_t& d : pool) d = in.ConsumeBool() ? in.ConsumeIntegralInRange<int64_t>(0, 6) : in.ConsumeIntegralInRange<int64_t>(0, 2) * 32;
+    for (int64_t& d : pool)
+      d = in.ConsumeBool() ? in.ConsumeIntegralInRange<int64_t>(0, 6) : in.ConsumeIntegralInRange<int64_t>(0, 2) * 32;
     if (in.ConsumeIntegralInRange<int>(0, 3) == 0) pool[3] = in.ConsumeIntegralInRange<int64_t>(0, int64_t{1} << 53);
   }
   Shape shape(Input& in) const {
@@ -39,7 +41,9 @@ struct Dimensions {
 DType type(Input& in) {
   const int which = in.ConsumeIntegralInRange<int>(0, 9);
   if (which < 5) return DType::f32;
-  return which == 5 ? DType::bf16 : which < 8 ? DType::i32 : static_cast<DType>(in.ConsumeIntegralInRange<int>(0, static_cast<int>(DType::count) - 1));
+  return which == 5  ? DType::bf16
+         : which < 8 ? DType::i32
+                     : static_cast<DType>(in.ConsumeIntegralInRange<int>(0, static_cast<int>(DType::count) - 1));
 }
 
 // Half of the index operands' elements are small.
@@ -62,26 +66,31 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ProgramDesc desc;
   NodeDesc node;
   node.op = op.name;
-  for (const char* name : attribute_names) node.attributes.set(name, in.ConsumeIntegralInRange<int>(0, 3) ? in.ConsumeIntegralInRange<int>(0, 1) : number(in));
+  for (const char* name : attribute_names)
+    node.attributes.set(name, in.ConsumeIntegralInRange<int>(0, 3) ? in.ConsumeIntegralInRange<int>(0, 1) : number(in));
   const auto add = [&] {
     desc.values.push_back({type(in), dimensions.shape(in)});
     return static_cast<int>(desc.values.size()) - 1;
   };
   // One operand too many or too few is tried as well.
   const int most_in = op.max_inputs < 0 ? 4 : op.max_inputs, most_out = op.outputs < 0 ? 4 : op.outputs;
-  const int inputs = in.ConsumeIntegralInRange<int>(op.min_inputs > 0 ? op.min_inputs - 1 : 0, most_in + 1), outputs = in.ConsumeIntegralInRange<int>(0, most_out + 1);
+  const int inputs = in.ConsumeIntegralInRange<int>(op.min_inputs > 0 ? op.min_inputs - 1 : 0, most_in + 1),
+            outputs = in.ConsumeIntegralInRange<int>(0, most_out + 1);
   for (int i = 0; i < inputs; ++i) {
     if (in.ConsumeIntegralInRange<int>(0, 9) == 0) {
       node.inputs.push_back(-1);
       continue;
     }
     // The same operand may occur twice.
-    if (i > 0 && node.inputs[0] >= 0 && in.ConsumeIntegralInRange<int>(0, 3) == 0) desc.values.push_back(desc.values[static_cast<size_t>(node.inputs[0])]);
+    if (i > 0 && node.inputs[0] >= 0 && in.ConsumeIntegralInRange<int>(0, 3) == 0)
+      desc.values.push_back(desc.values[static_cast<size_t>(node.inputs[0])]);
     else add();
     node.inputs.push_back(static_cast<int>(desc.values.size()) - 1), desc.bound.push_back(node.inputs.back());
   }
   for (int i = 0; i < outputs; ++i) {
-    if (!node.inputs.empty() && node.inputs[0] >= 0 && in.ConsumeBool()) desc.values.push_back(desc.values[static_cast<size_t>(node.inputs[0])]), node.outputs.push_back(static_cast<int>(desc.values.size()) - 1);
+    if (!node.inputs.empty() && node.inputs[0] >= 0 && in.ConsumeBool())
+      desc.values.push_back(desc.values[static_cast<size_t>(node.inputs[0])]),
+          node.outputs.push_back(static_cast<int>(desc.values.size()) - 1);
     else node.outputs.push_back(add());
   }
   if (outputs > most_out) return 0;  // an error of the op table: INTERNAL

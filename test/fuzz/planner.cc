@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const int first = in.ConsumeIntegralInRange<int>(0, 30), last = first + in.ConsumeIntegralInRange<int>(0, 30);
     values.push_back({huge ? in.ConsumeIntegral<size_t>() : in.ConsumeIntegralInRange<size_t>(0, 1000), first, last});
   }
-  Plan plan;
+  MemoryPlan plan;
   if (!accepts([&] { plan = plan_memory(values, guard); })) {
     require(huge, "ordinary sizes are planned");
     return 0;

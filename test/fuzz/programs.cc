@@ -1,9 +1,9 @@
-// Programs of arbitrary nodes over arbitrary values are rejected with a typed error, or run in one planned arena with views and in-place ops.
-// The results have the same bytes as running node by node with separate memory for each value.
+// Programs of arbitrary nodes over arbitrary values are rejected with a typed error, or run in one planned arena with
+// views and in-place ops. The results have the same bytes as running node by node with separate memory for each value.
 #include <future>
 
 #include "fuzz.h"
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 using namespace heddle;
 using namespace heddle::fuzz;
@@ -14,15 +14,18 @@ struct Arity {
   const char* op;
   int inputs, outputs;
 };
-const Arity arities[] = {{"add", 2, 1}, {"mul", 2, 1}, {"affine", 1, 1}, {"minimum", 2, 1}, {"clamp", 1, 1}, {"stop_gradient", 1, 1},
-                         {"reshape", 1, 1}, {"accumulate", 3, 0}, {"assign", 2, 0}, {"split", 1, 2}, {"concat", 2, 1}, {"gather_rows", 2, 1}, {"sum", 1, 1}};
+const Arity arities[] = {{"add", 2, 1}, {"mul", 2, 1}, {"affine", 1, 1}, {"minimum", 2, 1}, {"clamp", 1, 1},
+    {"stop_gradient", 1, 1}, {"reshape", 1, 1}, {"accumulate", 3, 0}, {"assign", 2, 0}, {"split", 1, 2},
+    {"concat", 2, 1}, {"gather_rows", 2, 1}, {"sum", 1, 1}};
 
 ProgramDesc program(Input& in, bool wild) {
   ProgramDesc desc;
-  if (in.ConsumeBool()) desc.symbols.push_back(wild ? in.ConsumeIntegral<int64_t>() : in.ConsumeIntegralInRange<int64_t>(0, 5));
+  if (in.ConsumeBool())
+    desc.symbols.push_back(wild ? in.ConsumeIntegral<int64_t>() : in.ConsumeIntegralInRange<int64_t>(0, 5));
   const int64_t width = in.ConsumeIntegralInRange<int64_t>(1, 4);
   const auto value = [&] {
-    // Fixed dimensions that differ from every symbol's bound, because checks only see bounds. TypeScript distinguishes the two.
+    // Fixed dimensions that differ from every symbol's bound, because checks only see bounds. TypeScript distinguishes
+    // the two.
     ValueDesc v{DType::f32, {2, {in.ConsumeBool() ? 7 : desc.symbols.empty() ? 6 : -1, width}}};
     if (in.ConsumeIntegralInRange<int>(0, 7) == 0) v.shape = {1, {1}};
     if (in.ConsumeIntegralInRange<int>(0, 9) == 0) v.dtype = DType::i32, v.shape = {1, {6 + in.ConsumeBool()}};
@@ -38,7 +41,8 @@ ProgramDesc program(Input& in, bool wild) {
     const Arity& arity = arities[in.ConsumeIntegralInRange<size_t>(0, sizeof arities / sizeof *arities - 1)];
     NodeDesc node;
     node.op = arity.op;
-    node.attributes.set("factor", in.ConsumeIntegralInRange<int>(-2, 2)), node.attributes.set("offset", in.ConsumeIntegralInRange<int>(-2, 2));
+    node.attributes.set("factor", in.ConsumeIntegralInRange<int>(-2, 2)),
+        node.attributes.set("offset", in.ConsumeIntegralInRange<int>(-2, 2));
     node.attributes.set("low", -3), node.attributes.set("high", 3);
     for (int k = 0; k < arity.inputs; ++k) node.inputs.push_back(known());
     for (int k = 0; k < arity.outputs; ++k) {
@@ -54,7 +58,9 @@ ProgramDesc program(Input& in, bool wild) {
 
 // Each node with its operands, for HEDDLE_FUZZ_SHOW=1.
 void show(const ProgramDesc& desc) {
-  for (size_t v = 0; v < desc.values.size(); ++v) std::fprintf(stderr, "value %zu: %s %s\n", v, dtype_name(desc.values[v].dtype), to_string(desc.values[v].shape).c_str());
+  for (size_t v = 0; v < desc.values.size(); ++v)
+    std::fprintf(
+        stderr, "value %zu: %s %s\n", v, dtype_name(desc.values[v].dtype), to_string(desc.values[v].shape).c_str());
   const auto list = [](const char* name, const std::vector<int>& ids) {
     std::fprintf(stderr, " %s", name);
     for (const int v : ids) std::fprintf(stderr, " %d", v);
@@ -74,8 +80,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::shared_ptr<Program> checked;
   if (!accepts([&] { checked = std::make_shared<Program>(desc); }, true)) return 0;  // an unknown symbol
   RunArguments arguments;
-  for (const int64_t bound : desc.symbols) arguments.symbols.push_back(wild ? bound : in.ConsumeIntegralInRange<int64_t>(0, bound));
-  const auto bytes = [&](int v, const std::vector<int64_t>& symbols) { return Tensor{nullptr, desc.values[static_cast<size_t>(v)].dtype, checked->resolve(v, symbols)}.bytes(); };
+  for (const int64_t bound : desc.symbols)
+    arguments.symbols.push_back(wild ? bound : in.ConsumeIntegralInRange<int64_t>(0, bound));
+  const auto bytes = [&](int v, const std::vector<int64_t>& symbols) { return desc.resolve(v, symbols).bytes(); };
   for (size_t v = 0; v < desc.values.size(); ++v)
     if (bytes(static_cast<int>(v), desc.symbols) > 4096) return 0;
   // Small integers, so that sums are exact in any order.
@@ -100,10 +107,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   for (const int v : desc.inputs) {
     arguments.inputs.push_back(numbers(bytes(v, arguments.symbols)));
-    if (!arguments.inputs.back().empty()) std::memcpy(alone[static_cast<size_t>(v)].data(), arguments.inputs.back().data(), arguments.inputs.back().size());
+    if (!arguments.inputs.back().empty())
+      std::memcpy(alone[static_cast<size_t>(v)].data(), arguments.inputs.back().data(), arguments.inputs.back().size());
   }
   std::vector<Block> outputs;
-  for (const int v : desc.outputs) outputs.emplace_back(bytes(v, arguments.symbols)), arguments.outputs.push_back({outputs.back().data(), outputs.back().size()});
+  for (const int v : desc.outputs)
+    outputs.emplace_back(bytes(v, arguments.symbols)),
+        arguments.outputs.push_back({outputs.back().data(), outputs.back().size()});
 
   std::unique_ptr<Executable> executable;
   if (!accepts([&] { executable = std::make_unique<Executable>(checked, bound); })) return 0;
@@ -119,7 +129,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const OpDef& op = *Registry::find(n.op);
       Node node;
       node.attributes = &n.attributes;
-      const auto tensor = [&](int v) { return Tensor{at[static_cast<size_t>(v)], desc.values[static_cast<size_t>(v)].dtype, checked->resolve(v, arguments.symbols)}; };
+      const auto tensor = [&](int v) {
+        Tensor t = desc.resolve(v, arguments.symbols);
+        t.data = at[static_cast<size_t>(v)];
+        return t;
+      };
       for (const int v : n.inputs) node.in.push_back(tensor(v)), node.present.push_back(true);
       for (const int v : n.outputs) node.out.push_back(tensor(v));
       op.check(node);  // shapes valid at the bounds may be invalid at these sizes
@@ -133,8 +147,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   require(ran == plainly, "a program runs where its nodes do");
   if (!ran) return 0;
   for (size_t i = 0; i < outputs.size(); ++i)
-    require(outputs[i].size() == 0 || std::memcmp(outputs[i].data(), at[static_cast<size_t>(desc.outputs[i])], outputs[i].size()) == 0, "outputs are those of the nodes one by one");
+    require(outputs[i].size() == 0 ||
+                std::memcmp(outputs[i].data(), at[static_cast<size_t>(desc.outputs[i])], outputs[i].size()) == 0,
+        "outputs are those of the nodes one by one");
   for (size_t i = 0; i < bound.size(); ++i)
-    require(bound[i]->bytes() == 0 || std::memcmp(bound[i]->data(), alone[static_cast<size_t>(desc.bound[i])].data(), alone[static_cast<size_t>(desc.bound[i])].size()) == 0, "bound tensors are those of the nodes one by one");
+    require(bound[i]->bytes() == 0 || std::memcmp(bound[i]->data(), alone[static_cast<size_t>(desc.bound[i])].data(),
+                                          alone[static_cast<size_t>(desc.bound[i])].size()) == 0,
+        "bound tensors are those of the nodes one by one");
   return 0;
 }

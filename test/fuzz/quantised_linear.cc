@@ -1,5 +1,5 @@
-// The linear kernel over quantized weights against its reference, for any bytes of blocks and activations. Results agree if finite, and are
-// NaN where the reference has NaN.
+// The linear kernel over quantized weights against its reference, for any bytes of blocks and activations. Results
+// agree if finite, and are NaN where the reference has NaN.
 #include <cmath>
 
 #include "fuzz.h"
@@ -20,18 +20,21 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Pool& pool = *new Pool(1);
   Input in(data, size);
   const DType type = quantised_type(in);
-  const int64_t blocks = in.ConsumeIntegralInRange<int64_t>(0, 3), N = in.ConsumeIntegralInRange<int64_t>(0, 26), M = in.ConsumeIntegralInRange<int64_t>(0, 18);
+  const int64_t blocks = in.ConsumeIntegralInRange<int64_t>(0, 3), N = in.ConsumeIntegralInRange<int64_t>(0, 26),
+                M = in.ConsumeIntegralInRange<int64_t>(0, 18);
   const bool int8 = in.ConsumeBool(), raw = in.ConsumeBool();
   const DType xt = in.ConsumeBool() ? DType::bf16 : DType::f32, yt = in.ConsumeBool() ? DType::bf16 : DType::f32;
   const int64_t K = blocks * block_type(type).elements;
-  const std::vector<uint8_t> weights = in.ConsumeBytes<uint8_t>(static_cast<size_t>(in.ConsumeIntegralInRange<int>(0, 400)));
+  const std::vector<uint8_t> weights =
+      in.ConsumeBytes<uint8_t>(static_cast<size_t>(in.ConsumeIntegralInRange<int>(0, 400)));
   const std::vector<uint8_t> rest = in.ConsumeRemainingBytes<uint8_t>();
 
   Tensor x{nullptr, xt, {2, {N, K}}}, w{nullptr, type, {2, {M, K}}}, y{nullptr, yt, {2, {N, M}}};
   const Block xs(x.bytes(), rest), ws(w.bytes(), weights), ys(y.bytes()), expected(y.bytes());
   x.data = xs.data(), w.data = ws.data(), y.data = ys.data();
   if (!raw)  // ordinary activations
-    for (int64_t i = 0; i < N * K; ++i) store_float(x, i, static_cast<float>((i * 37 + static_cast<int64_t>(rest.size())) % 65 - 32) / 16);
+    for (int64_t i = 0; i < N * K; ++i)
+      store_float(x, i, static_cast<float>((i * 37 + static_cast<int64_t>(rest.size())) % 65 - 32) / 16);
 
   cpu::QuantLinear p{};
   p.m = N, p.n = M, p.k = K, p.int8 = int8;
@@ -64,7 +67,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         continue;
       }
       const double allowed = (yt == DType::bf16 ? 0.01 : 1e-4) * largest + 1e-30;
-      require(std::fabs(got - want) <= allowed, std::string(dtype_name(type)) + ": expected " + std::to_string(want) + ", got " + std::to_string(got));
+      require(std::fabs(got - want) <= allowed,
+          std::string(dtype_name(type)) + ": expected " + std::to_string(want) + ", got " + std::to_string(got));
     }
   return 0;
 }

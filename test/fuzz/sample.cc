@@ -19,19 +19,24 @@ float parameter(Input& in, float low, float high) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Input in(data, size);
-  const int64_t V = in.ConsumeIntegralInRange<int64_t>(1, 90), L = in.ConsumeIntegralInRange<int64_t>(0, 6), B = in.ConsumeIntegralInRange<int64_t>(0, 3);
+  const int64_t V = in.ConsumeIntegralInRange<int64_t>(1, 90), L = in.ConsumeIntegralInRange<int64_t>(0, 6),
+                B = in.ConsumeIntegralInRange<int64_t>(0, 3);
   const int64_t top = in.ConsumeIntegralInRange<int64_t>(0, V);
   const float history = static_cast<float>(in.ConsumeIntegralInRange<int64_t>(0, L));
-  float params[] = {parameter(in, 0, 3), std::floor(parameter(in, 0, 40)), parameter(in, 0, 1), parameter(in, 0, 1), parameter(in, 0.1f, 4),
-                    parameter(in, -3, 3), parameter(in, -3, 3), std::floor(parameter(in, 0, history)), history};
+  float params[] = {parameter(in, 0, 3), std::floor(parameter(in, 0, 40)), parameter(in, 0, 1), parameter(in, 0, 1),
+      parameter(in, 0.1f, 4), parameter(in, -3, 3), parameter(in, -3, 3), std::floor(parameter(in, 0, history)),
+      history};
   if (in.ConsumeBool()) params[8] = static_cast<float>(number(in));
   const auto ids = [&](int64_t n) {
     std::vector<int32_t> list;
     for (int64_t i = 0; i < n; ++i)
-      list.push_back(in.ConsumeIntegralInRange<int>(0, 30) == 0 ? in.ConsumeIntegral<int32_t>() : in.ConsumeIntegralInRange<int32_t>(-1, static_cast<int32_t>(V) - 1));
+      list.push_back(in.ConsumeIntegralInRange<int>(0, 30) == 0
+                         ? in.ConsumeIntegral<int32_t>()
+                         : in.ConsumeIntegralInRange<int32_t>(-1, static_cast<int32_t>(V) - 1));
     return list;
   };
-  std::vector<int32_t> said = ids(L), biased = ids(B), rng{in.ConsumeIntegral<int32_t>(), in.ConsumeIntegral<int32_t>(), in.ConsumeIntegral<int32_t>()};
+  std::vector<int32_t> said = ids(L), biased = ids(B),
+                       rng{in.ConsumeIntegral<int32_t>(), in.ConsumeIntegral<int32_t>(), in.ConsumeIntegral<int32_t>()};
   std::vector<float> bias;
   for (int64_t i = 0; i < B; ++i) bias.push_back(static_cast<float>(number(in)));
   const bool raw = in.ConsumeBool();
@@ -48,10 +53,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   node.attributes = &none;
   const auto operand = [](void* at, DType type, int64_t columns) { return Tensor{at, type, {2, {1, columns}}}; };
   node.in = {operand(logit, DType::f32, V), operand(params, DType::f32, 9), operand(said.data(), DType::i32, L),
-             operand(biased.data(), DType::i32, B), operand(bias.data(), DType::f32, B), operand(rng.data(), DType::i32, 3)};
+      operand(biased.data(), DType::i32, B), operand(bias.data(), DType::f32, B), operand(rng.data(), DType::i32, 3)};
   node.present.assign(6, true);
-  node.out = {Tensor{&token, DType::i32, {1, {1}}}, Tensor{&logprob, DType::f32, {1, {1}}}, operand(top_ids.data(), DType::i32, top),
-              operand(top_logprobs.data(), DType::f32, top)};
+  node.out = {Tensor{&token, DType::i32, {1, {1}}}, Tensor{&logprob, DType::f32, {1, {1}}},
+      operand(top_ids.data(), DType::i32, top), operand(top_logprobs.data(), DType::f32, top)};
   const OpDef& op = *Registry::find("sample");
   require(accepts([&] { op.check(node); }), "the operands fit");
   if (!accepts([&] { op.reference(node); })) return 0;

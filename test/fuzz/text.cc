@@ -15,7 +15,8 @@ namespace {
 std::vector<SplitStage> stages(Input& in) {
   std::vector<SplitStage> list;
   for (int i = in.ConsumeIntegralInRange<int>(0, 3); i > 0; --i)
-    list.push_back({static_cast<SplitKind>(in.ConsumeIntegralInRange<int>(0, 8)), in.ConsumeIntegralInRange<uint8_t>(0, 4), in.ConsumeBool()});
+    list.push_back({static_cast<SplitKind>(in.ConsumeIntegralInRange<int>(0, 8)),
+        in.ConsumeIntegralInRange<uint8_t>(0, 4), in.ConsumeBool()});
   return list;
 }
 
@@ -37,7 +38,8 @@ std::string wide(const std::u16string& units) {
   require(utf::is_well_formed(text), "UTF-16 with lone surrogates becomes well-formed UTF-8");
   const utf::OffsetMap map(text, false);
   require(map.start(text.size()) == units.size(), "offsets end where the text does");
-  for (size_t i = 0; i < text.size(); ++i) require(map.start(i) < map.end(i) && map.end(i) <= units.size(), "characters have a width");
+  for (size_t i = 0; i < text.size(); ++i)
+    require(map.start(i) < map.end(i) && map.end(i) <= units.size(), "characters have a width");
   return text;
 }
 
@@ -50,19 +52,21 @@ void train(Input& in, const std::string& text) {
   if (in.ConsumeBool()) specials.push_back(text.empty() ? "<s>" : wide(u"<s>"));
   const std::atomic<bool> never{false};
   if (!accepts([&] {
-        owner = std::make_unique<WordCounts>(how, specials);
-        owner->add_text(text, never);
-      }))
+    owner = std::make_unique<WordCounts>(how, specials);
+    owner->add_text(text, never);
+  }))
     return;
   words = owner.get();
   TrainOptions options;
-  options.tokens = in.ConsumeIntegralInRange<uint32_t>(0, 60), options.min_count = in.ConsumeIntegralInRange<uint64_t>(0, 3);
+  options.tokens = in.ConsumeIntegralInRange<uint32_t>(0, 60),
+  options.min_count = in.ConsumeIntegralInRange<uint64_t>(0, 3);
   std::vector<TrainedMerge> merges;
   require(accepts([&] { merges = train_bpe(*words, options); }), "any words can be trained on");
   std::vector<std::string> tokens;
   for (int b = 0; b < 256; ++b) tokens.push_back(std::string(1, static_cast<char>(b)));
   for (const TrainedMerge& m : merges) {
-    require(m.left < tokens.size() && m.right < tokens.size() && m.token <= tokens.size(), "a merge joins tokens that are there");
+    require(m.left < tokens.size() && m.right < tokens.size() && m.token <= tokens.size(),
+        "a merge joins tokens that are there");
     const std::string joined = tokens[m.left] + tokens[m.right];
     if (m.token == tokens.size()) tokens.push_back(joined);
     require(tokens[m.token] == joined, "a token is what its parts are");

@@ -1,5 +1,6 @@
-// Tokenizers with arbitrary vocabularies, merges and options on arbitrary text. Construction fails with a typed error. Otherwise the ids equal
-// a simple merge loop (without other options), and decode to the same text at once and incrementally.
+// Tokenizers with arbitrary vocabularies, merges and options on arbitrary text. Construction fails with a typed error.
+// Otherwise the ids equal a simple merge loop (without other options), and decode to the same text at once and
+// incrementally.
 #include <algorithm>
 
 #include "fuzz.h"
@@ -46,7 +47,9 @@ void add_vocabulary(Input& in, TokenizerSpec& spec, Texts& texts) {
   } else {
     for (const char16_t c : {u'a', u'b', u'c', char16_t{0x2581}, u'\xe9'}) tokens.push_back(std::u16string(1, c));
     if (in.ConsumeBool())
-      for (const char16_t* byte : {u"<0x61>", u"<0x20>", u"<0xE2>", u"<0x96>", u"<0x81>", u"<0xF0>", u"<0x80>", u"<0xC3>"}) tokens.push_back(byte);
+      for (const char16_t* byte :
+          {u"<0x61>", u"<0x20>", u"<0xE2>", u"<0x96>", u"<0x81>", u"<0xF0>", u"<0x80>", u"<0xC3>"})
+        tokens.push_back(byte);
   }
   const size_t base = tokens.size();
   for (int i = in.ConsumeIntegralInRange<int>(0, 24); i > 0; --i) {
@@ -58,13 +61,16 @@ void add_vocabulary(Input& in, TokenizerSpec& spec, Texts& texts) {
     if (left.size() + right.size() > 60) continue;
     if (std::find(tokens.begin(), tokens.end(), left + right) == tokens.end()) tokens.push_back(left + right);
     texts.merges += left + right;
-    texts.merge_lengths.push_back(static_cast<uint32_t>(left.size())), texts.merge_lengths.push_back(static_cast<uint32_t>(right.size()));
+    texts.merge_lengths.push_back(static_cast<uint32_t>(left.size())),
+        texts.merge_lengths.push_back(static_cast<uint32_t>(right.size()));
   }
   if (in.ConsumeBool())
-    for (size_t i = 0; i < texts.merge_lengths.size() / 2; ++i) texts.merge_ranks.push_back(in.ConsumeIntegralInRange<uint32_t>(0, 30));
+    for (size_t i = 0; i < texts.merge_lengths.size() / 2; ++i)
+      texts.merge_ranks.push_back(in.ConsumeIntegralInRange<uint32_t>(0, 30));
   for (size_t i = 0; i < tokens.size(); ++i) {
     texts.tokens += tokens[i];
-    texts.token_lengths.push_back(static_cast<uint32_t>(tokens[i].size())), texts.token_ids.push_back(static_cast<uint32_t>(i));
+    texts.token_lengths.push_back(static_cast<uint32_t>(tokens[i].size())),
+        texts.token_ids.push_back(static_cast<uint32_t>(i));
   }
 }
 
@@ -72,10 +78,13 @@ void add_vocabulary(Input& in, TokenizerSpec& spec, Texts& texts) {
 void add_anything(Input& in, Texts& texts) {
   texts.tokens = units(in, 40), texts.merges = units(in, 20);
   for (int i = in.ConsumeIntegralInRange<int>(0, 20); i > 0; --i) {
-    texts.token_lengths.push_back(in.ConsumeIntegralInRange<int>(0, 20) ? in.ConsumeIntegralInRange<uint32_t>(0, 3) : in.ConsumeIntegral<uint32_t>());
-    texts.token_ids.push_back(in.ConsumeIntegralInRange<int>(0, 20) ? in.ConsumeIntegralInRange<uint32_t>(0, 40) : in.ConsumeIntegral<uint32_t>());
+    texts.token_lengths.push_back(in.ConsumeIntegralInRange<int>(0, 20) ? in.ConsumeIntegralInRange<uint32_t>(0, 3)
+                                                                        : in.ConsumeIntegral<uint32_t>());
+    texts.token_ids.push_back(in.ConsumeIntegralInRange<int>(0, 20) ? in.ConsumeIntegralInRange<uint32_t>(0, 40)
+                                                                    : in.ConsumeIntegral<uint32_t>());
   }
-  for (int i = in.ConsumeIntegralInRange<int>(0, 10); i > 0; --i) texts.merge_lengths.push_back(in.ConsumeIntegralInRange<uint32_t>(0, 3));
+  for (int i = in.ConsumeIntegralInRange<int>(0, 10); i > 0; --i)
+    texts.merge_lengths.push_back(in.ConsumeIntegralInRange<uint32_t>(0, 3));
 }
 
 std::string utf8_of(const std::u16string& text) {
@@ -85,18 +94,26 @@ std::string utf8_of(const std::u16string& text) {
 }
 
 StepSpec step(Input& in) {
-  static const char* const types[] = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Strip", "Replace", "Prepend", "Nmt", "Precompiled", "ByteLevel", "BertNormalizer", "Split", "NativeSplit", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit", "BertPreTokenizer", "CharDelimiterSplit", "Metaspace", "UnicodeScripts", "FixedLength", "ByteFallback", "Fuse", "WordPiece", "BPEDecoder", "CTC"};
-  static const char* const patterns[] = {"a+b", "(a+)+b", "[^a\\s]|(?=b)", "(?<=a)b*?", "\\p{L}{2,3}|^", "(?:a|ab)*+c", "(?i:A)$"};
+  static const char* const types[] = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Strip", "Replace",
+      "Prepend", "Nmt", "Precompiled", "ByteLevel", "BertNormalizer", "Split", "NativeSplit", "Digits", "Punctuation",
+      "Whitespace", "WhitespaceSplit", "BertPreTokenizer", "CharDelimiterSplit", "Metaspace", "UnicodeScripts",
+      "FixedLength", "ByteFallback", "Fuse", "WordPiece", "BPEDecoder", "CTC"};
+  static const char* const patterns[] = {
+      "a+b", "(a+)+b", "[^a\\s]|(?=b)", "(?<=a)b*?", "\\p{L}{2,3}|^", "(?:a|ab)*+c", "(?i:A)$"};
   StepSpec spec;
   spec.type = types[in.ConsumeIntegralInRange<size_t>(0, std::size(types) - 1)];
   spec.is_regex = in.ConsumeBool();
-  spec.pattern = in.ConsumeBool() ? patterns[in.ConsumeIntegralInRange<size_t>(0, std::size(patterns) - 1)] : in.ConsumeBool() ? in.ConsumeBytesAsString(12) : utf8_of(units(in, 3));
+  spec.pattern = in.ConsumeBool()   ? patterns[in.ConsumeIntegralInRange<size_t>(0, std::size(patterns) - 1)]
+                 : in.ConsumeBool() ? in.ConsumeBytesAsString(12)
+                                    : utf8_of(units(in, 3));
   if (!utf::is_well_formed(spec.pattern) || spec.pattern.empty()) spec.pattern = "a";
   spec.content = in.ConsumeBool() ? "\xE2\x96\x81" : utf8_of(units(in, 2));
   if (spec.content.empty()) spec.content = "#";
   spec.bytes = in.ConsumeBytesAsString(in.ConsumeIntegralInRange<size_t>(0, 40));
-  spec.left = in.ConsumeBool(), spec.right = in.ConsumeBool(), spec.clean = in.ConsumeBool(), spec.chinese = in.ConsumeBool();
-  spec.accents = in.ConsumeBool(), spec.lower = in.ConsumeBool(), spec.invert = in.ConsumeBool(), spec.each = in.ConsumeBool();
+  spec.left = in.ConsumeBool(), spec.right = in.ConsumeBool(), spec.clean = in.ConsumeBool(),
+  spec.chinese = in.ConsumeBool();
+  spec.accents = in.ConsumeBool(), spec.lower = in.ConsumeBool(), spec.invert = in.ConsumeBool(),
+  spec.each = in.ConsumeBool();
   spec.prefix = in.ConsumeBool(), spec.cuts = in.ConsumeBool();
   spec.number = in.ConsumeIntegralInRange<uint32_t>(0, 4), spec.max_digits = in.ConsumeIntegralInRange<uint32_t>(0, 3);
   return spec;
@@ -104,8 +121,10 @@ StepSpec step(Input& in) {
 
 TokenizerSpec specification(Input& in) {
   TokenizerSpec spec;
-  spec.byte_level = in.ConsumeBool(), spec.ignore_merges = in.ConsumeBool(), spec.byte_fallback = in.ConsumeBool(), spec.fuse_unknown = in.ConsumeBool();
-  spec.needs_nfc = in.ConsumeIntegralInRange<int>(0, 7) == 0, spec.spaces_to_marks = in.ConsumeBool(), spec.strip_first_space = in.ConsumeBool();
+  spec.byte_level = in.ConsumeBool(), spec.ignore_merges = in.ConsumeBool(), spec.byte_fallback = in.ConsumeBool(),
+  spec.fuse_unknown = in.ConsumeBool();
+  spec.needs_nfc = in.ConsumeIntegralInRange<int>(0, 7) == 0, spec.spaces_to_marks = in.ConsumeBool(),
+  spec.strip_first_space = in.ConsumeBool();
   spec.whole_text_is_word = in.ConsumeBool();
   spec.decode_kind = static_cast<DecodeKind>(in.ConsumeIntegralInRange<int>(0, 2));
   spec.kind = in.ConsumeBool() ? ModelKind::bpe : static_cast<ModelKind>(in.ConsumeIntegralInRange<int>(0, 3));
@@ -117,10 +136,12 @@ TokenizerSpec specification(Input& in) {
   spec.prefix = in.ConsumeBool() ? u"\x2581" : units(in, 2);
   if (in.ConsumeBool()) spec.unknown = in.ConsumeIntegralInRange<uint32_t>(0, 10);
   for (int i = in.ConsumeIntegralInRange<int>(0, 2); i > 0; --i)
-    spec.stages.push_back({static_cast<SplitKind>(in.ConsumeIntegralInRange<int>(0, 9)), in.ConsumeIntegralInRange<uint8_t>(0, 3), in.ConsumeBool()});
+    spec.stages.push_back({static_cast<SplitKind>(in.ConsumeIntegralInRange<int>(0, 9)),
+        in.ConsumeIntegralInRange<uint8_t>(0, 3), in.ConsumeBool()});
   Texts texts;
   in.ConsumeIntegralInRange<int>(0, 3) ? add_vocabulary(in, spec, texts) : add_anything(in, texts);
-  VocabularyTexts said = to_vocabulary_texts(texts.tokens, texts.token_lengths, texts.token_ids, texts.merges, texts.merge_lengths);
+  VocabularyTexts said =
+      to_vocabulary_texts(texts.tokens, texts.token_lengths, texts.token_ids, texts.merges, texts.merge_lengths);
   said.merge_ranks = texts.merge_ranks;
   if (spec.kind == ModelKind::unigram)
     for (size_t i = 0; i < texts.token_ids.size(); ++i) said.scores.push_back(in.ConsumeIntegralInRange<int>(-9, 2));
@@ -129,7 +150,8 @@ TokenizerSpec specification(Input& in) {
   for (int i = in.ConsumeIntegralInRange<int>(0, 4); i > 0; --i) {
     SpecAddedToken token;
     token.content = units(in, 4);
-    token.id = in.ConsumeIntegralInRange<int>(0, 9) ? in.ConsumeIntegralInRange<uint32_t>(0, 400) : in.ConsumeIntegral<uint32_t>();
+    token.id = in.ConsumeIntegralInRange<int>(0, 9) ? in.ConsumeIntegralInRange<uint32_t>(0, 400)
+                                                    : in.ConsumeIntegral<uint32_t>();
     token.single_word = in.ConsumeBool(), token.lstrip = in.ConsumeBool(), token.rstrip = in.ConsumeBool();
     token.special = in.ConsumeBool(), token.guarded = in.ConsumeBool(), token.normalized = in.ConsumeBool();
     spec.added.push_back(token);
@@ -165,7 +187,8 @@ std::vector<uint32_t> encode_plainly(const TokenizerModel& model, const std::str
   return all;
 }
 
-std::string decode_slowly(const std::shared_ptr<const TokenizerModel>& model, const std::vector<uint32_t>& ids, bool skip) {
+std::string decode_slowly(
+    const std::shared_ptr<const TokenizerModel>& model, const std::vector<uint32_t>& ids, bool skip) {
   Decoder decoder(model, skip);
   std::string text;
   for (const uint32_t id : ids) {
@@ -185,12 +208,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!accepts([&] { spec = specification(in), model = build_tokenizer(spec); })) return 0;
 
   std::vector<uint32_t> barriers;
-  for (int i = in.ConsumeIntegralInRange<int>(0, 3); i > 0; --i) barriers.push_back(in.ConsumeIntegralInRange<int>(0, 9) ? in.ConsumeIntegralInRange<uint32_t>(0, 40) : in.ConsumeIntegral<uint32_t>());
+  for (int i = in.ConsumeIntegralInRange<int>(0, 3); i > 0; --i)
+    barriers.push_back(in.ConsumeIntegralInRange<int>(0, 9) ? in.ConsumeIntegralInRange<uint32_t>(0, 40)
+                                                            : in.ConsumeIntegral<uint32_t>());
   EncodeOptions options;
   options.add_special = in.ConsumeBool(), options.allow_special = in.ConsumeBool();
   const bool skip = in.ConsumeBool();
   std::vector<uint32_t> any;
-  for (int i = in.ConsumeIntegralInRange<int>(0, 6); i > 0; --i) any.push_back(in.ConsumeIntegral<uint32_t>() >> in.ConsumeIntegralInRange<int>(0, 31));
+  for (int i = in.ConsumeIntegralInRange<int>(0, 6); i > 0; --i)
+    any.push_back(in.ConsumeIntegral<uint32_t>() >> in.ConsumeIntegralInRange<int>(0, 31));
   const std::u16string text = units(in, 300);
 
   Encoder encoder(model);
@@ -198,7 +224,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     options.offsets = offsets;
     // Encoding fails only if a pattern reaches its cap or the vocabulary lacks its unknown token.
     const bool done = accepts([&] { encoder.encode(text.data(), text.size(), options, barriers, out); });
-    require(done || spec.kind != ModelKind::bpe || !spec.pre_tokenizer.empty() || spec.uses_normalizer, "any text is encoded");
+    require(done || spec.kind != ModelKind::bpe || !spec.pre_tokenizer.empty() || spec.uses_normalizer,
+        "any text is encoded");
     return done;
   };
   Encoding first, again, placed;
@@ -207,14 +234,22 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   require(encode(false, again) && again.ids == first.ids, "words from the cache are those without it");
   require(encode(true, placed) && placed.ids == first.ids, "offsets change no id");
   require(placed.offsets.size() == 2 * placed.ids.size(), "every id has its offsets");
-  for (size_t i = 0; i < placed.offsets.size(); i += 2) require(placed.offsets[i] <= placed.offsets[i + 1] && placed.offsets[i + 1] <= text.size(), "offsets lie within the text");
+  for (size_t i = 0; i < placed.offsets.size(); i += 2)
+    require(placed.offsets[i] <= placed.offsets[i + 1] && placed.offsets[i + 1] <= text.size(),
+        "offsets lie within the text");
 
   std::string utf8;
   utf::append_utf8(text.data(), text.size(), utf8);
-  const bool all_bytes = std::none_of(model->byte_ids, model->byte_ids + 256, [](uint32_t id) { return id == no_token; });
-  if (spec.kind == ModelKind::bpe && spec.byte_level && !spec.needs_nfc && !spec.uses_normalizer && spec.pre_tokenizer.empty() && all_bytes && spec.added.empty() && spec.prefix_rule == PrefixRule::never && !spec.spaces_to_marks && !options.add_special) {
-    if (!spec.ignore_merges) require(encode_plainly(*model, utf8) == std::vector<uint32_t>(first.ids.begin(), first.ids.end()), "ids are those of the plain merge loop");
-    if (spec.decode_kind == DecodeKind::bytes) require(decode(model, first.ids.data(), first.ids.size(), false) == utf8, "ids decode to the text");
+  const bool all_bytes =
+      std::none_of(model->byte_ids, model->byte_ids + 256, [](uint32_t id) { return id == no_token; });
+  if (spec.kind == ModelKind::bpe && spec.byte_level && !spec.needs_nfc && !spec.uses_normalizer &&
+      spec.pre_tokenizer.empty() && all_bytes && spec.added.empty() && spec.prefix_rule == PrefixRule::never &&
+      !spec.spaces_to_marks && !options.add_special) {
+    if (!spec.ignore_merges)
+      require(encode_plainly(*model, utf8) == std::vector<uint32_t>(first.ids.begin(), first.ids.end()),
+          "ids are those of the plain merge loop");
+    if (spec.decode_kind == DecodeKind::bytes)
+      require(decode(model, first.ids.data(), first.ids.size(), false) == utf8, "ids decode to the text");
     if (const auto matcher = PairMatcher::build(model->merges, model->vocab, model->byte_ids)) {
       if (!utf8.empty() && matcher->covers(utf8)) {
         std::vector<Symbol> symbols;
@@ -231,6 +266,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   any.insert(any.end(), first.ids.begin(), first.ids.end());
   const std::string whole = decode(model, any.data(), any.size(), skip);
   require(utf::is_well_formed(whole), "decoded text is well-formed");
-  if (spec.decode_kind != DecodeKind::steps) require(decode_slowly(model, any, skip) == whole, "one by one is as at once");
+  if (spec.decode_kind != DecodeKind::steps)
+    require(decode_slowly(model, any, skip) == whole, "one by one is as at once");
   return 0;
 }

@@ -1,5 +1,5 @@
-// Parts of the tokenizer that whole-tokenizer inputs rarely reach: the JSON vocabulary reader, the automaton of added tokens, character maps,
-// offsets of normalized text, and training of character vocabularies.
+// Parts of the tokenizer that whole-tokenizer inputs rarely reach: the JSON vocabulary reader, the automaton of added
+// tokens, character maps, offsets of normalized text, and training of character vocabularies.
 #include <algorithm>
 #include <atomic>
 
@@ -28,16 +28,19 @@ std::string text_of(const std::string& bytes) {
 void json(Input& in) {
   // Any bytes within a valid file frame, so that they reach the readers of tokens and merges.
   const bool framed = in.ConsumeBool();
-  const std::string a = in.ConsumeBytesAsString(in.ConsumeIntegralInRange<size_t>(0, 200)), b = in.ConsumeRemainingBytesAsString();
+  const std::string a = in.ConsumeBytesAsString(in.ConsumeIntegralInRange<size_t>(0, 200)),
+                    b = in.ConsumeRemainingBytesAsString();
   const std::string file = framed ? "{\"model\":{\"vocab\":{" + a + "},\"merges\":[" + b + "]},\"x\":1}" : a + b;
   const auto read = read_json_vocabulary(file);
   if (read == nullptr) return;
   const VocabularyTexts& texts = read->texts;
-  require(texts.token_lengths.size() == texts.token_ids.size() && texts.merge_lengths.size() % 2 == 0, "one length a token, two a merge");
+  require(texts.token_lengths.size() == texts.token_ids.size() && texts.merge_lengths.size() % 2 == 0,
+      "one length a token, two a merge");
   size_t at = 0;
   for (size_t i = 0; i < texts.token_ids.size(); ++i) {
     require(texts.token_lengths[i] <= texts.tokens.size() - at, "tokens lie within their text");
-    require(read->find(texts.tokens.view().substr(at, texts.token_lengths[i])) == texts.token_ids[i], "every token is found");
+    require(read->find(texts.tokens.view().substr(at, texts.token_lengths[i])) == texts.token_ids[i],
+        "every token is found");
     at += texts.token_lengths[i];
   }
   require(at == texts.tokens.size() && utf::is_well_formed(texts.tokens.view()), "tokens add up to their text");
@@ -48,7 +51,8 @@ void json(Input& in) {
   const std::string compiled = compile_vocabulary(*read, file);
   if (compiled.empty()) return;
   const auto again = read_compiled_vocabulary(compiled, file);
-  require(again != nullptr && again->rest == read->rest && again->texts.tokens.view() == texts.tokens.view(), "what is compiled is read");
+  require(again != nullptr && again->rest == read->rest && again->texts.tokens.view() == texts.tokens.view(),
+      "what is compiled is read");
   at = 0;
   for (size_t i = 0; i < texts.merge_lengths.size(); ++i) {
     const std::string_view part = texts.merges.view().substr(at, texts.merge_lengths[i]);
@@ -65,7 +69,8 @@ void compiled(Input& in) {
   const uint32_t tokens = small(), merges = small();
   const std::string text = in.ConsumeBytesAsString(small()), rest = in.ConsumeBytesAsString(small());
   const bool lies = in.ConsumeIntegralInRange<int>(0, 7) == 0;
-  for (const uint32_t count : {tokens, static_cast<uint32_t>(text.size()), merges, static_cast<uint32_t>(rest.size())}) {
+  for (const uint32_t count :
+      {tokens, static_cast<uint32_t>(text.size()), merges, static_cast<uint32_t>(rest.size())}) {
     put(lies ? in.ConsumeIntegral<uint32_t>() : count);
     put(lies ? in.ConsumeIntegral<uint32_t>() : 0);
   }
@@ -77,7 +82,8 @@ void compiled(Input& in) {
   if (read == nullptr) return;
   TokenizerSpec spec;
   spec.byte_level = in.ConsumeBool();
-  spec.texts = std::shared_ptr<const VocabularyTexts>(std::shared_ptr<const JsonVocabulary>(read.get(), [](const auto*) {}), &read->texts);
+  spec.texts = std::shared_ptr<const VocabularyTexts>(
+      std::shared_ptr<const JsonVocabulary>(read.get(), [](const auto*) {}), &read->texts);
   accepts([&] { (void)build_tokenizer(spec); });
 }
 
@@ -94,13 +100,15 @@ void added_tokens(Input& in) {
     AddedToken token;
     token.content = letters(in, 9) + "a";
     token.id = static_cast<uint32_t>(i);
-    token.guarded = in.ConsumeBool(), token.lstrip = in.ConsumeBool(), token.rstrip = in.ConsumeBool(), token.single_word = in.ConsumeBool();
+    token.guarded = in.ConsumeBool(), token.lstrip = in.ConsumeBool(), token.rstrip = in.ConsumeBool(),
+    token.single_word = in.ConsumeBool();
     tokens.push_back(token);
   }
   std::vector<std::string_view> contents;
   for (const AddedToken& token : tokens) contents.push_back(token.content);
   std::vector<size_t> barriers;
-  for (int i = in.ConsumeIntegralInRange<int>(0, 3); i > 0; --i) barriers.push_back(in.ConsumeIntegralInRange<size_t>(0, 60));
+  for (int i = in.ConsumeIntegralInRange<int>(0, 3); i > 0; --i)
+    barriers.push_back(in.ConsumeIntegralInRange<size_t>(0, 60));
   std::sort(barriers.begin(), barriers.end());
   const std::string text = letters(in, 120);
   std::vector<uint32_t> found;
@@ -137,7 +145,8 @@ void charsmap(Input& in) {
     else made.run(normalized);
     require(utf::is_well_formed(normalized.text), "mapped text is well-formed");
     require(normalized.origins.size() == normalized.text.size(), "every byte has its origin");
-    for (const Origin& o : normalized.origins) require(o.begin <= o.end && o.end <= text.size(), "origins lie within the text");
+    for (const Origin& o : normalized.origins)
+      require(o.begin <= o.end && o.end <= text.size(), "origins lie within the text");
   });
 }
 
@@ -148,9 +157,12 @@ void training(Input& in) {
   alphabet.min_count = in.ConsumeIntegralInRange<uint64_t>(0, 3);
   alphabet.subword_prefix = in.ConsumeBool() ? "##" : "";
   UnigramOptions options;
-  options.tokens = in.ConsumeIntegralInRange<uint32_t>(0, 60), options.seeds = in.ConsumeIntegralInRange<uint32_t>(0, 80);
-  options.max_piece_length = in.ConsumeIntegralInRange<uint32_t>(1, 9), options.sub_iterations = in.ConsumeIntegralInRange<uint32_t>(0, 3);
-  options.shrinking_factor = in.ConsumeIntegralInRange<int>(1, 9) / 10.0, options.threads = in.ConsumeIntegralInRange<size_t>(1, 2);
+  options.tokens = in.ConsumeIntegralInRange<uint32_t>(0, 60),
+  options.seeds = in.ConsumeIntegralInRange<uint32_t>(0, 80);
+  options.max_piece_length = in.ConsumeIntegralInRange<uint32_t>(1, 9),
+  options.sub_iterations = in.ConsumeIntegralInRange<uint32_t>(0, 3);
+  options.shrinking_factor = in.ConsumeIntegralInRange<int>(1, 9) / 10.0,
+  options.threads = in.ConsumeIntegralInRange<size_t>(1, 2);
   options.alphabet = alphabet;
   options.alphabet.subword_prefix.clear();
   const bool unigram = in.ConsumeBool();
@@ -161,7 +173,8 @@ void training(Input& in) {
   words.sort();
   if (unigram) {
     for (const TrainedPiece& piece : train_unigram(words, options)) {
-      require(piece.score == piece.score && !piece.text.empty() && utf::is_well_formed(piece.text), "pieces are texts with scores");
+      require(piece.score == piece.score && !piece.text.empty() && utf::is_well_formed(piece.text),
+          "pieces are texts with scores");
       require(text.find(piece.text) != std::string::npos, "a piece occurs in the text");
     }
     return;
@@ -171,7 +184,8 @@ void training(Input& in) {
   TrainOptions train;
   train.tokens = options.tokens, train.min_count = alphabet.min_count;
   for (const TrainedMerge& merge : train_bpe(symbols, train)) {
-    require(merge.left < tokens.size() && merge.right < tokens.size() && merge.token <= tokens.size(), "a merge joins tokens that are there");
+    require(merge.left < tokens.size() && merge.right < tokens.size() && merge.token <= tokens.size(),
+        "a merge joins tokens that are there");
     if (merge.token == tokens.size()) tokens.push_back("");
   }
   require(tokens.size() <= symbols.alphabet.size() + options.tokens, "no more tokens than asked for");

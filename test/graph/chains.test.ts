@@ -1,4 +1,4 @@
-// Chains of row-wise nodes run block by block of rows (native/runtime/plan/chains.cc). The bits equal those of running node by node. A
+// Chains of row-wise nodes run block by block of rows (native/runtime/run/run_chain.cc). The bits equal those of running node by node. A
 // device runs node by node if it has too many threads for the rows.
 import { describe, expect, test } from "vitest";
 import {

@@ -1,5 +1,5 @@
-// AMX needs the kernel's permission, which applies to a whole process and depends on its signal stacks, so each case runs in a child
-// process.
+// AMX needs the kernel's permission, which applies to a whole process and depends on its signal stacks, so each case
+// runs in a child process.
 #include "cpu/isa/dispatch.h"
 
 #include <cstdio>
@@ -72,11 +72,13 @@ struct Case {
 };
 constexpr Case cases[] = {
     {"threads that were there before have tiles, and later ones", serves_older_threads},
-    {"asking for the sets there are asks for no permission", [] { return !heddle::cpu_isas().empty() && !permitted(); }},
+    {"asking for the sets there are asks for no permission",
+        [] { return !heddle::cpu_isas().empty() && !permitted(); }},
     {"nor does a lower set that is forced", [] { return isa("avx512bf16") == "avx512bf16" && !permitted(); }},
-    {"a small stack for signals leaves the set below", [] { return take_small_stack(), isa(nullptr) == "avx512bf16" && !permitted(); }},
+    {"a small stack for signals leaves the set below",
+        [] { return take_small_stack(), isa(nullptr) == "avx512bf16" && !permitted(); }},
     {"and where this one is forced it is refused by name",
-     [] { return take_small_stack(), isa("amx").find("avx512bf16), got amx") != std::string::npos; }},
+        [] { return take_small_stack(), isa("amx").find("avx512bf16), got amx") != std::string::npos; }},
 };
 
 bool in_own_process(bool (*holds)()) {

@@ -1,5 +1,5 @@
-// Kernels that read quantized weights in place in a mapped file. Reading beyond the last block crashes, and unaligned blocks must give the
-// same bits. Rows are random bytes, like those of an untrusted file.
+// Kernels that read quantized weights in place in a mapped file. Reading beyond the last block crashes, and unaligned
+// blocks must give the same bits. Rows are random bytes, like those of an untrusted file.
 #include "kernel_check.h"
 
 namespace {
@@ -17,7 +17,8 @@ Buffer random_blocks(DType t, int64_t rows, int64_t columns) {
   return b;
 }
 
-// The outputs for a weight at the end of a mapping or, aligned, with space after it. packed: in the kernel's form; unpacked: converted on the fly.
+// The outputs for a weight at the end of a mapping or, aligned, with space after it. packed: in the kernel's form;
+// unpacked: converted on the fly.
 std::vector<Buffer> outputs_of(const Product& p, bool at_edge, bool packed, bool unpacked) {
   Attributes attributes;
   for (const auto& a : p.attributes) attributes.set(a.first, a.second);
@@ -33,7 +34,9 @@ std::vector<Buffer> outputs_of(const Product& p, bool at_edge, bool packed, bool
   if ((packed || unpacked) && !kernel->packs.describe) return {};
   const Packing packing = packed || unpacked ? kernel->packs.describe(node) : Packing{};
   if ((packed || unpacked) && !packing.bytes) return {};
-  const auto aligned = [](std::vector<char>& memory) { return memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64); };
+  const auto aligned = [](std::vector<char>& memory) {
+    return memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
+  };
   if (packed) {
     form.resize(packing.bytes + 64);
     kernel->packs.pack(node, aligned(form), 0, packing.parts, pool);
@@ -49,9 +52,11 @@ std::vector<Buffer> outputs_of(const Product& p, bool at_edge, bool packed, bool
 void check_product(const Product& p, const std::string& label) {
   for (const int form : {0, 1, 2}) {
     ++cases;
-    const std::vector<Buffer> apart = outputs_of(p, false, form == 1, form == 2), edge = outputs_of(p, true, form == 1, form == 2);
+    const std::vector<Buffer> apart = outputs_of(p, false, form == 1, form == 2),
+                              edge = outputs_of(p, true, form == 1, form == 2);
     for (size_t i = 0; i < apart.size(); ++i)
-      if (apart[i].bytes != edge[i].bytes) fail({p.op, label, {}, {}, {}, {}, 0, 0, false, {}}, "output depends on where the weight lies");
+      if (apart[i].bytes != edge[i].bytes)
+        fail({p.op, label, {}, {}, {}, {}, 0, 0, false, {}}, "output depends on where the weight lies");
   }
 }
 
@@ -61,13 +66,20 @@ void products(DType type) {
     for (const int64_t rows : {1, 5, 16, 33})
       for (const DType x : {f32, bf})
         for (const int64_t n : {1, 3, 12, 40}) {
-          const std::string label = std::string(dtype_name(type)) + " " + std::to_string(n) + "x" + std::to_string(columns) + "x" + std::to_string(rows);
+          const std::string label = std::string(dtype_name(type)) + " " + std::to_string(n) + "x" +
+                                    std::to_string(columns) + "x" + std::to_string(rows);
           const Buffer w = random_blocks(type, rows, columns);
           for (const double int8 : {0.0, 1.0})
-            check_product({"linear", {{"transposed", 0}, {"rowwise", 0}, {"int8", int8}}, {filled(x, {n, columns}), w}, {Buffer(x, {n, rows})}, 1}, label);
-          check_product({"linear_backward_input", {{"transposed", 0}}, {filled(x, {n, rows}), w}, {Buffer(x, {n, columns})}, 1}, label);
+            check_product({"linear", {{"transposed", 0}, {"rowwise", 0}, {"int8", int8}}, {filled(x, {n, columns}), w},
+                              {Buffer(x, {n, rows})}, 1},
+                label);
+          check_product(
+              {"linear_backward_input", {{"transposed", 0}}, {filled(x, {n, rows}), w}, {Buffer(x, {n, columns})}, 1},
+              label);
           check_product({"embedding", {{"scale", 1}}, {w, indices(n, rows)}, {Buffer(x, {n, columns})}, 0}, label);
-          check_product({"token_logprob", {{"softcap", 0}, {"scale", 1}}, {filled(x, {n, columns}), w, indices(n, rows)}, {Buffer(f32, {n}), Buffer(f32, {n})}, 1}, label);
+          check_product({"token_logprob", {{"softcap", 0}, {"scale", 1}},
+                            {filled(x, {n, columns}), w, indices(n, rows)}, {Buffer(f32, {n}), Buffer(f32, {n})}, 1},
+              label);
         }
 }
 

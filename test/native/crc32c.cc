@@ -1,4 +1,5 @@
-// Every CRC-32C implementation on this machine equals the bitwise definition, for lengths around words and streams, any alignment, parts and joins.
+// Every CRC-32C implementation on this machine equals the bitwise definition, for lengths around words and streams, any
+// alignment, parts and joins.
 #include "core/crc32c.h"
 
 #include <cstdio>
@@ -31,13 +32,16 @@ void check_way(const heddle::Crc32cWay& way, const std::vector<uint8_t>& bytes, 
   expect(way.run(0, "123456789", 9) == 0xe3069283u, name + ": the check value of the standard");
   expect(way.run(0x12345678u, bytes.data(), 0) == 0x12345678u, name + ": no bytes change nothing");
   std::vector<uint8_t> zeros(32), ones(32, 0xff);
-  expect(way.run(0, zeros.data(), 32) == 0x8a9136aau && way.run(0, ones.data(), 32) == 0x62a8ab43u, name + ": the vectors of RFC 3720");
+  expect(way.run(0, zeros.data(), 32) == 0x8a9136aau && way.run(0, ones.data(), 32) == 0x62a8ab43u,
+      name + ": the vectors of RFC 3720");
   for (size_t length = 0; length < 80; ++length)
     for (size_t at = 0; at < 9; ++at)
-      expect(way.run(0, &bytes[at], length) == bit_by_bit(0, &bytes[at], length), name + ": " + std::to_string(length) + " bytes at " + std::to_string(at));
+      expect(way.run(0, &bytes[at], length) == bit_by_bit(0, &bytes[at], length),
+          name + ": " + std::to_string(length) + " bytes at " + std::to_string(at));
   for (size_t around : {2048, 4096, 6144, 12288, 65536})
     for (size_t length = around - 9; length <= around + 9; ++length)
-      expect(way.run(7, &bytes[length % 8], length) == bit_by_bit(7, &bytes[length % 8], length), name + ": " + std::to_string(length) + " bytes");
+      expect(way.run(7, &bytes[length % 8], length) == bit_by_bit(7, &bytes[length % 8], length),
+          name + ": " + std::to_string(length) + " bytes");
   for (int i = 0; i < 400; ++i) {
     const size_t at = random() % 5000, length = random() % 30000, cut = length ? random() % length : 0;
     const uint32_t before = static_cast<uint32_t>(random()), whole = bit_by_bit(before, &bytes[at], length);
@@ -52,7 +56,8 @@ void check_way(const heddle::Crc32cWay& way, const std::vector<uint8_t>& bytes, 
   for (int i = 0; i < 400; ++i) {
     const size_t bit = random() % (some.size() * 8);
     some[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
-    expect(way.run(0, some.data(), some.size()) != before, name + ": another checksum with bit " + std::to_string(bit) + " flipped");
+    expect(way.run(0, some.data(), some.size()) != before,
+        name + ": another checksum with bit " + std::to_string(bit) + " flipped");
     some[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
   }
 }
@@ -68,7 +73,8 @@ int main() {
     check_way(way, bytes, random);
     names += std::string(names.empty() ? "" : ", ") + way.name;
   }
-  expect(heddle::crc32c(0, bytes.data(), bytes.size()) == bit_by_bit(0, bytes.data(), bytes.size()), "the one that is chosen");
+  expect(heddle::crc32c(0, bytes.data(), bytes.size()) == bit_by_bit(0, bytes.data(), bytes.size()),
+      "the one that is chosen");
   std::printf("crc32c: %s: %s\n", names.c_str(), failures ? "failed" : "as bit by bit");
   return failures ? 1 : 0;
 }

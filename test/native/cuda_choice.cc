@@ -1,4 +1,5 @@
-// The choice of a product's kernel, tiles, stages and parts, and of attention's kernel (native/cuda/runtime/choice.h), tabulated.
+// The choice of a product's kernel, tiles, stages and parts, and of attention's kernel (native/cuda/runtime/choice.h),
+// tabulated.
 #include <cstdio>
 #include <random>
 #include <set>
@@ -15,8 +16,9 @@ int failures = 0;
 
 std::string text(const GemmChoice& c) {
   static const char* const names[] = {"few_rows", "multiply_add", "tensor", "tensor_tf32", "warpgroup"};
-  return std::string(names[static_cast<int>(c.kernel)]) + " " + std::to_string(c.tile_m) + "x" + std::to_string(c.tile_n) + ", " +
-         std::to_string(c.stages) + " stages, " + std::to_string(c.splits) + " x " + std::to_string(c.part);
+  return std::string(names[static_cast<int>(c.kernel)]) + " " + std::to_string(c.tile_m) + "x" +
+         std::to_string(c.tile_n) + ", " + std::to_string(c.stages) + " stages, " + std::to_string(c.splits) + " x " +
+         std::to_string(c.part);
 }
 
 void expect(const char* what, const GemmChoice& got, const GemmChoice& want) {
@@ -30,8 +32,9 @@ void expect(const char* what, bool ok) {
   ++failures;
 }
 
-const DeviceProperties a100{80, 108, 163 << 10, false}, rtx3090{86, 82, 99 << 10, false}, h100{90, 132, 227 << 10, true},
-    plain_h100{90, 132, 227 << 10, false}, rtx5090{120, 170, 99 << 10, false}, b200{100, 148, 227 << 10, false};
+const DeviceProperties a100{80, 108, 163 << 10, false}, rtx3090{86, 82, 99 << 10, false},
+    h100{90, 132, 227 << 10, true}, plain_h100{90, 132, 227 << 10, false}, rtx5090{120, 170, 99 << 10, false},
+    b200{100, 148, 227 << 10, false};
 
 // x (m, k) W (n, k)^T
 GemmShape product(int64_t m, int64_t n, int64_t k, DType type = DType::bf16) {
@@ -44,7 +47,8 @@ GemmShape product(int64_t m, int64_t n, int64_t k, DType type = DType::bf16) {
 }
 
 void test_table() {
-  constexpr GemmKernel few = GemmKernel::few_rows, plain = GemmKernel::multiply_add, tensor = GemmKernel::tensor, warpgroup = GemmKernel::warpgroup;
+  constexpr GemmKernel few = GemmKernel::few_rows, plain = GemmKernel::multiply_add, tensor = GemmKernel::tensor,
+                       warpgroup = GemmKernel::warpgroup;
   // Decoding: one to four rows, on any device.
   for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090}) {
     expect("one row", choose_gemm(product(1, 4096, 4096), d), {few, 1, 1, 1, 1, 4096});
@@ -69,7 +73,8 @@ void test_table() {
   expect("4096, A100", choose_gemm(product(4096, 4096, 4096), a100), {tensor, 128, 128, 4, 1, 4096});
   expect("4096, RTX 3090", choose_gemm(product(4096, 4096, 4096), rtx3090), {tensor, 128, 128, 3, 1, 4096});
   expect("4096, H100", choose_gemm(product(4096, 4096, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
-  expect("4096, H100 with the code of another architecture", choose_gemm(product(4096, 4096, 4096), plain_h100), {tensor, 128, 128, 4, 1, 4096});
+  expect("4096, H100 with the code of another architecture", choose_gemm(product(4096, 4096, 4096), plain_h100),
+      {tensor, 128, 128, 4, 1, 4096});
   expect("4096, B200", choose_gemm(product(4096, 4096, 4096), b200), {tensor, 128, 128, 4, 1, 4096});
   expect("4096, RTX 5090", choose_gemm(product(4096, 4096, 4096), rtx5090), {tensor, 128, 128, 3, 1, 4096});
   // Big: the logits of a vocabulary.
@@ -85,11 +90,15 @@ void test_table() {
   // tf32 only where the caller allows it, with bf16's tiles: the bytes of a stage are the same.
   DeviceProperties allowing = a100, allowing_h100 = h100;
   allowing.tf32 = allowing_h100.tf32 = true;
-  expect("tf32", choose_gemm(product(4096, 4096, 4096, DType::f32), allowing), {GemmKernel::tensor_tf32, 128, 128, 4, 1, 4096});
-  expect("tf32, H100", choose_gemm(product(4096, 4096, 4096, DType::f32), allowing_h100), {GemmKernel::tensor_tf32, 128, 128, 4, 1, 4096});
-  expect("tf32, few tiles", choose_gemm(product(16, 4096, 4096, DType::f32), allowing), {GemmKernel::tensor_tf32, 64, 64, 3, 3, 1408});
+  expect("tf32", choose_gemm(product(4096, 4096, 4096, DType::f32), allowing),
+      {GemmKernel::tensor_tf32, 128, 128, 4, 1, 4096});
+  expect("tf32, H100", choose_gemm(product(4096, 4096, 4096, DType::f32), allowing_h100),
+      {GemmKernel::tensor_tf32, 128, 128, 4, 1, 4096});
+  expect("tf32, few tiles", choose_gemm(product(16, 4096, 4096, DType::f32), allowing),
+      {GemmKernel::tensor_tf32, 64, 64, 3, 3, 1408});
   expect("tf32, one row", choose_gemm(product(1, 4096, 4096, DType::f32), allowing), {few, 1, 1, 1, 1, 4096});
-  expect("bf16 where tf32 is allowed", choose_gemm(product(4096, 4096, 4096), allowing), {tensor, 128, 128, 4, 1, 4096});
+  expect(
+      "bf16 where tf32 is allowed", choose_gemm(product(4096, 4096, 4096), allowing), {tensor, 128, 128, 4, 1, 4096});
   GemmShape mixed = product(4096, 4096, 4096);
   mixed.a = DType::f32;
   expect("f32 by bf16 where tf32 is allowed", choose_gemm(mixed, allowing), {plain, 64, 64, 1, 1, 4096});
@@ -121,7 +130,9 @@ void test_parts() {
           for (int64_t m = 1; m <= 4096; m = m * 3 / 2 + 1) {
             GemmShape g = product(m, n, k, type);
             const GemmChoice c = choose_gemm(g, d);
-            covered &= c.splits == 1 ? c.part >= k : (c.splits - 1) * c.part < k && c.splits * c.part >= k && c.part % gemm_depth == 0;
+            covered &= c.splits == 1
+                           ? c.part >= k
+                           : (c.splits - 1) * c.part < k && c.splits * c.part >= k && c.part % gemm_depth == 0;
             fits &= c.splits == 1 || static_cast<size_t>(c.splits * m * n) * sizeof(float) <= g.workspace_bytes;
             enough &= gemm_workspace(m, n, k) <= gemm_workspace(m + 100, n, k + 100);
             g.workspace_bytes = 0;
@@ -132,7 +143,8 @@ void test_parts() {
   expect("a larger product has no less workspace", enough);
 }
 
-// For every shape, the default choice comes first, and names are unique and valid. Also tests lookup in a table of names.
+// For every shape, the default choice comes first, and names are unique and valid. Also tests lookup in a table of
+// names.
 void test_candidates() {
   bool own_first = true, named_once = true, covered = true, fits = true;
   DeviceProperties tf32 = a100;
@@ -166,28 +178,39 @@ void test_candidates() {
   expect("key of as many rows as a power of two", gemm_key(product(128, 4096, 4096)) == gemm_key(g));
   expect("key of one row more", gemm_key(product(129, 4096, 4096)) != gemm_key(g));
   for (const char* name : {"", "tensor 1x1", "warpgroup 128x256", "tensor 64x64 parts parts"})
-    expect("a name that the device has no choice of", choose_gemm(g, a100, {{gemm_key(g), name}}) == choose_gemm(g, a100));
+    expect(
+        "a name that the device has no choice of", choose_gemm(g, a100, {{gemm_key(g), name}}) == choose_gemm(g, a100));
   expect("a table of other products", choose_gemm(g, a100, {{"x", "tensor 128x128"}}) == choose_gemm(g, a100));
-  expect("a table", choose_gemm(g, a100, {{gemm_key(g), "tensor 64x64"}}) == GemmChoice{GemmKernel::tensor, 64, 64, 3, 1, 4096});
+  expect("a table",
+      choose_gemm(g, a100, {{gemm_key(g), "tensor 64x64"}}) == GemmChoice{GemmKernel::tensor, 64, 64, 3, 1, 4096});
 }
 
 void test_attention() {
   const int64_t parts[][2] = {{40, 256}, {8192, 256}, {8193, 512}, {32768, 512}, {131072, 1024}};
   for (const auto& [L, part] : parts) expect("parts of cached attention", cached_part(L) == part && part % 64 == 0);
   expect("8-bit floats, H100", takes_fp8_warpgroups(h100));
-  for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200}) expect("8-bit floats elsewhere", !takes_fp8_warpgroups(d));
+  for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200})
+    expect("8-bit floats elsewhere", !takes_fp8_warpgroups(d));
   expect("8-bit floats by mma.sync: a tile for each multiprocessor", fp8_takes_large_tiles(2048, 1408, rtx5090));
-  expect("8-bit floats by mma.sync: fewer", !fp8_takes_large_tiles(2048, 1280, rtx5090) && !fp8_takes_large_tiles(64, 1 << 20, rtx5090));
+  expect("8-bit floats by mma.sync: fewer",
+      !fp8_takes_large_tiles(2048, 1280, rtx5090) && !fp8_takes_large_tiles(64, 1 << 20, rtx5090));
   // A gated product has the columns of both factors.
   GemmShape gated = product(2048, 2 * 5632, 2048), single = product(2048, 2 * 5632, 2048);
   gated.gated = true;
   expect("a gated product", choose_gemm(gated, h100), choose_gemm(single, h100));
   expect("its own measurements", gemm_key(gated) != gemm_key(single));
-  expect("attention, H100", attention_takes_warpgroups(128, 4096, h100) && attention_takes_warpgroups(64, 128, h100) && attention_takes_warpgroups(72, 200, h100));
-  expect("heads of 256, H100", attention_takes_warpgroups(256, 4096, h100) && !attention_gradients_take_warpgroups(256, 4096, h100));
-  expect("gradients, H100", attention_gradients_take_warpgroups(128, 4096, h100) && attention_gradients_take_warpgroups(40, 128, h100));
-  expect("wider heads, short sequences", !attention_takes_warpgroups(264, 4096, h100) && !attention_takes_warpgroups(128, 127, h100) && !attention_gradients_take_warpgroups(64, 100, h100));
-  for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200}) expect("attention elsewhere", !attention_takes_warpgroups(128, 4096, d) && !attention_gradients_take_warpgroups(128, 4096, d));
+  expect("attention, H100", attention_takes_warpgroups(128, 4096, h100) && attention_takes_warpgroups(64, 128, h100) &&
+                                attention_takes_warpgroups(72, 200, h100));
+  expect("heads of 256, H100",
+      attention_takes_warpgroups(256, 4096, h100) && !attention_gradients_take_warpgroups(256, 4096, h100));
+  expect("gradients, H100",
+      attention_gradients_take_warpgroups(128, 4096, h100) && attention_gradients_take_warpgroups(40, 128, h100));
+  expect("wider heads, short sequences", !attention_takes_warpgroups(264, 4096, h100) &&
+                                             !attention_takes_warpgroups(128, 127, h100) &&
+                                             !attention_gradients_take_warpgroups(64, 100, h100));
+  for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200})
+    expect("attention elsewhere",
+        !attention_takes_warpgroups(128, 4096, d) && !attention_gradients_take_warpgroups(128, 4096, d));
 }
 
 // Grids of expert products cover every tile of every group once, within the device's grid limits.
@@ -208,10 +231,14 @@ void test_tile_grids() {
     std::set<std::pair<int64_t, int64_t>> places;
     for (unsigned b = 0; b < grid.blocks && i < 100; ++b) places.insert({b / grid.columns, b % grid.columns});
     once &= i >= 100 || (static_cast<int64_t>(places.size()) == all * columns && grid.blocks == all * columns);
-    if (i < 100 && all > 0) once &= *places.begin() == std::pair<int64_t, int64_t>{0, 0} && *places.rbegin() == std::pair<int64_t, int64_t>{all - 1, columns - 1};
+    if (i < 100 && all > 0)
+      once &= *places.begin() == std::pair<int64_t, int64_t>{0, 0} &&
+              *places.rbegin() == std::pair<int64_t, int64_t>{all - 1, columns - 1};
   }
-  // Beyond 65535 row tiles, the limit of the second grid dimension, up to the maximum of 32-bit pairs and results of 8 TB in bf16.
-  for (const int64_t pairs : {int64_t{4194240}, int64_t{4194304}, int64_t{5000000}, int64_t{1} << 28, (int64_t{1} << 31) - 1})
+  // Beyond 65535 row tiles, the limit of the second grid dimension, up to the maximum of 32-bit pairs and results of 8
+  // TB in bf16.
+  for (const int64_t pairs :
+      {int64_t{4194240}, int64_t{4194304}, int64_t{5000000}, int64_t{1} << 28, (int64_t{1} << 31) - 1})
     for (const int64_t M : {64, 768, 4096, 14336, 28672, 131072}) {
       if (pairs * M > int64_t{1} << 42) continue;
       const int64_t rows = most_group_tiles(pairs, 256, 64), columns = (M + 63) / 64;

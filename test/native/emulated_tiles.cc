@@ -1,4 +1,5 @@
-// Tests without AMX run native/cpu/isa/emulate_amx.h in its place: where the processor has it, both must agree to the last bit.
+// Tests without AMX run native/cpu/isa/emulate_amx.h in its place: where the processor has it, both must agree to the
+// last bit.
 #include <cstdio>
 
 #include "cpu/isa/emulate_amx.h"
@@ -17,15 +18,19 @@ namespace {
 
 bool has_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & 1 && d >> 24 & 1 && syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & 1 && d >> 24 & 1 &&
+         syscall(SYS_arch_prctl, 0x1023, 18) == 0;
 }
 
 uint64_t state = 88172645463325252ull;
-uint32_t random_bits() { return state ^= state << 13, state ^= state >> 7, state ^= state << 17, static_cast<uint32_t>(state >> 20); }
+uint32_t random_bits() {
+  return state ^= state << 13, state ^= state >> 7, state ^= state << 17, static_cast<uint32_t>(state >> 20);
+}
 
 // A bf16 of either sign with an exponent in [low, high].
 uint16_t number(int low, int high) {
-  const uint32_t bits = random_bits(), exponent = static_cast<uint32_t>(low) + (bits >> 16) % static_cast<uint32_t>(high - low + 1);
+  const uint32_t bits = random_bits(),
+                 exponent = static_cast<uint32_t>(low) + (bits >> 16) % static_cast<uint32_t>(high - low + 1);
   return static_cast<uint16_t>((bits & 0x807f) | exponent << 7);
 }
 float extended(uint16_t half) {  // the float with these upper bits
@@ -90,7 +95,9 @@ long check(const Kind& kind) {
     heddle::emulated::tdpbf16ps(c, a, b);
     for (int i = 0; i < 256; ++i) {
       if (std::isnan(c[i]) ? std::isnan(got[i]) : std::memcmp(c + i, got + i, sizeof *c) == 0) continue;
-      if (wrong++ == 0) std::printf("FAIL %s: element %d of round %d: the instruction gives %a, emulated %a\n", kind.name, i, round, static_cast<double>(got[i]), static_cast<double>(c[i]));
+      if (wrong++ == 0)
+        std::printf("FAIL %s: element %d of round %d: the instruction gives %a, emulated %a\n", kind.name, i, round,
+            static_cast<double>(got[i]), static_cast<double>(c[i]));
     }
   }
   std::printf("%s: %ld of %d differ\n", kind.name, wrong, 400 * 256);

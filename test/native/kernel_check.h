@@ -1,5 +1,6 @@
-// Compares every CPU kernel of the active instruction set (HEDDLE_ISA) with its op's reference, over shapes with tails in every dimension.
-// Guard bytes follow each output and the scratch memory. One and three threads must agree to the last bit.
+// Compares every CPU kernel of the active instruction set (HEDDLE_ISA) with its op's reference, over shapes with tails
+// in every dimension. Guard bytes follow each output and the scratch memory. One and three threads must agree to the
+// last bit.
 // A final run places every operand at the end of accessible memory.
 #pragma once
 #include <sys/mman.h>
@@ -90,9 +91,10 @@ struct Case {
   std::vector<std::pair<std::string, double>> attributes;
   std::vector<Buffer> in, out;
   std::vector<bool> present;
-  double tolerance = 2e-5;   // relative to the output's root mean square, plus bf16 rounding for bf16 outputs
-  double floor = 1e-7;       // absolute
-  bool rounds_terms = false; // terms of sums are rounded to bf16; allows twice the error of rounding an output, as op cases do
+  double tolerance = 2e-5;  // relative to the output's root mean square, plus bf16 rounding for bf16 outputs
+  double floor = 1e-7;      // absolute
+  // terms of sums are rounded to bf16; allows twice the error of rounding an output, as op cases do
+  bool rounds_terms = false;
   std::vector<Buffer> want;  // expected outputs; empty: use the reference
 };
 
@@ -104,7 +106,8 @@ void fail(const Case& c, const std::string& what) {
   std::printf("FAIL %s %s: %s\n", c.op.c_str(), c.label.c_str(), what.c_str());
 }
 
-Node node_of(const Attributes& attributes, std::vector<Buffer>& in, std::vector<Buffer>& out, const std::vector<bool>& present) {
+Node node_of(
+    const Attributes& attributes, std::vector<Buffer>& in, std::vector<Buffer>& out, const std::vector<bool>& present) {
   Node n;
   n.attributes = &attributes;
   for (size_t i = 0; i < in.size(); ++i) n.in.push_back(present[i] ? in[i].view() : Tensor{});
@@ -118,7 +121,8 @@ void compare(const Case& c, const char* name, Buffer& got, Buffer& want) {
   const int64_t n = g.shape.size();
   if (g.dtype == i32) return;
   double squares = 0, largest = 0;
-  for (int64_t i = 0; i < n; ++i) squares += std::pow(load_float(w, i), 2), largest = std::max(largest, std::fabs(double(load_float(w, i))));
+  for (int64_t i = 0; i < n; ++i)
+    squares += std::pow(load_float(w, i), 2), largest = std::max(largest, std::fabs(double(load_float(w, i))));
   const double typical = n ? std::sqrt(squares / static_cast<double>(n)) : 0;
   double worst = 0;
   int64_t at = 0;
@@ -127,7 +131,9 @@ void compare(const Case& c, const char* name, Buffer& got, Buffer& want) {
     double allowed = c.tolerance * (typical + std::fabs(b)) + c.floor;
     if (g.dtype == bf) allowed += std::fabs(b) / 128;  // both may round to neighbouring values
     if (g.dtype == bf && c.rounds_terms) allowed += largest / 256;
-    const double error = std::isnan(a) != std::isnan(b) ? INFINITY : std::isnan(a) || a == b ? 0 : std::fabs(a - b) / allowed;
+    const double error = std::isnan(a) != std::isnan(b) ? INFINITY
+                         : std::isnan(a) || a == b      ? 0
+                                                        : std::fabs(a - b) / allowed;
     if (!(error <= worst)) worst = error, at = i;
   }
   if (worst > 1)
@@ -138,7 +144,8 @@ void compare(const Case& c, const char* name, Buffer& got, Buffer& want) {
 void check_in_place(const Case& c, const std::vector<bool>& present, std::vector<Buffer>& want);
 
 // Accesses beyond the operands crash here, and the results must equal those of normal memory.
-void check_at_edges(const Case& c, const Attributes& attributes, const std::vector<Buffer>& want_in, const std::vector<Buffer>& want_out) {
+void check_at_edges(const Case& c, const Attributes& attributes, const std::vector<Buffer>& want_in,
+    const std::vector<Buffer>& want_out) {
   std::deque<AtEdge> in, out;
   Node node;
   node.attributes = &attributes, node.present = c.present;
@@ -152,7 +159,8 @@ void check_at_edges(const Case& c, const Attributes& attributes, const std::vect
   for (size_t i = 0; i < out.size(); ++i)
     if (!out[i].equals(want_out[i])) fail(c, "output " + std::to_string(i) + " depends on where operands lie");
   for (size_t i = 0, k = 0; i < c.in.size(); ++i)
-    if (c.present[i] && !in[k++].equals(want_in[i])) fail(c, "input " + std::to_string(i) + " depends on where operands lie");
+    if (c.present[i] && !in[k++].equals(want_in[i]))
+      fail(c, "input " + std::to_string(i) + " depends on where operands lie");
 }
 
 void check(Case c) {
@@ -199,7 +207,8 @@ void check(Case c) {
     if (threads == 1) first_in = kin, first_out = kout;
     else
       for (size_t i = 0; i < kout.size(); ++i)
-        if (kout[i].bytes != first_out[i].bytes) fail(c, "output " + std::to_string(i) + " depends on the number of threads");
+        if (kout[i].bytes != first_out[i].bytes)
+          fail(c, "output " + std::to_string(i) + " depends on the number of threads");
   }
   check_at_edges(c, attributes, first_in, first_out);
   check_in_place(c, c.present, out);
@@ -221,7 +230,8 @@ void check_in_place(const Case& c, const std::vector<bool>& present, std::vector
     Context context{pool, memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64)};
     kernel->run(node, context);
     out[0].bytes = in[i].bytes;
-    for (size_t k = 0; k < out.size(); ++k) compare(c, ("in place of " + std::to_string(i) + ", output " + std::to_string(k)).c_str(), out[k], want[k]);
+    for (size_t k = 0; k < out.size(); ++k)
+      compare(c, ("in place of " + std::to_string(i) + ", output " + std::to_string(k)).c_str(), out[k], want[k]);
   }
 }
 
@@ -232,7 +242,8 @@ Buffer filled(DType t, std::vector<int64_t> dims, float scale = 1) {
 }
 Buffer indices(int64_t n, int64_t limit, bool ignore = false) {
   Buffer b(i32, {n});
-  for (int64_t i = 0; i < n; ++i) b.view().as<int32_t>()[i] = static_cast<int32_t>(ignore && i % 5 == 2 ? -100 : below(limit));
+  for (int64_t i = 0; i < n; ++i)
+    b.view().as<int32_t>()[i] = static_cast<int32_t>(ignore && i % 5 == 2 ? -100 : below(limit));
   return b;
 }
 

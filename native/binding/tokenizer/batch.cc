@@ -17,10 +17,11 @@
 namespace heddle {
 namespace {
 
-// Calls make_worker(t)(i) for each i below `count` on up to `threads` threads t, this one included. The first exception wins.
+// Calls make_worker(t)(i) for each i below `count` on up to `threads` threads t, this one included. The first exception
+// wins.
 template <class MakeWorker>
-void run_parallel(size_t count, size_t threads, const std::atomic<bool>& cancelled, const char* what,
-                  const MakeWorker& make_worker) {
+void run_parallel(
+    size_t count, size_t threads, const std::atomic<bool>& cancelled, const char* what, const MakeWorker& make_worker) {
   std::atomic<size_t> next{0};
   std::vector<std::exception_ptr> failures(threads);
   std::vector<std::thread> helpers;
@@ -55,8 +56,8 @@ size_t threads_for(size_t items, size_t work, size_t work_a_thread) {
 // Texts lie one after the other in the workspace's memory; each worker's ids do so in its own.
 class EncodeBatch {
  public:
-  EncodeBatch(std::shared_ptr<const TokenizerModel> model, std::shared_ptr<Workspaces> workspaces, EncodeOptions options,
-              EncodeExtras extras)
+  EncodeBatch(std::shared_ptr<const TokenizerModel> model, std::shared_ptr<Workspaces> workspaces,
+      EncodeOptions options, EncodeExtras extras)
       : model_(std::move(model)), workspaces_(std::move(workspaces)), workspace_(workspaces_->take()),
         given_(std::move(workspace_->text)), options_(options), extras_(std::move(extras)) {
     extras_.apply(options_);
@@ -77,7 +78,8 @@ class EncodeBatch {
     assert_reading();
     given_.assert_idle();
     texts_.resize(given_.texts().size());
-    if (!extras_.barriers.empty() && texts_.size() != 1) throw invalid_argument("barriers: expected one text beside them");
+    if (!extras_.barriers.empty() && texts_.size() != 1)
+      throw invalid_argument("barriers: expected one text beside them");
     if (options_.offsets && texts_.size() != 1) throw invalid_argument("offsets: expected one text beside them");
     state_ = State::running;
   }
@@ -193,22 +195,22 @@ struct DecodeBatch {
 
 constexpr napi_type_tag batch_tag = {0x62c85f07d3a94e1bULL, 0x9f14e6a82b7d50c3ULL};
 
-// In JavaScript: class NativeBatch { constructor(tokenizer, flags, extras?); expect(units); read(strings, continues); run(); takeIds(room);
-// takeOffsets(room); close() }; see lib/binding/tokenizer.ts.
+// In JavaScript: class NativeBatch { constructor(tokenizer, flags, extras?); expect(units); read(strings, continues);
+// run(); takeIds(room); takeOffsets(room); close() }; see lib/binding/tokenizer.ts.
 class NativeBatch : public Napi::ObjectWrap<NativeBatch> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeBatch",
-                       {InstanceMethod<&NativeBatch::expect>("expect"), InstanceMethod<&NativeBatch::read>("read"),
-                        InstanceMethod<&NativeBatch::run>("run"), InstanceMethod<&NativeBatch::take_ids>("takeIds"),
-                        InstanceMethod<&NativeBatch::take_offsets>("takeOffsets"), InstanceMethod<&NativeBatch::close>("close")});
+        {InstanceMethod<&NativeBatch::expect>("expect"), InstanceMethod<&NativeBatch::read>("read"),
+            InstanceMethod<&NativeBatch::run>("run"), InstanceMethod<&NativeBatch::take_ids>("takeIds"),
+            InstanceMethod<&NativeBatch::take_offsets>("takeOffsets"), InstanceMethod<&NativeBatch::close>("close")});
   }
 
   explicit NativeBatch(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeBatch>(info) {
     guard(info, [&] {
       TokenizerParts parts = parts_of(info[0]);
-      batch_ = std::make_shared<EncodeBatch>(std::move(parts.model), std::move(parts.workspaces), to_options(to_flags(info[1])),
-                                             to_extras(info[2]));
+      batch_ = std::make_shared<EncodeBatch>(
+          std::move(parts.model), std::move(parts.workspaces), to_options(to_flags(info[1])), to_extras(info[2]));
       info.This().As<Napi::Object>().TypeTag(&batch_tag);
     });
   }
@@ -247,7 +249,8 @@ class NativeBatch : public Napi::ObjectWrap<NativeBatch> {
         }
       };
       try {
-        return TokenizerJob::start(info.Env(), run, [batch](Napi::Env env) { return batch->counts(env); }, info.Env().Undefined());
+        return TokenizerJob::start(
+            info.Env(), run, [batch](Napi::Env env) { return batch->counts(env); }, info.Env().Undefined());
       } catch (...) {  // no thread to be had
         batch->fail();
         throw;
@@ -265,7 +268,8 @@ class NativeBatch : public Napi::ObjectWrap<NativeBatch> {
   Napi::Value take_offsets(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       Napi::Uint32Array to = room_of(info);
-      return Napi::Number::New(info.Env(), static_cast<double>(from(info)->take_offsets(to.Data(), to.ElementLength())));
+      return Napi::Number::New(
+          info.Env(), static_cast<double>(from(info)->take_offsets(to.Data(), to.ElementLength())));
     });
   }
 
@@ -292,17 +296,15 @@ Napi::Value start_decode_batch(const Napi::CallbackInfo& info, std::shared_ptr<c
   batch->skip_special = info[2].ToBoolean().Value();
   const size_t threads = threads_for(batch->texts.size(), batch->ids.size(), 1 << 18);
 
-  return TokenizerJob::start(
-      info.Env(), [batch, threads](TokenizerJob& job) { batch->run(threads, job.cancelled()); },
+  return TokenizerJob::start(info.Env(), [batch, threads](TokenizerJob& job) { batch->run(threads, job.cancelled()); },
       [batch](Napi::Env env) -> Napi::Value {
-        const Napi::Array result = Napi::Array::New(env, batch->texts.size());
-        for (uint32_t i = 0; i < batch->texts.size(); ++i) {
-          const Napi::HandleScope scope(env);
-          result.Set(i, to_string(env, batch->texts[i]));
-        }
-        return result;
-      },
-      info.Env().Undefined());
+    const Napi::Array result = Napi::Array::New(env, batch->texts.size());
+    for (uint32_t i = 0; i < batch->texts.size(); ++i) {
+      const Napi::HandleScope scope(env);
+      result.Set(i, to_string(env, batch->texts[i]));
+    }
+    return result;
+  }, info.Env().Undefined());
 }
 
 }  // namespace heddle

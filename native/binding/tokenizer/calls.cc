@@ -48,7 +48,8 @@ size_t TokenizerCalls::read_text(const Napi::Value& text) {
   return length;
 }
 
-void TokenizerCalls::encode(const Napi::Value& text, const EncodeOptions& options, const std::vector<uint32_t>& barriers) {
+void TokenizerCalls::encode(
+    const Napi::Value& text, const EncodeOptions& options, const std::vector<uint32_t>& barriers) {
   const size_t length = read_text(text);
   encoding_.ids.clear();
   encoding_.offsets.clear();
@@ -91,13 +92,15 @@ Napi::Value TokenizerCalls::decode_call(const Napi::CallbackInfo& info) {
         decode(*self.model_, ids.Data(), ids.ElementLength(), info[1].ToBoolean().Value(), self.decoded_);
     napi_value result;
     if (utf::ascii_length(text) == text.size()) {
-      if (napi_create_string_latin1(env, text.data(), text.size(), &result) != napi_ok) throw string_too_long(env, text.size());
+      if (napi_create_string_latin1(env, text.data(), text.size(), &result) != napi_ok)
+        throw string_too_long(env, text.size());
       return {env, result};
     }
     // V8's own reader of UTF-8 goes through it twice.
     self.wide_.reserve(text.size());
     const size_t units = utf::to_utf16(text, self.wide_.data());
-    if (napi_create_string_utf16(env, self.wide_.data(), units, &result) != napi_ok) throw string_too_long(env, text.size());
+    if (napi_create_string_utf16(env, self.wide_.data(), units, &result) != napi_ok)
+      throw string_too_long(env, text.size());
     return {env, result};
   });
 }

@@ -1,4 +1,5 @@
-// The calls that are made for every text or token: functions of one tokenizer that find it without asking their receiver.
+// The calls that are made for every text or token: functions of one tokenizer that find it without asking their
+// receiver.
 #pragma once
 #include <napi.h>
 
@@ -14,7 +15,8 @@ class TokenizerCalls {
  public:
   explicit TokenizerCalls(std::shared_ptr<const TokenizerModel> model) : model_(model), encoder_(std::move(model)) {}
 
-  // Sets encode, count, decode, settledText and `output` on a NativeTokenizer; see lib/binding/tokenizer.ts. Each function keeps `calls`.
+  // Sets encode, count, decode, settledText and `output` on a NativeTokenizer; see lib/binding/tokenizer.ts. Each
+  // function keeps `calls`.
   static void define(const std::shared_ptr<TokenizerCalls>& calls, Napi::Object object);
 
   // `info` holds text, flags, barriers?
@@ -37,7 +39,7 @@ class TokenizerCalls {
   Encoding encoding_;
   RawBuffer<char16_t> text_;
   RawBuffer<char> decoded_;
-  RawBuffer<char16_t> wide_;  // decoded text that is not ASCII
+  RawBuffer<char16_t> wide_;    // decoded text that is not ASCII
   uint32_t* output_ = nullptr;  // of the array that `output` is
 };
 

@@ -66,7 +66,8 @@ class Running : public TokenizerJob {
       try {
         progress_.Call({Napi::Number::New(env, done), Napi::Number::New(env, total)});
       } catch (Napi::Error& error) {  // the callback threw: stop, and reject with what it threw
-        if (thrown_.IsEmpty()) thrown_ = std::move(error);  // moved, because a copy would reject thrown values that are not objects
+        // moved, because a copy would reject thrown values that are not objects
+        if (thrown_.IsEmpty()) thrown_ = std::move(error);
         *cancelled_ = true;
       }
     });
@@ -75,7 +76,8 @@ class Running : public TokenizerJob {
   Napi::Value handle(Napi::Env env) const {
     const Napi::Object handle = Napi::Object::New(env);
     handle.Set("promise", deferred_.Promise());
-    handle.Set("cancel", Napi::Function::New(env, [flag = cancelled_](const Napi::CallbackInfo&) { *flag = true; }, "cancel"));
+    handle.Set(
+        "cancel", Napi::Function::New(env, [flag = cancelled_](const Napi::CallbackInfo&) { *flag = true; }, "cancel"));
     return handle;
   }
 

@@ -35,15 +35,12 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeJsonVocabulary",
-                       {InstanceAccessor<&NativeJsonVocabulary::rest>("rest"),
-                        InstanceAccessor<&NativeJsonVocabulary::size>("size"),
-                        InstanceMethod<&NativeJsonVocabulary::token>("token"),
-                        InstanceMethod<&NativeJsonVocabulary::find>("find"),
-                        InstanceMethod<&NativeJsonVocabulary::scores>("scores"),
-                        InstanceMethod<&NativeJsonVocabulary::ids>("ids"),
-                        InstanceMethod<&NativeJsonVocabulary::tokens>("tokens"),
-                        InstanceMethod<&NativeJsonVocabulary::merges>("merges"),
-                        InstanceMethod<&NativeJsonVocabulary::compile>("compile")});
+        {InstanceAccessor<&NativeJsonVocabulary::rest>("rest"), InstanceAccessor<&NativeJsonVocabulary::size>("size"),
+            InstanceMethod<&NativeJsonVocabulary::token>("token"), InstanceMethod<&NativeJsonVocabulary::find>("find"),
+            InstanceMethod<&NativeJsonVocabulary::scores>("scores"), InstanceMethod<&NativeJsonVocabulary::ids>("ids"),
+            InstanceMethod<&NativeJsonVocabulary::tokens>("tokens"),
+            InstanceMethod<&NativeJsonVocabulary::merges>("merges"),
+            InstanceMethod<&NativeJsonVocabulary::compile>("compile")});
   }
 
   // readJsonVocabulary alone calls it, with an External of what it has read.
@@ -68,9 +65,8 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
   }
 
   Napi::Value size(const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value {
-      return Napi::Number::New(info.Env(), static_cast<double>(from(info.This())->size()));
-    });
+    return guard(info,
+        [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(from(info.This())->size())); });
   }
 
   // token(place) -> the text of the token at that place of the file, or undefined.
@@ -172,8 +168,7 @@ void init(Napi::Env env, Napi::Object exports) {
   // Runs make() on another thread and gives what it returns.
   const auto start = [give](Napi::Env env, std::function<std::shared_ptr<const JsonVocabulary>()> make) {
     auto made = std::make_shared<std::shared_ptr<const JsonVocabulary>>();
-    return TokenizerJob::start(
-        env, [make = std::move(make), made](TokenizerJob&) { *made = make(); },
+    return TokenizerJob::start(env, [make = std::move(make), made](TokenizerJob&) { *made = make(); },
         [give, made](Napi::Env here) { return give(here, *made); }, env.Undefined());
   };
   // As readJsonVocabulary; nobody may change the bytes until the promise settles.
@@ -207,7 +202,8 @@ void init(Napi::Env env, Napi::Object exports) {
       if (memory == nullptr) throw std::bad_alloc();
       Napi::ArrayBuffer buffer;
       try {
-        buffer = Napi::ArrayBuffer::New(info.Env(), memory, size, [taken](Napi::Env, void* given) { give_zeros(given, taken); });
+        buffer = Napi::ArrayBuffer::New(
+            info.Env(), memory, size, [taken](Napi::Env, void* given) { give_zeros(given, taken); });
       } catch (...) {
         give_zeros(memory, taken);
         throw;

@@ -20,10 +20,8 @@ class NativeStringList : public Napi::ObjectWrap<NativeStringList> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeStringList",
-                       {InstanceAccessor<&NativeStringList::length>("length"),
-                        InstanceMethod<&NativeStringList::read>("read"),
-                        InstanceMethod<&NativeStringList::add>("add"),
-                        InstanceMethod<&NativeStringList::strings>("strings")});
+        {InstanceAccessor<&NativeStringList::length>("length"), InstanceMethod<&NativeStringList::read>("read"),
+            InstanceMethod<&NativeStringList::add>("add"), InstanceMethod<&NativeStringList::strings>("strings")});
   }
 
   explicit NativeStringList(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeStringList>(info) {
@@ -60,7 +58,8 @@ class NativeStringList : public Napi::ObjectWrap<NativeStringList> {
       }
       const auto bytes = info[0].As<Napi::Uint8Array>();
       const std::string_view block(reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength());
-      return Napi::Number::New(info.Env(), static_cast<double>(from(info.This())->changeable().read(block, to_flags(info[1]))));
+      return Napi::Number::New(
+          info.Env(), static_cast<double>(from(info.This())->changeable().read(block, to_flags(info[1]))));
     });
   }
 
@@ -98,8 +97,7 @@ class NativeStringList : public Napi::ObjectWrap<NativeStringList> {
 void init(Napi::Env env, Napi::Object exports) { exports.Set("NativeStringList", NativeStringList::define(env)); }
 BindingInit registered(init);
 
-template <class T>
-T typed_array(const Napi::Value& value, const char* name, napi_typedarray_type type) {
+template <class T> T typed_array(const Napi::Value& value, const char* name, napi_typedarray_type type) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
     throw invalid_argument(std::string(name) + ": expected a typed array of another kind");
   }

@@ -54,10 +54,10 @@ void read_texts(const Napi::Object& object, TokenizerSpec& spec) {
     spec.texts = texts_of(spec.vocabulary);
     return;
   }
-  const std::u16string tokens = to_utf16(object.Get("tokens"), "tokens"), merges = to_utf16(object.Get("merges"), "merges");
-  VocabularyTexts texts =
-      to_vocabulary_texts(tokens, to_uint32s(object.Get("tokenLengths"), "tokenLengths"), to_uint32s(object.Get("tokenIds"), "tokenIds"),
-                          merges, to_uint32s(object.Get("mergeLengths"), "mergeLengths"));
+  const std::u16string tokens = to_utf16(object.Get("tokens"), "tokens"),
+                       merges = to_utf16(object.Get("merges"), "merges");
+  VocabularyTexts texts = to_vocabulary_texts(tokens, to_uint32s(object.Get("tokenLengths"), "tokenLengths"),
+      to_uint32s(object.Get("tokenIds"), "tokenIds"), merges, to_uint32s(object.Get("mergeLengths"), "mergeLengths"));
   texts.merge_ranks = to_uint32s(object.Get("mergeRanks"), "mergeRanks");
   texts.scores = to_doubles(object.Get("scores"));
   spec.texts = std::make_shared<const VocabularyTexts>(std::move(texts));

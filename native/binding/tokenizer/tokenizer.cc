@@ -27,14 +27,14 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeTokenizer",
-                       {InstanceAccessor<&NativeTokenizer::size>("size"),
-                        InstanceAccessor<&NativeTokenizer::model_number>("modelNumber"),
-                        InstanceMethod<&NativeTokenizer::encode_with_offsets>("encodeWithOffsets"),
-                        InstanceMethod<&NativeTokenizer::encode_with>("encodeWith"),
-                        InstanceMethod<&NativeTokenizer::decode_batch>("decodeBatch"),
-                        InstanceMethod<&NativeTokenizer::last_reset>("lastReset"),
-                        InstanceMethod<&NativeTokenizer::guard_characters>("guardCharacters"),
-                        InstanceMethod<&NativeTokenizer::token_bytes>("tokenBytes")});
+        {InstanceAccessor<&NativeTokenizer::size>("size"),
+            InstanceAccessor<&NativeTokenizer::model_number>("modelNumber"),
+            InstanceMethod<&NativeTokenizer::encode_with_offsets>("encodeWithOffsets"),
+            InstanceMethod<&NativeTokenizer::encode_with>("encodeWith"),
+            InstanceMethod<&NativeTokenizer::decode_batch>("decodeBatch"),
+            InstanceMethod<&NativeTokenizer::last_reset>("lastReset"),
+            InstanceMethod<&NativeTokenizer::guard_characters>("guardCharacters"),
+            InstanceMethod<&NativeTokenizer::token_bytes>("tokenBytes")});
   }
 
   explicit NativeTokenizer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeTokenizer>(info) {
@@ -72,7 +72,8 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   int64_t reported_ = 0;
 
   Napi::Value size(const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), from(info.This())->model_->text().size()); });
+    return guard(
+        info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), from(info.This())->model_->text().size()); });
   }
 
   Napi::Value model_number(const Napi::CallbackInfo& info) {
@@ -124,7 +125,8 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     });
   }
 
-  // lastReset(ids) -> the index of the last id after which no text depends on those before it; how many there are where none is known.
+  // lastReset(ids) -> the index of the last id after which no text depends on those before it; how many there are where
+  // none is known.
   Napi::Value last_reset(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const std::vector<uint32_t> ids = to_uint32s(info[0], "ids");
@@ -159,14 +161,14 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   std::shared_ptr<Workspaces> workspaces_ = std::make_shared<Workspaces>();
 };
 
-// In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, after); push(id): string; flush(); settled }.
-// `after`: a Uint32Array of ids whose text has been shown, another decoder to go on from, or undefined.
+// In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, after); push(id): string; flush(); settled
+// }. `after`: a Uint32Array of ids whose text has been shown, another decoder to go on from, or undefined.
 class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeDecoder", {InstanceMethod<&NativeDecoder::push>("push"),
-                                              InstanceMethod<&NativeDecoder::flush>("flush"),
-                                              InstanceAccessor<&NativeDecoder::settled>("settled")});
+    return DefineClass(env, "NativeDecoder",
+        {InstanceMethod<&NativeDecoder::push>("push"), InstanceMethod<&NativeDecoder::flush>("flush"),
+            InstanceAccessor<&NativeDecoder::settled>("settled")});
   }
 
   explicit NativeDecoder(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeDecoder>(info) {
@@ -226,17 +228,13 @@ void init_tokenizer(Napi::Env env, Napi::Object exports) {
       const auto spec = std::make_shared<TokenizerSpec>(to_spec(info[0]));
       const auto given = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info[0].As<Napi::Object>()));
       const auto model = std::make_shared<std::shared_ptr<const TokenizerModel>>();
-      return TokenizerJob::start(
-          info.Env(),
-          [spec, model](TokenizerJob&) {
-            *model = shared_tokenizer(*spec);
-            *spec = {};
-          },
-          [constructor, given, model](Napi::Env here) -> Napi::Value {
-            share_json_vocabulary(given->Value().Get("vocabulary"), (*model)->vocabulary);
-            return constructor->New({Napi::External<std::shared_ptr<const TokenizerModel>>::New(here, model.get())});
-          },
-          info.Env().Undefined());
+      return TokenizerJob::start(info.Env(), [spec, model](TokenizerJob&) {
+        *model = shared_tokenizer(*spec);
+        *spec = {};
+      }, [constructor, given, model](Napi::Env here) -> Napi::Value {
+        share_json_vocabulary(given->Value().Get("vocabulary"), (*model)->vocabulary);
+        return constructor->New({Napi::External<std::shared_ptr<const TokenizerModel>>::New(here, model.get())});
+      }, info.Env().Undefined());
     });
   };
   exports.Set("NativeTokenizer", made);

@@ -19,23 +19,24 @@ constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 
 uint32_t to_flags(const Napi::Value& value);  // also of ids: any whole number of 32 bits
 EncodeOptions to_options(uint32_t flags);
 
-// Options of encode other than flags: { allowed?: Uint32Array, dropout?: number, seed?: number, barriers?: Uint32Array }, or undefined.
+// Options of encode other than flags: { allowed?: Uint32Array, dropout?: number, seed?: number, barriers?: Uint32Array
+// }, or undefined.
 struct EncodeExtras {
   std::vector<uint32_t> allowed;
   bool has_allowed = false;
   double dropout = 0;
   uint64_t seed = 0;
-  std::vector<uint32_t> barriers;  // see Encoder::encode
+  std::vector<uint32_t> barriers;            // see Encoder::encode
   void apply(EncodeOptions& options) const;  // which then points here
 };
 EncodeExtras to_extras(const Napi::Value& value);
 struct TokenizerSpec;
 TokenizerSpec to_spec(const Napi::Value& value);
 std::string to_utf8(const Napi::Value& value, const char* name);  // undefined: empty
-std::vector<StepSpec> to_steps(const Napi::Value& value);  // not an array: none
-std::vector<SplitStage> to_stages(const Napi::Value& value);  // three numbers a stage
+std::vector<StepSpec> to_steps(const Napi::Value& value);         // not an array: none
+std::vector<SplitStage> to_stages(const Napi::Value& value);      // three numbers a stage
 void read_utf16(const Napi::Value& value, const char* name, std::u16string& out);
-std::u16string to_utf16(const Napi::Value& value, const char* name);  // undefined: empty
+std::u16string to_utf16(const Napi::Value& value, const char* name);           // undefined: empty
 std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name);  // undefined or null: empty
 Napi::Value to_array(Napi::Env env, const IdBuffer& numbers);
 Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers);

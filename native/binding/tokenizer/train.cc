@@ -24,17 +24,16 @@ namespace {
 
 constexpr napi_type_tag trainer_tag = {0x7e2b90d45f1c4a6bULL, 0xa04d83c6e1f72b59ULL};
 
-// In JavaScript: class NativeTrainer { constructor(rule, specialTokens); read(texts, continues); forget(); feed(threads); and one training }.
-// All but read and forget return a job; one at a time.
+// In JavaScript: class NativeTrainer { constructor(rule, specialTokens); read(texts, continues); forget();
+// feed(threads); and one training }. All but read and forget return a job; one at a time.
 class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeTrainer",
-                       {InstanceMethod<&NativeTrainer::read>("read"), InstanceMethod<&NativeTrainer::forget>("forget"),
-                        InstanceMethod<&NativeTrainer::feed>("feed"),
-                        InstanceMethod<&NativeTrainer::train_bytes>("trainBytes"),
-                        InstanceMethod<&NativeTrainer::train_characters>("trainCharacters"),
-                        InstanceMethod<&NativeTrainer::train_pieces>("trainPieces")});
+        {InstanceMethod<&NativeTrainer::read>("read"), InstanceMethod<&NativeTrainer::forget>("forget"),
+            InstanceMethod<&NativeTrainer::feed>("feed"), InstanceMethod<&NativeTrainer::train_bytes>("trainBytes"),
+            InstanceMethod<&NativeTrainer::train_characters>("trainCharacters"),
+            InstanceMethod<&NativeTrainer::train_pieces>("trainPieces")});
   }
 
   // `rule`: Uint32Array of split stages, or { normalizer, preTokenizer }.
@@ -47,7 +46,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       } else if (info[0].IsObject()) {
         const Napi::Object rule = info[0].As<Napi::Object>();
         state_->rule = std::make_shared<const WordRule>(make_normalizer(to_steps(rule.Get("normalizer"))),
-                                                        make_pre_tokenizer(to_steps(rule.Get("preTokenizer"))), specials);
+            make_pre_tokenizer(to_steps(rule.Get("preTokenizer"))), specials);
       } else {
         throw invalid_argument("rule: expected stages or steps");
       }
@@ -163,12 +162,14 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     return array;
   }
 
-  // read(texts, continues): what the next feed counts; the first text goes on where the last one ended if it `continues` it.
+  // read(texts, continues): what the next feed counts; the first text goes on where the last one ended if it
+  // `continues` it.
   Napi::Value read(const Napi::CallbackInfo& info) {
     return guard(info, [&] { from(info)->given_.read(info[0], info[1].ToBoolean().Value()); });
   }
 
-  // forget(): what has been read and not fed. Its memory would stay until the collector, which does not know how much it is, came by.
+  // forget(): what has been read and not fed. Its memory would stay until the collector, which does not know how much
+  // it is, came by.
   Napi::Value forget(const Napi::CallbackInfo& info) {
     return guard(info, [&] {
       from(info)->given_.assert_idle();
@@ -183,9 +184,9 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       from(info)->given_.assert_idle();
       const size_t threads = std::min<size_t>(std::max<uint32_t>(1, to_flags(info[0])), 256);
       const auto given = std::make_shared<GivenTexts>(std::exchange(from(info)->given_, GivenTexts()));
-      return TokenizerJob::start(
-          info.Env(), [self, given, threads](TokenizerJob& job) { self->feed(*given, threads, job.cancelled()); },
-          [](Napi::Env env) -> Napi::Value { return env.Undefined(); }, info.Env().Undefined());
+      return TokenizerJob::start(info.Env(), [self, given, threads](TokenizerJob& job) {
+        self->feed(*given, threads, job.cancelled());
+      }, [](Napi::Env env) -> Napi::Value { return env.Undefined(); }, info.Env().Undefined());
     });
   }
 
@@ -197,22 +198,20 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       TrainOptions options;
       options.tokens = to_flags(info[0]);
       options.min_count = to_flags(info[1]);
-      return TokenizerJob::start(
-          info.Env(),
-          [self, merges, options](TokenizerJob& job) mutable {
-            options.cancelled = &job.cancelled();
-            options.progress = [&](uint32_t done) { job.report(done, options.tokens); };
-            *merges = train_bpe(self->all(), options);
-            job.report(static_cast<double>(merges->size()), options.tokens);
-          },
-          [merges](Napi::Env env) -> Napi::Value { return to_merges(env, *merges); }, info[2]);
+      return TokenizerJob::start(info.Env(), [self, merges, options](TokenizerJob& job) mutable {
+        options.cancelled = &job.cancelled();
+        options.progress = [&](uint32_t done) { job.report(done, options.tokens); };
+        *merges = train_bpe(self->all(), options);
+        job.report(static_cast<double>(merges->size()), options.tokens);
+      }, [merges](Napi::Env env) -> Napi::Value { return to_merges(env, *merges); }, info[2]);
     });
   }
 
   static AlphabetOptions to_alphabet(const Napi::Object& object) {
     AlphabetOptions options;
     options.coverage = number(object, "coverage", 1);
-    options.limit = static_cast<uint32_t>(std::min(4294967295.0, std::max(0.0, number(object, "alphabetLimit", 4294967295.0))));
+    options.limit =
+        static_cast<uint32_t>(std::min(4294967295.0, std::max(0.0, number(object, "alphabetLimit", 4294967295.0))));
     options.subword_prefix = to_utf8(object.Get("subwordPrefix"), "subwordPrefix");
     return options;
   }
@@ -222,8 +221,8 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     return value.As<Napi::Object>();
   }
 
-  // trainCharacters({ tokens, minCount, coverage, alphabetLimit, subwordPrefix }, progress?) -> job of [alphabet, merges];
-  // `tokens` counts the alphabet's.
+  // trainCharacters({ tokens, minCount, coverage, alphabetLimit, subwordPrefix }, progress?) -> job of [alphabet,
+  // merges]; `tokens` counts the alphabet's.
   Napi::Value train_characters(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const std::shared_ptr<Use> self = use(info);
@@ -237,25 +236,21 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       const uint32_t tokens = to_flags(object.Get("tokens"));
       TrainOptions options;
       options.min_count = to_flags(object.Get("minCount"));
-      return TokenizerJob::start(
-          info.Env(),
-          [=](TokenizerJob& job) mutable {
-            options.cancelled = &job.cancelled();
-            options.progress = [&](uint32_t done) { job.report(done, options.tokens); };
-            SymbolWords words = to_symbols(self->all(), alphabet);
-            const auto size = static_cast<uint32_t>(words.alphabet.size());
-            options.tokens = tokens > size ? tokens - size : 0;
-            trained->merges = train_bpe(words, options);
-            trained->alphabet = std::move(words.alphabet);
-            job.report(static_cast<double>(trained->merges.size()), options.tokens);
-          },
-          [trained](Napi::Env env) -> Napi::Value {
-            const Napi::Array result = Napi::Array::New(env, 2);
-            result.Set(0u, to_strings(env, trained->alphabet));
-            result.Set(1u, to_merges(env, trained->merges));
-            return result;
-          },
-          info[1]);
+      return TokenizerJob::start(info.Env(), [=](TokenizerJob& job) mutable {
+        options.cancelled = &job.cancelled();
+        options.progress = [&](uint32_t done) { job.report(done, options.tokens); };
+        SymbolWords words = to_symbols(self->all(), alphabet);
+        const auto size = static_cast<uint32_t>(words.alphabet.size());
+        options.tokens = tokens > size ? tokens - size : 0;
+        trained->merges = train_bpe(words, options);
+        trained->alphabet = std::move(words.alphabet);
+        job.report(static_cast<double>(trained->merges.size()), options.tokens);
+      }, [trained](Napi::Env env) -> Napi::Value {
+        const Napi::Array result = Napi::Array::New(env, 2);
+        result.Set(0u, to_strings(env, trained->alphabet));
+        result.Set(1u, to_merges(env, trained->merges));
+        return result;
+      }, info[1]);
     });
   }
 
@@ -268,34 +263,32 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       UnigramOptions options;
       options.tokens = to_flags(object.Get("tokens"));
       options.seeds = to_flags(object.Get("seeds"));
-      options.max_piece_length = std::min<uint32_t>(std::max<uint32_t>(1, to_flags(object.Get("maxPieceLength"))), 1024);
+      options.max_piece_length =
+          std::min<uint32_t>(std::max<uint32_t>(1, to_flags(object.Get("maxPieceLength"))), 1024);
       options.shrinking_factor = number(object, "shrinkingFactor", 0.75);
       options.sub_iterations = to_flags(object.Get("subIterations"));
       options.threads = std::min<size_t>(std::max<uint32_t>(1, to_flags(object.Get("threads"))), 256);
       options.alphabet = to_alphabet(object);
-      if (!(options.shrinking_factor > 0 && options.shrinking_factor < 1)) throw invalid_argument("shrinkingFactor: expected a number between 0 and 1");
+      if (!(options.shrinking_factor > 0 && options.shrinking_factor < 1))
+        throw invalid_argument("shrinkingFactor: expected a number between 0 and 1");
       auto pieces = std::make_shared<std::vector<TrainedPiece>>();
-      return TokenizerJob::start(
-          info.Env(),
-          [self, pieces, options](TokenizerJob& job) mutable {
-            options.cancelled = &job.cancelled();
-            options.progress = [&](uint32_t done, uint32_t total) { job.report(done, total); };
-            *pieces = train_unigram(self->all(), options);
-          },
-          [pieces](Napi::Env env) -> Napi::Value {
-            const Napi::Array texts = Napi::Array::New(env, pieces->size());
-            Napi::Float64Array scores = Napi::Float64Array::New(env, pieces->size());
-            for (uint32_t i = 0; i < pieces->size(); ++i) {
-              const Napi::HandleScope scope(env);
-              texts.Set(i, to_string(env, (*pieces)[i].text));
-              scores.Data()[i] = (*pieces)[i].score;
-            }
-            const Napi::Array result = Napi::Array::New(env, 2);
-            result.Set(0u, texts);
-            result.Set(1u, scores);
-            return result;
-          },
-          info[1]);
+      return TokenizerJob::start(info.Env(), [self, pieces, options](TokenizerJob& job) mutable {
+        options.cancelled = &job.cancelled();
+        options.progress = [&](uint32_t done, uint32_t total) { job.report(done, total); };
+        *pieces = train_unigram(self->all(), options);
+      }, [pieces](Napi::Env env) -> Napi::Value {
+        const Napi::Array texts = Napi::Array::New(env, pieces->size());
+        Napi::Float64Array scores = Napi::Float64Array::New(env, pieces->size());
+        for (uint32_t i = 0; i < pieces->size(); ++i) {
+          const Napi::HandleScope scope(env);
+          texts.Set(i, to_string(env, (*pieces)[i].text));
+          scores.Data()[i] = (*pieces)[i].score;
+        }
+        const Napi::Array result = Napi::Array::New(env, 2);
+        result.Set(0u, texts);
+        result.Set(1u, scores);
+        return result;
+      }, info[1]);
     });
   }
 

@@ -1,4 +1,5 @@
-// Texts on their way from JavaScript to a job's threads. A long one is copied in parts, in several calls, so that none takes long.
+// Texts on their way from JavaScript to a job's threads. A long one is copied in parts, in several calls, so that none
+// takes long.
 #pragma once
 #include <napi.h>
 
@@ -21,7 +22,8 @@ class GivenTexts {
   // Reserves room for `units` units in total.
   void expect(size_t units) { units_.reserve(units + slack); }
 
-  // Reads the strings of an array, most of them in one crossing each; the first goes on where the last text ended if it `continues` it.
+  // Reads the strings of an array, most of them in one crossing each; the first goes on where the last text ended if it
+  // `continues` it.
   void read(const Napi::Value& value, bool continues) {
     if (!value.IsArray()) throw invalid_argument("texts: expected an array of strings, got something else");
     if (continues && texts_.empty()) throw invalid_argument("texts: expected one to go on with, got none");
@@ -32,10 +34,8 @@ class GivenTexts {
     for (uint32_t i = 0; i < count; ++i) {
       const Napi::HandleScope scope(array.Env());
       const size_t length = append(array.Get(i));
-      if (i == 0 && continues)
-        texts_.back().length += length;
-      else
-        texts_.push_back({used_ - length, length});
+      if (i == 0 && continues) texts_.back().length += length;
+      else texts_.push_back({used_ - length, length});
     }
   }
 

@@ -35,7 +35,8 @@ EncodeExtras to_extras(const Napi::Value& value) {
   std::sort(extras.allowed.begin(), extras.allowed.end());
   const Napi::Value dropout = object.Get("dropout");
   if (dropout.IsNumber()) extras.dropout = dropout.As<Napi::Number>().DoubleValue();
-  if (!(extras.dropout >= 0 && extras.dropout < 1)) throw invalid_argument("dropout: expected a number from 0, below 1");
+  if (!(extras.dropout >= 0 && extras.dropout < 1))
+    throw invalid_argument("dropout: expected a number from 0, below 1");
   const Napi::Value seed = object.Get("seed");
   if (seed.IsNumber()) extras.seed = static_cast<uint64_t>(seed.As<Napi::Number>().Int64Value());
   extras.barriers = to_uint32s(object.Get("barriers"), "barriers");
@@ -110,7 +111,8 @@ Error string_too_long(Napi::Env env, size_t bytes) {
 
 Napi::Value to_string(Napi::Env env, std::string_view utf8) {
   napi_value result;
-  if (napi_create_string_utf8(env, utf8.data(), utf8.size(), &result) != napi_ok) throw string_too_long(env, utf8.size());
+  if (napi_create_string_utf8(env, utf8.data(), utf8.size(), &result) != napi_ok)
+    throw string_too_long(env, utf8.size());
   return {env, result};
 }
 

@@ -1,6 +1,6 @@
-// Attention over whole sequences. A task takes one (sequence, key/value head) and some of the blocks of queries that read it.
-// It first copies the keys and values into contiguous f32 rows, because rows with a stride of heads * width map to few cache
-// sets and defeat the prefetchers.
+// Attention over whole sequences. A task takes one (sequence, key/value head) and some of the blocks of queries that
+// read it. It first copies the keys and values into contiguous f32 rows, because rows with a stride of heads * width
+// map to few cache sets and defeat the prefetchers.
 #pragma once
 #include "cpu/attention/flash_pairs-inl.h"
 
@@ -25,7 +25,8 @@ inline void find_documents(const Attention& a, int32_t* starts) {
     for (int64_t i = 0, last = 0; i < a.length; i = last) {
       for (last = i + 1; id[i] >= 0 && last < a.length && id[last] == id[i];) ++last;
       // Padding: an empty interval at its own place.
-      for (int64_t r = i; r < last; ++r) starts[r] = static_cast<int32_t>(i), ends[r] = static_cast<int32_t>(id[i] < 0 ? i : last);
+      for (int64_t r = i; r < last; ++r)
+        starts[r] = static_cast<int32_t>(i), ends[r] = static_cast<int32_t>(id[i] < 0 ? i : last);
     }
   }
 }
@@ -89,10 +90,10 @@ inline void attention(const Attention& a, Pool& pool, void* scratch) {
     for (int64_t item = t % shares; item < items; item += shares) {
       int64_t head = kv_head * group + item % group, position = item / group * query_block;
       int64_t row = sequence * a.length + position, qo = row * q_stride + head * a.width;
-      FlashBlock b{element(a.q, a.type, qo), a.type, q_stride, min_of(query_block, a.length - position), position,
-                   k, v, kv_type, stride, a.length, a.width, mask_of(a, starts, sequence), a.scale, a.softcap,
-                   element(a.o, a.o_type, qo), a.o_type, q_stride, a.lse ? a.lse + row * a.heads + head : nullptr, a.heads,
-                   sink_of(a.sinks, a.sinks_type, head)};
+      FlashBlock b{element(a.q, a.type, qo), a.type, q_stride, min_of(query_block, a.length - position), position, k, v,
+          kv_type, stride, a.length, a.width, mask_of(a, starts, sequence), a.scale, a.softcap,
+          element(a.o, a.o_type, qo), a.o_type, q_stride, a.lse ? a.lse + row * a.heads + head : nullptr, a.heads,
+          sink_of(a.sinks, a.sinks_type, head)};
       if (pairs) flash_forward_pairs(b, side ? &pair_copy : nullptr, copy + side);
       else flash_forward(b, copy + side);
     }

@@ -1,6 +1,6 @@
-// The gradient of attention. A task owns the keys and values of one (sequence, key/value head) and walks all queries that read them, so no
-// sum is shared by threads. If there are too few such tasks, the queries are split into parts. Their number depends only on the shape, and
-// their sums are added in order.
+// The gradient of attention. A task owns the keys and values of one (sequence, key/value head) and walks all queries
+// that read them, so no sum is shared by threads. If there are too few such tasks, the queries are split into parts.
+// Their number depends only on the shape, and their sums are added in order.
 #pragma once
 #include "cpu/attention/attention_nan_fixup-inl.h"
 
@@ -18,7 +18,8 @@ inline bool backward_on_pairs(const Attention& a) {
   return on_pairs(a) && a.length >= NR && (a.window == 0 || a.window >= NR);
 }
 inline BackwardPlan plan_pairs(const Attention& a, BackwardPlan p);  // what threads hold where operands are pairs
-inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, float* work, int64_t side, int64_t padded, float* dk, float* dv);
+inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position,
+    float* work, int64_t side, int64_t padded, float* dk, float* dv);
 inline void copy_pairs(const Attention& a, int64_t kv, float* to);
 
 inline BackwardPlan plan_backward(const Attention& a, int threads) {
@@ -44,7 +45,8 @@ inline size_t attention_backward_scratch(const Attention& a, int threads) {
 }
 
 // Score panel s (keys, NR lanes of a row of query_block) -> probabilities; dp (the same shape) -> d score / scale.
-inline void backward_panel(float* s, float* dp, int64_t keys, const Edges& edges, float softcap, const float* lse, const float* delta) {
+inline void backward_panel(
+    float* s, float* dp, int64_t keys, const Edges& edges, float softcap, const float* lse, const float* delta) {
   bool cut = edges.low || edges.high;
   F l[2], mean[2];
   for (int half = 0; half < 2; ++half) l[half] = load(lse + half * W), mean[half] = load(delta + half * W);
@@ -66,7 +68,8 @@ inline void backward_panel(float* s, float* dp, int64_t keys, const Edges& edges
   }
 }
 
-// Clears rows of a panel of s and dp that none of its queries sees, because spread_tile reads them together with visible ones.
+// Clears rows of a panel of s and dp that none of its queries sees, because spread_tile reads them together with
+// visible ones.
 inline void clear_rows(float* s, float* dp, int64_t from, int64_t to) {
   for (int64_t r = from * query_block; r < to * query_block; r += query_block)
     for (int64_t c = 0; c < NR; c += W) store(s + r + c, zero()), store(dp + r + c, zero());
@@ -76,7 +79,8 @@ inline void clear_rows(float* s, float* dp, int64_t from, int64_t to) {
 // row j sees is on or after `diagonal + j` under a causal mask; whole panels before it are skipped. With PAIRS, a and b
 // hold queries in pairs.
 template <bool PAIRS = false>
-inline void spread_tile(const float* a, const float* b, int64_t keys, int64_t from, int64_t to, bool causal, int64_t diagonal, int64_t padded, float* c) {
+inline void spread_tile(const float* a, const float* b, int64_t keys, int64_t from, int64_t to, bool causal,
+    int64_t diagonal, int64_t padded, float* c) {
   constexpr int64_t queries = PAIRS ? 2 : 1, stride = query_block / queries;  // of a float of a, of a row of it
   for (int64_t j = 0; j < keys; j += MR) {
     int64_t rows = min_of<int64_t>(MR, keys - j), start = from;
@@ -85,7 +89,8 @@ inline void spread_tile(const float* a, const float* b, int64_t keys, int64_t fr
     MicroTile tile = micro_tile_for<false, PAIRS>(rows);
     int64_t first = start / queries, count = ceil_div(to, queries) - first;
     for (int64_t d = 0; d < padded; d += NR)
-      tile(count, a + j * stride + first, stride, b + first * padded + d, padded, c + j * padded + d, padded, nullptr, true);
+      tile(count, a + j * stride + first, stride, b + first * padded + d, padded, c + j * padded + d, padded, nullptr,
+          true);
   }
 }
 
@@ -115,10 +120,12 @@ inline BackwardWork carve_backward(float* at, int64_t side, int64_t width, int64
 }
 
 // All keys against the block of queries that starts at `position` of head `head`.
-inline void backward_block(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, const BackwardWork& w, int64_t padded, float* dk, float* dv) {
+inline void backward_block(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position,
+    const BackwardWork& w, int64_t padded, float* dk, float* dv) {
   int64_t width = a.width, q_stride = a.heads * width, kv_stride = a.kv_heads * width;
   int64_t rows = min_of(query_block, a.length - position), row = sequence * a.length + position;
-  int64_t qo = row * q_stride + head * width, kv = sequence * a.length * kv_stride + head / (a.heads / a.kv_heads) * width;
+  int64_t qo = row * q_stride + head * width,
+          kv = sequence * a.length * kv_stride + head / (a.heads / a.kv_heads) * width;
   load_panels(a.q, a.type, qo, q_stride, rows, width, a.scale, w.q_panels);
   load_panels(a.d_o, a.type, qo, q_stride, rows, width, 1, w.do_panels);
   // delta = dot(do, o) of each query; o borrows the buffer that q's rows take next.
@@ -126,10 +133,12 @@ inline void backward_block(const Attention& a, const Mask& mask, int64_t sequenc
   load_tile(a.d_o, a.type, qo, q_stride, rows, width, w.do_rows, padded);
   for (int64_t i = 0; i < query_block; ++i) {
     w.lse[i] = i < rows ? a.lse[(row + i) * a.heads + head] : minus_infinity;
-    if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;  // lanes beyond the end and rows that see nothing get p = 0
+    // lanes beyond the end and rows that see nothing get p = 0
+    if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;
     F sum = zero();
     if (i < rows)
-      for (int64_t d = 0; d < padded; d += W) sum = fma(load(w.q_rows + i * padded + d), load(w.do_rows + i * padded + d), sum);
+      for (int64_t d = 0; d < padded; d += W)
+        sum = fma(load(w.q_rows + i * padded + d), load(w.do_rows + i * padded + d), sum);
     w.delta[i] = reduce_add(sum);
   }
   load_tile(a.q, a.type, qo, q_stride, rows, width, w.q_rows, padded);
@@ -151,7 +160,8 @@ inline void backward_block(const Attention& a, const Mask& mask, int64_t sequenc
       int64_t query = position + p * NR;
       auto [skip, seen] = seen_keys(mask, query, min_of(query + NR, end), j, keys, a.length);
       if (skip >= seen) continue;
-      for (int64_t gap = to; gap > 0 && gap < p * NR; gap += NR) clear_rows(w.s + gap, w.dp + gap, 0, keys);  // panels of padding
+      // panels of padding
+      for (int64_t gap = to; gap > 0 && gap < p * NR; gap += NR) clear_rows(w.s + gap, w.dp + gap, 0, keys);
       from = min_of<int64_t>(from, p * NR), to = min_of<int64_t>((p + 1) * NR, rows);
       float *s = w.s + p * NR, *dp = w.dp + p * NR;
       int64_t count = seen - skip, from_key = skip * width, from_row = skip * query_block;
@@ -168,12 +178,14 @@ inline void backward_block(const Attention& a, const Mask& mask, int64_t sequenc
   float scale[NR];
   for (int i = 0; i < NR; ++i) scale[i] = a.scale;
   for (int64_t p = 0; p * NR < rows; ++p)
-    store_lanes(w.dq_panels + p * NR * width, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type, qo + p * NR * q_stride, q_stride);
+    store_lanes(w.dq_panels + p * NR * width, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type,
+        qo + p * NR * q_stride, q_stride);
   mend_queries(a, mask, sequence, head, position, rows);
 }
 
 // Row `row` of an owner's sums, over all its parts, times `factor`, to the gradient. Returns whether it is finite.
-inline bool store_sums(const Attention& a, const float* sums, int64_t parts, int64_t part_stride, int64_t padded, int64_t row, float factor, int64_t at, void* to) {
+inline bool store_sums(const Attention& a, const float* sums, int64_t parts, int64_t part_stride, int64_t padded,
+    int64_t row, float factor, int64_t at, void* to) {
   F check = zero();
   for (int64_t d = 0; d < a.width; d += W) {
     F v = load(sums + row * padded + d);
@@ -181,7 +193,8 @@ inline bool store_sums(const Attention& a, const float* sums, int64_t parts, int
     v = mul(v, set1(factor));
     check = fma(v, zero(), check);  // beyond the width there are zeros
     int n = static_cast<int>(min_of<int64_t>(W, a.width - d));
-    if (a.type == DType::f32) n == W ? store(static_cast<float*>(to) + at + d, v) : store_n(static_cast<float*>(to) + at + d, v, n);
+    if (a.type == DType::f32)
+      n == W ? store(static_cast<float*>(to) + at + d, v) : store_n(static_cast<float*>(to) + at + d, v, n);
     else n == W ? store(static_cast<bf16*>(to) + at + d, v) : store_n(static_cast<bf16*>(to) + at + d, v, n);
   }
   return reduce_add(check) == 0;
@@ -198,9 +211,12 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
   auto store_owner = [&](int64_t owner, const float* from, int64_t parts, int64_t begin, int64_t end) {
     int64_t base = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
     for (int64_t r = begin; r < end; ++r) {
-      const bool keys = store_sums(a, from, parts, plan.sums, plan.padded, r, pairs ? a.scale : 1, base + r * kv_stride, a.dk);
-      const bool values = store_sums(a, from + a.length * plan.padded, parts, plan.sums, plan.padded, r, 1, base + r * kv_stride, a.dv);
-      if (!keys || !values) mend_key(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads, r);
+      const bool keys =
+          store_sums(a, from, parts, plan.sums, plan.padded, r, pairs ? a.scale : 1, base + r * kv_stride, a.dk);
+      const bool values =
+          store_sums(a, from + a.length * plan.padded, parts, plan.sums, plan.padded, r, 1, base + r * kv_stride, a.dv);
+      if (!keys || !values)
+        mend_key(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads, r);
     }
   };
   pool.run(plan.owners * plan.parts, [&](int64_t t, int thread) {
@@ -218,7 +234,8 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
       load_tile(a.v, a.type, kv, kv_stride, a.length, a.width, mine + plan.side / 2, a.width);
     }
     for (int64_t item = part; item < group * blocks; item += plan.parts) {
-      int64_t head = owner % a.kv_heads * group + item % group, sequence = owner / a.kv_heads, position = item / group * query_block;
+      int64_t head = owner % a.kv_heads * group + item % group, sequence = owner / a.kv_heads,
+              position = item / group * query_block;
       Mask mask = mask_of(a, starts, sequence);
       if (pairs) backward_pairs(a, mask, sequence, head, position, mine, plan.side, plan.padded, dk, dv);
       else backward_block(a, mask, sequence, head, position, w, plan.padded, dk, dv);
@@ -228,7 +245,8 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
   if (plan.parts > 1)
     pool.run(plan.owners * blocks, [&](int64_t t, int) {
       int64_t owner = t / blocks, begin = t % blocks * query_block;
-      store_owner(owner, sums + owner * plan.parts * plan.sums, plan.parts, begin, min_of(begin + query_block, a.length));
+      store_owner(
+          owner, sums + owner * plan.parts * plan.sums, plan.parts, begin, min_of(begin + query_block, a.length));
     });
 }
 
@@ -242,7 +260,8 @@ inline void sinks_backward(const cpu::SinksBackward& a, Pool& pool) {
       for (int64_t d = 0; d < a.width; d += W) {
         int n = static_cast<int>(min_of<int64_t>(W, a.width - d));
         const void *g = element(a.d_o, a.type, i * a.width + d), *o = element(a.o, a.type, i * a.width + d);
-        if (a.type == DType::f32) dots = fma(load_n(static_cast<const float*>(g), n), load_n(static_cast<const float*>(o), n), dots);
+        if (a.type == DType::f32)
+          dots = fma(load_n(static_cast<const float*>(g), n), load_n(static_cast<const float*>(o), n), dots);
         else dots = fma(load_n(static_cast<const bf16*>(g), n), load_n(static_cast<const bf16*>(o), n), dots);
       }
       alignas(64) float p[W];

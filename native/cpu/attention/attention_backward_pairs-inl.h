@@ -7,10 +7,12 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 // Copies of all keys and values: rows of both, and the keys once more as pairs of rows.
-inline int64_t backward_copy_floats(int64_t keys, int64_t width) { return 2 * key_floats(keys, width) + ceil_div(keys, 2) * width; }
+inline int64_t backward_copy_floats(int64_t keys, int64_t width) {
+  return 2 * key_floats(keys, width) + ceil_div(keys, 2) * width;
+}
 struct PairCopies {
-  float *k, *v;   // (keys, depth)
-  float* k_pairs; // (ceil(keys / 2), width)
+  float *k, *v;    // (keys, depth)
+  float* k_pairs;  // (ceil(keys / 2), width)
 };
 inline PairCopies carve_copies(float* at, int64_t keys, int64_t width) {
   return {at, at + key_floats(keys, width), at + 2 * key_floats(keys, width)};
@@ -22,7 +24,9 @@ inline void copy_pair_rows(const Attention& a, int64_t at, int64_t keys, const P
   copy_rows(v, stride, keys, a.width, to.v, depth);
   join_rows(k, stride, keys, a.width, to.k_pairs, a.width);
 }
-inline void copy_pairs(const Attention& a, int64_t kv, float* to) { copy_pair_rows(a, kv, a.length, carve_copies(to, a.length, a.width)); }
+inline void copy_pairs(const Attention& a, int64_t kv, float* to) {
+  copy_pair_rows(a, kv, a.length, carve_copies(to, a.length, a.width));
+}
 
 struct PairWork {
   float *q_panels, *do_panels;  // (panels, depth, NR)
@@ -44,7 +48,8 @@ inline PairWork carve_pairs(float* at, int64_t width, int64_t padded) {
     return p;
   };
   int64_t depth = ceil_div(width, 2);
-  w.q_panels = take(query_block * depth), w.do_panels = take(query_block * depth), w.dq_panels = take(query_block * width);
+  w.q_panels = take(query_block * depth), w.do_panels = take(query_block * depth),
+  w.dq_panels = take(query_block * width);
   w.q_pairs = take(query_block / 2 * padded), w.do_pairs = take(query_block / 2 * padded);
   w.tile = carve_copies(take(backward_copy_floats(key_block, width)), key_block, width);
   w.s = take(key_block * NR), w.dp = take(key_block * NR);
@@ -59,10 +64,10 @@ inline BackwardPlan plan_pairs(const Attention& a, BackwardPlan p) {
   return p;
 }
 
-// Converts panels s and dp (keys, NR) of products to weights and gradients of scores over scale. Stores them as bf16 rows with stride
-// query_block. The gradients are also written as pairs of keys.
-inline void backward_panel_pairs(const float* s, const float* dp, int64_t keys, const Edges& edges, float scale, float softcap,
-                                 const float* lse, const float* delta, bf16* p_rows, bf16* d_rows, float* d_pairs) {
+// Converts panels s and dp (keys, NR) of products to weights and gradients of scores over scale. Stores them as bf16
+// rows with stride query_block. The gradients are also written as pairs of keys.
+inline void backward_panel_pairs(const float* s, const float* dp, int64_t keys, const Edges& edges, float scale,
+    float softcap, const float* lse, const float* delta, bf16* p_rows, bf16* d_rows, float* d_pairs) {
 #if defined(HEDDLE_SIMD_BF16)
   bool cut = edges.low || edges.high;
   for (int half = 0; half < 2; ++half) {
@@ -87,23 +92,28 @@ inline void backward_panel_pairs(const float* s, const float* dp, int64_t keys, 
     }
   }
 #else
-  (void)s, (void)dp, (void)keys, (void)edges, (void)scale, (void)softcap, (void)lse, (void)delta, (void)p_rows, (void)d_rows, (void)d_pairs;
+  (void)s, (void)dp, (void)keys, (void)edges, (void)scale, (void)softcap, (void)lse, (void)delta, (void)p_rows,
+      (void)d_rows, (void)d_pairs;
 #endif
 }
 
-// Clears the queries from `lane` on in a panel's rows [from, to), which none of them sees, because spread_tile reads them.
+// Clears the queries from `lane` on in a panel's rows [from, to), which none of them sees, because spread_tile reads
+// them.
 inline void clear_pair_rows(const PairWork& w, int64_t lane, int64_t from, int64_t to) {
   for (int64_t r = from; r < to; ++r)
     for (float* rows : {w.p_rows, w.d_rows}) store(rows + (r * query_block + lane) / 2, zero());
 }
 
 // As backward_block; `work` begins with the copies where there are any.
-inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, float* work, int64_t side, int64_t padded, float* dk, float* dv) {
+inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position,
+    float* work, int64_t side, int64_t padded, float* dk, float* dv) {
   static_assert(NR == 2 * W, "a row of a panel's lanes in bf16 is one vector");
   int64_t width = a.width, depth = ceil_div(width, 2), q_stride = a.heads * width, kv_stride = a.kv_heads * width;
   int64_t rows = min_of(query_block, a.length - position), row = sequence * a.length + position;
-  int64_t qo = row * q_stride + head * width, kv = sequence * a.length * kv_stride + head / (a.heads / a.kv_heads) * width;
-  const bf16 *q = static_cast<const bf16*>(a.q) + qo, *d_o = static_cast<const bf16*>(a.d_o) + qo, *o = static_cast<const bf16*>(a.o) + qo;
+  int64_t qo = row * q_stride + head * width,
+          kv = sequence * a.length * kv_stride + head / (a.heads / a.kv_heads) * width;
+  const bf16 *q = static_cast<const bf16*>(a.q) + qo, *d_o = static_cast<const bf16*>(a.d_o) + qo,
+             *o = static_cast<const bf16*>(a.o) + qo;
   PairWork w = carve_pairs(work + side, width, padded);
   PairCopies all = carve_copies(work, a.length, width);
   load_pair_panels(q, q_stride, rows, width, w.q_panels);
@@ -112,7 +122,8 @@ inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequenc
   join_rows(d_o, q_stride, rows, width, w.do_pairs, padded);
   for (int64_t i = 0; i < query_block; ++i) {
     w.lse[i] = i < rows ? a.lse[(row + i) * a.heads + head] : minus_infinity;
-    if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;  // lanes beyond the end and rows that see nothing get p = 0
+    // lanes beyond the end and rows that see nothing get p = 0
+    if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;
     F sum = zero();
     for (int64_t d = 0; i < rows && d < width; d += W) {
       int n = static_cast<int>(min_of<int64_t>(W, width - d));
@@ -141,10 +152,11 @@ inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequenc
       score_tile<true>(tile.v + skip * depth, depth, count, depth, w.do_panels + lane * depth, w.dp, NR);
       Edges edges = edges_of(mask, query, rows - lane, j + skip, count, a.length);
       int64_t at = skip * query_block + lane;
-      backward_panel_pairs(w.s, w.dp, count, edges, a.scale, a.softcap, w.lse + lane, w.delta + lane, reinterpret_cast<bf16*>(w.p_rows) + at,
-                           reinterpret_cast<bf16*>(w.d_rows) + at, w.d_pairs);
+      backward_panel_pairs(w.s, w.dp, count, edges, a.scale, a.softcap, w.lse + lane, w.delta + lane,
+          reinterpret_cast<bf16*>(w.p_rows) + at, reinterpret_cast<bf16*>(w.d_rows) + at, w.d_pairs);
       clear_pair_rows(w, lane, 0, skip), clear_pair_rows(w, lane, seen, keys);
-      mix_tile<true>(tile.k_pairs + skip / 2 * width, width, ceil_div(count, 2), width, w.d_pairs, NR, w.dq_panels + lane * width);
+      mix_tile<true>(
+          tile.k_pairs + skip / 2 * width, width, ceil_div(count, 2), width, w.d_pairs, NR, w.dq_panels + lane * width);
     }
     spread_tile<true>(w.p_rows, w.do_pairs, keys, from, to, a.causal, j - position, padded, dv + j * padded);
     spread_tile<true>(w.d_rows, w.q_pairs, keys, from, to, a.causal, j - position, padded, dk + j * padded);
@@ -152,7 +164,8 @@ inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequenc
   float scale[NR];
   for (int i = 0; i < NR; ++i) scale[i] = a.scale;
   for (int64_t p = 0; p * NR < rows; ++p)
-    store_lanes(w.dq_panels + p * NR * width, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type, qo + p * NR * q_stride, q_stride);
+    store_lanes(w.dq_panels + p * NR * width, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type,
+        qo + p * NR * q_stride, q_stride);
   mend_queries(a, mask, sequence, head, position, rows);
 }
 

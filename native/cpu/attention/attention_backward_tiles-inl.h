@@ -1,6 +1,7 @@
-// The gradient of attention on matrix tiles, with the rounding of attention_backward_pairs-inl.h and blocks of 128 queries by 64 keys.
-// Scores are stored as (key, query), with queries in lanes. Weights and gradients of scores are written as rows of queries, for the
-// gradients of keys and values. The gradients are also written as pairs of keys, for the gradient of queries.
+// The gradient of attention on matrix tiles, with the rounding of attention_backward_pairs-inl.h and blocks of 128
+// queries by 64 keys. Scores are stored as (key, query), with queries in lanes. Weights and gradients of scores are
+// written as rows of queries, for the gradients of keys and values. The gradients are also written as pairs of keys,
+// for the gradient of queries.
 #pragma once
 #include "cpu/attention/attention_backward_pairs-inl.h"
 #include "cpu/attention/attention_tiles-inl.h"
@@ -12,7 +13,8 @@ namespace HEDDLE_ISA {
 constexpr int64_t tile_queries = 128;
 static_assert(NR == panel_rows, "panels of both kinds are alike");
 
-// A block of keys: rows (tile_keys, padded) of keys and values, and keys' elements as rows of 32 keys: (padded / 32, tile_keys / 32, 32, 16 pairs).
+// A block of keys: rows (tile_keys, padded) of keys and values, and keys' elements as rows of 32 keys: (padded / 32,
+// tile_keys / 32, 32, 16 pairs).
 struct BackwardKeys {
   float *k, *v, *turned;
   static int64_t floats(int64_t padded) { return 3 * block_floats(padded); }
@@ -24,7 +26,9 @@ struct BackwardKeys {
       copy_rounded(values ? a.v : a.k, a.type, kv + j * stride, stride, rows, a.width, padded, to);
       clear(to + rows * depth, (tile_keys - rows) * depth);
     }
-    for (int64_t d = 0; d < padded; d += panel_rows) pack_tile_columns(reinterpret_cast<const bf16*>(k) + d, padded, panel_rows, tile_keys, turned + d * tile_keys / 2);
+    for (int64_t d = 0; d < padded; d += panel_rows)
+      pack_tile_columns(
+          reinterpret_cast<const bf16*>(k) + d, padded, panel_rows, tile_keys, turned + d * tile_keys / 2);
   }
 };
 
@@ -42,9 +46,11 @@ struct BackwardTiles {
     const float* begin = at;
     const auto take = [&](int64_t n) { return at += n, at - n; };
     q_panels = take(tile_queries * padded / 2), do_panels = take(tile_queries * padded / 2);
-    q_pairs = take(tile_queries * padded / 2), do_pairs = take(tile_queries * padded / 2), dq = take(tile_queries * padded);
+    q_pairs = take(tile_queries * padded / 2), do_pairs = take(tile_queries * padded / 2),
+    dq = take(tile_queries * padded);
     s = take(tile_keys * NR), dp = take(tile_keys * NR);
-    p_rows = take(tile_keys * tile_queries / 2), d_rows = take(tile_keys * tile_queries / 2), d_pairs = take(tile_keys / 2 * NR);
+    p_rows = take(tile_keys * tile_queries / 2), d_rows = take(tile_keys * tile_queries / 2),
+    d_pairs = take(tile_keys / 2 * NR);
     lse = take(tile_queries), delta = take(tile_queries), keys = take(2 * BackwardKeys::floats(padded));
     floats = at - begin;
   }
@@ -52,7 +58,8 @@ struct BackwardTiles {
 
 inline BackwardPlan plan_tiles(const Attention& a, int threads) {
   BackwardPlan p;
-  p.owners = a.batch * a.kv_heads, p.padded = tile_width(a.width), p.sums = 2 * round_up(a.length, tile_keys) * p.padded;
+  p.owners = a.batch * a.kv_heads, p.padded = tile_width(a.width),
+  p.sums = 2 * round_up(a.length, tile_keys) * p.padded;
   const int64_t items = a.heads / a.kv_heads * ceil_div(a.length, tile_queries);
   p.parts = p.owners == 0 || p.owners >= 16 ? 1 : min_of(ceil_div(16, p.owners), max_of<int64_t>(1, items / 4));
   while (p.parts > 1 && p.owners * p.parts * p.sums > int64_t{8} << 20) --p.parts;
@@ -64,12 +71,14 @@ inline BackwardPlan plan_tiles(const Attention& a, int threads) {
 inline size_t attention_backward_tiles_scratch(const Attention& a, int threads) {
   if (!backward_on_pairs(a)) return without_tiles.attention_backward_scratch(a, threads);
   const BackwardPlan p = plan_tiles(a, threads);
-  const int64_t bound = max_of(p.buffers * p.sums, min_of<int64_t>(int64_t{8} << 20, 32 * p.sums));  // as attention_backward_scratch
+  // as attention_backward_scratch
+  const int64_t bound = max_of(p.buffers * p.sums, min_of<int64_t>(int64_t{8} << 20, 32 * p.sums));
   return sizeof(float) * static_cast<size_t>(bound + threads * p.work + document_ints(a));
 }
 
 // Products s and dp of keys [from, to) -> weights and gradients of scores over scale; edges are relative to `from`.
-inline void backward_tile_panel(const BackwardTiles& w, int64_t lane, int64_t from, int64_t to, const Edges& edges, float scale, float softcap) {
+inline void backward_tile_panel(
+    const BackwardTiles& w, int64_t lane, int64_t from, int64_t to, const Edges& edges, float scale, float softcap) {
 #if defined(HEDDLE_SIMD_BF16)
   const bool cut = edges.low || edges.high;
   const bool replaced = !(softcap > 0) && !(scale > 0);  // a masked product of -inf by such a scale would be seen
@@ -93,7 +102,8 @@ inline void backward_tile_panel(const BackwardTiles& w, int64_t lane, int64_t fr
   const auto row = [&](int64_t j, F& d0, F& d1) {
     F p0, p1;
     one(j, 0, p0, d0), one(j, 1, p1, d1);
-    store(w.p_rows + (j * tile_queries + lane) / 2, rounded_pairs(p0, p1)), store(w.d_rows + (j * tile_queries + lane) / 2, rounded_pairs(d0, d1));
+    store(w.p_rows + (j * tile_queries + lane) / 2, rounded_pairs(p0, p1)),
+        store(w.d_rows + (j * tile_queries + lane) / 2, rounded_pairs(d0, d1));
   };
   for (int64_t j = from; j < to; j += 2) {
     F a0, a1, b0, b1;
@@ -107,7 +117,8 @@ inline void backward_tile_panel(const BackwardTiles& w, int64_t lane, int64_t fr
 inline void score_panel(const float* rows, const float* panel, int64_t from, int64_t to, int64_t padded, float* s) {
   const int64_t depth = padded / 2;
   for (int64_t j = from; j < to; j += panel_rows)
-    multiply_tiles({rows + j * depth, TILE * depth, depth * 4, tile_pairs}, {panel, TILE, NR * 4, TILE * NR}, depth / tile_pairs, s + j * NR, NR, true);
+    multiply_tiles({rows + j * depth, TILE * depth, depth * 4, tile_pairs}, {panel, TILE, NR * 4, TILE * NR},
+        depth / tile_pairs, s + j * NR, NR, true);
 }
 
 // A panel of queries that see keys [from, to) of block j.
@@ -117,21 +128,26 @@ struct BackwardStep {
 
 // The queries of one head from `position` on: their gradient, and what they add to those of keys and values.
 template <class Keys>
-void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, const BackwardTiles& w, int64_t padded, float* dk, float* dv, const Keys& keys_of) {
-  const int64_t width = a.width, depth = padded / 2, stride = a.heads * width, rows = min_of(tile_queries, a.length - position), end = position + rows;
-  const int64_t row = sequence * a.length + position, qo = row * stride + head * width, panels = ceil_div(rows, panel_rows);
+void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position,
+    const BackwardTiles& w, int64_t padded, float* dk, float* dv, const Keys& keys_of) {
+  const int64_t width = a.width, depth = padded / 2, stride = a.heads * width,
+                rows = min_of(tile_queries, a.length - position), end = position + rows;
+  const int64_t row = sequence * a.length + position, qo = row * stride + head * width,
+                panels = ceil_div(rows, panel_rows);
   const bf16 *o = static_cast<const bf16*>(a.o) + qo, *d_o = static_cast<const bf16*>(a.d_o) + qo;
   float* stage = w.dq;
   for (bool gradient : {false, true}) {
     copy_rounded(gradient ? a.d_o : a.q, a.type, qo, stride, rows, width, padded, stage);
     clear(stage + rows * depth, (panels * panel_rows - rows) * depth);
     for (int64_t p = 0; p < panels; ++p)
-      pack_pair_rows<NR>(reinterpret_cast<const bf16*>(stage) + p * NR * padded, padded, NR, padded, (gradient ? w.do_panels : w.q_panels) + p * NR * depth);
+      pack_pair_rows<NR>(reinterpret_cast<const bf16*>(stage) + p * NR * padded, padded, NR, padded,
+          (gradient ? w.do_panels : w.q_panels) + p * NR * depth);
     pack_values(stage, panels * panel_rows, padded, gradient ? w.do_pairs : w.q_pairs);
   }
   for (int64_t i = 0; i < panels * panel_rows; ++i) {
     w.lse[i] = i < rows ? a.lse[(row + i) * a.heads + head] * log2_e : minus_infinity;
-    if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;  // lanes beyond the end and rows that see nothing get p = 0
+    // lanes beyond the end and rows that see nothing get p = 0
+    if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;
     F sum = zero();
     for (int64_t d = 0; i < rows && d < width; d += W) {
       const int n = static_cast<int>(min_of<int64_t>(W, width - d));
@@ -140,7 +156,8 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
     w.delta[i] = reduce_add(sum);
   }
   clear(w.dq, panels * padded * NR);
-  // Tiles and vector code wait for each other's stores, so the next scores are computed between weights and their products.
+  // Tiles and vector code wait for each other's stores, so the next scores are computed between weights and their
+  // products.
   const int64_t last = mask.high(end - 1, a.length);
   BackwardStep step{mask.low(position) / tile_keys * tile_keys};
   const auto advance = [&] {
@@ -171,22 +188,27 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
       if (!last_panel[g]) first_panel[g] = now.p;
       last_panel[g] = now.p + 1;
     }
-    backward_tile_panel(w, lane, now.from, now.to, edges_of(mask, position + lane, rows - lane, now.j + now.from, now.to - now.from, a.length), a.scale, a.softcap);
+    backward_tile_panel(w, lane, now.from, now.to,
+        edges_of(mask, position + lane, rows - lane, now.j + now.from, now.to - now.from, a.length), a.scale,
+        a.softcap);
     more = advance();
     const bool block_ends = !more || step.j != now.j;
     if (more && block_ends) keys = keys_of(step.j);
     if (more) score();
     constexpr int64_t tiles = panel_rows * TILE;
     for (int64_t d = 0; d < padded; d += panel_rows)
-      multiply_tiles({own.turned + d * tile_keys / 2 + now.from / panel_rows * tiles, TILE * TILE, tile_row_bytes, tiles}, {w.d_pairs + now.from / 2 * NR, TILE, NR * 4, TILE * NR},
-                     (now.to - now.from) / panel_rows, w.dq + lane * padded + d * NR, NR, false);
+      multiply_tiles(
+          {own.turned + d * tile_keys / 2 + now.from / panel_rows * tiles, TILE * TILE, tile_row_bytes, tiles},
+          {w.d_pairs + now.from / 2 * NR, TILE, NR * 4, TILE * NR}, (now.to - now.from) / panel_rows,
+          w.dq + lane * padded + d * NR, NR, false);
     for (int64_t g = 0; block_ends && g < groups; ++g) {
       if (!last_panel[g]) continue;
       const int64_t begin = first_panel[g] * NR, at = (g * panel_rows * tile_queries + begin) / 2;
       const auto spread = [&](const float* weights, const float* queries, float* sums) {
         for (int64_t d = 0; d < padded; d += panel_rows)
-          multiply_tiles({weights + at, TILE * tile_queries / 2, tile_queries * 2, tile_pairs}, {queries + begin / 2 * padded + d, TILE, padded * 4, TILE * padded},
-                         last_panel[g] - first_panel[g], sums + (now.j + g * panel_rows) * padded + d, padded, false);
+          multiply_tiles({weights + at, TILE * tile_queries / 2, tile_queries * 2, tile_pairs},
+              {queries + begin / 2 * padded + d, TILE, padded * 4, TILE * padded}, last_panel[g] - first_panel[g],
+              sums + (now.j + g * panel_rows) * padded + d, padded, false);
       };
       spread(w.p_rows, w.do_pairs, dv), spread(w.d_rows, w.q_pairs, dk);
       last_panel[g] = 0;
@@ -195,7 +217,8 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
   float scale[NR];
   for (int i = 0; i < NR; ++i) scale[i] = a.scale;
   for (int64_t p = 0; p < panels; ++p)
-    store_lanes(w.dq + p * NR * padded, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type, qo + p * NR * stride, stride);
+    store_lanes(w.dq + p * NR * padded, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type,
+        qo + p * NR * stride, stride);
   mend_queries(a, mask, sequence, head, position, rows);
 }
 
@@ -205,30 +228,35 @@ inline void attention_backward_tiles(const Attention& a, Pool& pool, void* scrat
   float *sums = static_cast<float*>(scratch), *work = sums + plan.buffers * plan.sums;
   int32_t* starts = reinterpret_cast<int32_t*>(work + pool.threads() * plan.work);
   if (a.documents) find_documents(a, starts);
-  const int64_t group = a.heads / a.kv_heads, blocks = ceil_div(a.length, tile_queries), kv_stride = a.kv_heads * a.width, padded = plan.padded, half = plan.sums / 2;
+  const int64_t group = a.heads / a.kv_heads, blocks = ceil_div(a.length, tile_queries),
+                kv_stride = a.kv_heads * a.width, padded = plan.padded, half = plan.sums / 2;
   const auto store_owner = [&](int64_t owner, const float* from, int64_t begin, int64_t end) {
     const int64_t base = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
     for (int64_t r = begin; r < end; ++r) {
       const bool keys = store_sums(a, from, plan.parts, plan.sums, padded, r, a.scale, base + r * kv_stride, a.dk);
       const bool values = store_sums(a, from + half, plan.parts, plan.sums, padded, r, 1, base + r * kv_stride, a.dv);
-      if (!keys || !values) mend_key(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads, r);
+      if (!keys || !values)
+        mend_key(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads, r);
     }
   };
   pool.run(plan.owners * plan.parts, [&](int64_t t, int thread) {
     [[maybe_unused]] const Tiles tiles;
-    const int64_t owner = t / plan.parts, part = t % plan.parts, kv = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
+    const int64_t owner = t / plan.parts, part = t % plan.parts,
+                  kv = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
     float *dk = sums + (plan.parts > 1 ? t : thread) * plan.sums, *mine = work + thread * plan.work;
     clear(dk, plan.sums);
     const BackwardTiles w(mine + plan.side, padded);
     const int64_t each = BackwardKeys::floats(padded);
-    for (int64_t j = 0; plan.side && j < a.length; j += tile_keys) BackwardKeys(mine + j / tile_keys * each, padded).load(a, kv, j, padded);
+    for (int64_t j = 0; plan.side && j < a.length; j += tile_keys)
+      BackwardKeys(mine + j / tile_keys * each, padded).load(a, kv, j, padded);
     const auto keys_of = [&](int64_t j) {
       const BackwardKeys keys(plan.side ? mine + j / tile_keys * each : w.keys + j / tile_keys % 2 * each, padded);
       if (!plan.side) keys.load(a, kv, j, padded);
       return keys;
     };
     for (int64_t item = part; item < group * blocks; item += plan.parts)
-      backward_tiles(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads * group + item % group, item / group * tile_queries, w, padded, dk, dk + half, keys_of);
+      backward_tiles(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads,
+          owner % a.kv_heads * group + item % group, item / group * tile_queries, w, padded, dk, dk + half, keys_of);
     if (plan.parts == 1) store_owner(owner, dk, 0, a.length);
   });
   if (plan.parts > 1)

@@ -1,5 +1,5 @@
-// Like flash_nan_fixup-inl.h, for gradients. Recomputes gradients of queries if a masked key or value is not finite. Recomputes those of
-// keys and values if a masked query is not finite. Uses plain dot products, because this is rare.
+// Like flash_nan_fixup-inl.h, for gradients. Recomputes gradients of queries if a masked key or value is not finite.
+// Recomputes those of keys and values if a masked query is not finite. Uses plain dot products, because this is rare.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 #include "cpu/attention/flash_nan_fixup-inl.h"
@@ -22,11 +22,14 @@ template <class T> struct MendGradients {
   int64_t sequence;
 
   int64_t query_at(int64_t i, int64_t head) const { return ((sequence * a.length + i) * a.heads + head) * a.width; }
-  int64_t key_at(int64_t j, int64_t kv_head) const { return ((sequence * a.length + j) * a.kv_heads + kv_head) * a.width; }
+  int64_t key_at(int64_t j, int64_t kv_head) const {
+    return ((sequence * a.length + j) * a.kv_heads + kv_head) * a.width;
+  }
   const T* of(const void* p, int64_t at) const { return static_cast<const T*>(p) + at; }
   float lse(int64_t i, int64_t head) const { return a.lse[(sequence * a.length + i) * a.heads + head]; }
   bool query_finite(int64_t at, float log_sum) const {
-    return log_sum * 0 == 0 && row_finite(of(a.q, at), a.width) && row_finite(of(a.o, at), a.width) && row_finite(of(a.d_o, at), a.width);
+    return log_sum * 0 == 0 && row_finite(of(a.q, at), a.width) && row_finite(of(a.o, at), a.width) &&
+           row_finite(of(a.d_o, at), a.width);
   }
   bool key_finite(int64_t at) const { return row_finite(of(a.k, at), a.width) && row_finite(of(a.v, at), a.width); }
 
@@ -45,7 +48,8 @@ template <class T> struct MendGradients {
   static F add_part(F sum, float factor, const T* from, int n) { return fma(set1(factor), load_n(from, n), sum); }
 
   void query(int64_t i, int64_t head) const {
-    const int64_t at = query_at(i, head), low = mask.low(i), high = mask.high(i, a.length), kv_head = head / (a.heads / a.kv_heads);
+    const int64_t at = query_at(i, head), low = mask.low(i), high = mask.high(i, a.length),
+                  kv_head = head / (a.heads / a.kv_heads);
     bool mends = low >= high || query_finite(at, lse(i, head));
     for (int64_t j = low; mends && j < high; ++j) mends = key_finite(key_at(j, kv_head));
     for (int64_t part = 0; mends && part < a.width; part += W) {
@@ -64,10 +68,12 @@ template <class T> struct MendGradients {
     int64_t from = 0, to = a.length;  // queries that see it: neither end of what one sees ever moves back
     while (from < to && mask.high(from, a.length) <= j) ++from;
     while (from < to && mask.low(to - 1) > j) --to;
-    const auto sees = [&](int64_t i) { return mask.low(i) <= j && j < mask.high(i, a.length); };  // those of padding in between do not
+    // those of padding in between do not
+    const auto sees = [&](int64_t i) { return mask.low(i) <= j && j < mask.high(i, a.length); };
     bool mends = true, seen = false;
     for (int64_t i = from; mends && i < to; ++i)
-      for (int64_t head = kv_head * group; mends && sees(i) && head < (kv_head + 1) * group; ++head) seen = true, mends = query_finite(query_at(i, head), lse(i, head));
+      for (int64_t head = kv_head * group; mends && sees(i) && head < (kv_head + 1) * group; ++head)
+        seen = true, mends = query_finite(query_at(i, head), lse(i, head));
     if (!mends || (seen && !key_finite(at))) return;
     for (int64_t part = 0; part < a.width; part += W) {
       const int n = static_cast<int>(min_of<int64_t>(W, a.width - part));
@@ -85,14 +91,17 @@ template <class T> struct MendGradients {
 };
 
 // Gradients of the queries of one head from `position` on, as they have just been stored.
-template <class T> inline void mend_queries_of(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, int64_t rows) {
+template <class T>
+inline void mend_queries_of(
+    const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, int64_t rows) {
   const MendGradients<T> mend{a, mask, sequence};
   const T* from = static_cast<const T*>(a.dq) + mend.query_at(position, head);
   if (rows_finite(from, a.heads * a.width, rows, a.width)) return;
   for (int64_t i = 0; i < rows; ++i)
     if (!row_finite(from + i * a.heads * a.width, a.width)) mend.query(position + i, head);
 }
-inline void mend_queries(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, int64_t rows) {
+inline void mend_queries(
+    const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, int64_t rows) {
   if (a.type == DType::f32) mend_queries_of<float>(a, mask, sequence, head, position, rows);
   else mend_queries_of<bf16>(a, mask, sequence, head, position, rows);
 }

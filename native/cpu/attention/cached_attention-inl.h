@@ -1,7 +1,7 @@
-// Attention of new rows over the key/value cache. With few rows per segment (decoding), the rows and grouped heads that share a
-// key/value head read it together, directly from the cache. Long contexts are split into parts of a fixed length
-// ("Flash-Decoding", Dao et al. 2023), so a result depends neither on the rest of the batch nor on the threads. Many rows
-// (prompts) use blocks of queries, as in training.
+// Attention of new rows over the key/value cache. With few rows per segment (decoding), the rows and grouped heads that
+// share a key/value head read it together, directly from the cache. Long contexts are split into parts of a fixed
+// length ("Flash-Decoding", Dao et al. 2023), so a result depends neither on the rest of the batch nor on the threads.
+// Many rows (prompts) use blocks of queries, as in training.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 
@@ -36,8 +36,8 @@ struct CachedPlan {
   int64_t side;      // floats of one thread: keys and values as numbers, for all heads that share them
   int64_t work;      // floats of one thread, those of `side` among them
 };
-// Heads that share a key/value head take its rows as numbers from one copy, as long as the outer cache holds them. Heads of one segment
-// at once, and what the copy holds.
+// Heads that share a key/value head take its rows as numbers from one copy, as long as the outer cache holds them.
+// Heads of one segment at once, and what the copy holds.
 constexpr int64_t side_keys = 2048;
 inline bool on_cached_pairs(const CachedAttention& a) {
   return bf16_pairs && a.pairs && (a.cache_type == DType::bf16 || a.cache_type == DType::f16) && a.places.page % 2 == 0;
@@ -53,7 +53,8 @@ inline CachedPlan plan_cached(const CachedAttention& a) {
   p.partials = parts > 1 ? round_up(rows * a.heads * parts * partial_floats(a.width), 16) : 0;
   p.queries = direct_rows * (a.heads / a.kv_heads);
   p.side = heads_at_once(a, 0) > 1 ? 2 * min_of(a.capacity, side_keys) * a.width : 0;
-  p.work = p.side + max_of(round_up(p.queries * (2 * a.width + 2), 16) + 2 * score_keys * a.width, max_of(flash_floats(a.width), flash_pair_floats(a.width)));
+  p.work = p.side + max_of(round_up(p.queries * (2 * a.width + 2), 16) + 2 * score_keys * a.width,
+                        max_of(flash_floats(a.width), flash_pair_floats(a.width)));
   return p;
 }
 inline size_t cached_attention_scratch(const CachedAttention& a, int threads) {
@@ -96,7 +97,8 @@ template <class T> HEDDLE_SIMD float score_key(const T* k, int64_t width, const 
 }
 
 // o (width) = o * shrink + p (keys) v (keys, width)
-template <int C, class T> HEDDLE_SIMD void mix_columns(const float* p, const T* v, int64_t keys, int64_t width, float shrink, float* o) {
+template <int C, class T>
+HEDDLE_SIMD void mix_columns(const float* p, const T* v, int64_t keys, int64_t width, float shrink, float* o) {
   F even[C], odd[C];  // keys by turns: a multiply-add waits for the one before it
 #pragma GCC unroll 4
   for (int c = 0; c < C; ++c) even[c] = mul(load(o + c * W), set1(shrink)), odd[c] = zero();
@@ -116,7 +118,8 @@ template <int C, class T> HEDDLE_SIMD void mix_columns(const float* p, const T* 
 #pragma GCC unroll 4
   for (int c = 0; c < C; ++c) store(o + c * W, add(even[c], odd[c]));
 }
-template <class T> inline void mix_keys(const float* p, const T* v, int64_t keys, int64_t width, float shrink, float* o) {
+template <class T>
+inline void mix_keys(const float* p, const T* v, int64_t keys, int64_t width, float shrink, float* o) {
   int64_t d = 0;
   for (; d + 4 * W <= width; d += 4 * W) mix_columns<4>(p, v + d, keys, width, shrink, o + d);
   switch ((width - d) / W) {
@@ -133,8 +136,8 @@ template <class T> inline void mix_keys(const float* p, const T* v, int64_t keys
   }
 }
 
-// The data after a block of keys and values. It is prefetched during the computation, because the runs of one head are too short for
-// hardware prefetchers. Null pointers turn it off.
+// The data after a block of keys and values. It is prefetched during the computation, because the runs of one head are
+// too short for hardware prefetchers. Null pointers turn it off.
 struct Soon {
   const char *k = nullptr, *v = nullptr;
   void fetch(int64_t from, int64_t to) const {  // bytes
@@ -145,7 +148,8 @@ struct Soon {
 
 // One query over n <= score_keys keys of one head: updates m, l and o (width).
 template <class T>
-inline void attend_keys(const float* q, const T* k, const T* v, int64_t n, int64_t width, float softcap, float& m, float& l, float* o, Soon soon) {
+inline void attend_keys(const float* q, const T* k, const T* v, int64_t n, int64_t width, float softcap, float& m,
+    float& l, float* o, Soon soon) {
   alignas(64) float s[score_keys];
   const int64_t row_bytes = width * static_cast<int64_t>(sizeof(T));
   int64_t i = 0;
@@ -199,9 +203,10 @@ inline Parts parts_of(const CachedAttention& a, const SegmentRows& g) {
   return {min_of(Mask{a.causal, a.window}.low(g.past) / keys, last - 1), last};
 }
 
-// Rows of keys or values from element `at` on -> f32, while as many bytes from `soon` on, which come next, are fetched: each
-// such run is too short for the hardware's prefetchers.
-inline void widen_rows(const CachedAttention& a, const void* from, int64_t at, int64_t stride, int64_t rows, float* to, const void* soon) {
+// Rows of keys or values from element `at` on -> f32, while as many bytes from `soon` on, which come next, are fetched:
+// each such run is too short for the hardware's prefetchers.
+inline void widen_rows(
+    const CachedAttention& a, const void* from, int64_t at, int64_t stride, int64_t rows, float* to, const void* soon) {
   constexpr int64_t step = 8;
   const int64_t row_bytes = stride * element_bytes(a.cache_type);
   for (int64_t r = 0; r < rows; r += step) {
@@ -214,7 +219,8 @@ inline void widen_rows(const CachedAttention& a, const void* from, int64_t at, i
 
 // Part `part` of the context of a segment, for all its rows and all heads of key/value head kh.
 // partials: of this segment, null where the context is not cut.
-inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t kh, int64_t part, const Parts& parts, float* partials, float* work) {
+inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t kh, int64_t part, const Parts& parts,
+    float* partials, float* work) {
   int64_t group = a.heads / a.kv_heads, width = a.width, queries = g.rows * group, length = g.past + g.rows;
   bool q8 = a.cache_type == DType::u8;
   int64_t stride = q8 ? width + 4 : width;
@@ -227,12 +233,14 @@ inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t 
   float* v_tile = k_tile + score_keys * width;
   int64_t begin = part * part_keys(a), end = parts.count() > 1 ? min_of(length, begin + part_keys(a)) : length;
   if (parts.count() == 1) begin = 0;
-  // Starts at a multiple of score_keys, so that a query's sums are split the same way whatever the segment's other rows are.
+  // Starts at a multiple of score_keys, so that a query's sums are split the same way whatever the segment's other rows
+  // are.
   begin = max_of(begin, mask.low(g.past) / score_keys * score_keys);
   bool scattered = a.places.page > 0 && a.places.page < score_keys;  // a block of keys is in several pages
   bool convert = q8 || scattered || (a.cache_type != DType::f32 && queries > 1);
   for (int64_t r = 0; r < g.rows; ++r)
-    load_tile(a.q, a.type, ((g.first + r) * a.heads + kh * group) * width, width, group, width, q + r * group * width, width);
+    load_tile(
+        a.q, a.type, ((g.first + r) * a.heads + kh * group) * width, width, group, width, q + r * group * width, width);
   for (int64_t i = 0; i < queries * width; ++i) q[i] *= a.scale, o[i] = 0;
   for (int64_t i = 0; i < queries; ++i) {  // the sink counts once: in the first part
     m[i] = part == parts.first ? sink_of(a.sinks, a.sinks_type, kh * group + i % group) : minus_infinity;
@@ -245,26 +253,31 @@ inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t 
     for (int64_t r = from, end_of_run; convert && r < to; r = end_of_run) {
       end_of_run = scattered ? min_of(to, (r / a.places.page + 1) * a.places.page) : to;
       int64_t run = scattered ? a.places.row(g.slot, kh, r) * stride : at + (r - j) * stride;
-      const int64_t rows = end_of_run - r, next = end_of_run < end && !scattered ? a.places.row(g.slot, kh, end_of_run) * stride : run;
+      const int64_t rows = end_of_run - r,
+                    next = end_of_run < end && !scattered ? a.places.row(g.slot, kh, end_of_run) * stride : run;
       widen_rows(a, a.k, run, stride, rows, k_tile + (r - j) * width, element(a.v, a.cache_type, run));
       widen_rows(a, a.v, run, stride, rows, v_tile + (r - j) * width, element(a.k, a.cache_type, next));
     }
     Soon soon;
     if (!convert && j + score_keys < end) {
       const int64_t next = a.places.row(g.slot, kh, j + score_keys) * stride;
-      soon = {static_cast<const char*>(element(a.k, a.cache_type, next)), static_cast<const char*>(element(a.v, a.cache_type, next))};
+      soon = {static_cast<const char*>(element(a.k, a.cache_type, next)),
+          static_cast<const char*>(element(a.v, a.cache_type, next))};
     }
     for (int64_t i = 0; i < queries; ++i) {
       int64_t position = g.past + i / group;
       int64_t first = max_of(j, mask.low(position)) - j, last = min_of(to, mask.high(position, length)) - j;
       if (first >= last) continue;
       auto attend = [&](const auto* k, const auto* v) {
-        attend_keys(q + i * width, k + first * width, v + first * width, last - first, width, a.softcap, m[i], l[i], o + i * width, soon);
+        attend_keys(q + i * width, k + first * width, v + first * width, last - first, width, a.softcap, m[i], l[i],
+            o + i * width, soon);
         soon = {};
       };
       if (convert) attend(k_tile, v_tile);
-      else if (a.cache_type == DType::f32) attend(static_cast<const float*>(a.k) + at, static_cast<const float*>(a.v) + at);
-      else if (a.cache_type == DType::bf16) attend(static_cast<const bf16*>(a.k) + at, static_cast<const bf16*>(a.v) + at);
+      else if (a.cache_type == DType::f32)
+        attend(static_cast<const float*>(a.k) + at, static_cast<const float*>(a.v) + at);
+      else if (a.cache_type == DType::bf16)
+        attend(static_cast<const bf16*>(a.k) + at, static_cast<const bf16*>(a.v) + at);
       else attend(static_cast<const f16*>(a.k) + at, static_cast<const f16*>(a.v) + at);
     }
   }
@@ -307,8 +320,12 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
     SegmentRows g = segment_rows(a, s);
     int64_t parts = parts_of(a, g).count();
     bool direct = is_direct(g);
-    first_task[s + 1] = first_task[s] + (g.rows <= 0 ? 0 : direct ? a.kv_heads * parts : a.heads / heads_at_once(a, g.past + g.rows) * ceil_div(g.rows, query_block));
-    first_partial[s + 1] = first_partial[s] + (direct && parts > 1 ? g.rows * a.heads * parts * partial_floats(a.width) : 0);
+    first_task[s + 1] =
+        first_task[s] + (g.rows <= 0 ? 0
+                            : direct ? a.kv_heads * parts
+                                     : a.heads / heads_at_once(a, g.past + g.rows) * ceil_div(g.rows, query_block));
+    first_partial[s + 1] =
+        first_partial[s] + (direct && parts > 1 ? g.rows * a.heads * parts * partial_floats(a.width) : 0);
   }
   auto segment_of = [&](int64_t task) {  // the last segment that starts at or before the task
     int64_t low = 0, high = a.segments;
@@ -325,25 +342,27 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
     float* mine = work + thread * plan.work;
     if (is_direct(g)) {
       Parts parts = parts_of(a, g);
-      decode_task(a, g, local / parts.count(), parts.first + local % parts.count(), parts, partials + first_partial[s], mine);
+      decode_task(
+          a, g, local / parts.count(), parts.first + local % parts.count(), parts, partials + first_partial[s], mine);
       return;
     }
     const int64_t at_once = heads_at_once(a, g.past + g.rows), columns = a.heads / at_once;
-    int64_t blocks = ceil_div(g.rows, query_block), block = blocks - 1 - local / columns, row = g.first + block * query_block;
-    int64_t kv_stride = a.cache_type == DType::u8 ? a.width + 4 : a.width, q_stride = a.heads * a.width, kv_head = local % columns * at_once / (a.heads / a.kv_heads);
+    int64_t blocks = ceil_div(g.rows, query_block), block = blocks - 1 - local / columns,
+            row = g.first + block * query_block;
+    int64_t kv_stride = a.cache_type == DType::u8 ? a.width + 4 : a.width, q_stride = a.heads * a.width,
+            kv_head = local % columns * at_once / (a.heads / a.kv_heads);
     bool paged = a.places.page > 0;
     int64_t kv = paged ? 0 : a.places.row(g.slot, kv_head, 0) * kv_stride;
-    FlashBlock b{nullptr, a.type, q_stride, min_of(query_block, g.rows - block * query_block), g.past + block * query_block,
-                 element(a.k, a.cache_type, kv), element(a.v, a.cache_type, kv), a.cache_type, kv_stride, g.past + g.rows, a.width,
-                 {a.causal, a.window}, a.scale, a.softcap,
-                 nullptr, a.o_type, q_stride, nullptr, 0, minus_infinity, a.ring ? a.capacity : 0,
-                 paged ? &a.places : nullptr, g.slot, kv_head};
+    FlashBlock b{nullptr, a.type, q_stride, min_of(query_block, g.rows - block * query_block),
+        g.past + block * query_block, element(a.k, a.cache_type, kv), element(a.v, a.cache_type, kv), a.cache_type,
+        kv_stride, g.past + g.rows, a.width, {a.causal, a.window}, a.scale, a.softcap, nullptr, a.o_type, q_stride,
+        nullptr, 0, minus_infinity, a.ring ? a.capacity : 0, paged ? &a.places : nullptr, g.slot, kv_head};
     const int64_t depth = ceil_div(a.width, 2);
     PairCopy pairs{mine, mine + plan.side / 2};
     if (at_once > 1 && on_cached_pairs(a)) {
       const int64_t low = b.mask.low(b.position) / 2 * 2, seen = b.mask.high(b.position + b.rows - 1, b.keys) - low;
-      copy_pairs(element(b.k, a.cache_type, low * kv_stride), element(b.v, a.cache_type, low * kv_stride), a.cache_type, kv_stride, seen, a.width,
-                 mine + low * depth, mine + plan.side / 2 + low / 2 * a.width);
+      copy_pairs(element(b.k, a.cache_type, low * kv_stride), element(b.v, a.cache_type, low * kv_stride), a.cache_type,
+          kv_stride, seen, a.width, mine + low * depth, mine + plan.side / 2 + low / 2 * a.width);
     } else if (at_once > 1) {
       const int64_t low = b.mask.low(b.position), seen = b.mask.high(b.position + b.rows - 1, b.keys) - low;
       float *keys = mine, *values = mine + plan.side / 2;
@@ -365,7 +384,8 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
     if (!is_direct(g) || parts == 1) continue;
     pool.range(g.rows * a.heads, 4, [&](int64_t from, int64_t to, int) {
       for (int64_t i = from; i < to; ++i)
-        join_parts(a, g.first + i / a.heads, i % a.heads, parts, partials + first_partial[s] + i * parts * partial_floats(a.width));
+        join_parts(a, g.first + i / a.heads, i % a.heads, parts,
+            partials + first_partial[s] + i * parts * partial_floats(a.width));
     });
   }
 }

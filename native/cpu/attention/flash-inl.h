@@ -1,6 +1,6 @@
 // One block of queries against a run of keys with online softmax (Dao et al., "FlashAttention", 2022), on the register
-// tile of micro-inl.h. Queries are the vector lanes, and scores are stored as (key, query). The softmax therefore needs no
-// horizontal reductions, keys and values are only broadcast, and a causal edge costs single keys.
+// tile of micro-inl.h. Queries are the vector lanes, and scores are stored as (key, query). The softmax therefore needs
+// no horizontal reductions, keys and values are only broadcast, and a causal edge costs single keys.
 #pragma once
 #include "cpu/gemm/gemv-inl.h"
 #include "cpu/gemm/micro-inl.h"
@@ -10,15 +10,17 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 inline int64_t element_bytes(DType t) { return t == DType::f32 || t == DType::i32 ? 4 : t == DType::u8 ? 1 : 2; }
-inline const void* element(const void* p, DType t, int64_t i) { return static_cast<const char*>(p) + i * element_bytes(t); }
+inline const void* element(const void* p, DType t, int64_t i) {
+  return static_cast<const char*>(p) + i * element_bytes(t);
+}
 inline void* element(void* p, DType t, int64_t i) { return static_cast<char*>(p) + i * element_bytes(t); }
 
-constexpr int64_t query_block = 64;             // queries of a task, in panels of NR lanes
-constexpr int64_t key_block = 72 / MR * MR;     // keys in cache at a time
+constexpr int64_t query_block = 64;          // queries of a task, in panels of NR lanes
+constexpr int64_t key_block = 72 / MR * MR;  // keys in cache at a time
 static_assert(query_block % NR == 0, "whole panels");
 
-// Query i sees the keys [low(i), high(i)). Both ends are nondecreasing in i. A run of queries therefore sees at most the keys
-// from the first query's low to the last one's high.
+// Query i sees the keys [low(i), high(i)). Both ends are nondecreasing in i. A run of queries therefore sees at most
+// the keys from the first query's low to the last one's high.
 struct Mask {
   bool causal;
   int64_t window;
@@ -81,8 +83,8 @@ struct FlashBlock {
   int64_t o_stride;
   float* lse;  // may be null; lse_stride apart
   int64_t lse_stride;
-  float sink = minus_infinity;  // one more logit in the denominator
-  int64_t ring = 0;             // where not 0, key j is the one at row j mod ring
+  float sink = minus_infinity;          // one more logit in the denominator
+  int64_t ring = 0;                     // where not 0, key j is the one at row j mod ring
   const CachePlaces* places = nullptr;  // of keys in pages: those of a slot and head, k and v being all of the cache
   int64_t slot = 0, head = 0;
 };
@@ -98,7 +100,8 @@ inline void widen_q8(const uint8_t* row, int64_t width, float* to) {
 }
 
 // (rows, width) of any dtype -> f32, rows `to_stride` apart, the columns from width on zero. u8 are q8 rows.
-inline void load_tile(const void* from, DType type, int64_t at, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+inline void load_tile(const void* from, DType type, int64_t at, int64_t stride, int64_t rows, int64_t width, float* to,
+    int64_t to_stride) {
   for (int64_t r = 0; r < rows; ++r, to += to_stride, at += stride) {
     if (type == DType::f32) widen(static_cast<const float*>(from) + at, width, to);
     else if (type == DType::bf16) widen(static_cast<const bf16*>(from) + at, width, to);
@@ -109,7 +112,8 @@ inline void load_tile(const void* from, DType type, int64_t at, int64_t stride, 
 }
 
 // Panels of NR rows, transposed to (panel, width, NR), times `factor`; rows from `rows` to query_block are zero.
-inline void load_panels(const void* from, DType type, int64_t at, int64_t stride, int64_t rows, int64_t width, float factor, float* to) {
+inline void load_panels(
+    const void* from, DType type, int64_t at, int64_t stride, int64_t rows, int64_t width, float factor, float* to) {
   for (int64_t i = 0; i < query_block; i += NR, to += width * NR) {
     if (i >= rows) {
       for (int64_t s = 0; s < width * NR; s += W) store(to + s, zero());
@@ -122,30 +126,39 @@ inline void load_panels(const void* from, DType type, int64_t at, int64_t stride
   }
 }
 
-// s (keys, NR) = k (keys, width) panel (width, NR). With PAIRS, here and below: what is summed over comes in pairs of bf16
-// (see multiply_add), two to a float, and its length and strides count floats.
+// s (keys, NR) = k (keys, width) panel (width, NR). With PAIRS, here and below: what is summed over comes in pairs of
+// bf16 (see multiply_add), two to a float, and its length and strides count floats.
 template <bool PAIRS = false>
-inline void score_tile(const float* k, int64_t k_stride, int64_t keys, int64_t width, const float* panel, float* s, int64_t s_stride) {
+inline void score_tile(
+    const float* k, int64_t k_stride, int64_t keys, int64_t width, const float* panel, float* s, int64_t s_stride) {
   int64_t j = 0;
-  for (; j + MR <= keys; j += MR) micro_tile<MR, false, PAIRS>(width, k + j * k_stride, k_stride, panel, NR, s + j * s_stride, s_stride, nullptr, false);
-  if (j < keys) micro_tile_for<false, PAIRS>(keys - j)(width, k + j * k_stride, k_stride, panel, NR, s + j * s_stride, s_stride, nullptr, false);
+  for (; j + MR <= keys; j += MR)
+    micro_tile<MR, false, PAIRS>(
+        width, k + j * k_stride, k_stride, panel, NR, s + j * s_stride, s_stride, nullptr, false);
+  if (j < keys)
+    micro_tile_for<false, PAIRS>(keys - j)(
+        width, k + j * k_stride, k_stride, panel, NR, s + j * s_stride, s_stride, nullptr, false);
 }
 
 // acc (width, NR) += v (keys, width)^T p (keys, NR)
 template <bool PAIRS = false>
-inline void mix_tile(const float* v, int64_t v_stride, int64_t keys, int64_t width, const float* p, int64_t p_stride, float* acc) {
+inline void mix_tile(
+    const float* v, int64_t v_stride, int64_t keys, int64_t width, const float* p, int64_t p_stride, float* acc) {
   int64_t d = 0;
-  for (; d + MR <= width; d += MR) micro_tile<MR, true, PAIRS>(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
-  if (d < width) micro_tile_for<true, PAIRS>(width - d)(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
+  for (; d + MR <= width; d += MR)
+    micro_tile<MR, true, PAIRS>(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
+  if (d < width)
+    micro_tile_for<true, PAIRS>(width - d)(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
 }
 
 HEDDLE_SIMD F capped(F s, float cap) { return mul(set1(cap), tanh(mul(s, set1(1.0f / cap)))); }
 
-// Turns a panel s (keys, NR) of products into exp(score - max) in place, with score = scale * product. Updates the running
-// maximum and sum of each lane (m, l: NR floats), and rescales acc (width, NR) if the maximum changed. With PAIRS the
-// result is (keys / 2, NR) pairs of keys, padded with a zero.
+// Turns a panel s (keys, NR) of products into exp(score - max) in place, with score = scale * product. Updates the
+// running maximum and sum of each lane (m, l: NR floats), and rescales acc (width, NR) if the maximum changed. With
+// PAIRS the result is (keys / 2, NR) pairs of keys, padded with a zero.
 template <bool PAIRS = false>
-inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scale, float softcap, float* m, float* l, float* acc, int64_t width) {
+inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scale, float softcap, float* m, float* l,
+    float* acc, int64_t width) {
   bool cut = edges.low || edges.high, score = softcap > 0 || !(scale > 0);  // whether scores replace products at once
   F factor = set1(score ? 1 : scale);
   F old0 = load(m), old1 = load(m + W), max0 = set1(minus_infinity), max1 = max0;
@@ -163,7 +176,9 @@ inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scal
   F base0 = select_lt(max0, lowest, zero(), max0), base1 = select_lt(max1, lowest, zero(), max1);
   F sum0 = zero(), sum1 = zero();
   F less0 = neg(base0), less1 = neg(base1);
-  auto weight = [&](int64_t j, int half) { return exp_nonpositive(fma(load(s + j * NR + half * W), factor, half ? less1 : less0)); };
+  auto weight = [&](int64_t j, int half) {
+    return exp_nonpositive(fma(load(s + j * NR + half * W), factor, half ? less1 : less0));
+  };
 #if defined(HEDDLE_SIMD_BF16)
   if (PAIRS)
     for (int64_t j = 0; j < keys; j += 2) {
@@ -191,7 +206,8 @@ inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scal
 }
 
 // acc (width, NR), each lane times factor (NR) -> rows of `to`: row i at element at + i * stride.
-inline void store_lanes(const float* acc, int64_t width, const float* factor, int64_t rows, void* to, DType type, int64_t at, int64_t stride) {
+inline void store_lanes(const float* acc, int64_t width, const float* factor, int64_t rows, void* to, DType type,
+    int64_t at, int64_t stride) {
   for (int half = 0; half < 2; ++half) {
     int64_t lanes = min_of<int64_t>(W, rows - half * W);
     if (lanes <= 0) return;
@@ -203,7 +219,8 @@ inline void store_lanes(const float* acc, int64_t width, const float* factor, in
       transpose(r);
       for (int i = 0; i < lanes; ++i) {
         int64_t e = at + (half * W + i) * stride + d;
-        if (type == DType::f32) n == W ? store(static_cast<float*>(to) + e, r[i]) : store_n(static_cast<float*>(to) + e, r[i], n);
+        if (type == DType::f32)
+          n == W ? store(static_cast<float*>(to) + e, r[i]) : store_n(static_cast<float*>(to) + e, r[i], n);
         else n == W ? store(static_cast<bf16*>(to) + e, r[i]) : store_n(static_cast<bf16*>(to) + e, r[i], n);
       }
     }
@@ -223,21 +240,23 @@ inline void flash_finish(const FlashBlock& b, const float* m, const float* l, co
     for (int i = 0; i < NR; ++i) inverse[i] = l[p * NR + i] > 0 ? 1 / l[p * NR + i] : 0;
     store_lanes(o + p * NR * width, width, inverse, rows, b.o, b.o_type, p * NR * b.o_stride, b.o_stride);
     if (b.lse)
-      for (int64_t i = 0; i < rows; ++i) b.lse[(p * NR + i) * b.lse_stride] = m[p * NR + i] + __builtin_logf(l[p * NR + i]);
+      for (int64_t i = 0; i < rows; ++i)
+        b.lse[(p * NR + i) * b.lse_stride] = m[p * NR + i] + __builtin_logf(l[p * NR + i]);
   }
 }
 
-inline void mend_rows(const FlashBlock& b, float* work);  // flash_mend-inl.h: where numbers that are masked have reached rows
+// flash_mend-inl.h: where numbers that are masked have reached rows
+inline void mend_rows(const FlashBlock& b, float* work);
 
 // work: flash_floats(width).
 inline void flash_forward(const FlashBlock& b, float* work) {
   int64_t width = b.width;
-  float* q = work;                            // (panels, width, NR)
-  float* o = q + query_block * width;         // the same
-  float* k_tile = o + query_block * width;    // (key_block, width)
+  float* q = work;                          // (panels, width, NR)
+  float* o = q + query_block * width;       // the same
+  float* k_tile = o + query_block * width;  // (key_block, width)
   float* v_tile = k_tile + key_block * width;
-  float* s = v_tile + key_block * width;      // (key_block, NR)
-  float* m = s + key_block * NR;              // (query_block)
+  float* s = v_tile + key_block * width;  // (key_block, NR)
+  float* m = s + key_block * NR;          // (query_block)
   float* l = m + query_block;
   load_panels(b.q, b.q_type, 0, b.q_stride, b.rows, width, b.scale, q);
   for (int64_t i = 0; i < query_block * width; i += W) store(o + i, zero());

@@ -1,6 +1,7 @@
-// Repairs rows that NaN or infinity in masked positions has reached. Kernels multiply masked values by a weight of 0, and 0 times NaN or
-// infinity is NaN. Checking outputs while they are stored costs less than exact masks: a row that is not finite, although everything
-// it sees is, is computed again over visible keys only. Rows that see such numbers are left unchanged.
+// Repairs rows that NaN or infinity in masked positions has reached. Kernels multiply masked values by a weight of 0,
+// and 0 times NaN or infinity is NaN. Checking outputs while they are stored costs less than exact masks: a row that is
+// not finite, although everything it sees is, is computed again over visible keys only. Rows that see such numbers are
+// left unchanged.
 #pragma once
 #include "cpu/attention/flash-inl.h"
 
@@ -9,7 +10,8 @@ namespace HEDDLE_ISA {
 
 template <class T> inline bool row_finite(const T* from, int64_t width) {
   F sum = zero();  // NaN from the first number on that is not finite
-  for (int64_t d = 0; d < width; d += W) sum = fma(load_n(from + d, static_cast<int>(min_of<int64_t>(W, width - d))), zero(), sum);
+  for (int64_t d = 0; d < width; d += W)
+    sum = fma(load_n(from + d, static_cast<int>(min_of<int64_t>(W, width - d))), zero(), sum);
   return reduce_add(sum) == 0;
 }
 inline bool row_finite(const void* from, DType type, int64_t at, int64_t width) {
@@ -25,8 +27,10 @@ template <class T> inline bool rows_finite(const T* from, int64_t stride, int64_
   F sum = zero(), sum2 = zero();
   const int64_t whole = width / (2 * W) * (2 * W);
   for (int64_t r = 0; r < rows; ++r, from += stride) {
-    for (int64_t d = 0; d < whole; d += 2 * W) sum = fma(load(from + d), zero(), sum), sum2 = fma(load(from + d + W), zero(), sum2);
-    for (int64_t d = whole; d < width; d += W) sum = fma(load_n(from + d, static_cast<int>(min_of<int64_t>(W, width - d))), zero(), sum);
+    for (int64_t d = 0; d < whole; d += 2 * W)
+      sum = fma(load(from + d), zero(), sum), sum2 = fma(load(from + d + W), zero(), sum2);
+    for (int64_t d = whole; d < width; d += W)
+      sum = fma(load_n(from + d, static_cast<int>(min_of<int64_t>(W, width - d))), zero(), sum);
   }
   return reduce_add(add(sum, sum2)) == 0;
 }
@@ -35,7 +39,9 @@ template <class T> inline bool rows_finite(const T* from, int64_t stride, int64_
 inline bool sees_finite(const FlashBlock& b, int64_t i) {
   for (int64_t j = b.mask.low(b.position + i), last = b.mask.high(b.position + i, b.keys); j < last; ++j) {
     const int64_t row = b.places ? b.places->row(b.slot, b.head, j) : b.ring > 0 ? j % b.ring : j;
-    if (!row_finite(b.k, b.kv_type, row * b.kv_stride, b.width) || !row_finite(b.v, b.kv_type, row * b.kv_stride, b.width)) return false;
+    if (!row_finite(b.k, b.kv_type, row * b.kv_stride, b.width) ||
+        !row_finite(b.v, b.kv_type, row * b.kv_stride, b.width))
+      return false;
   }
   return true;
 }

@@ -11,7 +11,8 @@ namespace HEDDLE_ISA {
 constexpr bool bf16_pairs = true;
 
 // Rows of any float, rounded to bf16, side by side, from `width` on filled with zeros: pairs of neighbouring elements.
-template <class T> void copy_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+template <class T>
+void copy_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
   for (int64_t r = 0; r < rows; ++r, from += stride, to += to_stride)
     for (int64_t d = 0; d < to_stride; d += W) {
       int64_t left = width - 2 * d, keep = min_of<int64_t>(W, to_stride - d);
@@ -20,12 +21,14 @@ template <class T> void copy_rows(const T* from, int64_t stride, int64_t rows, i
     }
 }
 // (ceil(rows / 2), to_stride) pairs of neighbouring rows; what lies beyond rows and width is zero.
-template <class T> void join_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+template <class T>
+void join_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
   for (int64_t r = 0; r < rows; r += 2, from += 2 * stride, to += to_stride)
     for (int64_t d = 0; d < to_stride; d += W) {
       int64_t left = max_of<int64_t>(0, width - d), keep = min_of<int64_t>(W, to_stride - d);
       const T *low = from + d, *high = r + 1 < rows ? low + stride : nullptr;
-      F v = left >= W && high ? join_pairs(low, high) : join_pairs_n(low, high, static_cast<int>(min_of<int64_t>(W, left)));
+      F v = left >= W && high ? join_pairs(low, high)
+                              : join_pairs_n(low, high, static_cast<int>(min_of<int64_t>(W, left)));
       keep == W ? store(to + d, v) : store_n(to + d, v, static_cast<int>(keep));
     }
 }
@@ -39,7 +42,8 @@ template <class T> void join_rows(const T*, int64_t, int64_t, int64_t, float*, i
 inline int64_t key_floats(int64_t keys, int64_t width) { return keys * ceil_div(width, 2); }
 inline int64_t pair_floats(int64_t keys, int64_t width) { return key_floats(keys, width) + ceil_div(keys, 2) * width; }
 // Keys to `keys` and values to `values`, of any float.
-inline void copy_pairs(const void* k, const void* v, DType type, int64_t stride, int64_t rows, int64_t width, float* keys, float* values) {
+inline void copy_pairs(
+    const void* k, const void* v, DType type, int64_t stride, int64_t rows, int64_t width, float* keys, float* values) {
   const auto copy = [&](const auto* from_k, const auto* from_v) {
     copy_rows(from_k, stride, rows, width, keys, ceil_div(width, 2));
     join_rows(from_v, stride, rows, width, values, width);
@@ -49,7 +53,8 @@ inline void copy_pairs(const void* k, const void* v, DType type, int64_t stride,
   else copy(static_cast<const bf16*>(k), static_cast<const bf16*>(v));
 }
 
-// Panels of NR rows of bf16, or of f32, rounded, as pairs of elements: (panel, ceil(width / 2), NR); rows from `rows` to query_block are zero.
+// Panels of NR rows of bf16, or of f32, rounded, as pairs of elements: (panel, ceil(width / 2), NR); rows from `rows`
+// to query_block are zero.
 template <class T> void load_pair_panels(const T* from, int64_t stride, int64_t rows, int64_t width, float* to) {
   int64_t depth = ceil_div(width, 2);
   for (int64_t i = 0; i < query_block; i += NR, to += depth * NR) {
@@ -70,7 +75,8 @@ static_assert(key_block % 2 == 0, "a pair of keys is not cut");
 inline int64_t flash_pair_floats(int64_t width) {
   int64_t panels = query_block * (ceil_div(width, 2) + width);
   // Repaired rows use flash_forward.
-  return max_of(flash_floats(width), round_up(panels + pair_floats(key_block, width) + key_block * NR + 2 * query_block, 16));
+  return max_of(
+      flash_floats(width), round_up(panels + pair_floats(key_block, width) + key_block * NR + 2 * query_block, 16));
 }
 
 // Keys and values as copy_pairs leaves them: row j of keys, and the pair of values that j begins, at j rows from here.
@@ -78,15 +84,15 @@ struct PairCopy {
   const float *keys, *values;
 };
 
-// As flash_forward, of keys and values of any float, rounded to bf16. Rings and pages hold even numbers of keys. `copy`: all keys and
-// values that b sees, or null. work: flash_pair_floats(width).
+// As flash_forward, of keys and values of any float, rounded to bf16. Rings and pages hold even numbers of keys.
+// `copy`: all keys and values that b sees, or null. work: flash_pair_floats(width).
 inline void flash_forward_pairs(const FlashBlock& b, const PairCopy* copy, float* work) {
   int64_t width = b.width, depth = ceil_div(width, 2);
-  float* q = work;                           // (panels, depth, NR)
-  float* o = q + query_block * depth;        // (panels, width, NR)
-  float* tile = o + query_block * width;         // keys and values of a block
+  float* q = work;                                  // (panels, depth, NR)
+  float* o = q + query_block * depth;               // (panels, width, NR)
+  float* tile = o + query_block * width;            // keys and values of a block
   float* s = tile + pair_floats(key_block, width);  // (key_block, NR)
-  float* m = s + key_block * NR;             // (query_block)
+  float* m = s + key_block * NR;                    // (query_block)
   float* l = m + query_block;
   if (b.q_type == DType::f32) load_pair_panels(static_cast<const float*>(b.q), b.q_stride, b.rows, width, q);
   else load_pair_panels(static_cast<const bf16*>(b.q), b.q_stride, b.rows, width, q);
@@ -99,7 +105,8 @@ inline void flash_forward_pairs(const FlashBlock& b, const PairCopy* copy, float
     const float *k = tile, *v = tile + key_floats(key_block, width);
     // Rows of keys that lie side by side, `at` being the first: an even number of them, but for the last.
     const auto load_run = [&](int64_t key, int64_t at, int64_t run) {
-      copy_pairs(element(b.k, b.kv_type, at * b.kv_stride), element(b.v, b.kv_type, at * b.kv_stride), b.kv_type, b.kv_stride, run, width, tile + key * depth, tile + key_floats(key_block, width) + key / 2 * width);
+      copy_pairs(element(b.k, b.kv_type, at * b.kv_stride), element(b.v, b.kv_type, at * b.kv_stride), b.kv_type,
+          b.kv_stride, run, width, tile + key * depth, tile + key_floats(key_block, width) + key / 2 * width);
     };
     if (copy) {
       k = copy->keys + j * depth, v = copy->values + j / 2 * width;

@@ -1,7 +1,7 @@
-// Forward attention on matrix tiles, with panels of 32 queries by blocks of 64 keys. Scores are stored in the first-level cache, become
-// weights row by row, are rounded to bf16, and are loaded as tiles to multiply the values. Heads that share keys use a block in turn.
-// Blocks begin at multiples of 64 keys, and invisible keys add zero. A query's bits therefore depend neither on other queries nor on
-// how queries are split.
+// Forward attention on matrix tiles, with panels of 32 queries by blocks of 64 keys. Scores are stored in the
+// first-level cache, become weights row by row, are rounded to bf16, and are loaded as tiles to multiply the values.
+// Heads that share keys use a block in turn. Blocks begin at multiples of 64 keys, and invisible keys add zero. A
+// query's bits therefore depend neither on other queries nor on how queries are split.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 
@@ -16,7 +16,8 @@ inline int64_t tile_width(int64_t width) { return round_up(width, panel_rows); }
 inline int64_t block_floats(int64_t padded) { return tile_keys * padded / 2; }  // of keys, or of values
 
 // Rows of any float, rounded to bf16, `padded` apart and filled with zeros.
-inline void copy_rounded(const void* from, DType type, int64_t at, int64_t stride, int64_t rows, int64_t width, int64_t padded, float* to) {
+inline void copy_rounded(
+    const void* from, DType type, int64_t at, int64_t stride, int64_t rows, int64_t width, int64_t padded, float* to) {
   const auto copy = [&](const auto* p) { copy_rows(p + at, stride, rows, width, to, padded / 2); };
   if (type == DType::f32) copy(static_cast<const float*>(from));
   else if (type == DType::f16) copy(static_cast<const f16*>(from));
@@ -29,7 +30,8 @@ inline void clear(float* at, int64_t floats) {
 // (keys, padded) bf16 -> tiles of 16 pairs of elements by 16 keys, those of a key side by side.
 inline void pack_keys(const float* rows, int64_t keys, int64_t padded, float* to) {
   const bf16* from = reinterpret_cast<const bf16*>(rows);
-  for (int64_t j = 0; j < keys; j += TILE) pack_pair_rows<TILE>(from + j * padded, padded, TILE, padded, to + j * padded / 2);
+  for (int64_t j = 0; j < keys; j += TILE)
+    pack_pair_rows<TILE>(from + j * padded, padded, TILE, padded, to + j * padded / 2);
 }
 // The same -> (keys / 2, padded) pairs of keys.
 inline void pack_values(const float* rows, int64_t keys, int64_t padded, float* to) {
@@ -41,7 +43,8 @@ struct TileKeys {
   const float *k, *v;
 };
 
-// An operand's 32 rows as two tiles: `second` floats between the tiles, `stride` bytes between rows, followed by the next tiles along k.
+// An operand's 32 rows as two tiles: `second` floats between the tiles, `stride` bytes between rows, followed by the
+// next tiles along k.
 struct TileOperand {
   const float* at;
   int64_t second, row, step;
@@ -72,14 +75,15 @@ HEDDLE_SIMD void multiply_tiles(TileOperand a, TileOperand b, int64_t steps, flo
 inline void score_tiles(const float* q, const float* k, int64_t from, int64_t to, int64_t padded, float* s) {
   const int64_t depth = padded / 2;
   for (int64_t j = from; j < to; j += panel_rows)
-    multiply_tiles({q, TILE * depth, depth * 4, tile_pairs}, {k + j * depth, TILE * depth, tile_row_bytes, TILE * TILE}, depth / tile_pairs, s + j, tile_keys, true);
+    multiply_tiles({q, TILE * depth, depth * 4, tile_pairs}, {k + j * depth, TILE * depth, tile_row_bytes, TILE * TILE},
+        depth / tile_pairs, s + j, tile_keys, true);
 }
 
 // o (32, padded) [+]= p (32, tile_keys bf16) v, of keys [from, to).
 inline void mix_tiles(const float* p, const float* v, int64_t from, int64_t to, int64_t padded, bool fresh, float* o) {
   for (int64_t d = 0; d < padded; d += panel_rows)
-    multiply_tiles({p + from / 2, TILE * tile_keys / 2, tile_keys * 2, tile_pairs}, {v + from / 2 * padded + d, TILE, padded * 4, TILE * padded}, (to - from) / panel_rows, o + d,
-                   padded, fresh);
+    multiply_tiles({p + from / 2, TILE * tile_keys / 2, tile_keys * 2, tile_pairs},
+        {v + from / 2 * padded + d, TILE, padded * 4, TILE * padded}, (to - from) / panel_rows, o + d, padded, fresh);
 }
 
 // 2^x for x <= 0, to 3e-6: weights are rounded to bf16. Below -126 exactly 0; see exp_nonpositive.
@@ -101,7 +105,8 @@ struct RowSpans {
     if (mask.low(query + rows - 1) <= block + from && mask.high(query, keys) >= block + to) return;
     cut = true;
     for (int64_t r = 0; r < panel_rows; ++r) {
-      const int64_t at = query + min_of(r, rows - 1);  // those beyond the end do as the last one does: nobody reads them
+      // those beyond the end do as the last one does: nobody reads them
+      const int64_t at = query + min_of(r, rows - 1);
       first[r] = static_cast<float>(mask.low(at) - block), last[r] = static_cast<float>(mask.high(at, keys) - block);
     }
   }
@@ -111,14 +116,16 @@ HEDDLE_SIMD F within(F s, F key, F first, F last) {
   return select_lt(key, first, set1(minus_infinity), select_lt(key, last, s, set1(minus_infinity)));
 }
 
-// State of each row of a panel: the running maximum times log2 e, the running sum of weights in lanes, and the last rescaling factor.
+// State of each row of a panel: the running maximum times log2 e, the running sum of weights in lanes, and the last
+// rescaling factor.
 struct PanelSums {
   float max[panel_rows], shrink[panel_rows], less[panel_rows];
   float sum[panel_rows * W];
 };
 
 // Products s (32, tile_keys) of keys [from, to) -> weights p (32, tile_keys) bf16.
-inline void weigh_rows(float* s, float* p, int64_t from, int64_t to, const RowSpans& spans, float scale, float softcap, PanelSums& sums) {
+inline void weigh_rows(
+    float* s, float* p, int64_t from, int64_t to, const RowSpans& spans, float scale, float softcap, PanelSums& sums) {
   const bool score = softcap > 0 || !(scale > 0);  // whether scores replace products at once
   const F factor = set1(score ? log2_e : scale * log2_e), lanes = load(lane_numbers), lowest = set1(-3.0e38f);
   for (int64_t half = 0; half < panel_rows; half += TILE) {
@@ -131,7 +138,8 @@ inline void weigh_rows(float* s, float* p, int64_t from, int64_t to, const RowSp
           F x = load(row + j);
           if (score) x = mul(x, set1(scale));
           if (softcap > 0) x = capped(x, softcap);
-          if (spans.cut) x = within(x, add(lanes, set1(static_cast<float>(j))), set1(spans.first[r]), set1(spans.last[r]));
+          if (spans.cut)
+            x = within(x, add(lanes, set1(static_cast<float>(j))), set1(spans.first[r]), set1(spans.last[r]));
           store(row + j, x);
           top = max(x, top);
         }
@@ -161,7 +169,8 @@ inline void weigh_rows(float* s, float* p, int64_t from, int64_t to, const RowSp
     const F less = set1(sums.less[r]);
     F sum = mul(load(sums.sum + r * W), set1(sums.shrink[r])), sum2 = zero();
     for (int64_t j = from; j < to; j += 2 * W) {
-      const F a = exp2_nonpositive(fma(load(row + j), factor, less)), b = exp2_nonpositive(fma(load(row + j + W), factor, less));
+      const F a = exp2_nonpositive(fma(load(row + j), factor, less)),
+              b = exp2_nonpositive(fma(load(row + j + W), factor, less));
       store(to_row + j / 2, rounded_pairs(a, b));
       sum = add(sum, a), sum2 = add(sum2, b);
     }
@@ -191,10 +200,12 @@ struct TileQueries {
 struct TileSteps {
   const TileQueries& b;
   float *stage, *room, *other;  // of a block's rows, and of both its forms: those of two blocks
-  int64_t j, loaded = -1, i = -1, row = 0, from = 0, to = 0;  // block, panel of a head, its first query; keys of the block
+  // block, panel of a head, its first query; keys of the block
+  int64_t j, loaded = -1, i = -1, row = 0, from = 0, to = 0;
   TileKeys keys{};
   TileSteps(const TileQueries& queries, float* rows, float* rooms)
-      : b(queries), stage(rows), room(rooms), other(rooms + 2 * block_floats(tile_width(queries.width))), j(b.first() / tile_keys * tile_keys) {}
+      : b(queries), stage(rows), room(rooms), other(rooms + 2 * block_floats(tile_width(queries.width))),
+        j(b.first() / tile_keys * tile_keys) {}
   template <class Keys> bool next(const Keys& keys_of) {
     for (const int64_t first = b.first(), last = b.last(), panels = b.panels(); j < last; j += tile_keys, i = -1)
       while (++i < panels * b.heads) {
@@ -216,30 +227,34 @@ struct TileSteps {
 
 constexpr int64_t panel_sum_floats = sizeof(PanelSums) / sizeof(float);
 inline int64_t flash_tile_floats(int64_t panels, int64_t padded) {
-  const int64_t own = panels * (panel_rows * (padded / 2 + padded) + panel_sum_floats) + panel_rows * tile_keys * 3 / 2 + 5 * block_floats(padded);
+  const int64_t own = panels * (panel_rows * (padded / 2 + padded) + panel_sum_floats) +
+                      panel_rows * tile_keys * 3 / 2 + 5 * block_floats(padded);
   return max_of(flash_floats(padded), own);  // used by repaired rows
 }
 
-inline void finish_rows(const TileQueries& b, const PanelSums& sums, const float* o, int64_t row, int64_t head, int64_t padded) {
+inline void finish_rows(
+    const TileQueries& b, const PanelSums& sums, const float* o, int64_t row, int64_t head, int64_t padded) {
   for (int64_t r = 0; r < min_of(panel_rows, b.rows - row); ++r, o += padded) {
     const int64_t at = (row + r) * b.stride + head * b.width;
     const float sum = reduce_add(load(sums.sum + r * W)), inverse = sum > 0 ? 1 / sum : 0;
     for (int64_t d = 0; d < b.width; d += W) {
       const int n = static_cast<int>(min_of<int64_t>(W, b.width - d));
       const F x = mul(load(o + d), set1(inverse));
-      if (b.o_type == DType::f32) n == W ? store(static_cast<float*>(b.o) + at + d, x) : store_n(static_cast<float*>(b.o) + at + d, x, n);
+      if (b.o_type == DType::f32)
+        n == W ? store(static_cast<float*>(b.o) + at + d, x) : store_n(static_cast<float*>(b.o) + at + d, x, n);
       else n == W ? store(static_cast<bf16*>(b.o) + at + d, x) : store_n(static_cast<bf16*>(b.o) + at + d, x, n);
     }
     if (b.lse) b.lse[(row + r) * b.lse_stride + head] = sums.max[r] * (1 / log2_e) + __builtin_logf(sum);
   }
 }
 
-// keys_of(block, from, to, stage, room): TileKeys of a block of which [from, to) are seen; the rest of their 32 is zero. stage, room: for a
-// block's rows, and for both forms.
+// keys_of(block, from, to, stage, room): TileKeys of a block of which [from, to) are seen; the rest of their 32 is
+// zero. stage, room: for a block's rows, and for both forms.
 template <class Keys> void flash_tiles(const TileQueries& b, float* work, const Keys& keys_of) {
   [[maybe_unused]] const Tiles tiles;
   const int64_t padded = tile_width(b.width), panels = b.panels(), all = panels * b.heads, panel = panel_rows * padded;
-  float *q = work, *o = q + all * panel / 2, *s = o + all * panel, *p = s + panel_rows * tile_keys, *stage = p + panel_rows * tile_keys / 2, *rooms = stage + block_floats(padded);
+  float *q = work, *o = q + all * panel / 2, *s = o + all * panel, *p = s + panel_rows * tile_keys,
+        *stage = p + panel_rows * tile_keys / 2, *rooms = stage + block_floats(padded);
   PanelSums* sums = reinterpret_cast<PanelSums*>(rooms + 4 * block_floats(padded));
   for (int64_t i = 0; i < all; ++i) {
     const int64_t row = i % panels * panel_rows, rows = min_of(panel_rows, b.rows - row), head = i / panels;
@@ -249,7 +264,8 @@ template <class Keys> void flash_tiles(const TileQueries& b, float* work, const 
     clear(sums[i].sum, panel_rows * W);
     for (int64_t r = 0; r < panel_rows; ++r) sums[i].max[r] = sink, sums[i].sum[r * W] = sink > minus_infinity ? 1 : 0;
   }
-  // Tiles and vector code wait for each other's stores, so the next scores are computed between weights and their products.
+  // Tiles and vector code wait for each other's stores, so the next scores are computed between weights and their
+  // products.
   TileSteps step(b, stage, rooms);
   const auto score = [&] { score_tiles(q + step.i * panel / 2, step.keys.k, step.from, step.to, padded, s); };
   bool more = step.next(keys_of);
@@ -259,17 +275,20 @@ template <class Keys> void flash_tiles(const TileQueries& b, float* work, const 
     const int64_t query = b.position + now.row, rows = min_of(panel_rows, b.rows - now.row);
     const bool fresh = now.j / tile_keys == b.mask.low(query) / tile_keys;
     float* sum = o + now.i * panel;
-    weigh_rows(s, p, now.from, now.to, RowSpans(b.mask, query, rows, now.j, now.from, now.to, b.keys), b.scale, b.softcap, sums[now.i]);
+    weigh_rows(s, p, now.from, now.to, RowSpans(b.mask, query, rows, now.j, now.from, now.to, b.keys), b.scale,
+        b.softcap, sums[now.i]);
     for (int64_t r = 0; !fresh && r < panel_rows; ++r)
       if (sums[now.i].shrink[r] != 1)
-        for (int64_t d = 0; d < padded; d += W) store(sum + r * padded + d, mul(load(sum + r * padded + d), set1(sums[now.i].shrink[r])));
+        for (int64_t d = 0; d < padded; d += W)
+          store(sum + r * padded + d, mul(load(sum + r * padded + d), set1(sums[now.i].shrink[r])));
     more = step.next(keys_of);
     if (more) score();
     mix_tiles(p, now.keys.v, now.from, now.to, padded, fresh, sum);
   }
   for (int64_t i = 0; i < all; ++i) {
     const int64_t row = i % panels * panel_rows, query = b.position + row;
-    if (b.mask.low(query) >= b.mask.high(query + min_of(panel_rows, b.rows - row) - 1, b.keys)) clear(o + i * panel, panel);
+    if (b.mask.low(query) >= b.mask.high(query + min_of(panel_rows, b.rows - row) - 1, b.keys))
+      clear(o + i * panel, panel);
     finish_rows(b, sums[i], o + i * panel, row, i / panels, padded);
   }
 }

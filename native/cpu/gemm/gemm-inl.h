@@ -1,6 +1,7 @@
-// c = a b, blocked and packed, with k in steps of at most KC. With few threads, each packs the shorter operand for itself and goes through
-// bands of the longer one, which it packs into one buffer. Many threads pack chunks of both operands together and then take tiles.
-// One thread computes a register tile in a fixed order, so the result does not depend on the number of threads.
+// c = a b, blocked and packed, with k in steps of at most KC. With few threads, each packs the shorter operand for
+// itself and goes through bands of the longer one, which it packs into one buffer. Many threads pack chunks of both
+// operands together and then take tiles. One thread computes a register tile in a fixed order, so the result does not
+// depend on the number of threads.
 #pragma once
 #include "cpu/gemm/gemm_tiles-inl.h"
 #include "cpu/gemm/gemv-inl.h"
@@ -23,10 +24,13 @@ inline bool on_pairs(const Gemm& g) {
 
 inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int threads) {
   const size_t direct = max_of(packed_pair_scratch(m, k), gemv_scratch(min_of<int64_t>(max_of(m, n), gemv_rows), k));
-  const int64_t blocked = max_of(blocked_floats(m, n, k, threads), blocked_floats(min_of<int64_t>(n, MR), m, k, threads));
-  const size_t most = max_of(max_of(direct, thin_scratch(m, n, k)), max_of(shallow_scratch(n, k), sizeof(float) * static_cast<size_t>(blocked)));
+  const int64_t blocked =
+      max_of(blocked_floats(m, n, k, threads), blocked_floats(min_of<int64_t>(n, MR), m, k, threads));
+  const size_t most = max_of(max_of(direct, thin_scratch(m, n, k)),
+      max_of(shallow_scratch(n, k), sizeof(float) * static_cast<size_t>(blocked)));
 #if defined(HEDDLE_SIMD_AMX)
-  return max_of(most, max_of(max_of(tile_scratch(m, n, k, threads), tile_scratch(n, m, k, threads)), max_of(stored_scratch(m, k, threads), tile_shallow_scratch(n, threads))));
+  return max_of(most, max_of(max_of(tile_scratch(m, n, k, threads), tile_scratch(n, m, k, threads)),
+                          max_of(stored_scratch(m, k, threads), tile_shallow_scratch(n, threads))));
 #else
   return most;
 #endif
@@ -35,8 +39,8 @@ inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int threads) {
 inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   const bool pairs = on_pairs(g);
   const float* all_panels = g.b_packed && pairs ? static_cast<const float*>(g.b_packed) : nullptr;
-  const GemmPlan plan = plan_gemm(g.m, g.n, pairs ? ceil_div(g.k, 2) : g.k, pool.threads(), all_panels, g.c_type != DType::f32, !g.a_transposed,
-                                  all_panels || g.b_transposed);
+  const GemmPlan plan = plan_gemm(g.m, g.n, pairs ? ceil_div(g.k, 2) : g.k, pool.threads(), all_panels,
+      g.c_type != DType::f32, !g.a_transposed, all_panels || g.b_transposed);
   const int copies = plan.by_rows || plan.by_columns ? pool.threads() : 1;
   float* a = static_cast<float*>(scratch);
   float* b = a + copies * plan.a_floats;
@@ -59,7 +63,8 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
         const bool lies = g.m <= MR && !g.b_transposed && !pairs && g.b_type == DType::f32;
         const float* in_place = lies ? static_cast<const float*>(g.b) + p0 * g.ldb : nullptr;
         const float* panels = all_panels ? all_panels + p0 / 2 * NR : nullptr;
-        GemmStep step{g, i0, j0, rows, columns, depth, plan.part, pairs, p0 == 0, p0 + k >= g.k, a, b, g.bias ? bias : nullptr, in_place, panels, sums, plan.columns};
+        GemmStep step{g, i0, j0, rows, columns, depth, plan.part, pairs, p0 == 0, p0 + k >= g.k, a, b,
+            g.bias ? bias : nullptr, in_place, panels, sums, plan.columns};
         const GemmChunk chunk{step, pool, p0, k, lies ? columns / NR : 0, a, b, plan.a_floats, plan.b_floats};
         if (plan.by_rows) chunk.bands_of_rows(panels);
         else if (plan.by_columns) chunk.bands_of_columns(panels);
@@ -70,10 +75,12 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   }
 }
 
-// Whether a product goes to matrix tiles: from as many rows on as the others take more time for than memory does. Panels that are not kept
-// have to be made first.
+// Whether a product goes to matrix tiles: from as many rows on as the others take more time for than memory does.
+// Panels that are not kept have to be made first.
 #if defined(HEDDLE_SIMD_AMX)
-inline bool on_tiles(const Gemm& g) { return on_pairs(g) && g.m >= (g.b_packed || g.b_unpacked ? 6 : 16) && !g.rowwise; }
+inline bool on_tiles(const Gemm& g) {
+  return on_pairs(g) && g.m >= (g.b_packed || g.b_unpacked ? 6 : 16) && !g.rowwise;
+}
 #else
 inline bool on_tiles(const Gemm&) { return false; }
 inline void gemm_tiles(const Gemm&, Pool&, void*) {}
@@ -106,8 +113,8 @@ inline bool skinny(const Gemm& g) {
 // Whether b's panels of pairs are kept, or will be.
 inline bool by_panels(const Gemm& g) { return on_pairs(g) && (g.b_packed || g.b_unpacked); }
 
-// Whether a narrow product goes to tiles, directly or transposed, although they are partly padding. These are the first product of a LoRA
-// pair and the gradients of both. Products of few rows of x by weights do not count.
+// Whether a narrow product goes to tiles, directly or transposed, although they are partly padding. These are the first
+// product of a LoRA pair and the gradients of both. Products of few rows of x by weights do not count.
 inline bool narrow_on_tiles(const Gemm& g, const Gemm& t) {
   if (small_product(g.m, g.n, g.k)) return false;
   return thin(g) || thin(t) ? on_tiles(g) || on_tiles(t) : g.n <= thin_most && g.n < g.m && on_tiles(g);
@@ -126,12 +133,14 @@ inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
   }
 }
 
-// The number of rows, at most 256, above which a product may have a fused end, because it is then packed. Returns INT64_MAX for shapes
-// that never are.
+// The number of rows, at most 256, above which a product may have a fused end, because it is then packed. Returns
+// INT64_MAX for shapes that never are.
 inline int64_t gemm_ends_above(const Gemm& g) {
   constexpr int64_t never = INT64_MAX;
-  if (g.rowwise || g.a_transposed || g.c_transposed || g.accumulate || g.n <= thin_most || g.k <= shallow_most) return never;
-  static_assert(gemv_rows <= 64 && packed_pair_rows <= 64 && shallow_most >= 32, "fewer rows are packed for themselves");
+  if (g.rowwise || g.a_transposed || g.c_transposed || g.accumulate || g.n <= thin_most || g.k <= shallow_most)
+    return never;
+  static_assert(
+      gemv_rows <= 64 && packed_pair_rows <= 64 && shallow_most >= 32, "fewer rows are packed for themselves");
   return on_pairs(g) && !by_panels(g) ? 256 : 64;
 }
 
@@ -139,7 +148,9 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (g.m == 0 || g.n == 0) return;
   if (g.end) return gemm_packed(g, pool, scratch);
   if (g.rowwise) return gemm_rowwise(g, pool, scratch);
-  if (by_panels(g)) return g.m <= packed_pair_rows && !on_tiles(g) ? packed_pair_products(&g, 1, pool, scratch) : gemm_packed(g, pool, scratch);
+  if (by_panels(g))
+    return g.m <= packed_pair_rows && !on_tiles(g) ? packed_pair_products(&g, 1, pool, scratch)
+                                                   : gemm_packed(g, pool, scratch);
   if (on_pairs(g) && tiles_stored(g)) return stored_tiles(&g, 1, pool, scratch);
   if (on_pairs(g) && tiles_shallow(g)) return gemm_tiles_shallow(g, pool, scratch);
   const Gemm t = turned(g);
@@ -156,7 +167,8 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   gemm_packed(g, pool, scratch);
 }
 
-// Whether adding a product to its output costs less than a product and a sum, and in f32 gives the same bits: one step along k.
+// Whether adding a product to its output costs less than a product and a sum, and in f32 gives the same bits: one step
+// along k.
 inline bool gemm_adds(const Gemm& g) {
   return g.k <= KC && g.m > gemv_rows && g.n > gemv_rows && !g.rowwise && !g.c_transposed && !thin(g);
 }
@@ -166,13 +178,16 @@ inline void gemms(const Gemm* g, int count, Pool& pool, void* scratch) {
 #if defined(HEDDLE_SIMD_BF16)
   const auto all = [&](const auto& goes) {
     for (int i = 0; i < count; ++i)
-      if (g[i].m == 0 || g[i].n == 0 || g[i].rowwise || !on_pairs(g[i]) || !g[i].b_transposed || !goes(g[i])) return false;
+      if (g[i].m == 0 || g[i].n == 0 || g[i].rowwise || !on_pairs(g[i]) || !g[i].b_transposed || !goes(g[i]))
+        return false;
     return count > 1;
   };
   if (all([](const Gemm& p) { return on_tiles(p) && tiles_stream(p); })) return stream_tiles(g, count, pool, scratch);
   if (all([](const Gemm& p) { return tiles_stored(p); })) return stored_tiles(g, count, pool, scratch);
-  if (all([](const Gemm& p) { return by_panels(p) && p.m <= packed_pair_rows && !on_tiles(p); })) return packed_pair_products(g, count, pool, scratch);
-  if (all([](const Gemm& p) { return !by_panels(p) && !tiles_stored(p) && skinny(p); })) return gemv_pairs(g, count, pool, scratch);
+  if (all([](const Gemm& p) { return by_panels(p) && p.m <= packed_pair_rows && !on_tiles(p); }))
+    return packed_pair_products(g, count, pool, scratch);
+  if (all([](const Gemm& p) { return !by_panels(p) && !tiles_stored(p) && skinny(p); }))
+    return gemv_pairs(g, count, pool, scratch);
 #endif
   for (int i = 0; i < count; ++i) gemm(g[i], pool, scratch);
 }

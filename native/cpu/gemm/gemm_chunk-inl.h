@@ -9,7 +9,8 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 template <int P>
-inline void pack_operand(bool pairs, const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst, Panels panels) {
+inline void pack_operand(bool pairs, const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p,
+    int64_t lines, int64_t k, float* dst, Panels panels) {
 #if defined(HEDDLE_SIMD_BF16)
   if (pairs) return pack_pair_panel<P>(src, ld, strided, line, p, lines, k, dst, panels);
 #else
@@ -18,25 +19,31 @@ inline void pack_operand(bool pairs, const void* src, DType type, int64_t ld, bo
   pack_panel<P>(src, type, ld, strided, line, p, lines, k, dst, panels);
 }
 
-// Neighbouring panels, the lines [line, line + lines) of the operand: some together where a row of the source has the lines of all.
+// Neighbouring panels, the lines [line, line + lines) of the operand: some together where a row of the source has the
+// lines of all.
 constexpr int64_t pack_group = 8;
 template <int P>
-inline void pack_panels(bool pairs, const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, int64_t depth, float* dst) {
+inline void pack_panels(bool pairs, const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p,
+    int64_t lines, int64_t k, int64_t depth, float* dst) {
   const int64_t group = strided ? pack_group : 1;
   for (int64_t i = 0; i < lines; i += group * P)
-    pack_operand<P>(pairs, src, type, ld, strided, line + i, p, lines - i, k, dst + i * depth, {min_of(group, ceil_div(lines - i, P)), depth * P});
+    pack_operand<P>(pairs, src, type, ld, strided, line + i, p, lines - i, k, dst + i * depth,
+        {min_of(group, ceil_div(lines - i, P)), depth * P});
 }
 
 struct GemmStep {
   const Gemm& g;
   int64_t i0, j0, rows, columns;  // the chunk at hand
-  int64_t depth, part;            // floats of a packed line in this k step (k, or pairs of k), and of those added up at a time
+  // floats of a packed line in this k step (k, or pairs of k), and of those added up at a time
+  int64_t depth, part;
   bool pairs, first, last;
   const float *a, *b, *bias;
-  const float* in_place;          // this step's b where it lies: whole panels of it are read there; null: all are packed
-  const float* panels;            // this step's part of the first of b's panels where they are kept; null: they are packed
-  float* sums;                    // partial sums of an output that cannot hold them
-  int64_t stride;                 // of their rows
+  // this step's b where it lies: whole panels of it are read there; null: all are packed
+  const float* in_place;
+  // this step's part of the first of b's panels where they are kept; null: they are packed
+  const float* panels;
+  float* sums;     // partial sums of an output that cannot hold them
+  int64_t stride;  // of their rows
 };
 
 HEDDLE_SIMD MicroTile tile_for(bool pairs, int64_t rows) {
@@ -49,19 +56,24 @@ HEDDLE_SIMD MicroTile tile_for(bool pairs, int64_t rows) {
 }
 
 // A whole tile of a bf16 output at its last step, which may be its only one, in parts.
-template <bool PAIRS> HEDDLE_SIMD void round_tile(const GemmStep& s, const float* a, const float* b, bf16* c, const float* bias, const float* sums) {
+template <bool PAIRS>
+HEDDLE_SIMD void round_tile(
+    const GemmStep& s, const float* a, const float* b, bf16* c, const float* bias, const float* sums) {
   if (s.part < s.depth) rounding_parts<PAIRS>(s.depth, s.part, a, b, c, s.g.ldc, bias);
   else rounding_tile<PAIRS, false>(s.depth, a, b, c, s.g.ldc, bias, sums, s.stride);
 }
 
 // The last step of a tile that has an end; products(to, stride, add) are its own.
-template <class Products> inline void ended_tile(const GemmStep& s, int64_t i, int64_t j, int64_t height, int64_t width, const Products& products) {
+template <class Products>
+inline void ended_tile(
+    const GemmStep& s, int64_t i, int64_t j, int64_t height, int64_t width, const Products& products) {
   alignas(64) float local[MR * NR];
   products(local, NR, false);
   if (!s.first) {
     const Gemm& g = s.g;
     const bool in_c = g.c_type == DType::f32;
-    const float* sums = in_c ? static_cast<const float*>(g.c) + (s.i0 + i) * g.ldc + s.j0 + j : s.sums + i * s.stride + j;
+    const float* sums =
+        in_c ? static_cast<const float*>(g.c) + (s.i0 + i) * g.ldc + s.j0 + j : s.sums + i * s.stride + j;
     const int64_t stride = in_c ? g.ldc : s.stride;
     for (int64_t r = 0; r < height; ++r)
       for (int64_t l = 0; l < width; l += W) {
@@ -130,19 +142,23 @@ struct GemmChunk {
   Pool& pool;
   int64_t p0, k;
   int64_t b_first;  // the first panel of b that is packed; those before lie as they are needed
-  float *a, *b;     // room for packed panels: of all threads together, or of the first of those that pack for themselves
+  // room for packed panels: of all threads together, or of the first of those that pack for themselves
+  float *a, *b;
   int64_t a_stride, b_stride;  // to the next one's
 
   // The panels of rows [i, end), or columns [j, end), of which the first goes to `to`.
   void pack_a(int64_t i, int64_t end, float* to) const {
     const Gemm& g = step.g;
-    pack_panels<MR>(step.pairs, g.a, g.a_type, g.lda, g.a_transposed, step.i0 + i, p0, min_of(end, step.rows) - i, k, step.depth, to);
+    pack_panels<MR>(step.pairs, g.a, g.a_type, g.lda, g.a_transposed, step.i0 + i, p0, min_of(end, step.rows) - i, k,
+        step.depth, to);
   }
   void pack_b(int64_t j, int64_t end, float* to) const {
     const Gemm& g = step.g;
     const int64_t from = max_of(j, b_first * NR);
     end = min_of(end, step.columns);
-    if (from < end) pack_panels<NR>(step.pairs, g.b, g.b_type, g.ldb, !g.b_transposed, step.j0 + from, p0, end - from, k, step.depth, to + (from - j) * step.depth);
+    if (from < end)
+      pack_panels<NR>(step.pairs, g.b, g.b_type, g.ldb, !g.b_transposed, step.j0 + from, p0, end - from, k, step.depth,
+          to + (from - j) * step.depth);
   }
 
   void alone(bool b_there) const {
@@ -164,7 +180,8 @@ struct GemmChunk {
       float* band = a + thread * a_stride;
       pack_a(i, end, band);
       mine.a = band, mine.i0 += i, mine.rows = end - i, mine.sums += i * step.stride;
-      for (int64_t j = 0; j < step.columns; j += most_columns) gemm_tile(mine, 0, j, mine.rows, min_of(most_columns, step.columns - j));
+      for (int64_t j = 0; j < step.columns; j += most_columns)
+        gemm_tile(mine, 0, j, mine.rows, min_of(most_columns, step.columns - j));
     });
   }
   // Bands of columns: a thread packs each of its bands, unless b is packed already, and all of a for itself.
@@ -180,19 +197,22 @@ struct GemmChunk {
       float* band = b + thread * b_stride;
       if (!b_there) pack_b(j, end, band);
       mine.b = band, mine.j0 += j, mine.columns = end - j, mine.sums += j;
-      for (int64_t i = 0; i < step.rows; i += most_rows) gemm_tile(mine, i, 0, min_of(most_rows, step.rows - i), mine.columns);
+      for (int64_t i = 0; i < step.rows; i += most_rows)
+        gemm_tile(mine, i, 0, min_of(most_rows, step.rows - i), mine.columns);
     });
   }
   // Both operands packed by all threads, then tiles.
   void tiles(bool b_there) const {
     const int64_t a_groups = ceil_div(step.rows, pack_group * MR);
-    const int64_t b_groups = b_there ? 0 : ceil_div(step.columns - b_first * NR, pack_group * NR), groups = a_groups + b_groups;
+    const int64_t b_groups = b_there ? 0 : ceil_div(step.columns - b_first * NR, pack_group * NR),
+                  groups = a_groups + b_groups;
     // Both side by side: of either a thread packs what it multiplies by below (Pool gives it one stretch of the tasks).
     pool.run(groups, [&](int64_t t, int) {
       const int64_t before = t * a_groups / groups;
       const bool of_b = (t + 1) * a_groups / groups == before;
       const int64_t at = of_b ? b_first * NR + (t - before) * pack_group * NR : before * pack_group * MR;
-      of_b ? pack_b(at, at + pack_group * NR, b + at * step.depth) : pack_a(at, at + pack_group * MR, a + at * step.depth);
+      of_b ? pack_b(at, at + pack_group * NR, b + at * step.depth)
+           : pack_a(at, at + pack_group * MR, a + at * step.depth);
     });
     int64_t tr = tile_rows, tc = tile_columns;
     const int64_t wanted = 6 * pool.threads();

@@ -16,7 +16,9 @@ constexpr int64_t align_floats = 16;
 // Two steps along k are joined into one, because a tile can keep the sums that would otherwise go to an outer cache.
 constexpr int64_t joined_steps = 2;
 // Lines of a tile of `depth` floats each, where it is `most` at KC.
-inline int64_t tile_lines(int64_t most, int64_t unit, int64_t depth) { return depth <= KC ? most : max_of(unit, most * KC / depth / unit * unit); }
+inline int64_t tile_lines(int64_t most, int64_t unit, int64_t depth) {
+  return depth <= KC ? most : max_of(unit, most * KC / depth / unit * unit);
+}
 // Threads up to which each packs the shorter operand for itself: a line that one core wrote and another read is slow to
 // write again (measured 7 ns; 30 where the cores lie on different dies), as the next product would.
 constexpr int own_threads = 4;
@@ -30,12 +32,15 @@ static_assert(MR <= NR, "what is enough bands of rows is enough of columns: a co
 struct Bands {
   int64_t unit, units, count;
   Bands(int64_t extent, int64_t unit, int64_t most, int threads) : unit(unit), units(ceil_div(extent, unit)) {
-    const int64_t each = ceil_div(units, threads), help = threads > 1 ? min_of<int64_t>(2, each / 4) : 1;  // two, that one may help another; no slivers
+    // two, that one may help another; no slivers
+    const int64_t each = ceil_div(units, threads), help = threads > 1 ? min_of<int64_t>(2, each / 4) : 1;
     count = min_of(units, threads * max_of(ceil_div(each, most / unit), max_of<int64_t>(1, help)));
   }
   int64_t begin(int64_t band) const { return units * band / count * unit; }
 };
-inline bool enough_for_bands(int64_t extent, int64_t unit, int threads) { return threads <= own_threads && ceil_div(extent, unit) >= 3 * threads; }
+inline bool enough_for_bands(int64_t extent, int64_t unit, int threads) {
+  return threads <= own_threads && ceil_div(extent, unit) >= 3 * threads;
+}
 inline bool small_product(int64_t m, int64_t n, int64_t k) {  // not worth waking the others
   return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) < 64e3;
 }
@@ -48,13 +53,14 @@ inline int64_t even_piece(int64_t extent, int64_t unit, int64_t most) {
 
 // How one product is cut. The parts along k, on which its bits rest, follow from k alone.
 struct GemmPlan {
-  int64_t rows, columns, kc, part;  // of a chunk, of a k step, of what a register tile adds up at a time
+  int64_t rows, columns, kc, part;           // of a chunk, of a k step, of what a register tile adds up at a time
   bool by_rows = false, by_columns = false;  // in bands of the longer operand's lines
-  int64_t a_floats, b_floats, bias_floats;  // a's and b's for each thread that packs for itself
+  int64_t a_floats, b_floats, bias_floats;   // a's and b's for each thread that packs for itself
 };
-// `sums`: the output cannot hold them. a_along, b_along: an operand's lines lie along k (or all are packed); else narrower bands of it
-// would be read in shorter pieces.
-inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, int threads, bool b_there, bool sums, bool a_along, bool b_along) {
+// `sums`: the output cannot hold them. a_along, b_along: an operand's lines lie along k (or all are packed); else
+// narrower bands of it would be read in shorter pieces.
+inline GemmPlan plan_gemm(
+    int64_t m, int64_t n, int64_t k, int threads, bool b_there, bool sums, bool a_along, bool b_along) {
   GemmPlan p;
   const int64_t steps = max_of<int64_t>(1, ceil_div(k, KC));
   p.part = round_up(max_of<int64_t>(1, ceil_div(k, steps)), 2);
@@ -75,7 +81,10 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, int threads, bool b_t
     p.rows = min_of(p.rows, chunk_rows), p.columns = min_of(p.columns, chunk_columns);
   }
   p.a_floats = round_up((p.by_rows ? min_of(tile_lines(tile_rows, MR, p.kc), p.rows) : p.rows) * p.kc, align_floats);
-  p.b_floats = b_there ? 0 : round_up((p.by_columns ? min_of(tile_lines(tile_columns, NR, p.kc), p.columns) : p.columns) * p.kc, align_floats);
+  p.b_floats = b_there
+                   ? 0
+                   : round_up((p.by_columns ? min_of(tile_lines(tile_columns, NR, p.kc), p.columns) : p.columns) * p.kc,
+                         align_floats);
   p.bias_floats = round_up(n, NR) + align_floats;
   return p;
 }
@@ -83,15 +92,21 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, int threads, bool b_t
 // A bound for every smaller shape as well, and for any operand's type.
 inline int64_t blocked_floats(int64_t m, int64_t n, int64_t k, int threads) {
   const int64_t kc = min_of(round_up(max_of<int64_t>(1, k), 2), KC), rows = round_up(m, MR), columns = round_up(n, NR);
-  const int64_t bias = columns + align_floats, chunk_lines = min_of(rows, chunk_rows), chunk_width = min_of(columns, chunk_columns);
-  const int64_t sums = k <= KC ? 0 : threads > own_threads ? chunk_lines * chunk_width : min_of(rows * columns, most_sums);
+  const int64_t bias = columns + align_floats, chunk_lines = min_of(rows, chunk_rows),
+                chunk_width = min_of(columns, chunk_columns);
+  const int64_t sums = k <= KC                 ? 0
+                       : threads > own_threads ? chunk_lines * chunk_width
+                                               : min_of(rows * columns, most_sums);
   if (threads > own_threads) return (chunk_lines + chunk_width) * kc + 2 * align_floats + bias + sums;
-  const int64_t all = k <= KC ? kc : min_of(k + 2 * joined_steps, joined_steps * KC);  // joined steps, each rounded up; they store no sums
+  // joined steps, each rounded up; they store no sums
+  const int64_t all = k <= KC ? kc : min_of(k + 2 * joined_steps, joined_steps * KC);
   const auto bands = [&](int64_t depth) {
-    const int64_t band = min_of(max_of(tile_rows, tile_columns) * KC, max_of(rows, columns) * depth), copy = min_of(min_of(rows, columns) + NR, short_lines) * depth;
+    const int64_t band = min_of(max_of(tile_rows, tile_columns) * KC, max_of(rows, columns) * depth),
+                  copy = min_of(min_of(rows, columns) + NR, short_lines) * depth;
     return threads * (band + copy + 2 * align_floats);
   };
-  // Otherwise both operands have few lines, or the product is small. Either may be a single line, or many lines of few elements.
+  // Otherwise both operands have few lines, or the product is small. Either may be a single line, or many lines of few
+  // elements.
   const int64_t few = 3 * own_threads * NR * KC, line = 2 * 64000 + NR * KC;
   const int64_t small = min_of(rows * kc, max_of(few, line)) + min_of(columns * kc, max_of(few, line));
   return max_of(bands(all), max_of(bands(kc), small + 2 * align_floats) + sums) + bias;

@@ -1,7 +1,8 @@
-// c = a b in bf16 by matrix tiles. Four tiles of c stay in registers, 32 rows by 32 columns, while k runs in steps of 32. The speed of the
-// first- and second-level caches is the limit. k is therefore split into parts: a panel of a stays in the first-level cache while a band of
-// b's panels streams from the second. Partial sums between parts are stored next to the band. If k would make bands too narrow, a layer of
-// some parts is packed at a time. Tasks are blocks of rows by bands. A tile is computed in a fixed order that depends only on k.
+// c = a b in bf16 by matrix tiles. Four tiles of c stay in registers, 32 rows by 32 columns, while k runs in steps of
+// 32. The speed of the first- and second-level caches is the limit. k is therefore split into parts: a panel of a stays
+// in the first-level cache while a band of b's panels streams from the second. Partial sums between parts are stored
+// next to the band. If k would make bands too narrow, a layer of some parts is packed at a time. Tasks are blocks of
+// rows by bands. A tile is computed in a fixed order that depends only on k.
 #pragma once
 #include "cpu/gemm/gemm_chunk-inl.h"
 #include "cpu/gemm/pack_tiles-inl.h"
@@ -10,15 +11,17 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
-constexpr int64_t part_steps = 10;        // most steps of a part: 20 of 48 KiB of the nearest cache
-constexpr int64_t layer_steps = 40;       // most steps of a layer
-constexpr int64_t layer_rows = 16;        // most panels of rows of a task that keeps sums from layer to layer
-// Size of a band of b's panels: what stays in a second-level cache of 2 MiB. For few panels of rows, as in a prompt's blocks, bands are narrow:
-// a is packed once for all of them, threads finish together, and one multiplies while the other waits for memory.
+constexpr int64_t part_steps = 10;   // most steps of a part: 20 of 48 KiB of the nearest cache
+constexpr int64_t layer_steps = 40;  // most steps of a layer
+constexpr int64_t layer_rows = 16;   // most panels of rows of a task that keeps sums from layer to layer
+// Size of a band of b's panels: what stays in a second-level cache of 2 MiB. For few panels of rows, as in a prompt's
+// blocks, bands are narrow: a is packed once for all of them, threads finish together, and one multiplies while the
+// other waits for memory.
 constexpr int64_t band_floats = 1 << 18, narrow_floats = 1 << 16, narrow_columns = 8, narrow_rows = 10;
 
-// The data to prefetch into the second-level cache while tiles are multiplied: some rows of 64 bytes per step. Strides are in bytes. Passed by
-// reference, because a copy would be one wide load of fields just written separately, which stalls on earlier tile stores.
+// The data to prefetch into the second-level cache while tiles are multiplied: some rows of 64 bytes per step. Strides
+// are in bytes. Passed by reference, because a copy would be one wide load of fields just written separately, which
+// stalls on earlier tile stores.
 struct Coming {
   const char* at = nullptr;
   int64_t rows = 0, row = 0, step = 0;
@@ -33,11 +36,13 @@ HEDDLE_SIMD void store_tile_row(bf16* p, F v, F next) {
 #endif
 }
 
-// to (R * TILE, 32) = from + a b. R: tiles of rows. Steps of a are a_step apart. from_stride 0: of one row, which all begin with; null: zero. The last step's b is at `tail`
-// where that is given. Strides in floats. `later`: the sums that are wanted next, fetched into the nearest cache.
+// to (R * TILE, 32) = from + a b. R: tiles of rows. Steps of a are a_step apart. from_stride 0: of one row, which all
+// begin with; null: zero. The last step's b is at `tail` where that is given. Strides in floats. `later`: the sums that
+// are wanted next, fetched into the nearest cache.
 template <int R>
-[[gnu::noinline]] void four_tiles(const Coming& coming, const float* later, int64_t steps, const float* a, int64_t a_step, const float* b, const float* tail, const float* from,
-                                 int64_t from_stride, float* to, int64_t to_stride) {
+[[gnu::noinline]] void four_tiles(const Coming& coming, const float* later, int64_t steps, const float* a,
+    int64_t a_step, const float* b, const float* tail, const float* from, int64_t from_stride, float* to,
+    int64_t to_stride) {
   constexpr int64_t bytes = tile_row_bytes;
   const int64_t lines = coming.rows, line = coming.row, on = coming.step;
   const char* at = coming.at;
@@ -84,12 +89,11 @@ struct TilePlan {
   bool a_ahead;  // all of a is packed before: its panels are for many bands
   int64_t a_floats, b_floats, sum_floats, bias_floats, ahead_floats, slots;
   TilePlan(const Gemm& g, int threads)
-      : steps(ceil_div(g.k, tile_depth)),
-        layers(max_of<int64_t>(1, ceil_div(steps, layer_steps))),
-        row_panels(ceil_div(g.m, tile_side)),
-        column_panels(ceil_div(g.n, tile_side)) {
+      : steps(ceil_div(g.k, tile_depth)), layers(max_of<int64_t>(1, ceil_div(steps, layer_steps))),
+        row_panels(ceil_div(g.m, tile_side)), column_panels(ceil_div(g.n, tile_side)) {
     const int64_t panel = ceil_div(steps, layers) * tile_step_floats, each = max_of<int64_t>(1, panel);
-    const int64_t most = row_panels <= narrow_rows ? max_of(narrow_columns, narrow_floats / each) : max_of<int64_t>(2, band_floats / each);
+    const int64_t most = row_panels <= narrow_rows ? max_of(narrow_columns, narrow_floats / each)
+                                                   : max_of<int64_t>(2, band_floats / each);
     bands = min_of(column_panels, ceil_div(column_panels, most));
     if (layers > 1) row_blocks = ceil_div(row_panels, layer_rows);
     if (!small_product(g.m, g.n, g.k) && threads > 1) {
@@ -99,7 +103,8 @@ struct TilePlan {
     a_ahead = bands > threads || (threads > own_threads && bands > 1);
     const int64_t columns = ceil_div(column_panels, bands);
     a_floats = a_ahead ? 0 : panel, b_floats = g.b_packed ? 0 : columns * panel;
-    sum_floats = steps > part_steps ? (layers > 1 ? ceil_div(row_panels, row_blocks) : 1) * columns * tile_side * tile_side : 0;
+    sum_floats =
+        steps > part_steps ? (layers > 1 ? ceil_div(row_panels, row_blocks) : 1) * columns * tile_side * tile_side : 0;
     bias_floats = column_panels * tile_side, ahead_floats = a_ahead ? row_panels * steps * tile_step_floats : 0;
     slots = min_of<int64_t>(threads, row_blocks * bands);
   }
@@ -108,15 +113,22 @@ struct TilePlan {
 
 // A bound for every smaller shape as well.
 inline size_t tile_scratch(int64_t m, int64_t n, int64_t k, int threads) {
-  const int64_t columns = ceil_div(n, tile_side), rows = ceil_div(m, tile_side), steps = ceil_div(k, tile_depth), panel = min_of(steps, layer_steps) * tile_step_floats;
+  const int64_t columns = ceil_div(n, tile_side), rows = ceil_div(m, tile_side), steps = ceil_div(k, tile_depth),
+                panel = min_of(steps, layer_steps) * tile_step_floats;
   // Size of a band: few columns of a long k, or many of a short one.
   const int64_t band = min_of(columns * panel, max_of(narrow_columns * panel, band_floats));
   const int64_t widest = min_of(columns, band_floats / tile_step_floats);
-  const int64_t sums = steps > layer_steps ? min_of(rows, layer_rows) * min_of(columns, max_of(narrow_columns, 2 * band_floats / (layer_steps * tile_step_floats))) : widest;
-  return sizeof(float) * static_cast<size_t>(columns * tile_side + rows * steps * tile_step_floats + threads * (panel + band + max_of(sums, widest) * tile_side * tile_side));
+  const int64_t sums =
+      steps > layer_steps
+          ? min_of(rows, layer_rows) *
+                min_of(columns, max_of(narrow_columns, 2 * band_floats / (layer_steps * tile_step_floats)))
+          : widest;
+  return sizeof(float) * static_cast<size_t>(columns * tile_side + rows * steps * tile_step_floats +
+                                             threads * (panel + band + max_of(sums, widest) * tile_side * tile_side));
 }
 
-// Where b is neither stored as bf16 nor kept in panels: who makes steps [s0, s0 + steps) of a panel, which is of 32 columns.
+// Where b is neither stored as bf16 nor kept in panels: who makes steps [s0, s0 + steps) of a panel, which is of 32
+// columns.
 struct TileSource {
   const void* from;
   void (*make)(const void* from, int64_t panel, int64_t s0, int64_t steps, float* to);
@@ -124,7 +136,8 @@ struct TileSource {
 
 inline void pack_tile_panel(const Gemm& g, int64_t panel, int64_t p, int64_t k, float* to) {
   const int64_t line = panel * tile_side, lines = g.m - line;
-  if (g.a_type == DType::f32) return pack_tile_rows(static_cast<const float*>(g.a) + line * g.lda + p, g.lda, lines, k, to);
+  if (g.a_type == DType::f32)
+    return pack_tile_rows(static_cast<const float*>(g.a) + line * g.lda + p, g.lda, lines, k, to);
   const bf16* src = static_cast<const bf16*>(g.a);
   if (g.a_transposed) pack_tile_columns(src + p * g.lda + line, g.lda, lines, k, to);
   else pack_tile_rows(src + line * g.lda + p, g.lda, lines, k, to);
@@ -140,9 +153,11 @@ struct TileBlock {
   float *a, *b, *sums;
 
   void pack_b(int64_t p, int64_t k, int64_t steps) const {
-    for (int64_t j = j0; source && j < j1; ++j) source->make(source->from, j, p / tile_depth, steps, b + (j - j0) * steps * tile_step_floats);
+    for (int64_t j = j0; source && j < j1; ++j)
+      source->make(source->from, j, p / tile_depth, steps, b + (j - j0) * steps * tile_step_floats);
     if (source) return;
-    const int64_t line = j0 * tile_side, lines = min_of(g.n, j1 * tile_side) - line, pairs = ceil_div(k, 2), depth = steps * TILE;
+    const int64_t line = j0 * tile_side, lines = min_of(g.n, j1 * tile_side) - line, pairs = ceil_div(k, 2),
+                  depth = steps * TILE;
     pack_panels<NR>(true, g.b, g.b_type, g.ldb, !g.b_transposed, line, p, lines, k, depth, b);
     for (int64_t j = 0; pairs < depth && j < j1 - j0; ++j)
       for (int64_t at = pairs * NR; at < depth * NR; at += W) store(b + j * depth * NR + at, zero());
@@ -152,15 +167,18 @@ struct TileBlock {
   void finish(float* tile, int64_t i, int64_t j) const {
     const int64_t height = min_of(tile_side, g.m - i), width = min_of(tile_side, g.n - j);
     if (g.end) return write_ended_tile(tile, tile_side, height, width, g, i, j);
-    if (width < tile_side || g.c_type != DType::bf16 || g.c_transposed || g.accumulate) return write_tile(tile, tile_side, height, width, g, i, j, g.accumulate);
+    if (width < tile_side || g.c_type != DType::bf16 || g.c_transposed || g.accumulate)
+      return write_tile(tile, tile_side, height, width, g, i, j, g.accumulate);
     bf16* c = static_cast<bf16*>(g.c) + i * g.ldc + j;
-    for (int64_t r = 0; r < height; ++r) store_tile_row(c + r * g.ldc, load(tile + r * tile_side), load(tile + r * tile_side + W));
+    for (int64_t r = 0; r < height; ++r)
+      store_tile_row(c + r * g.ldc, load(tile + r * tile_side), load(tile + r * tile_side + W));
   }
 
   // The panel of rows after i, of which tile j of the band fetches its share.
   Coming coming(int64_t i, int64_t j, int64_t p) const {
     if (i + 1 >= i1 || ahead) return {};
-    const int64_t r0 = tile_side * (j - j0) / (j1 - j0), r1 = tile_side * (j + 1 - j0) / (j1 - j0), line = (i + 1) * tile_side;
+    const int64_t r0 = tile_side * (j - j0) / (j1 - j0), r1 = tile_side * (j + 1 - j0) / (j1 - j0),
+                  line = (i + 1) * tile_side;
     const int64_t size = g.a_type == DType::f32 ? 4 : 2;
     const char* src = static_cast<const char*>(g.a);
     if (g.a_transposed) return {src + ((p + r0) * g.lda + line) * 2, r1 - r0, g.lda * 2, tile_depth * g.lda * 2};
@@ -170,15 +188,19 @@ struct TileBlock {
   void run() const {
     [[maybe_unused]] const Tiles tiles;
     alignas(64) float local[tile_side * tile_side], tail[tile_step_floats];
-    for (int64_t l = 0; l < plan.layers; ++l) layer(plan.steps * l / plan.layers, plan.steps * (l + 1) / plan.layers, local, tail);
+    for (int64_t l = 0; l < plan.layers; ++l)
+      layer(plan.steps * l / plan.layers, plan.steps * (l + 1) / plan.layers, local, tail);
   }
 
   // Steps [s0, s1) of k.
   void layer(int64_t s0, int64_t s1, float* local, float* tail) const {
-    const int64_t depth = s1 - s0, p = s0 * tile_depth, k = min_of(g.k - p, depth * tile_depth), parts = max_of<int64_t>(1, ceil_div(depth, part_steps));
+    const int64_t depth = s1 - s0, p = s0 * tile_depth, k = min_of(g.k - p, depth * tile_depth),
+                  parts = max_of<int64_t>(1, ceil_div(depth, part_steps));
     const float* panels = b;
     int64_t panel_floats = depth * tile_step_floats;
-    if (g.b_packed) panel_floats = pair_panel_floats(g.k), panels = static_cast<const float*>(g.b_packed) + j0 * panel_floats + s0 * tile_step_floats;
+    if (g.b_packed)
+      panel_floats = pair_panel_floats(g.k),
+      panels = static_cast<const float*>(g.b_packed) + j0 * panel_floats + s0 * tile_step_floats;
     else pack_b(p, k, depth);
     for (int64_t i = i0; i < i1; ++i) {
       const int64_t row = i * tile_side, height = min_of(tile_side, g.m - row);
@@ -186,25 +208,35 @@ struct TileBlock {
       const float* own = ahead ? ahead + (i * plan.steps + s0) * tile_step_floats : a;
       for (int64_t part = 0; part < parts; ++part) {
         const int64_t begin = depth * part / parts, steps = depth * (part + 1) / parts - begin;
-        const bool first = s0 + begin == 0, last = s0 + begin + steps == plan.steps, cut = last && g.b_packed && g.k % tile_depth;
+        const bool first = s0 + begin == 0, last = s0 + begin + steps == plan.steps,
+                   cut = last && g.b_packed && g.k % tile_depth;
         float* kept = sums + (plan.layers > 1 ? i - i0 : 0) * (j1 - j0) * tile_side * tile_side;
         for (int64_t j = j0; j < j1; ++j, kept += tile_side * tile_side) {
           const int64_t column = j * tile_side;
           const float* from_b = panels + (j - j0) * panel_floats + begin * tile_step_floats;
           if (cut) {
             const int64_t pairs = ceil_div(g.k % tile_depth, 2);
-            for (int64_t q = 0; q < TILE * NR; q += W) store(tail + q, q < pairs * NR ? load(from_b + (steps - 1) * tile_step_floats + q) : zero());
+            for (int64_t q = 0; q < TILE * NR; q += W)
+              store(tail + q, q < pairs * NR ? load(from_b + (steps - 1) * tile_step_floats + q) : zero());
           }
           float* to = last ? local : kept;
           int64_t stride = tile_side;
-          const bool direct = last && g.c_type == DType::f32 && !g.c_transposed && !g.accumulate && !g.end && height % TILE == 0 && column + tile_side <= g.n;
+          const bool direct = last && g.c_type == DType::f32 && !g.c_transposed && !g.accumulate && !g.end &&
+                              height % TILE == 0 && column + tile_side <= g.n;
           if (direct) to = static_cast<float*>(g.c) + row * g.ldc + column, stride = g.ldc;
           const auto products = height > TILE ? four_tiles<2> : four_tiles<1>;
           // Kept panels come from memory when the first rows meet them, the rows after them else.
           Coming next = coming(i, j, p + begin * tile_depth);
-          if (g.b_packed && i == i0) next = {reinterpret_cast<const char*>(j + 1 < j1 ? from_b + panel_floats : panels + (begin + steps) * tile_step_floats), 32, 64, tile_step_floats * 4};
-          products(next, first || j + 1 == j1 ? nullptr : kept + tile_side * tile_side, steps, own + begin * tile_step_floats, tile_step_floats, from_b,
-                   cut ? tail : nullptr, !first ? kept : bias ? bias + column : nullptr, first ? 0 : tile_side, to, stride);
+          if (g.b_packed && i == i0)
+            next = {reinterpret_cast<const char*>(
+                        j + 1 < j1 ? from_b + panel_floats : panels + (begin + steps) * tile_step_floats),
+                32, 64, tile_step_floats * 4};
+          products(next, first || j + 1 == j1 ? nullptr : kept + tile_side * tile_side, steps,
+              own + begin * tile_step_floats, tile_step_floats, from_b, cut ? tail : nullptr,
+              !first ? kept
+              : bias ? bias + column
+                     : nullptr,
+              first ? 0 : tile_side, to, stride);
           if (last && !direct) finish(local, row, column);
         }
       }
@@ -226,18 +258,10 @@ inline void gemm_tiles(const Gemm& g, Pool& pool, void* scratch, const TileSourc
   pool.run(tasks, [&](int64_t t, int thread) {
     const int64_t down = t % plan.row_blocks, across = t / plan.row_blocks;
     float* mine = own + (tasks <= plan.slots ? t : thread) * each;
-    const TileBlock block{g,
-                          plan,
-                          source,
-                          plan.a_ahead ? ahead : nullptr,
-                          g.bias ? bias : nullptr,
-                          plan.row_panels * down / plan.row_blocks,
-                          plan.row_panels * (down + 1) / plan.row_blocks,
-                          plan.column_panels * across / plan.bands,
-                          plan.column_panels * (across + 1) / plan.bands,
-                          mine,
-                          mine + plan.a_floats,
-                          mine + plan.a_floats + plan.b_floats};
+    const TileBlock block{g, plan, source, plan.a_ahead ? ahead : nullptr, g.bias ? bias : nullptr,
+        plan.row_panels * down / plan.row_blocks, plan.row_panels * (down + 1) / plan.row_blocks,
+        plan.column_panels * across / plan.bands, plan.column_panels * (across + 1) / plan.bands, mine,
+        mine + plan.a_floats, mine + plan.a_floats + plan.b_floats};
     block.run();
   });
 }

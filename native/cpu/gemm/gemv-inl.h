@@ -13,7 +13,9 @@ constexpr int gemv_axpy_rows = 8;   // the same for w stored (k, n)
 constexpr int gemv_pair_rows = 32;  // the same where packing leads to the bf16 dot product
 
 // Rows of x as numbers, and as tiles of many of them read them.
-inline size_t gemv_scratch(int64_t m, int64_t k) { return sizeof(float) * static_cast<size_t>((wide_rows ? 2 : 1) * m * round_up(k, 16)); }
+inline size_t gemv_scratch(int64_t m, int64_t k) {
+  return sizeof(float) * static_cast<size_t>((wide_rows ? 2 : 1) * m * round_up(k, 16));
+}
 
 template <class T> void widen(const T* from, int64_t n, float* to) {
   int64_t i = 0;
@@ -41,9 +43,9 @@ inline void arrange(float* x, int64_t n, DType w_type) {
   }
 }
 
-// RM rows of x (stride xs) by RN rows of w (stride ws). sums[j * RM + i] are vectors whose lanes add up to the product. Each lane has one
-// chain of sums whatever RM and RN are, so a row's result does not depend on other rows. Each row of w is prefetched `ahead` bytes
-// ahead, unless that is 0.
+// RM rows of x (stride xs) by RN rows of w (stride ws). sums[j * RM + i] are vectors whose lanes add up to the product.
+// Each lane has one chain of sums whatever RM and RN are, so a row's result does not depend on other rows. Each row of
+// w is prefetched `ahead` bytes ahead, unless that is 0.
 template <int RM, int RN, class T>
 HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums) {
   constexpr int block_bytes = 2 * W * static_cast<int>(sizeof(T));
@@ -95,7 +97,8 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
 constexpr int gemv_axpy_columns = 512;  // w stored (k, n): columns of one pass down k
 
 template <int RM, int RN, class T>
-[[gnu::noinline]] void dots_block(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums) {
+[[gnu::noinline]] void dots_block(
+    int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums) {
   ahead ? dots<RM, RN>(k, x, xs, w, ws, ahead, sums) : dots<RM, RN>(k, x, xs, w, ws, 0, sums);
 }
 // RM rows of x by several rows of w; in the company of other groups of rows by as many as those take, and by one.
@@ -105,19 +108,24 @@ template <class T> struct DotForm {
   Run alone, beside, one;
 };
 constexpr int gemv_streams_beside = 3;
-template <class T> constexpr DotForm<T> dot_forms[gemv_group] = {{6, dots_block<1, 6, T>, dots_block<1, 3, T>, dots_block<1, 1, T>},
-                                                                 {4, dots_block<2, 4, T>, dots_block<2, 3, T>, dots_block<2, 1, T>},
-                                                                 {3, dots_block<3, 3, T>, dots_block<3, 3, T>, dots_block<3, 1, T>},
-                                                                 {3, dots_block<4, 3, T>, dots_block<4, 3, T>, dots_block<4, 1, T>}};
-constexpr int gemv_sums = 12;              // of the largest form
-constexpr int gemv_block = 8;              // rows of w in each stream, whose products are written together
-constexpr int64_t gemv_ahead = 8192;       // bytes that all streams are fetched ahead
-constexpr int64_t gemv_near_bytes = 65536;  // of w that one group of rows of x after the other finds in the near cache; more where two rows are
+template <class T>
+constexpr DotForm<T> dot_forms[gemv_group] = {{6, dots_block<1, 6, T>, dots_block<1, 3, T>, dots_block<1, 1, T>},
+    {4, dots_block<2, 4, T>, dots_block<2, 3, T>, dots_block<2, 1, T>},
+    {3, dots_block<3, 3, T>, dots_block<3, 3, T>, dots_block<3, 1, T>},
+    {3, dots_block<4, 3, T>, dots_block<4, 3, T>, dots_block<4, 1, T>}};
+constexpr int gemv_sums = 12;         // of the largest form
+constexpr int gemv_block = 8;         // rows of w in each stream, whose products are written together
+constexpr int64_t gemv_ahead = 8192;  // bytes that all streams are fetched ahead
+// of w that one group of rows of x after the other finds in the near cache; more where two rows are
+constexpr int64_t gemv_near_bytes = 65536;
 
-template <class T> HEDDLE_SIMD int gemv_streams_of(int64_t m) { return m > gemv_group ? gemv_streams_beside : dot_forms<T>[m - 1].streams; }
+template <class T> HEDDLE_SIMD int gemv_streams_of(int64_t m) {
+  return m > gemv_group ? gemv_streams_beside : dot_forms<T>[m - 1].streams;
+}
 
-// Columns [j, j + each * streams) of the output, w stored (n, k): a stream goes on where its last row ended. The first group of rows of x
-// has memory read a little ahead; those after it find w near, and fetch their shares of the next block.
+// Columns [j, j + each * streams) of the output, w stored (n, k): a stream goes on where its last row ended. The first
+// group of rows of x has memory read a little ahead; those after it find w near, and fetch their shares of the next
+// block.
 template <class T>
 void gemv_stripe(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j, int64_t each, bool several) {
   alignas(64) float sums[gemv_block][gemv_sums * W];
@@ -142,15 +150,15 @@ void gemv_stripe(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t 
             F lines[W];
 #pragma GCC unroll 16
             for (int l = 0; l < W; ++l) lines[l] = r + l < gemv_block ? load(sums[r + l] + (s * rows + m) * W) : zero();
-            write_sums(g, i + m, j + s * each + r0 + r, static_cast<int>(min_of<int64_t>(W, count - r)), sum_lanes(lines));
+            write_sums(
+                g, i + m, j + s * each + r0 + r, static_cast<int>(min_of<int64_t>(W, count - r)), sum_lanes(lines));
           }
     }
   }
 }
 
 // Columns [j0, j1) of the output, w stored (n, k).
-template <class T>
-void gemv_dot(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0, int64_t j1) {
+template <class T> void gemv_dot(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0, int64_t j1) {
   const int streams = gemv_streams_of<T>(g.m);
   const int64_t each = (j1 - j0) / streams, done = j0 + each * streams;
   if (each) gemv_stripe(g, x, xs, w, j0, each, true);
@@ -159,8 +167,7 @@ void gemv_dot(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0,
 
 // Columns [j0, j1) of the output, w stored (k, n): the sums of a block of columns stay in L1 while eight rows of w at
 // a time stream past.
-template <class T>
-void gemv_axpy(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0, int64_t j1) {
+template <class T> void gemv_axpy(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0, int64_t j1) {
   constexpr int steps = 8;
   float sums[gemv_axpy_rows * gemv_axpy_columns];
   for (int64_t j = j0; j < j1; j += gemv_axpy_columns) {
@@ -211,8 +218,13 @@ void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs, [[maybe_u
   }
   // Whole vectors of columns per task; tasks of at least 16 KiB of weights, and enough of them to balance the threads.
   const int64_t block = 4 * W, blocks = ceil_div(g.n, block);
-  const int64_t tasks = pool.threads() == 1 ? 1 : max_of<int64_t>(1, min_of(min_of(blocks, bytes / 16384), static_cast<int64_t>(pool.threads()) * 8));
-  pool.run(tasks, [&](int64_t t, int) { gemv_axpy(g, x, xs, w, blocks * t / tasks * block, min_of(g.n, blocks * (t + 1) / tasks * block)); });
+  const int64_t tasks =
+      pool.threads() == 1
+          ? 1
+          : max_of<int64_t>(1, min_of(min_of(blocks, bytes / 16384), static_cast<int64_t>(pool.threads()) * 8));
+  pool.run(tasks, [&](int64_t t, int) {
+    gemv_axpy(g, x, xs, w, blocks * t / tasks * block, min_of(g.n, blocks * (t + 1) / tasks * block));
+  });
 }
 
 inline void gemv(const Gemm& g, Pool& pool, void* scratch) {

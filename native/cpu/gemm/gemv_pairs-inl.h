@@ -1,5 +1,6 @@
-// Products with few rows of a (decoding), both operands bf16, w stored (n, k): pairs of them at twice the rate, lanes along k. Memory
-// gives most to several streams at once: a thread reads rows of w that lie far apart, each stream going on where its last row ended.
+// Products with few rows of a (decoding), both operands bf16, w stored (n, k): pairs of them at twice the rate, lanes
+// along k. Memory gives most to several streams at once: a thread reads rows of w that lie far apart, each stream going
+// on where its last row ended.
 #pragma once
 #include "cpu/rows/loops-inl.h"
 #include "cpu/gemm/write_tile-inl.h"
@@ -9,20 +10,23 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 constexpr int64_t pair_task_bytes = 131072;
-constexpr int pair_streams = 8, pair_ahead = 8192;  // rows of w at once for one row of x; bytes that all streams are fetched ahead
+// rows of w at once for one row of x; bytes that all streams are fetched ahead
+constexpr int pair_streams = 8, pair_ahead = 8192;
 
-// Rows of x that fill the nearest cache leave no room for what is fetched ahead: long ones are taken in parts, a block of rows of w by
-// one part after the other. The parts are of whole vectors of pairs.
+// Rows of x that fill the nearest cache leave no room for what is fetched ahead: long ones are taken in parts, a block
+// of rows of w by one part after the other. The parts are of whole vectors of pairs.
 constexpr int64_t pair_near_bytes = 40960, pair_part = 512;
 constexpr int pair_block = 16;       // rows of w in each stream
 constexpr int pair_parts_ahead = 4;  // how many parts before its own each is fetched
 
-// A row of each stream, or with PART a part of it, by RM rows of x: sums[n * RM + m], vectors that add up to the product, and go on from
-// the part before unless this is the first. Rows of x are padded with zeros to whole vectors. One chain of sums per lane whatever RM, RN
-// and the parts are. Fetches meanwhile what lies `ahead` elements on, or the parts `next`.
+// A row of each stream, or with PART a part of it, by RM rows of x: sums[n * RM + m], vectors that add up to the
+// product, and go on from the part before unless this is the first. Rows of x are padded with zeros to whole vectors.
+// One chain of sums per lane whatever RM, RN and the parts are. Fetches meanwhile what lies `ahead` elements on, or the
+// parts `next`.
 template <int RM, int RN, bool PART>
-[[gnu::noinline]] void pair_tile(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows, [[maybe_unused]] const bf16* const* next,
-                                 [[maybe_unused]] int64_t ahead, [[maybe_unused]] bool first, float* sums) {
+[[gnu::noinline]] void pair_tile(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows,
+    [[maybe_unused]] const bf16* const* next, [[maybe_unused]] int64_t ahead, [[maybe_unused]] bool first,
+    float* sums) {
   F acc[RN][RM];
   const bf16* at[RN];
   [[maybe_unused]] const bf16* to[RN];
@@ -60,7 +64,8 @@ template <int RM, int RN, bool PART>
     for (int m = 0; m < RM; ++m) store(sums + (n * RM + m) * W, acc[n][m]);
 }
 
-using PairTile = void (*)(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows, const bf16* const* next, int64_t ahead, bool first, float* sums);
+using PairTile = void (*)(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows, const bf16* const* next,
+    int64_t ahead, bool first, float* sums);
 struct PairForm {
   int rows, streams;  // of x, of w
   PairTile whole, part;
@@ -69,9 +74,9 @@ template <int RM, int RN> constexpr PairForm pair_form = {RM, RN, pair_tile<RM, 
 // By one row of x up to eight: several rows of w, and one.
 constexpr int pair_rows = 8;
 constexpr PairForm pair_forms[pair_rows] = {pair_form<1, 8>, pair_form<2, 8>, pair_form<3, 4>, pair_form<4, 4>,
-                                            pair_form<5, 4>, pair_form<6, 2>, pair_form<7, 2>, pair_form<8, 2>};
+    pair_form<5, 4>, pair_form<6, 2>, pair_form<7, 2>, pair_form<8, 2>};
 constexpr PairForm single_forms[pair_rows] = {pair_form<1, 1>, pair_form<2, 1>, pair_form<3, 1>, pair_form<4, 1>,
-                                              pair_form<5, 1>, pair_form<6, 1>, pair_form<7, 1>, pair_form<8, 1>};
+    pair_form<5, 1>, pair_form<6, 1>, pair_form<7, 1>, pair_form<8, 1>};
 constexpr int pair_sums = 20;  // of the largest form
 static_assert([] {
   for (const PairForm& f : pair_forms)
@@ -79,9 +84,11 @@ static_assert([] {
   return true;
 }());
 
-// Columns [j, j + each * streams) of the rows of x: `each` rows of w in every stream, a block of them at a time, whose sums are added up
-// and written together. Meanwhile, w is fetched a little ahead, or where there is a `later` as many rows further on.
-inline void pair_stripe(const Gemm& g, const PairForm& form, const bf16* x, int64_t xs, int64_t i, int64_t j, int64_t each, int64_t later) {
+// Columns [j, j + each * streams) of the rows of x: `each` rows of w in every stream, a block of them at a time, whose
+// sums are added up and written together. Meanwhile, w is fetched a little ahead, or where there is a `later` as many
+// rows further on.
+inline void pair_stripe(
+    const Gemm& g, const PairForm& form, const bf16* x, int64_t xs, int64_t i, int64_t j, int64_t each, int64_t later) {
   alignas(64) float sums[pair_block][pair_sums * W];
   const bf16* w = static_cast<const bf16*>(g.b) + j * g.ldb;
   const bool whole = form.rows * xs * 2 <= pair_near_bytes;
@@ -99,10 +106,12 @@ inline void pair_stripe(const Gemm& g, const PairForm& form, const bf16* x, int6
           for (int s = 0; s < form.streams; ++s) next[s] = at[s] + ahead;
         else if (!whole) {  // what comes soon: of this block, or of the first rows of the next
           const int64_t soon = part * count + r + pair_parts_ahead, beyond = soon - parts * count;
-          const int64_t row = beyond < 0 ? r0 + soon % count : r0 + count + beyond, column = beyond < 0 ? soon / count * length : 0;
+          const int64_t row = beyond < 0 ? r0 + soon % count : r0 + count + beyond,
+                        column = beyond < 0 ? soon / count * length : 0;
           for (int s = 0; s < form.streams; ++s) next[s] = w + (s * each + row) * g.ldb + column;
         }
-        (whole ? form.whole : form.part)(min_of(length, g.k - part * length), x + part * length, xs, at, next, ahead, part == 0, sums[r]);
+        (whole ? form.whole : form.part)(
+            min_of(length, g.k - part * length), x + part * length, xs, at, next, ahead, part == 0, sums[r]);
       }
     for (int m = 0; m < form.rows; ++m)
       for (int s = 0; s < form.streams; ++s) {
@@ -115,7 +124,8 @@ inline void pair_stripe(const Gemm& g, const PairForm& form, const bf16* x, int6
 }
 
 // Columns [j0, j1) of rows [i, i + rows).
-inline void pair_columns(const Gemm& g, const bf16* x, int64_t xs, int64_t i, int64_t rows, int64_t j0, int64_t j1, int64_t later) {
+inline void pair_columns(
+    const Gemm& g, const bf16* x, int64_t xs, int64_t i, int64_t rows, int64_t j0, int64_t j1, int64_t later) {
   const PairForm &several = pair_forms[rows - 1], &one = single_forms[rows - 1];
   const int64_t each = (j1 - j0) / several.streams, done = j0 + each * several.streams;
   if (each) pair_stripe(g, several, x + i * xs, xs, i, j0, each, later);
@@ -137,9 +147,11 @@ inline void gemv_pairs(const Gemm* products, int count, Pool& pool, void* scratc
   const auto tasks_of = [&](const Gemm& p) {
     const int64_t tasks = Pool::stream_tasks(p.n * p.k * 2, pool.threads());
     // More rows of x than a tile has read a task's weights again, from the near cache.
-    return p.m > pair_rows ? max_of(tasks, min_of(ceil_div(p.n, pair_streams), p.n * p.k * 2 / pair_task_bytes)) : tasks;
+    return p.m > pair_rows ? max_of(tasks, min_of(ceil_div(p.n, pair_streams), p.n * p.k * 2 / pair_task_bytes))
+                           : tasks;
   };
-  run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int index, int64_t task, int64_t tasks, int) {
+  run_joined(
+      pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int index, int64_t task, int64_t tasks, int) {
     const Gemm& p = products[index];
     const int64_t j0 = p.n * task / tasks, j1 = p.n * (task + 1) / tasks;
     for (int64_t i = 0; i < p.m; i += pair_rows) {

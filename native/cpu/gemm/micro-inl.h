@@ -38,7 +38,8 @@ template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
 // PACKED: a(i, p) is at a[p * as + i]; otherwise at a[i * as + p]. b(p, j) is at b[p * bs + j].
 // With PAIRS, k counts pairs. PASSES: a's panel too comes from beyond L1.
 template <int R, bool PACKED, bool PAIRS, bool PASSES = false>
-HEDDLE_SIMD void tile_products(int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs, F (&acc)[R][2]) {
+HEDDLE_SIMD void tile_products(
+    int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs, F (&acc)[R][2]) {
   const auto step = [&]() [[gnu::always_inline]] {
     F b0 = load(b), b1 = load(b + W);
 #pragma GCC unroll 16
@@ -54,13 +55,15 @@ HEDDLE_SIMD void tile_products(int64_t k, const float* __restrict a, int64_t as,
   if (PACKED && !a_stays) {
 #pragma GCC unroll 1
     for (; p + 4 <= k; p += 4) {
-      __builtin_prefetch(a + 16 * as), __builtin_prefetch(a + 16 * as + 16);  // gemm's streams past b from the outer cache
+      // gemm's streams past b from the outer cache
+      __builtin_prefetch(a + 16 * as), __builtin_prefetch(a + 16 * as + 16);
       step(), step(), step(), step();
     }
   }
 #pragma GCC unroll 1
   for (; p < k; ++p) {
-    // Far enough for what comes from the outer cache; what is fetched earlier takes the place of a's panel in the nearest.
+    // Far enough for what comes from the outer cache; what is fetched earlier takes the place of a's panel in the
+    // nearest.
     if (PACKED && a_stays) __builtin_prefetch(b + 16 * NR), __builtin_prefetch(b + 16 * NR + W);
     if (PASSES && a_stays) __builtin_prefetch(a + 32 * as);
     step();
@@ -90,8 +93,8 @@ template <int R> HEDDLE_SIMD void keep_tile(const F (&acc)[R][2], float* sums, i
 
 // c (R, NR) = [c +] [bias +] the products.
 template <int R, bool PACKED, bool PAIRS = false, bool PASSES = false>
-[[gnu::noinline]] void micro_tile(int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs,
-                                  float* __restrict c, int64_t cs, const float* bias, bool accumulate) {
+[[gnu::noinline]] void micro_tile(int64_t k, const float* __restrict a, int64_t as, const float* __restrict b,
+    int64_t bs, float* __restrict c, int64_t cs, const float* bias, bool accumulate) {
   if (accumulate) fetch_tile<R>(c, cs);
   F acc[R][2];
   tile_begin(acc, bias);
@@ -102,8 +105,8 @@ template <int R, bool PACKED, bool PAIRS = false, bool PASSES = false>
 
 // The last step of a bf16 output, from packed operands: c (MR, NR) = [sums +] [bias +] the products, rounded.
 template <bool PAIRS, bool PASSES>
-[[gnu::noinline]] void rounding_tile(int64_t k, const float* __restrict a, const float* __restrict b, bf16* __restrict c, int64_t cs, const float* bias,
-                                     const float* __restrict sums, int64_t stride) {
+[[gnu::noinline]] void rounding_tile(int64_t k, const float* __restrict a, const float* __restrict b,
+    bf16* __restrict c, int64_t cs, const float* bias, const float* __restrict sums, int64_t stride) {
   if (sums) fetch_tile<MR>(sums, stride);
   F acc[MR][2];
   tile_begin(acc, bias);
@@ -115,10 +118,12 @@ template <bool PAIRS, bool PASSES>
 
 // The same of several parts along k, one after the other.
 template <bool PAIRS>
-HEDDLE_SIMD void rounding_parts(int64_t k, int64_t part, const float* a, const float* b, bf16* c, int64_t cs, const float* bias) {
+HEDDLE_SIMD void rounding_parts(
+    int64_t k, int64_t part, const float* a, const float* b, bf16* c, int64_t cs, const float* bias) {
   alignas(64) float sums[MR * NR];
   int64_t p = 0;
-  for (; p + part < k; p += part) micro_tile<MR, true, PAIRS, true>(part, a + p * MR, MR, b + p * NR, NR, sums, NR, p ? nullptr : bias, p > 0);
+  for (; p + part < k; p += part)
+    micro_tile<MR, true, PAIRS, true>(part, a + p * MR, MR, b + p * NR, NR, sums, NR, p ? nullptr : bias, p > 0);
   rounding_tile<PAIRS, true>(k - p, a + p * MR, b + p * NR, c, cs, nullptr, sums, NR);
 }
 

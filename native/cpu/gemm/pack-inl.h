@@ -7,8 +7,7 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 // Lines are contiguous in k: source(i, p) = src[i * ld + p]. Transposes W x W blocks in registers.
-template <int P, class T>
-void pack_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
+template <int P, class T> void pack_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
   static_assert(P % W == 0 || P < W, "a store that runs over a line's end must be covered by the next one");
   constexpr int groups = P < W ? 1 : P / W, width = P < W ? P : W;
   for (int64_t p = 0; p < k; p += W) {
@@ -41,16 +40,18 @@ void pack_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
 struct Panels {
   int64_t count = 1, stride = 0;
 };
-// Splits `lines` lines into panels of P: full panels, and among them the ones whose last vector may be read and stored whole. That is safe
-// if the row has these lanes, and the panel's next line overwrites the excess.
+// Splits `lines` lines into panels of P: full panels, and among them the ones whose last vector may be read and stored
+// whole. That is safe if the row has these lanes, and the panel's next line overwrites the excess.
 template <int P> struct PanelParts {
   int64_t full, open;
   PanelParts(int64_t lines, int64_t panels)
-      : full(min_of(panels, lines / P)), open(min_of(full, lines < round_up(P, W) ? int64_t{0} : (lines - round_up(P, W)) / P + 1)) {}
+      : full(min_of(panels, lines / P)),
+        open(min_of(full, lines < round_up(P, W) ? int64_t{0} : (lines - round_up(P, W)) / P + 1)) {}
 };
 
-// Lines are contiguous for a fixed k: source(i, p) = src[p * ld + i]. All panels take a row of the source in turn. A panel is narrower than
-// a prefetched unit, and rows with a power-of-two stride would evict each other before the next panel.
+// Lines are contiguous for a fixed k: source(i, p) = src[p * ld + i]. All panels take a row of the source in turn. A
+// panel is narrower than a prefetched unit, and rows with a power-of-two stride would evict each other before the next
+// panel.
 template <int P, class T>
 void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst, Panels panels) {
   constexpr int whole = P / W * W, rest = P - whole;
@@ -70,7 +71,8 @@ void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst
     }
     for (; i < panels.count; ++i, from += P, to += panels.stride)
       for (int l = 0; l < P; l += W) {
-        const int have = static_cast<int>(min_of<int64_t>(W, max_of<int64_t>(0, lines - i * P - l))), keep = min_of(W, P - l);
+        const int have = static_cast<int>(min_of<int64_t>(W, max_of<int64_t>(0, lines - i * P - l))),
+                  keep = min_of(W, P - l);
         const F v = have == W ? load(from + l) : have ? load_n(from + l, have) : zero();
         if (keep == W) store(to + l, v);
         else store_n(to + l, v, keep);
@@ -78,21 +80,26 @@ void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst
   }
 }
 
-// `strided`: lines are contiguous for a fixed k. Otherwise only one panel is packed. `line` and `p` are the origin in the operand.
+// `strided`: lines are contiguous for a fixed k. Otherwise only one panel is packed. `line` and `p` are the origin in
+// the operand.
 template <int P, class T>
-void pack_lines(const T* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst, Panels panels) {
-  strided ? pack_columns<P>(src + p * ld + line, ld, lines, k, dst, panels) : pack_rows<P>(src + line * ld + p, ld, lines, k, dst);
+void pack_lines(const T* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst,
+    Panels panels) {
+  strided ? pack_columns<P>(src + p * ld + line, ld, lines, k, dst, panels)
+          : pack_rows<P>(src + line * ld + p, ld, lines, k, dst);
 }
 template <int P>
-void pack_panel(const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst, Panels panels = {}) {
+void pack_panel(const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines,
+    int64_t k, float* dst, Panels panels = {}) {
   if (type == DType::f32) pack_lines<P>(static_cast<const float*>(src), ld, strided, line, p, lines, k, dst, panels);
-  else if (type == DType::bf16) pack_lines<P>(static_cast<const bf16*>(src), ld, strided, line, p, lines, k, dst, panels);
+  else if (type == DType::bf16)
+    pack_lines<P>(static_cast<const bf16*>(src), ld, strided, line, p, lines, k, dst, panels);
   else pack_lines<P>(static_cast<const f16*>(src), ld, strided, line, p, lines, k, dst, panels);
 }
 
 #if defined(HEDDLE_SIMD_BF16)
-// The same for operands of the pair dot product, of bf16 or rounded to it: panel[q * P + i] = (source(i, 2q), source(i, 2q + 1)) as the
-// bits of one float; an odd k ends with a zero.
+// The same for operands of the pair dot product, of bf16 or rounded to it: panel[q * P + i] = (source(i, 2q), source(i,
+// 2q + 1)) as the bits of one float; an odd k ends with a zero.
 template <int P, class T> void pack_pair_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
   static_assert(P % W == 0 || P < W, "as in pack_rows");
   constexpr int groups = P < W ? 1 : P / W, width = P < W ? P : W;
@@ -122,7 +129,8 @@ template <int P, class T> void pack_pair_rows(const T* src, int64_t ld, int64_t 
     }
   }
 }
-template <int P> void pack_pair_columns(const bf16* src, int64_t ld, int64_t lines, int64_t k, float* dst, Panels panels) {
+template <int P>
+void pack_pair_columns(const bf16* src, int64_t ld, int64_t lines, int64_t k, float* dst, Panels panels) {
   constexpr int whole = P / W * W, rest = P - whole;
   const PanelParts<P> parts(lines, panels.count);
   for (int64_t p = 0; p < k; p += 2, src += 2 * ld, dst += P) {
@@ -135,7 +143,8 @@ template <int P> void pack_pair_columns(const bf16* src, int64_t ld, int64_t lin
         for (int l = 0; l < P; l += W) store(to + l, join_pairs(low + l, high + l));
     for (; i < panels.count; ++i, low += P, high += high ? P : 0, to += panels.stride)
       for (int l = 0; l < P; l += W) {
-        const int keep = min_of(W, P - l), have = static_cast<int>(min_of<int64_t>(keep, max_of<int64_t>(0, lines - i * P - l)));
+        const int keep = min_of(W, P - l),
+                  have = static_cast<int>(min_of<int64_t>(keep, max_of<int64_t>(0, lines - i * P - l)));
         const F v = join_pairs_n(low + l, high ? high + l : nullptr, have);
         if (keep == W) store(to + l, v);
         else store_n(to + l, v, keep);
@@ -143,7 +152,8 @@ template <int P> void pack_pair_columns(const bf16* src, int64_t ld, int64_t lin
   }
 }
 template <int P>
-void pack_pair_panel(const void* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst, Panels panels = {}) {
+void pack_pair_panel(const void* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k,
+    float* dst, Panels panels = {}) {
   const bf16* s = static_cast<const bf16*>(src) + (strided ? p * ld + line : line * ld + p);
   strided ? pack_pair_columns<P>(s, ld, lines, k, dst, panels) : pack_pair_rows<P>(s, ld, lines, k, dst);
 }

@@ -1,4 +1,5 @@
-// Packs lines of bf16 as rows of matrix tiles: for 2 TILE lines, TILE pairs of neighbouring elements at a time, contiguous per line.
+// Packs lines of bf16 as rows of matrix tiles: for 2 TILE lines, TILE pairs of neighbouring elements at a time,
+// contiguous per line.
 #pragma once
 #include "cpu/gemm/pack-inl.h"
 
@@ -6,9 +7,9 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
-constexpr int64_t tile_side = 2 * TILE;                   // of either operand that are multiplied at a time
-constexpr int64_t tile_depth = 2 * TILE;                   // elements of a line in a step along k
-constexpr int64_t tile_step_floats = tile_side * TILE;    // of either operand
+constexpr int64_t tile_side = 2 * TILE;                 // of either operand that are multiplied at a time
+constexpr int64_t tile_depth = 2 * TILE;                // elements of a line in a step along k
+constexpr int64_t tile_step_floats = tile_side * TILE;  // of either operand
 
 // Lines are contiguous along k. Elements beyond the operand are zero. Floats are rounded.
 template <class T> void pack_tile_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {

@@ -1,6 +1,7 @@
-// Weights of bf16 packed once, as the panels that the register tile reads (micro-inl.h): NR outputs, a pair of neighbouring elements of one
-// output in each lane. Many rows then need no packing of their weight; of few (decoding), sums stay in lanes and nothing is added up
-// across them. A row's sum is one chain over its pairs, whatever rows share the product.
+// Weights of bf16 packed once, as the panels that the register tile reads (micro-inl.h): NR outputs, a pair of
+// neighbouring elements of one output in each lane. Many rows then need no packing of their weight; of few (decoding),
+// sums stay in lanes and nothing is added up across them. A row's sum is one chain over its pairs, whatever rows share
+// the product.
 #pragma once
 #include "cpu/gemm/gemv_pairs-inl.h"
 #include "cpu/gemm/micro-inl.h"
@@ -14,20 +15,25 @@ inline int64_t pair_panel_floats(int64_t k) { return ceil_div(k, 2) * NR; }
 
 #if defined(HEDDLE_SIMD_BF16)
 
-inline size_t pairs_packed_bytes(int64_t n, int64_t k) { return static_cast<size_t>(ceil_div(n, NR) * pair_panel_floats(k)) * sizeof(float); }
+inline size_t pairs_packed_bytes(int64_t n, int64_t k) {
+  return static_cast<size_t>(ceil_div(n, NR) * pair_panel_floats(k)) * sizeof(float);
+}
 inline void pack_pair_panel_of(const Gemm& g, int64_t panel, float* to) {
   pack_pair_rows<NR>(static_cast<const bf16*>(g.b) + panel * NR * g.ldb, g.ldb, g.n - panel * NR, g.k, to);
 }
 // Panels [begin, end) of the form at `to`.
 inline void pairs_pack(const Gemm& g, void* to, int64_t begin, int64_t end, Pool& pool) {
   pool.range(end - begin, 2, [&](int64_t p0, int64_t p1, int) {
-    for (int64_t panel = begin + p0; panel < begin + p1; ++panel) pack_pair_panel_of(g, panel, static_cast<float*>(to) + panel * pair_panel_floats(g.k));
+    for (int64_t panel = begin + p0; panel < begin + p1; ++panel)
+      pack_pair_panel_of(g, panel, static_cast<float*>(to) + panel * pair_panel_floats(g.k));
   });
 }
 
-// RM rows of pairs (stride xs) by PN separate panels. Adds to sums (PN, RM, NR), which start at zero for the first pairs.
+// RM rows of pairs (stride xs) by PN separate panels. Adds to sums (PN, RM, NR), which start at zero for the first
+// pairs.
 template <int RM, int PN>
-[[gnu::noinline]] void packed_pair_tile(int64_t pairs, const float* x, int64_t xs, const float* const* panels, bool first, float* sums) {
+[[gnu::noinline]] void packed_pair_tile(
+    int64_t pairs, const float* x, int64_t xs, const float* const* panels, bool first, float* sums) {
   constexpr int64_t ahead = 6144 / sizeof(float) / PN;
   F acc[PN][RM][2];
   const float* at[PN];
@@ -70,10 +76,14 @@ struct PackedPairForm {
   } forms[2];
 };
 constexpr PackedPairForm packed_pair_forms[] = {
-    {8, {{1, packed_pair_tile<8, 1>}, {1, packed_pair_tile<8, 1>}}}, {7, {{1, packed_pair_tile<7, 1>}, {1, packed_pair_tile<7, 1>}}},
-    {6, {{2, packed_pair_tile<6, 2>}, {1, packed_pair_tile<6, 1>}}}, {5, {{2, packed_pair_tile<5, 2>}, {1, packed_pair_tile<5, 1>}}},
-    {4, {{2, packed_pair_tile<4, 2>}, {1, packed_pair_tile<4, 1>}}}, {3, {{4, packed_pair_tile<3, 4>}, {1, packed_pair_tile<3, 1>}}},
-    {2, {{4, packed_pair_tile<2, 4>}, {1, packed_pair_tile<2, 1>}}}, {1, {{4, packed_pair_tile<1, 4>}, {1, packed_pair_tile<1, 1>}}},
+    {8, {{1, packed_pair_tile<8, 1>}, {1, packed_pair_tile<8, 1>}}},
+    {7, {{1, packed_pair_tile<7, 1>}, {1, packed_pair_tile<7, 1>}}},
+    {6, {{2, packed_pair_tile<6, 2>}, {1, packed_pair_tile<6, 1>}}},
+    {5, {{2, packed_pair_tile<5, 2>}, {1, packed_pair_tile<5, 1>}}},
+    {4, {{2, packed_pair_tile<4, 2>}, {1, packed_pair_tile<4, 1>}}},
+    {3, {{4, packed_pair_tile<3, 4>}, {1, packed_pair_tile<3, 1>}}},
+    {2, {{4, packed_pair_tile<2, 4>}, {1, packed_pair_tile<2, 1>}}},
+    {1, {{4, packed_pair_tile<1, 4>}, {1, packed_pair_tile<1, 1>}}},
 };
 constexpr int packed_pair_sums = 12;  // of the largest form
 static_assert([] {
@@ -84,7 +94,8 @@ static_assert([] {
 
 HEDDLE_SIMD void write_packed_pairs(const Gemm& g, int64_t i, int64_t j, F sum) {
   const int64_t left = g.n - j;
-  if (left >= W && g.c_type == DType::f32 && !g.bias && !g.c_transposed) store(static_cast<float*>(g.c) + i * g.ldc + j, sum);
+  if (left >= W && g.c_type == DType::f32 && !g.bias && !g.c_transposed)
+    store(static_cast<float*>(g.c) + i * g.ldc + j, sum);
   else if (left > 0) write_sums(g, i, j, static_cast<int>(min_of<int64_t>(W, left)), sum);
 }
 
@@ -105,14 +116,16 @@ inline void packed_pair_panels(const Gemm& g, const float* x, int64_t xs, const 
           for (int s = 0; s < form.panels; ++s)
             for (int m = 0; m < f.rows; ++m)
               for (int half = 0; half < 2; ++half)
-                write_packed_pairs(g, i + m, (done + s * each + j) * NR + half * W, load(sums + (s * f.rows + m) * NR + half * W));
+                write_packed_pairs(
+                    g, i + m, (done + s * each + j) * NR + half * W, load(sums + (s * f.rows + m) * NR + half * W));
         }
         done += each * form.panels;
       }
     }
 }
 
-// Multiplies one row by a panel that is not kept. Pairs are transposed and multiplied in registers, and the next panel is fetched meanwhile.
+// Multiplies one row by a panel that is not kept. Pairs are transposed and multiplied in registers, and the next panel
+// is fetched meanwhile.
 inline void passing_pair_row(const Gemm& g, const float* x, int64_t panel) {
   const int64_t pairs = ceil_div(g.k, 2), lines = min_of<int64_t>(NR, g.n - panel * NR);
   const bf16* from = static_cast<const bf16*>(g.b) + panel * NR * g.ldb;
@@ -162,7 +175,8 @@ inline void passing_pair_panels(const Gemm& g, const float* x, int64_t xs, int64
         for (; i + f.rows <= g.m; i += f.rows) f.forms[1].run(count, x + i * xs + p, xs, at, p == 0, sums + i * NR);
     }
     for (int64_t i = 0; i < g.m; ++i)
-      for (int half = 0; half < 2; ++half) write_packed_pairs(g, i, panel * NR + half * W, load(sums + i * NR + half * W));
+      for (int half = 0; half < 2; ++half)
+        write_packed_pairs(g, i, panel * NR + half * W, load(sums + i * NR + half * W));
   }
 }
 
@@ -180,7 +194,8 @@ inline void packed_pair_products(const Gemm* products, int count, Pool& pool, vo
     bf16* to = reinterpret_cast<bf16*>(copy);
     for (int64_t i = 0; i < g.m; ++i)
       for (int64_t p = 0; p < 2 * xs; ++p)
-        to[i * 2 * xs + p] = p < g.k ? static_cast<const bf16*>(g.a)[g.a_transposed ? p * g.lda + i : i * g.lda + p] : bf16{};
+        to[i * 2 * xs + p] =
+            p < g.k ? static_cast<const bf16*>(g.a)[g.a_transposed ? p * g.lda + i : i * g.lda + p] : bf16{};
     x = copy;
   }
   const auto tasks_of = [&](const Gemm& p) {
@@ -188,13 +203,13 @@ inline void packed_pair_products(const Gemm* products, int count, Pool& pool, vo
     // More rows of x than a tile has read a task's panels again, from the near cache.
     return min_of(ceil_div(p.n, NR), p.m > pair_rows ? max_of(tasks, p.n * p.k * 2 / pair_task_bytes) : tasks);
   };
-  run_joined(pool, count, [&](int i) { return tasks_of(products[i]); },
-             [&](int i, int64_t task, int64_t tasks, int) {
-               const Gemm& p = products[i];
-               const int64_t panels = ceil_div(p.n, NR), p0 = panels * task / tasks, p1 = panels * (task + 1) / tasks;
-               if (p.b_packed) packed_pair_panels(p, x, xs, static_cast<const float*>(p.b_packed) + p0 * pair_panel_floats(p.k), p0, p1);
-               else passing_pair_panels(p, x, xs, p0, p1);
-             });
+  run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int) {
+    const Gemm& p = products[i];
+    const int64_t panels = ceil_div(p.n, NR), p0 = panels * task / tasks, p1 = panels * (task + 1) / tasks;
+    if (p.b_packed)
+      packed_pair_panels(p, x, xs, static_cast<const float*>(p.b_packed) + p0 * pair_panel_floats(p.k), p0, p1);
+    else passing_pair_panels(p, x, xs, p0, p1);
+  });
 }
 #else
 inline size_t pairs_packed_bytes(int64_t, int64_t) { return 0; }

@@ -1,5 +1,5 @@
-// c (m, n) = [c +] a b with a short k: the second product of a LoRA pair. Writing c is the limit. a is read in its stored layout, b is packed
-// once, and sums go from registers to c.
+// c (m, n) = [c +] a b with a short k: the second product of a LoRA pair. Writing c is the limit. a is read in its
+// stored layout, b is packed once, and sums go from registers to c.
 #pragma once
 #include "cpu/rows/loops-inl.h"
 #include "cpu/gemm/micro-inl.h"
@@ -8,7 +8,7 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-constexpr int64_t shallow_most = 32;  // of k
+constexpr int64_t shallow_most = 32;       // of k
 constexpr int64_t shallow_columns = 2048;  // of b that are packed at a time
 #if defined(HEDDLE_SIMD_AVX512) || defined(__aarch64__)
 constexpr int shallow_rows = 8;
@@ -18,7 +18,8 @@ constexpr int shallow_rows = 4;
 
 // `columns` <= NR of R rows. A step of k is an element of a and a line of b's panel, or with PAIRS two of each.
 template <int R, bool PAIRS, class T>
-[[gnu::noinline]] void shallow_tile(int64_t steps, const float* a, int64_t as, const float* b, T* c, int64_t cs, int columns, bool accumulate) {
+[[gnu::noinline]] void shallow_tile(
+    int64_t steps, const float* a, int64_t as, const float* b, T* c, int64_t cs, int columns, bool accumulate) {
   F acc[R][2];
 #pragma GCC unroll 8
   for (int i = 0; i < R; ++i) {
@@ -64,7 +65,8 @@ inline bool shallow(const Gemm& g) {
 #else
   const bool readable = !pairs && g.a_type == DType::f32;
 #endif
-  return readable && g.k > 0 && g.k <= shallow_most && g.n >= NR && g.m > shallow_rows && !g.a_transposed && !g.c_transposed && !g.bias && !g.rowwise;
+  return readable && g.k > 0 && g.k <= shallow_most && g.n >= NR && g.m > shallow_rows && !g.a_transposed &&
+         !g.c_transposed && !g.bias && !g.rowwise;
 }
 
 template <bool PAIRS, class T> void shallow_products(const Gemm& g, Pool& pool, float* packed) {
@@ -81,13 +83,14 @@ template <bool PAIRS, class T> void shallow_products(const Gemm& g, Pool& pool, 
 #endif
       pack_panel<NR>(g.b, g.b_type, g.ldb, !g.b_transposed, j0 + j, 0, columns - j, g.k, packed + j * steps);
     }
-    const int64_t bands = ceil_div(g.m, shallow_rows), grain = max_of<int64_t>(1, 65536 / (shallow_rows * columns * g.k));
+    const int64_t bands = ceil_div(g.m, shallow_rows),
+                  grain = max_of<int64_t>(1, 65536 / (shallow_rows * columns * g.k));
     pool.range(bands, grain, [&](int64_t first, int64_t end, int) {
       for (int64_t i = first * shallow_rows, last = min_of(g.m, end * shallow_rows); i < last;) {
         const auto band = [&](auto tile, int rows) {
           for (int64_t j = 0; j < columns; j += NR)
-            tile(steps, a + i * as, as, packed + j * steps, static_cast<T*>(g.c) + i * g.ldc + j0 + j, g.ldc, static_cast<int>(min_of<int64_t>(NR, columns - j)),
-                 g.accumulate);
+            tile(steps, a + i * as, as, packed + j * steps, static_cast<T*>(g.c) + i * g.ldc + j0 + j, g.ldc,
+                static_cast<int>(min_of<int64_t>(NR, columns - j)), g.accumulate);
           i += rows;
         };
         const int64_t left = last - i;
@@ -105,8 +108,12 @@ inline size_t shallow_scratch(int64_t n, int64_t k) {
 }
 inline void gemm_shallow(const Gemm& g, Pool& pool, void* scratch) {
   float* packed = static_cast<float*>(scratch);
-  if (g.a_type == DType::bf16) g.c_type == DType::f32 ? shallow_products<true, float>(g, pool, packed) : shallow_products<true, bf16>(g, pool, packed);
-  else g.c_type == DType::f32 ? shallow_products<false, float>(g, pool, packed) : shallow_products<false, bf16>(g, pool, packed);
+  if (g.a_type == DType::bf16)
+    g.c_type == DType::f32 ? shallow_products<true, float>(g, pool, packed)
+                           : shallow_products<true, bf16>(g, pool, packed);
+  else
+    g.c_type == DType::f32 ? shallow_products<false, float>(g, pool, packed)
+                           : shallow_products<false, bf16>(g, pool, packed);
 }
 
 }  // namespace HEDDLE_ISA

@@ -1,5 +1,5 @@
-// c (m, n) = a^T b with few rows of c and a long k, both operands stored (k, .): the gradients of LoRA's matrices. Nothing is packed: a few
-// rows of b at a time, as they lie, are added up into sums that stay in the near cache.
+// c (m, n) = a^T b with few rows of c and a long k, both operands stored (k, .): the gradients of LoRA's matrices.
+// Nothing is packed: a few rows of b at a time, as they lie, are added up into sums that stay in the near cache.
 #pragma once
 #include "cpu/gemm/gemv-inl.h"
 #include "cpu/gemm/write_tile-inl.h"
@@ -13,21 +13,24 @@ constexpr int thin_rows = 8, thin_vectors = 3;
 #else
 constexpr int thin_rows = 4, thin_vectors = 2;
 #endif
-constexpr int64_t thin_most = 32;      // rows of c
-constexpr int64_t thin_depth = 32;     // of k at once: that much of b is in L1 while all rows of c pass
+constexpr int64_t thin_most = 32;   // rows of c
+constexpr int64_t thin_depth = 32;  // of k at once: that much of b is in L1 while all rows of c pass
 constexpr int64_t thin_columns = thin_vectors * W;
 
 inline bool thin(const Gemm& g) {
-  return g.k > 0 && g.a_transposed && !g.b_transposed && g.m <= thin_most && g.m <= g.n && !g.bias && !g.accumulate && !g.rowwise;
+  return g.k > 0 && g.a_transposed && !g.b_transposed && g.m <= thin_most && g.m <= g.n && !g.bias && !g.accumulate &&
+         !g.rowwise;
 }
 inline size_t thin_scratch(int64_t m, int64_t n, int64_t k) {
   const int64_t rows = min_of(thin_most, min_of(m, n));
   return sizeof(float) * static_cast<size_t>(rows * (k + round_up(max_of(m, n), thin_columns)) + 16);
 }
 
-// out (R, columns), with row stride `os`, [+]= sum over p < k of a(p, i) b(p, :). columns is V vectors, or with TAIL the first `tail` lanes of one.
+// out (R, columns), with row stride `os`, [+]= sum over p < k of a(p, i) b(p, :). columns is V vectors, or with TAIL
+// the first `tail` lanes of one.
 template <int R, int V, bool TAIL, class T>
-[[gnu::noinline]] void thin_tile(int64_t k, const float* a, int64_t as, const T* b, int64_t bs, int tail, float* out, int64_t os, bool add_up) {
+[[gnu::noinline]] void thin_tile(
+    int64_t k, const float* a, int64_t as, const T* b, int64_t bs, int tail, float* out, int64_t os, bool add_up) {
   F acc[R][V];
 #pragma GCC unroll 8
   for (int i = 0; i < R; ++i)
@@ -53,15 +56,18 @@ template <int R, int V, bool TAIL, class T>
 
 // `columns` is a multiple of W but for the last ones; the sums have room for whole vectors.
 template <int R, class T>
-void thin_band(int64_t k, const float* a, int64_t as, const T* b, int64_t bs, int64_t columns, float* out, int64_t os, bool add_up) {
+void thin_band(int64_t k, const float* a, int64_t as, const T* b, int64_t bs, int64_t columns, float* out, int64_t os,
+    bool add_up) {
   int64_t j = 0;
-  for (; j + thin_columns <= columns; j += thin_columns) thin_tile<R, thin_vectors, false>(k, a, as, b + j, bs, 0, out + j, os, add_up);
+  for (; j + thin_columns <= columns; j += thin_columns)
+    thin_tile<R, thin_vectors, false>(k, a, as, b + j, bs, 0, out + j, os, add_up);
   for (; j + W <= columns; j += W) thin_tile<R, 1, false>(k, a, as, b + j, bs, 0, out + j, os, add_up);
   if (j < columns) thin_tile<R, 1, true>(k, a, as, b + j, bs, static_cast<int>(columns - j), out + j, os, add_up);
 }
 
 // Columns [j, j + columns) of c, by way of sums whose rows are `os` apart.
-template <class T> void thin_task(const Gemm& g, const float* a, int64_t as, int64_t j, int64_t columns, float* sums, int64_t os) {
+template <class T>
+void thin_task(const Gemm& g, const float* a, int64_t as, int64_t j, int64_t columns, float* sums, int64_t os) {
   for (int64_t p = 0; p < g.k; p += thin_depth) {
     const int64_t k = min_of(thin_depth, g.k - p);
     const T* b = static_cast<const T*>(g.b) + p * g.ldb + j;
@@ -99,7 +105,8 @@ inline void gemm_thin(const Gemm& g, Pool& pool, void* scratch) {
   const bool alone = g.m * g.n * g.k < 64000;  // not worth waking the others
   const int64_t tasks = alone ? 1 : min_of<int64_t>(blocks, 2 * pool.threads());
   pool.run(tasks, [&](int64_t t, int) {
-    const int64_t j = blocks * t / tasks * thin_columns, columns = min_of(g.n, blocks * (t + 1) / tasks * thin_columns) - j;
+    const int64_t j = blocks * t / tasks * thin_columns,
+                  columns = min_of(g.n, blocks * (t + 1) / tasks * thin_columns) - j;
     if (g.b_type == DType::f32) thin_task<float>(g, a, as, j, columns, sums + j, os);
     else if (g.b_type == DType::bf16) thin_task<bf16>(g, a, as, j, columns, sums + j, os);
     else thin_task<f16>(g, a, as, j, columns, sums + j, os);

@@ -1,5 +1,5 @@
-// c (m, n) = [c +] a b of bf16 with k of one step, on matrix tiles: the second product of a LoRA pair. Writing c is the limit, so it is
-// written in runs of four panels, 256 bytes of a bf16 row at once.
+// c (m, n) = [c +] a b of bf16 with k of one step, on matrix tiles: the second product of a LoRA pair. Writing c is the
+// limit, so it is written in runs of four panels, 256 bytes of a bf16 row at once.
 #pragma once
 #include <vector>
 
@@ -13,11 +13,16 @@ namespace HEDDLE_ISA {
 constexpr int64_t shallow_run = 4 * tile_side;
 
 inline bool tiles_shallow(const Gemm& g) {
-  return g.k > 0 && g.k <= tile_depth && g.m >= TILE && g.n >= tile_side && !g.b_packed && !g.b_unpacked && !g.a_transposed && !g.c_transposed && !g.bias && !g.rowwise;
+  return g.k > 0 && g.k <= tile_depth && g.m >= TILE && g.n >= tile_side && !g.b_packed && !g.b_unpacked &&
+         !g.a_transposed && !g.c_transposed && !g.bias && !g.rowwise;
 }
-inline int64_t shallow_panels_floats(int64_t n) { return ceil_div(min_of(n, shallow_columns), tile_side) * tile_step_floats; }
+inline int64_t shallow_panels_floats(int64_t n) {
+  return ceil_div(min_of(n, shallow_columns), tile_side) * tile_step_floats;
+}
 // For any k. Also a bound for smaller shapes.
-inline size_t tile_shallow_scratch(int64_t n, int threads) { return sizeof(float) * static_cast<size_t>(threads * shallow_panels_floats(n)); }
+inline size_t tile_shallow_scratch(int64_t n, int threads) {
+  return sizeof(float) * static_cast<size_t>(threads * shallow_panels_floats(n));
+}
 
 // Rows [i0, i1) by `columns` columns from j0 on, whose panels are at `b`.
 inline void shallow_rows_of(const Gemm& g, int64_t i0, int64_t i1, int64_t j0, int64_t columns, const float* b) {
@@ -37,7 +42,8 @@ inline void shallow_rows_of(const Gemm& g, int64_t i0, int64_t i1, int64_t j0, i
         tile_load<6>(panel, 2 * bytes), tile_load<7>(panel + TILE, 2 * bytes);
         tile_dot<0, 4, 6>(), tile_dot<1, 4, 7>(), tile_dot<2, 5, 6>(), tile_dot<3, 5, 7>();
         tile_store<0>(to, shallow_run * 4), tile_store<1>(to + TILE, shallow_run * 4);
-        tile_store<2>(to + TILE * shallow_run, shallow_run * 4), tile_store<3>(to + TILE * shallow_run + TILE, shallow_run * 4);
+        tile_store<2>(to + TILE * shallow_run, shallow_run * 4),
+            tile_store<3>(to + TILE * shallow_run + TILE, shallow_run * 4);
       }
       write_tile(local, shallow_run, height, width, g, i, j0 + j, g.accumulate);
     }
@@ -46,7 +52,8 @@ inline void shallow_rows_of(const Gemm& g, int64_t i0, int64_t i1, int64_t j0, i
 
 // Few threads pack b each for itself, as in tile_stream-inl.h.
 inline void gemm_tiles_shallow(const Gemm& g, Pool& pool, void* scratch) {
-  const int64_t threads = pool.threads(), row_panels = ceil_div(g.m, tile_side), tasks = small_product(g.m, g.n, g.k) ? 1 : min_of(row_panels, 4 * threads);
+  const int64_t threads = pool.threads(), row_panels = ceil_div(g.m, tile_side),
+                tasks = small_product(g.m, g.n, g.k) ? 1 : min_of(row_panels, 4 * threads);
   const bool together = threads > own_threads && tasks > 1;
   std::vector<char> has_b;
   for (int64_t j0 = 0; j0 < g.n; j0 += shallow_columns) {
@@ -54,12 +61,15 @@ inline void gemm_tiles_shallow(const Gemm& g, Pool& pool, void* scratch) {
     float* all = static_cast<float*>(scratch);
     const auto pack = [&](int64_t panel, float* to) {
       const int64_t column = panel * tile_side;
-      pack_pair_panel<NR>(g.b, g.ldb, !g.b_transposed, j0 + column, 0, columns - column, g.k, to + panel * tile_step_floats);
-      for (int64_t at = ceil_div(g.k, 2) * NR; at < tile_step_floats; at += W) store(to + panel * tile_step_floats + at, zero());
+      pack_pair_panel<NR>(
+          g.b, g.ldb, !g.b_transposed, j0 + column, 0, columns - column, g.k, to + panel * tile_step_floats);
+      for (int64_t at = ceil_div(g.k, 2) * NR; at < tile_step_floats; at += W)
+        store(to + panel * tile_step_floats + at, zero());
     };
-    if (together) pool.range(panels, 8, [&](int64_t begin, int64_t end, int) {
-      for (int64_t p = begin; p < end; ++p) pack(p, all);
-    });
+    if (together)
+      pool.range(panels, 8, [&](int64_t begin, int64_t end, int) {
+        for (int64_t p = begin; p < end; ++p) pack(p, all);
+      });
     has_b.assign(static_cast<size_t>(threads), together);
     pool.run(tasks, [&](int64_t t, int thread) {
       float* own = together ? all : all + thread * shallow_panels_floats(g.n);
@@ -67,7 +77,8 @@ inline void gemm_tiles_shallow(const Gemm& g, Pool& pool, void* scratch) {
         for (int64_t p = 0; p < panels; ++p) pack(p, own);
         has = 1;
       }
-      shallow_rows_of(g, row_panels * t / tasks * tile_side, min_of(g.m, row_panels * (t + 1) / tasks * tile_side), j0, columns, own);
+      shallow_rows_of(g, row_panels * t / tasks * tile_side, min_of(g.m, row_panels * (t + 1) / tasks * tile_side), j0,
+          columns, own);
     });
   }
 }

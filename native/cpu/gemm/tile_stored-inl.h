@@ -1,7 +1,7 @@
-// Not many rows by bf16 weights as they are stored, on matrix tiles: 16 outputs are the rows of one operand, where they lie, and rows of x the columns
-// of the other. Nothing of the weights is packed, and each line of them comes from memory once: 32 outputs meet all rows before the next ones do,
-// which meanwhile go to the second cache. To the bits of gemm_tiles-inl.h: a product does not ask which factor came first, and steps of k follow
-// each other as there.
+// Not many rows by bf16 weights as they are stored, on matrix tiles: 16 outputs are the rows of one operand, where they
+// lie, and rows of x the columns of the other. Nothing of the weights is packed, and each line of them comes from
+// memory once: 32 outputs meet all rows before the next ones do, which meanwhile go to the second cache. To the bits of
+// gemm_tiles-inl.h: a product does not ask which factor came first, and steps of k follow each other as there.
 #pragma once
 #include <vector>
 
@@ -11,21 +11,26 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
-constexpr int64_t stored_least_rows = 4, stored_most_rows = 256, stored_chunk = 2 * TILE;  // of x; those that are taken at a time
-constexpr int64_t stored_steps_ahead = 6;     // steps prefetched into the second-level cache with a single chunk
-constexpr int64_t stored_x_bytes = 1 << 20;   // limit for several chunks: the part of the second-level cache not used by current and next outputs
+// of x; those that are taken at a time
+constexpr int64_t stored_least_rows = 4, stored_most_rows = 256, stored_chunk = 2 * TILE;
+constexpr int64_t stored_steps_ahead = 6;  // steps prefetched into the second-level cache with a single chunk
+// limit for several chunks: the part of the second-level cache not used by current and next outputs
+constexpr int64_t stored_x_bytes = 1 << 20;
 
 inline bool tiles_stored(const Gemm& g) {
-  return g.m >= stored_least_rows && g.m <= stored_most_rows && (g.m <= stored_chunk || g.m * g.k * 2 <= stored_x_bytes) && g.b_transposed && !g.b_packed &&
-         !g.b_unpacked && !g.a_transposed && !g.accumulate && !g.c_transposed && !g.rowwise && g.k > 0 && g.k % tile_depth == 0 && g.n >= tile_side;
+  return g.m >= stored_least_rows && g.m <= stored_most_rows &&
+         (g.m <= stored_chunk || g.m * g.k * 2 <= stored_x_bytes) && g.b_transposed && !g.b_packed && !g.b_unpacked &&
+         !g.a_transposed && !g.accumulate && !g.c_transposed && !g.rowwise && g.k > 0 && g.k % tile_depth == 0 &&
+         g.n >= tile_side;
 }
 inline size_t stored_scratch(int64_t m, int64_t k, int threads) {
-  const int64_t steps = ceil_div(k, tile_depth), most = max_of(stored_chunk * steps * TILE, stored_x_bytes / 4 + steps * TILE * TILE);
+  const int64_t steps = ceil_div(k, tile_depth),
+                most = max_of(stored_chunk * steps * TILE, stored_x_bytes / 4 + steps * TILE * TILE);
   return sizeof(float) * static_cast<size_t>(threads * (min_of(round_up(m, TILE) * steps * TILE, most) + TILE));
 }
 
-// Packs rows of x (at most TILE) as columns: TILE pairs of neighbouring elements per step, and all rows per pair. Writes up to W floats
-// beyond the end.
+// Packs rows of x (at most TILE) as columns: TILE pairs of neighbouring elements per step, and all rows per pair.
+// Writes up to W floats beyond the end.
 inline void pack_stored_columns(const bf16* x, int64_t ld, int64_t rows, int64_t columns, int64_t steps, float* to) {
   for (int64_t s = 0; s < steps; ++s, x += tile_depth) {
     F r[TILE];
@@ -37,8 +42,8 @@ inline void pack_stored_columns(const bf16* x, int64_t ld, int64_t rows, int64_t
   }
 }
 
-// The rows of x in a chunk: `first` in one tile's columns, `others` in another's. A single chunk has as many columns as rows. Several chunks
-// use full tiles, because changing shapes takes time.
+// The rows of x in a chunk: `first` in one tile's columns, `others` in another's. A single chunk has as many columns as
+// rows. Several chunks use full tiles, because changing shapes takes time.
 struct StoredRows {
   int64_t m;
   int64_t chunks() const { return ceil_div(m, stored_chunk); }
@@ -57,7 +62,8 @@ struct StoredTiles {
   int64_t steps = g.k / tile_depth;
 
   Tiles shape(int64_t outputs) const {
-    return Tiles(static_cast<int>(outputs), static_cast<int>(rows.first(0)), static_cast<int>(max_of<int64_t>(1, rows.others(0))));
+    return Tiles(static_cast<int>(outputs), static_cast<int>(rows.first(0)),
+        static_cast<int>(max_of<int64_t>(1, rows.others(0))));
   }
 
   // Outputs [i0, i1).
@@ -66,17 +72,20 @@ struct StoredTiles {
     if (i1 - i >= tile_side) {
       [[maybe_unused]] const Tiles whole = shape(TILE);
       for (; i1 - i >= tile_side; i += tile_side)
-        for (int64_t c = 0; c < rows.chunks(); ++c) rows.others(c) ? block<2, 2>(i, tile_side, c, i1) : block<2, 1>(i, tile_side, c, i1);
+        for (int64_t c = 0; c < rows.chunks(); ++c)
+          rows.others(c) ? block<2, 2>(i, tile_side, c, i1) : block<2, 1>(i, tile_side, c, i1);
     }
     for (int64_t height; i < i1; i += height) {
       height = min_of<int64_t>(TILE, i1 - i);
       [[maybe_unused]] const Tiles part = shape(height);
-      for (int64_t c = 0; c < rows.chunks(); ++c) rows.others(c) ? block<1, 2>(i, height, c, i1) : block<1, 1>(i, height, c, i1);
+      for (int64_t c = 0; c < rows.chunks(); ++c)
+        rows.others(c) ? block<1, 2>(i, height, c, i1) : block<1, 1>(i, height, c, i1);
     }
   }
 
  private:
-  // R tiles of outputs from i on, of which there are `height`, by the C tiles of a chunk. `last`: where the outputs end that come next.
+  // R tiles of outputs from i on, of which there are `height`, by the C tiles of a chunk. `last`: where the outputs end
+  // that come next.
   template <int R, int C> void block(int64_t i, int64_t height, int64_t c, int64_t last) const {
     alignas(64) float local[stored_chunk * tile_side], sums[4][TILE * TILE];
     const int64_t first = rows.first(c), others = rows.others(c), chunks = rows.chunks(), row_bytes = g.ldb * 2;
@@ -87,7 +96,8 @@ struct StoredTiles {
     if (C == 2) begin<2, 0>(i, height, sums);
     if (R == 2 && C == 2) begin<3, 1>(i, height, sums);
     // A chunk's share of the next outputs; one that is alone fetches what is wanted next.
-    const int64_t after = min_of(tile_side, last - i - height), r0 = after * c / chunks, turn = chunks > 1 ? 0 : max_of<int64_t>(0, steps - stored_steps_ahead);
+    const int64_t after = min_of(tile_side, last - i - height), r0 = after * c / chunks,
+                  turn = chunks > 1 ? 0 : max_of<int64_t>(0, steps - stored_steps_ahead);
     const char* soon = reinterpret_cast<const char*>(w + (steps - turn) * tile_depth);
     int64_t soon_rows = height;
     for (int64_t s = 0; s < steps; ++s, w += tile_depth, soon += 2 * tile_depth) {
@@ -122,7 +132,8 @@ struct StoredTiles {
   // A tile of sums begins with its outputs' biases.
   template <int T, int R> void begin(int64_t i, int64_t height, float (&sums)[4][TILE * TILE]) const {
     if (!g.bias) return tile_zero<T>();
-    for (int64_t o = 0; o < min_of<int64_t>(TILE, height - R * TILE); ++o) store(sums[T] + o * TILE, set1(load_any(g.bias, g.bias_type, i + R * TILE + o)));
+    for (int64_t o = 0; o < min_of<int64_t>(TILE, height - R * TILE); ++o)
+      store(sums[T] + o * TILE, set1(load_any(g.bias, g.bias_type, i + R * TILE + o)));
     tile_load<T>(sums[T], tile_row_bytes);
   }
   // Sums of outputs by `rows` rows of x -> rows by outputs, tile_side floats apart.
@@ -137,7 +148,8 @@ struct StoredTiles {
   }
 };
 
-// Products of one x, all of which tiles_stored. Few threads pack x for themselves, as in tile_stream-inl.h, of one chunk all do; else each does a part.
+// Products of one x, all of which tiles_stored. Few threads pack x for themselves, as in tile_stream-inl.h, of one
+// chunk all do; else each does a part.
 inline void stored_tiles(const Gemm* products, int count, Pool& pool, void* scratch) {
   const Gemm& x = products[0];
   const StoredRows rows{x.m};
@@ -145,13 +157,17 @@ inline void stored_tiles(const Gemm* products, int count, Pool& pool, void* scra
   const bool together = rows.chunks() > 1 && threads > own_threads;
   const auto pack = [&](int64_t tile, float* columns) {
     const int64_t r = tile * TILE, here = min_of<int64_t>(TILE, x.m - r);
-    pack_stored_columns(static_cast<const bf16*>(x.a) + r * x.lda, x.lda, here, rows.columns(here), steps, columns + steps * TILE * r);
+    pack_stored_columns(
+        static_cast<const bf16*>(x.a) + r * x.lda, x.lda, here, rows.columns(here), steps, columns + steps * TILE * r);
   };
   const int64_t row_tiles = ceil_div(x.m, TILE);
   if (together) pool.run(row_tiles, [&](int64_t tile, int) { pack(tile, static_cast<float*>(scratch)); });
   std::vector<char> has_x(static_cast<size_t>(threads), together);
-  const auto tasks_of = [&](const Gemm& g) { return stream_tasks_of(ceil_div(g.n, tile_side), tile_side * g.k * 2, threads); };
-  run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int thread) {
+  const auto tasks_of = [&](const Gemm& g) {
+    return stream_tasks_of(ceil_div(g.n, tile_side), tile_side * g.k * 2, threads);
+  };
+  run_joined(
+      pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int thread) {
     float* columns = static_cast<float*>(scratch) + (together ? 0 : thread * x_floats);
     if (char& has = has_x[static_cast<size_t>(thread)]; !has) {
       for (int64_t tile = 0; tile < row_tiles; ++tile) pack(tile, columns);
@@ -159,7 +175,8 @@ inline void stored_tiles(const Gemm* products, int count, Pool& pool, void* scra
     }
     const Gemm& g = products[i];
     const int64_t blocks = ceil_div(g.n, tile_side);
-    StoredTiles{g, columns}.run(blocks * task / tasks * tile_side, min_of(g.n, blocks * (task + 1) / tasks * tile_side));
+    StoredTiles{g, columns}.run(
+        blocks * task / tasks * tile_side, min_of(g.n, blocks * (task + 1) / tasks * tile_side));
   });
 }
 #endif

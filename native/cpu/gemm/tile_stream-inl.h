@@ -1,6 +1,7 @@
-// Few rows by kept panels of bf16 on matrix tiles. Panels are read once, in storage order, in one loop over all products of one x. Each thread
-// packs x once for all of its tasks, because moving its lines between cores would take as long as some panels. Tiles are as high as there
-// are rows, so that sums go directly to y. The bits equal those of gemm_tiles-inl.h, which adds in the same order.
+// Few rows by kept panels of bf16 on matrix tiles. Panels are read once, in storage order, in one loop over all
+// products of one x. Each thread packs x once for all of its tasks, because moving its lines between cores would take
+// as long as some panels. Tiles are as high as there are rows, so that sums go directly to y. The bits equal those of
+// gemm_tiles-inl.h, which adds in the same order.
 #pragma once
 #include <vector>
 
@@ -14,9 +15,12 @@ constexpr int64_t stream_rows = TILE, stream_depth = 2048;  // most rows, and of
 constexpr int64_t stream_task_bytes = 1 << 19;              // of panels; registers are shaped once a task
 constexpr int64_t stream_steps_ahead = 5;                   // that are fetched into the second cache
 
-inline bool tiles_stream(const Gemm& g) { return g.b_packed && !g.a_transposed && g.m <= stream_rows && g.k <= stream_depth; }
+inline bool tiles_stream(const Gemm& g) {
+  return g.b_packed && !g.a_transposed && g.m <= stream_rows && g.k <= stream_depth;
+}
 
-// Packs the rows of x next to each other per step, without padding, so that the first-level cache has room for streaming panels.
+// Packs the rows of x next to each other per step, without padding, so that the first-level cache has room for
+// streaming panels.
 template <class T> void pack_stream_rows(const T* x, int64_t ld, int64_t rows, int64_t k, float* to) {
   const int64_t whole = k / tile_depth, rest = k % tile_depth;
   for (int64_t r = 0; r < rows; ++r, x += ld) {
@@ -36,12 +40,16 @@ struct TileStream {
     alignas(64) float local[tile_side * tile_side], tail[tile_step_floats], bias[tile_side];
     for (int64_t j = j0; j < j1; ++j, panel += panel_floats) {
       const int64_t column = j * tile_side, width = min_of(tile_side, g.n - column);
-      const bool cut = g.k % tile_depth != 0, direct = g.c_type == DType::f32 && !g.c_transposed && !g.accumulate && width == tile_side;
+      const bool cut = g.k % tile_depth != 0,
+                 direct = g.c_type == DType::f32 && !g.c_transposed && !g.accumulate && width == tile_side;
       if (cut) copy_last(panel, tail);
-      for (int64_t i = 0; g.bias && i < tile_side; ++i) bias[i] = i < width ? load_any(g.bias, g.bias_type, column + i) : 0;
+      for (int64_t i = 0; g.bias && i < tile_side; ++i)
+        bias[i] = i < width ? load_any(g.bias, g.bias_type, column + i) : 0;
       float* to = direct ? static_cast<float*>(g.c) + column : local;
-      const Coming next{reinterpret_cast<const char*>(panel + stream_steps_ahead * tile_step_floats), 32, 64, tile_step_floats * 4};
-      four_tiles<1>(next, nullptr, steps, a, g.m * TILE, panel, cut ? tail : nullptr, g.bias ? bias : nullptr, 0, to, direct ? g.ldc : tile_side);
+      const Coming next{
+          reinterpret_cast<const char*>(panel + stream_steps_ahead * tile_step_floats), 32, 64, tile_step_floats * 4};
+      four_tiles<1>(next, nullptr, steps, a, g.m * TILE, panel, cut ? tail : nullptr, g.bias ? bias : nullptr, 0, to,
+          direct ? g.ldc : tile_side);
       if (!direct) write_tile(local, tile_side, g.m, width, g, 0, column, g.accumulate);
     }
   }
@@ -50,7 +58,8 @@ struct TileStream {
   // A panel's last step has no more pairs than k leaves.
   void copy_last(const float* panel, float* to) const {
     const int64_t there = ceil_div(g.k % tile_depth, 2) * NR;
-    for (int64_t q = 0; q < tile_step_floats; q += W) store(to + q, q < there ? load(panel + (steps - 1) * tile_step_floats + q) : zero());
+    for (int64_t q = 0; q < tile_step_floats; q += W)
+      store(to + q, q < there ? load(panel + (steps - 1) * tile_step_floats + q) : zero());
   }
 };
 
@@ -58,16 +67,19 @@ struct TileStream {
 inline int64_t stream_tasks_of(int64_t panels, int64_t panel_bytes, int64_t threads) {
   const int64_t share = panels * panel_bytes / threads;
   if (share < 16384) return 1;
-  return min_of(panels, threads * max_of(min_of<int64_t>(4, share / (stream_task_bytes / 4) + 1), share / stream_task_bytes));
+  return min_of(
+      panels, threads * max_of(min_of<int64_t>(4, share / (stream_task_bytes / 4) + 1), share / stream_task_bytes));
 }
 
 // Products of one x, all of which tiles_stream.
 inline void stream_tiles(const Gemm* products, int count, Pool& pool, void* scratch) {
   const Gemm& x = products[0];
-  const int64_t a_floats = ceil_div(x.k, tile_depth) * TILE * TILE, panel_bytes = pair_panel_floats(x.k) * 4, threads = pool.threads();
+  const int64_t a_floats = ceil_div(x.k, tile_depth) * TILE * TILE, panel_bytes = pair_panel_floats(x.k) * 4,
+                threads = pool.threads();
   std::vector<char> has_a(static_cast<size_t>(threads));
   const auto tasks_of = [&](const Gemm& g) { return stream_tasks_of(ceil_div(g.n, tile_side), panel_bytes, threads); };
-  run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int thread) {
+  run_joined(
+      pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int thread) {
     float* a = static_cast<float*>(scratch) + thread * a_floats;
     char& has = has_a[static_cast<size_t>(thread)];
     if (!has) {

@@ -11,7 +11,8 @@ namespace HEDDLE_ISA {
 using cpu::Gemm;
 
 // Rows and columns of `tile` (stride ts) to c from (i, j) on.
-inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t columns, const Gemm& g, int64_t i, int64_t j, bool accumulate) {
+inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t columns, const Gemm& g, int64_t i,
+    int64_t j, bool accumulate) {
   if (g.c_transposed) {
     for (int64_t s = 0; s < columns; ++s)
       for (int64_t r = 0; r < rows; ++r) {
@@ -46,7 +47,8 @@ inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t colu
 }
 
 // The same of finished sums that have an end. The tile is spoilt, up to whole vectors.
-[[gnu::noinline]] inline void write_ended_tile(float* tile, int64_t ts, int64_t rows, int64_t columns, const Gemm& g, int64_t i, int64_t j) {
+[[gnu::noinline]] inline void write_ended_tile(
+    float* tile, int64_t ts, int64_t rows, int64_t columns, const Gemm& g, int64_t i, int64_t j) {
   const auto activate = [&](auto act) {
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t s = r * ts; s < r * ts + columns; s += W) store(tile + s, act(load(tile + s)).value);

@@ -48,7 +48,8 @@ bool has_avxvnni() {  // compilers' own question for it is younger than the inst
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
-// Asks Linux (5.16 or newer) for extended processor state. Older kernels and some sandboxes refuse, and AMX is then off.
+// Asks Linux (5.16 or newer) for extended processor state. Older kernels and some sandboxes refuse, and AMX is then
+// off.
 template <class T> bool ask_for_state([[maybe_unused]] long question, [[maybe_unused]] T argument) {
 #if defined(__linux__) && defined(__x86_64__)
   return syscall(SYS_arch_prctl, question, argument) == 0;
@@ -61,13 +62,13 @@ constexpr long tile_data = 18;  // XFEATURE_XTILEDATA
 bool has_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (1u << 22 | 1u << 24)) != (1u << 22 | 1u << 24)) return false;
-  if (!(c & 1u << 1)) return false;  // AVX512-VBMI, which all of them have
+  if (!(c & 1u << 1)) return false;   // AVX512-VBMI, which all of them have
   constexpr long supported = 0x1021;  // ARCH_GET_XCOMP_SUPP
   uint64_t kept = 0;
   return ask_for_state(supported, &kept) && kept >> tile_data & 1;
 }
-// The table of an instruction set with some kernels exchanged; null where either is left out. `runs`: whether the machine can execute what
-// makes it, which is compiled for the set itself.
+// The table of an instruction set with some kernels exchanged; null where either is left out. `runs`: whether the
+// machine can execute what makes it, which is compiled for the set itself.
 template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* base, Exchange exchange) {
   if (!runs || !base) return nullptr;
   static const Kernels table = [&] {
@@ -84,18 +85,16 @@ std::vector<Isa> known_isas() {  // lowest first
   __builtin_cpu_init();
   bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   bool avx512 = avx2 && !emulated && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                __builtin_cpu_supports("avx512vnni");
   bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
   bool vnni = avx2 && !emulated && has_avxvnni(), vnni_runs = vnni || (emulated && avx2);
   bool amx = bf16 && has_amx(), amx_runs = amx || (emulated && avx2);
   const Kernels* with_vnni = exchanged(vnni_runs && with_avxvnni, &kernels_avx2, [](Kernels& k) { with_avxvnni(k); });
   const Kernels* with_tiles = exchanged(amx_runs && with_amx, &kernels_avx512bf16, [](Kernels& k) { with_amx(k); });
-  return {{"baseline", &kernels_baseline, true, true},
-          {"avx2", &kernels_avx2, avx2, avx2},
-          {"avxvnni", with_vnni, vnni, vnni_runs},
-          {"avx512", &kernels_avx512, avx512, avx512 || (emulated && avx2)},
-          {"avx512bf16", &kernels_avx512bf16, bf16, bf16 || (emulated && avx2)},
-          {"amx", with_tiles, amx, amx_runs}};
+  return {{"baseline", &kernels_baseline, true, true}, {"avx2", &kernels_avx2, avx2, avx2},
+      {"avxvnni", with_vnni, vnni, vnni_runs}, {"avx512", &kernels_avx512, avx512, avx512 || (emulated && avx2)},
+      {"avx512bf16", &kernels_avx512bf16, bf16, bf16 || (emulated && avx2)}, {"amx", with_tiles, amx, amx_runs}};
 #elif defined(__aarch64__)
   return {{"neon", &kernels_neon, true, true}};
 #else
@@ -103,8 +102,9 @@ std::vector<Isa> known_isas() {  // lowest first
 #endif
 }
 
-// Whether the process may run it. Tiles are for all its threads, those that are there and later ones. They are refused while one has an alternate
-// stack for signals that would be too small, and no thread gets such a stack afterwards: so this is asked of what will be used alone.
+// Whether the process may run it. Tiles are for all its threads, those that are there and later ones. They are refused
+// while one has an alternate stack for signals that would be too small, and no thread gets such a stack afterwards: so
+// this is asked of what will be used alone.
 bool permitted(const Isa& isa) {
 #if defined(__x86_64__) || defined(__i386__)
   constexpr long request = 0x1023;  // ARCH_REQ_XCOMP_PERM
@@ -129,7 +129,8 @@ const Isa& choose() {
     if (named && permitted(isa)) return isa;
     if (!named) expected += (expected.empty() ? "" : ", ") + std::string(isa.name);
   }
-  throw Error("UNSUPPORTED", "HEDDLE_ISA: expected an instruction set of this machine (" + expected + "), got " + wanted);
+  throw Error(
+      "UNSUPPORTED", "HEDDLE_ISA: expected an instruction set of this machine (" + expected + "), got " + wanted);
 }
 
 const Isa& current() {
@@ -151,11 +152,12 @@ int priority(const char* isa) {
 const Kernels& active() { return *current().table; }
 
 void add_kernel(const char* op, const char* algorithm, bool (*supports)(const Node&),
-                size_t (*scratch)(const Node&, int), void (*run)(const Node&, Context&), Packs packs,
-                RunGroup run_group, RunOnto run_onto) {
+    size_t (*scratch)(const Node&, int), void (*run)(const Node&, Context&), Packs packs, RunGroup run_group,
+    RunOnto run_onto) {
   static std::deque<std::string>& names = *new std::deque<std::string>;  // KernelDef keeps the pointer for ever
   names.push_back(std::string(current().name) + "_" + algorithm);
-  Registry::add(KernelDef{op, names.back().c_str(), priority(current().name), supports, scratch, run, DeviceKind::cpu, packs, run_group, run_onto});
+  Registry::add(KernelDef{op, names.back().c_str(), priority(current().name), supports, scratch, run, DeviceKind::cpu,
+      packs, run_group, run_onto});
 }
 
 }  // namespace cpu

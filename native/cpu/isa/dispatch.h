@@ -5,9 +5,9 @@
 
 namespace heddle {
 
-// The instruction set in use: the highest one that this CPU and operating system support, or the one named by HEDDLE_ISA
-// (baseline, avx2, avxvnni, avx512, avx512bf16, amx or neon). Throws UNSUPPORTED if that one is unknown, not compiled in, or
-// not supported here.
+// The instruction set in use: the highest one that this CPU and operating system support, or the one named by
+// HEDDLE_ISA (baseline, avx2, avxvnni, avx512, avx512bf16, amx or neon). Throws UNSUPPORTED if that one is unknown, not
+// compiled in, or not supported here.
 const char* cpu_isa();
 
 // Every instruction set that HEDDLE_ISA may name on this machine, lowest first.

@@ -17,7 +17,8 @@ namespace HEDDLE_ISA {
 inline constexpr cpu::Kernels table(const char* name) {
   cpu::Kernels k{};
   k.name = name;
-  k.gemm_scratch = gemm_scratch, k.gemm = gemm, k.gemm_adds = gemm_adds, k.gemm_ends_above = gemm_ends_above, k.gemms = gemms;
+  k.gemm_scratch = gemm_scratch, k.gemm = gemm, k.gemm_adds = gemm_adds, k.gemm_ends_above = gemm_ends_above,
+  k.gemms = gemms;
   k.pairs_packed_bytes = pairs_packed_bytes, k.pairs_pack = pairs_pack;
   k.quant_linear_scratch = quant_linear_scratch, k.quant_linear = quant_linear, k.quant_linears = quant_linears;
   k.quant_packed_bytes = quant_packed_bytes, k.quant_pack = quant_pack;
@@ -35,7 +36,8 @@ inline constexpr cpu::Kernels table(const char* name) {
   k.rope = rope;
   k.glu = glu, k.glu_backward = glu_backward, k.gelu = gelu, k.gelu_backward = gelu_backward;
   k.softcap = softcap, k.softcap_backward = softcap_backward;
-  k.add = add_kernel, k.mul = mul_kernel, k.affine = affine, k.cast = cast, k.convert = convert, k.quantise = quantise_blocks;
+  k.add = add_kernel, k.mul = mul_kernel, k.affine = affine, k.cast = cast, k.convert = convert,
+  k.quantise = quantise_blocks;
   k.sum = sum, k.sum_squares = sum_squares, k.accumulate = accumulate;
   k.softmax = softmax, k.softmax_backward = softmax_backward, k.column_sum = column_sum;
   k.embedding = embedding, k.embedding_backward = embedding_backward;
@@ -47,9 +49,9 @@ inline constexpr cpu::Kernels table(const char* name) {
 }  // namespace HEDDLE_ISA
 }  // namespace heddle
 
-#define HEDDLE_KERNEL_TABLE(isa, name)                                \
-  namespace heddle {                                                  \
-  namespace cpu {                                                     \
+#define HEDDLE_KERNEL_TABLE(isa, name) \
+  namespace heddle { \
+  namespace cpu { \
   extern const Kernels kernels_##isa = ::heddle::HEDDLE_ISA::table(name); \
-  }                                                                   \
+  } \
   }

@@ -1,5 +1,6 @@
-// AVX-512 with matrix tiles of bf16 (AMX: Sapphire Rapids and later), for products of bf16, those of many rows by quantised weights, and
-// attention; all else is what AVX-512 with bf16 has. Compile as isa_avx512bf16.cc plus -mamx-tile -mamx-bf16 -mavx512vbmi. Empty elsewhere.
+// AVX-512 with matrix tiles of bf16 (AMX: Sapphire Rapids and later), for products of bf16, those of many rows by
+// quantised weights, and attention; all else is what AVX-512 with bf16 has. Compile as isa_avx512bf16.cc plus
+// -mamx-tile -mamx-bf16 -mavx512vbmi. Empty elsewhere.
 #if defined(__AMX_BF16__) || defined(HEDDLE_EMULATE_AVX512)
 #define HEDDLE_ISA isa_amx
 #define HEDDLE_SIMD_AVX512 1
@@ -17,16 +18,22 @@ namespace cpu {
 void with_amx(Kernels& k) {
   HEDDLE_ISA::without_tiles = k;
   k.name = "amx";
-  // Tiles are so fast that to read all weights again for every block costs more than activations that leave the near caches.
+  // Tiles are so fast that to read all weights again for every block costs more than activations that leave the near
+  // caches.
   k.row_tile = 32, k.row_block = 288;
   k.quant_row_least = HEDDLE_ISA::quant_tile_rows;
   k.attention_scratch = HEDDLE_ISA::attention_tiles_scratch, k.attention = HEDDLE_ISA::attention_tiles;
-  k.attention_backward_scratch = HEDDLE_ISA::attention_backward_tiles_scratch, k.attention_backward = HEDDLE_ISA::attention_backward_tiles;
-  k.cached_attention_scratch = HEDDLE_ISA::cached_attention_tiles_scratch, k.cached_attention = HEDDLE_ISA::cached_attention_tiles;
-  k.gemm_scratch = HEDDLE_ISA::gemm_scratch, k.gemm = HEDDLE_ISA::gemm, k.gemm_adds = HEDDLE_ISA::gemm_adds, k.gemm_ends_above = HEDDLE_ISA::gemm_ends_above, k.gemms = HEDDLE_ISA::gemms;
-  k.quant_linear_scratch = HEDDLE_ISA::quant_linear_tiles_scratch, k.quant_linear = HEDDLE_ISA::quant_linear_tiles, k.quant_linears = HEDDLE_ISA::quant_linears_tiles;
+  k.attention_backward_scratch = HEDDLE_ISA::attention_backward_tiles_scratch,
+  k.attention_backward = HEDDLE_ISA::attention_backward_tiles;
+  k.cached_attention_scratch = HEDDLE_ISA::cached_attention_tiles_scratch,
+  k.cached_attention = HEDDLE_ISA::cached_attention_tiles;
+  k.gemm_scratch = HEDDLE_ISA::gemm_scratch, k.gemm = HEDDLE_ISA::gemm, k.gemm_adds = HEDDLE_ISA::gemm_adds,
+  k.gemm_ends_above = HEDDLE_ISA::gemm_ends_above, k.gemms = HEDDLE_ISA::gemms;
+  k.quant_linear_scratch = HEDDLE_ISA::quant_linear_tiles_scratch, k.quant_linear = HEDDLE_ISA::quant_linear_tiles,
+  k.quant_linears = HEDDLE_ISA::quant_linears_tiles;
   k.token_logprob_scratch = HEDDLE_ISA::token_logprob_scratch, k.token_logprob = HEDDLE_ISA::token_logprob;
-  k.token_logprob_backward_scratch = HEDDLE_ISA::token_logprob_backward_scratch, k.token_logprob_backward = HEDDLE_ISA::token_logprob_backward;
+  k.token_logprob_backward_scratch = HEDDLE_ISA::token_logprob_backward_scratch,
+  k.token_logprob_backward = HEDDLE_ISA::token_logprob_backward;
   k.fused_logprob_scratch = HEDDLE_ISA::fused_logprob_scratch, k.fused_logprob = HEDDLE_ISA::fused_logprob;
 }
 

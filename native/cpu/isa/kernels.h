@@ -1,5 +1,6 @@
-// The interface of an instruction set: plain structs in, one table of functions out. The structs keep isa_*.cc free of headers that
-// share inline functions with the rest of the library. native/cpu/nodes/ turns graph nodes into these structs.
+// The interface of an instruction set: plain structs in, one table of functions out. The structs keep isa_*.cc free of
+// headers that share inline functions with the rest of the library. native/cpu/nodes/ turns graph nodes into these
+// structs.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,7 +13,8 @@ namespace heddle {
 namespace cpu {
 
 // c (m, n) = [c +] a (m, k) * b (k, n) [+ bias (n)], f32 accumulation.
-// a is stored (m, k) or, a_transposed, (k, m); b is stored (k, n) or, b_transposed, (n, k); ld = elements per stored row.
+// a is stored (m, k) or, a_transposed, (k, m); b is stored (k, n) or, b_transposed, (n, k); ld = elements per stored
+// row.
 struct Gemm {
   int64_t m, n, k;
   const void* a;
@@ -28,7 +30,7 @@ struct Gemm {
   int64_t ldc;
   bool c_transposed = false;  // c(i, j) is at c[j * ldc + i]
   bool accumulate = false;
-  bool rowwise = false;  // a row's bits depend on that row alone, however many there are
+  bool rowwise = false;            // a row's bits depend on that row alone, however many there are
   const void* b_packed = nullptr;  // b_transposed of bf16 in the form of pairs_pack, where it is kept
   bool b_unpacked = false;         // it will be: until then panels are made one by one, for the same bits
   const void* bias = nullptr;
@@ -40,22 +42,24 @@ struct Gemm {
 struct Attention {
   int64_t batch, length, heads, kv_heads, width;
   bool causal;
-  int64_t window;  // 0: unlimited. Causal: query i sees key j iff i - window < j <= i. Bidirectional: iff |i - j| <= window / 2
+  // 0: unlimited. Causal: query i sees key j iff i - window < j <= i. Bidirectional: iff |i - j| <= window / 2
+  int64_t window;
   float scale, softcap;
   DType type, o_type;
   const void *q, *k, *v;
   void* o;
-  float* lse;  // (batch*length, heads)
+  float* lse;                          // (batch*length, heads)
   const int32_t* documents = nullptr;  // (batch*length): runs of equal ids see themselves alone, negative ones nothing
   const void* sinks = nullptr;         // (heads), forward only
   DType sinks_type = DType::f32;
-  bool pairs = false;  // whether bf16 suffices for what is multiplied
+  bool pairs = false;         // whether bf16 suffices for what is multiplied
   const void* d_o = nullptr;  // backward only, as are the three gradients
   void *dq = nullptr, *dk = nullptr, *dv = nullptr;
 };
 
 struct CachedAttention {
-  int64_t heads, kv_heads, width, capacity;  // cache (slots, kv_heads, capacity, width), or in pages; u8: q8 rows, width + 4 bytes
+  // cache (slots, kv_heads, capacity, width), or in pages; u8: q8 rows, width + 4 bytes
+  int64_t heads, kv_heads, width, capacity;
   CachePlaces places;
   int64_t context;  // what the capacity may grow to: how long contexts are cut depends on this alone
   bool causal;
@@ -92,11 +96,11 @@ struct QuantLinear {
   DType y_type;
   const void* bias = nullptr;
   DType bias_type = DType::f32;
-  bool int8 = false;     // x is rounded to 8 bits and integers are multiplied
-  bool rowwise = false;  // as in Gemm
+  bool int8 = false;             // x is rounded to 8 bits and integers are multiplied
+  bool rowwise = false;          // as in Gemm
   const void* packed = nullptr;  // w in the form of quant_pack, or null
   bool unpacked = false;         // there will be one: until then its panels are made one by one, for the same results
-  void* dx = nullptr;    // backward: dx (m, k) = y w, x unset; dx has x_type, y is only read
+  void* dx = nullptr;            // backward: dx (m, k) = y w, x unset; dx has x_type, y is only read
 };
 
 struct TokenLogprob {
@@ -119,7 +123,7 @@ struct Norm {
   float eps, offset;
   DType type, w_type, b_type, y_type;  // y: as x, or bf16
   const void *x, *w, *b, *residual;    // b, residual may be null
-  void *y, *h;                       // h only with residual
+  void *y, *h;                         // h only with residual
 };
 struct NormBackward {
   int64_t rows, width;
@@ -165,8 +169,8 @@ struct Embedding {
   float scale;
   const int32_t* ids;
   const void* table;
-  void* y;         // forward (rows, width)
-  const void* dy;  // backward
+  void* y;            // forward (rows, width)
+  const void* dy;     // backward
   const float* onto;  // (vocab, width) that dtable is added to, may be dtable itself; null: zeros
   float* dtable;      // (vocab, width)
 };
@@ -187,11 +191,12 @@ struct Kernels {
   int quant_row_least = 1;             // of quantised weights
   size_t (*gemm_scratch)(int64_t m, int64_t n, int64_t k, int threads);
   void (*gemm)(const Gemm&, Pool&, void* scratch);
-  bool (*gemm_adds)(const Gemm&);  // whether `accumulate` takes the place of a product and a sum
+  bool (*gemm_adds)(const Gemm&);           // whether `accumulate` takes the place of a product and a sum
   int64_t (*gemm_ends_above)(const Gemm&);  // more rows than this may have an `end`
   void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // of one a
-  size_t (*pairs_packed_bytes)(int64_t n, int64_t k);  // size of a weight's form for bf16 products, or 0
-  void (*pairs_pack)(const Gemm&, void* to, int64_t begin, int64_t end, Pool&);  // panels [begin, end); n = 1 has one panel
+  size_t (*pairs_packed_bytes)(int64_t n, int64_t k);           // size of a weight's form for bf16 products, or 0
+  // panels [begin, end); n = 1 has one panel
+  void (*pairs_pack)(const Gemm&, void* to, int64_t begin, int64_t end, Pool&);
   size_t (*quant_linear_scratch)(const QuantLinear&, int threads);
   void (*quant_linear)(const QuantLinear&, Pool&, void* scratch);
   void (*quant_linears)(const QuantLinear*, int count, Pool&, void* scratch);  // of one x
@@ -218,17 +223,17 @@ struct Kernels {
   void (*rms_norm_backward)(const NormBackward&, Pool&, void* scratch);
   void (*layer_norm_backward)(const NormBackward&, Pool&, void* scratch);
   void (*rope)(const Rope&, Pool&);
-  void (*glu)(const Elementwise&, Pool&);            // a gate, b up -> y
-  void (*glu_backward)(const Elementwise&, Pool&);   // a dy, b gate, c up -> y dgate, z dup
-  void (*gelu)(const Elementwise&, Pool&);           // a -> y
-  void (*gelu_backward)(const Elementwise&, Pool&);  // a dy, b x -> y
+  void (*glu)(const Elementwise&, Pool&);               // a gate, b up -> y
+  void (*glu_backward)(const Elementwise&, Pool&);      // a dy, b gate, c up -> y dgate, z dup
+  void (*gelu)(const Elementwise&, Pool&);              // a -> y
+  void (*gelu_backward)(const Elementwise&, Pool&);     // a dy, b x -> y
   void (*softcap)(const Elementwise&, Pool&);           // a, factor cap -> y
   void (*softcap_backward)(const Elementwise&, Pool&);  // a dy, b x -> y
   void (*add)(const Elementwise&, Pool&);
   void (*mul)(const Elementwise&, Pool&);
   void (*affine)(const Elementwise&, Pool&);  // y = factor * a + offset
-  void (*cast)(const Elementwise&, Pool&);  // type -> out_type
-  double (*sum)(const Elementwise&, Pool&);  // of a; the same for any number of threads
+  void (*cast)(const Elementwise&, Pool&);    // type -> out_type
+  double (*sum)(const Elementwise&, Pool&);   // of a; the same for any number of threads
   double (*sum_squares)(const Elementwise&, Pool&);
   void (*accumulate)(const Elementwise&, Pool&);  // y f32 = factor * y + a (type)
   void (*softmax)(const Rows&, Pool&);
@@ -241,7 +246,8 @@ struct Kernels {
   double (*logits_sum_exp)(const float* x, int64_t n, float largest);                // of exp(x - largest)
   int64_t (*logits_index)(const float* x, int64_t n, float largest);                 // the first that is the largest
   void (*convert)(const void* from, DType from_type, void* to, DType to_type, int64_t n);  // on the calling thread
-  void (*quantise)(DType, const float* x, int64_t n, void* to);  // likewise: quantise() (ops/quant.h), to the bit, of numbers that it takes
+  // likewise: quantise() (ops/quant.h), to the bit, of numbers that it takes
+  void (*quantise)(DType, const float* x, int64_t n, void* to);
 };
 
 extern const Kernels kernels_baseline;

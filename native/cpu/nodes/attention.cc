@@ -58,7 +58,9 @@ bool backward_supports(const Node& n) {
     if (t.dtype != n.in[0].dtype) return false;
   return is_activation(n.in[0]) && sequence_length(n, n.in[1]) < longest;
 }
-size_t backward_scratch(const Node& n, int threads) { return active().attention_backward_scratch(backward(n), threads); }
+size_t backward_scratch(const Node& n, int threads) {
+  return active().attention_backward_scratch(backward(n), threads);
+}
 void backward_run(const Node& n, Context& c) { active().attention_backward(backward(n), c.pool, c.scratch); }
 
 bool sinks_backward_supports(const Node& n) { return is_activation(n.in[0]) && n.in[1].dtype == n.in[0].dtype; }
@@ -97,7 +99,9 @@ bool cached_supports(const Node& n) {
 }
 size_t cached_scratch(const Node& n, int threads) { return active().cached_attention_scratch(cached(n), threads); }
 void cached_run(const Node& n, Context& c) {
-  read_segments("cached_attention", n.in[3], n.in[0].shape[0], places_of(n, n.in[1], 5), ring_of(n), AttentionAttributes(n).before());  // throws unless every segment fits
+  // throws unless every segment fits
+  read_segments("cached_attention", n.in[3], n.in[0].shape[0], places_of(n, n.in[1], 5), ring_of(n),
+      AttentionAttributes(n).before());
   active().cached_attention(cached(n), c.pool, c.scratch);
 }
 

@@ -16,7 +16,9 @@ bool one_type(const Node& n) {
   return is_activation(n.in[0]);
 }
 
-bool activation_supports(const Node& n) { return is_activation(n.in[0]) && n.in.back().dtype == n.in[0].dtype && same_or_bf16(n.in[0], n.out[0]); }
+bool activation_supports(const Node& n) {
+  return is_activation(n.in[0]) && n.in.back().dtype == n.in[0].dtype && same_or_bf16(n.in[0], n.out[0]);
+}
 
 Elementwise describe(const Node& n) {
   Elementwise e{};
@@ -62,9 +64,7 @@ bool cast_supports(const Node& n) { return is_float(n.in[0]) && is_float(n.out[0
 void cast(const Node& n, Context& c) { active().cast(describe(n), c.pool); }
 
 bool sum_supports(const Node& n) { return is_activation(n.in[0]); }
-void sum(const Node& n, Context& c) {
-  *n.out[0].as<float>() = static_cast<float>(active().sum(describe(n), c.pool));
-}
+void sum(const Node& n, Context& c) { *n.out[0].as<float>() = static_cast<float>(active().sum(describe(n), c.pool)); }
 
 bool always(const Node&) { return true; }
 void broadcast(const Node& n, Context& c) {
@@ -100,12 +100,13 @@ void accumulate(const Node& n, Context& c) {
 bool assign_supports(const Node& n) { return is_float(n.in[0]) && is_float(n.in[1]); }
 void assign(const Node& n, Context& c) {
   Elementwise e{};
-  e.size = n.in[0].shape.size(), e.type = n.in[1].dtype, e.a = n.in[1].data, e.y = n.in[0].data, e.out_type = n.in[0].dtype;
+  e.size = n.in[0].shape.size(), e.type = n.in[1].dtype, e.a = n.in[1].data, e.y = n.in[0].data,
+  e.out_type = n.in[0].dtype;
   active().cast(e, c.pool);
 }
 
-// Rewrites one byte of each page, so that the system allocates each page once. Otherwise the first read maps a shared page of zeros, and the
-// first write replaces it, which interrupts the other processors.
+// Rewrites one byte of each page, so that the system allocates each page once. Otherwise the first read maps a shared
+// page of zeros, and the first write replaces it, which interrupts the other processors.
 void own_pages(float* data, int64_t count, Pool& pool) {
   constexpr int64_t step = 4096 / sizeof(float);  // of the smallest pages
   pool.range((count + step - 1) / step, 64, [&](int64_t begin, int64_t end, int) {
@@ -126,7 +127,8 @@ void adamw(const Node& n, Context& c) {
   a.size = n.in[0].shape.size(), a.type = n.in[0].dtype, a.param = n.in[0].data;
   a.grad = n.in[1].as<float>(), a.m = n.in[2].as<float>(), a.v = n.in[3].as<float>();
   a.hyper = n.in[4].as<float>(), a.factor = n.in[5].as<float>(), a.decay = n.attr_flag("decay");
-  const bool first_step = a.hyper[5] >= 0.999f * (1 - a.hyper[1]) && a.hyper[5] <= 1.001f * (1 - a.hyper[1]);  // 1 - beta1^t: t is 1
+  // 1 - beta1^t: t is 1
+  const bool first_step = a.hyper[5] >= 0.999f * (1 - a.hyper[1]) && a.hyper[5] <= 1.001f * (1 - a.hyper[1]);
   if (first_step) own_pages(a.m, a.size, c.pool), own_pages(a.v, a.size, c.pool);
   active().adamw(a, c.pool);
 }

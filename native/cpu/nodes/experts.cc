@@ -1,5 +1,5 @@
-// Routed experts: the rows that chose an expert are gathered, multiplied by its matrix in one product, and scattered. An
-// expert chosen by a single row reads and writes that row in place.
+// Routed experts: the rows that chose an expert are gathered, multiplied by its matrix in one product, and scattered.
+// An expert chosen by a single row reads and writes that row in place.
 #include <algorithm>
 #include <cstring>
 
@@ -24,7 +24,8 @@ struct Groups {
   int32_t* pair;   // (pairs)
 
   static size_t bytes(const ExpertShape& s) { return aligned(4 * (s.experts + 1 + s.pairs())); }
-  Groups(const ExpertShape& s, const int32_t* expert, void* memory) : start(static_cast<int32_t*>(memory)), pair(start + s.experts + 1) {
+  Groups(const ExpertShape& s, const int32_t* expert, void* memory)
+      : start(static_cast<int32_t*>(memory)), pair(start + s.experts + 1) {
     for (int64_t e = 0; e <= s.experts; ++e) start[e] = 0;
     for (int64_t p = 0; p < s.pairs(); ++p) ++start[expert[p] + 1];
     for (int64_t e = 0; e < s.experts; ++e) start[e + 1] += start[e];
@@ -47,17 +48,20 @@ struct Scratch {
   char *groups, *left, *right, *products;
   size_t product;  // bytes
   static size_t bytes(const ExpertShape& s, int64_t left_row, int64_t right_row, size_t product, int threads) {
-    return Groups::bytes(s) + aligned(s.pairs() * left_row) + aligned(s.pairs() * right_row) + aligned(static_cast<int64_t>(product)) * static_cast<size_t>(threads);
+    return Groups::bytes(s) + aligned(s.pairs() * left_row) + aligned(s.pairs() * right_row) +
+           aligned(static_cast<int64_t>(product)) * static_cast<size_t>(threads);
   }
   Scratch(const ExpertShape& s, int64_t left_row, int64_t right_row, size_t product_bytes, void* memory)
       : groups(static_cast<char*>(memory)), product(aligned(static_cast<int64_t>(product_bytes))) {
-    left = groups + Groups::bytes(s), right = left + aligned(s.pairs() * left_row), products = right + aligned(s.pairs() * right_row);
+    left = groups + Groups::bytes(s), right = left + aligned(s.pairs() * left_row),
+    products = right + aligned(s.pairs() * right_row);
   }
 };
 
-// Calls fn(expert, pool, scratch of a product) for the experts that `all` or some row chose: many of them side by side, a
-// thread each, so that the threads meet once; few of them in turn, with all threads.
-template <class F> void each_expert(const ExpertShape& s, const Groups& groups, const Scratch& m, Pool& pool, bool all, F fn) {
+// Calls fn(expert, pool, scratch of a product) for the experts that `all` or some row chose: many of them side by side,
+// a thread each, so that the threads meet once; few of them in turn, with all threads.
+template <class F>
+void each_expert(const ExpertShape& s, const Groups& groups, const Scratch& m, Pool& pool, bool all, F fn) {
   int64_t active = 0;
   for (int64_t e = 0; e < s.experts; ++e) active += all || groups.start[e + 1] > groups.start[e];
   const auto wanted = [&](int64_t e) { return all || groups.start[e + 1] > groups.start[e]; };
@@ -80,12 +84,17 @@ bool floats(const Node& n) {
 }
 
 // Scratch of a product by all threads, or by one thread while others run other products.
-size_t product_bytes(int64_t m, int64_t n, int64_t k, int threads) { return std::max(active().gemm_scratch(m, n, k, threads), active().gemm_scratch(m, n, k, 1)); }
+size_t product_bytes(int64_t m, int64_t n, int64_t k, int threads) {
+  return std::max(active().gemm_scratch(m, n, k, threads), active().gemm_scratch(m, n, k, 1));
+}
 
-size_t linear_product(const ExpertShape& s, int threads) { return product_bytes(s.pairs(), s.outputs, s.inputs, threads); }
+size_t linear_product(const ExpertShape& s, int threads) {
+  return product_bytes(s.pairs(), s.outputs, s.inputs, threads);
+}
 size_t linear_scratch(const Node& n, int threads) {
   const ExpertShape s = shape_of(n.in[0], n.in[1], n.in[2]);
-  return Scratch::bytes(s, s.inputs * size_of(n.in[0]), s.outputs * size_of(n.out[0]), linear_product(s, threads), threads);
+  return Scratch::bytes(
+      s, s.inputs * size_of(n.in[0]), s.outputs * size_of(n.out[0]), linear_product(s, threads), threads);
 }
 void linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
@@ -102,7 +111,8 @@ void linear(const Node& n, Context& c) {
     Gemm g{};
     g.m = count, g.n = s.outputs, g.k = s.inputs;
     g.a_type = x.dtype, g.lda = s.inputs;
-    g.b = w.as<char>() + e * s.outputs * s.inputs * size_of(w), g.b_type = w.dtype, g.ldb = s.inputs, g.b_transposed = true;
+    g.b = w.as<char>() + e * s.outputs * s.inputs * size_of(w), g.b_type = w.dtype, g.ldb = s.inputs,
+    g.b_transposed = true;
     g.c_type = y.dtype, g.ldc = s.outputs;
     g.rowwise = n.attributes->get("rowwise", 0) != 0;
     if (n.has_input(3)) g.bias = n.in[3].as<char>() + e * s.outputs * size_of(n.in[3]), g.bias_type = n.in[3].dtype;
@@ -122,7 +132,9 @@ void linear(const Node& n, Context& c) {
 }
 
 // Gradients of all pairs are made in f32, then added up a row of x at a time, slot by slot.
-size_t input_product(const ExpertShape& s, int threads) { return product_bytes(s.pairs(), s.inputs, s.outputs, threads); }
+size_t input_product(const ExpertShape& s, int threads) {
+  return product_bytes(s.pairs(), s.inputs, s.outputs, threads);
+}
 size_t backward_input_scratch(const Node& n, int threads) {
   const ExpertShape s = shape_of(n.out[0], n.in[1], n.in[2]);
   const size_t all = aligned(4 * s.pairs() * s.inputs);
@@ -134,7 +146,8 @@ void backward_input(const Node& n, Context& c) {
   check_indices("expert_linear_backward_input", "expert", n.in[2], s.experts);
   const int64_t dy_row = s.outputs * size_of(dy), row = 4 * s.inputs;
   float* all = static_cast<float*>(c.scratch);  // (pairs, K)
-  const Scratch m(s, dy_row, row, input_product(s, c.pool.threads()), static_cast<char*>(c.scratch) + aligned(4 * s.pairs() * s.inputs));
+  const Scratch m(s, dy_row, row, input_product(s, c.pool.threads()),
+      static_cast<char*>(c.scratch) + aligned(4 * s.pairs() * s.inputs));
   const Groups groups(s, n.in[2].as<int32_t>(), m.groups);
   each_expert(s, groups, m, c.pool, false, [&](int64_t e, Pool& pool, char* product) {
     const int64_t start = groups.start[e], count = groups.start[e + 1] - start;
@@ -148,7 +161,8 @@ void backward_input(const Node& n, Context& c) {
     g.c = right, g.c_type = DType::f32, g.ldc = s.inputs;
     active().gemm(g, pool, product);
     pool.range(count, (1 << 16) / (row + 1) + 1, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i) std::memcpy(all + pair[i] * s.inputs, right + i * row, static_cast<size_t>(row));
+      for (int64_t i = begin; i < end; ++i)
+        std::memcpy(all + pair[i] * s.inputs, right + i * row, static_cast<size_t>(row));
     });
   });
   const int64_t parts = s.per_slot ? 1 : s.slots, rows = s.pairs() / parts;
@@ -162,10 +176,13 @@ void backward_input(const Node& n, Context& c) {
   });
 }
 
-size_t weight_product(const ExpertShape& s, int threads) { return product_bytes(s.outputs, s.inputs, s.pairs(), threads); }
+size_t weight_product(const ExpertShape& s, int threads) {
+  return product_bytes(s.outputs, s.inputs, s.pairs(), threads);
+}
 size_t backward_weight_scratch(const Node& n, int threads) {
   const ExpertShape s = shape_of(n.in[1], n.out[0], n.in[2]);
-  return Scratch::bytes(s, s.outputs * size_of(n.in[0]), s.inputs * size_of(n.in[1]), weight_product(s, threads), threads);
+  return Scratch::bytes(
+      s, s.outputs * size_of(n.in[0]), s.inputs * size_of(n.in[1]), weight_product(s, threads), threads);
 }
 void backward_weight(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &x = n.in[1], &dw = n.out[0];
@@ -232,7 +249,8 @@ void combine(const Node& n, Context& c) {
 }
 
 void combine_backward(const Node& n, Context& c) {
-  c.pool.range(n.in[1].shape[0], (1 << 13) / (n.in[1].shape[1] * n.in[1].shape[2] + 1) + 1, [&](int64_t begin, int64_t end, int) {
+  c.pool.range(n.in[1].shape[0], (1 << 13) / (n.in[1].shape[1] * n.in[1].shape[2] + 1) + 1,
+      [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) combine_backward_row(n.in[0], n.in[1], n.in[2], n.out[0], n.out[1], r);
   });
 }
@@ -241,8 +259,10 @@ void combine_backward(const Node& n, Context& c) {
 
 void register_experts() {
   add_kernel("expert_linear", "grouped_gemm_expert_linear", floats, linear_scratch, linear);
-  add_kernel("expert_linear_backward_input", "grouped_gemm_expert_linear_backward_input", floats, backward_input_scratch, backward_input);
-  add_kernel("expert_linear_backward_weight", "grouped_gemm_expert_linear_backward_weight", floats, backward_weight_scratch, backward_weight);
+  add_kernel("expert_linear_backward_input", "grouped_gemm_expert_linear_backward_input", floats,
+      backward_input_scratch, backward_input);
+  add_kernel("expert_linear_backward_weight", "grouped_gemm_expert_linear_backward_weight", floats,
+      backward_weight_scratch, backward_weight);
   add_kernel("route_experts", "route_experts", route_supports, nullptr, route);
   add_kernel("combine_experts", "combine_experts", combine_supports, nullptr, combine);
   add_kernel("combine_experts_backward", "combine_experts_backward", combine_supports, nullptr, combine_backward);

@@ -1,4 +1,5 @@
-// Products with weights of 8-bit floats (ops/fp8.h): a panel of the weight at a time becomes f32, which the f32 product takes.
+// Products with weights of 8-bit floats (ops/fp8.h): a panel of the weight at a time becomes f32, which the f32 product
+// takes.
 #include "cpu/nodes/nodes.h"
 #include "ops/fp8.h"
 
@@ -19,7 +20,9 @@ const float* numbers() {
 
 size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 size_t panel_bytes(int64_t deep) { return aligned(static_cast<size_t>(panel * deep) * sizeof(float)); }
-size_t rounded_bytes(const Node& n) { return n.attr_flag("fp8") ? aligned(static_cast<size_t>(n.in[0].shape.size()) * sizeof(float)) : 0; }
+size_t rounded_bytes(const Node& n) {
+  return n.attr_flag("fp8") ? aligned(static_cast<size_t>(n.in[0].shape.size()) * sizeof(float)) : 0;
+}
 
 // Rows [row0, row_end) and columns [column0, column_end) of w.
 void widen(const Node& n, int64_t row0, int64_t row_end, int64_t column0, int64_t column_end, float* to, Pool& pool) {
@@ -57,7 +60,8 @@ void linear_run(const Node& n, Context& c) {
   g.a = x.data, g.a_type = x.dtype, g.lda = K;
   if (n.attr_flag("fp8")) {
     c.pool.range(N, 4, [&](int64_t begin, int64_t end, int) {
-      active().convert(static_cast<const char*>(x.data) + begin * K * static_cast<int64_t>(dtype_bytes(x.dtype)), x.dtype, rounded + begin * K, DType::f32, (end - begin) * K);
+      active().convert(static_cast<const char*>(x.data) + begin * K * static_cast<int64_t>(dtype_bytes(x.dtype)),
+          x.dtype, rounded + begin * K, DType::f32, (end - begin) * K);
       for (int64_t i = begin; i < end; ++i) round_to_fp8(rounded + i * K, K);
     });
     g.a = rounded, g.a_type = DType::f32;
@@ -71,7 +75,8 @@ void linear_run(const Node& n, Context& c) {
     g.c = static_cast<char*>(y.data) + m * static_cast<int64_t>(dtype_bytes(y.dtype));
     if (n.has_input(3)) {
       const Tensor& bias = n.in[3];
-      g.bias = static_cast<const char*>(bias.data) + m * static_cast<int64_t>(dtype_bytes(bias.dtype)), g.bias_type = bias.dtype;
+      g.bias = static_cast<const char*>(bias.data) + m * static_cast<int64_t>(dtype_bytes(bias.dtype)),
+      g.bias_type = bias.dtype;
     }
     active().gemm(g, c.pool, scratch);
   }

@@ -30,19 +30,24 @@ Gemm linear(const Node& n) {
   g.b_packed = n.packed, g.b_unpacked = n.unpacked;
   return g;
 }
-// Panels of pairs, for x in bf16. They save few rows the horizontal additions, and many rows the packing. Rows of at least this length gain
-// too little for the time that packing takes.
+// Panels of pairs, for x in bf16. They save few rows the horizontal additions, and many rows the packing. Rows of at
+// least this length gain too little for the time that packing takes.
 constexpr int64_t long_row = 2048;
 Packing linear_packing(const Node& n) {
   const Tensor& w = n.in[1];
-  if (w.dtype != DType::bf16 || w.shape[1] >= long_row || n.attr_flag("transposed") || !(n.attr_flag("bf16") || n.in[0].dtype == DType::bf16)) return {};
-  const size_t bytes = active().pairs_packed_bytes(w.shape[0], w.shape[1]), panel = active().pairs_packed_bytes(1, w.shape[1]);
+  if (w.dtype != DType::bf16 || w.shape[1] >= long_row || n.attr_flag("transposed") ||
+      !(n.attr_flag("bf16") || n.in[0].dtype == DType::bf16))
+    return {};
+  const size_t bytes = active().pairs_packed_bytes(w.shape[0], w.shape[1]),
+               panel = active().pairs_packed_bytes(1, w.shape[1]);
   if (!bytes) return {};
   Packing p{"pairs", 1, bytes, static_cast<int64_t>(bytes / panel)};
   p.of_files = true, p.row_tile = active().row_tile, p.row_block = active().row_block;
   return p;
 }
-void linear_pack(const Node& n, void* to, int64_t begin, int64_t end, Pool& pool) { active().pairs_pack(linear(n), to, begin, end, pool); }
+void linear_pack(const Node& n, void* to, int64_t begin, int64_t end, Pool& pool) {
+  active().pairs_pack(linear(n), to, begin, end, pool);
+}
 
 // dx (N, K) = dy (N, M) w
 Gemm backward_input(const Node& n) {
@@ -127,8 +132,8 @@ void linear_run(const Node& n, Context& c) {
   linear_group(&alone, 1, c);
 }
 
-// A product that ends in gelu. Few rows, and shapes with special kernels, take two steps: f32 sums, in y or at the end of the scratch,
-// and then gelu.
+// A product that ends in gelu. Few rows, and shapes with special kernels, take two steps: f32 sums, in y or at the end
+// of the scratch, and then gelu.
 constexpr int64_t most_apart = 256;
 struct Ended {
   const Node& n;
@@ -136,7 +141,8 @@ struct Ended {
   const bool rounded, in_y;
   bool ends;
   size_t product, x, sums;  // bytes of the scratch
-  Ended(const Node& node, int threads) : n(node), g(linear(node)), rounded(rounds(node)), in_y(node.out[0].dtype == DType::f32) {
+  Ended(const Node& node, int threads)
+      : n(node), g(linear(node)), rounded(rounds(node)), in_y(node.out[0].dtype == DType::f32) {
     if (rounded) g.a_type = DType::bf16;
     const int64_t above = active().gemm_ends_above(g);
     ends = g.m > above;
@@ -171,7 +177,8 @@ void linear_activation_run(const Node& n, Context& c) {
   g.c = e.in_y ? y.data : x + e.x, g.c_type = DType::f32;
   active().gemm(g, c.pool, c.scratch);
   Elementwise of{};
-  of.size = y.shape.size(), of.type = DType::f32, of.out_type = y.dtype, of.a = g.c, of.y = y.data, of.activation = activation;
+  of.size = y.shape.size(), of.type = DType::f32, of.out_type = y.dtype, of.a = g.c, of.y = y.data,
+  of.activation = activation;
   active().gelu(of, c.pool);
 }
 
@@ -184,11 +191,14 @@ void column_sum(const Node& n, Context& c) {
 }  // namespace
 
 void register_linear() {
-  add_kernel("linear", "gemm_linear", supports, linear_scratch, linear_run, {linear_packing, linear_pack}, linear_group, run_onto<linear>);
-  add_kernel("linear_activation", "gemm_linear_activation", linear_activation_supports, linear_activation_scratch, linear_activation_run, {linear_packing, linear_pack});
-  add_kernel("linear_backward_input", "gemm_linear_backward_input", supports, scratch<backward_input>, run<backward_input>, {}, nullptr,
-             run_onto<backward_input>);
-  add_kernel("linear_backward_weight", "gemm_linear_backward_weight", supports, scratch<backward_weight>, run<backward_weight>);
+  add_kernel("linear", "gemm_linear", supports, linear_scratch, linear_run, {linear_packing, linear_pack}, linear_group,
+      run_onto<linear>);
+  add_kernel("linear_activation", "gemm_linear_activation", linear_activation_supports, linear_activation_scratch,
+      linear_activation_run, {linear_packing, linear_pack});
+  add_kernel("linear_backward_input", "gemm_linear_backward_input", supports, scratch<backward_input>,
+      run<backward_input>, {}, nullptr, run_onto<backward_input>);
+  add_kernel("linear_backward_weight", "gemm_linear_backward_weight", supports, scratch<backward_weight>,
+      run<backward_weight>);
   add_kernel("column_sum", "column_sum", column_sum_supports, nullptr, column_sum);
 }
 

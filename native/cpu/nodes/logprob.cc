@@ -42,7 +42,9 @@ void forward_run(const Node& n, Context& c) {
 bool backward_supports(const Node& n) {
   return is_activation(n.in[1]) && is_weight(n.in[2]) && n.out[0].dtype == n.in[1].dtype;
 }
-size_t backward_scratch(const Node& n, int threads) { return active().token_logprob_backward_scratch(backward(n), threads); }
+size_t backward_scratch(const Node& n, int threads) {
+  return active().token_logprob_backward_scratch(backward(n), threads);
+}
 void backward_run(const Node& n, Context& c) {
   check_indices("token_logprob_backward", "target", n.in[3], n.in[2].shape[0], true);
   active().token_logprob_backward(backward(n), c.pool, c.scratch);
@@ -69,7 +71,8 @@ void fused_run(const Node& n, Context& c) {
 
 void register_logprob() {
   add_kernel("token_logprob", "chunked_token_logprob", forward_supports, forward_scratch, forward_run);
-  add_kernel("token_logprob_backward", "chunked_token_logprob_backward", backward_supports, backward_scratch, backward_run);
+  add_kernel(
+      "token_logprob_backward", "chunked_token_logprob_backward", backward_supports, backward_scratch, backward_run);
   add_kernel("token_logprob_with_gradient", "kept_token_logprob", fused_supports, fused_scratch, fused_run);
 }
 

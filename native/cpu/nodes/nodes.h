@@ -12,8 +12,8 @@ const Kernels& active();
 
 // Registers a kernel named "<isa>_<algorithm>" for `op`.
 void add_kernel(const char* op, const char* algorithm, bool (*supports)(const Node&),
-                size_t (*scratch)(const Node&, int threads), void (*run)(const Node&, Context&), Packs packs = {},
-                RunGroup run_group = nullptr, RunOnto run_onto = nullptr);
+    size_t (*scratch)(const Node&, int threads), void (*run)(const Node&, Context&), Packs packs = {},
+    RunGroup run_group = nullptr, RunOnto run_onto = nullptr);
 
 void register_linear();
 void register_quant();
@@ -31,7 +31,9 @@ void register_sample();
 inline bool is_activation(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16; }
 // Whether y has x's type or bf16, the types that a kernel may store.
 inline bool same_or_bf16(const Tensor& x, const Tensor& y) { return y.dtype == x.dtype || y.dtype == DType::bf16; }
-inline bool is_weight(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16 || t.dtype == DType::f16 || is_quantised(t.dtype); }
+inline bool is_weight(const Tensor& t) {
+  return t.dtype == DType::f32 || t.dtype == DType::bf16 || t.dtype == DType::f16 || is_quantised(t.dtype);
+}
 inline bool is_float(const Tensor& t) { return is_activation(t) || t.dtype == DType::f16; }
 
 }  // namespace cpu

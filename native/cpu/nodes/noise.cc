@@ -6,8 +6,8 @@ namespace heddle {
 namespace cpu {
 namespace {
 
-constexpr int lanes = 32;            // blocks of four words at once
-constexpr int64_t chunk = 4 * lanes; // elements of one call of `draw`
+constexpr int lanes = 32;             // blocks of four words at once
+constexpr int64_t chunk = 4 * lanes;  // elements of one call of `draw`
 
 // words[k][l] is word k of block first + l.
 void draw(const NoiseKey& key, uint32_t first, uint32_t (*words)[lanes]) {

@@ -56,7 +56,8 @@ void register_norms() {
   add_kernel("rms_norm", "rms_norm", forward_supports, nullptr, forward_run<false>);
   add_kernel("layer_norm", "layer_norm", forward_supports, nullptr, forward_run<true>);
   add_kernel("rms_norm_backward", "rms_norm_backward", backward_supports, backward_scratch<false>, backward_run<false>);
-  add_kernel("layer_norm_backward", "layer_norm_backward", backward_supports, backward_scratch<true>, backward_run<true>);
+  add_kernel(
+      "layer_norm_backward", "layer_norm_backward", backward_supports, backward_scratch<true>, backward_run<true>);
 }
 
 }  // namespace cpu

@@ -18,8 +18,8 @@ QuantLinear linear(const Node& n) {
   return p;
 }
 bool linear_supports(const Node& n) {
-  return is_quantised(n.in[1].dtype) && !n.attr_flag("transposed") && is_activation(n.in[0]) && is_activation(n.out[0]) &&
-         (!n.has_input(2) || is_float(n.in[2]));
+  return is_quantised(n.in[1].dtype) && !n.attr_flag("transposed") && is_activation(n.in[0]) &&
+         is_activation(n.out[0]) && (!n.has_input(2) || is_float(n.in[2]));
 }
 size_t linear_scratch(const Node& n, int threads) { return active().quant_linear_scratch(linear(n), threads); }
 void linear_run(const Node& n, Context& c) { active().quant_linear(linear(n), c.pool, c.scratch); }
@@ -31,13 +31,16 @@ void linear_group(const Node* const* nodes, size_t count, Context& c) {
 Packing linear_packing(const Node& n) {
   const Tensor& w = n.in[1];
   if (!n.attr_flag("int8")) return {};
-  const size_t bytes = active().quant_packed_bytes(w.dtype, w.shape[0], w.shape[1]), panel = active().quant_packed_bytes(w.dtype, 1, w.shape[1]);
+  const size_t bytes = active().quant_packed_bytes(w.dtype, w.shape[0], w.shape[1]),
+               panel = active().quant_packed_bytes(w.dtype, 1, w.shape[1]);
   if (!bytes) return {};
   Packing p{"products of bytes", 1, bytes, static_cast<int64_t>(bytes / panel)};
   p.row_tile = 6, p.row_block = active().row_block, p.row_least = active().quant_row_least;
   return p;
 }
-void linear_pack(const Node& n, void* to, int64_t begin, int64_t end, Pool& pool) { active().quant_pack(linear(n), to, begin, end, pool); }
+void linear_pack(const Node& n, void* to, int64_t begin, int64_t end, Pool& pool) {
+  active().quant_pack(linear(n), to, begin, end, pool);
+}
 
 // dx (N, K) = dy (N, M) w
 QuantLinear backward(const Node& n) {
@@ -56,7 +59,8 @@ void backward_run(const Node& n, Context& c) { active().quant_backward(backward(
 }  // namespace
 
 void register_quant() {
-  add_kernel("linear", "quant_linear", linear_supports, linear_scratch, linear_run, {linear_packing, linear_pack}, linear_group);
+  add_kernel("linear", "quant_linear", linear_supports, linear_scratch, linear_run, {linear_packing, linear_pack},
+      linear_group);
   add_kernel("linear_backward_input", "quant_linear_backward_input", backward_supports, backward_scratch, backward_run);
 }
 

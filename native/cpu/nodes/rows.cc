@@ -19,7 +19,8 @@ bool one_type(const Node& n) {
 }
 
 Rows rows(const Node& n) {
-  return {n.in[0].shape.rows(), n.in[0].shape.last(), n.in[0].dtype, n.in[0].data, n.in.size() > 1 ? n.in[1].data : nullptr, n.out[0].data};
+  return {n.in[0].shape.rows(), n.in[0].shape.last(), n.in[0].dtype, n.in[0].data,
+      n.in.size() > 1 ? n.in[1].data : nullptr, n.out[0].data};
 }
 void softmax(const Node& n, Context& c) { active().softmax(rows(n), c.pool); }
 void softmax_backward(const Node& n, Context& c) { active().softmax_backward(rows(n), c.pool); }
@@ -46,13 +47,16 @@ void embedding_backward(const Node& n, Context& c) {
   active().embedding_backward(e, c.pool);
 }
 
-bool rope_supports(const Node& n) { return is_activation(n.in[0]) && n.out[0].dtype == n.in[0].dtype && n.in[2].shape.last() <= 512; }
+bool rope_supports(const Node& n) {
+  return is_activation(n.in[0]) && n.out[0].dtype == n.in[0].dtype && n.in[2].shape.last() <= 512;
+}
 void rope(const Node& n, Context& c) {
   const Tensor& x = n.in[0];
   Rope r{};
   r.rows = x.shape[0], r.heads = x.shape[1], r.width = x.shape[2], r.rotated = 2 * n.in[2].shape.last();
   r.inv_freq_stride = n.in[2].shape.rank > 1 ? n.in[2].shape.last() : 0;
-  r.interleaved = n.attr_flag("interleaved"), r.interleaved_out = n.attr_flag("interleaved_out"), r.inverse = n.attr_flag("inverse");
+  r.interleaved = n.attr_flag("interleaved"), r.interleaved_out = n.attr_flag("interleaved_out"),
+  r.inverse = n.attr_flag("inverse");
   r.scale = static_cast<float>(n.attr("scale")), r.type = x.dtype;
   r.x = x.data, r.y = n.out[0].data;
   r.positions = n.in[1].as<int32_t>(), r.inv_freq = n.in[2].as<float>();
@@ -75,7 +79,8 @@ void gather_rows(const Node& n, Context& c) {
 bool segment_sum_supports(const Node& n) { return is_activation(n.in[0]) && is_activation(n.out[0]); }
 size_t segment_sum_scratch(const Node& n, int threads) {
   const int64_t C = n.in[0].shape[1];
-  return sizeof(int32_t) * static_cast<size_t>(n.out[0].shape[0] + n.in[1].shape[0]) + sizeof(float) * static_cast<size_t>(2 * C * threads);
+  return sizeof(int32_t) * static_cast<size_t>(n.out[0].shape[0] + n.in[1].shape[0]) +
+         sizeof(float) * static_cast<size_t>(2 * C * threads);
 }
 void segment_sum(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &index = n.in[1], &y = n.out[0];
@@ -118,10 +123,12 @@ template <class Copy> void each_piece(const Tensor& whole, const std::vector<Ten
   });
 }
 void split(const Node& n, Context& c) {
-  each_piece(n.in[0], n.out, c.pool, [](const char* whole, char* piece, size_t bytes) { std::memcpy(piece, whole, bytes); });
+  each_piece(
+      n.in[0], n.out, c.pool, [](const char* whole, char* piece, size_t bytes) { std::memcpy(piece, whole, bytes); });
 }
 void concat(const Node& n, Context& c) {
-  each_piece(n.out[0], n.in, c.pool, [](char* whole, const char* piece, size_t bytes) { std::memcpy(whole, piece, bytes); });
+  each_piece(
+      n.out[0], n.in, c.pool, [](char* whole, const char* piece, size_t bytes) { std::memcpy(whole, piece, bytes); });
 }
 
 constexpr int64_t widest_q8 = 1024;  // of a head

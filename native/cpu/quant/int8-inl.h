@@ -37,14 +37,18 @@ struct QuantType {
 template <DType T> void unpack_blocks(const uint8_t* from, int blocks, int8_t* q, float* scale, float* minimum) {
   constexpr BlockType type = block_type(T);
   constexpr int groups = type.elements / type.group;
-  for (int b = 0; b < blocks; ++b) Unpack<T>::run(from + b * type.bytes, q + b * type.elements, scale + b * groups, minimum + b * groups);
+  for (int b = 0; b < blocks; ++b)
+    Unpack<T>::run(from + b * type.bytes, q + b * type.elements, scale + b * groups, minimum + b * groups);
 }
 constexpr QuantType quant_types[] = {
-#define HEDDLE_ROW(name, elements, bytes, group, minimum, low, high) {elements, bytes, group, minimum, low, high, unpack_blocks<DType::name>},
+#define HEDDLE_ROW(name, elements, bytes, group, minimum, low, high) \
+  {elements, bytes, group, minimum, low, high, unpack_blocks<DType::name>},
     HEDDLE_BLOCK_TYPES(HEDDLE_ROW)
 #undef HEDDLE_ROW
 };
-inline const QuantType& quant_type(DType t) { return quant_types[static_cast<int>(t) - static_cast<int>(DType::u8) - 1]; }
+inline const QuantType& quant_type(DType t) {
+  return quant_types[static_cast<int>(t) - static_cast<int>(DType::u8) - 1];
+}
 inline int64_t quant_row_bytes(const QuantType& t, int64_t elements) { return elements / t.elements * t.bytes; }
 
 constexpr int unit = activation_group;  // elements of activations that share a scale
@@ -54,10 +58,11 @@ constexpr int most_groups = 16;         // of a span
 // Rows of activations, rounded. `values` is laid out for the form that reads it.
 struct Int8Rows {
   int8_t* values;
-  float* scales;   // (rows, units)
-  int32_t* sums;   // (rows, 2 * units): of each half of a unit
+  float* scales;            // (rows, units)
+  int32_t* sums;            // (rows, 2 * units): of each half of a unit
   float* totals = nullptr;  // scale * sum of a group
-  // For int8_dot-inl.h: values are (units, rows, unit); scales and totals have rows of `stride` units by the weights' groups.
+  // For int8_dot-inl.h: values are (units, rows, unit); scales and totals have rows of `stride` units by the weights'
+  // groups.
   int32_t* starts = nullptr;  // (units, rows, 8): minus the weights' offset times the sums of each four
   int64_t rows = 0, stride = 0;
 };
@@ -87,7 +92,8 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
   const F a = load(x), b = load(x + W);
   // Magnitudes compare like their bits, with NaN and infinity above all others.
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-  const __m512i bits = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(a), magnitude), _mm512_and_si512(_mm512_castps_si512(b), magnitude));
+  const __m512i bits = _mm512_max_epi32(
+      _mm512_and_si512(_mm512_castps_si512(a), magnitude), _mm512_and_si512(_mm512_castps_si512(b), magnitude));
   const int32_t top = fold_integers(bits, [](__m256i l, __m256i r) { return _mm256_max_epi32(l, r); });
   const bool finite = top < 0x7f800000;
   float largest;
@@ -100,7 +106,8 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
   const F inverse = set1(some ? steps / largest : 0.0f);
   *scale = finite ? largest / steps : __builtin_nanf("");
   const __m512i nothing = _mm512_setzero_si512();
-  const __m512i low = finite ? _mm512_cvtps_epi32(mul(a, inverse)) : nothing, high = finite ? _mm512_cvtps_epi32(mul(b, inverse)) : nothing;
+  const __m512i low = finite ? _mm512_cvtps_epi32(mul(a, inverse)) : nothing,
+                high = finite ? _mm512_cvtps_epi32(mul(b, inverse)) : nothing;
   _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(low));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(q + W), _mm512_cvtepi32_epi8(high));
   const auto sum = [](__m256i l, __m256i r) { return _mm256_add_epi32(l, r); };
@@ -132,7 +139,8 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
   F v[4];
   __m256i bits = _mm256_setzero_si256();
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) v[i] = load(x + i * W), bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
+  for (int i = 0; i < 4; ++i)
+    v[i] = load(x + i * W), bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
   const int32_t top = fold_largest(bits);  // magnitudes compare like their bits, with NaN and infinity above all others
   const bool finite = top < 0x7f800000;
   float largest;
@@ -145,7 +153,8 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
   __m256i whole[4];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) whole[i] = finite ? _mm256_cvtps_epi32(mul(v[i], by)) : _mm256_setzero_si256();
-  const __m256i fours = _mm256_packs_epi16(_mm256_packs_epi32(whole[0], whole[1]), _mm256_packs_epi32(whole[2], whole[3]));
+  const __m256i fours =
+      _mm256_packs_epi16(_mm256_packs_epi32(whole[0], whole[1]), _mm256_packs_epi32(whole[2], whole[3]));
   const __m256i bytes = _mm256_permutevar8x32_epi32(fours, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), bytes);
   __m256i sum = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes), _mm256_set1_epi16(1));
@@ -158,7 +167,8 @@ HEDDLE_SIMD float left_by(const float* x, float inverse) {
   alignas(64) float rounded[unit], s[unit / 2];
   for (int i = 0; i < unit; i += W) store(rounded + i, round_even(mul(load(x + i), set1(inverse))));
   for (int i = 0; i < unit / 2; ++i) {
-    const float low = __builtin_fmaf(x[i], inverse, -rounded[i]), high = __builtin_fmaf(x[i + 16], inverse, -rounded[i + 16]);
+    const float low = __builtin_fmaf(x[i], inverse, -rounded[i]),
+                high = __builtin_fmaf(x[i + 16], inverse, -rounded[i + 16]);
     s[i] = __builtin_fmaf(high, high, low * low);
   }
   return fold_squares(s);
@@ -173,7 +183,8 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
   float largest = reduce_max(top), nothing = reduce_add(poison);
   bool finite = nothing == 0;
   const bool some = finite && largest > least_activation;
-  const bool second = some && second_steps_leave_less(left_by(x, activation_steps[0] / largest), left_by(x, activation_steps[1] / largest));
+  const bool second = some && second_steps_leave_less(
+                                  left_by(x, activation_steps[0] / largest), left_by(x, activation_steps[1] / largest));
   const float inverse = some ? activation_steps[second] / largest : 0.0f;
   *scale = largest / activation_steps[second] + nothing;
   alignas(64) float rounded[unit] = {};
@@ -188,7 +199,8 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
 HEDDLE_SIMD void load_unit(const QuantLinear& p, int64_t r, int64_t u, float* to) {
   int64_t at = r * p.k + u * unit;
   for (int i = 0; i < unit; i += W)
-    store(to + i, p.x_type == DType::f32 ? load(static_cast<const float*>(p.x) + at + i) : load(static_cast<const bf16*>(p.x) + at + i));
+    store(to + i, p.x_type == DType::f32 ? load(static_cast<const float*>(p.x) + at + i)
+                                         : load(static_cast<const bf16*>(p.x) + at + i));
 }
 
 // Columns [j, j + n) of row i: sums (W at a time, the last ones may reach beyond n) with their bias.

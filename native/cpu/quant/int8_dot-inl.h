@@ -12,7 +12,9 @@ using Eight = __m256;
 HEDDLE_SIMD Bytes load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 HEDDLE_SIMD Bytes and15(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
 HEDDLE_SIMD Bytes shift_right(Bytes v, int bits) { return _mm256_srl_epi16(v, _mm_cvtsi32_si128(bits)); }
-HEDDLE_SIMD Bytes joined(__m128i low, __m128i high) { return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1); }
+HEDDLE_SIMD Bytes joined(__m128i low, __m128i high) {
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+}
 
 #if defined(HEDDLE_SIMD_AVX512)
 using Lanes = __m512i;  // W sums
@@ -26,7 +28,8 @@ HEDDLE_SIMD F numbers(Lanes a) { return _mm256_cvtepi32_ps(a); }
 
 #if defined(HEDDLE_SIMD_VNNI) && defined(HEDDLE_EMULATE_VNNI)
 HEDDLE_SIMD __m256i dot_of_four(__m256i sum, __m256i w, __m256i x) {  // tests: the same to the bit, in words
-  const __m256i even = _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(255)), _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8));
+  const __m256i even =
+      _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(255)), _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8));
   const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(w, 8), _mm256_srai_epi16(x, 8));
   return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
 }
@@ -41,7 +44,8 @@ template <bool SIGNED> HEDDLE_SIMD __m256i products(__m256i start, Bytes w, Byte
 #if defined(HEDDLE_DOT_OF_FOUR)
   return dot_of_four(start, w, x);  // signed ones come with 128 added
 #else
-  __m256i pairs = SIGNED ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
+  __m256i pairs =
+      SIGNED ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
   return _mm256_add_epi32(start, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 #endif
 }
@@ -51,8 +55,8 @@ constexpr int signed_offset = 128;
 constexpr int signed_offset = 0;
 #endif
 
-// Where a type's units and scales come from. scales() writes those of `units` units from a row's block on (a multiple of
-// eight may be written); get() gives the integers of unit u, with their offset.
+// Where a type's units and scales come from. scales() writes those of `units` units from a row's block on (a multiple
+// of eight may be written); get() gives the integers of unit u, with their offset.
 
 // Any type, through its unpacked integers and scales.
 template <int GROUP, bool MINIMUM> struct AnySource {
@@ -83,14 +87,18 @@ template <int BYTES> HEDDLE_SIMD void unit_scales(const uint8_t* at, int units, 
 struct Q8_0Source {
   static constexpr bool is_signed = true, minimum_added = false, unpacks = false;
   static constexpr int offset = signed_offset, group = unit;
-  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) { unit_scales<34>(at, units, scale); }
+  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) {
+    unit_scales<34>(at, units, scale);
+  }
   HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) { return load_bytes(at + u * 34 + 2); }
 };
 
 struct Q4_0Source {
   static constexpr bool is_signed = false, minimum_added = false, unpacks = false;
   static constexpr int offset = 8, group = unit;
-  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) { unit_scales<18>(at, units, scale); }
+  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) {
+    unit_scales<18>(at, units, scale);
+  }
   HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) {
     __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + u * 18 + 2));
     return and15(joined(v, _mm_srli_epi16(v, 4)));
@@ -100,7 +108,9 @@ struct Q4_0Source {
 struct Q5_0Source {
   static constexpr bool is_signed = false, minimum_added = false, unpacks = false;
   static constexpr int offset = 16, group = unit;
-  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) { unit_scales<22>(at, units, scale); }
+  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) {
+    unit_scales<22>(at, units, scale);
+  }
   HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) {
     const uint8_t* b = at + u * 22;
     __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + 6));
@@ -126,8 +136,10 @@ struct Q4_KSource {
     for (int u = 0; u < units; u += 8, at += 144) {  // the bits of six_bit_scales, four at a time
       uint32_t w[3];
       __builtin_memcpy(w, at + 4, 12);
-      _mm256_storeu_ps(scale + u, scaled(w[0] & 0x3f3f3f3f, (w[2] & 0x0f0f0f0f) | (w[0] >> 2 & 0x30303030), half_at(at)));
-      _mm256_storeu_ps(minimum + u, scaled(w[1] & 0x3f3f3f3f, (w[2] >> 4 & 0x0f0f0f0f) | (w[1] >> 2 & 0x30303030), -half_at(at + 2)));
+      _mm256_storeu_ps(
+          scale + u, scaled(w[0] & 0x3f3f3f3f, (w[2] & 0x0f0f0f0f) | (w[0] >> 2 & 0x30303030), half_at(at)));
+      _mm256_storeu_ps(minimum + u,
+          scaled(w[1] & 0x3f3f3f3f, (w[2] >> 4 & 0x0f0f0f0f) | (w[1] >> 2 & 0x30303030), -half_at(at + 2)));
     }
   }
   HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) {
@@ -142,7 +154,8 @@ struct Q6_KSource {
     for (int u = 0; u < units; u += 8, at += 210)
       for (int half = 0; half < 2; ++half) {
         __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at + 192 + 8 * half));
-        _mm256_storeu_ps(scale + 2 * u + 8 * half, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), _mm256_set1_ps(half_at(at + 208))));
+        _mm256_storeu_ps(scale + 2 * u + 8 * half,
+            _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), _mm256_set1_ps(half_at(at + 208))));
       }
   }
   HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) {
@@ -163,16 +176,18 @@ HEDDLE_SIMD float reduce_eight(Eight v) {
 // a b + c in lanes.
 HEDDLE_SIMD Eight fma8(Eight a, Eight b, Eight c) { return _mm256_fmadd_ps(a, b, c); }
 
-constexpr int part = span / unit;   // units whose scales are made at a time
-constexpr int ahead_bytes = 1024;   // of its place, a stream is fetched
+constexpr int part = span / unit;  // units whose scales are made at a time
+constexpr int ahead_bytes = 1024;  // of its place, a stream is fetched
 
-// Computes out[m * RN + n] for RM rows of x from row i on and RN rows of weights. Each product has a separate chain of sums whatever
-// RM and RN are, so a row's bits do not depend on other rows.
+// Computes out[m * RN + n] for RM rows of x from row i on and RN rows of weights. Each product has a separate chain of
+// sums whatever RM and RN are, so a row's bits do not depend on other rows.
 template <class S, int RM, int RN>
-[[gnu::noinline]] void dot_tile(const QuantType& t, const Int8Rows& x, int64_t i, int64_t units, const uint8_t* const* rows, float* out) {
+[[gnu::noinline]] void dot_tile(
+    const QuantType& t, const Int8Rows& x, int64_t i, int64_t units, const uint8_t* const* rows, float* out) {
   constexpr int groups = unit / S::group;
   const int64_t part_bytes = quant_row_bytes(t, part * unit);
-  alignas(64) float scale[RN][part * groups], minimum[RN][S::minimum_added ? part * groups : 1], both[RN][RM][part * groups];
+  alignas(64) float scale[RN][part * groups], minimum[RN][S::minimum_added ? part * groups : 1],
+      both[RN][RM][part * groups];
   alignas(64) int8_t q[RN][S::unpacks ? part * unit : 1];
   const uint8_t* at[RN];
   Eight sum[RN][RM], lowest[RN][RM];
@@ -183,7 +198,8 @@ template <class S, int RM, int RN>
     for (int m = 0; m < RM; ++m) sum[n][m] = lowest[n][m] = _mm256_setzero_ps();
   }
   for (int64_t u0 = 0; u0 < units; u0 += part) {
-    const int count = static_cast<int>(min_of<int64_t>(part, units - u0)), padded = static_cast<int>(round_up(count * groups, 8));
+    const int count = static_cast<int>(min_of<int64_t>(part, units - u0)),
+              padded = static_cast<int>(round_up(count * groups, 8));
     const float* own = x.scales + (i * x.stride + u0) * groups;
     const float* total = x.totals + (i * x.stride + u0) * groups;
     const int64_t row = x.stride * groups;
@@ -196,8 +212,10 @@ template <class S, int RM, int RN>
         for (int g = count * groups; g < padded; ++g) minimum[n][g] = 0;
       for (int m = 0; m < RM; ++m)
         for (int g = 0; g < padded; g += 8) {
-          _mm256_store_ps(both[n][m] + g, _mm256_mul_ps(_mm256_load_ps(scale[n] + g), _mm256_loadu_ps(own + m * row + g)));
-          if (S::minimum_added) lowest[n][m] = fma8(_mm256_load_ps(minimum[n] + g), _mm256_loadu_ps(total + m * row + g), lowest[n][m]);
+          _mm256_store_ps(
+              both[n][m] + g, _mm256_mul_ps(_mm256_load_ps(scale[n] + g), _mm256_loadu_ps(own + m * row + g)));
+          if (S::minimum_added)
+            lowest[n][m] = fma8(_mm256_load_ps(minimum[n] + g), _mm256_loadu_ps(total + m * row + g), lowest[n][m]);
         }
     }
 #pragma GCC unroll 1
@@ -211,9 +229,10 @@ template <class S, int RM, int RN>
 #pragma GCC unroll 8
         for (int m = 0; m < RM; ++m) {
           const __m256i dot = products<S::is_signed>(load_bytes(start + 8 * m), w, load_bytes(value + unit * m));
-          const Eight own_scale = groups == 1 ? _mm256_broadcast_ss(both[n][m] + u)
-                                              : _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_broadcast_ss(both[n][m] + groups * u)),
-                                                                     _mm_broadcast_ss(both[n][m] + groups * u + groups - 1), 1);
+          const Eight own_scale =
+              groups == 1 ? _mm256_broadcast_ss(both[n][m] + u)
+                          : _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_broadcast_ss(both[n][m] + groups * u)),
+                                _mm_broadcast_ss(both[n][m] + groups * u + groups - 1), 1);
           sum[n][m] = fma8(_mm256_cvtepi32_ps(dot), own_scale, sum[n][m]);
         }
       }
@@ -224,10 +243,12 @@ template <class S, int RM, int RN>
 #pragma GCC unroll 8
   for (int n = 0; n < RN; ++n)
 #pragma GCC unroll 8
-    for (int m = 0; m < RM; ++m) out[m * RN + n] = reduce_eight(S::minimum_added ? _mm256_add_ps(sum[n][m], lowest[n][m]) : sum[n][m]);
+    for (int m = 0; m < RM; ++m)
+      out[m * RN + n] = reduce_eight(S::minimum_added ? _mm256_add_ps(sum[n][m], lowest[n][m]) : sum[n][m]);
 }
 
-using DotTile = void (*)(const QuantType&, const Int8Rows&, int64_t i, int64_t units, const uint8_t* const* rows, float* out);
+using DotTile = void (*)(
+    const QuantType&, const Int8Rows&, int64_t i, int64_t units, const uint8_t* const* rows, float* out);
 constexpr int dot_streams = 8;  // rows of weights of the widest tile
 struct DotTiles {
   DotTile eight[4];  // 1, 2, 4 and 8 rows of x by 8, 4, 4 and 2 rows of weights
@@ -237,8 +258,7 @@ struct DotTiles {
 constexpr int tile_streams[] = {8, 4, 4, 2};
 template <class S> constexpr DotTiles tiles_of() {
   return {{dot_tile<S, 1, 8>, dot_tile<S, 2, 4>, dot_tile<S, 4, 4>, dot_tile<S, 8, 2>},
-          {dot_tile<S, 1, 1>, dot_tile<S, 2, 1>, dot_tile<S, 4, 1>, dot_tile<S, 8, 1>},
-          S::offset, unit / S::group};
+      {dot_tile<S, 1, 1>, dot_tile<S, 2, 1>, dot_tile<S, 4, 1>, dot_tile<S, 8, 1>}, S::offset, unit / S::group};
 }
 inline DotTiles dot_tiles(DType type) {
   switch (type) {
@@ -263,7 +283,8 @@ HEDDLE_SIMD void write_one(const QuantLinear& p, int64_t i, int64_t j, float sum
 }
 
 // Columns [j0, j1) of rows [i, i + 2^size), the columns in as many streams as the tile takes.
-inline void dot_columns(const QuantLinear& p, const QuantType& t, const DotTiles& tiles, const Int8Rows& x, int64_t i, int size, int64_t j0, int64_t j1) {
+inline void dot_columns(const QuantLinear& p, const QuantType& t, const DotTiles& tiles, const Int8Rows& x, int64_t i,
+    int size, int64_t j0, int64_t j1) {
   const int64_t units = p.k / unit, row_bytes = quant_row_bytes(t, p.k);
   const int streams = tile_streams[size], rows = 1 << size;
   const int64_t each = (j1 - j0) / streams;
@@ -289,7 +310,8 @@ inline void round_rows(const QuantLinear& p, const Int8Rows& x, const DotTiles& 
     const int64_t units = p.k / unit;
     for (int64_t index = begin; index < end; ++index) {
       if (index % units == units - 1)  // what is read beyond the last unit
-        for (int64_t g = (index / units * x.stride + units) * tiles.groups; g < (index / units + 1) * x.stride * tiles.groups; ++g)
+        for (int64_t g = (index / units * x.stride + units) * tiles.groups;
+            g < (index / units + 1) * x.stride * tiles.groups; ++g)
           x.totals[g] = 0;
       alignas(64) float numbers[unit];
       int32_t sums[2];
@@ -303,7 +325,8 @@ inline void round_rows(const QuantLinear& p, const Int8Rows& x, const DotTiles& 
         x.scales[at * tiles.groups + g] = scale;
         x.totals[at * tiles.groups + g] = scale * static_cast<float>(tiles.groups == 2 ? sums[g] : sums[0] + sums[1]);
       }
-      const __m256i fours = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), load_bytes(q)), _mm256_set1_epi16(static_cast<int16_t>(-tiles.offset)));
+      const __m256i fours = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), load_bytes(q)),
+          _mm256_set1_epi16(static_cast<int16_t>(-tiles.offset)));
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(x.starts + place * 8), fours);
     }
   });
@@ -329,14 +352,14 @@ inline void int8_dot(const QuantLinear& p, const Int8Rows& x, Pool& pool) {
 
 constexpr int64_t dot_rows = 4;  // rows of activations for which the weights stay unpacked
 
-
 HEDDLE_SIMD int32_t plain_dot(const int8_t* a, const int8_t* b) {  // half a unit
   int32_t s = 0;
   for (int i = 0; i < unit / 2; ++i) s += static_cast<int32_t>(static_cast<int16_t>(a[i]) * static_cast<int16_t>(b[i]));
   return s;
 }
 
-[[gnu::noinline]] static void dot_tile(const QuantLinear& p, const QuantType& t, const Int8Rows& x, int64_t i, int64_t rows, int64_t j) {
+[[gnu::noinline]] static void dot_tile(
+    const QuantLinear& p, const QuantType& t, const Int8Rows& x, int64_t i, int64_t rows, int64_t j) {
   const int64_t units = p.k / unit, row_bytes = quant_row_bytes(t, p.k);
   alignas(16) int8_t q[W][span];
   alignas(16) float scale[most_groups][W], minimum[most_groups][W];
@@ -346,7 +369,8 @@ HEDDLE_SIMD int32_t plain_dot(const int8_t* a, const int8_t* b) {  // half a uni
     const int count = static_cast<int>(min_of<int64_t>(span, p.k - k0)), groups = count / t.group;
     for (int r = 0; r < W; ++r) {
       float s[most_groups], lowest[most_groups];
-      t.unpack(static_cast<const uint8_t*>(p.w) + min_of(j + r, p.n - 1) * row_bytes + quant_row_bytes(t, k0), count / t.elements, q[r], s, lowest);
+      t.unpack(static_cast<const uint8_t*>(p.w) + min_of(j + r, p.n - 1) * row_bytes + quant_row_bytes(t, k0),
+          count / t.elements, q[r], s, lowest);
       for (int g = 0; g < groups; ++g) {
         scale[g][r] = s[g];
         if (t.minimum) minimum[g][r] = lowest[g];

@@ -21,7 +21,8 @@ HEDDLE_SIMD Lanes pair_products16(Lanes w, Lanes x) { return _mm256_madd_epi16(w
 HEDDLE_SIMD Lanes plus16(Lanes a, Lanes b) { return _mm256_add_epi16(a, b); }
 HEDDLE_SIMD Lanes ones16() { return _mm256_set1_epi16(1); }
 HEDDLE_SIMD Lanes magnitude8(Lanes v) { return _mm256_abs_epi8(v); }
-HEDDLE_SIMD Lanes below8(Lanes v) { return _mm256_cmpgt_epi8(_mm256_setzero_si256(), v); }  // all bits of bytes below zero
+// all bits of bytes below zero
+HEDDLE_SIMD Lanes below8(Lanes v) { return _mm256_cmpgt_epi8(_mm256_setzero_si256(), v); }
 HEDDLE_SIMD Lanes flipped8(Lanes v, Lanes mask) { return _mm256_xor_si256(v, mask); }  // -1 - v where the mask is set
 HEDDLE_SIMD Lanes with_sign8(Lanes v, Lanes sign) { return _mm256_sign_epi8(v, sign); }
 constexpr int gemm_rows = 4, gemm_vectors = 2;
@@ -38,9 +39,9 @@ constexpr int gemm_columns = gemm_vectors * W;  // outputs of a panel
 // How products are added up: in 16 bits for RUN steps of four elements, as many as cannot overflow; where not even one
 // can be told (RUN 0), from 16-bit operands; with the dot product of four always at once (RUN -1).
 template <int HALVES, bool MINIMUM, int RUN> struct PanelForm {
-  static constexpr int halves = HALVES;             // groups of a unit
-  static constexpr int steps = unit / 4 / HALVES;   // of four elements, in a group
-  static constexpr int width = RUN == 0 ? 2 : 1;    // bytes of an operand
+  static constexpr int halves = HALVES;            // groups of a unit
+  static constexpr int steps = unit / 4 / HALVES;  // of four elements, in a group
+  static constexpr int width = RUN == 0 ? 2 : 1;   // bytes of an operand
   static constexpr int run = RUN < steps ? RUN : steps;
   static constexpr bool in16 = RUN > 0, minimum = MINIMUM;
   static constexpr int unit_bytes = gemm_columns * (unit * width + halves * 4 * (MINIMUM ? 2 : 1));
@@ -79,7 +80,7 @@ HEDDLE_SIMD void int8_step(const uint8_t* w, const int8_t* x, Lanes (&sum)[R][ge
 // starts and totals (units, R, 2): of each group, minus the weights' offset times its sum, and its sum times the scale.
 template <class P, int R>
 [[gnu::noinline]] void int8_tile(int64_t units, const int8_t* x, const float* scales, const int32_t* starts,
-                                 const float* totals, const uint8_t* w, float* out) {
+    const float* totals, const uint8_t* w, float* out) {
   F sum[R];
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) sum[r] = zero();
@@ -92,7 +93,8 @@ template <class P, int R>
 #pragma GCC unroll 12
       for (int r = 0; r < R; ++r) dot[r][0] = same_lanes(starts[2 * r + h]);
 #pragma GCC unroll 8
-      for (int s = h * P::steps; s < (h + 1) * P::steps; ++s) int8_step<P, R, false>(w + s * 4 * gemm_columns, x + 4 * s, dot);
+      for (int s = h * P::steps; s < (h + 1) * P::steps; ++s)
+        int8_step<P, R, false>(w + s * 4 * gemm_columns, x + 4 * s, dot);
       const F own = load(scale + h * gemm_columns);
 #pragma GCC unroll 12
       for (int r = 0; r < R; ++r) {
@@ -111,7 +113,7 @@ template <class P, int R>
 // `offset` has been added to the weights' integers.
 template <class P, int R>
 [[gnu::noinline]] void int8_tile(int64_t units, int offset, const int8_t* x, const float* scales, const int32_t* sums,
-                                 const uint8_t* w, float* out) {
+    const uint8_t* w, float* out) {
   constexpr int C = gemm_vectors;
   for (int i = 0; i < R * gemm_columns; i += W) store(out + i, zero());
 #pragma GCC unroll 1
@@ -144,7 +146,8 @@ template <class P, int R>
         }
       } else {
 #pragma GCC unroll 16
-        for (int s = 0; s < P::steps * P::width; ++s) int8_step<P, R, false>(ws + s * 4 * gemm_columns, xs + 4 * s, dot);
+        for (int s = 0; s < P::steps * P::width; ++s)
+          int8_step<P, R, false>(ws + s * 4 * gemm_columns, xs + 4 * s, dot);
       }
 #pragma GCC unroll 12
       for (int r = 0; r < R; ++r)
@@ -152,7 +155,8 @@ template <class P, int R>
           float* to = out + r * gemm_columns + c * W;
           F sum = fma(mul(load(scale + h * gemm_columns + c * W), set1(scales[r])), numbers(dot[r][c]), load(to));
           if (P::minimum)
-            sum = fma(load(minimum + h * gemm_columns + c * W), mul(set1(scales[r]), set1(static_cast<float>(total[r]))), sum);
+            sum = fma(load(minimum + h * gemm_columns + c * W),
+                mul(set1(scales[r]), set1(static_cast<float>(total[r]))), sum);
           store(to, sum);
         }
     }
@@ -184,7 +188,8 @@ template <class P> void pack_panel8(const QuantLinear& p, const QuantType& t, in
       if (u % 2 == 0) {
 #pragma GCC unroll 16
         for (int r = 0; r < N; ++r)
-          lines[r] = _mm512_castsi512_ps(_mm512_add_epi8(_mm512_loadu_si512(q[r] + u * unit), _mm512_set1_epi8(static_cast<char>(offset))));
+          lines[r] = _mm512_castsi512_ps(
+              _mm512_add_epi8(_mm512_loadu_si512(q[r] + u * unit), _mm512_set1_epi8(static_cast<char>(offset))));
         transpose(lines);
 #pragma GCC unroll 8
         for (int s = 0; s < 8; ++s) store(reinterpret_cast<float*>(to + s * 4 * N), lines[s]);
@@ -217,7 +222,8 @@ template <class P> void pack_panel8(const QuantLinear& p, const QuantType& t, in
 }
 
 // Rows in panels of gemm_rows; rows beyond the last one are zero.
-template <int WIDTH> void round_panels(const QuantLinear& p, [[maybe_unused]] int offset, const Int8Rows& x, Pool& pool) {
+template <int WIDTH>
+void round_panels(const QuantLinear& p, [[maybe_unused]] int offset, const Int8Rows& x, Pool& pool) {
   constexpr int R = gemm_rows;
   const int64_t units = p.k / unit, panels = ceil_div(p.m, R);
   pool.range(panels * units, 64, [&](int64_t begin, int64_t end, int) {
@@ -257,7 +263,8 @@ template <class P> void gemm_panels(const QuantLinear& p, int offset, const Int8
   constexpr int R = gemm_rows;
   round_panels<P::width>(p, offset, x, pool);
   const QuantType& type = quant_type(p.w_type);
-  const int64_t units = p.k / unit, bytes = round_up(units * P::unit_bytes, 64), per_task = panels_per_task(p, bytes, pool.threads());
+  const int64_t units = p.k / unit, bytes = round_up(units * P::unit_bytes, 64),
+                per_task = panels_per_task(p, bytes, pool.threads());
   pool.run(ceil_div(ceil_div(p.n, gemm_columns), per_task), [&](int64_t task, int thread) {
     uint8_t* mine = panels + thread * per_task * bytes;
     const int64_t j0 = task * per_task * gemm_columns, count = min_of(per_task, ceil_div(p.n - j0, gemm_columns));
@@ -267,9 +274,11 @@ template <class P> void gemm_panels(const QuantLinear& p, int offset, const Int8
         alignas(64) float out[R * gemm_columns];
         const int64_t at = i / R * units * R, j = j0 + c * gemm_columns;
 #if defined(HEDDLE_SIMD_AVX512)
-        int8_tile<P, R>(units, x.values + at * unit, x.scales + at, x.sums + 2 * at, x.totals + 2 * at, mine + c * bytes, out);
+        int8_tile<P, R>(
+            units, x.values + at * unit, x.scales + at, x.sums + 2 * at, x.totals + 2 * at, mine + c * bytes, out);
 #else
-        int8_tile<P, R>(units, offset, x.values + at * unit * P::width, x.scales + at, x.sums + 2 * at, mine + c * bytes, out);
+        int8_tile<P, R>(
+            units, offset, x.values + at * unit * P::width, x.scales + at, x.sums + 2 * at, mine + c * bytes, out);
 #endif
         for (int64_t r = 0; r < min_of<int64_t>(R, p.m - i); ++r)
           for (int64_t v = 0; v < gemm_columns && j + v < p.n; v += W)

@@ -1,6 +1,6 @@
-// The packed forms of int8_packed-inl.h. Each defines the content of a block of a panel (W outputs by 64 or 256 elements), reads its groups
-// of four and its scales, and packs it from the stored type. Blocks are aligned like vectors. Blocks beyond the last element are zero.
-// Sizes below are for 16 outputs.
+// The packed forms of int8_packed-inl.h. Each defines the content of a block of a panel (W outputs by 64 or 256
+// elements), reads its groups of four and its scales, and packs it from the stored type. Blocks are aligned like
+// vectors. Blocks beyond the last element are zero. Sizes below are for 16 outputs.
 #pragma once
 #include "cpu/quant/int8_gemm-inl.h"
 
@@ -14,10 +14,15 @@ constexpr int fours_bytes = 4 * W;  // of a vector of fours
 HEDDLE_SIMD Lanes low_nibbles(Lanes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
 HEDDLE_SIMD Lanes high_nibbles(Lanes v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
 using FourBits = uint64_t;  // one for each byte of a vector
-HEDDLE_SIMD Lanes with_sixteen(Lanes v, FourBits where) { return _mm512_mask_add_epi8(v, where, v, _mm512_set1_epi8(16)); }
+HEDDLE_SIMD Lanes with_sixteen(Lanes v, FourBits where) {
+  return _mm512_mask_add_epi8(v, where, v, _mm512_set1_epi8(16));
+}
 // The bits of 2 p and 2 p + 1 of each byte, as its fifth and sixth.
 HEDDLE_SIMD Lanes pair_as_upper(Lanes v, int p) {
-  const Lanes placed = p == 0 ? _mm512_slli_epi16(v, 4) : p == 1 ? _mm512_slli_epi16(v, 2) : p == 2 ? v : _mm512_srli_epi16(v, 2);
+  const Lanes placed = p == 0   ? _mm512_slli_epi16(v, 4)
+                       : p == 1 ? _mm512_slli_epi16(v, 2)
+                       : p == 2 ? v
+                                : _mm512_srli_epi16(v, 2);
   return _mm512_and_si512(placed, _mm512_set1_epi8(48));
 }
 HEDDLE_SIMD Lanes either(Lanes a, Lanes b) { return _mm512_or_si512(a, b); }
@@ -33,7 +38,10 @@ HEDDLE_SIMD Lanes with_sixteen(Lanes v, FourBits where) {
   return _mm256_or_si256(v, _mm256_and_si256(_mm256_cmpeq_epi8(bit, own), _mm256_set1_epi8(16)));
 }
 HEDDLE_SIMD Lanes pair_as_upper(Lanes v, int p) {
-  const Lanes placed = p == 0 ? _mm256_slli_epi16(v, 4) : p == 1 ? _mm256_slli_epi16(v, 2) : p == 2 ? v : _mm256_srli_epi16(v, 2);
+  const Lanes placed = p == 0   ? _mm256_slli_epi16(v, 4)
+                       : p == 1 ? _mm256_slli_epi16(v, 2)
+                       : p == 2 ? v
+                                : _mm256_srli_epi16(v, 2);
   return _mm256_and_si256(placed, _mm256_set1_epi8(48));
 }
 HEDDLE_SIMD Lanes either(Lanes a, Lanes b) { return _mm256_or_si256(a, b); }
@@ -59,17 +67,25 @@ template <int BYTES, class At> HEDDLE_SIMD void store_all_fours(const uint8_t (&
   }
 }
 
-// Flags of a form: is_parted has signs stored separately (Widened<Packed8>); is_near needs no prefetching.
-// Blocks hold their fields in reading order, because prefetching runs only a little ahead of the stream.
-// q8_0: 2 x 16 scales, then 2 units of 8 vectors of integers, plus 128 if the instruction needs unsigned ones.
-// q4_0: the scales, then 2 units of 4 vectors of integers plus 8. Vector i has the fours i (low nibbles) and i + 4 (high), the file's order.
-// q5_0: integers plus 16, like q4_0 with a fifth bit. The 64 fifth bits of each four precede the vectors of each unit, in reading order.
+// Flags of a form: is_parted has signs stored separately (Widened<Packed8>); is_near needs no prefetching. Blocks hold
+// their fields in reading order, because prefetching runs only a little ahead of the stream. q8_0: 2 x 16 scales, then
+// 2 units of 8 vectors of integers, plus 128 if the instruction needs unsigned ones. q4_0: the scales, then 2 units of
+// 4 vectors of integers plus 8. Vector i has the fours i (low nibbles) and i + 4 (high), the file's order. q5_0:
+// integers plus 16, like q4_0 with a fifth bit. The 64 fifth bits of each four precede the vectors of each unit, in
+// reading order.
 template <DType T> struct PackedPlain {
   static constexpr DType type = T;
-  static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false, is_signed = !nibbles && signed_offset == 0, is_parted = false, is_near = false;
-  static constexpr int units = 2, groups = 1, offset = fifth ? 16 : nibbles ? 8 : signed_offset, vectors = nibbles ? 4 : 8;
-  static constexpr int run = fifth ? 4 : nibbles ? 8 : 1;  // number of fours whose sum fits 16 bits with activations up to 127
-  static constexpr int64_t scales_at = 0, units_at = units * W * 2, each = (fifth + vectors) * fours_bytes, bytes = units_at + units * each;
+  static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false,
+                        is_signed = !nibbles && signed_offset == 0, is_parted = false, is_near = false;
+  static constexpr int units = 2, groups = 1,
+                       offset = fifth     ? 16
+                                : nibbles ? 8
+                                          : signed_offset,
+                       vectors = nibbles ? 4 : 8;
+  // number of fours whose sum fits 16 bits with activations up to 127
+  static constexpr int run = fifth ? 4 : nibbles ? 8 : 1;
+  static constexpr int64_t scales_at = 0, units_at = units * W * 2, each = (fifth + vectors) * fours_bytes,
+                           bytes = units_at + units * each;
   static constexpr int64_t vector_at(int u, int v) { return units_at + u * each + (fifth + v) * fours_bytes; }
   // The order in which fours are read: those of one vector together.
   static constexpr int place(int j) { return nibbles ? j / 2 + j % 2 * 4 : j; }
@@ -90,7 +106,7 @@ template <DType T> struct PackedPlain {
     return _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored + (fifth ? 6 : 2))));
   }
   static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
-    constexpr int size = 2 + (fifth ? 4 : 0) + vectors * 4;  // bytes of a stored unit: its scale first
+    constexpr int size = 2 + (fifth ? 4 : 0) + vectors * 4;              // bytes of a stored unit: its scale first
     constexpr int sets = units * vectors < W ? 1 : units * vectors / W;  // of lines
     const int64_t count = p.k / unit;
     alignas(64) static constexpr uint8_t nothing[size] = {};
@@ -124,7 +140,8 @@ template <DType T> struct PackedPlain {
       }
       for (int u = 0; fifth && u < units; ++u) __builtin_memcpy(to + units_at + u * each, bits[u], sizeof bits[u]);
       for (int s = 0; s < sets; ++s)
-        store_fours(lines[s], units * vectors / sets, [&](int v) { return to + vector_at((s * W + v) / vectors, (s * W + v) % vectors); });
+        store_fours(lines[s], units * vectors / sets,
+            [&](int v) { return to + vector_at((s * W + v) / vectors, (s * W + v) % vectors); });
     }
   }
 };
@@ -134,7 +151,8 @@ using Packed5 = PackedPlain<DType::q5_0>;
 
 // 16 bytes, from the 32 integers of a unit: the first half's nibbles low, the second's high.
 HEDDLE_SIMD __m128i nibbles_of(const int8_t* q) {
-  const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q)), high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q + 16));
+  const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q)),
+                high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q + 16));
   const __m128i mask = _mm_set1_epi8(15);
   return _mm_or_si128(_mm_and_si128(low, mask), _mm_slli_epi16(_mm_and_si128(high, mask), 4));
 }
@@ -144,7 +162,8 @@ HEDDLE_SIMD const uint8_t* stored_block(const QuantLinear& p, int64_t panel, int
   return row < p.n ? static_cast<const uint8_t*>(p.w) + (row * (p.k / span) + b) * size : nullptr;
 }
 
-// q4_k: 16 d and 16 dmin (f16); then of each two units 2 x 16 scales and 2 x 16 minima of a byte and the units' 8 vectors, as in q4_0.
+// q4_k: 16 d and 16 dmin (f16); then of each two units 2 x 16 scales and 2 x 16 minima of a byte and the units' 8
+// vectors, as in q4_0.
 struct Packed4K {
   static constexpr DType type = DType::q4_k;
   static constexpr bool has_minimum = true;
@@ -153,14 +172,17 @@ struct Packed4K {
   static constexpr int64_t pairs_at = 2 * W * 2, pair = 4 * W + 8 * fours_bytes, bytes = pairs_at + units / 2 * pair;
   static constexpr int64_t scale_at(int u) { return pairs_at + u / 2 * pair + u % 2 * W; }
   static constexpr int64_t minimum_at(int u) { return scale_at(u) + 2 * W; }
-  static constexpr int64_t vector_at(int v) { return pairs_at + v / 8 * pair + 4 * W + v % 8 * fours_bytes; }  // of all units'
+  // of all units'
+  static constexpr int64_t vector_at(int v) { return pairs_at + v / 8 * pair + 4 * W + v % 8 * fours_bytes; }
   static constexpr int place(int j) { return j / 2 + j % 2 * 4; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
     const Lanes v = load_lanes(at + vector_at(4 * u) + j / 2 * fours_bytes);
     return j % 2 ? high_nibbles(v) : low_nibbles(v);
   }
   HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return mul(packed_halves(at), packed_bytes(at + scale_at(u))); }
-  HEDDLE_SIMD F minimum(const uint8_t* at, int u) { return mul(packed_halves(at + 2 * W), packed_bytes(at + minimum_at(u))); }
+  HEDDLE_SIMD F minimum(const uint8_t* at, int u) {
+    return mul(packed_halves(at + 2 * W), packed_bytes(at + minimum_at(u)));
+  }
 
   static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
     for (int64_t b = 0; b < p.k / span; ++b, to += bytes) {
@@ -186,8 +208,9 @@ struct Packed4K {
   }
 };
 
-// q6_k: 16 d (f16), padded. For each two units, 4 x 16 signed scales. For each unit, 4 vectors of low nibbles as in q4_0 and 2 vectors of
-// upper bit pairs, for fours 0 to 3 and 4 to 7 from the lowest bits on. The integers have 32 added.
+// q6_k: 16 d (f16), padded. For each two units, 4 x 16 signed scales. For each unit, 4 vectors of low nibbles as in
+// q4_0 and 2 vectors of upper bit pairs, for fours 0 to 3 and 4 to 7 from the lowest bits on. The integers have 32
+// added.
 struct Packed6K {
   static constexpr DType type = DType::q6_k;
   static constexpr bool has_minimum = false;
@@ -195,14 +218,17 @@ struct Packed6K {
   static constexpr bool is_signed = false, is_parted = false, is_near = false;
   static constexpr int64_t pairs_at = 2 * W * 2, pair = 4 * W + 12 * fours_bytes, bytes = pairs_at + units / 2 * pair;
   static constexpr int64_t scale_at(int g) { return pairs_at + g / 4 * pair + g % 4 * W; }
-  static constexpr int64_t vector_at(int v) { return pairs_at + v / 12 * pair + 4 * W + v % 12 * fours_bytes; }  // of all units'
+  // of all units'
+  static constexpr int64_t vector_at(int v) { return pairs_at + v / 12 * pair + 4 * W + v % 12 * fours_bytes; }
   static constexpr int place(int j) { return j; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
     const uint8_t* own = at + vector_at(6 * u);
     const Lanes v = load_lanes(own + j % 4 * fours_bytes), high = load_lanes(own + (4 + j / 4) * fours_bytes);
     return either(j < 4 ? low_nibbles(v) : high_nibbles(v), pair_as_upper(high, j % 4));
   }
-  HEDDLE_SIMD F scale(const uint8_t* at, int u, int g) { return mul(packed_halves(at), packed_bytes(at + scale_at(2 * u + g))); }
+  HEDDLE_SIMD F scale(const uint8_t* at, int u, int g) {
+    return mul(packed_halves(at), packed_bytes(at + scale_at(2 * u + g)));
+  }
   HEDDLE_SIMD F minimum(const uint8_t*, int) { return zero(); }
 
   static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
@@ -238,7 +264,8 @@ struct Packed6K {
 template <class P> int64_t packed_blocks(int64_t k) { return ceil_div(k / unit, P::units); }
 template <class P> int64_t packed_panel_bytes(int64_t k) { return packed_blocks<P>(k) * P::bytes; }
 
-// For products with many rows, made by each thread for itself and read while it is near: the form of q8_0 with the integers of P.
+// For products with many rows, made by each thread for itself and read while it is near: the form of q8_0 with the
+// integers of P.
 #if defined(HEDDLE_SIMD_AVX512)
 template <class P> using Widened = Packed8;
 #else
@@ -246,8 +273,8 @@ template <class P> struct Widened : Packed8 {
   static constexpr int run = P::run, offset = P::offset;
   static constexpr bool is_signed = false, is_near = true;
 };
-// Magnitudes of signed integers, each four followed by its lanes' signs as masks. w x is |w| (x ^ mask), plus |w| if w is negative,
-// which is summed beforehand. Applying the sign to x would occupy a port that multiplications need.
+// Magnitudes of signed integers, each four followed by its lanes' signs as masks. w x is |w| (x ^ mask), plus |w| if w
+// is negative, which is summed beforehand. Applying the sign to x would occupy a port that multiplications need.
 // 16 bits hold at most two products of 128 by -128.
 #if !defined(HEDDLE_DOT_OF_FOUR)
 template <> struct Widened<Packed8> : Packed8 {
@@ -255,7 +282,9 @@ template <> struct Widened<Packed8> : Packed8 {
   static constexpr int64_t four_bytes = 2 * fours_bytes, negatives_at = 8 * four_bytes, each = negatives_at + W * 4;
   static constexpr int64_t halves_at = units * each, bytes = halves_at + units * W * 2;
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) { return load_lanes(at + u * each + j * four_bytes); }
-  HEDDLE_SIMD Lanes mask(const uint8_t* at, int u, int j) { return load_lanes(at + u * each + j * four_bytes + fours_bytes); }
+  HEDDLE_SIMD Lanes mask(const uint8_t* at, int u, int j) {
+    return load_lanes(at + u * each + j * four_bytes + fours_bytes);
+  }
   HEDDLE_SIMD Lanes negatives(const uint8_t* at, int u) { return load_lanes(at + u * each + negatives_at); }
   HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return packed_halves(at + halves_at + u * W * 2); }
 };

@@ -1,4 +1,5 @@
-// Rows of activations for packed weights: rounded to 8 bits, and laid out as the tiles of int8_packed_tile-inl.h read them.
+// Rows of activations for packed weights: rounded to 8 bits, and laid out as the tiles of int8_packed_tile-inl.h read
+// them.
 #pragma once
 #include "cpu/quant/int8_packed_forms-inl.h"
 
@@ -44,21 +45,25 @@ template <class Op> HEDDLE_SIMD __m128i fold_each(const __m512i (&v)[4], Op op) 
   return _mm512_castsi512_si128(op(half, _mm512_shuffle_i64x2(half, half, 0xb1)));
 }
 
-// round_unit of many units, four at a time, so that what is folded over lanes is folded for all of them at once. Each step is taken for
-// all units before the next: one unit's steps wait for each other.
+// round_unit of many units, four at a time, so that what is folded over lanes is folded for all of them at once. Each
+// step is taken for all units before the next: one unit's steps wait for each other.
 constexpr int fours_at_once = 16, units_at_once = 4 * fours_at_once;
 template <int GROUPS> struct RoundedUnits {
   alignas(64) float scales[units_at_once];
   alignas(64) int32_t sums[GROUPS][units_at_once];  // of each unit, or of its halves
 };
 // x: of each four units 128 numbers; they go to to, to + stride, ...
-template <int GROUPS> HEDDLE_SIMD void round_units(const float* const* x, int fours, int8_t* const* to, int64_t stride, RoundedUnits<GROUPS>& out) {
+template <int GROUPS>
+HEDDLE_SIMD void round_units(
+    const float* const* x, int fours, int8_t* const* to, int64_t stride, RoundedUnits<GROUPS>& out) {
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), ones = _mm512_set1_epi8(1), nothing = _mm512_setzero_si512();
   alignas(64) int32_t tops[units_at_once];
   alignas(64) float inverse[2][units_at_once], left[2][units_at_once];
   const int vectors = (fours + 3) / 4;
   for (int v = 4 * vectors - 4; v < 4 * vectors; ++v)  // the last ones may not be there
-    for (int c = 0; c < 2; ++c) _mm_store_si128(reinterpret_cast<__m128i*>(tops + 4 * v), _mm_setzero_si128()), _mm_store_ps(left[c] + 4 * v, _mm_setzero_ps());
+    for (int c = 0; c < 2; ++c)
+      _mm_store_si128(reinterpret_cast<__m128i*>(tops + 4 * v), _mm_setzero_si128()),
+          _mm_store_ps(left[c] + 4 * v, _mm_setzero_ps());
   for (int f = 0; f < fours; ++f) {
     __m512i largest[4];
 #pragma GCC unroll 4
@@ -66,13 +71,16 @@ template <int GROUPS> HEDDLE_SIMD void round_units(const float* const* x, int fo
       const __m512i low = _mm512_loadu_si512(x[f] + u * unit), high = _mm512_loadu_si512(x[f] + u * unit + W);
       largest[u] = _mm512_max_epi32(_mm512_and_si512(low, magnitude), _mm512_and_si512(high, magnitude));
     }
-    _mm_store_si128(reinterpret_cast<__m128i*>(tops + 4 * f), fold_each(largest, [](__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }));
+    _mm_store_si128(reinterpret_cast<__m128i*>(tops + 4 * f),
+        fold_each(largest, [](__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }));
   }
   for (int v = 0; v < vectors; ++v) {
     const __m512i top = _mm512_load_si512(tops + 16 * v);
     const F largest = _mm512_castsi512_ps(top);
-    const __mmask16 there = _mm512_cmplt_epi32_mask(top, _mm512_set1_epi32(0x7f800000)) & _mm512_cmp_ps_mask(largest, set1(least_activation), _CMP_GT_OQ);
-    for (int c = 0; c < 2; ++c) store(inverse[c] + 16 * v, _mm512_maskz_div_ps(there, set1(activation_steps[c]), largest));
+    const __mmask16 there = _mm512_cmplt_epi32_mask(top, _mm512_set1_epi32(0x7f800000)) &
+                            _mm512_cmp_ps_mask(largest, set1(least_activation), _CMP_GT_OQ);
+    for (int c = 0; c < 2; ++c)
+      store(inverse[c] + 16 * v, _mm512_maskz_div_ps(there, set1(activation_steps[c]), largest));
   }
   for (int f = 0; f < fours; ++f) {
     __m512i squares[2][4];
@@ -80,17 +88,22 @@ template <int GROUPS> HEDDLE_SIMD void round_units(const float* const* x, int fo
     for (int u = 0; u < 4; ++u) {
       const F low = load(x[f] + u * unit), high = load(x[f] + u * unit + W);
 #pragma GCC unroll 2
-      for (int c = 0; c < 2; ++c) squares[c][u] = _mm512_castps_si512(left_squared(low, high, set1(inverse[c][4 * f + u])));
+      for (int c = 0; c < 2; ++c)
+        squares[c][u] = _mm512_castps_si512(left_squared(low, high, set1(inverse[c][4 * f + u])));
     }
-    const auto sum = [](__m512i a, __m512i b) { return _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b))); };
+    const auto sum = [](__m512i a, __m512i b) {
+      return _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b)));
+    };
 #pragma GCC unroll 2
-    for (int c = 0; c < 2; ++c) _mm_store_si128(reinterpret_cast<__m128i*>(left[c] + 4 * f), fold_each(squares[c], sum));
+    for (int c = 0; c < 2; ++c)
+      _mm_store_si128(reinterpret_cast<__m128i*>(left[c] + 4 * f), fold_each(squares[c], sum));
   }
   for (int v = 0; v < vectors; ++v) {
     const __m512i top = _mm512_load_si512(tops + 16 * v);
     // second_steps_leave_less, of each unit
     const F first = mul(load(left[0] + 16 * v), set1(activation_steps[1] * activation_steps[1]));
-    const __mmask16 less = _mm512_cmp_ps_mask(mul(load(left[1] + 16 * v), set1(activation_steps[0] * activation_steps[0])), first, _CMP_LT_OQ);
+    const __mmask16 less = _mm512_cmp_ps_mask(
+        mul(load(left[1] + 16 * v), set1(activation_steps[0] * activation_steps[0])), first, _CMP_LT_OQ);
     const __mmask16 finite = _mm512_cmplt_epi32_mask(top, _mm512_set1_epi32(0x7f800000));
     const F steps = _mm512_mask_mov_ps(set1(activation_steps[0]), less, set1(activation_steps[1]));
     store(out.scales + 16 * v, _mm512_mask_div_ps(set1(__builtin_nanf("")), finite, _mm512_castsi512_ps(top), steps));
@@ -106,17 +119,20 @@ template <int GROUPS> HEDDLE_SIMD void round_units(const float* const* x, int fo
       const __m128i high = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[f] + u * unit + W), by)));
       const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[f] + u * stride), both);
-      sums[0][u] = _mm512_dpbusd_epi32(nothing, ones, GROUPS == 1 ? _mm512_zextsi256_si512(both) : _mm512_zextsi128_si512(low));
+      sums[0][u] =
+          _mm512_dpbusd_epi32(nothing, ones, GROUPS == 1 ? _mm512_zextsi256_si512(both) : _mm512_zextsi128_si512(low));
       if (GROUPS == 2) sums[GROUPS - 1][u] = _mm512_dpbusd_epi32(nothing, ones, _mm512_zextsi128_si512(high));
     }
     const auto sum = [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); };
-    for (int g = 0; g < GROUPS; ++g) _mm_store_si128(reinterpret_cast<__m128i*>(out.sums[g] + 4 * f), fold_each(sums[g], sum));
+    for (int g = 0; g < GROUPS; ++g)
+      _mm_store_si128(reinterpret_cast<__m128i*>(out.sums[g] + 4 * f), fold_each(sums[g], sum));
   }
 }
 
 template <class P> void round_packed_tile(const QuantLinear& p, int64_t tile, void* scratch) {
   const PackedRows x = packed_rows(scratch, tile, p.k, p.m);
-  const int64_t units = p.k / unit, each = ceil_div(packed_blocks<P>(p.k) * P::units, 4), all = x.rows * each;  // fours of a row, of all
+  // fours of a row, of all
+  const int64_t units = p.k / unit, each = ceil_div(packed_blocks<P>(p.k) * P::units, 4), all = x.rows * each;
   alignas(64) float numbers[fours_at_once][4 * unit];
   int64_t r = 0, first = 0;  // of the next four
   for (int64_t begin = 0; begin < all; begin += fours_at_once) {
@@ -129,7 +145,8 @@ template <class P> void round_packed_tile(const QuantLinear& p, int64_t tile, vo
       rows[f] = r, firsts[f] = first;
       to[f] = x.values + (first * x.rows + r) * unit;
       from[f] = numbers[f];
-      if (p.x_type == DType::f32 && first + 4 <= units) from[f] = static_cast<const float*>(p.x) + row * p.k + first * unit;
+      if (p.x_type == DType::f32 && first + 4 <= units)
+        from[f] = static_cast<const float*>(p.x) + row * p.k + first * unit;
       else
         for (int64_t u = 0; u < 4; ++u) {
           if (first + u < units) load_unit(p, row, first + u, numbers[f] + u * unit);
@@ -145,7 +162,8 @@ template <class P> void round_packed_tile(const QuantLinear& p, int64_t tile, vo
         x.scales[at] = rounded.scales[j];
         int32_t total = 0;
         for (int g = 0; g < P::groups; ++g)
-          total += rounded.sums[g][j], x.starts[((firsts[f] + u) * P::groups + g) * x.rows + rows[f]] = -P::offset * rounded.sums[g][j];
+          total += rounded.sums[g][j],
+              x.starts[((firsts[f] + u) * P::groups + g) * x.rows + rows[f]] = -P::offset * rounded.sums[g][j];
         if (P::has_minimum) x.totals[at] = rounded.scales[j] * static_cast<float>(total);
       }
   }

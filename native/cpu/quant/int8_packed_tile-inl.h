@@ -8,18 +8,21 @@ namespace HEDDLE_ISA {
 
 constexpr int packed_ahead = 5120;  // bytes that all streams are fetched ahead
 
-// Prefetching for PN panels' streams: the same number of units ahead in each, continuing with each stream's next panel at a panel's end.
+// Prefetching for PN panels' streams: the same number of units ahead in each, continuing with each stream's next panel
+// at a panel's end.
 template <class P, int PN> struct PanelsAhead {
   static constexpr int64_t each = P::bytes / P::units, whole = each / 64 * 64;
   static constexpr int near = static_cast<int>((packed_ahead / PN + each / 2) / each), units = near < 1 ? 1 : near;
   const uint8_t* soon[2][PN] = {};  // the blocks that units of this one lead to
 
-  [[gnu::always_inline]] void enter(int64_t b, int64_t blocks, const uint8_t* const (&at)[PN], const uint8_t* const* after) {
+  [[gnu::always_inline]] void enter(
+      int64_t b, int64_t blocks, const uint8_t* const (&at)[PN], const uint8_t* const* after) {
 #pragma GCC unroll 2
     for (int late = 0; late < 2; ++late) {
       const int64_t to = b + units / P::units + late;
 #pragma GCC unroll 4
-      for (int n = 0; n < PN; ++n) soon[late][n] = to < blocks ? at[n] + (to - b) * P::bytes : after[n] + (to - blocks) * P::bytes;
+      for (int n = 0; n < PN; ++n)
+        soon[late][n] = to < blocks ? at[n] + (to - b) * P::bytes : after[n] + (to - blocks) * P::bytes;
     }
   }
   // Prefetches the lines that begin in a unit's share. More at a time would exceed the outstanding loads.
@@ -37,7 +40,8 @@ template <class P, int PN> struct PanelsAhead {
 };
 
 #if defined(HEDDLE_SIMD_AVX512)
-// The W sums of each row and panel: in registers if the dot products leave room, otherwise in the first-level cache between units.
+// The W sums of each row and panel: in registers if the dot products leave room, otherwise in the first-level cache
+// between units.
 template <int RM, int PN, bool IN_REGISTERS = (RM * PN <= 12)> struct PackedSums {
   F own[PN][RM];
   template <class Next> [[gnu::always_inline]] void set(int n, int m, const Next& next) {
@@ -48,16 +52,18 @@ template <int RM, int PN, bool IN_REGISTERS = (RM * PN <= 12)> struct PackedSums
 };
 template <int RM, int PN> struct PackedSums<RM, PN, false> {
   alignas(64) float own[PN][RM][W];
-  template <class Next> [[gnu::always_inline]] void set(int n, int m, const Next& next) { store(own[n][m], next(load(own[n][m]))); }
+  template <class Next> [[gnu::always_inline]] void set(int n, int m, const Next& next) {
+    store(own[n][m], next(load(own[n][m])));
+  }
   [[gnu::always_inline]] F get(int n, int m) const { return load(own[n][m]); }
 };
 
 // RM rows from row i on by PN panels, each a continuing stream. The 16 sums of a row go to out[panel] + row * stride.
-// The panels are prefetched, and after their ends the panels in `after`. If the panels are near, one line of `next` is prefetched
-// per unit instead.
+// The panels are prefetched, and after their ends the panels in `after`. If the panels are near, one line of `next` is
+// prefetched per unit instead.
 template <class P, int RM, int PN>
-[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride,
-                                  const uint8_t* const* after, const uint8_t* next) {
+[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels,
+    float* const* out, int64_t stride, const uint8_t* const* after, const uint8_t* next) {
   constexpr int fours = 8 / P::groups;
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
@@ -110,7 +116,8 @@ template <class P, int RM, int PN>
         for (int n = 0; n < PN; ++n) {
           const F scale = P::scale(at[n], u, g);
 #pragma GCC unroll 12
-          for (int m = 0; m < RM; ++m) sum.set(n, m, [&](F before) { return fma(mul(scale, set1(scales[m])), numbers(dot[n][m]), before); });
+          for (int m = 0; m < RM; ++m)
+            sum.set(n, m, [&](F before) { return fma(mul(scale, set1(scales[m])), numbers(dot[n][m]), before); });
         }
       }
       if (P::has_minimum)
@@ -133,7 +140,9 @@ template <class P, int RM, int PN>
 #else
 #if defined(HEDDLE_DOT_OF_FOUR)
 // RM rows by a group of a unit of PN panels: w's fours by those of x, onto what `dot` holds.
-template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t* const (&at)[PN], const int8_t* values, int u, int g, Lanes (&dot)[PN][RM]) {
+template <class P, int RM, int PN>
+HEDDLE_SIMD void group_products(
+    const uint8_t* const (&at)[PN], const int8_t* values, int u, int g, Lanes (&dot)[PN][RM]) {
   constexpr int fours = 8 / P::groups;
 #pragma GCC unroll 8
   for (int j = g * fours; j < (g + 1) * fours; ++j) {
@@ -155,9 +164,11 @@ template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t
 }
 #else
 // RM rows by a group of a unit of PN panels: w's fours by those of x, in whole numbers.
-// Where the largest products let them, sums of P::run fours stay in 16 bits. Signed weights (q8_0) give their sign to x first, since the
-// instruction takes unsigned ones by signed; two products of 128 by 127 are as many as 16 bits hold.
-template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t* const (&at)[PN], const int8_t* values, int u, int g, Lanes (&dot)[PN][RM]) {
+// Where the largest products let them, sums of P::run fours stay in 16 bits. Signed weights (q8_0) give their sign to x
+// first, since the instruction takes unsigned ones by signed; two products of 128 by 127 are as many as 16 bits hold.
+template <class P, int RM, int PN>
+HEDDLE_SIMD void group_products(
+    const uint8_t* const (&at)[PN], const int8_t* values, int u, int g, Lanes (&dot)[PN][RM]) {
   constexpr int fours = 8 / P::groups, run = P::run < fours ? P::run : fours;
 #pragma GCC unroll 8
   for (int j0 = g * fours; j0 < (g + 1) * fours; j0 += run) {
@@ -173,7 +184,9 @@ template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t
         for (int m = 0; m < RM; ++m) {
           int32_t bits;
           __builtin_memcpy(&bits, values + m * unit + 4 * P::place(j), 4);
-          const Lanes x = same_lanes(bits), product = pair_products8(size, P::is_signed ? with_sign8(x, w) : P::is_parted ? flipped8(x, mask) : x);
+          const Lanes x = same_lanes(bits), product = pair_products8(size, P::is_signed   ? with_sign8(x, w)
+                                                                           : P::is_parted ? flipped8(x, mask)
+                                                                                          : x);
           const bool first = j == j0, last = j == j0 + run - 1;
           if (first) part[n][m] = product;
           else part[n][m] = plus16(part[n][m], product);
@@ -194,8 +207,8 @@ template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t
 // RM rows from row i on by PN panels, each a continuing stream. The W sums of a row go to out[panel] + row * stride.
 // Sums that do not fit the registers are in the first-level cache between two units.
 template <class P, int RM, int PN>
-[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride,
-                                  [[maybe_unused]] const uint8_t* const* after, const uint8_t*) {
+[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels,
+    float* const* out, int64_t stride, [[maybe_unused]] const uint8_t* const* after, const uint8_t*) {
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
   alignas(64) float sum[PN][RM][W];
@@ -233,7 +246,8 @@ template <class P, int RM, int PN>
 #if defined(HEDDLE_DOT_OF_FOUR)
             const Lanes whole = dot[n][m];
 #else
-            const Lanes start = P::is_parted ? negatives : same_lanes(P::offset ? starts[g * rows + m] : 0), whole = plus(dot[n][m], start);
+            const Lanes start = P::is_parted ? negatives : same_lanes(P::offset ? starts[g * rows + m] : 0),
+                        whole = plus(dot[n][m], start);
 #endif
             store(sum[n][m], fma(mul(scale, set1(scales[m])), numbers(whole), load(sum[n][m])));
           }
@@ -256,8 +270,8 @@ template <class P, int RM, int PN>
 }
 #endif
 
-using PackedTile = void (*)(const PackedRows&, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride, const uint8_t* const* after,
-                            const uint8_t* next);
+using PackedTile = void (*)(const PackedRows&, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out,
+    int64_t stride, const uint8_t* const* after, const uint8_t* next);
 // Tiles with a given number of rows, by number of panels: as many as registers allow, the widest first.
 struct PackedTiles {
   int rows;
@@ -267,7 +281,8 @@ struct PackedTiles {
   } forms[3];
 };
 #if defined(HEDDLE_SIMD_AVX512)
-template <class P> constexpr PackedTiles packed_tiles[] = {
+template <class P>
+constexpr PackedTiles packed_tiles[] = {
     {12, {{2, packed_tile<P, 12, 2>}, {1, packed_tile<P, 12, 1>}}},
     {11, {{2, packed_tile<P, 11, 2>}, {1, packed_tile<P, 11, 1>}}},
     {10, {{2, packed_tile<P, 10, 2>}, {1, packed_tile<P, 10, 1>}}},
@@ -288,7 +303,8 @@ template <class P> constexpr int packed_beside = 2;
 #else
 template <class P> constexpr int packed_beside = P::is_signed || P::is_parted || P::run * P::groups >= 8 ? 2 : 1;
 #endif
-template <class P> constexpr PackedTiles packed_tiles[] = {
+template <class P>
+constexpr PackedTiles packed_tiles[] = {
     {4, {{packed_beside<P>, packed_tile<P, 4, packed_beside<P>>}, {1, packed_tile<P, 4, 1>}}},
     {3, {{2, packed_tile<P, 3, 2>}, {1, packed_tile<P, 3, 1>}}},
     {2, {{4, packed_tile<P, 2, 4>}, {2, packed_tile<P, 2, 2>}, {1, packed_tile<P, 2, 1>}}},

@@ -1,5 +1,6 @@
-// Multiplies few rows of activations by weights whose packed form is not whole yet. Weights are read once, where they are stored. Each sum is
-// the chain of packed_tile (int8_packed_tile-inl.h), unit after unit, so its bits equal those of the packed form.
+// Multiplies few rows of activations by weights whose packed form is not whole yet. Weights are read once, where they
+// are stored. Each sum is the chain of packed_tile (int8_packed_tile-inl.h), unit after unit, so its bits equal those
+// of the packed form.
 #pragma once
 #include "cpu/quant/int8_packed_rows-inl.h"
 
@@ -14,12 +15,15 @@ struct HalfUnits {
   Bytes low, high;
 };
 HEDDLE_SIMD Bytes joined_at(const uint8_t* a, const uint8_t* b) {
-  return joined(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a)), _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
+  return joined(
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(a)), _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
 }
-HEDDLE_SIMD HalfUnits halves_of(Bytes a, Bytes b) { return {_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31)}; }
+HEDDLE_SIMD HalfUnits halves_of(Bytes a, Bytes b) {
+  return {_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31)};
+}
 
-// Reads a form's integers and scales from what is stored. halves() returns unit u of the rows at a and b. Each row of x folds its products
-// again, so for more than most_x rows it is cheaper to pack panels.
+// Reads a form's integers and scales from what is stored. halves() returns unit u of the rows at a and b. Each row of x
+// folds its products again, so for more than most_x rows it is cheaper to pack panels.
 template <class P> struct StoredSource;
 template <> struct StoredSource<Packed8> : Q8_0Source {
   static constexpr int unit_bytes = 34;  // 0: scales do not lie before each unit
@@ -41,23 +45,29 @@ template <> struct StoredSource<Packed4> : Q4_0Source {
 template <> struct StoredSource<Packed5> : Q5_0Source {
   static constexpr int unit_bytes = 22;
   static constexpr int64_t most_x = packed_most_rows;
-  HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) { return halves_of(get(a, nullptr, u), get(b, nullptr, u)); }
+  HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
+    return halves_of(get(a, nullptr, u), get(b, nullptr, u));
+  }
 };
 template <> struct StoredSource<Packed4K> : Q4_KSource {
   static constexpr int unit_bytes = 0;
   static constexpr int64_t most_x = packed_most_rows;
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
     a += 16 + 32 * (u / 2), b += 16 + 32 * (u / 2);
-    return {and15(shift_right(joined_at(a, b), 4 * (u & 1))), and15(shift_right(joined_at(a + 16, b + 16), 4 * (u & 1)))};
+    return {
+        and15(shift_right(joined_at(a, b), 4 * (u & 1))), and15(shift_right(joined_at(a + 16, b + 16), 4 * (u & 1)))};
   }
 };
 template <> struct StoredSource<Packed6K> : Q6_KSource {
   static constexpr int unit_bytes = 0;
   static constexpr int64_t most_x = packed_most_rows;
-  HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) { return halves_of(get(a, nullptr, u), get(b, nullptr, u)); }
+  HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
+    return halves_of(get(a, nullptr, u), get(b, nullptr, u));
+  }
 };
 
-// v[n] holds four sums of output n in its lower half and of output n + 4 in its upper half. Lane n of the result adds up those of output n.
+// v[n] holds four sums of output n in its lower half and of output n + 4 in its upper half. Lane n of the result adds
+// up those of output n.
 HEDDLE_SIMD __m256i fold_fours(const __m256i (&v)[4]) {
   const __m256i a = _mm256_add_epi32(_mm256_unpacklo_epi32(v[0], v[1]), _mm256_unpackhi_epi32(v[0], v[1]));
   const __m256i b = _mm256_add_epi32(_mm256_unpacklo_epi32(v[2], v[3]), _mm256_unpackhi_epi32(v[2], v[3]));
@@ -81,7 +91,8 @@ HEDDLE_SIMD Eight scales_before(const uint8_t* const (&at)[stored_outputs], int6
 HEDDLE_SIMD void transpose_eight(Eight (&r)[8]) {
   Eight pairs[8], fours[8];
 #pragma GCC unroll 4
-  for (int i = 0; i < 8; i += 2) pairs[i] = _mm256_unpacklo_ps(r[i], r[i + 1]), pairs[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+  for (int i = 0; i < 8; i += 2)
+    pairs[i] = _mm256_unpacklo_ps(r[i], r[i + 1]), pairs[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
 #pragma GCC unroll 2
   for (int i = 0; i < 8; i += 4) {
 #pragma GCC unroll 2
@@ -91,10 +102,13 @@ HEDDLE_SIMD void transpose_eight(Eight (&r)[8]) {
     }
   }
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) r[i] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20), r[i + 4] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
+  for (int i = 0; i < 4; ++i)
+    r[i] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20),
+    r[i + 4] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
 }
 // Transposes what S::scales wrote for each output, so that lane n belongs to output n.
-template <int COUNT> HEDDLE_SIMD void scales_side_by_side(const float (&of)[stored_outputs][COUNT], Eight (&to)[COUNT]) {
+template <int COUNT>
+HEDDLE_SIMD void scales_side_by_side(const float (&of)[stored_outputs][COUNT], Eight (&to)[COUNT]) {
 #pragma GCC unroll 2
   for (int first = 0; first < COUNT; first += 8) {
     Eight lines[8];
@@ -108,7 +122,8 @@ template <int COUNT> HEDDLE_SIMD void scales_side_by_side(const float (&of)[stor
 
 // RM rows of x from row i on by eight outputs, whose stored rows begin at `rows`.
 template <class P, int RM>
-[[gnu::noinline]] void stored_tile(const PackedRows& x, int64_t i, int64_t units, const uint8_t* const* rows, float* out) {
+[[gnu::noinline]] void stored_tile(
+    const PackedRows& x, int64_t i, int64_t units, const uint8_t* const* rows, float* out) {
   using S = StoredSource<P>;
   static_assert(S::offset == P::offset && unit / S::group == P::groups && S::minimum_added == P::has_minimum);
   constexpr int groups = P::groups, scales = part * groups;
@@ -141,12 +156,14 @@ template <class P, int RM>
         const int64_t place = (u0 + u) * x.rows + i + m;
         const int8_t* values = x.values + place * unit;
         const Bytes low = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)));
-        const Bytes high = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values + unit / 2)));
+        const Bytes high =
+            _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values + unit / 2)));
         __m256i dot[groups][4];
 #pragma GCC unroll 4
         for (int n = 0; n < 4; ++n) {
           dot[0][n] = products<S::is_signed>(_mm256_setzero_si256(), w[n].low, low);
-          dot[groups - 1][n] = products<S::is_signed>(groups == 1 ? dot[0][n] : _mm256_setzero_si256(), w[n].high, high);
+          dot[groups - 1][n] =
+              products<S::is_signed>(groups == 1 ? dot[0][n] : _mm256_setzero_si256(), w[n].high, high);
         }
         const Eight x_scale = _mm256_set1_ps(x.scales[place]);
 #pragma GCC unroll 2
@@ -155,7 +172,8 @@ template <class P, int RM>
           const Eight whole = _mm256_cvtepi32_ps(_mm256_add_epi32(fold_fours(dot[g]), _mm256_set1_epi32(start)));
           sum[m] = fma8(_mm256_mul_ps(scale[groups * u + g], x_scale), whole, sum[m]);
         }
-        if (P::has_minimum) sum[m] = fma8(minimum[u], _mm256_set1_ps(x.totals[place]), sum[m]);  // minima are negative here
+        // minima are negative here
+        if (P::has_minimum) sum[m] = fma8(minimum[u], _mm256_set1_ps(x.totals[place]), sum[m]);
       }
     }
 #pragma GCC unroll 8
@@ -165,10 +183,11 @@ template <class P, int RM>
   for (int m = 0; m < RM; ++m) _mm256_storeu_ps(out + m * stored_outputs, sum[m]);
 }
 
-// Outputs [j0, j1) by all rows of x, at most packed_most_rows. The outputs of a tile lie far apart, so that each stream goes on where its last
-// row ended.
+// Outputs [j0, j1) by all rows of x, at most packed_most_rows. The outputs of a tile lie far apart, so that each stream
+// goes on where its last row ended.
 template <class P> void stored_columns(const QuantLinear& p, const PackedRows& x, int64_t j0, int64_t j1) {
-  const int64_t row_bytes = quant_row_bytes(quant_type(P::type), p.k), each = ceil_div(j1 - j0, stored_outputs), units = p.k / unit;
+  const int64_t row_bytes = quant_row_bytes(quant_type(P::type), p.k), each = ceil_div(j1 - j0, stored_outputs),
+                units = p.k / unit;
   const uint8_t* w = static_cast<const uint8_t*>(p.w);
   for (int64_t j = 0; j < each; ++j) {
     const uint8_t* at[stored_outputs];
@@ -182,7 +201,8 @@ template <class P> void stored_columns(const QuantLinear& p, const PackedRows& x
     else if (x.rows - i == 2) stored_tile<P, 2>(x, i, units, at, last);
     else if (x.rows - i == 1) stored_tile<P, 1>(x, i, units, at, last);
     for (int64_t m = 0; m < x.rows; ++m)
-      for (int n = 0; n < stored_outputs && output(n) < j1; ++n) write_one(p, m, output(n), out[m * stored_outputs + n]);
+      for (int n = 0; n < stored_outputs && output(n) < j1; ++n)
+        write_one(p, m, output(n), out[m * stored_outputs + n]);
   }
 }
 

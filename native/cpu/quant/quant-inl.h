@@ -1,4 +1,5 @@
-// Linear layers over quantised weights: with activations in 8 bits, or exactly, by way of a few rows as numbers at a time.
+// Linear layers over quantised weights: with activations in 8 bits, or exactly, by way of a few rows as numbers at a
+// time.
 #pragma once
 #include "cpu/rows/elementwise-inl.h"
 #include "cpu/quant/quant_int8-inl.h"
@@ -27,7 +28,8 @@ inline void dequantise_rows(DType type, const void* w, int64_t k, int64_t first,
   const QuantType& t = quant_type(type);
   const int64_t row_bytes = quant_row_bytes(t, k);
   pool.range(count, max_of<int64_t>(1, 8192 / max_of<int64_t>(1, k)), [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) blocks_to_numbers(t, static_cast<const char*>(w) + (first + r) * row_bytes, k, to + r * k);
+    for (int64_t r = begin; r < end; ++r)
+      blocks_to_numbers(t, static_cast<const char*>(w) + (first + r) * row_bytes, k, to + r * k);
   });
 }
 
@@ -54,13 +56,16 @@ inline void exact_linear(const QuantLinear& p, Pool& pool, void* scratch) {
     g.a = p.x, g.a_type = p.x_type, g.lda = p.k;
     g.b = rows, g.b_type = DType::f32, g.ldb = p.k, g.b_transposed = true;
     g.c = static_cast<char*>(p.y) + j * y_bytes, g.c_type = p.y_type, g.ldc = p.n;
-    if (p.bias) g.bias = static_cast<const char*>(p.bias) + j * (p.bias_type == DType::f32 ? 4 : 2), g.bias_type = p.bias_type;
+    if (p.bias)
+      g.bias = static_cast<const char*>(p.bias) + j * (p.bias_type == DType::f32 ? 4 : 2), g.bias_type = p.bias_type;
     g.rowwise = p.rowwise;
     gemm(g, pool, rest);
   }
 }
 
-inline void quant_linears(const QuantLinear* p, int count, Pool& pool, void* scratch) { int8_linears(p, count, pool, scratch, exact_linear); }
+inline void quant_linears(const QuantLinear* p, int count, Pool& pool, void* scratch) {
+  int8_linears(p, count, pool, scratch, exact_linear);
+}
 inline void quant_linear(const QuantLinear& p, Pool& pool, void* scratch) { quant_linears(&p, 1, pool, scratch); }
 
 // Sums in f32 of an x that cannot hold them.

@@ -33,12 +33,14 @@ inline Int8Plan plan_int8(const QuantLinear& p, int threads) {
     const int64_t panel_bytes = round_up(units * panel.unit_bytes, 64);
     rows = round_up(rows, gemm_rows);
     plan.panels = padded(threads * panels_per_task(p, panel_bytes, threads) * panel_bytes);
-    plan.values = padded(rows * p.k * panel.width), plan.scales = padded(rows * units * 4), plan.sums = padded(rows * units * 8);
+    plan.values = padded(rows * p.k * panel.width), plan.scales = padded(rows * units * 4),
+    plan.sums = padded(rows * units * 8);
     plan.totals = plan.sums;
     return plan;
   }
   const int64_t stride = round_up(units, 8);  // scales are read in eights
-  plan.values = padded(rows * stride * unit), plan.scales = padded(rows * stride * 8), plan.totals = padded(rows * stride * 8);
+  plan.values = padded(rows * stride * unit), plan.scales = padded(rows * stride * 8),
+  plan.totals = padded(rows * stride * 8);
   plan.starts = padded(rows * stride * 32);
 #else
   (void)threads;
@@ -78,13 +80,18 @@ inline void int8_linear(const QuantLinear& p, Pool& pool, void* scratch) {
   int8_dot(p, x, pool);
 }
 
-inline size_t int8_linear_scratch(const QuantLinear& p, int threads) { return max_of(int8_scratch(p, threads), packed_scratch(p, threads)); }
+inline size_t int8_linear_scratch(const QuantLinear& p, int threads) {
+  return max_of(int8_scratch(p, threads), packed_scratch(p, threads));
+}
 
-// Several weights by one x: those in the same packed form share its rounding, and one loop of the pool. `exact` takes those that want
-// their activations as they are.
-inline void int8_linears(const QuantLinear* p, int count, Pool& pool, void* scratch, void (*exact)(const QuantLinear&, Pool&, void* scratch)) {
+// Several weights by one x: those in the same packed form share its rounding, and one loop of the pool. `exact` takes
+// those that want their activations as they are.
+inline void int8_linears(const QuantLinear* p, int count, Pool& pool, void* scratch,
+    void (*exact)(const QuantLinear&, Pool&, void* scratch)) {
   for (int i = 0, end = 0; i < count; i = end) {
-    const auto alike = [&](const QuantLinear& o) { return o.int8 && (o.packed || o.unpacked) && o.m > 0 && o.n > 0 && o.w_type == p[i].w_type; };
+    const auto alike = [&](const QuantLinear& o) {
+      return o.int8 && (o.packed || o.unpacked) && o.m > 0 && o.n > 0 && o.w_type == p[i].w_type;
+    };
     for (end = i; end < count && alike(p[end]);) ++end;
     if (end > i) {
       packed_linears(p + i, end - i, pool, scratch);

@@ -1,6 +1,6 @@
-// Linear layers over quantized weights by matrix tiles of bf16. Weights become bf16 a band at a time while they are packed, and so do
-// activations. The error is half that of 8-bit activations with a scale per group. Integer tiles multiply twice as fast, but lose that
-// to scaling and adding the sums of every group of 32.
+// Linear layers over quantized weights by matrix tiles of bf16. Weights become bf16 a band at a time while they are
+// packed, and so do activations. The error is half that of 8-bit activations with a scale per group. Integer tiles
+// multiply twice as fast, but lose that to scaling and adding the sums of every group of 32.
 #pragma once
 #include "cpu/gemm/gemm-inl.h"
 #include "cpu/quant/int8_packed-inl.h"
@@ -12,7 +12,8 @@ namespace HEDDLE_ISA {
 #if defined(HEDDLE_SIMD_AMX)
 static_assert(unit == tile_depth && W == TILE);
 
-// Converts bytes of `fours` (four neighbours of a column per lane) to floats: the first or last two of each four, of columns 0 to 7 or 8 to 15.
+// Converts bytes of `fours` (four neighbours of a column per lane) to floats: the first or last two of each four, of
+// columns 0 to 7 or 8 to 15.
 template <int FIRST, int HALF> HEDDLE_SIMD F two_of_fours(Lanes fours) {
 #if defined(HEDDLE_EMULATE_AVX512)
   uint8_t bytes[64];
@@ -24,14 +25,17 @@ template <int FIRST, int HALF> HEDDLE_SIMD F two_of_fours(Lanes fours) {
   return _mm512_cvtepi32_ps(picked);
 #else
   constexpr int at = HALF * 32 + FIRST;
-  const __m512i order = _mm512_setr_epi32(at, at + 1, at + 4, at + 5, at + 8, at + 9, at + 12, at + 13, at + 16, at + 17, at + 20, at + 21, at + 24, at + 25, at + 28, at + 29);
+  const __m512i order = _mm512_setr_epi32(at, at + 1, at + 4, at + 5, at + 8, at + 9, at + 12, at + 13, at + 16,
+      at + 17, at + 20, at + 21, at + 24, at + 25, at + 28, at + 29);
   return _mm512_cvtepi32_ps(_mm512_maskz_permutexvar_epi8(0x1111111111111111u, order, fours));
 #endif
 }
 // Lanes 0 0 1 1 .. 7 7, or 8 8 .. 15 15.
 template <int HALF> HEDDLE_SIMD F twice(F v) {
   constexpr int at = HALF * 8;
-  return _mm512_permutexvar_ps(_mm512_setr_epi32(at, at, at + 1, at + 1, at + 2, at + 2, at + 3, at + 3, at + 4, at + 4, at + 5, at + 5, at + 6, at + 6, at + 7, at + 7), v);
+  return _mm512_permutexvar_ps(_mm512_setr_epi32(at, at, at + 1, at + 1, at + 2, at + 2, at + 3, at + 3, at + 4, at + 4,
+                                   at + 5, at + 5, at + 6, at + 6, at + 7, at + 7),
+      v);
 }
 
 // Unit u of a block of a packed form: 16 rows of pairs of W columns, NR floats apart.
@@ -39,7 +43,8 @@ template <class P> HEDDLE_SIMD void unit_as_pairs(const uint8_t* at, int u, floa
   static_assert(!P::is_signed);
 #pragma GCC unroll 2
   for (int g = 0; g < P::groups; ++g) {
-    const F scale = P::scale(at, u, g), start = P::has_minimum ? sub(zero(), P::minimum(at, u)) : mul(scale, set1(-P::offset));
+    const F scale = P::scale(at, u, g),
+            start = P::has_minimum ? sub(zero(), P::minimum(at, u)) : mul(scale, set1(-P::offset));
     const F s0 = twice<0>(scale), s1 = twice<1>(scale), t0 = twice<0>(start), t1 = twice<1>(start);
 #pragma GCC unroll 8
     for (int j = g * 8 / P::groups; j < (g + 1) * 8 / P::groups; ++j) {
@@ -56,7 +61,8 @@ constexpr int64_t unpack_ahead = 2048;  // bytes
 template <class P> void tile_panel_of_packed(const void* of, int64_t panel, int64_t s0, int64_t steps, float* to) {
   const QuantLinear& p = *static_cast<const QuantLinear*>(of);
   const int64_t bytes = packed_panel_bytes<P>(p.k), panels = ceil_div(p.n, W);
-  const int64_t first = s0 / P::units, blocks = ceil_div(s0 + steps, P::units) - first, ahead = ceil_div(unpack_ahead, P::bytes);
+  const int64_t first = s0 / P::units, blocks = ceil_div(s0 + steps, P::units) - first,
+                ahead = ceil_div(unpack_ahead, P::bytes);
   for (int64_t half = 0; half < 2; ++half, to += TILE) {
     const int64_t own = 2 * panel + half;
     if (own >= panels) {
@@ -94,7 +100,8 @@ inline void tile_panel_of_blocks(const void* of, int64_t panel, int64_t s0, int6
         }
         alignas(64) int8_t q[span];
         float scale[most_groups], minimum[most_groups];
-        t.unpack(static_cast<const uint8_t*>(p.w) + (first + r) * row_bytes + quant_row_bytes(t, u0 * unit), static_cast<int>(count * unit / t.elements), q, scale, minimum);
+        t.unpack(static_cast<const uint8_t*>(p.w) + (first + r) * row_bytes + quant_row_bytes(t, u0 * unit),
+            static_cast<int>(count * unit / t.elements), q, scale, minimum);
         for (int64_t e = 0; e < count * unit; e += 2 * W) {
           F v[2];
           for (int i = 0; i < 2; ++i) {
@@ -117,8 +124,8 @@ inline void tile_panel_of_blocks(const void* of, int64_t panel, int64_t s0, int6
   }
 }
 
-// From as many rows on as the others take more time for than the weights take to become bf16: of 8 bits memory gives them more slowly, of
-// blocks as files have them it is work.
+// From as many rows on as the others take more time for than the weights take to become bf16: of 8 bits memory gives
+// them more slowly, of blocks as files have them it is work.
 constexpr int quant_tile_rows = 48, fast_tile_rows = 24;
 inline bool on_tiles(const QuantLinear& p) {
   const bool kept = p.packed || p.unpacked, fast = kept && p.w_type != DType::q8_0;
@@ -156,7 +163,9 @@ inline void quant_linears_tiles(const QuantLinear* p, int count, Pool& pool, voi
     for (; end < count && on_tiles(p[end]); ++end) quant_tiles(p[end], pool, scratch);
   }
 }
-inline void quant_linear_tiles(const QuantLinear& p, Pool& pool, void* scratch) { quant_linears_tiles(&p, 1, pool, scratch); }
+inline void quant_linear_tiles(const QuantLinear& p, Pool& pool, void* scratch) {
+  quant_linears_tiles(&p, 1, pool, scratch);
+}
 // A bound for any smaller number of rows too, whether or not packed weights are kept.
 inline size_t quant_linear_tiles_scratch(const QuantLinear& p, int threads) {
   const size_t other = without_tiles.quant_linear_scratch(p, threads);

@@ -1,5 +1,6 @@
-// Writes floats as quantized blocks, bit-equal to ops/quant_write.cc, which explains how scales are found. Sums there are sequential over a
-// group and rounded at every step. Here lanes are groups, and several steps of the search are summed at once.
+// Writes floats as quantized blocks, bit-equal to ops/quant_write.cc, which explains how scales are found. Sums there
+// are sequential over a group and rounded at every step. Here lanes are groups, and several steps of the search are
+// summed at once.
 #pragma once
 #include "cpu/simd/simd.h"
 #include "ops/quant_write.h"
@@ -9,12 +10,14 @@ namespace HEDDLE_ISA {
 
 constexpr int fit_groups = 16;  // of a stretch: whole blocks of every type, whatever W is
 
-// The numbers that a search gives a group's largest one, AT_ONCE of them together; the last is repeated: found twice, it is not better than before.
+// The numbers that a search gives a group's largest one, AT_ONCE of them together; the last is repeated: found twice,
+// it is not better than before.
 template <int STEPS, int AT_ONCE> struct FitTargets {
   static constexpr int count = (2 * STEPS + AT_ONCE) / AT_ONCE * AT_ONCE;
   float value[count];
   constexpr explicit FitTargets(float middle) : value() {
-    for (int i = 0; i < count; ++i) value[i] = middle + 0.1f * static_cast<float>((i < 2 * STEPS ? i : 2 * STEPS) - STEPS);
+    for (int i = 0; i < count; ++i)
+      value[i] = middle + 0.1f * static_cast<float>((i < 2 * STEPS ? i : 2 * STEPS) - STEPS);
   }
 };
 
@@ -46,7 +49,8 @@ template <int N, int LOW, int HIGH> [[gnu::noinline]] void fit_scales(const floa
     F best = div(extreme, low), least = set1(-minus_infinity);
     for (int step = 0; step < targets.count; step += at_once) {
       F inverse[at_once], xq[at_once], qq[at_once];
-      for (int s = 0; s < at_once; ++s) inverse[s] = div(set1(targets.value[step + s]), extreme), xq[s] = qq[s] = zero();
+      for (int s = 0; s < at_once; ++s)
+        inverse[s] = div(set1(targets.value[step + s]), extreme), xq[s] = qq[s] = zero();
       for (int i = 0; i < N; ++i)
 #pragma GCC unroll 8
         for (int s = 0; s < at_once; ++s) {
@@ -79,7 +83,8 @@ template <int HIGH> [[gnu::noinline]] void fit_affine(const float* groups, float
     F best_scale = div(range, high), best_minimum = low_x, least = set1(-minus_infinity);
     for (int step = 0; step < targets.count; step += at_once) {
       F inverse[at_once], q1[at_once], qq[at_once], xq[at_once];
-      for (int s = 0; s < at_once; ++s) inverse[s] = div(set1(targets.value[step + s]), range), q1[s] = qq[s] = xq[s] = zero();
+      for (int s = 0; s < at_once; ++s)
+        inverse[s] = div(set1(targets.value[step + s]), range), q1[s] = qq[s] = xq[s] = zero();
       for (int i = 0; i < N; ++i)
 #pragma GCC unroll 8
         for (int s = 0; s < at_once; ++s) {
@@ -137,7 +142,8 @@ inline void quantise_q8_0(const float* x, uint8_t* to) {
   store_scales(scale, to, 34, inverse);
   for (int g = 0; g < fit_groups; ++g)
     for (int i = 0; i < 32; i += W)
-      store_bytes(to + 34 * g + 2 + i, code_of(mul(load(x + 32 * g + i), set1(inverse[g])), set1(-127.0f), set1(127.0f)));
+      store_bytes(
+          to + 34 * g + 2 + i, code_of(mul(load(x + 32 * g + i), set1(inverse[g])), set1(-127.0f), set1(127.0f)));
 }
 
 inline void quantise_q4_0(const float* x, uint8_t* to) {
@@ -146,7 +152,9 @@ inline void quantise_q4_0(const float* x, uint8_t* to) {
   store_scales(scale, to, 18, inverse);
   for (int g = 0; g < fit_groups; ++g, x += 32)
     for (int i = 0; i < 16; i += W) {
-      const auto code = [&](int at) { return add(code_of(mul(load(x + at), set1(inverse[g])), set1(-8.0f), set1(7.0f)), set1(8.0f)); };
+      const auto code = [&](int at) {
+        return add(code_of(mul(load(x + at), set1(inverse[g])), set1(-8.0f), set1(7.0f)), set1(8.0f));
+      };
       store_bytes(to + 18 * g + 2 + i, fma(code(16 + i), set1(16.0f), code(i)));
     }
 }
@@ -169,7 +177,8 @@ inline void quantise_q5_0(const float* x, uint8_t* to) {
       store_bytes(q + i, add(code_of(mul(load(x + i), set1(inverse[g])), set1(-16.0f), set1(15.0f)), set1(16.0f)));
     for (int i = 0; i < 4; ++i)  // the fifth bits of eight integers, gathered by a product whose terms do not meet
       b[2 + i] = static_cast<uint8_t>((eight(q + 8 * i) >> 4 & 0x0101010101010101) * 0x0102040810204080 >> 56);
-    for (int i = 0; i < 16; i += 8) store_eight(b + 6 + i, (eight(q + i) & nibbles) | (eight(q + 16 + i) & nibbles) << 4);
+    for (int i = 0; i < 16; i += 8)
+      store_eight(b + 6 + i, (eight(q + i) & nibbles) | (eight(q + 16 + i) & nibbles) << 4);
   }
 }
 
@@ -180,7 +189,8 @@ inline void quantise_q4_k(const float* x, uint8_t* to) {
   for (int b = 0; b < blocks; ++b) q4_k_units(scale + 8 * b, minimum + 8 * b, to + 144 * b, d + 8 * b, dmin + 8 * b);
   for (int g = 0; g < fit_groups; g += W) {
     const F limit = set1(63.0f), unit = load(d + g), unit_min = load(dmin + g);
-    const F s = code_of(mul(load(scale + g), inverse_of(unit)), zero(), limit), m = code_of(mul(neg(load(minimum + g)), inverse_of(unit_min)), zero(), limit);
+    const F s = code_of(mul(load(scale + g), inverse_of(unit)), zero(), limit),
+            m = code_of(mul(neg(load(minimum + g)), inverse_of(unit_min)), zero(), limit);
     store(scale + g, s), store(minimum + g, m);
     store(inverse + g, inverse_of(mul(unit, s))), store(low + g, mul(unit_min, m));
   }
@@ -189,7 +199,8 @@ inline void quantise_q4_k(const float* x, uint8_t* to) {
     for (int c = 0; c < 4; ++c)
       for (int i = 0; i < 32; i += W) {
         const auto code = [&](int g) {
-          return code_of(mul(add(load(x + 32 * g + i), set1(low[8 * b + g])), set1(inverse[8 * b + g])), zero(), set1(15.0f));
+          return code_of(
+              mul(add(load(x + 32 * g + i), set1(low[8 * b + g])), set1(inverse[8 * b + g])), zero(), set1(15.0f));
         };
         store_bytes(to + 16 + 32 * c + i, fma(code(2 * c + 1), set1(16.0f), code(2 * c)));
       }
@@ -216,12 +227,14 @@ inline void quantise_q6_k(const float* x, uint8_t* to) {
       const uint64_t v[4] = {eight(from), eight(from + 32), eight(from + 64), eight(from + 96)};
       store_eight(to + 64 * half + i, (v[0] & nibbles) | (v[2] & nibbles) << 4);
       store_eight(to + 64 * half + 32 + i, (v[1] & nibbles) | (v[3] & nibbles) << 4);
-      store_eight(to + 128 + 32 * half + i, (v[0] >> 4 & high) | (v[1] >> 4 & high) << 2 | (v[2] >> 4 & high) << 4 | (v[3] >> 4 & high) << 6);
+      store_eight(to + 128 + 32 * half + i,
+          (v[0] >> 4 & high) | (v[1] >> 4 & high) << 2 | (v[2] >> 4 & high) << 4 | (v[3] >> 4 & high) << 6);
     }
 }
 
 // n numbers, whole blocks of BYTES for ELEMENTS each; the last are brought to a stretch of 16 groups with zeros.
-template <int ELEMENTS, int BYTES, int STRETCH> void by_stretches(void (*write)(const float*, uint8_t*), const float* x, int64_t n, uint8_t* to) {
+template <int ELEMENTS, int BYTES, int STRETCH>
+void by_stretches(void (*write)(const float*, uint8_t*), const float* x, int64_t n, uint8_t* to) {
   constexpr int bytes = STRETCH / ELEMENTS * BYTES;
   for (; n >= STRETCH; n -= STRETCH, x += STRETCH, to += bytes) write(x, to);
   if (n <= 0) return;

@@ -5,8 +5,9 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// The probability of a standard normal variable below x: 1/2 + x p(x^2) / q(x^2), fitted in its greatest error over |x| <= 5.5, absolute
-// error 1.7e-7. Beyond, the fraction stays as it is, so that its product with x passes 1/2, at which it is cut: exactly 0 and 1.
+// The probability of a standard normal variable below x: 1/2 + x p(x^2) / q(x^2), fitted in its greatest error over |x|
+// <= 5.5, absolute error 1.7e-7. Beyond, the fraction stays as it is, so that its product with x passes 1/2, at which
+// it is cut: exactly 0 and 1.
 HEDDLE_SIMD F normal_cdf(F x) {
   F s = min(mul(x, x), set1(30.25f));
   F p = fma(set1(2.2899757e-08f), s, set1(6.309647e-06f)), q = fma(set1(1.198714e-06f), s, set1(7.2408744e-05f));
@@ -30,7 +31,8 @@ HEDDLE_SIMD Activated gelu_erf(F x) {
   F density = mul(set1(0.39894228f), exp_nonpositive(mul(set1(-0.5f), mul(x, x))));
   return {mul(x, cdf), fma(x, density, cdf)};
 }
-// (1 + tanh(z / 2)) / 2 is sigmoid(z). Its slope e / (1 + e)^2 with e = exp(-|z|) has no cancellation, unlike 1 - tanh^2.
+// (1 + tanh(z / 2)) / 2 is sigmoid(z). Its slope e / (1 + e)^2 with e = exp(-|z|) has no cancellation, unlike 1 -
+// tanh^2.
 HEDDLE_SIMD Activated gelu_tanh(F x) {
   F c = set1(2 * 0.79788456f), s = mul(x, x);
   F z = mul(mul(c, x), fma(set1(0.044715f), s, set1(1)));

@@ -13,7 +13,8 @@ constexpr int64_t elementwise_grain = 16384;
 constexpr int64_t activation_grain = 4096;  // of functions that take ten times as long as a sum
 
 // Calls body(i, count) for the vectors of [0, size); count < W only at the very end.
-template <class Body> HEDDLE_SIMD void each_vector(int64_t size, Pool& pool, Body body, int64_t grain = elementwise_grain) {
+template <class Body>
+HEDDLE_SIMD void each_vector(int64_t size, Pool& pool, Body body, int64_t grain = elementwise_grain) {
   pool.range(ceil_div(size, W), grain / W, [&](int64_t begin, int64_t end, int) {
     int64_t whole = min_of(end, size / W);
     for (int64_t v = begin; v < whole; ++v) body(v * W, W);
@@ -38,12 +39,15 @@ template <class Body> HEDDLE_SIMD void with_types(const Elementwise& e, Body bod
 }
 template <class F1> HEDDLE_SIMD void map1(const Elementwise& e, Pool& pool, F1 f, int64_t grain = elementwise_grain) {
   with_types(e, [&](auto from, auto to) {
-    each_vector(e.size, pool, [&](int64_t i, int n) { put<decltype(to)>(e.y, i, n, f(at<decltype(from)>(e.a, i, n))); }, grain);
+    each_vector(
+        e.size, pool, [&](int64_t i, int n) { put<decltype(to)>(e.y, i, n, f(at<decltype(from)>(e.a, i, n))); }, grain);
   });
 }
 template <class F2> HEDDLE_SIMD void map2(const Elementwise& e, Pool& pool, F2 f, int64_t grain = elementwise_grain) {
   with_types(e, [&](auto from, auto to) {
-    each_vector(e.size, pool, [&](int64_t i, int n) { put<decltype(to)>(e.y, i, n, f(at<decltype(from)>(e.a, i, n), at<decltype(from)>(e.b, i, n))); }, grain);
+    each_vector(e.size, pool, [&](int64_t i, int n) {
+      put<decltype(to)>(e.y, i, n, f(at<decltype(from)>(e.a, i, n), at<decltype(from)>(e.b, i, n)));
+    }, grain);
   });
 }
 
@@ -76,13 +80,15 @@ template <class Body> HEDDLE_SIMD void with_activation(int activation, Body body
   else body([](F x) { return gelu_erf(x); });
 }
 inline void glu(const Elementwise& e, Pool& pool) {
-  with_activation(e.activation, [&](auto act) { map2(e, pool, [&](F gate, F up) { return mul(act(gate).value, up); }, activation_grain); });
+  with_activation(e.activation,
+      [&](auto act) { map2(e, pool, [&](F gate, F up) { return mul(act(gate).value, up); }, activation_grain); });
 }
 inline void gelu(const Elementwise& e, Pool& pool) {
   with_activation(e.activation, [&](auto act) { map1(e, pool, [&](F x) { return act(x).value; }, activation_grain); });
 }
 inline void gelu_backward(const Elementwise& e, Pool& pool) {
-  with_activation(e.activation, [&](auto act) { map2(e, pool, [&](F dy, F x) { return mul(dy, act(x).derivative); }, activation_grain); });
+  with_activation(e.activation,
+      [&](auto act) { map2(e, pool, [&](F dy, F x) { return mul(dy, act(x).derivative); }, activation_grain); });
 }
 template <class T, class Act> HEDDLE_SIMD void glu_backward_typed(const Elementwise& e, Pool& pool, Act act) {
   each_vector(e.size, pool, [&](int64_t i, int n) {
@@ -118,7 +124,8 @@ inline void convert(const void* from, DType from_type, void* to, DType to_type, 
   convert_range(from, from_type, to, to_type, 0, n);
 }
 inline void cast(const Elementwise& e, Pool& pool) {
-  pool.range(e.size, elementwise_grain, [&](int64_t begin, int64_t end, int) { convert_range(e.a, e.type, e.y, e.out_type, begin, end); });
+  pool.range(e.size, elementwise_grain,
+      [&](int64_t begin, int64_t end, int) { convert_range(e.a, e.type, e.y, e.out_type, begin, end); });
 }
 
 inline void accumulate(const Elementwise& e, Pool& pool) {
@@ -166,10 +173,13 @@ inline double sum_squares(const Elementwise& e, Pool& pool) {
 }
 
 template <class T> void adamw_typed(const AdamW& a, Pool& pool) {
-  double lr = static_cast<double>(a.hyper[0]), beta1 = static_cast<double>(a.hyper[1]), beta2 = static_cast<double>(a.hyper[2]);
+  double lr = static_cast<double>(a.hyper[0]), beta1 = static_cast<double>(a.hyper[1]),
+         beta2 = static_cast<double>(a.hyper[2]);
   double decay = a.decay ? static_cast<double>(a.hyper[4]) : 0;
-  F keep = set1(static_cast<float>(1 - lr * decay)), step = set1(static_cast<float>(lr / static_cast<double>(a.hyper[5])));
-  F correction = set1(static_cast<float>(1 / static_cast<double>(a.hyper[6]))), eps = set1(a.hyper[3]), factor = set1(a.factor[0]);
+  F keep = set1(static_cast<float>(1 - lr * decay)),
+    step = set1(static_cast<float>(lr / static_cast<double>(a.hyper[5])));
+  F correction = set1(static_cast<float>(1 / static_cast<double>(a.hyper[6]))), eps = set1(a.hyper[3]),
+    factor = set1(a.factor[0]);
   F b1 = set1(a.hyper[1]), b2 = set1(a.hyper[2]);
   F c1 = set1(static_cast<float>(1 - beta1)), c2 = set1(static_cast<float>(1 - beta2));
   each_vector(a.size, pool, [&](int64_t i, int n) {
@@ -180,7 +190,9 @@ template <class T> void adamw_typed(const AdamW& a, Pool& pool) {
     put<T>(a.param, i, n, fnma(step, update, mul(keep, at<T>(a.param, i, n))));
   });
 }
-inline void adamw(const AdamW& a, Pool& pool) { a.type == DType::f32 ? adamw_typed<float>(a, pool) : adamw_typed<bf16>(a, pool); }
+inline void adamw(const AdamW& a, Pool& pool) {
+  a.type == DType::f32 ? adamw_typed<float>(a, pool) : adamw_typed<bf16>(a, pool);
+}
 
 }  // namespace HEDDLE_ISA
 }  // namespace heddle

@@ -9,7 +9,8 @@ namespace HEDDLE_ISA {
 
 using cpu::TokenLogprob;
 
-constexpr int64_t logprob_rows = 512, logprob_columns = 2048;  // at once: fewer columns pay for waking the pool, more leave L2
+// at once: fewer columns pay for waking the pool, more leave L2
+constexpr int64_t logprob_rows = 512, logprob_columns = 2048;
 
 #if defined(HEDDLE_SIMD_BF16)
 constexpr bool bf16_products = true;
@@ -65,8 +66,8 @@ inline HeadRows head_rows(const TokenLogprob& t, int64_t j, int64_t columns, flo
 }
 
 // products (rows, columns) = h[i..] w[j..]^T
-inline void logit_products(const TokenLogprob& t, int64_t i, int64_t rows, const HeadRows& w, int64_t columns, float* products,
-                           Pool& pool, void* scratch) {
+inline void logit_products(const TokenLogprob& t, int64_t i, int64_t rows, const HeadRows& w, int64_t columns,
+    float* products, Pool& pool, void* scratch) {
   Gemm g{};
   g.m = rows, g.n = columns, g.k = t.width;
   g.a = static_cast<const char*>(t.h) + i * t.width * bytes_of(t.h_type), g.a_type = t.h_type, g.lda = t.width;
@@ -122,16 +123,18 @@ inline void fold_row(const float* products, int64_t n, float scale, float softca
   m = peak;
 }
 
-// The same without the target. If the target has nearly all of the probability, the rest would only be the last digits of a sum that
-// includes it.
-inline void fold_others(const float* products, int64_t n, int64_t target, float scale, float softcap, float& m, float& s) {
+// The same without the target. If the target has nearly all of the probability, the rest would only be the last digits
+// of a sum that includes it.
+inline void fold_others(
+    const float* products, int64_t n, int64_t target, float scale, float softcap, float& m, float& s) {
   const int64_t before = target >= 0 && target < n ? target : n;
   if (before > 0) fold_row(products, before, scale, softcap, m, s);
   if (before + 1 < n) fold_row(products + before + 1, n - before - 1, scale, softcap, m, s);
 }
 
 // Results of rows [i, i + rows) from the others' running maxima and sums and their targets' logits.
-inline void finish_rows(const TokenLogprob& t, int64_t i, int64_t rows, const float* m, const float* s, const float* hit) {
+inline void finish_rows(
+    const TokenLogprob& t, int64_t i, int64_t rows, const float* m, const float* s, const float* hit) {
   for (int64_t r = 0; r < rows; ++r) {
     const bool counted = t.targets[i + r] >= 0;
     const float log_sum = __builtin_logf(s[r]), odds = m[r] - hit[r] + log_sum;  // of the others, as a logarithm
@@ -184,10 +187,11 @@ inline float on_target(float upstream, float of_lse, float logprob) {
   return of_lse * __builtin_expf(logprob) - upstream * __builtin_expm1f(logprob);
 }
 
-// Turns one row of products into gradients in place. If `rounded` is not null, also writes them there as bf16. `upstream` is the
-// gradient of the target's log-probability, and `of_lse` that of the logsumexp. `known` is the log-probability, if given.
-inline void gradient_row(float* row, bf16* rounded, int64_t n, const TokenLogprob& t, float upstream, float of_lse, float lse,
-                         int64_t target, const float* known = nullptr) {
+// Turns one row of products into gradients in place. If `rounded` is not null, also writes them there as bf16.
+// `upstream` is the gradient of the target's log-probability, and `of_lse` that of the logsumexp. `known` is the
+// log-probability, if given.
+inline void gradient_row(float* row, bf16* rounded, int64_t n, const TokenLogprob& t, float upstream, float of_lse,
+    float lse, int64_t target, const float* known = nullptr) {
   auto slope = [&](F x) {  // d logit / d product, from the logit
     if (!(t.softcap > 0)) return set1(t.scale);
     F r = mul(x, set1(1 / t.softcap));
@@ -207,7 +211,8 @@ inline void gradient_row(float* row, bf16* rounded, int64_t n, const TokenLogpro
   F x = logit(set1(at_target), t.scale, t.softcap);
   store(value, x);
   F p = exp_nonpositive(sub(x, set1(lse)));
-  const F change = known ? set1(on_target(upstream, of_lse, *known)) : add(mul(set1(upstream), sub(set1(1), p)), mul(set1(of_lse), p));
+  const F change = known ? set1(on_target(upstream, of_lse, *known))
+                         : add(mul(set1(upstream), sub(set1(1), p)), mul(set1(of_lse), p));
   store(gradient, mul(change, slope(x)));
   row[target] = gradient[0];
   if (rounded) store1(rounded + target, gradient[0]);
@@ -238,7 +243,7 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
           if (counted) {
             add_bias(row, t, j0, columns);
             gradient_row(row, narrow, columns, t, t.d_logprob[i0 + i], t.d_lse ? t.d_lse[i0 + i] : 0, t.lse[i0 + i],
-                         t.targets[i0 + i] - j0);
+                t.targets[i0 + i] - j0);
             continue;
           }
           for (int64_t j = 0; j < columns; ++j) row[j] = 0;

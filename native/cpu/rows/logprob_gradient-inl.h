@@ -7,15 +7,15 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Size of the kept logits. Rows are split into as few and as equal chunks as fit. Each chunk reads w twice and dw once, a large share of
-// the time on matrix tiles.
+// Size of the kept logits. Rows are split into as few and as equal chunks as fit. Each chunk reads w twice and dw once,
+// a large share of the time on matrix tiles.
 constexpr int64_t kept_bytes = int64_t{64} << 20, kept_rows_least = 64;
 
 struct FusedLogprobPlan {
   int64_t rows, columns, chunks;  // of rows and of the vocabulary at once; chunks of the vocabulary
-  // Where both operands are bf16, gradients of logits enter their products in bf16; the logits then wait in f16, as their
-  // distance to the row's largest so far, which errs least where the probability is largest. Not of a soft cap, whose slope
-  // would need them closer.
+  // Where both operands are bf16, gradients of logits enter their products in bf16; the logits then wait in f16, as
+  // their distance to the row's largest so far, which errs least where the probability is largest. Not of a soft cap,
+  // whose slope would need them closer.
   bool narrow;
   int64_t kept, products, state, peaks, rounded, dh, numbers;  // floats
   size_t gemm;
@@ -36,12 +36,13 @@ inline FusedLogprobPlan plan_fused_logprob(const TokenLogprob& t, int threads) {
   p.dh = t.h_type != DType::f32 ? round_up(p.rows * t.width, 16) : 0;
   p.numbers = t.w_type > DType::u8 ? round_up(p.columns * t.width, 16) : 0;
   p.gemm = max_of(gemm_scratch(p.rows, p.columns, t.width, threads),
-                  max_of(gemm_scratch(p.rows, t.width, p.columns, threads), gemm_scratch(p.columns, t.width, p.rows, threads)));
+      max_of(gemm_scratch(p.rows, t.width, p.columns, threads), gemm_scratch(p.columns, t.width, p.rows, threads)));
   return p;
 }
 inline size_t fused_logprob_scratch(const TokenLogprob& t, int threads) {
   const FusedLogprobPlan p = plan_fused_logprob(t, threads);
-  return p.gemm + 64 + sizeof(float) * static_cast<size_t>(p.kept + p.products + p.state + p.peaks + p.rounded + p.dh + p.numbers);
+  return p.gemm + 64 +
+         sizeof(float) * static_cast<size_t>(p.kept + p.products + p.state + p.peaks + p.rounded + p.dh + p.numbers);
 }
 
 // A row's logits minus `peak`, from its products.
@@ -54,8 +55,8 @@ inline void keep_row(const float* products, int64_t n, float scale, float peak, 
 }
 
 // One row of kept logits -> gradients with respect to its products.
-inline void gradient_of_kept(const f16* row, float peak, bf16* to, int64_t n, float scale, float upstream, float of_lse, float lse,
-                             int64_t target, float logprob) {
+inline void gradient_of_kept(const f16* row, float peak, bf16* to, int64_t n, float scale, float upstream, float of_lse,
+    float lse, int64_t target, float logprob) {
   const F factor = set1((of_lse - upstream) * scale), above = set1(peak - lse);
   for (int64_t j = 0; j < n; j += W) {
     const int count = static_cast<int>(min_of<int64_t>(W, n - j));
@@ -110,14 +111,16 @@ inline void fused_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
       pool.range(rows, max_of<int64_t>(1, 16384 / columns), [&](int64_t begin, int64_t end, int) {
         for (int64_t i = begin; i < end; ++i) {
           const int64_t target = t.targets[i0 + i];
-          const float upstream = t.d_logprob[i0 + i], of_lse = t.d_lse ? t.d_lse[i0 + i] : 0, lse = t.lse[i0 + i], logprob = t.logprob[i0 + i];
+          const float upstream = t.d_logprob[i0 + i], of_lse = t.d_lse ? t.d_lse[i0 + i] : 0, lse = t.lse[i0 + i],
+                      logprob = t.logprob[i0 + i];
           if (target < 0) {
             for (int64_t j = 0; j < columns; ++j) {
               if (plan.narrow) rounded[i * columns + j] = bf16{};
               else chunk[i * columns + j] = 0;
             }
           } else if (plan.narrow) {
-            gradient_of_kept(narrow + i * columns, chunk_peaks[i], rounded + i * columns, columns, t.scale, upstream, of_lse, lse, target - j0, logprob);
+            gradient_of_kept(narrow + i * columns, chunk_peaks[i], rounded + i * columns, columns, t.scale, upstream,
+                of_lse, lse, target - j0, logprob);
           } else {
             gradient_row(chunk + i * columns, nullptr, columns, t, upstream, of_lse, lse, target - j0, &logprob);
           }
@@ -125,7 +128,8 @@ inline void fused_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
       });
       Gemm g{};
       // dh (rows, width) += gradients (rows, columns) w[j0..] (columns, width)
-      g.a = plan.narrow ? static_cast<const void*>(rounded) : chunk, g.a_type = plan.narrow ? DType::bf16 : DType::f32, g.lda = columns;
+      g.a = plan.narrow ? static_cast<const void*>(rounded) : chunk, g.a_type = plan.narrow ? DType::bf16 : DType::f32,
+      g.lda = columns;
       g.m = rows, g.n = t.width, g.k = columns;
       g.b = w.data, g.b_type = w.type, g.ldb = t.width;
       g.c = dh, g.c_type = DType::f32, g.ldc = t.width, g.accumulate = j0 > 0;

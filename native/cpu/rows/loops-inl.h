@@ -8,8 +8,9 @@ namespace HEDDLE_ISA {
 
 using cpu::Gemm;
 
-// Runs the tasks of several loops as one loop, without a wait between them. If the tasks of each loop suffice for all threads, each thread
-// gets a part of every loop, because the loops' tasks may differ in length. fn(loop, task, tasks of the loop, thread)
+// Runs the tasks of several loops as one loop, without a wait between them. If the tasks of each loop suffice for all
+// threads, each thread gets a part of every loop, because the loops' tasks may differ in length. fn(loop, task, tasks
+// of the loop, thread)
 template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tasks& tasks_of, const F& fn) {
   constexpr int most = 8;  // loops at once
   for (int first = 0; first < count; first += most) {
@@ -21,7 +22,8 @@ template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tas
     }
     const int64_t stretch = max_of<int64_t>(1, begin[loops] / parts);
     pool.run(begin[loops], [&](int64_t task, int thread) {
-      const int64_t part = task / stretch, at = task % stretch * parts;  // as if the loops were the part's alone, times the parts
+      // as if the loops were the part's alone, times the parts
+      const int64_t part = task / stretch, at = task % stretch * parts;
       int i = 0;
       while (at >= begin[i + 1]) ++i;
       const int64_t tasks = begin[i + 1] - begin[i];
@@ -31,7 +33,9 @@ template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tas
 }
 
 // Whether a thread that has done this task of a loop usually does the next one after it.
-inline bool goes_on(int64_t task, int64_t tasks, int threads) { return task + 1 < tasks && (task + 1) * threads / tasks == task * threads / tasks; }
+inline bool goes_on(int64_t task, int64_t tasks, int threads) {
+  return task + 1 < tasks && (task + 1) * threads / tasks == task * threads / tasks;
+}
 
 inline float load_any(const void* p, DType type, int64_t i) {
   return type == DType::f32    ? static_cast<const float*>(p)[i]

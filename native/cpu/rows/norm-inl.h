@@ -68,7 +68,8 @@ template <class T> HEDDLE_SIMD float add_residual(const T* h, const T* residual,
   F a = zero(), b = zero();
   int64_t i = 0;
   for (; i + 2 * W <= n; i += 2 * W) {
-    store(to + i, add(load(h + i), load(residual + i))), store(to + i + W, add(load(h + i + W), load(residual + i + W)));
+    store(to + i, add(load(h + i), load(residual + i))),
+        store(to + i + W, add(load(h + i + W), load(residual + i + W)));
     const F x = load(to + i), y = load(to + i + W);  // as they are kept
     a = fma(x, x, a), b = fma(y, y, b);
   }
@@ -79,7 +80,8 @@ template <class T> HEDDLE_SIMD float add_residual(const T* h, const T* residual,
   }
   return reduce_add(add(a, b));
 }
-template <class T, class Weight, class To> HEDDLE_SIMD void scale_row(const T* x, const Weight* w, int64_t n, float scale, float offset, To* y) {
+template <class T, class Weight, class To>
+HEDDLE_SIMD void scale_row(const T* x, const Weight* w, int64_t n, float scale, float offset, To* y) {
   const F by = set1(scale), more = set1(offset);
   int64_t i = 0;
   for (; i + W <= n; i += W) store(y + i, mul(mul(load(x + i), by), add(more, load(w + i))));
@@ -113,7 +115,9 @@ template <bool LAYER, class T, class To> void norm_row(const Norm& a, int64_t r)
 template <bool LAYER> void norm(const Norm& a, Pool& pool) {
   pool.range(a.rows, max_of<int64_t>(1, 8192 / a.width), [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r)
-      a.type == DType::bf16 ? norm_row<LAYER, bf16, bf16>(a, r) : a.y_type == DType::bf16 ? norm_row<LAYER, float, bf16>(a, r) : norm_row<LAYER, float, float>(a, r);
+      a.type == DType::bf16     ? norm_row<LAYER, bf16, bf16>(a, r)
+      : a.y_type == DType::bf16 ? norm_row<LAYER, float, bf16>(a, r)
+                                : norm_row<LAYER, float, float>(a, r);
   });
 }
 inline void rms_norm(const Norm& a, Pool& pool) { norm<false>(a, pool); }
@@ -159,7 +163,8 @@ template <bool LAYER> void norm_backward(const NormBackward& a, Pool& pool, void
     float* db = dw + padded;
     for (int64_t i = 0; i < 2 * padded; i += W) store(dw + i, zero());
     for (int64_t r = a.rows * p / parts; r < a.rows * (p + 1) / parts; ++r)
-      a.type == DType::f32 ? norm_backward_row<LAYER, float>(a, r, dw, db) : norm_backward_row<LAYER, bf16>(a, r, dw, db);
+      a.type == DType::f32 ? norm_backward_row<LAYER, float>(a, r, dw, db)
+                           : norm_backward_row<LAYER, bf16>(a, r, dw, db);
   });
   for (int64_t i = 0; i < a.width; i += W) {
     F dw = zero(), db = zero();
@@ -171,8 +176,12 @@ template <bool LAYER> void norm_backward(const NormBackward& a, Pool& pool, void
     if (LAYER) write(a.db, i, a.width, db);
   }
 }
-inline void rms_norm_backward(const NormBackward& a, Pool& pool, void* scratch) { norm_backward<false>(a, pool, scratch); }
-inline void layer_norm_backward(const NormBackward& a, Pool& pool, void* scratch) { norm_backward<true>(a, pool, scratch); }
+inline void rms_norm_backward(const NormBackward& a, Pool& pool, void* scratch) {
+  norm_backward<false>(a, pool, scratch);
+}
+inline void layer_norm_backward(const NormBackward& a, Pool& pool, void* scratch) {
+  norm_backward<true>(a, pool, scratch);
+}
 
 }  // namespace HEDDLE_ISA
 }  // namespace heddle

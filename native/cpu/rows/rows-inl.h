@@ -10,7 +10,9 @@ using cpu::Rope;
 using cpu::Rows;
 
 // Rows per task so that one is worth handing out.
-HEDDLE_SIMD int64_t row_grain(int64_t width) { return max_of<int64_t>(1, elementwise_grain / 2 / max_of<int64_t>(1, width)); }
+HEDDLE_SIMD int64_t row_grain(int64_t width) {
+  return max_of<int64_t>(1, elementwise_grain / 2 / max_of<int64_t>(1, width));
+}
 
 template <class T> void softmax_row(const T* x, T* y, int64_t n) {
   F top = set1(minus_infinity);
@@ -33,7 +35,9 @@ template <class T> void softmax_backward_row(const T* dy, const T* y, T* dx, int
   F mean = set1(reduce_add(sum));
   for (int64_t i = 0; i < n; i += W) write(dx, i, n, mul(read(y, i, n), sub(read(dy, i, n), mean)));
 }
-template <class T> const T* row_of(const void* p, int64_t row, int64_t width) { return static_cast<const T*>(p) + row * width; }
+template <class T> const T* row_of(const void* p, int64_t row, int64_t width) {
+  return static_cast<const T*>(p) + row * width;
+}
 template <class T> T* row_of(void* p, int64_t row, int64_t width) { return static_cast<T*>(p) + row * width; }
 
 inline void softmax(const Rows& a, Pool& pool) {
@@ -47,9 +51,11 @@ inline void softmax_backward(const Rows& a, Pool& pool) {
   pool.range(a.rows, row_grain(a.width), [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r)
       if (a.type == DType::f32)
-        softmax_backward_row(row_of<float>(a.a, r, a.width), row_of<float>(a.b, r, a.width), row_of<float>(a.y, r, a.width), a.width);
+        softmax_backward_row(
+            row_of<float>(a.a, r, a.width), row_of<float>(a.b, r, a.width), row_of<float>(a.y, r, a.width), a.width);
       else
-        softmax_backward_row(row_of<bf16>(a.a, r, a.width), row_of<bf16>(a.b, r, a.width), row_of<bf16>(a.y, r, a.width), a.width);
+        softmax_backward_row(
+            row_of<bf16>(a.a, r, a.width), row_of<bf16>(a.b, r, a.width), row_of<bf16>(a.y, r, a.width), a.width);
   });
 }
 
@@ -68,7 +74,8 @@ template <class T> void sum_columns(const Rows& a, int64_t j, int64_t columns, f
         const T* row = row_of<T>(a.a, r, a.width);
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; ++v)
-          if (whole || d + v * W < a.width) part[v] = add(part[v], whole ? load(row + d + v * W) : read(row, d + v * W, a.width));
+          if (whole || d + v * W < a.width)
+            part[v] = add(part[v], whole ? load(row + d + v * W) : read(row, d + v * W, a.width));
       }
       for (int v = 0; v < vectors; ++v) total[v] = add(total[v], part[v]);
     }
@@ -79,7 +86,8 @@ template <class T> void sum_columns(const Rows& a, int64_t j, int64_t columns, f
 inline void column_sum(const Rows& a, Pool& pool) {
   constexpr int64_t block = 64;  // a multiple of 4 W
   float* y = static_cast<float*>(a.y);
-  pool.range(ceil_div(a.width, block), max_of<int64_t>(1, elementwise_grain / (block * max_of<int64_t>(1, a.rows))), [&](int64_t begin, int64_t end, int) {
+  pool.range(ceil_div(a.width, block), max_of<int64_t>(1, elementwise_grain / (block * max_of<int64_t>(1, a.rows))),
+      [&](int64_t begin, int64_t end, int) {
     int64_t j = begin * block, columns = min_of(a.width, end * block) - j;
     if (a.type == DType::f32) sum_columns<float>(a, j, columns, y);
     else sum_columns<bf16>(a, j, columns, y);
@@ -95,7 +103,8 @@ inline void embedding_blocks(const Embedding& e, Pool& pool) {
     for (int64_t r = begin; r < end; ++r)
       for (int64_t i = 0; i < e.width; i += largest_block) {
         const int64_t n = min_of<int64_t>(largest_block, e.width - i);
-        blocks_to_numbers(t, static_cast<const char*>(e.table) + e.ids[r] * row_bytes + quant_row_bytes(t, i), n, numbers);
+        blocks_to_numbers(
+            t, static_cast<const char*>(e.table) + e.ids[r] * row_bytes + quant_row_bytes(t, i), n, numbers);
         for (int64_t d = 0; d < n; d += W) {
           F v = mul(load(numbers + d), set1(e.scale));
           if (e.type == DType::f32) write(row_of<float>(e.y, r, e.width), i + d, e.width, v);
@@ -129,7 +138,8 @@ template <class T> void embed_range(const Embedding& e, int64_t from, int64_t to
     if (e.ids[r] < from || e.ids[r] >= to) continue;
     float* row = e.dtable + e.ids[r] * e.width;
     const T* dy = row_of<T>(e.dy, r, e.width);
-    for (int64_t i = 0; i < e.width; i += W) write(row, i, e.width, fma(read(dy, i, e.width), set1(e.scale), read(row, i, e.width)));
+    for (int64_t i = 0; i < e.width; i += W)
+      write(row, i, e.width, fma(read(dy, i, e.width), set1(e.scale), read(row, i, e.width)));
   }
 }
 inline void embedding_backward(const Embedding& e, Pool& pool) {

@@ -41,8 +41,8 @@ namespace HEDDLE_ISA {
 #include "cpu/simd/simd_x4.h"
 #endif
 
-// Fetches a line of what streams past, long before it is read: into the second cache, which waits for more lines at once than the
-// nearest one has buffers for.
+// Fetches a line of what streams past, long before it is read: into the second cache, which waits for more lines at
+// once than the nearest one has buffers for.
 HEDDLE_SIMD void fetch_stream(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 template <class T> HEDDLE_SIMD T min_of(T a, T b) { return a < b ? a : b; }

@@ -1,18 +1,20 @@
-// Matrix tiles: AMX with bf16 (Sapphire Rapids and later). Eight registers of 16 rows of 64 bytes. Included by simd.h inside the namespace of
-// the instruction set. By assembly: compilers' own functions for it do not say that they read memory, and so may pass a store.
+// Matrix tiles: AMX with bf16 (Sapphire Rapids and later). Eight registers of 16 rows of 64 bytes. Included by simd.h
+// inside the namespace of the instruction set. By assembly: compilers' own functions for it do not say that they read
+// memory, and so may pass a store.
 
-constexpr int TILE = 16;                // rows of a register, and floats of a row
+constexpr int TILE = 16;  // rows of a register, and floats of a row
 constexpr int tile_row_bytes = 4 * TILE;
 
-// Tile configuration in the processor's format. Tiles of c (0 to 3) and a (4, 5) have `rows` rows. Tiles of c and b have 4-byte columns:
-// `columns` in 0, 1 and 6, `others` in 2, 3 and 7.
+// Tile configuration in the processor's format. Tiles of c (0 to 3) and a (4, 5) have `rows` rows. Tiles of c and b
+// have 4-byte columns: `columns` in 0, 1 and 6, `others` in 2, 3 and 7.
 struct alignas(64) TileShape {
   uint8_t palette = 1, start = 0, reserved[14] = {};
   uint16_t bytes[16] = {};
   uint8_t rows[16] = {};
   explicit TileShape(int height = TILE, int columns = TILE, int others = TILE) {
     for (int t = 0; t < 8; ++t) rows[t] = static_cast<uint8_t>(t < 6 ? height : TILE), bytes[t] = 4 * TILE;
-    bytes[0] = bytes[1] = bytes[6] = static_cast<uint16_t>(4 * columns), bytes[2] = bytes[3] = bytes[7] = static_cast<uint16_t>(4 * others);
+    bytes[0] = bytes[1] = bytes[6] = static_cast<uint16_t>(4 * columns),
+    bytes[2] = bytes[3] = bytes[7] = static_cast<uint16_t>(4 * others);
   }
 };
 
@@ -26,24 +28,32 @@ inline TileRegisters& tile_registers() {
   return registers;
 }
 struct Tiles {
-  explicit Tiles(int rows = TILE, int columns = TILE, int others = TILE) { tile_registers().shape = TileShape(rows, columns, others); }
+  explicit Tiles(int rows = TILE, int columns = TILE, int others = TILE) {
+    tile_registers().shape = TileShape(rows, columns, others);
+  }
 };
-template <int T> HEDDLE_SIMD void tile_zero() { __builtin_memset(tile_registers().at[T], 0, sizeof tile_registers().at[T]); }
+template <int T> HEDDLE_SIMD void tile_zero() {
+  __builtin_memset(tile_registers().at[T], 0, sizeof tile_registers().at[T]);
+}
 template <int T> HEDDLE_SIMD void tile_load(const void* p, int64_t stride) {
   const TileShape& s = tile_registers().shape;
   tile_zero<T>();
-  for (int r = 0; r < s.rows[T]; ++r) __builtin_memcpy(tile_registers().at[T] + r * tile_row_bytes, static_cast<const char*>(p) + r * stride, s.bytes[T]);
+  for (int r = 0; r < s.rows[T]; ++r)
+    __builtin_memcpy(tile_registers().at[T] + r * tile_row_bytes, static_cast<const char*>(p) + r * stride, s.bytes[T]);
 }
 template <int T> HEDDLE_SIMD void tile_store(void* p, int64_t stride) {
   const TileShape& s = tile_registers().shape;
-  for (int r = 0; r < s.rows[T]; ++r) __builtin_memcpy(static_cast<char*>(p) + r * stride, tile_registers().at[T] + r * tile_row_bytes, s.bytes[T]);
+  for (int r = 0; r < s.rows[T]; ++r)
+    __builtin_memcpy(static_cast<char*>(p) + r * stride, tile_registers().at[T] + r * tile_row_bytes, s.bytes[T]);
 }
 template <int C, int A, int B> HEDDLE_SIMD void tile_dot() {
   TileRegisters& t = tile_registers();
-  emulated::tdpbf16ps(reinterpret_cast<float*>(t.at[C]), reinterpret_cast<const uint16_t*>(t.at[A]), reinterpret_cast<const uint16_t*>(t.at[B]));
+  emulated::tdpbf16ps(reinterpret_cast<float*>(t.at[C]), reinterpret_cast<const uint16_t*>(t.at[A]),
+      reinterpret_cast<const uint16_t*>(t.at[B]));
 }
 #else
-// While it lives the calling thread's registers are of a shape. The system saves them with the thread only while they are in use.
+// While it lives the calling thread's registers are of a shape. The system saves them with the thread only while they
+// are in use.
 class Tiles {
  public:
   explicit Tiles(int rows = TILE, int columns = TILE, int others = TILE) {
@@ -56,8 +66,14 @@ class Tiles {
 };
 template <int T> HEDDLE_SIMD void tile_zero() { asm volatile("tilezero %%tmm%c0" ::"i"(T)); }
 // Rows `stride` bytes apart; with 0 all are the same.
-template <int T> HEDDLE_SIMD void tile_load(const void* p, int64_t stride) { asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(T) : "memory"); }
-template <int T> HEDDLE_SIMD void tile_store(void* p, int64_t stride) { asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(stride), "i"(T) : "memory"); }
+template <int T> HEDDLE_SIMD void tile_load(const void* p, int64_t stride) {
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(T) : "memory");
+}
+template <int T> HEDDLE_SIMD void tile_store(void* p, int64_t stride) {
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(stride), "i"(T) : "memory");
+}
 // c (16, 16) += a (16, 16 pairs) b (16 pairs, 16): of neighbouring bf16 of a's rows, and of b's columns.
-template <int C, int A, int B> HEDDLE_SIMD void tile_dot() { asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(C), "i"(A), "i"(B)); }
+template <int C, int A, int B> HEDDLE_SIMD void tile_dot() {
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(C), "i"(A), "i"(B));
+}
 #endif

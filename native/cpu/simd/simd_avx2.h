@@ -13,7 +13,8 @@ HEDDLE_SIMD F sub(F a, F b) { return _mm256_sub_ps(a, b); }
 HEDDLE_SIMD F mul(F a, F b) { return _mm256_mul_ps(a, b); }
 HEDDLE_SIMD F div(F a, F b) { return _mm256_div_ps(a, b); }
 HEDDLE_SIMD F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
-// The same as the next of a long row of sums, in c's register: compilers give it another one and, of 16, run out of them.
+// The same as the next of a long row of sums, in c's register: compilers give it another one and, of 16, run out of
+// them.
 HEDDLE_SIMD F fma_in_place(F a, F b, F c) {
   asm("vfmadd231ps %1, %2, %0" : "+x"(c) : "x"(a), "x"(b));
   return c;
@@ -26,7 +27,9 @@ HEDDLE_SIMD F abs(F a) { return _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1
 HEDDLE_SIMD F round_even(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 HEDDLE_SIMD F select_lt(F a, F b, F x, F y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
 
-HEDDLE_SIMD F power2(__m256i n) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23)); }
+HEDDLE_SIMD F power2(__m256i n) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+}
 HEDDLE_SIMD F scale2(F p, F n) {  // p * 2^n, n integral in [-150, 129]: in two steps, so that subnormals come out
   __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
   return _mm256_mul_ps(_mm256_mul_ps(p, power2(half)), power2(_mm256_sub_epi32(whole, half)));

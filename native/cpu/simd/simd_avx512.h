@@ -15,7 +15,8 @@ HEDDLE_SIMD F mul(F a, F b) { return _mm512_mul_ps(a, b); }
 HEDDLE_SIMD F div(F a, F b) { return _mm512_div_ps(a, b); }
 HEDDLE_SIMD F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
 HEDDLE_SIMD F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
-// 1 / x of x in [1, 2^100], about 1 ulp: one step of Newton from 14 bits. A division of this width takes 16 cycles on Intel's processors.
+// 1 / x of x in [1, 2^100], about 1 ulp: one step of Newton from 14 bits. A division of this width takes 16 cycles on
+// Intel's processors.
 HEDDLE_SIMD F reciprocal(F x) {
 #if defined(HEDDLE_EMULATE_AVX512)
   return div(set1(1.0f), x);
@@ -43,9 +44,7 @@ HEDDLE_SIMD F scale2(F p, F n) {  // p * 2^n, n integral in [-150, 129]: in two 
 }
 
 HEDDLE_SIMD __m256 low_half(F v) { return _mm512_castps512_ps256(v); }
-HEDDLE_SIMD __m256 high_half(F v) {
-  return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
-}
+HEDDLE_SIMD __m256 high_half(F v) { return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1)); }
 HEDDLE_SIMD float reduce_add(F v) {
   __m256 w = _mm256_add_ps(low_half(v), high_half(v));
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(w), _mm256_extractf128_ps(w, 1));
@@ -79,7 +78,8 @@ HEDDLE_SIMD __m256i round_bf16(F v) {
 // By the bits: tests of floats take subnormals for zeros, too, where the thread's mode says so.
 HEDDLE_SIMD __mmask16 subnormal(F v) {
   const __m512i u = _mm512_castps_si512(v);
-  return _mm512_mask_test_epi32_mask(_mm512_testn_epi32_mask(u, _mm512_set1_epi32(0x7f800000)), u, _mm512_set1_epi32(0x7fffff));
+  return _mm512_mask_test_epi32_mask(
+      _mm512_testn_epi32_mask(u, _mm512_set1_epi32(0x7f800000)), u, _mm512_set1_epi32(0x7fffff));
 }
 HEDDLE_SIMD __m256i round_bf16(F v) {
   if (__builtin_expect(subnormal(v), 0)) return round_bf16_subnormal(v);
@@ -97,7 +97,9 @@ HEDDLE_SIMD F load(const int8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
 // The low byte of each integer.
-HEDDLE_SIMD void store_bytes(uint8_t* p, F v) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))); }
+HEDDLE_SIMD void store_bytes(uint8_t* p, F v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+}
 HEDDLE_SIMD F load(const f16* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 HEDDLE_SIMD void store(f16* p, F v) {
   __m128i* to = reinterpret_cast<__m128i*>(p);
@@ -110,7 +112,9 @@ HEDDLE_SIMD F load_n(const float* p, int n) { return _mm512_maskz_loadu_ps(first
 HEDDLE_SIMD void store_n(float* p, F v, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
 
 // The first n of 16 elements of 16 bits.
-template <class T> HEDDLE_SIMD __m256i load16_n(const T* p, int n) { return _mm256_maskz_loadu_epi16(first_lanes(n), p); }
+template <class T> HEDDLE_SIMD __m256i load16_n(const T* p, int n) {
+  return _mm256_maskz_loadu_epi16(first_lanes(n), p);
+}
 HEDDLE_SIMD F load_n(const bf16* p, int n) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load16_n(p, n)), 16));
 }
@@ -155,12 +159,15 @@ HEDDLE_SIMD F sum_lanes(F (&r)[16]) {
   for (int i = 0; i < 4; ++i)  // four lanes of i, i + 8, i + 4 and i + 12
     r[i] = _mm512_add_ps(_mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd));
   const F a = sum_pairs(r[0], r[1]), b = sum_pairs(r[2], r[3]);
-  const F in_fours = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));  // 0 1 2 3, 8 9 .., 4 5 .., 12 ..
+  // 0 1 2 3, 8 9 .., 4 5 .., 12 ..
+  const F in_fours = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
   return _mm512_shuffle_f32x4(in_fours, in_fours, 0xd8);
 }
 
 // Elements 0, 2, .. and 1, 3, .. of 2 W bf16.
-HEDDLE_SIMD __m512i load_bits(const bf16* p) { return _mm512_castps_si512(_mm512_loadu_ps(reinterpret_cast<const float*>(p))); }
+HEDDLE_SIMD __m512i load_bits(const bf16* p) {
+  return _mm512_castps_si512(_mm512_loadu_ps(reinterpret_cast<const float*>(p)));
+}
 HEDDLE_SIMD F load_even(const bf16* p) { return _mm512_castsi512_ps(_mm512_slli_epi32(load_bits(p), 16)); }
 HEDDLE_SIMD F load_odd(const bf16* p) {
   return _mm512_castsi512_ps(_mm512_and_si512(load_bits(p), _mm512_set1_epi32(static_cast<int>(0xffff0000))));
@@ -183,7 +190,8 @@ HEDDLE_SIMD F load_pairs_n(const bf16* p, int64_t n) {
 }
 // Lane i: (low[i], high[i]) as a pair.
 HEDDLE_SIMD F join_halves(__m256i low, __m256i high) {
-  return _mm512_castsi512_ps(_mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16)));
+  return _mm512_castsi512_ps(
+      _mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16)));
 }
 HEDDLE_SIMD __m256i load16(const bf16* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 HEDDLE_SIMD F join_pairs(const bf16* low, const bf16* high) { return join_halves(load16(low), load16(high)); }
@@ -195,9 +203,10 @@ HEDDLE_SIMD F join_rounded(F low, F high) {
 #if defined(HEDDLE_EMULATE_AVX512)
   return join_halves(round_bf16(low), round_bf16(high));
 #else
-  alignas(64) static constexpr uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-  return _mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(order), (__m512i)_mm512_cvtne2ps_pbh(high, low)));
+  alignas(64) static constexpr uint16_t order[32] = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9,
+      25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return _mm512_castsi512_ps(
+      _mm512_permutexvar_epi16(_mm512_load_si512(order), (__m512i)_mm512_cvtne2ps_pbh(high, low)));
 #endif
 }
 // The same of neighbours: the W of low, then those of high.
@@ -210,8 +219,12 @@ HEDDLE_SIMD F rounded_pairs(F low, F high) {
 }
 // Pairs of neighbours, or of lines, of floats and f16.
 template <class T> HEDDLE_SIMD F load_pairs(const T* p) { return rounded_pairs(load(p), load(p + W)); }
-template <class T> HEDDLE_SIMD F load_some(const T* p, int64_t n) { return n >= W ? load(p) : n > 0 ? load_n(p, static_cast<int>(n)) : zero(); }
-template <class T> HEDDLE_SIMD F load_pairs_n(const T* p, int64_t n) { return rounded_pairs(load_some(p, n), load_some(p + W, n - W)); }
+template <class T> HEDDLE_SIMD F load_some(const T* p, int64_t n) {
+  return n >= W ? load(p) : n > 0 ? load_n(p, static_cast<int>(n)) : zero();
+}
+template <class T> HEDDLE_SIMD F load_pairs_n(const T* p, int64_t n) {
+  return rounded_pairs(load_some(p, n), load_some(p + W, n - W));
+}
 template <class T> HEDDLE_SIMD F join_pairs(const T* low, const T* high) { return join_rounded(load(low), load(high)); }
 template <class T> HEDDLE_SIMD F join_pairs_n(const T* low, const T* high, int n) {
   return join_rounded(load_some(low, n), high ? load_some(high, n) : zero());

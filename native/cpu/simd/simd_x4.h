@@ -19,13 +19,21 @@ HEDDLE_SIMD F add(F a, F b) { return a + b; }
 HEDDLE_SIMD F sub(F a, F b) { return a - b; }
 HEDDLE_SIMD F mul(F a, F b) { return a * b; }
 HEDDLE_SIMD F div(F a, F b) { return a / b; }
-HEDDLE_SIMD F select(I mask, F x, F y) { return reinterpret_cast<F>((mask & reinterpret_cast<I>(x)) | (~mask & reinterpret_cast<I>(y))); }
+HEDDLE_SIMD F select(I mask, F x, F y) {
+  return reinterpret_cast<F>((mask & reinterpret_cast<I>(x)) | (~mask & reinterpret_cast<I>(y)));
+}
 HEDDLE_SIMD F select_lt(F a, F b, F x, F y) { return select(a < b, x, y); }
 HEDDLE_SIMD F abs(F a) { return reinterpret_cast<F>(reinterpret_cast<I>(a) & 0x7fffffff); }
 
 #ifdef __aarch64__
-HEDDLE_SIMD F fma(F a, F b, F c) { return reinterpret_cast<F>(vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a), reinterpret_cast<float32x4_t>(b))); }
-HEDDLE_SIMD F fnma(F a, F b, F c) { return reinterpret_cast<F>(vfmsq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a), reinterpret_cast<float32x4_t>(b))); }
+HEDDLE_SIMD F fma(F a, F b, F c) {
+  return reinterpret_cast<F>(
+      vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a), reinterpret_cast<float32x4_t>(b)));
+}
+HEDDLE_SIMD F fnma(F a, F b, F c) {
+  return reinterpret_cast<F>(
+      vfmsq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a), reinterpret_cast<float32x4_t>(b)));
+}
 HEDDLE_SIMD F sqrt(F a) { return reinterpret_cast<F>(vsqrtq_f32(reinterpret_cast<float32x4_t>(a))); }
 HEDDLE_SIMD F round_even(F a) { return reinterpret_cast<F>(vrndnq_f32(reinterpret_cast<float32x4_t>(a))); }
 HEDDLE_SIMD F max(F a, F b) { return select_lt(b, a, a, b); }  // b where either is NaN
@@ -38,7 +46,9 @@ HEDDLE_SIMD F min(F a, F b) { return select_lt(a, b, a, b); }
 #ifdef __SSE2__
 HEDDLE_SIMD F sqrt(F a) { return reinterpret_cast<F>(_mm_sqrt_ps(reinterpret_cast<__m128>(a))); }
 #else
-HEDDLE_SIMD F sqrt(F a) { return F{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])}; }
+HEDDLE_SIMD F sqrt(F a) {
+  return F{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
+}
 #endif
 // Adding and taking away 1.5 * 2^23 rounds to the nearest even integer for |a| < 2^22.
 HEDDLE_SIMD F round_even(F a) {
@@ -80,12 +90,15 @@ HEDDLE_SIMD void store(bf16* p, F v) {
   U nan = (u >> 16) | 0x40;
   U is_nan = reinterpret_cast<U>((u & 0x7fffffff) > 0x7f800000);
   U r = (is_nan & nan) | (~is_nan & rounded);
-  uint16_t h[4] = {static_cast<uint16_t>(r[0]), static_cast<uint16_t>(r[1]), static_cast<uint16_t>(r[2]), static_cast<uint16_t>(r[3])};
+  uint16_t h[4] = {static_cast<uint16_t>(r[0]), static_cast<uint16_t>(r[1]), static_cast<uint16_t>(r[2]),
+      static_cast<uint16_t>(r[3])};
   __builtin_memcpy(p, h, 8);
 }
 #ifdef __aarch64__
 HEDDLE_SIMD F load(const f16* p) { return reinterpret_cast<F>(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)))); }
-HEDDLE_SIMD void store(f16* p, F v) { vst1_u16(&p->bits, vreinterpret_u16_f16(vcvt_f16_f32(reinterpret_cast<float32x4_t>(v)))); }
+HEDDLE_SIMD void store(f16* p, F v) {
+  vst1_u16(&p->bits, vreinterpret_u16_f16(vcvt_f16_f32(reinterpret_cast<float32x4_t>(v))));
+}
 #else
 HEDDLE_SIMD F load(const f16* p) {
   uint16_t h[4];
@@ -104,7 +117,7 @@ HEDDLE_SIMD void store(f16* p, F v) {
     if (a > 0x7f800000) {
       r = 0x7e00 | ((a >> 13) & 0x1ff);
     } else if (a >= 0x477ff000) {
-      r = 0x7c00;  // at or above 65520 rounds to infinity
+      r = 0x7c00;                 // at or above 65520 rounds to infinity
     } else if (a < 0x38800000) {  // subnormal half: adding 0.5 leaves the rounded multiple of 2^-24 in the low bits
       float f;
       __builtin_memcpy(&f, &a, 4);

@@ -10,12 +10,13 @@
 namespace heddle {
 namespace {
 
-// A tile of a view without contiguous runs: `band` rows whose elements are strided in the source, while equal elements of neighbouring rows
-// are adjacent. Sizes are whole blocks of every type. Rows of a tile are padded, because they would otherwise share few cache sets.
+// A tile of a view without contiguous runs: `band` rows whose elements are strided in the source, while equal elements
+// of neighbouring rows are adjacent. Sizes are whole blocks of every type. Rows of a tile are padded, because they
+// would otherwise share few cache sets.
 constexpr int64_t band = 64, across = 256, pitch = across + 16;
 
 struct Room {
-  alignas(64) uint8_t raw[std::max(weight_run, band * pitch) * sizeof(float)];
+  alignas(64) uint8_t raw[std::max(weight_run, band* pitch) * sizeof(float)];
 };
 Room& room() {
   static thread_local const std::unique_ptr<Room> mine(new Room);
@@ -44,7 +45,8 @@ int64_t offset_of(const WeightView& v, int from, int to, int64_t index) {
 // n elements of the view from `begin` on, where they are in memory already: null where they must be read.
 const uint8_t* in_place(const WeightCast& c, int64_t begin, int64_t n) {
   const int64_t length = c.view.sizes[c.view.rank - 1];
-  if (c.source.storage != WeightSource::Storage::plain || c.source.stored.file || begin % length + n > length) return nullptr;
+  if (c.source.storage != WeightSource::Storage::plain || c.source.stored.file || begin % length + n > length)
+    return nullptr;
   const int64_t at = c.view.start + offset_of(c.view, 0, c.view.rank - 1, begin / length) + begin % length;
   return c.source.stored.bytes + c.source.stored_bytes(at);
 }
@@ -58,8 +60,10 @@ CastFindings cast_stretch(const WeightCast& c, int64_t begin, int64_t n) {
   const int64_t length = v.sizes[v.rank - 1];
   CastFindings found;
   for (int64_t done = 0; done < n;) {
-    const int64_t row = (begin + done) / length, within = (begin + done) % length, some = std::min(length - within, n - done);
-    found.add(c.source.read(v.start + offset_of(v, 0, v.rank - 1, row) + within, some, raw + bytes_of_elements(type, done)));
+    const int64_t row = (begin + done) / length, within = (begin + done) % length,
+                  some = std::min(length - within, n - done);
+    found.add(
+        c.source.read(v.start + offset_of(v, 0, v.rank - 1, row) + within, some, raw + bytes_of_elements(type, done)));
     done += some;
   }
   const CastFindings of_run = cast_run(raw, type, out, c.to, c.addend, n);
@@ -69,11 +73,13 @@ CastFindings cast_stretch(const WeightCast& c, int64_t begin, int64_t n) {
 }
 
 // (rows, count) elements of `lying`, row after row, `apart` from one row to the next: T is any type of their size.
-template <class T> void gather(const uint8_t* lying, const int64_t* offsets, int64_t count, int64_t rows, int64_t apart, uint8_t* to) {
+template <class T>
+void gather(const uint8_t* lying, const int64_t* offsets, int64_t count, int64_t rows, int64_t apart, uint8_t* to) {
   T* out = reinterpret_cast<T*>(to);
   for (int64_t t = 0; t < count; ++t) {
     const uint8_t* from = lying + offsets[t] * static_cast<int64_t>(sizeof(T));
-    for (int64_t r = 0; r < rows; ++r, from += apart * static_cast<int64_t>(sizeof(T))) std::memcpy(&out[r * pitch + t], from, sizeof(T));
+    for (int64_t r = 0; r < rows; ++r, from += apart * static_cast<int64_t>(sizeof(T)))
+      std::memcpy(&out[r * pitch + t], from, sizeof(T));
   }
 }
 
@@ -87,13 +93,15 @@ class Tiles {
     first_band_ = band_of(c.first), first_part_ = c.first % length_ / across;
     in_use_ = band_of(last) + 1 - first_band_;
     // Less than a row may go around its end.
-    parts_ = std::min(all_parts_, (last / length_ - c.first / length_) * all_parts_ + last % length_ / across - first_part_ + 1);
+    parts_ = std::min(
+        all_parts_, (last / length_ - c.first / length_) * all_parts_ + last % length_ / across - first_part_ + 1);
   }
   int64_t count() const { return parts_ * in_use_; }
 
   CastFindings cast(int64_t tile) const {
     const int64_t in_all = first_band_ + tile % in_use_, part = (first_part_ + tile / in_use_) % all_parts_;
-    const int64_t block = in_all / bands_, begin = part * across, n = std::min(across, length_ - begin), end = c_.first + c_.count;
+    const int64_t block = in_all / bands_, begin = part * across, n = std::min(across, length_ - begin),
+                  end = c_.first + c_.count;
     int64_t row = in_all % bands_ * band, rows = std::min(band, v_.sizes[along_] - row);
     int64_t at = (block * v_.sizes[along_] + row) * length_ + begin;  // of the view
     // A range may have few of a band's rows.
@@ -115,7 +123,8 @@ class Tiles {
       const int64_t begins = std::max(c_.first, at + r * length_), ends = std::min(end, at + r * length_ + n);
       if (begins >= ends) continue;
       const uint8_t* of_row = raw + bytes_of_elements(type, r * pitch + begins - (at + r * length_));
-      found.add(cast_run(of_row, type, c_.out + bytes_of_elements(c_.to, begins - c_.first), c_.to, c_.addend, ends - begins));
+      found.add(cast_run(
+          of_row, type, c_.out + bytes_of_elements(c_.to, begins - c_.first), c_.to, c_.addend, ends - begins));
     }
     return found;
   }

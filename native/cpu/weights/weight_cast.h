@@ -1,4 +1,5 @@
-// Stored weights in another element type and another order, by the threads of a lane's pool: what files and arrays are converted with.
+// Stored weights in another element type and another order, by the threads of a lane's pool: what files and arrays are
+// converted with.
 #pragma once
 #include <cstdint>
 
@@ -7,7 +8,8 @@
 
 namespace heddle {
 
-// A strided view: element (i, j, …) of what is made, row-major, is the source's element start + i * strides[0] + j * strides[1] + …
+// A strided view: element (i, j, …) of what is made, row-major, is the source's element start + i * strides[0] + j *
+// strides[1] + …
 struct WeightView {
   int rank = 0;
   int64_t start = 0;
@@ -25,16 +27,16 @@ struct WeightView {
 
 struct WeightCast {
   WeightSource source;
-  WeightView view;      // rank 1 to 4, within the source; merged
-  int64_t first = 0;    // of the view's elements: `count` from there on are made, whole blocks
+  WeightView view;    // rank 1 to 4, within the source; merged
+  int64_t first = 0;  // of the view's elements: `count` from there on are made, whole blocks
   int64_t count = 0;
   DType to = DType::f32;
-  float addend = 0;     // added before rounding
+  float addend = 0;  // added before rounding
   uint8_t* out = nullptr;
 };
 
-// Converts like cast_run. Throws IO if a file has become shorter. Threads convert 16,384 elements at a time in separate buffers, so only
-// `out` grows with the weights.
+// Converts like cast_run. Throws IO if a file has become shorter. Threads convert 16,384 elements at a time in separate
+// buffers, so only `out` grows with the weights.
 CastFindings cast_weights(const WeightCast& cast, Pool& pool);
 
 }  // namespace heddle

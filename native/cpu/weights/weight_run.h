@@ -15,8 +15,9 @@ struct CastFindings {
 
 constexpr int64_t weight_run = 16384;  // elements: with what they become they stay in a core's second cache
 
-// Converts n elements (whole blocks of both types, at most weight_run) at `raw` to `out`, after adding `addend`. Bit-equal to cast_elements
-// (element_cast.h), with the same errors, except that unchanged elements keep their bits. Any alignment.
+// Converts n elements (whole blocks of both types, at most weight_run) at `raw` to `out`, after adding `addend`.
+// Bit-equal to cast_elements (element_cast.h), with the same errors, except that unchanged elements keep their bits.
+// Any alignment.
 CastFindings cast_run(const uint8_t* raw, DType from, uint8_t* out, DType to, float addend, int64_t n);
 
 }  // namespace heddle

@@ -81,7 +81,8 @@ void StoredBytes::check() const {
   if (!file) return;
   file->check();
   if (file->data() && has_lost_pages(file->data()))
-    throw Error("IO", file->path() + ": expected the bytes of a mapped file, the file has been truncated while it was in use");
+    throw Error(
+        "IO", file->path() + ": expected the bytes of a mapped file, the file has been truncated while it was in use");
 }
 
 size_t WeightSource::stored_bytes(int64_t count) const {

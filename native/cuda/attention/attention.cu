@@ -1,6 +1,7 @@
-// Attention over whole sequences without storing the matrix of scores. Keys and values pass through shared memory in tiles of 32. Each
-// row keeps its running maximum, sum and output (Milakov & Gimelshein 2018; Dao 2023, "FlashAttention-2"). A warp has four query
-// rows. Its lanes hold the tile's keys while scores are computed, and the head's dimensions while values are added.
+// Attention over whole sequences without storing the matrix of scores. Keys and values pass through shared memory in
+// tiles of 32. Each row keeps its running maximum, sum and output (Milakov & Gimelshein 2018; Dao 2023,
+// "FlashAttention-2"). A warp has four query rows. Its lanes hold the tile's keys while scores are computed, and the
+// head's dimensions while values are added.
 #include "cuda/attention/attention.cuh"
 
 namespace heddle {
@@ -136,24 +137,28 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) attention_ke
 void attention(const Node& n, Context& c) {
   const Tensor &q = n.in[0], &k = n.in[1];
   RowSpan* spans = static_cast<RowSpan*>(c.scratch);
-  AttentionArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), spans, out(n.out[0]), n.out[1].as<float>(), q.shape[0],
-                       sequence_length(n, q), q.shape[1], k.shape[1], q.shape[2], Scores(n)};
+  AttentionArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), spans, out(n.out[0]), n.out[1].as<float>(),
+      q.shape[0], sequence_length(n, q), q.shape[1], k.shape[1], q.shape[2], Scores(n)};
   find_spans(c, "attention", n, n.has_input(3) ? n.in[3].as<int32_t>() : nullptr, a.N, a.T, spans);
   for_head(a.D, [&](auto chunks) {
     constexpr int n_chunks = decltype(chunks)::value;
-    const size_t floats = static_cast<size_t>(query_rows * a.D + tile_rows * (a.D + 1) + tile_rows * n_chunks * warp_size);
+    const size_t floats =
+        static_cast<size_t>(query_rows * a.D + tile_rows * (a.D + 1) + tile_rows * n_chunks * warp_size);
     launch(c, "attention",
-           {dim3(static_cast<unsigned>(a.N / a.T * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)), dim3(threads), floats * sizeof(float)},
-           attention_kernel<n_chunks>, a);
+        {dim3(static_cast<unsigned>(a.N / a.T * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)),
+            dim3(threads), floats * sizeof(float)},
+        attention_kernel<n_chunks>, a);
   });
 }
 
 bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head; }
 size_t scratch(const Node& n, int) { return static_cast<size_t>(n.in[0].shape[0]) * sizeof(RowSpan); }
 
-// ---- sinks: dsinks (H) = - sum over rows of exp(sink - lse) (do . o): a block a head, a warp a row ---------------------------
+// ---- sinks: dsinks (H) = - sum over rows of exp(sink - lse) (do . o): a block a head, a warp a row
+// ---------------------------
 
-__global__ void __launch_bounds__(threads) sinks_backward_kernel(View dout, View o, const float* lse, View sinks, float* dsinks, int64_t N, int64_t H, int64_t D) {
+__global__ void __launch_bounds__(threads) sinks_backward_kernel(
+    View dout, View o, const float* lse, View sinks, float* dsinks, int64_t N, int64_t H, int64_t D) {
   const int64_t head = blockIdx.x;
   const float sink = sinks[head];
   const int lane = threadIdx.x % warp_size;
@@ -169,8 +174,8 @@ __global__ void __launch_bounds__(threads) sinks_backward_kernel(View dout, View
 }
 void sinks_backward(const Node& n, Context& c) {
   const Shape& s = n.in[0].shape;
-  launch(c, "attention_sinks_backward", {dim3(static_cast<unsigned>(s[1])), dim3(threads)}, sinks_backward_kernel, view(n.in[0]), view(n.in[1]),
-         n.in[2].as<float>(), view(n.in[3]), n.out[0].as<float>(), s[0], s[1], s[2]);
+  launch(c, "attention_sinks_backward", {dim3(static_cast<unsigned>(s[1])), dim3(threads)}, sinks_backward_kernel,
+      view(n.in[0]), view(n.in[1]), n.in[2].as<float>(), view(n.in[3]), n.out[0].as<float>(), s[0], s[1], s[2]);
 }
 
 const RegisterKernel kernels[] = {
@@ -180,9 +185,10 @@ const RegisterKernel kernels[] = {
 
 }  // namespace
 
-void find_spans(const Context& c, const char* name, const Node& n, const int32_t* documents, int64_t N, int64_t T, RowSpan* spans) {
+void find_spans(
+    const Context& c, const char* name, const Node& n, const int32_t* documents, int64_t N, int64_t T, RowSpan* spans) {
   launch(c, name, {dim3(blocks_for(N, threads)), dim3(threads)}, spans_kernel,
-         SpanArguments{documents, spans, N, T, n.attr_int("window"), n.attr_flag("causal")});
+      SpanArguments{documents, spans, N, T, n.attr_int("window"), n.attr_flag("causal")});
 }
 
 }  // namespace cuda

@@ -12,8 +12,11 @@ constexpr int tile_rows = 32;  // of the other side, one a lane
 struct Scores {
   float scale, softcap;
 
-  explicit Scores(const Node& n) : scale(static_cast<float>(n.attr("scale"))), softcap(static_cast<float>(n.attr("softcap"))) {}
-  __device__ float of(float product) const { return softcap > 0 ? softcap * tanhf(product * scale / softcap) : product * scale; }
+  explicit Scores(const Node& n)
+      : scale(static_cast<float>(n.attr("scale"))), softcap(static_cast<float>(n.attr("softcap"))) {}
+  __device__ float of(float product) const {
+    return softcap > 0 ? softcap * tanhf(product * scale / softcap) : product * scale;
+  }
   __device__ float gradient(float score) const {  // d score / d product
     return softcap > 0 ? scale * (1.0f - (score / softcap) * (score / softcap)) : scale;
   }
@@ -24,11 +27,15 @@ struct RowSpan {
   int32_t first, last;
 };
 
-// Queues the kernel that fills spans (N): causal, window and documents as native/ops/attention.h says. documents may be null.
-void find_spans(const Context& c, const char* name, const Node& n, const int32_t* documents, int64_t N, int64_t T, RowSpan* spans);
+// Queues the kernel that fills spans (N): causal, window and documents as native/ops/attention.h says. documents may be
+// null.
+void find_spans(
+    const Context& c, const char* name, const Node& n, const int32_t* documents, int64_t N, int64_t T, RowSpan* spans);
 
 // Calls launch_it(chunks) with the number of 32s in a head, as a type: 2, 4 or 8.
-template <int n> struct Chunks { static constexpr int value = n; };
+template <int n> struct Chunks {
+  static constexpr int value = n;
+};
 template <class F> void for_head(int64_t D, F launch_it) {
   if (D <= 64) launch_it(Chunks<2>{});
   else if (D <= 128) launch_it(Chunks<4>{});

@@ -1,6 +1,7 @@
-// The gradients of attention, from the log-sum of the forward pass (Dao 2023). Two kernels avoid atomic additions. One walks the keys for
-// each tile of queries and computes dq. The other walks the queries for each tile of keys and computes dk and dv. In both, a warp has four
-// rows of its side, and its lanes are the 32 rows of the other side's tile.
+// The gradients of attention, from the log-sum of the forward pass (Dao 2023). Two kernels avoid atomic additions. One
+// walks the keys for each tile of queries and computes dq. The other walks the queries for each tile of keys and
+// computes dk and dv. In both, a warp has four rows of its side, and its lanes are the 32 rows of the other side's
+// tile.
 #include "cuda/attention/attention_backward.cuh"
 
 namespace heddle {
@@ -14,13 +15,15 @@ __global__ void __launch_bounds__(threads) mean_kernel(BackwardArguments a) {
   const int64_t item = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
   if (item >= a.N * a.H) return;
   float sum = 0;
-  for (int64_t d = threadIdx.x % warp_size; d < a.D; d += warp_size) sum += a.dout[item * a.D + d] * a.o[item * a.D + d];
+  for (int64_t d = threadIdx.x % warp_size; d < a.D; d += warp_size)
+    sum += a.dout[item * a.D + d] * a.o[item * a.D + d];
   sum = warp_sum(sum);
   if (threadIdx.x % warp_size == 0) a.mean[item] = sum;
 }
 
 // Rows [row0, row0 + rows) of one head of x (N, heads, D) into tile (rows, pitch); zeros from `end` and from D on.
-__device__ void load_tile(float* tile, int rows, int pitch, int width, const View& x, int64_t row0, int64_t end, int64_t heads, int64_t head, int64_t D) {
+__device__ void load_tile(float* tile, int rows, int pitch, int width, const View& x, int64_t row0, int64_t end,
+    int64_t heads, int64_t head, int64_t D) {
   for (int e = threadIdx.x; e < rows * width; e += threads) {
     const int r = e / width, d = e % width;
     tile[r * pitch + d] = row0 + r < end && d < D ? x[((row0 + r) * heads + head) * D + d] : 0.0f;
@@ -32,7 +35,8 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) query_gradie
   HEDDLE_DYNAMIC_SHARED(float, memory);
   constexpr int width = chunks * warp_size, pitch = width + 1;
   const int D = static_cast<int>(a.D);
-  float *q_tile = memory, *do_tile = q_tile + own_rows * width, *k_tile = do_tile + own_rows * width, *v_tile = k_tile + tile_rows * pitch;
+  float *q_tile = memory, *do_tile = q_tile + own_rows * width, *k_tile = do_tile + own_rows * width,
+        *v_tile = k_tile + tile_rows * pitch;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const int64_t tiles = (a.T + own_rows - 1) / own_rows, start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + blockIdx.x % tiles * own_rows, end = start + a.T;
@@ -103,7 +107,8 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) key_gradient
   HEDDLE_DYNAMIC_SHARED(float, memory);
   constexpr int width = chunks * warp_size, pitch = width + 1;
   const int D = static_cast<int>(a.D);
-  float *k_tile = memory, *v_tile = k_tile + own_rows * width, *q_tile = v_tile + own_rows * width, *do_tile = q_tile + tile_rows * pitch;
+  float *k_tile = memory, *v_tile = k_tile + own_rows * width, *q_tile = v_tile + own_rows * width,
+        *do_tile = q_tile + tile_rows * pitch;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const int64_t tiles = (a.T + own_rows - 1) / own_rows, start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + blockIdx.x % tiles * own_rows, end = start + a.T;
@@ -112,15 +117,17 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) key_gradient
   load_tile(v_tile, own_rows, width, width, a.v, row0, end, a.KH, kv_head, a.D);
   float dk[rows_per_warp][chunks], dv[rows_per_warp][chunks];
   HEDDLE_UNROLL
-  for (int r = 0; r < rows_per_warp; ++r)
+  for (int r = 0; r < rows_per_warp; ++r) {
     HEDDLE_UNROLL
     for (int c = 0; c < chunks; ++c) dk[r][c] = dv[r][c] = 0;
+  }
 
   for (int64_t query0 = start; query0 < end; query0 += tile_rows) {
     const int64_t i = query0 + lane;
     const RowSpan span = i < end ? a.spans[i] : RowSpan{0, 0};
     // The same in every warp: does any query of the tile see any of these keys?
-    if (__ballot_sync(all_lanes, span.first < span.last && span.first < row0 + own_rows && span.last > row0) == 0) continue;
+    if (__ballot_sync(all_lanes, span.first < span.last && span.first < row0 + own_rows && span.last > row0) == 0)
+      continue;
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
       __syncthreads();
       load_tile(q_tile, tile_rows, pitch, width, a.q, query0, end, a.H, head, a.D);
@@ -177,21 +184,24 @@ void attention_backward(const Node& n, Context& c) {
     constexpr int n_chunks = decltype(chunks)::value, width = n_chunks * warp_size;
     const size_t bytes = (2 * own_rows * width + 2 * tile_rows * (width + 1)) * sizeof(float);
     const unsigned tiles = static_cast<unsigned>(a.N / a.T * ((a.T + own_rows - 1) / own_rows));
-    launch(c, name, {dim3(tiles, static_cast<unsigned>(a.H)), dim3(threads), bytes}, query_gradient_kernel<n_chunks>, a);
+    launch(
+        c, name, {dim3(tiles, static_cast<unsigned>(a.H)), dim3(threads), bytes}, query_gradient_kernel<n_chunks>, a);
     launch(c, name, {dim3(tiles, static_cast<unsigned>(a.KH)), dim3(threads), bytes}, key_gradient_kernel<n_chunks>, a);
   });
 }
 
 bool supports(const Node& n) { return n.in[1].shape[2] <= largest_head; }
 
-const RegisterKernel kernels[] = {{"attention_backward", "cuda_flash_attention_backward", supports, attention_backward, backward_scratch}};
+const RegisterKernel kernels[] = {
+    {"attention_backward", "cuda_flash_attention_backward", supports, attention_backward, backward_scratch}};
 
 }  // namespace
 
 // Scratch: mean (N, H) f32, then spans (N).
 size_t backward_scratch(const Node& n, int) {
   const Shape& q = n.in[1].shape;
-  return static_cast<size_t>(q[0] * q[1]) * sizeof(float) + static_cast<size_t>(q[0]) * sizeof(RowSpan) + sizeof(RowSpan);
+  return static_cast<size_t>(q[0] * q[1]) * sizeof(float) + static_cast<size_t>(q[0]) * sizeof(RowSpan) +
+         sizeof(RowSpan);
 }
 
 BackwardArguments prepare_backward(const Node& n, Context& c) {
@@ -199,8 +209,8 @@ BackwardArguments prepare_backward(const Node& n, Context& c) {
   const int64_t N = q.shape[0], H = q.shape[1];
   float* mean = static_cast<float*>(c.scratch);
   RowSpan* spans = reinterpret_cast<RowSpan*>(mean + (N * H + 1) / 2 * 2);
-  BackwardArguments a{view(n.in[0]), view(q), view(k), view(n.in[3]), view(n.in[4]), n.in[5].as<float>(), spans, mean, out(n.out[0]),
-                      out(n.out[1]), out(n.out[2]), N, sequence_length(n, q), H, k.shape[1], q.shape[2], Scores(n)};
+  BackwardArguments a{view(n.in[0]), view(q), view(k), view(n.in[3]), view(n.in[4]), n.in[5].as<float>(), spans, mean,
+      out(n.out[0]), out(n.out[1]), out(n.out[2]), N, sequence_length(n, q), H, k.shape[1], q.shape[2], Scores(n)};
   const char* name = "attention_backward";
   find_spans(c, name, n, n.has_input(6) ? n.in[6].as<int32_t>() : nullptr, N, a.T, spans);
   launch(c, name, {dim3(blocks_for(N * H, warps)), dim3(threads)}, mean_kernel, a);

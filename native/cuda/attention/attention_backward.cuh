@@ -19,7 +19,8 @@ struct BackwardArguments {
 BackwardArguments prepare_backward(const Node& n, Context& c);
 size_t backward_scratch(const Node& n, int threads);
 
-// Only on sm_90a (see attention_gradients_take_warpgroups), for bf16 operands. `scratch` is separate and 16-byte aligned.
+// Only on sm_90a (see attention_gradients_take_warpgroups), for bf16 operands. `scratch` is separate and 16-byte
+// aligned.
 void attention_backward_warpgroup(const Context& c, const BackwardArguments& a, void* scratch);
 size_t warpgroup_backward_scratch(const Node& n);
 

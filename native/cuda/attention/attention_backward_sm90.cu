@@ -1,14 +1,17 @@
-// The gradient of attention on the tensor cores of sm_90a, for heads of at most 128 (after Shah et al. 2024, "FlashAttention-3"): five
-// products for each tile of queries and block of keys. A block has 128 keys and goes through the queries that see them. One thread
-// copies tiles (TMA). Two warpgroups have 64 keys each, with their gradients in registers. Every block adds its part of dq to f32
-// sums in global memory through the copy engine.
+// The gradient of attention on the tensor cores of sm_90a, for heads of at most 128 (after Shah et al. 2024,
+// "FlashAttention-3"): five products for each tile of queries and block of keys. A block has 128 keys and goes through
+// the queries that see them. One thread copies tiles (TMA). Two warpgroups have 64 keys each, with their gradients in
+// registers. Every block adds its part of dq to f32 sums in global memory through the copy engine.
 //
-//   S' = K Q'   dP' = V dO'   P' = 2^(S' - lse)   dv += P' dO   dS' = P' (dP' - mean) dscore   dk += dS' Q   dq += (dS')' K
+//   S' = K Q'            dP' = V dO'
+//   P' = 2^(S' - lse)    dS' = P' (dP' - mean) dscore
+//   dv += P' dO          dk += dS' Q    dq += (dS')' K
 //
-// The order of additions is fixed, because f32 sums depend on it: blocks add to a tile from the last block that its queries see to the
-// first. A word per tile and head counts the blocks that have added, and each block waits for its predecessor. With a causal mask the
-// last block of keys has the fewest queries, so each block reaches a tile just after its predecessor. FlashAttention-3 uses the same
-// order in its deterministic mode. Blocks take their numbers when they start, so a predecessor has always started.
+// The order of additions is fixed, because f32 sums depend on it: blocks add to a tile from the last block that its
+// queries see to the first. A word per tile and head counts the blocks that have added, and each block waits for its
+// predecessor. With a causal mask the last block of keys has the fewest queries, so each block reaches a tile just
+// after its predecessor. FlashAttention-3 uses the same order in its deterministic mode. Blocks take their numbers when
+// they start, so a predecessor has always started.
 #include "cuda/attention/attention_backward_sm90.cuh"
 #include "cuda/ptx/ptx_bulk.cuh"
 
@@ -22,7 +25,8 @@ using namespace gradient;
 __global__ void __launch_bounds__(256) facts_kernel(Gradient g) {
   const BackwardArguments& a = g.a;
   const int lane = threadIdx.x % warp_size;
-  const int at = static_cast<int>(blockIdx.x * (256 / warp_size) + threadIdx.x / warp_size), sequence = at / g.tiles, tile = at % g.tiles, head = static_cast<int>(blockIdx.y);
+  const int at = static_cast<int>(blockIdx.x * (256 / warp_size) + threadIdx.x / warp_size), sequence = at / g.tiles,
+            tile = at % g.tiles, head = static_cast<int>(blockIdx.y);
   if (blockIdx.x == 0 && head == 0 && threadIdx.x == 0) *g.number = 0;
   if (sequence >= g.sequences) return;
   const int64_t start = sequence * a.T, end = start + a.T, row0 = start + tile * queries;
@@ -40,15 +44,18 @@ __global__ void __launch_bounds__(256) facts_kernel(Gradient g) {
   if (lane == 0) g.added[g.tile_of(head, sequence, tile)] = 0;
   if (head > 0) return;
   for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
-    some.first = min(some.first, __shfl_xor_sync(all_lanes, some.first, lanes)), some.last = max(some.last, __shfl_xor_sync(all_lanes, some.last, lanes));
+    some.first = min(some.first, __shfl_xor_sync(all_lanes, some.first, lanes)),
+    some.last = max(some.last, __shfl_xor_sync(all_lanes, some.last, lanes));
   }
   if (lane > 0) return;
   const int32_t origin = static_cast<int32_t>(start);
-  g.seen[sequence * g.tiles + tile] = some.last > 0 ? TileFacts{(some.first - origin) / keys, (some.last - origin + keys - 1) / keys} : TileFacts{0, 0};
+  g.seen[sequence * g.tiles + tile] =
+      some.last > 0 ? TileFacts{(some.first - origin) / keys, (some.last - origin + keys - 1) / keys} : TileFacts{0, 0};
 }
 
 #if HEDDLE_SM90A
-// Blocks by their number: sequence by sequence, head by head; of each the last block of keys first. Rows are counted in 32 bits, as in spans.
+// Blocks by their number: sequence by sequence, head by head; of each the last block of keys first. Rows are counted in
+// 32 bits, as in spans.
 struct BlockPlace {
   int sequence, kv_head, block;
 };
@@ -59,7 +66,9 @@ __device__ inline BlockPlace place_of(const BackwardArguments& a, int number) {
 #endif
 
 // grid: as many as sequences, heads of keys, and blocks of 128 keys
-template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_attention_gradient_kernel(const __grid_constant__ Maps maps, Gradient g) {
+template <class P>
+__global__ void __launch_bounds__(threads, 1)
+    tensor_warpgroup_attention_gradient_kernel(const __grid_constant__ Maps maps, Gradient g) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(uint64_t, own_full, [1]);
@@ -70,7 +79,8 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
   HEDDLE_SHARED(int32_t, number, [1]);
   HEDDLE_SHARED(int32_t, first_of_warp, [threads / warp_size]);
   HEDDLE_SHARED(int32_t, last_of_warp, [threads / warp_size]);
-  unsigned char *k_tile = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes, *v_tile = k_tile + P::own_bytes, *ring = v_tile + P::own_bytes;
+  unsigned char *k_tile = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes,
+                *v_tile = k_tile + P::own_bytes, *ring = v_tile + P::own_bytes;
   unsigned char *weights = ring + P::stages * P::stage_bytes, *parts = weights + 2 * P::weight_bytes;
   const BackwardArguments& a = g.a;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
@@ -108,9 +118,11 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
   }
   if (lane == 0) first_of_warp[warp] = tile_first, last_of_warp[warp] = tile_last;
   __syncthreads();
-  // From shared memory alone: then the compiler sees that no thread leaves the loop over steps before others, for which it would keep registers.
+  // From shared memory alone: then the compiler sees that no thread leaves the loop over steps before others, for which
+  // it would keep registers.
   tile_first = 0x7fffffff, tile_last = 0;
-  for (int w = 0; w < threads / warp_size; ++w) tile_first = min(tile_first, first_of_warp[w]), tile_last = max(tile_last, last_of_warp[w]);
+  for (int w = 0; w < threads / warp_size; ++w)
+    tile_first = min(tile_first, first_of_warp[w]), tile_last = max(tile_last, last_of_warp[w]);
   const int steps = tile_last > tile_first ? (tile_last - tile_first) * group : 0;  // head after head, tile after tile
 
   if (threadIdx.x < warpgroup) {
@@ -128,8 +140,10 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
         ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);  // complete at once in the first round
         ptx::arrive_expecting(&full[at.stage], P::stage_bytes);
         copy<P::boxes, P::other_box>(q_tile, &maps.q, head, tile * queries, sequence, &full[at.stage]);
-        copy<P::boxes, P::other_box>(q_tile + P::other_bytes, &maps.dout, head, tile * queries, sequence, &full[at.stage]);
-        ptx::copy_bytes(q_tile + 2 * P::other_bytes, g.facts + g.tile_of(head, sequence, tile), sizeof(QueryFacts), &full[at.stage]);
+        copy<P::boxes, P::other_box>(
+            q_tile + P::other_bytes, &maps.dout, head, tile * queries, sequence, &full[at.stage]);
+        ptx::copy_bytes(q_tile + 2 * P::other_bytes, g.facts + g.tile_of(head, sequence, tile), sizeof(QueryFacts),
+            &full[at.stage]);
       }
     } else {
       HEDDLE_ROLLED
@@ -168,7 +182,7 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
   const int own_key = start + own_first + own + warp % 4 * 16 + lane / 4;  // and the eighth after it
   const unsigned char *own_k = k_tile + own * line_bytes, *own_v = v_tile + own * line_bytes;
   float s[queries / 2], dp[queries / 2], dk[P::width / 2], dv[P::width / 2];
-  float (&dq)[32] = s;  // made when S' is done with
+  float(&dq)[32] = s;  // made when S' is done with
   uint32_t p[queries / 16][4], ds[queries / 16][4];
   HEDDLE_UNROLL
   for (int r = 0; r < P::width / 2; ++r) dk[r] = dv[r] = 0;
@@ -192,9 +206,11 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     add_products<P>(dv, p, do_tile);
     ptx::wait_products<1>();  // dP
     ptx::pin_all(dp);
-    // dS', rounded: as the left operand of dk, and to shared memory, where both warpgroups' are that of dq. Two tiles in turn: a warpgroup comes to the
-    // barrier when it has read the tile before, and so nobody reads this one any more.
-    unsigned char* own_weights = weights + i % 2 * P::weight_bytes + (own + warp % 4 * 16 + lane / 4) * line_bytes + lane % 4 * 4;
+    // dS', rounded: as the left operand of dk, and to shared memory, where both warpgroups' are that of dq. Two tiles
+    // in turn: a warpgroup comes to the barrier when it has read the tile before, and so nobody reads this one any
+    // more.
+    unsigned char* own_weights =
+        weights + i % 2 * P::weight_bytes + (own + warp % 4 * 16 + lane / 4) * line_bytes + lane % 4 * 4;
     HEDDLE_UNROLL
     for (int j = 0; j < queries / 8; ++j) {
       const int query = 8 * j + lane % 4 * 2;
@@ -216,7 +232,8 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
       ptx::wait_barrier(&part_empty[consumer], P::part_of(i) % 2 ^ 1);  // complete at once the first time
       unsigned char* part = parts + consumer * part_bytes + threadIdx.x % warpgroup * 16;
       HEDDLE_UNROLL
-      for (int r = 0; r < 32; r += 4) *reinterpret_cast<float4*>(part + r / 4 * warpgroup * 16) = float4{dq[r], dq[r + 1], dq[r + 2], dq[r + 3]};
+      for (int r = 0; r < 32; r += 4)
+        *reinterpret_cast<float4*>(part + r / 4 * warpgroup * 16) = float4{dq[r], dq[r + 1], dq[r + 2], dq[r + 3]};
       ptx::fence_async();
       __syncwarp();
       if (lane == 0) ptx::arrive(&part_full[consumer]);
@@ -235,14 +252,18 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
 }
 
 // The sums of dq, times the scale, to where they belong: a block for a tile of a head. grid (sequences * tiles, H)
-template <class P> __global__ void __launch_bounds__(P::boxes * warpgroup) store_sums_kernel(Gradient g) {
+template <class P> __global__ void __launch_bounds__(P::boxes* warpgroup) store_sums_kernel(Gradient g) {
   const BackwardArguments& a = g.a;
-  const int sequence = static_cast<int>(blockIdx.x) / g.tiles, tile = static_cast<int>(blockIdx.x) % g.tiles, head = static_cast<int>(blockIdx.y);
+  const int sequence = static_cast<int>(blockIdx.x) / g.tiles, tile = static_cast<int>(blockIdx.x) % g.tiles,
+            head = static_cast<int>(blockIdx.y);
   const int64_t end = (sequence + 1) * a.T;
   const int box = threadIdx.x / warpgroup, lane = threadIdx.x % warp_size;
   const int64_t row = sequence * a.T + tile * queries + threadIdx.x % warpgroup / warp_size * 16 + lane / 4;
   const bool any = g.seen[blockIdx.x].first < g.seen[blockIdx.x].last;
-  const float4* sums = reinterpret_cast<const float4*>(g.sums + static_cast<int64_t>(g.tile_of(head, sequence, tile) * P::boxes + box) * part_floats) + threadIdx.x % warpgroup;
+  const float4* sums =
+      reinterpret_cast<const float4*>(
+          g.sums + static_cast<int64_t>(g.tile_of(head, sequence, tile) * P::boxes + box) * part_floats) +
+      threadIdx.x % warpgroup;
   HEDDLE_UNROLL
   for (int j = 0; j < 8; ++j) {
     const int64_t column = 64 * box + 8 * j + lane % 4 * 2;
@@ -250,7 +271,8 @@ template <class P> __global__ void __launch_bounds__(P::boxes * warpgroup) store
     uint16_t* to = static_cast<uint16_t*>(a.dq.data) + (row * a.H + head) * a.D + column;
     if (column >= a.D) continue;
     if (row < end) *reinterpret_cast<uint32_t*>(to) = pack_bf16(sum.x * a.scores.scale, sum.y * a.scores.scale);
-    if (row + 8 < end) *reinterpret_cast<uint32_t*>(to + 8 * a.H * a.D) = pack_bf16(sum.z * a.scores.scale, sum.w * a.scores.scale);
+    if (row + 8 < end)
+      *reinterpret_cast<uint32_t*>(to + 8 * a.H * a.D) = pack_bf16(sum.z * a.scores.scale, sum.w * a.scores.scale);
   }
 }
 
@@ -274,12 +296,17 @@ template <class P> void run(const Context& c, const BackwardArguments& a, unsign
   const Sizes sizes(a.N, a.T, a.H, a.D);
   const int64_t sequences = a.N / a.T, tiles = sizes.tiles;
   int32_t* added = reinterpret_cast<int32_t*>(scratch + sizes.sums + sizes.facts + sizes.seen);
-  const Gradient g{a, static_cast<int32_t>(tiles), static_cast<int32_t>(sequences), reinterpret_cast<TileFacts*>(scratch + sizes.sums + sizes.facts), reinterpret_cast<QueryFacts*>(scratch + sizes.sums), reinterpret_cast<float*>(scratch), added, added + sizes.places};
+  const Gradient g{a, static_cast<int32_t>(tiles), static_cast<int32_t>(sequences),
+      reinterpret_cast<TileFacts*>(scratch + sizes.sums + sizes.facts),
+      reinterpret_cast<QueryFacts*>(scratch + sizes.sums), reinterpret_cast<float*>(scratch), added,
+      added + sizes.places};
   const unsigned heads = static_cast<unsigned>(a.H), of_tiles = static_cast<unsigned>(sequences * tiles);
   launch(c, name, {dim3(blocks_for(sequences * tiles, 8), heads), dim3(256)}, facts_kernel, g);
-  const Maps maps{map_of_heads(a.q.data, sequences, a.T, a.H, a.D, queries), map_of_heads(a.dout.data, sequences, a.T, a.H, a.D, queries),
-                  map_of_heads(a.k.data, sequences, a.T, a.KH, a.D, keys), map_of_heads(a.v.data, sequences, a.T, a.KH, a.D, keys)};
-  launch(c, name, {dim3(static_cast<unsigned>(sequences * a.KH * ((a.T + keys - 1) / keys))), dim3(threads), P::shared}, tensor_warpgroup_attention_gradient_kernel<P>, maps, g);
+  const Maps maps{map_of_heads(a.q.data, sequences, a.T, a.H, a.D, queries),
+      map_of_heads(a.dout.data, sequences, a.T, a.H, a.D, queries),
+      map_of_heads(a.k.data, sequences, a.T, a.KH, a.D, keys), map_of_heads(a.v.data, sequences, a.T, a.KH, a.D, keys)};
+  launch(c, name, {dim3(static_cast<unsigned>(sequences * a.KH * ((a.T + keys - 1) / keys))), dim3(threads), P::shared},
+      tensor_warpgroup_attention_gradient_kernel<P>, maps, g);
   launch(c, name, {dim3(of_tiles, heads), dim3(P::boxes * warpgroup)}, store_sums_kernel<P>, g);
 }
 

@@ -1,7 +1,8 @@
-// Forward attention over whole sequences on the tensor cores of sm_90a (Shah et al. 2024, "FlashAttention-3"). One thread copies tiles of
-// keys and values into rings (TMA). Two warpgroups have 64 query rows each. A warpgroup issues the scores of the next tile before it
-// multiplies this tile's weights by its values. The softmax of one tile then overlaps with products of another. The warpgroups take turns
-// (ping-pong), so that one warpgroup's products overlap with the other's softmax.
+// Forward attention over whole sequences on the tensor cores of sm_90a (Shah et al. 2024, "FlashAttention-3"). One
+// thread copies tiles of keys and values into rings (TMA). Two warpgroups have 64 query rows each. A warpgroup issues
+// the scores of the next tile before it multiplies this tile's weights by its values. The softmax of one tile then
+// overlaps with products of another. The warpgroups take turns (ping-pong), so that one warpgroup's products overlap
+// with the other's softmax.
 //
 //   S (64, keys) = Q K'          wgmma, both in shared memory
 //   P = 2^(S - maximum so far)   rounded to bf16: a lane's sums are its fragment of the left operand of
@@ -23,10 +24,13 @@ template <int width_, int keys_> struct Tile {
   static constexpr int width = width_, keys = keys_, boxes = (width + 63) / 64;
   static constexpr int q_box_bytes = query_rows * line_bytes, q_bytes = boxes * q_box_bytes;
   static constexpr int box_bytes = keys * line_bytes, bytes = boxes * box_bytes;  // of keys, of values
-  static constexpr size_t shared = q_bytes + static_cast<size_t>(2 * stages) * bytes + group_bytes;  // the beginning is rounded up
-  static constexpr int copying = width > 128 ? 24 : 56, multiplying = width > 128 ? 240 : 224;  // registers of the warpgroups' threads
+  // the beginning is rounded up
+  static constexpr size_t shared = q_bytes + static_cast<size_t>(2 * stages) * bytes + group_bytes;
+  // registers of the warpgroups' threads
+  static constexpr int copying = width > 128 ? 24 : 56, multiplying = width > 128 ? 240 : 224;
   static constexpr int parts = width > 128 ? 2 : 1, part = width / parts;  // columns of O that one product makes
-  static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying), "no more registers than the block was launched with");
+  static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying),
+      "no more registers than the block was launched with");
   static_assert(parts == 1 || part % 64 == 0, "parts begin with a box");
 };
 
@@ -35,7 +39,9 @@ struct Maps {
 };
 
 // grid (sequences * tiles of 128 queries, H). T::width: D or more, of which the rest is zeros.
-template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_attention_kernel(const __grid_constant__ Maps maps, TensorAttention a) {
+template <class T>
+__global__ void __launch_bounds__(threads, 1)
+    tensor_warpgroup_attention_kernel(const __grid_constant__ Maps maps, TensorAttention a) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(uint64_t, q_full, [1]);
@@ -44,8 +50,8 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
   HEDDLE_SHARED(uint64_t, v_full, [stages]);
   HEDDLE_SHARED(uint64_t, v_empty, [stages]);
   constexpr int keys = T::keys;
-  unsigned char *q_tile = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes, *k_ring = q_tile + T::q_bytes,
-                *v_ring = k_ring + stages * T::bytes;
+  unsigned char *q_tile = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes,
+                *k_ring = q_tile + T::q_bytes, *v_ring = k_ring + stages * T::bytes;
   const int lane = threadIdx.x % warp_size;
   // The last tiles of a sequence, which see most keys, go first.
   const int64_t tiles = (a.T + query_rows - 1) / query_rows, sequence = blockIdx.x / tiles, start = sequence * a.T;
@@ -71,15 +77,18 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     ptx::give_registers<T::copying>();
     if (threadIdx.x != 0 || key_tiles == 0) return;
     const int of_kv = static_cast<int>(head / (a.H / a.KH)), of_sequence = static_cast<int>(sequence);
-    const auto copy = [&](unsigned char* tile, int box_bytes, const CUtensorMap* map, int of_head, int64_t row, uint64_t* full) {
+    const auto copy = [&](unsigned char* tile, int box_bytes, const CUtensorMap* map, int of_head, int64_t row,
+                          uint64_t* full) {
       ptx::arrive_expecting(full, T::boxes * box_bytes);
       HEDDLE_ROLLED  // few registers are left here
-      for (int i = 0; i < T::boxes; ++i) ptx::copy_box(tile + i * box_bytes, map, 64 * i, of_head, static_cast<int>(row), of_sequence, full);
+          for (int i = 0; i < T::boxes; ++i)
+              ptx::copy_box(tile + i * box_bytes, map, 64 * i, of_head, static_cast<int>(row), of_sequence, full);
     };
     copy(q_tile, T::q_box_bytes, &maps.q, static_cast<int>(head), row0 - start, q_full);
     for (int t = 0; t < key_tiles; ++t) {
       const int s = t % stages;
-      const unsigned before = (t / stages + 1) % 2;  // the parity of the phase in which the stage was emptied; complete at once in the first round
+      // the parity of the phase in which the stage was emptied; complete at once in the first round
+      const unsigned before = (t / stages + 1) % 2;
       ptx::wait_barrier(&k_empty[s], before);
       copy(k_ring + s * T::bytes, T::box_bytes, &maps.k, of_kv, first - start + t * keys, &k_full[s]);
       ptx::wait_barrier(&v_empty[s], before);
@@ -91,16 +100,18 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
   ptx::take_registers<T::multiplying>();
   const int consumer = threadIdx.x / warpgroup - 1, warp = threadIdx.x % warpgroup / warp_size, ft = lane % 4;
   const int64_t own_row = row0 + consumer * 64 + warp * 16 + lane / 4;  // and the eighth after it
-  // Weights are 2^(to_power * (value - maximum)): scores themselves, or products where the scale can be part of the power.
+  // Weights are 2^(to_power * (value - maximum)): scores themselves, or products where the scale can be part of the
+  // power.
   const bool plain = !(a.scores.softcap > 0) && a.scores.scale > 0;
   const float to_power = plain ? a.scores.scale * log2_e : log2_e;
   QueryRows rows(a, own_row, end, head, plain ? 1.0f / a.scores.scale : 1.0f);
   float s[keys / 2], o[T::parts][T::part / 2];
   uint32_t p[keys / 16][4];
   HEDDLE_UNROLL
-  for (int i = 0; i < T::parts; ++i)
+  for (int i = 0; i < T::parts; ++i) {
     HEDDLE_UNROLL
     for (int r = 0; r < T::part / 2; ++r) o[i][r] = 0;
+  }
 
   // Turns of asking for products: a warpgroup waits at its own barrier for the other one's arrival.
   const auto take_turn = [&] { ptx::sync_named(1 + consumer, consumers * warpgroup); };
@@ -114,7 +125,7 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     HEDDLE_UNROLL
     for (int d = 0; d < T::width / 16; ++d)
       ptx::multiply_tiles<false, false>(s, ptx::describe_tile(q + d / 4 * T::q_box_bytes + d % 4 * 32, 0, group_bytes),
-                                        ptx::describe_tile(k + d / 4 * T::box_bytes + d % 4 * 32, 0, group_bytes), d > 0);
+          ptx::describe_tile(k + d / 4 * T::box_bytes + d % 4 * 32, 0, group_bytes), d > 0);
     ptx::commit_products();
   };
   // Asks for the product of p and the values of tile t.
@@ -122,30 +133,37 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     const unsigned char* v = v_ring + t % stages * T::bytes;
     ptx::fence_products();
     HEDDLE_UNROLL
-    for (int part = 0; part < T::parts; ++part)
+    for (int part = 0; part < T::parts; ++part) {
       HEDDLE_UNROLL
       for (int i = 0; i < keys / 16; ++i)
-        ptx::multiply_registers<true>(o[part], p[i], ptx::describe_tile(v + part * (T::part / 64) * T::box_bytes + i * 16 * line_bytes, T::box_bytes, group_bytes), true);
+        ptx::multiply_registers<true>(o[part], p[i],
+            ptx::describe_tile(
+                v + part * (T::part / 64) * T::box_bytes + i * 16 * line_bytes, T::box_bytes, group_bytes),
+            true);
+    }
     ptx::commit_products();
   };
   const auto give_back = [&](uint64_t* empty) {
     if (lane == 0) ptx::arrive(empty);
   };
   // s: scores of tile t, becomes weights; kept: what earlier sums are multiplied by.
-  const auto weigh = [&](int t, float (&kept)[2]) {
+  const auto weigh = [&](int t, float(&kept)[2]) {
     ptx::pin_all(s);
     const int tile0 = first + t * keys;
-    if (!plain)
+    if (!plain) {
       HEDDLE_UNROLL
       for (int r = 0; r < keys / 2; ++r) s[r] = a.scores.of(s[r]);
+    }
     // Most tiles are seen whole.
-    const bool whole = rows.span[0].first <= tile0 && rows.span[1].first <= tile0 && rows.span[0].last >= tile0 + keys && rows.span[1].last >= tile0 + keys;
-    if (__ballot_sync(all_lanes, whole) != all_lanes)
+    const bool whole = rows.span[0].first <= tile0 && rows.span[1].first <= tile0 &&
+                       rows.span[0].last >= tile0 + keys && rows.span[1].last >= tile0 + keys;
+    if (__ballot_sync(all_lanes, whole) != all_lanes) {
       HEDDLE_UNROLL
       for (int r = 0; r < keys / 2; ++r) {
         const int h = r / 2 % 2, key = tile0 + 2 * ft + r / 4 * 8 + r % 2;
         if (key < rows.span[h].first || key >= rows.span[h].last) s[r] = -INFINITY;
       }
+    }
     float now[2] = {rows.largest[0], rows.largest[1]}, base[2];
     HEDDLE_UNROLL
     for (int r = 0; r < keys / 2; ++r) now[r / 2 % 2] = fmaxf(now[r / 2 % 2], s[r]);
@@ -183,7 +201,7 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
       multiply_keys(t);
       multiply_values(t - 1);
       if (consumer == 0 || t + 1 < key_tiles) pass_turn();  // every arrival is waited for
-      ptx::wait_products<1>();  // the scores
+      ptx::wait_products<1>();                              // the scores
       give_back(&k_empty[t % stages]);
       weigh(t, kept);
       ptx::wait_products<0>();
@@ -203,16 +221,19 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     for (int i = 0; i < T::parts; ++i) ptx::pin_all(o[i]);
   }
 
-  rows.store<T::width>(a, own_row, end, head, to_power, [&](int j, int h) { return &o[8 * j / T::part][4 * (j % (T::part / 8)) + 2 * h]; });
+  rows.store<T::width>(a, own_row, end, head, to_power,
+      [&](int j, int h) { return &o[8 * j / T::part][4 * (j % (T::part / 8)) + 2 * h]; });
 #endif
 }
 
 template <class T> void run(const Context& c, const TensorAttention& a) {
   const int64_t sequences = a.N / a.T;
-  const Maps maps{map_of_heads(a.q, sequences, a.T, a.H, a.D, query_rows), map_of_heads(a.k, sequences, a.T, a.KH, a.D, T::keys),
-                  map_of_heads(a.v, sequences, a.T, a.KH, a.D, T::keys)};
-  launch(c, "attention", {dim3(static_cast<unsigned>(sequences * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)), dim3(threads), T::shared},
-         tensor_warpgroup_attention_kernel<T>, maps, a);
+  const Maps maps{map_of_heads(a.q, sequences, a.T, a.H, a.D, query_rows),
+      map_of_heads(a.k, sequences, a.T, a.KH, a.D, T::keys), map_of_heads(a.v, sequences, a.T, a.KH, a.D, T::keys)};
+  launch(c, "attention",
+      {dim3(static_cast<unsigned>(sequences * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)),
+          dim3(threads), T::shared},
+      tensor_warpgroup_attention_kernel<T>, maps, a);
 }
 
 }  // namespace

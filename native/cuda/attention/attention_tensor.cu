@@ -1,5 +1,6 @@
-// Attention over whole sequences on tensor cores, for bf16 (Dao 2023, "FlashAttention-2"): a warp has 16 query rows, a block 64; keys
-// and values pass through shared memory in a ring of two tiles, the next one being copied while this one is used.
+// Attention over whole sequences on tensor cores, for bf16 (Dao 2023, "FlashAttention-2"): a warp has 16 query rows, a
+// block 64; keys and values pass through shared memory in a ring of two tiles, the next one being copied while this one
+// is used.
 //
 //   S (16, keys) = Q Kᵀ          sums in registers
 //   P = 2^(S - maximum so far)   rounded to bf16: a lane's sums are its part of the left operand of
@@ -13,8 +14,8 @@ namespace {
 
 constexpr int warps = 4, threads = warps * warp_size, query_rows = warps * 16, stages = 2;
 
-// grid (sequences * tiles of 64 queries, H). width: D or more, of which the rest is zeros. Shared: q (64, width), then stages of
-// k (keys, width) and v (keys, width).
+// grid (sequences * tiles of 64 queries, H). width: D or more, of which the rest is zeros. Shared: q (64, width), then
+// stages of k (keys, width) and v (keys, width).
 template <int width, int keys> __global__ void __launch_bounds__(threads) tensor_attention_kernel(TensorAttention a) {
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   constexpr int stage_elements = 2 * keys * width, columns_s = keys / 8, columns_o = width / 8;  // fragments
@@ -44,7 +45,8 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
   ptx::commit_copies();
   for (int64_t t = 0; t < key_tiles; ++t) {
     ptx::wait_copies<0>();
-    __syncthreads();  // everybody's copies of tile t are there, and everybody has done with tile t - 1, whose place comes next
+    // everybody's copies of tile t are there, and everybody has done with tile t - 1, whose place comes next
+    __syncthreads();
     if (t + 1 < key_tiles) copy_stage(t + 1);
     ptx::commit_copies();
     const uint16_t *k_tile = ring + t % stages * stage_elements, *v_tile = k_tile + keys * width;
@@ -66,7 +68,7 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
     const int64_t key0 = first + t * keys + 2 * ft;
     float now[2] = {rows.largest[0], rows.largest[1]};
     HEDDLE_UNROLL
-    for (int j = 0; j < columns_s; ++j)
+    for (int j = 0; j < columns_s; ++j) {
       HEDDLE_UNROLL
       for (int e = 0; e < 4; ++e) {
         const int64_t key = key0 + 8 * j + e % 2;
@@ -74,19 +76,22 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
         s[j][e] = key >= own.first && key < own.last ? a.scores.of(s[j][e]) * log2_e : -INFINITY;
         now[e / 2] = fmaxf(now[e / 2], s[j][e]);
       }
+    }
     float kept[2], base[2];
     rows.raise(now, 1.0f, kept, base);
     HEDDLE_UNROLL
-    for (int j = 0; j < columns_s; ++j)
+    for (int j = 0; j < columns_s; ++j) {
       HEDDLE_UNROLL
       for (int e = 0; e < 4; ++e) {
         s[j][e] = ptx::power_of_two(s[j][e] - base[e / 2]);
         rows.sum[e / 2] += s[j][e];
       }
+    }
     HEDDLE_UNROLL
-    for (int j = 0; j < columns_o; ++j)
+    for (int j = 0; j < columns_o; ++j) {
       HEDDLE_UNROLL
       for (int e = 0; e < 4; ++e) acc[j][e] *= kept[e / 2];
+    }
     HEDDLE_UNROLL
     for (int i = 0; i < columns_s; i += 2) {
       uint32_t left[4];
@@ -107,15 +112,18 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
 
 template <int width, int keys> void run(const Context& c, const TensorAttention& a) {
   const size_t bytes = static_cast<size_t>(query_rows + stages * 2 * keys) * width * sizeof(uint16_t);
-  launch(c, "attention", {dim3(static_cast<unsigned>(a.N / a.T * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)), dim3(threads), bytes},
-         tensor_attention_kernel<width, keys>, a);
+  launch(c, "attention",
+      {dim3(static_cast<unsigned>(a.N / a.T * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)),
+          dim3(threads), bytes},
+      tensor_attention_kernel<width, keys>, a);
 }
 
 void attention(const Node& n, Context& c) {
   const Tensor &q = n.in[0], &k = n.in[1], &v = n.in[2];
   RowSpan* spans = static_cast<RowSpan*>(c.scratch);
-  const TensorAttention a{q.as<uint16_t>(), k.as<uint16_t>(), v.as<uint16_t>(), optional_view(n, 4), spans, n.out[0].as<uint16_t>(),
-                          n.out[1].as<float>(), q.shape[0], sequence_length(n, q), q.shape[1], k.shape[1], q.shape[2], Scores(n)};
+  const TensorAttention a{q.as<uint16_t>(), k.as<uint16_t>(), v.as<uint16_t>(), optional_view(n, 4), spans,
+      n.out[0].as<uint16_t>(), n.out[1].as<float>(), q.shape[0], sequence_length(n, q), q.shape[1], k.shape[1],
+      q.shape[2], Scores(n)};
   if (a.N == 0) return;
   find_spans(c, "attention", n, n.has_input(3) ? n.in[3].as<int32_t>() : nullptr, a.N, a.T, spans);
   if (attention_takes_warpgroups(a.D, a.T, properties_of(c))) return attention_warpgroup(c, a);
@@ -128,7 +136,8 @@ void attention(const Node& n, Context& c) {
 bool supports(const Node& n) {
   const auto is_bf16 = [](const Tensor& t) { return t.dtype == DType::bf16; };
   const int64_t D = n.in[0].shape[2];
-  return is_bf16(n.in[0]) && is_bf16(n.in[1]) && is_bf16(n.in[2]) && is_bf16(n.out[0]) && D <= largest_head && D % piece == 0;
+  return is_bf16(n.in[0]) && is_bf16(n.in[1]) && is_bf16(n.in[2]) && is_bf16(n.out[0]) && D <= largest_head &&
+         D % piece == 0;
 }
 size_t scratch(const Node& n, int) { return static_cast<size_t>(n.in[0].shape[0]) * sizeof(RowSpan); }
 

@@ -17,7 +17,8 @@ struct TensorAttention {
   Scores scores;
 };
 
-// The keys from the first to the last that any of `rows` rows from row0 on sees, none from `end` on; empty where none sees any. For whole warps.
+// The keys from the first to the last that any of `rows` rows from row0 on sees, none from `end` on; empty where none
+// sees any. For whole warps.
 template <int rows> __device__ inline RowSpan seen_by(const RowSpan* spans, int64_t row0, int64_t end) {
   int32_t first = 0x7fffffff, last = 0;
   for (int r = threadIdx.x % warp_size; r < rows; r += warp_size) {
@@ -35,7 +36,9 @@ template <int rows> __device__ inline RowSpan seen_by(const RowSpan* spans, int6
 }
 
 // tanh x = 1 - 2 / (1 + e^2x), within 2^-22: times the cap that is what a score's own rounding is.
-__device__ inline float soft_cap(float x) { return 1.0f - 2.0f * ptx::reciprocal(1.0f + ptx::power_of_two(2.0f * log2_e * x)); }
+__device__ inline float soft_cap(float x) {
+  return 1.0f - 2.0f * ptx::reciprocal(1.0f + ptx::power_of_two(2.0f * log2_e * x));
+}
 
 __device__ inline float quad_max(float v) {  // over the four lanes that share a row
   v = fmaxf(v, __shfl_xor_sync(all_lanes, v, 1));
@@ -46,12 +49,13 @@ __device__ inline float quad_sum(float v) {
   return v + __shfl_xor_sync(all_lanes, v, 2);
 }
 
-// A lane's state for its two of a warp's sixteen rows, lane / 4 and lane / 4 + 8. Weights are 2^(to_power * (score - largest)).
+// A lane's state for its two of a warp's sixteen rows, lane / 4 and lane / 4 + 8. Weights are 2^(to_power * (score -
+// largest)).
 struct RunningRows {
   float largest[2], sum[2];  // so far; of the lane's columns
 
-  // now: the largest of the lane's scores of a tile and before, becomes that of the whole rows. kept: what earlier sums are multiplied by. base: what is
-  // taken from a score's power.
+  // now: the largest of the lane's scores of a tile and before, becomes that of the whole rows. kept: what earlier sums
+  // are multiplied by. base: what is taken from a score's power.
   __device__ void raise(float (&now)[2], float to_power, float (&kept)[2], float (&base)[2]) {
     HEDDLE_UNROLL
     for (int h = 0; h < 2; ++h) {
@@ -78,7 +82,8 @@ struct QueryRows : RunningRows {
     }
   }
   // Ends the rows. pair(j, h): the lane's two sums of columns [8 j, 8 j + 8) of row h.
-  template <int width, class F> __device__ void store(const TensorAttention& a, int64_t row, int64_t end, int64_t head, float to_power, F pair) {
+  template <int width, class F>
+  __device__ void store(const TensorAttention& a, int64_t row, int64_t end, int64_t head, float to_power, F pair) {
     HEDDLE_UNROLL
     for (int h = 0; h < 2; ++h) {
       const float total = quad_sum(sum[h]), inverse = total > 0 ? 1.0f / total : 0.0f;
@@ -86,7 +91,9 @@ struct QueryRows : RunningRows {
       const int64_t at = (row + 8 * h) * a.H + head;
       HEDDLE_UNROLL
       for (int j = 0; j < width / 8; ++j)
-        if (8 * j < a.D) *reinterpret_cast<uint32_t*>(a.o + at * a.D + 8 * j + threadIdx.x % 4 * 2) = ptx::pack_bf16(pair(j, h)[0] * inverse, pair(j, h)[1] * inverse);
+        if (8 * j < a.D)
+          *reinterpret_cast<uint32_t*>(a.o + at * a.D + 8 * j + threadIdx.x % 4 * 2) =
+              ptx::pack_bf16(pair(j, h)[0] * inverse, pair(j, h)[1] * inverse);
       if (threadIdx.x % 4 == 0) a.lse[at] = total > 0 ? (largest[h] * to_power + log2f(total)) * ln_2 : -INFINITY;
     }
   }

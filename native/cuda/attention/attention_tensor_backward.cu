@@ -1,8 +1,11 @@
-// The gradient of attention on tensor cores, for bf16 and heads of at most 128 (Dao 2023, "FlashAttention-2"). Two passes avoid
-// atomics, so that the bits depend only on the operands: a block computes dq for 64 queries, another dk and dv for 64 keys.
+// The gradient of attention on tensor cores, for bf16 and heads of at most 128 (Dao 2023, "FlashAttention-2"). Two
+// passes avoid atomics, so that the bits depend only on the operands: a block computes dq for 64 queries, another dk
+// and dv for 64 keys.
 //
 //   P = exp(S - lse)   dS = P (dO Vᵀ - mean) dscore      mean: a row's dO . O, computed before
-//   dq = dS K          dk = dSᵀ Q          dv = Pᵀ dO    the second pass computes Sᵀ = K Qᵀ, so that Pᵀ and dSᵀ are left operands
+//   dq = dS K          dk = dSᵀ Q          dv = Pᵀ dO
+//
+// The second pass computes Sᵀ = K Qᵀ, so that Pᵀ and dSᵀ are left operands.
 #include "cuda/attention/attention_backward.cuh"
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/gemm/tensor_tile.cuh"
@@ -11,10 +14,12 @@ namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int warps = 4, threads = warps * warp_size, own_rows = warps * 16, tile = 32;  // rows of a block; of the other side
+// rows of a block; of the other side
+constexpr int warps = 4, threads = warps * warp_size, own_rows = warps * 16, tile = 32;
 
 // sum (16 own rows, 32 others) = own (from row `row` on) otherᵀ
-template <int width> __device__ inline void row_products(float (&sum)[tile / 8][4], const uint16_t* own, int row, const uint16_t* other) {
+template <int width>
+__device__ inline void row_products(float (&sum)[tile / 8][4], const uint16_t* own, int row, const uint16_t* other) {
   HEDDLE_UNROLL
   for (int d = 0; d < width; d += 16) {
     uint32_t left[4];
@@ -29,7 +34,9 @@ template <int width> __device__ inline void row_products(float (&sum)[tile / 8][
   }
 }
 // acc (16 own rows, width) += weights (16, 32) other (32, width)
-template <int width> __device__ inline void add_weighted(float (&acc)[width / 8][4], const float (&weights)[tile / 8][4], const uint16_t* other) {
+template <int width>
+__device__ inline void add_weighted(
+    float (&acc)[width / 8][4], const float (&weights)[tile / 8][4], const uint16_t* other) {
   HEDDLE_UNROLL
   for (int i = 0; i < tile / 8; i += 2) {
     uint32_t left[4];
@@ -44,7 +51,9 @@ template <int width> __device__ inline void add_weighted(float (&acc)[width / 8]
   }
 }
 // The warp's 16 rows of acc, from `row` on, to x (rows, heads, D).
-template <int width> __device__ inline void store_rows(uint16_t* x, const float (&acc)[width / 8][4], int64_t row, int64_t end, int64_t heads, int64_t head, int64_t D) {
+template <int width>
+__device__ inline void store_rows(
+    uint16_t* x, const float (&acc)[width / 8][4], int64_t row, int64_t end, int64_t heads, int64_t head, int64_t D) {
   const int lane = threadIdx.x % warp_size;
   HEDDLE_UNROLL
   for (int h = 0; h < 2; ++h) {
@@ -52,7 +61,8 @@ template <int width> __device__ inline void store_rows(uint16_t* x, const float 
     HEDDLE_UNROLL
     for (int j = 0; j < width / 8; ++j)
       if (r < end && 8 * j < D)
-        *reinterpret_cast<uint32_t*>(x + (r * heads + head) * D + 8 * j + 2 * (lane % 4)) = pack_bf16(acc[j][2 * h], acc[j][2 * h + 1]);
+        *reinterpret_cast<uint32_t*>(x + (r * heads + head) * D + 8 * j + 2 * (lane % 4)) =
+            pack_bf16(acc[j][2 * h], acc[j][2 * h + 1]);
   }
 }
 
@@ -72,7 +82,8 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
   const auto copy_stage = [&](int64_t t) {
     uint16_t* k_tile = ring + t % 2 * 2 * tile * width;
     copy_tile<tile, width, threads>(k_tile, bits(a.k) + kv_head * a.D, a.KH * a.D, first + t * tile, 0, end, a.D);
-    copy_tile<tile, width, threads>(k_tile + tile * width, bits(a.v) + kv_head * a.D, a.KH * a.D, first + t * tile, 0, end, a.D);
+    copy_tile<tile, width, threads>(
+        k_tile + tile * width, bits(a.v) + kv_head * a.D, a.KH * a.D, first + t * tile, 0, end, a.D);
   };
   RowSpan span[2];
   float lse[2], mean[2], dq[width / 8][4] = {};
@@ -90,7 +101,8 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
   ptx::commit_copies();
   for (int64_t t = 0; t < key_tiles; ++t) {
     ptx::wait_copies<0>();
-    __syncthreads();  // tile t is there for everybody, and everybody has done with the one before, whose place comes next
+    // tile t is there for everybody, and everybody has done with the one before, whose place comes next
+    __syncthreads();
     if (t + 1 < key_tiles) copy_stage(t + 1);
     ptx::commit_copies();
     const uint16_t *k_tile = ring + t % 2 * 2 * tile * width, *v_tile = k_tile + tile * width;
@@ -98,7 +110,7 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
     row_products<width>(s, q_tile, warp * 16, k_tile);
     row_products<width>(dp, do_tile, warp * 16, v_tile);
     HEDDLE_UNROLL
-    for (int j = 0; j < tile / 8; ++j)
+    for (int j = 0; j < tile / 8; ++j) {
       HEDDLE_UNROLL
       for (int e = 0; e < 4; ++e) {
         const int64_t key = first + t * tile + 8 * j + 2 * (lane % 4) + e % 2;
@@ -107,19 +119,22 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
         const bool seen = key >= span[h].first && key < span[h].last;
         s[j][e] = seen ? expf(score - lse[h]) * (dp[j][e] - mean[h]) * a.scores.gradient(score) : 0.0f;
       }
+    }
     add_weighted<width>(dq, s, k_tile);
   }
   ptx::wait_copies<0>();
   store_rows<width>(static_cast<uint16_t*>(a.dq.data), dq, row0 + warp * 16, end, a.H, head, a.D);
 }
 
-// grid (sequences * tiles of 64 keys, KH). Shared: k, v (64, width), then q, do (32, width), then spans, lse and mean of 32 queries
+// grid (sequences * tiles of 64 keys, KH). Shared: k, v (64, width), then q, do (32, width), then spans, lse and mean
+// of 32 queries
 template <int width> __global__ void __launch_bounds__(threads) key_gradient_kernel(BackwardArguments a) {
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   HEDDLE_SHARED(RowSpan, spans, [tile]);
   HEDDLE_SHARED(float, lses, [tile]);
   HEDDLE_SHARED(float, means, [tile]);
-  uint16_t *k_tile = memory, *v_tile = k_tile + own_rows * width, *q_tile = v_tile + own_rows * width, *do_tile = q_tile + tile * width;
+  uint16_t *k_tile = memory, *v_tile = k_tile + own_rows * width, *q_tile = v_tile + own_rows * width,
+           *do_tile = q_tile + tile * width;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const int64_t tiles = (a.T + own_rows - 1) / own_rows, start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + blockIdx.x % tiles * own_rows, end = start + a.T;
@@ -148,7 +163,7 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
       row_products<width>(s, k_tile, warp * 16, q_tile);
       row_products<width>(dp, v_tile, warp * 16, do_tile);
       HEDDLE_UNROLL
-      for (int j = 0; j < tile / 8; ++j)
+      for (int j = 0; j < tile / 8; ++j) {
         HEDDLE_UNROLL
         for (int e = 0; e < 4; ++e) {
           const int64_t key = row0 + warp * 16 + lane / 4 + e / 2 * 8;
@@ -159,6 +174,7 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
           s[j][e] = p;
           dp[j][e] = seen ? p * (dp[j][e] - means[query]) * a.scores.gradient(score) : 0.0f;
         }
+      }
       add_weighted<width>(dv, s, do_tile);
       add_weighted<width>(dk, dp, q_tile);
     }
@@ -174,7 +190,8 @@ template <int width> void run(const Context& c, const BackwardArguments& a) {
   const unsigned tiles = static_cast<unsigned>(a.N / a.T * ((a.T + own_rows - 1) / own_rows));
   const size_t of_queries = static_cast<size_t>(2 * own_rows + 4 * tile) * width * sizeof(uint16_t);
   const size_t of_keys = static_cast<size_t>(2 * own_rows + 2 * tile) * width * sizeof(uint16_t);
-  launch(c, name, {dim3(tiles, static_cast<unsigned>(a.H)), dim3(threads), of_queries}, query_gradient_kernel<width>, a);
+  launch(
+      c, name, {dim3(tiles, static_cast<unsigned>(a.H)), dim3(threads), of_queries}, query_gradient_kernel<width>, a);
   launch(c, name, {dim3(tiles, static_cast<unsigned>(a.KH)), dim3(threads), of_keys}, key_gradient_kernel<width>, a);
 }
 
@@ -191,8 +208,8 @@ void attention_backward(const Node& n, Context& c) {
   else run<128>(c, a);
 }
 
-// Rows of 16 bytes at a time, in and out. Wider heads would not keep their sums in registers; short sequences would not fill
-// tiles, and with few keys the rounding of a weight to bf16 is not averaged out.
+// Rows of 16 bytes at a time, in and out. Wider heads would not keep their sums in registers; short sequences would not
+// fill tiles, and with few keys the rounding of a weight to bf16 is not averaged out.
 bool supports(const Node& n) {
   if (sequence_length(n, n.in[1]) < own_rows) return false;
   for (size_t i = 0; i < 4; ++i)

@@ -1,4 +1,5 @@
-// The key/value cache, whole or in pages (Kwon et al. 2023, "PagedAttention"): writing new rows, and attention of new rows over it.
+// The key/value cache, whole or in pages (Kwon et al. 2023, "PagedAttention"): writing new rows, and attention of new
+// rows over it.
 #include "cuda/attention/cache.cuh"
 
 namespace heddle {
@@ -7,7 +8,8 @@ namespace {
 
 constexpr int warps = 4, threads = warps * warp_size;
 
-// Row `row` of a cache of single elements, or of q8 rows (ops/q8_rows.h): D signed bytes and their scale, in no alignment.
+// Row `row` of a cache of single elements, or of q8 rows (ops/q8_rows.h): D signed bytes and their scale, in no
+// alignment.
 struct CachedRow {
   View elements;
   int64_t at;
@@ -15,7 +17,8 @@ struct CachedRow {
   bool q8;
 
   __device__ CachedRow(const View& cache, int64_t row, int64_t D)
-      : elements(cache), at(row * (cache.type == DType::u8 ? D + q8_scale_bytes : D)), scale(0), q8(cache.type == DType::u8) {
+      : elements(cache), at(row * (cache.type == DType::u8 ? D + q8_scale_bytes : D)), scale(0),
+        q8(cache.type == DType::u8) {
     if (!q8) return;
     const uint8_t* p = static_cast<const uint8_t*>(cache.data) + at + D;
     scale = __uint_as_float(p[0] | p[1] << 8 | p[2] << 16 | static_cast<unsigned>(p[3]) << 24);
@@ -42,7 +45,9 @@ __device__ inline Q8Rounding q8_rounding(const View& x, int64_t at, int64_t D) {
 }
 
 // x (N, KH, D) -> cache (S, KH, L, D): a block a row. Nothing is written when any segment is wrong.
-template <bool q8> __global__ void __launch_bounds__(threads) cache_write_kernel(Out cache, View x, const SegmentRow* segments, int64_t G, CacheShape shape, Fault fault) {
+template <bool q8>
+__global__ void __launch_bounds__(threads)
+    cache_write_kernel(Out cache, View x, const SegmentRow* segments, int64_t G, CacheShape shape, Fault fault) {
   const int64_t row = blockIdx.x;
   for (int64_t g = 0; g < G; ++g)
     if (!valid(segments[g], shape)) {
@@ -52,7 +57,8 @@ template <bool q8> __global__ void __launch_bounds__(threads) cache_write_kernel
   if (shape.page > 0)
     for (int64_t g = 0; g < G; ++g) {
       const SegmentRow s = segments[g];
-      for (int64_t p = s.past / shape.page * shape.page; s.count > 0 && p < static_cast<int64_t>(s.past) + s.count; p += shape.page)
+      for (int64_t p = s.past / shape.page * shape.page; s.count > 0 && p < static_cast<int64_t>(s.past) + s.count;
+          p += shape.page)
         if (!shape.has(shape.page_of(s.slot, p))) {
           if (threadIdx.x == 0) fault.report();
           return;
@@ -74,7 +80,8 @@ template <bool q8> __global__ void __launch_bounds__(threads) cache_write_kernel
       const int64_t at = (row * shape.KH + h) * shape.D;
       const Q8Rounding q = q8_rounding(x, at, shape.D);
       each_place([&](int64_t slot, int64_t position) {
-        uint8_t* to = static_cast<uint8_t*>(cache.data) + shape.row_of(slot, h, position, fault) * (shape.D + q8_scale_bytes);
+        uint8_t* to =
+            static_cast<uint8_t*>(cache.data) + shape.row_of(slot, h, position, fault) * (shape.D + q8_scale_bytes);
         for (int64_t d = lane; d < shape.D; d += warp_size)
           to[d] = static_cast<uint8_t>(static_cast<int8_t>(q.inverse > 0 ? rintf(x[at + d] * q.inverse) : 0.0f));
         if (lane < q8_scale_bytes) to[shape.D + lane] = static_cast<uint8_t>(__float_as_uint(q.scale) >> 8 * lane);
@@ -83,7 +90,8 @@ template <bool q8> __global__ void __launch_bounds__(threads) cache_write_kernel
   } else {
     each_place([&](int64_t slot, int64_t position) {
       for (int64_t e = threadIdx.x; e < shape.KH * shape.D; e += threads)
-        cache.store(shape.row_of(slot, e / shape.D, position, fault) * shape.D + e % shape.D, x[row * shape.KH * shape.D + e]);
+        cache.store(
+            shape.row_of(slot, e / shape.D, position, fault) * shape.D + e % shape.D, x[row * shape.KH * shape.D + e]);
     });
   }
 }
@@ -94,16 +102,16 @@ unsigned row_blocks(int64_t rows) { return rows > 0 ? static_cast<unsigned>(rows
 void cache_write(const Node& n, Context& c) {
   const Tensor &cache = n.in[0], &x = n.in[1], &segments = n.in[2];
   launch(c, "cache_write", {dim3(row_blocks(x.shape[0])), dim3(threads)},
-         cache.dtype == DType::u8 ? cache_write_kernel<true> : cache_write_kernel<false>, out(cache), view(x), segments.as<SegmentRow>(),
-         segments.shape[0], shape_of(n, x, cache, 3), fault_of(c));
+      cache.dtype == DType::u8 ? cache_write_kernel<true> : cache_write_kernel<false>, out(cache), view(x),
+      segments.as<SegmentRow>(), segments.shape[0], shape_of(n, x, cache, 3), fault_of(c));
 }
 
-// Keys are processed in parts of this many positions (few in tests, so that there are several parts). The parts' results are combined in
-// order. Either one block goes through all of them, or with few rows, separate blocks compute them and a final kernel combines them (Dao et
-// al. 2023, "Flash-Decoding"). Both ways give the same bits.
+// Keys are processed in parts of this many positions (few in tests, so that there are several parts). The parts'
+// results are combined in order. Either one block goes through all of them, or with few rows, separate blocks compute
+// them and a final kernel combines them (Dao et al. 2023, "Flash-Decoding"). Both ways give the same bits.
 constexpr int64_t part_keys = HEDDLE_EMULATED ? 136 : 1024;
 constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // rows times heads
-int64_t parts_of(int64_t L) { return L / part_keys + 2; }         // a window may begin and end within a part
+int64_t parts_of(int64_t L) { return L / part_keys + 2; }        // a window may begin and end within a part
 bool splits(int64_t rows, int64_t H, int64_t L) { return L > part_keys && rows * H <= most_split_rows; }
 
 // The maximum and the sum so far, and the thread's values: dimensions threadIdx.x, threadIdx.x + threads.
@@ -131,8 +139,8 @@ struct Running {
   }
 };
 
-// grid (rows, H), or (rows, H, parts) where each part has a block. Its four warps share the keys out in tiles of 32: a lane scores a
-// key; then the lanes are dimensions while values are added. Merged in shared memory.
+// grid (rows, H), or (rows, H, parts) where each part has a block. Its four warps share the keys out in tiles of 32: a
+// lane scores a key; then the lanes are dimensions while values are added. Merged in shared memory.
 template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_attention_kernel(CachedArguments a) {
   constexpr int width = chunks * warp_size;
   HEDDLE_SHARED(float, query, [width]);
@@ -232,13 +240,13 @@ void cached_attention(const Node& n, Context& c) {
   const Tensor &q = n.in[0], &k = n.in[1], &segments = n.in[3];
   const int64_t rows = q.shape[0], H = q.shape[1], L = places_of(n, k, 5).capacity, parts = parts_of(L);
   const bool split = splits(rows, H, L);
-  const CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(), out(n.out[0]), segments.shape[0],
-                          H, n.attr_int("window"), shape_of(n, q, k, 5), Scores(n), n.attr_flag("causal"), fault_of(c),
-                          split ? static_cast<float*>(c.scratch) : nullptr, part_keys, parts};
+  const CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(),
+      out(n.out[0]), segments.shape[0], H, n.attr_int("window"), shape_of(n, q, k, 5), Scores(n), n.attr_flag("causal"),
+      fault_of(c), split ? static_cast<float*>(c.scratch) : nullptr, part_keys, parts};
   const dim3 grid(row_blocks(rows), static_cast<unsigned>(H));
   for_head(a.shape.D, [&](auto chunks) {
     launch(c, "cached_attention", {dim3(grid.x, grid.y, split ? static_cast<unsigned>(parts) : 1u), dim3(threads)},
-           cached_attention_kernel<decltype(chunks)::value>, a);
+        cached_attention_kernel<decltype(chunks)::value>, a);
   });
   if (split) launch(c, "cached_attention", {grid, dim3(threads)}, fold_parts_kernel, a);
 }
@@ -248,7 +256,8 @@ bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head; }
 size_t scratch(const Node& n, int) {
   const int64_t most = n.in[0].shape[0] * n.in[0].shape[1], L = places_of(n, n.in[1], 5).capacity;
   if (L <= part_keys) return 0;
-  return static_cast<size_t>((most < most_split_rows ? most : most_split_rows) * parts_of(L) * (n.in[0].shape[2] + 2)) * sizeof(float);
+  return static_cast<size_t>((most < most_split_rows ? most : most_split_rows) * parts_of(L) * (n.in[0].shape[2] + 2)) *
+         sizeof(float);
 }
 
 const RegisterKernel kernels[] = {

@@ -1,4 +1,5 @@
-// Shared by the kernels of the key/value cache: addresses of rows, the keys that a row sees, the operands of cached attention.
+// Shared by the kernels of the key/value cache: addresses of rows, the keys that a row sees, the operands of cached
+// attention.
 #pragma once
 #include "cuda/attention/attention.cuh"
 #include "ops/q8_rows.h"
@@ -7,18 +8,22 @@
 namespace heddle {
 namespace cuda {
 
-// Rows [first, first + count) continue the sequence in cache `slot`, which holds `past` positions. See native/ops/segments.h.
+// Rows [first, first + count) continue the sequence in cache `slot`, which holds `past` positions. See
+// native/ops/segments.h.
 struct SegmentRow {
   int32_t first, count, slot, past;
 };
 
-// Position p of a sequence is in row p mod L, or in its page. ring: 0, or the sliding window that allows overwriting older positions.
+// Position p of a sequence is in row p mod L, or in its page. ring: 0, or the sliding window that allows overwriting
+// older positions.
 struct CacheShape {
   int64_t rows, S, KH, L, D, ring;  // L: positions of a slot; D: elements of a row
   int64_t page, pages;              // positions per page, number of pages; 0 without a table
   const int32_t* table;             // (S, L / page)
 
-  __device__ int32_t page_of(int64_t slot, int64_t position) const { return table[slot * (L / page) + position / page]; }
+  __device__ int32_t page_of(int64_t slot, int64_t position) const {
+    return table[slot * (L / page) + position / page];
+  }
   __device__ bool has(int32_t number) const { return number >= 0 && number < pages; }
   // The row of a head's position. An invalid page is reported and another page is read; the result is discarded.
   __device__ int64_t row_of(int64_t slot, int64_t head, int64_t position, const Fault& fault) const {
@@ -54,10 +59,13 @@ struct CachedArguments {
   float* of_parts;  // (N, H, parts, D + 2): largest score, sum, values; null where one block goes through all parts
   int64_t part_length, parts;  // positions of a part; how many parts there may be
 
-  __device__ float* part(int64_t row, int64_t head, int64_t i) const { return of_parts + ((row * H + head) * parts + i) * (shape.D + 2); }
+  __device__ float* part(int64_t row, int64_t head, int64_t i) const {
+    return of_parts + ((row * H + head) * parts + i) * (shape.D + 2);
+  }
 };
 
-// The keys [first, last) that a row sees, in cache `slot`; slot < 0: it is outside every segment, or a segment is wrong.
+// The keys [first, last) that a row sees, in cache `slot`; slot < 0: it is outside every segment, or a segment is
+// wrong.
 struct Visible {
   int64_t slot, first, last;
 };

@@ -1,13 +1,18 @@
-// Attention of new rows over the key/value cache on tensor cores (mma.sync, sm_80), for caches of bf16, f16 and q8 rows. All heads that
-// share a key head, and all rows of a segment, are rows of one operand (as in Shazeer 2019, "Fast Transformer Decoding"). A block
-// computes 16 rows, so that a key is read once for 16. Its warps take sixteen positions each in turn, each with a separate ring.
-// Positions are split into parts that may have separate blocks (Dao et al. 2023, "Flash-Decoding"), and are combined in order.
+// Attention of new rows over the key/value cache on tensor cores (mma.sync, sm_80), for caches of bf16, f16 and q8
+// rows. All heads that share a key head, and all rows of a segment, are rows of one operand (as in Shazeer 2019, "Fast
+// Transformer Decoding"). A block computes 16 rows, so that a key is read once for 16. Its warps take sixteen positions
+// each in turn, each with a separate ring. Positions are split into parts that may have separate blocks (Dao et al.
+// 2023, "Flash-Decoding"), and are combined in order.
 //
-//   S (16, 16 keys) = Q K'   sums in registers      P = 2^(S - maximum so far), rounded; a lane's sums are its part of the left operand of
+//   S (16, 16 keys) = Q K'         sums in registers
+//   P = 2^(S - maximum so far)     rounded
 //   O (16, D) = O 2^(...) + P V
 //
-// Groups of sixteen and parts begin at fixed multiples of the position, so a row's bits do not depend on other rows. f32 rows are split
-// into terms, each rounded to the cache's type, whose products add up to the f32 result. Reading the cache takes longer than that.
+// A lane's sums of S are its part of P, the left operand of the last product.
+//
+// Groups of sixteen and parts begin at fixed multiples of the position, so a row's bits do not depend on other rows.
+// f32 rows are split into terms, each rounded to the cache's type, whose products add up to the f32 result. Reading the
+// cache takes longer than that.
 #include "cuda/attention/cached_attention_tensor.cuh"
 
 namespace heddle {
@@ -16,12 +21,15 @@ namespace {
 
 using namespace cached;
 
-constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // rows times heads beyond which parts do not need separate blocks
+// rows times heads beyond which parts do not need separate blocks
+constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;
 int64_t part_of(int64_t L) { return HEDDLE_EMULATED ? 208 : cached_part(L); }  // few in tests, so that there are parts
-int64_t parts_of(int64_t L) { return L / part_of(L) + 2; }                       // a window may begin and end within a part
+// a window may begin and end within a part
+int64_t parts_of(int64_t L) { return L / part_of(L) + 2; }
 bool splits(int64_t rows, int64_t H, int64_t L) { return L > part_of(L) && rows * H <= most_split_rows; }
 
-// Results of parts, and of several of them: the largest score, as a power of two; the sum of weights, and of weighted values, below it.
+// Results of parts, and of several of them: the largest score, as a power of two; the sum of weights, and of weighted
+// values, below it.
 struct Fold {
   float above, kept, share;  // the largest of both; what the earlier result and the part are multiplied by
 
@@ -38,8 +46,10 @@ __device__ inline float output_factor(const CachedArguments& a, int64_t head, fl
   return total > 0 ? sink.kept / total : 0.0f;
 }
 
-// A block's work on a tile of rows. `part` is the block's part of the positions, or negative if the block processes all parts.
-template <class P> __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_t kv_head, int own_part) {
+// A block's work on a tile of rows. `part` is the block's part of the positions, or negative if the block processes all
+// parts.
+template <class P>
+__device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_t kv_head, int own_part) {
   using Type = typename P::Type;
   constexpr int width = P::width, warps = P::warps;
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
@@ -56,7 +66,8 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
   HEDDLE_SHARED(RowSpan, parts_of, [tile_m]);  // that a row sees; none where it is not this block's to write
   HEDDLE_SHARED(int32_t, place_of, [tile_m]);  // row * H + head
   uint16_t* queries = reinterpret_cast<uint16_t*>(memory);
-  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, fg = lane / 4, ft = lane % 4, D = static_cast<int>(a.shape.D);
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, fg = lane / 4, ft = lane % 4,
+            D = static_cast<int>(a.shape.D);
   unsigned char* ring = memory + P::query_bytes + warp * P::ring_bytes;
   const bool split = own_part >= 0;
   const int length = static_cast<int>(a.part_length), count = static_cast<int>(rows.count);
@@ -72,7 +83,8 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
     largest_so_far[i] = -INFINITY, sum_so_far[i] = 0;
   }
   __syncthreads();
-  const int first_seen = seen[0].first, last_seen = seen[tile_m - 1].last, first_part = first_seen / length, end_part = (last_seen + length - 1) / length;
+  const int first_seen = seen[0].first, last_seen = seen[tile_m - 1].last, first_part = first_seen / length,
+            end_part = (last_seen + length - 1) / length;
   if (own_part >= end_part - first_part) return;  // the whole block
 
   // Queries, in terms; a row of f16 is brought between 1 and 2 first, as that type's range is small.
@@ -100,14 +112,16 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
   }
   const RowSpan span[2] = {fg < count ? seen[fg] : RowSpan{0, 0}, fg + 8 < count ? seen[fg + 8] : RowSpan{0, 0}};
   float* outputs = reinterpret_cast<float*>(memory + P::query_bytes);
-  float* values_so_far = outputs + warps * (P::ring_bytes / static_cast<int>(sizeof(float)));  // each of them is one thread's, throughout
+  // each of them is one thread's, throughout
+  float* values_so_far = outputs + warps * (P::ring_bytes / static_cast<int>(sizeof(float)));
   if (!split)
     for (int at = threadIdx.x; at < P::output_floats; at += P::threads) values_so_far[at] = 0;
   __syncthreads();
 
   HEDDLE_ROLLED
   for (int part = first_part + (split ? own_part : 0); part < end_part; ++part) {
-    const int first = max(first_seen, part * length), last = min(last_seen, (part + 1) * length), first_group = first / tile_n, end_group = (last + tile_n - 1) / tile_n;
+    const int first = max(first_seen, part * length), last = min(last_seen, (part + 1) * length),
+              first_group = first / tile_n, end_group = (last + tile_n - 1) / tile_n;
     // The warp's sixteens: those whose number is its own, modulo warps.
     const int own_group = first_group + (warp + warps - first_group % warps) % warps;
     const auto copy_group = [&](int g, int stage) {
@@ -116,12 +130,15 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
       const int64_t row = there ? a.shape.row_of(rows.segment.slot, kv_head, position, a.fault) : 0;
       const unsigned who = __ballot_sync(all_lanes, there);
       HEDDLE_ROLLED
-      for (int i = 0; i < 2; ++i) copy_rows<P>(ring + stage * P::stage_bytes + i * tile_n * P::row_bytes, i == 0 ? a.k.data : a.v.data, row, who, D);
+      for (int i = 0; i < 2; ++i)
+        copy_rows<P>(
+            ring + stage * P::stage_bytes + i * tile_n * P::row_bytes, i == 0 ? a.k.data : a.v.data, row, who, D);
     };
     RunningRows own_rows{{-INFINITY, -INFINITY}, {0, 0}};
     float acc[width / 8][4] = {};
     HEDDLE_ROLLED
-    for (int g = own_group - warps, stage = 1; g < end_group; g += warps, stage ^= 1) {  // at first there is only something to copy
+    // at first there is only something to copy
+    for (int g = own_group - warps, stage = 1; g < end_group; g += warps, stage ^= 1) {
       ptx::wait_copies<0>();
       __syncwarp();  // everybody's copies of this stage are there, and everybody has done with the other one
       if (g + warps < end_group) copy_group(g + warps, stage ^ 1);
@@ -153,43 +170,51 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
       }
 
       const bool capped = a.scores.softcap > 0;
-      const float to_cap = a.scores.scale / a.scores.softcap, to_power = (capped ? a.scores.softcap : a.scores.scale) * log2_e;
+      const float to_cap = a.scores.scale / a.scores.softcap,
+                  to_power = (capped ? a.scores.softcap : a.scores.scale) * log2_e;
       HEDDLE_UNROLL
-      for (int j = 0; j < 2; ++j)
+      for (int j = 0; j < 2; ++j) {
         HEDDLE_UNROLL
         for (int e = 0; e < 4; ++e) {
-          if constexpr (Type::q8) s[j][e] *= *reinterpret_cast<const float*>(k_tile + (8 * j + 2 * ft + e % 2) * P::row_bytes + D);
+          if constexpr (Type::q8)
+            s[j][e] *= *reinterpret_cast<const float*>(k_tile + (8 * j + 2 * ft + e % 2) * P::row_bytes + D);
           if constexpr (Type::small_range) s[j][e] *= query_scale[fg + e / 2 * 8];
         }
-      if (capped)
+      }
+      if (capped) {
         HEDDLE_UNROLL
         for (int e = 0; e < 8; ++e) s[e / 4][e % 4] = soft_cap(s[e / 4][e % 4] * to_cap);
+      }
       float now[2] = {own_rows.largest[0], own_rows.largest[1]};
       HEDDLE_UNROLL
-      for (int j = 0; j < 2; ++j)
+      for (int j = 0; j < 2; ++j) {
         HEDDLE_UNROLL
         for (int e = 0; e < 4; ++e) {
           const int key = g * tile_n + 8 * j + 2 * ft + e % 2;
           s[j][e] = key >= span[e / 2].first && key < span[e / 2].last ? s[j][e] * to_power : -INFINITY;
           now[e / 2] = fmaxf(now[e / 2], s[j][e]);
         }
+      }
       float kept[2], base[2];
       own_rows.raise(now, 1.0f, kept, base);
       HEDDLE_UNROLL
-      for (int j = 0; j < 2; ++j)
+      for (int j = 0; j < 2; ++j) {
         HEDDLE_UNROLL
         for (int e = 0; e < 4; ++e) {
           s[j][e] = ptx::power_of_two(s[j][e] - base[e / 2]);
           own_rows.sum[e / 2] += s[j][e];
-          if constexpr (Type::q8) s[j][e] *= *reinterpret_cast<const float*>(v_tile + (8 * j + 2 * ft + e % 2) * P::row_bytes + D);
+          if constexpr (Type::q8)
+            s[j][e] *= *reinterpret_cast<const float*>(v_tile + (8 * j + 2 * ft + e % 2) * P::row_bytes + D);
         }
+      }
       HEDDLE_UNROLL
-      for (int j = 0; j < width / 8; ++j)
+      for (int j = 0; j < width / 8; ++j) {
         HEDDLE_UNROLL
         for (int e = 0; e < 4; ++e) acc[j][e] *= kept[e / 2];
+      }
       uint32_t left[P::terms][4];
       HEDDLE_UNROLL
-      for (int term = 0; term < P::terms; ++term)
+      for (int term = 0; term < P::terms; ++term) {
         HEDDLE_UNROLL
         for (int i = 0; i < 4; ++i) {
           float(&pair)[4] = s[i / 2];
@@ -197,13 +222,16 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
           left[term][i] = low | static_cast<uint32_t>(high) << 16;
           pair[i % 2 * 2] -= Type::widen(low), pair[i % 2 * 2 + 1] -= Type::widen(high);
         }
+      }
       if constexpr (Type::q8) {
         HEDDLE_UNROLL
         for (int d = 0; d < width; d += 32) {
           if (d >= D) continue;
           uint32_t word[4];
           HEDDLE_UNROLL
-          for (int i = 0; i < 4; ++i) word[i] = *reinterpret_cast<const uint32_t*>(v_tile + (2 * ft + i % 2 + i / 2 * 8) * P::row_bytes + d + 4 * fg);
+          for (int i = 0; i < 4; ++i)
+            word[i] =
+                *reinterpret_cast<const uint32_t*>(v_tile + (2 * ft + i % 2 + i / 2 * 8) * P::row_bytes + d + 4 * fg);
           HEDDLE_UNROLL
           for (int j = 0; j < 4; ++j) {
             const uint32_t right[2] = {bytes_to_bf16(word[0], j, word[1], j), bytes_to_bf16(word[2], j, word[3], j)};
@@ -230,12 +258,13 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
 
     float* own = reinterpret_cast<float*>(ring);
     HEDDLE_UNROLL
-    for (int j = 0; j < width / 8; ++j)
+    for (int j = 0; j < width / 8; ++j) {
       HEDDLE_UNROLL
       for (int e = 0; e < 4; ++e) {
         const int column = Type::q8 ? j / 4 * 32 + 4 * (2 * ft + e % 2) + j % 4 : 8 * j + 2 * ft + e % 2;
         own[(fg + e / 2 * 8) * width + column] = acc[j][e];
       }
+    }
     HEDDLE_UNROLL
     for (int h = 0; h < 2; ++h) {
       const float total = quad_sum(own_rows.sum[h]);
@@ -262,7 +291,8 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
       const int i = at / width, d = at % width;
       float value = 0;
       HEDDLE_UNROLL
-      for (int w = 0; w < warps; ++w) value = fmaf(outputs[w * (P::ring_bytes / static_cast<int>(sizeof(float))) + at], warp_share[w][i], value);
+      for (int w = 0; w < warps; ++w)
+        value = fmaf(outputs[w * (P::ring_bytes / static_cast<int>(sizeof(float))) + at], warp_share[w][i], value);
       if (!split) {
         values_so_far[at] = fmaf(value, part_share[i], values_so_far[at] * kept_so_far[i]);
       } else if (d < D && part >= parts_of[i].first && part < parts_of[i].last) {
@@ -278,12 +308,14 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
   for (int at = threadIdx.x; at < P::output_floats; at += P::threads) {
     const int i = at / width, d = at % width;
     if (d < D && parts_of[i].first < parts_of[i].last)
-      a.o.store(static_cast<int64_t>(place_of[i]) * D + d, values_so_far[at] * output_factor(a, place_of[i] % a.H, largest_so_far[i], sum_so_far[i]));
+      a.o.store(static_cast<int64_t>(place_of[i]) * D + d,
+          values_so_far[at] * output_factor(a, place_of[i] % a.H, largest_so_far[i], sum_so_far[i]));
   }
 }
 
 // grid (tiles of 16 rows and heads of the group, KH), or (tiles, KH, parts) where each part has a block.
-template <class P> __global__ void __launch_bounds__(P::threads, P::blocks) tensor_cached_attention_kernel(CachedArguments a) {
+template <class P>
+__global__ void __launch_bounds__(P::threads, P::blocks) tensor_cached_attention_kernel(CachedArguments a) {
   for (int64_t number = blockIdx.x;; number += gridDim.x) {
     const Rows rows = find_rows(a, number, a.H / a.shape.KH);
     if (rows.count == 0) return;  // the same for all threads
@@ -334,21 +366,29 @@ template <class Type> void run(const Context& c, const CachedArguments& a, const
 
 void cached_attention(const Node& n, Context& c) {
   const Tensor &q = n.in[0], &k = n.in[1], &segments = n.in[3];
-  const int64_t rows = q.shape[0], H = q.shape[1], L = places_of(n, k, 5).capacity, parts = parts_of(L), G = segments.shape[0];
+  const int64_t rows = q.shape[0], H = q.shape[1], L = places_of(n, k, 5).capacity, parts = parts_of(L),
+                G = segments.shape[0];
   const bool split = splits(rows, H, L);
-  const CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(), out(n.out[0]), G, H, n.attr_int("window"), shape_of(n, q, k, 5),
-                          Scores(n), n.attr_flag("causal"), fault_of(c), split ? static_cast<float*>(c.scratch) : nullptr, part_of(L), parts};
-  // The maximum number of tiles of disjoint segments. Blocks loop if segments overlap. At least one block runs, to report wrong segments.
+  const CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(),
+      out(n.out[0]), G, H, n.attr_int("window"), shape_of(n, q, k, 5), Scores(n), n.attr_flag("causal"), fault_of(c),
+      split ? static_cast<float*>(c.scratch) : nullptr, part_of(L), parts};
+  // The maximum number of tiles of disjoint segments. Blocks loop if segments overlap. At least one block runs, to
+  // report wrong segments.
   const int64_t tiles = rows * (H / a.shape.KH) / tile_m + G;
-  const dim3 grid(static_cast<unsigned>(tiles > 0 ? tiles : 1), static_cast<unsigned>(a.shape.KH), split ? static_cast<unsigned>(parts) : 1u);
+  const dim3 grid(static_cast<unsigned>(tiles > 0 ? tiles : 1), static_cast<unsigned>(a.shape.KH),
+      split ? static_cast<unsigned>(parts) : 1u);
   if (k.dtype == DType::bf16) run<Bf16>(c, a, grid);
   else if (k.dtype == DType::f16) run<F16>(c, a, grid);
   else run<Q8>(c, a, grid);
-  if (split && rows > 0) launch(c, "cached_attention", {dim3(static_cast<unsigned>(rows), static_cast<unsigned>(H)), dim3(static_cast<unsigned>((a.shape.D + warp_size - 1) / warp_size * warp_size))}, fold_tensor_parts_kernel, a);
+  if (split && rows > 0)
+    launch(c, "cached_attention",
+        {dim3(static_cast<unsigned>(rows), static_cast<unsigned>(H)),
+            dim3(static_cast<unsigned>((a.shape.D + warp_size - 1) / warp_size * warp_size))},
+        fold_tensor_parts_kernel, a);
 }
 
-// Loads take 16 bytes of a row, or 32 numbers of a q8 row. No tensor core is exact enough for f32 caches. The other kernel
-// handles q8 rows of more than 128, which are rare.
+// Loads take 16 bytes of a row, or 32 numbers of a q8 row. No tensor core is exact enough for f32 caches. The other
+// kernel handles q8 rows of more than 128, which are rare.
 bool supports(const Node& n) {
   const Tensor &q = n.in[0], &k = n.in[1];
   const int64_t D = q.shape[2];
@@ -360,10 +400,12 @@ bool supports(const Node& n) {
 size_t scratch(const Node& n, int) {
   const int64_t most = n.in[0].shape[0] * n.in[0].shape[1], L = places_of(n, n.in[1], 5).capacity;
   if (L <= part_of(L)) return 0;
-  return static_cast<size_t>((most < most_split_rows ? most : most_split_rows) * parts_of(L) * (n.in[0].shape[2] + 2)) * sizeof(float);
+  return static_cast<size_t>((most < most_split_rows ? most : most_split_rows) * parts_of(L) * (n.in[0].shape[2] + 2)) *
+         sizeof(float);
 }
 
-const RegisterKernel kernels[] = {{"cached_attention", "cuda_tensor_cached_attention", supports, cached_attention, scratch, 1}};
+const RegisterKernel kernels[] = {
+    {"cached_attention", "cuda_tensor_cached_attention", supports, cached_attention, scratch, 1}};
 
 }  // namespace
 }  // namespace cuda

@@ -1,5 +1,5 @@
-// The operands of cached_attention_tensor.cu: the rows of a block, the element types of products, and the copies of cache rows to shared
-// memory. q8 rows are converted to fragments from there.
+// The operands of cached_attention_tensor.cu: the rows of a block, the element types of products, and the copies of
+// cache rows to shared memory. q8 rows are converted to fragments from there.
 #pragma once
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/attention/cache.cuh"
@@ -17,14 +17,19 @@ struct Bf16 {
   static constexpr int terms_of_f32 = 3, terms_of_bf16 = 1;  // 8 bits each
   __device__ static uint16_t round(float x) { return float_to_bf16(x); }
   __device__ static float widen(uint16_t bits) { return bf16_to_float(bits); }
-  __device__ static void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { ptx::mma_bf16(c, a, b); }
+  __device__ static void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    ptx::mma_bf16(c, a, b);
+  }
 };
 struct F16 : Bf16 {
   static constexpr bool small_range = true;
-  static constexpr int terms_of_f32 = 2, terms_of_bf16 = 2;  // 11 bits each; one would do for bf16, another kernel is not worth it
+  // 11 bits each; one would do for bf16, another kernel is not worth it
+  static constexpr int terms_of_f32 = 2, terms_of_bf16 = 2;
   __device__ static uint16_t round(float x) { return ptx::float_to_half(x); }
   __device__ static float widen(uint16_t bits) { return ptx::half_to_float(bits); }
-  __device__ static void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { ptx::mma_f16(c, a, b); }
+  __device__ static void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    ptx::mma_f16(c, a, b);
+  }
 };
 struct Q8 : Bf16 {  // bytes become bf16, exactly, as they enter fragments
   static constexpr bool q8 = true;
@@ -34,13 +39,23 @@ struct Q8 : Bf16 {  // bytes become bf16, exactly, as they enter fragments
 // width: D or more. A stage is 16 rows of keys, then as many of values.
 template <class Type_, int width_, int terms_> struct Plan {
   using Type = Type_;
-  static constexpr int width = width_, terms = terms_, warps = width <= 128 ? 4 : terms > 2 ? 1 : 2, threads = warps * warp_size, blocks = terms > 2 ? 2 : 3;  // of a multiprocessor, as shared memory allows
-  static constexpr int row_bytes = Type::q8 ? width + 16 : width * 2;  // q8: the scale follows D bytes; 16 extra bytes put rows into different banks
-  static constexpr int stage_bytes = 2 * tile_n * row_bytes, ring_bytes = stages * stage_bytes, query_bytes = terms * tile_m * width * 2;
+  // of a multiprocessor, as shared memory allows
+  static constexpr int width = width_, terms = terms_,
+                       warps = width <= 128 ? 4
+                               : terms > 2  ? 1
+                                            : 2,
+                       threads = warps * warp_size, blocks = terms > 2 ? 2 : 3;
+  // q8: the scale follows D bytes; 16 extra bytes put rows into different banks
+  static constexpr int row_bytes = Type::q8 ? width + 16 : width * 2;
+  static constexpr int stage_bytes = 2 * tile_n * row_bytes, ring_bytes = stages * stage_bytes,
+                       query_bytes = terms * tile_m * width * 2;
   static constexpr int output_floats = tile_m * width;
-  static constexpr size_t shared = query_bytes + static_cast<size_t>(warps) * ring_bytes;  // and output_floats, where a block goes through several parts
-  static_assert(shared + (output_floats + 512) * sizeof(float) <= 99 << 10, "what a block may have on sm_86, sm_89 and sm_120");
-  static_assert(ring_bytes >= output_floats * static_cast<int>(sizeof(float)), "a warp's output takes the place of its ring");
+  // and output_floats, where a block goes through several parts
+  static constexpr size_t shared = query_bytes + static_cast<size_t>(warps) * ring_bytes;
+  static_assert(
+      shared + (output_floats + 512) * sizeof(float) <= 99 << 10, "what a block may have on sm_86, sm_89 and sm_120");
+  static_assert(
+      ring_bytes >= output_floats * static_cast<int>(sizeof(float)), "a warp's output takes the place of its ring");
 };
 
 // Sixteen rows of a segment, each of a head of the group: row `first + i` is row (first + i) / group of the segment.
@@ -60,11 +75,14 @@ __device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int64
       return {{0, 0, -1, 0}, 0, 0, false, 0};
     }
     if (found.count > 0) {
-      const int64_t from = found.segment.first + found.first / group, to = found.segment.first + (found.first + found.count - 1) / group;
-      found.overlapped = found.overlapped || (s.count > 0 && s.first <= to && from < static_cast<int64_t>(s.first) + s.count);
+      const int64_t from = found.segment.first + found.first / group,
+                    to = found.segment.first + (found.first + found.count - 1) / group;
+      found.overlapped =
+          found.overlapped || (s.count > 0 && s.first <= to && from < static_cast<int64_t>(s.first) + s.count);
     }
     const int64_t rows = s.count * group, tiles = (rows + tile_m - 1) / tile_m, of_segment = number - found.tiles;
-    if (of_segment >= 0 && of_segment < tiles) found = {s, of_segment * tile_m, min(rows - of_segment * tile_m, int64_t{tile_m}), false, found.tiles};
+    if (of_segment >= 0 && of_segment < tiles)
+      found = {s, of_segment * tile_m, min(rows - of_segment * tile_m, int64_t{tile_m}), false, found.tiles};
     found.tiles += tiles;
   }
   return found;
@@ -79,23 +97,30 @@ __device__ inline bool owns(const CachedArguments& a, const SegmentRow& own, int
   return last.first == own.first && last.count == own.count && last.slot == own.slot && last.past == own.past;
 }
 
-// Lane t of a quad needs the numbers 2 t, 2 t + 1, 2 t + 8 and 2 t + 9 of sixteen. It loads bytes 4 t to 4 t + 3 of a q8 row instead, and
-// the queries are permuted to match. Returns the place of the queries' number d.
+// Lane t of a quad needs the numbers 2 t, 2 t + 1, 2 t + 8 and 2 t + 9 of sixteen. It loads bytes 4 t to 4 t + 3 of a
+// q8 row instead, and the queries are permuted to match. Returns the place of the queries' number d.
 __device__ inline int place_in_sixteen(int d) { return d / 4 * 2 + d % 2 + d % 4 / 2 * 8; }
-// Bytes i and j of two words as bf16: with their sign turned they are the low bits of 2^23 + 128 + byte, from which that is taken; no bit is lost.
+// Bytes i and j of two words as bf16: with their sign turned they are the low bits of 2^23 + 128 + byte, from which
+// that is taken; no bit is lost.
 __device__ inline uint32_t bytes_to_bf16(uint32_t first, int i, uint32_t second, int j) {
   constexpr float base = 8388608.0f + 128.0f;
-  const float low = __uint_as_float(__byte_perm(first ^ 0x80808080u, 0x4b000000u, 0x7440u | static_cast<unsigned>(i))) - base;
-  const float high = __uint_as_float(__byte_perm(second ^ 0x80808080u, 0x4b000000u, 0x7440u | static_cast<unsigned>(j))) - base;
+  const float low =
+      __uint_as_float(__byte_perm(first ^ 0x80808080u, 0x4b000000u, 0x7440u | static_cast<unsigned>(i))) - base;
+  const float high =
+      __uint_as_float(__byte_perm(second ^ 0x80808080u, 0x4b000000u, 0x7440u | static_cast<unsigned>(j))) - base;
   return __byte_perm(__float_as_uint(low), __float_as_uint(high), 0x7632);
 }
 
 __device__ inline const unsigned char* begin_of_row(const unsigned char* own, int lane) {
-  return reinterpret_cast<const unsigned char*>(__shfl_sync(all_lanes, reinterpret_cast<unsigned long long>(own), lane));
+  return reinterpret_cast<const unsigned char*>(
+      __shfl_sync(all_lanes, reinterpret_cast<unsigned long long>(own), lane));
 }
-// Queues the copies of sixteen rows, 16 bytes at a time or, of q8 rows, 4; zeros where a row is not there. Lane i knows where the row of position i % 16 lies.
-template <class P> __device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t of_lane, unsigned there, int D) {
-  constexpr int size = P::Type::q8 ? 4 : 16, places = P::Type::q8 ? P::width / 4 + 1 : P::width / piece, all = tile_n * places;
+// Queues the copies of sixteen rows, 16 bytes at a time or, of q8 rows, 4; zeros where a row is not there. Lane i knows
+// where the row of position i % 16 lies.
+template <class P>
+__device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t of_lane, unsigned there, int D) {
+  constexpr int size = P::Type::q8 ? 4 : 16, places = P::Type::q8 ? P::width / 4 + 1 : P::width / piece,
+                all = tile_n * places;
   const int lane = threadIdx.x % warp_size, bytes = P::Type::q8 ? D + static_cast<int>(q8_scale_bytes) : D * 2;
   const unsigned char* begin = static_cast<const unsigned char*>(cache) + of_lane * bytes;
   for (int e0 = 0; e0 < all; e0 += warp_size) {
@@ -104,7 +129,8 @@ template <class P> __device__ inline void copy_rows(unsigned char* to, const voi
     if (all % warp_size && e >= all) continue;
     const bool some = (there >> r & 1) && p * size < bytes;
     if constexpr (P::Type::q8) {
-      if (p * size < bytes) ptx::copy_async_4(to + r * P::row_bytes + p * size, some ? row + p * size : cache, some ? size : 0);
+      if (p * size < bytes)
+        ptx::copy_async_4(to + r * P::row_bytes + p * size, some ? row + p * size : cache, some ? size : 0);
     } else {
       ptx::copy_async_16(to + swizzled<places>(r, p) * 2, some ? row + p * size : cache, some ? size : 0);
     }

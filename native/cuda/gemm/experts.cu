@@ -1,8 +1,9 @@
-// Routed experts: linear layers over the rows that chose an expert. Who chooses, and the sum of what they say: routing.cu.
+// Routed experts: linear layers over the rows that chose an expert. Who chooses, and the sum of what they say:
+// routing.cu.
 //
-// A pair is a row and one of its k experts. Pairs are put in order by expert, so that each expert's are the rows of one matrix
-// product; tiles of all these products are one grid (Gale et al. 2022, "MegaBlocks"). Few pairs go one by one instead. Nothing is
-// added atomically: sums are always in the order of the pairs.
+// A pair is a row and one of its k experts. Pairs are put in order by expert, so that each expert's are the rows of one
+// matrix product; tiles of all these products are one grid (Gale et al. 2022, "MegaBlocks"). Few pairs go one by one
+// instead. Nothing is added atomically: sums are always in the order of the pairs.
 #include "cuda/runtime/choice.h"
 #include "cuda/gemm/gemm_tile.cuh"
 
@@ -16,7 +17,8 @@ using tiled::tile_n;
 constexpr int threads = 256, warps = threads / warp_size;
 constexpr int64_t few_pairs = 32;
 
-// ---- pairs in order of their experts ------------------------------------------------------------------------------------------
+// ---- pairs in order of their experts
+// ------------------------------------------------------------------------------------------
 
 // Pairs order[begin[e]] to order[begin[e + 1] - 1] chose expert e.
 struct Groups {
@@ -25,7 +27,8 @@ struct Groups {
 };
 
 // A block an expert: it counts the pairs of those before, then lists its own in their order.
-__global__ void __launch_bounds__(threads) group_kernel(const int32_t* experts, int32_t* begin, int32_t* order, int64_t pairs, int64_t E, Fault fault) {
+__global__ void __launch_bounds__(threads)
+    group_kernel(const int32_t* experts, int32_t* begin, int32_t* order, int64_t pairs, int64_t E, Fault fault) {
   HEDDLE_SHARED(int32_t, found, [warps]);
   const int32_t expert = static_cast<int32_t>(blockIdx.x);
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
@@ -59,11 +62,13 @@ size_t group_bytes(int64_t pairs, int64_t E) { return static_cast<size_t>(pairs 
 Groups group(const Context& c, const char* name, const Tensor& experts, int64_t E) {
   int32_t* begin = static_cast<int32_t*>(c.scratch);
   const int64_t pairs = experts.shape.size();
-  launch(c, name, {dim3(static_cast<unsigned>(E)), dim3(threads)}, group_kernel, experts.as<int32_t>(), begin, begin + E + 1, pairs, E, fault_of(c));
+  launch(c, name, {dim3(static_cast<unsigned>(E)), dim3(threads)}, group_kernel, experts.as<int32_t>(), begin,
+      begin + E + 1, pairs, E, fault_of(c));
   return {begin, begin + E + 1, E};
 }
 
-// ---- their products -----------------------------------------------------------------------------------------------------------
+// ---- their products
+// -----------------------------------------------------------------------------------------------------------
 
 // y[p] (M) = x[row of p] (K) w[expert of p] + bias[expert of p], w (E, M, K) or, transposed, (E, K, M)
 struct Products {
@@ -71,7 +76,7 @@ struct Products {
   Out y;
   const int32_t* experts;  // (pairs)
   int64_t pairs, E, M, K, slots;
-  bool per_slot;     // x has a row for each slot
+  bool per_slot;      // x has a row for each slot
   bool w_transposed;  // (E, M, K)
   Fault fault;
 
@@ -104,7 +109,8 @@ struct SingleWeights {
     return sum;
   }
   // Rows from `first` on, of `width` elements.
-  __device__ tiled::Elements<> side(int64_t first, int64_t width, bool transposed, int64_t line0, int64_t lines, int64_t k_end) const {
+  __device__ tiled::Elements<> side(
+      int64_t first, int64_t width, bool transposed, int64_t line0, int64_t lines, int64_t k_end) const {
     View from = w;
     const int64_t skipped = first * width * (w.type == DType::f32 ? 4 : 2);
     from.data = static_cast<const char*>(w.data) + skipped;
@@ -123,7 +129,8 @@ template <class Rows> struct BlockWeights {
     }
     return sum;
   }
-  __device__ tiled::Blocks<Rows> side(int64_t first, int64_t, bool transposed, int64_t line0, int64_t lines, int64_t k_end) const {
+  __device__ tiled::Blocks<Rows> side(
+      int64_t first, int64_t, bool transposed, int64_t line0, int64_t lines, int64_t k_end) const {
     return {w, first, transposed, line0, lines, k_end};
   }
 };
@@ -155,14 +162,19 @@ __device__ inline GroupTile find_tile(const Groups& groups, int64_t tile) {
 }
 
 // grid: that of TileGrid, with its number of tile columns
-template <class Weights> __global__ void __launch_bounds__(tiled::threads, 2) grouped_kernel(Products a, Weights w, Groups groups, unsigned columns_of_tiles) {
+template <class Weights>
+__global__ void __launch_bounds__(tiled::threads, 2)
+    grouped_kernel(Products a, Weights w, Groups groups, unsigned columns_of_tiles) {
   const GroupTile tile = find_tile(groups, blockIdx.x / columns_of_tiles);
   if (tile.expert < 0) return;  // the whole block
   const int64_t column0 = static_cast<int64_t>(blockIdx.x % columns_of_tiles) * tile_n;
-  const tiled::Elements<PairRow> rows{a.x, a.K, true, tile.first, tile.end, a.K, {groups.order, a.slots, a.per_slot}, {}};
-  const auto columns = w.side(tile.expert * (a.w_transposed ? a.M : a.K), a.w_transposed ? a.K : a.M, a.w_transposed, column0, a.M, a.K);
+  const tiled::Elements<PairRow> rows{
+      a.x, a.K, true, tile.first, tile.end, a.K, {groups.order, a.slots, a.per_slot}, {}};
+  const auto columns =
+      w.side(tile.expert * (a.w_transposed ? a.M : a.K), a.w_transposed ? a.K : a.M, a.w_transposed, column0, a.M, a.K);
   tiled::tile_product<64>(0, a.K, rows, columns, [&](int i, int j, float v) {
-    if (tile.first + i < tile.end && column0 + j < a.M) a.store(groups.order[tile.first + i], tile.expert, column0 + j, v);
+    if (tile.first + i < tile.end && column0 + j < a.M)
+      a.store(groups.order[tile.first + i], tile.expert, column0 + j, v);
   });
 }
 
@@ -170,7 +182,8 @@ void grouped(const Context& c, const char* name, const Products& a, const Groups
   const int64_t width = a.w_transposed ? a.K : a.M;
   const TileGrid tiles(most_group_tiles(a.pairs, a.E, tile_m), blocks_for(a.M, tile_n));
   with_weights(a.w, width, [&](auto w) {
-    launch(c, name, {dim3(tiles.blocks), dim3(tiled::threads)}, grouped_kernel<decltype(w)>, a, w, groups, tiles.columns);
+    launch(
+        c, name, {dim3(tiles.blocks), dim3(tiled::threads)}, grouped_kernel<decltype(w)>, a, w, groups, tiles.columns);
   });
 }
 
@@ -178,19 +191,23 @@ void grouped(const Context& c, const char* name, const Products& a, const Groups
 void expert_linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &w = n.in[1], &experts = n.in[2];
   const char* name = "expert_linear";
-  const Products a{view(x), view(w), optional_view(n, 3), out(n.out[0]), experts.as<int32_t>(), experts.shape.size(), w.shape[0],
-                   w.shape[1], w.shape[2], experts.shape[1], x.shape.rank == 3, true, fault_of(c)};
+  const Products a{view(x), view(w), optional_view(n, 3), out(n.out[0]), experts.as<int32_t>(), experts.shape.size(),
+      w.shape[0], w.shape[1], w.shape[2], experts.shape[1], x.shape.rank == 3, true, fault_of(c)};
   if (a.pairs == 0) return;
-  if (a.pairs > few_pairs || n.attributes->get("rowwise", 0) != 0) return grouped(c, name, a, group(c, name, experts, a.E));
+  if (a.pairs > few_pairs || n.attributes->get("rowwise", 0) != 0)
+    return grouped(c, name, a, group(c, name, experts, a.E));
   with_weights(a.w, a.K, [&](auto weights) {
-    launch(c, name, {dim3(blocks_for(a.M, warps), static_cast<unsigned>(a.pairs)), dim3(threads)}, few_pairs_kernel<decltype(weights)>, a, weights);
+    launch(c, name, {dim3(blocks_for(a.M, warps), static_cast<unsigned>(a.pairs)), dim3(threads)},
+        few_pairs_kernel<decltype(weights)>, a, weights);
   });
 }
 size_t linear_scratch(const Node& n, int) { return group_bytes(n.in[2].shape.size(), n.in[1].shape[0]); }
 
 // from (N, k, K) -> to (N, K): the sum over slots
-__global__ void __launch_bounds__(threads) add_slots_kernel(const float* from, Out to, int64_t elements, int64_t slots, int64_t K) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < elements; i += static_cast<int64_t>(gridDim.x) * threads) {
+__global__ void __launch_bounds__(threads)
+    add_slots_kernel(const float* from, Out to, int64_t elements, int64_t slots, int64_t K) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < elements;
+      i += static_cast<int64_t>(gridDim.x) * threads) {
     float sum = 0;
     for (int64_t j = 0; j < slots; ++j) sum += from[(i / K * slots + j) * K + i % K];
     to.store(i, sum);
@@ -208,16 +225,18 @@ void expert_backward_input(const Node& n, Context& c) {
   const Groups groups = group(c, name, experts, E);
   const View none{nullptr, DType::f32};
   const Out of_all = per_slot ? out(dx) : Out{of_pairs, DType::f32};
-  const Products a{view(dy), view(w), none, of_all, experts.as<int32_t>(), pairs, E, K, w.shape[1], experts.shape[1], true, false, fault_of(c)};
+  const Products a{view(dy), view(w), none, of_all, experts.as<int32_t>(), pairs, E, K, w.shape[1], experts.shape[1],
+      true, false, fault_of(c)};
   grouped(c, name, a, groups);
   if (!per_slot)
-    launch(c, name, {dim3(blocks_for(elements < (1 << 22) ? elements : 1 << 22, threads)), dim3(threads)}, add_slots_kernel, of_pairs, out(dx),
-           elements, experts.shape[1], K);
+    launch(c, name, {dim3(blocks_for(elements < (1 << 22) ? elements : 1 << 22, threads)), dim3(threads)},
+        add_slots_kernel, of_pairs, out(dx), elements, experts.shape[1], K);
 }
 size_t backward_input_scratch(const Node& n, int) {
   const int64_t pairs = n.in[2].shape.size();
   const bool per_slot = n.out[0].shape.rank == 3;
-  return group_bytes(pairs, n.in[1].shape[0]) + (per_slot ? 0 : static_cast<size_t>(pairs * n.in[1].shape[2]) * sizeof(float));
+  return group_bytes(pairs, n.in[1].shape[0]) +
+         (per_slot ? 0 : static_cast<size_t>(pairs * n.in[1].shape[2]) * sizeof(float));
 }
 
 // dw (E, M, K): grid (tiles of K, tiles of M, E); the depth is the expert's pairs.
@@ -225,8 +244,10 @@ struct PairOf {
   const int32_t* order;
   __device__ int64_t operator()(int64_t i) const { return order[i]; }
 };
-__global__ void __launch_bounds__(tiled::threads, 2) weight_gradient_kernel(View dy, View x, float* dw, Groups groups, int64_t M, int64_t K, int64_t slots, bool per_slot) {
-  const int64_t expert = blockIdx.z, row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
+__global__ void __launch_bounds__(tiled::threads, 2) weight_gradient_kernel(
+    View dy, View x, float* dw, Groups groups, int64_t M, int64_t K, int64_t slots, bool per_slot) {
+  const int64_t expert = blockIdx.z, row0 = static_cast<int64_t>(blockIdx.y) * tile_m,
+                column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
   const int32_t* order = groups.order + groups.begin[expert];
   const int64_t pairs = groups.begin[expert + 1] - groups.begin[expert];
   const tiled::Elements<tiled::AsItIs, PairOf> left{dy, M, false, row0, M, pairs, {}, {order}};
@@ -240,8 +261,9 @@ void expert_backward_weight(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &x = n.in[1], &experts = n.in[2], &dw = n.out[0];
   const int64_t E = dw.shape[0], M = dw.shape[1], K = dw.shape[2];
   const char* name = "expert_linear_backward_weight";
-  launch(c, name, {dim3(blocks_for(K, tile_n), blocks_for(M, tile_m), static_cast<unsigned>(E)), dim3(tiled::threads)}, weight_gradient_kernel,
-         view(dy), view(x), dw.as<float>(), group(c, name, experts, E), M, K, experts.shape[1], x.shape.rank == 3);
+  launch(c, name, {dim3(blocks_for(K, tile_n), blocks_for(M, tile_m), static_cast<unsigned>(E)), dim3(tiled::threads)},
+      weight_gradient_kernel, view(dy), view(x), dw.as<float>(), group(c, name, experts, E), M, K, experts.shape[1],
+      x.shape.rank == 3);
 }
 size_t backward_weight_scratch(const Node& n, int) { return group_bytes(n.in[2].shape.size(), n.out[0].shape[0]); }
 
@@ -256,15 +278,17 @@ __global__ void __launch_bounds__(threads) bias_sum_kernel(View dy, float* to, G
 void expert_bias_sum(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &y = n.out[0];
   const int64_t E = y.shape[0], M = y.shape[1];
-  launch(c, "expert_bias_sum", {dim3(blocks_for(M, threads), static_cast<unsigned>(E)), dim3(threads)}, bias_sum_kernel, view(dy), y.as<float>(),
-         group(c, "expert_bias_sum", n.in[1], E), M);
+  launch(c, "expert_bias_sum", {dim3(blocks_for(M, threads), static_cast<unsigned>(E)), dim3(threads)}, bias_sum_kernel,
+      view(dy), y.as<float>(), group(c, "expert_bias_sum", n.in[1], E), M);
 }
 size_t bias_sum_scratch(const Node& n, int) { return group_bytes(n.in[1].shape.size(), n.out[0].shape[0]); }
 
 const RegisterKernel kernels[] = {
     {"expert_linear", "cuda_grouped_expert_linear", nullptr, expert_linear, linear_scratch},
-    {"expert_linear_backward_input", "cuda_grouped_expert_linear_backward_input", nullptr, expert_backward_input, backward_input_scratch},
-    {"expert_linear_backward_weight", "cuda_grouped_expert_linear_backward_weight", nullptr, expert_backward_weight, backward_weight_scratch},
+    {"expert_linear_backward_input", "cuda_grouped_expert_linear_backward_input", nullptr, expert_backward_input,
+        backward_input_scratch},
+    {"expert_linear_backward_weight", "cuda_grouped_expert_linear_backward_weight", nullptr, expert_backward_weight,
+        backward_weight_scratch},
     {"expert_bias_sum", "cuda_expert_bias_sum", nullptr, expert_bias_sum, bias_sum_scratch},
 };
 

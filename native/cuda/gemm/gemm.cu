@@ -16,21 +16,24 @@ using tiled::tile_n;
 __global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(Gemm whole, int64_t part) {
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
-  const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}}, b{g.b, g.ldb, g.b_transposed, column0, g.n, g.k, {}, {}};
+  const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}},
+      b{g.b, g.ldb, g.b_transposed, column0, g.n, g.k, {}, {}};
   tiled::tile_product<16>(blockIdx.z * part, g.k, a, b, [&](int i, int j, float v) {
     if (row0 + i < g.m && column0 + j < g.n) end_element<false>(g, row0 + i, column0 + j, v);
   });
 }
 
-// Both factors of a gated product, one after the other; a thread keeps its part of the first. Tiles are deep enough for sums to be kept apart, whose
-// errors a product of two doubles.
+// Both factors of a gated product, one after the other; a thread keeps its part of the first. Tiles are deep enough for
+// sums to be kept apart, whose errors a product of two doubles.
 __global__ void __launch_bounds__(tiled::threads, 2) gated_gemm_kernel(Gemm whole, int64_t part) {
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
   const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}};
   float gate[tiled::per_thread * tiled::per_thread];
   int at = 0;
-  const auto right = [&](const View& b) { return tiled::Elements<>{b, g.ldb, g.b_transposed, column0, g.n, g.k, {}, {}}; };
+  const auto right = [&](const View& b) {
+    return tiled::Elements<>{b, g.ldb, g.b_transposed, column0, g.n, g.k, {}, {}};
+  };
   tiled::tile_product<32>(blockIdx.z * part, g.k, a, right(g.b), [&](int, int, float v) { gate[at++] = v; });
   at = 0;
   tiled::tile_product<32>(blockIdx.z * part, g.k, a, right(g.ending.up), [&](int i, int j, float v) {
@@ -40,7 +43,8 @@ __global__ void __launch_bounds__(tiled::threads, 2) gated_gemm_kernel(Gemm whol
 }
 
 // b quantised. 64 deep, so that every thread has a run of it to take apart.
-template <class Rows> __global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm whole, int64_t part, Rows w) {
+template <class Rows>
+__global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm whole, int64_t part, Rows w) {
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
   const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}};
@@ -53,7 +57,8 @@ template <class Rows> __global__ void __launch_bounds__(tiled::threads, 2) quant
 // c = the sum of the parts (parts, m, n), in their order; of a gated product (parts, 2, m, n)
 template <bool gated> __global__ void __launch_bounds__(256) add_parts_kernel(Gemm g, int parts) {
   const float* sums = static_cast<const float*>(g.workspace);
-  const int64_t elements = g.m * g.n, of_part = gated ? 2 * elements : elements, stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  const int64_t elements = g.m * g.n, of_part = gated ? 2 * elements : elements,
+                stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < elements; i += stride) {
     float v = 0, up = 0;
     for (int p = 0; p < parts; ++p) {
@@ -64,11 +69,14 @@ template <bool gated> __global__ void __launch_bounds__(256) add_parts_kernel(Ge
   }
 }
 
-// ---- few rows: generating a token reads every weight once, so that lanes should read neighbours ---------------------------
+// ---- few rows: generating a token reads every weight once, so that lanes should read neighbours
+// ---------------------------
 
 constexpr int few_threads = 256, most_rows = static_cast<int>(few_rows);
 
-template <bool gated> __device__ inline void finish(const Gemm& g, int64_t column, const float (&sum)[most_rows], const float (&up_sum)[most_rows]) {
+template <bool gated>
+__device__ inline void finish(
+    const Gemm& g, int64_t column, const float (&sum)[most_rows], const float (&up_sum)[most_rows]) {
   HEDDLE_UNROLL
   for (int i = 0; i < most_rows; ++i) {
     if (i >= g.m) break;
@@ -79,8 +87,10 @@ template <bool gated> __device__ inline void finish(const Gemm& g, int64_t colum
 
 constexpr int lane_elements = 8;
 
-// This lane's part of a column of up to four rows, of b stored (n, k): eight neighbours at a time where all rows are whole eights.
-template <bool eights> __device__ inline void few_rows_sums(const Gemm& g, const View& b, int64_t column, float (&sum)[most_rows]) {
+// This lane's part of a column of up to four rows, of b stored (n, k): eight neighbours at a time where all rows are
+// whole eights.
+template <bool eights>
+__device__ inline void few_rows_sums(const Gemm& g, const View& b, int64_t column, float (&sum)[most_rows]) {
   const int lane = threadIdx.x % warp_size;
   if constexpr (eights) {
     for (int64_t k = lane * lane_elements; k < g.k; k += warp_size * lane_elements) {
@@ -139,9 +149,12 @@ template <class Rows> __global__ void __launch_bounds__(few_threads) quantised_f
 void gemm_few_rows(const Context& context, const char* name, const Gemm& g) {
   const Grid grid{dim3(blocks_for(g.n, few_threads / warp_size)), dim3(few_threads)};
   const bool eights = g.k % lane_elements == 0 && g.lda % lane_elements == 0 && g.ldb % lane_elements == 0;
-  if (g.gated()) return launch(context, name, grid, eights ? few_rows_kernel<true, true> : few_rows_kernel<false, true>, g);
-  if (!is_quantised(g.b.type)) return launch(context, name, grid, eights ? few_rows_kernel<true, false> : few_rows_kernel<false, false>, g);
-  with_block_rows(g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantised_few_rows_kernel<decltype(w)>, g, w); });
+  if (g.gated())
+    return launch(context, name, grid, eights ? few_rows_kernel<true, true> : few_rows_kernel<false, true>, g);
+  if (!is_quantised(g.b.type))
+    return launch(context, name, grid, eights ? few_rows_kernel<true, false> : few_rows_kernel<false, false>, g);
+  with_block_rows(
+      g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantised_few_rows_kernel<decltype(w)>, g, w); });
 }
 
 void gemm(const Context& context, const char* name, const Gemm& product) {
@@ -151,7 +164,8 @@ void gemm(const Context& context, const char* name, const Gemm& product) {
   const auto aligned = [](const View& x, int64_t row) {
     return row * static_cast<int64_t>(dtype_bytes(x.type)) % 16 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
   };
-  GemmShape shape{g.m, g.gated() ? 2 * g.n : g.n, g.k, g.a.type, g.b.type, g.c.type, g.a_transposed, g.b_transposed, g.accumulate, g.rowwise};
+  GemmShape shape{g.m, g.gated() ? 2 * g.n : g.n, g.k, g.a.type, g.b.type, g.c.type, g.a_transposed, g.b_transposed,
+      g.accumulate, g.rowwise};
   shape.gated = g.gated();
   shape.aligned = aligned(g.a, g.lda) && aligned(g.b, g.ldb) && (!g.gated() || aligned(g.ending.up, g.ldb));
   shape.workspace_bytes = g.workspace_bytes;
@@ -172,7 +186,9 @@ void gemm_multiply_add(const Context& context, const char* name, const Gemm& g, 
     const Grid grid{dim3(blocks_for(g.n, tile_n), blocks_for(strip.m, tile_m), splits), dim3(tiled::threads)};
     if (g.gated()) launch(context, name, grid, gated_gemm_kernel, strip, choice.part);
     else if (!is_quantised(g.b.type)) launch(context, name, grid, gemm_kernel, strip, choice.part);
-    else with_block_rows(g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantised_gemm_kernel<decltype(w)>, strip, choice.part, w); });
+    else
+      with_block_rows(g.b, g.ldb,
+          [&](auto w) { launch(context, name, grid, quantised_gemm_kernel<decltype(w)>, strip, choice.part, w); });
   });
   if (choice.splits > 1) add_parts(context, name, g, choice.splits);
 }
@@ -180,7 +196,7 @@ void gemm_multiply_add(const Context& context, const char* name, const Gemm& g, 
 void add_parts(const Context& context, const char* name, const Gemm& g, int parts) {
   const int64_t elements = g.m * g.n, most = int64_t{1} << 22;
   launch(context, name, {dim3(blocks_for(elements < most ? elements : most, few_threads)), dim3(few_threads)},
-         g.gated() ? add_parts_kernel<true> : add_parts_kernel<false>, g, parts);
+      g.gated() ? add_parts_kernel<true> : add_parts_kernel<false>, g, parts);
 }
 
 }  // namespace cuda

@@ -1,6 +1,6 @@
-// The end of a product, after CUTLASS's epilogues (Thakkar et al.): sums are converted and stored. Sums of tensor cores go through shared
-// memory, 16 rows by 32 columns per warp. Global accesses are then contiguous, and activation code exists once instead of once per
-// register.
+// The end of a product, after CUTLASS's epilogues (Thakkar et al.): sums are converted and stored. Sums of tensor cores
+// go through shared memory, 16 rows by 32 columns per warp. Global accesses are then contiguous, and activation code
+// exists once instead of once per register.
 #pragma once
 #include "cuda/gemm/gemm.cuh"
 
@@ -20,7 +20,7 @@ template <int width> __device__ inline void store_run(const Out& out, int64_t at
       uint16_t* to = static_cast<uint16_t*>(out.data) + at;
       if (count == width && reinterpret_cast<uintptr_t>(to) % 8 == 0) {
         *reinterpret_cast<uint2*>(to) = uint2{float_to_bf16(v[0]) | static_cast<uint32_t>(float_to_bf16(v[1])) << 16,
-                                              float_to_bf16(v[2]) | static_cast<uint32_t>(float_to_bf16(v[3])) << 16};
+            float_to_bf16(v[2]) | static_cast<uint32_t>(float_to_bf16(v[3])) << 16};
         return;
       }
     }
@@ -32,7 +32,8 @@ template <int width> __device__ inline void store_run(const Out& out, int64_t at
 
 // `count` neighbours of a row from `column` on: v are sums of a b, of a gated product `up` those of its second factor.
 template <bool gated, int width>
-__device__ inline void end_run(const Gemm& g, int64_t row, int64_t column, int count, float (&v)[width], float (&up)[width]) {
+__device__ inline void end_run(
+    const Gemm& g, int64_t row, int64_t column, int count, float (&v)[width], float (&up)[width]) {
   const int64_t at = row * g.ldc + column;
   const Ending& e = g.ending;
   HEDDLE_UNROLL
@@ -51,12 +52,14 @@ __device__ inline void end_run(const Gemm& g, int64_t row, int64_t column, int c
   }
   store_run(g.c, at, v, count);
 }
-template <bool gated> __device__ inline void end_element(const Gemm& g, int64_t row, int64_t column, float v, float up = 0) {
+template <bool gated>
+__device__ inline void end_element(const Gemm& g, int64_t row, int64_t column, float v, float up = 0) {
   float one[1] = {v}, other[1] = {up};
   end_run<gated>(g, row, column, 1, one, other);
 }
 
-// ---- tensor cores --------------------------------------------------------------------------------------------------------
+// ---- tensor cores
+// --------------------------------------------------------------------------------------------------------
 
 // Where a warp's sums wait: 8 floats more than 32 keep the pairs that a half of it writes at a time in different banks.
 constexpr int end_rows = 16, end_columns = 32, end_pitch = end_columns + 8;
@@ -70,9 +73,10 @@ __device__ inline void put_fragment(float* own, int j, float c0, float c1, float
   *reinterpret_cast<float2*>(to + 8 * end_pitch) = float2{c2, c3};
 }
 
-// Ends the sums that the warp's lanes have put: 16 rows from `row0`, 32 columns from `column0`. A gated product has 16 columns, followed by the
-// second factor's 16. All lanes call it between two puts of four.
-template <bool gated> __device__ inline void end_fragments(const Gemm& g, const float* own, int64_t row0, int64_t column0) {
+// Ends the sums that the warp's lanes have put: 16 rows from `row0`, 32 columns from `column0`. A gated product has 16
+// columns, followed by the second factor's 16. All lanes call it between two puts of four.
+template <bool gated>
+__device__ inline void end_fragments(const Gemm& g, const float* own, int64_t row0, int64_t column0) {
   constexpr int columns = gated ? end_columns / 2 : end_columns, width = 4, lanes = columns / width;  // lanes of a row
   const int lane = threadIdx.x % warp_size;
   const int64_t column = column0 + lane % lanes * width;
@@ -86,7 +90,8 @@ template <bool gated> __device__ inline void end_fragments(const Gemm& g, const 
       up[0] = other.x, up[1] = other.y, up[2] = other.z, up[3] = other.w;
     }
     const int64_t left = g.n - column;
-    if (row0 + r < g.m && left > 0) end_run<gated>(g, row0 + r, column, left < width ? static_cast<int>(left) : width, v, up);
+    if (row0 + r < g.m && left > 0)
+      end_run<gated>(g, row0 + r, column, left < width ? static_cast<int>(left) : width, v, up);
   }
   __syncwarp();  // and has been read
 }

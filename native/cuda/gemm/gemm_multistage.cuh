@@ -1,13 +1,13 @@
-// The body of products on tensor cores from sm_80 on, for operands of any type. cp.async copies 16-byte pieces of both operands into a ring of
-// three or four stages, fragments are loaded from there, and mma.sync multiplies. After CUTLASS's multistage pipeline (Thakkar et al.)
-// and "Dissecting Ampere" (Sun et al. 2022).
+// The body of products on tensor cores from sm_80 on, for operands of any type. cp.async copies 16-byte pieces of both
+// operands into a ring of three or four stages, fragments are loaded from there, and mma.sync multiplies. After
+// CUTLASS's multistage pipeline (Thakkar et al.) and "Dissecting Ampere" (Sun et al. 2022).
 //
-// A tile in shared memory keeps the operand's layout: (lines, depth) if the depth k is innermost, (depth, lines) otherwise. An Operand
-// has the parts that depend on the type:
+// A tile in shared memory keeps the operand's layout: (lines, depth) if the depth k is innermost, (depth, lines)
+// otherwise. An Operand has the parts that depend on the type:
 //
 //   Element                                      the element type of a tile
 //   depth, step                                  elements of depth in a stage (128 bytes), and in a fragment
-//   place<count, depth_innermost>(r, p)          the place of piece p of line r in a tile whose lines have `count` elements
+//   place<count, depth_innermost>(r, p)          the place of piece p of line r in a tile of lines of `count` elements
 //   load_left, load_right<depth_innermost, count>   fragments: of 16 rows of a; of 16 columns of b
 //   multiply(c, a, b)                            mma.sync of such fragments
 #pragma once
@@ -30,53 +30,60 @@ template <int tile_m_, int tile_n_, int warps_m_, int warps_n_, int stages_> str
 using SmallTile = Tile<64, 64, 2, 2, 3>;
 template <int stages> using LargeTile = Tile<128, 128, 2, 4, stages>;
 
-// Queues the copies of a tile: `lines` lines of `count` elements of x, from (line0, first) on; zeros outside (line_end, end). In pairs, half of the
-// tile's lines are those of `up`: 16 of x, 16 of it, so that each warp has as many columns of either, and a lane the same of both.
+// Queues the copies of a tile: `lines` lines of `count` elements of x, from (line0, first) on; zeros outside (line_end,
+// end). In pairs, half of the tile's lines are those of `up`: 16 of x, 16 of it, so that each warp has as many columns
+// of either, and a lane the same of both.
 template <class Operand, int lines, int count, bool depth_innermost, int threads, bool pairs = false>
-__device__ inline void copy_lines(typename Operand::Element* tile, const typename Operand::Element* x, int64_t ld, int64_t line0, int64_t first,
-                                  int64_t line_end, int64_t end, const typename Operand::Element* up = nullptr) {
+__device__ inline void copy_lines(typename Operand::Element* tile, const typename Operand::Element* x, int64_t ld,
+    int64_t line0, int64_t first, int64_t line_end, int64_t end, const typename Operand::Element* up = nullptr) {
   constexpr int bytes = sizeof(typename Operand::Element), elements = piece_bytes / bytes, pieces = count / elements;
   for (int e = threadIdx.x; e < lines * pieces; e += threads) {
     const int r = e / pieces, p = e % pieces;
     const int64_t line = line0 + (pairs ? r / 32 * 16 + r % 16 : r), at = first + p * elements, left = end - at;
     const int valid = line < line_end && left > 0 ? (left < elements ? static_cast<int>(left) : elements) : 0;
     const typename Operand::Element* from = pairs && r / 16 % 2 ? up : x;
-    ptx::copy_async_16(tile + Operand::template place<count, depth_innermost>(r, p), valid ? from + line * ld + at : from, valid * bytes);
+    ptx::copy_async_16(tile + Operand::template place<count, depth_innermost>(r, p),
+        valid ? from + line * ld + at : from, valid * bytes);
   }
 }
 
-// The tiles of operands in pairs of bytes: bf16's elements, two of e4m3's. ldmatrix takes fragments to registers, and its .trans turns tiles whose
-// depth is not innermost.
+// The tiles of operands in pairs of bytes: bf16's elements, two of e4m3's. ldmatrix takes fragments to registers, and
+// its .trans turns tiles whose depth is not innermost.
 struct Pairs {
   using Element = uint16_t;
   static constexpr int depth = gemm_depth, step = 16;
 
   template <int count, bool> static __device__ int place(int r, int p) { return swizzled<count / piece>(r, p); }
 
-  template <bool depth_innermost, int count> static __device__ void load_left(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
+  template <bool depth_innermost, int count>
+  static __device__ void load_left(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
     if (depth_innermost) cuda::load_left<count>(to, tile, row, k);
     else load_left_turned<count>(to, tile, row, k);
   }
   template <bool depth_innermost, int count>
-  static __device__ void load_right(uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int column, int k) {
+  static __device__ void load_right(
+      uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int column, int k) {
     if (depth_innermost) cuda::load_right<count>(first, second, tile, column, k);
     else load_right_turned<count>(first, second, tile, column, k);
   }
 };
 
-// Two matrices as they are stored, and the depths [k_begin, k_end) of them that are to be multiplied. up: a gated product's second right one.
+// Two matrices as they are stored, and the depths [k_begin, k_end) of them that are to be multiplied. up: a gated
+// product's second right one.
 template <class Operand> struct Sides {
   const typename Operand::Element *a, *b, *up;
   int64_t lda, ldb, m, n, k_begin, k_end;
 };
 
-// sum += the products of the block's tile from (row0, column0) on, of a gated product half as many columns of each factor; calls after(t) when those of stage t are in it. All of the block's threads call it.
+// sum += the products of the block's tile from (row0, column0) on, of a gated product half as many columns of each
+// factor; calls after(t) when those of stage t are in it. All of the block's threads call it.
 template <class Operand, class T, bool a_transposed, bool b_transposed, bool gated, class After>
-__device__ inline void multiply_stages(typename Operand::Element* memory, const Sides<Operand>& s, int64_t row0, int64_t column0,
-                                       float (&sum)[T::rows][T::columns][4], const After& after) {
+__device__ inline void multiply_stages(typename Operand::Element* memory, const Sides<Operand>& s, int64_t row0,
+    int64_t column0, float (&sum)[T::rows][T::columns][4], const After& after) {
   using Element = typename Operand::Element;
   constexpr int depth = Operand::depth, stages = T::stages;
-  const int warp = threadIdx.x / warp_size, warp_row = warp / T::warps_n * T::warp_m, warp_column = warp % T::warps_n * T::warp_n;
+  const int warp = threadIdx.x / warp_size, warp_row = warp / T::warps_n * T::warp_m,
+            warp_column = warp % T::warps_n * T::warp_n;
   const int64_t tiles = (s.k_end - s.k_begin + depth - 1) / depth;
 
   const auto copy_stage = [&](int64_t tile) {
@@ -85,7 +92,8 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
     const int64_t k0 = s.k_begin + tile * depth;
     if (a_transposed) copy_lines<Operand, depth, T::m, false, T::threads>(a_tile, s.a, s.lda, k0, row0, s.k_end, s.m);
     else copy_lines<Operand, T::m, depth, true, T::threads>(a_tile, s.a, s.lda, row0, k0, s.m, s.k_end);
-    if (b_transposed) copy_lines<Operand, T::n, depth, true, T::threads, gated>(b_tile, s.b, s.ldb, column0, k0, s.n, s.k_end, s.up);
+    if (b_transposed)
+      copy_lines<Operand, T::n, depth, true, T::threads, gated>(b_tile, s.b, s.ldb, column0, k0, s.n, s.k_end, s.up);
     else copy_lines<Operand, depth, T::n, false, T::threads>(b_tile, s.b, s.ldb, k0, column0, s.k_end, s.n);
   };
 
@@ -107,11 +115,13 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
         Operand::template load_left<!a_transposed, a_transposed ? T::m : depth>(left[i], a_tile, warp_row + i * 16, k);
       HEDDLE_UNROLL
       for (int j = 0; j < T::columns; j += 2)
-        Operand::template load_right<b_transposed, b_transposed ? depth : T::n>(right[j], right[j + 1], b_tile, warp_column + j * 8, k);
+        Operand::template load_right<b_transposed, b_transposed ? depth : T::n>(
+            right[j], right[j + 1], b_tile, warp_column + j * 8, k);
       HEDDLE_UNROLL
-      for (int i = 0; i < T::rows; ++i)
+      for (int i = 0; i < T::rows; ++i) {
         HEDDLE_UNROLL
         for (int j = 0; j < T::columns; ++j) Operand::multiply(sum[i][j], left[i], right[j]);
+      }
     }
     after(t);
   }
@@ -119,8 +129,10 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
 
 // Ends the block's tile from (row0, column0) on. The ring, which every warp has done with, is where sums wait.
 template <class T, bool gated>
-__device__ inline void end_tile(const Gemm& g, float* ring, int64_t row0, int64_t column0, const float (&sum)[T::rows][T::columns][4]) {
-  static_assert(T::warp_n == end_columns && T::bytes >= T::threads / warp_size * end_floats * sizeof(float), "a row of a warp's fragments at a time");
+__device__ inline void end_tile(
+    const Gemm& g, float* ring, int64_t row0, int64_t column0, const float (&sum)[T::rows][T::columns][4]) {
+  static_assert(T::warp_n == end_columns && T::bytes >= T::threads / warp_size * end_floats * sizeof(float),
+      "a row of a warp's fragments at a time");
   const int warp = threadIdx.x / warp_size, warp_column = warp % T::warps_n * T::warp_n;
   float* own = ring + warp * end_floats;
   __syncthreads();
@@ -132,7 +144,8 @@ __device__ inline void end_tile(const Gemm& g, float* ring, int64_t row0, int64_
       HEDDLE_UNROLL
       for (int j = 0; j < T::columns; ++j) put_fragment(own, j, sum[r][j][0], sum[r][j][1], sum[r][j][2], sum[r][j][3]);
     }
-    end_fragments<gated>(g, own, row0 + warp / T::warps_n * T::warp_m + i * end_rows, column0 + (gated ? warp_column / 2 : warp_column));
+    end_fragments<gated>(
+        g, own, row0 + warp / T::warps_n * T::warp_m + i * end_rows, column0 + (gated ? warp_column / 2 : warp_column));
   }
 }
 
@@ -142,28 +155,35 @@ __global__ void __launch_bounds__(T::threads, 1) tensor_kernel(Gemm whole, int64
   using Element = typename Operand::Element;
   HEDDLE_DYNAMIC_SHARED(Element, memory);
   const Gemm g = part_of(whole, part);
-  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * T::m, column0 = static_cast<int64_t>(blockIdx.x) * (gated ? T::n / 2 : T::n);
+  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * T::m,
+                column0 = static_cast<int64_t>(blockIdx.x) * (gated ? T::n / 2 : T::n);
   const auto elements = [](const View& x) { return static_cast<const Element*>(x.data); };
-  const Sides<Operand> sides{elements(g.a), elements(g.b), elements(g.ending.up), g.lda, g.ldb, g.m, g.n, blockIdx.z * part, g.k};
+  const Sides<Operand> sides{
+      elements(g.a), elements(g.b), elements(g.ending.up), g.lda, g.ldb, g.m, g.n, blockIdx.z * part, g.k};
   float sum[T::rows][T::columns][4] = {};
   multiply_stages<Operand, T, a_transposed, b_transposed, gated>(memory, sides, row0, column0, sum, [](int64_t) {});
   end_tile<T, gated>(g, reinterpret_cast<float*>(memory), row0, column0, sum);
 }
 
-template <class Operand, class T> void run(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
+template <class Operand, class T>
+void run(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
   in_strips(g, T::m, [&](const Gemm& strip) {
     const int64_t columns = g.gated() ? 2 * g.n : g.n;
-    const Grid grid{dim3(blocks_for(columns, T::n), blocks_for(strip.m, T::m), static_cast<unsigned>(choice.splits)), dim3(T::threads), T::bytes};
+    const Grid grid{dim3(blocks_for(columns, T::n), blocks_for(strip.m, T::m), static_cast<unsigned>(choice.splits)),
+        dim3(T::threads), T::bytes};
     if (g.gated()) launch(context, name, grid, tensor_kernel<Operand, T, false, true, true>, strip, choice.part);
-    else if (g.a_transposed) launch(context, name, grid, tensor_kernel<Operand, T, true, false, false>, strip, choice.part);
-    else if (g.b_transposed) launch(context, name, grid, tensor_kernel<Operand, T, false, true, false>, strip, choice.part);
+    else if (g.a_transposed)
+      launch(context, name, grid, tensor_kernel<Operand, T, true, false, false>, strip, choice.part);
+    else if (g.b_transposed)
+      launch(context, name, grid, tensor_kernel<Operand, T, false, true, false>, strip, choice.part);
     else launch(context, name, grid, tensor_kernel<Operand, T, false, false, false>, strip, choice.part);
   });
   if (choice.splits > 1) add_parts(context, name, g, choice.splits);
 }
 
 // Queues the product with the tile that was chosen.
-template <class Operand> void multiply(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
+template <class Operand>
+void multiply(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
   if (choice.tile_m == 64) run<Operand, SmallTile>(context, name, g, choice);
   else if (choice.stages == 4) run<Operand, LargeTile<4>>(context, name, g, choice);
   else run<Operand, LargeTile<3>>(context, name, g, choice);

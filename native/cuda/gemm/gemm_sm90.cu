@@ -1,10 +1,11 @@
-// The bf16 matrix product on the tensor cores of sm_90a. Blocks are persistent and compute one tile of 128 rows after another. One warpgroup
-// copies (one of its threads issues TMA copies), and two warpgroups multiply 64 rows each (wgmma). They share a ring of stages, whose
-// barriers count arrived bytes and finished warps. After CUTLASS's warp-specialized persistent kernels (Thakkar et al.),
-// "Dissecting the NVIDIA Hopper Architecture through Microbenchmarking" (Luo et al. 2025) and fast.cu (Shankhdhar 2024).
+// The bf16 matrix product on the tensor cores of sm_90a. Blocks are persistent and compute one tile of 128 rows after
+// another. One warpgroup copies (one of its threads issues TMA copies), and two warpgroups multiply 64 rows each
+// (wgmma). They share a ring of stages, whose barriers count arrived bytes and finished warps. After CUTLASS's
+// warp-specialized persistent kernels (Thakkar et al.), "Dissecting the NVIDIA Hopper Architecture through
+// Microbenchmarking" (Luo et al. 2025) and fast.cu (Shankhdhar 2024).
 //
-// A stage's tile keeps the operand's layout, in lines of 128 bytes with the 128-byte swizzle: (rows, 64 depths), or adjacent boxes of
-// (64 depths, 64 rows) if the rows are innermost. The descriptors of the product distinguish the two.
+// A stage's tile keeps the operand's layout, in lines of 128 bytes with the 128-byte swizzle: (rows, 64 depths), or
+// adjacent boxes of (64 depths, 64 rows) if the rows are innermost. The descriptors of the product distinguish the two.
 #include "cuda/gemm/gemm_sm90.cuh"
 
 namespace heddle {
@@ -20,10 +21,11 @@ template <int tile_n, int stages> using Boxes = RingTile<tile_n, stages, 2 * box
 using WideTile = Boxes<256, 4>;
 using HalfTile = Boxes<128, 6>;
 
-// In a gated product, the boxes of b_map and up_map have half a tile's columns. A tile holds both factors next to each other.
+// In a gated product, the boxes of b_map and up_map have half a tile's columns. A tile holds both factors next to each
+// other.
 template <class T, bool a_transposed, bool b_transposed, bool gated>
-__global__ void __launch_bounds__(threads, 1)
-tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, const __grid_constant__ CUtensorMap up_map, Gemm g) {
+__global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map,
+    const __grid_constant__ CUtensorMap b_map, const __grid_constant__ CUtensorMap up_map, Gemm g) {
 #if HEDDLE_SM90A
   static_assert(!gated || b_transposed, "halves of lines");
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
@@ -49,15 +51,17 @@ tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         const int k = static_cast<int>(d * depth);
         unsigned char *a_tile = ring + at.stage * T::stage_bytes, *b_tile = a_tile + T::a_bytes;
-        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);  // at once in the first round: the phase before a new barrier's counts as complete
+        // at once in the first round: the phase before a new barrier's counts as complete
+        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
         ptx::arrive_expecting(&full[at.stage], T::stage_bytes);
         if (a_transposed)
-          for (int i = 0; i < T::m / 64; ++i) ptx::copy_box(a_tile + i * box_bytes, &a_map, row + 64 * i, k, &full[at.stage]);
-        else
-          ptx::copy_box(a_tile, &a_map, k, row, &full[at.stage]);
+          for (int i = 0; i < T::m / 64; ++i)
+            ptx::copy_box(a_tile + i * box_bytes, &a_map, row + 64 * i, k, &full[at.stage]);
+        else ptx::copy_box(a_tile, &a_map, k, row, &full[at.stage]);
         if (b_transposed) ptx::copy_box(b_tile, &b_map, k, column, &full[at.stage]);
         else
-          for (int i = 0; i < T::n / 64; ++i) ptx::copy_box(b_tile + i * box_bytes, &b_map, column + 64 * i, k, &full[at.stage]);
+          for (int i = 0; i < T::n / 64; ++i)
+            ptx::copy_box(b_tile + i * box_bytes, &b_map, column + 64 * i, k, &full[at.stage]);
         if (gated) ptx::copy_box(b_tile + T::n / 2 * line_bytes, &up_map, k, column, &full[at.stage]);
       }
     }
@@ -65,7 +69,8 @@ tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_
   }
 
   ptx::take_registers<232>();
-  const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size, warp = threadIdx.x % warpgroup / warp_size;
+  const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size,
+            warp = threadIdx.x % warpgroup / warp_size;
   float* own = reinterpret_cast<float*>(ring + T::stages * T::stage_bytes) + (consumer * 4 + warp) * end_floats;
   // The increment of a descriptor's address for the next 16 depths.
   constexpr int a_step = a_transposed ? 16 * line_bytes : 32, b_step = b_transposed ? 32 : 16 * line_bytes;
@@ -75,13 +80,15 @@ tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_
     for (int r = 0; r < T::n / 2; ++r) sum[r] = 0;
     int before = -1;  // the stage that the running products read
     for (int64_t d = 0; d < deep; ++d, at.advance()) {
-      const unsigned char *a_tile = ring + at.stage * T::stage_bytes + consumer * box_bytes, *b_tile = ring + at.stage * T::stage_bytes + T::a_bytes;
+      const unsigned char *a_tile = ring + at.stage * T::stage_bytes + consumer * box_bytes,
+                          *b_tile = ring + at.stage * T::stage_bytes + T::a_bytes;
       ptx::wait_barrier(&full[at.stage], at.parity);
       ptx::fence_products();
       HEDDLE_UNROLL
       for (int k = 0; k < depth / 16; ++k)
-        ptx::multiply_tiles<a_transposed, !b_transposed>(sum, ptx::describe_tile(a_tile + k * a_step, box_bytes, group_bytes),
-                                                         ptx::describe_tile(b_tile + k * b_step, box_bytes, group_bytes), true);
+        ptx::multiply_tiles<a_transposed, !b_transposed>(sum,
+            ptx::describe_tile(a_tile + k * a_step, box_bytes, group_bytes),
+            ptx::describe_tile(b_tile + k * b_step, box_bytes, group_bytes), true);
       ptx::commit_products();
       ptx::wait_products<1>();  // those of the stage before are done
       if (before >= 0 && lane == 0) ptx::arrive(&empty[before]);
@@ -99,12 +106,15 @@ tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_
 
 template <class T> void run(const Context& context, const char* name, const Gemm& g) {
   const Grid grid = grid_of<T>(context, g.m, g.gated() ? 2 * g.n : g.n);
-  const CUtensorMap a = g.a_transposed ? map_of_matrix(g.a.data, g.k, g.m, g.lda, depth) : map_of_matrix(g.a.data, g.m, g.k, g.lda, T::m);
+  const CUtensorMap a =
+      g.a_transposed ? map_of_matrix(g.a.data, g.k, g.m, g.lda, depth) : map_of_matrix(g.a.data, g.m, g.k, g.lda, T::m);
   const auto right = [&](const View& b) {
-    return g.b_transposed ? map_of_matrix(b.data, g.n, g.k, g.ldb, g.gated() ? T::n / 2 : T::n) : map_of_matrix(b.data, g.k, g.n, g.ldb, depth);
+    return g.b_transposed ? map_of_matrix(b.data, g.n, g.k, g.ldb, g.gated() ? T::n / 2 : T::n)
+                          : map_of_matrix(b.data, g.k, g.n, g.ldb, depth);
   };
   const CUtensorMap b = right(g.b);
-  if (g.gated()) launch(context, name, grid, tensor_warpgroup_kernel<T, false, true, true>, a, b, right(g.ending.up), g);
+  if (g.gated())
+    launch(context, name, grid, tensor_warpgroup_kernel<T, false, true, true>, a, b, right(g.ending.up), g);
   else if (g.a_transposed) launch(context, name, grid, tensor_warpgroup_kernel<T, true, false, false>, a, b, b, g);
   else if (g.b_transposed) launch(context, name, grid, tensor_warpgroup_kernel<T, false, true, false>, a, b, b, g);
   else launch(context, name, grid, tensor_warpgroup_kernel<T, false, false, false>, a, b, b, g);

@@ -6,7 +6,9 @@ namespace cuda {
 namespace {
 
 struct Bf16 : multistage::Pairs {
-  static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { ptx::mma_bf16(c, a, b); }
+  static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    ptx::mma_bf16(c, a, b);
+  }
 };
 
 }  // namespace

@@ -1,10 +1,11 @@
-// The matrix product of f32 operands on tensor cores (sm_80 and later), for callers that allow tf32. Operands keep their 8 exponent bits and
-// 10 of 23 mantissa bits, rounded to nearest when they enter a fragment. Products and sums are in f32. The ring of cp.async stages
-// is that of gemm_multistage.cuh, with 32 depths per stage, which are as many bytes as 64 of bf16. On the accuracy of tf32 see
-// "Recovering single precision accuracy from Tensor Cores" (Ootomo and Yokota 2022).
+// The matrix product of f32 operands on tensor cores (sm_80 and later), for callers that allow tf32. Operands keep
+// their 8 exponent bits and 10 of 23 mantissa bits, rounded to nearest when they enter a fragment. Products and sums
+// are in f32. The ring of cp.async stages is that of gemm_multistage.cuh, with 32 depths per stage, which are as many
+// bytes as 64 of bf16. On the accuracy of tf32 see "Recovering single precision accuracy from Tensor Cores" (Ootomo and
+// Yokota 2022).
 //
-// If the depth is innermost, ldmatrix loads fragments: its matrices of 16-bit pairs are 8 x 4 of 32 bits. Its .trans transposes 16-bit
-// elements only, so tiles with rows innermost are read one word per lane, with a different swizzle.
+// If the depth is innermost, ldmatrix loads fragments: its matrices of 16-bit pairs are 8 x 4 of 32 bits. Its .trans
+// transposes 16-bit elements only, so tiles with rows innermost are read one word per lane, with a different swizzle.
 #include "cuda/gemm/gemm_multistage.cuh"
 
 namespace heddle {
@@ -13,8 +14,8 @@ namespace {
 
 constexpr int words = 4;  // of a piece of 16 bytes
 
-// The place of word w of line r in a tile whose lines have `count` words. With depth innermost, the eight lines of an ldmatrix are in
-// different banks. With rows innermost, the words (depth t, row g) of a fragment are, t < 4 and g < 8.
+// The place of word w of line r in a tile whose lines have `count` words. With depth innermost, the eight lines of an
+// ldmatrix are in different banks. With rows innermost, the words (depth t, row g) of a fragment are, t < 4 and g < 8.
 template <int count, bool depth_innermost> __device__ inline int word_place(int r, int w) {
   return r * count + ((w / words) ^ (depth_innermost ? r & 7 : 2 * (r & 3))) * words + w % words;
 }
@@ -23,15 +24,20 @@ struct Tf32 {
   using Element = float;
   static constexpr int depth = 32, step = 8;
 
-  template <int count, bool depth_innermost> static __device__ int place(int r, int p) { return word_place<count, depth_innermost>(r, p * words); }
+  template <int count, bool depth_innermost> static __device__ int place(int r, int p) {
+    return word_place<count, depth_innermost>(r, p * words);
+  }
 
-  template <bool depth_innermost, int count> static __device__ void load_left(uint32_t (&to)[4], const float* tile, int row, int k) {
+  template <bool depth_innermost, int count>
+  static __device__ void load_left(uint32_t (&to)[4], const float* tile, int row, int k) {
     const int lane = threadIdx.x % warp_size, matrix = lane / 8;
     if (depth_innermost) {  // matrices 0, 1: rows 0-7, 8-15 of depths 0-3; 2, 3: of depths 4-7
-      ptx::load_matrices<false>(to, tile + word_place<count, true>(row + matrix % 2 * 8 + lane % 8, k + matrix / 2 * 4));
+      ptx::load_matrices<false>(
+          to, tile + word_place<count, true>(row + matrix % 2 * 8 + lane % 8, k + matrix / 2 * 4));
     } else {
       HEDDLE_UNROLL
-      for (int e = 0; e < 4; ++e) to[e] = __float_as_uint(tile[word_place<count, false>(k + lane % 4 + e / 2 * 4, row + lane / 4 + e % 2 * 8)]);
+      for (int e = 0; e < 4; ++e)
+        to[e] = __float_as_uint(tile[word_place<count, false>(k + lane % 4 + e / 2 * 4, row + lane / 4 + e % 2 * 8)]);
     }
     HEDDLE_UNROLL
     for (int e = 0; e < 4; ++e) to[e] = ptx::round_to_tf32(to[e]);
@@ -41,16 +47,21 @@ struct Tf32 {
     const int lane = threadIdx.x % warp_size, matrix = lane / 8;
     uint32_t two[4];
     if (depth_innermost) {  // matrices 0, 1: columns 0-7 of depths 0-3, 4-7; 2, 3: columns 8-15
-      ptx::load_matrices<false>(two, tile + word_place<count, true>(column + matrix / 2 * 8 + lane % 8, k + matrix % 2 * 4));
+      ptx::load_matrices<false>(
+          two, tile + word_place<count, true>(column + matrix / 2 * 8 + lane % 8, k + matrix % 2 * 4));
     } else {
       HEDDLE_UNROLL
-      for (int e = 0; e < 4; ++e) two[e] = __float_as_uint(tile[word_place<count, false>(k + lane % 4 + e % 2 * 4, column + lane / 4 + e / 2 * 8)]);
+      for (int e = 0; e < 4; ++e)
+        two[e] =
+            __float_as_uint(tile[word_place<count, false>(k + lane % 4 + e % 2 * 4, column + lane / 4 + e / 2 * 8)]);
     }
     HEDDLE_UNROLL
     for (int e = 0; e < 4; ++e) two[e] = ptx::round_to_tf32(two[e]);
     first[0] = two[0], first[1] = two[1], second[0] = two[2], second[1] = two[3];
   }
-  static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { ptx::mma_tf32(c, a, b); }
+  static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    ptx::mma_tf32(c, a, b);
+  }
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
-// The body of products on the ordinary multiply-add units. A block computes a tile of 64 x 64 from tiles of 64 rows and 64 columns, tile_k
-// deep, in shared memory. Each of 256 threads computes 4 x 4 of it in registers, with 16 multiply-adds per 8 values from
-// shared memory. After "How to optimize a CUDA matmul kernel" (Boehm 2022).
+// The body of products on the ordinary multiply-add units. A block computes a tile of 64 x 64 from tiles of 64 rows and
+// 64 columns, tile_k deep, in shared memory. Each of 256 threads computes 4 x 4 of it in registers, with 16
+// multiply-adds per 8 values from shared memory. After "How to optimize a CUDA matmul kernel" (Boehm 2022).
 //
 // Products differ in how a tile is filled: from single elements, from quantized blocks, or from indexed rows.
 #pragma once
@@ -20,8 +20,8 @@ struct AsItIs {
   __device__ int64_t operator()(int64_t i) const { return i; }
 };
 
-// A side of single elements: its lines are the product's rows (left) or columns (right), line0 to lines - 1, k_end deep. In x a
-// line is a row (depth innermost) or a column; line_of and depth_of say which.
+// A side of single elements: its lines are the product's rows (left) or columns (right), line0 to lines - 1, k_end
+// deep. In x a line is a row (depth innermost) or a column; line_of and depth_of say which.
 template <class LineOf = AsItIs, class DepthOf = AsItIs> struct Elements {
   View x;
   int64_t ld;
@@ -54,10 +54,12 @@ template <class Rows> struct Blocks {
     static_assert(tile_k % run_elements == 0, "whole runs");
     constexpr int deep = tile_k / run_elements, wide = tile_m / run_elements;
     for (int e = threadIdx.x; e < tile_m * tile_k / run_elements; e += threads) {
-      const int i = depth_innermost ? e / deep : e % wide * run_elements, k = depth_innermost ? e % deep * run_elements : e / wide;
+      const int i = depth_innermost ? e / deep : e % wide * run_elements,
+                k = depth_innermost ? e % deep * run_elements : e / wide;
       const int64_t line = line0 + i, depth = k0 + k;
       Run run{};  // zeros
-      if (line < lines && depth < k_end) run = w.run(first + (depth_innermost ? line : depth), (depth_innermost ? depth : line) / run_elements);
+      if (line < lines && depth < k_end)
+        run = w.run(first + (depth_innermost ? line : depth), (depth_innermost ? depth : line) / run_elements);
       HEDDLE_UNROLL
       for (int r = 0; r < run_elements; ++r) {
         if (depth_innermost) tile[k + r][i] = run[r];
@@ -67,9 +69,11 @@ template <class Rows> struct Blocks {
   }
 };
 
-// The product over depths [k_begin, k_end). Calls store(i, j, value) for the thread's part of the tile. All threads of the block call it.
+// The product over depths [k_begin, k_end). Calls store(i, j, value) for the thread's part of the tile. All threads of
+// the block call it.
 template <int tile_k, class Left, class Right, class Store>
-__device__ inline void tile_product(int64_t k_begin, int64_t k_end, const Left& left, const Right& right, const Store& store) {
+__device__ inline void tile_product(
+    int64_t k_begin, int64_t k_end, const Left& left, const Right& right, const Store& store) {
   HEDDLE_SHARED(float, a_tile, [tile_k][pitch]);
   HEDDLE_SHARED(float, b_tile, [tile_k][pitch]);
   const int tx = threadIdx.x % (tile_n / per_thread), ty = threadIdx.x / (tile_n / per_thread);
@@ -87,22 +91,26 @@ __device__ inline void tile_product(int64_t k_begin, int64_t k_end, const Left& 
       HEDDLE_UNROLL
       for (int j = 0; j < per_thread; ++j) b[j] = b_tile[k][tx + j * (tile_n / per_thread)];
       HEDDLE_UNROLL
-      for (int i = 0; i < per_thread; ++i)
+      for (int i = 0; i < per_thread; ++i) {
         HEDDLE_UNROLL
         for (int j = 0; j < per_thread; ++j) sum[i][j] += a[i] * b[j];
+      }
     }
     if (apart) {
       HEDDLE_UNROLL
-      for (int i = 0; i < per_thread; ++i)
+      for (int i = 0; i < per_thread; ++i) {
         HEDDLE_UNROLL
         for (int j = 0; j < per_thread; ++j) total[i][j] += sum[i][j], sum[i][j] = 0;
+      }
     }
     __syncthreads();  // before the next tiles overwrite these
   }
   HEDDLE_UNROLL
-  for (int i = 0; i < per_thread; ++i)
+  for (int i = 0; i < per_thread; ++i) {
     HEDDLE_UNROLL
-    for (int j = 0; j < per_thread; ++j) store(ty * per_thread + i, tx + j * (tile_n / per_thread), apart ? total[i][j] : sum[i][j]);
+    for (int j = 0; j < per_thread; ++j)
+      store(ty * per_thread + i, tx + j * (tile_n / per_thread), apart ? total[i][j] : sum[i][j]);
+  }
 }
 
 }  // namespace tiled

@@ -17,20 +17,24 @@ __global__ void round_kernel(View x, Out y, int64_t n) {
 bool rounds(const Node& n) { return n.attributes->get("bf16", 0) != 0 && n.in[0].dtype == DType::f32; }
 // With the attribute int8 and a quantised w, to 8 bits.
 bool rounds_to_int8(const Node& n) { return n.attributes->flag("int8") && is_quantised(n.in[1].dtype); }
-size_t rounded_bytes(const Node& n) { return rounds(n) ? (static_cast<size_t>(n.in[0].shape.size()) * 2 + 63) / 64 * 64 : 0; }
+size_t rounded_bytes(const Node& n) {
+  return rounds(n) ? (static_cast<size_t>(n.in[0].shape.size()) * 2 + 63) / 64 * 64 : 0;
+}
 size_t linear_scratch(const Node& n, int) {
   const Shape& x = n.in[0].shape;
   if (rounds_to_int8(n)) return int8_scratch(x[0], x[1]);
   return rounded_bytes(n) + gemm_workspace(x[0], n.out[0].shape[1], x[1]);
 }
 
-// The product of a node whose operands begin with x and w and whose output is y (N, M). Queues the rounding of x to bf16, into the scratch, where it is asked for.
+// The product of a node whose operands begin with x and w and whose output is y (N, M). Queues the rounding of x to
+// bf16, into the scratch, where it is asked for.
 Gemm product(const Node& n, Context& c, const char* name, const View& bias, const Ending& ending) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
   View a = view(x);
   if (rounds(n)) {
     const unsigned most = 1u << 16, wanted = blocks_for(x.shape.size(), threads);
-    launch(c, name, {dim3(wanted < most ? wanted : most), dim3(threads)}, round_kernel, a, Out{c.scratch, DType::bf16}, x.shape.size());
+    launch(c, name, {dim3(wanted < most ? wanted : most), dim3(threads)}, round_kernel, a, Out{c.scratch, DType::bf16},
+        x.shape.size());
     a = {c.scratch, DType::bf16};
   }
   const int64_t N = x.shape[0], K = x.shape[1], M = y.shape[1];
@@ -48,7 +52,8 @@ void linear(const Node& n, Context& c) {
   if (rounds_to_int8(n)) {
     if (y.shape.size() == 0) return;
     const Int8Rows rows = round_to_int8(c, "linear", view(x), x.shape[0], x.shape[1]);
-    return gemm_int8(c, "linear", {rows, view(w), optional_view(n, 2), out(y), x.shape[0], y.shape[1], x.shape[1]}, n.attributes->flag("rowwise"));
+    return gemm_int8(c, "linear", {rows, view(w), optional_view(n, 2), out(y), x.shape[0], y.shape[1], x.shape[1]},
+        n.attributes->flag("rowwise"));
   }
   gemm(c, "linear", product(n, c, "linear", optional_view(n, 2), {}));
 }
@@ -76,27 +81,35 @@ void linear_glu(const Node& n, Context& c) {
   if (n.out.size() > 1) ending.before = out(n.out[1]), ending.up_kept = out(n.out[2]);
   gemm(c, "linear_glu", product(n, c, "linear_glu", optional_view(n, 3), ending));
 }
-size_t glu_scratch(const Node& n, int) { return rounded_bytes(n) + gemm_workspace(n.in[0].shape[0], 2 * n.out[0].shape[1], n.in[0].shape[1]); }
+size_t glu_scratch(const Node& n, int) {
+  return rounded_bytes(n) + gemm_workspace(n.in[0].shape[0], 2 * n.out[0].shape[1], n.in[0].shape[1]);
+}
 
 // dy (N, M), w -> dx (N, K); or, of linear_backward_input_add, onto (N, K) as well -> dx + onto
 void linear_backward_input(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &w = n.in[1], &dx = n.out[0];
-  Gemm g{view(dy), view(w), {nullptr, DType::f32}, out(dx), dy.shape[0], dx.shape[1], dy.shape[1], dy.shape[1], w.shape[1], dx.shape[1],
-         false, n.attr_flag("transposed"), false, false, c.scratch, gemm_workspace(dx.shape[0], dx.shape[1], dy.shape[1])};
+  Gemm g{view(dy), view(w), {nullptr, DType::f32}, out(dx), dy.shape[0], dx.shape[1], dy.shape[1], dy.shape[1],
+      w.shape[1], dx.shape[1], false, n.attr_flag("transposed"), false, false, c.scratch,
+      gemm_workspace(dx.shape[0], dx.shape[1], dy.shape[1])};
   g.ending.onto = optional_view(n, 2);
   gemm(c, "linear_backward_input", g);
 }
-size_t backward_input_scratch(const Node& n, int) { return gemm_workspace(n.out[0].shape[0], n.out[0].shape[1], n.in[0].shape[1]); }
+size_t backward_input_scratch(const Node& n, int) {
+  return gemm_workspace(n.out[0].shape[0], n.out[0].shape[1], n.in[0].shape[1]);
+}
 
 // dy (N, M), x (N, K) -> dw (M, K) = dy^T x or, transposed, (K, M) = x^T dy
 void linear_backward_weight(const Node& n, Context& c) {
   const bool transposed = n.attr_flag("transposed");
   const Tensor &left = n.in[transposed ? 1 : 0], &right = n.in[transposed ? 0 : 1], &dw = n.out[0];
-  gemm(c, "linear_backward_weight", {view(left), view(right), {nullptr, DType::f32}, out(dw), dw.shape[0], dw.shape[1], left.shape[0],
-                                     left.shape[1], right.shape[1], dw.shape[1], true, false, false, false, c.scratch,
-                                     gemm_workspace(dw.shape[0], dw.shape[1], left.shape[0])});
+  gemm(c, "linear_backward_weight",
+      {view(left), view(right), {nullptr, DType::f32}, out(dw), dw.shape[0], dw.shape[1], left.shape[0], left.shape[1],
+          right.shape[1], dw.shape[1], true, false, false, false, c.scratch,
+          gemm_workspace(dw.shape[0], dw.shape[1], left.shape[0])});
 }
-size_t backward_weight_scratch(const Node& n, int) { return gemm_workspace(n.out[0].shape[0], n.out[0].shape[1], n.in[0].shape[0]); }
+size_t backward_weight_scratch(const Node& n, int) {
+  return gemm_workspace(n.out[0].shape[0], n.out[0].shape[1], n.in[0].shape[0]);
+}
 
 // 8-bit products want the depth innermost, where a row of blocks lies.
 bool supports(const Node& n) { return !(rounds_to_int8(n) && n.attr_flag("transposed")); }
@@ -106,9 +119,12 @@ const RegisterKernel kernels[] = {
     {"linear_activation", "cuda_gemm_linear_activation", nullptr, linear_activation, linear_scratch},
     {"linear_add", "cuda_gemm_linear_add", nullptr, linear_add, linear_scratch},
     {"linear_glu", "cuda_gemm_linear_glu", nullptr, linear_glu, glu_scratch},
-    {"linear_backward_input_add", "cuda_gemm_linear_backward_input_add", nullptr, linear_backward_input, backward_input_scratch},
-    {"linear_backward_input", "cuda_gemm_linear_backward_input", nullptr, linear_backward_input, backward_input_scratch},
-    {"linear_backward_weight", "cuda_gemm_linear_backward_weight", nullptr, linear_backward_weight, backward_weight_scratch},
+    {"linear_backward_input_add", "cuda_gemm_linear_backward_input_add", nullptr, linear_backward_input,
+        backward_input_scratch},
+    {"linear_backward_input", "cuda_gemm_linear_backward_input", nullptr, linear_backward_input,
+        backward_input_scratch},
+    {"linear_backward_weight", "cuda_gemm_linear_backward_weight", nullptr, linear_backward_weight,
+        backward_weight_scratch},
 };
 
 }  // namespace

@@ -7,16 +7,18 @@ namespace {
 
 constexpr int threads = 256, warps = threads / warp_size;
 
-// ---- which expert -----------------------------------------------------------------------------------------------------------
+// ---- which expert
+// -----------------------------------------------------------------------------------------------------------
 
 __device__ inline float logit_at(const View& logits, int64_t i) {
   const float v = logits[i];
   return v == v ? v : -INFINITY;  // not a number: the choice is arbitrary but valid
 }
 
-// logits (N, E) -> weights (N, k), experts (N, k): a warp a row. The next choice is the largest of those that come after the one
-// before, in the order of falling logits and rising indices.
-__global__ void __launch_bounds__(threads) route_kernel(View logits, float* weights, int32_t* experts, int64_t N, int64_t E, int64_t k, bool normalise) {
+// logits (N, E) -> weights (N, k), experts (N, k): a warp a row. The next choice is the largest of those that come
+// after the one before, in the order of falling logits and rising indices.
+__global__ void __launch_bounds__(threads)
+    route_kernel(View logits, float* weights, int32_t* experts, int64_t N, int64_t E, int64_t k, bool normalise) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
   if (row >= N) return;  // whole warps
   const int lane = threadIdx.x % warp_size;
@@ -53,13 +55,14 @@ __global__ void __launch_bounds__(threads) route_kernel(View logits, float* weig
 }
 void route(const Node& n, Context& c) {
   const Tensor &logits = n.in[0], &weights = n.out[0];
-  launch(c, "route_experts", {dim3(blocks_for(logits.shape[0], warps)), dim3(threads)}, route_kernel, view(logits), weights.as<float>(),
-         n.out[1].as<int32_t>(), logits.shape[0], logits.shape[1], weights.shape[1], n.attr_flag("normalise"));
+  launch(c, "route_experts", {dim3(blocks_for(logits.shape[0], warps)), dim3(threads)}, route_kernel, view(logits),
+      weights.as<float>(), n.out[1].as<int32_t>(), logits.shape[0], logits.shape[1], weights.shape[1],
+      n.attr_flag("normalise"));
 }
 
 // dweights (N, k), logits (N, E), experts (N, k) -> dlogits (N, E): a warp a row
-__global__ void __launch_bounds__(threads)
-    route_backward_kernel(const float* dweights, View logits, const int32_t* experts, Out dlogits, int64_t N, int64_t E, int64_t k, bool normalise, Fault fault) {
+__global__ void __launch_bounds__(threads) route_backward_kernel(const float* dweights, View logits,
+    const int32_t* experts, Out dlogits, int64_t N, int64_t E, int64_t k, bool normalise, Fault fault) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
   if (row >= N) return;  // whole warps
   const int lane = threadIdx.x % warp_size;
@@ -91,15 +94,19 @@ __global__ void __launch_bounds__(threads)
 }
 void route_backward(const Node& n, Context& c) {
   const Tensor &dweights = n.in[0], &logits = n.in[1];
-  launch(c, "route_experts_backward", {dim3(blocks_for(logits.shape[0], warps)), dim3(threads)}, route_backward_kernel, dweights.as<float>(),
-         view(logits), n.in[2].as<int32_t>(), out(n.out[0]), logits.shape[0], logits.shape[1], dweights.shape[1], n.attr_flag("normalise"), fault_of(c));
+  launch(c, "route_experts_backward", {dim3(blocks_for(logits.shape[0], warps)), dim3(threads)}, route_backward_kernel,
+      dweights.as<float>(), view(logits), n.in[2].as<int32_t>(), out(n.out[0]), logits.shape[0], logits.shape[1],
+      dweights.shape[1], n.attr_flag("normalise"), fault_of(c));
 }
 
-// ---- the weighted sum -----------------------------------------------------------------------------------------------------------
+// ---- the weighted sum
+// -----------------------------------------------------------------------------------------------------------
 
 // y (N, k, M), weights (N, k) -> out (N, M)
-__global__ void __launch_bounds__(threads) combine_kernel(View y, const float* weights, Out to, int64_t elements, int64_t slots, int64_t M) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < elements; i += static_cast<int64_t>(gridDim.x) * threads) {
+__global__ void __launch_bounds__(threads)
+    combine_kernel(View y, const float* weights, Out to, int64_t elements, int64_t slots, int64_t M) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < elements;
+      i += static_cast<int64_t>(gridDim.x) * threads) {
     float sum = 0;
     for (int64_t j = i / M * slots; j < (i / M + 1) * slots; ++j) sum += weights[j] * y[j * M + i % M];
     to.store(i, sum);
@@ -108,14 +115,15 @@ __global__ void __launch_bounds__(threads) combine_kernel(View y, const float* w
 void combine(const Node& n, Context& c) {
   const Shape& y = n.in[0].shape;
   const int64_t elements = n.out[0].shape.size();
-  launch(c, "combine_experts", {dim3(blocks_for(elements < (1 << 22) ? elements : 1 << 22, threads)), dim3(threads)}, combine_kernel, view(n.in[0]),
-         n.in[1].as<float>(), out(n.out[0]), elements, y[1], y[2]);
+  launch(c, "combine_experts", {dim3(blocks_for(elements < (1 << 22) ? elements : 1 << 22, threads)), dim3(threads)},
+      combine_kernel, view(n.in[0]), n.in[1].as<float>(), out(n.out[0]), elements, y[1], y[2]);
 }
 
 // dout (N, M), y (N, k, M), weights (N, k) -> dy (N, k, M), dweights (N, k): a warp a pair
-__global__ void __launch_bounds__(threads)
-    combine_backward_kernel(View dout, View y, const float* weights, Out dy, float* dweights, int64_t pairs, int64_t slots, int64_t M) {
-  const int64_t pair = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size, lane = threadIdx.x % warp_size;
+__global__ void __launch_bounds__(threads) combine_backward_kernel(
+    View dout, View y, const float* weights, Out dy, float* dweights, int64_t pairs, int64_t slots, int64_t M) {
+  const int64_t pair = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size,
+                lane = threadIdx.x % warp_size;
   if (pair >= pairs) return;  // whole warps
   float sum = 0;
   for (int64_t m = lane; m < M; m += warp_size) {
@@ -128,8 +136,8 @@ __global__ void __launch_bounds__(threads)
 }
 void combine_backward(const Node& n, Context& c) {
   const Shape& y = n.in[1].shape;
-  launch(c, "combine_experts_backward", {dim3(blocks_for(y[0] * y[1], warps)), dim3(threads)}, combine_backward_kernel, view(n.in[0]), view(n.in[1]),
-         n.in[2].as<float>(), out(n.out[0]), n.out[1].as<float>(), y[0] * y[1], y[1], y[2]);
+  launch(c, "combine_experts_backward", {dim3(blocks_for(y[0] * y[1], warps)), dim3(threads)}, combine_backward_kernel,
+      view(n.in[0]), view(n.in[1]), n.in[2].as<float>(), out(n.out[0]), n.out[1].as<float>(), y[0] * y[1], y[1], y[2]);
 }
 
 const RegisterKernel kernels[] = {

@@ -9,13 +9,15 @@ namespace cuda {
 constexpr int line_bytes = 128, group_bytes = 8 * line_bytes;  // what a swizzle repeats after
 constexpr int warpgroup = 128;                                 // threads
 
-// Tiles in strips of eight rows of them, so that those that run at the same time share operands in the second-level cache.
+// Tiles in strips of eight rows of them, so that those that run at the same time share operands in the second-level
+// cache.
 struct Place {
   int64_t row, column;
 };
 template <class T> __device__ inline Place place_of(int64_t tile, int64_t m, int64_t n) {
   constexpr int64_t strip = 8;
-  const int64_t tiles_m = (m + T::m - 1) / T::m, tiles_n = (n + T::n - 1) / T::n, first = tile / (strip * tiles_n) * strip;
+  const int64_t tiles_m = (m + T::m - 1) / T::m, tiles_n = (n + T::n - 1) / T::n,
+                first = tile / (strip * tiles_n) * strip;
   const int64_t rows = tiles_m - first < strip ? tiles_m - first : strip, within = tile % (strip * tiles_n);
   return {(first + within % rows) * T::m, within / rows * T::n};
 }

@@ -1,7 +1,7 @@
 // Tiles of bf16 in shared memory for tensor cores: copied 16 bytes at a time (cp.async) and read by ldmatrix.
 //
-// A tile has its operand's layout, (rows, columns). Pieces of 16 bytes are swizzled: piece p of row r is at p ^ (r % 8). The
-// eight rows of a piece that one ldmatrix reads are therefore in different banks. Rows have at least 8 pieces.
+// A tile has its operand's layout, (rows, columns). Pieces of 16 bytes are swizzled: piece p of row r is at p ^ (r %
+// 8). The eight rows of a piece that one ldmatrix reads are therefore in different banks. Rows have at least 8 pieces.
 #pragma once
 #include "cuda/rows/math.cuh"
 
@@ -13,9 +13,11 @@ constexpr int piece = 8;  // elements of 2 bytes
 // The place of piece p of row r in a tile whose rows have `pieces` pieces.
 template <int pieces> __device__ inline int swizzled(int r, int p) { return (r * pieces + (p ^ (r & 7))) * piece; }
 
-// Queues the copies of a tile: `rows` rows of `columns` elements of x, from (row0, column0) on; zeros outside (row_end, column_end).
+// Queues the copies of a tile: `rows` rows of `columns` elements of x, from (row0, column0) on; zeros outside (row_end,
+// column_end).
 template <int rows, int columns, int threads>
-__device__ inline void copy_tile(uint16_t* tile, const uint16_t* x, int64_t ld, int64_t row0, int64_t column0, int64_t row_end, int64_t column_end) {
+__device__ inline void copy_tile(
+    uint16_t* tile, const uint16_t* x, int64_t ld, int64_t row0, int64_t column0, int64_t row_end, int64_t column_end) {
   constexpr int pieces = columns / piece;
   for (int e = threadIdx.x; e < rows * pieces; e += threads) {
     const int r = e / pieces, p = e % pieces;
@@ -28,32 +30,41 @@ __device__ inline void copy_tile(uint16_t* tile, const uint16_t* x, int64_t ld, 
 // The left operand's fragment of rows [row, row + 16) and depths [k, k + 16), of a tile (rows, depth).
 template <int columns> __device__ inline void load_left(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
-  ptx::load_matrices<false>(to, tile + swizzled<columns / piece>(row + matrix % 2 * 8 + lane % 8, (k + matrix / 2 * 8) / piece));
+  ptx::load_matrices<false>(
+      to, tile + swizzled<columns / piece>(row + matrix % 2 * 8 + lane % 8, (k + matrix / 2 * 8) / piece));
 }
 // The same of a tile (depth, rows).
-template <int columns> __device__ inline void load_left_turned(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
+template <int columns>
+__device__ inline void load_left_turned(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
-  ptx::load_matrices<true>(to, tile + swizzled<columns / piece>(k + matrix / 2 * 8 + lane % 8, (row + matrix % 2 * 8) / piece));
+  ptx::load_matrices<true>(
+      to, tile + swizzled<columns / piece>(k + matrix / 2 * 8 + lane % 8, (row + matrix % 2 * 8) / piece));
 }
-// Two fragments of the right operand: columns [n, n + 8) and [n + 8, n + 16), depths [k, k + 16), of a tile (columns, depth).
-template <int columns> __device__ inline void load_right(uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int n, int k) {
+// Two fragments of the right operand: columns [n, n + 8) and [n + 8, n + 16), depths [k, k + 16), of a tile (columns,
+// depth).
+template <int columns>
+__device__ inline void load_right(uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int n, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
   uint32_t two[4];
-  ptx::load_matrices<false>(two, tile + swizzled<columns / piece>(n + matrix / 2 * 8 + lane % 8, (k + matrix % 2 * 8) / piece));
+  ptx::load_matrices<false>(
+      two, tile + swizzled<columns / piece>(n + matrix / 2 * 8 + lane % 8, (k + matrix % 2 * 8) / piece));
   first[0] = two[0], first[1] = two[1], second[0] = two[2], second[1] = two[3];
 }
 // The same of a tile (depth, columns).
-template <int columns> __device__ inline void load_right_turned(uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int n, int k) {
+template <int columns>
+__device__ inline void load_right_turned(
+    uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int n, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
   uint32_t two[4];
-  ptx::load_matrices<true>(two, tile + swizzled<columns / piece>(k + matrix % 2 * 8 + lane % 8, (n + matrix / 2 * 8) / piece));
+  ptx::load_matrices<true>(
+      two, tile + swizzled<columns / piece>(k + matrix % 2 * 8 + lane % 8, (n + matrix / 2 * 8) / piece));
   first[0] = two[0], first[1] = two[1], second[0] = two[2], second[1] = two[3];
 }
 
 using ptx::pack_bf16;
 
-// Sums of two neighbouring fragments (columns [16 j, 16 j + 16)) as the left operand of a product over those columns: what a lane
-// holds of the one is what it needs of the other.
+// Sums of two neighbouring fragments (columns [16 j, 16 j + 16)) as the left operand of a product over those columns:
+// what a lane holds of the one is what it needs of the other.
 __device__ inline void as_left(uint32_t (&to)[4], const float (&first)[4], const float (&second)[4]) {
   to[0] = pack_bf16(first[0], first[1]), to[1] = pack_bf16(first[2], first[3]);
   to[2] = pack_bf16(second[0], second[1]), to[3] = pack_bf16(second[2], second[3]);

@@ -1,12 +1,12 @@
-// Every PTX instruction that the kernels use, with its meaning in C++. Section numbers and figures are those of NVIDIA's "Parallel
-// Thread Execution ISA". test/emulator compares each fragment layout with its tables.
+// Every PTX instruction that the kernels use, with its meaning in C++. Section numbers and figures are those of
+// NVIDIA's "Parallel Thread Execution ISA". test/emulator compares each fragment layout with its tables.
 #pragma once
 #include "cuda/runtime/launch.cuh"
 #include "ops/fp8.h"
 #include "core/tensor.h"
 
-// HEDDLE_E4M3: whether the code being compiled may multiply 8-bit floats by mma.sync: kernels of it are empty elsewhere. sm_90 and sm_100 take the PTX and
-// make products of f16 of it, with registers spilled.
+// HEDDLE_E4M3: whether the code being compiled may multiply 8-bit floats by mma.sync: kernels of it are empty
+// elsewhere. sm_90 and sm_100 take the PTX and make products of f16 of it, with registers spilled.
 #if HEDDLE_EMULATED || (defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200))
 #define HEDDLE_E4M3 1
 #else
@@ -82,9 +82,10 @@ __device__ inline void copy_async_16(void* to, const void* from, int source_byte
 #if HEDDLE_EMULATED
   emulator::copy_async(to, from, 16, source_bytes);
 #else
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(to))), "l"(from),
-               "r"(source_bytes)
-               : "memory");
+  asm volatile(
+      "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(to))),
+      "l"(from), "r"(source_bytes)
+      : "memory");
 #endif
 }
 
@@ -93,8 +94,10 @@ __device__ inline void copy_async_4(void* to, const void* from, int source_bytes
 #if HEDDLE_EMULATED
   emulator::copy_async(to, from, 4, source_bytes);
 #else
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(to))), "l"(from), "r"(source_bytes)
-               : "memory");
+  asm volatile(
+      "cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(to))),
+      "l"(from), "r"(source_bytes)
+      : "memory");
 #endif
 }
 
@@ -115,9 +118,9 @@ template <int pending> __device__ inline void wait_copies() {
 #endif
 }
 
-// ldmatrix.sync.aligned.m8n8.x4[.trans].shared.b16 (9.7.14.5.15): four 8 x 8 matrices of 16-bit elements.
-// Lane i gives the address of row i % 8 of matrix i / 8. Register r of lane i then holds elements j and j + 1, j = 2 (i % 4), of row i / 4
-// of matrix r (with trans: of column i / 4).
+// ldmatrix.sync.aligned.m8n8.x4[.trans].shared.b16 (9.7.14.5.15): four 8 x 8 matrices of 16-bit elements. Lane i gives
+// the address of row i % 8 of matrix i / 8. Register r of lane i then holds elements j and j + 1, j = 2 (i % 4), of row
+// i / 4 of matrix r (with trans: of column i / 4).
 template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4], const void* row) {
 #if HEDDLE_EMULATED
   struct Lane {
@@ -125,8 +128,10 @@ template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4
     uint32_t* to;
   } mine{row, to};
   if (reinterpret_cast<uintptr_t>(row) % 16) emulator::fatal("ldmatrix of a misaligned row");
-  for (int i = 0; i < 8; ++i) static_cast<void>(static_cast<const volatile uint16_t*>(row)[i]);  // for the race detector
-  emulator::collective(all_threads, transposed ? "ldmatrix.trans" : "ldmatrix", 0, &mine, [](void** lanes, uint32_t mask) {
+  // for the race detector
+  for (int i = 0; i < 8; ++i) static_cast<void>(static_cast<const volatile uint16_t*>(row)[i]);
+  emulator::collective(
+      all_threads, transposed ? "ldmatrix.trans" : "ldmatrix", 0, &mine, [](void** lanes, uint32_t mask) {
     if (mask != all_threads) emulator::fatal("ldmatrix without all lanes of the warp");
     for (int i = 0; i < 32; ++i)
       for (int r = 0; r < 4; ++r) {
@@ -144,20 +149,25 @@ template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(row));
   if (transposed)
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(address) : "memory");
+        : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+        : "r"(address)
+        : "memory");
   else
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(address) : "memory");
+        : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+        : "r"(address)
+        : "memory");
 #endif
 }
 
-// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 (9.7.14.5.8): c (16, 8) += a (16, 16) b (16, 8). Let g = lane / 4, t = lane % 4.
-// a0 holds (row, column) (g, 2t..), a1 (g + 8, 2t..), a2 (g, 2t + 8..), a3 (g + 8, 2t + 8..).
+// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 (9.7.14.5.8): c (16, 8) += a (16, 16) b (16, 8). Let g = lane /
+// 4, t = lane % 4. a0 holds (row, column) (g, 2t..), a1 (g + 8, 2t..), a2 (g, 2t + 8..), a3 (g + 8, 2t + 8..).
 // b0 holds rows 2t.. and b1 rows 2t + 8.. of b's column g. c0, c1 are (g, 2t..); c2, c3 are (g + 8, 2t..).
 #if HEDDLE_EMULATED
 inline float float_of_bf16(uint16_t bits) { return to_float(bf16{bits}); }
 // The warp's product of pairs of 16-bit numbers, of which `number` makes floats.
-template <float (*number)(uint16_t)> inline void multiply_pairs(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+template <float (*number)(uint16_t)>
+inline void multiply_pairs(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   struct Lane {
     float* c;
     const uint32_t *a, *b;
@@ -192,9 +202,10 @@ __device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uin
 #if HEDDLE_EMULATED
   multiply_pairs<float_of_bf16>(c, a, b);
 #else
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 // mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32: the same of f16.
@@ -202,14 +213,15 @@ __device__ inline void mma_f16(float (&c)[4], const uint32_t (&a)[4], const uint
 #if HEDDLE_EMULATED
   multiply_pairs<half_to_float>(c, a, b);
 #else
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 
-// cvt.rna.tf32.f32 (9.7.9.21): to 10 bits after the point, to nearest, ties away from zero; the 13 bits below are zero. NaN stays NaN, what
-// rounds beyond the largest becomes infinite.
+// cvt.rna.tf32.f32 (9.7.9.21): to 10 bits after the point, to nearest, ties away from zero; the 13 bits below are zero.
+// NaN stays NaN, what rounds beyond the largest becomes infinite.
 __device__ inline uint32_t round_to_tf32(uint32_t f) {
 #if HEDDLE_EMULATED
   if ((f & 0x7fffffffu) > 0x7f800000u) return 0x7fffffffu;
@@ -221,9 +233,9 @@ __device__ inline uint32_t round_to_tf32(uint32_t f) {
 #endif
 }
 
-// mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 (9.7.14.5.7): c (16, 8) += a (16, 8) b (8, 8). With g = lane / 4 and t = lane % 4: a0 is
-// (g, t), a1 (g + 8, t), a2 (g, t + 4), a3 (g + 8, t + 4); b0 and b1 are rows t and t + 4 of b's column g; c as in mma_bf16. The low 13 bits
-// of operands mean nothing: here they are cut off.
+// mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 (9.7.14.5.7): c (16, 8) += a (16, 8) b (8, 8). With g = lane / 4
+// and t = lane % 4: a0 is (g, t), a1 (g + 8, t), a2 (g, t + 4), a3 (g + 8, t + 4); b0 and b1 are rows t and t + 4 of
+// b's column g; c as in mma_bf16. The low 13 bits of operands mean nothing: here they are cut off.
 __device__ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
   struct Lane {
@@ -246,15 +258,17 @@ __device__ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uin
       }
   });
 #else
-  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 
-// mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 (9.7.14.5.10): c (16, 8) += a (16, 32) b (32, 8) of bytes in e4m3. With g = lane / 4 and
-// t = lane % 4: a0 holds (g, 4t..4t + 3), a1 (g + 8, 4t..), a2 (g, 4t + 16..), a3 (g + 8, 4t + 16..); b0 holds rows 4t.. and b1 rows 4t + 16.. of
-// b's column g; c as in mma_bf16. Tensor cores may keep fewer bits of such sums than f32 has, which they have here.
+// mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 (9.7.14.5.10): c (16, 8) += a (16, 32) b (32, 8) of bytes in
+// e4m3. With g = lane / 4 and t = lane % 4: a0 holds (g, 4t..4t + 3), a1 (g + 8, 4t..), a2 (g, 4t + 16..), a3 (g + 8,
+// 4t + 16..); b0 holds rows 4t.. and b1 rows 4t + 16.. of b's column g; c as in mma_bf16. Tensor cores may keep fewer
+// bits of such sums than f32 has, which they have here.
 __device__ inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
   struct Lane {
@@ -279,14 +293,16 @@ __device__ inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uin
       }
   });
 #elif HEDDLE_E4M3
-  asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 
-// mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 (9.7.14.5.9): c (16, 8) += a (16, 16) b (16, 8) of signed bytes, exactly. With
-// g = lane / 4 and t = lane % 4: a0 holds (g, 4t..4t + 3), a1 (g + 8, 4t..); b holds rows 4t.. of b's column g; c as in mma_bf16.
+// mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 (9.7.14.5.9): c (16, 8) += a (16, 16) b (16, 8) of signed bytes,
+// exactly. With g = lane / 4 and t = lane % 4: a0 holds (g, 4t..4t + 3), a1 (g + 8, 4t..); b holds rows 4t.. of b's
+// column g; c as in mma_bf16.
 __device__ inline void mma_int8(int (&c)[4], const uint32_t (&a)[2], uint32_t b) {
 #if HEDDLE_EMULATED
   struct Lane {
@@ -307,12 +323,13 @@ __device__ inline void mma_int8(int (&c)[4], const uint32_t (&a)[2], uint32_t b)
     }
     for (int i = 0; i < 32; ++i)
       for (int e = 0; e < 4; ++e)
-        for (int k = 0; k < 16; ++k) static_cast<Lane*>(lanes[i])->c[e] += left[i / 4 + e / 2 * 8][k] * right[k][2 * (i % 4) + e % 2];
+        for (int k = 0; k < 16; ++k)
+          static_cast<Lane*>(lanes[i])->c[e] += left[i / 4 + e / 2 * 8][k] * right[k][2 * (i % 4) + e % 2];
   });
 #else
   asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
-               : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(b));
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(b));
 #endif
 }
 

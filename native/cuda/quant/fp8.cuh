@@ -9,7 +9,8 @@ namespace cuda {
 // fp8_blocks, for the device's code.
 __device__ inline int64_t blocks_of(int64_t n) { return (n + fp8_block - 1) / fp8_block; }
 
-// e4m3: as a half whose exponent counts from 15 instead of 7, it is 2^8 too small; the numbers below 2^-6 come out by themselves.
+// e4m3: as a half whose exponent counts from 15 instead of 7, it is 2^8 too small; the numbers below 2^-6 come out by
+// themselves.
 __device__ inline float fp8_to_float(uint8_t byte) {
   const uint16_t half = static_cast<uint16_t>((byte & 0x80) << 8 | (byte & 0x7f) << 7);
   return (byte & 0x7f) == 0x7f ? NAN : ptx::half_to_float(half) * 256.0f;
@@ -21,12 +22,14 @@ __device__ inline uint8_t float_to_fp8(float f) {
   bits &= 0x7fffffff;
   if (bits > 0x7f800000) return static_cast<uint8_t>(sign | 0x7f);
   if (bits >= 0x43e00000) return static_cast<uint8_t>(sign | 0x7e);
-  if (bits < 0x3c800000) return static_cast<uint8_t>(sign | (__float_as_uint(__uint_as_float(bits) + 16384.0f) - 0x46800000));
+  if (bits < 0x3c800000)
+    return static_cast<uint8_t>(sign | (__float_as_uint(__uint_as_float(bits) + 16384.0f) - 0x46800000));
   bits += 0x7ffff + (bits >> 20 & 1);
   return static_cast<uint8_t>(sign | ((bits >> 20) - (120u << 3)));
 }
 
-// A matrix of bytes whose rows lie ld apart. The scale of element (i, j) is scale[(i >> shift) * row_step + j / 128 * column_step].
+// A matrix of bytes whose rows lie ld apart. The scale of element (i, j) is scale[(i >> shift) * row_step + j / 128 *
+// column_step].
 struct Fp8Matrix {
   const uint8_t* q;
   const float* scale;
@@ -34,8 +37,12 @@ struct Fp8Matrix {
   int shift;  // 2^shift rows share one: 128 of a weight, 1 of activations
   int64_t row_step, column_step;
 
-  __device__ float scale_at(int64_t row, int64_t column) const { return scale[(row >> shift) * row_step + column / fp8_block * column_step]; }
-  __device__ float at(int64_t row, int64_t column) const { return scale_at(row, column) * fp8_to_float(q[row * ld + column]); }
+  __device__ float scale_at(int64_t row, int64_t column) const {
+    return scale[(row >> shift) * row_step + column / fp8_block * column_step];
+  }
+  __device__ float at(int64_t row, int64_t column) const {
+    return scale_at(row, column) * fp8_to_float(q[row * ld + column]);
+  }
 };
 
 // c (m, n) = x (m, k) w (n, k)^T + bias (n). x is a matrix of floats or, rounded, of fp8.

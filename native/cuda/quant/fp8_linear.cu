@@ -1,5 +1,6 @@
-// fp8_linear and its input's gradient: weights of 8-bit floats become numbers in registers, everywhere; where activations are rounded to
-// 8-bit floats as well, gemm_fp8_sm90.cu and, on sm_89 and sm_120, gemm_fp8_tensor.cu have tensor cores for both.
+// fp8_linear and its input's gradient: weights of 8-bit floats become numbers in registers, everywhere; where
+// activations are rounded to 8-bit floats as well, gemm_fp8_sm90.cu and, on sm_89 and sm_120, gemm_fp8_tensor.cu have
+// tensor cores for both.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_tile.cuh"
 
@@ -10,8 +11,10 @@ namespace {
 constexpr int threads = 256, most_rows = 4, run = 16;  // bytes that one load brings
 
 // x (N, K) -> bytes (N, ld) and scales (K / 128, N): a warp a block of 128, four elements a lane.
-__global__ void __launch_bounds__(threads) fp8_round_kernel(View x, uint8_t* q, float* scale, int64_t N, int64_t K, int64_t ld) {
-  const int64_t blocks = blocks_of(K), block = static_cast<int64_t>(blockIdx.x) * (threads / warp_size) + threadIdx.x / warp_size;
+__global__ void __launch_bounds__(threads)
+    fp8_round_kernel(View x, uint8_t* q, float* scale, int64_t N, int64_t K, int64_t ld) {
+  const int64_t blocks = blocks_of(K),
+                block = static_cast<int64_t>(blockIdx.x) * (threads / warp_size) + threadIdx.x / warp_size;
   if (block >= N * blocks) return;  // whole warps
   constexpr int each = fp8_block / warp_size;
   const int lane = threadIdx.x % warp_size;
@@ -61,7 +64,8 @@ struct Side {
 };
 
 template <bool rounded> __global__ void __launch_bounds__(tiled::threads, 2) fp8_gemm_kernel(Fp8Gemm g) {
-  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tiled::tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tiled::tile_n;
+  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tiled::tile_m,
+                column0 = static_cast<int64_t>(blockIdx.x) * tiled::tile_n;
   const Side b{g.w, true, column0, g.n, g.k};
   const auto store = [&](int i, int j, float v) {
     if (row0 + i >= g.m || column0 + j >= g.n) return;
@@ -73,14 +77,18 @@ template <bool rounded> __global__ void __launch_bounds__(tiled::threads, 2) fp8
 }
 
 // dx (N, K) = dy (N, M) w (M, K)
-__global__ void __launch_bounds__(tiled::threads, 2) fp8_backward_kernel(View dy, Fp8Matrix w, Out dx, int64_t N, int64_t M, int64_t K) {
-  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tiled::tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tiled::tile_n;
-  tiled::tile_product<64>(0, M, tiled::Elements<>{dy, M, true, row0, N, M, {}, {}}, Side{w, false, column0, K, M}, [&](int i, int j, float v) {
+__global__ void __launch_bounds__(tiled::threads, 2)
+    fp8_backward_kernel(View dy, Fp8Matrix w, Out dx, int64_t N, int64_t M, int64_t K) {
+  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tiled::tile_m,
+                column0 = static_cast<int64_t>(blockIdx.x) * tiled::tile_n;
+  tiled::tile_product<64>(0, M, tiled::Elements<>{dy, M, true, row0, N, M, {}, {}}, Side{w, false, column0, K, M},
+      [&](int i, int j, float v) {
     if (row0 + i < N && column0 + j < K) dx.store((row0 + i) * K + column0 + j, v);
   });
 }
 
-// A warp makes one column of up to four rows; lane i takes bytes 16 i to 16 i + 15 of every 512, in one load where rows lie so.
+// A warp makes one column of up to four rows; lane i takes bytes 16 i to 16 i + 15 of every 512, in one load where rows
+// lie so.
 template <bool rounded> __global__ void __launch_bounds__(threads) fp8_few_rows_kernel(Fp8Gemm g, bool whole) {
   const int lane = threadIdx.x % warp_size;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (threads / warp_size) + threadIdx.x / warp_size;
@@ -131,7 +139,9 @@ template <class F> void in_strips(int64_t rows, F run) {
   constexpr int64_t strip = int64_t{65535} * tiled::tile_m;
   for (int64_t row = 0; row < rows; row += strip) run(row, rows - row < strip ? rows - row : strip);
 }
-const void* skip(const void* data, DType type, int64_t elements) { return static_cast<const char*>(data) + elements * static_cast<int64_t>(dtype_bytes(type)); }
+const void* skip(const void* data, DType type, int64_t elements) {
+  return static_cast<const char*>(data) + elements * static_cast<int64_t>(dtype_bytes(type));
+}
 
 // x (N, K), w (M, K), scale, bias? (M) -> y (N, M)
 void linear(const Node& n, Context& c) {
@@ -144,7 +154,8 @@ void linear(const Node& n, Context& c) {
     float* scale = reinterpret_cast<float*>(q + rounded_bytes(g.m, g.k));
     const int64_t blocks = g.m * fp8_blocks(g.k);
     g.rounded = {q, scale, rounded_ld(g.k), 0, 1, g.m};
-    launch(c, name, {dim3(blocks_for(blocks, threads / warp_size)), dim3(threads)}, fp8_round_kernel, g.x, q, scale, g.m, g.k, g.rounded.ld);
+    launch(c, name, {dim3(blocks_for(blocks, threads / warp_size)), dim3(threads)}, fp8_round_kernel, g.x, q, scale,
+        g.m, g.k, g.rounded.ld);
   }
   const bool rounded = g.rounded.q != nullptr, rowwise = n.attr_flag("rowwise");
   if (g.m <= most_rows && !rowwise) {

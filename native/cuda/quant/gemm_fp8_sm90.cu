@@ -1,8 +1,10 @@
-// The product of 8-bit floats (e4m3) on the tensor cores of sm_90a: gemm_sm90.cu's ring and warpgroups, with stages of 128 depths, which are
-// the blocks that share a scale. A stage's products are added up by the tensor cores, which keep few bits of such sums; then they are scaled
-// and added to f32 sums in other registers. After "DeepSeek-V3 Technical Report" (2024), 3.3.2, and DeepGEMM (DeepSeek 2025).
+// The product of 8-bit floats (e4m3) on the tensor cores of sm_90a: gemm_sm90.cu's ring and warpgroups, with stages of
+// 128 depths, which are the blocks that share a scale. A stage's products are added up by the tensor cores, which keep
+// few bits of such sums; then they are scaled and added to f32 sums in other registers. After "DeepSeek-V3 Technical
+// Report" (2024), 3.3.2, and DeepGEMM (DeepSeek 2025).
 //
-// Both operands lie with the depth innermost: 8-bit wgmma takes no other way. A tile is 128 columns wide, so that one block's scale serves all of them.
+// Both operands lie with the depth innermost: 8-bit wgmma takes no other way. A tile is 128 columns wide, so that one
+// block's scale serves all of them.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_sm90.cuh"
 
@@ -15,8 +17,8 @@ using namespace sm90;
 constexpr int depth = fp8_block;
 using Tile = RingTile<128, 6, 128 * depth, 128 * depth>;
 
-__global__ void __launch_bounds__(threads, 1)
-tensor_warpgroup_fp8_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, Fp8Gemm g) {
+__global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
+    const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, Fp8Gemm g) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(uint64_t, full, [Tile::stages]);
@@ -38,10 +40,12 @@ tensor_warpgroup_fp8_kernel(const __grid_constant__ CUtensorMap a_map, const __g
       const Place place = place_of<Tile>(tile, g.m, g.n);
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         unsigned char* a_tile = ring + at.stage * Tile::stage_bytes;
-        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);  // at once in the first round: the phase before a new barrier's counts as complete
+        // at once in the first round: the phase before a new barrier's counts as complete
+        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
         ptx::arrive_expecting(&full[at.stage], Tile::stage_bytes);
         ptx::copy_box(a_tile, &a_map, static_cast<int>(d * depth), static_cast<int>(place.row), &full[at.stage]);
-        ptx::copy_box(a_tile + Tile::a_bytes, &b_map, static_cast<int>(d * depth), static_cast<int>(place.column), &full[at.stage]);
+        ptx::copy_box(a_tile + Tile::a_bytes, &b_map, static_cast<int>(d * depth), static_cast<int>(place.column),
+            &full[at.stage]);
       }
     }
     return;
@@ -49,7 +53,8 @@ tensor_warpgroup_fp8_kernel(const __grid_constant__ CUtensorMap a_map, const __g
 
   ptx::take_registers<232>();
   constexpr int sums = Tile::n / 2;
-  const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size, warp = threadIdx.x % warpgroup / warp_size;
+  const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size,
+            warp = threadIdx.x % warpgroup / warp_size;
   float* own = reinterpret_cast<float*>(ring + Tile::stages * Tile::stage_bytes) + (consumer * 4 + warp) * end_floats;
   float sum[sums], total[sums];
   HEDDLE_UNROLL
@@ -60,17 +65,20 @@ tensor_warpgroup_fp8_kernel(const __grid_constant__ CUtensorMap a_map, const __g
     HEDDLE_UNROLL
     for (int r = 0; r < sums; ++r) total[r] = 0;
     for (int64_t d = 0; d < deep; ++d, at.advance()) {
-      const unsigned char *a_tile = ring + at.stage * Tile::stage_bytes + consumer * 64 * depth, *b_tile = ring + at.stage * Tile::stage_bytes + Tile::a_bytes;
+      const unsigned char *a_tile = ring + at.stage * Tile::stage_bytes + consumer * 64 * depth,
+                          *b_tile = ring + at.stage * Tile::stage_bytes + Tile::a_bytes;
       ptx::wait_barrier(&full[at.stage], at.parity);
       ptx::fence_products();
       HEDDLE_UNROLL
       for (int k = 0; k < depth / 32; ++k)
-        ptx::multiply_e4m3_tiles(sum, ptx::describe_tile(a_tile + 32 * k, group_bytes, group_bytes), ptx::describe_tile(b_tile + 32 * k, group_bytes, group_bytes), k > 0);
+        ptx::multiply_e4m3_tiles(sum, ptx::describe_tile(a_tile + 32 * k, group_bytes, group_bytes),
+            ptx::describe_tile(b_tile + 32 * k, group_bytes, group_bytes), k > 0);
       ptx::commit_products();
       // While they run: the scales of the rows' activations and of the weight's block.
       float scale[2];
       HEDDLE_UNROLL
-      for (int half = 0; half < 2; ++half) scale[half] = row + 8 * half < g.m ? g.rounded.scale_at(row + 8 * half, d * depth) : 0.0f;
+      for (int half = 0; half < 2; ++half)
+        scale[half] = row + 8 * half < g.m ? g.rounded.scale_at(row + 8 * half, d * depth) : 0.0f;
       const float of_weight = g.w.scale_at(place.column, d * depth);
       ptx::wait_products<0>();
       HEDDLE_UNROLL
@@ -87,8 +95,8 @@ tensor_warpgroup_fp8_kernel(const __grid_constant__ CUtensorMap a_map, const __g
 }  // namespace
 
 void gemm_fp8_warpgroup(const Context& context, const char* name, const Fp8Gemm& g) {
-  launch(context, name, grid_of<Tile>(context, g.m, g.n), tensor_warpgroup_fp8_kernel, map_of_bytes(g.rounded.q, g.m, g.k, g.rounded.ld, Tile::m),
-         map_of_bytes(g.w.q, g.n, g.k, g.w.ld, Tile::n), g);
+  launch(context, name, grid_of<Tile>(context, g.m, g.n), tensor_warpgroup_fp8_kernel,
+      map_of_bytes(g.rounded.q, g.m, g.k, g.rounded.ld, Tile::m), map_of_bytes(g.w.q, g.n, g.k, g.w.ld, Tile::n), g);
 }
 
 }  // namespace cuda

@@ -1,9 +1,9 @@
-// The product of 8-bit floats (e4m3) by mma.sync (sm_89 and sm_120: HEDDLE_E4M3): gemm_multistage.cuh's ring, with stages of 128
-// depths, the size of the blocks that share a scale. The sums of each stage start at zero, are scaled, and are added in f32, as in
-// gemm_fp8_sm90.cu ("DeepSeek-V3 Technical Report" 2024, 3.3.2).
+// The product of 8-bit floats (e4m3) by mma.sync (sm_89 and sm_120: HEDDLE_E4M3): gemm_multistage.cuh's ring, with
+// stages of 128 depths, the size of the blocks that share a scale. The sums of each stage start at zero, are scaled,
+// and are added in f32, as in gemm_fp8_sm90.cu ("DeepSeek-V3 Technical Report" 2024, 3.3.2).
 //
-// A fragment's registers hold four bytes where those of bf16 hold two elements, at the same places (m16n8k32 and m16n8k16). Tiles and
-// loads therefore treat pairs of bytes like bf16.
+// A fragment's registers hold four bytes where those of bf16 hold two elements, at the same places (m16n8k32 and
+// m16n8k16). Tiles and loads therefore treat pairs of bytes like bf16.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_multistage.cuh"
 
@@ -11,7 +11,9 @@ namespace heddle {
 namespace cuda {
 
 struct E4m3 : multistage::Pairs {
-  static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { ptx::mma_e4m3(c, a, b); }
+  static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    ptx::mma_e4m3(c, a, b);
+  }
 };
 
 namespace {
@@ -27,7 +29,8 @@ template <class T> __global__ void __launch_bounds__(T::threads, 1) tensor_e4m3_
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * T::m, column0 = static_cast<int64_t>(blockIdx.x) * T::n;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const auto pairs = [](const uint8_t* q) { return reinterpret_cast<const uint16_t*>(q); };
-  const Sides<E4m3> sides{pairs(g.rounded.q), pairs(g.w.q), nullptr, g.rounded.ld / 2, g.w.ld / 2, g.m, g.n, 0, g.k / 2};
+  const Sides<E4m3> sides{
+      pairs(g.rounded.q), pairs(g.w.q), nullptr, g.rounded.ld / 2, g.w.ld / 2, g.m, g.n, 0, g.k / 2};
   float sum[T::rows][T::columns][4] = {}, total[T::rows][T::columns][4] = {};
   multiply_stages<E4m3, T, false, true, false>(memory, sides, row0, column0, sum, [&](int64_t t) {
     const float of_weight = g.w.scale_at(column0, t * fp8_block);
@@ -38,9 +41,10 @@ template <class T> __global__ void __launch_bounds__(T::threads, 1) tensor_e4m3_
         const int64_t row = row0 + warp / T::warps_n * T::warp_m + i * 16 + half * 8 + lane / 4;
         const float scale = row < g.m ? of_weight * g.rounded.scale_at(row, t * fp8_block) : 0.0f;
         HEDDLE_UNROLL
-        for (int j = 0; j < T::columns; ++j)
+        for (int j = 0; j < T::columns; ++j) {
           HEDDLE_UNROLL
           for (int e = 2 * half; e < 2 * half + 2; ++e) total[i][j][e] += scale * sum[i][j][e], sum[i][j][e] = 0;
+        }
       }
     }
   });
@@ -49,7 +53,8 @@ template <class T> __global__ void __launch_bounds__(T::threads, 1) tensor_e4m3_
 }
 
 template <class T> void run(const Context& context, const char* name, const Fp8Gemm& g) {
-  launch(context, name, {dim3(blocks_for(g.n, T::n), blocks_for(g.m, T::m)), dim3(T::threads), T::bytes}, tensor_e4m3_kernel<T>, g);
+  launch(context, name, {dim3(blocks_for(g.n, T::n), blocks_for(g.m, T::m)), dim3(T::threads), T::bytes},
+      tensor_e4m3_kernel<T>, g);
 }
 
 }  // namespace

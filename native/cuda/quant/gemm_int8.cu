@@ -1,6 +1,6 @@
-// Quantised weights by activations in 8 bits: integer products of 16 elements, which share one scale on either side, are exact;
-// their sums are scaled and added up in f32. The rounding of activations is round_activations' (native/ops/quant.h). After
-// llama.cpp's MMVQ and MMQ kernels: few rows by dp4a, many by integer tensor cores.
+// Quantised weights by activations in 8 bits: integer products of 16 elements, which share one scale on either side,
+// are exact; their sums are scaled and added up in f32. The rounding of activations is round_activations'
+// (native/ops/quant.h). After llama.cpp's MMVQ and MMQ kernels: few rows by dp4a, many by integer tensor cores.
 #include "cuda/quant/gemm_int8.cuh"
 
 #include "cuda/quant/quant.cuh"
@@ -12,7 +12,8 @@ namespace {
 
 constexpr int group = activation_group, few_threads = 256, most_rows = 4;
 
-// The squared rounding error of a group, in units of the step. Added in the order of round_activations, so that all choose alike.
+// The squared rounding error of a group, in units of the step. Added in the order of round_activations, so that all
+// choose alike.
 __device__ inline float left_by(float v, float inverse, int lane) {
   const float left = fmaf(v, inverse, -rintf(v * inverse)), other = __shfl_xor_sync(all_lanes, left, group / 2);
   const float low = lane < group / 2 ? left : other, high = lane < group / 2 ? other : left;
@@ -32,15 +33,18 @@ __global__ void __launch_bounds__(few_threads) round_kernel(View x, Int8Rows to,
   const bool finite = __ballot_sync(all_lanes, !(fabsf(v) <= 3.4028235e38f)) == 0;
   constexpr float first = activation_steps[0], second = activation_steps[1];
   const bool some = finite && largest > least_activation;
-  const float left = left_by(v, some ? first / largest : 0.0f, lane), of_second = left_by(v, some ? second / largest : 0.0f, lane);
-  const float steps = of_second * (first * first) < left * (second * second) ? second : first;  // second_steps_leave_less
+  const float left = left_by(v, some ? first / largest : 0.0f, lane),
+              of_second = left_by(v, some ? second / largest : 0.0f, lane);
+  // second_steps_leave_less
+  const float steps = of_second * (first * first) < left * (second * second) ? second : first;
   const float inverse = some ? steps / largest : 0.0f, scale = finite ? largest / steps : NAN;
   const int q = finite ? static_cast<int>(rintf(v * inverse)) : 0;
   int sum = q;
   for (int lanes = run_elements / 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(all_lanes, sum, lanes);
   to.q[g * group + lane] = static_cast<int8_t>(q);
   if (lane == 0) to.scale[g] = scale;
-  if (lane % run_elements == 0) to.sum[g * (group / run_elements) + lane / run_elements] = scale * static_cast<float>(sum);
+  if (lane % run_elements == 0)
+    to.sum[g * (group / run_elements) + lane / run_elements] = scale * static_cast<float>(sum);
 }
 
 __device__ inline void store(const Int8Gemm& g, int64_t row, int64_t column, float v) {
@@ -64,8 +68,10 @@ template <class Rows> __global__ void __launch_bounds__(few_threads) few_rows_ke
       const uint32_t q[4] = {four.x, four.y, four.z, four.w};
       int product = 0;
       HEDDLE_UNROLL
-      for (int word = 0; word < 4; ++word) product = __dp4a(static_cast<int>(run.q[word]), static_cast<int>(q[word]), product);
-      sum[i] += g.x.scale[(i * runs + r) / 2] * run.scale * static_cast<float>(product) + run.minimum * g.x.sum[i * runs + r];
+      for (int word = 0; word < 4; ++word)
+        product = __dp4a(static_cast<int>(run.q[word]), static_cast<int>(q[word]), product);
+      sum[i] +=
+          g.x.scale[(i * runs + r) / 2] * run.scale * static_cast<float>(product) + run.minimum * g.x.sum[i * runs + r];
     }
   }
   HEDDLE_UNROLL
@@ -76,7 +82,8 @@ template <class Rows> __global__ void __launch_bounds__(few_threads) few_rows_ke
   }
 }
 
-// ---- many rows ------------------------------------------------------------------------------------------------------------
+// ---- many rows
+// ------------------------------------------------------------------------------------------------------------
 
 constexpr int tile_m = 64, tile_n = 64, tile_runs = 4, warps_n = 2, threads = 4 * warp_size;
 constexpr int words = tile_runs * 4;
@@ -122,9 +129,10 @@ template <class Rows> __global__ void __launch_bounds__(threads) tensor_kernel(I
     for (int r = 0; r < tile_runs; ++r) {
       uint32_t left[rows_m][2], right[columns_n];
       HEDDLE_UNROLL
-      for (int i = 0; i < rows_m; ++i)
+      for (int i = 0; i < rows_m; ++i) {
         HEDDLE_UNROLL
         for (int half = 0; half < 2; ++half) left[i][half] = a_tile[warp_row + 16 * i + 8 * half + fg][4 * r + ft];
+      }
       HEDDLE_UNROLL
       for (int j = 0; j < columns_n; ++j) right[j] = b_tile[warp_column + 8 * j + fg][4 * r + ft];
       HEDDLE_UNROLL
@@ -142,7 +150,8 @@ template <class Rows> __global__ void __launch_bounds__(threads) tensor_kernel(I
           HEDDLE_UNROLL
           for (int e = 0; e < 4; ++e) {
             const int row = warp_row + 16 * i + fg + e / 2 * 8;
-            sum[i][j][e] += a_scale[row][r] * scale[e % 2] * static_cast<float>(product[e]) + minimum[e % 2] * a_sum[row][r];
+            sum[i][j][e] +=
+                a_scale[row][r] * scale[e % 2] * static_cast<float>(product[e]) + minimum[e % 2] * a_sum[row][r];
           }
         }
       }
@@ -151,14 +160,17 @@ template <class Rows> __global__ void __launch_bounds__(threads) tensor_kernel(I
   }
 
   HEDDLE_UNROLL
-  for (int i = 0; i < rows_m; ++i)
+  for (int i = 0; i < rows_m; ++i) {
     HEDDLE_UNROLL
-    for (int j = 0; j < columns_n; ++j)
+    for (int j = 0; j < columns_n; ++j) {
       HEDDLE_UNROLL
       for (int e = 0; e < 4; ++e) {
-        const int64_t row = row0 + warp_row + 16 * i + fg + e / 2 * 8, column = column0 + warp_column + 8 * j + 2 * ft + e % 2;
+        const int64_t row = row0 + warp_row + 16 * i + fg + e / 2 * 8,
+                      column = column0 + warp_column + 8 * j + 2 * ft + e % 2;
         if (row < g.m && column < g.n) store(g, row, column, sum[i][j][e]);
       }
+    }
+  }
 }
 
 }  // namespace
@@ -171,7 +183,8 @@ Int8Rows round_to_int8(const Context& context, const char* name, const View& x, 
   int8_t* q = static_cast<int8_t*>(context.scratch);
   float* scale = reinterpret_cast<float*>(q + N * K);
   const Int8Rows rows{q, scale, scale + N * (K / group)};
-  launch(context, name, {dim3(blocks_for(N * (K / group), few_threads / warp_size)), dim3(few_threads)}, round_kernel, x, rows, N * (K / group));
+  launch(context, name, {dim3(blocks_for(N * (K / group), few_threads / warp_size)), dim3(few_threads)}, round_kernel,
+      x, rows, N * (K / group));
   return rows;
 }
 
@@ -180,7 +193,8 @@ void gemm_int8(const Context& context, const char* name, const Int8Gemm& g, bool
   constexpr int64_t strip = int64_t{65535} * tile_m;  // the grid's second dimension is small
   with_block_rows(g.w, g.k, [&](auto w) {
     if (few) {
-      launch(context, name, {dim3(blocks_for(g.n, few_threads / warp_size)), dim3(few_threads)}, few_rows_kernel<decltype(w)>, g, w);
+      launch(context, name, {dim3(blocks_for(g.n, few_threads / warp_size)), dim3(few_threads)},
+          few_rows_kernel<decltype(w)>, g, w);
       return;
     }
     for (int64_t row = 0; row < g.m; row += strip) {
@@ -188,7 +202,8 @@ void gemm_int8(const Context& context, const char* name, const Int8Gemm& g, bool
       part.m = g.m - row < strip ? g.m - row : strip;
       part.x = {g.x.q + row * g.k, g.x.scale + row * (g.k / group), g.x.sum + row * (g.k / run_elements)};
       part.c.data = static_cast<char*>(g.c.data) + row * g.n * static_cast<int64_t>(dtype_bytes(g.c.type));
-      launch(context, name, {dim3(blocks_for(g.n, tile_n), blocks_for(part.m, tile_m)), dim3(threads)}, tensor_kernel<decltype(w)>, part, w);
+      launch(context, name, {dim3(blocks_for(g.n, tile_n), blocks_for(part.m, tile_m)), dim3(threads)},
+          tensor_kernel<decltype(w)>, part, w);
     }
   });
 }

@@ -1,6 +1,6 @@
-// Quantised weights in registers: runs of 16 elements, which never cross a group, as four words of signed bytes with their scale
-// and minimum: element = scale * byte + minimum. Layouts are those of native/ops/unpack-inl.h; reading whole words and taking them
-// apart by masks is llama.cpp's way.
+// Quantised weights in registers: runs of 16 elements, which never cross a group, as four words of signed bytes with
+// their scale and minimum: element = scale * byte + minimum. Layouts are those of native/ops/unpack-inl.h; reading
+// whole words and taking them apart by masks is llama.cpp's way.
 #pragma once
 #include "cuda/rows/math.cuh"
 
@@ -21,12 +21,14 @@ struct Run {
 // The sizes of block_type(T), as device code may read them.
 template <DType T> struct Block;
 #define HEDDLE_BLOCK(name, elements_, bytes_, ...) \
-  template <> struct Block<DType::name> { static constexpr int elements = elements_, bytes = bytes_; };
+  template <> struct Block<DType::name> { \
+    static constexpr int elements = elements_, bytes = bytes_; \
+  };
 HEDDLE_BLOCK_TYPES(HEDDLE_BLOCK)
 #undef HEDDLE_BLOCK
 
-// Loads `count` elements of x from `at`, a multiple of 8. Checks the type once for all of them, and loads 16 bytes at a time if x is
-// aligned to that (uniform over the lanes).
+// Loads `count` elements of x from `at`, a multiple of 8. Checks the type once for all of them, and loads 16 bytes at a
+// time if x is aligned to that (uniform over the lanes).
 template <int count> __device__ inline void load_elements(const View& x, int64_t at, float (&to)[count]) {
   static_assert(count % 8 == 0, "whole loads of every type");
   const bool whole = reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
@@ -72,8 +74,9 @@ template <int alignment> __device__ inline uint32_t word_at(const uint8_t* p) {
   }
   return p[0] | p[1] << 8 | p[2] << 16 | static_cast<uint32_t>(p[3]) << 24;
 }
-// Reads the 16 bytes at p as words. Every other block of an even size is at an odd multiple of 2. Whole words around p are then read and
-// shifted into place. This is safe because p is never a block's beginning, and nothing after the 16 bytes is read.
+// Reads the 16 bytes at p as words. Every other block of an even size is at an odd multiple of 2. Whole words around p
+// are then read and shifted into place. This is safe because p is never a block's beginning, and nothing after the 16
+// bytes is read.
 template <int alignment> __device__ inline void words_at(const uint8_t* p, uint32_t (&to)[4]) {
   if (alignment % 16 == 0) {
     const uint4 all = *reinterpret_cast<const uint4*>(p);
@@ -92,7 +95,8 @@ template <int alignment> __device__ inline void words_at(const uint8_t* p, uint3
 }
 __device__ inline float half_at(const uint8_t* p) { return ptx::half_to_float(*reinterpret_cast<const uint16_t*>(p)); }
 
-// Every byte of a, at most 127, less the byte b of at most 128: no borrow crosses bytes, since bit 7 is lent and taken back.
+// Every byte of a, at most 127, less the byte b of at most 128: no borrow crosses bytes, since bit 7 is lent and taken
+// back.
 __device__ inline uint32_t subtract_bytes(uint32_t a, uint32_t b) { return ((a | 0x80808080u) - b) ^ 0x80808080u; }
 
 // Bits 0-3 to bit 0 of bytes 0-3.
@@ -100,19 +104,28 @@ __device__ inline uint32_t spread_bits(uint32_t four) { return four * 0x00204081
 
 // Looks up four nibbles (one per byte) in a table of 16 signed bytes, given as four words.
 __device__ inline uint32_t look_up(uint32_t nibbles, uint32_t t0, uint32_t t1, uint32_t t2, uint32_t t3) {
-  const uint32_t pairs = (nibbles | nibbles >> 4) & 0x00ff00ffu, selector = (pairs | pairs >> 8) & 0x7777u;  // prmt takes a nibble a byte
+  // prmt takes a nibble a byte
+  const uint32_t pairs = (nibbles | nibbles >> 4) & 0x00ff00ffu, selector = (pairs | pairs >> 8) & 0x7777u;
   const uint32_t low = __byte_perm(t0, t1, selector), high = __byte_perm(t2, t3, selector);
   const uint32_t upper = (nibbles >> 3 & 0x01010101u) * 0xffu;
   return (high & upper) | (low & ~upper);
 }
 // -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
-__device__ inline uint32_t nonlinear_bytes(uint32_t nibbles) { return look_up(nibbles, 0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u); }
+__device__ inline uint32_t nonlinear_bytes(uint32_t nibbles) {
+  return look_up(nibbles, 0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u);
+}
 // Twice the values of e2m1: 0, 1, 2, 3, 4, 6, 8, 12 and their negatives.
-__device__ inline uint32_t e2m1_bytes(uint32_t nibbles) { return look_up(nibbles, 0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu); }
+__device__ inline uint32_t e2m1_bytes(uint32_t nibbles) {
+  return look_up(nibbles, 0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu);
+}
 
 // Scale or minimum g of the eight 6-bit pairs that q4_k and q5_k keep in twelve bytes.
-__device__ inline int six_bit_scale(const uint8_t* s, int g) { return g < 4 ? s[g] & 63 : (s[4 + g] & 15) | s[g - 4] >> 6 << 4; }
-__device__ inline int six_bit_minimum(const uint8_t* s, int g) { return g < 4 ? s[4 + g] & 63 : s[4 + g] >> 4 | s[g] >> 6 << 4; }
+__device__ inline int six_bit_scale(const uint8_t* s, int g) {
+  return g < 4 ? s[g] & 63 : (s[4 + g] & 15) | s[g - 4] >> 6 << 4;
+}
+__device__ inline int six_bit_minimum(const uint8_t* s, int g) {
+  return g < 4 ? s[4 + g] & 63 : s[4 + g] >> 4 | s[g] >> 6 << 4;
+}
 
 // Run r of the block at b.
 template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
@@ -151,11 +164,13 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
     case DType::q5_1: {
       const uint32_t fifths = *reinterpret_cast<const uint16_t*>(b + 4 + 2 * r);
       run.scale = half_at(b), run.minimum = half_at(b + 2);
-      words(b + 8, [&](uint32_t w, int i) { return (w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifths >> 4 * i & 15) << 4; });
+      words(b + 8,
+          [&](uint32_t w, int i) { return (w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifths >> 4 * i & 15) << 4; });
       break;
     }
     case DType::q2_k:
-      run.scale = half_at(b + 80) * static_cast<float>(b[r] & 15), run.minimum = -half_at(b + 82) * static_cast<float>(b[r] >> 4);
+      run.scale = half_at(b + 80) * static_cast<float>(b[r] & 15),
+      run.minimum = -half_at(b + 82) * static_cast<float>(b[r] >> 4);
       words(b + 16 + 32 * half + at, [&](uint32_t w, int) { return w >> 2 * quarter & 0x03030303u; });
       break;
     case DType::q3_k: {

@@ -22,21 +22,26 @@ template <class F> void map(const Context& c, const char* name, int64_t n, F f) 
 
 bool any(const Node& n) { return no_quantised(n); }
 
-// ---- sums, products, bounds -----------------------------------------------------------------------------------------------
+// ---- sums, products, bounds
+// -----------------------------------------------------------------------------------------------
 
 struct Add {
   View a, b;
   Out y;
   __device__ void operator()(int64_t i) const { y.store(i, a[i] + b[i]); }
 };
-void add(const Node& n, Context& c) { map(c, "add", n.out[0].shape.size(), Add{view(n.in[0]), view(n.in[1]), out(n.out[0])}); }
+void add(const Node& n, Context& c) {
+  map(c, "add", n.out[0].shape.size(), Add{view(n.in[0]), view(n.in[1]), out(n.out[0])});
+}
 
 struct Mul {
   View a, b;
   Out y;
   __device__ void operator()(int64_t i) const { y.store(i, a[i] * b[i]); }
 };
-void mul(const Node& n, Context& c) { map(c, "mul", n.out[0].shape.size(), Mul{view(n.in[0]), view(n.in[1]), out(n.out[0])}); }
+void mul(const Node& n, Context& c) {
+  map(c, "mul", n.out[0].shape.size(), Mul{view(n.in[0]), view(n.in[1]), out(n.out[0])});
+}
 
 struct Affine {
   View x;
@@ -57,7 +62,9 @@ struct Minimum {
     y.store(i, p != p || p < q ? p : q);
   }
 };
-void minimum(const Node& n, Context& c) { map(c, "minimum", n.out[0].shape.size(), Minimum{view(n.in[0]), view(n.in[1]), out(n.out[0])}); }
+void minimum(const Node& n, Context& c) {
+  map(c, "minimum", n.out[0].shape.size(), Minimum{view(n.in[0]), view(n.in[1]), out(n.out[0])});
+}
 
 struct MinimumBackward {
   View dy, a, b;
@@ -99,10 +106,12 @@ struct ClampBackward {
 };
 void clamp_backward(const Node& n, Context& c) {
   map(c, "clamp_backward", n.out[0].shape.size(),
-      ClampBackward{view(n.in[0]), view(n.in[1]), out(n.out[0]), static_cast<float>(n.attr("low")), static_cast<float>(n.attr("high"))});
+      ClampBackward{view(n.in[0]), view(n.in[1]), out(n.out[0]), static_cast<float>(n.attr("low")),
+          static_cast<float>(n.attr("high"))});
 }
 
-// ---- functions of one operand -----------------------------------------------------------------------------------------------
+// ---- functions of one operand
+// -----------------------------------------------------------------------------------------------
 
 struct Softcap {
   View x;
@@ -134,7 +143,9 @@ struct Gelu {
   bool by_tanh;
   __device__ void operator()(int64_t i) const { y.store(i, (by_tanh ? gelu_tanh(x[i]) : gelu_erf(x[i])).value); }
 };
-void gelu(const Node& n, Context& c) { map(c, "gelu", n.out[0].shape.size(), Gelu{view(n.in[0]), out(n.out[0]), n.attr_flag("tanh")}); }
+void gelu(const Node& n, Context& c) {
+  map(c, "gelu", n.out[0].shape.size(), Gelu{view(n.in[0]), out(n.out[0]), n.attr_flag("tanh")});
+}
 
 struct GeluBackward {
   View dy, x;
@@ -146,7 +157,8 @@ struct GeluBackward {
   }
 };
 void gelu_backward(const Node& n, Context& c) {
-  map(c, "gelu_backward", n.out[0].shape.size(), GeluBackward{view(n.in[0]), view(n.in[1]), out(n.out[0]), n.attr_flag("tanh")});
+  map(c, "gelu_backward", n.out[0].shape.size(),
+      GeluBackward{view(n.in[0]), view(n.in[1]), out(n.out[0]), n.attr_flag("tanh")});
 }
 
 // The numbers are those of native/ops/unary.cc.
@@ -214,7 +226,8 @@ void unary_backward(const Node& n, Context& c) {
       UnaryBackward{view(n.in[0]), view(n.in[1]), out(n.out[0]), static_cast<int>(n.attr_int("function"))});
 }
 
-// ---- gated linear units -------------------------------------------------------------------------------------------------------
+// ---- gated linear units
+// -------------------------------------------------------------------------------------------------------
 
 struct Glu {
   View gate, up;
@@ -223,7 +236,8 @@ struct Glu {
   __device__ void operator()(int64_t i) const { y.store(i, activate(activation, gate[i]).value * up[i]); }
 };
 void glu(const Node& n, Context& c) {
-  map(c, "glu", n.out[0].shape.size(), Glu{view(n.in[0]), view(n.in[1]), out(n.out[0]), static_cast<int>(n.attr_int("activation"))});
+  map(c, "glu", n.out[0].shape.size(),
+      Glu{view(n.in[0]), view(n.in[1]), out(n.out[0]), static_cast<int>(n.attr_int("activation"))});
 }
 
 struct GluBackward {
@@ -239,10 +253,12 @@ struct GluBackward {
 };
 void glu_backward(const Node& n, Context& c) {
   map(c, "glu_backward", n.in[0].shape.size(),
-      GluBackward{view(n.in[0]), view(n.in[1]), view(n.in[2]), out(n.out[0]), out(n.out[1]), static_cast<int>(n.attr_int("activation"))});
+      GluBackward{view(n.in[0]), view(n.in[1]), view(n.in[2]), out(n.out[0]), out(n.out[1]),
+          static_cast<int>(n.attr_int("activation"))});
 }
 
-// ---- copies ---------------------------------------------------------------------------------------------------------------------
+// ---- copies
+// ---------------------------------------------------------------------------------------------------------------------
 
 struct Cast {
   View x;
@@ -256,9 +272,12 @@ struct Broadcast {
   Out y;
   __device__ void operator()(int64_t i) const { y.store(i, x[0]); }
 };
-void broadcast(const Node& n, Context& c) { map(c, "broadcast", n.out[0].shape.size(), Broadcast{view(n.in[0]), out(n.out[0])}); }
+void broadcast(const Node& n, Context& c) {
+  map(c, "broadcast", n.out[0].shape.size(), Broadcast{view(n.in[0]), out(n.out[0])});
+}
 
-// ---- optimiser: nothing changes in a run that has met a bad index --------------------------------------------------------------
+// ---- optimiser: nothing changes in a run that has met a bad index
+// --------------------------------------------------------------
 
 struct Accumulate {
   float* state;
@@ -272,7 +291,8 @@ struct Accumulate {
   }
 };
 void accumulate(const Node& n, Context& c) {
-  map(c, "accumulate", n.in[0].shape.size(), Accumulate{n.in[0].as<float>(), view(n.in[1]), n.in[2].as<float>(), fault_of(c)});
+  map(c, "accumulate", n.in[0].shape.size(),
+      Accumulate{n.in[0].as<float>(), view(n.in[1]), n.in[2].as<float>(), fault_of(c)});
 }
 
 struct Assign {
@@ -283,7 +303,9 @@ struct Assign {
     if (!fault.reported()) state.store(i, x[i]);
   }
 };
-void assign(const Node& n, Context& c) { map(c, "assign", n.in[0].shape.size(), Assign{out(n.in[0]), view(n.in[1]), fault_of(c)}); }
+void assign(const Node& n, Context& c) {
+  map(c, "assign", n.in[0].shape.size(), Assign{out(n.in[0]), view(n.in[1]), fault_of(c)});
+}
 
 // AdamW (Loshchilov & Hutter 2019). param, grad, m, v: any shape; hyper (7), factor (1)
 struct AdamW {
@@ -295,7 +317,8 @@ struct AdamW {
   Fault fault;
   __device__ void operator()(int64_t i) const {
     if (fault.reported()) return;
-    const float lr = hyper[0], beta1 = hyper[1], beta2 = hyper[2], eps = hyper[3], weight_decay = decay ? hyper[4] : 0.0f;
+    const float lr = hyper[0], beta1 = hyper[1], beta2 = hyper[2], eps = hyper[3],
+                weight_decay = decay ? hyper[4] : 0.0f;
     const float g = grad[i] * *factor;
     const float mean = beta1 * m[i] + (1.0f - beta1) * g;
     const float square = beta2 * v[i] + (1.0f - beta2) * g * g;
@@ -307,8 +330,8 @@ struct AdamW {
 };
 void adamw(const Node& n, Context& c) {
   map(c, "adamw", n.in[0].shape.size(),
-      AdamW{out(n.in[0]), n.in[1].as<float>(), n.in[2].as<float>(), n.in[3].as<float>(), n.in[4].as<float>(), n.in[5].as<float>(),
-            n.attr_flag("decay"), fault_of(c)});
+      AdamW{out(n.in[0]), n.in[1].as<float>(), n.in[2].as<float>(), n.in[3].as<float>(), n.in[4].as<float>(),
+          n.in[5].as<float>(), n.attr_flag("decay"), fault_of(c)});
 }
 
 struct ClipFactor {
@@ -323,7 +346,8 @@ void clip_factor(const Node& n, Context& c) {
   map(c, "clip_factor", 1, ClipFactor{n.in[0].as<float>(), n.in[1].as<float>(), n.out[0].as<float>()});
 }
 
-// ---- seeded noise ---------------------------------------------------------------------------------------------------------------
+// ---- seeded noise
+// ---------------------------------------------------------------------------------------------------------------
 
 struct Noise {
   View x;
@@ -348,7 +372,7 @@ struct Noise {
 void noise(const Node& n, Context& c, bool dropout, float scale) {
   map(c, "noise", n.out[0].shape.size(),
       Noise{view(n.in[0]), out(n.out[0]), n.in[1].as<uint32_t>(), static_cast<uint32_t>(n.attr_int("stream")),
-            dropout ? dropped_below(n.attr("p")) : 0u, scale, dropout});
+          dropout ? dropped_below(n.attr("p")) : 0u, scale, dropout});
 }
 void dropout(const Node& n, Context& c) { noise(n, c, true, static_cast<float>(1 / (1 - n.attr("p")))); }
 void uniform_noise(const Node& n, Context& c) { noise(n, c, false, static_cast<float>(n.attr("scale"))); }

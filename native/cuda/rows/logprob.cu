@@ -1,5 +1,6 @@
 // The log-probability of one target per row under softmax(h W^T), and its gradient. Logits are made for a part of the
-// vocabulary at a time, so that memory does not grow with rows times vocabulary (Wijmans et al. 2024, "Cut Your Losses").
+// vocabulary at a time, so that memory does not grow with rows times vocabulary (Wijmans et al. 2024, "Cut Your
+// Losses").
 #include "cuda/attention/attention.cuh"
 #include "cuda/gemm/gemm.cuh"
 #include "ops/token_logprob.h"
@@ -9,7 +10,8 @@ namespace cuda {
 namespace {
 
 constexpr int threads = 256;
-constexpr int64_t most_logits = HEDDLE_EMULATED ? 256 : int64_t{16} << 20;  // of one part; few in tests, so that there are parts
+// of one part; few in tests, so that there are parts
+constexpr int64_t most_logits = HEDDLE_EMULATED ? 256 : int64_t{16} << 20;
 
 // Vocabulary entries of a part: a multiple of 64, the tile of the matrix product.
 int64_t part_size(int64_t N, int64_t V) {
@@ -29,7 +31,9 @@ struct PartArguments {
   Fault fault;
 };
 
-__device__ float biased(const float* product, const float* bias, int64_t v) { return bias ? *product + bias[v] : *product; }
+__device__ float biased(const float* product, const float* bias, int64_t v) {
+  return bias ? *product + bias[v] : *product;
+}
 
 // A block a row.
 __global__ void __launch_bounds__(threads) logprob_part_kernel(PartArguments a) {
@@ -63,9 +67,12 @@ View from_row(const Tensor& w, int64_t row) {
 }
 
 // product (N, width) = h (N, C) w[begin, begin + width)^T
-void part_product(const Context& c, const char* name, const Tensor& h, const Tensor& w, int64_t begin, int64_t width, float* product) {
+void part_product(const Context& c, const char* name, const Tensor& h, const Tensor& w, int64_t begin, int64_t width,
+    float* product) {
   const int64_t N = h.shape[0], C = h.shape[1];
-  gemm(c, name, {view(h), from_row(w, begin), {nullptr, DType::f32}, {product, DType::f32}, N, width, C, C, C, width, false, true, false});
+  gemm(c, name,
+      {view(h), from_row(w, begin), {nullptr, DType::f32}, {product, DType::f32}, N, width, C, C, C, width, false, true,
+          false});
 }
 
 // Scratch: products (N, part), then running (N, 3).
@@ -81,14 +88,15 @@ void token_logprob(const Node& n, Context& c) {
   for (int64_t begin = 0; begin < V; begin += part) {
     const int64_t width = V - begin < part ? V - begin : part;
     part_product(c, "token_logprob", h, w, begin, width, product);
-    PartArguments a{product, n.has_input(3) ? n.in[3].as<float>() : nullptr, n.in[2].as<int32_t>(), product + N * part, n.out[0].as<float>(), n.out[1].as<float>(), width, begin, V,
-                    begin == 0, begin + width == V, Scores(n), fault_of(c)};
+    PartArguments a{product, n.has_input(3) ? n.in[3].as<float>() : nullptr, n.in[2].as<int32_t>(), product + N * part,
+        n.out[0].as<float>(), n.out[1].as<float>(), width, begin, V, begin == 0, begin + width == V, Scores(n),
+        fault_of(c)};
     launch(c, "token_logprob", {dim3(static_cast<unsigned>(N)), dim3(threads)}, logprob_part_kernel, a);
   }
 }
 
 struct PartGradientArguments {
-  Out to;        // (N, ld): the gradient; what product holds may be overwritten by it
+  Out to;  // (N, ld): the gradient; what product holds may be overwritten by it
   int64_t ld;
   float* product;          // (N, width), becomes d loss / d product
   const float* bias;       // (V); null: none
@@ -102,7 +110,8 @@ struct PartGradientArguments {
 };
 
 __global__ void __launch_bounds__(threads) logprob_gradient_kernel(PartGradientArguments a) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < a.N * a.width; i += static_cast<int64_t>(gridDim.x) * threads) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < a.N * a.width;
+      i += static_cast<int64_t>(gridDim.x) * threads) {
     const int64_t row = i / a.width, v = a.begin + i % a.width;
     const int32_t target = a.targets[row];
     if (target >= a.V) a.fault.report();
@@ -124,19 +133,25 @@ __global__ void __launch_bounds__(threads) part_sum_kernel(const float* x, float
 }
 
 __global__ void __launch_bounds__(threads) copy_kernel(const float* from, Out to, int64_t n) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * threads) to.store(i, from[i]);
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n;
+      i += static_cast<int64_t>(gridDim.x) * threads)
+    to.store(i, from[i]);
 }
 
 unsigned some_blocks(int64_t items) { return blocks_for(items < (1 << 22) ? items : 1 << 22, threads); }
 
-// Where both operands are bf16, so is the gradient of logits when it enters the products: tensor cores make them. Not with a soft cap, as on the CPU.
-bool narrow(const Node& n) { return n.in[1].dtype == DType::bf16 && n.in[2].dtype == DType::bf16 && !(n.attributes->get("softcap", 0) > 0); }
+// Where both operands are bf16, so is the gradient of logits when it enters the products: tensor cores make them. Not
+// with a soft cap, as on the CPU.
+bool narrow(const Node& n) {
+  return n.in[1].dtype == DType::bf16 && n.in[2].dtype == DType::bf16 && !(n.attributes->get("softcap", 0) > 0);
+}
 int64_t narrow_ld(int64_t width) { return (width + 7) / 8 * 8; }
 
 // Scratch: products (N, part), then dh (N, C) in f32 where the output is not, then gradients in bf16.
 size_t backward_scratch(const Node& n, int) {
   const int64_t N = n.in[1].shape[0], part = part_size(N, n.in[2].shape[0]);
-  return static_cast<size_t>(N * (part + n.in[1].shape[1])) * sizeof(float) + 16 + static_cast<size_t>(N * narrow_ld(part)) * 2;
+  return static_cast<size_t>(N * (part + n.in[1].shape[1])) * sizeof(float) + 16 +
+         static_cast<size_t>(N * narrow_ld(part)) * 2;
 }
 
 void make_gradient(const Node& n, Context& c, bool narrowed) {
@@ -155,15 +170,20 @@ void make_gradient(const Node& n, Context& c, bool narrowed) {
     const int64_t ld = narrowed ? narrow_ld(width) : width;
     const Out to = narrowed ? Out{rounded, DType::bf16} : Out{product, DType::f32};
     const float* bias = n.has_input(6) ? n.in[6].as<float>() : nullptr;
-    PartGradientArguments a{to, ld, product, bias, n.in[0].as<float>(), of_lse, n.in[3].as<int32_t>(), n.in[4].as<float>(), N, width, begin, V, Scores(n), fault_of(c)};
+    PartGradientArguments a{to, ld, product, bias, n.in[0].as<float>(), of_lse, n.in[3].as<int32_t>(),
+        n.in[4].as<float>(), N, width, begin, V, Scores(n), fault_of(c)};
     launch(c, name, {dim3(some_blocks(N * width)), dim3(threads)}, logprob_gradient_kernel, a);
     // Only token_logprob_backward has a bias. Its gradients of logits stay in f32.
     if (const size_t of_bias = logprob_bias_gradient(n))
-      launch(c, name, {dim3(blocks_for(width, threads)), dim3(threads)}, part_sum_kernel, product, n.out[of_bias].as<float>() + begin, N, width);
+      launch(c, name, {dim3(blocks_for(width, threads)), dim3(threads)}, part_sum_kernel, product,
+          n.out[of_bias].as<float>() + begin, N, width);
     const View gradient{to.data, to.type};
-    gemm(c, name, {gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, ld, C, C, false, false, begin > 0});
+    gemm(c, name,
+        {gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, ld, C, C, false, false, begin > 0});
     if (logprob_weight_gradient(n))
-      gemm(c, name, {gradient, view(h), none, {n.out[1].as<float>() + begin * C, DType::f32}, width, C, N, ld, C, C, true, false, false});
+      gemm(c, name,
+          {gradient, view(h), none, {n.out[1].as<float>() + begin * C, DType::f32}, width, C, N, ld, C, C, true, false,
+              false});
   }
   if (sum != dh.data) launch(c, name, {dim3(some_blocks(N * C)), dim3(threads)}, copy_kernel, sum, out(dh), N * C);
 }
@@ -172,7 +192,8 @@ void token_logprob_backward(const Node& n, Context& c) { make_gradient(n, c, fal
 
 // Each part of the vocabulary is made twice all the same: kept logits would be the largest tensor of the step.
 size_t fused_scratch(const Node& n, int threads) {
-  const size_t forward = scratch(logprob_part(n), threads), backward = backward_scratch(logprob_gradient_part(n), threads);
+  const size_t forward = scratch(logprob_part(n), threads),
+               backward = backward_scratch(logprob_gradient_part(n), threads);
   return forward > backward ? forward : backward;
 }
 
@@ -185,7 +206,8 @@ void token_logprob_with_gradient(const Node& n, Context& c) {
 const RegisterKernel kernels[] = {
     {"token_logprob", "cuda_token_logprob", nullptr, token_logprob, scratch},
     {"token_logprob_backward", "cuda_token_logprob_backward", nullptr, token_logprob_backward, backward_scratch},
-    {"token_logprob_with_gradient", "cuda_token_logprob_with_gradient", nullptr, token_logprob_with_gradient, fused_scratch},
+    {"token_logprob_with_gradient", "cuda_token_logprob_with_gradient", nullptr, token_logprob_with_gradient,
+        fused_scratch},
 };
 
 }  // namespace

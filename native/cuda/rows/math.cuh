@@ -47,7 +47,9 @@ struct Out {
 };
 
 inline View view(const Tensor& t) { return {t.data, t.dtype}; }
-inline View optional_view(const Node& n, size_t i) { return n.has_input(i) ? view(n.in[i]) : View{nullptr, DType::f32}; }
+inline View optional_view(const Node& n, size_t i) {
+  return n.has_input(i) ? view(n.in[i]) : View{nullptr, DType::f32};
+}
 inline Out out(const Tensor& t) { return {t.data, t.dtype}; }
 
 inline bool is_activation(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16; }
@@ -59,7 +61,8 @@ inline bool no_quantised(const Node& n) {
   return true;
 }
 
-// ---- reductions: every lane gets the result ---------------------------------------------------------------------------
+// ---- reductions: every lane gets the result
+// ---------------------------------------------------------------------------
 
 template <class T> __device__ inline T warp_sum(T v) {
   for (int lanes = 16; lanes > 0; lanes /= 2) v += __shfl_xor_sync(all_lanes, v, lanes);
@@ -97,7 +100,8 @@ template <int threads> __device__ inline float block_max(float v) {
   return v;
 }
 
-// ---- activation functions, as native/ops/activation.h defines them ----------------------------------------------------
+// ---- activation functions, as native/ops/activation.h defines them
+// ----------------------------------------------------
 
 struct Activated {
   float value, derivative;

@@ -1,5 +1,5 @@
-// RMS and layer normalisation with the residual addition before them, and their gradients: one block a row. The gradients of
-// the weights are sums over rows, taken column by column in a second kernel, in a fixed order.
+// RMS and layer normalisation with the residual addition before them, and their gradients: one block a row. The
+// gradients of the weights are sums over rows, taken column by column in a second kernel, in a fixed order.
 #include "cuda/rows/math.cuh"
 
 namespace heddle {
@@ -13,8 +13,8 @@ struct NormArguments {
   View x, w, b, residual;  // x (R, C), w (C), b? (C), residual? (R, C)
   Out y, h;                // (R, C); h only with a residual
   int64_t C;
-  float eps, offset;       // y = normed * (offset + w) + b
-  bool centred;            // layer norm: the mean is taken off
+  float eps, offset;  // y = normed * (offset + w) + b
+  bool centred;       // layer norm: the mean is taken off
 };
 
 // Each thread keeps to its own columns, so that y may be the memory of x or of the residual.
@@ -44,9 +44,10 @@ __global__ void __launch_bounds__(threads) norm_kernel(NormArguments a) {
 void norm(const Node& n, Context& c, const char* name, bool centred) {
   const Tensor& x = n.in[0];
   const size_t residual = centred ? 3 : 2;
-  NormArguments a{view(x), view(n.in[1]), centred ? optional_view(n, 2) : View{nullptr, DType::f32}, optional_view(n, residual),
-                  out(n.out[0]), n.has_input(residual) ? out(n.out[1]) : Out{nullptr, DType::f32}, x.shape.last(),
-                  static_cast<float>(n.attr("eps")), centred ? 0.0f : static_cast<float>(n.attr("offset")), centred};
+  NormArguments a{view(x), view(n.in[1]), centred ? optional_view(n, 2) : View{nullptr, DType::f32},
+      optional_view(n, residual), out(n.out[0]), n.has_input(residual) ? out(n.out[1]) : Out{nullptr, DType::f32},
+      x.shape.last(), static_cast<float>(n.attr("eps")), centred ? 0.0f : static_cast<float>(n.attr("offset")),
+      centred};
   launch(c, name, {dim3(static_cast<unsigned>(x.shape.rows())), dim3(threads)}, norm_kernel, a);
 }
 void rms_norm(const Node& n, Context& c) { norm(n, c, "rms_norm", false); }
@@ -76,7 +77,8 @@ __global__ void __launch_bounds__(threads) norm_backward_kernel(NormBackwardArgu
     square += v * v;
   }
   const float scale = 1.0f / sqrtf(block_sum<threads>(square) / width + a.eps);
-  // With g = dy * w and n = (h - mean) * scale: dx = dh + scale * (g - mean(g) - n * mean(g n)); RMS norm has no mean(g).
+  // With g = dy * w and n = (h - mean) * scale: dx = dh + scale * (g - mean(g) - n * mean(g n)); RMS norm has no
+  // mean(g).
   float sum = 0, projection = 0;
   for (int64_t j = threadIdx.x; j < a.C; j += threads) {
     const float g = a.dy[row + j] * (a.offset + a.w[j]);
@@ -122,16 +124,18 @@ size_t moments_bytes(const Node& n, int) { return static_cast<size_t>(n.in[0].sh
 
 void norm_backward(const Node& n, Context& c, const char* name, bool centred) {
   const Tensor& dy = n.in[0];
-  NormBackwardArguments a{view(dy), view(n.in[1]), view(n.in[2]), optional_view(n, 3), out(n.out[0]), static_cast<float*>(c.scratch),
-                          n.out[1].as<float>(), centred ? n.out[2].as<float>() : nullptr, dy.shape.rows(), dy.shape.last(),
-                          static_cast<float>(n.attr("eps")), centred ? 0.0f : static_cast<float>(n.attr("offset")), centred};
+  NormBackwardArguments a{view(dy), view(n.in[1]), view(n.in[2]), optional_view(n, 3), out(n.out[0]),
+      static_cast<float*>(c.scratch), n.out[1].as<float>(), centred ? n.out[2].as<float>() : nullptr, dy.shape.rows(),
+      dy.shape.last(), static_cast<float>(n.attr("eps")), centred ? 0.0f : static_cast<float>(n.attr("offset")),
+      centred};
   launch(c, name, {dim3(static_cast<unsigned>(a.R)), dim3(threads)}, norm_backward_kernel, a);
   launch(c, name, {dim3(blocks_for(a.C, warp_size)), dim3(warp_size * column_threads)}, norm_weight_kernel, a);
 }
 void rms_norm_backward(const Node& n, Context& c) { norm_backward(n, c, "rms_norm_backward", false); }
 void layer_norm_backward(const Node& n, Context& c) { norm_backward(n, c, "layer_norm_backward", true); }
 
-// ---- softmax over the last dimension --------------------------------------------------------------------------------------
+// ---- softmax over the last dimension
+// --------------------------------------------------------------------------------------
 
 // x, y (R, C); y may be x
 __global__ void __launch_bounds__(threads) softmax_kernel(View x, Out y, int64_t C) {
@@ -145,7 +149,8 @@ __global__ void __launch_bounds__(threads) softmax_kernel(View x, Out y, int64_t
 }
 void softmax(const Node& n, Context& c) {
   const Shape& s = n.in[0].shape;
-  launch(c, "softmax", {dim3(static_cast<unsigned>(s.rows())), dim3(threads)}, softmax_kernel, view(n.in[0]), out(n.out[0]), s.last());
+  launch(c, "softmax", {dim3(static_cast<unsigned>(s.rows())), dim3(threads)}, softmax_kernel, view(n.in[0]),
+      out(n.out[0]), s.last());
 }
 
 // dy, y, dx (R, C): dx = y * (dy - sum(dy y))
@@ -158,8 +163,8 @@ __global__ void __launch_bounds__(threads) softmax_backward_kernel(View dy, View
 }
 void softmax_backward(const Node& n, Context& c) {
   const Shape& s = n.in[0].shape;
-  launch(c, "softmax_backward", {dim3(static_cast<unsigned>(s.rows())), dim3(threads)}, softmax_backward_kernel, view(n.in[0]),
-         view(n.in[1]), out(n.out[0]), s.last());
+  launch(c, "softmax_backward", {dim3(static_cast<unsigned>(s.rows())), dim3(threads)}, softmax_backward_kernel,
+      view(n.in[0]), view(n.in[1]), out(n.out[0]), s.last());
 }
 
 const RegisterKernel kernels[] = {

@@ -1,4 +1,5 @@
-// Sums over whole tensors and over rows, in an order that depends on the shapes alone: block by block, then the blocks' sums.
+// Sums over whole tensors and over rows, in an order that depends on the shapes alone: block by block, then the blocks'
+// sums.
 #include "cuda/rows/math.cuh"
 
 namespace heddle {
@@ -11,7 +12,8 @@ constexpr unsigned parts = 64;  // blocks of one tensor
 // partial[block] = the sum of x, or of its squares, over the elements of the block's turn.
 __global__ void __launch_bounds__(threads) partial_sum_kernel(View x, int64_t n, bool squared, double* partial) {
   double sum = 0;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * threads) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n;
+      i += static_cast<int64_t>(gridDim.x) * threads) {
     const double v = x[i];
     sum += squared ? v * v : v;
   }
@@ -30,8 +32,10 @@ __global__ void __launch_bounds__(threads) total_kernel(const double* partial, i
 void reduce(const Node& n, Context& c, const char* name, bool norm) {
   double* partial = static_cast<double*>(c.scratch);
   for (size_t i = 0; i < n.in.size(); ++i)
-    launch(c, name, {dim3(parts), dim3(threads)}, partial_sum_kernel, view(n.in[i]), n.in[i].shape.size(), norm, partial + i * parts);
-  launch(c, name, {dim3(1), dim3(threads)}, total_kernel, partial, static_cast<int64_t>(n.in.size() * parts), norm, n.out[0].as<float>());
+    launch(c, name, {dim3(parts), dim3(threads)}, partial_sum_kernel, view(n.in[i]), n.in[i].shape.size(), norm,
+        partial + i * parts);
+  launch(c, name, {dim3(1), dim3(threads)}, total_kernel, partial, static_cast<int64_t>(n.in.size() * parts), norm,
+      n.out[0].as<float>());
 }
 size_t partial_bytes(const Node& n, int) { return n.in.size() * parts * sizeof(double); }
 void sum(const Node& n, Context& c) { reduce(n, c, "sum", false); }
@@ -40,7 +44,8 @@ void global_norm(const Node& n, Context& c) { reduce(n, c, "global_norm", true);
 constexpr int column_threads = 8;  // that share a column's rows
 
 // dy (N, M) -> y (M): one block per 32 columns
-__global__ void __launch_bounds__(warp_size* column_threads) column_sum_kernel(View dy, float* y, int64_t N, int64_t M) {
+__global__ void __launch_bounds__(warp_size* column_threads)
+    column_sum_kernel(View dy, float* y, int64_t N, int64_t M) {
   HEDDLE_SHARED(float, part_sum, [column_threads][warp_size]);
   const int lane = threadIdx.x % warp_size, part = threadIdx.x / warp_size;
   const int64_t m = static_cast<int64_t>(blockIdx.x) * warp_size + lane;
@@ -55,8 +60,8 @@ __global__ void __launch_bounds__(warp_size* column_threads) column_sum_kernel(V
 }
 void column_sum(const Node& n, Context& c) {
   const int64_t N = n.in[0].shape[0], M = n.in[0].shape[1];
-  launch(c, "column_sum", {dim3(blocks_for(M, warp_size)), dim3(warp_size * column_threads)}, column_sum_kernel, view(n.in[0]),
-         n.out[0].as<float>(), N, M);
+  launch(c, "column_sum", {dim3(blocks_for(M, warp_size)), dim3(warp_size * column_threads)}, column_sum_kernel,
+      view(n.in[0]), n.out[0].as<float>(), N, M);
 }
 
 const RegisterKernel kernels[] = {

@@ -17,11 +17,12 @@ struct RopeArguments {
   bool interleaved, interleaved_out;
 };
 
-// sin and cos of any angle that positions and frequencies make, to float precision. In double, since the float functions keep
-// a table for huge arguments in local memory.
+// sin and cos of any angle that positions and frequencies make, to float precision. In double, since the float
+// functions keep a table for huge arguments in local memory.
 __device__ void sine_cosine(float angle, float* sine, float* cosine) {
   const double quarters = rint(angle * 0.63661977236758134);  // in units of pi / 2
-  const double r = (angle - quarters * 1.5707963267948966) - quarters * 6.123233995736766e-17, q = r * r;  // |r| <= pi / 4
+  // |r| <= pi / 4
+  const double r = (angle - quarters * 1.5707963267948966) - quarters * 6.123233995736766e-17, q = r * r;
   const double s = r * (1 + q * (-1.0 / 6 + q * (1.0 / 120 + q * (-1.0 / 5040 + q * (1.0 / 362880 - q / 39916800)))));
   const double c = 1 + q * (-0.5 + q * (1.0 / 24 + q * (-1.0 / 720 + q * (1.0 / 40320 - q / 3628800))));
   const int quadrant = static_cast<int>(static_cast<int64_t>(quarters) & 3);
@@ -40,7 +41,8 @@ __global__ void __launch_bounds__(threads) rope_kernel(RopeArguments a) {
   HEDDLE_SHARED(float, sines, [most_pairs]);
   const float position = static_cast<float>(a.positions[row]);
   // The angle is the float product, as the models were trained with: at position 8192 its rounding is visible.
-  for (int64_t j = threadIdx.x; j < a.half; j += threads) sine_cosine(position * a.inv_freq[row * a.frequency_row + j], &sines[j], &cosines[j]);
+  for (int64_t j = threadIdx.x; j < a.half; j += threads)
+    sine_cosine(position * a.inv_freq[row * a.frequency_row + j], &sines[j], &cosines[j]);
   __syncthreads();
   // Whole heads at a time, read before they are written: y may be x, whose pairs may lie elsewhere.
   const int64_t heads = most_pairs / a.half;
@@ -76,17 +78,17 @@ void rope(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &inv_freq = n.in[2];
   const int64_t half = inv_freq.shape.last();
   RopeArguments a{view(x), n.in[1].as<int32_t>(), inv_freq.as<float>(), out(n.out[0]), x.shape[1], x.shape[2], half,
-                  inv_freq.shape.rank > 1 ? half : 0, static_cast<float>(n.attr("scale")), n.attr_flag("inverse") ? -1.0f : 1.0f,
-                  n.attr_flag("interleaved"), n.attr_flag("interleaved_out")};
+      inv_freq.shape.rank > 1 ? half : 0, static_cast<float>(n.attr("scale")), n.attr_flag("inverse") ? -1.0f : 1.0f,
+      n.attr_flag("interleaved"), n.attr_flag("interleaved_out")};
   launch(c, "rope", {dim3(static_cast<unsigned>(x.shape[0])), dim3(threads)}, rope_kernel, a);
 }
 
 bool supports_rope(const Node& n) { return n.in[2].shape.last() <= most_pairs; }
 
 struct FrequencyArguments {
-  const float *near, *far;   // (half); far may be null
-  const int32_t* lengths;    // (N), or null for `length`
-  float* y;                  // (N, half)
+  const float *near, *far;  // (half); far may be null
+  const int32_t* lengths;   // (N), or null for `length`
+  float* y;                 // (N, half)
   int64_t half;
   double length, original, factor;
 };
@@ -98,15 +100,18 @@ __global__ void __launch_bounds__(threads) rope_frequencies_kernel(FrequencyArgu
   for (int64_t i = threadIdx.x; i < a.half; i += threads) {
     float f = a.near[i];
     if (a.far) f = beyond ? a.far[i] : f;
-    else if (beyond && i > 0) f = static_cast<float>(f * pow(stretch, -static_cast<double>(i) / static_cast<double>(a.half - 1)));
+    else if (beyond && i > 0)
+      f = static_cast<float>(f * pow(stretch, -static_cast<double>(i) / static_cast<double>(a.half - 1)));
     a.y[blockIdx.x * a.half + i] = f;
   }
 }
 void rope_frequencies(const Node& n, Context& c) {
   const bool by_row = n.has_input(2);
-  FrequencyArguments a{n.in[0].as<float>(), n.has_input(1) ? n.in[1].as<float>() : nullptr, by_row ? n.in[2].as<int32_t>() : nullptr,
-                       n.out[0].as<float>(), n.in[0].shape[0], by_row ? 0 : n.attr("length"), n.attr("original"), n.attr("factor")};
-  launch(c, "rope_frequencies", {dim3(by_row ? static_cast<unsigned>(n.in[2].shape[0]) : 1u), dim3(threads)}, rope_frequencies_kernel, a);
+  FrequencyArguments a{n.in[0].as<float>(), n.has_input(1) ? n.in[1].as<float>() : nullptr,
+      by_row ? n.in[2].as<int32_t>() : nullptr, n.out[0].as<float>(), n.in[0].shape[0], by_row ? 0 : n.attr("length"),
+      n.attr("original"), n.attr("factor")};
+  launch(c, "rope_frequencies", {dim3(by_row ? static_cast<unsigned>(n.in[2].shape[0]) : 1u), dim3(threads)},
+      rope_frequencies_kernel, a);
 }
 
 const RegisterKernel kernels[] = {

@@ -1,5 +1,5 @@
-// Rows by number: embedding, gather_rows, segment_sum and their gradients; and rows in pieces: split and concat. A number out
-// of range is reported and its row left out.
+// Rows by number: embedding, gather_rows, segment_sum and their gradients; and rows in pieces: split and concat. A
+// number out of range is reported and its row left out.
 #include "cuda/quant/quant.cuh"
 
 namespace heddle {
@@ -9,7 +9,8 @@ namespace {
 constexpr int threads = 128;
 
 // table (V, C), ids (N) -> y (N, C): a block a row
-__global__ void __launch_bounds__(threads) take_rows_kernel(View table, const int32_t* ids, Out y, int64_t V, int64_t C, float scale, Fault fault) {
+__global__ void __launch_bounds__(threads)
+    take_rows_kernel(View table, const int32_t* ids, Out y, int64_t V, int64_t C, float scale, Fault fault) {
   const int32_t id = ids[blockIdx.x];
   if (id < 0 || id >= V) {
     if (threadIdx.x == 0) fault.report();
@@ -20,7 +21,8 @@ __global__ void __launch_bounds__(threads) take_rows_kernel(View table, const in
 }
 // The same from quantised rows: a thread takes runs of 16 elements apart.
 template <class Rows>
-__global__ void __launch_bounds__(threads) take_quantised_rows_kernel(Rows table, const int32_t* ids, Out y, int64_t V, int64_t C, float scale, Fault fault) {
+__global__ void __launch_bounds__(threads)
+    take_quantised_rows_kernel(Rows table, const int32_t* ids, Out y, int64_t V, int64_t C, float scale, Fault fault) {
   const int32_t id = ids[blockIdx.x];
   if (id < 0 || id >= V) {
     if (threadIdx.x == 0) fault.report();
@@ -29,29 +31,37 @@ __global__ void __launch_bounds__(threads) take_quantised_rows_kernel(Rows table
   for (int64_t r = threadIdx.x; r < C / run_elements; r += threads) {
     const Run run = table.run(id, r);
     HEDDLE_UNROLL
-    for (int e = 0; e < run_elements; ++e) y.store(static_cast<int64_t>(blockIdx.x) * C + r * run_elements + e, run[e] * scale);
+    for (int e = 0; e < run_elements; ++e)
+      y.store(static_cast<int64_t>(blockIdx.x) * C + r * run_elements + e, run[e] * scale);
   }
 }
 void embedding(const Node& n, Context& c) {
   const Tensor &table = n.in[0], &ids = n.in[1];
   if (is_quantised(table.dtype))
     return with_block_rows(view(table), table.shape[1], [&](auto rows) {
-      launch(c, "embedding", {dim3(static_cast<unsigned>(ids.shape[0])), dim3(threads)}, take_quantised_rows_kernel<decltype(rows)>, rows,
-             ids.as<int32_t>(), out(n.out[0]), table.shape[0], table.shape[1], static_cast<float>(n.attr("scale")), fault_of(c));
+      launch(c, "embedding", {dim3(static_cast<unsigned>(ids.shape[0])), dim3(threads)},
+          take_quantised_rows_kernel<decltype(rows)>, rows, ids.as<int32_t>(), out(n.out[0]), table.shape[0],
+          table.shape[1], static_cast<float>(n.attr("scale")), fault_of(c));
     });
-  launch(c, "embedding", {dim3(static_cast<unsigned>(ids.shape[0])), dim3(threads)}, take_rows_kernel, view(table), ids.as<int32_t>(),
-         out(n.out[0]), table.shape[0], table.shape[1], static_cast<float>(n.attr("scale")), fault_of(c));
+  launch(c, "embedding", {dim3(static_cast<unsigned>(ids.shape[0])), dim3(threads)}, take_rows_kernel, view(table),
+      ids.as<int32_t>(), out(n.out[0]), table.shape[0], table.shape[1], static_cast<float>(n.attr("scale")),
+      fault_of(c));
 }
 
 // x (N, C), ids (N) -> y (S, C). y[s] += scale * the sum, in order, of the rows of x whose id is s.
 __global__ void __launch_bounds__(threads) zero_kernel(Out y, int64_t n) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * threads) y.store(i, 0.0f);
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n;
+      i += static_cast<int64_t>(gridDim.x) * threads)
+    y.store(i, 0.0f);
 }
 __global__ void __launch_bounds__(threads) copy_kernel(View x, Out y, int64_t n) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * threads) y.store(i, x[i]);
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n;
+      i += static_cast<int64_t>(gridDim.x) * threads)
+    y.store(i, x[i]);
 }
 // A block a row of x: the first row with an id adds up all of them, so that no two blocks write one row.
-__global__ void __launch_bounds__(threads) add_rows_kernel(View x, const int32_t* ids, Out y, int64_t N, int64_t S, int64_t C, float scale, const float* onto, Fault fault) {
+__global__ void __launch_bounds__(threads) add_rows_kernel(
+    View x, const int32_t* ids, Out y, int64_t N, int64_t S, int64_t C, float scale, const float* onto, Fault fault) {
   const int64_t row = blockIdx.x;
   const int32_t id = ids[row];
   float earlier = 0;
@@ -76,27 +86,32 @@ void add_rows(const Node& n, Context& c, const char* name, float scale) {
   const float* onto = n.has_input(2) ? n.in[2].as<float>() : nullptr;
   if (!onto) launch(c, name, all, zero_kernel, out(y), elements);
   else if (onto != y.as<float>()) launch(c, name, all, copy_kernel, view(n.in[2]), out(y), elements);
-  launch(c, name, {dim3(static_cast<unsigned>(x.shape[0])), dim3(threads)}, add_rows_kernel, view(x), n.in[1].as<int32_t>(), out(y),
-         x.shape[0], y.shape[0], x.shape[1], scale, onto, fault_of(c));
+  launch(c, name, {dim3(static_cast<unsigned>(x.shape[0])), dim3(threads)}, add_rows_kernel, view(x),
+      n.in[1].as<int32_t>(), out(y), x.shape[0], y.shape[0], x.shape[1], scale, onto, fault_of(c));
 }
-void embedding_backward(const Node& n, Context& c) { add_rows(n, c, "embedding_backward", static_cast<float>(n.attr("scale"))); }
+void embedding_backward(const Node& n, Context& c) {
+  add_rows(n, c, "embedding_backward", static_cast<float>(n.attr("scale")));
+}
 void segment_sum(const Node& n, Context& c) { add_rows(n, c, "segment_sum", 1.0f); }
 
 // Bytes are copied in the largest units that divide every width.
-template <class T> __global__ void __launch_bounds__(threads) gather_kernel(const T* x, const int32_t* rows, T* y, int64_t limit, int64_t width, Fault fault) {
+template <class T>
+__global__ void __launch_bounds__(threads)
+    gather_kernel(const T* x, const int32_t* rows, T* y, int64_t limit, int64_t width, Fault fault) {
   const int32_t row = rows[blockIdx.x];
   if (row < 0 || row >= limit) {
     if (threadIdx.x == 0) fault.report();
     return;
   }
-  for (int64_t j = threadIdx.x; j < width; j += threads) y[static_cast<int64_t>(blockIdx.x) * width + j] = x[row * width + j];
+  for (int64_t j = threadIdx.x; j < width; j += threads)
+    y[static_cast<int64_t>(blockIdx.x) * width + j] = x[row * width + j];
 }
 
 template <class T> void gather(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &rows = n.in[1];
   const int64_t width = x.shape[1] * static_cast<int64_t>(dtype_bytes(x.dtype) / sizeof(T));
-  launch(c, "gather_rows", {dim3(static_cast<unsigned>(rows.shape[0])), dim3(threads)}, gather_kernel<T>, x.as<T>(), rows.as<int32_t>(),
-         n.out[0].as<T>(), x.shape[0], width, fault_of(c));
+  launch(c, "gather_rows", {dim3(static_cast<unsigned>(rows.shape[0])), dim3(threads)}, gather_kernel<T>, x.as<T>(),
+      rows.as<int32_t>(), n.out[0].as<T>(), x.shape[0], width, fault_of(c));
 }
 void gather_rows(const Node& n, Context& c) {
   const size_t size = dtype_bytes(n.in[0].dtype);
@@ -107,11 +122,13 @@ void gather_rows(const Node& n, Context& c) {
 
 // Row r of `from`, width elements at from_begin, to row r of `to`: a block a row
 template <class T>
-__global__ void __launch_bounds__(threads) piece_kernel(const T* from, int64_t from_row, T* to, int64_t to_row, int64_t width) {
+__global__ void __launch_bounds__(threads)
+    piece_kernel(const T* from, int64_t from_row, T* to, int64_t to_row, int64_t width) {
   for (int64_t j = threadIdx.x; j < width; j += threads) to[blockIdx.x * to_row + j] = from[blockIdx.x * from_row + j];
 }
 
-template <class T> void pieces(const Context& c, const char* name, const Tensor& whole, const std::vector<Tensor>& parts, bool to_parts) {
+template <class T>
+void pieces(const Context& c, const char* name, const Tensor& whole, const std::vector<Tensor>& parts, bool to_parts) {
   const int64_t units = static_cast<int64_t>(dtype_bytes(whole.dtype) / sizeof(T)), row = whole.shape.last() * units;
   const Grid grid{dim3(static_cast<unsigned>(whole.shape.rows())), dim3(threads)};
   T* at = whole.as<T>();
@@ -122,7 +139,8 @@ template <class T> void pieces(const Context& c, const char* name, const Tensor&
     at += width;
   }
 }
-void pieces_of(const Context& c, const char* name, const Tensor& whole, const std::vector<Tensor>& parts, bool to_parts) {
+void pieces_of(
+    const Context& c, const char* name, const Tensor& whole, const std::vector<Tensor>& parts, bool to_parts) {
   const size_t size = dtype_bytes(whole.dtype);
   if (size == 4) pieces<uint32_t>(c, name, whole, parts, to_parts);
   else if (size == 2) pieces<uint16_t>(c, name, whole, parts, to_parts);

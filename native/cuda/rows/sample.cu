@@ -1,6 +1,7 @@
-// Chooses the next token of each row, like native/ops/sample.cc. Tokens are ordered by distance from the best logit, then by id, and every
-// cut keeps a prefix. The tokens are not sorted. A cut or a draw is the smallest key (bits of the distance, then the id) whose prefix has
-// enough mass. It is found bit by bit, with one pass over the row per bit. One block per row.
+// Chooses the next token of each row, like native/ops/sample.cc. Tokens are ordered by distance from the best logit,
+// then by id, and every cut keeps a prefix. The tokens are not sorted. A cut or a draw is the smallest key (bits of the
+// distance, then the id) whose prefix has enough mass. It is found bit by bit, with one pass over the row per bit. One
+// block per row.
 #include "cuda/rows/math.cuh"
 #include "cuda/rows/philox.cuh"
 
@@ -11,13 +12,13 @@ namespace {
 constexpr int threads = 256, parameters = 9;
 
 struct SampleArguments {
-  const float *logits, *params;                          // (R, V), (R, 9)
-  const int32_t *history, *bias_ids;                     // (R, L), (R, B)
-  const float* bias_values;                              // (R, B)
-  const uint32_t* rng;                                   // (R, 3)
-  float* adjusted;                                       // (R, V): after bias and penalties
-  int32_t *token, *top_ids;                              // (R), (R, K)
-  float *logprob, *top_logprobs;                         // (R), (R, K)
+  const float *logits, *params;       // (R, V), (R, 9)
+  const int32_t *history, *bias_ids;  // (R, L), (R, B)
+  const float* bias_values;           // (R, B)
+  const uint32_t* rng;                // (R, 3)
+  float* adjusted;                    // (R, V): after bias and penalties
+  int32_t *token, *top_ids;           // (R), (R, K)
+  float *logprob, *top_logprobs;      // (R), (R, K)
   int64_t V, L, B, K;
   Fault fault;
 };
@@ -36,7 +37,8 @@ __device__ Key smallest(Key key) {
   return best;
 }
 
-// A product that no compiler makes one operation of with the sum it goes into: nvcc would, and then the CPU's bits were others.
+// A product that no compiler makes one operation of with the sum it goes into: nvcc would, and then the CPU's bits were
+// others.
 __device__ float times(float a, float b) {
 #if HEDDLE_EMULATED
   return a * b;
@@ -82,7 +84,8 @@ struct Candidates {
   }
 };
 
-// The smallest key up to `most` of which enough(key) holds; `most` where it holds of none. First the distance, then the id.
+// The smallest key up to `most` of which enough(key) holds; `most` where it holds of none. First the distance, then the
+// id.
 template <class F> __device__ Key first_key(Key most, int64_t V, F enough) {
   Key low = 0, high = most >> 32;  // the answer is in [low, high]
   while (low < high) {
@@ -107,9 +110,10 @@ struct Parameters {
 __device__ bool valid(const Parameters& s, int64_t L) {
   const auto finite = [](float v) { return fabsf(v) < INFINITY; };
   const auto count = [](float v) { return v >= 0 && v <= 2147483520.0f && v == floorf(v); };
-  return s.temperature >= 0 && finite(s.temperature) && count(s.top_k) && s.top_p > 0 && s.top_p <= 1 && s.min_p >= 0 && s.min_p <= 1 &&
-         s.repetition > 0 && finite(s.repetition) && finite(s.presence) && finite(s.frequency) && count(s.history_length) &&
-         s.history_length <= static_cast<float>(L) && count(s.prompt_length) && s.prompt_length <= s.history_length;
+  return s.temperature >= 0 && finite(s.temperature) && count(s.top_k) && s.top_p > 0 && s.top_p <= 1 && s.min_p >= 0 &&
+         s.min_p <= 1 && s.repetition > 0 && finite(s.repetition) && finite(s.presence) && finite(s.frequency) &&
+         count(s.history_length) && s.history_length <= static_cast<float>(L) && count(s.prompt_length) &&
+         s.prompt_length <= s.history_length;
 }
 
 // Whether position i of ids (n) is the first with its id.
@@ -218,7 +222,8 @@ __global__ void __launch_bounds__(threads) sample_kernel(SampleArguments a) {
     chosen = smallest(best);
   } else {
     const Candidates all{logits, a.V, range.largest, s.temperature};
-    Key last = static_cast<Key>(__float_as_uint(88.0f)) << 32;  // of the prefix that is left; nothing weighs anything beyond
+    // of the prefix that is left; nothing weighs anything beyond
+    Key last = static_cast<Key>(__float_as_uint(88.0f)) << 32;
     if (s.top_k > 0 && s.top_k < static_cast<float>(a.V))
       last = first_key(last, a.V, [&](Key k) { return all.count(k) >= s.top_k; });
     double mass = all.mass(last);
@@ -238,7 +243,8 @@ __global__ void __launch_bounds__(threads) sample_kernel(SampleArguments a) {
     const double wanted = point < below ? point : below;
     chosen = first_key(last, a.V, [&](Key k) { return all.mass(k) > wanted; }) & 0xffffffffu;
   }
-  // The furthest key of a cut need not be a token's; then rounding left the sum short, and the last with weight is meant.
+  // The furthest key of a cut need not be a token's; then rounding left the sum short, and the last with weight is
+  // meant.
   if (threadIdx.x == 0) {
     const int64_t token = static_cast<int64_t>(chosen) < a.V ? static_cast<int64_t>(chosen) : a.V - 1;
     a.token[row] = static_cast<int32_t>(token);
@@ -267,10 +273,10 @@ size_t scratch(const Node& n, int) { return static_cast<size_t>(n.in[0].shape.si
 
 void sample(const Node& n, Context& c) {
   const bool top = n.out.size() == 4;
-  SampleArguments a{n.in[0].as<float>(), n.in[1].as<float>(), n.in[2].as<int32_t>(), n.in[3].as<int32_t>(), n.in[4].as<float>(),
-                    n.in[5].as<uint32_t>(), static_cast<float*>(c.scratch), n.out[0].as<int32_t>(), top ? n.out[2].as<int32_t>() : nullptr,
-                    n.out[1].as<float>(), top ? n.out[3].as<float>() : nullptr, n.in[0].shape[1], n.in[2].shape[1], n.in[3].shape[1],
-                    top ? n.out[2].shape[1] : 0, fault_of(c)};
+  SampleArguments a{n.in[0].as<float>(), n.in[1].as<float>(), n.in[2].as<int32_t>(), n.in[3].as<int32_t>(),
+      n.in[4].as<float>(), n.in[5].as<uint32_t>(), static_cast<float*>(c.scratch), n.out[0].as<int32_t>(),
+      top ? n.out[2].as<int32_t>() : nullptr, n.out[1].as<float>(), top ? n.out[3].as<float>() : nullptr,
+      n.in[0].shape[1], n.in[2].shape[1], n.in[3].shape[1], top ? n.out[2].shape[1] : 0, fault_of(c)};
   launch(c, "sample", {dim3(static_cast<unsigned>(n.in[0].shape[0])), dim3(threads)}, sample_kernel, a);
 }
 

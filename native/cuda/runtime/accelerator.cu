@@ -33,7 +33,9 @@ void check_cuda(cudaError_t status, const char* call) {
 }
 
 namespace {
-const CudaAccelerator& accelerator_of(const Context& context) { return *static_cast<const CudaAccelerator*>(context.accelerator); }
+const CudaAccelerator& accelerator_of(const Context& context) {
+  return *static_cast<const CudaAccelerator*>(context.accelerator);
+}
 }  // namespace
 
 cudaStream_t stream_of(const Context& context) { return accelerator_of(context).stream(); }
@@ -45,8 +47,8 @@ CudaAccelerator::CudaAccelerator(int index, bool tf32) : index_(index), name_("c
   const std::vector<CudaDevice> devices = cuda_devices();
   if (index < 0 || index >= static_cast<int>(devices.size())) {
     const std::string problem = cuda_problem();
-    throw Error("UNSUPPORTED", "device: expected one of the " + std::to_string(devices.size()) + " CUDA devices here, got " + name_ +
-                                   (problem.empty() ? "" : " (" + problem + ")"));
+    throw Error("UNSUPPORTED", "device: expected one of the " + std::to_string(devices.size()) +
+                                   " CUDA devices here, got " + name_ + (problem.empty() ? "" : " (" + problem + ")"));
   }
   const CudaDevice& device = devices[static_cast<size_t>(index)];
   make_current();
@@ -55,14 +57,16 @@ CudaAccelerator::CudaAccelerator(int index, bool tf32) : index_(index), name_("c
   if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction) {
     cudaGetLastError();
     const std::string capability = std::to_string(device.major) + std::to_string(device.minor);
-    throw Error("UNSUPPORTED", "device: expected a compute capability that this build has kernels for, got " + std::to_string(device.major) + "." +
-                                   std::to_string(device.minor) + " (" + name_ + ", " + device.name +
-                                   "); from 8.0 on, `node scripts/build-addon.mjs -D HEDDLE_CUDA_ARCHITECTURES=" + capability + "-real` makes them");
+    throw Error("UNSUPPORTED",
+        "device: expected a compute capability that this build has kernels for, got " + std::to_string(device.major) +
+            "." + std::to_string(device.minor) + " (" + name_ + ", " + device.name +
+            "); from 8.0 on, `node scripts/build-addon.mjs -D HEDDLE_CUDA_ARCHITECTURES=" + capability +
+            "-real` makes them");
   }
   check_cuda(status, "cudaFuncGetAttributes");
   // Code for 9.0 is always that of sm_90a: no other is built.
-  properties_ = {10 * device.major + device.minor, device.multiprocessors, device.shared_bytes, attributes.binaryVersion == 90 && has_tensor_maps(), tf32,
-                 has_e4m3_code()};
+  properties_ = {10 * device.major + device.minor, device.multiprocessors, device.shared_bytes,
+      attributes.binaryVersion == 90 && has_tensor_maps(), tf32, has_e4m3_code()};
   try {
     open();
   } catch (...) {
@@ -98,7 +102,9 @@ void CudaAccelerator::make_current() const { check_cuda(cudaSetDevice(index_), "
 
 ProductVariants CudaAccelerator::product_variants(const ProductDescription& p) const {
   GemmShape shape{p.m, p.n, p.k, p.a, p.b, p.c, p.a_transposed, p.b_transposed};
-  const auto whole_pieces = [](int64_t row, DType type) { return row * static_cast<int64_t>(dtype_bytes(type)) % 16 == 0; };
+  const auto whole_pieces = [](int64_t row, DType type) {
+    return row * static_cast<int64_t>(dtype_bytes(type)) % 16 == 0;
+  };
   shape.aligned = whole_pieces(p.a_transposed ? p.m : p.k, p.a) && whole_pieces(p.b_transposed ? p.k : p.n, p.b);
   shape.workspace_bytes = gemm_workspace(p.m, p.n, p.k);
   ProductVariants variants{gemm_key(shape), {}};
@@ -124,8 +130,8 @@ void* CudaAccelerator::allocate(size_t bytes) {
     cudaGetLastError();
     size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
-    throw Error("OUT_OF_MEMORY", name_ + ": expected " + std::to_string(bytes) + " bytes, got " + std::to_string(free) + " free of " +
-                                     std::to_string(total));
+    throw Error("OUT_OF_MEMORY", name_ + ": expected " + std::to_string(bytes) + " bytes, got " + std::to_string(free) +
+                                     " free of " + std::to_string(total));
   }
   check_cuda(status, "cudaMalloc");
   std::lock_guard<std::mutex> lock(zeroing_mutex_);
@@ -147,7 +153,8 @@ void* CudaAccelerator::allocate_host(size_t bytes) {
   const cudaError_t status = cudaHostAlloc(&data, bytes, cudaHostAllocPortable);
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
-    throw Error("OUT_OF_MEMORY", name_ + ": expected " + std::to_string(bytes) + " bytes of the host's memory for copies, got none");
+    throw Error("OUT_OF_MEMORY",
+        name_ + ": expected " + std::to_string(bytes) + " bytes of the host's memory for copies, got none");
   }
   check_cuda(status, "cudaHostAlloc");
   return data;
@@ -185,7 +192,9 @@ void CudaAccelerator::upload_filled(void* to, size_t bytes, const Fill& fill) {
 }
 
 void CudaAccelerator::upload(void* to, const void* from, size_t bytes) {
-  upload_filled(to, bytes, [&](size_t at, size_t count, void* into) { std::memcpy(into, static_cast<const unsigned char*>(from) + at, count); });
+  upload_filled(to, bytes, [&](size_t at, size_t count, void* into) {
+    std::memcpy(into, static_cast<const unsigned char*>(from) + at, count);
+  });
 }
 
 void CudaAccelerator::download(void* to, const void* from, size_t bytes) {
@@ -210,8 +219,8 @@ void CudaAccelerator::download(void* to, const void* from, size_t bytes) {
   empty();
 }
 
-// Opens direct access to another device's memory (NVLink, PCIe peers) if possible. Otherwise copies go through the host. The current
-// device must be this one.
+// Opens direct access to another device's memory (NVLink, PCIe peers) if possible. Otherwise copies go through the
+// host. The current device must be this one.
 void CudaAccelerator::open_way_to(int device) {
   if (device < 64 && (peers_ >> device & 1)) return;
   int direct = 0;

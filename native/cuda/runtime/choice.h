@@ -1,5 +1,6 @@
-// Which kernel makes a matrix product, with which tiles, and into how many parts its depth is cut; and which kernel attention takes: functions
-// of the description and the device's properties alone, so that a shape gives the same bits in every run. Nothing here needs CUDA.
+// Which kernel makes a matrix product, with which tiles, and into how many parts its depth is cut; and which kernel
+// attention takes: functions of the description and the device's properties alone, so that a shape gives the same bits
+// in every run. Nothing here needs CUDA.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -10,12 +11,12 @@ namespace heddle {
 namespace cuda {
 
 struct DeviceProperties {
-  int capability = 80;        // 10 * major + minor
+  int capability = 80;  // 10 * major + minor
   int multiprocessors = 1;
   size_t shared_bytes = 99 << 10;  // that a block may ask for
-  bool sm90a = false;         // this build's code for the device is that of sm_90a
-  bool tf32 = false;          // the caller lets products of f32 round their operands to tf32
-  bool e4m3 = false;          // this build's code for the device has mma.sync of 8-bit floats (sm_89, sm_120)
+  bool sm90a = false;              // this build's code for the device is that of sm_90a
+  bool tf32 = false;               // the caller lets products of f32 round their operands to tf32
+  bool e4m3 = false;               // this build's code for the device has mma.sync of 8-bit floats (sm_89, sm_120)
 };
 
 // c (m, n) = a (m, k) b (k, n); of a gated product, which makes two such, n counts the columns of both.
@@ -24,9 +25,9 @@ struct GemmShape {
   DType a = DType::f32, b = DType::f32, c = DType::f32;
   bool a_transposed = false, b_transposed = false;  // stored (k, m), (n, k)
   bool accumulate = false;
-  bool rowwise = false;         // a row of c must not depend on how many rows there are
-  bool aligned = false;         // both operands: 16-byte addresses, rows of a multiple of 16 bytes
-  size_t workspace_bytes = 0;   // for the sums of parts
+  bool rowwise = false;        // a row of c must not depend on how many rows there are
+  bool aligned = false;        // both operands: 16-byte addresses, rows of a multiple of 16 bytes
+  size_t workspace_bytes = 0;  // for the sums of parts
   bool gated = false;
 };
 
@@ -41,18 +42,19 @@ enum class GemmKernel {
 struct GemmChoice {
   GemmKernel kernel;
   int tile_m, tile_n;
-  int stages;   // of the ring in shared memory; 1: none
-  int splits;   // parts of the depth, each with separate sums in the workspace, which are added in order
-  int64_t part; // depth of a part, a multiple of gemm_depth; the last may be shorter
+  int stages;    // of the ring in shared memory; 1: none
+  int splits;    // parts of the depth, each with separate sums in the workspace, which are added in order
+  int64_t part;  // depth of a part, a multiple of gemm_depth; the last may be shorter
 
   bool operator==(const GemmChoice& o) const {
-    return kernel == o.kernel && tile_m == o.tile_m && tile_n == o.tile_n && stages == o.stages && splits == o.splits && part == o.part;
+    return kernel == o.kernel && tile_m == o.tile_m && tile_n == o.tile_n && stages == o.stages && splits == o.splits &&
+           part == o.part;
   }
 };
 
-constexpr int gemm_depth = 64;                   // of a tile of bf16
-constexpr int64_t few_rows = 4;                  // at most, of GemmKernel::few_rows
-constexpr int64_t least_part = 8 * gemm_depth;   // shorter parts would spend their time filling the ring and adding up
+constexpr int gemm_depth = 64;                  // of a tile of bf16
+constexpr int64_t few_rows = 4;                 // at most, of GemmKernel::few_rows
+constexpr int64_t least_part = 8 * gemm_depth;  // shorter parts would spend their time filling the ring and adding up
 constexpr int most_splits = 16;
 constexpr size_t most_workspace = size_t{16} << 20;
 
@@ -90,9 +92,11 @@ inline double busy(int64_t tiles, int multiprocessors) {
   return static_cast<double>(tiles) / static_cast<double>(rounds * multiprocessors);
 }
 
-// Large tiles read less; three stages of them fit everywhere, a fourth where shared memory is 128 KB. A stage has the same bytes for bf16
-// (64 depths) and tf32 (32).
-inline GemmKernel tensor_kernel_of(const GemmShape& g) { return g.a == DType::bf16 ? GemmKernel::tensor : GemmKernel::tensor_tf32; }
+// Large tiles read less; three stages of them fit everywhere, a fourth where shared memory is 128 KB. A stage has the
+// same bytes for bf16 (64 depths) and tf32 (32).
+inline GemmKernel tensor_kernel_of(const GemmShape& g) {
+  return g.a == DType::bf16 ? GemmKernel::tensor : GemmKernel::tensor_tf32;
+}
 inline GemmChoice large_tiles(const GemmShape& g, const DeviceProperties& device) {
   return {tensor_kernel_of(g), 128, 128, device.shared_bytes >= (size_t{128} << 10) ? 4 : 3, 1, g.k};
 }
@@ -107,8 +111,10 @@ inline GemmChoice half_warpgroups(const GemmShape& g) { return {GemmKernel::warp
 
 // g.m, g.n > 0
 inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device) {
-  if (g.m <= few_rows && !g.a_transposed && g.b_transposed && !g.rowwise) return {GemmKernel::few_rows, 1, 1, 1, 1, g.k};
-  const bool bf16 = g.a == DType::bf16 && g.b == DType::bf16, tf32 = device.tf32 && g.a == DType::f32 && g.b == DType::f32;
+  if (g.m <= few_rows && !g.a_transposed && g.b_transposed && !g.rowwise)
+    return {GemmKernel::few_rows, 1, 1, 1, 1, g.k};
+  const bool bf16 = g.a == DType::bf16 && g.b == DType::bf16,
+             tf32 = device.tf32 && g.a == DType::f32 && g.b == DType::f32;
   const bool tensor_cores = (bf16 || tf32) && g.aligned && !(g.a_transposed && g.b_transposed) &&
                             (g.c == DType::f32 || (g.c == DType::bf16 && !g.accumulate));
   if (!tensor_cores) return with_splits(g, device, 2, {GemmKernel::multiply_add, 64, 64, 1, 1, 0});
@@ -118,11 +124,13 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
   if (g.rowwise) return large;  // whatever m is
   if (takes_warpgroups(g, device)) {
     // A tile of 128 x 256 reads least; half of it where multiprocessors would be idle for longer than that saves.
-    const double wide = busy(gemm_tiles(g, 128, 256), device.multiprocessors), half = busy(gemm_tiles(g, 128, 128), device.multiprocessors);
+    const double wide = busy(gemm_tiles(g, 128, 256), device.multiprocessors),
+                 half = busy(gemm_tiles(g, 128, 128), device.multiprocessors);
     if (g.n > 128 && wide >= 0.7 && wide >= 0.9 * half) return wide_warpgroups(g);
     if (half >= 0.7) return half_warpgroups(g);
   }
-  // Large tiles read less. Small ones, and then parts of the depth, where large ones would be empty or leave multiprocessors idle.
+  // Large tiles read less. Small ones, and then parts of the depth, where large ones would be empty or leave
+  // multiprocessors idle.
   if (g.m > 64 && g.n > 64) {
     if (gemm_tiles(g, 128, 128) >= wanted) return large;
     const GemmChoice parts = with_splits(g, device, 1, large);
@@ -131,22 +139,23 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
   return with_splits(g, device, 2, small);
 }
 
-// Whether products of 8-bit floats, of more rows than few_rows, take wgmma: a tile that is not full costs less than weights that become numbers
-// one by one.
+// Whether products of 8-bit floats, of more rows than few_rows, take wgmma: a tile that is not full costs less than
+// weights that become numbers one by one.
 inline bool takes_fp8_warpgroups(const DeviceProperties& device) { return device.capability == 90 && device.sm90a; }
 
-// Otherwise mma.sync if the device has it (DeviceProperties::e4m3), with 128 x 128 tiles if every multiprocessor gets one, else 64 x 64.
-// A row's bits do not depend on this choice.
+// Otherwise mma.sync if the device has it (DeviceProperties::e4m3), with 128 x 128 tiles if every multiprocessor gets
+// one, else 64 x 64. A row's bits do not depend on this choice.
 inline bool fp8_takes_large_tiles(int64_t m, int64_t n, const DeviceProperties& device) {
   return m > 64 && n > 64 && ((m + 127) / 128) * ((n + 127) / 128) >= device.multiprocessors;
 }
 
-// Positions per part of cached attention on tensor cores, for a cache of L positions per slot. Each part may have its own block. Short parts keep
-// multiprocessors busy with few sequences. Long sequences have enough parts, and combining more of them would cost time. Only L
-// decides, so that a row's bits do not depend on other rows.
+// Positions per part of cached attention on tensor cores, for a cache of L positions per slot. Each part may have its
+// own block. Short parts keep multiprocessors busy with few sequences. Long sequences have enough parts, and combining
+// more of them would cost time. Only L decides, so that a row's bits do not depend on other rows.
 inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 512 : 1024; }
 
-// Whether attention over sequences of T rows, of bf16 heads of D elements, takes the kernel of sm_90a: its blocks have 128 rows.
+// Whether attention over sequences of T rows, of bf16 heads of D elements, takes the kernel of sm_90a: its blocks have
+// 128 rows.
 inline bool attention_takes_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {
   return device.capability == 90 && device.sm90a && D <= 256 && T >= 128;
 }
@@ -155,17 +164,21 @@ inline bool attention_gradients_take_warpgroups(int64_t D, int64_t T, const Devi
   return attention_takes_warpgroups(D, T, device) && D <= 128;
 }
 
-// Tiles of rows and columns as one dimension of a grid, since others have at most 65535: block by block the columns of one row of tiles, then the next row's.
-// 2^31 blocks would be results of 2^43 elements with tiles of 64 x 64: no device has that memory.
+// Tiles of rows and columns as one dimension of a grid, since others have at most 65535: block by block the columns of
+// one row of tiles, then the next row's. 2^31 blocks would be results of 2^43 elements with tiles of 64 x 64: no device
+// has that memory.
 struct TileGrid {
   unsigned columns;  // tiles of a row
   unsigned blocks;
 
-  TileGrid(int64_t row_tiles, int64_t column_tiles) : columns(static_cast<unsigned>(column_tiles)), blocks(static_cast<unsigned>(row_tiles * column_tiles)) {}
+  TileGrid(int64_t row_tiles, int64_t column_tiles)
+      : columns(static_cast<unsigned>(column_tiles)), blocks(static_cast<unsigned>(row_tiles * column_tiles)) {}
 };
 
 // Tiles of tile_m rows that as many groups of `rows` rows in all can have at most: each group's last may be short.
-inline int64_t most_group_tiles(int64_t rows, int64_t groups, int tile_m) { return rows / tile_m + (rows < groups ? rows : groups); }
+inline int64_t most_group_tiles(int64_t rows, int64_t groups, int tile_m) {
+  return rows / tile_m + (rows < groups ? rows : groups);
+}
 
 }  // namespace cuda
 }  // namespace heddle

@@ -1,5 +1,5 @@
-// The parts of the accelerator that kernels need. device.h includes large headers of the standard library, which every kernel file
-// would compile once per architecture.
+// The parts of the accelerator that kernels need. device.h includes large headers of the standard library, which every
+// kernel file would compile once per architecture.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -11,8 +11,8 @@ namespace cuda {
 
 void check_cuda(cudaError_t status, const char* call);  // throws INTERNAL
 
-// Whether this build's code for the current device has mma.sync of 8-bit floats. gemm_fp8_tensor.cu, which alone may be compiled for sm_89 where the rest is
-// not: CMakeLists.txt.
+// Whether this build's code for the current device has mma.sync of 8-bit floats. gemm_fp8_tensor.cu, which alone may be
+// compiled for sm_89 where the rest is not: CMakeLists.txt.
 bool has_e4m3_code();
 
 // The stream of the context's accelerator.

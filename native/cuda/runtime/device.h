@@ -1,4 +1,5 @@
-// The accelerator of a CUDA lane: a device, a stream, and the word in which kernels report bad indices. Kernels use context.h instead.
+// The accelerator of a CUDA lane: a device, a stream, and the word in which kernels report bad indices. Kernels use
+// context.h instead.
 #pragma once
 #include <cstdint>
 #include <mutex>

@@ -19,7 +19,8 @@ int count_devices(std::string& problem) {
   cudaRuntimeGetVersion(&needed);
   cudaGetLastError();
   if (status == cudaErrorInsufficientDriver && driver > 0)
-    problem = "the driver is of CUDA " + version_text(driver) + ", this build needs one of CUDA " + version_text(needed) + " or newer";
+    problem = "the driver is of CUDA " + version_text(driver) + ", this build needs one of CUDA " +
+              version_text(needed) + " or newer";
   else if (status != cudaErrorInsufficientDriver && status != cudaErrorNoDevice)
     problem = cudaGetErrorString(status);  // a machine whose CUDA is broken still computes on the CPU
   return 0;
@@ -57,6 +58,8 @@ std::vector<CudaDevice> cuda_devices() {
   return devices;
 }
 
-std::shared_ptr<Accelerator> open_cuda(int index, bool tf32) { return std::make_shared<cuda::CudaAccelerator>(index, tf32); }
+std::shared_ptr<Accelerator> open_cuda(int index, bool tf32) {
+  return std::make_shared<cuda::CudaAccelerator>(index, tf32);
+}
 
 }  // namespace heddle

@@ -20,12 +20,12 @@ struct CudaDevice {
   std::string driver;       // the version of CUDA that its driver speaks
 };
 
-bool cuda_built();                        // false: compiled without nvcc
-std::vector<CudaDevice> cuda_devices();   // empty without a driver or GPU
-std::string cuda_problem();               // why it is empty, where a driver is there all the same; else empty
+bool cuda_built();                       // false: compiled without nvcc
+std::vector<CudaDevice> cuda_devices();  // empty without a driver or GPU
+std::string cuda_problem();              // why it is empty, where a driver is there all the same; else empty
 
-// Opens a new stream on device `index`. With tf32, f32 products may use tensor cores, which round their operands to 10 mantissa bits.
-// Throws UNSUPPORTED if the device does not exist.
+// Opens a new stream on device `index`. With tf32, f32 products may use tensor cores, which round their operands to 10
+// mantissa bits. Throws UNSUPPORTED if the device does not exist.
 std::shared_ptr<Accelerator> open_cuda(int index, bool tf32 = false);
 
 }  // namespace heddle

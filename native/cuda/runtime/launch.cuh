@@ -1,29 +1,30 @@
-// How kernels are launched and where they keep shared memory: on a device by nvcc, or on the emulator by a C++ compiler.
+// How kernels are launched and where they keep shared memory: on a device by nvcc, or on the emulator by a C++
+// compiler.
 //
-// A kernel file holds, per op: the kernel with the shapes of its operands, a launcher that turns a Node into its arguments,
-// and a KernelDef. Rules that the emulator enforces: every thread reaches every __syncthreads (no early return before one),
-// shared memory is written before it is read, copies are waited for.
+// A kernel file holds, per op: the kernel with the shapes of its operands, a launcher that turns a Node into its
+// arguments, and a KernelDef. Rules that the emulator enforces: every thread reaches every __syncthreads (no early
+// return before one), shared memory is written before it is read, copies are waited for.
 #pragma once
 #include "cuda/runtime/context.h"
 
-// HEDDLE_UNROLL precedes loops whose index selects registers. Without unrolling, the array would be in slow local memory.
-// HEDDLE_ROLLED precedes loops of threads that have few registers.
+// HEDDLE_UNROLL precedes loops whose index selects registers. Without unrolling, the array would be in slow local
+// memory. HEDDLE_ROLLED precedes loops of threads that have few registers.
 #if defined(__CUDACC__)
 #define HEDDLE_EMULATED 0
 #define HEDDLE_UNROLL _Pragma("unroll")
 #define HEDDLE_ROLLED _Pragma("unroll 1")
 #define HEDDLE_SHARED(type, name, extent) __shared__ type name extent
-#define HEDDLE_DYNAMIC_SHARED(type, name)                    \
+#define HEDDLE_DYNAMIC_SHARED(type, name) \
   extern __shared__ __align__(128) unsigned char heddle_dynamic_shared[]; \
   type* name = reinterpret_cast<type*>(heddle_dynamic_shared)
 #else
 #define HEDDLE_EMULATED 1
 #define HEDDLE_UNROLL
 #define HEDDLE_ROLLED
-#define HEDDLE_SHARED(type, name, extent)           \
-  static char name##_key;                           \
-  using name##_type = type extent;                  \
-  name##_type& name = *static_cast<name##_type*>(   \
+#define HEDDLE_SHARED(type, name, extent) \
+  static char name##_key; \
+  using name##_type = type extent; \
+  name##_type& name = *static_cast<name##_type*>( \
       ::heddle::emulator::shared(&name##_key, sizeof(name##_type), alignof(type) > 16 ? alignof(type) : 16))
 #define HEDDLE_DYNAMIC_SHARED(type, name) type* name = static_cast<type*>(::heddle::emulator::dynamic_shared())
 #endif
@@ -31,7 +32,8 @@
 namespace heddle {
 namespace cuda {
 
-// More than 48 KB of shared memory needs an attribute. The limit includes statically declared memory, for which this leaves room.
+// More than 48 KB of shared memory needs an attribute. The limit includes statically declared memory, for which this
+// leaves room.
 constexpr size_t default_shared_bytes = (48 << 10) - 2048;
 
 struct Grid {
@@ -39,27 +41,36 @@ struct Grid {
   size_t shared = 0;  // bytes of dynamic shared memory
 };
 
-template <class T> struct Same { using type = T; };  // arguments convert to the kernel's parameters, and are not deduced
+// arguments convert to the kernel's parameters, and are not deduced
+template <class T> struct Same {
+  using type = T;
+};
 
 // Queues a kernel on the context's stream. A grid without blocks is nothing to do.
-template <class... P> void launch(const Context& context, const char* name, const Grid& g, void (*kernel)(P...), typename Same<P>::type... arguments) {
+template <class... P>
+void launch(const Context& context, const char* name, const Grid& g, void (*kernel)(P...),
+    typename Same<P>::type... arguments) {
   if (g.blocks.x == 0 || g.blocks.y == 0 || g.blocks.z == 0) return;
 #if HEDDLE_EMULATED
-  emulator::enqueue(stream_of(context), [=] { emulator::run_grid(name, g.blocks, g.threads, g.shared, [&] { kernel(arguments...); }); });
+  emulator::enqueue(stream_of(context),
+      [=] { emulator::run_grid(name, g.blocks, g.threads, g.shared, [&] { kernel(arguments...); }); });
 #else
   make_current(context);
   if (g.shared > default_shared_bytes)
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(g.shared)), name);
+    check_cuda(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(g.shared)), name);
   kernel<<<g.blocks, g.threads, g.shared, stream_of(context)>>>(arguments...);
   check_cuda(cudaGetLastError(), name);
 #endif
 }
 
-inline unsigned blocks_for(int64_t items, int64_t per_block) { return static_cast<unsigned>((items + per_block - 1) / per_block); }
+inline unsigned blocks_for(int64_t items, int64_t per_block) {
+  return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
 
 struct RegisterKernel {
   RegisterKernel(const char* op, const char* name, bool (*supports)(const Node&), void (*run)(const Node&, Context&),
-                 size_t (*scratch)(const Node&, int) = nullptr, int priority = 0) {
+      size_t (*scratch)(const Node&, int) = nullptr, int priority = 0) {
     Registry::add(KernelDef{op, name, priority, supports, scratch, run, DeviceKind::cuda});
   }
 };

@@ -1,5 +1,5 @@
-// NCCL, found at run time: no build and no machine needs it that does not train on several GPUs. The declarations are those of nccl.h,
-// whose numbers have not changed since NCCL 2.0. HEDDLE_NCCL names a library in an unusual place.
+// NCCL, found at run time: no build and no machine needs it that does not train on several GPUs. The declarations are
+// those of nccl.h, whose numbers have not changed since NCCL 2.0. HEDDLE_NCCL names a library in an unusual place.
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -38,7 +38,9 @@ const Nccl& nccl() {
     void* library = nullptr;
     for (const char* name : {named && *named ? named : "libnccl.so.2", named && *named ? named : "libnccl.so"})
       if (!library) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (!library) throw Error("UNSUPPORTED", std::string("nccl: expected NCCL to be installed (or named by HEDDLE_NCCL), got ") + dlerror());
+    if (!library)
+      throw Error("UNSUPPORTED",
+          std::string("nccl: expected NCCL to be installed (or named by HEDDLE_NCCL), got ") + dlerror());
     Nccl n;
     find(library, "ncclGetUniqueId", n.get_unique_id);
     find(library, "ncclCommInitRank", n.init_rank);
@@ -56,7 +58,8 @@ void check(int status, const char* call) {
 
 class NcclCollective final : public Collective {
  public:
-  NcclCollective(std::shared_ptr<Accelerator> accelerator, const UniqueId& id, int rank, int size) : accelerator_(std::move(accelerator)) {
+  NcclCollective(std::shared_ptr<Accelerator> accelerator, const UniqueId& id, int rank, int size)
+      : accelerator_(std::move(accelerator)) {
     device().make_current();
     check(nccl().init_rank(&communicator_, size, id, rank), "ncclCommInitRank");
   }
@@ -85,10 +88,12 @@ std::string collective_id() {
   return std::string(id.bytes, sizeof id.bytes);
 }
 
-std::shared_ptr<Collective> join_collective(std::shared_ptr<Accelerator> accelerator, const std::string& id, int rank, int size) {
+std::shared_ptr<Collective> join_collective(
+    std::shared_ptr<Accelerator> accelerator, const std::string& id, int rank, int size) {
   if (!accelerator) throw invalid_argument("world: expected a CUDA device, got the CPU");
   if (id.size() != collective_id_bytes)
-    throw invalid_argument("id: expected " + std::to_string(collective_id_bytes) + " bytes, got " + std::to_string(id.size()));
+    throw invalid_argument(
+        "id: expected " + std::to_string(collective_id_bytes) + " bytes, got " + std::to_string(id.size()));
   if (size < 1 || rank < 0 || rank >= size)
     throw invalid_argument("rank: expected one of 0 to " + std::to_string(size - 1) + ", got " + std::to_string(rank));
   cuda::UniqueId unique;

@@ -14,8 +14,10 @@ Encode find_encode() {
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
   constexpr unsigned first_version = 12000;  // of CUDA that has it
-  const cudaError_t status = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, first_version, cudaEnableDefault, &found);
-  if (status != cudaSuccess) cudaGetLastError();  // the runtime keeps the last error: the next check must not see this one
+  const cudaError_t status =
+      cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, first_version, cudaEnableDefault, &found);
+  // the runtime keeps the last error: the next check must not see this one
+  if (status != cudaSuccess) cudaGetLastError();
   return status == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<Encode>(function) : nullptr;
 }
 
@@ -31,16 +33,22 @@ bool has_tensor_maps() { return encode() != nullptr; }
 namespace {
 
 // Dimensions and boxes from the innermost on, strides in elements (of bf16 or a byte) from the second on.
-CUtensorMap make_map(const void* data, int element_bytes, cuuint32_t rank, const int64_t* sizes, const int64_t* strides, const int* boxes) {
+CUtensorMap make_map(const void* data, int element_bytes, cuuint32_t rank, const int64_t* sizes, const int64_t* strides,
+    const int* boxes) {
   CUtensorMap map;
   cuuint64_t dims[4], bytes[3];
   cuuint32_t box[4], every[4] = {1, 1, 1, 1};
-  for (cuuint32_t i = 0; i < rank; ++i) dims[i] = static_cast<cuuint64_t>(sizes[i]), box[i] = static_cast<cuuint32_t>(boxes[i]);
-  for (cuuint32_t i = 0; i + 1 < rank; ++i) bytes[i] = static_cast<cuuint64_t>(strides[i]) * static_cast<cuuint64_t>(element_bytes);
-  const CUtensorMapDataType type = element_bytes == 2 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_UINT8;
-  const CUresult status = encode()(&map, type, rank, const_cast<void*>(data), dims, bytes, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE,
-                                   CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (status != CUDA_SUCCESS) throw internal_error("cuTensorMapEncodeTiled: status " + std::to_string(static_cast<int>(status)));
+  for (cuuint32_t i = 0; i < rank; ++i)
+    dims[i] = static_cast<cuuint64_t>(sizes[i]), box[i] = static_cast<cuuint32_t>(boxes[i]);
+  for (cuuint32_t i = 0; i + 1 < rank; ++i)
+    bytes[i] = static_cast<cuuint64_t>(strides[i]) * static_cast<cuuint64_t>(element_bytes);
+  const CUtensorMapDataType type =
+      element_bytes == 2 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_UINT8;
+  const CUresult status =
+      encode()(&map, type, rank, const_cast<void*>(data), dims, bytes, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE,
+          CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (status != CUDA_SUCCESS)
+    throw internal_error("cuTensorMapEncodeTiled: status " + std::to_string(static_cast<int>(status)));
   return map;
 }
 

@@ -1,5 +1,5 @@
-// Products whose kernel was measured instead of derived from sizes: of the few choices that choice.h weighs against each other, the name of
-// the fastest, by what distinguishes products. Nothing here needs CUDA.
+// Products whose kernel was measured instead of derived from sizes: of the few choices that choice.h weighs against
+// each other, the name of the fastest, by what distinguishes products. Nothing here needs CUDA.
 //
 // A name alone is kept, never numbers: where this build has no choice of that name for a product, it takes its own.
 #pragma once
@@ -20,16 +20,18 @@ inline std::string gemm_key(const GemmShape& g) {
   while (m < g.m) m *= 2;
   std::string key = std::to_string(m) + " " + std::to_string(g.n) + " " + std::to_string(g.k);
   for (const DType type : {g.a, g.b, g.c}) key += std::string(" ") + dtype_name(type);
-  return key + (g.a_transposed ? " T" : " N") + (g.b_transposed ? "T" : "N") + (g.accumulate ? "+" : "") + (g.gated ? "*" : "");
+  return key + (g.a_transposed ? " T" : " N") + (g.b_transposed ? "T" : "N") + (g.accumulate ? "+" : "") +
+         (g.gated ? "*" : "");
 }
 
 inline std::string variant_name(const GemmChoice& c) {
   static const char* const names[] = {"few_rows", "multiply_add", "tensor", "tensor_tf32", "warpgroup"};
-  return std::string(names[static_cast<int>(c.kernel)]) + " " + std::to_string(c.tile_m) + "x" + std::to_string(c.tile_n) + (c.splits > 1 ? " parts" : "");
+  return std::string(names[static_cast<int>(c.kernel)]) + " " + std::to_string(c.tile_m) + "x" +
+         std::to_string(c.tile_n) + (c.splits > 1 ? " parts" : "");
 }
 
-// The candidates for a product, with unique names and choose_gemm's choice first. Products with independent rows, and those with few rows,
-// have one candidate.
+// The candidates for a product, with unique names and choose_gemm's choice first. Products with independent rows, and
+// those with few rows, have one candidate.
 inline std::vector<GemmChoice> gemm_candidates(const GemmShape& g, const DeviceProperties& device) {
   std::vector<GemmChoice> all{choose_gemm(g, device)};
   const GemmKernel own = all[0].kernel;

@@ -21,12 +21,21 @@
 #define gridDim ::heddle::emulator::grid_size
 
 using dim3 = heddle::emulator::Dim3;
-struct alignas(8) uint2 { unsigned x, y; };
-struct alignas(8) float2 { float x, y; };
-struct alignas(16) uint4 { unsigned x, y, z, w; };
-struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
 
-// ---- device functions -----------------------------------------------------------------------------------------------------
+// ---- device functions
+// -----------------------------------------------------------------------------------------------------
 
 inline void __syncthreads(int line = __builtin_LINE()) { heddle::emulator::barrier(line); }
 inline void __syncwarp(unsigned mask = 0xffffffffu, int line = __builtin_LINE()) {
@@ -49,7 +58,8 @@ template <class T> T shuffle(uint32_t mask, T value, int source, const char* nam
       if (!(taking_part >> i & 1)) continue;
       Shuffle<T>& to = *static_cast<Shuffle<T>*>(lanes[i]);
       if (to.source < 0 || to.source > 31) continue;  // as in CUDA, the lane keeps its value
-      if (!(taking_part >> to.source & 1)) fatal("a shuffle from lane " + std::to_string(to.source) + ", which does not take part");
+      if (!(taking_part >> to.source & 1))
+        fatal("a shuffle from lane " + std::to_string(to.source) + ", which does not take part");
       to.result = static_cast<Shuffle<T>*>(lanes[to.source])->value;
     }
   });
@@ -85,7 +95,8 @@ inline unsigned __ballot_sync(unsigned mask, bool value, int line = __builtin_LI
   heddle::emulator::collective(mask, "__ballot_sync", line, &mine, [](void** lanes, uint32_t taking_part) {
     unsigned votes = 0;
     for (int i = 0; i < 32; ++i)
-      if (taking_part >> i & 1) votes |= static_cast<unsigned>(static_cast<heddle::emulator::Vote*>(lanes[i])->value) << i;
+      if (taking_part >> i & 1)
+        votes |= static_cast<unsigned>(static_cast<heddle::emulator::Vote*>(lanes[i])->value) << i;
     for (int i = 0; i < 32; ++i)
       if (taking_part >> i & 1) static_cast<heddle::emulator::Vote*>(lanes[i])->result = votes;
   });
@@ -93,7 +104,8 @@ inline unsigned __ballot_sync(unsigned mask, bool value, int line = __builtin_LI
 }
 
 inline int atomicCAS(int* at, int expected, int value) {
-  return static_cast<int>(heddle::emulator::atomic_cas(reinterpret_cast<uint32_t*>(at), static_cast<uint32_t>(expected), static_cast<uint32_t>(value)));
+  return static_cast<int>(heddle::emulator::atomic_cas(
+      reinterpret_cast<uint32_t*>(at), static_cast<uint32_t>(expected), static_cast<uint32_t>(value)));
 }
 inline float __uint_as_float(unsigned u) {
   float f;
@@ -127,17 +139,37 @@ template <class T> T min(T a, T b) { return b < a ? b : a; }
 template <class T> T max(T a, T b) { return a < b ? b : a; }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 
-// ---- runtime library ------------------------------------------------------------------------------------------------------
+// ---- runtime library
+// ------------------------------------------------------------------------------------------------------
 
 enum cudaError_t {
-  cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35, cudaErrorInvalidDeviceFunction = 98,
-  cudaErrorNoDevice = 100, cudaErrorInvalidDevice = 101, cudaErrorNoKernelImageForDevice = 209, cudaErrorInvalidResourceHandle = 400,
-  cudaErrorNotReady = 600, cudaErrorPeerAccessAlreadyEnabled = 704, cudaErrorLaunchFailure = 719, cudaErrorStreamCaptureUnsupported = 900, cudaErrorStreamCaptureInvalidated = 901
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorInsufficientDriver = 35,
+  cudaErrorInvalidDeviceFunction = 98,
+  cudaErrorNoDevice = 100,
+  cudaErrorInvalidDevice = 101,
+  cudaErrorNoKernelImageForDevice = 209,
+  cudaErrorInvalidResourceHandle = 400,
+  cudaErrorNotReady = 600,
+  cudaErrorPeerAccessAlreadyEnabled = 704,
+  cudaErrorLaunchFailure = 719,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal = 0, cudaStreamCaptureModeThreadLocal = 1, cudaStreamCaptureModeRelaxed = 2 };
-enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone = 0, cudaStreamCaptureStatusActive = 1, cudaStreamCaptureStatusInvalidated = 2 };
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal = 0,
+  cudaStreamCaptureModeThreadLocal = 1,
+  cudaStreamCaptureModeRelaxed = 2
+};
+enum cudaStreamCaptureStatus {
+  cudaStreamCaptureStatusNone = 0,
+  cudaStreamCaptureStatusActive = 1,
+  cudaStreamCaptureStatusInvalidated = 2
+};
 constexpr unsigned cudaStreamNonBlocking = 1;
 constexpr unsigned cudaEventDefault = 0, cudaEventDisableTiming = 2;
 constexpr unsigned cudaHostAllocPortable = 1;
@@ -178,7 +210,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
 cudaError_t cudaDeviceCanAccessPeer(int* direct, int device, int peer);
 cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags);
-cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int from_device, size_t bytes, cudaStream_t stream);
+cudaError_t cudaMemcpyPeerAsync(
+    void* to, int to_device, const void* from, int from_device, size_t bytes, cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream);
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
@@ -189,7 +222,8 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t work);
 enum cudaDriverEntryPointQueryResult { cudaDriverEntryPointSuccess = 0, cudaDriverEntryPointSymbolNotFound = 1 };
 constexpr unsigned long long cudaEnableDefault = 0;
-cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned version, unsigned long long flags, cudaDriverEntryPointQueryResult* found);
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned version,
+    unsigned long long flags, cudaDriverEntryPointQueryResult* found);
 
 namespace heddle {
 namespace emulator {
@@ -202,4 +236,6 @@ cudaError_t function_attributes(cudaFuncAttributes* attributes);
 }  // namespace heddle
 
 template <class F> cudaError_t cudaFuncSetAttribute(F*, cudaFuncAttribute, int) { return cudaSuccess; }
-template <class F> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* a, F*) { return heddle::emulator::function_attributes(a); }
+template <class F> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* a, F*) {
+  return heddle::emulator::function_attributes(a);
+}

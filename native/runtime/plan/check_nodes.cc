@@ -1,161 +1,88 @@
-// HEDDLE_CHECK=1 compares every node with its reference, with sentinels after every buffer it may write. HEDDLE_CHECK=1e-5 sets the
-// largest allowed difference for all types.
-#include <cmath>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-
-#include "runtime/program.h"
+#include "runtime/plan/passes.h"
 
 namespace heddle {
 namespace {
 
-constexpr unsigned char sentinel = 0xa5;
-constexpr size_t guard_bytes = 64;
-
-// The largest difference, relative to the reference's largest magnitude or to `least`, whichever is larger. Exact for integers. For sums,
-// differences within the rounding of their terms are ignored, because they are large relative to a sum that cancels.
-double difference(const Tensor& got, const Tensor& expected, double least, const SumBounds& sums) {
-  const int64_t n = got.shape.size();
-  if (got.dtype == DType::i32 || got.dtype == DType::u8) return std::memcmp(got.data, expected.data, got.bytes()) ? INFINITY : 0;
-  double most = 0, scale = least;
-  for (int64_t i = 0; i < n; ++i) {
-    const double a = load_float(got, i), b = load_float(expected, i);
-    if (std::isnan(a) != std::isnan(b) || (std::isinf(a) || std::isinf(b) ? a != b : false)) return INFINITY;
-    const double apart = std::fabs(a - b);
-    const bool rounded = !sums.magnitudes.empty() && apart <= sums.part * sums.magnitudes[static_cast<size_t>(i)];
-    if (std::isfinite(a) && !rounded) most = std::fmax(most, apart);
-    if (std::isfinite(b)) scale = std::fmax(scale, std::fabs(b));
-  }
-  return scale > 0 ? most / scale : most;
-}
-
-// A debugging aid's threshold, not a test's: rounding of the output type plus reordered sums.
-double allowed(DType t) { return t == DType::f32 ? 1e-3 : t == DType::f16 ? 4e-3 : 3e-2; }
-// Intermediate values may be rounded like the operands.
-double allowed(const Node& n, DType result, const Accelerator* device) {
-  const char* text = std::getenv("HEDDLE_CHECK");
-  const double asked = text ? std::strtod(text, nullptr) : 0;
-  if (asked > 0 && asked < 1) return asked;
-  double most = allowed(result);
-  if (device && device->allows_tf32()) most = std::fmax(most, 2.5e-3);
-  for (size_t i = 0; i < n.in.size(); ++i)
-    if (n.has_input(i) && n.in[i].dtype == DType::bf16) most = std::fmax(most, 1e-2);
-  if (n.attributes->get("bf16", 0) != 0) most = std::fmax(most, allowed(DType::bf16));  // operands that are rounded within
-  return most;
-}
-
-std::string text(double difference) {
-  char digits[32];
-  std::snprintf(digits, sizeof digits, "%.3g", difference);
-  return digits;
-}
-
-// A node for its reference to run on: outputs and written operands are copies, and on a device all operands are.
-class HostCopy {
- public:
-  Node node;
-  HostCopy(const Node& from, const OpDef& op, Accelerator* device, bool outputs = true) : node(from), device_(device) {
-    for (size_t k = 0; k < node.in.size(); ++k)
-      if (node.has_input(k) && (device || op.writes(k))) copy(node.in[k], true);
-    for (Tensor& t : node.out) copy(t, outputs);
-  }
-
- private:
-  void copy(Tensor& t, bool content) {
-    keep_.push_back(Storage::allocate(t.bytes()));
-    if (content && t.bytes()) {
-      if (device_) device_->download(keep_.back()->data(), t.data, t.bytes());
-      else std::memcpy(keep_.back()->data(), t.data, t.bytes());
+void check_values(const ProgramDesc& desc) {
+  for (int64_t bound : desc.symbols)
+    if (bound < 0) throw invalid_argument("symbol: expected a bound of at least 0, got " + std::to_string(bound));
+  for (const ValueDesc& v : desc.values) {
+    int64_t elements = 1;
+    for (int i = 0; i < v.shape.rank; ++i) {
+      int64_t d = v.shape.dims[i];
+      if (d < -static_cast<int64_t>(desc.symbols.size())) throw internal_error("program: unknown symbol");
+      if (d < 0) d = desc.symbols[-d - 1];
+      if (d && elements > (int64_t{1} << 46) / d)
+        throw shape_mismatch("program: expected a value of fewer than 2^46 elements, got " + to_string(v.shape));
+      elements *= d;
     }
-    t.data = keep_.back()->data();
+    if (is_quantised(v.dtype) &&
+        (v.shape.rank == 0 || v.shape.last() < 0 || v.shape.last() % block_type(v.dtype).elements))
+      throw shape_mismatch("program: expected rows of a multiple of " + std::to_string(block_type(v.dtype).elements) +
+                           " for " + dtype_name(v.dtype) + ", got " + to_string(v.shape));
   }
-  Accelerator* device_;
-  std::vector<std::shared_ptr<Storage>> keep_;
-};
+}
+
+uint64_t symbols_of(const ProgramDesc& desc, const NodeDesc& n) {
+  uint64_t symbols = 0;
+  for (const std::vector<int>* values : {&n.inputs, &n.outputs})
+    for (int v : *values)
+      for (int i = 0; v >= 0 && i < desc.values[v].shape.rank; ++i)
+        if (const int64_t d = desc.values[v].shape.dims[i]; d < 0) symbols |= symbol_bit(static_cast<size_t>(-d - 1));
+  return symbols;
+}
 
 }  // namespace
 
-void Executable::run_reference(size_t i, Accelerator& device) {
-  const OpDef& op = *program_->ops_[i];
-  Node& node = nodes_[i];
-  HostCopy host(node, op, &device);
-  op.reference(host.node);
-  for (size_t k = 0; k < node.in.size(); ++k)
-    if (node.has_input(k) && op.writes(k) && node.in[k].bytes()) device.upload(node.in[k].data, host.node.in[k].data, node.in[k].bytes());
-  for (size_t k = 0; k < node.out.size(); ++k)
-    if (node.out[k].bytes()) device.upload(node.out[k].data, host.node.out[k].data, node.out[k].bytes());
-}
-
-// The reference says what is wrong with the operands, in the words that the CPU uses.
-void Executable::explain_fault(int i, Accelerator& device) {
-  const NodeDesc& desc = program_->desc_.nodes[i];
-  try {
-    HostCopy host(nodes_[i], *program_->ops_[i], &device, false);
-    program_->ops_[i]->reference(host.node);
-  } catch (const Error& e) {
-    throw Error(e.code(), e.what() + desc.made_at());
-  }
-  throw internal_error(desc.op + ": kernel " + kernels_[i]->name + " met an index out of range that is gone by now");
-}
-
-void Executable::run_checked(size_t i, Context& context) {
-  const OpDef& op = *program_->ops_[i];
-  const KernelDef* kernel = kernels_[i];
-  Accelerator* device = accelerator_.get();
-  Node& node = nodes_[i];
-  if (!kernel) return run_node(i, context);
-  HostCopy reference(node, op, device);
-  unsigned char guard[guard_bytes];
-  std::memset(guard, sentinel, guard_bytes);
-  for (Tensor& t : node.out) {
-    unsigned char* end = static_cast<unsigned char*>(t.data) + t.bytes();
-    if (device) device->upload(end, guard, guard_bytes);
-    else std::memcpy(end, guard, guard_bytes);
-  }
-  kernel->run(node, context);
-  if (device) {
-    const int faulty = device->fault();
-    if (faulty >= 0) explain_fault(faulty, *device);
-  }
-  const std::string name = program_->desc_.nodes[i].op + ": kernel " + kernel->name;
-  for (size_t k = 0; k < node.out.size(); ++k) {
-    const unsigned char* end = static_cast<unsigned char*>(node.out[k].data) + node.out[k].bytes();
-    unsigned char found[guard_bytes];
-    if (device) device->download(found, end, guard_bytes);
-    else std::memcpy(found, end, guard_bytes);
-    if (std::memcmp(found, guard, guard_bytes) != 0)
-      throw internal_error(name + " wrote past output " + std::to_string(k) + " of shape " + to_string(node.out[k].shape));
-  }
-  HostCopy got(node, op, device);
-  // Describes the difference from a reference, or returns an empty string.
-  const auto differs = [&](Node& expected) {
-    op.reference(expected);
-    SumBounds sums;
-    if (op.sums) {
-      sums = op.sums(expected);
-      sums.part = std::fmin(sums.part, allowed(expected, node.out[0].dtype, device));  // no more than what holds for results that do not cancel
-    }
-    const auto compare = [&](const char* what, size_t k, const Tensor& mine, const Tensor& truth, const SumBounds& bounds) -> std::string {
-      const double d = difference(mine, truth, op.logarithms ? 1 : 0, bounds);
-      if (d <= allowed(expected, mine.dtype, device)) return "";
-      return name + ": " + what + " " + std::to_string(k) + " of shape " + to_string(mine.shape) + " differs from the reference, expected at most " +
-             text(allowed(expected, mine.dtype, device)) + " of its largest value, got " + text(d);
-    };
-    std::string wrong;
-    for (size_t k = 0; wrong.empty() && k < node.out.size(); ++k) wrong = compare("output", k, got.node.out[k], expected.out[k], k == 0 ? sums : SumBounds{});
-    for (size_t k = 0; wrong.empty() && k < node.in.size(); ++k)
-      if (node.has_input(k) && op.writes(k)) wrong = compare("written operand", k, got.node.in[k], expected.in[k], {});
-    return wrong;
+void check_nodes(const ProgramDesc& desc, ExecutionPlan& plan) {
+  check_values(desc);
+  const int count = static_cast<int>(desc.values.size());
+  std::vector<char> defined(count, 0);
+  const auto define = [&](int v) {
+    if (v < 0 || v >= count || defined[v])
+      throw internal_error("program: value " + std::to_string(v) + " defined twice or unknown");
+    defined[v] = 1;
   };
-  const std::string wrong = differs(reference.node);
-  if (wrong.empty()) return;
-  Attributes other = *node.attributes;
-  if (op.instead && op.instead(other)) {
-    reference.node.attributes = &other;
-    if (differs(reference.node).empty()) return;
+  for (int v : desc.bound) define(v);
+  for (int v : desc.inputs) define(v);
+  for (const NodeDesc& n : desc.nodes) {
+    PlannedNode planned;
+    planned.op = Registry::find(n.op);
+    if (!planned.op) throw Error("UNSUPPORTED", "op: expected one that the runtime knows, got " + n.op);
+    const OpDef& op = *planned.op;
+    const int inputs = static_cast<int>(n.inputs.size()), outputs = static_cast<int>(n.outputs.size());
+    if (inputs < op.min_inputs || (op.max_inputs >= 0 && inputs > op.max_inputs))
+      throw shape_mismatch(n.op + ": expected " + std::to_string(op.min_inputs) + " to " +
+                           std::to_string(op.max_inputs) + " operands, got " + std::to_string(inputs));
+    if (op.outputs >= 0 && outputs > op.outputs) throw internal_error(n.op + ": too many outputs");
+    Node& node = planned.bounds;
+    for (int v : n.inputs) {
+      if (v >= count || (v >= 0 && !defined[v])) throw internal_error(n.op + ": operand used before it is made");
+      node.present.push_back(v >= 0);
+      node.in.push_back(v < 0 ? Tensor{} : desc.largest(v));
+    }
+    for (int v : n.outputs) {
+      define(v);
+      if (is_quantised(desc.values[v].dtype))
+        throw invalid_argument(
+            n.op + ": expected an output of single elements, got " + dtype_name(desc.values[v].dtype));
+      node.out.push_back(desc.largest(v));
+    }
+    node.attributes = &n.attributes;
+    planned.symbols = symbols_of(desc, n);
+    plan.nodes.push_back(std::move(planned));
   }
-  throw internal_error(wrong);
+  for (int v : desc.outputs)
+    if (v < 0 || v >= count || !defined[v]) throw internal_error("program: unknown output");
+  for (size_t i = 0; i < plan.nodes.size(); ++i) {
+    PlannedNode& n = plan.nodes[i];
+    try {
+      n.op->check(n.bounds);
+    } catch (const Error& e) {
+      throw Error(e.code(), e.what() + desc.nodes[i].made_at());
+    }
+    n.kernel = n.op->view ? nullptr : Registry::pick(desc.nodes[i].op, n.bounds);
+  }
 }
 
 }  // namespace heddle

@@ -7,18 +7,19 @@
 
 namespace heddle {
 
-Plan plan_memory(const std::vector<Interval>& intervals, size_t guard) {
+MemoryPlan plan_memory(const std::vector<Interval>& intervals, size_t guard) {
   // No sum below can then wrap, which would lay values over one another.
   const size_t most = static_cast<size_t>(-1) / 2 / (intervals.size() + 1);
   for (const Interval& i : intervals)
     if (i.bytes > most - guard - 64)
-      throw Error("OUT_OF_MEMORY", "plan: expected values of at most " + std::to_string(most - guard - 64) + " bytes, got " + std::to_string(i.bytes));
+      throw Error("OUT_OF_MEMORY", "plan: expected values of at most " + std::to_string(most - guard - 64) +
+                                       " bytes, got " + std::to_string(i.bytes));
   auto padded = [&](int i) { return (intervals[i].bytes + guard + 63) / 64 * 64; };
   std::vector<int> order(intervals.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return intervals[a].bytes > intervals[b].bytes; });
 
-  Plan plan;
+  MemoryPlan plan;
   plan.offsets.assign(intervals.size(), 0);
   std::vector<int> placed;  // by offset, ascending
   for (int i : order) {
@@ -30,8 +31,9 @@ Plan plan_memory(const std::vector<Interval>& intervals, size_t guard) {
     }
     plan.offsets[i] = offset;
     plan.bytes = std::max(plan.bytes, offset + padded(i));
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), i,
-                                   [&](int a, int b) { return plan.offsets[a] < plan.offsets[b]; }), i);
+    placed.insert(std::upper_bound(
+                      placed.begin(), placed.end(), i, [&](int a, int b) { return plan.offsets[a] < plan.offsets[b]; }),
+        i);
   }
   return plan;
 }

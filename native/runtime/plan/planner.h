@@ -11,14 +11,14 @@ struct Interval {
   int first, last;
 };
 
-struct Plan {
+struct MemoryPlan {
   std::vector<size_t> offsets;  // per interval, multiples of 64
   size_t bytes = 0;             // of the arena
 };
 
-// Greedy by size (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference"): the largest value first, each at the
-// lowest offset where it meets no value that lives at the same time. `guard` bytes are kept free after each value.
-// Throws OUT_OF_MEMORY for sizes whose sum no address reaches.
-Plan plan_memory(const std::vector<Interval>& intervals, size_t guard = 0);
+// Greedy by size (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference"): the largest value
+// first, each at the lowest offset where it meets no value that lives at the same time. `guard` bytes are kept free
+// after each value. Throws OUT_OF_MEMORY for sizes whose sum no address reaches.
+MemoryPlan plan_memory(const std::vector<Interval>& intervals, size_t guard = 0);
 
 }  // namespace heddle

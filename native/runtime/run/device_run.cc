@@ -1,20 +1,17 @@
-// A run on an accelerator. Inputs, kernels and outputs are queued, and the run waits once, at its end. A run with the same sizes and
-// memory as the one before, as in decoding, is recorded, and later queued with one call.
+// A run on an accelerator. Inputs, kernels and outputs are queued, and the run waits once, at its end. A run with the
+// same sizes and memory as the one before, as in decoding, is recorded, and later queued with one call.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
 #include "runtime/profile.h"
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 namespace heddle {
 namespace {
 
-constexpr size_t npos = static_cast<size_t>(-1);
 constexpr size_t most_mirrored = size_t{1} << 20;  // larger outputs go through the device's own stages
 constexpr size_t most_recordings = 8;
-
-size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 bool recording_wanted() {
   const char* value = std::getenv("HEDDLE_CUDA_GRAPHS");
@@ -32,9 +29,9 @@ void wait_quietly(Accelerator& device) {
 }  // namespace
 
 void Executable::prepare_device() {
-  const ProgramDesc& d = program_->desc_;
-  size_t bytes = padded(program_->input_bytes_), outputs = 0;
-  const auto size = [&](int v) { return padded(Tensor{nullptr, d.values[v].dtype, program_->resolve(v, d.symbols)}.bytes()); };
+  const ProgramDesc& d = program_->desc();
+  size_t bytes = plan_->input_bytes, outputs = 0;
+  const auto size = [&](int v) { return padded_to_line(d.largest(v).bytes()); };
   for (int v : d.outputs) outputs += size(v);
   output_offset_.assign(d.outputs.size(), npos);
   if (outputs <= most_mirrored)
@@ -45,16 +42,16 @@ void Executable::prepare_device() {
   fault_offset_ = bytes;
   host_ = std::make_unique<HostMemory>(accelerator_, bytes + 64);
   // A checked node is waited for, and a reference computes on the host.
-  recordable_ = recording_wanted() && !program_->checking_;
-  for (size_t i = 0; i < nodes_.size(); ++i) recordable_ &= program_->still_[i] || kernels_[i];
+  recordable_ = recording_wanted() && !plan_->checking;
+  for (const PlannedNode& n : plan_->nodes) recordable_ &= n.is_noop || n.kernel;
 }
 
 void Executable::run_on_device(const RunArguments& a, Lane& lane, Context& context) {
-  const ProgramDesc& d = program_->desc_;
+  const ProgramDesc& d = program_->desc();
   Accelerator& device = *accelerator_;
   unsigned char* host = host_->data();
   for (size_t i = 0; i < a.inputs.size(); ++i)
-    if (!a.inputs[i].empty()) std::memcpy(host + program_->input_offset_[i], a.inputs[i].data(), a.inputs[i].size());
+    if (!a.inputs[i].empty()) std::memcpy(host + plan_->input_offsets[i], a.inputs[i].data(), a.inputs[i].size());
   try {
     device.mark_begin();
     queue_or_replay(a, lane, context);
@@ -77,11 +74,12 @@ void Executable::run_on_device(const RunArguments& a, Lane& lane, Context& conte
 }
 
 void Executable::queue_run(const RunArguments& a, Lane& lane, Context& context) {
-  const ProgramDesc& d = program_->desc_;
+  const ProgramDesc& d = program_->desc();
   Accelerator& device = *accelerator_;
   unsigned char* host = host_->data();
   for (size_t i = 0; i < a.inputs.size(); ++i)
-    if (!a.inputs[i].empty()) device.queue_upload(values_[d.inputs[i]].data, host + program_->input_offset_[i], a.inputs[i].size());
+    if (!a.inputs[i].empty())
+      device.queue_upload(values_[d.inputs[i]].data, host + plan_->input_offsets[i], a.inputs[i].size());
   device.queue_clear_fault();
   run_nodes(a, lane, context);
   device.queue_fault(reinterpret_cast<int*>(host + fault_offset_));
@@ -96,8 +94,10 @@ void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& con
   RecordingKey key{a.symbols, arena_, static_cast<unsigned char*>(context.scratch)};
   for (size_t i = 0; i < recordings_.size(); ++i) {
     if (!(recordings_[i].first == key)) continue;
-    if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed))) throw Error("ABORTED", "run: aborted by its signal");
-    std::rotate(recordings_.begin() + static_cast<std::ptrdiff_t>(i), recordings_.begin() + static_cast<std::ptrdiff_t>(i) + 1, recordings_.end());
+    if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
+      throw Error("ABORTED", "run: aborted by its signal");
+    std::rotate(recordings_.begin() + static_cast<std::ptrdiff_t>(i),
+        recordings_.begin() + static_cast<std::ptrdiff_t>(i) + 1, recordings_.end());
     return device.replay(*recordings_.back().second);
   }
   const bool again = last_ == key;

@@ -1,29 +1,31 @@
-// A run's nodes, one after the other: alone, as a group, as a chain or with the sum that they go into.
+// A run's nodes, one after the other: alone, as a group, as a chain, or with the add that they are fused with.
+#include "runtime/executable.h"
 #include "runtime/profile.h"
-#include "runtime/program.h"
 
 namespace heddle {
 
 void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) {
-  const ProgramDesc& d = program_->desc_;
+  const ProgramDesc& d = program_->desc();
   const Pool::Watch watch(lane.pool(), {a.abort.get(), &lane.stopping_flag()});
-  std::vector<char> done(nodes_.size(), 0);
-  const std::vector<Chain>& chains = program_->chains_;
+  std::vector<char> done(nodes_.size(), 0);  // adds that have run with their product
+  const std::vector<RowChain>& chains = plan_->chains;
+  const PlannedNode* const planned = plan_->nodes.data();
   const bool profiled = Profile::on();
   size_t chain = 0;
   int announced = -1;
   for (size_t i = 0, next; i < nodes_.size(); i = next) {
-    next = i + group_[i];
+    next = i + planned[i].group;
     if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
       throw Error("ABORTED", "run: aborted by its signal");
-    if (program_->still_[i] || done[i]) continue;
+    if (planned[i].is_noop || done[i]) continue;
     try {
       context.node = static_cast<int>(i);
-      lane.pool().interrupt(!program_->ops_[i]->mutates);  // what is changed in place is changed as a whole
+      lane.pool().interrupt(!planned[i].op->mutates);  // an operand that is written in place is written completely
       while (chain < chains.size() && chains[chain].begin < i) ++chain;
-      const bool chained = chain < chains.size() && chains[chain].begin == i && run_chain(chain, done, context);
+      const bool chained = chain < chains.size() && chains[chain].begin == i && run_chain(chains[chain], done, context);
       if (chained) next = chains[chain].end;
-      if (const int soon = next_stream_[next - 1].node; soon != announced) announce_stream(next - 1, lane.pool()), announced = soon;
+      if (const int soon = planned[next - 1].next_stream.node; soon != announced)
+        announce_stream(next - 1, lane.pool()), announced = soon;
       if (chained) continue;
       if (profiled) run_profiled(i, context, done);
       else run_one(i, context, done);
@@ -33,33 +35,55 @@ void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) 
   }
 }
 
-// Whether its sum has been made with it.
+void Executable::announce_stream(size_t after, Pool& pool) const {
+  const WeightStream next = plan_->nodes[after].next_stream;
+  if (next.node < 0) return;
+  const Node& node = nodes_[static_cast<size_t>(next.node)];
+  const Tensor& weight = node.in[static_cast<size_t>(next.operand)];
+  pool.announce_stream(node.packed ? node.packed : weight.data, weight.bytes());
+}
+
+// Returns whether the node's fused add has run with it.
 bool Executable::run_one(size_t i, Context& context, std::vector<char>& done) {
-  if (program_->checking_) return run_checked(i, context), false;
-  if (group_[i] > 1) return run_group(i, context), false;
-  if (run_sum(i, context, done)) return true;
+  if (plan_->checking) return run_checked(i, context), false;
+  if (plan_->nodes[i].group > 1) return run_group(i, context), false;
+  if (run_fused_add(i, context, done)) return true;
   return run_node(i, context), false;
 }
 
-// An accelerator is waited for after each node: what nodes overlap there is lost, and so is what one call would queue.
+// Waits for an accelerator after each node, so nodes do not overlap as they do without a profile.
 void Executable::run_profiled(size_t i, Context& context, std::vector<char>& done) {
   const Stopwatch watch;
   const bool summed = run_one(i, context, done);
   if (accelerator_) accelerator_->wait();
   const double seconds = watch.seconds();
-  Profile::add(program_->desc_.nodes[i].op + (summed ? " + add" : ""), kernels_[i], &nodes_[i], group_[i], seconds);
+  const PlannedNode& n = plan_->nodes[i];
+  Profile::add(program_->desc().nodes[i].op + (summed ? " + add" : ""), n.kernel, &nodes_[i], n.group, seconds);
 }
 
 void Executable::run_group(size_t i, Context& context) {
+  const PlannedNode& n = plan_->nodes[i];
   const Node* group[most_grouped];
-  for (size_t j = 0; j < group_[i]; ++j) group[j] = &nodes_[i + j];
-  kernels_[i]->run_group(group, group_[i], context);
+  for (size_t j = 0; j < n.group; ++j) group[j] = &nodes_[i + j];
+  n.kernel->run_group(group, n.group, context);
+}
+
+// The product itself is never stored, and what it is added to is read and written once.
+bool Executable::run_fused_add(size_t i, Context& context, std::vector<char>& done) {
+  const size_t add = plan_->nodes[i].fused_add;
+  if (!add) return false;
+  Node onto = nodes_[i];
+  onto.out[0] = nodes_[add].out[0];
+  if (!plan_->nodes[i].kernel->run_onto(onto, context)) return false;
+  done[add] = 1;
+  return true;
 }
 
 void Executable::run_node(size_t i, Context& context) {
-  if (kernels_[i]) kernels_[i]->run(nodes_[i], context);
+  const PlannedNode& n = plan_->nodes[i];
+  if (n.kernel) n.kernel->run(nodes_[i], context);
   else if (accelerator_) run_reference(i, *accelerator_);
-  else program_->ops_[i]->reference(nodes_[i]);
+  else n.op->reference(nodes_[i]);
 }
 
 }  // namespace heddle

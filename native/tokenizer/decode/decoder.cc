@@ -21,9 +21,7 @@ size_t leading_replacements(std::string_view text, size_t most) {
 }  // namespace
 
 Decoder::Decoder(std::shared_ptr<const TokenizerModel> model, bool skip_special)
-    : model_(std::move(model)),
-      skip_special_(skip_special),
-      at_start_(model_->strip_first_space) {
+    : model_(std::move(model)), skip_special_(skip_special), at_start_(model_->strip_first_space) {
   if (model_->decode_kind == DecodeKind::steps) steps_ = DecoderPipeline(model_->decoder_steps);
 }
 
@@ -50,9 +48,9 @@ void Decoder::flush(std::string& out) {
   shown_.clear();
 }
 
-// Takes from the text behind `from` what it has in common with the beginning of shown_. Bytes that were shown as U+FFFD may have
-// become a character of as many bytes, and a character U+FFFD for each of its bytes: both are the same text. Where the text
-// differs in another way it is all new.
+// Takes from the text behind `from` what it has in common with the beginning of shown_. Bytes that were shown as U+FFFD
+// may have become a character of as many bytes, and a character U+FFFD for each of its bytes: both are the same text.
+// Where the text differs in another way it is all new.
 void Decoder::leave_out_shown(std::string& out, size_t from) {
   size_t at = from;
   while (at < out.size() && !shown_.empty()) {
@@ -138,7 +136,8 @@ size_t last_reset(const TokenizerModel& model, const uint32_t* ids, size_t count
   const bool in_steps = model.decode_kind == DecodeKind::steps;
   RegexBudget budget(0);
   const auto resets = [&](uint32_t id) {
-    if (in_steps) return model.names.has(id) && !model.is_special[id] && model.decoder_steps.resets(model.names.bytes(id), budget);
+    if (in_steps)
+      return model.names.has(id) && !model.is_special[id] && model.decoder_steps.resets(model.names.bytes(id), budget);
     std::string_view text;
     return settled_text(model, id, text) && !text.empty();
   };
@@ -176,7 +175,8 @@ class Writer {
       put(texts_.vocab().bytes(id), ids_left);
     }
   }
-  // Appends the texts of all ids. Unknown ids add nothing. The output does not alias the input, so its end stays in a register.
+  // Appends the texts of all ids. Unknown ids add nothing. The output does not alias the input, so its end stays in a
+  // register.
   void put_all(const uint32_t* ids, size_t count) {
     char* to = memory_.data() + size_;
     const TokenTexts::Text* texts = texts_.data();
@@ -219,14 +219,14 @@ std::string_view keep(std::string_view text, RawBuffer<char>& memory) {
 
 }  // namespace
 
-std::string decode(const std::shared_ptr<const TokenizerModel>& model, const uint32_t* ids, size_t count,
-                   bool skip_special) {
+std::string decode(
+    const std::shared_ptr<const TokenizerModel>& model, const uint32_t* ids, size_t count, bool skip_special) {
   RawBuffer<char> memory;
   return std::string(decode(*model, ids, count, skip_special, memory));
 }
 
-std::string_view decode(const TokenizerModel& model, const uint32_t* ids, size_t count, bool skip_special,
-                        RawBuffer<char>& memory) {
+std::string_view decode(
+    const TokenizerModel& model, const uint32_t* ids, size_t count, bool skip_special, RawBuffer<char>& memory) {
   if (model.decode_kind == DecodeKind::steps) return keep(decode_in_steps(model, ids, count, skip_special), memory);
   const TokenTexts& texts = model.token_texts();
   const bool falls_back = model.decode_kind == DecodeKind::byte_fallback;

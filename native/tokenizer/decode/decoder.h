@@ -51,11 +51,11 @@ bool settled_text(const TokenizerModel& model, uint32_t id, std::string_view& te
 // Returns the index of the last id after which no text depends on earlier ids, or `count` if none is known.
 size_t last_reset(const TokenizerModel& model, const uint32_t* ids, size_t count);
 
-std::string decode(const std::shared_ptr<const TokenizerModel>& model, const uint32_t* ids, size_t count,
-                   bool skip_special);
+std::string decode(
+    const std::shared_ptr<const TokenizerModel>& model, const uint32_t* ids, size_t count, bool skip_special);
 
 // The same into memory that is kept from call to call.
-std::string_view decode(const TokenizerModel& model, const uint32_t* ids, size_t count, bool skip_special,
-                        RawBuffer<char>& memory);
+std::string_view decode(
+    const TokenizerModel& model, const uint32_t* ids, size_t count, bool skip_special, RawBuffer<char>& memory);
 
 }  // namespace heddle

@@ -1,4 +1,5 @@
-// The state of a tokenizer.json decoder step for one text. Stages form a chain. Each passes on text as soon as it is final.
+// The state of a tokenizer.json decoder step for one text. Stages form a chain. Each passes on text as soon as it is
+// final.
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -19,11 +20,11 @@ class DecoderStage {
   virtual void finish() {}
 
   DecoderStage* next = nullptr;
-  RegexBudget* budget = nullptr;  // shared by all stages of the chain; its bytes are those that entered the chain so far
+  // shared by all stages of the chain; its bytes are those that entered the chain so far
+  RegexBudget* budget = nullptr;
 };
 
-template <class T>
-class ClonedStage : public DecoderStage {
+template <class T> class ClonedStage : public DecoderStage {
  public:
   std::unique_ptr<DecoderStage> clone() const override { return std::make_unique<T>(static_cast<const T&>(*this)); }
 };
@@ -31,7 +32,8 @@ class ClonedStage : public DecoderStage {
 // Limits growth: many steps that each write slightly more than they read could turn a word into gigabytes.
 class GrowthLimit {
  public:
-  // Counts a stage that has read `read` bytes and inserted `added`. Throws INVALID_FILE if that is far more than entered the chain.
+  // Counts a stage that has read `read` bytes and inserted `added`. Throws INVALID_FILE if that is far more than
+  // entered the chain.
   void add(size_t read, size_t added, size_t bytes_given);
 
  private:

@@ -16,7 +16,9 @@ namespace {
 using Shared = std::shared_ptr<const std::string>;
 Shared share(const std::string& text) { return std::make_shared<const std::string>(text); }
 
-bool starts_with(const std::string& text, const std::string& prefix) { return text.compare(0, prefix.size(), prefix) == 0; }
+bool starts_with(const std::string& text, const std::string& prefix) {
+  return text.compare(0, prefix.size(), prefix) == 0;
+}
 
 class ByteLevel : public ClonedStage<ByteLevel> {
  public:
@@ -40,7 +42,8 @@ class ByteLevel : public ClonedStage<ByteLevel> {
 
 class Replace : public ClonedStage<Replace> {
  public:
-  Replace(std::shared_ptr<const Regex> regex, const std::string& content) : regex_(std::move(regex)), content_(share(content)) {}
+  Replace(std::shared_ptr<const Regex> regex, const std::string& content)
+      : regex_(std::move(regex)), content_(share(content)) {}
   void take(std::string token) override {
     size_t matches = 0;
     std::string out = replace_matches(*regex_, token, *content_, matches, *budget);
@@ -92,7 +95,8 @@ class Strip : public ClonedStage<Strip> {
     const size_t size = content_.size();
     size_t begin = 0, end = token.size();
     for (uint32_t i = 0; i < start_ && token.compare(begin, size, content_) == 0; ++i) begin += size;
-    for (uint32_t i = 0; i < stop_ && end >= begin + size && token.compare(end - size, size, content_) == 0; ++i) end -= size;
+    for (uint32_t i = 0; i < stop_ && end >= begin + size && token.compare(end - size, size, content_) == 0; ++i)
+      end -= size;
     next->take(token.substr(begin, end - begin));
   }
 
@@ -163,7 +167,8 @@ class BpeDecoder : public ClonedStage<BpeDecoder> {
 // Connectionist temporal classification: repeated tokens are merged, unless padding separates them.
 class Ctc : public ClonedStage<Ctc> {
  public:
-  explicit Ctc(const StepSpec& spec) : pad_(share(spec.pattern)), delimiter_(share(spec.content)), cleans_(spec.clean) {}
+  explicit Ctc(const StepSpec& spec)
+      : pad_(share(spec.pattern)), delimiter_(share(spec.content)), cleans_(spec.clean) {}
   void take(std::string token) override {
     const bool repeats = !std::exchange(is_first_, false) && token == previous_;
     previous_ = token;
@@ -263,8 +268,8 @@ void DecoderPipeline::finish(std::string& out) {
   for (const auto& stage : chain_->stages) stage->finish();
 }
 
-// A token of which text comes out at once has passed every stage, so none holds a run of bytes. Each then knows the newest token alone.
-// Text that begins with U+FFFD may be bytes that complete a character of the tokens before.
+// A token of which text comes out at once has passed every stage, so none holds a run of bytes. Each then knows the
+// newest token alone. Text that begins with U+FFFD may be bytes that complete a character of the tokens before.
 bool DecoderPipeline::resets(std::string_view token, RegexBudget& budget) const {
   if (chain_->has_text_stages) return false;
   std::string out;
@@ -278,7 +283,10 @@ bool DecoderPipeline::resets(std::string_view token, RegexBudget& budget) const 
 int byte_of_token(std::string_view text) {
   if (text.size() != 6 || text.substr(0, 3) != "<0x" || text[5] != '>') return -1;
   const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
   };
   const int high = text[3] == '+' ? 0 : digit(text[3]);  // Rust reads a sign
   const int low = digit(text[4]);

@@ -25,8 +25,8 @@ class DecoderPipeline {
   // Appends the rest.
   void finish(std::string& out);
 
-  // Whether, after this token, nothing depends on the tokens before it. False where that is not known. `budget` is that of all
-  // tokens that are asked about.
+  // Whether, after this token, nothing depends on the tokens before it. False where that is not known. `budget` is that
+  // of all tokens that are asked about.
   bool resets(std::string_view token, RegexBudget& budget) const;
 
  private:

@@ -150,7 +150,8 @@ std::vector<std::unique_ptr<DecoderStage>> make_text_stages(const StepSpec& spec
   return stages;
 }
 
-std::string replace_matches(const Regex& regex, const std::string& text, const std::string& content, size_t& matches, RegexBudget& budget) {
+std::string replace_matches(
+    const Regex& regex, const std::string& text, const std::string& content, size_t& matches, RegexBudget& budget) {
   if (text.empty()) return text;
   std::vector<Regex::Match> found;
   regex.find_all(text, found, budget);

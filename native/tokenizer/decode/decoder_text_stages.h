@@ -1,4 +1,5 @@
-// Decoder steps after one that joins all tokens (ByteLevel, Fuse). Their only token is the whole text, which arrives in parts.
+// Decoder steps after one that joins all tokens (ByteLevel, Fuse). Their only token is the whole text, which arrives in
+// parts.
 #pragma once
 #include <memory>
 #include <string>
@@ -14,6 +15,7 @@ namespace heddle {
 std::vector<std::unique_ptr<DecoderStage>> make_text_stages(const StepSpec& spec);
 
 // Replaces each match in `text` by `content`. `matches` receives the number of matches.
-std::string replace_matches(const Regex& regex, const std::string& text, const std::string& content, size_t& matches, RegexBudget& budget);
+std::string replace_matches(
+    const Regex& regex, const std::string& text, const std::string& content, size_t& matches, RegexBudget& budget);
 
 }  // namespace heddle

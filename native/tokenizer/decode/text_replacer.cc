@@ -3,9 +3,9 @@
 namespace heddle {
 namespace {
 
-constexpr std::pair<std::string_view, std::string_view> clean_up_rules[] = {
-    {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},  {" n't", "n't"},
-    {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+constexpr std::pair<std::string_view, std::string_view> clean_up_rules[] = {{" .", "."}, {" ?", "?"}, {" !", "!"},
+    {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"},
+    {" 're", "'re"}};
 
 }  // namespace
 

@@ -10,7 +10,8 @@ namespace heddle {
 
 void replace_all(std::string& text, std::string_view from, std::string_view to);
 
-// Replaces leftmost non-overlapping matches with the Knuth-Morris-Pratt automaton. Equals replace_all on the joined parts.
+// Replaces leftmost non-overlapping matches with the Knuth-Morris-Pratt automaton. Equals replace_all on the joined
+// parts.
 class TextReplacer {
  public:
   // An empty `from` replaces nothing.

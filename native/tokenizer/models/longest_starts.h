@@ -1,5 +1,5 @@
-// Finds, for each byte of a text, the longest of a set of strings that begins there, in time linear in the text. Runs the automaton of Aho
-// and Corasick (1975) for the reversed strings over the text from its end.
+// Finds, for each byte of a text, the longest of a set of strings that begins there, in time linear in the text. Runs
+// the automaton of Aho and Corasick (1975) for the reversed strings over the text from its end.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -21,9 +21,9 @@ class LongestStarts {
   void find(std::string_view text, std::vector<uint32_t>& found) const;
 
  private:
-  Trie trie_;                       // of the reversed contents
-  std::vector<uint32_t> shorter_;   // by node: the node of the longest proper suffix of its text
-  std::vector<uint32_t> longest_;   // by node: the longest content that is a suffix of its text
+  Trie trie_;                      // of the reversed contents
+  std::vector<uint32_t> shorter_;  // by node: the node of the longest proper suffix of its text
+  std::vector<uint32_t> longest_;  // by node: the longest content that is a suffix of its text
 };
 
 }  // namespace heddle

@@ -30,8 +30,8 @@ constexpr int place_bits = 6;
 constexpr int32_t no_pair = INT32_MAX;
 static_assert(Merger::short_limit <= size_t{1} << place_bits);
 
-// A pair's rank and, below it, its place: the least of these is the leftmost of the best. Ranks that do not fit are MergeTable's
-// to refuse.
+// A pair's rank and, below it, its place: the least of these is the leftmost of the best. Ranks that do not fit are
+// MergeTable's to refuse.
 int32_t order_of(Merge merge, size_t place) {
   if (merge.rank == no_token) return no_pair;
   return static_cast<int32_t>(merge.rank << place_bits | static_cast<uint32_t>(place));
@@ -59,8 +59,7 @@ int32_t least_of(const int32_t* numbers, size_t count) {
 }  // namespace
 
 // Symbols stay where they are until the end; each knows its neighbours' places.
-template <class F>
-size_t Merger::run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
+template <class F> size_t Merger::run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
   if (count < 2) return count;
   alignas(16) int32_t orders[short_limit];
   uint32_t made[short_limit];
@@ -106,8 +105,7 @@ void Merger::look() const {
   if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) throw Error("ABORTED", "encode: aborted");
 }
 
-template <class F>
-size_t Merger::run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
+template <class F> size_t Merger::run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
   if (count >= no_token) {
     throw Error("UNSUPPORTED", "encode: expected pieces below 4 GiB, got " + std::to_string(count) + " bytes");
   }

@@ -21,8 +21,9 @@ class Merger {
   // Long words throw ABORTED soon after it is set; null: none.
   void watch(const std::atomic<bool>* cancelled) { cancelled_ = cancelled; }
 
-  // Merges symbols[0, count) in place and returns the remaining number. Short words scan all pairs for the best one repeatedly, O(n^2) with
-  // a tiny constant. Long words use a heap, O(n log n), so that a megabyte without a space is not an attack.
+  // Merges symbols[0, count) in place and returns the remaining number. Short words scan all pairs for the best one
+  // repeatedly, O(n^2) with a tiny constant. Long words use a heap, O(n log n), so that a megabyte without a space is
+  // not an attack.
   size_t run(const MergeTable& merges, Symbol* symbols, size_t count);
 
   // The same where each symbol is a byte of `text`, and the merges know their bytes.
@@ -30,10 +31,8 @@ class Merger {
 
  private:
   // first(i): the merge of symbols i and i + 1.
-  template <class F>
-  size_t run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
-  template <class F>
-  size_t run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
+  template <class F> size_t run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
+  template <class F> size_t run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
 
   void look() const;
 

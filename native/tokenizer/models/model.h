@@ -36,13 +36,13 @@ enum class PrefixRule : uint8_t {
 
 // How ids become text.
 enum class DecodeKind : uint8_t {
-  bytes = 0,         // byte-level: the tokens' bytes; malformed parts become U+FFFD
+  bytes = 0,          // byte-level: the tokens' bytes; malformed parts become U+FFFD
   byte_fallback = 1,  // SentencePiece: text, with runs of <0xXX> tokens that must be well-formed as a whole
   steps = 2           // by decoder_steps
 };
 
-// Caches whether merging a token's bytes yields that token, as for most tokens. Words that are such tokens need no merging. The value is
-// deterministic, so threads may race.
+// Caches whether merging a token's bytes yields that token, as for most tokens. Words that are such tokens need no
+// merging. The value is deterministic, so threads may race.
 class WholeTokens {
  public:
   enum State : uint8_t { unknown, yes, no };
@@ -81,7 +81,8 @@ struct ContinuingTokens {
 
 struct TokenizerModel {
   ModelKind kind = ModelKind::bpe;
-  std::shared_ptr<const JsonVocabulary> vocabulary;  // what it was made of, for all tokenizers that share it; null: other files
+  // what it was made of, for all tokenizers that share it; null: other files
+  std::shared_ptr<const JsonVocabulary> vocabulary;
   Vocab vocab;  // byte-level tokens are stored as raw bytes
   MergeTable merges;
   bool byte_level = true;  // symbols start as bytes, else as characters
@@ -90,9 +91,10 @@ struct TokenizerModel {
   bool fuse_unknown = false;
   uint32_t unknown = no_token;
   uint32_t byte_ids[256];  // token of each byte; no_token if absent
-  bool every_byte_known = false;  // byte-level, and each byte has a token: then a word's tokens have the lengths of their bytes
-  WholeTokens whole_tokens;       // where every_byte_known
-  LongPieces long_pieces;  // of byte-level models
+  // byte-level, and each byte has a token: then a word's tokens have the lengths of their bytes
+  bool every_byte_known = false;
+  WholeTokens whole_tokens;  // where every_byte_known
+  LongPieces long_pieces;    // of byte-level models
 
   // For BPE: the prefix of a word's later characters, and the suffix of its last one.
   std::string subword_prefix, word_suffix;
@@ -102,12 +104,13 @@ struct TokenizerModel {
   uint32_t max_word_characters = 0;  // WordPiece: longer words are unknown
   std::vector<double> scores;        // Unigram: by id
   double unknown_score = 0;
-  bool single_precision = false;     // scores are summed as SentencePiece's library does: equal sums in another order then differ alike
+  // scores are summed as SentencePiece's library does: equal sums in another order then differ alike
+  bool single_precision = false;
 
   // The general way from text to pieces; both empty where the fields below say it all.
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
-  bool needs_origins = false;  // of the pre-tokenizer
+  bool needs_origins = false;           // of the pre-tokenizer
   bool normalizer_keeps_ascii = false;  // no step changes a text of ASCII
 
   bool needs_nfc = false;

@@ -78,7 +78,8 @@ class Builder {
     // Unknown characters may be one token across words: then every word's mark must be known.
     const bool known_mark = model.byte_fallback || model.vocab.find(space_mark) != no_token;
     const bool cuts = spec_.whole_text_is_word && model.kind == ModelKind::bpe && !model.byte_level;
-    if (cuts && !crosses_mark_ && known_mark && model.subword_prefix.empty() && model.word_suffix.empty()) stages.push_back({SplitKind::space_runs});
+    if (cuts && !crosses_mark_ && known_mark && model.subword_prefix.empty() && model.word_suffix.empty())
+      stages.push_back({SplitKind::space_runs});
     model.splitter = Splitter(std::move(stages));
     return model_;
   }
@@ -93,8 +94,8 @@ class Builder {
     for (const uint32_t id : ids) highest = std::max(highest, id);
     for (const SpecAddedToken& token : spec_.added) highest = std::max(highest, token.id);
     if (highest <= most) return;
-    throw invalid_file("vocab: expected ids up to " + std::to_string(most) + " of " + std::to_string(count) + " tokens, got " +
-                       std::to_string(highest));
+    throw invalid_file("vocab: expected ids up to " + std::to_string(most) + " of " + std::to_string(count) +
+                       " tokens, got " + std::to_string(highest));
   }
 
   void add_tokens() {
@@ -128,8 +129,8 @@ class Builder {
     }
   }
 
-  // Whether any text contains a token of Unigram or WordPiece. Encoding looks at each place for the longest token that begins there:
-  // its time is bounded by the text's length times that of the longest token.
+  // Whether any text contains a token of Unigram or WordPiece. Encoding looks at each place for the longest token that
+  // begins there: its time is bounded by the text's length times that of the longest token.
   bool can_match(std::string_view token) const {
     if (token.size() <= max_matched_characters) return true;  // in bytes already
     const auto count = [](std::string_view text) {
@@ -143,8 +144,8 @@ class Builder {
       most += prefix;
     }
     if (length <= most && token.size() <= 4 * most) return true;  // invalid bytes count too
-    throw invalid_file("model.vocab: expected tokens of at most " + std::to_string(most) + " characters (Unigram, WordPiece), got " +
-                       std::to_string(length));
+    throw invalid_file("model.vocab: expected tokens of at most " + std::to_string(most) +
+                       " characters (Unigram, WordPiece), got " + std::to_string(length));
   }
 
   // Tables by id reach as far as the ids do.
@@ -186,8 +187,8 @@ class Builder {
     const IdBuffer& ids = spec_.texts->token_ids;
     const std::vector<double>& scores = spec_.texts->scores;
     if (scores.size() != ids.size()) {
-      throw invalid_file("model.vocab: expected one score a token, got " + std::to_string(scores.size()) +
-                         " for " + std::to_string(ids.size()));
+      throw invalid_file("model.vocab: expected one score a token, got " + std::to_string(scores.size()) + " for " +
+                         std::to_string(ids.size()));
     }
     model.single_precision = spec_.single_precision;
     model.scores.resize(model.vocab.size());
@@ -256,7 +257,8 @@ class Builder {
   // The same where merges follow from scores. Such vocabularies are of characters, and a token's id is its place.
   void add_merges_by_score() {
     TokenizerModel& model = *model_;
-    if (spec_.byte_level || !spec_.subword_prefix.empty()) throw invalid_file("merges: expected them of a byte-level vocabulary");
+    if (spec_.byte_level || !spec_.subword_prefix.empty())
+      throw invalid_file("merges: expected them of a byte-level vocabulary");
     model.merges.reserve(usual_merges_a_token * spec_.texts->token_ids.size());
     const auto text_of = [&](uint32_t id) { return model.vocab.bytes(id); };
     const auto find = [&](std::string_view text) { return model.vocab.find(text); };
@@ -269,7 +271,8 @@ class Builder {
   // The same where each merge's tokens are known.
   void add_merges_by_number() {
     const VocabularyTexts& texts = *spec_.texts;
-    if (!spec_.subword_prefix.empty() || !texts.merge_ranks.empty()) throw invalid_file("merges: expected texts beside a prefix or ranks");
+    if (!spec_.subword_prefix.empty() || !texts.merge_ranks.empty())
+      throw invalid_file("merges: expected texts beside a prefix or ranks");
     const uint32_t* numbers = texts.merge_tokens.data();
     const uint32_t* ids = texts.token_ids.data();
     const size_t count = texts.merge_tokens.size() / 3;
@@ -355,8 +358,8 @@ class Builder {
     RegexBudget budget(0);             // of all, of which there may be many
     for (const SpecAddedToken& token : spec_.added) {
       if (token.id > max_token_id) {
-        throw invalid_file("added_tokens: expected ids up to " + std::to_string(max_token_id) + ", got " +
-                           std::to_string(token.id));
+        throw invalid_file(
+            "added_tokens: expected ids up to " + std::to_string(max_token_id) + ", got " + std::to_string(token.id));
       }
       std::string search = to_utf8(token.content);
       if (token.normalized) {
@@ -371,8 +374,7 @@ class Builder {
       add_text(token.id, search);  // as the library has it, normalised where the token is
       if (model_->is_special.size() <= token.id) model_->is_special.resize(token.id + 1, 0);
       model_->is_special[token.id] = token.special;
-      AddedToken added{search,              token.id,      token.single_word, token.lstrip,
-                       token.rstrip,          token.special, token.guarded};
+      AddedToken added{search, token.id, token.single_word, token.lstrip, token.rstrip, token.special, token.guarded};
       if (added.content.empty()) continue;  // a normalizer may leave nothing to look for
       (token.normalized ? normalized : raw).push_back(std::move(added));
     }

@@ -33,7 +33,7 @@ struct TokenizerSpec {
   std::string subword_prefix, word_suffix;
   uint32_t max_word_characters = 100;
   bool single_precision = false;  // of Unigram's sums of scores
-  std::vector<uint32_t> hidden;  // not of BPE: ids that no text matches
+  std::vector<uint32_t> hidden;   // not of BPE: ids that no text matches
   std::vector<uint32_t> begin_ids, end_ids;
   bool byte_level = true, ignore_merges = false, byte_fallback = false, fuse_unknown = false;
   bool needs_nfc = false, spaces_to_marks = false, strip_first_space = false;

@@ -21,15 +21,16 @@ uint32_t start_of(const char* p) { return static_cast<uint8_t>(p[0]) << 8 | stat
 
 }  // namespace
 
-std::unique_ptr<const PairMatcher> PairMatcher::build(const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) {
+std::unique_ptr<const PairMatcher> PairMatcher::build(
+    const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) {
   std::unique_ptr<PairMatcher> made(new PairMatcher(merges));
   if (!made->find_tokens(vocab, byte_ids)) return nullptr;
   made->build_trie(vocab);
   return made;
 }
 
-// From tokens in the order of their bytes: those of a node are a range of them. Depth first, so that the children of a node's
-// first child follow it in memory: the ends of long tokens, which have no others, share a few cache lines.
+// From tokens in the order of their bytes: those of a node are a range of them. Depth first, so that the children of a
+// node's first child follow it in memory: the ends of long tokens, which have no others, share a few cache lines.
 void PairMatcher::build_trie(const Vocab& vocab) {
   struct Entry {
     std::string_view text;
@@ -92,8 +93,9 @@ void PairMatcher::build_trie(const Vocab& vocab) {
   }
 }
 
-// Fills tokens_: which tokens occur in encodings, and by which merge each comes into being. A list may name several merges for a
-// token (those made from tiktoken's files name all): the one that its own bytes take is the one that every text takes.
+// Fills tokens_: which tokens occur in encodings, and by which merge each comes into being. A list may name several
+// merges for a token (those made from tiktoken's files name all): the one that its own bytes take is the one that every
+// text takes.
 bool PairMatcher::find_tokens(const Vocab& vocab, const uint32_t* byte_ids) {
   tokens_.resize(vocab.size());
   for (int byte = 0; byte < 256; ++byte) {
@@ -159,8 +161,8 @@ bool PairMatcher::covers(std::string_view piece) const {
   return true;
 }
 
-// Whether the tokens a and b can be adjacent. Undoes the later of the two merges repeatedly: no pair across the border may have a lower
-// rank than that merge. At equal ranks the left pair is merged first, hence + 1.
+// Whether the tokens a and b can be adjacent. Undoes the later of the two merges repeatedly: no pair across the border
+// may have a lower rank than that merge. At equal ranks the left pair is merged first, hence + 1.
 bool PairMatcher::fit(Id a, Id b, uint32_t limit) const {
   for (;;) {
     const Merge merge = merges_.find(a, b);
@@ -218,8 +220,8 @@ PairMatcher::Id PairMatcher::longest(const char* p, const char* end) const {
   return best;
 }
 
-void PairMatcher::encode(std::string_view piece, const std::atomic<bool>* cancelled, Scratch& scratch,
-                         std::vector<Symbol>& out) const {
+void PairMatcher::encode(
+    std::string_view piece, const std::atomic<bool>* cancelled, Scratch& scratch, std::vector<Symbol>& out) const {
   const size_t size = piece.size();
   const char* text = piece.data();
   std::vector<Id>& stack = scratch.stack_;
@@ -255,7 +257,8 @@ void PairMatcher::encode(std::string_view piece, const std::atomic<bool>* cancel
   for (size_t i = 0; i < stack.size(); ++i) out[before + i] = {stack[i], steps_[stack[i]].length};
 }
 
-const PairMatcher* LongPieces::for_piece(size_t size, const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) const {
+const PairMatcher* LongPieces::for_piece(
+    size_t size, const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) const {
   if (seen_.load(std::memory_order_relaxed) < worth_building &&
       seen_.fetch_add(size, std::memory_order_relaxed) + size < worth_building) {
     return nullptr;

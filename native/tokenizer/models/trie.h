@@ -23,13 +23,12 @@ class Trie {
       if (edges_[i].key == free_key) return none;
     }
   }
-  uint32_t value(uint32_t node) const { return values_[node]; }  // no_token if no token ends here
+  uint32_t value(uint32_t node) const { return values_[node]; }            // no_token if no token ends here
   uint32_t size() const { return static_cast<uint32_t>(values_.size()); }  // nodes
-  uint32_t find(std::string_view bytes) const;                   // the node at the end of a text, or none
+  uint32_t find(std::string_view bytes) const;                             // the node at the end of a text, or none
 
   // edge(node, byte, child), in no order. A child's number is above its node's.
-  template <class F>
-  void for_each_edge(F&& edge) const {
+  template <class F> void for_each_edge(F&& edge) const {
     for (const Edge& each : edges_) {
       if (each.key != free_key) edge(static_cast<uint32_t>(each.key >> 8), static_cast<uint8_t>(each.key), each.node);
     }

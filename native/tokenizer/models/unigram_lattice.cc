@@ -12,7 +12,7 @@
 namespace heddle {
 
 void for_each_part(const UnigramCorpus& corpus, size_t threads, const std::atomic<bool>* cancelled,
-                   const std::function<void(size_t part, size_t begin, size_t end)>& work) {
+    const std::function<void(size_t part, size_t begin, size_t end)>& work) {
   const size_t words = corpus.words.size();
   std::atomic<size_t> next{0};
   std::vector<std::exception_ptr> failures(std::max<size_t>(1, threads));
@@ -61,8 +61,8 @@ class Lattice {
   Lattice(const Occurrences& occurrences, const std::vector<Piece>& pieces, const std::vector<double>& probabilities)
       : occurrences_(occurrences), pieces_(pieces), probabilities_(probabilities) {}
 
-  // Adds the expected count of each piece to `counts`. Short words are summed as they are, where no product can underflow;
-  // long ones by logarithms.
+  // Adds the expected count of each piece to `counts`. Short words are summed as they are, where no product can
+  // underflow; long ones by logarithms.
   void add_expected(const UnigramCorpus::Word& word, std::vector<double>& counts) {
     if (word.length > short_word || !add_short(word, counts)) add_long(word, counts);
   }
@@ -82,7 +82,8 @@ class Lattice {
         }
       }
     }
-    for (uint32_t end = n; end > 0; end = from_[end].first) counts[from_[end].second] += static_cast<double>(word.count);
+    for (uint32_t end = n; end > 0; end = from_[end].first)
+      counts[from_[end].second] += static_cast<double>(word.count);
   }
 
  private:
@@ -138,7 +139,7 @@ class Lattice {
 
 template <class Add>
 std::vector<double> count(const UnigramCorpus& corpus, const Occurrences& occurrences, const std::vector<Piece>& pieces,
-                          const UnigramOptions& options, const Add& add) {
+    const UnigramOptions& options, const Add& add) {
   std::vector<double> probabilities(pieces.size());
   for (size_t i = 0; i < pieces.size(); ++i) probabilities[i] = std::exp(pieces[i].score);
   std::vector<std::vector<double>> parts(corpus_parts);
@@ -153,19 +154,19 @@ std::vector<double> count(const UnigramCorpus& corpus, const Occurrences& occurr
 }  // namespace
 
 std::vector<double> expected_counts(const UnigramCorpus& corpus, const Occurrences& occurrences,
-                                    const std::vector<Piece>& pieces, const UnigramOptions& options) {
+    const std::vector<Piece>& pieces, const UnigramOptions& options) {
   return count(corpus, occurrences, pieces, options,
-               [](Lattice& lattice, const UnigramCorpus::Word& word, std::vector<double>& counts) {
-                 lattice.add_expected(word, counts);
-               });
+      [](Lattice& lattice, const UnigramCorpus::Word& word, std::vector<double>& counts) {
+    lattice.add_expected(word, counts);
+  });
 }
 
 std::vector<double> viterbi_counts(const UnigramCorpus& corpus, const Occurrences& occurrences,
-                                   const std::vector<Piece>& pieces, const UnigramOptions& options) {
+    const std::vector<Piece>& pieces, const UnigramOptions& options) {
   return count(corpus, occurrences, pieces, options,
-               [](Lattice& lattice, const UnigramCorpus::Word& word, std::vector<double>& counts) {
-                 lattice.add_best(word, counts);
-               });
+      [](Lattice& lattice, const UnigramCorpus::Word& word, std::vector<double>& counts) {
+    lattice.add_best(word, counts);
+  });
 }
 
 }  // namespace heddle

@@ -1,6 +1,6 @@
-// A small cache from a short word to its ids: sets of two entries, each set a cache line. Words of one language live in its
-// first half megabyte, about what an L2 cache has to spare; the rest catches rarer ones before they are merged anew. Longer
-// words (identifiers, Korean and Japanese phrases) have entries of a line each.
+// A small cache from a short word to its ids: sets of two entries, each set a cache line. Words of one language live in
+// its first half megabyte, about what an L2 cache has to spare; the rest catches rarer ones before they are merged
+// anew. Longer words (identifiers, Korean and Japanese phrases) have entries of a line each.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -99,7 +99,7 @@ class WordCache {
   const LongEntry* find_long(const Key& low, const Key& high, size_t length) const {
     const LongEntry& entry = long_entries_.get()[place_of(low, high)];
     const bool equal = ((entry.low.low ^ low.low) | (entry.low.high ^ low.high) | (entry.high.low ^ high.low) |
-                        (entry.high.high ^ high.high) | (entry.length ^ length)) == 0;
+                           (entry.high.high ^ high.high) | (entry.length ^ length)) == 0;
     return equal ? &entry : nullptr;
   }
   void add_long(const Key& low, const Key& high, size_t length, const uint32_t* ids, size_t count) {
@@ -129,10 +129,10 @@ class WordCache {
   }
 
   // Zeros that the system hands out page by page, from a line's beginning on.
-  template <class T>
-  class Lines {
+  template <class T> class Lines {
    public:
-    explicit Lines(size_t count) : memory_(take_zeros(count * sizeof(T) + line, false), Give{count * sizeof(T) + line}) {
+    explicit Lines(size_t count)
+        : memory_(take_zeros(count * sizeof(T) + line, false), Give{count * sizeof(T) + line}) {
       if (memory_ == nullptr) throw std::bad_alloc();
       first_ = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory_.get()) + line - 1) & ~uintptr_t{line - 1});
     }

@@ -80,7 +80,8 @@ void encode_continuing(const TokenizerModel& model, std::string_view word, size_
   }
 }
 
-// Limit of trie steps for a piece of `bytes` bytes, after which an automaton takes over. Usual vocabularies stay far below it.
+// Limit of trie steps for a piece of `bytes` bytes, after which an automaton takes over. Usual vocabularies stay far
+// below it.
 size_t most_steps(size_t bytes) { return 24 * bytes + 256; }
 
 }  // namespace
@@ -116,7 +117,7 @@ void encode_wordpiece(const TokenizerModel& model, std::string_view word, std::v
 }
 
 void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled,
-                            std::vector<PieceToken>& out) {
+    std::vector<PieceToken>& out) {
   if (model.single_precision) {
     if (!find_by_starts<float>(model, piece, cancelled)) find_by_ends<float>(model, piece, cancelled);
   } else if (!find_by_starts<double>(model, piece, cancelled)) {
@@ -126,8 +127,8 @@ void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece,
   out.clear();
   for (size_t end = piece.size(); end > 0;) {
     const Best& best = best_[end];
-    const bool joins = !out.empty() && best.id == model.unknown && out.back().id == model.unknown &&
-                       out.back().begin == end;
+    const bool joins =
+        !out.empty() && best.id == model.unknown && out.back().id == model.unknown && out.back().begin == end;
     if (joins) out.back().begin = best.begin;
     else out.push_back({best.id, best.begin, static_cast<uint32_t>(end)});
     end = best.begin;
@@ -136,9 +137,9 @@ void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece,
   resolve_unknown(model, piece, out);
 }
 
-// `Score` is what sums are kept as. A new sum is compared before it is rounded to that, as the library does, save for unknown parts.
-template <class Score>
-inline void UnigramEncoder::improve(size_t begin, size_t end, double score, uint32_t id) {
+// `Score` is what sums are kept as. A new sum is compared before it is rounded to that, as the library does, save for
+// unknown parts.
+template <class Score> inline void UnigramEncoder::improve(size_t begin, size_t end, double score, uint32_t id) {
   Best& best = best_[end];
   if (best.begin != UINT32_MAX && !(score > best.score)) return;
   if (id == no_token) no_unknown();
@@ -147,7 +148,8 @@ inline void UnigramEncoder::improve(size_t begin, size_t end, double score, uint
 
 // From each character down the trie; false where that takes too long.
 template <class Score>
-bool UnigramEncoder::find_by_starts(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled) {
+bool UnigramEncoder::find_by_starts(
+    const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled) {
   best_.assign(piece.size() + 1, {0, UINT32_MAX, 0});
   Watch watch(cancelled);
   size_t steps = 0;
@@ -176,7 +178,8 @@ bool UnigramEncoder::find_by_starts(const TokenizerModel& model, std::string_vie
 
 // The same from each end of a character, in the same order: of the tokens that end there the one that begins first.
 template <class Score>
-void UnigramEncoder::find_by_ends(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled) {
+void UnigramEncoder::find_by_ends(
+    const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled) {
   const TokenEnds& ends = model.token_ends();
   best_.assign(piece.size() + 1, {0, UINT32_MAX, 0});
   Watch watch(cancelled);
@@ -191,7 +194,8 @@ void UnigramEncoder::find_by_ends(const TokenizerModel& model, std::string_view 
       const size_t begin = end - ends.length(token);
       if (begin > 0 && best_[begin].begin == UINT32_MAX) continue;  // within a character
       const uint32_t id = model.trie.value(token);
-      improve<Score>(begin, end, static_cast<Score>(model.scores[id]) + double{static_cast<Score>(best_[begin].score)}, id);
+      improve<Score>(
+          begin, end, static_cast<Score>(model.scores[id]) + double{static_cast<Score>(best_[begin].score)}, id);
       single = single || begin == start;
     }
     if (!single) {

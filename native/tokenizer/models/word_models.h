@@ -13,24 +13,25 @@ struct PieceToken {
   uint32_t begin, end;
 };
 
-// WordPiece (Wu et al. 2016, as in BERT): repeatedly takes the longest token that is a prefix of the rest of the word. A word with an
-// unmatched part, or with more than `max_word_characters`, is unknown as a whole. Linear in the word: after too many failed trie walks,
-// LongestStarts does the rest.
+// WordPiece (Wu et al. 2016, as in BERT): repeatedly takes the longest token that is a prefix of the rest of the word.
+// A word with an unmatched part, or with more than `max_word_characters`, is unknown as a whole. Linear in the word:
+// after too many failed trie walks, LongestStarts does the rest.
 void encode_wordpiece(const TokenizerModel& model, std::string_view word, std::vector<PieceToken>& out);
 
-// The segmentation with the greatest sum of scores (Kudo 2018), found by Viterbi's algorithm. Linear in the piece and in its matching
-// tokens: after too many failed trie walks, TokenEnds finds them. Throws ABORTED soon after `cancelled` is set.
+// The segmentation with the greatest sum of scores (Kudo 2018), found by Viterbi's algorithm. Linear in the piece and
+// in its matching tokens: after too many failed trie walks, TokenEnds finds them. Throws ABORTED soon after `cancelled`
+// is set.
 class UnigramEncoder {
  public:
-  void encode(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled, std::vector<PieceToken>& out);
+  void encode(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled,
+      std::vector<PieceToken>& out);
 
  private:
   template <class Score>
   bool find_by_starts(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled);
   template <class Score>
   void find_by_ends(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled);
-  template <class Score>
-  void improve(size_t begin, size_t end, double score, uint32_t id);
+  template <class Score> void improve(size_t begin, size_t end, double score, uint32_t id);
 
   struct Best {
     double score;

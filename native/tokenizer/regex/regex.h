@@ -1,6 +1,7 @@
-// Regular expressions of tokenizer files, with the syntax and semantics of Oniguruma's Ruby mode, without back-references. The matcher
-// backtracks over a small program and never retries a failed state. A match therefore costs at most (length of the program) x (length of
-// the text). A budget of steps bounds all matches of a text together.
+// Regular expressions of tokenizer files, with the syntax and semantics of Oniguruma's Ruby mode, without
+// back-references. The matcher backtracks over a small program and never retries a failed state. A match therefore
+// costs at most (length of the program) x (length of the text). A budget of steps bounds all matches of a text
+// together.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -15,16 +16,24 @@ namespace heddle {
 
 struct RegexInstruction {
   enum class Op : uint8_t {
-    character,   // code x
-    set,         // sets[x]
-    span,        // sets[x], at least y and at most z (0: no limit) of them, the most first
-    span_all,    // the same, never fewer again
-    split,       // goes on at x, then at y
-    jump,        // x
-    line_begin, line_end, text_begin, text_end, text_end_or_newline, word_boundary, no_word_boundary,
-    ahead, not_ahead,    // the program from here + 1 must (not) match; goes on at x
-    behind, not_behind,  // the same from y characters before, ending here
-    atomic,              // the same, going on where its first match ends
+    character,  // code x
+    set,        // sets[x]
+    span,       // sets[x], at least y and at most z (0: no limit) of them, the most first
+    span_all,   // the same, never fewer again
+    split,      // goes on at x, then at y
+    jump,       // x
+    line_begin,
+    line_end,
+    text_begin,
+    text_end,
+    text_end_or_newline,
+    word_boundary,
+    no_word_boundary,
+    ahead,
+    not_ahead,  // the program from here + 1 must (not) match; goes on at x
+    behind,
+    not_behind,  // the same from y characters before, ending here
+    atomic,      // the same, going on where its first match ends
     match
   };
   Op op;
@@ -36,7 +45,8 @@ struct RegexProgram {
   std::vector<RegexClass> sets;
 };
 
-// Throws UNSUPPORTED, naming `where` and the pattern, for what it does not know, and INVALID_FILE for what is too large.
+// Throws UNSUPPORTED, naming `where` and the pattern, for what it does not know, and INVALID_FILE for what is too
+// large.
 RegexProgram compile_regex(std::string_view pattern, const std::string& where);
 
 // Steps that all searches within one text share, whatever pieces it is cut into. A megabyte has less than a second.
@@ -70,7 +80,8 @@ class Regex {
     size_t begin, end;
   };
   // Throws ABORTED soon after `cancelled` is set.
-  void find_all(std::string_view text, std::vector<Match>& out, RegexBudget& budget, const std::atomic<bool>* cancelled = nullptr) const;
+  void find_all(std::string_view text, std::vector<Match>& out, RegexBudget& budget,
+      const std::atomic<bool>* cancelled = nullptr) const;
 
   // Whether a match may begin with this character, or be empty before it.
   bool may_begin_with(uint32_t code) const;

@@ -12,10 +12,14 @@ class RegexClass {
   bool has(uint32_t code) const { return code < 128 ? ascii_[code] : has_beyond_ascii(code); }
 
   void add_range(uint32_t first, uint32_t last) { terms_.push_back({Kind::range, false, first, last, {}}); }
-  void add_categories(uint32_t mask, bool inverted = false) { terms_.push_back({Kind::categories, inverted, mask, 0, {}}); }
+  void add_categories(uint32_t mask, bool inverted = false) {
+    terms_.push_back({Kind::categories, inverted, mask, 0, {}});
+  }
   void add_property(uint32_t bit, bool inverted = false) { terms_.push_back({Kind::property, inverted, bit, 0, {}}); }
   void add_script(uint32_t script, bool inverted = false) { terms_.push_back({Kind::script, inverted, script, 0, {}}); }
-  void add_class(const RegexClass& other, bool inverted = false) { terms_.push_back({Kind::nested, inverted, 0, 0, {other}}); }
+  void add_class(const RegexClass& other, bool inverted = false) {
+    terms_.push_back({Kind::nested, inverted, 0, 0, {other}});
+  }
   void intersect(const RegexClass& other) { all_of_.push_back(other); }
   void invert() { inverted_ = !inverted_; }
   void ignore_case();  // of the letters of ASCII, and the two code points that fold to them

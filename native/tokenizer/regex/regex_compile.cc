@@ -190,7 +190,8 @@ class Compiler {
       }
       case Kind::alternatives: {
         const int64_t first = width(*node.parts[0]);
-        for (size_t i = 1; i < node.parts.size(); ++i) {  // not the first again: groups within groups would take two to their depth
+        // not the first again: groups within groups would take two to their depth
+        for (size_t i = 1; i < node.parts.size(); ++i) {
           if (width(*node.parts[i]) != first) return -1;
         }
         return first;

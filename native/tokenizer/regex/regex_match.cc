@@ -15,12 +15,8 @@ constexpr size_t none = SIZE_MAX;
 class Matcher {
  public:
   Matcher(const RegexProgram& program, std::string_view text, uint64_t steps, const std::atomic<bool>* cancelled)
-      : program_(program),
-        text_(text),
-        cancelled_(cancelled),
-        budget_(steps),
-        most_words_(base_words + words_a_byte * text.size()),
-        runs_(program.code.size(), {0, 0}),
+      : program_(program), text_(text), cancelled_(cancelled), budget_(steps),
+        most_words_(base_words + words_a_byte * text.size()), runs_(program.code.size(), {0, 0}),
         failed_ranges_(program.code.size(), nothing) {
     steps_ = program.code.size() / instructions_a_step;  // a text of many pieces makes as many of these tables
   }
@@ -60,9 +56,7 @@ class Matcher {
     size_t next = 0;
     return unicode::properties()[code_at(at, next)] & unicode::word_character;
   }
-  size_t before(size_t at) const {
-    return static_cast<size_t>(utf::previous(text_.data() + at) - text_.data());
-  }
+  size_t before(size_t at) const { return static_cast<size_t>(utf::previous(text_.data() + at) - text_.data()); }
 
   // Checks the flag and the budget once every few steps.
   bool goes_on() {
@@ -81,7 +75,8 @@ class Matcher {
       steps_ = std::max(steps_, budget_ + 1);
       return false;
     }
-    if (bit / 64 >= failed_.size()) failed_.resize(std::max<size_t>(bit / 64 + 1, std::min<size_t>(2 * failed_.size(), most_words_)));
+    if (bit / 64 >= failed_.size())
+      failed_.resize(std::max<size_t>(bit / 64 + 1, std::min<size_t>(2 * failed_.size(), most_words_)));
     uint64_t& word = failed_[bit / 64];
     const uint64_t mask = uint64_t{1} << (bit % 64);
     if (word & mask) return false;
@@ -277,7 +272,10 @@ Regex::Regex(std::string_view pattern, bool literal, const std::string& where)
       case Op::not_ahead:
       case Op::behind:
       case Op::not_behind: pending.push_back(step.x); break;
-      case Op::atomic: pending.push_back(pc + 1); pending.push_back(step.x); break;
+      case Op::atomic:
+        pending.push_back(pc + 1);
+        pending.push_back(step.x);
+        break;
       default: pending.push_back(pc + 1);
     }
   }
@@ -290,12 +288,13 @@ bool Regex::may_begin_with(uint32_t code) const {
   return can_be_empty_ || can_start_[static_cast<uint8_t>(character[0])];
 }
 
-void Regex::find_all(std::string_view text, std::vector<Match>& out, RegexBudget& budget,
-                     const std::atomic<bool>* cancelled) const {
+void Regex::find_all(
+    std::string_view text, std::vector<Match>& out, RegexBudget& budget, const std::atomic<bool>* cancelled) const {
   out.clear();
   if (literal_) {
     if (pattern_.empty()) return;  // nothing, as Hugging Face's; found at every place, it would be found for ever
-    for (size_t at = text.find(pattern_); at != std::string_view::npos; at = text.find(pattern_, at + pattern_.size())) {
+    for (size_t at = text.find(pattern_); at != std::string_view::npos;
+        at = text.find(pattern_, at + pattern_.size())) {
       out.push_back({at, at + pattern_.size()});
     }
     return;
@@ -308,7 +307,8 @@ void Regex::find_all(std::string_view text, std::vector<Match>& out, RegexBudget
     if (matcher.spent()) {
       budget.spend(budget.left());
       throw invalid_file(where_ + ": pattern " + pattern_.substr(0, 80) + " takes more than the cap of " +
-                         std::to_string(budget.steps()) + " steps for a text of " + std::to_string(budget.bytes()) + " bytes");
+                         std::to_string(budget.steps()) + " steps for a text of " + std::to_string(budget.bytes()) +
+                         " bytes");
     }
     const size_t after = at < text.size() ? at + static_cast<size_t>(utf::sequence_length(text[at])) : at + 1;
     if (end == none || (end == at && last_end == at)) {

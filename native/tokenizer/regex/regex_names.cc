@@ -29,19 +29,19 @@ uint32_t regex_category(std::string_view name) {
 
 bool name_class(std::string_view name, RegexClass& set, bool in_class) {
   const auto is = [&](std::string_view other) {
-    return name.size() == other.size() && std::equal(name.begin(), name.end(), other.begin(), [](char a, char b) {
-             return (a | 0x20) == (b | 0x20);
-           });
+    return name.size() == other.size() &&
+           std::equal(name.begin(), name.end(), other.begin(), [](char a, char b) { return (a | 0x20) == (b | 0x20); });
   };
-  static constexpr std::pair<std::string_view, std::string_view> longer[] = {
-      {"Letter", "L"}, {"Mark", "M"}, {"Number", "N"}, {"Punctuation", "P"}, {"Symbol", "S"}, {"Separator", "Z"},
-      {"Other", "C"}, {"Uppercase_Letter", "Lu"}, {"Lowercase_Letter", "Ll"}, {"Decimal_Number", "Nd"}};
+  static constexpr std::pair<std::string_view, std::string_view> longer[] = {{"Letter", "L"}, {"Mark", "M"},
+      {"Number", "N"}, {"Punctuation", "P"}, {"Symbol", "S"}, {"Separator", "Z"}, {"Other", "C"},
+      {"Uppercase_Letter", "Lu"}, {"Lowercase_Letter", "Ll"}, {"Decimal_Number", "Nd"}};
   for (const auto& [full, brief] : longer) {
     if (is(full)) name = brief;
   }
   if (name.size() <= 2) {
-    const std::string exact = name.size() == 2 ? std::string{static_cast<char>(name[0] & ~0x20), static_cast<char>(name[1] | 0x20)}
-                                               : std::string{static_cast<char>(name[0] & ~0x20)};
+    const std::string exact = name.size() == 2
+                                  ? std::string{static_cast<char>(name[0] & ~0x20), static_cast<char>(name[1] | 0x20)}
+                                  : std::string{static_cast<char>(name[0] & ~0x20)};
     const uint32_t mask = name.empty() ? 0 : regex_category(exact);
     if (mask != 0) {
       set.add_categories(mask);

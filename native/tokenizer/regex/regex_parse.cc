@@ -103,8 +103,14 @@ class Parser : private RegexReader {
     const size_t before = at_;
     switch (peek()) {
       case '*': ++at_; break;
-      case '+': ++at_; least = 1; break;
-      case '?': ++at_; most = 1; break;
+      case '+':
+        ++at_;
+        least = 1;
+        break;
+      case '?':
+        ++at_;
+        most = 1;
+        break;
       case '{':
         if (!interval(least, most)) {
           at_ = before;
@@ -253,14 +259,13 @@ class Parser : private RegexReader {
     }
     return literal(character_escape(false), options);
   }
-
 };
 
 }  // namespace
 
 void refuse_regex(const std::string& where, const std::string& what, std::string_view pattern) {
-  throw Error("UNSUPPORTED", where + ": " + what + " in the pattern " + std::string(pattern.substr(0, 80)) +
-                                 " is not supported");
+  throw Error("UNSUPPORTED",
+      where + ": " + what + " in the pattern " + std::string(pattern.substr(0, 80)) + " is not supported");
 }
 
 Node parse_regex(std::string_view pattern, const std::string& where) { return Parser(pattern, where).parse(); }

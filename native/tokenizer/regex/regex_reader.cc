@@ -8,7 +8,7 @@ namespace heddle {
 namespace {
 
 int hex_value(uint32_t c) {
-  return c >= '0' && c <= '9' ? static_cast<int>(c - '0')
+  return c >= '0' && c <= '9'   ? static_cast<int>(c - '0')
          : c >= 'a' && c <= 'f' ? static_cast<int>(c - 'a') + 10
          : c >= 'A' && c <= 'F' ? static_cast<int>(c - 'A') + 10
                                 : -1;
@@ -149,7 +149,8 @@ RegexClass RegexReader::bracket(const RegexOptions& options, int depth) {
       const bool no = take_if("^");
       const size_t end = pattern_.find(":]", at_);
       RegexClass posix;
-      if (end == std::string_view::npos || end - at_ > 20 || !name_class(pattern_.substr(at_, end - at_), posix, true)) {
+      if (end == std::string_view::npos || end - at_ > 20 ||
+          !name_class(pattern_.substr(at_, end - at_), posix, true)) {
         refuse("a bracket of an unknown name");
       }
       at_ = end + 2;

@@ -25,8 +25,8 @@ class RegexReader {
 
   // \s and its like, \p{...}; false, with nothing taken, for an escaped character. at_ is after the backslash.
   bool class_escape(RegexClass& set, bool in_class);
-  uint32_t character_escape(bool in_class);                     // the code point of an escape
-  RegexClass bracket(const RegexOptions& options, int depth);   // after "[": to the matching "]"
+  uint32_t character_escape(bool in_class);                    // the code point of an escape
+  RegexClass bracket(const RegexOptions& options, int depth);  // after "[": to the matching "]"
 
  protected:
   std::string_view pattern_;

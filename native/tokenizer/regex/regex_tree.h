@@ -11,9 +11,24 @@ namespace heddle {
 
 struct RegexNode {
   enum class Kind : uint8_t {
-    empty, character, set, sequence, alternatives, repeat,
-    ahead, not_ahead, behind, not_behind, atomic,
-    line_begin, line_end, text_begin, text_end, text_end_or_newline, word_boundary, no_word_boundary
+    empty,
+    character,
+    set,
+    sequence,
+    alternatives,
+    repeat,
+    ahead,
+    not_ahead,
+    behind,
+    not_behind,
+    atomic,
+    line_begin,
+    line_end,
+    text_begin,
+    text_end,
+    text_end_or_newline,
+    word_boundary,
+    no_word_boundary
   };
   enum class Greed : uint8_t { most, least, possessive };
 

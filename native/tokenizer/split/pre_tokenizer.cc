@@ -41,13 +41,12 @@ void join(const std::vector<Part>& parts, Behavior behavior, size_t offset, std:
     previous = part.match;
   }
   out.erase(std::remove_if(out.begin() + static_cast<std::ptrdiff_t>(first), out.end(),
-                           [](const Pieces::Piece& piece) { return piece.begin == piece.end; }),
-            out.end());
+                [](const Pieces::Piece& piece) { return piece.begin == piece.end; }),
+      out.end());
 }
 
 // Cuts every piece at what `find(text, parts)` reports.
-template <class F>
-void cut(Pieces& pieces, Behavior behavior, F&& find) {
+template <class F> void cut(Pieces& pieces, Behavior behavior, F&& find) {
   std::vector<Pieces::Piece> out;
   std::vector<Part> parts;
   for (const Pieces::Piece& piece : pieces.pieces) {
@@ -59,8 +58,7 @@ void cut(Pieces& pieces, Behavior behavior, F&& find) {
 }
 
 // Every character with is_match(code) is a separate match.
-template <class F>
-void cut_at_characters(Pieces& pieces, Behavior behavior, F&& is_match) {
+template <class F> void cut_at_characters(Pieces& pieces, Behavior behavior, F&& is_match) {
   cut(pieces, behavior, [&](std::string_view text, std::vector<Part>& parts) {
     size_t at = 0;
     for_each_character(text, [&](uint32_t code, size_t begin, size_t size) {
@@ -77,8 +75,7 @@ bool is_space(uint32_t code) { return unicode::flags_of(unicode::flag_table(), c
 bool is_punctuation(uint32_t code) { return unicode::properties()[code] & unicode::punctuation; }
 
 // Rewrites every piece; edit(builder, begin, end) puts what becomes of it.
-template <class F>
-void rewrite(Pieces& pieces, F&& edit) {
+template <class F> void rewrite(Pieces& pieces, F&& edit) {
   TextBuilder out(pieces.text);
   for (Pieces::Piece& piece : pieces.pieces) {
     const size_t begin = out.size();
@@ -94,8 +91,7 @@ bool continues_text(const Pieces& pieces, size_t begin) { return begin == 0 && p
 class Pattern : public PreTokenizerStep {
  public:
   explicit Pattern(const StepSpec& spec)
-      : regex_(spec.pattern, !spec.is_regex, "pre_tokenizer.pattern"),
-        behavior_(static_cast<Behavior>(spec.number)),
+      : regex_(spec.pattern, !spec.is_regex, "pre_tokenizer.pattern"), behavior_(static_cast<Behavior>(spec.number)),
         invert_(spec.invert) {}
   void run(Pieces& pieces) const override {
     std::vector<Regex::Match> matches;
@@ -121,8 +117,8 @@ class Pattern : public PreTokenizerStep {
 class NativePattern : public PreTokenizerStep {
  public:
   explicit NativePattern(const StepSpec& spec)
-      : splitter_({SplitStage{static_cast<SplitKind>(spec.number), static_cast<uint8_t>(spec.max_digits),
-                              spec.contractions}}) {}
+      : splitter_({SplitStage{
+            static_cast<SplitKind>(spec.number), static_cast<uint8_t>(spec.max_digits), spec.contractions}}) {}
   void run(Pieces& pieces) const override {
     std::vector<Pieces::Piece> out;
     const char* text = pieces.text.text.data();
@@ -143,7 +139,7 @@ class Digits : public PreTokenizerStep {
   explicit Digits(bool each) : each_(each) {}
   void run(Pieces& pieces) const override {
     cut_at_characters(pieces, each_ ? Behavior::isolated : Behavior::contiguous,
-                      [](uint32_t code) { return (unicode::properties()[code] & unicode::numeric) != 0; });
+        [](uint32_t code) { return (unicode::properties()[code] & unicode::numeric) != 0; });
   }
 
  private:

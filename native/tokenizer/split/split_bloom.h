@@ -7,7 +7,8 @@ namespace heddle::split {
 constexpr uint64_t bloom_bit(char c) { return uint64_t{1} << (c & 63); }
 // ASCII that is not in the class, besides whitespace.
 constexpr uint64_t bloom_excluded[2] = {
-    bloom_bit('(') | bloom_bit(')') | bloom_bit(',') | bloom_bit('.') | bloom_bit('!') | bloom_bit('?'), bloom_bit('|')};
+    bloom_bit('(') | bloom_bit(')') | bloom_bit(',') | bloom_bit('.') | bloom_bit('!') | bloom_bit('?'),
+    bloom_bit('|')};
 
 //  ?[^(\s|[.,!?…。，、।۔،])]+
 struct Bloom {

@@ -1,5 +1,5 @@
-// DeepSeek 3's patterns by hand. Unlike those of split_patterns.h the last of them does not match all text: what no match covers is
-// a piece up to the next match.
+// DeepSeek 3's patterns by hand. Unlike those of split_patterns.h the last of them does not match all text: what no
+// match covers is a piece up to the next match.
 #pragma once
 #include "tokenizer/split/split_patterns.h"
 

@@ -1,5 +1,5 @@
-// Hand-written split patterns. Each next() follows the pattern's regular expression. A fast path comes first, for pieces that end within
-// sixteen bytes of ASCII, which most do.
+// Hand-written split patterns. Each next() follows the pattern's regular expression. A fast path comes first, for
+// pieces that end within sixteen bytes of ASCII, which most do.
 #pragma once
 #include "tokenizer/split/split_reader.h"
 #include "tokenizer/split/splitter.h"

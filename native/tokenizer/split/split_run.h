@@ -7,8 +7,7 @@
 
 namespace heddle {
 
-template <class F>
-void Splitter::run(const char* begin, const char* end, F&& emit) const {
+template <class F> void Splitter::run(const char* begin, const char* end, F&& emit) const {
   if (stages_.size() != 1) return run_stage(0, begin, end, emit);
   switch (stages_[0].options.kind) {
     case SplitKind::gpt2: return run_one<split::Gpt2>(begin, end, emit);
@@ -20,8 +19,7 @@ void Splitter::run(const char* begin, const char* end, F&& emit) const {
   }
 }
 
-template <class Pattern, class F>
-void Splitter::run_one(const char* begin, const char* end, F& emit) const {
+template <class Pattern, class F> void Splitter::run_one(const char* begin, const char* end, F& emit) const {
   const SplitStage stage = stages_[0].options;
   for (const char* p = begin; p < end;) {
     const char* next = Pattern::next(p, end, stage);
@@ -31,8 +29,7 @@ void Splitter::run_one(const char* begin, const char* end, F& emit) const {
 }
 
 // Recursion is bounded by the number of stages, which the constructor caps.
-template <class F>
-void Splitter::run_stage(size_t index, const char* begin, const char* end, F& emit) const {
+template <class F> void Splitter::run_stage(size_t index, const char* begin, const char* end, F& emit) const {
   if (index == stages_.size()) return emit(begin, end);
   const Stage& stage = stages_[index];
   for (const char* p = begin; p < end;) {

@@ -7,20 +7,21 @@
 namespace heddle {
 
 enum class SplitKind : uint8_t {
-  gpt2 = 0,         // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-  cl100k = 1,       // GPT-4, Llama 3, Qwen 2 and 3: at most `max_digits` in \p{N}{1,k}
-  o200k = 2,        // GPT-4o, and without `contractions` Mistral's Tekken
-  digits = 3,       // single \p{N} (max_digits 1) or runs of them (max_digits 0); the text between stays whole
-  space_runs = 4,   // before every run of U+2581
-  each_space = 5,   // before every U+2581
-  cjk_runs = 6,     // DeepSeek 3: runs of [一-龥぀-ゟ゠-ヿ] by themselves; the text between stays whole
-  deepseek = 7,     // DeepSeek 3's last pattern (lib/tokenizer/pipeline/patterns.ts); what it leaves out is pieces as well
-  bloom = 8,        //  ?[^(\s|[.,!?…。，、।۔،])]+; what it leaves out is pieces as well
+  gpt2 = 0,        // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+  cl100k = 1,      // GPT-4, Llama 3, Qwen 2 and 3: at most `max_digits` in \p{N}{1,k}
+  o200k = 2,       // GPT-4o, and without `contractions` Mistral's Tekken
+  digits = 3,      // single \p{N} (max_digits 1) or runs of them (max_digits 0); the text between stays whole
+  space_runs = 4,  // before every run of U+2581
+  each_space = 5,  // before every U+2581
+  cjk_runs = 6,    // DeepSeek 3: runs of [一-龥぀-ゟ゠-ヿ] by themselves; the text between stays whole
+  // DeepSeek 3's last pattern (lib/tokenizer/pipeline/patterns.ts); what it leaves out is pieces as well
+  deepseek = 7,
+  bloom = 8,  //  ?[^(\s|[.,!?…。，、।۔،])]+; what it leaves out is pieces as well
 };
 
 struct SplitStage {
   SplitKind kind = SplitKind::gpt2;
-  uint8_t max_digits = 3;   // 0: no limit
+  uint8_t max_digits = 3;    // 0: no limit
   bool contractions = true;  // o200k only
 };
 
@@ -28,14 +29,13 @@ struct SplitStage {
 using NextPiece = const char* (*)(const char* p, const char* end, const SplitStage& stage);
 NextPiece next_piece_function(SplitKind kind);
 
-// Runs the stages one inside the other and calls emit(begin, end) for every piece of the last, left to right. split_run.h has
-// run(), which compiles each pattern into the caller's loop.
+// Runs the stages one inside the other and calls emit(begin, end) for every piece of the last, left to right.
+// split_run.h has run(), which compiles each pattern into the caller's loop.
 class Splitter {
  public:
   explicit Splitter(std::vector<SplitStage> stages);
 
-  template <class F>
-  void run(const char* begin, const char* end, F&& emit) const;
+  template <class F> void run(const char* begin, const char* end, F&& emit) const;
 
  private:
   struct Stage {
@@ -43,10 +43,8 @@ class Splitter {
     NextPiece next;
   };
 
-  template <class Pattern, class F>
-  void run_one(const char* begin, const char* end, F& emit) const;
-  template <class F>
-  void run_stage(size_t index, const char* begin, const char* end, F& emit) const;
+  template <class Pattern, class F> void run_one(const char* begin, const char* end, F& emit) const;
+  template <class F> void run_stage(size_t index, const char* begin, const char* end, F& emit) const;
 
   std::vector<Stage> stages_;
 };

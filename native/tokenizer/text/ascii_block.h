@@ -72,8 +72,7 @@ class AsciiBlock {
   }
 
  private:
-  template <class F>
-  uint32_t mask(F is) const {
+  template <class F> uint32_t mask(F is) const {
     uint32_t bits = 0;
     for (int i = 0; i < size; ++i) bits |= static_cast<uint32_t>(is(bytes_[i])) << i;
     return bits;

@@ -6,8 +6,7 @@
 
 namespace heddle {
 
-template <class F>
-void for_each_character(std::string_view text, F&& visit) {
+template <class F> void for_each_character(std::string_view text, F&& visit) {
   for (size_t i = 0; i < text.size();) {
     int size = 0;
     const uint32_t code = utf::decode(text.data() + i, size);

@@ -49,8 +49,8 @@ Charsmap::Charsmap(const std::string& bytes) {
   for (size_t begin = 0; begin < texts_.size();) {
     const size_t end = std::min(texts_.find('\0', begin), texts_.size());
     if (end - begin > most_text_bytes) {
-      throw invalid_file("normalizer.precompiled_charsmap: expected texts of at most " + std::to_string(most_text_bytes) +
-                         " bytes, got " + std::to_string(end - begin));
+      throw invalid_file("normalizer.precompiled_charsmap: expected texts of at most " +
+                         std::to_string(most_text_bytes) + " bytes, got " + std::to_string(end - begin));
     }
     begin = end + 1;
   }
@@ -89,8 +89,8 @@ bool Charsmap::may_write(uint32_t first, const std::function<bool(std::string_vi
     size_t at, depth;
   };
   const auto step = [](uint32_t unit) { return unit >> 10 << ((unit & 1 << 9) >> 6); };
-  // Finds the child node for one more byte. Returns false if it does not exist. `text` receives the replacement of the entry that ends
-  // there.
+  // Finds the child node for one more byte. Returns false if it does not exist. `text` receives the replacement of the
+  // entry that ends there.
   const auto child = [&](size_t node, uint8_t byte, size_t& next, const char*& text) {
     const size_t at = node ^ byte;
     if (at >= units_.size() || (units_[at] & (1u << 31 | 0xFF)) != byte) return false;

@@ -14,8 +14,8 @@ class Charsmap {
  public:
   explicit Charsmap(const std::string& bytes);  // throws INVALID_FILE
 
-  // Like Hugging Face's library: replaces grapheme clusters of less than six bytes, or else characters, as a whole by the value of
-  // the shortest entry that is their prefix.
+  // Like Hugging Face's library: replaces grapheme clusters of less than six bytes, or else characters, as a whole by
+  // the value of the shortest entry that is their prefix.
   void run(NormalizedText& text) const;
 
   // As SentencePiece: the longest entry at each place, left to right.

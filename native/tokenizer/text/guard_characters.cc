@@ -26,7 +26,8 @@ std::string to_utf8(uint32_t code) {
 
 }  // namespace
 
-GuardCharacters::GuardCharacters(Normalizer steps, const std::vector<std::string>& contents) : steps_(std::move(steps)) {
+GuardCharacters::GuardCharacters(Normalizer steps, const std::vector<std::string>& contents)
+    : steps_(std::move(steps)) {
   const auto add_first = [this](const std::string& text) {
     if (text.empty()) return;
     int size = 0;
@@ -67,7 +68,8 @@ bool GuardCharacters::may_become(const Characters& some, uint32_t code, size_t s
   if (step == steps_.size()) return false;
   const auto any = [&](std::string_view text) {
     bool found = false;
-    for_each_character(text, [&](uint32_t made, size_t, size_t) { found = found || may_become(some, made, step + 1, looks); });
+    for_each_character(
+        text, [&](uint32_t made, size_t, size_t) { found = found || may_become(some, made, step + 1, looks); });
     return found;
   };
   if (steps_[step]->may_write(code, any)) return true;

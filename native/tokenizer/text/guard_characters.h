@@ -1,5 +1,5 @@
-// Finds characters that a normalizer may turn into the beginning of a guarded token. Users' text is marked at them before normalization, so
-// that no token is recognized in the normalized text.
+// Finds characters that a normalizer may turn into the beginning of a guarded token. Users' text is marked at them
+// before normalization, so that no token is recognized in the normalized text.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,13 +14,14 @@ namespace heddle {
 class GuardCharacters {
  public:
   GuardCharacters() = default;
-  // `contents`: the guarded tokens that are matched in normalized text, as written in their file. `steps` must not include those that add a
-  // prefix to the text.
+  // `contents`: the guarded tokens that are matched in normalized text, as written in their file. `steps` must not
+  // include those that add a prefix to the text.
   GuardCharacters(Normalizer steps, const std::vector<std::string>& contents);
 
   static constexpr uint8_t begins = 1;   // a guarded token may begin with the character's normalized form
   static constexpr uint8_t changes = 2;  // the normalizer may change it
-  static constexpr uint8_t composes = 4;  // a token may begin with the normalized form of it and the combining characters after it
+  // a token may begin with the normalized form of it and the combining characters after it
+  static constexpr uint8_t composes = 4;
   uint8_t of(uint32_t code, RegexBudget& budget) const;  // `budget` is shared by all queried characters
 
  private:

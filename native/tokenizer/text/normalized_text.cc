@@ -53,8 +53,8 @@ void NormalizedText::transform(const std::vector<Change>& changes, size_t remove
     // An inserted character shares the origin of what is before it.
     const size_t from = change.change > 0 ? at - 1 : at;
     Origin origin = change.change > 0 && at == 0 ? Origin{0, 0}
-                          : origins.empty()            ? Origin{0, 0}
-                                                       : origins[from < origins.size() ? from : origins.size() - 1];
+                    : origins.empty()            ? Origin{0, 0}
+                                                 : origins[from < origins.size() ? from : origins.size() - 1];
     if (change.change <= 0) skip(1 + static_cast<size_t>(-change.change));
     // Removed text belongs to the character before it, so that offsets have no gaps.
     if (change.change < 0 && at > 0) origin.end = std::max(origin.end, origins[at - 1].end);
@@ -79,7 +79,7 @@ void TextBuilder::keep(size_t begin, size_t end) {
   out_.text.append(from_.text, begin, end - begin);
   if (out_.tracked) {
     out_.origins.insert(out_.origins.end(), from_.origins.begin() + static_cast<std::ptrdiff_t>(begin),
-                        from_.origins.begin() + static_cast<std::ptrdiff_t>(end));
+        from_.origins.begin() + static_cast<std::ptrdiff_t>(end));
   }
 }
 

@@ -31,8 +31,9 @@ class NormalizedText {
   bool tracked = false;
   bool continues = false;  // another text precedes it: no step puts a mark or a space before its first character
 
-  // Steps in a row may each make a text longer, and the files that name them come from strangers: throws INVALID_FILE for a size, or a
-  // number of characters, beyond 32 times the bytes that were assigned. The longest decomposition of a character is 11 times it.
+  // Steps in a row may each make a text longer, and the files that name them come from strangers: throws INVALID_FILE
+  // for a size, or a number of characters, beyond 32 times the bytes that were assigned. The longest decomposition of a
+  // character is 11 times it.
   void check_growth(size_t size) const;
   size_t limit = SIZE_MAX;
 

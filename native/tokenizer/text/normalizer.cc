@@ -13,8 +13,7 @@ namespace heddle {
 namespace {
 
 // Keeps the characters for which keep(code) holds.
-template <class F>
-void filter(NormalizedText& text, F&& keep) {
+template <class F> void filter(NormalizedText& text, F&& keep) {
   std::vector<Change> changes;
   size_t removed_first = 0;
   for_each_character(text.text, [&](uint32_t code, size_t, size_t) {
@@ -25,8 +24,7 @@ void filter(NormalizedText& text, F&& keep) {
   text.transform(changes, removed_first);
 }
 
-template <class F>
-void map(NormalizedText& text, F&& to) {
+template <class F> void map(NormalizedText& text, F&& to) {
   std::vector<Change> changes;
   for_each_character(text.text, [&](uint32_t code, size_t, size_t) { changes.push_back({to(code), 0}); });
   text.transform(changes, 0);

@@ -18,16 +18,12 @@ std::unique_ptr<uint8_t[]> build() {
   constexpr size_t count = sizeof(flag_ranges) / sizeof(flag_ranges[0]);
   for (size_t i = 0; i < count; ++i) {
     const uint32_t end = i + 1 < count ? flag_ranges[i + 1].first : table_size;
-    std::memset(table.get() + flag_ranges[i].first, static_cast<int>(flag_ranges[i].value),
-                end - flag_ranges[i].first);
+    std::memset(table.get() + flag_ranges[i].first, static_cast<int>(flag_ranges[i].value), end - flag_ranges[i].first);
   }
   return table;
 }
 
-template <class T, size_t N>
-BlockTable<T> table_of(const Range (&ranges)[N]) {
-  return BlockTable<T>(ranges, N);
-}
+template <class T, size_t N> BlockTable<T> table_of(const Range (&ranges)[N]) { return BlockTable<T>(ranges, N); }
 
 std::string folded(std::string_view name) {
   std::string out;

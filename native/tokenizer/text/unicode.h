@@ -35,8 +35,7 @@ struct Range {
 };
 
 // A value for every code point, in blocks of 256 of which equal ones are kept once.
-template <class T>
-class BlockTable {
+template <class T> class BlockTable {
  public:
   BlockTable(const Range* ranges, size_t count) {
     std::vector<T> block(256);
@@ -64,9 +63,8 @@ class BlockTable {
 
 // The lowest five bits of properties_of() are the general category, an index into category_names.
 constexpr uint32_t category_mask = 31;
-constexpr std::string_view category_names[] = {"Cn", "Cc", "Cf", "Co", "Cs", "Ll", "Lm", "Lo", "Lt", "Lu",
-                                               "Mc", "Me", "Mn", "Nd", "Nl", "No", "Pc", "Pd", "Pe", "Pf",
-                                               "Pi", "Po", "Ps", "Sc", "Sk", "Sm", "So", "Zl", "Zp", "Zs"};
+constexpr std::string_view category_names[] = {"Cn", "Cc", "Cf", "Co", "Cs", "Ll", "Lm", "Lo", "Lt", "Lu", "Mc", "Me",
+    "Mn", "Nd", "Nl", "No", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "Sc", "Sk", "Sm", "So", "Zl", "Zp", "Zs"};
 
 enum Property : uint32_t {
   alphabetic = 1 << 5,
@@ -87,7 +85,21 @@ const BlockTable<uint8_t>& breaks();           // GraphemeBreak
 uint8_t script_named(std::string_view name);  // 0 if unknown; ignores case, spaces, "-" and "_"
 
 enum class GraphemeBreak : uint8_t {
-  other, cr, lf, control, extend, zwj, regional, prepend, spacing, l, v, t, lv, lvt, pictographic
+  other,
+  cr,
+  lf,
+  control,
+  extend,
+  zwj,
+  regional,
+  prepend,
+  spacing,
+  l,
+  v,
+  t,
+  lv,
+  lvt,
+  pictographic
 };
 
 }  // namespace heddle::unicode

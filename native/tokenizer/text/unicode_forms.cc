@@ -26,10 +26,9 @@ struct Lower {
 constexpr uint32_t s_base = 0xAC00, l_base = 0x1100, v_base = 0x1161, t_base = 0x11A7;
 constexpr uint32_t l_count = 19, v_count = 21, t_count = 28, s_count = l_count * v_count * t_count;
 
-template <size_t N>
-const Decomposition* find(const Decomposition (&table)[N], uint32_t code) {
+template <size_t N> const Decomposition* find(const Decomposition (&table)[N], uint32_t code) {
   const auto* at = std::lower_bound(std::begin(table), std::end(table), code,
-                                    [](const Decomposition& entry, uint32_t value) { return entry.code < value; });
+      [](const Decomposition& entry, uint32_t value) { return entry.code < value; });
   return at != std::end(table) && at->code == code ? at : nullptr;
 }
 
@@ -69,9 +68,9 @@ uint32_t compose(uint32_t first, uint32_t second) {
     return first + second - t_base;
   }
   const auto* at = std::lower_bound(std::begin(compositions), std::end(compositions), Composition{first, second, 0},
-                                    [](const Composition& a, const Composition& b) {
-                                      return a.first != b.first ? a.first < b.first : a.second < b.second;
-                                    });
+      [](const Composition& a, const Composition& b) {
+    return a.first != b.first ? a.first < b.first : a.second < b.second;
+  });
   return at != std::end(compositions) && at->first == first && at->second == second ? at->code : 0;
 }
 
@@ -80,8 +79,8 @@ int lowercase(uint32_t code, uint32_t out[2]) {
     out[0] = code >= 'A' && code <= 'Z' ? code + 32 : code;
     return 1;
   }
-  const auto* at = std::lower_bound(std::begin(lower), std::end(lower), code,
-                                    [](const Lower& entry, uint32_t value) { return entry.code < value; });
+  const auto* at = std::lower_bound(
+      std::begin(lower), std::end(lower), code, [](const Lower& entry, uint32_t value) { return entry.code < value; });
   if (at == std::end(lower) || at->code != code) {
     out[0] = code;
     return 1;

@@ -18,7 +18,8 @@ void append_utf8(const char16_t* in, size_t length, std::string& out);
 // How many of the first bytes are ASCII.
 size_t ascii_length(std::string_view bytes);
 
-// Writes the UTF-16 of well-formed UTF-8 to `out`, which has room for a unit a byte, and returns how many units it took.
+// Writes the UTF-16 of well-formed UTF-8 to `out`, which has room for a unit a byte, and returns how many units it
+// took.
 size_t to_utf16(std::string_view bytes, char16_t* out);
 
 // Appends one code point, which must not be a surrogate.
@@ -72,8 +73,8 @@ inline const char* previous(const char* p) {
   return p;
 }
 
-// Maps byte positions in well-formed UTF-8 to the start and end of their character, in UTF-16 units or in bytes. For ASCII it is the
-// identity.
+// Maps byte positions in well-formed UTF-8 to the start and end of their character, in UTF-16 units or in bytes. For
+// ASCII it is the identity.
 class OffsetMap {
  public:
   OffsetMap(std::string_view text, bool in_bytes);
@@ -90,8 +91,8 @@ class OffsetMap {
   std::vector<uint32_t> start_;  // (bytes + 1), or none for ASCII
 };
 
-// Returns the length of the well-formed character at `bytes`, or 0. In that case `skip` receives the number of bytes that one U+FFFD
-// replaces, by Unicode's maximal subpart rule, as in Rust and WHATWG.
+// Returns the length of the well-formed character at `bytes`, or 0. In that case `skip` receives the number of bytes
+// that one U+FFFD replaces, by Unicode's maximal subpart rule, as in Rust and WHATWG.
 int character_length(const char* bytes, size_t length, int& skip);
 
 bool is_well_formed(std::string_view bytes);

@@ -64,7 +64,8 @@ class Trainer {
         start_[p] = p;
         word_[p] = w;
       }
-      for (uint32_t p = word.begin; p + 1 < word.begin + word.length; ++p) add_pair(p, symbol_[p], symbol_[p + 1], word.count);
+      for (uint32_t p = word.begin; p + 1 < word.begin + word.length; ++p)
+        add_pair(p, symbol_[p], symbol_[p + 1], word.count);
     }
   }
 
@@ -150,7 +151,8 @@ class Trainer {
     std::push_heap(heap_.begin(), heap_.end(), [this](const Entry& a, const Entry& b) { return after(a, b); });
   }
 
-  // The most frequent pair. Counts of pairs in the heap only fall: an entry that is too high goes back with what it has.
+  // The most frequent pair. Counts of pairs in the heap only fall: an entry that is too high goes back with what it
+  // has.
   uint32_t pop() {
     while (!heap_.empty()) {
       std::pop_heap(heap_.begin(), heap_.end(), [this](const Entry& a, const Entry& b) { return after(a, b); });
@@ -189,7 +191,7 @@ std::vector<TrainedMerge> train_bpe(const WordCounts& words, const TrainOptions&
   for (int byte = 0; byte < 256; ++byte) bytes.alphabet.emplace_back(1, static_cast<char>(byte));
   bytes.symbols.assign(words.bytes().size(), 0);
   std::transform(words.bytes().begin(), words.bytes().end(), bytes.symbols.begin(),
-                 [](char byte) { return static_cast<uint8_t>(byte); });
+      [](char byte) { return static_cast<uint8_t>(byte); });
   for (const WordCounts::Word& word : words.words()) {
     bytes.words.push_back({static_cast<uint32_t>(word.begin), word.length, word.count});
   }

@@ -1,5 +1,5 @@
-// Training of byte pair encodings: merge the most frequent pair of a corpus's words again and again. After Sennrich et al.
-// 2016; pair counts are kept up to date as the trainers of SentencePiece and Hugging Face do.
+// Training of byte pair encodings: merge the most frequent pair of a corpus's words again and again. After Sennrich et
+// al. 2016; pair counts are kept up to date as the trainers of SentencePiece and Hugging Face do.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -35,18 +35,19 @@ struct TrainedMerge {
   uint32_t left, right, token;
 };
 
-// Returns the merges, best first. Ties go to the pair with the lexicographically greater bytes, comparing the first parts first. The result
-// does not depend on the order of words. A token occurs in two merges only if both make the same bytes.
+// Returns the merges, best first. Ties go to the pair with the lexicographically greater bytes, comparing the first
+// parts first. The result does not depend on the order of words. A token occurs in two merges only if both make the
+// same bytes.
 std::vector<TrainedMerge> train_bpe(const SymbolWords& words, const TrainOptions& options);
 
 // Over the 256 bytes.
 std::vector<TrainedMerge> train_bpe(const WordCounts& words, const TrainOptions& options);
 
 struct AlphabetOptions {
-  double coverage = 1;         // share of the text's characters that the alphabet is to have; the rarest are left out
+  double coverage = 1;          // share of the text's characters that the alphabet is to have; the rarest are left out
   uint32_t limit = UINT32_MAX;  // characters at most
-  uint64_t min_count = 1;      // rarer ones are left out
-  std::string subword_prefix;  // marks a word's later characters, which are separate symbols
+  uint64_t min_count = 1;       // rarer ones are left out
+  std::string subword_prefix;   // marks a word's later characters, which are separate symbols
 };
 
 // The characters of words, most frequent first, of equals the lesser code point.

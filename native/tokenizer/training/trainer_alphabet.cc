@@ -21,9 +21,8 @@ std::vector<uint32_t> choose_alphabet(const WordCounts& words, const AlphabetOpt
     }
   }
   std::vector<std::pair<uint32_t, uint64_t>> order(counts.begin(), counts.end());
-  std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
-    return a.second != b.second ? a.second > b.second : a.first < b.first;
-  });
+  std::sort(order.begin(), order.end(),
+      [](const auto& a, const auto& b) { return a.second != b.second ? a.second > b.second : a.first < b.first; });
   std::vector<uint32_t> alphabet;
   uint64_t covered = 0;
   for (const auto& [code, count] : order) {
@@ -55,7 +54,8 @@ SymbolWords to_symbols(const WordCounts& words, const AlphabetOptions& options) 
     size_t from = out.symbols.size();
     const auto close = [&] {
       if (out.symbols.size() - from > 1) {
-        out.words.push_back({static_cast<uint32_t>(from), static_cast<uint32_t>(out.symbols.size() - from), word.count});
+        out.words.push_back(
+            {static_cast<uint32_t>(from), static_cast<uint32_t>(out.symbols.size() - from), word.count});
       } else {
         out.symbols.resize(from);  // nothing to merge
       }

@@ -65,11 +65,11 @@ struct Substring {
 }  // namespace
 
 std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<uint32_t>& alphabet,
-                               const UnigramOptions& options, Occurrences& occurrences) {
+    const UnigramOptions& options, Occurrences& occurrences) {
   const auto size = static_cast<uint32_t>(corpus.characters.size());
   const uint32_t* text = corpus.characters.data();
-  std::vector<uint16_t> reach(size);      // characters to the end of the word, at most max_piece_length
-  std::vector<uint64_t> count(size);      // of the word
+  std::vector<uint16_t> reach(size);  // characters to the end of the word, at most max_piece_length
+  std::vector<uint64_t> count(size);  // of the word
   for (const UnigramCorpus::Word& word : corpus.words) {
     for (uint32_t i = 0; i < word.length; ++i) {
       reach[word.begin + i] = static_cast<uint16_t>(std::min(word.length - i, options.max_piece_length));
@@ -120,7 +120,8 @@ std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<ui
       while (common < most && text[s + common] == text[other + common]) ++common;
       return common;
     };
-    const bool seen = (i > 0 && shared(suffixes[i - 1]) == reach[s]) || (i + 1 < size && shared(suffixes[i + 1]) == reach[s]);
+    const bool seen =
+        (i > 0 && shared(suffixes[i - 1]) == reach[s]) || (i + 1 < size && shared(suffixes[i + 1]) == reach[s]);
     if (!seen) found.push_back({i, i + 1, reach[s], count[s] * reach[s]});
   }
   const auto better = [&](const Substring& a, const Substring& b) {
@@ -166,7 +167,8 @@ std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<ui
   for (uint32_t i = 0; i < size; ++i) place(i, single.at(text[i]), 1);
   std::vector<uint32_t> by_length(found.size());
   std::iota(by_length.begin(), by_length.end(), 0);
-  std::stable_sort(by_length.begin(), by_length.end(), [&](uint32_t a, uint32_t b) { return found[a].length < found[b].length; });
+  std::stable_sort(
+      by_length.begin(), by_length.end(), [&](uint32_t a, uint32_t b) { return found[a].length < found[b].length; });
   for (const uint32_t k : by_length) {
     const auto number = static_cast<uint32_t>(alphabet.size() + k);
     for (uint32_t i = found[k].first; i < found[k].last; ++i) place(suffixes[i], number, found[k].length);

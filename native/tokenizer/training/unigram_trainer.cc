@@ -36,7 +36,8 @@ struct CharactersHash {
 class UnigramTrainer {
  public:
   UnigramTrainer(const WordCounts& words, const UnigramOptions& options)
-      : options_(options), alphabet_(choose_alphabet(words, options.alphabet)), corpus_(to_characters(words, alphabet_)) {
+      : options_(options), alphabet_(choose_alphabet(words, options.alphabet)),
+        corpus_(to_characters(words, alphabet_)) {
     pieces_ = seed_pieces(corpus_, alphabet_, options_, occurrences_);
   }
 
@@ -46,7 +47,8 @@ class UnigramTrainer {
     const double rounds = std::max(0.0, std::log(static_cast<double>(desired) / static_cast<double>(pieces_.size())) /
                                             std::log(options_.shrinking_factor));
     for (uint32_t round = 1;; ++round) {
-      for (uint32_t i = 0; i < options_.sub_iterations; ++i) maximise(expected_counts(corpus_, occurrences_, pieces_, options_));
+      for (uint32_t i = 0; i < options_.sub_iterations; ++i)
+        maximise(expected_counts(corpus_, occurrences_, pieces_, options_));
       if (options_.progress) options_.progress(round, std::max(round, static_cast<uint32_t>(rounds) + 1));
       if (pieces_.size() <= desired || pieces_.size() <= alphabet_.size() || !prune(desired)) break;
     }
@@ -96,10 +98,10 @@ class UnigramTrainer {
       candidates.emplace_back(counts[i] / words * (std::log(counts[i]) - log_sum - without), i);
     }
     const size_t before = pieces_.size();
-    const size_t target = std::max(desired, static_cast<size_t>(options_.shrinking_factor * static_cast<double>(before)));
-    std::sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
-      return a.first != b.first ? a.first > b.first : a.second < b.second;
-    });
+    const size_t target =
+        std::max(desired, static_cast<size_t>(options_.shrinking_factor * static_cast<double>(before)));
+    std::sort(candidates.begin(), candidates.end(),
+        [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
     for (const auto& candidate : candidates) {
       if (kept.size() >= target) break;
       kept.push_back(candidate.second);

@@ -47,7 +47,8 @@ void WordCounts::add_text(std::string_view text, const std::atomic<bool>& cancel
   for (const TextSegment& segment : segments_) {
     if (segment.id != no_token) continue;
     if (!rule.general) {
-      rule.splitter.run(text.data() + segment.begin, text.data() + segment.end, [&](const char* begin, const char* end) {
+      rule.splitter.run(
+          text.data() + segment.begin, text.data() + segment.end, [&](const char* begin, const char* end) {
         add_word(begin, static_cast<size_t>(end - begin));
         check();
       });

@@ -29,8 +29,8 @@ AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(s
     for (const char c : content) {
       const auto byte = static_cast<uint8_t>(c);
       auto& children = nodes_[node].children;
-      const auto at = std::lower_bound(children.begin(), children.end(), byte,
-                                       [](const auto& entry, uint8_t value) { return entry.first < value; });
+      const auto at = std::lower_bound(
+          children.begin(), children.end(), byte, [](const auto& entry, uint8_t value) { return entry.first < value; });
       if (at != children.end() && at->first == byte) {
         node = at->second;
         continue;
@@ -49,7 +49,7 @@ AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(s
 
 const AddedTokenMatcher::Node* AddedTokenMatcher::child(const Node& node, uint8_t byte) const {
   const auto at = std::lower_bound(node.children.begin(), node.children.end(), byte,
-                                   [](const auto& entry, uint8_t value) { return entry.first < value; });
+      [](const auto& entry, uint8_t value) { return entry.first < value; });
   return at != node.children.end() && at->first == byte ? &nodes_[at->second] : nullptr;
 }
 
@@ -77,7 +77,7 @@ size_t AddedTokenMatcher::next_start(std::string_view text, size_t i, size_t end
 }
 
 void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
-                              const std::vector<size_t>& barriers, std::vector<TextSegment>& out) const {
+    const std::vector<size_t>& barriers, std::vector<TextSegment>& out) const {
   size_t start = begin;  // of the text not yet given out
   auto barrier = std::lower_bound(barriers.begin(), barriers.end(), begin);
   size_t i = begin;
@@ -118,7 +118,8 @@ void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, c
     }
     if (found->guarded) {
       while (barrier != barriers.end() && *barrier <= i) ++barrier;
-      if (barrier != barriers.end() && *barrier <= found_end) {  // where it ends there, its last character is one that may not begin it
+      // where it ends there, its last character is one that may not begin it
+      if (barrier != barriers.end() && *barrier <= found_end) {
         ++i;  // not past it: a token that the template wrote may begin inside
         continue;
       }

@@ -49,19 +49,19 @@ class AddedTokenMatcher {
   // Appends the segments of text[begin, end) to `out`; empty text gives none. The leftmost match wins, the longest of
   // those. `barriers` are byte offsets, ascending.
   void split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
-             const std::vector<size_t>& barriers, std::vector<TextSegment>& out) const;
+      const std::vector<size_t>& barriers, std::vector<TextSegment>& out) const;
 
  private:
   struct Node {
-    uint32_t token = UINT32_MAX;  // index into tokens_
+    uint32_t token = UINT32_MAX;                         // index into tokens_
     std::vector<std::pair<uint8_t, uint32_t>> children;  // sorted by byte
   };
   const Node* child(const Node& node, uint8_t byte) const;
   size_t next_start(std::string_view text, size_t i, size_t end) const;
   const LongestStarts& starts() const;
 
-  // Walking the trie anew from every byte costs the text times the longest token. Where a text of strangers, or tokens of strangers,
-  // make it cost much, an automaton made then does the rest.
+  // Walking the trie anew from every byte costs the text times the longest token. Where a text of strangers, or tokens
+  // of strangers, make it cost much, an automaton made then does the rest.
   struct Automaton {
     std::once_flag once;
     std::unique_ptr<const LongestStarts> made;

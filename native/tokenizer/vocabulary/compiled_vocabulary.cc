@@ -23,7 +23,8 @@ struct Hash {
 Hash content_hash(std::string_view text) {
   using hash_detail::fold;
   using hash_detail::load;
-  constexpr uint64_t k0 = 0xA0761D6478BD642FULL, k1 = 0xE7037ED1A0B428DBULL, k2 = 0x8EBC6AF09C88C6E3ULL, k3 = 0x589965CC75374CC3ULL;
+  constexpr uint64_t k0 = 0xA0761D6478BD642FULL, k1 = 0xE7037ED1A0B428DBULL, k2 = 0x8EBC6AF09C88C6E3ULL,
+                     k3 = 0x589965CC75374CC3ULL;
   const char* at = text.data();
   size_t left = text.size();
   uint64_t lanes[4] = {k0 ^ left, k1 + left, k2 ^ left, k3 + left};
@@ -53,7 +54,9 @@ static_assert(sizeof(Header) == 72);
 void append(std::string& out, const void* bytes, size_t size) {
   if (size > 0) out.append(static_cast<const char*>(bytes), size);
 }
-void append(std::string& out, const IdBuffer& numbers) { append(out, numbers.data(), numbers.size() * sizeof(uint32_t)); }
+void append(std::string& out, const IdBuffer& numbers) {
+  append(out, numbers.data(), numbers.size() * sizeof(uint32_t));
+}
 
 // Takes stretches from the front of a body whose size has been checked.
 class Body {
@@ -76,7 +79,9 @@ class Body {
 
 bool fits(const Counts& counts, size_t size) {
   const uint64_t most = size;
-  if (counts.tokens > max_token_id || counts.merges > MergeTable::max_rank || counts.token_bytes > most || counts.rest > most) return false;
+  if (counts.tokens > max_token_id || counts.merges > MergeTable::max_rank || counts.token_bytes > most ||
+      counts.rest > most)
+    return false;
   return sizeof(Counts) + 8 * counts.tokens + 12 * counts.merges + counts.token_bytes + counts.rest == most;
 }
 
@@ -100,7 +105,8 @@ std::string compile_vocabulary(const JsonVocabulary& vocabulary, std::string_vie
   const std::string_view parts = texts.merges.view();
   for (size_t i = 0; i < texts.merge_lengths.size(); i += 2) {
     const size_t left = texts.merge_lengths[i], right = texts.merge_lengths[i + 1];
-    for (const std::string_view part : {parts.substr(at, left), parts.substr(at + left, right), parts.substr(at, left + right)}) {
+    for (const std::string_view part :
+        {parts.substr(at, left), parts.substr(at + left, right), parts.substr(at, left + right)}) {
       const uint32_t number = vocabulary.number_of(part);
       if (number == no_token) return {};
       merges.push_back(number);
@@ -125,7 +131,8 @@ std::unique_ptr<const JsonVocabulary> read_compiled_vocabulary(std::string_view 
   std::memcpy(&header, file.data(), sizeof(header));
   const std::string_view bytes = file.substr(sizeof(header));
   const auto equal = [](Hash x, Hash y) { return x.a == y.a && x.b == y.b; };
-  if (std::memcmp(header.magic, magic, sizeof(magic)) != 0 || header.version != version || header.zero != 0) return nullptr;
+  if (std::memcmp(header.magic, magic, sizeof(magic)) != 0 || header.version != version || header.zero != 0)
+    return nullptr;
   if (header.source_size != source.size() || header.body_size != bytes.size()) return nullptr;
   if (!equal(header.body, content_hash(bytes)) || !equal(header.source, content_hash(source))) return nullptr;
   std::memcpy(&counts, bytes.data(), sizeof(counts));

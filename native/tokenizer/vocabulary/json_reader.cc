@@ -53,7 +53,8 @@ char* put_code(uint32_t code, char* to) {
 
 }  // namespace
 
-// Sixteen bytes at a time are copied up to the first that is not plain: a quote, a backslash, a control character, or no ASCII.
+// Sixteen bytes at a time are copied up to the first that is not plain: a quote, a backslash, a control character, or
+// no ASCII.
 bool JsonReader::any_string(TextBuffer& out) {
   if (!take('"')) return false;
   size_t done = 0;  // bytes written to the room
@@ -101,7 +102,8 @@ bool JsonReader::number(uint32_t& out) {
   skip_space();
   const char* begin = at_;
   uint64_t value = 0;
-  while (at_ < end_ && *at_ >= '0' && *at_ <= '9' && at_ - begin < 9) value = 10 * value + static_cast<uint64_t>(*at_++ - '0');
+  while (at_ < end_ && *at_ >= '0' && *at_ <= '9' && at_ - begin < 9)
+    value = 10 * value + static_cast<uint64_t>(*at_++ - '0');
   if (at_ == begin || (*begin == '0' && at_ - begin > 1)) return false;
   if (at_ == end_ || (*at_ >= '0' && *at_ <= '9') || *at_ == '.' || *at_ == 'e' || *at_ == 'E') return false;
   out = static_cast<uint32_t>(value);

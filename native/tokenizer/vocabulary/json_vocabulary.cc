@@ -84,7 +84,8 @@ bool read_merges(JsonReader& in, VocabularyTexts& out) {
   do {
     const size_t begin = out.merges.size();
     if (!in.is_next('[')) {
-      if (!in.string(out.merges) || out.merges.size() - begin > 2 * most_token_bytes || !cut_merge(out, begin)) return false;
+      if (!in.string(out.merges) || out.merges.size() - begin > 2 * most_token_bytes || !cut_merge(out, begin))
+        return false;
       continue;
     }
     (void)in.take('[');
@@ -102,8 +103,7 @@ bool read_merges(JsonReader& in, VocabularyTexts& out) {
 bool skip(JsonReader& in) { return in.skip_value() && in.skipped_values() <= most_skipped_values; }
 
 // Calls member(key) at each value of an object, which has to read it.
-template <class F>
-bool read_object(JsonReader& in, F&& member) {
+template <class F> bool read_object(JsonReader& in, F&& member) {
   if (!in.take('{')) return false;
   if (in.take('}')) return true;
   TextBuffer key;
@@ -203,7 +203,8 @@ bool JsonVocabulary::check() {
   uint64_t total = 0;
   for (size_t i = 0; i < count; ++i) {
     total += texts.token_lengths[i];
-    if (texts.token_lengths[i] > most_token_bytes || texts.token_ids[i] > max_token_id || total > texts.tokens.size()) return false;
+    if (texts.token_lengths[i] > most_token_bytes || texts.token_ids[i] > max_token_id || total > texts.tokens.size())
+      return false;
   }
   if (total != texts.tokens.size() || !index()) return false;
   if (!utf::is_well_formed(texts.tokens.view())) return false;

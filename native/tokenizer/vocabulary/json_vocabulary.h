@@ -1,5 +1,5 @@
-// A file's vocabulary, read without making JavaScript objects of it: the two long parts of a tokenizer.json, model.vocab and
-// model.merges, or the lists of listed_vocabulary.h.
+// A file's vocabulary, read without making JavaScript objects of it: the two long parts of a tokenizer.json,
+// model.vocab and model.merges, or the lists of listed_vocabulary.h.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -25,11 +25,11 @@ struct JsonVocabulary {
     return texts.tokens.view().substr(begins_.data()[number], texts.token_lengths[number]);
   }
 
-  // Validates the texts after they have been filled in. Returns false for duplicate tokens, inconsistent lengths, ids out of range and
-  // malformed UTF-8. Also for merges with a missing token or a wrong result.
+  // Validates the texts after they have been filled in. Returns false for duplicate tokens, inconsistent lengths, ids
+  // out of range and malformed UTF-8. Also for merges with a missing token or a wrong result.
   bool check();
-  // Prepares searches after the texts have been filled in. If a token occurs twice, the first one is found. The table is built by the first
-  // search, because most such vocabularies are hardly searched.
+  // Prepares searches after the texts have been filled in. If a token occurs twice, the first one is found. The table
+  // is built by the first search, because most such vocabularies are hardly searched.
   void place_tokens();
   size_t size() const { return texts.token_ids.size(); }
 
@@ -46,9 +46,9 @@ struct JsonVocabulary {
   mutable size_t mask_ = 0;
 };
 
-// Null for anything but a file as Hugging Face's library writes it: whoever reads it then in the usual way says what is wrong, if
-// anything is. `rest` is checked for UTF-8 and the number of its values, and for nothing else. The vocabulary is an object, or Unigram's list of tokens
-// and scores; merges may be missing.
+// Null for anything but a file as Hugging Face's library writes it: whoever reads it then in the usual way says what is
+// wrong, if anything is. `rest` is checked for UTF-8 and the number of its values, and for nothing else. The vocabulary
+// is an object, or Unigram's list of tokens and scores; merges may be missing.
 std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json);
 
 }  // namespace heddle

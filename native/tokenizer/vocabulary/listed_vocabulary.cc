@@ -25,13 +25,15 @@ void check_length(const ListedVocabulary& listed, std::string_view token) {
   if (token.size() <= most_token_units) return;
   const uint64_t units = utf::utf16_length(token);
   if (units <= most_token_units) return;
-  throw invalid_file(listed.where + ": expected at most " + std::to_string(most_token_units) + " characters, got " + std::to_string(units));
+  throw invalid_file(listed.where + ": expected at most " + std::to_string(most_token_units) + " characters, got " +
+                     std::to_string(units));
 }
 
 // A mark alone goes on within a word: no word is empty. Early converters left the mark out of names such as [unused1].
 void add_word_piece(std::string_view token, uint8_t type, TextBuffer& out) {
   if (type == control || type == unknown) return out.append(token);
-  if (token.substr(0, word_mark.size()) == word_mark && token != word_mark) return out.append(token.substr(word_mark.size()));
+  if (token.substr(0, word_mark.size()) == word_mark && token != word_mark)
+    return out.append(token.substr(word_mark.size()));
   const bool in_brackets = token.size() > 2 && token.front() == '[' && token.find(']') == token.size() - 1;
   if (type != user_defined && type != unused && !in_brackets) out.append(subword_prefix);
   out.append(token);
@@ -72,7 +74,8 @@ void add_merges(const ListedVocabulary& listed, VocabularyTexts& out) {
   listed.merges->for_each([&](std::string_view bytes) {
     const std::string_view merge = well_formed(bytes, room);
     const size_t space = merge.find(' ', 1);
-    if (space == std::string_view::npos || space + 1 == merge.size() || merge.find(' ', space + 1) != std::string_view::npos) {
+    if (space == std::string_view::npos || space + 1 == merge.size() ||
+        merge.find(' ', space + 1) != std::string_view::npos) {
       throw invalid_file(listed.merges_where + "[" + std::to_string(out.merge_lengths.size() / 2) +
                          "]: expected two parts with one space between them, got " + shown(merge));
     }
@@ -85,7 +88,8 @@ void add_merges(const ListedVocabulary& listed, VocabularyTexts& out) {
 std::unique_ptr<const JsonVocabulary> make_listed_vocabulary(ListedVocabulary listed) {
   const size_t count = listed.tokens->size();
   if (listed.types.size() != count) throw invalid_file(listed.where + ": expected one type a token");
-  if (!listed.scores.empty() && listed.scores.size() != count) throw invalid_file(listed.where + ": expected one score a token");
+  if (!listed.scores.empty() && listed.scores.size() != count)
+    throw invalid_file(listed.where + ": expected one score a token");
   if (listed.merges_by_score && listed.scores.size() != count) throw invalid_file(listed.where + ": expected scores");
   auto out = std::make_unique<JsonVocabulary>();
   VocabularyTexts& texts = out->texts;
@@ -95,7 +99,8 @@ std::unique_ptr<const JsonVocabulary> make_listed_vocabulary(ListedVocabulary li
   texts.scores = std::move(listed.scores);
   if (listed.merges_by_score) {
     texts.mergeable.resize(count);
-    for (size_t i = 0; i < count; ++i) texts.mergeable[i] = listed.types[i] == normal || listed.types[i] == user_defined;
+    for (size_t i = 0; i < count; ++i)
+      texts.mergeable[i] = listed.types[i] == normal || listed.types[i] == user_defined;
     check_score_merges(texts, listed.where);
   }
   out->place_tokens();

@@ -16,8 +16,9 @@ struct ListedVocabulary {
   std::vector<uint8_t> types;                // SentencePiece's, one a token
   std::vector<double> scores;                // one a token, or none
   bool merges_by_score = false;
-  bool word_marks = false;  // WordPiece as GGUF has it: U+2581 before what begins a word, nothing before what goes on in one
-  std::string where;        // what messages call the tokens
+  // WordPiece as GGUF has it: U+2581 before what begins a word, nothing before what goes on in one
+  bool word_marks = false;
+  std::string where;  // what messages call the tokens
   std::string merges_where;
 };
 

@@ -13,7 +13,8 @@ constexpr uint64_t most_split_units = 1 << 25;
 }  // namespace
 
 void sort_by_score(const std::vector<double>& scores, std::vector<uint32_t>& order) {
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return scores[a] != scores[b] ? scores[a] > scores[b] : a < b; });
+  std::sort(order.begin(), order.end(),
+      [&](uint32_t a, uint32_t b) { return scores[a] != scores[b] ? scores[a] > scores[b] : a < b; });
 }
 
 void check_score_merges(const VocabularyTexts& texts, const std::string& where) {
@@ -24,8 +25,8 @@ void check_score_merges(const VocabularyTexts& texts, const std::string& where) 
     if (texts.mergeable[i] == 0) continue;
     const uint64_t units = utf::utf16_length(tokens.substr(at, texts.token_lengths[i]));
     if (units > most_piece_units) {
-      throw invalid_file(where + "[" + std::to_string(i) + "]: expected at most " + std::to_string(most_piece_units) + " characters, got " +
-                         std::to_string(units));
+      throw invalid_file(where + "[" + std::to_string(i) + "]: expected at most " + std::to_string(most_piece_units) +
+                         " characters, got " + std::to_string(units));
     }
     splits += units * units;
   }

@@ -1,5 +1,6 @@
-// The merges of SentencePiece's BPE, which has scores instead. It joins the two neighbours whose union has the highest score, the
-// leftmost of equals. That is a merge for every split of a piece into two pieces, ranked by the piece's score; equal scores share a rank.
+// The merges of SentencePiece's BPE, which has scores instead. It joins the two neighbours whose union has the highest
+// score, the leftmost of equals. That is a merge for every split of a piece into two pieces, ranked by the piece's
+// score; equal scores share a rank.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -42,7 +43,8 @@ ScoredPieces scored_pieces(const VocabularyTexts& texts, Text&& text_of, Find&& 
   return pieces;
 }
 
-// Calls visit(merge) for each merge, the lowest rank first; merges of one rank in the order of the tokens that they make.
+// Calls visit(merge) for each merge, the lowest rank first; merges of one rank in the order of the tokens that they
+// make.
 template <class Text, class Find, class Visit>
 void for_each_score_merge(const VocabularyTexts& texts, Text&& text_of, Find&& find, Visit&& visit) {
   const ScoredPieces pieces = scored_pieces(texts, text_of, find);

@@ -10,8 +10,8 @@ namespace heddle {
 
 class StringList {
  public:
-  // Adds strings as GGUF has them: eight bytes of length, then the bytes, whatever these are. Stops after `most`, and before one that
-  // `block` does not hold in full. Returns how many bytes it took.
+  // Adds strings as GGUF has them: eight bytes of length, then the bytes, whatever these are. Stops after `most`, and
+  // before one that `block` does not hold in full. Returns how many bytes it took.
   size_t read(std::string_view block, size_t most);
   void add(std::string_view bytes);
 
@@ -19,8 +19,7 @@ class StringList {
   size_t text_bytes() const { return block_.size() - count_ * length_bytes; }
 
   // Calls visit(bytes) for each. Malformed UTF-8 is the caller's to replace.
-  template <class F>
-  void for_each(F&& visit) const {
+  template <class F> void for_each(F&& visit) const {
     const std::string_view block = block_.view();
     for (size_t at = 0; at < block.size();) {
       const uint64_t length = length_at(block, at);

@@ -145,7 +145,8 @@ void MergeTable::reserve(size_t count) {
 
 void MergeTable::add(uint32_t left, uint32_t right, Merge merge) {
   if (merge.rank > max_rank) {
-    throw invalid_file("merges: expected ranks up to " + std::to_string(max_rank) + ", got " + std::to_string(merge.rank));
+    throw invalid_file(
+        "merges: expected ranks up to " + std::to_string(max_rank) + ", got " + std::to_string(merge.rank));
   }
   if (3 * (used_ + 1) > 2 * (mask_ + 1)) resize(2 * (mask_ + 1));
   const uint64_t key = key_of(left, right);

@@ -83,8 +83,8 @@ class MergeTable {
  public:
   static constexpr uint32_t max_rank = (1u << 25) - 2;  // what the merge loop's packing leaves room for
 
-  // A pair given twice keeps its later rank, as a map filled from the file in order would. Throws INVALID_FILE for ranks above
-  // max_rank.
+  // A pair given twice keeps its later rank, as a map filled from the file in order would. Throws INVALID_FILE for
+  // ranks above max_rank.
   void add(uint32_t left, uint32_t right, Merge merge);
   void reserve(size_t count);
   // Asks for the memory that a pair, soon to be added or found, is in.
@@ -100,11 +100,11 @@ class MergeTable {
   Merge find_bytes(uint8_t left, uint8_t right) const { return bytes_[static_cast<size_t>(left) << 8 | right]; }
 
   // Calls visit(left, right, merge) for each pair, in no order.
-  template <class F>
-  void for_each(F&& visit) const {
+  template <class F> void for_each(F&& visit) const {
     for (size_t i = 0; i <= mask_; ++i) {
       const Entry& entry = entries_[i];
-      if (entry.key != free_key) visit(static_cast<uint32_t>((entry.key - 1) >> 32), static_cast<uint32_t>(entry.key - 1), entry.merge);
+      if (entry.key != free_key)
+        visit(static_cast<uint32_t>((entry.key - 1) >> 32), static_cast<uint32_t>(entry.key - 1), entry.merge);
     }
   }
 

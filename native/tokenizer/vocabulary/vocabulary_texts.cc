@@ -8,7 +8,7 @@
 namespace heddle {
 
 void add_parts(const char* name, std::u16string_view text, const std::vector<uint32_t>& lengths, TextBuffer& out,
-               IdBuffer& out_lengths) {
+    IdBuffer& out_lengths) {
   size_t at = 0;
   out_lengths.room(lengths.size());
   for (const uint32_t length : lengths) {
@@ -36,8 +36,7 @@ void VocabularyTexts::add_merge(std::string_view left, std::string_view right) {
 }
 
 VocabularyTexts to_vocabulary_texts(std::u16string_view tokens, const std::vector<uint32_t>& token_lengths,
-                                    const std::vector<uint32_t>& token_ids, std::u16string_view merges,
-                                    const std::vector<uint32_t>& merge_lengths) {
+    const std::vector<uint32_t>& token_ids, std::u16string_view merges, const std::vector<uint32_t>& merge_lengths) {
   if (token_ids.size() != token_lengths.size()) {
     throw invalid_file("vocab: expected one id a token, got " + std::to_string(token_ids.size()) + " for " +
                        std::to_string(token_lengths.size()));

@@ -6,15 +6,16 @@
 namespace heddle {
 namespace cuda {
 
-// Sections 9.7.9.25.4.1 and .2. Copies 16, 48 and 1024 bytes from `from` (2048) to the same offsets of `to` (2048), in two groups, as a
-// store or as a sum.
+// Sections 9.7.9.25.4.1 and .2. Copies 16, 48 and 1024 bytes from `from` (2048) to the same offsets of `to` (2048), in
+// two groups, as a store or as a sum.
 constexpr int bulk_floats = 2048;
 struct BulkPart {
   int at, floats;
 };
 constexpr BulkPart bulk_parts[] = {{4, 4}, {64, 12}, {1024, 256}};
 
-template <bool add> __global__ void __launch_bounds__(32) write_once(const float* from, float* to, BulkPart a, BulkPart b, BulkPart c) {
+template <bool add>
+__global__ void __launch_bounds__(32) write_once(const float* from, float* to, BulkPart a, BulkPart b, BulkPart c) {
 #if HEDDLE_SM90A
   HEDDLE_SHARED(float4, memory, [bulk_floats / 4]);
   float* shared = reinterpret_cast<float*>(memory);
@@ -38,8 +39,11 @@ template <bool add> __global__ void __launch_bounds__(32) write_once(const float
 void test_bulk_writes(Device& device) {
   for (const bool add : {false, true}) {
     Shared<float> from(device, bulk_floats), to(device, bulk_floats);
-    for (int i = 0; i < bulk_floats; ++i) from.host[static_cast<size_t>(i)] = static_cast<float>(i + 1), to.host[static_cast<size_t>(i)] = static_cast<float>(-3 * i);
-    launch(device.context, "bulk writes", {1, 32}, add ? write_once<true> : write_once<false>, from.to_device(), to.to_device(), bulk_parts[0], bulk_parts[1], bulk_parts[2]);
+    for (int i = 0; i < bulk_floats; ++i)
+      from.host[static_cast<size_t>(i)] = static_cast<float>(i + 1),
+      to.host[static_cast<size_t>(i)] = static_cast<float>(-3 * i);
+    launch(device.context, "bulk writes", {1, 32}, add ? write_once<true> : write_once<false>, from.to_device(),
+        to.to_device(), bulk_parts[0], bulk_parts[1], bulk_parts[2]);
     to.back();
     bool ok = true;
     for (int i = 0; i < bulk_floats; ++i) {
@@ -48,32 +52,36 @@ void test_bulk_writes(Device& device) {
       const int before = -3 * i, want = !written ? before : add ? before + i + 1 : i + 1;
       ok &= to.host[static_cast<size_t>(i)] == static_cast<float>(want);
     }
-    expect(ok, add ? "cp.reduce.async.bulk.add.f32: sums, of those bytes alone" : "cp.async.bulk to global memory: those bytes alone");
+    expect(ok, add ? "cp.reduce.async.bulk.add.f32: sums, of those bytes alone"
+                   : "cp.async.bulk to global memory: those bytes alone");
   }
 }
 
-// "The floating point operation .add rounds to the nearest even. The current implementation [of .f32] flushes subnormal inputs and results to
-// sign-preserving zero."
+// "The floating point operation .add rounds to the nearest even. The current implementation [of .f32] flushes subnormal
+// inputs and results to sign-preserving zero."
 void test_bulk_sums(Device& device) {
   struct Sum {
     float before, added, want;
   };
   const float least = 1.17549435e-38f;  // the smallest normal number, 2^-126
-  const Sum sums[] = {{1, 0x1p-24f, 1},         {1 + 0x1p-23f, 0x1p-24f, 1 + 0x1p-22f}, {1, 0x1.8p-24f, 1 + 0x1p-23f}, {INFINITY, 1, INFINITY},
-                      {0, least / 2, 0},        {-least / 4, -0.0f, -0.0f},             {least, least / 2, least},     {-least / 2, 3, 3},
-                      {1.5f * least, -least, 0}, {-1.5f * least, least, -0.0f},         {least, least, 2 * least},     {-least, 2 * least, least}};
+  const Sum sums[] = {{1, 0x1p-24f, 1}, {1 + 0x1p-23f, 0x1p-24f, 1 + 0x1p-22f}, {1, 0x1.8p-24f, 1 + 0x1p-23f},
+      {INFINITY, 1, INFINITY}, {0, least / 2, 0}, {-least / 4, -0.0f, -0.0f}, {least, least / 2, least},
+      {-least / 2, 3, 3}, {1.5f * least, -least, 0}, {-1.5f * least, least, -0.0f}, {least, least, 2 * least},
+      {-least, 2 * least, least}};
   Shared<float> from(device, bulk_floats), to(device, bulk_floats);
   size_t count = 0;
   for (const Sum& s : sums) from.host[64 + count] = s.added, to.host[64 + count++] = s.before;
   static_assert(sizeof sums / sizeof sums[0] == 12, "the second part");
-  launch(device.context, "bulk sums", {1, 32}, write_once<true>, from.to_device(), to.to_device(), bulk_parts[0], bulk_parts[1], bulk_parts[2]);
+  launch(device.context, "bulk sums", {1, 32}, write_once<true>, from.to_device(), to.to_device(), bulk_parts[0],
+      bulk_parts[1], bulk_parts[2]);
   to.back();
   bool ok = true;
   for (size_t i = 0; i < count; ++i) ok &= std::memcmp(&sums[i].want, &to.host[64 + i], sizeof(float)) == 0;
   expect(ok, "cp.reduce.async.bulk.add.f32: rounding, and zero for what is subnormal");
 }
 
-// Sources may be overwritten after wait_group.read, and results are complete after wait_group. Adds of four warps to one address are atomic.
+// Sources may be overwritten after wait_group.read, and results are complete after wait_group. Adds of four warps to
+// one address are atomic.
 __global__ void __launch_bounds__(128) write_again(float* to, float* sums) {
 #if HEDDLE_SM90A
   HEDDLE_SHARED(float4, memory, [4][8]);
@@ -113,8 +121,9 @@ void test_bulk_sources(Device& device) {
   expect(ok, "cp.async.bulk.wait_group.read: sources are free, and nothing is lost");
 }
 
-// Sections 9.7.13.5, 9.7.9.8 and 9.7.9.12: each block takes a ticket when it starts, and adds to the previous block's result once that block
-// has released its ticket. Another order would give another sum. words: the next ticket, the number of finished blocks.
+// Sections 9.7.13.5, 9.7.9.8 and 9.7.9.12: each block takes a ticket when it starts, and adds to the previous block's
+// result once that block has released its ticket. Another order would give another sum. words: the next ticket, the
+// number of finished blocks.
 __host__ __device__ inline float part_of_block(int number) {
   const float large = 33554432.0f;  // 2^25, so that adding small numbers rounds
   return number % 3 == 1 ? large : number % 3 == 2 ? -large : static_cast<float>(number + 1);
@@ -147,7 +156,8 @@ void test_words(Device& device) {
   Shared<int32_t> words(device, 2), taken(device, blocks);
   Shared<float> sums(device, 32);
   for (float& v : sums.host) v = NAN;  // overwritten by the first block's store
-  launch(device.context, "words", {blocks, 32}, one_after_another, words.to_device(), sums.to_device(), taken.to_device());
+  launch(
+      device.context, "words", {blocks, 32}, one_after_another, words.to_device(), sums.to_device(), taken.to_device());
   words.back(), sums.back(), taken.back();
   bool ok = words.host[0] == blocks && words.host[1] == blocks;
   for (const int32_t times : taken.host) ok &= times == 1;

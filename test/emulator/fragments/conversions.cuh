@@ -27,11 +27,15 @@ void test_round_tf32(Device& device) {
   Shared<float> from(device, count);
   Shared<uint32_t> to(device, count);
   for (size_t i = 0; i < count; ++i) {
-    const uint32_t low = i % 4 == 0 ? 0x1000u : i % 4 == 1 ? 0x0fffu : i % 4 == 2 ? 0x3000u : static_cast<uint32_t>(i * 2654435761u) & 0xffffu;
+    const uint32_t low = i % 4 == 0   ? 0x1000u
+                         : i % 4 == 1 ? 0x0fffu
+                         : i % 4 == 2 ? 0x3000u
+                                      : static_cast<uint32_t>(i * 2654435761u) & 0xffffu;
     const uint32_t bits = static_cast<uint32_t>(i) << 16 | low;
     std::memcpy(&from.host[i], &bits, 4);
   }
-  launch(device.context, "cvt.rna.tf32", {static_cast<unsigned>(count / 256), 256}, round_tf32_once, from.to_device(), to.to_device(), static_cast<int>(count));
+  launch(device.context, "cvt.rna.tf32", {static_cast<unsigned>(count / 256), 256}, round_tf32_once, from.to_device(),
+      to.to_device(), static_cast<int>(count));
   to.back();
   bool ok = true;
   for (size_t i = 0; i < count; ++i) {
@@ -58,11 +62,14 @@ void test_conversions(Device& device) {
   Shared<float> from(device, count), back(device, count);
   Shared<uint16_t> half(device, count), brain(device, count);
   for (size_t i = 0; i < count; ++i) {
-    const uint32_t bits = (static_cast<uint32_t>(i) << 16) | (i % 3 == 0 ? 0x1000u : i % 3 == 1 ? 0x8000u : static_cast<uint32_t>(i * 2654435761u) & 0xffffu);
+    const uint32_t bits =
+        (static_cast<uint32_t>(i) << 16) | (i % 3 == 0      ? 0x1000u
+                                               : i % 3 == 1 ? 0x8000u
+                                                            : static_cast<uint32_t>(i * 2654435761u) & 0xffffu);
     std::memcpy(&from.host[i], &bits, 4);
   }
-  launch(device.context, "conversions", {static_cast<unsigned>(count / 256), 256}, convert_once, from.to_device(), half.to_device(), back.to_device(),
-         brain.to_device(), static_cast<int>(count));
+  launch(device.context, "conversions", {static_cast<unsigned>(count / 256), 256}, convert_once, from.to_device(),
+      half.to_device(), back.to_device(), brain.to_device(), static_cast<int>(count));
   half.back(), back.back(), brain.back();
   bool to_half = true, from_half = true, to_brain = true;
   for (size_t i = 0; i < count; ++i) {
@@ -88,7 +95,9 @@ __global__ void e4m3_once(const float* from, uint8_t* bytes, float* numbers, int
 // Decodes E4M3: 4 exponent bits with bias 7, 3 fraction bits; S.1111.111 is NaN.
 double e4m3_value(int byte) {
   const int exponent = byte >> 3 & 15, fraction = byte & 7;
-  const double magnitude = (byte & 0x7f) == 0x7f ? NAN : exponent ? std::ldexp(8 + fraction, exponent - 10) : std::ldexp(fraction, -9);
+  const double magnitude = (byte & 0x7f) == 0x7f ? NAN
+                           : exponent            ? std::ldexp(8 + fraction, exponent - 10)
+                                                 : std::ldexp(fraction, -9);
   return byte & 0x80 ? -magnitude : magnitude;
 }
 
@@ -97,16 +106,21 @@ void test_e4m3(Device& device) {
   Shared<float> from(device, count), numbers(device, 256);
   Shared<uint8_t> bytes(device, count);
   for (size_t i = 0; i < count; ++i) {
-    const uint32_t bits = static_cast<uint32_t>(i) << 16 | (i % 3 == 0 ? 0u : i % 3 == 1 ? 1u : static_cast<uint32_t>(i * 2654435761u) & 0xffffu);
+    const uint32_t bits =
+        static_cast<uint32_t>(i) << 16 | (i % 3 == 0      ? 0u
+                                             : i % 3 == 1 ? 1u
+                                                          : static_cast<uint32_t>(i * 2654435761u) & 0xffffu);
     std::memcpy(&from.host[i], &bits, 4);
   }
-  launch(device.context, "e4m3", {static_cast<unsigned>(count / 256), 256}, e4m3_once, from.to_device(), bytes.to_device(), numbers.to_device(), static_cast<int>(count));
+  launch(device.context, "e4m3", {static_cast<unsigned>(count / 256), 256}, e4m3_once, from.to_device(),
+      bytes.to_device(), numbers.to_device(), static_cast<int>(count));
   bytes.back(), numbers.back();
   bool read = true, written = true;
   for (int i = 0; i < 256; ++i) {
     const double want = e4m3_value(i);
-    read &= std::isnan(want) ? std::isnan(numbers.host[static_cast<size_t>(i)]) && std::isnan(e4m3_to_float(static_cast<uint8_t>(i)))
-                             : numbers.host[static_cast<size_t>(i)] == want && e4m3_to_float(static_cast<uint8_t>(i)) == want;
+    read &= std::isnan(want)
+                ? std::isnan(numbers.host[static_cast<size_t>(i)]) && std::isnan(e4m3_to_float(static_cast<uint8_t>(i)))
+                : numbers.host[static_cast<size_t>(i)] == want && e4m3_to_float(static_cast<uint8_t>(i)) == want;
   }
   for (size_t i = 0; i < count; ++i) {
     const float f = from.host[i];

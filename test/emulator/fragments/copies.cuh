@@ -18,11 +18,13 @@ template <bool transposed> __global__ void ldmatrix_once(uint32_t* got) {  // (3
   for (int i = 0; i < 4; ++i) got[lane * 4 + i] = to[i];
 }
 
-// Section 9.7.14.5.15: "Each row of a matrix is 16 bytes; thread 4 i + j of the warp receives elements 2 j and 2 j + 1 of row i".
+// Section 9.7.14.5.15: "Each row of a matrix is 16 bytes; thread 4 i + j of the warp receives elements 2 j and 2 j + 1
+// of row i".
 void test_ldmatrix(Device& device) {
   for (const bool transposed : {false, true}) {
     Shared<uint32_t> got(device, 32 * 4);
-    launch(device.context, "ldmatrix", {1, 32}, transposed ? ldmatrix_once<true> : ldmatrix_once<false>, got.to_device());
+    launch(
+        device.context, "ldmatrix", {1, 32}, transposed ? ldmatrix_once<true> : ldmatrix_once<false>, got.to_device());
     got.back();
     bool ok = true;
     for (int i = 0; i < 8; ++i)
@@ -61,7 +63,8 @@ void test_cp_async(Device& device) {
 }
 
 // The bytes in shared memory of a box of 64 columns and `lines` rows that starts at (column, row).
-__global__ void __launch_bounds__(32) box_once(const __grid_constant__ CUtensorMap map, int column, int row, int lines, uint16_t* to) {
+__global__ void __launch_bounds__(32)
+    box_once(const __grid_constant__ CUtensorMap map, int column, int row, int lines, uint16_t* to) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(uint64_t, barrier, [1]);
@@ -79,7 +82,8 @@ __global__ void __launch_bounds__(32) box_once(const __grid_constant__ CUtensorM
     ptx::wait_barrier(barrier, phase % 2);
     __syncthreads();
   }
-  for (int i = static_cast<int>(threadIdx.x); i < lines * 64; i += 32) to[i] = reinterpret_cast<const uint16_t*>(tile)[i];
+  for (int i = static_cast<int>(threadIdx.x); i < lines * 64; i += 32)
+    to[i] = reinterpret_cast<const uint16_t*>(tile)[i];
 #endif
 }
 
@@ -89,8 +93,10 @@ void test_boxes(Device& device) {
   for (size_t i = 0; i < matrix.host.size(); ++i) matrix.host[i] = static_cast<uint16_t>(i + 1);
   const CUtensorMap map = map_of_matrix(matrix.to_device(), rows, columns, columns, lines);
   bool ok = true;
-  for (const auto& [column, row] : {std::pair<int, int>{0, 0}, {64, 32}, {8, 17}, {128, 0}}) {  // inside, across both edges, unaligned, outside
-    launch(device.context, "copy by TMA", {1, 32, 1024 + lines * 128}, box_once, map, column, row, static_cast<int>(lines), got.to_device());
+  // inside, across both edges, unaligned, outside
+  for (const auto& [column, row] : {std::pair<int, int>{0, 0}, {64, 32}, {8, 17}, {128, 0}}) {
+    launch(device.context, "copy by TMA", {1, 32, 1024 + lines * 128}, box_once, map, column, row,
+        static_cast<int>(lines), got.to_device());
     got.back();
     for (int r = 0; r < lines; ++r)
       for (int c = 0; c < 64; ++c) {

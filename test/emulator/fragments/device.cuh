@@ -1,4 +1,5 @@
-// Helpers of the tests of fragments.cu. Each test is a __global__ function over device memory, launched like heddle's kernels.
+// Helpers of the tests of fragments.cu. Each test is a __global__ function over device memory, launched like heddle's
+// kernels.
 #pragma once
 #include <cmath>
 #include <cstdio>
@@ -32,7 +33,8 @@ struct Device {
 // Device memory with a host copy, which holds the results after back().
 template <class T> class Shared {
  public:
-  Shared(Device& device, size_t count) : host(count), device_(device.accelerator), data_(static_cast<T*>(device_->allocate(count * sizeof(T)))) {}
+  Shared(Device& device, size_t count)
+      : host(count), device_(device.accelerator), data_(static_cast<T*>(device_->allocate(count * sizeof(T)))) {}
   ~Shared() { device_->release(data_); }
   T* to_device() {
     device_->upload(data_, host.data(), host.size() * sizeof(T));

@@ -26,9 +26,11 @@ __global__ void mma_once(const uint16_t* a, const uint16_t* b, float* c) {  // (
   uint32_t left[4] = {}, right[2] = {};
   float sum[4];
   HEDDLE_UNROLL
-  for (int i = 0; i < 8; ++i) left[i / 2] |= static_cast<uint32_t>(a[place_a(lane, i).row * 16 + place_a(lane, i).column]) << (16 * (i % 2));
+  for (int i = 0; i < 8; ++i)
+    left[i / 2] |= static_cast<uint32_t>(a[place_a(lane, i).row * 16 + place_a(lane, i).column]) << (16 * (i % 2));
   HEDDLE_UNROLL
-  for (int i = 0; i < 4; ++i) right[i / 2] |= static_cast<uint32_t>(b[place_b(lane, i).row * 8 + place_b(lane, i).column]) << (16 * (i % 2));
+  for (int i = 0; i < 4; ++i)
+    right[i / 2] |= static_cast<uint32_t>(b[place_b(lane, i).row * 8 + place_b(lane, i).column]) << (16 * (i % 2));
   HEDDLE_UNROLL
   for (int i = 0; i < 4; ++i) sum[i] = c[place_c(lane, i).row * 8 + place_c(lane, i).column];
   ptx::mma_bf16(sum, left, right);
@@ -51,7 +53,8 @@ void test_mma(Device& device) {
   for (size_t i = 0; i < 16; ++i)
     for (size_t j = 0; j < 8; ++j) {
       double want = before[i * 8 + j];
-      for (size_t k = 0; k < 16; ++k) want += static_cast<double>(to_float(bf16{a.host[i * 16 + k]})) * to_float(bf16{b.host[k * 8 + j]});
+      for (size_t k = 0; k < 16; ++k)
+        want += static_cast<double>(to_float(bf16{a.host[i * 16 + k]})) * to_float(bf16{b.host[k * 8 + j]});
       worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
     }
   // Tensor cores truncate where a processor rounds: allow one ulp per addition.
@@ -73,9 +76,11 @@ __global__ void mma_tf32_once(const float* a, const float* b, float* c) {  // (1
   uint32_t left[4], right[2];
   float sum[4];
   HEDDLE_UNROLL
-  for (int i = 0; i < 4; ++i) left[i] = ptx::round_to_tf32(__float_as_uint(a[place_a_tf32(lane, i).row * 8 + place_a_tf32(lane, i).column]));
+  for (int i = 0; i < 4; ++i)
+    left[i] = ptx::round_to_tf32(__float_as_uint(a[place_a_tf32(lane, i).row * 8 + place_a_tf32(lane, i).column]));
   HEDDLE_UNROLL
-  for (int i = 0; i < 2; ++i) right[i] = ptx::round_to_tf32(__float_as_uint(b[place_b_tf32(lane, i).row * 8 + place_b_tf32(lane, i).column]));
+  for (int i = 0; i < 2; ++i)
+    right[i] = ptx::round_to_tf32(__float_as_uint(b[place_b_tf32(lane, i).row * 8 + place_b_tf32(lane, i).column]));
   HEDDLE_UNROLL
   for (int i = 0; i < 4; ++i) sum[i] = c[place_c(lane, i).row * 8 + place_c(lane, i).column];
   ptx::mma_tf32(sum, left, right);
@@ -97,7 +102,8 @@ void test_mma_tf32(Device& device) {
   for (size_t i = 0; i < 16; ++i)
     for (size_t j = 0; j < 8; ++j) {
       double want = before[i * 8 + j];
-      for (size_t k = 0; k < 8; ++k) want += static_cast<double>(nearest_tf32(a.host[i * 8 + k])) * nearest_tf32(b.host[k * 8 + j]);
+      for (size_t k = 0; k < 8; ++k)
+        want += static_cast<double>(nearest_tf32(a.host[i * 8 + k])) * nearest_tf32(b.host[k * 8 + j]);
       worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
     }
   expect(worst < 8 * 8 * 1.2e-7, "mma.m16n8k8.tf32: the product");  // as in test_mma
@@ -117,9 +123,13 @@ __global__ void mma_e4m3_once(const uint8_t* a, const uint8_t* b, float* c) {  /
   uint32_t left[4] = {}, right[2] = {};
   float sum[4];
   HEDDLE_UNROLL
-  for (int i = 0; i < 16; ++i) left[i / 4] |= static_cast<uint32_t>(a[place_a_e4m3(lane, i).row * 32 + place_a_e4m3(lane, i).column]) << 8 * (i % 4);
+  for (int i = 0; i < 16; ++i)
+    left[i / 4] |= static_cast<uint32_t>(a[place_a_e4m3(lane, i).row * 32 + place_a_e4m3(lane, i).column])
+                   << 8 * (i % 4);
   HEDDLE_UNROLL
-  for (int i = 0; i < 8; ++i) right[i / 4] |= static_cast<uint32_t>(b[place_b_e4m3(lane, i).row * 8 + place_b_e4m3(lane, i).column]) << 8 * (i % 4);
+  for (int i = 0; i < 8; ++i)
+    right[i / 4] |= static_cast<uint32_t>(b[place_b_e4m3(lane, i).row * 8 + place_b_e4m3(lane, i).column])
+                    << 8 * (i % 4);
   HEDDLE_UNROLL
   for (int i = 0; i < 4; ++i) sum[i] = c[place_c(lane, i).row * 8 + place_c(lane, i).column];
   ptx::mma_e4m3(sum, left, right);
@@ -138,7 +148,8 @@ void test_mma_e4m3() {
   std::mt19937 random(5);
   Shared<uint8_t> a(device, 16 * 32), b(device, 32 * 8);
   Shared<float> c(device, 16 * 8);
-  // Multiples of 2^-9 up to 1/8 of either sign, so that a misplaced element causes a larger error than the bits that hardware may drop.
+  // Multiples of 2^-9 up to 1/8 of either sign, so that a misplaced element causes a larger error than the bits that
+  // hardware may drop.
   for (auto* bytes : {&a.host, &b.host})
     for (auto& v : *bytes) v = static_cast<uint8_t>(random() % 2 * 128 + random() % 33);
   for (auto& v : c.host) v = static_cast<float>(random() % 9) - 4;
@@ -149,7 +160,8 @@ void test_mma_e4m3() {
   for (size_t i = 0; i < 16; ++i)
     for (size_t j = 0; j < 8; ++j) {
       double want = before[i * 8 + j];
-      for (size_t k = 0; k < 32; ++k) want += static_cast<double>(e4m3_to_float(a.host[i * 32 + k])) * e4m3_to_float(b.host[k * 8 + j]);
+      for (size_t k = 0; k < 32; ++k)
+        want += static_cast<double>(e4m3_to_float(a.host[i * 32 + k])) * e4m3_to_float(b.host[k * 8 + j]);
       worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
     }
   expect(worst < 1e-3, "mma.m16n8k32.e4m3: the product");  // 13 fraction bits of the largest term, 4, are 5e-4
@@ -169,10 +181,14 @@ __global__ void mma_int8_once(const int8_t* a, const int8_t* b, int* c) {  // (1
   int sum[4];
   HEDDLE_UNROLL
   for (int i = 0; i < 8; ++i)
-    left[i / 4] |= static_cast<uint32_t>(static_cast<uint8_t>(a[place_a_int8(lane, i).row * 16 + place_a_int8(lane, i).column])) << 8 * (i % 4);
+    left[i / 4] |=
+        static_cast<uint32_t>(static_cast<uint8_t>(a[place_a_int8(lane, i).row * 16 + place_a_int8(lane, i).column]))
+        << 8 * (i % 4);
   HEDDLE_UNROLL
   for (int i = 0; i < 4; ++i)
-    right |= static_cast<uint32_t>(static_cast<uint8_t>(b[place_b_int8(lane, i).row * 8 + place_b_int8(lane, i).column])) << 8 * i;
+    right |=
+        static_cast<uint32_t>(static_cast<uint8_t>(b[place_b_int8(lane, i).row * 8 + place_b_int8(lane, i).column]))
+        << 8 * i;
   HEDDLE_UNROLL
   for (int i = 0; i < 4; ++i) sum[i] = c[place_c(lane, i).row * 8 + place_c(lane, i).column];
   ptx::mma_int8(sum, left, right);

@@ -8,25 +8,31 @@
 namespace heddle {
 namespace cuda {
 
-// ---- sm_90a: section 9.7.15.5 -------------------------------------------------------------------------------------------------
+// ---- sm_90a: section 9.7.15.5
+// -------------------------------------------------------------------------------------------------
 
 // Figure "128B swizzle": in lines of 128 bytes, chunk c of line r is stored at chunk c ^ (r mod 8).
-__device__ inline int swizzled_byte(int line, int byte) { return line * 128 + ((byte / 16) ^ (line % 8)) * 16 + byte % 16; }
+__device__ inline int swizzled_byte(int line, int byte) {
+  return line * 128 + ((byte / 16) ^ (line % 8)) * 16 + byte % 16;
+}
 // Figure "WGMMA .m64nNk16 register fragment layout for accumulator matrix D".
 __device__ inline Place place_d(int thread, int i) {
   const int warp = thread / 32, lane = thread % 32;
   return {16 * warp + (lane >> 2) + 8 * ((i >> 1) & 1), (i >> 2) * 8 + (lane % 4) * 2 + (i & 1)};
 }
 
-// d (64, N) = a (64, 64) b (64, N), both row-major in global memory. They are written to shared memory with either dimension innermost, or a
-// is loaded into registers for 16 values of k at a time.
-template <bool a_turned, bool b_turned, int N, bool in_registers> __global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const uint16_t* b, float* d) {
+// d (64, N) = a (64, 64) b (64, N), both row-major in global memory. They are written to shared memory with either
+// dimension innermost, or a is loaded into registers for 16 values of k at a time.
+template <bool a_turned, bool b_turned, int N, bool in_registers>
+__global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const uint16_t* b, float* d) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   unsigned char* a_tile = memory + (1024 - ptx::shared_address(memory) % 1024) % 1024;
   unsigned char* b_tile = a_tile + 64 * 128;
   const int thread = static_cast<int>(threadIdx.x);
-  const auto put = [](unsigned char* tile, int line, int at, uint16_t v) { *reinterpret_cast<uint16_t*>(tile + swizzled_byte(line, 2 * at)) = v; };
+  const auto put = [](unsigned char* tile, int line, int at, uint16_t v) {
+    *reinterpret_cast<uint16_t*>(tile + swizzled_byte(line, 2 * at)) = v;
+  };
   for (int i = thread; i < 64 * 64; i += 128) put(a_tile, a_turned ? i % 64 : i / 64, a_turned ? i / 64 : i % 64, a[i]);
   for (int i = thread; i < 64 * N; i += 128) {
     const int k = i / N, n = i % N;
@@ -49,10 +55,11 @@ template <bool a_turned, bool b_turned, int N, bool in_registers> __global__ voi
   HEDDLE_UNROLL
   for (int k = 0; k < 4; ++k)
     if constexpr (in_registers) {
-      ptx::multiply_registers<b_turned>(sum, left[k], ptx::describe_tile(b_tile + k * (b_turned ? 2048 : 32), 8192, 1024), k > 0);
+      ptx::multiply_registers<b_turned>(
+          sum, left[k], ptx::describe_tile(b_tile + k * (b_turned ? 2048 : 32), 8192, 1024), k > 0);
     } else {
       ptx::multiply_tiles<a_turned, b_turned>(sum, ptx::describe_tile(a_tile + k * (a_turned ? 2048 : 32), 8192, 1024),
-                                              ptx::describe_tile(b_tile + k * (b_turned ? 2048 : 32), 8192, 1024), k > 0);
+          ptx::describe_tile(b_tile + k * (b_turned ? 2048 : 32), 8192, 1024), k > 0);
     }
   ptx::commit_products();
   ptx::wait_products<0>();
@@ -63,7 +70,8 @@ template <bool a_turned, bool b_turned, int N, bool in_registers> __global__ voi
 #endif
 }
 
-template <bool a_turned, bool b_turned, int N, bool in_registers = false> void test_warpgroup(Device& device, const char* what) {
+template <bool a_turned, bool b_turned, int N, bool in_registers = false>
+void test_warpgroup(Device& device, const char* what) {
   std::mt19937 random(5);
   std::uniform_real_distribution<float> draw(-1, 1);
   Shared<uint16_t> a(device, 64 * 64), b(device, 64 * N);
@@ -71,31 +79,38 @@ template <bool a_turned, bool b_turned, int N, bool in_registers = false> void t
   for (auto& v : a.host) v = to_bf16(draw(random)).bits;
   for (auto& v : b.host) v = to_bf16(draw(random)).bits;
   const size_t bytes = 1024 + 64 * 128 + (N + 63) / 64 * 8192;
-  launch(device.context, "wgmma", {1, 128, bytes}, warpgroup_once<a_turned, b_turned, N, in_registers>, a.to_device(), b.to_device(), d.to_device());
+  launch(device.context, "wgmma", {1, 128, bytes}, warpgroup_once<a_turned, b_turned, N, in_registers>, a.to_device(),
+      b.to_device(), d.to_device());
   d.back();
   double worst = 0;
   for (size_t i = 0; i < 64; ++i)
     for (size_t j = 0; j < N; ++j) {
       double want = 0;
-      for (size_t k = 0; k < 64; ++k) want += static_cast<double>(to_float(bf16{a.host[i * 64 + k]})) * to_float(bf16{b.host[k * N + j]});
+      for (size_t k = 0; k < 64; ++k)
+        want += static_cast<double>(to_float(bf16{a.host[i * 64 + k]})) * to_float(bf16{b.host[k * N + j]});
       worst = std::fmax(worst, std::fabs(want - d.host[i * N + j]));
     }
   expect(worst < 64 * 64 * 1.2e-7, what);  // as in test_mma
 }
 
-// The right operand in the manual's canonical layouts (9.7.15.5.1.2.1.3, 128B swizzling, T = 8 elements of 16 bits), strides in elements:
+// The right operand in the manual's canonical layouts (9.7.15.5.1.2.1.3, 128B swizzling, T = 8 elements of 16 bits),
+// strides in elements:
 //   MN-major  ((T, 8, m), (8, k)) : ((1, T, LBO), (8 T, SBO))      K-major  ((8, m), (T, 2 k)) : ((8 T, SBO), (1, T))
-// followed by Swizzle<3, 4, 3>, which XORs bits 7 to 9 of a byte's address into bits 4 to 6. m counts atoms of 64 columns. For N = 96, the
-// operand has the first half of the second atom, whose columns are spread over all eight chunks of a line.
+// followed by Swizzle<3, 4, 3>, which XORs bits 7 to 9 of a byte's address into bits 4 to 6. m counts atoms of 64
+// columns. For N = 96, the operand has the first half of the second atom, whose columns are spread over all eight
+// chunks of a line.
 inline size_t canonical_byte(bool mn_major, int n, int k, int lbo, int sbo) {
-  const int element = mn_major ? n % 8 + n / 8 % 8 * 8 + n / 64 * lbo + k % 8 * 64 + k / 8 * sbo : n % 8 * 64 + n / 8 * sbo + k % 8 + k / 8 * 8;
+  const int element = mn_major ? n % 8 + n / 8 % 8 * 8 + n / 64 * lbo + k % 8 * 64 + k / 8 * sbo
+                               : n % 8 * 64 + n / 8 * sbo + k % 8 + k / 8 * 8;
   const int byte = 2 * element;
   return static_cast<size_t>(byte ^ (byte >> 7 & 7) << 4);
 }
 
 constexpr int image_bytes = 32768;
 // d (64, N) = a (64, 16) b (16, N), with b given as an image of shared memory.
-template <bool b_turned, int N> __global__ void __launch_bounds__(128) image_once(const uint16_t* a, const uint32_t* image, unsigned lbo, unsigned sbo, float* d) {
+template <bool b_turned, int N>
+__global__ void __launch_bounds__(128)
+    image_once(const uint16_t* a, const uint32_t* image, unsigned lbo, unsigned sbo, float* d) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   unsigned char* tile = memory + (1024 - ptx::shared_address(memory) % 1024) % 1024;
@@ -127,7 +142,8 @@ template <bool b_turned, int N> void test_canonical(Device& device, const char* 
   std::mt19937 random(9);
   std::uniform_real_distribution<float> draw(-1, 1);
   bool ok = true;
-  // Atoms of 1024 bytes: adjacent boxes as in the kernels; the atoms of one k group adjacent, with a gap; MN-major only: far apart.
+  // Atoms of 1024 bytes: adjacent boxes as in the kernels; the atoms of one k group adjacent, with a gap; MN-major
+  // only: far apart.
   for (const auto& [lbo, sbo] : {std::pair<int, int>{4096, 512}, {512, 1536}, {6144, 2048}}) {
     if (!b_turned && (sbo * (N / 8) > image_bytes / 2)) continue;
     Shared<uint16_t> a(device, 64 * 16);
@@ -141,17 +157,19 @@ template <bool b_turned, int N> void test_canonical(Device& device, const char* 
     for (int k = 0; k < 16; ++k)
       for (int n = 0; n < N; ++n) {
         const size_t at = canonical_byte(b_turned, n, k, lbo, sbo);
-        if (at + 1 >= taken.size() || taken[at]) throw std::runtime_error("a canonical layout has two elements in one place, or one beyond the image");
+        if (at + 1 >= taken.size() || taken[at])
+          throw std::runtime_error("a canonical layout has two elements in one place, or one beyond the image");
         taken[at] = true;
         std::memcpy(reinterpret_cast<char*>(image.host.data()) + at, &b[static_cast<size_t>(k * N + n)], 2);
       }
-    launch(device.context, "wgmma", {1, 128, 1024 + image_bytes}, image_once<b_turned, N>, a.to_device(), image.to_device(), static_cast<unsigned>(2 * lbo), static_cast<unsigned>(2 * sbo),
-           d.to_device());
+    launch(device.context, "wgmma", {1, 128, 1024 + image_bytes}, image_once<b_turned, N>, a.to_device(),
+        image.to_device(), static_cast<unsigned>(2 * lbo), static_cast<unsigned>(2 * sbo), d.to_device());
     d.back();
     for (size_t i = 0; i < 64; ++i)
       for (size_t j = 0; j < N; ++j) {
         double want = 0;
-        for (size_t k = 0; k < 16; ++k) want += static_cast<double>(to_float(bf16{a.host[i * 16 + k]})) * to_float(bf16{b[k * N + j]});
+        for (size_t k = 0; k < 16; ++k)
+          want += static_cast<double>(to_float(bf16{a.host[i * 16 + k]})) * to_float(bf16{b[k * N + j]});
         ok &= std::fabs(want - d.host[i * N + j]) < 16 * 16 * 1.2e-7;
       }
   }
@@ -175,7 +193,8 @@ __global__ void __launch_bounds__(128) warpgroup_e4m3_once(const uint8_t* a, con
   ptx::fence_products();
   HEDDLE_UNROLL
   for (int k = 0; k < 4; ++k)
-    ptx::multiply_e4m3_tiles(sum, ptx::describe_tile(a_tile + k * 32, 1024, 1024), ptx::describe_tile(b_tile + k * 32, 1024, 1024), k > 0);
+    ptx::multiply_e4m3_tiles(
+        sum, ptx::describe_tile(a_tile + k * 32, 1024, 1024), ptx::describe_tile(b_tile + k * 32, 1024, 1024), k > 0);
   ptx::commit_products();
   ptx::wait_products<0>();
   HEDDLE_UNROLL
@@ -192,13 +211,15 @@ void test_warpgroup_e4m3(Device& device) {
   // Magnitudes of at most 2 keep the error of truncated sums small.
   for (auto* bytes : {&a.host, &b.host})
     for (auto& v : *bytes) v = static_cast<uint8_t>(random() % 2 * 128 + random() % 65);
-  launch(device.context, "wgmma.e4m3", {1, 128, 1024 + 192 * 128}, warpgroup_e4m3_once, a.to_device(), b.to_device(), d.to_device());
+  launch(device.context, "wgmma.e4m3", {1, 128, 1024 + 192 * 128}, warpgroup_e4m3_once, a.to_device(), b.to_device(),
+      d.to_device());
   d.back();
   double worst = 0;
   for (size_t i = 0; i < 64; ++i)
     for (size_t j = 0; j < 128; ++j) {
       double want = 0;
-      for (size_t k = 0; k < 128; ++k) want += static_cast<double>(e4m3_to_float(a.host[i * 128 + k])) * e4m3_to_float(b.host[j * 128 + k]);
+      for (size_t k = 0; k < 128; ++k)
+        want += static_cast<double>(e4m3_to_float(a.host[i * 128 + k])) * e4m3_to_float(b.host[j * 128 + k]);
       worst = std::fmax(worst, std::fabs(want - d.host[i * 128 + j]));
     }
   // A product of at most 4 keeps 13 fraction bits when added to 31 others, so each loses up to 2^-11.

@@ -5,45 +5,58 @@
 namespace heddle {
 namespace cases {
 
-inline Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, double window, bool sinks = false, double softcap = 0, int64_t sequences = 2, bool causal = true) {
+inline Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, double window, bool sinks = false,
+    double softcap = 0, int64_t sequences = 2, bool causal = true) {
   Builder b;
   const int64_t N = sequences * T;
   const int q = b.floats(type, {N, H, D}), k = b.floats(type, {N, KH, D}), v = b.floats(type, {N, KH, D});
   const int dout = b.floats(type, {N, H, D}), o = b.value(type, {N, H, D}), lse = b.value(DType::f32, {N, H});
   const int sink = sinks ? b.floats(DType::f32, {H}) : -1;
-  b.node("attention", {q, k, v, -1, sink}, {o, lse}, {{"sequenceLength", static_cast<double>(T)}, {"causal", causal}, {"window", window}, {"scale", 0.6}, {"softcap", softcap}});
-  b.node("attention_backward", {dout, q, k, v, o, lse, -1, sink}, {b.value(type, {N, H, D}), b.value(type, {N, KH, D}), b.value(type, {N, KH, D})},
-         {{"sequenceLength", static_cast<double>(T)}, {"causal", causal}, {"window", window}, {"scale", 0.6}, {"softcap", softcap}});
+  b.node("attention", {q, k, v, -1, sink}, {o, lse},
+      {{"sequenceLength", static_cast<double>(T)}, {"causal", causal}, {"window", window}, {"scale", 0.6},
+          {"softcap", softcap}});
+  b.node("attention_backward", {dout, q, k, v, o, lse, -1, sink},
+      {b.value(type, {N, H, D}), b.value(type, {N, KH, D}), b.value(type, {N, KH, D})},
+      {{"sequenceLength", static_cast<double>(T)}, {"causal", causal}, {"window", window}, {"scale", 0.6},
+          {"softcap", softcap}});
   return b;
 }
 
-// Two sequences packed with documents of all lengths, with padding rows between and after them. Padding neither attends nor is attended to.
-// Without a causal mask, rows attend to their whole document.
+// Two sequences packed with documents of all lengths, with padding rows between and after them. Padding neither attends
+// nor is attended to. Without a causal mask, rows attend to their whole document.
 inline Builder packed(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, bool causal, double window = 0) {
   Builder b;
   std::vector<int32_t> of_rows;
   const int64_t lengths[2][6] = {{T / 2 + 3, 1, 7, T / 8, T / 5, 2}, {1, T / 6, T / 3, 70, 5, T / 4}};
   for (int sequence = 0; sequence < 2; ++sequence)
     for (int document = 0; document < 7; ++document) {
-      const int64_t left = T * (sequence + 1) - static_cast<int64_t>(of_rows.size()), wanted = document < 6 ? lengths[sequence][document] : left;
-      of_rows.insert(of_rows.end(), static_cast<size_t>(wanted < left ? wanted : left), document == 2 || document == 6 ? -1 : 10 - document);
+      const int64_t left = T * (sequence + 1) - static_cast<int64_t>(of_rows.size()),
+                    wanted = document < 6 ? lengths[sequence][document] : left;
+      of_rows.insert(of_rows.end(), static_cast<size_t>(wanted < left ? wanted : left),
+          document == 2 || document == 6 ? -1 : 10 - document);
     }
-  const int q = b.floats(type, {2 * T, H, D}), k = b.floats(type, {2 * T, KH, D}), v = b.floats(type, {2 * T, KH, D}), dout = b.floats(type, {2 * T, H, D});
-  const int documents = b.integers({2 * T}, of_rows), o = b.value(type, {2 * T, H, D}), lse = b.value(DType::f32, {2 * T, H});
-  const std::initializer_list<std::pair<const char*, double>> attributes = {{"sequenceLength", static_cast<double>(T)}, {"causal", causal}, {"window", window}, {"scale", 0.6}, {"softcap", 0}};
+  const int q = b.floats(type, {2 * T, H, D}), k = b.floats(type, {2 * T, KH, D}), v = b.floats(type, {2 * T, KH, D}),
+            dout = b.floats(type, {2 * T, H, D});
+  const int documents = b.integers({2 * T}, of_rows), o = b.value(type, {2 * T, H, D}),
+            lse = b.value(DType::f32, {2 * T, H});
+  const std::initializer_list<std::pair<const char*, double>> attributes = {{"sequenceLength", static_cast<double>(T)},
+      {"causal", causal}, {"window", window}, {"scale", 0.6}, {"softcap", 0}};
   b.node("attention", {q, k, v, documents, -1}, {o, lse}, attributes);
-  b.node("attention_backward", {dout, q, k, v, o, lse, documents, -1}, {b.value(type, {2 * T, H, D}), b.value(type, {2 * T, KH, D}), b.value(type, {2 * T, KH, D})}, attributes);
+  b.node("attention_backward", {dout, q, k, v, o, lse, documents, -1},
+      {b.value(type, {2 * T, H, D}), b.value(type, {2 * T, KH, D}), b.value(type, {2 * T, KH, D})}, attributes);
   return b;
 }
 
 // Forward only, for N / T sequences.
-inline Builder attention_forward(int64_t N, int64_t T, int64_t H, int64_t KH, int64_t D, double window, double softcap, bool sinks) {
+inline Builder attention_forward(
+    int64_t N, int64_t T, int64_t H, int64_t KH, int64_t D, double window, double softcap, bool sinks) {
   Builder b;
   const DType type = DType::bf16;
   const int q = b.floats(type, {N, H, D}), k = b.floats(type, {N, KH, D}), v = b.floats(type, {N, KH, D});
   const int sink = sinks ? b.floats(DType::f32, {H}) : -1;
   b.node("attention", {q, k, v, -1, sink}, {b.value(type, {N, H, D}), b.value(DType::f32, {N, H})},
-         {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", softcap}});
+      {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6},
+          {"softcap", softcap}});
   return b;
 }
 
@@ -53,7 +66,8 @@ inline Builder cached(int64_t past, int64_t D, int64_t rows, DType type = DType:
   const int64_t L = past + rows;
   const int q = b.floats(type, {rows, 4, D}), k = b.floats(cache, {2, 2, L, D}), v = b.floats(cache, {2, 2, L, D});
   const int segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, static_cast<int32_t>(past)});
-  b.node("cached_attention", {q, k, v, segments}, {b.value(type, {rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  b.node("cached_attention", {q, k, v, segments}, {b.value(type, {rows, 4, D})},
+      {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
   return b;
 }
 
@@ -61,9 +75,11 @@ inline Builder cached(int64_t past, int64_t D, int64_t rows, DType type = DType:
 inline Builder cached_window(DType type, DType cache, int64_t D, int64_t H, int64_t KH, double softcap) {
   Builder b;
   const int64_t L = 460, rows = 9;
-  const int q = b.floats(type, {rows, H, D}), k = b.floats(cache, {3, KH, L, D}), v = b.floats(cache, {3, KH, L, D}), sinks = b.floats(DType::f32, {H});
+  const int q = b.floats(type, {rows, H, D}), k = b.floats(cache, {3, KH, L, D}), v = b.floats(cache, {3, KH, L, D}),
+            sinks = b.floats(DType::f32, {H});
   const int segments = b.integers({4, 4}, {0, 4, 2, 430, 4, 1, 1, 3, 5, 4, 0, 215, 8, 1, 1, 90});
-  b.node("cached_attention", {q, k, v, segments, sinks}, {b.value(type, {rows, H, D})}, {{"causal", 1}, {"window", 226}, {"scale", 0.5}, {"softcap", softcap}});
+  b.node("cached_attention", {q, k, v, segments, sinks}, {b.value(type, {rows, H, D})},
+      {{"causal", 1}, {"window", 226}, {"scale", 0.5}, {"softcap", softcap}});
   return b;
 }
 
@@ -73,7 +89,10 @@ inline Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t 
   const int64_t L = past + rows, entries = (L + page - 1) / page, pages = 2 * entries + 1, bytes = D + 4;
   std::vector<int32_t> table;
   for (int64_t slot = 0; slot < 2; ++slot)
-    for (int64_t i = 0; i < 2 * entries; ++i) table.push_back(i >= entries ? -1 : i == 0 ? 3 % static_cast<int32_t>(pages) : static_cast<int32_t>(pages - 1 - 2 * (i - 1) - slot));
+    for (int64_t i = 0; i < 2 * entries; ++i)
+      table.push_back(i >= entries ? -1
+                      : i == 0     ? 3 % static_cast<int32_t>(pages)
+                                   : static_cast<int32_t>(pages - 1 - 2 * (i - 1) - slot));
   const auto cache = [&] {
     if (type != DType::u8) return b.floats(type, {pages, 2, page, D});
     const int v = b.value(DType::u8, {pages, 2, page, bytes});
@@ -82,10 +101,12 @@ inline Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t 
     return v;
   };
   const int x = b.floats(of_rows, {2 * rows, 2, D}), q = b.floats(of_rows, {2 * rows, 4, D}), k = cache(), v = cache();
-  const int r = static_cast<int>(rows), segments = b.integers({2, 4}, {0, r, 1, static_cast<int32_t>(past), r, r, 0, static_cast<int32_t>(past)});
+  const int r = static_cast<int>(rows),
+            segments = b.integers({2, 4}, {0, r, 1, static_cast<int32_t>(past), r, r, 0, static_cast<int32_t>(past)});
   const int pages_of = b.integers({2, 2 * entries}, table);
   for (const int to : {k, v}) b.node("cache_write", {to, x, segments, pages_of}, {}, {{"ring", 0}});
-  b.node("cached_attention", {q, k, v, segments, -1, pages_of}, {b.value(of_rows, {2 * rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  b.node("cached_attention", {q, k, v, segments, -1, pages_of}, {b.value(of_rows, {2 * rows, 4, D})},
+      {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
   return b;
 }
 
@@ -99,9 +120,11 @@ inline Builder cached_q8(int64_t D) {
     b.desc.bound.push_back(v);
     return v;
   };
-  const int k = cache(), v = cache(), segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, 8});  // beyond the ring's end
+  // beyond the ring's end
+  const int k = cache(), v = cache(), segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, 8});
   for (const int to : {k, v}) b.node("cache_write", {to, x, segments}, {}, {{"ring", 5}});
-  b.node("cached_attention", {q, k, v, segments}, {b.value(DType::f32, {rows, 4, D})}, {{"causal", 1}, {"window", 5}, {"ring", 5}, {"scale", 0.5}, {"softcap", 0}});
+  b.node("cached_attention", {q, k, v, segments}, {b.value(DType::f32, {rows, 4, D})},
+      {{"causal", 1}, {"window", 5}, {"ring", 5}, {"scale", 0.5}, {"softcap", 0}});
   return b;
 }
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "ops/quant.h"
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 namespace heddle {
 namespace cases {
@@ -50,7 +50,8 @@ struct Builder {
     desc.bound.push_back(v);
     return v;
   }
-  void node(const char* op, std::vector<int> inputs, std::vector<int> outputs, std::initializer_list<std::pair<const char*, double>> attributes) {
+  void node(const char* op, std::vector<int> inputs, std::vector<int> outputs,
+      std::initializer_list<std::pair<const char*, double>> attributes) {
     NodeDesc n{op, std::move(inputs), std::move(outputs), {}, ""};
     for (const auto& [name, number] : attributes) n.attributes.set(name, number);
     desc.nodes.push_back(std::move(n));

@@ -1,4 +1,5 @@
-// Matrix products: linear layers with gradients and fused ops, quantized weights, fp8, experts, token log-probabilities.
+// Matrix products: linear layers with gradients and fused ops, quantized weights, fp8, experts, token
+// log-probabilities.
 #pragma once
 #include <cmath>
 #include <cstring>
@@ -11,23 +12,28 @@ namespace cases {
 
 inline Builder linear(DType type, int64_t N, int64_t K, int64_t M, bool transposed) {
   Builder b;
-  const int x = b.floats(type, {N, K}), w = transposed ? b.floats(type, {K, M}) : b.floats(type, {M, K}), bias = b.floats(DType::f32, {M});
+  const int x = b.floats(type, {N, K}), w = transposed ? b.floats(type, {K, M}) : b.floats(type, {M, K}),
+            bias = b.floats(DType::f32, {M});
   b.node("linear", {x, w, bias}, {b.value(type, {N, M})}, {{"transposed", transposed}});
   const int dy = b.floats(type, {N, M});
   b.node("linear_backward_input", {dy, w}, {b.value(type, {N, K})}, {{"transposed", transposed}});
-  b.node("linear_backward_weight", {dy, x}, {transposed ? b.value(DType::f32, {K, M}) : b.value(DType::f32, {M, K})}, {{"transposed", transposed}});
+  b.node("linear_backward_weight", {dy, x}, {transposed ? b.value(DType::f32, {K, M}) : b.value(DType::f32, {M, K})},
+      {{"transposed", transposed}});
   return b;
 }
 
 // Fused products: every activation, an addition, a gate, with and without values kept for the backward pass and biases.
 inline Builder ended(DType type, int64_t N, int64_t K, int64_t M) {
   Builder b;
-  const int x = b.floats(type, {N, K}), w = b.floats(type, {M, K}), up = b.floats(type, {M, K}), onto = b.floats(type, {N, M});
-  const int bias = b.floats(DType::f32, {M}), up_bias = b.floats(DType::f32, {M}), dy = b.floats(type, {N, M}), dx = b.floats(type, {N, K});
+  const int x = b.floats(type, {N, K}), w = b.floats(type, {M, K}), up = b.floats(type, {M, K}),
+            onto = b.floats(type, {N, M});
+  const int bias = b.floats(DType::f32, {M}), up_bias = b.floats(DType::f32, {M}), dy = b.floats(type, {N, M}),
+            dx = b.floats(type, {N, K});
   const auto y = [&] { return b.value(type, {N, M}); };
   for (int activation = 0; activation < 5; ++activation)
-    b.node("linear_activation", {x, w, activation % 2 ? bias : -1}, activation % 2 ? std::vector<int>{y()} : std::vector<int>{y(), y()},
-           {{"transposed", 0}, {"activation", activation}});
+    b.node("linear_activation", {x, w, activation % 2 ? bias : -1},
+        activation % 2 ? std::vector<int>{y()} : std::vector<int>{y(), y()},
+        {{"transposed", 0}, {"activation", activation}});
   b.node("linear_add", {x, w, bias, onto}, {y()}, {{"transposed", 0}});
   b.node("linear_glu", {x, w, up, bias, up_bias}, {y(), y(), y()}, {{"transposed", 0}, {"activation", 0}});
   b.node("linear_glu", {x, w, up, -1, -1}, {y()}, {{"transposed", 0}, {"activation", 2}});
@@ -37,8 +43,10 @@ inline Builder ended(DType type, int64_t N, int64_t K, int64_t M) {
 
 inline Builder quantised(DType type, int64_t N, int64_t K, int64_t M) {
   Builder b;
-  const int x = b.floats(DType::f32, {N, K}), w = b.blocks(type, {M, K}), bias = b.floats(DType::f32, {M}), dy = b.floats(DType::f32, {N, M});
-  for (const double int8 : {0, 1}) b.node("linear", {x, w, bias}, {b.value(DType::f32, {N, M})}, {{"transposed", 0}, {"int8", int8}});
+  const int x = b.floats(DType::f32, {N, K}), w = b.blocks(type, {M, K}), bias = b.floats(DType::f32, {M}),
+            dy = b.floats(DType::f32, {N, M});
+  for (const double int8 : {0, 1})
+    b.node("linear", {x, w, bias}, {b.value(DType::f32, {N, M})}, {{"transposed", 0}, {"int8", int8}});
   b.node("linear_backward_input", {dy, w}, {b.value(DType::f32, {N, K})}, {{"transposed", 0}});
   const int ids = b.integers({3}, {1, 0, 1});
   b.node("embedding", {w, ids}, {b.value(DType::f32, {3, K})}, {{"scale", 2}});
@@ -50,14 +58,16 @@ inline Builder fp8(DType type, int64_t N, int64_t K, int64_t M) {
   const int x = b.floats(type, {N, K}), w = b.value(DType::u8, {M, K});
   std::vector<float> numbers(static_cast<size_t>(M * K)), scales(static_cast<size_t>(fp8_blocks(M) * fp8_blocks(K)));
   std::uniform_real_distribution<float> draw(-1, 1);
-  for (int64_t i = 0; i < M * K; ++i) numbers[i] = draw(b.random) * static_cast<float>(1 + i / K / 128 + i % K / 128);  // blocks of different magnitudes
+  // blocks of different magnitudes
+  for (int64_t i = 0; i < M * K; ++i) numbers[i] = draw(b.random) * static_cast<float>(1 + i / K / 128 + i % K / 128);
   b.data.emplace_back(numbers.size());
   fp8_quantise(numbers.data(), M, K, b.data.back().data(), scales.data());
   b.desc.bound.push_back(w);
   const int scale = b.floats(DType::f32, {fp8_blocks(M), fp8_blocks(K)});
   std::memcpy(b.data.back().data(), scales.data(), scales.size() * sizeof(float));
   const int bias = b.floats(DType::f32, {M}), dy = b.floats(type, {N, M});
-  for (const double rounded : {0, 1}) b.node("fp8_linear", {x, w, scale, bias}, {b.value(type, {N, M})}, {{"fp8", rounded}, {"rowwise", 0}});
+  for (const double rounded : {0, 1})
+    b.node("fp8_linear", {x, w, scale, bias}, {b.value(type, {N, M})}, {{"fp8", rounded}, {"rowwise", 0}});
   b.node("fp8_linear_backward_input", {dy, w, scale}, {b.value(type, {N, K})}, {});
   return b;
 }
@@ -70,7 +80,8 @@ inline Builder experts(int64_t N, int64_t M, bool per_slot) {
   float* numbers = reinterpret_cast<float*>(b.data.back().data());
   for (int64_t i = 0; i < N * E; ++i) numbers[i] = std::round(4 * numbers[i]) / 4;  // with ties
   const int w = b.floats(f, {E, M, K}), bias = b.floats(f, {E, M});
-  const int x = per_slot ? b.floats(f, {N, k, K}) : b.floats(f, {N, K}), dy = b.floats(f, {N, k, M}), dout = b.floats(f, {N, M});
+  const int x = per_slot ? b.floats(f, {N, k, K}) : b.floats(f, {N, K}), dy = b.floats(f, {N, k, M}),
+            dout = b.floats(f, {N, M});
   const int weights = b.value(f, {N, k}), chosen = b.value(DType::i32, {N, k}), y = b.value(f, {N, k, M});
   b.node("route_experts", {logits}, {weights, chosen}, {{"normalise", 1}});
   b.node("route_experts_backward", {weights, logits, chosen}, {b.value(f, {N, E})}, {{"normalise", 0}});
@@ -91,7 +102,8 @@ inline Builder logprob(int64_t N, int64_t C, int64_t V) {
   for (int64_t i = 0; i < N; ++i) of_rows[i] = static_cast<int32_t>(i * 37 % V);
   const int targets = b.integers({N}, of_rows);
   b.node("token_logprob_with_gradient", {upstream, h, w, targets},
-         {b.value(DType::f32, {N}), b.value(DType::f32, {N}), b.value(DType::bf16, {N, C}), b.value(DType::f32, {V, C})}, {{"scale", 0.1}, {"softcap", 0}});
+      {b.value(DType::f32, {N}), b.value(DType::f32, {N}), b.value(DType::bf16, {N, C}), b.value(DType::f32, {V, C})},
+      {{"scale", 0.1}, {"softcap", 0}});
   return b;
 }
 

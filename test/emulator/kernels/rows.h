@@ -7,12 +7,16 @@ namespace cases {
 
 inline Builder norms(int64_t rows, int64_t C) {
   Builder b;
-  const int x = b.floats(DType::f32, {rows, C}), r = b.floats(DType::f32, {rows, C}), w = b.floats(DType::f32, {C}), bias = b.floats(DType::f32, {C});
+  const int x = b.floats(DType::f32, {rows, C}), r = b.floats(DType::f32, {rows, C}), w = b.floats(DType::f32, {C}),
+            bias = b.floats(DType::f32, {C});
   const int h = b.value(DType::f32, {rows, C});
   b.node("rms_norm", {x, w, r}, {b.value(DType::f32, {rows, C}), h}, {{"eps", 1e-5}, {"offset", 0}});
-  b.node("layer_norm", {x, w, bias, r}, {b.value(DType::f32, {rows, C}), b.value(DType::f32, {rows, C})}, {{"eps", 1e-5}});
-  b.node("rms_norm_backward", {x, h, w, r}, {b.value(DType::f32, {rows, C}), b.value(DType::f32, {C})}, {{"eps", 1e-5}, {"offset", 0}});
-  b.node("layer_norm_backward", {x, h, w, r}, {b.value(DType::f32, {rows, C}), b.value(DType::f32, {C}), b.value(DType::f32, {C})}, {{"eps", 1e-5}});
+  b.node(
+      "layer_norm", {x, w, bias, r}, {b.value(DType::f32, {rows, C}), b.value(DType::f32, {rows, C})}, {{"eps", 1e-5}});
+  b.node("rms_norm_backward", {x, h, w, r}, {b.value(DType::f32, {rows, C}), b.value(DType::f32, {C})},
+      {{"eps", 1e-5}, {"offset", 0}});
+  b.node("layer_norm_backward", {x, h, w, r},
+      {b.value(DType::f32, {rows, C}), b.value(DType::f32, {C}), b.value(DType::f32, {C})}, {{"eps", 1e-5}});
   b.node("softmax", {x}, {b.value(DType::f32, {rows, C})}, {});
   b.node("column_sum", {x}, {b.value(DType::f32, {C})}, {});
   b.node("global_norm", {x, r}, {b.value(DType::f32, {1})}, {});
@@ -21,16 +25,20 @@ inline Builder norms(int64_t rows, int64_t C) {
 
 inline Builder rows() {
   Builder b;
-  const int table = b.floats(DType::f32, {9, 40}), ids = b.integers({6}, {3, 0, 8, 3, 3, 1}), dy = b.floats(DType::f32, {6, 40});
+  const int table = b.floats(DType::f32, {9, 40}), ids = b.integers({6}, {3, 0, 8, 3, 3, 1}),
+            dy = b.floats(DType::f32, {6, 40});
   b.node("embedding", {table, ids}, {b.value(DType::f32, {6, 40})}, {{"scale", 2}});
   b.node("embedding_backward", {dy, ids}, {b.value(DType::f32, {9, 40})}, {{"scale", 2}});
   b.node("embedding_backward", {dy, ids, table}, {b.value(DType::f32, {9, 40})}, {{"scale", 2}});
   const int frequencies = b.floats(DType::f32, {6}), x = b.floats(DType::f32, {6, 3, 16});
-  b.node("rope", {x, ids, frequencies}, {b.value(DType::f32, {6, 3, 16})}, {{"interleaved", 0}, {"interleaved_out", 0}, {"inverse", 0}, {"scale", 1}});
-  const int h = b.floats(DType::f32, {6, 24}), w = b.floats(DType::f32, {70, 24}), targets = b.integers({6}, {69, 0, -1, 64, 63, 5});
+  b.node("rope", {x, ids, frequencies}, {b.value(DType::f32, {6, 3, 16})},
+      {{"interleaved", 0}, {"interleaved_out", 0}, {"inverse", 0}, {"scale", 1}});
+  const int h = b.floats(DType::f32, {6, 24}), w = b.floats(DType::f32, {70, 24}),
+            targets = b.integers({6}, {69, 0, -1, 64, 63, 5});
   const int logprob = b.value(DType::f32, {6}), lse = b.value(DType::f32, {6});
   b.node("token_logprob", {h, w, targets}, {logprob, lse}, {{"scale", 3}, {"softcap", 0}});
-  b.node("token_logprob_backward", {logprob, h, w, targets, lse}, {b.value(DType::f32, {6, 24}), b.value(DType::f32, {70, 24})}, {{"scale", 3}, {"softcap", 0}});
+  b.node("token_logprob_backward", {logprob, h, w, targets, lse},
+      {b.value(DType::f32, {6, 24}), b.value(DType::f32, {70, 24})}, {{"scale", 3}, {"softcap", 0}});
   return b;
 }
 

@@ -1,43 +1,15 @@
-// Packs weights into the layout that their kernels want, and caches it with the tensor for all programs. The first run that reads a weight
-// packs nothing, so a single run never pays for a copy. Later runs pack a few parts each, as PackingPace allows, so no run takes much
-// longer than the next.
+// Packs weights into the layout that their kernels want, and caches it with the tensor for all programs. The first run
+// that reads a weight packs nothing, so a single run never pays for a copy. Later runs pack a few parts each, as
+// PackingPace allows, so no run takes much longer than the next.
 #include <algorithm>
 
 #include "runtime/profile.h"
-#include "runtime/program.h"
+#include "runtime/executable.h"
 
 namespace heddle {
 
-void Executable::find_packings() {
-  const ProgramDesc& d = program_->desc_;
-  if (accelerator_) return;
-  std::vector<int> bound(d.values.size(), -1);
-  for (size_t b = 0; b < d.bound.size(); ++b) bound[d.bound[b]] = static_cast<int>(b);
-  std::vector<char> stays(d.bound.size(), 0);  // read as stored by some node: two forms would cost twice the memory
-  for (size_t i = 0; i < nodes_.size(); ++i) {
-    const Packing packing = kernels_[i] && kernels_[i]->packs.describe ? kernels_[i]->packs.describe(nodes_[i]) : Packing{};
-    for (size_t k = 0; k < d.nodes[i].inputs.size(); ++k) {
-      const int v = d.nodes[i].inputs[k], b = v < 0 ? -1 : bound[program_->root_[v]];
-      if (b < 0) continue;
-      if (packing.of_files && bound_[b]->writable()) {
-        stays[b] = 1;
-        continue;
-      }
-      if (packing.bytes && packing.input == static_cast<int>(k) && program_->root_[v] == v) packed_.push_back({i, bound_[b].get(), packing, nullptr});
-      else if (!program_->ops_[i]->lookup) stays[b] = 1;
-    }
-  }
-  std::vector<PackedOperand> chosen;
-  for (PackedOperand& p : packed_) {
-    bool kept = false;
-    for (size_t b = 0; b < bound_.size(); ++b) kept |= bound_[b].get() == p.storage && stays[b];
-    if (!kept) chosen.push_back(std::move(p));
-  }
-  packed_ = std::move(chosen);
-}
-
 // Takes the forms that are whole. Makes parts of the others if the pace allows it.
-void Executable::pack_operands(const RunArguments& a, Lane& lane) {
+void Executable::pack_weights(const RunArguments& a, Lane& lane) {
   size_t missing = 0, bytes = 0;
   double work = 0;
   bool first = false;
@@ -99,7 +71,7 @@ void Executable::pack_parts(const PackedOperand& p, Storage::PartlyPacked& made,
     const size_t count = static_cast<size_t>(end - made.parts) * each;
     if (form_space_) form_space_->reach(made.form->data() + static_cast<size_t>(made.parts) * each, count);
     const Stopwatch watch;
-    kernels_[p.node]->packs.pack(nodes_[p.node], made.form->data(), made.parts, end, pool);
+    plan_->nodes[p.node].kernel->packs.pack(nodes_[p.node], made.form->data(), made.parts, end, pool);
     const double seconds = watch.seconds();
     made.parts = end;
     pace_.packed(count, seconds);

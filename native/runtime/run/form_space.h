@@ -8,10 +8,12 @@
 
 namespace heddle {
 
-// One allocation holds all missing forms, so that the system can use large pages. Pages are committed when they are written.
+// One allocation holds all missing forms, so that the system can use large pages. Pages are committed when they are
+// written.
 //
-// Large pages take a third of the time of small ones. In fragmented memory the system first compacts it, which takes several times as long.
-// They are therefore requested part by part: after one slow part the next is skipped, after two the next three, and so on.
+// Large pages take a third of the time of small ones. In fragmented memory the system first compacts it, which takes
+// several times as long. They are therefore requested part by part: after one slow part the next is skipped, after two
+// the next three, and so on.
 class FormSpace {
  public:
   explicit FormSpace(size_t bytes) : all_(Storage::allocate(bytes, nullptr, false)) {}

@@ -5,18 +5,20 @@
 
 namespace heddle {
 
-// Packing costs about ten times as much as reading the weights, because the system has to make the pages of a copy. A run may therefore
-// spend a share of its expected time, which the runs before it tell. Time that is left over, or overspent, counts for the next run. Forms that
-// are small together are packed at once, in less than a millisecond.
+// Packing costs about ten times as much as reading the weights, because the system has to make the pages of a copy. A
+// run may therefore spend a share of its expected time, which the runs before it tell. Time that is left over, or
+// overspent, counts for the next run. Forms that are small together are packed at once, in less than a millisecond.
 class PackingPace {
  public:
-  // Starts a run. `bytes`: the size of its weights' forms. `work`: the same, each times its rows of activations. `first`: no run before has
-  // read all of these weights.
+  // Starts a run. `bytes`: the size of its weights' forms. `work`: the same, each times its rows of activations.
+  // `first`: no run before has read all of these weights.
   void begin(double work, double bytes, bool first) {
     work_ = std::max(work, 1.0), first_ = first && work < many_rows * bytes, small_ = bytes <= small_bytes;
     const double gain = share * std::min(last_.seconds_of(work), before_.seconds_of(work));
-    // Runs that are shorter than a piece save up for one. A piece during which others had the processor is soon paid for.
-    credit_ = std::min(std::max(credit_, -most_debt * gain) + gain, std::max(gain, static_cast<double>(least_piece) * seconds_per_byte_));
+    // Runs that are shorter than a piece save up for one. A piece during which others had the processor is soon paid
+    // for.
+    credit_ = std::min(std::max(credit_, -most_debt * gain) + gain,
+        std::max(gain, static_cast<double>(least_piece) * seconds_per_byte_));
   }
   // Returns how many of the `rest` bytes may be packed now. 0 means none before the next run.
   size_t bytes(size_t rest) const {
@@ -31,7 +33,8 @@ class PackingPace {
   }
   // Ends a run, which took so long without its packing.
   void end(double seconds) {
-    // A first run may have waited for a disk. Its time counts only for many rows, which take longer to multiply than to read.
+    // A first run may have waited for a disk. Its time counts only for many rows, which take longer to multiply than to
+    // read.
     if (first_) return;
     before_ = last_.seconds > 0 ? last_ : Past{seconds, work_};
     last_ = {seconds, work_};

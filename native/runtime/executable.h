@@ -1,0 +1,110 @@
+// A program with the tensors it reads and writes, on the CPU or on an accelerator.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/memory.h"
+#include "runtime/lane.h"
+#include "runtime/plan/passes.h"
+#include "runtime/program.h"
+#include "runtime/run/form_space.h"
+#include "runtime/run/packing_pace.h"
+
+namespace heddle {
+
+// Inputs and outputs of one run. Executable::run checks their sizes.
+struct RunArguments {
+  std::vector<int64_t> symbols;
+  std::vector<std::vector<unsigned char>> inputs;
+  struct Output {
+    unsigned char* data;
+    size_t bytes;
+  };
+  std::vector<Output> outputs;
+  AbortFlag abort;  // may be null
+};
+
+// Runs only on its lane's thread. The plan says what runs and where values lie. The rest is the state of runs.
+class Executable {
+ public:
+  // Throws UNSUPPORTED, naming the op, where the accelerator has no kernel for a node.
+  Executable(std::shared_ptr<Program> program, std::vector<std::shared_ptr<Storage>> bound,
+      std::shared_ptr<Accelerator> accelerator = nullptr);
+  const Program& program() const { return *program_; }
+  void validate(const RunArguments& arguments) const;  // any thread; throws
+  void run(RunArguments& arguments, Lane& lane);       // throws; ABORTED when the flag is set
+  // Seconds that an accelerator took for the last run, copies included; 0 on the CPU. Any thread.
+  double device_seconds() const { return device_seconds_.load(std::memory_order_relaxed); }
+  // How many kinds of run (by their sizes) are queued with one call. Any thread.
+  int recordings() const { return recording_count_.load(std::memory_order_relaxed); }
+
+ private:
+  void check_bound() const;
+  void resolve(const std::vector<int64_t>& symbols, unsigned char* arena, int threads);
+  void check_sizes(uint64_t changed, int threads);
+  size_t scratch_bytes(int threads);
+  // run/pack_weights.cc
+  void pack_weights(const RunArguments& arguments, Lane& lane);
+  void pack_some(size_t missing, Pool& pool);
+  void pack_parts(const PackedOperand& operand, Storage::PartlyPacked& made, size_t missing, Pool& pool);
+  // run/run_nodes.cc
+  void run_nodes(const RunArguments& arguments, Lane& lane, Context& context);
+  void announce_stream(size_t after, Pool& pool) const;
+  bool run_one(size_t node, Context& context, std::vector<char>& done);
+  void run_profiled(size_t node, Context& context, std::vector<char>& done);
+  void run_group(size_t node, Context& context);
+  bool run_fused_add(size_t node, Context& context, std::vector<char>& done);
+  void run_node(size_t node, Context& context);
+  // run/run_chain.cc
+  bool run_chain(const RowChain& chain, const std::vector<char>& done, Context& context);
+  // run/run_checked.cc
+  void run_checked(size_t node, Context& context);
+  void run_reference(size_t node, Accelerator& accelerator);
+  void explain_fault(int node, Accelerator& accelerator);  // throws
+  // run/device_run.cc
+  void prepare_device();
+  void run_on_device(const RunArguments& arguments, Lane& lane, Context& context);
+  void queue_run(const RunArguments& arguments, Lane& lane, Context& context);
+  void queue_or_replay(const RunArguments& arguments, Lane& lane, Context& context);
+
+  const std::shared_ptr<Program> program_;
+  const std::shared_ptr<Accelerator> accelerator_;  // null: the CPU
+  const std::vector<std::shared_ptr<Storage>> bound_;
+  std::shared_ptr<const ExecutionPlan> plan_;  // the program's, or the same with the accelerator's kernels
+  std::shared_ptr<Storage> inputs_;
+
+  std::vector<Node> nodes_;  // with data, as of the last resolve
+  std::vector<Tensor> values_;
+  std::vector<int64_t> symbols_;  // of the last resolve
+  unsigned char* arena_ = nullptr;
+
+  int scratch_threads_ = 0;   // number of threads that scratch_ is for; 0: not known yet
+  size_t scratch_ = 0;        // for the symbols' upper bounds
+  int sizes_threads_ = 0;     // number of threads that sizes_scratch_ is for
+  size_t sizes_scratch_ = 0;  // for all sizes that were resolved so far
+
+  std::vector<PackedOperand> packed_;
+  std::unique_ptr<FormSpace> form_space_;  // of the forms that this executable begins
+  PackingPace pace_;
+
+  // The key under which a recording can be reused: it determines all launch arguments.
+  struct RecordingKey {
+    std::vector<int64_t> symbols;
+    unsigned char *arena = nullptr, *scratch = nullptr;
+    bool operator==(const RecordingKey& o) const {
+      return symbols == o.symbols && arena == o.arena && scratch == o.scratch;
+    }
+  };
+  std::unique_ptr<HostMemory> host_;   // of an accelerator's run: inputs, outputs, the fault word
+  std::vector<size_t> output_offset_;  // in host_; npos where outputs are too large to be mirrored
+  size_t fault_offset_ = 0;
+  bool recordable_ = false;
+  RecordingKey last_;  // of the last run; a second one like it is recorded
+  std::vector<std::pair<RecordingKey, std::shared_ptr<Recording>>> recordings_;  // the latest used last
+  std::atomic<double> device_seconds_{0};
+  std::atomic<int> recording_count_{0};
+};
+
+}  // namespace heddle

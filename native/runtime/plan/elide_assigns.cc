@@ -1,0 +1,30 @@
+#include <algorithm>
+
+#include "runtime/plan/passes.h"
+
+namespace heddle {
+
+// Saves a copy and the memory of the value, which is most often a gradient.
+void elide_assigns(const ProgramDesc& desc, ExecutionPlan& plan, std::vector<Lifetime>& lifetimes) {
+  std::vector<int> readers(desc.values.size(), 0);  // operands that use a root's memory
+  for (const NodeDesc& n : desc.nodes)
+    for (int v : n.inputs)
+      if (v >= 0) ++readers[plan.values[v].root];
+  for (size_t i = 0; i < desc.nodes.size(); ++i) {
+    if (!plan.nodes[i].op->moves) continue;
+    const int to = desc.nodes[i].inputs[0], from = plan.values[desc.nodes[i].inputs[1]].root;
+    const bool is_bound = std::find(desc.bound.begin(), desc.bound.end(), to) != desc.bound.end();
+    // No other node may see the tensor, before or after.
+    if (!is_bound || readers[to] != 1 || lifetimes[to].is_output) continue;
+    Lifetime& source = lifetimes[from];
+    if (!source.in_arena || source.is_output || source.first < 0 || source.last != static_cast<int>(i)) continue;
+    if (desc.values[to].dtype != desc.values[from].dtype || desc.largest(to).bytes() != desc.largest(from).bytes())
+      continue;
+    for (PlannedValue& v : plan.values)
+      if (v.root == from) v.root = to;
+    source.in_arena = false;
+    plan.nodes[i].is_noop = true, plan.values[to].replaces_assign = true;
+  }
+}
+
+}  // namespace heddle
