@@ -2,6 +2,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { nearest } from "../core/nearest-name.ts";
 import { BLOCK_TYPES } from "../graph/dtype.ts";
 import type { StoredElements } from "../graph/lane-cast.ts";
@@ -190,10 +191,6 @@ async function openShards(folder: string, index: string): Promise<WeightSource> 
   }
   const files = [...shards.values()].map(({ file }) => file);
   return source({ format: "safetensors", path: folder, metadata }, table, files);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**

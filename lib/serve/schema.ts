@@ -1,6 +1,7 @@
 // Parameters of requests. Each has a schema. Unsupported parameters that would change the answer are refused by name.
 import { z } from "zod";
 import { describe } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { nearest } from "../core/nearest-name.ts";
 import { expectedOf, gotAt } from "../core/schema-issue.ts";
 import { Refusal, unsupported } from "./http-error.ts";
@@ -45,10 +46,6 @@ const logitBias = z.custom<Record<string, number>>(
     Object.entries(v).every(([id, bias]) => /^\d{1,10}$/.test(id) && isBias(bias)),
   `an object of at most ${MOST_BIASES} token ids with numbers of -100 to 100`,
 );
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 /** Parameters of every request that generates text. */
 export const samplingShape = {

@@ -1,6 +1,7 @@
 // Padding, by the rules of Hugging Face's tokenizers library.
 import { invalidArgument } from "../core/errors.ts";
-import { invalidFile, isObject, isTokenId, type JsonObject, limits } from "./files/tokenizer-file.ts";
+import { isObject } from "../core/is-object.ts";
+import { invalidFile, isTokenId, type JsonObject, limits } from "./files/tokenizer-file.ts";
 import { choiceField, keyOf, oneOf, wholeField } from "./truncation.ts";
 
 /** How inputs of a batch are made as long as each other. */

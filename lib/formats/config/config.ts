@@ -1,6 +1,7 @@
 // A model's configuration, normalised from config.json (both dialects of transformers) or from options in camelCase.
 import { z } from "zod";
 import { describe, HeddleError, type HeddleErrorCode } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import { expectedOf, gotAt } from "../../core/schema-issue.ts";
 import { checkEmbedding, embeddingSchema } from "../sentence-transformers/embedding-schema.ts";
@@ -233,7 +234,7 @@ function complete(
     ...defaults,
     ...(fromJson && fileDefaults),
     ...given,
-    ...(own && (given.own === undefined || isRecord(given.own)) && { own: { ...own, ...given.own } }),
+    ...(own && (given.own === undefined || isObject(given.own)) && { own: { ...own, ...given.own } }),
     modelType,
     numAttentionHeads: heads,
   };
@@ -241,10 +242,6 @@ function complete(
   if (config.padTokenId === null && positions === "behind padding") config.padTokenId = defaults.padTokenId;
   if (windowsUnscaled) config.ropeLocalTheta ??= config.ropeTheta;
   return config;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** A family's own values: those that it has, each of the kind of its default. */

@@ -1,6 +1,7 @@
 // How texts become vectors, as far as a configuration says it: the schema, and what must hold between its fields.
 import { z } from "zod";
 import { describe, type HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import type { EmbeddingConfig, ModelConfig } from "../config/config-types.ts";
 
 /** Ways of pooling, in the order of sentence-transformers where its files say each by a flag. */
@@ -34,7 +35,6 @@ const layer = z.discriminatedUnion(
   ],
   { error: ({ code }) => (code === "invalid_union" ? "dense or layer_norm" : "an object") },
 );
-const isObject = (v: unknown): v is object => typeof v === "object" && v !== null;
 
 /** Whether no way of pooling is there twice. */
 export function areDistinct(modes: readonly unknown[]): boolean {
