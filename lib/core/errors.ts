@@ -111,13 +111,18 @@ export function checkSignal(signal: unknown): asserts signal is AbortSignal | un
     throw invalidArgument("signal", "an AbortSignal", signal);
 }
 
+/** The error of work that its signal ended. */
+export function aborted(signal: AbortSignal, what = "model"): HeddleError {
+  return new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
+}
+
 /**
- * Throws ABORTED where `signal` has fired; `what` names the work: "load: aborted by its signal".
+ * Throws ABORTED if `signal` has fired; `what` names the work: "load: aborted by its signal".
  * @throws HeddleError INVALID_ARGUMENT as checkSignal
  */
-export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
+export function throwIfAborted(signal: AbortSignal | undefined, what?: string): void {
   checkSignal(signal);
-  if (signal?.aborted) throw new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
+  if (signal?.aborted) throw aborted(signal, what);
 }
 
 /** Characters of a foreign text in a message. */

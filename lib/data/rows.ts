@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { describe, HeddleError, throwIfAborted } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
-import { Pacer } from "../core/pacer.ts";
+import { Pacer } from "../core/slices.ts";
 import { untilAborted } from "../core/until-aborted.ts";
 import { ioError } from "../io/atomic-files.ts";
 import { parseJson } from "../io/json.ts";

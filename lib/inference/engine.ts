@@ -1,5 +1,5 @@
-import { throwIfAborted } from "../core/race-abort.ts";
-import { Pace } from "../core/yielding.ts";
+import { throwIfAborted } from "../core/errors.ts";
+import { Pacer } from "../core/slices.ts";
 import { keysKeepLength } from "../models/rope-frequencies.ts";
 import { commonPrefix } from "../tokenizer/prompt-ids.ts";
 import { canRunAhead, decodeAhead } from "./async-decode.ts";
@@ -350,7 +350,7 @@ export async function step(
   const custom = ready.some(({ sequence }) => sequence.options.logitProcessors.length > 0);
   const program = custom ? sampleAndLogitsProgram : sampleProgram;
   const results = (await cache.run(program, segments, { shape, inputs, signal })) as unknown as SampleResults;
-  await new Pace().each(forced.entries(), ([i, { sequence, scored }]) =>
+  await new Pacer().each(forced.entries(), ([i, { sequence, scored }]) =>
     sequence.scores!.add(scored, choiceOf(results, draws.length + i, top, sequence.options.promptLogprobs!)),
   );
   const choices = draws.map(({ sequence }, i) => choiceOf(results, i, top, sequence.options.topLogprobs));

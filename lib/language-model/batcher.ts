@@ -1,8 +1,7 @@
 import { compiledAhead } from "../constrain/index.ts";
 import { onAbort } from "../core/abort-listeners.ts";
-import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
-import { throwIfAborted } from "../core/race-abort.ts";
 import { checkOptionNames, type GenerateOptions } from "../inference/generation-options.ts";
 import { type Scheduled, Scheduler } from "../inference/scheduler.ts";
 import { checkPromptFits, type Piece, promptName } from "../inference/sequence.ts";

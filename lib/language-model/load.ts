@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { HeddleError, invalidArgument } from "../core/errors.ts";
-import { throwIfAborted } from "../core/race-abort.ts";
+import { HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import type { ModelConfig } from "../formats/config/config.ts";
 import type { GenerationConfig } from "../formats/config/generation-config.ts";
 import { defaultModelPath } from "../formats/default-model.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
-import { Pacer } from "../../core/pacer.ts";
+import { Pacer } from "../../core/slices.ts";
 import { removeLeft, temporaryName } from "../../core/temp-files.ts";
 import { untilAborted } from "../../core/until-aborted.ts";
 import { ioError, makeFolder } from "../../io/atomic-files.ts";
