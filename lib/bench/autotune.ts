@@ -5,6 +5,7 @@ import { knownChoices, tuningKey, tuningPath, writeTuning } from "../graph/tunin
 import { LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { linearLayers } from "../models/adapters/linear-layers.ts";
 import { filled, runSeconds } from "./ceilings.ts";
+import { median } from "./measure.ts";
 import { type Layout, operands, product } from "./suites/gemm.ts";
 
 /** Options of `autotune`. */
@@ -176,9 +177,4 @@ async function measure(
   } finally {
     for (const t of tensors.values()) t.dispose();
   }
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)]!;
 }

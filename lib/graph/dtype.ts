@@ -39,9 +39,14 @@ export function bytesOf(dtype: DType): number {
   return typeof dtype === "string" && Object.hasOwn(BYTES, dtype) ? BYTES[dtype]! : 0;
 }
 
+/** Number of elements of a tensor. */
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((n, d) => n * d, 1);
+}
+
 /** Bytes of a tensor. Rows of a quantised type are whole blocks. */
 export function byteLength(dtype: DType, shape: readonly number[]): number {
-  const elements = shape.reduce((n, d) => n * d, 1);
+  const elements = elementCount(shape);
   if (!isQuantised(dtype)) return elements * bytesOf(dtype);
   const block = BLOCK_TYPES[dtype];
   return (elements / block.elements) * block.bytes;

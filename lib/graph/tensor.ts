@@ -4,7 +4,17 @@ import { binding } from "../binding/index.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { brand } from "../core/instanceof.ts";
 import { checkDevice, type Device } from "./device.ts";
-import { byteLength, bytesOf, DTYPES, type DType, type FloatDType, isDType, isFloat, isQuantised } from "./dtype.ts";
+import {
+  byteLength,
+  bytesOf,
+  DTYPES,
+  type DType,
+  elementCount,
+  type FloatDType,
+  isDType,
+  isFloat,
+  isQuantised,
+} from "./dtype.ts";
 import { castOnLane } from "./lane-cast.ts";
 
 /** Typed array of an element type: bf16 and f16 travel as their bits, quantised types as the bytes of their blocks. */
@@ -136,7 +146,7 @@ export class Tensor {
 
   /** How many there are. */
   get elements(): number {
-    return elements(this.shape);
+    return elementCount(this.shape);
   }
   /** Size in bytes. */
   get bytes(): number {
@@ -238,10 +248,6 @@ export function checkTensor(name: string, tensor: unknown): asserts tensor is Te
 
 function needWhole(name: string, value: number): void {
   if (!Number.isSafeInteger(value) || value < 0) throw invalidArgument(name, "a whole number from 0", value);
-}
-
-function elements(shape: readonly number[]): number {
-  return shape.reduce((n, d) => n * d, 1);
 }
 
 const bits = new Uint32Array(1);

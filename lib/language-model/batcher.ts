@@ -2,6 +2,7 @@ import { compiledAhead } from "../constrain/index.ts";
 import { onAbort } from "../core/abort-listeners.ts";
 import { HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
+import { MOST_SLOTS } from "../inference/cache/slots.ts";
 import { checkOptionNames, type GenerateOptions } from "../inference/generation-options.ts";
 import { type Scheduled, Scheduler } from "../inference/scheduler.ts";
 import { checkPromptFits, type Piece, promptName } from "../inference/sequence.ts";
@@ -31,8 +32,6 @@ export interface BatcherCounts {
   tokens: number;
 }
 
-/** Sequences of one cache: as many as a call has. */
-const MOST_SLOTS = 32;
 const DEFAULT_SLOTS = 8;
 
 /**

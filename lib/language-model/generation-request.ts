@@ -1,6 +1,7 @@
 import { BEAM_PAGE_SIZE, runBeams } from "../inference/beam/beam-engine.ts";
 import type { SpareStore } from "../inference/cache/cache-store.ts";
 import { KvCache } from "../inference/cache/kv-cache.ts";
+import { MOST_SLOTS } from "../inference/cache/slots.ts";
 import { type Progress, runSequences } from "../inference/engine.ts";
 import type { ResolvedOptions } from "../inference/generation-options.ts";
 import { promptScores } from "../inference/prompt-scores.ts";
@@ -9,9 +10,6 @@ import type { HeldModel } from "../models/model-view.ts";
 import { Answers } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { areLong, type Prompt, promptIds, promptIdsAhead } from "./prompt.ts";
-
-/** Maximum number of sequences per run. More wait for their turn. */
-const MOST_SLOTS = 32;
 
 /** A generation request: prompts of one call, which share a cache. */
 export interface Call {

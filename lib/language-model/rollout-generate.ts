@@ -1,5 +1,6 @@
 import { compiledAhead } from "../constrain/index.ts";
 import { KvCache } from "../inference/cache/kv-cache.ts";
+import { MOST_SLOTS } from "../inference/cache/slots.ts";
 import { runSequences } from "../inference/engine.ts";
 import { type GenerateOptions, resolveOptions } from "../inference/generation-options.ts";
 import { Sequence } from "../inference/sequence.ts";
@@ -12,9 +13,6 @@ export interface SeededPrompt {
   /** A safe integer of at least 0. */
   seed: number;
 }
-
-/** Sequences that share one run; more of them wait for their turn. */
-const MOST_SLOTS = 32;
 
 /**
  * One continuation of each prompt, in order, all decoded together: what training draws answers with. Unlike `completeAll`

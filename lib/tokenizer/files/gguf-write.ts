@@ -4,6 +4,7 @@
 import { describe, HeddleError } from "../../core/errors.ts";
 import type { GgufValue } from "../../formats/gguf/gguf-types.ts";
 import { namedPatterns } from "../pipeline/patterns.ts";
+import { wholeKey } from "./gguf.ts";
 import { knownPreTokenizers, preOf } from "./gguf-pre.ts";
 import { wordPieceToGguf } from "./gguf-wordpiece.ts";
 import { TokenType } from "./tokenizer-file.ts";
@@ -28,8 +29,6 @@ export interface TokenIds {
 }
 
 type Json = Record<string, unknown>;
-
-const WHOLE = "tokenizer.huggingface.json";
 
 /** Errors: INVALID_FILE, UNSUPPORTED (a kind of tokenizer that GGUF or heddle has no name for). */
 export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<string, GgufValue> {
@@ -78,7 +77,7 @@ export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<strin
   set("add_eos_token", { type: "bool", value: template.eos !== undefined });
   if (spm) set("add_space_prefix", { type: "bool", value: prependsSpace(tokenizer) });
   for (const [key, value] of templates(files)) meta.set(key, value);
-  meta.set(WHOLE, { type: "string", value: JSON.stringify(files.tokenizer) });
+  meta.set(wholeKey, { type: "string", value: JSON.stringify(files.tokenizer) });
   return meta;
 }
 
@@ -140,7 +139,7 @@ function wordPieceMetadata(
   for (const [key, value] of Object.entries(ids)) if (typeof value === "number") set(key, { type: "u32", value });
   set("normalizer.lowercase", { type: "bool", value: lowercase });
   set("normalizer.strip_accents", { type: "bool", value: typeof strips === "boolean" ? strips : lowercase });
-  meta.set(WHOLE, { type: "string", value: JSON.stringify(files.tokenizer) });
+  meta.set(wholeKey, { type: "string", value: JSON.stringify(files.tokenizer) });
   return meta;
 }
 
@@ -212,7 +211,7 @@ function unigramMetadata(
   set("add_space_prefix", { type: "bool", value: prefix });
   set("remove_extra_whitespaces", { type: "bool", value: collapses });
   if (charsmap) set("precompiled_charsmap", { type: "array", of: "u8", value: charsmap });
-  meta.set(WHOLE, { type: "string", value: JSON.stringify(files.tokenizer) });
+  meta.set(wholeKey, { type: "string", value: JSON.stringify(files.tokenizer) });
   return meta;
 }
 
