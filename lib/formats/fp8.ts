@@ -1,12 +1,13 @@
 // Weights of 8-bit floats in the layout of DeepSeek-V3's and Qwen3's folders: a matrix of F8_E4M3 and a tensor `…_scale_inv` with the factor
 // of each block of 128 × 128 (quant_method "fp8", weight_block_size [128, 128]).
 import { HeddleError } from "../core/errors.ts";
+import { isFloat } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
 import type { StoredElements } from "../graph/lane-cast.ts";
 import { FP8_BLOCK } from "../graph/ops/fp8.ts";
 import { castBytes, hostOf } from "./native-cast.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
-import { isFloatDtype, weightBytes } from "./weight-dtype.ts";
+import { weightBytes } from "./weight-dtype.ts";
 import type { StoredTensor, TensorInfo, WeightSource } from "./weights.ts";
 
 const SUFFIX = "_scale_inv";
@@ -59,7 +60,7 @@ function checkedScales(weights: WeightSource, name: string, { shape }: TensorInf
   if (!weights.has(scales)) throw new HeddleError("INVALID_FILE", `${weights.path}: expected ${scales}, got none`);
   const got = weights.info(scales);
   const expected = shape.map((n) => Math.ceil(n / FP8_BLOCK));
-  if (got.dtype === undefined || !isFloatDtype(got.dtype) || String(got.shape) !== String(expected))
+  if (got.dtype === undefined || !isFloat(got.dtype) || String(got.shape) !== String(expected))
     throw new HeddleError(
       "INVALID_FILE",
       `${scales}: expected floats [${expected.join(", ")}], got ${got.storedDtype} [${got.shape.join(", ")}]`,

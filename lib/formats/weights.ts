@@ -13,14 +13,14 @@ import type { StoredFp8 } from "./fp8.ts";
 import type { GgufMetadata } from "./gguf/gguf-metadata.ts";
 import { firstPart, openGgufParts } from "./gguf/gguf-parts.ts";
 import { openSafetensors } from "./safetensors/safetensors.ts";
-import type { WeightDtype } from "./weight-dtype.ts";
+import type { WeightDType } from "./weight-dtype.ts";
 
 /** A tensor's header. `dtype` is absent for types that heddle does not compute with. */
 export interface TensorInfo {
   name: string;
   /** The format's own name of the type: "F32", "BF16", "Q4_K". */
   storedDtype: string;
-  dtype?: WeightDtype;
+  dtype?: WeightDType;
   /** Row-major, last dimension contiguous. */
   shape: number[];
   bytes: number;
@@ -28,7 +28,7 @@ export interface TensorInfo {
 
 /** A tensor where it lies: `bytes` bytes from `offset` of a mapped file, little endian. */
 export interface StoredTensor extends TensorInfo {
-  dtype: WeightDtype;
+  dtype: WeightDType;
   file: MappedFile;
   /** From the beginning of the file; a multiple of the element size only if the file's writer aligned it. */
   offset: number;

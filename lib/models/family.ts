@@ -1,5 +1,5 @@
 import type { ModelConfig } from "../formats/config/config.ts";
-import { isQuantised, type Value } from "../graph/index.ts";
+import { isQuantized, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 
 /** A weight that a family has: its shape, and how a new model draws it. */
@@ -15,7 +15,7 @@ export interface WeightSpec {
 
 /** The shape that a weight of this type has. */
 export function shapeOf(spec: WeightSpec, dtype: string): readonly number[] {
-  return spec.transposed && isQuantised(dtype) ? [...spec.shape].reverse() : spec.shape;
+  return spec.transposed && isQuantized(dtype) ? [...spec.shape].reverse() : spec.shape;
 }
 
 /** Where logits come from: hidden · weightᵀ + bias. */

@@ -14,7 +14,7 @@ import {
   gatherRows,
   input,
   isFloat,
-  isQuantised,
+  isQuantized,
   type LogitHead,
   linear,
   type QuantizedActivations,
@@ -140,7 +140,7 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
     linear(x, prefix, { transposed = false } = {}) {
       const w = weight(`${prefix}.weight`);
       // A quantised weight is (out, in) always: blocks run along the inputs.
-      const turned = transposed && !isQuantised(w.dtype);
+      const turned = transposed && !isQuantized(w.dtype);
       onLinear?.(prefix, turned);
       const bias = has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined;
       const { scale: scales } = model.asStored(`${prefix}.weight`);

@@ -3,16 +3,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import "../../examples/own-decoder.ts";
 import { glu } from "../../lib/graph/index.ts";
-import {
-  convertModel,
-  createModel,
-  type DecoderFamily,
-  decoderFamily,
-  LanguageModel,
-  type ModelConfigInput,
-  registerFamily,
-  sft,
-} from "../../lib/index.ts";
+import { type DecoderFamily, decoderFamily, registerFamily } from "../../lib/graph-entry.ts";
+import { convertModel, createModel, LanguageModel, type ModelConfigInput, sft } from "../../lib/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 

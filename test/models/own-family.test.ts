@@ -5,16 +5,8 @@ import { describe, expect, test } from "vitest";
 import "../../examples/own-family.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import { add, embedding, reshape, rmsNorm, type Value } from "../../lib/graph/index.ts";
-import {
-  convertModel,
-  createModel,
-  type FamilyDefinition,
-  type ForwardContext,
-  LanguageModel,
-  type ModelConfigInput,
-  registerFamily,
-  sft,
-} from "../../lib/index.ts";
+import { type FamilyDefinition, type ForwardContext, registerFamily } from "../../lib/graph-entry.ts";
+import { convertModel, createModel, LanguageModel, type ModelConfigInput, sft } from "../../lib/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 import { type StableLm, stableLmLogits } from "./stablelm-reference.ts";

@@ -143,7 +143,7 @@ export const trainingShape = {
   card: z.record(z.string(), z.unknown(), { error: "an object of model card fields" }).optional(),
 } as const;
 
-/** `CrossEntropyOptions` as a schema. */
+/** `NextTokenLossOptions` as a schema. */
 export const crossEntropyShape = {
   zLoss: real(0).default(0),
   labelSmoothingFactor: real(0, 0.99).default(0),

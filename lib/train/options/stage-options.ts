@@ -214,7 +214,7 @@ export interface AdapterOptions {
 }
 
 /** Options of the stages whose loss is next-token cross-entropy. */
-export interface CrossEntropyOptions {
+export interface NextTokenLossOptions {
   /** Adds zLoss · logsumexp² of the logits at each counted position, in training only, to keep logits small. PaLM uses 1e-4. Default 0. */
   zLoss?: number | undefined;
   /**

@@ -10,7 +10,7 @@ import { languageModel } from "../losses/language-modeling.ts";
 import { crossEntropyShape, givenOptions, parseOptions, textData, trainingShape } from "../options/options.ts";
 import type {
   CallOptions,
-  CrossEntropyOptions,
+  NextTokenLossOptions,
   SharedOptions,
   StepOptions,
   TextData,
@@ -32,7 +32,7 @@ export const pretrainSchema = z.strictObject({
 export interface PretrainOptions<Base = LanguageModel>
   extends SharedOptions<Base>,
     StepOptions,
-    CrossEntropyOptions,
+    NextTokenLossOptions,
     CallOptions {
   /**
    * Text files (documents separated by blank lines), .jsonl files (rows with a `text`), .parquet files (a column `text`), .tokens files

@@ -24,9 +24,9 @@ import {
 import type {
   AdapterOptions,
   CallOptions,
-  CrossEntropyOptions,
   EpochOptions,
   HeldOutOptions,
+  NextTokenLossOptions,
   SharedOptions,
 } from "../options/stage-options.ts";
 import { type Call, namesOf } from "../preference/options.ts";
@@ -57,7 +57,7 @@ export interface SftOptions<Base = LanguageModel>
     EpochOptions,
     HeldOutOptions<SftRow>,
     AdapterOptions,
-    CrossEntropyOptions,
+    NextTokenLossOptions,
     CallOptions {
   /** Files of rows (.jsonl, .parquet), or in a program the rows. Each is `{messages}`, `{prompt, completion}` or `{text}`. */
   data: RowSource<SftRow>;
