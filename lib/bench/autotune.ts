@@ -8,7 +8,7 @@ import { filled, runSeconds } from "./ceilings.ts";
 import { median } from "./measure.ts";
 import { type Layout, operands, product } from "./suites/gemm.ts";
 
-/** Options of `autotune`. */
+/** Options of `autotune`. @experimental */
 export interface AutotuneOptions {
   /** A CUDA device. */
   device?: string | Device | undefined;
@@ -41,7 +41,7 @@ const NAMES: Record<keyof AutotuneOptions, true> = {
   signal: true,
 };
 
-/** A product of two matrices, and how fast each kernel made it. */
+/** A product of two matrices, and how fast each kernel made it. @experimental */
 export interface TunedProduct {
   /** Rows, columns, depth, types of both operands and the result, and how they lie. */
   product: string;
@@ -51,7 +51,7 @@ export interface TunedProduct {
   chosen: string;
 }
 
-/** The results of `autotune`. */
+/** The results of `autotune`. @experimental */
 export interface AutotuneReport {
   /** The card, its driver, and the version of the kernels. */
   device: string;
@@ -77,6 +77,7 @@ interface Product {
  * ignores the file.
  * @throws HeddleError UNSUPPORTED for a device without a choice, INVALID_ARGUMENT, errors of loading a model, INVALID_FILE or IO for the
  *   file, ABORTED
+ * @experimental
  */
 export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneReport> {
   rejectUnknownNames(options, Object.keys(NAMES));

@@ -44,7 +44,7 @@ export interface OwnGguf {
   names?: Readonly<Record<string, string>> | undefined;
 }
 
-/** A model family of a program's own: what its files say, its weights, and its forward pass in functions of `heddle/graph`. */
+/** A model family of a program's own: what its files say, its weights, and its forward pass in functions of `heddle/graph`. @experimental */
 export interface FamilyDefinition<Own extends OwnValues = OwnValues> {
   /** `model_type` of config.json. */
   modelType: string;
@@ -100,6 +100,7 @@ const INITS: readonly WeightSpec["init"][] = ["normal", "residual", "ones", "zer
  * @example
  * registerFamily({ modelType: "stablelm", architecture: "StableLmForCausalLM", own: { useParallelResidual: false }, weights, forward });
  * const base = createModel({ modelType: "stablelm", hiddenSize: 64, numHiddenLayers: 2, own: { useParallelResidual: true } });
+ * @experimental
  */
 export function registerFamily<Own extends OwnValues = Record<never, OwnValue>>(
   definition: FamilyDefinition<Own>,

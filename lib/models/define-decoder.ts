@@ -20,7 +20,7 @@ import {
 } from "./decoder-weights.ts";
 import type { Family, Head, WeightSpec } from "./family.ts";
 
-/** Options of the shared decoder that affect neither weights nor caches. */
+/** Options of the shared decoder that affect neither weights nor caches. @experimental */
 export interface DecoderShapeOptions
   extends Optional<
     Pick<
@@ -45,7 +45,7 @@ export interface FeedForward<Config = OwnConfig> {
   forward(context: ForwardContext, x: Value, prefix: string, config: Config, layer: number): Value;
 }
 
-/** The differences of a family on the shared decoder from Llama. */
+/** The differences of a family on the shared decoder from Llama. @experimental */
 export interface DecoderFamily<Config = OwnConfig> {
   /** Flags that select the existing weights, or a function from the configuration to such flags. */
   flags?: DecoderWeightFlags | ((config: Config) => DecoderWeightFlags) | undefined;
@@ -92,6 +92,7 @@ const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
  *     shape: ({ own }, { rotary }) => ({ rotary: (layer) => ((layer + 1) % own.everyNth ? rotary(layer) : undefined) }),
  *   }),
  * });
+ * @experimental
  */
 export function decoderFamily<Own extends OwnValues = OwnValues>(
   options: DecoderFamily<OwnConfig<Own>> = {},

@@ -3,7 +3,7 @@ import type { RankItem } from "./items.ts";
 import type { Sampler } from "./sampler.ts";
 import { VoteFile, type WrittenRow } from "./vote-file.ts";
 
-/** The state that the page shows. */
+/** The state that the page shows. @experimental */
 export interface RankState {
   total: number;
   /** Prompts that are done, dismissed ones included. */
