@@ -13,8 +13,7 @@ export function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, "package.json"))) {
     const parent = dirname(folder);
-    if (parent === folder)
-      throw new HeddleError("INTERNAL", "heddle: its package.json was not found above its own files");
+    if (parent === folder) throw new HeddleError("INTERNAL", "heddle: no package.json in the folders above its files");
     folder = parent;
   }
   return folder;

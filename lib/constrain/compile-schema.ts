@@ -440,7 +440,7 @@ export class SchemaCompiler {
       );
     }
     if ((type === "object" || type === "array") && facts.implied.has(type))
-      throw unsupported(facts.where, `an ${type} in enum or const beside keywords of ${type}s`);
+      throw unsupported(facts.where, `an ${type} in enum or const together with keywords of ${type}s`);
     return true;
   }
 }

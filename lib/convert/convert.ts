@@ -118,7 +118,7 @@ export async function convertModel(
   // A smaller type would take the place of what it was made from.
   const real = (path: string) => realpath(path).catch(() => resolve(path));
   if ((await real(input)) === (await real(output)))
-    throw invalidArgument("output", "another place than the model's own", output);
+    throw invalidArgument("output", "a path other than the model's", output);
   const model = await openModelFiles(input);
   try {
     return to === "gguf" ? await toGguf(model, input, output, how) : await toFolder(model, input, output, how);
@@ -134,7 +134,7 @@ function writtenType(given: ConvertOptions["dtype"], to: "gguf" | "safetensors")
   if (isMix(dtype))
     throw new HeddleError(
       "UNSUPPORTED",
-      `dtype: expected a plain type (${dtypeNames}), got ${dtype}, one of llama.cpp's mixes of types, which are not written`,
+      `dtype: expected a plain type (${dtypeNames}), got ${dtype}, a mix of types of llama.cpp, which is not supported`,
     );
   if (dtype === "fp8") {
     if (to !== "safetensors") throw invalidArgument("dtype", "a type of GGUF", given);

@@ -240,13 +240,13 @@ class StreamedCorpus implements Corpus {
       const [option, own] = facts[differs] ?? ["packing", "concatenate"];
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `${option}: the position belongs to other data, expected ${began[differs < 0 ? facts.length : differs] ?? "concatenate"} (what the run began with), got ${own}`,
+        `${option}: the position belongs to other data, expected ${began[differs < 0 ? facts.length : differs] ?? "concatenate"} (as at the start of the run), got ${own}`,
       );
     }
     if (state.contents !== undefined && state.contents !== this.#contents) {
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `state.contents: the position belongs to other data: expected files that hold what they held (${state.contents}), got ones of the same sizes with other contents (${this.#contents})`,
+        `state.contents: the position belongs to other data: expected unchanged files (contents ${state.contents}), got files of the same size with other contents (${this.#contents})`,
       );
     }
     this.#position = Object.fromEntries(keys.map((key) => [key, given[key]])) as unknown as Position;
@@ -280,7 +280,7 @@ export function separatorRule(separator = "blank-line"): SeparatorRule {
   if (separator === "" || /[\r\n]/.test(separator))
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `documentSeparator: expected text of one line, got ${describe(separator)}`,
+      `documentSeparator: expected a text without line breaks, got ${describe(separator)}`,
     );
   return { kind: "marker", bytes: Buffer.from(separator) };
 }

@@ -41,7 +41,7 @@ export async function inOrderOf(
   if (change.kind !== "rope" && change.kind !== "qkv") return { sources, from };
   const [only, ...more] = sources;
   if (more.length > 0 || only!.view)
-    throw new HeddleError("INVALID_FILE", `${tensor.name}: expected one matrix, got one in parts`);
+    throw new HeddleError("INVALID_FILE", `${tensor.name}: expected a single matrix, got one in several parts`);
   const view = change.kind === "rope" ? ropeView : qkvView;
   return { sources: [{ ...only!, view: view(tensor, change.heads, to) }], from };
 }

@@ -129,7 +129,7 @@ export function newRoom(bytes: number): ArrayBuffer {
   try {
     return new ArrayBuffer(bytes);
   } catch (cause) {
-    throw new HeddleError("OUT_OF_MEMORY", `cast: expected ${bytes} bytes, got none from the system`, { cause });
+    throw new HeddleError("OUT_OF_MEMORY", `cast: the system has no memory for ${bytes} bytes`, { cause });
   }
 }
 

@@ -182,7 +182,8 @@ async function openShards(folder: string, index: string): Promise<WeightSource> 
         if (metadata.size === 0) metadata = opened.metadata;
       }
       const entry = opened.entries.get(name);
-      if (!entry) throw invalid(`tensor ${JSON.stringify(name.slice(0, 100))}: expected in ${shard}, which lacks it`);
+      if (!entry)
+        throw invalid(`tensor ${JSON.stringify(name.slice(0, 100))}: expected in ${shard}, which does not have it`);
       table.set(name, { entry, file: opened.file });
     }
   } catch (error) {

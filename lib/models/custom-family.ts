@@ -140,7 +140,7 @@ export function registerFamily<Own extends OwnValues = Record<never, OwnValue>>(
  * dimensions that rotates. @param x (rows, heads, headDim) @returns the same shape
  */
 export function rotateHeads(context: ForwardContext, config: Omit<ModelConfig, "own">, layer: number, x: Value): Value {
-  if (typeof context?.constant !== "function") throw invalidArgument("context", "what `forward` is given", context);
+  if (typeof context?.constant !== "function") throw invalidArgument("context", "the context of `forward`", context);
   checkObject("config", config);
   if (!Number.isSafeInteger(layer)) throw invalidArgument("layer", "the number of a layer", layer);
   const rotary = rotaryOf(config, layer);

@@ -136,11 +136,7 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
         ((x, prefix, layer) => {
           const output: unknown = feedForward.forward(context, x, prefix, config, layer);
           if (output instanceof Value) return output;
-          throw invalidArgument(
-            "decoderFamily.feedForward.forward: what it returns",
-            "a value (rows, hiddenSize)",
-            output,
-          );
+          throw invalidArgument("decoderFamily.feedForward.forward: result", "a value (rows, hiddenSize)", output);
         });
       return decoder(context, { ...standard, ...given(shared), ...given(own), ...(block && { feedForward: block }) });
     },
@@ -150,7 +146,7 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
 
 function weightsOf<Config>(block: FeedForward<Config>, config: Config, layer: number) {
   const weights = block.weights(config, layer);
-  checkObject("decoderFamily.feedForward.weights: what it returns", weights);
+  checkObject("decoderFamily.feedForward.weights: result", weights);
   return weights;
 }
 

@@ -241,7 +241,7 @@ function needGeneration(model: ModelView): void {
   const how = useBidirectionalAttention ? ` with attention both ways (useBidirectionalAttention)` : "";
   throw new HeddleError(
     "UNSUPPORTED",
-    `model: expected one that generates, got ${modelType}${how}, which encodes whole texts`,
+    `model: expected a model that generates, got ${modelType}${how}, which is an encoder`,
   );
 }
 
@@ -357,7 +357,7 @@ export function cachedForward(
       if (window !== undefined && options.window !== window)
         throw new HeddleError(
           "INVALID_ARGUMENT",
-          `attend: window of layer ${layer}: expected the configuration's ${window}, of which its cache keeps no more, got ${options.window}`,
+          `attend: window of layer ${layer}: expected at most the configuration's ${window}, which is the size of its cache, got ${options.window}`,
         );
       const pages = paged && cache.pages ? pageTable(cache.pages) : undefined;
       const cacheK = tensor(`cache.${layer}.k`, dtype, shape);

@@ -257,7 +257,7 @@ describe("openCorpus rejects", () => {
     [{ evalFraction: 1 }, /^evalFraction: expected a number in \[0, 1\), got 1/],
     [{ split: "eval" as const }, /^evalFraction: expected a number > 0 with split eval, got 0/],
     [{ split: "test" as "eval" }, /^split: expected "train" or "eval", got "test"/],
-    [{ documentSeparator: "a\nb" }, /^documentSeparator: expected text of one line/],
+    [{ documentSeparator: "a\nb" }, /^documentSeparator: expected a text without line breaks/],
   ])("the options %j", async (options, message) => {
     await rejects(options, "INVALID_ARGUMENT", message);
   });
@@ -284,7 +284,7 @@ describe("openCorpus rejects", () => {
     const one = await openCorpus({ ...base, seed: 1 });
     const two = await openCorpus({ ...base, seed: 2 });
     expect(() => two.restore(one.state())).toThrow(
-      /^seed: the position belongs to other data, expected seed 1 over \d+ \(what the run began with\), got seed 2 over \d+$/,
+      /^seed: the position belongs to other data, expected seed 1 over \d+ \(as at the start of the run\), got seed 2 over \d+$/,
     );
     expect(() => one.restore({ ...one.state(), token: -1 })).toThrow(/^state.token: expected an integer ≥ 0, got -1/);
     expect(() => one.restore({ ...one.state(), version: 2 as 1 })).toThrow(/^state.version: expected 1, got 2/);

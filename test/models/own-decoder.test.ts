@@ -108,10 +108,10 @@ describe("decoderFamily", () => {
       "decoderFamily.shape.residualScal: expected a known name (nearest: residualScale), got an unknown one",
     );
     expect(await made("wrong2", { feedForward: { ...gated!, forward: () => undefined as never } })).toBe(
-      "decoderFamily.feedForward.forward: what it returns: expected a value (rows, hiddenSize), got undefined",
+      "decoderFamily.feedForward.forward: result: expected a value (rows, hiddenSize), got undefined",
     );
     expect(await made("wrong3", { feedForward: { ...gated!, weights: () => [] as never } })).toBe(
-      "decoderFamily.feedForward.weights: what it returns: expected an object, got []",
+      "decoderFamily.feedForward.weights: result: expected an object, got []",
     );
   });
 });

@@ -345,7 +345,7 @@ describe("a family without `gguf`", () => {
     await model.save(join(folder, "folder"));
     expect(await failureOf(() => convertModel(join(folder, "folder"), join(folder, "x.gguf")))).toEqual({
       code: "UNSUPPORTED",
-      message: "nogguf: expected a family that was registered with `gguf` to be written to GGUF, got one without",
+      message: "nogguf: expected a family registered with `gguf`, got one without, which cannot be written to GGUF",
     });
   });
 });

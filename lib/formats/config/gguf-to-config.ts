@@ -44,7 +44,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   }
   const bothWays = readsBothWays(meta, family, arch);
   if (bothWays === "unknown")
-    throw unsupported(`${arch}.attention.causal: attention to what follows (an embedding model's) is not provided`);
+    throw unsupported(`${arch}.attention.causal: bidirectional attention (of an embedding model) is not supported`);
 
   const pooling = poolingFromGguf(meta, arch);
   if (pooling === "rank")
@@ -57,7 +57,8 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const heads = meta.requireAlike(`${arch}.attention.head_count`, layers);
   const headDim = meta.number(`${arch}.attention.key_length`) ?? hidden / heads;
   const valueDim = meta.number(`${arch}.attention.value_length`) ?? headDim;
-  if (valueDim !== headDim) throw unsupported(`value heads of ${valueDim} beside keys of ${headDim} are not provided`);
+  if (valueDim !== headDim)
+    throw unsupported(`value heads of size ${valueDim} with key heads of size ${headDim} are not supported`);
   const rotary = modelType === "gpt2" ? headDim : (meta.number(`${arch}.rope.dimension_count`) ?? headDim);
   if (rotary > headDim || (rotary < headDim && pairsNeighbours(modelType)))
     throw unsupported(`rotation of ${rotary} of ${headDim} dimensions is not provided`);

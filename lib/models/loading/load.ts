@@ -121,7 +121,7 @@ function rejectUnknown(
     if (tied) continue;
     throw new HeddleError(
       "INVALID_FILE",
-      `${config.modelType}: expected no weight ${name} by the configuration, got one`,
+      `${config.modelType}: unexpected weight ${name}: the configuration has no such layer`,
     );
   }
 }

@@ -105,11 +105,11 @@ function wordPieceMetadata(
   const [normalizer, ...others] = steps(tokenizer.normalizer, "normalizers");
   const [split, ...splits] = steps(tokenizer.pre_tokenizer, "pretokenizers");
   if (normalizer?.type !== "BertNormalizer" || others.length > 0)
-    refuse("normalizer", "BertNormalizer alone", normalizer?.type);
+    refuse("normalizer", "only BertNormalizer", normalizer?.type);
   for (const key of ["clean_text", "handle_chinese_chars"])
     if (normalizer?.[key] === false) refuse(`normalizer.${key}`, "true", false);
   if (split?.type !== "BertPreTokenizer" || splits.length > 0)
-    refuse("pre_tokenizer", "BertPreTokenizer alone", split?.type);
+    refuse("pre_tokenizer", "only BertPreTokenizer", split?.type);
   if ((model.continuing_subword_prefix ?? "##") !== "##")
     refuse("model.continuing_subword_prefix", "##", model.continuing_subword_prefix);
   const [lowercase = true, strips] = [normalizer?.lowercase as boolean | undefined, normalizer?.strip_accents];
@@ -164,7 +164,7 @@ function unigramMetadata(
       (type === "Replace" && SPACES.test(String(object(pattern).Regex)) && /^[ ▁]?$/.test(String(content)))
     )
       collapses = true;
-    else refuse("normalizer", "Precompiled, and what takes spaces away or puts one before", type);
+    else refuse("normalizer", "Precompiled, and steps that remove spaces or prepend one", type);
   }
   for (const { type, replacement, prepend_scheme: scheme, add_prefix_space: adds } of steps(
     tokenizer.pre_tokenizer,
@@ -310,7 +310,10 @@ function preTokenizer(tokenizer: Json, path: string): string {
     if (step.type === "Split" && typeof regex === "string") patterns.push(regex);
     else if (step.type === "Digits" && step.individual_digits === true) patterns.push("\\p{N}");
     else if (step.type === "ByteLevel" && step.add_prefix_space === true)
-      throw new HeddleError("UNSUPPORTED", `${path}: pre_tokenizer: add_prefix_space: GGUF's byte-level BPE has none`);
+      throw new HeddleError(
+        "UNSUPPORTED",
+        `${path}: pre_tokenizer: add_prefix_space: GGUF's byte-level BPE does not support it`,
+      );
     else if (step.type === "ByteLevel" && step.use_regex !== false) patterns.push(namedPatterns.gpt2);
     else if (step.type !== "ByteLevel") patterns.push(String(step.type)); // has no name
   }
