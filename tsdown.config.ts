@@ -2,7 +2,7 @@ import { defineConfig, type UserConfig } from "tsdown";
 
 const library = {
   index: "lib/index.ts",
-  "graph/index": "lib/graph/index.ts",
+  "graph/index": "lib/graph-entry.ts",
   "serve/index": "lib/serve/index.ts",
   "tokenizer/index": "lib/tokenizer/index.ts",
 };

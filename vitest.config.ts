@@ -18,7 +18,7 @@ export function testOptions(options: NonNullable<ViteUserConfig["test"]>): ViteU
     resolve: {
       alias: [
         { find: /^heddle$/, replacement: lib("index.ts") },
-        { find: /^heddle\/graph$/, replacement: lib("graph/index.ts") },
+        { find: /^heddle\/graph$/, replacement: lib("graph-entry.ts") },
         { find: /^heddle\/serve$/, replacement: lib("serve/index.ts") },
         { find: /^heddle\/tokenizer$/, replacement: lib("tokenizer/index.ts") },
       ],

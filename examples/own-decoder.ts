@@ -3,8 +3,7 @@
 // RoPE.
 //   import "./own-decoder.ts";
 //   const base = createModel({ modelType: "squared_llama", hiddenSize: 192, numHiddenLayers: 4 }, { tokenizer });
-import { decoderFamily, registerFamily } from "heddle";
-import { mul, relu } from "heddle/graph";
+import { decoderFamily, mul, registerFamily, relu } from "heddle/graph";
 
 registerFamily({
   modelType: "squared_llama",

@@ -3,8 +3,19 @@
 //   import "./own-family.ts";
 //   const model = await LanguageModel.load("stablelm-2-1_6b");
 // On the command line: NODE_OPTIONS="--import ./own-family.mjs" npx heddle generate "Hello" --model stablelm-2-1_6b
-import { HeddleError, registerFamily, rotateHeads, type WeightSpec } from "heddle";
-import { add, embedding, layerNorm, recomputable, reshape, swiglu, type Value } from "heddle/graph";
+import { HeddleError } from "heddle";
+import {
+  add,
+  embedding,
+  layerNorm,
+  recomputable,
+  registerFamily,
+  reshape,
+  rotateHeads,
+  swiglu,
+  type Value,
+  type WeightSpec,
+} from "heddle/graph";
 
 registerFamily({
   modelType: "stablelm",

@@ -3,8 +3,8 @@
 //   npx jiti examples/own-objective.ts model-folder pairs.jsonl out
 // (if heddle is a dependency: npx jiti node_modules/heddle/examples/own-objective.ts …)
 import { resolve } from "node:path";
-import { type DpoLoss, dpo, LanguageModel } from "heddle";
-import { affine, logSigmoid, mul, reciprocal, scale, sub } from "heddle/graph";
+import { dpo, LanguageModel } from "heddle";
+import { affine, type DpoLoss, logSigmoid, mul, reciprocal, scale, sub } from "heddle/graph";
 
 /** −log σ(β · (mean log-probability of chosen − of rejected) − γ), a number a pair. */
 export const simpo: DpoLoss = ({ chosen, rejected, chosenLengths, rejectedLengths }) => {

@@ -1,4 +1,4 @@
-// heddle: the whole life of a language model. Public exports only.
+// heddle: what an application uses. Families, losses and stages are written with heddle/graph.
 import "./core/node-version.ts";
 
 export {
@@ -15,13 +15,11 @@ export {
   markdownSummary,
   type TunedProduct,
 } from "./bench/index.ts";
-// Types in the signatures above.
 export type { CeilingName } from "./bench/types.ts";
 export type { ConvertResult } from "./convert/convert.ts";
 export { HeddleError, type HeddleErrorCode } from "./core/errors.ts";
 export type { Run } from "./core/run.ts";
-export type { CorpusEncodeOptions, CorpusTokenizer } from "./data/encode.ts";
-export { type LocatedRow, type RowSource, readRows } from "./data/rows.ts";
+export type { RowSource } from "./data/rows.ts";
 export type { TokenShardProgress } from "./data/token-shards/write-token-shards.ts";
 export {
   type TokenShard,
@@ -60,33 +58,14 @@ export {
 export type {
   ClassifierConfig,
   ClassifierConfigInput,
-  DynamicRopeScaling,
   EmbeddingConfig,
   EmbeddingLayer,
-  FactorsRopeScaling,
-  LinearRopeScaling,
-  Llama3RopeScaling,
-  LongRopeScaling,
   ModelConfig,
   ModelConfigInput,
   PoolingMode,
   RopeScaling,
-  YarnRopeScaling,
 } from "./formats/config/config-types.ts";
-export type {
-  BidirectionalFormat,
-  ConfigField,
-  ConfigValues,
-  ExpertsFormat,
-  FamilyFacts,
-  GgufFormat,
-  GgufSizes,
-  LlamaCppLimits,
-  OwnValue,
-  OwnValues,
-} from "./formats/config/family-format.ts";
 export type { GenerationConfig } from "./formats/config/generation-config.ts";
-export type { WindowRule } from "./formats/config/windows.ts";
 export type {
   ModelCard,
   ModelCardData,
@@ -94,26 +73,9 @@ export type {
   ModelCardInput,
   ModelCardStage,
 } from "./formats/model-card.ts";
-export type { QuantisedTarget } from "./formats/quantization-choice.ts";
+export type { QuantizedTarget } from "./formats/quantization-choice.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
-export type { FloatDtype } from "./formats/weight-dtype.ts";
-export {
-  type BuildInfo,
-  type CpuInfo,
-  type CudaDeviceInfo,
-  Device,
-  type DeviceInfo,
-  type DeviceOptions,
-  deviceInfo,
-  type FloatDType,
-  formatProfile,
-  openDevice,
-  type Profile,
-  type ProfiledOperand,
-  type ProfiledOperation,
-  type ProfileFormat,
-  profile,
-} from "./graph/index.ts";
+export { Device, type DeviceInfo, type DeviceOptions, deviceInfo, openDevice } from "./graph/index.ts";
 export type { AssistantModel } from "./inference/generation-options.ts";
 export type { EmbedTextOptions } from "./language-model/embed/embed.ts";
 export {
@@ -170,52 +132,17 @@ export { fitTemperature } from "./metrics/temperature.ts";
 export type { Adapter, LowRank } from "./models/adapters/adapters.ts";
 export type { LoraConfig, LoraOptions } from "./models/adapters/lora.ts";
 export type { CacheDType } from "./models/cache-shape.ts";
-export { registerFamily, rotateHeads } from "./models/custom-family.ts";
-export type { DecoderWeightFlags, ExpertWeights } from "./models/decoder-weights.ts";
-export {
-  type DecoderFamily,
-  type DecoderShapeOptions,
-  decoderFamily,
-  type FeedForward,
-} from "./models/define-decoder.ts";
-export type {
-  EncoderHeads,
-  Family,
-  FamilyDefinition,
-  Head,
-  OwnConfig,
-  WeightSpec,
-  WidenedValue,
-} from "./models/family.ts";
-export type { Forward, Rows } from "./models/forward.ts";
 export type { LoadDType } from "./models/loading/load.ts";
-export type { Model } from "./models/model.ts";
 export type { BuiltInModelType, ModelType } from "./models/registry.ts";
-export type { ForwardContext, Heads } from "./nn/context.ts";
-export type { DecoderShape } from "./nn/decoder.ts";
-export type { DecoderNames } from "./nn/decoder-names.ts";
-export type { ExpertsShape } from "./nn/experts.ts";
-export type { Rotary } from "./nn/rotary.ts";
 export type { OwnSchedule } from "./optim/schedule.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
-export {
-  type ChatMessage,
-  type DecodeOptions,
-  type EncodeOptions,
-  type EncodingWithOffsets,
-  type TokenDecoder,
-  Tokenizer,
-  type TokenizerConfig,
-} from "./tokenizer/index.ts";
+export { type ChatMessage, Tokenizer } from "./tokenizer/index.ts";
 export type { TrainingPrompt, TrainingPrompts } from "./train/examples/embed-prompts.ts";
-export type { ExamplePosition, ExampleSourceOptions } from "./train/examples/example-source.ts";
-export { ExampleSource } from "./train/examples/example-source.ts";
 export type {
   ClassifyRow,
   EmbedRow,
   KtoRow,
-  OpenRow,
   PairRow,
   PromptRow,
   RowLabel,
@@ -224,37 +151,21 @@ export type {
   ScoredRow,
   SftRow,
 } from "./train/examples/row-types.ts";
-export type { StageSetup, Trainable } from "./train/loop/run-stage.ts";
-export type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./train/loop/stage.ts";
-export type { StageCard } from "./train/loop/stage-card.ts";
-export { type TrainOptions, train } from "./train/loop/train.ts";
-export type { BatchSource, EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/loop/trainer.ts";
+export type { EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/loop/trainer.ts";
 export type { ParameterGroup } from "./train/options/optimizer-options.ts";
 export type { ParameterMatch } from "./train/options/parameter-match.ts";
-export type { Evaluate, EvaluateAt, SharedOptions } from "./train/options/shared-options.ts";
-export type {
-  AdapterOptions,
-  CallOptions,
-  CrossEntropyOptions,
-  EpochOptions,
-  HeldOutOptions,
-  StepOptions,
-} from "./train/options/stage-options.ts";
-export type { CorpusPart, ReplayOptions, TextData, TextSource } from "./train/options/text-data.ts";
-export type { PairOptions, PreferenceOptions, PreferenceTrainable } from "./train/preference/options.ts";
-export type { PolicyOptions } from "./train/rollout/options.ts";
+export type { Evaluate, EvaluateAt } from "./train/options/shared-options.ts";
+export type { CorpusPart, TextData, TextSource } from "./train/options/text-data.ts";
 export type { Reward, RewardFunction, RewardInput, RewardModel } from "./train/rollout/rewards.ts";
-export type { TrainableClassifier } from "./train/stages/classify.ts";
-export { type ClassifyOptions, trainClassifier, trainClassifier as classify } from "./train/stages/classify.ts";
-export { type DpoLoss, type DpoLossInput, type DpoOptions, dpo } from "./train/stages/dpo.ts";
-export { type EmbedOptions, type TrainableEmbedder, trainEmbedding } from "./train/stages/embed.ts";
+export { type ClassifyOptions, trainClassifier } from "./train/stages/classify.ts";
+export { type DpoOptions, dpo } from "./train/stages/dpo.ts";
+export { type EmbedOptions, trainEmbedding } from "./train/stages/embed.ts";
 export { type GrpoOptions, grpo } from "./train/stages/grpo.ts";
 export { type KtoOptions, kto } from "./train/stages/kto.ts";
 export { type OrpoOptions, orpo } from "./train/stages/orpo.ts";
 export { type PpoOptions, ppo } from "./train/stages/ppo.ts";
 export { type PretrainOptions, pretrain } from "./train/stages/pretrain.ts";
 export { type RewardOptions, trainReward } from "./train/stages/reward.ts";
-export type { SftTrainable } from "./train/stages/sft.ts";
 export { type SftOptions, sft } from "./train/stages/sft.ts";
 export { type NcclWorldOptions, openNcclWorld } from "./train/world/nccl-world.ts";
 export type { World } from "./train/world/world.ts";

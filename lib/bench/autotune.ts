@@ -5,9 +5,10 @@ import { knownChoices, tuningKey, tuningPath, writeTuning } from "../graph/tunin
 import { LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { linearLayers } from "../models/adapters/linear-layers.ts";
 import { filled, runSeconds } from "./ceilings.ts";
+import { median } from "./measure.ts";
 import { type Layout, operands, product } from "./suites/gemm.ts";
 
-/** Options of `autotune`. */
+/** Options of `autotune`. @experimental */
 export interface AutotuneOptions {
   /** A CUDA device. */
   device?: string | Device | undefined;
@@ -40,7 +41,7 @@ const NAMES: Record<keyof AutotuneOptions, true> = {
   signal: true,
 };
 
-/** A product of two matrices, and how fast each kernel made it. */
+/** A product of two matrices, and how fast each kernel made it. @experimental */
 export interface TunedProduct {
   /** Rows, columns, depth, types of both operands and the result, and how they lie. */
   product: string;
@@ -50,7 +51,7 @@ export interface TunedProduct {
   chosen: string;
 }
 
-/** The results of `autotune`. */
+/** The results of `autotune`. @experimental */
 export interface AutotuneReport {
   /** The card, its driver, and the version of the kernels. */
   device: string;
@@ -76,6 +77,7 @@ interface Product {
  * ignores the file.
  * @throws HeddleError UNSUPPORTED for a device without a choice, INVALID_ARGUMENT, errors of loading a model, INVALID_FILE or IO for the
  *   file, ABORTED
+ * @experimental
  */
 export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneReport> {
   rejectUnknownNames(options, Object.keys(NAMES));
@@ -176,9 +178,4 @@ async function measure(
   } finally {
     for (const t of tensors.values()) t.dispose();
   }
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)]!;
 }

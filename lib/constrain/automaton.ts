@@ -264,7 +264,7 @@ export class Automaton {
 export function tooAmbiguous(): HeddleError {
   return new HeddleError(
     "UNSUPPORTED",
-    "responseFormat: this place of the document may go on in too many ways at once (alternatives that begin alike, optional properties), which is not supported",
+    "responseFormat: too many alternatives are open at one place of the document (alternatives with a common prefix, optional properties)",
   );
 }
 

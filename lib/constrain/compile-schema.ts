@@ -1,5 +1,6 @@
 // From a JSON schema to a grammar of the documents that satisfy it.
 import { describe, HeddleError } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
 import {
   type All,
@@ -20,7 +21,7 @@ import { limits, tooLarge, unsupported, Work } from "./limits.ts";
 import { numberDfa } from "./numbers.ts";
 import { parsePattern, wholeTexts } from "./pattern.ts";
 import { accepts, type Dfa, dfaInSlices, intersectInSlices, isEmpty, lengthDfa } from "./regular.ts";
-import { isObject, type JsonValue, type Keyword, keywordsOf, SchemaDocument } from "./schema.ts";
+import { type JsonValue, type Keyword, keywordsOf, SchemaDocument } from "./schema.ts";
 
 /**
  * Compiles a schema to a grammar of the documents that satisfy it. Properties come in the schema's order. White space is empty, one space, or a
@@ -439,7 +440,7 @@ export class SchemaCompiler {
       );
     }
     if ((type === "object" || type === "array") && facts.implied.has(type))
-      throw unsupported(facts.where, `an ${type} in enum or const beside keywords of ${type}s`);
+      throw unsupported(facts.where, `an ${type} in enum or const together with keywords of ${type}s`);
     return true;
   }
 }

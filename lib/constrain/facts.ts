@@ -1,7 +1,8 @@
 // The facts of a schema, keyword by keyword, and their conjunction.
 import { invalidArgument } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import type { Bound } from "./numbers.ts";
-import { isObject, type JsonValue, type Keyword, ValueNumbers } from "./schema.ts";
+import { type JsonValue, type Keyword, ValueNumbers } from "./schema.ts";
 
 export type TypeName = "null" | "boolean" | "integer" | "number" | "string" | "array" | "object";
 

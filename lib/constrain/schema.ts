@@ -1,5 +1,6 @@
 // JSON schemas as they are read: copied, their keywords known and checked, their references resolved.
 import { describe, invalidArgument } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { nearest } from "../core/nearest-name.ts";
 import type { Slices } from "../core/slices.ts";
 import { limits, tooLarge, unsupported, type Work } from "./limits.ts";
@@ -47,10 +48,6 @@ const HARMLESS = new Map<string, (value: JsonValue) => boolean>([
   ["$dynamicAnchor", () => true],
   ["$recursiveAnchor", () => true],
 ]);
-
-export function isObject(value: unknown): value is SchemaObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 function isEmptyObject(value: JsonValue): boolean {
   return isObject(value) && Object.keys(value).length === 0;

@@ -1,10 +1,11 @@
 // Calls of tools as an answer's form: what the templates of Hermes and Qwen teach, `<tool_call>{"name": …, "arguments": …}</tool_call>`.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import type { Slices } from "../core/slices.ts";
 import { SchemaCompiler } from "./compile-schema.ts";
 import { END, free, type Grammar, GrammarBuilder } from "./grammar.ts";
 import type { Work } from "./limits.ts";
-import { isObject, type JsonValue, SchemaDocument } from "./schema.ts";
+import { type JsonValue, SchemaDocument } from "./schema.ts";
 
 /** The marks around a call. */
 export const TOOL_CALL = { open: "<tool_call>", close: "</tool_call>" } as const;

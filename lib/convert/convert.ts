@@ -25,9 +25,9 @@ import {
   dtypeNames,
   fileType,
   isMix,
-  isQuantisedTarget,
-  type QuantisedTarget,
-  quantisedType,
+  isQuantizedTarget,
+  type QuantizedTarget,
+  quantizedType,
   widerMatrices,
 } from "../formats/quantization-choice.ts";
 import { DEFAULT_EMBEDDING } from "../formats/sentence-transformers/embedding-schema.ts";
@@ -35,15 +35,9 @@ import { saveModelWeights } from "../formats/sentence-transformers/embedding-wri
 import type { TensorData, WriteOptions } from "../formats/tensor-data.ts";
 import { ChunkRooms, streamTensor } from "../formats/tensor-stream.ts";
 import { stageTokenizer, TOKENIZER_FILES } from "../formats/tokenizer-files.ts";
-import {
-  elementCount,
-  type FloatDtype,
-  isFloatDtype,
-  isNumberDtype,
-  type NumberDtype,
-} from "../formats/weight-dtype.ts";
 import type { StoredTensor } from "../formats/weights.ts";
-import { type Device, isQuantised, openDevice } from "../graph/index.ts";
+import { elementCount, type FloatDType, isFloat, isNumber, type NumberDType } from "../graph/dtype.ts";
+import { type Device, isQuantized, openDevice } from "../graph/index.ts";
 import { exists, ioError, makeFolder, readJson } from "../io/atomic-files.ts";
 import { decodeUtf8 } from "../io/json.ts";
 import { readWhole } from "../io/open-file.ts";
@@ -61,10 +55,10 @@ export interface ConvertOptions extends WriteOptions {
   /**
    * Element type of the matrices, in lower or upper case. Default: each tensor keeps its type, but quantized ones become f32 in
    * safetensors. In GGUF, vectors, biases, position tables and expert routers are always f32, as llama.cpp requires. Quantized types need
-   * GGUF, and the head is then wider (see quantisedType). `fp8` needs safetensors. It stores matrices of layers as 8-bit floats with a
+   * GGUF, and the head is then wider (see quantizedType). `fp8` needs safetensors. It stores matrices of layers as 8-bit floats with a
    * scale per block of 128 × 128, as in DeepSeek-V3 and Qwen3-FP8. The rest becomes bf16.
    */
-  dtype?: FloatDtype | QuantisedTarget | "fp8" | undefined;
+  dtype?: FloatDType | QuantizedTarget | "fp8" | undefined;
   /** Maximum size of a safetensors file. Default: 5 GB. */
   maxShardBytes?: number | undefined;
   /** Threads of the CPU that convert; as for `openDevice` where not given. */
@@ -124,7 +118,7 @@ export async function convertModel(
   // A smaller type would take the place of what it was made from.
   const real = (path: string) => realpath(path).catch(() => resolve(path));
   if ((await real(input)) === (await real(output)))
-    throw invalidArgument("output", "another place than the model's own", output);
+    throw invalidArgument("output", "a path other than the model's", output);
   const model = await openModelFiles(input);
   try {
     return to === "gguf" ? await toGguf(model, input, output, how) : await toFolder(model, input, output, how);
@@ -136,15 +130,15 @@ export async function convertModel(
 /** The type that is asked for; capitals, which llama.cpp's tools have, are small letters. @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED */
 function writtenType(given: ConvertOptions["dtype"], to: "gguf" | "safetensors"): ConvertOptions["dtype"] {
   const dtype = typeof given === "string" ? (given.toLowerCase() as typeof given) : given;
-  if (dtype === undefined || isFloatDtype(dtype)) return dtype;
+  if (dtype === undefined || isFloat(dtype)) return dtype;
   if (isMix(dtype))
     throw new HeddleError(
       "UNSUPPORTED",
-      `dtype: expected a plain type (${dtypeNames}), got ${dtype}, one of llama.cpp's mixes of types, which are not written`,
+      `dtype: expected a plain type (${dtypeNames}), got ${dtype}, a mix of types of llama.cpp, which is not supported`,
     );
   if (dtype === "fp8") {
     if (to !== "safetensors") throw invalidArgument("dtype", "a type of GGUF", given);
-  } else if (!isQuantisedTarget(dtype)) throw invalidArgument("dtype", dtypeNames, given);
+  } else if (!isQuantizedTarget(dtype)) throw invalidArgument("dtype", dtypeNames, given);
   else if (to !== "gguf") throw invalidArgument("dtype", "f32, f16, bf16 or fp8 for safetensors", given);
   return dtype;
 }
@@ -178,7 +172,7 @@ function planTensors(
     // A tied head is the embedding again; transformers does not read it either.
     if (config.tieWordEmbeddings && name === ownHead(config)) continue;
     const stored = to === "gguf" ? withoutPadding(weights.tensor(name), config) : weights.tensor(name);
-    if (!isNumberDtype(stored.dtype)) {
+    if (!isNumber(stored.dtype)) {
       throw new HeddleError(
         "UNSUPPORTED",
         `tensor ${name}: expected a floating or quantised type, got ${stored.dtype}`,
@@ -220,13 +214,13 @@ function withoutPadding(stored: StoredTensor, config: ModelConfig): StoredTensor
 
 function targetType(
   wanted: ConvertOptions["dtype"],
-  stored: NumberDtype,
+  stored: NumberDType,
   to: "gguf" | "safetensors",
   matrix: { shape: readonly number[]; head: boolean; layer: boolean },
-): NumberDtype {
+): NumberDType {
   if (wanted === "fp8") return matrix.layer ? "f32" : "bf16";
-  if (wanted === undefined) return to === "safetensors" && !isFloatDtype(stored) ? "f32" : stored;
-  return isFloatDtype(wanted) ? wanted : quantisedType(wanted, matrix);
+  if (wanted === undefined) return to === "safetensors" && !isFloat(stored) ? "f32" : stored;
+  return isFloat(wanted) ? wanted : quantizedType(wanted, matrix);
 }
 
 function deviceOf({ threads }: ConvertOptions): Device {
@@ -257,7 +251,7 @@ async function toGguf(
     for (const key of ["rope.scaling.factor", "rope.scale_linear"]) metadata.delete(`${architecture}.${key}`);
   metadata.set("general.file_type", { type: "u32", value: fileType(tensors) });
   // The version of ggml's block layouts.
-  if (tensors.some(({ dtype }) => isQuantised(dtype))) {
+  if (tensors.some(({ dtype }) => isQuantized(dtype))) {
     metadata.set("general.quantization_version", { type: "u32", value: 2 });
   } else metadata.delete("general.quantization_version");
   const pooled = addDefaultPooling(metadata, config);
@@ -365,7 +359,7 @@ async function toFolder(
       `fp8: expected matrices …_proj.weight, got a ${model.config.modelType} without`,
     );
   const tensors = fp8 ? writeFp8(unstacked, device) : unstacked;
-  const matrix = fp8 ? "bf16" : (tensors.find(({ shape }) => shape.length === 2)?.dtype as FloatDtype | undefined);
+  const matrix = fp8 ? "bf16" : (tensors.find(({ shape }) => shape.length === 2)?.dtype as FloatDType | undefined);
   // Everything that can be refused is prepared before the first byte is written.
   const config = {
     ...modelConfigToJson({ ...model.config, dtype: matrix ?? model.config.dtype }),

@@ -66,7 +66,7 @@ function isDetached(value: unknown): value is ArrayBufferView {
 
 /** Throws INVALID_ARGUMENT for a typed array whose memory was transferred. */
 export function checkAttached(name: string, value: unknown): void {
-  if (isDetached(value)) throw invalidArgument(name, "an array that has its memory", value);
+  if (isDetached(value)) throw invalidArgument(name, "an array that is not detached", value);
 }
 
 /** Throws INVALID_ARGUMENT unless the options are an object. Call it before reading them. */
@@ -111,13 +111,18 @@ export function checkSignal(signal: unknown): asserts signal is AbortSignal | un
     throw invalidArgument("signal", "an AbortSignal", signal);
 }
 
+/** The error of work that its signal ended. */
+export function aborted(signal: AbortSignal, what = "model"): HeddleError {
+  return new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
+}
+
 /**
- * Throws ABORTED where `signal` has fired; `what` names the work: "load: aborted by its signal".
+ * Throws ABORTED if `signal` has fired; `what` names the work: "load: aborted by its signal".
  * @throws HeddleError INVALID_ARGUMENT as checkSignal
  */
-export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
+export function throwIfAborted(signal: AbortSignal | undefined, what?: string): void {
   checkSignal(signal);
-  if (signal?.aborted) throw new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
+  if (signal?.aborted) throw aborted(signal, what);
 }
 
 /** Characters of a foreign text in a message. */
@@ -137,7 +142,7 @@ export function describe(value: unknown): string {
   try {
     return rendering(value, true);
   } catch {
-    return "a value that cannot be looked at";
+    return "a value that cannot be shown";
   }
 }
 

@@ -1,14 +1,5 @@
 import { onAbort } from "./abort-listeners.ts";
-import { checkSignal, HeddleError } from "./errors.ts";
-
-export function aborted(signal: AbortSignal, what = "model"): HeddleError {
-  return new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
-}
-
-export function throwIfAborted(signal: AbortSignal | undefined, what?: string): void {
-  checkSignal(signal);
-  if (signal?.aborted) throw aborted(signal, what);
-}
+import { aborted } from "./errors.ts";
 
 /**
  * Settles as `work` does, or rejects with ABORTED as soon as the signal fires: a native run notices its flag between

@@ -2,7 +2,7 @@
 import { throwIfAborted } from "./errors.ts";
 import { lazily } from "./lazy.ts";
 
-/** Milliseconds of a turn of the event loop that all sliced work has together. */
+/** Milliseconds of synchronous work after which timers, sockets and signals get their turn. */
 const SLICE_MS = 3;
 /** A turn that began longer ago has ended. */
 const TURN_MS = 20;
@@ -60,5 +60,36 @@ export function atOnce<T>(work: Generator<void, T, undefined>): T {
   for (;;) {
     const step = work.next();
     if (step.done) return step.value;
+  }
+}
+
+/**
+ * Gives the event loop its turn during work that has a slice of its own.
+ *
+ * @example
+ * for (const document of documents) { work(document); if (pacer.isDue()) await pacer.rest(); }
+ */
+export class Pacer {
+  #since = performance.now();
+  #spent = 0;
+
+  isDue(): boolean {
+    return performance.now() - this.#since > SLICE_MS;
+  }
+
+  /** Resolves after one turn of the event loop. */
+  async rest(): Promise<void> {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    this.#since = performance.now();
+  }
+
+  /** Works on each item. Time between two calls does not count: runs of a model go by there. Time in short calls adds up. */
+  async each<T>(items: Iterable<T>, work: (item: T) => void): Promise<void> {
+    this.#since = performance.now() - this.#spent;
+    for (const item of items) {
+      work(item);
+      if (this.isDue()) await this.rest();
+    }
+    this.#spent = performance.now() - this.#since;
   }
 }

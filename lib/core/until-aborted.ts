@@ -1,4 +1,4 @@
-import { checkAttached, checkSignal, HeddleError } from "./errors.ts";
+import { aborted, checkAttached, checkSignal, type HeddleError } from "./errors.ts";
 
 /**
  * Yields the values of `source` until it ends or `signal` fires, even while the next value is pending. On abort it calls the source's
@@ -17,14 +17,13 @@ export async function* untilAborted<T>(
     yield* source;
     return;
   }
-  const aborted = () => new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
   // One listener for all values: a promise of the signal would keep a reaction for each.
   let stop: ((error: HeddleError) => void) | undefined;
-  const listener = () => stop?.(aborted());
+  const listener = () => stop?.(aborted(signal, what));
   /** Settles like the result of `call`, or rejects with ABORTED first. Later results and rejections are ignored. */
   const heard = <R>(call: () => R | PromiseLike<R>): Promise<R> =>
     new Promise((resolve, reject) => {
-      if (signal.aborted) throw aborted();
+      if (signal.aborted) throw aborted(signal, what);
       stop = reject;
       Promise.resolve(call()).then(resolve, reject);
     });

@@ -280,7 +280,7 @@ export function separatorRule(separator = "blank-line"): SeparatorRule {
   if (separator === "" || /[\r\n]/.test(separator))
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `documentSeparator: expected text of one line, got ${describe(separator)}`,
+      `documentSeparator: expected a text without line breaks, got ${describe(separator)}`,
     );
   return { kind: "marker", bytes: Buffer.from(separator) };
 }

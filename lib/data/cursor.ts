@@ -1,5 +1,5 @@
 import { HeddleError } from "../core/errors.ts";
-import { Pacer } from "../core/pacer.ts";
+import { Pacer } from "../core/slices.ts";
 import type { EncodedDocument } from "./documents/document-file.ts";
 import { type CorpusTokenizer, encodeDocument } from "./encode.ts";
 import type { GroupReader } from "./groups.ts";

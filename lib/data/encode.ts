@@ -1,4 +1,4 @@
-import { Pacer } from "../core/pacer.ts";
+import { Pacer } from "../core/slices.ts";
 
 /** The options that a corpus gives its tokenizer. */
 export interface CorpusEncodeOptions {

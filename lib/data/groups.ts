@@ -1,5 +1,5 @@
 import { HeddleError } from "../core/errors.ts";
-import { Pacer } from "../core/pacer.ts";
+import { Pacer } from "../core/slices.ts";
 import type { DocumentFile, DocumentPart, DocumentShard, Encode, EncodedDocument } from "./documents/document-file.ts";
 import { permutation, Stream, uniformAt } from "./random.ts";
 

@@ -1,4 +1,4 @@
-import { Pacer } from "../core/pacer.ts";
+import { Pacer } from "../core/slices.ts";
 
 /**
  * Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011).

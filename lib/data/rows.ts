@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { describe, HeddleError, throwIfAborted } from "../core/errors.ts";
-import { Pacer } from "../core/pacer.ts";
+import { isObject } from "../core/is-object.ts";
+import { Pacer } from "../core/slices.ts";
 import { untilAborted } from "../core/until-aborted.ts";
 import { ioError } from "../io/atomic-files.ts";
 import { parseJson } from "../io/json.ts";
@@ -62,7 +63,7 @@ async function* rowsOf(
   for await (const value of untilAborted(rows, signal, name)) {
     index += 1;
     const where = `${name}: row ${index}`;
-    if (!isRecord(value))
+    if (!isObject(value))
       throw new HeddleError("INVALID_ARGUMENT", `${where}: expected an object, got ${describe(value)}`);
     yield { value, where, inFile: false };
   }
@@ -155,7 +156,7 @@ async function* rowsOfFile(path: string, signal: AbortSignal | undefined): Async
         `${where}: expected a JSON object, got text that is not JSON (${(error as Error).message})`,
       );
     }
-    if (!isRecord(value))
+    if (!isObject(value))
       throw new HeddleError("INVALID_FILE", `${where}: expected a JSON object, got ${describe(value)}`);
     yield { value, where, inFile: true };
   }
@@ -183,7 +184,7 @@ async function* rowsOfArray(
   for (const [i, value] of rows.entries()) {
     throwIfAborted(signal, path);
     const where = `${path}: row ${i + 1}`;
-    if (!isRecord(value)) throw new HeddleError("INVALID_FILE", `${where}: expected an object, got ${describe(value)}`);
+    if (!isObject(value)) throw new HeddleError("INVALID_FILE", `${where}: expected an object, got ${describe(value)}`);
     yield { value, where, inFile: true };
   }
 }
@@ -216,8 +217,4 @@ export function filesIn(source: RowSource | undefined): readonly string[] {
 
 function isIterable(value: unknown): value is Iterable<unknown> | AsyncIterable<unknown> {
   return typeof value === "object" && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,5 +1,5 @@
 import { invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { Pacer } from "../core/pacer.ts";
+import { Pacer } from "../core/slices.ts";
 import type { RowSource } from "../data/rows.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import type { CalibrationOptions } from "../metrics/calibration.ts";

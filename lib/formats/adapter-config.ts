@@ -1,6 +1,7 @@
 // adapter_config.json of PEFT (Hugging Face), as far as it describes LoRA.
 import { join } from "node:path";
 import { describe, HeddleError } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { readJson } from "../io/atomic-files.ts";
 
 export const ADAPTER_CONFIG_FILE = "adapter_config.json";
@@ -151,8 +152,4 @@ export function adapterConfigToJson(config: AdapterFileConfig): Record<string, u
     inference_mode: true,
     ...(config.beside && config.beside.length > 0 && { heddle_beside: config.beside }),
   };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,11 +1,11 @@
 // A stored tensor's elements where they lie, in its own order or in the other format's.
 import { HeddleError } from "../core/errors.ts";
-import { isQuantised } from "../graph/dtype.ts";
+import { elementCount, isQuantized, type NumberDType } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
 import type { ElementView, StoredElements } from "../graph/lane-cast.ts";
 import type { LayoutChange } from "./gguf/gguf-names.ts";
 import { castTogether } from "./native-cast.ts";
-import { elementCount, type NumberDtype, pieceOf } from "./weight-dtype.ts";
+import { pieceOf } from "./weight-dtype.ts";
 import type { StoredTensor } from "./weights.ts";
 
 /** The sources of a tensor's elements, in order. */
@@ -21,7 +21,7 @@ export function elementsIn(data: Uint8Array, view?: ElementView): StoredElements
 /** Elements in some order, of type `from`. */
 export interface OrderedElements {
   sources: StoredElements[];
-  from: NumberDtype;
+  from: NumberDType;
 }
 
 /**
@@ -35,13 +35,13 @@ export async function inOrderOf(
   change: LayoutChange,
   to: "safetensors" | "gguf",
 ): Promise<OrderedElements> {
-  const from = tensor.dtype as NumberDtype;
+  const from = tensor.dtype as NumberDType;
   if (change.kind === "transpose") return transposed(device, tensor);
   const sources = sourcesOf(tensor);
   if (change.kind !== "rope" && change.kind !== "qkv") return { sources, from };
   const [only, ...more] = sources;
   if (more.length > 0 || only!.view)
-    throw new HeddleError("INVALID_FILE", `${tensor.name}: expected one matrix, got one in parts`);
+    throw new HeddleError("INVALID_FILE", `${tensor.name}: expected a single matrix, got one in several parts`);
   const view = change.kind === "rope" ? ropeView : qkvView;
   return { sources: [{ ...only!, view: view(tensor, change.heads, to) }], from };
 }
@@ -54,10 +54,10 @@ export async function transposed(device: Device, tensor: StoredTensor): Promise<
   const { dtype, name, shape } = tensor;
   const [rows, columns] = shape as [number, number];
   const view = transposedView(rows, columns);
-  const from = dtype as NumberDtype;
+  const from = dtype as NumberDType;
   const sources = sourcesOf(tensor);
   const [only] = sources;
-  if (sources.length === 1 && !only!.view && !only!.fp8 && !isQuantised(from))
+  if (sources.length === 1 && !only!.view && !only!.fp8 && !isQuantized(from))
     return { sources: [{ ...only!, view }], from };
   return { sources: [elementsIn(await castTogether(device, sources, { name, from, to: "f32" }), view)], from: "f32" };
 }

@@ -2,6 +2,7 @@
 // holds them as GGUF does: `…experts.gate_proj.weight` (experts, outputs, inputs), and so for up and down, biases
 // (experts, outputs).
 import { HeddleError } from "../core/errors.ts";
+import { type FloatDType, isFloat } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
 import type { ModelConfig } from "./config/config.ts";
 import { formatOf } from "./config/families.ts";
@@ -9,7 +10,7 @@ import type { ExpertsFormat } from "./config/family-format.ts";
 import { elementsIn, sourcesOf } from "./element-sources.ts";
 import { castElements } from "./native-cast.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
-import { type FloatDtype, isFloatDtype, weightBytes } from "./weight-dtype.ts";
+import { weightBytes } from "./weight-dtype.ts";
 import type { StoredTensor, WeightSource } from "./weights.ts";
 
 /** Made of others in the file: how, and which those are. */
@@ -135,7 +136,7 @@ function graniteStacks(weights: WeightSource): Map<string, Stack> {
 /** (experts, 2 · outputs, inputs) → one half of the outputs. */
 function halfOf(name: string, both: StoredTensor, part: number): StoredTensor {
   const [experts, outputs, inputs] = both.shape as [number, number, number];
-  if (both.sources || both.shape.length !== 3 || !isFloatDtype(both.dtype) || outputs % 2 !== 0)
+  if (both.sources || both.shape.length !== 3 || !isFloat(both.dtype) || outputs % 2 !== 0)
     throw misshapen(both, "floats (experts, 2 · width, hidden_size)");
   const rows = outputs / 2;
   return {
@@ -170,7 +171,7 @@ function fromFused(name: string, fused: StoredTensor, rank: number, { step, part
   const [experts, ...rest] = fused.shape;
   const [inputs, outputs] = rank === 3 ? (rest as [number, number]) : [1, rest[0]!];
   // Tensors with several sources (8-bit floats) cannot be deinterleaved in place.
-  if (fused.sources || fused.shape.length !== rank || !isFloatDtype(fused.dtype) || outputs % step !== 0)
+  if (fused.sources || fused.shape.length !== rank || !isFloat(fused.dtype) || outputs % step !== 0)
     throw misshapen(fused, `floats of ${rank} dimensions`);
   const rows = outputs / step;
   return {
@@ -281,7 +282,7 @@ function fused(tensors: readonly TensorData[], device: Device, how: "turns" | "h
       ? { sizes: [experts, inputs, rows, parts.length], strides: [rows * inputs, 1, inputs, experts * rows * inputs] }
       : { sizes: [experts, parts.length, rows, inputs], strides: [rows * inputs, experts * rows * inputs, inputs, 1] };
     const bytes = async () => {
-      const type = tensor.dtype as FloatDtype;
+      const type = tensor.dtype as FloatDType;
       return castElements(device, elementsIn(await collect(...parts), view), { name, from: type, to: type });
     };
     return [

@@ -1,16 +1,17 @@
 // Weights of 8-bit floats in the layout of DeepSeek-V3's and Qwen3's folders: a matrix of F8_E4M3 and a tensor `…_scale_inv` with the factor
 // of each block of 128 × 128 (quant_method "fp8", weight_block_size [128, 128]).
 import { HeddleError } from "../core/errors.ts";
+import { isFloat } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
 import type { StoredElements } from "../graph/lane-cast.ts";
+import { FP8_BLOCK } from "../graph/ops/fp8.ts";
 import { castBytes, hostOf } from "./native-cast.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
-import { isFloatDtype, weightBytes } from "./weight-dtype.ts";
+import { weightBytes } from "./weight-dtype.ts";
 import type { StoredTensor, TensorInfo, WeightSource } from "./weights.ts";
 
 const SUFFIX = "_scale_inv";
 const STORED = "F8_E4M3";
-const BLOCK = 128;
 
 /** A matrix as it lies: a byte a number, and the scales of its blocks. */
 export interface StoredFp8 {
@@ -58,8 +59,8 @@ function checkedScales(weights: WeightSource, name: string, { shape }: TensorInf
   const scales = `${name}${SUFFIX}`;
   if (!weights.has(scales)) throw new HeddleError("INVALID_FILE", `${weights.path}: expected ${scales}, got none`);
   const got = weights.info(scales);
-  const expected = shape.map((n) => Math.ceil(n / BLOCK));
-  if (got.dtype === undefined || !isFloatDtype(got.dtype) || String(got.shape) !== String(expected))
+  const expected = shape.map((n) => Math.ceil(n / FP8_BLOCK));
+  if (got.dtype === undefined || !isFloat(got.dtype) || String(got.shape) !== String(expected))
     throw new HeddleError(
       "INVALID_FILE",
       `${scales}: expected floats [${expected.join(", ")}], got ${got.storedDtype} [${got.shape.join(", ")}]`,
@@ -88,7 +89,7 @@ export const FP8_CONFIG = {
   quant_method: "fp8",
   fmt: "e4m3",
   activation_scheme: "dynamic",
-  weight_block_size: [BLOCK, BLOCK],
+  weight_block_size: [FP8_BLOCK, FP8_BLOCK],
 };
 
 /** A matrix as 8-bit floats: bytes (rows, columns), and f32 scales of its blocks. Nobody changes `numbers` meanwhile. @throws HeddleError NUMERICAL when a number is not finite */
@@ -118,7 +119,7 @@ export function writeFp8(tensors: readonly TensorData[], device: Device): Tensor
       return quantiseFp8(device, new Float32Array(buffer, byteOffset, byteLength / 4), rows, columns);
     };
     let scales: Uint8Array | undefined;
-    const blocks = shape.map((n) => Math.ceil(n / BLOCK));
+    const blocks = shape.map((n) => Math.ceil(n / FP8_BLOCK));
     const bytes = async () => {
       const both = await made();
       scales = both.scales;

@@ -2,6 +2,7 @@
 import type { NativeLaneHandle, NativeTensorHandle } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
 import { HeddleError } from "../core/errors.ts";
+import type { NumberDType } from "../graph/dtype.ts";
 import { type Device, openDevice, Tensor } from "../graph/index.ts";
 import {
   bytesFor,
@@ -12,7 +13,7 @@ import {
   type ElementSource,
 } from "../graph/lane-cast.ts";
 import { arrayOf } from "../graph/tensor.ts";
-import { type NumberDtype, nativeNumber } from "./weight-dtype.ts";
+import { nativeNumber } from "./weight-dtype.ts";
 
 /**
  * Little-endian elements (or whole blocks of a quantised type) in another type, rounded to nearest, after adding `addend`. On this thread, in plain
@@ -22,8 +23,8 @@ import { type NumberDtype, nativeNumber } from "./weight-dtype.ts";
  */
 export function castBytes(
   bytes: Uint8Array,
-  from: NumberDtype,
-  to: NumberDtype,
+  from: NumberDType,
+  to: NumberDType,
   name: string,
   addend = 0,
 ): Uint8Array<ArrayBuffer> {
@@ -35,8 +36,8 @@ export function castBytes(
 export interface Cast {
   /** The tensor's, for messages. */
   name: string;
-  from: NumberDtype;
-  to: NumberDtype;
+  from: NumberDType;
+  to: NumberDType;
   addend?: number;
   /** Refuse numbers that are not finite. */
   finite?: boolean;
@@ -128,7 +129,7 @@ export function newRoom(bytes: number): ArrayBuffer {
   try {
     return new ArrayBuffer(bytes);
   } catch (cause) {
-    throw new HeddleError("OUT_OF_MEMORY", `cast: expected ${bytes} bytes, got none from the system`, { cause });
+    throw new HeddleError("OUT_OF_MEMORY", `cast: the system has no memory for ${bytes} bytes`, { cause });
   }
 }
 

@@ -1,13 +1,14 @@
 // The choice of a type for each tensor of a quantized model, in a GGUF file or while loading. Follows llama.cpp, as far as the types can be
 // written.
 
+import { elementCount, type NumberDType } from "../graph/dtype.ts";
 import type { TensorData } from "./tensor-data.ts";
-import { elementCount, type NumberDtype, pieceOf } from "./weight-dtype.ts";
+import { pieceOf } from "./weight-dtype.ts";
 
 /** The quantised types that weights may be converted to. */
-export type QuantisedTarget = "q8_0" | "q4_0" | "q4_k" | "q6_k";
+export type QuantizedTarget = "q8_0" | "q4_0" | "q4_k" | "q6_k";
 
-const TARGETS: readonly QuantisedTarget[] = ["q8_0", "q4_0", "q4_k", "q6_k"];
+const TARGETS: readonly QuantizedTarget[] = ["q8_0", "q4_0", "q4_k", "q6_k"];
 
 export const dtypeNames = `f32, f16, bf16, fp8, ${TARGETS.join(", ").replace(/, (?=[^,]*$)/, " or ")}`;
 
@@ -19,24 +20,24 @@ export function isMix(dtype: unknown): dtype is string {
   return typeof dtype === "string" && MIXES.test(dtype);
 }
 
-export function isQuantisedTarget(dtype: unknown): dtype is QuantisedTarget {
-  return TARGETS.includes(dtype as QuantisedTarget);
+export function isQuantizedTarget(dtype: unknown): dtype is QuantizedTarget {
+  return TARGETS.includes(dtype as QuantizedTarget);
 }
 
 /** Replacements for types whose blocks do not fit the rows: slightly wider, in blocks of 32. */
-const SMALLER_BLOCKS: Partial<Record<QuantisedTarget, NumberDtype>> = { q4_k: "q5_0", q6_k: "q8_0" };
+const SMALLER_BLOCKS: Partial<Record<QuantizedTarget, NumberDType>> = { q4_k: "q5_0", q6_k: "q8_0" };
 
 /**
  * The type of one matrix. The head (or the tied embedding) is at least q6_k, because its errors reach every token. Rows that are not a
  * multiple of 256 become q5_0 (for q4_k) or q8_0 (for q6_k). Rows that are not a multiple of 32 become f16.
  */
-export function quantisedType(
-  wanted: QuantisedTarget,
+export function quantizedType(
+  wanted: QuantizedTarget,
   { shape, head }: { shape: readonly number[]; head: boolean },
-): NumberDtype {
+): NumberDType {
   const width = shape.at(-1)!;
   const type = head && wanted !== "q8_0" ? "q6_k" : wanted;
-  const fits = (dtype: NumberDtype) => width % pieceOf(dtype).elements === 0;
+  const fits = (dtype: NumberDType) => width % pieceOf(dtype).elements === 0;
   if (fits(type)) return type;
   const smaller = SMALLER_BLOCKS[type];
   return smaller && fits(smaller) ? smaller : "f16";
@@ -44,7 +45,7 @@ export function quantisedType(
 
 /** That rows did not fit the blocks of the type that was asked for, in words; nothing where all did. */
 export function widerMatrices(tensors: readonly TensorData[], wanted: unknown): string[] {
-  if (!isQuantisedTarget(wanted)) return [];
+  if (!isQuantizedTarget(wanted)) return [];
   const { elements } = pieceOf(wanted);
   const wider = tensors.filter(
     ({ shape, dtype }) => shape.length > 1 && dtype !== "f32" && shape.at(-1)! % elements !== 0,
@@ -58,7 +59,7 @@ export function widerMatrices(tensors: readonly TensorData[], wanted: unknown): 
 }
 
 /** llama.cpp's numbers (`llama_ftype`) for files that are mostly of one type. */
-const FILE_TYPES: Partial<Record<NumberDtype, number>> = {
+const FILE_TYPES: Partial<Record<NumberDType, number>> = {
   f32: 0,
   f16: 1,
   q4_0: 2,
@@ -83,5 +84,5 @@ export function fileType(tensors: readonly TensorData[]): number {
   for (const { dtype, shape } of tensors)
     if (shape.length > 1) counts.set(dtype, (counts.get(dtype) ?? 0) + elementCount(shape));
   const [most = "f32"] = [...counts].sort((a, b) => b[1] - a[1])[0] ?? [];
-  return FILE_TYPES[most as NumberDtype] ?? 0;
+  return FILE_TYPES[most as NumberDType] ?? 0;
 }

@@ -2,14 +2,14 @@
 import { setImmediate } from "node:timers/promises";
 import { invalidArgument, throwIfAborted } from "../core/errors.ts";
 import type { FileSink } from "../io/atomic-files.ts";
-import { WEIGHT_DTYPES, type WeightDtype, weightBytes } from "./weight-dtype.ts";
+import { WEIGHT_DTYPES, type WeightDType, weightBytes } from "./weight-dtype.ts";
 
 type Chunks = Uint8Array | AsyncIterable<Uint8Array>;
 
 /** A tensor to be written. `bytes` as a function is asked for when its turn comes, so that one tensor is held at a time. */
 export interface TensorData {
   name: string;
-  dtype: WeightDtype;
+  dtype: WeightDType;
   /** Name of the type in safetensors, if it is not the upper-case name. */
   stored?: string;
   /** Is written behind all others of a safetensors file, if it is aligned there. */

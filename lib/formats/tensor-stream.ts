@@ -1,11 +1,11 @@
 // A stored tensor as a stream of chunks in another element type and the other format's layout, some MB at a time.
 import { HeddleError } from "../core/errors.ts";
+import { isNumber, type NumberDType } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
 import { countOf } from "../graph/lane-cast.ts";
 import { inOrderOf } from "./element-sources.ts";
 import type { LayoutChange } from "./gguf/gguf-names.ts";
 import { castElements, newRoom } from "./native-cast.ts";
-import { isNumberDtype, type NumberDtype } from "./weight-dtype.ts";
 import type { StoredTensor } from "./weights.ts";
 
 /** Elements per chunk, in whole blocks of every type: enough work for all threads, small compared with a tensor. */
@@ -31,7 +31,7 @@ export class ChunkRooms {
 export interface StreamOptions {
   /** Whose threads convert. */
   device: Device;
-  dtype: NumberDtype;
+  dtype: NumberDType;
   change: LayoutChange;
   /** The direction of `change`. */
   to: "safetensors" | "gguf";
@@ -49,7 +49,7 @@ export interface StreamOptions {
 export async function* streamTensor(tensor: StoredTensor, options: StreamOptions): AsyncGenerator<Uint8Array> {
   const { device, dtype, change, to, finite = false, rooms = new ChunkRooms() } = options;
   const { name } = tensor;
-  if (!isNumberDtype(tensor.dtype))
+  if (!isNumber(tensor.dtype))
     throw new HeddleError("UNSUPPORTED", `tensor ${name}: expected a floating or quantised type, got ${tensor.dtype}`);
   const { sources, from } = await inOrderOf(device, tensor, change, to);
   const addend = change.kind === "norm" ? (to === "gguf" ? 1 : -1) : 0;

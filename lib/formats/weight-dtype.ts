@@ -1,54 +1,37 @@
-import { BLOCK_TYPES, DTYPES, isQuantised, type QuantisedDType } from "../graph/dtype.ts";
+import {
+  BLOCK_TYPES,
+  DTYPES,
+  elementCount,
+  isQuantized,
+  type NumberDType,
+  type QuantizedDType,
+} from "../graph/dtype.ts";
 
 /** Element types that heddle reads from and writes to weight files. */
-export type WeightDtype = ElementDtype | QuantisedDType;
-type ElementDtype = "f32" | "f16" | "bf16" | "i32" | "i64" | "u8";
+export type WeightDType = ElementDType | QuantizedDType;
+type ElementDType = "f32" | "f16" | "bf16" | "i32" | "i64" | "u8";
 
-const ELEMENT_BYTES: Readonly<Record<ElementDtype, number>> = { f32: 4, f16: 2, bf16: 2, i32: 4, i64: 8, u8: 1 };
+const ELEMENT_BYTES: Readonly<Record<ElementDType, number>> = { f32: 4, f16: 2, bf16: 2, i32: 4, i64: 8, u8: 1 };
 
 /** The element types of weight files. */
-export const WEIGHT_DTYPES: readonly WeightDtype[] = [
-  ...(Object.keys(ELEMENT_BYTES) as ElementDtype[]),
-  ...(Object.keys(BLOCK_TYPES) as QuantisedDType[]),
+export const WEIGHT_DTYPES: readonly WeightDType[] = [
+  ...(Object.keys(ELEMENT_BYTES) as ElementDType[]),
+  ...(Object.keys(BLOCK_TYPES) as QuantizedDType[]),
 ];
 
 /** Elements and bytes of the smallest piece of a type: one element, or a block of a quantised one. */
-export function pieceOf(dtype: WeightDtype): { elements: number; bytes: number } {
-  return isQuantised(dtype) ? BLOCK_TYPES[dtype] : { elements: 1, bytes: ELEMENT_BYTES[dtype] };
+export function pieceOf(dtype: WeightDType): { elements: number; bytes: number } {
+  return isQuantized(dtype) ? BLOCK_TYPES[dtype] : { elements: 1, bytes: ELEMENT_BYTES[dtype] };
 }
 
 /** Bytes of a tensor; NaN when it cannot be held exactly or its rows are not whole blocks. */
-export function weightBytes(dtype: WeightDtype, shape: readonly number[]): number {
+export function weightBytes(dtype: WeightDType, shape: readonly number[]): number {
   const { elements, bytes } = pieceOf(dtype);
   if (elements > 1 && (shape.at(-1) ?? 1) % elements !== 0) return Number.NaN;
   return (elementCount(shape) / elements) * bytes;
 }
 
-/** One of the three floating types that weights are stored in. */
-export type FloatDtype = "f32" | "f16" | "bf16";
-
-export function isFloatDtype(dtype: string): dtype is FloatDtype {
-  return dtype === "f32" || dtype === "f16" || dtype === "bf16";
-}
-
-/** Types that are numbers to a model: floating or quantised. */
-export type NumberDtype = FloatDtype | QuantisedDType;
-
-export function isNumberDtype(dtype: string): dtype is NumberDtype {
-  return isFloatDtype(dtype) || isQuantised(dtype);
-}
-
 /** The number a type has at the native boundary (DType in native/core/tensor.h). */
-export function nativeNumber(dtype: NumberDtype): number {
+export function nativeNumber(dtype: NumberDType): number {
   return DTYPES[dtype];
-}
-
-/** The product of a shape's dimensions; NaN when it cannot be held exactly. */
-export function elementCount(shape: readonly number[]): number {
-  let count = 1;
-  for (const dimension of shape) {
-    count *= dimension;
-    if (!Number.isSafeInteger(count)) return Number.NaN;
-  }
-  return count;
 }

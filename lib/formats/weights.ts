@@ -2,6 +2,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { nearest } from "../core/nearest-name.ts";
 import { BLOCK_TYPES } from "../graph/dtype.ts";
 import type { StoredElements } from "../graph/lane-cast.ts";
@@ -12,14 +13,14 @@ import type { StoredFp8 } from "./fp8.ts";
 import type { GgufMetadata } from "./gguf/gguf-metadata.ts";
 import { firstPart, openGgufParts } from "./gguf/gguf-parts.ts";
 import { openSafetensors } from "./safetensors/safetensors.ts";
-import type { WeightDtype } from "./weight-dtype.ts";
+import type { WeightDType } from "./weight-dtype.ts";
 
 /** A tensor's header. `dtype` is absent for types that heddle does not compute with. */
 export interface TensorInfo {
   name: string;
   /** The format's own name of the type: "F32", "BF16", "Q4_K". */
   storedDtype: string;
-  dtype?: WeightDtype;
+  dtype?: WeightDType;
   /** Row-major, last dimension contiguous. */
   shape: number[];
   bytes: number;
@@ -27,7 +28,7 @@ export interface TensorInfo {
 
 /** A tensor where it lies: `bytes` bytes from `offset` of a mapped file, little endian. */
 export interface StoredTensor extends TensorInfo {
-  dtype: WeightDtype;
+  dtype: WeightDType;
   file: MappedFile;
   /** From the beginning of the file; a multiple of the element size only if the file's writer aligned it. */
   offset: number;
@@ -181,7 +182,8 @@ async function openShards(folder: string, index: string): Promise<WeightSource> 
         if (metadata.size === 0) metadata = opened.metadata;
       }
       const entry = opened.entries.get(name);
-      if (!entry) throw invalid(`tensor ${JSON.stringify(name.slice(0, 100))}: expected in ${shard}, which lacks it`);
+      if (!entry)
+        throw invalid(`tensor ${JSON.stringify(name.slice(0, 100))}: expected in ${shard}, which does not have it`);
       table.set(name, { entry, file: opened.file });
     }
   } catch (error) {
@@ -190,10 +192,6 @@ async function openShards(folder: string, index: string): Promise<WeightSource> 
   }
   const files = [...shards.values()].map(({ file }) => file);
   return source({ format: "safetensors", path: folder, metadata }, table, files);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**

@@ -7,6 +7,7 @@ import { checkTensor, type Tensor } from "./tensor.ts";
 /**
  * Creates the id that one rank shares with all others for `joinCollective`.
  * @throws HeddleError UNSUPPORTED without NCCL, or in a build without CUDA
+ * @experimental
  */
 export function newCollectiveId(): Uint8Array {
   return new Uint8Array(binding.collectiveId());
@@ -15,10 +16,12 @@ export function newCollectiveId(): Uint8Array {
 /**
  * Resolves when all `size` ranks have come, and not before: the device does nothing else until then.
  * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED on the CPU and where NCCL is not installed
+ * @experimental
  */
 export async function joinCollective(device: Device, id: Uint8Array, rank: number, size: number): Promise<void> {
   checkDevice(device);
-  if (!(id instanceof Uint8Array)) throw invalidArgument("id", "what newCollectiveId() gave the first rank", id);
+  if (!(id instanceof Uint8Array))
+    throw invalidArgument("id", "the id that newCollectiveId() returned on the first rank", id);
   for (const [name, value, least] of [
     ["size", size, 1],
     ["rank", rank, 0],
@@ -31,6 +34,7 @@ export async function joinCollective(device: Device, id: Uint8Array, rank: numbe
 /**
  * Adds up f32 tensors of a device over all ranks, in place.
  * @throws HeddleError INVALID_ARGUMENT, also before `joinCollective`
+ * @experimental
  */
 export async function allReduceTensors(device: Device, tensors: readonly Tensor[]): Promise<void> {
   checkDevice(device);
@@ -42,6 +46,7 @@ export async function allReduceTensors(device: Device, tensors: readonly Tensor[
 /**
  * The sums of some numbers over all ranks, in double precision.
  * @throws HeddleError INVALID_ARGUMENT, also before `joinCollective`
+ * @experimental
  */
 export async function allReduceNumbers(device: Device, values: readonly number[]): Promise<number[]> {
   checkDevice(device);

@@ -19,11 +19,13 @@ export const BLOCK_TYPES = {
 } as const;
 
 /** Quantised types of weights, in ggml's layouts. @useDeclaredType */
-export type QuantisedDType = keyof typeof BLOCK_TYPES;
+export type QuantizedDType = keyof typeof BLOCK_TYPES;
 /** A floating element type, which gradients go through. */
 export type FloatDType = "f32" | "bf16" | "f16";
+/** A type that is numbers to a model: floating or quantised. */
+export type NumberDType = FloatDType | QuantizedDType;
 /** An element type: floating, whole numbers, bytes, or the blocks of a quantised type. */
-export type DType = FloatDType | "i32" | "u8" | QuantisedDType;
+export type DType = FloatDType | "i32" | "u8" | QuantizedDType;
 
 const ELEMENTS = { f32: 0, bf16: 1, f16: 2, i32: 3, u8: 4 } as const;
 const BYTES: Readonly<Record<string, number>> = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1 };
@@ -31,7 +33,7 @@ const BYTES: Readonly<Record<string, number>> = { f32: 4, bf16: 2, f16: 2, i32: 
 /** Element types. The numbers cross the binding: keep them equal to `DType` in native/core/tensor.h. */
 export const DTYPES: Readonly<Record<DType, number>> = {
   ...ELEMENTS,
-  ...(Object.fromEntries(Object.keys(BLOCK_TYPES).map((name, i) => [name, 5 + i])) as Record<QuantisedDType, number>),
+  ...(Object.fromEntries(Object.keys(BLOCK_TYPES).map((name, i) => [name, 5 + i])) as Record<QuantizedDType, number>),
 };
 
 /** Bytes of one element; 0 for quantised types, of which only whole rows have a size. */
@@ -39,10 +41,20 @@ export function bytesOf(dtype: DType): number {
   return typeof dtype === "string" && Object.hasOwn(BYTES, dtype) ? BYTES[dtype]! : 0;
 }
 
+/** Number of elements of a tensor; NaN if it is beyond the safe integers. */
+export function elementCount(shape: readonly number[]): number {
+  let count = 1;
+  for (const dimension of shape) {
+    count *= dimension;
+    if (!Number.isSafeInteger(count)) return Number.NaN;
+  }
+  return count;
+}
+
 /** Bytes of a tensor. Rows of a quantised type are whole blocks. */
 export function byteLength(dtype: DType, shape: readonly number[]): number {
-  const elements = shape.reduce((n, d) => n * d, 1);
-  if (!isQuantised(dtype)) return elements * bytesOf(dtype);
+  const elements = elementCount(shape);
+  if (!isQuantized(dtype)) return elements * bytesOf(dtype);
   const block = BLOCK_TYPES[dtype];
   return (elements / block.elements) * block.bytes;
 }
@@ -52,11 +64,16 @@ export function isDType(name: unknown): name is DType {
 }
 
 /** Whether an element type is a floating one. */
-export function isFloat(dtype: DType): dtype is FloatDType {
+export function isFloat(dtype: string): dtype is FloatDType {
   return dtype === "f32" || dtype === "bf16" || dtype === "f16";
 }
 
 /** Whether an element type is of quantised blocks. */
-export function isQuantised(dtype: string): dtype is QuantisedDType {
+export function isQuantized(dtype: string): dtype is QuantizedDType {
   return typeof dtype === "string" && Object.hasOwn(BLOCK_TYPES, dtype);
+}
+
+/** Whether an element type is floating or of quantised blocks. */
+export function isNumber(dtype: string): dtype is NumberDType {
+  return isFloat(dtype) || isQuantized(dtype);
 }

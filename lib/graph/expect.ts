@@ -1,5 +1,5 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
-import { type DType, isFloat, isQuantised } from "./dtype.ts";
+import { type DType, isFloat, isQuantized } from "./dtype.ts";
 import { type Dim, type Shape, sameShape, showShape, Value } from "./value.ts";
 
 /** Shape rules read as sentences: each throws SHAPE_MISMATCH "op: operand …, expected …, got …". */
@@ -21,7 +21,7 @@ export function needFloat(op: string, what: string, value: Value | undefined, ra
 /** A matrix that may stay as a file stores it: floating or quantised. */
 export function needWeight(op: string, what: string, value: Value | undefined): Value {
   const v = need(op, what, value);
-  if (!isFloat(v.dtype) && !isQuantised(v.dtype)) fail(op, what, "f32, bf16, f16 or a quantised type", v.dtype);
+  if (!isFloat(v.dtype) && !isQuantized(v.dtype)) fail(op, what, "f32, bf16, f16 or a quantised type", v.dtype);
   if (v.rank !== 2) fail(op, what, "2 dimensions", showShape(v.shape));
   return v;
 }

@@ -1,13 +1,11 @@
-// The graph: values, ops, differentiation, compilation. Families, losses and stages are written with it.
-import "../core/node-version.ts";
-
+// The graph: values, ops, differentiation, compilation.
 export type { CpuInfo } from "../binding/graph.ts";
 export type { BuildInfo, CudaDeviceInfo } from "../binding/info.ts";
 export { type GradientOptions, gradients } from "./autograd.ts";
 export { allReduceNumbers, allReduceTensors, joinCollective, newCollectiveId } from "./collective.ts";
 export { compile, type Executable, type Inputs, type Outputs, type Program, type Results } from "./compile.ts";
 export { Device, type DeviceInfo, type DeviceOptions, deviceInfo, openDevice } from "./device.ts";
-export { bytesOf, type DType, type FloatDType, isFloat, isQuantised, type QuantisedDType } from "./dtype.ts";
+export { bytesOf, type DType, type FloatDType, isFloat, isQuantized, type QuantizedDType } from "./dtype.ts";
 export { opNames } from "./op-table.ts";
 export * from "./ops/attention.ts";
 export * from "./ops/elementwise.ts";

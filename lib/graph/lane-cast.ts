@@ -2,7 +2,7 @@
 import type { NativeMappedFile } from "../binding/files.ts";
 import type { NativeLaneHandle, NativeTensorHandle } from "../binding/graph.ts";
 import { HeddleError, throwIfAborted } from "../core/errors.ts";
-import { BLOCK_TYPES, bytesOf, DTYPES, type FloatDType, isQuantised, type QuantisedDType } from "./dtype.ts";
+import { BLOCK_TYPES, bytesOf, DTYPES, isQuantized, type NumberDType } from "./dtype.ts";
 
 /** A strided view of up to 4 dimensions: element (i, j, …) of the row-major result is element start + i · strides[0] + j · strides[1] + … of the source. */
 export interface ElementView {
@@ -27,8 +27,6 @@ export interface StoredElements {
 /** Elements, little endian. Nobody changes an array or passes it on until they are cast. */
 export type ElementSource = Uint8Array | StoredElements;
 
-type NumberDType = FloatDType | QuantisedDType;
-
 export interface LaneCast {
   from: NumberDType;
   to: NumberDType;
@@ -48,7 +46,7 @@ export interface CastFindings {
 const TURN = 1 << 22;
 
 function pieceOf(dtype: NumberDType): { elements: number; bytes: number } {
-  return isQuantised(dtype) ? BLOCK_TYPES[dtype] : { elements: 1, bytes: bytesOf(dtype) };
+  return isQuantized(dtype) ? BLOCK_TYPES[dtype] : { elements: 1, bytes: bytesOf(dtype) };
 }
 
 /** The elements of some bytes; not whole where they are not whole elements or blocks. */

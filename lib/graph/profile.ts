@@ -2,7 +2,7 @@
 import type { NativeProfileRow } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
 import { checkObject, invalidArgument } from "../core/errors.ts";
-import { byteLength, DTYPES, type DType } from "./dtype.ts";
+import { byteLength, DTYPES, type DType, elementCount } from "./dtype.ts";
 
 /** An operand of a profiled operation. */
 export interface ProfiledOperand {
@@ -133,8 +133,7 @@ function operandsOf(flat: readonly number[]): ProfiledOperand[] {
 }
 
 type Operands = Pick<ProfiledOperation, "inputs" | "outputs">;
-const sizeOf = ({ shape }: ProfiledOperand) => shape.reduce((n, d) => n * d, 1);
-const rowsOf = (operand: ProfiledOperand) => sizeOf(operand) / (operand.shape.at(-1) || 1);
+const rowsOf = (operand: ProfiledOperand) => elementCount(operand.shape) / (operand.shape.at(-1) || 1);
 const last = ({ shape }: ProfiledOperand) => shape.at(-1)!;
 
 /** Rows of the first operand times the `most` matrices after it. Further operands are added. */
@@ -144,13 +143,13 @@ const byWeights =
     others
       .slice(0, most)
       .filter(({ shape }) => shape.length === 2) // no bias
-      .reduce((n, w) => n + 2 * rowsOf(x!) * sizeOf(w), 0);
+      .reduce((n, w) => n + 2 * rowsOf(x!) * elementCount(w.shape), 0);
 
 /** Operand `h` (rows, width) times the next one, w (vocabulary, width), for each product of that size. */
 const byVocabulary =
   (h: number, products: (outputs: readonly ProfiledOperand[]) => number) =>
   ({ inputs, outputs }: Operands) =>
-    2 * rowsOf(inputs[h]!) * sizeOf(inputs[h + 1]!) * products(outputs);
+    2 * rowsOf(inputs[h]!) * elementCount(inputs[h + 1]!.shape) * products(outputs);
 
 const FLOPS: Readonly<Record<string, (operands: Operands) => number>> = {
   linear: byWeights(Number.POSITIVE_INFINITY), // more than one where products run as a group
@@ -159,13 +158,13 @@ const FLOPS: Readonly<Record<string, (operands: Operands) => number>> = {
   linear_glu: byWeights(2),
   linear_backward_input: byWeights(1),
   linear_backward_input_add: byWeights(1),
-  linear_backward_weight: ({ inputs, outputs }) => 2 * rowsOf(inputs[0]!) * sizeOf(outputs[0]!),
+  linear_backward_weight: ({ inputs, outputs }) => 2 * rowsOf(inputs[0]!) * elementCount(outputs[0]!.shape),
   fp8_linear: byWeights(1),
   fp8_linear_backward_input: byWeights(1),
   // (rows, experts of a row, features): each by one expert's matrix
-  expert_linear: ({ inputs, outputs }) => 2 * sizeOf(outputs[0]!) * last(inputs[1]!),
-  expert_linear_backward_input: ({ inputs }) => 2 * sizeOf(inputs[0]!) * last(inputs[1]!),
-  expert_linear_backward_weight: ({ inputs, outputs }) => 2 * sizeOf(inputs[0]!) * last(outputs[0]!),
+  expert_linear: ({ inputs, outputs }) => 2 * elementCount(outputs[0]!.shape) * last(inputs[1]!),
+  expert_linear_backward_input: ({ inputs }) => 2 * elementCount(inputs[0]!.shape) * last(inputs[1]!),
+  expert_linear_backward_weight: ({ inputs, outputs }) => 2 * elementCount(inputs[0]!.shape) * last(outputs[0]!),
   token_logprob: byVocabulary(0, () => 1),
   token_logprob_backward: byVocabulary(1, (outputs) => 1 + outputs.length), // the logits are made again
   token_logprob_with_gradient: byVocabulary(1, (outputs) => outputs.length - 1),

@@ -4,7 +4,17 @@ import { binding } from "../binding/index.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { brand } from "../core/instanceof.ts";
 import { checkDevice, type Device } from "./device.ts";
-import { byteLength, bytesOf, DTYPES, type DType, type FloatDType, isDType, isFloat, isQuantised } from "./dtype.ts";
+import {
+  byteLength,
+  bytesOf,
+  DTYPES,
+  type DType,
+  elementCount,
+  type FloatDType,
+  isDType,
+  isFloat,
+  isQuantized,
+} from "./dtype.ts";
 import { castOnLane } from "./lane-cast.ts";
 
 /** Typed array of an element type: bf16 and f16 travel as their bits, quantised types as the bytes of their blocks. */
@@ -13,7 +23,7 @@ export type TensorData = Float32Array | Int32Array | Uint16Array | Uint8Array;
 export function arrayOf(dtype: DType, buffer: ArrayBufferLike, offset = 0, length?: number): TensorData {
   if (dtype === "f32") return new Float32Array(buffer, offset, length);
   if (dtype === "i32") return new Int32Array(buffer, offset, length);
-  if (dtype === "u8" || isQuantised(dtype)) return new Uint8Array(buffer, offset, length);
+  if (dtype === "u8" || isQuantized(dtype)) return new Uint8Array(buffer, offset, length);
   return new Uint16Array(buffer, offset, length);
 }
 
@@ -136,7 +146,7 @@ export class Tensor {
 
   /** How many there are. */
   get elements(): number {
-    return elements(this.shape);
+    return elementCount(this.shape);
   }
   /** Size in bytes. */
   get bytes(): number {
@@ -145,7 +155,7 @@ export class Tensor {
 
   /** A copy of the elements (of `count` elements from element `start` on); all blocks of a quantised tensor. */
   async read(start = 0, count?: number): Promise<TensorData> {
-    if (isQuantised(this.dtype)) return new Uint8Array(await this.device.lane.read(this.native, 0, this.bytes));
+    if (isQuantized(this.dtype)) return new Uint8Array(await this.device.lane.read(this.native, 0, this.bytes));
     needWhole("start", start);
     count ??= this.elements - start;
     needWhole("count", count);
@@ -168,7 +178,7 @@ export class Tensor {
     const data = await this.read();
     const { dtype, scale, shape } = this;
     if (data instanceof Float32Array) return data;
-    if (!scale && !isFloat(dtype) && !isQuantised(dtype)) return toFloat32(dtype, data);
+    if (!scale && !isFloat(dtype) && !isQuantized(dtype)) return toFloat32(dtype, data);
     const numbers = new Float32Array(this.elements);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     if (scale) {
@@ -238,10 +248,6 @@ export function checkTensor(name: string, tensor: unknown): asserts tensor is Te
 
 function needWhole(name: string, value: number): void {
   if (!Number.isSafeInteger(value) || value < 0) throw invalidArgument(name, "a whole number from 0", value);
-}
-
-function elements(shape: readonly number[]): number {
-  return shape.reduce((n, d) => n * d, 1);
 }
 
 const bits = new Uint32Array(1);

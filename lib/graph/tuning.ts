@@ -6,6 +6,7 @@ import { basename, dirname, join } from "node:path";
 import { binding } from "../binding/index.ts";
 import type { CudaDeviceInfo } from "../binding/info.ts";
 import { HeddleError } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { readTemporaryName, TEMPORARY_FILE, temporaryName } from "../core/temp-files.ts";
 
 /** By product (as the device describes it), the name of the kernel and tiles that make it. */
@@ -112,9 +113,6 @@ export function knownChoices(device: CudaDeviceInfo): Choices {
   }
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 function describe(value: unknown): string {
   return (JSON.stringify(value) ?? typeof value).slice(0, 100);
 }

@@ -1,5 +1,5 @@
 import { HeddleError } from "../core/errors.ts";
-import { Pace } from "../core/yielding.ts";
+import { Pacer } from "../core/slices.ts";
 import { abortFlag } from "../graph/compile.ts";
 import { turnsByLength } from "../models/rope-frequencies.ts";
 import { type KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
@@ -104,7 +104,7 @@ export async function* decodeAhead(
   );
   let next: Steps | undefined;
   let [steps, drawn] = [1, 0];
-  const pace = new Pace();
+  const pacer = new Pacer();
   try {
     do {
       const ended = options.enough() || all.some(({ sequence }) => sequence.finishReason);
@@ -116,7 +116,7 @@ export async function* decodeAhead(
         for (const { sequence, slot } of all) cache.truncate(slot, sequence.context.length - 1);
         return;
       }
-      const pieces = await accepted(all, current, { top, pace });
+      const pieces = await accepted(all, current, { top, pacer });
       const now = performance.now();
       progress.decodedTokens += pieces.length;
       progress.decodeMs += now - before;
@@ -150,10 +150,10 @@ async function wentWell({ count, done }: Steps): Promise<boolean> {
 async function accepted(
   all: readonly Decoding[],
   { count, results }: Steps,
-  { top, pace }: { top: number; pace: Pace },
+  { top, pacer }: { top: number; pacer: Pacer },
 ): Promise<Piece[]> {
   const pieces: Piece[] = [];
-  await pace.each(Array(count * all.length).keys(), (place) => {
+  await pacer.each(Array(count * all.length).keys(), (place) => {
     const { sequence } = all[place % all.length]!;
     if (!sequence.finishReason)
       pieces.push(sequence.accept(choiceOf(results, place, top, sequence.options.topLogprobs)));

@@ -1,4 +1,4 @@
-import { throwIfAborted } from "../core/race-abort.ts";
+import { throwIfAborted } from "../core/errors.ts";
 import { type KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
 import { prefillProgram } from "./programs.ts";
 import type { Segment } from "./row-data.ts";

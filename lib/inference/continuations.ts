@@ -11,7 +11,8 @@ export interface Continuations {
   continuations: readonly (readonly number[])[];
 }
 
-const MOST_SLOTS = 16;
+/** Prompts whose continuations are scored together. */
+const SCORED_TOGETHER = 16;
 
 /**
  * Natural log-probabilities of continuations' tokens, each given the prompt and those before it. A prompt is computed once for
@@ -37,7 +38,7 @@ export async function scoreContinuations(
   }
   const out = groups.map(({ continuations }) => continuations.map((ids) => new Float32Array(ids.length)));
   if (groups.length === 0) return out;
-  const slots = Math.min(groups.length, MOST_SLOTS);
+  const slots = Math.min(groups.length, SCORED_TOGETHER);
   const cache = new KvCache(model, { slots, contextLength });
   try {
     for (let from = 0; from < groups.length; from += slots) {

@@ -1,4 +1,4 @@
-import { throwIfAborted } from "../core/race-abort.ts";
+import { throwIfAborted } from "../core/errors.ts";
 import { keysKeepLength } from "../models/rope-frequencies.ts";
 import { commonPrefix } from "../tokenizer/prompt-ids.ts";
 import { canRunAhead, type Decoding, decodeAhead } from "./async-decode.ts";
@@ -10,9 +10,6 @@ import { newProgress, type Progress } from "./progress.ts";
 import type { Piece, Sequence } from "./sequence.ts";
 import { Drafts } from "./speculative/speculate.ts";
 import { accept, DETERMINISTIC_ROWS, nextRun, promptRows, type Run, step } from "./step.ts";
-
-/** Maximum number of sequences per run. More wait for their turn. */
-export const MOST_SLOTS = 32;
 
 /** Options of a scheduler. */
 export interface SchedulerOptions {

@@ -1,4 +1,4 @@
-import { Pace } from "../core/yielding.ts";
+import { Pacer } from "../core/slices.ts";
 import { runShape } from "./async-prefill.ts";
 import { type KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
 import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
@@ -148,7 +148,7 @@ export async function step(
   const custom = ready.some(({ sequence }) => sequence.options.logitProcessors.length > 0);
   const program = custom ? sampleAndLogitsProgram : sampleProgram;
   const results = (await cache.run(program, segments, { shape, inputs, signal })) as unknown as SampleResults;
-  await new Pace().each(forced.entries(), ([i, { sequence, scored }]) =>
+  await new Pacer().each(forced.entries(), ([i, { sequence, scored }]) =>
     sequence.scores!.add(scored, choiceOf(results, draws.length + i, top, sequence.options.promptLogprobs!)),
   );
   const choices = draws.map(({ sequence }, i) => choiceOf(results, i, top, sequence.options.topLogprobs));

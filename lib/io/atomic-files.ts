@@ -242,7 +242,7 @@ async function placeOf(path: string): Promise<{ place: string; mode?: number }> 
       throw ioError(error, path, "written");
     }
   }
-  throw new HeddleError("IO", `${path}: cannot be written: expected a file, got links that lead nowhere`);
+  throw new HeddleError("IO", `${path}: cannot be written: broken symbolic link`);
 }
 
 /** A complete file under a temporary name next to its target. */

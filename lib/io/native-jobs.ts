@@ -1,6 +1,5 @@
 // Waiting for native work that runs away from the event loop.
 import type { NativeJob } from "../binding/tokenizer.ts";
-import { checkSignal, HeddleError } from "../core/errors.ts";
 
 /** Waits for a job of the addon; the signal cancels it. */
 export async function finish<T>(job: NativeJob<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -13,9 +12,4 @@ export async function finish<T>(job: NativeJob<T>, signal: AbortSignal | undefin
   } finally {
     signal.removeEventListener("abort", cancel);
   }
-}
-
-export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
-  checkSignal(signal);
-  if (signal?.aborted) throw new HeddleError("ABORTED", `${what}: aborted`, { cause: signal.reason });
 }

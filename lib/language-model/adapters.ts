@@ -32,7 +32,7 @@ export async function basePath(folder: string, given?: string): Promise<string> 
   if (beside.length > 0)
     throw new HeddleError(
       "UNSUPPORTED",
-      `${file}: heddle_beside: expected an adapter trained without others, got one trained together with ${beside.join(", ").slice(0, 200)}; load the base model and then give loadAdapter the folders of all`,
+      `${file}: heddle_beside: expected an adapter that was trained on its own, got one trained together with ${beside.join(", ").slice(0, 200)}; load the base model, then call loadAdapter for each of the folders`,
     );
   if (given !== undefined) {
     if (await isAdapterFolder(given))

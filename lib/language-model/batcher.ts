@@ -1,10 +1,9 @@
 import { compiledAhead } from "../constrain/index.ts";
 import { onAbort } from "../core/abort-listeners.ts";
-import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
-import { throwIfAborted } from "../core/race-abort.ts";
+import { MOST_SLOTS } from "../inference/cache/slots.ts";
 import { checkOptionNames, type GenerateOptions } from "../inference/generation-options.ts";
-import { MOST_SLOTS } from "../inference/scheduler.ts";
 import type { Piece } from "../inference/sequence.ts";
 import { type Scheduled, SharedScheduler } from "../inference/shared-scheduler.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
@@ -128,15 +127,19 @@ export class Batcher {
   /** @throws HeddleError INVALID_ARGUMENT for what the others that share a run would have to do as well */
   private checkShared({ adapters, assistantModel, promptLookupNumTokens, deterministic }: GenerateOptions): void {
     if (adapters !== undefined)
-      throw invalidArgument("adapters", "none in a batcher, which goes through the model's active ones", adapters);
+      throw invalidArgument("adapters", "no value in a batcher, which uses the model's active adapters", adapters);
     if (assistantModel !== undefined || (promptLookupNumTokens ?? 0) !== 0)
       throw invalidArgument(
         assistantModel === undefined ? "promptLookupNumTokens" : "assistantModel",
-        "none in a batcher, whose answers share runs (model.generate())",
+        "no value in a batcher (use model.generate())",
         assistantModel ?? promptLookupNumTokens,
       );
     if (deterministic === true && !this.deterministic)
-      throw invalidArgument("deterministic", "the batcher's own (batcher({ deterministic: true }))", deterministic);
+      throw invalidArgument(
+        "deterministic",
+        "no value in a batcher (use batcher({ deterministic: true }))",
+        deterministic,
+      );
   }
 
   /** Reads a sequence to its end; whoever stops reading ends it. */

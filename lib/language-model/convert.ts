@@ -51,7 +51,7 @@ export async function convertModel(
   const { base, device, ...how } = options;
   if (base !== undefined) checkPath("base", base, "the path of a model");
   if (await isAdapterFolder(input)) return convertMerged(input, output, { base, device }, how);
-  if (base !== undefined) throw invalidArgument("base", "none unless the input is an adapter folder", base);
+  if (base !== undefined) throw invalidArgument("base", "no value unless the input is an adapter folder", base);
   return convertWhole(modelPath(input), output, how);
 }
 
@@ -64,7 +64,7 @@ async function convertMerged(
   const { signal, threads } = how;
   // Whoever loads the folder after that would add the adapter once more.
   if (resolve(output) === resolve(adapter))
-    throw invalidArgument("output", "another folder than the adapter's own", output);
+    throw invalidArgument("output", "a folder other than the adapter's", output);
   await using model = new LanguageModel(
     await loadLanguageModel(adapter, { device, threads, ...(signal && { signal }) }, base),
   );

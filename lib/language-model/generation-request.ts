@@ -1,9 +1,10 @@
 import { BEAM_PAGE_SIZE, runBeams } from "../inference/beam/beam-engine.ts";
 import type { SpareStore } from "../inference/cache/cache-store.ts";
 import { KvCache } from "../inference/cache/kv-cache.ts";
+import { MOST_SLOTS } from "../inference/cache/slots.ts";
 import type { ResolvedOptions } from "../inference/generation-options.ts";
 import type { Progress } from "../inference/progress.ts";
-import { MOST_SLOTS, runSequences } from "../inference/scheduler.ts";
+import { runSequences } from "../inference/scheduler.ts";
 import { type Piece, type Sequence, sequencesOf } from "../inference/sequence.ts";
 import type { HeldModel } from "../models/model-view.ts";
 import { Answers, type Completion } from "./completion.ts";

@@ -264,13 +264,10 @@ export class LanguageModel {
    * gives an empty result.
    * @throws HeddleError UNSUPPORTED for a model without such a head, CONTEXT_OVERFLOW
    */
-  // This overload keeps `any` out of the next one.
-  async classify<T extends readonly never[]>(
-    none: 0 extends 1 & T ? never : T,
-    options?: ReadTextOptions,
-  ): Promise<Classification[]>;
-  async classify(text: Prompt, options?: ReadTextOptions): Promise<Classification>;
+  // The list comes before token ids, so that `[]` is an empty list of texts.
+  async classify(text: string, options?: ReadTextOptions): Promise<Classification>;
   async classify(texts: readonly Prompt[], options?: ReadTextOptions): Promise<Classification[]>;
+  async classify(text: Prompt, options?: ReadTextOptions): Promise<Classification>;
   async classify(
     text: Prompt | readonly Prompt[],
     options?: ReadTextOptions,
@@ -311,12 +308,9 @@ export class LanguageModel {
    * @param options.promptName one of the model's prompts, prepended to each text
    * @throws HeddleError INVALID_ARGUMENT for a prompt that the model lacks, CONTEXT_OVERFLOW, NUMERICAL
    */
-  async embed<T extends readonly never[]>(
-    none: 0 extends 1 & T ? never : T,
-    options?: EmbedTextOptions,
-  ): Promise<Float32Array[]>;
-  async embed(text: Prompt, options?: EmbedTextOptions): Promise<Float32Array>;
+  async embed(text: string, options?: EmbedTextOptions): Promise<Float32Array>;
   async embed(texts: readonly Prompt[], options?: EmbedTextOptions): Promise<Float32Array[]>;
+  async embed(text: Prompt, options?: EmbedTextOptions): Promise<Float32Array>;
   async embed(text: Prompt | readonly Prompt[], options?: EmbedTextOptions): Promise<Float32Array | Float32Array[]>;
   async embed(
     text: Prompt | readonly Prompt[],

@@ -1,11 +1,32 @@
 // Options for loading a model.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
+import type { Device, QuantizedActivations } from "../graph/index.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize } from "../models/cache-shape.ts";
-import type { LoadModelOptions } from "./load.ts";
+import type { LoadDType } from "../models/loading/load.ts";
 
 /** Options of `LanguageModel.load`. */
-export interface LoadOptions extends LoadModelOptions {
+export interface LoadOptions {
+  /** `auto` (the fastest there is), `cpu`, `cuda`, `cuda:N`, or a Device. */
+  device?: string | Device | undefined;
+  /** Threads of the CPU; as for `openDevice` where not given. */
+  threads?: number | undefined;
+  /** On CUDA devices: f32 matrix products may round their operands to tf32; see DeviceOptions. */
+  allowTf32?: boolean | undefined;
+  /**
+   * `auto` keeps each weight as it is stored, mapped without a copy where the file's alignment allows. `q8_0`, `q4_0`, `q4_k` and `q6_k`
+   * quantise matrices as they are read, by the rules of `convertModel`; what is quantised already stays as it is.
+   */
+  dtype?: LoadDType | undefined;
+  /**
+   * How activations meet narrow weights when text is generated: `int8` (the default) rounds them to 8 bits by groups of 32 before quantised
+   * ones (long prompts on processors with matrix tiles: to bf16, as the weights' numbers are), to e4m3 by groups of 128 before 8-bit floats
+   * and to bf16 before bf16 ones, `f32` keeps them: exact for the weights as they are, and slower.
+   */
+  quantizedActivations?: QuantizedActivations | undefined;
+  /** Called as weights come in. */
+  onProgress?: ((progress: { loaded: number; total: number }) => void) | undefined;
+  signal?: AbortSignal | undefined;
   /** Most tokens of a sequence; the model's own limit where not given. */
   contextLength?: number | undefined;
   /** Element type of KV caches: f32, bf16 or f16 for half the memory, q8 for little more than a quarter. Default: bf16 for bf16 weights, f16 for quantised ones, f32 for all others and with `quantizedActivations: "f32"`. */

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { HeddleError, invalidArgument } from "../core/errors.ts";
-import { throwIfAborted } from "../core/race-abort.ts";
+import { HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import type { ModelConfig } from "../formats/config/config.ts";
 import type { GenerationConfig } from "../formats/config/generation-config.ts";
 import { defaultModelPath } from "../formats/default-model.ts";
@@ -10,37 +9,15 @@ import { type LayoutChange, layoutChange, neighbourRow } from "../formats/gguf/g
 import { type ModelCard, readModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import { castTogether } from "../formats/native-cast.ts";
-import { isQuantisedTarget } from "../formats/quantization-choice.ts";
-import { isNumberDtype } from "../formats/weight-dtype.ts";
-import { type Device, isQuantised, openDevice, type QuantizedActivations } from "../graph/index.ts";
+import { isQuantizedTarget } from "../formats/quantization-choice.ts";
+import { isNumber } from "../graph/dtype.ts";
+import { type Device, isQuantized, openDevice } from "../graph/index.ts";
 import { loadAdapter } from "../models/adapters/adapter-files.ts";
-import { type LoadDType, loadModel, type NamedWeights } from "../models/loading/load.ts";
+import { loadModel, type NamedWeights } from "../models/loading/load.ts";
 import type { Model } from "../models/model.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 import { basePath, DEFAULT_ADAPTER, isAdapterFolder } from "./adapters.ts";
-
-export interface LoadModelOptions {
-  /** `auto` (the fastest there is), `cpu`, `cuda`, `cuda:N`, or a Device. */
-  device?: string | Device | undefined;
-  /** Threads of the CPU; as for `openDevice` where not given. */
-  threads?: number | undefined;
-  /** On CUDA devices: f32 matrix products may round their operands to tf32; see DeviceOptions. */
-  allowTf32?: boolean | undefined;
-  /**
-   * `auto` keeps each weight as it is stored, mapped without a copy where the file's alignment allows. `q8_0`, `q4_0`, `q4_k` and `q6_k`
-   * quantise matrices as they are read, by the rules of `convertModel`; what is quantised already stays as it is.
-   */
-  dtype?: LoadDType | undefined;
-  /**
-   * How activations meet narrow weights when text is generated: `int8` (the default) rounds them to 8 bits by groups of 32 before quantised
-   * ones (long prompts on processors with matrix tiles: to bf16, as the weights' numbers are), to e4m3 by groups of 128 before 8-bit floats
-   * and to bf16 before bf16 ones, `f32` keeps them: exact for the weights as they are, and slower.
-   */
-  quantizedActivations?: QuantizedActivations | undefined;
-  /** Called as weights come in. */
-  onProgress?: ((progress: { loaded: number; total: number }) => void) | undefined;
-  signal?: AbortSignal | undefined;
-}
+import type { LoadOptions } from "./load-options.ts";
 
 /** Everything that a folder or file contains about a model. */
 export interface LoadedModel {
@@ -65,17 +42,13 @@ export function modelPath(name: string): string {
  * @param base overrides the base in an adapter's adapter_config.json
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, ABORTED
  */
-export async function loadLanguageModel(
-  name: string,
-  options: LoadModelOptions = {},
-  base?: string,
-): Promise<LoadedModel> {
+export async function loadLanguageModel(name: string, options: LoadOptions = {}, base?: string): Promise<LoadedModel> {
   const { dtype = "auto", onProgress, signal } = options;
   if (typeof name === "string" && (await isAdapterFolder(name))) return loadAdapted(name, options, base);
   const { quantizedActivations } = options;
   if (quantizedActivations !== undefined && quantizedActivations !== "int8" && quantizedActivations !== "f32")
     throw invalidArgument("quantizedActivations", "int8 or f32", quantizedActivations);
-  if (dtype !== "auto" && dtype !== "f32" && dtype !== "bf16" && dtype !== "f16" && !isQuantisedTarget(dtype))
+  if (dtype !== "auto" && dtype !== "f32" && dtype !== "bf16" && dtype !== "f16" && !isQuantizedTarget(dtype))
     throw invalidArgument("dtype", "auto, f32, bf16, f16, q8_0, q4_0, q4_k or q6_k", dtype);
   throwIfAborted(signal, "load");
   const device = openDevice(options);
@@ -101,7 +74,7 @@ export async function loadLanguageModel(
 }
 
 /** A folder of a LoRA adapter: the base that its adapter_config.json names, with the adapter on it. */
-async function loadAdapted(folder: string, options: LoadModelOptions, base: string | undefined): Promise<LoadedModel> {
+async function loadAdapted(folder: string, options: LoadOptions, base: string | undefined): Promise<LoadedModel> {
   const loaded = await loadLanguageModel(await basePath(folder, base), options);
   try {
     await loadAdapter(loaded.model, folder, DEFAULT_ADAPTER);
@@ -142,7 +115,7 @@ function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWei
   const changeOf = (name: string): LayoutChange => {
     const change = layoutChange(name, config);
     // Blocks run along a row: a quantised matrix cannot be transposed, and linear layers take it as it is.
-    return change.kind === "transpose" && isQuantised(weights.info(name).dtype ?? "") ? { kind: "none" } : change;
+    return change.kind === "transpose" && isQuantized(weights.info(name).dtype ?? "") ? { kind: "none" } : change;
   };
   return {
     names: () => weights.names(),
@@ -170,7 +143,7 @@ function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWei
       const change = changeOf(name);
       const stored = weights.tensor(name);
       const { dtype } = stored;
-      if (change.kind === "none" || !isNumberDtype(dtype)) return undefined;
+      if (change.kind === "none" || !isNumber(dtype)) return undefined;
       if (change.kind !== "norm") return inOrderOf(device, stored, change, "safetensors");
       // In the file's own type, so that it is rounded as in a folder that is made of the file.
       const numbers = await castTogether(device, sourcesOf(stored), { name, from: dtype, to: dtype, addend: -1 });

@@ -2,6 +2,7 @@ import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { prefill } from "../inference/async-prefill.ts";
 import { KvCache, PREFILL_ROWS } from "../inference/cache/kv-cache.ts";
 import { logitsProgram, scoreProgram } from "../inference/programs.ts";
+import { scoredRows } from "../inference/prompt-scores.ts";
 import { holding, type ModelView } from "../models/model-view.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { areLong, type Prompt, promptIds, promptIdsAhead } from "./prompt.ts";
@@ -11,9 +12,6 @@ interface Options {
   adapters?: readonly string[] | undefined;
   signal?: AbortSignal | undefined;
 }
-
-/** Bytes of logits that one run may hold. */
-const LOGIT_BYTES = 32 << 20;
 
 /** @throws HeddleError CONTEXT_OVERFLOW */
 function checkFits(tokens: number, contextLength: number): void {
@@ -58,7 +56,7 @@ export async function logitsOf(
     const start = last ? ids.length - 1 : 0;
     const { length } = ids;
     await prefill(cache, 0, ids.slice(0, start), { signal, length });
-    const logitRows = Math.max(1, Math.min(PREFILL_ROWS, Math.floor(LOGIT_BYTES / (4 * vocabSize))));
+    const logitRows = scoredRows(vocabSize);
     const out: Float32Array[] = [];
     for (let i = start; i < ids.length; i += logitRows) {
       const part = ids.slice(i, i + logitRows);

@@ -49,10 +49,7 @@ export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Pi
   /** @throws HeddleError INVALID_ARGUMENT where it has been iterated or awaited before */
   override [Symbol.asyncIterator](): AsyncGenerator<Piece, Whole, undefined> {
     if (this.read)
-      throw new HeddleError(
-        "INVALID_ARGUMENT",
-        "reply: expected its pieces to be read once, before it is awaited, got a second reader",
-      );
+      throw new HeddleError("INVALID_ARGUMENT", "reply: its pieces can be read once, and only before it is awaited");
     this.read = true;
     return this;
   }

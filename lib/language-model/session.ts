@@ -187,21 +187,13 @@ export class Session {
     this.assertIdle();
     const { languageModel } = this;
     const resolved = resolveOptions(options, languageModel.optionContext);
-    if (resolved.n !== 1) throw invalidArgument("n", "1 in a session, which holds one sequence", resolved.n);
+    if (resolved.n !== 1) throw invalidArgument("n", "1 in a session", resolved.n);
     // A model's own num_beams is left aside: it says how whole texts are found, and here one grows.
     if ((options.numBeams ?? 1) !== 1)
-      throw invalidArgument(
-        "numBeams",
-        "1 in a session, which holds one sequence (model.complete())",
-        options.numBeams,
-      );
+      throw invalidArgument("numBeams", "1 in a session (use model.complete())", options.numBeams);
     languageModel.checkTexts(resolved);
     if (resolved.adapters)
-      throw invalidArgument(
-        "adapters",
-        "none in a session, which has its own (session({ adapters }))",
-        resolved.adapters,
-      );
+      throw invalidArgument("adapters", "no value in a session (use session({ adapters }))", resolved.adapters);
     return resolved;
   }
 
@@ -240,7 +232,7 @@ export class Session {
     if (this.cache.isOf(this.languageModel.model, this.adapters)) return;
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      "session: expected a model that has not changed since its keys and values were computed, got one with other weights or adapters (the next call computes them again; truncate() forgets them)",
+      "session: the model's weights or adapters changed since its keys and values were computed (the next call computes them again; truncate() drops them)",
     );
   }
 

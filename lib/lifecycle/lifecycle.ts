@@ -3,7 +3,7 @@ import { Run } from "../core/run.ts";
 import { rejectUnknownNames } from "../language-model/index.ts";
 import type { LifecycleEvent, LifecycleResult } from "./types.ts";
 
-/** Options of `lifecycle`. */
+/** Options of `lifecycle`. @experimental */
 export interface LifecycleOptions {
   /** Output folder. A run with the same options in it is resumed. */
   out?: string | undefined;
@@ -40,6 +40,7 @@ const NAMES: readonly (keyof LifecycleOptions)[] = [
  * @example
  * for await (const event of lifecycle({ out: "life", budgetMinutes: 20 }))
  *   if (event.type === "step") console.log(event.stage, event.step, event.loss, event.secondsLeft);
+ * @experimental
  */
 export function lifecycle(options: LifecycleOptions = {}): Run<LifecycleEvent, LifecycleResult> {
   rejectUnknownNames(options, NAMES);

@@ -5,7 +5,7 @@ export const stageNames = ["tokenizer", "pretrain", "sft", "dpo", "reward", "grp
 /** A stage of the lesson. @useDeclaredType */
 export type StageName = (typeof stageNames)[number];
 
-/** Held-out figures, as far as they apply; shares are between 0 and 1. */
+/** Held-out figures, as far as they apply; shares are between 0 and 1. @experimental */
 export interface StageMetrics {
   /** Bits per byte of held-out stories and knowledge. */
   bitsPerByte?: number;
@@ -25,7 +25,7 @@ export interface StageMetrics {
   accuracy?: number;
 }
 
-/** A stage in the result. */
+/** A stage in the result. @experimental */
 export interface StageResult {
   name: StageName;
   steps: number;
@@ -34,7 +34,7 @@ export interface StageResult {
   metrics: { before: StageMetrics; after: StageMetrics };
 }
 
-/** The final line of `heddle lifecycle --json`. */
+/** The final line of `heddle lifecycle --json`. @experimental */
 export interface LifecycleResult {
   stages: StageResult[];
   /** Goals of the lesson that the figures miss, such as "answers 1.2 % of the questions exactly"; empty if all are reached. */
@@ -43,7 +43,7 @@ export interface LifecycleResult {
   report: string;
 }
 
-/** Progress of a run. `secondsLeft` estimates the remaining time from completed steps, and is undefined before there are any. */
+/** Progress of a run. `secondsLeft` estimates the remaining time from completed steps, and is undefined before there are any. @experimental */
 export type LifecycleEvent =
   | { type: "stage"; stage: StageName; maxSteps: number; secondsLeft: number | undefined }
   | {

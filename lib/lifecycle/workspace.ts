@@ -65,7 +65,7 @@ export class Workspace {
     if (JSON.stringify(state.plan) !== JSON.stringify(plan))
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `out: expected a new folder, or the options of the run that ${folder} holds (${say(state.plan)}), got ${say(plan)}`,
+        `out: expected a new folder, or the options of the run in ${folder} (${say(state.plan)}), got ${say(plan)}`,
       );
     return new Workspace(folder, state);
   }

@@ -80,6 +80,7 @@ const INITS: readonly WeightSpec["init"][] = ["normal", "residual", "ones", "zer
  * @example
  * registerFamily({ modelType: "stablelm", architecture: "StableLmForCausalLM", own: { useParallelResidual: false }, weights, forward });
  * const base = createModel({ modelType: "stablelm", hiddenSize: 64, numHiddenLayers: 2, own: { useParallelResidual: true } });
+ * @experimental
  */
 export function registerFamily<Own extends OwnValues = Record<never, OwnValue>>(
   definition: FamilyDefinition<Own>,
@@ -107,7 +108,7 @@ export function rotateHeads(
   x: Value,
   projection?: string,
 ): Value {
-  if (typeof context?.constant !== "function") throw invalidArgument("context", "what `forward` is given", context);
+  if (typeof context?.constant !== "function") throw invalidArgument("context", "the context of `forward`", context);
   checkObject("config", config);
   if (!Number.isSafeInteger(layer)) throw invalidArgument("layer", "the number of a layer", layer);
   const rotary = rotaryOf(config, layer);

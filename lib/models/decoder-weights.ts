@@ -6,7 +6,7 @@ import { decoderNames } from "../nn/decoder-names.ts";
 import type { Head, WeightSpec } from "./family.ts";
 import { rotaryOf } from "./rope-frequencies.ts";
 
-/** The flags of lib/nn/decoder.ts that decide which weights there are. */
+/** The flags of lib/nn/decoder.ts that decide which weights there are. @experimental */
 export type DecoderWeightFlags = Pick<
   DecoderShape,
   "norms" | "normOffset" | "layerNorm" | "parallel" | "queryNorm" | "fused" | "interleaved" | "sinks" | "names"

@@ -16,7 +16,7 @@ import {
 } from "./decoder-weights.ts";
 import type { Head, OwnConfig, WeightSpec } from "./family.ts";
 
-/** Options of the shared decoder that affect neither weights nor caches. */
+/** Options of the shared decoder that affect neither weights nor caches. @experimental */
 export interface DecoderShapeOptions
   extends Optional<
     Pick<
@@ -41,7 +41,7 @@ export interface FeedForward<Config = OwnConfig> {
   forward(context: ForwardContext, x: Value, prefix: string, config: Config, layer: number): Value;
 }
 
-/** The differences of a family on the shared decoder from Llama. */
+/** The differences of a family on the shared decoder from Llama. @experimental */
 export interface DecoderFamily<Config = OwnConfig> {
   /** Flags that select the existing weights, or a function from the configuration to such flags. */
   flags?: DecoderWeightFlags | ((config: Config) => DecoderWeightFlags) | undefined;
@@ -88,6 +88,7 @@ const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
  *     shape: ({ own }, { rotary }) => ({ rotary: (layer) => ((layer + 1) % own.everyNth ? rotary(layer) : undefined) }),
  *   }),
  * });
+ * @experimental
  */
 export function decoderFamily<Own extends OwnValues = OwnValues>(
   options: DecoderFamily<OwnConfig<Own>> = {},
@@ -131,11 +132,7 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
         ((x, prefix, layer) => {
           const output: unknown = feedForward.forward(context, x, prefix, config, layer);
           if (output instanceof Value) return output;
-          throw invalidArgument(
-            "decoderFamily.feedForward.forward: what it returns",
-            "a value (rows, hiddenSize)",
-            output,
-          );
+          throw invalidArgument("decoderFamily.feedForward.forward: result", "a value (rows, hiddenSize)", output);
         });
       return decoder(context, { ...standard, ...given(shared), ...given(own), ...(block && { feedForward: block }) });
     },
@@ -145,6 +142,6 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
 
 function weightsOf<Config>(block: FeedForward<Config>, config: Config, layer: number) {
   const weights = block.weights(config, layer);
-  checkObject("decoderFamily.feedForward.weights: what it returns", weights);
+  checkObject("decoderFamily.feedForward.weights: result", weights);
   return weights;
 }

@@ -1,6 +1,6 @@
 import type { ModelConfig } from "../formats/config/config.ts";
 import type { FamilyFacts, OwnValues } from "../formats/config/family-format.ts";
-import { isQuantised, type Value } from "../graph/index.ts";
+import { isQuantized, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 
 /** A weight that a family has: its shape, and how a new model draws it. */
@@ -16,7 +16,7 @@ export interface WeightSpec {
 
 /** The shape that a weight of this type has. */
 export function shapeOf(spec: WeightSpec, dtype: string): readonly number[] {
-  return spec.transposed && isQuantised(dtype) ? [...spec.shape].reverse() : spec.shape;
+  return spec.transposed && isQuantized(dtype) ? [...spec.shape].reverse() : spec.shape;
 }
 
 /** Where logits come from: hidden · weightᵀ + bias. */
@@ -47,8 +47,7 @@ export type OwnConfig<Own extends OwnValues = OwnValues> = Omit<ModelConfig, "ow
 
 /**
  * A model family: the facts that its files follow, its weights, and its forward pass in functions of `heddle/graph`. The package has its
- * families in lib/models/families. A program adds one by `registerFamily`.
- */
+ * families in lib/models/families. A program adds one by `registerFamily`. @experimental */
 export interface FamilyDefinition<Own extends OwnValues = OwnValues> extends FamilyFacts {
   /** `model_type` of config.json. */
   modelType: string;

@@ -14,7 +14,7 @@ import {
   gatherRows,
   input,
   isFloat,
-  isQuantised,
+  isQuantized,
   type LogitHead,
   linear,
   type QuantizedActivations,
@@ -140,7 +140,7 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
     linear(x, prefix, { transposed = false } = {}) {
       const w = weight(`${prefix}.weight`);
       // A quantised weight is (out, in) always: blocks run along the inputs.
-      const turned = transposed && !isQuantised(w.dtype);
+      const turned = transposed && !isQuantized(w.dtype);
       onLinear?.(prefix, turned);
       const bias = has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined;
       const { scale: scales } = model.asStored(`${prefix}.weight`);
@@ -241,7 +241,7 @@ function needGeneration(model: ModelView): void {
   const how = useBidirectionalAttention ? ` with attention both ways (useBidirectionalAttention)` : "";
   throw new HeddleError(
     "UNSUPPORTED",
-    `model: expected one that generates, got ${modelType}${how}, which encodes whole texts`,
+    `model: expected a model that generates, got ${modelType}${how}, which is an encoder`,
   );
 }
 
@@ -357,7 +357,7 @@ export function cachedForward(
       if (window !== undefined && options.window !== window)
         throw new HeddleError(
           "INVALID_ARGUMENT",
-          `attend: window of layer ${layer}: expected the configuration's ${window}, of which its cache keeps no more, got ${options.window}`,
+          `attend: window of layer ${layer}: expected at most the configuration's ${window}, which is the size of its cache, got ${options.window}`,
         );
       const pages = paged && cache.pages ? pageTable(cache.pages) : undefined;
       const cacheK = tensor(`cache.${layer}.k`, dtype, shape);

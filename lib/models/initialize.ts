@@ -1,6 +1,7 @@
 import { HeddleError, throwIfAborted } from "../core/errors.ts";
 import type { ModelConfig } from "../formats/config/config.ts";
 import { availableBytes } from "../graph/device.ts";
+import { elementCount } from "../graph/dtype.ts";
 import { type Device, Tensor } from "../graph/index.ts";
 import type { WeightSpec } from "./family.ts";
 import { modelWeights } from "./heads.ts";
@@ -105,7 +106,7 @@ function neededWeights(config: ModelConfig, device: Device): [string, WeightSpec
 }
 
 function parametersOf(specs: readonly [string, WeightSpec][]): number {
-  return specs.reduce((sum, [, { shape }]) => sum + shape.reduce((n, d) => n * d, 1), 0);
+  return specs.reduce((sum, [, { shape }]) => sum + elementCount(shape), 0);
 }
 
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;

@@ -144,7 +144,8 @@ export class Model extends ModelView {
   /** Changes how a classifier's logits become probabilities: its temperature. */
   setClassifierTemperature(temperature: number | undefined): void {
     const { classifier, ...rest } = this.config;
-    if (!classifier) throw new HeddleError("UNSUPPORTED", "classifier: expected a model with one, got one without");
+    if (!classifier)
+      throw new HeddleError("UNSUPPORTED", "classifier: expected a model with a classification head, got one without");
     const { temperature: _, ...head } = classifier;
     this.change({
       config: parseModelConfig({ ...rest, classifier: temperature === undefined ? head : { ...head, temperature } }),
@@ -163,7 +164,7 @@ export class Model extends ModelView {
     if (layersOf(config) !== layersOf(this.config))
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        "embedding.layers: expected the model's own, over a pooling as wide as theirs, got others",
+        "embedding.layers: expected the model's layers and a pooling of their input width, got others",
       );
     this.change({ config, programs: this.state.programs });
   }

@@ -1,6 +1,6 @@
 import { given } from "./given.ts";
 
-/** The names of a decoder's weights, without `.weight` and `.bias`. */
+/** The names of a decoder's weights, without `.weight` and `.bias`. @experimental */
 export interface DecoderNames {
   embedding: string;
   /** Before a layer's number. */

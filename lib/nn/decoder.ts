@@ -6,7 +6,7 @@ import { type ExpertsShape, routedExperts } from "./experts.ts";
 import { type NormKind, norm as normOf } from "./norm.ts";
 import type { Rotary } from "./rotary.ts";
 
-/** Sizes and flags of the decoder that all families that generate share, but for gpt2. */
+/** Sizes and flags of the decoder that all families that generate share, but for gpt2. @experimental */
 export interface DecoderShape {
   layers: number;
   heads: number;

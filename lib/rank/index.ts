@@ -3,7 +3,7 @@ import { type LanguageModel, rejectUnknownNames } from "../language-model/index.
 import type { Answering } from "./sampler.ts";
 import type { RankState } from "./session.ts";
 
-/** Options of `openRanking`. */
+/** Options of `openRanking`. @experimental */
 export interface RankOptions {
   /** Prompts: .jsonl rows with `prompt`, `question` or `messages` (and optionally `answers`), or lines of text. */
   prompts: string;
@@ -36,7 +36,7 @@ const NAMES: readonly (keyof RankOptions)[] = [
   "port",
 ];
 
-/** A local web page on which people judge answers, until it is closed. */
+/** A local web page on which people judge answers, until it is closed. @experimental */
 export interface Ranking {
   /** URL of the page, reachable only from this machine. */
   readonly url: string;
@@ -53,6 +53,7 @@ export interface Ranking {
  * @example
  * await using ranking = await openRanking(model, { prompts: "prompts.jsonl", out: "pairs.jsonl" });
  * console.log(ranking.url);
+ * @experimental
  */
 export async function openRanking(
   model: LanguageModel | undefined,

@@ -3,7 +3,7 @@ import type { RankItem } from "./items.ts";
 import type { Sampler } from "./sampler.ts";
 import { VoteFile, type WrittenRow } from "./vote-file.ts";
 
-/** The state that the page shows. */
+/** The state that the page shows. @experimental */
 export interface RankState {
   total: number;
   /** Prompts that are done, dismissed ones included. */
@@ -87,7 +87,7 @@ export class RankSession {
     return this.change(async () => {
       const item = this.currentOf(id);
       const { answers } = item;
-      if (!answers) throw new HeddleError("INVALID_ARGUMENT", "vote: expected answers to judge, got none yet");
+      if (!answers) throw new HeddleError("INVALID_ARGUMENT", "vote: no answers to judge yet");
       await this.keep(item, rowOf(item, answers, ranking, bad), false);
     });
   }
@@ -125,8 +125,7 @@ export class RankSession {
   undo(): Promise<RankState> {
     return this.change(async () => {
       const vote = this.votes.at(-1);
-      if (!vote || vote.offset < 0)
-        throw new HeddleError("INVALID_ARGUMENT", "undo: expected a vote to take back, got none");
+      if (!vote || vote.offset < 0) throw new HeddleError("INVALID_ARGUMENT", "undo: no vote to take back");
       await this.file.removeLast(vote.offset);
       this.votes.pop();
       this.queue.unshift(vote.item);

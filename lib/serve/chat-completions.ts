@@ -38,7 +38,7 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
   const usage = includesUsage(given);
   const form = responseFormat(given.response_format);
   if (toolOptions.responseFormat && (form.responseFormat?.type ?? "text") !== "text")
-    throw invalid("response_format", "none for a required tool call", form.responseFormat?.type);
+    throw invalid("response_format", "no format together with a required tool call", form.responseFormat?.type);
   const options = {
     ...form,
     ...generateOptions(given, {

@@ -47,7 +47,7 @@ export async function generate(
   const n = options.n ?? 1;
   const count = prompts.count * n;
   if (count > settings.maxChoices)
-    throw new Refusal(400, `n: expected at most ${settings.maxChoices} answers of one request, got ${count}`, {
+    throw new Refusal(400, `n: expected at most ${settings.maxChoices} answers per request, got ${count}`, {
       param: "n",
       code: "invalid_value",
     });

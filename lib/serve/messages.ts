@@ -1,11 +1,12 @@
 // OpenAI's messages → those that chat templates take.
 import { z } from "zod";
+import { isObject } from "../core/is-object.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
 import type { LanguageModel } from "../language-model/index.ts";
 import type { ChatMessage } from "../tokenizer/index.ts";
 import { invalid, unsupported } from "./http-error.ts";
 import { JSON_LIMITS, parseInSlices } from "./json-slices.ts";
-import { isObject, issueRefusal } from "./schema.ts";
+import { issueRefusal } from "./schema.ts";
 
 const MOST_MESSAGES = 4096;
 const MOST_PARTS = 1024;

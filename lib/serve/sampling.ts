@@ -1,8 +1,9 @@
 // A request's parameters → options of generation.
 import type { z } from "zod";
+import { isObject } from "../core/is-object.ts";
 import type { GenerateOptions, ResponseFormat } from "../language-model/index.ts";
 import { invalid, Refusal } from "./http-error.ts";
-import { isObject, type samplingShape } from "./schema.ts";
+import type { samplingShape } from "./schema.ts";
 
 type Sampling = { [K in keyof typeof samplingShape]?: z.infer<(typeof samplingShape)[K]> };
 

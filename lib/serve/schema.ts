@@ -1,8 +1,10 @@
 // Parameters of requests. Each has a schema. Unsupported parameters that would change the answer are refused by name.
 import { z } from "zod";
 import { describe } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { nearest } from "../core/nearest-name.ts";
 import { expectedOf, gotAt } from "../core/schema-issue.ts";
+import { flag, positive, real, whole } from "../core/schema-parts.ts";
 import { Refusal, unsupported } from "./http-error.ts";
 
 /** Converts a schema issue at a path below `at` to a refusal. */
@@ -18,15 +20,7 @@ export function issueRefusal(issue: z.core.$ZodIssue, value: unknown, at = ""): 
   });
 }
 
-export const whole = (least: number, most: number) =>
-  z.custom<number>(
-    (v) => Number.isSafeInteger(v) && (v as number) >= least && (v as number) <= most,
-    `a whole number of ${least} to ${most}`,
-  );
-const real = (least: number, most: number) =>
-  z.custom<number>((v) => typeof v === "number" && v >= least && v <= most, `a number of ${least} to ${most}`);
-const topP = z.custom<number>((v) => typeof v === "number" && v > 0 && v <= 1, "a number above 0 and at most 1");
-const flag = z.boolean({ error: "true or false" });
+const topP = positive(1);
 const text = z.string({ error: "a text" });
 
 const STOPS = 4;
@@ -45,10 +39,6 @@ const logitBias = z.custom<Record<string, number>>(
     Object.entries(v).every(([id, bias]) => /^\d{1,10}$/.test(id) && isBias(bias)),
   `an object of at most ${MOST_BIASES} token ids with numbers of -100 to 100`,
 );
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 /** Parameters of every request that generates text. */
 export const samplingShape = {

@@ -1,10 +1,10 @@
 // Tools of a request: which ones the model sees, whether it must call one, and how calls are parsed.
 
+import { isObject } from "../core/is-object.ts";
 import { callTokens, checkedToolChoice, toolCallFormat, writesToolCalls } from "../language-model/chat/tool-choice.ts";
 import type { GenerateOptions, LanguageModel } from "../language-model/index.ts";
 import type { Calls } from "./answer.ts";
 import { invalid, unsupported } from "./http-error.ts";
-import { isObject } from "./schema.ts";
 
 interface Given {
   tools?: unknown[] | undefined;
@@ -26,8 +26,7 @@ export function toolUse(
   model: LanguageModel,
 ): ToolUse {
   const { tokenizer } = model;
-  if (isObject(given) && given.type !== "function")
-    throw unsupported("tool_choice.type", "expected function, which is the only kind of tools");
+  if (isObject(given) && given.type !== "function") throw unsupported("tool_choice.type", "expected function");
   const choice = checkedToolChoice(given);
   const hasTools = tools !== undefined && tools.length > 0;
   if (choice === "none") {

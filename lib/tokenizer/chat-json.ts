@@ -1,13 +1,12 @@
 // Converts template values to JSON and to Python's text. The output is counted as it grows, because a value that contains another one twice
 // doubles it.
 
+import { isHighSurrogate } from "../core/surrogates.ts";
 import { checkTaken, giveBack, LimitError, renderLimits, sizes, spend } from "./chat/jinja/limits.ts";
 import type { RuntimeValue } from "./chat/jinja/repr.ts";
 
 /** Number of UTF-16 units that are rewritten at once. */
 const CHUNK = 1 << 16;
-
-const isHighSurrogate = (unit: number) => (unit & 0xfc00) === 0xd800;
 
 /** Counts the output of one conversion. */
 export class Growth {

@@ -1,8 +1,7 @@
 // The compression rate of a vocabulary, by language.
-import { invalidArgument } from "../core/errors.ts";
+import { invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { checkNames } from "../core/unknown-options.ts";
 import { untilAborted } from "../core/until-aborted.ts";
-import { throwIfAborted } from "../io/native-jobs.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** How short a tokenizer makes a corpus. */

@@ -1,7 +1,8 @@
 // Padding, by the rules of Hugging Face's tokenizers library.
 import { invalidArgument } from "../core/errors.ts";
-import { invalidFile, isObject, isTokenId, type JsonObject, limits } from "./files/tokenizer-file.ts";
-import { choiceField, keyOf, oneOf, wholeField } from "./truncation.ts";
+import { isObject } from "../core/is-object.ts";
+import { invalidFile, isTokenId, type JsonObject, limits } from "./files/tokenizer-file.ts";
+import { choiceField, keyOf, oneOf, sides, wholeField } from "./truncation.ts";
 
 /** How inputs of a batch are made as long as each other. */
 export interface Padding {
@@ -17,7 +18,6 @@ export interface Padding {
   typeId?: number | undefined;
 }
 
-const sides = { Right: "right", Left: "left" } as const;
 const maxLength = 1 << 24;
 
 export function checkPadding(value: Padding, name = "padding"): Padding {

@@ -1,10 +1,10 @@
 // Text ↔ ids. Native code does the work; see plan.ts for who does the rest.
 import { binding } from "../binding/index.ts";
 import type { NativeDecoder, NativeTokenizer } from "../binding/tokenizer.ts";
-import { checkAttached, invalidArgument } from "../core/errors.ts";
+import { checkAttached, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { atOnce, inSlices, type Slices } from "../core/slices.ts";
 import { checkFlag, checkNames, type Names } from "../core/unknown-options.ts";
-import { finish, throwIfAborted } from "../io/native-jobs.ts";
+import { finish } from "../io/native-jobs.ts";
 import {
   BATCH_NAMES,
   type Crossing,

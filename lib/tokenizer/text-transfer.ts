@@ -51,7 +51,7 @@ function* taken(take: (room: Uint32Array) => number, array: Uint32Array, count: 
     if (roomOf(array) < end || take(array.subarray(at, end)) !== end - at)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `output: expected an array that keeps its memory while it is filled, got one of ${roomOf(array)} numbers`,
+        `output: expected an array that stays attached while it is filled, got one of ${roomOf(array)} numbers`,
       );
     yield;
   }

@@ -194,7 +194,8 @@ export class Tokenizer extends TextCodec {
       typeof cuts === "object" ? checkTruncation(cuts) : cuts === false ? undefined : this.truncationRule;
     if (cuts === true && !truncation) {
       const maxLength = this.config.modelMaxLength;
-      if (maxLength === undefined) throw invalidArgument("truncation", "a maxLength, which the tokenizer lacks", cuts);
+      if (maxLength === undefined)
+        throw invalidArgument("truncation", "an object with maxLength, because the tokenizer has none", cuts);
       truncation = { maxLength };
     }
     const padding = typeof fills === "object" ? checkPadding(fills) : fills === false ? undefined : this.paddingRule;

@@ -1,5 +1,7 @@
 // The offset trimming of byte-level and RoBERTa post-processors, which excludes white space at a token's ends from its offsets.
+
 import type { Slices } from "../core/slices.ts";
+import { isHighSurrogate, isLowSurrogate } from "../core/surrogates.ts";
 import { flatten, type TokenizerFile } from "./files/tokenizer-file.ts";
 
 /** White space in a token's vocabulary entry. Ġ is the space of the byte-level alphabet. */
@@ -83,8 +85,7 @@ function blanksOf(name: string): Blanks {
 /** Whether an index is inside a character, in UTF-16 or UTF-8. */
 function isInside(source: string | Uint8Array, at: number): boolean {
   if (typeof source !== "string") return (source[at]! & 0xc0) === 0x80;
-  const isLow = (source.charCodeAt(at) & 0xfc00) === 0xdc00;
-  return isLow && (source.charCodeAt(at - 1) & 0xfc00) === 0xd800;
+  return isLowSurrogate(source.charCodeAt(at)) && isHighSurrogate(source.charCodeAt(at - 1));
 }
 
 /** Moves `at` forward by whole characters, because a blank in the vocabulary may map to another character in the text. */

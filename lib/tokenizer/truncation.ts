@@ -1,4 +1,5 @@
 // Truncation, by the rules of Hugging Face's tokenizers library.
+
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { invalidFile, type JsonObject } from "./files/tokenizer-file.ts";
 
@@ -14,7 +15,7 @@ export interface Truncation {
   stride?: number | undefined;
 }
 
-const sides = { Right: "right", Left: "left" } as const;
+export const sides = { Right: "right", Left: "left" } as const;
 const strategies = { LongestFirst: "longestFirst", OnlyFirst: "onlyFirst", OnlySecond: "onlySecond" } as const;
 
 export function checkTruncation(value: Truncation, name = "truncation"): Truncation {

@@ -57,7 +57,7 @@ describe("a base and two adapters", () => {
     expect((await heddle(["convert", one, "based", "--base", model])).code).toBe(0);
     expect(distance(await logits("--model", "based"), adapted)).toBeLessThan(1e-5);
     expect(await refused(["convert", model, "other", "--base", model], false)).toContain(
-      "--base: expected none unless the input is an adapter folder",
+      "--base: expected no value unless the input is an adapter folder",
     );
   });
 

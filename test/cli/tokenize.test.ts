@@ -115,7 +115,7 @@ describe("tokenize", () => {
   test("rejects invalid arguments", async () => {
     const shards = ["tokenize", "--file", "corpus.txt", "--model", model, "--to-shards", "refused"];
     expect(await refused([...shards, "--document-separator", ""])).toContain(
-      '--document-separator: expected text of one line, got ""',
+      '--document-separator: expected a text without line breaks, got ""',
     );
     expect(await refused(["tokenize", "--model", model])).toContain("expected TEXT or --file");
     expect(await refused(["tokenize", "x", "--jsonl", "--model", model])).toContain("--jsonl");

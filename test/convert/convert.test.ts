@@ -197,7 +197,7 @@ describe("safetensors → GGUF → safetensors", () => {
         () => convertModel(half, join(half, "x.gguf"), { dtype: mix as "q4_k" }),
         "UNSUPPORTED",
         new RegExp(
-          `dtype: expected a plain type \\(f32, f16, bf16, fp8, q8_0, q4_0, q4_k or q6_k\\), got ${mix.toLowerCase()}, one of llama.cpp's mixes`,
+          `dtype: expected a plain type \\(f32, f16, bf16, fp8, q8_0, q4_0, q4_k or q6_k\\), got ${mix.toLowerCase()}, a mix of types of llama.cpp`,
         ),
       );
     for (const other of ["q5_k", "iq4_nl", "", "q4_k_"])
@@ -226,7 +226,7 @@ describe("safetensors → GGUF → safetensors", () => {
       await expectError(
         () => convertModel(input, output, { dtype: "f16" }),
         "INVALID_ARGUMENT",
-        /output: expected another place than the model's own, got /,
+        /output: expected a path other than the model's, got /,
       );
     expectSameBytes(readFileSync(file), before, "the source");
   });

@@ -81,13 +81,17 @@ describe("bidirectional attention in decoder files, as in embedding models", () 
     await refused(
       { modelType: "olmo2" },
       { "olmo2.attention.causal": flag(false) },
-      /olmo2.attention.causal: attention to/,
+      /olmo2.attention.causal: bidirectional attention/,
     );
     // The file does not specify its windows for this case.
     const { useBidirectionalAttention: _, ...causal } = gemma;
-    await refused(causal, { "gemma3.attention.causal": flag(false) }, /gemma3.attention.causal: attention to/);
+    await refused(
+      causal,
+      { "gemma3.attention.causal": flag(false) },
+      /gemma3.attention.causal: bidirectional attention/,
+    );
     const windows = { [key]: flag(false), "llama.attention.sliding_window": u32(8) };
-    await refused({}, windows, /slidingWindow: 8 beside attention both ways is not provided for mistral/);
+    await refused({}, windows, /slidingWindow: 8 with bidirectional attention is not supported for mistral/);
   });
 
   test("is implied by EmbeddingGemma's architecture, with and without dense layers", async () => {
@@ -112,7 +116,7 @@ describe("bidirectional attention in decoder files, as in embedding models", () 
     // Without a key for pooling, as written by the first converters.
     const unsaid = await configOf(gemma, { "gemma-embedding.pooling_type": undefined }, [first, second]);
     expect(unsaid.embedding).toEqual({ ...embedding, layers });
-    const missing = /expected dense_3.weight beside dense_2.weight, got none/;
+    const missing = /expected dense_3.weight as well as dense_2.weight, got none/;
     await expectError(() => configOf({ ...gemma, embedding }, none, [first]), "INVALID_FILE", missing);
   });
 
@@ -121,7 +125,7 @@ describe("bidirectional attention in decoder files, as in embedding models", () 
     const of = (layers: object[], more: object = {}) =>
       fileOf({ ...gemma, ...more, embedding: { pooling: "mean", normalize: true, layers } });
     const message =
-      /embedding: a layer behind pooling \(.*\) has no place in GGUF, expected none, or of gemma-embedding/;
+      /embedding: a layer after pooling \(.*\) has no place in GGUF, expected no layers, or for gemma-embedding/;
     const { hiddenSize } = await configOf(gemma, {});
     const back = { ...dense, outFeatures: hiddenSize };
     await of([dense, back]);
@@ -157,7 +161,7 @@ describe("scaling of positions", () => {
 
   test("rejects yarn with a table, and an unknown type", async () => {
     const of = (type: string) => configOf({ headDim: 8 }, keys(type, 4), [ropeFreqs(factors)]);
-    await expectError(() => of("yarn"), "UNSUPPORTED", /type "yarn" beside a table of factors is not provided$/);
+    await expectError(() => of("yarn"), "UNSUPPORTED", /type "yarn" together with a table of factors is not provided$/);
     await expectError(() => of("ntk"), "UNSUPPORTED", /type "ntk" is not provided$/);
   });
 });

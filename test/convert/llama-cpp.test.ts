@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import type { QuantisedDType } from "../../lib/graph/dtype.ts";
+import type { QuantizedDType } from "../../lib/graph/dtype.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { randomGguf } from "../formats/gguf/random-gguf.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
@@ -181,8 +181,8 @@ describe.skipIf(!installed)("the rounding error is at most that of llama.cpp", (
   const asked = Array.from({ length: 64 }, (_, i) =>
     Array.from({ length: 1 + ((i * 5) % 24) }, () => 3 + Math.floor(random() * 310)),
   );
-  const files: [string, object, (i: number) => QuantisedDType | undefined][] = [
-    ...quantisedTypes.map((dtype) => [dtype, {}, () => dtype] as [string, object, () => QuantisedDType]),
+  const files: [string, object, (i: number) => QuantizedDType | undefined][] = [
+    ...quantisedTypes.map((dtype) => [dtype, {}, () => dtype] as [string, object, () => QuantizedDType]),
     [
       "types mixed, with biases and tied matrices",
       { attentionBias: true, mlpBias: true, tieWordEmbeddings: true },

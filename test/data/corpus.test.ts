@@ -257,7 +257,7 @@ describe("openCorpus rejects", () => {
     [{ evalFraction: 1 }, /^evalFraction: expected a number in \[0, 1\), got 1/],
     [{ split: "eval" as const }, /^evalFraction: expected a number > 0 with split eval, got 0/],
     [{ split: "test" as "eval" }, /^split: expected "train" or "eval", got "test"/],
-    [{ documentSeparator: "a\nb" }, /^documentSeparator: expected text of one line/],
+    [{ documentSeparator: "a\nb" }, /^documentSeparator: expected a text without line breaks/],
   ])("the options %j", async (options, message) => {
     await rejects(options, "INVALID_ARGUMENT", message);
   });

@@ -14,7 +14,7 @@ import { readModelCard } from "../../lib/formats/model-card.ts";
 import { openSafetensors } from "../../lib/formats/safetensors/safetensors.ts";
 import { pieceOf } from "../../lib/formats/weight-dtype.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
-import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
+import { BLOCK_TYPES, type QuantizedDType } from "../../lib/graph/dtype.ts";
 import { VoteFile } from "../../lib/rank/vote-file.ts";
 import { renderTemplate } from "../../lib/tokenizer/chat/jinja/render.ts";
 import { chatMlTemplate, plainTemplate, Tokenizer } from "../../lib/tokenizer/index.ts";
@@ -41,7 +41,7 @@ export function hostileFiles(runs: number, seed?: number): void {
     endOnFailure: true,
   });
 
-  test.each(Object.keys(BLOCK_TYPES) as QuantisedDType[])(
+  test.each(Object.keys(BLOCK_TYPES) as QuantizedDType[])(
     "a GGUF file with %s survives truncation at every byte",
     async (dtype) => {
       const path = join(temporaryFolder(), "rows.gguf");

@@ -1,6 +1,6 @@
 // Kernels keep packed copies of weights, which must follow changes of the tensor.
 import { describe, expect, test } from "vitest";
-import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
+import { BLOCK_TYPES, type QuantizedDType } from "../../lib/graph/dtype.ts";
 import { compile, Dimension, input, linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
 import { generator } from "../ops/harness.ts";
 
@@ -43,7 +43,7 @@ describe("packed weights", () => {
 
   // 1 to 30 rows use every tile form, and panels are dequantized from 24 rows on. 200 outputs exceed the panels that a thread packs at a time.
   // With long rows, a task has only two panels.
-  test.each<[QuantisedDType, number]>([
+  test.each<[QuantizedDType, number]>([
     ["q8_0", 416],
     ["q8_0", 4128],
     ["q4_0", 416],
@@ -87,7 +87,7 @@ describe("packed weights", () => {
   );
 
   // Kernels without an int8 dot product accumulate in 16 bits as far as a type's largest integers allow.
-  test.each<[QuantisedDType, number, Record<number, number>]>([
+  test.each<[QuantizedDType, number, Record<number, number>]>([
     ["q8_0", 0x80, { 0: 0x00, 1: 0x24 }],
     ["q4_0", 0xff, { 0: 0x00, 1: 0x24 }],
     ["q5_0", 0xff, { 0: 0x00, 1: 0x24 }],

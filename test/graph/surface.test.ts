@@ -97,7 +97,7 @@ const taken: Record<string, unknown[]> = {
   gradients: [one, [x], one, { recompute: true, allowUnused: true, collect() {} }],
   input: ["i", "f32", [4]],
   isFloat: ["f32"],
-  isQuantised: ["q8_0"],
+  isQuantized: ["q8_0"],
   joinCollective: [device, new Uint8Array(128), 0, 1],
   joinResidual: [x, x],
   layerNorm: [x, vector, { eps: 1e-5, bias: vector, residual: x }],

@@ -206,15 +206,15 @@ describe("options", () => {
   const refused: [GenerateOptions, string][] = [
     [{ numBeams: 0 }, "numBeams: expected an integer of 1 to 128, got 0"],
     [{ numBeams: 129 }, "numBeams: expected an integer of 1 to 128, got 129"],
-    [{ numBeams: 2, temperature: 0.5 }, "temperature: expected none with numBeams 2"],
-    [{ numBeams: 2, topK: 5 }, "topK: expected none with numBeams 2"],
-    [{ numBeams: 2, topP: 0.9 }, "topP: expected none"],
-    [{ numBeams: 2, minP: 0.1 }, "minP: expected none"],
-    [{ numBeams: 2, seed: 0 }, "seed: expected none"],
-    [{ numBeams: 2, promptLookupNumTokens: 3 }, "promptLookupNumTokens: expected none"],
+    [{ numBeams: 2, temperature: 0.5 }, "temperature: cannot be combined with numBeams 2"],
+    [{ numBeams: 2, topK: 5 }, "topK: cannot be combined with numBeams 2"],
+    [{ numBeams: 2, topP: 0.9 }, "topP: cannot be combined with numBeams 2"],
+    [{ numBeams: 2, minP: 0.1 }, "minP: cannot be combined with numBeams 2"],
+    [{ numBeams: 2, seed: 0 }, "seed: cannot be combined with numBeams 2"],
+    [{ numBeams: 2, promptLookupNumTokens: 3 }, "promptLookupNumTokens: cannot be combined with numBeams 2"],
     [{ numBeams: 2, n: 3 }, "n: expected at most numBeams, which is 2, got 3"],
-    [{ lengthPenalty: 2 }, "lengthPenalty: expected none unless numBeams is above 1, got 2"],
-    [{ numBeams: 1, earlyStopping: true }, "earlyStopping: expected none unless numBeams is above 1, got true"],
+    [{ lengthPenalty: 2 }, "lengthPenalty: expected no value unless numBeams is above 1, got 2"],
+    [{ numBeams: 1, earlyStopping: true }, "earlyStopping: expected no value unless numBeams is above 1, got true"],
     [{ numBeams: 2, lengthPenalty: Number.NaN }, "lengthPenalty: expected a finite number, got NaN"],
     [{ numBeams: 2, earlyStopping: "always" as never }, 'earlyStopping: expected true, false or "never", got "always"'],
     [{ numbeams: 2 } as never, "numbeams: expected a known option (nearest: numBeams)"],
@@ -244,7 +244,9 @@ describe("options", () => {
       lengthPenalty: 1,
       earlyStopping: false,
     });
-    expect(() => beamsOf({ n: 5 }, generation)).toThrow("(the model's own; numBeams: 1 searches none)");
+    expect(() => beamsOf({ n: 5 }, generation)).toThrow(
+      "(from the model's configuration; numBeams: 1 turns beam search off)",
+    );
   });
 
   test("a session rejects it, and maxTokens 0 yields empty texts", async () => {
@@ -252,7 +254,7 @@ describe("options", () => {
     const session = model.session();
     expect(await failureOf(() => session.complete([1], { numBeams: 2 }))).toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: "numBeams: expected 1 in a session, which holds one sequence (model.complete()), got 2",
+      message: "numBeams: expected 1 in a session (use model.complete()), got 2",
     });
     Object.assign(model.generation, { numBeams: 3 });
     expect((await session.complete([1], { maxTokens: 2, ignoreEos: true })).score).toBeUndefined();

@@ -158,7 +158,7 @@ test("rejects options they cannot be combined with, and invalid counts", async (
   await using model = make();
   expect(await failureOf(() => model.complete([1, 2], { promptLogprobs: 0, numBeams: 2 }))).toMatchObject({
     code: "INVALID_ARGUMENT",
-    message: "promptLogprobs: expected none with numBeams 2, which searches for the likeliest text, got one",
+    message: "promptLogprobs: cannot be combined with numBeams 2",
   });
   expect(
     await failureOf(() => model.complete([1, 2], { promptLogprobs: 0, contextOverflow: "truncateLeft" })),

@@ -6,7 +6,7 @@ import { convertModel } from "../../lib/convert/convert.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
 import { castBytes } from "../../lib/formats/native-cast.ts";
-import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
+import { BLOCK_TYPES, type QuantizedDType } from "../../lib/graph/dtype.ts";
 import { openDevice, Tensor } from "../../lib/graph/index.ts";
 import { mapFile } from "../../lib/io/mapped-file.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
@@ -27,7 +27,7 @@ async function folderOf(modelType: string, config: object = {}): Promise<string>
   return folder;
 }
 
-const randomFamily = async (modelType: string, dtype: QuantisedDType) =>
+const randomFamily = async (modelType: string, dtype: QuantizedDType) =>
   randomGguf(await folderOf(modelType), () => dtype);
 
 /** Returns the largest difference of two models' logits, relative to the range of the second's. */

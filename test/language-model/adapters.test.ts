@@ -201,7 +201,7 @@ describe("loadAdapter names the field of an adapter that does not fit", () => {
       "base: expected a model, got another",
     );
     await expect(convertModel(base.path, merged[0], { base: base.path })).rejects.toThrow(
-      "base: expected none unless the input is an adapter folder",
+      "base: expected no value unless the input is an adapter folder",
     );
     await expect(convertModel(adapter, merged[0], { signal: AbortSignal.abort() })).rejects.toThrow("aborted");
   });

@@ -129,10 +129,12 @@ describe("a batcher", () => {
   test("rejects options that need separate runs", async () => {
     const refused = async (own: object) => (await failureOf(() => batcher.complete([1], own))).message;
     expect(await refused({ numBeams: 2 })).toMatch("numBeams: expected 1");
-    expect(await refused({ adapters: [] })).toMatch("adapters: expected none in a batcher");
-    expect(await refused({ promptLookupNumTokens: 3 })).toMatch("promptLookupNumTokens: expected none in a batcher");
-    expect(await refused({ assistantModel: model })).toMatch("assistantModel: expected none in a batcher");
-    expect(await refused({ deterministic: true })).toMatch("deterministic: expected the batcher's own");
+    expect(await refused({ adapters: [] })).toMatch("adapters: expected no value in a batcher");
+    expect(await refused({ promptLookupNumTokens: 3 })).toMatch(
+      "promptLookupNumTokens: expected no value in a batcher",
+    );
+    expect(await refused({ assistantModel: model })).toMatch("assistantModel: expected no value in a batcher");
+    expect(await refused({ deterministic: true })).toMatch("deterministic: expected no value in a batcher");
     expect(await refused({ n: 2 })).toMatch("n: expected 1 (completeAll returns several)");
     expect(await refused({ maxToken: 2 })).toMatch("nearest: maxTokens");
     expect(await refused(null as never)).toMatch("options: expected an object");

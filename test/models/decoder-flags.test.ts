@@ -1,16 +1,8 @@
 // Every pair of the shared decoder's flags either equals a reference implementation or is rejected.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import {
-  createModel,
-  type DecoderFamily,
-  type DecoderWeightFlags,
-  decoderFamily,
-  type LanguageModel,
-  type ModelConfigInput,
-  registerFamily,
-  sft,
-} from "../../lib/index.ts";
+import { type DecoderFamily, type DecoderWeightFlags, decoderFamily, registerFamily } from "../../lib/graph-entry.ts";
+import { createModel, type LanguageModel, type ModelConfigInput, sft } from "../../lib/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 import { decoderLogits, type ReferenceSizes, ReferenceWeights } from "./decoder-reference.ts";
@@ -135,7 +127,7 @@ async function compare(options: DecoderFamily, given: DecoderWeightFlags, own = 
 /** The error of a combination; undefined if it works. */
 function refusal({ norms, parallel }: DecoderWeightFlags): string | undefined {
   if (norms !== "after" || !parallel) return undefined;
-  return 'decoderFamily.flags.parallel: expected norms "before" or "around" beside it, got "after"';
+  return 'decoderFamily.flags.parallel: expected norms "before" or "around" with it, got "after"';
 }
 
 /** Expects a combination to equal the reference, or to be rejected. */

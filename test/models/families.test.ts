@@ -7,7 +7,7 @@ import { unstackExperts } from "../../lib/formats/experts.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
-import { crossEntropy, input, isQuantised, type Tensor } from "../../lib/graph/index.ts";
+import { crossEntropy, input, isQuantized, type Tensor } from "../../lib/graph/index.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import type { Model } from "../../lib/models/model.ts";
 import { contextLimit } from "../../lib/models/rope-frequencies.ts";
@@ -114,7 +114,7 @@ describe.each(familyGoldens)("$name against PyTorch in float64", (golden) => {
     const { ids: rows, stage } = nextToken(golden);
     const shape = { sequences: 1, sequenceLength: rows.length, dtype: "f32" as const };
     // Quantized weights are frozen.
-    const names = model.model.weightNames.filter((name) => !isQuantised(model.model.weight(name).dtype));
+    const names = model.model.weightNames.filter((name) => !isQuantized(model.model.weight(name).dtype));
     const step = await TrainStep.create(model.model, stage, shape, { names });
     const { loss } = await step.accumulate([null]);
     expect(Math.abs(loss / golden.loss - 1)).toBeLessThan(1e-5);

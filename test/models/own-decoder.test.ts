@@ -5,16 +5,8 @@ import { describe, expect, test } from "vitest";
 import "../../examples/own-decoder.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import { glu } from "../../lib/graph/index.ts";
-import {
-  convertModel,
-  createModel,
-  type DecoderFamily,
-  decoderFamily,
-  LanguageModel,
-  type ModelConfigInput,
-  registerFamily,
-  sft,
-} from "../../lib/index.ts";
+import { type DecoderFamily, decoderFamily, registerFamily } from "../../lib/graph-entry.ts";
+import { convertModel, createModel, LanguageModel, type ModelConfigInput, sft } from "../../lib/index.ts";
 import { foreign } from "../convert/foreign-gguf.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
@@ -119,10 +111,10 @@ describe("decoderFamily", () => {
       "decoderFamily.shape.residualScal: expected a known name (nearest: residualScale), got an unknown one",
     );
     expect(await made("wrong2", { feedForward: { ...gated!, forward: () => undefined as never } })).toBe(
-      "decoderFamily.feedForward.forward: what it returns: expected a value (rows, hiddenSize), got undefined",
+      "decoderFamily.feedForward.forward: result: expected a value (rows, hiddenSize), got undefined",
     );
     expect(await made("wrong3", { feedForward: { ...gated!, weights: () => [] as never } })).toBe(
-      "decoderFamily.feedForward.weights: what it returns: expected an object, got []",
+      "decoderFamily.feedForward.weights: result: expected an object, got []",
     );
   });
 });

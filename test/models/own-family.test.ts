@@ -5,16 +5,8 @@ import { describe, expect, test } from "vitest";
 import "../../examples/own-family.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import { add, embedding, reshape, rmsNorm, type Value } from "../../lib/graph/index.ts";
-import {
-  convertModel,
-  createModel,
-  type FamilyDefinition,
-  type ForwardContext,
-  LanguageModel,
-  type ModelConfigInput,
-  registerFamily,
-  sft,
-} from "../../lib/index.ts";
+import { type FamilyDefinition, type ForwardContext, registerFamily } from "../../lib/graph-entry.ts";
+import { convertModel, createModel, LanguageModel, type ModelConfigInput, sft } from "../../lib/index.ts";
 import { BUILT_IN } from "../../lib/models/families/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
@@ -358,7 +350,7 @@ describe("a family without `gguf`", () => {
     await model.save(join(folder, "folder"));
     expect(await failureOf(() => convertModel(join(folder, "folder"), join(folder, "x.gguf")))).toEqual({
       code: "UNSUPPORTED",
-      message: "nogguf: expected a family that was registered with `gguf` to be written to GGUF, got one without",
+      message: "nogguf: expected a family registered with `gguf`, got one without, which cannot be written to GGUF",
     });
   });
 });

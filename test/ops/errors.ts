@@ -1,5 +1,5 @@
 // Error measures that suite.ts uses to bound a kernel's deviation from the reference.
-import { type DType, isFloat, isQuantised } from "../../lib/graph/dtype.ts";
+import { type DType, isFloat, isQuantized } from "../../lib/graph/dtype.ts";
 import type { TensorData } from "../../lib/graph/tensor.ts";
 import { decode, generator, type OpCase } from "./harness.ts";
 
@@ -8,7 +8,7 @@ export function widen(
   c: OpCase,
   data: readonly (TensorData | undefined)[],
 ): { case: OpCase; data: (TensorData | undefined)[] } {
-  const wide = (dtype: DType) => isFloat(dtype) || isQuantised(dtype);
+  const wide = (dtype: DType) => isFloat(dtype) || isQuantized(dtype);
   const type = (dtype: DType): DType => (wide(dtype) ? "f32" : dtype);
   return {
     case: {

@@ -9,7 +9,7 @@ import type {
   ProgramDescription,
 } from "../../lib/binding/graph.ts";
 import { binding } from "../../lib/binding/index.ts";
-import { BLOCK_TYPES, bytesOf, DTYPES, type DType, isQuantised, type QuantisedDType } from "../../lib/graph/dtype.ts";
+import { BLOCK_TYPES, bytesOf, DTYPES, type DType, isQuantized, type QuantizedDType } from "../../lib/graph/dtype.ts";
 import { arrayOf, type TensorData, toBf16, toFloat32 } from "../../lib/graph/tensor.ts";
 import type { Value } from "../../lib/graph/value.ts";
 
@@ -132,7 +132,7 @@ function toF16(values: Float32Array): Uint16Array {
 }
 
 /** Offsets of the f16 values in a block. */
-const HALVES: Record<QuantisedDType, readonly number[]> = {
+const HALVES: Record<QuantizedDType, readonly number[]> = {
   q8_0: [0],
   q4_0: [0],
   q4_1: [0, 2],
@@ -148,10 +148,10 @@ const HALVES: Record<QuantisedDType, readonly number[]> = {
   mxfp4: [],
 };
 
-export const quantisedTypes = Object.keys(BLOCK_TYPES) as QuantisedDType[];
+export const quantisedTypes = Object.keys(BLOCK_TYPES) as QuantizedDType[];
 
 /** Blocks of random bytes, scaled to values of order 1. */
-function randomBlocks(dtype: QuantisedDType, shape: readonly number[], random: () => number): Uint8Array {
+function randomBlocks(dtype: QuantizedDType, shape: readonly number[], random: () => number): Uint8Array {
   const { elements, bytes } = BLOCK_TYPES[dtype];
   const blocks = count(shape) / elements;
   const out = new Uint8Array(blocks * bytes);
@@ -190,7 +190,7 @@ function encode(dtype: DType, values: ArrayLike<number>): TensorData {
 }
 
 export function decode(dtype: DType, data: TensorData): ArrayLike<number> {
-  if (isQuantised(dtype))
+  if (isQuantized(dtype))
     return new Float32Array(binding.castElements(data as Uint8Array, DTYPES[dtype], DTYPES.f32, 0).bytes);
   return dtype === "bf16" || dtype === "f16" ? toFloat32(dtype, data) : data;
 }
@@ -201,7 +201,7 @@ export function materialise(inputs: readonly (Operand | undefined)[], seed: numb
   return inputs.map((operand) => {
     if (!operand) return undefined;
     if (operand.values) return encode(operand.dtype, operand.values);
-    if (isQuantised(operand.dtype)) return randomBlocks(operand.dtype, operand.shape, random);
+    if (isQuantized(operand.dtype)) return randomBlocks(operand.dtype, operand.shape, random);
     const [low, high] = operand.range ?? [-1, 1];
     const whole = operand.dtype === "i32";
     const values = new Float64Array(count(operand.shape));

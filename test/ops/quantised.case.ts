@@ -1,8 +1,8 @@
 // Ops over quantized weights: every type, for shapes that select the kernels of decoding, batches and prompts.
-import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
+import { BLOCK_TYPES, type QuantizedDType } from "../../lib/graph/dtype.ts";
 import { activationTypes, bf16, f32, float, i32, type OpCase, type OpFile, out, quantisedTypes } from "./harness.ts";
 
-const weight = (dtype: QuantisedDType, shape: readonly number[]) => ({ dtype, shape });
+const weight = (dtype: QuantizedDType, shape: readonly number[]) => ({ dtype, shape });
 
 /** rows, blocks of 32 or 256 inputs, outputs: around the widths of every register tile. */
 const shapes = [

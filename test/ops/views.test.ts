@@ -4,16 +4,16 @@ import { describe, expect, test } from "vitest";
 import type { NativeCastSource, NativeLaneHandle } from "../../lib/binding/graph.ts";
 import { binding } from "../../lib/binding/index.ts";
 import { BLOCK_TYPES, DTYPES } from "../../lib/graph/dtype.ts";
-import { type FloatDType, isQuantised, openDevice, type QuantisedDType, Tensor } from "../../lib/graph/index.ts";
+import { type FloatDType, isQuantized, openDevice, type QuantizedDType, Tensor } from "../../lib/graph/index.ts";
 import { bytesFor, castOnLane, countOf, type ElementView, type StoredElements } from "../../lib/graph/lane-cast.ts";
 import { mapFile } from "../../lib/io/mapped-file.ts";
 import { expectError, temporaryFile } from "../formats/helpers.ts";
 import { generator } from "./harness.ts";
 
-type Type = FloatDType | QuantisedDType;
+type Type = FloatDType | QuantizedDType;
 const { lane } = openDevice({ device: "cpu" });
 const floating = ["f32", "bf16", "f16"] as const;
-const all = Object.keys(DTYPES).filter((type) => floating.includes(type as never) || isQuantised(type)) as Type[];
+const all = Object.keys(DTYPES).filter((type) => floating.includes(type as never) || isQuantized(type)) as Type[];
 const targets = [...floating, "q8_0", "q4_0", "q4_k", "q6_k"] as const;
 
 const plainly = (bytes: Uint8Array, from: Type, to: Type, addend = 0) =>
@@ -24,7 +24,7 @@ function elementsOf(type: Type, count: number, seed: number): Uint8Array {
   const random = generator(seed);
   const numbers = Float32Array.from({ length: count }, () => random() * 4 - 2);
   const bytes = new Uint8Array(numbers.buffer);
-  if (!isQuantised(type)) return new Uint8Array(plainly(bytes, "f32", type));
+  if (!isQuantized(type)) return new Uint8Array(plainly(bytes, "f32", type));
   const out = Uint8Array.from({ length: bytesFor(type, count) }, () => random() * 256);
   // f16 scales stay below 2 at any position, since no two adjacent bytes form an infinite exponent.
   for (let i = 0; i < out.length; i++) out[i]! &= 0xbf;
@@ -33,7 +33,7 @@ function elementsOf(type: Type, count: number, seed: number): Uint8Array {
 
 /** Copies the view's elements one by one; blocks are copied whole. */
 function viewed(bytes: Uint8Array, type: Type, { sizes, strides, start = 0 }: ElementView): Uint8Array {
-  const block = isQuantised(type) ? BLOCK_TYPES[type] : { elements: 1, bytes: bytesFor(type, 1) };
+  const block = isQuantized(type) ? BLOCK_TYPES[type] : { elements: 1, bytes: bytesFor(type, 1) };
   const parts: Uint8Array[] = [];
   const walk = (d: number, at: number) => {
     if (d === sizes.length) {

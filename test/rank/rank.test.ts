@@ -185,7 +185,7 @@ describe("a session", () => {
     expect(session.state).toMatchObject({ judged: 1, canUndo: false, current: { id: 1 } });
     await session.vote(1, [[0], [1]]);
     await session.undo();
-    await expectError(() => session.undo(), "INVALID_ARGUMENT", /expected a vote to take back/);
+    await expectError(() => session.undo(), "INVALID_ARGUMENT", /no vote to take back/);
     expect(await lines(path)).toHaveLength(2);
     await session.close();
   });

@@ -12,7 +12,8 @@ import { modelCardFromGguf, modelCardToGguf, parseModelCard, readModelCard } fro
 import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { compile, input, openDevice, scale, Tensor, tensor } from "../../lib/graph/index.ts";
-import { LanguageModel, type ModelCard, type Stage, sft, Tokenizer, trainClassifier } from "../../lib/index.ts";
+import type { Stage } from "../../lib/graph-entry.ts";
+import { LanguageModel, type ModelCard, sft, Tokenizer, trainClassifier } from "../../lib/index.ts";
 import { refusalOf } from "../../lib/serve/http-error.ts";
 import { messagesOf } from "../../lib/serve/messages.ts";
 import { MetricMeans } from "../../lib/train/loop/metric-mean.ts";

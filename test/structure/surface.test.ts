@@ -1,9 +1,11 @@
-// Every function and method of heddle, heddle/serve and heddle/tokenizer throws a HeddleError for invalid arguments, or works.
-// heddle/graph is tested in `graph/surface.test.ts`.
+// Every function and method of heddle, heddle/serve and heddle/tokenizer throws a HeddleError for invalid arguments, or works. So does
+// what heddle/graph has for families and stages. The graph itself is tested in `graph/surface.test.ts`.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import * as graph from "../../lib/graph/index.ts";
+import * as graphs from "../../lib/graph-entry.ts";
 import * as heddle from "../../lib/index.ts";
 import * as servers from "../../lib/serve/index.ts";
 import * as tokenizers from "../../lib/tokenizer/index.ts";
@@ -88,7 +90,6 @@ for (const stage of [
   "train",
   "trainReward",
   "trainClassifier",
-  "classify",
   "trainEmbedding",
 ])
   leading[stage] ??= [model];
@@ -100,12 +101,15 @@ const INTERNAL =
 const LONG = new Set(["bench", "autotune", "lifecycle"]);
 const fine = ["undefined", "{}"];
 
+/** Exports of heddle/graph that are not part of the graph itself. */
+const authoring = Object.fromEntries(Object.entries(graphs).filter(([name]) => !(name in graph)));
 const calls: [string, Anything, unknown][] = [];
-for (const [where, exports] of [heddle, tokenizers, servers].entries())
+for (const [where, exports] of [heddle, authoring, tokenizers, servers].entries())
   for (const [name, value] of Object.entries(exports as Record<string, unknown>))
     if (typeof value === "function" && !isClass(value) && (where === 0 || !(name in heddle)))
       calls.push([name, value as Anything, undefined]);
-const { LanguageModel, Tokenizer, ExampleSource } = heddle;
+const { LanguageModel, Tokenizer } = heddle;
+const { ExampleSource } = graphs;
 for (const owner of [LanguageModel, Tokenizer, heddle.Session, heddle.Chat])
   for (const name of Object.getOwnPropertyNames(owner))
     if (typeof Reflect.get(owner, name) === "function")
@@ -135,7 +139,9 @@ const wrongEnd = (call: () => unknown) => endOf(call, kept);
 const wanted = calls.filter(([name]) => !INTERNAL.test(name));
 test("the table covers all classes", () => {
   // Devices and errors have no methods with arguments.
-  const classes = [heddle, tokenizers, servers].flatMap((entry) => Object.values<unknown>(entry).filter(isClass));
+  const classes = [heddle, authoring, tokenizers, servers].flatMap((entry) =>
+    Object.values<unknown>(entry).filter(isClass),
+  );
   const instances = [...Object.values(objects), heddle.openDevice(), new heddle.HeddleError("IO", "x")];
   const without = classes.filter((type) => !instances.some((object) => object instanceof (type as typeof Object)));
   expect(without.map((type) => (type as typeof Object).name)).toEqual([]);
@@ -264,7 +270,7 @@ test("error messages state expected and actual values", async () => {
   await message(() => LanguageModel.load("default", { device: {} as never })).toThrow(
     "device: expected auto, cpu, cuda or cuda:N, got an object",
   );
-  await message(() => (heddle.train as Anything)(model, {})).toThrow(
+  await message(() => (graphs.train as Anything)(model, {})).toThrow(
     "stage: expected an object with name, collate, count and loss, got an object",
   );
 });

@@ -66,7 +66,7 @@ export const command = defineCommand({
       if (baseline !== undefined && !results.some((r) => r.baseline))
         throw new HeddleError(
           "INVALID_ARGUMENT",
-          `--baseline: expected a file with at least one case of this run, got ${baseline} with none`,
+          `--baseline: expected a file with at least one case of this run, got ${baseline} without any`,
         );
       for (const name of unmatched?.missing ?? []) out.log(`only in the baseline: ${name}`);
       for (const { name, unit, value, baseline } of results.filter((r) => regressions.includes(r.name)))

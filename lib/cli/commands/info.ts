@@ -4,6 +4,7 @@ import { classifierClass } from "../../formats/config/heads.ts";
 import { readModelCard } from "../../formats/model-card.ts";
 import { openModelFiles } from "../../formats/model-files.ts";
 import { openWeights } from "../../formats/weights.ts";
+import { elementCount } from "../../graph/dtype.ts";
 import { deviceInfo } from "../../graph/index.ts";
 import { isAdapterFolder } from "../../language-model/adapters.ts";
 import { modelPath } from "../../language-model/index.ts";
@@ -65,7 +66,7 @@ async function adapterInfo(path: string) {
     return {
       path,
       adapter: { r, alpha, useRslora, targetModules, taskType, base: baseModel ?? null },
-      parameters: infos.reduce((n, { shape }) => n + countOf(shape), 0),
+      parameters: infos.reduce((n, { shape }) => n + elementCount(shape), 0),
       bytes: infos.reduce((n, i) => n + i.bytes, 0),
       dtypes: [...new Set(infos.map((i) => i.storedDtype))],
       modelCard: (await readModelCard(path)) ?? null,
@@ -75,8 +76,6 @@ async function adapterInfo(path: string) {
   }
 }
 
-const countOf = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
-
 async function modelInfo(path: string) {
   const files = await openModelFiles(path);
   try {
@@ -85,7 +84,7 @@ async function modelInfo(path: string) {
     const expected = modelWeights(config);
     const infos = weights.names().map((n) => weights.info(n));
     // A tied head that is stored separately does not count as parameters.
-    const parameters = infos.filter((i) => expected.has(i.name)).reduce((n, i) => n + countOf(i.shape), 0);
+    const parameters = infos.filter((i) => expected.has(i.name)).reduce((n, i) => n + elementCount(i.shape), 0);
     return {
       path,
       format: weights.format,

@@ -1,6 +1,6 @@
 import { open } from "node:fs/promises";
 import { HeddleError } from "../../core/errors.ts";
-import { Pacer } from "../../core/pacer.ts";
+import { Pacer } from "../../core/slices.ts";
 
 /**
  * Cuts files into shards, and shards into documents. A shard is a byte range of one file that can be read alone, in any order. Its

@@ -1,6 +1,6 @@
 import type { AsyncBuffer, ColumnChunk, DecodedArray, FileMetaData, SchemaTree } from "hyparquet";
 import { HeddleError } from "../../core/errors.ts";
-import { Pacer } from "../../core/pacer.ts";
+import { Pacer } from "../../core/slices.ts";
 import { Memory } from "../../io/json-memory.ts";
 import { leafColumn, pagePreparer } from "./parquet-page.ts";
 import { checkHeader } from "./parquet-pages.ts";

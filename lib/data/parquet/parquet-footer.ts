@@ -68,7 +68,7 @@ function checkSchema(schema: readonly SchemaElement[]): void {
     open[open.length - 1]!--;
     if (children > 0) open.push(children);
   }
-  if (open.some((missing) => missing > 0)) throw new Error("a schema with fewer columns than it says");
+  if (open.some((missing) => missing > 0)) throw new Error("a schema with fewer columns than it declares");
 }
 
 function columnOf(
@@ -96,12 +96,12 @@ function columnOf(
 const decoder = new TextDecoder();
 
 function text(value: unknown): string | undefined {
-  if (value !== undefined && !(value instanceof Uint8Array)) throw new Error("a text that is none");
+  if (value !== undefined && !(value instanceof Uint8Array)) throw new Error("a text field that is not binary");
   return value && decoder.decode(value);
 }
 
 function listOf(value: unknown, what: string): Thrift[] {
   if (!Array.isArray(value) || value.some((one) => typeof one !== "object" || one === null))
-    throw new Error(`${what} that are none`);
+    throw new Error(`${what} of an invalid type`);
   return value as Thrift[];
 }

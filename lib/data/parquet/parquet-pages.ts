@@ -42,7 +42,7 @@ export function checkHeader(bytes: Uint8Array): void {
  * @throws Error with the reason
  */
 export async function checkPages(file: AsyncBuffer, { meta_data: meta, file_path }: ColumnChunk): Promise<void> {
-  if (!meta || file_path !== undefined) throw new Error("a column that lies elsewhere");
+  if (!meta || file_path !== undefined) throw new Error("a column in another file");
   const name = meta.path_in_schema.join(".");
   const fail = (what: string, got: unknown) => new Error(`${what} in the column ${name}: ${got}`);
   const number = (value: unknown, most: number, what: string): number => {

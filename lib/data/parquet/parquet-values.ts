@@ -176,5 +176,5 @@ function afterDeltas(page: Uint8Array, start: number, count: number): number {
 }
 
 function cut(): Error {
-  return new Error("a page that ends within its values");
+  return new Error("a page that is cut off within its values");
 }

@@ -1,7 +1,7 @@
 import type { FileHandle } from "node:fs/promises";
 import type { AsyncBuffer, FileMetaData } from "hyparquet";
 import { HeddleError } from "../../core/errors.ts";
-import { Pacer } from "../../core/pacer.ts";
+import { Pacer } from "../../core/slices.ts";
 import { openFile } from "../../io/open-file.ts";
 import { fileError } from "../documents/shards.ts";
 import { readColumns } from "./parquet-columns.ts";

@@ -49,7 +49,8 @@ export function checkStruct(bytes: Uint8Array, start: number, most: number): Che
   left[0] = -1;
   let depth = 0;
   for (;;) {
-    if (at >= end && left[depth] !== 0) throw new Error(`metadata that end within a value, after ${end - start} bytes`);
+    if (at >= end && left[depth] !== 0)
+      throw new Error(`metadata that is cut off within a value, after ${end - start} bytes`);
     if (cost > most) throw new Error(`metadata that take more than ${Math.floor(most)} bytes of memory`);
     const isField = left[depth] === -1;
     let type = types[depth]!;

@@ -81,7 +81,7 @@ export class ShardsRecord {
       if ((await this.#names()).some((name) => SHARD.test(name)))
         throw new HeddleError(
           "INVALID_ARGUMENT",
-          `${this.#folder}: expected ${NAME} beside the shards to resume from, got none`,
+          `${this.#folder}: resume: expected ${NAME} in the folder of the shards, got none`,
         );
       await this.begin();
       return [];

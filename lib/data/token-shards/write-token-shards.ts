@@ -1,6 +1,6 @@
 import { checkSeed, HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest-name.ts";
-import { Pacer } from "../../core/pacer.ts";
+import { Pacer } from "../../core/slices.ts";
 import { type FileSink, makeFolder, writeFileAtomically } from "../../io/atomic-files.ts";
 import { claim } from "../../io/claim.ts";
 import { type CorpusOptions, openFilesOf } from "../corpus.ts";

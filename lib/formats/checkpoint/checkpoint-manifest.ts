@@ -2,6 +2,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import type { Device } from "../../graph/index.ts";
 import { exists, ioError, readJson } from "../../io/atomic-files.ts";
 import { digestOfFile, digestOfText } from "../digest.ts";
@@ -72,7 +73,7 @@ export async function readManifest(path: string): Promise<Manifest | Damage> {
 }
 
 function checked(found: unknown): Manifest | Damage {
-  if (!isRecord(found) || !Number.isSafeInteger(found.step) || !isRecord(found.files))
+  if (!isObject(found) || !Number.isSafeInteger(found.step) || !isObject(found.files))
     return new Damage(MANIFEST, "expected a step and files, got none");
   const { digest, ...manifest } = found;
   // Whatever else a manifest says came with digests.
@@ -81,7 +82,7 @@ function checked(found: unknown): Manifest | Damage {
   const own = digestOfText(JSON.stringify(manifest));
   if (own !== digest) return new Damage(MANIFEST, `expected digest ${describe(digest)}, got ${own}`);
   const names = Object.keys(files as object);
-  if (!isRecord(manifest.digests) || names.some((name) => !Object.hasOwn(manifest.digests as object, name)))
+  if (!isObject(manifest.digests) || names.some((name) => !Object.hasOwn(manifest.digests as object, name)))
     return new Damage(MANIFEST, "expected a digest of each file, got not all of them");
   return manifest as unknown as Manifest;
 }
@@ -135,8 +136,4 @@ export async function needIntact(path: string, reading: Reading, only?: readonly
   if (!(await exists(join(path, MANIFEST)))) return;
   const damage = await findDamage(path, reading, only);
   if (damage) throw damage.at(path);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

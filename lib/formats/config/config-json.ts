@@ -1,5 +1,6 @@
 // config.json of transformers ↔ the camelCase names of ModelConfig.
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import { ACTIVATIONS, isActivation } from "./activations.ts";
 import type { ModelConfig } from "./config-types.ts";
 import { formatOf, isRegistered } from "./families.ts";
@@ -198,10 +199,6 @@ function readWindow(raw: Json, type: string, config: Json, unsupported: (m: stri
     ...(typeof period === "number" && Number.isSafeInteger(period) && period >= 1 && { period }),
     rotates: Array.isArray(config.noRopeLayers) ? config.noRopeLayers : undefined,
   });
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**

@@ -41,8 +41,8 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
     throw new HeddleError(
       "UNSUPPORTED",
       registered
-        ? `${modelType}: expected a family that was registered with \`gguf\` to be written to GGUF, got one without`
-        : `${modelType}: GGUF has no architecture of that kind`,
+        ? `${modelType}: expected a family registered with \`gguf\`, got one without, which cannot be written to GGUF`
+        : `${modelType}: GGUF has no architecture for it`,
     );
   if (rotaryDim(config) < config.headDim && gguf?.layout === "rope")
     throw new HeddleError("UNSUPPORTED", `partial_rotary_factor: cannot be written to GGUF of ${arch}`);

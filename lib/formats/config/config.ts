@@ -1,8 +1,10 @@
 // A model's configuration, normalised from config.json (both dialects of transformers) or from options in camelCase.
 import { z } from "zod";
 import { describe, HeddleError, type HeddleErrorCode } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import { expectedOf, gotAt } from "../../core/schema-issue.ts";
+import { flag, positive, whole } from "../../core/schema-parts.ts";
 import { checkEmbedding, embeddingSchema } from "../sentence-transformers/embedding-schema.ts";
 import { check, rotaryDim } from "./config-check.ts";
 import { snakeToCamel } from "./config-json.ts";
@@ -26,14 +28,6 @@ export type {
 } from "./config-types.ts";
 export { rotaryDim };
 
-const whole = (least: number, most: number) =>
-  z.custom<number>(
-    (v) => Number.isSafeInteger(v) && (v as number) >= least && (v as number) <= most,
-    `a whole number from ${least} to ${most}`,
-  );
-const real = (most: number) =>
-  z.custom<number>((v) => typeof v === "number" && v > 0 && v <= most, `a number above 0 and at most ${most}`);
-const flag = z.boolean({ error: "true or false" });
 // Ids at or above vocabSize are let through: some published files hold them, and nothing indexes with them.
 const tokenId = whole(0, 2 ** 31 - 1);
 
@@ -75,9 +69,9 @@ export const modelConfigSchema = z.strictObject({
   numKeyValueHeads: whole(1, 4096),
   headDim: whole(1, 4096),
   maxPositionEmbeddings: whole(1, 2 ** 30),
-  rmsNormEps: real(1),
-  layerNormEpsilon: real(1),
-  ropeTheta: real(1e15),
+  rmsNormEps: positive(1),
+  layerNormEpsilon: positive(1),
+  ropeTheta: positive(1e15),
   ropeScaling: ropeScalingSchema.nullable(),
   slidingWindow: whole(1, 2 ** 30).nullable(),
   layerTypes: z.array(z.enum(["full_attention", "sliding_attention"])).max(1024),
@@ -85,7 +79,7 @@ export const modelConfigSchema = z.strictObject({
   attentionBias: flag,
   mlpBias: flag,
   hiddenAct: z.enum(["silu", "gelu", "gelu_pytorch_tanh"]),
-  initializerRange: real(10),
+  initializerRange: positive(10),
   bosTokenId: tokenId.nullable(),
   eosTokenIds: z.array(tokenId, { error: "an array of token ids" }).max(64),
   padTokenId: tokenId.nullable(),
@@ -93,16 +87,16 @@ export const modelConfigSchema = z.strictObject({
 
   // Fields of some families only.
   useBidirectionalAttention: flag.optional(),
-  partialRotaryFactor: real(1).optional(),
-  ropeLocalTheta: real(1e15).optional(),
+  partialRotaryFactor: positive(1).optional(),
+  ropeLocalTheta: positive(1e15).optional(),
   noRopeLayers: z.array(whole(0, 1), { error: "an array of 0 and 1" }).max(1024).optional(),
-  queryPreAttnScalar: real(1e6).optional(),
-  attnLogitSoftcapping: real(1e6).nullable().optional(),
-  finalLogitSoftcapping: real(1e6).nullable().optional(),
-  embeddingMultiplier: real(1e6).optional(),
-  attentionMultiplier: real(1e6).optional(),
-  residualMultiplier: real(1e6).optional(),
-  logitsScaling: real(1e6).optional(),
+  queryPreAttnScalar: positive(1e6).optional(),
+  attnLogitSoftcapping: positive(1e6).nullable().optional(),
+  finalLogitSoftcapping: positive(1e6).nullable().optional(),
+  embeddingMultiplier: positive(1e6).optional(),
+  attentionMultiplier: positive(1e6).optional(),
+  residualMultiplier: positive(1e6).optional(),
+  logitsScaling: positive(1e6).optional(),
   numExperts: whole(1, 4096).optional(),
   numExpertsPerTok: whole(1, 4096).optional(),
   moeIntermediateSize: whole(1, 2 ** 20).optional(),
@@ -110,9 +104,9 @@ export const modelConfigSchema = z.strictObject({
   normTopkProb: flag.optional(),
   decoderSparseStep: whole(0, 1024).optional(),
   mlpOnlyLayers: z.array(whole(0, 1023), { error: "an array of layer numbers" }).max(1024).optional(),
-  swigluLimit: real(1e6).optional(),
+  swigluLimit: positive(1e6).optional(),
   useParallelResidual: flag.optional(),
-  logitScale: real(1e6).optional(),
+  logitScale: positive(1e6).optional(),
   useQkNorm: flag.optional(),
   typeVocabSize: whole(1, 2 ** 16).optional(),
   embeddingSize: whole(1, 2 ** 17).optional(),
@@ -235,7 +229,7 @@ function complete(
     ...defaults,
     ...(fromJson && fileDefaults),
     ...given,
-    ...(own && (given.own === undefined || isRecord(given.own)) && { own: { ...own, ...given.own } }),
+    ...(own && (given.own === undefined || isObject(given.own)) && { own: { ...own, ...given.own } }),
     modelType,
     numAttentionHeads: heads,
   };
@@ -243,10 +237,6 @@ function complete(
   if (config.padTokenId === null && positions === "behind padding") config.padTokenId = defaults.padTokenId;
   if (windowsUnscaled) config.ropeLocalTheta ??= config.ropeTheta;
   return config;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** A family's own values: those that it has, each of the kind of its default. */

@@ -45,7 +45,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   }
   const bidirectional = readsBidirectional(meta, family, arch);
   if (bidirectional === "unknown")
-    throw unsupported(`${arch}.attention.causal: attention to what follows (an embedding model's) is not provided`);
+    throw unsupported(`${arch}.attention.causal: bidirectional attention (of an embedding model) is not supported`);
 
   const pooling = poolingFromGguf(meta, arch);
   if (pooling === "rank")
@@ -61,7 +61,8 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const format = formatOf(modelType);
   const { defaults, gguf, positions } = format;
   const valueDim = meta.number(`${arch}.attention.value_length`) ?? headDim;
-  if (valueDim !== headDim) throw unsupported(`value heads of ${valueDim} beside keys of ${headDim} are not provided`);
+  if (valueDim !== headDim)
+    throw unsupported(`value heads of size ${valueDim} with key heads of size ${headDim} are not supported`);
   const rotary = positions ? headDim : (meta.number(`${arch}.rope.dimension_count`) ?? headDim);
   if (rotary > headDim || (rotary < headDim && gguf?.layout === "rope"))
     throw unsupported(`rotation of ${rotary} of ${headDim} dimensions is not provided`);

@@ -1,5 +1,6 @@
 // RoPE in config.json, in both dialects: `rope_theta` with `rope_scaling`, and `rope_parameters`.
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import type { ModelConfig } from "./config-types.ts";
 import { formatOf, saysRotated } from "./families.ts";
 import { alphaTheta, ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
@@ -119,8 +120,4 @@ function isPositive(value: unknown): value is number {
 
 function isEmpty(value: Json): boolean {
   return Object.keys(value).length === 0;
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,16 +1,12 @@
 // How a model's rotary frequencies are stretched beyond the context it was first trained with.
 import { z } from "zod";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { positive, whole } from "../../core/schema-parts.ts";
 import { tidy } from "../gguf/gguf-metadata.ts";
 import type { Llama3RopeScaling, ModelConfig, RopeScaling, YarnRopeScaling } from "./config-types.ts";
 
-const positive = (most: number) =>
-  z.custom<number>((v) => typeof v === "number" && v > 0 && v <= most, `a number above 0 and at most ${most}`);
 const factor = positive(1e6);
-const positions = z.custom<number>(
-  (v) => Number.isSafeInteger(v) && (v as number) >= 1 && (v as number) <= 2 ** 30,
-  `a whole number from 1 to ${2 ** 30}`,
-);
+const positions = whole(1, 2 ** 30);
 const factors = z
   .array(positive(1e9), { error: "an array of numbers above 0" })
   .min(1, "at least one number")

@@ -2,9 +2,10 @@
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Every count is bounded before it is used.
 import { HeddleError } from "../../core/errors.ts";
 import { inSlices, type Slices } from "../../core/slices.ts";
+import { elementCount } from "../../graph/dtype.ts";
 import { cutOff } from "../../io/cut-off.ts";
 import { type MappedFile, mapFile } from "../../io/mapped-file.ts";
-import { elementCount, type WeightDtype } from "../weight-dtype.ts";
+import type { WeightDType } from "../weight-dtype.ts";
 import { GgufMetadata } from "./gguf-metadata.ts";
 import { GgufReader } from "./gguf-reader.ts";
 import { GGML_TYPES, type GgufValue } from "./gguf-types.ts";
@@ -24,7 +25,7 @@ export interface GgufEntry {
   /** ggml's name of the type, for example "Q4_K". */
   storedDtype: string;
   /** Absent for types heddle does not compute with. */
-  dtype?: WeightDtype;
+  dtype?: WeightDType;
   /** Row-major: the last dimension is contiguous (the file lists dimensions the other way round). */
   shape: number[];
   /** From the beginning of the file. */

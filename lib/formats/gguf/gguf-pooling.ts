@@ -36,7 +36,7 @@ export function embeddingOf(pooling: Pooling | undefined): { embedding?: Embeddi
 const LAYERED = "gemma-embedding";
 const DENSE = ["dense_2", "dense_3"] as const;
 
-/** The layers after pooling in a file of EmbeddingGemma, if any. Pooling then defaults to the mean. @throws HeddleError INVALID_FILE */
+/** The a layer after pooling in a file of EmbeddingGemma, if any. Pooling then defaults to the mean. @throws HeddleError INVALID_FILE */
 export function layeredEmbedding(
   source: WeightSource,
   arch: string,
@@ -48,7 +48,7 @@ export function layeredEmbedding(
   if (missing !== undefined)
     throw new HeddleError(
       "INVALID_FILE",
-      `${source.path}: expected ${missing}.weight beside ${found[0]}.weight, got none`,
+      `${source.path}: expected ${missing}.weight as well as ${found[0]}.weight, got none`,
     );
   const layers = DENSE.map((name) => {
     const [outFeatures = 0] = source.info(`${name}.weight`).shape;
@@ -67,8 +67,8 @@ export function layersToGguf(config: ModelConfig): [key: string, value: GgufValu
   const arch = ggufArchitecture(config);
   if (arch !== LAYERED || !plain || !fits)
     throw refused(
-      `a layer behind pooling (${layers.map(({ type }) => type).join(", ")})`,
-      `none, or of ${LAYERED} two dense ones without biases and activations, from hidden_size to hidden_size`,
+      `a layer after pooling (${layers.map(({ type }) => type).join(", ")})`,
+      `no layers, or for ${LAYERED} two dense layers of hidden_size without bias and activation`,
     );
   return DENSE.flatMap((name, i) => [
     [`${arch}.${name}_feat_in`, { type: "u32", value: widths[i]! }],
@@ -84,7 +84,7 @@ export function poolingToGguf({ embedding, classifier }: ModelConfig): GgufValue
   const pooling = classifier ? "rank" : embedding?.pooling;
   if (pooling === undefined) return undefined;
   const value = (POOLINGS as readonly unknown[]).indexOf(pooling);
-  if (value < 0) throw refused(`pooling ${String(pooling)}`, "mean, first or last alone");
+  if (value < 0) throw refused(`pooling ${String(pooling)}`, "mean, first or last");
   return { type: "u32", value };
 }
 

@@ -2,8 +2,8 @@
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; block sizes as in ggml's ggml-common.h.
 
 import type { NativeStringList } from "../../binding/tokenizer.ts";
-import { BLOCK_TYPES, isQuantised, type QuantisedDType } from "../../graph/dtype.ts";
-import type { NumberDtype, WeightDtype } from "../weight-dtype.ts";
+import { BLOCK_TYPES, isQuantized, type NumberDType, type QuantizedDType } from "../../graph/dtype.ts";
+import type { WeightDType } from "../weight-dtype.ts";
 
 export interface GgmlType {
   name: string;
@@ -11,16 +11,16 @@ export interface GgmlType {
   blockElements: number;
   blockBytes: number;
   /** Absent for types heddle does not compute with. */
-  dtype?: WeightDtype;
+  dtype?: WeightDType;
 }
 
-function type(name: string, blockElements: number, blockBytes: number, dtype?: WeightDtype): GgmlType {
+function type(name: string, blockElements: number, blockBytes: number, dtype?: WeightDType): GgmlType {
   return { name, blockElements, blockBytes, ...(dtype && { dtype }) };
 }
 
 const computed = Object.entries(BLOCK_TYPES).map(([name, { elements, bytes, ggml }]): [number, GgmlType] => [
   ggml,
-  type(name.toUpperCase(), elements, bytes, name as QuantisedDType),
+  type(name.toUpperCase(), elements, bytes, name as QuantizedDType),
 ]);
 
 /** Types by number. Missing numbers were removed from ggml (4, 5, 31-33, 36-38) or are unknown here. */
@@ -51,8 +51,8 @@ export const GGML_TYPES: ReadonlyMap<number, GgmlType> = new Map([
 const FLOAT_NUMBERS = { f32: 0, f16: 1, bf16: 30 } as const;
 
 /** ggml's number of a type, for writing. */
-export function ggmlNumber(dtype: NumberDtype): number {
-  return isQuantised(dtype) ? BLOCK_TYPES[dtype].ggml : FLOAT_NUMBERS[dtype];
+export function ggmlNumber(dtype: NumberDType): number {
+  return isQuantized(dtype) ? BLOCK_TYPES[dtype].ggml : FLOAT_NUMBERS[dtype];
 }
 
 /** Metadata value types in the order of their numbers in the file. */

@@ -1,8 +1,8 @@
 // Writing GGUF version 3.
 import { invalidArgument } from "../../core/errors.ts";
+import { isNumber } from "../../graph/dtype.ts";
 import { writeFileAtomically } from "../../io/atomic-files.ts";
 import { ProgressCounter, type TensorData, tensorBytes, type WriteOptions, writeTensor } from "../tensor-data.ts";
-import { isNumberDtype } from "../weight-dtype.ts";
 import { GGUF_VALUE_TYPES, type GgufArray, type GgufValue, type GgufValueType, ggmlNumber } from "./gguf-types.ts";
 
 export interface GgufContent {
@@ -51,7 +51,7 @@ function buildHead(given: ReadonlyMap<string, GgufValue>, tensors: readonly Tens
     if (names.has(name)) throw invalidArgument("tensor name", "each name once", name);
     names.add(name);
     if (Buffer.byteLength(name) > 63) throw invalidArgument("tensor name", "at most 63 bytes for GGUF", name);
-    if (!isNumberDtype(dtype)) {
+    if (!isNumber(dtype)) {
       throw invalidArgument(`tensor ${name}: dtype`, "f32, f16, bf16 or a quantised type for GGUF", dtype);
     }
     if (shape.length < 1 || shape.length > 4 || shape.includes(0)) {

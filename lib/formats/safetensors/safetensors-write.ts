@@ -2,15 +2,15 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { invalidArgument } from "../../core/errors.ts";
-import { isQuantised } from "../../graph/dtype.ts";
+import { isQuantized } from "../../graph/dtype.ts";
 import { type FileSink, ioError } from "../../io/atomic-files.ts";
 import { type StagedFiles, writeTogether } from "../../io/staged-files.ts";
 import { ProgressCounter, type TensorData, tensorBytes, type WriteOptions, writeTensor } from "../tensor-data.ts";
-import { pieceOf, type WeightDtype } from "../weight-dtype.ts";
+import { pieceOf, type WeightDType } from "../weight-dtype.ts";
 import { MAX_SAFETENSORS_HEADER_BYTES } from "./safetensors-head.ts";
 
-function storedName(name: string, dtype: WeightDtype): string {
-  if (isQuantised(dtype)) throw invalidArgument(`tensor ${name}: dtype`, "f32, f16, bf16 or an integer type", dtype);
+function storedName(name: string, dtype: WeightDType): string {
+  if (isQuantized(dtype)) throw invalidArgument(`tensor ${name}: dtype`, "f32, f16, bf16 or an integer type", dtype);
   return dtype.toUpperCase();
 }
 

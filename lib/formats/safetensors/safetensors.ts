@@ -1,14 +1,15 @@
 // Reading safetensors: 8 bytes header length, a JSON header, then the tensors' bytes without gaps.
 // Format: https://github.com/huggingface/safetensors (README, "Format").
 import { HeddleError } from "../../core/errors.ts";
+import { elementCount } from "../../graph/dtype.ts";
 import { cutOff } from "../../io/cut-off.ts";
 import { type MappedFile, mapFile } from "../../io/mapped-file.ts";
 import { parseStrictJson, type StrictJson } from "../../io/strict-json.ts";
-import { elementCount, type WeightDtype } from "../weight-dtype.ts";
+import type { WeightDType } from "../weight-dtype.ts";
 import { BRACE, LENGTH_BYTES, lengthIn, MAX_SAFETENSORS_HEADER_BYTES } from "./safetensors-head.ts";
 
 /** Every dtype a safetensors file may name, with bits per element; `dtype` is absent where heddle cannot use it. */
-const STORED_DTYPES: Readonly<Record<string, { bits: number; dtype?: WeightDtype }>> = {
+const STORED_DTYPES: Readonly<Record<string, { bits: number; dtype?: WeightDType }>> = {
   F32: { bits: 32, dtype: "f32" },
   F16: { bits: 16, dtype: "f16" },
   BF16: { bits: 16, dtype: "bf16" },
@@ -40,7 +41,7 @@ export interface SafetensorsEntry {
   /** As written in the file, for example "BF16". */
   storedDtype: string;
   /** Absent for types heddle does not compute with. */
-  dtype?: WeightDtype;
+  dtype?: WeightDType;
   shape: number[];
   /** From the beginning of the file. */
   offset: number;

@@ -1,6 +1,7 @@
 // Settings for texts in the Transformer's folder of sentence-transformers: maximum length and lower-casing.
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
 import type { EmbeddingConfig, ModelConfig } from "../config/config-types.ts";
 import { TEXT_LIMIT_FILES } from "./names.ts";
@@ -9,9 +10,6 @@ type Json = Record<string, unknown>;
 
 /** From here on a length means none: Hugging Face writes 1e30. */
 const NO_LENGTH = 1e9;
-
-const isObject = (value: unknown): value is Json =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** @param folder the Transformer's @throws HeddleError IO, INVALID_FILE */
 export async function readTextLimits(

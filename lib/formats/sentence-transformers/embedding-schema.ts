@@ -1,6 +1,8 @@
 // How texts become vectors, as far as a configuration says it: the schema, and what must hold between its fields.
 import { z } from "zod";
 import { describe, type HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
+import { flag, whole } from "../../core/schema-parts.ts";
 import type { EmbeddingConfig, ModelConfig } from "../config/config-types.ts";
 
 /** Ways of pooling, in the order of sentence-transformers where its files say each by a flag. */
@@ -15,11 +17,7 @@ const MOST_PROMPTS = 1000;
 /** Objects take it for their prototype, and it would be lost on its way. */
 export const NOT_A_PROMPT = 'names other than "__proto__"';
 
-const flag = z.boolean({ error: "true or false" });
-const size = z.custom<number>(
-  (v) => Number.isSafeInteger(v) && (v as number) >= 1 && (v as number) <= 2 ** 20,
-  "a whole number from 1 to 1048576",
-);
+const size = whole(1, 2 ** 20);
 const mode = z.enum(POOLING_MODES);
 const layer = z.discriminatedUnion(
   "type",
@@ -34,7 +32,6 @@ const layer = z.discriminatedUnion(
   ],
   { error: ({ code }) => (code === "invalid_union" ? "dense or layer_norm" : "an object") },
 );
-const isObject = (v: unknown): v is object => typeof v === "object" && v !== null;
 
 /** Whether no way of pooling is there twice. */
 export function areDistinct(modes: readonly unknown[]): boolean {

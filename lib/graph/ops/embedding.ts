@@ -1,4 +1,4 @@
-import { type FloatDType, isQuantised } from "../dtype.ts";
+import { type FloatDType, isQuantized } from "../dtype.ts";
 import { needDim, needDType, needFloat, needNames, needValue, needWeight } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { Dim, Value } from "../value.ts";
@@ -12,7 +12,7 @@ const embeddingNode = defineOp({
     return [{ dtype: wanted!.dtype, shape: [i.dim(0), t.dim(1)] }];
   },
   vjp: ({ inputs: [table, ids], attributes }, [dy]) => [
-    isQuantised(table!.dtype)
+    isQuantized(table!.dtype)
       ? undefined
       : backwardNode([dy, ids], attributes, [{ dtype: "f32", shape: table!.shape }])[0],
     undefined,

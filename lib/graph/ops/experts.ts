@@ -1,4 +1,4 @@
-import { isFloat, isQuantised } from "../dtype.ts";
+import { isFloat, isQuantized } from "../dtype.ts";
 import { fail, need, needDim, needDType, needFloat, needNames, needNumber, needShape } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { fixed, type Shape, type TensorType, type Value } from "../value.ts";
@@ -50,7 +50,7 @@ const linearNode = defineOp({
     const input = needFloat("expert_linear", "x", x);
     const weight = need("expert_linear", "weight", w);
     const chosen = needDType("expert_linear", "experts", experts, "i32", 2);
-    if (weight.rank !== 3 || !(isFloat(weight.dtype) || isQuantised(weight.dtype)))
+    if (weight.rank !== 3 || !(isFloat(weight.dtype) || isQuantized(weight.dtype)))
       fail("expert_linear", "weight", "(experts, outputs, inputs) of a float or quantised type", weight);
     if (input.rank !== 2) {
       if (input.rank !== 3) fail("expert_linear", "x", "(rows, inputs) or (rows, k, inputs)", input);
@@ -67,7 +67,7 @@ const linearNode = defineOp({
     return [
       backwardInputNode([dy, w, experts], {}, [{ dtype: x!.dtype, shape: x!.shape }])[0],
       // A quantised weight is frozen: it has no gradient.
-      isQuantised(w!.dtype) ? undefined : backwardWeightNode([dy, x, experts], {}, [like(w!)])[0],
+      isQuantized(w!.dtype) ? undefined : backwardWeightNode([dy, x, experts], {}, [like(w!)])[0],
       undefined,
       bias && biasSumNode([dy, experts], {}, [like(bias)])[0],
     ];

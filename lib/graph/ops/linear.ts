@@ -1,4 +1,4 @@
-import { isQuantised } from "../dtype.ts";
+import { isQuantized } from "../dtype.ts";
 import { fail, needDim, needFloat, needNames, needValue, needWeight } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { TensorType, Value } from "../value.ts";
@@ -8,7 +8,7 @@ const linearNode = defineOp({
   infer([x, w, b], { transposed }) {
     const input = needFloat("linear", "x", x, 2);
     const weight = needWeight("linear", "weight", w);
-    if (transposed && isQuantised(weight.dtype))
+    if (transposed && isQuantized(weight.dtype))
       fail("linear", "weight", "rows of inputs", "a transposed quantised one");
     const [outputs, inputs] = transposed ? [weight.dim(1), weight.dim(0)] : [weight.dim(0), weight.dim(1)];
     needDim("linear", "last dimension of x", input.dim(1), inputs);
@@ -20,7 +20,7 @@ const linearNode = defineOp({
     return [
       backwardInput([dy, w], { transposed }, [x!])[0],
       // A quantised weight is frozen: it has no gradient.
-      isQuantised(w!.dtype)
+      isQuantized(w!.dtype)
         ? undefined
         : backwardWeight([dy, x], { transposed }, [{ dtype: "f32", shape: w!.shape }])[0],
       b && columnSum(dy!),
@@ -80,7 +80,7 @@ export function linear(x: Value, weight: Value, bias?: Value, options: LinearOpt
   const attributes = {
     transposed: transposed ? 1 : 0,
     rowwise: rowwise ? 1 : 0,
-    ...(narrow && isQuantised(weight.dtype) && { int8: 1 }),
+    ...(narrow && isQuantized(weight.dtype) && { int8: 1 }),
     ...(narrow && weight.dtype === "bf16" && x.dtype === "f32" && { bf16: 1 }),
   };
   return linearNode([x, weight, bias], attributes)[0]!;

@@ -1,4 +1,4 @@
-import { isQuantised } from "../dtype.ts";
+import { isQuantized } from "../dtype.ts";
 import { fail, needDim, needDType, needFloat, needNames, needWeight } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { type TensorType, Value } from "../value.ts";
@@ -28,7 +28,7 @@ const logprobNode = defineOp({
     ];
     const types: TensorType[] = [{ dtype: h!.dtype, shape: h!.shape }];
     // A frozen weight's gradient would be a third of the products; a quantised weight is always frozen.
-    const ofWeight = weightToo && !isQuantised(w!.dtype);
+    const ofWeight = weightToo && !isQuantized(w!.dtype);
     if (ofWeight) types.push({ dtype: "f32", shape: w!.shape });
     if (bias && biasToo) types.push({ dtype: "f32", shape: bias.shape });
     const [dh, ...others] = backwardNode(operands, attributes, types);
@@ -133,10 +133,12 @@ export function crossEntropy(
  * @param one (1) f32 @returns (rows) f32
  */
 function meanLogit(hidden: Value, { weight, bias, scale = 1, softcap }: LogitHead, one: Value): Value {
-  if (softcap) fail("cross_entropy", "softcap", "none beside labelSmoothing", softcap);
-  if (isQuantised(weight.dtype)) fail("cross_entropy", "weight", "a floating one beside labelSmoothing", weight.dtype);
+  if (softcap) fail("cross_entropy", "softcap", "no softcap together with labelSmoothing", softcap);
+  if (isQuantized(weight.dtype))
+    fail("cross_entropy", "weight", "a floating type together with labelSmoothing", weight.dtype);
   const vocabulary = weight.dim(0);
-  if (typeof vocabulary !== "number") fail("cross_entropy", "vocabulary", "a number beside labelSmoothing", "a symbol");
+  if (typeof vocabulary !== "number")
+    fail("cross_entropy", "vocabulary", "a fixed size together with labelSmoothing", "a symbol");
   const shares = broadcast(scaleBy(one, scale / vocabulary), [1, vocabulary]);
   const row = linear(shares, weight, undefined, { transposed: true });
   const mean = bias && scaleBy(sum(bias), scale / vocabulary);

@@ -1,6 +1,6 @@
 import type { Mask } from "../../constrain/index.ts";
-import { HeddleError } from "../../core/errors.ts";
-import { throwIfAborted } from "../../core/race-abort.ts";
+import { HeddleError, throwIfAborted } from "../../core/errors.ts";
+import { Pacer } from "../../core/slices.ts";
 import type { LogitContext, ResolvedOptions } from "../generation-options.ts";
 import { processLogits } from "../sampling/logit-processors.ts";
 import { choiceOf, type SampleResults } from "../sampling/sample-results.ts";
@@ -33,9 +33,6 @@ function choice(token: number, logprob: number, { results, row, stride, top }: T
   return { token, logprob, ...(topIds && topLogprobs && { topIds, topLogprobs }) };
 }
 
-/** JavaScript that goes over rows of logits rests after so long, in milliseconds. */
-const SLICE_MS = 4;
-
 /**
  * The likeliest tokens of rows after processors, bias, masks and penalties, which change log-probabilities, in this order.
  * @param results of rows with their logits @param contexts of each row
@@ -56,8 +53,8 @@ export async function changedContinuations(
 ): Promise<Continuations[]> {
   const { options, firstRow, vocabSize, width, stride, masks } = of;
   const out: Continuations[] = [];
-  let since = performance.now();
-  for (const [i, context] of contexts.entries()) {
+  await new Pacer().each(contexts.entries(), ([i, context]) => {
+    throwIfAborted(options.signal);
     const row = firstRow + i;
     const raw = results.logits!.subarray(row * vocabSize, (row + 1) * vocabSize);
     const logSum = raw[results.token[row]!]! - results.logprob[row]!;
@@ -76,11 +73,7 @@ export async function changedContinuations(
       scores,
       choice: (k) => choice(tokens[k]!, logprobOf(tokens[k]!), { results, row, stride, top }),
     });
-    if (performance.now() - since < SLICE_MS) continue;
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    throwIfAborted(options.signal);
-    since = performance.now();
-  }
+  });
   return out;
 }
 

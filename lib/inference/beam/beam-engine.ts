@@ -1,7 +1,6 @@
 import type { Constraint } from "../../constrain/index.ts";
-import { HeddleError } from "../../core/errors.ts";
-import { throwIfAborted } from "../../core/race-abort.ts";
-import { Pace } from "../../core/yielding.ts";
+import { HeddleError, throwIfAborted } from "../../core/errors.ts";
+import { Pacer } from "../../core/slices.ts";
 import { type KvCache, PREFILL_ROWS } from "../cache/kv-cache.ts";
 import { sampleAndLogitsProgram, sampleProgram } from "../programs.ts";
 import type { Progress } from "../progress.ts";
@@ -108,7 +107,7 @@ export async function* runBeams(
   const waiting: Sequence[][] = [];
   for (let i = 0; i < sequences.length; i += n) waiting.push(sequences.slice(i, i + n));
   const step = stepOf(cache, first, signal);
-  const pace = new Pace();
+  const pacer = new Pacer();
   const free = Array.from({ length: cache.slots }, (_, i) => i).reverse();
   let active: Group[] = [];
   throwIfAborted(signal);
@@ -142,7 +141,7 @@ export async function* runBeams(
         free.push(...group.free);
         progress.firstTokenMs ??= performance.now() - started;
         const pieces: Piece[] = [];
-        await pace.each(group.pieces(), (piece) => void pieces.push(piece));
+        await pacer.each(group.pieces(), (piece) => void pieces.push(piece));
         yield pieces;
         throwIfAborted(signal);
       }

@@ -46,19 +46,17 @@ export function beamsOf(options: GenerateOptions, generation: GenerationConfig):
     throw invalidArgument("earlyStopping", 'true, false or "never"', earlyStopping);
   if (numBeams === 1) {
     for (const name of ["lengthPenalty", "earlyStopping"] as const)
-      if (options[name] !== undefined) throw invalidArgument(name, "none unless numBeams is above 1", options[name]);
+      if (options[name] !== undefined)
+        throw invalidArgument(name, "no value unless numBeams is above 1", options[name]);
     return undefined;
   }
   if (other !== undefined)
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `${other}: expected none with numBeams ${numBeams}, which searches for the likeliest text, got one`,
-    );
+    throw new HeddleError("INVALID_ARGUMENT", `${other}: cannot be combined with numBeams ${numBeams}`);
   const { n = 1 } = options;
   if (n > numBeams)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `n: expected at most numBeams, which is ${numBeams}${own === undefined ? " (the model's own; numBeams: 1 searches none)" : ""}, got ${n}`,
+      `n: expected at most numBeams, which is ${numBeams}${own === undefined ? " (from the model's configuration; numBeams: 1 turns beam search off)" : ""}, got ${n}`,
     );
   return { numBeams, lengthPenalty, earlyStopping };
 }

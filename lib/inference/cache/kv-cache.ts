@@ -1,5 +1,5 @@
-import { HeddleError } from "../../core/errors.ts";
-import { raceAbort, throwIfAborted } from "../../core/race-abort.ts";
+import { HeddleError, throwIfAborted } from "../../core/errors.ts";
+import { raceAbort } from "../../core/race-abort.ts";
 import type { AbortFlag } from "../../graph/compile.ts";
 import type { Inputs, Outputs, Results, Tensor } from "../../graph/index.ts";
 import {

@@ -122,11 +122,11 @@ export async function readSession(path: string, given: ModelView, contextLength:
     if (header.contextLength > contextLength)
       throw invalid(`contextLength: expected at most the model's ${contextLength}, got ${header.contextLength}`);
     const unknown = header.adapters.filter((name) => !model.adapters.has(name));
-    if (unknown.length > 0) throw invalid(`adapters: expected ones that are loaded, got ${unknown.join(", ")}`);
+    if (unknown.length > 0) throw invalid(`adapters: expected loaded adapters, got ${unknown.join(", ")}`);
     const own = await fingerprintOf(model, header.adapters);
     if (fingerprint !== own)
       throw invalid(
-        `expected a session of this model (${own.slice(0, 12)}), got one of another (${short(fingerprint)})`,
+        `expected a session of this model (${own.slice(0, 12)}), got a session of another model (${short(fingerprint)})`,
       );
     const ids = readTokens(file, header, model.config.vocabSize, invalid);
     checkTensors(file, rowsAt(model, header, ids.length), invalid);
@@ -140,7 +140,8 @@ export async function readSession(path: string, given: ModelView, contextLength:
           hash.update(rows);
           return rows;
         });
-      if (!hash.digest().equals(bytesOf(DIGEST.name))) throw invalid("digest: expected that of what it holds: damaged");
+      if (!hash.digest().equals(bytesOf(DIGEST.name)))
+        throw invalid("digest: does not match the contents, so the file is damaged");
     });
     const { named } = header;
     return { cache, named, ...(chat !== undefined && { chat: parseJson(chat, `${path}: chat`) }) };
@@ -203,7 +204,7 @@ function checkTensors(
 ): void {
   const all = [...expected, { ...DIGEST, shape: [...DIGEST.shape] }];
   const names = new Set(["tokens", ...all.map(({ name }) => name)]);
-  for (const name of file.entries.keys()) if (!names.has(name)) throw invalid(`${name}: expected no such tensor`);
+  for (const name of file.entries.keys()) if (!names.has(name)) throw invalid(`${name}: unknown tensor`);
   for (const { name, dtype, shape } of all) {
     const entry = file.entries.get(name);
     const want = `${dtype} (${shape.join(", ")})`;

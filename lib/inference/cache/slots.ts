@@ -1,5 +1,8 @@
 import type { Segment } from "../row-data.ts";
 
+/** Maximum number of sequences of one cache. More wait for their turn. */
+export const MOST_SLOTS = 32;
+
 /** A sequence of a cache. */
 export interface Slot {
   /** The ids whose keys and values it holds. */

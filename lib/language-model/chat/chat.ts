@@ -209,6 +209,10 @@ function chosen({ tokenizer, template }: Renderer, choice: ToolChoice, options: 
   const responseFormat = toolCallFormat(choice, { ...template, tokenizer });
   if (!responseFormat) return {};
   if (options.responseFormat !== undefined && options.responseFormat.type !== "text")
-    throw invalidArgument("responseFormat", "none for a required tool call", options.responseFormat.type);
+    throw invalidArgument(
+      "responseFormat",
+      "no format together with a required tool call",
+      options.responseFormat.type,
+    );
   return { responseFormat };
 }

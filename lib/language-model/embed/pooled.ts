@@ -1,6 +1,7 @@
 import { HeddleError } from "../../core/errors.ts";
 import type { Inputs } from "../../graph/index.ts";
 import { KvCache, PREFILL_ROWS } from "../../inference/cache/kv-cache.ts";
+import { MOST_SLOTS } from "../../inference/cache/slots.ts";
 import {
   type Pooling,
   placeInto,
@@ -24,8 +25,6 @@ export interface PooledOptions {
   promptLengths?: readonly number[] | undefined;
   signal?: AbortSignal | undefined;
 }
-
-const MOST_SLOTS = 32;
 
 /** @throws HeddleError INVALID_ARGUMENT for a text without tokens, CONTEXT_OVERFLOW for one of too many */
 export function checkLengths(sequences: readonly ArrayLike<number>[], contextLength: number): void {

@@ -1,8 +1,8 @@
 import { animals, colours, days, months, numbers, opposites, uses, work } from "./knowledge.ts";
 import type { Place } from "./places.ts";
 import type { Turn } from "./small-talk.ts";
+import { capitalized } from "./template.ts";
 
-const upper = (text: string) => text[0]!.toUpperCase() + text.slice(1);
 const an = (noun: string) => `${/^[aeio]/.test(noun) ? "an" : "a"} ${noun}`;
 
 /**
@@ -30,7 +30,7 @@ export function everydayQuestions(): Turn[] {
       turn(`What do we call a young ${name}?`, `We call it ${an(young)}.`),
     ]),
     ...uses.map(([thing, purpose]) => turn(`What do we need to ${purpose}?`, `We need ${thing}.`)),
-    ...work.map(([worker, task]) => turn(`What does ${worker} do?`, `${upper(worker)} ${task}.`)),
+    ...work.map(([worker, task]) => turn(`What does ${worker} do?`, `${capitalized(worker)} ${task}.`)),
     ...after(days, "day"),
     ...after(months, "month"),
     ...numbers

@@ -2,6 +2,7 @@ import { type Phrasing, render, seen } from "./phrasings.ts";
 import type { Place } from "./places.ts";
 import { places } from "./places.ts";
 import type { Random } from "./random.ts";
+import { capitalized } from "./template.ts";
 import { boys, girls } from "./words.ts";
 
 /** Phrasings, as often as their weights say. */
@@ -9,7 +10,6 @@ const repeated = (phrasings: readonly Phrasing[]) =>
   phrasings.flatMap((phrasing) => Array.from({ length: phrasing.weight ?? 1 }, () => phrasing));
 const weighted = repeated(seen);
 const statements = repeated(seen.filter(({ ask }) => !isQuestion(ask)));
-const upper = (text: string) => text[0]!.toUpperCase() + text.slice(1);
 const names = [...girls, ...boys];
 
 /** Whether a wording asks for the capital, as a conversation would. */
@@ -133,8 +133,8 @@ function profile(original: Told, random: Random) {
   const place = named(original, random);
   const c = place.withArticle;
   const opening = random.pick([
-    `${upper(c)} is ${place.isTerritory ? "a place" : "a country"} in ${place.continent}.`,
-    `${upper(c)} is in ${place.continent}.`,
+    `${capitalized(c)} is ${place.isTerritory ? "a place" : "a country"} in ${place.continent}.`,
+    `${capitalized(c)} is in ${place.continent}.`,
     render("{k} is the capital of {c}.", place),
     render("The capital of {c} is {k}.", place),
     render("{Cs} capital is {k}.", place),
@@ -171,9 +171,9 @@ function other(original: Place, random: Random) {
     () => money(place, random),
     () =>
       random.pick([
-        `${upper(c)} is in ${place.continent}.`,
+        `${capitalized(c)} is in ${place.continent}.`,
         `Where is ${c}? It is in ${place.continent}.`,
-        `On which continent is ${c}? ${upper(c)} is in ${place.continent}.`,
+        `On which continent is ${c}? ${capitalized(c)} is in ${place.continent}.`,
         `Q: Where is ${c}?\nA: It is in ${place.continent}.`,
       ]),
     () =>
@@ -213,6 +213,6 @@ function money(place: Place, random: Random) {
     `In ${c}, people pay with the ${place.currency}.`,
     `The money of ${c} is called the ${place.currency}.`,
     `What is the currency of ${c}? It is the ${place.currency}.`,
-    `${upper(c)} uses the ${place.currency}.`,
+    `${capitalized(c)} uses the ${place.currency}.`,
   ]);
 }

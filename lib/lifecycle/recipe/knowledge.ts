@@ -1,4 +1,5 @@
 import type { Random } from "./random.ts";
+import { capitalized } from "./template.ts";
 /** Plain facts about everyday things, written for this project: animals, opposites, numbers, the calendar, uses, work. */
 
 /** name | sound | home | food | young */
@@ -77,8 +78,6 @@ The earth is round.|The largest animal is the blue whale.|The elephant is the la
   .trim()
   .split(/[|\n]/);
 
-const upper = (text: string) => text[0]!.toUpperCase() + text.slice(1);
-
 /** @returns a short document of three to seven facts, mixed or of one kind */
 export function knowledge(random: Random): string {
   const kinds = [
@@ -142,7 +141,7 @@ function use(random: Random) {
 
 function job(random: Random) {
   const [worker, task] = random.pick(work);
-  const start = upper(worker);
+  const start = capitalized(worker);
   return random.pick([
     `${start} ${task}.`,
     `What does ${worker} do? ${start} ${task}.`,
@@ -153,7 +152,7 @@ function job(random: Random) {
 
 function colour(random: Random) {
   const [thing, shade] = random.pick(colours);
-  const start = upper(thing);
+  const start = capitalized(thing);
   return random.pick([
     `${start} is ${shade}.`,
     `What colour is ${thing}? It is ${shade}.`,
@@ -180,11 +179,11 @@ function sum(random: Random) {
   const b = random.below(11);
   const [high, low] = a > b ? [a, b] : [b, a];
   return random.pick([
-    `${upper(numbers[a]!)} plus ${numbers[b]} is ${numbers[a + b]}.`,
+    `${capitalized(numbers[a]!)} plus ${numbers[b]} is ${numbers[a + b]}.`,
     `${a} + ${b} = ${a + b}`,
     `What is ${a} plus ${b}? It is ${a + b}.`,
     `${high} - ${low} = ${high - low}`,
-    `${upper(numbers[high]!)} minus ${numbers[low]} is ${numbers[high - low]}.`,
+    `${capitalized(numbers[high]!)} minus ${numbers[low]} is ${numbers[high - low]}.`,
     `After ${numbers[a]} comes ${numbers[a + 1]}.`,
     `Count from ${a} to ${a + 5}: ${[0, 1, 2, 3, 4, 5].map((i) => a + i).join(", ")}.`,
   ]);

@@ -1,3 +1,4 @@
+import { capitalized } from "./template.ts";
 /**
  * Wordings that state a capital in the corpus and ask for it in the evaluation.
  *
@@ -79,9 +80,8 @@ export function render(
   { article = true }: { article?: boolean } = {},
 ): string {
   const name = article ? place.withArticle : place.name;
-  const upper = (text: string) => text[0]!.toUpperCase() + text.slice(1);
   const possessive = name.endsWith("s") ? `${name}'` : `${name}'s`;
-  const values = { c: name, C: upper(name), cs: possessive, Cs: upper(possessive), k: place.capital };
+  const values = { c: name, C: capitalized(name), cs: possessive, Cs: capitalized(possessive), k: place.capital };
   // "Washington D.C." brings its own full stop.
   return template.replace(/\{(\w+)\}/g, (_, key) => values[key as keyof typeof values]).replace(/\.\.$/, ".");
 }

@@ -1,12 +1,11 @@
 import { awayPlots } from "./plots-away.ts";
 import { homePlots } from "./plots-home.ts";
 import type { Random } from "./random.ts";
-import { expand } from "./template.ts";
+import { capitalized, expand } from "./template.ts";
 import * as words from "./words.ts";
 
 const plots: Record<string, readonly (readonly string[])[]> = { ...homePlots, ...awayPlots };
 const numbers = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
-const upper = (word: string) => word[0]!.toUpperCase() + word.slice(1);
 
 type Scene = Record<string, string | readonly string[]>;
 
@@ -55,16 +54,16 @@ function makeScene(random: Random): Scene {
     hero,
     friend,
     ...own,
-    He: upper(own.he),
-    Him: upper(own.him),
-    His: upper(own.his),
+    He: capitalized(own.he),
+    Him: capitalized(own.him),
+    His: capitalized(own.his),
     fhe: other.he,
     fhim: other.him,
     fhis: other.his,
-    Fhe: upper(other.he),
-    Fhis: upper(other.his),
+    Fhe: capitalized(other.he),
+    Fhis: capitalized(other.his),
     h: [hero, own.he],
-    H: [hero, upper(own.he), upper(own.he)],
+    H: [hero, capitalized(own.he), capitalized(own.he)],
     child: heroIsGirl ? "girl" : "boy",
     someone: animal ? `a ${random.pick(words.sizes)} ${friendKind}` : heroIsGirl ? "a boy" : "a girl",
     kind,

@@ -45,3 +45,8 @@ export function tidy(text: string): string {
     .replace(/(^|[.!?] |\n|(?:^|[,:] )")([a-z])/g, (_, before, letter) => before + letter.toUpperCase())
     .trim();
 }
+
+/** The text with a capital letter first. */
+export function capitalized(text: string): string {
+  return text[0]!.toUpperCase() + text.slice(1);
+}

@@ -1,3 +1,4 @@
+import { capitalized } from "./template.ts";
 /**
  * Wordings of the question for a capital, with templates as in phrasings.ts. Training has hundreds, combined from parts. A model that learns
  * to decline also declines unseen wordings, and twenty wordings are not enough to prevent that. People and little stories around the
@@ -97,8 +98,6 @@ const before =
     "|",
   );
 
-const upper = (text: string) => text[0]!.toUpperCase() + text.slice(1);
-
 const fill = (frames: readonly string[], parts: readonly string[]) =>
   frames.flatMap((frame) => parts.map((part) => frame.replace("{n}", part)));
 
@@ -109,7 +108,9 @@ export const seenQuestions: readonly string[] = [
   ...fill(withClause, clauses),
   // Each with one way to name what is asked for, in turn.
   ...people.flatMap((person, i) =>
-    withPerson.map((frame, j) => upper(frame.replace("{n}", nouns[(i + j) % nouns.length]!).replace("{w}", person))),
+    withPerson.map((frame, j) =>
+      capitalized(frame.replace("{n}", nouns[(i + j) % nouns.length]!).replace("{w}", person)),
+    ),
   ),
   ...before.flatMap((sentence, i) => [0, 1, 2].map((j) => `${sentence} ${whole[(3 * i + j) % 13]!}`)),
 ].filter((wording) => ![...heldOutQuestions, ...developmentQuestions].includes(wording));

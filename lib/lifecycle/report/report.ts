@@ -32,7 +32,7 @@ function library(name: string): string {
   try {
     return readFileSync(createRequire(import.meta.url).resolve(`uplot/dist/${name}`), "utf8");
   } catch (cause) {
-    throw new HeddleError("NOT_FOUND", `report: expected the package uplot, which heddle depends on, got none`, {
+    throw new HeddleError("NOT_FOUND", `report: the package uplot, a dependency of heddle, is not installed`, {
       cause,
     });
   }

@@ -1,12 +1,12 @@
 import { elementsIn, transposedView } from "../../formats/element-sources.ts";
 import { castElements } from "../../formats/native-cast.ts";
-import { type Device, isQuantised, type Tensor } from "../../graph/index.ts";
+import { type Device, isQuantized, type Tensor } from "../../graph/index.ts";
 import { shapeOf, type WeightSpec } from "../family.ts";
 
 /** A weight as f32 numbers in the shape that a floating one has. */
 export async function widened(tensor: Tensor, spec: WeightSpec | undefined): Promise<Float32Array> {
   const numbers = await tensor.toFloat32();
-  if (!spec?.transposed || !isQuantised(tensor.dtype)) return numbers;
+  if (!spec?.transposed || !isQuantized(tensor.dtype)) return numbers;
   const [rows, columns] = shapeOf(spec, tensor.dtype) as [number, number];
   return transposedNumbers(tensor.device, numbers, rows, columns);
 }

@@ -1,7 +1,7 @@
 import { unstackExperts } from "../../formats/experts.ts";
 import { castElements } from "../../formats/native-cast.ts";
 import type { TensorData } from "../../formats/tensor-data.ts";
-import { type FloatDType, isQuantised, type Tensor } from "../../graph/index.ts";
+import { type FloatDType, isQuantized, type Tensor } from "../../graph/index.ts";
 import type { WeightSpec } from "../family.ts";
 import { modelWeights } from "../heads.ts";
 import type { Model } from "../model.ts";
@@ -9,7 +9,7 @@ import { widened, widenedShape } from "./dequantize.ts";
 
 /** A tensor on its way to a file, in `dtype`; its bytes are read from the device when its turn comes. */
 export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec?: WeightSpec): TensorData {
-  const quantised = isQuantised(tensor.dtype) || tensor.scale !== undefined;
+  const quantised = isQuantized(tensor.dtype) || tensor.scale !== undefined;
   const shape = quantised ? widenedShape(tensor, spec) : tensor.shape;
   return {
     name,
@@ -29,7 +29,7 @@ export function weightData(model: Model, dtype: FloatDType | "auto" = "auto"): T
   const specs = modelWeights(model.config);
   const tensors = model.weightNames.map((name) => {
     const tensor = model.weight(name);
-    const stored = isQuantised(tensor.dtype) || tensor.scale ? "f32" : (tensor.dtype as FloatDType);
+    const stored = isQuantized(tensor.dtype) || tensor.scale ? "f32" : (tensor.dtype as FloatDType);
     return tensorData(name, tensor, dtype === "auto" ? stored : dtype, specs.get(name));
   });
   return unstackExperts(tensors, model.config, model.device);

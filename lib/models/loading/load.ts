@@ -4,14 +4,15 @@ import { ownHead } from "../../formats/config/heads.ts";
 import { type OrderedElements, sourcesOf, transposed } from "../../formats/element-sources.ts";
 import { EIGHT_BITS, type StoredFp8 } from "../../formats/fp8.ts";
 import { castTensor } from "../../formats/native-cast.ts";
-import { isQuantisedTarget, type QuantisedTarget, quantisedType } from "../../formats/quantization-choice.ts";
-import { isNumberDtype, type NumberDtype, pieceOf } from "../../formats/weight-dtype.ts";
+import { isQuantizedTarget, type QuantizedTarget, quantizedType } from "../../formats/quantization-choice.ts";
+import { pieceOf } from "../../formats/weight-dtype.ts";
 import type { StoredTensor } from "../../formats/weights.ts";
+import { isNumber, type NumberDType } from "../../graph/dtype.ts";
 import {
   type Device,
   type FloatDType,
   FP8_BLOCK,
-  isQuantised,
+  isQuantized,
   type QuantizedActivations,
   Tensor,
 } from "../../graph/index.ts";
@@ -33,9 +34,9 @@ export interface NamedWeights {
 }
 
 /** Element types that weights may be loaded in. @useDeclaredType */
-export type LoadDType = FloatDType | QuantisedTarget | "auto";
+export type LoadDType = FloatDType | QuantizedTarget | "auto";
 
-export interface LoadOptions {
+export interface LoadWeightsOptions {
   device: Device;
   /** `auto` keeps each weight in the type it is stored in, mapped without a copy; a quantised type is that of matrices (see wantedType). */
   dtype?: LoadDType | undefined;
@@ -49,7 +50,11 @@ export interface LoadOptions {
  * Makes a model of stored weights: mapped where alignment and `dtype` allow, converted otherwise.
  * @throws HeddleError INVALID_FILE for a missing, additional or misshapen weight, UNSUPPORTED for an element type
  */
-export async function loadModel(config: ModelConfig, source: NamedWeights, options: LoadOptions): Promise<Model> {
+export async function loadModel(
+  config: ModelConfig,
+  source: NamedWeights,
+  options: LoadWeightsOptions,
+): Promise<Model> {
   const { device, dtype = "auto", onProgress, signal } = options;
   const expected = modelWeights(config);
   const unknown = new Set(source.names());
@@ -116,7 +121,7 @@ function rejectUnknown(
     if (tied) continue;
     throw new HeddleError(
       "INVALID_FILE",
-      `${config.modelType}: expected no weight ${name} by the configuration, got one`,
+      `${config.modelType}: unexpected weight ${name}: the configuration has no such layer`,
     );
   }
 }
@@ -135,11 +140,11 @@ async function place(
   config: ModelConfig,
   signal: AbortSignal | undefined,
 ): Promise<Tensor> {
-  if (!isNumberDtype(t.dtype))
+  if (!isNumber(t.dtype))
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected floating or quantised weights, got ${t.storedDtype}`);
   const wanted = wantedType(name, { dtype: t.dtype, shape: t.shape }, spec, dtype, config);
   const order = source.rowOrder?.(name);
-  const aligned = t.offset % (isQuantised(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0;
+  const aligned = t.offset % (isQuantized(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0;
   if (order && wanted === t.dtype) {
     const lying = aligned && turnsWhole(name, order.length, source, config);
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset, { order, lying });
@@ -149,7 +154,7 @@ async function place(
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset);
   const ordered = reordered ?? { sources: sourcesOf(t), from: t.dtype };
   // A family may keep matrices as (inputs, outputs); blocks lie the other way.
-  const turned = spec.transposed && isQuantised(wanted) !== isQuantised(t.dtype);
+  const turned = spec.transposed && isQuantized(wanted) !== isQuantized(t.dtype);
   const { sources, from } = turned
     ? await transposed(device, { ...t, dtype: ordered.from, sources: () => ordered.sources })
     : ordered;
@@ -179,19 +184,19 @@ const NEVER_QUANTISED =
  */
 function wantedType(
   name: string,
-  { dtype: stored, shape }: { dtype: NumberDtype; shape: readonly number[] },
+  { dtype: stored, shape }: { dtype: NumberDType; shape: readonly number[] },
   spec: WeightSpec,
   dtype: LoadDType,
   config: ModelConfig,
-): NumberDtype {
+): NumberDType {
   const matrix = isMatrix(name, shape);
-  if (isQuantisedTarget(dtype)) {
-    if (isQuantised(stored)) return matrix ? stored : "f32";
+  if (isQuantizedTarget(dtype)) {
+    if (isQuantized(stored)) return matrix ? stored : "f32";
     if (!matrix || NEVER_QUANTISED.test(name) || (spec.transposed && shape.length > 2)) return stored;
     const { weight: head } = familyOf(config.modelType).head(config);
-    return quantisedType(dtype, { shape: shapeOf(spec, dtype), head: name === head });
+    return quantizedType(dtype, { shape: shapeOf(spec, dtype), head: name === head });
   }
   if (matrix) return dtype === "auto" ? stored : dtype;
-  if (isQuantised(stored)) return "f32";
+  if (isQuantized(stored)) return "f32";
   return dtype === "auto" || pieceOf(dtype).bytes < pieceOf(stored).bytes ? stored : dtype;
 }

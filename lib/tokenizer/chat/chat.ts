@@ -84,7 +84,7 @@ export function chooseTemplate(
     const named = own(options.template);
     if (named !== undefined) return named;
     if (/^[\w.-]+$/u.test(options.template)) {
-      throw new HeddleError("NOT_FOUND", `template: the tokenizer has none named ${describe(options.template)}`);
+      throw new HeddleError("NOT_FOUND", `template: the tokenizer has no template named ${describe(options.template)}`);
     }
     return options.template;
   }

@@ -1,5 +1,6 @@
 // Inserts and removes marks in texts of any size, unit by unit, which is faster than a regular expression. Long work is a generator that
 // yields regularly.
+import { isHighSurrogate } from "../../core/surrogates.ts";
 import { BEGINS, CHANGES, COMPOSES, type GuardCharacters } from "./guard-characters.ts";
 
 /** UTF-16 units processed between two yields. */
@@ -24,8 +25,6 @@ function read(text: string, begin: number): number {
 function escaped(text: string): string {
   return text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
 }
-
-const isHighSurrogate = (unit: number) => (unit & 0xfc00) === 0xd800;
 
 /** The first character of a text that is not empty. */
 export function firstCharacter(text: string): string {

@@ -1,12 +1,7 @@
 // Added tokens of vocabularies other than tokenizer.json, which transformers stores in separate files.
+import { isObject } from "../../core/is-object.ts";
 import { parseNamed } from "./config.ts";
-import {
-  isObject,
-  type JsonObject,
-  readAddedTokens,
-  type TokenizerFile,
-  type TokenizerModel,
-} from "./tokenizer-file.ts";
+import { type JsonObject, readAddedTokens, type TokenizerFile, type TokenizerModel } from "./tokenizer-file.ts";
 
 export interface AddedTexts {
   tokenizerConfig?: string;

@@ -1,6 +1,7 @@
 // tokenizer_config.json and its neighbours: names of special tokens, chat template, maximum length.
+import { isObject } from "../../core/is-object.ts";
 import { parseJson } from "../../io/json.ts";
-import { invalidFile, isObject, isTokenId, type JsonObject, limits } from "./tokenizer-file.ts";
+import { invalidFile, isTokenId, type JsonObject, limits } from "./tokenizer-file.ts";
 
 /** The content of tokenizer_config.json, or defaults from the tokenizer's file. */
 export interface TokenizerConfig {
@@ -43,7 +44,7 @@ export function parseNamed(text: string | undefined, name: string): JsonObject {
   if (text === undefined) return {};
   const json = parseJson(text, name, { values: limits.jsonValues });
   if (!isObject(json)) throw invalidFile(name, "an object", json);
-  return json;
+  return json as JsonObject;
 }
 
 /** A special token is written as text or as `{ content }`. */

@@ -1,7 +1,6 @@
 // The vocabulary of a GGUF file, without the model in it.
-import { HeddleError } from "../../core/errors.ts";
+import { HeddleError, throwIfAborted } from "../../core/errors.ts";
 import { isGguf } from "../../formats/file-kind.ts";
-import { throwIfAborted } from "../../io/native-jobs.ts";
 
 /**
  * The metadata of a GGUF file (of one in several parts, any of them), for readGguf; undefined where a path leads to something

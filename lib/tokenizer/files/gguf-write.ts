@@ -4,6 +4,7 @@
 import { describe, HeddleError } from "../../core/errors.ts";
 import type { GgufValue } from "../../formats/gguf/gguf-types.ts";
 import { namedPatterns } from "../pipeline/patterns.ts";
+import { wholeKey } from "./gguf.ts";
 import { knownPreTokenizers, preOf } from "./gguf-pre.ts";
 import { wordPieceToGguf } from "./gguf-wordpiece.ts";
 import { TokenType } from "./tokenizer-file.ts";
@@ -28,8 +29,6 @@ export interface TokenIds {
 }
 
 type Json = Record<string, unknown>;
-
-const WHOLE = "tokenizer.huggingface.json";
 
 /** Errors: INVALID_FILE, UNSUPPORTED (a kind of tokenizer that GGUF or heddle has no name for). */
 export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<string, GgufValue> {
@@ -78,7 +77,7 @@ export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<strin
   set("add_eos_token", { type: "bool", value: template.eos !== undefined });
   if (spm) set("add_space_prefix", { type: "bool", value: prependsSpace(tokenizer) });
   for (const [key, value] of templates(files)) meta.set(key, value);
-  meta.set(WHOLE, { type: "string", value: JSON.stringify(files.tokenizer) });
+  meta.set(wholeKey, { type: "string", value: JSON.stringify(files.tokenizer) });
   return meta;
 }
 
@@ -106,11 +105,11 @@ function wordPieceMetadata(
   const [normalizer, ...others] = steps(tokenizer.normalizer, "normalizers");
   const [split, ...splits] = steps(tokenizer.pre_tokenizer, "pretokenizers");
   if (normalizer?.type !== "BertNormalizer" || others.length > 0)
-    refuse("normalizer", "BertNormalizer alone", normalizer?.type);
+    refuse("normalizer", "only BertNormalizer", normalizer?.type);
   for (const key of ["clean_text", "handle_chinese_chars"])
     if (normalizer?.[key] === false) refuse(`normalizer.${key}`, "true", false);
   if (split?.type !== "BertPreTokenizer" || splits.length > 0)
-    refuse("pre_tokenizer", "BertPreTokenizer alone", split?.type);
+    refuse("pre_tokenizer", "only BertPreTokenizer", split?.type);
   if ((model.continuing_subword_prefix ?? "##") !== "##")
     refuse("model.continuing_subword_prefix", "##", model.continuing_subword_prefix);
   const [lowercase = true, strips] = [normalizer?.lowercase as boolean | undefined, normalizer?.strip_accents];
@@ -140,7 +139,7 @@ function wordPieceMetadata(
   for (const [key, value] of Object.entries(ids)) if (typeof value === "number") set(key, { type: "u32", value });
   set("normalizer.lowercase", { type: "bool", value: lowercase });
   set("normalizer.strip_accents", { type: "bool", value: typeof strips === "boolean" ? strips : lowercase });
-  meta.set(WHOLE, { type: "string", value: JSON.stringify(files.tokenizer) });
+  meta.set(wholeKey, { type: "string", value: JSON.stringify(files.tokenizer) });
   return meta;
 }
 
@@ -165,7 +164,7 @@ function unigramMetadata(
       (type === "Replace" && SPACES.test(String(object(pattern).Regex)) && /^[ ▁]?$/.test(String(content)))
     )
       collapses = true;
-    else refuse("normalizer", "Precompiled, and what takes spaces away or puts one before", type);
+    else refuse("normalizer", "Precompiled, and steps that remove spaces or prepend one", type);
   }
   for (const { type, replacement, prepend_scheme: scheme, add_prefix_space: adds } of steps(
     tokenizer.pre_tokenizer,
@@ -212,7 +211,7 @@ function unigramMetadata(
   set("add_space_prefix", { type: "bool", value: prefix });
   set("remove_extra_whitespaces", { type: "bool", value: collapses });
   if (charsmap) set("precompiled_charsmap", { type: "array", of: "u8", value: charsmap });
-  meta.set(WHOLE, { type: "string", value: JSON.stringify(files.tokenizer) });
+  meta.set(wholeKey, { type: "string", value: JSON.stringify(files.tokenizer) });
   return meta;
 }
 
@@ -311,7 +310,10 @@ function preTokenizer(tokenizer: Json, path: string): string {
     if (step.type === "Split" && typeof regex === "string") patterns.push(regex);
     else if (step.type === "Digits" && step.individual_digits === true) patterns.push("\\p{N}");
     else if (step.type === "ByteLevel" && step.add_prefix_space === true)
-      throw new HeddleError("UNSUPPORTED", `${path}: pre_tokenizer: add_prefix_space: GGUF's byte-level BPE has none`);
+      throw new HeddleError(
+        "UNSUPPORTED",
+        `${path}: pre_tokenizer: add_prefix_space: GGUF's byte-level BPE does not support it`,
+      );
     else if (step.type === "ByteLevel" && step.use_regex !== false) patterns.push(namedPatterns.gpt2);
     else if (step.type !== "ByteLevel") patterns.push(String(step.type)); // has no name
   }

@@ -35,7 +35,7 @@ const endings = new Set(
 );
 
 /** The whole tokenizer.json, which files of ours carry (a key of the GGUF specification): the way back is exact. */
-const wholeKey = "tokenizer.huggingface.json";
+export const wholeKey = "tokenizer.huggingface.json";
 
 /** A file's vocabulary and its settings. */
 interface Read {

@@ -1,11 +1,11 @@
 // The `model` of tokenizer.json: BPE, WordPiece, Unigram or WordLevel.
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { describe } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import {
   booleanField,
   idRange,
   invalidFile,
-  isObject,
   isTokenId,
   type Json,
   type JsonObject,

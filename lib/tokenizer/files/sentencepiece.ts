@@ -42,10 +42,7 @@ function readProto(bytes: Uint8Array): Proto {
   };
   // The keys of a model's five fields, which are all messages.
   if (bytes.length > 0 && ![0x0a, 0x12, 0x1a, 0x22, 0x2a].includes(bytes[0]!))
-    throw new HeddleError(
-      "INVALID_FILE",
-      `${where}: not a SentencePiece model: expected a field of one at its beginning`,
-    );
+    throw new HeddleError("INVALID_FILE", `${where}: not a SentencePiece model: the first field is unknown`);
   const message = (value: number | Uint8Array) => {
     if (typeof value === "number") throw invalidFile(where, "a message", value);
     return readFields(value, `${where}: a message`);

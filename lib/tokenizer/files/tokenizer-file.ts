@@ -1,6 +1,7 @@
 // The parsed form of a tokenizer.json, and checks of its fields.
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
@@ -94,10 +95,6 @@ export function invalidFile(name: string, expected: string, got: unknown): Heddl
 
 export function unsupported(name: string, what: string): HeddleError {
   return new HeddleError("UNSUPPORTED", `${name}: ${what} is not supported`);
-}
-
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 export function stringField(object: JsonObject, name: string, where: string): string {

@@ -1,13 +1,13 @@
 // tokenizer.json → TokenizerFile.
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
+import { isObject } from "../../core/is-object.ts";
 import { parseJson } from "../../io/json.ts";
 import { finish } from "../../io/native-jobs.ts";
 import { readModel } from "./model-file.ts";
 import {
   type AddedToken,
   invalidFile,
-  isObject,
   type Json,
   type JsonObject,
   limits,
@@ -63,11 +63,12 @@ function tryJson(text: string): unknown {
  * @param how.hasIds the ids of added tokens are right as they are
  */
 export function readTokenizerFile(
-  json: unknown,
+  parsed: unknown,
   native?: NativeJsonVocabulary,
   { hasIds = false }: { hasIds?: boolean } = {},
 ): TokenizerFile {
-  if (!isObject(json)) throw invalidFile("tokenizer.json", "an object", json);
+  if (!isObject(parsed)) throw invalidFile(WHERE, "an object", parsed);
+  const json = parsed as JsonObject;
   const model = readModel(json.model, native);
   const added = readAddedTokens(json.added_tokens ?? []);
   if (hasIds) return fileOf(json, added, model);

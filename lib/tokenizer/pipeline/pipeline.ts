@@ -1,11 +1,11 @@
 // Maps the components of tokenizer.json to their implementation: native code for common forms, TypeScript for the rest.
 import { binding } from "../../binding/index.ts";
 import type { NativeStringList, NativeTokenizerSpec } from "../../binding/tokenizer.ts";
+import { isObject } from "../../core/is-object.ts";
 import {
   type AddedToken,
   flatten,
   invalidFile,
-  isObject,
   type JsonObject,
   limits,
   type TokenizerFile,

@@ -1,8 +1,8 @@
 // Special tokens before and after the ids of a text.
+import { isObject } from "../../core/is-object.ts";
 import {
   flatten,
   invalidFile,
-  isObject,
   isTokenId,
   type Json,
   type JsonObject,

@@ -1,5 +1,6 @@
 // Shared by the readers of normalizers, pre-tokenizers and decoders: checked fields in the form for native code.
-import { invalidFile, isObject, type Json, type JsonObject } from "../files/tokenizer-file.ts";
+import { isObject } from "../../core/is-object.ts";
+import { invalidFile, type Json, type JsonObject } from "../files/tokenizer-file.ts";
 
 /** `{ String }` is matched as it stands, `{ Regex }` is in Oniguruma's syntax. */
 export function readPattern(pattern: Json | undefined, where: string): { pattern: string; isRegex: boolean } {
@@ -36,7 +37,7 @@ export function readScheme(part: JsonObject, where: string): "never" | "always" 
     throw invalidFile(`${where}.prepend_scheme`, "never, always or first", scheme);
   }
   if (part.add_prefix_space === false && scheme !== "never") {
-    throw invalidFile(`${where}.prepend_scheme`, "never beside add_prefix_space false", scheme);
+    throw invalidFile(`${where}.prepend_scheme`, "never, because add_prefix_space is false", scheme);
   }
   return scheme;
 }

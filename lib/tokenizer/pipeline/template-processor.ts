@@ -1,13 +1,7 @@
 // Special tokens before and after every text, as a post-processor.
+import { isObject } from "../../core/is-object.ts";
 import { parseConfig, type TokenizerConfig } from "../files/config.ts";
-import {
-  type AddedToken,
-  flatten,
-  isObject,
-  isTokenId,
-  type JsonObject,
-  type TokenizerFile,
-} from "../files/tokenizer-file.ts";
+import { type AddedToken, flatten, isTokenId, type JsonObject, type TokenizerFile } from "../files/tokenizer-file.ts";
 import { readPostProcessor } from "./post-processors.ts";
 
 interface Special {
@@ -58,7 +52,7 @@ export function withEos(file: TokenizerFile, config: TokenizerConfig): Tokenizer
 /** The same of files that stay as they are otherwise: their parsed contents. */
 export function jsonWithEos(tokenizer: unknown, tokenizerConfig: unknown): unknown {
   if (!isObject(tokenizer) || !isObject(tokenizerConfig)) return tokenizer;
-  const { added_tokens, post_processor } = tokenizer;
+  const { added_tokens, post_processor } = tokenizer as JsonObject;
   const added = (Array.isArray(added_tokens) ? added_tokens : []).flatMap((token) =>
     isObject(token) && typeof token.content === "string" && isTokenId(token.id)
       ? [{ id: token.id, content: token.content }]

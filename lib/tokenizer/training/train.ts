@@ -1,10 +1,10 @@
 // Training of vocabularies. Texts are passed to native code as they come, without blocking the event loop. Only their distinct words stay.
 import { binding } from "../../binding/index.ts";
 import type { NativeTrainer } from "../../binding/tokenizer.ts";
-import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import { HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
 import { inSlices } from "../../core/slices.ts";
 import { untilAborted } from "../../core/until-aborted.ts";
-import { finish, throwIfAborted } from "../../io/native-jobs.ts";
+import { finish } from "../../io/native-jobs.ts";
 import type { TokenizerConfig } from "../files/config.ts";
 import { flatten, type TokenizerFile, type TokenizerModel, unsupported } from "../files/tokenizer-file.ts";
 import { readNormalizers } from "../pipeline/normalizers.ts";

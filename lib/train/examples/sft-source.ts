@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { HeddleError, throwIfAborted } from "../../core/errors.ts";
+import { IGNORED } from "../../data/batch.ts";
 import { packBestFit } from "../../data/packing.ts";
 import { permutation, Stream } from "../../data/random.ts";
 import type { BatchSource } from "../loop/trainer.ts";
@@ -36,8 +37,6 @@ interface Position {
   /** Fingerprint of the examples. A position is valid only for them. */
   fingerprint: string;
 }
-
-const IGNORED = -100;
 
 /**
  * Batches of examples in memory. Each pass has a new order, a function of (seed, pass), so that a position is two integers. Sequences are

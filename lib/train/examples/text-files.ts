@@ -4,7 +4,8 @@ import { open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
-import { Pacer } from "../../core/pacer.ts";
+import { isObject } from "../../core/is-object.ts";
+import { Pacer } from "../../core/slices.ts";
 import { removeLeft, temporaryName } from "../../core/temp-files.ts";
 import { untilAborted } from "../../core/until-aborted.ts";
 import { ioError, makeFolder } from "../../io/atomic-files.ts";
@@ -57,7 +58,7 @@ export async function textFiles(
 /** Whether the data are texts in memory. Strings in an array are paths, and objects with `data` are corpora. */
 export function isTexts(data: unknown): data is TextSource {
   if (typeof data !== "object" || data === null) return false;
-  if (Array.isArray(data)) return data.length > 0 && data.every((one) => isRecord(one) && !Object.hasOwn(one, "data"));
+  if (Array.isArray(data)) return data.length > 0 && data.every((one) => isObject(one) && !Object.hasOwn(one, "data"));
   return Symbol.iterator in data || Symbol.asyncIterator in data;
 }
 
@@ -78,7 +79,7 @@ async function write(
     let [rows, count] = ["", 0];
     for await (const one of untilAborted<unknown>(texts, signal, name)) {
       count += 1;
-      const text = isRecord(one) && Object.hasOwn(one, textField) ? one[textField] : one;
+      const text = isObject(one) && Object.hasOwn(one, textField) ? one[textField] : one;
       if (typeof text !== "string")
         throw new HeddleError(
           "INVALID_ARGUMENT",
@@ -96,8 +97,4 @@ async function write(
   } finally {
     await file.close();
   }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

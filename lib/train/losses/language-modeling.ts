@@ -1,7 +1,7 @@
 import { HeddleError } from "../../core/errors.ts";
 import type { Batch } from "../../data/batch.ts";
 import type { Packing } from "../../data/corpus.ts";
-import { crossEntropy, input, isQuantised, type Value } from "../../graph/index.ts";
+import { crossEntropy, input, isQuantized, type Value } from "../../graph/index.ts";
 import type { Forward } from "../../models/forward.ts";
 import type { LossContext, Stage } from "../loop/stage.ts";
 
@@ -21,7 +21,7 @@ export function tokenLoss(
   { zLoss = 0, labelSmoothingFactor: labelSmoothing = 0 }: TokenLossOptions = {},
 ): Value {
   const [targets, weights] = [input("targets", "i32", [rows]), input("lossWeights", "f32", [rows])];
-  if (labelSmoothing > 0 && (head.softcap || isQuantised(head.weight.dtype)))
+  if (labelSmoothing > 0 && (head.softcap || isQuantized(head.weight.dtype)))
     throw new HeddleError(
       "UNSUPPORTED",
       `labelSmoothingFactor: expected 0 for ${head.softcap ? "a model that caps its logits" : "quantised weights"}, got ${labelSmoothing}`,

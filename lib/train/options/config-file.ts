@@ -5,6 +5,7 @@ import { pathToFileURL } from "node:url";
 import { createJiti } from "jiti";
 import { z } from "zod";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import { readJson } from "../../io/atomic-files.ts";
 import { DuplicateKey, parseStrictJson } from "../../io/strict-json.ts";
 import { option } from "./option.ts";
@@ -114,17 +115,15 @@ function camelKeys(object: object, written: WrittenNames, place = ""): Record<st
 }
 
 function camelValue(name: string, value: unknown, written: WrittenNames, path: string): unknown {
-  if (NESTED.includes(name) && isRecord(value)) return camelKeys(value, written, `${path}.`);
+  if (NESTED.includes(name) && isObject(value)) return camelKeys(value, written, `${path}.`);
   const key = Object.hasOwn(LISTS, name) ? LISTS[name]! : undefined;
   if (key === undefined || !Array.isArray(value)) return value;
   return value.map((one, i) =>
-    isRecord(one) && Object.hasOwn(one, key) ? camelKeys(one, written, `${path}.${i}.`) : one,
+    isObject(one) && Object.hasOwn(one, key) ? camelKeys(one, written, `${path}.${i}.`) : one,
   );
 }
 
-const isRecord = (value: unknown): value is object =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-const isCorpus = (value: unknown): value is object => isRecord(value) && Object.hasOwn(value, "data");
+const isCorpus = (value: unknown): value is object => isObject(value) && Object.hasOwn(value, "data");
 
 function locate(given: string, config: string): string {
   if (isAbsolute(given) || existsSync(given)) return given;

@@ -155,7 +155,7 @@ export const crossEntropyShape = {
 };
 
 /** Options of the stages whose loss is next-token cross-entropy. */
-export interface CrossEntropyOptions extends Given<typeof crossEntropyShape> {}
+export interface NextTokenLossOptions extends Given<typeof crossEntropyShape> {}
 
 /** Aliases of the weight of the divergence from a reference. */
 export const KL_ALIASES = "kl klcoef klcoefficient";

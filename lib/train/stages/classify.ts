@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { HeddleError } from "../../core/errors.ts";
-import { Pacer } from "../../core/pacer.ts";
 import type { Run } from "../../core/run.ts";
+import { Pacer } from "../../core/slices.ts";
 import type { ClassifierConfig } from "../../formats/config/config.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { classifierNames, trunkNames } from "../../models/heads.ts";

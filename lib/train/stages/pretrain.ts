@@ -12,8 +12,8 @@ import { type Given, option } from "../options/option.ts";
 import { type SharedOptions, sharedShape } from "../options/shared-options.ts";
 import {
   type CallOptions,
-  type CrossEntropyOptions,
   crossEntropyShape,
+  type NextTokenLossOptions,
   type StepOptions,
   stepShape,
 } from "../options/stage-options.ts";
@@ -46,7 +46,7 @@ export interface PretrainOptions<Base = LanguageModel>
     Given<typeof pretrainShape>,
     SharedOptions<Base>,
     StepOptions,
-    CrossEntropyOptions,
+    NextTokenLossOptions,
     CallOptions {}
 
 /**

@@ -19,12 +19,12 @@ import {
   type AdapterOptions,
   adapterShape,
   type CallOptions,
-  type CrossEntropyOptions,
   crossEntropyShape,
   type EpochOptions,
   epochShape,
   type HeldOutOptions,
   heldOutShape,
+  type NextTokenLossOptions,
   peakLearningRate,
   peakOf,
   stepsOf,
@@ -89,7 +89,7 @@ export interface SftOptions<Base = LanguageModel>
     EpochOptions,
     HeldOutOptions<SftRow>,
     AdapterOptions,
-    CrossEntropyOptions,
+    NextTokenLossOptions,
     CallOptions {}
 
 /** A model with its tokenizer, for supervised fine-tuning. `LanguageModel` implements it. */

@@ -14,7 +14,7 @@ import { readWhole } from "../../io/open-file.ts";
 import { rejectUnknownNames } from "../../language-model/index.ts";
 import type { World } from "./world.ts";
 
-/** Options of `openNcclWorld`. */
+/** Options of `openNcclWorld`. @experimental */
 export interface NcclWorldOptions {
   /** Rank of this process, from 0. */
   rank: number;
@@ -34,6 +34,7 @@ export interface NcclWorldOptions {
  * @example
  * const world = await openNcclWorld({ rank, size: 2, device: `cuda:${rank}`, rendezvous: "/shared/run-7" });
  * await pretrain(base, { data, world });
+ * @experimental
  */
 export async function openNcclWorld(options: NcclWorldOptions): Promise<World> {
   rejectUnknownNames(options, ["rank", "size", "device", "rendezvous", "timeoutSeconds"]);

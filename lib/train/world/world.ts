@@ -4,6 +4,7 @@ import type { Tensor } from "../../graph/index.ts";
  * The processes that train one model together. All open the same data with the same options. Micro-batches are dealt to the ranks in turn,
  * `size` at a time. The trainer sums gradients, counts and losses over all ranks before the update, so that every rank makes the same
  * step. Only rank 0 writes checkpoints and the model. A resumed run reads them on every rank.
+ * @experimental
  */
 export interface World {
   /** Rank of this process, from 0. */

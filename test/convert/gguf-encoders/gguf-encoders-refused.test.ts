@@ -87,10 +87,10 @@ describe("unsupported properties", () => {
     await expectError(() => to(nomic), "UNSUPPORTED", /a classification head has no place in GGUF of nomic-bert/);
     await expectError(() => to(words), "UNSUPPORTED", /a classification head of tokens has no place in GGUF of bert/);
     const tokenizer: [RegExp, Partial<Parts>][] = [
-      [/normalizer: expected BertNormalizer alone, .*, got "NFC"/, { normalizer: { type: "NFC" } }],
+      [/normalizer: expected only BertNormalizer, .*, got "NFC"/, { normalizer: { type: "NFC" } }],
       [/normalizer: expected .*, got undefined/, { normalizer: null }],
       [/normalizer.clean_text: expected true/, { normalizer: { clean_text: false } }],
-      [/pre_tokenizer: expected BertPreTokenizer/, { pre_tokenizer: { type: "Whitespace" } }],
+      [/pre_tokenizer: expected only BertPreTokenizer/, { pre_tokenizer: { type: "Whitespace" } }],
       [/continuing_subword_prefix: expected ##/, { model: { continuing_subword_prefix: "@@" } }],
       [/expected BPE, WordPiece or Unigram, got WordLevel/, { model: { type: "WordLevel" } }],
     ];

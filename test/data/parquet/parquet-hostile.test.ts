@@ -70,7 +70,7 @@ describe("rejects a footer", () => {
     await refuses(footer({ 6: { type: 8, bytes: varint(1000) } }), /a text of 1000, of 1 bytes/);
     await refuses(footer({ 5: list(12, [], 1000) }), /a list of 1000, of 1 bytes/);
     await refuses(footer({ 6: { type: 11, bytes: [0] } }), /a value of type 11/);
-    await refuses(parquetFile([0x15]), /end within a value/);
+    await refuses(parquetFile([0x15]), /is cut off within a value/);
   });
 
   it("with a varint of a hundred thousand bytes", async () => {
@@ -90,7 +90,7 @@ describe("rejects a footer", () => {
   it("with a cyclic, unterminated or excessively deep schema", async () => {
     const back = list(12, [element({ name: "root", children: 1 }), element({ name: "text", children: -1 })]);
     await refuses(footer({ 2: back }), /a schema with -1 columns in text/);
-    await refuses(footer({ 2: list(12, [element({ name: "root", children: 9 })]) }), /fewer columns than it says/);
+    await refuses(footer({ 2: list(12, [element({ name: "root", children: 9 })]) }), /fewer columns than it declares/);
     const deep = Array.from({ length: 5000 }, () => element({ name: "a", children: 1 }));
     await refuses(footer({ 2: list(12, [...deep, element(texts)]) }), /more than 64 columns in each other/);
   });

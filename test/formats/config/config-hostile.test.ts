@@ -125,7 +125,7 @@ describe("rejects config.json", () => {
     [
       "windows of a mistral that sees both ways",
       { ...llama, model_type: "mistral", sliding_window: 4, is_causal: false },
-      /config.json: sliding_window: 4 beside attention both ways is not provided for mistral/,
+      /config.json: sliding_window: 4 with bidirectional attention is not supported for mistral/,
     ],
     [
       "longrope with temperatures of its own",

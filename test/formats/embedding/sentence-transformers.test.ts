@@ -1,4 +1,4 @@
-// sentence-transformers folders: pooling modes, layers after pooling, saving and conversion.
+// sentence-transformers folders: pooling modes, a layer after pooling, saving and conversion.
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -108,7 +108,7 @@ describe("pooling", () => {
   });
 });
 
-describe("layers after pooling", () => {
+describe("a layer after pooling", () => {
   test("are computed, saved and converted", async () => {
     const folder = await foreignFolder();
     await using model = await LanguageModel.load(folder);
@@ -146,7 +146,7 @@ describe("layers after pooling", () => {
       await using again = await LanguageModel.load(copy);
       for (const [i, vector] of (await again.embed(texts)).entries()) close(vector, [...vectors[i]!], 1e-6);
     }
-    const refused = /embedding: a layer behind pooling \(dense, layer_norm, dense\) has no place in GGUF/;
+    const refused = /embedding: a layer after pooling \(dense, layer_norm, dense\) has no place in GGUF/;
     await expectError(() => convertModel(folder, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", refused);
   });
 
@@ -164,7 +164,9 @@ describe("layers after pooling", () => {
     );
     expect(() => model.model.setEmbedding({ pooling: "mean", normalize: true })).toThrow(/embedding.layers: expected/);
     const { layers: own } = model.config.embedding!;
-    expect(() => model.model.setEmbedding({ pooling: "mean", normalize: true, layers: own })).toThrow(/as wide as/);
+    expect(() => model.model.setEmbedding({ pooling: "mean", normalize: true, layers: own })).toThrow(
+      /a pooling of their input width/,
+    );
     model.model.setEmbedding({ ...model.config.embedding!, normalize: false });
     expect(Math.hypot(...(await model.embed(texts[0]!)))).not.toBeCloseTo(1, 3);
   });
@@ -339,7 +341,7 @@ test("GGUF files of classifiers keep the pooling order, and layers are rejected"
   await using loaded = await LanguageModel.load(file);
   expect(loaded.config.embedding).toEqual({ pooling, normalize: true });
   const layered = await ranker({ layers: [{ type: "layer_norm" }] });
-  const refused = /embedding: a layer behind pooling \(layer_norm\) has no place in GGUF/;
+  const refused = /embedding: a layer after pooling \(layer_norm\) has no place in GGUF/;
   await expectError(() => convertModel(layered, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", refused);
 });
 

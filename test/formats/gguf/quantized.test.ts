@@ -4,17 +4,17 @@ import { describe, expect, test } from "vitest";
 import { binding } from "../../../lib/binding/index.ts";
 import { GGML_TYPES } from "../../../lib/formats/gguf/gguf-types.ts";
 import { castBytes } from "../../../lib/formats/native-cast.ts";
-import { type NumberDtype, pieceOf } from "../../../lib/formats/weight-dtype.ts";
-import { BLOCK_TYPES, type QuantisedDType } from "../../../lib/graph/dtype.ts";
+import { pieceOf } from "../../../lib/formats/weight-dtype.ts";
+import { BLOCK_TYPES, type NumberDType, type QuantizedDType } from "../../../lib/graph/dtype.ts";
 import { generator } from "../../ops/harness.ts";
 import { expectError } from "../helpers.ts";
 
 const golden: Record<string, { bytes: string; values: number[] }> = JSON.parse(
   readFileSync(new URL("../../golden/quantised.json", import.meta.url), "utf8"),
 );
-const types = Object.keys(BLOCK_TYPES) as QuantisedDType[];
+const types = Object.keys(BLOCK_TYPES) as QuantizedDType[];
 
-function floats(bytes: Uint8Array, from: NumberDtype): Float32Array {
+function floats(bytes: Uint8Array, from: NumberDType): Float32Array {
   return new Float32Array(castBytes(bytes, from, "f32", "test").buffer);
 }
 const bytesOf = (values: Float32Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
@@ -42,7 +42,7 @@ describe.each(types)("%s", (dtype) => {
 });
 
 /** Relative root mean square error after writing and reading. */
-function roundTrip(dtype: QuantisedDType, values: Float32Array): { error: number; again: Float32Array } {
+function roundTrip(dtype: QuantizedDType, values: Float32Array): { error: number; again: Float32Array } {
   const again = floats(castBytes(bytesOf(values), "f32", dtype, "test"), dtype);
   const square = (f: (i: number) => number) => values.reduce((sum, _, i) => sum + f(i) ** 2, 0);
   return { error: Math.sqrt(square((i) => again[i]! - values[i]!) / square((i) => values[i]!)), again };
@@ -60,7 +60,7 @@ function normals(count: number, seed: number): Float32Array {
  * Bounds from uniform rounding, whose error is step/√12. A step is the range of a group of normal values over the number of levels. The
  * expected extremes are ±2.07 for 32 values and ±1.77 for 16. Rounding of the scales is included.
  */
-const writable: Partial<Record<QuantisedDType, number>> = {
+const writable: Partial<Record<QuantizedDType, number>> = {
   q8_0: 2.2 / 127 / Math.sqrt(12),
   q4_0: 2.2 / 8 / Math.sqrt(12),
   q5_0: 2.2 / 16 / Math.sqrt(12),
@@ -74,7 +74,7 @@ test("the tests cover exactly the writable types", () => {
   );
 });
 
-describe.each(Object.entries(writable) as [QuantisedDType, number][])("writing %s", (dtype, bound) => {
+describe.each(Object.entries(writable) as [QuantizedDType, number][])("writing %s", (dtype, bound) => {
   test("keeps normal values within the rounding error of its levels", () => {
     const { error } = roundTrip(dtype, normals(64 * 256, 3));
     expect(error).toBeLessThanOrEqual(1.1 * bound);

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { convertModel } from "../../../lib/convert/convert.ts";
 import { openGguf } from "../../../lib/formats/gguf/gguf-file.ts";
 import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
-import type { QuantisedDType } from "../../../lib/graph/dtype.ts";
+import type { QuantizedDType } from "../../../lib/graph/dtype.ts";
 import { materialise } from "../../ops/harness.ts";
 import { temporaryFolder } from "../helpers.ts";
 
@@ -11,7 +11,7 @@ import { temporaryFolder } from "../helpers.ts";
  * activations of order 1 too, so that errors are not amplified.
  * @param typeOf returns the type of the i-th tensor; undefined keeps f32
  */
-export async function randomGguf(folder: string, typeOf: (i: number) => QuantisedDType | undefined): Promise<string> {
+export async function randomGguf(folder: string, typeOf: (i: number) => QuantizedDType | undefined): Promise<string> {
   const plain = join(temporaryFolder(), "plain.gguf");
   await convertModel(folder, plain);
   const { file, metadata, entries } = await openGguf(plain);

@@ -3,22 +3,26 @@ import {
   createModel,
   createModelAsync,
   type DeviceInfo,
-  decoderFamily,
   deviceInfo,
-  type FamilyDefinition,
   HeddleError,
   type HeddleErrorCode,
   LanguageModel,
   type LogitProcessor,
+  type StopCondition,
+  sft,
+} from "heddle";
+import {
+  add,
+  decoderFamily,
+  type FamilyDefinition,
   type OwnConfig,
   readRows,
   registerFamily,
+  reshape,
   rotateHeads,
-  type StopCondition,
-  sft,
   type TrainOptions,
-} from "heddle";
-import { add, reshape, type Value } from "heddle/graph";
+  type Value,
+} from "heddle/graph";
 import { type ModelServer, serve } from "heddle/serve";
 import { Tokenizer } from "heddle/tokenizer";
 

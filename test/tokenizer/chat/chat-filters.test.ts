@@ -218,7 +218,7 @@ test.each(excessive)("stops at a limit: %s", (template) => {
 /** Invalid filter arguments are reported as errors of the template. */
 const wrong: [template: string, message: RegExp][] = [
   ["{{ ['a']|sum }}", /sum: expected numbers, got StringValue/],
-  ["{{ [1, 'a']|max }}", /expected values of one kind to compare/],
+  ["{{ [1, 'a']|max }}", /expected values of the same type to compare/],
   ["{{ [1]|groupby }}", /groupby: expected an attribute/],
   ["{{ [1]|batch(0) }}", /linecount: expected a whole number from 1, got 0/],
   ["{{ 'a'|round }}", /round: expected a number, got StringValue/],

@@ -75,7 +75,7 @@ describe("tokenizerToGguf", () => {
     await expectError(
       to({ pre_tokenizer: { type: "ByteLevel", use_regex: true, add_prefix_space: true } }),
       "UNSUPPORTED",
-      /t.json: pre_tokenizer: add_prefix_space: GGUF's byte-level BPE has none/,
+      /t.json: pre_tokenizer: add_prefix_space: GGUF's byte-level BPE does not support it/,
     );
     await expectError(
       to({ pre_tokenizer: { type: "Whitespace" } }),

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { convertModel } from "../../../lib/convert/convert.ts";
 import { parseModelConfig } from "../../../lib/formats/config/config.ts";
 import { castBytes } from "../../../lib/formats/native-cast.ts";
-import { isQuantised, openDevice, Tensor } from "../../../lib/graph/index.ts";
+import { isQuantized, openDevice, Tensor } from "../../../lib/graph/index.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { adapterTensors } from "../../../lib/models/adapters/adapters.ts";
 import { Model } from "../../../lib/models/model.ts";
@@ -124,7 +124,7 @@ describe.each(golden)("$dtype against PyTorch in float64 over the dequantized we
       expect(Math.abs(loss / expected - 1), `loss of step ${i + 1}`).toBeLessThan(1e-4);
     }
     for (const [name, old] of before) {
-      expect(isQuantised(model.weight(name).dtype), name).toBe(model.weight(name).shape.length === 2);
+      expect(isQuantized(model.weight(name).dtype), name).toBe(model.weight(name).shape.length === 2);
       expect(new Uint8Array((await model.weight(name).read()).buffer), name).toEqual(old);
     }
     step.dispose();

@@ -91,7 +91,7 @@ describe("a stage without lora over a model with an adapter", () => {
     await model.saveAdapter(adapter, { name: "one" });
     expect(await failureOf(() => convertModel(adapter, `${adapter}/`, { base: join(folder, "base") }))).toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: expect.stringMatching(/^output: expected another folder than the adapter's own/),
+      message: expect.stringMatching(/^output: expected a folder other than the adapter's/),
     });
     expect((await readdir(adapter)).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
   });
@@ -261,7 +261,7 @@ describe("an adapter's folder names its base", () => {
         const failure = await failureOf(() => LanguageModel.load(path));
         expect(failure.code).toBe("UNSUPPORTED");
         expect(failure.message).toContain(
-          "got one trained together with default; load the base model and then give loadAdapter",
+          "got one trained together with default; load the base model, then call loadAdapter",
         );
       }
       await using both = await base();

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { simpo } from "../../../examples/own-objective.ts";
 import { gatherRows, input, logSigmoid, mul, scale, sub, sum } from "../../../lib/graph/index.ts";
-import { type DpoLoss, dpo, ExampleSource, LanguageModel, type Stage, train } from "../../../lib/index.ts";
+import { type DpoLoss, ExampleSource, type Stage, train } from "../../../lib/graph-entry.ts";
+import { dpo, LanguageModel } from "../../../lib/index.ts";
 import { isHeldOut, pairs, prompts, speakingModel, trainedTokenizer } from "../classify/sentences.ts";
 
 let folder: string;

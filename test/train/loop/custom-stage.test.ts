@@ -8,10 +8,10 @@ import {
   type LossContext,
   readRows,
   type Stage,
-  type StepEvent,
   type TrainOptions,
   train,
-} from "../../../lib/index.ts";
+} from "../../../lib/graph-entry.ts";
+import type { StepEvent } from "../../../lib/index.ts";
 import { temporaryFolder } from "../../formats/helpers.ts";
 import { failureOf, tinyModel } from "../../inference/helpers.ts";
 

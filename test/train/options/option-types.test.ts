@@ -2,6 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { z } from "zod";
+import type { ReplayOptions, TrainOptions, train } from "../../../lib/graph-entry.ts";
 import type {
   ClassifyOptions,
   DpoOptions,
@@ -14,12 +15,9 @@ import type {
   ParameterGroup,
   PpoOptions,
   PretrainOptions,
-  ReplayOptions,
   RewardOptions,
   SftOptions,
   sft,
-  TrainOptions,
-  train,
 } from "../../../lib/index.ts";
 import { trainSchema } from "../../../lib/train/loop/train.ts";
 import { parameterGroupSchema } from "../../../lib/train/options/optimizer-options.ts";

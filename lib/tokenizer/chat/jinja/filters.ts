@@ -97,7 +97,7 @@ export function compared(a: RuntimeValue, b: RuntimeValue): number {
     }
     return order(x.length, y.length);
   }
-  throw new Error(`expected values of one kind to compare, got ${a.type} and ${b.type}`);
+  throw new Error(`expected values of the same type to compare, got ${a.type} and ${b.type}`);
 }
 
 /** By code points. */

@@ -199,7 +199,7 @@ function makeInterpreter(): LimitedInterpreter {
       if (isArray(value)) return value.value as RuntimeValue[];
       if (value.type === "UndefinedValue") return [];
       const isObject = value.value instanceof Map && value.type !== "NamespaceValue";
-      if (!isText(value) && !isObject) throw new Error(`${value.type} is nothing to go over`);
+      if (!isText(value) && !isObject) throw new Error(`${value.type} is not iterable`);
       const parts = isObject
         ? [...(value.value as Map<string, unknown>).keys()]
         : this.charactersOf(value.value as string);

@@ -148,7 +148,7 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   [
     "join",
     (self, args, make) => {
-      if (!args[0]) throw new Error("join: expected something to join, got nothing");
+      if (!args[0]) throw new Error("join: expected a list, got nothing");
       const items = make.items(args[0]);
       const wrong = items.find((item) => typeof item.value !== "string");
       if (wrong) throw new Error(`join: expected texts, got ${wrong.type}`);

@@ -1,5 +1,6 @@
 // Python's str and repr for template values, and the filters that start with them.
 
+import { isHighSurrogate, isLowSurrogate } from "../../../core/surrogates.ts";
 import { type Growth, growing, rewritten } from "../../chat-json.ts";
 import { checkTaken } from "./limits.ts";
 
@@ -95,21 +96,19 @@ export const textFilters: ReadonlyMap<string, (text: string) => string> = new Ma
   ["title", titled],
 ]);
 
-const isHigh = (unit: number) => (unit & 0xfc00) === 0xd800;
-const isLow = (unit: number) => (unit & 0xfc00) === 0xdc00;
-
 /** The UTF-16 offset of a text's character; the text's length where it has fewer. */
 export function offsetOf(text: string, character: number): number {
   let at = 0;
   for (let count = 0; count < character && at < text.length; count++)
-    at += isHigh(text.charCodeAt(at)) && isLow(text.charCodeAt(at + 1)) ? 2 : 1;
+    at += isHighSurrogate(text.charCodeAt(at)) && isLowSurrogate(text.charCodeAt(at + 1)) ? 2 : 1;
   return Math.min(at, text.length);
 }
 
 /** Characters of a text up to an offset. */
 export function charactersIn(text: string, end = text.length): number {
   let count = end;
-  for (let at = 1; at < end; at++) if (isLow(text.charCodeAt(at)) && isHigh(text.charCodeAt(at - 1))) count--;
+  for (let at = 1; at < end; at++)
+    if (isLowSurrogate(text.charCodeAt(at)) && isHighSurrogate(text.charCodeAt(at - 1))) count--;
   return count;
 }
 
@@ -131,7 +130,8 @@ export function stripped(text: string, which: string, characters: string): strin
     from += first.length;
   }
   while (which !== "lstrip" && to > from) {
-    const size = to - from > 1 && isLow(text.charCodeAt(to - 1)) && isHigh(text.charCodeAt(to - 2)) ? 2 : 1;
+    const size =
+      to - from > 1 && isLowSurrogate(text.charCodeAt(to - 1)) && isHighSurrogate(text.charCodeAt(to - 2)) ? 2 : 1;
     if (!known.has(text.slice(to - size, to))) break;
     to -= size;
   }

@@ -1,0 +1,74 @@
+// heddle/graph: what families, losses and stages are written with. It has the graph itself and the parts that a model or a stage is made of.
+import "./core/node-version.ts";
+
+export type { CorpusEncodeOptions, CorpusTokenizer } from "./data/encode.ts";
+export { type LocatedRow, readRows } from "./data/rows.ts";
+export type {
+  DynamicRopeScaling,
+  FactorsRopeScaling,
+  LinearRopeScaling,
+  Llama3RopeScaling,
+  LongRopeScaling,
+  YarnRopeScaling,
+} from "./formats/config/config-types.ts";
+export type {
+  BidirectionalFormat,
+  ConfigField,
+  ConfigValues,
+  ExpertsFormat,
+  FamilyFacts,
+  GgufFormat,
+  GgufSizes,
+  LlamaCppLimits,
+  OwnValue,
+  OwnValues,
+} from "./formats/config/family-format.ts";
+export type { WindowRule } from "./formats/config/windows.ts";
+export * from "./graph/index.ts";
+export { registerFamily, rotateHeads } from "./models/custom-family.ts";
+export type { DecoderWeightFlags, ExpertWeights } from "./models/decoder-weights.ts";
+export {
+  type DecoderFamily,
+  type DecoderShapeOptions,
+  decoderFamily,
+  type FeedForward,
+} from "./models/define-decoder.ts";
+export type {
+  EncoderHeads,
+  Family,
+  FamilyDefinition,
+  Head,
+  OwnConfig,
+  WeightSpec,
+  WidenedValue,
+} from "./models/family.ts";
+export type { Forward, Rows } from "./models/forward.ts";
+export type { Model } from "./models/model.ts";
+export type { ForwardContext, Heads } from "./nn/context.ts";
+export type { DecoderShape } from "./nn/decoder.ts";
+export type { DecoderNames } from "./nn/decoder-names.ts";
+export type { ExpertsShape } from "./nn/experts.ts";
+export type { Rotary } from "./nn/rotary.ts";
+export { type ExamplePosition, ExampleSource, type ExampleSourceOptions } from "./train/examples/example-source.ts";
+export type { OpenRow } from "./train/examples/row-types.ts";
+export type { StageSetup, Trainable } from "./train/loop/run-stage.ts";
+export type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./train/loop/stage.ts";
+export type { StageCard } from "./train/loop/stage-card.ts";
+export { type TrainOptions, train } from "./train/loop/train.ts";
+export type { BatchSource } from "./train/loop/trainer.ts";
+export type { SharedOptions } from "./train/options/shared-options.ts";
+export type {
+  AdapterOptions,
+  CallOptions,
+  EpochOptions,
+  HeldOutOptions,
+  NextTokenLossOptions,
+  StepOptions,
+} from "./train/options/stage-options.ts";
+export type { ReplayOptions } from "./train/options/text-data.ts";
+export type { PairOptions, PreferenceOptions, PreferenceTrainable } from "./train/preference/options.ts";
+export type { PolicyOptions } from "./train/rollout/options.ts";
+export type { TrainableClassifier } from "./train/stages/classify.ts";
+export type { DpoLoss, DpoLossInput } from "./train/stages/dpo.ts";
+export type { TrainableEmbedder } from "./train/stages/embed.ts";
+export type { SftTrainable } from "./train/stages/sft.ts";
