@@ -47,7 +47,9 @@ export type OwnConfig<Own extends OwnValues = OwnValues> = Omit<ModelConfig, "ow
 
 /**
  * A model family: the facts that its files follow, its weights, and its forward pass in functions of `heddle/graph`. The package has its
- * families in lib/models/families. A program adds one by `registerFamily`. @experimental */
+ * families in lib/models/families. A program adds one by `registerFamily`.
+ * @experimental
+ */
 export interface FamilyDefinition<Own extends OwnValues = OwnValues> extends FamilyFacts {
   /** `model_type` of config.json. */
   modelType: string;
