@@ -22,7 +22,7 @@ ProgramDesc program(Input& in, bool wild) {
   if (in.ConsumeBool()) desc.symbols.push_back(wild ? in.ConsumeIntegral<int64_t>() : in.ConsumeIntegralInRange<int64_t>(0, 5));
   const int64_t width = in.ConsumeIntegralInRange<int64_t>(1, 4);
   const auto value = [&] {
-    // Fixed dimensions that differ from every symbol's bound, because checks only see bounds. TypeScript distinguishes the two.
+    // Fixed dimensions differ from every symbol's bound: the checks see only bounds and could not tell them apart. TypeScript distinguishes the two.
     ValueDesc v{DType::f32, {2, {in.ConsumeBool() ? 7 : desc.symbols.empty() ? 6 : -1, width}}};
     if (in.ConsumeIntegralInRange<int>(0, 7) == 0) v.shape = {1, {1}};
     if (in.ConsumeIntegralInRange<int>(0, 9) == 0) v.dtype = DType::i32, v.shape = {1, {6 + in.ConsumeBool()}};
@@ -130,11 +130,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       op.reference(node);
     }
   });
-  require(ran == plainly, "a program runs where its nodes do");
+  require(ran == plainly, "a program runs if and only if its nodes run one by one");
   if (!ran) return 0;
   for (size_t i = 0; i < outputs.size(); ++i)
-    require(outputs[i].size() == 0 || std::memcmp(outputs[i].data(), at[static_cast<size_t>(desc.outputs[i])], outputs[i].size()) == 0, "outputs are those of the nodes one by one");
+    require(outputs[i].size() == 0 || std::memcmp(outputs[i].data(), at[static_cast<size_t>(desc.outputs[i])], outputs[i].size()) == 0, "outputs equal those of running node by node");
   for (size_t i = 0; i < bound.size(); ++i)
-    require(bound[i]->bytes() == 0 || std::memcmp(bound[i]->data(), alone[static_cast<size_t>(desc.bound[i])].data(), alone[static_cast<size_t>(desc.bound[i])].size()) == 0, "bound tensors are those of the nodes one by one");
+    require(bound[i]->bytes() == 0 || std::memcmp(bound[i]->data(), alone[static_cast<size_t>(desc.bound[i])].data(), alone[static_cast<size_t>(desc.bound[i])].size()) == 0, "bound tensors equal those of running node by node");
   return 0;
 }

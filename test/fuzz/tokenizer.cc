@@ -170,7 +170,7 @@ std::string decode_slowly(const std::shared_ptr<const TokenizerModel>& model, co
   std::string text;
   for (const uint32_t id : ids) {
     decoder.push(id, text);
-    require(utf::is_well_formed(text), "text given out early is well-formed");
+    require(utf::is_well_formed(text), "text that is emitted early is well-formed");
   }
   decoder.flush(text);
   return text;
@@ -204,16 +204,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Encoding first, again, placed;
   const bool done = encode(false, first);
   if (!done) return 0;
-  require(encode(false, again) && again.ids == first.ids, "words from the cache are those without it");
-  require(encode(true, placed) && placed.ids == first.ids, "offsets change no id");
-  require(placed.offsets.size() == 2 * placed.ids.size(), "every id has its offsets");
+  require(encode(false, again) && again.ids == first.ids, "cached words give the same ids as uncached ones");
+  require(encode(true, placed) && placed.ids == first.ids, "encoding with offsets gives the same ids");
+  require(placed.offsets.size() == 2 * placed.ids.size(), "every id has a begin and an end");
   for (size_t i = 0; i < placed.offsets.size(); i += 2) require(placed.offsets[i] <= placed.offsets[i + 1] && placed.offsets[i + 1] <= text.size(), "offsets lie within the text");
 
   std::string utf8;
   utf::append_utf8(text.data(), text.size(), utf8);
   const bool all_bytes = std::none_of(model->byte_ids, model->byte_ids + 256, [](uint32_t id) { return id == no_token; });
   if (spec.kind == ModelKind::bpe && spec.byte_level && !spec.needs_nfc && !spec.uses_normalizer && spec.pre_tokenizer.empty() && all_bytes && spec.added.empty() && spec.prefix_rule == PrefixRule::never && !spec.spaces_to_marks && !options.add_special) {
-    if (!spec.ignore_merges) require(encode_plainly(*model, utf8) == std::vector<uint32_t>(first.ids.begin(), first.ids.end()), "ids are those of the plain merge loop");
+    if (!spec.ignore_merges) require(encode_plainly(*model, utf8) == std::vector<uint32_t>(first.ids.begin(), first.ids.end()), "ids equal those of the plain merge loop");
     if (spec.decode_kind == DecodeKind::bytes) require(decode(model, first.ids.data(), first.ids.size(), false) == utf8, "ids decode to the text");
     if (const auto matcher = PairMatcher::build(model->merges, model->vocab, model->byte_ids)) {
       if (!utf8.empty() && matcher->covers(utf8)) {
@@ -224,13 +224,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         for (const char c : utf8) expected.push_back(model->byte_ids[static_cast<uint8_t>(c)]);
         merge_plainly(model->merges, expected);
         for (const Symbol& s : symbols) got.push_back(s.id);
-        require(got == expected, "long pieces are merged as short ones are");
+        require(got == expected, "long pieces get the merges of the plain loop");
       }
     }
   }
   any.insert(any.end(), first.ids.begin(), first.ids.end());
   const std::string whole = decode(model, any.data(), any.size(), skip);
   require(utf::is_well_formed(whole), "decoded text is well-formed");
-  if (spec.decode_kind != DecodeKind::steps) require(decode_slowly(model, any, skip) == whole, "one by one is as at once");
+  if (spec.decode_kind != DecodeKind::steps) require(decode_slowly(model, any, skip) == whole, "decoding one by one equals decoding at once");
   return 0;
 }

@@ -33,7 +33,7 @@ void json(Input& in) {
   const auto read = read_json_vocabulary(file);
   if (read == nullptr) return;
   const VocabularyTexts& texts = read->texts;
-  require(texts.token_lengths.size() == texts.token_ids.size() && texts.merge_lengths.size() % 2 == 0, "one length a token, two a merge");
+  require(texts.token_lengths.size() == texts.token_ids.size() && texts.merge_lengths.size() % 2 == 0, "every token has one length, every merge two");
   size_t at = 0;
   for (size_t i = 0; i < texts.token_ids.size(); ++i) {
     require(texts.token_lengths[i] <= texts.tokens.size() - at, "tokens lie within their text");
@@ -48,11 +48,11 @@ void json(Input& in) {
   const std::string compiled = compile_vocabulary(*read, file);
   if (compiled.empty()) return;
   const auto again = read_compiled_vocabulary(compiled, file);
-  require(again != nullptr && again->rest == read->rest && again->texts.tokens.view() == texts.tokens.view(), "what is compiled is read");
+  require(again != nullptr && again->rest == read->rest && again->texts.tokens.view() == texts.tokens.view(), "a compiled vocabulary can be read back");
   at = 0;
   for (size_t i = 0; i < texts.merge_lengths.size(); ++i) {
     const std::string_view part = texts.merges.view().substr(at, texts.merge_lengths[i]);
-    require(again->token(again->texts.merge_tokens[i / 2 * 3 + i % 2]) == part, "merges are those of the file");
+    require(again->token(again->texts.merge_tokens[i / 2 * 3 + i % 2]) == part, "merges equal those of the file");
     at += part.size();
   }
 }
@@ -161,7 +161,7 @@ void training(Input& in) {
   words.sort();
   if (unigram) {
     for (const TrainedPiece& piece : train_unigram(words, options)) {
-      require(piece.score == piece.score && !piece.text.empty() && utf::is_well_formed(piece.text), "pieces are texts with scores");
+      require(piece.score == piece.score && !piece.text.empty() && utf::is_well_formed(piece.text), "pieces have a text and a score that is not NaN");
       require(text.find(piece.text) != std::string::npos, "a piece occurs in the text");
     }
     return;
@@ -171,7 +171,7 @@ void training(Input& in) {
   TrainOptions train;
   train.tokens = options.tokens, train.min_count = alphabet.min_count;
   for (const TrainedMerge& merge : train_bpe(symbols, train)) {
-    require(merge.left < tokens.size() && merge.right < tokens.size() && merge.token <= tokens.size(), "a merge joins tokens that are there");
+    require(merge.left < tokens.size() && merge.right < tokens.size() && merge.token <= tokens.size(), "a merge joins existing tokens");
     if (merge.token == tokens.size()) tokens.push_back("");
   }
   require(tokens.size() <= symbols.alphabet.size() + options.tokens, "no more tokens than asked for");
