@@ -45,7 +45,7 @@ describe("a base and two adapters", () => {
     expect(distance(both, await wanted())).toBeGreaterThan(0.01);
   });
 
-  test("convert merges the adapter into a folder or a GGUF file, and leaves nothing else", async () => {
+  test("convert merges the adapter into a folder or a GGUF file, and leaves no other files", async () => {
     const adapted = await logits("--model", one);
     const before = (await readdir(folder)).sort();
     expect((await heddle(["convert", one, "merged"])).code).toBe(0);

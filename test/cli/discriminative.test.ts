@@ -88,7 +88,7 @@ describe("classify", () => {
     expect(stdout).toMatch(/^(bad|good) +0\.\d{4} +█+\n(bad|good) +0\.\d{4}/);
   });
 
-  test("labels words", async () => {
+  test("labels the words of a text with a token classifier", async () => {
     const [{ tokens }] = await json(["classify", "The cat ran home", "--model", "words"]);
     expect(tokens.map((t: { text: string }) => t.text)).toEqual(["The", "cat", "ran", "home"]);
     expect(tokens[1]).toMatchObject({ start: 4, end: 7, label: expect.stringMatching(/^(O|THING)$/) });
@@ -180,7 +180,7 @@ describe("embed", () => {
     expect(several.embedding).toHaveLength(40);
   });
 
-  test("accepts prompts by name, and any prompt", async () => {
+  test("accepts the name of a prompt, or its text", async () => {
     await using model = await LanguageModel.load(at("base"));
     const prompts = { query: "query: ", passage: "" };
     model.model.setEmbedding({ pooling: "mean", normalize: true, prompts });

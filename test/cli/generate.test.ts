@@ -7,7 +7,7 @@ import { tinyModel } from "../inference/helpers.ts";
 import { bare, folder, heddle, json, model, refused } from "./tiny.ts";
 
 describe("generate", () => {
-  test("--json prints one object; otherwise the text streams", async () => {
+  test("--json prints one object; without it, the command prints the text", async () => {
     const args = ["generate", "The cat", "--model", model, "--max-tokens", "6", "--temperature", "0", "--ignore-eos"];
     const [result, ...rest] = await json(args);
     expect(rest).toEqual([]);
@@ -33,7 +33,7 @@ describe("generate", () => {
     }
   });
 
-  test("--num-beams searches, and the sampling options are rejected with it", async () => {
+  test("--num-beams runs a beam search and rejects sampling options", async () => {
     const args = ["generate", "The cat", "--model", model, "--max-tokens", "6", "--num-beams", "3"];
     const [result] = await json([...args, "--length-penalty", "-0.5", "--early-stopping", "never"]);
     await using loaded = await LanguageModel.load(model);
@@ -91,7 +91,7 @@ describe("generate", () => {
     expect((await heddle(args)).stdout.trim()).toBe(result!.tokens.join(" "));
   });
 
-  test("--file answers rows in order in shared runs, and with --deterministic each as alone", async () => {
+  test("--file answers its rows in order; with --deterministic, each answer equals that of its prompt alone", async () => {
     const rows = [{ prompt: "The cat" }, { prompt: [5, 6, 7] }, { prompt: "The dog saw the sea and" }];
     await writeFile(join(folder, "prompts.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
     const args = ["--model", model, "--max-tokens", "5", "--seed", "4", "--ignore-eos", "--deterministic"];
@@ -111,7 +111,7 @@ describe("generate", () => {
     );
   });
 
-  test("a seed repeats an answer, and options reach the sampler", async () => {
+  test("the same seed gives the same answer, and options reach the sampler", async () => {
     const args = ["generate", "--model", bare, "--token-ids", "5", "--max-tokens", "9", "--ignore-eos"];
     const tokens = async (...more: string[]) => (await json([...args, ...more]))[0]!.tokens;
     expect(await tokens("--seed", "4")).toEqual(await tokens("--seed=4"));
@@ -122,7 +122,7 @@ describe("generate", () => {
     expect(new Set(await tokens("--temperature", "0", "--repetition-penalty", "1e9")).size).toBe(9);
   });
 
-  test("rejects invalid arguments on one line with code 2", async () => {
+  test("rejects invalid arguments with a one-line message and exit code 2", async () => {
     const generate = (...args: string[]) => refused(["generate", "--model", bare, ...args]);
     expect(await generate("--token-ids", "1", "--temprature", "1")).toContain(
       "--temprature: expected a known option (nearest: --temperature)",
@@ -151,7 +151,7 @@ describe("generate", () => {
     );
   });
 
-  test("rejects models that do not load", async () => {
+  test("names the missing or broken file of a model that does not load", async () => {
     expect(await refused(["generate", "x", "--model", join(folder, "none")])).toContain("no such file");
     const broken = join(folder, "broken");
     await using tiny = tinyModel();

@@ -74,7 +74,7 @@ describe("a long command whose reader leaves", () => {
     expect(cut).toMatchObject({ code: 141, said: expect.stringContaining("use --resume to continue") });
   });
 
-  test("convert has finished its work by then, and reports it", async () => {
+  test("convert finishes its work before it prints, and reports it", async () => {
     const child = start(["convert", model, "piped.gguf"]);
     child.stdout.destroy();
     const { code, said } = await ended(child);

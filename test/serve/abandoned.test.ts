@@ -19,7 +19,7 @@ test("a client that leaves ends the compilation of its schema", async () => {
   await using model = await chatModel();
   await withServer(model, {}, async (client) => {
     // Long compilations take turns: the last of these waits for seconds.
-    const schema = attacks["strings of different patterns, all at once"]!() as object;
+    const schema = attacks["anyOf of strings with different patterns"]!() as object;
     const controller = new AbortController();
     const requests = Array.from({ length: 6 }, (_, i) =>
       client.post(
