@@ -25,7 +25,7 @@ async function folderOf(config: object): Promise<string> {
 const last = "full_attention full_attention sliding_attention".split(" ");
 const middle = "full_attention sliding_attention full_attention".split(" ");
 
-describe("is stored in the file, and in a folder made from it", () => {
+describe("is stored in a GGUF file, and in a folder converted from it", () => {
   test.each([
     { modelType: "qwen2", slidingWindow: 6, layerTypes: last },
     { modelType: "qwen3", slidingWindow: 6, layerTypes: last },
@@ -162,13 +162,13 @@ test("quantized biases of a foreign file are dequantized", async () => {
   expect((await model.logits(ids, { last: true }))[0]!.every(Number.isFinite)).toBe(true);
 });
 
-describe("yarn in llama.cpp's keys", () => {
+describe("YaRN in llama.cpp's keys", () => {
   const yarn = { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 32 } as const;
   test.each([
-    ["nothing more", yarn, undefined],
-    ["the ramp", { ...yarn, betaFast: 16, betaSlow: 2 }, undefined],
-    ["a temperature", { ...yarn, attentionFactor: 1.5 }, 1.5 / (0.1 * Math.log(4) + 1)],
-    ["two temperatures", { ...yarn, mscale: 1, mscaleAllDim: 0.5 }, 1 / (0.05 * Math.log(4) + 1)],
+    ["a factor only", yarn, undefined],
+    ["beta_fast and beta_slow", { ...yarn, betaFast: 16, betaSlow: 2 }, undefined],
+    ["an attention factor", { ...yarn, attentionFactor: 1.5 }, 1.5 / (0.1 * Math.log(4) + 1)],
+    ["mscale and mscale_all_dim", { ...yarn, mscale: 1, mscaleAllDim: 0.5 }, 1 / (0.05 * Math.log(4) + 1)],
   ])("supports %s", async (_name, ropeScaling, factor) => {
     const folder = await folderOf({ ropeScaling });
     const path = join(temporaryFolder(), "model.gguf");
@@ -210,7 +210,7 @@ test("names the missing feature of an unknown architecture", async () => {
   );
 });
 
-test("names what distinguishes an unknown encoder from BERT", async () => {
+test("names the features that distinguish an unknown encoder from BERT", async () => {
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({}), path);
   const file = await changed(path, {
@@ -287,7 +287,7 @@ test("notes list what llama.cpp computes differently", async () => {
   expect(await notes({ modelType: "phi3", headDim: 12 })).toMatch(/^heads that are not hidden_size wide together/);
 });
 
-test("config.json keeps the sliding layers in families where by default all slide", async () => {
+test("config.json keeps which layers slide in families where all slide by default", async () => {
   for (const modelType of ["mistral", "phi3"]) {
     const folder = await folderOf({ modelType, slidingWindow: 6, layerTypes: middle });
     expect((await readModelConfig(folder)).layerTypes).toEqual(middle);

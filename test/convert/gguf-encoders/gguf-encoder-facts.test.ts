@@ -1,4 +1,4 @@
-// How an encoder's GGUF file expresses rotation, biases, special tokens and heads, and the defaults of missing keys.
+// Tests what encoder GGUF files say about RoPE, biases, special tokens and heads, and the defaults for missing keys.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../../lib/convert/convert.ts";
@@ -39,14 +39,22 @@ async function withTensors(path: string, keep: (name: string) => boolean, zero: 
 describe.each([
   ["modernbert", "modern-bert"],
   ["nomic_bert", "nomic-bert"],
-])("rotation of %s", (modelType, arch) => {
+])("RoPE of %s", (modelType, arch) => {
   const small = async (changes: Changes) => asOthersWrite(await encoderFile({ ...tiny, modelType }), changes);
 
   test.each<[string, Changes, RegExp]>([
-    ["a factor without a type", { "rope.scaling.factor": f32(4) }, /rope.scaling.factor: 4 is not provided/],
-    ["a factor in the old key", { "rope.scale_linear": f32(2) }, /rope.scale_linear: 2 is not provided/],
     [
-      "a part of each head",
+      "a RoPE scaling factor without a scaling type",
+      { "rope.scaling.factor": f32(4) },
+      /rope.scaling.factor: 4 is not provided/,
+    ],
+    [
+      "a RoPE scaling factor under the old key",
+      { "rope.scale_linear": f32(2) },
+      /rope.scale_linear: 2 is not provided/,
+    ],
+    [
+      "rotation of a part of each head (partial rotary)",
       { "rope.dimension_count": u32(4) },
       /dimension_count: rotation of 4 of 8 dimensions is not/,
     ],
@@ -56,12 +64,12 @@ describe.each([
     await expectError(() => LanguageModel.load(file), "UNSUPPORTED", message);
   });
 
-  test("rejects a table of factors", async () => {
+  test("rejects a tensor of RoPE factors", async () => {
     const file = await foreign(await encoderFile({ ...tiny, modelType }), {}, [ropeFreqs([1, 2, 3, 4])]);
     await expectError(() => LanguageModel.load(file), "UNSUPPORTED", /tensor "rope_freqs.weight" is not provided for/);
   });
 
-  test("accepts keys without effect", async () => {
+  test("accepts RoPE keys whose values change nothing", async () => {
     const plain = await configOf(await small({}));
     const none = { [`${arch}.rope.scaling.type`]: text("none"), [`${arch}.rope.scaling.factor`]: f32(4) };
     const one = { [`${arch}.rope.scaling.type`]: undefined, [`${arch}.rope.scaling.factor`]: f32(1) };
@@ -73,7 +81,7 @@ describe.each([
 test.each([
   ["attentionBias", { attentionBias: true }],
   ["mlpBias", { mlpBias: true }],
-])("modernbert with %s survives the round trip", async (_name, biases) => {
+])("modernbert with %s gives the same embeddings after conversion to GGUF", async (_name, biases) => {
   const folder = await encoderFolder({ ...tiny, modelType: "modernbert", ...biases });
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(folder, file);
@@ -82,7 +90,7 @@ test.each([
   expect(await answersOf(await foreign(file), "embed")).toEqual(await answersOf(folder, "embed"));
 });
 
-test("the largest u32 as a token id means none", async () => {
+test("the largest u32 as a token id means that there is no such token", async () => {
   const none = u32(4294967295);
   for (const modelType of ["bert", "llama"]) {
     const folder = await encoderFolder({ ...tiny, modelType, vocabSize: 64 }, false);

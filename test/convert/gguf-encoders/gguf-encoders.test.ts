@@ -35,7 +35,7 @@ async function vectorsOf(path: string, how: object = {}): Promise<number[][]> {
 
 const kinds: [string, object][] = [
   ["bert", { embedding: { pooling: "first", normalize: true } }],
-  ["bert that has no pooling, and the other GELU", { hiddenAct: "gelu_pytorch_tanh" }],
+  ["bert without pooling, with tanh GELU", { hiddenAct: "gelu_pytorch_tanh" }],
   ["bert with a classifier", { classifier: { ...classifier, pooling: "first", problemType: "regression" } }],
   ["modernbert", { ...modern, embedding: { pooling: "mean", normalize: false } }],
   ["modernbert with a classifier", { ...modern, classifier: { ...classifier, pooling: "mean", temperature: 2 } }],
@@ -45,7 +45,7 @@ const kinds: [string, object][] = [
 ];
 
 describe.each(kinds)("%s", (_name, config) => {
-  test("survives the round trip: configuration, tokenizer files, and weights to the bit", async () => {
+  test("keeps configuration, tokenizer files and the bits of weights in a round trip", async () => {
     const folder = await encoderFolder({ ...tiny, ...config });
     const file = join(temporaryFolder(), "encoder.gguf");
     const back = join(temporaryFolder(), "back");
@@ -71,7 +71,7 @@ describe.each(kinds)("%s", (_name, config) => {
   });
 
   test.each(["f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"] as const)(
-    "in %s gives the folder's vectors when loaded in that type",
+    "in %s gives the vectors of the folder loaded in that type",
     async (dtype) => {
       const folder = await encoderFolder(config);
       const file = join(temporaryFolder(), "encoder.gguf");
