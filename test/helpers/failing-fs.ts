@@ -3,7 +3,7 @@ import type * as fs from "node:fs/promises";
 
 type Call = (...args: never[]) => Promise<unknown>;
 
-/** Functions that change files. Any of them may fail, or be the last before a kill. */
+/** Functions that change files. A test can make any of them fail, or simulate a kill at it. */
 const CHANGES = ["mkdir", "open", "rename", "rm", "cp", "writeFile", "appendFile", "truncate"] as const;
 const OF_HANDLES = ["write", "sync", "truncate", "writeFile", "appendFile"] as const;
 
@@ -30,7 +30,7 @@ class Faults {
     [this.at, this.code] = [at, code];
   }
 
-  /** Ignores all changes from this index on, cleanup included, which is like a kill for the disk. */
+  /** Rejects all changes from this index on, cleanup included, so the disk looks as after a kill. */
   killAt(at: number): void {
     this.watch();
     [this.at, this.code] = [at, undefined];

@@ -37,7 +37,7 @@ class Uncached {
   }
 }
 
-/** Appends ids to slot 0 and returns the logits of the last. */
+/** Appends ids to a slot and returns the logits of the last id. */
 async function append(cache: KvCache, ids: readonly number[], slot = 0): Promise<Float32Array> {
   await cache.reserve(cache.ids(slot).length + ids.length);
   await prefill(cache, slot, ids.slice(0, -1));
@@ -115,7 +115,7 @@ describe.each(names)("%s", (name) => {
   const reference = references.get(name)!;
 
   test.each(["f32", "bf16", "f16", "q8"] as const)(
-    "%s: append, truncate and fork in any order match the model without a cache",
+    "%s: appends, truncations and forks in any order match the uncached model (f32) or a fresh cache (other types)",
     async (dtype) => {
       // Two histories of one low-precision cache may round an element differently, but the error stays within the cost of rounding.
       const bound = dtype === "f32" ? ROUNDING : await costOf(model, reference, dtype);
@@ -158,7 +158,7 @@ describe.each(names)("%s", (name) => {
     },
   );
 
-  test("bf16 costs less than q8, and q8 less than eight times as much", async () => {
+  test("a q8 cache has a larger error than a bf16 cache, but less than eight times as large", async () => {
     const [bf16, q8] = [await costOf(model, reference, "bf16"), await costOf(model, reference, "q8")];
     expect(bf16).toBeGreaterThan(ROUNDING);
     expect(q8).toBeGreaterThan(bf16);
@@ -167,7 +167,7 @@ describe.each(names)("%s", (name) => {
 });
 
 describe("memory", () => {
-  test("sliding layers hold their window and one run, whatever the context", async () => {
+  test("a sliding-window layer stores its window and the rows of one run, whatever the context length", async () => {
     const { model } = models["mistral, every layer slides"];
     const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT });
     await cache.reserve(CONTEXT);
@@ -193,11 +193,11 @@ describe("memory", () => {
   });
 });
 
-describe("positions that a ring no longer holds", () => {
+describe("positions in and before a ring", () => {
   const { model } = models["mistral, every layer slides"];
   const ids = Array.from({ length: 900 }, (_, i) => (i * 31 + (i >> 4)) % VOCABULARY);
 
-  test("are recomputed", async () => {
+  test("are kept up to the ring's capacity, and recomputed if the ring no longer holds them", async () => {
     const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT });
     await append(cache, ids);
     cache.truncate(0, 700);
@@ -213,7 +213,7 @@ describe("positions that a ring no longer holds", () => {
     cache.dispose();
   });
 
-  test("a session that goes back gives the same answer as a new one", async () => {
+  test("do not change the answer of a session that returns to an earlier prompt", async () => {
     const language = models["mistral, every layer slides"];
     await using session = language.session();
     const options = { maxTokens: 5, temperature: 0, ignoreEos: true, deterministic: true };
@@ -227,7 +227,7 @@ describe("positions that a ring no longer holds", () => {
     }
   });
 
-  test("an aborted run loses none of the cached positions", async () => {
+  test("are kept if a run fails", async () => {
     const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT });
     await append(cache, ids.slice(0, 640));
     const shape = { rows: 256, logitRows: 1, top: 0 };
@@ -252,7 +252,7 @@ describe.each(["bf16", "q8"] as const)("%s caches give the same bits", (cacheDty
   const prompts = [[...phrase, ...phrase, ...phrase.slice(0, 4)], draw(1), draw(70), draw(400), draw(17)];
   const bits = ({ tokens, logprobs }: Completion) => ({ tokens, logprobs });
 
-  test.each(names)("%s: in any batch, and with drafts", async (name) => {
+  test.each(names)("%s: in any batch, and with speculative decoding", async (name) => {
     const { model } = models[name];
     const language = new LanguageModel({ model, cacheDtype });
     using session = language.session();

@@ -12,10 +12,10 @@ const folder = temporaryFolder();
 
 describe.each([
   ["llama", {}],
-  ["mistral, with rings", { modelType: "mistral", slidingWindow: 24 }],
-  ["gemma2, some layers with rings", { modelType: "gemma2", headDim: 8, slidingWindow: 40 }],
+  ["mistral, whose layers have ring caches", { modelType: "mistral", slidingWindow: 24 }],
+  ["gemma2, some of whose layers have ring caches", { modelType: "gemma2", headDim: 8, slidingWindow: 40 }],
   [
-    "phi3, whose rotation depends on the length",
+    "phi3, whose RoPE angles depend on the length",
     {
       modelType: "phi3",
       ropeScaling: {

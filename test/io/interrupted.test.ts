@@ -1,4 +1,4 @@
-// Fails or kills a write at each of its file system operations. The folder then holds the old or the new version, never a mixture. A failed
+// Fails or kills a write at each of its file system operations. The folder then holds the old version, the new one, or one that fails to load, never a mixture. A failed
 // write leaves no temp files and reports the cause.
 import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -83,7 +83,7 @@ async function saveModel(folder: string, version: number): Promise<void> {
   await model.save(folder);
 }
 
-/** Files that override those of a save, each marked with its version. */
+/** Saves a model. Version 1 has templates, a generation config and an embedding config, which version 2 must remove. */
 async function saveOverridden(folder: string, version: 1 | 2): Promise<void> {
   const tokenizer = await tinyTokenizer();
   const embedding = { embedding: { pooling: "mean" } } as const;
@@ -120,15 +120,15 @@ const cases: Case[] = [
       writeFileAtomically(join(folder, "file"), (sink) => sink.write(Buffer.alloc(3_000_000, version))),
     read: async (folder) => same([...new Set(readFileSync(join(folder, "file")))]),
   },
-  weights("a file of weights over another", 1e9, 1e9),
-  weights("shards over as many", 300, 300),
+  weights("a weights file over another", 1e9, 1e9),
+  weights("weights in shards over the same number of shards", 300, 300),
   weights("shards over one file", 1e9, 300),
   weights("one file over shards", 300, 1e9),
-  weights("shards over fewer", 600, 300),
+  weights("weights in shards over fewer shards", 600, 300),
   { name: "a model", write: saveModel, read: versionOfModel },
-  { name: "a model over one with files that it has not", write: saveOverridden, read: versionOfOverridden },
+  { name: "a model over one with additional files", write: saveOverridden, read: versionOfOverridden },
   {
-    name: "a tokenizer over one with templates of its own",
+    name: "a tokenizer over one with a chat template",
     async write(folder, version) {
       const tokenizer = await tinyTokenizer();
       await tokenizer.save(folder);
@@ -153,7 +153,7 @@ const cases: Case[] = [
     },
   },
   {
-    name: "a checkpoint over one of the same step, older ones removed",
+    name: "a checkpoint over one of the same step, which also removes older ones",
     async write(folder, version) {
       const content = (state: number) => ({ tensors: { "model.safetensors": tensors(state) }, state });
       if (version === 1) await saveCheckpoint(folder, 1, content(0));
@@ -222,7 +222,7 @@ describe.each(cases)("$name", ({ name, write, read }) => {
     }
   };
 
-  test.each(["ENOSPC", "EIO"])("leaves one complete version if any change fails with %s", async (code) => {
+  test.each(["ENOSPC", "EIO"])("never leaves a mixture of versions if a file operation fails with %s", async (code) => {
     for (let at = 0; at < changes.length; at++) {
       again();
       faults.failAt(at, code);
@@ -242,7 +242,7 @@ describe.each(cases)("$name", ({ name, write, read }) => {
     }
   });
 
-  test("leaves one complete version if killed at any change", async () => {
+  test("never leaves a mixture of versions if it is killed at a file operation", async () => {
     for (let at = 0; at < changes.length; at++) {
       again();
       faults.killAt(at);

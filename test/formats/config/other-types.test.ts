@@ -69,28 +69,31 @@ const PUBLISHED: [type: string, config: object, near: string | undefined, missin
   ],
 ];
 
-describe("a model of a type that is not provided", () => {
-  test.each(PUBLISHED)("names the nearest type and the missing feature: %s", (model_type, config, near, missing) => {
-    const message = messageOf({ ...llama, ...config, model_type });
-    const said =
-      /^config\.json: model_type "(.+?)" is not provided \((?:nearest: ([\w-]+)|no type is near)(?:; (.*))?; registerFamily adds types\)$/.exec(
-        message,
-      );
-    expect(said, message).not.toBeNull();
-    expect(said![1]).toBe(model_type);
-    expect(said![2]).toBe(near);
-    expect(said![3]?.replace(/^heddle lacks /, "") ?? "").toMatch(missing);
-    if (near !== undefined) expect(MODEL_TYPES).toContain(near);
-    expect(message.length).toBeLessThan(300);
-  });
+describe("a model type that heddle does not provide", () => {
+  test.each(PUBLISHED)(
+    "is reported with the nearest type and the missing feature: %s",
+    (model_type, config, near, missing) => {
+      const message = messageOf({ ...llama, ...config, model_type });
+      const said =
+        /^config\.json: model_type "(.+?)" is not provided \((?:nearest: ([\w-]+)|no type is near)(?:; (.*))?; registerFamily adds types\)$/.exec(
+          message,
+        );
+      expect(said, message).not.toBeNull();
+      expect(said![1]).toBe(model_type);
+      expect(said![2]).toBe(near);
+      expect(said![3]?.replace(/^heddle lacks /, "") ?? "").toMatch(missing);
+      if (near !== undefined) expect(MODEL_TYPES).toContain(near);
+      expect(message.length).toBeLessThan(300);
+    },
+  );
 
-  test("of options is named with the nearest spelling", () => {
+  test("in options is reported with the nearest spelling", () => {
     expect(messageOf({ modelType: "lama", vocabSize: 3, hiddenSize: 16, numHiddenLayers: 1 })).toBe(
       'config.json: model_type "lama" is not provided (nearest: llama; registerFamily adds types)',
     );
   });
 
-  test("is described quickly, whatever its name and keys are", () => {
+  test("is reported quickly, whatever its name and keys are", () => {
     const keys = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`${"k".repeat(50)}${i}`, i]));
     const start = performance.now();
     expect(messageOf({ ...llama, ...keys, model_type: "x".repeat(100_000) }).length).toBeLessThan(600);
