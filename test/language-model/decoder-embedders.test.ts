@@ -101,7 +101,7 @@ async function check(folder: string, promptName: string, ids: (text: string, pro
 
 const bytes = (text: string) => [...Buffer.from(text)];
 
-test("Qwen3-Embedding: prepends instructions, appends <|endoftext|> and pools its state", async () => {
+test("Qwen3-Embedding: prepends instructions, appends <|endoftext|> and pools its hidden state", async () => {
   const prompts = { query: INSTRUCTION, document: "" };
   const folder = await folderOf(
     { modelType: "qwen3", tieWordEmbeddings: true },
@@ -132,12 +132,12 @@ describe("E5-Mistral", () => {
   const own = { auto_map: { AutoTokenizer: [null, "tokenization.OwnTokenizerFast"] } };
   const pieces = (text: string) => bytes(`▁${text.replaceAll(" ", "▁")}`).map((byte) => byte + 3);
   test.each<[string, object, number[]]>([
-    ["add_eos_token of a class that minds it", { add_eos_token: true }, [2]],
-    ["its fast form", { add_eos_token: true, tokenizer_class: "LlamaTokenizerFast" }, [2]],
-    ["code of its own", { add_eos_token: true, tokenizer_class: "OwnTokenizer", ...own }, [2]],
-    ["not asked for", { add_eos_token: false }, []],
+    ["add_eos_token with a class that respects it", { add_eos_token: true }, [2]],
+    ["add_eos_token with the fast class", { add_eos_token: true, tokenizer_class: "LlamaTokenizerFast" }, [2]],
+    ["add_eos_token with a custom class", { add_eos_token: true, tokenizer_class: "OwnTokenizer", ...own }, [2]],
+    ["none if add_eos_token is false", { add_eos_token: false }, []],
     [
-      "a class that minds tokenizer.json alone",
+      "none for a class that reads tokenizer.json only",
       { add_eos_token: true, tokenizer_class: "PreTrainedTokenizerFast" },
       [],
     ],

@@ -117,7 +117,7 @@ describe("the lesson, quickly", () => {
     expect((failure as HeddleError).message).toMatch(/holds \(seed 1, .*\), got seed 2/);
   });
 
-  it("rejects a folder with a stage of something else", async () => {
+  it("rejects a folder in which a stage was written by another program", async () => {
     const used = join(folder, "used");
     mkdirSync(join(used, "sft"), { recursive: true });
     writeFileSync(join(used, "sft", "config.json"), "{}");

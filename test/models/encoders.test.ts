@@ -138,7 +138,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     const range = rangeOf(golden.hidden.flat(2));
     const wanted = golden.hidden.flat(2);
     const [fast, exact] = [await embedded({ dtype }), await embedded({ dtype, quantizedActivations: "f32" })];
-    // Rows of 24 are not whole blocks.
+    // Rows of 24 values do not fill q8_0's blocks of 32, so they are stored as f16.
     expect(fast.dtype).toBe(dtype === "bf16" ? "bf16" : "f16");
     const [rounded, unrounded] = [worst(fast.all, wanted) / range, worst(exact.all, wanted) / range];
     expect(unrounded).toBeLessThan(0.02);
@@ -154,7 +154,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     for (const { inputs } of products) expect(inputs[0]!.shape[0]).toBe(sequences[0]!.length);
   });
 
-  test("saved weights have the official names, and a pretraining checkpoint loads without its head", async () => {
+  test("save keeps the official names, GGUF gives the same logits or is rejected, and pretraining heads are ignored", async () => {
     await using model = await load();
     const saved = temporaryFolder();
     await model.save(saved);
@@ -211,7 +211,7 @@ test("createModel creates encoders", async () => {
   }
 });
 
-test("short texts reuse a bound program concurrently, next to long texts, after weight changes and until dispose", async () => {
+test("concurrent calls of embed give the vectors of single calls, see changed weights, and are rejected after dispose", async () => {
   const folder = temporaryFolder();
   const config = {
     modelType: "bert",

@@ -43,7 +43,7 @@ async function wholeFolder(rename: (name: string) => string, pictures: string): 
   return folder;
 }
 
-describe("a whole Gemma 3", () => {
+describe("a multimodal Gemma 3 checkpoint", () => {
   test.each<[string, (name: string) => string, string]>([
     ["checkpoints as published", (name) => `language_model.${name}`, ""],
     ["checkpoints of transformers from 4.52 on", (name) => name.replace(/^model\./, "model.language_model."), "model."],
@@ -73,7 +73,7 @@ describe("a whole Gemma 3", () => {
     }
   });
 
-  test("has the configuration class's values where text_config leaves them out", () => {
+  test("has the defaults of transformers' configuration class for missing keys of text_config", () => {
     const text = { hidden_size: 2560, intermediate_size: 10240, model_type: "gemma3_text", num_hidden_layers: 34 };
     const scaling = { rope_scaling: { factor: 8, rope_type: "linear" }, sliding_window: 1024 };
     const config = parseModelConfig(
@@ -102,7 +102,7 @@ describe("a whole Gemma 3", () => {
     expect(config.layerTypes.slice(0, 6)).toEqual([...Array(5).fill("sliding_attention"), "full_attention"]);
   });
 
-  test("leaves out the weights of pictures", async () => {
+  test("loads without the weights of the vision tower", async () => {
     const folder = await wholeFolder((name) => `language_model.${name}`, "");
     const files = await openModelFiles(folder);
     const names = files.weights.names();

@@ -17,7 +17,7 @@ import { goldens, trunkOf, worst } from "./encoder-goldens.ts";
 const golden = goldens.find(({ name }) => name === "mpnet")!;
 const { architectures: _, ...config } = golden.config;
 
-test("maps every distance to its bucket", () => {
+test("maps every distance between tokens to its bucket", () => {
   expect(golden.buckets!.length).toBe(1201);
   expect(golden.buckets!.map((_, i) => bucketOf(i - 600))).toEqual(golden.buckets);
 });
@@ -107,7 +107,7 @@ test("512 tokens of the base model need no bias matrix per layer and head", () =
   expect(bytesOf(24)).toBe(bytesOf(12));
 });
 
-test("uses few program sizes, each large enough for its texts", () => {
+test("binds few program sizes, each large enough for its texts", () => {
   const sizes = new Set<number>();
   for (let length = 1; length <= 512; length++) {
     expect(placesFor(length)).toBeGreaterThanOrEqual(length);

@@ -42,12 +42,12 @@ describe("decoderFamily", () => {
       ),
   };
   test.each<[string, DecoderFamily | undefined, string, Partial<ModelConfigInput>]>([
-    ["nothing changed", undefined, "llama", {}],
-    ["norms of heads", { flags: { queryNorm: "head" } }, "qwen3", { headDim: 8 }],
+    ["no options", undefined, "llama", {}],
+    ["head norms", { flags: { queryNorm: "head" } }, "qwen3", { headDim: 8 }],
     ["norms after blocks", { flags: { norms: "after", queryNorm: "width" } }, "olmo2", {}],
     ["fused projections", { flags: { fused: true } }, "phi3", {}],
     [
-      "scales, and logits",
+      "scales of values and logits",
       {
         shape: () => ({ embeddingScale: 3, residualScale: 0.5, attentionScale: 0.25 }),
         logits: () => ({ scale: 0.5 }),
@@ -56,13 +56,13 @@ describe("decoderFamily", () => {
       { embeddingMultiplier: 3, residualMultiplier: 0.5, attentionMultiplier: 0.25, logitsScaling: 2 },
     ],
     [
-      "layers that do not rotate",
+      "layers without RoPE",
       { shape: (_, { rotary }) => ({ rotary: (layer) => (layer === 1 ? undefined : rotary(layer)) }) },
       "smollm3",
       { noRopeLayers: [1, 0, 1], tieWordEmbeddings: false },
     ],
     [
-      "what is undefined is as if it was left out",
+      "undefined options",
       {
         flags: { norms: undefined, names: { attention: undefined }, qkvBias: undefined },
         shape: () => ({ eps: undefined, activation: undefined, rotary: undefined, residualScale: undefined }),
@@ -71,7 +71,7 @@ describe("decoderFamily", () => {
       "llama",
       { hiddenAct: "gelu" },
     ],
-    ["a feed-forward block that is the usual one", { feedForward: gated }, "llama", {}],
+    ["a custom function for the default feed-forward block", { feedForward: gated }, "llama", {}],
   ])("gives the logits of the built-in family with %s", async (name, options, builtIn, config) => {
     const modelType = name.replace(/\W/g, "_");
     const { rmsNormEps, ropeTheta } = createModel({ modelType: builtIn, ...sizes, ...config }).config;

@@ -38,7 +38,7 @@ function norm(x: number[][], weights: Weights, name: string, eps: number): numbe
 
 const plus = (a: number[][], b: number[][]) => a.map((row, r) => row.map((v, i) => v + b[r]![i]!));
 
-/** RoPE on a head's first `rotary` dimensions, in pairs of halves. */
+/** Applies RoPE to a head's first `rotary` dimensions, in pairs (i, i + rotary / 2). */
 function turned(head: number[], position: number, { rotary, theta }: StableLm): number[] {
   const out = [...head];
   for (let i = 0; i < rotary / 2; i++) {
