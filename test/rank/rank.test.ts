@@ -79,7 +79,7 @@ describe("the file of votes", () => {
     expect(await readFile(path, "utf8")).toBe('{"a":1}\n{"b":2}\n');
   });
 
-  test("does not modify other content", async () => {
+  test("is rejected if it has an invalid row, and is not written once another program has written to it", async () => {
     const path = newFile();
     await writeFile(path, '{"a":1}\nnot JSON\n{"b":2}\n');
     await expectError(() => VoteFile.open(path), "INVALID_FILE", /votes\.jsonl:2: expected a JSON object/);
@@ -123,7 +123,7 @@ describe("a session", () => {
     await next.close();
   });
 
-  test("rankings of more answers suit preference training", async () => {
+  test("stores a ranking of three answers as one training pair per strict order", async () => {
     const path = newFile();
     const session = await RankSession.open(items(3, 3), path, idle());
     await session.vote(0, [[2], [0], [1]]);
@@ -230,7 +230,7 @@ describe("answers", () => {
     await expect.poll(() => ranking.state.current?.answers ?? ranking.state.problem).toHaveLength(2);
   });
 
-  test("a prompt whose answers are all equal is named, and can be skipped", async () => {
+  test("a prompt whose answers are all equal is reported as a problem and can be skipped", async () => {
     const sampler = new Sampler(async () => ["same", "same "], { count: 2, seed: 0 });
     const [one] = items(1).map(({ id, prompt }) => ({ id, prompt }));
     const session = await RankSession.open([one!, ...items(2).slice(1)], newFile(), sampler);
@@ -241,7 +241,7 @@ describe("answers", () => {
     await session.close();
   });
 
-  test("a prompt with equal answers is sampled again with other seeds, and keeps what it has", async () => {
+  test("`again` samples a prompt with new seeds and keeps the different answers that it already has", async () => {
     const seeds: number[] = [];
     // The ninth try is the first with another answer.
     const sampler = new Sampler(
@@ -265,7 +265,7 @@ describe("answers", () => {
     await session.close();
   });
 
-  test("a dismissed prompt is done: in the file, after a restart, and for training", async () => {
+  test("a dismissed prompt is written to the file, can be undone, and stays dismissed after a restart", async () => {
     const path = newFile();
     const same = () => new Sampler(async () => ["same"], { count: 2, seed: 0 });
     const prompts = () => [{ id: 0, prompt: "stuck" }, ...items(2).slice(1)];
@@ -349,7 +349,7 @@ describe("the server", () => {
       made.end(body);
     });
 
-  test("listens on the loopback interface and serves only its page", async () => {
+  test("listens on loopback, and rejects foreign hosts and origins, invalid votes, and unknown paths and methods", async () => {
     const { ranking, out } = await open();
     const { url } = ranking;
     expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/);

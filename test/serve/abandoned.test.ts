@@ -15,7 +15,7 @@ vi.mock(import("../../lib/constrain/index.ts"), async (original) => {
   return { ...actual, compiledAhead };
 });
 
-test("a client that leaves ends the compilation of its schema", async () => {
+test("a client that disconnects stops the compilation of its schema", async () => {
   await using model = await chatModel();
   await withServer(model, {}, async (client) => {
     // Long compilations take turns: the last of these waits for seconds.

@@ -59,7 +59,7 @@ test("concurrent requests get the same answers as single ones", () =>
     expect(client.server.stats).toMatchObject({ running: 0, waiting: 0, answers: 0 });
   }));
 
-test("a client that disconnects while its prompt is tokenized, or queued for that, frees its places", () =>
+test("a client that disconnects while its prompt is tokenized, or waits for that, frees its slots", () =>
   withServer(model, { maxConcurrent: 4, maxBodyBytes: 16 << 20 }, async (client) => {
     const { server } = client;
     // Tokenizing takes seconds: one endless word of unknown characters.
@@ -134,7 +134,7 @@ describe("a client that disconnects", () => {
       await until0(client);
     }));
 
-  test("with a pipelined request frees the places of both requests", async () => {
+  test("with a pipelined request frees the slots of both requests", async () => {
     const records: RequestRecord[] = [];
     await withServer(model, { onRequest: (record) => records.push(record) }, async (client) => {
       const socket = await rawSocket(client.server, rawPost(COMPLETIONS, endless).repeat(2));
@@ -145,7 +145,7 @@ describe("a client that disconnects", () => {
     });
   });
 
-  test("during its body or its embeddings frees its place", () =>
+  test("during its body or its embeddings frees its slot", () =>
     withServer(model, {}, async (client) => {
       const socket = await rawSocket(client.server, rawPost(CHAT, { messages: user("hi") }).slice(0, -5));
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -288,7 +288,7 @@ describe("shutdown", () => {
       expect(server.stats).toMatchObject({ running: 0, waiting: 0, answers: 0 });
     }));
 
-  test("of the underlying model is reported to the clients", async () => {
+  test("answers running and later requests with 503 if the model is disposed", async () => {
     const own = await chatModel({ maxPositionEmbeddings: 32_768 });
     await withServer(own, {}, async (client) => {
       const whole = client.post(COMPLETIONS, endless);

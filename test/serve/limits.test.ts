@@ -1,4 +1,4 @@
-// Server limits: bodies, places, tokens, headers, pipelined requests.
+// Limits of the server: body size, concurrent answers, tokens, header size and pipelined requests.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { type Client, chatModel, greedily, rawPost, rawSocket, readAll, until, user, withServer } from "./helpers.ts";
@@ -88,7 +88,7 @@ describe("limits", () => {
         });
         expect(refused.headers.get("retry-after")).toBe("1");
       }
-      // Before their body has arrived.
+      // A request is rejected before its whole body has arrived.
       const early = await rawSocket(server, rawPost(CHAT, { messages: user("hi") }).slice(0, -5));
       early.resume();
       expect(await new Promise((resolve) => early.once("data", (data) => resolve(String(data))))).toMatch(/ 429 /);
@@ -131,7 +131,7 @@ describe("limits", () => {
       await until0(client);
     }));
 
-  test("pipelined requests are limited", () =>
+  test("answers every pipelined request with 200 or 429", () =>
     withServer(model, { maxConcurrent: 2, maxQueue: 4 }, async (client) => {
       const { server } = client;
       const one = rawPost(COMPLETIONS, { prompt: "The", ...greedily });

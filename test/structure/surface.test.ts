@@ -96,7 +96,7 @@ for (const stage of [
 /** Private or internal methods, not for callers. */
 const INTERNAL =
   /^(Chat\.load|batcher\.(answer|checkShared|read|submit)|source\.orderOf|Session\.(load|open)|Tokenizer\.loadCached|chat\.answer|session\.(prepare|reading|longPrompt|exclusively|saveWith|assertIdle)|model\.(run|resolve|sequences|checkTexts|storedDtype)|tokenizer\.(around|ownOf|crossing|encodeJoined|encodeWith|render|partRenderer|saved|encodeGuarded|encodeGuardedAsync|forbiddenIn|settledTexts))$/;
-/** Functions that work for minutes without arguments, so only calls that must be rejected are made. */
+/** Functions that run for minutes if called without arguments. They get only values that they must reject. */
 const LONG = new Set(["bench", "autotune", "lifecycle"]);
 const fine = ["undefined", "{}"];
 
@@ -128,7 +128,7 @@ for (const [name, object] of Object.entries(objects))
       else if (set) calls.push([`${name}.${key}=`, (given) => set.call(object, given), undefined]);
     }
 
-/** Results of calls that are still in use. */
+/** Results that later calls need, so they are not disposed. */
 const kept = new Set<unknown>([model]);
 const wrongEnd = (call: () => unknown) => endOf(call, kept);
 
@@ -142,7 +142,7 @@ test("the table covers all classes", () => {
   expect(wanted.length).toBeGreaterThan(95);
 });
 
-test.each(wanted)("%s rejects invalid arguments", async (name, call, self) => {
+test.each(wanted)("%s accepts an odd argument or throws a HeddleError", async (name, call, self) => {
   const lead = leading[name] ?? [];
   const wrong: unknown[] = [];
   for (let place = 0; place <= Math.min(lead.length, 3); place++)
@@ -237,7 +237,7 @@ const options: [string, Anything, unknown, string[]][] = [
     [...HANDLER, "host", "port", "allowWithoutKey", "headersTimeout", "maxConnections", "closeTimeout"],
   ],
 ];
-test.each(options)("%s rejects invalid options", async (name, call, self, names) => {
+test.each(options)("%s accepts an odd option or throws a HeddleError", async (name, call, self, names) => {
   const wrong: unknown[] = [];
   for (const option of names)
     for (const [what, value] of oddities) {

@@ -111,7 +111,7 @@ it("a chain of decoders that multiplies the text is stopped at a limit", () => {
   });
 });
 
-it("detached arrays are rejected by name", async () => {
+it("detached arrays are rejected, and the error names the argument", async () => {
   const tokenizer = fromJson(byteLevelJson([]));
   const arrays = [Uint32Array.of(1, 2), Int32Array.of(1, 2), Uint8Array.of(1, 2)].map((array) => {
     structuredClone(array.buffer, { transfer: [array.buffer] });

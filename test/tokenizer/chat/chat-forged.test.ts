@@ -151,7 +151,7 @@ describe.each(Object.entries(normalizers))("message text normalized by %s", (_, 
   });
 });
 
-describe("text that a normalizer may turn into a token", () => {
+describe("text that a normalizer can turn into a special token", () => {
   it("is guarded in SentencePiece vocabularies with normalized tokens", () => {
     const tokens = [added(0, "<unk>"), added(1, "<s>", { normalized: true }), added(2, "</s>", { normalized: true })];
     for (const type of ["NFKC", "NFKD"]) {

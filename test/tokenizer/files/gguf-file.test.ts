@@ -67,7 +67,7 @@ test("errors name the file", async () => {
   await expectError(() => Tokenizer.load(first!), "NOT_FOUND", /expected model-00002-of-00002.gguf beside it/);
 });
 
-test("other paths load or fail as before", async () => {
+test("loads a tokenizer.json, and rejects a missing file, a path of the wrong type and an aborted load", async () => {
   const folder = join(temporaryFolder(), "tokenizer");
   mkdirSync(folder);
   await (await tinyTokenizer()).save(folder);

@@ -77,7 +77,7 @@ describe("pre-tokenizers", () => {
     expect(plain(spaced, "")).toEqual([]);
   });
 
-  it("reject unknown types and patterns by name", () => {
+  it("reject unknown types and patterns, and the error names them", () => {
     const load = (pre_tokenizer: unknown) => () => fromJson(byteLevelJson([], { pre_tokenizer }));
     expect(load({ type: "Other" })).toThrowError(/Other/u);
     const regex = (Regex: string) => load({ type: "Split", pattern: { Regex }, behavior: "Isolated" });

@@ -53,7 +53,7 @@ describe("trained vocabularies", () => {
     ["ab", 2],
     ["abc", 3],
     ["aáb日", 4],
-  ])("gives the ids of the merge loop over %j", async (letters, seed) => {
+  ])("give the same ids with the matcher as with the merge loop, for words of %j", async (letters, seed) => {
     const random = generator(seed);
     const words = Array.from({ length: 400 }, () =>
       Array.from(
@@ -77,7 +77,7 @@ function matchingOffsets({ merging, matching }: ReturnType<typeof pair>, texts: 
 
 describe("untrusted merge lists", () => {
   // Any pairs in any order: tokens with several derivations, tokens ranked before their parts, unreachable tokens.
-  it("give the ids of the merge loop", () => {
+  it("give the same ids with the matcher as with the merge loop", () => {
     const letters = "abc";
     fc.assert(
       fc.property(
@@ -123,7 +123,7 @@ for (const [name, path] of large) {
       : "";
     const cut = (i: number) => prose.slice(911 * i, 911 * i + 60 + (i % 200));
 
-    it("gives the same ids for prose without spaces, few letters and Vietnamese", () => {
+    it("the matcher gives the same ids for prose without spaces, few letters and Vietnamese", () => {
       const both = pair(json);
       expectSame(
         both,
