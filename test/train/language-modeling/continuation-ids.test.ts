@@ -49,7 +49,7 @@ function idsOf(tokenizer: Tokenizer, { prompt, completion }: (typeof rows)[numbe
   return { ids, from };
 }
 
-/** Checks what holds for every row and tokenizer. */
+/** Checks that the prompt has the ids of generation and that the completion keeps its text. */
 function check(tokenizer: Tokenizer, row: (typeof rows)[number], name: string): void {
   const { ids, from } = idsOf(tokenizer, row);
   const asked = promptIdsOf(tokenizer, row.prompt);
@@ -72,7 +72,7 @@ describe("a completion", () => {
       }
   });
 
-  it("follows the prompt's ids where a token would cross the border, without an extra space", () => {
+  it("leaves the prompt's ids unchanged and keeps its own text, even where a token would cross the border", () => {
     let spanned = 0;
     for (const { name, tokenizer } of tokenizers)
       for (const row of rows) {
@@ -86,7 +86,7 @@ describe("a completion", () => {
     expect(spanned).toBeGreaterThan(4);
   });
 
-  it("keeps its text wherever the border is", () => {
+  it("keeps its text, wherever the border is", () => {
     for (const { name, tokenizer } of tokenizers)
       for (const text of sample)
         for (let at = 1; at < text.length; at++) {
@@ -107,18 +107,21 @@ describe("a completion", () => {
 });
 
 const llama2 = fixtures && join(fixtures, "tokenizers/llama2/tokenizer.json");
-test.skipIf(!llama2)("Llama 2 learns answers after a space, without a space, and within a word", async () => {
-  const tokenizer = await Tokenizer.load(llama2!);
-  const names = (prompt: string, completion: string) => {
-    const ids = promptIdsOf(tokenizer, prompt);
-    return Array.from(continuationIds(tokenizer, { text: prompt, ids }, completion), (id) => tokenizer.idToToken(id));
-  };
-  expect(names("The sky is", " blue.")).toEqual(["▁blue", "."]);
-  expect(names("A:\n", "Paris")).toEqual(["Par", "is"]);
-  expect(names("The sky is ", "blue.")).toEqual(["blue", "."]);
-  for (const row of rows.slice(1)) {
-    const ids = promptIdsOf(tokenizer, row.prompt);
-    const after = continuationIds(tokenizer, { text: row.prompt, ids }, row.completion);
-    expect(textAfter(tokenizer, ids, after)).toBe(row.completion);
-  }
-});
+test.skipIf(!llama2)(
+  "Llama 2's tokenizer encodes answers after a space, without a space and within a word",
+  async () => {
+    const tokenizer = await Tokenizer.load(llama2!);
+    const names = (prompt: string, completion: string) => {
+      const ids = promptIdsOf(tokenizer, prompt);
+      return Array.from(continuationIds(tokenizer, { text: prompt, ids }, completion), (id) => tokenizer.idToToken(id));
+    };
+    expect(names("The sky is", " blue.")).toEqual(["▁blue", "."]);
+    expect(names("A:\n", "Paris")).toEqual(["Par", "is"]);
+    expect(names("The sky is ", "blue.")).toEqual(["blue", "."]);
+    for (const row of rows.slice(1)) {
+      const ids = promptIdsOf(tokenizer, row.prompt);
+      const after = continuationIds(tokenizer, { text: row.prompt, ids }, row.completion);
+      expect(textAfter(tokenizer, ids, after)).toBe(row.completion);
+    }
+  },
+);

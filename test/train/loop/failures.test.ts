@@ -45,8 +45,8 @@ async function whole(more: Partial<PretrainOptions> = {}): Promise<number[]> {
   return (await run(base, options(more))).losses;
 }
 
-describe("a run that ends by an error", () => {
-  test("a full disk is an IO error, keeps the last checkpoint, and the run resumes from it bit for bit", async () => {
+describe("a run that ends with an error", () => {
+  test("fails with IO if the disk is full, keeps the last checkpoint, and resumes from it bit for bit", async () => {
     const outputDir = join(folder, "full-disk");
     await using base = await newModel();
     // Room for one checkpoint and a half.
@@ -78,7 +78,7 @@ describe("a run that ends by an error", () => {
     expect([...losses.slice(0, 2), ...after.losses]).toEqual(await whole());
   });
 
-  test("a broken row met after some steps is named with file and line, and the steps are saved", async () => {
+  test("names the file and line of a broken row that it reads after some steps, and saves those steps", async () => {
     const outputDir = join(folder, "broken-row");
     const data = join(folder, "broken.jsonl");
     const rows = sentences.map((text) => JSON.stringify({ text }));
@@ -93,7 +93,7 @@ describe("a run that ends by an error", () => {
     expect(await checkpoints(outputDir)).toEqual([`checkpoint-${losses.length}`]);
   });
 
-  test("a NaN loss names its step; non-finite weights are not saved and older checkpoints are kept", async () => {
+  test("names the step of a NaN loss, does not save non-finite weights, and keeps older checkpoints", async () => {
     const outputDir = join(folder, "nan");
     await using base = await newModel();
     const given = options({ outputDir, saveSteps: 2, saveTotalLimit: 1 });
@@ -103,7 +103,7 @@ describe("a run that ends by an error", () => {
       for await (const event of pretrain(base, given)) {
         if (!("loss" in event)) continue;
         losses.push(event.loss);
-        // Like the result of a failed step.
+        // Simulates a step that made the weights non-finite.
         if (event.step === 5) await base.model.weight(name).write(new Float32Array(32).fill(Number.NaN));
       }
     };
@@ -127,7 +127,7 @@ describe("a run that ends by an error", () => {
     expect(await checkpoints(overflow)).toEqual(["checkpoint-4", "checkpoint-5"]);
   });
 
-  test("a NaN gradient of a finite loss leaves the weights unchanged, and they are saved", async () => {
+  test("saves the weights, which a NaN gradient of a finite loss leaves unchanged", async () => {
     const outputDir = join(folder, "nan-gradient");
     await using base = await newModel();
     // The first update leaves values with which the second gradient overflows.
@@ -173,8 +173,8 @@ test("a skipped step is excluded from the mean of several steps", async () => {
 describe("errors that can be detected before a run", () => {
   test.each([
     ["an outputDir that is a file", { outputDir: "train.jsonl" }, /train\.jsonl: expected a folder, got a file/],
-    ["a date that is none", { trainingCutoffDate: "yesterday" }, /trainingCutoffDate: expected a date/],
-    ["held-out data without a token", { evalData: "short.txt" }, /evalData: expected at least one token to predict/],
+    ["an invalid date", { trainingCutoffDate: "yesterday" }, /trainingCutoffDate: expected a date/],
+    ["held-out data without tokens", { evalData: "short.txt" }, /evalData: expected at least one token to predict/],
   ])("are reported before the first step: %s", async (_, given, message) => {
     await writeFile(join(folder, "short.txt"), "");
     const places = Object.entries(given).map(([name, value]) => [
@@ -227,7 +227,7 @@ describe("two concurrent runs", () => {
   });
 });
 
-test("a run whose event loop is left rejects instead of staying pending", async () => {
+test("a run rejects with ABORTED if the loop over its events is left early", async () => {
   await using base = await newModel();
   const left = pretrain(base, options());
   for await (const _ of left) break;

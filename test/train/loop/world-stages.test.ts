@@ -136,7 +136,7 @@ function expectNear(got: unknown, expected: unknown, place = "event"): void {
 }
 
 describe.each(Object.keys(stages))("%s", (name) => {
-  test("two ranks make the updates of one process with the whole batch", async () => {
+  test("two ranks make the same updates as one process with the whole batch", async () => {
     const alone = await outcome(stages[name]!, 2);
     const [first, second] = await Promise.all(worlds(2).map((world) => outcome(stages[name]!, 1, { world })));
     expect(alone.events.length).toBeGreaterThanOrEqual(STEPS);
