@@ -56,7 +56,7 @@ describe("a base and two adapters", () => {
     // If the adapter's base is missing, or another base is meant.
     expect((await heddle(["convert", one, "based", "--base", model])).code).toBe(0);
     expect(distance(await logits("--model", "based"), adapted)).toBeLessThan(1e-5);
-    expect(await refused(["convert", model, "other", "--base", model], false)).toContain(
+    expect(await refused(["convert", model, "other", "--base", model], { json: false })).toContain(
       "--base: expected none unless the input is an adapter folder",
     );
   });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { tinyModel } from "../inference/helpers.ts";
-import { bare, folder, heddle, json, model, refused } from "./tiny.ts";
+import { folder, heddle, json, model, modelWithoutTokenizer, refused } from "./tiny.ts";
 
 describe("generate", () => {
   test("--json prints one object; without it, the command prints the text", async () => {
@@ -42,8 +42,10 @@ describe("generate", () => {
     expect(result).toMatchObject({ text: wanted.text, tokens: wanted.tokens, score: wanted.score });
     const plain = await loaded.complete("The cat", { numBeams: 3, maxTokens: 6 });
     expect((await heddle(args)).stdout.trimEnd()).toBe(plain.text.trimEnd());
-    expect(await refused([...args, "--top-k", "3"], false)).toContain("--top-k: expected none with numBeams 3");
-    expect(await refused([...args, "--early-stopping", "soon"], false)).toContain(
+    expect(await refused([...args, "--top-k", "3"], { json: false })).toContain(
+      "--top-k: expected none with numBeams 3",
+    );
+    expect(await refused([...args, "--early-stopping", "soon"], { json: false })).toContain(
       '--early-stopping: expected true|false|never, got "soon"',
     );
   });
@@ -73,7 +75,7 @@ describe("generate", () => {
     const args = [
       "generate",
       "--model",
-      bare,
+      modelWithoutTokenizer,
       "--token-ids",
       "1,2, 3",
       "--max-tokens",
@@ -83,7 +85,7 @@ describe("generate", () => {
       "--ignore-eos",
     ];
     const [result] = await json([...args, "--logprobs", "2"]);
-    expect(await refused([...args, "--logprobs", "2"], false)).toContain("--logprobs: requires --json");
+    expect(await refused([...args, "--logprobs", "2"], { json: false })).toContain("--logprobs: requires --json");
     expect(result).toMatchObject({ text: "", promptTokens: 3, completionTokens: 4 });
     expect(result!.tokens).toHaveLength(4);
     expect(result!.top.map((row: object[]) => row.length)).toEqual([2, 2, 2, 2]);
@@ -112,7 +114,16 @@ describe("generate", () => {
   });
 
   test("the same seed gives the same answer, and options reach the sampler", async () => {
-    const args = ["generate", "--model", bare, "--token-ids", "5", "--max-tokens", "9", "--ignore-eos"];
+    const args = [
+      "generate",
+      "--model",
+      modelWithoutTokenizer,
+      "--token-ids",
+      "5",
+      "--max-tokens",
+      "9",
+      "--ignore-eos",
+    ];
     const tokens = async (...more: string[]) => (await json([...args, ...more]))[0]!.tokens;
     expect(await tokens("--seed", "4")).toEqual(await tokens("--seed=4"));
     expect(await tokens("--seed", "1", "--temperature", "5")).not.toEqual(
@@ -123,7 +134,7 @@ describe("generate", () => {
   });
 
   test("rejects invalid arguments with a one-line message and exit code 2", async () => {
-    const generate = (...args: string[]) => refused(["generate", "--model", bare, ...args]);
+    const generate = (...args: string[]) => refused(["generate", "--model", modelWithoutTokenizer, ...args]);
     expect(await generate("--token-ids", "1", "--temprature", "1")).toContain(
       "--temprature: expected a known option (nearest: --temperature)",
     );
@@ -138,7 +149,9 @@ describe("generate", () => {
     expect(await generate("--token-ids", "320")).toContain("expected an integer of 0 to 319");
     expect(await generate("--token-ids", "1", "--max-tokens", "129")).toContain("got 129");
     expect(await generate("text")).toContain("has no tokenizer");
-    expect(await refused(["generate", "--model", bare, "text"], false)).toBe(await generate("text"));
+    expect(await refused(["generate", "--model", modelWithoutTokenizer, "text"], { json: false })).toBe(
+      await generate("text"),
+    );
     expect(await generate()).toContain("expected a text or --token-ids, got none");
     expect(await generate("a", "b")).toContain("expected PROMPT");
     expect(await generate("--token-ids", "1", "--device", "cuda:99")).toContain("cuda");
@@ -169,11 +182,11 @@ describe("generate", () => {
 
 describe("logits", () => {
   test("prints float32 numbers by position", async () => {
-    await using loaded = await LanguageModel.load(bare);
+    await using loaded = await LanguageModel.load(modelWithoutTokenizer);
     const wanted = await loaded.logits([1, 2, 3]);
-    const [all] = await json(["logits", "--model", bare, "--token-ids", "1,2,3", "--dtype", "f32"]);
+    const [all] = await json(["logits", "--model", modelWithoutTokenizer, "--token-ids", "1,2,3", "--dtype", "f32"]);
     expect(all!.logits.map((row: number[]) => Float32Array.from(row))).toEqual(wanted);
-    const [last] = await json(["logits", "--model", bare, "--token-ids", "1,2,3", "--last"]);
+    const [last] = await json(["logits", "--model", modelWithoutTokenizer, "--token-ids", "1,2,3", "--last"]);
     expect(last!.logits).toHaveLength(1);
     expect(last!.logits[0]).toHaveLength(320);
   });

@@ -8,7 +8,7 @@ import { loraNames } from "../../lib/models/adapters/lora.ts";
 import { replaySchema } from "../../lib/train/options/options.ts";
 import { dpoSchema } from "../../lib/train/stages/dpo.ts";
 import { bin } from "./run.ts";
-import { bare, folder, heddle, json, model, refused, start } from "./tiny.ts";
+import { folder, heddle, json, model, modelWithoutTokenizer, refused, start } from "./tiny.ts";
 
 describe("the program", () => {
   test("prints help and version", async () => {
@@ -56,7 +56,8 @@ describe("the program", () => {
 
   test("reports a model without a tokenizer, without quotes", async () => {
     const said = "heddle: --model: expected a model with a tokenizer, got one without\n";
-    for (const args of [["chat"], ["embed", "x"]]) expect(await refused([...args, "--model", bare])).toBe(said);
+    for (const args of [["chat"], ["embed", "x"]])
+      expect(await refused([...args, "--model", modelWithoutTokenizer])).toBe(said);
   });
 
   test("autotune reports a missing CUDA device, and names only options that were given", async () => {
@@ -73,7 +74,7 @@ describe("the program", () => {
   });
 
   test("a reader that closes the pipe is not a failure", async () => {
-    const child = start(["logits", "--model", bare, "--token-ids", "1,2,3,4,5,6,7,8", "--json"]);
+    const child = start(["logits", "--model", modelWithoutTokenizer, "--token-ids", "1,2,3,4,5,6,7,8", "--json"]);
     child.stdout.destroy();
     child.stdin.end();
     expect(await new Promise((resolve) => child.on("close", resolve))).toBe(0);

@@ -11,7 +11,7 @@ import { castBytes } from "../../lib/formats/native-cast.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
-import { changed, foreign, i32s } from "./foreign-gguf.ts";
+import { i32s, withMetadata, withoutHeddleKeys } from "./foreign-gguf.ts";
 
 const ids = Array.from({ length: 30 }, (_, i) => 20 + 7 * i);
 
@@ -118,10 +118,10 @@ test("rejects M-RoPE, since multimodal models order the rows of q and k differen
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({ modelType: "glm4" }), path);
   await using plain = await LanguageModel.load(
-    await changed(path, { "glm4.rope.dimension_sections": i32s(0, 0, 0, 0) }),
+    await withMetadata(path, { "glm4.rope.dimension_sections": i32s(0, 0, 0, 0) }),
   );
   expect(plain.config.modelType).toBe("glm4");
-  const sections = await changed(path, { "glm4.rope.dimension_sections": i32s(8, 12, 12, 0) });
+  const sections = await withMetadata(path, { "glm4.rope.dimension_sections": i32s(8, 12, 12, 0) });
   await expectError(() => LanguageModel.load(sections), "UNSUPPORTED", /glm4.rope.dimension_sections: .*M-RoPE/);
 });
 
@@ -137,7 +137,7 @@ test.each(["qwen2_moe", "qwen3_moe"])(
     const path = join(temporaryFolder(), "model.gguf");
     await convertModel(folder, path);
     const arch = modelType.replace("_", "");
-    const older = await foreign(path, { [`${arch}.expert_feed_forward_length`]: undefined });
+    const older = await withoutHeddleKeys(path, { [`${arch}.expert_feed_forward_length`]: undefined });
     await using model = await LanguageModel.load(older);
     expect(model.config.moeIntermediateSize).toBe(48);
   },
@@ -174,7 +174,7 @@ describe("YaRN in llama.cpp's keys", () => {
     const path = join(temporaryFolder(), "model.gguf");
     await convertModel(folder, path);
     // A foreign file has no heddle keys.
-    const file = await changed(path, { "heddle.rope_scaling": undefined });
+    const file = await withMetadata(path, { "heddle.rope_scaling": undefined });
     const { metadata, file: opened } = await openGguf(file);
     opened.close();
     const times = metadata.number("llama.rope.scaling.attn_factor");
@@ -190,7 +190,7 @@ describe("YaRN in llama.cpp's keys", () => {
     const path = join(temporaryFolder(), "model.gguf");
     await convertModel(await folderOf({ ropeScaling: yarn }), path);
     const key = "llama.rope.scaling.yarn_log_multiplier";
-    const file = await changed(path, { "heddle.rope_scaling": undefined, [key]: { type: "f32", value: 0.5 } });
+    const file = await withMetadata(path, { "heddle.rope_scaling": undefined, [key]: { type: "f32", value: 0.5 } });
     await using model = await LanguageModel.load(file);
     expect(model.config.ropeScaling).toEqual({ ...yarn, mscale: 1, mscaleAllDim: 0.5 });
   });
@@ -199,7 +199,7 @@ describe("YaRN in llama.cpp's keys", () => {
 test("names the missing feature of an unknown architecture", async () => {
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({}), path);
-  const file = await changed(path, {
+  const file = await withMetadata(path, {
     "general.architecture": { type: "string", value: "jamba" },
     "jamba.ssm.state_size": { type: "u32", value: 16 },
   });
@@ -213,7 +213,7 @@ test("names the missing feature of an unknown architecture", async () => {
 test("names the features that distinguish an unknown encoder from BERT", async () => {
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({}), path);
-  const file = await changed(path, {
+  const file = await withMetadata(path, {
     "general.architecture": { type: "string", value: "jina-bert-v3" },
     "jina-bert-v3.attention.causal": { type: "bool", value: false },
     "jina-bert-v3.attention.layer_norm_epsilon": { type: "f32", value: 1e-12 },

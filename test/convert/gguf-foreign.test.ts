@@ -7,7 +7,7 @@ import { openModelFiles } from "../../lib/formats/model-files.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel } from "../inference/helpers.ts";
-import { f32, flag, flags, foreign, i32s, ropeFreqs, text, u32 } from "./foreign-gguf.ts";
+import { f32, flag, flags, i32s, ropeFreqs, text, u32, withoutHeddleKeys } from "./foreign-gguf.ts";
 
 type Changes = Record<string, GgufValue | undefined>;
 
@@ -20,8 +20,8 @@ async function fileOf(config: object): Promise<string> {
   return path;
 }
 
-async function configOf(config: object, changes: Changes, added: Parameters<typeof foreign>[2] = []) {
-  const files = await openModelFiles(await foreign(await fileOf(config), changes, added));
+async function configOf(config: object, changes: Changes, added: Parameters<typeof withoutHeddleKeys>[2] = []) {
+  const files = await openModelFiles(await withoutHeddleKeys(await fileOf(config), changes, added));
   files.close();
   return files.config;
 }
@@ -200,7 +200,7 @@ describe("numbers per layer", () => {
 });
 
 const divisors = (step: number) => Array.from({ length: 8 }, (_, i) => 1 + i * step);
-test.each<[string, string, Changes, Parameters<typeof foreign>[2]]>([
+test.each<[string, string, Changes, Parameters<typeof withoutHeddleKeys>[2]]>([
   [
     "llama",
     "a factor tensor and linear scaling",
@@ -224,7 +224,7 @@ test.each<[string, string, Changes, Parameters<typeof foreign>[2]]>([
   ],
 ])("%s with %s gives the same logits after conversion from GGUF to GGUF", async (modelType, _what, changes, added) => {
   const sizes = { headDim: 16, hiddenSize: 64, initializerRange: 0.3 };
-  const file = await foreign(await fileOf({ modelType, ...sizes }), changes, added);
+  const file = await withoutHeddleKeys(await fileOf({ modelType, ...sizes }), changes, added);
   const converted = join(temporaryFolder(), "converted.gguf");
   await convertModel(file, converted, { dtype: "f32" });
   await using model = await LanguageModel.load(file);

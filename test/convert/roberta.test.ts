@@ -9,7 +9,7 @@ import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
-import { foreign } from "./foreign-gguf.ts";
+import { withoutHeddleKeys } from "./foreign-gguf.ts";
 import {
   texts as allTexts,
   encoderFolder,
@@ -56,7 +56,7 @@ describe.each(kinds)("%s", (modelType, tokenizerOf) => {
     const want = await vectorsOf(folder);
     expect(await vectorsOf(file)).toEqual(want);
     expect(await vectorsOf(back)).toEqual(want);
-    const others = await foreign(file, { "tokenizer.huggingface.json": undefined });
+    const others = await withoutHeddleKeys(file, { "tokenizer.huggingface.json": undefined });
     expect(await vectorsOf(others)).toEqual(want);
     await using theirs = await LanguageModel.load(others);
     expect(theirs.config).toMatchObject({ modelType: "bert", maxPositionEmbeddings: 128, typeVocabSize: 1 });
@@ -116,7 +116,7 @@ test("SentencePiece's normalizer is converted", async () => {
     "tokenizer.ggml.add_space_prefix": true,
     "tokenizer.ggml.remove_extra_whitespaces": true,
   });
-  const others = await foreign(file, { "tokenizer.huggingface.json": undefined });
+  const others = await withoutHeddleKeys(file, { "tokenizer.huggingface.json": undefined });
   expect(await vectorsOf(others)).toEqual(await vectorsOf(folder));
 });
 
@@ -243,6 +243,6 @@ test("invalid vocabulary keys are reported as errors", async () => {
   await convertModel(await encoderFolder({ ...tiny, modelType: "xlm-roberta" }, await xlmRobertaTokenizer()), file);
   const none = { "tokenizer.huggingface.json": undefined };
   const count: GgufValue = { type: "u32", value: 3 };
-  const kinds = await foreign(file, { ...none, "tokenizer.ggml.token_type_count": count });
+  const kinds = await withoutHeddleKeys(file, { ...none, "tokenizer.ggml.token_type_count": count });
   await expectError(() => LanguageModel.load(kinds), "INVALID_FILE", /token_type_embeddings.weight/);
 });

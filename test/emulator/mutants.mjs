@@ -11,7 +11,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { root } from "../../scripts/testing.mjs";
 import { attention } from "./mutants/attention.mjs";
-import { endings } from "./mutants/endings.mjs";
+import { epilogues } from "./mutants/epilogues.mjs";
 import { fp8 } from "./mutants/fp8.mjs";
 import { others } from "./mutants/others.mjs";
 import { products } from "./mutants/products.mjs";
@@ -20,7 +20,7 @@ import { warpgroupGradients } from "./mutants/warpgroup-gradients.mjs";
 import { warpgroups } from "./mutants/warpgroups.mjs";
 
 const mutants = [
-  ...[...products, ...attention, ...fp8, ...endings, ...others],
+  ...[...products, ...attention, ...fp8, ...epilogues, ...others],
   ...[...warpgroups, ...warpgroupAttention, ...warpgroupGradients],
 ];
 

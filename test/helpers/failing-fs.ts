@@ -5,7 +5,7 @@ type Call = (...args: never[]) => Promise<unknown>;
 
 /** Functions that change files. A test can make any of them fail, or simulate a kill at it. */
 const CHANGES = ["mkdir", "open", "rename", "rm", "cp", "writeFile", "appendFile", "truncate"] as const;
-const OF_HANDLES = ["write", "sync", "truncate", "writeFile", "appendFile"] as const;
+const HANDLE_CHANGES = ["write", "sync", "truncate", "writeFile", "appendFile"] as const;
 
 export interface Change {
   name: string;
@@ -47,13 +47,13 @@ class Faults {
 
 export const faults = new Faults();
 
-function followed(handle: fs.FileHandle, path: string): fs.FileHandle {
+function wrapHandle(handle: fs.FileHandle, path: string): fs.FileHandle {
   return new Proxy(handle, {
     get(target, name) {
       const member = Reflect.get(target, name, target) as unknown;
       if (typeof member !== "function") return member;
       return async (...args: never[]) => {
-        if ((OF_HANDLES as readonly unknown[]).includes(name)) faults.take(`file.${String(name)}`, path);
+        if ((HANDLE_CHANGES as readonly unknown[]).includes(name)) faults.take(`file.${String(name)}`, path);
         return (member as Call).apply(target, args);
       };
     },
@@ -69,7 +69,7 @@ export function failing(real: typeof fs) {
       const reads = name === "open" && (flags === "r" || typeof flags === "number");
       if (!reads) faults.take(name, String(path));
       const result = await (real[name] as Call)(...args);
-      return name === "open" ? followed(result as fs.FileHandle, String(path)) : result;
+      return name === "open" ? wrapHandle(result as fs.FileHandle, String(path)) : result;
     };
   return { ...real, ...Object.fromEntries(CHANGES.map((name) => [name, counted(name)])) };
 }

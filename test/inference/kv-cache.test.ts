@@ -72,10 +72,10 @@ afterAll(async () => {
 });
 
 /** Error of an f32 cache, for any order of summation. */
-const ROUNDING = 1e-5;
+const F32_ERROR = 1e-5;
 
 /** Returns the largest error of a cache of this type over some positions of a sequence: the cost of rounding keys and values. */
-async function costOf(model: Model, reference: Uncached, dtype: CacheDType): Promise<number> {
+async function roundingErrorOf(model: Model, reference: Uncached, dtype: CacheDType): Promise<number> {
   const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT, dtype });
   const ids = Array.from({ length: 800 }, (_, i) => (i * 37 + (i >> 3)) % VOCABULARY);
   let worst = 0;
@@ -118,7 +118,7 @@ describe.each(names)("%s", (name) => {
     "%s: appends, truncations and forks in any order match the uncached model (f32) or a fresh cache (other types)",
     async (dtype) => {
       // Two histories of one low-precision cache may round an element differently, but the error stays within the cost of rounding.
-      const bound = dtype === "f32" ? ROUNDING : await costOf(model, reference, dtype);
+      const bound = dtype === "f32" ? F32_ERROR : await roundingErrorOf(model, reference, dtype);
       await fc.assert(
         fc.asyncProperty(steps, fc.nat(), async (actions, seed) => {
           const random = generator(seed);
@@ -159,8 +159,8 @@ describe.each(names)("%s", (name) => {
   );
 
   test("a q8 cache has a larger error than a bf16 cache, but less than eight times as large", async () => {
-    const [bf16, q8] = [await costOf(model, reference, "bf16"), await costOf(model, reference, "q8")];
-    expect(bf16).toBeGreaterThan(ROUNDING);
+    const [bf16, q8] = [await roundingErrorOf(model, reference, "bf16"), await roundingErrorOf(model, reference, "q8")];
+    expect(bf16).toBeGreaterThan(F32_ERROR);
     expect(q8).toBeGreaterThan(bf16);
     expect(q8).toBeLessThan(8 * bf16);
   });
@@ -209,7 +209,7 @@ describe("positions in and before a ring", () => {
         await append(cache, ids.slice(0, 300)),
         await references.get("mistral, every layer slides")!.last(ids.slice(0, 300)),
       ),
-    ).toBeLessThan(ROUNDING);
+    ).toBeLessThan(F32_ERROR);
     cache.dispose();
   });
 
@@ -231,16 +231,16 @@ describe("positions in and before a ring", () => {
     const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT });
     await append(cache, ids.slice(0, 640));
     const shape = { rows: 256, logitRows: 1, top: 0 };
-    const abort = await failureOf(() =>
+    const failure = await failureOf(() =>
       cache.run(logitsProgram, [{ slot: 0, ids: ids.slice(640, 896) }], {
         shape,
         inputs: { logitRows: Int32Array.of(256) }, // fails after the caches were written
       }),
     );
-    expect(abort.code).toBe("INVALID_ARGUMENT");
+    expect(failure.code).toBe("INVALID_ARGUMENT");
     expect(cache.ids(0)).toHaveLength(640);
     const want = await references.get("mistral, every layer slides")!.last(ids.slice(0, 641));
-    expect(error(await append(cache, ids.slice(640, 641)), want)).toBeLessThan(ROUNDING);
+    expect(error(await append(cache, ids.slice(640, 641)), want)).toBeLessThan(F32_ERROR);
     cache.dispose();
   });
 });

@@ -21,7 +21,7 @@ afterAll(async () => {
 });
 
 /** Valid leading arguments, so that calls check later ones. */
-const leading: Record<string, unknown[]> = {
+const validArguments: Record<string, unknown[]> = {
   convertModel: ["nowhere", "out"],
   createModel: [{ modelType: "llama", hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2, vocabSize: 50 }],
   calibration: [[0.5], [true]],
@@ -91,14 +91,14 @@ for (const stage of [
   "classify",
   "trainEmbedding",
 ])
-  leading[stage] ??= [model];
+  validArguments[stage] ??= [model];
 
 /** Private or internal methods, not for callers. */
 const INTERNAL =
   /^(Chat\.load|batcher\.(answer|checkShared|read|submit)|source\.orderOf|Session\.(load|open)|Tokenizer\.loadCached|chat\.answer|session\.(prepare|reading|longPrompt|exclusively|saveWith|assertIdle)|model\.(run|resolve|sequences|checkTexts|storedDtype)|tokenizer\.(around|ownOf|crossing|encodeJoined|encodeWith|render|partRenderer|saved|encodeGuarded|encodeGuardedAsync|forbiddenIn|settledTexts))$/;
 /** Functions that run for minutes if called without arguments. They get only values that they must reject. */
 const LONG = new Set(["bench", "autotune", "lifecycle"]);
-const fine = ["undefined", "{}"];
+const acceptedByLongFunctions = ["undefined", "{}"];
 
 const calls: [string, Anything, unknown][] = [];
 for (const [where, exports] of [heddle, tokenizers, servers].entries())
@@ -129,8 +129,8 @@ for (const [name, object] of Object.entries(objects))
     }
 
 /** Results that later calls need, so they are not disposed. */
-const kept = new Set<unknown>([model]);
-const wrongEnd = (call: () => unknown) => endOf(call, kept);
+const doNotDispose = new Set<unknown>([model]);
+const unexpectedOutcome = (call: () => unknown) => endOf(call, doNotDispose);
 
 const wanted = calls.filter(([name]) => !INTERNAL.test(name));
 test("the table covers all classes", () => {
@@ -143,12 +143,12 @@ test("the table covers all classes", () => {
 });
 
 test.each(wanted)("%s accepts an odd argument or throws a HeddleError", async (name, call, self) => {
-  const lead = leading[name] ?? [];
+  const lead = validArguments[name] ?? [];
   const wrong: unknown[] = [];
   for (let place = 0; place <= Math.min(lead.length, 3); place++)
     for (const [what, value] of oddities) {
-      if (LONG.has(name) && fine.includes(what)) continue;
-      const end = await wrongEnd(() => call.apply(self, [...lead.slice(0, place), value]));
+      if (LONG.has(name) && acceptedByLongFunctions.includes(what)) continue;
+      const end = await unexpectedOutcome(() => call.apply(self, [...lead.slice(0, place), value]));
       if (end !== undefined) wrong.push(`${what} as argument ${place}: ${end}`);
     }
   expect(wrong).toEqual([]);
@@ -241,10 +241,10 @@ test.each(options)("%s accepts an odd option or throws a HeddleError", async (na
   const wrong: unknown[] = [];
   for (const option of names)
     for (const [what, value] of oddities) {
-      const lead = name === "LanguageModel.load" ? ["default"] : leading[name]!;
+      const lead = name === "LanguageModel.load" ? ["default"] : validArguments[name]!;
       const short = name === "chat.send" || name === "model.generate" ? { maxTokens: 2 } : {};
       const alone = name === "serve" ? { port: 0 } : {}; // any free port
-      const end = await wrongEnd(() => call.apply(self, [...lead, { ...short, ...alone, [option]: value }]));
+      const end = await unexpectedOutcome(() => call.apply(self, [...lead, { ...short, ...alone, [option]: value }]));
       if (end !== undefined) wrong.push(`${option}: ${what}: ${end}`);
     }
   expect(wrong).toEqual([]);

@@ -8,8 +8,8 @@ import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
 import { openModelFiles } from "../../../lib/formats/model-files.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../../formats/helpers.ts";
-import { f32, foreign, ropeFreqs, tensorsOf, text, u32 } from "../foreign-gguf.ts";
-import { asOthersWrite, encoderFile, encoderFolder, texts, tiny } from "./encoder-files.ts";
+import { f32, ropeFreqs, tensorsOf, text, u32, withoutHeddleKeys } from "../foreign-gguf.ts";
+import { asLlamaCppWrites, encoderFile, encoderFolder, texts, tiny } from "./encoder-files.ts";
 
 type Changes = Record<string, GgufValue | undefined>;
 
@@ -40,7 +40,7 @@ describe.each([
   ["modernbert", "modern-bert"],
   ["nomic_bert", "nomic-bert"],
 ])("RoPE of %s", (modelType, arch) => {
-  const small = async (changes: Changes) => asOthersWrite(await encoderFile({ ...tiny, modelType }), changes);
+  const small = async (changes: Changes) => asLlamaCppWrites(await encoderFile({ ...tiny, modelType }), changes);
 
   test.each<[string, Changes, RegExp]>([
     [
@@ -65,7 +65,7 @@ describe.each([
   });
 
   test("rejects a tensor of RoPE factors", async () => {
-    const file = await foreign(await encoderFile({ ...tiny, modelType }), {}, [ropeFreqs([1, 2, 3, 4])]);
+    const file = await withoutHeddleKeys(await encoderFile({ ...tiny, modelType }), {}, [ropeFreqs([1, 2, 3, 4])]);
     await expectError(() => LanguageModel.load(file), "UNSUPPORTED", /tensor "rope_freqs.weight" is not provided for/);
   });
 
@@ -87,7 +87,7 @@ test.each([
   await convertModel(folder, file);
   expect(await configOf(file)).toMatchObject({ attentionBias: false, mlpBias: false, ...biases });
   expect(await answersOf(file, "embed")).toEqual(await answersOf(folder, "embed"));
-  expect(await answersOf(await foreign(file), "embed")).toEqual(await answersOf(folder, "embed"));
+  expect(await answersOf(await withoutHeddleKeys(file), "embed")).toEqual(await answersOf(folder, "embed"));
 });
 
 test("the largest u32 as a token id means that there is no such token", async () => {
@@ -97,11 +97,11 @@ test("the largest u32 as a token id means that there is no such token", async ()
     const file = join(temporaryFolder(), "model.gguf");
     await convertModel(folder, file);
     const ids = ["bos", "eos", "eot", "padding"].map((name) => [`tokenizer.ggml.${name}_token_id`, none]);
-    const config = await configOf(await foreign(file, Object.fromEntries(ids)));
+    const config = await configOf(await withoutHeddleKeys(file, Object.fromEntries(ids)));
     expect(config).toMatchObject({ bosTokenId: null, eosTokenIds: [], padTokenId: null });
-    const minus = await foreign(file, { "tokenizer.ggml.padding_token_id": { type: "i32", value: -1 } });
+    const minus = await withoutHeddleKeys(file, { "tokenizer.ggml.padding_token_id": { type: "i32", value: -1 } });
     expect((await configOf(minus)).padTokenId).toBeNull();
-    expect((await configOf(await foreign(file, { [ids[3]![0] as string]: u32(3) }))).padTokenId).toBe(3);
+    expect((await configOf(await withoutHeddleKeys(file, { [ids[3]![0] as string]: u32(3) }))).padTokenId).toBe(3);
   }
 });
 
@@ -114,7 +114,7 @@ describe.each([
 
   test("is recognised without the pooling key", async () => {
     const plain = await ranker();
-    const file = await asOthersWrite(plain, { [`${arch}.pooling_type`]: undefined });
+    const file = await asLlamaCppWrites(plain, { [`${arch}.pooling_type`]: undefined });
     expect((await configOf(file)).classifier).toMatchObject({ task: "sequence", labels, pooling });
     expect(await answersOf(file, "classify")).toEqual(await answersOf(plain, "classify"));
   });

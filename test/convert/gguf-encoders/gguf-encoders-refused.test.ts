@@ -9,7 +9,7 @@ import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../../formats/helpers.ts";
 import { f32, flag, tensorsOf, text, u32 } from "../foreign-gguf.ts";
-import { asOthersWrite, classifier, encoderFile, encoderFolder, modern, tiny } from "./encoder-files.ts";
+import { asLlamaCppWrites, classifier, encoderFile, encoderFolder, modern, tiny } from "./encoder-files.ts";
 
 type Changes = Record<string, GgufValue | undefined>;
 
@@ -56,13 +56,13 @@ describe("unsupported properties", () => {
       /ggml.model: "rwkv" \(known: llama, gpt2,/,
     ],
   ])("of a file are rejected, and the error names the key: %s", async (_name, config, changes, message) => {
-    const file = await asOthersWrite(await encoderFile({ ...tiny, ...config }), changes);
+    const file = await asLlamaCppWrites(await encoderFile({ ...tiny, ...config }), changes);
     await expectError(() => LanguageModel.load(file), "UNSUPPORTED", message);
   });
 
   test("of tensors are rejected: no token types, or an incomplete pooler", async () => {
     const without = async (config: object, name: RegExp) => {
-      const path = await asOthersWrite(await encoderFile({ ...tiny, ...config }));
+      const path = await asLlamaCppWrites(await encoderFile({ ...tiny, ...config }));
       const { metadata, file } = await openGguf(path);
       file.close();
       const target = join(temporaryFolder(), "less.gguf");

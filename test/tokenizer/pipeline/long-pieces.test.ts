@@ -10,14 +10,14 @@ import { generator } from "../../ops/harness.ts";
 import { added, byteLevelJson } from "../samples.ts";
 
 /** A text long enough for a tokenizer to build its matcher. */
-const enough = "ab".repeat(40_000);
+const textThatBuildsMatcher = "ab".repeat(40_000);
 
-let made = 0;
+let serial = 0;
 
 /** A tokenizer with its own matcher. Equal vocabularies share a matcher, so each gets an extra token that no text contains. */
 function fresh(json: string): Tokenizer {
   const file = JSON.parse(json) as { added_tokens: unknown[] };
-  const content = `\u{10fffd}${++made}`;
+  const content = `\u{10fffd}${++serial}`;
   file.added_tokens = [...file.added_tokens, added(300_000, content, { special: false })];
   return Tokenizer.fromFiles({ tokenizer: JSON.stringify(file) });
 }
@@ -25,7 +25,7 @@ function fresh(json: string): Tokenizer {
 /** Two equal tokenizers: the first sees too little text to build a matcher, the second has one. */
 function pair(json: string): { merging: Tokenizer; matching: Tokenizer } {
   const matching = fresh(json);
-  matching.encode(enough, { allowSpecial: true });
+  matching.encode(textThatBuildsMatcher, { allowSpecial: true });
   return { merging: fresh(json), matching };
 }
 

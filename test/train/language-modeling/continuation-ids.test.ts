@@ -16,7 +16,7 @@ beforeAll(async () => {
   tokenizers = [...(await prefixedTokenizers()), { name: "byte level", tokenizer: byteLevel }];
 });
 
-const how = { assistantOnlyLoss: true, completionOnlyLoss: true };
+const sftOptions = { assistantOnlyLoss: true, completionOnlyLoss: true };
 const rowOf = (value: Record<string, unknown>) => ({ value, where: "row 1", inFile: false });
 
 /** Prompts and answers. The last ones have a word or a run of spaces across the border. */
@@ -32,7 +32,7 @@ const rows = [
 
 /** Returns a row's ids and checks that they are the same in every stage. */
 function idsOf(tokenizer: Tokenizer, { prompt, completion }: (typeof rows)[number]) {
-  const { ids, mask } = sftExample(rowOf({ prompt, completion }), tokenizer, how);
+  const { ids, mask } = sftExample(rowOf({ prompt, completion }), tokenizer, sftOptions);
   const encoder = new RowEncoder(tokenizer);
   if (prompt !== "") {
     const row = rowOf({ prompt, chosen: completion, rejected: " other", completion });
@@ -52,14 +52,14 @@ function idsOf(tokenizer: Tokenizer, { prompt, completion }: (typeof rows)[numbe
 /** Checks that the prompt has the ids of generation and that the completion keeps its text. */
 function check(tokenizer: Tokenizer, row: (typeof rows)[number], name: string): void {
   const { ids, from } = idsOf(tokenizer, row);
-  const asked = promptIdsOf(tokenizer, row.prompt);
+  const promptIds = promptIdsOf(tokenizer, row.prompt);
   const end = tokenizer.eosTokenIds[0]!;
   const together = [...promptIdsOf(tokenizer, row.prompt + row.completion), end];
-  const isSpanned = asked.some((id, i) => together[i] !== id);
+  const crossesBorder = promptIds.some((id, i) => together[i] !== id);
   // The prompt is encoded as in generation, and the answer's text is kept exactly.
-  expect([...ids.slice(0, from)], name).toEqual([...asked]);
-  expect(textAfter(tokenizer, asked, ids.slice(from)), name).toBe(row.completion);
-  if (!isSpanned) expect([...ids], name).toEqual(together);
+  expect([...ids.slice(0, from)], name).toEqual([...promptIds]);
+  expect(textAfter(tokenizer, promptIds, ids.slice(from)), name).toBe(row.completion);
+  if (!crossesBorder) expect([...ids], name).toEqual(together);
 }
 
 describe("a completion", () => {

@@ -40,7 +40,7 @@ async function run(base: LanguageModel, given: PretrainOptions) {
 const checkpoints = async (outputDir: string) =>
   (await readdir(outputDir)).filter((name) => name.includes("checkpoint")).sort();
 
-async function whole(more: Partial<PretrainOptions> = {}): Promise<number[]> {
+async function uninterruptedLosses(more: Partial<PretrainOptions> = {}): Promise<number[]> {
   await using base = await newModel();
   return (await run(base, options(more))).losses;
 }
@@ -75,7 +75,7 @@ describe("a run that ends with an error", () => {
     await using next = await newModel();
     const after = await run(next, options({ outputDir, saveSteps: 2, resume: "auto" }));
     expect(after.failure).toBeUndefined();
-    expect([...losses.slice(0, 2), ...after.losses]).toEqual(await whole());
+    expect([...losses.slice(0, 2), ...after.losses]).toEqual(await uninterruptedLosses());
   });
 
   test("names the file and line of a broken row that it reads after some steps, and saves those steps", async () => {
@@ -99,7 +99,7 @@ describe("a run that ends with an error", () => {
     const given = options({ outputDir, saveSteps: 2, saveTotalLimit: 1 });
     const name = "model.norm.weight";
     const losses: number[] = [];
-    const poisoned = async () => {
+    const trainWithNanWeights = async () => {
       for await (const event of pretrain(base, given)) {
         if (!("loss" in event)) continue;
         losses.push(event.loss);
@@ -107,23 +107,23 @@ describe("a run that ends with an error", () => {
         if (event.step === 5) await base.model.weight(name).write(new Float32Array(32).fill(Number.NaN));
       }
     };
-    await expect(poisoned()).rejects.toMatchObject({
+    await expect(trainWithNanWeights()).rejects.toMatchObject({
       code: "NUMERICAL",
       message: expect.stringMatching(/step 6: expected a finite loss, got NaN/),
     });
     expect(await checkpoints(outputDir)).toEqual(["checkpoint-4"]); // not the broken weights of step 5
     await using next = await newModel();
     const after = await run(next, { ...given, resume: true });
-    expect([...losses.slice(0, 4), ...after.losses]).toEqual(await whole());
+    expect([...losses.slice(0, 4), ...after.losses]).toEqual(await uninterruptedLosses());
     // With finite weights, the last step is saved in addition to the older checkpoint.
     const overflow = join(folder, "overflow");
     await using other = await newModel();
-    const unsound = async () => {
+    const trainWithHugeWeights = async () => {
       for await (const event of pretrain(other, { ...given, outputDir: overflow }))
         if ("loss" in event && event.step === 5)
           await other.model.weight("lm_head.weight").write(new Float32Array(320 * 32).fill(3e38));
     };
-    await expect(unsound()).rejects.toMatchObject({ code: "NUMERICAL" });
+    await expect(trainWithHugeWeights()).rejects.toMatchObject({ code: "NUMERICAL" });
     expect(await checkpoints(overflow)).toEqual(["checkpoint-4", "checkpoint-5"]);
   });
 
@@ -177,12 +177,12 @@ describe("errors that can be detected before a run", () => {
     ["held-out data without tokens", { evalData: "short.txt" }, /evalData: expected at least one token to predict/],
   ])("are reported before the first step: %s", async (_, given, message) => {
     await writeFile(join(folder, "short.txt"), "");
-    const places = Object.entries(given).map(([name, value]) => [
+    const resolvedOptions = Object.entries(given).map(([name, value]) => [
       name,
       name === "trainingCutoffDate" ? value : join(folder, value),
     ]);
     await using base = await newModel();
-    const { losses, failure } = await run(base, options(Object.fromEntries(places)));
+    const { losses, failure } = await run(base, options(Object.fromEntries(resolvedOptions)));
     expect(failure?.message).toMatch(message);
     expect(losses).toEqual([]);
   });

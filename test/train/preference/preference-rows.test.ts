@@ -8,9 +8,9 @@ import { dpo } from "../../../lib/train/stages/dpo.ts";
 import { kto } from "../../../lib/train/stages/kto.ts";
 import { orpo } from "../../../lib/train/stages/orpo.ts";
 import { pairs } from "../classify/sentences.ts";
-import { speaker } from "../rollout/speaker.ts";
+import { useTrainedModel } from "../rollout/speaker.ts";
 
-const place = speaker();
+const place = useTrainedModel();
 const { load } = place;
 
 const common = { maxSteps: 30, perDeviceTrainBatchSize: 8, learningRate: 1e-3, warmupSteps: 3, seed: 5 };

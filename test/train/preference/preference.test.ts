@@ -9,9 +9,9 @@ import { orpo } from "../../../lib/train/stages/orpo.ts";
 import { trainReward } from "../../../lib/train/stages/reward.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
 import { bad, good, isHeldOut, pairs, prompts } from "../classify/sentences.ts";
-import { eventsOf, speaker } from "../rollout/speaker.ts";
+import { eventsOf, useTrainedModel } from "../rollout/speaker.ts";
 
-const place = speaker();
+const place = useTrainedModel();
 const { load } = place;
 
 const common = { maxSteps: 30, perDeviceTrainBatchSize: 8, learningRate: 1e-3, warmupSteps: 3, seed: 5 };

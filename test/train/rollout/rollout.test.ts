@@ -10,9 +10,9 @@ import { type PpoOptions, ppo } from "../../../lib/train/stages/ppo.ts";
 import { trainReward } from "../../../lib/train/stages/reward.ts";
 import { bad, pairs } from "../classify/sentences.ts";
 import { common, letter, ppoCommon, rows } from "./rollouts.ts";
-import { eventsOf, lossesOf, speaker } from "./speaker.ts";
+import { eventsOf, lossesOf, useTrainedModel } from "./speaker.ts";
 
-const place = speaker();
+const place = useTrainedModel();
 const { load } = place;
 
 /** Returns the mean reward of sampled answers to held-out prompts. */

@@ -3,7 +3,7 @@
 const tensor = ["gemm_tensor.cu", "epilogue bf16"];
 const warpgroups = ["gemm_sm90.cu", "sm_90 epilogue"];
 const plain = ["gemm.cu", "epilogue f32"];
-export const endings = [
+export const epilogues = [
   [
     "epilogue: multiplies by the up factor before the activation",
     "gemm_end.cuh",

@@ -11,7 +11,7 @@ import { byteTokenizer } from "./helpers.ts";
 
 let folder: string;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "heddle-text-head-"));
+  folder = await mkdtemp(join(tmpdir(), "heddle-binary-input-"));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
