@@ -79,7 +79,7 @@ describe("text", () => {
   test.each<[string, () => Promise<Tokenizer>]>([
     ["bytes", tinyTokenizer],
     ["pieces with single bytes", () => Tokenizer.train(sentences, { vocabSize: 400, algorithm: "sentencePieceBpe" })],
-  ])("a condition sees %s as the text of the hypothesis, also within characters and stop texts", async (_, make) => {
+  ])("a condition sees %s as the text of the hypothesis, even within characters and stop strings", async (_, make) => {
     const tokenizer = await make();
     const ids = [...tokenizer.encode(prompt)];
     let [asked, partial, held] = [0, 0, 0];

@@ -101,7 +101,7 @@ describe("session files", () => {
     await running;
   });
 
-  test("are rejected if cut at any byte", async () => {
+  test("are rejected if truncated at any byte", async () => {
     for (let length = 0; length < bytes.length; length++)
       expect((await load(bytes.subarray(0, length))).code, `${length} bytes`).toBe("INVALID_FILE");
     expect((await load(Buffer.concat([bytes, Buffer.of(0)]))).code).toBe("INVALID_FILE");

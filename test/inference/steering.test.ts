@@ -27,7 +27,7 @@ describe("a stop condition", () => {
     expect(asked.every(({ promptLength, index }) => promptLength === promptIds.length && index === 0)).toBe(true);
   });
 
-  test("sees the text, works beside stop strings and stop ids, and releases text held back for a stop string", async () => {
+  test("sees the text, works together with stop strings and stop ids, and releases text held back for a stop string", async () => {
     const sentences = ({ text }: StopContext) => text.split(/[.!?]/).length > 1;
     const { text, finishReason } = await model.complete(prompt, { ...greedy, stop: ["never there", 1, sentences] });
     expect(finishReason).toBe("stop");

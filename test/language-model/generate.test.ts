@@ -129,7 +129,7 @@ describe("sampling", () => {
     expect(await distinct({ seed: 1, n: 2 })).toBe(2);
   });
 
-  test("draws follow the model's distribution", async () => {
+  test("sampled tokens follow the model's distribution", async () => {
     const [row] = await model.logits(PROMPT, { last: true });
     const expected = logSoftmax(row!).map(Math.exp);
     const draws = await model.completeAll([PROMPT], {

@@ -30,7 +30,7 @@ describe("the lesson, quickly", () => {
     result = await run;
   }, 300_000);
 
-  it("repeats the report if a log's last line was cut", async () => {
+  it("repeats the report if a log's last line is truncated", async () => {
     const log = join(out, "sft", "log.jsonl");
     const whole = readFileSync(log);
     appendFileSync(log, '{"step":5,"lo');

@@ -97,7 +97,7 @@ describe("decoderFamily", () => {
     expect(await logitsOf("scaled")).toEqual(await logitsOf("llama"));
   });
 
-  test("rejects misspelt options and invalid return values by name", async () => {
+  test("names misspelt options and invalid return values", async () => {
     const refused = async (options: object) => (await failureOf(() => decoderFamily(options))).message;
     expect(await refused({ flgas: {} })).toBe(
       "decoderFamily.flgas: expected a known name (nearest: flags), got an unknown one",

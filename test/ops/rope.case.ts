@@ -20,7 +20,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
     ).flatMap(([n, heads, width, half]) =>
       [0, 1].map((inverse) => ({
         op: "rope",
-        label: `${type} (${n}, ${heads}, ${width}), ${2 * half} turn${order}${inverse ? ", back" : ""}`,
+        label: `${type} (${n}, ${heads}, ${width}), ${2 * half} rotated${order}${inverse ? ", inverse" : ""}`,
         inputs: [float(type, [n, heads, width]), i32([n], 0, 2048), f32([half], 1e-4, 1)],
         attributes: { interleaved, interleaved_out, inverse, scale: inverse ? 1 : 1.1 },
         outputs: [out(type, n, heads, width)],

@@ -1,4 +1,4 @@
-// Invalid arguments are rejected by name. No unknown option is silently ignored.
+// Invalid arguments are rejected, and the error names them. No unknown option is silently ignored.
 import { describe, expect, it } from "vitest";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { added, byteLevelJson, fromJson } from "./samples.ts";

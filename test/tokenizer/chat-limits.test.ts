@@ -60,7 +60,7 @@ const attacks: [string, string][] = [
   ],
 ];
 
-describe("attacks", () => {
+describe("memory attacks", () => {
   test.each(attacks)("a template cannot fill memory with %s", (_, template) => {
     const before = performance.now();
     expect(() => renderTemplate(template, { messages: [] })).toThrow(expect.objectContaining({ code: "INVALID_FILE" }));
@@ -91,7 +91,7 @@ describe("attacks", () => {
   });
 });
 
-describe("a call", () => {
+describe("a call that renders templates", () => {
   const busy =
     "{% for m in messages %}{% for i in range(9000) %}{% set x = i * 2 %}{% endfor %}{{ m.content }}{% endfor %}";
   const messages = Array.from({ length: 200 }, (_, i) => ({ role: i % 2 ? "assistant" : "user", content: `m${i}` }));

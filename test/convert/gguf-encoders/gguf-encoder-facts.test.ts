@@ -90,7 +90,7 @@ test.each([
   expect(await answersOf(await withoutHeddleKeys(file), "embed")).toEqual(await answersOf(folder, "embed"));
 });
 
-test("the largest u32 as a token id means that there is no such token", async () => {
+test("the largest u32 as a token id means that the token does not exist", async () => {
   const none = u32(4294967295);
   for (const modelType of ["bert", "llama"]) {
     const folder = await encoderFolder({ ...tiny, modelType, vocabSize: 64 }, false);
@@ -119,7 +119,7 @@ describe.each([
     expect(await answersOf(file, "classify")).toEqual(await answersOf(plain, "classify"));
   });
 
-  test("may lack its biases, which are then zero", async () => {
+  test("can lack its biases, which are then zero", async () => {
     const plain = await ranker();
     const bias = /^cls(\.output)?\.bias$/;
     const file = await withTensors(plain, (name) => !bias.test(name));

@@ -28,9 +28,9 @@ test.each<[string, object | undefined, unknown, number | undefined]>([
   ["the tokenizer if there are no processing_kwargs", { transformer_task: "feature-extraction" }, 12, 12],
   ["the tokenizer if the keys are null", { max_seq_length: null, ...kwargs(null) }, 12, 12],
   ["the tokenizer if there is no file", undefined, 12, 12],
-  ["no place if the tokenizer's length is the placeholder 1e30", {}, 1e30, undefined],
-  ["no place if the tokenizer's length is a string", { processing_kwargs: { text: "long" } }, "long", undefined],
-  ["no place if the tokenizer's length equals the model's positions", {}, 512, undefined],
+  ["nowhere if the tokenizer's length is the placeholder 1e30", {}, 1e30, undefined],
+  ["nowhere if the tokenizer's length is a string", { processing_kwargs: { text: "long" } }, "long", undefined],
+  ["nowhere if the tokenizer's length equals the model's positions", {}, 512, undefined],
 ])("reads the maximum text length from %s", async (_, own, tokenizerLength, wanted) => {
   expect((await limitOf(own, tokenizerLength))?.maxSeqLength).toBe(wanted);
 });

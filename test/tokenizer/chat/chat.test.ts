@@ -329,7 +329,7 @@ describe("untrusted templates", () => {
     "a huge template": `{{ 1 }}${"x".repeat(2 << 20)}`,
   };
   for (const [name, template] of Object.entries(limited)) {
-    it(`are stopped at ${name}`, () => {
+    it(`are stopped if they contain ${name}`, () => {
       const begin = performance.now();
       let error: unknown;
       try {
@@ -358,14 +358,14 @@ describe("untrusted templates", () => {
     expect(said("{{ nobody() }}")).toMatch(/^chat template: .+/);
   });
 
-  it("may reject messages with raise_exception", () => {
+  it("can reject messages with raise_exception", () => {
     const template = "{{ raise_exception('roles must alternate') }}";
     expect(() => tokenizer.applyChatTemplate([user("hi")], { template })).toThrowError(
       expect.objectContaining({ code: "INVALID_ARGUMENT", message: "chat template: roles must alternate" }),
     );
   });
 
-  it("may read the date with strftime_now", () => {
+  it("can read the date with strftime_now", () => {
     const template = "{{ strftime_now('%d %b %Y') }}";
     expect(tokenizer.applyChatTemplate([], { template }).text).toMatch(/^\d\d [A-Z][a-z]{2} \d{4}$/u);
   });
