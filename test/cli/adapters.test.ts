@@ -53,7 +53,7 @@ describe("a base and two adapters", () => {
     for (const out of ["merged", "merged.gguf"])
       expect(distance(await logits("--model", out), adapted), out).toBeLessThan(1e-5);
     expect((await readdir(folder)).sort()).toEqual([...before, "merged", "merged.gguf"].sort());
-    // If the adapter's base is missing, or another base is meant.
+    // --base is for an adapter whose base is missing, or to use another base.
     expect((await heddle(["convert", one, "based", "--base", model])).code).toBe(0);
     expect(distance(await logits("--model", "based"), adapted)).toBeLessThan(1e-5);
     expect(await refused(["convert", model, "other", "--base", model], { json: false })).toContain(

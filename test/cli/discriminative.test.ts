@@ -117,7 +117,7 @@ describe("classify", () => {
 
 test("names the line of an invalid text in a file", async () => {
   const rows = (name: string, ...lines: object[]) => {
-    const blank = 70; // lines without a row are counted, and 64 rows share a call of the model
+    const blank = 70; // blank lines count, and 64 rows share a call of the model
     return writeFile(at(name), [...Array(blank).fill(""), ...lines.map((line) => JSON.stringify(line))].join("\n"));
   };
   const long = "The cat saw the sea. ".repeat(60);

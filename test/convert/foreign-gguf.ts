@@ -41,7 +41,7 @@ export async function withMetadata(
   return target;
 }
 
-/** Like `changed`, but also removes heddle's keys. */
+/** Like `withMetadata`, but also removes heddle's keys. */
 export async function withoutHeddleKeys(
   path: string,
   changes: Record<string, GgufValue | undefined> = {},

@@ -1,4 +1,4 @@
-// GGUF files of other programs: keys that affect the computation are applied, or rejected with an error that names them, but never ignored.
+// GGUF files of other programs. Keys that affect the computation are applied, or rejected with an error that names them.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";

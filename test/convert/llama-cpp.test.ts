@@ -190,8 +190,8 @@ describe.skipIf(!installed)("the rounding error is at most that of llama.cpp", (
     ],
   ];
 
-  // Against activations and cache in f32, whose own error is a thousandth of this (test/inference/quantized.test.ts). Which of two that
-  // round alike is nearer to it is chance: of one prompt their ratio varies by 20 %, in the geometric mean of these by 2 to 3 %.
+  // The reference has activations and cache in f32. Its error is a thousandth of these errors (test/inference/quantized.test.ts). The ratio
+  // of two programs' errors is partly chance: it varies by 20 % for one prompt, and by 2 to 3 % in the geometric mean over these prompts.
   test.each(files)("for %s", async (_, config, typeOf) => {
     const folder = join(temporaryFolder(), "model");
     const sizes = { hiddenSize: 512, intermediateSize: 768, numHiddenLayers: 3, numAttentionHeads: 8 };

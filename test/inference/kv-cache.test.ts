@@ -74,7 +74,7 @@ afterAll(async () => {
 /** Error of an f32 cache, for any order of summation. */
 const F32_ERROR = 1e-5;
 
-/** Returns the largest error of a cache of this type over some positions of a sequence: the cost of rounding keys and values. */
+/** Returns the largest error of a cache of this type over some positions of a sequence, from rounding keys and values. */
 async function roundingErrorOf(model: Model, reference: Uncached, dtype: CacheDType): Promise<number> {
   const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT, dtype });
   const ids = Array.from({ length: 800 }, (_, i) => (i * 37 + (i >> 3)) % VOCABULARY);
@@ -117,7 +117,7 @@ describe.each(names)("%s", (name) => {
   test.each(["f32", "bf16", "f16", "q8"] as const)(
     "%s: appends, truncations and forks in any order match the uncached model (f32) or a fresh cache (other types)",
     async (dtype) => {
-      // Two histories of one low-precision cache may round an element differently, but the error stays within the cost of rounding.
+      // Two histories of one low-precision cache may round an element differently, but the error stays within that of rounding.
       const bound = dtype === "f32" ? F32_ERROR : await roundingErrorOf(model, reference, dtype);
       await fc.assert(
         fc.asyncProperty(steps, fc.nat(), async (actions, seed) => {

@@ -1,4 +1,4 @@
-// Gemma 3's models of pictures and text: their language model loads from the names that transformers' checkpoints have.
+// Multimodal Gemma 3 checkpoints: their language model loads under the names that transformers has used.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -14,7 +14,7 @@ import { familyGoldens, writeFamily } from "../golden/families.ts";
 
 const golden = familyGoldens.find(({ name }) => name === "gemma3")!;
 
-/** A folder of the whole model around the golden language model. @param rename what the whole calls a weight of it */
+/** Writes a folder of the multimodal model around the golden language model. @param rename returns a weight's name in the checkpoint */
 async function wholeFolder(rename: (name: string) => string, pictures: string): Promise<string> {
   const folder = join(temporaryFolder(), "whole");
   mkdirSync(folder);
@@ -60,7 +60,7 @@ describe("a multimodal Gemma 3 checkpoint", () => {
     });
     expect(whole.model.weightNames).toEqual(plain.model.weightNames);
     expect(await whole.logits(golden.prompt)).toEqual(await plain.logits(golden.prompt));
-    // Saved and converted, it is a language model alone.
+    // Saved and converted, it is a text-only language model.
     const [saved, gguf] = [join(temporaryFolder(), "saved"), join(temporaryFolder(), "x.gguf")];
     await whole.save(saved);
     await convertModel(folder, gguf);

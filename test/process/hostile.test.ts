@@ -100,7 +100,7 @@ test.skipIf(!existsSync("/proc/self/status"))(
   },
 );
 
-/** As peak, of a tokenizer; with the processor time of the load. */
+/** Like `peak`, for a tokenizer, with the CPU time of loading. */
 async function tokenizerPeak(folder: string, file = ""): Promise<{ code: string; bytes: number; ms: number }> {
   const { stdout, stderr, code } = await node([
     "--input-type=module",

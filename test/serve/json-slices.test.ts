@@ -1,4 +1,4 @@
-// Parses bodies part by part, with the same result as JSON.parse.
+// Parsing in slices gives the same result as JSON.parse.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { atOnce } from "../../lib/core/slices.ts";
@@ -7,7 +7,7 @@ import { JSON_PART, JsonLimitError, parseInSlices } from "../../lib/serve/json-s
 const limits = { depth: 64, values: 1000 };
 const parsed = (json: string | Buffer, part: number) => atOnce(parseInSlices(Buffer.from(json), limits, part));
 
-/** The same value and order of keys, an own `__proto__` included; or that both refuse it. */
+/** Expects the same value and key order, including an own `__proto__`, or that both reject the text. */
 function isSame(json: string, part: number): void {
   let expected: unknown;
   try {

@@ -1,4 +1,4 @@
-// Large bodies leave the event loop to others, and are answered soon even when many come at once.
+// Large bodies do not block the event loop, and are answered soon even if many arrive at once.
 import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
@@ -12,7 +12,7 @@ const BYTES = 4 << 20;
 
 let model: LanguageModel;
 beforeAll(async () => {
-  // The context is so long that four megabytes of text are rendered and encoded before they are refused.
+  // The context is so long that four megabytes of text are rendered and encoded before they are rejected.
   model = await chatModel({ maxPositionEmbeddings: 65_536 });
 });
 afterAll(() => model.dispose());
@@ -82,12 +82,12 @@ describe.skipIf(!saysTurns)("large bodies", () => {
         const longest = await leastOf(MOST_TURN, () => longestTurn(ask), 3);
         console.log(`${longest.toFixed(0)} ms at most, ${seconds.toFixed(1)} s of processor time`);
         expect(longest).toBeLessThan(MOST_TURN);
-        expect(seconds).toBeLessThan(8); // the client's share included
+        expect(seconds).toBeLessThan(8); // includes the client's work
       }),
   );
 });
 
-/** Statuses of requests at once from another thread, so that the turns of this one's event loop are the server's. */
+/** Sends concurrent requests from another thread, so that this thread's event loop runs only the server. @returns their statuses */
 async function postedElsewhere(url: string, json: string, count: number): Promise<number[]> {
   const script = `
     const { parentPort, workerData: { url, json, count } } = require("node:worker_threads");

@@ -214,7 +214,7 @@ describe("a page that expands beyond the limit", () => {
     process.env[variable] = "1000";
     expect(await rowsOf(small)).toHaveLength(3);
     process.env[variable] = String(256 << 20);
-    // It is unpacked, and refused for what it holds.
+    // It is decompressed, and rejected because of its content.
     await expect(rowsOf(packed())).rejects.toThrow(/^(?!.*HEDDLE_PARQUET)/);
     process.env[variable] = "many";
     await expectError(() => rowsOf(small), "INVALID_ARGUMENT", /HEDDLE_PARQUET_COLUMN_BYTES: expected a whole number/);

@@ -1,4 +1,5 @@
-// Mutations of matrix products. Each is [name, file below native/cuda, text, replacement of its first occurrence, file to compile, cases to run].
+// Mutations of matrix products. Each is [name, file below native/cuda, text, replacement of its first occurrence, file to compile,
+// cases to run].
 export const products = [
   [
     "product: no barrier before the tiles are read",
