@@ -222,7 +222,7 @@ describe.skipIf(!installed)("files of other programs give llama.cpp's logits", (
   test.each([
     ["olmo2", "OLMo 3's window", { "olmo2.attention.sliding_window": u32(20) }, []],
     ["gemma3_text", "a pattern of sliding layers", { "gemma3.attention.sliding_window_pattern": u32(3) }, []],
-    ["llama", "a factor without a type", scaled, []],
+    ["llama", "a RoPE scaling factor without a scaling type", scaled, []],
     ["llama", "linear scaling with a factor tensor", { ...scaled, "llama.rope.scaling.type": text("linear") }, [freqs]],
     ["llama", "no scaling with a factor tensor", { ...scaled, "llama.rope.scaling.type": text("none") }, [freqs]],
   ])("%s: %s", async (name, _what, changes, added) => {

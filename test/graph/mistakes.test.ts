@@ -163,7 +163,7 @@ test.each<[string, RegExp, () => unknown]>([
   ],
   ["a result of another program", /^compile: expected values that its function makes/, () => ({ y: stray })],
   [
-    "nothing",
+    "a function that returns undefined",
     /^compile: what the function returns: expected an object of named values, got undefined$/,
     () => undefined,
   ],
@@ -173,7 +173,7 @@ test.each<[string, RegExp, () => unknown]>([
     () => x(),
   ],
   [
-    "a promise",
+    "a function that returns a promise",
     /^compile: what the function returns: expected an object of named values, got a Promise$/,
     async () => ({ y: x() }),
   ],

@@ -73,7 +73,7 @@ export default {
   failures: [
     {
       op: "assign",
-      label: "another shape",
+      label: "a value of another shape",
       inputs: [f32([3, 2]), f32([2, 3])],
       outputs: [],
       code: "SHAPE_MISMATCH",

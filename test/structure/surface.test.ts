@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import * as heddle from "../../lib/index.ts";
-import * as servers from "../../lib/serve/index.ts";
-import * as tokenizers from "../../lib/tokenizer/index.ts";
+import * as serveModule from "../../lib/serve/index.ts";
+import * as tokenizerModule from "../../lib/tokenizer/index.ts";
 import { type Anything, endOf, isClass, oddities } from "../helpers/surface.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
@@ -101,7 +101,7 @@ const LONG = new Set(["bench", "autotune", "lifecycle"]);
 const acceptedByLongFunctions = ["undefined", "{}"];
 
 const calls: [string, Anything, unknown][] = [];
-for (const [where, exports] of [heddle, tokenizers, servers].entries())
+for (const [where, exports] of [heddle, tokenizerModule, serveModule].entries())
   for (const [name, value] of Object.entries(exports as Record<string, unknown>))
     if (typeof value === "function" && !isClass(value) && (where === 0 || !(name in heddle)))
       calls.push([name, value as Anything, undefined]);
@@ -135,7 +135,9 @@ const unexpectedOutcome = (call: () => unknown) => endOf(call, doNotDispose);
 const wanted = calls.filter(([name]) => !INTERNAL.test(name));
 test("the table covers all classes", () => {
   // Devices and errors have no methods with arguments.
-  const classes = [heddle, tokenizers, servers].flatMap((entry) => Object.values<unknown>(entry).filter(isClass));
+  const classes = [heddle, tokenizerModule, serveModule].flatMap((entry) =>
+    Object.values<unknown>(entry).filter(isClass),
+  );
   const instances = [...Object.values(objects), heddle.openDevice(), new heddle.HeddleError("IO", "x")];
   const without = classes.filter((type) => !instances.some((object) => object instanceof (type as typeof Object)));
   expect(without.map((type) => (type as typeof Object).name)).toEqual([]);
@@ -229,10 +231,10 @@ const options: [string, Anything, unknown, string[]][] = [
   ["model.score", model.score as Anything, model, ["from", "adapters", "signal"]],
   ["chat.send", objects.chat.send as Anything, objects.chat, ["maxTokens", "contextOverflow", "n"]],
   ["Tokenizer.load", Tokenizer.load as Anything, Tokenizer, ["signal", "cache"]],
-  ["createHandler", servers.createHandler as Anything, undefined, HANDLER],
+  ["createHandler", serveModule.createHandler as Anything, undefined, HANDLER],
   [
     "serve",
-    servers.serve as Anything,
+    serveModule.serve as Anything,
     undefined,
     [...HANDLER, "host", "port", "allowWithoutKey", "headersTimeout", "maxConnections", "closeTimeout"],
   ],

@@ -138,7 +138,7 @@ describe("GGUF vocabularies with merges", () => {
 
 describe("invalid GGUF metadata", () => {
   const cases: [string, Record<string, unknown>, string, RegExp][] = [
-    ["no vocabulary", {}, "NOT_FOUND", /tokens/u],
+    ["a missing vocabulary", {}, "NOT_FOUND", /tokens/u],
     ["an unknown model", { ...spm([]), "tokenizer.ggml.model": "unigram" }, "UNSUPPORTED", /unigram/u],
     [
       "an unknown pre-tokenizer",
@@ -151,7 +151,7 @@ describe("invalid GGUF metadata", () => {
       "UNSUPPORTED",
       /zzz/u,
     ],
-    ["no scores", spm([], { "tokenizer.ggml.scores": undefined }), "INVALID_FILE", /scores/u],
+    ["missing scores", spm([], { "tokenizer.ggml.scores": undefined }), "INVALID_FILE", /scores/u],
     ["too few scores", spm([["a", 1]], { "tokenizer.ggml.scores": [1] }), "INVALID_FILE", /scores/u],
     ["NaN scores", spm([["a", Number.NaN]]), "INVALID_FILE", /scores/u],
     [

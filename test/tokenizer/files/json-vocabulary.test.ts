@@ -62,7 +62,7 @@ describe("readJsonVocabulary", () => {
 
   it.each([
     ["an array instead of an object", "[]"],
-    ["no vocabulary", '{"model":{"merges":[]}}'],
+    ["a missing vocabulary", '{"model":{"merges":[]}}'],
     ["a duplicate token", '{"model":{"vocab":{"a":0,"a":1},"merges":[]}}'],
     ["two models", '{"model":{"vocab":{},"merges":[]},"model":{"vocab":{},"merges":[]}}'],
     ["a fractional id", '{"model":{"vocab":{"a":1.5},"merges":[]}}'],
