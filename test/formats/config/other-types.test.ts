@@ -55,7 +55,7 @@ const PUBLISHED: [type: string, config: object, near: string | undefined, missin
   ["deberta-v2", { type_vocab_size: 0 }, "bert", /words and positions apart/],
   ["albert", { type_vocab_size: 2 }, "bert", /share their weights/],
   ["longformer", { attention_window: [512] }, "roberta", /sparse attention/],
-  // Unknown types, told apart by name, by structure and by keys that the nearest type does not have.
+  // Unknown types, recognized by name, by structure and by keys that the nearest type does not have.
   ["llama_ultra", { hyper_width: 3 }, "llama", /^llama has no hyper_width$/],
   ["qwen3_ultra", {}, "qwen3", /^$/],
   ["lama", {}, "llama", /^$/],
