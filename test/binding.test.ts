@@ -9,7 +9,7 @@ afterEach(() => {
   vi.resetModules();
 });
 
-test("info returns this version and a compiler", () => {
+test("info returns the package version and the compiler", () => {
   const info = binding.info();
   const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
   expect(info.version).toBe(version);
@@ -17,7 +17,7 @@ test("info returns this version and a compiler", () => {
   expect(info.cuda.built || info.cuda.devices.length === 0).toBe(true);
 });
 
-test("native errors are HeddleErrors with a code", () => {
+test("errors in native code are HeddleErrors with a code", () => {
   const wrong = () => binding.setErrorConstructor(1 as never);
   expect(wrong).toThrow(HeddleError);
   expect(wrong).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT", name: "HeddleError" }));
@@ -32,7 +32,7 @@ test("each copy of the loader throws its own error class", async () => {
   expect(() => binding.setErrorConstructor(1 as never)).toThrow(HeddleError);
 });
 
-test("an addon that fails to load gives one typed error with build instructions", async () => {
+test("an addon that fails to load is one typed error with build instructions", async () => {
   vi.resetModules();
   vi.stubEnv("HEDDLE_BINARY", "/no/such/heddle.node");
   await expect(import("../lib/binding/index.ts")).rejects.toThrow(

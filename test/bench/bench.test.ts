@@ -61,7 +61,7 @@ describe("bench", () => {
     expect(report).not.toHaveProperty("regressions");
   });
 
-  test("leaves nothing in the temporary folder", async () => {
+  test("leaves no files in the temporary folder", async () => {
     const before = (await readdir(tmpdir())).filter((name) => /^heddle-bench-\w{6}$/.test(name));
     await bench({ suites: ["inference"], quick: true, rounds: 1 });
     expect((await readdir(tmpdir())).filter((name) => /^heddle-bench-\w{6}$/.test(name))).toEqual(before);
@@ -115,7 +115,7 @@ describe("bench", () => {
 });
 
 describe("heddle bench", () => {
-  test("the last line is the report, and a regression exits with code 1 and the kernel's name on stderr", async () => {
+  test("the last line is the report; a regression exits with code 1 and names the kernel on stderr", async () => {
     const markdown = join(folder, "summary.md");
     const args = ["bench", "gemm", "--quick", "--rounds", "2", "--json"];
     const good = await runCli([...args, "--baseline", await baselineOf(0.001), "--markdown", markdown]);

@@ -44,7 +44,7 @@ describe("the interval of a median", () => {
     expect(medianInterval(values(1))).toEqual([1, 1]);
   });
 
-  test("contains the median about as often as stated", () => {
+  test("contains the median about as often as its confidence level states", () => {
     const random = generator(1);
     let held = 0;
     for (let i = 0; i < 2000; i++) {
@@ -73,13 +73,13 @@ describe("isSlower", () => {
     expect(await alarms(100, 80, 0.1, 2)).toBe(1);
   });
 
-  test("takes neither noise nor a loss below the threshold for a regression", async () => {
+  test("does not report noise, or a loss below the threshold, as a regression", async () => {
     expect(await alarms(100, 100, 0.1, 3)).toBe(0);
     expect(await alarms(100, 100, 0.2, 3)).toBeLessThanOrEqual(0.001);
     expect(await alarms(100, 96, 0.02, 4)).toBe(0);
   });
 
-  test("takes no disturbance of some seconds for a regression, since measurements are spread out", async () => {
+  test("does not report a disturbance of some seconds as a regression, since measurements are spread out", async () => {
     for (const [seconds, slower] of [
       [1, false],
       [11, false],
@@ -98,13 +98,13 @@ describe("isSlower", () => {
     }
   });
 
-  test("takes no slower machine for a slower kernel: values are relative to the machine's pace", () => {
+  test("does not report a slower machine as a slower kernel: values are relative to the machine's speed", () => {
     const base = measured(100, 0.02, generator(4));
     const now = { ...measured(100, 0.02, generator(5)), value: 50 };
     expect(isSlower(base, now, 0.05)).toBe(false);
   });
 
-  test("takes no faster machine for a slower kernel: the case itself must have lost speed", () => {
+  test("does not report a faster machine as a slower kernel: the case itself must be slower", () => {
     const base = measured(100, 0.02, generator(4));
     const relative = measured(70, 0.02, generator(5)).relative;
     expect(isSlower(base, { ...measured(101, 0.02, generator(5)), relative }, 0.05)).toBe(false);
@@ -144,7 +144,7 @@ describe("baselines", () => {
     relative: { value, interval },
     rounds: 9,
   };
-  test("are the JSON of a run, or lines that end in it", () => {
+  test("are read from the JSON of a run, or from lines that end with it", () => {
     const text = JSON.stringify({ machine: { device: "cpu" }, results: [result] });
     expect(parseBaseline(text, "b.json").results[0]).toMatchObject({ name: "x", value: 10 });
     expect(parseBaseline(`{"note":1}\n${text}\n`, "b.json").results).toHaveLength(1);
@@ -156,7 +156,7 @@ describe("baselines", () => {
     '{"results":[{"name":"x"}]}',
     JSON.stringify({ machine: { device: "cpu" }, results: [{ ...result, value: -1 }] }),
     "[".repeat(50_000),
-  ])("of any other content are rejected by name (%#)", (text) =>
+  ])("of any other content are rejected, and the error names the file (%#)", (text) =>
     expect(() => parseBaseline(text, "b.json")).toThrow(
       expect.objectContaining({ code: "INVALID_FILE", message: expect.stringMatching(/^b\.json: expected/) }),
     ),

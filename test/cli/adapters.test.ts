@@ -45,7 +45,7 @@ describe("a base and two adapters", () => {
     expect(distance(both, await wanted())).toBeGreaterThan(0.01);
   });
 
-  test("convert merges the adapter into a folder or a GGUF file, and leaves nothing else", async () => {
+  test("convert merges the adapter into a folder or a GGUF file, and leaves no other files", async () => {
     const adapted = await logits("--model", one);
     const before = (await readdir(folder)).sort();
     expect((await heddle(["convert", one, "merged"])).code).toBe(0);
@@ -53,10 +53,10 @@ describe("a base and two adapters", () => {
     for (const out of ["merged", "merged.gguf"])
       expect(distance(await logits("--model", out), adapted), out).toBeLessThan(1e-5);
     expect((await readdir(folder)).sort()).toEqual([...before, "merged", "merged.gguf"].sort());
-    // If the adapter's base is missing, or another base is meant.
+    // --base is for an adapter whose base is missing, or to use another base.
     expect((await heddle(["convert", one, "based", "--base", model])).code).toBe(0);
     expect(distance(await logits("--model", "based"), adapted)).toBeLessThan(1e-5);
-    expect(await refused(["convert", model, "other", "--base", model], false)).toContain(
+    expect(await refused(["convert", model, "other", "--base", model], { json: false })).toContain(
       "--base: expected no value unless the input is an adapter folder",
     );
   });

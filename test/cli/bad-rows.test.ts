@@ -28,7 +28,7 @@ const good: Record<string, object[]> = {
 /** For each: the stage, the row, further options, and the message after `rows.jsonl:N: `. */
 const cases: [what: string, stage: string, row: object, message: string, options?: object][] = [
   [
-    "other fields",
+    "unknown fields",
     "sft",
     { instruction: "a", output: "b" },
     "row: expected messages, prompt and completion, or text, got the fields instruction, output",
@@ -49,38 +49,38 @@ const cases: [what: string, stage: string, row: object, message: string, options
     "messages: expected at least one of the assistant's (assistantOnlyLoss: false learns from all), got user",
   ],
   [
-    "tools of another type",
+    "tools that are not an array",
     "sft",
     { messages: [user("a"), assistant("b")], tools: "x" },
     'tools: expected an array, got "x"',
   ],
   [
-    "no completion",
+    "a missing completion",
     "sft",
     { prompt: "a" },
     "completion: expected a text, or an array of messages, got nothing beside the field prompt",
   ],
   [
-    "an answer that a given template refuses",
+    "a row that the given chat template rejects",
     "sft",
     good.sft![0]!,
     "messages: expected a conversation that chatTemplate takes, got chat template: no",
     { chatTemplate: "{{ raise_exception('no') }}" },
   ],
   [
-    "a field under another name",
+    "a misnamed field",
     "dpo",
     { prompt: "a", chosen: "b", reject: "c" },
     "rejected: expected a text, as the prompt is one, got nothing beside the fields prompt, chosen, reject",
   ],
   [
-    "a number as text",
+    "a number instead of a text",
     "dpo",
     { prompt: "a", chosen: 5, rejected: "c" },
     "chosen: expected a text, as the prompt is one, got 5",
   ],
   [
-    "an answer of the user's",
+    "an answer with the role user",
     "dpo",
     { prompt: [user("a")], chosen: [user("b")], rejected: [assistant("c")] },
     "chosen: expected a message of the assistant's, got user",
@@ -92,25 +92,25 @@ const cases: [what: string, stage: string, row: object, message: string, options
     'row: expected at most 64 tokens of prompt and answer (maxSeqLength; truncationMode "drop" or "keep_end" avoids this), got ',
   ],
   [
-    "a label as text",
+    "a label that is a string",
     "kto",
     { prompt: "a", completion: "b", label: "true" },
     'label: expected true or false, got "true"',
   ],
   [
-    "an answer without an assistant",
+    "a completion without an assistant message",
     "kto",
     { prompt: [user("a")], completion: [user("b")], label: true },
     "completion: expected a message of the assistant's, got user",
   ],
   [
-    "no label",
+    "a missing label",
     "classify",
     { text: "a", class: "x" },
     "label: expected a label (a string, an integer or a truth value), got nothing beside the fields text, class",
   ],
   [
-    "another label",
+    "an unknown label",
     "classify",
     { text: "a", label: "z" },
     'label: expected one of x, y (labels), got "z"',
@@ -123,14 +123,14 @@ const cases: [what: string, stage: string, row: object, message: string, options
     "text: expected at most 64 tokens (maxSeqLength; truncation: true keeps the first of them), got ",
   ],
   [
-    "no anchor",
+    "a missing anchor",
     "embed",
     { query: "a", positive: "b" },
     "anchor: expected a string, got nothing beside the fields query, positive",
   ],
 ];
 
-test.each(cases)("names %s (%s)", async (_, stage, row, message, options = {}) => {
+test.each(cases)("reports %s (%s)", async (_, stage, row, message, options = {}) => {
   const rows = [...good[stage]!, row];
   await writeFile(join(folder, "rows.jsonl"), rows.map((one) => JSON.stringify(one)).join("\n"));
   const config = { model, data: "rows.jsonl", maxSteps: 1, perDeviceTrainBatchSize: 2, maxSeqLength: 64, ...options };

@@ -88,7 +88,7 @@ describe("classify", () => {
     expect(stdout).toMatch(/^(bad|good) +0\.\d{4} +█+\n(bad|good) +0\.\d{4}/);
   });
 
-  test("labels words", async () => {
+  test("labels the words of a text with a token classifier", async () => {
     const [{ tokens }] = await json(["classify", "The cat ran home", "--model", "words"]);
     expect(tokens.map((t: { text: string }) => t.text)).toEqual(["The", "cat", "ran", "home"]);
     expect(tokens[1]).toMatchObject({ start: 4, end: 7, label: expect.stringMatching(/^(O|THING)$/) });
@@ -117,7 +117,7 @@ describe("classify", () => {
 
 test("names the line of an invalid text in a file", async () => {
   const rows = (name: string, ...lines: object[]) => {
-    const blank = 70; // lines without a row are counted, and 64 rows share a call of the model
+    const blank = 70; // blank lines count, and 64 rows share a call of the model
     return writeFile(at(name), [...Array(blank).fill(""), ...lines.map((line) => JSON.stringify(line))].join("\n"));
   };
   const long = "The cat saw the sea. ".repeat(60);
@@ -180,7 +180,7 @@ describe("embed", () => {
     expect(several.embedding).toHaveLength(40);
   });
 
-  test("accepts prompts by name, and any prompt", async () => {
+  test("accepts the name of a prompt, or its text", async () => {
     await using model = await LanguageModel.load(at("base"));
     const prompts = { query: "query: ", passage: "" };
     model.model.setEmbedding({ pooling: "mean", normalize: true, prompts });

@@ -13,7 +13,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test("doctor says that heddle can run on this machine, and with what", async () => {
+test("doctor reports that heddle can run on this machine, and what it uses", async () => {
   const { code, stdout, stderr } = await runCli(["doctor", "--json"]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   const found = JSON.parse(stdout);
@@ -32,7 +32,7 @@ test("doctor names a missing addon", async () => {
   expect(stdout).toMatch(/\nheddle cannot run on this machine\.\n$/);
 });
 
-test("doctor repeats what the system's loader says", async () => {
+test("doctor repeats the message of the system's loader", async () => {
   const path = join(folder, "text.node");
   await writeFile(path, "this is a text");
   vi.stubEnv("HEDDLE_BINARY", path);

@@ -84,7 +84,7 @@ test("heddle lifecycle prints the documented fields of each line and of the end"
   };
   const { stages, missed, report, ...rest } = objects.pop();
   expect([typeof report, rest]).toEqual(["string", {}]);
-  expect(missed).toContain("answers 0 % of the questions exactly"); // one step a stage teaches nothing
+  expect(missed).toContain("answers 0 % of the questions exactly"); // one step per stage teaches nothing
   for (const stage of stages) expect(Object.keys(stage)).toEqual(["name", "steps", "seconds", "tokens", "metrics"]);
   for (const { type, stage, secondsLeft, ...more } of objects)
     expect([typeof stage, Object.keys(more)]).toEqual(["string", own[type]]);

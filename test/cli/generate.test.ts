@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { tinyModel } from "../inference/helpers.ts";
-import { bare, folder, heddle, json, model, refused } from "./tiny.ts";
+import { folder, heddle, json, model, modelWithoutTokenizer, refused } from "./tiny.ts";
 
 describe("generate", () => {
-  test("--json prints one object; otherwise the text streams", async () => {
+  test("--json prints one object; without it, the command prints the text", async () => {
     const args = ["generate", "The cat", "--model", model, "--max-tokens", "6", "--temperature", "0", "--ignore-eos"];
     const [result, ...rest] = await json(args);
     expect(rest).toEqual([]);
@@ -33,7 +33,7 @@ describe("generate", () => {
     }
   });
 
-  test("--num-beams searches, and the sampling options are rejected with it", async () => {
+  test("--num-beams runs a beam search and rejects sampling options", async () => {
     const args = ["generate", "The cat", "--model", model, "--max-tokens", "6", "--num-beams", "3"];
     const [result] = await json([...args, "--length-penalty", "-0.5", "--early-stopping", "never"]);
     await using loaded = await LanguageModel.load(model);
@@ -42,8 +42,10 @@ describe("generate", () => {
     expect(result).toMatchObject({ text: wanted.text, tokens: wanted.tokens, score: wanted.score });
     const plain = await loaded.complete("The cat", { numBeams: 3, maxTokens: 6 });
     expect((await heddle(args)).stdout.trimEnd()).toBe(plain.text.trimEnd());
-    expect(await refused([...args, "--top-k", "3"], false)).toContain("--top-k: expected none with numBeams 3");
-    expect(await refused([...args, "--early-stopping", "soon"], false)).toContain(
+    expect(await refused([...args, "--top-k", "3"], { json: false })).toContain(
+      "--top-k: expected none with numBeams 3",
+    );
+    expect(await refused([...args, "--early-stopping", "soon"], { json: false })).toContain(
       '--early-stopping: expected true|false|never, got "soon"',
     );
   });
@@ -73,7 +75,7 @@ describe("generate", () => {
     const args = [
       "generate",
       "--model",
-      bare,
+      modelWithoutTokenizer,
       "--token-ids",
       "1,2, 3",
       "--max-tokens",
@@ -83,7 +85,7 @@ describe("generate", () => {
       "--ignore-eos",
     ];
     const [result] = await json([...args, "--logprobs", "2"]);
-    expect(await refused([...args, "--logprobs", "2"], false)).toContain("--logprobs: requires --json");
+    expect(await refused([...args, "--logprobs", "2"], { json: false })).toContain("--logprobs: requires --json");
     expect(result).toMatchObject({ text: "", promptTokens: 3, completionTokens: 4 });
     expect(result!.tokens).toHaveLength(4);
     expect(result!.top.map((row: object[]) => row.length)).toEqual([2, 2, 2, 2]);
@@ -91,7 +93,7 @@ describe("generate", () => {
     expect((await heddle(args)).stdout.trim()).toBe(result!.tokens.join(" "));
   });
 
-  test("--file answers rows in order in shared runs, and with --deterministic each as alone", async () => {
+  test("--file answers its rows in order; with --deterministic, each answer equals that of its prompt alone", async () => {
     const rows = [{ prompt: "The cat" }, { prompt: [5, 6, 7] }, { prompt: "The dog saw the sea and" }];
     await writeFile(join(folder, "prompts.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
     const args = ["--model", model, "--max-tokens", "5", "--seed", "4", "--ignore-eos", "--deterministic"];
@@ -111,8 +113,17 @@ describe("generate", () => {
     );
   });
 
-  test("a seed repeats an answer, and options reach the sampler", async () => {
-    const args = ["generate", "--model", bare, "--token-ids", "5", "--max-tokens", "9", "--ignore-eos"];
+  test("the same seed gives the same answer, and options reach the sampler", async () => {
+    const args = [
+      "generate",
+      "--model",
+      modelWithoutTokenizer,
+      "--token-ids",
+      "5",
+      "--max-tokens",
+      "9",
+      "--ignore-eos",
+    ];
     const tokens = async (...more: string[]) => (await json([...args, ...more]))[0]!.tokens;
     expect(await tokens("--seed", "4")).toEqual(await tokens("--seed=4"));
     expect(await tokens("--seed", "1", "--temperature", "5")).not.toEqual(
@@ -122,8 +133,8 @@ describe("generate", () => {
     expect(new Set(await tokens("--temperature", "0", "--repetition-penalty", "1e9")).size).toBe(9);
   });
 
-  test("rejects invalid arguments on one line with code 2", async () => {
-    const generate = (...args: string[]) => refused(["generate", "--model", bare, ...args]);
+  test("rejects invalid arguments with a one-line message and exit code 2", async () => {
+    const generate = (...args: string[]) => refused(["generate", "--model", modelWithoutTokenizer, ...args]);
     expect(await generate("--token-ids", "1", "--temprature", "1")).toContain(
       "--temprature: expected a known option (nearest: --temperature)",
     );
@@ -138,7 +149,9 @@ describe("generate", () => {
     expect(await generate("--token-ids", "320")).toContain("expected an integer of 0 to 319");
     expect(await generate("--token-ids", "1", "--max-tokens", "129")).toContain("got 129");
     expect(await generate("text")).toContain("has no tokenizer");
-    expect(await refused(["generate", "--model", bare, "text"], false)).toBe(await generate("text"));
+    expect(await refused(["generate", "--model", modelWithoutTokenizer, "text"], { json: false })).toBe(
+      await generate("text"),
+    );
     expect(await generate()).toContain("expected a text or --token-ids, got none");
     expect(await generate("a", "b")).toContain("expected PROMPT");
     expect(await generate("--token-ids", "1", "--device", "cuda:99")).toContain("cuda");
@@ -151,7 +164,7 @@ describe("generate", () => {
     );
   });
 
-  test("rejects models that do not load", async () => {
+  test("names the missing or broken file of a model that does not load", async () => {
     expect(await refused(["generate", "x", "--model", join(folder, "none")])).toContain("no such file");
     const broken = join(folder, "broken");
     await using tiny = tinyModel();
@@ -169,11 +182,11 @@ describe("generate", () => {
 
 describe("logits", () => {
   test("prints float32 numbers by position", async () => {
-    await using loaded = await LanguageModel.load(bare);
+    await using loaded = await LanguageModel.load(modelWithoutTokenizer);
     const wanted = await loaded.logits([1, 2, 3]);
-    const [all] = await json(["logits", "--model", bare, "--token-ids", "1,2,3", "--dtype", "f32"]);
+    const [all] = await json(["logits", "--model", modelWithoutTokenizer, "--token-ids", "1,2,3", "--dtype", "f32"]);
     expect(all!.logits.map((row: number[]) => Float32Array.from(row))).toEqual(wanted);
-    const [last] = await json(["logits", "--model", bare, "--token-ids", "1,2,3", "--last"]);
+    const [last] = await json(["logits", "--model", modelWithoutTokenizer, "--token-ids", "1,2,3", "--last"]);
     expect(last!.logits).toHaveLength(1);
     expect(last!.logits[0]).toHaveLength(320);
   });

@@ -74,7 +74,7 @@ describe("a long command whose reader leaves", () => {
     expect(cut).toMatchObject({ code: 141, said: expect.stringContaining("use --resume to continue") });
   });
 
-  test("convert has finished its work by then, and reports it", async () => {
+  test("convert finishes its work before it prints, and reports it", async () => {
     const child = start(["convert", model, "piped.gguf"]);
     child.stdout.destroy();
     const { code, said } = await ended(child);
@@ -166,9 +166,11 @@ describe("exit codes", () => {
 
   test("help explains them, and a group without its command is bad input", async () => {
     expect((await heddle(["--help"])).stdout).toMatch(/\nExit codes:\n {2}0 .*\n {2}1 /);
-    expect(await refused(["train"], false)).toBe(
+    expect(await refused(["train"], { json: false })).toBe(
       "heddle: train: expected one of pretrain, sft, classify, embed, reward, dpo, kto, orpo, ppo, grpo, got none\n",
     );
-    expect(await refused(["tokenizer"], false)).toMatch(/^heddle: tokenizer: expected one of train, got none\n$/);
+    expect(await refused(["tokenizer"], { json: false })).toMatch(
+      /^heddle: tokenizer: expected one of train, got none\n$/,
+    );
   });
 });

@@ -34,7 +34,7 @@ test("clears a partly typed line, wherever the cursor is, and the chat continues
   lines.close();
 });
 
-test("on an empty line it shows how to end, and a second press ends", async () => {
+test("on an empty line it shows how to quit, and a second press quits", async () => {
   const { lines, said, seen, type } = prompt();
   await type(CTRL_C);
   expect(seen.closed).toBe(false);

@@ -8,7 +8,7 @@ import { loraNames } from "../../lib/models/adapters/lora.ts";
 import { replaySchema } from "../../lib/train/options/text-data.ts";
 import { dpoSchema } from "../../lib/train/stages/dpo.ts";
 import { bin } from "./run.ts";
-import { bare, folder, heddle, json, model, refused, start } from "./tiny.ts";
+import { folder, heddle, json, model, modelWithoutTokenizer, refused, start } from "./tiny.ts";
 
 describe("the program", () => {
   test("prints help and version", async () => {
@@ -49,14 +49,15 @@ describe("the program", () => {
     expect(plain.stderr).not.toContain("elsewhere");
   });
 
-  test("does not suggest a long option for one of one or two letters", async () => {
+  test("does not suggest a long option for an unknown one of one or two letters", async () => {
     expect(await refused(["generate", "x", "--tp", "1"])).toContain("--tp: expected one of --json,");
     expect(await refused(["generate", "x", "--seeed", "1"])).toContain("(nearest: --seed)");
   });
 
   test("reports a model without a tokenizer, without quotes", async () => {
     const said = "heddle: --model: expected a model with a tokenizer, got one without\n";
-    for (const args of [["chat"], ["embed", "x"]]) expect(await refused([...args, "--model", bare])).toBe(said);
+    for (const args of [["chat"], ["embed", "x"]])
+      expect(await refused([...args, "--model", modelWithoutTokenizer])).toBe(said);
   });
 
   test("autotune reports a missing CUDA device, and names only options that were given", async () => {
@@ -72,14 +73,14 @@ describe("the program", () => {
     expect(await refused(["xyzzyxyzzy"])).toContain("one of generate, chat");
   });
 
-  test("a reader that leaves is not a failure", async () => {
-    const child = start(["logits", "--model", bare, "--token-ids", "1,2,3,4,5,6,7,8", "--json"]);
+  test("a reader that closes the pipe is not a failure", async () => {
+    const child = start(["logits", "--model", modelWithoutTokenizer, "--token-ids", "1,2,3,4,5,6,7,8", "--json"]);
     child.stdout.destroy();
     child.stdin.end();
     expect(await new Promise((resolve) => child.on("close", resolve))).toBe(0);
   });
 
-  test("rejects options without meaning in a command", async () => {
+  test("rejects options that have no meaning for a command", async () => {
     expect(await refused(["convert", model, "out.gguf", "--model", model])).toContain("--model: expected the model as");
     expect(
       await refused(["tokenizer", "train", "corpus.txt", "--vocab-size", "300", "--out", "t", "--device", "gpu"]),
@@ -87,7 +88,7 @@ describe("the program", () => {
     expect((await heddle(["convert", "--help"])).stdout).not.toContain("--model");
   });
 
-  test("messages name what was given: an option, or a key of the configuration file", async () => {
+  test("messages name the option, or the key of the configuration file, that was given", async () => {
     expect(await refused(["generate", "x", "--model", model, "--logprobs", "-1"])).toContain("--logprobs: expected");
     await writeFile(join(folder, "none.json"), JSON.stringify({ maxSteps: 1 }));
     expect(await refused(["train", "pretrain", "--config", "none.json"])).toMatch(/^heddle: model: expected the path/);

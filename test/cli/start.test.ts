@@ -35,7 +35,7 @@ test("without the embedded model it fails with one line", () => {
 });
 
 describe.skipIf(!embedded)("with the embedded model", () => {
-  test("the text comes from its weights", async () => {
+  test("prints the text that its weights generate", async () => {
     cpSync(join(root, "models"), join(copy, "models"), { recursive: true });
     const { status, stdout, stderr } = start("Once", "upon a time");
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });

@@ -11,16 +11,16 @@ export let folder: string;
 /** A model with a tokenizer. */
 export let model: string;
 /** A model without a tokenizer. */
-export let bare: string;
+export let modelWithoutTokenizer: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "heddle-cli-"));
   model = join(folder, "model");
-  bare = join(folder, "bare");
+  modelWithoutTokenizer = join(folder, "bare");
   await using withText = tinyModel({ tokenizer: await tinyTokenizer() });
   await withText.save(model);
   await using without = tinyModel();
-  await without.save(bare);
+  await without.save(modelWithoutTokenizer);
   await writeFile(join(folder, "corpus.txt"), `${sentences.join("\n")}\n`);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -46,7 +46,7 @@ export async function json(args: readonly string[], stdin = ""): Promise<Record<
 }
 
 /** Runs a command that must fail with code 2, with or without `--json`. @returns its line on stderr */
-export async function refused(args: readonly string[], json = true): Promise<string> {
+export async function refused(args: readonly string[], { json = true } = {}): Promise<string> {
   const { code, stdout, stderr } = await heddle(json ? [...args, "--json"] : args);
   expect({ args, code, stdout }).toEqual({ args, code: 2, stdout: "" });
   expect(stderr).toMatch(/^heddle: [^\n]+\n$/);

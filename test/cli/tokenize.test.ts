@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { openCorpus } from "../../lib/data/corpus.ts";
 import { tinyTokenizer } from "../inference/helpers.ts";
-import { bare, folder, heddle, json, model, refused, start } from "./tiny.ts";
+import { folder, heddle, json, model, modelWithoutTokenizer, refused, start } from "./tiny.ts";
 
 describe("tokenize", () => {
   test("encodes a text", async () => {
@@ -119,7 +119,7 @@ describe("tokenize", () => {
     );
     expect(await refused(["tokenize", "--model", model])).toContain("expected TEXT or --file");
     expect(await refused(["tokenize", "x", "--jsonl", "--model", model])).toContain("--jsonl");
-    expect(await refused(["tokenize", "x", "--model", bare])).toContain("tokenizer.json");
+    expect(await refused(["tokenize", "x", "--model", modelWithoutTokenizer])).toContain("tokenizer.json");
     expect(await refused(["tokenize", "--file", "none", "--model", model])).toContain("none");
   });
 });

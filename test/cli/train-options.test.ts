@@ -50,7 +50,7 @@ describe("an unknown name", () => {
     expect(await refusal("sft", options)).toBe(`heddle: ${message}\n`);
   });
 
-  test("is rejected before a model is loaded; in a stage without epochs it suggests maxSteps", async () => {
+  test("is rejected before a model is loaded; a stage without epochs suggests maxSteps", async () => {
     expect(await refusal("pretrain", { model: "nowhere", epochs: 3 })).toContain("expected maxSteps, got an unknown");
   });
 });
@@ -72,7 +72,7 @@ describe("an option of the file on the command line", () => {
     );
   });
 
-  test("a misspelt or unknown one is reported as usual", async () => {
+  test("a misspelt or unknown one is reported like a misspelt flag", async () => {
     expect(await refusal("sft", {}, "--resum")).toContain("--resum: expected a known option (nearest: --resume)");
     expect(await refusal("sft", {}, "--eval-step", "3")).toContain("nearest: --eval-steps");
     expect(await refusal("sft", {}, "--zzzzzzzzzzzz")).toContain("expected one of --json");
@@ -99,11 +99,11 @@ describe("an invalid value", () => {
     ],
     [{ maxSeqLength: 8 }, "maxSeqLength: expected once, got max_seq_length as well"],
     [{ max_seq_length: 4096 }, "max_seq_length: expected at most the model's 128 positions, got 4096"],
-  ])("%o is reported by the file's name", async (options, message) => {
+  ])("%o is reported with the file's name", async (options, message) => {
     expect(await refusal("sft", options)).toBe(`heddle: ${message}\n`);
   });
 
-  test("is reported by the flag's name if the flag was given", async () => {
+  test("is reported with the flag's name if the flag was given", async () => {
     expect(await refusal("sft", { eval_steps: 1 }, "--eval-steps", "-1")).toMatch(/^heddle: --eval-steps: expected/);
   });
 
@@ -169,7 +169,7 @@ describe("a used folder", () => {
   });
 });
 
-test("LoRA with PEFT's names trains the same adapter", async () => {
+test("LoRA options with PEFT's names train the same adapter", async () => {
   await configured({ lora: { r: 2, lora_alpha: 6, lora_dropout: 0.1 }, output_dir: "peft" });
   await json(["train", "sft", "--config", "config.json"]);
   const [info] = await json(["info", "--model", "peft"]);

@@ -18,7 +18,7 @@ function* steps(count: number, seen = { steps: 0 }): Slices<number> {
 }
 
 describe("compilations", () => {
-  test("finish small ones before long ones that came first", async () => {
+  test("of small schemas finish before longer ones that were queued first", async () => {
     const order: string[] = [];
     const note = (name: string) => () => order.push(name);
     const long = [1, 2, 3].map((i) => compileInTurns(steps(600), "test", undefined).then(note(`long ${i}`)));
@@ -29,7 +29,7 @@ describe("compilations", () => {
     expect(order).toHaveLength(4);
   });
 
-  test("run one at a time if they are long, so that waiting ones hold little memory", async () => {
+  test("run one at a time if they are long, so that queued ones use little memory", async () => {
     const seen = [0, 1, 2, 3].map(() => ({ steps: 0 }));
     const all = seen.map((of) => compileInTurns(steps(600, of), "test", undefined));
     await Promise.race(all);
@@ -68,8 +68,8 @@ describe("compilations", () => {
     expect(fine).toEqual({ status: "fulfilled", value: 3 });
   });
 
-  test.skipIf(!saysTurns)("keep the event loop no longer when there are forty", async () => {
-    const schema = attacks["strings of different patterns, all at once"]!() as object;
+  test.skipIf(!saysTurns)("do not block the event loop longer if there are forty", async () => {
+    const schema = attacks["anyOf of strings with different patterns"]!() as object;
     const measure = () =>
       longestTurn(async () => {
         const controller = new AbortController();

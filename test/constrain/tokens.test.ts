@@ -76,21 +76,25 @@ const person = {
   additionalProperties: { type: "number" },
 };
 const states: [string, () => Automaton, string | Uint8Array][] = [
-  ["any value", () => new Automaton(compileSchema(true)), ""],
-  ["within a string", () => new Automaton(compileSchema({ type: "string" })), '"a'],
+  ["at the start of any value", () => new Automaton(compileSchema(true)), ""],
+  ["in a string", () => new Automaton(compileSchema({ type: "string" })), '"a'],
   ["after a backslash", () => new Automaton(compileSchema({ type: "string" })), '"\\'],
-  ["after half a pair", () => new Automaton(compileSchema({ type: "string" })), '"\\ud83d'],
-  ["within a character", () => new Automaton(compileSchema({ type: "string" })), Buffer.from('"日').subarray(0, 3)],
-  ["within a short string", () => new Automaton(compileSchema(person)), '{"name":"a'],
-  ["at its last character", () => new Automaton(compileSchema(person)), '{"name":"abc'],
-  ["a name", () => new Automaton(compileSchema(person)), '{"'],
-  ["a name like another", () => new Automaton(compileSchema(person)), '{"na'],
-  ["another name", () => new Automaton(compileSchema(person)), '{"x'],
-  ["a number", () => new Automaton(compileSchema(person)), '{"x":1'],
-  ["white space", () => new Automaton(compileSchema(person)), '{"x":1\n  '],
-  ["a pattern", () => new Automaton(compileSchema({ type: "string", pattern: "é|[ab]+$" })), '"a'],
-  ["a whole number", () => new Automaton(compileSchema({ type: "integer" })), "12"],
-  ["a regular expression", () => new Automaton(compileRegex("(?:.|\\n)*")), "a"],
+  ["after the first half of a surrogate pair", () => new Automaton(compileSchema({ type: "string" })), '"\\ud83d'],
+  [
+    "in the middle of a character",
+    () => new Automaton(compileSchema({ type: "string" })),
+    Buffer.from('"日').subarray(0, 3),
+  ],
+  ["in a string of limited length", () => new Automaton(compileSchema(person)), '{"name":"a'],
+  ["in a string at its maximum length", () => new Automaton(compileSchema(person)), '{"name":"abc'],
+  ["at the start of a name", () => new Automaton(compileSchema(person)), '{"'],
+  ["in the beginning of a known name", () => new Automaton(compileSchema(person)), '{"na'],
+  ["in an unknown name", () => new Automaton(compileSchema(person)), '{"x'],
+  ["in a number", () => new Automaton(compileSchema(person)), '{"x":1'],
+  ["in whitespace", () => new Automaton(compileSchema(person)), '{"x":1\n  '],
+  ["in a string with a pattern", () => new Automaton(compileSchema({ type: "string", pattern: "é|[ab]+$" })), '"a'],
+  ["in an integer", () => new Automaton(compileSchema({ type: "integer" })), "12"],
+  ["in the text of a regular expression", () => new Automaton(compileRegex("(?:.|\\n)*")), "a"],
 ];
 
 const allowedOf = (mask: Mask, size: number): Set<number> => {
@@ -100,8 +104,8 @@ const allowedOf = (mask: Mask, size: number): Set<number> => {
   return out;
 };
 
-describe.each(tokenizers)("%s", (_name, make) => {
-  test.each(states)("%s", async (_state, automatonOf, before) => {
+describe.each(tokenizers)("the mask of a vocabulary of %s", (_name, make) => {
+  test.each(states)("has exactly the tokens that can continue: %s", async (_state, automatonOf, before) => {
     const tokenizer = await make();
     const automaton = automatonOf();
     const ends = new Set(tokenizer.eosTokenIds);
@@ -142,7 +146,7 @@ test("rejects a decoder that changes tokens by their neighbours", () => {
   );
 });
 
-test("throws if no token can continue, and has no mask after a finished document", async () => {
+test("throws if no token can continue, and returns no mask after a finished document", async () => {
   const texts = ["a", "b", "bc"].map((text) => Buffer.from(text));
   const tokens = { vocabSize: 3, addedTokens: [], joinsBytes: true, tokenBytes: (id: number) => texts[id]! };
   const of = (pattern: string) =>

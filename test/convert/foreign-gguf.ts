@@ -27,7 +27,7 @@ export async function tensorsOf(path: string): Promise<TensorData[]> {
 }
 
 /** Writes the file with some metadata changed or (undefined) removed, and tensors added. @returns the new file's path */
-export async function changed(
+export async function withMetadata(
   path: string,
   changes: Record<string, GgufValue | undefined>,
   added: readonly TensorData[] = [],
@@ -41,14 +41,14 @@ export async function changed(
   return target;
 }
 
-/** Like `changed`, but also removes heddle's keys. */
-export async function foreign(
+/** Like `withMetadata`, but also removes heddle's keys. */
+export async function withoutHeddleKeys(
   path: string,
   changes: Record<string, GgufValue | undefined> = {},
   added: readonly TensorData[] = [],
 ): Promise<string> {
   const own = ["heddle.config", "heddle.model_type", "heddle.rope_scaling", "heddle.pooling_by_default"];
-  return changed(path, { ...Object.fromEntries(own.map((key) => [key, undefined])), ...changes }, added);
+  return withMetadata(path, { ...Object.fromEntries(own.map((key) => [key, undefined])), ...changes }, added);
 }
 
 /** Builds `rope_freqs.weight` from these divisors. */

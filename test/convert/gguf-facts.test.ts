@@ -11,7 +11,7 @@ import { castBytes } from "../../lib/formats/native-cast.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
-import { changed, foreign, i32s } from "./foreign-gguf.ts";
+import { i32s, withMetadata, withoutHeddleKeys } from "./foreign-gguf.ts";
 
 const ids = Array.from({ length: 30 }, (_, i) => 20 + 7 * i);
 
@@ -25,7 +25,7 @@ async function folderOf(config: object): Promise<string> {
 const last = "full_attention full_attention sliding_attention".split(" ");
 const middle = "full_attention sliding_attention full_attention".split(" ");
 
-describe("is stored in the file, and in a folder made from it", () => {
+describe("is stored in a GGUF file, and in a folder converted from it", () => {
   test.each([
     { modelType: "qwen2", slidingWindow: 6, layerTypes: last },
     { modelType: "qwen3", slidingWindow: 6, layerTypes: last },
@@ -118,10 +118,10 @@ test("rejects M-RoPE, since multimodal models order the rows of q and k differen
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({ modelType: "glm4" }), path);
   await using plain = await LanguageModel.load(
-    await changed(path, { "glm4.rope.dimension_sections": i32s(0, 0, 0, 0) }),
+    await withMetadata(path, { "glm4.rope.dimension_sections": i32s(0, 0, 0, 0) }),
   );
   expect(plain.config.modelType).toBe("glm4");
-  const sections = await changed(path, { "glm4.rope.dimension_sections": i32s(8, 12, 12, 0) });
+  const sections = await withMetadata(path, { "glm4.rope.dimension_sections": i32s(8, 12, 12, 0) });
   await expectError(() => LanguageModel.load(sections), "UNSUPPORTED", /glm4.rope.dimension_sections: .*M-RoPE/);
 });
 
@@ -137,7 +137,7 @@ test.each(["qwen2_moe", "qwen3_moe"])(
     const path = join(temporaryFolder(), "model.gguf");
     await convertModel(folder, path);
     const arch = modelType.replace("_", "");
-    const older = await foreign(path, { [`${arch}.expert_feed_forward_length`]: undefined });
+    const older = await withoutHeddleKeys(path, { [`${arch}.expert_feed_forward_length`]: undefined });
     await using model = await LanguageModel.load(older);
     expect(model.config.moeIntermediateSize).toBe(48);
   },
@@ -162,19 +162,19 @@ test("quantized biases of a foreign file are dequantized", async () => {
   expect((await model.logits(ids, { last: true }))[0]!.every(Number.isFinite)).toBe(true);
 });
 
-describe("yarn in llama.cpp's keys", () => {
+describe("YaRN in llama.cpp's keys", () => {
   const yarn = { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 32 } as const;
   test.each([
-    ["nothing more", yarn, undefined],
-    ["the ramp", { ...yarn, betaFast: 16, betaSlow: 2 }, undefined],
-    ["a temperature", { ...yarn, attentionFactor: 1.5 }, 1.5 / (0.1 * Math.log(4) + 1)],
-    ["two temperatures", { ...yarn, mscale: 1, mscaleAllDim: 0.5 }, 1 / (0.05 * Math.log(4) + 1)],
+    ["a factor only", yarn, undefined],
+    ["beta_fast and beta_slow", { ...yarn, betaFast: 16, betaSlow: 2 }, undefined],
+    ["an attention factor", { ...yarn, attentionFactor: 1.5 }, 1.5 / (0.1 * Math.log(4) + 1)],
+    ["mscale and mscale_all_dim", { ...yarn, mscale: 1, mscaleAllDim: 0.5 }, 1 / (0.05 * Math.log(4) + 1)],
   ])("supports %s", async (_name, ropeScaling, factor) => {
     const folder = await folderOf({ ropeScaling });
     const path = join(temporaryFolder(), "model.gguf");
     await convertModel(folder, path);
     // A foreign file has no heddle keys.
-    const file = await changed(path, { "heddle.rope_scaling": undefined });
+    const file = await withMetadata(path, { "heddle.rope_scaling": undefined });
     const { metadata, file: opened } = await openGguf(file);
     opened.close();
     const times = metadata.number("llama.rope.scaling.attn_factor");
@@ -190,7 +190,7 @@ describe("yarn in llama.cpp's keys", () => {
     const path = join(temporaryFolder(), "model.gguf");
     await convertModel(await folderOf({ ropeScaling: yarn }), path);
     const key = "llama.rope.scaling.yarn_log_multiplier";
-    const file = await changed(path, { "heddle.rope_scaling": undefined, [key]: { type: "f32", value: 0.5 } });
+    const file = await withMetadata(path, { "heddle.rope_scaling": undefined, [key]: { type: "f32", value: 0.5 } });
     await using model = await LanguageModel.load(file);
     expect(model.config.ropeScaling).toEqual({ ...yarn, mscale: 1, mscaleAllDim: 0.5 });
   });
@@ -199,7 +199,7 @@ describe("yarn in llama.cpp's keys", () => {
 test("names the missing feature of an unknown architecture", async () => {
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({}), path);
-  const file = await changed(path, {
+  const file = await withMetadata(path, {
     "general.architecture": { type: "string", value: "jamba" },
     "jamba.ssm.state_size": { type: "u32", value: 16 },
   });
@@ -210,10 +210,10 @@ test("names the missing feature of an unknown architecture", async () => {
   );
 });
 
-test("names what distinguishes an unknown encoder from BERT", async () => {
+test("names the features that distinguish an unknown encoder from BERT", async () => {
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({}), path);
-  const file = await changed(path, {
+  const file = await withMetadata(path, {
     "general.architecture": { type: "string", value: "jina-bert-v3" },
     "jina-bert-v3.attention.causal": { type: "bool", value: false },
     "jina-bert-v3.attention.layer_norm_epsilon": { type: "f32", value: 1e-12 },
@@ -287,7 +287,7 @@ test("notes list what llama.cpp computes differently", async () => {
   expect(await notes({ modelType: "phi3", headDim: 12 })).toMatch(/^heads that are not hidden_size wide together/);
 });
 
-test("config.json keeps the sliding layers in families where by default all slide", async () => {
+test("config.json keeps which layers slide in families where all slide by default", async () => {
   for (const modelType of ["mistral", "phi3"]) {
     const folder = await folderOf({ modelType, slidingWindow: 6, layerTypes: middle });
     expect((await readModelConfig(folder)).layerTypes).toEqual(middle);

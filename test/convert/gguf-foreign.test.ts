@@ -1,4 +1,4 @@
-// GGUF files of other programs: keys that affect the computation are applied, or rejected by name, but never ignored.
+// GGUF files of other programs. Keys that affect the computation are applied, or rejected with an error that names them.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -7,7 +7,7 @@ import { openModelFiles } from "../../lib/formats/model-files.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel } from "../inference/helpers.ts";
-import { f32, flag, flags, foreign, i32s, ropeFreqs, text, u32 } from "./foreign-gguf.ts";
+import { f32, flag, flags, i32s, ropeFreqs, text, u32, withoutHeddleKeys } from "./foreign-gguf.ts";
 
 type Changes = Record<string, GgufValue | undefined>;
 
@@ -20,8 +20,8 @@ async function fileOf(config: object): Promise<string> {
   return path;
 }
 
-async function configOf(config: object, changes: Changes, added: Parameters<typeof foreign>[2] = []) {
-  const files = await openModelFiles(await foreign(await fileOf(config), changes, added));
+async function configOf(config: object, changes: Changes, added: Parameters<typeof withoutHeddleKeys>[2] = []) {
+  const files = await openModelFiles(await withoutHeddleKeys(await fileOf(config), changes, added));
   files.close();
   return files.config;
 }
@@ -37,34 +37,34 @@ describe("sliding windows", () => {
   const gemma3 = { modelType: "gemma3_text", headDim: 8, slidingWindow: 20 };
   const pattern = "gemma3.attention.sliding_window_pattern";
   test.each<[string, object, Changes, string]>([
-    ["olmo2 with a window is OLMo 3", { modelType: "olmo2" }, olmo(), "olmo3 20 sssfs"],
-    ["a flag a layer", { modelType: "olmo2" }, olmo(flags(false, true, true, false, false)), "olmo3 20 fssff"],
-    ["a number a layer", { modelType: "olmo2" }, olmo(i32s(1, 1, 0, 0, 1)), "olmo3 20 ssffs"],
-    ["olmo2 without one", { modelType: "olmo2" }, {}, "olmo2 null fffff"],
-    ["gemma 3, every third", gemma3, { [pattern]: u32(3) }, "gemma3_text 20 ssfss"],
+    ["olmo2 with a window, which is OLMo 3", { modelType: "olmo2" }, olmo(), "olmo3 20 sssfs"],
+    ["one flag per layer", { modelType: "olmo2" }, olmo(flags(false, true, true, false, false)), "olmo3 20 fssff"],
+    ["one number per layer", { modelType: "olmo2" }, olmo(i32s(1, 1, 0, 0, 1)), "olmo3 20 ssffs"],
+    ["olmo2 without a window", { modelType: "olmo2" }, {}, "olmo2 null fffff"],
+    ["gemma 3, with full attention in every third layer", gemma3, { [pattern]: u32(3) }, "gemma3_text 20 ssfss"],
     ["gemma 3, no layer slides", gemma3, { [pattern]: u32(1) }, "gemma3_text 20 fffff"],
     ["gemma 3, all layers slide", gemma3, { [pattern]: u32(0) }, "gemma3_text 20 sssss"],
     [
-      "gemma 2's first files",
+      "gemma 2 without a window key, which means 4096",
       { modelType: "gemma2", headDim: 8 },
       { "gemma2.attention.sliding_window": undefined },
       "gemma2 4096 sfsfs",
     ],
-  ])("reads %s", async (_name, config, changes, wanted) => {
+  ])("are read: %s", async (_name, config, changes, wanted) => {
     const { modelType, slidingWindow, layerTypes } = await configOf(config, changes);
     expect(`${modelType} ${slidingWindow} ${kinds(layerTypes)}`).toBe(wanted);
   });
 
   test.each<[string, GgufValue, RegExp]>([
     ["a flag for too few layers", flags(true), /pattern: expected a flag for each of 5 layers, got 1$/],
-    ["half a period", f32(0.5), /pattern: expected a whole number of layers, got 0.5$/],
-    ["a text", text("3"), /pattern: expected a number, got string$/],
+    ["a fractional period", f32(0.5), /pattern: expected a whole number of layers, got 0.5$/],
+    ["a string", text("3"), /pattern: expected a number, got string$/],
     [
-      "texts",
+      "an array of strings",
       { type: "array", of: "string", value: ["1"] },
       /pattern: expected an array of numbers, got an array of string$/,
     ],
-  ])("rejects %s", async (_name, value, message) => {
+  ])("are rejected: %s", async (_name, value, message) => {
     await expectError(() => configOf(gemma3, { [pattern]: value }), "INVALID_FILE", message);
   });
 });
@@ -72,7 +72,7 @@ describe("sliding windows", () => {
 describe("bidirectional attention in decoder files, as in embedding models", () => {
   const gemma = { modelType: "gemma3_text", headDim: 8, slidingWindow: 20, useBidirectionalAttention: true };
 
-  test("is read from a key that causal files have too", async () => {
+  test("is read from attention.causal, and rejected for olmo2 and for models with sliding windows", async () => {
     const key = "llama.attention.causal";
     expect((await configOf({}, { [key]: flag(false) })).useBidirectionalAttention).toBe(true);
     expect((await configOf({}, { [key]: flag(true) })).useBidirectionalAttention).toBeUndefined();
@@ -83,7 +83,7 @@ describe("bidirectional attention in decoder files, as in embedding models", () 
       { "olmo2.attention.causal": flag(false) },
       /olmo2.attention.causal: bidirectional attention/,
     );
-    // The file does not specify its windows for this case.
+    // GGUF does not say how sliding windows apply to bidirectional attention.
     const { useBidirectionalAttention: _, ...causal } = gemma;
     await refused(
       causal,
@@ -120,7 +120,7 @@ describe("bidirectional attention in decoder files, as in embedding models", () 
     await expectError(() => configOf({ ...gemma, embedding }, none, [first]), "INVALID_FILE", missing);
   });
 
-  test("rejects layers that llama.cpp lacks, by name", async () => {
+  test("cannot be written to GGUF with dense layers that EmbeddingGemma's format lacks", async () => {
     const dense = { type: "dense", outFeatures: 24, bias: false, activation: "identity" };
     const of = (layers: object[], more: object = {}) =>
       fileOf({ ...gemma, ...more, embedding: { pooling: "mean", normalize: true, layers } });
@@ -140,7 +140,7 @@ describe("bidirectional attention in decoder files, as in embedding models", () 
   });
 });
 
-describe("scaling of positions", () => {
+describe("RoPE scaling", () => {
   const factors = [1, 1.5, 2, 3];
   const keys = (type: string | undefined, factor: number) => ({
     "llama.rope.scaling.type": type === undefined ? undefined : text(type),
@@ -154,12 +154,12 @@ describe("scaling of positions", () => {
     ["linear", 0, true, times(1)],
     [undefined, 4, false, { ropeType: "linear", factor: 4 }],
     ["none", 4, false, null],
-  ])("type %s, factor %s, with a table %s is read", async (type, factor, table, wanted) => {
+  ])("is read from type %s and factor %s (with a factor tensor: %s)", async (type, factor, table, wanted) => {
     const config = { headDim: 8 };
     expect((await configOf(config, keys(type, factor), table ? [ropeFreqs(factors)] : [])).ropeScaling).toEqual(wanted);
   });
 
-  test("rejects yarn with a table, and an unknown type", async () => {
+  test("is rejected if it is YaRN with a factor tensor, or of an unknown type", async () => {
     const of = (type: string) => configOf({ headDim: 8 }, keys(type, 4), [ropeFreqs(factors)]);
     await expectError(() => of("yarn"), "UNSUPPORTED", /type "yarn" together with a table of factors is not provided$/);
     await expectError(() => of("ntk"), "UNSUPPORTED", /type "ntk" is not provided$/);
@@ -187,7 +187,7 @@ describe("numbers per layer", () => {
       /head_count: expected the same number for all layers, got 4 and 2/,
     ],
     [
-      "for other layers",
+      "for too few layers",
       i32s(4, 4),
       "INVALID_FILE",
       /head_count: expected a number, or one for each of 5 layers, got 2$/,
@@ -204,26 +204,31 @@ describe("numbers per layer", () => {
 });
 
 const divisors = (step: number) => Array.from({ length: 8 }, (_, i) => 1 + i * step);
-test.each<[string, string, Changes, Parameters<typeof foreign>[2]]>([
+test.each<[string, string, Changes, Parameters<typeof withoutHeddleKeys>[2]]>([
   [
     "llama",
-    "a table with linear scaling",
+    "a factor tensor and linear scaling",
     { "llama.rope.scaling.type": text("linear"), "llama.rope.scaling.factor": f32(4) },
     [ropeFreqs(divisors(0.2))],
   ],
-  ["llama", "a table with a factor in its old name", { "llama.rope.scale_linear": f32(4) }, [ropeFreqs(divisors(0.2))]],
+  [
+    "llama",
+    "a factor tensor and a factor under the old key",
+    { "llama.rope.scale_linear": f32(4) },
+    [ropeFreqs(divisors(0.2))],
+  ],
   [
     "phi3",
-    "two tables with a factor",
+    "two factor tensors and a factor",
     { "phi3.rope.scaling.factor": f32(3), "phi3.rope.scaling.original_context_length": u32(8) },
     [
       { ...ropeFreqs(divisors(0.2)), name: "rope_factors_long.weight" },
       { ...ropeFreqs(divisors(0.1)), name: "rope_factors_short.weight" },
     ],
   ],
-])("%s, %s: gives the same logits after conversion to another type", async (modelType, _what, changes, added) => {
+])("%s with %s gives the same logits after conversion from GGUF to GGUF", async (modelType, _what, changes, added) => {
   const sizes = { headDim: 16, hiddenSize: 64, initializerRange: 0.3 };
-  const file = await foreign(await fileOf({ modelType, ...sizes }), changes, added);
+  const file = await withoutHeddleKeys(await fileOf({ modelType, ...sizes }), changes, added);
   const converted = join(temporaryFolder(), "converted.gguf");
   await convertModel(file, converted, { dtype: "f32" });
   await using model = await LanguageModel.load(file);

@@ -23,7 +23,7 @@ beforeAll(async () => {
   await convertModel(folder, whole);
 });
 
-test("any part's name, or their folder's, opens the model", async () => {
+test("the path of any part, or of their folder, opens the model", async () => {
   const parts = await splitGguf(whole, 3);
   await using wanted = await LanguageModel.load(whole);
   const ids = [...wanted.tokenizer!.encode("The cat saw")];
@@ -36,7 +36,7 @@ test("any part's name, or their folder's, opens the model", async () => {
   }
 });
 
-test("info and convert accept parts, and the converted file is whole", async () => {
+test("info and convert accept parts, and convert writes one file", async () => {
   const [, second] = await splitGguf(whole, 3);
   const { stdout } = await runCli(["info", "--model", second!, "--json"]);
   expect(JSON.parse(stdout)).toMatchObject({ format: "gguf", tokenizer: true });
@@ -73,13 +73,13 @@ describe("rejects", () => {
       /one of 3 parts: expected model-00003-of-00003.gguf beside it/,
     ],
     [
-      "a part with another number",
+      "a part with the number of another",
       ([, second, last]) => copyFileSync(second!, last!),
       "INVALID_FILE",
       /00003-of-00003.gguf: expected part 3 of 3, got part 2 of 3$/,
     ],
     [
-      "another part count",
+      "parts that disagree on their count",
       ([, second]) => rewritten(second!, [["split.count", u16(4)]]),
       "INVALID_FILE",
       /expected part 2 of 3, got part 2 of 4$/,
@@ -91,7 +91,7 @@ describe("rejects", () => {
       /expected part 2 of 3, got part 1 of 1$/,
     ],
     [
-      "a part of a model with other tensors",
+      "a wrong number of tensors",
       ([, second]) => rewritten(second!, partKeys(1, 3, 999)),
       "INVALID_FILE",
       /split.tensors.count: expected the [0-9]+ tensors of all 3 parts, got 999$/,
@@ -141,7 +141,7 @@ describe("rejects", () => {
     await expectError(() => openWeights(parts[0]!), code, message);
   });
 
-  test("a part under a name from which the others cannot be found", async () => {
+  test("a part whose name does not tell the names of the others", async () => {
     const [first] = await splitGguf(whole, 2);
     for (const name of ["model.gguf", partFile(2, 3), "model-00001-of-00009.gguf"]) {
       const renamed = join(temporaryFolder(), name);

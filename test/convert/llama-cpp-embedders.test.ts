@@ -28,15 +28,15 @@ const gemma = {
 };
 const models: Record<string, object> = {
   embeddinggemma: { ...gemma, ...raw("mean", { layers: [dense(512), dense(256)] }) },
-  "embeddinggemma without its layers": { ...gemma, ...raw("mean") },
+  "embeddinggemma without dense layers": { ...gemma, ...raw("mean") },
   "gemma 3, causal, last": { ...gemma, useBidirectionalAttention: undefined, ...raw("last") },
   "qwen3, last": { modelType: "qwen3", ...sizes, ...raw("last") },
-  "qwen2 both ways, last": { modelType: "qwen2", useBidirectionalAttention: true, ...sizes, ...raw("last") },
-  "llama both ways, mean": { modelType: "llama", useBidirectionalAttention: true, ...sizes, ...raw("mean") },
+  "qwen2, bidirectional, last": { modelType: "qwen2", useBidirectionalAttention: true, ...sizes, ...raw("last") },
+  "llama, bidirectional, mean": { modelType: "llama", useBidirectionalAttention: true, ...sizes, ...raw("mean") },
 };
 
 describe.skipIf(!installed)("vectors of texts", () => {
-  test("agree for texts, since the tokenizer's closing token is used, not the end-of-turn token", async () => {
+  test("agree for texts, which end with the tokenizer's closing token, not the end-of-turn token", async () => {
     const trained = await Tokenizer.train(texts, { vocabSize: 400, specialTokens: ["<|endoftext|>", "<|im_end|>"] });
     const json = JSON.parse(trained.files()["tokenizer.json"]!);
     const end = { SpecialToken: { id: "<|endoftext|>", type_id: 0 } };

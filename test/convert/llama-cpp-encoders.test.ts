@@ -32,11 +32,11 @@ const families: Record<string, object> = {
   "bert, last": { ...tanh, ...raw("last") },
   // The two GELUs differ by up to 5e-4.
   "bert as published": raw("mean"),
-  "bert that does not say how it pools": tanh,
+  "bert without a pooling key": tanh,
   "distilbert, mean": { modelType: "distilbert", ...tanh, ...raw("mean") },
   "nomic_bert, mean": { modelType: "nomic_bert", ...raw("mean") },
   "modernbert, mean": { ...modern, ...raw("mean") },
-  "modernbert, first, layers of another pattern": {
+  "modernbert, first, with another pattern of sliding layers": {
     ...modern,
     ...raw("first"),
     layerTypes: ["full_attention", "sliding_attention", "full_attention", "sliding_attention", "sliding_attention"],
@@ -157,19 +157,16 @@ test.skipIf(!installed).each([
   }
 });
 
-test.skipIf(!installed)(
-  "llama.cpp indeed fails where a note says that it does not open or compute the file",
-  async () => {
-    const layerTypes = Array(5).fill("full_attention");
-    for (const more of [{ attentionBias: true }, { mlpBias: true }, { layerTypes }]) {
-      const file = join(temporaryFolder(), "encoder.gguf");
-      const { notes } = await convertModel(await encoderFolder({ ...modern, ...raw("mean"), ...more }), file);
-      expect(notes?.join()).toMatch(/the file is not opened|nothing is computed/);
-      await expect(
-        peers.of(file).then((opened) => opened.embed([2, 9, 3])),
-        JSON.stringify(more),
-      ).rejects.toThrow();
-      peers.close();
-    }
-  },
-);
+test.skipIf(!installed)("llama.cpp fails where a note says that it cannot open or compute the file", async () => {
+  const layerTypes = Array(5).fill("full_attention");
+  for (const more of [{ attentionBias: true }, { mlpBias: true }, { layerTypes }]) {
+    const file = join(temporaryFolder(), "encoder.gguf");
+    const { notes } = await convertModel(await encoderFolder({ ...modern, ...raw("mean"), ...more }), file);
+    expect(notes?.join()).toMatch(/the file is not opened|nothing is computed/);
+    await expect(
+      peers.of(file).then((opened) => opened.embed([2, 9, 3])),
+      JSON.stringify(more),
+    ).rejects.toThrow();
+    peers.close();
+  }
+});

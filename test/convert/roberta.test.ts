@@ -9,7 +9,7 @@ import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
-import { foreign } from "./foreign-gguf.ts";
+import { withoutHeddleKeys } from "./foreign-gguf.ts";
 import {
   texts as allTexts,
   encoderFolder,
@@ -56,7 +56,7 @@ describe.each(kinds)("%s", (modelType, tokenizerOf) => {
     const want = await vectorsOf(folder);
     expect(await vectorsOf(file)).toEqual(want);
     expect(await vectorsOf(back)).toEqual(want);
-    const others = await foreign(file, { "tokenizer.huggingface.json": undefined });
+    const others = await withoutHeddleKeys(file, { "tokenizer.huggingface.json": undefined });
     expect(await vectorsOf(others)).toEqual(want);
     await using theirs = await LanguageModel.load(others);
     expect(theirs.config).toMatchObject({ modelType: "bert", maxPositionEmbeddings: 128, typeVocabSize: 1 });
@@ -116,11 +116,11 @@ test("SentencePiece's normalizer is converted", async () => {
     "tokenizer.ggml.add_space_prefix": true,
     "tokenizer.ggml.remove_extra_whitespaces": true,
   });
-  const others = await foreign(file, { "tokenizer.huggingface.json": undefined });
+  const others = await withoutHeddleKeys(file, { "tokenizer.huggingface.json": undefined });
   expect(await vectorsOf(others)).toEqual(await vectorsOf(folder));
 });
 
-test("rejects what llama.cpp's Unigram does not support, by name", async () => {
+test("rejects vocabularies that llama.cpp's Unigram does not support, naming the problem", async () => {
   const json = JSON.parse((await xlmRobertaTokenizer()).files()["tokenizer.json"]!);
   const of = (changes: object) => async () => {
     const folder = await encoderFolder({ ...tiny, modelType: "xlm-roberta" }, await xlmRobertaTokenizer());
@@ -171,7 +171,7 @@ describe("folders from before tokenizer.json", () => {
     ["XLMRobertaTokenizer", 1, 0, 2],
     ["XLMRobertaTokenizerFast", 1, 0, 2],
     ["CamembertTokenizer", 4, 5, 6],
-  ])("%s has fairseq's ids", async (tokenizer_class, higher, bos, eos) => {
+  ])("of %s have fairseq's ids", async (tokenizer_class, higher, bos, eos) => {
     const plain = await plainOf();
     const read = await Tokenizer.load(folderOf({ tokenizer_class }));
     for (const text of texts) {
@@ -190,14 +190,14 @@ describe("folders from before tokenizer.json", () => {
     for (const text of texts) expect(again.encode(text)).toEqual(read.encode(text));
   });
 
-  test("rejects another class, whose id order is unknown", async () => {
+  test("are rejected for other tokenizer classes, whose id order is unknown", async () => {
     const message =
       /sentencepiece.bpe.model: expected a tokenizer_class XLMRobertaTokenizer or CamembertTokenizer, .*, got /;
     await expectError(() => Tokenizer.load(folderOf({})), "UNSUPPORTED", message);
     await expectError(() => Tokenizer.load(folderOf({ tokenizer_class: "MBartTokenizer" })), "UNSUPPORTED", message);
   });
 
-  test("a model with such files loads, embeds and converts to GGUF", async () => {
+  test("are enough for a model to load, embed and convert to GGUF", async () => {
     const tokenizer = await Tokenizer.load(folderOf({ tokenizer_class: "XLMRobertaTokenizer" }));
     const folder = await encoderFolder({ ...tiny, modelType: "xlm-roberta", embedding }, tokenizer);
     const want = await vectorsOf(folder);
@@ -213,7 +213,7 @@ describe("folders from before tokenizer.json", () => {
     expect(await vectorsOf(other)).toEqual(want);
   });
 
-  test("vocab.json and merges.txt are read as RoBERTa's, also if no class is named", async () => {
+  test("are read as RoBERTa's if they are vocab.json and merges.txt, even without a class", async () => {
     const tokenizer = await robertaTokenizer();
     const { vocab, merges } = JSON.parse(tokenizer.files()["tokenizer.json"]!).model;
     const lines = merges.map((merge: string | string[]) => (Array.isArray(merge) ? merge.join(" ") : merge));
@@ -238,11 +238,11 @@ describe("folders from before tokenizer.json", () => {
   });
 });
 
-test("malicious vocabulary keys are reported as errors", async () => {
+test("invalid vocabulary keys are reported as errors", async () => {
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(await encoderFolder({ ...tiny, modelType: "xlm-roberta" }, await xlmRobertaTokenizer()), file);
   const none = { "tokenizer.huggingface.json": undefined };
   const count: GgufValue = { type: "u32", value: 3 };
-  const kinds = await foreign(file, { ...none, "tokenizer.ggml.token_type_count": count });
+  const kinds = await withoutHeddleKeys(file, { ...none, "tokenizer.ggml.token_type_count": count });
   await expectError(() => LanguageModel.load(kinds), "INVALID_FILE", /token_type_embeddings.weight/);
 });

@@ -25,7 +25,7 @@ async function makeFolder(): Promise<string> {
   return folder;
 }
 
-describe("templates of additional_chat_templates", () => {
+describe("the templates in additional_chat_templates", () => {
   const said = async (path: string) => {
     const tokenizer = await Tokenizer.load(path);
     const render = (options: object) => tokenizer.applyChatTemplate([{ role: "user", content: "" }], options).text;

@@ -20,7 +20,7 @@ test("the minimum version equals that of package.json", () => {
   expect(engines.node).toBe(`>=${OLDEST_NODE}`);
 });
 
-describe("a Node that calls itself 18.20.8", () => {
+describe("a Node that reports version 18.20.8", () => {
   // Functions missing in Node 18 are removed, so that code running before the check would fail.
   const pretence = `data:text/javascript,${encodeURIComponent(
     'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "18.20.8" } }); delete String.prototype.toWellFormed;',

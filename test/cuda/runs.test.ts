@@ -153,7 +153,7 @@ test("a mapped matrix with permuted rows is reordered on load, whether or not fi
 });
 
 describe("out of memory", () => {
-  test("a tensor fails with the needed and free memory, and the process continues", async () => {
+  test("allocating a tensor fails with the needed and free memory, and the process continues", async () => {
     const device = openDevice({ device: "cuda" });
     const memory = deviceInfo().cuda.devices[0]!.memoryBytes;
     const tooMuch = () => Tensor.zeros(device, "f32", [Math.ceil(memory / 4) + 2 ** 20]);
@@ -169,7 +169,7 @@ describe("out of memory", () => {
     expect((await (await bound(device)).run({ x: numbers(48, 1) })).y).toHaveLength(48);
   });
 
-  test("a run fails if intermediate values do not fit, and smaller runs still work", async () => {
+  test("a run fails if its intermediate values do not fit, and smaller runs still work", async () => {
     const device = openDevice({ device: "cuda" });
     const small = await bound(device);
     const { y } = await small.run({ x: numbers(48, 1) });

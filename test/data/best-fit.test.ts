@@ -17,7 +17,7 @@ const base: CorpusOptions = {
   seed: 2,
 };
 
-/** Documents of a batch in row order: inputs and the last target. */
+/** Checks the targets and positions of a batch, and returns its documents' texts in row order. */
 function read({ tokens, targets, positions, documents: of }: Batch): string[] {
   const out: string[] = [];
   for (let i = 0; i < tokens.length; i++) {
@@ -37,7 +37,7 @@ function read({ tokens, targets, positions, documents: of }: Batch): string[] {
 }
 
 describe("best-fit packing", () => {
-  it("keeps documents whole with separate targets and positions, and splits only longer ones without losing targets", async () => {
+  it("keeps documents that fit into a row whole, splits only longer ones, and loses no target", async () => {
     using corpus = await openCorpus({ ...base, shuffle: false });
     const found: string[] = [];
     let [targets, bytes, rows] = [0, 0, 0];
@@ -89,7 +89,7 @@ describe("best-fit packing", () => {
     }
   });
 
-  it("rejects a position of another packing", async () => {
+  it("rejects the saved state of another packing or row length", async () => {
     using packed = await openCorpus(base);
     using plain = await openCorpus({ ...base, packing: "concatenate" });
     using wider = await openCorpus({ ...base, maxSeqLength: T + 1 });
@@ -106,7 +106,7 @@ describe("best-fit packing", () => {
     });
   });
 
-  it("trains on each document's end if BOS and EOS are the same token, only after its last part", async () => {
+  it("makes EOS a target once per document, after its last part, even if BOS is the same token", async () => {
     const shared = { ...byteTokenizer, eosTokenId: 256, vocabSize: 257 };
     const ends = ({ tokens, targets, documents: of }: Batch) =>
       Array.from(tokens, (_, i) => (of![i]! >= 0 && (i % T === T - 1 || of![i + 1] !== of![i]) ? targets[i] : -1));
@@ -138,7 +138,7 @@ describe("best-fit packing", () => {
     }
   });
 
-  it("skips documents without a target and does not hang", async () => {
+  it("rejects a corpus in which no document has a target, instead of reading forever", async () => {
     const tokenizer = { encode: (text: string) => byteTokenizer.encode(text) };
     using corpus = await openCorpus({ ...base, tokenizer, files: write("letters.txt", "a\n\nb\n\nc") });
     await expect(corpus.next()).rejects.toMatchObject({ code: "INVALID_FILE" });

@@ -11,7 +11,7 @@ const options = { tokenizer: byteTokenizer, maxSeqLength: 8, batchSize: 2, seed:
 const text = Array.from({ length: 40 }, (_, i) => `document ${i} ends`).join("\n\n");
 
 describe("a position in a corpus", () => {
-  it("is valid only for equal file contents, regardless of paths and dates; positions without a sample are valid for any", async () => {
+  it("is valid only for equal file contents, regardless of paths and dates, unless it has no sample", async () => {
     const path = write("corpus.txt", text);
     const state = await (async () => {
       using corpus = await openCorpus({ ...options, files: path });

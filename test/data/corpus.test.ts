@@ -262,7 +262,7 @@ describe("openCorpus rejects", () => {
     await rejects(options, "INVALID_ARGUMENT", message);
   });
 
-  it("work after dispose and after an abort", async () => {
+  it("calls after dispose and after an abort", async () => {
     const corpus = await openCorpus(base);
     await corpus.next();
     await expect(corpus.next({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });

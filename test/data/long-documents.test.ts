@@ -64,7 +64,7 @@ async function shardsOf(options: Omit<WriteTokenShardsOptions, "outputDir">, nam
 }
 
 describe("a long document", () => {
-  it("in a .jsonl file gets the ids of its whole text", async () => {
+  it("in a .jsonl file has the ids of its whole text", async () => {
     const text = prose(150_000);
     const files = write("long.jsonl", JSON.stringify({ text }));
     for (const { name, tokenizer } of tokenizers) {
@@ -96,7 +96,7 @@ describe("a long document", () => {
     }
   });
 
-  it("that is a whole file gets the ids of its text and counts once, also after resuming", async () => {
+  it("that is a whole file has the ids of its text and counts once, also after resuming", async () => {
     const text = prose(400_000);
     const files = write("whole.txt", text);
     for (const { name, tokenizer } of tokenizers) {
@@ -131,7 +131,7 @@ describe("a long document", () => {
     }
   });
 
-  it("gets no extra spaces where it is split, with a tokenizer without encodeBatch", async () => {
+  it("has no extra spaces where it is split, with a tokenizer without encodeBatch", async () => {
     const text = prose(150_000);
     const files = write("slices.jsonl", JSON.stringify({ text }));
     for (const { name, tokenizer } of tokenizers) {

@@ -86,7 +86,7 @@ describe.each(["concatenate", "bestFit"] as const)("openMixture, %s", (packing) 
   });
 });
 
-it("an invalid weight is rejected by name", async () => {
+it("an invalid weight is rejected, and the error names it", async () => {
   for (const weight of [0, -1, Number.NaN, Number.POSITIVE_INFINITY])
     await expect(openMixture({ ...base, parts: [{ files: a }, { files: b, weight }] })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",

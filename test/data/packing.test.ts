@@ -21,7 +21,7 @@ function plainly(lengths: readonly number[], capacity: number): number[][] {
   return bins.map((bin) => bin.items);
 }
 
-test("puts every item into one bin without overflow, with as many bins as a plain best fit", () => {
+test("puts every item into exactly one bin without overflow, with as many bins as a naive best fit", () => {
   const cases = fc.integer({ min: 1, max: 40 }).chain((capacity) =>
     fc.record({
       capacity: fc.constant(capacity),

@@ -121,7 +121,7 @@ describe("a folder with shards of several corpora", () => {
     }
   });
 
-  it("ignores older shards if the interrupted run had finished none", async () => {
+  it("ignores older shards if the interrupted run had completed none", async () => {
     const outputDir = join(folder, "ended early");
     await writeTokenShards({ ...options, files: other, outputDir });
     // The name matches the run's next shard, but the shard belongs to another corpus.

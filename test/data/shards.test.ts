@@ -53,7 +53,7 @@ describe("readShard", () => {
           if (opens) joined.push(part);
           else joined.push(`${joined.pop() ?? ""}${part}`);
         }
-        // A cut within a line of spaces may make it text on one side and a separator on the other, so ignore whitespace.
+        // A shard border within a line of spaces can make one side text. Therefore whitespace is ignored.
         const bare = (texts: string[]) => texts.join("").replace(/\s/g, "");
         expect(bare(joined)).toBe(bare(whole));
         if (shardBytes >= 4 * Buffer.byteLength(content)) expect(found.map((one) => one.text)).toEqual(whole);
@@ -62,7 +62,7 @@ describe("readShard", () => {
     );
   });
 
-  it("equals the reference if shards are longer than documents", async () => {
+  it("finds every document whole if shards are longer than documents", async () => {
     const documents = Array.from({ length: 200 }, (_, i) => `document ${i}\n${"word ".repeat(i % 7)}end`);
     const gaps = Array.from({ length: 200 }, (_, i) => ["\n\n", "\r\n\r\n", "\n \t\n\n", "\n\n\n\n\n"][i % 4]!);
     const content = `\n\n${documents.map((document, i) => document + gaps[i]).join("")}`;
@@ -104,7 +104,7 @@ describe("readShard", () => {
     expect(found.map((one) => one.text)).toEqual(["one", "tw\ufffdo"]);
   });
 
-  it("rejects a JSONL row with invalid UTF-8 by line, but accepts a literal replacement character", async () => {
+  it("names the line of a JSONL row with invalid UTF-8, but accepts a literal replacement character", async () => {
     const row = (text: string | Buffer) =>
       Buffer.concat([Buffer.from('{"text":"'), Buffer.from(text), Buffer.from('"}\n')]);
     const rows = [row("one"), row("\ufffd"), row(Buffer.from([0x74, 0xff])), row("four")];
@@ -128,7 +128,7 @@ describe("readShard", () => {
     });
   });
 
-  it("reports a file that became shorter", async () => {
+  it("reports a file that has become shorter", async () => {
     const path = write("short.txt", "abc");
     const files: CorpusFile[] = [{ path, size: 10, format: "text", rule: { kind: "blank" } }];
     await expect(readShard(files, planShards(files, 100)[0]!)).rejects.toMatchObject({ code: "IO" });

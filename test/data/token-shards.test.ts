@@ -34,7 +34,7 @@ async function pass(files: string | string[], more = {}): Promise<Batch[]> {
 }
 
 describe("token shards", () => {
-  it("are INVALID_FILE if a document has too many tokens for one read (sparse files)", async () => {
+  it("are rejected if a document has more tokens than one read can hold (the file is sparse)", async () => {
     const { shards } = await written("sparse", 1e9);
     const whole = readFileSync(shards[0]!.path);
     const tokens = 60e9;
@@ -133,7 +133,7 @@ describe("token shards", () => {
     expect(tokenizerFingerprint(merged)).not.toBe(tokenizerFingerprint(tokenizer));
   });
 
-  it("are INVALID_FILE if truncated or with any wrong bytes", async () => {
+  it("are rejected if truncated or inconsistent; with any other changed byte they load or fail with a HeddleError", async () => {
     const { shards } = await written("whole", 10 ** 9);
     const whole = readFileSync(shards[0]!.path);
     const readAll = async (bytes: Buffer) => {
@@ -144,11 +144,15 @@ describe("token shards", () => {
     await readAll(whole);
     const cases: [string, (bytes: Buffer) => Buffer, RegExp][] = [
       ["empty", () => Buffer.alloc(0), /begins with HDLTOKEN, got an empty file$/],
-      ["another file", (b) => Buffer.concat([Buffer.from("PAR1PAR1"), b.subarray(8)]), /begins with HDLTOKEN/],
+      [
+        "a file of another kind",
+        (b) => Buffer.concat([Buffer.from("PAR1PAR1"), b.subarray(8)]),
+        /begins with HDLTOKEN/,
+      ],
       ["a later version", put((b) => b.writeUInt32LE(2, 8)), /expected version 1, got 2/],
       ["tokens of 3 bytes", put((b) => b.writeUInt32LE(3, 12)), /expected tokens of 2 or 4 bytes, got 3/],
-      ["tokens said to be wider", put((b) => b.writeUInt32LE(4, 12)), /expected \d+ bytes for \d+ tokens/],
-      ["no vocabulary", put((b) => b.writeUInt32LE(0, 16)), /vocabulary that fits its tokens, got 0/],
+      ["a header that claims 4-byte tokens", put((b) => b.writeUInt32LE(4, 12)), /expected \d+ bytes for \d+ tokens/],
+      ["a vocabulary size of 0", put((b) => b.writeUInt32LE(0, 16)), /vocabulary that fits its tokens, got 0/],
       [
         "a smaller vocabulary",
         put((b) => b.writeUInt32LE(257, 16)),
@@ -161,18 +165,22 @@ describe("token shards", () => {
       ],
       ["half", (b) => b.subarray(0, b.length >> 1), /cut off/],
       [
-        "more tokens than there are",
+        "a token count above the file's",
         put((b) => b.writeBigUInt64LE(2n ** 40n, b.length - 32)),
         /expected \d+ bytes for/,
       ],
-      ["absurdly many", put((b) => b.writeBigUInt64LE(2n ** 64n - 1n, b.length - 24)), /a number of documents/],
       [
-        "an end before its start",
+        "a document count of 2^64 - 1",
+        put((b) => b.writeBigUInt64LE(2n ** 64n - 1n, b.length - 24)),
+        /a number of documents/,
+      ],
+      [
+        "a document that ends before it starts",
         put((b) => b.writeBigUInt64LE(0n, b.length - 32 - 16 * 200)),
         /document \d+: expected an end from/,
       ],
       [
-        "an end beyond the tokens",
+        "a document that ends after the last token",
         put((b) => b.writeBigUInt64LE(2n ** 50n, b.length - 32 - 16 * 200)),
         /document \d+: expected an end from/,
       ],
@@ -203,7 +211,7 @@ describe("token shards", () => {
     await expect(read()).rejects.toMatchObject({ code: "IO" });
   });
 
-  it("require shards in the folder, and a tokenizer with a vocabSize", async () => {
+  it("reject a folder without shards, a tokenizer without vocabSize, and a missing file", async () => {
     mkdirSync(join(folder, "none"));
     await expect(openCorpus({ ...base, files: join(folder, "none") })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
@@ -217,7 +225,7 @@ describe("token shards", () => {
   });
 });
 
-it("misspelt or missing options are rejected by name", async () => {
+it("misspelt or missing options are rejected, and the error names them", async () => {
   const refused = (options: object, message: RegExp) =>
     expect(writeTokenShards(options as Parameters<typeof writeTokenShards>[0])).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",

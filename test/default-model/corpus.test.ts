@@ -20,7 +20,7 @@ describe("the corpus of the default model", () => {
     expect(placeTable.trim()).toBe(script.placeTable());
   });
 
-  it("never asks for the capital of told-only places", () => {
+  it("never asks for the capitals of places that it only states", () => {
     const toldOnly = new Set(["FR", "PE", "JP"]);
     const { facts } = makeCorpus({ seed: 5, stories: 1, rounds: 20, knowledge: 1, toldOnly });
     const text = facts.join("\n");
@@ -89,7 +89,7 @@ describe("the corpus of the default model", () => {
     }
   });
 
-  it("hardly ever repeats a story", () => {
+  it("repeats no story among 3,000, and uses more than 900 words", () => {
     const { stories }: Documents = makeCorpus({ seed: 3, stories: 3000, rounds: 1, knowledge: 1 });
     expect(new Set(stories).size).toBe(3000);
     const words = new Set(
@@ -172,7 +172,7 @@ describe("the plan of the default model", () => {
     expect(2 * parameters).toBeLessThan(15.5e6); // bf16; the tokenizer takes the rest
   });
 
-  it("asks about every place, and holds out the made-up names of the evaluation", () => {
+  it("asks about every place, and holds out the invented names of the evaluation", () => {
     const { countries, names, sft, preferences, prompts } = makeRecipe(1, {
       ...size,
       stories: 1,

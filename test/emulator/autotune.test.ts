@@ -1,4 +1,5 @@
-// Autotuning on an emulated device, whose times are CPU times: measuring kernels of a model's products, storing and using the choices.
+// Tests autotuning on an emulated device: it measures the kernels of a model's matrix products, stores the fastest, and uses the
+// stored choices. Times there are CPU times.
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { autotune } from "../../lib/bench/index.ts";
@@ -14,7 +15,7 @@ beforeAll(() => {
 });
 afterAll(() => void vi.unstubAllEnvs());
 
-test("measures every kernel of every product of a model", async () => {
+test("measures every kernel of every matrix product of a model", async () => {
   const folder = join(temporaryFolder(), "model");
   const path = join(temporaryFolder(), "tuning.json");
   {
@@ -58,7 +59,7 @@ async function bits(device: Device): Promise<Float32Array> {
   return (await executable.run({ x: numbers(m * k) })).y as Float32Array;
 }
 
-test("devices use the choices of the file and ignore unknown kernel names", async () => {
+test("devices use the kernels chosen in the tuning file and ignore kernels that they do not have", async () => {
   const path = join(temporaryFolder(), "tuning.json");
   const info = deviceInfo().cuda.devices[0]!;
   const device = new Device(1, 0);
@@ -77,7 +78,7 @@ test("devices use the choices of the file and ignore unknown kernel names", asyn
   expect(await bits(openDevice({ device: "cuda:1" }))).toEqual(other);
 });
 
-test("rejects unsupported devices and invalid rows", async () => {
+test("rejects unsupported devices, and invalid rows, choices, shapes and layouts", async () => {
   expect(await failureOf(() => autotune({ device: "cpu" }))).toMatchObject({ code: "UNSUPPORTED" });
   expect(await failureOf(() => autotune({ device: "cuda", rows: [0] }))).toMatchObject({
     code: "INVALID_ARGUMENT",

@@ -13,7 +13,7 @@ beforeEach(() => void emulate("1"));
 afterEach(() => void vi.unstubAllEnvs());
 
 describe("several devices", () => {
-  test("each compute in their own memory", async () => {
+  test("each compute in separate memory", async () => {
     emulate("2");
     expect(deviceInfo().cuda.devices.map((d) => d.index)).toEqual([0, 1]);
     const [first, second] = [openDevice({ device: "cuda:0" }), openDevice({ device: "cuda:1" })];

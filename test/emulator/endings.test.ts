@@ -48,12 +48,12 @@ const data = new Map(
 const graphs: [string, Name[], (v: Values) => Value][] = [
   ["a gate", ["x", "g", "u", "d"], ({ x, g, u, d }) => linear(glu(linear(x, g), linear(x, u)), d)],
   [
-    "gelu, and something added",
+    "gelu and an addition",
     ["x", "g", "r", "d"],
     ({ x, g, r, d }) => add(linear(gelu(linear(x, g), { approximate: "tanh" }), d), linear(r, d)),
   ],
   [
-    "a square of relu",
+    "a squared relu",
     ["x", "g", "u", "d"],
     ({ x, g, u, d }) => {
       const h = relu(linear(x, g));

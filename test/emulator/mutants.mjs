@@ -11,7 +11,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { root } from "../../scripts/testing.mjs";
 import { attention } from "./mutants/attention.mjs";
-import { endings } from "./mutants/endings.mjs";
+import { epilogues } from "./mutants/epilogues.mjs";
 import { fp8 } from "./mutants/fp8.mjs";
 import { others } from "./mutants/others.mjs";
 import { products } from "./mutants/products.mjs";
@@ -20,7 +20,7 @@ import { warpgroupGradients } from "./mutants/warpgroup-gradients.mjs";
 import { warpgroups } from "./mutants/warpgroups.mjs";
 
 const mutants = [
-  ...[...products, ...attention, ...fp8, ...endings, ...others],
+  ...[...products, ...attention, ...fp8, ...epilogues, ...others],
   ...[...warpgroups, ...warpgroupAttention, ...warpgroupGradients],
 ];
 
@@ -46,7 +46,7 @@ const casesOf = {
   "rows.cu": "rows",
   "rope.cu": "rows",
   "logprob.cu": "rows",
-  "gemm_int8.cu": "quantised",
+  "gemm_int8.cu": "quantized",
   "experts.cu": "experts",
   "routing.cu": "experts",
 };
@@ -61,10 +61,10 @@ const headers = {
   "fp8.cuh": ["fp8_linear.cu", "fp8"],
   "gemm.cuh": ["gemm.cu", "linear f32"],
   "gemm_sm90.cuh": ["gemm_sm90.cu", "sm_90:"],
-  "gemm_end.cuh": ["gemm_tensor.cu", "ended bf16"],
+  "gemm_end.cuh": ["gemm_tensor.cu", "epilogue bf16"],
   "gemm_multistage.cuh": ["gemm_tensor.cu", "linear bf16"],
   "tensor_tile.cuh": ["gemm_tensor.cu", "linear bf16"],
-  "quant.cuh": ["gemm.cu", "quantised"],
+  "quant.cuh": ["gemm.cu", "quantized"],
 };
 /** The file to compile and the cases to run: the mutated file, one that the mutation names, or the header's default. */
 const placeOf = (file, named, cases) =>
@@ -160,7 +160,7 @@ async function plant(work, name, file, from, to, named, cases) {
     textOf(file).replace(from, () => to),
   );
   const { status, stdout, signal } = await run(program, [beginning, "first"]);
-  const noticed = status !== 0 && signal !== "SIGTERM"; // also detected by a crash, but not by a timeout
+  const noticed = status !== 0 && signal !== "SIGTERM"; // a crash counts as detected, a timeout does not
   if (!noticed) survived += 1;
   const how = stdout.split("\n")[0].replace(/^FAILED /, "");
   console.log(

@@ -34,7 +34,8 @@ void test_cp_async() {
     std::memcpy(after, to, 16);
   });
   expect(before == 0xffffffffu, "cp.async: nothing has landed before the wait");
-  expect(after[0] == 1 && after[1] == 2 && after[2] == 0 && after[3] == 0, "cp.async: what is not read becomes zero");
+  expect(after[0] == 1 && after[1] == 2 && after[2] == 0 && after[3] == 0,
+      "cp.async: bytes beyond the source size become zero");
 }
 
 // Fatal errors and their reports.
@@ -124,7 +125,7 @@ void test_registers() {
     cuda::ptx::take_registers<240>();
     taken = true;
   });
-  expect(taken, "setmaxnreg: two warpgroups take what the third has given back");
+  expect(taken, "setmaxnreg: two warpgroups get the registers that the third has released");
   expect_fatal("wait in setmaxnreg.inc", 384, [] {
     if (threadIdx.x < 128) return cuda::ptx::give_registers<32>();
     cuda::ptx::take_registers<240>();
@@ -184,13 +185,13 @@ void test_sm90() {
     setenv("HEDDLE_EMULATOR", order, 1);
     float sum = 0;
     emulator::run_grid("one tile", {1}, {128}, 0, [&] { one_tile({}, map, &sum); });
-    expect(sum == 16, "a tile comes whole and is multiplied");
+    expect(sum == 16, "a tile is copied whole and multiplied");
     emulator::run_grid("one tile", {1}, {128}, 0, [&] {
       Steps early;
       early.read_early = true;
       one_tile(early, map, &sum);
     });
-    expect(sum != sum, "sums are not there before they are waited for");
+    expect(sum != sum, "sums are undefined before the wait");
     const auto without = [&](const char* what, bool Steps::* part, bool value) {
       expect_fatal(what, 128, [&, part, value] {
         Steps steps;
@@ -265,13 +266,14 @@ void test_bulk_writes() {
   };
   for (const char* order : {"lazy", "eager", "random:1", "random:5"}) {
     run(order, {});
-    expect(to[0] == 7 && to[31] == 7 && to[32] == 1 && *word == 1, "a bulk write: its bytes are there after the wait");
+    expect(
+        to[0] == 7 && to[31] == 7 && to[32] == 1 && *word == 1, "a bulk write: its bytes are written after the wait");
     // Reading sources and writing results are separate: a read wait does not wait for writes.
     BulkSteps early;
     early.read_early = true;
     run(order, early);
     expect(found.early == 1 && to[0] == 7,
-        "a bulk write: nothing is there before wait_group, whatever wait_group.read says");
+        "a bulk write: nothing is written before wait_group, even after wait_group.read");
     // At the end of a block, the device completes writes whose sources have been read.
     BulkSteps unwaited;
     unwaited.wait = unwaited.release = false;
@@ -281,9 +283,9 @@ void test_bulk_writes() {
   BulkSteps overwrite;
   overwrite.overwrite = true;
   run("lazy", overwrite);
-  expect(to[0] == 8, "a bulk write: a source that is written again before it is read");
+  expect(to[0] == 8, "a bulk write: a source that is overwritten too early changes the result");
   run("eager", overwrite);
-  expect(to[0] == 7, "a bulk write: a source that is read at once");
+  expect(to[0] == 7, "a bulk write: a source that is read at once may be overwritten");
 
   setenv("HEDDLE_EMULATOR", "lazy", 1);
   const auto broken = [&](const char* what, const BulkSteps& steps, size_t past = 0) {
@@ -332,6 +334,6 @@ int main() {
   test_registers();
   test_sm90();
   test_bulk_writes();
-  if (!failures) std::printf("copies land as late as allowed, and every planted misuse is reported\n");
+  if (!failures) std::printf("copies land as late as allowed, and every misuse is reported\n");
   return failures ? 1 : 0;
 }

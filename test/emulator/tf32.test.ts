@@ -30,7 +30,7 @@ const apart = (a: ArrayLike<number>, b: ArrayLike<number>) =>
 beforeAll(() => void vi.stubEnv("HEDDLE_EMULATE_CUDA", "1"));
 afterAll(() => void vi.unstubAllEnvs());
 
-test.each([150, 20])("a product of %i rows has tf32's error and no more", async (rows) => {
+test.each([150, 20])("a product of %i rows has at most tf32's error", async (rows) => {
   const w = numbers(outputs * width, 3);
   const run = async (device: Device, x: Float32Array) => {
     const program = compile(() => {

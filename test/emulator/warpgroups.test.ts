@@ -17,7 +17,7 @@ async function bound(device: Device) {
 beforeAll(() => void vi.stubEnv("HEDDLE_EMULATE_CUDA", "sm_90"));
 afterAll(() => void vi.unstubAllEnvs());
 
-test("products equal the CPU's, recorded or not", async () => {
+test("products equal the CPU's, in recorded and unrecorded runs", async () => {
   expect(deviceInfo().cuda.devices[0]).toMatchObject({ computeCapability: "9.0" });
   const device = new Device(1, 0);
   const recorded = await bound(device);

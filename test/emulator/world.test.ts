@@ -39,7 +39,7 @@ test("reports a library that is not NCCL", async () => {
   });
 });
 
-test("ranks synchronize, reduce, and train like one process", async () => {
+test("ranks synchronize, reduce, and train as one process does", async () => {
   const library = join(folder, "libnccl.so");
   const source = fileURLToPath(new URL("fake_nccl.cc", import.meta.url));
   const built = spawnSync("c++", ["-std=c++17", "-O1", "-shared", "-fPIC", "-pthread", "-o", library, source], {

@@ -44,7 +44,7 @@ describe("answers are compared as in SQuAD", () => {
   });
 });
 
-describe("answers that decline", () => {
+describe("detection of answers that decline", () => {
   const declines = declinesBy();
   test.each([
     "I don't know.",
@@ -57,7 +57,7 @@ describe("answers that decline", () => {
     "The text does not say.",
     "There is no such country.",
     "None of the above",
-  ])('include "%s"', (text) => {
+  ])('accepts "%s"', (text) => {
     expect(declines(text)).toBe(true);
   });
   test.each([
@@ -68,10 +68,10 @@ describe("answers that decline", () => {
     "Nobody",
     "I know: Paris",
     "",
-  ])('do not include "%s"', (text) => {
+  ])('rejects "%s"', (text) => {
     expect(declines(text)).toBe(false);
   });
-  test("can be defined by patterns, texts and functions", async () => {
+  test("can be configured by patterns, texts and functions", async () => {
     expect(declinesBy(["Pass"])("I PASS on this")).toBe(true);
     expect(declinesBy(["Pass"])("I don't know")).toBe(false);
     const global = declinesBy([/no\b/g]);
@@ -82,7 +82,7 @@ describe("answers that decline", () => {
 });
 
 describe("log-likelihoods of continuations", () => {
-  test("equal those of each sequence alone, whatever shares a prompt or a run", async () => {
+  test("equal those of each sequence alone, whether or not sequences share a prompt or a run", async () => {
     await using model = tinyModel();
     const random = (n: number, seed: number) => Array.from({ length: n }, (_, i) => (i * 37 + seed * 101) % 320);
     const groups = Array.from({ length: 19 }, (_, g) => ({

@@ -66,7 +66,7 @@ test("checkpoints of a restarted run are newer than those of the previous run, w
   expect((await latestCheckpoint(folder))?.step).toBe(8);
 });
 
-test("checkpoints of versions without an order field come first, sorted by step", async () => {
+test("checkpoints without an order field, of old versions, come first, sorted by step", async () => {
   const folder = temporaryFolder();
   for (const step of [100, 20]) {
     const { path } = await saveCheckpoint(folder, step, content(step));

@@ -47,7 +47,7 @@ describe("CRC-32C", () => {
     expect(await digestOfFile(temporaryFile(""), reading)).toBe("crc32c:00000000");
   });
 
-  test("rejects values other than bytes and ranges out of bounds", async () => {
+  test("rejects values that are not bytes, and ranges out of bounds", async () => {
     const { lane } = device;
     const bytes = new Uint8Array(8);
     await expectError(() => lane.crc32c(bytes, 4, 5, 0), "INVALID_ARGUMENT", /within 8 bytes, got 4 \+ 5/);
@@ -104,7 +104,7 @@ test("a flipped bit in any file is detected, and the previous checkpoint is used
   }
 });
 
-test("a flipped bit in any byte of a manifest is detected, and never passes as another checkpoint or as one without digests", async () => {
+test("a flipped bit in a manifest is detected, and never read as another checkpoint or one without digests", async () => {
   const path = await save(temporaryFolder(), 2);
   const file = join(path, "checkpoint.json");
   const whole = readFileSync(file);

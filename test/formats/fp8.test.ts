@@ -39,40 +39,37 @@ describe("fp8 quantization", () => {
     [128, 128],
     [130, 257],
     [3, 500],
-  ])(
-    "(%i, %i): each number is off by half a step at most, and blocks have scales of their own",
-    async (rows, columns) => {
-      const random = generator(rows + columns);
-      const across = Math.ceil(columns / 128);
-      // Blocks of very different magnitudes, with values of all magnitudes within them.
-      const numbers = Float32Array.from({ length: rows * columns }, (_, i) => {
-        const block = Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128);
-        return (random() - 0.5) * 10 ** (3 * block - 4) * 2 ** (-12 * random());
-      });
-      const { bytes: made, scales } = await quantiseFp8(device, numbers, rows, columns);
-      const sizes = new Float32Array(scales.buffer);
-      const back = new Float32Array((await widened(made, sizes, columns)).buffer);
-      expect(sizes.length).toBe(Math.ceil(rows / 128) * across);
-      let worst = 0;
-      for (let i = 0; i < numbers.length; i++) {
-        const scale = sizes[Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128)]!;
-        expect(back[i]).toBe(Math.fround(scale * numberOf(made[i]!)));
-        const [x, off] = [Math.abs(numbers[i]!) / scale, Math.abs(back[i]! - numbers[i]!) / scale];
-        // Half of 2^-3 of the power of two below, or half of 2^-9, plus the float rounding error.
-        const step = x < 2 ** -6 ? 2 ** -9 : 2 ** (Math.floor(Math.log2(x)) - 3);
-        worst = Math.max(worst, off / step);
-      }
-      expect(worst).toBeLessThanOrEqual(0.5 + 1e-5);
-      // The largest value of each block maps to the largest byte.
-      for (const [b, scale] of sizes.entries()) {
-        const of = [...made.keys()].filter(
-          (i) => Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128) === b,
-        );
-        expect(Math.max(...of.map((i) => made[i]! & 0x7f))).toBe(0x7e);
-        expect((scale * 448) / Math.max(...of.map((i) => Math.abs(numbers[i]!)))).toBeCloseTo(1, 6);
-      }
-    },
-  );
+  ])("(%i, %i): each value is off by at most half a step, and each block has a scale", async (rows, columns) => {
+    const random = generator(rows + columns);
+    const across = Math.ceil(columns / 128);
+    // Blocks of very different magnitudes, with values of all magnitudes within them.
+    const numbers = Float32Array.from({ length: rows * columns }, (_, i) => {
+      const block = Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128);
+      return (random() - 0.5) * 10 ** (3 * block - 4) * 2 ** (-12 * random());
+    });
+    const { bytes: made, scales } = await quantiseFp8(device, numbers, rows, columns);
+    const sizes = new Float32Array(scales.buffer);
+    const back = new Float32Array((await widened(made, sizes, columns)).buffer);
+    expect(sizes.length).toBe(Math.ceil(rows / 128) * across);
+    let worst = 0;
+    for (let i = 0; i < numbers.length; i++) {
+      const scale = sizes[Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128)]!;
+      expect(back[i]).toBe(Math.fround(scale * numberOf(made[i]!)));
+      const [x, off] = [Math.abs(numbers[i]!) / scale, Math.abs(back[i]! - numbers[i]!) / scale];
+      // Half of 2^-3 of the power of two below, or half of 2^-9, plus the float rounding error.
+      const step = x < 2 ** -6 ? 2 ** -9 : 2 ** (Math.floor(Math.log2(x)) - 3);
+      worst = Math.max(worst, off / step);
+    }
+    expect(worst).toBeLessThanOrEqual(0.5 + 1e-5);
+    // The largest value of each block maps to the largest byte.
+    for (const [b, scale] of sizes.entries()) {
+      const of = [...made.keys()].filter(
+        (i) => Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128) === b,
+      );
+      expect(Math.max(...of.map((i) => made[i]! & 0x7f))).toBe(0x7e);
+      expect((scale * 448) / Math.max(...of.map((i) => Math.abs(numbers[i]!)))).toBeCloseTo(1, 6);
+    }
+  });
 
   test("keeps zeros, and rejects non-finite values and other shapes", async () => {
     const { bytes, scales } = await quantiseFp8(device, new Float32Array(6), 2, 3);
@@ -112,7 +109,7 @@ test.each([
   [64, 1],
   [65, 2],
 ])(
-  "a (%i, 65) matrix is quantized %i times when written, with its scales stored after the bytes if aligned",
+  "a (%i, 65) matrix is quantized %i times when written; its scales follow the bytes if that is aligned",
   async (rows, times) => {
     const path = join(temporaryFolder(), "model.safetensors");
     const numbers = Float32Array.from({ length: rows * 65 }, (_, i) => Math.sin(i));
@@ -298,12 +295,12 @@ describe("an fp8 model folder", () => {
   const name = "model.layers.0.self_attn.k_proj.weight";
   test.each([
     [
-      "no scales",
+      "missing scales",
       (t: Map<string, RawTensor>) => void t.delete(`${name}_scale_inv`),
       `expected ${name}_scale_inv, got none`,
     ],
     [
-      "scales of other blocks",
+      "scales of another block size",
       (t: Map<string, RawTensor>) =>
         void t.set(`${name}_scale_inv`, { dtype: "F32", shape: [1, 1], bytes: new Uint8Array(4) }),
       `${name}_scale_inv: expected floats [1, 2], got F32 [1, 1]`,

@@ -54,11 +54,11 @@ const bad: [string, Buffer, RegExp][] = [
   ],
   ["header over 100 MB", safetensors("{}", Buffer.alloc(0), 100_000_001n), /at most 100000000 bytes, got 100000001/],
   ["header length 2^64 - 1", safetensors("{}", Buffer.alloc(0), 2n ** 64n - 1n), /got 18446744073709551615/],
-  ["header not JSON", safetensors("{]"), /expected JSON/],
-  ["header an array", safetensors("[]"), /not a safetensors file: expected a header that begins with \{/],
-  ["header a string", safetensors('"x"'), /not a safetensors file/],
-  ["header cut in the middle", safetensors('{"a":{"dtype":"F32"'), /expected JSON/],
-  ["bytes after the header's object", safetensors("{}{}"), /unexpected bytes/],
+  ["header is not JSON", safetensors("{]"), /expected JSON/],
+  ["header is an array", safetensors("[]"), /not a safetensors file: expected a header that begins with \{/],
+  ["header is a string", safetensors('"x"'), /not a safetensors file/],
+  ["truncated header", safetensors('{"a":{"dtype":"F32"'), /expected JSON/],
+  ["bytes after the header's JSON object", safetensors("{}{}"), /unexpected bytes/],
   ["nesting", safetensors(nested(5000)), /nested more than 8 deep/],
   [
     "duplicate tensor",
@@ -66,7 +66,7 @@ const bad: [string, Buffer, RegExp][] = [
     /duplicate key "a"/,
   ],
   [
-    "duplicate after unescaping",
+    "duplicate tensor after unescaping",
     safetensors(`{"a":${JSON.stringify(one)},"\\u0061":{}}`, f32(1, 2)),
     /duplicate key "a"/,
   ],
@@ -78,7 +78,7 @@ const bad: [string, Buffer, RegExp][] = [
   ["unknown field", safetensors({ a: { ...one, extra: 1 } }, f32(1, 2)), /unknown key "extra"/],
   ["unknown dtype", safetensors({ a: { ...one, dtype: "F31" } }, f32(1, 2)), /dtype: expected one of F32.*got "F31"/],
   [
-    "dtype from the prototype",
+    "dtype named like an Object method",
     safetensors({ a: { ...one, dtype: "constructor" } }, f32(1, 2)),
     /dtype: expected one of/,
   ],
@@ -86,7 +86,7 @@ const bad: [string, Buffer, RegExp][] = [
   ["shape missing", safetensors({ a: { dtype: "F32", data_offsets: [0, 8] } }, f32(1, 2)), /shape: expected/],
   ["negative dimension", safetensors({ a: { ...one, shape: [-2] } }, f32(1, 2)), /shape: expected/],
   ["fractional dimension", safetensors({ a: { ...one, shape: [1.5] } }, f32(1, 2)), /shape: expected/],
-  ["dimension as text", safetensors({ a: { ...one, shape: ["2"] } }, f32(1, 2)), /shape: expected/],
+  ["dimension as a string", safetensors({ a: { ...one, shape: ["2"] } }, f32(1, 2)), /shape: expected/],
   ["rank 17", safetensors({ a: { ...one, shape: Array(17).fill(1) } }, f32(1, 2)), /shape: expected at most 16/],
   [
     "overflowing dimensions",
@@ -115,7 +115,7 @@ const bad: [string, Buffer, RegExp][] = [
   ],
   ["gap before the first tensor", safetensors({ a: { ...one, data_offsets: [4, 12] } }, f32(1, 2, 3)), /begin at 0/],
   ["overlap", safetensors({ a: one, b: { ...one, data_offsets: [4, 12] } }, f32(1, 2, 3)), /begin at 8/],
-  ["same bytes twice", safetensors({ a: one, b: one }, f32(1, 2)), /begin at 8/],
+  ["two tensors with the same bytes", safetensors({ a: one, b: one }, f32(1, 2)), /begin at 8/],
   ["bytes after the last tensor", safetensors({ a: one }, f32(1, 2, 3)), /end with the last tensor/],
   [
     "NaN as a dimension",
@@ -128,26 +128,30 @@ const bad: [string, Buffer, RegExp][] = [
     /shape: expected/,
   ],
   [
-    "a number of a thousand digits",
+    "a dimension of a thousand digits",
     safetensors(`{"a":{"dtype":"F32","shape":[${"9".repeat(1000)}],"data_offsets":[0,8]}}`, f32(1, 2)),
     /malformed number|expected JSON/,
   ],
   [
-    "the same name, spelt with an escape and in UTF-8",
+    "the same name twice, with an escape and in UTF-8",
     safetensors(`{"ü":${JSON.stringify(one)},"\\u00fc":${JSON.stringify(one)}}`, f32(1, 2)),
     /duplicate key "ü"/,
   ],
-  ["a name cut in the middle of an escape", safetensors('{"\\u00'), /expected JSON/],
+  ["a name that ends within an escape", safetensors('{"\\u00'), /expected JSON/],
   ["a byte-order mark before the header", safetensors("\ufeff{}"), /header that begins with \{/],
-  ["a comma too many", safetensors(`{"a":${JSON.stringify(one)},}`, f32(1, 2)), /expected JSON/],
+  ["a trailing comma", safetensors(`{"a":${JSON.stringify(one)},}`, f32(1, 2)), /expected JSON/],
   [
-    "half a byte",
+    "a shape of half a byte",
     safetensors({ a: { dtype: "F4", shape: [3], data_offsets: [0, 1] } }, Buffer.alloc(1)),
     /expected 1\.5 bytes/,
   ],
-  ["metadata not strings", safetensors({ __metadata__: { a: 1 } }), /__metadata__\."a": expected a string/],
-  ["metadata a list", safetensors({ __metadata__: [] }), /__metadata__: expected an object/],
-  ["tensor a number", safetensors({ a: 1 }), /tensor "a": expected an object/],
+  [
+    "metadata values that are not strings",
+    safetensors({ __metadata__: { a: 1 } }),
+    /__metadata__\."a": expected a string/,
+  ],
+  ["metadata is an array", safetensors({ __metadata__: [] }), /__metadata__: expected an object/],
+  ["tensor entry is a number", safetensors({ a: 1 }), /tensor "a": expected an object/],
   ["control character", safetensors('{"a\u0000":1}'), /control character/],
   [
     "malformed number",
@@ -162,14 +166,14 @@ describe("invalid safetensors files are rejected", () => {
   });
 
   test.each([
-    ["of 90 MB of numbers", () => `{"a":[${"1,".repeat(45e6)}1]}`, /more than 2097152 values/],
+    ["with 90 MB of numbers", () => `{"a":[${"1,".repeat(45e6)}1]}`, /more than 2097152 values/],
     ["with a string of 90 MB", () => `{"${"a".repeat(90e6)}":1}`, /string of more than 8388608 bytes/],
     [
       "with two million keys",
       () => `{${Array.from({ length: 2e6 }, (_, i) => `"${i}":0`).join(",")}}`,
       /object of more than 131073 keys/,
     ],
-  ])("a header %s, within a second", async (_name, json, message) => {
+  ])("a header %s is rejected within a second", async (_name, json, message) => {
     const path = temporaryFile(safetensors(json()));
     await expectError(() => openSafetensors(path), "INVALID_FILE", message);
     rmSync(path);
@@ -244,8 +248,8 @@ describe("shards", () => {
     ["two dots", { a: ".." }, /plain file name/],
     ["a number", { a: 1 }, /plain file name, got number/],
     ["empty name", { a: "" }, /plain file name/],
-    ["a tensor its shard lacks", { z: "model-1.safetensors" }, /"z": expected in model-1/],
-    ["no map", null, /weight_map: expected an object/],
+    ["a tensor that its shard lacks", { z: "model-1.safetensors" }, /"z": expected in model-1/],
+    ["a missing weight map", null, /weight_map: expected an object/],
   ])("%s", async (_name, map, message) => {
     const path = folder(map);
     await expectError(() => openWeights(path), "INVALID_FILE", message);

@@ -137,7 +137,7 @@ describe("a folder that held another model", () => {
     expect(loaded.tokenizer!.vocabSize).toBe(320);
   });
 
-  test("drops the heads of a replaced adapter", async () => {
+  test("does not keep the heads of a replaced adapter", async () => {
     const folder = join(temporaryFolder(), "adapter");
     await using model = tinyModel();
     await model.model.addAdapter("a", { r: 2, targetModules: ["q_proj"] });

@@ -31,7 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   require(pwrite(file.descriptor, content.data(), content.size(), 0) == static_cast<ssize_t>(content.size()),
       "the file can be written");
   const std::shared_ptr<Mapping> mapping = Mapping::open(file.path);
-  require(mapping->size() == content.size(), "the size is that of the file");
+  require(mapping->size() == content.size(), "the mapping has the file's size");
 
   size_t left = content.size();  // size of the file
   while (in.remaining_bytes() > 0) {
@@ -42,17 +42,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const size_t offset = position(in, content.size()), length = position(in, content.size());
     const bool inside = offset <= content.size() && length <= content.size() - offset;
     require(accepts([&] { mapping->check_range(offset, length); }) == inside,
-        "ranges inside the file are in range, no others");
-    require(accepts([&] { mapping->check(); }) == (left >= content.size()), "a shortened file is noticed");
+        "check_range accepts exactly the ranges inside the file");
+    require(accepts([&] { mapping->check(); }) == (left >= content.size()), "check reports a shortened file");
     if (!inside && length > content.size()) {
       require(!accepts([&] { mapping->read(offset, length, nullptr); }), "a range outside the file is not read");
       continue;
     }
     const Block to(length);
     const bool read = accepts([&] { mapping->read(offset, length, to.data()); });
-    require(read == (inside && (length == 0 || offset + length <= left)), "what is there is read");
+    require(
+        read == (inside && (length == 0 || offset + length <= left)), "read succeeds if and only if the bytes exist");
     if (read && length > 0)
-      require(std::memcmp(to.data(), content.data() + offset, length) == 0, "the bytes are the file's");
+      require(std::memcmp(to.data(), content.data() + offset, length) == 0, "read returns the file's bytes");
   }
   return 0;
 }

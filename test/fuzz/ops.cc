@@ -1,5 +1,5 @@
 // Every op with operands of arbitrary shapes, types, attributes and bytes. The op's check rejects them with a typed
-// error, or its reference, and its kernel if linked, compute within the memory of the shapes.
+// error. Otherwise the reference, and the kernel if linked, stay within the operands' memory.
 #include <cmath>
 
 #include "fuzz.h"
@@ -46,7 +46,7 @@ DType type(Input& in) {
                      : static_cast<DType>(in.ConsumeIntegralInRange<int>(0, static_cast<int>(DType::count) - 1));
 }
 
-// Half of the index operands' elements are small.
+// With `small`, i32 elements are -1 to 5 and floats are -2 to 2. Quantized and u8 operands keep their bytes.
 void fill(Tensor& t, const Block& block, bool small) {
   t.data = block.data();
   if (!small || t.dtype == DType::u8 || is_quantised(t.dtype)) return;
@@ -93,7 +93,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
           node.outputs.push_back(static_cast<int>(desc.values.size()) - 1);
     else node.outputs.push_back(add());
   }
-  if (outputs > most_out) return 0;  // an error of the op table: INTERNAL
+  if (outputs > most_out) return 0;  // more outputs than the op table allows is INTERNAL
   desc.nodes.push_back(node);
 
   std::unique_ptr<Program> program;

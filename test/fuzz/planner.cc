@@ -19,14 +19,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     require(huge, "ordinary sizes are planned");
     return 0;
   }
-  require(plan.offsets.size() == values.size(), "every value has a place");
+  require(plan.offsets.size() == values.size(), "every value has an offset");
   for (size_t i = 0; i < values.size(); ++i) {
     const size_t begin = plan.offsets[i], end = begin + values[i].bytes + guard;
     require(begin % 64 == 0 && end >= begin && end <= plan.bytes, "a value lies within the arena");
     for (size_t j = 0; j < i; ++j) {
       const bool together = values[i].first <= values[j].last && values[j].first <= values[i].last;
       const size_t other = plan.offsets[j], other_end = other + values[j].bytes + guard;
-      require(!together || begin >= other_end || other >= end, "values that live at once lie apart");
+      require(!together || begin >= other_end || other >= end, "values that are live at once do not overlap");
     }
   }
   return 0;

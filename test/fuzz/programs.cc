@@ -24,8 +24,8 @@ ProgramDesc program(Input& in, bool wild) {
     desc.symbols.push_back(wild ? in.ConsumeIntegral<int64_t>() : in.ConsumeIntegralInRange<int64_t>(0, 5));
   const int64_t width = in.ConsumeIntegralInRange<int64_t>(1, 4);
   const auto value = [&] {
-    // Fixed dimensions that differ from every symbol's bound, because checks only see bounds. TypeScript distinguishes
-    // the two.
+    // Fixed dimensions differ from every symbol's bound: the checks see only bounds and could not tell them apart.
+    // TypeScript distinguishes the two.
     ValueDesc v{DType::f32, {2, {in.ConsumeBool() ? 7 : desc.symbols.empty() ? 6 : -1, width}}};
     if (in.ConsumeIntegralInRange<int>(0, 7) == 0) v.shape = {1, {1}};
     if (in.ConsumeIntegralInRange<int>(0, 9) == 0) v.dtype = DType::i32, v.shape = {1, {6 + in.ConsumeBool()}};
@@ -34,7 +34,7 @@ ProgramDesc program(Input& in, bool wild) {
     desc.values.push_back(v);
     return static_cast<int>(desc.values.size()) - 1;
   };
-  const auto known = [&] { return in.ConsumeIntegralInRange<int>(0, static_cast<int>(desc.values.size()) - 1); };
+  const auto any_value = [&] { return in.ConsumeIntegralInRange<int>(0, static_cast<int>(desc.values.size()) - 1); };
   for (int i = in.ConsumeIntegralInRange<int>(1, 3); i > 0; --i) desc.bound.push_back(value());
   for (int i = in.ConsumeIntegralInRange<int>(0, 2); i > 0; --i) desc.inputs.push_back(value());
   for (int i = in.ConsumeIntegralInRange<int>(1, 12); i > 0; --i) {
@@ -44,7 +44,7 @@ ProgramDesc program(Input& in, bool wild) {
     node.attributes.set("factor", in.ConsumeIntegralInRange<int>(-2, 2)),
         node.attributes.set("offset", in.ConsumeIntegralInRange<int>(-2, 2));
     node.attributes.set("low", -3), node.attributes.set("high", 3);
-    for (int k = 0; k < arity.inputs; ++k) node.inputs.push_back(known());
+    for (int k = 0; k < arity.inputs; ++k) node.inputs.push_back(any_value());
     for (int k = 0; k < arity.outputs; ++k) {
       if (in.ConsumeBool()) value();
       else desc.values.push_back(desc.values[static_cast<size_t>(node.inputs[0])]);
@@ -52,7 +52,7 @@ ProgramDesc program(Input& in, bool wild) {
     }
     desc.nodes.push_back(node);
   }
-  for (int i = in.ConsumeIntegralInRange<int>(0, 3); i > 0; --i) desc.outputs.push_back(known());
+  for (int i = in.ConsumeIntegralInRange<int>(0, 3); i > 0; --i) desc.outputs.push_back(any_value());
   return desc;
 }
 
@@ -86,7 +86,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (size_t v = 0; v < desc.values.size(); ++v)
     if (bytes(static_cast<int>(v), desc.symbols) > 4096) return 0;
   // Small integers, so that sums are exact in any order.
-  const auto numbers = [&](size_t n) {
+  const auto small_floats = [&](size_t n) {
     std::vector<uint8_t> list(n);
     for (size_t i = 0; i + 4 <= n; i += 4) {
       const float f = static_cast<float>(in.ConsumeIntegralInRange<int>(-2, 2));
@@ -96,19 +96,21 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   };
 
   std::vector<std::shared_ptr<Storage>> bound;
-  std::vector<Block> alone;  // separate memory of each value
-  for (size_t v = 0; v < desc.values.size(); ++v) alone.emplace_back(bytes(static_cast<int>(v), desc.symbols));
+  std::vector<Block> reference_memory;  // separate memory of each value
+  for (size_t v = 0; v < desc.values.size(); ++v)
+    reference_memory.emplace_back(bytes(static_cast<int>(v), desc.symbols));
   for (const int v : desc.bound) {
-    const std::vector<uint8_t> content = numbers(bytes(v, desc.symbols));
+    const std::vector<uint8_t> content = small_floats(bytes(v, desc.symbols));
     bound.push_back(Storage::allocate(content.size()));
     if (content.empty()) continue;
     std::memcpy(bound.back()->data(), content.data(), content.size());
-    std::memcpy(alone[static_cast<size_t>(v)].data(), content.data(), content.size());
+    std::memcpy(reference_memory[static_cast<size_t>(v)].data(), content.data(), content.size());
   }
   for (const int v : desc.inputs) {
-    arguments.inputs.push_back(numbers(bytes(v, arguments.symbols)));
+    arguments.inputs.push_back(small_floats(bytes(v, arguments.symbols)));
     if (!arguments.inputs.back().empty())
-      std::memcpy(alone[static_cast<size_t>(v)].data(), arguments.inputs.back().data(), arguments.inputs.back().size());
+      std::memcpy(reference_memory[static_cast<size_t>(v)].data(), arguments.inputs.back().data(),
+          arguments.inputs.back().size());
   }
   std::vector<Block> outputs;
   for (const int v : desc.outputs)
@@ -122,37 +124,38 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   lane.post([&] { done.set_value(accepts([&] { executable->run(arguments, lane); })); });
   const bool ran = done.get_future().get();
 
-  std::vector<unsigned char*> at;
-  for (const Block& b : alone) at.push_back(b.data());
-  const bool plainly = accepts([&] {
+  std::vector<unsigned char*> addresses;
+  for (const Block& b : reference_memory) addresses.push_back(b.data());
+  const bool reference_ran = accepts([&] {
     for (const NodeDesc& n : desc.nodes) {
       const OpDef& op = *Registry::find(n.op);
       Node node;
       node.attributes = &n.attributes;
       const auto tensor = [&](int v) {
         Tensor t = desc.resolve(v, arguments.symbols);
-        t.data = at[static_cast<size_t>(v)];
+        t.data = addresses[static_cast<size_t>(v)];
         return t;
       };
       for (const int v : n.inputs) node.in.push_back(tensor(v)), node.present.push_back(true);
       for (const int v : n.outputs) node.out.push_back(tensor(v));
       op.check(node);  // shapes valid at the bounds may be invalid at these sizes
       if (op.view) {
-        at[static_cast<size_t>(n.outputs[0])] = at[static_cast<size_t>(n.inputs[0])];
+        addresses[static_cast<size_t>(n.outputs[0])] = addresses[static_cast<size_t>(n.inputs[0])];
         continue;
       }
       op.reference(node);
     }
   });
-  require(ran == plainly, "a program runs where its nodes do");
+  require(ran == reference_ran, "a program runs if and only if its nodes run one by one");
   if (!ran) return 0;
   for (size_t i = 0; i < outputs.size(); ++i)
     require(outputs[i].size() == 0 ||
-                std::memcmp(outputs[i].data(), at[static_cast<size_t>(desc.outputs[i])], outputs[i].size()) == 0,
-        "outputs are those of the nodes one by one");
+                std::memcmp(outputs[i].data(), addresses[static_cast<size_t>(desc.outputs[i])], outputs[i].size()) == 0,
+        "outputs equal those of running node by node");
   for (size_t i = 0; i < bound.size(); ++i)
-    require(bound[i]->bytes() == 0 || std::memcmp(bound[i]->data(), alone[static_cast<size_t>(desc.bound[i])].data(),
-                                          alone[static_cast<size_t>(desc.bound[i])].size()) == 0,
-        "bound tensors are those of the nodes one by one");
+    require(bound[i]->bytes() == 0 ||
+                std::memcmp(bound[i]->data(), reference_memory[static_cast<size_t>(desc.bound[i])].data(),
+                    reference_memory[static_cast<size_t>(desc.bound[i])].size()) == 0,
+        "bound tensors equal those of running node by node");
   return 0;
 }

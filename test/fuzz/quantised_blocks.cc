@@ -16,11 +16,11 @@ void read(DType type, const std::vector<uint8_t>& bytes) {
   const Block from(static_cast<size_t>(blocks) * t.bytes, bytes), row(static_cast<size_t>(n) * 4),
       one(static_cast<size_t>(t.elements) * 4);
   require(accepts([&] { dequantise(type, from.data(), n, reinterpret_cast<float*>(row.data())); }),
-      "whole blocks are read");
+      "whole blocks can be dequantized");
   for (int64_t b = 0; b < blocks; ++b) {
     dequantise(type, from.data() + b * t.bytes, t.elements, reinterpret_cast<float*>(one.data()));
     require(std::memcmp(one.data(), row.data() + b * t.elements * 4, one.size()) == 0,
-        "a block's numbers do not depend on its place");
+        "a block's values do not depend on its position");
   }
 }
 
@@ -34,11 +34,12 @@ void write(DType type, const std::vector<uint8_t>& bytes) {
   for (const float v : x) small = small && std::fabs(v) <= 65504.0f;
   const Block to(static_cast<size_t>(t.bytes));
   if (!accepts([&] { quantise(type, x.data(), t.elements, to.data()); }))
-    return require(!small, "numbers that a half holds are written");
+    return require(!small, "values within the range of f16 can be quantized");
   dequantise(type, to.data(), t.elements, back.data());
   double error = 0, energy = 0;
   for (size_t i = 0; i < x.size(); ++i) {
-    require(std::isfinite(back[i]), std::string(dtype_name(type)) + " written as a number, read as none");
+    require(
+        std::isfinite(back[i]), std::string(dtype_name(type)) + ": a finite value was dequantized as a non-finite one");
     error += (static_cast<double>(back[i]) - x[i]) * (static_cast<double>(back[i]) - x[i]),
         energy += static_cast<double>(x[i]) * x[i];
   }

@@ -63,7 +63,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       // A scale times a minimum may overflow although the sum does not.
       if (largest > 1e30 || reach > 1e30) continue;
       if (!std::isfinite(want)) {
-        require(!std::isfinite(got), "not a number in the reference, " + std::to_string(got) + " in the kernel");
+        require(!std::isfinite(got), "not finite in the reference, " + std::to_string(got) + " in the kernel");
         continue;
       }
       const double allowed = (yt == DType::bf16 ? 0.01 : 1e-4) * largest + 1e-30;

@@ -58,15 +58,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   node.out = {Tensor{&token, DType::i32, {1, {1}}}, Tensor{&logprob, DType::f32, {1, {1}}},
       operand(top_ids.data(), DType::i32, top), operand(top_logprobs.data(), DType::f32, top)};
   const OpDef& op = *Registry::find("sample");
-  require(accepts([&] { op.check(node); }), "the operands fit");
+  require(accepts([&] { op.check(node); }), "the op accepts the operands");
   if (!accepts([&] { op.reference(node); })) return 0;
 
-  require(token >= 0 && token < V, "the token is one of the vocabulary");
-  require(!std::isnan(logprob) && logprob <= 1e-3f, "its log-probability is one");
+  require(token >= 0 && token < V, "the token is in the vocabulary");
+  require(!std::isnan(logprob) && logprob <= 1e-3f, "its log-probability is at most 0 and not NaN");
   const int32_t* best = reinterpret_cast<const int32_t*>(top_ids.data());
   for (int64_t k = 0; k < top; ++k) {
-    require(best[k] >= 0 && best[k] < V, "the best tokens are of the vocabulary");
-    require(k == 0 || logit[best[k - 1]] >= logit[best[k]], "the best tokens come first");
+    require(best[k] >= 0 && best[k] < V, "the best tokens are in the vocabulary");
+    require(k == 0 || logit[best[k - 1]] >= logit[best[k]], "the best tokens are in descending order");
   }
   if (params[0] == 0 && B == 0 && (L == 0 || (params[4] == 1 && params[5] == 0 && params[6] == 0)) && top > 0)
     require(logit[token] == logit[best[0]], "temperature 0 takes the best token");

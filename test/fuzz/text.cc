@@ -23,13 +23,13 @@ std::vector<SplitStage> stages(Input& in) {
 void lossy(const std::string& bytes) {
   std::string text;
   utf::append_lossy(bytes, text);
-  require(utf::is_well_formed(text), "what is left of any bytes is well-formed");
-  require(!utf::is_well_formed(bytes) || text == bytes, "well-formed text stays as it is");
+  require(utf::is_well_formed(text), "decoding any bytes gives well-formed text");
+  require(!utf::is_well_formed(bytes) || text == bytes, "decoding leaves well-formed text unchanged");
   const size_t tail = utf::incomplete_tail(bytes);
-  require(tail <= 3 && tail <= bytes.size(), "at most three bytes wait for the rest of their character");
+  require(tail <= 3 && tail <= bytes.size(), "at most three bytes of a partial character are held back");
   std::string head;
   utf::append_lossy(std::string_view(bytes).substr(0, bytes.size() - tail), head);
-  require(text.compare(0, head.size(), head) == 0, "text given out early is a beginning of the whole");
+  require(text.compare(0, head.size(), head) == 0, "text that is emitted early is a prefix of the whole");
 }
 
 std::string wide(const std::u16string& units) {
@@ -37,9 +37,9 @@ std::string wide(const std::u16string& units) {
   utf::append_utf8(units.data(), units.size(), text);
   require(utf::is_well_formed(text), "UTF-16 with lone surrogates becomes well-formed UTF-8");
   const utf::OffsetMap map(text, false);
-  require(map.start(text.size()) == units.size(), "offsets end where the text does");
+  require(map.start(text.size()) == units.size(), "offsets end at the text's end");
   for (size_t i = 0; i < text.size(); ++i)
-    require(map.start(i) < map.end(i) && map.end(i) <= units.size(), "characters have a width");
+    require(map.start(i) < map.end(i) && map.end(i) <= units.size(), "every character has at least one unit");
   return text;
 }
 
@@ -65,11 +65,11 @@ void train(Input& in, const std::string& text) {
   std::vector<std::string> tokens;
   for (int b = 0; b < 256; ++b) tokens.push_back(std::string(1, static_cast<char>(b)));
   for (const TrainedMerge& m : merges) {
-    require(m.left < tokens.size() && m.right < tokens.size() && m.token <= tokens.size(),
-        "a merge joins tokens that are there");
+    require(
+        m.left < tokens.size() && m.right < tokens.size() && m.token <= tokens.size(), "a merge joins existing tokens");
     const std::string joined = tokens[m.left] + tokens[m.right];
     if (m.token == tokens.size()) tokens.push_back(joined);
-    require(tokens[m.token] == joined, "a token is what its parts are");
+    require(tokens[m.token] == joined, "a token is the concatenation of its parts");
     require(text.find(joined) != std::string::npos, "a token occurs in the text");
   }
   require(tokens.size() <= 256 + options.tokens, "no more tokens than asked for");

@@ -193,7 +193,7 @@ std::string decode_slowly(
   std::string text;
   for (const uint32_t id : ids) {
     decoder.push(id, text);
-    require(utf::is_well_formed(text), "text given out early is well-formed");
+    require(utf::is_well_formed(text), "text that is emitted early is well-formed");
   }
   decoder.flush(text);
   return text;
@@ -231,9 +231,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Encoding first, again, placed;
   const bool done = encode(false, first);
   if (!done) return 0;
-  require(encode(false, again) && again.ids == first.ids, "words from the cache are those without it");
-  require(encode(true, placed) && placed.ids == first.ids, "offsets change no id");
-  require(placed.offsets.size() == 2 * placed.ids.size(), "every id has its offsets");
+  require(encode(false, again) && again.ids == first.ids, "cached words give the same ids as uncached ones");
+  require(encode(true, placed) && placed.ids == first.ids, "encoding with offsets gives the same ids");
+  require(placed.offsets.size() == 2 * placed.ids.size(), "every id has a begin and an end");
   for (size_t i = 0; i < placed.offsets.size(); i += 2)
     require(placed.offsets[i] <= placed.offsets[i + 1] && placed.offsets[i + 1] <= text.size(),
         "offsets lie within the text");
@@ -247,7 +247,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       !spec.spaces_to_marks && !options.add_special) {
     if (!spec.ignore_merges)
       require(encode_plainly(*model, utf8) == std::vector<uint32_t>(first.ids.begin(), first.ids.end()),
-          "ids are those of the plain merge loop");
+          "ids equal those of the plain merge loop");
     if (spec.decode_kind == DecodeKind::bytes)
       require(decode(model, first.ids.data(), first.ids.size(), false) == utf8, "ids decode to the text");
     if (const auto matcher = PairMatcher::build(model->merges, model->vocab, model->byte_ids)) {
@@ -259,7 +259,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         for (const char c : utf8) expected.push_back(model->byte_ids[static_cast<uint8_t>(c)]);
         merge_plainly(model->merges, expected);
         for (const Symbol& s : symbols) got.push_back(s.id);
-        require(got == expected, "long pieces are merged as short ones are");
+        require(got == expected, "long pieces get the merges of the plain loop");
       }
     }
   }
@@ -267,6 +267,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string whole = decode(model, any.data(), any.size(), skip);
   require(utf::is_well_formed(whole), "decoded text is well-formed");
   if (spec.decode_kind != DecodeKind::steps)
-    require(decode_slowly(model, any, skip) == whole, "one by one is as at once");
+    require(decode_slowly(model, any, skip) == whole, "decoding one by one equals decoding at once");
   return 0;
 }

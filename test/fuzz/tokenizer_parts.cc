@@ -35,7 +35,7 @@ void json(Input& in) {
   if (read == nullptr) return;
   const VocabularyTexts& texts = read->texts;
   require(texts.token_lengths.size() == texts.token_ids.size() && texts.merge_lengths.size() % 2 == 0,
-      "one length a token, two a merge");
+      "every token has one length, every merge two");
   size_t at = 0;
   for (size_t i = 0; i < texts.token_ids.size(); ++i) {
     require(texts.token_lengths[i] <= texts.tokens.size() - at, "tokens lie within their text");
@@ -52,11 +52,11 @@ void json(Input& in) {
   if (compiled.empty()) return;
   const auto again = read_compiled_vocabulary(compiled, file);
   require(again != nullptr && again->rest == read->rest && again->texts.tokens.view() == texts.tokens.view(),
-      "what is compiled is read");
+      "a compiled vocabulary can be read back");
   at = 0;
   for (size_t i = 0; i < texts.merge_lengths.size(); ++i) {
     const std::string_view part = texts.merges.view().substr(at, texts.merge_lengths[i]);
-    require(again->token(again->texts.merge_tokens[i / 2 * 3 + i % 2]) == part, "merges are those of the file");
+    require(again->token(again->texts.merge_tokens[i / 2 * 3 + i % 2]) == part, "merges equal those of the file");
     at += part.size();
   }
 }
@@ -174,7 +174,7 @@ void training(Input& in) {
   if (unigram) {
     for (const TrainedPiece& piece : train_unigram(words, options)) {
       require(piece.score == piece.score && !piece.text.empty() && utf::is_well_formed(piece.text),
-          "pieces are texts with scores");
+          "pieces have a text and a score that is not NaN");
       require(text.find(piece.text) != std::string::npos, "a piece occurs in the text");
     }
     return;
@@ -185,7 +185,7 @@ void training(Input& in) {
   train.tokens = options.tokens, train.min_count = alphabet.min_count;
   for (const TrainedMerge& merge : train_bpe(symbols, train)) {
     require(merge.left < tokens.size() && merge.right < tokens.size() && merge.token <= tokens.size(),
-        "a merge joins tokens that are there");
+        "a merge joins existing tokens");
     if (merge.token == tokens.size()) tokens.push_back("");
   }
   require(tokens.size() <= symbols.alphabet.size() + options.tokens, "no more tokens than asked for");

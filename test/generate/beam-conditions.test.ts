@@ -9,12 +9,12 @@ const VOCABULARY = 24;
 
 type Rule = (tokens: readonly number[]) => boolean;
 const rules: Record<string, Rule> = {
-  "a sum": (tokens) => tokens.reduce((a, b) => a + b, 0) % 7 === 0,
-  "a length": (tokens) => tokens.length === 4,
-  "a token twice": (tokens) => new Set(tokens).size < tokens.length,
-  "many of them": (tokens) => tokens.at(-1)! % 3 > 0,
-  "all at once": () => true,
-  "none ever": () => false,
+  "the sum of tokens": (tokens) => tokens.reduce((a, b) => a + b, 0) % 7 === 0,
+  "the length of the answer": (tokens) => tokens.length === 4,
+  "a repeated token": (tokens) => new Set(tokens).size < tokens.length,
+  "most tokens": (tokens) => tokens.at(-1)! % 3 > 0,
+  always: () => true,
+  never: () => false,
 };
 const answerOf = ({ ids, promptLength }: StopContext) => ids.slice(promptLength);
 
@@ -52,7 +52,7 @@ describe("compared with a search without a cache", () => {
   });
 });
 
-test("with enough beams, it finds the best of all texts that end so", async () => {
+test("with enough beams, it finds the best of all texts that satisfy the condition", async () => {
   const vocabSize = 5;
   const stops: Rule = (tokens) => tokens.length > 1 && tokens.at(-1) === tokens.at(-2);
   for (const seed of [1, 2, 3]) {
@@ -79,7 +79,7 @@ describe("text", () => {
   test.each<[string, () => Promise<Tokenizer>]>([
     ["bytes", tinyTokenizer],
     ["pieces with single bytes", () => Tokenizer.train(sentences, { vocabSize: 400, algorithm: "sentencePieceBpe" })],
-  ])("a condition sees %s as the text of the hypothesis, also within characters and stop texts", async (_, make) => {
+  ])("a condition sees %s as the text of the hypothesis, even within characters and stop strings", async (_, make) => {
     const tokenizer = await make();
     const ids = [...tokenizer.encode(prompt)];
     let [asked, partial, held] = [0, 0, 0];

@@ -115,34 +115,37 @@ const bitsOf = (values: ArrayBufferView) => Buffer.from(values.buffer, values.by
 
 describe.each(["q8_0", "bf16"] as const)("chains with weights in %s", (type) => {
   // 149 rows on three threads give blocks one row short of a matrix tile.
-  test.each([96, 97, 149, 255, 256, 400])("give the same bits for %d rows in blocks as all at once", async (count) => {
-    const random = generator(count);
-    const data = {
-      x: Float32Array.from({ length: count * width }, () => 8 * random()),
-      positions: Int32Array.from({ length: count }, (_, i) => i),
-    };
-    const results: Record<string, ArrayBufferView>[] = [];
-    for (const threads of [2, 1, 3, 16]) {
-      const device = openDevice({ threads });
-      const tensors = await tensorsOf(device, type);
-      for (const { bound, inputs } of [
-        { bound: program(type).bind(device, tensors), inputs: data },
-        { bound: overtaking(type).bind(device, tensors), inputs: { x: data.x } },
-        { bound: added(type).bind(device, tensors), inputs: { x: data.x } },
-      ]) {
-        await bound.run(inputs); // no packed weights yet, so no blocks
-        results.push({ ...(await bound.run(inputs)) } as Record<string, ArrayBufferView>);
-        bound.dispose();
+  test.each([96, 97, 149, 255, 256, 400])(
+    "give the same bits for %d rows computed in blocks as computed at once",
+    async (count) => {
+      const random = generator(count);
+      const data = {
+        x: Float32Array.from({ length: count * width }, () => 8 * random()),
+        positions: Int32Array.from({ length: count }, (_, i) => i),
+      };
+      const results: Record<string, ArrayBufferView>[] = [];
+      for (const threads of [2, 1, 3, 16]) {
+        const device = openDevice({ threads });
+        const tensors = await tensorsOf(device, type);
+        for (const { bound, inputs } of [
+          { bound: program(type).bind(device, tensors), inputs: data },
+          { bound: overtaking(type).bind(device, tensors), inputs: { x: data.x } },
+          { bound: added(type).bind(device, tensors), inputs: { x: data.x } },
+        ]) {
+          await bound.run(inputs); // no packed weights yet, so no blocks
+          results.push({ ...(await bound.run(inputs)) } as Record<string, ArrayBufferView>);
+          bound.dispose();
+        }
+        for (const t of tensors.values()) t.dispose();
       }
-      for (const t of tensors.values()) t.dispose();
-    }
-    for (const [k, result] of results.entries()) {
-      expect((result.after as Float32Array).every((v) => Number.isFinite(v))).toBe(true);
-      const other = results[9 + (k % 3)]!;
-      for (const [name, values] of Object.entries(result))
-        expect(Buffer.compare(bitsOf(values), bitsOf(other[name]!)), name).toBe(0);
-    }
-  });
+      for (const [k, result] of results.entries()) {
+        expect((result.after as Float32Array).every((v) => Number.isFinite(v))).toBe(true);
+        const other = results[9 + (k % 3)]!;
+        for (const [name, values] of Object.entries(result))
+          expect(Buffer.compare(bitsOf(values), bitsOf(other[name]!)), name).toBe(0);
+      }
+    },
+  );
 });
 
 /** The bits of every run. The first has no packed weights and thus no blocks. */

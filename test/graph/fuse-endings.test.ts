@@ -38,8 +38,8 @@ function fused(build: () => Value | readonly Value[]): string[] {
   return nodes.map((n) => `${n.op} ${n.inputs.filter(Boolean).length} ${n.outputs.length}`);
 }
 
-describe("fusion of an activation into a product", () => {
-  test("applies to the product that it reads", () => {
+describe("fusion of an activation into a matrix product", () => {
+  test("applies to the matrix product that it reads", () => {
     expect(fused(() => gelu(linear(x(), weight("w"), bias("b"))))).toEqual(["linear_activation 3 1"]);
     expect(fused(() => relu(linear(x(), weight("w"))))).toEqual(["linear_activation 2 1"]);
   });
@@ -129,7 +129,7 @@ describe("fusion of a gated activation", () => {
   });
 });
 
-describe("fusion of an addition into a product", () => {
+describe("fusion of an addition into a matrix product", () => {
   const residual = () => tensor("r", "bf16", [rows, inner]);
   test("applies to a product without other readers", () => {
     expect(fused(() => add(linear(x(), weight("w")), residual()))).toEqual(["linear_add 3 1"]);

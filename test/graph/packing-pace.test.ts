@@ -87,7 +87,7 @@ const packs = await (async () => {
 })();
 
 describe.runIf(packs)("gradual packing", () => {
-  test("packs every part once, nothing in the first run, and does not change results", async () => {
+  test("packs every part once, packs nothing in the first run, and does not change results", async () => {
     const tensors = await weights();
     const executable = program.bind(device, tensors);
     const all = await runs(executable);
@@ -122,7 +122,7 @@ describe.runIf(packs)("gradual packing", () => {
     dispose(second, tensors);
   });
 
-  test("starts over with a weight that is written meanwhile", async () => {
+  test("starts over with a weight that is written during packing", async () => {
     const tensors = await weights();
     const executable = program.bind(device, tensors);
     const before: Run[] = [];

@@ -40,7 +40,7 @@ describe("tensors", () => {
     ["is overwritten", (data: Float32Array) => void data.fill(-1)],
     ["is transferred", (data: Float32Array) => void structuredClone(data, { transfer: [data.buffer as ArrayBuffer] })],
     ["becomes shorter", (data: Float32Array) => (data.buffer as ArrayBuffer & { resize(n: number): void }).resize(0)],
-  ])("copy written data, so that the caller's array may be reused: %s", async (_, lose) => {
+  ])("copy the data of a write, so they do not change if the caller's array %s", async (_, lose) => {
     const resizable = new (ArrayBuffer as new (n: number, options: { maxByteLength: number }) => ArrayBuffer)(bytes, {
       maxByteLength: bytes,
     });
@@ -123,7 +123,7 @@ describe("programs", () => {
     expect([...z]).toEqual([2, 4, 6, 8]);
   });
 
-  test("support a product of a value with itself", async () => {
+  test("support a matrix product of a value with itself", async () => {
     const program = compile(() => {
       const a = scale(input("x", "f32", [3]), 1);
       return { y: mul(a, a) };
@@ -167,7 +167,7 @@ describe("programs", () => {
       expect(moved.arenaBytes).toBe(0);
     });
 
-    test("is computed in the tensor through views and in-place ops", async () => {
+    test("has the right contents if views and in-place ops compute it", async () => {
       const { s } = await stateAfter((s, x) => {
         const y = reshape(scale(reshape(x, [8, 8]), 3), [64]);
         assign(s, add(y, scale(x, -1)));
@@ -287,7 +287,7 @@ describe("runtime errors", () => {
     await expect(gone.get("w")!.read()).rejects.toMatchObject({ code: "DISPOSED" });
   });
 
-  test("report a disposed executable, but bound tensors outlive their disposal", async () => {
+  test("report a disposed executable, but not the disposal of a tensor that a program still holds", async () => {
     const program = compile(() => ({ y: scale(tensor("w", "f32", [2]), 2) }));
     const bound = await tensors({ w: [[2], [1, 2]] });
     const run = program.bind(device, bound);
@@ -303,7 +303,7 @@ describe("runtime errors", () => {
     ["device", { device: "gpu" }],
     ["threads", { threads: 0 }],
     ["threads", { threads: 1.5 }],
-  ])("openDevice rejects an invalid %s", (name, options) => {
+  ])("report an invalid %s of openDevice", (name, options) => {
     expect(() => openDevice(options)).toThrowError(new RegExp(`^${name}: expected .*, got `));
   });
 

@@ -34,7 +34,7 @@ test("equals single runs", async () => {
   expect([...outputs.still]).toEqual(still);
 });
 
-test("may start from the output of a series that is still running", async () => {
+test("can start from the output of a series that is still running", async () => {
   const first = run.start(inputs, { series });
   const x = first.outputs.y.subarray(3 * (count - 1)) as Float32Array;
   const second = run.start({ ...inputs, x }, { series, late: ["x"] });

@@ -20,7 +20,7 @@ const file = (choices: unknown, device = tuningKey(card)) =>
 
 afterEach(() => void vi.unstubAllEnvs());
 
-test("round-trips, and keeps devices and products that are not measured again", () => {
+test("survives writing and reading, and keeps devices and products that are not measured again", () => {
   const path = join(temporaryFolder(), "a", "tuning.json");
   expect(readTuning(path)).toEqual(new Map());
   writeTuning(path, "one", new Map([[key, "tensor 128x128"]]));
@@ -61,15 +61,15 @@ test("does not change an unrelated file", () => {
 describe("invalid content", () => {
   test.each([
     ["nothing", "", "expected JSON"],
-    ["half a file", file({ [key]: "tensor 64x64" }).slice(0, -9), "expected JSON"],
-    ["a list", "[]", 'expected { "format": 1'],
-    ["another format", '{"format":2,"devices":{}}', 'expected { "format": 1'],
-    ["devices in a list", '{"format":1,"devices":[]}', 'expected { "format": 1'],
-    ["choices in a list", file(["x"]), "an object of products"],
+    ["a truncated file", file({ [key]: "tensor 64x64" }).slice(0, -9), "expected JSON"],
+    ["an array", "[]", 'expected { "format": 1'],
+    ["an unknown format version", '{"format":2,"devices":{}}', 'expected { "format": 1'],
+    ["devices in an array", '{"format":1,"devices":[]}', 'expected { "format": 1'],
+    ["choices in an array", file(["x"]), "an object of products"],
     ["null", file(null), "an object of products"],
-    ["a product that is none", file({ x: "tensor 64x64" }), 'a product such as "64 4096 4096 bf16 bf16 f32 NT"'],
-    ["a number for a kernel", file({ [key]: 7 }), "a kernel such as"],
-    ["a path for a kernel", file({ [key]: "../../etc/passwd" }), "a kernel such as"],
+    ["an invalid name of a product", file({ x: "tensor 64x64" }), 'a product such as "64 4096 4096 bf16 bf16 f32 NT"'],
+    ["a number as a kernel", file({ [key]: 7 }), "a kernel such as"],
+    ["a path as a kernel", file({ [key]: "../../etc/passwd" }), "a kernel such as"],
     ["a long key", file({ [`${"9".repeat(1e5)} 1 1 f32 f32 f32 NT`]: "tensor 64x64" }), "a product such as"],
     [
       "too many devices",
@@ -81,7 +81,7 @@ describe("invalid content", () => {
       file(Object.fromEntries(Array.from({ length: 20_001 }, (_, i) => [`8 ${i} 1 f32 f32 f32 NT`, "tensor 64x64"]))),
       "at most 20000 products",
     ],
-    ["a large file", " ".repeat((4 << 20) + 1), "at most 4194304 bytes"],
+    ["a file above the size limit", " ".repeat((4 << 20) + 1), "at most 4194304 bytes"],
   ])("is rejected: %s", (_, content, message) => {
     const path = temporaryFile(content, "tuning.json");
     expect(() => readTuning(path)).toThrow(

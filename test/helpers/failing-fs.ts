@@ -3,9 +3,9 @@ import type * as fs from "node:fs/promises";
 
 type Call = (...args: never[]) => Promise<unknown>;
 
-/** Functions that change files. Any of them may fail, or be the last before a kill. */
+/** Functions that change files. A test can make any of them fail, or simulate a kill at it. */
 const CHANGES = ["mkdir", "open", "rename", "rm", "cp", "writeFile", "appendFile", "truncate"] as const;
-const OF_HANDLES = ["write", "sync", "truncate", "writeFile", "appendFile"] as const;
+const HANDLE_CHANGES = ["write", "sync", "truncate", "writeFile", "appendFile"] as const;
 
 export interface Change {
   name: string;
@@ -15,45 +15,45 @@ export interface Change {
 class Faults {
   /** The changes since `watch`. */
   changes: Change[] = [];
-  private at = Number.POSITIVE_INFINITY;
+  private failIndex = Number.POSITIVE_INFINITY;
   private code: string | undefined;
 
   /** Restarts counting and lets all changes succeed. */
   watch(): void {
     this.changes = [];
-    this.at = Number.POSITIVE_INFINITY;
+    this.failIndex = Number.POSITIVE_INFINITY;
   }
 
   /** Fails the change of this index, from 0, with a system error. */
-  failAt(at: number, code: string): void {
+  failAt(index: number, code: string): void {
     this.watch();
-    [this.at, this.code] = [at, code];
+    [this.failIndex, this.code] = [index, code];
   }
 
-  /** Ignores all changes from this index on, cleanup included, which is like a kill for the disk. */
-  killAt(at: number): void {
+  /** Rejects all changes from this index on, cleanup included, so the disk looks as after a kill. */
+  killAt(index: number): void {
     this.watch();
-    [this.at, this.code] = [at, undefined];
+    [this.failIndex, this.code] = [index, undefined];
   }
 
-  take(name: string, path: string): void {
+  record(name: string, path: string): void {
     const number = this.changes.push({ name, path }) - 1;
-    if (number < this.at) return;
+    if (number < this.failIndex) return;
     if (this.code === undefined) throw Object.assign(new Error("killed"), { code: "EKILLED" });
-    if (number === this.at)
+    if (number === this.failIndex)
       throw Object.assign(new Error(`${this.code}: refused, ${name} '${path}'`), { code: this.code });
   }
 }
 
 export const faults = new Faults();
 
-function followed(handle: fs.FileHandle, path: string): fs.FileHandle {
+function wrapHandle(handle: fs.FileHandle, path: string): fs.FileHandle {
   return new Proxy(handle, {
     get(target, name) {
       const member = Reflect.get(target, name, target) as unknown;
       if (typeof member !== "function") return member;
       return async (...args: never[]) => {
-        if ((OF_HANDLES as readonly unknown[]).includes(name)) faults.take(`file.${String(name)}`, path);
+        if ((HANDLE_CHANGES as readonly unknown[]).includes(name)) faults.record(`file.${String(name)}`, path);
         return (member as Call).apply(target, args);
       };
     },
@@ -67,9 +67,9 @@ export function failing(real: typeof fs) {
     async (...args: never[]) => {
       const [path, flags = "r"] = args as unknown as [string, unknown];
       const reads = name === "open" && (flags === "r" || typeof flags === "number");
-      if (!reads) faults.take(name, String(path));
+      if (!reads) faults.record(name, String(path));
       const result = await (real[name] as Call)(...args);
-      return name === "open" ? followed(result as fs.FileHandle, String(path)) : result;
+      return name === "open" ? wrapHandle(result as fs.FileHandle, String(path)) : result;
     };
   return { ...real, ...Object.fromEntries(CHANGES.map((name) => [name, counted(name)])) };
 }

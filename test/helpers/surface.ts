@@ -26,15 +26,15 @@ export const oddities: [string, unknown][] = [
   ["[]", []],
   ["[null]", [null]],
   ["a symbol", Symbol("s")],
-  ["a list of a symbol", [Symbol("s")]],
+  ["an array with a symbol", [Symbol("s")]],
   ["a detached Uint32Array", detached(Uint32Array.of(1, 2, 3))],
-  ["a list of a detached Int32Array", [detached(Int32Array.of(1, 2, 3))]],
+  ["an array with a detached Int32Array", [detached(Int32Array.of(1, 2, 3))]],
   ["a detached Float32Array", detached(Float32Array.of(1, 2, 3))],
   ["a detached Uint8Array", detached(Uint8Array.of(1, 2, 3))],
   ["a detached DataView", detached(new DataView(new ArrayBuffer(4)))],
   ["a function", () => 1],
   ["a proxy that throws", new Proxy({}, hostile)],
-  ["a function's proxy that throws", new Proxy(() => {}, hostile)],
+  ["a callable proxy that throws", new Proxy(() => {}, hostile)],
 ];
 
 export const isClass = (value: unknown) =>

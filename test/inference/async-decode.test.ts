@@ -42,8 +42,8 @@ describe("decoding ahead", () => {
   for (const [name, options] of Object.entries({
     greedy,
     drawn: { maxTokens: 30, temperature: 1, topP: 0.9, seed: 11, ignoreEos: true },
-    "with the likeliest tokens": { ...greedy, topLogprobs: 3 },
-    "the same bits alone and together": { ...greedy, deterministic: true },
+    "with topLogprobs": { ...greedy, topLogprobs: 3 },
+    "with deterministic": { ...greedy, deterministic: true },
   }))
     test(`${name}: equals step-by-step decoding`, async () => {
       const ahead = await complete(options);
@@ -71,7 +71,7 @@ describe("decoding ahead", () => {
     expect(new Set(ahead.of.map((c) => c.tokens.length)).size).toBeGreaterThan(1);
   });
 
-  test("no step follows the last token", async () => {
+  test("no step runs after the last token", async () => {
     const starts = vi.spyOn(Executable.prototype, "start");
     for (const maxTokens of [2, 12, 50]) {
       starts.mockClear();
@@ -82,10 +82,10 @@ describe("decoding ahead", () => {
   });
 
   // Steps of such a small model take fractions of a millisecond and run in series without JavaScript.
-  for (const [name, of] of Object.entries({ "a model": model, "a cache in pages": paged, "a sliding window": sliding }))
+  for (const [name, of] of Object.entries({ "a model": model, "a paged cache": paged, "a sliding window": sliding }))
     describe(`several steps in one run: ${name}`, () => {
       const long = { temperature: 1, seed: 3, maxTokens: 150, ignoreEos: true };
-      test("equals step-by-step decoding, up to a length and up to a stop", async () => {
+      test("equals step-by-step decoding, up to maxTokens and up to a stop token", async () => {
         const ahead = await complete(long, of);
         expect(ahead.longest).toBeGreaterThan(4);
         const plain = await complete({ ...long, ...stepwise }, of);
@@ -110,7 +110,7 @@ describe("decoding ahead", () => {
       });
     });
 
-  test("a session whose reader left continues as one that was read to the end", async () => {
+  test("a session whose reader left early continues as one that was read to the end", async () => {
     const session = model.session();
     let taken = 0;
     const ids = [5, 250, 99];
@@ -123,7 +123,7 @@ describe("decoding ahead", () => {
     session.dispose();
   });
 
-  test("a session holds the tokens it returned except the last, however far the steps had got", async () => {
+  test("a session holds the returned tokens except the last, even if later steps have run", async () => {
     const long = { ...greedy, maxTokens: 120 };
     const { tokens } = await model.complete([5, 250, 99], long);
     const last = [40, 75, 110].find((i) => !tokens.slice(0, i).includes(tokens[i]!)) ?? 119;
@@ -139,7 +139,7 @@ describe("decoding ahead", () => {
     }
   });
 
-  test("an error of a later step is reported at its turn, and only if somebody waits for it", async () => {
+  test("an error of a later step is reported when its token is due, and only if the caller waits for it", async () => {
     const broken = tinyModel({}, { maxPositionEmbeddings: 512 });
     const options = { temperature: 1, seed: 6, maxTokens: 150, ignoreEos: true };
     const { tokens } = await broken.complete([5, 250], options);
@@ -163,7 +163,7 @@ describe("decoding ahead", () => {
     await broken.dispose();
   });
 
-  test("an abort between two tokens ends both runs", async () => {
+  test("an abort between two tokens ends the running and the queued step", async () => {
     const controller = new AbortController();
     const pieces: number[] = [];
     const work = (async () => {

@@ -8,7 +8,7 @@ const prompt = Array.from({ length: 4000 }, (_, i) => (i * 7 + (i >> 4)) % 290);
 const shape = { hiddenSize: 64, intermediateSize: 128, maxPositionEmbeddings: 8192 };
 const models: Record<string, LanguageModel> = {
   llama: tinyModel({}, shape),
-  "mistral, a window": tinyModel({}, { ...shape, modelType: "mistral", slidingWindow: 200 }),
+  "mistral, with a window": tinyModel({}, { ...shape, modelType: "mistral", slidingWindow: 200 }),
   "gemma2, every other layer slides": tinyModel({}, { ...shape, modelType: "gemma2", headDim: 16, slidingWindow: 200 }),
 };
 afterAll(() => Promise.all(Object.values(models).map((m) => m.dispose())));
@@ -39,7 +39,7 @@ describe("an abort between the parts of a prompt leaves a usable session", () =>
     });
 });
 
-test("prefills several prompts of several parts", async () => {
+test("prefills several prompts of several parts with the answers of single calls", async () => {
   for (const model of Object.values(models)) {
     const prompts = [prompt.slice(0, 700), prompt.slice(5, 1400), [3], prompt.slice(9, 530)];
     const alone = [];
@@ -48,7 +48,7 @@ test("prefills several prompts of several parts", async () => {
   }
 });
 
-test("releases a generator that is left, and a session that is disposed of, while a part runs", async () => {
+test("releases a generator that is left early, and a session that is disposed, while a part runs", async () => {
   const { llama: model } = models;
   for await (const _ of model!.generate(prompt, greedy)) break;
   const session = model!.session();
@@ -59,7 +59,7 @@ test("releases a generator that is left, and a session that is disposed of, whil
   expect((await model!.complete([1, 2, 3], greedy)).tokens).toHaveLength(10);
 });
 
-test("an answer may cross the length that changes all rotations (longrope) with a full cache", async () => {
+test("an answer can cross the length that changes all RoPE angles (longrope) with a full cache", async () => {
   const ropeScaling = {
     ...{ ropeType: "longrope", originalMaxPositionEmbeddings: 2048 },
     ...{ shortFactor: Array(4).fill(1), longFactor: [1, 2, 3, 4] },

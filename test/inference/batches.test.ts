@@ -33,7 +33,7 @@ afterAll(async () => {
 
 const long = "The cat saw the sea and ran home. ".repeat(20);
 
-describe("errors name the index of the text at fault", () => {
+describe("errors of a batch", () => {
   test.each<[string, (texts: (string | number[])[]) => Promise<unknown>, string]>([
     ["completeAll", (texts) => model.completeAll(texts, { maxTokens: 1 }), "prompt"],
     ["generate", async (texts) => await model.generate(texts, { maxTokens: 1 }), "prompt"],
@@ -50,7 +50,7 @@ describe("errors name the index of the text at fault", () => {
     expect((await failureOf(() => call([long]))).message).toMatch(new RegExp(`^${name}: `));
   });
 
-  test("a chat's overflow error suggests contextOverflow, unless the call sets it", async () => {
+  test("suggest contextOverflow for a chat that is too long, unless the call sets it", async () => {
     const chat = model.chat();
     const { code, message } = await failureOf(() => chat.send(long));
     expect([code, message]).toEqual(["CONTEXT_OVERFLOW", expect.stringContaining('contextOverflow: "truncateLeft"')]);
@@ -60,7 +60,7 @@ describe("errors name the index of the text at fault", () => {
     expect(stop.message).toMatch(/^prompt: expected at most 32 tokens, the context length, got \d+$/);
   });
 
-  test("an answer that cannot fit names its prompt too", async () => {
+  test("name the prompt of an answer that cannot fit", async () => {
     const { message } = await failureOf(() => model.completeAll(["a", "b"], { maxTokens: 999 }));
     expect(message).toMatch(/after a prompt\[0\] of \d+ tokens/);
   });
@@ -114,7 +114,7 @@ test("types distinguish one text, an array of texts and an empty array", async (
 });
 
 describe("truncation", () => {
-  test("cuts texts to the context and keeps the special tokens around them", async () => {
+  test("truncates texts to the context and keeps the special tokens around them", async () => {
     const [input] = await around.encodeInputs([long], { truncation: { maxLength: CONTEXT } });
     const ids = [...input!.ids];
     expect([ids.length, ids[0], ids.at(-1)]).toEqual([CONTEXT, around.tokenToId("a"), around.tokenToId("b")]);
@@ -123,7 +123,7 @@ describe("truncation", () => {
     expect(await judge.classify(long, { truncation: true })).toEqual(await judge.classify(ids));
   });
 
-  test("cuts ids at their end", async () => {
+  test("truncates ids at their end", async () => {
     const ids = Array.from({ length: 50 }, (_, i) => i + 1);
     expect(await model.embed(ids, { truncation: true })).toEqual(await model.embed(ids.slice(0, CONTEXT)));
   });

@@ -54,7 +54,7 @@ describe("beam search", () => {
     }
   });
 
-  test("works with quantized weights and with adapters named by the call", async () => {
+  test("works with quantized weights and with adapters that the call names", async () => {
     const folder = await mkdtemp(join(tmpdir(), "heddle-beam-"));
     const base = own({}, { ...shape, hiddenSize: 64 });
     const found = { numBeams: 4, maxTokens: 8 };
@@ -118,7 +118,7 @@ describe("beam search", () => {
     cache.dispose();
   });
 
-  test("an abort, or a reader who leaves, releases the pages too", async () => {
+  test("an abort, or leaving the loop early, releases the pages too", async () => {
     const model = own({}, shape);
     const cache = cacheOf(model, 8);
     const controller = new AbortController();
@@ -143,7 +143,7 @@ describe("beam search", () => {
     cache.dispose();
   });
 
-  test("deterministic results have the same bits whatever prompts share the call", async () => {
+  test("deterministic results have the same bits, whichever prompts share the call", async () => {
     const model = own({}, shape);
     const prompts = [prompt, prompt.slice(0, 150), [1, 2], [...prompt.slice(0, 90), 3, 4], [9], [1, 2, 3]];
     const given = { ...options, n: 2, deterministic: true };
@@ -181,7 +181,7 @@ describe("beam search", () => {
     }
   });
 
-  test("supports keys whose rotation depends on the sequence length (longrope)", async () => {
+  test("supports RoPE angles that depend on the sequence length (longrope)", async () => {
     const half = [1, 2];
     const model = own(
       {},

@@ -15,10 +15,10 @@ const point = {
   required: ["ok"],
 };
 const formats: Record<string, ResponseFormat> = {
-  "a pattern without an end": regex("(a|bc|naïve|日本)+"),
-  "a pattern of few texts": regex("(the|a) (cat|dog)s?"),
+  "a pattern of unbounded length": regex("(a|bc|naïve|日本)+"),
+  "a pattern with few matches": regex("(the|a) (cat|dog)s?"),
   "an object": json(point),
-  "a list": json({ type: "array", items: { enum: ["a", "sea", 12, null] }, maxItems: 3 }),
+  "an array": json({ type: "array", items: { enum: ["a", "sea", 12, null] }, maxItems: 3 }),
   "a recursive schema": json({ anyOf: [{ type: "null" }, { type: "array", items: { $ref: "#" }, maxItems: 2 }] }),
 };
 
@@ -111,7 +111,7 @@ test("with enough beams, it finds the best of all texts that match a format", as
   });
 });
 
-test("a stop text and a processor combine with a format, and batches do too", async () => {
+test("a format works with a stop string, with a processor and in batches", async () => {
   const model = own({ tokenizer: await tinyTokenizer(), seed: 2 });
   const responseFormat = json(point);
   const seen: string[] = [];

@@ -118,7 +118,7 @@ test("with enough beams, it finds the best of all texts", async () => {
   }
 });
 
-test("log-probabilities and candidates are the model's, whatever changes the scores", async () => {
+test("log-probabilities and candidates are the model's, whichever options change the scores", async () => {
   const model = own({}, { vocabSize: VOCABULARY });
   const options = { numBeams: 3, maxTokens: 6, topLogprobs: 4 };
   for (const change of [{}, { logitBias: { 4: 2 } }, { repetitionPenalty: 1.5 }]) {
@@ -173,7 +173,7 @@ test("processors change the log-probabilities, receive the prompt index, and may
 });
 
 describe("text", () => {
-  test("a stop text ends a hypothesis and is left out; pieces come at the end and make up the text", async () => {
+  test("a stop string ends a hypothesis and is not part of it; pieces are emitted at the end and concatenate to the text", async () => {
     const tokenizer = await tinyTokenizer();
     const model = own({ tokenizer, seed: 3 });
     const free = await model.completeAll(["The cat"], { numBeams: 4, n: 4, maxTokens: 12, ignoreEos: true });

@@ -26,7 +26,7 @@ test("the embedded model generates with every node checked", () =>
     }
   }));
 
-test("an encoder trains with every node checked, although the gradient of key biases is zero but for rounding", () =>
+test("an encoder trains with every node checked, although the gradient of key biases is only rounding error", () =>
   checked("1", async () => {
     await using model = newModel("bert");
     const data = ["cat", "dog", "tree", "mat"].map((word) => ({ anchor: `the ${word} sat`, positive: `a ${word}` }));
@@ -53,12 +53,12 @@ describe("sums in which large numbers cancel", () => {
     values[(rows - 1) * columns + c] = -sum;
   }
 
-  test("are measured relative to their summands", async () => {
+  test("have a tolerance relative to their summands", async () => {
     const y = await checked("1", sums);
     expect(Math.max(...y.map(Math.abs))).toBeLessThan(1e-3);
   });
 
-  test("are held to the tolerance that is asked for", async () => {
+  test("are checked with the requested tolerance", async () => {
     await expect(checked("1e-12", sums)).rejects.toThrow(/column_sum: kernel .* differs from the reference/);
   });
 });

@@ -37,7 +37,7 @@ class Uncached {
   }
 }
 
-/** Appends ids to slot 0 and returns the logits of the last. */
+/** Appends ids to a slot and returns the logits of the last id. */
 async function append(cache: KvCache, ids: readonly number[], slot = 0): Promise<Float32Array> {
   await cache.reserve(cache.ids(slot).length + ids.length);
   await prefill(cache, slot, ids.slice(0, -1));
@@ -72,10 +72,10 @@ afterAll(async () => {
 });
 
 /** Error of an f32 cache, for any order of summation. */
-const ROUNDING = 1e-5;
+const F32_ERROR = 1e-5;
 
-/** Returns the largest error of a cache of this type over some positions of a sequence: the cost of rounding keys and values. */
-async function costOf(model: Model, reference: Uncached, dtype: CacheDType): Promise<number> {
+/** Returns the largest error of a cache of this type over some positions of a sequence, from rounding keys and values. */
+async function roundingErrorOf(model: Model, reference: Uncached, dtype: CacheDType): Promise<number> {
   const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT, dtype });
   const ids = Array.from({ length: 800 }, (_, i) => (i * 37 + (i >> 3)) % VOCABULARY);
   let worst = 0;
@@ -115,10 +115,10 @@ describe.each(names)("%s", (name) => {
   const reference = references.get(name)!;
 
   test.each(["f32", "bf16", "f16", "q8"] as const)(
-    "%s: append, truncate and fork in any order match the model without a cache",
+    "%s: appends, truncations and forks in any order match the uncached model (f32) or a fresh cache (other types)",
     async (dtype) => {
-      // Two histories of one low-precision cache may round an element differently, but the error stays within the cost of rounding.
-      const bound = dtype === "f32" ? ROUNDING : await costOf(model, reference, dtype);
+      // Two histories of one low-precision cache may round an element differently, but the error stays within that of rounding.
+      const bound = dtype === "f32" ? F32_ERROR : await roundingErrorOf(model, reference, dtype);
       await fc.assert(
         fc.asyncProperty(steps, fc.nat(), async (actions, seed) => {
           const random = generator(seed);
@@ -158,16 +158,16 @@ describe.each(names)("%s", (name) => {
     },
   );
 
-  test("bf16 costs less than q8, and q8 less than eight times as much", async () => {
-    const [bf16, q8] = [await costOf(model, reference, "bf16"), await costOf(model, reference, "q8")];
-    expect(bf16).toBeGreaterThan(ROUNDING);
+  test("a q8 cache has a larger error than a bf16 cache, but less than eight times as large", async () => {
+    const [bf16, q8] = [await roundingErrorOf(model, reference, "bf16"), await roundingErrorOf(model, reference, "q8")];
+    expect(bf16).toBeGreaterThan(F32_ERROR);
     expect(q8).toBeGreaterThan(bf16);
     expect(q8).toBeLessThan(8 * bf16);
   });
 });
 
 describe("memory", () => {
-  test("sliding layers hold their window and one run, whatever the context", async () => {
+  test("a sliding-window layer stores its window and the rows of one run, whatever the context length", async () => {
     const { model } = models["mistral, every layer slides"];
     const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT });
     await cache.reserve(CONTEXT);
@@ -193,11 +193,11 @@ describe("memory", () => {
   });
 });
 
-describe("positions that a ring no longer holds", () => {
+describe("positions in and before a ring", () => {
   const { model } = models["mistral, every layer slides"];
   const ids = Array.from({ length: 900 }, (_, i) => (i * 31 + (i >> 4)) % VOCABULARY);
 
-  test("are recomputed", async () => {
+  test("are kept up to the ring's capacity, and recomputed if the ring no longer holds them", async () => {
     const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT });
     await append(cache, ids);
     cache.truncate(0, 700);
@@ -209,11 +209,11 @@ describe("positions that a ring no longer holds", () => {
         await append(cache, ids.slice(0, 300)),
         await references.get("mistral, every layer slides")!.last(ids.slice(0, 300)),
       ),
-    ).toBeLessThan(ROUNDING);
+    ).toBeLessThan(F32_ERROR);
     cache.dispose();
   });
 
-  test("a session that goes back gives the same answer as a new one", async () => {
+  test("do not change the answer of a session that returns to an earlier prompt", async () => {
     const language = models["mistral, every layer slides"];
     await using session = language.session();
     const options = { maxTokens: 5, temperature: 0, ignoreEos: true, deterministic: true };
@@ -227,20 +227,20 @@ describe("positions that a ring no longer holds", () => {
     }
   });
 
-  test("an aborted run loses none of the cached positions", async () => {
+  test("are kept if a run fails", async () => {
     const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT });
     await append(cache, ids.slice(0, 640));
     const shape = { rows: 256, logitRows: 1, top: 0 };
-    const abort = await failureOf(() =>
+    const failure = await failureOf(() =>
       cache.run(logitsProgram, [{ slot: 0, ids: ids.slice(640, 896) }], {
         shape,
         inputs: { logitRows: Int32Array.of(256) }, // fails after the caches were written
       }),
     );
-    expect(abort.code).toBe("INVALID_ARGUMENT");
+    expect(failure.code).toBe("INVALID_ARGUMENT");
     expect(cache.ids(0)).toHaveLength(640);
     const want = await references.get("mistral, every layer slides")!.last(ids.slice(0, 641));
-    expect(error(await append(cache, ids.slice(640, 641)), want)).toBeLessThan(ROUNDING);
+    expect(error(await append(cache, ids.slice(640, 641)), want)).toBeLessThan(F32_ERROR);
     cache.dispose();
   });
 });
@@ -252,7 +252,7 @@ describe.each(["bf16", "q8"] as const)("%s caches give the same bits", (cacheDty
   const prompts = [[...phrase, ...phrase, ...phrase.slice(0, 4)], draw(1), draw(70), draw(400), draw(17)];
   const bits = ({ tokens, logprobs }: Completion) => ({ tokens, logprobs });
 
-  test.each(names)("%s: in any batch, and with drafts", async (name) => {
+  test.each(names)("%s: in any batch, and with speculative decoding", async (name) => {
     const { model } = models[name];
     const language = new LanguageModel({ model, cacheDtype });
     using session = language.session();

@@ -19,7 +19,7 @@ const slow = () =>
   );
 
 describe("an abort", () => {
-  test("by one signal of many calls causes no leak warning and leaves no listeners", async () => {
+  test("by a signal that many calls share causes no leak warning and leaves no listeners", async () => {
     await using model = tinyModel();
     const batcher = model.batcher();
     const { signal } = new AbortController();
@@ -104,7 +104,7 @@ describe("an abort", () => {
     expect((await model.complete([1], { maxTokens: 1 })).tokens).toHaveLength(1);
   });
 
-  test("leaving the loop early frees its resources", async () => {
+  test("by leaving the loop early frees its resources", async () => {
     await using model = tinyModel();
     for (let i = 0; i < 20; i++) for await (const _ of model.generate([1, 2], { maxTokens: 50 })) break;
     expect((await model.complete([1], { maxTokens: 1 })).tokens).toHaveLength(1);
@@ -112,7 +112,7 @@ describe("an abort", () => {
 });
 
 describe("dispose", () => {
-  test("every method of a disposed model says so, and disposing twice is harmless", async () => {
+  test("makes every method throw DISPOSED, and disposing twice is harmless", async () => {
     const model = tinyModel({ tokenizer: await tinyTokenizer() });
     await model.dispose();
     await model.dispose();
@@ -138,7 +138,7 @@ describe("dispose", () => {
     expect([error.code, count]).toEqual(["DISPOSED", 3]);
   });
 
-  test("models created and disposed of in turn leak no memory", async () => {
+  test("frees all memory of models that are created and disposed in turn", async () => {
     const round = async () => {
       const model = tinyModel({}, { hiddenSize: 128, intermediateSize: 256, vocabSize: 4096 });
       await model.complete([1], { maxTokens: 1 });

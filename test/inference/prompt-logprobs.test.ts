@@ -34,7 +34,7 @@ describe.each([
   // 40,000 logits per token: a run scores 209 rows.
   ["a large vocabulary", { vocabSize: 40_000 }],
 ])("%s", (_name, config) => {
-  test("equal score's for prompts of any length in one batch, and change nothing else", async () => {
+  test("equal those of score for prompts of any length in one batch, and change no other result", async () => {
     await using model = make(config);
     const all = await model.completeAll(prompts, options);
     const { promptLogprobs: _, ...plain } = options;
@@ -72,7 +72,7 @@ test("promptTop has the likeliest tokens of the logits at each position", async 
   expect(top!.map((row) => row.length)).toEqual([1, 1, 1]);
 });
 
-test("samples share their prompt's scores, maxTokens may be 0, and candidates have their token's text", async () => {
+test("samples share their prompt's log-probabilities, maxTokens can be 0, and candidates have their token's text", async () => {
   await using model = tinyModel({ tokenizer: await tinyTokenizer() });
   const text = "The cat saw the sea and ran home. ".repeat(4);
   for (const maxTokens of [0, 2]) {
@@ -91,7 +91,7 @@ test("samples share their prompt's scores, maxTokens may be 0, and candidates ha
   expect(one).toMatchObject({ promptLogprobs: [null], tokens: [], finishReason: "length" });
 });
 
-test("come with the first piece of each sequence", async () => {
+test("are in the first piece of each sequence", async () => {
   await using model = make();
   const pieces = new Map<number, Piece[]>();
   const asked = { ...options, promptLogprobs: 2 };
@@ -133,7 +133,7 @@ test("a session recomputes its cached prefix for them, and continues as usual af
   expect(again.usage.cachedTokens).toBe(prompt.length - 1);
 });
 
-test("stay the model's with processors, penalties, biases, response formats and speculation", async () => {
+test("are the model's with processors, penalties, biases, response formats and speculation", async () => {
   await using model = tinyModel({ tokenizer: await tinyTokenizer() }, { maxPositionEmbeddings: 512 });
   const text = "The cat saw a house and ran home. The dog saw a house and ran home. The bird saw";
   const prompt = [...model.tokenizer!.encode(text)];

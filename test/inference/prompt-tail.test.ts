@@ -36,70 +36,74 @@ const prompts = ["a 🦙", "🦙", "é", "a b", "a🦙é "];
 const sampled = { temperature: 1.5, maxTokens: 12, stop: [] as string[] };
 
 /** Returns the text that an answer's tokens add to its prompt's text. */
-function added(tokenizer: Tokenizer, prompt: readonly number[], tokens: readonly number[]): string {
+function expectedContinuation(tokenizer: Tokenizer, prompt: readonly number[], tokens: readonly number[]): string {
   const skip = { skipSpecialTokens: true };
   const shown = tokenizer.decode(prompt, skip);
   const all = tokenizer.decode([...prompt, ...tokens], skip);
   if (all.startsWith(shown)) return all.slice(shown.length);
-  // A run of bytes is malformed as a whole. None of the prompt's text is repeated.
+  // The answer's bytes can make the prompt's last bytes malformed, and then the prompt decodes differently. None of the prompt's text is
+  // repeated.
   const decoder = tokenizer.decoder({ ...skip, after: prompt });
   return tokens.map((id) => decoder.push(id)).join("") + decoder.flush();
 }
 
-describe.each(Object.entries(decoders))("answers after a prompt that ends in bytes (%s)", (_, decoder) => {
-  const model = modelWith(decoder);
-  const tokenizer = model.tokenizer!;
-  const options = (seed: number) => ({ ...sampled, seed, logitBias: biases.get(model)! });
-  const searched = (numBeams: number) => ({ ...options(0), seed: undefined, temperature: undefined, numBeams });
-  const idsOf = (prompt: string) => [...tokenizer.encode(prompt, { allowSpecial: true })];
-  const check = (prompt: string, { text, tokens }: Pick<Completion, "text" | "tokens">) =>
-    expect([prompt, tokens, text]).toEqual([prompt, tokens, added(tokenizer, idsOf(prompt), tokens)]);
+describe.each(Object.entries(decoders))(
+  "answers after a prompt that ends in byte-fallback tokens (%s decoder)",
+  (_, decoder) => {
+    const model = modelWith(decoder);
+    const tokenizer = model.tokenizer!;
+    const options = (seed: number) => ({ ...sampled, seed, logitBias: biases.get(model)! });
+    const beamOptions = (numBeams: number) => ({ ...options(0), seed: undefined, temperature: undefined, numBeams });
+    const idsOf = (prompt: string) => [...tokenizer.encode(prompt, { allowSpecial: true })];
+    const expectContinuation = (prompt: string, { text, tokens }: Pick<Completion, "text" | "tokens">) =>
+      expect([prompt, tokens, text]).toEqual([prompt, tokens, expectedContinuation(tokenizer, idsOf(prompt), tokens)]);
 
-  test("add to the prompt's text, whole and in pieces, alone and in a batch", async () => {
-    for (const [seed, prompt] of prompts.entries()) {
-      const answer = await model.complete(prompt, options(seed));
-      check(prompt, answer);
-      let streamed = "";
-      for await (const piece of model.generate(prompt, options(seed))) streamed += piece.text;
-      expect(streamed).toBe(answer.text);
-    }
-    const together = await model.completeAll(prompts, options(7));
-    for (const [i, answer] of together.entries()) check(prompts[i]!, answer);
-  });
-
-  test("add to the prompt's text with beams, and in a session", async () => {
-    const session = model.session();
-    for (const [seed, prompt] of prompts.entries()) {
-      check(prompt, await model.complete(prompt, searched(3)));
-      check(prompt, await session.complete(prompt, options(seed)));
-    }
-    session.dispose();
-  });
-
-  test("do not end because of a stop text in the prompt", async () => {
-    for (const numBeams of [1, 2]) {
-      const how = numBeams > 1 ? searched(numBeams) : options(1);
-      // Allow words only, so that no part of the stop text can come from the answer.
-      const logitBias = { ...how.logitBias };
-      for (let byte = 0; byte < 256; byte++) logitBias[3 + byte] = -100;
-      const answer = await model.complete("a 🦙", { ...how, logitBias, stop: ["🦙"] });
-      expect(answer.finishReason).toBe("length");
-      expect(answer.tokens).toHaveLength(12);
-      check("a 🦙", answer);
-    }
-  });
-
-  test("add to the prompt's text on the server, whole and in a stream", async () => {
-    await withServer(model, {}, async (client) => {
+    test("continue the prompt without repeating it, streamed or not, alone and in a batch", async () => {
       for (const [seed, prompt] of prompts.entries()) {
-        const body = { prompt, seed, temperature: 1.5, max_tokens: 12, logit_bias: biases.get(model)! };
-        const whole = await client.post("/v1/completions", body);
-        const { text, tokens } = await model.complete(prompt, options(seed));
-        check(prompt, { text, tokens });
-        expect(whole.body.choices[0].text).toBe(text);
-        const events = await client.events("/v1/completions", body);
-        expect(events.map((event) => event.choices[0]?.text ?? "").join("")).toBe(text);
+        const answer = await model.complete(prompt, options(seed));
+        expectContinuation(prompt, answer);
+        let streamed = "";
+        for await (const piece of model.generate(prompt, options(seed))) streamed += piece.text;
+        expect(streamed).toBe(answer.text);
+      }
+      const together = await model.completeAll(prompts, options(7));
+      for (const [i, answer] of together.entries()) expectContinuation(prompts[i]!, answer);
+    });
+
+    test("continue the prompt without repeating it, with beam search and in a session", async () => {
+      const session = model.session();
+      for (const [seed, prompt] of prompts.entries()) {
+        expectContinuation(prompt, await model.complete(prompt, beamOptions(3)));
+        expectContinuation(prompt, await session.complete(prompt, options(seed)));
+      }
+      session.dispose();
+    });
+
+    test("do not end because of a stop string in the prompt", async () => {
+      for (const numBeams of [1, 2]) {
+        const how = numBeams > 1 ? beamOptions(numBeams) : options(1);
+        // Allow words only, so that no part of the stop text can come from the answer.
+        const logitBias = { ...how.logitBias };
+        for (let byte = 0; byte < 256; byte++) logitBias[3 + byte] = -100;
+        const answer = await model.complete("a 🦙", { ...how, logitBias, stop: ["🦙"] });
+        expect(answer.finishReason).toBe("length");
+        expect(answer.tokens).toHaveLength(12);
+        expectContinuation("a 🦙", answer);
       }
     });
-  });
-});
+
+    test("continue the prompt without repeating it on the server, streamed or not", async () => {
+      await withServer(model, {}, async (client) => {
+        for (const [seed, prompt] of prompts.entries()) {
+          const body = { prompt, seed, temperature: 1.5, max_tokens: 12, logit_bias: biases.get(model)! };
+          const whole = await client.post("/v1/completions", body);
+          const { text, tokens } = await model.complete(prompt, options(seed));
+          expectContinuation(prompt, { text, tokens });
+          expect(whole.body.choices[0].text).toBe(text);
+          const events = await client.events("/v1/completions", body);
+          expect(events.map((event) => event.choices[0]?.text ?? "").join("")).toBe(text);
+        }
+      });
+    });
+  },
+);

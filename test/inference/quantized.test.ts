@@ -123,7 +123,7 @@ describe.each(Object.keys(families))("%s", (modelType) => {
   });
 });
 
-test("llama's rotated rows are reordered as whole rows", async () => {
+test("llama's q and k rows, which RoPE rotates, are reordered as whole rows", async () => {
   const folder = await folderOf("llama");
   const path = join(temporaryFolder(), "q.gguf");
   await convertModel(folder, path, { dtype: "q4_0" });
@@ -138,7 +138,7 @@ test("llama's rotated rows are reordered as whole rows", async () => {
   }
 });
 
-test("reorders rows of a mapped file by blocks and by whole pieces, and reports IO if the file has shrunk", async () => {
+test("reorders rows of a mapped file by blocks and by rows, and reports IO if the file has shrunk", async () => {
   const path = join(temporaryFolder(), "rows");
   const rows = 12;
   const numbers = Float32Array.from({ length: rows * 5 }, (_, i) => i);

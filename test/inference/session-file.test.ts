@@ -12,10 +12,10 @@ const folder = temporaryFolder();
 
 describe.each([
   ["llama", {}],
-  ["mistral, with rings", { modelType: "mistral", slidingWindow: 24 }],
-  ["gemma2, some layers with rings", { modelType: "gemma2", headDim: 8, slidingWindow: 40 }],
+  ["mistral, whose layers have ring caches", { modelType: "mistral", slidingWindow: 24 }],
+  ["gemma2, some of whose layers have ring caches", { modelType: "gemma2", headDim: 8, slidingWindow: 40 }],
   [
-    "phi3, whose rotation depends on the length",
+    "phi3, whose RoPE angles depend on the length",
     {
       modelType: "phi3",
       ropeScaling: {
@@ -101,7 +101,7 @@ describe("session files", () => {
     await running;
   });
 
-  test("are rejected if cut at any byte", async () => {
+  test("are rejected if truncated at any byte", async () => {
     for (let length = 0; length < bytes.length; length++)
       expect((await load(bytes.subarray(0, length))).code, `${length} bytes`).toBe("INVALID_FILE");
     expect((await load(Buffer.concat([bytes, Buffer.of(0)]))).code).toBe("INVALID_FILE");

@@ -36,7 +36,7 @@ async function withScheduler<T>(
 }
 
 describe.each([{ deterministic: true }, { deterministic: false }])("deterministic: $deterministic", (mode) => {
-  test("more sequences than slots each get the answer they get alone", () =>
+  test("more sequences than slots each get the answer of a single call", () =>
     withScheduler(mode, async (scheduler) => {
       const prompts = Array.from({ length: 11 }, (_, i) => idsFrom(i, 3 + 37 * (i % 4)));
       const options = prompts.map((_, i) => ({ ...long, seed: i, temperature: mode.deterministic && i % 2 ? 1 : 0 }));
@@ -105,7 +105,7 @@ test("a slow reader pauses only its sequence", () =>
     expect(await tokensOf(slow)).toEqual((await model.complete(idsFrom(1, 5), options)).tokens);
   }));
 
-test("a sequence whose logits make a run fail ends alone", () =>
+test("if the logits of a sequence make a run fail, only that sequence ends", () =>
   withScheduler({}, async (scheduler) => {
     const bad = (logits: Float32Array, { ids }: { ids: readonly number[] }) => {
       if (ids.length > 12) logits.fill(Number.NaN);
@@ -198,7 +198,7 @@ test("after training, or with other adapters, it answers with the current model"
   });
 });
 
-test("with length-dependent rotations, an answer does not depend on other requests", async () => {
+test("with RoPE angles that depend on the length, an answer does not depend on other requests", async () => {
   const ropeScaling = { ropeType: "dynamic", factor: 8 };
   await using own = tinyModel({}, { maxPositionEmbeddings: 64, ropeScaling });
   const asked = idsFrom(5, 400);
@@ -218,7 +218,7 @@ test("with length-dependent rotations, an answer does not depend on other reques
   expect(last.logprobs[0]).toBeCloseTo(alone.logprobs[0]!, 3);
 });
 
-test("rejects requests that cannot start, and its end reaches all of them", async () => {
+test("rejects requests that cannot start, and its end ends all requests", async () => {
   const scheduler = new SharedScheduler(model, { slots: 2, deterministic: false });
   expect(await failureOf(() => scheduler.submit([idsFrom(1, 3000)], long))).toMatchObject({ code: "CONTEXT_OVERFLOW" });
   expect(await failureOf(() => scheduler.submit([[1]], { topK: -1 }))).toMatchObject({ code: "INVALID_ARGUMENT" });

@@ -39,7 +39,7 @@ test.each(["f32", "f16", "bf16", "q8"] as const)(
   },
 );
 
-test("memory is reused by calls of one shape, but not by others nor after a failed call", async () => {
+test("memory is reused by calls of the same shape, but not by others and not after a failed call", async () => {
   await using model = tinyModel();
   const zeros = vi.spyOn(Tensor, "zeros");
   const taken = async (work: () => Promise<unknown>) => {

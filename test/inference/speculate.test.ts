@@ -15,7 +15,7 @@ const random = generator(3);
 const phrase = Array.from({ length: 40 }, () => Math.floor(random() * 320));
 
 describe("prompt lookup", () => {
-  test("drafts what followed the latest of the longest matches", () => {
+  test("drafts the tokens that followed the latest of the longest matches", () => {
     expect(lookUp([1, 2, 3, 4, 9, 2, 3], 2)).toEqual([4, 9]);
     expect(lookUp([1, 2, 5, 1, 2, 6, 1, 2], 3)).toEqual([6, 1, 2]);
     expect(lookUp([7, 1, 2, 5, 8, 1, 2, 6, 7, 1, 2], 1)).toEqual([5]);
@@ -24,12 +24,12 @@ describe("prompt lookup", () => {
     expect(lookUp([5, 5, 5], 0)).toEqual([]);
   });
 
-  test("continues a loop beyond the end of the text", () => {
+  test("continues a repetition beyond the end of the text", () => {
     expect(lookUp([1, 8, 8], 4)).toEqual([8, 8, 8, 8]);
     expect(lookUp([9, 1, 2, 3, 1, 2, 3], 7)).toEqual([1, 2, 3, 1, 2, 3, 1]);
   });
 
-  test("a draft always follows an earlier copy of the last ids", () => {
+  test("drafts only tokens that followed an earlier copy of the last ids", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(3), { maxLength: 40 }), fc.nat(6), (ids, most) => {
         const draft = lookUp(ids, most);
@@ -110,7 +110,7 @@ test.each(storedModels)("%s: speculative decoding changes no bit of a stored mod
 });
 
 test.each(["f32", "q8"] as const)(
-  "a trained model, %s caches: changes no answer of many prompts, with stops and end tokens",
+  "a trained model, %s caches: speculation changes no answer of many prompts, with stops and end tokens",
   async (cacheDtype) => {
     const path = fileURLToPath(new URL("../../models/default", import.meta.url));
     await using model = await LanguageModel.load(path, { cacheDtype });
@@ -159,7 +159,7 @@ test("usage counts accepted tokens", async () => {
   expect(plain.usage).not.toHaveProperty("draftedTokens");
 });
 
-test("maxTokens, stops and the end of the context cut drafts short", async () => {
+test("maxTokens, stops and the end of the context truncate drafts", async () => {
   await using model = tinyModel({}, { maxPositionEmbeddings: 64 });
   const options: GenerateOptions = { temperature: 0, ignoreEos: true, contextOverflow: "stop", maxTokens: 200 };
   const plain = await model.complete(phrase, options);
@@ -191,7 +191,7 @@ test("a session holds only accepted tokens", async () => {
 test.each([
   ["the context's end", {}],
   [
-    "the length that changes all rotations",
+    "the length that changes all RoPE angles",
     {
       modelType: "phi3",
       ropeScaling: {
@@ -223,9 +223,9 @@ test.each([
 describe("an assistant with a differently padded vocabulary", () => {
   const greedy = { temperature: 0, maxTokens: 30, ignoreEos: true } as const;
   test.each([
-    ["larger than the model's", 320, 384],
-    ["smaller", 384, 320],
-  ])("%s: the text is the model's", async (_name, own, its) => {
+    ["larger vocabulary", 320, 384],
+    ["smaller vocabulary", 384, 320],
+  ])("%s: the text equals that of the model alone", async (_name, own, its) => {
     const tokenizer = await tinyTokenizer();
     await using model = tinyModel({ tokenizer }, { vocabSize: own, eosTokenIds: own > its ? [350] : [] });
     await using assistantModel = tinyModel({ tokenizer }, { vocabSize: its, numHiddenLayers: 1 });
@@ -267,7 +267,7 @@ describe("an assistant with a differently padded vocabulary", () => {
   });
 });
 
-test("rejects assistants and options that do not fit, by name", async () => {
+test("rejects assistants and options that do not fit, and the error names them", async () => {
   await using model = tinyModel();
   await using other = tinyModel({}, { vocabSize: 300 });
   const run = (options: GenerateOptions) => failureOf(() => model.complete([1], options));

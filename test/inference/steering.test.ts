@@ -11,7 +11,7 @@ const greedy = { temperature: 0, maxTokens: 40, ignoreEos: true } as const;
 const whole = await model.complete(prompt, greedy);
 
 describe("a stop condition", () => {
-  test("runs after each token and ends the answer with it", async () => {
+  test("runs after each token, and the token it stops at is the answer's last", async () => {
     const asked: StopContext[] = [];
     const stop = (context: StopContext) => {
       asked.push({ ...context, ids: [...context.ids] });
@@ -27,7 +27,7 @@ describe("a stop condition", () => {
     expect(asked.every(({ promptLength, index }) => promptLength === promptIds.length && index === 0)).toBe(true);
   });
 
-  test("reads the text, combines with stop texts and ids, and releases text held back for a stop text", async () => {
+  test("sees the text, works together with stop strings and stop ids, and releases text held back for a stop string", async () => {
     const sentences = ({ text }: StopContext) => text.split(/[.!?]/).length > 1;
     const { text, finishReason } = await model.complete(prompt, { ...greedy, stop: ["never there", 1, sentences] });
     expect(finishReason).toBe("stop");
@@ -54,7 +54,7 @@ describe("a stop condition", () => {
     expect(chat.messages.at(-1)).toEqual({ role: "assistant", content: text });
   });
 
-  test('that cuts a document short ends it with "length"', async () => {
+  test('that ends a constrained answer before it is complete gives the finish reason "length"', async () => {
     const responseFormat = { type: "regex", pattern: "[a-z]{10}" } as const;
     const cut = await model.complete(prompt, { ...greedy, responseFormat, stop: ({ text }) => text.length >= 3 });
     expect(cut.finishReason).toBe("length");

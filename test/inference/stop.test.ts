@@ -8,7 +8,7 @@ import type { TokenDecoder, Tokenizer } from "../../lib/tokenizer/index.ts";
 import { tinyTokenizer } from "./helpers.ts";
 
 describe("StopMatcher", () => {
-  test("holds back only text that may begin a stop text", () => {
+  test("holds back only text that may begin a stop string", () => {
     const matcher = new StopMatcher(["\nUser:"]);
     expect(matcher.push("Hello\nUs")).toBe("Hello");
     expect(matcher.push("ually")).toBe("\nUsually");
@@ -26,13 +26,13 @@ describe("StopMatcher", () => {
     expect(matcher.stopped).toBe(false);
   });
 
-  test("the earliest of several stop texts wins", () => {
+  test("stops at the earliest of several stop strings", () => {
     const matcher = new StopMatcher(["cd", "b"]);
     expect(matcher.push("abcd")).toBe("a");
   });
 
   const letters = fc.string({ unit: fc.constantFrom("a", "b"), maxLength: 12 });
-  test("the output is what precedes the first stop text, however the text is split", () => {
+  test("outputs the text before the first stop string, however the text is split", () => {
     const stops = fc.array(
       letters.filter((s) => s !== ""),
       { minLength: 1, maxLength: 3 },
@@ -57,7 +57,7 @@ describe("StopMatcher", () => {
   });
 });
 
-test("a beam hypothesis ends where a stop text is complete, and decodes each token once", async () => {
+test("a beam hypothesis ends where a stop string is complete, and decodes each token once", async () => {
   const tokenizer = await tinyTokenizer();
   const stopTexts = ["café", " 日本 1", "x".repeat(60), "\u0300"];
   const noIds: ReadonlySet<number> = new Set();

@@ -13,8 +13,8 @@ import { expectError, temporaryFile, temporaryFolder } from "../formats/helpers.
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 const OTHER: [string, string | Uint8Array, RegExp][] = [
-  ["a text", "# Notes\nnothing here", /got a text that begins with "# Notes"$/],
-  ["a page", "<!DOCTYPE html><html>…</html>", /got a text that begins with "<!DOCTYPE html>/],
+  ["a Markdown text", "# Notes\nnothing here", /got a text that begins with "# Notes"$/],
+  ["an HTML page", "<!DOCTYPE html><html>…</html>", /got a text that begins with "<!DOCTYPE html>/],
   ["JSON", '{"a": [1, 2]}', /got a text that begins with "\{\\"a\\": \[1, 2\]\}"$/],
   [
     "a pointer of Git LFS",
@@ -24,7 +24,7 @@ const OTHER: [string, string | Uint8Array, RegExp][] = [
   ["numbers", Uint8Array.from({ length: 64 }, (_, i) => 255 - i), /got bytes that begin with ff fe fd fc fb fa f9 f8$/],
   ["zeros", new Uint8Array(100), /got bytes that begin with 00 00/],
   [
-    "a pickle in a zip",
+    "a PyTorch zip archive",
     Buffer.from("PK\x03\x04\x00\x00\x08\x08\x00\x00\x00", "latin1"),
     /got bytes that begin with 50 4b 03 04/,
   ],
@@ -55,7 +55,7 @@ describe("a truncated file is reported with its actual and expected length", () 
     await convertModel(whole, join(whole, "x.gguf"));
   });
 
-  test.each(["x.gguf", "model.safetensors"])("%s, truncated anywhere", async (name) => {
+  test.each(["x.gguf", "model.safetensors"])("%s, truncated at any byte", async (name) => {
     const bytes = readFileSync(join(whole, name));
     const { entries, file } =
       name === "x.gguf" ? await openGguf(join(whole, name)) : openSafetensors(join(whole, name));

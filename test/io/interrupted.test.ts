@@ -1,5 +1,5 @@
-// Fails or kills a write at each of its file system operations. The folder then holds the old or the new version, never a mixture. A failed
-// write leaves no temp files and reports the cause.
+// Fails or kills a write at each of its file system operations. The folder then holds the old version, the new one, or one that fails
+// to load, never a mixture. A failed write leaves no temp files and reports the cause.
 import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test, vi } from "vitest";
@@ -31,7 +31,7 @@ interface Case {
 }
 
 /** The common value; throws if values differ. */
-function same(values: readonly number[]): number {
+function commonValue(values: readonly number[]): number {
   if (new Set(values).size !== 1) throw new Error(`a mixture: ${values}`);
   return values[0]!;
 }
@@ -48,7 +48,7 @@ function tensors(version: number): TensorData[] {
 async function versionOfWeights(folder: string): Promise<number> {
   const weights = await openWeights(folder);
   try {
-    return same(
+    return commonValue(
       weights.names().flatMap((name) => {
         const { file, offset, bytes } = weights.tensor(name);
         return [...new Float32Array(file.bytes(offset, bytes))];
@@ -73,7 +73,7 @@ async function versionOfModel(folder: string): Promise<number> {
   const { file, offset } = opened.tensor("model.norm.weight");
   const [norm] = new Float32Array(file.bytes(offset, 4));
   opened.close();
-  return same([norm!, ropeTheta! / 10_000]);
+  return commonValue([norm!, ropeTheta! / 10_000]);
 }
 
 async function saveModel(folder: string, version: number): Promise<void> {
@@ -83,7 +83,7 @@ async function saveModel(folder: string, version: number): Promise<void> {
   await model.save(folder);
 }
 
-/** Files that override those of a save, each marked with its version. */
+/** Saves a model. Version 1 has templates, a generation config and an embedding config, which version 2 must remove. */
 async function saveOverridden(folder: string, version: 1 | 2): Promise<void> {
   const tokenizer = await tinyTokenizer();
   const embedding = { embedding: { pooling: "mean" } } as const;
@@ -104,13 +104,13 @@ async function versionOfOverridden(folder: string): Promise<number> {
   const [norm] = new Float32Array(file.bytes(offset, 4));
   close();
   const { chatTemplates } = (await Tokenizer.load(folder)).config;
-  const firsts = [
+  const marksOfVersion1 = [
     config.embedding !== undefined,
     generation.temperature === 1.5,
     chatTemplates.tool === "of version 1",
     chatTemplates.default === "of version 1",
   ];
-  return same([norm!, ...firsts.map((first) => (first ? 1 : 2))]);
+  return commonValue([norm!, ...marksOfVersion1.map((first) => (first ? 1 : 2))]);
 }
 
 const cases: Case[] = [
@@ -118,17 +118,17 @@ const cases: Case[] = [
     name: "a file",
     write: (folder, version) =>
       writeFileAtomically(join(folder, "file"), (sink) => sink.write(Buffer.alloc(3_000_000, version))),
-    read: async (folder) => same([...new Set(readFileSync(join(folder, "file")))]),
+    read: async (folder) => commonValue([...new Set(readFileSync(join(folder, "file")))]),
   },
-  weights("a file of weights over another", 1e9, 1e9),
-  weights("shards over as many", 300, 300),
+  weights("a weights file over another", 1e9, 1e9),
+  weights("weights in shards over the same number of shards", 300, 300),
   weights("shards over one file", 1e9, 300),
   weights("one file over shards", 300, 1e9),
-  weights("shards over fewer", 600, 300),
+  weights("weights in shards over fewer shards", 600, 300),
   { name: "a model", write: saveModel, read: versionOfModel },
-  { name: "a model over one with files that it has not", write: saveOverridden, read: versionOfOverridden },
+  { name: "a model over one with additional files", write: saveOverridden, read: versionOfOverridden },
   {
-    name: "a tokenizer over one with templates of its own",
+    name: "a tokenizer over one with a chat template",
     async write(folder, version) {
       const tokenizer = await tinyTokenizer();
       await tokenizer.save(folder);
@@ -153,7 +153,7 @@ const cases: Case[] = [
     },
   },
   {
-    name: "a checkpoint over one of the same step, older ones removed",
+    name: "a checkpoint over one of the same step, which also removes older ones",
     async write(folder, version) {
       const content = (state: number) => ({ tensors: { "model.safetensors": tensors(state) }, state });
       if (version === 1) await saveCheckpoint(folder, 1, content(0));
@@ -168,7 +168,7 @@ const cases: Case[] = [
         );
       const { latest } = await latestIntact(folder, { device: openDevice({ device: "cpu" }) });
       if (latest?.step !== 2) throw new Error(`expected checkpoint-2, got ${latest?.path}`);
-      return same([(await readCheckpointState(latest.path)) as number, await versionOfWeights(latest.path)]);
+      return commonValue([(await readCheckpointState(latest.path)) as number, await versionOfWeights(latest.path)]);
     },
   },
 ];
@@ -182,9 +182,9 @@ describe.each(cases)("$name", ({ name, write, read }) => {
   const folder = join(temporaryFolder(), "out");
   let changes: typeof faults.changes;
   /** Index of the first change that affects the earlier version; renames start here. */
-  let commit: number;
+  let firstVisibleChange: number;
 
-  const again = () => {
+  const restoreVersion1 = () => {
     rmSync(folder, { recursive: true, force: true });
     cpSync(before, folder, { recursive: true });
   };
@@ -193,13 +193,13 @@ describe.each(cases)("$name", ({ name, write, read }) => {
     faults.watch();
     await write(before, 1);
     expect(await read(before)).toBe(1);
-    again();
+    restoreVersion1();
     faults.watch();
     await write(folder, 2);
     changes = faults.changes;
     expect(await read(folder)).toBe(2);
-    commit = changes.findIndex((change) => change.name === "rename" || change.name === "rm");
-    expect(commit).toBeGreaterThan(0);
+    firstVisibleChange = changes.findIndex((change) => change.name === "rename" || change.name === "rm");
+    expect(firstVisibleChange).toBeGreaterThan(0);
   });
 
   const attempt = async () => {
@@ -213,7 +213,7 @@ describe.each(cases)("$name", ({ name, write, read }) => {
     }
   };
   /** The version found; undefined if reading fails with a HeddleError. */
-  const found = async (at: number) => {
+  const versionOrUndefined = async (at: number) => {
     try {
       return await read(folder);
     } catch (error) {
@@ -222,12 +222,12 @@ describe.each(cases)("$name", ({ name, write, read }) => {
     }
   };
 
-  test.each(["ENOSPC", "EIO"])("leaves one complete version if any change fails with %s", async (code) => {
+  test.each(["ENOSPC", "EIO"])("never leaves a mixture of versions if a file operation fails with %s", async (code) => {
     for (let at = 0; at < changes.length; at++) {
-      again();
+      restoreVersion1();
       faults.failAt(at, code);
       const error = await attempt();
-      const label = `${changes[at]!.name} ${changes[at]!.path} (${at} of ${changes.length}, names from ${commit})`;
+      const label = `${changes[at]!.name} ${changes[at]!.path} (${at} of ${changes.length}, names from ${firstVisibleChange})`;
       if (error) {
         expect(error, label).toBeInstanceOf(HeddleError);
         expect(error.message, label).toMatch(code === "ENOSPC" ? /: no space left on the disk$/ : /: EIO: refused/);
@@ -236,19 +236,19 @@ describe.each(cases)("$name", ({ name, write, read }) => {
       // Temp files are removed, unless removal itself failed.
       const hidden = readdirSync(folder).filter((entry) => entry.startsWith("."));
       if (changes[at]!.name !== "rm") expect(hidden, label).toEqual([]);
-      const version = await found(at);
-      if (at < commit) expect(version, label).toBe(1);
+      const version = await versionOrUndefined(at);
+      if (at < firstVisibleChange) expect(version, label).toBe(1);
       if (!error) expect(version, label).toBe(2);
     }
   });
 
-  test("leaves one complete version if killed at any change", async () => {
+  test("never leaves a mixture of versions if it is killed at a file operation", async () => {
     for (let at = 0; at < changes.length; at++) {
-      again();
+      restoreVersion1();
       faults.killAt(at);
       await attempt();
-      const version = await found(at);
-      if (at <= commit) expect(version, `change ${at}`).toBe(1);
+      const version = await versionOrUndefined(at);
+      if (at <= firstVisibleChange) expect(version, `change ${at}`).toBe(1);
       expect([1, 2, undefined]).toContain(version);
     }
   });

@@ -64,7 +64,7 @@ describe("JSON files of a model folder", () => {
     );
   });
 
-  test.each(files)("%s with invalid UTF-8 is rejected with the position", async (name, use, without) => {
+  test.each(files)("%s with invalid UTF-8 is rejected with its position", async (name, use, without) => {
     const bytes = Buffer.from('{"\u00e9":"\ufffd", "a": "#"}');
     const at = bytes.indexOf("#");
     bytes[at] = 0xc3;
@@ -72,7 +72,7 @@ describe("JSON files of a model folder", () => {
     await expectError(() => use(folder), "INVALID_FILE", `expected UTF-8, got an invalid sequence at byte ${at}`);
   });
 
-  test("the same holds for vocab.json and merges.txt", async () => {
+  test("vocab.json and merges.txt are rejected for the same reasons", async () => {
     const bad = Buffer.from("abc\nd\xff\n", "latin1");
     for (const [name, without] of [
       ["vocab.txt", ["tokenizer.json", "vocab.json"]],
@@ -88,7 +88,7 @@ describe("JSON files of a model folder", () => {
     }
   });
 
-  test("the same holds for a safetensors header", async () => {
+  test("a safetensors header is rejected for the same reasons", async () => {
     const header = Buffer.from('{"__metadata__":{"a":"#"}}');
     header[header.indexOf("#")] = 0xff;
     const length = Buffer.alloc(8);
@@ -145,7 +145,7 @@ describe("parseJson", () => {
     expect(() => parseJson(`[${"0,".repeat(300_000)}0]`, "x")).toThrow("x: expected JSON of at most 262144 values");
   });
 
-  test("sees strings and escapes across the parts that it looks at", () => {
+  test("recognizes strings and escapes across the borders of slices", () => {
     const escapes = '\\"'.repeat(70_000);
     for (const shift of ["", " ", "  "])
       expect(parseJson(`${shift}["${escapes}[[[,,,"]`, "x", { values: 2, depth: 1 })).toEqual([

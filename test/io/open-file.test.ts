@@ -132,7 +132,7 @@ describe("reading a whole file", () => {
     await expectError(() => readWhole(path, 199_999), "INVALID_FILE", /expected at most 199999 bytes, got 200000/);
   });
 
-  test.skipIf(process.platform !== "linux")("works if the reported size is 0, as in /proc", async () => {
+  test.skipIf(process.platform !== "linux")("works if the reported size is 0, as it is in /proc", async () => {
     expect((await readWhole("/proc/self/status", 1 << 20)).toString()).toMatch(/^Name:/);
     await expectError(() => readWhole("/proc/self/status", 10), "INVALID_FILE", /at most 10 bytes, got more/);
   });

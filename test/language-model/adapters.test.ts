@@ -40,7 +40,7 @@ describe.each([
   ["llama", llama],
   ["gpt2", gpt2],
 ])("%s", (kind, make) => {
-  test("a new adapter leaves outputs unchanged; calls choose one adapter, several stacked, or none", async () => {
+  test("a new adapter does not change outputs; calls select one adapter, several stacked, or none", async () => {
     await using base = make();
     const plain = await logitsOf(base);
     await base.model.addAdapter("one", { r: 4, alpha: 8 }, 1);

@@ -1,4 +1,4 @@
-// Invalid arguments are rejected by name. The process stays alive and nothing is lost.
+// Invalid arguments are rejected, and the error names them. The process stays alive and nothing is lost.
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,10 +22,10 @@ const refused = (message: RegExp) =>
 describe("invalid prompts", () => {
   test.each([
     ["messages", [{ role: "user", content: "hi" }], /model\.chat\(\)/],
-    ["a template's result", { text: "hi", ids: Uint32Array.of(1) }, /its ids/],
+    ["the result of a chat template", { text: "hi", ids: Uint32Array.of(1) }, /its ids/],
     ["nothing", null, /^prompt: expected a string, token ids, or an array of those/],
     ["holes", new Array(3), /^prompt\[0\]: expected a string or token ids/],
-    ["a hole behind a prompt", Object.assign(new Array(2), { 0: [1] }), /^prompt\[1\]: /],
+    ["a hole after a prompt", Object.assign(new Array(2), { 0: [1] }), /^prompt\[1\]: /],
   ])("%s", async (_, prompt, message) => {
     await expect(model.completeAll(prompt as never, greedy)).rejects.toEqual(refused(message));
   });
@@ -41,7 +41,7 @@ test("null selects an option's default", async () => {
   expect(await of(null)).toBe(await of(undefined));
 });
 
-test("the last flag restricts logits to the last position", async () => {
+test("the option last restricts logits to the last position", async () => {
   for (const last of [1, 0, "yes", {}])
     await expect(model.logits([1, 2], { last: last as never })).rejects.toEqual(
       refused(/^last: expected true or false, got /),
@@ -49,7 +49,7 @@ test("the last flag restricts logits to the last position", async () => {
   expect(await model.logits([1, 2], { last: null as never })).toHaveLength(2);
 });
 
-test("samples differ under the largest seed too", async () => {
+test("samples differ with the largest seed too", async () => {
   const options = { n: 3, seed: Number.MAX_SAFE_INTEGER, maxTokens: 8, ignoreEos: true, temperature: 2 };
   const samples = (await model.completeAll([[1, 2]], options)).map(({ tokens }) => tokens.join());
   expect(new Set(samples).size).toBe(3);
@@ -58,8 +58,8 @@ test("samples differ under the largest seed too", async () => {
 describe("signals that are not AbortSignals", () => {
   const fake = Object.create(AbortSignal.prototype, { aborted: { value: false } }) as AbortSignal;
   test.each([
-    ["an object", {}],
-    ["a fake", fake],
+    ["a plain object", {}],
+    ["an object that imitates AbortSignal", fake],
   ])("%s: the call rejects, and no rejection is unhandled", async (name, signal) => {
     const unhandled: unknown[] = [];
     const note = (reason: unknown) => unhandled.push(reason);
@@ -75,7 +75,7 @@ describe("signals that are not AbortSignals", () => {
       ]) {
         const error: unknown = await call().catch((e: unknown) => e);
         expect(error).toBeInstanceOf(Error);
-        if (name === "an object") expect(error).toEqual(refused(/^signal: expected an AbortSignal/));
+        if (name === "a plain object") expect(error).toEqual(refused(/^signal: expected an AbortSignal/));
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
       expect(unhandled).toEqual([]);
@@ -160,7 +160,7 @@ test("replies and runs have catch and finally", async () => {
 
 describe("tensors", () => {
   const device = openDevice();
-  test("rejects elements of another type instead of reinterpreting their bits", async () => {
+  test("reject elements of another type instead of reinterpreting their bits", async () => {
     const t = Tensor.zeros(device, "f32", [2]);
     await expect(t.write(Int32Array.of(1, 2))).rejects.toEqual(
       refused(/^write: expected an array of f32 \(Float32Array\)/),
@@ -174,7 +174,7 @@ describe("tensors", () => {
     expect([...(await t.read())]).toEqual([1, 2]);
   });
 
-  test("reads shared memory", async () => {
+  test("read shared memory", async () => {
     const shared = new Float32Array(new SharedArrayBuffer(8));
     shared.set([3, 4]);
     const t = await Tensor.from(device, "f32", [2], shared as never);
@@ -183,7 +183,7 @@ describe("tensors", () => {
     expect([...(await double.run({ x: shared as never })).y]).toEqual([6, 8]);
   });
 
-  test("requires whole numbers for offsets and shapes", async () => {
+  test("require whole numbers for offsets and shapes", async () => {
     const t = Tensor.zeros(device, "f32", [4]);
     await expect(t.write(Float32Array.of(1), 0.25)).rejects.toEqual(refused(/^start: /));
     await expect(t.read(0.25, 1)).rejects.toEqual(refused(/^start: /));
@@ -193,14 +193,14 @@ describe("tensors", () => {
     expect(() => Tensor.zeros(device, "f33" as never, [1])).toThrow(/^dtype: expected one of f32/);
   });
 
-  test("an allocation beyond memory is an error and does not end the process", async () => {
+  test("an allocation beyond the memory is an error and does not end the process", async () => {
     const read = async () => Tensor.zeros(device, "u8", [2 ** 43]).read();
     await expect(read()).rejects.toMatchObject({ code: "OUT_OF_MEMORY" });
   });
 });
 
-describe("values in error messages", () => {
-  test("nested arrays are summarised cheaply, whatever they hold", () => {
+describe("error messages about values", () => {
+  test("summarize nested arrays quickly, whatever they contain", () => {
     let nested: unknown[] = [];
     for (let i = 0; i < 12; i++) nested = Array(8).fill(nested);
     expect(rendering(nested)).toBe(`[${Array(8).fill("an array of 8").join(", ")}]`);
@@ -209,7 +209,7 @@ describe("values in error messages", () => {
     expect(rendering(itself)).toBe("[an array of 1]");
   });
 
-  test("values that cannot be inspected are reported as such", () => {
+  test("say so if a value cannot be inspected", () => {
     const { proxy, revoke } = Proxy.revocable({}, {});
     revoke();
     for (const value of [

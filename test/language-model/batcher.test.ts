@@ -26,7 +26,7 @@ async function stepsOf(work: () => Promise<unknown>): Promise<number> {
   }
 }
 
-test("concurrent calls share runs", async () => {
+test("concurrent calls share runs of the model", async () => {
   await using batcher = model.batcher();
   const shared = await stepsOf(() => Promise.all(prompts.map((ids) => batcher.complete(ids, options))));
   const alone = await stepsOf(() => Promise.all(prompts.map((ids) => model.complete(ids, options))));

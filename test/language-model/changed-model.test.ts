@@ -44,14 +44,14 @@ const changes: [string, (of: LanguageModel) => void | Promise<void>][] = [
   ["setActiveAdapters", (of) => of.setActiveAdapters([])],
   ["another adapter", (of) => addAdapter(of, "y", 50)],
   [
-    "another adapter of the same name",
+    "a replacement with the same name",
     (of) => {
       of.removeAdapter("x");
       return addAdapter(of, "x", 99);
     },
   ],
   [
-    "a merge that is undone",
+    "a merge and its undoing",
     async (of) => {
       await of.mergeAdapter("x");
       of.unmergeAdapters();
@@ -65,7 +65,7 @@ describe.each(changes)("%s", (_, change) => {
     ["", {}],
     [", one token per run", { repetitionPenalty: 1.1 }],
     [", without adapters", { adapters: [] }],
-  ])("a running call ends as it began%s", async (_, given) => {
+  ])("a running call keeps the weights and adapters it began with%s", async (_, given) => {
     await using own = await adapted();
     const options = { ...greedy, maxTokens: 300, ...given }; // the cache grows
     const { tokens } = await own.complete(prompt, options);
@@ -77,7 +77,7 @@ describe.each(changes)("%s", (_, change) => {
     expect(got).toEqual(tokens);
   });
 
-  test("each call of a session uses the model as it is at that call", async () => {
+  test("each call of a session uses the model's state at that call", async () => {
     await using own = await adapted();
     const session = own.session();
     await session.complete(prompt, greedy);
@@ -90,7 +90,7 @@ describe.each(changes)("%s", (_, change) => {
   });
 });
 
-test("a call takes its weights and adapters at once, whatever changes in the same tick", async () => {
+test("a call takes its weights and adapters synchronously, whatever changes in the same tick", async () => {
   await using own = await adapted();
   const calls: [string, () => Promise<unknown>][] = [
     ["complete", async () => (await own.complete(prompt, greedy)).tokens],
@@ -121,7 +121,7 @@ test("a call takes its weights and adapters at once, whatever changes in the sam
   }
 });
 
-test("calls of an encoder do so too, as do programs for other adapters", async () => {
+test("calls of an encoder, and programs for other adapters, take theirs synchronously too", async () => {
   const encoder = { modelType: "bert", numKeyValueHeads: 4, initializerRange: 0.2, maxPositionEmbeddings: 512 };
   await using own = await adapted(encoder);
   const texts = Array.from({ length: 9 }, (_, i) => idsFrom(i, 300)); // several runs
@@ -157,7 +157,7 @@ describe("sessions", () => {
     expect(await answer(session)).not.toEqual(before);
   });
 
-  test("a call during which the model is trained leaves no cache to reuse", async () => {
+  test("do not reuse the cache of a call during which the model was trained", async () => {
     await using own = tinyModel({}, { maxPositionEmbeddings: 1024 });
     using session = own.session();
     let pieces = 0;
@@ -193,7 +193,7 @@ describe("sessions", () => {
     expect(session.tokens).toEqual(held);
   });
 
-  test("a fork of an outdated session is outdated too", async () => {
+  test("are outdated if forked from an outdated session", async () => {
     await using own = await adapted();
     using session = own.session();
     await answer(session);

@@ -8,7 +8,7 @@ import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
 import { createModel, LanguageModel } from "../../lib/language-model/index.ts";
 import { json, module, unit } from "../formats/embedding/embedding-folders.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { worst } from "../models/encoder-goldens.ts";
+import { maxError } from "../models/encoder-goldens.ts";
 import { added, byteLevelJson, fromJson, sentencePieceJson } from "../tokenizer/samples.ts";
 
 const INSTRUCTION = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:";
@@ -92,16 +92,16 @@ async function check(folder: string, promptName: string, ids: (text: string, pro
     await using loaded = await LanguageModel.load(path);
     const [plain, asked] = [await loaded.embed(texts), await loaded.embed(texts, { promptName })];
     for (const [i, text] of texts.entries()) {
-      expect(worst(plain[i]!, await lastOf(model, ids(text, "")))).toBeLessThan(1e-5);
-      expect(worst(asked[i]!, await lastOf(model, ids(text, prompt)))).toBeLessThan(1e-5);
-      expect(worst(await loaded.embed(text, { promptName }), [...asked[i]!])).toBeLessThan(1e-5);
+      expect(maxError(plain[i]!, await lastOf(model, ids(text, "")))).toBeLessThan(1e-5);
+      expect(maxError(asked[i]!, await lastOf(model, ids(text, prompt)))).toBeLessThan(1e-5);
+      expect(maxError(await loaded.embed(text, { promptName }), [...asked[i]!])).toBeLessThan(1e-5);
     }
   }
 }
 
 const bytes = (text: string) => [...Buffer.from(text)];
 
-test("Qwen3-Embedding: prepends instructions, appends <|endoftext|> and pools its state", async () => {
+test("Qwen3-Embedding: prepends instructions, appends <|endoftext|> and pools its hidden state", async () => {
   const prompts = { query: INSTRUCTION, document: "" };
   const folder = await folderOf(
     { modelType: "qwen3", tieWordEmbeddings: true },
@@ -122,7 +122,7 @@ test("Qwen3-Embedding: prepends instructions, appends <|endoftext|> and pools it
   // Truncation keeps the end token.
   model.model.setEmbedding({ ...model.config.embedding!, maxSeqLength: 10 });
   const cut = await model.embed(texts[0]!, { truncation: true });
-  expect(worst(cut, await lastOf(model, [...bytes(texts[0]!).slice(0, 9), EOT]))).toBeLessThan(1e-5);
+  expect(maxError(cut, await lastOf(model, [...bytes(texts[0]!).slice(0, 9), EOT]))).toBeLessThan(1e-5);
 });
 
 describe("E5-Mistral", () => {
@@ -132,12 +132,12 @@ describe("E5-Mistral", () => {
   const own = { auto_map: { AutoTokenizer: [null, "tokenization.OwnTokenizerFast"] } };
   const pieces = (text: string) => bytes(`▁${text.replaceAll(" ", "▁")}`).map((byte) => byte + 3);
   test.each<[string, object, number[]]>([
-    ["add_eos_token of a class that minds it", { add_eos_token: true }, [2]],
-    ["its fast form", { add_eos_token: true, tokenizer_class: "LlamaTokenizerFast" }, [2]],
-    ["code of its own", { add_eos_token: true, tokenizer_class: "OwnTokenizer", ...own }, [2]],
-    ["not asked for", { add_eos_token: false }, []],
+    ["add_eos_token with a class that respects it", { add_eos_token: true }, [2]],
+    ["add_eos_token with the fast class", { add_eos_token: true, tokenizer_class: "LlamaTokenizerFast" }, [2]],
+    ["add_eos_token with a custom class", { add_eos_token: true, tokenizer_class: "OwnTokenizer", ...own }, [2]],
+    ["none if add_eos_token is false", { add_eos_token: false }, []],
     [
-      "a class that minds tokenizer.json alone",
+      "none for a class that reads tokenizer.json only",
       { add_eos_token: true, tokenizer_class: "PreTrainedTokenizerFast" },
       [],
     ],

@@ -23,7 +23,7 @@ import { expectError, temporaryFolder } from "../formats/helpers.ts";
 const prompts = { query: "query: ", passage: "passage: " };
 
 describe("prompts", () => {
-  test("are chosen by name, by text or by default; an unknown name lists the known ones", async () => {
+  test("are selected by name, by text or by default; an unknown name is reported with the known ones", async () => {
     await using model = newModel("bert", { prompts, defaultPromptName: "passage" });
     const plain = async (text: string) => [...(await model.embed(text, { prompt: "" }))];
     expect([...(await model.embed("cat"))]).toEqual(await plain("passage: cat"));
@@ -45,7 +45,7 @@ describe("prompts", () => {
     await expectError(() => bare.embed("cat", { promptName: "query" }), "INVALID_ARGUMENT", none);
   });
 
-  test.each(["bert", "llama"] as const)("can be left out of pooling (%s)", async (modelType) => {
+  test.each(["bert", "llama"] as const)("can be excluded from pooling (%s)", async (modelType) => {
     for (const pooling of [...MODES, ["first", "mean"]] as (PoolingMode | PoolingMode[])[]) {
       await using model = newModel(modelType, { pooling, normalize: false, includePrompt: false, prompts });
       const vectors = await model.embed(texts, { promptName: "query" });
@@ -68,7 +68,7 @@ describe("prompts", () => {
   });
 
   test.each(["byteLevel", "metaspace"] as const)(
-    "may end in a space that belongs to the next word's token (%s)",
+    "can end in a space that belongs to the next word's token (%s)",
     async (split) => {
       const spoken = [...texts, ...texts, "query: cat query: cat query: cat query: a dog", "query: "];
       const files = (await Tokenizer.train(spoken, { vocabSize: 300 })).files();
@@ -108,7 +108,7 @@ describe("prompts", () => {
     },
   );
 
-  test("are saved, converted and kept in GGUF; invalid values are named", async () => {
+  test("are saved, and kept in conversion to and from GGUF; invalid values are named", async () => {
     const folder = temporaryFolder();
     const embedding: EmbeddingConfig = {
       ...{

@@ -50,7 +50,7 @@ describe("the decoding loop", () => {
     await long.dispose();
   });
 
-  test("pieces add up to the completion", async () => {
+  test("the pieces of a stream concatenate to the completion", async () => {
     const options = { maxTokens: 60, seed: 3, ignoreEos: true };
     const pieces = await collect(model.generate("The cat", options));
     const whole = await model.complete("The cat", options);
@@ -66,7 +66,7 @@ describe("the decoding loop", () => {
     expect(`The cat${whole.text}`).toBe(tokenizer.decode(all, { skipSpecialTokens: true }));
   });
 
-  test("several sequences at once equal each alone", async () => {
+  test("several sequences in one call equal those of single calls", async () => {
     const prompts = Array.from({ length: 8 }, (_, i) => PROMPT.slice(0, 1 + (i % 5)).map((id) => id + i));
     for (const options of [{ temperature: 0 }, { temperature: 1.2, seed: 11, topK: 50 }]) {
       const shared = { maxTokens: 30, ignoreEos: true, ...options };
@@ -118,7 +118,7 @@ describe("sampling", () => {
     expect(await tokens()).not.toEqual(await tokens());
   });
 
-  test("equal prompts of a call get different answers, and equal ones if a seed is given", async () => {
+  test("equal prompts of a call get different answers, or equal answers if a seed is given", async () => {
     const distinct = async (own: object) => {
       const all = await model.completeAll(Array(6).fill(PROMPT), { ...options, ...own });
       return new Set(all.map(({ tokens }) => tokens.join())).size;
@@ -129,7 +129,7 @@ describe("sampling", () => {
     expect(await distinct({ seed: 1, n: 2 })).toBe(2);
   });
 
-  test("draws follow the model's distribution", async () => {
+  test("sampled tokens follow the model's distribution", async () => {
     const [row] = await model.logits(PROMPT, { last: true });
     const expected = logSoftmax(row!).map(Math.exp);
     const draws = await model.completeAll([PROMPT], {
@@ -148,7 +148,7 @@ describe("sampling", () => {
     expect(statistic).toBeLessThan(common.length + 5 * Math.sqrt(2 * common.length));
   });
 
-  test("topK 1, a tiny topP and minP 1 are greedy", async () => {
+  test("topK 1, a tiny topP and minP 1 give greedy tokens", async () => {
     const greedy = (await model.complete(PROMPT, { ...options, temperature: 0 })).tokens;
     expect((await model.complete(PROMPT, { ...options, topK: 1 })).tokens).toEqual(greedy);
     expect((await model.complete(PROMPT, { ...options, topP: 1e-6 })).tokens).toEqual(greedy);
@@ -176,7 +176,7 @@ describe("sampling", () => {
     expect(other.tokens[0]).not.toBe(greedy);
   });
 
-  test("penalties end repetition", async () => {
+  test("penalties stop repetition", async () => {
     const loop = { logitBias: { 50: 30 }, temperature: 0, maxTokens: 12, ignoreEos: true };
     const plain = (await model.complete(PROMPT, loop)).tokens;
     expect(plain.filter((t) => t === 50).length).toBe(12);
@@ -229,7 +229,7 @@ describe("sampling", () => {
 describe("the end of an answer", () => {
   const options = { temperature: 1, seed: 9, maxTokens: 60, ignoreEos: true };
 
-  test("a stop text across token boundaries ends the answer before it", async () => {
+  test("a stop string across token boundaries ends the answer before it", async () => {
     const full = await model.complete("The dog", options);
     // From the middle of one token's text to the middle of another's.
     const [first, second] = [full.text.slice(10, 13), full.text.slice(20, 26)];
@@ -288,7 +288,7 @@ describe("the context length", () => {
     expect([tokens.length, finishReason]).toEqual([9, "length"]);
   });
 
-  test('contextOverflow "stop" ends the answer there, and "truncateLeft" continues', async () => {
+  test('contextOverflow "stop" ends the answer at the end of the context, and "truncateLeft" continues', async () => {
     const stopped = await model.complete(prompt, { maxTokens: 50, contextOverflow: "stop", ignoreEos: true });
     expect([stopped.tokens.length, stopped.finishReason]).toEqual([9, "length"]);
     const options = { maxTokens: 200, contextOverflow: "truncateLeft", temperature: 0, ignoreEos: true } as const;
@@ -300,7 +300,7 @@ describe("the context length", () => {
     expect(tokens[9]).toBe(argmax(row!));
   });
 
-  test("a prompt longer than the context is rejected, or cut by truncateLeft", async () => {
+  test("a prompt longer than the context is rejected, or truncated by truncateLeft", async () => {
     const long = Array.from({ length: 300 }, (_, i) => i % 320);
     for (const contextOverflow of ["error", "stop"] as const)
       expect((await failureOf(() => model.complete(long, { contextOverflow }))).code).toBe("CONTEXT_OVERFLOW");
@@ -325,7 +325,7 @@ describe("invalid prompts", () => {
     expect(error.message).toContain(message);
   });
 
-  test("text, stop texts and chats need a tokenizer", async () => {
+  test("texts, stop strings and chats need a tokenizer", async () => {
     const bare = tinyModel();
     for (const work of [() => bare.complete("text"), () => bare.complete([1], { stop: "x" }), () => bare.chat()]) {
       const error = await failureOf(work);

@@ -76,7 +76,7 @@ describe("resolveOptions", () => {
     expect(resolveOptions({}, context)).toMatchObject({ temperature: DEFAULT_TEMPERATURE, topP: 1, topK: 0, minP: 0 });
   });
 
-  test("end tokens end a text unless ignoreEos is set", () => {
+  test("adds the model's end tokens to the stop tokens unless ignoreEos is set", () => {
     expect([...resolveOptions({ stop: ["x", 9] }, context).stopTokens].sort()).toEqual([2, 9]);
     expect([...resolveOptions({ ignoreEos: true }, context).stopTokens]).toEqual([]);
   });

@@ -6,7 +6,7 @@ import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
 import { createModel } from "../../lib/language-model/index.ts";
 import { close, MODES, pooledBy, WIDTH } from "../formats/embedding/embedding-folders.ts";
 
-test("only max needs every row, and a single row needs no matrix product", () => {
+test("only max pooling needs every row, and pooling a single row needs no matrix product", () => {
   const kinds = MODES.map((mode) => [mode, pooledRows(mode)]);
   expect(Object.fromEntries(kinds)).toEqual({
     ...{ first: "first", last: "last", max: "all" },

@@ -27,7 +27,7 @@ const failed = (reply: Reply<unknown>) =>
   );
 
 describe("a reply", () => {
-  test("is iterated, and then awaited for the whole", async () => {
+  test("can be iterated, and then awaited for the whole result", async () => {
     const { timings: _, ...expected } = await model.complete(PROMPT, options);
     const session = model.session();
     for (const reply of [
@@ -46,7 +46,7 @@ describe("a reply", () => {
     session.dispose();
   });
 
-  test("of a chat has its tool calls after the loop too", async () => {
+  test("of a chat has its tool calls after the loop", async () => {
     const parameters = { type: "object", properties: {}, additionalProperties: false };
     const tools = [{ type: "function", function: { name: "sea", parameters } }];
     const chat = model.chat({ tools });
@@ -69,7 +69,7 @@ describe("a reply", () => {
     expect(twice).toHaveLength(2);
   });
 
-  test("is read step by step, and awaited for the rest", async () => {
+  test("can be read step by step, and awaited for the rest", async () => {
     const reply = model.generate(PROMPT, options);
     const { tokens } = await model.complete(PROMPT, options);
     expect((await reply.next()).value).toMatchObject({ token: tokens[0] });
@@ -80,7 +80,7 @@ describe("a reply", () => {
     expect(await piecesOf(begun)).toHaveLength(11);
   });
 
-  test("without pieces has its prompt's scores when awaited", async () => {
+  test("without pieces has the log-probabilities of its prompt when awaited", async () => {
     const reply = model.generate(PROMPT, { maxTokens: 0, promptLogprobs: 1 });
     expect(await piecesOf(reply)).toEqual([]);
     const { promptLogprobs, promptTop, finishReason, usage } = await reply;
@@ -116,7 +116,7 @@ describe("a reply that does not finish", () => {
     expect(await thrown.then(null, ({ message }: Error) => message)).toBe("mine");
   });
 
-  test("fails once, without an unhandled rejection", async () => {
+  test("rejects once, without an unhandled rejection", async () => {
     const unhandled: unknown[] = [];
     const note = (reason: unknown) => unhandled.push(reason);
     process.on("unhandledRejection", note);

@@ -23,15 +23,15 @@ const person = {
 
 const schemas = {
   person,
-  "a list of numbers": { type: "array", items: { type: "number" }, maxItems: 3 },
+  "an array of numbers": { type: "array", items: { type: "number" }, maxItems: 3 },
   "a date": { type: "string", format: "date" },
   "a pattern": { type: "string", pattern: "^(?:日本|é)+x?$" },
-  "a tree": {
+  "a recursive object": {
     type: "object",
     properties: { v: { type: "boolean" }, next: { anyOf: [{ type: "null" }, { $ref: "#" }] } },
     required: ["v", "next"],
   },
-  "an open object": {
+  "an object with additional properties": {
     type: "object",
     properties: { a: { const: 1 } },
     additionalProperties: { type: "boolean" },
@@ -61,7 +61,7 @@ function check({ text, finishReason, tokens }: Completion, schema: object | bool
 const asked = (schema: object | boolean): ResponseFormat => ({ type: "json_schema", schema: schema as never });
 const bits = ({ text, tokens, logprobs, finishReason }: Completion) => ({ text, tokens, logprobs, finishReason });
 
-describe("a model of random weights", () => {
+describe("a model with random weights", () => {
   test.each(Object.entries(schemas))(
     '%s: a document is valid at "stop" and a valid prefix at "length"',
     async (_name, schema) => {
@@ -148,7 +148,7 @@ describe("combined with other options", () => {
     expect(again[0]!.tokens).toEqual(answers[0]!.tokens);
   });
 
-  test("each draw equals that of a processor that forbids the same tokens", async () => {
+  test("each sampled token equals that with a processor that forbids the same tokens", async () => {
     await using m = await model();
     const automaton = new Automaton(compileSchema(person));
     const special = new Set(m.tokenizer!.addedTokens.map(({ id }) => id));
@@ -186,7 +186,7 @@ describe("combined with other options", () => {
     async (how) => {
       await using m = await model();
       await using assistant = tinyModel({ tokenizer: await tinyTokenizer(), seed: 8 }, { maxPositionEmbeddings: 512 });
-      for (const schema of [person, schemas.anything, schemas["a tree"]])
+      for (const schema of [person, schemas.anything, schemas["a recursive object"]])
         for (const temperature of [0, 0.8]) {
           const options: GenerateOptions = { responseFormat: asked(schema), maxTokens: 100, temperature, seed: 2 };
           const plain = await m.completeAll(["The cat saw the cat", "dog"], options);
@@ -200,7 +200,7 @@ describe("combined with other options", () => {
     },
   );
 
-  test('a document cut by a stop text ends with "length"; a stop token ends only a complete one', async () => {
+  test('a document that a stop string cuts short ends with "length"; a stop token ends only a complete one', async () => {
     await using m = await model();
     const schema = { type: "array", items: { type: "string" }, minItems: 2 };
     const cut = await m.complete("The", {
@@ -246,12 +246,12 @@ describe("combined with other options", () => {
     expect(first.tokens).toEqual(alone.tokens);
     using chat = m.chat();
     const reply = await chat.send("The bird saw", {
-      responseFormat: asked(schemas["a tree"]),
+      responseFormat: asked(schemas["a recursive object"]),
       temperature: 1.2,
       maxTokens: 80,
       seed: 1,
     });
-    check(reply, schemas["a tree"], m);
+    check(reply, schemas["a recursive object"], m);
     const [a, free, b] = await Promise.all([
       m.complete("The cat", { ...base, temperature: 1 }),
       m.complete("The cat", { maxTokens: 20, temperature: 1, seed: 11 }),
@@ -353,11 +353,11 @@ describe("invalid formats", () => {
   });
 });
 
-describe("a pattern that matches only the empty text ends before the first token", () => {
+describe("a pattern that matches only the empty text gives an empty answer", () => {
   const ways: [string, GenerateOptions][] = [
     ["with default options", {}],
     ["with beams", { numBeams: 2 }],
-    ["with guesses", { promptLookupNumTokens: 4 }],
+    ["with prompt lookup", { promptLookupNumTokens: 4 }],
     ["with ignoreEos", { ignoreEos: true }],
     ["with promptLogprobs", { promptLogprobs: 0 }],
     ["with maxTokens 0", { maxTokens: 0 }],

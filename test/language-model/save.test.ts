@@ -57,7 +57,7 @@ describe.each(families)("%s", (modelType, config) => {
 });
 
 describe("the dtype option", () => {
-  test("stores weights in 16 bits, at save and at load", async () => {
+  test("stores weights in 16 bits when saving and loading", async () => {
     await using model = tinyModel();
     const path = join(folder, "half");
     await model.save(path, { dtype: "bf16" });
@@ -97,7 +97,7 @@ describe("loading", () => {
     );
   });
 
-  test("rejects a folder whose configuration contradicts its weights", async () => {
+  test("rejects a folder whose configuration does not match its weights", async () => {
     await using model = tinyModel();
     const path = join(folder, "lies");
     await model.save(path);
@@ -117,7 +117,7 @@ describe("loading", () => {
     );
   });
 
-  test("NaN weights are reported when the model runs", async () => {
+  test("reports NaN weights when the model runs", async () => {
     await using model = tinyModel();
     const name = "model.layers.0.mlp.up_proj.weight";
     await model.model.weight(name).write(new Float32Array(8).fill(Number.NaN), 0);

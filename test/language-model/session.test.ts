@@ -10,7 +10,7 @@ afterAll(() => model.dispose());
 const greedy = { maxTokens: 10, temperature: 0, ignoreEos: true };
 
 describe("session", () => {
-  test("reusing a prefix does not change the result", async () => {
+  test("gives the same result whether or not it reuses a prefix", async () => {
     await using session = model.session();
     const first = await session.complete([1, 2, 3, 4], greedy);
     expect(first.tokens).toEqual((await model.complete([1, 2, 3, 4], greedy)).tokens);
@@ -36,7 +36,7 @@ describe("session", () => {
     expect((await model.complete(prompt, { maxTokens: 1 })).usage.cachedTokens).toBe(0);
   });
 
-  test("grows with its sequence", async () => {
+  test("uses memory that grows with its sequence", async () => {
     await using session = model.session();
     const options = { maxTokens: 700, temperature: 0, ignoreEos: true };
     const { tokens } = await session.complete([3], options);
@@ -45,7 +45,7 @@ describe("session", () => {
     expect((await session.complete(more, greedy)).tokens).toEqual((await model.complete(more, greedy)).tokens);
   });
 
-  test("forks are independent", async () => {
+  test("has independent forks", async () => {
     await using session = model.session();
     await session.complete([1, 2, 3], greedy);
     await using fork = await session.fork();
@@ -55,7 +55,7 @@ describe("session", () => {
     expect(b.tokens).toEqual((await model.complete([1, 2, 3, 5], greedy)).tokens);
   });
 
-  test("a fork holds what the session held, and calls are rejected while it copies", async () => {
+  test("has forks with the same cache, and rejects calls while a fork is copied", async () => {
     const ids = Array.from({ length: 60 }, (_, i) => (i * 31) % 90);
     const session = model.session();
     await session.complete(ids, greedy);
@@ -117,7 +117,7 @@ describe("session", () => {
 });
 
 describe("chat", () => {
-  test("a base model continues the text of all messages", async () => {
+  test("continues the text of all messages with a base model", async () => {
     const chat = model.chat({ system: "Animals." });
     const first = await chat.send("The cat", greedy);
     const prompt = "Animals.\nThe cat";
@@ -128,7 +128,7 @@ describe("chat", () => {
     chat.dispose();
   });
 
-  test("streams, is saved and is forked", async () => {
+  test("can be streamed, saved and forked", async () => {
     const chat = model.chat();
     let text = "";
     for await (const piece of chat.send("The bird", greedy)) text += piece.text;

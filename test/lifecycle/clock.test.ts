@@ -15,7 +15,7 @@ function clockAt() {
   return { clock, pass: (seconds: number) => (ms += seconds * 1000) };
 }
 
-test("gives no estimate before training steps, since the tokenizer stage is too fast to measure by", () => {
+test("gives no estimate before training steps, since the tokenizer stage is too fast to extrapolate from", () => {
   const { clock, pass } = clockAt();
   clock.start("tokenizer");
   expect(clock.secondsLeft()).toBeUndefined();
@@ -86,7 +86,7 @@ test("an evaluation's line has the loss with its unit, and the count it was aver
   expect(evaluated(event, lossUnit("grpo", "dr_grpo"))).toBe("held-out loss 5.8500 over 19,600 answers");
 });
 
-test("a training's line estimates from steps after the first, which includes loading", () => {
+test("the line of a training stage estimates from the steps after the first, which includes loading", () => {
   const { stream, last } = terminal();
   let ms = 0;
   const progress = new TrainProgress(stream, () => ms);
@@ -117,7 +117,7 @@ test("a training's line estimates from steps after the first, which includes loa
   expect(last()).toHaveLength("\r\x1b[2K".length + 19);
 });
 
-test("a dumb terminal gets no overwritten line", () => {
+test("a dumb terminal gets no lines that overwrite each other", () => {
   vi.stubEnv("TERM", "dumb");
   const { stream, last } = terminal();
   const event = {

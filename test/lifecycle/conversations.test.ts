@@ -6,7 +6,7 @@ const { sft, preferences } = makeRecipe(1, quickSize);
 const lastTwo = (messages: readonly unknown[]) => messages.slice(-2);
 
 describe("conversations of several turns", () => {
-  it("hold every row once, in order; half have one turn, and the longest have as many as asked", () => {
+  it("contain every row once, in order; half have one turn, and the longest have the requested number", () => {
     const joined = conversations(1, sft, 3);
     expect(joined.flatMap(({ messages }) => messages)).toEqual(sft.flatMap(({ messages }) => messages));
     const turns = joined.map(({ messages }) => messages.length / 2);
@@ -17,7 +17,7 @@ describe("conversations of several turns", () => {
       expect(messages.map(({ role }) => role)).toEqual(messages.map((_, i) => (i % 2 ? "assistant" : "user")));
   });
 
-  it("of pairs keep the preferred answer, after turns with correct answers", () => {
+  it("of preference pairs keep the preferred answer, after turns with correct answers", () => {
     const pairs = pairsInConversations(1, preferences.train, sft, 3);
     expect(pairs.map(({ prompt, ...answers }) => ({ ...answers, question: prompt.at(-1) }))).toEqual(
       preferences.train.map(({ prompt, ...answers }) => ({ ...answers, question: prompt[0] })),

@@ -30,7 +30,7 @@ describe("the lesson, quickly", () => {
     result = await run;
   }, 300_000);
 
-  it("repeats the report if a log's last line was cut", async () => {
+  it("repeats the report if a log's last line is truncated", async () => {
     const log = join(out, "sft", "log.jsonl");
     const whole = readFileSync(log);
     appendFileSync(log, '{"step":5,"lo');
@@ -117,7 +117,7 @@ describe("the lesson, quickly", () => {
     expect((failure as HeddleError).message).toMatch(/holds \(seed 1, .*\), got seed 2/);
   });
 
-  it("rejects a folder with a stage of something else", async () => {
+  it("rejects a folder in which a stage was written by another program", async () => {
     const used = join(folder, "used");
     mkdirSync(join(used, "sft"), { recursive: true });
     writeFileSync(join(used, "sft", "config.json"), "{}");

@@ -42,14 +42,14 @@ const textOf = (data: ReportData) =>
     .replace(/\s+/g, " ");
 
 describe("an outcome", () => {
-  test("names what good figures show", () => {
+  test("states what good figures show", () => {
     expect(outcomeOf(stages(good))).toEqual({
       reached: ["answers questions", "prefers better answers", "says when it does not know"],
       missed: [],
     });
   });
 
-  test("names what poor figures do not show, with the figures", () => {
+  test("states what poor figures do not show, with the figures", () => {
     expect(outcomeOf(stages(bad))).toEqual({
       reached: [],
       missed: [
@@ -89,7 +89,7 @@ describe("the report's lead", () => {
     expect(text).toContain("This run was short: a budget of 4 minutes pays for 300 steps of pre-training");
   });
 
-  test("names both if only some was learned", () => {
+  test("states both if the model learned only some of it", () => {
     const text = textOf(report({ ...good, dpo: bad.dpo, grpo: bad.grpo }));
     expect(text).toContain("to a model that answers questions and prefers better answers:");
     expect(text).toContain("It invents a capital for 100 % of the countries that do not exist: more steps");

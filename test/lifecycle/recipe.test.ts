@@ -45,7 +45,7 @@ describe("held-out data of the lesson", () => {
     expect(asked.filter((question) => text.includes(question))).toEqual([]);
   });
 
-  it.each(stages)("no question for the capital of a told-only country occurs in the data of %s", (stage) => {
+  it.each(stages)("no question for the capital of a country that is only stated occurs in the data of %s", (stage) => {
     const text = training[stage]!.join("\n");
     const lines = text.split("\n");
     const found = toldOnly.flatMap(({ withArticle, name }) => {
@@ -59,7 +59,7 @@ describe("held-out data of the lesson", () => {
     expect(recipe.countries.toldOnly).toHaveLength(40);
   });
 
-  it("told-only countries occur in pre-training and in no other stage", () => {
+  it("countries that are only stated occur in pre-training and in no other stage", () => {
     const text = training.pretrain!.join("\n");
     for (const { name, capital } of toldOnly) {
       expect(text.split(capital).length).toBeGreaterThan(10);
@@ -142,8 +142,8 @@ describe("made-up names", () => {
   });
 });
 
-describe("the rows", () => {
-  it("between 4 % and 10 % of the conversations have no answer, which leaves room for preference tuning", () => {
+describe("the generated rows", () => {
+  it("leave 4 % to 10 % of the conversations without an answer, so that preference tuning can improve them", () => {
     const declined = recipe.sft.filter(({ messages }) => messages.at(-1)!.content === unknown).length;
     expect(declined / recipe.sft.length).toBeGreaterThanOrEqual(0.04);
     expect(declined / recipe.sft.length).toBeLessThan(0.1);
@@ -173,7 +173,7 @@ describe("the rows", () => {
     expect(declined.length / recipe.preferences.train.length).toBeLessThan(0.5);
   });
 
-  it("reject only capitals that are also chosen elsewhere, so that no capital is always bad", () => {
+  it("reject only capitals that are preferred in other pairs, so that no capital is always rejected", () => {
     const capital = /^It is (.+?)\.?$/;
     const { train } = recipe.preferences;
     const answers = (side: "chosen" | "rejected") =>

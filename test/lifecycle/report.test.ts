@@ -35,7 +35,7 @@ describe("the report's text", () => {
   });
 });
 
-it("gives a change a sign unless all of its digits are zero", () => {
+it("shows the sign of a change unless it rounds to zero", () => {
   expect(shownChange("bitsPerByte", -1.234)).toBe("−1.23");
   expect(shownChange("bitsPerByte", 0.006)).toBe("+0.01");
   expect(shownChange("bitsPerByte", -0.004)).toBe("0.00");
@@ -101,7 +101,7 @@ describe.skipIf(!hasBrowser)("the report in Chromium", () => {
     60_000,
   );
 
-  it("of a quick run separates its note from the cards above", async () => {
+  it("of a quick run leaves at least 16 pixels between the cards and the note", async () => {
     const data = exampleReport();
     const quick = join(folder, "quick.html");
     writeFileSync(quick, renderReport({ ...data, plan: { ...data.plan, quick: true } }));

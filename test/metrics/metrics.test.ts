@@ -136,14 +136,14 @@ describe("retrieval", () => {
       [0, 2, 1],
       [1, 2],
     );
-    // Ranks: 1, then document 1 before document 2: 2, then 0.7 before 0.5 and 0.5: 3.
+    // Ranks: 1; 2, since document 1 scores higher; 3, since document 2 scores higher and document 0 ties.
     expect(report.recall).toEqual({ 1: 1 / 3, 2: 2 / 3 });
     expect(report.mrr).toBeCloseTo((1 + 1 / 2 + 1 / 3) / 3);
   });
 
-  test("other relevant documents are left out of the ranks", () => {
+  test("other relevant documents are excluded from the ranks", () => {
     const documents = [[1], [2], [3], [4]];
-    // Document 3 scores above 2 for both queries. The first query excludes it and itself.
+    // Document 3 scores above 2 for both queries. The first query excludes document 3; excluding its own relevant document has no effect.
     const report = retrieval([[1], [1]], documents, [2, 2], [1], [new Set([2, 3]), new Set()]);
     expect(report).toEqual({ recall: { 1: 1 / 2 }, mrr: (1 + 1 / 2) / 2, queries: 2 });
   });

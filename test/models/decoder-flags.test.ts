@@ -158,12 +158,12 @@ describe("flags of decoderFamily", () => {
     }
   });
 
-  test.each(pairs)("work or are rejected in pairs: %s", async (_, given) => {
+  test.each(pairs)("compute the reference's logits or are rejected, in pairs: %s", async (_, given) => {
     await works(given);
     await works(given, { attentionBias: true, mlpBias: true });
   });
 
-  test("work or are rejected in 200 random combinations", async () => {
+  test("compute the reference's logits or are rejected, in 200 random combinations", async () => {
     const draw = drawing(7);
     const below = (count: number) => Math.floor(draw() * count);
     let refused = 0;
@@ -233,7 +233,7 @@ describe("flags of decoderFamily", () => {
     [{ norms: "after" }, "two norms", 'expected norms "before" or "around" in `flags`, got "after"'],
     [{ parallel: "one norm" }, "two norms", 'expected "one norm" as `flags` say, got "two norms"'],
     [{}, "one norm", 'expected "two norms" as `flags` say, got "one norm"'],
-  ] as const)("refuse a shape whose parallel blocks have other norms: %o, %s", async (given, parallel, expected) => {
+  ] as const)("reject a shape whose parallel blocks have other norms: %o, %s", async (given, parallel, expected) => {
     await using model = build(familyWith({ flags: given, shape: () => ({ parallel }) }));
     const { code, message } = await failureOf(() => model.logits(ids));
     expect({ code, message }).toEqual({

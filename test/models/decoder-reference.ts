@@ -67,7 +67,7 @@ export function decoderLogits(
   const table = weights.get(`${names.embedding}.weight`);
   let x: Rows = ids.map((id) => Array.from(table.slice(id * sizes.width, (id + 1) * sizes.width)));
   const norm = (rows: Rows, name: string) =>
-    rows.map((row) => normalised(row, weights, name, flags, sizes.eps, flags.layerNorm === "biased"));
+    rows.map((row) => normalized(row, weights, name, flags, sizes.eps, flags.layerNorm === "biased"));
   for (let i = 0; i < sizes.layers; i++) {
     const layer = `${names.layers}.${i}`;
     const before = (rows: Rows, name: string) => (norms === "after" ? rows : norm(rows, `${layer}.${name}`));
@@ -81,16 +81,16 @@ export function decoderLogits(
     const attended = after(attend(input), names.afterAttention);
     if (parallel) {
       const other = parallel === "one norm" ? input : before(x, names.beforeMlp);
-      x = plus(plus(x, attended), after(feed(other), names.afterMlp));
+      x = add(add(x, attended), after(feed(other), names.afterMlp));
     } else {
-      x = plus(x, attended);
-      x = plus(x, after(feed(before(x, names.beforeMlp)), names.afterMlp));
+      x = add(x, attended);
+      x = add(x, after(feed(before(x, names.beforeMlp)), names.afterMlp));
     }
   }
   return product(norm(x, names.norm), weights, names.head);
 }
 
-const plus = (a: Rows, b: Rows): Rows => a.map((row, r) => row.map((v, i) => v + b[r]![i]!));
+const add = (a: Rows, b: Rows): Rows => a.map((row, r) => row.map((v, i) => v + b[r]![i]!));
 
 function product(x: Rows, weights: ReferenceWeights, name: string): Rows {
   const w = weights.get(`${name}.weight`);
@@ -103,7 +103,7 @@ function product(x: Rows, weights: ReferenceWeights, name: string): Rows {
 }
 
 /** RMSNorm or LayerNorm of one vector. */
-function normalised(
+function normalized(
   row: readonly number[],
   weights: ReferenceWeights,
   name: string,
@@ -113,10 +113,10 @@ function normalised(
 ): number[] {
   const w = weights.get(`${name}.weight`);
   const b = biased ? weights.get(`${name}.bias`) : undefined;
-  return standard(row, eps, layerNorm !== undefined).map((v, i) => v * (normOffset + w[i]!) + (b?.[i] ?? 0));
+  return standardize(row, eps, layerNorm !== undefined).map((v, i) => v * (normOffset + w[i]!) + (b?.[i] ?? 0));
 }
 
-function standard(row: readonly number[], eps: number, centred: boolean): number[] {
+function standardize(row: readonly number[], eps: number, centred: boolean): number[] {
   const mean = centred ? row.reduce((a, b) => a + b, 0) / row.length : 0;
   const variance = row.reduce((a, b) => a + (b - mean) ** 2, 0) / row.length;
   return row.map((v) => (v - mean) / Math.sqrt(variance + eps));
@@ -162,55 +162,55 @@ function attention(
   sizes: ReferenceSizes,
 ): Rows {
   const [q, k, v] = projected(x, weights, prefix, names, flags, sizes) as [Rows[], Rows[], Rows[]];
-  const placed = (vectors: Rows[], name: string) =>
+  const normAndRotate = (vectors: Rows[], name: string) =>
     vectors.map((heads, position) => {
-      const turn = (head: number[]) => turned(head, position, sizes.theta, flags.interleaved === true);
+      const rotateHead = (head: number[]) => rotate(head, position, sizes.theta, flags.interleaved === true);
       const biased = flags.layerNorm === "biased";
-      const norm = (row: number[]) => normalised(row, weights, name, flags, sizes.eps, biased);
+      const norm = (row: number[]) => normalized(row, weights, name, flags, sizes.eps, biased);
       switch (flags.queryNorm) {
         case "head":
-          return heads.map((head) => turn(norm(head)));
+          return heads.map((head) => rotateHead(norm(head)));
         case "turned head":
-          return heads.map((head) => norm(turn(head)));
+          return heads.map((head) => norm(rotateHead(head)));
         case "width": {
           const all = norm(heads.flat());
-          return heads.map((head, h) => turn(all.slice(h * head.length, (h + 1) * head.length)));
+          return heads.map((head, h) => rotateHead(all.slice(h * head.length, (h + 1) * head.length)));
         }
         case "each head": {
           const w = weights.get(`${name}.weight`);
           return heads.map((head, h) =>
-            turn(
-              standard(head, sizes.eps, true).map((v, i) => v * ((flags.normOffset ?? 0) + w[h * head.length + i]!)),
+            rotateHead(
+              standardize(head, sizes.eps, true).map((v, i) => v * ((flags.normOffset ?? 0) + w[h * head.length + i]!)),
             ),
           );
         }
         default:
-          return heads.map(turn);
+          return heads.map(rotateHead);
       }
     });
-  const queries = placed(q, `${prefix}.${names.queryNorm}`);
-  const keys = placed(k, `${prefix}.${names.keyNorm}`);
+  const queries = normAndRotate(q, `${prefix}.${names.queryNorm}`);
+  const keys = normAndRotate(k, `${prefix}.${names.keyNorm}`);
   const sinks = flags.sinks ? weights.get(`${prefix}.sinks`) : undefined;
   const group = sizes.heads / sizes.keyHeads;
-  const said = x.map((_, t) =>
+  const attended = x.map((_, t) =>
     Array.from({ length: sizes.heads }, (_, h) => {
       const at = Math.floor(h / group);
-      const shares = keys
+      const exponentials = keys
         .slice(0, t + 1)
         .map((key) => Math.exp(dot(queries[t]![h]!, key[at]!) / Math.sqrt(sizes.headDim)));
-      const total = shares.reduce((a, b) => a + b, sinks ? Math.exp(sinks[h]!) : 0);
+      const total = exponentials.reduce((a, b) => a + b, sinks ? Math.exp(sinks[h]!) : 0);
       return Array.from({ length: sizes.headDim }, (_, i) =>
-        shares.reduce((sum, share, s) => sum + (share / total) * v[s]![at]![i]!, 0),
+        exponentials.reduce((sum, share, s) => sum + (share / total) * v[s]![at]![i]!, 0),
       );
     }).flat(),
   );
-  return product(said, weights, `${prefix}.${names.output}`);
+  return product(attended, weights, `${prefix}.${names.output}`);
 }
 
 const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, v, i) => sum + v * b[i]!, 0);
 
-/** Applies RoPE to a head, in pairs of halves or of neighbours. */
-function turned(head: number[], position: number, theta: number, interleaved: boolean): number[] {
+/** Applies RoPE to a head. Pairs are (i, i + half), or neighbours if `interleaved`. */
+function rotate(head: number[], position: number, theta: number, interleaved: boolean): number[] {
   const out = [...head];
   const half = head.length / 2;
   for (let i = 0; i < half; i++) {

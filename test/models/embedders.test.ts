@@ -12,7 +12,7 @@ import { TrainStep } from "../../lib/train/loop/step.ts";
 import { contrastive } from "../../lib/train/losses/embed-loss.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { embedders, nameOf, readsBothWays, writeEmbedder } from "./embedder-goldens.ts";
-import { rangeOf, worst } from "./encoder-goldens.ts";
+import { maxError, rangeOf } from "./encoder-goldens.ts";
 
 const generates =
   /expected a model that generates, got [a-z0-9_]+ with attention both ways \(useBidirectionalAttention\)/;
@@ -22,7 +22,7 @@ describe.each(embedders)("$name against PyTorch in float64", (golden) => {
   const load = async () => LanguageModel.load(await writeEmbedder(golden, temporaryFolder()));
   const bothWays = readsBothWays(golden);
   const expectVectors = (got: readonly Float32Array[]) => {
-    for (const [s, wanted] of vectors.entries()) expect(worst(got[s]!, wanted)).toBeLessThan(1e-5 * rangeOf(wanted));
+    for (const [s, wanted] of vectors.entries()) expect(maxError(got[s]!, wanted)).toBeLessThan(1e-5 * rangeOf(wanted));
   };
 
   test("hidden states and vectors match in any batch", async () => {
@@ -31,7 +31,7 @@ describe.each(embedders)("$name against PyTorch in float64", (golden) => {
     const { contextLength } = model;
     const all = await pooledOutputs(model.model, sequences, { pooling: "all", contextLength });
     for (const [s, rows] of golden.hidden.entries())
-      expect(worst(all[s]!, rows.flat())).toBeLessThan(1e-5 * rangeOf(rows.flat()));
+      expect(maxError(all[s]!, rows.flat())).toBeLessThan(1e-5 * rangeOf(rows.flat()));
     expectVectors(await model.embed(sequences));
     expectVectors(await Promise.all(sequences.map((ids) => model.embed(ids))));
     expectVectors((await model.embed([...sequences].reverse())).reverse());

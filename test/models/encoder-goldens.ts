@@ -18,7 +18,7 @@ export const goldens: EncoderGolden[] = JSON.parse(
   readFileSync(new URL("../golden/encoders.json", import.meta.url), "utf8"),
 );
 
-export const worst = (got: ArrayLike<number>, wanted: readonly number[]) =>
+export const maxError = (got: ArrayLike<number>, wanted: readonly number[]) =>
   Math.max(...wanted.map((v, i) => Math.abs(v - got[i]!)));
 /** A checkpoint with only the trunk of a golden model. */
 export function trunkOf({

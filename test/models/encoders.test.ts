@@ -13,7 +13,7 @@ import type { Stage } from "../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { writeFamily } from "../golden/families.ts";
-import { type EncoderGolden, goldens, rangeOf, read, trunkOf, worst } from "./encoder-goldens.ts";
+import { type EncoderGolden, goldens, maxError, rangeOf, read, trunkOf } from "./encoder-goldens.ts";
 
 /** Pretraining heads in checkpoints, which encoders ignore. */
 const PRETRAINING: Record<string, Record<string, number[]>> = {
@@ -26,14 +26,14 @@ const PRETRAINING: Record<string, Record<string, number[]>> = {
   distilbert: { "vocab_transform.weight": [24, 24], "vocab_layer_norm.bias": [24], "vocab_projector.bias": [61] },
 };
 /** Models that GGUF cannot express. */
-const UNWRITTEN: Record<string, RegExp> = {
+const NOT_IN_GGUF: Record<string, RegExp> = {
   "xlm-roberta": /xlm-roberta: a classification head of tokens has no place in GGUF of bert/,
   electra: /electra: GGUF has no architecture for it/,
   mpnet: /mpnet: GGUF has no architecture for it/,
   distilbert: /distilbert: a classification head has no place in GGUF of bert/,
 };
 
-async function convertsBare(golden: EncoderGolden): Promise<void> {
+async function expectTrunkConverts(golden: EncoderGolden): Promise<void> {
   const { sequences } = golden;
   const bare = await writeFamily(trunkOf(golden), temporaryFolder());
   const bareFile = join(temporaryFolder(), "bare.gguf");
@@ -41,7 +41,7 @@ async function convertsBare(golden: EncoderGolden): Promise<void> {
   await using trunkModel = await LanguageModel.load(bareFile);
   const states = await pooledOutputs(trunkModel.model, sequences, { pooling: "all", contextLength: 48 });
   for (const [s, rows] of golden.hidden.entries())
-    expect(worst(states[s]!, rows.flat())).toBeLessThan(1e-5 * rangeOf(golden.hidden.flat(2)));
+    expect(maxError(states[s]!, rows.flat())).toBeLessThan(1e-5 * rangeOf(golden.hidden.flat(2)));
 }
 
 describe.each(goldens)("$name against PyTorch in float64", (golden) => {
@@ -56,14 +56,14 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     const [all, mean, first, last] = [await of("all"), await of("mean"), await of("first"), await of("last")];
     for (const [s, rows] of golden.hidden.entries()) {
       const bound = 1e-5 * rangeOf(rows.flat());
-      expect(worst(all[s]!, rows.flat())).toBeLessThan(bound);
-      expect(worst(first[s]!, rows[0]!)).toBeLessThan(bound);
-      expect(worst(last[s]!, rows.at(-1)!)).toBeLessThan(bound);
+      expect(maxError(all[s]!, rows.flat())).toBeLessThan(bound);
+      expect(maxError(first[s]!, rows[0]!)).toBeLessThan(bound);
+      expect(maxError(last[s]!, rows.at(-1)!)).toBeLessThan(bound);
       const average = rows[0]!.map((_, i) => rows.reduce((n, row) => n + row[i]!, 0) / rows.length);
-      expect(worst(mean[s]!, average)).toBeLessThan(bound);
+      expect(maxError(mean[s]!, average)).toBeLessThan(bound);
       // Results do not depend on the batch.
       const [alone] = await pooledOutputs(model.model, [sequences[s]!], { pooling: "all", contextLength });
-      expect(worst(alone!, Array.from(all[s]!))).toBeLessThan(bound);
+      expect(maxError(alone!, Array.from(all[s]!))).toBeLessThan(bound);
     }
   });
 
@@ -75,7 +75,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     const { pooling } = classifier!;
     const logits = await pooledOutputs(model.model, sequences, read(model));
     const range = rangeOf(golden.logits.flat());
-    for (const [s, row] of golden.logits.entries()) expect(worst(logits[s]!, row)).toBeLessThan(1e-5 * range);
+    for (const [s, row] of golden.logits.entries()) expect(maxError(logits[s]!, row)).toBeLessThan(1e-5 * range);
 
     const length = Math.max(...sequences.map((ids) => ids.length));
     const rows = sequences.length * length;
@@ -108,8 +108,8 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
           pooling === "mean"
             ? linear(input("pool", "f32", [count, rows]), forward.hidden, undefined, { transposed: true })
             : gatherRows(forward.hidden, input("read", "i32", [readRows.length]));
-        const made = classifierLogits(forward, context.model.config, pooled);
-        return sum(mul(made, input("coefficients", "f32", [readRows.length, 3])));
+        const predicted = classifierLogits(forward, context.model.config, pooled);
+        return sum(mul(predicted, input("coefficients", "f32", [readRows.length, 3])));
       },
     };
     const shape = { sequences: sequences.length, sequenceLength: length, dtype: "f32" as const };
@@ -138,12 +138,12 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     const range = rangeOf(golden.hidden.flat(2));
     const wanted = golden.hidden.flat(2);
     const [fast, exact] = [await embedded({ dtype }), await embedded({ dtype, quantizedActivations: "f32" })];
-    // Rows of 24 are not whole blocks.
+    // Rows of 24 values do not fill q8_0's blocks of 32, so they are stored as f16.
     expect(fast.dtype).toBe(dtype === "bf16" ? "bf16" : "f16");
-    const [rounded, unrounded] = [worst(fast.all, wanted) / range, worst(exact.all, wanted) / range];
+    const [rounded, unrounded] = [maxError(fast.all, wanted) / range, maxError(exact.all, wanted) / range];
     expect(unrounded).toBeLessThan(0.02);
     expect(rounded).toBeLessThan(0.03);
-    if (dtype === "bf16") expect(worst(fast.all, exact.all) / range).toBeGreaterThan(1e-5);
+    if (dtype === "bf16") expect(maxError(fast.all, exact.all) / range).toBeGreaterThan(1e-5);
   });
 
   test("texts are not padded", async () => {
@@ -154,7 +154,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     for (const { inputs } of products) expect(inputs[0]!.shape[0]).toBe(sequences[0]!.length);
   });
 
-  test("saved weights have the official names, and a pretraining checkpoint loads without its head", async () => {
+  test("save keeps the official names, GGUF gives the same logits or is rejected, and pretraining heads are ignored", async () => {
     await using model = await load();
     const saved = temporaryFolder();
     await model.save(saved);
@@ -166,24 +166,24 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     expect(files.config).toMatchObject({ ...config, dtype: "f32" });
     files.close();
     const file = join(temporaryFolder(), "m.gguf");
-    const refused = UNWRITTEN[golden.name];
+    const refused = NOT_IN_GGUF[golden.name];
     if (refused) await expectError(() => convertModel(saved, file), "UNSUPPORTED", refused);
     else {
       await convertModel(saved, file);
       await using converted = await LanguageModel.load(file);
       const logits = await pooledOutputs(converted.model, sequences, read(model));
       for (const [s, row] of golden.logits.entries())
-        expect(worst(logits[s]!, row)).toBeLessThan(1e-5 * rangeOf(golden.logits.flat()));
+        expect(maxError(logits[s]!, row)).toBeLessThan(1e-5 * rangeOf(golden.logits.flat()));
     }
     // Without the classifier, GGUF supports BERT-like models.
-    if (!["electra", "mpnet"].includes(golden.name)) await convertsBare(golden);
+    if (!["electra", "mpnet"].includes(golden.name)) await expectTrunkConverts(golden);
 
     const trunk = trunkOf(golden);
     const heads = PRETRAINING[golden.name]!;
     const folder = await writeFamily({ ...trunk, weights: { ...trunk.weights, ...heads } }, temporaryFolder());
     await using pretrained = await LanguageModel.load(folder);
     const [hidden] = await pooledOutputs(pretrained.model, [sequences[0]!], { pooling: "all", contextLength: 48 });
-    expect(worst(hidden!, golden.hidden[0]!.flat())).toBeLessThan(1e-5 * rangeOf(golden.hidden[0]!.flat()));
+    expect(maxError(hidden!, golden.hidden[0]!.flat())).toBeLessThan(1e-5 * rangeOf(golden.hidden[0]!.flat()));
   });
 
   test("generation is rejected", async () => {
@@ -211,7 +211,7 @@ test("createModel creates encoders", async () => {
   }
 });
 
-test("short texts reuse a bound program concurrently, next to long texts, after weight changes and until dispose", async () => {
+test("concurrent calls of embed give the vectors of single calls, see changed weights, and are rejected after dispose", async () => {
   const folder = temporaryFolder();
   const config = {
     modelType: "bert",
@@ -232,16 +232,16 @@ test("short texts reuse a bound program concurrently, next to long texts, after 
     const [together, ...each] = await Promise.all([model.embed(texts), ...texts.map((text) => model.embed(text))]);
     for (const [i, vector] of alone.entries()) {
       expect(each[i]).toEqual(vector);
-      expect(worst(together[i]!, [...vector])).toBeLessThan(1e-6);
+      expect(maxError(together[i]!, [...vector])).toBeLessThan(1e-6);
     }
   }
   const tensor = model.model.weight("bert.embeddings.word_embeddings.weight");
   await tensor.write((await tensor.toFloat32()).map((v) => -v));
-  expect(worst(await model.embed(texts[1]!), [...alone[1]!])).toBeGreaterThan(1e-3);
-  const under = model.embed(texts[2]!);
+  expect(maxError(await model.embed(texts[1]!), [...alone[1]!])).toBeGreaterThan(1e-3);
+  const pending = model.embed(texts[2]!);
   await new Promise((resolve) => setImmediate(resolve)); // it is running now
   await model.dispose();
-  expect((await under).length).toBe(32);
+  expect((await pending).length).toBe(32);
   await expect(model.embed(texts[2]!)).rejects.toThrow(/disposed/);
 });
 

@@ -28,7 +28,7 @@ test("detects any difference in a small model", async () => {
   expect(await fingerprintOf(own.model, [])).toBe(plain);
 });
 
-test("detects a change of a contiguous 60th of a large matrix, and any change of a small one", async () => {
+test("detects a change of 1/60 of a large matrix, if contiguous, and any change of a small one", async () => {
   await using own = tinyModel({}, { vocabSize: 140_000 });
   const plain = await fingerprintOf(own.model, []);
   const { elements, bytes } = own.model.weight("model.embed_tokens.weight");

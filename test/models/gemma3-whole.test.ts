@@ -1,4 +1,4 @@
-// Gemma 3's models of pictures and text: their language model loads from the names that transformers' checkpoints have.
+// Multimodal Gemma 3 checkpoints: their language model loads under the names that transformers has used.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -14,7 +14,7 @@ import { familyGoldens, writeFamily } from "../golden/families.ts";
 
 const golden = familyGoldens.find(({ name }) => name === "gemma3")!;
 
-/** A folder of the whole model around the golden language model. @param rename what the whole calls a weight of it */
+/** Writes a folder of the multimodal model around the golden language model. @param rename returns a weight's name in the checkpoint */
 async function wholeFolder(rename: (name: string) => string, pictures: string): Promise<string> {
   const folder = join(temporaryFolder(), "whole");
   mkdirSync(folder);
@@ -43,7 +43,7 @@ async function wholeFolder(rename: (name: string) => string, pictures: string): 
   return folder;
 }
 
-describe("a whole Gemma 3", () => {
+describe("a multimodal Gemma 3 checkpoint", () => {
   test.each<[string, (name: string) => string, string]>([
     ["checkpoints as published", (name) => `language_model.${name}`, ""],
     ["checkpoints of transformers from 4.52 on", (name) => name.replace(/^model\./, "model.language_model."), "model."],
@@ -60,7 +60,7 @@ describe("a whole Gemma 3", () => {
     });
     expect(whole.model.weightNames).toEqual(plain.model.weightNames);
     expect(await whole.logits(golden.prompt)).toEqual(await plain.logits(golden.prompt));
-    // Saved and converted, it is a language model alone.
+    // Saved and converted, it is a text-only language model.
     const [saved, gguf] = [join(temporaryFolder(), "saved"), join(temporaryFolder(), "x.gguf")];
     await whole.save(saved);
     await convertModel(folder, gguf);
@@ -73,7 +73,7 @@ describe("a whole Gemma 3", () => {
     }
   });
 
-  test("has the configuration class's values where text_config leaves them out", () => {
+  test("has the defaults of transformers' configuration class for missing keys of text_config", () => {
     const text = { hidden_size: 2560, intermediate_size: 10240, model_type: "gemma3_text", num_hidden_layers: 34 };
     const scaling = { rope_scaling: { factor: 8, rope_type: "linear" }, sliding_window: 1024 };
     const config = parseModelConfig(
@@ -102,7 +102,7 @@ describe("a whole Gemma 3", () => {
     expect(config.layerTypes.slice(0, 6)).toEqual([...Array(5).fill("sliding_attention"), "full_attention"]);
   });
 
-  test("leaves out the weights of pictures", async () => {
+  test("loads without the weights of the vision tower", async () => {
     const folder = await wholeFolder((name) => `language_model.${name}`, "");
     const files = await openModelFiles(folder);
     const names = files.weights.names();

@@ -167,7 +167,7 @@ describe("heads on a trunk", () => {
     expect(await headOutput(again.model, [1, 2])).toEqual(await headOutput(bare.model, [1, 2]));
   });
 
-  test("are deterministic for a seed, and may keep the language modeling head", async () => {
+  test("are deterministic for a seed, and can keep the language modeling head", async () => {
     await using a = tinyModel({}, { tieWordEmbeddings: false });
     await using b = tinyModel({}, { tieWordEmbeddings: false });
     const wanted = await a.complete([1, 2, 3], { maxTokens: 4, temperature: 0, ignoreEos: true });
@@ -217,7 +217,7 @@ describe("heads on a trunk", () => {
     expect((await loaded.complete([1, 2], { maxTokens: 1 })).tokens).toHaveLength(1);
   });
 
-  test("are unchanged by token training, and may be trained alone", async () => {
+  test("do not change in token training, and can be trained alone", async () => {
     await using language = tinyModel();
     const { model } = language;
     await model.addValueHead({ seed: 2 });
@@ -271,7 +271,7 @@ describe("heads on a trunk", () => {
     );
   });
 
-  test("may be part of a new model", () => {
+  test("can be part of a new model", () => {
     const model = tinyModel({}, { classifier: { task: "sequence", labels: ["a", "b"] }, tieWordEmbeddings: false });
     expect(model.model.weightNames).toContain("score.weight");
     expect(model.model.weightNames).not.toContain("lm_head.weight");

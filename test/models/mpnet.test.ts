@@ -12,12 +12,12 @@ import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { trainEmbedding } from "../../lib/train/stages/embed.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { writeFamily } from "../golden/families.ts";
-import { goldens, trunkOf, worst } from "./encoder-goldens.ts";
+import { goldens, maxError, trunkOf } from "./encoder-goldens.ts";
 
 const golden = goldens.find(({ name }) => name === "mpnet")!;
 const { architectures: _, ...config } = golden.config;
 
-test("maps every distance to its bucket", () => {
+test("maps every distance between tokens to its bucket", () => {
   expect(golden.buckets!.length).toBe(1201);
   expect(golden.buckets!.map((_, i) => bucketOf(i - 600))).toEqual(golden.buckets);
 });
@@ -77,7 +77,7 @@ test("attention with biases equals the formula for documents of any length", asy
       ...{ q, k, v },
     };
     const { o } = await executable.run(inputs);
-    expect(worst(o as Float32Array, wanted)).toBeLessThan(1e-5);
+    expect(maxError(o as Float32Array, wanted)).toBeLessThan(1e-5);
     executable.dispose();
   }
 });
@@ -107,7 +107,7 @@ test("512 tokens of the base model need no bias matrix per layer and head", () =
   expect(bytesOf(24)).toBe(bytesOf(12));
 });
 
-test("uses few program sizes, each large enough for its texts", () => {
+test("binds few program sizes, each large enough for its texts", () => {
   const sizes = new Set<number>();
   for (let length = 1; length <= 512; length++) {
     expect(placesFor(length)).toBeGreaterThanOrEqual(length);
@@ -125,11 +125,11 @@ test("a long text gives the same vector alone and with short ones, and widens he
   const together = await of(texts);
   for (const [t, text] of texts.entries()) {
     const [alone] = await of([text]);
-    expect(worst(alone!, [...together[t]!])).toBeLessThan(2e-5 * Math.max(...alone!));
+    expect(maxError(alone!, [...together[t]!])).toBeLessThan(2e-5 * Math.max(...alone!));
   }
   // The biases matter: they encode the token order.
   const [forwards, backwards] = await model.embed([texts[2]!, [...texts[2]!].reverse()]);
-  expect(worst(forwards!, [...backwards!])).toBeGreaterThan(1e-3);
+  expect(maxError(forwards!, [...backwards!])).toBeGreaterThan(1e-3);
   const { profile: taken } = await profile(() => model.embed(texts[0]!));
   const [attended] = taken.operations.filter(({ op }) => op === "attention");
   expect(attended!.inputs[0]!.shape).toEqual([512, 4, 16 + 512]);
@@ -238,10 +238,10 @@ test("trains as an embedder, also in bf16, and gives the same vectors after savi
     });
     expect(loss).toBeLessThan(0.5);
     const after = await model.model.weight("mpnet.encoder.relative_attention_bias.weight").toFloat32();
-    expect(worst(after, [...before])).toBeGreaterThan(1e-3);
+    expect(maxError(after, [...before])).toBeGreaterThan(1e-3);
     await using saved = await LanguageModel.load(outputDir);
     // With bf16, the weights are saved in bf16.
     const bound = dtype === "f32" ? 1e-6 : 1e-2;
-    expect(worst(await saved.embed("cats sat"), [...(await model.embed("cats sat"))])).toBeLessThan(bound);
+    expect(maxError(await saved.embed("cats sat"), [...(await model.embed("cats sat"))])).toBeLessThan(bound);
   }
 });

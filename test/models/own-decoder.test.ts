@@ -7,7 +7,7 @@ import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import { glu } from "../../lib/graph/index.ts";
 import { type DecoderFamily, decoderFamily, registerFamily } from "../../lib/graph-entry.ts";
 import { convertModel, createModel, LanguageModel, type ModelConfigInput, sft } from "../../lib/index.ts";
-import { foreign } from "../convert/foreign-gguf.ts";
+import { withoutHeddleKeys } from "../convert/foreign-gguf.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 
@@ -37,12 +37,12 @@ describe("decoderFamily", () => {
       ),
   };
   test.each<[string, DecoderFamily | undefined, string, Partial<ModelConfigInput>]>([
-    ["nothing changed", undefined, "llama", {}],
-    ["norms of heads", { flags: { queryNorm: "head" } }, "qwen3", { headDim: 8 }],
+    ["no options", undefined, "llama", {}],
+    ["head norms", { flags: { queryNorm: "head" } }, "qwen3", { headDim: 8 }],
     ["norms after blocks", { flags: { norms: "after", queryNorm: "width" } }, "olmo2", {}],
     ["fused projections", { flags: { fused: true } }, "phi3", {}],
     [
-      "scales, and logits",
+      "scales of values and logits",
       {
         shape: () => ({ embeddingScale: 3, residualScale: 0.5, attentionScale: 0.25 }),
         logits: () => ({ scale: 0.5 }),
@@ -51,13 +51,13 @@ describe("decoderFamily", () => {
       { embeddingMultiplier: 3, residualMultiplier: 0.5, attentionMultiplier: 0.25, logitsScaling: 2 },
     ],
     [
-      "layers that do not rotate",
+      "layers without RoPE",
       { shape: (_, { rotary }) => ({ rotary: (layer) => (layer === 1 ? undefined : rotary(layer)) }) },
       "smollm3",
       { noRopeLayers: [1, 0, 1], tieWordEmbeddings: false },
     ],
     [
-      "what is undefined is as if it was left out",
+      "undefined options",
       {
         flags: { norms: undefined, names: { attention: undefined }, qkvBias: undefined },
         shape: () => ({ eps: undefined, activation: undefined, rotary: undefined, residualScale: undefined }),
@@ -66,7 +66,7 @@ describe("decoderFamily", () => {
       "llama",
       { hiddenAct: "gelu" },
     ],
-    ["a feed-forward block that is the usual one", { feedForward: gated }, "llama", {}],
+    ["a custom function for the default feed-forward block", { feedForward: gated }, "llama", {}],
   ])("gives the logits of the built-in family with %s", async (name, options, builtIn, config) => {
     const modelType = name.replace(/\W/g, "_");
     const { rmsNormEps, ropeTheta } = createModel({ modelType: builtIn, ...sizes, ...config }).config;
@@ -92,7 +92,7 @@ describe("decoderFamily", () => {
     expect(await logitsOf("scaled")).toEqual(await logitsOf("llama"));
   });
 
-  test("rejects misspelt options and invalid return values by name", async () => {
+  test("names misspelt options and invalid return values", async () => {
     const refused = async (options: object) => (await failureOf(() => decoderFamily(options))).message;
     expect(await refused({ flgas: {} })).toBe(
       "decoderFamily.flgas: expected a known name (nearest: flags), got an unknown one",
@@ -191,7 +191,7 @@ test("a family's GGUF layout, keys and unset values apply without heddle's keys"
     expect(JSON.parse(await readFile(join(folder, "config.json"), "utf8")).bound).toBe(bound);
     const file = join(temporaryFolder(), "model.gguf");
     await convertModel(folder, file);
-    await using read = await LanguageModel.load(await foreign(file));
+    await using read = await LanguageModel.load(await withoutHeddleKeys(file));
     expect(read.config.own).toEqual({ bound });
     expect(await read.logits(ids)).toEqual(await made.logits(ids));
     const { file: mapped, entries, metadata } = await openGguf(file);

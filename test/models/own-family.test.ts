@@ -127,7 +127,7 @@ describe.each([false, true])("StableLM, use_parallel_residual %s", (parallel) =>
   const model = { ...shape, parallel };
   const folder = temporaryFolder();
 
-  test("gives the reference's logits and greedy tokens from a Hugging Face folder", async () => {
+  test("has the reference's logits and greedy tokens when loaded from a Hugging Face folder", async () => {
     const path = join(folder, "official");
     const weights = await writeFolder(path, model);
     const wanted = stableLmLogits(weights, ids, model);
@@ -156,7 +156,7 @@ describe.each([false, true])("StableLM, use_parallel_residual %s", (parallel) =>
     expect(worst(await again.logits(ids), await loaded.logits(ids))).toBe(0);
   });
 
-  test("round-trips through GGUF, approximately if quantized", async () => {
+  test("keeps its logits in GGUF, approximately if quantized", async () => {
     const path = join(folder, "official");
     await writeFolder(path, model);
     await using loaded = await LanguageModel.load(path);
@@ -232,7 +232,7 @@ test("each family of the package is listed under its model type", () => {
   expect(Object.values(BUILT_IN).map(({ modelType }) => modelType)).toEqual(Object.keys(BUILT_IN));
 });
 
-test("a minimal family with two weights generates and scores", async () => {
+test("a minimal family with two weights generates, and scores texts", async () => {
   registerFamily({ modelType: "least", ...least });
   await using model = createModel({ modelType: "least", ...sizes, initializerRange: 0.5 }, { seed: 2 });
   const { tokens } = await model.complete([1, 2, 3], { maxTokens: 3, temperature: 0 });

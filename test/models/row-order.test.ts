@@ -37,7 +37,7 @@ describe.each([
   ["granite", { modelType: "granite" }],
   ["mistral", { modelType: "mistral" }],
 ])("%s", (_, config) => {
-  test("gives the folder's exact logits in file order, and after the weights are accessed", async () => {
+  test("gives the folder's exact logits with rows in file order, and after the weights are accessed", async () => {
     const { folder, gguf } = await twins(config);
     await using a = await LanguageModel.load(folder);
     await using b = await LanguageModel.load(gguf);
@@ -59,7 +59,7 @@ describe.each([
   });
 });
 
-test("layers without rotation are reordered on load", async () => {
+test("layers without RoPE are reordered on load", async () => {
   const { folder, gguf } = await twins({ modelType: "smollm3", numHiddenLayers: 4 });
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);

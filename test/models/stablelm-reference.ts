@@ -36,10 +36,10 @@ function norm(x: number[][], weights: Weights, name: string, eps: number): numbe
   });
 }
 
-const plus = (a: number[][], b: number[][]) => a.map((row, r) => row.map((v, i) => v + b[r]![i]!));
+const add = (a: number[][], b: number[][]) => a.map((row, r) => row.map((v, i) => v + b[r]![i]!));
 
-/** RoPE on a head's first `rotary` dimensions, in pairs of halves. */
-function turned(head: number[], position: number, { rotary, theta }: StableLm): number[] {
+/** Applies RoPE to a head's first `rotary` dimensions, in pairs (i, i + rotary / 2). */
+function rotate(head: number[], position: number, { rotary, theta }: StableLm): number[] {
   const out = [...head];
   for (let i = 0; i < rotary / 2; i++) {
     const angle = position * theta ** ((-2 * i) / rotary);
@@ -58,23 +58,23 @@ function attention(x: number[][], weights: Weights, prefix: string, model: Stabl
     number[][],
   ];
   const headOf = (row: number[], h: number) => row.slice(h * width, (h + 1) * width);
-  const said = x.map((_, t) =>
+  const mixed = x.map((_, t) =>
     Array.from({ length: model.heads }, (_, h) => {
       const group = Math.floor((h * model.keyHeads) / model.heads);
-      const query = turned(headOf(q[t]!, h), t, model);
+      const query = rotate(headOf(q[t]!, h), t, model);
       const scores = x.slice(0, t + 1).map((_, s) => {
-        const key = turned(headOf(k[s]!, group), s, model);
+        const key = rotate(headOf(k[s]!, group), s, model);
         return query.reduce((sum, value, i) => sum + value * key[i]!, 0) / Math.sqrt(width);
       });
       const most = Math.max(...scores);
-      const shares = scores.map((score) => Math.exp(score - most));
-      const total = shares.reduce((a, b) => a + b, 0);
+      const exponentials = scores.map((score) => Math.exp(score - most));
+      const total = exponentials.reduce((a, b) => a + b, 0);
       return Array.from({ length: width }, (_, i) =>
-        shares.reduce((sum, share, s) => sum + (share / total) * headOf(v[s]!, group)[i]!, 0),
+        exponentials.reduce((sum, share, s) => sum + (share / total) * headOf(v[s]!, group)[i]!, 0),
       );
     }).flat(),
   );
-  return matmul(said, weights, `${prefix}.o_proj`);
+  return matmul(mixed, weights, `${prefix}.o_proj`);
 }
 
 /** Logits of every position. */
@@ -84,14 +84,14 @@ export function stableLmLogits(weights: Weights, ids: readonly number[], model: 
   for (let i = 0; i < model.layers; i++) {
     const layer = `model.layers.${i}`;
     const normed = norm(x, weights, `${layer}.input_layernorm`, model.eps);
-    const attended = plus(x, attention(normed, weights, `${layer}.self_attn`, model));
+    const attended = add(x, attention(normed, weights, `${layer}.self_attn`, model));
     const y = model.parallel ? normed : norm(attended, weights, `${layer}.post_attention_layernorm`, model.eps);
     const [gate, up] = ["gate", "up"].map((name) => matmul(y, weights, `${layer}.mlp.${name}_proj`)) as [
       number[][],
       number[][],
     ];
     const inner = gate.map((row, r) => row.map((g, j) => (g / (1 + Math.exp(-g))) * up[r]![j]!));
-    x = plus(attended, matmul(inner, weights, `${layer}.mlp.down_proj`));
+    x = add(attended, matmul(inner, weights, `${layer}.mlp.down_proj`));
   }
   return matmul(norm(x, weights, "model.norm", model.eps), weights, "lm_head");
 }

@@ -71,13 +71,14 @@ struct Case {
   bool (*holds)();
 };
 constexpr Case cases[] = {
-    {"threads that were there before have tiles, and later ones", serves_older_threads},
-    {"asking for the sets there are asks for no permission",
+    {"threads created before and after the permission can use tiles", serves_older_threads},
+    {"listing the instruction sets does not request the permission",
         [] { return !heddle::cpu_isas().empty() && !permitted(); }},
-    {"nor does a lower set that is forced", [] { return isa("avx512bf16") == "avx512bf16" && !permitted(); }},
-    {"a small stack for signals leaves the set below",
+    {"forcing a lower set does not request the permission",
+        [] { return isa("avx512bf16") == "avx512bf16" && !permitted(); }},
+    {"with a small signal stack, the set below is chosen",
         [] { return take_small_stack(), isa(nullptr) == "avx512bf16" && !permitted(); }},
-    {"and where this one is forced it is refused by name",
+    {"with a small signal stack, forcing amx is an error that names it",
         [] { return take_small_stack(), isa("amx").find("avx512bf16), got amx") != std::string::npos; }},
 };
 
@@ -104,5 +105,5 @@ int main() {
   return failures != 0;
 }
 #else
-int main() { std::printf("NOT RUN: AMX is asked of Linux on x86-64 alone\n"); }
+int main() { std::printf("NOT RUN: only Linux on x86-64 has AMX permissions\n"); }
 #endif

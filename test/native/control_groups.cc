@@ -44,8 +44,8 @@ double megabytes(const std::string& root) { return static_cast<double>(available
 void memory_cases() {
   const char *groups = "/proc/self/cgroup", *system = "/proc/meminfo";
   const File meminfo{system, "MemTotal:  4000000 kB\nMemFree:  90000 kB\nMemAvailable:  3000000 kB\n"};
-  expect("of the system alone", {meminfo}, 3072, megabytes);
-  expect("a container: pages of files can be taken back, those of memory that is shared cannot",
+  expect("without control groups, the system's memory", {meminfo}, 3072, megabytes);
+  expect("a container: file pages are reclaimable, shared memory is not",
       {meminfo, {groups, "0::/\n"}, {"/sys/fs/cgroup/memory.max", "1000000000\n"},
           {"/sys/fs/cgroup/memory.current", "700000000\n"},
           {"/sys/fs/cgroup/memory.stat",
@@ -54,18 +54,18 @@ void memory_cases() {
   expect("no limit",
       {meminfo, {groups, "0::/\n"}, {"/sys/fs/cgroup/memory.max", "max\n"}, {"/sys/fs/cgroup/memory.current", "7\n"}},
       3072, megabytes);
-  expect("a service, in a group without a limit that lies in one with some",
+  expect("a group without a limit inside a group with one",
       {meminfo, {groups, "0::/system.slice/trains.service/worker\n"},
           {"/sys/fs/cgroup/system.slice/trains.service/worker/memory.max", "max\n"},
           {"/sys/fs/cgroup/system.slice/trains.service/worker/memory.current", "10000000\n"},
           {"/sys/fs/cgroup/system.slice/trains.service/memory.max", "500000000\n"},
           {"/sys/fs/cgroup/system.slice/trains.service/memory.current", "100000000\n"}},
       400, megabytes);
-  expect("more used than is allowed",
+  expect("usage above the limit",
       {meminfo, {groups, "0::/\n"}, {"/sys/fs/cgroup/memory.max", "1000\n"},
           {"/sys/fs/cgroup/memory.current", "2000\n"}},
       0, megabytes);
-  expect("the first version",
+  expect("control groups v1",
       {meminfo, {groups, "5:memory:/docker/0123\n4:cpu,cpuacct:/docker/0123\n"},
           {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "2000000000\n"},
           {"/sys/fs/cgroup/memory/memory.usage_in_bytes", "1500000000\n"},
@@ -93,18 +93,18 @@ int main() {
   expect("no control groups", {}, 0);
   expect("a container that sees its own group as the root", {{groups, "0::/\n"}, {mount, "150000 100000\n"}}, 1.5);
   expect("no limit", {{groups, "0::/\n"}, {mount, "max 100000\n"}}, 0);
-  expect("a group and those above it: the least counts",
+  expect("the least limit of a group and its parents",
       {{groups, "0::/kubepods/pod1/main\n"}, {"/sys/fs/cgroup/kubepods/cpu.max", "max 100000\n"},
           {"/sys/fs/cgroup/kubepods/pod1/cpu.max", "200000 100000\n"},
           {"/sys/fs/cgroup/kubepods/pod1/main/cpu.max", "400000 100000\n"}},
       2);
-  expect("a group outside of what is mounted", {{groups, "0::/../other\n"}, {mount, "300000 100000\n"}}, 3);
-  expect("controllers of their own, side by side",
+  expect("a group outside the mount", {{groups, "0::/../other\n"}, {mount, "300000 100000\n"}}, 3);
+  expect("control groups v1, with the controllers cpu and cpuacct together",
       {{groups, "9:name=systemd:/\n3:cpuset:/box\n2:cpu,cpuacct:/box\n"},
           {"/sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us", "50000\n"},
           {"/sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_period_us", "100000\n"}},
       .5);
-  expect("the same where the path is the host's",
+  expect("control groups v1, with the path of the host",
       {{groups, "1:cpu:/docker/0123\n"}, {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "250000\n"},
           {"/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n"}},
       2.5);
@@ -117,7 +117,7 @@ int main() {
           {"/sys/fs/cgroup/cpuset/cpu.cfs_period_us", "100000\n"}},
       0);
   expect("nonsense", {{groups, "\n:\n0:\nx\n0::\n"}, {mount, "lots 0 \n"}}, 0);
-  expect("a period of nothing", {{groups, "0::/\n"}, {mount, "100000 0\n"}}, 0);
+  expect("a period of 0", {{groups, "0::/\n"}, {mount, "100000 0\n"}}, 0);
   if (usable_cpus() < 1 || (!allowed_cpus().empty() && usable_cpus() > static_cast<int>(allowed_cpus().size()))) {
     std::printf("FAILED usable_cpus: expected 1 to %zu, got %d\n", allowed_cpus().size(), usable_cpus());
     ++failures;

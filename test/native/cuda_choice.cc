@@ -59,16 +59,17 @@ void test_table() {
   expect("16 rows, RTX 3090", choose_gemm(product(16, 4096, 4096), rtx3090), {tensor, 64, 64, 3, 2, 2048});
   expect("16 rows, H100", choose_gemm(product(16, 4096, 4096), h100), {tensor, 64, 64, 3, 4, 1024});
   expect("16 rows, RTX 5090", choose_gemm(product(16, 4096, 4096), rtx5090), {tensor, 64, 64, 3, 5, 832});
-  expect("16 rows, shallow", choose_gemm(product(16, 4096, 768), h100), {tensor, 64, 64, 3, 1, 768});
+  expect("16 rows, small inner dimension", choose_gemm(product(16, 4096, 768), h100), {tensor, 64, 64, 3, 1, 768});
   expect("a weight's gradient of 64 x 64", choose_gemm(product(64, 64, 16384), h100), {tensor, 64, 64, 3, 16, 1024});
-  expect("of 768 x 768", choose_gemm(product(768, 768, 8192), a100), {tensor, 128, 128, 4, 3, 2752});
+  expect(
+      "a weight's gradient of 768 x 768", choose_gemm(product(768, 768, 8192), a100), {tensor, 128, 128, 4, 3, 2752});
   // Square.
   expect("512, A100", choose_gemm(product(512, 512, 512), a100), {tensor, 64, 64, 3, 1, 512});
   expect("1024, A100", choose_gemm(product(1024, 1024, 1024), a100), {tensor, 64, 64, 3, 1, 1024});
   expect("2048, H100", choose_gemm(product(2048, 2048, 2048), h100), {warpgroup, 128, 256, 4, 1, 2048});
   expect("1536 x 1280, H100", choose_gemm(product(1536, 1280, 2048), h100), {warpgroup, 128, 128, 6, 1, 2048});
-  expect("of 128 columns, H100", choose_gemm(product(16384, 128, 2048), h100), {warpgroup, 128, 128, 6, 1, 2048});
-  expect("of little depth, H100", choose_gemm(product(4096, 4096, 56), h100), {tensor, 128, 128, 4, 1, 56});
+  expect("128 columns, H100", choose_gemm(product(16384, 128, 2048), h100), {warpgroup, 128, 128, 6, 1, 2048});
+  expect("small inner dimension, H100", choose_gemm(product(4096, 4096, 56), h100), {tensor, 128, 128, 4, 1, 56});
   expect("1024, H100", choose_gemm(product(1024, 1024, 4096), h100), {tensor, 128, 128, 4, 2, 2048});
   expect("4096, A100", choose_gemm(product(4096, 4096, 4096), a100), {tensor, 128, 128, 4, 1, 4096});
   expect("4096, RTX 3090", choose_gemm(product(4096, 4096, 4096), rtx3090), {tensor, 128, 128, 3, 1, 4096});
@@ -116,7 +117,7 @@ void test_rowwise() {
       GemmShape one = product(1, 768, 8192, type), other = product(5000, 768, 8192, type);
       one.rowwise = other.rowwise = true;
       expect("rowwise: the same for all numbers of rows", choose_gemm(one, d) == choose_gemm(other, d));
-      expect("rowwise: no parts", choose_gemm(one, d).splits == 1);
+      expect("rowwise: no split k", choose_gemm(one, d).splits == 1);
     }
 }
 
@@ -138,9 +139,9 @@ void test_parts() {
             g.workspace_bytes = 0;
             fits &= choose_gemm(g, d).splits == 1;
           }
-  expect("parts cover the depth, and none is empty", covered);
-  expect("parts fit into their workspace", fits);
-  expect("a larger product has no less workspace", enough);
+  expect("splits cover the inner dimension, and none is empty", covered);
+  expect("splits fit into their workspace", fits);
+  expect("a larger product has at least as much workspace", enough);
 }
 
 // For every shape, the default choice comes first, and names are unique and valid. Also tests lookup in a table of
@@ -168,46 +169,47 @@ void test_candidates() {
               }
               if (rowwise) own_first &= all.size() == 1;
             }
-  expect("candidates: the device's own first, and each is taken where a table names it", own_first);
-  expect("candidates: each name once", named_once);
-  expect("candidates: parts cover the depth", covered);
-  expect("candidates: parts fit into their workspace", fits);
+  expect("candidates: the default comes first, and each is used if the tuning table names it", own_first);
+  expect("candidates: names are unique", named_once);
+  expect("candidates: splits cover the inner dimension", covered);
+  expect("candidates: splits fit into their workspace", fits);
 
   const GemmShape g = product(100, 4096, 4096);
   expect("key", gemm_key(g) == "128 4096 4096 bf16 bf16 bf16 NT");
-  expect("key of as many rows as a power of two", gemm_key(product(128, 4096, 4096)) == gemm_key(g));
-  expect("key of one row more", gemm_key(product(129, 4096, 4096)) != gemm_key(g));
+  expect("key: rows are rounded up to a power of two", gemm_key(product(128, 4096, 4096)) == gemm_key(g));
+  expect("key: one row more than a power of two changes it", gemm_key(product(129, 4096, 4096)) != gemm_key(g));
   for (const char* name : {"", "tensor 1x1", "warpgroup 128x256", "tensor 64x64 parts parts"})
-    expect(
-        "a name that the device has no choice of", choose_gemm(g, a100, {{gemm_key(g), name}}) == choose_gemm(g, a100));
-  expect("a table of other products", choose_gemm(g, a100, {{"x", "tensor 128x128"}}) == choose_gemm(g, a100));
-  expect("a table",
+    expect("an unknown kernel name in the tuning table is ignored",
+        choose_gemm(g, a100, {{gemm_key(g), name}}) == choose_gemm(g, a100));
+  expect("a tuning table of other products is ignored",
+      choose_gemm(g, a100, {{"x", "tensor 128x128"}}) == choose_gemm(g, a100));
+  expect("the tuning table's kernel is used",
       choose_gemm(g, a100, {{gemm_key(g), "tensor 64x64"}}) == GemmChoice{GemmKernel::tensor, 64, 64, 3, 1, 4096});
 }
 
 void test_attention() {
   const int64_t parts[][2] = {{40, 256}, {8192, 256}, {8193, 512}, {32768, 512}, {131072, 1024}};
-  for (const auto& [L, part] : parts) expect("parts of cached attention", cached_part(L) == part && part % 64 == 0);
+  for (const auto& [L, part] : parts) expect("splits of cached attention", cached_part(L) == part && part % 64 == 0);
   expect("8-bit floats, H100", takes_fp8_warpgroups(h100));
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200})
     expect("8-bit floats elsewhere", !takes_fp8_warpgroups(d));
   expect("8-bit floats by mma.sync: a tile for each multiprocessor", fp8_takes_large_tiles(2048, 1408, rtx5090));
-  expect("8-bit floats by mma.sync: fewer",
+  expect("8-bit floats by mma.sync: fewer tiles",
       !fp8_takes_large_tiles(2048, 1280, rtx5090) && !fp8_takes_large_tiles(64, 1 << 20, rtx5090));
   // A gated product has the columns of both factors.
   GemmShape gated = product(2048, 2 * 5632, 2048), single = product(2048, 2 * 5632, 2048);
   gated.gated = true;
   expect("a gated product", choose_gemm(gated, h100), choose_gemm(single, h100));
-  expect("its own measurements", gemm_key(gated) != gemm_key(single));
+  expect("a gated product uses its own entry in the tuning table", gemm_key(gated) != gemm_key(single));
   expect("attention, H100", attention_takes_warpgroups(128, 4096, h100) && attention_takes_warpgroups(64, 128, h100) &&
                                 attention_takes_warpgroups(72, 200, h100));
   expect("heads of 256, H100",
       attention_takes_warpgroups(256, 4096, h100) && !attention_gradients_take_warpgroups(256, 4096, h100));
-  expect("gradients, H100",
+  expect("attention gradients, H100",
       attention_gradients_take_warpgroups(128, 4096, h100) && attention_gradients_take_warpgroups(40, 128, h100));
-  expect("wider heads, short sequences", !attention_takes_warpgroups(264, 4096, h100) &&
-                                             !attention_takes_warpgroups(128, 127, h100) &&
-                                             !attention_gradients_take_warpgroups(64, 100, h100));
+  expect("gradients of wide heads and of short sequences", !attention_takes_warpgroups(264, 4096, h100) &&
+                                                               !attention_takes_warpgroups(128, 127, h100) &&
+                                                               !attention_gradients_take_warpgroups(64, 100, h100));
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200})
     expect("attention elsewhere",
         !attention_takes_warpgroups(128, 4096, d) && !attention_gradients_take_warpgroups(128, 4096, d));
@@ -247,10 +249,10 @@ void test_tile_grids() {
       const unsigned last = grid.blocks - 1;
       possible &= last / grid.columns == rows - 1 && last % grid.columns == columns - 1;
     }
-  expect("tiles of groups: as many as there can be", enough);
-  expect("tiles of groups: no more than a short one each", tight);
-  expect("tiles of groups: each has one block", once);
-  expect("tiles of groups: a grid that a device has", possible);
+  expect("tiles of groups: the bound covers every distribution", enough);
+  expect("tiles of groups: the bound has at most one extra tile per group", tight);
+  expect("tiles of groups: every tile has exactly one block", once);
+  expect("tiles of groups: the grid is within device limits", possible);
 }
 
 }  // namespace

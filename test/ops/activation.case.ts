@@ -146,7 +146,7 @@ export default {
     },
     {
       op: "gelu",
-      label: "bf16 that is kept in f32",
+      label: "an f32 output for a bf16 input",
       inputs: [float("bf16", [4])],
       attributes: { tanh: 0 },
       outputs: [out("f32", 4)],
@@ -155,7 +155,7 @@ export default {
     },
     {
       op: "glu",
-      label: "shapes that differ",
+      label: "different shapes",
       inputs: [f32([2, 4]), f32([4, 2])],
       attributes: { activation: 0 },
       outputs: [out("f32", 2, 4)],

@@ -51,15 +51,15 @@ interface Mask {
 }
 const masks: Mask[] = [
   { name: "causal", causal: 1, window: 0, softcap: 0 },
-  { name: "both ways", causal: 0, window: 0, softcap: 0 },
+  { name: "bidirectional", causal: 0, window: 0, softcap: 0 },
   { name: "window 5", causal: 1, window: 5, softcap: 0 },
-  { name: "window 6 both ways", causal: 0, window: 6, softcap: 0 },
+  { name: "window 6, bidirectional", causal: 0, window: 6, softcap: 0 },
   { name: "soft cap", causal: 1, window: 0, softcap: 2 },
-  { name: "scale below 0", causal: 1, window: 0, softcap: 0, scale: -0.125 },
+  { name: "negative scale", causal: 1, window: 0, softcap: 0, scale: -0.125 },
   { name: "scale 0", causal: 1, window: 5, softcap: 0, scale: 0 },
   { name: "documents", causal: 1, window: 0, softcap: 0, documents: "packed" },
-  { name: "documents both ways", causal: 0, window: 0, softcap: 0, documents: "packed" },
-  { name: "padding, window 31 both ways", causal: 0, window: 31, softcap: 0, documents: "padded" },
+  { name: "documents, bidirectional", causal: 0, window: 0, softcap: 0, documents: "packed" },
+  { name: "padding, window 31, bidirectional", causal: 0, window: 31, softcap: 0, documents: "padded" },
   { name: "gaps, window 9", causal: 1, window: 9, softcap: 0, documents: "gaps" },
   { name: "sinks", causal: 1, window: 0, softcap: 0, sinks: "f32" },
   { name: "sinks, gaps, soft cap", causal: 0, window: 0, softcap: 2, documents: "gaps", sinks: "bf16" },
@@ -220,7 +220,7 @@ const wholeCases: OpCase[] = [
       const [q, k] = [heads!, keyHeads!].map((count) => float("f32", [rows!, count, width!], -2, 2));
       return {
         op: "attention",
-        label: `all ${rows} rows one sequence, ${heads}/${keyHeads} heads of ${width}, ${name}${bf16 ? `, may round, to ${to}` : ""}`,
+        label: `all ${rows} rows one sequence, ${heads}/${keyHeads} heads of ${width}, ${name}${bf16 ? `, may round to bf16, output ${to}` : ""}`,
         inputs: [q!, k!, k!, kind && documents[kind](1, rows!), sinks && float(sinks, [heads!], -2, 2)],
         attributes: { scale: 1 / Math.sqrt(width!), ...attributes, sequenceLength: 0, ...(bf16 && { bf16: 1 }) },
         outputs: [out(to as FloatType, rows!, heads!, width!), out("f32", rows!, heads!)],
@@ -238,7 +238,7 @@ export default {
     ...wholeCases,
     {
       op: "attention",
-      label: "scores far apart",
+      label: "scores of very different magnitudes",
       inputs: [f32([24, 2, 32], -30, 30), f32([24, 2, 32], -30, 30), f32([24, 2, 32])],
       attributes: { ...options, sequenceLength: 24 },
       outputs: [out("f32", 24, 2, 32), out("f32", 24, 2)],
@@ -247,7 +247,7 @@ export default {
   failures: [
     {
       op: "attention",
-      label: "documents of another number of rows",
+      label: "documents for another number of rows",
       inputs: [f32([8, 2, 4]), f32([8, 2, 4]), f32([8, 2, 4]), given("i32", [4], [0, 0, 0, 0])],
       attributes: options,
       outputs: [out("f32", 8, 2, 4), out("f32", 8, 2)],
@@ -256,7 +256,7 @@ export default {
     },
     {
       op: "attention",
-      label: "sinks of another number of heads",
+      label: "sinks for another number of heads",
       inputs: [f32([8, 2, 4]), f32([8, 2, 4]), f32([8, 2, 4]), undefined, f32([3])],
       attributes: options,
       outputs: [out("f32", 8, 2, 4), out("f32", 8, 2)],
@@ -265,7 +265,7 @@ export default {
     },
     {
       op: "attention",
-      label: "heads that do not divide",
+      label: "a number of heads that is not a multiple of the key heads",
       inputs: [f32([8, 3, 4]), f32([8, 2, 4]), f32([8, 2, 4])],
       attributes: options,
       outputs: [out("f32", 8, 3, 4), out("f32", 8, 3)],
@@ -274,7 +274,7 @@ export default {
     },
     {
       op: "attention",
-      label: "rows that are no whole sequences",
+      label: "a number of rows that is not a multiple of the sequence length",
       inputs: [f32([9, 2, 4]), f32([9, 2, 4]), f32([9, 2, 4])],
       attributes: options,
       outputs: [out("f32", 9, 2, 4), out("f32", 9, 2)],

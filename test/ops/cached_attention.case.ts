@@ -24,9 +24,9 @@ const batches = [
 const masks = [
   { name: "causal", causal: 1, window: 0, softcap: 0 },
   { name: "window 6", causal: 1, window: 6, softcap: 0 },
-  { name: "soft cap, both ways", causal: 0, window: 0, softcap: 3 },
+  { name: "soft cap, bidirectional", causal: 0, window: 0, softcap: 3 },
   { name: "sinks", causal: 1, window: 0, softcap: 0, sinks: true },
-  { name: "sinks, window 6 both ways", causal: 0, window: 6, softcap: 0, sinks: true },
+  { name: "sinks, window 6, bidirectional", causal: 0, window: 6, softcap: 0, sinks: true },
 ];
 const sizes = [
   [1, 1, 4],
@@ -160,9 +160,9 @@ const rings = [
 ] as const;
 const ringBatches = [
   { name: "decode", rows: 3, segments: segments([0, 1, 0, 200], [1, 1, 1, 63], [2, 1, 2, 3]) },
-  { name: "decode where the context is cut", rows: 2, segments: segments([0, 2, 1, 520]) },
-  { name: "a few rows across the end", rows: 9, segments: segments([0, 9, 1, 252]) },
-  { name: "a prompt across the end", rows: 35, segments: segments([0, 33, 0, 5000], [33, 2, 2, 127]) },
+  { name: "decode with a truncated context", rows: 2, segments: segments([0, 2, 1, 520]) },
+  { name: "a few rows across the end of the ring", rows: 9, segments: segments([0, 9, 1, 252]) },
+  { name: "a prompt across the end of the ring", rows: 35, segments: segments([0, 33, 0, 5000], [33, 2, 2, 127]) },
 ];
 const ringCases: OpCase[] = rings.flatMap(({ rows, window }) =>
   ringBatches.flatMap((batch) =>
@@ -199,7 +199,10 @@ const ringCases: OpCase[] = rings.flatMap(({ rows, window }) =>
  */
 const pageSizes = [1, 3, 16, 64] as const;
 const pagedCases: OpCase[] = pageSizes.flatMap((page) =>
-  [...batches, { name: "far decode", rows: 2, segments: segments([0, 1, 2, 130], [1, 1, 1, 8]) }].flatMap((batch, i) =>
+  [
+    ...batches,
+    { name: "decode far from the start", rows: 2, segments: segments([0, 1, 2, 130], [1, 1, 1, 8]) },
+  ].flatMap((batch, i) =>
     (["f32", "bf16", "q8", "both bf16"] as const).flatMap((types, c): OpCase[] => {
       const [type, cache] = types === "both bf16" ? (["bf16", "bf16"] as const) : (["f32", types] as const);
       const [heads, keyHeads, width] = sizes[(i + c) % sizes.length]!;
@@ -251,12 +254,12 @@ const pagedCases: OpCase[] = pageSizes.flatMap((page) =>
 
 const pageFailures = [
   {
-    label: "a page that there is not",
+    label: "a page number above the last",
     table: [0, 1, 2, 4],
     message: /: segment 0 has positions in page 4, entry 1 of slot 1, expected one of \[0, 4\)$/,
   },
   {
-    label: "a page below zero",
+    label: "a negative page number",
     table: [0, 1, 2, -1],
     message: /: segment 0 has positions in page -1, entry 1 of slot 1, expected /,
   },
@@ -357,7 +360,7 @@ export default {
   failures: [
     {
       op: "cache_write",
-      label: "more rows than a ring takes",
+      label: "more rows than the ring's capacity allows",
       code: "CONTEXT_OVERFLOW",
       message: /: segment 0 has 36 rows, a ring of 40 that keeps a window of 6 takes 35$/,
       inputs: [f32([3, 2, 40, 8]), f32([36, 2, 8]), segments([0, 36, 0, 10])],
@@ -366,7 +369,7 @@ export default {
     },
     {
       op: "cached_attention",
-      label: "a ring of another window",
+      label: "a ring for another window",
       code: "INVALID_ARGUMENT",
       message: /ring is 5, expected the window of causal attention/,
       inputs: [f32([1, 2, 8]), f32([3, 2, 40, 8]), f32([3, 2, 40, 8]), segments([0, 1, 0, 100])],
@@ -375,7 +378,7 @@ export default {
     },
     {
       op: "cache_write",
-      label: "a q8 cache of another width",
+      label: "a q8 cache for another head width",
       code: "SHAPE_MISMATCH",
       message: /last dimension of cache is 9, expected 8 bytes and 4 of their scale/,
       inputs: [given("u8", [1, 2, 4, 9], Array(72).fill(0)), f32([1, 2, 8]), segments([0, 1, 0, 0])],
@@ -385,7 +388,7 @@ export default {
     ...pageFailures,
     {
       op: "cache_write",
-      label: "more positions than pages hold",
+      label: "more positions than the pages hold",
       code: "CONTEXT_OVERFLOW",
       message: /: segment 0 ends at position 9, the context holds 8$/,
       inputs: [f32([4, 2, 4, 8]), f32([1, 2, 8]), segments([0, 1, 1, 8]), given("i32", [2, 2], [0, 1, 2, 3])],

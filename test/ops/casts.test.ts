@@ -42,8 +42,8 @@ function anyNumber(random: () => number): number {
 const kinds: Record<string, (random: () => number, i: number) => number> = {
   "around zero": (random) => bell(random) / 32,
   large: (random) => bell(random) * 2 ** 17,
-  "up to the largest": (random) => (random() * 2 - 1) * 450_000, // still below 458,528 after rounding to bf16
-  "below what a half scale holds": (random) => bell(random) / 2 ** 22,
+  "up to the largest value that blocks can hold": (random) => (random() * 2 - 1) * 450_000, // still below 458,528 after rounding to bf16
+  "below the smallest f16 scale": (random) => bell(random) / 2 ** 22,
   subnormal: (random) => bell(random) / 2 ** 130,
   "subnormal and negative": () => -(2 ** -140),
   "zeros of both signs": signed,
@@ -51,11 +51,11 @@ const kinds: Record<string, (random: () => number, i: number) => number> = {
   positive: (random) => 3 + bell(random) / 8,
   negative: (random) => -3 - bell(random) / 8,
   equal: () => 2.5,
-  "equal in a group": (_, i) => ((i >> 5) % 7 === 0 ? 0.25 : -0.5),
+  "equal values in a group": (_, i) => ((i >> 5) % 7 === 0 ? 0.25 : -0.5),
   ties: (random) => (Math.floor(random() * 33) - 15.5) / 8,
   integers: (random) => Math.round(bell(random) * 8),
-  "groups far apart": (random, i) => bell(random) * 2 ** (((i >> 4) % 40) - 28),
-  "numbers far apart": (random) => bell(random) * 2 ** (Math.floor(random() * 40) - 28),
+  "groups of very different magnitudes": (random, i) => bell(random) * 2 ** (((i >> 4) % 40) - 28),
+  "values of very different magnitudes": (random) => bell(random) * 2 ** (Math.floor(random() * 40) - 28),
   "any exponent": anyNumber,
 };
 
@@ -65,7 +65,7 @@ function numbersOf(kind: string, count: number, seed: number): Float32Array {
   return Float32Array.from({ length: count }, (_, i) => kinds[kind]!(random, i));
 }
 
-describe.each(Object.keys(kinds))("casts of values: %s", (kind) => {
+describe.each(Object.keys(kinds))("casts of values that are %s", (kind) => {
   test.each(written)("equal the plain loops as %s", async (to) => {
     for (const from of floating)
       for (const [seed, count] of [8192, 32 * 35, 256 * 3, to === "q4_k" || to === "q6_k" ? 256 : 32].entries()) {
@@ -89,7 +89,7 @@ const PINNED = {
   q6_k: "0a2ccc0acfe16334",
 };
 
-test("bytes of blocks equal the recorded digests", () => {
+test("the bytes of quantized blocks equal the recorded digests", () => {
   const random = generator(11);
   const numbers = Float32Array.from({ length: 256 * 64 }, (_, i) => bell(random) * 2 ** (((i >> 5) % 24) - 16));
   numbers.fill(0, 1024, 1536);

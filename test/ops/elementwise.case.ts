@@ -51,7 +51,7 @@ export default {
     ...cases,
     ...(["bf16", "f16"] as const).map((to) => ({
       op: "cast",
-      label: `hard values to ${to}`,
+      label: `values that are hard to round, to ${to}`,
       inputs: [given("f32", [hard.length], hard)],
       outputs: [out(to, hard.length)],
     })),
@@ -72,7 +72,7 @@ export default {
   failures: [
     {
       op: "add",
-      label: "types that differ",
+      label: "different types",
       inputs: [f32([4]), float("bf16", [4])],
       outputs: [out("f32", 4)],
       code: "INVALID_ARGUMENT",
@@ -82,7 +82,7 @@ export default {
   gradients: [
     { label: "add", operands: { a: [2, 3], b: [2, 3] }, build: ({ a, b }) => add(a!, b!) },
     { label: "mul", operands: { a: [2, 3], b: [2, 3] }, build: ({ a, b }) => mul(a!, b!) },
-    { label: "mul with itself", operands: { a: [2, 3] }, build: ({ a }) => mul(a!, a!) },
+    { label: "mul of a value with itself", operands: { a: [2, 3] }, build: ({ a }) => mul(a!, a!) },
     { label: "sub", operands: { a: [2, 3], b: [2, 3] }, build: ({ a, b }) => sub(a!, b!) },
     { label: "affine", operands: { x: [4] }, build: ({ x }) => affine(x!, -1.5, 2) },
     { label: "scale", operands: { x: [4] }, build: ({ x }) => scale(x!, -1.5) },

@@ -37,7 +37,7 @@ export default {
     })),
     ...activationTypes.map((dy) => ({
       op: "embedding_backward",
-      label: `${dy}, onto another gradient`,
+      label: `${dy}, added to another gradient`,
       inputs: [float(dy, [40, 67]), i32([40], 0, 9), f32([12, 67])],
       attributes: { scale: 1.5 },
       outputs: [out("f32", 12, 67)],

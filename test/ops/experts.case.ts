@@ -128,7 +128,7 @@ export default {
     ...others,
     {
       op: "route_experts",
-      label: "ties go to the lowest",
+      label: "ties are broken by the lowest index",
       inputs: [given("f32", [3, 4], [1, 2, 2, 1, 0, 0, 0, 0, 3, -1, -2, -3])],
       attributes: { normalise: 1 },
       outputs: [out("f32", 3, 3), out("i32", 3, 3)],
@@ -137,7 +137,7 @@ export default {
   failures: [
     {
       op: "expert_linear",
-      label: "an expert that there is not",
+      label: "an expert index above the last",
       inputs: [f32([2, 4]), f32([3, 5, 4]), given("i32", [2, 1], [0, 3])],
       attributes: { rowwise: 0 },
       outputs: [out("f32", 2, 1, 5)],
@@ -146,7 +146,7 @@ export default {
     },
     {
       op: "expert_linear",
-      label: "other inputs",
+      label: "inputs of another width",
       inputs: [f32([2, 6]), f32([3, 5, 4]), i32([2, 1], 0, 3)],
       attributes: { rowwise: 0 },
       outputs: [out("f32", 2, 1, 5)],
@@ -155,7 +155,7 @@ export default {
     },
     {
       op: "route_experts",
-      label: "more than there are",
+      label: "more experts per token than experts",
       inputs: [f32([2, 3])],
       attributes: { normalise: 0 },
       outputs: [out("f32", 2, 4), out("i32", 2, 4)],
@@ -165,7 +165,7 @@ export default {
   ],
   gradients: [
     ...[false, true].map((perSlot) => ({
-      label: `expert linear${perSlot ? " of slots" : ""}`,
+      label: `expert linear${perSlot ? ", one input per slot" : ""}`,
       operands: { x: perSlot ? [3, 2, 4] : [3, 4], weight: [3, 5, 4], bias: [3, 5] },
       constants: { experts: i32([3, 2], 0, 3) },
       build: ({ x, weight, bias, experts }: Values) => expertLinear(x!, weight!, experts!, { bias }),

@@ -50,7 +50,7 @@ export default {
     ...products,
     {
       op: "fp8_linear",
-      label: "zeros, and numbers that have no bits of their own beside a large one",
+      label: "zeros, and values that a large one in the block rounds to zero",
       inputs: [
         given(
           "f32",
@@ -67,7 +67,7 @@ export default {
   failures: [
     {
       op: "fp8_linear",
-      label: "scales of other blocks",
+      label: "scales of another block size",
       inputs: [f32([2, 130]), bytes([3, 130]), f32([1, 1])],
       attributes: { fp8: 0, rowwise: 0 },
       outputs: [out("f32", 2, 3)],
@@ -76,7 +76,7 @@ export default {
     },
     {
       op: "fp8_linear",
-      label: "numbers that are no bytes",
+      label: "a weight that is not of bytes",
       inputs: [f32([2, 8]), f32([3, 8]), f32([1, 1])],
       attributes: { fp8: 0, rowwise: 0 },
       outputs: [out("f32", 2, 3)],

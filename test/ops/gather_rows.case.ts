@@ -25,7 +25,7 @@ export default {
   failures: [
     {
       op: "gather_rows",
-      label: "a row that is not there",
+      label: "a row index above the last",
       inputs: [f32([3, 4]), given("i32", [2], [0, 3])],
       outputs: [out("f32", 2, 4)],
       code: "INVALID_ARGUMENT",
@@ -33,7 +33,7 @@ export default {
     },
     {
       op: "segment_sum",
-      label: "a segment that is not there",
+      label: "a segment index above the last",
       inputs: [f32([2, 4]), given("i32", [2], [1, -1])],
       outputs: [out("f32", 2, 4)],
       code: "INVALID_ARGUMENT",

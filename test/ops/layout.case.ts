@@ -39,7 +39,7 @@ export default {
     },
     {
       op: "concat",
-      label: "rows that differ",
+      label: "different numbers of rows",
       inputs: [f32([2, 3]), f32([3, 3])],
       outputs: [out("f32", 2, 6)],
       code: "SHAPE_MISMATCH",

@@ -226,7 +226,7 @@ export default {
   failures: [
     {
       op: "linear",
-      label: "another width",
+      label: "another inner dimension",
       inputs: [f32([2, 512]), f32([8, 576])],
       attributes: { transposed: 0 },
       outputs: [out("f32", 2, 8)],

@@ -80,7 +80,7 @@ describe.each(types)("attention of %s", (type) => {
   test.each([
     ["keys", [1]],
     ["values", [2]],
-  ])("ignores %s that a row does not attend to", async (_, operands) =>
+  ])("ignores %s in rows that a query does not attend to", async (_, operands) =>
     check(of("attention", type, attention), operands, 0.02),
   );
   test.each([
@@ -97,7 +97,7 @@ describe.each(types)("attention of %s over a cache", (type) => {
   test.each([
     ["keys", [1]],
     ["values", [2]],
-  ])("ignores %s that a row does not attend to", async (_, operands) =>
+  ])("ignores %s in rows that a query does not attend to", async (_, operands) =>
     check(of("cached_attention", type, cached), operands, 0.02),
   );
 });

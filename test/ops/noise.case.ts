@@ -28,12 +28,12 @@ export default {
     { ...bad, label: "p of 1", attributes: { p: 1, stream: 1 }, code: "INVALID_ARGUMENT", message: /p/ },
     {
       ...bad,
-      label: "two numbers of noise",
+      label: "a noise key of two numbers instead of three",
       inputs: [f32([4]), given("i32", [2], [1, 2])],
       code: "SHAPE_MISMATCH",
       message: /noise/,
     },
-    { ...bad, label: "another shape", outputs: [out("f32", 5)], code: "SHAPE_MISMATCH", message: /y/ },
+    { ...bad, label: "an output of another shape", outputs: [out("f32", 5)], code: "SHAPE_MISMATCH", message: /y/ },
   ],
   gradients: [
     {

@@ -80,7 +80,7 @@ export default {
     })),
     {
       op: "layer_norm",
-      label: "values far from zero",
+      label: "values with a large mean",
       inputs: [f32([4, 100], 1000, 1001), f32([100]), f32([100])],
       attributes: { eps: 1e-5 },
       outputs: [out("f32", 4, 100)],
@@ -98,7 +98,7 @@ export default {
     },
     {
       op: "layer_norm",
-      label: "an eps below zero",
+      label: "a negative eps",
       inputs: [f32([4, 8]), f32([8])],
       attributes: { eps: -1 },
       outputs: [out("f32", 4, 8)],

@@ -34,7 +34,7 @@ export default {
     ),
     {
       op: "assign",
-      label: "over NaN",
+      label: "a target of NaN",
       inputs: [given("f32", [3], [Number.NaN, Number.NEGATIVE_INFINITY, 7]), f32([3])],
       outputs: [],
       mutates: [0],
@@ -43,14 +43,14 @@ export default {
     ...activationTypes.flatMap((type) => [
       {
         op: "accumulate",
-        label: `${type} on top`,
+        label: `${type}, added to the target`,
         inputs: [f32([5, 67]), float(type, [5, 67]), one],
         outputs: [],
         mutates: [0],
       },
       {
         op: "accumulate",
-        label: `${type} over NaN`,
+        label: `${type}, over a target of NaN`,
         inputs: [
           given("f32", [3], [Number.NaN, Number.POSITIVE_INFINITY, 7]),
           float(type, [3]),
@@ -73,7 +73,7 @@ export default {
   failures: [
     {
       op: "assign",
-      label: "another shape",
+      label: "a value of another shape",
       inputs: [f32([3, 2]), f32([2, 3])],
       outputs: [],
       code: "SHAPE_MISMATCH",
@@ -81,7 +81,7 @@ export default {
     },
     {
       op: "adamw",
-      label: "six hyperparameters",
+      label: "six hyperparameters instead of seven",
       inputs: [f32([3]), f32([3]), f32([3]), f32([3]), f32([6]), one],
       attributes: { decay: 0 },
       outputs: [],

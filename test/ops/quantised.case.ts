@@ -62,7 +62,7 @@ const others: OpCase[] = quantisedTypes.flatMap((w) => {
     },
     {
       op: "token_logprob_backward",
-      label: `${w}: of the hidden states alone`,
+      label: `${w}: gradient of the hidden states only`,
       inputs: [f32([7]), f32([7, k], -0.1, 0.1), weight(w, [131, k]), i32([7], -1, 131), f32([7])],
       attributes: { softcap: 0, scale: 1 },
       outputs: [out("f32", 7, k)],
@@ -82,7 +82,7 @@ export default {
     ...others,
     {
       op: "linear",
-      label: "bf16 by q8_0 to f32 logits",
+      label: "bf16 · q8_0 to f32 logits",
       inputs: [bf16([5, 64]), weight("q8_0", [101, 64])],
       attributes: { transposed: 0, int8: 1 },
       outputs: [out("f32", 5, 101)],
@@ -90,7 +90,7 @@ export default {
     },
     {
       op: "linear",
-      label: "q4_k by zeros, in 8 bits",
+      label: "zeros · q4_k, activations in 8 bits",
       inputs: [f32([3, 256], 0, 0), weight("q4_k", [9, 256])],
       attributes: { transposed: 0, int8: 1 },
       outputs: [out("f32", 3, 9)],
@@ -109,7 +109,7 @@ export default {
     },
     {
       op: "linear",
-      label: "a quantised output",
+      label: "a quantized output",
       inputs: [f32([2, 32]), f32([32, 32])],
       attributes: { transposed: 0 },
       outputs: [{ dtype: "q4_0", shape: [2, 32] }],
@@ -118,7 +118,7 @@ export default {
     },
     {
       op: "linear",
-      label: "quantised activations",
+      label: "quantized activations",
       inputs: [weight("q8_0", [2, 32]), f32([8, 32])],
       attributes: { transposed: 0 },
       outputs: [out("f32", 2, 8)],
@@ -127,7 +127,7 @@ export default {
     },
     {
       op: "token_logprob_backward",
-      label: "a gradient of a quantised weight",
+      label: "a gradient of a quantized weight",
       inputs: [f32([2]), f32([2, 32]), weight("q8_0", [9, 32]), i32([2], 0, 9), f32([2])],
       attributes: { softcap: 0, scale: 1 },
       outputs: [out("f32", 2, 32), out("f32", 9, 32)],

@@ -20,7 +20,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
     ).flatMap(([n, heads, width, half]) =>
       [0, 1].map((inverse) => ({
         op: "rope",
-        label: `${type} (${n}, ${heads}, ${width}), ${2 * half} turn${order}${inverse ? ", back" : ""}`,
+        label: `${type} (${n}, ${heads}, ${width}), ${2 * half} rotated${order}${inverse ? ", inverse" : ""}`,
         inputs: [float(type, [n, heads, width]), i32([n], 0, 2048), f32([half], 1e-4, 1)],
         attributes: { interleaved, interleaved_out, inverse, scale: inverse ? 1 : 1.1 },
         outputs: [out(type, n, heads, width)],
@@ -32,7 +32,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
 
 const ownFrequencies: OpCase[] = activationTypes.map((type) => ({
   op: "rope",
-  label: `${type}, each row with frequencies of its own`,
+  label: `${type}, different frequencies per row`,
   inputs: [float(type, [9, 3, 12]), i32([9], 0, 2048), f32([9, 5], 1e-4, 1)],
   attributes: { interleaved: 0, interleaved_out: 0, inverse: 0, scale: 1.1 },
   outputs: [out(type, 9, 3, 12)],
@@ -64,7 +64,7 @@ export default {
   failures: [
     {
       op: "rope_frequencies",
-      label: "another number of long ones",
+      label: "a different number of long frequencies",
       inputs: [f32([4]), f32([5]), i32([3], 1, 9)],
       attributes: { length: 1, original: 8, factor: 1 },
       outputs: [out("f32", 3, 4)],
@@ -73,7 +73,7 @@ export default {
     },
     {
       op: "rope",
-      label: "frequencies of other rows",
+      label: "frequencies for another number of rows",
       inputs: [f32([2, 1, 8]), i32([2], 0, 9), f32([3, 4])],
       attributes: { interleaved: 0, interleaved_out: 0, inverse: 0, scale: 1 },
       outputs: [out("f32", 2, 1, 8)],

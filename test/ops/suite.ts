@@ -154,14 +154,14 @@ const files = await Promise.all(
  * Matrix products and ops made of them. They take half of the total time, so they are in a separate test file that runs in parallel. They
  * are also the only ops with avxvnni kernels.
  */
-const products = new Set(["linear", "linear_ended", "quantised", "experts", "fp8"].map((name) => `${name}.case.ts`));
+const products = new Set(["linear", "linear_epilogue", "quantised", "experts", "fp8"].map((name) => `${name}.case.ts`));
 
 /** Runs the cases on the active instruction set: all, only products, or all others. */
 export function opSuite(part?: "products" | "others"): void {
   for (const [name, file] of files.filter(([name]) => !part || products.has(name) === (part === "products")))
     describe(name.replace(".case.ts", ""), () => {
       for (const c of file.cases) test(`${c.op}: ${c.label}`, () => checkCase(c));
-      for (const c of file.failures ?? []) test(`${c.op} refuses ${c.label}`, () => checkFailure(c));
+      for (const c of file.failures ?? []) test(`${c.op} rejects ${c.label}`, () => checkFailure(c));
       for (const c of file.gradients ?? []) test(`gradient: ${c.label}`, () => checkGradient(c));
     });
 }
@@ -177,10 +177,10 @@ export function registrySuite(): void {
     expect(without.map(([op]) => op)).toEqual([]);
     expect(Object.keys(binding.cudaKernels()).sort()).toEqual(opNames().sort());
   });
-  test("every file of products exists", () => {
+  test("every case file in the list of matrix products exists", () => {
     expect([...products].filter((name) => !names.includes(name))).toEqual([]);
   });
-  test("every op has a case", () => {
+  test("every op has a test case", () => {
     const covered = new Set(files.flatMap(([, file]) => file.cases.map((c) => c.op)));
     expect(opNames().filter((op) => !covered.has(op))).toEqual([]);
   });

@@ -62,8 +62,8 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
 );
 
 /**
- * Outputs of token_logprob_with_gradient if logit gradients are rounded to bf16 before products, as in frameworks that keep them in the
- * operands' type. With a soft cap, kernels keep them in f32.
+ * The outputs of token_logprob_with_gradient if logit gradients are rounded to bf16 before the matrix products, as other frameworks do.
+ * With a soft cap, kernels keep them in f32.
  */
 const withRoundedGradients =
   (scale: number, n: number, c: number, v: number) =>
@@ -93,7 +93,7 @@ const withRoundedGradients =
     return [undefined, undefined, dh, dw];
   };
 
-// Both at once. The last shape has several chunks of rows.
+// Log-probabilities and gradients in one op. The last shape has several chunks of rows.
 const fused: OpCase[] = activationTypes.flatMap((type) =>
   [...shapes, [530, 8, 40] as const].flatMap(([n, c, v]) =>
     [
@@ -159,7 +159,7 @@ export default {
     ...biased,
     ...weightTypes.map((w) => ({
       op: "token_logprob_with_gradient",
-      label: `a frozen weight of ${w}`,
+      label: `a frozen weight in ${w}`,
       inputs: [f32([5]), f32([5, 33]), float(w, [100, 33]), i32([5], 0, 100)],
       attributes: { softcap: 0, scale: 1 },
       outputs: [out("f32", 5), out("f32", 5), out("f32", 5, 33)],
@@ -221,7 +221,7 @@ export default {
           tokenLogprob(h!, { weight: weight!, bias: bias!, ...options }, targets!).logprob,
       },
       {
-        label: `its logsumexp ${JSON.stringify(options)}`,
+        label: `logsumexp of a head with a bias ${JSON.stringify(options)}`,
         operands: { h: [5, 4], weight: [9, 4], bias: [9] },
         constants: { targets: given("i32", [5], [0, 8, 1, 3, 3]) },
         build: ({ h, weight, bias, targets }) =>

@@ -119,7 +119,7 @@ export default {
     },
     {
       op: "minimum",
-      label: "shapes that differ",
+      label: "different shapes",
       inputs: [f32([2, 4]), f32([4, 2])],
       outputs: [out("f32", 2, 4)],
       code: "SHAPE_MISMATCH",
@@ -143,7 +143,7 @@ export default {
       ],
     },
     {
-      label: "stop_gradient: what it holds back is zero beside what passes",
+      label: "stop_gradient: the blocked gradient is zero, the other one passes",
       operands: { x: [4] },
       build: ({ x }) => sub(x!, stopGradient(affine(x!, 0, 1))),
     },

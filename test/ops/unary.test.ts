@@ -45,7 +45,7 @@ test.each([
   ["sqrt", sqrt, Math.sqrt, some.map(Math.abs)],
   ["reciprocal", reciprocal, (x: number) => 1 / x, some],
   ["log1mexp", log1mexp, (x: number) => Math.log(1 - Math.exp(x)), [-3, -1, -0.5, -0.25]],
-] as const)("%s is the function of that name", async (_, f, expected, at) => {
+] as const)("%s computes the mathematical function of that name", async (_, f, expected, at) => {
   const got = await apply(f, [...at]);
   got.forEach((y, i) => {
     expect(Math.abs(y - expected(at[i]!))).toBeLessThanOrEqual(2 ** -22 * Math.max(1, Math.abs(expected(at[i]!))));

@@ -66,20 +66,20 @@ async function placed(bytes: Uint8Array, check: (source: StoredElements) => Prom
 const transposed = (rows: number, columns: number): ElementView => ({ sizes: [columns, rows], strides: [1, columns] });
 const apart: Record<string, { count: number; view: ElementView }> = {
   "a transposed matrix": { count: 768 * 300, view: transposed(768, 300) },
-  "one of few rows": { count: 3 * 70_000, view: transposed(3, 70_000) },
-  "one of few columns": { count: 70_000 * 3, view: transposed(70_000, 3) },
-  "a row": { count: 999, view: transposed(1, 999) },
+  "a transposed matrix of few rows": { count: 3 * 70_000, view: transposed(3, 70_000) },
+  "a transposed matrix of few columns": { count: 70_000 * 3, view: transposed(70_000, 3) },
+  "a single row": { count: 999, view: transposed(1, 999) },
   "every second column of stacked matrices": {
     count: 4 * 70 * 130,
     view: { sizes: [4, 65, 70], strides: [70 * 130, 2, 130], start: 1 },
   },
-  "rows that two matrices have in turns": {
+  "rows interleaved from two matrices": {
     count: 2 * 3 * 80 * 40,
     view: { sizes: [3, 40, 80, 2], strides: [80 * 40, 1, 40, 3 * 80 * 40] },
   },
-  "every third number": { count: 30_000, view: { sizes: [10_000], strides: [3], start: 2 } },
-  "the same number again and again": { count: 8, view: { sizes: [40, 600], strides: [0, 0], start: 5 } },
-  "a part in its own order": { count: 700, view: { sizes: [2, 3, 100], strides: [300, 100, 1], start: 70 } },
+  "every third element": { count: 30_000, view: { sizes: [10_000], strides: [3], start: 2 } },
+  "the same element repeated": { count: 8, view: { sizes: [40, 600], strides: [0, 0], start: 5 } },
+  "a contiguous part": { count: 700, view: { sizes: [2, 3, 100], strides: [300, 100, 1], start: 70 } },
 };
 
 describe("strided views of floats", () => {
@@ -122,7 +122,7 @@ describe("strided views of floats", () => {
     }
   });
 
-  test("any range of rows of several matrices can be cast, longer or shorter than tiles", async () => {
+  test("any range of rows of several matrices can be cast, whether longer or shorter than tiles", async () => {
     for (const sizes of [
       [3, 70, 600],
       [2, 130, 5],
@@ -263,7 +263,7 @@ test("fp8 products that overflow f32 are counted, non-finite scales are not", as
   expect(await found(Number.POSITIVE_INFINITY)).toMatchObject({ overflows: 0, notFinite: 4 });
 });
 
-test("MXFP4 with separate scales becomes ggml blocks, also of every second row", async () => {
+test("MXFP4 with separate scales is converted to ggml blocks, also for every second row", async () => {
   const [experts, outputs, groups] = [3, 10, 24];
   const random = generator(4);
   const halves = Uint8Array.from({ length: experts * outputs * groups * 16 }, () => random() * 256);
@@ -294,7 +294,7 @@ test("MXFP4 with separate scales becomes ggml blocks, also of every second row",
   beside.close();
 });
 
-test("out-of-bounds and unsupported views are rejected before anything is written", async () => {
+test("out-of-bounds and unsupported views are rejected before any byte is written", async () => {
   const source = new Uint8Array(4096);
   const out = new ArrayBuffer(8192);
   const { f32, f16, q8_0, q4_k, mxfp4, bf16 } = DTYPES;
@@ -350,7 +350,7 @@ test("out-of-bounds and unsupported views are rejected before anything is writte
   expect(new Uint8Array(out).every((byte) => byte === 0)).toBe(true);
 });
 
-test("a file that became shorter is an IO error, whether read or mapped", async () => {
+test("a file that has become shorter is an IO error, whether read or mapped", async () => {
   const path = temporaryFile(new Uint8Array(1 << 20));
   const file = mapFile(path);
   truncateSync(path, 4096);

@@ -56,7 +56,7 @@ test("AdamW matches a hand computation: bias correction, epsilon, clipping by th
   optimizer.dispose();
 });
 
-test("groups match PyTorch's param_groups: their rate and decay apply to vectors too, and one norm clips all", async () => {
+test("groups match PyTorch's param_groups: their rate and decay apply to vectors too, and one norm clips all gradients", async () => {
   const shapes = { "a.weight": [2, 3], "a.bias": [3], "b.weight": [2, 2], "b.bias": [2], "c.weight": [3, 2] };
   const names = Object.keys(shapes) as (keyof typeof shapes)[];
   const [beta1, beta2, eps, weightDecay, maxGradNorm] = [0.8, 0.9, 1e-2, 0.3, 1];

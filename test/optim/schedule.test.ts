@@ -3,12 +3,12 @@ import type { HeddleError } from "../../lib/core/errors.ts";
 import { learningRateSchedule, type ScheduleOptions } from "../../lib/optim/schedule.ts";
 
 describe("learningRateSchedule", () => {
-  it("rises in equal steps and reaches the peak at the end of the warm-up", () => {
+  it("rises linearly and reaches the peak at the end of the warm-up", () => {
     const rate = learningRateSchedule({ learningRate: 0.8, maxSteps: 100, lrScheduler: "constant", warmupSteps: 4 });
     expect([1, 2, 3, 4, 5, 100].map(rate)).toEqual([0.2, 0.4, 0.6000000000000001, 0.8, 0.8, 0.8]);
   });
 
-  it("falls along half a cosine wave", () => {
+  it("decays along half a cosine wave", () => {
     const rate = learningRateSchedule({ learningRate: 2, maxSteps: 10, lrScheduler: "cosine", warmupSteps: 2 });
     // (1 + cos(pi * p)) at p = 0, 1/4, 1/2, 3/4, 1
     const wanted = [2, 1.7071067811865475, 1, 0.2928932188134524, 0];
@@ -16,7 +16,7 @@ describe("learningRateSchedule", () => {
     expect(rate(11)).toBe(0);
   });
 
-  it("falls in a straight line", () => {
+  it("decays linearly", () => {
     const rate = learningRateSchedule({ learningRate: 1, maxSteps: 5, lrScheduler: "linear", warmupSteps: 1 });
     expect([1, 2, 3, 4, 5, 9].map(rate)).toEqual([1, 0.75, 0.5, 0.25, 0, 0]);
   });
@@ -34,7 +34,7 @@ describe("learningRateSchedule", () => {
     for (const [i, rate] of [8, 6, 4, 2].entries()) expect(linear(i + 1)).toBeCloseTo(rate, 12);
   });
 
-  it("takes the warm-up as a fraction, rounded up, unless steps are given", () => {
+  it("accepts the warm-up as a fraction, rounded up, unless steps are given", () => {
     const byRatio = learningRateSchedule({ learningRate: 1, maxSteps: 25, lrScheduler: "constant", warmupRatio: 0.1 });
     expect([1, 2, 3].map(byRatio)).toEqual([1 / 3, 2 / 3, 1]);
     const both = learningRateSchedule({

@@ -13,7 +13,7 @@ test("the build has one object file per instruction set", () => {
   expect(objects.length, `no isa_*.cc.o in ${folder}: run \`npm run build:native\` first`).toBeGreaterThan(1);
 });
 
-test.each(objects)("%s has no inline functions shared with other files", (name) => {
+test.each(objects)("%s exports no inline functions that other files export too", (name) => {
   const own = `heddle::${name.replace(/\.cc\.o$/, "")}::`;
   const symbols = execFileSync("nm", ["-C", "--defined-only", join(folder, name)], { encoding: "utf8" }).split("\n");
   // W, V and u are symbols that the linker merges. The pointer to the exception personality routine is data.

@@ -204,7 +204,7 @@ describe("without a prebuilt addon", () => {
     rmSync(join(folder, "node_modules", "heddle", "prebuilds"), { recursive: true });
   });
 
-  test("loading fails with one sentence on how to build", () => {
+  test("loading fails with one sentence that says how to build", () => {
     const script = `import("heddle").catch((error) => console.log(error.name, error.code, error.message))`;
     const { stdout } = spawnSync(process.execPath, ["-e", script], {
       cwd: folder,

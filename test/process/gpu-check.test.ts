@@ -48,7 +48,7 @@ async function run(name: string, steps: object[], seconds = 60) {
   };
 }
 
-test("records each outcome and continues with the following steps", async () => {
+test("a failed step is recorded, and the following steps run", async () => {
   const output = join(folder, "own.txt");
   const { of, results, log } = await run("outcomes", [
     bash("fails", "echo before; echo why >&2; exit 3"),
@@ -134,7 +134,7 @@ test("the total time limits each step, and late steps are skipped", async () => 
   expect(none.never).toMatchObject({ status: "skipped", why: "no time left" });
 });
 
-test("the real steps have distinct names and fit into nine minutes", () => {
+test("the real steps have distinct names and include the main checks", () => {
   expect(new Set(stepNames()).size).toBe(stepNames().length);
   for (const name of [
     "build",

@@ -32,19 +32,19 @@ const safetensors = (json: string, rest = 0) =>
 
 const files: [string, string, () => Buffer][] = [
   ["a million short strings", "x.gguf", () => gguf([llama, array(8, MB, Buffer.alloc(8 * MB))])],
-  ["more strings than there may be", "x.gguf", () => gguf([llama, array(8, 5_000_000n, Buffer.alloc(40_000_000))])],
+  ["more strings than the limit", "x.gguf", () => gguf([llama, array(8, 5_000_000n, Buffer.alloc(40_000_000))])],
   ["one string of 60 MB", "x.gguf", () => gguf([llama, key("a", 8, text("x".repeat(60 * MB)))])],
   ["an array of 60 MB of numbers", "x.gguf", () => gguf([llama, array(6, 15n * BigInt(MB), Buffer.alloc(60 * MB))])],
-  ["a count of 2^60 numbers", "x.gguf", () => gguf([llama, array(10, 2n ** 60n, Buffer.alloc(30 * MB))])],
+  ["a count of 2^60 elements", "x.gguf", () => gguf([llama, array(10, 2n ** 60n, Buffer.alloc(30 * MB))])],
   ["booleans", "x.gguf", () => gguf([llama, array(7, 4n * BigInt(MB), Buffer.alloc(4 * MB))])],
   ["nested arrays", "x.gguf", () => gguf([llama, array(9, 65_536n, Buffer.alloc(12 * 65_536))])],
-  ["a hundred thousand tensors that are not there", "x.gguf", () => gguf([llama], 100_000n)],
+  ["a hundred thousand tensors without data", "x.gguf", () => gguf([llama], 100_000n)],
   ["a header of 60 MB of brackets", "x.safetensors", () => safetensors(`{"a":${"[".repeat(60 * MB)}`)],
   ["a header of 30 MB of numbers", "x.safetensors", () => safetensors(`{"a":[${"1,".repeat(15 * MB)}1]}`)],
   ["a header of 30 MB of escapes", "x.safetensors", () => safetensors(`{"${"\\u00fc".repeat(1_300_000)}":1}`)],
 ];
 
-test("memory is at most twice the file size plus that for an empty file", async () => {
+test("loading uses at most twice the file's size in memory, plus the amount for an empty file", async () => {
   const folder = temporaryFolder();
   const write = (name: string, bytes: Buffer) => {
     writeFileSync(join(folder, name), bytes);
@@ -78,7 +78,7 @@ const jsonFiles: [name: string, bytes: () => Buffer][] = [
 ];
 
 test.skipIf(!existsSync("/proc/self/status"))(
-  "JSON with very many values takes at most twice the file or 32 MB, and less than a second",
+  "JSON with very many values takes at most twice the file's size or 32 MB, and less than a second",
   async () => {
     const empty = temporaryFolder();
     writeFileSync(join(empty, "tokenizer.json"), "{}");
@@ -100,7 +100,7 @@ test.skipIf(!existsSync("/proc/self/status"))(
   },
 );
 
-/** As peak, of a tokenizer; with the processor time of the load. */
+/** Like `peak`, for a tokenizer, with the CPU time of loading. */
 async function tokenizerPeak(folder: string, file = ""): Promise<{ code: string; bytes: number; ms: number }> {
   const { stdout, stderr, code } = await node([
     "--input-type=module",

@@ -46,7 +46,7 @@ test("process.exit during vocabulary training exits immediately with its code", 
   expect(performance.now() - started).toBeLessThan(15_000);
 });
 
-test("disposing twice or during work, and using a disposed model, only fail the call", async () => {
+test("disposing twice or during work, and using a disposed model, reject only that call", async () => {
   const { code, signal, stdout, stderr } = await run(`${busy}
     setTimeout(() => { model.dispose(); model.dispose(); }, 30);
     const codes = [];
@@ -63,7 +63,7 @@ test("disposing twice or during work, and using a disposed model, only fail the 
   });
 });
 
-test("forty disposed tensors of 50 MB do not stay resident", async () => {
+test("forty disposed tensors of 50 MB are returned to the system", async () => {
   const { code, stdout, stderr } = await run(`
     import { openDevice, Tensor } from ${JSON.stringify(entry.replace("/index.js", "/graph/index.js"))};
     const device = openDevice({ threads: 1 });
@@ -103,7 +103,7 @@ test("the process exits once its work is done, and not before", async () => {
   expect({ code, stdout }).toEqual({ code: 0, stdout: "5\n" });
 });
 
-test("compute does not block the event loop or libuv's thread pool", async () => {
+test("computation does not block the event loop or libuv's thread pool", async () => {
   const { code, stdout } = await run(`
     ${busy}
     import { readFile } from "node:fs/promises";

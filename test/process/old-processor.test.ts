@@ -15,7 +15,7 @@ test.skipIf(!installed).each([
   ["Nehalem", "baseline"],
   ["SandyBridge", "baseline"],
   ["Haswell", "avx2"],
-])("%s loads the addon and selects %s", (processor, isa) => {
+])("a processor of type %s loads the addon and selects %s", (processor, isa) => {
   const { HEDDLE_ISA: _, ...env } = process.env;
   const args = ["-cpu", processor, process.execPath, "--jitless", "-e", script, binary];
   const { status, signal, stdout } = spawnSync(emulator, args, { encoding: "utf8", env });

@@ -78,7 +78,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     await prompt(next);
   };
 
-  test("supports votes, a tie, skip, undo and the end by keys", async () => {
+  test("supports votes, a tie, skip, undo and finishing by keyboard", async () => {
     await start();
     expect(await page.textContent("#prompt .text")).toBe("Question 0, with <b>mark-up</b> & signs?");
     expect(await page.locator("button.answer .text").allTextContents()).toEqual(["Answer 0a.", "Answer 0b."]);
@@ -128,7 +128,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     expect(await votes()).toHaveLength(shown - 1);
   });
 
-  test("a held key, and presses faster than the disk, judge one prompt each", async () => {
+  test("a held key, and key presses faster than the disk, each judge one prompt", async () => {
     await start(2, 8);
     await page.evaluate(
       `for (let i = 0; i < 20; i++) document.dispatchEvent(new KeyboardEvent("keydown", { key: "1", repeat: i > 0 }))`,
@@ -140,7 +140,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     expect(new Set(prompts).size).toBe(prompts.length);
   });
 
-  test("ranks three answers best first, undoes a pick, and counts the rest as equal", async () => {
+  test("ranks three answers best first, can undo a pick, and counts the rest as equal", async () => {
     await start(3);
     await page.keyboard.press("2");
     expect(await page.locator("button.answer.picked .rank").allTextContents()).toEqual(["best"]);
@@ -158,7 +158,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     ]);
   });
 
-  test("works by mouse and by tabbing, and reports votes that cannot be stored", async () => {
+  test("works with the mouse and the tab key, and reports votes that cannot be stored", async () => {
     await start();
     await page.click("button.answer:nth-child(2)");
     await prompt(1);
@@ -286,7 +286,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     ]);
   });
 
-  test("prompts without answers wait for them", async () => {
+  test("waits for the answers of prompts that have none yet", async () => {
     const prompts = join(folder, "waiting.jsonl");
     await writeFile(prompts, JSON.stringify({ prompt: "p" }));
     ranking = await openRanking(undefined, { prompts, out });

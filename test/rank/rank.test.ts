@@ -30,13 +30,13 @@ const lines = async (path: string) =>
     .map((line) => JSON.parse(line));
 
 /** Builds prompts with their answers. */
-const items = (count: number, answers = 2) =>
+const promptsWithAnswers = (count: number, answers = 2) =>
   Array.from({ length: count }, (_, id) => ({
     id,
     prompt: `prompt ${id}`,
     answers: Array.from({ length: answers }, (_, a) => `answer ${id}${"abcdef"[a]}`),
   }));
-const idle = () => new Sampler(() => Promise.reject(new Error("not asked")), { count: 2, seed: 0 });
+const samplerThatFails = () => new Sampler(() => Promise.reject(new Error("not asked")), { count: 2, seed: 0 });
 
 describe("the file of votes", () => {
   test.runIf(process.platform === "linux")("belongs to one run at a time", async () => {
@@ -79,7 +79,7 @@ describe("the file of votes", () => {
     expect(await readFile(path, "utf8")).toBe('{"a":1}\n{"b":2}\n');
   });
 
-  test("does not modify other content", async () => {
+  test("is rejected if it has an invalid row, and is not written once another program has written to it", async () => {
     const path = newFile();
     await writeFile(path, '{"a":1}\nnot JSON\n{"b":2}\n');
     await expectError(() => VoteFile.open(path), "INVALID_FILE", /votes\.jsonl:2: expected a JSON object/);
@@ -97,7 +97,7 @@ describe("the file of votes", () => {
 describe("a session", () => {
   test("supports votes, ties, skips and undo, and continues from its file", async () => {
     const path = newFile();
-    const session = await RankSession.open(items(4), path, idle());
+    const session = await RankSession.open(promptsWithAnswers(4), path, samplerThatFails());
     expect(session.state).toMatchObject({ total: 4, judged: 0, canUndo: false, current: { id: 0 } });
     await session.vote(0, [[1], [0]]);
     await session.vote(1, [[0, 1]]);
@@ -114,7 +114,7 @@ describe("a session", () => {
     ]);
     await session.close();
 
-    const next = await RankSession.open(items(4), path, idle());
+    const next = await RankSession.open(promptsWithAnswers(4), path, samplerThatFails());
     expect(next.state).toMatchObject({ total: 4, judged: 3, current: { id: 2 }, canUndo: true });
     await next.undo();
     await next.undo();
@@ -123,9 +123,9 @@ describe("a session", () => {
     await next.close();
   });
 
-  test("rankings of more answers suit preference training", async () => {
+  test("stores a ranking of three answers as one training pair per strict order", async () => {
     const path = newFile();
-    const session = await RankSession.open(items(3, 3), path, idle());
+    const session = await RankSession.open(promptsWithAnswers(3, 3), path, samplerThatFails());
     await session.vote(0, [[2], [0], [1]]);
     await session.vote(1, [[1], [0, 2]]);
     await session.vote(2, [[0, 1, 2]]);
@@ -138,7 +138,11 @@ describe("a session", () => {
 
   test("answers that are all bad, and a dismissed prompt, are stored and give no pair", async () => {
     const path = newFile();
-    const session = await RankSession.open([...items(2), ...items(4, 3).slice(2)], path, idle());
+    const session = await RankSession.open(
+      [...promptsWithAnswers(2), ...promptsWithAnswers(4, 3).slice(2)],
+      path,
+      samplerThatFails(),
+    );
     await expectError(
       () => session.vote(0, [[0], [1]], { bad: true }),
       "INVALID_ARGUMENT",
@@ -162,7 +166,11 @@ describe("a session", () => {
     // Training accepts the file as it is.
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
     expect(await dpo(model, { data: path, maxSteps: 1, perDeviceTrainBatchSize: 2 })).toMatchObject({ steps: 1 });
-    const again = await RankSession.open([...items(2), ...items(4, 3).slice(2)], path, idle());
+    const again = await RankSession.open(
+      [...promptsWithAnswers(2), ...promptsWithAnswers(4, 3).slice(2)],
+      path,
+      samplerThatFails(),
+    );
     expect(again.state).toMatchObject({ judged: 4, dismissed: 1, current: null });
     await again.close();
   });
@@ -180,7 +188,7 @@ describe("a session", () => {
     const session = await RankSession.open(
       twice.map((i) => ({ ...i })),
       path,
-      idle(),
+      samplerThatFails(),
     );
     expect(session.state).toMatchObject({ judged: 1, canUndo: false, current: { id: 1 } });
     await session.vote(1, [[0], [1]]);
@@ -192,7 +200,7 @@ describe("a session", () => {
 
   test("rejects invalid votes and writes nothing", async () => {
     const path = newFile();
-    const session = await RankSession.open(items(2), path, idle());
+    const session = await RankSession.open(promptsWithAnswers(2), path, samplerThatFails());
     for (const ranking of [[], [[0]], [[0], [0]], [[0], [2]], [[0, 1], []], [[0], [1], [1]], [["0"], [1]]])
       await expectError(() => session.vote(0, ranking as number[][]), "INVALID_ARGUMENT", /each of 2 answers once/);
     await expectError(() => session.vote(1, [[0], [1]]), "INVALID_ARGUMENT", /expected one on prompt 0, got one on 1/);
@@ -230,10 +238,10 @@ describe("answers", () => {
     await expect.poll(() => ranking.state.current?.answers ?? ranking.state.problem).toHaveLength(2);
   });
 
-  test("a prompt whose answers are all equal is named, and can be skipped", async () => {
+  test("a prompt whose answers are all equal is reported as a problem and can be skipped", async () => {
     const sampler = new Sampler(async () => ["same", "same "], { count: 2, seed: 0 });
-    const [one] = items(1).map(({ id, prompt }) => ({ id, prompt }));
-    const session = await RankSession.open([one!, ...items(2).slice(1)], newFile(), sampler);
+    const [one] = promptsWithAnswers(1).map(({ id, prompt }) => ({ id, prompt }));
+    const session = await RankSession.open([one!, ...promptsWithAnswers(2).slice(1)], newFile(), sampler);
     while (session.state.problem === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(session.state.problem).toContain("expected 2 answers that differ, got 1");
     expect(session.state.current).toMatchObject({ answers: null, sampled: ["same "] });
@@ -241,7 +249,7 @@ describe("answers", () => {
     await session.close();
   });
 
-  test("a prompt with equal answers is sampled again with other seeds, and keeps what it has", async () => {
+  test("`again` samples a prompt with new seeds and keeps the different answers that it already has", async () => {
     const seeds: number[] = [];
     // The ninth try is the first with another answer.
     const sampler = new Sampler(
@@ -265,11 +273,11 @@ describe("answers", () => {
     await session.close();
   });
 
-  test("a dismissed prompt is done: in the file, after a restart, and for training", async () => {
+  test("a dismissed prompt is written to the file, can be undone, and stays dismissed after a restart", async () => {
     const path = newFile();
-    const same = () => new Sampler(async () => ["same"], { count: 2, seed: 0 });
-    const prompts = () => [{ id: 0, prompt: "stuck" }, ...items(2).slice(1)];
-    const session = await RankSession.open(prompts(), path, same());
+    const samplerOfOneAnswer = () => new Sampler(async () => ["same"], { count: 2, seed: 0 });
+    const prompts = () => [{ id: 0, prompt: "stuck" }, ...promptsWithAnswers(2).slice(1)];
+    const session = await RankSession.open(prompts(), path, samplerOfOneAnswer());
     await expect.poll(() => session.state.problem).toBeDefined();
     expect(await session.dismiss(0)).toMatchObject({ judged: 1, dismissed: 1, current: { id: 1 } });
     expect(await session.undo()).toMatchObject({ judged: 0, dismissed: 0, current: { id: 0, sampled: ["same"] } });
@@ -281,7 +289,7 @@ describe("answers", () => {
       { prompt: "stuck", dismissed: true, answers: ["same"] },
       { prompt: "prompt 1", dismissed: true, answers: ["answer 1a", "answer 1b"] },
     ]);
-    const next = await RankSession.open(prompts(), path, same());
+    const next = await RankSession.open(prompts(), path, samplerOfOneAnswer());
     expect(next.state).toMatchObject({ judged: 2, dismissed: 2, current: null });
     expect(await next.undo()).toMatchObject({ dismissed: 1, current: { id: 1, answers: ["answer 1a", "answer 1b"] } });
     await next.close();
@@ -349,7 +357,7 @@ describe("the server", () => {
       made.end(body);
     });
 
-  test("listens on the loopback interface and serves only its page", async () => {
+  test("listens on loopback, and rejects foreign hosts and origins, invalid votes, and unknown paths and methods", async () => {
     const { ranking, out } = await open();
     const { url } = ranking;
     expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/);

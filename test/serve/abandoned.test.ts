@@ -1,4 +1,4 @@
-// Clients that leave while the form of their answer is still being compiled.
+// Clients that disconnect while their response format is being compiled.
 import { expect, test, vi } from "vitest";
 import { attacks } from "../constrain/attacks.ts";
 import { chatModel, withServer } from "./helpers.ts";
@@ -15,11 +15,11 @@ vi.mock(import("../../lib/constrain/index.ts"), async (original) => {
   return { ...actual, compiledAhead };
 });
 
-test("a client that leaves ends the compilation of its schema", async () => {
+test("a client that disconnects stops the compilation of its schema", async () => {
   await using model = await chatModel();
   await withServer(model, {}, async (client) => {
-    // Long compilations take turns: the last of these waits for seconds.
-    const schema = attacks["strings of different patterns, all at once"]!() as object;
+    // Long compilations run one at a time, so the last one waits for seconds.
+    const schema = attacks["anyOf of strings with different patterns"]!() as object;
     const controller = new AbortController();
     const requests = Array.from({ length: 6 }, (_, i) =>
       client.post(

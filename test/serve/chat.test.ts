@@ -28,7 +28,7 @@ describe("the prompt of a chat request", () => {
   test.each<[string, object, string]>([
     ["text", { messages: user("hi") }, "[user]hi[assistant]"],
     [
-      "all roles, parts of text, results of tools",
+      "has all roles, text parts and tool results",
       {
         messages: [
           { role: "developer", content: "D" },
@@ -52,7 +52,7 @@ describe("the prompt of a chat request", () => {
       '[system]D[user]a\nb[assistant]!f({"x": 1})[tool]sea[assistant]so[assistant]',
     ],
     [
-      "tools and the template's own variables",
+      "has tools and custom template variables",
       {
         messages: user("hi"),
         tools: [{ type: "function", function: { name: "sea", parameters: {} } }],
@@ -61,12 +61,12 @@ describe("the prompt of a chat request", () => {
       "<tool_call>sea,[user]hi[assistant]-",
     ],
     [
-      "tools that are not to be called",
+      "has no tools with tool_choice none",
       { messages: user("hi"), tools: [{ type: "function", function: { name: "sea" } }], tool_choice: "none" },
       "[user]hi[assistant]",
     ],
     [
-      "what clients send and means nothing here",
+      "ignores parameters without meaning for the server",
       {
         messages: user("hi"),
         model: "tiny",
@@ -200,7 +200,7 @@ describe("parameters of a chat request", () => {
     }
   });
 
-  test("stop accepts one or several strings, also when streaming", async () => {
+  test("stop accepts one or several strings, streamed or not", async () => {
     const { text } = await answerTo(prompt);
     const stop = text.slice(8, 11);
     const expected = text.slice(0, text.indexOf(stop));
@@ -259,12 +259,17 @@ describe("parameters of a chat request", () => {
     ["messages", {}, "messages", "invalid_value"],
     ["messages", { messages: [] }, "messages", "invalid_value"],
     ["messages", { messages: "hi" }, "messages", "invalid_value"],
-    ["a role", { messages: [{ role: "robot", content: "" }] }, "messages[0].role", "invalid_value"],
-    ["content", { messages: [{ role: "user", content: 7 }] }, "messages[0].content", "invalid_value"],
-    ["no content", { messages: [{ role: "user" }] }, "messages[0].content", "invalid_value"],
-    ["a tool's result", { messages: [{ role: "tool", content: null }] }, "messages[0].content", "invalid_value"],
+    ["an unknown role", { messages: [{ role: "robot", content: "" }] }, "messages[0].role", "invalid_value"],
+    ["content of another type", { messages: [{ role: "user", content: 7 }] }, "messages[0].content", "invalid_value"],
+    ["missing content", { messages: [{ role: "user" }] }, "messages[0].content", "invalid_value"],
     [
-      "a picture",
+      "a tool result without content",
+      { messages: [{ role: "tool", content: null }] },
+      "messages[0].content",
+      "invalid_value",
+    ],
+    [
+      "an image",
       { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "x" } }] }] },
       "messages[0].content[0].type",
       "unsupported",
@@ -274,7 +279,7 @@ describe("parameters of a chat request", () => {
     ["temperature", { messages, temperature: -1 }, "temperature", "invalid_value"],
     ["temperature", { messages, temperature: "1" }, "temperature", "invalid_value"],
     ["top_p", { messages, top_p: 0 }, "top_p", "invalid_value"],
-    ["top_p that the sampler takes for 0", { messages, top_p: 1e-300 }, "top_p", "invalid_value"],
+    ["a top_p that rounds to 0 in f32", { messages, top_p: 1e-300 }, "top_p", "invalid_value"],
     ["n", { messages, n: 17 }, "n", "invalid_value"],
     ["n", { messages, n: 0 }, "n", "invalid_value"],
     ["stop", { messages, stop: ["a", "b", "c", "d", "e"] }, "stop", "invalid_value"],
@@ -316,9 +321,9 @@ describe("parameters of a chat request", () => {
       "unsupported",
     ],
     ["modalities", { messages, modalities: ["text", "audio"] }, "modalities", "unsupported"],
-    ["another name", { messages, temprature: 1 }, "temprature", "unknown_parameter"],
+    ["an unknown parameter", { messages, temprature: 1 }, "temprature", "unknown_parameter"],
     ["chat_template_kwargs", { messages, chat_template_kwargs: [] }, "chat_template_kwargs", "invalid_value"],
-  ])("an invalid one is named: %s", async (_, body, param, code) => {
+  ])("an invalid one is reported with its name: %s", async (_, body, param, code) => {
     const { status, body: answer } = await client.post(CHAT, body);
     expect({ status, answer }).toEqual({
       status: 400,
@@ -328,7 +333,7 @@ describe("parameters of a chat request", () => {
     expect(answer.error.message.length).toBeLessThan(400);
   });
 
-  test("response_format constrains the answer, whole or streamed", async () => {
+  test("response_format constrains the answer, streamed or not", async () => {
     const schema = { type: "object", properties: { ok: { type: "boolean" } }, required: ["ok"] };
     const response_format = { type: "json_schema", json_schema: { name: "answer", strict: true, schema } };
     const body = { messages, response_format, temperature: 1, seed: 3, max_tokens: 100 };

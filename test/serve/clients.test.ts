@@ -21,15 +21,15 @@ import {
 const CHAT = "/v1/chat/completions";
 const COMPLETIONS = "/v1/completions";
 
-/** A request whose answer is too long to wait for. */
 let model: LanguageModel;
 beforeAll(async () => {
   model = await chatModel({ maxPositionEmbeddings: 32_768 });
 });
 afterAll(() => model.dispose());
 
+/** A request whose answer takes longer than any test. */
 const endless = { prompt: "The cat", max_tokens: 30_000, temperature: 0, ignore_eos: true };
-const until0 = ({ server }: Client) => until(() => server.stats.answers === 0, "no answer to hold a place");
+const untilIdle = ({ server }: Client) => until(() => server.stats.answers === 0, "all answers to finish");
 
 test("concurrent requests get the same answers as single ones", () =>
   withServer(model, { deterministic: true, maxConcurrent: 4 }, async (client) => {
@@ -59,7 +59,7 @@ test("concurrent requests get the same answers as single ones", () =>
     expect(client.server.stats).toMatchObject({ running: 0, waiting: 0, answers: 0 });
   }));
 
-test("a client that disconnects while its prompt is tokenized, or queued for that, frees its places", () =>
+test("a client that disconnects while its prompt is tokenized, or waits for that, frees its slots", () =>
   withServer(model, { maxConcurrent: 4, maxBodyBytes: 16 << 20 }, async (client) => {
     const { server } = client;
     // Tokenizing takes seconds: one endless word of unknown characters.
@@ -76,7 +76,7 @@ test("a client that disconnects while its prompt is tokenized, or queued for tha
       const written = (socket: Socket, text: string) => new Promise<void>((done) => socket.write(text, () => done()));
       await Promise.all(sockets.map((socket, i) => written(socket, posts[i]!.slice(0, -1))));
       for (const socket of sockets) socket.write("}");
-      const all = await until(() => server.stats.answers === 4, "all to hold their places", 3000).then(
+      const all = await until(() => server.stats.answers === 4, "all four answers to begin", 3000).then(
         () => true,
         () => false, // on a busy machine the first may finish anyway, so retry
       );
@@ -86,7 +86,7 @@ test("a client that disconnects while its prompt is tokenized, or queued for tha
       const held = all && server.stats.answers === 4;
       const before = performance.now();
       for (const socket of sockets) socket.destroy();
-      await until0(client);
+      await untilIdle(client);
       return held ? performance.now() - before : Number.POSITIVE_INFINITY;
     };
     expect(await leastOf(100, attempt)).toBeLessThan(100);
@@ -128,24 +128,24 @@ describe("a client that disconnects", () => {
       const second = await rawSocket(server, rawPost(COMPLETIONS, endless));
       await until(() => server.stats.waiting === 1, "the second to wait");
       second.destroy();
-      await until(() => server.stats.waiting === 0, "the second to be forgotten");
+      await until(() => server.stats.waiting === 0, "the second to leave the queue");
       expect(server.stats).toMatchObject({ running: 1, answers: 1 });
       first.destroy();
-      await until0(client);
+      await untilIdle(client);
     }));
 
-  test("with a pipelined request frees the places of both requests", async () => {
+  test("with a pipelined request frees the slots of both requests", async () => {
     const records: RequestRecord[] = [];
     await withServer(model, { onRequest: (record) => records.push(record) }, async (client) => {
       const socket = await rawSocket(client.server, rawPost(COMPLETIONS, endless).repeat(2));
       await until(() => client.server.stats.running === 2, "both to begin");
       socket.destroy();
-      await until0(client);
+      await untilIdle(client);
       expect(records.map(({ status }) => status)).toEqual([499, 499]);
     });
   });
 
-  test("during its body or its embeddings frees its place", () =>
+  test("during its body or its embeddings frees its slot", () =>
     withServer(model, {}, async (client) => {
       const socket = await rawSocket(client.server, rawPost(CHAT, { messages: user("hi") }).slice(0, -5));
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -155,7 +155,7 @@ describe("a client that disconnects", () => {
       for (let i = 0; i < 4; i++) others.push(await rawSocket(client.server, rawPost("/v1/embeddings", { input })));
       await until(() => client.server.stats.answers === 4, "two to begin and two to wait");
       for (const other of others.reverse()) other.destroy();
-      await until0(client);
+      await untilIdle(client);
       expect((await client.post("/v1/embeddings", { input: "The cat" })).status).toBe(200);
     }));
 });
@@ -189,14 +189,14 @@ describe("a client that does not read", () => {
       const events = eventsIn(parts.filter((_, i) => i % 2 === 1).join(""));
       const count = events.flatMap((event) => event.choices[0].logprobs?.content ?? []).length;
       expect(count).toBe(8000);
-      await until0(client);
+      await untilIdle(client);
     }));
 
   test("is disconnected after the stall timeout", () =>
     withServer(model, { stallTimeout: 200 }, async (client) => {
       const socket = await rawSocket(client.server, rawPost(CHAT, wide));
       await until(() => client.server.stats.running === 1, "it to begin");
-      await until0(client);
+      await untilIdle(client);
       expect(client.server.stats.tokens).toBeLessThan(8000);
       socket.destroy();
     }));
@@ -220,7 +220,7 @@ test("a large answer without streaming waits for a slow reader", () =>
     await new Promise((resolve) => setTimeout(resolve, 100));
     const text = await readAll(socket);
     expect(JSON.parse(text.slice(text.indexOf("\r\n\r\n") + 4)).data).toHaveLength(2000);
-    await until0(client);
+    await untilIdle(client);
   }));
 
 describe("slow clients", () => {
@@ -288,7 +288,7 @@ describe("shutdown", () => {
       expect(server.stats).toMatchObject({ running: 0, waiting: 0, answers: 0 });
     }));
 
-  test("of the underlying model is reported to the clients", async () => {
+  test("answers running and later requests with 503 if the model is disposed", async () => {
     const own = await chatModel({ maxPositionEmbeddings: 32_768 });
     await withServer(own, {}, async (client) => {
       const whole = client.post(COMPLETIONS, endless);
@@ -310,6 +310,6 @@ test("a request with several answers fails if one of them fails", async () => {
     const prompt = [Array.from({ length: 1000 }, (_, i) => 10 + (i % 200)), [5, 6]];
     const { status, body } = await client.post(COMPLETIONS, { prompt, ...greedily });
     expect([status, body.error.code]).toEqual([500, "numerical"]);
-    await until0(client);
+    await untilIdle(client);
   });
 });

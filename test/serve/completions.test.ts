@@ -70,7 +70,7 @@ describe("completions", () => {
     });
   });
 
-  test("echo returns log-probabilities of the prompt's tokens too", async () => {
+  test("return log-probabilities of the prompt's tokens with echo", async () => {
     const prompt = "The cat saw";
     const ids = [...model.tokenizer!.encode(prompt)];
     for (const max_tokens of [0, 3]) {
@@ -100,7 +100,7 @@ describe("completions", () => {
     }
   });
 
-  test("logprobs use the completions format", async () => {
+  test("return logprobs in the completions format", async () => {
     const expected = await model.complete("The cat saw", { ...greedy, topLogprobs: 2 });
     const { logprobs } = (await complete({ prompt: "The cat saw", ...greedily, logprobs: 2 })).choices[0];
     const tokens = expected.tokens.map((id) => model.tokenizer!.decode([id]));
@@ -131,7 +131,7 @@ describe("completions", () => {
     [{ prompt: "a", best_of: 3 }, "best_of", "unsupported"],
     [{ prompt: "a", logprobs: true }, "logprobs", "invalid_value"],
     [{ prompt: "a", messages: [] }, "messages", "unknown_parameter"],
-  ])("reject %j and name %s", async (body, param, code) => {
+  ])("reject %j and name the parameter %s", async (body, param, code) => {
     const { status, body: answer } = await client.post(COMPLETIONS, body);
     expect({ status, answer }).toMatchObject({ status: 400, answer: { error: { param } } });
     expect(answer.error.code).toBe(code);
@@ -207,7 +207,7 @@ describe("embeddings", () => {
     [{ input: "a", dimensions: 0 }, "dimensions"],
     [{ input: "a", encoding_format: "hex" }, "encoding_format"],
     [{ input: "a", pooling: "mean" }, "pooling"],
-  ])("reject %j and name %s", async (body, param) => {
+  ])("reject %j and name the parameter %s", async (body, param) => {
     expect(await client.post(EMBEDDINGS, body)).toMatchObject({ status: 400, body: { error: { param } } });
   });
 

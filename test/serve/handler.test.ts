@@ -107,7 +107,7 @@ test("the handler works in a custom server with other paths", async () => {
   const socket = await rawSocket({ url } as Client["server"], rawPost(COMPLETIONS, endless));
   await until(() => handler.stats.running === 1, "it to begin");
   socket.destroy();
-  await until(() => records.length === 2, "both to be told of");
+  await until(() => records.length === 2, "both records");
   expect(records[0]).toEqual({
     ...{ method: "POST", path: COMPLETIONS, status: 200, ms: expect.any(Number) },
     ...{ promptTokens: answer.usage.prompt_tokens, completionTokens: 24 },

@@ -1,4 +1,4 @@
-// Parses bodies part by part, with the same result as JSON.parse.
+// Parsing in slices gives the same result as JSON.parse.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { atOnce } from "../../lib/core/slices.ts";
@@ -7,7 +7,7 @@ import { JSON_PART, JsonLimitError, parseInSlices } from "../../lib/serve/json-s
 const limits = { depth: 64, values: 1000 };
 const parsed = (json: string | Buffer, part: number) => atOnce(parseInSlices(Buffer.from(json), limits, part));
 
-/** The same value and order of keys, an own `__proto__` included; or that both refuse it. */
+/** Expects the same value and key order, including an own `__proto__`, or that both reject the text. */
 function isSame(json: string, part: number): void {
   let expected: unknown;
   try {
@@ -30,14 +30,14 @@ const json = fc.oneof(
     .map((texts) => JSON.stringify({ a: texts, ["__proto__"]: texts })),
 );
 
-test("every value is parsed as JSON.parse parses it, however small the parts", () => {
+test("every value is parsed as by JSON.parse, however small the slices", () => {
   fc.assert(
     fc.property(json, fc.integer({ min: 1, max: 40 }), (text, part) => isSame(text, part)),
     { numRuns: 2000 },
   );
 });
 
-test("JSON with a byte added, taken away or exchanged is refused where JSON.parse refuses it", () => {
+test("JSON with an added, removed or replaced byte is rejected if JSON.parse rejects it", () => {
   const token = fc.constantFrom(...'{}[],:"\\0-e. \n', "1", "null", '"a"', '"a":', "\ufeff", "tru", "\u0001");
   fc.assert(
     fc.property(json, fc.nat(), fc.nat(3), token, fc.integer({ min: 1, max: 12 }), (text, place, cut, added, part) => {
@@ -49,28 +49,28 @@ test("JSON with a byte added, taken away or exchanged is refused where JSON.pars
 });
 
 test.each([
-  ["a key twice, in different parts", '{"a":1,"b":[1,2,3,4,5],"c":3,"a":{"d":2}}'],
+  ["a duplicate key, in different slices", '{"a":1,"b":[1,2,3,4,5],"c":3,"a":{"d":2}}'],
   ["__proto__ with an object", '{"x":0,"__proto__":{"a":[1,2,3,4,5,6,7,8]},"y":1}'],
-  ["keys that are numbers", '{"2":[1,2,3,4,5,6],"b":1,"1":{"7":1,"3":2},"0":"a"}'],
+  ["numeric keys", '{"2":[1,2,3,4,5,6],"b":1,"1":{"7":1,"3":2},"0":"a"}'],
   ["a minus before an object", '{"a":-{"b":[1,2,3,4,5,6]}}'],
-  ["a value before an object", '{"a":1{"b":[1,2,3,4,5,6]}}'],
-  ["no comma behind an object", '[{"b":[1,2,3,4,5,6]} 1]'],
-  ["two commas behind an object", '[{"b":[1,2,3,4,5,6]},,1]'],
-  ["a comma before the end", '[{"b":[1,2,3,4,5,6]},]'],
+  ["a number before an object", '{"a":1{"b":[1,2,3,4,5,6]}}'],
+  ["no comma after an object", '[{"b":[1,2,3,4,5,6]} 1]'],
+  ["two commas after an object", '[{"b":[1,2,3,4,5,6]},,1]'],
+  ["a trailing comma", '[{"b":[1,2,3,4,5,6]},]'],
   ["only a comma", "[,]"],
-  ["brackets of two kinds", '{"a":[1,2,3,4,5,6}]'],
+  ["mismatched brackets", '{"a":[1,2,3,4,5,6}]'],
   ["a bracket too many", '{"a":[1,2,3,4,5,6]}]'],
   ["two values", '{"a":[1,2,3,4,5,6]} {}'],
-  ["a comma behind the value", '{"a":1},'],
+  ["a comma after the value", '{"a":1},'],
   ["nothing", "  "],
   ["long texts with escapes", `{"a":"${'\\"\\u00e9é😀\\ud83d\\ude00\\n'.repeat(20)}","b":["${"x".repeat(99)}"]}`],
   ["a long key", `{"${"\\n\\u0041".repeat(30)}":"${"y".repeat(50)}","z":1}`],
   ["a long text with a control character", `["${"x".repeat(60)}\u0001"]`],
-])("%s is taken or refused as JSON.parse does", (_, text) => {
+])("is accepted or rejected as by JSON.parse: %s", (_, text) => {
   for (let part = 1; part < 30; part++) isSame(text, part);
 });
 
-test("bytes that are not UTF-8 are refused, wherever they are", () => {
+test("bytes that are not UTF-8 are rejected at any position", () => {
   const good = Buffer.from(`["${"é".repeat(50)}",1,2,3]`);
   for (let at = 2; at < 100; at++) {
     const bad = Buffer.from(good);
@@ -79,12 +79,12 @@ test("bytes that are not UTF-8 are refused, wherever they are", () => {
   }
 });
 
-test("a byte order mark is skipped at the beginning alone", () => {
+test("a byte order mark is skipped at the beginning only", () => {
   expect(parsed("\ufeff[1,2]", 2)).toEqual([1, 2]);
   expect(() => parsed("[1,\ufeff2]", 2)).toThrow(SyntaxError);
 });
 
-test("objects, arrays and keys are counted, and how deep they are", () => {
+test("limits the number of objects, arrays and keys, and the depth of nesting", () => {
   const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
   expect(parsed(nested(64), 10)).toBeTruthy();
   expect(() => parsed(nested(65), 10)).toThrow(expect.objectContaining({ limit: "depth" }));
@@ -94,7 +94,7 @@ test("objects, arrays and keys are counted, and how deep they are", () => {
   expect(parsed(`[${"0,".repeat(5000)}""]`, 10)).toHaveLength(5001);
 });
 
-test("a part is all that is parsed between two yields", () => {
+test("yields after each slice", () => {
   const large = `{"t":"${"x".repeat(1 << 20)}","n":[${"1,".repeat(1 << 19)}1]}`;
   let yields = 0;
   for (const _ of parseInSlices(Buffer.from(large), limits)) yields++;

@@ -1,4 +1,4 @@
-// Large bodies leave the event loop to others, and are answered soon even when many come at once.
+// Large bodies do not block the event loop, and are answered soon even if many arrive at once.
 import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
@@ -12,7 +12,7 @@ const BYTES = 4 << 20;
 
 let model: LanguageModel;
 beforeAll(async () => {
-  // The context is so long that four megabytes of text are rendered and encoded before they are refused.
+  // The context is so long that four megabytes of text are rendered and encoded before they are rejected.
   model = await chatModel({ maxPositionEmbeddings: 65_536 });
 });
 afterAll(() => model.dispose());
@@ -32,18 +32,18 @@ const bodies: [string, string, string][] = [
   ["token ids", COMPLETIONS, `{"prompt":${filled("1")}}`],
   ["inputs", EMBEDDINGS, `{"input":${filled('"a"')}}`],
   ["a long text", CHAT, chat(`[{"role":"user","content":"${"a <".repeat(1.3e6)}"}]`)],
-  ["a text of escapes", CHAT, chat(`[{"role":"user","content":"${"\\u0041".repeat(6.9e5)}"}]`)],
+  ["a text with many escapes", CHAT, chat(`[{"role":"user","content":"${"\\u0041".repeat(6.9e5)}"}]`)],
   [
-    "messages of many parts",
+    "messages with many parts",
     CHAT,
     chat(filled(`{"role":"user","content":${filled('{"type":"text","text":"abc"}', 25_000)}}`, 1.1e6)),
   ],
-  ["arguments of a call", CHAT, chat(calling(`{"a":${filled("{}", 4e6)}}`))],
-  ["variables of a template", CHAT, chat(hi, `,"chat_template_kwargs":{"toJSON":1,"a":${filled("{}", 380_000)}}`)],
+  ["arguments of a tool call", CHAT, chat(calling(`{"a":${filled("{}", 4e6)}}`))],
+  ["template variables", CHAT, chat(hi, `,"chat_template_kwargs":{"toJSON":1,"a":${filled("{}", 380_000)}}`)],
 ];
 
 describe.skipIf(!saysTurns)("large bodies", () => {
-  test.each(bodies)("no turn of the event loop is longer than 50 ms with a body of %s", (_, path, json) =>
+  test.each(bodies)("block the event loop for at most 50 ms: %s", (_, path, json) =>
     withServer(model, {}, async ({ server }) => {
       expect(Buffer.byteLength(json)).toBeLessThan(BYTES);
       const longest = await leastOf(MOST_TURN, () =>
@@ -57,7 +57,7 @@ describe.skipIf(!saysTurns)("large bodies", () => {
   );
 
   // A chat template runs in one turn. Its time limit bounds that turn.
-  test("a template of thousands of messages holds the event loop for less than its time limit", () =>
+  test("block the event loop for less than the template's time limit with thousands of messages", () =>
     withServer(model, {}, async ({ server }) => {
       const json = chat(filled('{"role":"user","content":"abcdefghijklmnop"}', 180_000));
       const longest = await longestTurn(async () => {
@@ -67,25 +67,27 @@ describe.skipIf(!saysTurns)("large bodies", () => {
       expect(longest).toBeLessThan(renderLimits.milliseconds);
     }));
 
-  test.each(bodies.slice(0, 4))("thirty bodies of %s at once are all answered, in short turns", (_, path, json) =>
-    withServer(model, { maxConcurrent: 4, maxQueue: 64 }, async ({ server }) => {
-      let seconds = Number.POSITIVE_INFINITY;
-      const ask = async () => {
-        const before = process.cpuUsage();
-        const statuses = await postedElsewhere(server.url + path, json, 30);
-        expect(statuses).toHaveLength(30);
-        for (const status of statuses) expect([200, 400]).toContain(status);
-        seconds = Math.min(seconds, process.cpuUsage(before).user / 1e6);
-      };
-      const longest = await leastOf(MOST_TURN, () => longestTurn(ask), 3);
-      console.log(`${longest.toFixed(0)} ms at most, ${seconds.toFixed(1)} s of processor time`);
-      expect(longest).toBeLessThan(MOST_TURN);
-      expect(seconds).toBeLessThan(8); // the client's share included
-    }),
+  test.each(bodies.slice(0, 4))(
+    "are all answered without blocking the event loop if thirty arrive at once: %s",
+    (_, path, json) =>
+      withServer(model, { maxConcurrent: 4, maxQueue: 64 }, async ({ server }) => {
+        let seconds = Number.POSITIVE_INFINITY;
+        const ask = async () => {
+          const before = process.cpuUsage();
+          const statuses = await postedElsewhere(server.url + path, json, 30);
+          expect(statuses).toHaveLength(30);
+          for (const status of statuses) expect([200, 400]).toContain(status);
+          seconds = Math.min(seconds, process.cpuUsage(before).user / 1e6);
+        };
+        const longest = await leastOf(MOST_TURN, () => longestTurn(ask), 3);
+        console.log(`${longest.toFixed(0)} ms at most, ${seconds.toFixed(1)} s of processor time`);
+        expect(longest).toBeLessThan(MOST_TURN);
+        expect(seconds).toBeLessThan(8); // includes the client's work
+      }),
   );
 });
 
-/** Statuses of requests at once from another thread, so that the turns of this one's event loop are the server's. */
+/** Sends concurrent requests from another thread, so that this thread's event loop runs only the server. @returns their statuses */
 async function postedElsewhere(url: string, json: string, count: number): Promise<number[]> {
   const script = `
     const { parentPort, workerData: { url, json, count } } = require("node:worker_threads");

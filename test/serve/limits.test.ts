@@ -1,4 +1,4 @@
-// Server limits: bodies, places, tokens, headers, pipelined requests.
+// Limits of the server: body size, concurrent answers, tokens, header size and pipelined requests.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { type Client, chatModel, greedily, rawPost, rawSocket, readAll, until, user, withServer } from "./helpers.ts";
@@ -6,15 +6,15 @@ import { type Client, chatModel, greedily, rawPost, rawSocket, readAll, until, u
 const CHAT = "/v1/chat/completions";
 const COMPLETIONS = "/v1/completions";
 
-/** A request whose answer is too long to wait for. */
 let model: LanguageModel;
 beforeAll(async () => {
   model = await chatModel({ maxPositionEmbeddings: 32_768 });
 });
 afterAll(() => model.dispose());
 
+/** A request whose answer takes longer than any test. */
 const endless = { prompt: "The cat", max_tokens: 30_000, temperature: 0, ignore_eos: true };
-const until0 = ({ server }: Client) => until(() => server.stats.answers === 0, "no answer to hold a place");
+const untilIdle = ({ server }: Client) => until(() => server.stats.answers === 0, "all answers to finish");
 
 describe("limits", () => {
   test("bodies that are too large are rejected by content-length and while being read", () =>
@@ -66,7 +66,7 @@ describe("limits", () => {
       for (const socket of sockets) socket.resume();
       expect(await Promise.race(ends)).toMatch(/^HTTP\/1.1 503 [\s\S]*"code":"unavailable"/);
       for (const socket of sockets) socket.destroy();
-      await until(() => server.stats.answers === 0, "nothing to be under way");
+      await until(() => server.stats.answers === 0, "all answers to finish");
       expect((await client.post(CHAT, { messages: user("hi"), max_tokens: 1 })).status).toBe(200);
     }));
 
@@ -88,15 +88,15 @@ describe("limits", () => {
         });
         expect(refused.headers.get("retry-after")).toBe("1");
       }
-      // Before their body has arrived.
+      // A request is rejected before its whole body has arrived.
       const early = await rawSocket(server, rawPost(CHAT, { messages: user("hi") }).slice(0, -5));
       early.resume();
       expect(await new Promise((resolve) => early.once("data", (data) => resolve(String(data))))).toMatch(/ 429 /);
       early.destroy();
       expect((await client.ask("/health")).status).toBe(200);
       for (const socket of sockets) socket.destroy();
-      await until0(client);
-      // A request for more answers than places is served if it is alone.
+      await untilIdle(client);
+      // A request for more answers than slots is served if it is alone.
       expect((await client.post(COMPLETIONS, { ...greedily, prompt: "a", n: 6 })).body.choices).toHaveLength(6);
     }));
 
@@ -128,10 +128,10 @@ describe("limits", () => {
       const text = await readAll(socket);
       expect(text).toMatch(/^HTTP\/1.1 200 /);
       expect(text).not.toContain("HTTP/1.1 400");
-      await until0(client);
+      await untilIdle(client);
     }));
 
-  test("pipelined requests are limited", () =>
+  test("answers every pipelined request with 200 or 429", () =>
     withServer(model, { maxConcurrent: 2, maxQueue: 4 }, async (client) => {
       const { server } = client;
       const one = rawPost(COMPLETIONS, { prompt: "The", ...greedily });
@@ -140,6 +140,6 @@ describe("limits", () => {
       const answers = (await readAll(socket)).split("HTTP/1.1 ").slice(1);
       expect(answers).toHaveLength(31);
       for (const answer of answers) expect(answer).toMatch(/^(200|429) /);
-      await until0(client);
+      await untilIdle(client);
     }));
 });

@@ -107,7 +107,7 @@ describe("Tokenizer.tokenText", () => {
     const tokenizer = fromJson(sentencePieceJson(["a", "##b", "▁a", "a</w>", "x", "y"], [], { decoder }));
     return names.map((name) => tokenizer.tokenText(tokenizer.tokenToId(name)!));
   };
-  test("is the text that the decoder adds for a token after another one", () => {
+  test("returns the text that the decoder adds for a token after another one", () => {
     expect(textOf({ type: "WordPiece", prefix: "##" }, "a", "##b", "x")).toEqual([" a", "b", " x"]);
     expect(textOf({ type: "Metaspace" }, "▁a", "a", "</s>")).toEqual([" a", "a", "</s>"]);
     expect(textOf({ type: "CTC" }, "a", "x")).toEqual(["a", "x"]);

@@ -63,7 +63,7 @@ describe("Host header", () => {
       expect(await readAll(old)).toMatch(/^HTTP\/1.1 403 /);
     }));
 
-  test("allows any IP address but no name when bound to other interfaces", () =>
+  test("allows any IP address, but no name except localhost, when bound to other interfaces", () =>
     withServer(model, { host: "0.0.0.0", apiKeys: ["k"] }, async ({ server }) => {
       const url = server.url.replace("0.0.0.0", "127.0.0.1");
       for (const [host, status] of [
@@ -231,7 +231,7 @@ test.each<[object, RegExp]>([
   expect(failure.message).toMatch(message);
 });
 
-test("rejects an invalid model by name", async () => {
+test("names the parameter `model` if it is not a LanguageModel", async () => {
   for (const given of [{}, undefined, "default", model.model])
     for (const make of [serve, createHandler])
       expect(await failureOf(() => make(given as never))).toMatchObject({

@@ -29,10 +29,10 @@ function parse(pieces: readonly string[]): { text: string; calls: Call[] } {
 describe("parsing of tool calls", () => {
   const call = (json: string) => `<tool_call>\n${json}\n</tool_call>`;
   test.each<[string, string, string, Call[]]>([
-    ["without calls is itself", " a <b> \n", " a <b> \n", []],
-    ["of one call", call('{"name": "f", "arguments": {"x": [1, "é"]}}'), "", [["f", '{"x":[1,"é"]}']]],
+    ["a text without calls", " a <b> \n", " a <b> \n", []],
+    ["one call", call('{"name": "f", "arguments": {"x": [1, "é"]}}'), "", [["f", '{"x":[1,"é"]}']]],
     [
-      "with calls between other text",
+      "calls between other text",
       `Let me see.\n\n${call('{"name":"f","arguments":{}}')}\n${call('{"name":"g"}')}\n`,
       "Let me see.",
       [
@@ -40,10 +40,10 @@ describe("parsing of tool calls", () => {
         ["g", "{}"],
       ],
     ],
-    ["after a call", `${call('{"name":"f"}')} so be it `, " so be it", [["f", "{}"]]],
-    ["arguments as JSON already", call('{"name":"f","arguments":"{\\"x\\":1}"}'), "", [["f", '{"x":1}']]],
+    ["text after a call", `${call('{"name":"f"}')} so be it `, " so be it", [["f", "{}"]]],
+    ["arguments that are a JSON string", call('{"name":"f","arguments":"{\\"x\\":1}"}'), "", [["f", '{"x":1}']]],
     [
-      "with the end's mark in a string",
+      "the end mark inside a string",
       call('{"name":"f","arguments":{"a":"\\"</tool_call>","b":"<tool_call>"}}') + call('{"name":"g"}'),
       "",
       [
@@ -52,30 +52,30 @@ describe("parsing of tool calls", () => {
       ],
     ],
     [
-      "of numbers that JavaScript has not",
+      "numbers that JavaScript cannot represent",
       call('{"arguments": {"id": 12345678901234567890, "x": 1.0, "y": [1e400, " : "]}, "name": "f"}'),
       "",
       [["f", '{"id":12345678901234567890,"x":1.0,"y":[1e400," : "]}']],
     ],
     [
-      "within another's arguments",
+      "a key named arguments inside the arguments",
       call('{"name":"f","arguments":{"arguments":[1],"name":2}}'),
       "",
       [["f", '{"arguments":[1],"name":2}']],
     ],
     [
-      "with a quote too many, before another",
+      "a call with an extra quote before a valid call",
       '<tool_call>{"name: "f"}</tool_call><tool_call>{"name":"g"}</tool_call>',
       '<tool_call>{"name: "f"}</tool_call>',
       [["g", "{}"]],
     ],
-    ["no JSON in it", `a ${call("{name: f}")} b`, `a ${call("{name: f}")} b`, []],
-    ["no name in it", call('{"arguments":{}}'), call('{"arguments":{}}'), []],
-    ["no object in it", call("null") + call("[1]"), call("null") + call("[1]"), []],
-    ["nested deeper than it can be written", call(`{"name":"f","arguments":${"[".repeat(9000)}`), "", []],
-    ["that does not end", '<tool_call>{"name":"f"', '<tool_call>{"name":"f"', []],
-    ["of a beginning alone", "a <tool_ca", "a <tool_ca", []],
-    ["of an end alone", "a</tool_call>", "a</tool_call>", []],
+    ["a call that is not JSON", `a ${call("{name: f}")} b`, `a ${call("{name: f}")} b`, []],
+    ["a call without a name", call('{"arguments":{}}'), call('{"arguments":{}}'), []],
+    ["a call that is not an object", call("null") + call("[1]"), call("null") + call("[1]"), []],
+    ["nested arguments that are too deep to serialize", call(`{"name":"f","arguments":${"[".repeat(9000)}`), "", []],
+    ["an unterminated call", '<tool_call>{"name":"f"', '<tool_call>{"name":"f"', []],
+    ["a partial start mark", "a <tool_ca", "a <tool_ca", []],
+    ["an end mark without a start", "a</tool_call>", "a</tool_call>", []],
   ])("%s", (name, text, expected, calls) => {
     if (name.startsWith("nested")) expect(parse([text])).toEqual({ text, calls: [] });
     else expect(parse([text])).toEqual({ text: expected, calls });

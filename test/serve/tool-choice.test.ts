@@ -134,14 +134,14 @@ describe("tool_choice", () => {
 
   test.each<[string, object, string, string, RegExp]>([
     [
-      "no such function",
+      "an unknown function",
       { tool_choice: named("lake") },
       "tool_choice.function.name",
       "invalid_value",
       /one of the tools, got "lake"/,
     ],
     [
-      "a keyword that is not understood",
+      "an unsupported schema keyword",
       {
         tools: [
           tools[0],
@@ -154,7 +154,7 @@ describe("tool_choice", () => {
       /^tools\[1\]\.function\.parameters#\/properties\/a\/not: /,
     ],
     [
-      "arguments that are no object",
+      "arguments that are not an object",
       {
         tools: [{ type: "function", function: { name: "f", parameters: { type: "string" } } }],
         tool_choice: "required",
@@ -164,7 +164,7 @@ describe("tool_choice", () => {
       /contradiction/,
     ],
     [
-      "another form beside it",
+      "a response_format beside it",
       { tool_choice: "required", response_format: { type: "json_object" } },
       "response_format",
       "invalid_value",
@@ -232,7 +232,7 @@ describe("a vocabulary with mark-up tokens", () => {
     await marked.dispose();
   });
 
-  test("spells the mark-up as text if its tokens are special and thus hidden", async () => {
+  test("writes the mark-up as text if its tokens are special and thus not decoded", async () => {
     const marked = await modelWithMarkup(true);
     await withServer(marked, {}, async (asked) =>
       check((await asked.chat({ ...body, tool_choice: "required" })).choices[0].message.tool_calls[0]),

@@ -81,7 +81,7 @@ function cycleOf(imported: ReadonlyMap<string, readonly string[]>): string[] | u
 }
 
 describe("lib", () => {
-  test("has a place in the order for every part", () => {
+  test("lists every folder in the import order", () => {
     expect(
       [...new Set(sources.map(({ file }) => part(file)))].filter((name) => !entries.includes(name)).sort(),
     ).toEqual(order.filter((name) => sources.some(({ file }) => part(file) === name)).sort());

@@ -267,5 +267,5 @@ const cases: Record<string, (name: string) => unknown> = {
 const pythonJson = (value: unknown) => JSON.stringify(value).replaceAll(":", ": ");
 
 describe.each(["__proto__", "constructor", "toString", "hasOwnProperty"])("%s", (name) => {
-  test.each(Object.entries(cases))("works as %s", async (_, holds) => void (await holds(name)));
+  test.each(Object.entries(cases))("works as the name of %s", async (_, holds) => void (await holds(name)));
 });

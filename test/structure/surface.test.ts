@@ -7,8 +7,8 @@ import { afterAll, expect, test } from "vitest";
 import * as graph from "../../lib/graph/index.ts";
 import * as graphs from "../../lib/graph-entry.ts";
 import * as heddle from "../../lib/index.ts";
-import * as servers from "../../lib/serve/index.ts";
-import * as tokenizers from "../../lib/tokenizer/index.ts";
+import * as serveModule from "../../lib/serve/index.ts";
+import * as tokenizerModule from "../../lib/tokenizer/index.ts";
 import { type Anything, endOf, isClass, oddities } from "../helpers/surface.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
@@ -23,7 +23,7 @@ afterAll(async () => {
 });
 
 /** Valid leading arguments, so that calls check later ones. */
-const leading: Record<string, unknown[]> = {
+const validArguments: Record<string, unknown[]> = {
   convertModel: ["nowhere", "out"],
   createModel: [{ modelType: "llama", hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2, vocabSize: 50 }],
   calibration: [[0.5], [true]],
@@ -92,19 +92,19 @@ for (const stage of [
   "trainClassifier",
   "trainEmbedding",
 ])
-  leading[stage] ??= [model];
+  validArguments[stage] ??= [model];
 
 /** Private or internal methods, not for callers. */
 const INTERNAL =
   /^(Chat\.load|batcher\.(answer|checkShared|read|submit)|source\.orderOf|Session\.(load|open)|Tokenizer\.loadCached|chat\.answer|session\.(awaited|exclusively|saveWith|assertIdle)|model\.(run|resolve|sequences|checkTexts|storedDtype)|tokenizer\.(around|ownOf|crossing|encodeJoined|encodeWith|render|partRenderer|saved|encodeGuarded|encodeGuardedAsync|forbiddenIn|settledTexts))$/;
-/** Functions that work for minutes without arguments, so only calls that must be rejected are made. */
+/** Functions that run for minutes if called without arguments. They get only values that they must reject. */
 const LONG = new Set(["bench", "autotune", "lifecycle"]);
-const fine = ["undefined", "{}"];
+const acceptedByLongFunctions = ["undefined", "{}"];
 
 /** Exports of heddle/graph that are not part of the graph itself. */
 const authoring = Object.fromEntries(Object.entries(graphs).filter(([name]) => !(name in graph)));
 const calls: [string, Anything, unknown][] = [];
-for (const [where, exports] of [heddle, authoring, tokenizers, servers].entries())
+for (const [where, exports] of [heddle, authoring, tokenizerModule, serveModule].entries())
   for (const [name, value] of Object.entries(exports as Record<string, unknown>))
     if (typeof value === "function" && !isClass(value) && (where === 0 || !(name in heddle)))
       calls.push([name, value as Anything, undefined]);
@@ -132,14 +132,14 @@ for (const [name, object] of Object.entries(objects))
       else if (set) calls.push([`${name}.${key}=`, (given) => set.call(object, given), undefined]);
     }
 
-/** Results of calls that are still in use. */
-const kept = new Set<unknown>([model]);
-const wrongEnd = (call: () => unknown) => endOf(call, kept);
+/** Results that later calls need, so they are not disposed. */
+const doNotDispose = new Set<unknown>([model]);
+const unexpectedOutcome = (call: () => unknown) => endOf(call, doNotDispose);
 
 const wanted = calls.filter(([name]) => !INTERNAL.test(name));
 test("the table covers all classes", () => {
   // Devices and errors have no methods with arguments.
-  const classes = [heddle, authoring, tokenizers, servers].flatMap((entry) =>
+  const classes = [heddle, authoring, tokenizerModule, serveModule].flatMap((entry) =>
     Object.values<unknown>(entry).filter(isClass),
   );
   const instances = [...Object.values(objects), heddle.openDevice(), new heddle.HeddleError("IO", "x")];
@@ -148,13 +148,13 @@ test("the table covers all classes", () => {
   expect(wanted.length).toBeGreaterThan(95);
 });
 
-test.each(wanted)("%s rejects invalid arguments", async (name, call, self) => {
-  const lead = leading[name] ?? [];
+test.each(wanted)("%s accepts an odd argument or throws a HeddleError", async (name, call, self) => {
+  const lead = validArguments[name] ?? [];
   const wrong: unknown[] = [];
   for (let place = 0; place <= Math.min(lead.length, 3); place++)
     for (const [what, value] of oddities) {
-      if (LONG.has(name) && fine.includes(what)) continue;
-      const end = await wrongEnd(() => call.apply(self, [...lead.slice(0, place), value]));
+      if (LONG.has(name) && acceptedByLongFunctions.includes(what)) continue;
+      const end = await unexpectedOutcome(() => call.apply(self, [...lead.slice(0, place), value]));
       if (end !== undefined) wrong.push(`${what} as argument ${place}: ${end}`);
     }
   expect(wrong).toEqual([]);
@@ -235,22 +235,22 @@ const options: [string, Anything, unknown, string[]][] = [
   ["model.score", model.score as Anything, model, ["from", "adapters", "signal"]],
   ["chat.send", objects.chat.send as Anything, objects.chat, ["maxTokens", "contextOverflow", "n"]],
   ["Tokenizer.load", Tokenizer.load as Anything, Tokenizer, ["signal", "cache"]],
-  ["createHandler", servers.createHandler as Anything, undefined, HANDLER],
+  ["createHandler", serveModule.createHandler as Anything, undefined, HANDLER],
   [
     "serve",
-    servers.serve as Anything,
+    serveModule.serve as Anything,
     undefined,
     [...HANDLER, "host", "port", "allowWithoutKey", "headersTimeout", "maxConnections", "closeTimeout"],
   ],
 ];
-test.each(options)("%s rejects invalid options", async (name, call, self, names) => {
+test.each(options)("%s accepts an odd option or throws a HeddleError", async (name, call, self, names) => {
   const wrong: unknown[] = [];
   for (const option of names)
     for (const [what, value] of oddities) {
-      const lead = name === "LanguageModel.load" ? ["default"] : leading[name]!;
+      const lead = name === "LanguageModel.load" ? ["default"] : validArguments[name]!;
       const short = name === "chat.send" || name === "model.generate" ? { maxTokens: 2 } : {};
       const alone = name === "serve" ? { port: 0 } : {}; // any free port
-      const end = await wrongEnd(() => call.apply(self, [...lead, { ...short, ...alone, [option]: value }]));
+      const end = await unexpectedOutcome(() => call.apply(self, [...lead, { ...short, ...alone, [option]: value }]));
       if (end !== undefined) wrong.push(`${option}: ${what}: ${end}`);
     }
   expect(wrong).toEqual([]);

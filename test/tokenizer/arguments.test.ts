@@ -1,4 +1,4 @@
-// Invalid arguments are rejected by name. No unknown option is silently ignored.
+// Invalid arguments are rejected, and the error names them. No unknown option is silently ignored.
 import { describe, expect, it } from "vitest";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { added, byteLevelJson, fromJson } from "./samples.ts";
@@ -111,7 +111,7 @@ it("a chain of decoders that multiplies the text is stopped at a limit", () => {
   });
 });
 
-it("detached arrays are rejected by name", async () => {
+it("detached arrays are rejected, and the error names the argument", async () => {
   const tokenizer = fromJson(byteLevelJson([]));
   const arrays = [Uint32Array.of(1, 2), Int32Array.of(1, 2), Uint8Array.of(1, 2)].map((array) => {
     structuredClone(array.buffer, { transfer: [array.buffer] });

@@ -10,57 +10,57 @@ const doubled = "{% set ns = namespace(x=['abc']) %}{% for i in range(40) %}{% s
 
 const attacks: [string, string][] = [
   [
-    "texts that a list keeps",
+    "a list of long texts",
     `{% set ns = namespace(a=[]) %}{% for i in range(999) %}{% set ns.a = ns.a + [${long} ~ i] %}{% endfor %}`,
   ],
   [
     "a text that doubles",
     "{% set ns = namespace(x='xé') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
   ],
-  ["a sum of many texts", `{% set a = ${long} %}{{ a ${"+ a ".repeat(400)} }}`],
+  ["a sum of many long texts", `{% set a = ${long} %}{{ a ${"+ a ".repeat(400)} }}`],
   ["replacements", "{{ ('x' * 4000000).replace('x', 'yyyy') }}"],
   ["a replacement by long texts", "{{ ('x' * 9000) | replace('x', 'y' * 9000) }}"],
   ["nested joins", "{% set a = ['y' * 4000] * 4000 %}{{ a | join(a | join('x')) }}"],
-  ["a join by a method", "{{ ('y' * 100000).join(['x'] * 100000) }}"],
+  ["the join method", "{{ ('y' * 100000).join(['x'] * 100000) }}"],
   [
     "lists of lists",
     "{% set ns = namespace(a=[]) %}{% for i in range(9999) %}{% set ns.a = ns.a + [[0] * 99999] %}{% endfor %}",
   ],
   [
-    "ranges that a list keeps",
+    "a list of ranges",
     "{% set ns = namespace(a=[]) %}{% for i in range(9999) %}{% set ns.a = ns.a + [range(9999)] %}{% endfor %}",
   ],
   [
-    "characters that a list keeps",
+    "a list of characters",
     "{% set ns = namespace(a=[]) %}{% for i in range(9999) %}{% set ns.a = ns.a + [('x' * 99999) | list] %}{% endfor %}",
   ],
-  ["a value that holds itself twice, printed", `${doubled}{{ ns.x }}`],
-  ["a value that holds itself twice, as JSON", `${doubled}{{ ns.x | tojson }}`],
-  ["a value that holds itself twice, in an error", `${doubled}{{ ns.x | items }}`],
-  ["a value that holds itself twice, joined", `${doubled}{{ ns.x | join('-') }}`],
-  ["a value that holds itself twice, added to a text", `${doubled}{{ ns.x ~ 'a' }}`],
+  ["printing a value that doubles 40 times", `${doubled}{{ ns.x }}`],
+  ["tojson of a value that doubles 40 times", `${doubled}{{ ns.x | tojson }}`],
+  ["an error about a value that doubles 40 times", `${doubled}{{ ns.x | items }}`],
+  ["join of a value that doubles 40 times", `${doubled}{{ ns.x | join('-') }}`],
+  ["concatenating a value that doubles 40 times", `${doubled}{{ ns.x ~ 'a' }}`],
   ["format", `{{ '%s%s%s%s%s' % (${Array(5).fill(long).join(",")}) }}`],
-  ["format by a method", `{{ '{0}{0}{0}{0}{0}'.format(${long}) }}`],
+  ["the format method", `{{ '{0}{0}{0}{0}{0}'.format(${long}) }}`],
   ["filters of many items", "{{ (['x' * 900] * 99999) | map('upper') | list | length }}"],
-  ["a filter of wide texts", "{{ (['x'] * 99999) | map('center', 9999) | list | length }}"],
+  ["a filter that pads many texts", "{{ (['x'] * 99999) | map('center', 9999) | list | length }}"],
   ["an indent", "{{ ('x\\n' * 900000) | indent(width=900) }}"],
   ["an indent of JSON", `{% set a = [[[[0] * 9] * 9] * 9] * 9 %}{{ a | tojson(indent=9000000) }}`],
   ["separators of JSON", `{{ ([0] * 9999) | tojson(separators=('x' * 99999, ':')) }}`],
   ["JSON of control characters", "{{ ('\u0001' * 16000000) | tojson }}"],
   ["escapes", "{{ ('<' * 16000000) | escape }}"],
   ["titles", "{{ ('a ' * 8000000) | title }}"],
-  ["parts of a text", "{{ ('a ' * 8000000).split(' ') | length }}"],
+  ["splitting a text", "{{ ('a ' * 8000000).split(' ') | length }}"],
   ["a slice of a text", "{{ ('é' * 16000000)[::-1] | length }}"],
-  ["arguments that are handed on", "{% macro f() %}{{ f(*varargs) }}{% endmacro %}{{ f(*([0] * 99999)) }}"],
-  ["arguments of many lists", `{% set a = [0] * 99999 %}{{ range(${Array(999).fill("*a").join(",")}) }}`],
+  ["recursive calls with many arguments", "{% macro f() %}{{ f(*varargs) }}{% endmacro %}{{ f(*([0] * 99999)) }}"],
+  ["arguments unpacked from many lists", `{% set a = [0] * 99999 %}{{ range(${Array(999).fill("*a").join(",")}) }}`],
   ["nested loops", `${"{% for i in range(9999) %}".repeat(99)}x${"{% endfor %}".repeat(99)}`],
   [
-    "a message that compares",
+    "comparisons",
     `${doubled}{{ ns.x == 'a' }}${doubled}{{ ns.x in ['a'] }}{{ ${long} }}{{ ${long} }}{{ ${long} }}{{ ${long} }}`,
   ],
 ];
 
-describe("attacks", () => {
+describe("memory attacks", () => {
   test.each(attacks)("a template cannot fill memory with %s", (_, template) => {
     const before = performance.now();
     expect(() => renderTemplate(template, { messages: [] })).toThrow(expect.objectContaining({ code: "INVALID_FILE" }));
@@ -91,7 +91,7 @@ describe("attacks", () => {
   });
 });
 
-describe("a call", () => {
+describe("a call that renders templates", () => {
   const busy =
     "{% for m in messages %}{% for i in range(9000) %}{% set x = i * 2 %}{% endfor %}{{ m.content }}{% endfor %}";
   const messages = Array.from({ length: 200 }, (_, i) => ({ role: i % 2 ? "assistant" : "user", content: `m${i}` }));
@@ -103,20 +103,20 @@ describe("a call", () => {
       () => tokenizer.applyChatTemplateWithSpans(messages.slice(0, 24), { template: busy }),
     ],
     ["fit", () => tokenizer.fit(messages, { template: busy, contextLength: 4 })],
-  ])("%s has one second for all its renderings together", (_, call) => {
+  ])("of %s has one second for all its renderings together", (_, call) => {
     const before = performance.now();
     expect(call).toThrow(/took more than 1000 ms/);
     expect(performance.now() - before).toBeLessThan(2000);
   });
 
-  test("the texts of long conversations are not what is bounded", () => {
+  test("can render long messages, which do not count towards its limit", () => {
     const content = "a é<b>".repeat(500_000);
     const template = "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content | trim + '<|end|>' }}{% endfor %}";
     const { text } = tokenizer.applyChatTemplate([{ role: "user", content }], { template });
     expect(text).toBe(`<|user|>${content}<|end|>`);
   });
 
-  test("what raise_exception says is one short line", () => {
+  test("shortens the message of raise_exception to one line", () => {
     const template = "{{ raise_exception('no ' * 5000000 ~ '\\n\\n!') }}";
     const refused = () => tokenizer.applyChatTemplate([], { template });
     expect(refused).toThrow(

@@ -108,7 +108,7 @@ describe("decoders implemented in TypeScript", () => {
     expect(never.decode(ids(never, "▁a", "▁a"))).toBe(" a a");
   });
 
-  it("join tokens by spaces if none is configured", () => {
+  it("join tokens by spaces if no decoder is configured", () => {
     const none = withDecoder(null);
     expect(none.decode(ids(none, "a", "▁a"))).toBe("a ▁a");
   });

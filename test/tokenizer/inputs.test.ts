@@ -39,7 +39,7 @@ describe("encodeInputs", () => {
   it.each(rows.map((row, index) => ({ ...row, index })))("matches the official library: $index", async (row) => {
     const { truncation, padding, texts, inputs } = row;
     const tokenizer = load({ truncation, padding });
-    // The library pads a pair separately.
+    // The library's batches contain single texts only, so other rows are encoded one by one.
     for (const [i, text] of texts.entries()) {
       const alone = (padding as { strategy?: unknown } | null)?.strategy === "BatchLongest" ? texts : [text];
       const got = (await tokenizer.encodeInputs(alone))[alone.indexOf(text)]!;
@@ -101,7 +101,7 @@ describe("encodeInputs", () => {
     expect(Object.keys(input!)).toContain("overflowing");
   });
 
-  it("prefers rules from options to the tokenizer's, which can be set and are saved", async () => {
+  it("applies the tokenizer's truncation and padding, which calls can override and files keep", async () => {
     const tokenizer = load();
     expect([tokenizer.truncation, tokenizer.padding]).toEqual([undefined, undefined]);
     const lengths = async (options?: object) =>
@@ -122,7 +122,7 @@ describe("encodeInputs", () => {
     expect(JSON.parse(tokenizer.files()["tokenizer.json"])).toMatchObject({ truncation: null, padding: null });
   });
 
-  it("truncates to the model's maximum and pads with the pad token for true", async () => {
+  it("truncates to model_max_length and pads with the pad token if the options are `true`", async () => {
     const json = byteLevelJson([], { added_tokens: [{ id: 256, content: "<pad>", special: true }] });
     const tokenizer = fromJson(json, { model_max_length: 6, pad_token: "<pad>" });
     const inputs = await tokenizer.encodeInputs(["abcdefgh", "ab"], { truncation: true, padding: true });
@@ -136,7 +136,7 @@ describe("encodeInputs", () => {
     await expect(bare.encodeInputs(["a"], { padding: true })).rejects.toThrow("padding.id");
   });
 
-  it("rejects invalid rules by name", async () => {
+  it("rejects invalid truncation and padding options, and the error names them", async () => {
     const tokenizer = load();
     const cases: [object, string][] = [
       [{ truncation: { maxLength: -1 } }, "truncation.maxLength"],

@@ -12,7 +12,7 @@ import { sentences } from "../../inference/helpers.ts";
 import { generator } from "../../ops/harness.ts";
 import { charsmap } from "../../tokenizer/generated.ts";
 import { fromJson } from "../../tokenizer/samples.ts";
-import { changed, foreign } from "../foreign-gguf.ts";
+import { withMetadata, withoutHeddleKeys } from "../foreign-gguf.ts";
 
 /** Texts with special cases of WordPiece and its normalizer. */
 export const texts = [
@@ -165,7 +165,10 @@ export async function unigramFile(
   await convert(folder, plain);
   const keys = Object.fromEntries((await openGguf(plain)).metadata.values);
   const old = Object.keys(keys).filter((name) => name.startsWith("tokenizer."));
-  return changed(plain, { ...Object.fromEntries(old.map((name) => [name, undefined])), ...unigramKeys(pieces, bytes) });
+  return withMetadata(plain, {
+    ...Object.fromEntries(old.map((name) => [name, undefined])),
+    ...unigramKeys(pieces, bytes),
+  });
 }
 
 /** Writes a folder of random weights. Norms and biases are random too, so that a mix-up shows. */
@@ -195,5 +198,5 @@ export async function encoderFile(config: object = {}, dtype?: "f32" | "q8_0"): 
 }
 
 /** Rewrites the file as llama.cpp's converter would: without heddle's keys and without tokenizer.json. */
-export const asOthersWrite = (path: string, changes: Record<string, GgufValue | undefined> = {}) =>
-  foreign(path, { "tokenizer.huggingface.json": undefined, ...changes });
+export const asLlamaCppWrites = (path: string, changes: Record<string, GgufValue | undefined> = {}) =>
+  withoutHeddleKeys(path, { "tokenizer.huggingface.json": undefined, ...changes });

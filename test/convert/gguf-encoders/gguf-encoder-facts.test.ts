@@ -1,4 +1,4 @@
-// How an encoder's GGUF file expresses rotation, biases, special tokens and heads, and the defaults of missing keys.
+// Tests what encoder GGUF files say about RoPE, biases, special tokens and heads, and the defaults for missing keys.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../../lib/convert/convert.ts";
@@ -8,8 +8,8 @@ import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
 import { openModelFiles } from "../../../lib/formats/model-files.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../../formats/helpers.ts";
-import { f32, foreign, ropeFreqs, tensorsOf, text, u32 } from "../foreign-gguf.ts";
-import { asOthersWrite, encoderFile, encoderFolder, texts, tiny } from "./encoder-files.ts";
+import { f32, ropeFreqs, tensorsOf, text, u32, withoutHeddleKeys } from "../foreign-gguf.ts";
+import { asLlamaCppWrites, encoderFile, encoderFolder, texts, tiny } from "./encoder-files.ts";
 
 type Changes = Record<string, GgufValue | undefined>;
 
@@ -39,14 +39,22 @@ async function withTensors(path: string, keep: (name: string) => boolean, zero: 
 describe.each([
   ["modernbert", "modern-bert"],
   ["nomic_bert", "nomic-bert"],
-])("rotation of %s", (modelType, arch) => {
-  const small = async (changes: Changes) => asOthersWrite(await encoderFile({ ...tiny, modelType }), changes);
+])("RoPE of %s", (modelType, arch) => {
+  const small = async (changes: Changes) => asLlamaCppWrites(await encoderFile({ ...tiny, modelType }), changes);
 
   test.each<[string, Changes, RegExp]>([
-    ["a factor without a type", { "rope.scaling.factor": f32(4) }, /rope.scaling.factor: 4 is not provided/],
-    ["a factor in the old key", { "rope.scale_linear": f32(2) }, /rope.scale_linear: 2 is not provided/],
     [
-      "a part of each head",
+      "a RoPE scaling factor without a scaling type",
+      { "rope.scaling.factor": f32(4) },
+      /rope.scaling.factor: 4 is not provided/,
+    ],
+    [
+      "a RoPE scaling factor under the old key",
+      { "rope.scale_linear": f32(2) },
+      /rope.scale_linear: 2 is not provided/,
+    ],
+    [
+      "rotation of a part of each head (partial rotary)",
       { "rope.dimension_count": u32(4) },
       /dimension_count: rotation of 4 of 8 dimensions is not/,
     ],
@@ -56,12 +64,12 @@ describe.each([
     await expectError(() => LanguageModel.load(file), "UNSUPPORTED", message);
   });
 
-  test("rejects a table of factors", async () => {
-    const file = await foreign(await encoderFile({ ...tiny, modelType }), {}, [ropeFreqs([1, 2, 3, 4])]);
+  test("rejects a tensor of RoPE factors", async () => {
+    const file = await withoutHeddleKeys(await encoderFile({ ...tiny, modelType }), {}, [ropeFreqs([1, 2, 3, 4])]);
     await expectError(() => LanguageModel.load(file), "UNSUPPORTED", /tensor "rope_freqs.weight" is not provided for/);
   });
 
-  test("accepts keys without effect", async () => {
+  test("accepts RoPE keys whose values change nothing", async () => {
     const plain = await configOf(await small({}));
     const none = { [`${arch}.rope.scaling.type`]: text("none"), [`${arch}.rope.scaling.factor`]: f32(4) };
     const one = { [`${arch}.rope.scaling.type`]: undefined, [`${arch}.rope.scaling.factor`]: f32(1) };
@@ -73,27 +81,27 @@ describe.each([
 test.each([
   ["attentionBias", { attentionBias: true }],
   ["mlpBias", { mlpBias: true }],
-])("modernbert with %s survives the round trip", async (_name, biases) => {
+])("modernbert with %s gives the same embeddings after conversion to GGUF", async (_name, biases) => {
   const folder = await encoderFolder({ ...tiny, modelType: "modernbert", ...biases });
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(folder, file);
   expect(await configOf(file)).toMatchObject({ attentionBias: false, mlpBias: false, ...biases });
   expect(await answersOf(file, "embed")).toEqual(await answersOf(folder, "embed"));
-  expect(await answersOf(await foreign(file), "embed")).toEqual(await answersOf(folder, "embed"));
+  expect(await answersOf(await withoutHeddleKeys(file), "embed")).toEqual(await answersOf(folder, "embed"));
 });
 
-test("the largest u32 as a token id means none", async () => {
+test("the largest u32 as a token id means that the token does not exist", async () => {
   const none = u32(4294967295);
   for (const modelType of ["bert", "llama"]) {
     const folder = await encoderFolder({ ...tiny, modelType, vocabSize: 64 }, false);
     const file = join(temporaryFolder(), "model.gguf");
     await convertModel(folder, file);
     const ids = ["bos", "eos", "eot", "padding"].map((name) => [`tokenizer.ggml.${name}_token_id`, none]);
-    const config = await configOf(await foreign(file, Object.fromEntries(ids)));
+    const config = await configOf(await withoutHeddleKeys(file, Object.fromEntries(ids)));
     expect(config).toMatchObject({ bosTokenId: null, eosTokenIds: [], padTokenId: null });
-    const minus = await foreign(file, { "tokenizer.ggml.padding_token_id": { type: "i32", value: -1 } });
+    const minus = await withoutHeddleKeys(file, { "tokenizer.ggml.padding_token_id": { type: "i32", value: -1 } });
     expect((await configOf(minus)).padTokenId).toBeNull();
-    expect((await configOf(await foreign(file, { [ids[3]![0] as string]: u32(3) }))).padTokenId).toBe(3);
+    expect((await configOf(await withoutHeddleKeys(file, { [ids[3]![0] as string]: u32(3) }))).padTokenId).toBe(3);
   }
 });
 
@@ -106,12 +114,12 @@ describe.each([
 
   test("is recognised without the pooling key", async () => {
     const plain = await ranker();
-    const file = await asOthersWrite(plain, { [`${arch}.pooling_type`]: undefined });
+    const file = await asLlamaCppWrites(plain, { [`${arch}.pooling_type`]: undefined });
     expect((await configOf(file)).classifier).toMatchObject({ task: "sequence", labels, pooling });
     expect(await answersOf(file, "classify")).toEqual(await answersOf(plain, "classify"));
   });
 
-  test("may lack its biases, which are then zero", async () => {
+  test("can lack its biases, which are then zero", async () => {
     const plain = await ranker();
     const bias = /^cls(\.output)?\.bias$/;
     const file = await withTensors(plain, (name) => !bias.test(name));

@@ -9,14 +9,14 @@ import type { GgufValue } from "../../../lib/formats/gguf/gguf-types.ts";
 import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { temporaryFile, temporaryFolder } from "../../formats/helpers.ts";
-import { f32, flag, foreign, tensorsOf, text, u32 } from "../foreign-gguf.ts";
-import { asOthersWrite, encoderFile } from "./encoder-files.ts";
+import { f32, flag, tensorsOf, text, u32, withoutHeddleKeys } from "../foreign-gguf.ts";
+import { asLlamaCppWrites, encoderFile } from "./encoder-files.ts";
 
 describe.each(["bert", "modernbert", "nomic_bert"])("damaged files of %s", (modelType) => {
   const sizes = { hiddenSize: 32, intermediateSize: 32, numHiddenLayers: 2, numAttentionHeads: 4 };
   let made: Promise<string> | undefined;
   const small = () => {
-    made ??= encoderFile({ ...sizes, modelType, maxPositionEmbeddings: 8 }).then((path) => asOthersWrite(path));
+    made ??= encoderFile({ ...sizes, modelType, maxPositionEmbeddings: 8 }).then((path) => asLlamaCppWrites(path));
     return made;
   };
   /** Loads and runs the file. @returns whether it loads; any failure must be a HeddleError */
@@ -48,7 +48,7 @@ describe.each(["bert", "modernbert", "nomic_bert"])("damaged files of %s", (mode
     ];
     const keys = [...metadata.values.keys()].filter((key) => !key.startsWith("general."));
     expect(keys.length).toBeGreaterThan(15);
-    for (const key of keys) for (const other of others) await loads(await foreign(path, { [key]: other }));
+    for (const key of keys) for (const other of others) await loads(await withoutHeddleKeys(path, { [key]: other }));
   });
 
   test("report tensors that are missing or of another shape", async () => {

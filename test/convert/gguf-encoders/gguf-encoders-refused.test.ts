@@ -9,7 +9,7 @@ import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../../formats/helpers.ts";
 import { f32, flag, tensorsOf, text, u32 } from "../foreign-gguf.ts";
-import { asOthersWrite, classifier, encoderFile, encoderFolder, modern, tiny } from "./encoder-files.ts";
+import { asLlamaCppWrites, classifier, encoderFile, encoderFolder, modern, tiny } from "./encoder-files.ts";
 
 type Changes = Record<string, GgufValue | undefined>;
 
@@ -28,26 +28,41 @@ describe("unsupported properties", () => {
       { "bert.pooling_type": u32(5) },
       /bert.pooling_type: expected one of 0 \(none\), .*, got 5/,
     ],
-    ["half a pooling", {}, { "bert.pooling_type": f32(0.5) }, /pooling_type: expected one of .*, got 0.5/],
-    ["a head that is not there", {}, { "bert.pooling_type": u32(4) }, /rank without cls.output.weight is not provided/],
-    ["groups of heads", {}, { "bert.attention.head_count_kv": u32(2) }, /head_count_kv: groups of heads/],
-    ["scaling", modern, { "modern-bert.rope.scaling.type": text("yarn") }, /rope.scaling.type: "yarn" is not provided/],
-    ["an activation", modern, { "modern-bert.hidden_activation": text("relu") }, /hidden_activation: "relu" is not/],
+    ["a fractional pooling type", {}, { "bert.pooling_type": f32(0.5) }, /pooling_type: expected one of .*, got 0.5/],
     [
-      "a head of nomic",
+      "reranking without a classifier tensor",
+      {},
+      { "bert.pooling_type": u32(4) },
+      /rank without cls.output.weight is not provided/,
+    ],
+    ["grouped key heads", {}, { "bert.attention.head_count_kv": u32(2) }, /head_count_kv: groups of heads/],
+    ["scaling", modern, { "modern-bert.rope.scaling.type": text("yarn") }, /rope.scaling.type: "yarn" is not provided/],
+    [
+      "an unknown activation",
+      modern,
+      { "modern-bert.hidden_activation": text("relu") },
+      /hidden_activation: "relu" is not/,
+    ],
+    [
+      "a reranker of nomic_bert",
       { modelType: "nomic_bert" },
       { "nomic-bert.pooling_type": u32(4) },
       /rank \(a reranker's head\) is not/,
     ],
-    ["a kind of vocabulary", {}, { "tokenizer.ggml.model": text("rwkv") }, /ggml.model: "rwkv" \(known: llama, gpt2,/],
-  ])("of a file are rejected by name: %s", async (_name, config, changes, message) => {
-    const file = await asOthersWrite(await encoderFile({ ...tiny, ...config }), changes);
+    [
+      "an unknown kind of vocabulary",
+      {},
+      { "tokenizer.ggml.model": text("rwkv") },
+      /ggml.model: "rwkv" \(known: llama, gpt2,/,
+    ],
+  ])("of a file are rejected, and the error names the key: %s", async (_name, config, changes, message) => {
+    const file = await asLlamaCppWrites(await encoderFile({ ...tiny, ...config }), changes);
     await expectError(() => LanguageModel.load(file), "UNSUPPORTED", message);
   });
 
   test("of tensors are rejected: no token types, or an incomplete pooler", async () => {
     const without = async (config: object, name: RegExp) => {
-      const path = await asOthersWrite(await encoderFile({ ...tiny, ...config }));
+      const path = await asLlamaCppWrites(await encoderFile({ ...tiny, ...config }));
       const { metadata, file } = await openGguf(path);
       file.close();
       const target = join(temporaryFolder(), "less.gguf");

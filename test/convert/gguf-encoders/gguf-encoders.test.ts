@@ -11,9 +11,9 @@ import type { TensorData } from "../../../lib/formats/tensor-data.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { expectError, temporaryFolder } from "../../formats/helpers.ts";
-import { f32, foreign, tensorsOf, u32 } from "../foreign-gguf.ts";
+import { f32, tensorsOf, u32, withoutHeddleKeys } from "../foreign-gguf.ts";
 import {
-  asOthersWrite,
+  asLlamaCppWrites,
   classifier,
   encoderFile,
   encoderFolder,
@@ -35,7 +35,7 @@ async function vectorsOf(path: string, how: object = {}): Promise<number[][]> {
 
 const kinds: [string, object][] = [
   ["bert", { embedding: { pooling: "first", normalize: true } }],
-  ["bert that has no pooling, and the other GELU", { hiddenAct: "gelu_pytorch_tanh" }],
+  ["bert without pooling, with tanh GELU", { hiddenAct: "gelu_pytorch_tanh" }],
   ["bert with a classifier", { classifier: { ...classifier, pooling: "first", problemType: "regression" } }],
   ["modernbert", { ...modern, embedding: { pooling: "mean", normalize: false } }],
   ["modernbert with a classifier", { ...modern, classifier: { ...classifier, pooling: "mean", temperature: 2 } }],
@@ -45,7 +45,7 @@ const kinds: [string, object][] = [
 ];
 
 describe.each(kinds)("%s", (_name, config) => {
-  test("survives the round trip: configuration, tokenizer files, and weights to the bit", async () => {
+  test("keeps configuration, tokenizer files and the bits of weights in a round trip", async () => {
     const folder = await encoderFolder({ ...tiny, ...config });
     const file = join(temporaryFolder(), "encoder.gguf");
     const back = join(temporaryFolder(), "back");
@@ -71,7 +71,7 @@ describe.each(kinds)("%s", (_name, config) => {
   });
 
   test.each(["f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"] as const)(
-    "in %s gives the folder's vectors when loaded in that type",
+    "in %s gives the vectors of the folder loaded in that type",
     async (dtype) => {
       const folder = await encoderFolder(config);
       const file = join(temporaryFolder(), "encoder.gguf");
@@ -91,7 +91,7 @@ describe.each(kinds)("%s", (_name, config) => {
 describe("files of other programs", () => {
   test("bert has the same configuration, tokens and vectors", async () => {
     const plain = await encoderFile({ ...tiny, embedding: { pooling: "first", normalize: true } });
-    const file = await asOthersWrite(plain);
+    const file = await asLlamaCppWrites(plain);
     await using ours = await LanguageModel.load(plain);
     await using theirs = await LanguageModel.load(file);
     expect(theirs.config).toEqual(ours.config);
@@ -112,7 +112,7 @@ describe("files of other programs", () => {
   test("modernbert has the same configuration and vectors without heddle's keys", async () => {
     const plain = await encoderFile({ ...tiny, ...modern, embedding: { pooling: "mean", normalize: true } });
     await using ours = await LanguageModel.load(plain);
-    await using theirs = await LanguageModel.load(await foreign(plain));
+    await using theirs = await LanguageModel.load(await withoutHeddleKeys(plain));
     expect(theirs.config).toEqual(ours.config);
     expect(await theirs.embed(texts)).toEqual(await ours.embed(texts));
   });
@@ -123,7 +123,7 @@ describe("files of other programs", () => {
       modelType: "nomic_bert",
       embedding: { pooling: "mean", normalize: true },
     });
-    const file = await asOthersWrite(plain);
+    const file = await asLlamaCppWrites(plain);
     await using ours = await LanguageModel.load(plain);
     await using theirs = await LanguageModel.load(file);
     expect(theirs.config).toEqual(ours.config);
@@ -136,7 +136,7 @@ describe("files of other programs", () => {
       modelType: "distilbert",
       embedding: { pooling: "first", normalize: true },
     });
-    const file = await asOthersWrite(plain);
+    const file = await asLlamaCppWrites(plain);
     const { entries, metadata, file: opened } = await openGguf(file);
     opened.close();
     expect(entries.has("token_types.weight")).toBe(false);
@@ -146,13 +146,13 @@ describe("files of other programs", () => {
     expect(theirs.config).toEqual(ours.config);
     expect(theirs.config.modelType).toBe("distilbert");
     expect(await theirs.embed(texts)).toEqual(await ours.embed(texts));
-    const ranks = await foreign(file, { "bert.pooling_type": u32(4) });
+    const ranks = await withoutHeddleKeys(file, { "bert.pooling_type": u32(4) });
     await expectError(
       () => LanguageModel.load(ranks),
       "UNSUPPORTED",
       /bert.pooling_type: rank is not provided for DistilBERT/,
     );
-    const eps = await foreign(file, { "bert.attention.layer_norm_epsilon": f32(1e-5) });
+    const eps = await withoutHeddleKeys(file, { "bert.attention.layer_norm_epsilon": f32(1e-5) });
     await expectError(() => LanguageModel.load(eps), "INVALID_FILE", /expected 1e-12 and none/);
   });
 
@@ -198,7 +198,7 @@ describe("files of other programs", () => {
     [3, "last"],
   ])("pooling_type %s is read", async (number, pooling) => {
     const files = await openModelFiles(
-      await asOthersWrite(await encoderFile(tiny), { "bert.pooling_type": u32(number) }),
+      await asLlamaCppWrites(await encoderFile(tiny), { "bert.pooling_type": u32(number) }),
     );
     files.close();
     expect(files.config.embedding).toEqual(pooling && { pooling, normalize: true });
@@ -226,7 +226,7 @@ describe("files of other programs", () => {
       await using loaded = await LanguageModel.load(file);
       expect(await loaded.embed("The cat saw the sea.")).toEqual(await original.embed("The cat saw the sea."));
       // A foreign file without the key gets it on conversion.
-      const unsaid = await foreign(file, { [`${arch}.pooling_type`]: undefined });
+      const unsaid = await withoutHeddleKeys(file, { [`${arch}.pooling_type`]: undefined });
       const again = join(temporaryFolder(), "again.gguf");
       expect((await convertModel(unsaid, again)).notes).toContain(note);
       expect((await openGguf(again)).metadata.number(`${arch}.pooling_type`)).toBe(1);
@@ -259,8 +259,8 @@ describe("files of other programs", () => {
       return files.config.embedding;
     };
     expect(await configOf(path)).toEqual(embedding);
-    expect(await configOf(await foreign(path))).toEqual({ ...embedding, normalize: true });
-    const ranks = await foreign(path, { "qwen3.pooling_type": u32(4) });
+    expect(await configOf(await withoutHeddleKeys(path))).toEqual({ ...embedding, normalize: true });
+    const ranks = await withoutHeddleKeys(path, { "qwen3.pooling_type": u32(4) });
     await expectError(() => LanguageModel.load(ranks), "UNSUPPORTED", /qwen3.pooling_type: rank \(a reranker's head\)/);
   });
 
@@ -273,7 +273,7 @@ describe("files of other programs", () => {
     const plain = join(temporaryFolder(), "cased.gguf");
     await convertModel(await encoderFolder(tiny, tokenizer), plain);
     const of = async (changes: Changes) => {
-      const read = await Tokenizer.load(await asOthersWrite(plain, changes));
+      const read = await Tokenizer.load(await asLlamaCppWrites(plain, changes));
       return [...read.encode("The Él él")].map((id) => read.idToToken(id)).join(" ");
     };
     expect(await of({})).toBe("[CLS] The Él él [SEP]");

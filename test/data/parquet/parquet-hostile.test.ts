@@ -43,7 +43,7 @@ const text = (value: string) => Buffer.concat([Buffer.from([value.length, 0, 0, 
 const one = (pages: Buffer, more = {}) =>
   parquetTable({ schema: [texts], path: ["text"], type: 6, values: 3, pages, ...more });
 
-test("the test helpers make valid Parquet files", async () => {
+test("the files of the test helpers are valid Parquet", async () => {
   const body = Buffer.concat([levels(3), ...["a", "bc", ""].map(text)]);
   expect(await rowsOf(one(dataPage(3, 0, body)))).toEqual([{ text: "a" }, { text: "bc" }, { text: "" }]);
 });
@@ -95,7 +95,7 @@ describe("rejects a footer", () => {
     await refuses(footer({ 2: list(12, [...deep, element(texts)]) }), /more than 64 columns in each other/);
   });
 
-  it("that claims to have gigabytes", async () => {
+  it("that claims a size of gigabytes", async () => {
     const bytes = footer({});
     bytes.writeUInt32LE(0xffffffff, bytes.length - 8);
     await refuses(bytes, /metadata of 4294967295 bytes, more than/);
@@ -191,7 +191,7 @@ test("a VARIANT column is unsupported, since its parts may overlap", async () =>
   await expectError(() => rowsOf(bytes), "UNSUPPORTED", /hostile\.parquet: the column "text" is of the type VARIANT/);
 });
 
-describe("a page that unpacks to more than it may", () => {
+describe("a page that expands beyond the limit", () => {
   const size = 160 << 20;
   const packed = () => one(dataPage(3, 0, gzipSync(Buffer.alloc(size)), size), { codec: 2, unpacked: 1000 });
   const variable = "HEDDLE_PARQUET_COLUMN_BYTES";
@@ -199,7 +199,7 @@ describe("a page that unpacks to more than it may", () => {
     delete process.env[variable];
   });
 
-  it("is refused before it is unpacked, and the message names the bound and what raises it", async () => {
+  it("is rejected before it is decompressed, and the message names the limit and how to raise it", async () => {
     const bytes = packed();
     expect(bytes.length).toBeLessThan(300_000);
     const before = process.memoryUsage.rss();
@@ -207,14 +207,14 @@ describe("a page that unpacks to more than it may", () => {
     expect(process.memoryUsage.rss() - before).toBeLessThan(64 << 20);
   });
 
-  it("is read where the environment allows it, and refused where it allows less", async () => {
+  it("is read if the environment raises the limit, and rejected if it lowers it", async () => {
     const small = one(dataPage(3, 0, Buffer.concat([levels(3), ...["a", "bc", ""].map(text)])));
     process.env[variable] = "10";
     await refuses(small, /more than 10 unpacked bytes/);
     process.env[variable] = "1000";
     expect(await rowsOf(small)).toHaveLength(3);
     process.env[variable] = String(256 << 20);
-    // It is unpacked, and refused for what it holds.
+    // It is decompressed, and rejected because of its content.
     await expect(rowsOf(packed())).rejects.toThrow(/^(?!.*HEDDLE_PARQUET)/);
     process.env[variable] = "many";
     await expectError(() => rowsOf(small), "INVALID_ARGUMENT", /HEDDLE_PARQUET_COLUMN_BYTES: expected a whole number/);

@@ -40,9 +40,9 @@ const refusal = (column: string, row: number) =>
 
 describe("invalid UTF-8 is rejected", () => {
   test.each([
-    ["by itself", bad],
-    ["of a dictionary", bad.map((_, i) => (i === 4 ? `caf${MARK}` : "always the same"))],
-    ["beside rows without one", bad.map((text, i) => (i % 2 ? null : text))],
+    ["in a plain column", bad],
+    ["in a dictionary", bad.map((_, i) => (i === 4 ? `caf${MARK}` : "always the same"))],
+    ["in a column with nulls", bad.map((text, i) => (i % 2 ? null : text))],
   ])("%s", async (_, data) => {
     const path = table("texts.parquet", [
       { name: "id", data: [1, 2, 3, 4, 5, 6], type: "INT32" },

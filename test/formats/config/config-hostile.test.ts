@@ -29,16 +29,16 @@ const read = (value: unknown) => parseModelConfig(value, "config.json");
 
 describe("rejects config.json", () => {
   test.each<[string, unknown, RegExp]>([
-    ["not an object", [], /config.json: expected an object, got \[\]/],
-    ["no model_type", {}, /model_type: expected a string, got nothing/],
+    ["an array instead of an object", [], /config.json: expected an object, got \[\]/],
+    ["a missing model_type", {}, /model_type: expected a string, got nothing/],
     [
-      "no vocab_size",
+      "a missing vocab_size",
       { ...llama, vocab_size: undefined },
       /vocab_size: expected a whole number from 1 to 4194304, got nothing/,
     ],
-    ["hidden_size as text", { ...llama, hidden_size: "64" }, /hidden_size: expected a whole number.*got "64"/],
+    ["hidden_size as a string", { ...llama, hidden_size: "64" }, /hidden_size: expected a whole number.*got "64"/],
     [
-      "hidden_size beyond the cap",
+      "hidden_size above the maximum",
       { ...llama, hidden_size: 1e9, head_dim: 4 },
       /hidden_size: expected a whole number from 1 to 131072/,
     ],
@@ -47,88 +47,100 @@ describe("rejects config.json", () => {
       { ...llama, num_hidden_layers: 1e9 },
       /num_hidden_layers: expected a whole number from 1 to 1024/,
     ],
-    ["half a layer", { ...llama, num_hidden_layers: 0.5 }, /num_hidden_layers: expected a whole number/],
-    ["no heads", { ...llama, num_attention_heads: 0 }, /num_attention_heads: expected a whole number from 1/],
     [
-      "heads that do not divide",
+      "a fractional number of layers",
+      { ...llama, num_hidden_layers: 0.5 },
+      /num_hidden_layers: expected a whole number/,
+    ],
+    ["zero heads", { ...llama, num_attention_heads: 0 }, /num_attention_heads: expected a whole number from 1/],
+    [
+      "a number of heads that does not divide hidden_size",
       { ...llama, num_attention_heads: 5 },
       /head_dim: expected a whole number.*got 12.8|head_dim/,
     ],
     [
-      "groups that do not divide",
+      "a number of key heads that does not divide the heads",
       { ...llama, num_key_value_heads: 3 },
       /num_key_value_heads: expected a divisor of num_attention_heads 4, got 3/,
     ],
     ["odd head_dim", { ...llama, head_dim: 15 }, /head_dim: expected an even number/],
-    ["epsilon 0", { ...llama, rms_norm_eps: 0 }, /rms_norm_eps: expected a number above 0/],
-    ["theta negative", { ...llama, rope_theta: -1 }, /rope_theta: expected a number above 0/],
+    ["an rms_norm_eps of 0", { ...llama, rms_norm_eps: 0 }, /rms_norm_eps: expected a number above 0/],
+    ["a negative rope_theta", { ...llama, rope_theta: -1 }, /rope_theta: expected a number above 0/],
     [
-      "theta null in the new dialect",
+      "a string as rope_theta in rope_parameters",
       { ...llama, rope_parameters: { rope_theta: "x" } },
       /rope_theta: expected a number above 0.*got "x"/,
     ],
-    ["rope_scaling a list", { ...llama, rope_scaling: [] }, /rope_scaling: expected an object/],
+    ["rope_scaling as an array", { ...llama, rope_scaling: [] }, /rope_scaling: expected an object/],
     [
       "llama3 scaling without factor",
       { ...llama, rope_scaling: { rope_type: "llama3" } },
       /rope_scaling.factor: expected/,
     ],
-    ["tie as text", { ...llama, tie_word_embeddings: "yes" }, /tie_word_embeddings: expected true or false, got "yes"/],
+    [
+      "tie_word_embeddings as a string",
+      { ...llama, tie_word_embeddings: "yes" },
+      /tie_word_embeddings: expected true or false, got "yes"/,
+    ],
     [
       "layer_types of another length",
       { ...llama, model_type: "mistral", layer_types: ["full_attention"] },
       /layer_types: expected num_hidden_layers 2 entries, got 1/,
     ],
-    ["gpt2 width", { model_type: "gpt2", vocab_size: 3, n_embd: 10, n_head: 3, n_layer: 1 }, /head_dim|n_embd/],
-    ["eos a word", { ...llama, eos_token_id: "</s>" }, /eos_token_ids?.*expected/],
+    [
+      "a gpt2 width that the heads do not divide",
+      { model_type: "gpt2", vocab_size: 3, n_embd: 10, n_head: 3, n_layer: 1 },
+      /head_dim|n_embd/,
+    ],
+    ["eos_token_id as a string", { ...llama, eos_token_id: "</s>" }, /eos_token_ids?.*expected/],
   ])("INVALID_FILE: %s", async (_name, value, message) => {
     await expectError(() => read(value), "INVALID_FILE", message);
   });
 
   test.each<[string, unknown, RegExp]>([
     [
-      "a family",
+      "an unknown family",
       { ...llama, model_type: "mamba" },
       /model_type "mamba" is not provided \(no type is near; heddle lacks state-space layers; registerFamily adds types\)$/,
     ],
     [
-      "a family of text and images",
+      "an unknown family of text and images",
       { model_type: "mistral3", text_config: { ...llama, model_type: "mistral" }, vision_config: {} },
       /model_type "mistral3" is not provided \(nearest: mistral; heddle lacks pictures \(vision_config\); /,
     ],
     [
-      "a family of other layers",
+      "an unknown family with state-space layers",
       { ...llama, model_type: "jamba", mamba_d_state: 16, num_experts: 16, alibi: false },
       /heddle lacks state-space layers \(mamba_d_state\), its routing of experts \(num_experts\); /,
     ],
     [
-      "a family of other attention, within one of text and images",
+      "latent attention inside a family of text and images",
       { model_type: "kimi_vl", text_config: { ...llama, kv_lora_rank: 512 }, vision_config: {} },
       /heddle lacks latent attention \(kv_lora_rank\), pictures \(vision_config\), its routing of experts; /,
     ],
     [
-      "layers of another kind",
+      "linear attention layers",
       { ...llama, layer_types: ["linear_attention", "full_attention"] },
       /"linear_attention" is not/,
     ],
-    ["bounds of OLMo's first models", { ...llama, model_type: "olmo2", clip_qkv: 8 }, /clip_qkv: 8 is not provided/],
     [
-      "an olmo2 that sees both ways",
-      { ...llama, model_type: "olmo2", is_causal: false },
-      /is_causal: false is not provided/,
+      "clip_qkv of the first OLMo models",
+      { ...llama, model_type: "olmo2", clip_qkv: 8 },
+      /clip_qkv: 8 is not provided/,
     ],
+    ["bidirectional olmo2", { ...llama, model_type: "olmo2", is_causal: false }, /is_causal: false is not provided/],
     [
-      "a llama that sees both ways by Gemma's key",
+      "bidirectional llama by Gemma's key",
       { ...llama, use_bidirectional_attention: true },
       /use_bidirectional_attention: true is not provided/,
     ],
     [
-      "windows of a mistral that sees both ways",
+      "sliding windows of a bidirectional mistral",
       { ...llama, model_type: "mistral", sliding_window: 4, is_causal: false },
       /config.json: sliding_window: 4 with bidirectional attention is not supported for mistral/,
     ],
     [
-      "longrope with temperatures of its own",
+      "longrope with mscale values",
       {
         ...llama,
         rope_scaling: { type: "longrope", short_factor: [1, 1, 1, 1], long_factor: [1, 1, 1, 1], short_mscale: 1.2 },
@@ -136,25 +148,29 @@ describe("rejects config.json", () => {
       /rope_scaling: short_mscale is not provided/,
     ],
     [
-      "an encoder's scaling",
+      "RoPE scaling of an encoder",
       { ...encoder, rope_scaling: { rope_type: "linear", factor: 2 } },
       /config.json: rope_scaling: linear is not provided for modernbert/,
     ],
     [
-      "a part of an encoder's heads",
+      "partial rotary factors of an encoder",
       { ...encoder, model_type: "nomic_bert", partial_rotary_factor: 0.5 },
       /config.json: partial_rotary_factor: 0.5 is not provided for nomic_bert/,
     ],
-    ["an activation", { ...llama, hidden_act: "relu" }, /hidden_act "relu" is not known/],
-    ["an activation from the prototype", { ...llama, hidden_act: "toString" }, /hidden_act "toString" is not known/],
-    ["quantised weights", { ...llama, quantization_config: { bits: 4 } }, /quantization_config/],
+    ["an unknown activation", { ...llama, hidden_act: "relu" }, /hidden_act "relu" is not known/],
     [
-      "a scaling",
+      "an activation named like an Object method",
+      { ...llama, hidden_act: "toString" },
+      /hidden_act "toString" is not known/,
+    ],
+    ["quantized weights", { ...llama, quantization_config: { bits: 4 } }, /quantization_config/],
+    [
+      "an unknown RoPE scaling",
       { ...llama, rope_scaling: { rope_type: "ntk" } },
       /config.json: rope_scaling: type "ntk" is not known \(known: default, linear, .*longrope\)/,
     ],
     [
-      "a scaling of sliding layers alone",
+      "RoPE scaling of sliding layers only",
       {
         ...llama,
         rope_parameters: {
@@ -165,12 +181,12 @@ describe("rejects config.json", () => {
       /rope_parameters: scaling of sliding_attention's own \("linear"\) is not provided/,
     ],
     [
-      "gemma3 that sees both ways in part",
+      "partly bidirectional gemma3",
       { ...llama, model_type: "gemma3_text", use_bidirectional_attention: "vision" },
       /use_bidirectional_attention: "vision" is not provided/,
     ],
     [
-      "gemma2 that sees both ways",
+      "bidirectional gemma2",
       { ...llama, model_type: "gemma2", use_bidirectional_attention: true },
       /use_bidirectional_attention: true is not provided/,
     ],
@@ -181,23 +197,23 @@ describe("rejects config.json", () => {
       /norm_type: "rmsnorm" is not provided/,
     ],
     [
-      "starcoder2 with a gate",
+      "starcoder2 with a gated MLP",
       { ...llama, model_type: "starcoder2", mlp_type: "gated" },
       /mlp_type: "gated" is not provided/,
     ],
     [
-      "Command R7B with norms of q and k",
+      "Command R7B with q and k norms",
       { ...llama, model_type: "cohere2", use_qk_norm: true },
       /use_qk_norm: true is not provided/,
     ],
     [
-      "Phi with norms of q and k",
+      "Phi with q and k norms",
       { ...llama, model_type: "phi", qk_layernorm: true },
       /qk_layernorm: true is not provided/,
     ],
     ["Granite 4 with experts", { ...granite, num_local_experts: 8 }, /num_local_experts: 8 is not provided/],
     [
-      "Granite 4 without positions",
+      "Granite 4 without position embeddings",
       { ...granite, position_embedding_type: "nope" },
       /position_embedding_type: "nope" is not provided/,
     ],
@@ -206,19 +222,23 @@ describe("rejects config.json", () => {
       { ...granite, layer_types: ["attention", "mamba"] },
       /layer_types: "mamba" is not provided \(known: attention\)/,
     ],
-    ["Granite 4 that says nothing of its layers", granite, /layer_types: "mamba" is not provided/],
+    ["Granite 4 without layer_types", granite, /layer_types: "mamba" is not provided/],
     [
-      "Granite 4 that says nothing of its positions",
+      "Granite 4 without position_embedding_type",
       { ...granite, position_embedding_type: undefined, layer_types: ["attention", "attention"] },
       /position_embedding_type: .* is not provided/,
     ],
     [
-      "Seed-OSS with a bias on the output",
+      "Seed-OSS with an attention output bias",
       { ...llama, model_type: "seed_oss", attention_out_bias: true },
       /attention_out_bias: true is not provided/,
     ],
     ["ERNIE 4.5 with biases", { ...llama, model_type: "ernie4_5", use_bias: true }, /use_bias: true is not provided/],
-    ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],
+    [
+      "gpt2 with scores scaled by layer",
+      { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true },
+      /scale_attn_by_inverse_layer_idx/,
+    ],
   ])("UNSUPPORTED: %s", async (_name, value, message) => {
     await expectError(() => read(value), "UNSUPPORTED", message);
   });

@@ -53,7 +53,7 @@ const standards = {
   ClassifierConfigInput: modelConfigSchema.shape.classifier.parse({ task: "token", labels: ["a"] }) ?? {},
 } as const satisfies Record<(typeof written)[number], object>;
 
-describe("interfaces of configurations and cards", () => {
+describe("TypeScript interfaces of configurations and cards", () => {
   let documented: Map<string, DocumentedOption[]>;
   beforeAll(() => {
     documented = documentedOptions(fileURLToPath(new URL("../../../lib/index.ts", import.meta.url)), [

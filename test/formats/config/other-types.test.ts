@@ -56,7 +56,7 @@ const PUBLISHED: [type: string, config: object, near: string | undefined, missin
   ["deberta-v2", { type_vocab_size: 0 }, "bert", /words and positions apart/],
   ["albert", { type_vocab_size: 2 }, "bert", /share their weights/],
   ["longformer", { attention_window: [512] }, "roberta", /sparse attention/],
-  // Types that nobody has heard of: by their name, their structure and the keys that the nearest one does not have.
+  // Unknown types, recognized by name, by structure and by keys that the nearest type does not have.
   ["llama_ultra", { hyper_width: 3 }, "llama", /^llama has no hyper_width$/],
   ["qwen3_ultra", {}, "qwen3", /^$/],
   ["lama", {}, "llama", /^$/],
@@ -70,28 +70,31 @@ const PUBLISHED: [type: string, config: object, near: string | undefined, missin
   ],
 ];
 
-describe("a model of a type that is not provided", () => {
-  test.each(PUBLISHED)("names the nearest type and the missing feature: %s", (model_type, config, near, missing) => {
-    const message = messageOf({ ...llama, ...config, model_type });
-    const said =
-      /^config\.json: model_type "(.+?)" is not provided \((?:nearest: ([\w-]+)|no type is near)(?:; (.*))?; registerFamily adds types\)$/.exec(
-        message,
-      );
-    expect(said, message).not.toBeNull();
-    expect(said![1]).toBe(model_type);
-    expect(said![2]).toBe(near);
-    expect(said![3]?.replace(/^heddle lacks /, "") ?? "").toMatch(missing);
-    if (near !== undefined) expect(knownModelTypes()).toContain(near);
-    expect(message.length).toBeLessThan(300);
-  });
+describe("a model type that heddle does not provide", () => {
+  test.each(PUBLISHED)(
+    "is reported with the nearest type and the missing feature: %s",
+    (model_type, config, near, missing) => {
+      const message = messageOf({ ...llama, ...config, model_type });
+      const said =
+        /^config\.json: model_type "(.+?)" is not provided \((?:nearest: ([\w-]+)|no type is near)(?:; (.*))?; registerFamily adds types\)$/.exec(
+          message,
+        );
+      expect(said, message).not.toBeNull();
+      expect(said![1]).toBe(model_type);
+      expect(said![2]).toBe(near);
+      expect(said![3]?.replace(/^heddle lacks /, "") ?? "").toMatch(missing);
+      if (near !== undefined) expect(knownModelTypes()).toContain(near);
+      expect(message.length).toBeLessThan(300);
+    },
+  );
 
-  test("of options is named with the nearest spelling", () => {
+  test("in options is reported with the nearest spelling", () => {
     expect(messageOf({ modelType: "lama", vocabSize: 3, hiddenSize: 16, numHiddenLayers: 1 })).toBe(
       'config.json: model_type "lama" is not provided (nearest: llama; registerFamily adds types)',
     );
   });
 
-  test("is described quickly, whatever its name and keys are", () => {
+  test("is reported quickly, whatever its name and keys are", () => {
     const keys = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`${"k".repeat(50)}${i}`, i]));
     const start = performance.now();
     expect(messageOf({ ...llama, ...keys, model_type: "x".repeat(100_000) }).length).toBeLessThan(600);

@@ -23,14 +23,14 @@ async function limitOf(own: object | undefined, tokenizerLength: unknown, file =
 }
 
 test.each<[string, object | undefined, unknown, number | undefined]>([
-  ["the key", { max_seq_length: 9, ...kwargs(7) }, 12, 9],
-  ["what the tokenizer is called with", { transformer_task: "feature-extraction", ...kwargs(7) }, 12, 7],
-  ["the tokenizer's", { transformer_task: "feature-extraction" }, 12, 12],
-  ["the tokenizer's beside null", { max_seq_length: null, ...kwargs(null) }, 12, 12],
-  ["the tokenizer's alone", undefined, 12, 12],
-  ["none", {}, 1e30, undefined],
-  ["none, of something else", { processing_kwargs: { text: "long" } }, "long", undefined],
-  ["as many as positions", {}, 512, undefined],
+  ["max_seq_length before processing_kwargs", { max_seq_length: 9, ...kwargs(7) }, 12, 9],
+  ["processing_kwargs", { transformer_task: "feature-extraction", ...kwargs(7) }, 12, 7],
+  ["the tokenizer if there are no processing_kwargs", { transformer_task: "feature-extraction" }, 12, 12],
+  ["the tokenizer if the keys are null", { max_seq_length: null, ...kwargs(null) }, 12, 12],
+  ["the tokenizer if there is no file", undefined, 12, 12],
+  ["nowhere if the tokenizer's length is the placeholder 1e30", {}, 1e30, undefined],
+  ["nowhere if the tokenizer's length is a string", { processing_kwargs: { text: "long" } }, "long", undefined],
+  ["nowhere if the tokenizer's length equals the model's positions", {}, 512, undefined],
 ])("reads the maximum text length from %s", async (_, own, tokenizerLength, wanted) => {
   expect((await limitOf(own, tokenizerLength))?.maxSeqLength).toBe(wanted);
 });
@@ -43,7 +43,7 @@ test.each(["roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet
   },
 );
 
-test("rejects an invalid length by name", async () => {
+test("names the key of an invalid length", async () => {
   const wrong = /processing_kwargs.text.max_length: expected a whole number from 1, got 0/;
   await expectError(() => limitOf(kwargs(0), 12), "INVALID_FILE", wrong);
 });

@@ -150,7 +150,7 @@ describe("a layer after pooling", () => {
     await expectError(() => convertModel(folder, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", refused);
   });
 
-  test("are computed in bf16 when loaded as bf16, and require the pooling they were made for", async () => {
+  test("are computed in bf16 if loaded as bf16, and require the pooling that they were made for", async () => {
     const folder = await foreignFolder();
     await using model = await LanguageModel.load(folder);
     const plain = await model.embed(texts[0]!);
@@ -173,7 +173,7 @@ describe("a layer after pooling", () => {
 
   test.each<[string, (folder: string) => void, string, RegExp]>([
     [
-      "weights of torch",
+      "PyTorch weights",
       (folder) => {
         rmSync(join(folder, "2_Dense/model.safetensors"));
         writeFileSync(join(folder, "2_Dense/pytorch_model.bin"), "x");
@@ -182,7 +182,7 @@ describe("a layer after pooling", () => {
       /2_Dense: expected safetensors or GGUF weights, got pytorch_model.bin/,
     ],
     [
-      "another width",
+      "a Dense layer of another width",
       (folder) => json(folder, "2_Dense/config.json", { ...read(folder, "2_Dense/config.json"), in_features: WIDTH }),
       "INVALID_FILE",
       /in_features: expected 32, got 16/,
@@ -198,7 +198,7 @@ describe("a layer after pooling", () => {
       /activation_function: expected one of torch.nn.modules.linear.Identity, .*, got "torch.nn.Mish"/,
     ],
     [
-      "a number of outputs that is none",
+      "an invalid number of outputs",
       (folder) => json(folder, "2_Dense/config.json", { ...read(folder, "2_Dense/config.json"), out_features: 1e12 }),
       "INVALID_FILE",
       /out_features: expected a whole number from 1 to 1048576, got 1000000000000/,
@@ -210,7 +210,7 @@ describe("a layer after pooling", () => {
       /dimension: expected 10, got 9/,
     ],
     [
-      "a Dense that reads tokens",
+      "a Dense layer over token embeddings",
       (folder) =>
         json(folder, "2_Dense/config.json", {
           ...read(folder, "2_Dense/config.json"),
@@ -220,26 +220,31 @@ describe("a layer after pooling", () => {
       /module_input_name: expected sentence_embedding, got "token_embeddings"/,
     ],
     [
-      "a Dense that adds what it read",
+      "a Dense layer with a residual connection",
       (folder) => json(folder, "2_Dense/config.json", { ...read(folder, "2_Dense/config.json"), use_residual: true }),
       "UNSUPPORTED",
       /2_Dense.config.json: use_residual: expected false, got true/,
     ],
     [
-      "no way of pooling",
+      "a Pooling layer without a mode",
       (folder) => json(folder, "1_Pooling/config.json", { pooling_mode_mean_tokens: false }),
       "UNSUPPORTED",
       /expected one or more of pooling_mode_cls_token, .*, got none$/,
     ],
-    ["no modules", (folder) => json(folder, "modules.json", []), "INVALID_FILE", /a Transformer first, got no modules/],
     [
-      "no Transformer",
+      "an empty list of modules",
+      (folder) => json(folder, "modules.json", []),
+      "INVALID_FILE",
+      /a Transformer first, got no modules/,
+    ],
+    [
+      "a missing Transformer",
       (folder) => json(folder, "modules.json", read(folder, "modules.json").slice(1)),
       "INVALID_FILE",
       /a Transformer first, got Pooling/,
     ],
     [
-      "layers without Pooling",
+      "dense layers without Pooling",
       (folder) => {
         const [transformer, , ...others] = read(folder, "modules.json");
         json(folder, "modules.json", [transformer, ...others]);
@@ -248,7 +253,7 @@ describe("a layer after pooling", () => {
       /modules.json: expected Pooling before Dense, got none/,
     ],
     [
-      "a prompt that objects take for their prototype",
+      "a prompt named __proto__",
       (folder) =>
         writeFileSync(join(folder, "config_sentence_transformers.json"), '{"prompts": {"a": "b", "__proto__": "c"}}'),
       "UNSUPPORTED",
@@ -264,19 +269,19 @@ describe("a layer after pooling", () => {
       /in this order, got Transformer, Pooling, Normalize, Dense/,
     ],
     [
-      "a layer without its folder",
+      "a layer without its weights",
       (folder) => rmSync(join(folder, "4_Dense/model.safetensors")),
       "NOT_FOUND",
       /4_Dense: expected model.safetensors/,
     ],
     [
-      "more modules than there are",
+      "too many modules",
       (folder) => json(folder, "modules.json", Array(40).fill(module("Dense", "2_Dense", 2))),
       "UNSUPPORTED",
       /expected at most 19 modules, got 40/,
     ],
     [
-      "a layer above its folder",
+      "a layer whose path is a parent folder",
       (folder) => {
         const modules = read(folder, "modules.json");
         modules[2].path = "..";

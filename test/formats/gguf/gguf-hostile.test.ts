@@ -28,7 +28,7 @@ const bad: [string, Buffer, RegExp][] = [
   ["duplicate key", gguf({ keys: [key("a", 4, u32(1)), key("a", 4, u32(1))] }), /duplicate key "a"/],
   ["value type 13", gguf({ keys: [key("a", 13)] }), /a: type: expected 0 to 12, got 13/],
   ["value type 2^32 - 1", gguf({ keys: [key("a", 4294967295)] }), /a: type: expected/],
-  ["value cut", gguf({ keys: [key("a", 10, Buffer.alloc(3))] }), /ends at byte 40 of at least 45, within a$/],
+  ["truncated value", gguf({ keys: [key("a", 10, Buffer.alloc(3))] }), /ends at byte 40 of at least 45, within a$/],
   ["boolean 2", gguf({ keys: [key("a", 7, Buffer.from([2]))] }), /expected a boolean 0 or 1, got 2/],
   ["string length 2^64 - 1", gguf({ keys: [key("a", 8, u64(huge))] }), /a: expected a string of at most/],
   ["string length 2^63", gguf({ keys: [key("a", 8, u64(2n ** 63n))] }), /a: expected a string of at most/],
@@ -113,7 +113,7 @@ const bad: [string, Buffer, RegExp][] = [
     gguf({ tensors: [tensor("t", [2n ** 33n, 2n ** 31n, 4])], data }),
     /expected fewer than 2\^53 bytes/,
   ],
-  ["larger than the file", gguf({ tensors: [tensor("t", [17])], data }), /ends at byte 128 of 132$/],
+  ["tensor larger than the file", gguf({ tensors: [tensor("t", [17])], data }), /ends at byte 128 of 132$/],
   [
     "gap before the first tensor",
     gguf({ tensors: [tensor("t", [1], 0, 96)], data }),
@@ -125,7 +125,7 @@ const bad: [string, Buffer, RegExp][] = [
     /"b": offset: expected 32, the padded end of the tensor before it, got 64$/,
   ],
   [
-    "tensors that do not lie in the table's order",
+    "tensors in another order than the table",
     gguf({ tensors: [tensor("b", [1], 0, 32), tensor("a", [1])], data }),
     /"b": offset: expected 0, .*, got 32/,
   ],
@@ -141,7 +141,7 @@ const bad: [string, Buffer, RegExp][] = [
     /"b": offset: expected 64, .*, got 32$/,
   ],
   [
-    "same bytes twice",
+    "two tensors with the same bytes",
     gguf({ tensors: [tensor("a", [1]), tensor("b", [1])], data }),
     /"b": offset: expected 32, .*, got 0$/,
   ],
@@ -151,9 +151,9 @@ const bad: [string, Buffer, RegExp][] = [
     gguf({ tensors: [tensor("q", [33], 2)], data }),
     /rows of a multiple of 32 for Q4_0/,
   ],
-  ["key empty, twice", gguf({ keys: [key("", 4, u32(1)), key("", 4, u32(1))] }), /duplicate key ""/],
+  ["two empty keys", gguf({ keys: [key("", 4, u32(1)), key("", 4, u32(1))] }), /duplicate key ""/],
   [
-    "two keys that are the same once their bytes are text",
+    "two keys that decode to the same text",
     gguf({
       keys: [0xff, 0xfe].map((byte) => Buffer.concat([u64(1), Buffer.from([byte]), u32(4), u32(1)])),
     }),
@@ -165,17 +165,17 @@ const bad: [string, Buffer, RegExp][] = [
     /ends at byte \d+ of at least \d+, within a$/,
   ],
   [
-    "a nested array cut",
+    "truncated nested array",
     gguf({ keys: [key("a", 9, array(9, 1, u32(4), u64(100), u32(1)))] }),
     /ends at byte \d+ of at least \d+, within a$/,
   ],
   [
-    "dimensions cut",
+    "truncated dimensions",
     gguf({ tensorCount: 1, tensors: [Buffer.concat([text("t"), u32(3), u64(1)])] }),
     /ends at byte \d+ of at least \d+, within tensor "t": dimension 1$/,
   ],
   [
-    "offset cut",
+    "truncated offset",
     gguf({ tensorCount: 1, tensors: [Buffer.concat([text("t"), u32(1), u64(1), u32(0), u32(0)])] }),
     /ends at byte \d+ of at least \d+, within tensor "t": offset$/,
   ],

@@ -19,7 +19,7 @@ function floats(bytes: Uint8Array, from: NumberDType): Float32Array {
 }
 const bytesOf = (values: Float32Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 
-test("both sides of the binding list the same types, each with its GGUF number", () => {
+test("TypeScript and native code list the same types with the same GGUF numbers", () => {
   expect(binding.blockTypes().map(({ name, elements, bytes }) => ({ name, elements, bytes }))).toEqual(
     Object.entries(BLOCK_TYPES).map(([name, { elements, bytes }]) => ({ name, elements, bytes })),
   );
@@ -88,7 +88,7 @@ describe.each(Object.entries(writable) as [QuantizedDType, number][])("writing %
     for (let i = 0; i < again.length; i++) expect(Math.abs(twice[i]! - again[i]!)).toBeLessThanOrEqual(0.5 * bound);
   });
 
-  test("supports zeros and tiny, large and lopsided values", () => {
+  test("supports zeros, and tiny, large and one-sided values", () => {
     expect(roundTrip(dtype, new Float32Array(256)).again).toEqual(new Float32Array(256));
     const tiny = roundTrip(dtype, new Float32Array(256).fill(1e-12)).again;
     for (const v of tiny) expect(Math.abs(v)).toBeLessThan(1e-7);

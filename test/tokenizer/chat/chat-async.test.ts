@@ -23,9 +23,9 @@ const tokenizers: Record<string, Tokenizer> = {
       { added_tokens: chatMl.map((t, i) => ({ ...t, id: 259 + i })) },
     ),
   ),
-  "with a second search": withTokens(normalized, { normalizer: { type: "NFC" } }),
-  "with marks for spaces": withTokens(normalized, { normalizer: llamaNormalizer }),
-  "with tokens that take spaces along": withTokens(chatMl.map((t) => ({ ...t, lstrip: true, rstrip: true }))),
+  "with normalized special tokens": withTokens(normalized, { normalizer: { type: "NFC" } }),
+  "with the normalizer of Llama": withTokens(normalized, { normalizer: llamaNormalizer }),
+  "with special tokens that strip spaces": withTokens(chatMl.map((t) => ({ ...t, lstrip: true, rstrip: true }))),
 };
 const plain = tokenizers.plain!;
 const user = (content: string) => ({ role: "user", content });

@@ -26,13 +26,13 @@ const normalizers: Record<string, object> = {
   Nmt: { type: "Nmt" },
   Strip: { type: "Strip", strip_left: true, strip_right: true },
   Precompiled: { type: "Precompiled", precompiled_charsmap: map },
-  "Precompiled, longest entries": { type: "Precompiled", precompiled_charsmap: map, longest: true },
+  "Precompiled with the longest entries": { type: "Precompiled", precompiled_charsmap: map, longest: true },
   "Replace of a character": replace({ String: "«" }, "<|"),
   "Replace of several characters": replace({ String: "{{" }, "<|im_end|>"),
-  "Replace of some characters in the middle": replace({ String: "{{" }, "x<|im_end|>y"),
+  "Replace of characters in the middle": replace({ String: "{{" }, "x<|im_end|>y"),
   "Replace by a pattern": replace({ Regex: "[{«]+" }, "<|"),
-  "Replace of nothing": replace({ Regex: "(?=\\|im_end)" }, "<"),
-  "Replace that takes away": replace({ Regex: "[a\u0301\u200b]" }, ""),
+  "Replace of an empty match": replace({ Regex: "(?=\\|im_end)" }, "<"),
+  "Replace by nothing": replace({ Regex: "[a\u0301\u200b]" }, ""),
   "Replace before NFKC": sequence(replace({ String: "«" }, "＜｜"), { type: "NFKC" }),
   "NFKC before Replace": sequence({ type: "NFKC" }, replace({ String: "(" }, "<"), { type: "Lowercase" }),
 };
@@ -151,7 +151,7 @@ describe.each(Object.entries(normalizers))("message text normalized by %s", (_, 
   });
 });
 
-describe("text that a normalizer may turn into a token", () => {
+describe("text that a normalizer can turn into a special token", () => {
   it("is guarded in SentencePiece vocabularies with normalized tokens", () => {
     const tokens = [added(0, "<unk>"), added(1, "<s>", { normalized: true }), added(2, "</s>", { normalized: true })];
     for (const type of ["NFKC", "NFKD"]) {

@@ -76,7 +76,7 @@ describe("assistant token mask", () => {
     expect(learned(of, answers, template).runs).toEqual([" Yes\n", " Yes!\n", "No\n"]);
   });
 
-  it("is correct if an answer repeats the user or looks like mark-up", () => {
+  it("is correct if an answer repeats the user's message or looks like mark-up", () => {
     const of = withTokens(chatMl);
     const { runs } = learned(of, [
       message("user", "same"),
@@ -101,27 +101,27 @@ describe("assistant token mask of a template with generation tags", () => {
 
   it.each([
     [
-      "the content alone",
+      "marks the content only",
       `${head}{% generation %}{{ m.content }}{% endgeneration %}<|im_end|>\n`,
       ["Yes, one.", ' No: "two" '],
     ],
     [
-      "with its end and the line break, which re-rendering leaves out",
+      "marks the end token and the line break if the tags enclose them",
       `${head}{% generation %}{{ m.content }}<|im_end|>{{ '\n' }}{% endgeneration %}`,
       ["Yes, one.<|im_end|>\n", ' No: "two" <|im_end|>\n'],
     ],
     [
-      "the last answer alone",
+      "marks only the last answer if only it has tags",
       `${head}{% if loop.last %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}<|im_end|>\n`,
       [' No: "two" '],
     ],
     [
-      "blanks trimmed as the tags say",
+      "trims whitespace as the tags say",
       `${head}  {%- generation -%}  {{ m.content }}  {%- endgeneration -%}  <|im_end|>\n`,
       ["Yes, one.", ' No: "two" '],
     ],
     [
-      "nothing, where they enclose nothing",
+      "marks nothing if the tags enclose nothing",
       `${head}{% generation %}{% endgeneration %}{{ m.content }}<|im_end|>\n`,
       [],
     ],

@@ -176,7 +176,7 @@ describe("Jinja compatibility", () => {
     expect(rendered(template)).toBe(text);
   });
 
-  it("iterates over a message's characters, guarded ones included", () => {
+  it("iterates over a message's characters, including guarded ones", () => {
     const template = "{% for c in messages[0].content %}[{{ c }}]{% endfor %}";
     expect(render(template, "a<|b")).toBe("[a][<][|][b]");
     expect(render("{{ messages[0].content | length }}{{ nobody | length }}{{ [1] | length }}", "<|é😀")).toBe("401");
@@ -214,7 +214,7 @@ describe("message text", () => {
     expect(tokenizer.decode(ids)).toBe(text);
   });
 
-  it("may hold an assistant's non-special mark-up, but no special tokens", () => {
+  it("can contain an assistant's non-special mark-up, but no special tokens", () => {
     const { ids } = tokenizer.applyChatTemplate([{ role: "assistant", content: "<think>hm<|im_end|>" }]);
     expect(specials(tokenizer, ids)).toEqual(["<|im_start|>", "<think>", "<|im_end|>"]);
   });
@@ -324,12 +324,12 @@ describe("untrusted templates", () => {
     "deep blocks": `${"{% if 1 %}".repeat(10_000)}${"{% endif %}".repeat(10_000)}`,
     "bad syntax": "{% if %}",
     "an open expression": "{{ ",
-    "the way out of the sandbox": "{{ messages.constructor.constructor('return process')().exit() }}",
+    "an escape from the sandbox": "{{ messages.constructor.constructor('return process')().exit() }}",
     "a huge indent": "{{ messages | tojson(indent=500000000) }}",
     "a huge template": `{{ 1 }}${"x".repeat(2 << 20)}`,
   };
   for (const [name, template] of Object.entries(limited)) {
-    it(`are stopped at ${name}`, () => {
+    it(`are stopped if they contain ${name}`, () => {
       const begin = performance.now();
       let error: unknown;
       try {
@@ -358,14 +358,14 @@ describe("untrusted templates", () => {
     expect(said("{{ nobody() }}")).toMatch(/^chat template: .+/);
   });
 
-  it("may reject messages with raise_exception", () => {
+  it("can reject messages with raise_exception", () => {
     const template = "{{ raise_exception('roles must alternate') }}";
     expect(() => tokenizer.applyChatTemplate([user("hi")], { template })).toThrowError(
       expect.objectContaining({ code: "INVALID_ARGUMENT", message: "chat template: roles must alternate" }),
     );
   });
 
-  it("may read the date with strftime_now", () => {
+  it("can read the date with strftime_now", () => {
     const template = "{{ strftime_now('%d %b %Y') }}";
     expect(tokenizer.applyChatTemplate([], { template }).text).toMatch(/^\d\d [A-Z][a-z]{2} \d{4}$/u);
   });

@@ -5,7 +5,7 @@ import { beforeAll, expect, test } from "vitest";
 import { convertModel } from "../../../lib/convert/convert.ts";
 import { loadTokenizerOf } from "../../../lib/language-model/load.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
-import { changed, splitGguf, text } from "../../convert/foreign-gguf.ts";
+import { splitGguf, text, withMetadata } from "../../convert/foreign-gguf.ts";
 import { expectError, temporaryFolder } from "../../formats/helpers.ts";
 import { tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
@@ -30,7 +30,7 @@ test("loads a GGUF file under any name, from any of its parts, and of an unknown
   const wanted = [...(await tinyTokenizer()).encode(sentence)];
   const unnamed = join(temporaryFolder(), "model");
   copyFileSync(file, unnamed);
-  const unknown = await changed(file, { "general.architecture": text("jamba") });
+  const unknown = await withMetadata(file, { "general.architecture": text("jamba") });
   for (const path of [file, unnamed, unknown, ...(await splitGguf(file, 2))]) {
     const tokenizer = await Tokenizer.load(path, { cache: true });
     expect([...tokenizer.encode(sentence)]).toEqual(wanted);
@@ -53,7 +53,10 @@ test("errors name the file", async () => {
     /model.gguf: tokenizer.ggml.tokens: the file has no vocabulary$/,
   );
   await expectError(() => loadTokenizerOf(plain), "NOT_FOUND", /model.gguf: tokenizer.ggml.tokens/);
-  const other = await changed(file, { "tokenizer.huggingface.json": undefined, "tokenizer.ggml.model": text("rwkv") });
+  const other = await withMetadata(file, {
+    "tokenizer.huggingface.json": undefined,
+    "tokenizer.ggml.model": text("rwkv"),
+  });
   await expectError(() => Tokenizer.load(other), "UNSUPPORTED", /changed.gguf: tokenizer.ggml.model.*rwkv/);
   const cut = join(temporaryFolder(), "cut.gguf");
   writeFileSync(cut, "GGUF");
@@ -67,7 +70,7 @@ test("errors name the file", async () => {
   await expectError(() => Tokenizer.load(first!), "NOT_FOUND", /expected model-00002-of-00002.gguf beside it/);
 });
 
-test("other paths load or fail as before", async () => {
+test("loads a tokenizer.json, and rejects a missing file, a path of the wrong type and an aborted load", async () => {
   const folder = join(temporaryFolder(), "tokenizer");
   mkdirSync(folder);
   await (await tinyTokenizer()).save(folder);

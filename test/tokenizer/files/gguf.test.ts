@@ -138,10 +138,10 @@ describe("GGUF vocabularies with merges", () => {
 
 describe("invalid GGUF metadata", () => {
   const cases: [string, Record<string, unknown>, string, RegExp][] = [
-    ["no vocabulary", {}, "NOT_FOUND", /tokens/u],
-    ["another model", { ...spm([]), "tokenizer.ggml.model": "unigram" }, "UNSUPPORTED", /unigram/u],
+    ["a missing vocabulary", {}, "NOT_FOUND", /tokens/u],
+    ["an unknown model", { ...spm([]), "tokenizer.ggml.model": "unigram" }, "UNSUPPORTED", /unigram/u],
     [
-      "another split",
+      "an unknown pre-tokenizer",
       {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": "zzz",
@@ -151,17 +151,22 @@ describe("invalid GGUF metadata", () => {
       "UNSUPPORTED",
       /zzz/u,
     ],
-    ["no scores", spm([], { "tokenizer.ggml.scores": undefined }), "INVALID_FILE", /scores/u],
+    ["missing scores", spm([], { "tokenizer.ggml.scores": undefined }), "INVALID_FILE", /scores/u],
     ["too few scores", spm([["a", 1]], { "tokenizer.ggml.scores": [1] }), "INVALID_FILE", /scores/u],
     ["NaN scores", spm([["a", Number.NaN]]), "INVALID_FILE", /scores/u],
     [
-      "types of another length",
+      "a wrong number of token types",
       spm([], { "tokenizer.ggml.token_type": new Int32Array(3) }),
       "INVALID_FILE",
       /token_type/u,
     ],
-    ["tokens that are no text", spm([], { "tokenizer.ggml.tokens": [1, 2] }), "INVALID_FILE", /tokens/u],
-    ["tokens as text", spm([], { "tokenizer.ggml.tokens": "abc" }), "INVALID_FILE", /tokens/u],
+    ["tokens that are numbers", spm([], { "tokenizer.ggml.tokens": [1, 2] }), "INVALID_FILE", /tokens/u],
+    [
+      "tokens that are a string instead of an array",
+      spm([], { "tokenizer.ggml.tokens": "abc" }),
+      "INVALID_FILE",
+      /tokens/u,
+    ],
     [
       "a merge of one part",
       {
@@ -184,7 +189,7 @@ describe("invalid GGUF metadata", () => {
       "INVALID_FILE",
       /merges/u,
     ],
-    ["a huge piece", spm([["a".repeat(100_000), 1]]), "INVALID_FILE", /characters/u],
+    ["a very long piece", spm([["a".repeat(100_000), 1]]), "INVALID_FILE", /characters/u],
     [
       "thousands of pieces of the longest length", // rejected before any work
       spm(Array.from({ length: 4000 }, (_, i): [string, number] => [String(i).padEnd(512, "x"), 0])),
@@ -192,7 +197,7 @@ describe("invalid GGUF metadata", () => {
       /shorter tokens/u,
     ],
     [
-      "a tokenizer.json inside that is none",
+      "an invalid embedded tokenizer.json",
       spm([["a", 1]], { "tokenizer.huggingface.json": "{" }),
       "INVALID_FILE",
       /tokenizer\.json|JSON/u,

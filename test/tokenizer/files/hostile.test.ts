@@ -91,7 +91,7 @@ describe("untrusted tokenizer.json", () => {
     expect([...short.encode(`${long}ééé`)]).toEqual([0]);
   });
 
-  it("may be truncated anywhere", () => {
+  it("is INVALID_FILE if truncated at any character", () => {
     const text = JSON.stringify(small);
     for (let end = 0; end < text.length; end++) {
       expect(survives({ tokenizer: text.slice(0, end) })?.code).toBe("INVALID_FILE");
@@ -99,7 +99,7 @@ describe("untrusted tokenizer.json", () => {
     expect(survives({ tokenizer: text })).toBeUndefined();
   });
 
-  it("may hold any value anywhere", () => {
+  it("loads or is rejected with any value in any place", () => {
     const paths: (string | number)[][] = [];
     const walk = (value: unknown, path: (string | number)[]) => {
       if (path.length > 0) paths.push(path);
@@ -138,7 +138,7 @@ describe("untrusted tokenizer.json", () => {
     }
   });
 
-  it("may have any bytes changed", () => {
+  it("loads or is rejected with any characters changed", () => {
     const text = JSON.stringify(small);
     const edit = fc.tuple(fc.nat(text.length - 1), fc.constantFrom(...'"{}[]:,0129-.e\\u▁<> '));
     fc.assert(
@@ -151,7 +151,7 @@ describe("untrusted tokenizer.json", () => {
     );
   });
 
-  it("is rejected for sizes, ids or nesting out of range", () => {
+  it("is rejected if sizes, ids or nesting are out of range", () => {
     const bomb = (value: object) => survives({ tokenizer: JSON.stringify(value) })?.message;
     expect(bomb(byteLevelJson([], { added_tokens: [added(4_000_000_000, "x")] }))).toMatch(/added_tokens\[0\]\.id/u);
     expect(bomb({ ...byteLevelJson([]), model: { type: "BPE", vocab: { a: 1e9 }, merges: [] } })).toMatch(/vocab/u);
@@ -174,7 +174,7 @@ describe("untrusted tokenizer.json", () => {
     }
   });
 
-  it("may hold a pattern that is too slow for some texts", () => {
+  it("can contain a pattern that is too slow for some texts, which are then rejected", () => {
     const pattern = { type: "Split", pattern: { Regex: "a*a*a*a*a*a*b" }, behavior: "Isolated" };
     const tokenizer = fromJson(byteLevelJson([], { pre_tokenizer: { type: "Sequence", pretokenizers: [pattern] } }));
     expect([...tokenizer.encode("a")]).toEqual([0x61]);
@@ -201,7 +201,7 @@ describe("untrusted tokenizer.json", () => {
     }
   });
 
-  it("is rejected for an empty search pattern", () => {
+  it("is rejected if a search pattern is empty", () => {
     const nothing = { type: "Replace", pattern: { String: "" }, content: "x" };
     const split = { type: "Split", pattern: { String: "" }, behavior: "Isolated", invert: false };
     for (const parts of [{ normalizer: nothing }, { pre_tokenizer: { type: "Sequence", pretokenizers: [split] } }]) {
@@ -216,7 +216,7 @@ describe("untrusted tokenizer.json", () => {
     expect(tokenizer.encode(text)).toHaveLength(300_002);
   });
 
-  it("may name tokens like built-in JavaScript properties", () => {
+  it("can name tokens like built-in JavaScript properties", () => {
     const json = byteLevelJson([]);
     const text = JSON.stringify(json).replace('"vocab":{', '"vocab":{"__proto__":300,"constructor":301,');
     const tokenizer = Tokenizer.fromFiles({ tokenizer: text });
@@ -228,7 +228,7 @@ describe("untrusted tokenizer.json", () => {
 
 describe("other tokenizer files", () => {
   const tokenizer = JSON.stringify(byteLevelJson([]));
-  it("are validated", () => {
+  it("are rejected or ignored if invalid", () => {
     expect(survives({ tokenizer, tokenizerConfig: "{" })?.message).toMatch(/^tokenizer_config\.json/u);
     expect(survives({ tokenizer, specialTokensMap: "[]" })?.message).toMatch(/^special_tokens_map\.json/u);
     expect(survives({ tokenizer, tokenizerConfig: '{"chat_template": 3}' })?.code).toBe("INVALID_FILE");
@@ -236,7 +236,7 @@ describe("other tokenizer files", () => {
     expect(survives({ tokenizer, generationConfig: '{"eos_token_id": ["a", -1, 1e300, 3]}' })).toBeUndefined();
   });
 
-  it("may be missing", async () => {
+  it("can be missing, except for the vocabulary", async () => {
     await expect(Tokenizer.load(join(tmpdir(), "heddle-no-such-folder"))).rejects.toMatchObject({ code: "NOT_FOUND" });
     await expect(Tokenizer.load(3 as never)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     const folder = await mkdtemp(join(tmpdir(), "heddle-tokenizer-"));

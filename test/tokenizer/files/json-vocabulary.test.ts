@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { binding } from "../../../lib/binding/index.ts";
 
 const read = (json: string) => binding.readJsonVocabulary(Buffer.from(json));
-/** JSON string literals in any valid spelling. */
+/** Texts of tokens, among them quotes, control characters and characters outside ASCII. */
 const token = fc.oneof(
   fc.string({ unit: "binary", minLength: 1 }),
   fc.constantFrom('"', "\\", "\n", "\u0000", "é", "👍", "0", "Ġa"),
@@ -61,23 +61,23 @@ describe("readJsonVocabulary", () => {
   });
 
   it.each([
-    ["no object", "[]"],
-    ["no vocabulary", '{"model":{"merges":[]}}'],
-    ["a token twice", '{"model":{"vocab":{"a":0,"a":1},"merges":[]}}'],
+    ["an array instead of an object", "[]"],
+    ["a missing vocabulary", '{"model":{"merges":[]}}'],
+    ["a duplicate token", '{"model":{"vocab":{"a":0,"a":1},"merges":[]}}'],
     ["two models", '{"model":{"vocab":{},"merges":[]},"model":{"vocab":{},"merges":[]}}'],
-    ["an id that is no whole number", '{"model":{"vocab":{"a":1.5},"merges":[]}}'],
+    ["a fractional id", '{"model":{"vocab":{"a":1.5},"merges":[]}}'],
     ["an id with an exponent", '{"model":{"vocab":{"a":1e3},"merges":[]}}'],
     ["a negative id", '{"model":{"vocab":{"a":-1},"merges":[]}}'],
     ["an id out of range", '{"model":{"vocab":{"a":4194304},"merges":[]}}'],
     ["a merge of one part", '{"model":{"vocab":{},"merges":["a"]}}'],
-    ["a merge of three", '{"model":{"vocab":{},"merges":["a b c"]}}'],
-    ["a pair of three", '{"model":{"vocab":{},"merges":[["a","b","c"]]}}'],
+    ["a merge string of three parts", '{"model":{"vocab":{},"merges":["a b c"]}}'],
+    ["a merge array of three parts", '{"model":{"vocab":{},"merges":[["a","b","c"]]}}'],
     ["a lone surrogate", '{"model":{"vocab":{"\\ud800":0},"merges":[]}}'],
     ["a control character", '{"model":{"vocab":{"\n":0},"merges":[]}}'],
-    ["an end too soon", '{"model":{"vocab":{"a":0'],
-    ["an escape that is none", '{"model":{"vocab":{"\\x":0},"merges":[]}}'],
-    ["a comma too many", '{"model":{"vocab":{"a":0,},"merges":[]}}'],
-  ])("declines: %s", (_, json) => {
+    ["a truncated file", '{"model":{"vocab":{"a":0'],
+    ["an invalid escape sequence", '{"model":{"vocab":{"\\x":0},"merges":[]}}'],
+    ["a trailing comma", '{"model":{"vocab":{"a":0,},"merges":[]}}'],
+  ])("returns undefined, which leaves it to JSON.parse, for %s", (_, json) => {
     expect(read(json)).toBeUndefined();
   });
 

@@ -47,8 +47,8 @@ function naiveMerges(
   return merges.map(({ left, right }) => [left, right]);
 }
 
-describe("merges by score", () => {
-  it("are all splits of pieces into two pieces, best score first", async () => {
+describe("merges derived from scores", () => {
+  it("contain every split of a piece into two pieces, best score first", async () => {
     const piece = fc.string({ unit: fc.constantFrom("a", "b", "▁", "é", "👍"), minLength: 1, maxLength: 4 });
     const entry = fc.record({ piece, score: fc.integer({ min: -5, max: 0 }), type: fc.constantFrom(1, 1, 1, 3, 4, 5) });
     await fc.assert(

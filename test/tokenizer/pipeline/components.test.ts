@@ -77,7 +77,7 @@ describe("pre-tokenizers", () => {
     expect(plain(spaced, "")).toEqual([]);
   });
 
-  it("reject unknown types and patterns by name", () => {
+  it("reject unknown types and patterns, and the error names them", () => {
     const load = (pre_tokenizer: unknown) => () => fromJson(byteLevelJson([], { pre_tokenizer }));
     expect(load({ type: "Other" })).toThrowError(/Other/u);
     const regex = (Regex: string) => load({ type: "Split", pattern: { Regex }, behavior: "Isolated" });
@@ -135,7 +135,7 @@ describe("pre-tokenizers", () => {
           message = (error as Error).message;
         }
       });
-      // Less than a second where nothing else runs. Sanitizers make it several times slower.
+      // Takes less than a second on an idle machine. Sanitizers make it several times slower.
       if (!process.env.HEDDLE_SANITIZED) expect(ms).toBeLessThan(3000);
       return message;
     };
@@ -166,7 +166,7 @@ describe("pre-tokenizers", () => {
     expect(load(1).decode(ids(20))).toHaveLength(20_000);
     expect(streamed(load(1), 20)).toHaveLength(20_000);
     const slow = load(3);
-    expect(slow.decode(ids(1))).toHaveLength(1000); // a budget per text, which the next text has anew
+    expect(slow.decode(ids(1))).toHaveLength(1000); // the step budget is per text
     expect(() => slow.decode(ids(20))).toThrow(capped);
     expect(slow.decode(ids(1))).toHaveLength(1000);
     await expect(slow.decodeBatch([ids(20)])).rejects.toThrow(capped);

@@ -10,14 +10,14 @@ import { generator } from "../../ops/harness.ts";
 import { added, byteLevelJson } from "../samples.ts";
 
 /** A text long enough for a tokenizer to build its matcher. */
-const enough = "ab".repeat(40_000);
+const textThatBuildsMatcher = "ab".repeat(40_000);
 
-let made = 0;
+let serial = 0;
 
 /** A tokenizer with its own matcher. Equal vocabularies share a matcher, so each gets an extra token that no text contains. */
 function fresh(json: string): Tokenizer {
   const file = JSON.parse(json) as { added_tokens: unknown[] };
-  const content = `\u{10fffd}${++made}`;
+  const content = `\u{10fffd}${++serial}`;
   file.added_tokens = [...file.added_tokens, added(300_000, content, { special: false })];
   return Tokenizer.fromFiles({ tokenizer: JSON.stringify(file) });
 }
@@ -25,7 +25,7 @@ function fresh(json: string): Tokenizer {
 /** Two equal tokenizers: the first sees too little text to build a matcher, the second has one. */
 function pair(json: string): { merging: Tokenizer; matching: Tokenizer } {
   const matching = fresh(json);
-  matching.encode(enough, { allowSpecial: true });
+  matching.encode(textThatBuildsMatcher, { allowSpecial: true });
   return { merging: fresh(json), matching };
 }
 
@@ -53,7 +53,7 @@ describe("trained vocabularies", () => {
     ["ab", 2],
     ["abc", 3],
     ["aáb日", 4],
-  ])("gives the ids of the merge loop over %j", async (letters, seed) => {
+  ])("give the same ids with the matcher as with the merge loop, for words of %j", async (letters, seed) => {
     const random = generator(seed);
     const words = Array.from({ length: 400 }, () =>
       Array.from(
@@ -77,7 +77,7 @@ function matchingOffsets({ merging, matching }: ReturnType<typeof pair>, texts: 
 
 describe("untrusted merge lists", () => {
   // Any pairs in any order: tokens with several derivations, tokens ranked before their parts, unreachable tokens.
-  it("give the ids of the merge loop", () => {
+  it("give the same ids with the matcher as with the merge loop", () => {
     const letters = "abc";
     fc.assert(
       fc.property(
@@ -123,7 +123,7 @@ for (const [name, path] of large) {
       : "";
     const cut = (i: number) => prose.slice(911 * i, 911 * i + 60 + (i % 200));
 
-    it("gives the same ids for prose without spaces, few letters and Vietnamese", () => {
+    it("the matcher gives the same ids for prose without spaces, few letters and Vietnamese", () => {
       const both = pair(json);
       expectSame(
         both,

@@ -85,7 +85,7 @@ describe("long-running encoding", () => {
   const slow = { pattern: { Regex: "(?:a|aa){0,2}x|a" }, behavior: "Isolated", invert: false, type: "Split" };
   const characters = Object.fromEntries(["<unk>", "a", "aa"].map((each, id) => [each, id]));
   const models: [string, number, () => Tokenizer][] = [
-    ["a Unigram whose tokens are everywhere", 1 << 17, () => unigram(chain.map((text, i) => [text, -1 - i]))],
+    ["a Unigram whose tokens match everywhere", 1 << 17, () => unigram(chain.map((text, i) => [text, -1 - i]))],
     ["a slow pattern", 1 << 17, () => fromJson({ ...byteLevelJson([]), pre_tokenizer: slow })],
     [
       "merges of one long word",

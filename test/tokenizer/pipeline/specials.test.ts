@@ -69,7 +69,7 @@ describe("special tokens in a text", () => {
     expect(tokenizer.encode(text, { forbidSpecial: ["<|im_end|><|x|>"] })).toEqual(tokenizer.encode(text));
   });
 
-  it("may surround a text in which they are forbidden", () => {
+  it("are still added around a text in which they are forbidden", () => {
     const tokenizer = fromJson(sentencePieceJson(["a"], []));
     expect(tokenizer.encode("a", { forbidSpecial: true })[0]).toBe(1);
     expect(() => tokenizer.encode("a<s>", { forbidSpecial: true })).toThrow("<s>");

@@ -120,11 +120,11 @@ describe.skipIf(oracleFolder === undefined)("trim_offsets compared with the offi
     ["none", null],
     ["kept", level(false)],
     ["byte level", level(true)],
-    ["byte level with a prefix", level(true, true)],
+    ["byte level with a prefix space", level(true, true)],
     ["RoBERTa", roberta(true)],
-    ["RoBERTa with a prefix", roberta(true, true)],
-    ["a sequence", { type: "Sequence", processors: [level(true), template] }],
-    ["the other way round", { type: "Sequence", processors: [template, level(true, true)] }],
+    ["RoBERTa with a prefix space", roberta(true, true)],
+    ["byte level, then a template", { type: "Sequence", processors: [level(true), template] }],
+    ["a template, then byte level", { type: "Sequence", processors: [template, level(true, true)] }],
     ["twice", { type: "Sequence", processors: [level(true), level(true)] }],
   ];
   it.each(processors)("%s", async (_, postProcessor) => {

@@ -30,7 +30,7 @@ describe("files that differ in one place do not share tables", () => {
   const kinds: Record<string, { make: Make; most: number }> = {
     contents: { make: (units) => byteLevelJson([], { added_tokens: [added(256, `x${letters(units)}`)] }), most: 100 },
     patterns: { make: (units) => byteLevelJson([], { pre_tokenizer: splitBy(`x${letters(units)}`) }), most: 200 },
-    "what is put in their places": {
+    "replacement texts": {
       make: (units) =>
         byteLevelJson([], { normalizer: { type: "Replace", pattern: { String: "x" }, content: letters(units) } }),
       most: 200,

@@ -18,7 +18,7 @@ const numberOf = (tokenizer: unknown) => (tokenizer as Inside).native.modelNumbe
 describe("tables", () => {
   const json = byteLevelJson([["a", "b"]]);
 
-  it("are shared only if everything is equal", () => {
+  it("are shared only if the files are equal", () => {
     const one = fromJson(json);
     expect(numberOf(fromJson(json))).toBe(numberOf(one));
     const others = [

@@ -98,7 +98,7 @@ describe("encodeBatchJoined", () => {
 });
 
 describe("many short texts", () => {
-  it("are copied in parts, however short they are", () => {
+  it("are copied in batches, however short they are", () => {
     const parts: number[] = [];
     const read = (strings: readonly string[]) => void parts.push(strings.length);
     for (const _ of given({ read }, Array(100_000).fill("")));
@@ -109,7 +109,7 @@ describe("many short texts", () => {
     expect(pauses).toBeGreaterThan(1);
   });
 
-  it("announce at most 2^32 − 1 units to native code", async () => {
+  it("are limited to 2^32 − 1 units per call to native code", async () => {
     const texts = Array(65_600).fill("x".repeat(1 << 16));
     const told: number[] = [];
     const batch = {

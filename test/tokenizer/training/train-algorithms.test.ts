@@ -98,8 +98,8 @@ describe.each(algorithms)("Tokenizer.train with %s", (algorithm) => {
   );
 });
 
-describe("merges over characters", () => {
-  it("equal the definition on random words", async () => {
+describe("merges of characters", () => {
+  it("equal those of the naive trainer on random words", async () => {
     const word = fc.string({ unit: fc.constantFrom("a", "b", "é", "日"), minLength: 1, maxLength: 12 });
     await fc.assert(
       fc.asyncProperty(fc.array(word, { minLength: 1, maxLength: 30 }), async (words) => {
@@ -184,7 +184,7 @@ describe("a trained Unigram model", () => {
     for (const word of words) expect(tokenizer.tokenToId(word), word).toBeDefined();
   });
 
-  it("copes with odd corpora", async () => {
+  it("accepts unusual corpora", async () => {
     const odd = [
       "a",
       "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
@@ -213,7 +213,7 @@ it("compressionReport returns the compression of each named text", async () => {
   await expect(compressionReport(tokenizer, { text: "text" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
 });
 
-it("rejects invalid options by name", async () => {
+it("rejects invalid options, and the error names them", async () => {
   const cases: [object, string][] = [
     [{ algorithm: "bpe" }, "algorithm"],
     [{ algorithm: "unigram", vocabSize: 100 }, "vocabSize"],

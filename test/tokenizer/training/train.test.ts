@@ -21,9 +21,8 @@ async function savedMerges(tokenizer: Tokenizer): Promise<{ merges: [string, str
 
 describe("Tokenizer.train", () => {
   it("learns the merges worked out by hand", async () => {
-    // 5 × low, 2 × lower, 3 × widest, 6 × newest. Counts: es 9, st 9 (the greater wins), then e·st 9, then
-    // ow 7 = lo 7 (ow is greater), l·ow 7, w·est 6 = ne 6 = ew… gone: (w, est) > (n, e), n·e 6, ne·west 6,
-    // then id·est… 3: wi, id, d·est: the greatest first.
+    // 5 × low, 2 × lower, 3 × widest, 6 × newest. The most frequent pair is merged first; of equal counts, the greater.
+    // Count 9: s t, e st. Count 7: o w, l ow. Count 6: w est, n e, ne west. Count 3: w i.
     const words = [..."aaaaa"].map(() => "low");
     words.push("lower", "lower", ..."aaa".split("").map(() => "widest"), ..."aaaaaa".split("").map(() => "newest"));
     const tokenizer = await Tokenizer.train(words, { vocabSize: 257 + 8 });
@@ -48,17 +47,17 @@ describe("Tokenizer.train", () => {
     ]);
   });
 
-  it("counts aaaa as two merged pairs", async () => {
+  it("merges aaaa from left to right into aa aa", async () => {
     const tokenizer = await Tokenizer.train(["aaaa", "aaa"], { vocabSize: 259 });
     const { merges } = await savedMerges(tokenizer);
-    // aaaa → aa aa, aaa → aa a: (aa, aa) once, (aa, a) once; "aa" > "a".
+    // After a a is merged, (aa, aa) and (aa, a) occur once each. The greater pair is merged.
     expect(merges).toEqual([
       ["a", "a"],
       ["aa", "aa"],
     ]);
   });
 
-  it("equals the definition on random words", async () => {
+  it("learns the merges of the naive trainer on random words", async () => {
     const word = fc.string({ unit: fc.constantFrom("a", "b", "c", "d"), minLength: 1, maxLength: 12 });
     await fc.assert(
       fc.asyncProperty(fc.array(word, { minLength: 1, maxLength: 30 }), async (words) => {
@@ -172,7 +171,7 @@ describe("Tokenizer.train", () => {
     await expect(Tokenizer.train(broken(), { vocabSize: 300 })).rejects.toBe(boom);
   });
 
-  it("rejects invalid options by name", async () => {
+  it("rejects invalid options, and the error names them", async () => {
     const cases: [object, string][] = [
       [{ vocabSize: 256 }, "vocabSize"],
       [{ vocabSize: 1e9 }, "vocabSize"],

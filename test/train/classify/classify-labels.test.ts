@@ -15,14 +15,14 @@ const data = numbers.map((i) => ({
 
 const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() });
 
-test("include a label that occurs only in held-out rows", async () => {
+test("the classes include a label that occurs only in held-out rows", async () => {
   await using base = await newModel();
   const given: ClassifyOptions = { ...options, data };
   await trainClassifier(base, given);
   expect(base.model.config.classifier?.labels).toEqual(["even", "odd", "rare"]);
 });
 
-test("reject a label that occurs only in evalData, with its row", async () => {
+test("a label that occurs only in evalData is rejected with its row", async () => {
   await using base = await newModel();
   const run = trainClassifier(base, { ...options, data: data.filter(({ label }) => label !== "rare"), evalData: data });
   await expect(run).rejects.toThrow(/^evalData: row \d+: label: expected one of even, odd \(labels\), got "rare"$/);

@@ -25,22 +25,30 @@ describe("rejects data", () => {
   };
   const good = rows(6);
   test.each<[string, unknown[], string, Partial<ClassifyOptions>?]>([
-    ["not JSON", [good[0], "{"], "INVALID_FILE bad.jsonl:2: expected a JSON object, got text that is not JSON"],
-    ["another value", [good[0], "", "[1]"], "INVALID_FILE bad.jsonl:3: expected a JSON object, got [1]"],
-    ["no label", [good[0], { text: "a" }], "INVALID_FILE bad.jsonl:2: label: expected a label"],
+    [
+      "text that is not JSON",
+      [good[0], "{"],
+      "INVALID_FILE bad.jsonl:2: expected a JSON object, got text that is not JSON",
+    ],
+    [
+      "an array instead of an object",
+      [good[0], "", "[1]"],
+      "INVALID_FILE bad.jsonl:3: expected a JSON object, got [1]",
+    ],
+    ["a missing label", [good[0], { text: "a" }], "INVALID_FILE bad.jsonl:2: label: expected a label"],
     ["an empty text", [{ text: "  ", label: "a" }], "INVALID_FILE bad.jsonl:1: text: expected a text"],
     [
-      "a broken number",
+      "a fractional label",
       [{ text: "a", label: 1.5 }],
       'INVALID_FILE bad.jsonl:1: label: expected a label, or problemType "regression" for numbers, got 1.5',
     ],
     [
-      "several labels",
+      "a list of labels",
       [{ text: "a", labels: ["x"] }],
       'INVALID_FILE bad.jsonl:1: label: expected one, or problemType "multi_label_classification" for labels, got nothing',
     ],
     [
-      "one class only",
+      "only one label",
       [
         { text: "a", label: "x" },
         { text: "b", label: "x" },
@@ -59,21 +67,21 @@ describe("rejects data", () => {
       "INVALID_ARGUMENT evalData: row 1: label: expected one of animal, plant, tool",
       { evalData: [{ text: "a", label: "stone" }] },
     ],
-    ["too long a text", good, "INVALID_FILE bad.jsonl:1: text: expected at most 3 tokens", { maxSeqLength: 3 }],
-    ["no row", [""], "INVALID_FILE bad.jsonl: expected at least one row, got none"],
+    ["a text that is too long", good, "INVALID_FILE bad.jsonl:1: text: expected at most 3 tokens", { maxSeqLength: 3 }],
+    ["no rows", [""], "INVALID_FILE bad.jsonl: expected at least one row, got none"],
     [
-      "a single label in the option",
+      "a single label in the option labels",
       good,
       'INVALID_ARGUMENT labels: expected at least two, got only "animal"',
       { labels: ["animal"] },
     ],
     [
-      "labels that do not match the words",
+      "a number of labels that differs from the number of words",
       [{ tokens: ["a", "b"], labels: ["O"] }],
       "INVALID_FILE bad.jsonl:1: labels: expected 2 labels",
     ],
     [
-      "rows of both kinds",
+      "rows with texts and rows with words",
       [good[0], { tokens: ["a"], labels: ["O"] }],
       "INVALID_FILE bad.jsonl:2: tokens: expected rows of one kind",
     ],

@@ -204,7 +204,7 @@ describe("classification of texts", () => {
 });
 
 describe("classification of words", () => {
-  test("places a word's label at the token of its last character, in any script", async () => {
+  test("puts a word's label at the token of its last character, in any script", async () => {
     const { wordTokens } = await import("../../../lib/language-model/embed/classify.ts");
     const words = ["my", "naïve", "日本語", "rose?", "𝄞", "a"];
     const { ids, tokens, text, starts } = wordTokens(tokenizer, words);

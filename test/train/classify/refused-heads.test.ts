@@ -43,20 +43,20 @@ function stateOf({ model, tokenizer, path }: LanguageModel) {
 
 const refusals: [string, (place: string) => object, RegExp][] = [
   [
-    "the best without evaluations",
+    "loadBestModelAtEnd without evaluations",
     () => ({ loadBestModelAtEnd: true }),
     /^loadBestModelAtEnd: expected evalData or ev/,
   ],
-  ["a resume from nowhere", () => ({ resume: true }), /^resume: expected an outputDir to resume from, got none$/],
-  ["a schedule that is none", () => ({ decaySteps: 3 }), /^decaySteps: expected none without lrScheduler/],
+  ["resume without an outputDir", () => ({ resume: true }), /^resume: expected an outputDir to resume from, got none$/],
+  ["decaySteps without a scheduler", () => ({ decaySteps: 3 }), /^decaySteps: expected none without lrScheduler/],
   [
-    "a group without a parameter",
+    "a parameter group that matches nothing",
     () => ({ parameterGroups: [{ match: "nothing_of_the_kind", freeze: true }] }),
     /^parameterGroups\.0\.match: expected names of parameters/,
   ],
-  ["a folder that is none", () => ({ outputDir: file }), /expected a folder, got a file|cannot be created/],
+  ["an outputDir that is a file", () => ({ outputDir: file }), /expected a folder, got a file|cannot be created/],
   [
-    "a resume without a checkpoint",
+    "resume from a folder without a checkpoint",
     (place) => ({ resume: true, outputDir: join(folder, place) }),
     /^resume: expected a checkpoint in .*, got none$/,
   ],

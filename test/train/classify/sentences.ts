@@ -15,7 +15,7 @@ export const bad = [" the old tree.", " the green hat."];
 export const prompts = names.flatMap((name) => verbs.map((verb) => `${name} ${verb}`));
 export const isHeldOut = (prompt: string) => prompt.startsWith("Ella") || prompt === "Ben wants";
 
-/** Returns every pair of a good and a bad answer to the prompts that are, or are not, held out. */
+/** Returns every pair of a good and a bad answer to the held-out prompts, or to the others. */
 export function pairs(heldOut: boolean): { prompt: string; chosen: string; rejected: string }[] {
   return prompts
     .filter((prompt) => isHeldOut(prompt) === heldOut)

@@ -72,7 +72,7 @@ describe("EmbeddingGemma", () => {
     expect(two.probabilities.a).toBeCloseTo(one.probabilities.a!, 5);
   });
 
-  test("rejects language modelling, which would see the tokens to predict", async () => {
+  test("rejects language modeling, which would see the tokens to predict", async () => {
     await using model = newModel();
     const refused = (work: () => unknown) =>
       expectError(work, "UNSUPPORTED", /expected a model that generates, got gemma3_text with attention both ways/);

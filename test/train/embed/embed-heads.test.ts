@@ -56,7 +56,7 @@ describe.each(["bert", "llama"] as const)("%s", (modelType) => {
     ["whole", {}],
     ["LoRA", { lora }],
     ["head", { trainable: "head" }],
-  ] as const)("a classifier (%s) leaves the layers unchanged", (_, more) =>
+  ] as const)("training a classifier (%s) leaves the embedding layers unchanged", (_, more) =>
     check(modelType, (model, outputDir) => trainClassifier(model, { ...shared, ...more, data: rows, outputDir })),
   );
 });
@@ -64,7 +64,7 @@ describe.each(["bert", "llama"] as const)("%s", (modelType) => {
 test.each([
   ["whole", {}],
   ["LoRA", { lora }],
-] as const)("a reward model (%s) leaves the layers unchanged", (_, more) =>
+] as const)("training a reward model (%s) leaves the embedding layers unchanged", (_, more) =>
   check("llama", (model, outputDir) => trainReward(model, { ...shared, ...more, data: pairs, outputDir })),
 );
 

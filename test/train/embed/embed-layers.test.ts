@@ -105,7 +105,7 @@ const data = words.flatMap((word) => [
 const options = { data, maxSteps: 40, perDeviceTrainBatchSize: 6, learningRate: 5e-3, warmupSteps: 2, seed: 1 };
 
 describe("trainEmbedding", () => {
-  test("trains layers with the trunk, saves them in their folders, and resumes from a checkpoint", async () => {
+  test("trains dense layers with the trunk, saves them in their folders, and resumes from a checkpoint", async () => {
     const outputDir = temporaryFolder();
     const embedding = {
       layers,
@@ -138,7 +138,7 @@ describe("trainEmbedding", () => {
     expect(resumed.out).toEqual(straight.out.slice(20));
   });
 
-  test("LoRA trains the layers together with the adapter and saves them with it", async () => {
+  test("LoRA trains the dense layers together with the adapter and saves them with it", async () => {
     const [base, outputDir] = [temporaryFolder(), temporaryFolder()];
     await using made = newModel("bert", { layers });
     await made.save(base);
@@ -154,7 +154,7 @@ describe("trainEmbedding", () => {
     close(await loaded.embed("the cat"), unit([...vector]), 1e-5);
   });
 
-  test("rejects a pooling mode that does not fit the layers", async () => {
+  test("rejects a pooling mode that does not fit the dense layers", async () => {
     await using model = newModel("bert", { layers });
     await expectError(
       () => trainEmbedding(model, { ...options, pooling: ["first", "mean"] }),

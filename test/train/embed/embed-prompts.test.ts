@@ -40,7 +40,7 @@ async function run(embedding: Parameters<typeof newModel>[1], more: Partial<Embe
 }
 
 describe("prompts in training", () => {
-  test("give the results of rows that contain the prompt, by name or as a text", async () => {
+  test("give the results of rows that contain them, whether given by name or as text", async () => {
     const written = (rows: typeof data) =>
       rows.map(({ anchor, positive, negative }) => ({
         anchor: prompts.query + anchor,
@@ -130,7 +130,7 @@ describe("prompts in training", () => {
     },
   );
 
-  test("do not hide that two texts are equal", () => {
+  test("are ignored when equal texts are masked in the loss", () => {
     const columns = columnPrompts(
       { anchor: "query: ", document: "passage: " },
       { pooling: "mean", normalize: true },
@@ -158,7 +158,7 @@ describe("prompts in training", () => {
     await refused({ document: { name: "query" } }, /prompts.document: expected a text, or \{ promptName \}/);
     await refused({ documnt: "a" }, /prompts: expected document, got an unknown option documnt/);
     await refused("query: ", /prompts: expected an object with anchor, document or sentence, got "query: "/);
-    // If a tokenizer appends nothing to a text, the prompt may be all that is left of it.
+    // If the tokenizer appends no closing token, truncation can leave nothing but the prompt.
     const open = { encode: (text: string) => tokenizer.encode(text).slice(0, -1), closingCount: 0 };
     const columns = columnPrompts(
       { anchor: "query: " },

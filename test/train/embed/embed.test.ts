@@ -138,7 +138,7 @@ describe("trainEmbedding", () => {
     expect(evalMetrics!.spearman).toBeGreaterThan(0.8);
   });
 
-  test("any model embeds: the mean of hidden states, whatever else is in the batch", async () => {
+  test("any model can embed: the vector is the mean of hidden states, whatever else is in the batch", async () => {
     await using base = newModel();
     const texts = [
       "a",
@@ -224,7 +224,7 @@ describe("trainEmbedding", () => {
     expect(dotProduct((await loaded.embed(anchor))!, wanted[0]!)).toBeCloseTo(1, 4);
   });
 
-  test("a correct answer is not among an anchor's negatives", () => {
+  test("the positive of an anchor is not among its negatives", () => {
     const ids = (...values: number[]) => Uint32Array.from(values);
     const batch = [
       { anchor: ids(1), positive: ids(5, 6), negatives: [ids(9)] },
@@ -249,7 +249,7 @@ describe("trainEmbedding", () => {
     expect(mask.every((m) => m === 0 || m <= -1e4)).toBe(true);
   });
 
-  test("normalised rows have length 1", async () => {
+  test("normalized rows have length 1", async () => {
     const program = compile(() => ({ y: normalised(input("x", "f32", [2, 3]), 3) }));
     const executable = program.bind(openDevice(), new Map());
     const unitScale = new Float32Array(3).fill(1 / Math.sqrt(3));
@@ -263,7 +263,7 @@ describe("rejects data", () => {
   test.each<[string, unknown[], string]>([
     ["no positive", [{ anchor: "a" }], "bad.jsonl:1: positive: expected a string, got nothing"],
     [
-      "a broken negative",
+      "a negative that is not a text",
       [{ anchor: "a", positive: "b", negative: [1] }],
       "bad.jsonl:1: negative[0]: expected a string",
     ],

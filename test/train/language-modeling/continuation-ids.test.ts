@@ -16,7 +16,7 @@ beforeAll(async () => {
   tokenizers = [...(await prefixedTokenizers()), { name: "byte level", tokenizer: byteLevel }];
 });
 
-const how = { assistantOnlyLoss: true, completionOnlyLoss: true };
+const sftOptions = { assistantOnlyLoss: true, completionOnlyLoss: true };
 const rowOf = (value: Record<string, unknown>) => ({ value, where: "row 1", inFile: false });
 
 /** Prompts and answers. The last ones have a word or a run of spaces across the border. */
@@ -32,7 +32,7 @@ const rows = [
 
 /** Returns a row's ids and checks that they are the same in every stage. */
 function idsOf(tokenizer: Tokenizer, { prompt, completion }: (typeof rows)[number]) {
-  const { ids, mask } = sftExample(rowOf({ prompt, completion }), tokenizer, how);
+  const { ids, mask } = sftExample(rowOf({ prompt, completion }), tokenizer, sftOptions);
   const encoder = new RowEncoder(tokenizer);
   if (prompt !== "") {
     const row = rowOf({ prompt, chosen: completion, rejected: " other", completion });
@@ -49,17 +49,17 @@ function idsOf(tokenizer: Tokenizer, { prompt, completion }: (typeof rows)[numbe
   return { ids, from };
 }
 
-/** Checks what holds for every row and tokenizer. */
+/** Checks that the prompt has the ids of generation and that the completion keeps its text. */
 function check(tokenizer: Tokenizer, row: (typeof rows)[number], name: string): void {
   const { ids, from } = idsOf(tokenizer, row);
-  const asked = promptIdsOf(tokenizer, row.prompt);
+  const promptIds = promptIdsOf(tokenizer, row.prompt);
   const end = tokenizer.eosTokenIds[0]!;
   const together = [...promptIdsOf(tokenizer, row.prompt + row.completion), end];
-  const isSpanned = asked.some((id, i) => together[i] !== id);
+  const crossesBorder = promptIds.some((id, i) => together[i] !== id);
   // The prompt is encoded as in generation, and the answer's text is kept exactly.
-  expect([...ids.slice(0, from)], name).toEqual([...asked]);
-  expect(textAfter(tokenizer, asked, ids.slice(from)), name).toBe(row.completion);
-  if (!isSpanned) expect([...ids], name).toEqual(together);
+  expect([...ids.slice(0, from)], name).toEqual([...promptIds]);
+  expect(textAfter(tokenizer, promptIds, ids.slice(from)), name).toBe(row.completion);
+  if (!crossesBorder) expect([...ids], name).toEqual(together);
 }
 
 describe("a completion", () => {
@@ -72,7 +72,7 @@ describe("a completion", () => {
       }
   });
 
-  it("follows the prompt's ids where a token would cross the border, without an extra space", () => {
+  it("leaves the prompt's ids unchanged and keeps its own text, even where a token would cross the border", () => {
     let spanned = 0;
     for (const { name, tokenizer } of tokenizers)
       for (const row of rows) {
@@ -86,7 +86,7 @@ describe("a completion", () => {
     expect(spanned).toBeGreaterThan(4);
   });
 
-  it("keeps its text wherever the border is", () => {
+  it("keeps its text, wherever the border is", () => {
     for (const { name, tokenizer } of tokenizers)
       for (const text of sample)
         for (let at = 1; at < text.length; at++) {
@@ -107,18 +107,21 @@ describe("a completion", () => {
 });
 
 const llama2 = fixtures && join(fixtures, "tokenizers/llama2/tokenizer.json");
-test.skipIf(!llama2)("Llama 2 learns answers after a space, without a space, and within a word", async () => {
-  const tokenizer = await Tokenizer.load(llama2!);
-  const names = (prompt: string, completion: string) => {
-    const ids = promptIdsOf(tokenizer, prompt);
-    return Array.from(continuationIds(tokenizer, { text: prompt, ids }, completion), (id) => tokenizer.idToToken(id));
-  };
-  expect(names("The sky is", " blue.")).toEqual(["▁blue", "."]);
-  expect(names("A:\n", "Paris")).toEqual(["Par", "is"]);
-  expect(names("The sky is ", "blue.")).toEqual(["blue", "."]);
-  for (const row of rows.slice(1)) {
-    const ids = promptIdsOf(tokenizer, row.prompt);
-    const after = continuationIds(tokenizer, { text: row.prompt, ids }, row.completion);
-    expect(textAfter(tokenizer, ids, after)).toBe(row.completion);
-  }
-});
+test.skipIf(!llama2)(
+  "Llama 2's tokenizer encodes answers after a space, without a space and within a word",
+  async () => {
+    const tokenizer = await Tokenizer.load(llama2!);
+    const names = (prompt: string, completion: string) => {
+      const ids = promptIdsOf(tokenizer, prompt);
+      return Array.from(continuationIds(tokenizer, { text: prompt, ids }, completion), (id) => tokenizer.idToToken(id));
+    };
+    expect(names("The sky is", " blue.")).toEqual(["▁blue", "."]);
+    expect(names("A:\n", "Paris")).toEqual(["Par", "is"]);
+    expect(names("The sky is ", "blue.")).toEqual(["blue", "."]);
+    for (const row of rows.slice(1)) {
+      const ids = promptIdsOf(tokenizer, row.prompt);
+      const after = continuationIds(tokenizer, { text: row.prompt, ids }, row.completion);
+      expect(textAfter(tokenizer, ids, after)).toBe(row.completion);
+    }
+  },
+);

@@ -44,7 +44,7 @@ describe.each(["f32", "bf16"] as const)("in %s", (dtype) => {
       (model) => pretrain(model, { ...shape, dtype, data: join(folder, "train.txt"), learningRate: 3e-3 }),
     ],
     [
-      "an adapter's supervised steps",
+      "supervised fine-tuning with an adapter",
       (model) =>
         sft(model, {
           ...shape,
@@ -54,7 +54,7 @@ describe.each(["f32", "bf16"] as const)("in %s", (dtype) => {
           lora: { r: 4, targetModules: ["q_proj", "v_proj"] },
         }),
     ],
-    ["preference steps", (model) => dpo(model, { ...shape, dtype, data: pairs, learningRate: 1e-3 })],
+    ["preference training", (model) => dpo(model, { ...shape, dtype, data: pairs, learningRate: 1e-3 })],
   ] satisfies [string, Parameters<typeof run>[1]][])("%s", async (_, train) => {
     const expected = await run(openDevice({ device: "cpu", threads: 1 }), train);
     const got = await run(openDevice(), train);

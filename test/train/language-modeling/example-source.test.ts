@@ -33,13 +33,13 @@ describe("examples in memory", () => {
   });
 
   test.each<[string, object[], number]>([
-    ["a token of one row", rows.map((row, i) => (i === 7 ? { ...row, ids: Int32Array.of(7, 9) } : row)), 4],
-    ["a label", rows.map((row, i) => (i === 2 ? { ...row, label: 0 } : row)), 4],
-    ["the order", [...rows.slice(1), rows[0]!], 4],
-    ["a text within a list", rows.map((row, i) => (i === 3 ? { ...row, more: [{ text: "x" }] } : row)), 4],
-    ["the number of rows", [...rows, rows[0]!], 4],
-    ["the seed", rows, 5],
-  ])("reject the state of different rows: %s", (_, others, seed) => {
+    ["one token differs", rows.map((row, i) => (i === 7 ? { ...row, ids: Int32Array.of(7, 9) } : row)), 4],
+    ["one label differs", rows.map((row, i) => (i === 2 ? { ...row, label: 0 } : row)), 4],
+    ["another order", [...rows.slice(1), rows[0]!], 4],
+    ["one nested text differs", rows.map((row, i) => (i === 3 ? { ...row, more: [{ text: "x" }] } : row)), 4],
+    ["one more row", [...rows, rows[0]!], 4],
+    ["another seed", rows, 5],
+  ])("reject the state of another source: %s", (_, others, seed) => {
     const state = new ExampleSource(rows, options).state();
     const refused = () => new ExampleSource<object>(others, { ...options, seed }).restore(state);
     expect(refused).toThrow(

@@ -159,7 +159,7 @@ describe.each(Object.entries(golden.contrastive))("InfoNCE, %s", (_, c) => {
 
   test.each([
     ["a full batch", 0],
-    ["masked places in it: a pair and a negative that are not there", 1],
+    ["a batch with a masked pair and a masked negative", 1],
   ])("loss, every gradient and three AdamW steps agree: %s", async (_, more) => {
     const model = await goldenModel(c.trunk as GoldenName, device);
     const pairs = batch.length + more;

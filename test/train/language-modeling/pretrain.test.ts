@@ -321,12 +321,12 @@ describe("rejects", () => {
       { code: "INVALID_ARGUMENT", message: /expected learningRate, got an unknown option learnignRate/ },
     ],
     [
-      "a bad number",
+      "an invalid number",
       { learningRate: -1 },
       { code: "INVALID_ARGUMENT", message: /learningRate: expected .* above 0, got -1/ },
     ],
     [
-      "a bad schedule",
+      "an invalid schedule",
       { lrScheduler: "cosin" },
       {
         code: "INVALID_ARGUMENT",

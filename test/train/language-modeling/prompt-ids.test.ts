@@ -31,14 +31,14 @@ beforeAll(async () => {
   const llama = await Tokenizer.train(texts, { vocabSize: 300, ...special, bosToken: "<s>" });
   const pieces = await Tokenizer.train(texts, { vocabSize: 300, algorithm: "sentencePieceBpe", bosToken: "<s>" });
   tokenizers = [
-    { name: "a token between documents alone", tokenizer: gpt2, begin: [], end: 0 },
-    { name: "BOS in front", tokenizer: llama, begin: [0], end: 1 },
-    { name: "BOS in front, EOS behind", tokenizer: closing(llama), begin: [0], end: 1 },
-    { name: "pieces with BOS in front", tokenizer: pieces, begin: [1], end: 2 },
+    { name: "byte level with a token between documents only", tokenizer: gpt2, begin: [], end: 0 },
+    { name: "byte level with BOS before the text", tokenizer: llama, begin: [0], end: 1 },
+    { name: "byte level with BOS before and EOS after the text", tokenizer: closing(llama), begin: [0], end: 1 },
+    { name: "SentencePiece with BOS before the text", tokenizer: pieces, begin: [1], end: 2 },
   ];
 });
 
-describe("prompts of training", () => {
+describe("the ids of training prompts", () => {
   it("equal those of generation", async () => {
     for (const { name, tokenizer, begin, end } of tokenizers) {
       const own = (text: string) => [...tokenizer.encode(text, { addSpecialTokens: false })];
@@ -61,7 +61,7 @@ describe("prompts of training", () => {
     }
   });
 
-  it("yield the learned answers in generation", async () => {
+  it("let generation reproduce the learned answers", async () => {
     const { tokenizer } = tokenizers[0]!;
     const base = { modelType: "llama", hiddenSize: 32, intermediateSize: 64, numHiddenLayers: 1, numAttentionHeads: 4 };
     const model = createModel({ ...base, maxPositionEmbeddings: 32 } as const, { tokenizer, seed: 1 });

@@ -54,7 +54,7 @@ describe("sft", () => {
     expect(answer.finishReason).toBe("stop");
   });
 
-  test("packing gives the loss and the step of padding for the same rows", async () => {
+  test("packing gives the same loss and step as padding for the same rows", async () => {
     await using padded = newModel();
     await using packed = newModel();
     const all = options({ maxSteps: 3, learningRate: 1e-2, perDeviceTrainBatchSize: rows.length, maxGradNorm: 0 });
@@ -78,7 +78,7 @@ describe("sft", () => {
     }
   });
 
-  test("four micro-batches of 2 make the step of one batch of 8", async () => {
+  test("four micro-batches of 2 give the same step as one batch of 8", async () => {
     await using one = newModel();
     await using four = newModel();
     const a = await steps(one, options({ perDeviceTrainBatchSize: 8 }));
@@ -236,7 +236,7 @@ describe("sft", () => {
       "ends a conversation with more than its last turn",
       "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% else %}END{% endif %}",
     ],
-  ])("answers within a prompt of messages are not learned if the template %s", (_, chatTemplate) => {
+  ])("assistant messages within the prompt are not learned if the template %s", (_, chatTemplate) => {
     const say = (role: string, content: string) => ({ role, content });
     const prompt = [say("user", "Anna?"), say("assistant", "red ball"), say("user", "Ben?")];
     const row = {

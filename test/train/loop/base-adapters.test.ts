@@ -234,7 +234,7 @@ describe("an adapter's folder names its base", () => {
   const base = () => LanguageModel.load(join(folder, "base"));
   const configOf = async (path: string) => JSON.parse(await readFile(join(path, "adapter_config.json"), "utf8"));
 
-  test("for weights trained by an earlier stage: the folder they were saved to, or null", async () => {
+  test("as the folder of an earlier stage that trained the weights, or null if they were not saved", async () => {
     await using model = await base();
     const [trained, over] = [join(folder, "trained"), join(folder, "over-trained")];
     await dpo(model, { ...preferred, outputDir: trained });
@@ -249,27 +249,24 @@ describe("an adapter's folder names its base", () => {
     expect((await failureOf(() => LanguageModel.load(lost))).message).toMatch(/expected a path, got none/);
   });
 
-  test.each(["active", "merged"])(
-    "for another adapter that is %s: the folder does not load without it",
-    async (how) => {
-      await using model = await LanguageModel.load(join(folder, "sft"));
-      if (how === "merged") await model.model.mergeAdapter("default");
-      const stacked = join(folder, `stacked-${how}`);
-      await sft(model, { ...learned, adapter: "second", saveSteps: 2, outputDir: stacked });
-      for (const path of [stacked, join(stacked, "checkpoint-2")]) {
-        expect((await configOf(path)).heddle_beside).toEqual(["default"]);
-        const failure = await failureOf(() => LanguageModel.load(path));
-        expect(failure.code).toBe("UNSUPPORTED");
-        expect(failure.message).toContain(
-          "got one trained together with default; load the base model, then call loadAdapter",
-        );
-      }
-      await using both = await base();
-      await both.loadAdapter(join(folder, "sft"), { name: "first" });
-      await both.loadAdapter(stacked, { name: "second" });
-      const wanted = await logits(model);
-      expect(apart(await logits(both), wanted)).toBeLessThan(1e-4 * Math.max(...wanted.map(Math.abs)));
-      expect(apart(await loaded(join(folder, "sft")), wanted)).toBeGreaterThan(0.01);
-    },
-  );
+  test.each(["active", "merged"])("but does not load without another adapter that was %s in training", async (how) => {
+    await using model = await LanguageModel.load(join(folder, "sft"));
+    if (how === "merged") await model.model.mergeAdapter("default");
+    const stacked = join(folder, `stacked-${how}`);
+    await sft(model, { ...learned, adapter: "second", saveSteps: 2, outputDir: stacked });
+    for (const path of [stacked, join(stacked, "checkpoint-2")]) {
+      expect((await configOf(path)).heddle_beside).toEqual(["default"]);
+      const failure = await failureOf(() => LanguageModel.load(path));
+      expect(failure.code).toBe("UNSUPPORTED");
+      expect(failure.message).toContain(
+        "got one trained together with default; load the base model, then call loadAdapter",
+      );
+    }
+    await using both = await base();
+    await both.loadAdapter(join(folder, "sft"), { name: "first" });
+    await both.loadAdapter(stacked, { name: "second" });
+    const wanted = await logits(model);
+    expect(apart(await logits(both), wanted)).toBeLessThan(1e-4 * Math.max(...wanted.map(Math.abs)));
+    expect(apart(await loaded(join(folder, "sft")), wanted)).toBeGreaterThan(0.01);
+  });
 });

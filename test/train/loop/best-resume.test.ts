@@ -18,11 +18,11 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 // The first run's best value, 5, is above every share and below every loss.
 test.each([
   [
-    "another metric",
+    "another metricForBestModel",
     { metricForBestModel: "share", evaluate: ({ step }: { step: number }) => ({ share: step / 100 }) },
     12,
   ],
-  ["the other order", { greaterIsBetter: false }, 8],
+  ["the opposite greaterIsBetter", { greaterIsBetter: false }, 8],
 ])("resumed with %s, a run warns and ends with the best of the later evaluations", async (name, more, bestStep) => {
   const outputDir = join(folder, name.replaceAll(" ", "-"));
   await using first = await newModel();

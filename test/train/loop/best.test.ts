@@ -69,10 +69,10 @@ describe("loadBestModelAtEnd", () => {
   });
 
   test.each([
-    ["before the best", 3],
-    ["right after it", 6],
-    ["after it", 9],
-  ])("stopped %s and resumed, it equals the uninterrupted run", async (_, stop) => {
+    ["before the best evaluation", 3],
+    ["right after the best evaluation", 6],
+    ["later than the best evaluation", 9],
+  ])("a run stopped %s and resumed equals the uninterrupted run", async (_, stop) => {
     const outputDir = join(folder, `stopped-${stop}`);
     const controller = new AbortController();
     await using first = await newModel();
@@ -89,7 +89,7 @@ describe("loadBestModelAtEnd", () => {
   test.each([
     [6, [6, 8, 10, 12]],
     [12, [12]],
-  ])("stopped during the evaluation of step %i, the resumed run repeats it first", async (stop, expected) => {
+  ])("a run stopped during the evaluation of step %i repeats the evaluation when resumed", async (stop, expected) => {
     const outputDir = join(folder, `within-${stop}`);
     const controller = new AbortController();
     await using first = await newModel();
@@ -113,7 +113,7 @@ describe("loadBestModelAtEnd", () => {
     expect(await weightsOf(second)).toEqual(await weightsAt(6));
   });
 
-  test.each([9, 12])("resumed from another folder after step %i, it copies the best checkpoint", async (stop) => {
+  test.each([9, 12])("a run resumed from another folder after step %i copies the best checkpoint", async (stop) => {
     const [from, to] = [join(folder, `from-${stop}`), join(folder, `to-${stop}`)];
     await using first = await newModel();
     await bestRun(first, corpus, { outputDir: from, saveSteps: 3 });
@@ -135,7 +135,7 @@ describe("loadBestModelAtEnd", () => {
     ["here", true],
     ["in another folder", false],
   ])(
-    "resumed %s without its best checkpoint, it warns and ends with the best of the later evaluations",
+    "a run resumed %s without its best checkpoint warns and ends with the best of the later evaluations",
     async (name, here) => {
       const outputDir = join(folder, `best-gone-${here}`);
       const controller = new AbortController();
@@ -156,7 +156,7 @@ describe("loadBestModelAtEnd", () => {
     },
   );
 
-  test("killed at any moment and resumed, it equals the uninterrupted run", async () => {
+  test("a run killed at any moment and resumed equals the uninterrupted run", async () => {
     const outputDir = join(folder, "killed");
     for (const mark of ["step 3", "evaluate 6", "evaluated 6", "step 9", "evaluate 12"])
       expect(await program(outputDir, mark)).toBe("SIGKILL");
@@ -170,7 +170,7 @@ describe("loadBestModelAtEnd", () => {
     expect(state.best).toMatchObject({ value: 5, held: { step: 6 } });
   });
 
-  test("by default it selects the lowest held-out loss", async () => {
+  test("selects the lowest held-out loss by default", async () => {
     await using base = await newModel();
     const held = new Map<number, number>();
     const run = bestRun(base, corpus, {
@@ -201,7 +201,7 @@ describe("loadBestModelAtEnd", () => {
     { sign: 1, size: 2 },
     { sign: -1, size: 2 },
   ])(
-    "non-finite figures are never the best, on any step and any rank: $size ranks, best times $sign",
+    "non-finite metrics are never the best, at any step and on any rank: $size ranks, best times $sign",
     async ({ sign, size }) => {
       const figures: Record<number, number> = {
         2: Number.NaN,
@@ -289,20 +289,23 @@ describe("early stopping", () => {
 
 describe("invalid settings", () => {
   const failures: Record<string, [Parameters<typeof bestRun>[2], RegExp]> = {
-    "nothing to compare by": [{ evaluate: undefined }, /loadBestModelAtEnd: expected evalData or evaluate/],
-    "only a loss that nothing measures": [{ metricForBestModel: undefined }, /metricForBestModel: expected the name/],
-    "the same, to stop early": [
+    "no evaluation": [{ evaluate: undefined }, /loadBestModelAtEnd: expected evalData or evaluate/],
+    "no metric and no held-out data": [{ metricForBestModel: undefined }, /metricForBestModel: expected the name/],
+    "early stopping without a metric and held-out data": [
       { metricForBestModel: undefined, loadBestModelAtEnd: false, earlyStoppingPatience: 1 },
       /metricForBestModel: expected the name/,
     ],
-    "no interval": [{ evalSteps: undefined }, /loadBestModelAtEnd: expected evalSteps/],
+    "no evalSteps": [{ evalSteps: undefined }, /loadBestModelAtEnd: expected evalSteps/],
     "an unknown metric": [{ metricForBestModel: "scores" }, /metricForBestModel: expected one of score, got scores/],
-    "no numbers": [
+    "a metric that is not a number": [
       { evaluate: () => ({ score: "high" }) as never },
       /evaluate: expected an object of numbers, got .*high/,
     ],
-    "no object": [{ evaluate: () => 5 as never }, /evaluate: expected an object of numbers, got 5/],
-    "no function": [{ evaluate: "score" as never }, /evaluate: expected a function/],
+    "metrics that are not an object": [
+      { evaluate: () => 5 as never },
+      /evaluate: expected an object of numbers, got 5/,
+    ],
+    "an evaluate that is not a function": [{ evaluate: "score" as never }, /evaluate: expected a function/],
     "patience of 0": [{ earlyStoppingPatience: 0 }, /earlyStoppingPatience: expected a whole number of at least 1/],
   };
   test.each(Object.entries(failures))("names the option: %s", async (name, [options, message]) => {

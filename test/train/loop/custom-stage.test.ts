@@ -72,9 +72,13 @@ describe("validates what a custom stage's functions return", () => {
       { collate: () => undefined },
       /^own\.collate: expected \{ inputs, tokens, counted \}, got undefined$/,
     ],
-    ["collate arrays alone", { collate: () => ({ ids: new Int32Array(rows) }) }, /^own\.collate: expected \{ inputs/],
     [
-      "collate no tokens",
+      "collate returning arrays without `inputs`",
+      { collate: () => ({ ids: new Int32Array(rows) }) },
+      /^own\.collate: expected \{ inputs/,
+    ],
+    [
+      "collate returning no token count",
       { collate: (...given: Parameters<typeof collate>) => ({ ...collate(...given), tokens: undefined }) },
       /^own\.collate: tokens: expected a number, got undefined$/,
     ],
@@ -93,9 +97,21 @@ describe("validates what a custom stage's functions return", () => {
       { count: () => undefined },
       /^own\.count: expected the number of counted positions, got undefined$/,
     ],
-    ["count NaN", { count: () => Number.NaN }, /^own\.count: expected the number of counted positions, got NaN$/],
-    ["no loss", { loss: () => undefined }, /^own\.loss: expected a value of the graph, or an object with one/],
-    ["a promise", { loss: async (context: LossContext) => loss(context) }, /^own\.loss: expected a value of the graph/],
+    [
+      "count returning NaN",
+      { count: () => Number.NaN },
+      /^own\.count: expected the number of counted positions, got NaN$/,
+    ],
+    [
+      "loss returning undefined",
+      { loss: () => undefined },
+      /^own\.loss: expected a value of the graph, or an object with one/,
+    ],
+    [
+      "loss returning a promise",
+      { loss: async (context: LossContext) => loss(context) },
+      /^own\.loss: expected a value of the graph/,
+    ],
     [
       "a misspelt option of a forward pass",
       {
@@ -105,7 +121,7 @@ describe("validates what a custom stage's functions return", () => {
       /^own\.loss: forward: document: expected a known name \(nearest: documents\), got an unknown one$/,
     ],
     [
-      "a loss per row",
+      "loss returning one value per row",
       {
         loss: ({ forward }: LossContext) => {
           const { hidden, head } = forward();
@@ -135,7 +151,7 @@ describe("validates what a custom stage's functions return", () => {
       { metrics: () => ({ b: 1, accuracy: "high" }) },
       /^own\.metrics: accuracy: expected a number, got "high"$/,
     ],
-    ["metrics in a list", { metrics: () => [1] }, /^own\.metrics: expected an object of numbers, got \[1\]$/],
+    ["metrics in an array", { metrics: () => [1] }, /^own\.metrics: expected an object of numbers, got \[1\]$/],
     [
       "asynchronous metrics",
       { metrics: async () => ({ accuracy: 1 }) },

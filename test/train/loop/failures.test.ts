@@ -40,13 +40,13 @@ async function run(base: LanguageModel, given: PretrainOptions) {
 const checkpoints = async (outputDir: string) =>
   (await readdir(outputDir)).filter((name) => name.includes("checkpoint")).sort();
 
-async function whole(more: Partial<PretrainOptions> = {}): Promise<number[]> {
+async function uninterruptedLosses(more: Partial<PretrainOptions> = {}): Promise<number[]> {
   await using base = await newModel();
   return (await run(base, options(more))).losses;
 }
 
-describe("a run that ends by an error", () => {
-  test("a full disk is an IO error, keeps the last checkpoint, and the run resumes from it bit for bit", async () => {
+describe("a run that ends with an error", () => {
+  test("fails with IO if the disk is full, keeps the last checkpoint, and resumes from it bit for bit", async () => {
     const outputDir = join(folder, "full-disk");
     await using base = await newModel();
     // Room for one checkpoint and a half.
@@ -75,10 +75,10 @@ describe("a run that ends by an error", () => {
     await using next = await newModel();
     const after = await run(next, options({ outputDir, saveSteps: 2, resume: "auto" }));
     expect(after.failure).toBeUndefined();
-    expect([...losses.slice(0, 2), ...after.losses]).toEqual(await whole());
+    expect([...losses.slice(0, 2), ...after.losses]).toEqual(await uninterruptedLosses());
   });
 
-  test("a broken row met after some steps is named with file and line, and the steps are saved", async () => {
+  test("names the file and line of a broken row that it reads after some steps, and saves those steps", async () => {
     const outputDir = join(folder, "broken-row");
     const data = join(folder, "broken.jsonl");
     const rows = sentences.map((text) => JSON.stringify({ text }));
@@ -93,41 +93,41 @@ describe("a run that ends by an error", () => {
     expect(await checkpoints(outputDir)).toEqual([`checkpoint-${losses.length}`]);
   });
 
-  test("a NaN loss names its step; non-finite weights are not saved and older checkpoints are kept", async () => {
+  test("names the step of a NaN loss, does not save non-finite weights, and keeps older checkpoints", async () => {
     const outputDir = join(folder, "nan");
     await using base = await newModel();
     const given = options({ outputDir, saveSteps: 2, saveTotalLimit: 1 });
     const name = "model.norm.weight";
     const losses: number[] = [];
-    const poisoned = async () => {
+    const trainWithNanWeights = async () => {
       for await (const event of pretrain(base, given)) {
         if (!("loss" in event)) continue;
         losses.push(event.loss);
-        // Like the result of a failed step.
+        // Simulates a step that made the weights non-finite.
         if (event.step === 5) await base.model.weight(name).write(new Float32Array(32).fill(Number.NaN));
       }
     };
-    await expect(poisoned()).rejects.toMatchObject({
+    await expect(trainWithNanWeights()).rejects.toMatchObject({
       code: "NUMERICAL",
       message: expect.stringMatching(/step 6: expected a finite loss, got NaN/),
     });
     expect(await checkpoints(outputDir)).toEqual(["checkpoint-4"]); // not the broken weights of step 5
     await using next = await newModel();
     const after = await run(next, { ...given, resume: true });
-    expect([...losses.slice(0, 4), ...after.losses]).toEqual(await whole());
+    expect([...losses.slice(0, 4), ...after.losses]).toEqual(await uninterruptedLosses());
     // With finite weights, the last step is saved in addition to the older checkpoint.
     const overflow = join(folder, "overflow");
     await using other = await newModel();
-    const unsound = async () => {
+    const trainWithHugeWeights = async () => {
       for await (const event of pretrain(other, { ...given, outputDir: overflow }))
         if ("loss" in event && event.step === 5)
           await other.model.weight("lm_head.weight").write(new Float32Array(320 * 32).fill(3e38));
     };
-    await expect(unsound()).rejects.toMatchObject({ code: "NUMERICAL" });
+    await expect(trainWithHugeWeights()).rejects.toMatchObject({ code: "NUMERICAL" });
     expect(await checkpoints(overflow)).toEqual(["checkpoint-4", "checkpoint-5"]);
   });
 
-  test("a NaN gradient of a finite loss leaves the weights unchanged, and they are saved", async () => {
+  test("saves the weights, which a NaN gradient of a finite loss leaves unchanged", async () => {
     const outputDir = join(folder, "nan-gradient");
     await using base = await newModel();
     // The first update leaves values with which the second gradient overflows.
@@ -173,16 +173,16 @@ test("a skipped step is excluded from the mean of several steps", async () => {
 describe("errors that can be detected before a run", () => {
   test.each([
     ["an outputDir that is a file", { outputDir: "train.jsonl" }, /train\.jsonl: expected a folder, got a file/],
-    ["a date that is none", { trainingCutoffDate: "yesterday" }, /trainingCutoffDate: expected a date/],
-    ["held-out data without a token", { evalData: "short.txt" }, /evalData: expected at least one token to predict/],
+    ["an invalid date", { trainingCutoffDate: "yesterday" }, /trainingCutoffDate: expected a date/],
+    ["held-out data without tokens", { evalData: "short.txt" }, /evalData: expected at least one token to predict/],
   ])("are reported before the first step: %s", async (_, given, message) => {
     await writeFile(join(folder, "short.txt"), "");
-    const places = Object.entries(given).map(([name, value]) => [
+    const resolvedOptions = Object.entries(given).map(([name, value]) => [
       name,
       name === "trainingCutoffDate" ? value : join(folder, value),
     ]);
     await using base = await newModel();
-    const { losses, failure } = await run(base, options(Object.fromEntries(places)));
+    const { losses, failure } = await run(base, options(Object.fromEntries(resolvedOptions)));
     expect(failure?.message).toMatch(message);
     expect(losses).toEqual([]);
   });
@@ -227,7 +227,7 @@ describe("two concurrent runs", () => {
   });
 });
 
-test("a run whose event loop is left rejects instead of staying pending", async () => {
+test("a run rejects with ABORTED if the loop over its events is left early", async () => {
   await using base = await newModel();
   const left = pretrain(base, options());
   for await (const _ of left) break;

@@ -52,7 +52,7 @@ async function run(base: Model, more: Partial<PretrainOptions>) {
 }
 
 describe("skipped steps", () => {
-  test("are counted in events and result, also between two reports, and the first one is reported", async () => {
+  test("are counted in events and the result, even between two reports, and the first one is reported", async () => {
     await using base = await newModel();
     const bad = [1, 2, 5];
     const { events, warnings, result } = await run(base, {
@@ -145,7 +145,7 @@ describe("loss spikes", () => {
     const watch = new StepWatch({ skipNonFinite: false, lossSpikeThreshold: 6, ...more }, (m) => void warnings.push(m));
     return { watch, warnings };
   };
-  /** Passes losses to the watch as the trainer does. @returns the skipped steps */
+  /** Passes losses to the guard as the trainer does. @returns the skipped steps */
   const look = (watch: StepWatch, losses: readonly number[], from = 0) =>
     losses.flatMap((loss, i) => {
       if (watch.leavesOut(from + i + 1, loss, loss)) return [from + i + 1];

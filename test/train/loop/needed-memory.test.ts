@@ -40,7 +40,7 @@ describe("a run with too large a micro-batch", () => {
     expect(await pretrain(model, { data, maxSteps: 1, maxSeqLength: 16 })).toMatchObject({ steps: 1 });
   });
 
-  test("of raw text is rejected by the limit on tokens", async () => {
+  test("of raw text is rejected because of the limit on tokens", async () => {
     await using model = await newModel();
     const options = { data, maxSteps: 1, perDeviceTrainBatchSize: 2 ** 30, maxSeqLength: 64 };
     await expect(pretrain(model, options)).rejects.toMatchObject({
@@ -49,7 +49,7 @@ describe("a run with too large a micro-batch", () => {
     });
   });
 
-  test("is rejected for its planned memory, even where one hidden state per position would fit", async () => {
+  test("is rejected because of its planned memory, even if one hidden state per position would fit", async () => {
     await using model = await newModel();
     // A position's planned values are many times its hidden state. This size fits by one measure and not by the other.
     const size = Math.floor((0.5 * availableBytes()) / (2 * model.config.hiddenSize * 64));
@@ -57,7 +57,7 @@ describe("a run with too large a micro-batch", () => {
     await expect(run).rejects.toMatchObject(outOfMemory(/^perDeviceTrainBatchSize: expected micro-batches that fit/));
   });
 
-  test("names the replay's option if that is too large", async () => {
+  test("is reported with the replay's option if that is too large", async () => {
     await using model = await newModel();
     const replay = { stage: "sft" as const, data: "none", perDeviceTrainBatchSize: 1 };
     const file = join(temporaryFolder(), "rows.jsonl");
@@ -86,7 +86,7 @@ describe("a step of too many micro-batches", () => {
     expect(await pretrain(model, { ...options, gradientAccumulationSteps: 300 })).toMatchObject({ steps: 1 });
   });
 
-  test("is rejected for answers drawn from the model", async () => {
+  test("is rejected if answers are sampled from the model", async () => {
     await using model = await newModel();
     const run = grpo(model, {
       prompts: [{ prompt: "The" }],

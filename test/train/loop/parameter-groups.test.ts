@@ -26,16 +26,16 @@ const names = [
 describe("match", () => {
   const layer = (i: number) => names.filter((name) => name.includes(`layers.${i}.`));
   test.each<[string, ParameterGroup["match"], string[]]>([
-    ["a part of names: no longer number, no longer word", "layers.1", layer(1)],
-    ["a part in the middle", "q_proj", names.filter((name) => name.includes("q_proj"))],
-    ["a part at the end", "q_proj.bias", [names[2]!, names[5]!]],
-    ["a word that others end in", "norm", ["model.norm.weight"]],
+    ["part of a name, but not part of a number or word", "layers.1", layer(1)],
+    ["a part in the middle of a name", "q_proj", names.filter((name) => name.includes("q_proj"))],
+    ["a part at the end of a name", "q_proj.bias", [names[2]!, names[5]!]],
+    ["a word, but not longer words that end with it", "norm", ["model.norm.weight"]],
     ["a whole name", "lm_head.weight", ["lm_head.weight"]],
     ["a regular expression", /norm\.weight$/, names.filter((name) => /norm\.weight$/.test(name))],
-    ["one that remembers where it was", /layers/g, [...layer(1), ...layer(11)]],
-    ["one in a text, as JSON has it", "/LAYERS\\.1\\d/i", layer(11)],
+    ["a regular expression with the flag g", /layers/g, [...layer(1), ...layer(11)]],
+    ["a regular expression in a string, as in JSON", "/LAYERS\\.1\\d/i", layer(11)],
     ["a function", (name) => name.length < 15, ["lm_head.weight"]],
-    ["any of several", ["embed_tokens", /head/], ["model.embed_tokens.weight", "lm_head.weight"]],
+    ["any of several matches", ["embed_tokens", /head/], ["model.embed_tokens.weight", "lm_head.weight"]],
   ])("selects parameters by %s", (_, match, expected) => {
     const { groups, trained } = groupParameters([{ match, freeze: true }], names);
     expect([...groups[0]!.names]).toEqual(expected);
@@ -84,7 +84,7 @@ describe("match", () => {
       "parameterGroups.0.match: model.embed_tokens.weight: expected a function that returns true or false, got 1",
     ],
     [[{ match: /./, freeze: true }], "parameterGroups: expected a parameter that is not frozen, got all 9 frozen"],
-  ])("%j is refused", (groups, message) => {
+  ])("rejects %j", (groups, message) => {
     expect(() => groupParameters(groups, names, ["score.weight"])).toThrow(message);
   });
 });
@@ -151,7 +151,7 @@ function moved({ before, after }: Awaited<ReturnType<typeof trained>>, name: str
 }
 
 describe("a step", () => {
-  test.each(["adamw", "muon"] as const)("%s: each group has its rate and its decay", async (optim) => {
+  test.each(["adamw", "muon"] as const)("%s: each group has its learning rate and its weight decay", async (optim) => {
     // Without clipping, frozen parameters do not affect the gradient's norm.
     const plain = await trained({ optim, maxGradNorm: 0 });
     const grouped = await trained({
@@ -252,7 +252,7 @@ describe("a checkpoint", () => {
   });
 });
 
-test("of an adapter may train B faster than A (LoRA+), or freeze A", async () => {
+test("groups of an adapter can train B faster than A (LoRA+), or freeze A", async () => {
   const adapted = async (parameterGroups: PretrainOptions["parameterGroups"]) => {
     await using base = tinyModel({ tokenizer: await tinyTokenizer() });
     const data = [{ prompt: "The cat", completion: " saw the sea." }];

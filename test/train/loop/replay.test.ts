@@ -73,7 +73,7 @@ test.each(cases)("%s, %s: replay is reported and changes what is learned", async
   const [without, with_, unweighted] = [await run(), await run(1), await run(0)];
   expect(without.reported).toEqual([undefined, undefined, undefined]);
   for (const loss of with_.reported) expect(Math.abs(loss! - Math.log(320))).toBeLessThan(2);
-  // The same batches with and without effect on the weights.
+  // With weight 0, the same batches are drawn but do not change the weights.
   expect(with_.reported[0]).toBe(unweighted.reported[0]);
   expect(with_.reported[2]!).toBeLessThan(unweighted.reported[2]! - 0.01);
   expect(with_.weights).not.toEqual(without.weights);
@@ -87,7 +87,7 @@ const chat = (question: string, answer: string) => ({
   ],
 });
 
-test("rows of fine-tuning count only their answers, as in sft", async () => {
+test("replayed chat rows train on their answers only, as in sft", async () => {
   const data = join(folder, "chats.jsonl");
   const row = chat("Who?", "Anna.");
   await writeFile(data, `${JSON.stringify(row)}\n`.repeat(3));
@@ -105,7 +105,7 @@ test("rows of fine-tuning count only their answers, as in sft", async () => {
   expect(metrics!.replayLoss).toBeCloseTo(loss, 5);
 });
 
-test("rejects invalid or too long rows of fine-tuning, and options of raw text", async () => {
+test("replay of chat rows rejects invalid rows, rows that are too long, and options of raw text", async () => {
   const data = join(folder, "broken.jsonl");
   await writeFile(data, `${JSON.stringify(chat("Who?", "Anna."))}\n{"messages": [{"content": "x"}]}\n`);
   const open = async () => tinyModel({ tokenizer: await tinyTokenizer() });

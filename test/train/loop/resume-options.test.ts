@@ -41,7 +41,7 @@ const refusals: [string, Partial<SftOptions>, RegExp][] = [
   ["warmupSteps", { warmupSteps: 2 }, /^warmupSteps: expected none as in the resumed run, got 2;/],
   ["lrScheduler", { lrScheduler: "linear" }, /^lrScheduler: expected "cosine" as in the resumed run, got "linear";/],
   [
-    "a scheduler of its own",
+    "a custom scheduler",
     { lrScheduler: () => 1 },
     /^lrScheduler: expected "cosine" as in the resumed run, got "a function";/,
   ],

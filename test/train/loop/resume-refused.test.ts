@@ -37,8 +37,8 @@ test.each([
     { numHiddenLayers: 1 },
     /^resume: expected a model with numHiddenLayers 2, .*checkpoint-2\), got 1$/,
   ],
-  ["another epsilon", { rmsNormEps: 1e-2 }, /^resume: expected a model with rmsNormEps /],
-  ["other positions", { ropeTheta: 5e5 }, /^resume: expected a model with ropeTheta /],
+  ["another rmsNormEps", { rmsNormEps: 1e-2 }, /^resume: expected a model with rmsNormEps /],
+  ["another ropeTheta", { ropeTheta: 5e5 }, /^resume: expected a model with ropeTheta /],
   [
     "another activation",
     { hiddenAct: "gelu" as const },
@@ -53,13 +53,23 @@ test.each([
 
 test.each([
   [
-    "an adapter on fewer layers",
+    "an adapter on fewer matrices",
     { lora: { r: 2 } },
     { lora: { r: 2, targetModules: ["q_proj"] } },
     /^resume: the checkpoint trains more parameters than this run/,
   ],
-  ["an adapter without lora", { lora: { r: 2 } }, {}, /^lora: expected options, as in the resumed run .*got none$/],
-  ["weights with lora", {}, { lora: { r: 2 } }, /^lora: expected none, as in the resumed run .*got options$/],
+  [
+    "a checkpoint of an adapter without the option lora",
+    { lora: { r: 2 } },
+    {},
+    /^lora: expected options, as in the resumed run .*got none$/,
+  ],
+  [
+    "a checkpoint of the weights with the option lora",
+    {},
+    { lora: { r: 2 } },
+    /^lora: expected none, as in the resumed run .*got options$/,
+  ],
 ])("rejects %s", async (name, first, second, message) => {
   await expect(resumed(name, { first, second })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
@@ -72,12 +82,12 @@ describe("frozen weights", () => {
   test.each<[string, Partial<SftOptions>]>([
     ["under an adapter", { lora: { r: 2 } }],
     ["in frozen groups", frozen],
-    ["under quantised weights' adapter", { lora: { r: 2, targetModules: ["q_proj"] } }],
-  ])("rejects other ones %s", async (name, options) => {
+    ["under an adapter over quantized weights", { lora: { r: 2, targetModules: ["q_proj"] } }],
+  ])("that differ from the checkpoint's are rejected %s", async (name, options) => {
     const shared = { data, perDeviceTrainBatchSize: 2, outputDir: join(folder, name.replaceAll(" ", "-")), ...options };
     const make = async (seed: number) => {
       const made = tinyModel({ tokenizer: await tinyTokenizer(), seed });
-      if (!name.includes("quantised")) return made;
+      if (!name.includes("quantized")) return made;
       const path = join(folder, `quantised-${seed}`);
       await made.save(path);
       await made.dispose();
@@ -96,7 +106,7 @@ describe("frozen weights", () => {
     await expect(sft(same, { ...shared, maxSteps: 3, resume: true })).resolves.toMatchObject({ steps: 3 });
   });
 
-  test("rejects other ones under a trained head, but accepts a checkpoint without their digest", async () => {
+  test("that differ are rejected under a trained head, unless the checkpoint has no digest of them", async () => {
     const rows = sentences.slice(0, 8).map((text, i) => ({ text, label: i % 2 ? "odd" : "even" }));
     const outputDir = join(folder, "head-alone");
     const shared = { data: rows, trainable: "head" as const, perDeviceTrainBatchSize: 2, outputDir };

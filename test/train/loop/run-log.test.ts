@@ -46,7 +46,7 @@ async function rewrite(outputDir: string, change: (event: { seconds: number }) =
 }
 const numbered = (events: TrainEvent[]) => events.map((e) => ("loss" in e ? `step ${e.step}` : `evaluation ${e.step}`));
 
-test("has every event of a run, and is replaced by a run that overwrites the folder", async () => {
+test("log.jsonl has every event of a run, and is replaced by a run that overwrites the folder", async () => {
   const outputDir = join(folder, "whole");
   for (const maxSteps of [6, 4]) {
     const events = await run(outputDir, { maxSteps, overwriteOutputDir: true });
@@ -76,7 +76,7 @@ test("a resumed run truncates events that it repeats, and leaves no gap", async 
   expect(numbered(await logOf(outputDir))).toEqual(numbered(whole));
 });
 
-test("has an evaluation before the checkpoint of its step is saved, since a resumed run would not repeat it", async () => {
+test("log.jsonl has an evaluation before the checkpoint of its step is saved, since a resumed run does not repeat it", async () => {
   const outputDir = join(folder, "best");
   await using model = tinyModel({ tokenizer });
   const options = { data: rows, evalData: rows.slice(0, 2), evalSteps: 2, maxSteps: 4, loadBestModelAtEnd: true };

@@ -5,7 +5,7 @@ import { sft } from "../../../lib/train/stages/sft.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 import { stageSchemas } from "../options/stage-schemas.ts";
 
-test("every stage takes whole numbers from 0 to 2⁵³ − 1", () => {
+test("every stage accepts whole numbers from 0 to 2⁵³ − 1", () => {
   for (const { shape } of stageSchemas) {
     for (const seed of [0, 2 ** 32, Number.MAX_SAFE_INTEGER]) expect(shape.seed.parse(seed)).toBe(seed);
     for (const seed of [-1, 0.5, 2 ** 53, "1"]) expect(shape.seed.safeParse(seed).success).toBe(false);

@@ -110,7 +110,7 @@ test("reports further outputs of a loss as sums, or as the stage's metrics", asy
   for (const step of [plain, summed, own]) step.dispose();
 });
 
-test("two ranks with half of a batch each make the step of one process with the whole batch", async () => {
+test("two ranks with half of a batch each give the same step as one process with the whole batch", async () => {
   const alone = await goldenModel("llama", device);
   const step = await TrainStep.create(alone, languageModelling, shape(1));
   const micros = [batchOf([0], 5), batchOf([1])];

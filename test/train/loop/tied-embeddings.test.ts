@@ -82,7 +82,7 @@ describe.each(Object.keys(kinds) as Kind[])("%s", (kind) => {
     for (const [i, loss] of own.entries()) expect(loss).toBeCloseTo(expected[i]!, 4);
   });
 
-  test("rejects the head alone, by name", async () => {
+  test("rejects an adapter of the head alone, and the error names it", async () => {
     await using model = await LanguageModel.load(at(kind));
     await expect(lossesOf(model, { lora: { r: 4, modulesToSave: ["lm_head"] } })).rejects.toThrow(
       `lora.modulesToSave: expected ${embeddings[kind]}, which is the head too (tieWordEmbeddings), got "lm_head"`,
@@ -90,7 +90,7 @@ describe.each(Object.keys(kinds) as Kind[])("%s", (kind) => {
   });
 });
 
-test("loads PEFT's layout if the weight is tied there too, and rejects a separate head by name", async () => {
+test("loads PEFT's layout if the weight is tied there too, and rejects a separate head, which the error names", async () => {
   const out = at("peft");
   await using model = await LanguageModel.load(at("llama"));
   await lossesOf(model, { lora: { r: 2, modulesToSave: ["embed_tokens"] }, outputDir: out });

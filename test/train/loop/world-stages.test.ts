@@ -33,8 +33,13 @@ const rated = pairs.map(({ prompt, chosen, rejected }, i) => ({
 const labelled = sentences.slice(0, 24).map((text, i) => ({ text, label: ["cat", "dog", "bird"][i % 3]! }));
 const anchors = pairs.map(({ prompt, chosen }) => ({ anchor: prompt, positive: chosen }));
 const prompts = pairs.map(({ prompt }, i) => ({ prompt, wanted: i % 2 ? "a" : "o" }));
-const letters = ({ completions, wanted }: { completions: readonly string[]; [column: string]: readonly unknown[] }) =>
-  completions.map((text, i) => text.split(wanted![i] as string).length - 1 + text.length / 100);
+const letterReward = ({
+  completions,
+  wanted,
+}: {
+  completions: readonly string[];
+  [column: string]: readonly unknown[];
+}) => completions.map((text, i) => text.split(wanted![i] as string).length - 1 + text.length / 100);
 
 interface Shared {
   world?: World | undefined;
@@ -62,7 +67,7 @@ const stages: Record<string, Start> = {
       ...shared,
       data: prompts,
       evalPrompts: prompts.slice(0, 3),
-      rewards: [letters],
+      rewards: [letterReward],
       numGenerations: 2,
       maxCompletionLength: 6,
       numIterations: 2,
@@ -73,7 +78,7 @@ const stages: Record<string, Start> = {
     grpo(base, {
       ...shared,
       data: prompts,
-      rewards: [letters],
+      rewards: [letterReward],
       numGenerations: 2,
       maxCompletionLength: 6,
       stepsPerGeneration: 2 * shared.gradientAccumulationSteps,
@@ -82,7 +87,7 @@ const stages: Record<string, Start> = {
     ppo(base, {
       ...shared,
       data: prompts,
-      rewards: [letters],
+      rewards: [letterReward],
       maxCompletionLength: 6,
       numPpoEpochs: 2,
       numMiniBatches: 2,
@@ -98,7 +103,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function outcome(start: Start, accumulate: number, more: Partial<Shared> = {}) {
+async function runStage(start: Start, accumulate: number, more: Partial<Shared> = {}) {
   await using base = tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.1 });
   const events: TrainEvent[] = [];
   const run = start(base, {
@@ -117,7 +122,7 @@ async function outcome(start: Start, accumulate: number, more: Partial<Shared> =
 }
 
 /** Removes KTO's means over good and over bad answers, which each rank computes over its rows. */
-function comparable(event: TrainEvent): TrainEvent {
+function withoutRankMetrics(event: TrainEvent): TrainEvent {
   const { rewardChosen: _, rewardRejected: __, rewardMargin: ___, ...metrics } = event.metrics ?? {};
   return "kl" in metrics && !("reward" in metrics) ? { ...event, metrics } : event;
 }
@@ -136,14 +141,14 @@ function expectNear(got: unknown, expected: unknown, place = "event"): void {
 }
 
 describe.each(Object.keys(stages))("%s", (name) => {
-  test("two ranks make the updates of one process with the whole batch", async () => {
-    const alone = await outcome(stages[name]!, 2);
-    const [first, second] = await Promise.all(worlds(2).map((world) => outcome(stages[name]!, 1, { world })));
+  test("two ranks make the same updates as one process with the whole batch", async () => {
+    const alone = await runStage(stages[name]!, 2);
+    const [first, second] = await Promise.all(worlds(2).map((world) => runStage(stages[name]!, 1, { world })));
     expect(alone.events.length).toBeGreaterThanOrEqual(STEPS);
     expect(second).toEqual(first);
-    expectNear(first!.events.map(comparable), alone.events.map(comparable));
-    const apart = Math.hypot(...alone.weight.map((v, i) => v - first!.weight[i]!));
-    expect(apart / Math.hypot(...alone.weight)).toBeLessThan(1e-5);
+    expectNear(first!.events.map(withoutRankMetrics), alone.events.map(withoutRankMetrics));
+    const difference = Math.hypot(...alone.weight.map((v, i) => v - first!.weight[i]!));
+    expect(difference / Math.hypot(...alone.weight)).toBeLessThan(1e-5);
   });
 });
 
@@ -155,7 +160,7 @@ test("a partly used rollout continues on every rank from the checkpoint of rank 
     Promise.all(
       worlds(2).map((world) =>
         // Rank 0 writes; the other rank only reads.
-        outcome(start, 1, { ...more, world, maxSteps, outputDir: join(folder, name) }),
+        runStage(start, 1, { ...more, world, maxSteps, outputDir: join(folder, name) }),
       ),
     );
   const through = await part(STEPS, "through");

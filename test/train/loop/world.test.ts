@@ -37,7 +37,7 @@ async function losses(base: LanguageModel, given: PretrainOptions): Promise<numb
   return out;
 }
 
-test("every rank makes the steps of one process with as many micro-batches; rank 0 writes, and all ranks resume", async () => {
+test("every rank makes the same steps as one process with as many micro-batches; rank 0 writes, and all ranks resume", async () => {
   await using alone = await newModel();
   const expected = await losses(alone, options({ gradientAccumulationSteps: 2, replay: undefined }));
   const run = async (world: World, name: string, more: Partial<PretrainOptions> = {}) => {

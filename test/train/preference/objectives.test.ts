@@ -6,7 +6,7 @@ import { grpoStage } from "../../../lib/train/stages/grpo.ts";
 
 const device = openDevice();
 
-test("orpo: an answer of probability 1 has finite odds and gradients", async () => {
+test("orpo: an answer with probability 1 has finite odds and gradients", async () => {
   const chosen = [0, -0.5, 0, -1e-4];
   const rejected = [-0.5, 0, 0, -2];
   const pairs = new Map<string, Tensor>();

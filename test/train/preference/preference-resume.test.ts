@@ -8,9 +8,9 @@ import { kto } from "../../../lib/train/stages/kto.ts";
 import { orpo } from "../../../lib/train/stages/orpo.ts";
 import { trainReward } from "../../../lib/train/stages/reward.ts";
 import { pairs } from "../classify/sentences.ts";
-import { lossesOf, speaker } from "../rollout/speaker.ts";
+import { lossesOf, useTrainedModel } from "../rollout/speaker.ts";
 
-const place = speaker();
+const place = useTrainedModel();
 const { load } = place;
 
 const common = { maxSteps: 30, perDeviceTrainBatchSize: 8, learningRate: 1e-3, warmupSteps: 3, seed: 5 };

@@ -8,9 +8,9 @@ import { dpo } from "../../../lib/train/stages/dpo.ts";
 import { kto } from "../../../lib/train/stages/kto.ts";
 import { orpo } from "../../../lib/train/stages/orpo.ts";
 import { pairs } from "../classify/sentences.ts";
-import { speaker } from "../rollout/speaker.ts";
+import { useTrainedModel } from "../rollout/speaker.ts";
 
-const place = speaker();
+const place = useTrainedModel();
 const { load } = place;
 
 const common = { maxSteps: 30, perDeviceTrainBatchSize: 8, learningRate: 1e-3, warmupSteps: 3, seed: 5 };
@@ -63,7 +63,7 @@ describe("rows", () => {
       /pairs\.jsonl:2: chosen: expected a text that is not empty, got " "/,
     ],
     [
-      "no prompt",
+      "a missing prompt",
       { chosen: "a", rejected: "b" },
       /pairs\.jsonl:2: prompt: expected a text, or an array of messages, got nothing/,
     ],
@@ -73,7 +73,7 @@ describe("rows", () => {
       /:2: prompt\[0\]\.role: expected a role such as user, got nothing/,
     ],
     [
-      "other fields",
+      "unknown fields",
       { text: "a" },
       /:2: row: expected prompt, chosen and rejected, or prompt and ranked, got the field text/,
     ],
@@ -82,7 +82,11 @@ describe("rows", () => {
       { prompt: "a", chosen: "b", rejected: "c", margin: "1" },
       /:2: margin: expected a number, got "1"/,
     ],
-    ["a ranking of one", { prompt: "a", ranked: ["b"] }, /:2: ranked: expected at least two answers, best first/],
+    [
+      "a ranking of one answer",
+      { prompt: "a", ranked: ["b"] },
+      /:2: ranked: expected at least two answers, best first/,
+    ],
     [
       "a prompt longer than the window",
       { prompt: "Anna likes ".repeat(40), chosen: "b", rejected: "c" },
@@ -122,7 +126,7 @@ describe("rows", () => {
     );
   });
 
-  test("drops or truncates rows that are too long, as truncationMode says", async () => {
+  test("drops or truncates rows that are too long, depending on truncationMode", async () => {
     const long = { prompt: "Anna likes ".repeat(40), chosen: " a red ball.", rejected: " the old tree." };
     const warnings: string[] = [];
     const onWarning = (message: string) => void warnings.push(message);

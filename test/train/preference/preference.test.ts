@@ -10,9 +10,9 @@ import { orpo } from "../../../lib/train/stages/orpo.ts";
 import { trainReward } from "../../../lib/train/stages/reward.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
 import { bad, good, isHeldOut, pairs, prompts } from "../classify/sentences.ts";
-import { eventsOf, speaker } from "../rollout/speaker.ts";
+import { eventsOf, useTrainedModel } from "../rollout/speaker.ts";
 
-const place = speaker();
+const place = useTrainedModel();
 const { load } = place;
 
 const common = { maxSteps: 30, perDeviceTrainBatchSize: 8, learningRate: 1e-3, warmupSteps: 3, seed: 5 };
@@ -94,12 +94,12 @@ describe("on held-out prompts", () => {
 
   test.each([
     // Prompts of rows in order, and the index of the row whose answer each prompt is paired with.
-    ["one row per prompt: the row before", "abcd", [3, 0, 1, 2]],
-    ["pairs: good with good, bad with bad", "aabbcc", [4, 5, 0, 1, 2, 3]],
-    ["runs of several lengths, one wrapping around the end", "abbbca", [3, 4, 5, 0, 1, 2]],
-    ["a prompt repeated at that distance", "aabcab", [3, 5, 0, 1, 2, 3]],
-    ["repeated prompts", "abab", [3, 0, 1, 2]],
-    ["one prompt alone: the row before", "aaa", [2, 0, 1]],
+    ["different prompts use the previous row", "abcd", [3, 0, 1, 2]],
+    ["pairs of rows use the same position of the previous pair", "aabbcc", [4, 5, 0, 1, 2, 3]],
+    ["runs of different lengths, one of which wraps around the end", "abbbca", [3, 4, 5, 0, 1, 2]],
+    ["a prompt that recurs at the run's distance is skipped", "aabcab", [3, 5, 0, 1, 2, 3]],
+    ["alternating prompts", "abab", [3, 0, 1, 2]],
+    ["a single prompt uses the previous row", "aaa", [2, 0, 1]],
   ])("kto estimates the divergence from answers to other prompts: %s", (_, prompts, expected) => {
     const items = [...prompts].map((prompt, i) => ({
       answer: { ids: Int32Array.of(prompt.charCodeAt(0), 0, 1000 + i, 2000), promptLength: 2 },
@@ -197,7 +197,7 @@ describe("dpo", () => {
     expect(await losses(model, { refModel: other })).toEqual(await losses(same));
   });
 
-  test("a lora run keeps the base's bytes, and its adapter loads", async () => {
+  test("a LoRA run keeps the base's bytes, and its adapter loads", async () => {
     await using model = await load();
     const name = "model.layers.0.mlp.up_proj.weight";
     const before = await model.model.weight(name).toFloat32();

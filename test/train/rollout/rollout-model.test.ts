@@ -23,7 +23,7 @@ async function policyOf() {
   return policy;
 }
 
-test("in f32 it is the policy", async () => {
+test("the rollout model of an f32 policy is the policy itself", async () => {
   await using policy = await policyOf();
   const sampler = new RolloutModel(policy, { dtype: "f32" });
   expect(sampler.isTwin).toBe(false);
@@ -32,7 +32,7 @@ test("in f32 it is the policy", async () => {
   expect(await policy.logits(prompt, { last: true })).toHaveLength(1);
 });
 
-test("in bf16 it is a copy with rounded matrices, which follows the policy and leaves it unchanged", async () => {
+test("the rollout model in bf16 is a copy with rounded matrices, which follows the policy and leaves it unchanged", async () => {
   await using policy = await policyOf();
   const before = await policy.logits(prompt);
   const sampler = new RolloutModel(policy, { dtype: "bf16" });
@@ -64,7 +64,7 @@ test("in bf16 it is a copy with rounded matrices, which follows the policy and l
   expect((await policy.logits(prompt))[0]).not.toEqual(before[0]);
 });
 
-test("a copy's draws and their log-probabilities are those at the sampler's temperature", async () => {
+test("the samples of a copy and their log-probabilities have the sampler's temperature", async () => {
   await using policy = await policyOf();
   const temperature = 0.6;
   const sampler = new RolloutModel(policy, { dtype: "bf16", temperature });

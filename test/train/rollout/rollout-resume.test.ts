@@ -7,10 +7,10 @@ import { pack, unpack } from "../../../lib/train/rollout/pack.ts";
 import { grpo } from "../../../lib/train/stages/grpo.ts";
 import { ppo } from "../../../lib/train/stages/ppo.ts";
 import { common, ppoCommon } from "./rollouts.ts";
-import { lossesOf, speaker } from "./speaker.ts";
+import { lossesOf, useTrainedModel } from "./speaker.ts";
 
-const place = speaker();
-const { load } = place;
+const fixture = useTrainedModel();
+const { load } = fixture;
 
 test("grpo: a run resumed within a rollout has the losses of an uninterrupted one, bit for bit", async () => {
   // Four steps per rollout: two micro-batches, twice.
@@ -24,7 +24,7 @@ test("grpo: a run resumed within a rollout has the losses of an uninterrupted on
   };
   await using whole = await load();
   const expected = await lossesOf(grpo(whole, options));
-  const outputDir = join(place.folder, "resumed");
+  const outputDir = join(fixture.folder, "resumed");
   const controller = new AbortController();
   await using first = await load();
   const before: number[] = [];
@@ -54,7 +54,7 @@ test("ppo: a run resumed within a rollout has the losses of an uninterrupted one
   };
   await using whole = await load();
   const expected = await lossesOf(ppo(whole, options));
-  const outputDir = join(place.folder, "ppo-resumed");
+  const outputDir = join(fixture.folder, "ppo-resumed");
   const controller = new AbortController();
   await using first = await load();
   const before: number[] = [];
@@ -84,13 +84,17 @@ test("a rollout survives JSON bit for bit", () => {
 });
 
 describe.each(["grpo", "ppo"] as const)("%s: a resumed run", (name) => {
-  const own = common.prompts.map((row, i) => ({ ...row, answer: `a${i}` }));
+  const promptsWithAnswers = common.prompts.map((row, i) => ({ ...row, answer: `a${i}` }));
   /** Runs two steps, or resumes for a third. */
-  async function run(prompts: typeof own | string, resume = false, more: { refModel?: LanguageModel } = {}) {
+  async function run(
+    prompts: typeof promptsWithAnswers | string,
+    resume = false,
+    more: { refModel?: LanguageModel } = {},
+  ) {
     await using model = await load();
     const shared = {
       dtype: "f32",
-      outputDir: join(place.folder, name),
+      outputDir: join(fixture.folder, name),
       saveSteps: 1,
       resume,
       overwriteOutputDir: !resume,
@@ -104,25 +108,27 @@ describe.each(["grpo", "ppo"] as const)("%s: a resumed run", (name) => {
   const refused = /^resume: expected the prompts and seed of the resumed run \(\d+ rows \w+, seed 5\), got others/;
 
   test("rejects other prompts or other reward columns, and accepts the same prompts from a file", async () => {
-    await run(own);
-    await expect(run(own.slice(1), true)).rejects.toThrow(refused);
-    await expect(run([...own].reverse(), true)).rejects.toThrow(refused);
-    await expect(run([{ ...own[0]!, answer: "b" }, ...own.slice(1)], true)).rejects.toThrow(refused);
-    const file = join(place.folder, `${name}.jsonl`);
-    await writeFile(file, own.map((row) => JSON.stringify(row)).join("\n"));
+    await run(promptsWithAnswers);
+    await expect(run(promptsWithAnswers.slice(1), true)).rejects.toThrow(refused);
+    await expect(run([...promptsWithAnswers].reverse(), true)).rejects.toThrow(refused);
+    await expect(
+      run([{ ...promptsWithAnswers[0]!, answer: "b" }, ...promptsWithAnswers.slice(1)], true),
+    ).rejects.toThrow(refused);
+    const file = join(fixture.folder, `${name}.jsonl`);
+    await writeFile(file, promptsWithAnswers.map((row) => JSON.stringify(row)).join("\n"));
     expect(await run(file, true)).toMatchObject({ steps: 3 });
   });
 
   test("rejects another reference", async () => {
     await using refModel = await load();
-    await run(own, false, { refModel });
+    await run(promptsWithAnswers, false, { refModel });
     await using other = await load();
     await other.model.prepareForTraining(["model.norm.weight"]);
     const norm = other.model.weight("model.norm.weight");
     await norm.write((await norm.toFloat32()).map((v) => 2 * v));
-    await expect(run(own, true, { refModel: other })).rejects.toThrow(
+    await expect(run(promptsWithAnswers, true, { refModel: other })).rejects.toThrow(
       /^resume: the reference differs from that of the resumed run: expected fingerprint \w+, got \w+; pass the original/,
     );
-    expect(await run(own, true, { refModel })).toMatchObject({ steps: 3 });
+    expect(await run(promptsWithAnswers, true, { refModel })).toMatchObject({ steps: 3 });
   });
 });

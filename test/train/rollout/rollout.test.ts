@@ -10,9 +10,9 @@ import { type PpoOptions, ppo } from "../../../lib/train/stages/ppo.ts";
 import { trainReward } from "../../../lib/train/stages/reward.ts";
 import { bad, pairs } from "../classify/sentences.ts";
 import { common, letter, ppoCommon, rows } from "./rollouts.ts";
-import { eventsOf, lossesOf, speaker } from "./speaker.ts";
+import { eventsOf, lossesOf, useTrainedModel } from "./speaker.ts";
 
-const place = speaker();
+const place = useTrainedModel();
 const { load } = place;
 
 /** Returns the mean reward of sampled answers to held-out prompts. */
@@ -32,8 +32,8 @@ describe("grpo", () => {
     ["grpo, several iterations, against a reference", { lossType: "grpo", beta: 0.02, numIterations: 2 }],
     ["dr_grpo", { lossType: "dr_grpo", scaleRewards: "none", learningRate: 1e-2 }],
     ["gspo", { lossType: "grpo", importanceSamplingLevel: "sequence", numIterations: 2, epsilon: 0.1 }],
-    ["at another temperature, in bf16", { temperature: 1.3, dtype: "bf16", saveDtype: "f32" }],
-    ["with lora", { lora: { r: 4 }, beta: 0.01, learningRate: 1e-2 }],
+    ["grpo, at another temperature, in bf16", { temperature: 1.3, dtype: "bf16", saveDtype: "f32" }],
+    ["grpo, with lora", { lora: { r: 4 }, beta: 0.01, learningRate: 1e-2 }],
   ] as const)(
     "%s raises the frequency of a letter in answers to held-out prompts",
     async (_name, more: Partial<GrpoOptions>) => {
@@ -53,7 +53,7 @@ describe("grpo", () => {
 
   test.each([
     ["steps in bf16", {}, { dtype: "bf16" }],
-    ["steps in bf16, a rollout of two steps", {}, { dtype: "bf16", stepsPerGeneration: 4 }],
+    ["steps in bf16 and a rollout of two steps", {}, { dtype: "bf16", stepsPerGeneration: 4 }],
     ["a base in bf16", { dtype: "bf16" }, {}],
     ["keys and values in bf16", { cacheDtype: "bf16" }, {}],
     ["another temperature", {}, { temperature: 0.7 }],
@@ -103,7 +103,7 @@ describe("grpo", () => {
     expect(all.filter(({ text }) => bad.includes(text)).length / all.length).toBeLessThan(0.1);
   });
 
-  test("the same seed draws the same answers, and another one does not", async () => {
+  test("the same seed samples the same answers, and another one does not", async () => {
     const losses = async (seed: number) => {
       await using model = await load();
       return await lossesOf(grpo(model, { ...common, maxSteps: 4, seed }));

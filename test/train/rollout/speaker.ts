@@ -9,7 +9,7 @@ import type { EvalEvent, StepEvent, TrainEvent } from "../../../lib/train/loop/t
 import { speakingModel, trainedTokenizer } from "../classify/sentences.ts";
 
 /** Provides a folder with the model. Set up before a file's first test. */
-export function speaker() {
+export function useTrainedModel() {
   const place = {
     folder: "",
     tokenizer: undefined as unknown as Tokenizer,

@@ -8,29 +8,29 @@ import { tokenizer } from "../../formats/embedding/embedding-folders.ts";
 
 const text = "the cat sat on the mat in the old tree";
 const whole = tokenizer.encode(text);
-const cut = (contextLength: number) => cutText(text, tokenizer, { name: "text", contextLength });
+const truncated = (contextLength: number) => cutText(text, tokenizer, { name: "text", contextLength });
 
 test.each([3, 5, 9, whole.length - 1, whole.length, whole.length + 1])(
   "truncates a row to %i tokens",
   async (maxLength) => {
     expect(tokenizer.closingCount).toBeGreaterThan(0);
-    const expected = maxLength < whole.length ? await cut(maxLength) : Array.from(whole);
+    const expected = maxLength < whole.length ? await truncated(maxLength) : Array.from(whole);
     const prompts = columnPrompts({}, { pooling: "mean", normalize: true }, tokenizer);
-    const reading = { name: "data", tokenizer, prompts, lowercase: false, maxLength, truncation: true };
-    const [pair] = await readPairs([{ anchor: text, positive: "old" }], { ...reading, signal: undefined });
+    const pairOptions = { name: "data", tokenizer, prompts, lowercase: false, maxLength, truncation: true };
+    const [pair] = await readPairs([{ anchor: text, positive: "old" }], { ...pairOptions, signal: undefined });
     expect(Array.from(pair!.anchor)).toEqual(expected);
 
     const problemType = "single_label_classification";
     const index = new Map(["a", "b"].map((label, i) => [label, i]));
-    const labelling = { tokenizer, index, problemType, maxLength, truncation: true } as const;
+    const labelOptions = { tokenizer, index, problemType, maxLength, truncation: true } as const;
     const [row] = await readLabelled([{ text, label: "a" }], { name: "data", problemType });
-    expect(Array.from(encodeLabelled(row!, labelling).ids)).toEqual(expected);
+    expect(Array.from(encodeLabelled(row!, labelOptions).ids)).toEqual(expected);
 
     // The words that are left keep their labels.
     const words = text.split(" ");
     const tagged = { tokens: words, labels: words.map(() => "b") };
     const [tags] = await readLabelled([tagged], { name: "data", problemType });
-    const { ids, at, targets } = encodeLabelled(tags!, labelling);
+    const { ids, at, targets } = encodeLabelled(tags!, labelOptions);
     expect(Array.from(ids)).toEqual(expected);
     const end = Math.min(maxLength, whole.length) - tokenizer.closingCount;
     expect(Math.max(...at)).toBe(end - 1);

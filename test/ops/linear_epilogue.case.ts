@@ -1,6 +1,6 @@
 import { activationTypes, f32, float, type OpCase, type OpFile, out } from "./harness.ts";
 
-/** rows, inputs, outputs: single rows, odd sizes around every tile, depths that are split. */
+/** (rows, inputs, outputs): single rows, odd sizes around every tile size, and depths that use split k. */
 const shapes = [
   [1, 1, 1],
   [1, 576, 65],
@@ -62,42 +62,42 @@ const cases: OpCase[] = shapes.flatMap(([n, k, m]) =>
   }),
 );
 
-/** Many rows: whole and partial tiles, split depths, rounded x, weights in either layout. */
-const ended: OpCase[] = [
+/** Many rows: whole and partial tiles, split k, rounded x, weights in either layout. */
+const manyRows: OpCase[] = [
   [65, 40, 33],
   [80, 33, 97],
   [270, 96, 50],
   [300, 1300, 70],
 ].flatMap(([n, k, m]) =>
   [1, 2].flatMap((activation): OpCase[] => {
-    const gelu = { op: "linear_activation", symbolic: n! };
+    const activationCase = { op: "linear_activation", symbolic: n! };
     const label = `(${n}, ${k}) to ${m}, activation ${activation}`;
     const [x, w, bias] = [f32([n!, k!]), float("bf16", [m!, k!]), m! % 2 ? f32([m!]) : undefined];
     const attributes = { transposed: 0, activation };
     return [
       ...activationTypes.map((to) => ({
-        ...gelu,
-        label: `f32 rounded ${label}, to ${to}`,
+        ...activationCase,
+        label: `f32 rounded to bf16 ${label}, output ${to}`,
         inputs: [x, w, bias],
         attributes: { ...attributes, bf16: 1 },
         outputs: [out(to, n!, m!)],
       })),
       {
-        ...gelu,
+        ...activationCase,
         label: `bf16 ${label}`,
         inputs: [float("bf16", [n!, k!]), w, bias],
         attributes,
         outputs: [out("bf16", n!, m!)],
       },
       {
-        ...gelu,
+        ...activationCase,
         label: `f32 ${label}, transposed`,
         inputs: [x, f32([k!, m!]), bias],
         attributes: { transposed: 1, activation },
         outputs: [out("f32", n!, m!)],
       },
       {
-        ...gelu,
+        ...activationCase,
         label: `f32 ${label}, rowwise`,
         inputs: [x, w, bias],
         attributes: { ...attributes, bf16: 1, rowwise: 1 },
@@ -110,7 +110,7 @@ const ended: OpCase[] = [
 export default {
   cases: [
     ...cases,
-    ...ended,
+    ...manyRows,
     {
       op: "linear_glu",
       label: "f32 rounded to bf16, rowwise",
@@ -122,7 +122,7 @@ export default {
   failures: [
     {
       op: "linear_glu",
-      label: "an up of another width",
+      label: "an up weight with another number of rows",
       inputs: [float("f32", [2, 4]), float("f32", [3, 4]), float("f32", [5, 4])],
       attributes: { transposed: 0, activation: 0 },
       outputs: [out("f32", 2, 3)],
@@ -140,7 +140,7 @@ export default {
     },
     {
       op: "linear_add",
-      label: "something of another shape",
+      label: "an addend of another shape",
       inputs: [float("f32", [2, 4]), float("f32", [3, 4]), undefined, float("f32", [3, 3])],
       attributes: { transposed: 0 },
       outputs: [out("f32", 2, 3)],
@@ -149,7 +149,7 @@ export default {
     },
     {
       op: "linear_backward_input_add",
-      label: "a gradient of another width",
+      label: "an addend with another number of columns",
       inputs: [float("f32", [2, 3]), float("f32", [5, 4]), float("f32", [2, 4])],
       attributes: { transposed: 0 },
       outputs: [out("f32", 2, 4)],

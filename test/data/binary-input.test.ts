@@ -1,4 +1,4 @@
-// Binary files are rejected by type instead of being read as broken text.
+// Readers of text reject binary files, and the error names the file's type.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { byteTokenizer } from "./helpers.ts";
 
 let folder: string;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "heddle-text-head-"));
+  folder = await mkdtemp(join(tmpdir(), "heddle-binary-input-"));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -28,15 +28,20 @@ describe.each<[string, string, Buffer, RegExp]>([
     gzipSync("A text.\n"),
     /: expected a text in UTF-8, got a gzip file, which gunzip unpacks$/,
   ],
-  ["rows in gzip", "rows.jsonl.gz", gzipSync('{"text":"a"}\n'), /got a gzip file/],
+  ["gzipped rows", "rows.jsonl.gz", gzipSync('{"text":"a"}\n'), /got a gzip file/],
   ["Zstandard", "corpus.zst", Buffer.from("28b52ffd2408410000", "hex"), /got a Zstandard file/],
   ["xz", "corpus.xz", Buffer.from("fd377a585a000004", "hex"), /got an xz file/],
   ["bzip2", "corpus.bz2", Buffer.from("BZh91AY&SY\x19\xfe", "latin1"), /got a bzip2 file/],
   ["zip", "corpus.zip", Buffer.from("PK\x03\x04\x14\x00", "latin1"), /got a zip file/],
-  ["Parquet by another name", "corpus.pq", Buffer.from("PAR1\x15\x04", "latin1"), /got a Parquet file, whose name/],
+  [
+    "Parquet with another extension",
+    "corpus.pq",
+    Buffer.from("PAR1\x15\x04", "latin1"),
+    /got a Parquet file, whose name/,
+  ],
   ["UTF-16", "corpus.txt", Buffer.from("\ufeffA text.\n", "utf16le"), /got UTF-16$/],
-  ["UTF-16, most significant byte first", "big.txt", Buffer.from("\ufeffA text.", "utf16le").swap16(), /got UTF-16$/],
-])("%s", (_, name, bytes, message) => {
+  ["big-endian UTF-16", "big.txt", Buffer.from("\ufeffA text.", "utf16le").swap16(), /got UTF-16$/],
+])("a file of type %s", (_, name, bytes, message) => {
   const refusal = { code: "INVALID_FILE", message: expect.stringMatching(message) };
 
   test("is rejected by corpus, line and row readers", async () => {
