@@ -103,3 +103,15 @@ describe.each(Object.entries(decoders))("answers after a prompt that ends in byt
     });
   });
 });
+
+test.each(["byte fallback", "Metaspace"] as const)(
+  "%s: the text of an answer's bytes starts after the prompt's",
+  (name) => {
+    const tokenizer = fromJson(sentencePieceJson(words, [["▁", "a"]], { decoder: decoders[name] }));
+    const prompt = tokenizer.encode("a 🦙", { allowSpecial: true });
+    const bytes = (text: string, count: number) => [...Buffer.from(text)].slice(0, count).map((byte) => 3 + byte);
+    expect(added(tokenizer, [...prompt], [...bytes("é", 2), tokenizer.tokenToId("▁b")!])).toBe("é b");
+    // Half a character makes the whole run malformed. Its two bytes are two replacement characters.
+    expect(added(tokenizer, [...prompt], [...bytes("🦙", 2), tokenizer.tokenToId("b")!])).toBe("\ufffd\ufffdb");
+  },
+);
