@@ -132,8 +132,13 @@ async function linkMutant(work, source, file, text) {
 const asked = process.argv.slice(2);
 const pattern = new RegExp(asked.find((argument) => argument !== "--checked") ?? "");
 const chosen = mutants.filter(([name]) => pattern.test(name));
+if (chosen.length === 0) {
+  console.error(`mutants: expected a pattern that matches a mutation, got ${pattern}`);
+  process.exit(1);
+}
 const textOf = (file) => readFileSync(join(root, pathOf(file)), "utf8");
 let survived = 0;
+let failedControls = 0;
 
 /** The control: the same cases must pass without a mutation. */
 const controls = new Set(
@@ -143,7 +148,7 @@ async function control(beginning) {
   const { status, stdout } = await run(join(build, "emulator_kernels"), [beginning, "first"]);
   if (status === 0) return;
   console.error(`CONTROL   ${beginning} fails as it is: ${stdout.split("\n")[0]}`);
-  survived += 1;
+  failedControls += 1;
 }
 
 async function plant(work, name, file, from, to, named, cases) {
@@ -180,4 +185,4 @@ await Promise.all(
   }),
 );
 console.log(`${chosen.length - survived} of ${chosen.length} planted mistakes noticed`);
-process.exit(survived ? 1 : 0);
+process.exit(survived + failedControls > 0 ? 1 : 0);

@@ -10,6 +10,7 @@ import {
   linear,
   mul,
   openDevice,
+  record,
   reshape,
   scale,
   sum,
@@ -168,12 +169,14 @@ describe("programs", () => {
     });
 
     test("has the right contents if views and in-place ops compute it", async () => {
-      const { s } = await stateAfter((s, x) => {
+      const { s, arenaBytes } = await stateAfter((s, x) => {
         const y = reshape(scale(reshape(x, [8, 8]), 3), [64]);
         assign(s, add(y, scale(x, -1)));
         return {};
       });
       expect(s).toEqual(doubled);
+      // Only -x takes memory of its own.
+      expect(arenaBytes).toBe(64 * 4);
     });
 
     test("is copied if the tensor or the value is read elsewhere", async () => {
@@ -262,8 +265,9 @@ describe("runtime errors", () => {
   });
 
   test("report an op outside compile", () => {
-    expect(() => scale(undefined as never, 1)).toThrowError();
-    expect(() => input("x", "f32", [1])).toThrowError(/expected to be called inside compile/);
+    const { x } = record(() => ({ x: input("x", "f32", [1]) })).result;
+    for (const call of [() => scale(x, 1), () => input("x", "f32", [1])])
+      expect(call).toThrowError("op: expected to be called inside compile(), got a call outside");
   });
 
   test("of one trace do not affect the next", () => {

@@ -51,7 +51,8 @@ const rms = (x: ArrayLike<number>) => Math.sqrt(Array.from(x).reduce((n, v) => n
 const error = (a: Float32Array, b: Float32Array) => rms(a.map((v, i) => v - b[i]!)) / rms(b);
 
 const shape = { vocabSize: VOCABULARY, maxPositionEmbeddings: CONTEXT, initializerRange: 0.3 };
-// A ring with window 24 holds 320 of 1024 positions, so long sequences wrap around it three times.
+/** Positions that a ring with window 24 holds. Sequences of CONTEXT tokens wrap around it three times. */
+const RING = 320;
 const models = {
   llama: tinyModel({}, { ...shape }),
   "mistral, every layer slides": tinyModel({}, { ...shape, modelType: "mistral", slidingWindow: 24 }),
@@ -102,17 +103,19 @@ const steps = fc.array(
       weight: 2,
       arbitrary: fc.record({
         kind: fc.constant("truncate" as const),
-        part: fc.double({ min: 0, max: 1, noNaN: true }),
+        // fc.double draws mostly tiny numbers, which truncate to nothing.
+        part: fc.nat(100).map((percent) => percent / 100),
       }),
     },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant("fork" as const) }) },
   ),
-  { minLength: 3, maxLength: 12 },
+  { minLength: 6, maxLength: 12 },
 ) as fc.Arbitrary<Step[]>;
 
 describe.each(names)("%s", (name) => {
   const { model } = models[name];
   const reference = references.get(name)!;
+  const slides = model.config.layerTypes.includes("sliding_attention");
 
   test.each(["f32", "bf16", "f16", "q8"] as const)(
     "%s: appends, truncations and forks in any order match the uncached model (f32) or a fresh cache (other types)",
@@ -125,6 +128,7 @@ describe.each(names)("%s", (name) => {
           const caches = [new KvCache(model, { slots: 1, contextLength: CONTEXT, dtype })];
           let cache = caches[0]!;
           let ids: number[] = [];
+          let longest = 0;
           try {
             for (const action of actions) {
               if (action.kind === "fork") {
@@ -135,13 +139,14 @@ describe.each(names)("%s", (name) => {
                 const length = Math.floor(action.part * ids.length);
                 cache.truncate(0, length);
                 // A sliding layer has lost the overwritten positions and all before them. Nothing else may be lost.
-                expect([0, length]).toContain(cache.ids(0).length);
+                expect(slides && longest > RING ? [0, length] : [length]).toContain(cache.ids(0).length);
                 ids = ids.slice(0, cache.ids(0).length);
               } else {
                 const count = Math.min(action.count, CONTEXT - ids.length);
                 if (count === 0) continue;
                 const more = Array.from({ length: count }, () => Math.floor(random() * VOCABULARY));
                 ids = [...ids, ...more];
+                longest = Math.max(longest, ids.length);
                 const got = await append(cache, more);
                 const fresh = new KvCache(model, { slots: 1, contextLength: CONTEXT, dtype });
                 caches.push(fresh);
@@ -172,12 +177,12 @@ describe("memory", () => {
     const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT });
     await cache.reserve(CONTEXT);
     const perToken = 2 * 2 * 2 * 8 * 4; // layers · (k, v) · heads · width · bytes
-    expect(cache.bytes).toBe(320 * perToken);
+    expect(cache.bytes).toBe(RING * perToken);
     cache.dispose();
     const mixed = models["gemma2, every other layer slides, soft caps"].model;
     const both = new KvCache(mixed, { slots: 1, contextLength: CONTEXT });
     await both.reserve(CONTEXT);
-    expect(both.bytes).toBe((2 * 320 + 2 * CONTEXT) * 2 * 2 * 16 * 4);
+    expect(both.bytes).toBe((2 * RING + 2 * CONTEXT) * 2 * 2 * 16 * 4);
     both.dispose();
   });
 

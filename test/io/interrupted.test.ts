@@ -218,6 +218,11 @@ describe.each(cases)("$name", ({ name, write, read }) => {
       return await read(folder);
     } catch (error) {
       expect(error, `change ${at} of ${name}`).toBeInstanceOf(HeddleError);
+      // Only between the renames of several files does no complete version exist.
+      const renames = changes.flatMap((change, i) => (change.name === "rename" ? [i] : []));
+      expect(renames.length, `renames, unreadable after change ${at} of ${name}`).toBeGreaterThan(1);
+      expect(at, `unreadable change of ${name}`).toBeGreaterThan(firstVisibleChange);
+      expect(at, `unreadable change of ${name}`).toBeLessThanOrEqual(renames.at(-1)!);
       return undefined;
     }
   };

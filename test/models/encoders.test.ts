@@ -1,10 +1,11 @@
 // Encoders against scripts/golden/encoders.py: hidden states in batches, classifiers, gradients and files.
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
+import { Program } from "../../lib/graph/compile.ts";
 import { gatherRows, input, linear, mul, profile, sum } from "../../lib/graph/index.ts";
 import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
 import { createModel, LanguageModel, type LoadOptions } from "../../lib/language-model/index.ts";
@@ -224,6 +225,8 @@ test("concurrent calls of embed give the vectors of single calls, see changed we
   await model.save(folder);
   const texts = Array.from({ length: 12 }, (_, i) => Array.from({ length: 1 + i * 5 }, (_, j) => (i * 7 + j) % 64));
   const alone: Float32Array[] = [];
+  const binds = vi.spyOn(Program.prototype, "bind");
+  onTestFinished(() => binds.mockRestore());
   for (const text of texts) {
     await using fresh = await LanguageModel.load(folder);
     alone.push(await fresh.embed(text));
@@ -235,6 +238,11 @@ test("concurrent calls of embed give the vectors of single calls, see changed we
       expect(maxError(together[i]!, [...vector])).toBeLessThan(1e-6);
     }
   }
+  binds.mockClear();
+  for (const text of texts) expect(await model.embed(text)).toEqual(alone[texts.indexOf(text)]);
+  expect(binds).not.toHaveBeenCalled();
+  await model.embed(Array.from({ length: 3 }, () => texts.at(-1)!)); // together too long to keep what was bound
+  expect(binds).toHaveBeenCalledTimes(1);
   const tensor = model.model.weight("bert.embeddings.word_embeddings.weight");
   await tensor.write((await tensor.toFloat32()).map((v) => -v));
   expect(maxError(await model.embed(texts[1]!), [...alone[1]!])).toBeGreaterThan(1e-3);

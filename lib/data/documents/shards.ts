@@ -80,7 +80,7 @@ export async function readShard(files: readonly CorpusFile[], shard: Shard): Pro
   const handle = await open(file.path, "r").catch((error: unknown) => {
     throw fileError(file.path, error);
   });
-  const window = new Window(file, Math.max(0, shard.start - 1), async (buffer, position) => {
+  const window = new Window(file, Math.max(0, shard.start - LOOK_BACK), async (buffer, position) => {
     const { bytesRead } = await handle.read(buffer, 0, buffer.length, position).catch((error: unknown) => {
       throw fileError(file.path, error);
     });
@@ -125,7 +125,7 @@ async function findDocuments(window: Window, { start, end, reach }: Shard): Prom
   let line = start === 0 ? 0 : (startCut ?? window.firstLineStart(start, end));
   let documentStart = -1;
   let documentEnd = -1;
-  let isContinuation = startCut !== undefined;
+  let isContinuation = startCut !== undefined && !followsSeparator(window, startCut, rule);
   let firstContinues = false;
   const close = () => {
     if (documentStart < 0) return;
@@ -192,12 +192,20 @@ function isBlankByte(byte: number): boolean {
 
 /** Maximum length of a separator line, so that a long line need not be read to its end. */
 const SEPARATOR_BYTES = 4096;
+/** Bytes before a shard that are read with it: the longest separator line with its line break, and the line break before it. */
+const LOOK_BACK = SEPARATOR_BYTES + 3;
 
 function isSeparator(window: Window, line: number, stop: number, rule: SeparatorRule): boolean {
   if (stop - line > SEPARATOR_BYTES) return false;
   if (rule.kind === "blank") return window.isBlank(line, stop);
   if (rule.kind !== "marker" || stop - line !== rule.bytes.length) return false;
   return window.bytes.subarray(line - window.origin, stop - window.origin).equals(rule.bytes);
+}
+
+/** Whether the line before `position` is a separator. Then a cut at `position` is where a document begins. */
+function followsSeparator(window: Window, position: number, rule: SeparatorRule): boolean {
+  const line = window.lineBefore(position);
+  return line !== undefined && isSeparator(window, line, window.lineEnd(line, position), rule);
 }
 
 /** The part of a file that has been read, addressed by positions in the file. */
@@ -274,6 +282,15 @@ class Window {
       from = this.bytes.length;
       await this.ensure(known + Math.max(2 ** 16, this.bytes.length >> 1));
     }
+  }
+
+  /** Returns the start of the line whose line break ends at `position`, or undefined if there is none in the window. */
+  lineBefore(position: number): number | undefined {
+    if (this.at(position - 1) !== NEWLINE) return undefined;
+    const end = position - 1 - this.origin;
+    const found = end === 0 ? -1 : this.bytes.lastIndexOf(NEWLINE, end - 1);
+    if (found < 0 && this.origin > 0) return undefined;
+    return found + 1 + this.origin;
   }
 
   /** Returns the end of a line without its line break, "\n" or "\r\n". */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
-import { cpuMilliseconds, leastOf } from "../../helpers/clock.ts";
+import { cpuMilliseconds, leastOf, leastRatio } from "../../helpers/clock.ts";
 import { fixtures } from "../../helpers/fixtures.ts";
 import { generator } from "../../ops/harness.ts";
 import { added, byteLevelJson } from "../samples.ts";
@@ -46,6 +46,14 @@ function expectSame({ merging, matching }: ReturnType<typeof pair>, texts: reado
     ]);
 }
 
+/** Whether the second tokenizer takes less time for a long text without spaces, which only a matcher explains. */
+async function expectMatcher(json: string, matching: Tokenizer, text: string): Promise<void> {
+  const timeOf = (tokenizer: Tokenizer) => cpuMilliseconds(() => tokenizer.encode(text, { allowSpecial: true }));
+  // A new tokenizer each time, since the texts of several measurements would make it build a matcher.
+  const ratio = await leastRatio(0.7, [() => timeOf(matching), () => timeOf(fresh(json))]);
+  expect(ratio).toBeLessThan(0.7);
+}
+
 describe("trained vocabularies", () => {
   // Few letters and many merges, so that tokens have overlapping derivations.
   it.each([
@@ -67,6 +75,13 @@ describe("trained vocabularies", () => {
     expectSame(both, pieces(letters, seed + 10));
     const offsets = matchingOffsets(both, pieces(letters, seed + 20).slice(0, 20));
     expect(offsets.matching).toEqual(offsets.merging);
+    await expectMatcher(
+      json,
+      both.matching,
+      pieces(letters, seed + 30)
+        .join("")
+        .slice(0, 20_000),
+    );
   });
 });
 
