@@ -90,7 +90,7 @@ struct Warp {
   bool fenced = false;
   std::vector<Product> open;
   std::deque<std::vector<Product>> committed;
-  std::map<float*, std::vector<float>> sums;  // running products, by lane 0's address
+  std::map<float*, std::vector<float>> sums;  // sums of running products, by the address of lane 0's accumulators
   size_t products = 0;
   int registers = 0;  // per thread; 0: as launched
 };
@@ -112,7 +112,8 @@ struct Asynchronous {
 // The state of the running block.
 Asynchronous& asynchronous_state();
 
-std::string unfinished_writes();  // describes bulk writes that are unread at the block's end, and completes the rest
+// describes bulk writes that are uncommitted or unread at the block's end, and completes all committed ones
+std::string unfinished_writes();
 
 inline int warp_of(int thread) { return thread / warp_lanes; }
 inline Warp& my_warp() { return asynchronous_state().warps[static_cast<size_t>(warp_of(running_thread()))]; }

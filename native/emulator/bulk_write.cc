@@ -42,7 +42,7 @@ void write_bytes(void* to, const void* from, uint32_t bytes, bool add, int line)
     fatal("a bulk write" + at(line) + " of " + std::to_string(bytes) + " bytes, misaligned");
   if (source + bytes > shared_capacity()) fatal("a bulk write" + at(line) + " from beyond shared memory");
   if (!in_device(target) || !in_device(target + bytes - 1))
-    fatal("a bulk write" + at(line) + " to what is no device memory");
+    fatal("a bulk write" + at(line) + " to an address outside device memory");
   check_async_read(from, bytes);
   asynchronous_state().used = true;
   BulkWrite w{static_cast<char*>(to), source, bytes, add, false, {}};
@@ -79,8 +79,8 @@ void wait_writes(int pending, bool read_only, int line) {
 
 void wait_for_word(const int32_t* word, int32_t value, int line) {
   if (*word != value)
-    fatal("a wait" + at(line) + " for a word to be " + std::to_string(value) + ", which is " + std::to_string(*word) +
-          " after all blocks that began before");
+    fatal("deadlock" + at(line) + ": waits for a word to become " + std::to_string(value) + ", which is " +
+          std::to_string(*word) + " after all earlier blocks have ended");
 }
 
 void release_word(int32_t* word, int32_t value, int line) {

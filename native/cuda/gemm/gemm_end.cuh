@@ -7,7 +7,7 @@
 namespace heddle {
 namespace cuda {
 
-// `count` of the neighbours v are stored, in one piece where they lie so.
+// Stores the first `count` of the adjacent values v, with one vector store if count and alignment allow.
 template <int width> __device__ inline void store_run(const Out& out, int64_t at, const float (&v)[width], int count) {
   if constexpr (width == 4) {
     if (out.type == DType::f32) {
@@ -30,7 +30,8 @@ template <int width> __device__ inline void store_run(const Out& out, int64_t at
     if (i < count) out.store(at + i, v[i]);
 }
 
-// `count` neighbours of a row from `column` on: v are sums of a b, of a gated product `up` those of its second factor.
+// Applies the epilogue to `count` adjacent elements of a row from `column` on. v holds sums of a b. For a gated product
+// `up` holds the sums of the second factor.
 template <bool gated, int width>
 __device__ inline void end_run(
     const Gemm& g, int64_t row, int64_t column, int count, float (&v)[width], float (&up)[width]) {
@@ -61,11 +62,12 @@ __device__ inline void end_element(const Gemm& g, int64_t row, int64_t column, f
 // ---- tensor cores
 // --------------------------------------------------------------------------------------------------------
 
-// Where a warp's sums wait: 8 floats more than 32 keep the pairs that a half of it writes at a time in different banks.
+// The staging area of a warp's sums. Rows are padded by 8 floats, so that the pairs that a half warp writes at a time
+// fall into different banks.
 constexpr int end_rows = 16, end_columns = 32, end_pitch = end_columns + 8;
 constexpr int end_floats = end_rows * end_pitch;  // of each warp
 
-// Fragment `j` of four neighbouring ones (16 rows, 8 columns), as mma.sync and wgmma leave it in four registers.
+// Stores fragment `j` (16 rows, 8 columns) of four adjacent ones, as mma.sync and wgmma leave it in four registers.
 __device__ inline void put_fragment(float* own, int j, float c0, float c1, float c2, float c3) {
   const int lane = threadIdx.x % warp_size;
   float* to = own + lane / 4 * end_pitch + j * 8 + lane % 4 * 2;
@@ -73,8 +75,9 @@ __device__ inline void put_fragment(float* own, int j, float c0, float c1, float
   *reinterpret_cast<float2*>(to + 8 * end_pitch) = float2{c2, c3};
 }
 
-// Ends the sums that the warp's lanes have put: 16 rows from `row0`, 32 columns from `column0`. A gated product has 16
-// columns, followed by the second factor's 16. All lanes call it between two puts of four.
+// Applies the epilogue to the sums that the warp has staged: 16 rows from `row0`, 32 columns from `column0`. A gated
+// product has 16 columns, followed by the second factor's 16. All lanes must call it after every four put_fragment
+// calls.
 template <bool gated>
 __device__ inline void end_fragments(const Gemm& g, const float* own, int64_t row0, int64_t column0) {
   constexpr int columns = gated ? end_columns / 2 : end_columns, width = 4, lanes = columns / width;  // lanes of a row

@@ -58,13 +58,13 @@ struct Pairs {
   template <bool depth_innermost, int count>
   static __device__ void load_left(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
     if (depth_innermost) cuda::load_left<count>(to, tile, row, k);
-    else load_left_turned<count>(to, tile, row, k);
+    else load_left_transposed<count>(to, tile, row, k);
   }
   template <bool depth_innermost, int count>
   static __device__ void load_right(
       uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int column, int k) {
     if (depth_innermost) cuda::load_right<count>(first, second, tile, column, k);
-    else load_right_turned<count>(first, second, tile, column, k);
+    else load_right_transposed<count>(first, second, tile, column, k);
   }
 };
 

@@ -1,4 +1,4 @@
-// Routed experts: the choice of each row's experts, and the weighted sum of what these say.
+// Routed experts: selects the experts of each row, and computes the weighted sum of their outputs.
 #include "cuda/rows/math.cuh"
 
 namespace heddle {
@@ -15,8 +15,8 @@ __device__ inline float logit_at(const View& logits, int64_t i) {
   return v == v ? v : -INFINITY;  // not a number: the choice is arbitrary but valid
 }
 
-// logits (N, E) -> weights (N, k), experts (N, k): a warp a row. The next choice is the largest of those that come
-// after the one before, in the order of falling logits and rising indices.
+// logits (N, E) -> weights (N, k), experts (N, k). One warp per row. Each step selects the next logit in descending
+// order. Of equal logits the lower index comes first.
 __global__ void __launch_bounds__(threads)
     route_kernel(View logits, float* weights, int32_t* experts, int64_t N, int64_t E, int64_t k, bool normalise) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(threads) route_backward_kernel(const float* dw
     sum = warp_sum(sum);
   }
   for (int64_t j = 0; j < k; ++j) mean += exponential(chosen[j]) / sum * dweights[row * k + j];
-  // Every expert that took part in the sum pushes the others down.
+  // Gradient of the softmax: every expert in the sum lowers the weights of the others.
   for (int64_t e = lane; e < E; e += warp_size) {
     const float p = exponential(e) / sum;
     float d = normalise ? 0.0f : -p * mean;

@@ -5,8 +5,8 @@
 #include "ops/fp8.h"
 #include "core/tensor.h"
 
-// HEDDLE_E4M3: whether the code being compiled may multiply 8-bit floats by mma.sync: kernels of it are empty
-// elsewhere. sm_90 and sm_100 take the PTX and make products of f16 of it, with registers spilled.
+// HEDDLE_E4M3: 1 if the current target has mma.sync for e4m3. Kernels that need it are empty elsewhere. For sm_90 and
+// sm_100, nvcc accepts the instruction but emulates it with f16 products and spills registers.
 #if HEDDLE_EMULATED || (defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200))
 #define HEDDLE_E4M3 1
 #else
@@ -76,8 +76,8 @@ __device__ inline float reciprocal(float x) {
 #endif
 }
 
-// cp.async.cg.shared.global (9.7.9.25.3.1): 16 bytes to shared memory without a register in between; of the source only
-// source_bytes are read, the rest become zeros. They are there after commit() and wait().
+// cp.async.cg.shared.global (9.7.9.25.3.1): copies 16 bytes to shared memory without a register. Reads only
+// source_bytes; the rest become zeros. The bytes are visible after commit_copies() and wait_copies().
 __device__ inline void copy_async_16(void* to, const void* from, int source_bytes) {
 #if HEDDLE_EMULATED
   emulator::copy_async(to, from, 16, source_bytes);
@@ -165,7 +165,7 @@ template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4
 // b0 holds rows 2t.. and b1 rows 2t + 8.. of b's column g. c0, c1 are (g, 2t..); c2, c3 are (g + 8, 2t..).
 #if HEDDLE_EMULATED
 inline float float_of_bf16(uint16_t bits) { return to_float(bf16{bits}); }
-// The warp's product of pairs of 16-bit numbers, of which `number` makes floats.
+// The warp's product of 16-bit operands. `number` converts an element to float.
 template <float (*number)(uint16_t)>
 inline void multiply_pairs(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   struct Lane {
@@ -267,8 +267,8 @@ __device__ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uin
 
 // mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 (9.7.14.5.10): c (16, 8) += a (16, 32) b (32, 8) of bytes in
 // e4m3. With g = lane / 4 and t = lane % 4: a0 holds (g, 4t..4t + 3), a1 (g + 8, 4t..), a2 (g, 4t + 16..), a3 (g + 8,
-// 4t + 16..); b0 holds rows 4t.. and b1 rows 4t + 16.. of b's column g; c as in mma_bf16. Tensor cores may keep fewer
-// bits of such sums than f32 has, which they have here.
+// 4t + 16..); b0 holds rows 4t.. and b1 rows 4t + 16.. of b's column g; c as in mma_bf16. Tensor cores may accumulate
+// with fewer bits than f32. The emulator uses f32.
 __device__ inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
   struct Lane {

@@ -1,10 +1,10 @@
-// The product of 8-bit floats (e4m3) on the tensor cores of sm_90a: gemm_sm90.cu's ring and warpgroups, with stages of
-// 128 depths, which are the blocks that share a scale. A stage's products are added up by the tensor cores, which keep
-// few bits of such sums; then they are scaled and added to f32 sums in other registers. After "DeepSeek-V3 Technical
-// Report" (2024), 3.3.2, and DeepGEMM (DeepSeek 2025).
+// Products of 8-bit floats (e4m3) on the tensor cores of sm_90a. The ring and warpgroups are those of gemm_sm90.cu. A
+// stage has 128 elements along k, which share a scale. Tensor cores add up a stage's products with few bits. The sums
+// are then scaled and added to f32 sums in other registers. After "DeepSeek-V3 Technical Report" (2024), 3.3.2, and
+// DeepGEMM (DeepSeek 2025).
 //
-// Both operands lie with the depth innermost: 8-bit wgmma takes no other way. A tile is 128 columns wide, so that one
-// block's scale serves all of them.
+// Both operands are K-major, as 8-bit wgmma requires. A tile is 128 columns wide, so that one block's scale serves all
+// of them.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_sm90.cuh"
 
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
       const Place place = place_of<Tile>(tile, g.m, g.n);
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         unsigned char* a_tile = ring + at.stage * Tile::stage_bytes;
-        // at once in the first round: the phase before a new barrier's counts as complete
+        // completes at once in the first round, because the phase before a new barrier's first counts as complete
         ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
         ptx::arrive_expecting(&full[at.stage], Tile::stage_bytes);
         ptx::copy_box(a_tile, &a_map, static_cast<int>(d * depth), static_cast<int>(place.row), &full[at.stage]);

@@ -30,7 +30,7 @@ HEDDLE_BLOCK_TYPES(HEDDLE_BLOCK)
 // Loads `count` elements of x from `at`, a multiple of 8. Checks the type once for all of them, and loads 16 bytes at a
 // time if x is aligned to that (uniform over the lanes).
 template <int count> __device__ inline void load_elements(const View& x, int64_t at, float (&to)[count]) {
-  static_assert(count % 8 == 0, "whole loads of every type");
+  static_assert(count % 8 == 0, "count must be a multiple of the widest load");
   const bool whole = reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
   if (x.type == DType::f32) {
     const float* from = static_cast<const float*>(x.data) + at;
@@ -74,9 +74,9 @@ template <int alignment> __device__ inline uint32_t word_at(const uint8_t* p) {
   }
   return p[0] | p[1] << 8 | p[2] << 16 | static_cast<uint32_t>(p[3]) << 24;
 }
-// Reads the 16 bytes at p as words. Every other block of an even size is at an odd multiple of 2. Whole words around p
-// are then read and shifted into place. This is safe because p is never a block's beginning, and nothing after the 16
-// bytes is read.
+// Reads the 16 bytes at p as words. Blocks whose size is an odd multiple of 2 begin at multiples of 4 or between them.
+// Whole words around p are then read and shifted into place. This is safe because p is never a block's beginning, and
+// nothing after the 16 bytes is read.
 template <int alignment> __device__ inline void words_at(const uint8_t* p, uint32_t (&to)[4]) {
   if (alignment % 16 == 0) {
     const uint4 all = *reinterpret_cast<const uint4*>(p);
@@ -95,8 +95,8 @@ template <int alignment> __device__ inline void words_at(const uint8_t* p, uint3
 }
 __device__ inline float half_at(const uint8_t* p) { return ptx::half_to_float(*reinterpret_cast<const uint16_t*>(p)); }
 
-// Every byte of a, at most 127, less the byte b of at most 128: no borrow crosses bytes, since bit 7 is lent and taken
-// back.
+// Subtracts bytes: a - b, with bytes of a at most 127 and of b at most 128. Bit 7 is set in a first, so that no borrow
+// crosses bytes, and flipped afterwards.
 __device__ inline uint32_t subtract_bytes(uint32_t a, uint32_t b) { return ((a | 0x80808080u) - b) ^ 0x80808080u; }
 
 // Bits 0-3 to bit 0 of bytes 0-3.
@@ -104,7 +104,7 @@ __device__ inline uint32_t spread_bits(uint32_t four) { return four * 0x00204081
 
 // Looks up four nibbles (one per byte) in a table of 16 signed bytes, given as four words.
 __device__ inline uint32_t look_up(uint32_t nibbles, uint32_t t0, uint32_t t1, uint32_t t2, uint32_t t3) {
-  // prmt takes a nibble a byte
+  // prmt selects each byte by a nibble of the selector
   const uint32_t pairs = (nibbles | nibbles >> 4) & 0x00ff00ffu, selector = (pairs | pairs >> 8) & 0x7777u;
   const uint32_t low = __byte_perm(t0, t1, selector), high = __byte_perm(t2, t3, selector);
   const uint32_t upper = (nibbles >> 3 & 0x01010101u) * 0xffu;
@@ -138,7 +138,7 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
     HEDDLE_UNROLL
     for (int i = 0; i < 4; ++i) run.q[i] = take(read[i], i);
   };
-  // The position in 256 elements: the half of 128, its run of 32, and the place in the run.
+  // The position in a block of 256: the half of 128, the quarter of 32 in it, and the offset in the quarter.
   const int half = r / 8, quarter = r % 8 / 2, at = r % 2 * 16;
   switch (T) {
     case DType::q8_0:
@@ -222,7 +222,7 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
 // Marks the kernel variant whose type is known only at run time.
 constexpr DType any_block = DType::u8;
 
-// A matrix of quantised rows, read by kernels that know its type (T), or find it out at every run (any_block).
+// A matrix of quantized rows. Kernels know its type at compile time (T), or look it up for each Run (any_block).
 template <DType T> struct BlockRows {
   const uint8_t* data;
   DType type;

@@ -218,7 +218,7 @@ struct UnaryBackward {
   int function;
   __device__ void operator()(int64_t i) const {
     const float g = dy[i];
-    dx.store(i, g == 0 ? 0.0f : g * derivative(function, x[i]));  // nothing comes from where nothing is wanted
+    dx.store(i, g == 0 ? 0.0f : g * derivative(function, x[i]));  // 0 * infinity would be NaN
   }
 };
 void unary_backward(const Node& n, Context& c) {
@@ -276,8 +276,7 @@ void broadcast(const Node& n, Context& c) {
   map(c, "broadcast", n.out[0].shape.size(), Broadcast{view(n.in[0]), out(n.out[0])});
 }
 
-// ---- optimiser: nothing changes in a run that has met a bad index
-// --------------------------------------------------------------
+// ---- optimizer: a run that has reported a fault changes no state
 
 struct Accumulate {
   float* state;

@@ -9,8 +9,8 @@ export const attention = [
   [
     "attention: tiles overwritten while read",
     "attention.cu",
-    "    __syncthreads();  // the tiles of before are done with, and q is there",
-    "",
+    "    __syncthreads();  // previous tiles are no longer read",
+    "    //",
   ],
   [
     "attention: a row sees one key too many",
@@ -51,14 +51,14 @@ export const attention = [
   [
     "tensor attention: a tile overwritten while read",
     "attention_tensor.cu",
-    "    __syncthreads();  // everybody's copies",
-    "    // everybody's copies",
+    "    __syncthreads();\n    if (t + 1 < key_tiles)",
+    "    if (t + 1 < key_tiles)",
   ],
   [
     "tensor attention: waits for the tile before",
     "attention_tensor.cu",
-    "    ptx::wait_copies<0>();\n    __syncthreads();  // everybody's",
-    "    ptx::wait_copies<1>();\n    __syncthreads();  // everybody's",
+    "    ptx::wait_copies<0>();\n    //",
+    "    ptx::wait_copies<1>();\n    //",
   ],
   [
     "tensor attention: one stage for all tiles",
@@ -98,15 +98,15 @@ export const attention = [
   [
     "tensor attention: values not turned",
     "tensor_tile.cuh",
-    "ptx::load_matrices<true>(two, tile + swizzled<columns / piece>(k +",
-    "ptx::load_matrices<false>(two, tile + swizzled<columns / piece>(k +",
+    "ptx::load_matrices<true>(\n      two,",
+    "ptx::load_matrices<false>(\n      two,",
     "attention_tensor.cu",
   ],
   [
     "tensor attention backward: a tile overwritten while read",
     "attention_tensor_backward.cu",
-    "      __syncthreads();  // the tiles of before are done with",
-    "",
+    "      __syncthreads();  // previous tiles are no longer read",
+    "      //",
   ],
   [
     "tensor attention backward: copies not waited for by others",
@@ -117,7 +117,7 @@ export const attention = [
   [
     "tensor attention backward: the mean is left out",
     "attention_tensor_backward.cu",
-    "(dp[j][e] - means[query])",
+    "(dp[j][e] - deltas[query])",
     "dp[j][e]",
   ],
   [
@@ -136,8 +136,8 @@ export const attention = [
   [
     "cached attention: the next part's while the part's are read",
     "cache.cu",
-    "    __syncthreads();  // before the next part's overwrite these",
-    "",
+    "    __syncthreads();  // the next part overwrites",
+    "    //",
   ],
   [
     "cached attention: a key between two parts is left out",
@@ -194,8 +194,8 @@ export const attention = [
   [
     "tensor cached: the ring's other stage is overwritten while it is read",
     "cached_attention_tensor.cu",
-    "__syncwarp();  // everybody's copies",
-    "// everybody's copies",
+    "__syncwarp();  // all lanes' copies",
+    "// all lanes' copies",
   ],
   [
     "tensor cached: copies are not waited for",
@@ -206,8 +206,8 @@ export const attention = [
   [
     "tensor cached: the output over a ring that is read",
     "cached_attention_tensor.cu",
-    "    __syncwarp();  // nobody reads the ring any more",
-    "    // nobody reads the ring any more",
+    "    __syncwarp();  // no lane reads the ring any more",
+    "    // no lane reads the ring any more",
   ],
   [
     "tensor cached: warps are merged too early",
@@ -224,8 +224,8 @@ export const attention = [
   [
     "tensor cached: the next part's while the part's are read",
     "cached_attention_tensor.cu",
-    "    __syncthreads();  // before the next part's take their place",
-    "    // before the next part's take their place",
+    "    __syncthreads();  // the next part overwrites",
+    "    //",
   ],
   [
     "tensor cached: parts are folded without their scale",
@@ -307,8 +307,8 @@ export const attention = [
   [
     "tensor cached q8: values without their scale",
     "cached_attention_tensor.cu",
-    "if constexpr (Type::q8) s[j][e] *=",
-    "if constexpr (false) s[j][e] *=",
+    "if constexpr (Type::q8)\n            s[j][e] *= *reinterpret_cast<const float*>(v_tile",
+    "if constexpr (false)\n            s[j][e] *= *reinterpret_cast<const float*>(v_tile",
   ],
   ["tensor cached q8: bytes without their sign", "cached_attention_tensor.cuh", "8388608.0f + 128.0f", "8388608.0f"],
   [

@@ -28,8 +28,8 @@ export const endings = [
   [
     "ends: what is kept is already activated",
     "gemm_end.cuh",
-    "  store_run(g.c, at, v, count);\n}\ntemplate <bool gated> __device__ inline void end_element",
-    "  store_run(g.c, at, v, count);\n  if (e.before.data) store_run(e.before, at, v, count);\n}\ntemplate <bool gated> __device__ inline void end_element",
+    "  store_run(g.c, at, v, count);\n}\n",
+    "  store_run(g.c, at, v, count);\n  if (e.before.data) store_run(e.before, at, v, count);\n}\n",
     ...plain,
   ],
   [

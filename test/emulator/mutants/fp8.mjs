@@ -36,7 +36,7 @@ export const fp8 = [
     "scale[r / 2 % 2] * of_weight",
     "scale[r % 2] * of_weight",
   ],
-  ["fp8 warpgroups: both multiply the same rows", "gemm_fp8_sm90.cu", " + consumer * 64 * depth, *b_tile", ", *b_tile"],
+  ["fp8 warpgroups: both multiply the same rows", "gemm_fp8_sm90.cu", " + consumer * 64 * depth,", ","],
   ["fp8 warpgroups: the next depths lie 16 bytes on", "gemm_fp8_sm90.cu", "a_tile + 32 * k,", "a_tile + 16 * k,"],
   ["fp8 warpgroups: no fence before products", "gemm_fp8_sm90.cu", "      ptx::fence_products();\n", ""],
   [

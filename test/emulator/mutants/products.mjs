@@ -79,8 +79,8 @@ export const products = [
   [
     "tensor product: transposed without .trans",
     "tensor_tile.cuh",
-    "ptx::load_matrices<true>(to,",
-    "ptx::load_matrices<false>(to,",
+    "ptx::load_matrices<true>(\n      to,",
+    "ptx::load_matrices<false>(\n      to,",
   ],
   [
     "tf32 product: waits for one copy too few",

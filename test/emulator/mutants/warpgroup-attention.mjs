@@ -10,26 +10,26 @@ export const warpgroupAttention = [
   [
     "warpgroup attention: scores are not waited for",
     "attention_sm90.cu",
-    "ptx::wait_products<1>();  // the scores",
-    "ptx::wait_products<2>();  // the scores",
+    "ptx::wait_products<1>();",
+    "ptx::wait_products<2>();",
   ],
   [
     "warpgroup attention: keys are given back while they are read",
     "attention_sm90.cu",
-    "    ptx::wait_products<0>();\n    give_back(&k_empty[0]);",
-    "    give_back(&k_empty[0]);\n    ptx::wait_products<0>();",
+    "    ptx::wait_products<0>();\n    release_stage(&k_empty[0]);",
+    "    release_stage(&k_empty[0]);\n    ptx::wait_products<0>();",
   ],
   [
     "warpgroup attention: values are given back while they are read",
     "attention_sm90.cu",
-    "ptx::wait_products<0>();\n      give_back(&v_empty[(t - 1) % stages]);",
-    "give_back(&v_empty[(t - 1) % stages]);\n      ptx::wait_products<0>();",
+    "ptx::wait_products<0>();\n      release_stage(&v_empty[(t - 1) % stages]);",
+    "release_stage(&v_empty[(t - 1) % stages]);\n      ptx::wait_products<0>();",
   ],
   [
     "warpgroup attention: weights change while they are multiplied",
     "attention_sm90.cu",
-    "ptx::wait_products<0>();\n      give_back(&v_empty[(t - 1) % stages]);",
-    "round_weights();\n      ptx::wait_products<0>();\n      give_back(&v_empty[(t - 1) % stages]);",
+    "ptx::wait_products<0>();\n      release_stage(&v_empty[(t - 1) % stages]);",
+    "round_weights();\n      ptx::wait_products<0>();\n      release_stage(&v_empty[(t - 1) % stages]);",
   ],
   [
     "warpgroup attention: the output is not scaled down with the maximum",
@@ -58,8 +58,8 @@ export const warpgroupAttention = [
   [
     "warpgroup attention: one box of the values",
     "attention_sm90.cu",
-    "T::box_bytes, group_bytes), true)",
-    "0, group_bytes), true)",
+    "line_bytes, T::box_bytes, group_bytes)",
+    "line_bytes, 0, group_bytes)",
   ],
   [
     "warpgroup attention: values of the first keys alone",
@@ -155,17 +155,12 @@ export const warpgroupAttention = [
     "1.0f",
   ],
   ["warpgroup attention: a cap that is left out", "attention_sm90.cu", "s[r] = a.scores.of(s[r]);", "ptx::pin(s[r]);"],
-  [
-    "warpgroup attention: turns: nobody begins",
-    "attention_sm90.cu",
-    "    if (consumer == 1) pass_turn();  // the first one begins\n",
-    "",
-  ],
+  ["warpgroup attention: turns: nobody begins", "attention_sm90.cu", "    if (consumer == 1) signal_turn();", "    "],
   [
     "warpgroup attention: turns: an arrival that nobody waits for",
     "attention_sm90.cu",
-    "if (consumer == 0 || t + 1 < key_tiles) pass_turn();",
-    "pass_turn();",
+    "if (consumer == 0 || t + 1 < key_tiles) signal_turn();",
+    "signal_turn();",
   ],
   [
     "warpgroup attention: turns: both wait at one barrier",
@@ -182,7 +177,7 @@ export const warpgroupAttention = [
   [
     "warpgroup attention: tiles before a window are seen whole",
     "attention_sm90.cu",
-    "rows.span[0].first <= tile0 && rows.span[1].first <= tile0 && ",
+    "rows.span[0].first <= tile0 && rows.span[1].first <= tile0 &&",
     "",
   ],
   [

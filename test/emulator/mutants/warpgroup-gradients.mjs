@@ -4,14 +4,14 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: scores are not waited for",
     "attention_backward_sm90.cu",
-    "ptx::wait_products<1>();  // the scores",
-    "ptx::wait_products<2>();  // the scores",
+    "ptx::wait_products<1>();  // S'",
+    "ptx::wait_products<2>();  // S'",
   ],
   [
     "warpgroup gradients: a stage is given back while it is read",
     "attention_backward_sm90.cu",
-    "    ptx::wait_products<1>();  // dk of the tile before, the last that reads its stage\n",
-    "",
+    "    ptx::wait_products<1>();  // the previous dk",
+    "    // the previous dk",
   ],
   [
     "warpgroup gradients: dP is not waited for",
@@ -35,8 +35,8 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: values are not turned",
     "attention_backward_sm90.cuh",
-    "ptx::multiply_registers<true>(sum, left[i]",
-    "ptx::multiply_registers<false>(sum, left[i]",
+    "ptx::multiply_registers<true>(",
+    "ptx::multiply_registers<false>(",
   ],
   [
     "warpgroup gradients: keys are not turned",
@@ -53,7 +53,7 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: boxes over one another",
     "attention_backward_sm90.cuh",
-    "i * 16 * line_bytes, P::other_box",
+    "i * 16 * line_bytes, P::query_box",
     "i * 16 * line_bytes, 0",
   ],
   [
@@ -65,7 +65,7 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: both make the same columns of dq",
     "attention_backward_sm90.cu",
-    "k_tile + (P::boxes > 1 ? consumer * P::own_box : 0)",
+    "k_tile + (P::boxes > 1 ? consumer * P::key_box : 0)",
     "k_tile",
   ],
   [
@@ -77,14 +77,14 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: the mean is left out",
     "attention_backward_sm90.cu",
-    "pack_bf16(s[r] * (dp[r] - mean[0])",
+    "pack_bf16(s[r] * (dp[r] - delta[0])",
     "pack_bf16(s[r] * dp[r]",
   ],
   [
     "warpgroup gradients: the mean of another query",
     "attention_backward_sm90.cu",
-    "s[r + 1] * (dp[r + 1] - mean[1])",
-    "s[r + 1] * (dp[r + 1] - mean[0])",
+    "s[r + 1] * (dp[r + 1] - delta[1])",
+    "s[r + 1] * (dp[r + 1] - delta[0])",
   ],
   [
     "warpgroup gradients: queries before the key",
@@ -101,8 +101,8 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: tiles seen whole that are not",
     "attention_backward_sm90.cuh",
-    "facts.last[query] >= key + keys;",
-    "facts.last[query] >= key + keys / 2;",
+    "stats.last[query] >= key + keys;",
+    "stats.last[query] >= key + keys / 2;",
   ],
   [
     "warpgroup gradients: weights in the wrong places",
@@ -114,8 +114,8 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: one tile of dS",
     "attention_backward_sm90.cu",
-    "weights + i % 2 * P::weight_bytes + (own",
-    "weights + (own",
+    "ds_tiles + i % 2 * P::ds_bytes + (own",
+    "ds_tiles + (own",
   ],
   [
     "warpgroup gradients: dS is read before the other warpgroup has written it",
@@ -150,8 +150,8 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: blocks add in the order in which they come",
     "attention_backward_sm90.cu",
-    "          ptx::wait_for_word(g.added + place, before);\n",
-    "          ptx::wait_for_word(g.added + place, before + 1);\n",
+    "          ptx::wait_for_word(g.blocks_added + place, before);\n",
+    "          ptx::wait_for_word(g.blocks_added + place, before + 1);\n",
   ],
   [
     "warpgroup gradients: every block adds, none begins",
@@ -174,7 +174,7 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: blocks by their index",
     "attention_backward_sm90.cu",
-    "number[0] = ptx::take_number(g.number);",
+    "number[0] = ptx::take_number(g.next_block);",
     "number[0] = blockIdx.x;",
   ],
   [
@@ -186,14 +186,14 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: facts of the first head",
     "attention_backward_sm90.cu",
-    "g.facts + g.tile_of(head, sequence, tile), sizeof",
-    "g.facts + g.tile_of(0, sequence, tile), sizeof",
+    "g.stats + g.tile_of(head, sequence, tile), sizeof",
+    "g.stats + g.tile_of(0, sequence, tile), sizeof",
   ],
   [
     "warpgroup gradients: facts of half the queries",
     "attention_backward_sm90.cu",
-    "sizeof(QueryFacts), &full",
-    "sizeof(QueryFacts) / 2, &full",
+    "sizeof(QueryStats),",
+    "sizeof(QueryStats) / 2,",
   ],
   ["warpgroup gradients: the cap has no slope", "attention_backward_sm90.cuh", "1.0f - bent * bent", "1.0f"],
   [
@@ -275,7 +275,7 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: blocks are not numbered anew",
     "attention_backward_sm90.cu",
-    "threadIdx.x == 0) *g.number = 0;",
+    "threadIdx.x == 0) *g.next_block = 0;",
     "threadIdx.x == 0) {}",
   ],
 ];

@@ -85,7 +85,7 @@ export const warpgroups = [
   ],
   ["warpgroups: sums are not waited for", "gemm_sm90.cu", "ptx::wait_products<0>();", "ptx::wait_products<1>();"],
   ["warpgroups: no fence before products", "gemm_sm90.cu", "      ptx::fence_products();\n", ""],
-  ["warpgroups: both multiply the same rows", "gemm_sm90.cu", " + consumer * box_bytes, *b_tile", ", *b_tile"],
+  ["warpgroups: both multiply the same rows", "gemm_sm90.cu", " + consumer * box_bytes,", ","],
   [
     "warpgroups: the next depths lie 64 bytes on",
     "gemm_sm90.cu",
