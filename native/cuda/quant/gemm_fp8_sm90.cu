@@ -55,7 +55,8 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
   constexpr int sums = Tile::n / 2;
   const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size,
             warp = threadIdx.x % warpgroup / warp_size;
-  float* own = reinterpret_cast<float*>(ring + Tile::stages * Tile::stage_bytes) + (consumer * 4 + warp) * end_floats;
+  float* own =
+      reinterpret_cast<float*>(ring + Tile::stages * Tile::stage_bytes) + (consumer * 4 + warp) * staged_floats;
   float sum[sums], total[sums];
   HEDDLE_UNROLL
   for (int r = 0; r < sums; ++r) sum[r] = 0;
@@ -87,7 +88,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
       HEDDLE_UNROLL
       for (int r = 0; r < sums; ++r) total[r] += scale[r / 2 % 2] * of_weight * sum[r];
     }
-    end_sums<false>(g.end(), own, row - lane / 4, place.column, total);
+    epilogue_sums<false>(g.epilogue(), own, row - lane / 4, place.column, total);
   }
 #endif
 }

@@ -154,18 +154,18 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
       words(b + 4, [&](uint32_t w, int) { return w >> 4 * r & 0x0f0f0f0fu; });
       break;
     case DType::q5_0: {
-      const uint32_t fifths = *reinterpret_cast<const uint16_t*>(b + 2 + 2 * r);
+      const uint32_t fifth_bits = *reinterpret_cast<const uint16_t*>(b + 2 + 2 * r);
       run.scale = half_at(b);
       words(b + 6, [&](uint32_t w, int i) {
-        return subtract_bytes((w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifths >> 4 * i & 15) << 4, 0x10101010u);
+        return subtract_bytes((w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifth_bits >> 4 * i & 15) << 4, 0x10101010u);
       });
       break;
     }
     case DType::q5_1: {
-      const uint32_t fifths = *reinterpret_cast<const uint16_t*>(b + 4 + 2 * r);
+      const uint32_t fifth_bits = *reinterpret_cast<const uint16_t*>(b + 4 + 2 * r);
       run.scale = half_at(b), run.minimum = half_at(b + 2);
       words(b + 8,
-          [&](uint32_t w, int i) { return (w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifths >> 4 * i & 15) << 4; });
+          [&](uint32_t w, int i) { return (w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifth_bits >> 4 * i & 15) << 4; });
       break;
     }
     case DType::q2_k:
@@ -178,8 +178,8 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
       const int low = r < 8 ? s[r] & 15 : s[r - 8] >> 4, high = s[8 + r % 4] >> 2 * (r / 4) & 3;
       run.scale = half_at(b + 108) * static_cast<float>((low | high << 4) - 32);
       words(b + 32 + 32 * half + at, [&](uint32_t w, int i) {
-        const uint32_t thirds = word_at<alignment>(b + at + 4 * i) >> (4 * half + quarter) & 0x01010101u;
-        return subtract_bytes((w >> 2 * quarter & 0x03030303u) | thirds << 2, 0x04040404u);
+        const uint32_t third_bits = word_at<alignment>(b + at + 4 * i) >> (4 * half + quarter) & 0x01010101u;
+        return subtract_bytes((w >> 2 * quarter & 0x03030303u) | third_bits << 2, 0x04040404u);
       });
       break;
     }
@@ -220,9 +220,9 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
 }
 
 // Marks the kernel variant whose type is known only at run time.
-constexpr DType any_block = DType::u8;
+constexpr DType runtime_type = DType::u8;
 
-// A matrix of quantized rows. Kernels know its type at compile time (T), or look it up for each Run (any_block).
+// A matrix of quantized rows. Kernels know its type at compile time (T), or look it up for each Run (runtime_type).
 template <DType T> struct BlockRows {
   const uint8_t* data;
   DType type;
@@ -230,7 +230,7 @@ template <DType T> struct BlockRows {
 
   // Elements [16 run, 16 run + 16) of a row.
   __device__ Run run(int64_t row, int64_t run) const {
-    if constexpr (T != any_block) {
+    if constexpr (T != runtime_type) {
       constexpr int elements = Block<T>::elements, bytes = Block<T>::bytes, runs = elements / run_elements;
       return read_run<T>(data + (row * (width / elements) + run / runs) * bytes, static_cast<int>(run % runs));
     } else {
@@ -268,7 +268,7 @@ template <class F> void with_block_rows(const View& w, int64_t width, F use) {
   if (w.type == DType::q8_0) use(BlockRows<DType::q8_0>{data, w.type, width});
   else if (w.type == DType::q4_0) use(BlockRows<DType::q4_0>{data, w.type, width});
   else if (w.type == DType::q4_k) use(BlockRows<DType::q4_k>{data, w.type, width});
-  else use(BlockRows<any_block>{data, w.type, width});
+  else use(BlockRows<runtime_type>{data, w.type, width});
 }
 
 }  // namespace cuda

@@ -20,7 +20,7 @@ template <class F> void map(const Context& c, const char* name, int64_t n, F f) 
   launch(c, name, {dim3(wanted < most ? wanted : most), dim3(threads)}, map_kernel<F>, f, n);
 }
 
-bool any(const Node& n) { return no_quantised(n); }
+bool supports_unquantized(const Node& n) { return no_quantised(n); }
 
 // ---- sums, products, bounds
 // -----------------------------------------------------------------------------------------------
@@ -140,8 +140,10 @@ void softcap_backward(const Node& n, Context& c) {
 struct Gelu {
   View x;
   Out y;
-  bool by_tanh;
-  __device__ void operator()(int64_t i) const { y.store(i, (by_tanh ? gelu_tanh(x[i]) : gelu_erf(x[i])).value); }
+  bool tanh_approximation;
+  __device__ void operator()(int64_t i) const {
+    y.store(i, (tanh_approximation ? gelu_tanh(x[i]) : gelu_erf(x[i])).value);
+  }
 };
 void gelu(const Node& n, Context& c) {
   map(c, "gelu", n.out[0].shape.size(), Gelu{view(n.in[0]), out(n.out[0]), n.attr_flag("tanh")});
@@ -150,10 +152,10 @@ void gelu(const Node& n, Context& c) {
 struct GeluBackward {
   View dy, x;
   Out dx;
-  bool by_tanh;
+  bool tanh_approximation;
   __device__ void operator()(int64_t i) const {
     const float v = x[i];
-    dx.store(i, dy[i] * (by_tanh ? gelu_tanh(v) : gelu_erf(v)).derivative);
+    dx.store(i, dy[i] * (tanh_approximation ? gelu_tanh(v) : gelu_erf(v)).derivative);
   }
 };
 void gelu_backward(const Node& n, Context& c) {
@@ -352,7 +354,7 @@ struct Noise {
   View x;
   Out y;
   const uint32_t* key;  // (3): seed, step, micro-batch
-  uint32_t stream, dropped;
+  uint32_t stream, drop_below;
   float scale;
   bool dropout;
 
@@ -364,7 +366,7 @@ struct Noise {
   __device__ void operator()(int64_t i) const {
     const uint32_t w = word(i);
     const float v = x[i];
-    if (dropout) y.store(i, w < dropped ? 0.0f : v * scale);
+    if (dropout) y.store(i, w < drop_below ? 0.0f : v * scale);
     else y.store(i, v + scale * (static_cast<float>(w) * 4.65661287e-10f - 1.0f));  // 2^-31
   }
 };
@@ -377,29 +379,29 @@ void dropout(const Node& n, Context& c) { noise(n, c, true, static_cast<float>(1
 void uniform_noise(const Node& n, Context& c) { noise(n, c, false, static_cast<float>(n.attr("scale"))); }
 
 const RegisterKernel kernels[] = {
-    {"add", "cuda_add", any, add},
-    {"mul", "cuda_mul", any, mul},
-    {"affine", "cuda_affine", any, affine},
-    {"minimum", "cuda_minimum", any, minimum},
-    {"minimum_backward", "cuda_minimum_backward", any, minimum_backward},
-    {"clamp", "cuda_clamp", any, clamp},
-    {"clamp_backward", "cuda_clamp_backward", any, clamp_backward},
-    {"softcap", "cuda_softcap", any, softcap},
-    {"softcap_backward", "cuda_softcap_backward", any, softcap_backward},
-    {"gelu", "cuda_gelu", any, gelu},
-    {"gelu_backward", "cuda_gelu_backward", any, gelu_backward},
-    {"unary", "cuda_unary", any, unary},
-    {"unary_backward", "cuda_unary_backward", any, unary_backward},
-    {"glu", "cuda_glu", any, glu},
-    {"glu_backward", "cuda_glu_backward", any, glu_backward},
-    {"cast", "cuda_cast", any, cast},
-    {"broadcast", "cuda_broadcast", any, broadcast},
-    {"accumulate", "cuda_accumulate", any, accumulate},
-    {"assign", "cuda_assign", any, assign},
-    {"adamw", "cuda_adamw", any, adamw},
-    {"clip_factor", "cuda_clip_factor", any, clip_factor},
-    {"dropout", "cuda_dropout", any, dropout},
-    {"uniform_noise", "cuda_uniform_noise", any, uniform_noise},
+    {"add", "cuda_add", supports_unquantized, add},
+    {"mul", "cuda_mul", supports_unquantized, mul},
+    {"affine", "cuda_affine", supports_unquantized, affine},
+    {"minimum", "cuda_minimum", supports_unquantized, minimum},
+    {"minimum_backward", "cuda_minimum_backward", supports_unquantized, minimum_backward},
+    {"clamp", "cuda_clamp", supports_unquantized, clamp},
+    {"clamp_backward", "cuda_clamp_backward", supports_unquantized, clamp_backward},
+    {"softcap", "cuda_softcap", supports_unquantized, softcap},
+    {"softcap_backward", "cuda_softcap_backward", supports_unquantized, softcap_backward},
+    {"gelu", "cuda_gelu", supports_unquantized, gelu},
+    {"gelu_backward", "cuda_gelu_backward", supports_unquantized, gelu_backward},
+    {"unary", "cuda_unary", supports_unquantized, unary},
+    {"unary_backward", "cuda_unary_backward", supports_unquantized, unary_backward},
+    {"glu", "cuda_glu", supports_unquantized, glu},
+    {"glu_backward", "cuda_glu_backward", supports_unquantized, glu_backward},
+    {"cast", "cuda_cast", supports_unquantized, cast},
+    {"broadcast", "cuda_broadcast", supports_unquantized, broadcast},
+    {"accumulate", "cuda_accumulate", supports_unquantized, accumulate},
+    {"assign", "cuda_assign", supports_unquantized, assign},
+    {"adamw", "cuda_adamw", supports_unquantized, adamw},
+    {"clip_factor", "cuda_clip_factor", supports_unquantized, clip_factor},
+    {"dropout", "cuda_dropout", supports_unquantized, dropout},
+    {"uniform_noise", "cuda_uniform_noise", supports_unquantized, uniform_noise},
 };
 
 }  // namespace

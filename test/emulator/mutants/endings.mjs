@@ -14,8 +14,8 @@ export const endings = [
   [
     "ends: what is added is that of the first row",
     "gemm_end.cuh",
-    "v[i] += e.onto[at + i]",
-    "v[i] += e.onto[column + i]",
+    "v[i] += e.residual[at + i]",
+    "v[i] += e.residual[column + i]",
     ...plain,
   ],
   [
@@ -29,20 +29,20 @@ export const endings = [
     "ends: what is kept is already activated",
     "gemm_end.cuh",
     "  store_run(g.c, at, v, count);\n}\n",
-    "  store_run(g.c, at, v, count);\n  if (e.before.data) store_run(e.before, at, v, count);\n}\n",
+    "  store_run(g.c, at, v, count);\n  if (e.pre_activation.data) store_run(e.pre_activation, at, v, count);\n}\n",
     ...plain,
   ],
   [
     "ends: fragments are read before they are there",
     "gemm_end.cuh",
-    "  __syncwarp();  // all of it is there\n",
+    "  __syncwarp();  // the fragments of all lanes are staged\n",
     "",
     ...tensor,
   ],
   [
     "ends: fragments are overwritten while they are read",
     "gemm_end.cuh",
-    "  __syncwarp();  // and has been read\n",
+    "  __syncwarp();  // and are read\n",
     "",
     ...tensor,
   ],
@@ -57,15 +57,15 @@ export const endings = [
   [
     "ends: columns of the second half eight rows on",
     "gemm_end.cuh",
-    "to + 8 * end_pitch) = float2{c2, c3}",
-    "to + 4 * end_pitch) = float2{c2, c3}",
+    "to + 8 * staged_pitch) = float2{c2, c3}",
+    "to + 4 * staged_pitch) = float2{c2, c3}",
     ...tensor,
   ],
   [
     "ends: sums wait where others still read tiles",
     "gemm_multistage.cuh",
-    "  float* own = ring + warp * end_floats;\n  __syncthreads();\n",
-    "  float* own = ring + warp * end_floats;\n",
+    "  float* own = ring + warp * staged_floats;\n  __syncthreads();\n",
+    "  float* own = ring + warp * staged_floats;\n",
     ...tensor,
   ],
   [
@@ -99,8 +99,8 @@ export const endings = [
   [
     "gate, parts: both factors in one place",
     "gemm.cuh",
-    "g.ending.up_kept = {sums + elements, DType::f32}",
-    "g.ending.up_kept = {sums, DType::f32}",
+    "g.epilogue.up_output = {sums + elements, DType::f32}",
+    "g.epilogue.up_output = {sums, DType::f32}",
     ...tensor,
   ],
   [
@@ -110,7 +110,7 @@ export const endings = [
     "blockIdx.z * elements",
     ...plain,
   ],
-  ["parts: each has the whole end", "gemm.cuh", "  g.ending = {};\n", "", ...plain],
+  ["parts: each has the whole end", "gemm.cuh", "  g.epilogue = {};\n", "", ...plain],
   [
     "gate, parts: the first part's factor alone",
     "gemm.cu",
@@ -121,7 +121,7 @@ export const endings = [
   [
     "few rows, gate: one factor twice",
     "gemm.cu",
-    "few_rows_sums<eights>(g, g.ending.up, column, up)",
+    "few_rows_sums<eights>(g, g.epilogue.up, column, up)",
     "few_rows_sums<eights>(g, g.b, column, up)",
     ...plain,
   ],
@@ -143,8 +143,8 @@ export const endings = [
   [
     "ends, warpgroups: both in one place",
     "gemm_sm90.cu",
-    "(consumer * 4 + warp) * end_floats",
-    "warp * end_floats",
+    "(consumer * 4 + warp) * staged_floats",
+    "warp * staged_floats",
     ...warpgroups,
   ],
   [

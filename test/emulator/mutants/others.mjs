@@ -27,7 +27,7 @@ export const others = [
     "  if (part != 0 || j >= a.C) return;",
   ],
   ["experts: pairs of the earlier warps are not counted", "experts.cu", "if (w < warp) place += found[w];", ""],
-  ["experts: counts are overwritten while read", "experts.cu", "    __syncthreads();  // before the next counts", ""],
+  ["experts: counts are overwritten while read", "experts.cu", "    __syncthreads();  // the next iteration", "    //"],
   [
     "experts: an expert's last tile runs into the next expert's",
     "experts.cu",

@@ -9,8 +9,8 @@ export const products = [
   [
     "product: no barrier before the tiles are overwritten",
     "gemm_tile.cuh",
-    "    __syncthreads();  // before the next tiles overwrite these",
-    "",
+    "    __syncthreads();  // the next tiles overwrite",
+    "    //",
   ],
   ["product: the last row is taken for outside", "gemm_tile.cuh", "inside = line < lines", "inside = line < lines - 1"],
   [
@@ -51,8 +51,8 @@ export const products = [
   [
     "tensor product: no barrier in the ring",
     "gemm_multistage.cuh",
-    "    __syncthreads();                 // everybody's is",
-    "    // everybody's is",
+    "    __syncthreads();  // all threads' copies are",
+    "    // all threads' copies are",
     "gemm_tensor.cu",
   ],
   [
@@ -92,8 +92,8 @@ export const products = [
   [
     "tf32 product: no barrier in the ring",
     "gemm_multistage.cuh",
-    "    __syncthreads();                 // everybody's is",
-    "    // everybody's is",
+    "    __syncthreads();  // all threads' copies are",
+    "    // all threads' copies are",
     "gemm_tf32.cu",
   ],
   [
