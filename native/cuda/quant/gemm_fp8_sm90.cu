@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
       const Place place = place_of<Tile>(tile, g.m, g.n);
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         unsigned char* a_tile = ring + at.stage * Tile::stage_bytes;
-        // completes at once in the first round, because the phase before a new barrier's first counts as complete
+        // Completes at once in the first round, because the phase before a new barrier's first counts as complete.
         ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
         ptx::arrive_expecting(&full[at.stage], Tile::stage_bytes);
         ptx::copy_box(a_tile, &a_map, static_cast<int>(d * depth), static_cast<int>(place.row), &full[at.stage]);
@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
   for (int r = 0; r < sums; ++r) sum[r] = 0;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const Place place = place_of<Tile>(tile, g.m, g.n);
-    const int64_t row = place.row + consumer * 64 + warp * 16 + lane / 4;  // and eight rows on
+    const int64_t row = place.row + consumer * 64 + warp * 16 + lane / 4;  // and row + 8
     HEDDLE_UNROLL
     for (int r = 0; r < sums; ++r) total[r] = 0;
     for (int64_t d = 0; d < deep; ++d, at.advance()) {
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
         ptx::multiply_e4m3_tiles(sum, ptx::describe_tile(a_tile + 32 * k, group_bytes, group_bytes),
             ptx::describe_tile(b_tile + 32 * k, group_bytes, group_bytes), k > 0);
       ptx::commit_products();
-      // While they run: the scales of the rows' activations and of the weight's block.
+      // Loads the scales of the rows' activations and of the weight's block while the products run.
       float scale[2];
       HEDDLE_UNROLL
       for (int half = 0; half < 2; ++half)

@@ -1,4 +1,4 @@
-// Elementwise ops: each thread computes separate elements. Outputs may share an operand's memory.
+// Elementwise ops. Each thread computes separate elements. Outputs may alias operands.
 #include "cuda/rows/math.cuh"
 #include "cuda/rows/philox.cuh"
 #include "ops/noise.h"
@@ -9,7 +9,7 @@ namespace {
 
 constexpr int threads = 256;
 
-// f(i) for every i < n.
+// Calls f(i) for every i < n.
 template <class F> __global__ void map_kernel(F f, int64_t n) {
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) f(i);
@@ -23,7 +23,6 @@ template <class F> void map(const Context& c, const char* name, int64_t n, F f) 
 bool supports_unquantized(const Node& n) { return no_quantised(n); }
 
 // ---- sums, products, bounds
-// -----------------------------------------------------------------------------------------------
 
 struct Add {
   View a, b;
@@ -111,7 +110,6 @@ void clamp_backward(const Node& n, Context& c) {
 }
 
 // ---- functions of one operand
-// -----------------------------------------------------------------------------------------------
 
 struct Softcap {
   View x;
@@ -163,7 +161,7 @@ void gelu_backward(const Node& n, Context& c) {
       GeluBackward{view(n.in[0]), view(n.in[1]), out(n.out[0]), n.attr_flag("tanh")});
 }
 
-// The numbers are those of native/ops/unary.cc.
+// The values are those of the attribute in native/ops/unary.cc.
 enum Function { exp_, log_, sigmoid_, log_sigmoid_, tanh_, relu_, abs_, sqrt_, reciprocal_, log1mexp_ };
 
 __device__ float sigmoid(float x) {
@@ -229,7 +227,6 @@ void unary_backward(const Node& n, Context& c) {
 }
 
 // ---- gated linear units
-// -------------------------------------------------------------------------------------------------------
 
 struct Glu {
   View gate, up;
@@ -260,7 +257,6 @@ void glu_backward(const Node& n, Context& c) {
 }
 
 // ---- copies
-// ---------------------------------------------------------------------------------------------------------------------
 
 struct Cast {
   View x;
@@ -308,7 +304,8 @@ void assign(const Node& n, Context& c) {
   map(c, "assign", n.in[0].shape.size(), Assign{out(n.in[0]), view(n.in[1]), fault_of(c)});
 }
 
-// AdamW (Loshchilov & Hutter 2019). param, grad, m, v: any shape; hyper (7), factor (1)
+// AdamW (Loshchilov & Hutter 2019). param, grad, m, v have the same shape. hyper (7): learning rate, beta1, beta2, eps,
+// weight decay, 1 - beta1^t, 1 - beta2^t. factor (1) multiplies the gradient.
 struct AdamW {
   Out param;
   const float* grad;
@@ -326,7 +323,7 @@ struct AdamW {
     m[i] = mean;
     v[i] = square;
     const float step = mean / hyper[5] / (sqrtf(square / hyper[6]) + eps);
-    param.store(i, param[i] * (1.0f - lr * weight_decay) - lr * step);  // decay first, as PyTorch's AdamW
+    param.store(i, param[i] * (1.0f - lr * weight_decay) - lr * step);  // decay first, as in PyTorch's AdamW
   }
 };
 void adamw(const Node& n, Context& c) {
@@ -348,7 +345,6 @@ void clip_factor(const Node& n, Context& c) {
 }
 
 // ---- seeded noise
-// ---------------------------------------------------------------------------------------------------------------
 
 struct Noise {
   View x;

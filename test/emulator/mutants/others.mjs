@@ -4,8 +4,8 @@ export const others = [
   [
     "norm: no barrier between two sums",
     "math.cuh",
-    "  v = warp_sum(lane < warps ? partial[lane] : T(0));\n  __syncthreads();  // before the next call writes",
-    "  v = warp_sum(lane < warps ? partial[lane] : T(0));",
+    "  v = warp_sum(lane < warps ? partial[lane] : T(0));\n  __syncthreads();",
+    "  v = warp_sum(lane < warps ? partial[lane] : T(0));\n  ",
   ],
   [
     "norm: the sums of warps are not waited for",

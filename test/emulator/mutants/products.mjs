@@ -209,8 +209,8 @@ export const products = [
   [
     "8-bit products: no barrier before the stage is overwritten",
     "gemm_int8.cu",
-    "    __syncthreads();  // before the next stage overwrites these",
-    "",
+    "    __syncthreads();  // the next stage overwrites",
+    "    //",
   ],
   ["8-bit products: one scale for all of a row", "gemm_int8.cu", "a_scale[row][r] * scale", "a_scale[row][0] * scale"],
   ["8-bit products: minima are left out", "gemm_int8.cu", " + minimum[e % 2] * a_sum[row][r]", ""],
