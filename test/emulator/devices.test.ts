@@ -50,7 +50,7 @@ test("a tensor is copied from another device, with and without peer access, repe
 describe("an incompatible system", () => {
   test("reports a driver that is too old, and uses the CPU", () => {
     emulate("old-driver");
-    const problem = "the driver is of CUDA 12.4, this build needs one of CUDA 13.0 or newer";
+    const problem = "the driver supports CUDA 12.4, but this build needs CUDA 13.0 or newer";
     expect(deviceInfo().cuda).toMatchObject({ devices: [], problem });
     expect(() => openDevice({ device: "cuda" })).toThrowError(
       expect.objectContaining({ code: "UNSUPPORTED", message: expect.stringContaining(problem) }),

@@ -67,7 +67,7 @@ void test_reports() {
     four[beyond] = 1;
   });
   if (emulator::detecting_races())
-    expect_fatal("while a cp.async to it is under way", 1, [] {
+    expect_fatal("while a cp.async to it is in flight", 1, [] {
       alignas(16) static uint32_t source[4] = {};
       HEDDLE_SHARED(uint32_t, to, [4]);
       cuda::ptx::copy_async_16(to, source, 16);
@@ -106,10 +106,10 @@ void test_named_barriers() {
   expect_fatal("that 32 of 64 threads have reached", 64, [] {
     if (threadIdx.x < 32) cuda::ptx::arrive_named(1, 64);
   });
-  expect_fatal("nobody waits for it", 64, [] { cuda::ptx::arrive_named(1, 64); });
-  expect_fatal("said 64", 64, [] { cuda::ptx::sync_named(1, threadIdx.x < 32 ? 64 : 32); });
+  expect_fatal("no thread waits for it", 64, [] { cuda::ptx::arrive_named(1, 64); });
+  expect_fatal("expects 64", 64, [] { cuda::ptx::sync_named(1, threadIdx.x < 32 ? 64 : 32); });
   expect_fatal("expected 1 to 15", 32, [] { cuda::ptx::sync_named(16, 32); });
-  expect_fatal("for 48 threads", 64, [] { cuda::ptx::sync_named(1, 48); });
+  expect_fatal("got 48 threads", 64, [] { cuda::ptx::sync_named(1, 48); });
   expect_fatal("while other lanes of the warp are in", 32, [] {
     if (threadIdx.x < 16) cuda::ptx::sync_named(1, 32);
     else cuda::ptx::arrive_named(1, 32);
@@ -198,7 +198,7 @@ void test_sm90() {
         one_tile(steps, map, &sum);
       });
     };
-    without("initialisation no fence.proxy.async follows", &Steps::fence_barrier, false);
+    without("is not followed by fence.proxy.async", &Steps::fence_barrier, false);
     without("barrier", &Steps::barrier_before_use, false);
     without("wait in mbarrier.try_wait", &Steps::expect, false);
     without(
@@ -206,7 +206,7 @@ void test_sm90() {
     without("without a wgmma.fence", &Steps::fence_products, false);
     without("has not waited for", &Steps::commit, false);
     without("has not waited for", &Steps::wait_products, false);
-    without("warps of a warpgroup that ask for different products", &Steps::other_descriptor, true);
+    without("the warps of a warpgroup issue different products", &Steps::other_descriptor, true);
     without("expected a descriptor of the 128-byte swizzle", &Steps::other_swizzle, true);
     without("over a tile that a wgmma reads", &Steps::overwrite, true);
     without("barrier", &Steps::arrive_twice, true);
@@ -311,14 +311,14 @@ void test_bulk_writes() {
   from_odd_place.skipped = 4;
   broken("misaligned", from_odd_place);
   broken("misaligned", {}, 8);
-  broken("what is no device memory", {}, size_t{1} << 40);
+  broken("outside device memory", {}, size_t{1} << 40);
   BulkSteps beyond;
   beyond.bytes = size_t{1} << 20;
   broken("beyond shared memory", beyond);
   expect_fatal("expected an address in shared memory", 1, [&] { cuda::ptx::store_bytes(to, to, 16); });
   // A word that only a later block would write.
   *word = 0;
-  expect_fatal("for a word to be 1, which is 0", 1, [&] { cuda::ptx::wait_for_word(word, 1); });
+  expect_fatal("for a word to become 1, which is 0", 1, [&] { cuda::ptx::wait_for_word(word, 1); });
   emulator::release_device(to);
   emulator::release_device(word);
 }
