@@ -117,7 +117,7 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"experts", [] { return experts(90, 70, false); }},
       {"experts, one input per slot", [] { return experts(90, 20, true); }},
   };
-  // Attention on sm_90a: one to four key tiles, head widths that fill boxes and that do not, sequences that end within
+  // Attention on sm_90a: one to four key tiles, head widths with full and with partial boxes, sequences that end within
   // a tile. Products: each with its gradients, so that both operands occur in both layouts; both tile widths, more
   // tiles than multiprocessors, more tiles along k than stages, odd rows.
   const std::vector<Case> on_sm90 = {

@@ -40,8 +40,8 @@ __device__ inline Q8Rounding q8_rounding(const View& x, int64_t at, int64_t D) {
     poison += v * 0.0f;
   }
   largest = warp_max(largest), poison = warp_sum(poison);
-  const bool some = largest >= 1e-30f && poison == 0;
-  return {some ? 127.0f / largest : 0.0f, (some ? largest / 127.0f : 0.0f) + poison};
+  const bool is_nonzero = largest >= 1e-30f && poison == 0;
+  return {is_nonzero ? 127.0f / largest : 0.0f, (is_nonzero ? largest / 127.0f : 0.0f) + poison};
 }
 
 // Writes x (N, KH, D) to cache (S, KH, L, D). One block per row. Writes nothing if any segment is invalid.

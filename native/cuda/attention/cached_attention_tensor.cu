@@ -129,9 +129,9 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
     const int own_group = first_group + (warp + warps - first_group % warps) % warps;
     const auto copy_group = [&](int g, int stage) {
       const int position = g * tile_n + lane % tile_n;
-      const bool there = position >= first && position < last;
-      const int64_t row = there ? a.shape.row_of(rows.segment.slot, kv_head, position, a.fault) : 0;
-      const unsigned who = __ballot_sync(all_lanes, there);
+      const bool is_valid = position >= first && position < last;
+      const int64_t row = is_valid ? a.shape.row_of(rows.segment.slot, kv_head, position, a.fault) : 0;
+      const unsigned who = __ballot_sync(all_lanes, is_valid);
       HEDDLE_ROLLED
       for (int i = 0; i < 2; ++i)
         copy_rows<P>(

@@ -67,7 +67,7 @@ struct Rows {
   bool overlapped;  // a later segment contains some of the same rows
   int64_t tiles;    // of all segments
 };
-// Returns the tile with that number. count is 0 if there are fewer tiles, or if a segment is invalid.
+// Returns tile `number` of all segments' tiles. count is 0 if there are fewer tiles, or if a segment is invalid.
 __device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int64_t group) {
   Rows found{{0, 0, -1, 0}, 0, 0, false, 0};
   for (int64_t i = 0; i < a.G; ++i) {
@@ -119,9 +119,9 @@ __device__ inline const unsigned char* begin_of_row(const unsigned char* own, in
       __shfl_sync(all_lanes, reinterpret_cast<unsigned long long>(own), lane));
 }
 // Issues the copies of sixteen rows, 16 bytes at a time, or 4 for q8 rows. of_lane is the index of the cache row of
-// position lane % 16. Bit i of `there` tells whether row i exists; the others become zeros.
+// position lane % 16. Bit i of valid_rows tells whether row i exists; the others become zeros.
 template <class P>
-__device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t of_lane, unsigned there, int D) {
+__device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t of_lane, unsigned valid_rows, int D) {
   constexpr int size = P::Type::q8 ? 4 : 16, places = P::Type::q8 ? P::width / 4 + 1 : P::width / piece,
                 all = tile_n * places;
   const int lane = threadIdx.x % warp_size, bytes = P::Type::q8 ? D + static_cast<int>(q8_scale_bytes) : D * 2;
@@ -130,12 +130,12 @@ __device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t o
     const int e = e0 + lane, r = e / places % tile_n, p = e % places;
     const unsigned char* row = begin_of_row(begin, r);
     if (all % warp_size && e >= all) continue;
-    const bool some = (there >> r & 1) && p * size < bytes;
+    const bool is_copied = (valid_rows >> r & 1) && p * size < bytes;
     if constexpr (P::Type::q8) {
       if (p * size < bytes)
-        ptx::copy_async_4(to + r * P::row_bytes + p * size, some ? row + p * size : cache, some ? size : 0);
+        ptx::copy_async_4(to + r * P::row_bytes + p * size, is_copied ? row + p * size : cache, is_copied ? size : 0);
     } else {
-      ptx::copy_async_16(to + swizzled<places>(r, p) * 2, some ? row + p * size : cache, some ? size : 0);
+      ptx::copy_async_16(to + swizzled<places>(r, p) * 2, is_copied ? row + p * size : cache, is_copied ? size : 0);
     }
   }
 }

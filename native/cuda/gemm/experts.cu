@@ -40,8 +40,8 @@ __global__ void __launch_bounds__(threads)
   if (threadIdx.x == 0) begin[expert] = at;
   for (int64_t p0 = 0; p0 < pairs; p0 += threads) {
     const int64_t p = p0 + threadIdx.x;
-    const bool mine = p < pairs && experts[p] == expert;
-    const unsigned votes = __ballot_sync(all_lanes, mine);
+    const bool is_own = p < pairs && experts[p] == expert;
+    const unsigned votes = __ballot_sync(all_lanes, is_own);
     if (lane == 0) found[warp] = __popc(votes);
     __syncthreads();
     int32_t place = at + __popc(votes & ((1u << lane) - 1));
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(threads)
       if (w < warp) place += found[w];
       at += found[w];
     }
-    if (mine) order[place] = static_cast<int32_t>(p);
+    if (is_own) order[place] = static_cast<int32_t>(p);
     __syncthreads();  // the next iteration overwrites the counts
   }
   if (threadIdx.x == 0 && expert == E - 1) begin[E] = at;

@@ -5,11 +5,11 @@
 // A tile in shared memory keeps the operand's layout: (lines, k) if the operand is K-major, (k, lines) otherwise. Lines
 // are rows of a or columns of b. `depth` is the extent of a tile along k. An Operand provides what depends on the type:
 //
-//   Element                                          the element type of a tile
-//   depth, step                                      elements along k of a stage (128 bytes), and of a fragment
-//   place<count, depth_innermost>(r, p)              index of piece p of line r in a tile with lines of `count`
-//   elements load_left, load_right<depth_innermost, count>    load fragments of 16 rows of a, and of 16 columns of b
-//   multiply(c, a, b)                                mma.sync of such fragments
+//   Element                                   the element type of a tile
+//   depth, step                               elements along k of a stage (128 bytes), and of a fragment
+//   place<count, k_major>(r, p)               index of piece p of line r in a tile with lines of `count` elements
+//   load_left, load_right<k_major, count>     load fragments of 16 rows of a, and of 16 columns of b
+//   multiply(c, a, b)                         mma.sync of such fragments
 #pragma once
 #include "cuda/gemm/gemm_end.cuh"
 #include "cuda/gemm/tensor_tile.cuh"
@@ -34,7 +34,7 @@ template <int stages> using LargeTile = Tile<128, 128, 2, 4, stages>;
 // Issues the copies of a tile: `lines` lines of `count` elements of x, from (line0, first) on. Elements outside
 // (line_end, end) become zeros. If `pairs` is set, half of the tile's lines come from `up`: 16 lines of x, then 16 of
 // up, and so on. Each warp, and each lane, then has the same columns of both.
-template <class Operand, int lines, int count, bool depth_innermost, int threads, bool pairs = false>
+template <class Operand, int lines, int count, bool k_major, int threads, bool pairs = false>
 __device__ inline void copy_lines(typename Operand::Element* tile, const typename Operand::Element* x, int64_t ld,
     int64_t line0, int64_t first, int64_t line_end, int64_t end, const typename Operand::Element* up = nullptr) {
   constexpr int bytes = sizeof(typename Operand::Element), elements = piece_bytes / bytes, pieces = count / elements;
@@ -43,8 +43,8 @@ __device__ inline void copy_lines(typename Operand::Element* tile, const typenam
     const int64_t line = line0 + (pairs ? r / 32 * 16 + r % 16 : r), at = first + p * elements, left = end - at;
     const int valid = line < line_end && left > 0 ? (left < elements ? static_cast<int>(left) : elements) : 0;
     const typename Operand::Element* from = pairs && r / 16 % 2 ? up : x;
-    ptx::copy_async_16(tile + Operand::template place<count, depth_innermost>(r, p),
-        valid ? from + line * ld + at : from, valid * bytes);
+    ptx::copy_async_16(
+        tile + Operand::template place<count, k_major>(r, p), valid ? from + line * ld + at : from, valid * bytes);
   }
 }
 
@@ -56,15 +56,15 @@ struct Pairs {
 
   template <int count, bool> static __device__ int place(int r, int p) { return swizzled<count / piece>(r, p); }
 
-  template <bool depth_innermost, int count>
+  template <bool k_major, int count>
   static __device__ void load_left(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
-    if (depth_innermost) cuda::load_left<count>(to, tile, row, k);
+    if (k_major) cuda::load_left<count>(to, tile, row, k);
     else load_left_transposed<count>(to, tile, row, k);
   }
-  template <bool depth_innermost, int count>
+  template <bool k_major, int count>
   static __device__ void load_right(
       uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int column, int k) {
-    if (depth_innermost) cuda::load_right<count>(first, second, tile, column, k);
+    if (k_major) cuda::load_right<count>(first, second, tile, column, k);
     else load_right_transposed<count>(first, second, tile, column, k);
   }
 };

@@ -18,22 +18,22 @@ constexpr int words = 4;  // words in a piece of 16 bytes
 // Returns the index of word w of line r in a tile whose lines have `count` words. In K-major tiles the swizzle puts the
 // eight lines of an ldmatrix into different banks. In MN-major tiles it puts the words (k t, row g) of a fragment into
 // different banks, t < 4 and g < 8.
-template <int count, bool depth_innermost> __device__ inline int word_place(int r, int w) {
-  return r * count + ((w / words) ^ (depth_innermost ? r & 7 : 2 * (r & 3))) * words + w % words;
+template <int count, bool k_major> __device__ inline int word_place(int r, int w) {
+  return r * count + ((w / words) ^ (k_major ? r & 7 : 2 * (r & 3))) * words + w % words;
 }
 
 struct Tf32 {
   using Element = float;
   static constexpr int depth = 32, step = 8;
 
-  template <int count, bool depth_innermost> static __device__ int place(int r, int p) {
-    return word_place<count, depth_innermost>(r, p * words);
+  template <int count, bool k_major> static __device__ int place(int r, int p) {
+    return word_place<count, k_major>(r, p * words);
   }
 
-  template <bool depth_innermost, int count>
+  template <bool k_major, int count>
   static __device__ void load_left(uint32_t (&to)[4], const float* tile, int row, int k) {
     const int lane = threadIdx.x % warp_size, matrix = lane / 8;
-    if (depth_innermost) {  // matrices 0, 1: rows 0-7, 8-15 of k 0-3; matrices 2, 3: of k 4-7
+    if (k_major) {  // matrices 0, 1: rows 0-7, 8-15 of k 0-3; matrices 2, 3: of k 4-7
       ptx::load_matrices<false>(
           to, tile + word_place<count, true>(row + matrix % 2 * 8 + lane % 8, k + matrix / 2 * 4));
     } else {
@@ -44,11 +44,11 @@ struct Tf32 {
     HEDDLE_UNROLL
     for (int e = 0; e < 4; ++e) to[e] = ptx::round_to_tf32(to[e]);
   }
-  template <bool depth_innermost, int count>
+  template <bool k_major, int count>
   static __device__ void load_right(uint32_t (&first)[2], uint32_t (&second)[2], const float* tile, int column, int k) {
     const int lane = threadIdx.x % warp_size, matrix = lane / 8;
     uint32_t two[4];
-    if (depth_innermost) {  // matrices 0, 1: columns 0-7 of k 0-3, 4-7; matrices 2, 3: columns 8-15
+    if (k_major) {  // matrices 0, 1: columns 0-7 of k 0-3, 4-7; matrices 2, 3: columns 8-15
       ptx::load_matrices<false>(
           two, tile + word_place<count, true>(column + matrix / 2 * 8 + lane % 8, k + matrix % 2 * 4));
     } else {

@@ -21,12 +21,12 @@ struct AsItIs {
 };
 
 // An operand of float elements. Its lines are the product's rows (left operand) or columns (right operand), from line0
-// to lines - 1, with k below k_end. In x, a line is a row if depth_innermost, otherwise a column. line_of and depth_of
+// to lines - 1, with k below k_end. In x, a line is a row if k_major, otherwise a column. line_of and depth_of
 // map the indices of lines and of k to those of x.
 template <class LineOf = AsItIs, class DepthOf = AsItIs> struct Elements {
   View x;
   int64_t ld;
-  bool depth_innermost;
+  bool k_major;
   int64_t line0, lines, k_end;
   LineOf line_of;
   DepthOf depth_of;
@@ -34,11 +34,11 @@ template <class LineOf = AsItIs, class DepthOf = AsItIs> struct Elements {
   // Loads a tile from k0 on. Adjacent threads read adjacent elements in memory. Elements outside become zeros.
   template <int tile_k> __device__ void fill(float (&tile)[tile_k][pitch], int64_t k0) const {
     for (int e = threadIdx.x; e < tile_m * tile_k; e += threads) {
-      const int i = depth_innermost ? e / tile_k : e % tile_m, k = depth_innermost ? e % tile_k : e / tile_m;
+      const int i = k_major ? e / tile_k : e % tile_m, k = k_major ? e % tile_k : e / tile_m;
       const int64_t line = line0 + i, depth = k0 + k;
       const bool inside = line < lines && depth < k_end;
       float v = 0;
-      if (inside) v = x[depth_innermost ? line_of(line) * ld + depth_of(depth) : depth_of(depth) * ld + line_of(line)];
+      if (inside) v = x[k_major ? line_of(line) * ld + depth_of(depth) : depth_of(depth) * ld + line_of(line)];
       tile[k][i] = v;
     }
   }
@@ -48,22 +48,21 @@ template <class LineOf = AsItIs, class DepthOf = AsItIs> struct Elements {
 template <class Rows> struct Blocks {
   Rows w;
   int64_t first;
-  bool depth_innermost;
+  bool k_major;
   int64_t line0, lines, k_end;
 
   template <int tile_k> __device__ void fill(float (&tile)[tile_k][pitch], int64_t k0) const {
     static_assert(tile_k % run_elements == 0, "a tile must consist of whole runs");
     constexpr int deep = tile_k / run_elements, wide = tile_m / run_elements;
     for (int e = threadIdx.x; e < tile_m * tile_k / run_elements; e += threads) {
-      const int i = depth_innermost ? e / deep : e % wide * run_elements,
-                k = depth_innermost ? e % deep * run_elements : e / wide;
+      const int i = k_major ? e / deep : e % wide * run_elements, k = k_major ? e % deep * run_elements : e / wide;
       const int64_t line = line0 + i, depth = k0 + k;
       Run run{};  // zeros
       if (line < lines && depth < k_end)
-        run = w.run(first + (depth_innermost ? line : depth), (depth_innermost ? depth : line) / run_elements);
+        run = w.run(first + (k_major ? line : depth), (k_major ? depth : line) / run_elements);
       HEDDLE_UNROLL
       for (int r = 0; r < run_elements; ++r) {
-        if (depth_innermost) tile[k + r][i] = run[r];
+        if (k_major) tile[k + r][i] = run[r];
         else tile[k][i + r] = run[r];
       }
     }

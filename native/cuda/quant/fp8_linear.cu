@@ -43,20 +43,20 @@ __global__ void __launch_bounds__(threads)
 // An operand of gemm_tile.cuh in fp8. A thread loads 16 adjacent elements at a time.
 struct Side {
   Fp8Matrix x;
-  bool depth_innermost;
+  bool k_major;
   int64_t line0, lines, k_end;
 
   template <int tile_k> __device__ void fill(float (&tile)[tile_k][tiled::pitch], int64_t k0) const {
     static_assert(tile_k % run == 0, "a tile must consist of whole runs");
     constexpr int deep = tile_k / run, wide = tiled::tile_m / run;
     for (int e = threadIdx.x; e < tiled::tile_m * tile_k / run; e += tiled::threads) {
-      const int i = depth_innermost ? e / deep : e % wide * run, k = depth_innermost ? e % deep * run : e / wide;
+      const int i = k_major ? e / deep : e % wide * run, k = k_major ? e % deep * run : e / wide;
       HEDDLE_UNROLL
       for (int r = 0; r < run; ++r) {
-        const int64_t line = line0 + i + (depth_innermost ? 0 : r), depth = k0 + k + (depth_innermost ? r : 0);
+        const int64_t line = line0 + i + (k_major ? 0 : r), depth = k0 + k + (k_major ? r : 0);
         float v = 0;
-        if (line < lines && depth < k_end) v = depth_innermost ? x.at(line, depth) : x.at(depth, line);
-        if (depth_innermost) tile[k + r][i] = v;
+        if (line < lines && depth < k_end) v = k_major ? x.at(line, depth) : x.at(depth, line);
+        if (k_major) tile[k + r][i] = v;
         else tile[k][i + r] = v;
       }
     }

@@ -2,7 +2,7 @@
 // A stage has 128 elements along k, which share a scale. The sums of each stage start at zero, are scaled, and are
 // added in f32, as in gemm_fp8_sm90.cu ("DeepSeek-V3 Technical Report" 2024, 3.3.2).
 //
-// A register of a fragment holds four bytes of m16n8k32 where it holds two elements of m16n8k16, at the same positions.
+// A fragment register holds four bytes for m16n8k32, and two elements for m16n8k16, at the same positions.
 // Tiles and loads therefore treat pairs of bytes like bf16.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_multistage.cuh"

@@ -32,12 +32,12 @@ __global__ void __launch_bounds__(few_threads) round_kernel(View x, Int8Rows to,
   const float v = x[g * group + lane], largest = warp_max(fabsf(v));
   const bool finite = __ballot_sync(all_lanes, !(fabsf(v) <= 3.4028235e38f)) == 0;
   constexpr float first = activation_steps[0], second = activation_steps[1];
-  const bool some = finite && largest > least_activation;
-  const float left = left_by(v, some ? first / largest : 0.0f, lane),
-              of_second = left_by(v, some ? second / largest : 0.0f, lane);
+  const bool is_nonzero = finite && largest > least_activation;
+  const float left = left_by(v, is_nonzero ? first / largest : 0.0f, lane),
+              of_second = left_by(v, is_nonzero ? second / largest : 0.0f, lane);
   // the rule of second_steps_leave_less
   const float steps = of_second * (first * first) < left * (second * second) ? second : first;
-  const float inverse = some ? steps / largest : 0.0f, scale = finite ? largest / steps : NAN;
+  const float inverse = is_nonzero ? steps / largest : 0.0f, scale = finite ? largest / steps : NAN;
   const int q = finite ? static_cast<int>(rintf(v * inverse)) : 0;
   int sum = q;
   for (int lanes = run_elements / 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(all_lanes, sum, lanes);

@@ -56,7 +56,7 @@ inline std::vector<GemmChoice> gemm_candidates(const GemmShape& g, const DeviceP
   return all;
 }
 
-// Returns the measured choice if there is one, otherwise choose_gemm's.
+// Returns the measured choice if the table has one, otherwise that of choose_gemm(g, device).
 inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device, const GemmTable& measured) {
   if (!measured.empty() && !g.rowwise) {
     const auto found = measured.find(gemm_key(g));
