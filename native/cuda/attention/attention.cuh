@@ -32,10 +32,11 @@ struct RowSpan {
 void find_spans(
     const Context& c, const char* name, const Node& n, const int32_t* documents, int64_t N, int64_t T, RowSpan* spans);
 
-// Calls launch_it(Chunks<n>{}), where n is the number of 32-column chunks that hold a head of D: 2, 4 or 8.
+// The number of 32-column chunks of a head, as a type.
 template <int n> struct Chunks {
   static constexpr int value = n;
 };
+// Calls launch_it(Chunks<n>{}) with the smallest n of 2, 4 and 8 whose chunks hold a head of D columns.
 template <class F> void for_head(int64_t D, F launch_it) {
   if (D <= 64) launch_it(Chunks<2>{});
   else if (D <= 128) launch_it(Chunks<4>{});

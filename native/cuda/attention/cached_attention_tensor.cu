@@ -377,7 +377,7 @@ void cached_attention(const Node& n, Context& c) {
       out(n.out[0]), G, H, n.attr_int("window"), shape_of(n, q, k, 5), Scores(n), n.attr_flag("causal"), fault_of(c),
       split ? static_cast<float*>(c.scratch) : nullptr, part_of(L), parts};
   // The maximum number of tiles of disjoint segments. Blocks loop if segments overlap. At least one block runs, to
-  // report wrong segments.
+  // report invalid segments.
   const int64_t tiles = rows * (H / a.shape.KH) / tile_m + G;
   const dim3 grid(static_cast<unsigned>(tiles > 0 ? tiles : 1), static_cast<unsigned>(a.shape.KH),
       split ? static_cast<unsigned>(parts) : 1u);
