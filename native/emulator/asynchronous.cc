@@ -15,10 +15,10 @@ namespace {
 Barrier& find(void* barrier, const char* what, int line) {
   Asynchronous& s = asynchronous_state();
   const auto found = s.barriers.find(shared_address(barrier));
-  if (found == s.barriers.end()) fatal(std::string(what) + at(line) + " of a barrier that is not initialised");
+  if (found == s.barriers.end()) fatal(std::string(what) + at(line) + " on an uninitialized barrier");
   Barrier& b = found->second;
   if (my_warp().clock[static_cast<size_t>(b.owner)] < b.since)
-    fatal(std::string(what) + at(line) + " of a barrier whose initialisation nothing orders before");
+    fatal(std::string(what) + at(line) + " on a barrier whose initialization is not ordered before it");
   return b;
 }
 
@@ -75,7 +75,6 @@ void land_number(size_t i) {
 }  // namespace
 
 // ---- barriers
-// -------------------------------------------------------------------------------------------------------------------
 
 void init_barrier(void* barrier, uint32_t count, int line) {
   Asynchronous& s = asynchronous_state();
@@ -129,7 +128,7 @@ struct AtNamed {
   uint32_t phase;
 };
 
-// Arrival of a whole warp.
+// Arrival of a whole warp, computed by its last lane.
 void arrive_named(void** lanes, uint32_t) {
   AtNamed& first = *static_cast<AtNamed*>(lanes[0]);
   Asynchronous& s = asynchronous_state();
@@ -138,15 +137,15 @@ void arrive_named(void** lanes, uint32_t) {
   for (int i = 1; i < warp_lanes; ++i) {
     const AtNamed& lane = *static_cast<AtNamed*>(lanes[i]);
     if (lane.number != first.number || lane.threads != first.threads || lane.wait != first.wait)
-      fatal(what + ": lanes of a warp that ask for different ones");
+      fatal(what + ": the lanes of a warp use different barriers, counts or instructions");
   }
   if (first.number < 1 || first.number > 15) fatal(what + ": expected 1 to 15");
   if (first.threads < warp_lanes || first.threads % warp_lanes || first.threads > threads_of_block())
-    fatal(what + ": for " + std::to_string(first.threads) + " threads");
+    fatal(what + ": expected whole warps of the block, got " + std::to_string(first.threads) + " threads");
   NamedBarrier& b = s.named[first.number];
   if (b.threads && b.threads != first.threads)
-    fatal(what + ": for " + std::to_string(first.threads) + " threads, the one at line " + std::to_string(b.line) +
-          " said " + std::to_string(b.threads));
+    fatal(what + ": expects " + std::to_string(first.threads) + " threads, but the call at line " +
+          std::to_string(b.line) + " expects " + std::to_string(b.threads));
   if (!b.threads) b.arriving.assign(s.warps.size(), 0), b.waited_for = false;
   b.threads = first.threads, b.line = first.line;
   b.waited_for = b.waited_for || first.wait;
@@ -157,7 +156,7 @@ void arrive_named(void** lanes, uint32_t) {
   for (int i = 0; i < warp_lanes; ++i) static_cast<AtNamed*>(lanes[i])->phase = b.phase;
   b.arrived += warp_lanes;
   if (b.arrived < b.threads) return;
-  if (!b.waited_for) fatal(what + ": nobody waits for it");
+  if (!b.waited_for) fatal(what + ": no thread waits for it");
   ++b.phase;
   b.threads = b.arrived = 0;
   b.completed = b.arriving;
@@ -180,7 +179,6 @@ void named_barrier(int number, int threads, bool wait, int line) {
 }
 
 // ---- registers
-// ------------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -189,13 +187,13 @@ struct AtRegisters {
   bool take;
 };
 
-// Called for a whole warp. Its threads have equally many registers, so counting is per warp.
+// Called for a whole warp. All its threads have the same number of registers, so counting is per warp.
 void give_registers(void** lanes, uint32_t) {
   const AtRegisters& first = *static_cast<AtRegisters*>(lanes[0]);
   Asynchronous& s = asynchronous_state();
   s.used = true;
   Warp& w = my_warp();
-  // the maximum for this launch, which such kernels are compiled for
+  // The maximum for this launch, for which such kernels are compiled.
   if (!w.registers) w.registers = 65536 / threads_of_block() / 8 * 8;
   if (first.take ? first.registers < w.registers : first.registers > w.registers)
     fatal(std::string("setmaxnreg.") + (first.take ? "inc" : "dec") + at(first.line) + " to " +
@@ -203,8 +201,8 @@ void give_registers(void** lanes, uint32_t) {
   if (first.take) return;
   s.free_registers += w.registers - first.registers;
   w.registers = first.registers;
-  for (int thread : s.for_registers) wake(thread);
-  s.for_registers.clear();
+  for (int thread : s.waiting_for_registers) wake(thread);
+  s.waiting_for_registers.clear();
 }
 
 }  // namespace
@@ -215,20 +213,19 @@ void set_registers(int registers, bool take, int line) {
   if (!take) return;
   Asynchronous& s = asynchronous_state();
   const size_t warp = static_cast<size_t>(warp_of(running_thread()));
-  // The first lane that finds enough takes them for its warp.
+  // The first lane that finds enough registers takes them for its warp.
   while (s.warps[warp].registers < registers && s.free_registers < registers - s.warps[warp].registers) {
-    s.for_registers.push_back(running_thread());
+    s.waiting_for_registers.push_back(running_thread());
     block_until_woken("setmaxnreg.inc", line);
   }
   if (s.warps[warp].registers >= registers) return;
   s.free_registers -= registers - s.warps[warp].registers;
   s.warps[warp].registers = registers;
-  for (int thread : s.for_registers) wake(thread);
-  s.for_registers.clear();
+  for (int thread : s.waiting_for_registers) wake(thread);
+  s.waiting_for_registers.clear();
 }
 
 // ---- copies
-// ---------------------------------------------------------------------------------------------------------------------
 
 namespace {
 void start_copy(const BoxCopy& c, void* barrier, int line);
@@ -237,9 +234,9 @@ void start_copy(const BoxCopy& c, void* barrier, int line);
 void copy_bytes(void* to, const void* from, uint32_t bytes, void* barrier, int line) {
   BoxCopy c{shared_address(to), {}, {}, shared_address(barrier), static_cast<const char*>(from), bytes};
   if (bytes % 16 || reinterpret_cast<uintptr_t>(from) % 16)
-    fatal("a bulk copy" + at(line) + " of " + std::to_string(bytes) + " bytes, misaligned");
+    fatal("a misaligned bulk copy" + at(line) + " of " + std::to_string(bytes) + " bytes");
   if (!in_device(reinterpret_cast<uintptr_t>(from)) || !in_device(reinterpret_cast<uintptr_t>(from) + bytes - 1))
-    fatal("a bulk copy" + at(line) + " of what is no device memory");
+    fatal("a bulk copy" + at(line) + " from an address outside device memory");
   start_copy(c, barrier, line);
 }
 
@@ -247,9 +244,9 @@ void copy_box(void* to, const void* map, uint32_t rank, const int32_t* coordinat
   BoxCopy c{shared_address(to), {}, {}, shared_address(barrier)};
   std::memcpy(&c.map, map, sizeof c.map);
   std::copy(coordinates, coordinates + rank, c.at);
-  if (c.map.magic != TensorMap::valid) fatal("a copy by TMA" + at(line) + " with something that is no tensor map");
+  if (c.map.magic != TensorMap::valid) fatal("a TMA copy" + at(line) + " with an invalid tensor map");
   if (c.map.rank != rank)
-    fatal("a copy by TMA" + at(line) + " of " + std::to_string(rank) + " dimensions with a map of " +
+    fatal("a TMA copy" + at(line) + " of " + std::to_string(rank) + " dimensions with a map of " +
           std::to_string(c.map.rank));
   start_copy(c, barrier, line);
 }
@@ -258,35 +255,33 @@ namespace {
 
 void start_copy(const BoxCopy& c, void* barrier, int line) {
   Asynchronous& s = asynchronous_state();
-  if (!find(barrier, "a copy by TMA", line).fenced)
-    fatal("a copy by TMA" + at(line) + " with a barrier whose initialisation no fence.proxy.async follows");
-  if (c.to % granule_bytes) fatal("a copy by TMA" + at(line) + " to an address that 128 does not divide");
-  if (c.to + c.bytes() > shared_capacity()) fatal("a copy by TMA" + at(line) + " beyond shared memory");
+  if (!find(barrier, "a TMA copy", line).fenced)
+    fatal("a TMA copy" + at(line) + " with a barrier whose initialization is not followed by fence.proxy.async");
+  if (c.to % granule_bytes) fatal("a TMA copy" + at(line) + " to an address that is not a multiple of 128");
+  if (c.to + c.bytes() > shared_capacity()) fatal("a TMA copy" + at(line) + " beyond shared memory");
   const Warp& w = my_warp();
   for (uintptr_t number = c.to / granule_bytes; number * granule_bytes < c.to + c.bytes(); ++number) {
     Granule& g = s.granules[number];
-    if (g.in_flight) fatal("a copy by TMA" + at(line) + " to where another one is under way");
-    if (g.reading) fatal("a copy by TMA" + at(line) + " over a tile that a wgmma reads");
+    if (g.in_flight) fatal("a TMA copy" + at(line) + " to the destination of another one in flight");
+    if (g.reading) fatal("a TMA copy" + at(line) + " over a tile that a wgmma reads");
     for (size_t i = 0; i < s.warps.size(); ++i)
       if (g.read[i] > w.clock[i])
-        fatal("a copy by TMA" + at(line) + " over a tile of which nothing says that warp " + std::to_string(i) +
-              " is done with it");
+        fatal("a TMA copy" + at(line) + " over a tile that warp " + std::to_string(i) + " may still read");
     g.in_flight = true;
   }
-  std::memset(shared_data(c.to), 0xff, c.bytes());  // the copy may land from now on
+  std::memset(shared_data(c.to), 0xff, c.bytes());  // the copy may land at any time from now on
   s.copies.push_back(c);
-  if (now_rather_than_later()) land_number(s.copies.size() - 1);
+  if (completes_immediately()) land_number(s.copies.size() - 1);
 }
 
 }  // namespace
 
-// ---- from the executor
-// ------------------------------------------------------------------------------------------------------------
+// ---- called by the executor
 
 void begin_asynchronous(int warps) {
   Asynchronous& s = asynchronous_state();
   const size_t granules = shared_capacity() / granule_bytes + 1;
-  // most kernels use none of this
+  // Most kernels use none of this state, which is then reused.
   if (!s.used && s.warps.size() == static_cast<size_t>(warps) && s.granules.size() == granules) return;
   s = Asynchronous{};
   s.warps.resize(static_cast<size_t>(warps));
@@ -295,7 +290,7 @@ void begin_asynchronous(int warps) {
     s.warps[i].clock[i] = 1;
   }
   s.granules.resize(granules);
-  s.asked.resize(s.warps.size() / 4 + 1);
+  s.requests.resize(s.warps.size() / 4 + 1);
 }
 
 void synchronise_clocks() {
@@ -307,43 +302,43 @@ void synchronise_clocks() {
 }
 
 namespace {
-// Completes a thread's bulk writes.
+// Wakes a thread that waits for its bulk writes.
 void end_writes() {
-  std::vector<int>& threads = asynchronous_state().for_writes;
-  const auto ended = threads.begin() + static_cast<std::ptrdiff_t>(draw(threads.size()));
+  std::vector<int>& threads = asynchronous_state().waiting_for_writes;
+  const auto ended = threads.begin() + static_cast<std::ptrdiff_t>(random_below(threads.size()));
   wake(*ended);
   threads.erase(ended);
 }
 }  // namespace
 
-bool land_something() {
+bool complete_one_async() {
   Asynchronous& s = asynchronous_state();
-  // Writes land after copies, and the oldest copy lands last.
-  if (!s.copies.empty()) land_number(draws() ? draw(s.copies.size()) : s.copies.size() - 1);
-  else if (!s.for_writes.empty()) end_writes();
+  // Writes complete after copies. Without random order, the newest copy lands first and the oldest last.
+  if (!s.copies.empty()) land_number(is_random() ? random_below(s.copies.size()) : s.copies.size() - 1);
+  else if (!s.waiting_for_writes.empty()) end_writes();
   else return false;
   return true;
 }
 
-void maybe_land() {
+void maybe_complete_async() {
   Asynchronous& s = asynchronous_state();
-  if (!draws()) return;
-  if (!s.copies.empty() && draw(8) == 0) land_number(draw(s.copies.size()));
-  if (!s.for_writes.empty() && draw(8) == 0) end_writes();
+  if (!is_random()) return;
+  if (!s.copies.empty() && random_below(8) == 0) land_number(random_below(s.copies.size()));
+  if (!s.waiting_for_writes.empty() && random_below(8) == 0) end_writes();
 }
 
 std::string unfinished() {
   const Asynchronous& s = asynchronous_state();
   if (!s.used) return "";
-  const std::string writes = unfinished_writes();
+  const std::string writes = drain_writes();
   if (!writes.empty()) return writes;
-  if (!s.copies.empty()) return "a block ends with a copy by TMA under way";
+  if (!s.copies.empty()) return "a block ends while a TMA copy is in flight";
   for (size_t i = 0; i < s.warps.size(); ++i) {
     const Warp& w = s.warps[i];
     if (!w.open.empty() || !w.committed.empty())
       return "a block ends with a wgmma that warp " + std::to_string(i) + " has not waited for";
-    if (w.products != s.asked[i / 4].size())
-      return "a block ends with a wgmma that warp " + std::to_string(i) + " has not taken part in";
+    if (w.products != s.requests[i / 4].size())
+      return "a block ends with a wgmma that warp " + std::to_string(i) + " did not participate in";
   }
   for (const auto& [address, b] : s.barriers)
     if (b.bytes != 0) return "a block ends with a barrier that still expects " + std::to_string(b.bytes) + " bytes";

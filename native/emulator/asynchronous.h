@@ -1,23 +1,25 @@
-// The asynchronous units of sm_90a, as a running thread uses them: barriers in shared memory that count arrivals and
+// The asynchronous units of sm_90a, as called by the running thread: barriers in shared memory that count arrivals and
 // bytes (mbarrier), copies of boxes of a matrix (TMA), and products of warpgroups (wgmma).
 //
-// A copy lands, and a product reads its tiles, as late as the program allows (or at once, or at random). A copy's
-// destination is NaN from its start on. Sums are NaN until they are waited for. These mistakes are fatal, in addition
-// to those of emulator.h:
-// - barriers: use before an initialization is visible to the thread, or to a copy without fence.proxy.async; too many
+// A copy lands, and a product reads its tiles, as late as the program allows, or at once, or at random. The destination
+// of a copy is NaN from its start until it lands. Accumulators are NaN until they are waited for. These errors are
+// fatal, in addition to those of emulator.h:
+// - barriers: use before the initialization is visible to the thread; use by a copy without fence.proxy.async; too many
 //   arrivals;
-// - copies: to a tile that a product reads, unless the copying warp knows that the product is done; copies in flight at
-//   the end;
-// - products: registers that change during the product; a tile whose barrier this warp has not seen complete; no
-//   wgmma.fence; warps of a warpgroup that disagree; no wait at the end; in race builds, tiles that threads wrote
-//   without fence.proxy.async;
-// - registers: taking fewer, or giving back more, than a warp has. Taking more than the block has waits forever;
+// - copies: to a tile that a product may still read, unless the copying warp knows that the product is complete; copies
+//   in flight when the block ends;
+// - products: registers that change during the product; a tile whose barrier this warp has not seen complete; a missing
+//   wgmma.fence; warps of a warpgroup that issue different products; no wait before the block ends; in race builds,
+//   tiles that threads wrote without fence.proxy.async;
+// - registers: setmaxnreg.inc to fewer, or setmaxnreg.dec to more than a warp has. Taking more registers than the block
+//   has waits forever;
 // - bulk writes to global memory: sources that a thread wrote without fence.proxy.async; sources not read when the
-//   block ends; a release before the write is complete. Waiting for a word that only a later block writes: blocks must
-//   be numbered as they begin;
-// - named barriers: numbers other than 1 to 15; thread counts that disagree; diverged lanes; arrivals that nobody waits
-//   for. They order copies and products, and in race builds a kernel's own reads and writes by warp.
-// Order is tracked per warp by vector clocks (Mattern 1988) that pass through barriers.
+//   block ends; release_word before the writes are complete; waiting for a word that only a later block writes, because
+//   blocks must be numbered in the order in which they start;
+// - named barriers: numbers outside 1 to 15; different thread counts; diverged lanes; arrivals that no thread waits
+// for.
+//   Such barriers order copies and products, and in race builds the accesses of a kernel by warp.
+// Order is tracked per warp by vector clocks (Mattern 1988), which barriers join.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -28,12 +30,12 @@ namespace emulator {
 void init_barrier(void* barrier, uint32_t count, int line);
 void fence_async();  // fence.proxy.async
 void arrive(void* barrier, uint32_t expected_bytes, int line);
-void wait_barrier(void* barrier, uint32_t parity, int line);  // until the phase of that parity is complete
+void wait_barrier(void* barrier, uint32_t parity, int line);  // waits until the phase of that parity is complete
 
 // bar.sync, or bar.arrive if `wait` is false, on barrier 1 to 15 of the block with this number of threads.
 void named_barrier(int number, int threads, bool wait, int line);
 
-// Copies contiguous bytes to an address that is a multiple of 128.
+// Copies contiguous bytes from global memory to a shared address that is a multiple of 128.
 void copy_bytes(void* to, const void* from, uint32_t bytes, void* barrier, int line);
 // Copies the box that starts at the coordinates `at` (`rank` of them, innermost first). `map` comes from
 // cuTensorMapEncodeTiled.
@@ -43,31 +45,33 @@ void copy_box(void* to, const void* map, uint32_t rank, const int32_t* at, void*
 // source is read and the result written no later than the wait.
 void write_bytes(void* to, const void* from, uint32_t bytes, bool add, int line);
 void commit_writes(int line);
-void wait_writes(int pending, bool read_only, int line);  // read_only: until their sources have been read
+void wait_writes(int pending, bool read_only, int line);  // read_only: waits only until the sources are read
 
-// Waits for a word of global memory with which blocks report their progress.
+// Checks the word with which earlier blocks signal their progress. Blocks run one after another, so another value is a
+// deadlock.
 void wait_for_word(const int32_t* word, int32_t value, int line);
 void release_word(int32_t* word, int32_t value, int line);
 
-// One lane's part of c (64, n) (+)= a (64, 16) b (16, n). For e4m3 the depth is 32.
-struct WarpgroupProduct {
-  float* sums;    // n / 2
-  uint64_t a, b;  // descriptors
+// One lane's operands of c (64, n) (+)= a (64, 16) b (16, n). For e4m3, k has 32 elements instead of 16.
+struct WarpgroupProduct {  // the lane's n / 2 accumulators
+  float* sums;             // n / 2
+  uint64_t a, b;           // descriptors
   int n;
-  bool a_transposed, b_transposed;  // M, N innermost
+  bool a_transposed, b_transposed;  // MN-major
   bool add;
   const uint32_t* left = nullptr;  // if set, a is in four registers per lane instead of shared memory
-  bool e4m3 = false;               // instead of bf16; the depth is then innermost in both
+  bool e4m3 = false;               // instead of bf16; both operands are then K-major
 };
 void warpgroup_fence(int line);
 void warpgroup_product(const WarpgroupProduct& lane, int line);
 void warpgroup_commit(int line);
 void warpgroup_wait(int pending, int line);
 
-// setmaxnreg. Taking registers waits until other warps of the block have given them back.
+// setmaxnreg. Taking registers waits until other warps of the block have released enough.
 void set_registers(int registers, bool take, int line);
 
-uintptr_t shared_address(const void* data);  // the form that descriptors use; fatal outside shared memory
+// offset in shared memory, as descriptors use it; fatal for other addresses
+uintptr_t shared_address(const void* data);
 
 }  // namespace emulator
 }  // namespace heddle

@@ -1,4 +1,5 @@
-// State of a block that is shared by barriers and copies (asynchronous.cc) and products of warpgroups (warpgroup.cc).
+// The state of a block that barriers and copies (asynchronous.cc), bulk writes (bulk_write.cc) and products of
+// warpgroups (warpgroup.cc) share.
 #pragma once
 #include <algorithm>
 #include <deque>
@@ -18,7 +19,7 @@ namespace emulator {
 constexpr int most_warps = 32, warp_lanes = 32;
 constexpr uintptr_t granule_bytes = 128;  // a line of a swizzled tile
 
-using Clock = std::vector<uint32_t>;  // the known time of each warp
+using Clock = std::vector<uint32_t>;  // per warp, the latest time that is known
 
 inline void join(Clock& to, const Clock& from) {
   for (size_t i = 0; i < to.size(); ++i) to[i] = std::max(to[i], from[i]);
@@ -29,7 +30,7 @@ struct Barrier {
   int64_t bytes = 0;   // expected bytes minus those that have arrived
   uint32_t phase = 0;  // the first incomplete phase
   Clock arriving, completed;
-  int owner;  // the warp that initialized it, and when
+  int owner;  // the warp that initialized it, and the warp's time then
   uint32_t since;
   bool fenced = false;
   std::vector<int> waiting;
@@ -37,14 +38,14 @@ struct Barrier {
 
 struct Granule {
   bool in_flight = false;
-  uintptr_t barrier = 0;  // of the last copy to it, if any
+  uintptr_t barrier = 0;  // the barrier of the last copy to it, or 0
   uint32_t phase = 0;
-  int reading = 0;                 // running products
-  uint32_t read[most_warps] = {};  // when each warp's last product ended
+  int reading = 0;                 // number of products in flight that read it
+  uint32_t read[most_warps] = {};  // per warp, the time when its last product completed
 };
 
 struct NamedBarrier {
-  int threads = 0, arrived = 0, line = 0;  // threads is 0 while nobody has arrived
+  int threads = 0, arrived = 0, line = 0;  // threads is 0 until the first arrival
   uint32_t phase = 0;
   bool waited_for = false;
   Clock arriving, completed;
@@ -63,7 +64,7 @@ struct BoxCopy {
   }
 };
 
-// A write from shared to global memory.
+// A bulk write from shared to global memory.
 struct BulkWrite {
   char* to;
   uintptr_t from;
@@ -78,7 +79,7 @@ struct BulkWrites {
 
 struct Product {
   WarpgroupProduct lanes[warp_lanes];
-  uint32_t left[warp_lanes][4];  // as the lanes' registers were
+  uint32_t left[warp_lanes][4];  // the lanes' registers when the product was issued
   std::vector<uintptr_t> granules;
   bool done = false;
   std::vector<float>* sums;  // (16, n)
@@ -86,13 +87,13 @@ struct Product {
 
 struct Warp {
   Clock clock;
-  std::map<uintptr_t, uint32_t> seen;  // per barrier: phases known to be complete
+  std::map<uintptr_t, uint32_t> seen;  // per barrier, the number of phases known to be complete
   bool fenced = false;
   std::vector<Product> open;
   std::deque<std::vector<Product>> committed;
-  std::map<float*, std::vector<float>> sums;  // running products, by lane 0's address
+  std::map<float*, std::vector<float>> sums;  // sums of running products, by the address of lane 0's accumulators
   size_t products = 0;
-  int registers = 0;  // per thread; 0: as launched
+  int registers = 0;  // per thread; 0: the number at launch
 };
 
 struct Asynchronous {
@@ -100,19 +101,21 @@ struct Asynchronous {
   std::map<uintptr_t, Barrier> barriers;
   NamedBarrier named[16];
   std::vector<Granule> granules;
-  std::vector<BoxCopy> copies;                       // in flight
-  std::map<int, BulkWrites> writes;                  // per thread
-  std::vector<int> for_writes;                       // threads that wait for their writes
-  std::vector<std::vector<WarpgroupProduct>> asked;  // per warpgroup: the request of its first warp
-  int free_registers = 0;                            // registers that warps gave back, per thread
-  std::vector<int> for_registers;                    // threads that wait for registers
+  std::vector<BoxCopy> copies;                          // in flight
+  std::map<int, BulkWrites> writes;                     // per thread
+  std::vector<int> waiting_for_writes;                  // threads that wait for their writes
+  std::vector<std::vector<WarpgroupProduct>> requests;  // per warpgroup: the request of its first warp
+  int free_registers = 0;                               // registers that warps have released, per thread
+  std::vector<int> waiting_for_registers;               // threads that wait for registers
   bool used = false;
 };
 
 // The state of the running block.
 Asynchronous& asynchronous_state();
 
-std::string unfinished_writes();  // describes bulk writes that are unread at the block's end, and completes the rest
+// Completes all committed bulk writes at the block's end. Describes those that are uncommitted or unread, or returns
+// "".
+std::string drain_writes();
 
 inline int warp_of(int thread) { return thread / warp_lanes; }
 inline Warp& my_warp() { return asynchronous_state().warps[static_cast<size_t>(warp_of(running_thread()))]; }

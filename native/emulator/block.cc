@@ -22,9 +22,9 @@ Block* const the_block = new Block;
 
 namespace {
 
-enum class Asynchrony { lazy, eager, random };
+enum class Completion { lazy, eager, random };
 struct Options {
-  Asynchrony asynchrony = Asynchrony::lazy;
+  Completion completion = Completion::lazy;
   bool random_order = false;
   std::mt19937_64 random;
 };
@@ -42,11 +42,11 @@ void read_options() {
   const char* text = std::getenv("HEDDLE_EMULATOR");
   const std::string value = text ? text : "";
   if (value.empty() || value == "lazy" || value == "eager") {
-    o.asynchrony = value == "eager" ? Asynchrony::eager : Asynchrony::lazy;
+    o.completion = value == "eager" ? Completion::eager : Completion::lazy;
     o.random_order = false;
   } else if (value.rfind("random:", 0) == 0) {
     if (!o.random_order) o.random.seed(std::strtoull(value.c_str() + 7, nullptr, 10));
-    o.asynchrony = Asynchrony::random, o.random_order = true;
+    o.completion = Completion::random, o.random_order = true;
   } else {
     throw Error("INVALID_ARGUMENT", "HEDDLE_EMULATOR: expected lazy, eager or random:SEED, got " + value);
   }
@@ -61,7 +61,7 @@ Thread* next_thread() {
   if (!b.failure.empty() || b.next == b.ready.size()) return nullptr;
   Options& o = options();
   if (o.random_order) {
-    maybe_land();
+    maybe_complete_async();
     std::swap(b.ready[b.next], b.ready[b.next + o.random() % (b.ready.size() - b.next)]);
   }
   b.current = &b.thread[b.ready[b.next++]];
@@ -99,7 +99,8 @@ void thread_main() {
   for (;;) yield();
 }
 
-// Returns "threads 0-31 wait in __syncthreads (line 40)" for every run of threads in the same state.
+// Describes the state of all threads, such as "threads 0-31 wait in __syncthreads (line 40)" for each range of threads
+// in the same state.
 std::string stuck_threads() {
   Block& b = block();
   std::string text;
@@ -128,7 +129,7 @@ void run_block(Dim3 position) {
   b.at_barrier = b.ended = 0;
   b.next = 0;
   b.ready.clear();
-  for (auto& m : b.meetings) m.clear();
+  for (auto& m : b.collectives) m.clear();
   const size_t number = position.x + grid_size.x * (position.y + size_t{grid_size.y} * position.z);
   for (int i = 0; i < b.threads; ++i) {
     Thread& t = b.thread[i];
@@ -142,13 +143,13 @@ void run_block(Dim3 position) {
   }
   if (b.dynamic_bytes) shared(&b, b.dynamic_bytes, 1024);
   begin_asynchronous((b.threads + warp_size - 1) / warp_size);
-  while (b.failure.empty() && (b.next < b.ready.size() || land_something())) {
+  while (b.failure.empty() && (b.next < b.ready.size() || complete_one_async())) {
     Thread* next = next_thread();
     if (!next) continue;
     heddle_fiber_switch(&b.scheduler, next->fiber->stack_pointer);
     b.current = nullptr;
   }
-  if (b.failure.empty() && b.ended < b.threads) b.failure = "no thread can go on: " + stuck_threads();
+  if (b.failure.empty() && b.ended < b.threads) b.failure = "no thread can continue: " + stuck_threads();
   if (b.failure.empty()) b.failure = unfinished();
   if (b.failure.empty()) check_red_zones();
 }
@@ -176,7 +177,7 @@ void run_grid(
     b.thread.emplace_back();
     b.thread.back().fiber = std::make_unique<Fiber>();
   }
-  b.meetings.resize(static_cast<size_t>((b.threads + warp_size - 1) / warp_size));
+  b.collectives.resize(static_cast<size_t>((b.threads + warp_size - 1) / warp_size));
   if (!b.memory) {
     b.memory = std::make_unique<char[]>(2 * largest_shared + 1024);
     b.shared_begin = b.memory.get() + (1024 - reinterpret_cast<uintptr_t>(b.memory.get()) % 1024);
@@ -202,7 +203,7 @@ void fatal(const std::string& message) {
     if (b.current) b.failure += " (thread " + std::to_string(index_of(*b.current)) + ")";
   }
   if (!b.current) throw internal_error(message);
-  for (;;) yield();  // the scheduler does not return to this fiber
+  for (;;) yield();  // the scheduler does not resume this fiber
 }
 
 void barrier(int line) {
@@ -230,16 +231,16 @@ void collective(uint32_t mask, const char* name, int line, void* operands, Compu
     fatal(std::string(name) + " at line " + std::to_string(line) + " with a mask that leaves its own lane out");
   const int lanes = std::min(warp_size, b.threads - warp * warp_size);
   if (lanes < warp_size) mask &= (1u << lanes) - 1;
-  auto& meetings = b.meetings[static_cast<size_t>(warp)];
+  auto& collectives = b.collectives[static_cast<size_t>(warp)];
   size_t at = 0;
-  while (at < meetings.size() && !(meetings[at].mask & mask)) ++at;
-  if (at == meetings.size()) {
-    meetings.emplace_back();
-    Meeting& made = meetings.back();
+  while (at < collectives.size() && !(collectives[at].mask & mask)) ++at;
+  if (at == collectives.size()) {
+    collectives.emplace_back();
+    PendingCollective& made = collectives.back();
     made.mask = mask, made.arrived = 0, made.name = name, made.line = line;
     std::memset(made.operands, 0, sizeof made.operands);
   }
-  Meeting& m = meetings[at];
+  PendingCollective& m = collectives[at];
   if (m.mask != mask || m.line != line || (m.name != name && std::strcmp(m.name, name) != 0))
     fatal(std::string(name) + " at line " + std::to_string(line) + " while other lanes of the warp are in " + m.name +
           " at line " + std::to_string(m.line));
@@ -247,7 +248,7 @@ void collective(uint32_t mask, const char* name, int line, void* operands, Compu
   m.operands[lane] = operands;
   if (m.arrived != mask) return wait_as(State::collective, name, line);
   if (compute) compute(m.operands, mask);
-  meetings.erase(meetings.begin() + static_cast<std::ptrdiff_t>(at));
+  collectives.erase(collectives.begin() + static_cast<std::ptrdiff_t>(at));
   const bool orders_memory = std::strcmp(name, "__syncwarp") == 0 && (mask == 0xffffffffu || lanes < warp_size);
   for (int i = 0; i < warp_size; ++i) {
     if (!(mask >> i & 1)) continue;
@@ -265,18 +266,17 @@ const Epoch* current_epoch() {
   return &t->epoch;
 }
 
-// ---- for the asynchronous units
-// -------------------------------------------------------------------------------------------------
+// ---- called by the asynchronous units
 
 int running_thread() { return index_of(*block().current); }
 int threads_of_block() { return block().threads; }
 void block_until_woken(const char* what, int line) { wait_as(State::asynchronous, what, line); }
 void wake(int thread) { make_ready(thread); }
-bool draws() { return options().random_order; }
-size_t draw(size_t choices) { return draws() ? static_cast<size_t>(options().random() % choices) : 0; }
-bool now_rather_than_later() {
-  const Asynchrony a = options().asynchrony;
-  return a == Asynchrony::eager || (a == Asynchrony::random && draw(2));
+bool is_random() { return options().random_order; }
+size_t random_below(size_t choices) { return is_random() ? static_cast<size_t>(options().random() % choices) : 0; }
+bool completes_immediately() {
+  const Completion a = options().completion;
+  return a == Completion::eager || (a == Completion::random && random_below(2));
 }
 void count_proxy_fence() { ++block().current->epoch.proxy_fences; }
 uint32_t proxy_fences_of(int thread) { return block().thread[static_cast<size_t>(thread)].epoch.proxy_fences; }

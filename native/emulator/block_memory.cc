@@ -51,7 +51,7 @@ void* shared(const void* key, size_t bytes, size_t alignment) {
 
 void* dynamic_shared() {
   Block& b = block();
-  if (!b.dynamic_bytes) fatal("dynamic shared memory, of which the launch asked for none");
+  if (!b.dynamic_bytes) fatal("dynamic shared memory in a launch without any");
   return b.slots[0].data;
 }
 
@@ -77,7 +77,7 @@ void copy_async(void* to, const void* from, int bytes, int source_bytes) {
   Thread& t = *block().current;
   Copy c{to, from, bytes, source_bytes, false};
   copy_started(to, static_cast<size_t>(bytes));
-  if (now_rather_than_later()) land(c);
+  if (completes_immediately()) land(c);
   t.copies.push_back(c);
 }
 

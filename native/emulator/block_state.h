@@ -28,15 +28,15 @@ struct Thread {
   std::unique_ptr<Fiber> fiber;
   Dim3 index;
   State state;
-  int line;  // source line of the call that it waits in
+  int line;  // source line of the call in which it waits
   const char* waits_for;
   std::vector<Copy> copies;    // cp.async copies, oldest first
-  std::vector<size_t> groups;  // for each committed group, the number of copies up to its end
+  std::vector<size_t> groups;  // per committed group, the number of copies up to its end
   Epoch epoch;
 };
 
 // A warp collective that some lanes have reached.
-struct Meeting {
+struct PendingCollective {
   uint32_t mask, arrived;
   const char* name;
   int line;
@@ -53,13 +53,13 @@ struct Block {
   const char* kernel = "";
   const std::function<void()>* body = nullptr;
   int threads = 0;
-  std::vector<Thread> thread;                  // kept between blocks with their stacks
-  std::vector<std::vector<Meeting>> meetings;  // per warp
+  std::vector<Thread> thread;                               // kept between blocks, with their stacks
+  std::vector<std::vector<PendingCollective>> collectives;  // per warp
   std::vector<int> ready;
-  size_t next = 0;  // of `ready`, in turn
+  size_t next = 0;  // index of the next thread in `ready`
   int at_barrier = 0, barrier_line = 0, ended = 0;
   Thread* current = nullptr;
-  void* scheduler = nullptr;  // its stack pointer while a thread runs
+  void* scheduler = nullptr;  // stack pointer of the scheduler while a thread runs
   std::string failure;
   std::vector<Slot> slots;
   std::unique_ptr<char[]> memory;
@@ -71,7 +71,7 @@ struct Block {
 extern Block* const the_block;
 inline Block& block() { return *the_block; }
 
-void check_red_zones();  // called after a block: sets b.failure if a kernel wrote past shared memory
+void check_red_zones();  // called after a block; sets b.failure if a kernel wrote past shared memory
 
 }  // namespace emulator
 }  // namespace heddle

@@ -1,4 +1,4 @@
-// Bulk writes from shared to global memory, and the words with which blocks report their progress.
+// Bulk writes from shared to global memory, and the words with which blocks signal their progress.
 #include <cmath>
 #include <cstring>
 
@@ -39,14 +39,14 @@ BulkWrites& mine() { return asynchronous_state().writes[running_thread()]; }
 void write_bytes(void* to, const void* from, uint32_t bytes, bool add, int line) {
   const uintptr_t source = shared_address(from), target = reinterpret_cast<uintptr_t>(to);
   if (bytes == 0 || bytes % 16 || source % 16 || target % 16)
-    fatal("a bulk write" + at(line) + " of " + std::to_string(bytes) + " bytes, misaligned");
+    fatal("a misaligned bulk write" + at(line) + " of " + std::to_string(bytes) + " bytes");
   if (source + bytes > shared_capacity()) fatal("a bulk write" + at(line) + " from beyond shared memory");
   if (!in_device(target) || !in_device(target + bytes - 1))
-    fatal("a bulk write" + at(line) + " to what is no device memory");
+    fatal("a bulk write" + at(line) + " to an address outside device memory");
   check_async_read(from, bytes);
   asynchronous_state().used = true;
   BulkWrite w{static_cast<char*>(to), source, bytes, add, false, {}};
-  if (now_rather_than_later()) read_source(w);
+  if (completes_immediately()) read_source(w);
   mine().open.push_back(std::move(w));
 }
 
@@ -63,10 +63,10 @@ void wait_writes(int pending, bool read_only, int line) {
   const auto unread = [](const std::vector<BulkWrite>& group) {
     return std::any_of(group.begin(), group.end(), [](const BulkWrite& write) { return !write.read; });
   };
-  // The copy engine takes time, and other threads continue meanwhile. This exposes threads that reuse a source too
-  // early.
+  // Lets other threads run before the sources are read, as the copy engine takes time. This exposes threads that
+  // overwrite a source too early.
   if (std::any_of(w.committed.begin(), w.committed.begin() + static_cast<std::ptrdiff_t>(done), unread)) {
-    asynchronous_state().for_writes.push_back(running_thread());
+    asynchronous_state().waiting_for_writes.push_back(running_thread());
     block_until_woken("cp.async.bulk.wait_group", line);
   }
   for (size_t i = 0; i < done; ++i)
@@ -79,18 +79,18 @@ void wait_writes(int pending, bool read_only, int line) {
 
 void wait_for_word(const int32_t* word, int32_t value, int line) {
   if (*word != value)
-    fatal("a wait" + at(line) + " for a word to be " + std::to_string(value) + ", which is " + std::to_string(*word) +
-          " after all blocks that began before");
+    fatal("deadlock" + at(line) + ": waits for a word to become " + std::to_string(value) + ", which is " +
+          std::to_string(*word) + " after all earlier blocks have ended");
 }
 
 void release_word(int32_t* word, int32_t value, int line) {
   const BulkWrites& w = mine();
   if (!w.open.empty() || !w.committed.empty())
-    fatal("a release" + at(line) + " while a bulk write of the thread is under way");
+    fatal("a release" + at(line) + " while a bulk write of the thread is in flight");
   *word = value;
 }
 
-std::string unfinished_writes() {
+std::string drain_writes() {
   std::string text;
   for (auto& [thread, writes] : asynchronous_state().writes) {
     if (!writes.open.empty())

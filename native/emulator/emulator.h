@@ -1,13 +1,14 @@
 // A CUDA device that runs kernels as C++ on one CPU thread, to develop and test them without a GPU. Every CUDA thread
-// is a fiber. Blocks run one after another. Undefined behaviour is resolved in the way that exposes mistakes: shared
-// memory starts as NaN, and asynchronous copies land as late as the program allows (or at once, or at random). Threads
-// and blocks run in turn or at random. HEDDLE_EMULATOR=lazy|eager|random:SEED chooses the order; the default is lazy.
+// is a fiber. Blocks run one after another. Undefined behaviour is resolved in the way that exposes errors: shared
+// memory starts as NaN, and asynchronous copies land as late as the program allows, or at once, or at random. Threads
+// and blocks run in order or in random order. HEDDLE_EMULATOR=lazy|eager|random:SEED selects the order; the default is
+// lazy.
 //
-// These mistakes are fatal, and reported with the kernel's name and lines: a barrier or warp collective that some
-// threads do not reach; lanes of a warp in different collectives; a write past shared memory; misaligned vector
-// operands; a copy in flight when a thread ends.
+// These errors are fatal, and reported with the kernel's name and lines: a barrier or warp collective that some threads
+// do not reach; lanes of a warp in different collectives; a write past shared memory; misaligned vector operands; a
+// copy in flight when a thread ends.
 //
-// Not modelled: timing, ordering between blocks, clusters, rounding of approximate instructions.
+// Not modelled: timing, ordering between blocks, clusters, and rounding of approximate instructions.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -26,23 +27,22 @@ struct Dim3 {
 // The running CUDA thread's built-in variables, set at every switch.
 extern Dim3 thread_index, block_index, block_size, grid_size;
 
-// Runs a whole launch. Throws heddle::Error INTERNAL on anything fatal.
+// Runs a whole launch. Throws heddle::Error INTERNAL on any fatal error.
 void run_grid(const char* kernel, Dim3 grid, Dim3 block, size_t dynamic_shared, const std::function<void()>& body);
 
 // ---- called by running threads
-// ------------------------------------------------------------------------------------------
 
 [[noreturn]] void fatal(const std::string& message);
 
-// __shared__ memory of this block. Every thread that passes the same key gets the same memory. `dynamic` is the
-// launch's dynamic part.
+// The __shared__ memory of this block. All threads that pass the same key get the same memory. dynamic_shared returns
+// the dynamic part of the launch.
 void* shared(const void* key, size_t bytes, size_t alignment);
 void* dynamic_shared();
 
 void barrier(int line);  // __syncthreads
 
-// All lanes of `mask` meet, and the last one to arrive computes for all. operands[i] belongs to lane i, and is null
-// outside the mask.
+// Waits until all lanes of `mask` have arrived. The last one calls `compute` for all of them. operands[i] belongs to
+// lane i, and is null outside the mask.
 using Compute = void (*)(void** operands, uint32_t mask);
 void collective(uint32_t mask, const char* name, int line, void* operands, Compute compute);
 int lane_index();
@@ -58,11 +58,10 @@ float atomic_add(float* at, float value);
 uint32_t atomic_add(uint32_t* at, uint32_t value);
 
 // ---- memory
-// ---------------------------------------------------------------------------------------------------------------
 
 void* allocate_device(size_t bytes);  // filled with NaN
 bool release_device(void* data);      // false if `data` is not an allocation
-bool past_end(const void* data);      // whether something was written past an allocation
+bool past_end(const void* data);      // whether the red zone after an allocation was written
 
 }  // namespace emulator
 }  // namespace heddle

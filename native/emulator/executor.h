@@ -7,33 +7,32 @@
 namespace heddle {
 namespace emulator {
 
-// ---- the executor, block.cc and block_memory.cc
-// ------------------------------------------------------------------------------
+// ---- the executor (block.cc, block_memory.cc)
 int running_thread();  // index within the block
 int threads_of_block();
 void block_until_woken(const char* what, int line);
 void wake(int thread);
-bool now_rather_than_later();  // whether an asynchronous unit acts now: always, never, or at random
-size_t draw(size_t choices);   // returns 0 unless the order is random
-bool draws();                  // whether the order is random
-// offset in the block's shared memory, as descriptors use it; fatal outside
+bool completes_immediately();         // whether an asynchronous unit acts at once: always, never, or at random
+size_t random_below(size_t choices);  // a random number below `choices`, or 0 unless the order is random
+bool is_random();                     // whether the order is random
+// Returns the offset in the block's shared memory, as descriptors use it. Fatal for other addresses.
 uintptr_t shared_address(const void* data);
 char* shared_data(uintptr_t address);
 size_t shared_capacity();  // per block on the current device
 
-// ---- the asynchronous units, asynchronous.cc and warpgroup.cc
-// -----------------------------------------------------------------
-void begin_asynchronous(int warps);  // before a block
-void synchronise_clocks();           // __syncthreads
-bool land_something();               // called when no thread can continue; false if nothing is in flight
-void maybe_land();                   // between two threads
+// ---- the asynchronous units (asynchronous.cc, warpgroup.cc)
+void begin_asynchronous(int warps);  // called before a block
+void synchronise_clocks();           // called by __syncthreads
+bool complete_one_async();           // called if no thread can continue; false if nothing is in flight
+void maybe_complete_async();         // called between two threads
 std::string unfinished();            // called after a block: describes unfinished work, or returns ""
-// time of the running thread's warp, as barriers of the asynchronous units count it
+// The time of the running thread's warp, which advances at barriers of the asynchronous units.
 uint32_t warp_time();
-// whether the running warp knows what the warp of `thread` did until `time`
+// Whether the running warp is ordered after what the warp of `thread` did until `time`.
 bool warp_knows(int thread, uint32_t time);
-// or was read, and the running warp does not know that this is done
+// Whether a product reads the address, or has read it and the running warp is not ordered after that.
 bool is_read_asynchronously(uintptr_t shared_address);
+// Whether a copy to the address is in flight.
 bool is_written_asynchronously(uintptr_t shared_address);
 
 }  // namespace emulator

@@ -85,8 +85,8 @@ Fiber::Fiber() {
 Fiber::~Fiber() { munmap(stack_, fiber_stack_bytes); }
 
 void Fiber::start(void (*entry)()) {
-  // Stacks start at different cache lines. Otherwise the stacks of a block's fibers would evict each other at every
-  // switch.
+  // Stacks start at different cache lines. Otherwise the stacks of a block's fibers would map to the same cache sets
+  // and evict each other at every switch.
   uintptr_t* top = reinterpret_cast<uintptr_t*>(stack_ + fiber_stack_bytes - colour_ * 192);
 #if defined(__x86_64__)
   *--top = 0;  // return address of entry; keeps the stack aligned as after a call

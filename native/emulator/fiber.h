@@ -1,5 +1,5 @@
-// Fibers: stacks that take turns on one thread. A switch takes a few instructions. (ucontext saves the signal mask,
-// which costs two system calls per switch.) One fiber is one CUDA thread.
+// Fibers: stacks that take turns on one thread. One fiber is one CUDA thread. A switch takes a few instructions.
+// (ucontext saves the signal mask, which costs two system calls per switch.)
 #pragma once
 #include <cstddef>
 
@@ -13,7 +13,7 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  void start(void (*entry)());  // prepares the stack; the next switch_to runs entry, which must never return
+  void start(void (*entry)());  // prepares the stack; the next switch to it runs entry, which must never return
 
   void* stack_pointer = nullptr;
 

@@ -23,7 +23,7 @@ struct Allocation {
 struct Allocations {
   std::mutex mutex;
   std::map<uintptr_t, Allocation> found;  // by address
-  std::map<int, size_t> total;            // by device
+  std::map<int, size_t> total;            // bytes per device
   std::atomic<uint64_t> changes{1};
 };
 Allocations& allocations() {
@@ -78,8 +78,8 @@ int device_of(uintptr_t address) {
   return address < after->first + after->second.bytes + tail ? after->second.device : -1;
 }
 
-// Called for every access of a race build. Caches the ranges found last, allocations and gaps between them, without a
-// lock.
+// Whether the address is in device memory. Race builds call it for every access. It caches the ranges found last,
+// allocations and the gaps between them, so that most calls need no lock.
 bool in_device(uintptr_t address) {
   struct Range {
     uintptr_t begin = 0, bytes = 0;
@@ -100,7 +100,7 @@ bool in_device(uintptr_t address) {
   }
   const auto after = a.found.upper_bound(address);
   const uintptr_t limit = after == a.found.end() ? UINTPTR_MAX : after->first;
-  uintptr_t begin = 0, end = 0;  // the previous allocation
+  uintptr_t begin = 0, end = 0;  // of the previous allocation
   if (after != a.found.begin()) {
     const auto before = std::prev(after);
     begin = before->first, end = begin + before->second.bytes + tail;

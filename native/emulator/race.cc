@@ -18,7 +18,7 @@ struct Cell {
   int32_t read_warp = -1;  // warp of all readers since the last write, -1 if several
 };
 
-// History of four bytes. Each byte has its own only after they were accessed separately.
+// The access history of four bytes. Each byte has its own only after they were accessed separately.
 struct Word {
   Cell cell;
   std::unique_ptr<std::array<Cell, 4>> parts;
@@ -27,7 +27,7 @@ struct Word {
 constexpr size_t page_bytes = 4096, word_bytes = 4;
 struct Page {
   Word word[page_bytes / word_bytes];
-  uint64_t grid = 0;  // the grid it belongs to; the history of an earlier grid is dropped on next use
+  uint64_t grid = 0;  // the grid it belongs to; the history of an earlier grid is dropped on the next use
 };
 
 struct Shadow {
@@ -55,7 +55,7 @@ struct Shadow {
   void clear() {
     ++grid;
     for (Recent& r : recent) r = {};
-    if (pages.size() > 4096) pages.clear();  // mostly pages of freed memory
+    if (pages.size() > 4096) pages.clear();  // most of them belong to freed memory
   }
 
   // Calls use(cell, address) for the history of these bytes.
@@ -106,19 +106,18 @@ std::string who(const Epoch& e) {
 }
 
 [[noreturn]] void report(const char* what, const Epoch& other, bool shared) {
-  fatal(std::string("race in ") + (shared ? "shared" : "global") + " memory: " + what + " by " + who(other) +
-        " that nothing orders before");
+  fatal(std::string("race in ") + (shared ? "shared" : "global") + " memory: " + what + " by " + who(other));
 }
 
 void on_read(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
-  if (c.in_flight) fatal("a read of shared memory while a cp.async to it is under way");
+  if (c.in_flight) fatal("a read of shared memory while a cp.async to it is in flight");
   if (shared && is_written_asynchronously(shared_address(reinterpret_cast<const void*>(address))))
     fatal("a read of shared memory that a copy is still writing");
-  if (shared && c.unwritten) fatal("a read of shared memory that nobody has written");
-  if (c.written_in_kernel && !ordered(c.write, now)) report("a read after a write", c.write, shared);
+  if (shared && c.unwritten) fatal("a read of unwritten shared memory");
+  if (c.written_in_kernel && !ordered(c.write, now)) report("a read after an unordered write", c.write, shared);
   const bool first = c.read.thread < 0 || (c.written_in_kernel && c.read.barriers < c.write.barriers);
   if (first || ordered(c.read, now)) {
-    // Earlier reads are ordered before this one only if one thread made them, or a barrier separates them.
+    // Earlier reads are ordered before this one only if they are of the same thread, or a barrier separates them.
     if (first || !c.read_by_many || c.read.barriers < now.barriers || c.read_warp == warp_of(now.thread)) {
       c.read_by_many = false;
       c.read_warp = warp_of(now.thread);
@@ -132,16 +131,16 @@ void on_read(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
 }
 
 void on_write(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
-  if (c.in_flight) fatal("a write to shared memory while a cp.async to it is under way");
+  if (c.in_flight) fatal("a write to shared memory while a cp.async to it is in flight");
   if (shared && is_read_asynchronously(shared_address(reinterpret_cast<const void*>(address))))
     fatal("a write to shared memory that a wgmma reads");
-  if (c.written_in_kernel && !ordered(c.write, now)) report("a write after a write", c.write, shared);
+  if (c.written_in_kernel && !ordered(c.write, now)) report("a write after an unordered write", c.write, shared);
   if (c.read.thread >= 0) {
     bool safe = ordered(c.read, now);
     if (safe && c.read_by_many && c.read.barriers == now.barriers)
       safe = block_of(c.read.thread) == block_of(now.thread) && c.read_warp == warp_of(now.thread) &&
              c.read.warp_syncs < now.warp_syncs;
-    if (!safe) report("a write after a read", c.read, shared);
+    if (!safe) report("a write after an unordered read", c.read, shared);
   }
   c.write = now;
   c.written_in_kernel = true;
@@ -151,7 +150,7 @@ void on_write(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
 }
 
 #ifdef HEDDLE_EMULATE_CUDA_RACES
-// `alignment` is the alignment that the access needs on a device.
+// `alignment`: the alignment that the access needs on a device.
 void access(const void* data, size_t bytes, bool write, size_t alignment = 1) {
   const Epoch* now = current_epoch();
   if (!now) return;
@@ -185,13 +184,13 @@ void written_by_copy(const void* to, size_t bytes) { shadow().reset(reinterpret_
 void check_async_read(const void* data, size_t bytes) {
   const Epoch& now = *current_epoch();
   shadow().each(reinterpret_cast<uintptr_t>(data), bytes, [&](const Cell& c, uintptr_t) {
-    if (c.unwritten) fatal("an asynchronous read of shared memory that nobody has written");
+    if (c.unwritten) fatal("an asynchronous read of unwritten shared memory");
     if (!c.written_in_kernel) return;
     const bool told =
         block_of(c.write.thread) == block_of(now.thread) && warp_knows(c.write.thread % 1024, c.write.time);
-    if (!told && !ordered(c.write, now)) report("an asynchronous read after a write", c.write, true);
+    if (!told && !ordered(c.write, now)) report("an asynchronous read after an unordered write", c.write, true);
     if (proxy_fences_of(c.write.thread % 1024) == c.write.proxy_fences)
-      fatal("an asynchronous read of what a thread wrote without a fence.proxy.async after it");
+      fatal("an asynchronous read of a thread's write without a fence.proxy.async after it");
   });
 }
 #else
@@ -232,7 +231,7 @@ void __tsan_func_exit() {}
 void __tsan_init() {}
 void __tsan_acquire(void*) {}
 void __tsan_release(void*) {}
-// Guards of local statics are atomic loads. Kernels have no other ones.
+// Guards of local statics are atomic loads. Kernels have no other atomic loads.
 unsigned char __tsan_atomic8_load(const volatile unsigned char* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 unsigned int __tsan_atomic32_load(const volatile unsigned int* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 unsigned int __tsan_atomic32_fetch_add(volatile unsigned int* p, unsigned int v, int) {

@@ -1,10 +1,11 @@
-// The race detector, for builds whose kernels are compiled with -fsanitize=thread. gcc then calls __tsan_read4(address)
-// and similar functions, which race.cc defines instead of libtsan. In other builds every function here does nothing.
+// The race detector, for builds whose kernels are compiled with -fsanitize=thread. gcc then inserts calls of
+// __tsan_read4(address) and similar functions, which race.cc defines instead of libtsan. In other builds every function
+// here does nothing.
 //
 // Happens-before is tracked by epochs (Flanagan & Freund 2009, "FastTrack"), with two counters instead of vector
 // clocks. Accesses of one block are ordered by the __syncthreads() between them, and those of one warp also by
-// __syncwarp(). Blocks are unordered. Reported are: unordered accesses to one byte of which one is a write; reads of
-// unwritten shared memory; any access to the destination of a cp.async before it was waited for.
+// __syncwarp(). Blocks are unordered. It reports unordered accesses to one byte if one of them is a write, reads of
+// unwritten shared memory, and any access to the destination of a cp.async that is not waited for.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +14,7 @@ namespace heddle {
 namespace emulator {
 
 struct Epoch {
-  int32_t thread = -1;  // thread of the grid: block * 1024 + index
+  int32_t thread = -1;  // the thread's index in the grid: block * 1024 + index in the block
   uint32_t barriers = 0, warp_syncs = 0, proxy_fences = 0;
   uint32_t time = 0;  // time of the thread's warp (warp_time)
 };
@@ -23,10 +24,10 @@ void begin_grid();
 void forget(const void* data, size_t bytes);  // marks new memory as unwritten
 void copy_started(const void* to, size_t bytes);
 void copy_landed(const void* to, size_t bytes);
-void written_by_copy(const void* to, size_t bytes);  // a TMA write, which asynchronous.cc orders
-// a read by wgmma or a bulk write: what threads wrote needs fence.proxy.async, then any barrier
+void written_by_copy(const void* to, size_t bytes);  // a TMA write, whose order asynchronous.cc checks
+// Checks a read by wgmma or a bulk write. Bytes that threads wrote need a fence.proxy.async, then a barrier.
 void check_async_read(const void* data, size_t bytes);
-void count_proxy_fence();  // fences of the running thread
+void count_proxy_fence();  // counts fence.proxy.async of the running thread
 
 // Provided by the block executor.
 uint32_t proxy_fences_of(int thread);

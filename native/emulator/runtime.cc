@@ -1,8 +1,9 @@
-// The runtime library of emulated devices. Streams run when they are waited for, which exposes memory that is freed too
-// early.
+// The runtime library of emulated devices. Work on a stream runs only when the stream is waited for. This exposes
+// memory that is freed too early.
 //
-// HEDDLE_EMULATE_CUDA: 1 to 8 devices of compute capability 8.0; sm_89 or sm_90: one device of that capability;
-// old-driver: a driver too old for this build; old-device: a device without kernels in this build.
+// HEDDLE_EMULATE_CUDA selects the devices. 1 to 8: that many devices of compute capability 8.0; sm_89 or sm_90: one
+// device of that capability; old-driver: a driver that is too old for this build; old-device: a device without kernels
+// in this build.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -26,7 +27,7 @@ struct CudaStream {
 };
 
 struct CudaEvent {
-  CudaStream* stream = nullptr;  // stream of the last record
+  CudaStream* stream = nullptr;  // stream of the last cudaEventRecord
   bool reached = true;
   std::chrono::steady_clock::time_point time;
 };
@@ -40,7 +41,7 @@ namespace emulator {
 namespace {
 
 thread_local int current = 0;
-thread_local CudaStream* capturing = nullptr;  // the stream that this thread records
+thread_local CudaStream* capturing = nullptr;  // the stream that this thread captures
 
 std::string setting() {
   const char* value = std::getenv("HEDDLE_EMULATE_CUDA");
@@ -53,14 +54,14 @@ int device_count() {
   return value.size() == 1 && value[0] >= '1' && value[0] <= '8' ? value[0] - '0' : 0;
 }
 
-// Waiting and allocating are not allowed in a thread that records. They invalidate the recording.
+// Waiting and allocating are not allowed in a thread that captures, and invalidate the capture.
 bool forbidden() {
   if (capturing) capturing->invalidated = true;
   return capturing != nullptr;
 }
 
 void run(CudaStream* stream) {
-  // Work after a failed launch does not run, as on a device whose context has failed.
+  // Work after a failed launch is dropped, as on a device whose context has failed.
   std::deque<Work> work;
   work.swap(stream->work);
   for (auto& w : work) w();
@@ -75,7 +76,7 @@ std::set<void*>& host_memory() {
 }  // namespace
 
 int current_device() { return current; }
-// 99 KB, which every architecture from sm_80 on has
+// 99 KB are available on every architecture from sm_80 on.
 size_t device_shared_bytes() { return size_t{setting() == "sm_90" ? 227u : 99u} << 10; }
 
 void enqueue(cudaStream_t stream, Work work) {
@@ -98,7 +99,6 @@ cudaError_t function_attributes(cudaFuncAttributes* a) {
 using namespace heddle::emulator;
 
 // ---- devices
-// --------------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = device_count();
@@ -148,7 +148,6 @@ const char* cudaGetErrorString(cudaError_t status) {
 }
 
 // ---- memory
-// ---------------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaMalloc(void** data, size_t bytes) {
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
@@ -210,7 +209,6 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
 }
 
 // ---- streams and events
-// ---------------------------------------------------------------------------------------------------
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = new CudaStream{current, {}, false, false, {}};
@@ -241,7 +239,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  while (!event->reached && !event->stream->work.empty()) {  // but nothing that was queued later
+  while (!event->reached && !event->stream->work.empty()) {  // runs nothing that was queued later
     const Work work = std::move(event->stream->work.front());
     event->stream->work.pop_front();
     work();
@@ -255,7 +253,6 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
 }
 
 // ---- graphs
-// ---------------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (stream->capturing || capturing) return cudaErrorInvalidValue;
@@ -284,7 +281,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* work, cudaGraph_t graph, unsig
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
-  enqueue(stream, [graph] {  // refers to the graph itself, which exposes a graph that is destroyed before it has run
+  enqueue(stream, [graph] {  // keeps a pointer, which exposes a graph that is destroyed before it has run
     for (const Work& work : graph->work) work();
   });
   return cudaSuccess;

@@ -8,10 +8,10 @@ namespace emulator {
 
 constexpr size_t device_bytes = size_t{2} << 30;  // memory of each emulated device
 
-int current_device();              // the device of this thread
+int current_device();              // the current device of this thread
 size_t device_shared_bytes();      // per block
 size_t free_bytes();               // free memory of the current device
-int device_of(uintptr_t address);  // -1 if it belongs to no device
+int device_of(uintptr_t address);  // the device that owns the address, or -1
 
 }  // namespace emulator
 }  // namespace heddle

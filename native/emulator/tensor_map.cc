@@ -1,4 +1,4 @@
-// cuTensorMapEncodeTiled for tensors of bf16 and bytes, with the conditions of the driver's documentation.
+// cuTensorMapEncodeTiled for bf16 and bytes. It checks the requirements that the driver documents.
 #include <cstring>
 
 #include "cuda.h"

@@ -1,4 +1,4 @@
-// Products of warpgroups: descriptors, fragments, and the times when tiles are read and sums become visible.
+// Products of warpgroups: descriptors, fragments, and when tiles are read and accumulators become visible.
 #include <cstring>
 #include <limits>
 
@@ -12,12 +12,12 @@ namespace {
 
 constexpr uintptr_t piece_bytes = 16;  // the unit that a swizzle moves
 
-// A matrix descriptor ("Parallel Thread Execution ISA", 9.7.15.5.1.2.2): gives the address of element (i, k), where i
-// is a row of a or a column of b.
+// A matrix descriptor ("Parallel Thread Execution ISA", 9.7.15.5.1.2.2). Maps element (i, k) to its address, where i is
+// a row of a or a column of b.
 struct Descriptor {
   uintptr_t start, leading, stride;
-  bool transposed;  // i innermost
-  uintptr_t size;   // bytes of an element
+  bool transposed;  // MN-major
+  uintptr_t size;   // bytes per element
 
   Descriptor(uint64_t bits, bool turned, bool bytes, int line)
       : start((bits & 0x3fff) << 4), leading((bits >> 16 & 0x3fff) << 4), stride((bits >> 32 & 0x3fff) << 4),
@@ -26,7 +26,7 @@ struct Descriptor {
       fatal("wgmma" + at(line) + ": expected a descriptor of the 128-byte swizzle, got mode " +
             std::to_string(bits >> 62));
     if (bits >> 49 & 7) fatal("wgmma" + at(line) + ": expected a descriptor without base offset");
-    if (bits & 0x3fffc000c000c000) fatal("wgmma" + at(line) + ": a descriptor with bits that mean nothing");
+    if (bits & 0x3fffc000c000c000) fatal("wgmma" + at(line) + ": expected zeros in the descriptor's reserved bits");
   }
   uintptr_t operator()(int i, int k) const {
     const uintptr_t a = static_cast<uintptr_t>(i), b = static_cast<uintptr_t>(k);
@@ -54,8 +54,8 @@ void compute(Product& p, int warp) {
   float left[16][32];
   std::vector<float> right(static_cast<size_t>(depth * n));
   if (w.left) {
-    // Figure "WGMMA .m64nNk16 register fragment layout for matrix A". Register r of lane i holds two columns of one
-    // row: row i / 4 + 8 (r % 2) of the warp's 16, columns c and c + 1 with c = 2 (i % 4) + 8 (r / 2).
+    // Figure "WGMMA .m64nNk16 register fragment layout for matrix A". Register r of lane i holds two elements of row i
+    // / 4 + 8 (r % 2) of the warp's 16: columns c and c + 1 with c = 2 (i % 4) + 8 (r / 2).
     for (int lane = 0; lane < warp_lanes; ++lane)
       for (int r = 0; r < 4; ++r)
         for (int e = 0; e < 2; ++e)
@@ -94,7 +94,7 @@ void check_reads(Product& p, int warp, int line) {
   const WarpgroupProduct& lane = p.lanes[0];
   const Descriptor b(lane.b, lane.b_transposed, lane.e4m3, line);
   const int depth = depth_of(lane);
-  // Compares pieces of 16 bytes, which swizzling keeps together.
+  // Checks pieces of 16 bytes, which swizzling keeps together.
   std::vector<uintptr_t> pieces, found;
   const auto read = [&](uintptr_t address) {
     if (address + piece_bytes > shared_capacity()) fatal("wgmma" + at(line) + " reads beyond shared memory");
@@ -125,7 +125,7 @@ void issue(void** lanes, int line) {
   Asynchronous& s = asynchronous_state();
   const int warp = warp_of(running_thread());
   Warp& w = s.warps[static_cast<size_t>(warp)];
-  if (!w.fenced) fatal("wgmma" + at(line) + " without a wgmma.fence since sums were last touched");
+  if (!w.fenced) fatal("wgmma" + at(line) + " without a wgmma.fence since its registers were last accessed");
   Product p;
   for (int i = 0; i < warp_lanes; ++i) {
     p.lanes[i] = *static_cast<WarpgroupProduct*>(lanes[i]);
@@ -137,11 +137,11 @@ void issue(void** lanes, int line) {
            x.b_transposed == y.b_transposed && x.add == y.add && !x.left == !y.left && x.e4m3 == y.e4m3;
   };
   for (const WarpgroupProduct& lane : p.lanes)
-    if (!same(lane, first)) fatal("wgmma" + at(line) + ": lanes of a warp that ask for different products");
-  auto& asked = s.asked[static_cast<size_t>(warp / 4)];
-  if (w.products == asked.size()) asked.push_back(first);
-  else if (!same(asked[w.products], first))
-    fatal("wgmma" + at(line) + ": warps of a warpgroup that ask for different products");
+    if (!same(lane, first)) fatal("wgmma" + at(line) + ": the lanes of a warp issue different products");
+  auto& requests = s.requests[static_cast<size_t>(warp / 4)];
+  if (w.products == requests.size()) requests.push_back(first);
+  else if (!same(requests[w.products], first))
+    fatal("wgmma" + at(line) + ": the warps of a warpgroup issue different products");
   ++w.products;
   check_reads(p, warp, line);
   auto& sums = w.sums[first.sums];
@@ -150,7 +150,7 @@ void issue(void** lanes, int line) {
     sums.resize(static_cast<size_t>(16 * first.n));
     each_sum(p, [](float& of_lane, float& kept) { kept = of_lane, of_lane = std::numeric_limits<float>::quiet_NaN(); });
   }
-  if (now_rather_than_later()) {
+  if (completes_immediately()) {
     for (auto& group : w.committed)
       for (Product& earlier : group) compute(earlier, warp);
     for (Product& earlier : w.open) compute(earlier, warp);
@@ -188,7 +188,7 @@ void retire(int pending) {
 
 }  // namespace
 
-// .sync.aligned: the lanes of a warp meet. `mine` is the lane's operand.
+// Waits for all lanes of the warp (.sync.aligned). `mine` is the lane's operand.
 static void meet(const char* name, int line, void* mine, Compute compute) {
   collective(0xffffffffu, name, line, mine, compute);
 }
@@ -204,7 +204,7 @@ void warpgroup_fence(int line) {
 
 void warpgroup_product(const WarpgroupProduct& lane, int line) {
   if (reinterpret_cast<uintptr_t>(lane.sums) == 0 || lane.n % 8 || lane.n < 8 || lane.n > 256)
-    fatal("wgmma" + at(line) + ": a shape that it does not have");
+    fatal("wgmma" + at(line) + ": expected 8 to 256 columns, a multiple of 8, got " + std::to_string(lane.n));
   At mine{lane, line};
   meet(
       "wgmma.mma_async", line, &mine, [](void** lanes, uint32_t) { issue(lanes, static_cast<At*>(lanes[0])->number); });

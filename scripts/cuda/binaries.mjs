@@ -4,11 +4,10 @@ import { readFileSync } from "node:fs";
 const ALLOC = 2; // SHF_ALLOC: kept when a file is stripped
 const NOBITS = 8; // SHT_NOBITS: takes no space in the file
 
-/** Sections of an ELF64 file: name, bytes, whether strip keeps it, and the content. */
+/** Returns the sections of an ELF64 file: name, content, number of bytes, and whether strip keeps the section. */
 export function sectionsOf(path) {
   const file = readFileSync(path);
-  if (file.readUInt32BE(0) !== 0x7f454c46 || file[4] !== 2)
-    throw new Error(`${path}: expected an ELF64 file, got another`);
+  if (file.readUInt32BE(0) !== 0x7f454c46 || file[4] !== 2) throw new Error(`${path}: not an ELF64 file`);
   const table = Number(file.readBigUInt64LE(40));
   const [entry, count, names] = [58, 60, 62].map((at) => file.readUInt16LE(at));
   const sections = Array.from({ length: count }, (_, i) => {
@@ -32,8 +31,8 @@ export function sectionsOf(path) {
  * instructions that share an opcode. The opcodes were found by compiling each instruction.
  */
 export const instructions = {
-  wgmma: { opcode: 0x9f0, ptx: /\bwgmma\.mma_async\S*\.bf16\b[^;]*\}, %rd/g }, // HGMMA, both operands in shared memory
-  "wgmma.left": { opcode: 0xdf0, ptx: /\bwgmma\.mma_async\S*\.bf16\b[^;]*\}, \{/g }, // the left one in registers
+  wgmma: { opcode: 0x9f0, ptx: /\bwgmma\.mma_async\S*\.bf16\b[^;]*\}, %rd/g }, // HGMMA, a in shared memory
+  "wgmma.left": { opcode: 0xdf0, ptx: /\bwgmma\.mma_async\S*\.bf16\b[^;]*\}, \{/g }, // HGMMA, a in registers
   "wgmma.e4m3": { opcode: 0x9f3, ptx: /\bwgmma\.mma_async\S*\.e4m3\b/g }, // QGMMA
   // HMMA.16816.F32.BF16 and HMMA.1688.F32.TF32: byte 10 distinguishes them.
   mma: { opcode: 0x23c, kind: (at10) => at10 !== 8, ptx: /\bmma\.sync\.\S*\.f32\.(bf16|f16)\b/g },
@@ -49,7 +48,7 @@ export const instructions = {
   setmaxnreg: { opcode: 0x9c8, ptx: /\bsetmaxnreg\b/g },
 };
 
-/** Per kernel of a cubin, by its mangled name: how often each of `instructions` occurs, and the number of all. */
+/** For each kernel of a cubin, by its mangled name, counts the occurrences of each of `instructions`, and all instructions. */
 export function countInstructions(cubin) {
   const kernels = new Map();
   for (const { name, content } of sectionsOf(cubin)) {
@@ -66,7 +65,7 @@ export function countInstructions(cubin) {
   return kernels;
 }
 
-/** Per kernel of a PTX file: how often each of `instructions` is written. */
+/** For each kernel of a PTX file, counts the occurrences of each of `instructions`. */
 export function writtenInstructions(ptxFile) {
   const kernels = new Map();
   for (const [, name, body] of readFileSync(ptxFile, "utf8").matchAll(
@@ -79,7 +78,7 @@ export function writtenInstructions(ptxFile) {
   return kernels;
 }
 
-/** The function's own name within a mangled one. */
+/** Returns the function's name without namespaces and parameters. */
 export function plainName(mangled) {
   const names = [];
   for (let rest = mangled.replace(/^_ZN?/, ""); ; ) {

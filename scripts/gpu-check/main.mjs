@@ -1,4 +1,4 @@
-// The body of scripts/gpu-check.sh, which describes it.
+// The program of scripts/gpu-check.sh, which documents its usage.
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -19,7 +19,7 @@ const { values, positionals } = parseArgs({
 
 if (values.pack !== undefined) process.exit(writePack(resolve(values.pack)));
 if (positionals.length !== 1 || (values.emulator && values["no-gpu"])) {
-  console.error("gpu-check: expected one folder for the results, and at most one of --emulator and --no-gpu");
+  console.error("gpu-check: expected one output folder, and at most one of --emulator and --no-gpu");
   process.exit(2);
 }
 
@@ -40,7 +40,7 @@ for (const name of ["log.txt", "summary.txt", "summary.json"]) rmSync(join(out, 
 const start = Date.now();
 const summary = { mode, started: new Date(start).toISOString(), device: deviceFacts() ?? null, seconds: 0, steps: [] };
 
-// Whole or not at all: whoever stops this command early still finds the last complete summary.
+// Writes atomically, so that an interrupted check leaves the last complete summary.
 function write(name, text) {
   const path = join(out, name);
   writeFileSync(`${path}.new`, text);

@@ -1,5 +1,5 @@
-// Packs everything that scripts/gpu-check.sh needs besides the checkout, for a machine without network: node itself, the packages that the
-// steps import, and the small fixtures.
+// Packs everything that scripts/gpu-check.sh needs besides the checkout, for a machine without network: Node, the packages that the steps
+// import, and the small fixtures.
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,12 +20,12 @@ const fixtures = [
   "llama2-tiny-random-gguf",
 ];
 
-/** Folders of node_modules that `needed` and the product reach, by the lock file. */
+/** Folders of node_modules that heddle and `needed` depend on, directly or not, according to the lock file. */
 function packages() {
   const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")).packages;
   const found = new Set();
   const visit = (name, from) => {
-    // As Node resolves: the nearest node_modules above.
+    // Resolves like Node: takes the nearest node_modules above.
     for (
       let at = from;
       ;
@@ -33,14 +33,14 @@ function packages() {
     ) {
       const key = `${at ? `${at}/` : ""}node_modules/${name}`;
       if (lock[key]) {
-        if (found.has(key) || !existsSync(join(root, key))) return; // another platform's
+        if (found.has(key) || !existsSync(join(root, key))) return; // for another platform
         found.add(key);
         const { dependencies, optionalDependencies, peerDependencies } = lock[key];
         for (const next of Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies }))
           visit(next, key);
         return;
       }
-      if (at === "") return; // an optional one that is not installed
+      if (at === "") return; // optional and not installed
     }
   };
   for (const name of [...Object.keys(lock[""].dependencies), ...needed]) visit(name, "");
@@ -53,8 +53,8 @@ export function writePack(file) {
   try {
     mkdirSync(join(folder, "bin"));
     cpSync(process.execPath, join(folder, "bin", "node"), { dereference: true });
-    spawnSync("strip", [join(folder, "bin", "node")]); // smaller where strip is there
-    // A package's own nested packages come with their own entries; maps and types are read by nobody here.
+    spawnSync("strip", [join(folder, "bin", "node")]); // makes it smaller, if strip is installed
+    // Nested packages have entries of their own. Source maps and type declarations are not needed.
     for (const key of packages())
       cpSync(join(root, key), join(folder, key), {
         recursive: true,

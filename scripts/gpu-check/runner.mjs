@@ -9,10 +9,10 @@ import { appendFileSync, closeSync, existsSync, openSync, readFileSync, statSync
  * @property {string[]} command
  * @property {Record<string, string>} [env]
  * @property {string} [stdout] a file for stdout; by default it goes to the log, like stderr
- * @property {() => string | undefined} [absent] returns the reason why it cannot run here, which counts neither as passed nor as failed
- * @property {string[]} [after] steps that must succeed before it is meaningful
- * @property {boolean} [optional] its failure is reported but does not count, for tools that a machine may forbid
- * @property {() => object | undefined} [facts] reads facts from its output files after it has run
+ * @property {() => string | undefined} [absent] returns the reason if it cannot run here, which counts neither as passed nor as failed
+ * @property {string[]} [after] steps that must pass before it
+ * @property {boolean} [optional] if set, a failure is reported but does not count, because a machine may forbid the tool
+ * @property {() => object | undefined} [facts] reads results from its output files after it has run
  */
 
 const KILL_GRACE_SECONDS = 3;
@@ -78,7 +78,7 @@ function execute({ command, env, stdout }, log, limit) {
       try {
         process.kill(-child.pid, signal);
       } catch {
-        // Nothing of it is left.
+        // The process group has already ended.
       }
     };
     const soft = setTimeout(() => {
@@ -89,7 +89,7 @@ function execute({ command, env, stdout }, log, limit) {
     const settle = (result) => {
       clearTimeout(soft);
       clearTimeout(hard);
-      if (child.pid !== undefined) kill("SIGKILL"); // children that outlived it
+      if (child.pid !== undefined) kill("SIGKILL"); // child processes that are still running
       resolve({ timedOut, ...result });
     };
     child.on("error", (cause) => settle({ code: null, error: `could not be started: ${cause.message}` }));
@@ -97,7 +97,7 @@ function execute({ command, env, stdout }, log, limit) {
   });
 }
 
-/** The last lines that a step wrote. */
+/** Returns the last lines of a step's output. */
 function tailOf(log, begin) {
   if (!existsSync(log)) return [];
   const text = readFileSync(log).subarray(begin).toString("utf8");
@@ -108,7 +108,7 @@ function tailOf(log, begin) {
     .map((line) => line.slice(0, 300));
 }
 
-/** A line a step, then the failures' last lines. */
+/** Returns one line per step, the benchmarks, and the last lines of failed steps. */
 export function summaryText(summary) {
   const lines = [`${summary.mode}: ${summary.device ?? "no device"}`, ""];
   for (const { name, status, seconds, why, facts } of summary.steps) {
@@ -129,7 +129,7 @@ export function summaryText(summary) {
   return `${lines.join("\n")}\n`;
 }
 
-/** Every figure of the bench, with PyTorch's figure if it was measured. */
+/** Returns every result of the benchmarks, compared with PyTorch's result if it was measured. */
 function benchLines(steps) {
   const torch = new Map(steps.find((s) => s.name === "torch")?.facts?.results?.map((r) => [r.name, r.value]));
   return steps

@@ -1,4 +1,4 @@
-// The steps of scripts/gpu-check.sh, in order: correctness, then tools that find errors which results do not show, then figures.
+// The steps of scripts/gpu-check.sh, in order: tests, then tools that find errors which tests do not show, then benchmarks.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,10 +8,10 @@ import { deviceTests, root } from "../testing.mjs";
 const node = process.execPath;
 const EMULATED = "the device is emulated";
 const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
-// Run from the sources, so that only the addon must be built.
+// Runs from the sources, so that only the addon must be built.
 const heddle = [node, join(root, "node_modules", "jiti", "lib", "jiti-cli.mjs"), join(root, "lib", "cli", "main.ts")];
 
-/** The device that nvidia-smi reports, or undefined. */
+/** Returns the properties of the first device according to nvidia-smi, or undefined. */
 export function deviceFacts() {
   const query = "name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,clocks_throttle_reasons.active";
   const { status, stdout } = spawnSync("nvidia-smi", [`--query-gpu=${query}`, "--format=csv,noheader"], {
@@ -43,7 +43,7 @@ export function stepsOf({ mode, out }) {
       node,
       join(root, "scripts", "build-addon.mjs"),
       ...["-D", "HEDDLE_TESTS=ON"],
-      // The CPU's kernels of other instruction sets take longer to compile than all of CUDA's.
+      // Kernels for other instruction sets of the CPU take longer to compile than all CUDA kernels.
       ...(mode === "gpu" ? ["-D", "HEDDLE_ISAS=baseline;neon", "--build-dir", built] : []),
       ...(emulated ? ["--emulator"] : []),
     ],
@@ -51,11 +51,11 @@ export function stepsOf({ mode, out }) {
   if (mode === "no-gpu") return [build, ...withoutGpu(program, device)];
 
   const tests = (name, paths, seconds, ...options) => {
-    const report = join(tmpdir(), `heddle-gpu-check-${process.pid}-${name}.json`); // what matters of it goes into the summary
+    const report = join(tmpdir(), `heddle-gpu-check-${process.pid}-${name}.json`); // its essentials go into the summary
     return {
       name,
       seconds,
-      // A test waits for the device as long as its step may take: the step's limit is the one that counts.
+      // The time limit of a test is that of its step, so that only the step's limit matters.
       command: [
         node,
         vitest,
@@ -114,7 +114,7 @@ export function stepsOf({ mode, out }) {
   ];
 }
 
-/** The same products, attention and copy by PyTorch, where python3 has it: what the bench's figures are held against. */
+/** Runs the same benchmarks in PyTorch, for comparison, if python3 has it. */
 function torchPeer(out, emulated) {
   const file = join(out, "torch.json");
   const there = () =>
@@ -128,13 +128,13 @@ function torchPeer(out, emulated) {
     command: ["python3", join(root, "bench", "peers", "torch_cuda.py")],
     stdout: file,
     optional: true,
-    absent: () => (emulated ? EMULATED : there() ? undefined : "python3 has no torch that sees a CUDA device"),
+    absent: () => (emulated ? EMULATED : there() ? undefined : "python3 has no torch with a CUDA device"),
     facts: () => ({ results: existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).results : undefined }),
   };
 }
 
 function withoutGpu(program, device) {
-  // The same binary, and a failure that says why.
+  // Expects a failure that reports the number of devices.
   const refuses = (name) => ({
     name: `${name} without a GPU`,
     seconds: 20,
@@ -161,7 +161,7 @@ function withoutGpu(program, device) {
   ];
 }
 
-/** Where a tool of the CUDA toolkit lies, or undefined. */
+/** Returns the path of a tool of the CUDA toolkit, or undefined. */
 function toolkit(name) {
   const found = spawnSync("bash", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.trim();
   if (found) return found;
@@ -183,13 +183,13 @@ function sanitizer(tool, program, env, emulated) {
   };
 }
 
-/** Profiles the main kernels of a suite with ncu: their share of peak compute and of peak memory bandwidth. */
+/** Profiles the main kernels of a suite with ncu, which reports their share of peak compute and of peak memory bandwidth. */
 function profile(suite, kernels, out, env, emulated) {
   const found = toolkit("ncu");
   return {
     name: `ncu-${suite}`,
     seconds: 40,
-    // Clocks are left as they are: others may measure on the same card.
+    // Clocks are not changed, because other processes may measure on the same GPU.
     command: [
       found ?? "ncu",
       ...["--clock-control", "none", "--target-processes", "all", "--kernel-name", kernels, "--launch-count", "16"],
@@ -204,7 +204,7 @@ function profile(suite, kernels, out, env, emulated) {
   };
 }
 
-/** Facts from vitest's report: counts, and each failure's first line. */
+/** Reads vitest's report: the counts, and the first line of each failure. */
 function testFacts(report) {
   if (!existsSync(report)) return undefined;
   const text = readFileSync(report, "utf8");
@@ -222,11 +222,11 @@ function testFacts(report) {
 function benchFacts(file) {
   if (!existsSync(file)) return undefined;
   const text = readFileSync(file, "utf8").trim();
-  if (!text) return undefined; // it did not come to its end; the log has its lines
+  if (!text) return undefined; // the bench did not finish; its output is in the log
   return JSON.parse(text).results.map(({ name, value, unit, roofline }) => ({ name, value, unit, roofline }));
 }
 
-/** For messages: which steps there are. */
+/** Returns the names of all steps, for messages. */
 export const stepNames = () => [
   ...new Set(["gpu", "no-gpu"].flatMap((mode) => stepsOf({ mode, out: "." }).map(({ name }) => name))),
 ];

@@ -49,7 +49,7 @@ describe("recorded runs", () => {
   });
 
   test("are updated if a larger program reallocates memory", async () => {
-    const device = new Device(1, 0); // a separate lane, whose memory is still small
+    const device = new Device(1, 0); // has a separate lane, whose memory is still small
     const small = await bound(device);
     const x = numbers(48, 1);
     const { y } = await small.run({ x });

@@ -1,5 +1,4 @@
-// Tests autotuning on an emulated device: it measures the kernels of a model's matrix products, stores the fastest, and uses the
-// stored choices. Times there are CPU times.
+// Autotuning on an emulated device, which measures CPU time: measures the kernels of a model's products, stores the choices and uses them.
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { autotune } from "../../lib/bench/index.ts";
@@ -70,11 +69,12 @@ test("devices use the kernels chosen in the tuning file and ignore kernels that 
   device.lane.choose([[key, names[1]!]]);
   const other = await bits(device);
   expect(other).not.toEqual(own);
-  device.lane.choose([[key, "tensor 128x128"]]); // not for f32
+  device.lane.choose([[key, "tensor 128x128"]]); // not a candidate for f32
   expect(await bits(device)).toEqual(own);
   writeTuning(path, tuningKey(info), new Map([[key, names[1]!]]));
   vi.stubEnv("HEDDLE_TUNING", path);
-  expect(await bits(openDevice({ device: "cuda:1", allowTf32: true }))).not.toEqual(own); // tf32 has separate kernels
+  // With tf32 the file's kernel is not a candidate, and tensor cores round the operands.
+  expect(await bits(openDevice({ device: "cuda:1", allowTf32: true }))).not.toEqual(own);
   expect(await bits(openDevice({ device: "cuda:1" }))).toEqual(other);
 });
 

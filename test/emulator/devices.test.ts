@@ -38,7 +38,7 @@ test("a tensor is copied from another device, with and without peer access, repe
   emulate("3");
   const values = numbers(3000, 5);
   const from = await Tensor.from(openDevice({ device: "cuda:0" }), "f32", [3000], values);
-  // Devices 0 and 1 have peer access, 2 has none. A second accelerator of device 1 finds access already enabled.
+  // Devices 0 and 1 have peer access, device 2 has none. The second accelerator of device 1 finds access already enabled.
   for (const index of [1, 2, 1]) {
     const to = Tensor.zeros(new Device(1, index), "f32", [3000]);
     for (let i = 0; i < 2; i++) await to.copyFrom(from);
@@ -50,7 +50,7 @@ test("a tensor is copied from another device, with and without peer access, repe
 describe("an incompatible system", () => {
   test("reports a driver that is too old, and uses the CPU", () => {
     emulate("old-driver");
-    const problem = "the driver is of CUDA 12.4, this build needs one of CUDA 13.0 or newer";
+    const problem = "the driver supports CUDA 12.4, but this build needs CUDA 13.0 or newer";
     expect(deviceInfo().cuda).toMatchObject({ devices: [], problem });
     expect(() => openDevice({ device: "cuda" })).toThrowError(
       expect.objectContaining({ code: "UNSUPPORTED", message: expect.stringContaining(problem) }),

@@ -1,5 +1,5 @@
-// Fused products on emulated devices with both kinds of tensor cores. Outputs and gradients are at least as accurate as those of separate
-// kernels, compared with f32 on the CPU.
+// Products with fused epilogues on emulated devices with and without wgmma. Their outputs and gradients are at least as accurate as those
+// of separate kernels, measured against f32 on the CPU.
 import { afterAll, beforeEach, expect, test, vi } from "vitest";
 import {
   add,
@@ -111,8 +111,8 @@ test.each(cases)(
       expect(error, name).toBeGreaterThan(0);
       return error / separate[k]!.error;
     });
-    // Intermediate values are not rounded, which reduces the error. If few roundings are saved (squared relu), the others differ by chance,
-    // by at most 2 %.
+    // A fused epilogue does not round intermediate values, which reduces the error. If it saves few roundings (squared relu), errors differ
+    // by chance, by at most 2 %.
     expect(Math.max(...ratios), "each output").toBeLessThan(1.05);
     expect(
       ratios.reduce((product, r) => product * r, 1),

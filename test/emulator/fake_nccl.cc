@@ -1,5 +1,5 @@
-// A fake libnccl.so.2 for ranks that are lanes of one process with device memory on the host. Its collectives
-// synchronize and sum in rank order.
+// A fake libnccl.so.2, for ranks that are lanes of one process whose device memory is host memory. Its collectives are
+// synchronous and sum in rank order.
 #include <condition_variable>
 #include <cstring>
 #include <map>
@@ -27,7 +27,7 @@ template <class T> void add(const Group& g, size_t count, std::vector<double>& s
     for (size_t i = 0; i < count; ++i) sums[i] += static_cast<const T*>(of_rank)[i];
 }
 
-// A barrier to which each rank brings its buffer. The last one releases all.
+// A barrier of all ranks. The last rank to arrive calls `last` and releases the others.
 template <class F> void meet(Group& g, F last) {
   std::unique_lock<std::mutex> lock(g.mutex);
   const long mine = g.round;
@@ -75,8 +75,8 @@ int ncclCommInitRank(ncclComm** out, int size, UniqueId id, int rank) {
   return 0;
 }
 
-// NCCL queues its work. This fake must be called only after earlier work has finished, which the runtime's order of
-// calls guarantees.
+// NCCL queues its work on a stream. This fake computes at once, so earlier work on the stream must have finished. The
+// runtime's order of calls guarantees that.
 int ncclAllReduce(const void* from, void* to, size_t count, int type, int op, ncclComm* comm, void*) {
   if ((type != 7 && type != 8) || op != 0) return 4;
   Group& g = *comm->group;

@@ -23,7 +23,7 @@ test.each(cases)("logits equal the CPU's on %s with activations %s", async (emul
   const [want, got] = [await expected.logits(ids), await model.logits(ids)];
   const all = want.flatMap((row) => [...row]);
   const worst = Math.max(...want.flatMap((row, p) => [...row].map((v, i) => Math.abs(v - got[p]![i]!))));
-  // Sums have another order, so a rounded activation may differ by one e4m3 step of 2^-3.
+  // The order of sums differs, so that a rounded activation may differ by one e4m3 step of 2^-3.
   expect(worst / (Math.max(...all) - Math.min(...all))).toBeLessThanOrEqual(
     quantizedActivations === "f32" ? 1e-4 : 0.02,
   );

@@ -1,9 +1,9 @@
-// Tests the fragment layouts of cuda/ptx.cuh against the tables of "Parallel Thread Execution ISA", section 9.7.14.5,
-// restated here independently: row and column of the i-th element of a lane. Matrices are loaded and stored through
-// these tables, so that a wrapper with another layout gives a wrong product.
+// Tests the fragment layouts of cuda/ptx/ptx.cuh against the tables of "Parallel Thread Execution ISA", section
+// 9.7.14.5. The tests restate the tables independently, as row and column of a lane's i-th element. They load and store
+// matrices through these tables, so that a wrapper with another layout gives a wrong product.
 //
-// The program runs on the emulator and, compiled by nvcc, on a GPU. Only the GPU reveals an error shared by this file,
-// a wrapper and a kernel. The tests are in fragments/, one file per instruction family.
+// The program runs on the emulator and, compiled by nvcc, on a GPU. Only the GPU reveals an error that a test shares
+// with a wrapper. The tests are in fragments/, one file per instruction family.
 #include "fragments/bulk.cuh"
 #include "fragments/conversions.cuh"
 #include "fragments/copies.cuh"
@@ -19,7 +19,7 @@ void test_sm90() {
 #endif
   Device device;
   if (!static_cast<CudaAccelerator*>(device.accelerator.get())->properties().sm90a) {
-    std::printf("wgmma and TMA: NOT RUN, they need a device of compute capability 9.0 and code for it\n");
+    std::printf("wgmma and TMA: NOT RUN, because they need a device of compute capability 9.0 and code for sm_90a\n");
     return;
   }
   test_boxes(device);
@@ -27,21 +27,21 @@ void test_sm90() {
   test_bulk_sums(device);
   test_bulk_sources(device);
   test_words(device);
-  test_warpgroup<false, false, 128>(device, "wgmma, both with the depth innermost");
+  test_warpgroup<false, false, 128>(device, "wgmma, both operands K-major");
   test_warpgroup<false, false, 256>(device, "wgmma of 256 columns");
-  test_warpgroup<true, false, 128>(device, "wgmma, rows of a innermost");
-  test_warpgroup<false, true, 128>(device, "wgmma, columns of b innermost");
-  test_warpgroup<true, true, 256>(device, "wgmma, neither depth innermost");
+  test_warpgroup<true, false, 128>(device, "wgmma, a MN-major");
+  test_warpgroup<false, true, 128>(device, "wgmma, b MN-major");
+  test_warpgroup<true, true, 256>(device, "wgmma, both operands MN-major");
   test_warpgroup<false, false, 64>(device, "wgmma of 64 columns");
-  test_warpgroup<false, true, 64, true>(device, "wgmma of 64 columns, a in registers, columns of b innermost");
-  test_warpgroup<false, true, 96, true>(device, "wgmma of 96 columns, a in registers, columns of b innermost");
+  test_warpgroup<false, true, 64, true>(device, "wgmma of 64 columns, a in registers, b MN-major");
+  test_warpgroup<false, true, 96, true>(device, "wgmma of 96 columns, a in registers, b MN-major");
   test_warpgroup<false, false, 128, true>(device, "wgmma of 128 columns, a in registers");
-  test_canonical<false, 64>(device, "wgmma's canonical layouts: 64 columns, depth innermost");
-  test_canonical<false, 96>(device, "wgmma's canonical layouts: 96 columns, depth innermost");
-  test_canonical<false, 128>(device, "wgmma's canonical layouts: 128 columns, depth innermost");
-  test_canonical<true, 64>(device, "wgmma's canonical layouts: 64 columns, columns innermost");
-  test_canonical<true, 96>(device, "wgmma's canonical layouts: 96 columns, columns innermost: half an atom");
-  test_canonical<true, 128>(device, "wgmma's canonical layouts: 128 columns, columns innermost");
+  test_canonical<false, 64>(device, "wgmma's canonical layouts: 64 columns, K-major");
+  test_canonical<false, 96>(device, "wgmma's canonical layouts: 96 columns, K-major");
+  test_canonical<false, 128>(device, "wgmma's canonical layouts: 128 columns, K-major");
+  test_canonical<true, 64>(device, "wgmma's canonical layouts: 64 columns, MN-major");
+  test_canonical<true, 96>(device, "wgmma's canonical layouts: 96 columns, MN-major, half an atom");
+  test_canonical<true, 128>(device, "wgmma's canonical layouts: 128 columns, MN-major");
   test_warpgroup_e4m3(device);
 }
 
@@ -70,6 +70,6 @@ int main() {
     std::printf("FAILED %s\n", e.what());
     ++failures;
   }
-  if (!failures) std::printf("the fragments are those of the manual\n");
+  if (!failures) std::printf("all fragment layouts agree with the manual\n");
   return failures ? 1 : 0;
 }

@@ -1,5 +1,5 @@
-// Small cases of kernels with shared memory, tiles and pipelines, compared with their references. They run on a GPU, or
-// on the emulated device under every event order. mutants.mjs builds its mutations into this program.
+// Small cases of kernels with shared memory, tiles and pipelines, compared with their reference implementations. They
+// run on a GPU, or on the emulated device in every order of events. mutants.mjs links its mutations with this program.
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -17,7 +17,8 @@ using namespace heddle::cases;
 
 namespace {
 
-// HEDDLE_CHECK compares every node with its reference, and checks sentinels after its outputs.
+// Runs the program. HEDDLE_CHECK makes the runtime compare every node with its reference, and check sentinels after its
+// outputs.
 void run(const Builder& b, const std::shared_ptr<Accelerator>& device, Lane& lane) {
   std::vector<std::shared_ptr<Storage>> bound;
   for (const auto& bytes : b.data) {
@@ -50,8 +51,8 @@ struct Case {
   Builder (*build)();
   const char* check = "1";  // HEDDLE_CHECK
 };
-// f32-exact results may differ by 32 units of 2^-24, since sums of some hundred products depend on the order. GPU
-// tensor cores truncate sums, while the emulator rounds them.
+// The check of results that must be accurate to f32: an error of up to 32 * 2^-24, because sums of some hundred
+// products depend on the order. Tensor cores of GPUs truncate sums, whereas the emulator rounds them.
 constexpr const char *exact = "1.9e-6", *exact_on_hardware = "1e-5";
 
 int run_all(const std::string& beginning, bool first_failure) {
@@ -116,9 +117,9 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"experts", [] { return experts(90, 70, false); }},
       {"experts, one input per slot", [] { return experts(90, 20, true); }},
   };
-  // Warpgroup attention: one to three key tiles, supported and unsupported head widths, sequences that end within a
-  // tile. Warpgroup products, each with its gradients, so that both operands occur in both layouts. Both tile widths,
-  // more tiles than multiprocessors, more tiles along k than stages, odd rows.
+  // Attention on sm_90a: one to four key tiles, head widths with full and with partial boxes, sequences that end within
+  // a tile. Products: each with its gradients, so that both operands occur in both layouts; both tile widths, more
+  // tiles than multiprocessors, more tiles along k than stages, odd rows.
   const std::vector<Case> on_sm90 = {
       {"sm_90: wide tiles", [] { return linear(DType::bf16, 300, 328, 264, false); }},
       {"sm_90: half tiles, transposed", [] { return linear(DType::bf16, 768, 456, 104, true); }},
@@ -149,7 +150,7 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90 attention, window, softcap, heads of 72",
           [] { return attention_forward(260, 260, 4, 2, 72, 150, 2, false); }},
   };
-  // f32 products with tf32 allowed.
+  // f32 products on a device with tf32 allowed.
   const std::vector<Case> allowing_tf32 = {
       {"tf32: small tiles", [] { return linear(DType::f32, 40, 72, 56, false); }},
       {"tf32: small tiles, transposed", [] { return linear(DType::f32, 40, 56, 72, true); }},
@@ -164,7 +165,7 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"tf32 epilogue, split k", [] { return ended(DType::f32, 24, 1100, 40); }},
       {"tf32: split k, large tiles", [] { return linear(DType::f32, 72, 1544, 80, false); }},
   };
-  // fp8 products by mma.sync: both tile sizes, a ring that wraps around, partial tiles in both dimensions.
+  // fp8 products by mma.sync: both tile sizes, a ring that wraps around, and partial tiles in both dimensions.
   const std::vector<Case> on_sm89 = {
       {"sm_89 fp8", [] { return fp8(DType::f32, 70, 400, 140); }},
       {"sm_89 fp8, large tiles, bf16", [] { return fp8(DType::bf16, 270, 784, 200); }},
@@ -186,7 +187,7 @@ int run_all(const std::string& beginning, bool first_failure) {
       }
     }
   };
-  // A GPU has a fixed event order.
+  // A GPU has only one order of events.
   const std::vector<const char*> orders = emulated ? std::vector<const char*>{"lazy", "eager", "random:1", "random:2"}
                                                    : std::vector<const char*>{"hardware"};
   for (const char* order : orders) {
@@ -200,13 +201,14 @@ int run_all(const std::string& beginning, bool first_failure) {
     run_on(open_cuda(0), order, on_sm90);
     if (failed) break;
   }
-  if (!failed) std::printf("every kernel agrees with its reference on %s\n", cuda_devices()[0].name.c_str());
+  if (!failed) std::printf("all kernels agree with their references on %s\n", cuda_devices()[0].name.c_str());
   return failed ? 1 : 0;
 }
 
 }  // namespace
 
-// emulator_kernels [PREFIX [first]]: only cases with this name prefix; `first` stops at the first failure
+// Usage: emulator_kernels [PREFIX [first]]. Runs the cases whose name begins with PREFIX. `first` stops at the first
+// failure.
 int main(int count, char** arguments) {
   try {
     return run_all(count > 1 ? arguments[1] : "", count > 2);

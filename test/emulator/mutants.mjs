@@ -1,8 +1,8 @@
-// Mutation tests of the kernels. emulator_kernels in the race build must detect each mutation by a wrong result, a race or an emulator
-// report. Needs .cmake/races built with its tests (`npm run test:emulator` does it).
+// Mutation tests of the kernels. emulator_kernels of the race build must detect each mutation by a wrong result, a race or an emulator
+// error. Needs .cmake/races, built with its tests (`npm run test:emulator` builds it).
 //
 // A mutation recompiles the affected file with the build's options and links it with the rest of the build. Then the cases of that file run
-// up to the first failure. The build's emulator_kernels is the control.
+// up to the first failure. The unmodified emulator_kernels is the control.
 //
 //   node test/emulator/mutants.mjs [--checked] [PATTERN]     only mutations whose name matches; --checked: the control has already passed
 import { spawn } from "node:child_process";
@@ -106,7 +106,7 @@ const pathOf = (file) => `native/${paths.get(file)}`;
 
 /** Compiles `source` in `work` with `text` as the content of `file`, and links the test with it. */
 async function linkMutant(work, source, file, text) {
-  rmSync(join(work, "include"), { recursive: true, force: true }); // remove the previous mutation's header
+  rmSync(join(work, "include"), { recursive: true, force: true }); // removes the header of the previous mutation
   const command = commands.find((c) => c.file.endsWith(pathOf(source))).command.split(" ");
   const args = command.slice(command.findIndex((a) => /(^|\/)(c\+\+|g\+\+|clang\+\+)[^/]*$/.test(a)) + 1);
   const changed = join(work, file === source ? source : join("include", paths.get(file)));

@@ -1,5 +1,5 @@
-// Tests specific to the emulator: how late a copy may complete, and which errors are fatal. Layouts are tested in
-// fragments.cu.
+// Tests of the emulator itself: when asynchronous copies complete, and which errors are fatal. fragments.cu tests the
+// layouts.
 #include <cstdio>
 #include <cstring>
 #include <vector>
@@ -29,16 +29,16 @@ void test_cp_async() {
     HEDDLE_SHARED(uint32_t, to, [4]);
     cuda::ptx::copy_async_16(to, source, 8);
     cuda::ptx::commit_copies();
-    if (!emulator::detecting_races()) before = to[0];  // the detector reports it: test_reports
+    if (!emulator::detecting_races()) before = to[0];  // in race builds the read is an error, which test_reports checks
     cuda::ptx::wait_copies<0>();
     std::memcpy(after, to, 16);
   });
-  expect(before == 0xffffffffu, "cp.async: nothing has landed before the wait");
+  expect(before == 0xffffffffu, "cp.async: no byte lands before the wait");
   expect(after[0] == 1 && after[1] == 2 && after[2] == 0 && after[3] == 0,
-      "cp.async: bytes beyond the source size become zero");
+      "cp.async: bytes that are not read become zeros");
 }
 
-// Fatal errors and their reports.
+// Expects the launch to fail with a message that contains `what`.
 template <class F> void expect_fatal(const char* what, unsigned threads, F body) {
   try {
     emulator::run_grid("broken", {1}, {threads}, 0, body);
@@ -68,7 +68,7 @@ void test_reports() {
     four[beyond] = 1;
   });
   if (emulator::detecting_races())
-    expect_fatal("while a cp.async to it is under way", 1, [] {
+    expect_fatal("while a cp.async to it is in flight", 1, [] {
       alignas(16) static uint32_t source[4] = {};
       HEDDLE_SHARED(uint32_t, to, [4]);
       cuda::ptx::copy_async_16(to, source, 16);
@@ -85,7 +85,7 @@ void test_reports() {
 }
 
 void test_named_barriers() {
-  // Two warps take turns, the second one first. Neither continues before the other has arrived.
+  // Two warps take turns, beginning with warp 1. Neither continues before the other has arrived.
   for (const char* order : {"lazy", "eager", "random:1", "random:5"}) {
     setenv("HEDDLE_EMULATOR", order, 1);
     std::vector<int> turns;
@@ -107,10 +107,10 @@ void test_named_barriers() {
   expect_fatal("that 32 of 64 threads have reached", 64, [] {
     if (threadIdx.x < 32) cuda::ptx::arrive_named(1, 64);
   });
-  expect_fatal("nobody waits for it", 64, [] { cuda::ptx::arrive_named(1, 64); });
-  expect_fatal("said 64", 64, [] { cuda::ptx::sync_named(1, threadIdx.x < 32 ? 64 : 32); });
+  expect_fatal("no thread waits for it", 64, [] { cuda::ptx::arrive_named(1, 64); });
+  expect_fatal("expects 64", 64, [] { cuda::ptx::sync_named(1, threadIdx.x < 32 ? 64 : 32); });
   expect_fatal("expected 1 to 15", 32, [] { cuda::ptx::sync_named(16, 32); });
-  expect_fatal("for 48 threads", 64, [] { cuda::ptx::sync_named(1, 48); });
+  expect_fatal("got 48 threads", 64, [] { cuda::ptx::sync_named(1, 48); });
   expect_fatal("while other lanes of the warp are in", 32, [] {
     if (threadIdx.x < 16) cuda::ptx::sync_named(1, 32);
     else cuda::ptx::arrive_named(1, 32);
@@ -118,14 +118,14 @@ void test_named_barriers() {
 }
 
 void test_registers() {
-  // 384 threads are launched with 168 registers each at most: three warpgroups share 504.
+  // A block of 384 threads has at most 168 registers per thread: three warpgroups share 504.
   bool taken = false;
   emulator::run_grid("registers", {2}, {384}, 0, [&] {
     if (threadIdx.x < 128) return cuda::ptx::give_registers<24>();
     cuda::ptx::take_registers<240>();
     taken = true;
   });
-  expect(taken, "setmaxnreg: two warpgroups get the registers that the third has released");
+  expect(taken, "setmaxnreg: two warpgroups take the registers that the third has released");
   expect_fatal("wait in setmaxnreg.inc", 384, [] {
     if (threadIdx.x < 128) return cuda::ptx::give_registers<32>();
     cuda::ptx::take_registers<240>();
@@ -135,14 +135,14 @@ void test_registers() {
 }
 
 // ---- sm_90a
-// ---------------------------------------------------------------------------------------------------------------------
 
 struct alignas(1024) Lines {
-  uint16_t element[64][64];  // swizzled
+  uint16_t element[64][64];  // with the 128-byte swizzle
 };
 alignas(16) uint16_t ones[64 * 64];
 
-// The steps of a kernel with one tile as both operands, each of which may be omitted.
+// The steps of a kernel that multiplies a tile by itself. The first group is on by default, and each step may be
+// omitted. The second group adds errors.
 struct Steps {
   bool fence_barrier = true, barrier_before_use = true, expect = true, wait = true, fence_products = true,
        commit = true, wait_products = true;
@@ -166,9 +166,9 @@ void one_tile(const Steps& step, const CUtensorMap& map, float* first_sum) {
   if (step.fence_products) cuda::ptx::fence_products();
   uint64_t describes = cuda::ptx::describe_tile(tile, 0, 1024);
   if (step.other_descriptor && threadIdx.x >= 64) describes += 2;
-  if (step.other_swizzle) describes ^= uint64_t{3} << 62;  // 64 bytes
-  // 128 columns of one: the same eight groups of eight lines for the upper half would lie beyond the tile, so its
-  // stride is 0.
+  if (step.other_swizzle) describes ^= uint64_t{3} << 62;  // the 64-byte swizzle
+  // The second operand has 128 columns, but the tile only 64 lines. A stride of 0 repeats the first eight lines for all
+  // groups of eight columns.
   const uint64_t again = cuda::ptx::describe_tile(tile, 0, 0);
   cuda::ptx::multiply_tiles<false, false>(sum, describes, again, true);
   if (step.commit) cuda::ptx::commit_products();
@@ -185,13 +185,13 @@ void test_sm90() {
     setenv("HEDDLE_EMULATOR", order, 1);
     float sum = 0;
     emulator::run_grid("one tile", {1}, {128}, 0, [&] { one_tile({}, map, &sum); });
-    expect(sum == 16, "a tile is copied whole and multiplied");
+    expect(sum == 16, "wgmma: the product of a copied tile");
     emulator::run_grid("one tile", {1}, {128}, 0, [&] {
       Steps early;
       early.read_early = true;
       one_tile(early, map, &sum);
     });
-    expect(sum != sum, "sums are undefined before the wait");
+    expect(sum != sum, "wgmma: accumulators are NaN before the wait");
     const auto without = [&](const char* what, bool Steps::* part, bool value) {
       expect_fatal(what, 128, [&, part, value] {
         Steps steps;
@@ -199,7 +199,7 @@ void test_sm90() {
         one_tile(steps, map, &sum);
       });
     };
-    without("initialisation no fence.proxy.async follows", &Steps::fence_barrier, false);
+    without("is not followed by fence.proxy.async", &Steps::fence_barrier, false);
     without("barrier", &Steps::barrier_before_use, false);
     without("wait in mbarrier.try_wait", &Steps::expect, false);
     without(
@@ -207,7 +207,7 @@ void test_sm90() {
     without("without a wgmma.fence", &Steps::fence_products, false);
     without("has not waited for", &Steps::commit, false);
     without("has not waited for", &Steps::wait_products, false);
-    without("warps of a warpgroup that ask for different products", &Steps::other_descriptor, true);
+    without("the warps of a warpgroup issue different products", &Steps::other_descriptor, true);
     without("expected a descriptor of the 128-byte swizzle", &Steps::other_swizzle, true);
     without("over a tile that a wgmma reads", &Steps::overwrite, true);
     without("barrier", &Steps::arrive_twice, true);
@@ -228,9 +228,9 @@ void test_sm90() {
 }
 
 // ---- bulk writes
-// ----------------------------------------------------------------------------------------------------------------
 
-// The steps of one thread with 32 values in shared memory, each of which may be omitted.
+// The steps of one thread that writes 32 floats from shared to global memory. Each step may be omitted. overwrite and
+// read_early add errors. skipped, bytes: offset and size of the source in bytes.
 struct BulkSteps {
   bool fence = true, commit = true, wait_read = true, wait = true, release = true;
   bool overwrite = false, read_early = false;
@@ -266,14 +266,12 @@ void test_bulk_writes() {
   };
   for (const char* order : {"lazy", "eager", "random:1", "random:5"}) {
     run(order, {});
-    expect(
-        to[0] == 7 && to[31] == 7 && to[32] == 1 && *word == 1, "a bulk write: its bytes are written after the wait");
-    // Reading sources and writing results are separate: a read wait does not wait for writes.
+    expect(to[0] == 7 && to[31] == 7 && to[32] == 1 && *word == 1, "a bulk write: complete after wait_group");
+    // Sources are read and results written at separate times: wait_group.read does not wait for the writes.
     BulkSteps early;
     early.read_early = true;
     run(order, early);
-    expect(found.early == 1 && to[0] == 7,
-        "a bulk write: nothing is written before wait_group, even after wait_group.read");
+    expect(found.early == 1 && to[0] == 7, "a bulk write: not complete before wait_group, even after wait_group.read");
     // At the end of a block, the device completes writes whose sources have been read.
     BulkSteps unwaited;
     unwaited.wait = unwaited.release = false;
@@ -283,9 +281,9 @@ void test_bulk_writes() {
   BulkSteps overwrite;
   overwrite.overwrite = true;
   run("lazy", overwrite);
-  expect(to[0] == 8, "a bulk write: a source that is overwritten too early changes the result");
+  expect(to[0] == 8, "a bulk write: a source is overwritten before it is read");
   run("eager", overwrite);
-  expect(to[0] == 7, "a bulk write: a source that is read at once may be overwritten");
+  expect(to[0] == 7, "a bulk write: a source is read at once");
 
   setenv("HEDDLE_EMULATOR", "lazy", 1);
   const auto broken = [&](const char* what, const BulkSteps& steps, size_t past = 0) {
@@ -301,7 +299,7 @@ void test_bulk_writes() {
   };
   without("that thread 0 has not committed", &BulkSteps::commit, &BulkSteps::release);
   without("whose source is not read yet", &BulkSteps::wait_read, &BulkSteps::wait, &BulkSteps::release);
-  without("a release", &BulkSteps::wait);  // only the source has been read
+  without("a release", &BulkSteps::wait);  // only the source is read
   without("a release", &BulkSteps::commit);
   if (emulator::detecting_races()) without("without a fence.proxy.async after it", &BulkSteps::fence);
   for (const size_t bytes : {size_t{0}, size_t{8}, size_t{120}}) {
@@ -313,14 +311,14 @@ void test_bulk_writes() {
   from_odd_place.skipped = 4;
   broken("misaligned", from_odd_place);
   broken("misaligned", {}, 8);
-  broken("what is no device memory", {}, size_t{1} << 40);
+  broken("outside device memory", {}, size_t{1} << 40);
   BulkSteps beyond;
   beyond.bytes = size_t{1} << 20;
   broken("beyond shared memory", beyond);
   expect_fatal("expected an address in shared memory", 1, [&] { cuda::ptx::store_bytes(to, to, 16); });
-  // A word that only a later block would write.
+  // Only a later block would write this word.
   *word = 0;
-  expect_fatal("for a word to be 1, which is 0", 1, [&] { cuda::ptx::wait_for_word(word, 1); });
+  expect_fatal("for a word to become 1, which is 0", 1, [&] { cuda::ptx::wait_for_word(word, 1); });
   emulator::release_device(to);
   emulator::release_device(word);
 }
@@ -334,6 +332,6 @@ int main() {
   test_registers();
   test_sm90();
   test_bulk_writes();
-  if (!failures) std::printf("copies land as late as allowed, and every misuse is reported\n");
+  if (!failures) std::printf("asynchronous operations complete as late as allowed, and every error is reported\n");
   return failures ? 1 : 0;
 }

@@ -1,4 +1,4 @@
-// f32 products that may round operands to tf32 have tf32's accuracy, and do so only if the caller allows it.
+// f32 products may round operands to tf32 only if the caller permits it, and then have tf32's accuracy.
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { compile, Device, Dimension, input, linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
 
@@ -47,7 +47,8 @@ test.each([150, 20])("a product of %i rows has at most tf32's error", async (row
   const allowing = new Device(1, 0, true);
   expect(allowing.allowTf32).toBe(true);
   const got = await run(allowing, x);
-  // At most twice the error of the exact product of rounded operands, as for op cases. A nonzero error shows that tensor cores rounded.
+  // Permits twice the error of the exact product of rounded operands, as in op cases. A large enough error shows that operands were
+  // rounded.
   expect(apart(got, truth)).toBeLessThanOrEqual(2 * rounded + 2 ** -21 * largest);
   expect(apart(got, truth)).toBeGreaterThan(rounded / 2);
   expect(apart(await run(new Device(1, 0), x), truth)).toBeLessThan(rounded / 16);

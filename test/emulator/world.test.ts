@@ -73,7 +73,7 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
   for (const t of tensors) expect(await t.toFloat32()).toEqual(Float32Array.of(2, 10, -1));
   await expect(all[0]!.allReduce([tensors[1]!])).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
 
-  // Copies between devices by the driver.
+  // The driver copies between devices.
   await tensors[1]!.write(Float32Array.of(7, 8, 9));
   await tensors[0]!.copyFrom(tensors[1]!);
   expect(await tensors[0]!.toFloat32()).toEqual(Float32Array.of(7, 8, 9));

@@ -1,7 +1,7 @@
-// Attention over whole sequences without storing the matrix of scores. Keys and values pass through shared memory in
-// tiles of 32. Each row keeps its running maximum, sum and output (Milakov & Gimelshein 2018; Dao 2023,
-// "FlashAttention-2"). A warp has four query rows. Its lanes hold the tile's keys while scores are computed, and the
-// head's dimensions while values are added.
+// Attention over whole sequences in f32, without storing the score matrix. Keys and values pass through shared memory
+// in tiles of 32. Each row keeps its running maximum, sum and output (Milakov & Gimelshein 2018; Dao 2023,
+// "FlashAttention-2"). A warp has four query rows. Each lane computes the scores of one key of the tile. For the
+// product with the values, each lane holds output columns lane, lane + 32 and so on.
 #include "cuda/attention/attention.cuh"
 
 namespace heddle {
@@ -17,7 +17,7 @@ struct SpanArguments {
   bool causal;
 };
 
-// A thread a row.
+// Computes the span of visible rows of each query. One thread per row.
 __global__ void __launch_bounds__(threads) spans_kernel(SpanArguments a) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (row >= a.N) return;
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(threads) spans_kernel(SpanArguments a) {
 }
 
 struct AttentionArguments {
-  View q, k, v, sinks;   // (N, H, D), (N, KH, D), (N, KH, D), (H)?
+  View q, k, v, sinks;   // q (N, H, D); k, v (N, KH, D); sinks (H), optional
   const RowSpan* spans;  // (N)
   Out o;                 // (N, H, D)
   float* lse;            // (N, H)
@@ -53,7 +53,7 @@ struct AttentionArguments {
   Scores scores;
 };
 
-// grid (sequences * tiles of 16 queries, H). Shared: q (16, D), k (32, D + 1), v (32, 32 chunks)
+// grid (sequences * tiles of 16 queries, H). Shared memory: q (16, D), k (32, D + 1), v (32, 32 * chunks).
 template <int chunks> __global__ void __launch_bounds__(threads, 2) attention_kernel(AttentionArguments a) {
   HEDDLE_DYNAMIC_SHARED(float, memory);
   const int D = static_cast<int>(a.D), pitch = D + 1, width = chunks * warp_size;
@@ -67,7 +67,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) attention_ke
     const int64_t row = row0 + e / D;
     q_tile[e] = row < end ? a.q[(row * a.H + head) * a.D + e % D] : 0.0f;
   }
-  int32_t first = 0x7fffffff, last = 0;  // that any of the rows sees
+  int32_t first = 0x7fffffff, last = 0;  // the range of keys that any row of the tile sees
   for (int r = 0; r < query_rows && row0 + r < end; ++r) {
     const RowSpan s = a.spans[row0 + r];
     if (s.first == s.last) continue;
@@ -80,7 +80,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) attention_ke
   for (int r = 0; r < rows_per_warp; ++r) {
     const int64_t row = row0 + warp * rows_per_warp + r;
     span[r] = row < end ? a.spans[row] : RowSpan{0, 0};
-    // A sink is one more logit that has no value.
+    // A sink is an additional logit without a value vector.
     largest[r] = a.sinks.data ? a.sinks[head] : -INFINITY;
     sum[r] = a.sinks.data ? 1.0f : 0.0f;
     HEDDLE_UNROLL
@@ -88,7 +88,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) attention_ke
   }
 
   for (int64_t key0 = first; key0 < last; key0 += tile_rows) {
-    __syncthreads();  // the tiles of before are done with, and q is there
+    __syncthreads();  // previous tiles are no longer read; q_tile is complete
     for (int e = threadIdx.x; e < tile_rows * width; e += threads) {
       const int j = e / width, d = e % width;
       const int64_t at = ((key0 + j) * a.KH + kv_head) * a.D + d;
@@ -108,7 +108,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) attention_ke
     for (int r = 0; r < rows_per_warp; ++r) {
       const float s = j >= span[r].first && j < span[r].last ? a.scores.of(score[r]) : -INFINITY;
       const float now = fmaxf(largest[r], warp_max(s));
-      if (now == -INFINITY) continue;  // nothing seen so far; the same in all lanes
+      if (now == -INFINITY) continue;  // no visible key so far; uniform over the warp
       const float kept = expf(largest[r] - now), p = expf(s - now);
       largest[r] = now;
       sum[r] = sum[r] * kept + warp_sum(p);
@@ -154,8 +154,9 @@ void attention(const Node& n, Context& c) {
 bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head; }
 size_t scratch(const Node& n, int) { return static_cast<size_t>(n.in[0].shape[0]) * sizeof(RowSpan); }
 
-// ---- sinks: dsinks (H) = - sum over rows of exp(sink - lse) (do . o): a block a head, a warp a row
-// ---------------------------
+// ---- gradient of the sinks
+
+// dsinks (H) = - sum over rows of exp(sink - lse) (dout . o). One block per head; a warp takes one row at a time.
 
 __global__ void __launch_bounds__(threads) sinks_backward_kernel(
     View dout, View o, const float* lse, View sinks, float* dsinks, int64_t N, int64_t H, int64_t D) {
@@ -164,10 +165,10 @@ __global__ void __launch_bounds__(threads) sinks_backward_kernel(
   const int lane = threadIdx.x % warp_size;
   float sum = 0;
   for (int64_t row = threadIdx.x / warp_size * H + head; row < N * H; row += warps * H) {
-    float mean = 0;
-    for (int64_t d = lane; d < D; d += warp_size) mean += dout[row * D + d] * o[row * D + d];
-    mean = warp_sum(mean);
-    if (lane == 0) sum -= expf(sink - lse[row]) * mean;
+    float delta = 0;
+    for (int64_t d = lane; d < D; d += warp_size) delta += dout[row * D + d] * o[row * D + d];
+    delta = warp_sum(delta);
+    if (lane == 0) sum -= expf(sink - lse[row]) * delta;
   }
   sum = block_sum<threads>(sum);
   if (threadIdx.x == 0) dsinks[head] = sum;

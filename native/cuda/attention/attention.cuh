@@ -1,4 +1,4 @@
-// Shared by the attention kernels: scores, and the keys that a row sees.
+// Shared by all attention kernels: the score function, and the range of keys that a row sees.
 #pragma once
 #include "cuda/rows/math.cuh"
 #include "ops/attention.h"
@@ -7,7 +7,7 @@ namespace heddle {
 namespace cuda {
 
 constexpr int64_t largest_head = 256;
-constexpr int tile_rows = 32;  // of the other side, one a lane
+constexpr int tile_rows = 32;  // rows of the tile that passes through shared memory; each lane takes one
 
 struct Scores {
   float scale, softcap;
@@ -22,20 +22,21 @@ struct Scores {
   }
 };
 
-// Rows [first, last) that a row sees, counted from the start of all rows.
+// Rows [first, last) that a query row sees, as indices into all N rows.
 struct RowSpan {
   int32_t first, last;
 };
 
-// Queues the kernel that fills spans (N): causal, window and documents as native/ops/attention.h says. documents may be
-// null.
+// Launches the kernel that fills spans (N) from the node's causal and window attributes and `documents`, which may be
+// null. native/ops/attention.h defines the rules.
 void find_spans(
     const Context& c, const char* name, const Node& n, const int32_t* documents, int64_t N, int64_t T, RowSpan* spans);
 
-// Calls launch_it(chunks) with the number of 32s in a head, as a type: 2, 4 or 8.
+// The number of 32-column chunks of a head, as a type.
 template <int n> struct Chunks {
   static constexpr int value = n;
 };
+// Calls launch_it(Chunks<n>{}) with the smallest n of 2, 4 and 8 whose chunks hold a head of D columns.
 template <class F> void for_head(int64_t D, F launch_it) {
   if (D <= 64) launch_it(Chunks<2>{});
   else if (D <= 128) launch_it(Chunks<4>{});

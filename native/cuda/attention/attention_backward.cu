@@ -1,7 +1,7 @@
-// The gradients of attention, from the log-sum of the forward pass (Dao 2023). Two kernels avoid atomic additions. One
-// walks the keys for each tile of queries and computes dq. The other walks the queries for each tile of keys and
-// computes dk and dv. In both, a warp has four rows of its side, and its lanes are the 32 rows of the other side's
-// tile.
+// The gradients of attention in f32, from the log-sum-exp of the forward pass (Dao 2023). Two kernels avoid atomic
+// additions. One computes dq: a block has a tile of queries and loops over tiles of keys. The other computes dk and dv:
+// a block has a tile of keys and loops over tiles of queries. In both, a warp has four rows of the block's own tile,
+// and each lane takes one of the 32 rows of the tile that passes through.
 #include "cuda/attention/attention_backward.cuh"
 
 namespace heddle {
@@ -10,18 +10,19 @@ namespace {
 
 constexpr int warps = 4, rows_per_warp = 4, own_rows = warps * rows_per_warp, threads = warps * warp_size;
 
-// mean (N, H): a warp a row and head.
-__global__ void __launch_bounds__(threads) mean_kernel(BackwardArguments a) {
+// delta (N, H) = dout . o. One warp per row and head.
+__global__ void __launch_bounds__(threads) delta_kernel(BackwardArguments a) {
   const int64_t item = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
   if (item >= a.N * a.H) return;
   float sum = 0;
   for (int64_t d = threadIdx.x % warp_size; d < a.D; d += warp_size)
     sum += a.dout[item * a.D + d] * a.o[item * a.D + d];
   sum = warp_sum(sum);
-  if (threadIdx.x % warp_size == 0) a.mean[item] = sum;
+  if (threadIdx.x % warp_size == 0) a.delta[item] = sum;
 }
 
-// Rows [row0, row0 + rows) of one head of x (N, heads, D) into tile (rows, pitch); zeros from `end` and from D on.
+// Copies rows [row0, row0 + rows) of one head of x (N, heads, D) to tile (rows, pitch). Rows from `end` on and columns
+// from D on become zeros.
 __device__ void load_tile(float* tile, int rows, int pitch, int width, const View& x, int64_t row0, int64_t end,
     int64_t heads, int64_t head, int64_t D) {
   for (int e = threadIdx.x; e < rows * width; e += threads) {
@@ -30,7 +31,7 @@ __device__ void load_tile(float* tile, int rows, int pitch, int width, const Vie
   }
 }
 
-// grid (sequences * tiles of 16 queries, H). Shared: q, do (16, width), k, v (32, width + 1)
+// Computes dq. grid (sequences * tiles of 16 queries, H). Shared memory: q, do (16, width), k, v (32, width + 1).
 template <int chunks> __global__ void __launch_bounds__(threads, 2) query_gradient_kernel(BackwardArguments a) {
   HEDDLE_DYNAMIC_SHARED(float, memory);
   constexpr int width = chunks * warp_size, pitch = width + 1;
@@ -51,14 +52,14 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) query_gradie
     last = s.last > last ? s.last : last;
   }
   RowSpan span[rows_per_warp];
-  float lse[rows_per_warp], mean[rows_per_warp], dq[rows_per_warp][chunks];
+  float lse[rows_per_warp], delta[rows_per_warp], dq[rows_per_warp][chunks];
   HEDDLE_UNROLL
   for (int r = 0; r < rows_per_warp; ++r) {
     const int64_t row = row0 + warp * rows_per_warp + r;
     const bool inside = row < end;
     span[r] = inside ? a.spans[row] : RowSpan{0, 0};
     lse[r] = inside ? a.lse[row * a.H + head] : 0.0f;
-    mean[r] = inside ? a.mean[row * a.H + head] : 0.0f;
+    delta[r] = inside ? a.delta[row * a.H + head] : 0.0f;
     HEDDLE_UNROLL
     for (int c = 0; c < chunks; ++c) dq[r][c] = 0;
   }
@@ -83,7 +84,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) query_gradie
       float gradient = 0;  // d loss / d product
       if (j >= span[r].first && j < span[r].last) {
         const float score = a.scores.of(product[r]);
-        gradient = expf(score - lse[r]) * (dp[r] - mean[r]) * a.scores.gradient(score);
+        gradient = expf(score - lse[r]) * (dp[r] - delta[r]) * a.scores.gradient(score);
       }
       for (int i = 0; i < tile_rows; ++i) {
         const float g = __shfl_sync(all_lanes, gradient, i);
@@ -102,7 +103,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) query_gradie
   }
 }
 
-// grid (sequences * tiles of 16 keys, KH). Shared: k, v (16, width), q, do (32, width + 1)
+// Computes dk and dv. grid (sequences * tiles of 16 keys, KH). Shared memory: k, v (16, width), q, do (32, width + 1).
 template <int chunks> __global__ void __launch_bounds__(threads, 2) key_gradient_kernel(BackwardArguments a) {
   HEDDLE_DYNAMIC_SHARED(float, memory);
   constexpr int width = chunks * warp_size, pitch = width + 1;
@@ -125,7 +126,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) key_gradient
   for (int64_t query0 = start; query0 < end; query0 += tile_rows) {
     const int64_t i = query0 + lane;
     const RowSpan span = i < end ? a.spans[i] : RowSpan{0, 0};
-    // The same in every warp: does any query of the tile see any of these keys?
+    // Uniform over the block: skips the tile if none of its queries sees any of the block's keys.
     if (__ballot_sync(all_lanes, span.first < span.last && span.first < row0 + own_rows && span.last > row0) == 0)
       continue;
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
@@ -133,7 +134,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) key_gradient
       load_tile(q_tile, tile_rows, pitch, width, a.q, query0, end, a.H, head, a.D);
       load_tile(do_tile, tile_rows, pitch, width, a.dout, query0, end, a.H, head, a.D);
       __syncthreads();
-      const float lse = i < end ? a.lse[i * a.H + head] : 0.0f, mean = i < end ? a.mean[i * a.H + head] : 0.0f;
+      const float lse = i < end ? a.lse[i * a.H + head] : 0.0f, delta = i < end ? a.delta[i * a.H + head] : 0.0f;
       float product[rows_per_warp] = {}, dp[rows_per_warp] = {};
       for (int d = 0; d < D; ++d) {
         const float query = q_tile[lane * pitch + d], dout = do_tile[lane * pitch + d];
@@ -150,7 +151,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) key_gradient
         if (j >= span.first && j < span.last) {
           const float score = a.scores.of(product[r]);
           p = expf(score - lse);
-          gradient = p * (dp[r] - mean) * a.scores.gradient(score);
+          gradient = p * (dp[r] - delta) * a.scores.gradient(score);
         }
         for (int t = 0; t < tile_rows; ++t) {
           const float weight = __shfl_sync(all_lanes, p, t), g = __shfl_sync(all_lanes, gradient, t);
@@ -197,7 +198,7 @@ const RegisterKernel kernels[] = {
 
 }  // namespace
 
-// Scratch: mean (N, H) f32, then spans (N).
+// The scratch holds delta (N, H) f32, then spans (N).
 size_t backward_scratch(const Node& n, int) {
   const Shape& q = n.in[1].shape;
   return static_cast<size_t>(q[0] * q[1]) * sizeof(float) + static_cast<size_t>(q[0]) * sizeof(RowSpan) +
@@ -207,13 +208,13 @@ size_t backward_scratch(const Node& n, int) {
 BackwardArguments prepare_backward(const Node& n, Context& c) {
   const Tensor &q = n.in[1], &k = n.in[2];
   const int64_t N = q.shape[0], H = q.shape[1];
-  float* mean = static_cast<float*>(c.scratch);
-  RowSpan* spans = reinterpret_cast<RowSpan*>(mean + (N * H + 1) / 2 * 2);
-  BackwardArguments a{view(n.in[0]), view(q), view(k), view(n.in[3]), view(n.in[4]), n.in[5].as<float>(), spans, mean,
+  float* delta = static_cast<float*>(c.scratch);
+  RowSpan* spans = reinterpret_cast<RowSpan*>(delta + (N * H + 1) / 2 * 2);
+  BackwardArguments a{view(n.in[0]), view(q), view(k), view(n.in[3]), view(n.in[4]), n.in[5].as<float>(), spans, delta,
       out(n.out[0]), out(n.out[1]), out(n.out[2]), N, sequence_length(n, q), H, k.shape[1], q.shape[2], Scores(n)};
   const char* name = "attention_backward";
   find_spans(c, name, n, n.has_input(6) ? n.in[6].as<int32_t>() : nullptr, N, a.T, spans);
-  launch(c, name, {dim3(blocks_for(N * H, warps)), dim3(threads)}, mean_kernel, a);
+  launch(c, name, {dim3(blocks_for(N * H, warps)), dim3(threads)}, delta_kernel, a);
   return a;
 }
 

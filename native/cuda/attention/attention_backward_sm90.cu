@@ -1,17 +1,18 @@
 // The gradient of attention on the tensor cores of sm_90a, for heads of at most 128 (after Shah et al. 2024,
-// "FlashAttention-3"): five products for each tile of queries and block of keys. A block has 128 keys and goes through
-// the queries that see them. One thread copies tiles (TMA). Two warpgroups have 64 keys each, with their gradients in
-// registers. Every block adds its part of dq to f32 sums in global memory through the copy engine.
+// "FlashAttention-3"). A block has 128 keys and loops over the tiles of 64 queries that see them. One warp copies the
+// tiles of queries (TMA), and a second one adds dq to global memory. Two warpgroups have 64 keys each, with dk and dv
+// in registers. Each block adds its part of dq to f32 sums in global memory (cp.reduce.async.bulk). There are five
+// products for each tile of queries and block of keys:
 //
 //   S' = K Q'            dP' = V dO'
-//   P' = 2^(S' - lse)    dS' = P' (dP' - mean) dscore
+//   P' = 2^(S' - lse)    dS' = P' (dP' - delta) dscore
 //   dv += P' dO          dk += dS' Q    dq += (dS')' K
 //
-// The order of additions is fixed, because f32 sums depend on it: blocks add to a tile from the last block that its
-// queries see to the first. A word per tile and head counts the blocks that have added, and each block waits for its
-// predecessor. With a causal mask the last block of keys has the fewest queries, so each block reaches a tile just
-// after its predecessor. FlashAttention-3 uses the same order in its deterministic mode. Blocks take their numbers when
-// they start, so a predecessor has always started.
+// The order of additions is fixed, because f32 sums depend on it. Blocks of keys add to a tile of queries in descending
+// order, from the last block that the tile sees. A word per tile and head counts the blocks that have added, and each
+// block waits for its predecessor. With a causal mask the last block of keys has the fewest queries, so each block
+// reaches a tile just after its predecessor. FlashAttention-3 uses the same order in its deterministic mode. Blocks
+// take their numbers when they start, so a predecessor has always started.
 #include "cuda/attention/attention_backward_sm90.cuh"
 #include "cuda/ptx/ptx_bulk.cuh"
 
@@ -21,27 +22,28 @@ namespace {
 
 using namespace gradient;
 
-// A warp for each tile of a head. grid (sequences * tiles / 8, H)
-__global__ void __launch_bounds__(256) facts_kernel(Gradient g) {
+// Fills stats and key_blocks, and sets blocks_added and next_block to 0. One warp per tile and head. grid (sequences *
+// tiles / 8, H).
+__global__ void __launch_bounds__(256) stats_kernel(Gradient g) {
   const BackwardArguments& a = g.a;
   const int lane = threadIdx.x % warp_size;
   const int at = static_cast<int>(blockIdx.x * (256 / warp_size) + threadIdx.x / warp_size), sequence = at / g.tiles,
             tile = at % g.tiles, head = static_cast<int>(blockIdx.y);
-  if (blockIdx.x == 0 && head == 0 && threadIdx.x == 0) *g.number = 0;
+  if (blockIdx.x == 0 && head == 0 && threadIdx.x == 0) *g.next_block = 0;
   if (sequence >= g.sequences) return;
   const int64_t start = sequence * a.T, end = start + a.T, row0 = start + tile * queries;
-  QueryFacts& facts = g.facts[g.tile_of(head, sequence, tile)];
+  QueryStats& stats = g.stats[g.tile_of(head, sequence, tile)];
   RowSpan some{0x7fffffff, 0};
   for (int i = lane; i < queries; i += warp_size) {
     const int64_t row = row0 + i;
     const RowSpan own = row < end ? a.spans[row] : RowSpan{0, 0};
     const bool sees = own.first < own.last;
-    facts.lse[i] = sees ? a.lse[row * a.H + head] * log2_e : INFINITY;
-    facts.mean[i] = sees ? a.mean[row * a.H + head] : 0.0f;
-    facts.first[i] = sees ? own.first : 0, facts.last[i] = sees ? own.last : 0x7fffffff;
+    stats.lse[i] = sees ? a.lse[row * a.H + head] * log2_e : INFINITY;
+    stats.delta[i] = sees ? a.delta[row * a.H + head] : 0.0f;
+    stats.first[i] = sees ? own.first : 0, stats.last[i] = sees ? own.last : 0x7fffffff;
     if (sees) some = {min(some.first, own.first), max(some.last, own.last)};
   }
-  if (lane == 0) g.added[g.tile_of(head, sequence, tile)] = 0;
+  if (lane == 0) g.blocks_added[g.tile_of(head, sequence, tile)] = 0;
   if (head > 0) return;
   for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
     some.first = min(some.first, __shfl_xor_sync(all_lanes, some.first, lanes)),
@@ -49,13 +51,13 @@ __global__ void __launch_bounds__(256) facts_kernel(Gradient g) {
   }
   if (lane > 0) return;
   const int32_t origin = static_cast<int32_t>(start);
-  g.seen[sequence * g.tiles + tile] =
-      some.last > 0 ? TileFacts{(some.first - origin) / keys, (some.last - origin + keys - 1) / keys} : TileFacts{0, 0};
+  g.key_blocks[sequence * g.tiles + tile] =
+      some.last > 0 ? KeyBlocks{(some.first - origin) / keys, (some.last - origin + keys - 1) / keys} : KeyBlocks{0, 0};
 }
 
 #if HEDDLE_SM90A
-// Blocks by their number: sequence by sequence, head by head; of each the last block of keys first. Rows are counted in
-// 32 bits, as in spans.
+// The work of a block by its number: sequences in order, then key heads, then blocks of keys from last to first. Rows
+// are counted in 32 bits, as in RowSpan.
 struct BlockPlace {
   int sequence, kv_head, block;
 };
@@ -65,7 +67,7 @@ __device__ inline BlockPlace place_of(const BackwardArguments& a, int number) {
 }
 #endif
 
-// grid: as many as sequences, heads of keys, and blocks of 128 keys
+// grid: sequences * KH * blocks of 128 keys.
 template <class P>
 __global__ void __launch_bounds__(threads, 1)
     tensor_warpgroup_attention_gradient_kernel(const __grid_constant__ Maps maps, Gradient g) {
@@ -80,13 +82,13 @@ __global__ void __launch_bounds__(threads, 1)
   HEDDLE_SHARED(int32_t, first_of_warp, [threads / warp_size]);
   HEDDLE_SHARED(int32_t, last_of_warp, [threads / warp_size]);
   unsigned char *k_tile = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes,
-                *v_tile = k_tile + P::own_bytes, *ring = v_tile + P::own_bytes;
-  unsigned char *weights = ring + P::stages * P::stage_bytes, *parts = weights + 2 * P::weight_bytes;
+                *v_tile = k_tile + P::key_bytes, *ring = v_tile + P::key_bytes;
+  unsigned char *ds_tiles = ring + P::stages * P::stage_bytes, *parts = ds_tiles + 2 * P::ds_bytes;
   const BackwardArguments& a = g.a;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
 
   if (threadIdx.x == 0) {
-    number[0] = ptx::take_number(g.number);
+    number[0] = ptx::take_number(g.next_block);
     ptx::init_barrier(own_full, 1);
     for (int s = 0; s < P::stages; ++s) {
       ptx::init_barrier(&full[s], 1);
@@ -102,28 +104,29 @@ __global__ void __launch_bounds__(threads, 1)
   const auto [sequence, kv_head, block] = place_of(a, number[0]);
   const int group = static_cast<int>(a.H / a.KH), own_first = block * keys, start = sequence * static_cast<int>(a.T);
   if (threadIdx.x == 0) {
-    ptx::arrive_expecting(own_full, 2 * P::own_bytes);
-    copy<P::boxes, P::own_box>(k_tile, &maps.k, kv_head, own_first, sequence, own_full);
-    copy<P::boxes, P::own_box>(v_tile, &maps.v, kv_head, own_first, sequence, own_full);
+    ptx::arrive_expecting(own_full, 2 * P::key_bytes);
+    copy<P::boxes, P::key_box>(k_tile, &maps.k, kv_head, own_first, sequence, own_full);
+    copy<P::boxes, P::key_box>(v_tile, &maps.v, kv_head, own_first, sequence, own_full);
   }
 
-  // Tiles from the first to the last whose queries see any of these keys.
-  const TileFacts* seen = g.seen + sequence * g.tiles;
+  // The range of query tiles from the first to the last that sees any of the block's keys.
+  const KeyBlocks* key_blocks = g.key_blocks + sequence * g.tiles;
   int32_t tile_first = 0x7fffffff, tile_last = 0;
   for (int t = threadIdx.x; t < g.tiles; t += threads)
-    if (block >= seen[t].first && block < seen[t].last) tile_first = min(tile_first, t), tile_last = t + 1;
+    if (block >= key_blocks[t].first && block < key_blocks[t].last) tile_first = min(tile_first, t), tile_last = t + 1;
   for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
     tile_first = min(tile_first, __shfl_xor_sync(all_lanes, tile_first, lanes));
     tile_last = max(tile_last, __shfl_xor_sync(all_lanes, tile_last, lanes));
   }
   if (lane == 0) first_of_warp[warp] = tile_first, last_of_warp[warp] = tile_last;
   __syncthreads();
-  // From shared memory alone: then the compiler sees that no thread leaves the loop over steps before others, for which
-  // it would keep registers.
+  // Reads shared memory only, so that the compiler sees the same loop bounds in all threads. Otherwise it would keep
+  // registers for threads that leave the loop early.
   tile_first = 0x7fffffff, tile_last = 0;
   for (int w = 0; w < threads / warp_size; ++w)
     tile_first = min(tile_first, first_of_warp[w]), tile_last = max(tile_last, last_of_warp[w]);
-  const int steps = tile_last > tile_first ? (tile_last - tile_first) * group : 0;  // head after head, tile after tile
+  // all tiles of one head, then of the next
+  const int steps = tile_last > tile_first ? (tile_last - tile_first) * group : 0;
 
   if (threadIdx.x < warpgroup) {
     ptx::give_registers<copying>();
@@ -137,23 +140,23 @@ __global__ void __launch_bounds__(threads, 1)
       HEDDLE_ROLLED
       for (int i = 0; i < steps; ++i, at.advance(), next()) {
         unsigned char* q_tile = ring + at.stage * P::stage_bytes;
-        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);  // complete at once in the first round
+        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);  // completes at once in the first round
         ptx::arrive_expecting(&full[at.stage], P::stage_bytes);
-        copy<P::boxes, P::other_box>(q_tile, &maps.q, head, tile * queries, sequence, &full[at.stage]);
-        copy<P::boxes, P::other_box>(
-            q_tile + P::other_bytes, &maps.dout, head, tile * queries, sequence, &full[at.stage]);
-        ptx::copy_bytes(q_tile + 2 * P::other_bytes, g.facts + g.tile_of(head, sequence, tile), sizeof(QueryFacts),
+        copy<P::boxes, P::query_box>(q_tile, &maps.q, head, tile * queries, sequence, &full[at.stage]);
+        copy<P::boxes, P::query_box>(
+            q_tile + P::query_bytes, &maps.dout, head, tile * queries, sequence, &full[at.stage]);
+        ptx::copy_bytes(q_tile + 2 * P::query_bytes, g.stats + g.tile_of(head, sequence, tile), sizeof(QueryStats),
             &full[at.stage]);
       }
     } else {
       HEDDLE_ROLLED
       for (int i = 0; i < steps; ++i, next()) {
-        const TileFacts of = seen[tile];
+        const KeyBlocks of = key_blocks[tile];
         const int place = g.tile_of(head, sequence, tile);
-        const int before = of.last - 1 - block;  // how many blocks add before this one
+        const int before = of.last - 1 - block;  // number of blocks that add before this one
         const bool adds = before >= 0 && block >= of.first;
         if (adds && before > 0) {
-          ptx::wait_for_word(g.added + place, before);
+          ptx::wait_for_word(g.blocks_added + place, before);
           ptx::fence_async();
         }
         HEDDLE_ROLLED
@@ -170,7 +173,7 @@ __global__ void __launch_bounds__(threads, 1)
         if (!adds) continue;
         ptx::wait_writes();
         ptx::fence_async();
-        ptx::release_word(g.added + place, before + 1);
+        ptx::release_word(g.blocks_added + place, before + 1);
       }
       ptx::wait_writes();
     }
@@ -179,10 +182,10 @@ __global__ void __launch_bounds__(threads, 1)
 
   ptx::take_registers<multiplying>();
   const int consumer = warp / 4 - 1, own = consumer * 64;
-  const int own_key = start + own_first + own + warp % 4 * 16 + lane / 4;  // and the eighth after it
+  const int own_key = start + own_first + own + warp % 4 * 16 + lane / 4;  // and own_key + 8
   const unsigned char *own_k = k_tile + own * line_bytes, *own_v = v_tile + own * line_bytes;
   float s[queries / 2], dp[queries / 2], dk[P::width / 2], dv[P::width / 2];
-  float(&dq)[32] = s;  // made when S' is done with
+  float(&dq)[32] = s;  // reuses the registers of S' once it is consumed
   uint32_t p[queries / 16][4], ds[queries / 16][4];
   HEDDLE_UNROLL
   for (int r = 0; r < P::width / 2; ++r) dk[r] = dv[r] = 0;
@@ -191,45 +194,45 @@ __global__ void __launch_bounds__(threads, 1)
 
   ptx::wait_barrier(own_full, 0);
   for (int i = 0; i < steps; ++i) {
-    const unsigned char *q_tile = ring + i % P::stages * P::stage_bytes, *do_tile = q_tile + P::other_bytes;
-    const QueryFacts& facts = *reinterpret_cast<const QueryFacts*>(do_tile + P::other_bytes);
+    const unsigned char *q_tile = ring + i % P::stages * P::stage_bytes, *do_tile = q_tile + P::query_bytes;
+    const QueryStats& stats = *reinterpret_cast<const QueryStats*>(do_tile + P::query_bytes);
     ptx::wait_barrier(&full[i % P::stages], i / P::stages % 2);
     multiply_rows<P>(s, own_k, q_tile);
-    ptx::wait_products<1>();  // dk of the tile before, the last that reads its stage
+    ptx::wait_products<1>();  // the previous dk, the last product that reads its stage
     if (i > 0 && lane == 0) ptx::arrive(&empty[(i - 1) % P::stages]);
     multiply_rows<P>(dp, own_v, do_tile);
-    ptx::wait_products<1>();  // the scores
+    ptx::wait_products<1>();  // S'
     ptx::pin_all(s);
-    if (a.scores.softcap > 0) weigh<true, true>(s, p, facts, own_key, a.scores);
-    else if (seen_whole(facts, start + own_first)) weigh<false, false>(s, p, facts, own_key, a.scores);
-    else weigh<true, false>(s, p, facts, own_key, a.scores);
+    if (a.scores.softcap > 0) softmax_tile<true, true>(s, p, stats, own_key, a.scores);
+    else if (is_fully_visible(stats, start + own_first)) softmax_tile<false, false>(s, p, stats, own_key, a.scores);
+    else softmax_tile<true, false>(s, p, stats, own_key, a.scores);
     add_products<P>(dv, p, do_tile);
     ptx::wait_products<1>();  // dP
     ptx::pin_all(dp);
-    // dS', rounded: as the left operand of dk, and to shared memory, where both warpgroups' are that of dq. Two tiles
-    // in turn: a warpgroup comes to the barrier when it has read the tile before, and so nobody reads this one any
-    // more.
-    unsigned char* own_weights =
-        weights + i % 2 * P::weight_bytes + (own + warp % 4 * 16 + lane / 4) * line_bytes + lane % 4 * 4;
+    // Rounds dS' and keeps it in registers as the left operand of dk. Also stores it to shared memory, where the parts
+    // of both warpgroups are the left operand of dq. Two tiles alternate. A warpgroup reaches the barrier after it has
+    // read the previous tile, so nobody reads a tile that is being overwritten.
+    unsigned char* own_ds =
+        ds_tiles + i % 2 * P::ds_bytes + (own + warp % 4 * 16 + lane / 4) * line_bytes + lane % 4 * 4;
     HEDDLE_UNROLL
     for (int j = 0; j < queries / 8; ++j) {
       const int query = 8 * j + lane % 4 * 2;
-      const float mean[2] = {facts.mean[query], facts.mean[query + 1]};
+      const float delta[2] = {stats.delta[query], stats.delta[query + 1]};
       HEDDLE_UNROLL
       for (int h = 0; h < 2; ++h) {
         const int r = 4 * j + 2 * h;
-        ds[j / 2][j % 2 * 2 + h] = pack_bf16(s[r] * (dp[r] - mean[0]), s[r + 1] * (dp[r + 1] - mean[1]));
-        *reinterpret_cast<uint32_t*>(own_weights + 8 * h * line_bytes + (j ^ lane / 4) * 16) = ds[j / 2][j % 2 * 2 + h];
+        ds[j / 2][j % 2 * 2 + h] = pack_bf16(s[r] * (dp[r] - delta[0]), s[r + 1] * (dp[r + 1] - delta[1]));
+        *reinterpret_cast<uint32_t*>(own_ds + 8 * h * line_bytes + (j ^ lane / 4) * 16) = ds[j / 2][j % 2 * 2 + h];
       }
     }
     ptx::fence_async();
     ptx::sync_named(1, consumers * warpgroup);
     if (P::boxes > 1 || i % consumers == consumer) {
-      multiply_weights(dq, weights + i % 2 * P::weight_bytes, k_tile + (P::boxes > 1 ? consumer * P::own_box : 0));
+      multiply_ds(dq, ds_tiles + i % 2 * P::ds_bytes, k_tile + (P::boxes > 1 ? consumer * P::key_box : 0));
       add_products<P>(dk, ds, q_tile);
-      ptx::wait_products<1>();  // dv and dq
+      ptx::wait_products<1>();  // dv and dq are complete
       ptx::pin_all(dq);
-      ptx::wait_barrier(&part_empty[consumer], P::part_of(i) % 2 ^ 1);  // complete at once the first time
+      ptx::wait_barrier(&part_empty[consumer], P::part_of(i) % 2 ^ 1);  // completes at once the first time
       unsigned char* part = parts + consumer * part_bytes + threadIdx.x % warpgroup * 16;
       HEDDLE_UNROLL
       for (int r = 0; r < 32; r += 4)
@@ -244,14 +247,15 @@ __global__ void __launch_bounds__(threads, 1)
   ptx::wait_products<0>();
   ptx::pin_all(dk);
   ptx::pin_all(dv);
-  const BlockPlace place = place_of(a, number[0]);  // found again, as no register was left to keep it
+  const BlockPlace place = place_of(a, number[0]);  // recomputed, because no register is left to keep it
   const int64_t end = (place.sequence + 1) * a.T;
   store_rows(a.dk, dk, a.scores.scale, own_key, end, a.KH, place.kv_head, a.D);
   store_rows(a.dv, dv, 1.0f, own_key, end, a.KH, place.kv_head, a.D);
 #endif
 }
 
-// The sums of dq, times the scale, to where they belong: a block for a tile of a head. grid (sequences * tiles, H)
+// Scales and rounds the sums of dq and stores them in row order. One block per tile and head. grid (sequences * tiles,
+// H).
 template <class P> __global__ void __launch_bounds__(P::boxes* warpgroup) store_sums_kernel(Gradient g) {
   const BackwardArguments& a = g.a;
   const int sequence = static_cast<int>(blockIdx.x) / g.tiles, tile = static_cast<int>(blockIdx.x) % g.tiles,
@@ -259,7 +263,7 @@ template <class P> __global__ void __launch_bounds__(P::boxes* warpgroup) store_
   const int64_t end = (sequence + 1) * a.T;
   const int box = threadIdx.x / warpgroup, lane = threadIdx.x % warp_size;
   const int64_t row = sequence * a.T + tile * queries + threadIdx.x % warpgroup / warp_size * 16 + lane / 4;
-  const bool any = g.seen[blockIdx.x].first < g.seen[blockIdx.x].last;
+  const bool any = g.key_blocks[blockIdx.x].first < g.key_blocks[blockIdx.x].last;
   const float4* sums =
       reinterpret_cast<const float4*>(
           g.sums + static_cast<int64_t>(g.tile_of(head, sequence, tile) * P::boxes + box) * part_floats) +
@@ -276,36 +280,38 @@ template <class P> __global__ void __launch_bounds__(P::boxes* warpgroup) store_
   }
 }
 
-// Scratch, each at a multiple of 16: sums, facts, seen, added, number.
+// Sizes in bytes of the parts of the scratch, which follow one another: sums, stats, key_blocks, blocks_added,
+// next_block.
 struct Sizes {
-  int64_t tiles, places;  // of a sequence; of all sequences and heads
-  size_t sums, facts, seen;
+  int64_t tiles, places;  // tiles of a sequence; tiles of all sequences and heads
+  size_t sums, stats, key_blocks;
 
   Sizes(int64_t N, int64_t T, int64_t H, int64_t D) {
     const int64_t sequences = T > 0 ? N / T : 0;
     tiles = T > 0 ? (T + queries - 1) / queries : 0, places = H * sequences * tiles;
     sums = static_cast<size_t>(places * (D > 64 ? 2 : 1)) * part_bytes;
-    facts = static_cast<size_t>(places) * sizeof(QueryFacts);
-    seen = static_cast<size_t>(sequences * tiles) * sizeof(TileFacts);
+    stats = static_cast<size_t>(places) * sizeof(QueryStats);
+    key_blocks = static_cast<size_t>(sequences * tiles) * sizeof(KeyBlocks);
   }
-  size_t all() const { return sums + facts + seen + static_cast<size_t>(places + 1) * sizeof(int32_t); }
+  size_t all() const { return sums + stats + key_blocks + static_cast<size_t>(places + 1) * sizeof(int32_t); }
 };
 
 template <class P> void run(const Context& c, const BackwardArguments& a, unsigned char* scratch) {
   const char* name = "attention_backward";
   const Sizes sizes(a.N, a.T, a.H, a.D);
   const int64_t sequences = a.N / a.T, tiles = sizes.tiles;
-  int32_t* added = reinterpret_cast<int32_t*>(scratch + sizes.sums + sizes.facts + sizes.seen);
+  int32_t* blocks_added = reinterpret_cast<int32_t*>(scratch + sizes.sums + sizes.stats + sizes.key_blocks);
   const Gradient g{a, static_cast<int32_t>(tiles), static_cast<int32_t>(sequences),
-      reinterpret_cast<TileFacts*>(scratch + sizes.sums + sizes.facts),
-      reinterpret_cast<QueryFacts*>(scratch + sizes.sums), reinterpret_cast<float*>(scratch), added,
-      added + sizes.places};
+      reinterpret_cast<KeyBlocks*>(scratch + sizes.sums + sizes.stats),
+      reinterpret_cast<QueryStats*>(scratch + sizes.sums), reinterpret_cast<float*>(scratch), blocks_added,
+      blocks_added + sizes.places};
   const unsigned heads = static_cast<unsigned>(a.H), of_tiles = static_cast<unsigned>(sequences * tiles);
-  launch(c, name, {dim3(blocks_for(sequences * tiles, 8), heads), dim3(256)}, facts_kernel, g);
+  launch(c, name, {dim3(blocks_for(sequences * tiles, 8), heads), dim3(256)}, stats_kernel, g);
   const Maps maps{map_of_heads(a.q.data, sequences, a.T, a.H, a.D, queries),
       map_of_heads(a.dout.data, sequences, a.T, a.H, a.D, queries),
       map_of_heads(a.k.data, sequences, a.T, a.KH, a.D, keys), map_of_heads(a.v.data, sequences, a.T, a.KH, a.D, keys)};
-  launch(c, name, {dim3(static_cast<unsigned>(sequences * a.KH * ((a.T + keys - 1) / keys))), dim3(threads), P::shared},
+  launch(c, name,
+      {dim3(static_cast<unsigned>(sequences * a.KH * ((a.T + keys - 1) / keys))), dim3(threads), P::shared_bytes},
       tensor_warpgroup_attention_gradient_kernel<P>, maps, g);
   launch(c, name, {dim3(of_tiles, heads), dim3(P::boxes * warpgroup)}, store_sums_kernel<P>, g);
 }

@@ -1,5 +1,5 @@
-// A block of attention's gradients on sm_90a (attention_backward_sm90.cu): the layout of shared memory and scratch, the
-// products of its warpgroups, and the computation on scores between them.
+// Parts of attention_backward_sm90.cu: the layout of shared memory and scratch, the products of a warpgroup, and the
+// computation on scores between them.
 #pragma once
 #include "cuda/attention/attention_backward.cuh"
 #include "cuda/attention/attention_tensor.cuh"
@@ -12,51 +12,53 @@ namespace cuda {
 namespace gradient {
 
 constexpr int consumers = 2, threads = (1 + consumers) * warpgroup, keys = consumers * 64, queries = 64;
-// of dq: (64 queries, 64 columns), a warpgroup's product
+// A part of dq: (64 queries, 64 columns), the product of one warpgroup.
 constexpr int part_floats = queries * 64, part_bytes = part_floats * static_cast<int>(sizeof(float));
-constexpr int copying = 24, multiplying = 240;  // registers of the warpgroups' threads
+constexpr int copying = 24, multiplying = 240;  // registers per thread
 static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying),
     "no more registers than the block was launched with");
 
-// Precomputed values of a tile's queries for one head. Queries that see nothing, and those beyond the sequence, have an
+// Precomputed values of a tile's queries for one head. Queries that see no key, and those beyond the sequence, have an
 // infinite lse, which makes their weights 0.
-struct alignas(16) QueryFacts {
-  float lse[queries], mean[queries];      // lse: as a power of two
-  int32_t first[queries], last[queries];  // the keys that each sees
+struct alignas(16) QueryStats {
+  float lse[queries], delta[queries];     // lse: base 2
+  int32_t first[queries], last[queries];  // range of keys that each query sees
 };
-// And of all heads: the blocks of keys [first, last) that some query sees a key of.
-struct alignas(8) TileFacts {
+// Precomputed values of a tile for all heads: [first, last), the range of key blocks that its queries see.
+struct alignas(8) KeyBlocks {
   int32_t first, last;
 };
 
-// Tiles of keys and values (128, width) and of queries (64, width) consist of adjacent boxes of 64 columns. dS' (128,
-// 64) is one box. Each warpgroup computes one box of columns of dq. If there is only one box, the warpgroups alternate
-// by tile.
+// Shared memory of a block. Tiles of keys and values (128, width) and of queries (64, width) consist of adjacent boxes
+// of 64 columns. dS' (128, 64) is one box. Each warpgroup computes one box of columns of dq. If there is only one box,
+// the warpgroups alternate by tile.
 template <int width_> struct Plan {
   static constexpr int width = width_, boxes = (width + 63) / 64, stages = boxes > 1 ? 2 : 4;
-  static constexpr int own_box = keys * line_bytes, own_bytes = boxes * own_box;
-  static constexpr int other_box = queries * line_bytes, other_bytes = boxes * other_box,
-                       stage_bytes = 2 * other_bytes + static_cast<int>(sizeof(QueryFacts));
-  static constexpr int weight_bytes = keys * line_bytes;
-  // the beginning is rounded up
-  static constexpr size_t shared =
-      2 * own_bytes + stages * stage_bytes + 2 * weight_bytes + consumers * part_bytes + group_bytes;
-  __device__ static int part_of(int step) { return boxes > 1 ? step : step / consumers; }  // a warpgroup's number of it
-  static_assert(boxes == 1 || boxes == consumers, "parts of dq");
-  static_assert(stage_bytes % group_bytes == 0, "tiles begin at multiples");
+  static constexpr int key_box = keys * line_bytes, key_bytes = boxes * key_box;
+  static constexpr int query_box = queries * line_bytes, query_bytes = boxes * query_box,
+                       stage_bytes = 2 * query_bytes + static_cast<int>(sizeof(QueryStats));
+  static constexpr int ds_bytes = keys * line_bytes;
+  // group_bytes allow aligning the first tile
+  static constexpr size_t shared_bytes =
+      2 * key_bytes + stages * stage_bytes + 2 * ds_bytes + consumers * part_bytes + group_bytes;
+  // The index of a step's part of dq among those of its warpgroup.
+  __device__ static int part_of(int step) { return boxes > 1 ? step : step / consumers; }
+  static_assert(boxes == 1 || boxes == consumers, "each warpgroup computes one box of dq, or they alternate");
+  static_assert(stage_bytes % group_bytes == 0, "every stage must begin at a multiple of group_bytes");
 };
 
 struct Gradient {
   BackwardArguments a;
-  int32_t tiles;  // of a sequence's queries
+  int32_t tiles;  // of the queries of a sequence
   int32_t sequences;
-  TileFacts* seen;    // (sequences, tiles)
-  QueryFacts* facts;  // (H, sequences, tiles)
-  float* sums;        // (H, sequences, tiles, boxes, part_floats): dq, as the lanes of wgmma have it
-  int32_t* added;     // (H, sequences, tiles): how many blocks have
-  int32_t* number;    // of the next block
+  KeyBlocks* key_blocks;  // (sequences, tiles)
+  QueryStats* stats;      // (H, sequences, tiles)
+  float* sums;            // (H, sequences, tiles, boxes, part_floats): dq, in the register layout of wgmma
+  int32_t* blocks_added;  // (H, sequences, tiles): number of blocks that have added
+  int32_t* next_block;    // the number of the next block to start
 
-  // All heads' tiles are fewer than 2^31, as each has 16 KB of sums.
+  // The index of a head's tile in stats, sums and blocks_added. It fits in 32 bits, because each tile has 16 KB of
+  // sums.
   __device__ int32_t tile_of(int head, int sequence, int tile) const {
     return (head * sequences + sequence) * tiles + tile;
   }
@@ -70,21 +72,22 @@ struct Maps {
 template <int boxes, int bytes>
 __device__ inline void copy(
     unsigned char* tile, const CUtensorMap* map, int head, int row, int sequence, uint64_t* full) {
-  HEDDLE_ROLLED  // few registers are left here
-      for (int i = 0; i < boxes; ++i) ptx::copy_box(tile + i * bytes, map, 64 * i, head, row, sequence, full);
+  // Not unrolled, because the copying threads have few registers.
+  HEDDLE_ROLLED
+  for (int i = 0; i < boxes; ++i) ptx::copy_box(tile + i * bytes, map, 64 * i, head, row, sequence, full);
 }
 
-// Asks for sum (64, queries) = own (64 keys) other'.
+// Issues sum (64 keys, queries) = own (64 keys, width) other', where other is (64 queries, width).
 template <class P>
 __device__ inline void multiply_rows(float (&sum)[queries / 2], const unsigned char* own, const unsigned char* other) {
   ptx::fence_products();
   HEDDLE_UNROLL
   for (int d = 0; d < P::width / 16; ++d)
-    ptx::multiply_tiles<false, false>(sum, ptx::describe_tile(own + d / 4 * P::own_box + d % 4 * 32, 0, group_bytes),
-        ptx::describe_tile(other + d / 4 * P::other_box + d % 4 * 32, 0, group_bytes), d > 0);
+    ptx::multiply_tiles<false, false>(sum, ptx::describe_tile(own + d / 4 * P::key_box + d % 4 * 32, 0, group_bytes),
+        ptx::describe_tile(other + d / 4 * P::query_box + d % 4 * 32, 0, group_bytes), d > 0);
   ptx::commit_products();
 }
-// Asks for sum (64 keys, width) += left (64, queries) other.
+// Issues sum (64 keys, width) += left (64 keys, queries) other (queries, width), with left in registers.
 template <class P>
 __device__ inline void add_products(
     float (&sum)[P::width / 2], const uint32_t (&left)[queries / 16][4], const unsigned char* other) {
@@ -92,34 +95,36 @@ __device__ inline void add_products(
   HEDDLE_UNROLL
   for (int i = 0; i < queries / 16; ++i)
     ptx::multiply_registers<true>(
-        sum, left[i], ptx::describe_tile(other + i * 16 * line_bytes, P::other_box, group_bytes), true);
+        sum, left[i], ptx::describe_tile(other + i * 16 * line_bytes, P::query_box, group_bytes), true);
   ptx::commit_products();
 }
-// Asks for part (64 queries, 64) = weights (128 keys, 64 queries)' own (128 keys, 64 columns).
-__device__ inline void multiply_weights(float (&part)[32], const unsigned char* weights, const unsigned char* own) {
+// Issues part (64 queries, 64 columns) = ds' own, where ds is (128 keys, 64 queries) and own (128 keys, 64
+// columns).
+__device__ inline void multiply_ds(float (&part)[32], const unsigned char* ds, const unsigned char* own) {
   ptx::fence_products();
   HEDDLE_UNROLL
   for (int i = 0; i < keys / 16; ++i)
-    ptx::multiply_tiles<true, true>(part, ptx::describe_tile(weights + i * 16 * line_bytes, 0, group_bytes),
+    ptx::multiply_tiles<true, true>(part, ptx::describe_tile(ds + i * 16 * line_bytes, 0, group_bytes),
         ptx::describe_tile(own + i * 16 * line_bytes, 0, group_bytes), i > 0);
   ptx::commit_products();
 }
 
-// s holds a warpgroup's S' (64 keys, queries), and becomes the weights times the score's derivative without the scale.
-// p receives the rounded weights. A lane has the keys `key` and key + 8, and two of every eight queries.
+// Turns s, a warpgroup's S' (64 keys, queries), into weights times the derivative of softcap. The factor `scale` is
+// left out. p receives the weights themselves, rounded to bf16. A lane has the keys `key` and key + 8, and two of every
+// eight queries.
 template <bool masked, bool capped>
-__device__ inline void weigh(
-    float (&s)[queries / 2], uint32_t (&p)[queries / 16][4], const QueryFacts& facts, int key, const Scores& scores) {
+__device__ inline void softmax_tile(
+    float (&s)[queries / 2], uint32_t (&p)[queries / 16][4], const QueryStats& stats, int key, const Scores& scores) {
   const float to_power = (capped ? scores.softcap : scores.scale) * log2_e,
               to_cap = capped ? scores.scale / scores.softcap : 0.0f;
   HEDDLE_UNROLL
   for (int j = 0; j < queries / 8; ++j) {
     const int query = 8 * j + threadIdx.x % 4 * 2;
-    const float lse[2] = {facts.lse[query], facts.lse[query + 1]};
+    const float lse[2] = {stats.lse[query], stats.lse[query + 1]};
     int32_t first[2] = {0, 0}, last[2] = {0, 0};
     if (masked)
-      first[0] = facts.first[query], first[1] = facts.first[query + 1], last[0] = facts.last[query],
-      last[1] = facts.last[query + 1];
+      first[0] = stats.first[query], first[1] = stats.first[query + 1], last[0] = stats.last[query],
+      last[1] = stats.last[query + 1];
     HEDDLE_UNROLL
     for (int h = 0; h < 2; ++h) {
       float weight[2];
@@ -136,14 +141,15 @@ __device__ inline void weigh(
   }
 }
 
-// Whether every query sees all of the block's keys, as of most tiles it does. For whole warps.
-__device__ inline bool seen_whole(const QueryFacts& facts, int key) {
+// Whether every query of the tile sees all of the block's keys, which holds for most tiles. All lanes of a warp must
+// call it.
+__device__ inline bool is_fully_visible(const QueryStats& stats, int key) {
   const int lane = threadIdx.x % warp_size;
-  const auto sees = [&](int query) { return facts.first[query] <= key && facts.last[query] >= key + keys; };
+  const auto sees = [&](int query) { return stats.first[query] <= key && stats.last[query] >= key + keys; };
   return __ballot_sync(all_lanes, sees(lane) && sees(lane + warp_size)) == all_lanes;
 }
 
-// A lane's part of (64 keys, width) sums, times `factor`, to x (rows, heads, D); its first row and the eighth after it.
+// Stores a lane's elements of sum (64 keys, width), times `factor`, to x (rows, heads, D): rows `row` and row + 8.
 template <int registers>
 __device__ inline void store_rows(const Out& x, const float (&sum)[registers], float factor, int64_t row, int64_t end,
     int64_t heads, int64_t head, int64_t D) {

@@ -4,9 +4,9 @@
 // overlaps with products of another. The warpgroups take turns (ping-pong), so that one warpgroup's products overlap
 // with the other's softmax.
 //
-//   S (64, keys) = Q K'          wgmma, both in shared memory
-//   P = 2^(S - maximum so far)   rounded to bf16: a lane's sums are its fragment of the left operand of
-//   O (64, D) = O 2^(...) + P V  wgmma, P in registers, V as it is stored (columns innermost)
+//   S (64, keys) = Q K'          wgmma, both operands in shared memory
+//   P = 2^(S - maximum so far)   rounded to bf16; the accumulators of S have the register layout of P as left operand
+//   O (64, D) = O 2^(...) + P V  wgmma, P in registers, V in row order (columns innermost)
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/gemm/sm90_tiles.cuh"
 #include "cuda/runtime/tensor_map.h"
@@ -19,26 +19,27 @@ namespace {
 constexpr int consumers = 2, threads = (1 + consumers) * warpgroup;
 constexpr int query_rows = consumers * 64, stages = 2;
 
-// Tiles of heads of at most width_ elements: (rows, width) as boxes of 64 columns side by side.
+// Shared memory of a block for heads of at most width_ elements. Tiles (rows, width) consist of adjacent boxes of 64
+// columns.
 template <int width_, int keys_> struct Tile {
   static constexpr int width = width_, keys = keys_, boxes = (width + 63) / 64;
   static constexpr int q_box_bytes = query_rows * line_bytes, q_bytes = boxes * q_box_bytes;
-  static constexpr int box_bytes = keys * line_bytes, bytes = boxes * box_bytes;  // of keys, of values
-  // the beginning is rounded up
-  static constexpr size_t shared = q_bytes + static_cast<size_t>(2 * stages) * bytes + group_bytes;
-  // registers of the warpgroups' threads
+  static constexpr int box_bytes = keys * line_bytes, bytes = boxes * box_bytes;  // of a tile of keys or of values
+  // group_bytes allow aligning the first tile
+  static constexpr size_t shared_bytes = q_bytes + static_cast<size_t>(2 * stages) * bytes + group_bytes;
+  // registers per thread
   static constexpr int copying = width > 128 ? 24 : 56, multiplying = width > 128 ? 240 : 224;
-  static constexpr int parts = width > 128 ? 2 : 1, part = width / parts;  // columns of O that one product makes
+  static constexpr int parts = width > 128 ? 2 : 1, part = width / parts;  // columns of O per product
   static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying),
       "no more registers than the block was launched with");
-  static_assert(parts == 1 || part % 64 == 0, "parts begin with a box");
+  static_assert(parts == 1 || part % 64 == 0, "each part must begin at a box");
 };
 
 struct Maps {
   CUtensorMap q, k, v;
 };
 
-// grid (sequences * tiles of 128 queries, H). T::width: D or more, of which the rest is zeros.
+// grid (sequences * tiles of 128 queries, H). T::width is at least D. TMA fills columns from D on with zeros.
 template <class T>
 __global__ void __launch_bounds__(threads, 1)
     tensor_warpgroup_attention_kernel(const __grid_constant__ Maps maps, TensorAttention a) {
@@ -53,7 +54,7 @@ __global__ void __launch_bounds__(threads, 1)
   unsigned char *q_tile = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes,
                 *k_ring = q_tile + T::q_bytes, *v_ring = k_ring + stages * T::bytes;
   const int lane = threadIdx.x % warp_size;
-  // The last tiles of a sequence, which see most keys, go first.
+  // Blocks take the last query tiles of a sequence first, because with a causal mask they see most keys.
   const int64_t tiles = (a.T + query_rows - 1) / query_rows, sequence = blockIdx.x / tiles, start = sequence * a.T;
   const int64_t row0 = start + (tiles - 1 - blockIdx.x % tiles) * query_rows, end = start + a.T;
   const int64_t head = blockIdx.y;
@@ -80,14 +81,15 @@ __global__ void __launch_bounds__(threads, 1)
     const auto copy = [&](unsigned char* tile, int box_bytes, const CUtensorMap* map, int of_head, int64_t row,
                           uint64_t* full) {
       ptx::arrive_expecting(full, T::boxes * box_bytes);
-      HEDDLE_ROLLED  // few registers are left here
-          for (int i = 0; i < T::boxes; ++i)
-              ptx::copy_box(tile + i * box_bytes, map, 64 * i, of_head, static_cast<int>(row), of_sequence, full);
+      // Not unrolled, because the copying thread has few registers.
+      HEDDLE_ROLLED
+      for (int i = 0; i < T::boxes; ++i)
+        ptx::copy_box(tile + i * box_bytes, map, 64 * i, of_head, static_cast<int>(row), of_sequence, full);
     };
     copy(q_tile, T::q_box_bytes, &maps.q, static_cast<int>(head), row0 - start, q_full);
     for (int t = 0; t < key_tiles; ++t) {
       const int s = t % stages;
-      // the parity of the phase in which the stage was emptied; complete at once in the first round
+      // The parity of the phase in which the stage was emptied. The wait completes at once in the first round.
       const unsigned before = (t / stages + 1) % 2;
       ptx::wait_barrier(&k_empty[s], before);
       copy(k_ring + s * T::bytes, T::box_bytes, &maps.k, of_kv, first - start + t * keys, &k_full[s]);
@@ -99,9 +101,9 @@ __global__ void __launch_bounds__(threads, 1)
 
   ptx::take_registers<T::multiplying>();
   const int consumer = threadIdx.x / warpgroup - 1, warp = threadIdx.x % warpgroup / warp_size, ft = lane % 4;
-  const int64_t own_row = row0 + consumer * 64 + warp * 16 + lane / 4;  // and the eighth after it
-  // Weights are 2^(to_power * (value - maximum)): scores themselves, or products where the scale can be part of the
-  // power.
+  const int64_t own_row = row0 + consumer * 64 + warp * 16 + lane / 4;  // and own_row + 8
+  // Weights are 2^(to_power * (value - maximum)). Without softcap and with a positive scale, values are the raw
+  // products, and to_power includes the scale. Otherwise values are scores.
   const bool plain = !(a.scores.softcap > 0) && a.scores.scale > 0;
   const float to_power = plain ? a.scores.scale * log2_e : log2_e;
   QueryRows rows(a, own_row, end, head, plain ? 1.0f / a.scores.scale : 1.0f);
@@ -113,12 +115,13 @@ __global__ void __launch_bounds__(threads, 1)
     for (int r = 0; r < T::part / 2; ++r) o[i][r] = 0;
   }
 
-  // Turns of asking for products: a warpgroup waits at its own barrier for the other one's arrival.
-  const auto take_turn = [&] { ptx::sync_named(1 + consumer, consumers * warpgroup); };
-  const auto pass_turn = [&] { ptx::arrive_named(2 - consumer, consumers * warpgroup); };
+  // The warpgroups take turns in issuing products. Each waits at its own named barrier for the arrival of the other
+  // one.
+  const auto wait_turn = [&] { ptx::sync_named(1 + consumer, consumers * warpgroup); };
+  const auto signal_turn = [&] { ptx::arrive_named(2 - consumer, consumers * warpgroup); };
   const auto wait_for_keys = [&](int t) { ptx::wait_barrier(&k_full[t % stages], t / stages % 2); };
   const auto wait_for_values = [&](int t) { ptx::wait_barrier(&v_full[t % stages], t / stages % 2); };
-  // Asks for the scores of tile t.
+  // Issues the scores of tile t.
   const auto multiply_keys = [&](int t) {
     const unsigned char *q = q_tile + consumer * 64 * line_bytes, *k = k_ring + t % stages * T::bytes;
     ptx::fence_products();
@@ -128,7 +131,7 @@ __global__ void __launch_bounds__(threads, 1)
           ptx::describe_tile(k + d / 4 * T::box_bytes + d % 4 * 32, 0, group_bytes), d > 0);
     ptx::commit_products();
   };
-  // Asks for the product of p and the values of tile t.
+  // Issues the product of p and the values of tile t.
   const auto multiply_values = [&](int t) {
     const unsigned char* v = v_ring + t % stages * T::bytes;
     ptx::fence_products();
@@ -143,18 +146,18 @@ __global__ void __launch_bounds__(threads, 1)
     }
     ptx::commit_products();
   };
-  const auto give_back = [&](uint64_t* empty) {
+  const auto release_stage = [&](uint64_t* empty) {
     if (lane == 0) ptx::arrive(empty);
   };
-  // s: scores of tile t, becomes weights; kept: what earlier sums are multiplied by.
-  const auto weigh = [&](int t, float(&kept)[2]) {
+  // Turns s, the scores of tile t, into weights. kept receives the factors that rescale earlier sums.
+  const auto softmax_tile = [&](int t, float(&kept)[2]) {
     ptx::pin_all(s);
     const int tile0 = first + t * keys;
     if (!plain) {
       HEDDLE_UNROLL
       for (int r = 0; r < keys / 2; ++r) s[r] = a.scores.of(s[r]);
     }
-    // Most tiles are seen whole.
+    // Most tiles need no mask, because all rows see all of their keys.
     const bool whole = rows.span[0].first <= tile0 && rows.span[1].first <= tile0 &&
                        rows.span[0].last >= tile0 + keys && rows.span[1].last >= tile0 + keys;
     if (__ballot_sync(all_lanes, whole) != all_lanes) {
@@ -184,28 +187,28 @@ __global__ void __launch_bounds__(threads, 1)
 
   if (key_tiles > 0) {
     float kept[2];
-    if (consumer == 1) pass_turn();  // the first one begins
+    if (consumer == 1) signal_turn();  // the first warpgroup begins
     ptx::wait_barrier(q_full, 0);
     wait_for_keys(0);
-    take_turn();
+    wait_turn();
     multiply_keys(0);
-    if (consumer == 0 || key_tiles > 1) pass_turn();
+    if (consumer == 0 || key_tiles > 1) signal_turn();
     ptx::wait_products<0>();
-    give_back(&k_empty[0]);
-    weigh(0, kept);
+    release_stage(&k_empty[0]);
+    softmax_tile(0, kept);
     round_weights();
     for (int t = 1; t < key_tiles; ++t) {
       wait_for_keys(t);
       wait_for_values(t - 1);
-      take_turn();
+      wait_turn();
       multiply_keys(t);
       multiply_values(t - 1);
-      if (consumer == 0 || t + 1 < key_tiles) pass_turn();  // every arrival is waited for
-      ptx::wait_products<1>();                              // the scores
-      give_back(&k_empty[t % stages]);
-      weigh(t, kept);
+      if (consumer == 0 || t + 1 < key_tiles) signal_turn();  // no arrival without a wait
+      ptx::wait_products<1>();                                // the scores are complete
+      release_stage(&k_empty[t % stages]);
+      softmax_tile(t, kept);
       ptx::wait_products<0>();
-      give_back(&v_empty[(t - 1) % stages]);
+      release_stage(&v_empty[(t - 1) % stages]);
       HEDDLE_UNROLL
       for (int i = 0; i < T::parts; ++i) {
         ptx::pin_all(o[i]);
@@ -232,7 +235,7 @@ template <class T> void run(const Context& c, const TensorAttention& a) {
       map_of_heads(a.k, sequences, a.T, a.KH, a.D, T::keys), map_of_heads(a.v, sequences, a.T, a.KH, a.D, T::keys)};
   launch(c, "attention",
       {dim3(static_cast<unsigned>(sequences * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)),
-          dim3(threads), T::shared},
+          dim3(threads), T::shared_bytes},
       tensor_warpgroup_attention_kernel<T>, maps, a);
 }
 
@@ -242,7 +245,7 @@ void attention_warpgroup(const Context& c, const TensorAttention& a) {
   if (a.D <= 64) run<Tile<64, 128>>(c, a);
   else if (a.D <= 96) run<Tile<96, 128>>(c, a);
   else if (a.D <= 128) run<Tile<128, 128>>(c, a);
-  else run<Tile<256, 64>>(c, a);  // keys and values of 64 rows: two stages of them and the queries fill 192 KB
+  else run<Tile<256, 64>>(c, a);  // tiles of 64 keys: two stages of keys and values, and the queries, fill 192 KB
 }
 
 }  // namespace cuda

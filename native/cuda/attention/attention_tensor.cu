@@ -1,9 +1,8 @@
-// Attention over whole sequences on tensor cores, for bf16 (Dao 2023, "FlashAttention-2"): a warp has 16 query rows, a
-// block 64; keys and values pass through shared memory in a ring of two tiles, the next one being copied while this one
-// is used.
+// Attention over whole sequences on tensor cores, for bf16 (Dao 2023, "FlashAttention-2"). A block has 64 query rows, a
+// warp 16. Keys and values pass through shared memory in a ring of two stages: one is filled while the other is used.
 //
-//   S (16, keys) = Q Kᵀ          sums in registers
-//   P = 2^(S - maximum so far)   rounded to bf16: a lane's sums are its part of the left operand of
+//   S (16, keys) = Q Kᵀ          accumulators in registers
+//   P = 2^(S - maximum so far)   rounded to bf16; the accumulators of S have the register layout of P as left operand
 //   O (16, D) = O 2^(...) + P V
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/gemm/tensor_tile.cuh"
@@ -14,14 +13,14 @@ namespace {
 
 constexpr int warps = 4, threads = warps * warp_size, query_rows = warps * 16, stages = 2;
 
-// grid (sequences * tiles of 64 queries, H). width: D or more, of which the rest is zeros. Shared: q (64, width), then
-// stages of k (keys, width) and v (keys, width).
+// grid (sequences * tiles of 64 queries, H). width is at least D; columns from D on are zeros. Shared memory: q (64,
+// width), then per stage k (keys, width) and v (keys, width).
 template <int width, int keys> __global__ void __launch_bounds__(threads) tensor_attention_kernel(TensorAttention a) {
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
-  constexpr int stage_elements = 2 * keys * width, columns_s = keys / 8, columns_o = width / 8;  // fragments
+  constexpr int stage_elements = 2 * keys * width, columns_s = keys / 8, columns_o = width / 8;  // number of fragments
   uint16_t *q_tile = memory, *ring = memory + query_rows * width;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, fg = lane / 4, ft = lane % 4;
-  // The last tiles of a sequence, which see most keys, go first.
+  // Blocks take the last query tiles of a sequence first, because with a causal mask they see most keys.
   const int64_t tiles = (a.T + query_rows - 1) / query_rows, start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + (tiles - 1 - blockIdx.x % tiles) * query_rows, end = start + a.T;
   const int64_t head = blockIdx.y, kv_head = head / (a.H / a.KH);
@@ -45,7 +44,7 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
   ptx::commit_copies();
   for (int64_t t = 0; t < key_tiles; ++t) {
     ptx::wait_copies<0>();
-    // everybody's copies of tile t are there, and everybody has done with tile t - 1, whose place comes next
+    // All threads' copies of tile t are complete, and no thread reads tile t - 1 any more, whose stage is filled next.
     __syncthreads();
     if (t + 1 < key_tiles) copy_stage(t + 1);
     ptx::commit_copies();
@@ -99,7 +98,7 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
       HEDDLE_UNROLL
       for (int j = 0; j < columns_o; j += 2) {
         uint32_t right[2][2];
-        load_right_turned<width>(right[0], right[1], v_tile, j * 8, i * 8);
+        load_right_transposed<width>(right[0], right[1], v_tile, j * 8, i * 8);
         ptx::mma_bf16(acc[j], left, right[0]);
         ptx::mma_bf16(acc[j + 1], left, right[1]);
       }
@@ -132,7 +131,7 @@ void attention(const Node& n, Context& c) {
   else run<256, 32>(c, a);
 }
 
-// Rows of 16 bytes at a time, in and out.
+// Loads and stores move 16 bytes of a row at a time.
 bool supports(const Node& n) {
   const auto is_bf16 = [](const Tensor& t) { return t.dtype == DType::bf16; };
   const int64_t D = n.in[0].shape[2];

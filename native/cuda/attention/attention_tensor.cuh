@@ -1,4 +1,4 @@
-// Shared by the attention kernels on tensor cores.
+// Shared by the attention kernels on tensor cores: operands, the online softmax, and the approximate tanh of softcap.
 #pragma once
 #include "cuda/attention/attention.cuh"
 
@@ -9,7 +9,7 @@ constexpr float log2_e = 1.44269504f, ln_2 = 0.69314718f;
 
 struct TensorAttention {
   const uint16_t *q, *k, *v;  // (N, H, D), (N, KH, D), (N, KH, D)
-  View sinks;                 // (H)?
+  View sinks;                 // (H), optional
   const RowSpan* spans;       // (N)
   uint16_t* o;                // (N, H, D)
   float* lse;                 // (N, H)
@@ -17,8 +17,8 @@ struct TensorAttention {
   Scores scores;
 };
 
-// The keys from the first to the last that any of `rows` rows from row0 on sees, none from `end` on; empty where none
-// sees any. For whole warps.
+// Returns the range of keys from the first to the last that any of rows [row0, row0 + rows) sees. Ignores rows from
+// `end` on. The range is empty if no row sees a key. All lanes of a warp must call it.
 template <int rows> __device__ inline RowSpan seen_by(const RowSpan* spans, int64_t row0, int64_t end) {
   int32_t first = 0x7fffffff, last = 0;
   for (int r = threadIdx.x % warp_size; r < rows; r += warp_size) {
@@ -35,7 +35,7 @@ template <int rows> __device__ inline RowSpan seen_by(const RowSpan* spans, int6
   return {last > first ? first : last, last};
 }
 
-// tanh x = 1 - 2 / (1 + e^2x), within 2^-22: times the cap that is what a score's own rounding is.
+// tanh x = 1 - 2 / (1 + e^2x), with an error below 2^-22. Times the cap, that is within the rounding of a score.
 __device__ inline float soft_cap(float x) {
   return 1.0f - 2.0f * ptx::reciprocal(1.0f + ptx::power_of_two(2.0f * log2_e * x));
 }
@@ -49,39 +49,41 @@ __device__ inline float quad_sum(float v) {
   return v + __shfl_xor_sync(all_lanes, v, 2);
 }
 
-// A lane's state for its two of a warp's sixteen rows, lane / 4 and lane / 4 + 8. Weights are 2^(to_power * (score -
-// largest)).
+// The online softmax of a lane's two rows among the warp's sixteen, lane / 4 and lane / 4 + 8. Weights are 2^(to_power
+// * (score - largest)).
 struct RunningRows {
-  float largest[2], sum[2];  // so far; of the lane's columns
+  float largest[2], sum[2];  // the largest score so far; the sum of weights of the lane's columns
 
-  // now: the largest of the lane's scores of a tile and before, becomes that of the whole rows. kept: what earlier sums
-  // are multiplied by. base: what is taken from a score's power.
+  // Updates the maxima for a tile. `now` is the maximum of the lane's scores, including earlier ones, and becomes that
+  // of the whole rows. `kept` receives the factors that rescale earlier sums. `base` receives what to subtract from
+  // to_power * score.
   __device__ void raise(float (&now)[2], float to_power, float (&kept)[2], float (&base)[2]) {
     HEDDLE_UNROLL
     for (int h = 0; h < 2; ++h) {
       now[h] = quad_max(now[h]);
-      base[h] = now[h] == -INFINITY ? 0.0f : now[h] * to_power;  // nothing seen so far: all weights are zero
+      base[h] = now[h] == -INFINITY ? 0.0f : now[h] * to_power;  // no visible key so far: all weights are 0
       kept[h] = ptx::power_of_two(largest[h] * to_power - base[h]);
       largest[h] = now[h];
       sum[h] *= kept[h];
     }
   }
 };
-// The same of attention over whole sequences: of queries `row` and row + 8.
+// The online softmax of queries `row` and row + 8 in attention over whole sequences.
 struct QueryRows : RunningRows {
   RowSpan span[2];
 
-  // score_of_logit: a logit, as scores are counted.
+  // score_of_logit: the factor that converts a logit to the unit of `largest`.
   __device__ QueryRows(const TensorAttention& a, int64_t row, int64_t end, int64_t head, float score_of_logit) {
     HEDDLE_UNROLL
     for (int h = 0; h < 2; ++h) {
       span[h] = row + 8 * h < end ? a.spans[row + 8 * h] : RowSpan{0, 0};
-      // A sink is one more logit that has no value; one lane counts it.
+      // A sink is an additional logit without a value vector. Only one of the row's four lanes counts it.
       largest[h] = a.sinks.data ? a.sinks[head] * score_of_logit : -INFINITY;
       sum[h] = a.sinks.data && threadIdx.x % 4 == 0 ? 1.0f : 0.0f;
     }
   }
-  // Ends the rows. pair(j, h): the lane's two sums of columns [8 j, 8 j + 8) of row h.
+  // Normalizes and stores the outputs, and the lse. pair(j, h) points to the lane's two sums of columns [8 j, 8 j + 8)
+  // of row h.
   template <int width, class F>
   __device__ void store(const TensorAttention& a, int64_t row, int64_t end, int64_t head, float to_power, F pair) {
     HEDDLE_UNROLL
@@ -99,7 +101,7 @@ struct QueryRows : RunningRows {
   }
 };
 
-// On sm_90a alone: attention_takes_warpgroups says where.
+// Runs only on sm_90a; attention_takes_warpgroups decides.
 void attention_warpgroup(const Context& c, const TensorAttention& a);
 
 }  // namespace cuda

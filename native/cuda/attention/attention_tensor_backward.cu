@@ -1,11 +1,11 @@
 // The gradient of attention on tensor cores, for bf16 and heads of at most 128 (Dao 2023, "FlashAttention-2"). Two
-// passes avoid atomics, so that the bits depend only on the operands: a block computes dq for 64 queries, another dk
-// and dv for 64 keys.
+// kernels avoid atomics, so that results are deterministic. One computes dq, with 64 queries per block. The other
+// computes dk and dv, with 64 keys per block.
 //
-//   P = exp(S - lse)   dS = P (dO Vᵀ - mean) dscore      mean: a row's dO . O, computed before
+//   P = exp(S - lse)   dS = P (dO Vᵀ - delta) dscore     delta: dO . O of a row, computed before
 //   dq = dS K          dk = dSᵀ Q          dv = Pᵀ dO
 //
-// The second pass computes Sᵀ = K Qᵀ, so that Pᵀ and dSᵀ are left operands.
+// The second kernel computes Sᵀ = K Qᵀ, so that Pᵀ and dSᵀ are left operands.
 #include "cuda/attention/attention_backward.cuh"
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/gemm/tensor_tile.cuh"
@@ -14,10 +14,10 @@ namespace heddle {
 namespace cuda {
 namespace {
 
-// rows of a block; of the other side
+// own_rows: rows of a block; tile: rows of the tile that passes through shared memory
 constexpr int warps = 4, threads = warps * warp_size, own_rows = warps * 16, tile = 32;
 
-// sum (16 own rows, 32 others) = own (from row `row` on) otherᵀ
+// sum (16, 32) += own otherᵀ: 16 rows of own (own_rows, width), from `row` on, and other (32, width).
 template <int width>
 __device__ inline void row_products(float (&sum)[tile / 8][4], const uint16_t* own, int row, const uint16_t* other) {
   HEDDLE_UNROLL
@@ -33,7 +33,7 @@ __device__ inline void row_products(float (&sum)[tile / 8][4], const uint16_t* o
     }
   }
 }
-// acc (16 own rows, width) += weights (16, 32) other (32, width)
+// acc (16, width) += weights (16, 32) other (32, width).
 template <int width>
 __device__ inline void add_weighted(
     float (&acc)[width / 8][4], const float (&weights)[tile / 8][4], const uint16_t* other) {
@@ -44,13 +44,13 @@ __device__ inline void add_weighted(
     HEDDLE_UNROLL
     for (int j = 0; j < width / 8; j += 2) {
       uint32_t right[2][2];
-      load_right_turned<width>(right[0], right[1], other, j * 8, i * 8);
+      load_right_transposed<width>(right[0], right[1], other, j * 8, i * 8);
       ptx::mma_bf16(acc[j], left, right[0]);
       ptx::mma_bf16(acc[j + 1], left, right[1]);
     }
   }
 }
-// The warp's 16 rows of acc, from `row` on, to x (rows, heads, D).
+// Rounds the warp's 16 rows of acc and stores them to x (rows, heads, D) from `row` on.
 template <int width>
 __device__ inline void store_rows(
     uint16_t* x, const float (&acc)[width / 8][4], int64_t row, int64_t end, int64_t heads, int64_t head, int64_t D) {
@@ -68,7 +68,8 @@ __device__ inline void store_rows(
 
 __device__ inline const uint16_t* bits(const View& x) { return static_cast<const uint16_t*>(x.data); }
 
-// grid (sequences * tiles of 64 queries, H). Shared: q, do (64, width), then two stages of k, v (32, width)
+// Computes dq. grid (sequences * tiles of 64 queries, H). Shared memory: q, do (64, width), then two stages of k, v
+// (32, width).
 template <int width> __global__ void __launch_bounds__(threads) query_gradient_kernel(BackwardArguments a) {
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   uint16_t *q_tile = memory, *do_tile = q_tile + own_rows * width, *ring = do_tile + own_rows * width;
@@ -86,14 +87,14 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
         k_tile + tile * width, bits(a.v) + kv_head * a.D, a.KH * a.D, first + t * tile, 0, end, a.D);
   };
   RowSpan span[2];
-  float lse[2], mean[2], dq[width / 8][4] = {};
+  float lse[2], delta[2], dq[width / 8][4] = {};
   HEDDLE_UNROLL
   for (int h = 0; h < 2; ++h) {
     const int64_t row = row0 + warp * 16 + lane / 4 + 8 * h;
     const bool inside = row < end;
     span[h] = inside ? a.spans[row] : RowSpan{0, 0};
     lse[h] = inside ? a.lse[row * a.H + head] : 0.0f;
-    mean[h] = inside ? a.mean[row * a.H + head] : 0.0f;
+    delta[h] = inside ? a.delta[row * a.H + head] : 0.0f;
   }
   copy_tile<own_rows, width, threads>(q_tile, bits(a.q) + head * a.D, a.H * a.D, row0, 0, end, a.D);
   copy_tile<own_rows, width, threads>(do_tile, bits(a.dout) + head * a.D, a.H * a.D, row0, 0, end, a.D);
@@ -101,7 +102,7 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
   ptx::commit_copies();
   for (int64_t t = 0; t < key_tiles; ++t) {
     ptx::wait_copies<0>();
-    // tile t is there for everybody, and everybody has done with the one before, whose place comes next
+    // All threads' copies of tile t are complete, and no thread reads tile t - 1 any more, whose stage is filled next.
     __syncthreads();
     if (t + 1 < key_tiles) copy_stage(t + 1);
     ptx::commit_copies();
@@ -117,7 +118,7 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
         const int h = e / 2;
         const float score = a.scores.of(s[j][e]);
         const bool seen = key >= span[h].first && key < span[h].last;
-        s[j][e] = seen ? expf(score - lse[h]) * (dp[j][e] - mean[h]) * a.scores.gradient(score) : 0.0f;
+        s[j][e] = seen ? expf(score - lse[h]) * (dp[j][e] - delta[h]) * a.scores.gradient(score) : 0.0f;
       }
     }
     add_weighted<width>(dq, s, k_tile);
@@ -126,13 +127,13 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
   store_rows<width>(static_cast<uint16_t*>(a.dq.data), dq, row0 + warp * 16, end, a.H, head, a.D);
 }
 
-// grid (sequences * tiles of 64 keys, KH). Shared: k, v (64, width), then q, do (32, width), then spans, lse and mean
-// of 32 queries
+// Computes dk and dv. grid (sequences * tiles of 64 keys, KH). Shared memory: k, v (64, width), q, do (32, width);
+// spans, lse and delta of 32 queries.
 template <int width> __global__ void __launch_bounds__(threads) key_gradient_kernel(BackwardArguments a) {
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   HEDDLE_SHARED(RowSpan, spans, [tile]);
   HEDDLE_SHARED(float, lses, [tile]);
-  HEDDLE_SHARED(float, means, [tile]);
+  HEDDLE_SHARED(float, deltas, [tile]);
   uint16_t *k_tile = memory, *v_tile = k_tile + own_rows * width, *q_tile = v_tile + own_rows * width,
            *do_tile = q_tile + tile * width;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
@@ -144,10 +145,10 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
   float dk[width / 8][4] = {}, dv[width / 8][4] = {};
   for (int64_t query0 = start; query0 < end; query0 += tile) {
     const RowSpan own = query0 + lane < end ? a.spans[query0 + lane] : RowSpan{0, 0};
-    // The same in every warp: does any query of the tile see any of these keys?
+    // Uniform over the block: skips the tile if none of its queries sees any of the block's keys.
     if (__ballot_sync(all_lanes, own.first < own.last && own.first < row0 + own_rows && own.last > row0) == 0) continue;
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-      __syncthreads();  // the tiles of before are done with
+      __syncthreads();  // previous tiles are no longer read
       copy_tile<tile, width, threads>(q_tile, bits(a.q) + head * a.D, a.H * a.D, query0, 0, end, a.D);
       copy_tile<tile, width, threads>(do_tile, bits(a.dout) + head * a.D, a.H * a.D, query0, 0, end, a.D);
       ptx::commit_copies();
@@ -155,7 +156,7 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
         const bool inside = query0 + lane < end;
         spans[lane] = own;
         lses[lane] = inside ? a.lse[(query0 + lane) * a.H + head] : 0.0f;
-        means[lane] = inside ? a.mean[(query0 + lane) * a.H + head] : 0.0f;
+        deltas[lane] = inside ? a.delta[(query0 + lane) * a.H + head] : 0.0f;
       }
       ptx::wait_copies<0>();
       __syncthreads();
@@ -172,7 +173,7 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
           const bool seen = key >= spans[query].first && key < spans[query].last;
           const float p = seen ? expf(score - lses[query]) : 0.0f;
           s[j][e] = p;
-          dp[j][e] = seen ? p * (dp[j][e] - means[query]) * a.scores.gradient(score) : 0.0f;
+          dp[j][e] = seen ? p * (dp[j][e] - deltas[query]) * a.scores.gradient(score) : 0.0f;
         }
       }
       add_weighted<width>(dv, s, do_tile);
@@ -180,7 +181,7 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
     }
   }
   ptx::commit_copies();
-  ptx::wait_copies<0>();  // of a block whose keys nobody sees
+  ptx::wait_copies<0>();  // copies of k and v are pending if no query sees the block's keys
   store_rows<width>(static_cast<uint16_t*>(a.dk.data), dk, row0 + warp * 16, end, a.KH, kv_head, a.D);
   store_rows<width>(static_cast<uint16_t*>(a.dv.data), dv, row0 + warp * 16, end, a.KH, kv_head, a.D);
 }
@@ -195,7 +196,7 @@ template <int width> void run(const Context& c, const BackwardArguments& a) {
   launch(c, name, {dim3(tiles, static_cast<unsigned>(a.KH)), dim3(threads), of_keys}, key_gradient_kernel<width>, a);
 }
 
-// Spans and means, rounded up; behind them what the kernels of sm_90a have besides, whatever the device.
+// Size of the scratch of prepare_backward, rounded up. The scratch of the sm_90a kernels follows, on all devices.
 size_t shared_scratch(const Node& n) { return (backward_scratch(n, 0) + 15) / 16 * 16; }
 size_t scratch(const Node& n, int) { return shared_scratch(n) + warpgroup_backward_scratch(n); }
 
@@ -208,8 +209,8 @@ void attention_backward(const Node& n, Context& c) {
   else run<128>(c, a);
 }
 
-// Rows of 16 bytes at a time, in and out. Wider heads would not keep their sums in registers; short sequences would not
-// fill tiles, and with few keys the rounding of a weight to bf16 is not averaged out.
+// Loads and stores move 16 bytes of a row at a time. Accumulators of wider heads do not fit into registers. Short
+// sequences do not fill tiles, and with few keys the rounding errors of the weights to bf16 do not average out.
 bool supports(const Node& n) {
   if (sequence_length(n, n.in[1]) < own_rows) return false;
   for (size_t i = 0; i < 4; ++i)

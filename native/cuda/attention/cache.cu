@@ -1,5 +1,5 @@
-// The key/value cache, whole or in pages (Kwon et al. 2023, "PagedAttention"): writing new rows, and attention of new
-// rows over it.
+// The key/value cache, contiguous or paged (Kwon et al. 2023, "PagedAttention"): writes new rows, and computes
+// attention of new rows over the cache.
 #include "cuda/attention/cache.cuh"
 
 namespace heddle {
@@ -8,8 +8,7 @@ namespace {
 
 constexpr int warps = 4, threads = warps * warp_size;
 
-// Row `row` of a cache of single elements, or of q8 rows (ops/q8_rows.h): D signed bytes and their scale, in no
-// alignment.
+// Reads row `row` of a cache of floats, or of q8 rows (ops/q8_rows.h): D signed bytes, then their scale, unaligned.
 struct CachedRow {
   View elements;
   int64_t at;
@@ -28,7 +27,8 @@ struct CachedRow {
   }
 };
 
-// How q8_store_row rounds x (D): element = scale * round(x * inverse). All lanes of the warp call it.
+// The rounding of a q8 row x (D), as q8_store_row computes it: element = scale * round(x * inverse). If x has NaN or
+// infinity, scale is NaN. All lanes of the warp must call q8_rounding.
 struct Q8Rounding {
   float inverse, scale;
 };
@@ -40,11 +40,11 @@ __device__ inline Q8Rounding q8_rounding(const View& x, int64_t at, int64_t D) {
     poison += v * 0.0f;
   }
   largest = warp_max(largest), poison = warp_sum(poison);
-  const bool some = largest >= 1e-30f && poison == 0;
-  return {some ? 127.0f / largest : 0.0f, (some ? largest / 127.0f : 0.0f) + poison};
+  const bool is_nonzero = largest >= 1e-30f && poison == 0;
+  return {is_nonzero ? 127.0f / largest : 0.0f, (is_nonzero ? largest / 127.0f : 0.0f) + poison};
 }
 
-// x (N, KH, D) -> cache (S, KH, L, D): a block a row. Nothing is written when any segment is wrong.
+// Writes x (N, KH, D) to cache (S, KH, L, D). One block per row. Writes nothing if any segment is invalid.
 template <bool q8>
 __global__ void __launch_bounds__(threads)
     cache_write_kernel(Out cache, View x, const SegmentRow* segments, int64_t G, CacheShape shape, Fault fault) {
@@ -59,13 +59,13 @@ __global__ void __launch_bounds__(threads)
       const SegmentRow s = segments[g];
       for (int64_t p = s.past / shape.page * shape.page; s.count > 0 && p < static_cast<int64_t>(s.past) + s.count;
           p += shape.page)
-        if (!shape.has(shape.page_of(s.slot, p))) {
+        if (!shape.is_valid_page(shape.page_of(s.slot, p))) {
           if (threadIdx.x == 0) fault.report();
           return;
         }
     }
   if (fault.reported()) return;
-  // Calls write(slot, position) for every segment that has the row.
+  // Calls write(slot, position) for each segment that contains the row.
   const auto each_place = [&](auto write) {
     for (int64_t g = 0; g < G; ++g) {
       const SegmentRow s = segments[g];
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(threads)
       write(s.slot, s.past + (row - s.first));
     }
   };
-  if constexpr (q8) {  // a warp a head
+  if constexpr (q8) {  // one warp per head
     if (row >= shape.rows) return;
     const int lane = threadIdx.x % warp_size;
     for (int64_t h = threadIdx.x / warp_size; h < shape.KH; h += warps) {
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-// At least one block, so that wrong segments are reported even without rows.
+// Returns at least one block, so that invalid segments are reported even without rows.
 unsigned row_blocks(int64_t rows) { return rows > 0 ? static_cast<unsigned>(rows) : 1u; }
 
 void cache_write(const Node& n, Context& c) {
@@ -106,15 +106,16 @@ void cache_write(const Node& n, Context& c) {
       segments.as<SegmentRow>(), segments.shape[0], shape_of(n, x, cache, 3), fault_of(c));
 }
 
-// Keys are processed in parts of this many positions (few in tests, so that there are several parts). The parts'
-// results are combined in order. Either one block goes through all of them, or with few rows, separate blocks compute
-// them and a final kernel combines them (Dao et al. 2023, "Flash-Decoding"). Both ways give the same bits.
+// Keys are processed in parts of this many positions (short ones in the emulator, so that tests have several). The
+// results of the parts are combined in order. Either one block loops over all parts, or, with few rows, each part has
+// its own block and a final kernel combines them (Dao et al. 2023, "Flash-Decoding"). Both ways give the same bits.
 constexpr int64_t part_keys = HEDDLE_EMULATED ? 136 : 1024;
-constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // rows times heads
+constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // maximum of rows times heads for separate blocks
 int64_t parts_of(int64_t L) { return L / part_keys + 2; }        // a window may begin and end within a part
 bool splits(int64_t rows, int64_t H, int64_t L) { return L > part_keys && rows * H <= most_split_rows; }
 
-// The maximum and the sum so far, and the thread's values: dimensions threadIdx.x, threadIdx.x + threads.
+// The running softmax of a row: the largest score, the sum of weights, and the thread's output columns, threadIdx.x and
+// threadIdx.x + threads.
 constexpr int own_values = static_cast<int>(largest_head) / threads;
 struct Running {
   float largest = -INFINITY, sum = 0, value[own_values] = {};
@@ -127,7 +128,7 @@ struct Running {
     HEDDLE_UNROLL
     for (int i = 0; i < own_values; ++i) value[i] = value[i] * kept + part_value[i] * share;
   }
-  // A sink is one more logit that has no value.
+  // Normalizes and stores the output. A sink is an additional logit without a value vector.
   __device__ void store(const CachedArguments& a, int64_t row, int64_t head) {
     const float none[own_values] = {};
     if (a.sinks.data) fold(a.sinks[head], 1.0f, none);
@@ -139,8 +140,9 @@ struct Running {
   }
 };
 
-// grid (rows, H), or (rows, H, parts) where each part has a block. Its four warps share the keys out in tiles of 32: a
-// lane scores a key; then the lanes are dimensions while values are added. Merged in shared memory.
+// grid (rows, H), or (rows, H, parts) if each part has its own block. The four warps take tiles of 32 keys in turn.
+// Each lane scores one key; then each lane holds output columns while values are added. The warps' results are merged
+// in shared memory.
 template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_attention_kernel(CachedArguments a) {
   constexpr int width = chunks * warp_size;
   HEDDLE_SHARED(float, query, [width]);
@@ -150,10 +152,10 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, D = static_cast<int>(a.shape.D);
   const int64_t row = blockIdx.x, head = blockIdx.y, kv_head = head / (a.H / a.shape.KH);
   const Visible keys = find_keys(a, row);
-  if (keys.slot < 0) return;  // the same for all threads; the row is left as it is
+  if (keys.slot < 0) return;  // uniform: all threads return, and the row is left unchanged
   for (int d = threadIdx.x; d < width; d += threads) query[d] = d < D ? a.q[(row * a.H + head) * D + d] : 0.0f;
   __syncthreads();
-  const bool split = a.of_parts != nullptr;
+  const bool split = a.part_results != nullptr;
   const int64_t first_part = keys.first / part_keys, end_part = (keys.last + part_keys - 1) / part_keys;
 
   Running running;
@@ -210,15 +212,15 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
       HEDDLE_UNROLL
       for (int i = 0; i < own_values; ++i)
         if (const int e = static_cast<int>(threadIdx.x) + i * threads; e < D) to[2 + e] = value[i];
-      return;  // the whole block
+      return;  // uniform: all threads return
     }
     running.fold(top, total, value);
-    __syncthreads();  // before the next part's overwrite these
+    __syncthreads();  // the next part overwrites the warps' results
   }
   if (!split) running.store(a, row, head);
 }
 
-// grid (rows, H): the parts of a row and head, in their order.
+// grid (rows, H). Merges the parts of a row and head in order.
 __global__ void __launch_bounds__(threads) fold_parts_kernel(CachedArguments a) {
   const int64_t row = blockIdx.x, head = blockIdx.y;
   const Visible keys = find_keys(a, row);
@@ -252,7 +254,8 @@ void cached_attention(const Node& n, Context& c) {
 }
 
 bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head; }
-// Rows may be fewer than here: then more of them may be split, but never more than this many together.
+// A run may have fewer rows than the bound and be split only then. Split runs never exceed most_split_rows rows times
+// heads.
 size_t scratch(const Node& n, int) {
   const int64_t most = n.in[0].shape[0] * n.in[0].shape[1], L = places_of(n, n.in[1], 5).capacity;
   if (L <= part_keys) return 0;

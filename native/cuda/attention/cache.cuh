@@ -1,5 +1,5 @@
-// Shared by the kernels of the key/value cache: addresses of rows, the keys that a row sees, the operands of cached
-// attention.
+// Shared by the kernels of the key/value cache: addresses of rows, the range of keys that a row sees, and the operands
+// of cached attention.
 #pragma once
 #include "cuda/attention/attention.cuh"
 #include "ops/q8_rows.h"
@@ -14,23 +14,24 @@ struct SegmentRow {
   int32_t first, count, slot, past;
 };
 
-// Position p of a sequence is in row p mod L, or in its page. ring: 0, or the sliding window that allows overwriting
-// older positions.
+// The layout of the cache. Without pages, position p of a sequence is in row p mod L of its slot. Otherwise the table
+// gives its page. ring: 0, or the sliding window that permits overwriting older positions.
 struct CacheShape {
-  int64_t rows, S, KH, L, D, ring;  // L: positions of a slot; D: elements of a row
+  int64_t rows, S, KH, L, D, ring;  // S: slots; L: positions per slot; D: elements of a row
   int64_t page, pages;              // positions per page, number of pages; 0 without a table
   const int32_t* table;             // (S, L / page)
 
   __device__ int32_t page_of(int64_t slot, int64_t position) const {
     return table[slot * (L / page) + position / page];
   }
-  __device__ bool has(int32_t number) const { return number >= 0 && number < pages; }
-  // The row of a head's position. An invalid page is reported and another page is read; the result is discarded.
+  __device__ bool is_valid_page(int32_t number) const { return number >= 0 && number < pages; }
+  // Returns the index of the row of a head and position. An invalid page is reported, and page 0 is read instead; the
+  // result is discarded.
   __device__ int64_t row_of(int64_t slot, int64_t head, int64_t position, const Fault& fault) const {
     if (page == 0) return (slot * KH + head) * L + (position < L ? position : position % L);
     const int32_t number = page_of(slot, position);
-    if (!has(number)) fault.report();
-    return ((has(number) ? number : 0) * KH + head) * page + position % page;
+    if (!is_valid_page(number)) fault.report();
+    return ((is_valid_page(number) ? number : 0) * KH + head) * page + position % page;
   }
 };
 
@@ -41,14 +42,14 @@ __device__ inline bool valid(const SegmentRow& s, const CacheShape& c) {
   return s.first >= 0 && static_cast<int64_t>(s.first) + s.count <= c.rows && s.slot >= 0 && s.slot < c.S && fits;
 }
 
-// pages: which input of the node the table is, where it has one.
+// `pages`: index of the node's input that is the page table, which is optional.
 inline CacheShape shape_of(const Node& n, const Tensor& rows, const Tensor& cache, size_t pages) {
   const CachePlaces p = places_of(n, cache, pages);
   return {rows.shape[0], p.slots, p.heads, p.capacity, cache_width(cache), ring_of(n), p.page, p.pages, p.table};
 }
 
 struct CachedArguments {
-  View q, k, v, sinks;         // (N, H, D), cache (S, KH, L, D) or of q8 rows, twice, (H)?
+  View q, k, v, sinks;         // q (N, H, D); k, v (S, KH, L, D) or q8 rows; sinks (H), optional
   const SegmentRow* segments;  // (G)
   Out o;                       // (N, H, D)
   int64_t G, H, window;
@@ -56,20 +57,20 @@ struct CachedArguments {
   Scores scores;
   bool causal;
   Fault fault;
-  float* of_parts;  // (N, H, parts, D + 2): largest score, sum, values; null where one block goes through all parts
-  int64_t part_length, parts;  // positions of a part; how many parts there may be
+  float* part_results;  // (N, H, parts, D + 2): largest score, sum, values; null if one block processes all parts
+  int64_t part_length, parts;  // positions per part; maximum number of parts
 
   __device__ float* part(int64_t row, int64_t head, int64_t i) const {
-    return of_parts + ((row * H + head) * parts + i) * (shape.D + 2);
+    return part_results + ((row * H + head) * parts + i) * (shape.D + 2);
   }
 };
 
-// The keys [first, last) that a row sees, in cache `slot`; slot < 0: it is outside every segment, or a segment is
-// wrong.
+// The keys [first, last) that a row sees, in cache `slot`. slot < 0: the row is outside every segment, or a segment is
+// invalid.
 struct Visible {
   int64_t slot, first, last;
 };
-// The keys that row `i` of a segment sees.
+// Returns the keys that row `i` of a segment sees.
 __device__ inline Visible keys_of(const CachedArguments& a, const SegmentRow& segment, int64_t i) {
   const int64_t position = segment.past + i, length = static_cast<int64_t>(segment.past) + segment.count;
   Visible keys{segment.slot, 0, length};
@@ -81,6 +82,7 @@ __device__ inline Visible keys_of(const CachedArguments& a, const SegmentRow& se
   if (a.causal) keys.last = position + 1;
   return keys;
 }
+// Returns the keys that a row of q sees. The last segment that contains the row counts.
 __device__ inline Visible find_keys(const CachedArguments& a, int64_t row) {
   SegmentRow segment{0, 0, -1, 0};
   for (int64_t g = 0; g < a.G; ++g) {

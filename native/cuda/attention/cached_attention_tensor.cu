@@ -1,18 +1,18 @@
 // Attention of new rows over the key/value cache on tensor cores (mma.sync, sm_80), for caches of bf16, f16 and q8
-// rows. All heads that share a key head, and all rows of a segment, are rows of one operand (as in Shazeer 2019, "Fast
-// Transformer Decoding"). A block computes 16 rows, so that a key is read once for 16. Its warps take sixteen positions
-// each in turn, each with a separate ring. Positions are split into parts that may have separate blocks (Dao et al.
-// 2023, "Flash-Decoding"), and are combined in order.
+// rows. All query heads that share a key head, and all rows of a segment, are rows of one operand (as in Shazeer 2019,
+// "Fast Transformer Decoding"). A block computes 16 rows, so that it reads each key once for 16 rows. Its warps take
+// groups of sixteen positions in turn, each with its own ring of stages. Positions are split into parts that may have
+// separate blocks (Dao et al. 2023, "Flash-Decoding"), and are combined in order.
 //
-//   S (16, 16 keys) = Q K'         sums in registers
-//   P = 2^(S - maximum so far)     rounded
+//   S (16, 16 keys) = Q K'         accumulators in registers
+//   P = 2^(S - maximum so far)     rounded to the cache's type
 //   O (16, D) = O 2^(...) + P V
 //
-// A lane's sums of S are its part of P, the left operand of the last product.
+// The accumulators of S have the register layout of P as left operand of the last product.
 //
-// Groups of sixteen and parts begin at fixed multiples of the position, so a row's bits do not depend on other rows.
-// f32 rows are split into terms, each rounded to the cache's type, whose products add up to the f32 result. Reading the
-// cache takes longer than that.
+// Groups of sixteen and parts begin at fixed positions, so a row's bits do not depend on other rows. f32 rows are split
+// into terms, each rounded to the cache's type. The products of the terms add up to the f32 result. They take less time
+// than reading the cache.
 #include "cuda/attention/cached_attention_tensor.cuh"
 
 namespace heddle {
@@ -21,32 +21,33 @@ namespace {
 
 using namespace cached;
 
-// rows times heads beyond which parts do not need separate blocks
+// maximum of rows times heads for which parts have separate blocks
 constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;
-int64_t part_of(int64_t L) { return HEDDLE_EMULATED ? 208 : cached_part(L); }  // few in tests, so that there are parts
+// short parts in the emulator, so that tests have several
+int64_t part_of(int64_t L) { return HEDDLE_EMULATED ? 208 : cached_part(L); }
 // a window may begin and end within a part
 int64_t parts_of(int64_t L) { return L / part_of(L) + 2; }
 bool splits(int64_t rows, int64_t H, int64_t L) { return L > part_of(L) && rows * H <= most_split_rows; }
 
-// Results of parts, and of several of them: the largest score, as a power of two; the sum of weights, and of weighted
-// values, below it.
-struct Fold {
-  float above, kept, share;  // the largest of both; what the earlier result and the part are multiplied by
+// Merges the result of a part into that of the earlier parts. A result is the largest score (base 2), and the sums of
+// weights and of weighted values relative to it.
+struct MergeFactors {
+  float maximum, kept, share;  // the larger maximum; the factors of the earlier result and of the part
 
-  __device__ Fold(float so_far, float of_part) : above(fmaxf(so_far, of_part)), kept(0), share(0) {
-    if (above == -INFINITY) return;
-    kept = ptx::power_of_two(so_far - above), share = ptx::power_of_two(of_part - above);
+  __device__ MergeFactors(float so_far, float of_part) : maximum(fmaxf(so_far, of_part)), kept(0), share(0) {
+    if (maximum == -INFINITY) return;
+    kept = ptx::power_of_two(so_far - maximum), share = ptx::power_of_two(of_part - maximum);
   }
   __device__ float operator()(float so_far, float of_part) const { return fmaf(of_part, share, so_far * kept); }
 };
-// The final factor of the output. A sink is an additional logit without a value vector.
+// Returns the final factor of the output. A sink is an additional logit without a value vector.
 __device__ inline float output_factor(const CachedArguments& a, int64_t head, float largest, float sum) {
-  const Fold sink(largest, a.sinks.data ? a.sinks[head] * log2_e : -INFINITY);
+  const MergeFactors sink(largest, a.sinks.data ? a.sinks[head] * log2_e : -INFINITY);
   const float total = sink(sum, a.sinks.data ? 1.0f : 0.0f);
   return total > 0 ? sink.kept / total : 0.0f;
 }
 
-// A block's work on a tile of rows. `part` is the block's part of the positions, or negative if the block processes all
+// Computes a tile of rows. `own_part` is the block's part of the positions, or negative if the block processes all
 // parts.
 template <class P>
 __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_t kv_head, int own_part) {
@@ -55,15 +56,16 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(float, query_scale, [tile_m]);
   HEDDLE_SHARED(float, warp_largest, [warps][tile_m]);
-  HEDDLE_SHARED(float, warp_share, [warps][tile_m]);  // sums, then what the warp's values are multiplied by
+  HEDDLE_SHARED(float, warp_share, [warps][tile_m]);  // sums of weights, then the factors of the warps' values
   HEDDLE_SHARED(float, largest_so_far, [tile_m]);
   HEDDLE_SHARED(float, sum_so_far, [tile_m]);
   HEDDLE_SHARED(float, kept_so_far, [tile_m]);
   HEDDLE_SHARED(float, part_largest, [tile_m]);
   HEDDLE_SHARED(float, part_sum, [tile_m]);
   HEDDLE_SHARED(float, part_share, [tile_m]);
-  HEDDLE_SHARED(RowSpan, seen, [tile_m]);      // by each row; positions
-  HEDDLE_SHARED(RowSpan, parts_of, [tile_m]);  // that a row sees; none where it is not this block's to write
+  HEDDLE_SHARED(RowSpan, seen, [tile_m]);  // range of positions that each row sees
+  // range of parts that a row sees; empty if this block does not write the row
+  HEDDLE_SHARED(RowSpan, parts_of, [tile_m]);
   HEDDLE_SHARED(int32_t, place_of, [tile_m]);  // row * H + head
   uint16_t* queries = reinterpret_cast<uint16_t*>(memory);
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, fg = lane / 4, ft = lane % 4,
@@ -72,7 +74,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   const bool split = own_part >= 0;
   const int length = static_cast<int>(a.part_length), count = static_cast<int>(rows.count);
 
-  __syncthreads();  // the tile before is done with
+  __syncthreads();  // the previous tile is no longer read
   if (const int i = static_cast<int>(threadIdx.x); i < tile_m) {
     const int64_t group = a.H / a.shape.KH, at = rows.first + min(i, count - 1), row = rows.segment.first + at / group;
     const Visible keys = keys_of(a, rows.segment, at / group);
@@ -85,9 +87,10 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   __syncthreads();
   const int first_seen = seen[0].first, last_seen = seen[tile_m - 1].last, first_part = first_seen / length,
             end_part = (last_seen + length - 1) / length;
-  if (own_part >= end_part - first_part) return;  // the whole block
+  if (own_part >= end_part - first_part) return;  // uniform: all threads return
 
-  // Queries, in terms; a row of f16 is brought between 1 and 2 first, as that type's range is small.
+  // Stores the queries as terms. For an f16 cache a row is first scaled so that its largest magnitude is in [1, 2),
+  // because the range of f16 is small.
   HEDDLE_ROLLED
   for (int i = warp; i < tile_m; i += warps) {
     const int64_t query = static_cast<int64_t>(place_of[i]) * D;
@@ -112,7 +115,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   }
   const RowSpan span[2] = {fg < count ? seen[fg] : RowSpan{0, 0}, fg + 8 < count ? seen[fg + 8] : RowSpan{0, 0}};
   float* outputs = reinterpret_cast<float*>(memory + P::query_bytes);
-  // each of them is one thread's, throughout
+  // each element is read and written by one thread only
   float* values_so_far = outputs + warps * (P::ring_bytes / static_cast<int>(sizeof(float)));
   if (!split)
     for (int at = threadIdx.x; at < P::output_floats; at += P::threads) values_so_far[at] = 0;
@@ -122,13 +125,13 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   for (int part = first_part + (split ? own_part : 0); part < end_part; ++part) {
     const int first = max(first_seen, part * length), last = min(last_seen, (part + 1) * length),
               first_group = first / tile_n, end_group = (last + tile_n - 1) / tile_n;
-    // The warp's sixteens: those whose number is its own, modulo warps.
+    // A warp takes the groups of sixteen positions whose index is its own, modulo `warps`.
     const int own_group = first_group + (warp + warps - first_group % warps) % warps;
     const auto copy_group = [&](int g, int stage) {
       const int position = g * tile_n + lane % tile_n;
-      const bool there = position >= first && position < last;
-      const int64_t row = there ? a.shape.row_of(rows.segment.slot, kv_head, position, a.fault) : 0;
-      const unsigned who = __ballot_sync(all_lanes, there);
+      const bool is_valid = position >= first && position < last;
+      const int64_t row = is_valid ? a.shape.row_of(rows.segment.slot, kv_head, position, a.fault) : 0;
+      const unsigned who = __ballot_sync(all_lanes, is_valid);
       HEDDLE_ROLLED
       for (int i = 0; i < 2; ++i)
         copy_rows<P>(
@@ -137,10 +140,10 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
     RunningRows own_rows{{-INFINITY, -INFINITY}, {0, 0}};
     float acc[width / 8][4] = {};
     HEDDLE_ROLLED
-    // at first there is only something to copy
+    // the first iteration only copies
     for (int g = own_group - warps, stage = 1; g < end_group; g += warps, stage ^= 1) {
       ptx::wait_copies<0>();
-      __syncwarp();  // everybody's copies of this stage are there, and everybody has done with the other one
+      __syncwarp();  // all lanes' copies of this stage are complete, and no lane reads the other stage any more
       if (g + warps < end_group) copy_group(g + warps, stage ^ 1);
       ptx::commit_copies();
       if (g < own_group) continue;
@@ -161,7 +164,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
           load_right<width>(right[0], right[1], reinterpret_cast<const uint16_t*>(k_tile), 0, d);
         }
         HEDDLE_UNROLL
-        for (int term = P::terms - 1; term >= 0; --term) {  // small ones first
+        for (int term = P::terms - 1; term >= 0; --term) {  // small terms first
           uint32_t left[4];
           load_left<width>(left, queries + term * tile_m * width, 0, d);
           Type::multiply(s[0], left, right[0]);
@@ -244,7 +247,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
         for (int d = 0; d < width; d += 16) {
           if (d >= D) continue;
           uint32_t right[2][2];
-          load_right_turned<width>(right[0], right[1], reinterpret_cast<const uint16_t*>(v_tile), d, 0);
+          load_right_transposed<width>(right[0], right[1], reinterpret_cast<const uint16_t*>(v_tile), d, 0);
           HEDDLE_UNROLL
           for (int term = P::terms - 1; term >= 0; --term) {
             Type::multiply(acc[d / 8], left[term], right[0]);
@@ -254,7 +257,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
       }
     }
     ptx::wait_copies<0>();
-    __syncwarp();  // nobody reads the ring any more, whose place the output takes
+    __syncwarp();  // no lane reads the ring any more, which the output overwrites
 
     float* own = reinterpret_cast<float*>(ring);
     HEDDLE_UNROLL
@@ -281,9 +284,9 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
         warp_share[w][i] = share;
       }
       part_largest[i] = top, part_sum[i] = total;
-      const Fold fold(largest_so_far[i], top);
+      const MergeFactors fold(largest_so_far[i], top);
       kept_so_far[i] = fold.kept, part_share[i] = fold.share;
-      largest_so_far[i] = fold.above, sum_so_far[i] = fold(sum_so_far[i], total);
+      largest_so_far[i] = fold.maximum, sum_so_far[i] = fold(sum_so_far[i], total);
     }
     __syncthreads();
     HEDDLE_ROLLED
@@ -296,13 +299,13 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
       if (!split) {
         values_so_far[at] = fmaf(value, part_share[i], values_so_far[at] * kept_so_far[i]);
       } else if (d < D && part >= parts_of[i].first && part < parts_of[i].last) {
-        float* to = a.of_parts + (static_cast<int64_t>(place_of[i]) * a.parts + part - parts_of[i].first) * (D + 2);
+        float* to = a.part_results + (static_cast<int64_t>(place_of[i]) * a.parts + part - parts_of[i].first) * (D + 2);
         to[2 + d] = value;
         if (d == 0) to[0] = part_largest[i], to[1] = part_sum[i];
       }
     }
     if (split) return;
-    __syncthreads();  // before the next part's take their place
+    __syncthreads();  // the next part overwrites the outputs
   }
   HEDDLE_ROLLED
   for (int at = threadIdx.x; at < P::output_floats; at += P::threads) {
@@ -313,37 +316,37 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   }
 }
 
-// grid (tiles of 16 rows and heads of the group, KH), or (tiles, KH, parts) where each part has a block.
+// grid (tiles of 16 pairs of row and query head, KH), or (tiles, KH, parts) if each part has its own block.
 template <class P>
 __global__ void __launch_bounds__(P::threads, P::blocks) tensor_cached_attention_kernel(CachedArguments a) {
   for (int64_t number = blockIdx.x;; number += gridDim.x) {
     const Rows rows = find_rows(a, number, a.H / a.shape.KH);
-    if (rows.count == 0) return;  // the same for all threads
-    attend<P>(a, rows, blockIdx.y, a.of_parts ? static_cast<int>(blockIdx.z) : -1);
+    if (rows.count == 0) return;  // uniform: all threads return
+    attend<P>(a, rows, blockIdx.y, a.part_results ? static_cast<int>(blockIdx.z) : -1);
     if (number + gridDim.x >= rows.tiles) return;
   }
 }
 
-// grid (rows, H): the parts of a row and head, in their order; loads of four go on together.
+// grid (rows, H). Merges the parts of a row and head in order, and loads four parts at a time.
 __global__ void __launch_bounds__(largest_head) fold_tensor_parts_kernel(CachedArguments a) {
-  constexpr int at_once = 4;
+  constexpr int batch = 4;
   const int64_t row = blockIdx.x, head = blockIdx.y, D = a.shape.D;
   const Visible keys = find_keys(a, row);
   if (keys.slot < 0 || threadIdx.x >= D) return;
   const int64_t parts = (keys.last + a.part_length - 1) / a.part_length - keys.first / a.part_length;
   float largest = -INFINITY, sum = 0, value = 0;
-  for (int64_t first = 0; first < parts; first += at_once) {
-    float of_part[at_once][3];
+  for (int64_t first = 0; first < parts; first += batch) {
+    float of_part[batch][3];
     HEDDLE_UNROLL
-    for (int i = 0; i < at_once; ++i) {
+    for (int i = 0; i < batch; ++i) {
       const float* from = a.part(row, head, min(first + i, parts - 1));
       of_part[i][0] = from[0], of_part[i][1] = from[1], of_part[i][2] = from[2 + threadIdx.x];
     }
     HEDDLE_UNROLL
-    for (int i = 0; i < at_once; ++i) {
+    for (int i = 0; i < batch; ++i) {
       if (first + i >= parts) continue;
-      const Fold fold(largest, of_part[i][0]);
-      largest = fold.above, sum = fold(sum, of_part[i][1]), value = fold(value, of_part[i][2]);
+      const MergeFactors fold(largest, of_part[i][0]);
+      largest = fold.maximum, sum = fold(sum, of_part[i][1]), value = fold(value, of_part[i][2]);
     }
   }
   a.o.store((row * a.H + head) * D + threadIdx.x, value * output_factor(a, head, largest, sum));
@@ -352,8 +355,9 @@ __global__ void __launch_bounds__(largest_head) fold_tensor_parts_kernel(CachedA
 template <class Type, int terms> void run(const Context& c, const CachedArguments& a, const dim3& grid) {
   const auto with = [&](auto plan) {
     using P = decltype(plan);
-    const size_t running = a.of_parts ? 0 : P::output_floats * sizeof(float);
-    launch(c, "cached_attention", {grid, dim3(P::threads), P::shared + running}, tensor_cached_attention_kernel<P>, a);
+    const size_t running = a.part_results ? 0 : P::output_floats * sizeof(float);
+    launch(c, "cached_attention", {grid, dim3(P::threads), P::shared_bytes + running},
+        tensor_cached_attention_kernel<P>, a);
   };
   if (a.shape.D <= 64) with(Plan<Type, 64, terms>{});
   else if (a.shape.D <= 128) with(Plan<Type, 128, terms>{});
@@ -373,7 +377,7 @@ void cached_attention(const Node& n, Context& c) {
       out(n.out[0]), G, H, n.attr_int("window"), shape_of(n, q, k, 5), Scores(n), n.attr_flag("causal"), fault_of(c),
       split ? static_cast<float*>(c.scratch) : nullptr, part_of(L), parts};
   // The maximum number of tiles of disjoint segments. Blocks loop if segments overlap. At least one block runs, to
-  // report wrong segments.
+  // report invalid segments.
   const int64_t tiles = rows * (H / a.shape.KH) / tile_m + G;
   const dim3 grid(static_cast<unsigned>(tiles > 0 ? tiles : 1), static_cast<unsigned>(a.shape.KH),
       split ? static_cast<unsigned>(parts) : 1u);
@@ -387,8 +391,8 @@ void cached_attention(const Node& n, Context& c) {
         fold_tensor_parts_kernel, a);
 }
 
-// Loads take 16 bytes of a row, or 32 numbers of a q8 row. No tensor core is exact enough for f32 caches. The other
-// kernel handles q8 rows of more than 128, which are rare.
+// Loads take 16 bytes of a row, or 32 elements of a q8 row. Tensor cores are not exact enough for f32 caches. The
+// kernel of cache.cu handles q8 rows of more than 128 elements, which are rare.
 bool supports(const Node& n) {
   const Tensor &q = n.in[0], &k = n.in[1];
   const int64_t D = q.shape[2];
@@ -396,7 +400,8 @@ bool supports(const Node& n) {
   if (k.dtype == DType::u8) return D <= 128 && D % 32 == 0;
   return (k.dtype == DType::bf16 || k.dtype == DType::f16) && D % piece == 0;
 }
-// Rows may be fewer than here: then more of them may be split, but never more than this many together.
+// A run may have fewer rows than the bound and be split only then. Split runs never exceed most_split_rows rows times
+// heads.
 size_t scratch(const Node& n, int) {
   const int64_t most = n.in[0].shape[0] * n.in[0].shape[1], L = places_of(n, n.in[1], 5).capacity;
   if (L <= part_of(L)) return 0;

@@ -1,5 +1,5 @@
-// The operands of cached_attention_tensor.cu: the rows of a block, the element types of products, and the copies of
-// cache rows to shared memory. q8 rows are converted to fragments from there.
+// Parts of cached_attention_tensor.cu: the rows of a block, the operand types of products, and the copies of cache rows
+// to shared memory. q8 rows are converted to bf16 when they are loaded into fragments.
 #pragma once
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/attention/cache.cuh"
@@ -11,10 +11,11 @@ namespace cached {
 
 constexpr int tile_m = 16, tile_n = 16, stages = 2;
 
-// Operands of two bytes as the cache has them.
+// 16-bit operands, as the cache stores them. terms_of_f32, terms_of_bf16: number of terms that represent an f32 or bf16
+// value.
 struct Bf16 {
   static constexpr bool q8 = false, small_range = false;
-  static constexpr int terms_of_f32 = 3, terms_of_bf16 = 1;  // 8 bits each
+  static constexpr int terms_of_f32 = 3, terms_of_bf16 = 1;  // 8 bits of significand each
   __device__ static uint16_t round(float x) { return float_to_bf16(x); }
   __device__ static float widen(uint16_t bits) { return bf16_to_float(bits); }
   __device__ static void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
@@ -23,7 +24,7 @@ struct Bf16 {
 };
 struct F16 : Bf16 {
   static constexpr bool small_range = true;
-  // 11 bits each; one would do for bf16, another kernel is not worth it
+  // 11 bits of significand each. One term would suffice for bf16, but is not worth another kernel.
   static constexpr int terms_of_f32 = 2, terms_of_bf16 = 2;
   __device__ static uint16_t round(float x) { return ptx::float_to_half(x); }
   __device__ static float widen(uint16_t bits) { return ptx::half_to_float(bits); }
@@ -31,41 +32,42 @@ struct F16 : Bf16 {
     ptx::mma_f16(c, a, b);
   }
 };
-struct Q8 : Bf16 {  // bytes become bf16, exactly, as they enter fragments
+struct Q8 : Bf16 {  // bytes become bf16 exactly when they are loaded into fragments
   static constexpr bool q8 = true;
-  static constexpr int terms_of_bf16 = terms_of_f32;  // one would do; another kernel is not worth it
+  static constexpr int terms_of_bf16 = terms_of_f32;  // one would suffice, but is not worth another kernel
 };
 
-// width: D or more. A stage is 16 rows of keys, then as many of values.
+// The configuration and shared memory of a kernel. width is at least D. A stage has 16 rows of keys, then 16 of values.
 template <class Type_, int width_, int terms_> struct Plan {
   using Type = Type_;
-  // of a multiprocessor, as shared memory allows
+  // blocks: per multiprocessor, as shared memory permits
   static constexpr int width = width_, terms = terms_,
                        warps = width <= 128 ? 4
                                : terms > 2  ? 1
                                             : 2,
                        threads = warps * warp_size, blocks = terms > 2 ? 2 : 3;
-  // q8: the scale follows D bytes; 16 extra bytes put rows into different banks
+  // q8: the scale follows the D bytes; 16 extra bytes put rows into different banks
   static constexpr int row_bytes = Type::q8 ? width + 16 : width * 2;
   static constexpr int stage_bytes = 2 * tile_n * row_bytes, ring_bytes = stages * stage_bytes,
                        query_bytes = terms * tile_m * width * 2;
   static constexpr int output_floats = tile_m * width;
-  // and output_floats, where a block goes through several parts
-  static constexpr size_t shared = query_bytes + static_cast<size_t>(warps) * ring_bytes;
+  // plus output_floats, if a block processes several parts
+  static constexpr size_t shared_bytes = query_bytes + static_cast<size_t>(warps) * ring_bytes;
+  static_assert(shared_bytes + (output_floats + 512) * sizeof(float) <= 99 << 10,
+      "the shared memory of a block on sm_86, sm_89 and sm_120");
   static_assert(
-      shared + (output_floats + 512) * sizeof(float) <= 99 << 10, "what a block may have on sm_86, sm_89 and sm_120");
-  static_assert(
-      ring_bytes >= output_floats * static_cast<int>(sizeof(float)), "a warp's output takes the place of its ring");
+      ring_bytes >= output_floats * static_cast<int>(sizeof(float)), "a warp's output must fit into its ring");
 };
 
-// Sixteen rows of a segment, each of a head of the group: row `first + i` is row (first + i) / group of the segment.
+// Up to sixteen pairs of a segment's row and a query head of the group. Pair `first + i` is row (first + i) / group of
+// the segment.
 struct Rows {
   SegmentRow segment;
   int64_t first, count;
-  bool overlapped;  // a later segment has some of the same rows
+  bool overlapped;  // a later segment contains some of the same rows
   int64_t tiles;    // of all segments
 };
-// The tile with that number; count 0: there are fewer, or a segment is wrong.
+// Returns tile `number` of all segments' tiles. count is 0 if there are fewer tiles, or if a segment is invalid.
 __device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int64_t group) {
   Rows found{{0, 0, -1, 0}, 0, 0, false, 0};
   for (int64_t i = 0; i < a.G; ++i) {
@@ -87,7 +89,7 @@ __device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int64
   }
   return found;
 }
-// Whether the last segment that has the row is this one.
+// Whether `own` is the last segment that contains the row.
 __device__ inline bool owns(const CachedArguments& a, const SegmentRow& own, int64_t row) {
   SegmentRow last = own;
   for (int64_t i = 0; i < a.G; ++i) {
@@ -97,11 +99,11 @@ __device__ inline bool owns(const CachedArguments& a, const SegmentRow& own, int
   return last.first == own.first && last.count == own.count && last.slot == own.slot && last.past == own.past;
 }
 
-// Lane t of a quad needs the numbers 2 t, 2 t + 1, 2 t + 8 and 2 t + 9 of sixteen. It loads bytes 4 t to 4 t + 3 of a
-// q8 row instead, and the queries are permuted to match. Returns the place of the queries' number d.
+// Lane t of a quad needs elements 2 t, 2 t + 1, 2 t + 8 and 2 t + 9 of sixteen. It loads bytes 4 t to 4 t + 3 of a q8
+// row instead, and the queries are permuted to match. Returns the position of a query's element d.
 __device__ inline int place_in_sixteen(int d) { return d / 4 * 2 + d % 2 + d % 4 / 2 * 8; }
-// Bytes i and j of two words as bf16: with their sign turned they are the low bits of 2^23 + 128 + byte, from which
-// that is taken; no bit is lost.
+// Converts bytes i and j of two words to bf16, exactly. With its sign bit flipped, a byte becomes the low bits of the
+// float 2^23 + 128 + byte, from which the constant is subtracted.
 __device__ inline uint32_t bytes_to_bf16(uint32_t first, int i, uint32_t second, int j) {
   constexpr float base = 8388608.0f + 128.0f;
   const float low =
@@ -111,14 +113,15 @@ __device__ inline uint32_t bytes_to_bf16(uint32_t first, int i, uint32_t second,
   return __byte_perm(__float_as_uint(low), __float_as_uint(high), 0x7632);
 }
 
+// Returns lane `lane`'s pointer.
 __device__ inline const unsigned char* begin_of_row(const unsigned char* own, int lane) {
   return reinterpret_cast<const unsigned char*>(
       __shfl_sync(all_lanes, reinterpret_cast<unsigned long long>(own), lane));
 }
-// Queues the copies of sixteen rows, 16 bytes at a time or, of q8 rows, 4; zeros where a row is not there. Lane i knows
-// where the row of position i % 16 lies.
+// Issues the copies of sixteen rows, 16 bytes at a time, or 4 for q8 rows. of_lane is the index of the cache row of
+// position lane % 16. Bit i of valid_rows tells whether row i exists; the others become zeros.
 template <class P>
-__device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t of_lane, unsigned there, int D) {
+__device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t of_lane, unsigned valid_rows, int D) {
   constexpr int size = P::Type::q8 ? 4 : 16, places = P::Type::q8 ? P::width / 4 + 1 : P::width / piece,
                 all = tile_n * places;
   const int lane = threadIdx.x % warp_size, bytes = P::Type::q8 ? D + static_cast<int>(q8_scale_bytes) : D * 2;
@@ -127,12 +130,12 @@ __device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t o
     const int e = e0 + lane, r = e / places % tile_n, p = e % places;
     const unsigned char* row = begin_of_row(begin, r);
     if (all % warp_size && e >= all) continue;
-    const bool some = (there >> r & 1) && p * size < bytes;
+    const bool is_copied = (valid_rows >> r & 1) && p * size < bytes;
     if constexpr (P::Type::q8) {
       if (p * size < bytes)
-        ptx::copy_async_4(to + r * P::row_bytes + p * size, some ? row + p * size : cache, some ? size : 0);
+        ptx::copy_async_4(to + r * P::row_bytes + p * size, is_copied ? row + p * size : cache, is_copied ? size : 0);
     } else {
-      ptx::copy_async_16(to + swizzled<places>(r, p) * 2, some ? row + p * size : cache, some ? size : 0);
+      ptx::copy_async_16(to + swizzled<places>(r, p) * 2, is_copied ? row + p * size : cache, is_copied ? size : 0);
     }
   }
 }

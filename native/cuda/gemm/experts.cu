@@ -1,9 +1,9 @@
-// Routed experts: linear layers over the rows that chose an expert. Who chooses, and the sum of what they say:
-// routing.cu.
+// Routed experts: linear layers in which each row uses the weights of its k experts. routing.cu selects the experts and
+// adds up their outputs.
 //
-// A pair is a row and one of its k experts. Pairs are put in order by expert, so that each expert's are the rows of one
-// matrix product; tiles of all these products are one grid (Gale et al. 2022, "MegaBlocks"). Few pairs go one by one
-// instead. Nothing is added atomically: sums are always in the order of the pairs.
+// A pair is a row and one of its k experts. Pairs are sorted by expert, so that the pairs of an expert are the rows of
+// one matrix product. The tiles of all these products form one grid (Gale et al. 2022, "MegaBlocks"). If there are few
+// pairs, each is computed separately. There are no atomic additions: sums are always in the order of the pairs.
 #include "cuda/runtime/choice.h"
 #include "cuda/gemm/gemm_tile.cuh"
 
@@ -17,8 +17,7 @@ using tiled::tile_n;
 constexpr int threads = 256, warps = threads / warp_size;
 constexpr int64_t few_pairs = 32;
 
-// ---- pairs in order of their experts
-// ------------------------------------------------------------------------------------------
+// ---- sorting of pairs by expert
 
 // Pairs order[begin[e]] to order[begin[e + 1] - 1] chose expert e.
 struct Groups {
@@ -26,7 +25,7 @@ struct Groups {
   int64_t experts;
 };
 
-// A block an expert: it counts the pairs of those before, then lists its own in their order.
+// One block per expert. It counts the pairs of lower experts, then lists its own pairs in order.
 __global__ void __launch_bounds__(threads)
     group_kernel(const int32_t* experts, int32_t* begin, int32_t* order, int64_t pairs, int64_t E, Fault fault) {
   HEDDLE_SHARED(int32_t, found, [warps]);
@@ -41,8 +40,8 @@ __global__ void __launch_bounds__(threads)
   if (threadIdx.x == 0) begin[expert] = at;
   for (int64_t p0 = 0; p0 < pairs; p0 += threads) {
     const int64_t p = p0 + threadIdx.x;
-    const bool mine = p < pairs && experts[p] == expert;
-    const unsigned votes = __ballot_sync(all_lanes, mine);
+    const bool is_own = p < pairs && experts[p] == expert;
+    const unsigned votes = __ballot_sync(all_lanes, is_own);
     if (lane == 0) found[warp] = __popc(votes);
     __syncthreads();
     int32_t place = at + __popc(votes & ((1u << lane) - 1));
@@ -50,15 +49,15 @@ __global__ void __launch_bounds__(threads)
       if (w < warp) place += found[w];
       at += found[w];
     }
-    if (mine) order[place] = static_cast<int32_t>(p);
-    __syncthreads();  // before the next counts
+    if (is_own) order[place] = static_cast<int32_t>(p);
+    __syncthreads();  // the next iteration overwrites the counts
   }
   if (threadIdx.x == 0 && expert == E - 1) begin[E] = at;
 }
 
 size_t group_bytes(int64_t pairs, int64_t E) { return static_cast<size_t>(pairs + E + 1 + 3) / 4 * 16; }
 
-// Queues the grouping of `experts` into the scratch's beginning.
+// Launches the grouping of `experts` (N, k). The result is at the beginning of the scratch.
 Groups group(const Context& c, const char* name, const Tensor& experts, int64_t E) {
   int32_t* begin = static_cast<int32_t*>(c.scratch);
   const int64_t pairs = experts.shape.size();
@@ -67,17 +66,16 @@ Groups group(const Context& c, const char* name, const Tensor& experts, int64_t 
   return {begin, begin + E + 1, E};
 }
 
-// ---- their products
-// -----------------------------------------------------------------------------------------------------------
+// ---- products of pairs
 
-// y[p] (M) = x[row of p] (K) w[expert of p] + bias[expert of p], w (E, M, K) or, transposed, (E, K, M)
+// y[p] (M) = x[row of p] (K) w[expert of p] + bias[expert of p]. w is (E, M, K) if w_transposed, otherwise (E, K, M).
 struct Products {
   View x, w, bias;
   Out y;
   const int32_t* experts;  // (pairs)
   int64_t pairs, E, M, K, slots;
-  bool per_slot;      // x has a row for each slot
-  bool w_transposed;  // (E, M, K)
+  bool per_slot;      // x has one row per pair
+  bool w_transposed;  // w is (E, M, K)
   Fault fault;
 
   __device__ int64_t x_row(int64_t pair) const { return per_slot ? pair : pair / slots; }
@@ -86,7 +84,7 @@ struct Products {
   }
 };
 
-// A warp makes element m of a pair's y; w (E, M, K).
+// A warp computes element m of a pair's y. w is (E, M, K).
 template <class Weights> __global__ void __launch_bounds__(threads) few_pairs_kernel(Products a, Weights w) {
   const int lane = threadIdx.x % warp_size;
   const int64_t m = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size, pair = blockIdx.y;
@@ -95,12 +93,13 @@ template <class Weights> __global__ void __launch_bounds__(threads) few_pairs_ke
     if (threadIdx.x == 0) a.fault.report();
     return;
   }
-  if (m >= a.M) return;  // whole warps
+  if (m >= a.M) return;  // uniform over the warp
   const float sum = warp_sum(w.product(a.x, a.x_row(pair) * a.K, expert * a.M + m, a.K, lane));
   if (lane == 0) a.store(pair, expert, m, sum);
 }
 
-// Access to weights of single elements or of blocks, for few_pairs_kernel and grouped_kernel.
+// Access to weights of float elements (SingleWeights) or quantized blocks (BlockWeights), for few_pairs_kernel and
+// grouped_kernel. product() returns the lane's share of a dot product of x with a row of w.
 struct SingleWeights {
   View w;
   __device__ float product(const View& x, int64_t x_at, int64_t row, int64_t K, int lane) const {
@@ -108,7 +107,7 @@ struct SingleWeights {
     for (int64_t k = lane; k < K; k += warp_size) sum += x[x_at + k] * w[row * K + k];
     return sum;
   }
-  // Rows from `first` on, of `width` elements.
+  // Returns the right operand of a tile product: rows of w from `first` on, with `width` elements.
   __device__ tiled::Elements<> side(
       int64_t first, int64_t width, bool transposed, int64_t line0, int64_t lines, int64_t k_end) const {
     View from = w;
@@ -139,7 +138,7 @@ template <class F> void with_weights(const View& w, int64_t width, F use) {
   else with_block_rows(w, width, [&](auto rows) { use(BlockWeights<decltype(rows)>{rows}); });
 }
 
-// Row i of a tile: the row of x of the expert's pair `first + i`.
+// Maps index i in the sorted pairs to the row of x of that pair.
 struct PairRow {
   const int32_t* order;
   int64_t slots;
@@ -147,11 +146,12 @@ struct PairRow {
   __device__ int64_t operator()(int64_t i) const { return per_slot ? order[i] : order[i] / slots; }
 };
 
-// The y-th of all experts' tiles of rows: whose it is, its first pair and the expert's last.
+// A tile of rows in the sorted pairs: its expert, its first pair, and the end of the expert's pairs.
 struct GroupTile {
   int32_t expert;
   int64_t first, end;
 };
+// Returns tile number `tile` of all experts' tiles, or expert -1 if there are fewer.
 __device__ inline GroupTile find_tile(const Groups& groups, int64_t tile) {
   for (int32_t e = 0; e < groups.experts; ++e) {
     const int64_t begin = groups.begin[e], end = groups.begin[e + 1], tiles = (end - begin + tile_m - 1) / tile_m;
@@ -161,12 +161,12 @@ __device__ inline GroupTile find_tile(const Groups& groups, int64_t tile) {
   return {-1, 0, 0};
 }
 
-// grid: that of TileGrid, with its number of tile columns
+// The grid is that of TileGrid, of which columns_of_tiles is the number of tile columns.
 template <class Weights>
 __global__ void __launch_bounds__(tiled::threads, 2)
     grouped_kernel(Products a, Weights w, Groups groups, unsigned columns_of_tiles) {
   const GroupTile tile = find_tile(groups, blockIdx.x / columns_of_tiles);
-  if (tile.expert < 0) return;  // the whole block
+  if (tile.expert < 0) return;  // uniform: all threads return
   const int64_t column0 = static_cast<int64_t>(blockIdx.x % columns_of_tiles) * tile_n;
   const tiled::Elements<PairRow> rows{
       a.x, a.K, true, tile.first, tile.end, a.K, {groups.order, a.slots, a.per_slot}, {}};
@@ -187,7 +187,7 @@ void grouped(const Context& c, const char* name, const Products& a, const Groups
   });
 }
 
-// x (N, K) or (N, k, K), w (E, M, K), experts (N, k), bias? (E, M) -> y (N, k, M)
+// x (N, K) or (N, k, K), w (E, M, K), experts (N, k), optional bias (E, M) -> y (N, k, M)
 void expert_linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &w = n.in[1], &experts = n.in[2];
   const char* name = "expert_linear";
@@ -203,7 +203,7 @@ void expert_linear(const Node& n, Context& c) {
 }
 size_t linear_scratch(const Node& n, int) { return group_bytes(n.in[2].shape.size(), n.in[1].shape[0]); }
 
-// from (N, k, K) -> to (N, K): the sum over slots
+// from (N, k, K) -> to (N, K), the sum over the k slots.
 __global__ void __launch_bounds__(threads)
     add_slots_kernel(const float* from, Out to, int64_t elements, int64_t slots, int64_t K) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < elements;
@@ -214,7 +214,8 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-// dy (N, k, M), w (E, M, K), experts (N, k) -> dx (N, K) or (N, k, K). Scratch: groups, then dx of every pair in f32.
+// dy (N, k, M), w (E, M, K), experts (N, k) -> dx (N, K) or (N, k, K). The scratch holds the groups, then dx of each
+// pair in f32.
 void expert_backward_input(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &w = n.in[1], &experts = n.in[2], &dx = n.out[0];
   const char* name = "expert_linear_backward_input";
@@ -239,11 +240,12 @@ size_t backward_input_scratch(const Node& n, int) {
          (per_slot ? 0 : static_cast<size_t>(pairs * n.in[1].shape[2]) * sizeof(float));
 }
 
-// dw (E, M, K): grid (tiles of K, tiles of M, E); the depth is the expert's pairs.
+// Maps index i in the pairs of an expert to the pair.
 struct PairOf {
   const int32_t* order;
   __device__ int64_t operator()(int64_t i) const { return order[i]; }
 };
+// dw (E, M, K). grid (tiles of K, tiles of M, E). The products sum over the pairs of the expert.
 __global__ void __launch_bounds__(tiled::threads, 2) weight_gradient_kernel(
     View dy, View x, float* dw, Groups groups, int64_t M, int64_t K, int64_t slots, bool per_slot) {
   const int64_t expert = blockIdx.z, row0 = static_cast<int64_t>(blockIdx.y) * tile_m,
@@ -267,7 +269,7 @@ void expert_backward_weight(const Node& n, Context& c) {
 }
 size_t backward_weight_scratch(const Node& n, int) { return group_bytes(n.in[2].shape.size(), n.out[0].shape[0]); }
 
-// dy (N, k, M), experts (N, k) -> (E, M): grid (parts of M, E), an element a thread
+// dy (N, k, M), experts (N, k) -> (E, M). grid (blocks of M, E). One thread per element.
 __global__ void __launch_bounds__(threads) bias_sum_kernel(View dy, float* to, Groups groups, int64_t M) {
   const int64_t m = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x, expert = blockIdx.y;
   if (m >= M) return;

@@ -1,5 +1,4 @@
-// The f32 matrix product on the ordinary multiply-add units, for operands of any type; and
-// the sum of the parts that a product was cut into.
+// The f32 matrix product on CUDA cores, for operands of any type; products with few rows; and the final sum of split-k.
 #include "cuda/gemm/gemm.cuh"
 
 #include "cuda/runtime/device.h"
@@ -19,12 +18,12 @@ __global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(Gemm whole, int
   const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}},
       b{g.b, g.ldb, g.b_transposed, column0, g.n, g.k, {}, {}};
   tiled::tile_product<16>(blockIdx.z * part, g.k, a, b, [&](int i, int j, float v) {
-    if (row0 + i < g.m && column0 + j < g.n) end_element<false>(g, row0 + i, column0 + j, v);
+    if (row0 + i < g.m && column0 + j < g.n) epilogue_element<false>(g, row0 + i, column0 + j, v);
   });
 }
 
-// Both factors of a gated product, one after the other; a thread keeps its part of the first. Tiles are deep enough for
-// sums to be kept apart, whose errors a product of two doubles.
+// Computes both factors of a gated product one after the other; a thread keeps its elements of the first. Tiles are
+// long enough to be summed separately, because the errors of two factors add up.
 __global__ void __launch_bounds__(tiled::threads, 2) gated_gemm_kernel(Gemm whole, int64_t part) {
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
@@ -36,13 +35,13 @@ __global__ void __launch_bounds__(tiled::threads, 2) gated_gemm_kernel(Gemm whol
   };
   tiled::tile_product<32>(blockIdx.z * part, g.k, a, right(g.b), [&](int, int, float v) { gate[at++] = v; });
   at = 0;
-  tiled::tile_product<32>(blockIdx.z * part, g.k, a, right(g.ending.up), [&](int i, int j, float v) {
+  tiled::tile_product<32>(blockIdx.z * part, g.k, a, right(g.epilogue.up), [&](int i, int j, float v) {
     const float of_gate = gate[at++];
-    if (row0 + i < g.m && column0 + j < g.n) end_element<true>(g, row0 + i, column0 + j, of_gate, v);
+    if (row0 + i < g.m && column0 + j < g.n) epilogue_element<true>(g, row0 + i, column0 + j, of_gate, v);
   });
 }
 
-// b quantised. 64 deep, so that every thread has a run of it to take apart.
+// b is quantized. Tiles are 64 long along k, so that each thread has a run to dequantize.
 template <class Rows>
 __global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm whole, int64_t part, Rows w) {
   const Gemm g = part_of(whole, part);
@@ -50,11 +49,11 @@ __global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm 
   const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}};
   const tiled::Blocks<Rows> b{w, 0, g.b_transposed, column0, g.n, g.k};
   tiled::tile_product<64>(blockIdx.z * part, g.k, a, b, [&](int i, int j, float v) {
-    if (row0 + i < g.m && column0 + j < g.n) end_element<false>(g, row0 + i, column0 + j, v);
+    if (row0 + i < g.m && column0 + j < g.n) epilogue_element<false>(g, row0 + i, column0 + j, v);
   });
 }
 
-// c = the sum of the parts (parts, m, n), in their order; of a gated product (parts, 2, m, n)
+// c = the sum of the partial sums (parts, m, n) in order; for a gated product (parts, 2, m, n).
 template <bool gated> __global__ void __launch_bounds__(256) add_parts_kernel(Gemm g, int parts) {
   const float* sums = static_cast<const float*>(g.workspace);
   const int64_t elements = g.m * g.n, of_part = gated ? 2 * elements : elements,
@@ -65,15 +64,15 @@ template <bool gated> __global__ void __launch_bounds__(256) add_parts_kernel(Ge
       v += sums[p * of_part + i];
       if (gated) up += sums[p * of_part + elements + i];
     }
-    end_element<gated>(g, i / g.n, i % g.n, v, up);
+    epilogue_element<gated>(g, i / g.n, i % g.n, v, up);
   }
 }
 
-// ---- few rows: generating a token reads every weight once, so that lanes should read neighbours
-// ---------------------------
+// ---- few rows: generating a token reads every weight once, so adjacent lanes should read adjacent weights
 
 constexpr int few_threads = 256, most_rows = static_cast<int>(few_rows);
 
+// Adds up the lanes' sums and applies the epilogue to a column.
 template <bool gated>
 __device__ inline void finish(
     const Gemm& g, int64_t column, const float (&sum)[most_rows], const float (&up_sum)[most_rows]) {
@@ -81,14 +80,14 @@ __device__ inline void finish(
   for (int i = 0; i < most_rows; ++i) {
     if (i >= g.m) break;
     const float v = warp_sum(sum[i]), up = gated ? warp_sum(up_sum[i]) : 0.0f;
-    if (threadIdx.x % warp_size == 0) end_element<gated>(g, i, column, v, up);
+    if (threadIdx.x % warp_size == 0) epilogue_element<gated>(g, i, column, v, up);
   }
 }
 
 constexpr int lane_elements = 8;
 
-// This lane's part of a column of up to four rows, of b stored (n, k): eight neighbours at a time where all rows are
-// whole eights.
+// Adds a lane's share of the products of up to four rows with one column of b, stored (n, k). `eights`: loads eight
+// adjacent elements at a time, which requires leading dimensions and k that are multiples of eight.
 template <bool eights>
 __device__ inline void few_rows_sums(const Gemm& g, const View& b, int64_t column, float (&sum)[most_rows]) {
   const int lane = threadIdx.x % warp_size;
@@ -114,21 +113,21 @@ __device__ inline void few_rows_sums(const Gemm& g, const View& b, int64_t colum
   }
 }
 
-// A warp makes one column of up to four rows; of a gated product both factors.
+// A warp computes one column of up to four rows, for a gated product of both factors.
 template <bool eights, bool gated> __global__ void __launch_bounds__(few_threads) few_rows_kernel(Gemm g) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
-  if (column >= g.n) return;  // whole warps
+  if (column >= g.n) return;  // uniform over the warp
   float sum[most_rows] = {}, up[most_rows] = {};
   few_rows_sums<eights>(g, g.b, column, sum);
-  if constexpr (gated) few_rows_sums<eights>(g, g.ending.up, column, up);
+  if constexpr (gated) few_rows_sums<eights>(g, g.epilogue.up, column, up);
   finish<gated>(g, column, sum, up);
 }
 
-// The same with quantised weights: lane i takes run i, i + 32, ... of 16 elements apart.
+// As few_rows_kernel, with quantized weights: lane i dequantizes runs i, i + 32, … of 16 elements.
 template <class Rows> __global__ void __launch_bounds__(few_threads) quantised_few_rows_kernel(Gemm g, Rows w) {
   const int lane = threadIdx.x % warp_size;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
-  if (column >= g.n) return;  // whole warps
+  if (column >= g.n) return;  // uniform over the warp
   float sum[most_rows] = {};
   for (int64_t r = lane; r < g.k / run_elements; r += warp_size) {
     const Run run = w.run(column, r);
@@ -160,14 +159,14 @@ void gemm_few_rows(const Context& context, const char* name, const Gemm& g) {
 void gemm(const Context& context, const char* name, const Gemm& product) {
   if (product.m == 0 || product.n == 0) return;
   Gemm g = product;
-  if (g.accumulate) g.ending.onto = {g.c.data, g.c.type};
+  if (g.accumulate) g.epilogue.residual = {g.c.data, g.c.type};
   const auto aligned = [](const View& x, int64_t row) {
     return row * static_cast<int64_t>(dtype_bytes(x.type)) % 16 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
   };
   GemmShape shape{g.m, g.gated() ? 2 * g.n : g.n, g.k, g.a.type, g.b.type, g.c.type, g.a_transposed, g.b_transposed,
       g.accumulate, g.rowwise};
   shape.gated = g.gated();
-  shape.aligned = aligned(g.a, g.lda) && aligned(g.b, g.ldb) && (!g.gated() || aligned(g.ending.up, g.ldb));
+  shape.aligned = aligned(g.a, g.lda) && aligned(g.b, g.ldb) && (!g.gated() || aligned(g.epilogue.up, g.ldb));
   shape.workspace_bytes = g.workspace_bytes;
   const CudaAccelerator& device = *static_cast<CudaAccelerator*>(context.accelerator);
   const GemmChoice choice = choose_gemm(shape, device.properties(), *device.measured_choices());

@@ -1,4 +1,4 @@
-// Matrix products: what linear layers, experts and the log-probability of a token are made of.
+// Matrix products with an epilogue. Linear layers, experts and token log-probabilities are computed by them.
 #pragma once
 #include "cuda/runtime/choice.h"
 #include "cuda/rows/math.cuh"
@@ -6,35 +6,36 @@
 namespace heddle {
 namespace cuda {
 
-// Operations on f32 sums in registers before they are stored. All (m, n) operands have c's layout.
-struct Ending {
-  int activation = -1;              // as activated() numbers them; -1: none
-  View onto{nullptr, DType::f32};   // (m, n), added last: c's own memory, even
-  Out before{nullptr, DType::f32};  // (m, n): keeps what the activation is of
-  // A gated product: c = activation(a b + bias) (a up + up_bias), of a second right operand that lies as b does.
+// The epilogue: operations on f32 sums in registers before they are stored. All (m, n) operands have c's layout.
+struct Epilogue {
+  int activation = -1;                      // numbered as in activated(); -1: none
+  View residual{nullptr, DType::f32};       // (m, n), added last; may be c's own memory
+  Out pre_activation{nullptr, DType::f32};  // (m, n): receives the input of the activation
+  // A gated product: c = activation(a b + bias) * (a up + up_bias). `up` has b's layout.
   View up{nullptr, DType::f32}, up_bias{nullptr, DType::f32};
-  Out up_kept{nullptr, DType::f32};  // (m, n): keeps the second factor
+  Out up_output{nullptr, DType::f32};  // (m, n): receives the second factor
 };
 
-// c (m, n) = a (m, k) b (k, n) + bias (n), or added to what c holds; then the ending. Sums are in f32.
+// c (m, n) = a (m, k) b (k, n) + bias (n), then the epilogue. With `accumulate`, c's previous content is added. Sums
+// are in f32.
 struct Gemm {
   View a, b, bias;  // bias.data may be null
-  Out c;            // data null: a gated product's factors are kept, and that is all
+  Out c;            // data may be null for a gated product: then only the factors are stored
   int64_t m, n, k;
-  int64_t lda, ldb, ldc;            // elements between rows as stored
-  bool a_transposed, b_transposed;  // stored (k, m), (n, k)
+  int64_t lda, ldb, ldc;            // leading dimensions, in elements
+  bool a_transposed, b_transposed;  // stored as (k, m), (n, k)
   bool accumulate;
-  bool rowwise = false;  // a row of c must not depend on how many rows there are
-  // For the sums of parts of the depth: at most gemm_workspace(m, n, k), n twice for a gated product, are of use; none
-  // means no parts.
+  bool rowwise = false;  // a row of c must not depend on the number of rows
+  // Memory for the partial sums of split-k. At most gemm_workspace(m, n, k) bytes are used, with n doubled for a gated
+  // product. Without a workspace the product is not split.
   void* workspace = nullptr;
   size_t workspace_bytes = 0;
-  Ending ending = {};
+  Epilogue epilogue = {};
 
-  __host__ __device__ bool gated() const { return ending.up.data != nullptr; }
+  __host__ __device__ bool gated() const { return epilogue.up.data != nullptr; }
 };
 
-// Queues the product on the kernel that choose_gemm names.
+// Launches the kernel that choose_gemm selects.
 void gemm(const Context& context, const char* name, const Gemm& g);
 
 void gemm_few_rows(const Context& context, const char* name, const Gemm& g);
@@ -43,8 +44,8 @@ void gemm_tensor(const Context& context, const char* name, const Gemm& g, const 
 void gemm_tf32(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
 void gemm_warpgroup(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
 
-// Calls run(strip) for strips of the product's rows, because a grid's second dimension is limited. A product with
-// several strips has too many tiles to be split along its depth.
+// Calls run(strip) for each strip of the product's rows. Strips are needed because a grid's second dimension is limited
+// to 65535. A product with several strips has too many tiles to be split along k.
 template <class F> void in_strips(const Gemm& g, int tile_m, F run) {
   const int64_t most = int64_t{65535} * tile_m;
   const auto skip = [](auto& x, int64_t elements) {
@@ -56,23 +57,23 @@ template <class F> void in_strips(const Gemm& g, int tile_m, F run) {
     Gemm strip = g;
     strip.m = g.m - row < most ? g.m - row : most;
     skip(strip.a, row * (g.a_transposed ? 1 : g.lda));
-    skip(strip.c, row * g.ldc), skip(strip.ending.onto, row * g.ldc);
-    skip(strip.ending.before, row * g.ldc), skip(strip.ending.up_kept, row * g.ldc);
+    skip(strip.c, row * g.ldc), skip(strip.epilogue.residual, row * g.ldc);
+    skip(strip.epilogue.pre_activation, row * g.ldc), skip(strip.epilogue.up_output, row * g.ldc);
     run(strip);
   }
 }
 
-// The product of block blockIdx.z in a launch with parts: sums over its part of the depth, written to its place in the
-// workspace. A gated product stores the second factor's sums after the first's.
+// Returns the product that block blockIdx.z of a split-k launch computes: sums over its range of k, stored to its place
+// in the workspace. A gated product stores the second factor's sums after the first's.
 __device__ inline Gemm part_of(Gemm g, int64_t part) {
   if (gridDim.z == 1) return g;
   const int64_t begin = blockIdx.z * part, elements = g.m * g.n;
-  const View up = g.ending.up;
+  const View up = g.epilogue.up;
   float* sums = static_cast<float*>(g.workspace) + blockIdx.z * elements * (up.data ? 2 : 1);
-  g.ending = {};
+  g.epilogue = {};
   if (up.data) {
-    g.ending.up = up;
-    g.ending.before = {sums, DType::f32}, g.ending.up_kept = {sums + elements, DType::f32};
+    g.epilogue.up = up;
+    g.epilogue.pre_activation = {sums, DType::f32}, g.epilogue.up_output = {sums + elements, DType::f32};
     g.c.data = nullptr;
   } else {
     g.c = {sums, DType::f32};
@@ -82,7 +83,7 @@ __device__ inline Gemm part_of(Gemm g, int64_t part) {
   if (g.k > begin + part) g.k = begin + part;
   return g;
 }
-// Queues what adds up the parts in their order, and then what the product's end does.
+// Launches the kernel that adds the partial sums of split-k in order and applies the epilogue.
 void add_parts(const Context& context, const char* name, const Gemm& g, int parts);
 
 }  // namespace cuda

@@ -1,13 +1,14 @@
-// The end of a product, after CUTLASS's epilogues (Thakkar et al.): sums are converted and stored. Sums of tensor cores
-// go through shared memory, 16 rows by 32 columns per warp. Global accesses are then contiguous, and activation code
-// exists once instead of once per register.
+// The epilogue of a product, after CUTLASS's epilogues (Thakkar et al.): applies bias, activation and residual to f32
+// sums, converts and stores them. Accumulators of tensor cores are staged through shared memory, 16 rows by 32 columns
+// per warp. Global accesses are then contiguous, and the activation code is instantiated once instead of once per
+// register.
 #pragma once
 #include "cuda/gemm/gemm.cuh"
 
 namespace heddle {
 namespace cuda {
 
-// `count` of the neighbours v are stored, in one piece where they lie so.
+// Stores the first `count` of the adjacent values v, with one vector store if count and alignment allow.
 template <int width> __device__ inline void store_run(const Out& out, int64_t at, const float (&v)[width], int count) {
   if constexpr (width == 4) {
     if (out.type == DType::f32) {
@@ -30,70 +31,73 @@ template <int width> __device__ inline void store_run(const Out& out, int64_t at
     if (i < count) out.store(at + i, v[i]);
 }
 
-// `count` neighbours of a row from `column` on: v are sums of a b, of a gated product `up` those of its second factor.
+// Applies the epilogue to `count` adjacent elements of a row from `column` on. v holds sums of a b. For a gated product
+// `up` holds the sums of the second factor.
 template <bool gated, int width>
-__device__ inline void end_run(
+__device__ inline void epilogue_run(
     const Gemm& g, int64_t row, int64_t column, int count, float (&v)[width], float (&up)[width]) {
   const int64_t at = row * g.ldc + column;
-  const Ending& e = g.ending;
+  const Epilogue& e = g.epilogue;
   HEDDLE_UNROLL
   for (int i = 0; i < width; ++i) {
     if (g.bias.data && i < count) v[i] += g.bias[column + i];
     if (gated && e.up_bias.data && i < count) up[i] += e.up_bias[column + i];
   }
-  if (e.before.data) store_run(e.before, at, v, count);
-  if (gated && e.up_kept.data) store_run(e.up_kept, at, up, count);
+  if (e.pre_activation.data) store_run(e.pre_activation, at, v, count);
+  if (gated && e.up_output.data) store_run(e.up_output, at, up, count);
   if (gated && !g.c.data) return;
   HEDDLE_UNROLL
   for (int i = 0; i < width; ++i) {
     if (e.activation >= 0) v[i] = activated(e.activation, v[i]);
     if (gated) v[i] *= up[i];
-    if (e.onto.data && i < count) v[i] += e.onto[at + i];
+    if (e.residual.data && i < count) v[i] += e.residual[at + i];
   }
   store_run(g.c, at, v, count);
 }
 template <bool gated>
-__device__ inline void end_element(const Gemm& g, int64_t row, int64_t column, float v, float up = 0) {
+__device__ inline void epilogue_element(const Gemm& g, int64_t row, int64_t column, float v, float up = 0) {
   float one[1] = {v}, other[1] = {up};
-  end_run<gated>(g, row, column, 1, one, other);
+  epilogue_run<gated>(g, row, column, 1, one, other);
 }
 
 // ---- tensor cores
-// --------------------------------------------------------------------------------------------------------
 
-// Where a warp's sums wait: 8 floats more than 32 keep the pairs that a half of it writes at a time in different banks.
-constexpr int end_rows = 16, end_columns = 32, end_pitch = end_columns + 8;
-constexpr int end_floats = end_rows * end_pitch;  // of each warp
+// The staging area of a warp's sums. Rows are padded by 8 floats, so that the pairs that a half warp writes at a time
+// fall into different banks.
+constexpr int staged_rows = 16, staged_columns = 32, staged_pitch = staged_columns + 8;
+constexpr int staged_floats = staged_rows * staged_pitch;  // per warp
 
-// Fragment `j` of four neighbouring ones (16 rows, 8 columns), as mma.sync and wgmma leave it in four registers.
-__device__ inline void put_fragment(float* own, int j, float c0, float c1, float c2, float c3) {
+// Stores fragment `j` (16 rows, 8 columns) of four adjacent ones, as mma.sync and wgmma leave it in four registers.
+__device__ inline void stage_fragment(float* own, int j, float c0, float c1, float c2, float c3) {
   const int lane = threadIdx.x % warp_size;
-  float* to = own + lane / 4 * end_pitch + j * 8 + lane % 4 * 2;
+  float* to = own + lane / 4 * staged_pitch + j * 8 + lane % 4 * 2;
   *reinterpret_cast<float2*>(to) = float2{c0, c1};
-  *reinterpret_cast<float2*>(to + 8 * end_pitch) = float2{c2, c3};
+  *reinterpret_cast<float2*>(to + 8 * staged_pitch) = float2{c2, c3};
 }
 
-// Ends the sums that the warp's lanes have put: 16 rows from `row0`, 32 columns from `column0`. A gated product has 16
-// columns, followed by the second factor's 16. All lanes call it between two puts of four.
+// Applies the epilogue to the sums that the warp has staged: 16 rows from `row0`, 32 columns from `column0`. A gated
+// product has 16 columns, followed by the second factor's 16. All lanes must call it after every four stage_fragment
+// calls.
 template <bool gated>
-__device__ inline void end_fragments(const Gemm& g, const float* own, int64_t row0, int64_t column0) {
-  constexpr int columns = gated ? end_columns / 2 : end_columns, width = 4, lanes = columns / width;  // lanes of a row
+__device__ inline void epilogue_fragments(const Gemm& g, const float* own, int64_t row0, int64_t column0) {
+  constexpr int columns = gated ? staged_columns / 2 : staged_columns, width = 4,
+                lanes = columns / width;  // lanes of a row
   const int lane = threadIdx.x % warp_size;
   const int64_t column = column0 + lane % lanes * width;
-  __syncwarp();  // all of it is there
+  __syncwarp();  // the fragments of all lanes are staged
   HEDDLE_ROLLED
-  for (int r = lane / lanes; r < end_rows; r += warp_size / lanes) {
-    const float4 four = *reinterpret_cast<const float4*>(own + r * end_pitch + lane % lanes * width);
+  for (int r = lane / lanes; r < staged_rows; r += warp_size / lanes) {
+    const float4 four = *reinterpret_cast<const float4*>(own + r * staged_pitch + lane % lanes * width);
     float v[width] = {four.x, four.y, four.z, four.w}, up[width] = {};
     if (gated) {
-      const float4 other = *reinterpret_cast<const float4*>(own + r * end_pitch + columns + lane % lanes * width);
+      const float4 other = *reinterpret_cast<const float4*>(own + r * staged_pitch + columns + lane % lanes * width);
       up[0] = other.x, up[1] = other.y, up[2] = other.z, up[3] = other.w;
     }
     const int64_t left = g.n - column;
     if (row0 + r < g.m && left > 0)
-      end_run<gated>(g, row0 + r, column, left < width ? static_cast<int>(left) : width, v, up);
+      epilogue_run<gated>(g, row0 + r, column, left < width ? static_cast<int>(left) : width, v, up);
   }
-  __syncwarp();  // and has been read
+  __syncwarp();  // and are read
 }
 
 }  // namespace cuda

@@ -1,15 +1,15 @@
-// The body of products on tensor cores from sm_80 on, for operands of any type. cp.async copies 16-byte pieces of both
-// operands into a ring of three or four stages, fragments are loaded from there, and mma.sync multiplies. After
-// CUTLASS's multistage pipeline (Thakkar et al.) and "Dissecting Ampere" (Sun et al. 2022).
+// The main loop of products on tensor cores from sm_80 on, for operands of any type. cp.async copies both operands, in
+// pieces of 16 bytes, into a ring of three or four stages. Fragments are loaded from there, and mma.sync multiplies
+// them. After CUTLASS's multistage pipeline (Thakkar et al.) and "Dissecting Ampere" (Sun et al. 2022).
 //
-// A tile in shared memory keeps the operand's layout: (lines, depth) if the depth k is innermost, (depth, lines)
-// otherwise. An Operand has the parts that depend on the type:
+// A tile in shared memory keeps the operand's layout: (lines, k) if the operand is K-major, (k, lines) otherwise. Lines
+// are rows of a or columns of b. `depth` is the extent of a tile along k. An Operand provides what depends on the type:
 //
-//   Element                                      the element type of a tile
-//   depth, step                                  elements of depth in a stage (128 bytes), and in a fragment
-//   place<count, depth_innermost>(r, p)          the place of piece p of line r in a tile of lines of `count` elements
-//   load_left, load_right<depth_innermost, count>   fragments: of 16 rows of a; of 16 columns of b
-//   multiply(c, a, b)                            mma.sync of such fragments
+//   Element                                   the element type of a tile
+//   depth, step                               elements along k of a stage (128 bytes), and of a fragment
+//   place<count, k_major>(r, p)               index of piece p of line r in a tile with lines of `count` elements
+//   load_left, load_right<k_major, count>     load fragments of 16 rows of a, and of 16 columns of b
+//   multiply(c, a, b)                         mma.sync of such fragments
 #pragma once
 #include "cuda/gemm/gemm_end.cuh"
 #include "cuda/gemm/tensor_tile.cuh"
@@ -18,22 +18,23 @@ namespace heddle {
 namespace cuda {
 namespace multistage {
 
-constexpr int line_bytes = 128, piece_bytes = 16;  // of a line whose depth is innermost; of a copy
+// line_bytes: of a line of a K-major tile; piece_bytes: of one cp.async
+constexpr int line_bytes = 128, piece_bytes = 16;
 
 template <int tile_m_, int tile_n_, int warps_m_, int warps_n_, int stages_> struct Tile {
   static constexpr int m = tile_m_, n = tile_n_, stages = stages_, warps_m = warps_m_, warps_n = warps_n_;
   static constexpr int threads = warps_m * warps_n * warp_size;
   static constexpr int warp_m = m / warps_m, warp_n = n / warps_n;
-  static constexpr int rows = warp_m / 16, columns = warp_n / 8;  // fragments of a warp
+  static constexpr int rows = warp_m / 16, columns = warp_n / 8;  // number of fragments of a warp
   static constexpr size_t bytes = static_cast<size_t>(stages) * (m + n) * line_bytes;
 };
 using SmallTile = Tile<64, 64, 2, 2, 3>;
 template <int stages> using LargeTile = Tile<128, 128, 2, 4, stages>;
 
-// Queues the copies of a tile: `lines` lines of `count` elements of x, from (line0, first) on; zeros outside (line_end,
-// end). In pairs, half of the tile's lines are those of `up`: 16 of x, 16 of it, so that each warp has as many columns
-// of either, and a lane the same of both.
-template <class Operand, int lines, int count, bool depth_innermost, int threads, bool pairs = false>
+// Issues the copies of a tile: `lines` lines of `count` elements of x, from (line0, first) on. Elements outside
+// (line_end, end) become zeros. If `pairs` is set, half of the tile's lines come from `up`: 16 lines of x, then 16 of
+// up, and so on. Each warp, and each lane, then has the same columns of both.
+template <class Operand, int lines, int count, bool k_major, int threads, bool pairs = false>
 __device__ inline void copy_lines(typename Operand::Element* tile, const typename Operand::Element* x, int64_t ld,
     int64_t line0, int64_t first, int64_t line_end, int64_t end, const typename Operand::Element* up = nullptr) {
   constexpr int bytes = sizeof(typename Operand::Element), elements = piece_bytes / bytes, pieces = count / elements;
@@ -42,41 +43,41 @@ __device__ inline void copy_lines(typename Operand::Element* tile, const typenam
     const int64_t line = line0 + (pairs ? r / 32 * 16 + r % 16 : r), at = first + p * elements, left = end - at;
     const int valid = line < line_end && left > 0 ? (left < elements ? static_cast<int>(left) : elements) : 0;
     const typename Operand::Element* from = pairs && r / 16 % 2 ? up : x;
-    ptx::copy_async_16(tile + Operand::template place<count, depth_innermost>(r, p),
-        valid ? from + line * ld + at : from, valid * bytes);
+    ptx::copy_async_16(
+        tile + Operand::template place<count, k_major>(r, p), valid ? from + line * ld + at : from, valid * bytes);
   }
 }
 
-// The tiles of operands in pairs of bytes: bf16's elements, two of e4m3's. ldmatrix takes fragments to registers, and
-// its .trans turns tiles whose depth is not innermost.
+// Tiles of 16-bit elements: bf16, or pairs of e4m3. ldmatrix loads fragments, and transposes tiles that are not
+// K-major.
 struct Pairs {
   using Element = uint16_t;
   static constexpr int depth = gemm_depth, step = 16;
 
   template <int count, bool> static __device__ int place(int r, int p) { return swizzled<count / piece>(r, p); }
 
-  template <bool depth_innermost, int count>
+  template <bool k_major, int count>
   static __device__ void load_left(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
-    if (depth_innermost) cuda::load_left<count>(to, tile, row, k);
-    else load_left_turned<count>(to, tile, row, k);
+    if (k_major) cuda::load_left<count>(to, tile, row, k);
+    else load_left_transposed<count>(to, tile, row, k);
   }
-  template <bool depth_innermost, int count>
+  template <bool k_major, int count>
   static __device__ void load_right(
       uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int column, int k) {
-    if (depth_innermost) cuda::load_right<count>(first, second, tile, column, k);
-    else load_right_turned<count>(first, second, tile, column, k);
+    if (k_major) cuda::load_right<count>(first, second, tile, column, k);
+    else load_right_transposed<count>(first, second, tile, column, k);
   }
 };
 
-// Two matrices as they are stored, and the depths [k_begin, k_end) of them that are to be multiplied. up: a gated
-// product's second right one.
+// Two matrices as they are stored, and the range [k_begin, k_end) of k to multiply. up: the second right operand of a
+// gated product.
 template <class Operand> struct Sides {
   const typename Operand::Element *a, *b, *up;
   int64_t lda, ldb, m, n, k_begin, k_end;
 };
 
-// sum += the products of the block's tile from (row0, column0) on, of a gated product half as many columns of each
-// factor; calls after(t) when those of stage t are in it. All of the block's threads call it.
+// Adds the products of the block's tile from (row0, column0) on to `sum`. A gated product has half as many columns of
+// each factor. Calls after(t) once the products of stage t are added. All threads of the block must call it.
 template <class Operand, class T, bool a_transposed, bool b_transposed, bool gated, class After>
 __device__ inline void multiply_stages(typename Operand::Element* memory, const Sides<Operand>& s, int64_t row0,
     int64_t column0, float (&sum)[T::rows][T::columns][4], const After& after) {
@@ -102,10 +103,10 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
     ptx::commit_copies();
   }
   for (int64_t t = 0; t < tiles; ++t) {
-    ptx::wait_copies<stages - 2>();  // this thread's part of tile t is there
-    __syncthreads();                 // everybody's is, and everybody has done with tile t - 1, whose place comes next
+    ptx::wait_copies<stages - 2>();  // this thread's copies of tile t are complete
+    __syncthreads();  // all threads' copies are, and no thread reads tile t - 1 any more, whose stage is filled next
     if (t + stages - 1 < tiles) copy_stage(t + stages - 1);
-    ptx::commit_copies();  // a group a tile, also an empty one: the count above relies on it
+    ptx::commit_copies();  // one group per tile, even if empty, because wait_copies counts groups
     const Element* a_tile = memory + t % stages * (T::m + T::n) * depth;
     const Element* b_tile = a_tile + T::m * depth;
     for (int k = 0; k < depth; k += Operand::step) {
@@ -127,31 +128,33 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
   }
 }
 
-// Ends the block's tile from (row0, column0) on. The ring, which every warp has done with, is where sums wait.
+// Applies the epilogue to the block's tile from (row0, column0) on. The sums are staged in the ring, which no warp
+// reads any more.
 template <class T, bool gated>
-__device__ inline void end_tile(
+__device__ inline void epilogue_tile(
     const Gemm& g, float* ring, int64_t row0, int64_t column0, const float (&sum)[T::rows][T::columns][4]) {
-  static_assert(T::warp_n == end_columns && T::bytes >= T::threads / warp_size * end_floats * sizeof(float),
-      "a row of a warp's fragments at a time");
+  static_assert(T::warp_n == staged_columns && T::bytes >= T::threads / warp_size * staged_floats * sizeof(float),
+      "a warp stages a row of its fragments at a time, in the ring");
   const int warp = threadIdx.x / warp_size, warp_column = warp % T::warps_n * T::warp_n;
-  float* own = ring + warp * end_floats;
+  float* own = ring + warp * staged_floats;
   __syncthreads();
   HEDDLE_ROLLED
   for (int i = 0; i < T::rows; ++i) {
     HEDDLE_UNROLL
     for (int r = 0; r < T::rows; ++r) {
-      if (r != i) continue;  // the index of registers is a constant, the code of the end is there once
+      if (r != i) continue;  // keeps register indices constant and instantiates the epilogue only once
       HEDDLE_UNROLL
-      for (int j = 0; j < T::columns; ++j) put_fragment(own, j, sum[r][j][0], sum[r][j][1], sum[r][j][2], sum[r][j][3]);
+      for (int j = 0; j < T::columns; ++j)
+        stage_fragment(own, j, sum[r][j][0], sum[r][j][1], sum[r][j][2], sum[r][j][3]);
     }
-    end_fragments<gated>(
-        g, own, row0 + warp / T::warps_n * T::warp_m + i * end_rows, column0 + (gated ? warp_column / 2 : warp_column));
+    epilogue_fragments<gated>(g, own, row0 + warp / T::warps_n * T::warp_m + i * staged_rows,
+        column0 + (gated ? warp_column / 2 : warp_column));
   }
 }
 
 template <class Operand, class T, bool a_transposed, bool b_transposed, bool gated>
 __global__ void __launch_bounds__(T::threads, 1) tensor_kernel(Gemm whole, int64_t part) {
-  static_assert(!gated || b_transposed, "pairs are of lines");
+  static_assert(!gated || b_transposed, "a gated product needs b stored as (n, k)");
   using Element = typename Operand::Element;
   HEDDLE_DYNAMIC_SHARED(Element, memory);
   const Gemm g = part_of(whole, part);
@@ -159,10 +162,10 @@ __global__ void __launch_bounds__(T::threads, 1) tensor_kernel(Gemm whole, int64
                 column0 = static_cast<int64_t>(blockIdx.x) * (gated ? T::n / 2 : T::n);
   const auto elements = [](const View& x) { return static_cast<const Element*>(x.data); };
   const Sides<Operand> sides{
-      elements(g.a), elements(g.b), elements(g.ending.up), g.lda, g.ldb, g.m, g.n, blockIdx.z * part, g.k};
+      elements(g.a), elements(g.b), elements(g.epilogue.up), g.lda, g.ldb, g.m, g.n, blockIdx.z * part, g.k};
   float sum[T::rows][T::columns][4] = {};
   multiply_stages<Operand, T, a_transposed, b_transposed, gated>(memory, sides, row0, column0, sum, [](int64_t) {});
-  end_tile<T, gated>(g, reinterpret_cast<float*>(memory), row0, column0, sum);
+  epilogue_tile<T, gated>(g, reinterpret_cast<float*>(memory), row0, column0, sum);
 }
 
 template <class Operand, class T>
@@ -181,7 +184,7 @@ void run(const Context& context, const char* name, const Gemm& g, const GemmChoi
   if (choice.splits > 1) add_parts(context, name, g, choice.splits);
 }
 
-// Queues the product with the tile that was chosen.
+// Launches the product with the tile of `choice`.
 template <class Operand>
 void multiply(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
   if (choice.tile_m == 64) run<Operand, SmallTile>(context, name, g, choice);

@@ -1,11 +1,12 @@
-// The bf16 matrix product on the tensor cores of sm_90a. Blocks are persistent and compute one tile of 128 rows after
-// another. One warpgroup copies (one of its threads issues TMA copies), and two warpgroups multiply 64 rows each
+// The bf16 matrix product on the tensor cores of sm_90a. Blocks are persistent: each computes one tile of 128 rows
+// after another. One warpgroup copies (a single thread issues TMA copies), and two warpgroups multiply 64 rows each
 // (wgmma). They share a ring of stages, whose barriers count arrived bytes and finished warps. After CUTLASS's
 // warp-specialized persistent kernels (Thakkar et al.), "Dissecting the NVIDIA Hopper Architecture through
 // Microbenchmarking" (Luo et al. 2025) and fast.cu (Shankhdhar 2024).
 //
-// A stage's tile keeps the operand's layout, in lines of 128 bytes with the 128-byte swizzle: (rows, 64 depths), or
-// adjacent boxes of (64 depths, 64 rows) if the rows are innermost. The descriptors of the product distinguish the two.
+// The tiles of a stage keep the operands' layouts, in lines of 128 bytes with the 128-byte swizzle. A K-major operand
+// is (rows, 64 along k). An MN-major one is stored as adjacent boxes of (64 along k, 64 rows). The wgmma descriptors
+// distinguish the two.
 #include "cuda/gemm/gemm_sm90.cuh"
 
 namespace heddle {
@@ -21,13 +22,13 @@ template <int tile_n, int stages> using Boxes = RingTile<tile_n, stages, 2 * box
 using WideTile = Boxes<256, 4>;
 using HalfTile = Boxes<128, 6>;
 
-// In a gated product, the boxes of b_map and up_map have half a tile's columns. A tile holds both factors next to each
-// other.
+// For a gated product, the boxes of b_map and up_map have half a tile's columns each. The tile holds those of b, then
+// those of up.
 template <class T, bool a_transposed, bool b_transposed, bool gated>
 __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map,
     const __grid_constant__ CUtensorMap b_map, const __grid_constant__ CUtensorMap up_map, Gemm g) {
 #if HEDDLE_SM90A
-  static_assert(!gated || b_transposed, "halves of lines");
+  static_assert(!gated || b_transposed, "the tile of a gated product consists of whole lines of b and of up");
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(uint64_t, full, [T::stages]);
   HEDDLE_SHARED(uint64_t, empty, [T::stages]);
@@ -51,7 +52,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         const int k = static_cast<int>(d * depth);
         unsigned char *a_tile = ring + at.stage * T::stage_bytes, *b_tile = a_tile + T::a_bytes;
-        // at once in the first round: the phase before a new barrier's counts as complete
+        // Completes at once in the first round, because the phase before a new barrier's first counts as complete.
         ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
         ptx::arrive_expecting(&full[at.stage], T::stage_bytes);
         if (a_transposed)
@@ -71,8 +72,8 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
   ptx::take_registers<232>();
   const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size,
             warp = threadIdx.x % warpgroup / warp_size;
-  float* own = reinterpret_cast<float*>(ring + T::stages * T::stage_bytes) + (consumer * 4 + warp) * end_floats;
-  // The increment of a descriptor's address for the next 16 depths.
+  float* own = reinterpret_cast<float*>(ring + T::stages * T::stage_bytes) + (consumer * 4 + warp) * staged_floats;
+  // The increment of a descriptor's address for the next 16 elements along k.
   constexpr int a_step = a_transposed ? 16 * line_bytes : 32, b_step = b_transposed ? 32 : 16 * line_bytes;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     float sum[T::n / 2];
@@ -90,7 +91,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
             ptx::describe_tile(a_tile + k * a_step, box_bytes, group_bytes),
             ptx::describe_tile(b_tile + k * b_step, box_bytes, group_bytes), true);
       ptx::commit_products();
-      ptx::wait_products<1>();  // those of the stage before are done
+      ptx::wait_products<1>();  // the products of the previous stage are complete
       if (before >= 0 && lane == 0) ptx::arrive(&empty[before]);
       before = at.stage;
     }
@@ -99,7 +100,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
     for (int r = 0; r < T::n / 2; ++r) ptx::pin(sum[r]);
     if (lane == 0) ptx::arrive(&empty[before]);
     const Place place = place_of<T>(tile, g.m, columns);
-    end_sums<gated>(g, own, place.row + consumer * 64 + warp * 16, gated ? place.column / 2 : place.column, sum);
+    epilogue_sums<gated>(g, own, place.row + consumer * 64 + warp * 16, gated ? place.column / 2 : place.column, sum);
   }
 #endif
 }
@@ -114,7 +115,7 @@ template <class T> void run(const Context& context, const char* name, const Gemm
   };
   const CUtensorMap b = right(g.b);
   if (g.gated())
-    launch(context, name, grid, tensor_warpgroup_kernel<T, false, true, true>, a, b, right(g.ending.up), g);
+    launch(context, name, grid, tensor_warpgroup_kernel<T, false, true, true>, a, b, right(g.epilogue.up), g);
   else if (g.a_transposed) launch(context, name, grid, tensor_warpgroup_kernel<T, true, false, false>, a, b, b, g);
   else if (g.b_transposed) launch(context, name, grid, tensor_warpgroup_kernel<T, false, true, false>, a, b, b, g);
   else launch(context, name, grid, tensor_warpgroup_kernel<T, false, false, false>, a, b, b, g);

@@ -1,37 +1,39 @@
-// The matrix product of f32 operands on tensor cores (sm_80 and later), for callers that allow tf32. Operands keep
-// their 8 exponent bits and 10 of 23 mantissa bits, rounded to nearest when they enter a fragment. Products and sums
-// are in f32. The ring of cp.async stages is that of gemm_multistage.cuh, with 32 depths per stage, which are as many
-// bytes as 64 of bf16. On the accuracy of tf32 see "Recovering single precision accuracy from Tensor Cores" (Ootomo and
-// Yokota 2022).
+// The matrix product of f32 operands on tensor cores (sm_80 and later), for callers that allow tf32. Operands are
+// rounded to nearest when they are loaded into fragments: they keep 8 exponent bits and 10 of 23 mantissa bits.
+// Products and sums are in f32. The ring of cp.async stages is that of gemm_multistage.cuh. A stage has 32 elements
+// along k, as many bytes as 64 of bf16. On the accuracy of tf32 see "Recovering single precision accuracy from Tensor
+// Cores" (Ootomo and Yokota 2022).
 //
-// If the depth is innermost, ldmatrix loads fragments: its matrices of 16-bit pairs are 8 x 4 of 32 bits. Its .trans
-// transposes 16-bit elements only, so tiles with rows innermost are read one word per lane, with a different swizzle.
+// ldmatrix loads fragments of K-major tiles: it treats an 8 x 4 matrix of 32-bit elements as 8 x 8 of 16 bits. Its
+// .trans transposes 16-bit elements only. MN-major tiles are therefore read one word per lane, with a different
+// swizzle.
 #include "cuda/gemm/gemm_multistage.cuh"
 
 namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int words = 4;  // of a piece of 16 bytes
+constexpr int words = 4;  // words in a piece of 16 bytes
 
-// The place of word w of line r in a tile whose lines have `count` words. With depth innermost, the eight lines of an
-// ldmatrix are in different banks. With rows innermost, the words (depth t, row g) of a fragment are, t < 4 and g < 8.
-template <int count, bool depth_innermost> __device__ inline int word_place(int r, int w) {
-  return r * count + ((w / words) ^ (depth_innermost ? r & 7 : 2 * (r & 3))) * words + w % words;
+// Returns the index of word w of line r in a tile whose lines have `count` words. In K-major tiles the swizzle puts the
+// eight lines of an ldmatrix into different banks. In MN-major tiles it puts the words (k t, row g) of a fragment into
+// different banks, t < 4 and g < 8.
+template <int count, bool k_major> __device__ inline int word_place(int r, int w) {
+  return r * count + ((w / words) ^ (k_major ? r & 7 : 2 * (r & 3))) * words + w % words;
 }
 
 struct Tf32 {
   using Element = float;
   static constexpr int depth = 32, step = 8;
 
-  template <int count, bool depth_innermost> static __device__ int place(int r, int p) {
-    return word_place<count, depth_innermost>(r, p * words);
+  template <int count, bool k_major> static __device__ int place(int r, int p) {
+    return word_place<count, k_major>(r, p * words);
   }
 
-  template <bool depth_innermost, int count>
+  template <bool k_major, int count>
   static __device__ void load_left(uint32_t (&to)[4], const float* tile, int row, int k) {
     const int lane = threadIdx.x % warp_size, matrix = lane / 8;
-    if (depth_innermost) {  // matrices 0, 1: rows 0-7, 8-15 of depths 0-3; 2, 3: of depths 4-7
+    if (k_major) {  // matrices 0, 1: rows 0-7, 8-15 of k 0-3; matrices 2, 3: of k 4-7
       ptx::load_matrices<false>(
           to, tile + word_place<count, true>(row + matrix % 2 * 8 + lane % 8, k + matrix / 2 * 4));
     } else {
@@ -42,11 +44,11 @@ struct Tf32 {
     HEDDLE_UNROLL
     for (int e = 0; e < 4; ++e) to[e] = ptx::round_to_tf32(to[e]);
   }
-  template <bool depth_innermost, int count>
+  template <bool k_major, int count>
   static __device__ void load_right(uint32_t (&first)[2], uint32_t (&second)[2], const float* tile, int column, int k) {
     const int lane = threadIdx.x % warp_size, matrix = lane / 8;
     uint32_t two[4];
-    if (depth_innermost) {  // matrices 0, 1: columns 0-7 of depths 0-3, 4-7; 2, 3: columns 8-15
+    if (k_major) {  // matrices 0, 1: columns 0-7 of k 0-3, 4-7; matrices 2, 3: columns 8-15
       ptx::load_matrices<false>(
           two, tile + word_place<count, true>(column + matrix / 2 * 8 + lane % 8, k + matrix % 2 * 4));
     } else {

@@ -1,8 +1,8 @@
-// The body of products on the ordinary multiply-add units. A block computes a tile of 64 x 64 from tiles of 64 rows and
-// 64 columns, tile_k deep, in shared memory. Each of 256 threads computes 4 x 4 of it in registers, with 16
-// multiply-adds per 8 values from shared memory. After "How to optimize a CUDA matmul kernel" (Boehm 2022).
+// The main loop of products on CUDA cores. A block computes a tile of 64 x 64 from tiles of 64 rows and 64 columns in
+// shared memory, tile_k long along k. Each of 256 threads computes 4 x 4 elements in registers, with 16 multiply-adds
+// per 8 values from shared memory. After "How to optimize a CUDA matmul kernel" (Boehm 2022).
 //
-// Products differ in how a tile is filled: from single elements, from quantized blocks, or from indexed rows.
+// Products differ in how a tile is filled: from float elements, from quantized blocks, or from indexed rows.
 #pragma once
 #include "cuda/quant/quant.cuh"
 
@@ -12,72 +12,72 @@ namespace tiled {
 
 constexpr int tile_m = 64, tile_n = 64, per_thread = 4;
 constexpr int threads = (tile_m / per_thread) * (tile_n / per_thread);
-// One more than 64 keeps the columns that a transposing store writes in different banks.
+// The padding of one float puts the columns that a transposing store writes into different banks.
 constexpr int pitch = tile_m + 1;
-static_assert(tile_m == tile_n, "a side is filled the same way on either side");
+static_assert(tile_m == tile_n, "both operands are filled by the same code");
 
 struct AsItIs {
   __device__ int64_t operator()(int64_t i) const { return i; }
 };
 
-// A side of single elements: its lines are the product's rows (left) or columns (right), line0 to lines - 1, k_end
-// deep. In x a line is a row (depth innermost) or a column; line_of and depth_of say which.
+// An operand of float elements. Its lines are the product's rows (left operand) or columns (right operand), from line0
+// to lines - 1, with k below k_end. In x, a line is a row if k_major, otherwise a column. line_of and depth_of
+// map the indices of lines and of k to those of x.
 template <class LineOf = AsItIs, class DepthOf = AsItIs> struct Elements {
   View x;
   int64_t ld;
-  bool depth_innermost;
+  bool k_major;
   int64_t line0, lines, k_end;
   LineOf line_of;
   DepthOf depth_of;
 
-  // Neighbouring threads read neighbouring elements as stored; zeros outside.
+  // Loads a tile from k0 on. Adjacent threads read adjacent elements in memory. Elements outside become zeros.
   template <int tile_k> __device__ void fill(float (&tile)[tile_k][pitch], int64_t k0) const {
     for (int e = threadIdx.x; e < tile_m * tile_k; e += threads) {
-      const int i = depth_innermost ? e / tile_k : e % tile_m, k = depth_innermost ? e % tile_k : e / tile_m;
+      const int i = k_major ? e / tile_k : e % tile_m, k = k_major ? e % tile_k : e / tile_m;
       const int64_t line = line0 + i, depth = k0 + k;
       const bool inside = line < lines && depth < k_end;
       float v = 0;
-      if (inside) v = x[depth_innermost ? line_of(line) * ld + depth_of(depth) : depth_of(depth) * ld + line_of(line)];
+      if (inside) v = x[k_major ? line_of(line) * ld + depth_of(depth) : depth_of(depth) * ld + line_of(line)];
       tile[k][i] = v;
     }
   }
 };
 
-// A side of quantised blocks from row `first` of w on: a thread takes runs of 16 elements apart in registers.
+// An operand of quantized blocks, from row `first` of w on. Each thread dequantizes runs of 16 elements in registers.
 template <class Rows> struct Blocks {
   Rows w;
   int64_t first;
-  bool depth_innermost;
+  bool k_major;
   int64_t line0, lines, k_end;
 
   template <int tile_k> __device__ void fill(float (&tile)[tile_k][pitch], int64_t k0) const {
-    static_assert(tile_k % run_elements == 0, "whole runs");
+    static_assert(tile_k % run_elements == 0, "a tile must consist of whole runs");
     constexpr int deep = tile_k / run_elements, wide = tile_m / run_elements;
     for (int e = threadIdx.x; e < tile_m * tile_k / run_elements; e += threads) {
-      const int i = depth_innermost ? e / deep : e % wide * run_elements,
-                k = depth_innermost ? e % deep * run_elements : e / wide;
+      const int i = k_major ? e / deep : e % wide * run_elements, k = k_major ? e % deep * run_elements : e / wide;
       const int64_t line = line0 + i, depth = k0 + k;
       Run run{};  // zeros
       if (line < lines && depth < k_end)
-        run = w.run(first + (depth_innermost ? line : depth), (depth_innermost ? depth : line) / run_elements);
+        run = w.run(first + (k_major ? line : depth), (k_major ? depth : line) / run_elements);
       HEDDLE_UNROLL
       for (int r = 0; r < run_elements; ++r) {
-        if (depth_innermost) tile[k + r][i] = run[r];
+        if (k_major) tile[k + r][i] = run[r];
         else tile[k][i + r] = run[r];
       }
     }
   }
 };
 
-// The product over depths [k_begin, k_end). Calls store(i, j, value) for the thread's part of the tile. All threads of
-// the block call it.
+// Computes the block's tile over the range [k_begin, k_end) of k. Calls store(i, j, value) for each of the thread's
+// elements. All threads of the block must call it.
 template <int tile_k, class Left, class Right, class Store>
 __device__ inline void tile_product(
     int64_t k_begin, int64_t k_end, const Left& left, const Right& right, const Store& store) {
   HEDDLE_SHARED(float, a_tile, [tile_k][pitch]);
   HEDDLE_SHARED(float, b_tile, [tile_k][pitch]);
   const int tx = threadIdx.x % (tile_n / per_thread), ty = threadIdx.x / (tile_n / per_thread);
-  // Sums of deep tiles are kept apart and then added up: over thousands of terms that is a few bits more.
+  // Long tiles are summed separately and then added up, which keeps a few more bits over thousands of terms.
   constexpr bool apart = tile_k >= 32;
   float sum[per_thread][per_thread] = {}, total[per_thread][per_thread] = {};
   for (int64_t k0 = k_begin; k0 < k_end; k0 += tile_k) {
@@ -103,7 +103,7 @@ __device__ inline void tile_product(
         for (int j = 0; j < per_thread; ++j) total[i][j] += sum[i][j], sum[i][j] = 0;
       }
     }
-    __syncthreads();  // before the next tiles overwrite these
+    __syncthreads();  // the next tiles overwrite these
   }
   HEDDLE_UNROLL
   for (int i = 0; i < per_thread; ++i) {

@@ -1,4 +1,4 @@
-// linear and its gradients, with what may follow them: each is one matrix product with the operands in other roles.
+// linear and its gradients, with optional epilogues. Each is one matrix product with the operands in different roles.
 #include "cuda/gemm/gemm.cuh"
 #include "cuda/quant/gemm_int8.cuh"
 
@@ -13,9 +13,9 @@ __global__ void round_kernel(View x, Out y, int64_t n) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) y.store(i, x[i]);
 }
 
-// With the attribute bf16, x is rounded to bf16 first: into the scratch.
+// Whether x is rounded to bf16 first, into the scratch.
 bool rounds(const Node& n) { return n.attributes->get("bf16", 0) != 0 && n.in[0].dtype == DType::f32; }
-// With the attribute int8 and a quantised w, to 8 bits.
+// Whether x is rounded to 8 bits, which needs a quantized w.
 bool rounds_to_int8(const Node& n) { return n.attributes->flag("int8") && is_quantised(n.in[1].dtype); }
 size_t rounded_bytes(const Node& n) {
   return rounds(n) ? (static_cast<size_t>(n.in[0].shape.size()) * 2 + 63) / 64 * 64 : 0;
@@ -26,9 +26,9 @@ size_t linear_scratch(const Node& n, int) {
   return rounded_bytes(n) + gemm_workspace(x[0], n.out[0].shape[1], x[1]);
 }
 
-// The product of a node whose operands begin with x and w and whose output is y (N, M). Queues the rounding of x to
-// bf16, into the scratch, where it is asked for.
-Gemm product(const Node& n, Context& c, const char* name, const View& bias, const Ending& ending) {
+// Returns the product of a node whose inputs begin with x and w and whose output is y (N, M). Launches the rounding of
+// x to bf16 into the scratch if the node asks for it.
+Gemm product(const Node& n, Context& c, const char* name, const View& bias, const Epilogue& epilogue) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
   View a = view(x);
   if (rounds(n)) {
@@ -40,13 +40,13 @@ Gemm product(const Node& n, Context& c, const char* name, const View& bias, cons
   const int64_t N = x.shape[0], K = x.shape[1], M = y.shape[1];
   Gemm g{a, view(w), bias, out(y), N, M, K, K, w.shape[1], M, false, !n.attr_flag("transposed"), false};
   g.rowwise = n.attributes->flag("rowwise");
-  g.ending = ending;
+  g.epilogue = epilogue;
   g.workspace = static_cast<char*>(c.scratch) + rounded_bytes(n);
-  g.workspace_bytes = gemm_workspace(N, ending.up.data ? 2 * M : M, K);
+  g.workspace_bytes = gemm_workspace(N, epilogue.up.data ? 2 * M : M, K);
   return g;
 }
 
-// x (N, K), w (M, K) or, transposed, (K, M), bias? (M) -> y (N, M)
+// x (N, K), w (M, K) or, transposed, (K, M), optional bias (M) -> y (N, M)
 void linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
   if (rounds_to_int8(n)) {
@@ -58,47 +58,48 @@ void linear(const Node& n, Context& c) {
   gemm(c, "linear", product(n, c, "linear", optional_view(n, 2), {}));
 }
 
-// x (N, K), w, bias? (M) -> act(x W^T + bias) (N, M), and what the activation was of
+// x (N, K), w, optional bias (M) -> act(x W^T + bias) (N, M), and optionally the activation's input
 void linear_activation(const Node& n, Context& c) {
-  Ending ending;
-  ending.activation = static_cast<int>(n.attr_int("activation"));
-  if (n.out.size() > 1) ending.before = out(n.out[1]);
-  gemm(c, "linear_activation", product(n, c, "linear_activation", optional_view(n, 2), ending));
+  Epilogue epilogue;
+  epilogue.activation = static_cast<int>(n.attr_int("activation"));
+  if (n.out.size() > 1) epilogue.pre_activation = out(n.out[1]);
+  gemm(c, "linear_activation", product(n, c, "linear_activation", optional_view(n, 2), epilogue));
 }
 
-// x (N, K), w, bias? (M), onto (N, M) -> x W^T + bias + onto (N, M)
+// x (N, K), w, optional bias (M), onto (N, M) -> x W^T + bias + onto (N, M)
 void linear_add(const Node& n, Context& c) {
-  Ending ending;
-  ending.onto = view(n.in[3]);
-  gemm(c, "linear_add", product(n, c, "linear_add", optional_view(n, 2), ending));
+  Epilogue epilogue;
+  epilogue.residual = view(n.in[3]);
+  gemm(c, "linear_add", product(n, c, "linear_add", optional_view(n, 2), epilogue));
 }
 
-// x (N, K), gate's weight and up's (M, K), their biases? (M) -> act(gate) * up (N, M), and both of them
+// x (N, K), the weights of gate and up (M, K), their optional biases (M) -> act(gate) * up (N, M), and optionally gate
+// and up
 void linear_glu(const Node& n, Context& c) {
-  Ending ending;
-  ending.activation = static_cast<int>(n.attr_int("activation"));
-  ending.up = view(n.in[2]), ending.up_bias = optional_view(n, 4);
-  if (n.out.size() > 1) ending.before = out(n.out[1]), ending.up_kept = out(n.out[2]);
-  gemm(c, "linear_glu", product(n, c, "linear_glu", optional_view(n, 3), ending));
+  Epilogue epilogue;
+  epilogue.activation = static_cast<int>(n.attr_int("activation"));
+  epilogue.up = view(n.in[2]), epilogue.up_bias = optional_view(n, 4);
+  if (n.out.size() > 1) epilogue.pre_activation = out(n.out[1]), epilogue.up_output = out(n.out[2]);
+  gemm(c, "linear_glu", product(n, c, "linear_glu", optional_view(n, 3), epilogue));
 }
 size_t glu_scratch(const Node& n, int) {
   return rounded_bytes(n) + gemm_workspace(n.in[0].shape[0], 2 * n.out[0].shape[1], n.in[0].shape[1]);
 }
 
-// dy (N, M), w -> dx (N, K); or, of linear_backward_input_add, onto (N, K) as well -> dx + onto
+// dy (N, M), w -> dx (N, K). linear_backward_input_add also takes onto (N, K) and returns dx + onto.
 void linear_backward_input(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &w = n.in[1], &dx = n.out[0];
   Gemm g{view(dy), view(w), {nullptr, DType::f32}, out(dx), dy.shape[0], dx.shape[1], dy.shape[1], dy.shape[1],
       w.shape[1], dx.shape[1], false, n.attr_flag("transposed"), false, false, c.scratch,
       gemm_workspace(dx.shape[0], dx.shape[1], dy.shape[1])};
-  g.ending.onto = optional_view(n, 2);
+  g.epilogue.residual = optional_view(n, 2);
   gemm(c, "linear_backward_input", g);
 }
 size_t backward_input_scratch(const Node& n, int) {
   return gemm_workspace(n.out[0].shape[0], n.out[0].shape[1], n.in[0].shape[1]);
 }
 
-// dy (N, M), x (N, K) -> dw (M, K) = dy^T x or, transposed, (K, M) = x^T dy
+// dy (N, M), x (N, K) -> dw (M, K) = dy^T x, or, transposed, dw (K, M) = x^T dy
 void linear_backward_weight(const Node& n, Context& c) {
   const bool transposed = n.attr_flag("transposed");
   const Tensor &left = n.in[transposed ? 1 : 0], &right = n.in[transposed ? 0 : 1], &dw = n.out[0];
@@ -111,7 +112,7 @@ size_t backward_weight_scratch(const Node& n, int) {
   return gemm_workspace(n.out[0].shape[0], n.out[0].shape[1], n.in[0].shape[0]);
 }
 
-// 8-bit products want the depth innermost, where a row of blocks lies.
+// 8-bit products need w stored as (M, K), because blocks lie along K.
 bool supports(const Node& n) { return !(rounds_to_int8(n) && n.attr_flag("transposed")); }
 
 const RegisterKernel kernels[] = {

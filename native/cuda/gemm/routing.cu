@@ -1,4 +1,4 @@
-// Routed experts: the choice of each row's experts, and the weighted sum of what these say.
+// Routed experts: selects the experts of each row, and computes the weighted sum of their outputs.
 #include "cuda/rows/math.cuh"
 
 namespace heddle {
@@ -7,20 +7,19 @@ namespace {
 
 constexpr int threads = 256, warps = threads / warp_size;
 
-// ---- which expert
-// -----------------------------------------------------------------------------------------------------------
+// ---- selection of experts
 
 __device__ inline float logit_at(const View& logits, int64_t i) {
   const float v = logits[i];
-  return v == v ? v : -INFINITY;  // not a number: the choice is arbitrary but valid
+  return v == v ? v : -INFINITY;  // NaN: the choice is arbitrary but valid
 }
 
-// logits (N, E) -> weights (N, k), experts (N, k): a warp a row. The next choice is the largest of those that come
-// after the one before, in the order of falling logits and rising indices.
+// logits (N, E) -> weights (N, k), experts (N, k). One warp per row. Each step selects the next logit in descending
+// order. Of equal logits the lower index comes first.
 __global__ void __launch_bounds__(threads)
     route_kernel(View logits, float* weights, int32_t* experts, int64_t N, int64_t E, int64_t k, bool normalise) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
-  if (row >= N) return;  // whole warps
+  if (row >= N) return;  // uniform over the warp
   const int lane = threadIdx.x % warp_size;
   float before = INFINITY, largest = 0, sum = 0;
   int64_t chosen = -1;
@@ -60,17 +59,17 @@ void route(const Node& n, Context& c) {
       n.attr_flag("normalise"));
 }
 
-// dweights (N, k), logits (N, E), experts (N, k) -> dlogits (N, E): a warp a row
+// dweights (N, k), logits (N, E), experts (N, k) -> dlogits (N, E). One warp per row.
 __global__ void __launch_bounds__(threads) route_backward_kernel(const float* dweights, View logits,
     const int32_t* experts, Out dlogits, int64_t N, int64_t E, int64_t k, bool normalise, Fault fault) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
-  if (row >= N) return;  // whole warps
+  if (row >= N) return;  // uniform over the warp
   const int lane = threadIdx.x % warp_size;
   const int32_t* chosen = experts + row * k;
   for (int64_t j = 0; j < k; ++j)
     if (chosen[j] < 0 || chosen[j] >= E) {
       if (lane == 0) fault.report();
-      return;  // the same in all lanes
+      return;  // uniform over the warp
     }
   float largest = -INFINITY, sum = 0, mean = 0;
   for (int64_t e = lane; e < E; e += warp_size) largest = fmaxf(largest, logits[row * E + e]);
@@ -83,7 +82,7 @@ __global__ void __launch_bounds__(threads) route_backward_kernel(const float* dw
     sum = warp_sum(sum);
   }
   for (int64_t j = 0; j < k; ++j) mean += exponential(chosen[j]) / sum * dweights[row * k + j];
-  // Every expert that took part in the sum pushes the others down.
+  // Gradient of the softmax: every expert in the sum lowers the weights of the others.
   for (int64_t e = lane; e < E; e += warp_size) {
     const float p = exponential(e) / sum;
     float d = normalise ? 0.0f : -p * mean;
@@ -99,8 +98,7 @@ void route_backward(const Node& n, Context& c) {
       dweights.shape[1], n.attr_flag("normalise"), fault_of(c));
 }
 
-// ---- the weighted sum
-// -----------------------------------------------------------------------------------------------------------
+// ---- the weighted sum of outputs
 
 // y (N, k, M), weights (N, k) -> out (N, M)
 __global__ void __launch_bounds__(threads)
@@ -119,12 +117,12 @@ void combine(const Node& n, Context& c) {
       combine_kernel, view(n.in[0]), n.in[1].as<float>(), out(n.out[0]), elements, y[1], y[2]);
 }
 
-// dout (N, M), y (N, k, M), weights (N, k) -> dy (N, k, M), dweights (N, k): a warp a pair
+// dout (N, M), y (N, k, M), weights (N, k) -> dy (N, k, M), dweights (N, k). One warp per pair of a row and an expert.
 __global__ void __launch_bounds__(threads) combine_backward_kernel(
     View dout, View y, const float* weights, Out dy, float* dweights, int64_t pairs, int64_t slots, int64_t M) {
   const int64_t pair = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size,
                 lane = threadIdx.x % warp_size;
-  if (pair >= pairs) return;  // whole warps
+  if (pair >= pairs) return;  // uniform over the warp
   float sum = 0;
   for (int64_t m = lane; m < M; m += warp_size) {
     const float from = dout[pair / slots * M + m];

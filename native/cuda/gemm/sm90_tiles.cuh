@@ -1,4 +1,4 @@
-// Shared by the products of sm_90a: the order of tiles, positions in a ring of stages.
+// Shared by the kernels of sm_90a: the order of output tiles, and positions in a ring of stages.
 #pragma once
 #include "cuda/rows/math.cuh"
 #include "cuda/ptx/ptx_sm90.cuh"
@@ -6,11 +6,11 @@
 namespace heddle {
 namespace cuda {
 
-constexpr int line_bytes = 128, group_bytes = 8 * line_bytes;  // what a swizzle repeats after
+constexpr int line_bytes = 128, group_bytes = 8 * line_bytes;  // the 128-byte swizzle repeats after group_bytes
 constexpr int warpgroup = 128;                                 // threads
 
-// Tiles in strips of eight rows of them, so that those that run at the same time share operands in the second-level
-// cache.
+// The first row and column of an output tile. Tiles are ordered in strips of eight rows of tiles, so that tiles that
+// run at the same time share operands in L2.
 struct Place {
   int64_t row, column;
 };
@@ -22,7 +22,7 @@ template <class T> __device__ inline Place place_of(int64_t tile, int64_t m, int
   return {(first + within % rows) * T::m, within / rows * T::n};
 }
 
-// A position in the ring, and the parity of the barriers' phase there.
+// A position in the ring, and the parity of the current phase of its barriers.
 template <int stages> struct Position {
   int stage = 0;
   unsigned parity = 0;

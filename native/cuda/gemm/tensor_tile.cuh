@@ -1,20 +1,21 @@
-// Tiles of bf16 in shared memory for tensor cores: copied 16 bytes at a time (cp.async) and read by ldmatrix.
+// Tiles of bf16 in shared memory for tensor cores. cp.async copies them, 16 bytes at a time, and ldmatrix reads them.
 //
-// A tile has its operand's layout, (rows, columns). Pieces of 16 bytes are swizzled: piece p of row r is at p ^ (r %
-// 8). The eight rows of a piece that one ldmatrix reads are therefore in different banks. Rows have at least 8 pieces.
+// A tile has its operand's layout, (rows, columns). Its rows consist of pieces of 16 bytes, which are swizzled: piece p
+// of row r is stored at p ^ (r % 8). The eight rows of a piece that one ldmatrix reads are therefore in different
+// banks. Rows have at least 8 pieces.
 #pragma once
 #include "cuda/rows/math.cuh"
 
 namespace heddle {
 namespace cuda {
 
-constexpr int piece = 8;  // elements of 2 bytes
+constexpr int piece = 8;  // bf16 elements in 16 bytes
 
-// The place of piece p of row r in a tile whose rows have `pieces` pieces.
+// Returns the index of the first element of piece p of row r, in a tile whose rows have `pieces` pieces.
 template <int pieces> __device__ inline int swizzled(int r, int p) { return (r * pieces + (p ^ (r & 7))) * piece; }
 
-// Queues the copies of a tile: `rows` rows of `columns` elements of x, from (row0, column0) on; zeros outside (row_end,
-// column_end).
+// Issues the copies of a tile: `rows` rows and `columns` columns of x, from (row0, column0) on. Elements outside
+// (row_end, column_end) become zeros.
 template <int rows, int columns, int threads>
 __device__ inline void copy_tile(
     uint16_t* tile, const uint16_t* x, int64_t ld, int64_t row0, int64_t column0, int64_t row_end, int64_t column_end) {
@@ -27,21 +28,21 @@ __device__ inline void copy_tile(
   }
 }
 
-// The left operand's fragment of rows [row, row + 16) and depths [k, k + 16), of a tile (rows, depth).
+// Loads the fragment of the left operand: rows [row, row + 16), elements [k, k + 16) along k, of a tile (rows, k).
 template <int columns> __device__ inline void load_left(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
   ptx::load_matrices<false>(
       to, tile + swizzled<columns / piece>(row + matrix % 2 * 8 + lane % 8, (k + matrix / 2 * 8) / piece));
 }
-// The same of a tile (depth, rows).
+// As load_left, of a tile (k, rows).
 template <int columns>
-__device__ inline void load_left_turned(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
+__device__ inline void load_left_transposed(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
   ptx::load_matrices<true>(
       to, tile + swizzled<columns / piece>(k + matrix / 2 * 8 + lane % 8, (row + matrix % 2 * 8) / piece));
 }
-// Two fragments of the right operand: columns [n, n + 8) and [n + 8, n + 16), depths [k, k + 16), of a tile (columns,
-// depth).
+// Loads two fragments of the right operand: columns [n, n + 8) and [n + 8, n + 16), elements [k, k + 16) along k, of a
+// tile (columns, k).
 template <int columns>
 __device__ inline void load_right(uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int n, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
@@ -50,9 +51,9 @@ __device__ inline void load_right(uint32_t (&first)[2], uint32_t (&second)[2], c
       two, tile + swizzled<columns / piece>(n + matrix / 2 * 8 + lane % 8, (k + matrix % 2 * 8) / piece));
   first[0] = two[0], first[1] = two[1], second[0] = two[2], second[1] = two[3];
 }
-// The same of a tile (depth, columns).
+// As load_right, of a tile (k, columns).
 template <int columns>
-__device__ inline void load_right_turned(
+__device__ inline void load_right_transposed(
     uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int n, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
   uint32_t two[4];
@@ -63,8 +64,8 @@ __device__ inline void load_right_turned(
 
 using ptx::pack_bf16;
 
-// Sums of two neighbouring fragments (columns [16 j, 16 j + 16)) as the left operand of a product over those columns:
-// what a lane holds of the one is what it needs of the other.
+// Rounds the accumulators of two adjacent fragments, 16 columns, to a fragment of the left operand of a product over
+// those columns. Each lane already holds the elements that it needs.
 __device__ inline void as_left(uint32_t (&to)[4], const float (&first)[4], const float (&second)[4]) {
   to[0] = pack_bf16(first[0], first[1]), to[1] = pack_bf16(first[2], first[3]);
   to[2] = pack_bf16(second[0], second[1]), to[3] = pack_bf16(second[2], second[3]);

@@ -1,12 +1,13 @@
-// Every PTX instruction that the kernels use, with its meaning in C++. Section numbers and figures are those of
-// NVIDIA's "Parallel Thread Execution ISA". test/emulator compares each fragment layout with its tables.
+// Wrappers of the PTX instructions that the kernels use, each with an equivalent in C++ for the emulator. Section
+// numbers and figures are those of NVIDIA's "Parallel Thread Execution ISA". test/emulator compares each fragment
+// layout with its tables.
 #pragma once
 #include "cuda/runtime/launch.cuh"
 #include "ops/fp8.h"
 #include "core/tensor.h"
 
-// HEDDLE_E4M3: whether the code being compiled may multiply 8-bit floats by mma.sync: kernels of it are empty
-// elsewhere. sm_90 and sm_100 take the PTX and make products of f16 of it, with registers spilled.
+// HEDDLE_E4M3: 1 if the current target has mma.sync for e4m3. Kernels that need it are empty elsewhere. For sm_90 and
+// sm_100, nvcc accepts the instruction but emulates it with f16 products and spills registers.
 #if HEDDLE_EMULATED || (defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200))
 #define HEDDLE_E4M3 1
 #else
@@ -41,7 +42,7 @@ __device__ inline uint16_t float_to_half(float f) {
 #endif
 }
 
-// cvt.rn.bf16x2.f32: two floats as bf16, to nearest even; NaN stays NaN.
+// cvt.rn.bf16x2.f32: rounds two floats to bf16, to nearest even. NaN stays NaN.
 __device__ inline uint32_t pack_bf16(float low, float high) {
 #if HEDDLE_EMULATED
   return to_bf16(low).bits | static_cast<uint32_t>(to_bf16(high).bits) << 16;
@@ -52,7 +53,7 @@ __device__ inline uint32_t pack_bf16(float low, float high) {
 #endif
 }
 
-// ex2.approx.ftz.f32 (9.7.3.21): 2^x with an error of at most 2^-22.5 of it; 0 where that is below 2^-126.
+// ex2.approx.ftz.f32 (9.7.3.21): 2^x with a relative error of at most 2^-22.5. Results below 2^-126 become 0.
 __device__ inline float power_of_two(float x) {
 #if HEDDLE_EMULATED
   const float power = std::exp2(x);
@@ -64,7 +65,7 @@ __device__ inline float power_of_two(float x) {
 #endif
 }
 
-// rcp.approx.ftz.f32 (9.7.3.11): 1 / x within one unit in the last place; 0 where x is infinite or 1 / x below 2^-126.
+// rcp.approx.ftz.f32 (9.7.3.11): 1 / x with an error of at most 1 ulp. Results below 2^-126 become 0.
 __device__ inline float reciprocal(float x) {
 #if HEDDLE_EMULATED
   const float inverse = 1.0f / x;
@@ -76,8 +77,8 @@ __device__ inline float reciprocal(float x) {
 #endif
 }
 
-// cp.async.cg.shared.global (9.7.9.25.3.1): 16 bytes to shared memory without a register in between; of the source only
-// source_bytes are read, the rest become zeros. They are there after commit() and wait().
+// cp.async.cg.shared.global (9.7.9.25.3.1): copies 16 bytes to shared memory without a register. Reads only
+// source_bytes; the rest become zeros. The bytes are visible after commit_copies() and wait_copies().
 __device__ inline void copy_async_16(void* to, const void* from, int source_bytes) {
 #if HEDDLE_EMULATED
   emulator::copy_async(to, from, 16, source_bytes);
@@ -89,7 +90,7 @@ __device__ inline void copy_async_16(void* to, const void* from, int source_byte
 #endif
 }
 
-// cp.async.ca.shared.global of 4 bytes, likewise.
+// cp.async.ca.shared.global: the same with 4 bytes.
 __device__ inline void copy_async_4(void* to, const void* from, int source_bytes) {
 #if HEDDLE_EMULATED
   emulator::copy_async(to, from, 4, source_bytes);
@@ -128,7 +129,7 @@ template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4
     uint32_t* to;
   } mine{row, to};
   if (reinterpret_cast<uintptr_t>(row) % 16) emulator::fatal("ldmatrix of a misaligned row");
-  // for the race detector
+  // Reads the row, so that the race detector sees the access.
   for (int i = 0; i < 8; ++i) static_cast<void>(static_cast<const volatile uint16_t*>(row)[i]);
   emulator::collective(
       all_threads, transposed ? "ldmatrix.trans" : "ldmatrix", 0, &mine, [](void** lanes, uint32_t mask) {
@@ -160,12 +161,9 @@ template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4
 #endif
 }
 
-// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 (9.7.14.5.8): c (16, 8) += a (16, 16) b (16, 8). Let g = lane /
-// 4, t = lane % 4. a0 holds (row, column) (g, 2t..), a1 (g + 8, 2t..), a2 (g, 2t + 8..), a3 (g + 8, 2t + 8..).
-// b0 holds rows 2t.. and b1 rows 2t + 8.. of b's column g. c0, c1 are (g, 2t..); c2, c3 are (g + 8, 2t..).
 #if HEDDLE_EMULATED
 inline float float_of_bf16(uint16_t bits) { return to_float(bf16{bits}); }
-// The warp's product of pairs of 16-bit numbers, of which `number` makes floats.
+// The emulation of mma.sync with 16-bit operands. `number` converts an element to float.
 template <float (*number)(uint16_t)>
 inline void multiply_pairs(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   struct Lane {
@@ -198,6 +196,9 @@ inline void multiply_pairs(float (&c)[4], const uint32_t (&a)[4], const uint32_t
   });
 }
 #endif
+// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 (9.7.14.5.8): c (16, 8) += a (16, 16) b (16, 8). Let g = lane /
+// 4, t = lane % 4. a0 holds (row, column) (g, 2t..), a1 (g + 8, 2t..), a2 (g, 2t + 8..), a3 (g + 8, 2t + 8..). b0 holds
+// rows 2t.. and b1 rows 2t + 8.. of b's column g. c0, c1 are (g, 2t..); c2, c3 are (g + 8, 2t..).
 __device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
   multiply_pairs<float_of_bf16>(c, a, b);
@@ -208,7 +209,7 @@ __device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uin
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
-// mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32: the same of f16.
+// mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32: as mma_bf16, with f16 operands.
 __device__ inline void mma_f16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
   multiply_pairs<half_to_float>(c, a, b);
@@ -220,8 +221,8 @@ __device__ inline void mma_f16(float (&c)[4], const uint32_t (&a)[4], const uint
 #endif
 }
 
-// cvt.rna.tf32.f32 (9.7.9.21): to 10 bits after the point, to nearest, ties away from zero; the 13 bits below are zero.
-// NaN stays NaN, what rounds beyond the largest becomes infinite.
+// cvt.rna.tf32.f32 (9.7.9.21): rounds to 10 mantissa bits, to nearest, ties away from zero. The low 13 bits become
+// zero. NaN stays NaN. Values that round beyond the largest float become infinite.
 __device__ inline uint32_t round_to_tf32(uint32_t f) {
 #if HEDDLE_EMULATED
   if ((f & 0x7fffffffu) > 0x7f800000u) return 0x7fffffffu;
@@ -235,7 +236,7 @@ __device__ inline uint32_t round_to_tf32(uint32_t f) {
 
 // mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 (9.7.14.5.7): c (16, 8) += a (16, 8) b (8, 8). With g = lane / 4
 // and t = lane % 4: a0 is (g, t), a1 (g + 8, t), a2 (g, t + 4), a3 (g + 8, t + 4); b0 and b1 are rows t and t + 4 of
-// b's column g; c as in mma_bf16. The low 13 bits of operands mean nothing: here they are cut off.
+// b's column g; c as in mma_bf16. The low 13 bits of operands must not matter; the emulator truncates them.
 __device__ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
   struct Lane {
@@ -267,8 +268,8 @@ __device__ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uin
 
 // mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 (9.7.14.5.10): c (16, 8) += a (16, 32) b (32, 8) of bytes in
 // e4m3. With g = lane / 4 and t = lane % 4: a0 holds (g, 4t..4t + 3), a1 (g + 8, 4t..), a2 (g, 4t + 16..), a3 (g + 8,
-// 4t + 16..); b0 holds rows 4t.. and b1 rows 4t + 16.. of b's column g; c as in mma_bf16. Tensor cores may keep fewer
-// bits of such sums than f32 has, which they have here.
+// 4t + 16..); b0 holds rows 4t.. and b1 rows 4t + 16.. of b's column g; c as in mma_bf16. Tensor cores may accumulate
+// with fewer bits than f32. The emulator uses f32.
 __device__ inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
   struct Lane {

@@ -1,5 +1,5 @@
-// Bulk writes from shared to global memory by the copy engine of sm_90, and words in global memory with which blocks
-// report their progress. As in ptx.cuh, each instruction has its meaning in C++.
+// Bulk copies from shared to global memory (sm_90), and words in global memory with which blocks signal their progress.
+// As in ptx.cuh, each instruction has an equivalent in C++ for the emulator.
 #pragma once
 #include "cuda/ptx/ptx_sm90.cuh"
 
@@ -15,9 +15,9 @@ namespace ptx {
 #define HEDDLE_ONLY_LINE
 #endif
 
-// cp.async.bulk (9.7.9.25.4.1) from shared to global memory: bytes that lie together, at multiples of 16 and as many as
-// a multiple of 16. Threads that wrote them must have had a fence_async. They are there after commit_writes and
-// wait_writes of this thread.
+// cp.async.bulk (9.7.9.25.4.1) from shared to global memory. Both addresses and `bytes` are multiples of 16. Threads
+// that wrote the source must have called fence_async. The write is complete after commit_writes and wait_writes of this
+// thread.
 __device__ inline void store_bytes(void* to, const void* from, unsigned bytes HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::write_bytes(to, from, bytes, false, line);
@@ -27,8 +27,8 @@ __device__ inline void store_bytes(void* to, const void* from, unsigned bytes HE
       : "memory");
 #endif
 }
-// cp.reduce.async.bulk .add.f32 (9.7.9.25.4.2): the same, added to the f32 that are there; each of them at once, in no
-// order among others'. Rounded to nearest; what is subnormal, before or after, becomes zero.
+// cp.reduce.async.bulk .add.f32 (9.7.9.25.4.2): as store_bytes, but adds f32 elements to the destination. Each addition
+// is atomic; their order is not defined. Rounds to nearest. Subnormal operands and results become zero.
 __device__ inline void add_bytes(void* to, const void* from, unsigned bytes HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::write_bytes(to, from, bytes, true, line);
@@ -38,7 +38,7 @@ __device__ inline void add_bytes(void* to, const void* from, unsigned bytes HEDD
       : "memory");
 #endif
 }
-// cp.async.bulk.commit_group (9.7.9.25.4.4.1)
+// cp.async.bulk.commit_group (9.7.9.25.4.4.1): ends a group of this thread's bulk writes.
 __device__ inline void commit_writes(HEDDLE_ONLY_LINE) {
 #if HEDDLE_EMULATED
   emulator::commit_writes(line);
@@ -46,8 +46,7 @@ __device__ inline void commit_writes(HEDDLE_ONLY_LINE) {
   asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 #endif
 }
-// cp.async.bulk.wait_group.read (9.7.9.25.4.4.2): until the sources of all groups have been read; and wait_group: until
-// they are written.
+// cp.async.bulk.wait_group.read (9.7.9.25.4.4.2): waits until the sources of all of this thread's groups are read.
 __device__ inline void wait_writes_read(HEDDLE_ONLY_LINE) {
 #if HEDDLE_EMULATED
   emulator::wait_writes(0, true, line);
@@ -55,6 +54,7 @@ __device__ inline void wait_writes_read(HEDDLE_ONLY_LINE) {
   asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
 #endif
 }
+// cp.async.bulk.wait_group: waits until all of this thread's groups are written.
 __device__ inline void wait_writes(HEDDLE_ONLY_LINE) {
 #if HEDDLE_EMULATED
   emulator::wait_writes(0, false, line);
@@ -63,8 +63,8 @@ __device__ inline void wait_writes(HEDDLE_ONLY_LINE) {
 #endif
 }
 
-// ld.acquire.gpu (9.7.9.8) until the word is `value`: what the block that released it did before is then seen by this
-// thread. That block must have begun before this one, or nothing says that it ever runs.
+// Repeats ld.acquire.gpu (9.7.9.8) until the word is `value`. Everything that the releasing block wrote before is then
+// visible to this thread. That block must have started before this one, because later blocks may never run.
 __device__ inline void wait_for_word(const int32_t* word, int32_t value HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::wait_for_word(word, value, line);
@@ -74,7 +74,7 @@ __device__ inline void wait_for_word(const int32_t* word, int32_t value HEDDLE_L
   while (now != value);
 #endif
 }
-// st.release.gpu (9.7.9.12)
+// st.release.gpu (9.7.9.12): sets the word after everything that this thread wrote or observed before.
 __device__ inline void release_word(int32_t* word, int32_t value HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::release_word(word, value, line);
@@ -83,7 +83,7 @@ __device__ inline void release_word(int32_t* word, int32_t value HEDDLE_LINE) {
 #endif
 }
 
-// atom.add (9.7.13.5): the numbers 0, 1, ... of a word that began with 0, each given once.
+// atom.add (9.7.13.5): returns the next of the numbers 0, 1, …, each once. The word must start at 0.
 __device__ inline int32_t take_number(int32_t* word) {
 #if HEDDLE_EMULATED
   return static_cast<int32_t>(emulator::atomic_add(reinterpret_cast<uint32_t*>(word), 1u));

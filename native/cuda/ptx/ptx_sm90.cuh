@@ -1,9 +1,9 @@
-// The instructions of sm_90a: barriers that count bytes, copies of boxes by the tensor memory accelerator, products of
-// warpgroups. As in ptx.cuh the PTX and its meaning stand side by side; the meaning is
-// native/emulator/asynchronous.h's. Section numbers are those of NVIDIA's "Parallel Thread Execution ISA";
-// test/emulator holds the layouts against its figures.
+// The instructions of sm_90a: barriers that count bytes (mbarrier), copies of boxes (TMA), products of warpgroups
+// (wgmma). As in ptx.cuh, each has an equivalent for the emulator, which native/emulator/asynchronous.h declares.
+// Section numbers are those of NVIDIA's "Parallel Thread Execution ISA". test/emulator compares the layouts with its
+// figures.
 //
-// HEDDLE_SM90A says whether the code being compiled may use them: for any other architecture the kernels are empty.
+// HEDDLE_SM90A: 1 if the current target is sm_90a. On all other targets the kernels are empty.
 #pragma once
 #include "cuda/ptx/ptx.cuh"
 #if HEDDLE_EMULATED
@@ -35,8 +35,8 @@ __device__ inline unsigned shared_address(const void* data) {
 }
 #endif
 
-// mbarrier.init (9.7.13.15.9): a phase is complete after `count` arrivals, when as many bytes have come as were
-// expected.
+// mbarrier.init (9.7.13.15.9). A phase completes when `count` arrivals have happened and all expected bytes have
+// arrived.
 __device__ inline void init_barrier(uint64_t* barrier, unsigned count HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::init_barrier(barrier, count, line);
@@ -45,8 +45,8 @@ __device__ inline void init_barrier(uint64_t* barrier, unsigned count HEDDLE_LIN
 #endif
 }
 
-// fence.proxy.async (9.7.13.4): what this thread wrote before, barriers among it, is seen by copies and products after
-// it.
+// fence.proxy.async (9.7.13.4): makes this thread's earlier writes, including mbarrier initialization, visible to
+// subsequent bulk copies and wgmma.
 __device__ inline void fence_async() {
 #if HEDDLE_EMULATED
   emulator::fence_async();
@@ -55,7 +55,7 @@ __device__ inline void fence_async() {
 #endif
 }
 
-// mbarrier.arrive (9.7.13.15.13), which releases what the thread did before.
+// mbarrier.arrive (9.7.13.15.13), with release semantics.
 __device__ inline void arrive(uint64_t* barrier HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::arrive(barrier, 0, line);
@@ -63,7 +63,7 @@ __device__ inline void arrive(uint64_t* barrier HEDDLE_LINE) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
 #endif
 }
-// mbarrier.arrive.expect_tx: arrives, and makes the phase wait for `bytes` more bytes.
+// mbarrier.arrive.expect_tx: arrives, and makes the current phase wait for `bytes` more bytes.
 __device__ inline void arrive_expecting(uint64_t* barrier, unsigned bytes HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::arrive(barrier, bytes, line);
@@ -73,8 +73,8 @@ __device__ inline void arrive_expecting(uint64_t* barrier, unsigned bytes HEDDLE
 #endif
 }
 
-// mbarrier.try_wait.parity (9.7.13.15.16) until it succeeds: the phase of that parity, the current one or the one
-// before, is complete.
+// Repeats mbarrier.try_wait.parity (9.7.13.15.16) until the phase of that parity is complete. This can be the current
+// phase or the previous one.
 __device__ inline void wait_barrier(uint64_t* barrier, unsigned parity HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::wait_barrier(barrier, parity, line);
@@ -83,7 +83,7 @@ __device__ inline void wait_barrier(uint64_t* barrier, unsigned parity HEDDLE_LI
       "{\n.reg .pred done;\n"
       "again:\n"
       "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-      "@done bra over;\n"  // not bra.uni: lanes of a warp may find it complete at different times
+      "@done bra over;\n"  // not bra.uni: the lanes of a warp may see the completion at different times
       "bra again;\n"
       "over:\n}\n" ::"r"(shared_address(barrier)),
       "r"(parity)
@@ -91,8 +91,8 @@ __device__ inline void wait_barrier(uint64_t* barrier, unsigned parity HEDDLE_LI
 #endif
 }
 
-// bar.sync (9.7.13.1) on one of a block's barriers 1 to 15, for `threads` of its threads in whole warps. Waits until
-// that many have arrived. Their earlier writes are then visible to all. arrive_named arrives without waiting.
+// bar.sync (9.7.13.1) on one of a block's barriers 1 to 15, for `threads` threads in whole warps. Waits until that many
+// have arrived. Their earlier writes are then visible to all of them. arrive_named arrives without waiting.
 __device__ inline void sync_named(int barrier, int threads HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::named_barrier(barrier, threads, true, line);
@@ -108,8 +108,8 @@ __device__ inline void arrive_named(int barrier, int threads HEDDLE_LINE) {
 #endif
 }
 
-// cp.async.bulk (9.7.9.25.4.1): bytes that lie together, at multiples of 16 and as many as a multiple of 16, counted by
-// the barrier.
+// cp.async.bulk (9.7.9.25.4.1) from global to shared memory. Both addresses and `bytes` are multiples of 16. The
+// barrier counts the bytes.
 __device__ inline void copy_bytes(void* to, const void* from, unsigned bytes, uint64_t* barrier HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::copy_bytes(to, from, bytes, barrier, line);
@@ -121,8 +121,8 @@ __device__ inline void copy_bytes(void* to, const void* from, unsigned bytes, ui
 #endif
 }
 
-// cp.async.bulk.tensor.2d (9.7.9.25.5.2): the box of the map's matrix from (row, column) on, zeros outside the matrix,
-// to shared memory; all its bytes are then counted by the barrier.
+// cp.async.bulk.tensor.2d (9.7.9.25.5.2): copies the box of the map's matrix at (row, column) to shared memory.
+// Elements outside the matrix become zeros. The barrier counts all bytes of the box.
 __device__ inline void copy_box(void* to, const void* map, int column, int row, uint64_t* barrier HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   const int32_t at[2] = {column, row};
@@ -135,7 +135,7 @@ __device__ inline void copy_box(void* to, const void* map, int column, int row, 
       : "memory");
 #endif
 }
-// The same of a tensor of four dimensions, the innermost coordinate first.
+// As above with a tensor of four dimensions, the innermost coordinate first.
 __device__ inline void copy_box(void* to, const void* map, int a, int b, int c, int d, uint64_t* barrier HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   const int32_t at[4] = {a, b, c, d};
@@ -157,15 +157,16 @@ __device__ inline void prefetch_map(const void* map) {
 #endif
 }
 
-// setmaxnreg (9.7.20.5) sets the number of registers of each of the warpgroup's threads. Taking registers waits until
-// other warps have given them back, because a block keeps its registers from launch: 65536 / threads per thread,
-// rounded down to a multiple of 8. With 384 threads that is 168, so three warpgroups share 504. Asking for more waits
-// forever.
+// setmaxnreg (9.7.20.5) sets the number of registers of each thread of a warpgroup. A block keeps the registers that it
+// was launched with: 65536 / threads per thread, rounded down to a multiple of 8. With 384 threads that is 168, so
+// three warpgroups share 504. take_registers waits until other warps have released enough. If the sum exceeds that of
+// the launch, it waits forever.
 template <int threads> constexpr bool registers_fit(int of_all_warpgroups) {
   return of_all_warpgroups * 128 <= 65536 / threads / 8 * 8 * threads;
 }
 template <int registers> __device__ inline void take_registers(HEDDLE_ONLY_LINE) {
-  static_assert(registers % 8 == 0 && registers >= 24 && registers <= 256, "what the instruction takes");
+  static_assert(
+      registers % 8 == 0 && registers >= 24 && registers <= 256, "setmaxnreg takes multiples of 8 from 24 to 256");
 #if HEDDLE_EMULATED
   emulator::set_registers(registers, true, line);
 #elif HEDDLE_SM90A
@@ -173,7 +174,8 @@ template <int registers> __device__ inline void take_registers(HEDDLE_ONLY_LINE)
 #endif
 }
 template <int registers> __device__ inline void give_registers(HEDDLE_ONLY_LINE) {
-  static_assert(registers % 8 == 0 && registers >= 24 && registers <= 256, "what the instruction takes");
+  static_assert(
+      registers % 8 == 0 && registers >= 24 && registers <= 256, "setmaxnreg takes multiples of 8 from 24 to 256");
 #if HEDDLE_EMULATED
   emulator::set_registers(registers, false, line);
 #elif HEDDLE_SM90A
@@ -181,17 +183,19 @@ template <int registers> __device__ inline void give_registers(HEDDLE_ONLY_LINE)
 #endif
 }
 
-// A matrix descriptor (9.7.15.5.1.2.2) of a tile with the 128-byte swizzle at a multiple of 1024 bytes plus `start`:
-// lines of 128 bytes, the 16 bytes p of line r at p ^ (r % 8). Depth innermost: a line is 64 depths of one row,
-// `stride` bytes lie between groups of 8 rows, `leading` means nothing. Rows innermost: a line is 64 rows at one depth,
-// `stride` lies between groups of 8 depths, `leading` between groups of 64 rows.
+// Returns the matrix descriptor (9.7.15.5.1.2.2) of a tile with the 128-byte swizzle. The tile is aligned to 1024
+// bytes, and `tile` may point into its first group of lines. It has lines of 128 bytes, with bytes [16 p, 16 p + 16) of
+// line r at p ^ (r % 8). K-major: a line is 64 elements along k of one row, `stride` is the distance in bytes between
+// groups of 8 rows, and `leading` is ignored. MN-major: a line is 64 rows at one k, `stride` is the distance between
+// groups of 8 along k, and `leading` that between groups of 64 rows.
 __device__ inline uint64_t describe_tile(const void* tile, unsigned leading, unsigned stride) {
   const uint64_t address = shared_address(tile);
   return (address & 0x3ffff) >> 4 | static_cast<uint64_t>(leading >> 4) << 16 |
          static_cast<uint64_t>(stride >> 4) << 32 | uint64_t{1} << 62;
 }
 
-// wgmma.fence (9.7.15.7.1): before the first product, and whenever registers that one adds to were touched.
+// wgmma.fence (9.7.15.7.1): needed before the first product, and after accesses to registers that a product reads or
+// adds to.
 __device__ inline void fence_products(HEDDLE_ONLY_LINE) {
 #if HEDDLE_EMULATED
   emulator::warpgroup_fence(line);
@@ -199,7 +203,7 @@ __device__ inline void fence_products(HEDDLE_ONLY_LINE) {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #endif
 }
-// wgmma.commit_group (9.7.15.7.2)
+// wgmma.commit_group (9.7.15.7.2): ends a group of products.
 __device__ inline void commit_products(HEDDLE_ONLY_LINE) {
 #if HEDDLE_EMULATED
   emulator::warpgroup_commit(line);
@@ -216,7 +220,7 @@ template <int pending> __device__ inline void wait_products(HEDDLE_ONLY_LINE) {
 #endif
 }
 
-// Ties a register to this place: the compiler may not move what reads it to before a wait.
+// Prevents the compiler from moving reads of v to before a wait_products.
 __device__ inline void pin(float& v) {
 #if HEDDLE_EMULATED
   static_cast<void>(v);
@@ -231,11 +235,11 @@ template <int registers> __device__ inline void pin_all(float (&v)[registers]) {
 
 // wgmma.mma_async.sync.aligned.m64nNk16.f32.bf16.bf16 (9.7.15.5.2): d (64, N) (+)= a (64, 16) b (16, N), both in shared
 // memory. N = 64, 128 or 256. Warp w of the warpgroup holds rows 16 w to 16 w + 15. Register r of lane i is row i / 4 +
-// 8 (r / 2 % 2), column 8 (r / 4) + 2 (i % 4) + r % 2. `transposed`: rows (a) or columns (b) innermost. Runs
+// 8 (r / 2 % 2), column 8 (r / 4) + 2 (i % 4) + r % 2. `transposed`: the operand is MN-major. The product runs
 // asynchronously until wait_products.
 template <bool a_transposed, bool b_transposed, int registers>
 __device__ inline void multiply_tiles(float (&d)[registers], uint64_t a, uint64_t b, bool add HEDDLE_LINE) {
-  static_assert(registers == 32 || registers == 64 || registers == 128, "N is twice as many");
+  static_assert(registers == 32 || registers == 64 || registers == 128, "N is twice the number of registers");
 #if HEDDLE_EMULATED
   emulator::warpgroup_product({d, a, b, 2 * registers, a_transposed, b_transposed, add}, line);
 #elif HEDDLE_SM90A
@@ -243,9 +247,9 @@ __device__ inline void multiply_tiles(float (&d)[registers], uint64_t a, uint64_
 #endif
 }
 
-// wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3: the same 32 deep, of bytes in e4m3, the depth innermost in
-// both. Hopper adds the products of such a call up with fewer bits than f32 has ("DeepSeek-V3 Technical Report" 2024,
-// 3.3.2, counts 14): here they are f32's.
+// wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3: d (64, 128) (+)= a (64, 32) b (32, 128), both K-major in
+// shared memory. Hopper accumulates the products of one instruction with fewer bits than f32 (14 according to
+// "DeepSeek-V3 Technical Report" 2024, 3.3.2). The emulator uses f32.
 __device__ inline void multiply_e4m3_tiles(float (&d)[64], uint64_t a, uint64_t b, bool add HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::warpgroup_product({d, a, b, 128, false, false, add, nullptr, true}, line);
@@ -254,12 +258,12 @@ __device__ inline void multiply_e4m3_tiles(float (&d)[64], uint64_t a, uint64_t 
 #endif
 }
 
-// The same with a in registers, which must not change until the wait. Register r of lane i holds row i / 4 + 8 (r % 2)
-// of the warp's 16, depths 2 (i % 4) + 8 (r / 2) and the next. N = 64, 96 or 128.
+// As multiply_tiles with a in registers, which must not change until the wait. Register r of lane i holds elements 2 (i
+// % 4) + 8 (r / 2) along k and the next, of row i / 4 + 8 (r % 2) of the warp's 16. N = 64, 96 or 128.
 template <bool b_transposed, int registers>
 __device__ inline void multiply_registers(
     float (&d)[registers], const uint32_t (&a)[4], uint64_t b, bool add HEDDLE_LINE) {
-  static_assert(registers == 32 || registers == 48 || registers == 64, "N is twice as many");
+  static_assert(registers == 32 || registers == 48 || registers == 64, "N is twice the number of registers");
 #if HEDDLE_EMULATED
   emulator::warpgroup_product({d, 0, b, 2 * registers, false, b_transposed, add, a}, line);
 #elif HEDDLE_SM90A

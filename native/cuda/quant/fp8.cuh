@@ -1,4 +1,4 @@
-// Matrices of 8-bit floats with a scale for each block (ops/fp8.h), and products with them.
+// Matrices of 8-bit floats (e4m3) with a scale per block (ops/fp8.h), and products with them.
 #pragma once
 #include "cuda/gemm/gemm.cuh"
 #include "ops/fp8.h"
@@ -6,16 +6,16 @@
 namespace heddle {
 namespace cuda {
 
-// fp8_blocks, for the device's code.
+// The device version of fp8_blocks.
 __device__ inline int64_t blocks_of(int64_t n) { return (n + fp8_block - 1) / fp8_block; }
 
-// e4m3: as a half whose exponent counts from 15 instead of 7, it is 2^8 too small; the numbers below 2^-6 come out by
-// themselves.
+// Converts e4m3 to float. The bits are read as those of a half, whose exponent bias is 15 instead of 7. The value is
+// then too small by 2^8. This holds for subnormals too.
 __device__ inline float fp8_to_float(uint8_t byte) {
   const uint16_t half = static_cast<uint16_t>((byte & 0x80) << 8 | (byte & 0x7f) << 7);
   return (byte & 0x7f) == 0x7f ? NAN : ptx::half_to_float(half) * 256.0f;
 }
-// float_to_e4m3's arithmetic (native/ops/fp8.h).
+// Converts float to e4m3, with the arithmetic of float_to_e4m3 (native/ops/fp8.h).
 __device__ inline uint8_t float_to_fp8(float f) {
   uint32_t bits = __float_as_uint(f);
   const uint32_t sign = bits >> 24 & 0x80;
@@ -28,13 +28,13 @@ __device__ inline uint8_t float_to_fp8(float f) {
   return static_cast<uint8_t>(sign | ((bits >> 20) - (120u << 3)));
 }
 
-// A matrix of bytes whose rows lie ld apart. The scale of element (i, j) is scale[(i >> shift) * row_step + j / 128 *
+// A matrix of bytes with leading dimension ld. The scale of element (i, j) is scale[(i >> shift) * row_step + j / 128 *
 // column_step].
 struct Fp8Matrix {
   const uint8_t* q;
   const float* scale;
   int64_t ld;
-  int shift;  // 2^shift rows share one: 128 of a weight, 1 of activations
+  int shift;  // 2^shift rows share a scale: 128 rows of a weight, 1 of activations
   int64_t row_step, column_step;
 
   __device__ float scale_at(int64_t row, int64_t column) const {
@@ -45,21 +45,22 @@ struct Fp8Matrix {
   }
 };
 
-// c (m, n) = x (m, k) w (n, k)^T + bias (n). x is a matrix of floats or, rounded, of fp8.
+// c (m, n) = x (m, k) w (n, k)^T + bias (n). x is a matrix of floats. If `rounded` is set, it holds x rounded to fp8.
 struct Fp8Gemm {
   View x;
-  Fp8Matrix rounded;  // q null: x is taken as it is
+  Fp8Matrix rounded;  // q null: x is used unrounded
   Fp8Matrix w;
   View bias;  // data may be null
   Out c;
   int64_t m, n, k;
 
-  // The end of the product.
-  __device__ Gemm end() const { return {x, x, bias, c, m, n, k, k, k, n, false, true, false}; }
+  // Returns a Gemm with only what the epilogue reads.
+  __device__ Gemm epilogue() const { return {x, x, bias, c, m, n, k, k, k, n, false, true, false}; }
 };
-// By wgmma, on sm_90a: x rounded, rows of both a multiple of 16 bytes at addresses of 16.
+// Multiplies by wgmma, on sm_90a. x must be rounded. Rows of both operands must be 16-byte aligned, and a multiple of
+// 16 bytes long.
 void gemm_fp8_warpgroup(const Context& context, const char* name, const Fp8Gemm& g);
-// By mma.sync, on sm_89 and sm_120: the same, of at most 65535 * 64 rows.
+// Multiplies by mma.sync, on sm_89 and sm_120. Same requirements, with at most 65535 * 64 rows.
 void gemm_fp8_tensor(const Context& context, const char* name, const Fp8Gemm& g);
 
 }  // namespace cuda

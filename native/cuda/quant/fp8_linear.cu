@@ -1,6 +1,6 @@
-// fp8_linear and its input's gradient: weights of 8-bit floats become numbers in registers, everywhere; where
-// activations are rounded to 8-bit floats as well, gemm_fp8_sm90.cu and, on sm_89 and sm_120, gemm_fp8_tensor.cu have
-// tensor cores for both.
+// fp8_linear and the gradient of its input. Kernels here convert fp8 weights to floats in registers, on any device. If
+// activations are rounded to fp8 too, tensor cores multiply both: see gemm_fp8_sm90.cu, and gemm_fp8_tensor.cu for
+// sm_89 and sm_120.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_tile.cuh"
 
@@ -8,14 +8,14 @@ namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int threads = 256, most_rows = 4, run = 16;  // bytes that one load brings
+constexpr int threads = 256, most_rows = 4, run = 16;  // run: bytes per load
 
-// x (N, K) -> bytes (N, ld) and scales (K / 128, N): a warp a block of 128, four elements a lane.
+// Rounds x (N, K) to bytes (N, ld) and scales (K / 128, N). One warp per block of 128, four elements per lane.
 __global__ void __launch_bounds__(threads)
     fp8_round_kernel(View x, uint8_t* q, float* scale, int64_t N, int64_t K, int64_t ld) {
   const int64_t blocks = blocks_of(K),
                 block = static_cast<int64_t>(blockIdx.x) * (threads / warp_size) + threadIdx.x / warp_size;
-  if (block >= N * blocks) return;  // whole warps
+  if (block >= N * blocks) return;  // uniform over the warp
   constexpr int each = fp8_block / warp_size;
   const int lane = threadIdx.x % warp_size;
   const int64_t row = block / blocks, k0 = block % blocks * fp8_block;
@@ -40,23 +40,23 @@ __global__ void __launch_bounds__(threads)
   if (lane == 0) scale[block % blocks * N + row] = finite ? largest / fp8_largest : NAN;
 }
 
-// A side of gemm_tile.cuh of 8-bit floats: 16 neighbours a thread and step.
+// An operand of gemm_tile.cuh in fp8. A thread loads 16 adjacent elements at a time.
 struct Side {
   Fp8Matrix x;
-  bool depth_innermost;
+  bool k_major;
   int64_t line0, lines, k_end;
 
   template <int tile_k> __device__ void fill(float (&tile)[tile_k][tiled::pitch], int64_t k0) const {
-    static_assert(tile_k % run == 0, "whole runs");
+    static_assert(tile_k % run == 0, "a tile must consist of whole runs");
     constexpr int deep = tile_k / run, wide = tiled::tile_m / run;
     for (int e = threadIdx.x; e < tiled::tile_m * tile_k / run; e += tiled::threads) {
-      const int i = depth_innermost ? e / deep : e % wide * run, k = depth_innermost ? e % deep * run : e / wide;
+      const int i = k_major ? e / deep : e % wide * run, k = k_major ? e % deep * run : e / wide;
       HEDDLE_UNROLL
       for (int r = 0; r < run; ++r) {
-        const int64_t line = line0 + i + (depth_innermost ? 0 : r), depth = k0 + k + (depth_innermost ? r : 0);
+        const int64_t line = line0 + i + (k_major ? 0 : r), depth = k0 + k + (k_major ? r : 0);
         float v = 0;
-        if (line < lines && depth < k_end) v = depth_innermost ? x.at(line, depth) : x.at(depth, line);
-        if (depth_innermost) tile[k + r][i] = v;
+        if (line < lines && depth < k_end) v = k_major ? x.at(line, depth) : x.at(depth, line);
+        if (k_major) tile[k + r][i] = v;
         else tile[k][i + r] = v;
       }
     }
@@ -87,12 +87,12 @@ __global__ void __launch_bounds__(tiled::threads, 2)
   });
 }
 
-// A warp makes one column of up to four rows; lane i takes bytes 16 i to 16 i + 15 of every 512, in one load where rows
-// lie so.
+// A warp computes one column of up to four rows. Lane i takes bytes 16 i to 16 i + 15 of every 512. `whole`: rows are
+// aligned to 16 bytes and padded, so that one load reads all 16.
 template <bool rounded> __global__ void __launch_bounds__(threads) fp8_few_rows_kernel(Fp8Gemm g, bool whole) {
   const int lane = threadIdx.x % warp_size;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (threads / warp_size) + threadIdx.x / warp_size;
-  if (column >= g.n) return;  // whole warps
+  if (column >= g.n) return;  // uniform over the warp
   float sum[most_rows] = {};
   for (int64_t k = lane * run; k < g.k; k += warp_size * run) {
     uint4 bytes{0, 0, 0, 0};
@@ -129,12 +129,12 @@ size_t linear_scratch(const Node& n, int) {
 }
 
 constexpr int block_shift = 7;
-static_assert(1 << block_shift == fp8_block, "rows that share a scale");
+static_assert(1 << block_shift == fp8_block, "2^block_shift rows share a scale");
 Fp8Matrix weight(const Tensor& w, const Tensor& scale) {
   return {w.as<uint8_t>(), scale.as<float>(), w.shape[1], block_shift, fp8_blocks(w.shape[1]), 1};
 }
 
-// Calls run(part, rows before it): the grid's second dimension is small.
+// Calls run(row, rows) for each strip of `rows` rows from `row` on, because the grid's second dimension is limited.
 template <class F> void in_strips(int64_t rows, F run) {
   constexpr int64_t strip = int64_t{65535} * tiled::tile_m;
   for (int64_t row = 0; row < rows; row += strip) run(row, rows - row < strip ? rows - row : strip);
@@ -143,7 +143,7 @@ const void* skip(const void* data, DType type, int64_t elements) {
   return static_cast<const char*>(data) + elements * static_cast<int64_t>(dtype_bytes(type));
 }
 
-// x (N, K), w (M, K), scale, bias? (M) -> y (N, M)
+// x (N, K), w (M, K), scale, optional bias (M) -> y (N, M)
 void linear(const Node& n, Context& c) {
   const char* name = "fp8_linear";
   const Tensor &x = n.in[0], &y = n.out[0];

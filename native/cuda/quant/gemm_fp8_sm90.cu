@@ -1,10 +1,10 @@
-// The product of 8-bit floats (e4m3) on the tensor cores of sm_90a: gemm_sm90.cu's ring and warpgroups, with stages of
-// 128 depths, which are the blocks that share a scale. A stage's products are added up by the tensor cores, which keep
-// few bits of such sums; then they are scaled and added to f32 sums in other registers. After "DeepSeek-V3 Technical
-// Report" (2024), 3.3.2, and DeepGEMM (DeepSeek 2025).
+// Products of 8-bit floats (e4m3) on the tensor cores of sm_90a. The ring and warpgroups are those of gemm_sm90.cu. A
+// stage has 128 elements along k, which share a scale. Tensor cores add up a stage's products with few bits. The sums
+// are then scaled and added to f32 sums in other registers. After "DeepSeek-V3 Technical Report" (2024), 3.3.2, and
+// DeepGEMM (DeepSeek 2025).
 //
-// Both operands lie with the depth innermost: 8-bit wgmma takes no other way. A tile is 128 columns wide, so that one
-// block's scale serves all of them.
+// Both operands are K-major, as 8-bit wgmma requires. A tile is 128 columns wide, so that one block's scale serves all
+// of them.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_sm90.cuh"
 
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
       const Place place = place_of<Tile>(tile, g.m, g.n);
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         unsigned char* a_tile = ring + at.stage * Tile::stage_bytes;
-        // at once in the first round: the phase before a new barrier's counts as complete
+        // Completes at once in the first round, because the phase before a new barrier's first counts as complete.
         ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
         ptx::arrive_expecting(&full[at.stage], Tile::stage_bytes);
         ptx::copy_box(a_tile, &a_map, static_cast<int>(d * depth), static_cast<int>(place.row), &full[at.stage]);
@@ -55,13 +55,14 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
   constexpr int sums = Tile::n / 2;
   const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size,
             warp = threadIdx.x % warpgroup / warp_size;
-  float* own = reinterpret_cast<float*>(ring + Tile::stages * Tile::stage_bytes) + (consumer * 4 + warp) * end_floats;
+  float* own =
+      reinterpret_cast<float*>(ring + Tile::stages * Tile::stage_bytes) + (consumer * 4 + warp) * staged_floats;
   float sum[sums], total[sums];
   HEDDLE_UNROLL
   for (int r = 0; r < sums; ++r) sum[r] = 0;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const Place place = place_of<Tile>(tile, g.m, g.n);
-    const int64_t row = place.row + consumer * 64 + warp * 16 + lane / 4;  // and eight rows on
+    const int64_t row = place.row + consumer * 64 + warp * 16 + lane / 4;  // and row + 8
     HEDDLE_UNROLL
     for (int r = 0; r < sums; ++r) total[r] = 0;
     for (int64_t d = 0; d < deep; ++d, at.advance()) {
@@ -74,7 +75,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
         ptx::multiply_e4m3_tiles(sum, ptx::describe_tile(a_tile + 32 * k, group_bytes, group_bytes),
             ptx::describe_tile(b_tile + 32 * k, group_bytes, group_bytes), k > 0);
       ptx::commit_products();
-      // While they run: the scales of the rows' activations and of the weight's block.
+      // Loads the scales of the rows' activations and of the weight's block while the products run.
       float scale[2];
       HEDDLE_UNROLL
       for (int half = 0; half < 2; ++half)
@@ -87,7 +88,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
       HEDDLE_UNROLL
       for (int r = 0; r < sums; ++r) total[r] += scale[r / 2 % 2] * of_weight * sum[r];
     }
-    end_sums<false>(g.end(), own, row - lane / 4, place.column, total);
+    epilogue_sums<false>(g.epilogue(), own, row - lane / 4, place.column, total);
   }
 #endif
 }

@@ -1,9 +1,9 @@
-// The product of 8-bit floats (e4m3) by mma.sync (sm_89 and sm_120: HEDDLE_E4M3): gemm_multistage.cuh's ring, with
-// stages of 128 depths, the size of the blocks that share a scale. The sums of each stage start at zero, are scaled,
-// and are added in f32, as in gemm_fp8_sm90.cu ("DeepSeek-V3 Technical Report" 2024, 3.3.2).
+// The product of 8-bit floats (e4m3) by mma.sync (sm_89 and sm_120: HEDDLE_E4M3), with the ring of gemm_multistage.cuh.
+// A stage has 128 elements along k, which share a scale. The sums of each stage start at zero, are scaled, and are
+// added in f32, as in gemm_fp8_sm90.cu ("DeepSeek-V3 Technical Report" 2024, 3.3.2).
 //
-// A fragment's registers hold four bytes where those of bf16 hold two elements, at the same places (m16n8k32 and
-// m16n8k16). Tiles and loads therefore treat pairs of bytes like bf16.
+// A fragment register holds four bytes for m16n8k32, and two elements for m16n8k16, at the same positions.
+// Tiles and loads therefore treat pairs of bytes like bf16.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_multistage.cuh"
 
@@ -48,7 +48,7 @@ template <class T> __global__ void __launch_bounds__(T::threads, 1) tensor_e4m3_
       }
     }
   });
-  end_tile<T, false>(g.end(), reinterpret_cast<float*>(memory), row0, column0, total);
+  epilogue_tile<T, false>(g.epilogue(), reinterpret_cast<float*>(memory), row0, column0, total);
 #endif
 }
 

@@ -1,6 +1,6 @@
-// Quantised weights by activations in 8 bits: integer products of 16 elements, which share one scale on either side,
-// are exact; their sums are scaled and added up in f32. The rounding of activations is round_activations'
-// (native/ops/quant.h). After llama.cpp's MMVQ and MMQ kernels: few rows by dp4a, many by integer tensor cores.
+// Products of quantized weights and 8-bit activations. Runs of 16 elements share one scale in each operand. Their
+// integer products are exact; the sums are scaled and added up in f32. Activations are rounded as by round_activations
+// (native/ops/quant.h). After llama.cpp's MMVQ and MMQ kernels: few rows use dp4a, many rows use integer tensor cores.
 #include "cuda/quant/gemm_int8.cuh"
 
 #include "cuda/quant/quant.cuh"
@@ -12,8 +12,8 @@ namespace {
 
 constexpr int group = activation_group, few_threads = 256, most_rows = 4;
 
-// The squared rounding error of a group, in units of the step. Added in the order of round_activations, so that all
-// choose alike.
+// Returns the sum of squared rounding errors of a group, in units of the step. The order of additions is that of
+// round_activations, so that both choose the same number of steps.
 __device__ inline float left_by(float v, float inverse, int lane) {
   const float left = fmaf(v, inverse, -rintf(v * inverse)), other = __shfl_xor_sync(all_lanes, left, group / 2);
   const float low = lane < group / 2 ? left : other, high = lane < group / 2 ? other : left;
@@ -24,20 +24,20 @@ __device__ inline float left_by(float v, float inverse, int lane) {
   return sum + __shfl_xor_sync(all_lanes, sum, 4);
 }
 
-// x (N, K) -> 8-bit activations: a warp a group of 32, an element a lane.
+// Rounds x (N, K) to 8 bits. One warp per group of 32, one element per lane.
 __global__ void __launch_bounds__(few_threads) round_kernel(View x, Int8Rows to, int64_t groups) {
   const int64_t g = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
-  if (g >= groups) return;  // whole warps
+  if (g >= groups) return;  // uniform over the warp
   const int lane = threadIdx.x % warp_size;
   const float v = x[g * group + lane], largest = warp_max(fabsf(v));
   const bool finite = __ballot_sync(all_lanes, !(fabsf(v) <= 3.4028235e38f)) == 0;
   constexpr float first = activation_steps[0], second = activation_steps[1];
-  const bool some = finite && largest > least_activation;
-  const float left = left_by(v, some ? first / largest : 0.0f, lane),
-              of_second = left_by(v, some ? second / largest : 0.0f, lane);
-  // second_steps_leave_less
+  const bool is_nonzero = finite && largest > least_activation;
+  const float left = left_by(v, is_nonzero ? first / largest : 0.0f, lane),
+              of_second = left_by(v, is_nonzero ? second / largest : 0.0f, lane);
+  // the rule of second_steps_leave_less
   const float steps = of_second * (first * first) < left * (second * second) ? second : first;
-  const float inverse = some ? steps / largest : 0.0f, scale = finite ? largest / steps : NAN;
+  const float inverse = is_nonzero ? steps / largest : 0.0f, scale = finite ? largest / steps : NAN;
   const int q = finite ? static_cast<int>(rintf(v * inverse)) : 0;
   int sum = q;
   for (int lanes = run_elements / 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(all_lanes, sum, lanes);
@@ -52,11 +52,11 @@ __device__ inline void store(const Int8Gemm& g, int64_t row, int64_t column, flo
   g.c.store(row * g.n + column, v);
 }
 
-// A warp makes one column of up to four rows; lane i takes runs i, i + 32, ...
+// A warp computes one column of up to four rows; lane i takes runs i, i + 32, …
 template <class Rows> __global__ void __launch_bounds__(few_threads) few_rows_kernel(Int8Gemm g, Rows w) {
   const int lane = threadIdx.x % warp_size;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
-  if (column >= g.n) return;  // whole warps
+  if (column >= g.n) return;  // uniform over the warp
   const int64_t runs = g.k / run_elements;
   float sum[most_rows] = {};
   for (int64_t r = lane; r < runs; r += warp_size) {
@@ -83,14 +83,14 @@ template <class Rows> __global__ void __launch_bounds__(few_threads) few_rows_ke
 }
 
 // ---- many rows
-// ------------------------------------------------------------------------------------------------------------
 
 constexpr int tile_m = 64, tile_n = 64, tile_runs = 4, warps_n = 2, threads = 4 * warp_size;
 constexpr int words = tile_runs * 4;
-// Rows are 20 words apart. The words (row g, word t) of one fragment, at 20 g + t, are then in 32 different banks.
+// The pitch of rows is 20 words. The words (row g, word t) of a fragment, at 20 g + t, are then in 32 different banks.
 constexpr int pitch = words + 4;
 
-// Four warps make 32 x 32 of the tile each. A stage is four runs deep: activations are copied, weights are taken apart.
+// Each of four warps computes 32 x 32 elements of the tile. A stage has four runs along k: activations are copied,
+// weights are unpacked.
 template <class Rows> __global__ void __launch_bounds__(threads) tensor_kernel(Int8Gemm g, Rows w) {
   HEDDLE_SHARED(uint32_t, a_tile, [tile_m][pitch]);
   HEDDLE_SHARED(uint32_t, b_tile, [tile_n][pitch]);
@@ -98,7 +98,7 @@ template <class Rows> __global__ void __launch_bounds__(threads) tensor_kernel(I
   HEDDLE_SHARED(float, a_sum, [tile_m][tile_runs]);
   HEDDLE_SHARED(float, b_scale, [tile_n][tile_runs]);
   HEDDLE_SHARED(float, b_minimum, [tile_n][tile_runs]);
-  constexpr int rows_m = 2, columns_n = 4;  // fragments of a warp
+  constexpr int rows_m = 2, columns_n = 4;  // number of fragments of a warp
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
   const int64_t runs = g.k / run_elements;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, fg = lane / 4, ft = lane % 4;
@@ -156,7 +156,7 @@ template <class Rows> __global__ void __launch_bounds__(threads) tensor_kernel(I
         }
       }
     }
-    __syncthreads();  // before the next stage overwrites these
+    __syncthreads();  // the next stage overwrites the tiles
   }
 
   HEDDLE_UNROLL
@@ -190,7 +190,7 @@ Int8Rows round_to_int8(const Context& context, const char* name, const View& x, 
 
 void gemm_int8(const Context& context, const char* name, const Int8Gemm& g, bool rowwise) {
   const bool few = g.m <= most_rows && !rowwise;
-  constexpr int64_t strip = int64_t{65535} * tile_m;  // the grid's second dimension is small
+  constexpr int64_t strip = int64_t{65535} * tile_m;  // limited by the grid's second dimension
   with_block_rows(g.w, g.k, [&](auto w) {
     if (few) {
       launch(context, name, {dim3(blocks_for(g.n, few_threads / warp_size)), dim3(few_threads)},

@@ -1,6 +1,6 @@
-// Quantised weights in registers: runs of 16 elements, which never cross a group, as four words of signed bytes with
-// their scale and minimum: element = scale * byte + minimum. Layouts are those of native/ops/unpack-inl.h; reading
-// whole words and taking them apart by masks is llama.cpp's way.
+// Quantized weights in registers. A Run is 16 elements of one group, as four words of signed bytes with a scale and a
+// minimum: element = scale * byte + minimum. The block layouts are those of native/ops/unpack-inl.h. Reading
+// whole words and extracting elements by masks is llama.cpp's method.
 #pragma once
 #include "cuda/rows/math.cuh"
 
@@ -18,7 +18,7 @@ struct Run {
   }
 };
 
-// The sizes of block_type(T), as device code may read them.
+// The sizes of block_type(T), usable in device code.
 template <DType T> struct Block;
 #define HEDDLE_BLOCK(name, elements_, bytes_, ...) \
   template <> struct Block<DType::name> { \
@@ -27,10 +27,10 @@ template <DType T> struct Block;
 HEDDLE_BLOCK_TYPES(HEDDLE_BLOCK)
 #undef HEDDLE_BLOCK
 
-// Loads `count` elements of x from `at`, a multiple of 8. Checks the type once for all of them, and loads 16 bytes at a
-// time if x is aligned to that (uniform over the lanes).
+// Loads `count` elements of x from `at`, a multiple of 8. Checks the type once for all elements. If x is 16-byte
+// aligned, loads 16 bytes at a time. The branches are uniform over the warp.
 template <int count> __device__ inline void load_elements(const View& x, int64_t at, float (&to)[count]) {
-  static_assert(count % 8 == 0, "whole loads of every type");
+  static_assert(count % 8 == 0, "count must be a multiple of the widest load");
   const bool whole = reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
   if (x.type == DType::f32) {
     const float* from = static_cast<const float*>(x.data) + at;
@@ -65,7 +65,7 @@ template <int count> __device__ inline void load_elements(const View& x, int64_t
   }
 }
 
-// Words at an address of which only `alignment` is known.
+// Reads a word at an address that is a multiple of `alignment`.
 template <int alignment> __device__ inline uint32_t word_at(const uint8_t* p) {
   if (alignment % 4 == 0) return *reinterpret_cast<const uint32_t*>(p);
   if (alignment % 2 == 0) {
@@ -74,9 +74,9 @@ template <int alignment> __device__ inline uint32_t word_at(const uint8_t* p) {
   }
   return p[0] | p[1] << 8 | p[2] << 16 | static_cast<uint32_t>(p[3]) << 24;
 }
-// Reads the 16 bytes at p as words. Every other block of an even size is at an odd multiple of 2. Whole words around p
-// are then read and shifted into place. This is safe because p is never a block's beginning, and nothing after the 16
-// bytes is read.
+// Reads the 16 bytes at p as words. Blocks whose size is an odd multiple of 2 begin at multiples of 4 or between them.
+// Whole words around p are then read and shifted into place. This is safe because p is never a block's beginning, and
+// nothing after the 16 bytes is read.
 template <int alignment> __device__ inline void words_at(const uint8_t* p, uint32_t (&to)[4]) {
   if (alignment % 16 == 0) {
     const uint4 all = *reinterpret_cast<const uint4*>(p);
@@ -95,22 +95,22 @@ template <int alignment> __device__ inline void words_at(const uint8_t* p, uint3
 }
 __device__ inline float half_at(const uint8_t* p) { return ptx::half_to_float(*reinterpret_cast<const uint16_t*>(p)); }
 
-// Every byte of a, at most 127, less the byte b of at most 128: no borrow crosses bytes, since bit 7 is lent and taken
-// back.
+// Subtracts bytes: a - b, with bytes of a at most 127 and of b at most 128. Bit 7 is set in a first, so that no borrow
+// crosses bytes, and flipped afterwards.
 __device__ inline uint32_t subtract_bytes(uint32_t a, uint32_t b) { return ((a | 0x80808080u) - b) ^ 0x80808080u; }
 
-// Bits 0-3 to bit 0 of bytes 0-3.
+// Spreads bits 0-3 to bit 0 of bytes 0-3.
 __device__ inline uint32_t spread_bits(uint32_t four) { return four * 0x00204081u & 0x01010101u; }
 
-// Looks up four nibbles (one per byte) in a table of 16 signed bytes, given as four words.
+// Looks up four nibbles, one per byte, in a table of 16 signed bytes, given as four words.
 __device__ inline uint32_t look_up(uint32_t nibbles, uint32_t t0, uint32_t t1, uint32_t t2, uint32_t t3) {
-  // prmt takes a nibble a byte
+  // prmt selects each byte by a nibble of the selector
   const uint32_t pairs = (nibbles | nibbles >> 4) & 0x00ff00ffu, selector = (pairs | pairs >> 8) & 0x7777u;
   const uint32_t low = __byte_perm(t0, t1, selector), high = __byte_perm(t2, t3, selector);
   const uint32_t upper = (nibbles >> 3 & 0x01010101u) * 0xffu;
   return (high & upper) | (low & ~upper);
 }
-// -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
+// The values of iq4: -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113.
 __device__ inline uint32_t nonlinear_bytes(uint32_t nibbles) {
   return look_up(nibbles, 0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u);
 }
@@ -119,15 +119,16 @@ __device__ inline uint32_t e2m1_bytes(uint32_t nibbles) {
   return look_up(nibbles, 0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu);
 }
 
-// Scale or minimum g of the eight 6-bit pairs that q4_k and q5_k keep in twelve bytes.
+// Scale g of the eight pairs of 6-bit scales and minimums that q4_k and q5_k store in twelve bytes.
 __device__ inline int six_bit_scale(const uint8_t* s, int g) {
   return g < 4 ? s[g] & 63 : (s[4 + g] & 15) | s[g - 4] >> 6 << 4;
 }
+// Minimum g of those pairs.
 __device__ inline int six_bit_minimum(const uint8_t* s, int g) {
   return g < 4 ? s[4 + g] & 63 : s[4 + g] >> 4 | s[g] >> 6 << 4;
 }
 
-// Run r of the block at b.
+// Reads run r of the block at b.
 template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
   constexpr int bytes = Block<T>::bytes, alignment = bytes % 16 == 0 ? 16 : bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
   Run run;
@@ -138,7 +139,7 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
     HEDDLE_UNROLL
     for (int i = 0; i < 4; ++i) run.q[i] = take(read[i], i);
   };
-  // The position in 256 elements: the half of 128, its run of 32, and the place in the run.
+  // The position in a block of 256: the half of 128, the quarter of 32 in it, and the offset in the quarter.
   const int half = r / 8, quarter = r % 8 / 2, at = r % 2 * 16;
   switch (T) {
     case DType::q8_0:
@@ -154,18 +155,18 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
       words(b + 4, [&](uint32_t w, int) { return w >> 4 * r & 0x0f0f0f0fu; });
       break;
     case DType::q5_0: {
-      const uint32_t fifths = *reinterpret_cast<const uint16_t*>(b + 2 + 2 * r);
+      const uint32_t fifth_bits = *reinterpret_cast<const uint16_t*>(b + 2 + 2 * r);
       run.scale = half_at(b);
       words(b + 6, [&](uint32_t w, int i) {
-        return subtract_bytes((w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifths >> 4 * i & 15) << 4, 0x10101010u);
+        return subtract_bytes((w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifth_bits >> 4 * i & 15) << 4, 0x10101010u);
       });
       break;
     }
     case DType::q5_1: {
-      const uint32_t fifths = *reinterpret_cast<const uint16_t*>(b + 4 + 2 * r);
+      const uint32_t fifth_bits = *reinterpret_cast<const uint16_t*>(b + 4 + 2 * r);
       run.scale = half_at(b), run.minimum = half_at(b + 2);
       words(b + 8,
-          [&](uint32_t w, int i) { return (w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifths >> 4 * i & 15) << 4; });
+          [&](uint32_t w, int i) { return (w >> 4 * r & 0x0f0f0f0fu) | spread_bits(fifth_bits >> 4 * i & 15) << 4; });
       break;
     }
     case DType::q2_k:
@@ -178,8 +179,8 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
       const int low = r < 8 ? s[r] & 15 : s[r - 8] >> 4, high = s[8 + r % 4] >> 2 * (r / 4) & 3;
       run.scale = half_at(b + 108) * static_cast<float>((low | high << 4) - 32);
       words(b + 32 + 32 * half + at, [&](uint32_t w, int i) {
-        const uint32_t thirds = word_at<alignment>(b + at + 4 * i) >> (4 * half + quarter) & 0x01010101u;
-        return subtract_bytes((w >> 2 * quarter & 0x03030303u) | thirds << 2, 0x04040404u);
+        const uint32_t third_bits = word_at<alignment>(b + at + 4 * i) >> (4 * half + quarter) & 0x01010101u;
+        return subtract_bytes((w >> 2 * quarter & 0x03030303u) | third_bits << 2, 0x04040404u);
       });
       break;
     }
@@ -212,7 +213,7 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
       words(b + 8 + 16 * g, [&](uint32_t w, int) { return nonlinear_bytes(w >> 4 * (r % 2) & 0x0f0f0f0fu); });
       break;
     }
-    default:  // mxfp4: 2^(e - 128), half of the value of e8m0; subnormal for e below 2
+    default:  // mxfp4: 2^(e - 128), which is half the e8m0 value; subnormal for e below 2
       run.scale = __uint_as_float(b[0] < 2 ? 0x00200000u << b[0] : static_cast<uint32_t>(b[0] - 1) << 23);
       words(b + 1, [&](uint32_t w, int) { return e2m1_bytes(w >> 4 * r & 0x0f0f0f0fu); });
   }
@@ -220,17 +221,17 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
 }
 
 // Marks the kernel variant whose type is known only at run time.
-constexpr DType any_block = DType::u8;
+constexpr DType runtime_type = DType::u8;
 
-// A matrix of quantised rows, read by kernels that know its type (T), or find it out at every run (any_block).
+// A matrix of quantized rows. Kernels know its type at compile time (T), or look it up for each Run (runtime_type).
 template <DType T> struct BlockRows {
   const uint8_t* data;
   DType type;
   int64_t width;  // elements of a row
 
-  // Elements [16 run, 16 run + 16) of a row.
+  // Returns elements [16 run, 16 run + 16) of a row.
   __device__ Run run(int64_t row, int64_t run) const {
-    if constexpr (T != any_block) {
+    if constexpr (T != runtime_type) {
       constexpr int elements = Block<T>::elements, bytes = Block<T>::bytes, runs = elements / run_elements;
       return read_run<T>(data + (row * (width / elements) + run / runs) * bytes, static_cast<int>(run % runs));
     } else {
@@ -262,13 +263,13 @@ template <DType T> struct BlockRows {
   }
 };
 
-// Calls use(rows). Common types have specialized kernels, and the others share one.
+// Calls use(rows). Common types have specialized kernels; the others share one.
 template <class F> void with_block_rows(const View& w, int64_t width, F use) {
   const uint8_t* data = static_cast<const uint8_t*>(w.data);
   if (w.type == DType::q8_0) use(BlockRows<DType::q8_0>{data, w.type, width});
   else if (w.type == DType::q4_0) use(BlockRows<DType::q4_0>{data, w.type, width});
   else if (w.type == DType::q4_k) use(BlockRows<DType::q4_k>{data, w.type, width});
-  else use(BlockRows<any_block>{data, w.type, width});
+  else use(BlockRows<runtime_type>{data, w.type, width});
 }
 
 }  // namespace cuda

@@ -1,4 +1,4 @@
-// Elementwise ops: each thread computes separate elements. Outputs may share an operand's memory.
+// Elementwise ops. Each thread computes separate elements. Outputs may alias operands.
 #include "cuda/rows/math.cuh"
 #include "cuda/rows/philox.cuh"
 #include "ops/noise.h"
@@ -9,7 +9,7 @@ namespace {
 
 constexpr int threads = 256;
 
-// f(i) for every i < n.
+// Calls f(i) for every i < n.
 template <class F> __global__ void map_kernel(F f, int64_t n) {
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) f(i);
@@ -20,10 +20,9 @@ template <class F> void map(const Context& c, const char* name, int64_t n, F f) 
   launch(c, name, {dim3(wanted < most ? wanted : most), dim3(threads)}, map_kernel<F>, f, n);
 }
 
-bool any(const Node& n) { return no_quantised(n); }
+bool supports_unquantized(const Node& n) { return no_quantised(n); }
 
 // ---- sums, products, bounds
-// -----------------------------------------------------------------------------------------------
 
 struct Add {
   View a, b;
@@ -111,7 +110,6 @@ void clamp_backward(const Node& n, Context& c) {
 }
 
 // ---- functions of one operand
-// -----------------------------------------------------------------------------------------------
 
 struct Softcap {
   View x;
@@ -140,8 +138,10 @@ void softcap_backward(const Node& n, Context& c) {
 struct Gelu {
   View x;
   Out y;
-  bool by_tanh;
-  __device__ void operator()(int64_t i) const { y.store(i, (by_tanh ? gelu_tanh(x[i]) : gelu_erf(x[i])).value); }
+  bool tanh_approximation;
+  __device__ void operator()(int64_t i) const {
+    y.store(i, (tanh_approximation ? gelu_tanh(x[i]) : gelu_erf(x[i])).value);
+  }
 };
 void gelu(const Node& n, Context& c) {
   map(c, "gelu", n.out[0].shape.size(), Gelu{view(n.in[0]), out(n.out[0]), n.attr_flag("tanh")});
@@ -150,10 +150,10 @@ void gelu(const Node& n, Context& c) {
 struct GeluBackward {
   View dy, x;
   Out dx;
-  bool by_tanh;
+  bool tanh_approximation;
   __device__ void operator()(int64_t i) const {
     const float v = x[i];
-    dx.store(i, dy[i] * (by_tanh ? gelu_tanh(v) : gelu_erf(v)).derivative);
+    dx.store(i, dy[i] * (tanh_approximation ? gelu_tanh(v) : gelu_erf(v)).derivative);
   }
 };
 void gelu_backward(const Node& n, Context& c) {
@@ -161,7 +161,7 @@ void gelu_backward(const Node& n, Context& c) {
       GeluBackward{view(n.in[0]), view(n.in[1]), out(n.out[0]), n.attr_flag("tanh")});
 }
 
-// The numbers are those of native/ops/unary.cc.
+// The values are those of the attribute in native/ops/unary.cc.
 enum Function { exp_, log_, sigmoid_, log_sigmoid_, tanh_, relu_, abs_, sqrt_, reciprocal_, log1mexp_ };
 
 __device__ float sigmoid(float x) {
@@ -218,7 +218,7 @@ struct UnaryBackward {
   int function;
   __device__ void operator()(int64_t i) const {
     const float g = dy[i];
-    dx.store(i, g == 0 ? 0.0f : g * derivative(function, x[i]));  // nothing comes from where nothing is wanted
+    dx.store(i, g == 0 ? 0.0f : g * derivative(function, x[i]));  // 0 * infinity would be NaN
   }
 };
 void unary_backward(const Node& n, Context& c) {
@@ -227,7 +227,6 @@ void unary_backward(const Node& n, Context& c) {
 }
 
 // ---- gated linear units
-// -------------------------------------------------------------------------------------------------------
 
 struct Glu {
   View gate, up;
@@ -258,7 +257,6 @@ void glu_backward(const Node& n, Context& c) {
 }
 
 // ---- copies
-// ---------------------------------------------------------------------------------------------------------------------
 
 struct Cast {
   View x;
@@ -276,8 +274,7 @@ void broadcast(const Node& n, Context& c) {
   map(c, "broadcast", n.out[0].shape.size(), Broadcast{view(n.in[0]), out(n.out[0])});
 }
 
-// ---- optimiser: nothing changes in a run that has met a bad index
-// --------------------------------------------------------------
+// ---- optimizer: a run that has reported a fault changes no state
 
 struct Accumulate {
   float* state;
@@ -307,7 +304,8 @@ void assign(const Node& n, Context& c) {
   map(c, "assign", n.in[0].shape.size(), Assign{out(n.in[0]), view(n.in[1]), fault_of(c)});
 }
 
-// AdamW (Loshchilov & Hutter 2019). param, grad, m, v: any shape; hyper (7), factor (1)
+// AdamW (Loshchilov & Hutter 2019). param, grad, m, v have the same shape. hyper (7): learning rate, beta1, beta2, eps,
+// weight decay, 1 - beta1^t, 1 - beta2^t. factor (1) multiplies the gradient.
 struct AdamW {
   Out param;
   const float* grad;
@@ -325,7 +323,7 @@ struct AdamW {
     m[i] = mean;
     v[i] = square;
     const float step = mean / hyper[5] / (sqrtf(square / hyper[6]) + eps);
-    param.store(i, param[i] * (1.0f - lr * weight_decay) - lr * step);  // decay first, as PyTorch's AdamW
+    param.store(i, param[i] * (1.0f - lr * weight_decay) - lr * step);  // decay first, as in PyTorch's AdamW
   }
 };
 void adamw(const Node& n, Context& c) {
@@ -347,13 +345,12 @@ void clip_factor(const Node& n, Context& c) {
 }
 
 // ---- seeded noise
-// ---------------------------------------------------------------------------------------------------------------
 
 struct Noise {
   View x;
   Out y;
   const uint32_t* key;  // (3): seed, step, micro-batch
-  uint32_t stream, dropped;
+  uint32_t stream, drop_below;
   float scale;
   bool dropout;
 
@@ -365,7 +362,7 @@ struct Noise {
   __device__ void operator()(int64_t i) const {
     const uint32_t w = word(i);
     const float v = x[i];
-    if (dropout) y.store(i, w < dropped ? 0.0f : v * scale);
+    if (dropout) y.store(i, w < drop_below ? 0.0f : v * scale);
     else y.store(i, v + scale * (static_cast<float>(w) * 4.65661287e-10f - 1.0f));  // 2^-31
   }
 };
@@ -378,29 +375,29 @@ void dropout(const Node& n, Context& c) { noise(n, c, true, static_cast<float>(1
 void uniform_noise(const Node& n, Context& c) { noise(n, c, false, static_cast<float>(n.attr("scale"))); }
 
 const RegisterKernel kernels[] = {
-    {"add", "cuda_add", any, add},
-    {"mul", "cuda_mul", any, mul},
-    {"affine", "cuda_affine", any, affine},
-    {"minimum", "cuda_minimum", any, minimum},
-    {"minimum_backward", "cuda_minimum_backward", any, minimum_backward},
-    {"clamp", "cuda_clamp", any, clamp},
-    {"clamp_backward", "cuda_clamp_backward", any, clamp_backward},
-    {"softcap", "cuda_softcap", any, softcap},
-    {"softcap_backward", "cuda_softcap_backward", any, softcap_backward},
-    {"gelu", "cuda_gelu", any, gelu},
-    {"gelu_backward", "cuda_gelu_backward", any, gelu_backward},
-    {"unary", "cuda_unary", any, unary},
-    {"unary_backward", "cuda_unary_backward", any, unary_backward},
-    {"glu", "cuda_glu", any, glu},
-    {"glu_backward", "cuda_glu_backward", any, glu_backward},
-    {"cast", "cuda_cast", any, cast},
-    {"broadcast", "cuda_broadcast", any, broadcast},
-    {"accumulate", "cuda_accumulate", any, accumulate},
-    {"assign", "cuda_assign", any, assign},
-    {"adamw", "cuda_adamw", any, adamw},
-    {"clip_factor", "cuda_clip_factor", any, clip_factor},
-    {"dropout", "cuda_dropout", any, dropout},
-    {"uniform_noise", "cuda_uniform_noise", any, uniform_noise},
+    {"add", "cuda_add", supports_unquantized, add},
+    {"mul", "cuda_mul", supports_unquantized, mul},
+    {"affine", "cuda_affine", supports_unquantized, affine},
+    {"minimum", "cuda_minimum", supports_unquantized, minimum},
+    {"minimum_backward", "cuda_minimum_backward", supports_unquantized, minimum_backward},
+    {"clamp", "cuda_clamp", supports_unquantized, clamp},
+    {"clamp_backward", "cuda_clamp_backward", supports_unquantized, clamp_backward},
+    {"softcap", "cuda_softcap", supports_unquantized, softcap},
+    {"softcap_backward", "cuda_softcap_backward", supports_unquantized, softcap_backward},
+    {"gelu", "cuda_gelu", supports_unquantized, gelu},
+    {"gelu_backward", "cuda_gelu_backward", supports_unquantized, gelu_backward},
+    {"unary", "cuda_unary", supports_unquantized, unary},
+    {"unary_backward", "cuda_unary_backward", supports_unquantized, unary_backward},
+    {"glu", "cuda_glu", supports_unquantized, glu},
+    {"glu_backward", "cuda_glu_backward", supports_unquantized, glu_backward},
+    {"cast", "cuda_cast", supports_unquantized, cast},
+    {"broadcast", "cuda_broadcast", supports_unquantized, broadcast},
+    {"accumulate", "cuda_accumulate", supports_unquantized, accumulate},
+    {"assign", "cuda_assign", supports_unquantized, assign},
+    {"adamw", "cuda_adamw", supports_unquantized, adamw},
+    {"clip_factor", "cuda_clip_factor", supports_unquantized, clip_factor},
+    {"dropout", "cuda_dropout", supports_unquantized, dropout},
+    {"uniform_noise", "cuda_uniform_noise", supports_unquantized, uniform_noise},
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The log-probability of one target per row under softmax(h W^T), and its gradient. Logits are made for a part of the
-// vocabulary at a time, so that memory does not grow with rows times vocabulary (Wijmans et al. 2024, "Cut Your
+// The log-probability of one target per row under softmax(h W^T), and its gradient. Logits are computed for one part of
+// the vocabulary at a time, so that memory does not grow with rows times vocabulary (Wijmans et al. 2024, "Cut Your
 // Losses").
 #include "cuda/attention/attention.cuh"
 #include "cuda/gemm/gemm.cuh"
@@ -10,21 +10,21 @@ namespace cuda {
 namespace {
 
 constexpr int threads = 256;
-// of one part; few in tests, so that there are parts
+// logits of a part; few in the emulator, so that tests have several parts
 constexpr int64_t most_logits = HEDDLE_EMULATED ? 256 : int64_t{16} << 20;
 
-// Vocabulary entries of a part: a multiple of 64, the tile of the matrix product.
+// Returns the vocabulary entries of a part: a multiple of 64, the tile of the matrix product.
 int64_t part_size(int64_t N, int64_t V) {
   const int64_t fitting = most_logits / (N > 0 ? N : 1) / 64 * 64, most = fitting > 64 ? fitting : 64;
   return V < most ? V : most;
 }
 
 struct PartArguments {
-  const float* product;    // (N, width): h W^T of the vocabulary entries [begin, begin + width)
-  const float* bias;       // (V), added to the products; null: none
+  const float* product;    // (N, width): h W^T for the vocabulary entries [begin, begin + width)
+  const float* bias;       // (V), added to the products; may be null
   const int32_t* targets;  // (N)
-  float* running;          // (N, 3): the largest logit so far, the sum of exponentials below it, the target's logit
-  float *logprob, *lse;    // (N), written by the last part
+  float* running;        // (N, 3): the largest logit so far, the sum of exponentials relative to it, the target's logit
+  float *logprob, *lse;  // (N), written with the last part
   int64_t width, begin, V;
   bool first, last;
   Scores scores;
@@ -35,7 +35,7 @@ __device__ float biased(const float* product, const float* bias, int64_t v) {
   return bias ? *product + bias[v] : *product;
 }
 
-// A block a row.
+// Updates `running` with one part of the vocabulary. One block per row.
 __global__ void __launch_bounds__(threads) logprob_part_kernel(PartArguments a) {
   const int64_t row = blockIdx.x;
   const int32_t target = a.targets[row];
@@ -57,7 +57,8 @@ __global__ void __launch_bounds__(threads) logprob_part_kernel(PartArguments a) 
   a.running[row * 3 + 2] = logit;
   if (!a.last) return;
   const float log_sum = logf(sum);
-  // The maximum is taken off first: added to it, the logarithm would lose digits. A target below zero is ignored.
+  // The maximum is subtracted first, because adding the logarithm to it would lose digits. A negative target is
+  // ignored.
   a.logprob[row] = target < 0 ? 0.0f : logit - largest - log_sum;
   a.lse[row] = target < 0 ? 0.0f : largest + log_sum;
 }
@@ -75,7 +76,7 @@ void part_product(const Context& c, const char* name, const Tensor& h, const Ten
           false});
 }
 
-// Scratch: products (N, part), then running (N, 3).
+// The scratch holds products (N, part), then running (N, 3).
 size_t scratch(const Node& n, int) {
   const int64_t N = n.in[0].shape[0];
   return static_cast<size_t>(N * (part_size(N, n.in[1].shape[0]) + 3)) * sizeof(float);
@@ -96,12 +97,12 @@ void token_logprob(const Node& n, Context& c) {
 }
 
 struct PartGradientArguments {
-  Out to;  // (N, ld): the gradient; what product holds may be overwritten by it
+  Out to;  // (N, ld): receives the gradient; may alias product
   int64_t ld;
-  float* product;          // (N, width), becomes d loss / d product
-  const float* bias;       // (V); null: none
-  const float* upstream;   // (N): of the target's log-probability
-  const float* of_lse;     // (N): of the logsumexp; null: zero
+  float* product;          // (N, width); holds h W^T
+  const float* bias;       // (V); may be null
+  const float* upstream;   // (N): gradient of the target's log-probability
+  const float* of_lse;     // (N): gradient of the log-sum-exp; null: zero
   const int32_t* targets;  // (N)
   const float* lse;        // (N)
   int64_t N, width, begin, V;
@@ -109,6 +110,7 @@ struct PartGradientArguments {
   Fault fault;
 };
 
+// Computes d loss / d product.
 __global__ void __launch_bounds__(threads) logprob_gradient_kernel(PartGradientArguments a) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < a.N * a.width;
       i += static_cast<int64_t>(gridDim.x) * threads) {
@@ -123,7 +125,7 @@ __global__ void __launch_bounds__(threads) logprob_gradient_kernel(PartGradientA
   }
 }
 
-// to (width) = the sums of x's columns, (N, width): a thread a column.
+// to (width) = the column sums of x (N, width). One thread per column.
 __global__ void __launch_bounds__(threads) part_sum_kernel(const float* x, float* to, int64_t N, int64_t width) {
   const int64_t v = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (v >= width) return;
@@ -140,14 +142,15 @@ __global__ void __launch_bounds__(threads) copy_kernel(const float* from, Out to
 
 unsigned some_blocks(int64_t items) { return blocks_for(items < (1 << 22) ? items : 1 << 22, threads); }
 
-// Where both operands are bf16, so is the gradient of logits when it enters the products: tensor cores make them. Not
-// with a soft cap, as on the CPU.
+// Whether the gradient of the logits is rounded to bf16, so that tensor cores compute the products with it. This needs
+// operands in bf16, and no softcap, as on the CPU.
 bool narrow(const Node& n) {
   return n.in[1].dtype == DType::bf16 && n.in[2].dtype == DType::bf16 && !(n.attributes->get("softcap", 0) > 0);
 }
 int64_t narrow_ld(int64_t width) { return (width + 7) / 8 * 8; }
 
-// Scratch: products (N, part), then dh (N, C) in f32 where the output is not, then gradients in bf16.
+// The scratch holds products (N, part), then dh (N, C) in f32 if the output has another type, then the gradient of a
+// part's logits in bf16.
 size_t backward_scratch(const Node& n, int) {
   const int64_t N = n.in[1].shape[0], part = part_size(N, n.in[2].shape[0]);
   return static_cast<size_t>(N * (part + n.in[1].shape[1])) * sizeof(float) + 16 +
@@ -173,7 +176,7 @@ void make_gradient(const Node& n, Context& c, bool narrowed) {
     PartGradientArguments a{to, ld, product, bias, n.in[0].as<float>(), of_lse, n.in[3].as<int32_t>(),
         n.in[4].as<float>(), N, width, begin, V, Scores(n), fault_of(c)};
     launch(c, name, {dim3(some_blocks(N * width)), dim3(threads)}, logprob_gradient_kernel, a);
-    // Only token_logprob_backward has a bias. Its gradients of logits stay in f32.
+    // Only token_logprob_backward has a bias. Its gradient of the logits stays in f32.
     if (const size_t of_bias = logprob_bias_gradient(n))
       launch(c, name, {dim3(blocks_for(width, threads)), dim3(threads)}, part_sum_kernel, product,
           n.out[of_bias].as<float>() + begin, N, width);
@@ -190,7 +193,7 @@ void make_gradient(const Node& n, Context& c, bool narrowed) {
 
 void token_logprob_backward(const Node& n, Context& c) { make_gradient(n, c, false); }
 
-// Each part of the vocabulary is made twice all the same: kept logits would be the largest tensor of the step.
+// The logits of each part are computed twice, because stored logits would be the largest tensor of the step.
 size_t fused_scratch(const Node& n, int threads) {
   const size_t forward = scratch(logprob_part(n), threads),
                backward = backward_scratch(logprob_gradient_part(n), threads);

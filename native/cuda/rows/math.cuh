@@ -1,4 +1,4 @@
-// Shared by kernels: elements of any type as floats, reductions over a warp and a block, activation functions.
+// Shared by kernels: elements of any type as floats, reductions over a warp and a block, and activation functions.
 #pragma once
 #include "cuda/runtime/launch.cuh"
 #include "cuda/ptx/ptx.cuh"
@@ -17,7 +17,7 @@ __device__ inline uint16_t float_to_bf16(float f) {  // to nearest even; NaN sta
   return static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1)) >> 16);
 }
 
-// An operand whose element type is known at run time: the branch is the same for all threads.
+// An operand whose element type is known at run time. The branch is uniform over all threads.
 struct View {
   const void* data;
   DType type;
@@ -32,6 +32,7 @@ struct View {
   }
 };
 
+// A writable View.
 struct Out {
   void* data;
   DType type;
@@ -61,8 +62,7 @@ inline bool no_quantised(const Node& n) {
   return true;
 }
 
-// ---- reductions: every lane gets the result
-// ---------------------------------------------------------------------------
+// ---- reductions: all lanes get the result
 
 template <class T> __device__ inline T warp_sum(T v) {
   for (int lanes = 16; lanes > 0; lanes /= 2) v += __shfl_xor_sync(all_lanes, v, lanes);
@@ -76,7 +76,7 @@ __device__ inline float warp_max(float v) {
   return v;
 }
 
-// Over a block of `threads` threads, a multiple of 32, all of which call it.
+// Reduces over a block of `threads` threads, a multiple of 32. All threads must call it, and all get the result.
 template <int threads, class T> __device__ inline T block_sum(T v) {
   constexpr int warps = threads / warp_size;
   HEDDLE_SHARED(T, partial, [warps]);
@@ -85,7 +85,7 @@ template <int threads, class T> __device__ inline T block_sum(T v) {
   if (lane == 0) partial[warp] = v;
   __syncthreads();
   v = warp_sum(lane < warps ? partial[lane] : T(0));
-  __syncthreads();  // before the next call writes
+  __syncthreads();  // the next call overwrites `partial`
   return v;
 }
 template <int threads> __device__ inline float block_max(float v) {
@@ -101,7 +101,6 @@ template <int threads> __device__ inline float block_max(float v) {
 }
 
 // ---- activation functions, as native/ops/activation.h defines them
-// ----------------------------------------------------
 
 struct Activated {
   float value, derivative;
@@ -123,7 +122,8 @@ __device__ inline Activated gelu_tanh(float x) {
 __device__ inline Activated activate(int activation, float x) {
   return activation == 0 ? silu(x) : activation == 1 ? gelu_tanh(x) : gelu_erf(x);
 }
-// Includes the activations at the end of products: 3 relu, 4 its square. NaN stays NaN, as in native/ops/unary.cc.
+// Applies an activation of a product's epilogue: those of activate(), 3 for relu, 4 for squared relu. NaN stays NaN, as
+// in native/ops/unary.cc.
 __device__ inline float activated(int activation, float x) {
   if (activation < 3) return activate(activation, x).value;
   const float positive = x <= 0.0f ? 0.0f : x;

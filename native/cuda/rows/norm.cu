@@ -1,5 +1,5 @@
-// RMS and layer normalisation with the residual addition before them, and their gradients: one block a row. The
-// gradients of the weights are sums over rows, taken column by column in a second kernel, in a fixed order.
+// RMS norm and layer norm with an optional residual addition before them, and their gradients. One block per row. The
+// gradients of the weights are sums over rows. A second kernel computes them column by column, in a fixed order.
 #include "cuda/rows/math.cuh"
 
 namespace heddle {
@@ -7,22 +7,23 @@ namespace cuda {
 namespace {
 
 constexpr int threads = 256;
-constexpr int column_threads = 8;  // that share a column's rows
+constexpr int column_threads = 8;  // threads that share the rows of a column
 
 struct NormArguments {
-  View x, w, b, residual;  // x (R, C), w (C), b? (C), residual? (R, C)
+  View x, w, b, residual;  // x (R, C), w (C); optional: b (C), residual (R, C)
   Out y, h;                // (R, C); h only with a residual
   int64_t C;
   float eps, offset;  // y = normed * (offset + w) + b
-  bool centred;       // layer norm: the mean is taken off
+  bool centred;       // layer norm: the mean is subtracted
 };
 
-// Each thread keeps to its own columns, so that y may be the memory of x or of the residual.
+// A thread reads and writes only its own columns, so that y may alias x or the residual.
 __global__ void __launch_bounds__(threads) norm_kernel(NormArguments a) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
   if (a.residual.data)
     for (int64_t j = threadIdx.x; j < a.C; j += threads) a.h.store(row + j, a.x[row + j] + a.residual[row + j]);
-  // y is the norm of what the rest of the network sees: h as stored. Written and read by the same thread.
+  // Normalizes h as stored, which is what the rest of the network sees. Each element is written and read by the same
+  // thread.
   const View h = a.residual.data ? View{a.h.data, a.h.type} : a.x;
   float mean = 0;
   if (a.centred) {
@@ -54,10 +55,10 @@ void rms_norm(const Node& n, Context& c) { norm(n, c, "rms_norm", false); }
 void layer_norm(const Node& n, Context& c) { norm(n, c, "layer_norm", true); }
 
 struct NormBackwardArguments {
-  View dy, h, w, dh;  // (R, C), (R, C), (C), (R, C)?
+  View dy, h, w, dh;  // (R, C), (R, C), (C), (R, C); dh is optional
   Out dx;             // (R, C)
-  float* moments;     // (R, 2): mean and 1 / deviation of each row, for the second kernel
-  float *dw, *db;     // (C); db only of layer norm
+  float* moments;     // (R, 2): mean and 1 / standard deviation of each row, for the second kernel
+  float *dw, *db;     // (C); db only for layer norm
   int64_t R, C;
   float eps, offset;
   bool centred;
@@ -77,7 +78,7 @@ __global__ void __launch_bounds__(threads) norm_backward_kernel(NormBackwardArgu
     square += v * v;
   }
   const float scale = 1.0f / sqrtf(block_sum<threads>(square) / width + a.eps);
-  // With g = dy * w and n = (h - mean) * scale: dx = dh + scale * (g - mean(g) - n * mean(g n)); RMS norm has no
+  // With g = dy * w and n = (h - mean) * scale: dx = dh + scale * (g - mean(g) - n * mean(g n)). RMS norm omits
   // mean(g).
   float sum = 0, projection = 0;
   for (int64_t j = threadIdx.x; j < a.C; j += threads) {
@@ -98,7 +99,7 @@ __global__ void __launch_bounds__(threads) norm_backward_kernel(NormBackwardArgu
   }
 }
 
-// One block per 32 columns: thread (lane, part) adds every eighth row of a column.
+// One block per 32 columns. Thread (lane, part) adds every eighth row of a column.
 __global__ void __launch_bounds__(warp_size* column_threads) norm_weight_kernel(NormBackwardArguments a) {
   HEDDLE_SHARED(float, weight_sum, [column_threads][warp_size]);
   HEDDLE_SHARED(float, bias_sum, [column_threads][warp_size]);
@@ -135,9 +136,8 @@ void rms_norm_backward(const Node& n, Context& c) { norm_backward(n, c, "rms_nor
 void layer_norm_backward(const Node& n, Context& c) { norm_backward(n, c, "layer_norm_backward", true); }
 
 // ---- softmax over the last dimension
-// --------------------------------------------------------------------------------------
 
-// x, y (R, C); y may be x
+// x, y (R, C); y may alias x. One block per row.
 __global__ void __launch_bounds__(threads) softmax_kernel(View x, Out y, int64_t C) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * C;
   float largest = -INFINITY, sum = 0;
@@ -153,7 +153,7 @@ void softmax(const Node& n, Context& c) {
       out(n.out[0]), s.last());
 }
 
-// dy, y, dx (R, C): dx = y * (dy - sum(dy y))
+// dy, y, dx (R, C): dx = y * (dy - sum(dy y)). One block per row.
 __global__ void __launch_bounds__(threads) softmax_backward_kernel(View dy, View y, Out dx, int64_t C) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * C;
   float mean = 0;

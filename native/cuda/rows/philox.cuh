@@ -1,4 +1,4 @@
-// Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011): the words of native/ops/philox.h.
+// Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011). Returns the same words as native/ops/philox.h.
 #pragma once
 #include "cuda/runtime/launch.cuh"
 
@@ -19,7 +19,7 @@ __device__ inline void philox4x32_10(uint32_t counter[4], uint32_t k0, uint32_t 
   }
 }
 
-// Uniform in [0, 1) with 53 random bits.
+// Returns a number that is uniform in [0, 1), with 53 random bits.
 __device__ inline double philox_uniform(uint32_t seed_low, uint32_t seed_high, uint32_t counter) {
   uint32_t word[4] = {counter, 0, 0, 0};
   philox4x32_10(word, seed_low, seed_high);

@@ -1,5 +1,5 @@
-// Sums over whole tensors and over rows, in an order that depends on the shapes alone: block by block, then the blocks'
-// sums.
+// Sums over whole tensors and over columns, in an order that depends only on the shapes: each block adds up its
+// elements, then one block adds up the blocks' sums.
 #include "cuda/rows/math.cuh"
 
 namespace heddle {
@@ -7,9 +7,9 @@ namespace cuda {
 namespace {
 
 constexpr int threads = 256;
-constexpr unsigned parts = 64;  // blocks of one tensor
+constexpr unsigned parts = 64;  // blocks per tensor
 
-// partial[block] = the sum of x, or of its squares, over the elements of the block's turn.
+// partial[block] = the sum of the block's elements of x, or of their squares.
 __global__ void __launch_bounds__(threads) partial_sum_kernel(View x, int64_t n, bool squared, double* partial) {
   double sum = 0;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n;
@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(threads) partial_sum_kernel(View x, int64_t n,
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// y = the sum of n partial sums, or its root.
+// y = the sum of n partial sums, or its square root.
 __global__ void __launch_bounds__(threads) total_kernel(const double* partial, int64_t n, bool root, float* y) {
   double sum = 0;
   for (int64_t i = threadIdx.x; i < n; i += threads) sum += partial[i];
@@ -41,9 +41,9 @@ size_t partial_bytes(const Node& n, int) { return n.in.size() * parts * sizeof(d
 void sum(const Node& n, Context& c) { reduce(n, c, "sum", false); }
 void global_norm(const Node& n, Context& c) { reduce(n, c, "global_norm", true); }
 
-constexpr int column_threads = 8;  // that share a column's rows
+constexpr int column_threads = 8;  // threads that share the rows of a column
 
-// dy (N, M) -> y (M): one block per 32 columns
+// dy (N, M) -> y (M). One block per 32 columns.
 __global__ void __launch_bounds__(warp_size* column_threads)
     column_sum_kernel(View dy, float* y, int64_t N, int64_t M) {
   HEDDLE_SHARED(float, part_sum, [column_threads][warp_size]);

@@ -1,4 +1,4 @@
-// Rotary position embedding (Su et al. 2021), and its frequencies where they depend on the length.
+// Rotary position embedding (Su et al. 2021), and its frequencies if they depend on the length.
 #include "cuda/rows/math.cuh"
 
 namespace heddle {
@@ -10,18 +10,18 @@ constexpr int threads = 128;
 struct RopeArguments {
   View x;                    // (N, H, D)
   const int32_t* positions;  // (N)
-  const float* inv_freq;     // (half), or (N, half)
-  Out y;                     // (N, H, D), may be x
+  const float* inv_freq;     // (half) or (N, half)
+  Out y;                     // (N, H, D), may alias x
   int64_t H, D, half, frequency_row;
   float scale, direction;
   bool interleaved, interleaved_out;
 };
 
-// sin and cos of any angle that positions and frequencies make, to float precision. In double, since the float
-// functions keep a table for huge arguments in local memory.
+// Sine and cosine of any angle of a position, to float precision. Computes in double, because sinf and cosf use a table
+// in local memory for large arguments.
 __device__ void sine_cosine(float angle, float* sine, float* cosine) {
   const double quarters = rint(angle * 0.63661977236758134);  // in units of pi / 2
-  // |r| <= pi / 4
+  // r| <= pi / 4
   const double r = (angle - quarters * 1.5707963267948966) - quarters * 6.123233995736766e-17, q = r * r;
   const double s = r * (1 + q * (-1.0 / 6 + q * (1.0 / 120 + q * (-1.0 / 5040 + q * (1.0 / 362880 - q / 39916800)))));
   const double c = 1 + q * (-0.5 + q * (1.0 / 24 + q * (-1.0 / 720 + q * (1.0 / 40320 - q / 3628800))));
@@ -34,17 +34,18 @@ __device__ void sine_cosine(float angle, float* sine, float* cosine) {
 constexpr int pairs_a_thread = 4;
 constexpr int64_t most_pairs = pairs_a_thread * threads;
 
-// A block a row. Each thread turns whole pairs, and copies what lies beyond them.
+// One block per row. Each thread rotates whole pairs. Columns beyond 2 * half are copied.
 __global__ void __launch_bounds__(threads) rope_kernel(RopeArguments a) {
   const int64_t row = blockIdx.x;
   HEDDLE_SHARED(float, cosines, [most_pairs]);
   HEDDLE_SHARED(float, sines, [most_pairs]);
   const float position = static_cast<float>(a.positions[row]);
-  // The angle is the float product, as the models were trained with: at position 8192 its rounding is visible.
+  // The angle is the product in f32, as in training: at position 8192 its rounding error is visible.
   for (int64_t j = threadIdx.x; j < a.half; j += threads)
     sine_cosine(position * a.inv_freq[row * a.frequency_row + j], &sines[j], &cosines[j]);
   __syncthreads();
-  // Whole heads at a time, read before they are written: y may be x, whose pairs may lie elsewhere.
+  // Processes as many heads at a time as fit. All are read before any is written, because y may alias x with pairs in
+  // different positions.
   const int64_t heads = most_pairs / a.half;
   for (int64_t h0 = 0; h0 < a.H; h0 += heads) {
     const int64_t pairs = (h0 + heads < a.H ? heads : a.H - h0) * a.half;
@@ -86,8 +87,8 @@ void rope(const Node& n, Context& c) {
 bool supports_rope(const Node& n) { return n.in[2].shape.last() <= most_pairs; }
 
 struct FrequencyArguments {
-  const float *near, *far;  // (half); far may be null
-  const int32_t* lengths;   // (N), or null for `length`
+  const float *near, *far;  // (half): frequencies up to the original length and beyond it; far is optional
+  const int32_t* lengths;   // (N); null: all rows have `length`
   float* y;                 // (N, half)
   int64_t half;
   double length, original, factor;

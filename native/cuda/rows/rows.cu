@@ -1,5 +1,5 @@
-// Rows by number: embedding, gather_rows, segment_sum and their gradients; and rows in pieces: split and concat. A
-// number out of range is reported and its row left out.
+// Rows by index: embedding, gather_rows, segment_sum and their gradients. Also split and concat. An index out of range
+// is reported, and its row is skipped.
 #include "cuda/quant/quant.cuh"
 
 namespace heddle {
@@ -8,7 +8,7 @@ namespace {
 
 constexpr int threads = 128;
 
-// table (V, C), ids (N) -> y (N, C): a block a row
+// table (V, C), ids (N) -> y (N, C). One block per row.
 __global__ void __launch_bounds__(threads)
     take_rows_kernel(View table, const int32_t* ids, Out y, int64_t V, int64_t C, float scale, Fault fault) {
   const int32_t id = ids[blockIdx.x];
@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(threads)
   const int64_t to = static_cast<int64_t>(blockIdx.x) * C;
   for (int64_t j = threadIdx.x; j < C; j += threads) y.store(to + j, table[id * C + j] * scale);
 }
-// The same from quantised rows: a thread takes runs of 16 elements apart.
+// As take_rows_kernel, from quantized rows. A thread unpacks runs of 16 elements.
 template <class Rows>
 __global__ void __launch_bounds__(threads)
     take_quantised_rows_kernel(Rows table, const int32_t* ids, Out y, int64_t V, int64_t C, float scale, Fault fault) {
@@ -48,7 +48,6 @@ void embedding(const Node& n, Context& c) {
       fault_of(c));
 }
 
-// x (N, C), ids (N) -> y (S, C). y[s] += scale * the sum, in order, of the rows of x whose id is s.
 __global__ void __launch_bounds__(threads) zero_kernel(Out y, int64_t n) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n;
       i += static_cast<int64_t>(gridDim.x) * threads)
@@ -59,7 +58,9 @@ __global__ void __launch_bounds__(threads) copy_kernel(View x, Out y, int64_t n)
       i += static_cast<int64_t>(gridDim.x) * threads)
     y.store(i, x[i]);
 }
-// A block a row of x: the first row with an id adds up all of them, so that no two blocks write one row.
+// x (N, C), ids (N) -> y (S, C). y[s] = onto[s] + scale * (the sum, in order, of the rows of x with id s). One block
+// per row of x. The block of the first row with an id adds up all rows with that id, so that no two blocks write the
+// same row.
 __global__ void __launch_bounds__(threads) add_rows_kernel(
     View x, const int32_t* ids, Out y, int64_t N, int64_t S, int64_t C, float scale, const float* onto, Fault fault) {
   const int64_t row = blockIdx.x;
@@ -94,7 +95,7 @@ void embedding_backward(const Node& n, Context& c) {
 }
 void segment_sum(const Node& n, Context& c) { add_rows(n, c, "segment_sum", 1.0f); }
 
-// Bytes are copied in the largest units that divide every width.
+// Elements of any type are copied as unsigned integers of their size.
 template <class T>
 __global__ void __launch_bounds__(threads)
     gather_kernel(const T* x, const int32_t* rows, T* y, int64_t limit, int64_t width, Fault fault) {
@@ -120,7 +121,8 @@ void gather_rows(const Node& n, Context& c) {
   else gather<uint8_t>(n, c);
 }
 
-// Row r of `from`, width elements at from_begin, to row r of `to`: a block a row
+// Copies `width` elements of each row of `from` to the same row of `to`. from_row, to_row: elements between rows. One
+// block per row.
 template <class T>
 __global__ void __launch_bounds__(threads)
     piece_kernel(const T* from, int64_t from_row, T* to, int64_t to_row, int64_t width) {

@@ -1,7 +1,7 @@
-// Chooses the next token of each row, like native/ops/sample.cc. Tokens are ordered by distance from the best logit,
-// then by id, and every cut keeps a prefix. The tokens are not sorted. A cut or a draw is the smallest key (bits of the
-// distance, then the id) whose prefix has enough mass. It is found bit by bit, with one pass over the row per bit. One
-// block per row.
+// Chooses the next token of each row, like native/ops/sample.cc. Tokens are ordered by their distance from the best
+// logit, then by id. top_k, top_p and min_p each keep a prefix of this order. The tokens are not sorted. The last token
+// of a prefix, and the token of a draw, have the smallest key whose prefix has enough mass. A key is the bits of the
+// distance, then the id. It is found bit by bit, with one pass over the row per bit. One block per row.
 #include "cuda/rows/math.cuh"
 #include "cuda/rows/philox.cuh"
 
@@ -16,15 +16,18 @@ struct SampleArguments {
   const int32_t *history, *bias_ids;  // (R, L), (R, B)
   const float* bias_values;           // (R, B)
   const uint32_t* rng;                // (R, 3)
-  float* adjusted;                    // (R, V): after bias and penalties
+  float* adjusted;                    // (R, V): logits after bias and penalties
   int32_t *token, *top_ids;           // (R), (R, K)
   float *logprob, *top_logprobs;      // (R), (R, K)
   int64_t V, L, B, K;
   Fault fault;
 };
 
-using Key = unsigned long long;  // order of tokens: bits of a distance >= 0, which sort as numbers do, above the id
+// The order of tokens: the bits of the distance in the upper half, the id in the lower half. Bits of floats >= 0 sort
+// like the floats.
+using Key = unsigned long long;
 
+// Returns the smallest key of the block to all threads.
 __device__ Key smallest(Key key) {
   HEDDLE_SHARED(Key, partial, [threads / warp_size]);
   const auto lesser = [](Key a, Key b) { return a < b ? a : b; };
@@ -37,8 +40,8 @@ __device__ Key smallest(Key key) {
   return best;
 }
 
-// A product that no compiler makes one operation of with the sum it goes into: nvcc would, and then the CPU's bits were
-// others.
+// A product that the compiler cannot fuse with an addition. nvcc would do so, and the result would differ from that of
+// the CPU.
 __device__ float times(float a, float b) {
 #if HEDDLE_EMULATED
   return a * b;
@@ -47,7 +50,8 @@ __device__ float times(float a, float b) {
 #endif
 }
 
-// exp(-x) for x >= 0, 0 from 87 on: the arithmetic of native/ops/logit_scan.h, so that both devices weigh alike.
+// exp(-x) for x >= 0, 0 from 87 on. The arithmetic is that of native/ops/logit_scan.h, so that both devices return the
+// same bits.
 __device__ float exp_negative(float x) {
   if (!(x < 87.0f)) return 0.0f;
   const int k = static_cast<int>(times(x, 1.44269504f) + 0.5f);
@@ -57,7 +61,7 @@ __device__ float exp_negative(float x) {
   return times(p, __uint_as_float(static_cast<unsigned>(127 - k) << 23));
 }
 
-// A row's tokens in their order.
+// The tokens of a row in their order. temperature divides the distances.
 struct Candidates {
   const float* logits;  // (V)
   int64_t V;
@@ -68,12 +72,13 @@ struct Candidates {
   }
   __device__ float distance(Key k) const { return __uint_as_float(static_cast<unsigned>(k >> 32)); }
 
-  // The count, or the mass, of tokens with a key up to `limit`; the same in every thread.
+  // Number of tokens with a key up to `limit`. All threads get the result.
   __device__ double count(Key limit) const {
     double n = 0;
     for (int64_t i = threadIdx.x; i < V; i += threads) n += key(i) <= limit ? 1.0 : 0.0;
     return block_sum<threads>(n);
   }
+  // Sum of exp(-distance) of the tokens with a key up to `limit`. All threads get the result.
   __device__ double mass(Key limit) const {
     double sum = 0;
     for (int64_t i = threadIdx.x; i < V; i += threads) {
@@ -84,8 +89,8 @@ struct Candidates {
   }
 };
 
-// The smallest key up to `most` of which enough(key) holds; `most` where it holds of none. First the distance, then the
-// id.
+// Returns the smallest key up to `most` for which enough(key) is true, or `most` if there is none. Searches the
+// distance, then the id.
 template <class F> __device__ Key first_key(Key most, int64_t V, F enough) {
   Key low = 0, high = most >> 32;  // the answer is in [low, high]
   while (low < high) {
@@ -116,14 +121,15 @@ __device__ bool valid(const Parameters& s, int64_t L) {
          s.prompt_length <= s.history_length;
 }
 
-// Whether position i of ids (n) is the first with its id.
+// Whether position i of ids is the first with its id.
 __device__ bool first_of_its_id(const int32_t* ids, int64_t i) {
   for (int64_t before = 0; before < i; ++before)
     if (ids[before] == ids[i]) return false;
   return true;
 }
 
-// Bias and penalties in the order of Hugging Face's processors, into `to`. Each distinct id is one thread's.
+// Applies bias and penalties in the order of Hugging Face's processors, and stores the logits to `to`. Each distinct id
+// is handled by one thread.
 __device__ void adjust(const SampleArguments& a, int64_t row, const Parameters& s, float* to) {
   const int32_t* history = a.history + row * a.L;
   const int64_t length = static_cast<int64_t>(s.history_length), prompt = static_cast<int64_t>(s.prompt_length);
@@ -152,7 +158,7 @@ __device__ void adjust(const SampleArguments& a, int64_t row, const Parameters& 
 
 struct Range {
   float largest;
-  bool usable;  // neither NaN nor infinity, and not -infinity throughout
+  bool usable;  // no NaN and no +infinity, and not all are -infinity
 };
 
 __device__ Range range_of(const float* x, int64_t V) {
@@ -188,7 +194,7 @@ __global__ void __launch_bounds__(threads) sample_kernel(SampleArguments a) {
   wrong = block_max<threads>(wrong);
   biased = block_max<threads>(biased);
   const Range raw_range = range_of(raw, a.V);
-  if (wrong != 0 || !raw_range.usable) {  // the same for all threads
+  if (wrong != 0 || !raw_range.usable) {  // uniform over the block
     if (threadIdx.x == 0) a.fault.report();
     return;
   }
@@ -204,7 +210,7 @@ __global__ void __launch_bounds__(threads) sample_kernel(SampleArguments a) {
     }
   }
 
-  // Four exponentials, four places apart, add in float and the rest in double, as on the CPU.
+  // Adds in the order of the CPU: four exponentials, four elements apart, in float, and the rest in double.
   double sum = 0;
   for (int64_t i = threadIdx.x; i < a.V / 16 * 4; i += threads) {
     const float* x = raw + i / 4 * 16 + i % 4;
@@ -222,7 +228,7 @@ __global__ void __launch_bounds__(threads) sample_kernel(SampleArguments a) {
     chosen = smallest(best);
   } else {
     const Candidates all{logits, a.V, range.largest, s.temperature};
-    // of the prefix that is left; nothing weighs anything beyond
+    // the last key of the kept prefix; tokens with a larger distance have no weight
     Key last = static_cast<Key>(__float_as_uint(88.0f)) << 32;
     if (s.top_k > 0 && s.top_k < static_cast<float>(a.V))
       last = first_key(last, a.V, [&](Key k) { return all.count(k) >= s.top_k; });
@@ -243,15 +249,15 @@ __global__ void __launch_bounds__(threads) sample_kernel(SampleArguments a) {
     const double wanted = point < below ? point : below;
     chosen = first_key(last, a.V, [&](Key k) { return all.mass(k) > wanted; }) & 0xffffffffu;
   }
-  // The furthest key of a cut need not be a token's; then rounding left the sum short, and the last with weight is
-  // meant.
+  // The last key of a prefix may not belong to a token. It is chosen if rounding left the sum too small, and then means
+  // the last token with weight.
   if (threadIdx.x == 0) {
     const int64_t token = static_cast<int64_t>(chosen) < a.V ? static_cast<int64_t>(chosen) : a.V - 1;
     a.token[row] = static_cast<int32_t>(token);
     a.logprob[row] = static_cast<float>(raw[token] - log_sum);
   }
 
-  // The K most probable tokens of the raw distribution, one after another.
+  // Finds the K most probable tokens of the unadjusted distribution, one after another.
   const Candidates plain{raw, a.V, raw_range.largest, 1.0f};
   Key previous = 0;
   for (int64_t k = 0; k < a.K; ++k) {

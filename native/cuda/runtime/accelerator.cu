@@ -9,7 +9,7 @@ namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr size_t stage_bytes = size_t{4} << 20;  // long enough for the bus's full speed
+constexpr size_t stage_bytes = size_t{4} << 20;  // large enough for the full bandwidth of PCIe
 
 class CudaRecording final : public Recording {
  public:
@@ -21,14 +21,14 @@ class CudaRecording final : public Recording {
   cudaGraphExec_t work_;
 };
 
-// Launched once per accelerator, on one thread: a binary without code for the device fails here, with a reason.
+// The kernel is never run. Its attributes tell whether the binary has code for the device.
 __global__ void probe(int* word) { *word = 0; }
 
 }  // namespace
 
 void check_cuda(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // the runtime keeps the last error: the next check must not see this one
+  cudaGetLastError();  // the runtime keeps the last error, which the next check must not see
   throw internal_error(std::string(call) + ": " + cudaGetErrorString(status));
 }
 
@@ -61,10 +61,10 @@ CudaAccelerator::CudaAccelerator(int index, bool tf32) : index_(index), name_("c
         "device: expected a compute capability that this build has kernels for, got " + std::to_string(device.major) +
             "." + std::to_string(device.minor) + " (" + name_ + ", " + device.name +
             "); from 8.0 on, `node scripts/build-addon.mjs -D HEDDLE_CUDA_ARCHITECTURES=" + capability +
-            "-real` makes them");
+            "-real` builds them");
   }
   check_cuda(status, "cudaFuncGetAttributes");
-  // Code for 9.0 is always that of sm_90a: no other is built.
+  // Code for 9.0 is always that of sm_90a, because no other is built.
   properties_ = {10 * device.major + device.minor, device.multiprocessors, device.shared_bytes,
       attributes.binaryVersion == 90 && has_tensor_maps(), tf32, has_e4m3_code()};
   try {
@@ -86,7 +86,7 @@ void CudaAccelerator::open() {
 }
 
 void CudaAccelerator::close() noexcept {
-  if (cudaSetDevice(index_) != cudaSuccess) return;  // the driver has shut down: the process is ending
+  if (cudaSetDevice(index_) != cudaSuccess) return;  // the driver has shut down, because the process is ending
   for (Stage& stage : stages_) {
     if (stage.data) cudaFreeHost(stage.data);
     if (stage.copied) cudaEventDestroy(stage.copied);
@@ -142,7 +142,7 @@ void* CudaAccelerator::allocate(size_t bytes) {
   return data;
 }
 
-// cudaFree waits for the device, so that no running kernel loses its memory.
+// cudaFree waits for the device, so that the memory of a running kernel is not freed.
 void CudaAccelerator::release(void* data) noexcept {
   if (cudaSetDevice(index_) == cudaSuccess) cudaFree(data);
 }
@@ -153,8 +153,7 @@ void* CudaAccelerator::allocate_host(size_t bytes) {
   const cudaError_t status = cudaHostAlloc(&data, bytes, cudaHostAllocPortable);
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
-    throw Error("OUT_OF_MEMORY",
-        name_ + ": expected " + std::to_string(bytes) + " bytes of the host's memory for copies, got none");
+    throw Error("OUT_OF_MEMORY", name_ + ": cannot allocate " + std::to_string(bytes) + " bytes of pinned host memory");
   }
   check_cuda(status, "cudaHostAlloc");
   return data;
@@ -184,7 +183,7 @@ void CudaAccelerator::upload_filled(void* to, size_t bytes, const Fill& fill) {
     check_cuda(cudaEventRecord(stage.copied, stream_), "cudaEventRecord");
     stage.used = true;
   }
-  // Whoever asked for it may free `to` next.
+  // The caller may free `to` as soon as this returns.
   for (Stage& stage : stages_) {
     if (stage.used) check_cuda(cudaEventSynchronize(stage.copied), "cudaEventSynchronize");
     stage.used = false;
@@ -213,14 +212,14 @@ void CudaAccelerator::download(void* to, const void* from, size_t bytes) {
     queue_download(stage.data, static_cast<const unsigned char*>(from) + at, count);
     check_cuda(cudaEventRecord(stage.copied, stream_), "cudaEventRecord");
     stage.used = true;
-    empty();  // while the device copies this one
+    empty();  // while the device copies the current stage
     before = &stage, before_at = at, before_count = count;
   }
   empty();
 }
 
-// Opens direct access to another device's memory (NVLink, PCIe peers) if possible. Otherwise copies go through the
-// host. The current device must be this one.
+// Enables direct access to another device's memory (NVLink or PCIe) if possible. Otherwise copies go through the host.
+// This device must be the current one.
 void CudaAccelerator::open_way_to(int device) {
   if (device < 64 && (peers_ >> device & 1)) return;
   int direct = 0;
@@ -272,7 +271,7 @@ int CudaAccelerator::fault() {
   return word - 1;
 }
 
-// Affects this thread only: other threads may allocate meanwhile.
+// Captures calls of this thread only. Other threads may allocate meanwhile.
 void CudaAccelerator::begin_recording() {
   make_current();
   check_cuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");

@@ -1,5 +1,5 @@
-// The parts of the accelerator that kernels need. device.h includes large headers of the standard library, which every
-// kernel file would compile once per architecture.
+// The parts of the accelerator that kernels need. device.h also includes large standard headers, which every kernel
+// file would compile once per architecture.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -11,8 +11,8 @@ namespace cuda {
 
 void check_cuda(cudaError_t status, const char* call);  // throws INTERNAL
 
-// Whether this build's code for the current device has mma.sync of 8-bit floats. gemm_fp8_tensor.cu, which alone may be
-// compiled for sm_89 where the rest is not: CMakeLists.txt.
+// Whether this build's code for the current device has mma.sync of e4m3. Defined in gemm_fp8_tensor.cu, because only
+// that file may be compiled for sm_89 (see CMakeLists.txt).
 bool has_e4m3_code();
 
 // The stream of the context's accelerator.
@@ -20,7 +20,7 @@ cudaStream_t stream_of(const Context&);
 const DeviceProperties& properties_of(const Context&);
 void make_current(const Context&);  // CUDA's current device is per thread
 
-// Handed to kernels by value.
+// Lets kernels report invalid indices. Passed to kernels by value.
 struct Fault {
   int* word;
   int node;
@@ -30,7 +30,7 @@ struct Fault {
   __device__ bool reported() const { return *word != 0; }
 #endif
 };
-Fault fault_of(const Context&);  // what a kernel reports bad indices to, by the node's number
+Fault fault_of(const Context&);  // reports get the number of the current node
 
 }  // namespace cuda
 }  // namespace heddle

@@ -1,4 +1,4 @@
-// The accelerator of a CUDA lane: a device, a stream, and the word in which kernels report bad indices. Kernels use
+// The accelerator of a CUDA lane: a device, a stream, and the word in which kernels report invalid indices. Kernels use
 // context.h instead.
 #pragma once
 #include <cstdint>
@@ -50,7 +50,7 @@ class CudaAccelerator final : public Accelerator {
   void make_current() const;  // CUDA's current device is per thread
 
  private:
-  // Two pieces of the host's memory in turn: one is filled or emptied while the device copies the other.
+  // Two staging buffers in pinned host memory. The host fills or empties one while the device copies the other.
   struct Stage {
     unsigned char* data = nullptr;
     cudaEvent_t copied = nullptr;
@@ -68,12 +68,12 @@ class CudaAccelerator final : public Accelerator {
   int* fault_ = nullptr;  // 0, or the first reporting node + 1
   Stage stages_[2];
   int stage_ = 0;
-  uint64_t peers_ = 0;  // devices that the way to was looked for, a bit each
+  uint64_t peers_ = 0;  // bit i: whether open_way_to(i) has run
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
   mutable std::mutex measured_mutex_;
   std::shared_ptr<const GemmTable> measured_ = std::make_shared<GemmTable>();
   std::mutex zeroing_mutex_;
-  cudaStream_t zeroing_ = nullptr;  // allocation may happen on any thread, and stream_ belongs to the lane's
+  cudaStream_t zeroing_ = nullptr;  // for allocate, which any thread may call; stream_ belongs to the lane's thread
 };
 
 }  // namespace cuda

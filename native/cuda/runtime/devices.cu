@@ -13,16 +13,16 @@ int count_devices(std::string& problem) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaSuccess) return count;
-  cudaGetLastError();  // the runtime keeps the last error: the next check must not see this one
+  cudaGetLastError();  // the runtime keeps the last error, which the next check must not see
   int driver = 0, needed = 0;
   cudaDriverGetVersion(&driver);  // 0 without a driver
   cudaRuntimeGetVersion(&needed);
   cudaGetLastError();
   if (status == cudaErrorInsufficientDriver && driver > 0)
-    problem = "the driver is of CUDA " + version_text(driver) + ", this build needs one of CUDA " +
+    problem = "the driver supports CUDA " + version_text(driver) + ", but this build needs CUDA " +
               version_text(needed) + " or newer";
   else if (status != cudaErrorInsufficientDriver && status != cudaErrorNoDevice)
-    problem = cudaGetErrorString(status);  // a machine whose CUDA is broken still computes on the CPU
+    problem = cudaGetErrorString(status);  // the machine can still compute on the CPU
   return 0;
 }
 

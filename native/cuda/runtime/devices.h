@@ -16,13 +16,13 @@ struct CudaDevice {
   int minor = 0;
   size_t memory_bytes = 0;
   int multiprocessors = 0;
-  size_t shared_bytes = 0;  // that a block may ask for
-  std::string driver;       // the version of CUDA that its driver speaks
+  size_t shared_bytes = 0;  // maximum of shared memory per block
+  std::string driver;       // the CUDA version that the driver supports
 };
 
-bool cuda_built();                       // false: compiled without nvcc
+bool cuda_built();                       // whether the build has CUDA kernels
 std::vector<CudaDevice> cuda_devices();  // empty without a driver or GPU
-std::string cuda_problem();              // why it is empty, where a driver is there all the same; else empty
+std::string cuda_problem();  // the reason why cuda_devices() is empty although there is a driver; otherwise ""
 
 // Opens a new stream on device `index`. With tf32, f32 products may use tensor cores, which round their operands to 10
 // mantissa bits. Throws UNSUPPORTED if the device does not exist.

@@ -1,14 +1,13 @@
-// How kernels are launched and where they keep shared memory: on a device by nvcc, or on the emulator by a C++
-// compiler.
+// Launches kernels and declares shared memory, for nvcc and for the emulator, which compiles kernels as C++.
 //
-// A kernel file holds, per op: the kernel with the shapes of its operands, a launcher that turns a Node into its
-// arguments, and a KernelDef. Rules that the emulator enforces: every thread reaches every __syncthreads (no early
-// return before one), shared memory is written before it is read, copies are waited for.
+// A kernel file has, per op: the kernel with the shapes of its operands, a launcher that computes its arguments from a
+// Node, and a KernelDef. The emulator enforces these rules: every thread reaches every __syncthreads (no early return
+// before one), shared memory is written before it is read, and copies are waited for.
 #pragma once
 #include "cuda/runtime/context.h"
 
-// HEDDLE_UNROLL precedes loops whose index selects registers. Without unrolling, the array would be in slow local
-// memory. HEDDLE_ROLLED precedes loops of threads that have few registers.
+// HEDDLE_UNROLL precedes loops whose index selects registers. Without unrolling, the array would be in local memory.
+// HEDDLE_ROLLED precedes loops that must not be unrolled, because their threads have few registers.
 #if defined(__CUDACC__)
 #define HEDDLE_EMULATED 0
 #define HEDDLE_UNROLL _Pragma("unroll")
@@ -32,8 +31,8 @@
 namespace heddle {
 namespace cuda {
 
-// More than 48 KB of shared memory needs an attribute. The limit includes statically declared memory, for which this
-// leaves room.
+// The maximum of dynamic shared memory without an opt-in by cudaFuncSetAttribute. The limit of 48 KB includes static
+// shared memory, for which 2 KB are left.
 constexpr size_t default_shared_bytes = (48 << 10) - 2048;
 
 struct Grid {
@@ -41,12 +40,12 @@ struct Grid {
   size_t shared = 0;  // bytes of dynamic shared memory
 };
 
-// arguments convert to the kernel's parameters, and are not deduced
+// Prevents template argument deduction, so that arguments convert to the kernel's parameters.
 template <class T> struct Same {
   using type = T;
 };
 
-// Queues a kernel on the context's stream. A grid without blocks is nothing to do.
+// Launches a kernel on the context's stream. Does nothing if the grid is empty.
 template <class... P>
 void launch(const Context& context, const char* name, const Grid& g, void (*kernel)(P...),
     typename Same<P>::type... arguments) {

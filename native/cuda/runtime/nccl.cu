@@ -1,5 +1,5 @@
-// NCCL, found at run time: no build and no machine needs it that does not train on several GPUs. The declarations are
-// those of nccl.h, whose numbers have not changed since NCCL 2.0. HEDDLE_NCCL names a library in an unusual place.
+// NCCL, loaded at run time, because only training on several GPUs needs it. The declarations are those of nccl.h; their
+// constants have not changed since NCCL 2.0. HEDDLE_NCCL names a library outside the default path.
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -29,11 +29,11 @@ struct Nccl {
 
 template <class F> void find(void* library, const char* name, F& function) {
   function = reinterpret_cast<F>(dlsym(library, name));
-  if (!function) throw Error("UNSUPPORTED", std::string("nccl: expected a library with ") + name + ", got one without");
+  if (!function) throw Error("UNSUPPORTED", std::string("nccl: the library does not export ") + name);
 }
 
 const Nccl& nccl() {
-  static const Nccl loaded = [] {  // a throwing initialiser runs again at the next call
+  static const Nccl loaded = [] {  // if the initializer throws, the next call tries again
     const char* named = std::getenv("HEDDLE_NCCL");
     void* library = nullptr;
     for (const char* name : {named && *named ? named : "libnccl.so.2", named && *named ? named : "libnccl.so"})

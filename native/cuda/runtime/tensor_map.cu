@@ -13,10 +13,10 @@ using Encode = decltype(&cuTensorMapEncodeTiled);
 Encode find_encode() {
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-  constexpr unsigned first_version = 12000;  // of CUDA that has it
+  constexpr unsigned first_version = 12000;  // the CUDA version that introduced it
   const cudaError_t status =
       cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, first_version, cudaEnableDefault, &found);
-  // the runtime keeps the last error: the next check must not see this one
+  // The runtime keeps the last error, which the next check must not see.
   if (status != cudaSuccess) cudaGetLastError();
   return status == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<Encode>(function) : nullptr;
 }
@@ -32,7 +32,8 @@ bool has_tensor_maps() { return encode() != nullptr; }
 
 namespace {
 
-// Dimensions and boxes from the innermost on, strides in elements (of bf16 or a byte) from the second on.
+// Encodes a tensor map. sizes, strides and boxes begin with the innermost dimension. strides are in elements and begin
+// with the second dimension. element_bytes: 2 for bf16, 1 for bytes.
 CUtensorMap make_map(const void* data, int element_bytes, cuuint32_t rank, const int64_t* sizes, const int64_t* strides,
     const int* boxes) {
   CUtensorMap map;

@@ -1,7 +1,8 @@
-// Products whose kernel was measured instead of derived from sizes: of the few choices that choice.h weighs against
-// each other, the name of the fastest, by what distinguishes products. Nothing here needs CUDA.
+// Autotuning of products: a table that maps the key of a product to the name of its fastest kernel, among the few that
+// choice.h considers. Nothing here needs CUDA.
 //
-// A name alone is kept, never numbers: where this build has no choice of that name for a product, it takes its own.
+// The table stores names only, not configurations. If this build has no candidate of that name, choose_gemm's choice is
+// used.
 #pragma once
 #include <map>
 #include <string>
@@ -14,7 +15,7 @@ namespace cuda {
 
 using GemmTable = std::map<std::string, std::string>;  // gemm_key: variant_name
 
-// A number of rows represents all numbers up to the next power of two.
+// The key of a product. The number of rows is rounded up to a power of two of at least 8.
 inline std::string gemm_key(const GemmShape& g) {
   int64_t m = 8;
   while (m < g.m) m *= 2;
@@ -30,8 +31,8 @@ inline std::string variant_name(const GemmChoice& c) {
          std::to_string(c.tile_n) + (c.splits > 1 ? " parts" : "");
 }
 
-// The candidates for a product, with unique names and choose_gemm's choice first. Products with independent rows, and
-// those with few rows, have one candidate.
+// Returns the candidates for a product, with unique names and choose_gemm's choice first. Rowwise products and those
+// with few rows have only one candidate.
 inline std::vector<GemmChoice> gemm_candidates(const GemmShape& g, const DeviceProperties& device) {
   std::vector<GemmChoice> all{choose_gemm(g, device)};
   const GemmKernel own = all[0].kernel;
@@ -55,6 +56,7 @@ inline std::vector<GemmChoice> gemm_candidates(const GemmShape& g, const DeviceP
   return all;
 }
 
+// Returns the measured choice if the table has one, otherwise that of choose_gemm(g, device).
 inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device, const GemmTable& measured) {
   if (!measured.empty() && !g.rowwise) {
     const auto found = measured.find(gemm_key(g));

@@ -1,4 +1,4 @@
-// Replaces CUDA's driver header in the emulator: tensor maps, under CUDA's names.
+// Replaces CUDA's driver header in the emulator: the types of tensor maps, under CUDA's names.
 #pragma once
 #include <cstdint>
 
@@ -34,11 +34,11 @@ struct TensorMap {
   const char* data;
   uint32_t rank;
   uint32_t dims[4], box[4];
-  uint64_t strides[3];  // bytes from the second dimension on
-  bool swizzled;        // 128 bytes
+  uint64_t strides[3];  // in bytes, from the second dimension on
+  bool swizzled;        // with the 128-byte swizzle
   uint32_t element_bytes;
 };
-static_assert(sizeof(TensorMap) <= sizeof(CUtensorMap), "it lies in one");
+static_assert(sizeof(TensorMap) <= sizeof(CUtensorMap), "a TensorMap is stored in a CUtensorMap");
 
 }  // namespace emulator
 }  // namespace heddle

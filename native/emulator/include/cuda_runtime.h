@@ -1,5 +1,5 @@
-// Replaces CUDA's header when a C++ compiler compiles native/cuda for the emulator. Has the part of the language and of
-// the runtime library that native/cuda uses, under CUDA's names.
+// Replaces CUDA's runtime header if native/cuda is compiled for the emulator. Has the part of the language and of the
+// runtime library that native/cuda uses, under CUDA's names.
 #pragma once
 #include <cmath>
 #include <cstddef>
@@ -35,7 +35,6 @@ struct alignas(16) float4 {
 };
 
 // ---- device functions
-// -----------------------------------------------------------------------------------------------------
 
 inline void __syncthreads(int line = __builtin_LINE()) { heddle::emulator::barrier(line); }
 inline void __syncwarp(unsigned mask = 0xffffffffu, int line = __builtin_LINE()) {
@@ -50,7 +49,7 @@ template <class T> struct Shuffle {
   int source;
 };
 
-// Every lane takes the value of lane `source`, which must participate.
+// Returns the value of lane `source`, which must be in the mask.
 template <class T> T shuffle(uint32_t mask, T value, int source, const char* name, int line) {
   Shuffle<T> mine{value, value, source};
   collective(mask, name, line, &mine, [](void** lanes, uint32_t taking_part) {
@@ -59,7 +58,7 @@ template <class T> T shuffle(uint32_t mask, T value, int source, const char* nam
       Shuffle<T>& to = *static_cast<Shuffle<T>*>(lanes[i]);
       if (to.source < 0 || to.source > 31) continue;  // as in CUDA, the lane keeps its value
       if (!(taking_part >> to.source & 1))
-        fatal("a shuffle from lane " + std::to_string(to.source) + ", which does not take part");
+        fatal("a shuffle from lane " + std::to_string(to.source) + ", which does not participate");
       to.result = static_cast<Shuffle<T>*>(lanes[to.source])->value;
     }
   });
@@ -117,7 +116,7 @@ inline unsigned __float_as_uint(float f) {
   std::memcpy(&u, &f, 4);
   return u;
 }
-// Byte i of the result is the byte of b:a that the low three bits of the selector's nibble i select.
+// Byte i of the result is the byte of b:a that the low three bits of nibble i of the selector select.
 inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
   const uint64_t bytes = uint64_t{b} << 32 | a;
   unsigned result = 0;
@@ -140,7 +139,6 @@ template <class T> T max(T a, T b) { return a < b ? b : a; }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 
 // ---- runtime library
-// ------------------------------------------------------------------------------------------------------
 
 enum cudaError_t {
   cudaSuccess = 0,
@@ -228,7 +226,7 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
 namespace heddle {
 namespace emulator {
 
-// Defers the work until the stream is synchronized, which exposes arguments that do not live that long.
+// Defers the work until the stream is synchronized. This exposes arguments that do not live that long.
 void enqueue(cudaStream_t stream, std::function<void()> work);
 cudaError_t function_attributes(cudaFuncAttributes* attributes);
 

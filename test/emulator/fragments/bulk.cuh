@@ -1,4 +1,4 @@
-// Bulk writes to global memory by the copy engine (ptx_bulk.cuh), and flags by which blocks signal their progress.
+// Bulk writes from shared to global memory (ptx_bulk.cuh), and words with which blocks signal their progress.
 #pragma once
 #include "cuda/ptx/ptx_bulk.cuh"
 #include "device.cuh"
@@ -6,8 +6,8 @@
 namespace heddle {
 namespace cuda {
 
-// Sections 9.7.9.25.4.1 and .2. Copies 16, 48 and 1024 bytes from `from` (2048) to the same offsets of `to` (2048), in
-// two groups, as a store or as a sum.
+// Sections 9.7.9.25.4.1 and .2. Writes 16, 48 and 1024 bytes of `from` (2048) to the same offsets of `to` (2048), in
+// two groups, as stores or as additions.
 constexpr int bulk_floats = 2048;
 struct BulkPart {
   int at, floats;
@@ -52,8 +52,8 @@ void test_bulk_writes(Device& device) {
       const int before = -3 * i, want = !written ? before : add ? before + i + 1 : i + 1;
       ok &= to.host[static_cast<size_t>(i)] == static_cast<float>(want);
     }
-    expect(ok, add ? "cp.reduce.async.bulk.add.f32: sums, of those bytes alone"
-                   : "cp.async.bulk to global memory: those bytes alone");
+    expect(ok, add ? "cp.reduce.async.bulk.add.f32: adds the given range only"
+                   : "cp.async.bulk to global memory: writes the given range only");
   }
 }
 
@@ -71,17 +71,17 @@ void test_bulk_sums(Device& device) {
   Shared<float> from(device, bulk_floats), to(device, bulk_floats);
   size_t count = 0;
   for (const Sum& s : sums) from.host[64 + count] = s.added, to.host[64 + count++] = s.before;
-  static_assert(sizeof sums / sizeof sums[0] == 12, "the second part");
+  static_assert(sizeof sums / sizeof sums[0] == 12, "the sums fill the second part");
   launch(device.context, "bulk sums", {1, 32}, write_once<true>, from.to_device(), to.to_device(), bulk_parts[0],
       bulk_parts[1], bulk_parts[2]);
   to.back();
   bool ok = true;
   for (size_t i = 0; i < count; ++i) ok &= std::memcmp(&sums[i].want, &to.host[64 + i], sizeof(float)) == 0;
-  expect(ok, "cp.reduce.async.bulk.add.f32: rounding, and zero for what is subnormal");
+  expect(ok, "cp.reduce.async.bulk.add.f32: rounds to nearest even and flushes subnormals");
 }
 
-// Sources may be overwritten after wait_group.read, and results are complete after wait_group. Adds of four warps to
-// one address are atomic.
+// Sources may be overwritten after wait_group.read, and results are complete after wait_group. Additions of four warps
+// to one address are atomic.
 __global__ void __launch_bounds__(128) write_again(float* to, float* sums) {
 #if HEDDLE_SM90A
   HEDDLE_SHARED(float4, memory, [4][8]);
@@ -118,12 +118,12 @@ void test_bulk_sources(Device& device) {
       }
     ok &= sums.host[static_cast<size_t>(lane)] == sum;
   }
-  expect(ok, "cp.async.bulk.wait_group.read: sources are free, and nothing is lost");
+  expect(ok, "cp.async.bulk.wait_group.read: sources may be overwritten, and all writes complete");
 }
 
-// Sections 9.7.13.5, 9.7.9.8 and 9.7.9.12: each block takes a ticket when it starts, and adds to the previous block's
-// result once that block has released its ticket. Another order would give another sum. words: the next ticket, the
-// number of finished blocks.
+// Sections 9.7.13.5, 9.7.9.8 and 9.7.9.12. Each block takes a number when it starts. It adds to the sums once the block
+// with the previous number has released. Another order gives another sum. words: the next number, the number of
+// finished blocks.
 __host__ __device__ inline float part_of_block(int number) {
   const float large = 33554432.0f;  // 2^25, so that adding small numbers rounds
   return number % 3 == 1 ? large : number % 3 == 2 ? -large : static_cast<float>(number + 1);
@@ -166,7 +166,7 @@ void test_words(Device& device) {
     for (int n = 1; n < blocks; ++n) want += part_of_block(n) + static_cast<float>(i);
     ok &= sums.host[i] == want;
   }
-  expect(ok, "numbers are given once, and blocks add one after another");
+  expect(ok, "take_number, wait_for_word: each number is taken once, and blocks add in order");
 }
 
 }  // namespace cuda

@@ -7,7 +7,7 @@
 namespace heddle {
 namespace cuda {
 
-// Rounds to 10 fraction bits, ties away from zero: in steps of 2^-10 of the power of two below.
+// Rounds to 10 fraction bits, to nearest, ties away from zero.
 float nearest_tf32(float f) {
   if (f == 0 || !std::isfinite(f)) return f;
   int exponent;
@@ -21,7 +21,7 @@ __global__ void round_tf32_once(const float* from, uint32_t* to, int count) {
   if (i < count) to[i] = ptx::round_to_tf32(__float_as_uint(from[i]));
 }
 
-// Floats of every exponent, including ties and their neighbours.
+// Converts floats of every exponent, including ties and their neighbours.
 void test_round_tf32(Device& device) {
   constexpr size_t count = 65536;
   Shared<float> from(device, count);
@@ -56,7 +56,7 @@ __global__ void convert_once(const float* from, uint16_t* half, float* back, uin
   brain[i] = float_to_bf16(from[i]);
 }
 
-// All f16 values, and floats of every exponent including ties between f16 values.
+// Converts all f16 values, and floats of every exponent, including ties between f16 values.
 void test_conversions(Device& device) {
   constexpr size_t count = 65536;
   Shared<float> from(device, count), back(device, count);
@@ -84,7 +84,7 @@ void test_conversions(Device& device) {
   expect(to_brain, "float to bf16");
 }
 
-// Decodes every byte, and encodes floats of every exponent including ties.
+// Decodes all bytes, and encodes floats of every exponent, including ties.
 __global__ void e4m3_once(const float* from, uint8_t* bytes, float* numbers, int count) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i >= count) return;

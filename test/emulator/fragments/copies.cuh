@@ -7,7 +7,7 @@
 namespace heddle {
 namespace cuda {
 
-template <bool transposed> __global__ void ldmatrix_once(uint32_t* got) {  // (32, 4)
+template <bool transposed> __global__ void ldmatrix_once(uint32_t* got) {  // got: (32, 4)
   HEDDLE_SHARED(uint16_t, tile, [4][8][8]);
   const int lane = static_cast<int>(threadIdx.x);
   for (int i = 0; i < 8; ++i) tile[lane / 8][lane % 8][i] = static_cast<uint16_t>(lane / 8 * 100 + lane % 8 * 10 + i);
@@ -39,7 +39,7 @@ void test_ldmatrix(Device& device) {
   }
 }
 
-__global__ void copy_once(const uint32_t* from, uint32_t* to) {  // (32, 4): lane i copies i % 17 bytes
+__global__ void copy_once(const uint32_t* from, uint32_t* to) {  // from, to: (32, 4); lane i copies i % 17 bytes
   HEDDLE_SHARED(uint32_t, tile, [32][4]);
   const int lane = static_cast<int>(threadIdx.x);
   ptx::copy_async_16(tile[lane], from + lane * 4, lane % 17);
@@ -62,7 +62,7 @@ void test_cp_async(Device& device) {
   expect(ok, "cp.async: bytes that are not read become zeros");
 }
 
-// The bytes in shared memory of a box of 64 columns and `lines` rows that starts at (column, row).
+// Copies a box of 64 columns and `lines` rows at (column, row) to shared memory, and its bytes from there to `to`.
 __global__ void __launch_bounds__(32)
     box_once(const __grid_constant__ CUtensorMap map, int column, int row, int lines, uint16_t* to) {
 #if HEDDLE_SM90A
@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(32)
     ptx::fence_async();
   }
   __syncthreads();
-  for (unsigned phase = 0; phase < 3; ++phase) {  // three times, since a barrier's phases have parities 0, 1, 0
+  for (unsigned phase = 0; phase < 3; ++phase) {  // three phases, whose parities are 0, 1, 0
     if (threadIdx.x == 0) {
       ptx::arrive_expecting(barrier, static_cast<unsigned>(lines) * 128);
       ptx::copy_box(tile, &map, column, row, barrier);
@@ -93,7 +93,7 @@ void test_boxes(Device& device) {
   for (size_t i = 0; i < matrix.host.size(); ++i) matrix.host[i] = static_cast<uint16_t>(i + 1);
   const CUtensorMap map = map_of_matrix(matrix.to_device(), rows, columns, columns, lines);
   bool ok = true;
-  // inside, across both edges, unaligned, outside
+  // inside the matrix, across both edges, at an unaligned column, outside
   for (const auto& [column, row] : {std::pair<int, int>{0, 0}, {64, 32}, {8, 17}, {128, 0}}) {
     launch(device.context, "copy by TMA", {1, 32, 1024 + lines * 128}, box_once, map, column, row,
         static_cast<int>(lines), got.to_device());
@@ -106,7 +106,7 @@ void test_boxes(Device& device) {
         ok &= got.host[static_cast<size_t>(r * 64 + chunk * 8 + c % 8)] == want;
       }
   }
-  expect(ok, "a box by TMA: its bytes with the 128-byte swizzle, zeros outside the matrix");
+  expect(ok, "a TMA box: the 128-byte swizzle, and zeros outside the matrix");
 }
 
 }  // namespace cuda

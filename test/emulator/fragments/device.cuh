@@ -1,5 +1,5 @@
-// Helpers of the tests of fragments.cu. Each test is a __global__ function over device memory, launched like heddle's
-// kernels.
+// Helpers of the tests of fragments.cu. Each test launches a __global__ function over device memory, as heddle launches
+// its kernels.
 #pragma once
 #include <cmath>
 #include <cstdio>
@@ -30,7 +30,7 @@ struct Device {
   Context context{pool, nullptr, accelerator.get()};
 };
 
-// Device memory with a host copy, which holds the results after back().
+// Device memory with a copy on the host. to_device() uploads the copy, and back() downloads it.
 template <class T> class Shared {
  public:
   Shared(Device& device, size_t count)
@@ -48,6 +48,7 @@ template <class T> class Shared {
   T* data_;
 };
 
+// The position of a fragment's element in its matrix.
 struct Place {
   int row, column;
 };

@@ -1,4 +1,4 @@
-// mma.sync: bf16, tf32, e4m3 and bytes.
+// mma.sync for bf16, tf32, e4m3 and s8.
 #pragma once
 #include "cuda/ptx/ptx.cuh"
 #include "conversions.cuh"
@@ -21,7 +21,7 @@ __device__ inline Place place_c(int lane, int i) {  // i in 0..3
   return {i < 2 ? group : group + 8, thread * 2 + (i & 1)};
 }
 
-__global__ void mma_once(const uint16_t* a, const uint16_t* b, float* c) {  // (16, 16), (16, 8), (16, 8)
+__global__ void mma_once(const uint16_t* a, const uint16_t* b, float* c) {  // a (16, 16), b (16, 8), c (16, 8)
   const int lane = static_cast<int>(threadIdx.x);
   uint32_t left[4] = {}, right[2] = {};
   float sum[4];
@@ -57,11 +57,11 @@ void test_mma(Device& device) {
         want += static_cast<double>(to_float(bf16{a.host[i * 16 + k]})) * to_float(bf16{b.host[k * 8 + j]});
       worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
     }
-  // Tensor cores truncate where a processor rounds: allow one ulp per addition.
+  // Tensor cores truncate where a CPU rounds: allows one ulp per addition.
   expect(worst < 16 * 16 * 1.2e-7, "mma.m16n8k16: the product");
 }
 
-// Figures 73 to 75: .tf32 fragments of mma.m16n8k8; c's fragments are those of the other types.
+// Figures 73 to 75: .tf32 fragments of mma.m16n8k8. c's fragments are those of the other types.
 __device__ inline Place place_a_tf32(int lane, int i) {  // i in 0..3
   const int group = lane >> 2, thread = lane % 4;
   return {i == 0 || i == 2 ? group : group + 8, i < 2 ? thread : thread + 4};
@@ -71,7 +71,7 @@ __device__ inline Place place_b_tf32(int lane, int i) {  // i in 0..1
   return {i == 0 ? thread : thread + 4, group};
 }
 
-__global__ void mma_tf32_once(const float* a, const float* b, float* c) {  // (16, 8), (8, 8), (16, 8)
+__global__ void mma_tf32_once(const float* a, const float* b, float* c) {  // a (16, 8), b (8, 8), c (16, 8)
   const int lane = static_cast<int>(threadIdx.x);
   uint32_t left[4], right[2];
   float sum[4];
@@ -109,7 +109,7 @@ void test_mma_tf32(Device& device) {
   expect(worst < 8 * 8 * 1.2e-7, "mma.m16n8k8.tf32: the product");  // as in test_mma
 }
 
-// The .e4m3 fragments of mma.m16n8k32, by byte (9.7.14.5.10); c's fragments are those of the other types.
+// The .e4m3 fragments of mma.m16n8k32, by byte (9.7.14.5.10). c's fragments are those of the other types.
 __device__ inline Place place_a_e4m3(int lane, int i) {  // i in 0..15
   const int row = (i >= 0 && i < 4) || (i >= 8 && i < 12) ? lane >> 2 : (lane >> 2) + 8;
   return {row, i < 8 ? lane % 4 * 4 + (i & 3) : lane % 4 * 4 + (i & 3) + 16};
@@ -118,7 +118,7 @@ __device__ inline Place place_b_e4m3(int lane, int i) {  // i in 0..7
   return {i < 4 ? lane % 4 * 4 + (i & 3) : lane % 4 * 4 + (i & 3) + 16, lane >> 2};
 }
 
-__global__ void mma_e4m3_once(const uint8_t* a, const uint8_t* b, float* c) {  // (16, 32), (32, 8), (16, 8)
+__global__ void mma_e4m3_once(const uint8_t* a, const uint8_t* b, float* c) {  // a (16, 32), b (32, 8), c (16, 8)
   const int lane = static_cast<int>(threadIdx.x);
   uint32_t left[4] = {}, right[2] = {};
   float sum[4];
@@ -142,14 +142,14 @@ void test_mma_e4m3() {
 #endif
   Device device;
   if (!static_cast<CudaAccelerator*>(device.accelerator.get())->properties().e4m3) {
-    std::printf("mma of e4m3: NOT RUN, it needs a device of compute capability 8.9 or 12.0 and code for it\n");
+    std::printf("mma of e4m3: NOT RUN, because it needs a device of compute capability 8.9 or 12.0 and code for it\n");
     return;
   }
   std::mt19937 random(5);
   Shared<uint8_t> a(device, 16 * 32), b(device, 32 * 8);
   Shared<float> c(device, 16 * 8);
-  // Multiples of 2^-9 up to 1/8 of either sign, so that a misplaced element causes a larger error than the bits that
-  // hardware may drop.
+  // Operands are multiples of 2^-9 up to 1/8, of either sign. A misplaced element then causes a larger error than the
+  // bits that the hardware may drop.
   for (auto* bytes : {&a.host, &b.host})
     for (auto& v : *bytes) v = static_cast<uint8_t>(random() % 2 * 128 + random() % 33);
   for (auto& v : c.host) v = static_cast<float>(random() % 9) - 4;
@@ -164,10 +164,11 @@ void test_mma_e4m3() {
         want += static_cast<double>(e4m3_to_float(a.host[i * 32 + k])) * e4m3_to_float(b.host[k * 8 + j]);
       worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
     }
-  expect(worst < 1e-3, "mma.m16n8k32.e4m3: the product");  // 13 fraction bits of the largest term, 4, are 5e-4
+  // sums keep 13 fraction bits of the largest term, 4: an error of 5e-4
+  expect(worst < 1e-3, "mma.m16n8k32.e4m3: the product");
 }
 
-// Figures 89 to 91: .s8 fragments of mma.m16n8k16; c's fragments are those of the other types.
+// Figures 89 to 91: .s8 fragments of mma.m16n8k16. c's fragments are those of the other types.
 __device__ inline Place place_a_int8(int lane, int i) {  // i in 0..7
   return {i < 4 ? lane >> 2 : (lane >> 2) + 8, lane % 4 * 4 + (i & 3)};
 }
@@ -175,7 +176,7 @@ __device__ inline Place place_b_int8(int lane, int i) {  // i in 0..3
   return {lane % 4 * 4 + i, lane >> 2};
 }
 
-__global__ void mma_int8_once(const int8_t* a, const int8_t* b, int* c) {  // (16, 16), (16, 8), (16, 8)
+__global__ void mma_int8_once(const int8_t* a, const int8_t* b, int* c) {  // a (16, 16), b (16, 8), c (16, 8)
   const int lane = static_cast<int>(threadIdx.x);
   uint32_t left[2] = {}, right = 0;
   int sum[4];

@@ -1,4 +1,4 @@
-// wgmma, its descriptors and its swizzle.
+// wgmma, its descriptors and its swizzle (section 9.7.15.5).
 #pragma once
 #include "cuda/rows/math.cuh"
 #include "cuda/ptx/ptx_sm90.cuh"
@@ -7,9 +7,6 @@
 
 namespace heddle {
 namespace cuda {
-
-// ---- sm_90a: section 9.7.15.5
-// -------------------------------------------------------------------------------------------------
 
 // Figure "128B swizzle": in lines of 128 bytes, chunk c of line r is stored at chunk c ^ (r mod 8).
 __device__ inline int swizzled_byte(int line, int byte) {
@@ -21,9 +18,9 @@ __device__ inline Place place_d(int thread, int i) {
   return {16 * warp + (lane >> 2) + 8 * ((i >> 1) & 1), (i >> 2) * 8 + (lane % 4) * 2 + (i & 1)};
 }
 
-// d (64, N) = a (64, 64) b (64, N), both row-major in global memory. They are written to shared memory with either
-// dimension innermost, or a is loaded into registers for 16 values of k at a time.
-template <bool a_turned, bool b_turned, int N, bool in_registers>
+// d (64, N) = a (64, 64) b (64, N), both row-major in global memory. Each is stored to shared memory K-major or
+// MN-major. With in_registers, a is loaded into registers, 16 elements along k at a time.
+template <bool a_mn_major, bool b_mn_major, int N, bool in_registers>
 __global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const uint16_t* b, float* d) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
@@ -33,10 +30,11 @@ __global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const u
   const auto put = [](unsigned char* tile, int line, int at, uint16_t v) {
     *reinterpret_cast<uint16_t*>(tile + swizzled_byte(line, 2 * at)) = v;
   };
-  for (int i = thread; i < 64 * 64; i += 128) put(a_tile, a_turned ? i % 64 : i / 64, a_turned ? i / 64 : i % 64, a[i]);
+  for (int i = thread; i < 64 * 64; i += 128)
+    put(a_tile, a_mn_major ? i % 64 : i / 64, a_mn_major ? i / 64 : i % 64, a[i]);
   for (int i = thread; i < 64 * N; i += 128) {
     const int k = i / N, n = i % N;
-    if (b_turned) put(b_tile + n / 64 * 8192, k, n % 64, b[i]);
+    if (b_mn_major) put(b_tile + n / 64 * 8192, k, n % 64, b[i]);
     else put(b_tile, n, k, b[i]);
   }
   ptx::fence_async();
@@ -55,11 +53,12 @@ __global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const u
   HEDDLE_UNROLL
   for (int k = 0; k < 4; ++k)
     if constexpr (in_registers) {
-      ptx::multiply_registers<b_turned>(
-          sum, left[k], ptx::describe_tile(b_tile + k * (b_turned ? 2048 : 32), 8192, 1024), k > 0);
+      ptx::multiply_registers<b_mn_major>(
+          sum, left[k], ptx::describe_tile(b_tile + k * (b_mn_major ? 2048 : 32), 8192, 1024), k > 0);
     } else {
-      ptx::multiply_tiles<a_turned, b_turned>(sum, ptx::describe_tile(a_tile + k * (a_turned ? 2048 : 32), 8192, 1024),
-          ptx::describe_tile(b_tile + k * (b_turned ? 2048 : 32), 8192, 1024), k > 0);
+      ptx::multiply_tiles<a_mn_major, b_mn_major>(sum,
+          ptx::describe_tile(a_tile + k * (a_mn_major ? 2048 : 32), 8192, 1024),
+          ptx::describe_tile(b_tile + k * (b_mn_major ? 2048 : 32), 8192, 1024), k > 0);
     }
   ptx::commit_products();
   ptx::wait_products<0>();
@@ -70,7 +69,7 @@ __global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const u
 #endif
 }
 
-template <bool a_turned, bool b_turned, int N, bool in_registers = false>
+template <bool a_mn_major, bool b_mn_major, int N, bool in_registers = false>
 void test_warpgroup(Device& device, const char* what) {
   std::mt19937 random(5);
   std::uniform_real_distribution<float> draw(-1, 1);
@@ -79,8 +78,8 @@ void test_warpgroup(Device& device, const char* what) {
   for (auto& v : a.host) v = to_bf16(draw(random)).bits;
   for (auto& v : b.host) v = to_bf16(draw(random)).bits;
   const size_t bytes = 1024 + 64 * 128 + (N + 63) / 64 * 8192;
-  launch(device.context, "wgmma", {1, 128, bytes}, warpgroup_once<a_turned, b_turned, N, in_registers>, a.to_device(),
-      b.to_device(), d.to_device());
+  launch(device.context, "wgmma", {1, 128, bytes}, warpgroup_once<a_mn_major, b_mn_major, N, in_registers>,
+      a.to_device(), b.to_device(), d.to_device());
   d.back();
   double worst = 0;
   for (size_t i = 0; i < 64; ++i)
@@ -94,11 +93,11 @@ void test_warpgroup(Device& device, const char* what) {
 }
 
 // The right operand in the manual's canonical layouts (9.7.15.5.1.2.1.3, 128B swizzling, T = 8 elements of 16 bits),
-// strides in elements:
+// with strides in elements:
 //   MN-major  ((T, 8, m), (8, k)) : ((1, T, LBO), (8 T, SBO))      K-major  ((8, m), (T, 2 k)) : ((8 T, SBO), (1, T))
-// followed by Swizzle<3, 4, 3>, which XORs bits 7 to 9 of a byte's address into bits 4 to 6. m counts atoms of 64
-// columns. For N = 96, the operand has the first half of the second atom, whose columns are spread over all eight
-// chunks of a line.
+// Swizzle<3, 4, 3> follows, which XORs bits 7 to 9 of a byte's address into bits 4 to 6. m counts atoms of 64 columns.
+// For N = 96, the operand has the first half of the second atom, whose columns are spread over all eight chunks of a
+// line.
 inline size_t canonical_byte(bool mn_major, int n, int k, int lbo, int sbo) {
   const int element = mn_major ? n % 8 + n / 8 % 8 * 8 + n / 64 * lbo + k % 8 * 64 + k / 8 * sbo
                                : n % 8 * 64 + n / 8 * sbo + k % 8 + k / 8 * 8;
@@ -107,8 +106,8 @@ inline size_t canonical_byte(bool mn_major, int n, int k, int lbo, int sbo) {
 }
 
 constexpr int image_bytes = 32768;
-// d (64, N) = a (64, 16) b (16, N), with b given as an image of shared memory.
-template <bool b_turned, int N>
+// d (64, N) = a (64, 16) b (16, N). b is given as an image of shared memory.
+template <bool b_mn_major, int N>
 __global__ void __launch_bounds__(128)
     image_once(const uint16_t* a, const uint32_t* image, unsigned lbo, unsigned sbo, float* d) {
 #if HEDDLE_SM90A
@@ -128,7 +127,7 @@ __global__ void __launch_bounds__(128)
   HEDDLE_UNROLL
   for (int i = 0; i < N / 2; ++i) sum[i] = 1e30f;
   ptx::fence_products();
-  ptx::multiply_registers<b_turned>(sum, left, ptx::describe_tile(tile, lbo, sbo), false);
+  ptx::multiply_registers<b_mn_major>(sum, left, ptx::describe_tile(tile, lbo, sbo), false);
   ptx::commit_products();
   ptx::wait_products<0>();
   HEDDLE_UNROLL
@@ -138,14 +137,14 @@ __global__ void __launch_bounds__(128)
 #endif
 }
 
-template <bool b_turned, int N> void test_canonical(Device& device, const char* what) {
+template <bool b_mn_major, int N> void test_canonical(Device& device, const char* what) {
   std::mt19937 random(9);
   std::uniform_real_distribution<float> draw(-1, 1);
   bool ok = true;
-  // Atoms of 1024 bytes: adjacent boxes as in the kernels; the atoms of one k group adjacent, with a gap; MN-major
-  // only: far apart.
+  // Pairs of LBO and SBO for atoms of 1024 bytes: adjacent boxes, as in the kernels; atoms of one k group adjacent,
+  // with a gap between k groups; atoms far apart (MN-major only).
   for (const auto& [lbo, sbo] : {std::pair<int, int>{4096, 512}, {512, 1536}, {6144, 2048}}) {
-    if (!b_turned && (sbo * (N / 8) > image_bytes / 2)) continue;
+    if (!b_mn_major && (sbo * (N / 8) > image_bytes / 2)) continue;
     Shared<uint16_t> a(device, 64 * 16);
     Shared<uint32_t> image(device, image_bytes / 4);
     Shared<float> d(device, 64 * N);
@@ -156,13 +155,13 @@ template <bool b_turned, int N> void test_canonical(Device& device, const char* 
     std::vector<bool> taken(image_bytes);
     for (int k = 0; k < 16; ++k)
       for (int n = 0; n < N; ++n) {
-        const size_t at = canonical_byte(b_turned, n, k, lbo, sbo);
+        const size_t at = canonical_byte(b_mn_major, n, k, lbo, sbo);
         if (at + 1 >= taken.size() || taken[at])
-          throw std::runtime_error("a canonical layout has two elements in one place, or one beyond the image");
+          throw std::runtime_error("a canonical layout has two elements at one address, or one beyond the image");
         taken[at] = true;
         std::memcpy(reinterpret_cast<char*>(image.host.data()) + at, &b[static_cast<size_t>(k * N + n)], 2);
       }
-    launch(device.context, "wgmma", {1, 128, 1024 + image_bytes}, image_once<b_turned, N>, a.to_device(),
+    launch(device.context, "wgmma", {1, 128, 1024 + image_bytes}, image_once<b_mn_major, N>, a.to_device(),
         image.to_device(), static_cast<unsigned>(2 * lbo), static_cast<unsigned>(2 * sbo), d.to_device());
     d.back();
     for (size_t i = 0; i < 64; ++i)
@@ -176,7 +175,7 @@ template <bool b_turned, int N> void test_canonical(Device& device, const char* 
   expect(ok, what);
 }
 
-// d (64, 128) = a (64, 128) b (128, 128) of e4m3 bytes, with b given by columns; k is innermost in both.
+// d (64, 128) = a (64, 128) b (128, 128) in e4m3. Both operands are K-major: a (64, k), b (128, k).
 __global__ void __launch_bounds__(128) warpgroup_e4m3_once(const uint8_t* a, const uint8_t* b, float* d) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
@@ -222,7 +221,7 @@ void test_warpgroup_e4m3(Device& device) {
         want += static_cast<double>(e4m3_to_float(a.host[i * 128 + k])) * e4m3_to_float(b.host[j * 128 + k]);
       worst = std::fmax(worst, std::fabs(want - d.host[i * 128 + j]));
     }
-  // A product of at most 4 keeps 13 fraction bits when added to 31 others, so each loses up to 2^-11.
+  // A product of at most 4 keeps 13 fraction bits when it is added to 31 others, so it loses up to 2^-11.
   expect(worst < 128 * 4.0 / 2048, "wgmma of e4m3: the product");
 }
 

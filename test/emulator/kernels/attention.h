@@ -1,10 +1,11 @@
-// Attention over whole sequences, and over caches.
+// Attention over whole sequences, and over the key/value cache.
 #pragma once
 #include "builder.h"
 
 namespace heddle {
 namespace cases {
 
+// Forward pass and gradients. T: rows of each sequence.
 inline Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, double window, bool sinks = false,
     double softcap = 0, int64_t sequences = 2, bool causal = true) {
   Builder b;
@@ -22,8 +23,8 @@ inline Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D
   return b;
 }
 
-// Two sequences packed with documents of all lengths, with padding rows between and after them. Padding neither attends
-// nor is attended to. Without a causal mask, rows attend to their whole document.
+// Two sequences packed with documents of different lengths. Padding rows between and after them neither attend nor are
+// attended to. Without a causal mask, rows attend to their whole document.
 inline Builder packed(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, bool causal, double window = 0) {
   Builder b;
   std::vector<int32_t> of_rows;
@@ -47,7 +48,7 @@ inline Builder packed(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, b
   return b;
 }
 
-// Forward only, for N / T sequences.
+// Forward pass only, for N / T sequences.
 inline Builder attention_forward(
     int64_t N, int64_t T, int64_t H, int64_t KH, int64_t D, double window, double softcap, bool sinks) {
   Builder b;
@@ -60,7 +61,7 @@ inline Builder attention_forward(
   return b;
 }
 
-// type: dtype of queries and cache.
+// type: of queries and outputs; cache: of keys and values.
 inline Builder cached(int64_t past, int64_t D, int64_t rows, DType type = DType::f32, DType cache = DType::f32) {
   Builder b;
   const int64_t L = past + rows;
@@ -71,7 +72,7 @@ inline Builder cached(int64_t past, int64_t D, int64_t rows, DType type = DType:
   return b;
 }
 
-// A window over part of three sequences, with sinks for some heads. The last segment shares a row with the one before.
+// A window over part of three sequences, with sinks. The last segment shares a row with the one before.
 inline Builder cached_window(DType type, DType cache, int64_t D, int64_t H, int64_t KH, double softcap) {
   Builder b;
   const int64_t L = 460, rows = 9;
@@ -83,7 +84,7 @@ inline Builder cached_window(DType type, DType cache, int64_t D, int64_t H, int6
   return b;
 }
 
-// Two paged sequences that share their first page. Half of the table entries are unused.
+// Two paged sequences that share their first page. Half of the page table is unused.
 inline Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t rows, DType of_rows = DType::f32) {
   Builder b;
   const int64_t L = past + rows, entries = (L + page - 1) / page, pages = 2 * entries + 1, bytes = D + 4;
@@ -120,7 +121,7 @@ inline Builder cached_q8(int64_t D) {
     b.desc.bound.push_back(v);
     return v;
   };
-  // beyond the ring's end
+  // the new rows wrap around the ring's end
   const int k = cache(), v = cache(), segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, 8});
   for (const int to : {k, v}) b.node("cache_write", {to, x, segments}, {}, {{"ring", 5}});
   b.node("cached_attention", {q, k, v, segments}, {b.value(DType::f32, {rows, 4, D})},

@@ -12,7 +12,7 @@ namespace cases {
 
 struct Builder {
   ProgramDesc desc;
-  std::vector<std::vector<unsigned char>> data;  // data of the bound values
+  std::vector<std::vector<unsigned char>> data;  // content of the bound values
   std::mt19937 random{7};
 
   int value(DType type, std::initializer_list<int64_t> dims) {
@@ -31,7 +31,7 @@ struct Builder {
     desc.bound.push_back(v);
     return v;
   }
-  // Rows of quantized blocks with such values.
+  // Rows of quantized blocks with values in [-1, 1).
   int blocks(DType type, std::initializer_list<int64_t> dims) {
     const int v = value(type, dims);
     const Shape& shape = desc.values[static_cast<size_t>(v)].shape;

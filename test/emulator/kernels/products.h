@@ -22,7 +22,8 @@ inline Builder linear(DType type, int64_t N, int64_t K, int64_t M, bool transpos
   return b;
 }
 
-// Fused products: every activation, an addition, a gate, with and without values kept for the backward pass and biases.
+// Products with epilogues: every activation, a residual, a gate; with and without biases and outputs for the backward
+// pass.
 inline Builder ended(DType type, int64_t N, int64_t K, int64_t M) {
   Builder b;
   const int x = b.floats(type, {N, K}), w = b.floats(type, {M, K}), up = b.floats(type, {M, K}),
@@ -58,7 +59,7 @@ inline Builder fp8(DType type, int64_t N, int64_t K, int64_t M) {
   const int x = b.floats(type, {N, K}), w = b.value(DType::u8, {M, K});
   std::vector<float> numbers(static_cast<size_t>(M * K)), scales(static_cast<size_t>(fp8_blocks(M) * fp8_blocks(K)));
   std::uniform_real_distribution<float> draw(-1, 1);
-  // blocks of different magnitudes
+  // Blocks have different magnitudes.
   for (int64_t i = 0; i < M * K; ++i) numbers[i] = draw(b.random) * static_cast<float>(1 + i / K / 128 + i % K / 128);
   b.data.emplace_back(numbers.size());
   fp8_quantise(numbers.data(), M, K, b.data.back().data(), scales.data());
@@ -94,7 +95,7 @@ inline Builder experts(int64_t N, int64_t M, bool per_slot) {
   return b;
 }
 
-// In chunks of the vocabulary, whose gradients are summed.
+// The op processes the vocabulary in parts and sums their gradients.
 inline Builder logprob(int64_t N, int64_t C, int64_t V) {
   Builder b;
   const int h = b.floats(DType::bf16, {N, C}), w = b.floats(DType::bf16, {V, C}), upstream = b.floats(DType::f32, {N});

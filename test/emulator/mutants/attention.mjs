@@ -9,8 +9,8 @@ export const attention = [
   [
     "attention: no barrier before the tiles are overwritten",
     "attention.cu",
-    "    __syncthreads();  // the tiles of before are done with, and q is there",
-    "",
+    "    __syncthreads();  // previous tiles are no longer read",
+    "    //",
   ],
   [
     "attention: the causal mask admits the next key",
@@ -51,14 +51,14 @@ export const attention = [
   [
     "tensor attention: no barrier before a tile is overwritten",
     "attention_tensor.cu",
-    "    __syncthreads();  // everybody's copies",
-    "    // everybody's copies",
+    "    __syncthreads();\n    if (t + 1 < key_tiles)",
+    "    if (t + 1 < key_tiles)",
   ],
   [
     "tensor attention: waits for the previous copy only",
     "attention_tensor.cu",
-    "    ptx::wait_copies<0>();\n    __syncthreads();  // everybody's",
-    "    ptx::wait_copies<1>();\n    __syncthreads();  // everybody's",
+    "    ptx::wait_copies<0>();\n    //",
+    "    ptx::wait_copies<1>();\n    //",
   ],
   [
     "tensor attention: copies every tile to the first stage",
@@ -103,15 +103,15 @@ export const attention = [
   [
     "tensor attention: loads values without transposing them",
     "tensor_tile.cuh",
-    "ptx::load_matrices<true>(two, tile + swizzled<columns / piece>(k +",
-    "ptx::load_matrices<false>(two, tile + swizzled<columns / piece>(k +",
+    "ptx::load_matrices<true>(\n      two,",
+    "ptx::load_matrices<false>(\n      two,",
     "attention_tensor.cu",
   ],
   [
     "tensor attention backward: no barrier before a tile is overwritten",
     "attention_tensor_backward.cu",
-    "      __syncthreads();  // the tiles of before are done with",
-    "",
+    "      __syncthreads();  // previous tiles are no longer read",
+    "      //",
   ],
   [
     "tensor attention backward: no barrier after waiting for copies",
@@ -122,7 +122,7 @@ export const attention = [
   [
     "tensor attention backward: does not subtract the mean from dP",
     "attention_tensor_backward.cu",
-    "(dp[j][e] - means[query])",
+    "(dp[j][e] - deltas[query])",
     "dp[j][e]",
   ],
   [
@@ -146,8 +146,8 @@ export const attention = [
   [
     "cached attention: no barrier before the next split overwrites the results",
     "cache.cu",
-    "    __syncthreads();  // before the next part's overwrite these",
-    "",
+    "    __syncthreads();  // the next part overwrites",
+    "    //",
   ],
   [
     "cached attention: omits the last key of each split",
@@ -219,8 +219,8 @@ export const attention = [
   [
     "tensor cached: no warp barrier before a stage is overwritten",
     "cached_attention_tensor.cu",
-    "__syncwarp();  // everybody's copies",
-    "// everybody's copies",
+    "__syncwarp();  // all lanes' copies",
+    "// all lanes' copies",
   ],
   [
     "tensor cached: does not wait for the last copy",
@@ -231,8 +231,8 @@ export const attention = [
   [
     "tensor cached: no warp barrier before the output overwrites the ring",
     "cached_attention_tensor.cu",
-    "    __syncwarp();  // nobody reads the ring any more",
-    "    // nobody reads the ring any more",
+    "    __syncwarp();  // no lane reads the ring any more",
+    "    // no lane reads the ring any more",
   ],
   [
     "tensor cached: no barrier before the results of warps are merged",
@@ -249,8 +249,8 @@ export const attention = [
   [
     "tensor cached: no barrier before the next split overwrites the results",
     "cached_attention_tensor.cu",
-    "    __syncthreads();  // before the next part's take their place",
-    "    // before the next part's take their place",
+    "    __syncthreads();  // the next part overwrites",
+    "    //",
   ],
   [
     "tensor cached: adds a split without scaling it",
@@ -357,8 +357,8 @@ export const attention = [
   [
     "tensor cached q8: does not apply the scale of values",
     "cached_attention_tensor.cu",
-    "if constexpr (Type::q8) s[j][e] *=",
-    "if constexpr (false) s[j][e] *=",
+    "if constexpr (Type::q8)\n            s[j][e] *= *reinterpret_cast<const float*>(v_tile",
+    "if constexpr (false)\n            s[j][e] *= *reinterpret_cast<const float*>(v_tile",
   ],
   [
     "tensor cached q8: reads signed bytes without their offset",

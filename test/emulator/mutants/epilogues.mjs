@@ -14,8 +14,8 @@ export const epilogues = [
   [
     "epilogue: adds row 0 of the addend to every row",
     "gemm_end.cuh",
-    "v[i] += e.onto[at + i]",
-    "v[i] += e.onto[column + i]",
+    "v[i] += e.residual[at + i]",
+    "v[i] += e.residual[column + i]",
     ...plain,
   ],
   [
@@ -28,21 +28,21 @@ export const epilogues = [
   [
     "epilogue: stores the pre-activation values after the activation",
     "gemm_end.cuh",
-    "  store_run(g.c, at, v, count);\n}\ntemplate <bool gated> __device__ inline void end_element",
-    "  store_run(g.c, at, v, count);\n  if (e.before.data) store_run(e.before, at, v, count);\n}\ntemplate <bool gated> __device__ inline void end_element",
+    "  store_run(g.c, at, v, count);\n}\n",
+    "  store_run(g.c, at, v, count);\n  if (e.pre_activation.data) store_run(e.pre_activation, at, v, count);\n}\n",
     ...plain,
   ],
   [
     "epilogue: no warp barrier before staged sums are read",
     "gemm_end.cuh",
-    "  __syncwarp();  // all of it is there\n",
+    "  __syncwarp();  // the fragments of all lanes are staged\n",
     "",
     ...tensor,
   ],
   [
     "epilogue: no warp barrier before staged sums are overwritten",
     "gemm_end.cuh",
-    "  __syncwarp();  // and has been read\n",
+    "  __syncwarp();  // and are read\n",
     "",
     ...tensor,
   ],
@@ -57,15 +57,15 @@ export const epilogues = [
   [
     "epilogue: stages the lower half of a fragment 4 rows down instead of 8",
     "gemm_end.cuh",
-    "to + 8 * end_pitch) = float2{c2, c3}",
-    "to + 4 * end_pitch) = float2{c2, c3}",
+    "to + 8 * staged_pitch) = float2{c2, c3}",
+    "to + 4 * staged_pitch) = float2{c2, c3}",
     ...tensor,
   ],
   [
     "epilogue: no block barrier before sums are staged over the tiles",
     "gemm_multistage.cuh",
-    "  float* own = ring + warp * end_floats;\n  __syncthreads();\n",
-    "  float* own = ring + warp * end_floats;\n",
+    "  float* own = ring + warp * staged_floats;\n  __syncthreads();\n",
+    "  float* own = ring + warp * staged_floats;\n",
     ...tensor,
   ],
   [
@@ -99,8 +99,8 @@ export const epilogues = [
   [
     "gate, split k: partial sums of both factors share one buffer",
     "gemm.cuh",
-    "g.ending.up_kept = {sums + elements, DType::f32}",
-    "g.ending.up_kept = {sums, DType::f32}",
+    "g.epilogue.up_output = {sums + elements, DType::f32}",
+    "g.epilogue.up_output = {sums, DType::f32}",
     ...tensor,
   ],
   [
@@ -110,7 +110,7 @@ export const epilogues = [
     "blockIdx.z * elements",
     ...plain,
   ],
-  ["split k: every part runs the whole epilogue", "gemm.cuh", "  g.ending = {};\n", "", ...plain],
+  ["split k: every part runs the whole epilogue", "gemm.cuh", "  g.epilogue = {};\n", "", ...plain],
   [
     "gate, split k: keeps only the last part of the up factor",
     "gemm.cu",
@@ -121,7 +121,7 @@ export const epilogues = [
   [
     "few rows, gate: computes both factors from the gate's weight",
     "gemm.cu",
-    "few_rows_sums<eights>(g, g.ending.up, column, up)",
+    "few_rows_sums<eights>(g, g.epilogue.up, column, up)",
     "few_rows_sums<eights>(g, g.b, column, up)",
     ...plain,
   ],
@@ -149,8 +149,8 @@ export const epilogues = [
   [
     "epilogue, warpgroups: both warpgroups stage sums in the same memory",
     "gemm_sm90.cu",
-    "(consumer * 4 + warp) * end_floats",
-    "warp * end_floats",
+    "(consumer * 4 + warp) * staged_floats",
+    "warp * staged_floats",
     ...warpgroups,
   ],
   [

@@ -36,12 +36,7 @@ export const fp8 = [
     "scale[r / 2 % 2] * of_weight",
     "scale[r % 2] * of_weight",
   ],
-  [
-    "fp8 warpgroups: both warpgroups multiply the same rows",
-    "gemm_fp8_sm90.cu",
-    " + consumer * 64 * depth, *b_tile",
-    ", *b_tile",
-  ],
+  ["fp8 warpgroups: both warpgroups multiply the same rows", "gemm_fp8_sm90.cu", " + consumer * 64 * depth,", ","],
   [
     "fp8 warpgroups: the descriptor of A advances 16 bytes per k step instead of 32",
     "gemm_fp8_sm90.cu",

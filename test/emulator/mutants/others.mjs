@@ -4,8 +4,8 @@ export const others = [
   [
     "norm: no barrier between two block sums",
     "math.cuh",
-    "  v = warp_sum(lane < warps ? partial[lane] : T(0));\n  __syncthreads();  // before the next call writes",
-    "  v = warp_sum(lane < warps ? partial[lane] : T(0));",
+    "  v = warp_sum(lane < warps ? partial[lane] : T(0));\n  __syncthreads();",
+    "  v = warp_sum(lane < warps ? partial[lane] : T(0));\n  ",
   ],
   [
     "norm: no barrier before the sums of warps are added",
@@ -30,8 +30,8 @@ export const others = [
   [
     "experts: no barrier before the counts are overwritten",
     "experts.cu",
-    "    __syncthreads();  // before the next counts",
-    "",
+    "    __syncthreads();  // the next iteration",
+    "    //",
   ],
   [
     "experts: an expert's last tile writes rows of the next expert",

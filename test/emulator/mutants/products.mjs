@@ -10,8 +10,8 @@ export const products = [
   [
     "product: no barrier before the tiles are overwritten",
     "gemm_tile.cuh",
-    "    __syncthreads();  // before the next tiles overwrite these",
-    "",
+    "    __syncthreads();  // the next tiles overwrite",
+    "    //",
   ],
   [
     "product: treats the last row as out of bounds",
@@ -72,8 +72,8 @@ export const products = [
   [
     "tensor product: no barrier after waiting for copies",
     "gemm_multistage.cuh",
-    "    __syncthreads();                 // everybody's is",
-    "    // everybody's is",
+    "    __syncthreads();  // all threads' copies are",
+    "    // all threads' copies are",
     "gemm_tensor.cu",
   ],
   [
@@ -100,8 +100,8 @@ export const products = [
   [
     "tensor product: loads a transposed operand without .trans",
     "tensor_tile.cuh",
-    "ptx::load_matrices<true>(to,",
-    "ptx::load_matrices<false>(to,",
+    "ptx::load_matrices<true>(\n      to,",
+    "ptx::load_matrices<false>(\n      to,",
   ],
   [
     "tf32 product: does not wait for the copy of the current stage",
@@ -113,8 +113,8 @@ export const products = [
   [
     "tf32 product: no barrier after waiting for copies",
     "gemm_multistage.cuh",
-    "    __syncthreads();                 // everybody's is",
-    "    // everybody's is",
+    "    __syncthreads();  // all threads' copies are",
+    "    // all threads' copies are",
     "gemm_tf32.cu",
   ],
   [
@@ -240,8 +240,8 @@ export const products = [
   [
     "8-bit products: no barrier before the stage is overwritten",
     "gemm_int8.cu",
-    "    __syncthreads();  // before the next stage overwrites these",
-    "",
+    "    __syncthreads();  // the next stage overwrites",
+    "    //",
   ],
   [
     "8-bit products: uses the first scale for a whole row",

@@ -9,26 +9,26 @@ export const warpgroupAttention = [
   [
     "warpgroup attention: does not wait for the scores",
     "attention_sm90.cu",
-    "ptx::wait_products<1>();  // the scores",
-    "ptx::wait_products<2>();  // the scores",
+    "ptx::wait_products<1>();",
+    "ptx::wait_products<2>();",
   ],
   [
     "warpgroup attention: releases keys before the products that read them finish",
     "attention_sm90.cu",
-    "    ptx::wait_products<0>();\n    give_back(&k_empty[0]);",
-    "    give_back(&k_empty[0]);\n    ptx::wait_products<0>();",
+    "    ptx::wait_products<0>();\n    release_stage(&k_empty[0]);",
+    "    release_stage(&k_empty[0]);\n    ptx::wait_products<0>();",
   ],
   [
     "warpgroup attention: releases values before the products that read them finish",
     "attention_sm90.cu",
-    "ptx::wait_products<0>();\n      give_back(&v_empty[(t - 1) % stages]);",
-    "give_back(&v_empty[(t - 1) % stages]);\n      ptx::wait_products<0>();",
+    "ptx::wait_products<0>();\n      release_stage(&v_empty[(t - 1) % stages]);",
+    "release_stage(&v_empty[(t - 1) % stages]);\n      ptx::wait_products<0>();",
   ],
   [
     "warpgroup attention: overwrites the probabilities before the products that read them finish",
     "attention_sm90.cu",
-    "ptx::wait_products<0>();\n      give_back(&v_empty[(t - 1) % stages]);",
-    "round_weights();\n      ptx::wait_products<0>();\n      give_back(&v_empty[(t - 1) % stages]);",
+    "ptx::wait_products<0>();\n      release_stage(&v_empty[(t - 1) % stages]);",
+    "round_weights();\n      ptx::wait_products<0>();\n      release_stage(&v_empty[(t - 1) % stages]);",
   ],
   [
     "warpgroup attention: does not rescale the output when the maximum grows",
@@ -57,8 +57,8 @@ export const warpgroupAttention = [
   [
     "warpgroup attention: reads the first box of values for all boxes",
     "attention_sm90.cu",
-    "T::box_bytes, group_bytes), true)",
-    "0, group_bytes), true)",
+    "line_bytes, T::box_bytes, group_bytes)",
+    "line_bytes, 0, group_bytes)",
   ],
   [
     "warpgroup attention: reads the values of the first 16 keys for all keys",
@@ -167,14 +167,14 @@ export const warpgroupAttention = [
   [
     "warpgroup attention: turns: no warpgroup gets the first turn",
     "attention_sm90.cu",
-    "    if (consumer == 1) pass_turn();  // the first one begins\n",
-    "",
+    "    if (consumer == 1) signal_turn();",
+    "    ",
   ],
   [
     "warpgroup attention: turns: passes a turn after the last tile",
     "attention_sm90.cu",
-    "if (consumer == 0 || t + 1 < key_tiles) pass_turn();",
-    "pass_turn();",
+    "if (consumer == 0 || t + 1 < key_tiles) signal_turn();",
+    "signal_turn();",
   ],
   [
     "warpgroup attention: turns: both warpgroups wait at the same barrier",
@@ -191,7 +191,7 @@ export const warpgroupAttention = [
   [
     "warpgroup attention: does not mask a tile that begins before the window",
     "attention_sm90.cu",
-    "rows.span[0].first <= tile0 && rows.span[1].first <= tile0 && ",
+    "rows.span[0].first <= tile0 && rows.span[1].first <= tile0 &&",
     "",
   ],
   [

@@ -4,14 +4,14 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: does not wait for the scores",
     "attention_backward_sm90.cu",
-    "ptx::wait_products<1>();  // the scores",
-    "ptx::wait_products<2>();  // the scores",
+    "ptx::wait_products<1>();  // S'",
+    "ptx::wait_products<2>();  // S'",
   ],
   [
     "warpgroup gradients: releases a stage before the products that read it finish",
     "attention_backward_sm90.cu",
-    "    ptx::wait_products<1>();  // dk of the tile before, the last that reads its stage\n",
-    "",
+    "    ptx::wait_products<1>();  // the previous dk",
+    "    // the previous dk",
   ],
   [
     "warpgroup gradients: does not wait for dP",
@@ -35,8 +35,8 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: does not transpose the right operand of a product from registers",
     "attention_backward_sm90.cuh",
-    "ptx::multiply_registers<true>(sum, left[i]",
-    "ptx::multiply_registers<false>(sum, left[i]",
+    "ptx::multiply_registers<true>(",
+    "ptx::multiply_registers<false>(",
   ],
   [
     "warpgroup gradients: does not transpose the keys",
@@ -53,7 +53,7 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: all boxes of an operand have the same address",
     "attention_backward_sm90.cuh",
-    "i * 16 * line_bytes, P::other_box",
+    "i * 16 * line_bytes, P::query_box",
     "i * 16 * line_bytes, 0",
   ],
   [
@@ -65,7 +65,7 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: both warpgroups compute the same columns of dq",
     "attention_backward_sm90.cu",
-    "k_tile + (P::boxes > 1 ? consumer * P::own_box : 0)",
+    "k_tile + (P::boxes > 1 ? consumer * P::key_box : 0)",
     "k_tile",
   ],
   [
@@ -77,14 +77,14 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: does not subtract the mean from dP",
     "attention_backward_sm90.cu",
-    "pack_bf16(s[r] * (dp[r] - mean[0])",
+    "pack_bf16(s[r] * (dp[r] - delta[0])",
     "pack_bf16(s[r] * dp[r]",
   ],
   [
     "warpgroup gradients: subtracts the mean of another query",
     "attention_backward_sm90.cu",
-    "s[r + 1] * (dp[r + 1] - mean[1])",
-    "s[r + 1] * (dp[r + 1] - mean[0])",
+    "s[r + 1] * (dp[r + 1] - delta[1])",
+    "s[r + 1] * (dp[r + 1] - delta[0])",
   ],
   [
     "warpgroup gradients: does not mask queries before the key",
@@ -101,8 +101,8 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: does not mask tiles that are partly masked",
     "attention_backward_sm90.cuh",
-    "facts.last[query] >= key + keys;",
-    "facts.last[query] >= key + keys / 2;",
+    "stats.last[query] >= key + keys;",
+    "stats.last[query] >= key + keys / 2;",
   ],
   [
     "warpgroup gradients: packs the probabilities in the wrong order",
@@ -119,8 +119,8 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: uses one buffer for consecutive tiles of dS",
     "attention_backward_sm90.cu",
-    "weights + i % 2 * P::weight_bytes + (own",
-    "weights + (own",
+    "ds_tiles + i % 2 * P::ds_bytes + (own",
+    "ds_tiles + (own",
   ],
   [
     "warpgroup gradients: no barrier between warpgroups before dS is read",
@@ -155,8 +155,8 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: waits for the wrong number of blocks before adding",
     "attention_backward_sm90.cu",
-    "          ptx::wait_for_word(g.added + place, before);\n",
-    "          ptx::wait_for_word(g.added + place, before + 1);\n",
+    "          ptx::wait_for_word(g.blocks_added + place, before);\n",
+    "          ptx::wait_for_word(g.blocks_added + place, before + 1);\n",
   ],
   [
     "warpgroup gradients: the first block adds to dq instead of writing it",
@@ -179,7 +179,7 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: numbers blocks by index instead of start order",
     "attention_backward_sm90.cu",
-    "number[0] = ptx::take_number(g.number);",
+    "number[0] = ptx::take_number(g.next_block);",
     "number[0] = blockIdx.x;",
   ],
   [
@@ -191,14 +191,14 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: reads the query facts of head 0",
     "attention_backward_sm90.cu",
-    "g.facts + g.tile_of(head, sequence, tile), sizeof",
-    "g.facts + g.tile_of(0, sequence, tile), sizeof",
+    "g.stats + g.tile_of(head, sequence, tile), sizeof",
+    "g.stats + g.tile_of(0, sequence, tile), sizeof",
   ],
   [
     "warpgroup gradients: copies the facts of half the queries",
     "attention_backward_sm90.cu",
-    "sizeof(QueryFacts), &full",
-    "sizeof(QueryFacts) / 2, &full",
+    "sizeof(QueryStats),",
+    "sizeof(QueryStats) / 2,",
   ],
   [
     "warpgroup gradients: omits the derivative of the soft cap",
@@ -285,7 +285,7 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: does not reset the block counter",
     "attention_backward_sm90.cu",
-    "threadIdx.x == 0) *g.number = 0;",
+    "threadIdx.x == 0) *g.next_block = 0;",
     "threadIdx.x == 0) {}",
   ],
 ];
