@@ -1,9 +1,9 @@
-/** Milliseconds of work after which the event loop gets its turn. */
+/** Milliseconds of work before yielding to the event loop. */
 const SLICE_MS = 4;
 
 /**
- * Yields to the event loop between pieces of long work, so that timers and sockets get their turn. Runs that finish quickly are handled
- * without a turn of the event loop, so their work adds up.
+ * Yields to the event loop between pieces of long work, so that timers and sockets get their turn. The time counts across calls of
+ * `each`, because native runs that finish quickly do not give the event loop a turn.
  */
 export class Pace {
   private spent = 0;

@@ -5,7 +5,7 @@ import { Stream, uniformAt } from "./random.ts";
 
 /** One of several corpora, with its share of the rows. */
 export interface MixturePart extends Pick<CorpusOptions, "files" | "documentSeparator" | "textField"> {
-  /** Relative weight. The corpus gives weight / the sum of all weights of the rows. Default 1. */
+  /** Relative weight. The corpus provides the share weight / Σ weights of the rows. Default 1. */
   weight?: number;
 }
 
@@ -13,12 +13,12 @@ export type MixtureOptions = Omit<CorpusOptions, "files" | "documentSeparator" |
   parts: readonly MixturePart[];
 };
 
-/** A position in a mixture, for JSON: the number of drawn rows, and the position of each corpus. */
+/** A position in a mixture as JSON: the number of rows drawn, and the position of each corpus. */
 export interface MixtureState {
   version: 1;
   rows: number;
   parts: CorpusState[];
-  /** the weights and the seed of the draws */
+  /** The weights, and the seed of the draws. */
   fingerprint: string;
 }
 
@@ -27,7 +27,7 @@ export interface MixtureState {
  * row's number. Each corpus advances independently, through as many epochs as its weight requires. `pass` iterates over all corpora, one
  * after the other.
  *
- * @throws HeddleError as openCorpus; INVALID_ARGUMENT for a weight that is not above 0
+ * @throws HeddleError as openCorpus; INVALID_ARGUMENT for a weight that is not a number above 0
  *
  * @example
  * const mixed = await openMixture({
@@ -141,7 +141,7 @@ class MixedCorpus implements Corpus<MixtureState> {
     if (state.fingerprint !== this.#fingerprint || state.parts?.length !== this.#corpora.length)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `${seedOf(state.fingerprint) === seedOf(this.#fingerprint) ? "data" : "seed"}: the position belongs to another mixture, expected weights ${state.fingerprint} (what the run began with), got ${this.#fingerprint}`,
+        `${seedOf(state.fingerprint) === seedOf(this.#fingerprint) ? "data" : "seed"}: the position belongs to another mixture, expected weights ${state.fingerprint} (as at the start of the run), got ${this.#fingerprint}`,
       );
     for (const [i, corpus] of this.#corpora.entries()) corpus.restore(state.parts[i]!);
     this.#rows = state.rows;
@@ -173,5 +173,5 @@ function joined(rows: readonly Batch[], count: number, length: number): Batch {
   };
 }
 
-/** The end of a fingerprint. */
+/** Returns the seed in a fingerprint. */
 const seedOf = (fingerprint: string) => String(fingerprint).replace(/^.*, seed /, "");

@@ -1,4 +1,4 @@
-// The graph: values, ops, differentiation, compilation. Families, losses and stages are written with it.
+// The graph's values, ops, differentiation and compilation. Model families, losses and training stages are built from them.
 import "../core/node-version.ts";
 
 export type { CpuInfo } from "../binding/graph.ts";

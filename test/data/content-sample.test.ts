@@ -24,7 +24,7 @@ describe("a position in a corpus", () => {
     writeFileSync(path, text.replace("document 20 ends", "document 20 dies"));
     using other = await openCorpus({ ...options, files: path });
     expect(() => other.restore(state)).toThrow(
-      /^state.contents: the position belongs to other data: expected files that hold what they held \(\w{16}\), got ones of the same sizes with other contents/,
+      /^state.contents: the position belongs to other data: expected files with the contents \w{16}, got files of the same sizes with the contents/,
     );
     const { contents: _, ...old } = state;
     other.restore(old);

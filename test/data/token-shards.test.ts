@@ -157,7 +157,7 @@ describe("token shards", () => {
       [
         "one byte short",
         (b) => b.subarray(0, b.length - 1),
-        /the file ends at byte \d+ without HDLTOEND: it is cut off/,
+        /the file ends at byte \d+ without HDLTOEND: it is truncated/,
       ],
       ["half", (b) => b.subarray(0, b.length >> 1), /cut off/],
       [
