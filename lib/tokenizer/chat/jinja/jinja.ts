@@ -1,10 +1,10 @@
-// The used parts of the package that parses and interprets templates.
+// Types of those parts of @huggingface/jinja that are used here, and its lazy import.
 
 import { lazily } from "../../../core/lazy.ts";
 import type { RuntimeValue } from "./repr.ts";
 import type { Token } from "./tests.ts";
 
-// The package's declarations do not resolve under NodeNext (relative imports without extensions): what is used of it.
+// The package's own declarations do not resolve under NodeNext, because their relative imports have no extensions.
 export interface Scope {
   set(name: string, value: unknown): RuntimeValue;
   tests: ReadonlyMap<string, (...values: RuntimeValue[]) => boolean>;
