@@ -1,4 +1,4 @@
-// Tools of a request: which ones the model sees, whether it must call one, and how calls are parsed.
+// Reads the tools of a request: which ones the model sees, whether it must call one, and how calls are parsed.
 
 import { callTokens, checkedToolChoice, toolCallFormat, writesToolCalls } from "../language-model/chat/tool-choice.ts";
 import type { GenerateOptions, LanguageModel } from "../language-model/index.ts";
@@ -14,24 +14,24 @@ interface Given {
 }
 
 export interface ToolUse {
-  /** Tools for the template. */
+  /** Tools that the template gets. */
   tools: unknown[] | undefined;
   options: Pick<GenerateOptions, "responseFormat" | "logitBias">;
   calls: Calls | undefined;
 }
 
-/** @throws Refusal 400; HeddleError for tools that cannot be called so */
+/** Reads the tool parameters of a request. @throws Refusal 400; HeddleError for invalid or unsupported tools */
 export function toolUse(
   { tools, tool_choice: given, parallel_tool_calls: parallel, logit_bias: bias }: Given,
   model: LanguageModel,
 ): ToolUse {
   const { tokenizer } = model;
   if (isObject(given) && given.type !== "function")
-    throw unsupported("tool_choice.type", "expected function, which is the only kind of tools");
+    throw unsupported("tool_choice.type", "expected function, the only supported kind of tool");
   const choice = checkedToolChoice(given);
   const hasTools = tools !== undefined && tools.length > 0;
   if (choice === "none") {
-    // Calls in the conversation so far may suggest another.
+    // Earlier calls in the conversation may suggest another call, so forbid the tokens of calls.
     const forbidden = hasTools ? callTokens(tokenizer).map((id) => [id, Number.NEGATIVE_INFINITY]) : [];
     const logitBias = { ...bias, ...Object.fromEntries(forbidden) };
     return { tools: undefined, options: forbidden.length > 0 ? { logitBias } : {}, calls: undefined };

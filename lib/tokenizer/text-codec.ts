@@ -7,14 +7,14 @@ import { checkFlag, checkNames, type Names } from "../core/unknown-options.ts";
 import { finish, throwIfAborted } from "../io/native-jobs.ts";
 import {
   BATCH_NAMES,
-  type NativeOptions,
   checkForbidden,
   checkText,
-  nativeOptions,
   ENCODE_NAMES,
   type EncodeOptions,
   Flag,
   forbiddenSearch,
+  type NativeOptions,
+  nativeOptions,
   plainFlags,
 } from "./encode-options.ts";
 import type { TokenizerFile } from "./files/tokenizer-file.ts";
