@@ -1,5 +1,6 @@
 // Types of the native file functions (native/binding/files.cc). lib/formats uses them.
 
+/** A file that is mapped read-only: see lib/io/mapped-file.ts. */
 export interface NativeMappedFile {
   readonly size: number;
   bytes(offset: number, length: number): ArrayBuffer;

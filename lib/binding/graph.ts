@@ -33,6 +33,7 @@ export interface NativeProgramHandle {
   readonly arenaBytes: number;
 }
 
+/** A native program that is bound to tensors. */
 export interface NativeExecutableHandle {
   /** Device time of the last run, in seconds; 0 on the CPU. */
   readonly deviceSeconds: number;
@@ -57,6 +58,7 @@ export interface NativeCastSource {
   scaleOffset?: number;
 }
 
+/** The lane of a device: one native thread that executes the device's work in first-in first-out order. */
 export interface NativeLaneHandle {
   /** Size in bytes of the memory for intermediate values (the arena), which the lane keeps between runs. */
   readonly arenaBytes: number;

@@ -66,7 +66,7 @@ export interface NativeTokenizerSpec {
   scores?: Float64Array | undefined;
   /** Whether sums of scores are rounded to 32 bits after each addition. */
   singlePrecision?: boolean | undefined;
-  /** Ids that encoding never produces. */
+  /** Ids that the model never produces from text. Added tokens are still matched. */
   hidden?: Uint32Array;
   beginIds: Uint32Array;
   endIds: Uint32Array;
@@ -92,7 +92,7 @@ export interface NativeJob<T> {
   cancel(): void;
 }
 
-/** Options of encode beside the flags. */
+/** Options of encode, except the flags. */
 export interface NativeEncodeExtras {
   /** Ids of special tokens that are recognised in the text. Flag 2 recognises all of them. */
   allowed?: Uint32Array | undefined;
@@ -144,11 +144,12 @@ export interface NativeTokenizer {
    * token is matched in normalized text.
    */
   guardCharacters(text: string): Uint8Array;
-  /** Returns the index of the last id from which decoding does not depend on earlier ids, or the number of ids if there is none. */
+  /** Returns the index of the last id after which text does not depend on earlier ids, or the number of ids if it is unknown. */
   lastReset(ids: Uint32Array): number;
   tokenBytes(id: number): Uint8Array;
 }
 
+/** A streaming decoder: see Tokenizer.decoder. */
 export interface NativeDecoder {
   push(id: number): string;
   flush(): string;
@@ -248,7 +249,7 @@ export interface NativeLists {
   mergesByScore?: boolean;
   /** Whether the tokens are WordPiece tokens in GGUF's form, which marks those that begin a word. */
   wordMarks?: boolean;
-  /** What messages call the tokens and the merges. */
+  /** Names of the tokens and the merges in messages. */
   where: string;
   mergesWhere?: string;
 }

@@ -64,6 +64,7 @@ const ENTRY_BYTES = 80;
  */
 const MOST_WAYS = 1 << 16;
 
+/** Matches bytes against a grammar, one at a time. */
 export class Automaton {
   readonly grammar: Grammar;
   readonly start: State;

@@ -52,6 +52,7 @@ type Keywords = ReadonlyMap<Keyword, JsonValue>;
 const SCHEMA = 200;
 const PART = 30;
 
+/** Compiles the schemas of one document to rules of a grammar. */
 export class SchemaCompiler {
   private readonly document: SchemaDocument;
   private readonly builder: GrammarBuilder;

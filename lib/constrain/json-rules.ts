@@ -9,6 +9,7 @@ import type { JsonValue } from "./schema.ts";
 const MOST_SPACES = 20;
 const MOST_TABS = 8;
 
+/** The properties of an object, and how many it has. */
 export interface ObjectRule {
   properties: readonly { name: string; rule: number; required: boolean }[];
   /** The rule for values of additional properties, which come after the named ones. */
@@ -17,6 +18,7 @@ export interface ObjectRule {
   most: number;
 }
 
+/** The rules of an array's items, and how many it has. */
 export interface ArrayRule {
   prefix: readonly number[];
   rest: number | undefined;
@@ -28,6 +30,7 @@ export interface ArrayRule {
 const VALUE = 50;
 const WORD = 10;
 
+/** Makes rules and nodes for JSON values. */
 export class JsonRules {
   readonly builder: GrammarBuilder;
   private spaceRule: number | undefined;

@@ -6,6 +6,7 @@ import { listDfa, listedMultiples, multiplesOf } from "./multiples.ts";
 import { concat, either, empty, type Pattern, parsePattern, repeat, set } from "./pattern.ts";
 import { type Dfa, dfaInSlices, type Edge, intersectInSlices } from "./regular.ts";
 
+/** A lower or upper bound of numbers. */
 export interface Bound {
   value: number;
   exclusive: boolean;
@@ -123,7 +124,7 @@ function integerDfa(low: Bound | undefined, high: Bound | undefined, where: stri
 }
 
 /**
- * Returns the smallest and the largest integer between two bounds. A bound that no integer of INTEGER_DIGITS digits exceeds is omitted.
+ * Returns the smallest and the largest integer between two bounds. A bound that all integers of up to INTEGER_DIGITS digits satisfy is omitted.
  * @throws HeddleError UNSUPPORTED if only integers of more than INTEGER_DIGITS digits lie between them
  */
 function wholeBounds(low: Bound | undefined, high: Bound | undefined, where: string) {

@@ -3,6 +3,7 @@ import { HeddleError } from "../core/errors.ts";
 import { type CodePoints, complement, LAST_CODE_POINT, union } from "./code-points.ts";
 import { limits, tooLarge, unsupported, Work } from "./limits.ts";
 
+/** A regular expression as a tree. */
 export type Pattern =
   | { kind: "set"; set: CodePoints }
   | { kind: "concat"; parts: readonly Pattern[] }

@@ -1,10 +1,12 @@
 import { onAbort } from "./abort-listeners.ts";
 import { checkSignal, HeddleError } from "./errors.ts";
 
+/** Returns the ABORTED error for a fired signal. `what` names the work in the message. */
 export function aborted(signal: AbortSignal, what = "model"): HeddleError {
   return new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
 }
 
+/** Throws ABORTED if `signal` has fired. @throws HeddleError INVALID_ARGUMENT for an invalid signal */
 export function throwIfAborted(signal: AbortSignal | undefined, what?: string): void {
   checkSignal(signal);
   if (signal?.aborted) throw aborted(signal, what);

@@ -1,5 +1,6 @@
 import type { GroupReader } from "./groups.ts";
 
+/** A batch of training data: B rows of T positions. */
 export interface Batch {
   /** Token ids, (B, T) in row-major order. */
   tokens: Int32Array;
@@ -18,6 +19,7 @@ export interface Batch {
 /** The target value that the loss ignores. */
 export const IGNORED = -100;
 
+/** A batch, and the position after it. */
 export interface Made<Position> {
   batch: Batch;
   after: Position;

@@ -17,6 +17,7 @@ export const MOST_BATCH_TOKENS = 2 ** 28;
 /** How documents become rows; see `CorpusOptions.packing`. */
 export type Packing = "concatenate" | "bestFit";
 
+/** Options of `openCorpus`. */
 export interface CorpusOptions {
   /**
    * One or several paths. The format follows from the extension. `.jsonl`: rows that are objects with a text field. `.parquet`: a text
@@ -73,6 +74,7 @@ export interface CorpusState {
   contents?: string;
 }
 
+/** A stream of batches from a corpus. */
 export interface Corpus<State = CorpusState> {
   readonly batchSize: number;
   readonly maxSeqLength: number;

@@ -11,6 +11,7 @@ const MAX_SHARDS = 2 ** 20;
 /** Maximum total size of all files, 64 TiB. Parts of larger files would not fit in memory, and a sparse file can claim any size. */
 const MAX_BYTES = 2 ** 46;
 
+/** Options of `GroupReader`; see `CorpusOptions`. */
 export interface GroupOptions {
   seed?: number;
   shuffle?: boolean;

@@ -9,6 +9,7 @@ export interface MixturePart extends Pick<CorpusOptions, "files" | "documentSepa
   weight?: number;
 }
 
+/** Options of `openMixture`. */
 export type MixtureOptions = Omit<CorpusOptions, "files" | "documentSeparator" | "textField"> & {
   parts: readonly MixturePart[];
 };

@@ -93,6 +93,7 @@ export function abortFlag(): AbortFlag {
 /** Maximum number of runs in a series. */
 const MOST_RUNS = 4096;
 
+/** Options of `Executable.start`. */
 export interface StartOptions {
   signal?: AbortSignal | undefined;
   flag?: AbortFlag | undefined;

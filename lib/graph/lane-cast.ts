@@ -35,6 +35,7 @@ export type ElementSource = Uint8Array | StoredElements;
 
 type NumberDType = FloatDType | QuantisedDType;
 
+/** Options of `castOnLane`. */
 export interface LaneCast {
   from: NumberDType;
   to: NumberDType;
@@ -43,6 +44,7 @@ export interface LaneCast {
   signal?: AbortSignal | undefined;
 }
 
+/** Numbers of special elements that a cast found. */
 export interface CastFindings {
   /** Number of finite values that became infinite. */
   overflows: number;

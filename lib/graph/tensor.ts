@@ -10,6 +10,7 @@ import { castOnLane } from "./lane-cast.ts";
 /** The typed array for elements of a type: bit patterns for bf16 and f16, the bytes of blocks for quantised types. */
 export type TensorData = Float32Array | Int32Array | Uint16Array | Uint8Array;
 
+/** Returns a typed array for elements of a type, as a view of a buffer. */
 export function arrayOf(dtype: DType, buffer: ArrayBufferLike, offset = 0, length?: number): TensorData {
   if (dtype === "f32") return new Float32Array(buffer, offset, length);
   if (dtype === "i32") return new Int32Array(buffer, offset, length);

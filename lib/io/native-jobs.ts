@@ -15,6 +15,7 @@ export async function finish<T>(job: NativeJob<T>, signal: AbortSignal | undefin
   }
 }
 
+/** Throws ABORTED if `signal` has fired. @throws HeddleError INVALID_ARGUMENT for an invalid signal */
 export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
   checkSignal(signal);
   if (signal?.aborted) throw new HeddleError("ABORTED", `${what}: aborted`, { cause: signal.reason });

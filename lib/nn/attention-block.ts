@@ -15,6 +15,7 @@ import type { DecoderNames } from "./decoder-names.ts";
 import { type NormKind, norm as normOf, offsetWeight } from "./norm.ts";
 import { type Rotary, rotate } from "./rotary.ts";
 
+/** Sizes and flags of a self-attention block. */
 export interface AttentionBlock {
   heads: number;
   keyHeads: number;

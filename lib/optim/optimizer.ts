@@ -36,6 +36,7 @@ export interface OptimizerGroup {
   weightDecay?: number | undefined;
 }
 
+/** Options of `Optimizer`. */
 export interface OptimizerOptions extends AdamWOptions {
   /** Groups with their own rate or decay. A parameter may be in at most one group. */
   groups?: readonly OptimizerGroup[] | undefined;
@@ -47,7 +48,7 @@ export const ADAMW_DEFAULTS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay:
 
 /**
  * Whether weight decay applies to a parameter: to matrices and stacks of matrices. Biases of experts and norms of heads have two
- * dimensions too, but are stacks of vectors. The matrices of an adapter on a layer named `bias` do count.
+ * dimensions too, but are stacks of vectors. The matrices of an adapter that is named `bias` do count.
  */
 function decays(name: string, shape: readonly number[]): boolean {
   return shape.length >= 2 && !/(?<!\.lora_[AB])\.bias$|\.[qk]_norm\.weight$/.test(name);

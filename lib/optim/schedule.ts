@@ -13,6 +13,7 @@ export type DecayType = (typeof decayTypes)[number];
  */
 export type OwnSchedule = (at: { step: number; maxSteps: number }) => number;
 
+/** Options of `learningRateSchedule`. */
 export interface ScheduleOptions {
   /** The peak rate, at least 0, which the warm-up reaches at its end. */
   learningRate: number;

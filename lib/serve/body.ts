@@ -12,6 +12,7 @@ import { inTurn, type Turns } from "./places.ts";
  */
 const MOST_DISCARDED = 16 << 20;
 
+/** Limits on request bodies. */
 export interface BodyLimits {
   maxBodyBytes: number;
   /** Maximum time to receive a body, in milliseconds. */

@@ -3,6 +3,7 @@ import type { ServerResponse } from "node:http";
 import type { ErrorBody } from "./http-error.ts";
 import { type Waiting, written } from "./written.ts";
 
+/** A stream of server-sent events. */
 export class EventStream {
   private readonly response: ServerResponse;
   private readonly waiting: Waiting;

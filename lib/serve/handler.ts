@@ -65,6 +65,7 @@ export function createHandler(model: LanguageModel, options: HandlerOptions = {}
   return handlerOf(model, handlerSettings(model, options));
 }
 
+/** Creates the handler for checked settings. */
 export function handlerOf(model: LanguageModel, settings: HandlerSettings): RequestHandler {
   model.model.assertLive();
   const { maxConcurrent: slots, maxQueue, deterministic } = settings;

@@ -13,6 +13,7 @@ const LONGEST_ESCAPE = 6;
 const [QUOTE, COMMA, BACKSLASH, LETTER_U] = [0x22, 0x2c, 0x5c, 0x75];
 const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT, COLON] = [0x5b, 0x5d, 0x7b, 0x7d, 0x3a];
 
+/** Limits on JSON. */
 export interface JsonLimits {
   /** Maximum nesting depth of objects and arrays. */
   depth: number;

@@ -14,6 +14,7 @@ interface TokenLogprob {
 }
 export type ChatLogprobs = { content: (TokenLogprob & { top_logprobs: TokenLogprob[] })[] };
 
+/** Log-probabilities in the form of completions. */
 export interface TextLogprobs {
   tokens: string[];
   token_logprobs: (number | null)[];

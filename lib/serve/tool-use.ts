@@ -13,6 +13,7 @@ interface Given {
   logit_bias?: Readonly<Record<string, number>> | undefined;
 }
 
+/** The tools of a request, and the generation options that they need. */
 export interface ToolUse {
   /** Tools that the template gets. */
   tools: unknown[] | undefined;

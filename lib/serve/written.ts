@@ -3,6 +3,7 @@ import type { ServerResponse } from "node:http";
 /** The error for a client that has disconnected or stopped reading. */
 export class ClientLost extends Error {}
 
+/** Options of `written`. */
 export interface Waiting {
   /** Milliseconds for which a client may stop reading while data is pending. */
   stallTimeout: number;

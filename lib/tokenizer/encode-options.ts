@@ -44,6 +44,7 @@ export const ENCODE_NAMES: Names<EncodeOptions> = {
 /** Option names of asynchronous calls. */
 export const BATCH_NAMES: Names<EncodeOptions & { signal?: AbortSignal }> = { ...ENCODE_NAMES, signal: true };
 
+/** Flags of native encoding: see NativeTokenizer. */
 export const Flag = { addSpecial: 1, allowSpecial: 2, offsets: 4, byteOffsets: 8, noPrefix: 16 } as const;
 
 /** The added tokens that the options cover, from text to id. */

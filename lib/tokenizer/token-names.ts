@@ -1,6 +1,7 @@
 // Maps between ids and tokens as written in the vocabulary. The tables are built on first use.
 import type { AddedToken, TokenizerFile } from "./files/tokenizer-file.ts";
 
+/** Looks up tokens by id, and ids by token. */
 export class TokenNames {
   readonly #file: TokenizerFile;
   readonly #size: number;

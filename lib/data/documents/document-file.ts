@@ -8,6 +8,7 @@ import { fileError, type SeparatorRule } from "./shards.ts";
 import { TextDocuments } from "./text-documents.ts";
 import { HEAD_BYTES, needText } from "./text-head.ts";
 
+/** A document, or a part of a long one, as tokens. */
 export interface EncodedDocument {
   tokens: Uint32Array;
   /** Size of its text in bytes of UTF-8. */
@@ -16,6 +17,7 @@ export interface EncodedDocument {
   closes: boolean;
 }
 
+/** Encodes the text of a document. */
 export type Encode = (text: string, ends: DocumentEnds) => Promise<Uint32Array>;
 
 /** A range of documents that is read as a unit. Corpora are shuffled and held in memory by shard. */
@@ -46,6 +48,7 @@ export interface DocumentFile {
   close(): void;
 }
 
+/** Options of `openDocumentFiles`. */
 export interface DocumentFileOptions {
   rule: SeparatorRule;
   textField: string;

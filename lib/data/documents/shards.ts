@@ -14,6 +14,7 @@ export type SeparatorRule =
   | { kind: "blank" }
   | { kind: "marker"; bytes: Buffer };
 
+/** A text file or JSONL file of a corpus. */
 export interface CorpusFile {
   path: string;
   /** Size in bytes. */
@@ -22,6 +23,7 @@ export interface CorpusFile {
   rule: SeparatorRule;
 }
 
+/** A byte range of a file, which is read as a unit. */
 export interface Shard {
   /** Index into the list of files. */
   file: number;

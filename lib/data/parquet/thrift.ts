@@ -25,6 +25,7 @@ const BINARY = 8;
 const LIST = 9;
 const STRUCT = 12;
 
+/** Locations in a checked struct. */
 export interface CheckedStruct {
   /** Offset after the struct. */
   end: number;

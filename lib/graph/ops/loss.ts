@@ -111,8 +111,8 @@ export interface CrossEntropyOptions extends LogprobOptions {
 }
 
 /**
- * Returns −Σ weights · log p(target), (1) f32. For the mean cross-entropy, set `weights` to 1/count at the count positions with a target,
- * and to 0 elsewhere.
+ * Returns −Σ weights · log p(target), (1) f32. For the mean cross-entropy over n targets, `weights` is 1/n at their positions and 0
+ * elsewhere.
  * @param weights (rows) f32
  */
 export function crossEntropy(

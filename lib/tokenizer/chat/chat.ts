@@ -50,6 +50,7 @@ export function checkFitOptions(options: FitOptions): void {
   checkFlag("addGenerationPrompt", options.addGenerationPrompt);
 }
 
+/** A rendered conversation. */
 export interface RenderedChat {
   text: string;
   /** UTF-16 offsets in `text` that no guarded token may span (see NativeTokenizer.encode). */

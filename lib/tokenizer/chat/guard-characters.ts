@@ -8,6 +8,7 @@ export const CHANGES = 2;
 export const COMPOSES = 4;
 const KNOWN = 8;
 
+/** Looks up the flags of characters, and caches them. */
 export class GuardCharacters {
   private readonly ask: (text: string) => Uint8Array;
   /** Flags of the characters of the basic multilingual plane; 0 if unknown. */

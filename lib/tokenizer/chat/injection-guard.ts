@@ -12,6 +12,7 @@ const maxDepth = 64;
 /** Maximum number of values in a template's input: objects, arrays, strings, numbers. */
 const maxValues = 100_000;
 
+/** A token that text in messages must not be encoded as. */
 export interface Guarded {
   special: boolean;
   content: string;
@@ -30,6 +31,7 @@ interface Rule {
   words: Marker;
 }
 
+/** Inserts marks into the inputs of a template, and removes them from its output. */
 export class ChatGuard {
   readonly mark: string;
   private readonly strict: Rule;

@@ -26,6 +26,7 @@ export interface TokenizerConfig {
   bert?: { lowercase?: boolean; stripAccents?: boolean; chineseCharacters?: boolean };
 }
 
+/** The contents of tokenizer_config.json and related files. */
 export interface ConfigTexts {
   /** Text of added_tokens.json, for vocabularies other than tokenizer.json. */
   addedTokens?: string | undefined;

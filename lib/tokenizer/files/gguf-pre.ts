@@ -2,6 +2,7 @@
 import { deepseekPatterns, namedPatterns } from "../pipeline/patterns.ts";
 import type { JsonObject } from "./tokenizer-file.ts";
 
+/** A pre-tokenizer that GGUF names. */
 export interface GgufPreTokenizer {
   /** Split patterns. Each splits the pieces of the previous one. */
   patterns: readonly string[];

@@ -79,6 +79,7 @@ export function tokenTypes(numbers: Numbers): Uint8Array {
   return types;
 }
 
+/** A vocabulary of a GGUF file, with its BOS and EOS. */
 export interface Vocabulary {
   native: NativeJsonVocabulary;
   types: Uint8Array;

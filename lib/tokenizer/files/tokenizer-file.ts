@@ -50,6 +50,7 @@ export interface TokenizerModel {
   hidden?: Uint32Array;
 }
 
+/** A parsed tokenizer.json, or an equivalent of another format. */
 export interface TokenizerFile {
   added: AddedToken[];
   normalizer: JsonObject | null;

@@ -157,6 +157,7 @@ function guardedToken(token: AddedToken) {
   return { ...token, guarded: special || (markup.test(content) && !html.test(content)) };
 }
 
+/** Maps the components of a tokenizer to native code. @throws HeddleError INVALID_FILE */
 export function makePlan(file: TokenizerFile): Plan {
   const { model } = file;
   const normalizers = flatten(file.normalizer, "normalizers", "normalizer");

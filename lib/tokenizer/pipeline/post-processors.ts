@@ -10,6 +10,7 @@ import {
   unsupported,
 } from "../files/tokenizer-file.ts";
 
+/** Special ids before and after a text. */
 export interface AddedAround {
   beginIds: Uint32Array;
   endIds: Uint32Array;

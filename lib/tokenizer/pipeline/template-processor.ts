@@ -53,6 +53,7 @@ function endedByEos(
   return offsets.length > 0 ? { type: "Sequence", processors: [...offsets, template] } : template;
 }
 
+/** Returns the tokenizer with a post-processor that appends EOS, if its configuration asks for it. */
 export function withEos(file: TokenizerFile, config: TokenizerConfig): TokenizerFile {
   const postProcessor = endedByEos(file, config);
   return postProcessor ? { ...file, postProcessor } : file;

@@ -51,7 +51,7 @@ function makeTrainer({ algorithm, pattern, specials }: CheckedOptions, form: Ret
   if (algorithm !== "byteLevelBpe") {
     const normalizer = readNormalizers(flatten(form.normalizer, "normalizers", "normalizer"));
     const steps = flatten(form.preTokenizer, "pretokenizers", "pre_tokenizer");
-    // Tokens do not span line breaks, because splitting there limits the length of words.
+    // No token is learned across a line break. Encoding then joins nothing across one, because the vocabulary has no such token.
     steps.push({ type: "Split", pattern: { String: "\n" }, behavior: "Isolated", invert: false });
     const preTokenizer = readPreTokenizers(steps, false);
     return new binding.NativeTrainer({ normalizer, preTokenizer }, specials);

@@ -27,6 +27,7 @@ function endOfArgument(tokens: readonly Token[], at: number): number {
   return at;
 }
 
+/** Rewrites tests with an argument as operators. */
 export function withTestsAsOperators(tokens: readonly Token[]): Token[] {
   const out: Token[] = [];
   for (let i = 0; i < tokens.length; ) {
