@@ -29,11 +29,8 @@ export class State {
   /** @internal */ readonly ways: readonly Way[];
   /** Whether the text so far is a complete document. */
   readonly whole: boolean;
-  /** @internal The next state by byte. null: not allowed; undefined: not computed yet. */ next: (
-    | State
-    | null
-    | undefined
-  )[] = [];
+  /** @internal The next state by byte. null: not allowed; undefined: not computed yet. */
+  next: (State | null | undefined)[] = [];
 
   /** @internal Cached number of free characters: see `isFree`. */ room: number | undefined;
 
