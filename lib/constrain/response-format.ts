@@ -37,9 +37,8 @@ export type ResponseFormat =
   | ToolCallsFormat;
 
 /**
- * A call of one of several tools, in the form of Hermes' and Qwen's templates: `<tool_call>
- * {"name": …, "arguments": …}
- * </tool_call>`. The arguments satisfy the tool's schema.
+ * A call of one of several tools, in the form of Hermes' and Qwen's templates: `<tool_call>\n{"name": …, "arguments": …}\n</tool_call>`.
+ * The arguments satisfy the tool's schema.
  */
 export interface ToolCallsFormat {
   type: "tool_calls";

@@ -159,7 +159,7 @@ describe("token shards", () => {
         (b) => b.subarray(0, b.length - 1),
         /the file ends at byte \d+ without HDLTOEND: it is truncated/,
       ],
-      ["half", (b) => b.subarray(0, b.length >> 1), /cut off/],
+      ["half", (b) => b.subarray(0, b.length >> 1), /truncated/],
       [
         "more tokens than there are",
         put((b) => b.writeBigUInt64LE(2n ** 40n, b.length - 32)),

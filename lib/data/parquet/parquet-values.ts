@@ -1,6 +1,6 @@
 // Checks run lengths and sizes in a decompressed page, because the parser trusts them. Invalid ones could make it write past the end of
-// the values until the process ends, or read the same bytes forever. Format:
-// https://parquet.apache.org/docs/file-format/data-pages/encodings/
+// the values until the process ends, or read the same bytes forever.
+// Format: https://parquet.apache.org/docs/file-format/data-pages/encodings/
 import type { PageHeader, ParquetType } from "hyparquet";
 import { afterNumber, unsignedNumber } from "./thrift.ts";
 
