@@ -27,7 +27,7 @@ export const limits = {
   patternStates: 10_000,
 } as const;
 
-/** Returns the error for an exceeded limit. `what` names what there is too much of. */
+/** Returns the error for an exceeded limit. `what` names the limited quantity. */
 export function tooLarge(where: string, most: number, what: string): HeddleError {
   return new HeddleError("INVALID_ARGUMENT", `${where}: expected at most ${most} ${what}, got more`);
 }

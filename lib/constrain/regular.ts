@@ -231,7 +231,7 @@ function* determinize(nfa: Nfa, pattern: Pattern, where: string, work: Work): Sl
   return yield* trimmed({ start: 0, accepting, edges }, work, where);
 }
 
-/** Converts overlapping edges to disjoint ones. A byte then leads to the state of all nodes that it led to. */
+/** Converts overlapping edges to disjoint ones, each of which leads to one state: the set of all nodes that its bytes led to. */
 function* disjoint(
   all: readonly Edge[],
   stateOf: (nodes: readonly number[]) => number,

@@ -185,7 +185,7 @@ function unescapePointer(part: string): string {
   try {
     text = decodeURIComponent(part);
   } catch {
-    // It contains a literal percent sign.
+    // The part contains a literal percent sign, so it is not URL-encoded.
   }
   return text.replaceAll("~1", "/").replaceAll("~0", "~");
 }

@@ -90,7 +90,7 @@ export function openDevice(options: DeviceOptions = {}): Device {
   if (typeof device !== "string" || !/^(auto|cpu|cuda(:\d+)?)$/.test(device))
     throw invalidArgument("device", "auto, cpu, cuda or cuda:N", device);
   if (device.startsWith("cuda")) return openCuda(device, allowTf32);
-  if (device === "auto") tellOfCuda();
+  if (device === "auto") warnOfUnusedGpu();
   const count =
     threads ?? (process.env.HEDDLE_THREADS ? Number(process.env.HEDDLE_THREADS) : binding.cpuInfo().threads);
   if (!Number.isInteger(count) || count < 1 || count > 1024)
@@ -110,7 +110,7 @@ function kept(key: string, open: () => Device): Device {
 let told = false;
 
 /** Warns once if the CPU is used although there is a GPU. */
-function tellOfCuda(): void {
+function warnOfUnusedGpu(): void {
   if (told) return;
   told = true;
   const [first] = binding.info().cuda.devices;
@@ -129,7 +129,7 @@ function openCuda(name: string, allowTf32: boolean): Device {
       "UNSUPPORTED",
       `device: expected a device of this machine (cpu${present.map((d) => `, cuda:${d.index}`).join("")}), got ${name} (${built ? `${present.length} CUDA devices${problem ? `: ${problem}` : ""}` : "a build without CUDA"})`,
     );
-  // One thread queues the kernels.
+  // A CUDA device needs only one thread: the one that queues the kernels.
   return kept(`cuda/${index}${allowTf32 ? "/tf32" : ""}`, () => {
     const opened = new Device(1, index, allowTf32);
     opened.lane.choose([...knownChoices(present[index]!)]);

@@ -52,8 +52,8 @@ export interface CastFindings {
   notFinite: number;
 }
 
-/** Elements per job on the lane: a few milliseconds of the slowest type. Other work of the device runs in between. */
-const TURN = 1 << 22;
+/** Elements per job on the lane, a few milliseconds of work for the slowest type. Other work of the device runs in between. */
+const ELEMENTS_PER_JOB = 1 << 22;
 
 function pieceOf(dtype: NumberDType): { elements: number; bytes: number } {
   return isQuantised(dtype) ? BLOCK_TYPES[dtype] : { elements: 1, bytes: bytesOf(dtype) };
@@ -106,9 +106,9 @@ export async function castOnLane(
     throw new HeddleError("INVALID_ARGUMENT", `cast: expected whole elements of ${from}, got ${range.count}`);
   const { data, offset, how } = nativeSource(source, from);
   const found = { overflows: 0, notFinite: 0 };
-  for (let done = 0; done < range.count; done += TURN) {
+  for (let done = 0; done < range.count; done += ELEMENTS_PER_JOB) {
     throwIfAborted(signal, "cast");
-    const some = Math.min(TURN, range.count - done);
+    const some = Math.min(ELEMENTS_PER_JOB, range.count - done);
     const place = at + bytesFor(to, done);
     const turn = { ...how, first: range.first + done };
     const counts = new Float64Array(

@@ -65,7 +65,7 @@ export class StagedFiles {
     // The new files must be durable before the files that they replace are removed.
     for (const folder of folders) await syncFolder(folder);
     for (const path of this.behind) await remove(path);
-    // Fails if the folder contains other files or is a link; it then stays.
+    // rmdir fails if the folder contains other files or is a link. The folder then stays.
     for (const path of this.emptyBehind) await rmdir(path).catch(() => {});
     for (const folder of new Set([...this.behind].map((path) => dirname(path))))
       if (await exists(folder)) await syncFolder(folder);

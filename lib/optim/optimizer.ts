@@ -131,7 +131,7 @@ export class Optimizer {
   /**
    * Updates the parameters from the gradients. If these are not all finite, nothing changes: scaling by their norm would otherwise turn
    * one NaN into a NaN of every weight.
-   * @param learningRate AdamW's; Muon's is `rateRatio` times it
+   * @param learningRate learning rate of AdamW. Muon's is `rateRatio` times as high
    * @returns the gradients' L2 norm before clipping
    */
   async step(learningRate: number): Promise<number> {

@@ -159,7 +159,7 @@ function unigramMetadata(
     const { type, precompiled_charsmap: map, pattern, content } = step;
     if (type === "Precompiled" && typeof map === "string" && !charsmap) charsmap = Buffer.from(map, "base64");
     else if (type === "Prepend" && step.prepend === "▁") prefix = true;
-    // Steps that remove spaces at the ends, and repeated ones.
+    // These steps remove spaces at the ends of a text, and repeated spaces.
     else if (
       type === "Strip" ||
       (type === "Replace" && SPACES.test(String(object(pattern).Regex)) && /^[ ▁]?$/.test(String(content)))

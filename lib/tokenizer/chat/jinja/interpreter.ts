@@ -112,8 +112,8 @@ function makeInterpreter(): LimitedInterpreter {
     override evaluate(statement: Statement | undefined, scope: Scope): RuntimeValue {
       if (statement?.type === KNOWN) return (statement as Known).value;
       if (++this.steps > renderLimits.steps) throw new LimitError(`more than ${renderLimits.steps} steps`);
-      const node = statement?.type === "For" ? this.going(statement as Loop, scope) : statement;
-      const result = node?.type === "For" ? this.looping(node, scope) : this.called(node, scope);
+      const node = statement?.type === "For" ? this.withIterable(statement as Loop, scope) : statement;
+      const result = node?.type === "For" ? this.runLoop(node, scope) : this.callMethod(node, scope);
       if (node) this.count(node, result);
       return result;
     }
@@ -190,7 +190,7 @@ function makeInterpreter(): LimitedInterpreter {
         return super.applyFilter(operand, filter, scope) ?? this.evaluate(undefined, scope);
       const args = this.evaluateArguments(called?.args ?? [], scope);
       if (name !== "map" && CHOOSING.test(name)) return this.array(this.selected(items, name, args[0], scope), scope);
-      if (name === "map") return this.array(this.mapped(items, args, scope), scope);
+      if (name === "map") return this.array(this.applyMap(items, args, scope), scope);
       // `first` and `last` of an empty list are undefined.
       return super.applyFilter(this.array(items, scope), filter, scope) ?? this.evaluate(undefined, scope);
     }
@@ -271,7 +271,7 @@ function makeInterpreter(): LimitedInterpreter {
     }
 
     /** Applies `map(attribute=…)` or `map("filter", …)`. */
-    private mapped(
+    private applyMap(
       items: readonly RuntimeValue[],
       [args, named]: [RuntimeValue[], Map<string, RuntimeValue>],
       scope: Scope,
@@ -309,7 +309,7 @@ function makeInterpreter(): LimitedInterpreter {
     }
 
     /** Evaluates a loop's iterable as Jinja2 does: texts and undefined values can be iterated too. */
-    private going(loop: Loop, scope: Scope): Loop {
+    private withIterable(loop: Loop, scope: Scope): Loop {
       const select = loop.iterable.type === "SelectExpression" ? (loop.iterable as Select) : undefined;
       const value = this.evaluate(select?.lhs ?? loop.iterable, scope);
       let items = this.itemsOf(value, scope);
@@ -329,7 +329,7 @@ function makeInterpreter(): LimitedInterpreter {
       if (operator === "*" || operator === "%") return this.timesOrFormat(node, scope);
       if (operator === "==" || operator === "!=") return this.equality(node, scope);
       if (operator !== "+" && operator !== "~") return super.evaluateBinaryExpression(node, scope);
-      const sides = [this.side(node.left, scope), this.side(node.right, scope)];
+      const sides = [this.evaluateOperand(node.left, scope), this.evaluateOperand(node.right, scope)];
       const joins = sides.some(isText);
       const [left, right] = sides.map((side): Known => {
         if (joins && side.type === "ObjectValue")
@@ -342,7 +342,7 @@ function makeInterpreter(): LimitedInterpreter {
     }
 
     /** Evaluates an operand of `+` or `~`. Only the final text of `a + b + c` is counted, because V8 does not materialize `a + b`. */
-    private side(node: Statement, scope: Scope): RuntimeValue {
+    private evaluateOperand(node: Statement, scope: Scope): RuntimeValue {
       if (!isJoining(node)) return this.evaluate(node, scope);
       this.steps++;
       const value = this.evaluateBinaryExpression(node as Binary, scope);
@@ -426,7 +426,7 @@ function makeInterpreter(): LimitedInterpreter {
     }
 
     /** Runs a loop. Each loop has its own state of `loop.changed`. */
-    private looping(node: Statement, scope: Scope): RuntimeValue {
+    private runLoop(node: Statement, scope: Scope): RuntimeValue {
       const { iterable } = node as Loop;
       const over = iterable.type === "SelectExpression" ? (iterable as Select).lhs : iterable;
       const kept = ROUND * ((over as Known).value.value as unknown[]).length;
@@ -441,7 +441,7 @@ function makeInterpreter(): LimitedInterpreter {
     }
 
     /** Calls a method that the package lacks or implements incompletely. Everything else is left to the package. */
-    private called(statement: Statement | undefined, scope: Scope): RuntimeValue {
+    private callMethod(statement: Statement | undefined, scope: Scope): RuntimeValue {
       const method = methodOf(statement);
       if (!method) return super.evaluate(statement, scope);
       const { call, callee, name } = method;
