@@ -269,7 +269,7 @@ export class Automaton {
 export function tooAmbiguous(): HeddleError {
   return new HeddleError(
     "UNSUPPORTED",
-    "responseFormat: too many alternatives at one place of the document (alternatives that begin alike, optional properties), which is not supported",
+    "responseFormat: too many alternatives are open at one place of the document (alternatives with a common prefix, optional properties)",
   );
 }
 

@@ -293,6 +293,6 @@ function onlyTo(node: GrammarNode, useful: Uint8Array): GrammarNode {
 export function recursion(where: string): HeddleError {
   return new HeddleError(
     "INVALID_ARGUMENT",
-    `${where}: expected recursion inside an object or array, got a schema that refers to itself`,
+    `${where}: expected recursion through an object or array, got a schema that refers to itself directly`,
   );
 }

@@ -132,7 +132,7 @@ class Parser {
     const [text, first, comma, second] = braces;
     const least = Number(first);
     const most = comma === undefined ? least : second === "" ? Number.POSITIVE_INFINITY : Number(second);
-    if (most < least) throw this.invalid("a minimum that is at most the maximum");
+    if (most < least) throw this.invalid("the minimum of a quantifier before its maximum");
     this.at += text.length;
     return [least, most];
   }

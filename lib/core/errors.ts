@@ -66,7 +66,7 @@ function isDetached(value: unknown): value is ArrayBufferView {
 
 /** Throws INVALID_ARGUMENT for a typed array whose buffer is detached. */
 export function checkAttached(name: string, value: unknown): void {
-  if (isDetached(value)) throw invalidArgument(name, "an array with an attached buffer", value);
+  if (isDetached(value)) throw invalidArgument(name, "an array that is not detached", value);
 }
 
 /** Throws INVALID_ARGUMENT unless the options are an object. Call it before reading them. */
@@ -140,7 +140,7 @@ export function describe(value: unknown): string {
   try {
     return rendering(value, true);
   } catch {
-    return "a value that cannot be inspected";
+    return "a value that cannot be shown";
   }
 }
 

@@ -243,13 +243,13 @@ class StreamedCorpus implements Corpus {
       const [option, own] = facts[differs] ?? ["packing", "concatenate"];
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `${option}: the position belongs to other data, expected ${began[differs < 0 ? facts.length : differs] ?? "concatenate"} (as at the start of the run), got ${own}`,
+        `${option}: the position belongs to other data: expected ${began[differs < 0 ? facts.length : differs] ?? "concatenate"}, got ${own}`,
       );
     }
     if (state.contents !== undefined && state.contents !== this.#contents) {
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `state.contents: the position belongs to other data: expected files with the contents ${state.contents}, got files of the same sizes with the contents ${this.#contents}`,
+        `state.contents: the files have the same sizes as those of the position, but other contents: expected hash ${state.contents}, got ${this.#contents}`,
       );
     }
     this.#position = Object.fromEntries(keys.map((key) => [key, given[key]])) as unknown as Position;

@@ -142,7 +142,7 @@ class MixedCorpus implements Corpus<MixtureState> {
     if (state.fingerprint !== this.#fingerprint || state.parts?.length !== this.#corpora.length)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `${seedOf(state.fingerprint) === seedOf(this.#fingerprint) ? "data" : "seed"}: the position belongs to another mixture, expected weights ${state.fingerprint} (as at the start of the run), got ${this.#fingerprint}`,
+        `${seedOf(state.fingerprint) === seedOf(this.#fingerprint) ? "data" : "seed"}: the position belongs to another mixture: expected weights ${state.fingerprint}, got ${this.#fingerprint}`,
       );
     for (const [i, corpus] of this.#corpora.entries()) corpus.restore(state.parts[i]!);
     this.#rows = state.rows;

@@ -18,7 +18,8 @@ export function newCollectiveId(): Uint8Array {
  */
 export async function joinCollective(device: Device, id: Uint8Array, rank: number, size: number): Promise<void> {
   checkDevice(device);
-  if (!(id instanceof Uint8Array)) throw invalidArgument("id", "the Uint8Array of newCollectiveId()", id);
+  if (!(id instanceof Uint8Array))
+    throw invalidArgument("id", "the id that newCollectiveId() returned on the first rank", id);
   for (const [name, value, least] of [
     ["size", size, 1],
     ["rank", rank, 0],

@@ -231,7 +231,7 @@ function live(trace: Trace, results: Results): Node[] {
     if (!own.has(value))
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `compile: expected values of this trace, got ${value} of another trace`,
+        `compile: expected values that its function makes, got ${value} of another`,
       );
   return kept.reverse();
 }

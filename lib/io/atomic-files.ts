@@ -243,7 +243,7 @@ async function placeOf(path: string): Promise<{ place: string; mode?: number }> 
       throw ioError(error, path, "written");
     }
   }
-  throw new HeddleError("IO", `${path}: cannot be written: too many levels of symbolic links`);
+  throw new HeddleError("IO", `${path}: cannot be written: broken symbolic link`);
 }
 
 /** A complete file under a temporary name next to its target. */

@@ -79,8 +79,7 @@ export class BodyReader {
     const tooLarge = () =>
       new Refusal(413, `body: expected at most ${maxBodyBytes} bytes, got more`, { code: "request_too_large" });
     if (Number(request.headers["content-length"] ?? 0) > maxBodyBytes) return Promise.reject(tooLarge());
-    if (request.readableEnded)
-      return Promise.reject(new Refusal(400, "body: expected an unread body, got one that was read already"));
+    if (request.readableEnded) return Promise.reject(new Refusal(400, "body: has already been read"));
     return new Promise((resolve, reject) => {
       const parts: Buffer[] = [];
       let bytes = 0;

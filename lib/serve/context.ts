@@ -68,7 +68,7 @@ export async function sendAnswer({ response, signal, service: { settings } }: Ex
 
 /** Returns the scheduler of a generating model. @throws Refusal 400 for another model */
 export function generating({ scheduler, settings }: Service): Scheduler {
-  if (!scheduler) throw unsupported("model", `${settings.modelName} computes embeddings and does not generate text`);
+  if (!scheduler) throw unsupported("model", `${settings.modelName} gives vectors and does not generate`);
   return scheduler;
 }
 

@@ -27,8 +27,7 @@ export function toolUse(
   model: LanguageModel,
 ): ToolUse {
   const { tokenizer } = model;
-  if (isObject(given) && given.type !== "function")
-    throw unsupported("tool_choice.type", "expected function, the only supported kind of tool");
+  if (isObject(given) && given.type !== "function") throw unsupported("tool_choice.type", "expected function");
   const choice = checkedToolChoice(given);
   const hasTools = tools !== undefined && tools.length > 0;
   if (choice === "none") {

@@ -54,7 +54,7 @@ function* taken(take: (room: Uint32Array) => number, array: Uint32Array, count: 
     if (roomOf(array) < end || take(array.subarray(at, end)) !== end - at)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `output: expected an array that is not detached while it is filled, got one with room for ${roomOf(array)} numbers`,
+        `output: expected an array that stays attached while it is filled, got one of ${roomOf(array)} numbers`,
       );
     yield;
   }

@@ -24,7 +24,7 @@ describe("a position in a corpus", () => {
     writeFileSync(path, text.replace("document 20 ends", "document 20 dies"));
     using other = await openCorpus({ ...options, files: path });
     expect(() => other.restore(state)).toThrow(
-      /^state.contents: the position belongs to other data: expected files with the contents \w{16}, got files of the same sizes with the contents/,
+      /^state.contents: the files have the same sizes as those of the position, but other contents: expected hash \w{16}, got /,
     );
     const { contents: _, ...old } = state;
     other.restore(old);

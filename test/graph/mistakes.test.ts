@@ -142,10 +142,10 @@ test.each<[string, RegExp, () => unknown]>([
   ],
   [
     "a value of another program",
-    /^compile: expected values of this trace, got f32\(4, 8\) of another trace$/,
+    /^compile: expected values that its function makes, got f32\(4, 8\) of another$/,
     () => ({ y: add(x(), stray!) }),
   ],
-  ["another program's result", /^compile: expected values of this trace/, () => ({ y: stray })],
+  ["another program's result", /^compile: expected values that its function makes/, () => ({ y: stray })],
   [
     "nothing",
     /^compile: what the function returns: expected an object of named values, got undefined$/,

@@ -40,11 +40,7 @@ describe.skipIf(process.platform === "win32")("a written file", () => {
     expect(lstatSync(join(folder, "second")).isSymbolicLink()).toBe(true);
     expect([readdirSync(folder).sort(), readdirSync(elsewhere)]).toEqual([["link", "second", "there"], ["file"]]);
     symlinkSync("round", join(folder, "round"));
-    await expectError(
-      () => put(join(folder, "round"), ""),
-      "IO",
-      /round: cannot be written: .*too many levels of symbolic links/,
-    );
+    await expectError(() => put(join(folder, "round"), ""), "IO", /round: cannot be written: broken symbolic link/);
     symlinkSync("gone/file", join(folder, "astray"));
     await expectError(() => put(join(folder, "astray"), ""), "NOT_FOUND", /astray: cannot be created/);
   });

@@ -78,7 +78,7 @@ test("the handler works after body parsers and below a path prefix", async () =>
     expect(deep).toMatchObject({ status: 400, body: { error: { code: "invalid_json" } } });
     expect(await post(kind, ["a"])).toMatchObject({ status: 400, body: { error: { code: "invalid_json" } } });
   }
-  expect((await post("none", { prompt: "a" })).body.error.message).toContain("was read already");
+  expect((await post("none", { prompt: "a" })).body.error.message).toContain("has already been read");
   own.closeAllConnections();
   await new Promise<void>((resolve) => own.close(() => resolve()));
 });

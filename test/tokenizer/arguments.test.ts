@@ -121,7 +121,7 @@ it("detached arrays are rejected by name", async () => {
     const refused = (name: string) =>
       expect.objectContaining({
         code: "INVALID_ARGUMENT",
-        message: `${name}: expected an array with an attached buffer, got a detached ${array.constructor.name}`,
+        message: `${name}: expected an array that is not detached, got a detached ${array.constructor.name}`,
       });
     expect(() => tokenizer.decode(array)).toThrow(refused("ids"));
     expect(() => tokenizer.decoder({ after: array })).toThrow(refused("after"));

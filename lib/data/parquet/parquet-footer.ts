@@ -95,12 +95,12 @@ function columnOf(
 const decoder = new TextDecoder();
 
 function text(value: unknown): string | undefined {
-  if (value !== undefined && !(value instanceof Uint8Array)) throw new Error("a string of another type");
+  if (value !== undefined && !(value instanceof Uint8Array)) throw new Error("a text field that is not binary");
   return value && decoder.decode(value);
 }
 
 function listOf(value: unknown, what: string): Thrift[] {
   if (!Array.isArray(value) || value.some((one) => typeof one !== "object" || one === null))
-    throw new Error(`${what} that are not structs`);
+    throw new Error(`${what} of an invalid type`);
   return value as Thrift[];
 }

@@ -141,10 +141,12 @@ export function crossEntropy(
  * @param one the constant 1, (1) f32 @returns (rows) f32
  */
 function meanLogit(hidden: Value, { weight, bias, scale = 1, softcap }: LogitHead, one: Value): Value {
-  if (softcap) fail("cross_entropy", "softcap", "none together with labelSmoothing", softcap);
-  if (isQuantised(weight.dtype)) fail("cross_entropy", "weight", "f32, bf16 or f16 with labelSmoothing", weight.dtype);
+  if (softcap) fail("cross_entropy", "softcap", "no softcap together with labelSmoothing", softcap);
+  if (isQuantised(weight.dtype))
+    fail("cross_entropy", "weight", "a floating type together with labelSmoothing", weight.dtype);
   const vocabulary = weight.dim(0);
-  if (typeof vocabulary !== "number") fail("cross_entropy", "vocabulary", "a number with labelSmoothing", "a symbol");
+  if (typeof vocabulary !== "number")
+    fail("cross_entropy", "vocabulary", "a fixed size together with labelSmoothing", "a symbol");
   const shares = broadcast(scaleBy(one, scale / vocabulary), [1, vocabulary]);
   const row = linear(shares, weight, undefined, { transposed: true });
   const mean = bias && scaleBy(sum(bias), scale / vocabulary);

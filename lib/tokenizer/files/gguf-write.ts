@@ -165,7 +165,7 @@ function unigramMetadata(
       (type === "Replace" && SPACES.test(String(object(pattern).Regex)) && /^[ ▁]?$/.test(String(content)))
     )
       collapses = true;
-    else refuse("normalizer", "Precompiled, and steps that remove or prepend spaces", type);
+    else refuse("normalizer", "Precompiled, and steps that remove spaces or prepend one", type);
   }
   for (const { type, replacement, prepend_scheme: scheme, add_prefix_space: adds } of steps(
     tokenizer.pre_tokenizer,

@@ -69,7 +69,7 @@ export function readTiktoken(text: string, options: TiktokenOptions): TokenizerF
     if (!match || !(rank < limits.tokens)) throw invalidFile(`${where}, line ${index + 1}`, "base64 and a rank", line);
     const name = Array.from(Buffer.from(match[1]!, "base64"), characterOfByte).join("");
     if (name.length > limits.tokenLength) throw invalidFile(where, `at most ${limits.tokenLength} bytes`, name.length);
-    if (ranks.has(name)) throw invalidFile(`${where}, line ${index + 1}`, "distinct tokens", line);
+    if (ranks.has(name)) throw invalidFile(`${where}, line ${index + 1}`, "each token once", line);
     ranks.set(name, rank);
     tokens.push(name);
     ids.push(rank);

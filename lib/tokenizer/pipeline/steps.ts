@@ -36,7 +36,7 @@ export function readScheme(part: JsonObject, where: string): "never" | "always" 
     throw invalidFile(`${where}.prepend_scheme`, "never, always or first", scheme);
   }
   if (part.add_prefix_space === false && scheme !== "never") {
-    throw invalidFile(`${where}.prepend_scheme`, "never together with add_prefix_space false", scheme);
+    throw invalidFile(`${where}.prepend_scheme`, "never, because add_prefix_space is false", scheme);
   }
   return scheme;
 }

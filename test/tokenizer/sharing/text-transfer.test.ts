@@ -92,7 +92,7 @@ describe("encodeBatchJoined", () => {
     const failure = await failureOf(() => tokenizer.encodeBatchJoined([text], { output }));
     expect(failure).toEqual({
       code: "INVALID_ARGUMENT",
-      message: "output: expected an array that is not detached while it is filled, got one with room for 0 numbers",
+      message: "output: expected an array that stays attached while it is filled, got one of 0 numbers",
     });
   });
 });

@@ -166,7 +166,7 @@ export function braced(text: string, given: readonly RuntimeValue[], named: Name
   return joined(text, /\{\{|\}\}|\{(\w*)(?:!([rs]))?(?::([^{}]*))?\}|[{}]/gu, (match) => {
     const [all, name, conversion, spec = ""] = match;
     if (all === "{{" || all === "}}") return all[0]!;
-    if (name === undefined) throw new Error("format: expected {name:format}, got a single brace");
+    if (name === undefined) throw new Error("format: expected {name:format}, got an unmatched brace");
     const value = name === "" ? given[next++] : /^\d+$/u.test(name) ? given[Number(name)] : named.get(name);
     if (!value) throw new Error(`format: expected a value for {${name}}, got none`);
     const parts = /^(?:(.)?([<>^=]))?([+ -]?)(0?)(\d*)(,?)(?:\.(\d+))?([a-zA-Z%]?)$/su.exec(spec);
