@@ -1,5 +1,6 @@
-// Files (native/binding/files.cc); used through lib/formats.
+// Types of the native file functions (native/binding/files.cc). lib/formats uses them.
 
+/** A file that is mapped read-only: see lib/io/mapped-file.ts. */
 export interface NativeMappedFile {
   readonly size: number;
   bytes(offset: number, length: number): ArrayBuffer;
@@ -9,10 +10,10 @@ export interface NativeMappedFile {
 
 export interface FilesBinding {
   MappedFile: new (path: string) => NativeMappedFile;
-  /** The quantised types in their order: lib/graph/dtype.ts says the same. */
+  /** The quantised types, in the order of lib/graph/dtype.ts. */
   blockTypes(): { name: string; elements: number; bytes: number; writable: boolean }[];
-  /** from, to: numbers of DTYPES, floating or quantised. `overflows` counts finite values that became infinite. */
+  /** Converts elements between types. `from` and `to` are indices into DTYPES. `overflows` counts finite values that became infinite. */
   castElements(bytes: Uint8Array, from: number, to: number, addend: number): { bytes: ArrayBuffer; overflows: number };
-  /** CRC-32C of a few bytes, on this thread. */
+  /** Returns the CRC-32C of a short array, computed on the calling thread. */
   crc32c(bytes: Uint8Array): number;
 }

@@ -1,4 +1,4 @@
-// Tensors, lanes, programs (native/binding/{tensor,lane,program,profile}.cc); used through lib/graph.
+// Types of native tensors, lanes and programs (native/binding/{tensor,lane,program,profile}.cc). lib/graph uses them.
 import type { NativeMappedFile } from "./files.ts";
 
 export interface NativeTensorHandle {
@@ -10,17 +10,17 @@ export interface AbortFlagHandle {
   abort(): void;
 }
 
-/** A traced graph as it crosses; decoded in native/binding/program.cc. */
+/** A traced graph in the form that native code takes (native/binding/program.cc decodes it). */
 export interface ProgramDescription {
-  /** Upper bounds; a dimension of -(i + 1) is symbol i. */
+  /** Upper bounds of the symbols. Elsewhere, a dimension of -(i + 1) means symbol i. */
   symbols: readonly number[];
-  /** Flat: dtype, rank and dimensions of each value. */
+  /** dtype, rank and dimensions of each value, one after another. */
   values: readonly number[];
   nodes: readonly {
     op: string;
     inputs: readonly number[];
     outputs: readonly number[];
-    /** name, value, name, value, … */
+    /** Alternating names and values: name, value, name, value, … */
     attributes: readonly (string | number)[];
     origin: string;
   }[];
@@ -33,15 +33,19 @@ export interface NativeProgramHandle {
   readonly arenaBytes: number;
 }
 
+/** A native program that is bound to tensors. */
 export interface NativeExecutableHandle {
-  /** Seconds that the device took for the last run; 0 on the CPU. */
+  /** Device time of the last run, in seconds; 0 on the CPU. */
   readonly deviceSeconds: number;
-  /** How many kinds of run (by their sizes) the device is given with one call. */
+  /** Number of recorded CUDA graphs: one per combination of symbol values that the device replays with a single launch. */
   readonly recordings: number;
   dispose(): void;
 }
 
-/** Elements of a source, and what is made of them: a strided view, numbers of 8-bit floats, blocks of MXFP4 (native/binding/cast_call.h). */
+/**
+ * How the source elements of a cast are read: through a strided view, as 8-bit floats with scales, or as blocks of MXFP4
+ * (native/binding/cast_call.h).
+ */
 export interface NativeCastSource {
   elements: number;
   first: number;
@@ -54,17 +58,22 @@ export interface NativeCastSource {
   scaleOffset?: number;
 }
 
+/** The lane of a device: one native thread that executes the device's work in first-in first-out order. */
 export interface NativeLaneHandle {
-  /** Bytes of the memory for intermediate values that the lane holds between runs. */
+  /** Size in bytes of the memory for intermediate values (the arena), which the lane keeps between runs. */
   readonly arenaBytes: number;
   read(tensor: NativeTensorHandle, offset: number, bytes: number): Promise<ArrayBuffer>;
   write(tensor: NativeTensorHandle, offset: number, bytes: ArrayBufferView, lent?: boolean): Promise<void>;
-  /** Copies all of `from` to the beginning of `to`, a tensor of this lane, `times` times. Resolves with the seconds it took, as one double. */
+  /**
+   * Copies all of `from` to the beginning of `to`, a tensor of this lane, `times` times. Resolves with the elapsed seconds, as one
+   * double.
+   */
   copy(from: NativeTensorHandle, to: NativeTensorHandle, times: number): Promise<ArrayBuffer>;
   /**
-   * Converts `count` elements of type `from` at byte `offset` to type `to` at byte `at` of `target`, on the lane's threads. Types are numbers.
-   * An array must not be used until the promise settles. Resolves with two doubles: the number of finite values that became infinite, and
-   * the number of source values that are not finite. `how` describes a view of the source, of which `count` elements from `first` on are made.
+   * Converts `count` elements of type `from` at byte `offset` to type `to` at byte `at` of `target`, on the lane's threads. Types are
+   * indices into DTYPES. The caller must not use an array that it passed until the promise settles. Resolves with two doubles: the number
+   * of finite values that became infinite, and the number of source values that are not finite. If `how` is given, the source elements
+   * are `count` elements of the view that it describes, from `how.first` on.
    */
   cast(
     source: NativeMappedFile | Uint8Array,
@@ -77,20 +86,26 @@ export interface NativeLaneHandle {
     at: number,
     how?: NativeCastSource,
   ): Promise<ArrayBuffer>;
-  /** Blocks of 128 × 128: a byte (e4m3) a number, and f32 scales. The numbers are nobody else's until the promise settles. */
+  /**
+   * Quantises to FP8 in blocks of 128 × 128: one e4m3 byte per number, and one f32 scale per block. The caller must not use `numbers`
+   * until the promise settles.
+   */
   quantiseFp8(
     numbers: Float32Array,
     rows: number,
     columns: number,
   ): Promise<{ bytes: ArrayBuffer; scales: ArrayBuffer }>;
   /**
-   * CRC-32C of some bytes behind those whose checksum is `before` (0: none), on the lane's thread; of a file on all of its threads. An array is nobody else's
-   * until the promise settles. One Uint32.
+   * Continues a CRC-32C: `before` is the checksum of the preceding bytes, 0 at the start. It runs on the lane's thread, for a file on all
+   * of the lane's threads. The caller must not use an array that it passed until the promise settles. Resolves with one Uint32.
    */
   crc32c(source: NativeMappedFile | Uint8Array, offset: number, bytes: number, before: number): Promise<ArrayBuffer>;
-  /** When the device has done all that this lane queued. */
+  /** Resolves when the device has completed all work that this lane queued. */
   settle(): Promise<void>;
-  /** The ways in which this device can make a product, its own choice first; none on the CPU. Types by number. */
+  /**
+   * Returns the kernel variants of this device for a matrix product, its default first; none on the CPU. `a`, `b` and `c` are indices
+   * into DTYPES.
+   */
   variants(
     m: number,
     n: number,
@@ -100,11 +115,11 @@ export interface NativeLaneHandle {
     c: number,
     layout: "NN" | "NT" | "TN",
   ): { key: string; names: string[] };
-  /** Sets the variant for each product, replacing earlier choices. */
+  /** Sets the kernel variant for each product, replacing earlier choices. */
   choose(choices: readonly (readonly [key: string, name: string])[]): void;
-  /** Resolves when all ranks have come. */
+  /** Joins a group of `size` ranks. Resolves when all ranks have joined. */
   join(id: Uint8Array, rank: number, size: number): Promise<void>;
-  /** Sums over all ranks, in place: of f32 tensors of this lane, or of some numbers. */
+  /** Sums f32 tensors of this lane, or a few numbers, over all ranks, in place. */
   allReduce(what: readonly NativeTensorHandle[] | Float64Array): Promise<unknown>;
   run(
     executable: NativeExecutableHandle,
@@ -112,11 +127,11 @@ export interface NativeLaneHandle {
     inputs: readonly ArrayBufferView[],
     outputs: readonly ArrayBuffer[],
     flag: AbortFlagHandle | undefined,
-    /** Indices of inputs that are read when the run begins, not now: what runs before it on the lane may write them. */
+    /** Indices of inputs that are read when the run begins, not at this call. Runs queued before it on the lane may still write them. */
     late?: readonly number[],
     /**
-     * Number of runs in a series. The inputs `each` hold the data of all runs end to end, as the outputs do. `feed`: pairs of an input and
-     * the output of the previous run that it receives.
+     * Number of runs in a series. The inputs in `each`, and all outputs, hold the data of all runs one after another. `feed` has pairs of
+     * an input and the output of the previous run that it receives. All are indices.
      */
     count?: number,
     each?: readonly number[],
@@ -124,16 +139,18 @@ export interface NativeLaneHandle {
   ): Promise<unknown>;
 }
 
-/** Row r of each block of `order.length` rows is the file's row order[r] of that block. */
+/** A reordering of rows in blocks of `order.length` rows: row r of a block of the tensor is row order[r] of that block of the file. */
 export interface NativeRowOrder {
   rowBytes: number;
   order: Int32Array;
 }
 
-/** Runs of one operation over operands of the same types and sizes; operands as in `ProgramDescription.values`. */
+/**
+ * The total of all runs of one operation on operands of the same types and shapes, which are described as in `ProgramDescription.values`.
+ */
 export interface NativeProfileRow {
   op: string;
-  /** Empty for work that is not an operation. */
+  /** The kernel's name; empty for work that is not an operation. */
   kernel: string;
   inputs: readonly number[];
   outputs: readonly number[];
@@ -141,21 +158,21 @@ export interface NativeProfileRow {
   seconds: number;
 }
 
-/** The processor, as kernels are chosen for it. */
+/** The processor features that decide which kernels run. */
 export interface CpuInfo {
-  /** The instruction set that kernels are run with, such as `avx512bf16`: the most that there is, or HEDDLE_ISA's. */
+  /** The instruction set in use, such as `avx512bf16`: the best supported one, or that of HEDDLE_ISA. */
   isa: string;
-  /** All that this processor has and the addon has kernels for, the least first. */
+  /** The instruction sets that both this processor and the addon support, from the most basic on. */
   supported: string[];
-  /** How many this process has room for (native/core/cpus.h). */
+  /** Number of threads that this process can use (native/core/cpus.h). */
   threads: number;
 }
 
 export interface GraphBinding {
   NativeTensor: {
-    /** In the memory of the lane's device; of the CPU without one. */
+    /** Allocates a tensor on the lane's device, or on the CPU without a lane. */
     new (bytes: number, lane?: NativeLaneHandle): NativeTensorHandle;
-    /** On the CPU the mapped file itself. A copy on other devices, and if the rows are reordered. */
+    /** Makes a tensor of a mapped file's bytes: a view of the mapping on the CPU, a copy on other devices and if rows are reordered. */
     new (
       file: NativeMappedFile,
       offset: number,
@@ -163,10 +180,10 @@ export interface GraphBinding {
       lane?: NativeLaneHandle,
       rows?: NativeRowOrder,
     ): NativeTensorHandle;
-    /** A copy of a mapped tensor with its rows in order. */
+    /** Copies a mapped tensor with its rows reordered. */
     new (mapped: NativeTensorHandle, lane: NativeLaneHandle, rows: NativeRowOrder): NativeTensorHandle;
   };
-  /** Without `cudaDevice` it computes on the CPU. */
+  /** A lane on a CUDA device, or on the CPU without `cudaDevice`. */
   NativeLane: new (
     threads: number,
     cudaDevice?: number,
@@ -177,16 +194,19 @@ export interface GraphBinding {
   NativeExecutable: new (
     program: NativeProgramHandle,
     tensors: readonly NativeTensorHandle[],
-    /** The lane it will run on; any of the CPU without one. */
+    /** The lane that it will run on. Without one, any lane of the CPU. */
     lane?: NativeLaneHandle,
   ) => NativeExecutableHandle;
   opNames(): string[];
-  /** Native runs are timed from then on, those of all threads of the process; throws where they are already. */
+  /** Starts timing the native runs of all threads of the process. Throws if timing has been started already. */
   startProfile(): void;
   stopProfile(): NativeProfileRow[];
-  /** Every op and its kernels for CUDA devices in this build; null: a view, which needs none. */
+  /** Returns the names of the CUDA kernels of every op in this build; null for a view, which needs no kernel. */
   cudaKernels(): Record<string, string[] | null>;
   cpuInfo(): CpuInfo;
-  /** Bytes that the system and the process's control groups can still give, pages of files not counted as used; Infinity where neither says. */
+  /**
+   * Returns how many bytes the system and the process's control groups can still allocate. The page cache counts as free. Infinity if
+   * neither reports a limit.
+   */
   availableMemory(): number;
 }

@@ -1,4 +1,4 @@
-// The native addon, loaded and typed, a file an area. Only lib/graph, lib/formats and lib/tokenizer import this folder.
+// Loads the native addon and gives it types, one file per area. Only lib/graph, lib/formats and lib/tokenizer import this folder.
 import { HeddleError } from "../core/errors.ts";
 import type { FilesBinding } from "./files.ts";
 import type { GraphBinding } from "./graph.ts";
@@ -7,7 +7,7 @@ import { loadAddon } from "./load.ts";
 import type { TokenizerBinding } from "./tokenizer.ts";
 
 export interface Binding extends InfoBinding, FilesBinding, GraphBinding, TokenizerBinding {
-  /** Native code throws instances of this class from then on, in this environment. */
+  /** Makes native code of this environment throw instances of this class from now on. */
   setErrorConstructor(errorClass: typeof HeddleError): void;
 }
 

@@ -1,4 +1,4 @@
-// Build and devices (native/binding/info.cc).
+// Types of build and device information (native/binding/info.cc).
 
 /** A CUDA device as its driver describes it. */
 export interface CudaDeviceInfo {
@@ -8,11 +8,11 @@ export interface CudaDeviceInfo {
   computeCapability: string;
   memoryBytes: number;
   multiprocessors: number;
-  /** The version of CUDA that the driver speaks. */
+  /** The newest version of CUDA that the driver supports. */
   driver: string;
 }
 
-/** The addon, and what CUDA devices it finds. */
+/** The addon's build, and the CUDA devices that it finds. */
 export interface BuildInfo {
   /** Version of the package that the addon was built from. */
   version: string;
@@ -20,12 +20,12 @@ export interface BuildInfo {
   compiler: string;
   /** `Release` or `Debug`. */
   buildType: string;
-  /** `built`: whether the addon has CUDA kernels. `problem`: why a machine with a driver has no devices. */
+  /** `built`: whether the addon has CUDA kernels. `problem`: why no device was found although there is a driver. */
   cuda: { built: boolean; devices: CudaDeviceInfo[]; problem?: string };
 }
 
 export interface InfoBinding {
   info(): BuildInfo;
-  /** By which the ranks of a world find each other; needs NCCL. */
+  /** Creates an id by which the ranks of a group find each other. It needs NCCL. */
   collectiveId(): ArrayBuffer;
 }

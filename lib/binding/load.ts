@@ -4,16 +4,16 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { HeddleError } from "../core/errors.ts";
 
-/** Undefined where a bundler has made a CommonJS file of this module. */
+/** Undefined if a bundler has converted this module to CommonJS. */
 const here: string | undefined = import.meta.url;
 if (here === undefined) throw bundled();
 const require = createRequire(here);
-// Required, not imported: an import reads all that node:fs exports, and so loads every kind of stream, a third of what a start takes.
+// Use require: an import would evaluate all exports of node:fs, and so load every kind of stream.
 const { existsSync, readFileSync, readdirSync } = require("node:fs") as typeof import("node:fs");
 
 const TO_BUILD = "install cmake and a C++17 compiler and run `npm rebuild heddle --build-from-source`";
 
-/** The folder that holds the package's package.json, in a checkout and in an installed package. @throws HeddleError UNSUPPORTED */
+/** Returns the folder of the package's package.json, in a checkout or an installed package. @throws HeddleError UNSUPPORTED */
 export function packageRoot(): string {
   let folder = dirname(fileURLToPath(here!));
   while (!existsSync(join(folder, "package.json"))) {
@@ -24,7 +24,10 @@ export function packageRoot(): string {
   return folder;
 }
 
-/** Where node-gyp-build, which takes longer to load than the addon, would find it too; none where its variables decide. */
+/**
+ * Returns the paths at which node-gyp-build would find the addon, because loading node-gyp-build takes longer than the addon itself.
+ * Empty if an environment variable changes its search.
+ */
 function usualPlaces(root: string): string[] {
   const { platform, arch, env } = process;
   if (env.PREBUILDS_ONLY || env.HEDDLE_PREBUILD || env.LIBC) return [];
@@ -35,7 +38,7 @@ function usualPlaces(root: string): string[] {
   return places;
 }
 
-/** The file of the addon. @throws HeddleError UNSUPPORTED for a machine without an addon, and from within a bundle */
+/** Returns the addon's path. @throws HeddleError UNSUPPORTED for a platform without an addon, and inside a bundle */
 export function addonPath(): string {
   // HEDDLE_BINARY names another build of the addon, such as the one with sanitizers.
   if (process.env.HEDDLE_BINARY) return process.env.HEDDLE_BINARY;
@@ -57,8 +60,8 @@ export function addonPath(): string {
 /** Loads the addon and returns its exports. @throws HeddleError UNSUPPORTED if none loads */
 export function loadAddon(): unknown {
   const path = addonPath();
-  // dlopen instead of require: each copy of this module (ESM and CommonJS in one process) gets its own addon
-  // instance, and so throws errors of its HeddleError class.
+  // Use dlopen, not require. Each copy of this module (ESM and CommonJS in one process) then gets its own instance of the addon, which
+  // throws errors of its copy's HeddleError class.
   const loaded: { exports: unknown } = { exports: {} };
   try {
     process.dlopen(loaded, path);

@@ -1,4 +1,4 @@
-// The tokenizer (native/binding/tokenizer*.cc); used through lib/tokenizer.
+// Types of the native tokenizer (native/binding/tokenizer*.cc). lib/tokenizer uses them.
 
 export interface NativeAddedToken {
   id: number;
@@ -8,7 +8,7 @@ export interface NativeAddedToken {
   rstrip: boolean;
   special: boolean;
   normalized: boolean;
-  /** Not matched across a barrier. */
+  /** Whether the token is never matched across a barrier. */
   guarded: boolean;
 }
 
@@ -36,8 +36,8 @@ export interface NativeStep {
 }
 
 /**
- * See native/tokenizer/models/model_builder.h. Texts are joined, and their lengths in UTF-16 units are separate arrays. With a
- * `vocabulary`, these five fields are absent.
+ * See native/tokenizer/models/model_builder.h. `tokens` and `merges` are joined strings; their lengths in UTF-16 units are in arrays of
+ * their own. With a `vocabulary`, the fields from `tokens` to `mergeRanks` are absent.
  */
 export interface NativeTokenizerSpec {
   vocabulary?: NativeJsonVocabulary | undefined;
@@ -48,25 +48,25 @@ export interface NativeTokenizerSpec {
   mergeLengths?: Uint32Array | undefined;
   mergeRanks?: Uint32Array | undefined;
   added: NativeAddedToken[];
-  /** Three numbers a stage: kind, maxDigits, contractions. */
+  /** Three numbers per stage: kind, maxDigits, contractions. */
   stages: Uint32Array;
   /** Normalizes added tokens, and the text too if `usesNormalizer`. */
   normalizer: NativeStep[];
   usesNormalizer: boolean;
-  /** Instead of `stages`, prefix and marks. */
+  /** Steps that replace `stages`, `prefix` and `spacesToMarks`. */
   preTokenizer: NativeStep[];
-  /** For decodeKind 2. */
+  /** The steps of decodeKind 2. */
   decoder: NativeStep[];
   /** 0 BPE, 1 WordPiece, 2 Unigram, 3 WordLevel. */
   kind: number;
   subwordPrefix?: string;
   wordSuffix?: string;
   maxWordCharacters?: number;
-  /** The scores of a Unigram model, one a token. Absent where `vocabulary` has them. */
+  /** The scores of a Unigram model, one per token. Absent if `vocabulary` has them. */
   scores?: Float64Array | undefined;
-  /** Their sums are rounded to 32 bits, one by one. */
+  /** Whether sums of scores are rounded to 32 bits after each addition. */
   singlePrecision?: boolean | undefined;
-  /** Ids that no text matches. */
+  /** Ids that the model never produces from text. Added tokens are still matched. */
   hidden?: Uint32Array;
   beginIds: Uint32Array;
   endIds: Uint32Array;
@@ -80,60 +80,63 @@ export interface NativeTokenizerSpec {
   stripFirstSpace?: boolean;
   wholeTextIsWord?: boolean;
   prefix?: string;
-  /** 0 never, 1 always, 2 unless there already, 3 the same at the start of the text only. */
+  /** When the prefix is added. 0: never. 1: always. 2: unless the text begins with it. 3: as 2, but at the start of the text only. */
   prefixRule?: number;
-  /** 0 bytes, 1 byte fallback, 2 `decoder`. */
+  /** How ids become text. 0: as bytes. 1: with byte fallback. 2: by the steps of `decoder`. */
   decodeKind?: number;
 }
 
-/** A job away from the JavaScript thread. After cancel() the promise rejects with ABORTED, unless the job was done. */
+/** A job off the JavaScript thread. After cancel() the promise rejects with ABORTED, unless the job had finished. */
 export interface NativeJob<T> {
   promise: Promise<T>;
   cancel(): void;
 }
 
-/** Options of encode other than flags. */
+/** Options of encode, except the flags. */
 export interface NativeEncodeExtras {
-  /** Ids of special tokens whose text is recognised, where flag 2 does not say all. */
+  /** Ids of special tokens that are recognised in the text. Flag 2 recognises all of them. */
   allowed?: Uint32Array | undefined;
-  /** Share of merges left out by chance, below 1, and the seed of that chance. */
+  /** BPE dropout: the probability with which a merge is skipped, below 1, and its seed. */
   dropout?: number | undefined;
   seed?: number | undefined;
   /** For a single text: ascending UTF-16 offsets that no guarded token may span or end at. */
   barriers?: Uint32Array | undefined;
 }
 
-/** Texts that are encoded together: they are read, then run once, then their ids are taken; then it is closed, which gives its memory back. */
+/** A batch of texts to encode. Call `read` for all texts, then `run` once, then take the ids, then `close`, which frees its memory. */
 export interface NativeBatch {
   /** Reserves room for `units` UTF-16 units in total. */
   expect(units: number): void;
-  /** The first of the strings goes on where the last text ended if it `continues` it. */
+  /** Adds texts. If `continues`, the first string continues the last text read. */
   read(strings: readonly string[], continues: boolean): void;
-  /** How many ids each text has. */
+  /** Encodes the texts. Resolves with the number of ids of each text. */
   run(): NativeJob<Uint32Array>;
-  /** The next of the ids of all texts, as many as there is room for; how many they are. */
+  /** Fills `room` with the next ids of the batch and returns how many it wrote. */
   takeIds(room: Uint32Array): number;
-  /** The same of the offsets of a single text. */
+  /** Fills `room` with the next offsets of a single text and returns how many it wrote. */
   takeOffsets(room: Uint32Array): number;
   close(): void;
 }
 
-/** `flags`: 1 add special tokens, 2 recognise special tokens' text, 4 offsets, 8 offsets in bytes of UTF-8, 16 no space before the text. */
+/**
+ * A native tokenizer. `flags` is a sum of 1 (add special tokens), 2 (recognise special tokens in the text), 4 (offsets), 8 (offsets in
+ * UTF-8 bytes) and 16 (no space before the text).
+ */
 export interface NativeTokenizer {
   /** Highest id + 1. */
   readonly size: number;
-  /** Identifies the tables, which tokenizers with equal vocabularies share within a process. */
+  /** Identifies the model's tables. Tokenizers with equal vocabularies share them within a process. */
   readonly modelNumber: number;
   readonly output: Uint32Array;
   /** Returns the number of ids written to `output`, or a separate array if they do not fit. */
   encode(text: string, flags: number, barriers?: Uint32Array): number | Uint32Array;
   encodeWithOffsets(text: string, flags: number, barriers?: Uint32Array): [Uint32Array, Uint32Array];
   encodeWith(text: string, flags: number, extras?: NativeEncodeExtras): [Uint32Array, Uint32Array];
-  /** `counts`: how many of the ids belong to each text. */
+  /** Decodes several texts whose ids are joined. `counts` has the number of ids of each text. */
   decodeBatch(ids: Uint32Array, counts: Uint32Array, skipSpecial: boolean): NativeJob<string[]>;
   count(text: string, flags: number): number;
   decode(ids: Uint32Array, skipSpecial: boolean): string;
-  /** The text that an id adds in any context, if it is always the same. */
+  /** Returns the text that an id adds, if it is the same in every context. */
   settledText(id: number): string | undefined;
   /**
    * Returns flags for each character of a well-formed text. 1: a guarded token may begin with its normalized form. 2: the normalizer may
@@ -141,30 +144,37 @@ export interface NativeTokenizer {
    * token is matched in normalized text.
    */
   guardCharacters(text: string): Uint8Array;
-  /** The index of the last id after which no text depends on those before it; how many ids there are where none is known. */
+  /** Returns the index of the last id after which text does not depend on earlier ids, or the number of ids if it is unknown. */
   lastReset(ids: Uint32Array): number;
   tokenBytes(id: number): Uint8Array;
 }
 
+/** A streaming decoder: see Tokenizer.decoder. */
 export interface NativeDecoder {
   push(id: number): string;
   flush(): string;
-  /** Nothing of the ids before changes what those to come add. */
+  /** Whether the text of later ids is independent of the ids pushed so far. */
   readonly settled: boolean;
 }
 
 export type NativeProgress = (done: number, total: number) => void;
 
-/** One job at a time. */
+/** Collects texts and trains a tokenizer. It runs one job at a time. */
 export interface NativeTrainer {
   /** Reads texts for the next feed. If `continues`, the first string continues the last text. */
   read(strings: readonly string[], continues: boolean): void;
-  /** Lets go what has been read and not fed. */
+  /** Drops the texts that were read but not fed. */
   forget(): void;
   feed(threads: number): NativeJob<undefined>;
-  /** Left, right and token of each merge; tokens are numbered: the 256 bytes, then as made. */
+  /**
+   * Trains byte-level BPE. Resolves with left, right and new token of each merge. Tokens 0 to 255 are the bytes; new tokens are numbered
+   * in the order of the merges.
+   */
   trainBytes(tokens: number, minCount: number, progress?: NativeProgress): NativeJob<Uint32Array>;
-  /** Over characters: the alphabet, and merges whose tokens are numbered: the alphabet, then as made. */
+  /**
+   * Trains character-level BPE. Resolves with the alphabet, and with merges as of trainBytes, whose first token numbers are those of the
+   * alphabet.
+   */
   trainCharacters(
     options: {
       tokens: number;
@@ -175,7 +185,7 @@ export interface NativeTrainer {
     },
     progress?: NativeProgress,
   ): NativeJob<[string[], Uint32Array]>;
-  /** A Unigram model: pieces and their scores, best first. */
+  /** Trains a Unigram model. Resolves with the pieces and their scores, best first. */
   trainPieces(
     options: {
       tokens: number;
@@ -190,84 +200,87 @@ export interface NativeTrainer {
   ): NativeJob<[string[], Float64Array]>;
 }
 
-/** A file's vocabulary, kept by native code. */
+/** A file's vocabulary in native memory. */
 export interface NativeJsonVocabulary {
-  /** A tokenizer.json without its model.vocab and model.merges. */
+  /** The text of the tokenizer.json without its model.vocab and model.merges. */
   readonly rest: string;
-  /** How many tokens there are. */
+  /** The number of tokens. */
   readonly size: number;
-  /** The text of the token at a place of the file. */
+  /** Returns the text of the token at an index, in the file's order. */
   token(place: number): string | undefined;
-  /** The id of a token. */
+  /** Returns the id of a token's text. */
   find(token: string): number | undefined;
   tokens(): string[];
-  /** One a token. */
+  /** Returns the ids, one per token in the file's order. */
   ids(): Uint32Array;
-  /** Left and right parts in turn. */
+  /** Returns the merges as alternating left and right parts. */
   merges(): string[];
-  /** One a token, or none. */
+  /** Returns the scores, one per token; empty if the file has none. */
   scores(): Float64Array;
-  /** The same for readCompiledVocabulary. Undefined where merges leave a prefix out. */
+  /** Serializes the vocabulary for readCompiledVocabulary. Undefined if the merged tokens omit a subword prefix. */
   compile(source: Uint8Array): Uint8Array | undefined;
 }
 
-/** Strings in native memory. Lists that a vocabulary is being made of cannot be added to. */
+/** Strings in native memory. While a vocabulary is being made from a list, nothing can be added to it. */
 export interface NativeStringList {
   readonly length: number;
-  /** Adds strings as GGUF has them, `most` at most, up to the first that the bytes do not hold in full. Returns how many bytes were taken. */
+  /**
+   * Adds at most `most` strings in GGUF's format, and stops before a string that the bytes do not hold completely. Returns the number of
+   * bytes consumed.
+   */
   read(bytes: Uint8Array, most: number): number;
-  /** Adds strings that are joined, with their lengths in UTF-16 units. */
+  /** Adds joined strings, given their lengths in UTF-16 units. */
   add(text: string, lengths: Uint32Array): void;
   strings(): string[];
 }
 
-/** A vocabulary whose ids are the tokens' places. */
+/** A vocabulary given as lists. A token's id is its index. */
 export interface NativeLists {
   tokens: NativeStringList;
-  /** "left right" */
+  /** Merges as "left right". */
   merges?: NativeStringList | undefined;
-  /** SentencePiece's, one a token. */
+  /** SentencePiece token types, one per token. */
   types: Uint8Array;
-  /** One a token. */
+  /** Scores, one per token. */
   scores?: Float32Array | Float64Array | undefined;
-  /** The lists are empty afterwards: their memory is needed. */
+  /** Whether the lists are emptied to free their memory. */
   takes?: boolean;
-  /** Merges follow from the scores, as SentencePiece's BPE has it. */
+  /** Whether merges are derived from the scores, as in SentencePiece's BPE. */
   mergesByScore?: boolean;
-  /** The tokens are WordPiece's as GGUF has them, with a mark before those that begin a word. */
+  /** Whether the tokens are WordPiece tokens in GGUF's form, which marks those that begin a word. */
   wordMarks?: boolean;
-  /** The names of the tokens and the merges in messages. */
+  /** Names of the tokens and the merges in messages. */
   where: string;
   mergesWhere?: string;
 }
 
 export interface TokenizerBinding {
-  /** Zeros to read a large file into: memory that the system has back once they are collected, which malloc's it has not. */
+  /** Returns zeroed memory to read a large file into. Unlike memory of malloc, it returns to the system when it is collected. */
   bytesForFile(size: number): Uint8Array;
-  /** Returns undefined for any file that is not plainly a tokenizer.json with a vocabulary. */
+  /** Reads a vocabulary. Returns undefined for any file that is not clearly a tokenizer.json with a vocabulary. */
   readJsonVocabulary(bytes: Uint8Array): NativeJsonVocabulary | undefined;
-  /** The same away from the event loop. Nobody may change the bytes meanwhile. */
+  /** Like readJsonVocabulary, but off the event loop. The bytes must not change until the promise settles. */
   startJsonVocabulary(bytes: Uint8Array): NativeJob<NativeJsonVocabulary | undefined>;
   makeListedVocabulary(lists: NativeLists): NativeJsonVocabulary;
   startListedVocabulary(lists: NativeLists): NativeJob<NativeJsonVocabulary>;
   NativeStringList: new () => NativeStringList;
-  /** Undefined for all but what `compile` made of this very source. */
+  /** Reads what `compile` returned for the same source. Returns undefined for anything else. */
   readCompiledVocabulary(bytes: Uint8Array, source: Uint8Array): NativeJsonVocabulary | undefined;
   NativeTrainer: new (
-    /** Three numbers a stage, or steps. */
+    /** Pre-tokenizer stages (three numbers each, as in NativeTokenizerSpec), or steps. */
     rule: Uint32Array | { normalizer: NativeStep[]; preTokenizer: NativeStep[] },
     specialTokens: string[],
   ) => NativeTrainer;
   NativeTokenizer: new (spec: NativeTokenizerSpec) => NativeTokenizer;
-  /** The same away from the event loop. */
+  /** Builds a NativeTokenizer off the event loop. */
   startTokenizer(spec: NativeTokenizerSpec): NativeJob<NativeTokenizer>;
-  /** With flag 4 or 8, and with barriers, of a single text alone. */
+  /** A batch takes only one text if it has flag 4 or 8, or barriers. */
   NativeBatch: new (
     tokenizer: NativeTokenizer,
     flags: number,
     extras?: NativeEncodeExtras,
   ) => NativeBatch;
-  /** `after`: ids whose text has been shown already, or a decoder to go on from. */
+  /** `after`: ids whose text was already returned, or a decoder whose state to copy. */
   NativeDecoder: new (
     tokenizer: NativeTokenizer,
     skipSpecial: boolean,

@@ -1,10 +1,10 @@
-// Reads bytes by a grammar: all its ways at once, as states that are made when they are first reached.
+// Matches bytes against a grammar. It follows all alternatives at once, and creates states when they are first reached.
 import { HeddleError } from "../core/errors.ts";
 import { type Grammar, Guard } from "./grammar.ts";
 
 /**
- * Who called a rule at one place: for each caller, where it goes on, its counter, and who had called it. All calls of a rule at one
- * place share one (a graph-structured stack, Tomita 1985), so ambiguity does not multiply.
+ * The callers of a rule at one position: for each of them the node after the call, its counter, and its own callers. All calls of a rule
+ * at a position share one object (a graph-structured stack, Tomita 1985), so ambiguity does not multiply.
  */
 interface Callers {
   readonly id: number;
@@ -17,21 +17,22 @@ interface Entry {
   readonly callers: Callers;
 }
 
-/** One of the ways in which what was read may go on: a node that reads a byte. */
+/** One alternative: a node that reads the next byte, with its counter and callers. */
 interface Way {
   readonly node: number;
   readonly count: number;
   readonly callers: Callers;
 }
 
-/** Where a document stands. States are shared: the same one means the same continuations. */
+/** A position in a document. States are shared: equal states are the same object, and allow the same continuations. */
 export class State {
   /** @internal */ readonly ways: readonly Way[];
   /** Whether the text so far is a complete document. */
   readonly whole: boolean;
-  /** @internal By byte; null: not allowed, undefined: not known yet. */ next: (State | null | undefined)[] = [];
+  /** @internal The next state by byte. null: not allowed; undefined: not computed yet. */
+  next: (State | null | undefined)[] = [];
 
-  /** @internal See `isFree`. */ room: number | undefined;
+  /** @internal Cached number of free characters: see `isFree`. */ room: number | undefined;
 
   /** @internal */
   constructor(ways: readonly Way[], whole: boolean) {
@@ -39,7 +40,7 @@ export class State {
     this.whole = whole;
   }
 
-  /** Nothing can follow. */
+  /** Whether nothing can follow. */
   get final(): boolean {
     return this.ways.length === 0;
   }
@@ -47,16 +48,20 @@ export class State {
 
 const QUOTE = 0x22;
 
-/** Bytes that the states and their keys may take. Beyond it all are forgotten. The sizes of the parts are estimates. */
+/** Approximate maximum memory of the states and their keys. When it is exceeded, all are dropped. The sizes below are estimates. */
 const MOST_BYTES = 32 << 20;
 const STATE_BYTES = 2500;
 const WAY_BYTES = 100;
 const KEY_BYTES = 30;
 const ENTRY_BYTES = 80;
 
-/** The most ways that one state may come from: more would keep the event loop too long. Even the largest object that compiles has fewer. */
+/**
+ * Maximum number of alternatives for computing one state: more would block the event loop too long. The largest objects that compile stay
+ * below it.
+ */
 const MOST_WAYS = 1 << 16;
 
+/** Matches bytes against a grammar, one at a time. */
 export class Automaton {
   readonly grammar: Grammar;
   readonly start: State;
@@ -74,19 +79,19 @@ export class Automaton {
     this.start = this.closure([{ node: start, count: 0, callers: this.outermost }]);
   }
 
-  /** The number of ways looked at so far, a measure of what reading has cost. */
+  /** The number of alternatives processed so far, as a measure of the work done. */
   get work(): number {
     return this.looks;
   }
 
-  /** The bytes that the states take, as an estimate. */
+  /** Estimated memory of the states in bytes. */
   get size(): number {
     return this.bytes;
   }
 
   /**
-   * The state after one more byte; null where no document goes on so.
-   * @throws HeddleError UNSUPPORTED where too many ways lead on
+   * Returns the state after one more byte, or null if no document continues with it.
+   * @throws HeddleError UNSUPPORTED if there are too many alternatives
    */
   step(state: State, byte: number): State | null {
     const known = state.next[byte];
@@ -97,22 +102,22 @@ export class Automaton {
     return made;
   }
 
-  /** The state after some bytes; null where no document goes on so. */
+  /** Returns the state after some bytes, or null if no document continues with them. */
   read(state: State, bytes: Uint8Array): State | null {
     let at: State | null = state;
     for (let i = 0; i < bytes.length && at; i++) at = this.step(at, bytes[i]!);
     return at;
   }
 
-  /** Whether the state is inside a string that may take any characters, and at least `characters` more. */
+  /** Whether the state is inside a string that may continue with any characters, at least `characters` of them. */
   isFree(state: State, characters: number): boolean {
     state.room ??= this.freeCharacters(state) ?? 0;
     return state.room >= characters;
   }
 
   /**
-   * Whether the state is at a character of a string that may have any, and how many more it may have, this one included.
-   * @returns undefined elsewhere
+   * Returns how many more characters the string at this state may have, if these may be any characters.
+   * @returns undefined for any other state
    */
   freeCharacters(state: State): number | undefined {
     if (state.ways.length > 2) return undefined;
@@ -121,7 +126,7 @@ export class Automaton {
       return of.kind === "bytes" && of.character;
     });
     if (!way) return undefined;
-    // The only other way may be the end of the string.
+    // The only other alternative may be the end of the string.
     const other = state.ways.find((one) => one !== way);
     const end = other && this.grammar.nodes[other.node]!;
     if (end && !(end.kind === "bytes" && end.edges.every(([low, high]) => low === QUOTE && high === QUOTE)))
@@ -145,7 +150,7 @@ export class Automaton {
           break;
         }
     }
-    // Edges that do not fit cost little.
+    // Edges that do not match cost little.
     this.looks += state.ways.length >> 4;
     if (reached.length === 0) return null;
     let follower = this.followers.get(key);
@@ -157,7 +162,7 @@ export class Automaton {
     return follower;
   }
 
-  /** All that can be reached without a byte. */
+  /** Returns the state of all nodes that are reachable without reading a byte. */
   private closure(reached: readonly Way[]): State {
     const { nodes, rules } = this.grammar;
     const seen = new Places();
@@ -169,7 +174,7 @@ export class Automaton {
       looks++;
       if (seen.add(node, count, callers.id)) stack.push({ node, count, callers });
     };
-    // Callers of the rules that are called here are known in full only at the end.
+    // The callers of rules that are called here are complete only at the end.
     const open = new Map<number, { callers: Callers; entries: Entry[]; places: Places }>();
     const call = (rule: number, entry: Entry) => {
       let called = open.get(rule);
@@ -217,7 +222,7 @@ export class Automaton {
     open: ReadonlyMap<number, { entries: readonly Entry[] }>,
   ): State {
     const done = new Map<number, Callers>();
-    // No rule begins with itself, so the callers of those called here end in older ones.
+    // No rule begins with itself, so the chain of callers created here ends in existing ones.
     const settle = (callers: Callers): Callers => {
       if (callers.id >= 0) return callers;
       const known = done.get(callers.id);
@@ -250,7 +255,7 @@ export class Automaton {
     this.bytes += bytes;
   }
 
-  /** States in use stay what they are; what they lead to is found again. */
+  /** Drops all states. Those in use stay valid, but the states that follow them are computed again. */
   private forget(): void {
     for (const state of this.states.values()) state.next = [];
     this.states.clear();
@@ -260,7 +265,7 @@ export class Automaton {
   }
 }
 
-/** The error for a schema that leaves open too much at once. Each byte would take long, and other sequences wait for it. */
+/** Returns the error for a schema that is too ambiguous. Each byte would take long, and other sequences would wait for it. */
 export function tooAmbiguous(): HeddleError {
   return new HeddleError(
     "UNSUPPORTED",
@@ -268,16 +273,16 @@ export function tooAmbiguous(): HeddleError {
   );
 }
 
-/** Packs a count below 2^35 and a node below this into one number. */
+/** Factor that packs a count below 2^35 and a node below 2^18 into one number. */
 const COUNT = 2 ** 18;
 
-/** A set of nodes with a counter and callers. The callers are mostly the same, so one set of numbers holds most of it. */
+/** A set of nodes with their counter and callers. Most have the same callers, so one set of numbers contains most of them. */
 class Places {
   private readonly known = new Set<number>();
   private callers: number | undefined;
   private others: Map<number, Set<number>> | undefined;
 
-  /** @returns whether it is new */
+  /** Adds a node. @returns whether it is new */
   add(node: number, count: number, callers: number): boolean {
     this.callers ??= callers;
     const known = callers === this.callers ? this.known : this.of(callers);

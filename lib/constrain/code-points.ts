@@ -1,9 +1,9 @@
-// Sets of code points, and how UTF-8 and JSON's strings write them.
+// Sets of code points, and their encoding in UTF-8 and JSON strings.
 
-/** Ranges of code points, both ends included, in order and apart from each other. */
+/** Ranges of code points, both ends included, in ascending order and not adjacent. */
 export type CodePoints = readonly (readonly [low: number, high: number])[];
 
-/** A byte from `low` to `high` in each place. */
+/** A sequence of byte ranges: each byte lies between `low` and `high`, both included. */
 export type ByteSequence = readonly (readonly [low: number, high: number])[];
 
 export const LAST_CODE_POINT = 0x10ffff;
@@ -34,7 +34,7 @@ export function intersection(a: CodePoints, b: CodePoints): CodePoints {
   return complement(union(complement(a), complement(b)));
 }
 
-/** Where the length of UTF-8 changes, and the surrogates, which it has none for. */
+/** Ranges of code points with the same length in UTF-8, without the surrogates, which UTF-8 cannot encode. */
 const PLAIN: CodePoints = [
   [0, 0x7f],
   [0x80, 0x7ff],
@@ -43,7 +43,7 @@ const PLAIN: CodePoints = [
   [0x10000, LAST_CODE_POINT],
 ];
 
-/** The UTF-8 of a set's code points: every one is written by exactly one of the sequences. Surrogates are left out. */
+/** Returns the UTF-8 encoding of a set. Each code point is encoded by exactly one of the sequences. Surrogates are omitted. */
 export function utf8Of(set: CodePoints): ByteSequence[] {
   const out: ByteSequence[] = [];
   for (const plain of PLAIN)
@@ -55,7 +55,10 @@ function encode(codePoint: number): Buffer {
   return Buffer.from(String.fromCodePoint(codePoint));
 }
 
-/** All byte strings of equal length between two, as products of ranges: what follows a first byte is free only strictly between. */
+/**
+ * Appends all byte strings between two of equal length, as products of ranges. Bytes after the first are unrestricted only if it lies
+ * strictly between both.
+ */
 function split(low: number[], high: number[], before: ByteSequence, out: ByteSequence[]): void {
   const [a, ...lows] = low;
   const [b, ...highs] = high;
@@ -84,7 +87,7 @@ const ESCAPED: CodePoints = [
   [0x5c, 0x5c],
 ];
 
-/** A set's code points as JSON.stringify writes them within a string. */
+/** Returns the encoding of a set's code points as in JSON.stringify, within a string. */
 export function jsonOf(set: CodePoints): ByteSequence[] {
   const out = utf8Of(intersection(set, complement(ESCAPED)));
   for (const [low, high] of intersection(set, ESCAPED))

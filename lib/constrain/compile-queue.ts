@@ -1,12 +1,12 @@
-// Schedules compilations, so that many together take no more of the event loop and hardly more memory than one.
+// Schedules compilations, so that concurrent ones block the event loop no longer than a single one, and take little more memory.
 import { throwIfAborted } from "../core/errors.ts";
 import { lazily } from "../core/lazy.ts";
 import type { Slices } from "../core/slices.ts";
 
-/** Milliseconds of a turn of the event loop that all compilations may take, and that one of several takes at a time. */
+/** Milliseconds per turn of the event loop for all compilations together, and time slice of each if there are several. */
 const TURN_MS = 3;
 const SHARE_MS = 1;
-/** Milliseconds after which a compilation is long: usual schemas take less. */
+/** Milliseconds after which a compilation counts as long. Usual schemas take less. */
 const LONG_MS = 20;
 
 const timers = lazily<typeof import("node:timers/promises")>("node:timers/promises");
@@ -32,7 +32,7 @@ class Job<T> {
     return this.taken > LONG_MS;
   }
 
-  /** Ends one that nobody waits for. @returns whether it is over */
+  /** Ends the job if its signal has fired. @returns whether it has ended */
   dropIfAborted(): boolean {
     try {
       throwIfAborted(this.signal, this.what);
@@ -43,7 +43,7 @@ class Job<T> {
     }
   }
 
-  /** Goes on until a time. @returns whether it is over, well or not */
+  /** Runs the job until a point in time. @returns whether it has ended, by success or failure */
   advance(until: number): boolean {
     const begun = performance.now();
     try {
@@ -63,15 +63,15 @@ class Job<T> {
   }
 }
 
-/** Short jobs take turns. Only the first of the long ones makes progress, so that only one holds much memory. */
+/** Short jobs are interleaved. Of the long ones only the first makes progress, so that only one uses much memory. */
 let short: Job<unknown>[] = [];
 let long: Job<unknown>[] = [];
 let isRunning = false;
 
 /**
  * Runs a compilation in slices, interleaved with all other pending ones.
- * @param what names the work in messages
- * @throws HeddleError ABORTED, within a turn of the event loop; else what the work throws
+ * @param what name of the work in messages
+ * @throws HeddleError ABORTED, within one turn of the event loop; any error of the work
  */
 export function compileInTurns<T>(work: Slices<T>, what: string, signal: AbortSignal | undefined): Promise<T> {
   const job = new Job(work, what, signal);
@@ -80,7 +80,7 @@ export function compileInTurns<T>(work: Slices<T>, what: string, signal: AbortSi
   return job.result;
 }
 
-/** One loop for all jobs. Its first slice runs at once, so that small jobs finish without yielding to the event loop. */
+/** Runs all jobs in one loop. The first slice runs synchronously, so that small jobs finish without yielding to the event loop. */
 async function run(): Promise<void> {
   isRunning = true;
   while (short.length + long.length > 0) {

@@ -1,4 +1,4 @@
-// From a JSON schema to a grammar of the documents that satisfy it.
+// Compiles a JSON schema to a grammar of the documents that satisfy it.
 import { describe, HeddleError } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
@@ -24,11 +24,12 @@ import { accepts, type Dfa, dfaInSlices, intersectInSlices, isEmpty, lengthDfa }
 import { type JsonValue, type Keyword, keywordsOf, SchemaDocument } from "./schema.ts";
 
 /**
- * Compiles a schema to a grammar of the documents that satisfy it. Properties come in the schema's order. White space is empty, one space, or a
- * line end with an indentation. A missing `type` follows from the keywords. With `properties`, other properties need
- * `additionalProperties`. `oneOf` is treated as `anyOf`.
+ * Compiles a schema to a grammar of the documents that satisfy it. Properties come in the schema's order. White space is nothing, one
+ * space, or a line break with an indentation. A missing `type` is inferred from the keywords. If there are `properties`, other properties
+ * are allowed only with `additionalProperties`. `oneOf` is treated as `anyOf`.
  * @param schema a JSON schema (drafts 4 to 2020-12), as plain data
- * @throws HeddleError INVALID_ARGUMENT for an invalid or unsatisfiable schema, or one beyond a limit; UNSUPPORTED for a keyword, with its pointer
+ * @throws HeddleError INVALID_ARGUMENT for an invalid or unsatisfiable schema, or one beyond a limit; UNSUPPORTED for a keyword, with its
+ * pointer
  */
 export function compileSchema(schema: unknown): Grammar {
   return atOnce(compiling(schema));
@@ -39,7 +40,7 @@ function* compiling(schema: unknown): Slices<Grammar> {
   return yield* compileDocument(yield* SchemaDocument.read(schema, work), work);
 }
 
-/** Compiles a schema that has been read. @param work what the compilation may spend */
+/** Compiles a schema that has been read. @param work the budget of the compilation */
 export function* compileDocument(document: SchemaDocument, work: Work): Slices<Grammar> {
   const builder = new GrammarBuilder("schema", work);
   const rule = yield* new SchemaCompiler(document, builder).rule();
@@ -48,10 +49,11 @@ export function* compileDocument(document: SchemaDocument, work: Work): Slices<G
 
 type Keywords = ReadonlyMap<Keyword, JsonValue>;
 
-/** Work of looking at a schema, and at one of its keywords or of the values in it. */
+/** Units of work for a schema, and for each of its keywords or their values. */
 const SCHEMA = 200;
 const PART = 30;
 
+/** Compiles the schemas of one document to rules of a grammar. */
 export class SchemaCompiler {
   private readonly document: SchemaDocument;
   private readonly builder: GrammarBuilder;
@@ -67,7 +69,7 @@ export class SchemaCompiler {
   private readonly waiting: { rule: number; all: All }[] = [];
   private readonly looked = new Map<JsonValue, readonly Facts[]>();
 
-  /** @param builder that the rules go to: schemas of one grammar share it, and the work that they may take together */
+  /** @param builder the builder of the grammar, which all schemas of a grammar share, with its budget of work */
   constructor(document: SchemaDocument, builder: GrammarBuilder) {
     this.document = document;
     this.builder = builder;
@@ -76,7 +78,7 @@ export class SchemaCompiler {
     this.combiner = new Combiner((work) => this.spend(work));
   }
 
-  /** The rule of documents that satisfy the schema and `others`. */
+  /** Returns the rule of documents that satisfy this schema and all of `others`. */
   *rule(others: readonly JsonValue[] = []): Slices<number> {
     const { root, name } = this.document;
     if (typeof root !== "boolean" && !isObject(root))
@@ -109,7 +111,7 @@ export class SchemaCompiler {
     return found;
   }
 
-  /** The rule of what satisfies all of some schemas: one for the same ones, so that recursion comes to an end. */
+  /** Returns the rule of values that satisfy all of some schemas. The same schemas get the same rule, so recursion ends. */
   private *ruleOf(all: All): Slices<number> {
     this.spend(SCHEMA + PART * all.length);
     if (this.work.isDue) yield;
@@ -174,7 +176,7 @@ export class SchemaCompiler {
     this.rules.either([...rules], rule);
   }
 
-  /** The alternatives of a schema that says nothing else: they may be recursive. */
+  /** Returns the alternatives of a schema whose only keyword is anyOf or oneOf. Such schemas may be recursive. */
   private branches(schema: JsonValue): JsonValue[] | undefined {
     if (!isObject(schema)) return undefined;
     const keywords = this.keywordsOf(schema);
@@ -184,7 +186,7 @@ export class SchemaCompiler {
     return undefined;
   }
 
-  /** Expands schemas that all hold into alternatives without combinations. @param within schemas that are being looked at */
+  /** Expands a conjunction of schemas into alternatives without combining keywords. @param within the schemas that are being expanded */
   private *alternatives(all: All, within: readonly JsonValue[]): Slices<readonly Facts[]> {
     let facts: readonly Facts[] = [noFacts];
     const seen = new Set<JsonValue>();
@@ -222,7 +224,10 @@ export class SchemaCompiler {
     return facts;
   }
 
-  /** The facts of a schema without its combinations. A schema that only combines others adds nothing, so their facts stay the same objects. */
+  /**
+   * Returns the facts of a schema without its combining keywords. A schema that has only these returns `noFacts`, so that no objects are
+   * copied.
+   */
   private ownFacts(keywords: Keywords, where: string): Facts {
     for (const keyword of keywords.keys())
       if (!COMBINATIONS.has(keyword)) {
@@ -232,7 +237,7 @@ export class SchemaCompiler {
     return noFacts;
   }
 
-  /** The alternatives of some schemas together, each once. */
+  /** Returns the alternatives of several schemas together, without duplicates. */
   private *anyOf(schemas: readonly JsonValue[], within: readonly JsonValue[]): Slices<readonly Facts[]> {
     const out = new Set<Facts>();
     const seen = new Set<JsonValue>();
@@ -263,7 +268,7 @@ export class SchemaCompiler {
     return [...out];
   }
 
-  /** The rules of what some facts allow, one a type. */
+  /** Returns the rules for what some facts allow, one per type. */
   private *rulesOf(facts: Facts): Slices<number[]> {
     const types = typesAllowed(facts);
     if (facts.values) {
@@ -350,7 +355,7 @@ export class SchemaCompiler {
     return this.keyOf(of, patterns.length + names.length);
   }
 
-  /** The automaton of patterns, formats and lengths; undefined without patterns and formats. */
+  /** Returns the automaton of patterns, formats and lengths; undefined without patterns and formats. */
   private *stringsOf(facts: Facts, key: string): Slices<Dfa | undefined> {
     const { patterns, formats: names, minLength, maxLength, where } = facts;
     if (patterns.length + names.length === 0) return undefined;
@@ -368,7 +373,7 @@ export class SchemaCompiler {
     });
   }
 
-  /** Makes the automata of patterns and formats one at a time. */
+  /** Yields the automata of patterns and formats one at a time. */
   private *parts({ patterns, formats: names }: Facts): Generator<Slices<Dfa>, void, undefined> {
     for (const { source, where } of patterns) yield this.patternDfa(source, where);
     for (const { name, where } of names) {
@@ -448,7 +453,7 @@ export class SchemaCompiler {
 /** Keywords that only combine other schemas. */
 const COMBINATIONS: ReadonlySet<Keyword> = new Set(["$ref", "allOf", "anyOf", "oneOf"]);
 
-/** How many properties, names, values and items some keywords list. */
+/** Counts the properties, names, values and items that some keywords list. */
 function partsOf(keywords: Keywords): number {
   let count = 0;
   for (const keyword of ["properties", "required", "enum", "type", "items", "prefixItems"] as const) {

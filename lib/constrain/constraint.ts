@@ -1,4 +1,4 @@
-// One document in progress, token by token.
+// Constrains one document token by token while it is generated.
 import { HeddleError } from "../core/errors.ts";
 import { inSlices } from "../core/slices.ts";
 import type { Automaton, State } from "./automaton.ts";
@@ -7,12 +7,12 @@ import { checkTokens, makeTries, type TokenSource, type TokenTries } from "./tok
 
 const tries = new WeakMap<TokenSource, Promise<TokenTries>>();
 const masks = new WeakMap<Automaton, WeakMap<TokenTries, Map<string, Masks>>>();
-/** Sets of end tokens, of one format and vocabulary, whose masks are kept. */
+/** Maximum number of sets of end tokens, per format and vocabulary, whose masks are kept. */
 const MOST_SETS = 8;
 
 /**
- * Limit on the parse paths that one document may visit: an initial amount, and more for each token. This bounds how long the other
- * sequences of a run wait. Usual masks visit some hundreds, and cached masks none.
+ * Limits on the alternatives of the automaton that one document may process: an initial amount, and more for each token. They bound how
+ * long other sequences of a run wait. A usual mask takes some hundreds, and a cached mask none.
  */
 const FIRST_LOOKS = 2_000_000;
 const LOOKS_PER_TOKEN = 20_000;
@@ -72,12 +72,12 @@ export class Constraint {
     this.state = automaton.start;
   }
 
-  /** The document is whole, and nothing can follow. */
+  /** Whether the document is complete and nothing can follow. */
   get finished(): boolean {
     return this.state.final;
   }
 
-  /** Whether a text is a whole document; false if it takes too long to read. */
+  /** Whether a text is a complete document; false if matching it takes too long. */
   isWhole(text: string): boolean {
     const { automaton } = this;
     const most = automaton.work + FIRST_LOOKS;
@@ -90,8 +90,9 @@ export class Constraint {
   }
 
   /**
-   * Which tokens may come after some that may follow; undefined where those may not, or have ended the document.
-   * @throws HeddleError ABORTED; UNSUPPORTED where the vocabulary has no token to go on with, or the document goes on in too many ways
+   * Returns which tokens may come after the document and the tokens `following`. Undefined if these are not allowed or end the document.
+   * @throws HeddleError ABORTED; UNSUPPORTED if no token of the vocabulary can continue the document, or if there are too many
+   * alternatives
    */
   async mask(following: readonly number[] = [], signal?: AbortSignal | undefined): Promise<Mask | undefined> {
     const made = await this.prepared();
@@ -104,7 +105,7 @@ export class Constraint {
     return made.cached(state) ?? inSlices(made.make(state, this.allowance), "responseFormat", signal);
   }
 
-  /** The first of some guessed tokens that may follow, and after which more may. */
+  /** Returns the leading tokens of a guess that are allowed and do not end the document. */
   async possible(guess: readonly number[]): Promise<number[]> {
     const made = await this.prepared();
     let state: State | null = this.state;
@@ -119,7 +120,7 @@ export class Constraint {
     return out;
   }
 
-  /** Accepts a token that a mask of this document or of a fork of it allowed. */
+  /** Appends a token, which a mask of this document or of its original (see `after`) must have allowed. */
   accept(token: number): void {
     if (this.ends.has(token)) return;
     const state = this.masks?.after(this.state, token);
@@ -128,7 +129,9 @@ export class Constraint {
     this.allowance.looks = Math.min(FIRST_LOOKS, this.allowance.looks + LOOKS_PER_TOKEN);
   }
 
-  /** The document after a token that a mask allowed, which from then on goes its own way: beams of a search fork. */
+  /**
+   * Returns a copy of the document with one more token, which a mask allowed. The copy continues independently, as beam search needs it.
+   */
   after(token: number): Constraint {
     const { automaton, tokens, vocabSize, ends } = this;
     const made = new Constraint(automaton, { tokens, vocabSize, ends });
@@ -139,7 +142,7 @@ export class Constraint {
     return made;
   }
 
-  /** Prepares the first mask, for tokens that are accepted before it is made. */
+  /** Builds the tries, so that tokens can be accepted before the first mask is requested. */
   async prepare(): Promise<void> {
     await this.prepared();
   }

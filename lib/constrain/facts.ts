@@ -1,4 +1,4 @@
-// The facts of a schema, keyword by keyword, and their conjunction.
+// Reads the facts of a schema from its keywords, and combines the facts of several schemas.
 import { invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import type { Bound } from "./numbers.ts";
@@ -6,14 +6,14 @@ import { type JsonValue, type Keyword, ValueNumbers } from "./schema.ts";
 
 export type TypeName = "null" | "boolean" | "integer" | "number" | "string" | "array" | "object";
 
-/** Schemas that all hold of one value; of none, anything does. */
+/** A conjunction of schemas. The empty one allows any value. */
 export type All = readonly JsonValue[];
 
-/** The keywords of one schema, references and combinations aside. */
+/** What one schema says, without references and combining keywords. */
 export interface Facts {
-  /** Types allowed by `type`; undefined: any. */
+  /** Types that `type` allows; undefined for any. */
   types: ReadonlySet<TypeName> | undefined;
-  /** The types that the keywords speak of. */
+  /** Types to which the other keywords apply. */
   implied: ReadonlySet<TypeName>;
   values: readonly JsonValue[] | undefined;
   minLength: number;
@@ -24,7 +24,7 @@ export interface Facts {
   high: Bound | undefined;
   multiples: readonly number[];
   properties: ReadonlyMap<string, All>;
-  /** Schemas of additional properties; undefined: unconstrained. */
+  /** Schemas of additional properties; undefined if unconstrained. */
   additional: All | undefined;
   required: readonly string[];
   minProperties: number;
@@ -33,7 +33,7 @@ export interface Facts {
   items: All | undefined;
   minItems: number;
   maxItems: number;
-  /** Where it stands, for messages. */
+  /** The schema's location, for messages. */
   where: string;
 }
 
@@ -100,7 +100,7 @@ export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string
   }
   const values = of("enum", enumOf, undefined);
   const constant = keywords.get("const");
-  // Before 2020, items was the list and additionalItems the rest.
+  // Before draft 2020-12, `items` could be the list of prefix items, and `additionalItems` the rest.
   const items = keywords.get("items");
   const listed = Array.isArray(items) ? items : undefined;
   const rest = listed ? keywords.get("additionalItems") : items;
@@ -112,7 +112,7 @@ export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string
     minLength: of("minLength", count, 0),
     maxLength: of("maxLength", count, INFINITE),
     patterns: of("pattern", (value, at) => [{ source: text(value, at), where: at }], []),
-    // The format of a number is only an annotation (int32, double).
+    // For numbers, `format` is only an annotation (int32, double).
     formats:
       types && !types.has("string") ? [] : of("format", (value, at) => [{ name: text(value, at), where: at }], []),
     low: numeric
@@ -137,21 +137,21 @@ export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string
   };
 }
 
-/** Work of combining two schemas, and of each of their properties, items, values … */
+/** Units of work for combining two schemas, and for each of their properties, items and values. */
 const FACTS = 100;
 const PART = 30;
 
-/** Combines what schemas say. Nothing is listed twice, so that a schema combined with itself does not grow. */
+/** Combines the facts of schemas. It drops duplicates, so that a schema combined with itself does not grow. */
 export class Combiner {
   private readonly spend: (work: number) => void;
   private readonly numbers = new ValueNumbers();
 
-  /** @param spend is told what each step costs before it is done */
+  /** @param spend is called with the cost of each step before the step */
   constructor(spend: (work: number) => void) {
     this.spend = spend;
   }
 
-  /** Combines the facts of two schemas that both hold. */
+  /** Returns the facts of a conjunction of two schemas. */
   both(a: Facts, b: Facts): Facts {
     if (a === noFacts || a === b) return b;
     if (b === noFacts) return a;
@@ -180,7 +180,7 @@ export class Combiner {
     };
   }
 
-  /** Values that are in both lists. */
+  /** Returns the values that are in both lists. */
   common(a: readonly JsonValue[], b: readonly JsonValue[]): JsonValue[] {
     this.spend(PART * (a.length + b.length));
     const known = new Set(b.map((value) => this.numbers.of(value)));
@@ -221,7 +221,7 @@ export class Combiner {
   }
 }
 
-/** The types that a value may have. Without `type` they are those that the keywords speak of, or all. */
+/** Returns the types that a value may have. Without `type`, these are the types to which the keywords apply, or all types. */
 export function typesAllowed({ types, implied, values }: Facts): ReadonlySet<TypeName> {
   if (types) return types;
   return implied.size > 0 && !values ? implied : new Set(TYPES);
@@ -292,7 +292,7 @@ function schemaAt(value: JsonValue, where: string): JsonValue {
   return value;
 }
 
-/** An array of schemas. */
+/** Reads an array of schemas. */
 export function schemasOf(value: JsonValue | undefined, where: string): JsonValue[] {
   if (value === undefined) return [];
   if (!Array.isArray(value)) throw invalidArgument(where, "an array of schemas", value);

@@ -1,4 +1,4 @@
-// Formats of JSON Schema, by the grammars of their RFCs.
+// Formats of JSON Schema, as defined by their RFCs.
 import type { Slices } from "../core/slices.ts";
 import { Work } from "./limits.ts";
 import { parsePattern, wholeTexts } from "./pattern.ts";
@@ -8,7 +8,10 @@ const day = "(?:0[1-9]|1\\d|2[0-8])";
 const leap = "(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)";
 const date = `(?:\\d{4}-(?:(?:0[1-9]|1[0-2])-${day}|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)|${leap}-02-29)`;
 
-/** Leap seconds end a UTC day, so the local time follows from the offset. Only whole and half hours are listed, to keep it small. */
+/**
+ * Returns a pattern of leap seconds. They end a UTC day, so the local time follows from the offset. Only offsets of whole and half hours
+ * are supported, to keep the pattern small.
+ */
 function leapSeconds(): string {
   const two = (n: number) => String(n).padStart(2, "0");
   const half = (n: number, minutes: number) => `${two(Math.floor(n / 2))}:${two((n % 2) * 30 + minutes)}`;
@@ -24,16 +27,16 @@ const time = `(?:${clockTime}:[0-5]\\d(?:\\.\\d+)?(?:[Zz]|[+-]${clockTime})|${le
 const periods = "(?:\\d+Y(?:\\d+M(?:\\d+D)?)?|\\d+M(?:\\d+D)?|\\d+D)";
 const clock = "T(?:\\d+H(?:\\d+M(?:\\d+S)?)?|\\d+M(?:\\d+S)?|\\d+S)";
 
-/** Letters and digits, with hyphens between them. `xn--…` is such a label. */
+/** Returns a pattern of labels: letters and digits with hyphens in between. `xn--…` is such a label. */
 const label = (most: number) => `[A-Za-z0-9](?:[A-Za-z0-9-]{0,${most - 2}}[A-Za-z0-9])?`;
-// A name has at most 253 characters. Four labels of any length fit, and so do ten where only the first is long.
+// A host name has at most 253 characters. Any four labels fit, and so do ten of which only the first is long.
 const hostname = `(?:${label(63)}(?:(?:\\.${label(62)}){0,3}|(?:\\.${label(20)}){0,9}))`;
 
 const octet = "(?:\\d|[1-9]\\d|1\\d\\d|2[0-4]\\d|25[0-5])";
 const ipv4 = `${octet}(?:\\.${octet}){3}`;
 const group = "[0-9a-fA-F]{1,4}";
 
-/** Eight groups, or fewer with :: for the rest. The last two may be an IPv4 address. */
+/** Returns a pattern of IPv6 addresses: eight groups, or fewer with :: for the rest. The last two groups may be an IPv4 address. */
 function ipv6Address(): string {
   const row = (n: number) => (n === 0 ? "" : n === 1 ? group : `${group}(?::${group}){${n - 1}}`);
   const forms = [row(8), `${row(6)}:${ipv4}`, `${row(7)}::`];
@@ -46,7 +49,7 @@ function ipv6Address(): string {
 const ipv6 = ipv6Address();
 
 const atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
-// Between quotes any printable character, of which two need a backslash: at most 64 characters with the quotes.
+// Between quotes, any printable character may occur, and two of them need a backslash. Quotes included, it has at most 64 characters.
 const plain = "[ !#-\\[\\]-~]";
 const quoted = `"(?:${plain}{0,62}|(?:${plain}|\\\\[ -~]){0,31})"`;
 const unreserved = "A-Za-z0-9._~-";
@@ -63,7 +66,7 @@ const uri = `[A-Za-z][A-Za-z0-9+.-]*:${hierarchy}(?:\\?${rest})?(?:#${rest})?`;
 
 const hexadecimal = (count: number) => `[0-9a-fA-F]{${count}}`;
 
-/** A part of a format: texts that all of some patterns match as a whole, or another format. */
+/** A part of a format: texts that match all of some patterns completely, or another format. */
 type Part = { all: readonly string[] } | { format: string };
 
 /** Formats as consecutive parts. A text of any part but the last is never the beginning of another text of that part. */
@@ -89,12 +92,12 @@ const parts: ReadonlyMap<string, readonly Part[]> = new Map([
   ["uuid", [{ all: [[8, 4, 4, 4, 12].map(hexadecimal).join("-")] }]],
 ]);
 
-/** The formats that are known. */
+/** Names of the supported formats. */
 export const formatNames: readonly string[] = [...parts.keys()];
 
 const automata = new Map<string, Dfa>();
 
-/** Returns the automaton of a format, which is made once; undefined for an unknown name. */
+/** Returns the automaton of a format, which is made only once; undefined for an unknown name. */
 export function* formatDfa(name: string): Slices<Dfa | undefined> {
   const all = parts.get(name);
   let whole = automata.get(name);
@@ -108,7 +111,7 @@ export function* formatDfa(name: string): Slices<Dfa | undefined> {
 }
 
 function* partDfa(sources: readonly string[], name: string): Slices<Dfa> {
-  // The result is shared, so no single compilation pays for it.
+  // The result is shared, so it has its own budget.
   const work = new Work();
   let whole: Dfa | undefined;
   for (const source of sources) {
@@ -133,7 +136,7 @@ function joined(first: Dfa, then: Dfa): Dfa {
   };
 }
 
-/** Merges equivalent states. The result is minimal for a finite language; states on a cycle are left as they are. */
+/** Merges equivalent states. The result is minimal for a finite language. States on a cycle are not merged. */
 function merged({ start, accepting, edges }: Dfa): Dfa {
   const states: Edge[][] = [];
   const ends: boolean[] = [];
@@ -142,7 +145,7 @@ function merged({ start, accepting, edges }: Dfa): Dfa {
   const placeOf = (state: number): number => {
     const known = places.get(state);
     if (known !== undefined) return known;
-    // A state on a cycle gets its place before its edges are known, so it is never merged.
+    // A state on a cycle gets its number before its edges are known, so it is never merged.
     const place = states.push([]) - 1;
     places.set(state, place);
     const out: [number, number, number][] = [];

@@ -1,26 +1,26 @@
-// A grammar as a recursive transition network: rules made of nodes, whose edges read bytes or call rules.
+// Builds grammars as recursive transition networks: rules consist of nodes, whose edges read bytes or call rules.
 import { HeddleError } from "../core/errors.ts";
 import type { Slices } from "../core/slices.ts";
 import { limits, tooLarge, Work } from "./limits.ts";
 import type { Dfa, Edge } from "./regular.ts";
 
-/** The condition of a free edge on its rule's counter, and its effect. */
+/** Conditions of a free edge on the rule's counter. `count` needs a count below the maximum and adds 1, `enough` needs the minimum. */
 export const Guard = { none: 0, count: 1, enough: 2 } as const;
 
-/** An edge that reads nothing: `count` needs room for one more and counts it, `enough` needs the least number. */
+/** An edge that reads nothing, with its condition. */
 export interface FreeEdge {
   to: number;
   guard: (typeof Guard)[keyof typeof Guard];
 }
 
 export type GrammarNode =
-  /** Reads a byte; at most one edge fits it. */
+  /** Reads a byte. At most one edge matches it. */
   | { kind: "bytes"; edges: readonly Edge[]; rule: number; character: boolean }
   | { kind: "free"; edges: readonly FreeEdge[]; rule: number }
   | { kind: "call"; rule: number; after: number }
   | { kind: "end" };
 
-/** A counter counts from 0 in each activation of a rule. */
+/** A rule, and the bounds of its counter, which starts at 0 in each call. */
 export interface Rule {
   start: number;
   least: number;
@@ -29,17 +29,17 @@ export interface Rule {
 
 export const free = (to: number): FreeEdge => ({ to, guard: Guard.none });
 
-/** Work of making a node or an edge, and of visiting one later. */
+/** Units of work for making a node, making an edge, and visiting either later. */
 const NODE = 80;
 const EDGE = 20;
 const LOOK = 4;
-/** Bytes of a text that become nodes between two yields. */
+/** Number of bytes of a text that become nodes between two yields. */
 const CHUNK = 512;
 
 /** The node that ends every rule. */
 export const END = 0;
 
-/** Nodes that can be completed, of rules that can. */
+/** A finished grammar. All its nodes and rules can be completed to a document. */
 export interface Grammar {
   readonly nodes: readonly GrammarNode[];
   readonly rules: readonly Rule[];
@@ -48,7 +48,7 @@ export interface Grammar {
   readonly markup?: readonly string[];
 }
 
-/** Makes nodes from the end to the beginning of a rule: each names those that follow it. */
+/** Builds rules from their end to their beginning, because nodes refer to those that follow them. */
 export class GrammarBuilder {
   readonly nodes: GrammarNode[] = [{ kind: "end" }];
   readonly rules: Rule[] = [];
@@ -62,7 +62,7 @@ export class GrammarBuilder {
     this.work = work;
   }
 
-  /** A rule whose beginning is set later. */
+  /** Makes a rule whose start is set later. */
   rule(least = 0, most = Number.POSITIVE_INFINITY): number {
     if (this.rules.length >= limits.rules) throw tooLarge(this.where, limits.rules, "different schemas");
     this.work.spend(NODE, this.where);
@@ -83,17 +83,17 @@ export class GrammarBuilder {
     return this.push({ kind: "bytes", edges, rule, character });
   }
 
-  /** A choice among nodes. */
+  /** Makes a choice among nodes. */
   choice(targets: readonly number[]): number {
     return targets.length === 1 ? targets[0]! : this.guarded(-1, targets.map(free));
   }
 
-  /** A choice by the counter of the rule. */
+  /** Makes a choice that depends on the rule's counter. */
   guarded(rule: number, edges: readonly FreeEdge[]): number {
     return this.push({ kind: "free", edges, rule });
   }
 
-  /** A choice whose targets are made after it: they lead back. */
+  /** Makes a choice whose targets are set later, because they lead back to it. */
   loop(rule: number): { node: number; set(edges: readonly FreeEdge[]): void } {
     const node = this.guarded(rule, []);
     return {
@@ -114,7 +114,7 @@ export class GrammarBuilder {
     if (this.nodes.length + count > limits.nodes) throw this.tooManyNodes();
   }
 
-  /** Reads exactly these bytes in one go. `text` is for long ones. */
+  /** Makes nodes that read exactly these bytes. Use `text` for long ones. */
   literal(rule: number, text: string | Uint8Array, then: number): number {
     const bytes = typeof text === "string" ? Buffer.from(text) : text;
     this.checkRoom(bytes.length);
@@ -123,7 +123,7 @@ export class GrammarBuilder {
     return node;
   }
 
-  /** Reads exactly these bytes, however many. */
+  /** Makes nodes that read exactly these bytes, and yields regularly. */
   *text(rule: number, text: string | Uint8Array, then: number): Slices<number> {
     this.checkRoom(text.length);
     const bytes = typeof text === "string" ? Buffer.from(text) : text;
@@ -136,7 +136,7 @@ export class GrammarBuilder {
     return node;
   }
 
-  /** Reads what an automaton accepts. */
+  /** Makes nodes that read what an automaton accepts. */
   *automaton(rule: number, dfa: Dfa, then: number): Slices<number> {
     this.checkRoom(2 * dfa.edges.length);
     const entries = dfa.edges.map(() => this.loop(rule));
@@ -153,8 +153,8 @@ export class GrammarBuilder {
   }
 
   /**
-   * Leaves out all that cannot be completed, so that whatever has been read is the beginning of something whole.
-   * @throws HeddleError INVALID_ARGUMENT where nothing is left, or a rule can begin with itself
+   * Finishes the grammar. It removes everything that cannot be completed, so that any text read so far is the beginning of a document.
+   * @throws HeddleError INVALID_ARGUMENT if nothing is left, or if a rule can begin with itself
    */
   *finish(root: number): Slices<Grammar> {
     yield* this.refuseLoops();
@@ -177,11 +177,11 @@ export class GrammarBuilder {
     this.work.spend(LOOK * ("edges" in node ? 1 + node.edges.length : 1), this.where);
   }
 
-  /** Which nodes lead to the end of their rule through rules that do: a least fixed point. */
+  /** Returns which nodes lead to the end of their rule through rules that can be completed: a least fixed point. */
   private *completable(): Slices<Uint8Array> {
     const { nodes, rules } = this;
-    // Whom to look at again once a node is known to be useful: those before it, and the callers of the rule that it begins.
-    // Lists for all nodes, one after the other: those of node i end at `ends[i]`.
+    // For each node, list the nodes to visit again when it is found useful: its predecessors, and the callers of the rule that it starts.
+    // The lists of all nodes are concatenated; that of node i ends at `ends[i]`.
     const ends = new Int32Array(nodes.length + 1);
     for (const node of nodes) {
       forEachNext(node, rules, (next) => {
@@ -219,12 +219,12 @@ export class GrammarBuilder {
     return useful;
   }
 
-  /** A rule that calls itself before it has read a byte would be called without end. */
+  /** Refuses rules that call themselves before they read a byte, because such calls would not end. */
   private *refuseLoops(): Slices<void> {
     const { rules } = this;
     const called: number[][] = [];
     for (const { start } of rules) called.push(yield* this.firstCalls(start));
-    const state = new Uint8Array(rules.length); // 1: being looked at, 2: done
+    const state = new Uint8Array(rules.length); // 1: in progress, 2: done
     const height = new Uint32Array(rules.length);
     for (let root = 0; root < rules.length; root++) {
       const stack = [{ rule: root, next: 0 }];
@@ -250,7 +250,7 @@ export class GrammarBuilder {
     }
   }
 
-  /** The rules that a node may call before it has read a byte. */
+  /** Returns the rules that a node may call before it reads a byte. */
   private *firstCalls(start: number): Slices<number[]> {
     if (start < 0) return [];
     const seen = new Set([start]);
@@ -266,7 +266,7 @@ export class GrammarBuilder {
   }
 }
 
-/** Calls `use` with each node that this one leads to; for a call these are the start of the rule and the node after it. */
+/** Calls `use` with each node that this one leads to. For a call these are the start of the rule, and the node after the call. */
 function forEachNext(node: GrammarNode, rules: readonly Rule[], use: (next: number) => void): void {
   if (node.kind === "bytes") for (const edge of node.edges) use(edge[2]);
   else if (node.kind === "free") for (const edge of node.edges) use(edge.to);
@@ -277,7 +277,7 @@ function forEachNext(node: GrammarNode, rules: readonly Rule[], use: (next: numb
   }
 }
 
-/** A node without its edges to nodes that are not useful. */
+/** Returns a node without edges to nodes that are not useful. */
 function onlyTo(node: GrammarNode, useful: Uint8Array): GrammarNode {
   if (node.kind === "bytes") {
     const edges = node.edges.filter((edge) => useful[edge[2]]);

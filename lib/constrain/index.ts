@@ -1,4 +1,4 @@
-// Answers of a given form: schemas and patterns as automata over bytes, and the tokens that they allow.
+// Structured output: compiles schemas and regular expressions to automata over bytes, and computes the tokens that they allow.
 export { Automaton, type State } from "./automaton.ts";
 export { compileSchema } from "./compile-schema.ts";
 export { Constraint } from "./constraint.ts";

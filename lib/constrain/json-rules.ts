@@ -1,22 +1,24 @@
-// The parts of JSON as rules of a grammar: white space, strings, literals, arrays, objects.
+// Builds grammar rules for the parts of JSON: white space, strings, literals, arrays, objects.
 import type { Slices } from "../core/slices.ts";
 import { END, type FreeEdge, free, type GrammarBuilder, Guard } from "./grammar.ts";
 import { limits, tooLarge } from "./limits.ts";
 import type { Dfa, Edge } from "./regular.ts";
 import type { JsonValue } from "./schema.ts";
 
-/** Maximum indentation after a line end, so that white space always ends. */
+/** Maximum number of spaces or tabs of an indentation, so that white space always ends. */
 const MOST_SPACES = 20;
 const MOST_TABS = 8;
 
+/** The properties of an object, and how many it has. */
 export interface ObjectRule {
   properties: readonly { name: string; rule: number; required: boolean }[];
-  /** The rule of other properties' values; they come after the named ones. */
+  /** The rule for values of additional properties, which come after the named ones. */
   additional: number | undefined;
   least: number;
   most: number;
 }
 
+/** The rules of an array's items, and how many it has. */
 export interface ArrayRule {
   prefix: readonly number[];
   rest: number | undefined;
@@ -24,10 +26,11 @@ export interface ArrayRule {
   most: number;
 }
 
-/** Work of reading a value, and of each text that is compared with others. */
+/** Units of work (see `limits.work`) per literal value, and per text that is compared with others. */
 const VALUE = 50;
 const WORD = 10;
 
+/** Makes rules and nodes for JSON values. */
 export class JsonRules {
   readonly builder: GrammarBuilder;
   private spaceRule: number | undefined;
@@ -36,7 +39,7 @@ export class JsonRules {
     this.builder = builder;
   }
 
-  /** Nothing, one space, or a line end with an indentation. */
+  /** Makes nodes for white space: nothing, one space, or a line break with an indentation. */
   private space(then: number): number {
     const { builder } = this;
     if (this.spaceRule === undefined) {
@@ -60,7 +63,7 @@ export class JsonRules {
     return builder.choice([then, builder.call(this.spaceRule, then)]);
   }
 
-  /** A colon, and at most one space after it. */
+  /** Makes nodes for a colon and at most one space after it. */
   private colon(rule: number, then: number): number {
     const { builder } = this;
     const after = builder.choice([then, builder.bytes(rule, [[0x20, 0x20, then]])]);
@@ -71,7 +74,7 @@ export class JsonRules {
     return this.builder.literal(rule, text, then);
   }
 
-  /** A string of `least` to `most` characters. */
+  /** Returns the rule of a string of `least` to `most` characters. */
   string(least: number, most: number): number {
     const { builder } = this;
     if (least > most) return this.never();
@@ -85,26 +88,26 @@ export class JsonRules {
     return this.begin(rule, this.byte(rule, '"', body.node));
   }
 
-  /** A string whose text within the quotes an automaton accepts. */
+  /** Returns the rule of a string whose content, without the quotes, is accepted by an automaton. */
   *stringOf(dfa: Dfa): Slices<number> {
     const rule = this.builder.rule();
     const text = yield* this.builder.automaton(rule, dfa, this.byte(rule, '"', END));
     return this.begin(rule, this.byte(rule, '"', text));
   }
 
-  /** A number, or whatever an automaton accepts. */
+  /** Returns the rule of a value without quotes that an automaton accepts, such as a number. */
   *plain(dfa: Dfa): Slices<number> {
     const rule = this.builder.rule();
     return this.begin(rule, yield* this.builder.automaton(rule, dfa, END));
   }
 
-  /** One of several other rules. */
+  /** Returns a rule that matches any of several rules. */
   either(rules: readonly number[], rule = this.builder.rule()): number {
     const { builder } = this;
     return this.begin(rule, builder.choice(rules.map((one) => builder.call(one, END))));
   }
 
-  /** A rule that matches nothing. */
+  /** Returns a rule that matches nothing. */
   never(): number {
     return this.either([]);
   }
@@ -114,7 +117,7 @@ export class JsonRules {
     return rule;
   }
 
-  /** Any character of a string, written as it is or with a backslash; never half of a surrogate pair. */
+  /** Makes nodes for any character of a string, literal or escaped, but never for half of a surrogate pair. */
   character(rule: number, then: number): number {
     const { builder } = this;
     const bytes = (...edges: Edge[]) => builder.bytes(rule, edges);
@@ -164,7 +167,7 @@ export class JsonRules {
     );
   }
 
-  /** One of some values, with white space where JSON has it. */
+  /** Returns the rule of one of some values, with optional white space where JSON allows it. */
   *literals(values: readonly JsonValue[]): Slices<number> {
     const rule = this.builder.rule();
     const { work, where } = this.builder;
@@ -181,11 +184,11 @@ export class JsonRules {
     return this.begin(rule, this.builder.choice(starts));
   }
 
-  /** One of at least one text. Texts with a common prefix share its nodes. */
+  /** Makes nodes for one of the texts, of which there is at least one. Texts with a common prefix share its nodes. */
   private *words(rule: number, texts: readonly Uint8Array[], then: number): Slices<number> {
     const { builder } = this;
     const { work, where } = builder;
-    /** Texts that are alike up to `at`; the nodes of what follows there are made one after another. */
+    /** Texts with the same first `at` bytes. They agree up to `end`. `edges` holds the nodes made so far, one per entry of `parts`. */
     interface Branch {
       texts: readonly Uint8Array[];
       at: number;
@@ -260,7 +263,7 @@ export class JsonRules {
         rule,
         targets.map((to) => (typeof to === "number" ? free(to) : to)),
       );
-    // Items after the prefix: the counter counts them.
+    // The counter counts the items after the prefix.
     const again = rest !== undefined && most > fixed ? builder.loop(rule) : undefined;
     const item = again && builder.call(rest!, again.node);
     const next = item === undefined ? undefined : this.byte(rule, ",", this.space(item));
@@ -269,7 +272,7 @@ export class JsonRules {
       { to: next!, guard: Guard.count },
     ]);
     const counted = (to: number): FreeEdge => ({ to, guard: Guard.count });
-    /** After `done` items of the prefix. */
+    /** The node after `done` items of the prefix; initially, after all of them. */
     let after = open([...(least <= fixed ? [closeAfter] : []), ...(next === undefined ? [] : [counted(next)])]);
     let first: number | FreeEdge | undefined = item === undefined ? undefined : counted(this.space(item));
     for (let done = Math.min(fixed, most) - 1; done >= 0; done--) {
@@ -291,7 +294,7 @@ export class JsonRules {
     const rule = builder.rule();
     const close = this.byte(rule, "}", END);
     const closeAfter = this.space(close);
-    // Numbers of properties that differ in what they allow: beyond the largest, all are alike.
+    // States count the properties so far, up to `top`. Larger counts would allow the same as `top`.
     const isBounded = most < Number.POSITIVE_INFINITY && (additional !== undefined || most < properties.length);
     const top = isBounded ? most : Math.max(1, least);
     if ((top + 1) * (properties.length + 1) > limits.nodes)
@@ -331,7 +334,7 @@ export class JsonRules {
       const text = JSON.stringify(name);
       const skipped = nodes;
       nodes = [];
-      /** The property's name, by the number of properties after it. */
+      /** The node of the property's name, by the number of properties including it. */
       const key = new Map<number, number>();
       for (const count of counts) {
         const targets: number[] = [];
@@ -361,7 +364,7 @@ class OtherNames {
   /** The names, as JSON.stringify writes them, without quotes. */
   private texts: readonly Uint8Array[] | undefined;
 
-  /** @param names that they may not be */
+  /** @param names the excluded names */
   constructor(rules: JsonRules, rule: number, names: readonly string[]) {
     this.rules = rules;
     this.rule = rule;
@@ -373,10 +376,10 @@ class OtherNames {
     work.spend(WORD + name.length, where);
     const text = name.length > limits.nameLength ? undefined : Buffer.from(JSON.stringify(name).slice(1, -1));
     if (text && text.length <= limits.nameLength) return text;
-    throw tooLarge(where, limits.nameLength, "bytes of a property's name beside additionalProperties");
+    throw tooLarge(where, limits.nameLength, "bytes of a property's name together with additionalProperties");
   }
 
-  /** Any other name. A name with the prefix of an excluded one is read only as JSON.stringify writes it. */
+  /** Makes nodes for any other name. While it shares a prefix with an excluded name, only JSON.stringify's escapes are accepted. */
   *name(then: number): Slices<number> {
     const { rules, rule } = this;
     this.texts ??= this.names.map((name) => this.encoded(name));
@@ -387,7 +390,7 @@ class OtherNames {
     const character = rules.character(rule, body.node);
     body.set([character, quote].map(free));
     if (texts.length === 0) return builder.literal(rule, '"', body.node);
-    // A backslash as JSON.stringify writes it: one way for each character.
+    // An escape as JSON.stringify writes it, which is unique for each character.
     const edge = (low: string, high: string, to: number): Edge => [low.charCodeAt(0), high.charCodeAt(0), to];
     const bytes = (...edges: Edge[]) => builder.bytes(rule, edges);
     const [below, above] = [
@@ -396,7 +399,7 @@ class OtherNames {
     ];
     const control = builder.literal(rule, "00", bytes(edge("0", "0", below), edge("1", "1", above)));
     const backslash = bytes(...[...'"\\bfnrt'].map((c) => edge(c, c, body.node)), edge("u", "u", control));
-    /** After what the first `at` bytes of some names are, at a node of a character. */
+    /** A copy of `node`, a node of `character`, for text that so far equals the first `at` bytes of the names in `alike`. */
     const unlike = function* (alike: readonly Uint8Array[], at: number, node: number): Slices<number> {
       const byFirst = new Map<number, Uint8Array[]>();
       for (const text of alike) {

@@ -1,33 +1,33 @@
-// Limits on schemas and patterns from strangers.
+// Limits on schemas and patterns, which are untrusted.
 import { HeddleError } from "../core/errors.ts";
 
-/** Limits on schemas and patterns; every message names the one it hit. */
+/** Limits on schemas and patterns. Messages name the limit that was exceeded. */
 export const limits = {
-  /** Units of work of one compilation, for all its schemas and patterns together. A unit is about ten nanoseconds. */
+  /** Maximum units of work of one compilation, for all its schemas and patterns together. A unit takes about ten nanoseconds. */
   work: 40_000_000,
-  /** Nesting depth of the schema's JSON. */
+  /** Maximum nesting depth of the schema's JSON. */
   depth: 128,
-  /** Number of JSON values in the schema. */
+  /** Maximum number of JSON values in the schema. */
   values: 50_000,
-  /** UTF-16 units of its strings and names. */
+  /** Maximum total length of its strings and names in UTF-16 units. */
   text: 2 << 20,
-  /** Length of a name that additional properties may not have. */
+  /** Maximum length in bytes of a property's name if there are additional properties. */
   nameLength: 1024,
-  /** Alternatives of one schema after expanding allOf, $ref, and anyOf with other keywords. */
+  /** Maximum number of alternatives of one schema after expanding allOf, $ref, and anyOf with other keywords. */
   alternatives: 256,
   rules: 20_000,
-  /** Rules that call each other before a byte is read. */
+  /** Maximum length of a chain of rules that call each other before they read a byte. */
   chain: 500,
-  /** States of a schema's automaton, including those of its patterns. */
+  /** Maximum number of states of a schema's automaton, including those of its patterns. */
   nodes: 200_000,
   patternLength: 10_000,
   patternDepth: 100,
-  /** States of one pattern, before and after determinization. */
+  /** Maximum number of states of one pattern, before and after determinization. */
   patternNodes: 50_000,
   patternStates: 10_000,
 } as const;
 
-/** The error for an exceeded limit. `what` names the items that are too many. */
+/** Returns the error for an exceeded limit. `what` names the limited quantity. */
 export function tooLarge(where: string, most: number, what: string): HeddleError {
   return new HeddleError("INVALID_ARGUMENT", `${where}: expected at most ${most} ${what}, got more`);
 }
@@ -36,25 +36,25 @@ export function unsupported(where: string, what: string): HeddleError {
   return new HeddleError("UNSUPPORTED", `${where}: ${what} is not supported`);
 }
 
-/** Work after which a compilation should yield: a fraction of a millisecond. */
+/** Units of work after which a compilation should yield: a fraction of a millisecond. */
 const PAUSE = 20_000;
 
 /**
- * The work that one compilation may still do. Every step spends its cost first, so time and memory are bounded however a schema combines steps.
- * One unit is about ten nanoseconds, or two bytes of retained memory.
+ * The work budget of one compilation. Every step spends its cost before it runs, so time and memory are bounded for any schema. One unit
+ * is about ten nanoseconds, or two bytes of retained memory.
  */
 export class Work {
   private left: number = limits.work;
   private sincePause = 0;
 
-  /** @throws HeddleError INVALID_ARGUMENT once all is spent, by the place that spent the last of it */
+  /** Spends work. `where` names the part of the schema. @throws HeddleError INVALID_ARGUMENT if the budget is exceeded */
   spend(amount: number, where: string): void {
     this.left -= amount;
     this.sincePause += amount;
     if (this.left < 0) throw tooLarge(where, limits.work, "units of work to compile it");
   }
 
-  /** Whether a generator should yield now. Asking starts the next stretch of work. */
+  /** Whether a generator should yield now. If so, it resets the count. */
   get isDue(): boolean {
     if (this.sincePause < PAUSE) return false;
     this.sincePause = 0;

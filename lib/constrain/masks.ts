@@ -1,39 +1,39 @@
-// Which tokens may come next: a walk over the vocabulary's trees along the automaton.
+// Computes which tokens may come next, by walking the vocabulary's tries along the automaton.
 import { HeddleError } from "../core/errors.ts";
 import { type Automaton, type State, tooAmbiguous } from "./automaton.ts";
 import type { TokenTree, TokenTries } from "./token-tries.ts";
 
-/** Tokens that may come next, or those that may not: the shorter list, in ascending order. */
+/** The tokens that may come next, or those that may not, whichever list is shorter. Ids are in ascending order. */
 export type Mask = { readonly allowed: Int32Array } | { readonly forbidden: Int32Array };
 
-/** Ids that the masks remembered hold together: 16 MB. */
+/** Maximum number of ids in all cached masks together: 16 MB. */
 const MOST_IDS = 4 << 20;
 const MOST_MASKS = 4096;
 const STEPS = 512;
-/** Ways of the automaton that are looked at between two yields. They take about as long as those steps. */
+/** Number of the automaton's alternatives to process between two yields. They take about as long as STEPS steps. */
 const LOOKS = 256;
 
-/** The ways of the automaton that one document's masks may still look at. */
+/** The number of the automaton's alternatives that the masks of one document may still process. */
 export interface Allowance {
   looks: number;
 }
 
-/** Masks of one grammar for one vocabulary and its end tokens. */
+/** Computes and caches the masks of one grammar for one vocabulary and its end tokens. */
 export class Masks {
   private readonly automaton: Automaton;
   private readonly tries: TokenTries;
   private readonly vocabSize: number;
   private readonly ends: readonly number[];
-  /** In the order of their last use. */
+  /** Cached masks, least recently used first. */
   private readonly known = new Map<State, Mask>();
   private held = 0;
   private readonly plain: Uint8Array;
-  /** Added tokens that the grammar takes by their text. */
+  /** Added tokens that the grammar matches by their text, with the bytes of the text. */
   private readonly markup = new Map<number, Uint8Array>();
 
   /**
-   * @param vocabSize of the model: other ids are never allowed
-   * @param ends tokens that end a document: allowed where it is whole, and nowhere else
+   * @param vocabSize the model's vocabulary size; ids beyond are never allowed
+   * @param ends tokens that end a document. They are allowed only if the document is complete
    */
   constructor(automaton: Automaton, tries: TokenTries, vocabSize: number, ends: readonly number[]) {
     this.automaton = automaton;
@@ -48,7 +48,7 @@ export class Masks {
     }
   }
 
-  /** The mask of a state, where it is known. */
+  /** Returns the mask of a state if it is cached. */
   cached(state: State): Mask | undefined {
     const mask = this.known.get(state);
     if (!mask) return undefined;
@@ -58,9 +58,9 @@ export class Masks {
   }
 
   /**
-   * The mask of a state. Yields every so often: see `inSlices`.
-   * @param allowance is reduced by the ways that the mask takes
-   * @throws HeddleError UNSUPPORTED where the vocabulary has no token to go on with, or the allowance does not suffice
+   * Computes the mask of a state. It yields regularly: see `inSlices`.
+   * @param allowance is reduced by the alternatives that the mask takes
+   * @throws HeddleError UNSUPPORTED if no token of the vocabulary can continue the document, or if the allowance is exceeded
    */
   *make(state: State, allowance: Allowance): Generator<void, Mask, undefined> {
     const { tries, vocabSize } = this;
@@ -70,7 +70,7 @@ export class Masks {
       flags = new Uint8Array(vocabSize);
       yield* this.walk(tries.plain, state, flags, allowance);
     } else {
-      // Within a string all plain tokens fit that are not too long.
+      // Inside a string all plain tokens are allowed, except those that are too long.
       flags = this.plain.slice();
       const { plainIds, plainUpTo } = tries;
       if (room < plainUpTo.length - 1)
@@ -89,11 +89,11 @@ export class Masks {
     return mask;
   }
 
-  /** The state after a token that ends nothing; null where it may not come. */
+  /** Returns the state after a token other than an end token; null if it is not allowed. */
   after(state: State, token: number): State | null {
     const { automaton, markup, tries } = this;
     const text = markup.get(token);
-    // Within a string the same characters are written out.
+    // Inside a string, the same text must consist of ordinary tokens.
     if (text) return automaton.freeCharacters(state) === undefined ? automaton.read(state, text) : null;
     const bytes = tries.bytesOf(token);
     return bytes.length === 0 ? null : automaton.read(state, bytes);
@@ -121,7 +121,7 @@ export class Masks {
       const byte = bytes[i]!;
       let state = from.next[byte];
       if (state === undefined) {
-        // Making a state takes as long as many steps to known ones. Steps of other documents between two yields do not count.
+        // Computing a state takes as long as many steps to known ones. Work of other documents between two yields is not counted.
         const before = automaton.work;
         state = automaton.step(from, byte);
         looked += automaton.work - before;
@@ -137,7 +137,7 @@ export class Masks {
         continue;
       }
       if (tree === this.tries.plain && this.automaton.isFree(state, tree.longest)) {
-        // Whatever follows in a string's middle may follow: all below.
+        // Any characters may follow inside the string, so all tokens below this node are allowed.
         for (const end = ends[i]!; i < end; i++)
           for (let token = tokens[i]!; token >= 0; token = next[token]!) if (token < vocabSize) flags[token] = 1;
         continue;

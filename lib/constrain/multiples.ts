@@ -1,12 +1,15 @@
-// Multiples of integers, as automata over their decimal digits.
+// Automata over decimal digits that accept the multiples of integers.
 import type { Dfa, Edge, Machine } from "./regular.ts";
 
-/** Multiples between bounds that are listed one by one; of more, an automaton goes by what their digits leave. */
+/** Maximum number of multiples between bounds to list one by one. For more, an automaton tracks the remainder. */
 const MOST_LISTED = 4096;
 
-/** Multiples of an integer, by what their digits so far leave: a state for each rest, too many of a large one's to be made before they are reached. */
+/**
+ * Returns a machine that accepts multiples of an integer. It has a state per remainder. For a large integer these are too many to create
+ * in advance.
+ */
 export function multiplesOf(modulus: number): Machine {
-  // States: -2 the beginning, -1 after the sign, else the rest.
+  // States: -2 at the beginning, -1 after the sign, else the remainder so far.
   const onwards = (rest: number): Edge[] =>
     Array.from({ length: 10 }, (_, d) => [0x30 + d, 0x30 + d, (rest * 10 + d) % modulus]);
   return {
@@ -28,7 +31,7 @@ export function listedMultiples(moduli: readonly number[], least: bigint, most: 
   for (const modulus of moduli) {
     const other = BigInt(modulus);
     step = (step / greatestCommonDivisor(step, other)) * other;
-    // Zero is the only multiple left, whatever the other divisors are.
+    // Zero is then the only common multiple between the bounds.
     if (step > farthest) break;
   }
   const first = least > 0n ? (least + step - 1n) / step : -(-least / step);
@@ -44,7 +47,7 @@ function greatestCommonDivisor(a: bigint, b: bigint): bigint {
   return b === 0n ? a : greatestCommonDivisor(b, a % b);
 }
 
-/** The automaton of some texts of ASCII: those that go on alike share what they go on with. */
+/** Returns the automaton of some ASCII texts. Texts with the same endings share states. */
 export function listDfa(texts: readonly string[]): Dfa {
   const accepting: boolean[] = [];
   const edges: Edge[][] = [];

@@ -1,4 +1,4 @@
-// Numbers between bounds, as patterns over their decimal digits.
+// Compiles numbers between bounds to patterns over their decimal digits.
 import { describe } from "../core/errors.ts";
 import type { Slices } from "../core/slices.ts";
 import { unsupported, Work } from "./limits.ts";
@@ -6,6 +6,7 @@ import { listDfa, listedMultiples, multiplesOf } from "./multiples.ts";
 import { concat, either, empty, type Pattern, parsePattern, repeat, set } from "./pattern.ts";
 import { type Dfa, dfaInSlices, type Edge, intersectInSlices } from "./regular.ts";
 
+/** A lower or upper bound of numbers. */
 export interface Bound {
   value: number;
   exclusive: boolean;
@@ -19,14 +20,14 @@ export interface NumberRule {
   multiples: readonly number[];
 }
 
-/** Digits before the point and after it, at most: those of JSON.stringify's longest numbers without an exponent. */
+/** Maximum numbers of digits before and after the point: those of the longest numbers that JSON.stringify writes without an exponent. */
 const INTEGER_DIGITS = 21;
 const FRACTION_DIGITS = 22;
-/** Digits of integers that are read back as they stand: of more, what is read back of a multiple need not be one. */
+/** Maximum number of digits of integers that parse exactly. A longer multiple may be rounded to a number that is no multiple. */
 const EXACT_DIGITS = 15;
 /** Largest divisor for which ten times a remainder plus a digit is exact. */
 const LARGEST_MULTIPLE = 10 ** (EXACT_DIGITS - 1);
-/** Work of reading the bounds of a rule, of what its numbers are multiples of, and of each multiple that is listed. */
+/** Units of work for a rule's bounds, for each of its divisors, and for each multiple that is listed. */
 const RULE = 10_000;
 const MULTIPLE = 100;
 const LISTED = 1000;
@@ -41,7 +42,7 @@ const nothing: Pattern = { kind: "set", set: [] };
 const anyInteger = either(char("0"), concat(between(1, 9), digits(0, INTEGER_DIGITS - 1)));
 
 const exponents = "-(?:[12]\\d\\d|3[01]\\d|32[0-4])|\\+?(?:[12]\\d\\d|30[0-7])";
-/** Any number, of finite size: one digit before the point where the exponent is large, as JSON.stringify writes it. */
+/** Any finite number. With a large exponent it has one digit before the point, as JSON.stringify writes it. */
 const anyNumber = parsePattern(
   [
     `-?(?:0|[1-9]\\d{0,${INTEGER_DIGITS - 1}})(?:\\.\\d{1,${FRACTION_DIGITS}})?(?:[eE][+-]?\\d{1,2})?`,
@@ -50,14 +51,14 @@ const anyNumber = parsePattern(
   "number",
 );
 
-/** The largest power of ten, and what there may be of it. */
+/** Returns the pattern of numbers with the largest exponent, 308, whose mantissa must be at most that of Number.MAX_VALUE. */
 function largest(): Pattern {
   const [whole, decimals] = String(Number.MAX_VALUE).split("e")[0]!.split(".");
   const size = atMost({ whole: whole!, decimals: decimals!, exclusive: false }, FRACTION_DIGITS);
   return concat(optional(char("-")), size, parsePattern("[eE]\\+?308", "number"));
 }
 
-/** The automaton of a rule's numbers. @throws HeddleError UNSUPPORTED for bounds and multiples that have none */
+/** Returns the automaton of a rule's numbers. @throws HeddleError UNSUPPORTED for bounds and divisors that cannot be compiled */
 export function* numberDfa({ integer, low, high, multiples }: NumberRule, where: string, work: Work): Slices<Dfa> {
   work.spend(RULE + MULTIPLE * multiples.length, where);
   if (!low && !high && multiples.length === 0) return yield* unbounded(integer);
@@ -96,7 +97,7 @@ export function* numberDfa({ integer, low, high, multiples }: NumberRule, where:
 
 const unboundedDfas = new Map<boolean, Dfa>();
 
-/** Any integers, or any numbers: most schemas have them, so they are made once. */
+/** Returns the automaton of all integers or all numbers. It is made only once, because most schemas need it. */
 function* unbounded(integer: boolean): Slices<Dfa> {
   let dfa = unboundedDfas.get(integer);
   if (!dfa) {
@@ -123,8 +124,8 @@ function integerDfa(low: Bound | undefined, high: Bound | undefined, where: stri
 }
 
 /**
- * The outermost integers within two bounds; none of a bound that lies beyond all that is written.
- * @throws HeddleError UNSUPPORTED where integers lie between them, and none that is written
+ * Returns the smallest and the largest integer between two bounds. A bound that all integers of up to INTEGER_DIGITS digits satisfy is omitted.
+ * @throws HeddleError UNSUPPORTED if only integers of more than INTEGER_DIGITS digits lie between them
  */
 function wholeBounds(low: Bound | undefined, high: Bound | undefined, where: string) {
   const written = 10 ** INTEGER_DIGITS;
@@ -137,7 +138,7 @@ function wholeBounds(low: Bound | undefined, high: Bound | undefined, where: str
   return { least: low && wholeBound(low, Math.ceil, 1n), most: high && wholeBound(high, Math.floor, -1n) };
 }
 
-/** The outermost integer within a bound; none where it lies beyond all that is written. */
+/** Returns the first integer inside a bound; undefined if all integers of INTEGER_DIGITS digits are inside. */
 function wholeBound({ value, exclusive }: Bound, round: (v: number) => number, inwards: bigint): bigint | undefined {
   const whole = round(value);
   const bound = BigInt(whole) + (exclusive && whole === value ? inwards : 0n);
@@ -145,11 +146,11 @@ function wholeBound({ value, exclusive }: Bound, round: (v: number) => number, i
   return outside ? undefined : bound;
 }
 
-/** The natural numbers from `low` to `high`, without leading zeros. */
+/** Returns a pattern of the natural numbers from `low` to `high`, without leading zeros. */
 function naturals(low: bigint, high: bigint | undefined): Pattern {
   const most = high ?? 10n ** BigInt(INTEGER_DIGITS) - 1n;
   const parts: Pattern[] = [];
-  // Lengths of which all numbers are meant are one part.
+  // Consecutive lengths whose numbers are all allowed become one part.
   let [fewest, largest] = [0, 0];
   for (let length = 1; length <= INTEGER_DIGITS; length++) {
     const first = length === 1 ? 0n : 10n ** BigInt(length - 1);
@@ -163,7 +164,7 @@ function naturals(low: bigint, high: bigint | undefined): Pattern {
   return parts.length === 0 ? nothing : either(...parts);
 }
 
-/** Strings of digits between two of their length. */
+/** Returns a pattern of the digit strings between two of equal length. */
 function sameLength(low: string, high: string): Pattern {
   if (low === "") return empty;
   const [a, b] = [Number(low[0]), Number(high[0])];
@@ -178,7 +179,9 @@ function sameLength(low: string, high: string): Pattern {
   return either(...parts);
 }
 
-/** Numbers between bounds. With a bound they have no exponent: digits alone say then which is larger. */
+/**
+ * Returns the automaton of numbers between bounds. With a bound, numbers have no exponent, so that their digits determine their order.
+ */
 function* boundedDfa(
   least: Bound | undefined,
   most: Bound | undefined,
@@ -186,7 +189,7 @@ function* boundedDfa(
   where: string,
   work: Work,
 ): Slices<Dfa> {
-  // Beyond all that is written without an exponent, which is then left out.
+  // Omit bounds beyond all numbers that can be written without an exponent.
   const far = 10 ** INTEGER_DIGITS;
   const low = least && least.value <= -far ? undefined : least;
   const high = most && most.value >= far ? undefined : most;
@@ -194,7 +197,7 @@ function* boundedDfa(
     const written = concat(optional(char("-")), anyInteger, optional(concat(char("."), digits(1, places))));
     return yield* dfaInSlices(written, "plain", where, work);
   }
-  // Near an excluded bound, digits that are rounded away on reading would reach it.
+  // Limit the number of digits near an excluded bound, because rounding could turn longer numbers into the bound itself.
   const room = [low, high].map((bound) =>
     bound?.exclusive ? 15 - decimalOf(bound.value, where).whole.length : places,
   );
@@ -220,7 +223,7 @@ function* boundedDfa(
   return signed(upwards, downwards);
 }
 
-/** Positive numbers of one automaton, and negative ones whose digits another accepts. */
+/** Joins an automaton of positive numbers and one of the digits of negative numbers. */
 function signed(upwards: Dfa | undefined, downwards: Dfa | undefined): Dfa {
   const accepting: boolean[] = [false];
   const edges: Edge[][] = [[]];
@@ -238,7 +241,7 @@ function signed(upwards: Dfa | undefined, downwards: Dfa | undefined): Dfa {
   return { start: 0, accepting, edges };
 }
 
-/** A bound's digits before and after its point, without needless zeros. */
+/** The digits of a bound's absolute value before and after the point, without superfluous zeros. */
 interface Magnitude {
   whole: string;
   decimals: string;
@@ -264,7 +267,7 @@ function atLeast({ whole, decimals, exclusive }: Magnitude, places: number): Pat
   const parts: Pattern[] = [concat(more, fraction)];
   if (decimals === "" && !exclusive) parts.push(concat(char(whole), fraction));
   else {
-    // The first digit that differs is larger, or (exclusive) comes after all of the bound's.
+    // The first differing digit is larger, or (for an exclusive bound) comes after all digits of the bound.
     for (let i = 0; i < Math.min(decimals.length, places); i++) {
       const d = Number(decimals[i]);
       if (d < 9)
@@ -290,7 +293,7 @@ function atMost({ whole, decimals, exclusive }: Magnitude, places: number): Patt
     return parts.length === 0 ? nothing : either(...parts);
   }
   parts.push(char(whole));
-  // The first digit that differs is smaller, or the bound's digits go on.
+  // The first differing digit is smaller, or the number ends before the bound's digits do.
   for (let i = 0; i < Math.min(decimals.length, places); i++) {
     const d = Number(decimals[i]);
     const same = `${whole}.${decimals.slice(0, i)}`;

@@ -1,8 +1,9 @@
-// Regular expressions as trees: the regular subset of JavaScript's, by code points (flag u).
+// Parses regular expressions to trees. It supports the regular subset of JavaScript's, over code points (flag u).
 import { HeddleError } from "../core/errors.ts";
 import { type CodePoints, complement, LAST_CODE_POINT, union } from "./code-points.ts";
 import { limits, tooLarge, unsupported, Work } from "./limits.ts";
 
+/** A regular expression as a tree. */
 export type Pattern =
   | { kind: "set"; set: CodePoints }
   | { kind: "concat"; parts: readonly Pattern[] }
@@ -53,7 +54,8 @@ const CLASSES: Readonly<Record<string, CodePoints>> = {
 const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13, 0: 0 };
 
 /**
- * Parses a pattern without flags. `.` excludes line ends. Greedy and lazy quantifiers are equivalent here, and named groups are groups.
+ * Parses a pattern without flags. `.` excludes line breaks. Greedy and lazy quantifiers are equivalent here, and so are named and unnamed
+ * groups.
  * @param where the pattern's name in messages
  * @throws HeddleError INVALID_ARGUMENT for an invalid or long pattern, UNSUPPORTED for look-around, back references and \b
  */
@@ -63,7 +65,7 @@ export function parsePattern(source: string, where: string, work = new Work()): 
   return new Parser(source, where, work).parse();
 }
 
-/** Work of reading a character, and of a range in a class. */
+/** Units of work for reading a character, and a range in a class. */
 const CHARACTER = 60;
 const RANGE = 20;
 
@@ -81,7 +83,7 @@ class Parser {
 
   parse(): Pattern {
     const pattern = this.alternatives(0);
-    if (this.at < this.source.length) throw this.invalid("no ) without its (");
+    if (this.at < this.source.length) throw this.invalid("a pattern without unmatched )");
     return pattern;
   }
 
@@ -97,7 +99,7 @@ class Parser {
   }
 
   private alternatives(depth: number): Pattern {
-    if (depth > limits.patternDepth) throw tooLarge(this.where, limits.patternDepth, "groups within each other");
+    if (depth > limits.patternDepth) throw tooLarge(this.where, limits.patternDepth, "nested groups");
     const parts = [this.sequence(depth)];
     while (this.take("|")) parts.push(this.sequence(depth));
     return parts.length === 1 ? parts[0]! : { kind: "either", parts };
@@ -115,7 +117,7 @@ class Parser {
   private quantified(part: Pattern): Pattern {
     const range = this.quantifier();
     if (!range) return part;
-    this.take("?"); // lazy: the same texts
+    this.take("?"); // lazy: matches the same texts
     if (/^(?:[*+?]|\{\d+(?:,\d*)?\})/.test(this.source.slice(this.at, this.at + 24)))
       throw this.invalid("one quantifier");
     return { kind: "repeat", part, least: range[0], most: range[1] };
@@ -249,8 +251,9 @@ function single(of: CodePoints): number | undefined {
 }
 
 /**
- * The texts in which a pattern is found somewhere (`search`), or that it is the whole of: a tree without anchors. Anchors may stand
- * where nothing comes before (after) them; elsewhere they are UNSUPPORTED.
+ * Converts a pattern to one without anchors that matches whole texts. With `search` the pattern may occur anywhere in a text. Anchors are
+ * supported only where nothing comes before `^` or after `$`.
+ * @throws HeddleError UNSUPPORTED for other anchors
  */
 export function wholeTexts(pattern: Pattern, where: string, { search }: { search: boolean }): Pattern {
   const withAnchors = new Set<Pattern>();
@@ -259,12 +262,12 @@ export function wholeTexts(pattern: Pattern, where: string, { search }: { search
 }
 
 interface Place {
-  /** Nothing comes before (after) it. */
+  /** Whether nothing comes before (`first`) or after (`last`) it. */
   first: boolean;
   last: boolean;
   search: boolean;
   where: string;
-  /** Anchors, and what holds any. */
+  /** The anchors, and all patterns that contain one. */
   withAnchors: ReadonlySet<Pattern>;
 }
 
@@ -282,7 +285,8 @@ function anchored(pattern: Pattern, place: Place): Pattern {
     if (!withAnchors.has(part)) return part;
     if (part.kind !== "either" && part.kind !== "concat") throw unsupported(where, "an anchor in the middle");
     const inner = { ...place, first: first && i === 0 && !starts, last: last && i === parts.length - 1 && !ends };
-    // An open side of a group is open in each of its alternatives without an anchor there.
+    // If a side of the group may be preceded or followed by any text, so may that side of each of its alternatives without an anchor
+    // there.
     if (inner.first) openStart = false;
     if (inner.last) openEnd = false;
     return anchored(part, inner);
@@ -290,7 +294,7 @@ function anchored(pattern: Pattern, place: Place): Pattern {
   return concat(...(openStart ? [anyText] : []), ...out, ...(openEnd ? [anyText] : []));
 }
 
-/** Adds the anchors of a pattern, and all that holds one. @returns whether there is any */
+/** Collects the anchors of a pattern and everything that contains one. @returns whether there is any */
 function findAnchors(pattern: Pattern, found: Set<Pattern>): boolean {
   let any = pattern.kind === "start" || pattern.kind === "end";
   if (pattern.kind === "repeat") any = findAnchors(pattern.part, found);

@@ -1,11 +1,11 @@
-// Patterns as deterministic automata over bytes: Thompson's construction, then subsets, both with caps.
+// Compiles patterns to deterministic automata over bytes: Thompson's construction, then the subset construction, both with limits.
 
 import { atOnce, type Slices } from "../core/slices.ts";
 import { type ByteSequence, type CodePoints, jsonOf, utf8Of } from "./code-points.ts";
 import { limits, tooLarge, unsupported, Work } from "./limits.ts";
 import { ANYTHING, type Pattern } from "./pattern.ts";
 
-/** Bytes from `low` to `high` lead to a state. */
+/** An edge: the bytes from `low` to `high` lead to the state `to`. */
 export type Edge = readonly [low: number, high: number, to: number];
 
 /** A deterministic automaton. An accepting state is reachable from every state, unless the automaton accepts nothing. */
@@ -15,45 +15,45 @@ export interface Dfa {
   edges: readonly (readonly Edge[])[];
 }
 
-/** How characters are written: as they are, or as within a string of JSON. */
+/** The encoding of characters: plain UTF-8, or as inside a JSON string. */
 export type Writing = "plain" | "json";
 
 /** Name of the limited quantity in messages. */
 const STATES = "states of its automaton";
 
-/** Work of a node and an edge before a pattern is made deterministic, and of an edge after that. */
+/** Units of work for a node and an edge of the nondeterministic automaton, and an edge of the deterministic one. */
 const NFA_NODE = 30;
 const NFA_EDGE = 16;
 const DFA_EDGE = 30;
-/** Work of visiting a node, and of each number in a list that names a state. */
+/** Units of work for visiting a node, and for each number in a list that identifies a state. */
 const VISIT = 8;
 const NAMING = 20;
-/** Work of writing a range of characters as bytes. */
+/** Units of work for encoding a range of characters as bytes. */
 const RANGE = 400;
 
 /**
- * The automaton of a pattern without anchors (`wholeTexts`).
- * @param where what messages call it
- * @throws HeddleError INVALID_ARGUMENT naming the cap that it exceeds
+ * Compiles a pattern without anchors (see `wholeTexts`) to an automaton.
+ * @param where name of the pattern in messages
+ * @throws HeddleError INVALID_ARGUMENT with the exceeded limit
  */
 export function* dfaInSlices(pattern: Pattern, writing: Writing, where: string, work: Work): Slices<Dfa> {
   return yield* determinize(new Nfa(writing, where, work), pattern, where, work);
 }
 
-/** The same without a pause, of what is known to be small. */
+/** Like dfaInSlices without pauses, for small patterns. */
 export function dfaOf(pattern: Pattern, writing: Writing, where: string, work = new Work()): Dfa {
   return atOnce(dfaInSlices(pattern, writing, where, work));
 }
 
 class Nfa {
-  /** Transitions without a byte. */
+  /** Transitions that read no byte, per node. */
   readonly free: number[][] = [];
   readonly edges: Edge[][] = [];
   private readonly writing: Writing;
   private readonly where: string;
   private readonly work: Work;
   private readonly characters = new Map<CodePoints, Edge[][]>();
-  /** The same by content: a pattern may repeat a class many times. */
+  /** Edges of a character set by the set's content, because a pattern may repeat a class many times. */
   private readonly alike = new Map<string, Edge[][]>();
 
   constructor(writing: Writing, where: string, work: Work) {
@@ -70,7 +70,7 @@ class Nfa {
     return this.free.push([]) - 1;
   }
 
-  /** Adds what leads from a node through a text of the pattern. @returns the node after it */
+  /** Adds nodes and edges that read a text of the pattern after a node. @returns the node after the text */
   *add(pattern: Pattern, from: number): Slices<number> {
     switch (pattern.kind) {
       case "set":
@@ -79,7 +79,7 @@ class Nfa {
         let node = from;
         for (const part of pattern.parts) {
           if (this.work.isDue) yield;
-          // Most parts are sets, which do not need a generator.
+          // Most parts are sets, which need no generator.
           node = part.kind === "set" ? this.addSet(part.set, node) : yield* this.add(part, node);
         }
         return node;
@@ -104,7 +104,7 @@ class Nfa {
 
   private *addRepeat(part: Pattern, least: number, most: number, from: number): Slices<number> {
     let node = this.after(from);
-    // A part without states is empty, however often it repeats.
+    // A part that adds no states is empty, however often it is repeated.
     const once = this.free.length;
     for (let i = 0; i < least; i++) {
       if (this.work.isDue) yield;
@@ -154,8 +154,8 @@ class Nfa {
 }
 
 /**
- * The edges of one character's bytes, from node 0 to node −1. Sequences that begin alike share their beginning, those that end alike
- * their end: what is left after a byte is one node, whatever came before it.
+ * Returns edges that read the bytes of one character, from node 0 to node −1. Sequences share common prefixes and suffixes: each set of
+ * remaining sequences has one node, whatever came before it.
  */
 function characterEdges(sequences: readonly ByteSequence[]): Edge[][] {
   const nodes: Edge[][] = [];
@@ -223,7 +223,7 @@ function* determinize(nfa: Nfa, pattern: Pattern, where: string, work: Work): Sl
     const all = set.flatMap((node) => nfa.edges[node]!);
     spend(DFA_EDGE * all.length);
     accepting.push(set.includes(end));
-    // A node's own edges do not overlap.
+    // The edges of a single node do not overlap.
     if (set.length === 1) edges.push(all.map(([low, high, to]) => [low, high, stateOf([to])]));
     else edges.push(yield* disjoint(all, stateOf, work, where));
     if (work.isDue) yield;
@@ -231,7 +231,7 @@ function* determinize(nfa: Nfa, pattern: Pattern, where: string, work: Work): Sl
   return yield* trimmed({ start: 0, accepting, edges }, work, where);
 }
 
-/** Edges that overlap, as edges that do not: a byte leads to the state of all nodes that it led to. */
+/** Converts overlapping edges to disjoint ones, each of which leads to one state: the set of all nodes that its bytes led to. */
 function* disjoint(
   all: readonly Edge[],
   stateOf: (nodes: readonly number[]) => number,
@@ -254,7 +254,7 @@ function* disjoint(
   return out;
 }
 
-/** Leaves out what leads nowhere. */
+/** Removes edges to states from which no accepting state is reachable. */
 function* trimmed({ start, accepting, edges }: Dfa, work: Work, where: string): Slices<Dfa> {
   const before: number[][] = edges.map(() => []);
   for (const [from, out] of edges.entries()) {
@@ -283,12 +283,12 @@ function* trimmed({ start, accepting, edges }: Dfa, work: Work, where: string): 
   return { start, accepting, edges: kept };
 }
 
-/** Whether it accepts no text at all. */
+/** Whether an automaton accepts no text. */
 export function isEmpty({ start, accepting, edges }: Dfa): boolean {
   return !accepting[start] && edges[start]!.length === 0;
 }
 
-/** An automaton whose states are looked at one by one: it may have any number of them, of which few are reached. */
+/** An automaton whose states are computed on demand. It may have any number of states, of which few are reached. */
 export interface Machine {
   start: number;
   accepts(state: number): boolean;
@@ -297,7 +297,7 @@ export interface Machine {
   states: string;
 }
 
-/** The intersection of two automata. @throws HeddleError INVALID_ARGUMENT with the exceeded limit */
+/** Returns the intersection of two automata. @throws HeddleError INVALID_ARGUMENT with the exceeded limit */
 export function* intersectInSlices(a: Dfa, b: Dfa | Machine, where: string, work: Work): Slices<Dfa> {
   const other: Machine =
     "edgesOf" in b
@@ -333,7 +333,7 @@ export function* intersectInSlices(a: Dfa, b: Dfa | Machine, where: string, work
   return yield* trimmed({ start: 0, accepting, edges }, work, where);
 }
 
-/** Whether it accepts a text, given as its bytes. */
+/** Whether an automaton accepts a text, given as its bytes. */
 export function* accepts(
   { start, accepting, edges }: Dfa,
   bytes: Uint8Array,
@@ -352,7 +352,7 @@ export function* accepts(
   return accepting[state]!;
 }
 
-/** Strings of `least` to `most` characters, as within JSON quotes. */
+/** Returns the automaton of strings of `least` to `most` characters, as inside JSON quotes. */
 export function lengthDfa(least: number, most: number, where: string, work: Work): Slices<Dfa> {
   return dfaInSlices({ kind: "repeat", part: { kind: "set", set: ANYTHING }, least, most }, "json", where, work);
 }

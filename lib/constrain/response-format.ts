@@ -1,4 +1,4 @@
-// The response format that a caller requests.
+// Checks and compiles response formats.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { nearest } from "../core/nearest-name.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
@@ -15,7 +15,7 @@ import { callableTools, compileToolCalls } from "./tool-calls.ts";
 /** A JSON schema, as plain data. */
 export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
 
-/** A schema in OpenAI's wrapper. `name`, `description` and `strict` have no effect here. */
+/** A schema with its name and description, as in OpenAI's API. `name`, `description` and `strict` have no effect here. */
 export interface NamedSchema {
   schema: JsonSchema;
   name?: string | undefined;
@@ -24,8 +24,8 @@ export interface NamedSchema {
 }
 
 /**
- * Form of an answer: any text, a JSON object, JSON that satisfies a schema, a full match of a regular expression, or a tool call. Names are
- * OpenAI's. The schema may also be in `json_schema` or `jsonSchema`.
+ * The format of an answer: any text, a JSON object, JSON that satisfies a schema, a full match of a regular expression, or a tool call.
+ * The names are those of OpenAI's API. The schema may also be nested in `json_schema` or `jsonSchema`.
  */
 export type ResponseFormat =
   | { type: "text" }
@@ -37,16 +37,16 @@ export type ResponseFormat =
   | ToolCallsFormat;
 
 /**
- * A call of one of some tools, as the templates of Hermes and Qwen teach them: `<tool_call>\n{"name": …, "arguments": …}\n</tool_call>`,
- * the arguments by the tool's schema.
+ * A call of one of several tools, in the form of Hermes' and Qwen's templates: `<tool_call>\n{"name": …, "arguments": …}\n</tool_call>`.
+ * The arguments satisfy the tool's schema.
  */
 export interface ToolCallsFormat {
   type: "tool_calls";
   /** Functions in OpenAI's form, `{ type: "function", function: { name, parameters } }`, or only the `function` part. */
   tools: readonly unknown[];
-  /** The only one that may be called. */
+  /** Name of the only tool that may be called. */
   name?: string | undefined;
-  /** Whether there may be several calls, a line each. Default false: one. */
+  /** Whether there may be several calls, one per line. Default false. */
   parallel?: boolean | undefined;
 }
 
@@ -60,12 +60,12 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   tool_calls: ["type", "tools", "name", "parallel"],
 };
 
-/** Automata of the formats used last: their states and masks serve the next call as well. */
+/** Automata of recently used formats. Later calls reuse their states and masks. */
 const kept = new Map<string, Automaton>();
 const MOST_KEPT = 16;
-/** The most bytes that the states of kept automata may take. */
+/** Maximum number of bytes of the states of all kept automata. */
 const MOST_KEPT_BYTES = 128 << 20;
-/** The most characters of a format that is kept. A larger one is not serialized into a key. */
+/** Maximum length in characters of a format that is kept. A longer one is not serialized to a key. */
 const LONGEST_KEPT = 1 << 16;
 
 /**
@@ -76,7 +76,7 @@ export function compileFormat(format: ResponseFormat): Automaton | undefined {
   return atOnce(compiling(format));
 }
 
-/** A compiled format that replaces its source. */
+/** A compiled format, which replaces its source in options. */
 class CompiledFormat {
   readonly automaton: Automaton | undefined;
 
@@ -86,8 +86,9 @@ class CompiledFormat {
 }
 
 /**
- * Compiles the format of some options ahead, so that `compileFormat` finds it done. Concurrent compilations share one slice of the event loop.
- * @param signal ends the work; by default it is that of the options
+ * Compiles the format of some options in slices. `compileFormat` then returns the result at once. Concurrent compilations share one slice
+ * of the event loop.
+ * @param signal aborts the work. Default: the options' signal
  * @throws HeddleError as compileFormat; ABORTED
  */
 export async function compiledAhead<
@@ -145,7 +146,7 @@ function* schemaAutomaton(schema: unknown, work: Work): Slices<Automaton> {
   );
 }
 
-/** The texts that a pattern matches as a whole; `^` and `$` at its ends say nothing more. */
+/** Compiles a pattern to the grammar of texts that it matches completely. `^` and `$` at its ends are redundant. */
 export function compileRegex(pattern: string): Grammar {
   return atOnce(compilePattern(pattern, new Work()));
 }
@@ -201,7 +202,7 @@ function checkNote({ strict, name, description }: NamedSchema, where: string): v
     if (value !== undefined && typeof value !== "string") throw invalidArgument(`${where}.${key}`, "a string", value);
 }
 
-/** Returns a kept automaton, or makes one. @param size of the format in characters @param key serializes the format */
+/** Returns a kept automaton, or makes one. @param size size of the format in characters @param key serializes the format */
 function* automatonOf(size: number, key: () => string, grammar: Slices<Grammar>): Slices<Automaton> {
   if (size > LONGEST_KEPT) return new Automaton(yield* grammar);
   const name = key();

@@ -1,4 +1,4 @@
-// JSON schemas as they are read: copied, their keywords known and checked, their references resolved.
+// Reads JSON schemas: copies them, checks their keywords, and resolves references.
 import { describe, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { nearest } from "../core/nearest-name.ts";
@@ -8,7 +8,7 @@ import { limits, tooLarge, unsupported, type Work } from "./limits.ts";
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
 export type SchemaObject = { [key: string]: JsonValue };
 
-/** Keywords that say something about documents and are understood. */
+/** Keywords that constrain documents and are supported. */
 const KEYWORDS = [
   ...["$ref", "allOf", "anyOf", "oneOf", "type", "enum", "const"],
   ...["properties", "required", "additionalProperties", "minProperties", "maxProperties"],
@@ -18,14 +18,14 @@ const KEYWORDS = [
 ] as const;
 export type Keyword = (typeof KEYWORDS)[number];
 
-/** Keywords that say nothing about which documents are valid. */
+/** Keywords that do not affect which documents are valid. */
 const ANNOTATIONS = new Set([
   ...["$schema", "$id", "id", "$comment", "$anchor", "$vocabulary", "$defs", "definitions"],
   ...["title", "description", "default", "example", "examples", "deprecated", "readOnly", "writeOnly", "strict"],
   ...["contentEncoding", "contentMediaType", "contentSchema", "discriminator", "externalDocs", "xml"],
 ]);
 
-/** Unsupported keywords that would constrain, with a test for values that have no effect. */
+/** Unsupported keywords that would constrain documents, with a test for values that have no effect. */
 const HARMLESS = new Map<string, (value: JsonValue) => boolean>([
   ["uniqueItems", (value) => value === false],
   ["unevaluatedProperties", (value) => value === true],
@@ -53,12 +53,12 @@ function isEmptyObject(value: JsonValue): boolean {
   return isObject(value) && Object.keys(value).length === 0;
 }
 
-/** A copy of a schema as plain data. */
+/** A copy of a schema as plain data, with the locations of its parts. */
 export class SchemaDocument {
   readonly root: JsonValue;
-  /** Name in messages. */
+  /** Name of the schema in messages. */
   readonly name: string;
-  /** Values and characters of its text together: how large a copy of it is. */
+  /** Number of JSON values plus characters of strings, as a measure of its size. */
   readonly size: number;
   private readonly places: WeakMap<object, string>;
 
@@ -80,31 +80,31 @@ export class SchemaDocument {
     return new SchemaDocument(root, name, reader.values + reader.length, reader.places);
   }
 
-  /** The JSON pointer of an object or array of the schema, for messages. */
+  /** Returns the JSON pointer of an object or array of the schema, for messages. */
   where(value: object): string {
     return this.places.get(value) ?? this.name;
   }
 
-  /** Resolves a reference. @throws HeddleError INVALID_ARGUMENT, or UNSUPPORTED for an external one */
+  /** Resolves a reference. @throws HeddleError INVALID_ARGUMENT for an invalid reference, UNSUPPORTED for an external one */
   resolve(reference: JsonValue, where: string): JsonValue {
     if (typeof reference !== "string") throw invalidArgument(where, "a reference such as #/$defs/name", reference);
     if (reference !== "#" && !reference.startsWith("#/"))
-      throw unsupported(where, `a reference to elsewhere, ${describe(reference)},`);
+      throw unsupported(where, `a reference to another document, ${describe(reference)},`);
     let value: JsonValue | undefined = this.root;
-    // A pointer of more parts than the schema has levels leads nowhere.
+    // A pointer of more parts than the schema can have levels is invalid, so do not split it further.
     for (const part of reference.split("/", limits.depth + 2).slice(1)) {
       const key = unescapePointer(part);
       value =
         typeof value === "object" && value !== null && Object.hasOwn(value, key)
           ? (value as SchemaObject)[key]
           : undefined;
-      if (value === undefined) throw invalidArgument(where, "a place in the schema", reference);
+      if (value === undefined) throw invalidArgument(where, "a location in the schema", reference);
     }
     return value;
   }
 }
 
-/** Work of copying a value. */
+/** Units of work for copying a value. */
 const COPY = 60;
 
 class SchemaReader {
@@ -127,14 +127,14 @@ class SchemaReader {
     if (!isArray && !isPlain(value)) throw invalidArgument(where, "JSON", value);
     const out: JsonValue[] | SchemaObject = isArray ? [] : Object.create(null);
     this.places.set(out, where);
-    // By index, so that holes are refused.
+    // Iterate arrays by index, so that holes are refused.
     const keys = isArray ? value.keys() : Object.keys(value);
     for (const key of keys) {
       const member = (value as Record<string | number, unknown>)[key];
       if (member === undefined && !isArray) continue;
       const name = typeof key === "string" ? this.text(key, where) : key;
       const at = `${where}/${typeof name === "string" ? escapePointer(name) : name}`;
-      // Only what holds others is worth a generator.
+      // Scalars need no generator.
       (out as Record<string | number, JsonValue>)[name] =
         typeof member === "object" && member !== null
           ? yield* this.copy(member, at, depth + 1)
@@ -160,7 +160,7 @@ class SchemaReader {
   private text(value: string, where: string): string {
     this.length += value.length;
     if (this.length > limits.text) throw tooLarge(this.name, limits.text, "characters of text");
-    // No UTF-8 is theirs, so no answer could hold them.
+    // UTF-8 cannot encode lone surrogates, so no answer could contain them.
     if (!value.isWellFormed()) throw invalidArgument(where, "text without lone surrogates", value);
     return value;
   }
@@ -182,19 +182,19 @@ function unescapePointer(part: string): string {
   try {
     text = decodeURIComponent(part);
   } catch {
-    // A literal percent sign.
+    // The part contains a literal percent sign, so it is not URL-encoded.
   }
   return text.replaceAll("~1", "/").replaceAll("~0", "~");
 }
 
-/** The constraining keywords of a schema. @throws HeddleError UNSUPPORTED with the keyword and its place */
+/** Returns the constraining keywords of a schema. @throws HeddleError UNSUPPORTED with the keyword's location */
 export function keywordsOf(schema: SchemaObject, where: string): Map<Keyword, JsonValue> {
   const out = new Map<Keyword, JsonValue>();
   for (const [key, value] of Object.entries(schema)) {
     if ((KEYWORDS as readonly string[]).includes(key)) out.set(key as Keyword, value);
     else if (ANNOTATIONS.has(key) || key.startsWith("x-")) continue;
     else if (HARMLESS.has(key)) {
-      // Within a closed object nothing is left to be unevaluated.
+      // Without additionalProperties no other properties are allowed, so none can be unevaluated.
       if (key === "unevaluatedProperties" && value === false && schema.additionalProperties === undefined) continue;
       if (!HARMLESS.get(key)!(value)) throw unsupported(`${where}/${escapePointer(key)}`, "this keyword");
     } else {
@@ -207,11 +207,11 @@ export function keywordsOf(schema: SchemaObject, where: string): Map<Keyword, Js
 
 type Scalar = null | boolean | number | string;
 
-/** Numbers JSON values, so that equal ones have the same number: the order of an object's names does not count. */
+/** Assigns numbers to JSON values, the same number to equal values. The order of an object's keys does not count. */
 export class ValueNumbers {
   private readonly scalars = new Map<Scalar, number>();
   private readonly objects = new Map<object, number>();
-  /** By the numbers of their parts: texts of texts would be as large as the value is deep. */
+  /** Numbers of arrays and objects by the numbers of their parts. Their serialized text would make keys as large as the values. */
   private readonly composites = new Map<string, number>();
   private count = 0;
 

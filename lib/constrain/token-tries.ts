@@ -1,24 +1,24 @@
-// The bytes of a vocabulary's tokens as trees, laid out so that a walk reads memory from the beginning to the end.
+// Builds tries of the bytes of a vocabulary's tokens, laid out so that a walk reads memory sequentially.
 import { unsupported } from "./limits.ts";
 
-/** The required part of a tokenizer. `Tokenizer` implements it. */
+/** The properties of a tokenizer that constraints need. `Tokenizer` has them. */
 export interface TokenSource {
   /** Highest id + 1. */
   readonly vocabSize: number;
-  /** Tokens that match no text, except non-special mark-up that a grammar names. */
+  /** Added tokens. They match no text, except non-special markup that a grammar names. */
   readonly addedTokens: readonly {
     readonly id: number;
     readonly content?: string | undefined;
     readonly special?: boolean | undefined;
   }[];
-  /** Whether the bytes of several tokens are those of each, one after the other. */
+  /** Whether the bytes of a sequence are the concatenated bytes of its tokens. */
   readonly joinsBytes: boolean;
   tokenBytes(id: number): Uint8Array;
 }
 
 /**
- * Tokens in the order of a depth-first walk. Node i reads `bytes[i]`, what lies below it are the nodes up to `ends[i]`, and `tokens[i]` ends
- * there (−1: none; others of the same bytes follow in `next`).
+ * A trie in depth-first order. Node i reads `bytes[i]`, and its descendants are the nodes before `ends[i]`. `tokens[i]` is a token that
+ * ends there, or −1; `next` links further tokens of the same bytes.
  */
 export interface TokenTree {
   readonly bytes: Uint8Array;
@@ -28,26 +28,26 @@ export interface TokenTree {
   readonly longest: number;
 }
 
-/** A vocabulary's tokens, apart: those that any string of JSON may hold as they are, and the others. */
+/** A vocabulary's tokens in two tries: those that any JSON string may contain unescaped (plain), and the others. */
 export interface TokenTries {
-  /** Whole characters only, none of which needs a backslash. */
+  /** Tokens that consist of complete characters, none of which must be escaped. */
   readonly plain: TokenTree;
   readonly other: TokenTree;
-  /** For each token the next one of the same bytes, −1: none. */
+  /** The next token with the same bytes, per token; −1 if there is none. */
   readonly next: Int32Array;
-  /** Plain tokens by their number of characters: those of at most n are the first `plainUpTo[n]`. */
+  /** Plain tokens sorted by their number of characters. The first `plainUpTo[n]` have at most n characters. */
   readonly plainIds: Int32Array;
   readonly plainUpTo: Int32Array;
   readonly bytesOf: (token: number) => Uint8Array;
-  /** Ids of added tokens whose text is shown, by that text. */
+  /** Ids of added tokens that are not special, by their text. */
   readonly markup: ReadonlyMap<string, number>;
 }
 
-/** Longer tokens are left out: no text needs them. */
+/** Maximum length of a token in bytes. Longer tokens are never allowed, because no text needs them. */
 const LONGEST_TOKEN = 1024;
 const STEPS = 1024;
 
-/** @throws HeddleError UNSUPPORTED for a tokenizer whose decoder does not simply join its tokens */
+/** Checks that the bytes of a tokenizer's tokens can be concatenated. @throws HeddleError UNSUPPORTED for other decoders */
 export function checkTokens(source: TokenSource): void {
   if (!source.joinsBytes)
     throw unsupported(
@@ -56,7 +56,7 @@ export function checkTokens(source: TokenSource): void {
     );
 }
 
-/** Yields regularly: see `inSlices`. */
+/** Builds the tries of a vocabulary. It yields regularly: see `inSlices`. */
 export function* makeTries(source: TokenSource): Generator<void, TokenTries, undefined> {
   const count = source.vocabSize;
   const hidden = new Set(source.addedTokens.map(({ id }) => id));
@@ -64,7 +64,7 @@ export function* makeTries(source: TokenSource): Generator<void, TokenTries, und
   const characters = new Int32Array(count).fill(-1);
   let all = new Uint8Array(count * 8);
   let end = 0;
-  // By their first two bytes, so that none of the sorts below is long.
+  // Group tokens by their first two bytes, so that each sort below is short.
   const groups = new Map<number, number[]>();
   for (let id = 0; id < count; id++) {
     if (id % STEPS === STEPS - 1) yield;
@@ -97,7 +97,7 @@ export function* makeTries(source: TokenSource): Generator<void, TokenTries, und
     for (const { id, bytes } of sorted) (characters[id]! < 0 ? other : plain).add(id, bytes);
   }
   yield;
-  // Sorted by counting.
+  // Sort the plain tokens by their number of characters (a counting sort).
   let longest = 0;
   let plainCount = 0;
   for (const length of characters) {
@@ -116,7 +116,7 @@ export function* makeTries(source: TokenSource): Generator<void, TokenTries, und
   return { plain: plain.finish(), other: other.finish(), next, plainIds, plainUpTo, bytesOf, markup };
 }
 
-/** Number of characters of a token that can be inside a JSON string unescaped, or −1 if it cannot. */
+/** Returns the number of characters of a token that can be inside a JSON string unescaped, or −1 for another token. */
 function plainCharacters(bytes: Uint8Array): number {
   let count = 0;
   for (let i = 0; i < bytes.length; count++) {
@@ -135,7 +135,7 @@ function plainCharacters(bytes: Uint8Array): number {
   return count;
 }
 
-/** Takes tokens in the order of their bytes: each shares its beginning with the one before. */
+/** Builds a trie from tokens in the order of their bytes. Each token shares a prefix with the one before. */
 class TreeBuilder {
   private readonly next: Int32Array;
   private bytes = new Uint8Array(1024);
@@ -145,7 +145,7 @@ class TreeBuilder {
   private size = 0;
   private longest = 0;
   private before: Uint8Array = new Uint8Array();
-  /** Nodes of the token before, by depth. */
+  /** Nodes of the previous token, by depth. */
   private readonly path: number[] = [];
 
   constructor(next: Int32Array) {
@@ -185,7 +185,7 @@ class TreeBuilder {
     };
   }
 
-  /** Ends the deeper part of the path, which has no more children. */
+  /** Closes the nodes of the path from a depth on, because they have no more children. */
   private leave(depth: number): void {
     while (this.path.length > depth) this.ends[this.path.pop()!] = this.size;
   }

@@ -1,4 +1,5 @@
-// Calls of tools as an answer's form: what the templates of Hermes and Qwen teach, `<tool_call>{"name": …, "arguments": …}</tool_call>`.
+// Compiles tool calls as a response format, in the form of Hermes' and Qwen's templates: `<tool_call>{"name": …, "arguments":
+// …}</tool_call>`.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import type { Slices } from "../core/slices.ts";
@@ -7,10 +8,10 @@ import { END, free, type Grammar, GrammarBuilder } from "./grammar.ts";
 import type { Work } from "./limits.ts";
 import { type JsonValue, SchemaDocument } from "./schema.ts";
 
-/** The marks around a call. */
+/** The tokens around a call. */
 export const TOOL_CALL = { open: "<tool_call>", close: "</tool_call>" } as const;
 
-/** A tool that may be called, and its arguments' schema as it has been read. */
+/** A tool that may be called, with the schema of its arguments. */
 export interface CallableTool {
   name: string;
   parameters: SchemaDocument;

@@ -1,4 +1,4 @@
-/** The functions that wait for a signal, and their common listener. */
+/** The callbacks registered for a signal, and the one listener that calls them. */
 interface Waiting {
   functions: Set<() => void>;
   fire(): void;
@@ -9,10 +9,10 @@ const waitingFor = new WeakMap<AbortSignal, Waiting>();
 /**
  * Calls a function once when a signal fires. All calls for a signal share one listener, because Node warns of a memory leak if there are
  * more than ten.
- * @returns a function that cancels it
+ * @returns a function that cancels the registration
  */
 export function onAbort(signal: AbortSignal, act: () => void): () => void {
-  const own = () => act(); // the same function may be registered twice
+  const own = () => act(); // a new function, because the same one may be registered twice
   const waiting = waitingFor.get(signal) ?? listenTo(signal);
   waiting.functions.add(own);
   return () => {

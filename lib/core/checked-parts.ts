@@ -1,13 +1,13 @@
 import { checkObject, HeddleError, invalidArgument } from "./errors.ts";
 import { nearest } from "./nearest-name.ts";
 
-/** The kind of a part of an author's object: a type, or one of some values. */
+/** The expected kind of a property: a type, or one of a list of values. */
 export type PartKind = "string" | "function" | "object" | "boolean" | "number" | readonly (string | boolean | number)[];
 
 /**
- * Checks the parts of an object that a library user wrote.
+ * Checks the properties of an object that a user of the library wrote, such as a model family.
  * @param where the object's name in messages
- * @throws HeddleError INVALID_ARGUMENT for unknown names, wrong kinds and missing required parts
+ * @throws HeddleError INVALID_ARGUMENT for unknown names, wrong kinds and missing required properties
  */
 export function checkParts(
   where: string,

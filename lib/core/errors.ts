@@ -6,7 +6,7 @@ export type HeddleErrorCode =
   | "SHAPE_MISMATCH" // operands of an op do not fit
   | "INVALID_FILE" // a file's bytes break its format
   | "NOT_FOUND" // a file, tensor or name is missing
-  | "UNSUPPORTED" // understood, and not provided; the message names the feature
+  | "UNSUPPORTED" // valid, but not supported; the message names the feature
   | "CONTEXT_OVERFLOW" // more tokens than the context holds
   | "DISPOSED" // use after dispose()
   | "ABORTED" // an AbortSignal fired
@@ -25,7 +25,7 @@ export type HeddleErrorCode =
 export class HeddleError extends Error {
   override readonly name = "HeddleError";
   readonly code: HeddleErrorCode;
-  /** Programs may throw it too, and stages pass it on unchanged. @param options.cause the underlying error */
+  /** Programs may throw this error too. Training stages rethrow it unchanged. @param options.cause the underlying error */
   constructor(code: HeddleErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options);
     this.code = code;
@@ -36,7 +36,7 @@ export class HeddleError extends Error {
     return `https://unpkg.com/heddle/docs/errors.md#${this.code.toLowerCase()}`;
   }
 
-  /** Includes the message, which JSON.stringify leaves out of an Error. */
+  /** Returns the error's fields for JSON.stringify, which omits the message of a plain Error. */
   toJSON(): { name: string; code: HeddleErrorCode; message: string } {
     const { name, code, message } = this;
     return { name, code, message };
@@ -47,12 +47,12 @@ export class HeddleError extends Error {
   }
 }
 
-/** One wording for every parameter error: `temperature: expected a number ≥ 0, got -1`. */
+/** Returns the error for a wrong argument, worded the same everywhere: `temperature: expected a number ≥ 0, got -1`. */
 export function invalidArgument(name: string, expected: string, got: unknown): HeddleError {
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${describe(got)}`);
 }
 
-/** Whether a typed array's memory was transferred. JavaScript's own methods then throw a TypeError. */
+/** Whether a typed array's buffer was transferred (is detached). Its methods then throw a TypeError. */
 function isDetached(value: unknown): value is ArrayBufferView {
   if (!ArrayBuffer.isView(value)) return false;
   try {
@@ -64,7 +64,7 @@ function isDetached(value: unknown): value is ArrayBufferView {
   }
 }
 
-/** Throws INVALID_ARGUMENT for a typed array whose memory was transferred. */
+/** Throws INVALID_ARGUMENT for a typed array whose buffer is detached. */
 export function checkAttached(name: string, value: unknown): void {
   if (isDetached(value)) throw invalidArgument(name, "an array that is not detached", value);
 }
@@ -80,24 +80,24 @@ export function checkPath(name: string, value: unknown, expected = "a path"): as
   if (typeof value !== "string" || value === "") throw invalidArgument(name, expected, value);
 }
 
-/** The error for a call that reads text on a model without a tokenizer. */
+/** Returns the error for a call that needs a tokenizer, on a model without one. */
 export function withoutTokenizer(name: string): HeddleError {
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected a model with a tokenizer, got one without`);
 }
 
-/** The values of a seed: those that every random generator here distinguishes. */
+/** Describes valid seeds: the integers that all random generators of the package distinguish. */
 export const SEEDS = "a whole number from 0 to 2^53 - 1";
 
 export function isSeed(seed: unknown): seed is number {
   return Number.isSafeInteger(seed) && (seed as number) >= 0;
 }
 
-/** @throws HeddleError INVALID_ARGUMENT unless it is a seed */
+/** Requires a seed. @throws HeddleError INVALID_ARGUMENT */
 export function checkSeed(seed: unknown, name = "seed"): asserts seed is number {
   if (!isSeed(seed)) throw invalidArgument(name, SEEDS, seed);
 }
 
-/** Returns seed + count, wrapping around the largest safe integer, beyond which neighbours are equal. */
+/** Returns seed + count. It wraps around at the largest safe integer, because larger integers are not all distinct. */
 export function seedAfter(seed: number, count: number): number {
   const room = Number.MAX_SAFE_INTEGER - seed;
   return count <= room ? seed + count : count - room - 1;
@@ -117,18 +117,21 @@ export function aborted(signal: AbortSignal, what = "model"): HeddleError {
 }
 
 /**
- * Throws ABORTED if `signal` has fired; `what` names the work: "load: aborted by its signal".
- * @throws HeddleError INVALID_ARGUMENT as checkSignal
+ * Throws ABORTED if `signal` has fired. `what` names the work in the message: "load: aborted by its signal".
+ * @throws HeddleError INVALID_ARGUMENT for an invalid signal
  */
 export function throwIfAborted(signal: AbortSignal | undefined, what?: string): void {
   checkSignal(signal);
   if (signal?.aborted) throw aborted(signal, what);
 }
 
-/** Characters of a foreign text in a message. */
+/** Maximum number of characters that a message quotes from a file, a request or another library. */
 const EXCERPT = 300;
 
-/** A text from a file, a request or another library as one short line of a message: white space is one blank, and the rest is cut. */
+/**
+ * Returns a text from a file, a request or another library as one short line. Runs of white space become one blank; a long text is
+ * truncated.
+ */
 export function excerpt(text: string, most = EXCERPT): string {
   const line = text
     .slice(0, 2 * most)
@@ -137,7 +140,7 @@ export function excerpt(text: string, most = EXCERPT): string {
   return line.length > most || text.length > 2 * most ? `${line.slice(0, most - 1).toWellFormed()}…` : line;
 }
 
-/** A short, single-line rendering of any value for an error message. Never throws, whatever the value does when it is looked at. */
+/** Renders any value on one short line, for an error message. It never throws, even if the value's getters do. */
 export function describe(value: unknown): string {
   try {
     return rendering(value, true);
@@ -151,7 +154,7 @@ function rendering(value: unknown, whole: boolean): string {
     return value.length > 80 ? `${JSON.stringify(value.slice(0, 77))}…` : JSON.stringify(value);
   if (typeof value === "function") return "a function";
   if (Array.isArray(value))
-    // Arrays in an array by their length alone: they may hold each other.
+    // Nested arrays show their length only, because an array may contain itself.
     return value.length > 8 || !whole
       ? `an array of ${value.length}`
       : `[${value.map((v) => rendering(v, false)).join(", ")}]`;

@@ -25,7 +25,7 @@ const MEANT: Readonly<Record<string, string>> = {
   loraRequest: "adapters",
 };
 
-/** @throws INVALID_ARGUMENT for a name that is not an option, with the one that is meant, as far as can be told */
+/** Checks option names. @throws INVALID_ARGUMENT for an unknown name; the message suggests the likeliest known one */
 export function rejectUnknownNames(options: object, known: Iterable<string>, what = "option"): void {
   checkObject(`${what}s`, options);
   const names = [...known];

@@ -1,6 +1,6 @@
 /**
- * Has `instanceof` know a class's objects by a mark that all copies of the package share: in a program that both imports and requires it
- * every class is there twice.
+ * Makes `instanceof` recognise objects of a class from any copy of the package, by a shared symbol. A program that both imports and
+ * requires the package has two copies of every class.
  */
 export function brand(type: { readonly prototype: object }, name: string): void {
   const mark = Symbol.for(`heddle.${name}`);

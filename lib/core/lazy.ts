@@ -1,9 +1,9 @@
-// Loads modules on first use that most programs never need. `import` would make every start pay for them.
+// Loads rarely needed modules on first use. An `import` would slow down every start.
 import { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);
 
-/** A function that loads a module at its first call and from then on returns it. */
+/** Returns a function that loads a module on its first call and returns the same module afterwards. */
 export function lazily<T>(name: string): () => T {
   let loaded: T | undefined;
   return () => (loaded ??= require(name) as T);

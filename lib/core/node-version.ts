@@ -1,10 +1,10 @@
 // Says which versions of Node the package supports. It is evaluated before the package's other modules, so it imports nothing, and it has no
 // syntax or function that an old Node lacks.
 
-/** The oldest supported version; the same as `engines` in package.json. */
+/** The oldest supported version. It equals `engines` in package.json. */
 export const OLDEST_NODE = "20.4";
 
-/** Describes the problem with a version of Node. Undefined for supported versions. */
+/** Returns the problem with a version of Node, or undefined for a supported version. */
 export function nodeVersionProblem(version: string): string | undefined {
   const [major, minor] = version.split(".").map(Number);
   const [oldestMajor, oldestMinor] = OLDEST_NODE.split(".").map(Number);

@@ -2,8 +2,8 @@ import { onAbort } from "./abort-listeners.ts";
 import { aborted } from "./errors.ts";
 
 /**
- * Settles as `work` does, or rejects with ABORTED as soon as the signal fires: a native run notices its flag between
- * nodes, which may be late for a caller who waits.
+ * Settles like `work`, or rejects with ABORTED as soon as the signal fires. A native run checks its abort flag only between nodes, which
+ * may be late for a caller who waits.
  */
 export function raceAbort<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work;

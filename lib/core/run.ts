@@ -1,6 +1,6 @@
 import { HeddleError } from "./errors.ts";
 
-/** Methods rather than properties, so that the type is covariant in the result. */
+/** The functions that settle a run's promise. They are methods, not properties, so that `Run` is covariant in its result. */
 interface Outcome<Result> {
   resolve(result: Result): void;
   reject(reason: unknown): void;
@@ -31,10 +31,10 @@ export class Run<Event, Result> implements AsyncIterable<Event>, PromiseLike<Res
       outcome = { resolve, reject };
     });
     this.outcome = outcome;
-    this.settled.catch(() => undefined); // a run that is only iterated reports its error there
+    this.settled.catch(() => undefined); // a caller that only iterates gets the error from the iterator
   }
 
-  /** Iterates over the events. Ends with the result, or throws the error. */
+  /** Iterates over the events. The iterator returns the result, or throws the run's error. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Event, Result, undefined> {
     this.generator ??= this.start();
     try {
@@ -53,38 +53,38 @@ export class Run<Event, Result> implements AsyncIterable<Event>, PromiseLike<Res
   // biome-ignore lint/suspicious/noThenProperty: a run is awaited for its result
   then<A = Result, B = never>(
     fulfilled?: ((value: Result) => A | PromiseLike<A>) | null,
-    // biome-ignore lint/suspicious/noExplicitAny: what Promise says of a reason
+    // biome-ignore lint/suspicious/noExplicitAny: the type that Promise gives to a rejection's reason
     rejected?: ((reason: any) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
     this.drain();
     return this.settled.then(fulfilled, rejected);
   }
 
-  /** Like Promise's. */
-  // biome-ignore lint/suspicious/noExplicitAny: what Promise says of a reason
+  /** Like `Promise.prototype.catch`. */
+  // biome-ignore lint/suspicious/noExplicitAny: the type that Promise gives to a rejection's reason
   catch<B = never>(rejected?: ((reason: any) => B | PromiseLike<B>) | null): Promise<Result | B> {
     return this.then(null, rejected);
   }
 
-  /** Like Promise's. */
+  /** Like `Promise.prototype.finally`. */
   finally(settled?: (() => void) | null): Promise<Result> {
     return this.then().finally(settled);
   }
 
-  /** @internal Iterates to the end if nobody else does. */
+  /** @internal Iterates to the end, unless the caller iterates. */
   protected drain(): void {
     if (!this.generator) readAll(this);
   }
 
-  /** @internal Rejects the promise, unless it is settled. */
+  /** @internal Rejects the promise, unless it is settled already. */
   protected abandon(): void {
     const { what } = this;
-    const message = `${what}: its loop was left before the end, so that it has no result`;
+    const message = `${what}: its loop was left early, so it has no result`;
     this.outcome.reject(new HeddleError("ABORTED", message));
   }
 }
 
-/** Iterates to the end. Errors are reported to whoever awaits the result. */
+/** Iterates to the end and ignores errors, because whoever awaits the result gets them. */
 export function readAll(steps: AsyncIterable<unknown>): void {
   void (async () => {
     for await (const _ of steps);

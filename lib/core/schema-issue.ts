@@ -11,7 +11,7 @@ const KINDS: Readonly<Record<string, string>> = {
   string: "a text",
 };
 
-/** The expected value of an issue: the schema's message if it has one, else derived from zod's. */
+/** Returns the "expected" part of the message: the schema's own message if it has one, otherwise one for zod's issue code. */
 export function expectedOf(issue: z.core.$ZodIssue): string {
   if (issue.code === "invalid_value") return `one of ${issue.values.join(", ")}`;
   if (issue.code === "invalid_type" && issue.message.startsWith("Invalid input"))
@@ -29,7 +29,7 @@ function bound(origin: string, relation: string, limit: number | bigint): string
   return `a number ${relation === "at most" || relation === "at least" ? "of " : ""}${relation} ${limit}`;
 }
 
-/** The actual value of an issue, in a few words. */
+/** Returns the "got" part of the message: the value at the issue's path, in a few words. */
 export function gotAt(issue: z.core.$ZodIssue, value: unknown): string {
   let got = value;
   for (const step of issue.path) got = (got as Record<PropertyKey, unknown> | null | undefined)?.[step];

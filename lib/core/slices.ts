@@ -1,15 +1,15 @@
-// Runs long work on JavaScript's thread in slices, and yields to the event loop in between.
+// Runs long JavaScript work in slices and yields to the event loop between them.
 import { throwIfAborted } from "./errors.ts";
 import { lazily } from "./lazy.ts";
 
 /** Milliseconds of synchronous work after which timers, sockets and signals get their turn. */
 const SLICE_MS = 3;
-/** A turn that began longer ago has ended. */
+/** Milliseconds after which a turn is considered over. */
 const TURN_MS = 20;
 
 const timers = lazily<typeof import("node:timers/promises")>("node:timers/promises");
 
-/** When the slice of this turn began. */
+/** When this turn's slice began, on the clock of performance.now(). */
 let begun = Number.NEGATIVE_INFINITY;
 let nextTurn: Promise<void> | undefined;
 
@@ -19,8 +19,8 @@ function beginTurn(): void {
 }
 
 /**
- * Gives the event loop its turn if this turn's slice is used up. All work shares one slice a turn, so that the slices of many calls do not
- * add up. Work that waited longest goes on first.
+ * Returns a promise that resolves in a later turn of the event loop if this turn's slice is used up, else undefined. All work shares one
+ * slice per turn, so the slices of concurrent calls do not add up. The work that waited longest resumes first.
  */
 export function pause(): Promise<void> | undefined {
   const spent = performance.now() - begun;
@@ -36,10 +36,10 @@ async function untilNextSlice(): Promise<void> {
   } while (performance.now() - begun > SLICE_MS);
 }
 
-/** Work that yields every so often. */
+/** Long work as a generator. Each `yield` is a point at which it may pause. */
 export type Slices<T> = Generator<void, T, undefined>;
 
-/** Runs a generator that yields every so often; `what` names the work. @throws HeddleError ABORTED */
+/** Runs sliced work to its end and pauses when the slice is used up. `what` names the work in messages. @throws HeddleError ABORTED */
 export async function inSlices<T>(
   work: Generator<void, T, undefined>,
   what: string,
@@ -55,7 +55,7 @@ export async function inSlices<T>(
   }
 }
 
-/** Runs such a generator without a pause. */
+/** Runs sliced work to its end without pausing. */
 export function atOnce<T>(work: Generator<void, T, undefined>): T {
   for (;;) {
     const step = work.next();

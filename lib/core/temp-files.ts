@@ -1,5 +1,5 @@
-// Names of temporary files and folders. They identify their process. A later process can therefore distinguish leftovers of a dead process
-// from the files of a live one, and remove them.
+// Names of temporary files and folders. A name identifies the process that made it. So a later process can tell a dead process's
+// leftovers from a live process's files, and remove them.
 import { readdir, rm, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { hostname } from "node:os";
@@ -42,15 +42,15 @@ export function temporaryName(stem: string, ending = ""): string {
   return `${stem}.${host()}.${owner}.${random}${ending}`;
 }
 
-/** The parts of a temporary name. */
+/** A parsed temporary name. */
 export interface TemporaryName {
   stem: string;
   ending: string;
-  /** Whether its process has ended; undefined for another machine's. */
+  /** Whether the process that made it has ended; undefined if it ran on another machine. */
   ended: boolean | undefined;
 }
 
-/** @returns undefined for a name that temporaryName did not make */
+/** Parses a temporary name. @returns undefined for a name that temporaryName did not make */
 export function readTemporaryName(name: string): TemporaryName | undefined {
   const match = /^(.+)\.([A-Za-z0-9]*)\.([0-9]{1,10})(?:-([0-9a-z]{1,13}))?\.[0-9a-f]{8}(\.[a-z]+)?$/s.exec(name);
   if (!match) return undefined;
@@ -73,16 +73,16 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** A file or folder that a dead process left. */
+/** A leftover: a temporary file or folder of a dead process. */
 export interface Left {
   path: string;
   stem: string;
 }
 
 /**
- * Finds leftovers of dead processes in a folder: those of this machine, and others that have not changed for a day. Returns nothing if the
- * folder cannot be read.
- * @param isOurs whether the caller makes such names
+ * Finds leftovers of dead processes in a folder: those of this machine, and others that have not changed for a day. Returns nothing if
+ * the folder cannot be read.
+ * @param isOurs whether the caller makes names with this stem and ending
  */
 export async function leftIn(
   folder: string,
@@ -105,14 +105,14 @@ async function isOld(path: string): Promise<boolean> {
   );
 }
 
-/** Removes the leftovers that leftIn finds. Errors are ignored, because leftovers are harmless. */
+/** Removes the leftovers that `leftIn` finds. It ignores errors, because leftovers are harmless. */
 export async function removeLeft(folder: string, isOurs: Parameters<typeof leftIn>[1]): Promise<void> {
   for (const { path } of await leftIn(folder, isOurs)) await rm(path, { recursive: true, force: true }).catch(() => {});
 }
 
 const swept = new Set<string>();
 
-/** Removes temporary files of dead processes from a folder, once in the life of this process. */
+/** Removes temporary files of dead processes from a folder. Later calls for the same folder do nothing. */
 export async function removeLeftFiles(folder: string): Promise<void> {
   if (swept.has(folder)) return;
   if (swept.size >= 4096) swept.clear();
@@ -120,5 +120,5 @@ export async function removeLeftFiles(folder: string): Promise<void> {
   await removeLeft(folder, ({ stem, ending }) => stem.startsWith(".") && ending === TEMPORARY_FILE);
 }
 
-/** The ending of files that removeLeftFiles removes. Their stems begin with a dot. */
+/** The ending of the files that removeLeftFiles removes. Their stems begin with a dot. */
 export const TEMPORARY_FILE = ".tmp";

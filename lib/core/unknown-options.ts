@@ -2,10 +2,10 @@
 import { checkObject, HeddleError, invalidArgument } from "./errors.ts";
 import { nearest } from "./nearest-name.ts";
 
-/** The names of an options object; the compiler sees to it that they are all there. */
+/** The option names of type `T`. TypeScript ensures that the table is complete. */
 export type Names<T> = Readonly<Record<keyof T & string, true>>;
 
-/** Names in other libraries, for error messages. */
+/** Maps option names of other libraries to those of this package, for error messages. */
 const MEANT: Readonly<Record<string, string>> = {
   addSpecial: "addSpecialTokens",
   allowedSpecial: "allowSpecial",
@@ -17,7 +17,7 @@ const MEANT: Readonly<Record<string, string>> = {
   maxLength: "truncation",
 };
 
-/** @throws HeddleError INVALID_ARGUMENT unless the options are an object with names from `names` */
+/** Requires an options object whose names are all in `names`. @throws HeddleError INVALID_ARGUMENT */
 export function checkNames<T>(options: T, names: Names<T>): void {
   checkObject("options", options);
   for (const name in options) if ((names as Record<string, boolean>)[name] !== true) throw unknownName(name, names);
@@ -31,7 +31,7 @@ function unknownName(name: string, names: Readonly<Record<string, true>>): Heddl
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got an unknown name`);
 }
 
-/** @throws HeddleError INVALID_ARGUMENT where an option is given that is neither true nor false */
+/** Requires a boolean or undefined. @throws HeddleError INVALID_ARGUMENT */
 export function checkFlag(name: string, value: unknown): void {
   if (value !== undefined && typeof value !== "boolean") throw invalidArgument(name, "true or false", value);
 }

@@ -3,7 +3,7 @@ import { aborted, checkAttached, checkSignal, type HeddleError } from "./errors.
 /**
  * Yields the values of `source` until it ends or `signal` fires, even while the next value is pending. On abort it calls the source's
  * `return` without waiting for it.
- * @param what names the work in the message
+ * @param what name of the work in messages
  * @throws HeddleError ABORTED; INVALID_ARGUMENT for an invalid signal or a detached array; errors of `source`
  */
 export async function* untilAborted<T>(
@@ -17,7 +17,7 @@ export async function* untilAborted<T>(
     yield* source;
     return;
   }
-  // One listener for all values: a promise of the signal would keep a reaction for each.
+  // One listener serves all values. Racing each value against one promise would keep a reaction per value alive.
   let stop: ((error: HeddleError) => void) | undefined;
   const listener = () => stop?.(aborted(signal, what));
   /** Settles like the result of `call`, or rejects with ABORTED first. Later results and rejections are ignored. */
@@ -37,7 +37,7 @@ export async function* untilAborted<T>(
         isOpen = false;
         return;
       }
-      // Awaits promises from a sync iterable, like `for await`.
+      // Await the value: a sync iterable may contain promises, as in `for await`.
       yield await heard<T>(() => step.value);
     }
   } catch (error) {
@@ -54,6 +54,6 @@ async function leave(iterator: Iterator<unknown> | AsyncIterator<unknown>): Prom
   try {
     await iterator.return?.();
   } catch {
-    // Its work was given up.
+    // The caller no longer needs the source, so its error is ignored.
   }
 }

@@ -1,33 +1,38 @@
 import type { GroupReader } from "./groups.ts";
 
+/** A batch of training data: B rows of T positions. */
 export interface Batch {
-  /** (B, T), row by row */
+  /** Token ids, (B, T) in row-major order. */
   tokens: Int32Array;
-  /** (B, T): the token after each of `tokens`; -100 to learn none */
+  /** Targets, (B, T): the token that follows each of `tokens`, or -100 for none. */
   targets: Int32Array;
-  /** (B, T), for packed documents: the position of each token in its document. Absent: positions 0 to T − 1 in each row. */
+  /** Position of each token in its document, (B, T), for packed documents. Default: positions 0 to T − 1 in each row. */
   positions?: Int32Array;
-  /** (B, T), for packed documents: index of each token's document in its row, −1 for padding. Documents do not see each other. */
+  /** Index of each token's document in its row, (B, T), for packed documents; −1 for padding. Documents do not see each other. */
   documents?: Int32Array;
-  /** number of targets that are not -100 */
+  /** Number of targets that are not -100. */
   tokenCount: number;
-  /** size of the documents that begin in this batch, as UTF-8 text in bytes */
+  /** Total size of the documents that begin in this batch, in bytes of UTF-8 text. */
   byteCount: number;
 }
 
-/** A target that is not learned. */
+/** The target value that the loss ignores. */
 export const IGNORED = -100;
 
+/** A batch, and the position after it. */
 export interface Made<Position> {
   batch: Batch;
   after: Position;
 }
 
-/** Makes rows from a stream of documents. */
+/** Makes batches of rows from a stream of documents. */
 export interface BatchMaker<Position> {
   readonly start: Position;
-  /** Returns the batch at a position and the position after it, as a pure function of the position. @param check throws to stop */
+  /**
+   * Returns the batch at a position, and the position after it. The result depends on the position only. @param check is called
+   * regularly, and throws to stop
+   */
   make(reader: GroupReader, from: Position, check: () => void): Promise<Made<Position>>;
-  /** Iterates over all documents once. */
+  /** Iterates once over all documents. @param check is called regularly, and throws to stop */
   pass(reader: GroupReader, check: () => void): AsyncGenerator<Batch>;
 }

@@ -8,7 +8,7 @@ import type { GroupReader } from "./groups.ts";
 import { packBestFit } from "./packing.ts";
 import { permutation, Stream } from "./random.ts";
 
-/** A position among packed rows: the start of a round's documents, and the number of its rows that are done. */
+/** A position among packed rows: the position at which a round starts, and the number of its rows that were returned. */
 export interface PackedPosition extends StreamPosition {
   row: number;
 }
@@ -16,12 +16,12 @@ export interface PackedPosition extends StreamPosition {
 /** Minimum number of rows that are packed together: more rows are filled more evenly. */
 const ROUND_ROWS = 256;
 
-/** Tokens `from` to `from + length` of a document, and the targets one further. */
+/** Part of a document: `length` input tokens from `from` on. Each target is the next token. */
 interface Piece {
   tokens: Uint32Array;
   from: number;
   length: number;
-  /** Size of the document's text, if this is its first piece; else 0. */
+  /** Size of the document's text in bytes if this is its first piece, else 0. */
   bytes: number;
   /** Target of the last token, if the document does not contain its end token. */
   end?: number;
@@ -128,8 +128,8 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
 }
 
 /**
- * Cuts a document into pieces. All tokens but the last are inputs; the last one is too if the document does not contain its end token. The
- * targets of a piece continue into the next one.
+ * Cuts a document into pieces. All tokens except the last are inputs. The last one is an input too if the document does not contain its
+ * end token. The targets of a piece continue into the next one.
  */
 function* cut(
   { tokens, bytes, closes }: EncodedDocument,
@@ -145,7 +145,7 @@ function* cut(
   }
 }
 
-/** A batch that is filled row by row. The rest of a row is padding. */
+/** A batch that is filled row by row. The unused part of a row is padding. */
 class Rows {
   readonly batch: Batch & Required<Pick<Batch, "positions" | "documents">>;
   readonly #length: number;

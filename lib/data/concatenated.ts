@@ -4,6 +4,7 @@ import { DocumentCursor, START, type StreamPosition } from "./cursor.ts";
 import type { CorpusTokenizer } from "./encode.ts";
 import type { GroupReader } from "./groups.ts";
 
+/** The tokenizer, and the shape of a batch. */
 export interface RowsOptions {
   tokenizer: CorpusTokenizer;
   batchSize: number;

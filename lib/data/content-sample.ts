@@ -4,15 +4,15 @@ import { fileError } from "./documents/shards.ts";
 
 /** Number of bytes read at one offset. */
 const WINDOW = 4096;
-/** Maximum number of windows in one file, and approximate maximum in all files: 1 MiB and 8. */
+/** Maximum number of windows per file (1 MiB), and approximate maximum over all files (8 MiB). */
 const MOST_OF_FILE = 256;
 const MOST_OF_ALL = 2048;
 
 /**
- * Returns a short hash of contents at the cost of a few reads: SHA-256 over windows of 4 KiB, in equal steps from the first byte of each
- * file to the last. There are 256 windows per file if there are few files, and two if there are thousands. The windows cover whole files
- * of up to 1 MiB if there are at most eight files, and then any change is detected. In larger files, changes between the windows are
- * missed. Timestamps are not part of the hash: copies of a corpus are the same corpus.
+ * Returns a short hash of files' contents at the cost of a few reads: SHA-256 over windows of 4 KiB, spaced evenly over each file. There
+ * are 256 windows per file if there are few files, and two if there are thousands. The windows cover whole files of up to 1 MiB if there
+ * are at most eight files, and then any change is detected. In larger files, changes between the windows are missed. Timestamps are not
+ * part of the hash: copies of a corpus are the same corpus.
  * @throws HeddleError NOT_FOUND, IO
  */
 export async function contentSample(paths: readonly string[]): Promise<string> {

@@ -11,12 +11,13 @@ import { GroupReader } from "./groups.ts";
 
 export { type Batch, IGNORED } from "./batch.ts";
 
-/** Tokens of a batch at most. */
+/** Maximum number of tokens of a batch. */
 export const MOST_BATCH_TOKENS = 2 ** 28;
 
-/** How documents become rows. */
+/** How documents become rows; see `CorpusOptions.packing`. */
 export type Packing = "concatenate" | "bestFit";
 
+/** Options of `openCorpus`. */
 export interface CorpusOptions {
   /**
    * One or several paths. The format follows from the extension. `.jsonl`: rows that are objects with a text field. `.parquet`: a text
@@ -25,19 +26,19 @@ export interface CorpusOptions {
    */
   files: string | readonly string[];
   tokenizer: CorpusTokenizer;
-  /** T, the number of positions of a row */
+  /** T, the number of positions per row. */
   maxSeqLength: number;
-  /** B, the number of rows of a batch */
+  /** B, the number of rows per batch. */
   batchSize: number;
   /** Decides the order of the documents. Default 0. */
   seed?: number | undefined;
-  /** Default true: a new random order of the documents in every epoch. False: the order of the files. */
+  /** Whether the documents are in a new random order in every epoch. False: the order of the files. Default true. */
   shuffle?: boolean | undefined;
   /**
-   * The separator of documents in a text file: `"blank-line"` (the default), `"line"` (each line is one), `"file"` (the file is one), or a
-   * marker: any other string that fills a line, such as `"<|endoftext|>"`. A document that is longer than a part of the file (`"file"`: 64
-   * KiB, or a 64th of it; else 5 MiB) is read, shuffled and held out part by part. The parts' ids are those of the whole text wherever it
-   * has a line break or a space near the cut.
+   * The separator of documents in a text file: `"blank-line"` (the default), `"line"` (each line is one), `"file"` (the file is one), or
+   * a marker: any other string that fills a line, such as `"<|endoftext|>"`. A very long document is cut into parts, which are read,
+   * shuffled and held out separately: of 5 MiB, or with `"file"` of 64 KiB or a 64th of the file. If there is a line break or a space
+   * near a cut, the parts have the same ids as the whole text.
    */
   documentSeparator?: string | undefined;
   /** The field of a JSONL row, or the column of a Parquet file, that holds the text. Default `"text"`. */
@@ -53,7 +54,7 @@ export interface CorpusOptions {
   evalFraction?: number | undefined;
   /** Seed of the choice of held-out documents. Default 0: the same documents for every seed of the order. */
   splitSeed?: number | undefined;
-  /** Size of the text that is in memory and shuffled together, in bytes. Default 64 MiB. A smaller corpus is also encoded only once. */
+  /** Amount of text in bytes that is held in memory and shuffled together. Default 64 MiB. A smaller corpus is also encoded only once. */
   shuffleBytes?: number | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -65,19 +66,21 @@ export interface CorpusState {
   group: number;
   document: number;
   token: number;
-  /** with best-fit packing: number of completed rows of the current round */
+  /** For best-fit packing: number of completed rows of the current round. */
   row?: number;
-  /** identifies the data that the position refers to: seed, files, separators, split */
+  /** Identifies the data that the position refers to: seed, files, separators, split. */
   fingerprint: string;
-  /** hash of the files' contents, sampled for large files (see `contentSample`). Absent in older positions. */
+  /** Hash of the files' contents, sampled for large files (see `contentSample`). Absent in older positions. */
   contents?: string;
 }
 
+/** A stream of batches from a corpus. */
 export interface Corpus<State = CorpusState> {
   readonly batchSize: number;
   readonly maxSeqLength: number;
   /**
-   * Returns the next batch. The epochs never end. Concatenated documents are joined with BOS and EOS between them, and cut into rows.
+   * Returns the next batch. Epochs follow each other without end. Concatenated documents are joined with BOS and EOS between them, and
+   * cut into rows.
    *
    * @throws HeddleError INVALID_FILE (`file:line`), NOT_FOUND, IO, ABORTED, DISPOSED
    */
@@ -87,11 +90,11 @@ export interface Corpus<State = CorpusState> {
    * not change.
    */
   pass(options?: { maxBatches?: number; signal?: AbortSignal }): AsyncGenerator<Batch>;
-  /** The position after the last batch that `next` gave. */
+  /** Returns the position after the last batch that `next` returned. */
   state(): State;
-  /** Moves to a position, from which `next` gives the same batches as before. */
+  /** Moves to a position, from which `next` returns the same batches as before. */
   restore(state: State): void;
-  /** Frees the text. Later calls throw DISPOSED. */
+  /** Frees the text and closes the files. Later calls throw DISPOSED. */
   dispose(): void;
   [Symbol.dispose](): void;
 }
@@ -162,7 +165,7 @@ class StreamedCorpus implements Corpus {
       .join("; ");
   }
 
-  /** Facts that a position depends on, each under the option that determines it. */
+  /** Returns what positions depend on, each with the name of the option that determines it. */
   #facts(): [option: string, fact: string][] {
     const {
       shuffle = true,
@@ -197,7 +200,7 @@ class StreamedCorpus implements Corpus {
       const { batch, after } = await (ahead ?? this.#make(this.#position, signal));
       this.#check(signal);
       this.#position = after;
-      // The next batch is made while the caller computes on this one. An error is reported when that batch is requested.
+      // Make the next batch while the caller uses this one. An error is reported when that batch is requested.
       const made = this.#make(after);
       made.catch(() => undefined);
       this.#ahead = { from: after, made };
@@ -212,7 +215,7 @@ class StreamedCorpus implements Corpus {
   }
 
   async *pass({ maxBatches = Number.POSITIVE_INFINITY, signal }: { maxBatches?: number; signal?: AbortSignal } = {}) {
-    // A separate reader, in file order, does not affect the position of `next`.
+    // Use a separate reader in file order, which does not affect the position of `next`.
     this.#passReader ??= new GroupReader(this.#files, { ...this.#options, shuffle: false });
     let count = 0;
     if (maxBatches < 1) return;

@@ -3,15 +3,18 @@ import { Pacer } from "../core/slices.ts";
 /** The options that a corpus gives its tokenizer. */
 export interface CorpusEncodeOptions {
   addSpecialTokens?: boolean | undefined;
-  /** false: the text continues another one, and gets no space in front. */
+  /** Whether a tokenizer may put its space before the text. False for a text that continues another one. */
   addPrefixSpace?: boolean | undefined;
 }
 
-/** The tokenizer methods that a corpus needs. `Tokenizer` implements them. If several tokens can end a text, the corpus uses the first. */
+/**
+ * The tokenizer methods that a corpus needs. `Tokenizer` has them. If there are several end-of-sequence tokens, the corpus uses the
+ * first.
+ */
 export interface CorpusTokenizer {
   /** Returns the token ids of a text. The corpus adds special tokens between documents itself. */
   encode(text: string, options?: CorpusEncodeOptions): Uint32Array | readonly number[];
-  /** Ids of many texts, away from the JavaScript thread. Long documents and token shards are encoded with it, if it is there. */
+  /** Encodes many texts off the JavaScript thread. If present, it is used for long documents and for token shards. */
   encodeBatch?:
     | ((
         texts: readonly string[],
@@ -23,22 +26,24 @@ export interface CorpusTokenizer {
   readonly eosTokenIds?: readonly number[] | undefined;
   /** Exclusive upper bound of the ids. Token files are checked against it. */
   readonly vocabSize?: number | undefined;
-  /** Returns a token by its id, or undefined. Token files use it to identify the tokenizer. */
+  /** Returns the text of a token id, or undefined. Token files use it to identify the tokenizer. */
   idToToken?: ((id: number) => string | undefined) | undefined;
 }
 
-/** Whether a text is the beginning, and the end, of its document. */
+/** Whether a text contains the beginning (`opens`) and the end (`closes`) of its document. */
 export interface DocumentEnds {
   opens: boolean;
   closes: boolean;
 }
 
-/** Characters that are encoded on the JavaScript thread in one call: at 4 MB/s, the slowest tokenizer seen, 8 ms. */
+/** Maximum number of characters per encode call on the JavaScript thread: 8 ms at 4 MB/s, a slow tokenizer. */
 const SLICE_CHARACTERS = 2 ** 15;
-/** Characters that are encoded in one call away from it. This bounds the memory of a call, which takes about 8 bytes a character. */
+/**
+ * Maximum number of characters per encode call off the JavaScript thread. It bounds the memory of a call, about 8 bytes per character.
+ */
 const WHOLE_CHARACTERS = 2 ** 24;
 
-/** A stretch of a document that is encoded in one call. */
+/** A part of a document that is encoded in one call. */
 export interface DocumentSlice {
   text: string;
   /** Whether other text of the document precedes it. */
@@ -46,9 +51,9 @@ export interface DocumentSlice {
 }
 
 /**
- * Cuts a document into the stretches that are encoded in one call each. A tokenizer with threads takes up to 2^24 characters at once, so
- * that the ids are those of the whole text. Others get slices that do not block the event loop. These end after a line break, else before
- * a space, where ids of ordinary text do not depend on what follows.
+ * Cuts a document into slices that are encoded in one call each. A tokenizer with threads takes up to 2^24 characters at once, so most
+ * documents stay whole. Others get short slices that do not block the event loop. Slices end after a line break, else before a space,
+ * where the ids of ordinary text do not depend on what follows.
  */
 export function documentSlices(
   text: string,
@@ -66,7 +71,7 @@ export function documentSlices(
   return slices;
 }
 
-/** The options that a slice is encoded with. */
+/** Returns the options for encoding a slice. */
 export function sliceOptions({ continues }: Pick<DocumentSlice, "continues">): CorpusEncodeOptions {
   return { addSpecialTokens: false, ...(continues && { addPrefixSpace: false }) };
 }
@@ -86,7 +91,7 @@ export async function encodeDocument(
   const parts: (Uint32Array | readonly number[])[] = [];
   for (const slice of documentSlices(text, tokenizer, ends)) {
     const options = sliceOptions(slice);
-    // A thread takes longer than a short text.
+    // For a short text, the transfer to a thread would take longer than encoding.
     if (tokenizer.encodeBatch && slice.text.length > SLICE_CHARACTERS)
       parts.push((await tokenizer.encodeBatch([slice.text], options))[0]!);
     else parts.push(tokenizer.encode(slice.text, options));
@@ -95,7 +100,7 @@ export async function encodeDocument(
   return joinDocument(parts, tokenizer, ends);
 }
 
-/** The ids of a document's slices in one array, with what the tokenizer has to open and to close it. */
+/** Joins the ids of a document's slices, with BOS before and EOS after them as in encodeDocument. */
 export function joinDocument(
   slices: readonly (Uint32Array | readonly number[])[],
   tokenizer: CorpusTokenizer,
@@ -115,8 +120,8 @@ export function joinDocument(
 }
 
 /**
- * Returns the token that both begins and ends documents, if a tokenizer has the same for both. An encoded document then does not end with
- * it, because the next document begins with it. If documents do not see each other, it must be the last token's target.
+ * Returns the token that both begins and ends documents, if BOS and EOS are the same. An encoded document then does not end with it,
+ * because the next document begins with it. With best-fit packing it must be the target of a document's last token.
  */
 export function sharedEnd(tokenizer: CorpusTokenizer): number | undefined {
   const { bosTokenId, eosTokenId = tokenizer.eosTokenIds?.[0] } = tokenizer;

@@ -3,7 +3,7 @@ import { Pacer } from "../core/slices.ts";
 import type { DocumentFile, DocumentPart, DocumentShard, Encode, EncodedDocument } from "./documents/document-file.ts";
 import { permutation, Stream, uniformAt } from "./random.ts";
 
-/** Number of bytes of a file that are read at once. */
+/** Maximum size in bytes of a part of a file, which is read at once. */
 const SHARD_BYTES = 4 * 2 ** 20;
 const SHUFFLE_BYTES = 64 * 2 ** 20;
 /** Approximate maximum number of parts of all files, because each part takes memory. */
@@ -11,6 +11,7 @@ const MAX_SHARDS = 2 ** 20;
 /** Maximum total size of all files, 64 TiB. Parts of larger files would not fit in memory, and a sparse file can claim any size. */
 const MAX_BYTES = 2 ** 46;
 
+/** Options of `GroupReader`; see `CorpusOptions`. */
 export interface GroupOptions {
   seed?: number;
   shuffle?: boolean;
@@ -22,15 +23,15 @@ export interface GroupOptions {
 
 /** A shard of one of the files. */
 interface Shard extends DocumentPart {
-  /** index into the list of files */
+  /** Index into the list of files. */
   file: number;
 }
 
 /**
- * Determines the order in which documents are read. In every epoch, the shards of all files are put in a random order and taken in groups
- * of about `shuffleBytes`. A group is in memory as a whole, and its documents are read in a random order. Both orders are pure functions
- * of seed, epoch and group, so any position can be reached directly. A corpus smaller than a group is shuffled perfectly, stays in memory,
- * and is encoded only once.
+ * Determines the order in which documents are read. In every epoch, the shards of all files are shuffled and divided into groups of about
+ * `shuffleBytes`. A group is in memory as a whole, and its documents are read in a random order. Both orders are pure functions of seed,
+ * epoch and group, so any position can be reached directly. A corpus smaller than a group is shuffled perfectly, stays in memory, and is
+ * encoded only once.
  */
 export class GroupReader {
   readonly groupCount: number;
@@ -112,7 +113,10 @@ export class GroupReader {
   }
 }
 
-/** Uniform in [0, 1), by the document's position on disk. Neither order nor shard size moves a document across the split. */
+/**
+ * Returns a uniform number in [0, 1) that depends on the document's position on disk. Neither the order nor the shard size moves a
+ * document across the split.
+ */
 function heldOutDraw(file: number, position: number, splitSeed: number): number {
   const high = Math.floor(position / 2 ** 32);
   return uniformAt(splitSeed, Stream.split + 16 * high, file, position % 2 ** 32);
@@ -152,7 +156,7 @@ class Documents {
     this.#cache = keepsTokens ? new TokenCache() : undefined;
   }
 
-  /** @param kept indices of the shard's documents that belong to this side of the split */
+  /** Adds the documents of a shard. @param kept indices of its documents that belong to this side of the split */
   add(shard: DocumentShard, kept: number[]): void {
     if (kept.length > 0) this.#shards.push({ shard, kept: Uint32Array.from(kept), first: this.count });
     this.count += kept.length;
@@ -187,7 +191,7 @@ class TokenCache {
   static readonly #chunkTokens = 2 ** 18;
   readonly #chunks: Uint32Array[] = [];
   #free = 0; // start of the last chunk's unused part
-  /** five numbers per document: chunk + 1 (0: not encoded yet), offset, tokens, bytes, closes (0 or 1) */
+  /** Five numbers per document: chunk + 1 (0: not encoded yet), offset, number of tokens, bytes, closes (0 or 1). */
   #index = new Uint32Array(0);
 
   get(document: number): EncodedDocument | undefined {

@@ -11,9 +11,9 @@ const MAX_LINE = 256 << 20;
 /**
  * Iterates over the lines of a UTF-8 file. Only "\n" ends a line; other Unicode line separators stay in the text. Invalid bytes become
  * U+FFFD, or are an error with `strict`. A "\n" at the end of the file begins no further line. The time is linear in the size of the file.
- * Besides files, only standard input and other open descriptors are read.
- * @param options.strict throw INVALID_FILE `path:line: …` for bytes that are not UTF-8
- * @param options.keepMark keep a byte-order mark at the beginning as text; default false: it is dropped
+ * Pipes are read only if they are standard input or another open descriptor.
+ * @param options.strict whether to throw INVALID_FILE `path:line: …` for bytes that are not UTF-8
+ * @param options.keepMark whether a byte-order mark at the beginning is part of the text. Default false: it is dropped
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, also for a compressed file
  */
 export async function* linesOf(
@@ -42,7 +42,7 @@ export async function* linesOf(
   };
   let number = 0;
   let before: Buffer[] = []; // the bytes of `parts`
-  /** @param bytes returns the last part's bytes, which are only needed if a character may be invalid */
+  /** @param bytes returns the bytes of the last part. It is called only if a character may be invalid */
   const joined = (bytes: () => Buffer) => {
     const line = parts.length === 1 ? parts[0]! : parts.join("");
     number += 1;

@@ -5,20 +5,21 @@ import { Stream, uniformAt } from "./random.ts";
 
 /** One of several corpora, with its share of the rows. */
 export interface MixturePart extends Pick<CorpusOptions, "files" | "documentSeparator" | "textField"> {
-  /** Relative weight. The corpus gives weight / the sum of all weights of the rows. Default 1. */
+  /** Relative weight. The corpus provides the share weight / Σ weights of the rows. Default 1. */
   weight?: number;
 }
 
+/** Options of `openMixture`. */
 export type MixtureOptions = Omit<CorpusOptions, "files" | "documentSeparator" | "textField"> & {
   parts: readonly MixturePart[];
 };
 
-/** A position in a mixture, for JSON: the number of drawn rows, and the position of each corpus. */
+/** A position in a mixture as JSON: the number of rows drawn, and the position of each corpus. */
 export interface MixtureState {
   version: 1;
   rows: number;
   parts: CorpusState[];
-  /** the weights and the seed of the draws */
+  /** The weights, and the seed of the draws. */
   fingerprint: string;
 }
 
@@ -27,7 +28,7 @@ export interface MixtureState {
  * row's number. Each corpus advances independently, through as many epochs as its weight requires. `pass` iterates over all corpora, one
  * after the other.
  *
- * @throws HeddleError as openCorpus; INVALID_ARGUMENT for a weight that is not above 0
+ * @throws HeddleError as openCorpus; INVALID_ARGUMENT for a weight that is not a number above 0
  *
  * @example
  * const mixed = await openMixture({
@@ -173,5 +174,5 @@ function joined(rows: readonly Batch[], count: number, length: number): Batch {
   };
 }
 
-/** The end of a fingerprint. */
+/** Returns the seed in a fingerprint. */
 const seedOf = (fingerprint: string) => String(fingerprint).replace(/^.*, seed /, "");

@@ -1,7 +1,7 @@
 /**
- * Packs items into bins of one capacity, longest first. Each goes into the fullest bin with enough room (best-fit decreasing; Ding et al.
- * 2024, "Fewer Truncations Improve Language Modeling"). Items of one length keep their order, so that a random order decides which of them
- * share a bin.
+ * Packs items into bins of the same capacity, longest first. Each item goes into the fullest bin with enough room (best-fit decreasing;
+ * Ding et al. 2024, "Fewer Truncations Improve Language Modeling"). Items of equal length keep their order. So if the items are shuffled,
+ * chance decides which of them share a bin.
  *
  * @param lengths length of each item, 1 to `capacity`
  * @returns item indices of each bin, with bins in the order in which they were opened
@@ -9,7 +9,7 @@
 export function packBestFit(lengths: ArrayLike<number>, capacity: number): number[][] {
   const byLength = sortedByLength(lengths, capacity);
   const bins: number[][] = [];
-  // Bins by their free room. The tree finds the smallest free room that is large enough.
+  // Bins by their free room. The tree finds the smallest sufficient room.
   const withRoom: number[][] = Array.from({ length: capacity + 1 }, () => []);
   const rooms = new NextTree(capacity + 1);
   for (const item of byLength) {
@@ -63,7 +63,7 @@ class NextTree {
     for (node >>= 1; node >= 1; node >>= 1) this.filled[node] = this.filled[2 * node]! | this.filled[2 * node + 1]!;
   }
 
-  /** The smallest number in the set that is at least `from`, or −1. */
+  /** Returns the smallest number in the set that is at least `from`, or −1. */
   next(from: number): number {
     if (from >= this.leaves) return -1;
     let node = this.leaves + from;

@@ -20,8 +20,8 @@ interface Waiting {
 }
 
 /**
- * Encodes documents that are asked for at about the same time together, on several threads away from the event loop, where the
- * tokenizer can (`encodeBatch`). Their ids are those of encodeDocument.
+ * Encodes documents that are requested at about the same time as one batch, on several threads off the event loop, if the tokenizer has
+ * `encodeBatch`. The ids equal those of encodeDocument.
  */
 export class ParallelEncoder {
   readonly #tokenizer: CorpusTokenizer;
@@ -36,12 +36,12 @@ export class ParallelEncoder {
     this.#signal = signal;
   }
 
-  /** Backpressure: whether to request more documents now. */
+  /** Backpressure: whether more documents may be requested now. */
   get hasRoom(): boolean {
     return this.#characters + this.#underWay < MOST_CHARACTERS;
   }
 
-  /** As encodeDocument. Rejects with ABORTED. */
+  /** Encodes a document like encodeDocument. Rejects with ABORTED if the signal fires. */
   async encode(text: string, ends: DocumentEnds): Promise<Uint32Array> {
     if (!this.#tokenizer.encodeBatch) return await encodeDocument(text, this.#tokenizer, ends);
     const slices = documentSlices(text, this.#tokenizer, ends);
@@ -63,7 +63,7 @@ export class ParallelEncoder {
     const waiting = this.#waiting;
     this.#waiting = [];
     this.#characters = 0;
-    // One call has one set of options.
+    // All texts of a call share one set of options.
     for (const continues of [false, true]) {
       const batch = waiting.filter(({ slice }) => slice.continues === continues);
       if (batch.length > 0) void this.#encode(batch, continues);

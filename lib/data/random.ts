@@ -1,8 +1,8 @@
 import { Pacer } from "../core/slices.ts";
 
 /**
- * Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011).
- * A draw is a pure function of (seed, stream, index), so a position in the data is a few integers, never a generator's state.
+ * Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011). A draw is a pure
+ * function of (seed, stream, index). So a position in the data is a few integers, not the state of a generator.
  */
 
 const PHILOX_M0 = 0xd2511f53;
@@ -11,7 +11,7 @@ const PHILOX_W0 = 0x9e3779b9;
 const PHILOX_W1 = 0xbb67ae85;
 
 /**
- * One block of Philox4x32-10.
+ * Computes a block of Philox4x32-10.
  *
  * @param counter four unsigned 32-bit words
  * @param key two unsigned 32-bit words
@@ -46,14 +46,14 @@ function multiplyHigh(a: number, b: number): number {
   return (aHigh * bHigh + Math.floor(middle / 0x10000) + Math.floor(carry / 0x10000)) >>> 0;
 }
 
-/** The stream numbers in use, one for each purpose, so that draws are independent. */
+/** The stream numbers, one per purpose, so that draws for different purposes are independent. */
 export const Stream = { shards: 1, documents: 2, split: 3, rollouts: 8, mixture: 9, rows: 10 } as const;
 
 /**
  * Returns a uniform number in [0, 1) with 53 bits, a pure function of its arguments.
  *
  * @param seed any integer of up to 53 bits
- * @param stream purpose of the draw (one of `Stream`)
+ * @param stream purpose of the draw, one of `Stream`
  * @param major,minor the position of the draw within the stream, integers in [0, 2^32)
  */
 export function uniformAt(seed: number, stream: number, major: number, minor: number): number {
@@ -62,9 +62,9 @@ export function uniformAt(seed: number, stream: number, major: number, minor: nu
 }
 
 /**
- * Returns a random order of 0 … n-1 (Fisher–Yates), a pure function of its arguments.
+ * Returns a random permutation of 0 … n-1 (Fisher–Yates), which depends on its arguments only.
  *
- * @param n less than 2^32
+ * @param n number of elements, less than 2^32
  * @param major,part identify the permutation in the stream, for instance by epoch and group of shards
  */
 export async function permutation(

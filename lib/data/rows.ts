@@ -17,14 +17,14 @@ export type RowSource<Row = object> = string | readonly string[] | Iterable<Row>
 export interface LocatedRow {
   readonly value: Readonly<Record<string, unknown>>;
   readonly where: string;
-  /** Whether it comes from a file. Errors in it are then INVALID_FILE, else INVALID_ARGUMENT. */
+  /** Whether the row comes from a file. Its errors are then INVALID_FILE, else INVALID_ARGUMENT. */
   readonly inFile: boolean;
 }
 
 /**
- * Reads rows in order: a file line by line, a Parquet file by row groups, a .json file (an array) at once. Empty lines are skipped. Yields
- * to the event loop between rows, however long the caller works on each. The signal also interrupts waiting for a row.
- * @param name of the option that gave the source, for messages
+ * Reads rows in order: a file line by line, a Parquet file by row groups, a .json file (an array) at once. Empty lines are skipped. It
+ * yields to the event loop between rows, even if the caller does not. The signal also interrupts waiting for a row.
+ * @param name name of the option that gave the source, for messages
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`, INVALID_ARGUMENT for a row in memory, ABORTED
  */
 export async function* readRows(
@@ -69,7 +69,7 @@ async function* rowsOf(
   }
 }
 
-/** The "got" part of a message in custom words, if no value of the row shows it: `605 tokens`. */
+/** A custom "got" part of a message, such as `605 tokens`, for a problem that no value of the row shows. */
 class Said {
   constructor(readonly text: string) {}
 }
@@ -95,14 +95,14 @@ export function rowError(row: LocatedRow, field: string, expected: string, got: 
   );
 }
 
-/** Returns the error for rows as a whole, with the file of the first one. */
+/** Returns the error for a problem of all rows together. The message names the file of the first row. */
 export function rowsError({ where, inFile }: LocatedRow, expected: string, got: string): HeddleError {
   // `pairs.jsonl:12`, `pairs.parquet: row 12`, `data: row 3`
   const place = where.replace(/:( row )?\d+$/, "");
   return new HeddleError(inFile ? "INVALID_FILE" : "INVALID_ARGUMENT", `${place}: expected ${expected}, got ${got}`);
 }
 
-/** Returns the error for a source without a usable row, with its files, or else the option that gave it. */
+/** Returns the error for a source without a usable row. The message names its files, or else the option. */
 export function noRowsError(source: RowSource, name: string, expected: string, got = "none"): HeddleError {
   const files = filesIn(source);
   return new HeddleError(
@@ -119,7 +119,7 @@ export function stringField(row: LocatedRow, field: string, { empty = true }: { 
   return value;
 }
 
-/** Reads a field that may be absent (or null). */
+/** Reads a field that may be absent or null, for which it returns undefined. */
 export function optionalField<T>(row: LocatedRow, field: string, read: (row: LocatedRow, field: string) => T) {
   const value = Object.hasOwn(row.value, field) ? row.value[field] : undefined;
   return value === undefined || value === null ? undefined : read(row, field);
@@ -137,7 +137,7 @@ export function stringsField(row: LocatedRow, field: string): readonly string[] 
 async function* rowsOfFile(path: string, signal: AbortSignal | undefined): AsyncGenerator<LocatedRow, void, undefined> {
   let line = 0;
   const most = mostJson();
-  // A pipe may never deliver its data.
+  // Reading must be abortable, because a pipe may never deliver its data.
   for await (const text of untilAborted(linesOf(path, { strict: true }), signal, path)) {
     line += 1;
     if (text.trim() === "") continue;
@@ -162,13 +162,13 @@ async function* rowsOfFile(path: string, signal: AbortSignal | undefined): Async
   }
 }
 
-/** Whether a .json file is an array. Many have one row per line instead. Errors in it are reported by reading. */
+/** Whether a .json file is an array. Many have one row per line instead. Errors are reported when the rows are read. */
 async function isArray(path: string): Promise<boolean> {
   for await (const line of linesOf(path)) if (line.trim() !== "") return line.trimStart().startsWith("[");
   return false;
 }
 
-/** Reads the rows of a .json file, which is in memory as a whole. */
+/** Reads the rows of a .json file. The whole file is in memory. */
 async function* rowsOfArray(
   path: string,
   signal: AbortSignal | undefined,
@@ -177,7 +177,7 @@ async function* rowsOfArray(
   const bytes = await readWhole(path, mostJson(), { what: "bytes of JSON" }).catch((error: unknown) => {
     throw ioError(error, path, "read");
   });
-  // Reading by lines reports the invalid one.
+  // Read it by lines, because that error names the line with invalid UTF-8.
   if (!isUtf8(bytes)) for await (const _ of linesOf(path, { strict: true }));
   // The size bounds the number of values: see mostJson.
   const rows = parseJson(bytes, path, { values: Number.POSITIVE_INFINITY }) as unknown[];
@@ -189,7 +189,7 @@ async function* rowsOfArray(
   }
 }
 
-/** Reads the rows of a Parquet file, with one row group in memory at a time. Columns without a value are left out. */
+/** Reads the rows of a Parquet file, with one row group in memory at a time. Rows do not have columns without a value. */
 async function* rowsOfTable(
   path: string,
   signal: AbortSignal | undefined,

@@ -6,8 +6,8 @@ const PROBE = "The 2nd Über-test:\n\tif (x != 1024) { return “naïve” + 'ca
 const fingerprints = new WeakMap<CorpusTokenizer, string>();
 
 /**
- * Identifies a tokenizer: SHA-256 over the vocabulary in order, the tokens of a fixed text, and BOS and EOS. It does not depend on the
- * tokenizer's file. 64 hexadecimal digits.
+ * Identifies a tokenizer by 64 hexadecimal digits: SHA-256 over the vocabulary in order, the tokens of a fixed text, and BOS and EOS. It
+ * does not depend on the format of the tokenizer's file.
  */
 export function tokenizerFingerprint(tokenizer: CorpusTokenizer): string {
   const known = fingerprints.get(tokenizer);

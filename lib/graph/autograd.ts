@@ -8,24 +8,24 @@ import { fixed, type Node, sameShape, type Value } from "./value.ts";
 /** Options of `gradients`. */
 export interface GradientOptions {
   /**
-   * Gradient checkpointing (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"): what `recomputable` marked is computed again
-   * before its backward pass, from its inputs, so that nothing else of it is kept. The same nodes on the same values: the
-   * gradients are the same bits.
+   * Gradient checkpointing (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"): segments marked by `recomputable` are
+   * computed a second time, from their inputs, just before their backward pass. Their intermediate values need not be kept until then.
+   * The gradients are identical to the bit, because the same nodes run on the same values.
    */
   recompute?: boolean | undefined;
-  /** Values that the loss does not depend on are left out of the result, instead of an error. */
+  /** Whether values that the loss does not depend on are left out of the result. Default: they are an error. */
   allowUnused?: boolean | undefined;
-  /** Called with each gradient as soon as it is whole, so that it need not be kept until all are. */
+  /** Called with each gradient as soon as it is complete, so that gradients need not all be kept until the end. */
   collect?: ((gradient: Value, index: number) => void) | undefined;
 }
 
 /**
- * Reverse-mode differentiation, graph to graph: appends to the active trace the nodes that compute d loss / d each of
- * `wrt`, and returns those values in order.
+ * Differentiates the active trace in reverse mode. It appends the nodes that compute d loss / d w for each w of `wrt`, and returns these
+ * gradients in order.
  *
  * @param loss (1) f32
  * @param seed the gradient of the loss itself, (1) f32; typically an input that holds 1
- * @param options.collect called with each gradient when it is complete
+ * @param options.collect called with each gradient and its index in `wrt` when the gradient is complete
  * @throws HeddleError INVALID_ARGUMENT if the loss does not depend on one of `wrt`, UNSUPPORTED if an op between them has no vjp
  */
 export function gradients(loss: Value, wrt: readonly Value[], seed: Value, options: GradientOptions = {}): Value[] {
@@ -82,7 +82,7 @@ export function gradients(loss: Value, wrt: readonly Value[], seed: Value, optio
   });
 }
 
-/** Parts of the forward pass, computed a second time when their backward pass begins. */
+/** Repeats segments of the forward pass when their backward pass begins. */
 class Recomputation {
   private readonly segments: readonly { from: number; to: number }[];
   private readonly forward: readonly Node[];
@@ -93,18 +93,18 @@ class Recomputation {
     this.forward = forward;
   }
 
-  /** The second computation of a node that is in a segment. */
+  /** Returns the second computation of a node, or undefined if the node is in no segment. */
   again(node: Node, place: number): Node | undefined {
     const segment = this.segments.find(({ from, to }) => place >= from && place < to);
     if (segment && !this.copies.has(node)) this.copy(segment);
     return this.copies.get(node);
   }
 
-  /** All of a segment, in order; what nobody reads is left out of the program. */
+  /** Repeats all nodes of a segment in order. `compile` drops those that nothing reads. */
   private copy({ from, to }: { from: number; to: number }): void {
     const values = new Map<Value, Value>();
     for (const node of this.forward.slice(from, to)) {
-      if (node.effect) continue; // has been done
+      if (node.effect) continue; // an effect must not happen twice
       const copy = repeatNode(
         node,
         node.inputs.map((v) => v && (values.get(v) ?? v)),
@@ -115,7 +115,10 @@ class Recomputation {
   }
 }
 
-/** For each place in the forward pass, which of `wrt` have their first use there: backward, that is where their gradient is whole. */
+/**
+ * Maps each index of the forward pass to those of `wrt` (by index) that are first used there. Their gradients are complete when the
+ * backward pass has processed that node.
+ */
 function firstUsesOf(
   forward: readonly Node[],
   wrt: readonly Value[],
@@ -129,7 +132,7 @@ function firstUsesOf(
   return places;
 }
 
-/** The nodes that depend on any of `wrt`: only they take part in the backward pass (a frozen trunk costs nothing). */
+/** Returns the nodes that depend on any of `wrt`. Only these take part in the backward pass, so frozen layers below them cost nothing. */
 function dependents(nodes: readonly Node[], wrt: readonly Value[]): Set<Node> {
   const values = new Set<Value>(wrt);
   const found = new Set<Node>();

@@ -1,4 +1,4 @@
-// Sums over the CUDA devices of several ranks, by NCCL. `lib/train/world/nccl-world.ts` makes a world of them.
+// Sums over the CUDA devices of several ranks, by NCCL. `lib/train/world/nccl-world.ts` uses them for distributed training.
 import { binding } from "../binding/index.ts";
 import { invalidArgument } from "../core/errors.ts";
 import { checkDevice, type Device } from "./device.ts";
@@ -14,8 +14,8 @@ export function newCollectiveId(): Uint8Array {
 }
 
 /**
- * Resolves when all `size` ranks have come, and not before: the device does nothing else until then.
- * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED on the CPU and where NCCL is not installed
+ * Joins a group of `size` ranks. It resolves when all ranks have joined. Until then the device runs nothing else.
+ * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED on the CPU and without NCCL
  * @experimental
  */
 export async function joinCollective(device: Device, id: Uint8Array, rank: number, size: number): Promise<void> {
@@ -32,8 +32,8 @@ export async function joinCollective(device: Device, id: Uint8Array, rank: numbe
 }
 
 /**
- * Adds up f32 tensors of a device over all ranks, in place.
- * @throws HeddleError INVALID_ARGUMENT, also before `joinCollective`
+ * Sums f32 tensors of a device over all ranks, in place.
+ * @throws HeddleError INVALID_ARGUMENT for wrong arguments, and before `joinCollective`
  * @experimental
  */
 export async function allReduceTensors(device: Device, tensors: readonly Tensor[]): Promise<void> {
@@ -44,8 +44,8 @@ export async function allReduceTensors(device: Device, tensors: readonly Tensor[
 }
 
 /**
- * The sums of some numbers over all ranks, in double precision.
- * @throws HeddleError INVALID_ARGUMENT, also before `joinCollective`
+ * Returns the sum over all ranks of each number, in double precision.
+ * @throws HeddleError INVALID_ARGUMENT for wrong arguments, and before `joinCollective`
  * @experimental
  */
 export async function allReduceNumbers(device: Device, values: readonly number[]): Promise<number[]> {

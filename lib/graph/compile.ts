@@ -10,21 +10,21 @@ import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../co
 import { checkDevice, type Device } from "./device.ts";
 import { DTYPES } from "./dtype.ts";
 import { fuse } from "./passes/fuse.ts";
-import { fuseActivations, fuseEndings } from "./passes/fuse-endings.ts";
+import { fuseActivations, fuseEpilogues } from "./passes/fuse-epilogues.ts";
 import { narrow } from "./passes/keep-bf16.ts";
 import { RunPlan, type Series, type Slot } from "./run-plan.ts";
 import { arrayOf, checkTensor, type Tensor, type TensorData } from "./tensor.ts";
 import { record, type Trace } from "./trace.ts";
 import { type Dimension, type Node, showShape, Value } from "./value.ts";
 
-/** The named results of a traced function. Each run copies them out. */
+/** The named results of a traced function. Each run returns copies of them. */
 export type Results = Record<string, Value>;
-/** The inputs of a run: for each name, a typed array of its element type (`TensorData`). */
+/** The inputs of a run: a typed array per name, whose class fits the input's element type (see `TensorData`). */
 export type Inputs = Record<string, ArrayLike<number> & ArrayBufferView>;
 
-/** A graph, planned natively. Bind it to tensors to run it; one program may be bound many times. */
+/** A traced graph with its native plan. Bind it to tensors to run it. One program may be bound several times. */
 export class Program<R extends Results = Results> {
-  /** Names of the inputs that its function made, in that order: what a run takes. */
+  /** Names of the inputs that the traced function made, in that order. A run takes an array for each. */
   readonly inputNames: ReadonlySet<string>;
   /** @internal */ readonly native: NativeProgramHandle;
   /** @internal */ readonly tensors: readonly Slot[];
@@ -37,7 +37,7 @@ export class Program<R extends Results = Results> {
     const nodes = fuse(live(trace, results), Object.values(results));
     const ended = fuseActivations(nodes, Object.values(results));
     const description = describeProgram(trace, results, narrow(ended, Object.values(results)));
-    this.describeForCuda = () => describeProgram(trace, results, fuseEndings(nodes, Object.values(results))).native;
+    this.describeForCuda = () => describeProgram(trace, results, fuseEpilogues(nodes, Object.values(results))).native;
     this.tensors = description.tensorSlots;
     this.outputs = Object.entries(results).map(([name, value]) => ({ name, value }));
     this.inputNames = new Set(trace.inputs.keys());
@@ -45,15 +45,15 @@ export class Program<R extends Results = Results> {
     this.native = new binding.NativeProgram(description.native);
   }
 
-  /** Bytes of the arena that holds every intermediate value. */
+  /** Size in bytes of the arena, which holds all intermediate values. */
   get arenaBytes(): number {
     return this.native.arenaBytes;
   }
 
   /**
-   * Binds the program to the tensors it names.
-   * @throws NOT_FOUND for a missing tensor, SHAPE_MISMATCH for one that does not fit. INVALID_ARGUMENT if the program writes a tensor that
-   *   has two names. UNSUPPORTED if the device has no kernel for an op
+   * Binds the program to tensors, by their names.
+   * @throws NOT_FOUND for a missing tensor, SHAPE_MISMATCH for one that does not fit. INVALID_ARGUMENT if the program writes a tensor
+   * that has two names. UNSUPPORTED if the device has no kernel for an op
    */
   bind(device: Device, tensors: ReadonlyMap<string, Tensor>): Executable<R> {
     checkDevice(device);
@@ -72,7 +72,7 @@ export class Program<R extends Results = Results> {
     return new Executable(this, device, new binding.NativeExecutable(this.nativeFor(device), handles, device.lane));
   }
 
-  /** The program as a kind of device runs it. All have the same inputs, tensors and outputs. */
+  /** Returns the plan for a kind of device. All plans have the same inputs, tensors and outputs. */
   private nativeFor(device: Device): NativeProgramHandle {
     if (device.kind !== "cuda" || process.env.HEDDLE_CUDA_ENDINGS === "0") return this.native;
     this.onCuda ??= new binding.NativeProgram(this.describeForCuda());
@@ -80,10 +80,10 @@ export class Program<R extends Results = Results> {
   }
 }
 
-/** The data of each result: f32 as Float32Array, i32 as Int32Array, bf16 and f16 as bits. */
+/** The data of each result: f32 as Float32Array, i32 as Int32Array, bf16 and f16 as bit patterns in a Uint16Array. */
 export type Outputs<R extends Results> = { [K in keyof R]: TensorData };
 
-/** Ends the runs that were started with it: it is read between their nodes, and within long ones. */
+/** Aborts the runs that were started with it. Runs check it between nodes, and within long nodes. */
 export type AbortFlag = AbortFlagHandle;
 
 export function abortFlag(): AbortFlag {
@@ -93,6 +93,7 @@ export function abortFlag(): AbortFlag {
 /** Maximum number of runs in a series. */
 const MOST_RUNS = 4096;
 
+/** Options of `Executable.start`. */
 export interface StartOptions {
   signal?: AbortSignal | undefined;
   flag?: AbortFlag | undefined;
@@ -102,7 +103,7 @@ export interface StartOptions {
 
 async function abortable(running: Promise<void>, signal: AbortSignal, flag: AbortFlagHandle): Promise<void> {
   const abort = () => flag.abort();
-  running.catch(() => {}); // if the signal is invalid, nobody else waits for the run
+  running.catch(() => {}); // if the signal is invalid, onAbort throws, and nobody else handles a rejection
   if (signal.aborted) abort();
   const forget = onAbort(signal, abort);
   try {
@@ -125,8 +126,10 @@ export class Executable<R extends Results = Results> {
   }
 
   /**
-   * Runs on the device's lane. Inputs are copied before this returns; the sizes of symbolic dimensions follow from them.
-   * @throws HeddleError INVALID_ARGUMENT for an input that is missing, and for one that the program does not have; SHAPE_MISMATCH; ABORTED within the duration of one node after `signal` fires; on CUDA a run of known sizes is one piece
+   * Runs on the device's lane. The inputs are copied before the call returns. The sizes of symbolic dimensions follow from the inputs'
+   * lengths.
+   * @throws HeddleError INVALID_ARGUMENT for a missing or an unknown input; SHAPE_MISMATCH; ABORTED if `signal` fires. The run stops
+   * after the current node; on CUDA, a recorded run completes first
    */
   async run(inputs: Inputs, options: { signal?: AbortSignal | undefined } = {}): Promise<Outputs<R>> {
     checkObject("run: options", options);
@@ -138,12 +141,14 @@ export class Executable<R extends Results = Results> {
   }
 
   /**
-   * Queues a run without waiting for it. Runs of a device happen in the order in which they were started.
-   * @internal Outputs are written while they are in the caller's hands: their buffers must not be transferred before `done` settles.
-   * @param options.flag ends the run as `signal` does, which sets it; one flag may serve many runs, and ends them all
-   * @param options.late names of inputs that are read when the run begins: outputs of runs started before it
-   * @param options.series more than one run, between which nothing waits for JavaScript; outputs hold those of all, end to end
-   * @returns outputs that hold nothing yet, and when they do
+   * Queues a run without waiting for it. A device executes its runs in the order in which they were started.
+   * @internal The returned outputs are written during the run. Their buffers must not be transferred before `done` settles.
+   * @param options.flag aborts the run; `signal` sets it too. A flag may be shared by several runs, and aborts them all
+   * @param options.late names of inputs that are read when the run begins, not at this call. They may be outputs of runs that were
+   * started earlier
+   * @param options.series several runs that follow each other without waiting for JavaScript. The outputs hold the data of all runs, one
+   * after another
+   * @returns the outputs, which are not filled yet, and a promise that resolves when they are
    */
   start(inputs: Inputs, options: StartOptions = {}): { outputs: Outputs<R>; done: Promise<void> } {
     const { signal, late = [], series } = options;
@@ -177,31 +182,31 @@ export class Executable<R extends Results = Results> {
     return lane.run(this.native, symbols, data, results, flag, late, series.count, each, feed) as Promise<void>;
   }
 
-  /** Seconds that the device's clock gave the last run, its copies included; 0 on the CPU. */
+  /** Device time of the last run including its copies, in seconds; 0 on the CPU. */
   get deviceSeconds(): number {
     return this.native.deviceSeconds;
   }
 
-  /** @internal How many kinds of run, by their sizes, a CUDA device is given with one call. */
+  /** @internal Number of CUDA graphs recorded so far, one per combination of input sizes. */
   get recordings(): number {
     return this.native.recordings;
   }
 
-  /** Frees the memory of its intermediate values, and lets go of the tensors. */
+  /** Frees the memory of intermediate values and releases the tensors. */
   dispose(): void {
     this.native.dispose();
   }
 }
 
 /**
- * Traces `build` and plans it. Pure in `build`: keep the program and run it many times.
+ * Traces `build` and plans the graph. Compile once, keep the program, and run it many times.
  * @throws HeddleError INVALID_ARGUMENT unless `build` returns a record of values that it traced, SHAPE_MISMATCH if operands do not fit
  */
 export function compile<R extends Results>(build: () => R): Program<R> {
   if (typeof build !== "function") throw invalidArgument("compile", "a function", build);
   const { trace, result } = record(build);
   const returned = "compile: what the function returns";
-  if (result instanceof Promise) result.catch(() => {}); // of an async function nobody else hears the failure
+  if (result instanceof Promise) result.catch(() => {}); // nobody else handles the rejection of an async function
   if (typeof result !== "object" || result === null || Array.isArray(result) || result instanceof Promise)
     throw invalidArgument(returned, "an object of named values", result);
   for (const [name, value] of Object.entries(result))
@@ -210,8 +215,8 @@ export function compile<R extends Results>(build: () => R): Program<R> {
 }
 
 /**
- * The nodes that an output or an effect needs, in order.
- * @throws HeddleError INVALID_ARGUMENT where one of them is a value of another trace
+ * Returns the nodes that an output or an effect depends on, in order.
+ * @throws HeddleError INVALID_ARGUMENT if one of them reads a value of another trace
  */
 function live(trace: Trace, results: Results): Node[] {
   const wanted = new Set<Value>(Object.values(results));

@@ -5,13 +5,13 @@ import { checkObject, HeddleError, invalidArgument } from "../core/errors.ts";
 import { brand } from "../core/instanceof.ts";
 import { knownChoices } from "./tuning.ts";
 
-/** Where programs run: a device and the one native thread (its lane) that takes work for it, first-in first-out. */
+/** A device that programs run on, and its lane: the one native thread that executes the device's work in first-in first-out order. */
 export class Device {
   readonly kind: "cpu" | "cuda";
-  /** `cpu`, `cuda:0` … */
+  /** `cpu`, `cuda:0`, … */
   readonly name: string;
   readonly threads: number;
-  /** Whether products of f32 round their operands to tf32. */
+  /** Whether f32 matrix products round their operands to tf32. */
   readonly allowTf32: boolean;
   /** @internal */ readonly lane: NativeLaneHandle;
 
@@ -23,17 +23,17 @@ export class Device {
     this.lane = new binding.NativeLane(threads, cudaDevice, allowTf32);
   }
 
-  /** Whether the device has instructions for bf16 products, which makes them faster than f32. */
+  /** Whether the device multiplies bf16 faster than f32. */
   get multipliesBf16(): boolean {
     return this.kind === "cuda" || ["avx512bf16", "amx"].includes(binding.cpuInfo().isa);
   }
 
-  /** `cuda:0`, or `cpu (8 threads)`. */
+  /** Returns `cuda:0`, or `cpu (8 threads)`. */
   toString(): string {
     return this.kind === "cuda" ? this.name : `cpu (${this.threads} thread${this.threads === 1 ? "" : "s"})`;
   }
 
-  /** @internal Bytes of the memory for intermediate values that it holds between runs: the next run takes its place. */
+  /** @internal Size in bytes of the arena that the device keeps between runs. The next run reuses it. */
   get arenaBytes(): number {
     return this.lane.arenaBytes;
   }
@@ -43,12 +43,12 @@ export class Device {
   }
 }
 
-/** @throws HeddleError INVALID_ARGUMENT unless it is a device */
+/** Requires a device. @throws HeddleError INVALID_ARGUMENT */
 export function checkDevice(device: unknown): asserts device is Device {
-  if (!(device instanceof Device)) throw invalidArgument("device", "a Device, as openDevice() gives", device);
+  if (!(device instanceof Device)) throw invalidArgument("device", "a Device, from openDevice()", device);
 }
 
-/** Bytes of memory that the process may still take, the limits of its container included. */
+/** Returns how many bytes of memory the process can still allocate, within the limits of its container. */
 export function availableBytes(): number {
   return binding.availableMemory();
 }
@@ -58,8 +58,8 @@ const devices = new Map<string, Device>();
 /** Options of `openDevice`. */
 export interface DeviceOptions {
   /**
-   * Default: HEDDLE_DEVICE, or `auto`. `auto` is the CPU for now. The CUDA kernels have not run on hardware yet, so
-   * they are used only on request. If there is a CUDA device, a warning says so once.
+   * The device's name: `auto`, `cpu`, `cuda` or `cuda:N`. Default: HEDDLE_DEVICE, or `auto`. `auto` means the CPU for now, because the
+   * CUDA kernels have not run on hardware yet. If there is a CUDA device, one warning says so.
    */
   device?: string | Device | undefined;
   /**
@@ -68,15 +68,15 @@ export interface DeviceOptions {
    */
   threads?: number | undefined;
   /**
-   * On CUDA devices: f32 matrix products round their operands to tf32 (10 bits after the point instead of 23) and use tensor cores, as
-   * `torch.backends.cuda.matmul.allow_tf32` does. HEDDLE_ALLOW_TF32=1, or else false, where not given. It says nothing to the CPU.
+   * Whether f32 matrix products on CUDA devices round their operands to tf32 (10 mantissa bits instead of 23) and use tensor cores, like
+   * `torch.backends.cuda.matmul.allow_tf32`. Default: true if HEDDLE_ALLOW_TF32 is 1. The CPU ignores it.
    */
   allowTf32?: boolean | undefined;
 }
 
 /**
- * The device of a name: `auto`, `cpu`, `cuda`, `cuda:N`. One lane serves every model on a device in this thread.
- * @throws HeddleError INVALID_ARGUMENT for another name, UNSUPPORTED where the device is not there
+ * Opens a device. All models on a device share its lane within a JavaScript thread.
+ * @throws HeddleError INVALID_ARGUMENT for another name, UNSUPPORTED if there is no such device
  */
 export function openDevice(options: DeviceOptions = {}): Device {
   checkObject("options", options);
@@ -90,7 +90,7 @@ export function openDevice(options: DeviceOptions = {}): Device {
   if (typeof device !== "string" || !/^(auto|cpu|cuda(:\d+)?)$/.test(device))
     throw invalidArgument("device", "auto, cpu, cuda or cuda:N", device);
   if (device.startsWith("cuda")) return openCuda(device, allowTf32);
-  if (device === "auto") tellOfCuda();
+  if (device === "auto") warnOfUnusedGpu();
   const count =
     threads ?? (process.env.HEDDLE_THREADS ? Number(process.env.HEDDLE_THREADS) : binding.cpuInfo().threads);
   if (!Number.isInteger(count) || count < 1 || count > 1024)
@@ -109,8 +109,8 @@ function kept(key: string, open: () => Device): Device {
 
 let told = false;
 
-/** One line where the CPU is taken although a GPU is there. */
-function tellOfCuda(): void {
+/** Warns once if the CPU is used although there is a GPU. */
+function warnOfUnusedGpu(): void {
   if (told) return;
   told = true;
   const [first] = binding.info().cuda.devices;
@@ -127,9 +127,9 @@ function openCuda(name: string, allowTf32: boolean): Device {
   if (index >= present.length)
     throw new HeddleError(
       "UNSUPPORTED",
-      `device: expected one that is there (cpu${present.map((d) => `, cuda:${d.index}`).join("")}), got ${name} (${built ? `${present.length} CUDA devices${problem ? `: ${problem}` : ""}` : "a build without CUDA"})`,
+      `device: expected a device of this machine (cpu${present.map((d) => `, cuda:${d.index}`).join("")}), got ${name} (${built ? `${present.length} CUDA devices${problem ? `: ${problem}` : ""}` : "a build without CUDA"})`,
     );
-  // One thread queues the kernels.
+  // A CUDA device needs only one thread: the one that queues the kernels.
   return kept(`cuda/${index}${allowTf32 ? "/tf32" : ""}`, () => {
     const opened = new Device(1, index, allowTf32);
     opened.lane.choose([...knownChoices(present[index]!)]);
@@ -137,12 +137,12 @@ function openCuda(name: string, allowTf32: boolean): Device {
   });
 }
 
-/** The result of `deviceInfo`. */
+/** The result of `deviceInfo`: this build, its CUDA devices, and the CPU. */
 export interface DeviceInfo extends BuildInfo {
   cpu: CpuInfo;
 }
 
-/** Describes this build and this machine. */
+/** Returns the properties of this build and this machine. */
 export function deviceInfo(): DeviceInfo {
   return { ...binding.info(), cpu: binding.cpuInfo() };
 }

@@ -1,6 +1,6 @@
 /**
- * Quantised element types of weights, in the order of native/core/block_types.h: rows of whole blocks, in ggml's layouts.
- * `elements` and `bytes` are of one block, `ggml` is the type's number in GGUF files.
+ * Quantised element types of weights, in the order of native/core/block_types.h: each row consists of whole blocks in ggml's layouts.
+ * `elements` and `bytes` are the size of one block, `ggml` is the type's number in GGUF files.
  */
 export const BLOCK_TYPES = {
   q8_0: { elements: 32, bytes: 34, ggml: 8 },
@@ -18,25 +18,25 @@ export const BLOCK_TYPES = {
   mxfp4: { elements: 32, bytes: 17, ggml: 39 },
 } as const;
 
-/** Quantised types of weights, in ggml's layouts. @useDeclaredType */
+/** Names of the quantised types of weights. Their blocks have ggml's layouts. @useDeclaredType */
 export type QuantizedDType = keyof typeof BLOCK_TYPES;
-/** A floating element type, which gradients go through. */
+/** A floating-point element type. Gradients exist only for these. */
 export type FloatDType = "f32" | "bf16" | "f16";
 /** A type that is numbers to a model: floating or quantised. */
 export type NumberDType = FloatDType | QuantizedDType;
-/** An element type: floating, whole numbers, bytes, or the blocks of a quantised type. */
+/** An element type: floating-point, integer, byte, or quantised in blocks. */
 export type DType = FloatDType | "i32" | "u8" | QuantizedDType;
 
 const ELEMENTS = { f32: 0, bf16: 1, f16: 2, i32: 3, u8: 4 } as const;
 const BYTES: Readonly<Record<string, number>> = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1 };
 
-/** Element types. The numbers cross the binding: keep them equal to `DType` in native/core/tensor.h. */
+/** The number of each element type. Native code uses the same numbers: see `DType` in native/core/tensor.h. */
 export const DTYPES: Readonly<Record<DType, number>> = {
   ...ELEMENTS,
   ...(Object.fromEntries(Object.keys(BLOCK_TYPES).map((name, i) => [name, 5 + i])) as Record<QuantizedDType, number>),
 };
 
-/** Bytes of one element; 0 for quantised types, of which only whole rows have a size. */
+/** Returns the bytes of one element, or 0 for quantised types, whose elements have no size of their own. */
 export function bytesOf(dtype: DType): number {
   return typeof dtype === "string" && Object.hasOwn(BYTES, dtype) ? BYTES[dtype]! : 0;
 }
@@ -51,7 +51,7 @@ export function elementCount(shape: readonly number[]): number {
   return count;
 }
 
-/** Bytes of a tensor. Rows of a quantised type are whole blocks. */
+/** Returns the bytes of a tensor. Rows of a quantised type must be whole blocks. */
 export function byteLength(dtype: DType, shape: readonly number[]): number {
   const elements = elementCount(shape);
   if (!isQuantized(dtype)) return elements * bytesOf(dtype);
@@ -63,12 +63,12 @@ export function isDType(name: unknown): name is DType {
   return typeof name === "string" && Object.hasOwn(DTYPES, name);
 }
 
-/** Whether an element type is a floating one. */
+/** Whether an element type is f32, bf16 or f16. */
 export function isFloat(dtype: string): dtype is FloatDType {
   return dtype === "f32" || dtype === "bf16" || dtype === "f16";
 }
 
-/** Whether an element type is of quantised blocks. */
+/** Whether a name is that of a quantised type. */
 export function isQuantized(dtype: string): dtype is QuantizedDType {
   return typeof dtype === "string" && Object.hasOwn(BLOCK_TYPES, dtype);
 }

@@ -2,7 +2,7 @@ import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { type DType, isFloat, isQuantized } from "./dtype.ts";
 import { type Dim, type Shape, sameShape, showShape, Value } from "./value.ts";
 
-/** Shape rules read as sentences: each throws SHAPE_MISMATCH "op: operand …, expected …, got …". */
+/** Throws SHAPE_MISMATCH "op: operand …, expected …, got …". The shape rules below call it. */
 export function fail(op: string, what: string, expected: string, got: unknown): never {
   throw new HeddleError("SHAPE_MISMATCH", `${op}: ${what}, expected ${expected}, got ${got}`);
 }
@@ -18,7 +18,7 @@ export function needFloat(op: string, what: string, value: Value | undefined, ra
   return v;
 }
 
-/** A matrix that may stay as a file stores it: floating or quantised. */
+/** Requires a matrix of a floating or quantised type, as files store weights. */
 export function needWeight(op: string, what: string, value: Value | undefined): Value {
   const v = need(op, what, value);
   if (!isFloat(v.dtype) && !isQuantized(v.dtype)) fail(op, what, "f32, bf16, f16 or a quantised type", v.dtype);
@@ -42,13 +42,13 @@ export function needDim(op: string, what: string, got: Dim, expected: Dim): void
   if (got !== expected) fail(op, what, String(expected), got);
 }
 
-/** For what is read of a value before its node is made. @throws HeddleError INVALID_ARGUMENT */
+/** Requires a value of the graph whose shape or type is read before its node exists. @throws HeddleError INVALID_ARGUMENT */
 export function needValue(where: string, value: unknown): asserts value is Value {
   if (!(value instanceof Value))
-    throw invalidArgument(where, "a value of the graph, as input() or tensor() makes", value);
+    throw invalidArgument(where, "a value of the graph, from input(), tensor() or an op", value);
 }
 
-/** For what is counted with before its node is made. @throws HeddleError INVALID_ARGUMENT */
+/** Requires a number that is used before the node exists. @throws HeddleError INVALID_ARGUMENT */
 export function needNumber(where: string, value: unknown): asserts value is number {
   if (typeof value !== "number") throw invalidArgument(where, "a number", value);
 }
@@ -58,7 +58,7 @@ export function needList(where: string, list: unknown): void {
 }
 
 /**
- * Holds what an op takes by name to those names: one that is misspelt would change nothing, and nothing would say so.
+ * Checks the names of an op's options or named operands. A misspelt one would be silently ignored.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function needNames<T extends object>(where: string, given: T, names: readonly (keyof T & string)[]): T {

@@ -1,4 +1,4 @@
-// The graph: values, ops, differentiation, compilation.
+// The graph's values, ops, differentiation and compilation. Model families, losses and training stages are built from them.
 export type { CpuInfo } from "../binding/graph.ts";
 export type { BuildInfo, CudaDeviceInfo } from "../binding/info.ts";
 export { type GradientOptions, gradients } from "./autograd.ts";

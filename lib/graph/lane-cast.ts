@@ -1,67 +1,75 @@
-// Elements in another type and order, made by a device's lane and its threads.
+// Converts elements to another type and order, on the threads of a device's lane.
 import type { NativeMappedFile } from "../binding/files.ts";
 import type { NativeLaneHandle, NativeTensorHandle } from "../binding/graph.ts";
 import { HeddleError, throwIfAborted } from "../core/errors.ts";
 import { BLOCK_TYPES, bytesOf, DTYPES, isQuantized, type NumberDType } from "./dtype.ts";
 
-/** A strided view of up to 4 dimensions: element (i, j, …) of the row-major result is element start + i · strides[0] + j · strides[1] + … of the source. */
+/**
+ * A strided view of up to 4 dimensions. Element (i, j, …) of the row-major result is element start + i · strides[0] + j · strides[1] + …
+ * of the source.
+ */
 export interface ElementView {
   sizes: readonly number[];
   strides: readonly number[];
   start?: number;
 }
 
-/** Elements of a mapped file, or of an array, in a stretch of `bytes` bytes. */
+/** Elements of a mapped file or an array: `bytes` bytes from `offset` on. */
 export interface StoredElements {
   data: NativeMappedFile | Uint8Array;
   offset: number;
   bytes: number;
-  /** For 8-bit floats (e4m3) with `columns` per row: the scales of blocks of 128 × 128. The products are f32, or rounded to bf16. */
+  /**
+   * For 8-bit floats (e4m3): the scales of blocks of 128 × 128, and the columns of the matrix. Scaled numbers are f32, or rounded to
+   * bf16.
+   */
   fp8?: { scales: Float32Array; columns: number };
-  /** For MXFP4 as 16 bytes per block with neighbours in one byte: its scales, one byte per block. */
+  /** For MXFP4 stored as 16 bytes per block with adjacent elements in one byte: the scales, one byte per block. */
   mxfp4?: { data: NativeMappedFile | Uint8Array; offset: number };
-  /** The view to convert. Default: all elements in order. Types other than plain floats need whole rows of blocks with a last stride of 1. */
+  /** The view to convert. Default: all elements in order. With block types, rows must be whole blocks and the last stride 1. */
   view?: ElementView;
 }
 
-/** Elements, little endian. Nobody changes an array or passes it on until they are cast. */
+/** Elements to convert, in little-endian order. An array must not be changed or transferred until the cast is done. */
 export type ElementSource = Uint8Array | StoredElements;
 
+/** Options of `castOnLane`. */
 export interface LaneCast {
   from: NumberDType;
   to: NumberDType;
-  /** Added before rounding. */
+  /** A number to add to each element before rounding. */
   addend?: number;
   signal?: AbortSignal | undefined;
 }
 
+/** Numbers of special elements that a cast found. */
 export interface CastFindings {
-  /** Finite numbers that became infinite. */
+  /** Number of finite values that became infinite. */
   overflows: number;
-  /** Numbers of the source that are infinite or none. */
+  /** Number of source values that are infinite or NaN. */
   notFinite: number;
 }
 
-/** Elements of one turn on the lane, some milliseconds' worth of the slowest type: what else is asked of the device comes between. */
-const TURN = 1 << 22;
+/** Elements per job on the lane, a few milliseconds of work for the slowest type. Other work of the device runs in between. */
+const ELEMENTS_PER_JOB = 1 << 22;
 
 function pieceOf(dtype: NumberDType): { elements: number; bytes: number } {
   return isQuantized(dtype) ? BLOCK_TYPES[dtype] : { elements: 1, bytes: bytesOf(dtype) };
 }
 
-/** The elements of some bytes; not whole where they are not whole elements or blocks. */
+/** Returns how many elements a number of bytes holds; a fraction if they are not whole elements or blocks. */
 export function elementsOf(dtype: NumberDType, bytes: number): number {
   const piece = pieceOf(dtype);
   return (bytes / piece.bytes) * piece.elements;
 }
 
-/** The bytes of some elements, whole blocks. */
+/** Returns how many bytes a number of elements takes, which must be whole blocks. */
 export function bytesFor(dtype: NumberDType, elements: number): number {
   const piece = pieceOf(dtype);
   return (elements / piece.elements) * piece.bytes;
 }
 
-/** How many elements a source gives; not whole where they are not whole elements or blocks. */
+/** Returns how many elements a source has; a fraction if its bytes are not whole elements or blocks. */
 export function countOf(source: ElementSource, dtype: NumberDType): number {
   if (source instanceof Uint8Array) return elementsOf(dtype, source.byteLength);
   return source.view ? source.view.sizes.reduce((a, b) => a * b, 1) : lyingIn(source, dtype);
@@ -72,16 +80,17 @@ function lyingIn({ bytes, fp8, mxfp4 }: StoredElements, dtype: NumberDType): num
   return mxfp4 ? bytes * 2 : elementsOf(dtype, bytes);
 }
 
-/** A range of a source's elements, in whole blocks of both types. */
+/** A range of a source's elements. Its ends lie between blocks of both types. */
 export interface ElementRange {
   first: number;
   count: number;
 }
 
 /**
- * Casts all of `source`, or a range of it, to `target` from byte `at` on. The lane's threads read files. Only `target` grows with the tensor.
- * @throws HeddleError INVALID_ARGUMENT for partial elements or blocks and for a view outside the source, UNSUPPORTED for a quantized type that
- *   can only be read, NUMERICAL for a number that a quantized type cannot hold, IO, ABORTED
+ * Casts `source`, or a range of it, to `target` from byte `at` on. The lane's threads read files piecewise, so no memory but `target`
+ * grows with the tensor.
+ * @throws HeddleError INVALID_ARGUMENT for partial elements or blocks and for a view outside the source, UNSUPPORTED for a quantized type
+ * that can only be read, NUMERICAL for a number that a quantized type cannot hold, IO, ABORTED
  */
 export async function castOnLane(
   lane: NativeLaneHandle,
@@ -95,9 +104,9 @@ export async function castOnLane(
     throw new HeddleError("INVALID_ARGUMENT", `cast: expected whole elements of ${from}, got ${range.count}`);
   const { data, offset, how } = nativeSource(source, from);
   const found = { overflows: 0, notFinite: 0 };
-  for (let done = 0; done < range.count; done += TURN) {
+  for (let done = 0; done < range.count; done += ELEMENTS_PER_JOB) {
     throwIfAborted(signal, "cast");
-    const some = Math.min(TURN, range.count - done);
+    const some = Math.min(ELEMENTS_PER_JOB, range.count - done);
     const place = at + bytesFor(to, done);
     const turn = { ...how, first: range.first + done };
     const counts = new Float64Array(

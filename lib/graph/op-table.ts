@@ -9,23 +9,23 @@ export type Attributes = Readonly<Record<string, number>>;
 export interface OpRow {
   readonly name: string;
   /**
-   * Types of the outputs, from operands and attributes; throws SHAPE_MISMATCH with name, expected, got.
-   * `wanted` are the types the caller asked for, where operands do not imply them (cast, reshape, split).
+   * Returns the types of the outputs for given operands and attributes, or throws SHAPE_MISMATCH. `wanted` has the output types that the
+   * caller asked for, if the operands do not imply them (cast, reshape, split).
    */
   readonly infer: (inputs: Operands, attributes: Attributes, wanted: readonly TensorType[]) => readonly TensorType[];
   /**
-   * Vector-Jacobian product: from the gradient of each output (undefined: not needed) to the gradient of each
-   * input (undefined: none), built from other rows. `needed` says which inputs' gradients will be read: an op that makes
-   * several at once leaves out the others.
+   * The vector-Jacobian product, built from other ops. It takes the gradient of each output (undefined if the loss does not depend on it)
+   * and returns the gradient of each input (undefined if there is none). `needed` tells which gradients will be read; the op may omit the
+   * others.
    */
   readonly vjp?: (node: Node, gradients: Operands, needed: readonly boolean[]) => Operands;
-  /** Operands that the op writes in place; such a node always runs. */
+  /** Indices of operands that the op writes in place. A node of such an op always runs. */
   readonly mutates: readonly number[];
 }
 
 const rows = new Map<string, OpRow>();
 
-/** Adds a row to the table and returns the function that makes its nodes. */
+/** Adds a row to the table and returns a function that adds a node of this op to the trace. */
 export function defineOp(row: Omit<OpRow, "mutates"> & { mutates?: readonly number[] }) {
   const full: OpRow = { mutates: [], ...row };
   if (rows.has(full.name)) throw new HeddleError("INTERNAL", `op table: expected one row ${full.name}, got two`);
@@ -35,21 +35,21 @@ export function defineOp(row: Omit<OpRow, "mutates"> & { mutates?: readonly numb
       if (value !== undefined && !(value instanceof Value))
         throw invalidArgument(
           `${full.name}: operand ${i}`,
-          "a value of the graph, as input() or tensor() makes",
+          "a value of the graph, from input(), tensor() or an op",
           value,
         );
     return addNode(full.name, inputs, attributes, full.infer(inputs, attributes, wanted), full.mutates.length > 0);
   };
 }
 
-/** The row of an op that exists. */
+/** Returns the row of an op, which must exist. */
 export function opRow(name: string): OpRow {
   const row = rows.get(name);
   if (!row) throw new HeddleError("INTERNAL", `op table: expected a known op, got ${name}`);
   return row;
 }
 
-/** The names of all ops, as programs and profiles call them. */
+/** Returns the names of all ops, as programs and profiles show them. */
 export function opNames(): string[] {
   return [...rows.keys()];
 }

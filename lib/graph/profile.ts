@@ -1,4 +1,4 @@
-// Where the time goes: native runs, operation by operation.
+// Profiles native runs: the time per operation.
 import type { NativeProfileRow } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
 import { checkObject, invalidArgument } from "../core/errors.ts";
@@ -10,35 +10,40 @@ export interface ProfiledOperand {
   shape: readonly number[];
 }
 
-/** All runs of one operation over operands of the same types and sizes. */
+/** The total of all runs of one operation on operands of the same types and shapes. */
 export interface ProfiledOperation {
-  /** As `opNames` lists it; `linear + add` where a product went straight into a sum, `packing of weights` for parts of a packed form. */
+  /**
+   * The op's name as in `opNames`. A linear that was fused with an addition is `linear + add`. Packing a part of the weights is `packing
+   * of weights`.
+   */
   op: string;
-  /** Which kernel ran it; `reference` for plain loops, "" for the packing of weights. */
+  /** Name of the kernel; `reference` for plain loops, "" for the packing of weights. */
   kernel: string;
-  /** Products of one input that ran together stand as one: the input, then every weight. */
+  /** The input operands. Linears that ran as a group are one operation: their common input, then all weights. */
   inputs: readonly ProfiledOperand[];
   outputs: readonly ProfiledOperand[];
   calls: number;
-  /** Total over all calls. */
+  /** Total time of all calls. */
   seconds: number;
-  /** Size of inputs and outputs per call. An op may read only a part of them (a row of an embedding, the used part of a cache). */
+  /**
+   * Size in bytes of inputs and outputs per call. An op may read only a part of them (one row of an embedding, the used part of a cache).
+   */
   bytes: number;
-  /** Multiplications and additions per call; undefined for ops other than matrix products. */
+  /** Number of multiplications and additions per call; undefined for ops other than matrix products. */
   flops: number | undefined;
 }
 
 /** The result of {@link profile}. */
 export interface Profile {
-  /** From beginning to end. */
+  /** Wall time from beginning to end. */
   seconds: number;
-  /** Longest first. The rest of `seconds` was spent in JavaScript, in tokenizers and in waiting. */
+  /** The operations, longest first. The rest of `seconds` was spent in JavaScript, in tokenizers and in waiting. */
   operations: readonly ProfiledOperation[];
 }
 
 /**
- * Runs `work` and measures the time per operation. Counts everything that this process computes meanwhile, including other models
- * and worker threads. On the CPU operations run as usual. A CUDA device is waited for after each one.
+ * Runs `work` and measures the time per operation. It counts everything that this process computes meanwhile, including other models and
+ * worker threads. On the CPU operations run as usual. A CUDA device is synchronised after each operation, which slows it down.
  *
  * @throws HeddleError INVALID_ARGUMENT while another profile is running, and any error of `work`
  * @example
@@ -62,17 +67,16 @@ export async function profile<T>(work: () => T | Promise<T>): Promise<{ result: 
   return { result, profile: { seconds, operations } };
 }
 
-/** How {@link formatProfile} writes. */
+/** Options of {@link formatProfile}. */
 export interface ProfileFormat {
-  /** Operations at most (30); the others are one row. */
+  /** Maximum number of operations to list; the others share one row. Default 30. */
   rows?: number | undefined;
-  /** Characters of a line, after which it is cut (160). */
+  /** Maximum length of a line, which is truncated to it. Default 160. */
   width?: number | undefined;
 }
 
 /**
- * Formats a profile as a table: share of the time, calls, time per call, billions of arithmetic operations and of bytes per second,
- * kernel, operands.
+ * Formats a profile as a table. Columns: share of the time, total time, calls, time per call, GFLOP/s, GB/s, op, kernel and operands.
  * @throws HeddleError INVALID_ARGUMENT unless it is a profile, and the options are integers of at least 1
  */
 export function formatProfile(found: Profile, options: ProfileFormat = {}): string {
@@ -136,7 +140,7 @@ type Operands = Pick<ProfiledOperation, "inputs" | "outputs">;
 const rowsOf = (operand: ProfiledOperand) => elementCount(operand.shape) / (operand.shape.at(-1) || 1);
 const last = ({ shape }: ProfiledOperand) => shape.at(-1)!;
 
-/** Rows of the first operand times the `most` matrices after it. Further operands are added. */
+/** FLOPs of the first operand times at most `most` matrices after it. Operands of other ranks are biases or addends. */
 const byWeights =
   (most: number) =>
   ({ inputs: [x, ...others] }: Operands) =>
@@ -145,14 +149,14 @@ const byWeights =
       .filter(({ shape }) => shape.length === 2) // no bias
       .reduce((n, w) => n + 2 * rowsOf(x!) * elementCount(w.shape), 0);
 
-/** Operand `h` (rows, width) times the next one, w (vocabulary, width), for each product of that size. */
+/** FLOPs of `products` matrix products of the size of operand `h` (rows, width) times operand h + 1 (vocabulary, width). */
 const byVocabulary =
   (h: number, products: (outputs: readonly ProfiledOperand[]) => number) =>
   ({ inputs, outputs }: Operands) =>
     2 * rowsOf(inputs[h]!) * elementCount(inputs[h + 1]!.shape) * products(outputs);
 
 const FLOPS: Readonly<Record<string, (operands: Operands) => number>> = {
-  linear: byWeights(Number.POSITIVE_INFINITY), // more than one where products run as a group
+  linear: byWeights(Number.POSITIVE_INFINITY), // a group of linears has several weights
   linear_activation: byWeights(1),
   linear_add: byWeights(1),
   linear_glu: byWeights(2),
@@ -161,12 +165,12 @@ const FLOPS: Readonly<Record<string, (operands: Operands) => number>> = {
   linear_backward_weight: ({ inputs, outputs }) => 2 * rowsOf(inputs[0]!) * elementCount(outputs[0]!.shape),
   fp8_linear: byWeights(1),
   fp8_linear_backward_input: byWeights(1),
-  // (rows, experts of a row, features): each by one expert's matrix
+  // The output is (rows, experts per row, features). Each row of it took one expert's matrix.
   expert_linear: ({ inputs, outputs }) => 2 * elementCount(outputs[0]!.shape) * last(inputs[1]!),
   expert_linear_backward_input: ({ inputs }) => 2 * elementCount(inputs[0]!.shape) * last(inputs[1]!),
   expert_linear_backward_weight: ({ inputs, outputs }) => 2 * elementCount(inputs[0]!.shape) * last(outputs[0]!),
   token_logprob: byVocabulary(0, () => 1),
-  token_logprob_backward: byVocabulary(1, (outputs) => 1 + outputs.length), // the logits are made again
+  token_logprob_backward: byVocabulary(1, (outputs) => 1 + outputs.length), // it computes the logits again
   token_logprob_with_gradient: byVocabulary(1, (outputs) => outputs.length - 1),
 };
 
@@ -181,7 +185,7 @@ const share = (seconds: number, of: number) => (of > 0 ? (100 * seconds) / of : 
 const rate = (amount: number | undefined, { seconds, calls }: ProfiledOperation) =>
   amount === undefined || seconds === 0 ? "" : short((amount * calls) / seconds / 1e9);
 
-/** Numbers to the right, words to the left. */
+/** Aligns the columns: numbers to the right, words to the left. */
 function table(lines: readonly string[][], most: number): string {
   const widths = lines[0]!.map((_, column) => Math.max(...lines.map((l) => (l[column] ?? "").length)));
   const cell = (text: string, column: number) =>

@@ -9,7 +9,7 @@ export interface Slot {
   value: Value;
 }
 
-/** Elements of a shape: a number times the sizes of symbolic dimensions, by their places among a program's. */
+/** The element count of a shape: a number times the sizes of symbolic dimensions, given by their indices in the program. */
 interface Size {
   fixed: number;
   symbols: readonly number[];
@@ -18,29 +18,34 @@ interface Size {
 interface InputPlan extends Slot {
   size: Size;
   elementBytes: number;
-  /** The symbolic dimension that this input's length tells, once those before it are known, and the rest of its shape. */
+  /** The symbolic dimension that follows from this input's length when earlier inputs are known, and the size of its other dimensions. */
   solves: { symbol: number; rest: Size } | undefined;
 }
 
-/** Runs that follow each other at once, each with the outputs of the one before. */
+/** A series of runs without JavaScript in between. Outputs of one run may be inputs of the next. */
 export interface Series {
   count: number;
-  /** Inputs that differ from run to run: the data of each, end to end. The others are the same for all. */
+  /**
+   * Names of inputs that differ from run to run; their arrays hold the data of all runs, one after another. Other inputs are the same for
+   * all runs.
+   */
   each: readonly string[];
-  /** For some inputs, the output of the run before that every run but the first takes instead. */
+  /** Maps an input to the output of the previous run that it receives, from the second run on. */
   feed: Readonly<Record<string, string>>;
 }
 
 type Given = Readonly<Record<string, ArrayLike<number> & ArrayBufferView>>;
 
-/** Precomputed facts about a program's inputs and outputs. A run may take less than a millisecond, so they are computed once. */
+/**
+ * Precomputed properties of a program's inputs and outputs. A run may take less than a millisecond, so it must not compute them again.
+ */
 export class RunPlan {
   private readonly symbols: readonly Dimension[];
   private readonly inputs: readonly InputPlan[];
-  /** Inputs that the traced function made, also those that nothing reads. */
+  /** Names of all inputs that the traced function made, including unused ones. */
   private readonly names: ReadonlySet<string>;
   private readonly outputs: readonly (Slot & { size: Size; elementBytes: number })[];
-  /** Dimensions whose size no input tells. */
+  /** Dimensions whose size does not follow from any input. */
   private readonly unknown: readonly Dimension[];
 
   constructor(
@@ -76,7 +81,10 @@ export class RunPlan {
     this.unknown = symbols.filter((s) => !known.has(s));
   }
 
-  /** Comes first: of a misspelt name it would otherwise be said that the right one is missing. @throws INVALID_ARGUMENT */
+  /**
+   * Rejects unknown input names. Call it first, because otherwise a misspelt name would be reported as a missing input. @throws
+   * INVALID_ARGUMENT
+   */
   refuseUnknown(inputs: Given): void {
     if (typeof inputs !== "object" || inputs === null)
       throw invalidArgument("run: inputs", "an object of arrays by name", inputs);
@@ -89,7 +97,7 @@ export class RunPlan {
   }
 
   /**
-   * The sizes of the symbolic dimensions, each from the length of an input in which it alone is unknown.
+   * Returns the sizes of the symbolic dimensions. Each follows from the length of an input in which no other dimension is unknown.
    * @throws SHAPE_MISMATCH, INVALID_ARGUMENT
    */
   sizes(inputs: Given, series?: Series): Int32Array {
@@ -110,7 +118,7 @@ export class RunPlan {
     return sizes;
   }
 
-  /** The inputs in the program's order. @throws INVALID_ARGUMENT for a missing one, SHAPE_MISMATCH */
+  /** Returns the input arrays in the program's order. @throws INVALID_ARGUMENT for a missing input, SHAPE_MISMATCH */
   data(inputs: Given, sizes: Int32Array, series?: Series): ArrayBufferView[] {
     return this.inputs.map(({ name, value, size, elementBytes }) => {
       const data = given(inputs, name);
@@ -129,29 +137,29 @@ export class RunPlan {
     });
   }
 
-  /** Memory for what a run, or each of a series, returns. */
+  /** Allocates the outputs of a run, or of all runs of a series. */
   results(sizes: Int32Array, runs = 1): ArrayBuffer[] {
     return this.outputs.map(({ size, elementBytes }) => new ArrayBuffer(runs * elements(size, sizes) * elementBytes));
   }
 
-  /** The same by name. */
+  /** Returns the outputs as typed arrays by name. */
   named(results: readonly ArrayBuffer[], arrayOf: (dtype: Value["dtype"], buffer: ArrayBuffer) => TensorData) {
-    // An assignment of `__proto__` would not make an entry of it.
+    // fromEntries also makes an entry of the name `__proto__`; an assignment would not.
     return Object.fromEntries(this.outputs.map(({ name, value }, i) => [name, arrayOf(value.dtype, results[i]!)]));
   }
 
-  /** The place of an input. @throws INVALID_ARGUMENT for an unknown name */
+  /** Returns the index of an input. @throws INVALID_ARGUMENT for an unknown name */
   inputPlace(name: string): number {
     return placeOf(this.inputs, "input", name);
   }
 
-  /** The place of an output. @throws INVALID_ARGUMENT for an unknown name */
+  /** Returns the index of an output. @throws INVALID_ARGUMENT for an unknown name */
   outputPlace(name: string): number {
     return placeOf(this.outputs, "output", name);
   }
 }
 
-/** An input that is there, and not what objects have by birth under its name. */
+/** Returns an input's array. It ignores properties that objects inherit, such as `constructor`. */
 function given(inputs: Given, name: string): Given[string] | undefined {
   return Object.hasOwn(inputs, name) ? inputs[name] : undefined;
 }
@@ -162,7 +170,7 @@ function placeOf(slots: readonly Slot[], kind: string, name: string): number {
   return place;
 }
 
-/** How many runs' data an input holds. */
+/** Returns how many runs an input's array has data for. */
 function runsOf(name: string, series: Series | undefined): number {
   return series?.each.includes(name) ? series.count : 1;
 }

@@ -17,9 +17,10 @@ import {
 } from "./dtype.ts";
 import { castOnLane } from "./lane-cast.ts";
 
-/** Typed array of an element type: bf16 and f16 travel as their bits, quantised types as the bytes of their blocks. */
+/** The typed array for elements of a type: bit patterns for bf16 and f16, the bytes of blocks for quantised types. */
 export type TensorData = Float32Array | Int32Array | Uint16Array | Uint8Array;
 
+/** Returns a typed array for elements of a type, as a view of a buffer. */
 export function arrayOf(dtype: DType, buffer: ArrayBufferLike, offset = 0, length?: number): TensorData {
   if (dtype === "f32") return new Float32Array(buffer, offset, length);
   if (dtype === "i32") return new Int32Array(buffer, offset, length);
@@ -27,7 +28,10 @@ export function arrayOf(dtype: DType, buffer: ArrayBufferLike, offset = 0, lengt
   return new Uint16Array(buffer, offset, length);
 }
 
-/** The typed arrays that can hold elements of a type, from any realm, including subclasses such as Buffer. */
+/**
+ * The classes of typed arrays that can hold elements of each type. Names are compared, so that arrays of other realms and subclasses such
+ * as Buffer are accepted.
+ */
 const HOLDERS: Partial<Record<DType, readonly string[]>> = {
   f32: ["Float32Array"],
   i32: ["Int32Array"],
@@ -36,29 +40,32 @@ const HOLDERS: Partial<Record<DType, readonly string[]>> = {
 };
 const BYTE_HOLDER = ["Uint8Array"];
 
-/** The name of the typed array for a type's elements. */
+/** Returns the name of the typed array for a type's elements. */
 export function holderOf(dtype: DType): string {
   return (HOLDERS[dtype] ?? BYTE_HOLDER)[0]!;
 }
 
-/** Whether an array's elements are those of a type, and not only as long. */
+/** Whether an array's class fits an element type. An equal element size is not enough. */
 export function holds(dtype: DType, data: unknown): data is TensorData {
   return ArrayBuffer.isView(data) && (HOLDERS[dtype] ?? BYTE_HOLDER).includes((data as TensorData)[Symbol.toStringTag]);
 }
 
 /**
- * A persistent tensor in a device's memory: a weight, an optimiser moment, a KV cache. It owns memory until `dispose()`;
- * executables that are bound to it keep the memory until they are disposed as well.
+ * A persistent tensor in a device's memory: a weight, an optimiser moment, a KV cache. Its memory is freed after `dispose()`, when the
+ * executables that are bound to it are disposed as well.
  */
 export class Tensor {
   readonly device: Device;
   readonly dtype: DType;
   readonly shape: readonly number[];
-  /** Whether ops may write it; false where it maps a file. */
+  /** Whether ops may write to it; false if it maps a file. */
   readonly writable: boolean;
-  /** For a matrix of 8-bit floats (u8): the scale of each block of 128 × 128. */
+  /** The scales of a matrix of 8-bit floats (u8), one per block of 128 × 128. */
   readonly scale: Tensor | undefined;
-  /** For a matrix with reordered rows: stored row r of each block of `rowOrder.length` rows is the matrix's row rowOrder[r] of that block. */
+  /**
+   * The order of the stored rows if it is not the matrix's own: stored row r of each block of `rowOrder.length` rows is row rowOrder[r]
+   * of that block.
+   */
   readonly rowOrder: Int32Array | undefined;
   /** @internal */ readonly native: NativeTensorHandle;
 
@@ -79,7 +86,7 @@ export class Tensor {
     this.rowOrder = rowOrder;
   }
 
-  /** A tensor of zeros; the system provides its pages when they are first written. */
+  /** Makes a tensor of zeros. The system allocates its pages when they are first written. */
   static zeros(device: Device, dtype: DType, shape: readonly number[]): Tensor {
     checkDevice(device);
     if (!isDType(dtype)) throw invalidArgument("dtype", `one of ${Object.keys(DTYPES).join(", ")}`, dtype);
@@ -89,9 +96,11 @@ export class Tensor {
   }
 
   /**
-   * A read-only tensor over a part of a mapped file, without a copy on the CPU. The part must be aligned to the element size, except for quantized types.
-   * @param options.order the order of reordered rows: row r of each block of `order.length` rows is the file's row order[r] of that block
-   * @param options.lying whether the rows may stay in the file's order on the CPU, for `ordered` later. Otherwise they are copied in order.
+   * Makes a read-only tensor of a part of a mapped file. On the CPU it copies nothing. The part must be aligned to the element size,
+   * except for quantized types.
+   * @param options.order reorders the rows: row r of each block of `order.length` rows is row order[r] of that block in the file
+   * @param options.lying whether the CPU may keep the file's order, until a later call of `ordered`. Otherwise the rows are copied in
+   * order.
    * @internal
    */
   static mapped(
@@ -115,7 +124,9 @@ export class Tensor {
     return new Tensor(device, dtype, [...shape], native, false, { rowOrder: stays ? order : undefined });
   }
 
-  /** Copies a mapped matrix with a `rowOrder` so that its rows are in order. The device's lane does it before later calls. @internal */
+  /**
+   * Copies a mapped matrix that has a `rowOrder`, with its rows in order. The device's lane does so before it runs later calls. @internal
+   */
   ordered(device: Device): Tensor {
     const { dtype, shape, rowOrder } = this;
     if (!rowOrder) throw new HeddleError("INTERNAL", "ordered: expected rows in another order, got them in order");
@@ -130,21 +141,21 @@ export class Tensor {
     return t;
   }
 
-  /** The same without a copy: `data` is the caller's own. @internal */
+  /** Like `from`, but without a copy. The caller must not use `data` until the promise settles. @internal */
   static async fromOwn(device: Device, dtype: DType, shape: readonly number[], data: TensorData): Promise<Tensor> {
     const t = Tensor.zeros(device, dtype, shape);
     await t.writeOwn(data);
     return t;
   }
 
-  /** The bytes of 8-bit floats (e4m3) with their blocks' scales: the numbers that fp8Linear multiplies by. */
+  /** Makes a matrix of 8-bit floats (e4m3) of their bytes and the scales of their blocks, as fp8Linear takes them. */
   static fp8(bytes: Tensor, scale: Tensor): Tensor {
     checkTensor("bytes", bytes);
     checkTensor("scale", scale);
     return new Tensor(bytes.device, "u8", bytes.shape, bytes.native, bytes.writable, { scale });
   }
 
-  /** How many there are. */
+  /** The number of elements. */
   get elements(): number {
     return elementCount(this.shape);
   }
@@ -153,7 +164,7 @@ export class Tensor {
     return byteLength(this.dtype, this.shape);
   }
 
-  /** A copy of the elements (of `count` elements from element `start` on); all blocks of a quantised tensor. */
+  /** Returns a copy of `count` elements from element `start` on, by default all. A quantised tensor always returns all its blocks. */
   async read(start = 0, count?: number): Promise<TensorData> {
     if (isQuantized(this.dtype)) return new Uint8Array(await this.device.lane.read(this.native, 0, this.bytes));
     needWhole("start", start);
@@ -163,17 +174,17 @@ export class Tensor {
     return arrayOf(this.dtype, await this.device.lane.read(this.native, start * size, count * size));
   }
 
-  /** A copy of some of its bytes. */
+  /** Returns a copy of `count` bytes from byte `offset` on. */
   async readBytes(offset: number, count: number): Promise<Uint8Array> {
     return new Uint8Array(await this.device.lane.read(this.native, offset, count));
   }
 
-  /** Overwrites some of its bytes with a copy of `data`, which is taken before the call returns. */
+  /** Overwrites bytes from byte `offset` on with a copy of `data`, which is taken before the call returns. */
   async writeBytes(data: Uint8Array, offset: number): Promise<void> {
     await this.device.lane.write(this.native, offset, data);
   }
 
-  /** The elements as numbers, whatever floating or quantised type they are stored in. */
+  /** Returns the elements as f32, converted from their floating or quantised type. */
   async toFloat32(): Promise<Float32Array> {
     const data = await this.read();
     const { dtype, scale, shape } = this;
@@ -189,12 +200,15 @@ export class Tensor {
     return numbers;
   }
 
-  /** Overwrites the elements from element `start` on (bytes, of a quantised tensor) with a copy of `data`, which is taken before the call returns. */
+  /**
+   * Overwrites elements from `start` on with a copy of `data`, which is taken before the call returns. For a quantised tensor `start`
+   * counts bytes.
+   */
   async write(data: TensorData, start = 0): Promise<void> {
     await this.#overwrite(data, start, false);
   }
 
-  /** The same without a copy: `data` is the caller's own, and nobody changes it or passes it on until the promise settles. @internal */
+  /** Like `write`, but without a copy. The caller must not change or transfer `data` until the promise settles. @internal */
   async writeOwn(data: TensorData, start = 0): Promise<void> {
     await this.#overwrite(data, start, true);
   }
@@ -207,9 +221,9 @@ export class Tensor {
   }
 
   /**
-   * Overwrites all of it with a tensor of the same type and shape, on this device or on another of its kind: between CUDA devices
-   * without the host in between, where the machine has such a way.
-   * @throws HeddleError SHAPE_MISMATCH, INVALID_ARGUMENT where one is on the CPU and the other is not
+   * Overwrites the whole tensor with one of the same type and shape, on the same device or another of its kind. CUDA devices copy
+   * directly to each other if the machine supports it.
+   * @throws HeddleError SHAPE_MISMATCH, INVALID_ARGUMENT if only one of them is on the CPU
    */
   async copyFrom(source: Tensor): Promise<void> {
     checkTensor("source", source);
@@ -222,16 +236,16 @@ export class Tensor {
     await this.copySeconds(source, 1);
   }
 
-  /** @internal The seconds that the device takes to copy all of `source` `times` times. */
+  /** @internal Copies all of `source` `times` times, and returns the seconds that the device took. */
   async copySeconds(source: Tensor, times: number): Promise<number> {
     return new Float64Array(await this.device.lane.copy(source.native, this.native, times))[0]!;
   }
 
-  /** Frees its memory, once no executable is bound to it. */
+  /** Frees the memory as soon as no executable is bound to it. */
   dispose(): void {
     this.native.dispose();
   }
-  /** `dispose`, for `using`. */
+  /** Calls `dispose`, for `using` declarations. */
   [Symbol.dispose](): void {
     this.dispose();
   }
@@ -241,7 +255,7 @@ export class Tensor {
   }
 }
 
-/** @throws HeddleError INVALID_ARGUMENT unless it is a tensor */
+/** Requires a tensor. @throws HeddleError INVALID_ARGUMENT */
 export function checkTensor(name: string, tensor: unknown): asserts tensor is Tensor {
   if (!(tensor instanceof Tensor)) throw invalidArgument(name, "a Tensor", tensor);
 }
@@ -253,7 +267,7 @@ function needWhole(name: string, value: number): void {
 const bits = new Uint32Array(1);
 const float = new Float32Array(bits.buffer);
 
-/** Requires numbers: a plain array, or any typed array except those of BigInts. */
+/** Requires numbers: a plain array, or a typed array other than one of BigInts. */
 function needNumbers(data: ArrayLike<number>): void {
   const hold = ArrayBuffer.isView(data)
     ? !/^(Big|Data)/.test(String((data as TensorData)[Symbol.toStringTag]))
@@ -261,7 +275,7 @@ function needNumbers(data: ArrayLike<number>): void {
   if (!hold) throw invalidArgument("data", "an array of numbers", data);
 }
 
-/** Converts bf16 or f16 bits to numbers. @throws HeddleError INVALID_ARGUMENT unless it is an array of numbers */
+/** Converts bf16 or f16 bits, or other numbers, to f32. @throws HeddleError INVALID_ARGUMENT unless it is an array of numbers */
 export function toFloat32(dtype: DType, data: ArrayLike<number>): Float32Array {
   needNumbers(data);
   const out = new Float32Array(data.length);

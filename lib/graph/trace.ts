@@ -2,14 +2,14 @@ import { describe, HeddleError, invalidArgument } from "../core/errors.ts";
 import type { DType } from "./dtype.ts";
 import { checkType, type Node, type Shape, sameShape, type TensorType, Value } from "./value.ts";
 
-/** A recording of the nodes that a function over values makes, in the order it makes them. */
+/** A recording of the nodes that a function makes, in order. */
 export class Trace {
   readonly nodes: Node[] = [];
   readonly inputs = new Map<string, Value>();
   readonly tensors = new Map<string, Value>();
-  /** Runs of nodes that `recomputable` made: first, and the one after the last. In order; none within another. */
+  /** Ranges of nodes made within `recomputable`: index of the first, and one past the last. They are in order and do not nest. */
   readonly segments: { from: number; to: number }[] = [];
-  /** @internal Within `recomputable`. */ inSegment = false;
+  /** @internal Whether `recomputable` is running. */ inSegment = false;
 }
 
 /** The active trace. All copies of the package (ESM and CommonJS) share it, so that their values can be combined. */
@@ -25,8 +25,8 @@ function sharedPlace(): { trace?: Trace | undefined } {
 const recordOrigins = Boolean(process.env.HEDDLE_CHECK && process.env.HEDDLE_CHECK !== "0");
 
 /**
- * Runs `build` and returns what it recorded. Synchronous; traces do not nest.
- * @throws HeddleError INVALID_ARGUMENT within another trace; what `build` throws
+ * Runs `build`, which must be synchronous, and returns its trace and its result. Traces do not nest.
+ * @throws HeddleError INVALID_ARGUMENT within another trace; any error of `build`
  */
 export function record<T>(build: () => T): { trace: Trace; result: T } {
   if (typeof build !== "function") throw invalidArgument("record", "a function", build);
@@ -44,7 +44,7 @@ export function record<T>(build: () => T): { trace: Trace; result: T } {
   }
 }
 
-/** The trace that is being recorded. */
+/** Returns the trace that is being recorded. @throws HeddleError INVALID_ARGUMENT outside of one */
 export function activeTrace(): Trace {
   if (!active.trace)
     throw new HeddleError("INVALID_ARGUMENT", "op: expected to be called inside compile(), got a call outside");
@@ -52,8 +52,8 @@ export function activeTrace(): Trace {
 }
 
 /**
- * Marks the nodes that `build` traces, such as a layer, as recomputable: a backward pass may compute them again from their inputs
- * instead of keeping intermediate values. A nested part belongs to the outer one.
+ * Marks the nodes that `build` traces, such as a layer, as recomputable: a backward pass may compute them again from their inputs instead
+ * of keeping intermediate values. A nested segment belongs to the outer one.
  */
 export function recomputable<T>(build: () => T): T {
   if (typeof build !== "function") throw invalidArgument("recomputable", "a function", build);
@@ -86,20 +86,23 @@ function named(map: Map<string, Value>, kind: "input" | "tensor", name: string, 
   return value;
 }
 
-/** Data that every run brings from JavaScript, copied in. */
+/** Declares an input: data that JavaScript passes to each run, which copies it. */
 export function input(name: string, dtype: DType, shape: Shape): Value {
   return named(activeTrace().inputs, "input", name, dtype, shape);
 }
 
-/** A persistent tensor (a weight, an optimiser moment, a cache), bound by name before the program runs. */
+/** Declares a persistent tensor (a weight, an optimiser moment, a cache), which is bound by name before the program runs. */
 export function tensor(name: string, dtype: DType, shape: Shape): Value {
   return named(activeTrace().tensors, "tensor", name, dtype, shape);
 }
 
-/** A stack line's file, by path or address. */
+/** Returns the file, as a path or URL, of a line of a stack trace. */
 const fileOf = (line: string) => /^\s*at (?:.*? \()?(.*):\d+:\d+\)?$/.exec(line)?.[1] ?? "";
 
-/** The first stack line outside lib/graph: the model author's. As published, all of lib/graph is this function's file. */
+/**
+ * Returns the first stack line outside lib/graph: the line of the model's author. In the published package all of lib/graph is in this
+ * function's file.
+ */
 function callerLine(): string {
   const [here = "", ...lines] = (new Error().stack ?? "").split("\n").slice(1);
   const own = fileOf(here);
@@ -108,7 +111,7 @@ function callerLine(): string {
   return (lines.find((line) => !isOwn(fileOf(line))) ?? "").replace(/^\s*at\s+/, "");
 }
 
-/** Adds a node like another, over other inputs of the same types. */
+/** Repeats a node with other inputs of the same types, and returns the new node. */
 export function repeatNode(node: Node, inputs: readonly (Value | undefined)[]): Node {
   addNode(node.op, inputs, node.attributes, node.outputs, node.effect);
   return activeTrace().nodes.at(-1)!;
@@ -116,7 +119,7 @@ export function repeatNode(node: Node, inputs: readonly (Value | undefined)[]): 
 
 /**
  * Adds a node to the active trace. Only lib/graph/ops calls it.
- * @throws HeddleError INVALID_ARGUMENT unless attributes are numbers and outputs have a shape
+ * @throws HeddleError INVALID_ARGUMENT unless all attributes are numbers and all output types are valid
  */
 export function addNode(
   op: string,

@@ -1,5 +1,5 @@
-// The file with the measured kernel of each product on a device (`heddle autotune`). It is replaced atomically. Only names of kernels are
-// read from it, and the device ignores names that it does not have for a product.
+// Reads and writes the tuning file of `heddle autotune`: for each device, the fastest measured kernel of each matrix product. The file is
+// replaced atomically. It contains only names of kernels, and a device ignores names that it does not have for a product.
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -9,7 +9,7 @@ import { HeddleError } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { readTemporaryName, TEMPORARY_FILE, temporaryName } from "../core/temp-files.ts";
 
-/** By product (as the device describes it), the name of the kernel and tiles that make it. */
+/** Maps a matrix product, as the device describes it, to the name of its kernel and tiles. */
 export type Choices = ReadonlyMap<string, string>;
 
 const MOST_BYTES = 4 << 20;
@@ -18,7 +18,7 @@ const MOST_CHOICES = 20_000;
 const KEY = /^[0-9]{1,15}( [0-9]{1,15}){2}( [a-z0-9_]{1,12}){3} [NT]{2}\+?$/;
 const NAME = /^[a-z0-9_]{1,20} [0-9]{1,5}x[0-9]{1,5}( parts)?$/;
 
-/** The path from HEDDLE_TUNING, or a file in the user's cache folder. Undefined if HEDDLE_TUNING is `off`. */
+/** Returns the path from HEDDLE_TUNING, or that of a file in the user's cache folder. Undefined if HEDDLE_TUNING is `off`. */
 export function tuningPath(): string | undefined {
   const given = process.env.HEDDLE_TUNING;
   if (given === "off") return undefined;
@@ -26,17 +26,17 @@ export function tuningPath(): string | undefined {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "heddle", "tuning.json");
 }
 
-/** The key of measurements: the card, its driver, and the version of the kernels. */
+/** Returns the key of a device in the file: the card, its driver, and the version of the kernels. */
 export function tuningKey({ name, computeCapability, driver }: CudaDeviceInfo): string {
   return `${name}, ${computeCapability}, driver ${driver}, heddle ${binding.info().version}`;
 }
 
-/** @throws HeddleError INVALID_FILE for anything else than such a file, IO; no file is an empty one */
+/** Reads the file. A missing file counts as empty. @throws HeddleError INVALID_FILE for another kind of file, IO */
 export function readTuning(path: string): Map<string, Choices> {
   let text: string;
   try {
     const found = statSync(path);
-    if (!found.isFile() && !found.isDirectory()) throw invalid(path, "a regular file", "another kind"); // a pipe would be waited for
+    if (!found.isFile() && !found.isDirectory()) throw invalid(path, "a regular file", "another kind"); // reading a pipe may block
     if (found.size > MOST_BYTES) throw invalid(path, `at most ${MOST_BYTES} bytes`, "more");
     text = readFileSync(path, "utf8");
   } catch (error) {
@@ -74,7 +74,7 @@ function checkedChoices(path: string, device: string, choices: unknown): Choices
 
 /**
  * Adds a device's choices to the file, replacing those for the same products.
- * @throws HeddleError INVALID_FILE if the existing file is of another kind, IO
+ * @throws HeddleError INVALID_FILE if the existing file is not a tuning file, IO
  */
 export function writeTuning(path: string, device: string, choices: Choices): void {
   const all = readTuning(path);
@@ -104,7 +104,7 @@ export function knownChoices(device: CudaDeviceInfo): Choices {
     return readTuning(path).get(tuningKey(device)) ?? new Map();
   } catch (error) {
     if (!told.has(path))
-      process.emitWarning(`measured kernels are passed over: ${(error as Error).message}`, {
+      process.emitWarning(`ignoring measured kernels: ${(error as Error).message}`, {
         type: "HeddleWarning",
         code: "HEDDLE_TUNING",
       });

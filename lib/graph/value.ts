@@ -3,15 +3,15 @@ import { brand } from "../core/instanceof.ts";
 import { DTYPES, type DType, isDType } from "./dtype.ts";
 
 /**
- * A dimension whose size each run brings, at most `bound`. Programs are planned for the bound, so one program serves
- * every prompt length and every batch up to it.
+ * A symbolic dimension. Its size may differ from run to run, up to `bound`. Programs are planned for the bound, so one program serves all
+ * prompt lengths and batch sizes up to it.
  */
 export class Dimension {
   readonly name: string;
   readonly bound: number;
   /**
-   * @param name in messages
-   * @param bound the size that a run brings at most
+   * @param name name in messages
+   * @param bound maximum size
    * @throws HeddleError INVALID_ARGUMENT unless the bound is an integer of at least 1
    */
   constructor(name: string, bound: number) {
@@ -20,7 +20,7 @@ export class Dimension {
     this.name = name;
     this.bound = bound;
   }
-  /** Its name. */
+  /** Returns the name. */
   toString(): string {
     return this.name;
   }
@@ -30,17 +30,17 @@ export class Dimension {
   }
 }
 
-/** A size: a number, or one that each run brings. */
+/** The size of a dimension: a number, or symbolic. */
 export type Dim = number | Dimension;
-/** Sizes, the slowest-varying first. */
+/** The sizes of all dimensions, in row-major order. */
 export type Shape = readonly Dim[];
 
-/** `(rows, 576)` */
+/** Formats a shape: `(rows, 576)`. */
 export function showShape(shape: Shape): string {
   return `(${shape.join(", ")})`;
 }
 
-/** As showShape, of anything that was given for a shape. */
+/** Formats a shape like showShape, even if its entries are invalid. */
 function describeShape(shape: readonly unknown[]): string {
   return `(${shape.map((dim) => (dim instanceof Dimension ? dim.name : describe(dim))).join(", ")})`;
 }
@@ -49,7 +49,7 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((d, i) => d === b[i]);
 }
 
-/** A fixed dimension's size; throws SHAPE_MISMATCH for a symbolic one. */
+/** Returns the size of a fixed dimension. @throws HeddleError SHAPE_MISMATCH for a symbolic or missing one */
 export function fixed(dim: Dim | undefined, what: string): number {
   if (typeof dim === "number") return dim;
   throw new HeddleError("SHAPE_MISMATCH", `${what}: expected a fixed dimension, got ${dim ?? "none"}`);
@@ -63,7 +63,7 @@ export interface TensorType {
 
 const isDim = (dim: unknown) => dim instanceof Dimension || (Number.isSafeInteger(dim) && (dim as number) >= 0);
 
-/** @throws HeddleError INVALID_ARGUMENT for an invalid type, or one with too many elements */
+/** Checks a type. @throws HeddleError INVALID_ARGUMENT for an invalid type, or one with too many elements */
 export function checkType(type: TensorType, what: string): void {
   if (typeof type !== "object" || type === null) throw invalidArgument(what, "a dtype and a shape", type);
   const { dtype, shape } = type;
@@ -81,25 +81,25 @@ export interface Node {
   readonly inputs: readonly (Value | undefined)[];
   readonly attributes: Readonly<Record<string, number>>;
   readonly outputs: readonly Value[];
-  /** Writes one of its operands: it runs even where nobody reads an output. */
+  /** Whether the op writes one of its operands. Such a node runs even if nothing reads its outputs. */
   readonly effect: boolean;
-  /** The line that made it, recorded under HEDDLE_CHECK=1. */
+  /** The line of code that made the node. Recorded only if HEDDLE_CHECK=1. */
   readonly origin: string;
 }
 
-/** Where a value comes from: a node's output, data that each run brings, or a named persistent tensor. */
+/** The source of a value: a node's output, an input, or a persistent tensor. */
 export type Source =
   | { kind: "node"; node: Node; index: number }
   | { kind: "input"; name: string }
   | { kind: "tensor"; name: string };
 
-/** An edge of the graph: what a tensor will be when the program runs. It holds no data. */
+/** A value of the graph: the type and source of a tensor that exists only when the program runs. It holds no data. */
 export class Value implements TensorType {
   readonly dtype: DType;
   readonly shape: Shape;
   /** @internal */ source: Source;
   /**
-   * Values come from ops, `input` and `tensor`. Other code has no source to pass.
+   * Only ops, `input` and `tensor` make values; other code has no source to pass.
    * @param what the value's name in messages
    * @throws HeddleError INVALID_ARGUMENT for an invalid type
    */
@@ -110,11 +110,11 @@ export class Value implements TensorType {
     this.shape = type.shape;
     this.source = source;
   }
-  /** How many dimensions it has. */
+  /** The number of dimensions. */
   get rank(): number {
     return this.shape.length;
   }
-  /** The dimension at `i`; negative values count from the end. @throws HeddleError SHAPE_MISMATCH if it does not exist */
+  /** Returns dimension `i`; negative values count from the end. @throws HeddleError SHAPE_MISMATCH if it does not exist */
   dim(i: number): Dim {
     if (!Number.isInteger(i)) throw invalidArgument("dim", "a whole number", i);
     const d = this.shape.at(i);
@@ -122,11 +122,11 @@ export class Value implements TensorType {
       throw new HeddleError("SHAPE_MISMATCH", `dim: expected an index within ${showShape(this.shape)}, got ${i}`);
     return d;
   }
-  /** The size of the last dimension. @throws HeddleError SHAPE_MISMATCH for a symbolic one, or none */
+  /** The size of the last dimension. @throws HeddleError SHAPE_MISMATCH if it is symbolic or missing */
   get last(): number {
     return fixed(this.shape.at(-1), "last dimension");
   }
-  /** `f32(rows, 576)` */
+  /** Formats the type: `f32(rows, 576)`. */
   toString(): string {
     return `${this.dtype}${showShape(this.shape)}`;
   }

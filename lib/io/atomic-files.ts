@@ -1,4 +1,4 @@
-// Files as every format needs them: typed errors, JSON, and writes that appear whole or not at all.
+// File access for all formats: typed errors, JSON, and atomic writes.
 import { type FileHandle, lstat, mkdir, open, readlink, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { HeddleError } from "../core/errors.ts";
@@ -6,7 +6,7 @@ import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../core/temp-fil
 import { type JsonLimits, parseJson } from "./json.ts";
 import { kindOf, readWhole } from "./open-file.ts";
 
-/** A system error as a HeddleError: NOT_FOUND for a missing path, IO for everything else. */
+/** Converts a system error to a HeddleError: NOT_FOUND for a missing path, IO for everything else. */
 export function ioError(cause: unknown, path: string, action: string): HeddleError {
   if (cause instanceof HeddleError) return cause;
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
@@ -24,7 +24,7 @@ export function ioError(cause: unknown, path: string, action: string): HeddleErr
   return new HeddleError("IO", `${path}: cannot be ${action}: ${reason}`, { cause });
 }
 
-/** The same of a model that cannot be opened: one that is named as on a hub of models could be meant to be fetched. */
+/** Converts the error for a model that cannot be opened. For a name like `owner/model` the message adds that nothing is downloaded. */
 export function notThere(cause: unknown, path: string): HeddleError {
   const error = ioError(cause, path, "opened");
   if (error.code !== "NOT_FOUND" || !/^[\w.-]+\/[\w.-]+$/.test(path) || path.startsWith(".")) return error;
@@ -49,8 +49,8 @@ export async function exists(path: string): Promise<boolean> {
 }
 
 /**
- * Makes a folder, and those above it, where they are missing. (Node's recursive mkdir calls a read-only disk a missing path, and never
- * returns where the system refuses a folder with ENOENT, as below /proc.)
+ * Makes a folder and its missing parents. (Node's recursive mkdir reports a read-only disk as a missing path. It never returns if the
+ * system refuses a folder with ENOENT, as below /proc.)
  * @throws HeddleError INVALID_ARGUMENT for an empty path, NOT_FOUND, IO
  */
 export async function makeFolder(path: string): Promise<void> {
@@ -62,7 +62,7 @@ export async function makeFolder(path: string): Promise<void> {
     if (code === "EEXIST") return needFolder(path);
     const above = dirname(path);
     if (code !== "ENOENT" || above === path || (await exists(above))) {
-      // The name is there and leads nowhere (a dangling link), or its folder takes none.
+      // The path is a dangling link, or the system allows no folder there.
       throw code === "ENOENT" ? refused(path, error) : ioError(error, path, "created");
     }
     await makeFolder(above);
@@ -74,7 +74,7 @@ export async function makeFolder(path: string): Promise<void> {
 }
 
 function refused(path: string, cause: unknown): HeddleError {
-  return new HeddleError("IO", `${path}: cannot be created: the system takes no folder of that name there`, { cause });
+  return new HeddleError("IO", `${path}: cannot be created: the system allows no folder there`, { cause });
 }
 
 async function needFolder(path: string): Promise<void> {
@@ -87,8 +87,9 @@ async function needFolder(path: string): Promise<void> {
 export const MAX_JSON_BYTES = 16 * 1024 * 1024;
 
 /**
- * Reads and parses a JSON file. Errors: NOT_FOUND, IO, INVALID_FILE (no file, too big, too deep, too many values, not JSON).
- * @param limits.bytes the largest file accepted
+ * Reads and parses a JSON file.
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE (not a regular file, too big, too deep, too many values, not JSON)
+ * @param limits.bytes maximum size of the file in bytes
  */
 export async function readJson(
   path: string,
@@ -105,12 +106,12 @@ export async function readJson(
   return parseJson(bytes, path, limits);
 }
 
-/** Receives all bytes of a file in order. They must not change until the promise settles. */
+/** Receives all bytes of a file in order. The bytes must not change until the promise settles. */
 export interface Reader {
   update(bytes: Uint8Array): Promise<void>;
 }
 
-/** An append-only file: writes are collected into 1 MiB blocks; call finish() to flush and fsync. */
+/** A new file that is written sequentially, in blocks of 1 MiB. finish() flushes it and calls fsync. */
 export class FileSink {
   private buffer = Buffer.allocUnsafe(1 << 20);
   private used = 0;
@@ -118,16 +119,16 @@ export class FileSink {
   position = 0;
 
   private constructor(
-    /** Path of the file in messages. */
+    /** The path that messages show. */
     readonly path: string,
     private readonly handle: FileHandle,
     private readonly reader: Reader | undefined,
   ) {}
 
   /**
-   * @param shown path in messages, if the file has a temporary name
-   * @param how.reader receives the bytes while they are written
-   * @param how.mode permissions, if they differ from those of a new file
+   * @param shown the path that messages show, if `path` is temporary
+   * @param how.reader receives all bytes that are written
+   * @param how.mode permissions of the file. Default: those of a new file
    */
   static async create(
     path: string,
@@ -136,7 +137,7 @@ export class FileSink {
   ): Promise<FileSink> {
     try {
       const handle = await open(path, "wx", mode);
-      if (mode !== undefined) await handle.chmod(mode).catch(() => {}); // a file system that knows no such thing
+      if (mode !== undefined) await handle.chmod(mode).catch(() => {}); // the file system may not support permissions
       return new FileSink(shown, handle, reader);
     } catch (error) {
       throw ioError(error, shown, "created");
@@ -161,7 +162,7 @@ export class FileSink {
     if (rest > 0) await this.write(new Uint8Array(alignment - rest));
   }
 
-  /** Flushes to the disk itself and closes. */
+  /** Flushes, calls fsync and closes the file. */
   async finish(): Promise<void> {
     try {
       await this.flush();
@@ -192,7 +193,7 @@ export class FileSink {
       for (let done = 0; done < bytes.length; ) {
         // Linux writes at most 2 GiB at a time.
         const { bytesWritten } = await this.handle.write(bytes, done, Math.min(bytes.length - done, 1 << 30));
-        if (bytesWritten === 0) throw new Error("the system writes no more bytes"); // it would not, for ever
+        if (bytesWritten === 0) throw new Error("the system writes no more bytes"); // without this check the loop would not end
         done += bytesWritten;
       }
     } catch (error) {
@@ -201,10 +202,10 @@ export class FileSink {
   }
 }
 
-/** Error codes of systems that cannot fsync a folder, or not without read permission. Renames are then as durable as they get. */
+/** Error codes of systems that cannot fsync a folder, or only with read permission. Renames may then be lost in a crash. */
 const NO_SYNC: ReadonlySet<string | undefined> = new Set(["EINVAL", "ENOTSUP", "EISDIR", "EACCES", "EPERM"]);
 
-/** Makes renames inside `folder` durable. Platforms and file systems that cannot sync a folder are left as they are. */
+/** Calls fsync on a folder, so that renames in it survive a crash. It does nothing where folders cannot be synced. */
 export async function syncFolder(folder: string): Promise<void> {
   if (process.platform === "win32") return;
   try {
@@ -222,8 +223,8 @@ export async function syncFolder(folder: string): Promise<void> {
 const MOST_LINKS = 40;
 
 /**
- * Where a file is written, and with what permissions. A link stays one, and the file that it leads to is written, on whatever disk; a file that is there hands on
- * who may read it. Anything else than a file, which a rename would replace, is refused.
+ * Returns the path to write to, and the permissions of the file to replace. It follows symbolic links, so that a link stays and its
+ * target is replaced, even on another disk. It refuses anything that is not a regular file, because a rename would replace that too.
  */
 async function placeOf(path: string): Promise<{ place: string; mode?: number }> {
   let place = path;
@@ -249,15 +250,18 @@ async function placeOf(path: string): Promise<{ place: string; mode?: number }> 
 export interface StagedFile {
   readonly temporary: string;
   readonly place: string;
-  /** Path in messages. */
+  /** The path that messages show. */
   readonly path: string;
 }
 
-/** Writes a file up to its name, which placeFile gives it. On any error (also one thrown by `body`) nothing is left. */
+/**
+ * Writes a file under a temporary name. placeFile then renames it. On any error, also one thrown by `body`, the temporary file is
+ * removed.
+ */
 export async function stageFile(path: string, body: (sink: FileSink) => Promise<void>): Promise<StagedFile> {
   const { place, mode } = await placeOf(path);
   await removeLeftFiles(dirname(place));
-  // Cut, because a system takes names of 255 bytes.
+  // Shorten the name, because file systems limit names to 255 bytes.
   const temporary = join(dirname(place), temporaryName(`.${basename(place).slice(0, 40)}`, TEMPORARY_FILE));
   const sink = await FileSink.create(temporary, path, { mode });
   try {
@@ -271,7 +275,7 @@ export async function stageFile(path: string, body: (sink: FileSink) => Promise<
   return { temporary, place, path };
 }
 
-/** Renames a staged file to its target, replacing it. */
+/** Renames a staged file to its target and replaces what is there. */
 export async function placeFile({ temporary, place, path }: StagedFile): Promise<void> {
   await rename(temporary, place).catch((error: unknown) => {
     throw ioError(error, path, "replaced");
@@ -283,8 +287,8 @@ export async function discardFile({ temporary }: Pick<StagedFile, "temporary">):
 }
 
 /**
- * Writes a file atomically: temporary file, fsync, rename, fsync of the folder. On any error, also in `body`, the temporary file is removed
- * and the old file stays. If the process is killed, the next one that writes into the folder removes the temporary file.
+ * Writes a file atomically: temporary file, fsync, rename, fsync of the folder. On any error, also in `body`, the temporary file is
+ * removed and the old file stays. If the process is killed, the next process that writes into the folder removes the temporary file.
  */
 export async function writeFileAtomically(path: string, body: (sink: FileSink) => Promise<void>): Promise<void> {
   const staged = await stageFile(path, body);
@@ -297,7 +301,7 @@ export async function writeFileAtomically(path: string, body: (sink: FileSink) =
   await syncFolder(dirname(staged.place));
 }
 
-/** writeFileAtomically for a value as indented JSON. */
+/** Writes a value as indented JSON, atomically. */
 export async function writeJson(path: string, value: unknown): Promise<void> {
   const text = `${JSON.stringify(value, null, 2)}\n`;
   await writeFileAtomically(path, (sink) => sink.write(Buffer.from(text)));

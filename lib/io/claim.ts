@@ -8,7 +8,7 @@ import { HeddleError } from "../core/errors.ts";
  * its process. A killed run therefore never locks out the run that resumes it. Other systems have no lock.
  *
  * @param path the file or folder
- * @param name the option that named it, for the message
+ * @param name the option that gave the path, for messages
  * @returns a function that releases the claim
  * @throws HeddleError INVALID_ARGUMENT if another run has claimed it
  */
@@ -20,7 +20,7 @@ export async function claim(path: string, name: string, kind: "file" | "folder" 
   const server = createServer((socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
     server.once("error", (cause: NodeJS.ErrnoException) => {
-      if (cause.code !== "EADDRINUSE") return resolve(); // a sandbox without sockets: as elsewhere
+      if (cause.code !== "EADDRINUSE") return resolve(); // no sockets in this sandbox: no lock, as on other systems
       const expected = `a ${kind} that no other run writes`;
       reject(new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${path}`, { cause }));
     });

@@ -1,14 +1,13 @@
 import { HeddleError } from "../core/errors.ts";
 
-/** The size that a file needs. */
+/** The size that a truncated file should have. */
 export interface NeededBytes {
-  /** Bytes that it needs. */
   bytes: number;
   /** The section in which the file ends. `bytes` is then a lower bound, because more sections may follow. */
   within?: string;
 }
 
-/** The error for a truncated file. @param size size of the file in bytes */
+/** Returns the error for a truncated file. @param size size of the file in bytes */
 export function cutOff(path: string, size: number, { bytes, within }: NeededBytes): HeddleError {
   const needed = within === undefined ? `${bytes}` : `at least ${bytes}, within ${within}`;
   return new HeddleError("INVALID_FILE", `${path}: the file ends at byte ${size} of ${needed}`);

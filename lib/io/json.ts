@@ -1,27 +1,27 @@
-// The one reader of JSON from files: UTF-8, nesting and the number of values are checked before any value is made.
+// Reads JSON from files. It checks the encoding, the nesting and the number of values before it parses.
 import { isUtf8 } from "node:buffer";
 import { HeddleError, type HeddleErrorCode } from "../core/errors.ts";
 
-/** Keys count as values: each takes memory as a value does. */
+/** Default maximum number of values. Keys count as values, because each takes as much memory. */
 const MAX_VALUES = 1 << 18;
-/** Larger files may hold one value for each 32 bytes. The values then take about twice the memory of the file at most. */
+/** Larger files may have one value per 32 bytes. The values then take at most about twice the file's size in memory. */
 const BYTES_PER_VALUE = 32;
 const MAX_DEPTH = 64;
-/** Bytes or characters that are looked at together. */
+/** Bytes or characters that are checked at a time. */
 const WINDOW_BYTES = 1 << 16;
 
 export interface JsonLimits {
-  /** Values in all, keys included. Default 262,144, or one for each 32 bytes if that is more. */
+  /** Maximum number of values, keys included. Default 262,144, or one per 32 bytes of the source if that is more. */
   values?: number | undefined;
-  /** Default 64. */
+  /** Maximum depth of nesting. Default 64. */
   depth?: number | undefined;
-  /** The code of the errors. Default INVALID_FILE. */
+  /** Code of the errors. Default INVALID_FILE. */
   code?: HeddleErrorCode | undefined;
 }
 
 /**
  * Parses JSON in UTF-8, with or without a byte order mark.
- * @param where what the messages call the source
+ * @param where name of the source in messages
  * @throws HeddleError INVALID_FILE
  */
 export function parseJson(source: Uint8Array | string, where: string, limits: JsonLimits = {}): unknown {
@@ -35,20 +35,20 @@ export function parseJson(source: Uint8Array | string, where: string, limits: Js
   }
 }
 
-/** Checks the nesting and the number of values before anything is decoded. @throws HeddleError INVALID_FILE */
+/** Checks the nesting and the number of values before the source is parsed. @throws HeddleError INVALID_FILE */
 export function checkJson(source: Uint8Array | string, where: string, limits: JsonLimits = {}): void {
   const { code = "INVALID_FILE" } = limits;
   const { values = Math.max(MAX_VALUES, source.length / BYTES_PER_VALUE), depth = MAX_DEPTH } = limits;
   const check = new SizeCheck(where, { values: Math.floor(values), depth, code });
   if (typeof source !== "string") check.update(source);
-  // A copy of the whole would take as much memory as the text itself.
+  // Convert the text in windows: a copy of all of it would double the memory.
   else
     for (let at = 0; at < source.length; at += WINDOW_BYTES)
       check.update(Buffer.from(source.slice(at, at + WINDOW_BYTES)));
 }
 
 /**
- * Parses a line of a file of rows. Short lines need no check: their values are few, and nothing walks into them.
+ * Parses a line of a file of rows. Short lines are not checked: they have few values, and no recursive code reads them.
  * @throws HeddleError INVALID_FILE for too many values
  * @throws SyntaxError for text that is not JSON
  */
@@ -56,7 +56,10 @@ export function parseJsonRow(text: string, where: string): unknown {
   return text.length <= MAX_VALUES ? JSON.parse(text) : parseJson(text, where);
 }
 
-/** Deep nesting would exhaust the stack of recursive walks, and many values the heap. */
+/**
+ * Counts nesting and values in the bytes of a JSON source. Deep nesting would overflow the stack of recursive code, and many values the
+ * heap.
+ */
 class SizeCheck {
   private depth = 0;
   private values = 1;
@@ -68,7 +71,7 @@ class SizeCheck {
     private readonly limits: Required<JsonLimits>,
   ) {}
 
-  /** Takes the next bytes of the source. */
+  /** Checks the next bytes of the source. @throws HeddleError for too deep nesting or too many values */
   update(bytes: Uint8Array): void {
     const { limits } = this;
     let { depth, values, inString } = this;
@@ -101,7 +104,7 @@ class SizeCheck {
   }
 }
 
-/** The text of a file in UTF-8; a byte order mark stays. @throws HeddleError INVALID_FILE naming the first bad byte */
+/** Decodes UTF-8 and keeps a byte order mark. @throws HeddleError INVALID_FILE with the offset of the first invalid byte */
 export function decodeUtf8(bytes: Uint8Array, where: string): string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const malformed = malformedUtf8At(buffer);
@@ -125,7 +128,7 @@ export function malformedUtf8At(bytes: Buffer): number {
     const found = text.indexOf("\ufffd", from);
     if (found < 0) return at;
     at += Buffer.byteLength(text.slice(from, found));
-    // The file itself may hold U+FFFD.
+    // The file itself may contain U+FFFD.
     if (bytes.toString("latin1", at, at + 3) !== "\xef\xbf\xbd") return at;
     at += 3;
     from = found + 1;

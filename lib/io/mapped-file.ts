@@ -2,23 +2,25 @@ import { binding } from "../binding/index.ts";
 import { invalidArgument } from "../core/errors.ts";
 
 /**
- * A file mapped read-only into memory. Tensors made on top of it keep the mapping alive by themselves.
+ * A file mapped read-only into memory. Tensors that view it keep the mapping alive on their own.
  *
- * A file that another program shortens while it is mapped can end the process (SIGBUS) when a kernel reads the lost
- * part; `bytes` and `check` report it as an IO error instead. Replacing a file by rename is safe.
+ * If another program truncates the file while it is mapped, a kernel that reads the lost part may end the process (SIGBUS). `bytes` and
+ * `check` report this as an IO error instead. Replacing a file by rename is safe.
  */
 export interface MappedFile {
-  /** Length in bytes, taken when the file was mapped. */
+  /** Length in bytes at the time of mapping. */
   readonly size: number;
-  /** A copy of `length` bytes from `offset`. Errors: INVALID_ARGUMENT outside the file, IO when it has shrunk. */
+  /**
+   * Returns a copy of `length` bytes from `offset` on. @throws HeddleError INVALID_ARGUMENT outside the file, IO if the file has shrunk
+   */
   bytes(offset: number, length: number): ArrayBuffer;
-  /** Throws IO when the file is shorter than it was when it was mapped. */
+  /** Checks that the file has not shrunk since it was mapped. @throws HeddleError IO */
   check(): void;
-  /** Gives up this handle; every other method then throws DISPOSED. Closing twice is harmless. */
+  /** Closes this handle. All other methods then throw DISPOSED. Closing twice is allowed. */
   close(): void;
 }
 
-/** Maps a file. Errors: NOT_FOUND, INVALID_FILE (a folder or device), IO, OUT_OF_MEMORY. */
+/** Maps a file read-only. @throws HeddleError NOT_FOUND, INVALID_FILE (a folder or device), IO, OUT_OF_MEMORY */
 export function mapFile(path: string): MappedFile {
   if (typeof path !== "string" || path === "") throw invalidArgument("path", "a file name", path);
   return new binding.MappedFile(path);

@@ -1,7 +1,7 @@
-// Waiting for native work that runs away from the event loop.
+// Waits for native work that runs off the event loop.
 import type { NativeJob } from "../binding/tokenizer.ts";
 
-/** Waits for a job of the addon; the signal cancels it. */
+/** Waits for a native job. If the signal fires, the job is cancelled. */
 export async function finish<T>(job: NativeJob<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return job.promise;
   const cancel = () => job.cancel();

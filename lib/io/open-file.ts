@@ -1,31 +1,31 @@
-// Opening what a path leads to without waiting for it: a pipe without a writer would block for ever, and a device never ends.
+// Opens paths without blocking. Opening a pipe without a writer blocks forever, and a device may have no end.
 import type { Stats } from "node:fs";
 import { constants, type FileHandle, open } from "node:fs/promises"; // "node:fs" would load its streams with them
 import { HeddleError } from "../core/errors.ts";
 
 export interface OpenFileOptions {
   /**
-   * Standard input and other descriptors of this process (`/dev/stdin`, `/dev/fd/63`) may be pipes and terminals: a shell gave them, and
-   * they have a writer. For files that are read once, from the beginning to the end.
+   * Whether descriptors of this process (`/dev/stdin`, `/dev/fd/63`) may be pipes or terminals, which a shell has connected to a writer.
+   * Set it for files that are read once, from the beginning to the end.
    */
   pipes?: boolean;
 }
 
-// Windows knows no such flag.
+// Windows lacks this flag.
 const WITHOUT_WAITING = constants.O_NONBLOCK ?? 0;
 const DESCRIPTOR = /^\/(?:dev\/(?:stdin|fd\/\d+)|proc\/(?:self|\d+)\/fd\/\d+)$/;
 
 /**
- * Opens a file to read. A folder opens too: reading it is the system's error.
- * @throws HeddleError INVALID_FILE for pipes, sockets and devices; the system's own errors
+ * Opens a file for reading. A folder can be opened too, but reading it fails with the system's error.
+ * @throws HeddleError INVALID_FILE for pipes, sockets and devices; errors of the system
  */
 export async function openFile(path: string, { pipes = false }: OpenFileOptions = {}): Promise<FileHandle> {
-  // Waiting is intended when a pipe may be read.
+  // A pipe that may be read is opened in blocking mode.
   if (pipes && DESCRIPTOR.test(path)) return await open(path, constants.O_RDONLY);
   return await checked(path, constants.O_RDONLY);
 }
 
-/** Opens a file to read and write at any place, and makes it where it is missing. @throws as openFile */
+/** Opens a file for reading and writing at any position, and creates it if it is missing. @throws as openFile */
 export async function openFileToWrite(path: string): Promise<FileHandle> {
   return await checked(path, constants.O_RDWR | constants.O_CREAT);
 }
@@ -42,20 +42,20 @@ async function checked(path: string, flags: number): Promise<FileHandle> {
   }
 }
 
-/** Names the kind of an irregular file, for messages. */
+/** Returns what messages call a folder or an irregular file. */
 export function kindOf(found: Stats): string {
   if (found.isDirectory()) return "a folder";
   return found.isFIFO() ? "a pipe" : found.isSocket() ? "a socket" : "a device";
 }
 
-/** Bytes of a read: of what the size does not tell. */
+/** Minimum size of the read buffer, because the size of some files is reported as 0. */
 const PIECE_BYTES = 1 << 16;
 
 /**
- * All of a file, whatever its size says of it: files of `/proc` say 0.
- * @param most bytes that are accepted, and so read, at most
- * @param what they are, for the message: `bytes of JSON`
- * @throws HeddleError INVALID_FILE for a longer file, as openFile; the system's own errors
+ * Reads a whole file, even if its reported size is wrong: files in `/proc` report 0.
+ * @param most maximum number of bytes to accept
+ * @param what the unit in messages, such as `bytes of JSON`
+ * @throws HeddleError INVALID_FILE for a longer file, or as openFile; errors of the system
  */
 export async function readWhole(
   path: string,
@@ -70,13 +70,13 @@ export async function readWhole(
   }
 }
 
-/** The same of a file that is open. */
+/** Like readWhole, for an open file. */
 export async function readAll(handle: FileHandle, path: string, most: number, what = "bytes"): Promise<Buffer> {
   const { size } = await handle.stat();
   const tooLong = (got: number | string) =>
     new HeddleError("INVALID_FILE", `${path}: expected at most ${most} ${what}, got ${got}`);
   if (size > most) throw tooLong(size);
-  // One byte more than there should be: only the end of the file says that it is the end.
+  // Reserve one byte more than the size. Only a read of 0 bytes shows the end of the file.
   let bytes = Buffer.allocUnsafe(Math.max(size, PIECE_BYTES) + 1);
   let filled = 0;
   for (;;) {

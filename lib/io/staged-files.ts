@@ -1,4 +1,4 @@
-// Files that belong together: all are written before the first of them gets its name.
+// A group of files. All of them are written before the first gets its final name.
 import { rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import {
@@ -12,7 +12,7 @@ import {
   syncFolder,
 } from "./atomic-files.ts";
 
-/** Files that are written under temporary names until all of them are complete. */
+/** Files written under temporary names until all of them are complete. */
 export class StagedFiles {
   private staged: StagedFile[] = [];
   private readonly before = new Set<string>();
@@ -23,7 +23,7 @@ export class StagedFiles {
     this.staged.push(await stageFile(path, body));
   }
 
-  /** Whether a file of this path is among them. */
+  /** Whether a file for this path has been written. */
   has(path: string): boolean {
     return this.staged.some((file) => file.path === path);
   }
@@ -37,24 +37,24 @@ export class StagedFiles {
   }
 
   /**
-   * Takes a file away before the others get their names: one that readers begin with. Whoever comes between finds nothing there, where it would lead them
-   * to some files of before and some of these.
+   * Removes a file before the others get their names, such as an index that readers open first. A reader in between then finds no index,
+   * rather than a mix of old and new files.
    */
   removeBefore(path: string): void {
     this.before.add(path);
   }
 
-  /** Takes a file away once the others have their names. */
+  /** Removes a file after the others have got their names. */
   removeBehind(path: string): void {
     this.behind.add(path);
   }
 
-  /** Takes a folder away behind them, if nothing is left in it. */
+  /** Removes a folder after all else, if it is empty. */
   removeEmptyBehind(path: string): void {
     this.emptyBehind.add(path);
   }
 
-  /** Gives all of them their names, in the order in which they were written. */
+  /** Renames all files to their final names, in the order in which they were written. */
   async commit(): Promise<void> {
     for (const path of this.before) await remove(path);
     const folders = new Set([...this.before, ...this.behind].map((path) => dirname(path)));
@@ -62,16 +62,16 @@ export class StagedFiles {
       await placeFile(this.staged[0]!);
       folders.add(dirname(this.staged.shift()!.place));
     }
-    // On the disk before what they replace is gone.
+    // The new files must be durable before the files that they replace are removed.
     for (const folder of folders) await syncFolder(folder);
     for (const path of this.behind) await remove(path);
-    // It holds other files, which the caller does not know, or is a link.
+    // rmdir fails if the folder contains other files or is a link. The folder then stays.
     for (const path of this.emptyBehind) await rmdir(path).catch(() => {});
     for (const folder of new Set([...this.behind].map((path) => dirname(path))))
       if (await exists(folder)) await syncFolder(folder);
   }
 
-  /** Removes what has no name yet. */
+  /** Removes the files that are still under temporary names. */
   async discard(): Promise<void> {
     for (const staged of this.staged.splice(0)) await discardFile(staged);
   }
@@ -84,8 +84,8 @@ async function remove(path: string): Promise<void> {
 }
 
 /**
- * Writes files that appear together: all, or, where `body` fails or the disk is full, none, and what was there stays. Renames, which take a moment, are all
- * that can be interrupted.
+ * Writes a group of files atomically. If `body` fails or the disk is full, no file is replaced. Only a crash during the final renames can
+ * leave some files replaced and others not.
  */
 export async function writeTogether<T>(body: (files: StagedFiles) => Promise<T>): Promise<T> {
   const files = new StagedFiles();

@@ -1,23 +1,23 @@
-// A JSON reader for hostile headers: unlike JSON.parse it refuses duplicate keys and bounds what it makes.
+// A JSON parser for untrusted headers. Unlike JSON.parse it refuses duplicate keys, and it limits depth, values, keys and string lengths.
 import { malformedUtf8At } from "./json.ts";
 
-/** Objects become Maps, so that no key (`__proto__`) is special. */
+/** A parsed value. Objects become Maps, so that no key (`__proto__`) is special. */
 export type StrictJson = string | number | boolean | null | StrictJson[] | Map<string, StrictJson>;
 
-/** Bounds of what a reader accepts; every one is named in the error. */
+/** Limits of the parser. Errors name the limit that was exceeded. */
 export interface StrictJsonLimits {
   depth: number;
-  /** Values in all. An object weighs as OBJECT_WEIGHT of them. */
+  /** Total number of values. An object counts as OBJECT_WEIGHT values. */
   values: number;
-  /** Keys of one object. */
+  /** Maximum number of keys of one object. */
   keys: number;
   stringBytes: number;
 }
 
-/** A Map takes about as much memory as eight numbers in a list. */
+/** Number of values that an object counts as: a Map takes about as much memory as eight numbers of an array. */
 const OBJECT_WEIGHT = 8;
 
-/** A key that an object has twice. */
+/** The error for an object that has the same key twice. */
 export class DuplicateKey extends Error {
   readonly key: string;
 
@@ -28,8 +28,8 @@ export class DuplicateKey extends Error {
 }
 
 /**
- * Parses UTF-8 JSON. Throws Error with a short reason ("duplicate key \"a\" at byte 12"); callers add the file's name.
- * Speed: one pass over the bytes, strings without escapes are cut out whole.
+ * Parses JSON in UTF-8. Throws an Error with a short reason ("duplicate key \"a\" at byte 12"), to which callers add the file's name. It
+ * makes one pass over the bytes, and decodes strings without escapes at once.
  */
 export function parseStrictJson(bytes: Buffer, limits: StrictJsonLimits): StrictJson {
   let at = 0;
@@ -79,7 +79,7 @@ export function parseStrictJson(bytes: Buffer, limits: StrictJsonLimits): Strict
 
   function number(): number {
     const start = at;
-    // The usual case, a whole number that a double holds exactly.
+    // Fast path: an integer of at most 15 digits, which a double holds exactly.
     let whole = 0;
     while (at - start < 15 && isDigit(bytes[at])) whole = whole * 10 + bytes[at++]! - 0x30;
     if (at > start && !isNumberByte(bytes[at]) && (bytes[start] !== 0x30 || at === start + 1)) return whole;
@@ -169,7 +169,7 @@ function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= 0x30 && byte <= 0x39;
 }
 
-/** Digits and "+-.eE". */
+/** Whether a byte is a digit or one of "+-.eE". */
 function isNumberByte(byte: number | undefined): boolean {
   return isDigit(byte) || byte === 0x2b || byte === 0x2d || byte === 0x2e || byte === 0x45 || byte === 0x65;
 }

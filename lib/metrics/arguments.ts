@@ -1,19 +1,19 @@
-// Argument checks for metrics: a wrong argument is an error that names it.
+// Argument checks for metrics. Messages name the argument.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 
-/** An array, or a typed array of numbers. */
+/** Whether a value is an array or a typed array. */
 export function isList(value: unknown): value is ArrayLike<unknown> {
   return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
 }
 
-/** @throws HeddleError INVALID_ARGUMENT unless it is an array, of the given length if any */
+/** Requires an array, of `length` values if `length` is given. @throws HeddleError INVALID_ARGUMENT */
 export function checkList(name: string, value: unknown, length?: number): asserts value is ArrayLike<unknown> {
   if (!isList(value)) throw invalidArgument(name, "an array", value);
   if (length !== undefined && value.length !== length)
     throw new HeddleError("INVALID_ARGUMENT", `${name}: expected ${length} values, got ${value.length}`);
 }
 
-/** NaN is allowed: a model may return it, and the metric is then NaN too. */
+/** Requires an array of numbers. NaN is allowed: a model may return it, and the metric is then NaN too. */
 export function checkNumbers(name: string, value: unknown, length?: number): asserts value is ArrayLike<number> {
   checkList(name, value, length);
   if (!Array.isArray(value)) {
@@ -24,7 +24,7 @@ export function checkNumbers(name: string, value: unknown, length?: number): ass
     if (typeof value[i] !== "number") throw invalidArgument(`${name}[${i}]`, "a number", value[i]);
 }
 
-/** Each is an index below `below`. */
+/** Requires an array of integers from 0 to below `below`. */
 export function checkIndices(name: string, value: unknown, below: number, length?: number): void {
   checkList(name, value, length);
   for (let i = 0; i < value.length; i++) {

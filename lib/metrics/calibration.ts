@@ -1,26 +1,26 @@
 import { checkSeed, invalidArgument } from "../core/errors.ts";
 import { checkList, checkNumbers, checkWhole } from "./arguments.ts";
 
-/** One bin of a reliability diagram: answers of about the same confidence. */
+/** One bin of a reliability diagram: answers whose confidence lies in the same interval. */
 export interface ReliabilityBin {
-  /** Bounds of the confidences in it: above `from` (or 0 itself in the first), up to and including `to`. */
+  /** The interval of confidences: above `from` (in the first bin, 0 included), up to and including `to`. */
   from: number;
   to: number;
   count: number;
-  /** Mean confidence and share of right answers; null where the bin is empty. */
+  /** Mean confidence, and share of correct answers; null if the bin is empty. */
   confidence: number | null;
   accuracy: number | null;
 }
 
-/** How well confidences go with what is right. */
+/** How well confidences match the share of correct answers. */
 export interface Calibration {
-  /** Expected calibration error: the mean over answers of |share right − confidence| of their bin. */
+  /** Expected calibration error: the mean of |accuracy − confidence| of the bins, weighted by their number of answers. */
   ece: number;
-  /** Bounds of the ECE by bootstrap (Efron 1979, percentiles). */
+  /** Bootstrap percentile interval of the ECE (Efron 1979). */
   eceInterval: { low: number; high: number; level: number };
-  /** The largest difference of a bin. */
+  /** Maximum calibration error: the largest |accuracy − confidence| of a bin. */
   maximumError: number;
-  /** Mean squared difference between confidence and being right (Brier 1950, of the given answer). */
+  /** Brier score of the given answers: the mean squared difference between confidence and correctness (0 or 1) (Brier 1950). */
   brier: number;
   /** The reliability diagram. */
   bins: ReliabilityBin[];
@@ -29,11 +29,11 @@ export interface Calibration {
 
 /** Options of `calibration`. */
 export interface CalibrationOptions {
-  /** Bins of equal width over [0, 1], at most 10,000. Default 15, as in Guo et al. 2017. */
+  /** Number of bins of equal width over [0, 1], at most 10,000. Default 15, as in Guo et al. 2017. */
   bins?: number | undefined;
-  /** Resamples of the interval, at most 1,000,000. Default 1000; 0: none, the interval is then the ECE itself. */
+  /** Number of bootstrap resamples, at most 1,000,000. Default 1000. With 0, both ends of the interval are the ECE itself. */
   bootstrap?: number | undefined;
-  /** Share of resamples within the interval. Default 0.95. */
+  /** Confidence level of the interval: the share of resamples inside it. Default 0.95. */
   level?: number | undefined;
   seed?: number | undefined;
 }
@@ -45,7 +45,7 @@ const NAMES: Readonly<Record<keyof CalibrationOptions, true>> = {
   seed: true,
 };
 
-/** Also before the answers are there that are to be measured. @throws HeddleError INVALID_ARGUMENT */
+/** Checks the options. Callers use it before the answers to be measured exist. @throws HeddleError INVALID_ARGUMENT */
 export function checkCalibrationOptions(options: CalibrationOptions): void {
   if (typeof options !== "object" || options === null || Array.isArray(options))
     throw invalidArgument("calibration", "an object of options", options);
@@ -61,8 +61,8 @@ export function checkCalibrationOptions(options: CalibrationOptions): void {
 }
 
 /**
- * How far confidences are from the shares of right answers (Naeini et al. 2015; Guo et al. 2017).
- * @param confidences in [0, 1] @param correct whether each answer was right
+ * Measures how far confidences are from the shares of correct answers (Naeini et al. 2015; Guo et al. 2017).
+ * @param confidences in [0, 1] @param correct whether each answer is correct
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function calibration(
@@ -128,7 +128,7 @@ function interval(values: number[], level: number, otherwise: number): { low: nu
   return { low: at((1 - level) / 2), high: at((1 + level) / 2) };
 }
 
-/** Uniform numbers in [0, 1): mulberry32 (T. Ettinger), enough for resampling. */
+/** Returns a generator of uniform numbers in [0, 1): mulberry32 (T. Ettinger), whose quality suffices for resampling. */
 function mulberry(seed: number): () => number {
   let s = seed >>> 0;
   return () => {

@@ -1,25 +1,25 @@
 import { invalidArgument } from "../core/errors.ts";
 import { checkIndices, checkList, checkWhole } from "./arguments.ts";
 
-/** Labels at most: each has its figures. */
+/** Maximum number of labels, because each label has its own figures. */
 const MOST_LABELS = 1_000_000;
 
-/** Figures of a classifier over labelled examples. */
+/** Metrics of a classifier over labelled examples. */
 export interface ClassificationReport {
-  /** Share of the examples that got their own label. */
+  /** Share of the examples that were assigned their true label. */
   accuracy: number;
-  /** Mean of the labels' F1 scores, over the labels that occur as truth or as answer. */
+  /** Mean F1 over the labels that occur among the true or the predicted labels. */
   macroF1: number;
-  /** For each label: its name where names were given, how precise, how complete, and how many examples are of it. */
+  /** Per label: its name if names were given, precision, recall, F1, and the number of examples with that true label (support). */
   perLabel: { label?: string; precision: number; recall: number; f1: number; support: number }[];
   count: number;
 }
 
 /**
- * Accuracy and F1 (van Rijsbergen 1979). A label's F1 is 0 where it is never right.
- * @param truth the labels as `classify` gives them; or their indices in [0, labels)
- * @param predicted likewise
- * @param labels the labels in the report's order, or, of indices, how many there are. Default: those that occur, sorted
+ * Computes accuracy and F1 (van Rijsbergen 1979). A label that is never predicted correctly has an F1 of 0.
+ * @param truth the true labels: names, as `classify` returns them, or indices in [0, labels)
+ * @param predicted the predicted labels, in the form of `truth`
+ * @param labels the label names in the report's order (default: those that occur, sorted), or for indices the number of labels
  * @throws HeddleError INVALID_ARGUMENT
  * @example
  * const answers = await Promise.all(rows.map(({ text }) => model.classify(text)));
@@ -95,7 +95,7 @@ function reportOf(truth: readonly number[], predicted: readonly number[], labels
   };
 }
 
-/** The index of the largest number; the first of several. */
+/** Returns the index of the largest number, or the first such index if several are equal. */
 export function argmax(values: ArrayLike<number>): number {
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;

@@ -1,21 +1,21 @@
 import { invalidArgument } from "../core/errors.ts";
 import { checkIndices, checkList, checkNumbers } from "./arguments.ts";
 
-/** How well queries find their documents. */
+/** How well queries find their relevant documents. */
 export interface RetrievalReport {
-  /** Share of queries whose document is among the first k, by k. */
+  /** Recall@k by k: the share of queries whose relevant document ranks among the first k. */
   recall: Record<number, number>;
-  /** Mean reciprocal rank of the document. */
+  /** Mean reciprocal rank of the relevant document. */
   mrr: number;
   queries: number;
 }
 
 /**
- * Ranks documents by the dot product with each query (the cosine, where vectors have length 1). Documents that score the same
- * as the right one count as found before it.
- * @param relevant the index of each query's document
- * @param others per query, further documents that are right as well: they count as found neither before it nor at all (the
- * filtered ranks of Bordes et al. 2013)
+ * Ranks documents by the dot product with each query (the cosine similarity if vectors have length 1). Documents with the same score as
+ * the relevant one count as ranked before it.
+ * @param relevant the index of each query's relevant document
+ * @param others per query, the indices of other relevant documents, which are left out of the ranking (the filtered ranks of Bordes et
+ * al. 2013)
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function retrieval(
@@ -47,7 +47,7 @@ export function retrieval(
   };
 }
 
-/** All of one length. */
+/** Requires vectors of equal length. */
 function checkVectors(name: string, vectors: unknown, length?: number): void {
   checkList(name, vectors);
   for (let i = 0; i < vectors.length; i++) {
@@ -63,7 +63,8 @@ export function dotProduct(a: ArrayLike<number>, b: ArrayLike<number>): number {
 }
 
 /**
- * Spearman's rank correlation (1904); equal values share their mean rank. NaN where one side is all equal.
+ * Returns Spearman's rank correlation (1904). Equal values share their mean rank. The result is NaN if all values of `a` or of `b` are
+ * equal.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function spearman(a: readonly number[], b: readonly number[]): number {

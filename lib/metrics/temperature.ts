@@ -1,6 +1,6 @@
 import { checkList, checkNumbers, checkWhole } from "./arguments.ts";
 
-/** Probabilities of logits, divided by a temperature first. */
+/** Returns softmax(logits / temperature). */
 export function softmax(logits: ArrayLike<number>, temperature = 1): number[] {
   const scaled = Array.from(logits, (v) => v / temperature);
   const most = scaled.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
@@ -9,7 +9,7 @@ export function softmax(logits: ArrayLike<number>, temperature = 1): number[] {
   return powers.map((p) => p / sum);
 }
 
-/** 1 / (1 + e^−x) */
+/** Returns 1 / (1 + e^−x). */
 export function sigmoid(x: number): number {
   return x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x));
 }
@@ -18,11 +18,11 @@ const LEAST = 0.01;
 const MOST = 100;
 
 /**
- * Temperature scaling (Guo et al. 2017): finds the temperature that maximizes the likelihood of held-out labels. It changes the confidence
- * of answers, not the answers. As in Platt (1999), one additional example has a little of every label. Otherwise a model that is always
- * right would become infinitely confident.
- * @param logits one (labels) an example @param truth label indices
- * @returns a temperature from 0.01 to 100; 1 without examples
+ * Temperature scaling (Guo et al. 2017): finds the temperature that maximizes the likelihood of held-out labels. It changes the
+ * confidence of answers, not the answers. As in Platt (1999), the targets are smoothed with one additional example that is spread evenly
+ * over all labels. Otherwise a model that is always right would become infinitely confident.
+ * @param logits one row per example, one logit per label @param truth label indices
+ * @returns a temperature from 0.01 to 100; 1 if there are no examples
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function fitTemperature(logits: readonly ArrayLike<number>[], truth: readonly number[]): number {
@@ -34,7 +34,7 @@ export function fitTemperature(logits: readonly ArrayLike<number>[], truth: read
   }
   const count = logits.length;
   if (count === 0) return 1;
-  // The log-likelihood is concave in 1/T: its slope Σ (target logit − expected logit) falls, and one bisection finds zero.
+  // The log-likelihood is concave in 1/T. Its slope Σ (target logit − expected logit) decreases, so bisection finds its zero.
   const slope = (inverse: number) =>
     logits.reduce((sum, row, i) => {
       const p = softmax(row, 1 / inverse);

@@ -15,42 +15,46 @@ import type { DecoderNames } from "./decoder-names.ts";
 import { type NormKind, norm as normOf, offsetWeight } from "./norm.ts";
 import { type Rotary, rotate } from "./rotary.ts";
 
+/** Sizes and flags of a self-attention block. */
 export interface AttentionBlock {
   heads: number;
   keyHeads: number;
   headDim: number;
-  /** Prefix of the projections' names: `model.layers.3.self_attn`. */
+  /** Prefix of the projections' names, such as `model.layers.3.self_attn`. */
   prefix: string;
   names: Pick<DecoderNames, "qkv" | "output" | "queryNorm" | "keyNorm">;
-  /** One projection instead of three: all of q, then k, then v (Phi-3), or each head's q, k, v (GPT-NeoX). */
+  /**
+   * Whether q, k and v are one fused projection: `true` for all of q, then k, then v (Phi-3), `qkv by head` for q, k, v of each head
+   * (GPT-NeoX). `gate_up` fuses only the feed-forward block.
+   */
   fused?: boolean | "gate_up" | "qkv by head" | undefined;
-  /** Whether neighbours of a head turn together. */
+  /** Whether RoPE pairs adjacent dimensions of a head. */
   interleaved?: boolean | undefined;
   /**
-   * The norm of q and k: of each head before (Qwen 3, Gemma 3) or after (HunYuan) the rotation, or of their whole width before it
-   * (OLMo 2). `each head` is LayerNorm without a bias, before the rotation, and each head has its own weights (Command R+).
+   * The norm of q and k. `head` normalizes each head before RoPE (Qwen 3, Gemma 3), `turned head` after RoPE (HunYuan), and `width` all
+   * heads together before RoPE (OLMo 2). `each head` is LayerNorm without a bias, before RoPE, with weights per head (Command R+).
    */
   norm?: (NormKind & { over: "head" | "turned head" | "each head" | "width" }) | undefined;
   rotary: Rotary | undefined;
   causal?: boolean | undefined;
   window?: number | undefined;
-  /** Multiplies q·k; 1/√headDim where not given. */
+  /** Factor of q·k. Default 1/√headDim. */
   scale?: number | undefined;
   softcap?: number | undefined;
-  /** Whether the layer has the weight `prefix.sinks`, a logit a head that attends nothing (gpt_oss). */
+  /** Whether the layer has attention sinks: the weight `prefix.sinks`, a logit per head that attends to nothing (gpt_oss). */
   sinks?: boolean | undefined;
-  /** Picks the rows that go on. */
+  /** Selects the rows that later layers need. */
   wanted?: ((x: Value) => Value) | undefined;
 }
 
-/** Self-attention with rotary positions. @param x (rows, width) @returns (rows, width), of those that are wanted */
+/** Self-attention with RoPE. @param x (rows, width) @returns (rows, width), or only the rows that `block.wanted` selects */
 export function attentionBlock(context: ForwardContext, layer: number, x: Value, block: AttentionBlock): Value {
   const { heads, keyHeads, headDim, prefix, rotary, causal, window, scale, softcap } = block;
   const rows = x.dim(0);
   const [q, k, v] = projections(context, x, block);
   const turned = (name: "q" | "k", y: Value, count: number) => {
     const turnedHeads = block.norm?.over === "turned head";
-    // A norm after the rotation has its weights in the family's own order of a head's dimensions.
+    // A norm after RoPE has weights in the family's own order of dimensions, so that order must be kept.
     const kept = block.interleaved === true && turnedHeads;
     const neighbours = block.interleaved || context.interleaved(`${prefix}.${name}_proj`);
     const turn = (heads: Value) => (rotary ? rotate(context, heads, rotary, kept || (neighbours && "input")) : heads);
@@ -76,7 +80,7 @@ export function attentionBlock(context: ForwardContext, layer: number, x: Value,
   return context.linear(block.wanted ? block.wanted(flat) : flat, `${prefix}.${block.names.output}`);
 }
 
-/** q, k and v, each (rows, heads · headDim), or (rows, heads, headDim) */
+/** Returns q, k and v, each (rows, heads · headDim) or (rows, heads, headDim). */
 function projections(context: ForwardContext, x: Value, block: AttentionBlock): readonly [Value, Value, Value] {
   const { heads, keyHeads, headDim, prefix, names } = block;
   if (block.fused === "qkv by head") {
@@ -104,12 +108,12 @@ function normed(context: ForwardContext, { norm, prefix, names }: AttentionBlock
   return eachNormed(x, offsetWeight(context.weight(`${name}.weight`), norm.offset), norm.eps);
 }
 
-/** @param x (rows, heads, width) @param weight (heads, width) */
+/** LayerNorm of each head, with weights per head. @param x (rows, heads, width) @param weight (heads, width) */
 function eachNormed(x: Value, weight: Value, eps: number): Value {
   const [rows, heads, width] = [x.dim(0), Number(x.dim(1)), x.last];
   const one = affine(sum(weight), 0, 1);
   const plain = layerNorm(x, broadcast(one, [width]), { eps }).y;
-  // Repeats the weights for each row by an outer product, because no op does that.
+  // Repeat the weights for each row by an outer product, because no op broadcasts a vector.
   const ones = broadcast(one, [rows, 1], x.dtype as FloatDType);
   const beside = linear(ones, reshape(weight, [1, heads * width]), undefined, { transposed: true });
   return mul(plain, reshape(beside, x.shape));

@@ -2,61 +2,63 @@ import type { AttentionOptions, FloatDType, Value } from "../graph/index.ts";
 
 /** Attention operands of one layer: q (rows, heads, width), k and v (rows, key heads, width), sinks (heads). */
 export interface Heads {
-  /** (rows, heads, width) */
+  /** Queries, (rows, heads, width). */
   q: Value;
-  /** (rows, key heads, width) */
+  /** Keys, (rows, key heads, width). */
   k: Value;
-  /** (rows, key heads, width) */
+  /** Values, (rows, key heads, width). */
   v: Value;
-  /** (heads) of logits that take a share of the softmax and add nothing (gpt_oss) */
+  /** Attention sinks, (heads): logits in the softmax's denominator that have no value (gpt_oss). */
   sinks?: Value | undefined;
 }
 
 /**
- * The argument of a model's forward function. One function serves training (whole sequences) and generation (rows of several sequences
- * over their KV caches). Only `attend` differs.
+ * The argument of a model's forward function. The same forward function serves training (whole sequences) and generation (new rows of
+ * several sequences, over their KV caches). Only `attend` differs.
  */
 export interface ForwardContext {
-  /** (rows) i32 */
+  /** Token ids, (rows) i32. */
   readonly ids: Value;
-  /** (rows) i32: each row's position in its sequence. */
+  /** Position of each row in its sequence, (rows) i32. */
   readonly positions: Value;
   /**
-   * How long the sequence of each row is at present, (rows) i32, or that of all rows: what frequencies of dynamic and
-   * longrope scaling depend on.
+   * Returns the current length of each row's sequence, (rows) i32, or one number for all rows. Dynamic and LongRoPE scaling depend on it.
    */
   lengths(): Value | number;
-  /** Tokens of the longest text at most, where it is known: what distances between tokens stay below. */
+  /** Upper bound of the tokens per text, if it is known. Distances between tokens are below it. */
   readonly longest?: number | undefined;
-  /** The kind of segment that each row is of, (rows) i32: what BERT's first sentence and second differ in. */
+  /** Returns the token type of each row, (rows) i32. For BERT it tells the first sentence from the second. */
   tokenTypes(): Value;
-  /** The activations' element type. */
+  /** Element type of the activations. */
   readonly dtype: FloatDType;
-  /** A weight by its Hugging Face name. */
+  /** Returns a weight by its Hugging Face name. */
   weight(name: string): Value;
   /** Whether the model has an optional weight (a bias). */
   has(name: string): boolean;
   /**
-   * The linear layer `prefix`: its weight, its bias where the model has one, and what adapts it (LoRA).
-   * @param options.transposed the weight is stored (in, out), as GPT-2's are
+   * Applies the linear layer `prefix`: its weight, its bias if the model has one, and its LoRA adapter if there is one.
+   * @param options.transposed whether the weight is stored as (inputs, outputs), as in GPT-2
    */
   linear(x: Value, prefix: string, options?: { transposed?: boolean | undefined }): Value;
-  /** Whether the output of `linear` for `prefix`, q or k, is in GGUF's row order, where RoPE pairs are neighbours. */
+  /** Whether the output of `linear` for `prefix`, which is q or k, has GGUF's row order, in which RoPE pairs adjacent dimensions. */
   interleaved(prefix: string): boolean;
   /**
-   * The linear layers `prefix` of routed experts: each row through the matrices of those that it was given.
+   * Applies the linear layers `prefix` of routed experts: each row is multiplied by the matrices of its experts.
    * @param x (rows, inputs), or (rows, k, inputs) @param experts (rows, k) i32 @returns (rows, k, outputs)
    */
   experts(x: Value, prefix: string, experts: Value): Value;
-  /** The token embeddings of a pass: in training they may get noise (NEFTune). @param x (rows, width) @returns (rows, width) */
+  /** Transforms the token embeddings. In training it may add noise (NEFTune). @param x (rows, width) @returns (rows, width) */
   embedded(x: Value): Value;
   /**
-   * The rows of a value of the last layer that anyone reads: once its keys and values are made, a row that makes no logits is not
-   * needed. All where not given. @param x (rows, width)
+   * Selects the rows of the last layer whose output is read. The layer needs the other rows for keys and values only. Default: all rows.
+   * @param x (rows, width)
    */
   wanted?: ((x: Value) => Value) | undefined;
-  /** A constant of the family (RoPE frequencies) by name. */
+  /** Returns a constant of the family (such as RoPE frequencies) by name. */
   constant(name: string): Value;
-  /** Attention of layer `layer`, once a pass, causal unless the options say otherwise. @returns (rows, heads, width) */
+  /**
+   * Computes the attention of layer `layer`, causal unless the options say otherwise. Call it once per layer and pass. @returns (rows,
+   * heads, width)
+   */
   attend(layer: number, heads: Heads, options?: AttentionOptions): Value;
 }

@@ -3,22 +3,22 @@ import { given } from "./given.ts";
 /** The names of a decoder's weights, without `.weight` and `.bias`. @experimental */
 export interface DecoderNames {
   embedding: string;
-  /** Before a layer's number. */
+  /** Prefix of a layer's names, followed by its number. */
   layers: string;
-  /** The last norm. */
+  /** The norm after the last layer. */
   norm: string;
   head: string;
-  /** Attention in a layer, and its parts. */
+  /** The attention block of a layer, and names of weights below it. */
   attention: string;
   qkv: string;
   output: string;
   queryNorm: string;
   keyNorm: string;
-  /** The feed-forward block of a layer, and its parts if gate and up are one projection. */
+  /** The feed-forward block of a layer, and its weights if gate and up are one projection. */
   mlp: string;
   gateUp: string;
   down: string;
-  /** The norms of a layer. */
+  /** The norms of a layer, before and after its two blocks. */
   beforeAttention: string;
   afterAttention: string;
   beforeMlp: string;
@@ -46,7 +46,7 @@ const LLAMA: DecoderNames = {
 
 export const DECODER_NAMES = Object.keys(LLAMA) as (keyof DecoderNames)[];
 
-/** Llama's, but for those that a family has otherwise. */
+/** Returns Llama's names, overridden by those that a family names differently. */
 export function decoderNames({
   norms = "before",
   names,
@@ -54,6 +54,6 @@ export function decoderNames({
   norms?: "before" | "around" | "after" | undefined;
   names?: { [Name in keyof DecoderNames]?: DecoderNames[Name] | undefined } | undefined;
 }): DecoderNames {
-  // Llama calls the norm before its feed-forward block by what it comes after.
+  // Llama names the norm before its feed-forward block `post_attention_layernorm`.
   return { ...LLAMA, ...(norms === "before" && { beforeMlp: LLAMA.afterAttention }), ...given(names ?? {}) };
 }

@@ -6,7 +6,7 @@ import { type ExpertsShape, routedExperts } from "./experts.ts";
 import { type NormKind, norm as normOf } from "./norm.ts";
 import type { Rotary } from "./rotary.ts";
 
-/** Sizes and flags of the decoder that all families that generate share, but for gpt2. @experimental */
+/** Sizes and flags of the decoder, which all generating families except gpt2 share. @experimental */
 export interface DecoderShape {
   layers: number;
   heads: number;
@@ -14,11 +14,11 @@ export interface DecoderShape {
   headDim: number;
   eps: number;
   /**
-   * Where a block's norms are: before it (Llama), before it and on its output (Gemma 2 and 3), or on its output alone (OLMo 2).
-   * `parallel` needs one before.
+   * Where the norms of a block are: before it (Llama), before it and on its output (`around`; Gemma 2 and 3), or on its output only (OLMo
+   * 2). `parallel` needs a norm before.
    */
   norms?: "before" | "around" | "after" | undefined;
-  /** LayerNorm instead of RMSNorm, also of q and k. It has biases (GPT-NeoX, StarCoder 2) or none (Cohere). */
+  /** Uses LayerNorm instead of RMSNorm, also for q and k: with biases (GPT-NeoX, StarCoder 2) or without (Cohere). */
   layerNorm?: "biased" | "plain" | undefined;
   /**
    * Parallel blocks: attention and the feed-forward block both read the layer's input and are added together. Each has its own norm
@@ -28,51 +28,58 @@ export interface DecoderShape {
   /** 1 if the weights of norms are stored as offsets from one (Gemma). */
   normOffset?: number | undefined;
   /**
-   * The norm of q and k: of each head (Qwen 3, Gemma 3), of each rotated head (HunYuan), or of their whole width (OLMo 2). It is the
-   * one that `layerNorm` chooses. `each head` is always LayerNorm without a bias, and each head has its own weights (Command R+).
+   * The norm of q and k, as in `AttentionBlock.norm`: per head before RoPE (Qwen 3, Gemma 3) or after it (HunYuan), or over all heads
+   * together (OLMo 2). `layerNorm` selects its kind, but `each head` is always LayerNorm without a bias, with weights per head (Command
+   * R+).
    */
   queryNorm?: "head" | "turned head" | "each head" | "width" | undefined;
-  /** Multiplies embeddings (Gemma: √width; Granite). */
+  /** Factor of the embeddings (Gemma: √width; Granite). */
   embeddingScale?: number | undefined;
-  /** Multiplies a block's output before it joins the residual stream (Granite). */
+  /** Factor of a block's output before it is added to the residual stream (Granite). */
   residualScale?: number | undefined;
-  /** Multiplies q·k; 1/√headDim where not given (Gemma 2 and 3, Granite). */
+  /** Factor of q·k (Gemma 2 and 3, Granite). Default 1/√headDim. */
   attentionScale?: number | undefined;
-  /** tanh soft cap of attention's scores (Gemma 2). */
+  /** Soft cap of the attention scores by tanh (Gemma 2). */
   attentionSoftcap?: number | undefined;
   activation?: Activation | undefined;
-  /** Projections in one: q, k, v and gate, up (Phi-3), gate, up alone (GLM 4), or each head's q, k, v (GPT-NeoX). */
+  /**
+   * Fused projections: `true` for q, k, v and for gate, up (Phi-3); `gate_up` for gate, up only (GLM 4); `qkv by head` for q, k, v of
+   * each head (GPT-NeoX).
+   */
   fused?: boolean | "gate_up" | "qkv by head" | undefined;
-  /** Whether RoPE pairs neighbours of a head instead of its halves (GLM 4, Cohere). */
+  /** Whether RoPE pairs adjacent dimensions of a head instead of one of each half (GLM 4, Cohere). */
   interleaved?: boolean | undefined;
   /** Whether attention has sinks (gpt_oss). */
   sinks?: boolean | undefined;
-  /** The routed experts of a layer, undefined where it has one block for all rows. */
+  /** Returns the routed experts of a layer; undefined if the layer has one block for all rows. */
   experts?: ((layer: number) => ExpertsShape | undefined) | undefined;
-  /** Replaces the gated block: x (rows, width), the block's prefix → (rows, width). */
+  /** Replaces the gated feed-forward block. `prefix` is the block's name, and x and the result are (rows, width). */
   feedForward?: ((x: Value, prefix: string, layer: number) => Value) | undefined;
-  /** Whether a row sees those before it alone. Default true. */
+  /** Whether attention is causal. Default true. */
   causal?: boolean | undefined;
-  /** Weights that Llama calls otherwise. */
+  /** Names of weights that differ from Llama's. */
   names?: { [Name in keyof DecoderNames]?: DecoderNames[Name] | undefined } | undefined;
-  /** The sliding window of a layer, undefined for none. */
+  /** Returns the sliding window of a layer, or undefined for none. */
   window: (layer: number) => number | undefined;
-  /** How a layer's queries and keys turn, undefined where they do not. */
+  /** Returns the RoPE of a layer, or undefined for none. */
   rotary: (layer: number) => Rotary | undefined;
 }
 
-/** A block's input and the residual stream it was made of. */
+/** The input of a block (`y`), and the residual stream before its norm (`h`). */
 interface Entered {
   y: Value;
   h: Value;
 }
 
-/** Token ids to final hidden states. @returns (rows, width) of those that are wanted, after the last norm */
+/**
+ * Computes the final hidden states of token ids. @returns (rows, width), after the last norm, or only the rows that `context.wanted`
+ * selects
+ */
 export function decoder(context: ForwardContext, shape: DecoderShape): Value {
   const { norms = "before", normOffset = 0, layerNorm, parallel, eps } = shape;
   const names = decoderNames(shape);
   const kind: NormKind = { layerNorm, eps, offset: normOffset };
-  // The residual stream joins inside the norms, so that a block's output is read once.
+  // The norm adds the residual, so that a block's output is read only once.
   const norm = (x: Value, name: string, residual?: Value) => normOf(context, x, name, kind, residual);
   const enter = (x: Value, name: string, residual: Value | undefined): Entered => {
     if (norms !== "after") return norm(x, name, residual);
@@ -130,7 +137,7 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
   return norm(stream.x, names.norm, stream.residual).y;
 }
 
-/** act(gate) · up, projected back. @param x (rows, width) */
+/** The gated feed-forward block: act(gate) · up, projected back. @param x (rows, width) */
 function gatedMlp(
   context: ForwardContext,
   x: Value,

@@ -2,7 +2,7 @@ import { add, embedding, gelu, layerNorm, recomputable, reshape, type Value } fr
 import type { ForwardContext, Heads } from "./context.ts";
 import { type RelativeBias, relativeAttention } from "./relative-bias.ts";
 
-/** Names of an encoder's weights, without what the model's begin with and without `.weight` and `.bias`. */
+/** Names of an encoder's weights, without the model's prefix and without `.weight` and `.bias`. */
 export interface EncoderNames {
   embeddings: { word: string; position: string; tokenType: string; norm: string; project: string };
   /** Prefix of a layer's names, followed by its number. */
@@ -17,7 +17,7 @@ export interface EncoderNames {
     outer: string;
     norm: string;
   };
-  /** A table of biases of attention's scores by distance, which all layers share (MPNet). */
+  /** Name of the table of relative position biases, which all layers share (MPNet). */
   relativeBias?: string;
 }
 
@@ -42,7 +42,7 @@ export const BERT_NAMES: EncoderNames = {
   },
 };
 
-/** Sizes and flags of BERT and its kin: learned positions, attention both ways, layer norms on the blocks' outputs. */
+/** Sizes and flags of BERT and its variants: learned positions, bidirectional attention, layer norms on the blocks' outputs. */
 export interface EncoderShape {
   names: EncoderNames;
   /** Prefix of all names, such as `bert.`. */
@@ -51,17 +51,17 @@ export interface EncoderShape {
   heads: number;
   headDim: number;
   eps: number;
-  /** The approximation of GELU. Default: none. */
+  /** Approximation of GELU. Default: `none` (exact). */
   approximate?: "tanh" | "none";
-  /** Whether tokens are of kinds of segments (all but DistilBERT). */
+  /** Whether tokens have token types (all but DistilBERT). */
   segments?: boolean;
-  /** Whether a layer makes the embeddings as wide as the blocks (ELECTRA). */
+  /** Whether a linear layer projects the embeddings to the blocks' width (ELECTRA). */
   projects?: boolean;
-  /** Biases of attention's scores by distance (MPNet). */
+  /** Relative position biases of the attention scores (MPNet). */
   relative?: RelativeBias | undefined;
 }
 
-/** Token ids to hidden states. @returns (rows, width), after the last block's norm */
+/** Computes the hidden states of token ids. @returns (rows, width), after the last block's norm */
 export function encoder(context: ForwardContext, shape: EncoderShape): Value {
   const { heads, headDim, eps, prefix, approximate = "none" } = shape;
   const { embeddings, layers, layer: names } = shape.names;
@@ -81,8 +81,8 @@ export function encoder(context: ForwardContext, shape: EncoderShape): Value {
     const rows = x.dim(0);
     const project = (part: "query" | "key" | "value") => reshape(context.linear(x, name(part)), [rows, heads, headDim]);
     const o = attend(i, { q: project("query"), k: project("key"), v: project("value") });
-    const said = context.linear(reshape(o, [rows, heads * headDim]), name("attended"));
-    const between = norm(said, name("attentionNorm"), x);
+    const attended = context.linear(reshape(o, [rows, heads * headDim]), name("attended"));
+    const between = norm(attended, name("attentionNorm"), x);
     const inner = gelu(context.linear(between, name("inner")), { approximate });
     return norm(context.linear(inner, name("outer")), name("norm"), between);
   };

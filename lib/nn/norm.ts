@@ -1,17 +1,17 @@
 import { affine, cast, layerNorm, type Normed, rmsNorm, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "./context.ts";
 
-/** How the norms of a decoder compute. */
+/** The kind of a decoder's norms. */
 export interface NormKind {
-  /** LayerNorm instead of RMSNorm, with biases or without. */
+  /** Uses LayerNorm instead of RMSNorm, with biases or without. */
   layerNorm?: "biased" | "plain" | undefined;
   eps: number;
-  /** Constant added to the stored weight. */
+  /** Constant that is added to the stored weight. */
   offset: number;
 }
 
 /**
- * The norm `name` of the last dimension of x, or of x + residual.
+ * Applies the norm `name` over the last dimension of x, or of x + residual.
  * @param x (…, width)
  */
 export function norm(context: ForwardContext, x: Value, name: string, kind: NormKind, residual?: Value): Normed {
@@ -23,7 +23,7 @@ export function norm(context: ForwardContext, x: Value, name: string, kind: Norm
   return layerNorm(x, offsetWeight(weight, offset), { eps, bias, ...joined });
 }
 
-/** A stored weight plus `offset`. The sum is f32, because a bf16 weight near 0 has more digits than one near 1. */
+/** Returns a stored weight plus `offset`, in f32, because bf16 is more precise near 0 than near 1. */
 export function offsetWeight(weight: Value, offset: number): Value {
   return offset === 0 ? weight : affine(cast(weight, "f32"), 1, offset);
 }

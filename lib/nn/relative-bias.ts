@@ -1,4 +1,5 @@
-// Learned biases of attention's scores by the distance between two tokens (T5, Raffel et al. 2020; MPNet, Song et al. 2020).
+// Relative position biases: learned biases of attention scores by the distance between two tokens (T5, Raffel et al. 2020; MPNet, Song et
+// al. 2020).
 import { cast, concat, embedding, linear, reshape, scale, split, type Value } from "../graph/index.ts";
 import type { ForwardContext, Heads } from "./context.ts";
 
@@ -16,8 +17,8 @@ const BUCKETS = 32;
 const MAX_DISTANCE = 128;
 
 /**
- * T5's bucket of a distance, key minus query. Half of the buckets are for keys after the query. In each half, the first buckets hold single
- * distances, and the others grow logarithmically up to MAX_DISTANCE. Computed in f32, as in training.
+ * Returns T5's bucket of a distance, key position minus query position. Half of the buckets are for keys after the query. In each half,
+ * the first buckets hold one distance each, and the others grow logarithmically up to MAX_DISTANCE. It computes in f32, as in training.
  */
 export function bucketOf(distance: number): number {
   const { fround, log } = Math;
@@ -37,7 +38,7 @@ export function placesFor(length: number): number {
   return length > 32 ? 64 : length > 16 ? 32 : 16;
 }
 
-/** Constants of a family with such biases, such as the bucket of each distance as a one-hot row. */
+/** Returns the constants of a family with such biases, such as the bucket of each distance as a one-hot row. */
 export function relativeConstants(positions: number, heads: number): Map<string, Float32Array> {
   const places = placesFor(positions);
   // Distances 0 to places − 1, then −places to −1, as `toeplitz` expects.
@@ -81,9 +82,9 @@ function nearest(x: Value, width: number, places: number): Value {
 }
 
 /**
- * Adds relative biases to plain attention. Each query is extended by its biases for all places, each key by a one-hot vector of its place,
- * and each value by zeros. Their product is then the score plus the bias. This needs no (tokens, tokens) matrix. It costs as much as heads
- * that are wider by the longest text's length.
+ * Adds relative biases to plain attention. Each query is extended by its biases for all key positions, each key by a one-hot vector of
+ * its position, and each value by zeros. The product of query and key is then the score plus the bias. This needs no (tokens, tokens)
+ * matrix. It costs as much as heads that are wider by the length of the longest text.
  * @returns a layer's attention function, from heads (rows, heads, width) to (rows, heads, width)
  */
 export function relativeAttention(

@@ -1,17 +1,20 @@
 import { rope, ropeFrequencies, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "./context.ts";
 
-/** Rotary positions of a layer. */
+/** The RoPE of a layer. */
 export interface Rotary {
-  /** The constant that holds the frequencies, (R/2) f32. */
+  /** Name of the constant with the frequencies, (R/2) f32. */
   table: string;
-  /** Multiplies cosine and sine (the attention factor of YaRN and LongRoPE). */
+  /** Factor of cosine and sine (the attention factor of YaRN and LongRoPE). */
   scale: number;
-  /** Where frequencies depend on how long the sequence is: beyond `original`, the table `long` (LongRoPE) or dynamic NTK. */
+  /**
+   * Set if frequencies depend on the sequence's length. Beyond `original` positions they are the constant `long` (LongRoPE), or scaled by
+   * `factor` (dynamic NTK).
+   */
   lengths?: { original: number; long?: string | undefined; factor?: number | undefined } | undefined;
 }
 
-/** Frequencies made once a trace, however many layers turn by them. */
+/** Frequencies by forward context and table, because all layers of a pass share them. */
 const made = new WeakMap<ForwardContext, Map<string, Value>>();
 
 function frequenciesOf(context: ForwardContext, { table, lengths }: Rotary): Value {
@@ -36,10 +39,10 @@ function frequenciesOf(context: ForwardContext, { table, lengths }: Rotary): Val
 }
 
 /**
- * Turns each head by its row's position.
+ * Applies RoPE to each head.
  * @param x (rows, heads, width)
- * @param interleaved whether neighbours of a head turn together instead of its halves; "input": those of x do, and the result has
- * them as halves
+ * @param interleaved whether a pair is two adjacent dimensions of a head instead of one of each half. "input":
+ * adjacent in x, but one of each half in the result
  */
 export function rotate(
   context: ForwardContext,

@@ -14,20 +14,20 @@ import {
   type Value,
 } from "../graph/index.ts";
 
-/** Returns the sizes of a matrix. */
+/** Returns the numbers of rows and columns of a matrix. */
 const sizes = (matrix: Value): [number, number] => [matrix.dim(0) as number, matrix.dim(1) as number];
 
 /** Hyper-parameters of Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"). */
 export interface MuonOptions {
   /** Names of the matrices that Muon updates. AdamW updates all other parameters. */
   names: ReadonlySet<string>;
-  /** Names of those that are stored as (inputs, outputs). */
+  /** Names of those matrices that are stored as (inputs, outputs). */
   transposed?: ReadonlySet<string>;
   /** Muon's learning rate as a multiple of AdamW's. */
   rateRatio: number;
-  /** Nesterov momentum. Default 0.95. */
+  /** Coefficient of Nesterov momentum. Default 0.95. */
   momentum?: number;
-  /** Decoupled weight decay, multiplied by its learning rate. Default 0. */
+  /** Decoupled weight decay, which is multiplied by Muon's learning rate. Default 0. */
   weightDecay?: number;
 }
 
@@ -59,11 +59,10 @@ export function orthogonalised(g: Value): Value {
 }
 
 /**
- * Adds one in-place Muon step to a trace. Momentum m ← μ·m + (1 − μ)·g; Nesterov's u = μ·m + (1 − μ)·g;
- * w ← (1 − η·λ)·w − η·√max(1, outputs / inputs) · orthogonalised(u).
- * Reads the input `muon.momentum`, (1) f32.
- * @param operands.factor (1) f32: multiplies the gradient (clipping)
- * @param operands.keep 1 − η·λ @param operands.rate −η, (1) f32 each
+ * Adds one in-place Muon step to a trace. The momentum is m ← μ·m + (1 − μ)·g, Nesterov's update u = μ·m + (1 − μ)·g, and w ← (1 − η·λ)·w
+ * − η·√max(1, outputs / inputs) · orthogonalised(u). The program gets an input `muon.momentum`, (1) f32.
+ * @param operands.factor (1) f32, factor of the gradient (for clipping)
+ * @param operands.keep (1) f32, 1 − η·λ @param operands.rate (1) f32, −η
  */
 export function muon(
   operands: { parameter: Value; gradient: Value; momentum: Value; factor: Value; keep: Value; rate: Value },
@@ -79,7 +78,7 @@ export function muon(
   accumulate(parameter, mul(scale(update, size), rate), operands.keep);
 }
 
-/** @throws HeddleError INVALID_ARGUMENT */
+/** Checks Muon's options. @throws HeddleError INVALID_ARGUMENT */
 export function checkMuon({ rateRatio, momentum = MUON_DEFAULTS.momentum }: MuonOptions): void {
   if (!(rateRatio > 0 && Number.isFinite(rateRatio)))
     throw invalidArgument("muon.rateRatio", "a number above 0", rateRatio);

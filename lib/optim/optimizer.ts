@@ -27,7 +27,7 @@ export interface AdamWOptions {
 /** Parameters with a separate rate or decay. */
 export interface OptimizerGroup {
   names: ReadonlySet<string>;
-  /** Multiplies the learning rate of these parameters, or Muon's rate for Muon's matrices. Default 1. */
+  /** Factor of the learning rate of these parameters, or of Muon's rate for Muon's matrices. Default 1. */
   rateRatio?: number | undefined;
   /**
    * Replaces the common decay, or Muon's decay for Muon's matrices. It applies to the whole group, vectors included, as in PyTorch's
@@ -36,18 +36,19 @@ export interface OptimizerGroup {
   weightDecay?: number | undefined;
 }
 
+/** Options of `Optimizer`. */
 export interface OptimizerOptions extends AdamWOptions {
-  /** A parameter may be in at most one group. */
+  /** Groups with their own rate or decay. A parameter may be in at most one group. */
   groups?: readonly OptimizerGroup[] | undefined;
-  /** Options of Muon for some matrices. The gradient's norm and its clipping are over all parameters. */
+  /** Options of Muon, for some matrices. The gradient's norm and clipping still span all parameters. */
   muon?: MuonOptions | undefined;
 }
 
 export const ADAMW_DEFAULTS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 } as const;
 
 /**
- * Whether a parameter is a matrix, or a stack of matrices. Biases of experts and norms of heads are stacks of vectors. An adapter may be
- * named bias.
+ * Whether weight decay applies to a parameter: to matrices and stacks of matrices. Biases of experts and norms of heads have two
+ * dimensions too, but are stacks of vectors. The matrices of an adapter that is named `bias` do count.
  */
 function decays(name: string, shape: readonly number[]): boolean {
   return shape.length >= 2 && !/(?<!\.lora_[AB])\.bias$|\.[qk]_norm\.weight$/.test(name);
@@ -61,7 +62,7 @@ export class Optimizer {
   readonly names: readonly string[];
   /** Gradients by `gradient.<name>`. The step's program accumulates into them. */
   readonly gradients = new Map<string, Tensor>();
-  /** AdamW's first and second moments by `m.<name>` and `v.<name>`, and Muon's momentum by `momentum.<name>`. Checkpoints store them. */
+  /** Optimiser state: AdamW's moments as `m.<name>` and `v.<name>`, and Muon's momentum as `momentum.<name>`. Checkpoints store it. */
   readonly moments = new Map<string, Tensor>();
   /** Number of updates, the exponent of the bias correction. */
   steps = 0;
@@ -87,7 +88,7 @@ export class Optimizer {
         this.moments.set(`${m}.${name}`, Tensor.zeros(device, "f32", shape));
     }
     const value = (name: string, like: Tensor) => tensor(name, "f32", like.shape);
-    // A separate program, so that a gradient that is not finite is rejected before any update.
+    // The norm has its own program, so that a non-finite gradient is rejected before any update.
     const norm = compile(() => ({
       gradNorm: globalNorm([...parameters].map(([n, p]) => value(`gradient.${n}`, p))),
     }));
@@ -117,7 +118,10 @@ export class Optimizer {
     this.update = update.bind(device, new Map([...parameters, ...this.gradients, ...this.moments]));
   }
 
-  /** Stores a gradient in its tensor, inside a trace. It overwrites the tensor, or is added to it with `keep` (1, of value 1). */
+  /**
+   * Adds nodes to the active trace that store a gradient in its tensor: by overwriting it, or by addition if `keep` is given. @param keep
+   * (1) f32, the constant 1
+   */
   static collect(name: string, gradient: Value, keep?: Value): void {
     const state = tensor(`gradient.${name}`, "f32", gradient.shape);
     if (keep) accumulate(state, gradient, keep);
@@ -127,7 +131,7 @@ export class Optimizer {
   /**
    * Updates the parameters from the gradients. If these are not all finite, nothing changes: scaling by their norm would otherwise turn
    * one NaN into a NaN of every weight.
-   * @param learningRate AdamW's; Muon's is `rateRatio` times it
+   * @param learningRate learning rate of AdamW. Muon's is `rateRatio` times as high
    * @returns the gradients' L2 norm before clipping
    */
   async step(learningRate: number): Promise<number> {
@@ -145,7 +149,7 @@ export class Optimizer {
     return gradNorm[0]!;
   }
 
-  /** The rates of a group's update in step t. */
+  /** Returns the inputs of the update program for a group in step t. */
   private ratesOf(group: number, learningRate: number, t: number): Record<string, Float32Array> {
     const { rateRatio = 1, weightDecay: decay } = this.groups[group]!;
     const { beta1, beta2, eps, weightDecay } = this.options;

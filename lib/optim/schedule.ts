@@ -1,24 +1,25 @@
 import { invalidArgument } from "../core/errors.ts";
 
-/** Shapes of the learning rate schedule, by the names of TRL and transformers. `constant_with_warmup` is `constant`. */
+/** Names of the learning rate schedules, as in TRL and transformers. `constant_with_warmup` equals `constant`. */
 export const lrSchedulers = ["cosine", "linear", "constant", "constant_with_warmup", "warmup_stable_decay"] as const;
 export type LrScheduler = (typeof lrSchedulers)[number];
 /** Shapes of the decay at the end of `warmup_stable_decay`. */
 export const decayTypes = ["cosine", "linear", "1-sqrt"] as const;
 export type DecayType = (typeof decayTypes)[number];
 /**
- * A custom schedule: the multiple of learningRate in a step, after the warm-up if there is any. It must be pure, so that a resumed run has
- * the same rates.
- * @param at.step step of the whole run, from 1 as in the log
+ * A custom schedule. It returns the factor of learningRate for a step after the warm-up, and must be a pure function, so that a resumed
+ * run has the same rates.
+ * @param at.step step of the whole run, counted from 1 as in the log
  */
 export type OwnSchedule = (at: { step: number; maxSteps: number }) => number;
 
+/** Options of `learningRateSchedule`. */
 export interface ScheduleOptions {
-  /** the peak, reached at the end of the warm-up; ≥ 0 */
+  /** The peak rate, at least 0, which the warm-up reaches at its end. */
   learningRate: number;
-  /** optimiser steps of the whole run */
+  /** Number of optimiser steps of the whole run. */
   maxSteps: number;
-  /** Default "cosine". */
+  /** The schedule's shape, or a function. Default "cosine". */
   lrScheduler?: LrScheduler | OwnSchedule;
   /** Steps of linear warm-up. Takes precedence over `warmupRatio` if it is above 0. */
   warmupSteps?: number;
@@ -30,7 +31,7 @@ export interface ScheduleOptions {
   decaySteps?: number | undefined;
   /** The length of the decay as a share of `maxSteps`, rounded up. Default 0.1, as in the paper. */
   decayRatio?: number | undefined;
-  /** Default "cosine", as in transformers. */
+  /** Shape of the decay of `warmup_stable_decay`. Default "cosine", as in transformers. */
   decayType?: DecayType | undefined;
 }
 
@@ -38,15 +39,15 @@ export interface ScheduleOptions {
 export type Schedule = (step: number) => number;
 
 /**
- * Returns a pure function from step to learning rate, so that a resumed run needs no state of it.
+ * Returns a pure function from step to learning rate. A resumed run therefore needs no state of the schedule.
  *
  * The warm-up rises linearly: step 1 has peak / warmup, step `warmup` has the peak. From there, cosine and linear decay to
- * `minLearningRateRatio` of the peak at step `maxSteps`, and later steps keep that rate. warmup_stable_decay decays only in its last steps
- * (Hu et al. 2024, "MiniCPM").
+ * `minLearningRateRatio` of the peak at step `maxSteps`, and later steps keep that rate. warmup_stable_decay decays only in its last
+ * steps (Hu et al. 2024, "MiniCPM").
  *
  * transformers counts steps from 0. Its first warm-up step has rate 0 and changes nothing, and its last step has not reached the final
- * rate. Here the first step has a rate above 0, and the last step has the final rate: with a minimum of 0 and more than one step, the last
- * step changes nothing.
+ * rate. Here the first step has a rate above 0, and the last step has the final rate: with a minimum of 0 and more than one step, the
+ * last step changes nothing.
  *
  * @throws HeddleError INVALID_ARGUMENT
  */

@@ -1,30 +1,30 @@
-// The decided part of an answer, choice by choice. Streamed and whole answers take the same steps.
+// The parts of an answer, choice by choice, in the order in which they become final. Streamed and whole answers are both built from them.
 
 import type { PromptScores } from "../inference/prompt-scores.ts";
 import type { Piece } from "../inference/sequence.ts";
 import type { Scheduled } from "../inference/shared-scheduler.ts";
 import { type Parsed, type ToolCall, ToolCallParser } from "../language-model/chat/tool-calls.ts";
 
-/** More of a choice. */
+/** The next part of a choice. */
 export interface Delta {
   text: string;
   calls: ToolCall[];
-  /** The tokens, but for the one that ends the answer. */
+  /** The tokens, except one that ends the answer. */
   tokens: readonly Piece[];
-  /** With the first one: scores of the prompt's tokens, if requested. */
+  /** Scores of the prompt's tokens, if requested. Only the first part has them. */
   scores?: PromptScores;
   finishReason?: "stop" | "length" | "tool_calls";
 }
 
-/** How calls of tools are looked for. */
+/** How tool calls are parsed. */
 export interface Calls {
-  /** Whether the answer ends with the first. */
+  /** Whether the answer ends after the first call. */
   single: boolean;
-  /** Whether the function was named by the request: such a call's answer ends as others do. */
+  /** Whether the request names the function to call. The finish reason is then "stop". */
   named: boolean;
 }
 
-/** Reads a sequence to its end; whoever stops reading ends it. */
+/** Yields the parts of a sequence until it ends. Leaving the loop early ends the sequence. */
 export async function* deltas(
   { sequence, stream }: Scheduled,
   calls: Calls | undefined,
@@ -53,12 +53,12 @@ export async function* deltas(
     scores = undefined;
     if (finishReason) return;
   }
-  // No token was wanted; or the reading was ended from elsewhere, and nothing is certain.
+  // The request wants no tokens. Or the sequence was ended from outside: then it has no finish reason, and nothing is yielded.
   if (sequence.finishReason)
     yield { text: "", calls: [], tokens: [], ...(scores && { scores }), finishReason: sequence.finishReason };
 }
 
-/** As OpenAI says it: a named function's call is what was asked for, and no reason to stop. */
+/** Returns the finish reason after a tool call. As in OpenAI's API it is "stop" if the request names the function. */
 function calledReason(calls: Calls | undefined): "stop" | "tool_calls" {
   return calls?.named ? "stop" : "tool_calls";
 }

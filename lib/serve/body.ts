@@ -1,4 +1,4 @@
-// Bodies of requests: JSON, of bounded size, depth and time.
+// Reads bodies of requests: JSON with limits on size, depth and time.
 import type { IncomingMessage } from "node:http";
 import { atOnce } from "../core/slices.ts";
 import { Refusal, unavailable } from "./http-error.ts";
@@ -6,20 +6,24 @@ import { Intake } from "./intake.ts";
 import { JSON_LIMITS, JsonLimitError, parseInSlices } from "./json-slices.ts";
 import { inTurn, type Turns } from "./places.ts";
 
-/** Maximum bytes of a refused body that are read and discarded, so that the client reads the refusal before the connection ends. */
+/**
+ * Maximum bytes of a refused request's body that are read and discarded, so that the client reads the refusal before the connection
+ * closes.
+ */
 const MOST_DISCARDED = 16 << 20;
 
+/** Limits on request bodies. */
 export interface BodyLimits {
   maxBodyBytes: number;
-  /** Milliseconds. */
+  /** Maximum time to receive a body, in milliseconds. */
   bodyTimeout: number;
 }
 
-/** Bodies that have not ended may hold this many times the bytes of the largest body. */
+/** Maximum memory of incomplete bodies, in multiples of the largest allowed body. */
 const MOST_AT_ONCE = 16;
-/** Bodies that wait to be parsed, in the same unit. */
+/** Maximum memory of bodies that wait to be parsed, in the same unit. */
 const MOST_WAITING = 32;
-/** A shorter body is parsed at once. */
+/** Maximum size in bytes of a body that is parsed synchronously. */
 const SHORT_BODY = 16 << 10;
 
 /** Reads the bodies of a handler's requests. Long ones are parsed one after another, in slices. */
@@ -27,17 +31,17 @@ export class BodyReader {
   private readonly limits: BodyLimits;
   private readonly intake: Intake;
   private readonly parsing: Turns;
-  /** Bytes of bodies that wait to be parsed. */
+  /** Total bytes of the bodies that wait to be parsed. */
   private waiting = 0;
 
-  /** @param parsing whose turn it is to parse, or to do other long work on a parsed body */
+  /** @param parsing schedules parsing and other long work on parsed bodies, one at a time */
   constructor(limits: BodyLimits, parsing: Turns) {
     this.limits = limits;
     this.intake = new Intake(MOST_AT_ONCE * limits.maxBodyBytes);
     this.parsing = parsing;
   }
 
-  /** A request's JSON object. @throws Refusal 400, 408, 413, 415, 503; the signal's reason */
+  /** Reads the JSON object in a request's body. @throws Refusal 400, 408, 413, 415, 503; the signal's reason */
   async read(request: IncomingMessage, signal: AbortSignal): Promise<Record<string, unknown>> {
     checkType(request);
     const given = bodyBefore(request);
@@ -94,10 +98,11 @@ export class BodyReader {
         else if (!body.add(part.length)) settle(() => reject(tooBusy()));
       };
       const onEnd = () => settle(() => resolve(parts));
-      const onClose = () => settle(() => reject(new Refusal(400, "body: expected all of it, got a part")));
+      const onClose = () =>
+        settle(() => reject(new Refusal(400, "body: the connection closed before the end of the body")));
       const onAbort = () => settle(() => reject(signal.reason));
       const late = () =>
-        new Refusal(408, `body: expected it within ${bodyTimeout} ms, got a part`, {
+        new Refusal(408, `body: expected the whole body within ${bodyTimeout} ms, got a part`, {
           code: "timeout",
           headers: { connection: "close" },
         });
@@ -108,7 +113,7 @@ export class BodyReader {
   }
 }
 
-const tooBusy = () => unavailable("server: too many requests are under way: ask again later");
+const tooBusy = () => unavailable("server: too many requests in progress: try again later");
 
 function notJson(error: Error): Refusal {
   const { depth, values } = JSON_LIMITS;
@@ -121,7 +126,7 @@ function notJson(error: Error): Refusal {
   return new Refusal(400, message, { code: "invalid_json" });
 }
 
-/** The body as an earlier parser such as express.json() left it. Undefined if nothing has read it. */
+/** Returns the body that an earlier parser such as express.json() has read; undefined if none has. */
 function bodyBefore(request: IncomingMessage): unknown {
   return request.readableEnded ? (request as { body?: unknown }).body : undefined;
 }
@@ -131,7 +136,7 @@ function checkType({ headers }: IncomingMessage): void {
     .toLowerCase()
     .split(";")
     .map((part) => part.trim());
-  // A cross-site form cannot send this type without a CORS preflight.
+  // Requiring this type also protects from cross-site forms, which cannot send it without a CORS preflight.
   if (type !== "application/json")
     throw new Refusal(415, "content-type: expected application/json, got another", { code: "unsupported_media_type" });
   const charset = parameters
@@ -144,7 +149,7 @@ function checkType({ headers }: IncomingMessage): void {
     throw new Refusal(415, "content-encoding: expected none, got one", { code: "unsupported_media_type" });
 }
 
-/** Drains the rest of a refused request's body. Beyond a limit it closes the connection. */
+/** Reads and discards the rest of a refused request's body. Beyond a limit it closes the connection. */
 export function discardBody(request: IncomingMessage): void {
   if (request.complete || request.destroyed) return;
   let bytes = 0;

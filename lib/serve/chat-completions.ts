@@ -71,7 +71,7 @@ function* checkedMessages(given: unknown, model: LanguageModel, renderer: Render
 }
 
 function chatForm({ tokenizer }: LanguageModel, wantsLogprobs: boolean): Form {
-  const calls = new Map<number, number>(); // of each choice so far
+  const calls = new Map<number, number>(); // number of tool calls so far, by choice
   const logprobsOf = (tokens: Delta["tokens"]): ChatLogprobs | null =>
     wantsLogprobs ? chatLogprobs(tokens, tokenizer!) : null;
   const chunk = (index: number, delta: object, finish: string | null, logprobs: ChatLogprobs | null = null) => ({
@@ -116,12 +116,12 @@ function chatForm({ tokenizer }: LanguageModel, wantsLogprobs: boolean): Form {
 const MOST_CHARACTERS_A_TOKEN = 128;
 
 /**
- * Refuses conversations that cannot fit the context before rendering them, which would block the event loop.
- * @returns number of characters @throws Refusal 400
+ * Refuses conversations that cannot fit the context, before rendering blocks the event loop.
+ * @returns the number of characters @throws Refusal 400
  */
-function checkSize({ contextLength }: LanguageModel, said: unknown, messages: number): number {
+function checkSize({ contextLength }: LanguageModel, content: unknown, messages: number): number {
   const most = contextLength * MOST_CHARACTERS_A_TOKEN;
-  const length = charactersOf(said, most);
+  const length = charactersOf(content, most);
   if (length <= most && messages <= contextLength) return length;
   const got = length > most ? `more than ${most} characters` : `${messages} messages`;
   throw new Refusal(400, `messages: expected at most ${contextLength} tokens, the context length, got ${got}`, {

@@ -12,7 +12,7 @@ import { generateOptions, includesUsage, responseFormat } from "./sampling.ts";
 import { completionSchema, parsed } from "./schema.ts";
 import { TextOffsets } from "./text-offsets.ts";
 
-/** OpenAI's default, of this endpoint alone. */
+/** OpenAI's default of max_tokens, which only this endpoint has. */
 const DEFAULT_TOKENS = 16;
 
 export async function completions(exchange: Exchange): Promise<void> {
@@ -67,8 +67,8 @@ function textForm(
   { tokenizer }: LanguageModel,
   { logprobs, echo, prompt }: { logprobs: number | undefined; echo: Of<string>; prompt: Of<readonly number[]> },
 ): Form {
-  const offsets = new Map<number, TextOffsets>(); // of each choice
-  const echoed = new Map<PromptScores, Promise<TextLogprobs>>(); // of each prompt
+  const offsets = new Map<number, TextOffsets>(); // by choice
+  const echoed = new Map<PromptScores, Promise<TextLogprobs>>(); // by prompt
   const known = new Map<PromptScores, TextLogprobs>();
   const offsetsOf = (index: number): TextOffsets => {
     let own = offsets.get(index);
@@ -100,7 +100,7 @@ function textForm(
         echoed.set(scores, promptLogprobs(prompt(index), scores, tokenizer!, { top: logprobs > 0 }));
       known.set(scores, await echoed.get(scores)!);
     },
-    // Where the prompt's log-probabilities come with it, they are known with the first token.
+    // If the prompt's log-probabilities are requested, the echoed text waits for them and comes with the first token.
     opening: (index) => (echo(index) === "" || logprobs !== undefined ? [] : [choice(index, echo(index), null, null)]),
     more(index, delta) {
       const { tokens, scores, finishReason = null } = delta;

@@ -1,4 +1,4 @@
-// The context of every endpoint.
+// State shared by the endpoints, and helpers to send responses.
 import type { ServerResponse } from "node:http";
 import type { SharedScheduler } from "../inference/shared-scheduler.ts";
 import type { LanguageModel } from "../language-model/index.ts";
@@ -8,30 +8,30 @@ import type { HandlerSettings } from "./options.ts";
 import type { Places, Turns } from "./places.ts";
 import { written } from "./written.ts";
 
-/** Shared state of a handler's requests. */
+/** The state that all requests of a handler share. */
 export interface Service {
   model: LanguageModel;
   settings: HandlerSettings;
-  /** Absent where the model gives vectors alone. */
+  /** Undefined if the model only computes embeddings. */
   scheduler: SharedScheduler | undefined;
   places: Places;
   embedding: Turns;
-  /** Long prompts that become ids. */
+  /** Schedules the tokenization of long prompts. */
   encoding: Turns;
-  /** Large bodies that are parsed and checked on the event loop: one at a time, in slices. */
+  /** Schedules parsing and checks of large bodies on the event loop: one at a time, in slices. */
   preparing: Turns;
-  /** When it began, in seconds. */
+  /** Start time in Unix seconds. */
   created: number;
 }
 
-/** One request. */
+/** One request and its response. */
 export interface Exchange {
   service: Service;
   body: Readonly<Record<string, unknown>>;
   response: ServerResponse;
-  /** Fires when the client has gone, or the server ends. */
+  /** Fires when the client disconnects or the server closes. */
   signal: AbortSignal;
-  /** Takes note of how much it was. */
+  /** Records the number of tokens for `onRequest`. */
   count(tokens: { promptTokens: number; completionTokens: number }): void;
 }
 
@@ -44,17 +44,17 @@ function jsonHead(response: ServerResponse, status: number, bytes: number): void
   });
 }
 
-/** An answer that is small. */
+/** Sends a small JSON response. */
 export function sendJson(response: ServerResponse, status: number, value: unknown): void {
   const bytes = Buffer.from(JSON.stringify(value));
   jsonHead(response, status, bytes.length);
   response.end(bytes);
 }
 
-/** Bytes that are on their way to a client at once. */
+/** Number of bytes that are written to a client at a time. */
 const PART = 64 << 10;
 
-/** An answer that may be large, part by part as the client reads it. @throws ClientLost */
+/** Sends a JSON response that may be large, part by part as the client reads it. @throws ClientLost */
 export async function sendAnswer({ response, signal, service: { settings } }: Exchange, value: unknown): Promise<void> {
   const pieces = await jsonBytes(value, PART, signal);
   jsonHead(
@@ -66,13 +66,13 @@ export async function sendAnswer({ response, signal, service: { settings } }: Ex
   response.end();
 }
 
-/** The scheduler of a model that generates. @throws Refusal 400 */
+/** Returns the scheduler of a generating model. @throws Refusal 400 for another model */
 export function generating({ scheduler, settings }: Service): SharedScheduler {
   if (!scheduler) throw unsupported("model", `${settings.modelName} gives vectors and does not generate`);
   return scheduler;
 }
 
-/** @throws Refusal 404 where a request names another model */
+/** Checks the model's name in a request. @throws Refusal 404 for another model */
 export function checkModel(given: string | undefined, { settings: { modelName } }: Service): void {
   if (given === undefined || given === modelName) return;
   throw new Refusal(404, `model: expected ${modelName}, got ${JSON.stringify(given.slice(0, 200))}`, {

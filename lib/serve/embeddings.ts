@@ -7,7 +7,7 @@ import { invalid } from "./http-error.ts";
 import { promptsOf } from "./prompts.ts";
 import { embeddingSchema, parsed } from "./schema.ts";
 
-/** As many as OpenAI takes. */
+/** Maximum number of inputs, as in OpenAI's API. */
 const MOST_INPUTS = 2048;
 
 export async function embeddings(exchange: Exchange): Promise<void> {
@@ -26,13 +26,13 @@ export async function embeddings(exchange: Exchange): Promise<void> {
     const { truncation } = given;
     const limit = namedLimit(model);
     const how = { param: "input", model, most: MOST_INPUTS, goesOn: false, limit, truncation, encoding, signal };
-    // The model's default prompt, if it has one: requests name none.
+    // Requests cannot name a prompt, so the model's default prompt applies, if it has one.
     const { read, promptLength } = textReader(model, { signal });
     const isText = (one: unknown) => typeof one === "string";
     const list: unknown[] = Array.isArray(given.input) ? given.input : [given.input];
     const texts = list.map((one) => (isText(one) ? read(one as string) : one));
     const ids = await promptsOf(Array.isArray(given.input) ? texts : texts[0], how).ids();
-    // For a list of ids, `list` has single ids, which are not texts.
+    // If `input` is a single list of ids, `list` contains the ids, which are not texts.
     const lengthOf = await promptLength();
     const promptLengths = ids.map((one, i) => (isText(list[i]) ? lengthOf(one) : 0));
     const bare = promptLengths.findIndex((length, i) => length > 0 && ids[i]!.length <= length);
@@ -69,14 +69,14 @@ export async function embeddings(exchange: Exchange): Promise<void> {
   }
 }
 
-/** A vector's beginning, of length 1 where the whole is (Kusupati et al. 2022, "Matryoshka"). */
+/** Truncates a vector, and normalizes it if the model's vectors are normalized (Kusupati et al. 2022, "Matryoshka"). */
 function cut(vector: Float32Array, dimensions: number, normalize: boolean): Float32Array {
   const short = vector.slice(0, dimensions);
   const length = Math.sqrt(short.reduce((sum, v) => sum + v * v, 0));
   return normalize && length > 0 ? short.map((v) => v / length) : short;
 }
 
-/** Its f32, least significant byte first. */
+/** Encodes a vector as little-endian f32 in base64. */
 function base64(vector: Float32Array): string {
   const bytes = Buffer.alloc(vector.length * 4);
   for (const [i, value] of vector.entries()) bytes.writeFloatLE(value, i * 4);

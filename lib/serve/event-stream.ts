@@ -1,8 +1,9 @@
-// Server-sent events, as OpenAI's clients read them, to a client that may not read them.
+// Sends server-sent events in OpenAI's format. The client may be slow or stop reading.
 import type { ServerResponse } from "node:http";
 import type { ErrorBody } from "./http-error.ts";
 import { type Waiting, written } from "./written.ts";
 
+/** A stream of server-sent events. */
 export class EventStream {
   private readonly response: ServerResponse;
   private readonly waiting: Waiting;
@@ -14,32 +15,32 @@ export class EventStream {
     response.writeHead(200, {
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-store",
-      "x-accel-buffering": "no", // proxies are to pass events on as they come
+      "x-accel-buffering": "no", // tells proxies not to buffer
       "x-content-type-options": "nosniff",
     });
     response.flushHeaders();
   }
 
-  /** Sends some events, in their order. @throws as `written` */
+  /** Sends events in order. @throws as `written` */
   async send(events: readonly unknown[]): Promise<void> {
     if (events.length === 0) return;
     await this.write(events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(""));
   }
 
-  /** The end of a whole answer. */
+  /** Ends a complete answer. */
   async done(): Promise<void> {
     await this.write("data: [DONE]\n\n");
     this.response.end();
   }
 
-  /** The end of one that went wrong: its status has been sent, so that only an event can say it. */
+  /** Ends a failed answer. Its status has been sent already, so the error is sent as an event. */
   fail(error: ErrorBody): void {
     if (this.response.destroyed) return;
     this.response.end(`data: ${JSON.stringify(error)}\n\n`);
   }
 
   private async write(text: string): Promise<void> {
-    // Several choices share the stream: none adds to what waits already.
+    // Several choices share the stream. Wait, so that they do not add to the data that is pending.
     while (this.draining) await this.draining;
     this.draining = written(this.response, text, this.waiting).finally(() => {
       this.draining = undefined;

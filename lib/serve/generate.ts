@@ -1,4 +1,4 @@
-// Answers that a model generates: submitted, then streamed or sent whole, and ended at once when nobody waits for them.
+// Generates answers: submits the prompts, streams the answers or sends them whole, and ends them as soon as the client disconnects.
 import { randomUUID } from "node:crypto";
 import { compiledAhead } from "../constrain/index.ts";
 import type { Scheduled } from "../inference/shared-scheduler.ts";
@@ -9,33 +9,36 @@ import { EventStream } from "./event-stream.ts";
 import { Refusal, refusalOf } from "./http-error.ts";
 import type { Prompts } from "./prompts.ts";
 
-/** How an endpoint writes its choices. */
+/** How an endpoint formats its choices. */
 export interface Form {
-  /** Prefix of its ids. */
+  /** Prefix of response ids. */
   id: string;
-  /** The `object` field of answers and chunks. */
+  /** Values of the `object` field in responses and chunks. */
   object: string;
   chunk: string;
-  /** The first chunks of a streamed choice. */
+  /** Returns the first chunks of a streamed choice. */
   opening(index: number): object[];
-  /** Prepares a chunk before it is written. */
+  /** Computes what `more` and `whole` need for a delta. */
   prepare?(index: number, delta: Delta): Promise<void>;
-  /** Parts of a streamed choice. */
+  /** Returns the chunks of a streamed choice for a delta. */
   more(index: number, delta: Delta): object[];
-  /** A choice as a whole. */
+  /** Returns a complete choice. */
   whole(index: number, parts: readonly Delta[]): object;
 }
 
 interface How {
   form: Form;
   stream: boolean;
-  /** Whether usage ends a stream. */
+  /** Whether the last chunk of a stream reports the usage. */
   usage: boolean;
-  /** How calls of tools are looked for; absent: not at all. */
+  /** How tool calls are parsed; undefined if they are not. */
   calls?: Calls | undefined;
 }
 
-/** They hold their places while their prompts are encoded. @throws Refusal, HeddleError: before anything was sent; ClientLost */
+/**
+ * Generates the answers of a request. They take their places in the queue before the prompts are encoded. @throws Refusal, HeddleError
+ * before anything is sent; ClientLost
+ */
 export async function generate(
   exchange: Exchange,
   prompts: Prompts,
@@ -125,7 +128,7 @@ async function sendStream(exchange: Exchange, all: readonly Scheduled[], how: Se
   }
 }
 
-/** All choices at once; where one fails the others are ended, and waited for. @throws what the first failure was */
+/** Reads all choices concurrently. If one fails, it cancels the others and waits for them. @throws the first error */
 async function together<T>(
   all: readonly Scheduled[],
   read: (one: Scheduled, index: number) => Promise<T>,
@@ -141,7 +144,7 @@ async function together<T>(
     }
   });
   const settled = await Promise.allSettled(reading);
-  // The others may have failed for want of an end.
+  // Errors of the others may only result from the cancellation.
   if (failure) throw failure.error;
   return settled.map((result) => (result as PromiseFulfilledResult<T>).value);
 }

@@ -1,4 +1,4 @@
-// From a request to its endpoint: who asks, what for, and how every failure is said.
+// Routes requests to endpoints: checks access, and converts all errors to responses.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { excerpt, HeddleError } from "../core/errors.ts";
 import { SharedScheduler } from "../inference/shared-scheduler.ts";
@@ -17,13 +17,13 @@ import { ClientLost } from "./written.ts";
 
 /** Current load of the server. */
 export interface ServerStats {
-  /** Sequences that share the model's runs now. */
+  /** Number of running sequences, which share the model's runs. */
   running: number;
-  /** Sequences that wait for a slot. */
+  /** Number of sequences that wait for a slot. */
   waiting: number;
-  /** Answers that hold a place, those of embeddings included. */
+  /** Number of answers that hold a place in the queue, embeddings included. */
   answers: number;
-  /** Tokens generated since the beginning. */
+  /** Number of tokens generated since the start. */
   tokens: number;
 }
 
@@ -36,13 +36,13 @@ export interface RequestHandler {
    * model stays loaded.
    */
   close(timeout?: number): Promise<void>;
-  /** `close`, for `await using`. */
+  /** Calls `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** Maximum number of concurrent embedding runs. Each has its own cache. */
 const EMBEDDINGS_AT_ONCE = 2;
-/** Long prompts that become ids at once: each takes a thread, and memory of some times its size. */
+/** Maximum number of long prompts that are tokenized concurrently. Each takes a thread, and memory of several times its size. */
 const ENCODINGS_AT_ONCE = 2;
 const MODELS = "/v1/models";
 
@@ -53,9 +53,9 @@ const POSTS: Readonly<Record<string, (exchange: Exchange) => Promise<void>>> = {
 };
 
 /**
- * Creates a plain `(request, response)` function with OpenAI's API for a model. The caller keeps the model. The handler reads request bodies
- * itself, or uses `request.body` after a parser such as `express.json()`, with the parser's limits (100 kB by default). Mounted by
- * `app.use("/llm", handler)`, its endpoints are at `/llm/v1/…`.
+ * Creates a `(request, response)` function that serves OpenAI's API for a model. The caller still owns the model. The handler reads
+ * request bodies itself, or uses `request.body` after a parser such as `express.json()`, with the parser's limits (100 kB by default). If
+ * it is mounted with `app.use("/llm", handler)`, its endpoints are at `/llm/v1/…`.
  * @throws HeddleError INVALID_ARGUMENT, DISPOSED
  * @example
  * const handler = createHandler(model, { apiKeys: [key] });
@@ -65,6 +65,7 @@ export function createHandler(model: LanguageModel, options: HandlerOptions = {}
   return handlerOf(model, handlerSettings(model, options));
 }
 
+/** Creates the handler for checked settings. */
 export function handlerOf(model: LanguageModel, settings: HandlerSettings): RequestHandler {
   model.model.assertLive();
   const { maxConcurrent: slots, maxQueue, deterministic } = settings;
@@ -90,7 +91,7 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
     const controller = new AbortController();
     let counted: Partial<RequestRecord> = {};
     const path = pathOf(request);
-    // Stream errors end in "close", which is handled below.
+    // Errors of the streams are followed by "close", which is handled below.
     request.on("error", () => {});
     response.on("error", () => {});
     const { socket } = request;
@@ -105,7 +106,8 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
       tell(settings, { method: request.method ?? "", path, status, ms, ...counted });
     };
     response.once("close", ended);
-    // A response that waits behind another of its connection hears nothing when that closes. There may be many of them.
+    // A response that waits behind another one of its connection gets no event when the connection closes, so listen to the socket. There
+    // may be many such responses.
     socket.setMaxListeners(0).on("close", ended);
     open.add(controller);
     const work = async () => {
@@ -115,7 +117,7 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
         return answerPreflight(request, response);
       const isHealth = path === "/health";
       if (!isHealth) checkKey(request);
-      if (closing) throw unavailable("server: it is ending");
+      if (closing) throw unavailable("server: shutting down");
       const isGet = request.method === "GET" || request.method === "HEAD";
       const post = Object.hasOwn(POSTS, path) ? POSTS[path] : undefined;
       if (post) {
@@ -152,10 +154,10 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
       });
       await Promise.race([idle, late]);
       clearTimeout(timer);
-      for (const controller of open) controller.abort(unavailable("server: it is ending"));
+      for (const controller of open) controller.abort(unavailable("server: shutting down"));
       if (open.size > 0) await idle;
     }
-    await scheduler?.close(new HeddleError("DISPOSED", "server: expected a live one, got a closed one"));
+    await scheduler?.close(new HeddleError("DISPOSED", "server: used after close()"));
   };
 
   const handler = handle as RequestHandler;
@@ -176,13 +178,13 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
   });
 }
 
-/** The path without its query. Paths are not normalized, so only exact endpoints match. */
+/** Returns the path without its query. Paths are not normalized, so only exact endpoints match. */
 function pathOf({ url = "" }: IncomingMessage): string {
   const end = url.indexOf("?");
   return end < 0 ? url : url.slice(0, end);
 }
 
-/** The models endpoint's response for a path, or undefined for other paths. @throws Refusal 404 for another model */
+/** Returns the response of the models endpoint, or undefined for other paths. @throws Refusal 404 for another model */
 function modelsAt(path: string, { settings: { modelName }, created }: Service): object | undefined {
   const model = { id: modelName, object: "model", created, owned_by: "heddle" };
   if (path === MODELS) return { object: "list", data: [model] };
@@ -191,13 +193,13 @@ function modelsAt(path: string, { settings: { modelName }, created }: Service): 
   try {
     id = decodeURIComponent(path.slice(MODELS.length + 1));
   } catch {
-    // no encoding of a name
+    // The name is not validly encoded.
   }
   if (id === modelName) return model;
   throw new Refusal(404, `model: expected ${modelName}, got another`, { param: "model", code: "model_not_found" });
 }
 
-/** Names what was asked for and what there is: a client's base URL may lack its `/v1`. */
+/** Returns the error for an unknown path. It lists the known ones, because a client's base URL may lack `/v1`. */
 function unknownPath({ method = "" }: IncomingMessage, path: string): Refusal {
   const known = [...Object.keys(POSTS).map((one) => `POST ${one}`), `GET ${MODELS}`, "GET /health"].join(", ");
   return new Refusal(404, `path: expected one of ${known}, got ${method} ${excerpt(path)}`, { code: "not_found" });
@@ -211,7 +213,7 @@ function wrongMethod({ method = "" }: IncomingMessage, allowed: string): Refusal
 }
 
 function refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
-  if (response.writableEnded) return; // a stream that has said it
+  if (response.writableEnded) return; // a failed stream has already sent its error
   if (response.headersSent || error instanceof ClientLost) {
     response.destroy();
     return;
@@ -224,7 +226,7 @@ function refuse(request: IncomingMessage, response: ServerResponse, error: unkno
 
 function tell({ onRequest }: HandlerSettings, record: RequestRecord): void {
   try {
-    // It may be an async function, whatever its type says.
+    // The listener may be an async function, although its type does not say so.
     Promise.resolve(onRequest?.(record)).catch(() => {});
   } catch {
     // Errors of a listener do not affect the server.

@@ -1,4 +1,4 @@
-// Errors as OpenAI's clients read them: `{error: {message, type, param, code}}` with a status.
+// Errors in the format of OpenAI's API: `{error: {message, type, param, code}}` with a status.
 import { describe, HeddleError } from "../core/errors.ts";
 
 /** The body of an error response. */
@@ -6,7 +6,7 @@ export interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string | null };
 }
 
-/** A request that is not answered, and how that is said. */
+/** The error for a request that is refused, with its status and response body. */
 export class Refusal extends Error {
   readonly status: number;
   readonly param: string | null;
@@ -28,7 +28,7 @@ export class Refusal extends Error {
 }
 
 interface RefusalDetails {
-  /** The parameter at fault. */
+  /** Name of the invalid parameter. */
   param?: string | null;
   code?: string | null;
   headers?: Readonly<Record<string, string>>;
@@ -47,22 +47,22 @@ function typeOf(status: number): string {
   }
 }
 
-/** `name: expected X, got Y` as a 400. */
+/** Returns a 400 error `param: expected X, got Y`. */
 export function invalid(param: string, expected: string, got: unknown): Refusal {
   return new Refusal(400, `${param}: expected ${expected}, got ${describe(got)}`, { param, code: "invalid_value" });
 }
 
-/** Understood, and not provided. */
+/** Returns a 400 error for a valid but unsupported parameter. */
 export function unsupported(param: string, message: string): Refusal {
   return new Refusal(400, `${param}: ${message}`, { param, code: "unsupported" });
 }
 
-/** The server ends, or has no memory: the same request may go well later. */
+/** Returns a 503 error: the server is shutting down or out of memory, and the same request may succeed later. */
 export function unavailable(message: string): Refusal {
   return new Refusal(503, message, { code: "unavailable", headers: { "retry-after": "1" } });
 }
 
-/** Parameters of requests by the library's option names. */
+/** Request parameters by the names of the library's options. */
 const PARAMS: Readonly<Record<string, string>> = {
   maxTokens: "max_tokens",
   topK: "top_k",
@@ -78,7 +78,7 @@ const PARAMS: Readonly<Record<string, string>> = {
   messages: "messages",
   responseFormat: "response_format",
   toolChoice: "tool_choice",
-  schema: "response_format", // followed by a pointer into its schema
+  schema: "response_format", // followed by a JSON pointer into the schema
   ...Object.fromEntries(["temperature", "n", "stop", "seed", "tools", "input"].map((name) => [name, name])),
 };
 

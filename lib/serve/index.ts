@@ -1,4 +1,4 @@
-// heddle/serve: a model over HTTP, as OpenAI's clients expect it.
+// heddle/serve: serves a model over HTTP with OpenAI's API.
 import "../core/node-version.ts";
 
 export { HeddleError, type HeddleErrorCode } from "../core/errors.ts";

@@ -6,16 +6,16 @@ const NEVER_HELD = 8;
 /** Milliseconds after which a paused body resumes even if no other has ended, because the others may have stalled. */
 const HOLD_MS = 250;
 
-/** A body that has not ended. */
+/** A body that is still being received. */
 export interface Arriving {
-  /** Counts bytes that have come. @returns whether there is room for them */
+  /** Counts received bytes. @returns whether there is room for them */
   add(bytes: number): boolean;
   end(): void;
 }
 
 /**
- * Counts the bytes of all bodies that have not ended. When half of the room is used, only the oldest few continue, and the others pause
- * until one ends. Many large concurrent bodies are then received one after another, and none is refused.
+ * Counts the bytes of all incomplete bodies. When half of the room is used, only the oldest few continue, and the others pause until one
+ * ends. Many large concurrent bodies are then received one after another instead of being refused.
  */
 export class Intake {
   private readonly room: number;

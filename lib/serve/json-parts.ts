@@ -1,12 +1,12 @@
-// Large JSON, made a little at a time: vectors of thousands of texts, log-probabilities of long answers.
+// Serializes large JSON in small parts: vectors of thousands of texts, or log-probabilities of long answers.
 import { pause } from "../core/slices.ts";
 
-/** How deep the places of an answer lie that may hold much: choices[].logprobs.content. */
+/** Nesting depth down to which values may be large: choices[].logprobs.content. */
 const DEPTH = 4;
 const NUMBERS = 1024;
 const OBJECTS = 16;
 
-/** JSON of plain data in parts, none of which takes long to make. */
+/** Yields the JSON of plain data in parts, none of which takes long to make. */
 export function* jsonParts(value: unknown, depth = 0): Generator<string, void, undefined> {
   if (typeof value !== "object" || value === null || (depth === DEPTH && !Array.isArray(value))) {
     yield JSON.stringify(value);
@@ -34,7 +34,7 @@ export function* jsonParts(value: unknown, depth = 0): Generator<string, void, u
   }
 }
 
-/** JSON of plain data as bytes, in pieces of about `size`. Others' work goes on meanwhile. @throws the signal's reason */
+/** Returns the JSON of plain data as bytes, in pieces of about `size`. It yields to the event loop. @throws the signal's reason */
 export async function jsonBytes(value: unknown, size: number, signal: AbortSignal): Promise<Buffer[]> {
   const pieces: Buffer[] = [];
   let text = "";

@@ -1,29 +1,30 @@
-// JSON of requests, parsed part by part: JSON.parse of a large body blocks the event loop until it is done.
+// Parses the JSON of requests in slices, because JSON.parse of a large body would block the event loop.
 import type { Slices } from "../core/slices.ts";
 
-/** Bytes that JSON.parse gets at once, and that are scanned between two yields. */
+/** Number of bytes that are parsed by one JSON.parse, and scanned between two yields. */
 export const JSON_PART = 32 << 10;
 
-/** Bytes of a text that are scanned one by one before a faster search is worth its call. */
+/** Number of bytes of a string that are scanned one by one. For longer strings, the faster indexOf pays off. */
 const LOOK = 64;
 
-/** Bytes of an escape such as \\u00e9. */
+/** Maximum length of an escape, such as \\u00e9. */
 const LONGEST_ESCAPE = 6;
 
 const [QUOTE, COMMA, BACKSLASH, LETTER_U] = [0x22, 0x2c, 0x5c, 0x75];
 const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT, COLON] = [0x5b, 0x5d, 0x7b, 0x7d, 0x3a];
 
+/** Limits on JSON. */
 export interface JsonLimits {
-  /** Objects and arrays within each other. */
+  /** Maximum nesting depth of objects and arrays. */
   depth: number;
-  /** Objects, arrays and keys. Texts and numbers are cheap, and the size of the body bounds them. */
+  /** Maximum number of objects, arrays and keys. Strings and numbers are cheap, and limited by the body's size. */
   values: number;
 }
 
 /** Limits on a request body. */
 export const JSON_LIMITS: JsonLimits = { depth: 64, values: 1 << 17 };
 
-/** The JSON exceeds a limit. */
+/** The error for JSON that exceeds a limit. */
 export class JsonLimitError extends Error {
   readonly limit: keyof JsonLimits;
 
@@ -36,17 +37,17 @@ export class JsonLimitError extends Error {
 /** An object or array whose end has not been reached. */
 interface Frame {
   isArray: boolean;
-  /** Where it begins, after its bracket. */
+  /** Offset after its opening bracket. */
   begin: number;
-  /** Its last comma after the parsed part, or -1. */
+  /** Offset of its last comma after the parsed part, or -1. */
   comma: number;
-  /** It has a member or a comma, so that it may not end right after its bracket or comma. */
+  /** Whether it has a member or a comma. It must then not end right after its bracket or a comma. */
   hasMembers: boolean;
-  /** Its last member was parsed in parts, so only white space may come before the next comma. */
+  /** Whether its last member was parsed in parts. Only white space may then come before the next comma. */
   afterParts: boolean;
-  /** An object's members, or lists of an array's elements. Undefined while it may still be parsed as a whole. */
+  /** The members of an object, or lists of an array's elements. Undefined as long as it may be parsed as a whole. */
   made: unknown[][] | Record<string, unknown> | undefined;
-  /** Its key in the object around it. */
+  /** Its key in the enclosing object. */
   key: string | undefined;
 }
 
@@ -55,8 +56,8 @@ function frameAt(isArray: boolean, begin: number): Frame {
 }
 
 /**
- * Parses UTF-8 bytes to the same value as JSON.parse. A first pass finds brackets and commas. As soon as more than a part is pending, its
- * complete members are parsed by JSON.parse and added to the object or array around them.
+ * Parses UTF-8 bytes to the same value as JSON.parse. A first pass finds brackets and commas. As soon as more than one part is pending,
+ * JSON.parse parses its complete members, and they are added to the enclosing object or array.
  * @throws SyntaxError or TypeError for invalid JSON or UTF-8, JsonLimitError
  */
 export function* parseInSlices(bytes: Buffer, limits: JsonLimits, part = JSON_PART): Slices<unknown> {
@@ -78,28 +79,28 @@ export function* parseInSlices(bytes: Buffer, limits: JsonLimits, part = JSON_PA
 
 /** The unparsed rest of the JSON. Complete members are parsed and removed from it. */
 class Parts {
-  /** Everything before it has been scanned. */
+  /** Offset up to which everything has been scanned. */
   at: number;
-  /** Everything before it has been parsed. */
+  /** Offset up to which everything has been parsed. */
   private pending: number;
   private inText = false;
-  /** Quotes of the last text. */
+  /** Offsets of the quotes of the last string. */
   private textBegin = -1;
   private textEnd = -1;
-  /** The next quote and backslash of those that were looked for last. */
+  /** Offsets of the next quote and backslash, as last searched. */
   private nextQuote = -1;
   private nextBackslash = -1;
-  /** Where to look for them again. */
+  /** Offset at which to search for them again. */
   private nextLook = 0;
-  /** Objects, arrays and keys. */
+  /** Number of objects, arrays and keys so far. */
   private values = 0;
   private readonly bytes: Buffer;
   private readonly part: number;
   private readonly limits: JsonLimits;
   private readonly decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  /** The value as a whole is the only member of an array that has no brackets. */
+  /** The stack of open frames. The outermost is an array without brackets that contains the whole value. */
   private readonly frames: Frame[];
-  /** How many frames, from the outermost, are parsed in parts. */
+  /** Number of frames, from the outermost on, that are parsed in parts. */
   private parted = 1;
   /** The innermost frame. */
   private frame: Frame;
@@ -115,8 +116,8 @@ class Parts {
   }
 
   /**
-   * Scans up to `end`. A plain function, because V8 optimizes generators poorly.
-   * @returns false if something must be parsed first: after the end of a frame that is parsed in parts, or after a comma
+   * Scans up to `end`. It is a plain function, because V8 optimizes generators poorly.
+   * @returns false if pending members must be parsed first. This is so at the end of a frame that is parsed in parts, and at a comma
    */
   scan(end: number): boolean {
     const { bytes } = this;
@@ -163,7 +164,7 @@ class Parts {
     return false;
   }
 
-  /** Within a text, the place from `at` on up to which there is neither a quote nor a backslash. */
+  /** Returns the offset of the next quote or backslash inside a string, from `at` on. */
   private plainUntil(at: number): number {
     const { bytes } = this;
     const next = (byte: number) => (bytes.indexOf(byte, at) + bytes.length + 1) % (bytes.length + 1);
@@ -193,7 +194,7 @@ class Parts {
     this.pending = at + 1;
   }
 
-  /** The frame, parsed in parts, whose end was scanned last. */
+  /** Returns the frame whose end was scanned last, if it is parsed in parts. */
   closed(): Frame | undefined {
     const { frame, at, bytes } = this;
     const last = bytes[at - 1];
@@ -240,13 +241,13 @@ class Parts {
     return values[0];
   }
 
-  /** The last members of a frame. */
+  /** Adds the last members of a frame. */
   *finish(frame: Frame, at: number): Slices<void> {
     if (frame.afterParts) this.checkBlank(at);
     else if (frame.hasMembers || !this.isBlank(at)) yield* this.add(frame, at);
   }
 
-  /** Reads what comes before a frame that will be parsed in parts. */
+  /** Reads the key or white space before a frame that will be parsed in parts. */
   private descend(frame: Frame, inner: Frame): void {
     if (frame.afterParts) throw new SyntaxError("two values without a comma");
     const before = this.text(this.pending, inner.begin - 1);
@@ -254,7 +255,7 @@ class Parts {
     if (frame.isArray) this.checkBlank(inner.begin - 1);
     else {
       [inner.key] = Object.keys(JSON.parse(`{${before}null}`) as object);
-      setOwn(frame.made as Record<string, unknown>, inner.key!, null); // its place among the keys
+      setOwn(frame.made as Record<string, unknown>, inner.key!, null); // reserves its position among the keys
     }
   }
 
@@ -262,7 +263,7 @@ class Parts {
   private *add(frame: Frame, end: number): Slices<void> {
     const { textBegin, textEnd } = this;
     const isLong = textEnd - textBegin > 2 * this.part && textBegin >= this.pending && textEnd < end;
-    // A text of many parts is the only member here, because `take` has parsed those before it; or a key, which JSON.parse gets as it is.
+    // A very long string is the only member here, because `take` has parsed those before it. If it is a key, JSON.parse gets it whole.
     const long = isLong && this.isBlank(end, textEnd + 1) ? yield* this.longText(textBegin, textEnd) : undefined;
     const members = long === undefined ? this.text(this.pending, end) : `${this.text(this.pending, textBegin)}""`;
     if (frame.isArray) {
@@ -280,7 +281,7 @@ class Parts {
     frame.hasMembers = true;
   }
 
-  /** A text between its quotes, which is too long for one part. */
+  /** Parses the content of a string that is too long for one part. */
   private *longText(begin: number, end: number): Slices<string> {
     const { bytes } = this;
     let out = "";
@@ -295,14 +296,14 @@ class Parts {
     return out;
   }
 
-  /** The end of an escape that begins in the last bytes before `to`, or 0. `from` is not within an escape. */
+  /** Returns the end of an escape that begins in the last bytes before `to`, or 0. `from` must not be inside an escape. */
   private escapeEnd(from: number, to: number): number {
     const { bytes } = this;
     let last = to - 1;
     while (last >= from && last > to - LONGEST_ESCAPE && bytes[last] !== BACKSLASH) last--;
     let first = last;
     while (first >= from && bytes[first] === BACKSLASH) first--;
-    if ((last - first) % 2 === 0) return 0; // pairs, each of which is a backslash
+    if ((last - first) % 2 === 0) return 0; // an even number of backslashes: each pair is an escaped backslash
     return last + (bytes[last + 1] === LETTER_U ? LONGEST_ESCAPE : 2);
   }
 
@@ -320,7 +321,7 @@ class Parts {
   }
 
   private checkBlank(end: number): void {
-    if (!this.isBlank(end)) throw new SyntaxError("a value in a place of none");
+    if (!this.isBlank(end)) throw new SyntaxError("a value without a comma");
   }
 }
 
@@ -329,7 +330,7 @@ function madeOf({ made }: Frame): unknown {
   return made.length === 1 ? made[0] : ([] as unknown[]).concat(...made);
 }
 
-/** Sets an own member, `__proto__` too. */
+/** Sets an own property, even if it is named `__proto__`. */
 function setOwn(object: Record<string, unknown>, key: string, value: unknown): void {
   if (key === "__proto__")
     Object.defineProperty(object, key, { value, enumerable: true, configurable: true, writable: true });

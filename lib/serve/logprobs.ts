@@ -1,4 +1,4 @@
-// Log-probabilities in OpenAI's two forms: that of chats and the older one of completions.
+// Formats log-probabilities in OpenAI's two forms: that of chats, and the older one of completions.
 
 import { pause } from "../core/slices.ts";
 import type { PromptScores } from "../inference/prompt-scores.ts";
@@ -9,16 +9,17 @@ import { TextOffsets } from "./text-offsets.ts";
 interface TokenLogprob {
   token: string;
   logprob: number;
-  /** UTF-8 of the token, which may be a part of a character; null where it is not known. */
+  /** UTF-8 bytes of the token, which may be part of a character; null if unknown. */
   bytes: number[] | null;
 }
 export type ChatLogprobs = { content: (TokenLogprob & { top_logprobs: TokenLogprob[] })[] };
 
+/** Log-probabilities in the form of completions. */
 export interface TextLogprobs {
   tokens: string[];
   token_logprobs: (number | null)[];
   top_logprobs: (Record<string, number> | null)[] | null;
-  /** UTF-16 units of the choice's text before each token. A token of a part of a character counts as one. */
+  /** Offset of each token in the choice's text, in UTF-16 units. A token that is part of a character counts as one unit. */
   text_offset: number[];
 }
 
@@ -28,7 +29,7 @@ function entry(tokenizer: Tokenizer, id: number, logprob: number): TokenLogprob 
   return { token, logprob: finite(logprob), bytes: known && [...known] };
 }
 
-/** JSON has no infinity; OpenAI writes -9999 for what is impossible. */
+/** Replaces infinities, which JSON cannot represent. OpenAI writes -9999 for impossible tokens. */
 function finite(logprob: number): number {
   return Number.isFinite(logprob) ? logprob : -9999;
 }
@@ -42,7 +43,10 @@ export function chatLogprobs(pieces: readonly Piece[], tokenizer: Tokenizer): Ch
   };
 }
 
-/** @param top whether the likeliest tokens are wanted @param offsets of the choice's tokens */
+/**
+ * Formats log-probabilities for completions. @param top whether to include the most likely tokens @param offsets computes offsets of the
+ * choice's tokens
+ */
 export function textLogprobs(
   pieces: readonly Piece[],
   tokenizer: Tokenizer,
@@ -56,14 +60,17 @@ export function textLogprobs(
   };
 }
 
-/** By their texts. Where tokens of one text remain, such as a byte token and a letter, the likelier counts. */
+/**
+ * Returns the most likely tokens by their texts. If several have the same text, such as a byte token and a letter, the most likely one
+ * counts.
+ */
 function topOf(candidates: readonly TopCandidate[]): Record<string, number> {
   const found = new Map<string, number>();
   for (const { text, logprob } of candidates) if (!found.has(text)) found.set(text, finite(logprob));
   return Object.fromEntries(found);
 }
 
-/** Log-probabilities of a prompt's tokens, including special tokens, which are not part of the echoed text. */
+/** Returns the log-probabilities of a prompt's tokens, including special tokens, which are not part of the echoed text. */
 export async function promptLogprobs(
   ids: readonly number[],
   scores: PromptScores,

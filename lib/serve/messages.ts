@@ -1,4 +1,4 @@
-// OpenAI's messages → those that chat templates take.
+// Converts OpenAI's messages to those of chat templates.
 import { z } from "zod";
 import { isObject } from "../core/is-object.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
@@ -36,15 +36,15 @@ const textPart = z.looseObject({
   refusal: z.string().optional(),
 });
 
-/** Fields of OpenAI's own services, which mean nothing where they are null or empty. */
-const FOREIGN = ["audio", "refusal", "annotations", "function_call"];
+/** Fields of OpenAI's API that templates do not get. `audio` and `function_call` are refused unless they are null. */
+const API_ONLY_FIELDS = ["audio", "refusal", "annotations", "function_call"];
 
-/** @throws Refusal 400, for the first message that is not valid */
+/** Checks and converts messages. @throws Refusal 400 for the first invalid message */
 export function messagesOf(value: unknown, model: LanguageModel): ChatMessage[] {
   return atOnce(messagesInSlices(value, model));
 }
 
-/** As `messagesOf`, in slices. */
+/** Like messagesOf, in slices. */
 export function* messagesInSlices(value: unknown, model: LanguageModel): Slices<ChatMessage[]> {
   if (!Array.isArray(value) || value.length === 0) throw invalid("messages", "an array of at least one message", value);
   if (value.length > MOST_MESSAGES) throw invalid("messages", `at most ${MOST_MESSAGES} messages`, value);
@@ -60,12 +60,12 @@ function* messageOf(value: unknown, path: string, knowsDeveloper: boolean): Slic
   const parsed = message.safeParse(value);
   if (!parsed.success) throw issueRefusal(parsed.error.issues[0]!, value, path);
   const { role, content, tool_calls: calls, ...rest } = parsed.data;
-  // An assistant's may be calls of tools alone.
+  // An assistant message may consist of tool calls only.
   if (content == null && role !== "assistant") throw invalid(`${path}.content`, "a text or an array of parts", content);
-  const fields = Object.entries(rest).filter(([name, field]) => field != null && !FOREIGN.includes(name));
+  const fields = Object.entries(rest).filter(([name, field]) => field != null && !API_ONLY_FIELDS.includes(name));
   for (const name of ["audio", "function_call"])
     if (rest[name] != null) throw unsupported(`${path}.${name}`, "is not supported");
-  // Templates would print None, as Python does.
+  // Null becomes "", because templates would print None.
   const text = Array.isArray(content) ? yield* textOf(content, `${path}.content`) : (content ?? "");
   const made: unknown[] = [];
   for (const [i, call] of (calls ?? []).entries()) made.push(yield* callOf(call, `${path}.tool_calls[${i}]`));
@@ -78,7 +78,7 @@ function* messageOf(value: unknown, path: string, knowsDeveloper: boolean): Slic
   };
 }
 
-/** The texts of a message's parts, a line each, as other servers put them together. */
+/** Joins the texts of a message's parts, one per line, like other servers. */
 function* textOf(parts: readonly unknown[], path: string): Slices<string> {
   const texts: string[] = [];
   for (const [i, part] of parts.entries()) {
@@ -95,7 +95,7 @@ function* textOf(parts: readonly unknown[], path: string): Slices<string> {
   return texts.join("\n");
 }
 
-/** Arguments come as JSON in a text, and templates write objects as JSON themselves. */
+/** Converts a tool call. Its arguments come as a JSON string and become an object, which templates serialize themselves. */
 function* callOf(value: unknown, path: string): Slices<object> {
   const parsed = toolCall.safeParse(value);
   if (!parsed.success) throw issueRefusal(parsed.error.issues[0]!, value, path);
@@ -103,7 +103,7 @@ function* callOf(value: unknown, path: string): Slices<object> {
   return { type: "function", ...rest, function: { ...called, arguments: yield* argumentsOf(called.arguments) } };
 }
 
-/** A text that is not the JSON of an object, or has more values than a body may have, stays a text. */
+/** Parses the arguments of a tool call. A string that is not a JSON object, or exceeds the limits of a body, stays a string. */
 function* argumentsOf(given: unknown): Slices<unknown> {
   if (typeof given !== "string") return given;
   try {

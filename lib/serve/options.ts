@@ -1,14 +1,14 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 
-/** A request that has been answered, or refused. */
+/** A finished request, for `onRequest`. */
 export interface RequestRecord {
   method: string;
-  /** Without its query. */
+  /** The path without its query. */
   path: string;
-  /** 499: the client went away before its answer was complete. */
+  /** HTTP status of the response. 499: the client disconnected before the response was complete. */
   status: number;
-  /** From the request's headers to the end of its answer. */
+  /** Milliseconds from the request's headers to the end of the response. */
   ms: number;
   promptTokens?: number;
   completionTokens?: number;
@@ -16,32 +16,32 @@ export interface RequestRecord {
 
 /** Options of a request handler. All are optional. */
 export interface HandlerOptions {
-  /** Name of the model in requests. Default: the last part of its path, or its card's name. */
+  /** Name of the model in requests. Default: the name in its model card, else the last part of its path. */
   modelName?: string | undefined;
-  /** Any of these is to be in `Authorization: Bearer …`; without keys everybody who reaches the server is answered. */
+  /** API keys. Requests need one of them in `Authorization: Bearer …`. Without keys, every request is answered. */
   apiKeys?: readonly string[] | undefined;
   /**
    * Allowed host names (without port) of requests, against DNS rebinding; `*` allows any. Default: those of the loopback interface. For `serve`
    * also the host it listens on and, if that is not the loopback interface, any IP address.
    */
   allowedHosts?: readonly string[] | undefined;
-  /** Origins of web pages that may ask, such as `https://app.example`; `*`: any. Default: the server's own alone. */
+  /** Origins of web pages that may send requests, such as `https://app.example`; `*` allows any. Default: only the server's own. */
   allowedOrigins?: readonly string[] | undefined;
-  /** Sequences that share the model's runs. Default 8. */
+  /** Maximum number of running sequences, which share the model's runs. Default 8. */
   maxConcurrent?: number | undefined;
   /** Maximum number of waiting sequences. More are refused with 429. Default: 64. */
   maxQueue?: number | undefined;
-  /** Answers of one request: `n`, times its prompts. Default 16. */
+  /** Maximum number of answers of one request: `n` times its number of prompts. Default 16. */
   maxChoices?: number | undefined;
-  /** Tokens of an answer at most, also where a request asks for more. Default: what the context has room for. */
+  /** Maximum number of tokens of an answer, which requests cannot exceed. Default: the room in the context. */
   maxTokens?: number | undefined;
-  /** Bytes of a request at most. Default 4 MiB. */
+  /** Maximum size of a request body in bytes. Default 4 MiB. */
   maxBodyBytes?: number | undefined;
-  /** Milliseconds in which a request's body has to be there. Default 30,000. */
+  /** Maximum time to receive a request's body, in milliseconds. Default 30,000. */
   bodyTimeout?: number | undefined;
-  /** Milliseconds for which a client may read nothing of an answer that waits for it, before it is ended. Default 30,000. */
+  /** Maximum time for which a client may stop reading an answer before it is ended, in milliseconds. Default 30,000. */
   stallTimeout?: number | undefined;
-  /** Makes answers' bits independent of other requests. Prompts are then processed more slowly and without a prefix cache. */
+  /** Whether answers are independent of other requests, to the bit. Prompts are then processed more slowly, without a prefix cache. */
   deterministic?: boolean | undefined;
   /** Called for every finished request. */
   onRequest?: ((record: RequestRecord) => void) | undefined;
@@ -49,15 +49,15 @@ export interface HandlerOptions {
 
 /** Options of `serve`. */
 export interface ServeOptions extends HandlerOptions {
-  /** Address to listen on. Default 127.0.0.1: this machine alone. */
+  /** Address to listen on. Default 127.0.0.1, which only this machine can reach. */
   host?: string | undefined;
-  /** Default 8080; 0 takes a free one. */
+  /** Port to listen on. Default 8080; 0 selects a free one. */
   port?: number | undefined;
-  /** Listens beyond the loopback interface without any key. */
+  /** Whether to allow listening beyond the loopback interface without an API key. Default false. */
   allowWithoutKey?: boolean | undefined;
-  /** Milliseconds in which a request's headers have to be there. Default 10,000. */
+  /** Maximum time to receive a request's headers, in milliseconds. Default 10,000. */
   headersTimeout?: number | undefined;
-  /** Connections at most. Default 1024. */
+  /** Maximum number of connections. Default 1024. */
   maxConnections?: number | undefined;
   /** Milliseconds that `close()` waits for running answers before it aborts them. Default: 10,000. */
   closeTimeout?: number | undefined;
@@ -68,7 +68,7 @@ export interface HandlerSettings {
   modelName: string;
   apiKeys: readonly string[];
   allowedHosts: readonly string[];
-  /** Whether any address in numbers is allowed too: no name server can point one elsewhere. */
+  /** Whether any numeric IP address is allowed as host name too. DNS rebinding cannot use these. */
   anyAddress: boolean;
   allowedOrigins: readonly string[];
   maxConcurrent: number;
@@ -115,7 +115,7 @@ const LISTEN_NAMES: Record<Exclude<keyof ServeOptions, keyof HandlerOptions>, tr
 
 export const DEFAULT_PORT = 8080;
 const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
-/** Sequences of one cache: as many as a call of the library has. */
+/** Maximum number of sequences of one cache, as in a call of the library. */
 const MOST_CONCURRENT = 32;
 const MOST_MS = 2 ** 31 - 1;
 
@@ -141,7 +141,7 @@ function texts(name: string, value: unknown, fallback: readonly string[], patter
   return [...value];
 }
 
-/** @throws HeddleError INVALID_ARGUMENT */
+/** Returns the checked options with defaults. @throws HeddleError INVALID_ARGUMENT */
 export function handlerSettings(model: LanguageModel, options: HandlerOptions, anyAddress = false): HandlerSettings {
   if (!(model instanceof LanguageModel)) throw invalidArgument("model", "a LanguageModel", model);
   rejectUnknownNames(options, Object.keys(HANDLER_NAMES));
@@ -181,7 +181,7 @@ export function handlerSettings(model: LanguageModel, options: HandlerOptions, a
   };
 }
 
-/** @throws HeddleError INVALID_ARGUMENT, also where all the world could ask without a key */
+/** Returns the checked options with defaults. @throws HeddleError INVALID_ARGUMENT, also for a public address without an API key */
 export function serveSettings(
   model: LanguageModel,
   options: ServeOptions,

@@ -1,7 +1,7 @@
 import { inSlices, type Slices } from "../core/slices.ts";
 import { Refusal } from "./http-error.ts";
 
-/** Limits the number of running and waiting answers. More are refused, so that queues and memory stay bounded. */
+/** Limits the number of running and waiting answers. Further requests are refused, so that queues and memory stay bounded. */
 export class Places {
   private readonly limit: number;
   private taken = 0;
@@ -14,14 +14,14 @@ export class Places {
     return this.taken;
   }
 
-  /** Throws Refusal 429 if all places are taken, before a request is read. */
+  /** Checks that there is a free place, before a request is read. @throws Refusal 429 */
   check(): void {
     if (this.taken >= this.limit) throw this.full(1);
   }
 
   /**
-   * Takes `count` places at once. A request that is alone has them, however many it wants.
-   * @returns gives them back, the first time it is called
+   * Takes `count` places at once. If no place is taken, any number is granted.
+   * @returns a function that returns the places; further calls of it do nothing
    * @throws Refusal 429
    */
   take(count: number): () => void {
@@ -35,12 +35,12 @@ export class Places {
   }
 
   private full(count: number): Refusal {
-    const message = `server: expected at most ${this.limit} answers at once, got ${this.taken + count}: ask again later`;
+    const message = `server: expected at most ${this.limit} concurrent answers, got ${this.taken + count}: try again later`;
     return new Refusal(429, message, { code: "queue_full", headers: { "retry-after": "1" } });
   }
 }
 
-/** Lets a few in at a time, in the order they came. */
+/** A semaphore: limits the number of concurrent jobs, in first-in first-out order. */
 export class Turns {
   private free: number;
   private readonly waiting: (() => void)[] = [];
@@ -49,7 +49,7 @@ export class Turns {
     this.free = atOnce;
   }
 
-  /** Runs `work` when it is its turn. @throws the signal's reason, as soon as it fires before that */
+  /** Runs `work` as soon as there is room. @throws the signal's reason, if it fires before */
   async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     signal.throwIfAborted();
     if (this.free > 0) this.free--;
@@ -79,7 +79,7 @@ export class Turns {
   }
 }
 
-/** Long work in slices, when it is its turn. @throws HeddleError ABORTED; the signal's reason */
+/** Runs long work in slices as soon as there is room. @throws HeddleError ABORTED; the signal's reason */
 export function inTurn<T>(turns: Turns, work: () => Slices<T>, signal: AbortSignal): Promise<T> {
   return turns.run(() => inSlices(work(), "request", signal), signal);
 }

@@ -1,4 +1,4 @@
-// Texts or ids, one or several, as `prompt` and `input` take them.
+// Reads prompts, which may be one or several texts or lists of ids, as in `prompt` and `input`.
 
 import { pause } from "../core/slices.ts";
 import { isTokenId } from "../inference/generation-options.ts";
@@ -8,10 +8,10 @@ import { withoutClosing } from "../tokenizer/prompt-ids.ts";
 import { invalid, Refusal } from "./http-error.ts";
 import type { Turns } from "./places.ts";
 
-/** Characters from which on a prompt is encoded away from the event loop, where few are at once. */
+/** Minimum number of characters of a prompt that is encoded off the event loop. The number of such concurrent encodings is limited. */
 export const LONG_PROMPT = 16_384;
 
-/** Prompts of a request: how many, and what makes ids of them. */
+/** The prompts of a request: their number, and a function that encodes them. */
 export interface Prompts {
   count: number;
   ids(): Promise<number[][]>;
@@ -23,16 +23,16 @@ interface PromptsOptions {
   most: number;
   /** Whether the model continues the text. If so, trailing special tokens such as EOS are left out. */
   goesOn: boolean;
-  /** Tokens of each at most. Default: the context. */
+  /** Maximum number of tokens of each prompt. Default: the context length. */
   limit?: TextLimit;
-  /** Cuts what is longer, which is otherwise refused. */
+  /** Whether to truncate longer prompts instead of refusing them. */
   truncation?: boolean | undefined;
-  /** Who makes ids of long texts at once. */
+  /** Schedules the encoding of long texts. */
   encoding: Turns;
   signal: AbortSignal;
 }
 
-/** @throws Refusal 400; `ids` as well */
+/** Checks prompts. @throws Refusal 400, which `ids` throws too */
 export function promptsOf(value: unknown, options: PromptsOptions): Prompts {
   const { param, most, encoding, signal } = options;
   const expected = "a text, token ids, or an array of those";
@@ -43,7 +43,7 @@ export function promptsOf(value: unknown, options: PromptsOptions): Prompts {
   const idsOfEach = async () => {
     const all: number[][] = [];
     for (const [i, entry] of list.entries()) {
-      await pause(); // short texts are encoded at once, and thousands of them take long
+      await pause(); // short texts are encoded synchronously, and thousands of them would take long
       signal.throwIfAborted();
       const name = isSingle ? param : `${param}[${i}]`;
       if (typeof entry === "string") {
@@ -96,7 +96,7 @@ function checkedIds(
   return ids.slice(0, limit.contextLength) as number[];
 }
 
-/** Counts the characters of texts in plain data. Returns more than `most` if there are more characters or values. */
+/** Counts the characters of strings in plain data. Returns more than `most` if it contains more characters or values. */
 export function charactersOf(data: unknown, most: number): number {
   let [characters, values] = [0, 0];
   const add = (value: unknown): boolean => {

@@ -1,4 +1,4 @@
-// Parameters of requests. Each has a schema. Unsupported parameters that would change the answer are refused by name.
+// Schemas of request parameters. Unsupported parameters that would change the answer are refused by name.
 import { z } from "zod";
 import { describe } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
@@ -40,7 +40,7 @@ const logitBias = z.custom<Record<string, number>>(
   `an object of at most ${MOST_BIASES} token ids with numbers of -100 to 100`,
 );
 
-/** Parameters of every request that generates text. */
+/** Parameters of all requests that generate text. */
 export const samplingShape = {
   model: text.optional(),
   max_tokens: whole(0, 2 ** 31 - 1).optional(),
@@ -114,13 +114,13 @@ const IGNORED = new Set([
   "prediction",
 ]);
 
-/** Parameters of other servers, with the alternative here. */
+/** Parameters of other servers, with the message that names the alternative. */
 const UNSUPPORTED: Readonly<Record<string, string>> = {
   functions: "is not supported: pass tools",
   function_call: "is not supported: pass tool_choice",
   audio: "is not supported: the model writes text",
   modalities: "is not supported: the model writes text",
-  reasoning_effort: "is not supported: pass what the model's template takes in chat_template_kwargs",
+  reasoning_effort: "is not supported: pass the template's own variable in chat_template_kwargs",
   verbosity: "is not supported",
   web_search_options: "is not supported",
   min_tokens: "is not supported",
@@ -136,8 +136,8 @@ const UNSUPPORTED: Readonly<Record<string, string>> = {
 };
 
 /**
- * A request's parameters as its schema has them; null is a parameter that was not given.
- * @throws Refusal 400 that names the first one at fault
+ * Returns a request's checked parameters. Null counts as not given.
+ * @throws Refusal 400 that names the first invalid parameter
  */
 export function parsed<S extends z.ZodObject>(schema: S, body: Readonly<Record<string, unknown>>): z.infer<S> {
   const known = Object.keys(schema.shape);

@@ -1,15 +1,15 @@
-// Who may ask: the host that a request names, the page it comes from, its key.
+// Checks whether a request is allowed: its Host header, its Origin header, and its API key.
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isIP } from "node:net";
 import { Refusal } from "./http-error.ts";
 
-/** The name in a Host header, in small letters, without its port. */
+/** Returns the name in a Host header in lower case, without the port. */
 function nameIn(host: string): string | undefined {
   return /^(\[[\da-f:.]+\]|[^\s:/@[\]]+)(?::\d{1,5})?$/i.exec(host)?.[1]?.toLowerCase();
 }
 
-/** @throws Refusal 403: a name that is not this server's may be a stranger's, who has pointed it here (DNS rebinding) */
+/** Refuses host names that are not this server's, as a defence against DNS rebinding. @throws Refusal 403 */
 export function checkHost(
   request: IncomingMessage,
   { allowedHosts, anyAddress }: { allowedHosts: readonly string[]; anyAddress: boolean },
@@ -36,14 +36,14 @@ export function checkOrigin(request: IncomingMessage, response: ServerResponse, 
   const isOwn =
     host !== undefined && (given === `http://${host.toLowerCase()}` || given === `https://${host.toLowerCase()}`);
   if (!isOwn && !allowed.includes("*") && !allowed.includes(given))
-    throw new Refusal(403, "origin: expected one that is allowed (allowedOrigins), got another", {
+    throw new Refusal(403, "origin: expected an allowed one (allowedOrigins), got another", {
       code: "origin_not_allowed",
     });
   response.setHeader("access-control-allow-origin", origin);
   response.setHeader("vary", "origin");
 }
 
-/** Answers a CORS preflight request, after the origin was checked. */
+/** Answers a CORS preflight request. Call it after the origin was checked. */
 export function answerPreflight(request: IncomingMessage, response: ServerResponse): void {
   const asked = request.headers["access-control-request-headers"] ?? "";
   const plain = /^[\w-]+(\s*,\s*[\w-]+)*$/.test(asked) && asked.length <= 1000;
@@ -58,8 +58,8 @@ export function answerPreflight(request: IncomingMessage, response: ServerRespon
 const digest = (text: string) => createHash("sha256").update(text).digest();
 
 /**
- * Compares keys in a time that does not depend on them: hashes of one length, all of them.
- * @returns a check that throws Refusal 401 for a request without one of them
+ * Compares API keys in constant time: it compares hashes of equal length, and always all of them.
+ * @returns a function that throws Refusal 401 for a request without a valid key
  */
 export function keyCheck(keys: readonly string[]): (request: IncomingMessage) => void {
   const known = keys.map(digest);

@@ -1,4 +1,4 @@
-// A standalone server for the handler: address, timeouts for slow clients, shutdown.
+// A standalone server for the handler: listening, timeouts for slow clients, shutdown.
 import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { HeddleError } from "../core/errors.ts";
@@ -7,7 +7,7 @@ import { handlerOf, type RequestHandler, type ServerStats } from "./handler.ts";
 import { Refusal } from "./http-error.ts";
 import { type ListenSettings, type ServeOptions, serveSettings } from "./options.ts";
 
-/** A server that listens. */
+/** A running server. */
 export interface ModelServer {
   /** Base URL, such as `http://127.0.0.1:8080`. OpenAI clients need this followed by `/v1`. */
   readonly url: string;
@@ -15,22 +15,25 @@ export interface ModelServer {
   readonly modelName: string;
   readonly handler: RequestHandler;
   readonly stats: ServerStats;
-  /** Stops accepting connections, waits up to `closeTimeout` for running answers, and aborts the rest. The model stays loaded. */
+  /**
+   * Stops accepting connections, waits up to `timeout` milliseconds (default `closeTimeout`) for running answers, and aborts the rest.
+   * The model stays loaded.
+   */
   close(timeout?: number): Promise<void>;
-  /** `close`, for `await using`. */
+  /** Calls `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** How often connections are looked at that are slow with their requests, in milliseconds. */
+/** Interval of the checks for connections with slow requests, in milliseconds. */
 const CHECK_INTERVAL = 1000;
-/** How long a connection may be idle between two requests; clients keep theirs for up to a minute. */
+/** Maximum idle time of a connection between two requests, in milliseconds. Clients keep theirs for up to a minute. */
 const KEEP_ALIVE = 65_000;
-/** Milliseconds for the last bytes of answers that have ended, when the server closes. */
+/** Milliseconds to send the last bytes of finished answers when the server closes. */
 const LAST_BYTES = 500;
 
 /**
- * Serves a model over HTTP as OpenAI's clients expect it: chats, completions, embeddings. Requests share the model's runs.
- * @throws HeddleError INVALID_ARGUMENT, IO where it cannot listen
+ * Serves a model over HTTP with OpenAI's API: chats, completions, embeddings. Requests share the model's runs.
+ * @throws HeddleError INVALID_ARGUMENT, IO if it cannot listen
  * @example
  * await using server = await serve(model, { port: 8080 });
  * console.log(server.url);
@@ -64,7 +67,7 @@ export async function serve(model: LanguageModel, options: ServeOptions = {}): P
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeIdleConnections();
     await handler.close(timeout);
-    // Answers that have ended are still on their way: their connections end with them, or soon.
+    // Finished answers may still be on their way. Their connections close when they are sent, or soon after.
     const late = setTimeout(() => server.closeAllConnections(), timeout === 0 ? 0 : LAST_BYTES);
     server.closeIdleConnections();
     await closed;
@@ -95,7 +98,7 @@ function listening(server: Server, { host, port }: ListenSettings): Promise<void
       reject(
         new HeddleError(
           "IO",
-          `port: expected a free one to listen on at ${place}, got ${cause.code ?? cause.message}`,
+          `port: cannot listen on ${place}: expected a free port, got ${cause.code ?? cause.message}`,
           {
             cause,
           },
@@ -116,7 +119,7 @@ const REASONS: Readonly<Record<number, string>> = {
   431: "Request Header Fields Too Large",
 };
 
-/** @returns whether an answer is being written on a connection */
+/** Tracks answers in progress. @returns a function that tells whether an answer is being written on a connection */
 function answeringIn(server: Server): (socket: Socket) => boolean {
   const answers = new WeakMap<Socket, number>();
   const add = (socket: Socket, count: number) => answers.set(socket, (answers.get(socket) ?? 0) + count);
@@ -127,7 +130,10 @@ function answeringIn(server: Server): (socket: Socket) => boolean {
   return (socket) => (answers.get(socket) ?? 0) > 0;
 }
 
-/** Answers invalid HTTP, slow requests and too large headers. Writes nothing during an answer, of which it would become a part. */
+/**
+ * Answers invalid HTTP, slow requests and too large headers. If an answer is being written, it only closes the connection, because more
+ * bytes would become part of that answer.
+ */
 function answerBadRequest(error: NodeJS.ErrnoException, socket: Socket, isAnswering: boolean): void {
   if (isAnswering || error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();

@@ -1,13 +1,13 @@
 import type { Tokenizer } from "../tokenizer/index.ts";
 
-/** Counts the UTF-16 units of tokens' texts. The first text loses its leading space where the vocabulary puts one there. */
+/** Counts the UTF-16 units of tokens' texts. If the tokenizer adds a leading space, the first text loses it. */
 export class TextOffsets {
   private readonly tokenizer: Tokenizer;
   private readonly special: ReadonlySet<number>;
   private units: number;
   private begun: boolean;
 
-  /** @param after tokens before these, and the units of text before these that count */
+  /** @param after the preceding tokens, and the offset to start from */
   constructor(tokenizer: Tokenizer, after: { ids: readonly number[]; length: number } = { ids: [], length: 0 }) {
     this.tokenizer = tokenizer;
     this.special = new Set(tokenizer.specialTokens.values());
@@ -15,7 +15,7 @@ export class TextOffsets {
     this.begun = tokenizer.decode(after.ids, { skipSpecialTokens: true }) !== "";
   }
 
-  /** Number of units before a token. Special tokens do not count. */
+  /** Returns the offset of a token in UTF-16 units. Special tokens do not count. */
   next(id: number): number {
     const before = this.units;
     if (this.special.has(id)) return before;

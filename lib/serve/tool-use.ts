@@ -1,4 +1,4 @@
-// Tools of a request: which ones the model sees, whether it must call one, and how calls are parsed.
+// Reads the tools of a request: which ones the model sees, whether it must call one, and how calls are parsed.
 
 import { isObject } from "../core/is-object.ts";
 import { callTokens, checkedToolChoice, toolCallFormat, writesToolCalls } from "../language-model/chat/tool-choice.ts";
@@ -13,14 +13,15 @@ interface Given {
   logit_bias?: Readonly<Record<string, number>> | undefined;
 }
 
+/** The tools of a request, and the generation options that they need. */
 export interface ToolUse {
-  /** Tools for the template. */
+  /** Tools that the template gets. */
   tools: unknown[] | undefined;
   options: Pick<GenerateOptions, "responseFormat" | "logitBias">;
   calls: Calls | undefined;
 }
 
-/** @throws Refusal 400; HeddleError for tools that cannot be called so */
+/** Reads the tool parameters of a request. @throws Refusal 400; HeddleError for invalid or unsupported tools */
 export function toolUse(
   { tools, tool_choice: given, parallel_tool_calls: parallel, logit_bias: bias }: Given,
   model: LanguageModel,
@@ -30,7 +31,7 @@ export function toolUse(
   const choice = checkedToolChoice(given);
   const hasTools = tools !== undefined && tools.length > 0;
   if (choice === "none") {
-    // Calls in the conversation so far may suggest another.
+    // Earlier calls in the conversation may suggest another call, so forbid the tokens of calls.
     const forbidden = hasTools ? callTokens(tokenizer).map((id) => [id, Number.NEGATIVE_INFINITY]) : [];
     const logitBias = { ...bias, ...Object.fromEntries(forbidden) };
     return { tools: undefined, options: forbidden.length > 0 ? { logitBias } : {}, calls: undefined };

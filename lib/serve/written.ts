@@ -1,17 +1,18 @@
 import type { ServerResponse } from "node:http";
 
-/** The client does not take its answer, or has gone. */
+/** The error for a client that has disconnected or stopped reading. */
 export class ClientLost extends Error {}
 
+/** Options of `written`. */
 export interface Waiting {
-  /** Milliseconds that a client may read nothing while something waits for it. */
+  /** Milliseconds for which a client may stop reading while data is pending. */
   stallTimeout: number;
-  /** Ends the waiting. */
+  /** Aborts the waiting. */
   signal: AbortSignal;
 }
 
 /**
- * Sends bytes of an answer, and waits while more is on its way than a socket's buffer holds: whoever makes the answer waits with it.
+ * Sends bytes of an answer, and waits while the socket's buffer is full (backpressure).
  * @throws ClientLost; the signal's reason
  */
 export async function written(response: ServerResponse, bytes: string | Uint8Array, waiting: Waiting): Promise<void> {

@@ -1,4 +1,5 @@
-// GPT-2's printable alphabet for bytes: U+0021..7E, U+00A1..AC and U+00AE..FF for themselves, U+0100.. for the others.
+// GPT-2's alphabet of printable characters for bytes. Bytes 0x21..7E, 0xA1..AC and 0xAE..FF stand for themselves, the others for U+0100
+// and following.
 const characterOf: string[] = [];
 const byteOf = new Map<string, number>();
 
@@ -10,12 +11,12 @@ for (let byte = 0; byte < 256; byte++) {
   byteOf.set(character, byte);
 }
 
-/** The printable name of a byte. */
+/** Returns the character that stands for a byte. */
 export function characterOfByte(byte: number): string {
   return characterOf[byte]!;
 }
 
-/** The bytes of a printable name, or undefined if it has a character outside the alphabet. */
+/** Returns the bytes that a token's characters stand for, or undefined if one of them is not in the alphabet. */
 export function namedBytes(name: string): Buffer | undefined {
   const bytes = Buffer.alloc(name.length);
   for (let i = 0; i < name.length; i++) {
@@ -26,7 +27,7 @@ export function namedBytes(name: string): Buffer | undefined {
   return bytes;
 }
 
-/** SentencePiece's names of the 256 bytes: `<0x00>` to `<0xFF>`. */
+/** SentencePiece's tokens for the 256 bytes: `<0x00>` to `<0xFF>`. */
 export const byteTokenNames: readonly string[] = Array.from(
   { length: 256 },
   (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`,

@@ -1,14 +1,14 @@
-// Converts template values to JSON and to Python's text. The output is counted as it grows, because a value that contains another one twice
-// doubles it.
+// Converts template values to JSON and to Python's string form. It counts the output as it grows, because nested values that occur twice
+// can double it at each level.
 
 import { isHighSurrogate } from "../core/surrogates.ts";
 import { checkTaken, giveBack, LimitError, renderLimits, sizes, spend } from "./chat/jinja/limits.ts";
 import type { RuntimeValue } from "./chat/jinja/repr.ts";
 
-/** Number of UTF-16 units that are rewritten at once. */
+/** Number of UTF-16 units that are converted at a time. */
 const CHUNK = 1 << 16;
 
-/** Counts the output of one conversion. */
+/** Counts the output of one conversion against the limits. */
 export class Growth {
   private units = 0;
 
@@ -20,13 +20,13 @@ export class Growth {
     spend(sizes.unit * units);
   }
 
-  /** Ends the conversion. Whoever keeps the text counts it. */
+  /** Ends the conversion and returns its bytes to the budget. The caller counts the text if it keeps it. */
   end(): void {
     giveBack(sizes.unit * this.units);
   }
 }
 
-/** Runs a conversion with a counter. */
+/** Runs a conversion with a counter of its output. */
 export function growing<T>(write: (growth: Growth) => T): T {
   const growth = new Growth();
   try {
@@ -36,7 +36,7 @@ export function growing<T>(write: (growth: Growth) => T): T {
   }
 }
 
-/** Applies `rewrite` to a text in chunks. It must treat each character independently. */
+/** Applies `rewrite` to a text in chunks. `rewrite` must convert each character independently of the others. */
 export function rewritten(text: string, growth: Growth, rewrite: (part: string) => string): string {
   const parts: string[] = [];
   for (let at = 0; at < text.length; ) {
@@ -56,11 +56,11 @@ export interface JsonForm {
   ensureAscii?: boolean;
   separators?: readonly [string, string] | null;
   sortKeys?: boolean;
-  /** Text for undefined values. Default "null". */
+  /** JSON text for undefined values. Default "null". */
   undefined?: string;
 }
 
-/** Parses the argument `separators=(",", ":")`. */
+/** Parses the argument `separators` of json.dumps, a tuple such as `(",", ":")`. */
 export function separatorsOf(given: RuntimeValue | undefined): [string, string] | null {
   if (given === undefined) return null;
   const [item, key, ...more] = Array.isArray(given.value) ? (given.value as RuntimeValue[]) : [];

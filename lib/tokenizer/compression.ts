@@ -4,27 +4,27 @@ import { checkNames } from "../core/unknown-options.ts";
 import { untilAborted } from "../core/until-aborted.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** How short a tokenizer makes a corpus. */
+/** How well a tokenizer compresses a corpus. */
 export interface Compression {
-  /** The caller's name of the corpus. */
+  /** Name of the corpus, as the caller chose it. */
   name: string;
-  /** Size in UTF-8 bytes. */
+  /** Size in bytes of UTF-8. */
   bytes: number;
   characters: number;
   tokens: number;
-  /** Higher is better: fewer tokens for the same text. */
+  /** Average number of bytes per token. Higher is better: fewer tokens for the same text. */
   bytesPerToken: number;
-  /** Fairer between scripts, whose characters take one to four bytes. */
+  /** Average number of characters per token. It is fairer for comparing scripts, whose characters take one to four bytes. */
   charactersPerToken: number;
-  /** Share of the tokens that are the unknown one. */
+  /** Share of unknown tokens. */
   unknown: number;
 }
 
 const batchLength = 1 << 20;
 
 /**
- * Bytes and characters a token, without the tokens around texts, of corpora by name, such as one a language. Reads texts as they come,
- * off the event loop. Rejects with ABORTED.
+ * Measures bytes and characters per token for several corpora, such as one per language. Special tokens around texts do not count. Texts
+ * are read one after another and encoded off the event loop. Rejects with ABORTED if the signal fires.
  *
  * @example
  * await compressionReport(tokenizer, { english: ["The cat"], 日本語: ["猫が"] });

@@ -1,33 +1,35 @@
-// Options of encode, and their form for native code.
+// Options of encode, and their conversion to native options.
 import type { NativeEncodeExtras } from "../binding/tokenizer.ts";
 import { checkSeed, describe, HeddleError, invalidArgument } from "../core/errors.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
 import { checkFlag, checkNames, type Names } from "../core/unknown-options.ts";
 
-/** Options of `encode` and its kin. */
+/** Options of `encode` and related methods. */
 export interface EncodeOptions {
-  /** Add the ids that the tokenizer puts around a text, such as BOS. Default true. */
+  /** Whether to add special tokens around the text, such as BOS. Default true. */
   addSpecialTokens?: boolean | undefined;
   /**
-   * Add the space that the tokenizer puts before a text: SentencePiece's ▁, or ByteLevel's `add_prefix_space`. Set it to false for a text
-   * that continues another one. Tokenizers that add none give the same ids either way. Default true.
+   * Whether to add the tokenizer's space before the text: SentencePiece's ▁, or ByteLevel's `add_prefix_space`. Set it to false for a
+   * text that continues another one. It has no effect if the tokenizer adds none. Default true.
    */
   addPrefixSpace?: boolean | undefined;
   /**
-   * Special tokens whose text inside the text becomes the token: all, none, or those named. Default none: whatever a user
-   * writes stays text and can end or forge no turn (tiktoken's encode_ordinary). `true` is what Hugging Face's libraries
-   * do, for text that the program itself has put together. The rule holds for other added tokens that look like mark-up
-   * (`<tool_call>`) as well; added tokens that are plain words are always recognised.
+   * Special tokens that are recognised in the text: all, none, or those named. Default none: text that users write cannot end or forge a
+   * turn (like tiktoken's encode_ordinary). `true` behaves like Hugging Face's libraries, and is meant for text that the program itself
+   * has assembled. The option also covers other added tokens that look like markup (`<tool_call>`). Added tokens that are plain words are
+   * always recognised.
    */
   allowSpecial?: boolean | readonly string[] | undefined;
-  /** Special tokens whose text throws INVALID_ARGUMENT unless allowed: all, none, or those named. Default none. */
+  /**
+   * Special tokens that throw INVALID_ARGUMENT if they occur in the text and are not allowed: all, none, or those named. Default none.
+   */
   forbidSpecial?: boolean | readonly string[] | undefined;
   /**
-   * BPE dropout for training (Provilkov et al. 2020): the probability of skipping a merge, from 0 to below 1; 0.1 is usual. The same `seed` gives
-   * the same ids. Texts of a batch are independent.
+   * BPE dropout for training (Provilkov et al. 2020): the probability of skipping a merge, from 0 to below 1; 0.1 is usual. The same
+   * `seed` gives the same ids. Each text of a batch has its own random numbers.
    */
   dropout?: number | undefined;
-  /** A whole number from 0 to 2^53 - 1. Default 0. */
+  /** Seed of the dropout, an integer from 0 to 2^53 - 1. Default 0. */
   seed?: number | undefined;
 }
 
@@ -42,20 +44,21 @@ export const ENCODE_NAMES: Names<EncodeOptions> = {
 /** Option names of asynchronous calls. */
 export const BATCH_NAMES: Names<EncodeOptions & { signal?: AbortSignal }> = { ...ENCODE_NAMES, signal: true };
 
+/** Flags of native encoding: see NativeTokenizer. */
 export const Flag = { addSpecial: 1, allowSpecial: 2, offsets: 4, byteOffsets: 8, noPrefix: 16 } as const;
 
-/** The added tokens that the options speak of: text → id. */
+/** The added tokens that the options cover, from text to id. */
 export type Guarded = ReadonlyMap<string, number>;
 
-/** Options as they cross. `extras` undefined: the flags say all. */
-export interface Crossing {
+/** Options in native form. If `extras` is undefined, the flags are complete. */
+export interface NativeOptions {
   flags: number;
   extras: NativeEncodeExtras | undefined;
-  /** Ids that must not come out, with their texts. */
+  /** Forbidden ids, with their texts. */
   forbidden: ReadonlyMap<number, string> | undefined;
 }
 
-/** The flags of plain options, or undefined if there are others. @throws HeddleError INVALID_ARGUMENT for an unknown option */
+/** Returns the flags of options that need no extras, else undefined. @throws HeddleError INVALID_ARGUMENT for an unknown option */
 export function plainFlags(options: EncodeOptions | undefined): number | undefined {
   if (options === undefined) return Flag.addSpecial;
   checkNames(options, ENCODE_NAMES);
@@ -71,7 +74,7 @@ function flagsOf(options: EncodeOptions): number | undefined {
   return switchesOf(options);
 }
 
-/** The options that are true or false, as bits. */
+/** Returns the flags of the boolean options. */
 function switchesOf({ addSpecialTokens, addPrefixSpace, allowSpecial }: EncodeOptions): number {
   return (
     (addSpecialTokens === false ? 0 : Flag.addSpecial) |
@@ -80,8 +83,8 @@ function switchesOf({ addSpecialTokens, addPrefixSpace, allowSpecial }: EncodeOp
   );
 }
 
-/** @param isBpe whether dropout has a meaning */
-export function crossingOf(options: EncodeOptions = {}, guarded: () => Guarded, isBpe: boolean): Crossing {
+/** Converts options to their native form. @param isBpe whether the model supports dropout */
+export function nativeOptions(options: EncodeOptions = {}, guarded: () => Guarded, isBpe: boolean): NativeOptions {
   const flags = flagsOf(options);
   if (flags !== undefined) return { flags, extras: undefined, forbidden: undefined };
   const { allowSpecial = false, forbidSpecial = false, dropout = 0, seed = 0 } = options;
@@ -95,7 +98,7 @@ export function crossingOf(options: EncodeOptions = {}, guarded: () => Guarded, 
   const forbidden = named("forbidSpecial", forbidSpecial, guarded).filter(
     ([, id]) => !allowed.some((a) => a[1] === id),
   );
-  // Forbidden tokens are searched too. If none is found, the ids equal those of plain text.
+  // Recognise forbidden tokens too. If none is found, the ids equal those of plain text.
   const ids = Uint32Array.from([...allowed, ...forbidden], ([, id]) => id);
   return {
     flags: switchesOf(options),
@@ -115,18 +118,20 @@ function named(name: string, value: boolean | readonly string[], guarded: () => 
   });
 }
 
-/** Throws INVALID_ARGUMENT where a text held what is forbidden. @param around ids put around the text, which may be anything */
+/**
+ * Checks that a text contains no forbidden token. @param around numbers of special ids before and after the text, which are not checked
+ */
 export function checkForbidden(...text: Parameters<typeof forbiddenSearch>): void {
   atOnce(forbiddenSearch(...text));
 }
 
-/** Ids that are looked at before others may have their turn. */
+/** Number of ids to check between two yields. */
 const SLICE_IDS = 1 << 16;
 
-/** The same of a long text: see `inSlices`. */
+/** Like checkForbidden, in slices for long texts: see `inSlices`. */
 export function* forbiddenSearch(
   ids: Uint32Array,
-  { forbidden }: Crossing,
+  { forbidden }: NativeOptions,
   around: { before: number; after: number },
   name = "text",
 ): Slices<void> {

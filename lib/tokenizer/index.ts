@@ -1,4 +1,4 @@
-// heddle/tokenizer: tokenizers alone, without any model code.
+// heddle/tokenizer: the tokenizer without any model code.
 import "../core/node-version.ts";
 
 export { HeddleError, type HeddleErrorCode } from "../core/errors.ts";

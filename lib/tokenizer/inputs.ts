@@ -1,4 +1,4 @@
-// Model inputs: ids of one text or a pair, truncated and padded, with masks.
+// Builds model inputs: the ids of one text or a pair, truncated and padded, with masks.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import type { EncodeOptions } from "./encode-options.ts";
 import { type Padding, paddedLength, padTo } from "./padding.ts";
@@ -7,32 +7,35 @@ import { type Truncation, truncate } from "./truncation.ts";
 
 /** Options of `encodeInputs`. */
 export interface InputOptions extends EncodeOptions {
-  /** Default: the tokenizer's own, of its tokenizer.json. true: its own, or else to the model's maximum. false: none. */
+  /**
+   * Truncation. Default: that of the tokenizer.json. true: that of the tokenizer.json, or else to the model's maximum length. false:
+   * none.
+   */
   truncation?: Truncation | boolean | undefined;
-  /** Default: the tokenizer's own, of its tokenizer.json. true: its own, or else to the longest. false: none. */
+  /** Padding. Default: that of the tokenizer.json. true: that of the tokenizer.json, or else to the longest input. false: none. */
   padding?: Padding | boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** Arrays of one length. */
+/** One input of a model. All arrays have the same length. */
 export interface ModelInput {
   ids: Uint32Array;
   /** The token type of each id. */
   typeIds: Uint32Array;
-  /** 1: an id of the input; 0: padding. */
+  /** 1 for ids of the input, 0 for padding. */
   attentionMask: Uint8Array;
-  /** 1: put around the texts, or padding. */
+  /** 1 for special tokens around the texts and for padding, 0 for the texts' own ids. */
   specialTokensMask: Uint8Array;
   /**
    * The truncated parts as further inputs, in the order of Hugging Face's library. If one text is cut, these are its further parts, the
-   * nearest first. If both texts of a pair are cut, these are all combinations of their parts: the later parts of the first text, each with
-   * every part of the second, then the first part with the later ones of the second. The library also nests the same inputs in each other;
-   * here their `overflowing` is empty. Computed on first access.
+   * nearest first. If both texts of a pair are cut, these are all combinations of their parts: the later parts of the first text, each
+   * with every part of the second, then the first part with the later ones of the second. The library also nests the same inputs in each
+   * other; here, `overflowing` of these inputs is empty. Computed on first access.
    */
   overflowing: ModelInput[];
 }
 
-/** A text, or two that go together. */
+/** A text, or a pair of texts. */
 export type InputText = string | readonly [string, string];
 
 export function checkInputTexts(inputs: unknown): asserts inputs is readonly InputText[] {
@@ -45,7 +48,10 @@ export function checkInputTexts(inputs: unknown): asserts inputs is readonly Inp
   }
 }
 
-/** One input and what overflows of it. @param texts ids of one text or two @param parts the form around them */
+/**
+ * Builds an input and its overflowing parts. @param texts ids of one text or two @param parts the template: texts and special tokens in
+ * order
+ */
 export function buildInput(
   texts: readonly Uint32Array[],
   parts: readonly PairPart[],
@@ -62,7 +68,7 @@ export function buildInput(
   return withOverflow(assemble(kept, parts), () => overflowing().map((one) => assemble(one, parts)));
 }
 
-/** The input with `overflowing` that is made when it is first read. */
+/** Adds `overflowing`, which is computed on first access. */
 function withOverflow(input: ModelInput, make: () => ModelInput[]): ModelInput {
   let made: ModelInput[] | undefined;
   const get = () => {
@@ -92,7 +98,7 @@ function assemble(texts: readonly Uint32Array[], parts: readonly PairPart[]): Mo
   return input;
 }
 
-/** Fills all up to one length, what overflowed included. */
+/** Pads all inputs to one length, including their overflowing parts. */
 export function padInputs(
   inputs: readonly ModelInput[],
   padding: Padding,

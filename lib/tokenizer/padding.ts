@@ -4,17 +4,17 @@ import { isObject } from "../core/is-object.ts";
 import { invalidFile, isTokenId, type JsonObject, limits } from "./files/tokenizer-file.ts";
 import { choiceField, keyOf, oneOf, sides, wholeField } from "./truncation.ts";
 
-/** How inputs of a batch are made as long as each other. */
+/** How the inputs of a batch are padded to a common length. */
 export interface Padding {
-  /** Every input as long as the longest, or at least as long as this. Default "longest". */
+  /** The common length: that of the longest input, or a minimum length. Default "longest". */
   to?: "longest" | number | undefined;
-  /** Then up to a multiple of this, as tensor cores like it. */
+  /** Rounds the length up to a multiple of this, which tensor cores prefer. */
   multipleOf?: number | undefined;
-  /** Where padding goes. Default "right"; generation from a batch wants "left". */
+  /** The side to pad. Default "right". Generation from a batch needs "left". */
   side?: "right" | "left" | undefined;
-  /** Default: the tokenizer's padTokenId. */
+  /** Id of the padding. Default: the tokenizer's padTokenId. */
   id?: number | undefined;
-  /** Padding value of `typeIds`. Default: 0. */
+  /** Padding value of `typeIds`. Default 0. */
   typeId?: number | undefined;
 }
 
@@ -35,7 +35,7 @@ export function checkPadding(value: Padding, name = "padding"): Padding {
   return value;
 }
 
-/** The `padding` of a tokenizer.json. Throws INVALID_FILE. */
+/** Reads the `padding` of a tokenizer.json. @throws HeddleError INVALID_FILE */
 export function readPadding(json: JsonObject | null): Padding | undefined {
   if (json === null) return undefined;
   const strategy = json.strategy ?? "BatchLongest";
@@ -56,7 +56,7 @@ export function readPadding(json: JsonObject | null): Padding | undefined {
   };
 }
 
-/** @param padTokenId where the padding names none */
+/** Converts padding to the form of tokenizer.json. @param padTokenId the id to use if the padding has none */
 export function paddingToJson(
   padding: Padding | undefined,
   padTokenId: number | undefined,
@@ -74,13 +74,13 @@ export function paddingToJson(
   };
 }
 
-/** The length that inputs of these lengths are filled up to; longer ones stay as they are. */
+/** Returns the length to pad to. Longer inputs stay unchanged. */
 export function paddedLength(lengths: readonly number[], { to = "longest", multipleOf = 1 }: Padding): number {
   const length = to === "longest" ? lengths.reduce((most, one) => Math.max(most, one), 0) : to;
   return Math.ceil(length / multipleOf) * multipleOf;
 }
 
-/** `values` with `value` in front or behind, up to `length`. */
+/** Pads `values` with `value` up to `length`, on the given side. */
 export function padTo<T extends Uint32Array | Uint8Array>(values: T, value: number, length: number, side: string): T {
   if (values.length >= length) return values;
   const padded = new (values.constructor as new (length: number) => T)(length);

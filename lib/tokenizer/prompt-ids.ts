@@ -1,19 +1,19 @@
 import type { Tokenizer } from "./tokenizer.ts";
 
 /**
- * Ids of a text that a model is to go on from: with what the tokenizer puts in front of a text, such as BOS, without what it puts behind
- * one, such as EOS. Generation and the rows of training read prompts alike by it: else a model is asked other sequences than it learned.
+ * Encodes a prompt for a model to continue: with the special tokens before a text, such as BOS, but without those after it, such as EOS.
+ * Generation and training both use it, so that a model is prompted with the sequences it was trained on.
  */
 export function promptIdsOf(tokenizer: Pick<Tokenizer, "encode" | "closingCount">, text: string): Uint32Array {
   return withoutClosing(tokenizer, tokenizer.encode(text, { allowSpecial: true }));
 }
 
 /**
- * Ids of a text that continues a prompt. Both are encoded together, and the ids after the prompt's are returned, as TRL does it.
+ * Encodes a text that continues a prompt. Both are encoded together, and the ids after the prompt's are returned, as in TRL.
  *
- * A token that spans the border would replace the end of the prompt's ids, which generation never does. The text is then encoded alone,
- * without the space that the tokenizer puts before a text.
- * @param prompt.ids what `promptIdsOf` gives for `prompt.text`
+ * If a token spans the boundary, the prompt's last ids would change, which cannot happen in generation. The text is then encoded alone,
+ * without the tokenizer's space before a text.
+ * @param prompt.ids the result of `promptIdsOf` for `prompt.text`
  */
 export function continuationIds(
   tokenizer: Pick<Tokenizer, "encode" | "closingCount">,
@@ -26,7 +26,7 @@ export function continuationIds(
   return tokenizer.encode(text, { addSpecialTokens: false, addPrefixSpace: false, allowSpecial: true });
 }
 
-/** How many ids two sequences begin with in common. */
+/** Returns the length of the common prefix of two sequences. */
 export function commonPrefix(a: ArrayLike<number>, b: ArrayLike<number>): number {
   const most = Math.min(a.length, b.length);
   let n = 0;
@@ -34,12 +34,12 @@ export function commonPrefix(a: ArrayLike<number>, b: ArrayLike<number>): number
   return n;
 }
 
-/** Ids of a text as `encode` gives them, for something to follow them. */
+/** Removes the closing special tokens from the ids of `encode`. */
 export function withoutClosing({ closingCount }: Pick<Tokenizer, "closingCount">, ids: Uint32Array): Uint32Array {
   return ids.subarray(0, ids.length - closingCount);
 }
 
-/** Encodes a text and truncates it to `length`, keeping closing special tokens, like `truncation` of `embed` and `classify`. */
+/** Truncates the ids of a text to `length` and keeps the closing special tokens, like `truncation` of `embed` and `classify`. */
 export function cutIds(
   { closingCount }: Pick<Tokenizer, "closingCount">,
   ids: Uint32Array,

@@ -4,19 +4,23 @@ import { lazily } from "../core/lazy.ts";
 
 const threads = lazily<typeof import("node:worker_threads")>("node:worker_threads");
 
-/** Ids per block of shared memory. A block of 4 KB is the most that keeping or cloning a single array may cost. */
+/** Ids per block of shared memory. Keeping or cloning a single small array costs at most such a block of 4 KB. */
 const chunkIds = 1024;
-/** The longest array that is cut from it. */
+/** Maximum length of an array that shares memory. */
 const mostIds = 128;
-/** Number of arrays with separate memory before blocks are used. Blocks need node:worker_threads, which takes a millisecond to load. */
+/**
+ * Number of arrays with their own memory before blocks are used, because blocks need node:worker_threads, which takes a millisecond to
+ * load.
+ */
 const ownArrays = 64;
 
+/** Makes arrays of ids, of which short ones share memory. */
 export class ShortIds {
   private chunk = new Uint32Array();
   private used = 0;
   private made = 0;
 
-  /** A copy of the first `count` of `ids`. */
+  /** Returns a copy of the first `count` ids. */
   copy(ids: Uint32Array, count: number): Uint32Array {
     if (count > mostIds || this.made < ownArrays) {
       this.made++;
@@ -25,7 +29,7 @@ export class ShortIds {
     if (count > this.chunk.length - this.used) {
       this.chunk = new Uint32Array(chunkIds);
       this.used = 0;
-      // To move one array to another thread would take its neighbours along: it is copied (Node 20) or refused.
+      // Transferring one array to another thread would also move its neighbours. This makes Node copy it (Node 20) or refuse.
       threads().markAsUntransferable(this.chunk.buffer);
     }
     const { chunk, used } = this;

@@ -1,7 +1,7 @@
-// Streaming decode: ids in, text out that never splits a character.
+// Streaming decode: converts ids to text one by one, and never splits a character.
 import type { NativeDecoder } from "../binding/tokenizer.ts";
 
-/** The texts of ids that add the same to any text, filled in as they come. Most tokens then cost one array lookup. */
+/** Caches the texts of ids that add the same text in every context. Most tokens then cost one array lookup. */
 export class SettledTexts {
   private readonly texts: (string | undefined)[];
   private readonly ask: (id: number) => string | undefined;
@@ -22,7 +22,7 @@ export class SettledTexts {
   }
 }
 
-/** See Tokenizer.decoder. */
+/** Decodes ids one by one: see Tokenizer.decoder. */
 export class TokenDecoder {
   private readonly native: NativeDecoder;
   private readonly texts: SettledTexts;
@@ -37,7 +37,7 @@ export class TokenDecoder {
     this.settled = native.settled;
   }
 
-  /** The text that has become certain with this id; often empty in the middle of a character. */
+  /** Returns the text that this id has made final. It is often empty in the middle of a character. */
   push(id: number): string {
     if (this.settled) {
       const own = (typeof id === "number" ? this.texts.known(id) : undefined) ?? this.texts.find(id);
@@ -48,14 +48,14 @@ export class TokenDecoder {
     return text;
   }
 
-  /** Returns what push held back. A partial character becomes U+FFFD. */
+  /** Returns the text that push held back. A partial character becomes U+FFFD. */
   flush(): string {
     const text = this.native.flush();
     this.settled = this.native.settled;
     return text;
   }
 
-  /** @internal A copy, which continues the text independently. */
+  /** @internal Returns a copy, which continues the text independently. */
   fork(): TokenDecoder {
     return new TokenDecoder(this.copy(this.native), this.texts, this.copy);
   }

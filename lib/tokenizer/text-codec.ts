@@ -1,4 +1,4 @@
-// Text ↔ ids. Native code does the work; see plan.ts for who does the rest.
+// Text ↔ ids. Native code does most of the work. pipeline/pipeline.ts says which form each component takes there.
 import { binding } from "../binding/index.ts";
 import type { NativeDecoder, NativeTokenizer } from "../binding/tokenizer.ts";
 import { checkAttached, invalidArgument, throwIfAborted } from "../core/errors.ts";
@@ -7,14 +7,14 @@ import { checkFlag, checkNames, type Names } from "../core/unknown-options.ts";
 import { finish } from "../io/native-jobs.ts";
 import {
   BATCH_NAMES,
-  type Crossing,
   checkForbidden,
   checkText,
-  crossingOf,
   ENCODE_NAMES,
   type EncodeOptions,
   Flag,
   forbiddenSearch,
+  type NativeOptions,
+  nativeOptions,
   plainFlags,
 } from "./encode-options.ts";
 import type { TokenizerFile } from "./files/tokenizer-file.ts";
@@ -28,7 +28,7 @@ import { oneOf } from "./truncation.ts";
 
 /** Options of `decode`. */
 export interface DecodeOptions {
-  /** Leave special tokens out. Default false. */
+  /** Whether to omit special tokens. Default false. */
   skipSpecialTokens?: boolean | undefined;
 }
 
@@ -37,12 +37,12 @@ export interface EncodingWithOffsets {
   ids: Uint32Array;
   /**
    * Two numbers per token: the begin and end of its part of the text, in UTF-16 units (JavaScript's string indices) or in UTF-8 bytes. A
-   * token for part of a character spans the whole character. Tokens added around the text have 0, 0. With `trim_offsets` in tokenizer.json,
-   * white space at a token's ends is left out.
+   * token for part of a character spans the whole character. Tokens added around the text have 0, 0. With `trim_offsets` in
+   * tokenizer.json, white space at a token's ends is left out.
    *
    * Hugging Face's library counts Unicode characters instead. There are two more differences, which make the parts cover the text without
-   * overlaps. Inserted text, such as the ▁ before a text, has an empty part; the library assigns it the adjacent character. If a normalizer
-   * merges characters or drops accents, the token spans all of them; the library assigns only the first.
+   * overlaps. Inserted text, such as the ▁ before a text, has an empty range; the library assigns it the adjacent character. If a
+   * normalizer merges characters or drops accents, the token spans all of them; the library assigns only the first.
    */
   offsets: Uint32Array;
 }
@@ -76,19 +76,19 @@ function idArray(ids: Iterable<number>, name: string, firstIndex = 0): Uint32Arr
   return array;
 }
 
-/** From this many UTF-16 units on, encodeAsync leaves the event loop; below, the crossing costs more than the work. */
+/** Minimum length in UTF-16 units for encoding off-thread. Transferring shorter texts costs more than encoding them. */
 const asyncLength = 16_384;
 
-/** Ids of a batch that are kept as memory for the next: 16 MB. */
+/** Maximum number of ids of a batch whose array is reused for the next batch: 16 MB. */
 const keptBatchIds = 1 << 22;
 
-/** The tables of a file. */
+/** The native tokenizer of a file, and the plan it was made from. */
 export interface NativeCodec {
   plan: Plan;
   native: NativeTokenizer;
 }
 
-/** Makes them away from the event loop. */
+/** Builds the native tokenizer of a file without blocking the event loop. */
 export async function buildCodec(file: TokenizerFile, signal: AbortSignal | undefined): Promise<NativeCodec> {
   const plan = makePlan(file);
   return { plan, native: await finish(binding.startTokenizer(plan.spec), signal) };
@@ -96,7 +96,7 @@ export async function buildCodec(file: TokenizerFile, signal: AbortSignal | unde
 
 /** The part of Tokenizer that converts texts to ids and back. */
 export class TextCodec {
-  /** Highest id + 1, added tokens included: what an embedding needs at least. */
+  /** Highest id + 1, including added tokens. An embedding table needs at least this many rows. */
   readonly vocabSize: number;
   /** @internal */ protected readonly plan: Plan;
   /** @internal */ protected readonly native: NativeTokenizer;
@@ -125,9 +125,9 @@ export class TextCodec {
   }
 
   /**
-   * Encodes a text. Takes time linear in its length, even without spaces. For megabytes use encodeAsync. The text of special tokens stays plain
-   * text unless `allowSpecial` is set. Short results share memory, like Node's small Buffers: their `.buffer` has other ids too and cannot be
-   * transferred. `slice()` makes an array with separate memory.
+   * Encodes a text. The time is linear in its length, even without spaces. Use encodeAsync for megabytes. Special tokens in the text stay
+   * plain text unless `allowSpecial` is set. Short results share memory, like Node's small Buffers: their `.buffer` also contains other
+   * ids and cannot be transferred. `slice()` returns an array with its own memory.
    */
   encode(text: string, options?: EncodeOptions): Uint32Array {
     checkText(text);
@@ -138,8 +138,7 @@ export class TextCodec {
   }
 
   /**
-   * As encode, into an array of the caller's. Returns how many ids the text has; where `output` has less room it holds the first
-   * of them.
+   * Like encode, but writes the ids into `output`. Returns the number of ids of the text. If `output` is shorter, it gets the first ones.
    */
   encodeInto(text: string, output: Uint32Array, options?: EncodeOptions): number {
     if (!(output instanceof Uint32Array)) throw invalidArgument("output", "a Uint32Array", output);
@@ -155,7 +154,7 @@ export class TextCodec {
     return count;
   }
 
-  /** As encode, away from the event loop for long texts. Rejects with ABORTED. */
+  /** Like encode, but long texts are encoded off the event loop. Rejects with ABORTED if the signal fires. */
   async encodeAsync(
     text: string,
     options: EncodeOptions & { signal?: AbortSignal | undefined } = {},
@@ -168,7 +167,9 @@ export class TextCodec {
     return (await this.encodeJoined([text], options, undefined)).ids;
   }
 
-  /** Ids of each text, encoded on several threads away from the event loop. Rejects with ABORTED. */
+  /**
+   * Encodes several texts on several threads, off the event loop. Returns the ids of each text. Rejects with ABORTED if the signal fires.
+   */
   async encodeBatch(
     texts: readonly string[],
     options: EncodeOptions & { signal?: AbortSignal | undefined } = {},
@@ -185,9 +186,10 @@ export class TextCodec {
   }
 
   /**
-   * Encodes texts into one array: the ids of all texts in order, and the count of each. Saves making an array per text.
-   * @param options.output memory for the ids. If it has room for all, the result is a view of its beginning. It is filled in several turns of
-   * the event loop, and detaching it meanwhile is refused with INVALID_ARGUMENT.
+   * Encodes texts into one array. Returns the ids of all texts in order, and the number of ids of each text. This avoids an array per
+   * text.
+   * @param options.output memory for the ids. If it has room for all, the result is a view of its beginning. It is filled in several
+   * turns of the event loop; detaching it meanwhile is an INVALID_ARGUMENT error.
    */
   async encodeBatchJoined(
     texts: readonly string[],
@@ -212,24 +214,26 @@ export class TextCodec {
     const own = [...texts];
     for (const text of own) checkText(text);
     throwIfAborted(options.signal, "encode");
-    const crossing = this.crossing(options);
-    const batch = new binding.NativeBatch(this.native, crossing.flags, crossing.extras);
+    const converted = this.nativeOptions(options);
+    const batch = new binding.NativeBatch(this.native, converted.flags, converted.extras);
     const encoded = await encodeTexts(batch, own, { memory, signal: options.signal });
-    if (crossing.forbidden) await inSlices(this.forbiddenIn(encoded, crossing), "encode", options.signal);
+    if (converted.forbidden) await inSlices(this.forbiddenIn(encoded, converted), "encode", options.signal);
     return encoded;
   }
 
-  private *forbiddenIn({ ids, counts }: TakenIds, crossing: Crossing): Slices<void> {
-    const around = this.around(crossing.flags);
+  private *forbiddenIn({ ids, counts }: TakenIds, converted: NativeOptions): Slices<void> {
+    const around = this.specialCounts(converted.flags);
     let at = 0;
     for (const [index, count] of counts.entries()) {
-      yield* forbiddenSearch(ids.subarray(at, at + count), crossing, around, `texts[${index}]`);
+      yield* forbiddenSearch(ids.subarray(at, at + count), converted, around, `texts[${index}]`);
       yield;
       at += count;
     }
   }
 
-  /** Encodes a text with the range of text for each id. @param options.units unit of the offsets; default "utf16" */
+  /**
+   * Encodes a text and returns the range of the text that each id stands for. @param options.units unit of the offsets; default "utf16"
+   */
   encodeWithOffsets(
     text: string,
     options: EncodeOptions & { units?: "utf16" | "bytes" | undefined } = {},
@@ -243,7 +247,7 @@ export class TextCodec {
     return { ids, offsets };
   }
 
-  /** As encodeWithOffsets, away from the event loop for long texts. Rejects with ABORTED. */
+  /** Like encodeWithOffsets, but long texts are encoded off the event loop. Rejects with ABORTED if the signal fires. */
   async encodeWithOffsetsAsync(
     text: string,
     options: EncodeOptions & { units?: "utf16" | "bytes" | undefined; signal?: AbortSignal | undefined } = {},
@@ -255,23 +259,23 @@ export class TextCodec {
     if (text.length < asyncLength) return this.encodeWithOffsets(text, rest);
     oneOf("units", options.units, ["utf16", "bytes"]);
     const { units = "utf16" } = options;
-    const crossing = this.crossing(rest);
-    const flags = crossing.flags | (units === "bytes" ? Flag.byteOffsets : Flag.offsets);
-    const batch = new binding.NativeBatch(this.native, flags, crossing.extras);
+    const converted = this.nativeOptions(rest);
+    const flags = converted.flags | (units === "bytes" ? Flag.byteOffsets : Flag.offsets);
+    const batch = new binding.NativeBatch(this.native, flags, converted.extras);
     const { ids, offsets } = await encodeTexts(batch, [text], { hasOffsets: true, signal });
-    await inSlices(forbiddenSearch(ids, crossing, this.around(crossing.flags)), "encode", signal);
+    await inSlices(forbiddenSearch(ids, converted, this.specialCounts(converted.flags)), "encode", signal);
     const encoding = { ids, offsets: offsets! };
     await inSlices(this.trimmer.trim(text, encoding, this.ownOf(ids, options), units), "encode", signal);
     return encoding;
   }
 
-  /** The range of ids that belong to the text, without special tokens around it. */
+  /** Returns the range of ids that belong to the text, without special tokens around it. */
   private ownOf(ids: Uint32Array, { addSpecialTokens }: EncodeOptions): { from: number; to: number } {
-    const { before, after } = this.around(addSpecialTokens === false ? 0 : Flag.addSpecial);
+    const { before, after } = this.specialCounts(addSpecialTokens === false ? 0 : Flag.addSpecial);
     return { from: before, to: ids.length - after };
   }
 
-  /** Number of ids of a text, without an array of them. */
+  /** Returns the number of ids of a text without creating an array of them. */
   count(text: string, options?: EncodeOptions): number {
     checkText(text);
     const flags = plainFlags(options);
@@ -279,8 +283,7 @@ export class TextCodec {
   }
 
   /**
-   * Text of ids. Malformed UTF-8 becomes U+FFFD; ids that the vocabulary lacks add nothing.
-   * Takes any iterable of numbers.
+   * Decodes ids, which may be any iterable of numbers. Malformed UTF-8 becomes U+FFFD. Ids that are not in the vocabulary add nothing.
    */
   decode(ids: Iterable<number>, options?: DecodeOptions): string {
     if (options !== undefined) checkDecoding(options, DECODE_NAMES);
@@ -288,7 +291,7 @@ export class TextCodec {
     return this.native.decode(array, options?.skipSpecialTokens === true);
   }
 
-  /** Text of each of several lists of ids, decoded on several threads away from the event loop. Rejects with ABORTED. */
+  /** Decodes several lists of ids on several threads, off the event loop. Rejects with ABORTED if the signal fires. */
   async decodeBatch(
     lists: readonly Iterable<number>[],
     options: DecodeOptions & { signal?: AbortSignal | undefined } = {},
@@ -302,12 +305,12 @@ export class TextCodec {
   }
 
   /**
-   * Decodes ids one by one: `push(id)` returns the text that has become certain (never a part of a character), `flush()`
-   * the rest. The pieces add up to `decode` of all ids.
+   * Returns a streaming decoder. `push(id)` returns the text that has become final, never a part of a character, and `flush()` returns
+   * the rest. Concatenated, the pieces equal `decode` of all ids.
    *
-   * `after`: ids whose text has been shown already, such as the prompt's. The pieces then continue that text:
-   * `decode(after)` and the pieces add up to `decode` of all ids. New ids may change the end of `decode(after)`, as
-   * bytes do that complete a character. The pieces then begin with that character.
+   * `after`: ids whose text was shown already, such as the prompt's. The pieces then continue that text: `decode(after)` and the pieces
+   * together equal `decode` of all ids. If the first new ids complete a character whose first bytes are in `after`, the pieces begin with
+   * that character.
    */
   decoder(options: DecodeOptions & { after?: Iterable<number> | undefined } = {}): TokenDecoder {
     checkDecoding(options, { ...DECODE_NAMES, after: true });
@@ -319,7 +322,7 @@ export class TextCodec {
     return new TokenDecoder(make(after), this.settledTexts(), make);
   }
 
-  /** The end of some ids that the text after them depends on. Most often that is the last of them. */
+  /** Returns the last ids, as many as affect how later ids decode: usually one. */
   private decisiveTail(ids: Iterable<number>): Uint32Array {
     checkAttached("after", ids);
     const isList = Array.isArray(ids) || (ArrayBuffer.isView(ids) && !(ids instanceof DataView));
@@ -333,26 +336,26 @@ export class TextCodec {
     return idArray(list, "after");
   }
 
-  /** The token as the vocabulary writes it (byte-level ones in GPT-2's printable alphabet), or undefined. */
+  /** Returns the token as it is written in the vocabulary (byte-level tokens in GPT-2's printable alphabet), or undefined. */
   idToToken(id: number): string | undefined {
     if (typeof id !== "number") throw invalidArgument("id", "a number", id);
     return this.names.name(id);
   }
 
-  /** The id of a token as the vocabulary writes it, or undefined. */
+  /** Returns the id of a token as it is written in the vocabulary, or undefined. */
   tokenToId(token: string): number | undefined {
     if (typeof token !== "string") throw invalidArgument("token", "a string", token);
     return this.names.id(token);
   }
 
-  /** The bytes of a single token: `<0x0A>` is one byte, "▁the" is " the". Empty for an unknown id. */
+  /** Returns the bytes of a single token: `<0x0A>` is one byte, "▁the" is " the". Empty for an unknown id. */
   tokenBytes(id: number): Uint8Array {
     return this.native.tokenBytes(id);
   }
 
   /**
-   * @internal The text that a token adds inside a text, special tokens included: " the" of "▁the", which `decode` strips at the
-   * beginning. Bytes that are not whole characters become U+FFFD.
+   * @internal Returns the text that a token, which may be special, adds inside a text: " the" for "▁the", although `decode` strips the
+   * space at the beginning. Partial characters become U+FFFD.
    */
   tokenText(id: number): string {
     if (!this.plan.decodesInSteps) return Buffer.from(this.native.tokenBytes(id)).toString();
@@ -362,7 +365,7 @@ export class TextCodec {
     return decoder.push(id) + decoder.flush();
   }
 
-  /** Finds up to two ordinary tokens as left context, after which other tokens decode as they do inside a text. */
+  /** Finds up to two ordinary tokens to use as left context, so that other tokens decode as inside a text. */
   private findNeighbours(): number[] {
     const found: number[] = [];
     const special = new Set(this.plan.spec.added.map(({ id }) => id));
@@ -371,18 +374,21 @@ export class TextCodec {
     return found;
   }
 
-  /** @internal Whether the bytes of ids are the concatenated bytes of each id: no decoder step depends on neighbouring tokens. */
+  /**
+   * @internal Whether the bytes of a sequence are the concatenated bytes of its ids, because no decoder step depends on neighbouring
+   * tokens.
+   */
   get joinsBytes(): boolean {
     return !this.plan.decodesInSteps;
   }
 
-  /** Ids of text with barriers that no special token may span: see chat-guard.ts. */
+  /** Encodes text with barriers that no special token may span: see chat/injection-guard.ts. */
   protected encodeGuarded(text: string, barriers: Uint32Array): Uint32Array {
     const result = this.native.encode(text, Flag.allowSpecial, barriers);
     return typeof result === "number" ? this.output.slice(0, result) : result;
   }
 
-  /** The same, away from the event loop for long texts. Rejects with ABORTED. */
+  /** Like encodeGuarded, but long texts are encoded off the event loop. Rejects with ABORTED if the signal fires. */
   protected async encodeGuardedAsync(
     text: string,
     barriers: Uint32Array,
@@ -395,7 +401,7 @@ export class TextCodec {
     ).ids;
   }
 
-  /** Number of ids that the tokenizer appends to a text, such as EOS. */
+  /** Number of special tokens that the tokenizer appends to a text, such as EOS. */
   get closingCount(): number {
     return this.plan.spec.endIds.length;
   }
@@ -405,23 +411,23 @@ export class TextCodec {
     return this.settled;
   }
 
-  private crossing(options: EncodeOptions | undefined): Crossing {
+  private nativeOptions(options: EncodeOptions | undefined): NativeOptions {
     const guarded = () => {
       this.guardedIds ??= tokenIds(this.plan.spec.added.filter((token) => token.guarded));
       return this.guardedIds;
     };
-    return crossingOf(options, guarded, this.isBpe);
+    return nativeOptions(options, guarded, this.isBpe);
   }
 
-  private around(flags: number): { before: number; after: number } {
+  private specialCounts(flags: number): { before: number; after: number } {
     if ((flags & Flag.addSpecial) === 0) return { before: 0, after: 0 };
     return { before: this.plan.spec.beginIds.length, after: this.plan.spec.endIds.length };
   }
 
   private encodeWith(text: string, options: EncodeOptions | undefined, flags: number): [Uint32Array, Uint32Array] {
-    const crossing = this.crossing(options);
-    const result = this.native.encodeWith(text, crossing.flags | flags, crossing.extras);
-    checkForbidden(result[0], crossing, this.around(crossing.flags));
+    const converted = this.nativeOptions(options);
+    const result = this.native.encodeWith(text, converted.flags | flags, converted.extras);
+    checkForbidden(result[0], converted, this.specialCounts(converted.flags));
     return result;
   }
 }

@@ -4,19 +4,22 @@ import { HeddleError } from "../core/errors.ts";
 import { atOnce, inSlices, type Slices } from "../core/slices.ts";
 import { finish } from "../io/native-jobs.ts";
 
-/** UTF-16 units, and numbers, that are copied at once: half a megabyte, some milliseconds where its pages are new. */
+/** Number of UTF-16 units that are copied at a time: half a megabyte, which takes a few milliseconds in new pages. */
 const PART = 1 << 18;
 const PART_NUMBERS = 1 << 17;
-/** Number of ids per part when they are copied into many arrays. Parts are large, because V8 moves the existing arrays at each pause. */
+/** Number of ids per part when they are copied into many arrays. It is large, because V8 moves the existing arrays at each pause. */
 const PART_LISTED = 1 << 19;
 
-/** Maximum number of units that can be announced to native code. It makes room for more on demand. */
+/** Maximum number of UTF-16 units to announce to native code, which makes room for more on demand. */
 const MOST_EXPECTED = 2 ** 32 - 1;
-/** The overhead of a text or an array of ids, in units or ids. */
+/** Cost of a text or an array of ids, expressed in units or ids. */
 const TEXT_UNITS = 16;
 const LIST_IDS = 4;
 
-/** Gives texts to native code. Long ones as several strings, which share the text's memory: a part costs its copy alone. */
+/**
+ * Passes texts to native code. It passes a long text as several substrings, which share its memory, so a part costs only its copy in
+ * native code.
+ */
 export function* given(to: Pick<NativeBatch, "read">, texts: readonly string[]): Slices<void> {
   let from = 0;
   let units = 0;
@@ -39,12 +42,12 @@ export function* given(to: Pick<NativeBatch, "read">, texts: readonly string[]):
   }
 }
 
-/** Numbers that an array has room for. Where its memory has gone V8 (11.3) may still know the `length` of before. */
+/** Returns how many numbers an array has room for. The `length` of a detached array may be outdated in V8 11.3. */
 function roomOf(array: Uint32Array): number {
   return array.byteLength / Uint32Array.BYTES_PER_ELEMENT;
 }
 
-/** Fills an array of `count` numbers, part by part. @throws HeddleError INVALID_ARGUMENT where its memory goes meanwhile */
+/** Fills an array of `count` numbers part by part. @throws HeddleError INVALID_ARGUMENT if it is detached meanwhile */
 function* taken(take: (room: Uint32Array) => number, array: Uint32Array, count: number): Slices<void> {
   for (let at = 0; at < count; at += PART_NUMBERS) {
     const end = Math.min(count, at + PART_NUMBERS);
@@ -57,7 +60,7 @@ function* taken(take: (room: Uint32Array) => number, array: Uint32Array, count: 
   }
 }
 
-/** @throws HeddleError OUT_OF_MEMORY */
+/** Allocates an array. @throws HeddleError OUT_OF_MEMORY */
 function numbers(count: number): Uint32Array {
   try {
     return new Uint32Array(count);
@@ -66,12 +69,15 @@ function numbers(count: number): Uint32Array {
   }
 }
 
-/** The ids of a batch: those of all texts one after the other, `total` of them (an array that was given may be longer), and how many are whose. */
+/**
+ * The ids of a batch: those of all texts one after another (`total` ids; a caller's array may be longer), and the number of ids of each
+ * text.
+ */
 export interface TakenIds {
   ids: Uint32Array;
   counts: Uint32Array;
   total: number;
-  /** Two a token. */
+  /** Offsets, two numbers per id. */
   offsets: Uint32Array | undefined;
 }
 
@@ -93,7 +99,7 @@ export async function encodeTexts(
     let units = 0;
     for (let i = 0; i < texts.length; i++) units += texts[i]!.length;
     batch.expect(Math.min(units, MOST_EXPECTED));
-    // Short ones at once, without three more turns of their promises.
+    // Short texts are passed synchronously, which saves three turns of promises.
     const isShort = units + TEXT_UNITS * texts.length <= PART;
     const done = (work: Slices<void>) => (isShort ? atOnce(work) : inSlices(work, "encode", signal));
     const reading = done(given(batch, texts));

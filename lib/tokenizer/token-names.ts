@@ -1,6 +1,7 @@
-// Tokens as written in the vocabulary, and their ids, computed on first use.
+// Maps between ids and tokens as written in the vocabulary. The tables are built on first use.
 import type { AddedToken, TokenizerFile } from "./files/tokenizer-file.ts";
 
+/** Looks up tokens by id, and ids by token. */
 export class TokenNames {
   readonly #file: TokenizerFile;
   readonly #size: number;
@@ -36,7 +37,7 @@ export class TokenNames {
   }
 }
 
-/** Text → id of some added tokens. */
+/** Returns a map from the text of added tokens to their ids. */
 export function tokenIds(tokens: readonly AddedToken[]): ReadonlyMap<string, number> {
   return new Map(tokens.map((token) => [token.content, token.id]));
 }

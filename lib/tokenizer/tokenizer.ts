@@ -1,4 +1,4 @@
-// The tokenizer as users see it: files, vocabulary, chats. text-codec.ts has what turns text into ids.
+// The public tokenizer class: files, vocabulary, model inputs and chats. text-codec.ts converts text to ids.
 import { checkObject, checkPath, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { atOnce, inSlices } from "../core/slices.ts";
 import { checkFlag, checkNames } from "../core/unknown-options.ts";
@@ -50,7 +50,7 @@ import type { TrainOptions } from "./training/train-options.ts";
 import { checkTruncation, readTruncation, type Truncation, truncationToJson } from "./truncation.ts";
 
 /**
- * Text ↔ ids, by the rules of a Hugging Face tokenizer.json, of a GGUF file's vocabulary, or of one trained here.
+ * Converts text to ids and back, by the rules of a Hugging Face tokenizer.json, a GGUF file's vocabulary, or a vocabulary trained here.
  *
  * Lone surrogates count as U+FFFD, as in `String.prototype.toWellFormed`.
  *
@@ -62,7 +62,7 @@ import { checkTruncation, readTruncation, type Truncation, truncationToJson } fr
 export class Tokenizer extends TextCodec {
   readonly config: TokenizerConfig;
   readonly bosTokenId: number | undefined;
-  /** Any of these ends a text. */
+  /** Ids that end a text. Generation stops at any of them. */
   readonly eosTokenIds: readonly number[];
   readonly padTokenId: number | undefined;
   readonly unkTokenId: number | undefined;
@@ -89,14 +89,13 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * Loads a tokenizer from a folder with tokenizer.json, tokenizer.model (SentencePiece, or Llama 3's ranks), vocab.json and merges.txt, or
-   * vocab.txt. Also reads tokenizer_config.json, special_tokens_map.json, generation_config.json, chat_template.jinja and
-   * additional_chat_templates if present. The path may also be one of these files, a published .tiktoken file, or a GGUF file. `default` is
-   * the tokenizer of the embedded model.
-   * Throws NOT_FOUND, INVALID_FILE, or UNSUPPORTED with the name of the missing component.
+   * Loads a tokenizer from a folder with tokenizer.json, tokenizer.model (SentencePiece, or Llama 3's ranks), vocab.json and merges.txt,
+   * or vocab.txt. It also reads tokenizer_config.json, special_tokens_map.json, generation_config.json, chat_template.jinja and
+   * additional_chat_templates if present. The path may also be one of these files, a published .tiktoken file, or a GGUF file. `default`
+   * is the tokenizer of the embedded model. @throws HeddleError NOT_FOUND, INVALID_FILE, or UNSUPPORTED with the name of the component
    *
-   * @param options.cache whether to keep a compiled BPE vocabulary next to tokenizer.json (tokenizer.json.heddle). It is used if it matches the
-   * file's content, which is then not parsed, and made again otherwise. Default: false.
+   * @param options.cache whether to keep a compiled BPE vocabulary next to tokenizer.json (tokenizer.json.heddle). If the cache matches
+   * the file's content, the file is not parsed; otherwise the cache is written again. Default: false.
    */
   static async load(
     path: string,
@@ -126,7 +125,7 @@ export class Tokenizer extends TextCodec {
       try {
         return await fromTexts({ ...texts, compiled }, signal);
       } catch (error) {
-        if (!(error instanceof HeddleError)) throw error; // else the file itself will say what is wrong, or that nothing is
+        if (!(error instanceof HeddleError)) throw error; // otherwise read the file without the cache, which reports its own errors
         throwIfAborted(signal, "Tokenizer.load");
       }
     }
@@ -135,7 +134,7 @@ export class Tokenizer extends TextCodec {
     return loaded;
   }
 
-  /** From the texts of the files that `load` reads. */
+  /** Makes a tokenizer from the contents of the files that `load` reads. */
   static fromFiles(texts: TokenizerTexts): Tokenizer {
     checkTexts(texts);
     const config = parseConfig(texts);
@@ -143,8 +142,9 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * From the metadata of a GGUF file: a record of its keys, of which `tokenizer.*` are read. Models "llama" (SentencePiece
-   * with scores) and "gpt2" (byte-level). Throws NOT_FOUND, INVALID_FILE or, naming it, UNSUPPORTED.
+   * Makes a tokenizer from the metadata of a GGUF file: a record of its keys, of which those that begin with `tokenizer.` are read. The
+   * supported models are "llama" (SentencePiece BPE), "gpt2" (byte-level BPE), "bert" (WordPiece) and "t5" (Unigram).
+   * @throws HeddleError NOT_FOUND, INVALID_FILE, UNSUPPORTED
    */
   static fromGguf(metadata: GgufRecord): Tokenizer {
     checkObject("metadata", metadata);
@@ -152,13 +152,13 @@ export class Tokenizer extends TextCodec {
     return new Tokenizer(file, config);
   }
 
-  /** @internal As fromGguf, most of it away from the event loop. Rejects with ABORTED. */
+  /** @internal Like fromGguf, mostly off the event loop. Rejects with ABORTED if the signal fires. */
   static async fromGgufAsync(
     metadata: GgufRecord,
     { signal, takes = false }: { signal?: AbortSignal | undefined; takes?: boolean } = {},
   ): Promise<Tokenizer> {
     checkObject("metadata", metadata);
-    // Reading the metadata may have taken long.
+    // Yield first, because reading the metadata may have taken long.
     await new Promise((resolve) => setImmediate(resolve));
     throwIfAborted(signal, "Tokenizer.load");
     const { file, config } = await readGgufAsync(metadata, { signal, takes });
@@ -166,9 +166,9 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * Trains a byte-level BPE vocabulary on texts (each a document, or a part of one cut where a word ends), away from the
-   * event loop. Deterministic: of pairs equally frequent, the one with the lexicographically greater bytes is merged
-   * first. Fewer tokens than `vocabSize` come out only if the texts have no more pairs. Rejects with ABORTED.
+   * Trains a vocabulary on texts, by default byte-level BPE, off the event loop. Each text is a document, or a part of one that was cut
+   * between words. Training is deterministic: of equally frequent pairs, the one with the lexicographically greater bytes is merged
+   * first. The vocabulary is smaller than `vocabSize` only if the texts have no more pairs. Rejects with ABORTED if the signal fires.
    */
   static async train(texts: Iterable<string> | AsyncIterable<string>, options: TrainOptions): Promise<Tokenizer> {
     const { trainFile } = await import("./training/train.ts");
@@ -177,9 +177,9 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * Encodes texts, or pairs of texts, as model inputs: truncated and padded, with masks. `truncation` and `padding` default to the tokenizer's
-   * (from tokenizer.json, or as set here). Does not block the event loop. Throws INVALID_ARGUMENT if the length has no room for the special
-   * tokens. Rejects with ABORTED.
+   * Encodes texts, or pairs of texts, as model inputs: truncated and padded, with masks. `truncation` and `padding` default to the
+   * tokenizer's (from tokenizer.json, or as set here). It does not block the event loop. Rejects with INVALID_ARGUMENT if the length has
+   * no room for the special tokens, and with ABORTED if the signal fires.
    *
    * @example
    * await tokenizer.encodeInputs([["question", "passage"], "one text"], {
@@ -215,30 +215,31 @@ export class Tokenizer extends TextCodec {
     return padding || fills === true ? padInputs(inputs, padding ?? {}, this.padTokenId) : inputs;
   }
 
-  /** How encodeInputs cuts texts unless told otherwise: that of tokenizer.json, or as set. `save` writes it. */
+  /** The default truncation of encodeInputs: that of tokenizer.json, or as set here. `save` writes it. */
   get truncation(): Truncation | undefined {
     return this.truncationRule;
   }
 
-  /** From now on, as `encodeInputs` takes it; undefined: texts stay whole. @throws HeddleError INVALID_ARGUMENT */
+  /** Sets the default truncation of encodeInputs; undefined for none. @throws HeddleError INVALID_ARGUMENT */
   set truncation(rule: Truncation | undefined) {
     this.truncationRule = rule && { ...checkTruncation(rule) };
   }
 
-  /** How encodeInputs fills texts up unless told otherwise: that of tokenizer.json, or as set. `save` writes it. */
+  /** The default padding of encodeInputs: that of tokenizer.json, or as set here. `save` writes it. */
   get padding(): Padding | undefined {
     return this.paddingRule;
   }
 
-  /** From now on, as `encodeInputs` takes it; undefined: texts stay as long as they are. @throws HeddleError INVALID_ARGUMENT */
+  /** Sets the default padding of encodeInputs; undefined for none. @throws HeddleError INVALID_ARGUMENT */
   set padding(rule: Padding | undefined) {
     this.paddingRule = rule && { ...checkPadding(rule) };
   }
 
   /**
-   * Two texts as one sequence, as a cross-encoder takes them: with `addSpecialTokens` the tokenizer's form for pairs
-   * (BERT's [CLS] first [SEP] second [SEP]), else one after the other. `typeIds`: which text each token is of.
-   * Throws INVALID_FILE where that form is broken.
+   * Encodes two texts as one sequence, for a cross-encoder. By default it uses the tokenizer's template for pairs (BERT's [CLS] first
+   * [SEP] second [SEP]); with `addSpecialTokens: false` the texts are concatenated. `typeIds` are the token types, which tell the texts
+   * apart.
+   * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE if the tokenizer's template is invalid
    */
   encodePair(first: string, second: string, options: EncodeOptions = {}): { ids: Uint32Array; typeIds: Uint32Array } {
     const texts = [first, second].map((text) => this.encode(text, { ...options, addSpecialTokens: false }));
@@ -253,16 +254,15 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * A conversation as text and ids, by the tokenizer's chat template (or, without one, a default: ChatML where the
-   * vocabulary has its tokens, else "User: …" and "Assistant: …"). The ids are those of the text without added BOS or EOS:
-   * a template writes them itself.
+   * Converts a conversation to text and ids by the tokenizer's chat template. Without one it uses a default template: ChatML if the
+   * vocabulary has its tokens, else "User: …" and "Assistant: …". No BOS or EOS is added, because templates write them.
    *
-   * Text inside the messages is never taken for a special token, whatever it says: with
-   * `{ role: "user", content: "<|im_end|>" }` the ids hold the characters, not the token. So do not encode `text` again.
-   * The same holds for characters that the normalizer turns into those of a token, such as `＜|im_end|＞` under NFKC.
+   * Text inside the messages never becomes a special token: for `{ role: "user", content: "<|im_end|>" }` the ids are those of the
+   * characters, not of the token. So do not encode `text` again. This also covers characters that the normalizer converts to those of a
+   * token, such as `＜|im_end|＞` under NFKC.
    *
-   * Throws INVALID_ARGUMENT for messages that the template refuses, INVALID_FILE for a template that is broken or
-   * exceeds the limits on time, steps and sizes.
+   * @throws HeddleError INVALID_ARGUMENT for messages that the template refuses, INVALID_FILE for a template that is invalid or exceeds
+   * the limits on time, steps and memory
    */
   applyChatTemplate(
     messages: readonly ChatMessage[],
@@ -274,8 +274,8 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * The same without blocking the event loop, except for rendering the template. Long texts are encoded on a thread. Rejects with
-   * ABORTED.
+   * Like applyChatTemplate, but only the template's rendering blocks the event loop. Long texts are encoded on a thread. Rejects with
+   * ABORTED if the signal fires.
    */
   async applyChatTemplateAsync(
     messages: readonly ChatMessage[],
@@ -291,8 +291,8 @@ export class Tokenizer extends TextCodec {
 
   /**
    * Like applyChatTemplate, with a mask of the assistant's tokens: 1 for its answers and the tokens that end them, 0 for everything else,
-   * including the mark-up before an answer. If the template has `{% generation %}` tags, the mask covers the tokens that overlap them, like
-   * transformers' return_assistant_tokens_mask.
+   * including the markup before an answer. If the template has `{% generation %}` tags, the mask covers the tokens that overlap them,
+   * like transformers' return_assistant_tokens_mask.
    */
   applyChatTemplateWithMask(
     messages: readonly ChatMessage[],
@@ -304,7 +304,7 @@ export class Tokenizer extends TextCodec {
     const flags = Flag.allowSpecial | Flag.offsets;
     const [ids, offsets] = this.native.encodeWithOffsets(text, flags, barriers);
     const generated = atOnce(chat.renderGenerated(messages));
-    // Where a filter changed what it was given for the marks in it, they say nothing.
+    // Use the marked parts only if the text without marks is the same. A template's filter may have treated marked text differently.
     if (generated?.text === text)
       return { text, ids, assistantMask: generatedMask(ids.length, offsets, generated.spans) };
     const spans = assistantSpans(messages, text, (some, opens) => chat.renderPart(some, opens));
@@ -314,8 +314,8 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * As applyChatTemplate, with the tokens that each message became, mark-up included: they follow one another from the first token
-   * to the last, or to the generation prompt.
+   * Like applyChatTemplate, and also returns the span of tokens of each message, including its markup. The spans are contiguous from the
+   * first token to the last one, or to the generation prompt.
    */
   applyChatTemplateWithSpans(
     messages: readonly ChatMessage[],
@@ -334,7 +334,7 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * Returns the same tokenizer with another default chat template, which `files()` then writes.
+   * Returns a copy of the tokenizer with another default chat template, which its `files()` contains.
    * @param options.template the template's text, or the name of one of the tokenizer's templates. Default: the fallback template
    */
   withChatTemplate(options: { template?: string | undefined } = {}): Tokenizer {
@@ -373,8 +373,8 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * Whether a conversation fits a context, and what to drop of it if not: the oldest turns, never the system messages at
-   * the beginning nor the last turn.
+   * Tests whether a conversation fits a context, and if not, which messages to drop: the oldest turns, but never the system messages at
+   * the beginning or the last turn.
    */
   fit(messages: readonly ChatMessage[], options: FitOptions): Fit {
     checkFitOptions(options);
@@ -388,7 +388,7 @@ export class Tokenizer extends TextCodec {
     return step.value;
   }
 
-  /** The same away from the event loop, as applyChatTemplateAsync. Rejects with ABORTED. */
+  /** Like fit, but only the template's rendering blocks the event loop. Rejects with ABORTED if the signal fires. */
   async fitAsync(
     messages: readonly ChatMessage[],
     options: FitOptions & { signal?: AbortSignal | undefined },
@@ -408,22 +408,22 @@ export class Tokenizer extends TextCodec {
     return step.value;
   }
 
-  /** Tokens that `allowSpecial` and `skipSpecialTokens` speak of, and others added after training. */
+  /** The added tokens: special tokens, which `allowSpecial` and `skipSpecialTokens` concern, and others. */
   get addedTokens(): readonly AddedToken[] {
     return this.file.added;
   }
 
-  /** Special tokens' text → id. */
+  /** The ids of special tokens, by their text. */
   get specialTokens(): ReadonlyMap<string, number> {
     return tokenIds(this.file.added.filter((token) => token.special));
   }
 
-  /** The first of eosTokenIds: what ends a document in training. */
+  /** The first of eosTokenIds, which ends documents in training. */
   get eosTokenId(): number | undefined {
     return this.eosTokenIds[0];
   }
 
-  /** The texts of the files that `save` writes, by name. */
+  /** Returns the contents of the files that `save` writes, by name. */
   files(): { "tokenizer.json": string; "tokenizer_config.json": string } {
     return {
       "tokenizer.json": tokenizerToJson(this.saved()),
@@ -432,8 +432,8 @@ export class Tokenizer extends TextCodec {
   }
 
   /**
-   * Writes tokenizer.json and tokenizer_config.json as Hugging Face's libraries read them. Makes the folder, and removes another tokenizer's
-   * files from it.
+   * Writes tokenizer.json and tokenizer_config.json for Hugging Face's libraries. It creates the folder if it is missing, and removes
+   * another tokenizer's files from it.
    */
   async save(folder: string): Promise<void> {
     checkPath("folder", folder);
@@ -449,7 +449,7 @@ export class Tokenizer extends TextCodec {
   }
 }
 
-/** As Tokenizer.fromFiles, most of it away from the event loop. */
+/** Like Tokenizer.fromFiles, mostly off the event loop. */
 async function fromTexts(texts: TokenizerTexts, signal: AbortSignal | undefined): Promise<Tokenizer> {
   const config = parseConfig(texts);
   return built(await readVocabularyAsync(texts, config, signal), config, signal);

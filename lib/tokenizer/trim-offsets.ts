@@ -1,4 +1,4 @@
-// The offset trimming of byte-level and RoBERTa post-processors, which excludes white space at a token's ends from its offsets.
+// Trims offsets like byte-level and RoBERTa post-processors: white space at a token's ends is excluded.
 
 import type { Slices } from "../core/slices.ts";
 import { isHighSurrogate, isLowSurrogate } from "../core/surrogates.ts";
@@ -11,7 +11,7 @@ const TRAILING = /[\u0120\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f
 /** Number of tokens processed between two yields. */
 const SLICE_TOKENS = 4096;
 
-/** Numbers of white-space characters. */
+/** Numbers of white-space characters at the ends of a token. */
 interface Blanks {
   leading: number;
   trailing: number;
@@ -19,13 +19,13 @@ interface Blanks {
 
 /** Trims the offsets of tokens if tokenizer.json has `trim_offsets`. */
 export class OffsetTrimmer {
-  /** For each post-processor, whether the first token keeps the added prefix space. */
+  /** Whether the first token keeps the added prefix space, per post-processor. */
   private readonly steps: readonly { keepsPrefix: boolean }[];
   private readonly known = new Map<number, Blanks>();
   private readonly nameOf: (id: number) => string | undefined;
   private readonly isAdded: (id: number) => boolean;
 
-  /** @param names.isAdded whether a token is an added one, which may take adjacent white space of the text (`lstrip`, `rstrip`) */
+  /** @param names.isAdded whether a token is an added token, which may include adjacent white space of the text (`lstrip`, `rstrip`) */
   constructor(
     file: TokenizerFile,
     names: { nameOf: (id: number) => string | undefined; isAdded: (id: number) => boolean },
@@ -40,8 +40,8 @@ export class OffsetTrimmer {
   }
 
   /**
-   * Trims offsets in place, like Hugging Face's `process_offsets`. Yields regularly: see `inSlices`.
-   * @param offsets two numbers per token @param own range of the text's tokens, without those added around it
+   * Trims offsets in place, like Hugging Face's `process_offsets`. It yields regularly: see `inSlices`.
+   * @param offsets two numbers per token @param own range of the text's own tokens, without special tokens around it
    */
   *trim(
     text: string,
@@ -59,7 +59,7 @@ export class OffsetTrimmer {
       if (leading === 0 && trailing === 0) continue;
       for (const { keepsPrefix } of this.steps) {
         const isFirst = t === from || begin === 0;
-        // If there is more than one blank, at least one comes from the text.
+        // If there are several blanks, at least one comes from the text itself.
         const isPrefix = isFirst && keepsPrefix && leading === 1;
         begin = Math.min(isPrefix ? begin : behind(source, begin, leading), end);
         end = Math.max(before(source, end, trailing) ?? end, begin);

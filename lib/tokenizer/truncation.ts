@@ -5,13 +5,13 @@ import { invalidFile, type JsonObject } from "./files/tokenizer-file.ts";
 
 /** Truncation of inputs that are too long. */
 export interface Truncation {
-  /** Maximum number of ids, including those added around the texts. */
+  /** Maximum number of ids, including special tokens around the texts. */
   maxLength: number;
-  /** Which end is cut. Default "right". */
+  /** The side at which texts are cut. Default "right". */
   side?: "right" | "left" | undefined;
-  /** Which text of a pair is cut: the longer one first (if both are long, both to about half), or only one. Default "longestFirst". */
+  /** Which text of a pair is cut: the longer one first (if both are long, each to about half), or only one. Default "longestFirst". */
   strategy?: "longestFirst" | "onlyFirst" | "onlySecond" | undefined;
-  /** Number of ids that consecutive parts share, in `overflowing`. Default 0. */
+  /** Number of ids by which consecutive parts in `overflowing` overlap. Default 0. */
   stride?: number | undefined;
 }
 
@@ -36,7 +36,7 @@ export function oneOf(name: string, value: unknown, values: readonly string[]): 
   throw invalidArgument(name, `one of ${values.join(", ")}`, value);
 }
 
-/** The `truncation` of a tokenizer.json. Throws INVALID_FILE. */
+/** Reads the `truncation` of a tokenizer.json. @throws HeddleError INVALID_FILE */
 export function readTruncation(json: JsonObject | null): Truncation | undefined {
   if (json === null) return undefined;
   return {
@@ -108,13 +108,13 @@ function cut(ids: Uint32Array, length: number, side: string, stride: number): Ui
 /** The kept and the overflowing ids of one text or a pair. */
 export interface Cut {
   kept: readonly Uint32Array[];
-  /** Made when asked for: two texts that are both cut have as many combinations as the product of their parts. */
+  /** Computes the overflowing inputs. If both texts are cut, their number is the product of the texts' parts. */
   overflowing(): Uint32Array[][];
 }
 
 /**
- * Cuts one text, or two that share `room` ids. Throws INVALID_ARGUMENT where the text that is to be cut is too short, or
- * is not there.
+ * Cuts one text, or two that share `room` ids.
+ * @throws HeddleError INVALID_ARGUMENT if the text to be cut is too short or missing
  */
 export function truncate(texts: readonly Uint32Array[], truncation: Truncation, room: number): Cut {
   const { side = "right", strategy = "longestFirst", stride = 0 } = truncation;
@@ -151,7 +151,7 @@ function combined([firsts, seconds]: readonly Uint32Array[][]): Cut {
   return { kept: [first, seconds[0]!], overflowing };
 }
 
-/** How many ids of each of two texts are kept. */
+/** Returns how many ids of each of two texts are kept. */
 function shares(first: number, second: number, room: number): [number, number] {
   const short = Math.min(first, second);
   let [n1, n2] = [short, short > room ? short : Math.max(short, room - short)];

@@ -1,4 +1,4 @@
-// Products with a fused epilogue: an activation, a gate or an addition. lib/graph/passes/fuse-endings.ts fuses them
+// Products with a fused epilogue: an activation, a gate or an addition. lib/graph/passes/fuse-epilogues.ts fuses them
 // from separate nodes, for devices whose kernels apply the epilogue to sums in registers. Values kept for a backward
 // pass are further outputs. Nothing is rounded in between.
 #include "ops/activation.h"

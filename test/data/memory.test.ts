@@ -55,7 +55,7 @@ describe("memory limits", () => {
     expect(await read()).toBe(2000);
     await withHeap(2000, () => expectError(read, "INVALID_FILE", /metadata that take more than 1000 bytes of memory/));
     await withHeap(200_000, () =>
-      expectError(read, "INVALID_FILE", /more in a row group than half of the heap has room for/),
+      expectError(read, "INVALID_FILE", /a row group needs more than half of the heap limit/),
     );
   });
 

@@ -161,9 +161,9 @@ describe("token shards", () => {
       [
         "one byte short",
         (b) => b.subarray(0, b.length - 1),
-        /the file ends at byte \d+ without HDLTOEND: it is cut off/,
+        /the file ends at byte \d+ without HDLTOEND: it is truncated/,
       ],
-      ["half", (b) => b.subarray(0, b.length >> 1), /cut off/],
+      ["half", (b) => b.subarray(0, b.length >> 1), /truncated/],
       [
         "a token count above the file's",
         put((b) => b.writeBigUInt64LE(2n ** 40n, b.length - 32)),

@@ -18,7 +18,7 @@ import {
   tensor,
   type Value,
 } from "../../lib/graph/index.ts";
-import { fuseActivations } from "../../lib/graph/passes/fuse-endings.ts";
+import { fuseActivations } from "../../lib/graph/passes/fuse-epilogues.ts";
 import { narrow } from "../../lib/graph/passes/keep-bf16.ts";
 import { record } from "../../lib/graph/trace.ts";
 import { generator } from "../ops/harness.ts";

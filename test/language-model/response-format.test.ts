@@ -325,7 +325,7 @@ describe("invalid formats", () => {
     [
       { type: "json_schema", schema: { $ref: "#/$defs/x" } },
       "INVALID_ARGUMENT",
-      "schema#/$ref: expected a place in the schema",
+      "schema#/$ref: expected a location in the schema",
     ],
     [{ type: "json_schema", schema: { $ref: "https://a.b/c" } }, "UNSUPPORTED", "schema#/$ref"],
     [{ type: "json_schema", schema: { type: "integer", minimum: 3, maximum: 2 } }, "INVALID_ARGUMENT", "contradiction"],

@@ -96,7 +96,7 @@ for (const stage of [
 
 /** Private or internal methods, not for callers. */
 const INTERNAL =
-  /^(Chat\.load|batcher\.(answer|checkShared|read|submit)|source\.orderOf|Session\.(load|open)|Tokenizer\.loadCached|chat\.answer|session\.(awaited|exclusively|saveWith|assertIdle)|model\.(run|resolve|sequences|checkTexts|storedDtype)|tokenizer\.(around|ownOf|crossing|encodeJoined|encodeWith|render|partRenderer|saved|encodeGuarded|encodeGuardedAsync|forbiddenIn|settledTexts))$/;
+  /^(Chat\.load|batcher\.(answer|checkShared|read|submit)|source\.orderOf|Session\.(load|open)|Tokenizer\.loadCached|chat\.answer|session\.(awaited|exclusively|saveWith|assertIdle)|model\.(run|resolve|sequences|checkTexts|storedDtype)|tokenizer\.(specialCounts|ownOf|nativeOptions|encodeJoined|encodeWith|render|partRenderer|saved|encodeGuarded|encodeGuardedAsync|forbiddenIn|settledTexts))$/;
 /** Functions that run for minutes if called without arguments. They get only values that they must reject. */
 const LONG = new Set(["bench", "autotune", "lifecycle"]);
 const acceptedByLongFunctions = ["undefined", "{}"];

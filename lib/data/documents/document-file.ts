@@ -8,14 +8,16 @@ import { fileError, type SeparatorRule } from "./shards.ts";
 import { TextDocuments } from "./text-documents.ts";
 import { HEAD_BYTES, needText } from "./text-head.ts";
 
+/** A document, or a part of a long one, as tokens. */
 export interface EncodedDocument {
   tokens: Uint32Array;
-  /** size of its text in UTF-8 */
+  /** Size of its text in bytes of UTF-8. */
   bytes: number;
-  /** false: a part of a longer document, which continues in another one */
+  /** Whether the document ends here. False for a part of a longer document that continues in another one. */
   closes: boolean;
 }
 
+/** Encodes the text of a document. */
 export type Encode = (text: string, ends: DocumentEnds) => Promise<Uint32Array>;
 
 /** A range of documents that is read as a unit. Corpora are shuffled and held in memory by shard. */
@@ -25,7 +27,7 @@ export interface DocumentShard {
   readonly isEncoded: boolean;
   /** Returns the position of a document in its file, its permanent identifier together with the file. */
   position(index: number): number;
-  /** @throws HeddleError INVALID_FILE with the file and the line, row or document */
+  /** Returns a document, encoded. @throws HeddleError INVALID_FILE with the file and the line, row or document */
   read(index: number, encode: Encode): Promise<EncodedDocument>;
 }
 
@@ -39,13 +41,14 @@ export interface DocumentPart {
 /** A file of documents in one of the formats that a corpus reads. */
 export interface DocumentFile {
   readonly path: string;
-  /** bytes on disk */
+  /** Size on disk, in bytes. */
   readonly size: number;
   /** Returns the documents in parts of about `shardBytes`, in order. */
   parts(shardBytes: number): DocumentPart[];
   close(): void;
 }
 
+/** Options of `openDocumentFiles`. */
 export interface DocumentFileOptions {
   rule: SeparatorRule;
   textField: string;

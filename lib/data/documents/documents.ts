@@ -4,7 +4,7 @@ import { parseJsonRow } from "../../io/json.ts";
 import type { DocumentEnds } from "../encode.ts";
 import { lineNumber, type ShardDocuments } from "./shards.ts";
 
-const decoder = new TextDecoder("utf-8"); // drops a byte-order mark at the start, turns broken bytes into U+FFFD
+const decoder = new TextDecoder("utf-8"); // drops a byte-order mark at the start, and turns invalid bytes into U+FFFD
 
 /** Returns the number of documents in a shard. */
 export function documentCount(shard: ShardDocuments): number {
@@ -20,8 +20,8 @@ export function documentPosition(shard: ShardDocuments, index: number): number {
  * Returns the text of a document, with "\n" for every line break.
  *
  * @param textField the field of a JSONL row that holds the text
- * @throws HeddleError INVALID_FILE `file:line: …` for a row that is not such an object or not UTF-8. Invalid bytes of raw text are
- *   replaced.
+ * @throws HeddleError INVALID_FILE `file:line: …` for a row that is not UTF-8 or not a JSON object with that field. Invalid bytes of raw
+ * text are replaced.
  */
 export async function documentText(shard: ShardDocuments, index: number, textField: string): Promise<string> {
   const bytes = shard.bytes.subarray(shard.ranges[2 * index]!, shard.ranges[2 * index + 1]!);

@@ -16,7 +16,7 @@ export class ParquetDocuments implements DocumentFile {
     this.#column = column;
   }
 
-  /** @throws HeddleError NOT_FOUND, IO, INVALID_FILE if the file has no such column */
+  /** Opens a Parquet file. @throws HeddleError NOT_FOUND, IO, INVALID_FILE if the file has no such column */
   static async open(path: string, column: string): Promise<ParquetDocuments> {
     const table = await ParquetTable.open(path);
     if (!table.columns.includes(column))

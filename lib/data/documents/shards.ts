@@ -14,21 +14,26 @@ export type SeparatorRule =
   | { kind: "blank" }
   | { kind: "marker"; bytes: Buffer };
 
+/** A text file or JSONL file of a corpus. */
 export interface CorpusFile {
   path: string;
-  /** bytes */
+  /** Size in bytes. */
   size: number;
   format: "text" | "jsonl";
   rule: SeparatorRule;
 }
 
+/** A byte range of a file, which is read as a unit. */
 export interface Shard {
-  /** index into the list of files */
+  /** Index into the list of files. */
   file: number;
-  /** first byte, and the byte after the last */
+  /** Offsets of the first byte, and of the byte after the last. */
   start: number;
   end: number;
-  /** maximum number of bytes of a document beyond the shard's end before it is cut: one value per file, see readShard */
+  /**
+   * How far in bytes a document may extend beyond the shard's end before it is cut. It is the same for all shards of a file; see
+   * readShard.
+   */
   reach: number;
 }
 
@@ -37,11 +42,11 @@ export interface ShardDocuments {
   file: CorpusFile;
   fileIndex: number;
   bytes: Buffer;
-  /** position in the file of `bytes[0]` */
+  /** Offset of `bytes[0]` in the file. */
   origin: number;
-  /** pairs: first byte, byte after the last; positions in `bytes` */
+  /** Pairs of offsets in `bytes`: a document's first byte, and the byte after its last. */
   ranges: number[];
-  /** whether the first range continues a document of the previous shard; whether the last one continues in the next shard */
+  /** Whether the first document began in the previous shard, and whether the last one continues in the next shard. */
   continues: { first: boolean; last: boolean };
 }
 
@@ -50,8 +55,8 @@ export const MAX_LINE_BYTES = 16 * 2 ** 20;
 const NEWLINE = 0x0a;
 
 /**
- * Divides every file into ranges of `shardBytes`. A file without separators gets at least some tens of parts, so that it can be shuffled
- * and split.
+ * Divides every file into ranges of `shardBytes`. A file without separators gets up to 64 parts of at least 64 KiB, so that it can be
+ * shuffled and split.
  */
 export function planShards(files: readonly CorpusFile[], shardBytes: number): Shard[] {
   const shards: Shard[] = [];
@@ -120,7 +125,7 @@ async function findDocuments(window: Window, { start, end, reach }: Shard): Prom
   const rule = window.file.rule;
   const startCut = start > 0 ? await cutAfter(window, start, reach) : undefined;
   const endCut = end < window.file.size ? await cutAfter(window, end, reach) : undefined;
-  // A line without a separator before it belongs to the previous shard, unless the document was cut at our start.
+  // A line without a separator before it belongs to the previous shard, unless a cut lies at this shard's start.
   let isOwn = start === 0 || startCut !== undefined;
   let line = start === 0 ? 0 : (startCut ?? window.firstLineStart(start, end));
   let documentStart = -1;
@@ -135,7 +140,7 @@ async function findDocuments(window: Window, { start, end, reach }: Shard): Prom
   };
   while (line < window.file.size) {
     if (endCut !== undefined && line >= endCut) {
-      // The document continues in the next shard: keep its last line break.
+      // The document continues in the next shard, so keep its last line break.
       if (documentStart >= 0) documentEnd = endCut;
       const last = documentStart >= 0;
       close();
@@ -162,9 +167,9 @@ async function findDocuments(window: Window, { start, end, reach }: Shard): Prom
 }
 
 /**
- * Where the document that crosses `boundary` is cut: undefined if a separator or the end of the file follows within `reach`.
- * Otherwise it is cut where tokenizers end a token in any case: before the first line there that begins with no blank, else before a
- * single space. Without either it is cut at the first start of a line, or of a character.
+ * Returns where to cut the document that crosses `boundary`, or undefined if a separator or the end of the file follows within `reach`.
+ * It prefers places where every tokenizer ends a token: before the first line that does not begin with a blank, else before a single
+ * space. Without either it cuts at the first start of a line, or of a character.
  */
 async function cutAfter(window: Window, boundary: number, reach: number): Promise<number | undefined> {
   const limit = boundary + reach;
@@ -225,7 +230,7 @@ class Window {
     return this.bytes[position - this.origin] ?? 0;
   }
 
-  /** Reads more, so that the window holds everything before `end` (or the end of the file). */
+  /** Reads more, so that the window contains everything before `end` or the end of the file. */
   async ensure(end: number): Promise<void> {
     const wanted = Math.min(end, this.file.size) - this.origin;
     if (wanted <= this.bytes.length) return;
@@ -245,14 +250,14 @@ class Window {
     this.bytes = grown;
   }
 
-  /** Returns the first start of a line in [from, end), or `end`. Needs `from - 1` in the window if `from` > 0. */
+  /** Returns the first start of a line in [from, end), or `end`. If `from` > 0, the window must contain `from - 1`. */
   firstLineStart(from: number, end: number): number {
     if (from === 0) return 0;
     const found = this.bytes.indexOf(NEWLINE, from - 1 - this.origin);
     return found < 0 ? end : Math.min(end, found + 1 + this.origin);
   }
 
-  /** The first space in [from, end) that has no blank on either side. Needs `from - 1` in the window. */
+  /** Returns the first space in [from, end) without a blank on either side. The window must contain `from - 1`. */
   singleSpace(from: number, end: number): number | undefined {
     const bytes = this.bytes;
     for (
@@ -270,7 +275,10 @@ class Window {
     return found < 0 ? undefined : found + 1 + this.origin;
   }
 
-  /** Returns the start of the line after `line`, or the end of the file; a position above `limit` if the line is longer than that. */
+  /**
+   * Returns the start of the line after `line`, or the end of the file. For a line longer than `limit` it returns a position above
+   * `limit`.
+   */
   async nextLine(line: number, limit: number): Promise<number> {
     let from = line - this.origin;
     for (;;) {
@@ -326,7 +334,7 @@ class Window {
   }
 }
 
-/** Returns the number, from 1, of the line that starts at `position`. Reads the file again, only for messages. */
+/** Returns the number, from 1, of the line that starts at `position`. It reads the file again, so it is for messages only. */
 export async function lineNumber(path: string, position: number): Promise<number> {
   const handle = await open(path, "r");
   try {
@@ -344,7 +352,7 @@ export async function lineNumber(path: string, position: number): Promise<number
   }
 }
 
-/** Converts an error of the file system to a typed one. */
+/** Converts a file system error to a HeddleError. */
 export function fileError(path: string, error: unknown): HeddleError {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === "ENOENT" || code === "ENOTDIR")

@@ -1,6 +1,6 @@
 import { HeddleError } from "../../core/errors.ts";
 
-/** First bytes of common binary formats: the format for messages, and how to convert it to text. */
+/** First bytes of common binary formats. `kind` is the name of the format in messages, with the way to convert it. */
 const HEADS: readonly (readonly [kind: string, ...bytes: number[]])[] = [
   ["a gzip file, which gunzip unpacks", 0x1f, 0x8b],
   ["a Zstandard file, which zstd -d unpacks", 0x28, 0xb5, 0x2f, 0xfd],

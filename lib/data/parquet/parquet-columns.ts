@@ -8,15 +8,15 @@ import { checkHeader } from "./parquet-pages.ts";
 /** Number of rows assembled between two checks of the clock. */
 const SLICE_ROWS = 256;
 
-/** The values of a column chunk in file order: one entry per row, or for a nested column a part of each row. */
+/** A leaf column: its values in file order, one per row. For a nested column it is one of several, each with a part of every row. */
 interface Leaf {
   path: string[];
   values: unknown[];
 }
 
 /**
- * Reads the top-level columns of a row group by name, each with one value per row. Like hyparquet's own reader, but it yields to the event
- * loop between pages. That reader decodes a whole column chunk, often many megabytes, at once.
+ * Reads the top-level columns of a row group by name, each with one value per row. Unlike hyparquet's own reader, which decodes a whole
+ * column chunk of often many megabytes at once, it yields to the event loop between pages.
  */
 export async function readColumns(
   file: AsyncBuffer,

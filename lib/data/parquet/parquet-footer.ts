@@ -14,8 +14,8 @@ const TAIL_BYTES = 8;
 type Thrift = Record<string, unknown>;
 
 /**
- * Reads it from a file that ends with PAR1, without the statistics of columns, which nobody here asks for.
- * @throws Error that says what is wrong
+ * Reads the footer of a file that ends with PAR1. It skips the statistics of columns, which are not used.
+ * @throws Error with the reason
  */
 export async function readFooter(file: AsyncBuffer): Promise<FileMetaData> {
   const tail = new DataView(await file.slice(file.byteLength - TAIL_BYTES, file.byteLength));
@@ -51,7 +51,7 @@ async function schemaOf(before: Uint8Array): Promise<SchemaElement[]> {
   // Append field 4 as an empty list of structs, then the end, the length and the magic number.
   const rest = Buffer.from([0x09, 0x08, 0x0c, 0x00, 0, 0, 0, 0, ...Buffer.from("PAR1")]);
   rest.writeUInt32LE(before.length + 4, 4);
-  // Geographic columns are marked separately: the parser's search for them over the schema does not terminate if the schema is invalid.
+  // Geographic columns are marked separately, because hyparquet's search for them does not terminate on an invalid schema.
   return parquetMetadata(Buffer.concat([before, rest]), { geoparquet: false }).schema;
 }
 
@@ -63,8 +63,7 @@ function checkSchema(schema: readonly SchemaElement[]): void {
     if (!Number.isSafeInteger(children) || children < 0) throw new Error(`a schema with ${given} columns in ${name}`);
     while (open.at(-1) === 0) open.pop();
     if (open.length === 0) continue; // after the end of the tree
-    if (open.length > MAX_SCHEMA_DEPTH)
-      throw new Error(`a schema of more than ${MAX_SCHEMA_DEPTH} columns in each other`);
+    if (open.length > MAX_SCHEMA_DEPTH) throw new Error(`a schema of more than ${MAX_SCHEMA_DEPTH} nested columns`);
     open[open.length - 1]!--;
     if (children > 0) open.push(children);
   }
@@ -76,7 +75,7 @@ function columnOf(
   { CompressionCodecs, ParquetTypes }: typeof import("hyparquet/src/constants.js"),
 ): ColumnChunk {
   // A value that is present but not a struct, such as false, is an error.
-  const [of] = meta === undefined ? [] : listOf([meta], "a column's facts");
+  const [of] = meta === undefined ? [] : listOf([meta], "a column's metadata");
   if (of && !Array.isArray(of.field_3)) throw new Error("a column without a path");
   return {
     file_path: text(path),

@@ -15,7 +15,7 @@ export interface LeafColumn {
   isFlat: boolean;
 }
 
-/** Maximum size of a decimal that is stored as text, because parsing takes quadratic time. Databases write 16 bytes. */
+/** Maximum size in bytes of a decimal that is stored as text, because parsing it takes quadratic time. Databases write 16 bytes. */
 const MAX_DECIMAL_BYTES = 64;
 
 export async function leafColumn(meta: ColumnMetaData, schemaPath: SchemaTree[]): Promise<LeafColumn> {
@@ -28,7 +28,7 @@ export async function leafColumn(meta: ColumnMetaData, schemaPath: SchemaTree[])
     ...DEFAULT_PARSERS,
     ...textParsers(element, DEFAULT_PARSERS),
     uuidFromBytes(bytes: Uint8Array) {
-      // The parser would make a string for each byte of a longer one.
+      // The parser would make a string for each byte after the sixteenth.
       if (bytes && bytes.length !== 16) throw new Error(`a UUID of ${bytes.length} bytes`);
       return DEFAULT_PARSERS.uuidFromBytes(bytes);
     },
@@ -79,7 +79,7 @@ export async function pagePreparer(codec: ColumnMetaData["codec"]): Promise<Prep
     if (decoder.element.converted_type === "DECIMAL") checkDecimals(page, values, column, encoding);
     let shared = 0;
     if (encoding === "DELTA_BYTE_ARRAY") {
-      // Prefixes that values share with those before them are stored once.
+      // A prefix that a value shares with the value before it is stored only once.
       const lengths = new Int32Array(values.count);
       deltaBinaryUnpack(readerOf(page, values.at), values.count, lengths);
       shared = lengths.reduce((sum, length) => sum + Math.max(0, length), 0);
@@ -109,7 +109,7 @@ function count(
   const { type, element } = decoder;
   const { converted_type: kind, logical_type: logical } = element;
   const isText = type === "BYTE_ARRAY" || type === "FIXED_LEN_BYTE_ARRAY";
-  // One list for each level that may be null or repeated.
+  // The parser makes one list per level that may be null or repeated.
   const lists = isFlat ? 0 : 184 * levels.definition;
   // Dictionary values already exist, and are shared.
   if (encoding.endsWith("_DICTIONARY")) return memory.take(bytes + values * (24 + lists));

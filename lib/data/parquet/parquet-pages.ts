@@ -4,7 +4,7 @@ import { checkStruct } from "./thrift.ts";
 
 /** Maximum number of values in a column of a row group. A few bytes could otherwise unpack to all of memory. */
 const MAX_VALUES = 2 ** 24;
-/** Unpacked bytes of a column of a row group at most, unless the environment allows more. */
+/** Maximum number of decompressed bytes of a column of a row group, unless the environment variable allows more. */
 const MAX_BYTES = 2 ** 27;
 const MORE_BYTES = "HEDDLE_PARQUET_COLUMN_BYTES";
 const MOST_BYTES = 2 ** 30;
@@ -13,14 +13,17 @@ const HEADER_BYTES = 2 ** 16;
 /** Maximum size of a parsed header in memory. */
 const MAX_HEADER_MEMORY = 2 ** 24;
 
-/** By page type, the header field with its details: data page, (unused), dictionary page, data page v2. */
+/** Names of the header fields with the details of a page, by page type: data page, (unused), dictionary page, data page v2. */
 const KINDS = ["field_5", undefined, "field_7", "field_8"] as const;
 const DICTIONARY = 2;
 const SECOND = 3;
 
 type Thrift = Record<string, unknown>;
 
-/** @throws HeddleError INVALID_ARGUMENT for an environment variable that is not a number of bytes */
+/**
+ * Returns the limit of decompressed bytes per column. @throws HeddleError INVALID_ARGUMENT if the environment variable is not a number of
+ * bytes
+ */
 function mostColumnBytes(): number {
   const given = process.env[MORE_BYTES];
   if (given === undefined || given === "") return MAX_BYTES;
@@ -36,8 +39,8 @@ export function checkHeader(bytes: Uint8Array): void {
 }
 
 /**
- * Checks the headers of a column's pages before anything is unpacked. Pages must be consecutive within the column's bytes, and must not
- * hold more values than the column declares. The parser trusts the headers, and could otherwise go backwards or loop forever.
+ * Checks the headers of a column's pages before any page is decompressed. Pages must be consecutive within the column's bytes, and must
+ * not hold more values than the column declares. The parser trusts the headers, and could otherwise go backwards or loop forever.
  *
  * @throws Error with the reason
  */

@@ -2,17 +2,19 @@
 import { isUtf8 } from "node:buffer";
 import type { ParquetParsers, SchemaElement } from "hyparquet";
 
-/** A placeholder among a column's values for invalid UTF-8, until its row is known. */
+/** A placeholder for invalid UTF-8 in a column, until its row is known. */
 export class BrokenText {
-  /** Called if it is the key of a map, where its row cannot be reported. */
+  /** Called if it is the key of a map, for which no row can be reported. */
   toString(): string {
-    throw new Error("a text that is no UTF-8");
+    throw new Error("a string that is not UTF-8");
   }
 }
 
 const TEXTS = ["UTF8", "STRING", "JSON", "ENUM"];
 
-/** Returns text parsers for a column. If the schema does not declare a text, valid UTF-8 becomes a text, and other bytes stay bytes. */
+/**
+ * Returns string parsers for a column. If the schema does not declare strings, valid UTF-8 becomes a string, and other values stay bytes.
+ */
 export function textParsers(
   { converted_type, logical_type }: SchemaElement,
   { stringFromBytes, jsonFromBytes }: ParquetParsers,

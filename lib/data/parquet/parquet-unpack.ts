@@ -5,7 +5,7 @@ import type { CompressionCodec, Compressors } from "hyparquet";
 
 type Unpack = (bytes: Uint8Array, length: number) => Uint8Array;
 
-/** Codecs that zlib unpacks on its thread pool. */
+/** Codecs that zlib decompresses on its thread pool. */
 const threaded: Partial<
   Record<CompressionCodec, (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Buffer>>
 > = {
@@ -13,7 +13,10 @@ const threaded: Partial<
   BROTLI: promisify(brotliDecompress),
 };
 
-/** Unpacks a page of any codec, gzip and Brotli away from the event loop. Memory is what `length` says; a page of another length is refused. */
+/**
+ * Returns a function that decompresses a page of any codec; gzip and Brotli run off the event loop. It uses memory for `length` bytes,
+ * and throws if the page has another length.
+ */
 export async function unpackers(): Promise<
   (bytes: Uint8Array, length: number, codec: CompressionCodec) => Promise<Uint8Array>
 > {
@@ -46,7 +49,7 @@ const FEW_BLOCKS = 64;
 
 /**
  * Walks the frames and blocks of Zstandard data (RFC 8878). Checks that they decompress to at most `length` bytes, which the decoder does
- * not check. A few bytes can expand to hundreds of thousands.
+ * not check. A few bytes can expand to hundreds of thousands of bytes.
  */
 function checkZstd(bytes: Uint8Array, length: number): { frames: number } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

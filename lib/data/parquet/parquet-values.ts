@@ -1,29 +1,29 @@
-// Checks run lengths and sizes in an unpacked page, because the parser trusts them. Otherwise it could write past the end of the values
-// until the process ends, or read the same bytes forever.
+// Checks run lengths and sizes in a decompressed page, because the parser trusts them. Invalid ones could make it write past the end of
+// the values until the process ends, or read the same bytes forever.
 // Format: https://parquet.apache.org/docs/file-format/data-pages/encodings/
 import type { PageHeader, ParquetType } from "hyparquet";
 import { afterNumber, unsignedNumber } from "./thrift.ts";
 
-/** Maximum levels of a column: how often it is repeated, and how many of its parts may be null. */
+/** Maximum repetition and definition level of a column: how often it is repeated, and how many of its parts may be null. */
 export interface Levels {
   repetition: number;
   definition: number;
 }
 
-/** Number of padding values that a run may have beyond the remaining ones. */
+/** Number of padding values that a run may have beyond the remaining values. */
 const SLACK = 512;
 /** Maximum number of bits of a run's value. */
 const MAX_RUN_BITS = 32;
 const MAX_DELTA_BLOCK = 2 ** 20;
 
-/** Start and number of the values in a page, without nulls, which take no space. */
+/** Offset and number of the values in a page. Nulls take no space and do not count. */
 export interface Values {
   at: number;
   count: number;
 }
 
 /**
- * Checks the levels and values of an unpacked data page.
+ * Checks the levels and values of a decompressed data page.
  * @throws Error with the reason
  */
 export function checkValues(page: Uint8Array, header: PageHeader, type: ParquetType, levels: Levels): Values {
@@ -62,7 +62,7 @@ export function checkTextLengths(page: Uint8Array, { at, count }: Values, most: 
   }
 }
 
-/** For a page whose levels are stored with its values, each kind after its size in bytes. */
+/** Finds the values of a data page (v1), whose levels are stored before the values, each kind after its size in bytes. */
 function valuesOfFirst(page: Uint8Array, header: PageHeader, levels: Levels): Values {
   const { num_values: count } = header.data_page_header!;
   let at = 0;
@@ -75,7 +75,7 @@ function valuesOfFirst(page: Uint8Array, header: PageHeader, levels: Levels): Va
   return { at: at + 4 + lengthAt(page, at), count: present };
 }
 
-/** For a page whose header has the sizes of its levels. */
+/** Finds the values of a data page v2, whose header has the sizes of the levels. */
 function valuesOfSecond(page: Uint8Array, header: PageHeader, levels: Levels): Values {
   const second = header.data_page_header_v2!;
   const {
@@ -98,7 +98,7 @@ function lengthAt(page: Uint8Array, at: number): number {
 }
 
 /**
- * Walks runs of values: one repeated value, or bit-packed values.
+ * Checks runs of values, which are one repeated value or bit-packed values.
  * @param wanted the value to count
  * @returns the number of values equal to it
  */
@@ -134,7 +134,7 @@ function unpackedAt(page: Uint8Array, at: number, bytes: number): number {
   return value;
 }
 
-/** For values of at most 8 bits, such as levels. */
+/** Counts the bit-packed values that equal `wanted`. The values must have at most 8 bits, as levels do. */
 function countPacked(page: Uint8Array, at: number, bits: number, count: number, wanted: number): number {
   const mask = (1 << bits) - 1;
   let found = 0;
@@ -146,7 +146,7 @@ function countPacked(page: Uint8Array, at: number, bits: number, count: number, 
   return found;
 }
 
-/** Walks delta-encoded numbers: blocks of parts, each with a bit width. @returns their end */
+/** Checks delta-encoded numbers, which are stored in blocks of parts, each with a bit width. @returns the offset after them */
 function afterDeltas(page: Uint8Array, start: number, count: number): number {
   let at = start;
   const next = (): number => {

@@ -29,7 +29,7 @@ export interface RowGroup {
  */
 export class ParquetTable {
   readonly path: string;
-  /** bytes on disk */
+  /** Size on disk, in bytes. */
   readonly size: number;
   readonly groups: readonly RowGroup[];
   /** Names of the top-level columns. */
@@ -52,7 +52,7 @@ export class ParquetTable {
     });
   }
 
-  /** @throws HeddleError NOT_FOUND, IO, INVALID_FILE */
+  /** Opens a Parquet file. @throws HeddleError NOT_FOUND, IO, INVALID_FILE */
   static async open(path: string): Promise<ParquetTable> {
     return await reading(path, async (file) => {
       await checkMagic(path, file);
@@ -63,7 +63,7 @@ export class ParquetTable {
     });
   }
 
-  /** Returns the unpacked size of a group's columns, or of one column if it is named. */
+  /** Returns the decompressed size in bytes of a group's columns, or of one column if it is named. */
   bytesOf(group: number, column?: string): number {
     const { columns } = this.#metadata.row_groups[group]!;
     const wanted = columns.filter(({ meta_data }) => column === undefined || meta_data?.path_in_schema[0] === column);
@@ -85,7 +85,7 @@ export class ParquetTable {
   }
 
   /**
-   * Iterates over the rows of a group as objects, each made on request. Integers are numbers.
+   * Iterates over the rows of a group as objects, which are made one by one. Integers are numbers.
    * @throws HeddleError IO, INVALID_FILE (also for invalid UTF-8)
    */
   async *rows(group: RowGroup): AsyncGenerator<Record<string, unknown>, void, undefined> {
@@ -131,7 +131,7 @@ export class ParquetTable {
   }
 }
 
-/** Opens a file for one read. Converts any error of the parser for a broken file to INVALID_FILE with the file's name. */
+/** Opens a file for one read. Any error of the parser becomes INVALID_FILE with the file's name. */
 async function reading<T>(path: string, read: (file: AsyncBuffer) => Promise<T>): Promise<T> {
   let handle: FileHandle | undefined;
   try {
@@ -150,7 +150,7 @@ async function reading<T>(path: string, read: (file: AsyncBuffer) => Promise<T>)
 
 function bufferOf(path: string, handle: FileHandle, size: number): AsyncBuffer {
   const slice = async (start: number, end: number) => {
-    // A false offset must not cause an allocation.
+    // Check first, because an invalid offset must not cause an allocation.
     if (!(start >= 0 && start <= end && end <= size))
       throw invalid(path, `expected bytes within the file's ${size}, got a reference to ${start} to ${end}`);
     const bytes = new Uint8Array(end - start);
@@ -177,7 +177,7 @@ class BrokenIn extends Error {
   }
 }
 
-/** Converts a value to what JSON would have: safe integers are numbers. @throws BrokenIn for invalid UTF-8 */
+/** Converts a value as it would be in JSON: safe integers are numbers. @throws BrokenIn for invalid UTF-8 */
 function plain(value: unknown, column: string): unknown {
   if (value instanceof BrokenText) throw new BrokenIn(column);
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
@@ -188,10 +188,10 @@ function plain(value: unknown, column: string): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner, column)]));
 }
 
-/** Four bytes at the beginning and at the end of a file. */
+/** The magic number, at the beginning and at the end of a file. */
 const MAGIC = "PAR1";
 
-/** Holds a file to the beginning and the end that it has to have. @throws HeddleError INVALID_FILE */
+/** Checks the magic numbers of a file. @throws HeddleError INVALID_FILE */
 async function checkMagic(path: string, file: AsyncBuffer): Promise<void> {
   const { byteLength: size } = file;
   const at = async (start: number) =>
@@ -199,7 +199,7 @@ async function checkMagic(path: string, file: AsyncBuffer): Promise<void> {
   if (size < 4 || (await at(0)) !== MAGIC)
     throw invalid(path, `not a Parquet file: expected it to begin with ${MAGIC}`);
   if (size < 12 || (await at(size - 4)) !== MAGIC)
-    throw invalid(path, `the file ends at byte ${size} without its footer and ${MAGIC}: it is cut off`);
+    throw invalid(path, `the file ends at byte ${size} without its footer and ${MAGIC}: it is truncated`);
 }
 
 function invalid(path: string, message: string, cause?: unknown): HeddleError {

@@ -2,7 +2,7 @@
 // claims before reading the data.
 // Format: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 
-/** Maximum nesting depth of structs and lists. Parquet's own have about ten. */
+/** Maximum nesting depth of structs and lists. Valid footers need about ten. */
 const MAX_DEPTH = 32;
 /** Maximum size of a 64-bit varint. Parsing a longer one takes quadratic time. */
 const MAX_VARINT = 10;
@@ -12,7 +12,7 @@ const MAX_LENGTH_VARINT = 5;
 /** Approximate size of parsed values in memory, in bytes. */
 const COST = { field: 64, struct: 192, element: 32, binary: 128 } as const;
 
-// Type numbers as separate constants: a switch over an object's properties would compare them one by one.
+// Type numbers. They are separate constants, because a switch over an object's properties would compare them one by one.
 const STOP = 0;
 const TRUE = 1;
 const FALSE = 2;
@@ -25,10 +25,11 @@ const BINARY = 8;
 const LIST = 9;
 const STRUCT = 12;
 
+/** Locations in a checked struct. */
 export interface CheckedStruct {
-  /** Its end in the bytes. */
+  /** Offset after the struct. */
   end: number;
-  /** Start of each field by its number; the first if there are several. */
+  /** Offset of each field by its number; of the first one if a number occurs several times. */
   fields: ReadonlyMap<number, number>;
 }
 
@@ -120,27 +121,30 @@ export function checkStruct(bytes: Uint8Array, start: number, most: number): Che
   }
 }
 
-/** Returns the end of the varint that begins at `at`: its last byte is the first below 128. @throws Error if it is too long */
+/** Returns the offset after the varint that begins at `at`: the first byte below 128 is its last. @throws Error if it is too long */
 export function afterNumber(bytes: Uint8Array, at: number): number {
   const last = at + MAX_VARINT - 1;
   while (bytes[at]! >= 0x80) if (at++ === last) throw new Error(`a number of more than ${MAX_VARINT} bytes`);
   return at + 1;
 }
 
-/** Returns the number from `at` to `end`, decoded like the parser's 32-bit numbers. */
+/** Returns the unsigned number in the bytes from `at` to `end`, decoded like the parser's 32-bit numbers. */
 export function unsignedNumber(bytes: Uint8Array, at: number, end: number): number {
   let value = 0;
   for (let i = at; i < end; i++) value |= (bytes[i]! & 0x7f) << (7 * (i - at));
   return value;
 }
 
-/** Returns the number, zigzag-decoded: the sign is in the last bit. */
+/** Returns the zigzag-decoded number, whose sign is in the last bit. */
 function smallNumber(bytes: Uint8Array, at: number, end: number): number {
   const value = unsignedNumber(bytes, at, end);
   return (value >>> 1) ^ -(value & 1);
 }
 
-/** Returns the length from `at` to `end`. It must not exceed the number of remaining bytes, because every element takes at least one. */
+/**
+ * Returns the length in the bytes from `at` to `end`. It must not exceed the number of remaining bytes, because every element takes at
+ * least one.
+ */
 function lengthOf(bytes: Uint8Array, at: number, end: number, what: string): number {
   if (end - at > MAX_LENGTH_VARINT) throw new Error(`metadata with a length of ${end - at} bytes`);
   const length = unsignedNumber(bytes, at, end);

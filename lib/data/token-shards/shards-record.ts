@@ -1,5 +1,5 @@
-// The record in a folder of token shards: their inputs, and the number of finished shards. Every run writes it, so that only a run with
-// the same inputs can resume.
+// Reads and writes the record in a folder of token shards: their inputs, and the number of finished shards. Every run writes it, so that
+// only a run with the same inputs can resume.
 import { readdir, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
@@ -11,7 +11,7 @@ import type { TokenShard } from "./write-token-shards.ts";
 const NAME = "shards.json";
 const SHARD = /^shard-(\d{5,})\.tokens$/u;
 
-/** A finished token file with its number of records. A long document has several. */
+/** A finished token file, with the number of its records. A long document has several records. */
 export interface RecordedShard extends TokenShard {
   records: number;
 }
@@ -19,12 +19,12 @@ export interface RecordedShard extends TokenShard {
 export const shardPath = (folder: string, index: number) =>
   join(folder, `shard-${String(index).padStart(5, "0")}.tokens`);
 
-/** Everything that determines the shards' bytes. */
+/** Everything that determines the bytes of the shards. */
 export interface ShardsWork {
-  /** the files themselves, if a folder was given */
+  /** Paths of the input files. A folder is replaced by its files. */
   files: readonly string[];
   tokenizer: string;
-  /** including defaults */
+  /** The options, including defaults. */
   options: Record<string, string | number | boolean>;
 }
 
@@ -41,7 +41,7 @@ export class ShardsRecord {
     this.#work = work;
   }
 
-  /** @throws HeddleError INVALID_ARGUMENT if an input file is one of the output files */
+  /** Makes the record of a run. @throws HeddleError INVALID_ARGUMENT if an input file is one of the output files */
   static async of(folder: string, { files, tokenizer, options }: ShardsWork): Promise<ShardsRecord> {
     const sources = await Promise.all(
       files.map(async (name) => {
@@ -59,20 +59,20 @@ export class ShardsRecord {
     return new ShardsRecord(folder, { sources, tokenizer, options });
   }
 
-  /** Starts from the beginning: no shard in the folder counts as finished. */
+  /** Records that no shard of the folder is finished. */
   begin(): Promise<void> {
     return this.#write(0);
   }
 
-  /** Records that the first `count` shards are on disk, and removes others in the folder, which are not of this run. */
+  /** Records that the first `count` shards are on disk, and removes all others, which are of earlier runs. */
   async finished(count: number): Promise<void> {
     await this.#write(count);
     await this.clean(count);
   }
 
   /**
-   * Returns the finished shards of earlier runs with exactly the same inputs, in order. A folder without shards gives none, and the work
-   * begins.
+   * Returns the finished shards of earlier runs with exactly the same inputs, in order. For a folder without shards it returns none and
+   * calls `begin`.
    * @throws HeddleError INVALID_ARGUMENT if the folder has shards of other files, options or another tokenizer
    */
   async resume(): Promise<RecordedShard[]> {

@@ -38,10 +38,10 @@ export const TOKEN_FILE = {
  */
 export const MAX_DOCUMENT_TOKENS = 2 ** 27;
 
-/** Flag in a record, with the size of a document's text: the document continues in another one. */
-export const GOES_ON = 1n << 63n;
+/** Flag in a record's size of text: the document continues in the next record. */
+export const CONTINUES = 1n << 63n;
 
-/** Records that are read at once to count documents. */
+/** Number of records that are read at once to count documents. */
 const COUNTED_RECORDS = 2 ** 16;
 
 /** A memory-mapped token file. Memory holds only the parts that are read. */
@@ -50,7 +50,7 @@ export class TokenFile implements DocumentFile {
   readonly size: number;
   readonly tokenCount: number;
   readonly documentCount: number;
-  /** Size of the documents' texts in UTF-8. */
+  /** Total size of the documents' texts in bytes of UTF-8. */
   readonly textBytes: number;
   readonly vocabSize: number;
   /** Fingerprint of the tokenizer. */
@@ -66,12 +66,15 @@ export class TokenFile implements DocumentFile {
     this.path = path;
     this.size = map.size;
     this.#map = map;
-    const cutOff = () =>
-      new HeddleError("INVALID_FILE", `${path}: the file ends at byte ${map.size} without ${endMagic}: it is cut off`);
+    const truncated = () =>
+      new HeddleError(
+        "INVALID_FILE",
+        `${path}: the file ends at byte ${map.size} without ${endMagic}: it is truncated`,
+      );
     const header = Buffer.from(map.bytes(0, Math.min(map.size, headerBytes)));
     if (header.toString("latin1", 0, 8) !== magic)
       throw fail(`a token file that begins with ${magic}`, map.size === 0 ? "an empty file" : "another file");
-    if (map.size < headerBytes + footerBytes) throw cutOff();
+    if (map.size < headerBytes + footerBytes) throw truncated();
     if (header.readUInt32LE(8) !== version) throw fail(`version ${version}`, header.readUInt32LE(8));
     const tokenBytes = header.readUInt32LE(12);
     if (tokenBytes !== 2 && tokenBytes !== 4) throw fail("tokens of 2 or 4 bytes", tokenBytes);
@@ -81,7 +84,7 @@ export class TokenFile implements DocumentFile {
       throw fail("a vocabulary that fits its tokens", this.vocabSize);
     this.fingerprint = header.toString("hex", 24, 56);
     const footer = Buffer.from(map.bytes(map.size - footerBytes, footerBytes));
-    if (footer.toString("latin1", 24, 32) !== endMagic) throw cutOff();
+    if (footer.toString("latin1", 24, 32) !== endMagic) throw truncated();
     const whole = (at: number, what: string) => {
       const value = Number(footer.readBigUInt64LE(at));
       if (!Number.isSafeInteger(value)) throw fail(`a number of ${what}`, value);
@@ -98,7 +101,7 @@ export class TokenFile implements DocumentFile {
     if (last !== this.tokenCount) throw fail(`the last document to end at token ${this.tokenCount}`, last);
   }
 
-  /** @throws HeddleError NOT_FOUND, IO, INVALID_FILE, INVALID_ARGUMENT for tokens of another tokenizer */
+  /** Opens a token file. @throws HeddleError NOT_FOUND, IO, INVALID_FILE, INVALID_ARGUMENT for tokens of another tokenizer */
   static open(path: string, { tokenizer }: Partial<Pick<DocumentFileOptions, "tokenizer">> = {}): TokenFile {
     const map = mapFile(path);
     try {
@@ -116,14 +119,14 @@ export class TokenFile implements DocumentFile {
     }
   }
 
-  /** Counts documents. One that was too long for a single record counts once. */
+  /** Counts documents. A document of several records counts once. */
   countWholeDocuments(): number {
     let count = 0;
     for (let from = 0; from < this.documentCount; from += COUNTED_RECORDS) {
       const records = Math.min(COUNTED_RECORDS, this.documentCount - from);
       const { recordBytes } = TOKEN_FILE;
       const view = new DataView(this.#map.bytes(this.#indexStart + from * recordBytes, records * recordBytes));
-      for (let i = 0; i < records; i++) if (view.getBigUint64(i * recordBytes + 8, true) < GOES_ON) count++;
+      for (let i = 0; i < records; i++) if (view.getBigUint64(i * recordBytes + 8, true) < CONTINUES) count++;
     }
     return count;
   }
@@ -155,7 +158,7 @@ export class TokenFile implements DocumentFile {
     };
   }
 
-  /** Returns the start of the first of several documents, then for each its end, its text's size in bytes, and 1 if it closes. */
+  /** Returns [start of the first document, then per document: its end, the size of its text in bytes, 1 if it closes or 0]. */
   #ends(from: number, to: number): Float64Array {
     const { recordBytes } = TOKEN_FILE;
     const first = Math.max(0, from - 1);
@@ -167,8 +170,8 @@ export class TokenFile implements DocumentFile {
       const at = (document - first) * recordBytes;
       const end = Number(records.getBigUint64(at, true));
       const record = records.getBigUint64(at + 8, true);
-      const goesOn = record >= GOES_ON;
-      const bytes = Number(goesOn ? record - GOES_ON : record);
+      const continues = record >= CONTINUES;
+      const bytes = Number(continues ? record - CONTINUES : record);
       if (!(end >= before && end <= this.tokenCount) || bytes > this.textBytes)
         throw new HeddleError(
           "INVALID_FILE",
@@ -179,7 +182,7 @@ export class TokenFile implements DocumentFile {
           "INVALID_FILE",
           `${this.path}: document ${document + 1}: expected at most ${MAX_DOCUMENT_TOKENS} tokens, got ${end - before}`,
         );
-      out.set([end, bytes, goesOn ? 0 : 1], 1 + 3 * (document - from));
+      out.set([end, bytes, continues ? 0 : 1], 1 + 3 * (document - from));
       before = end;
     }
     return out;

@@ -9,30 +9,33 @@ import { GroupReader } from "../groups.ts";
 import { ParallelEncoder } from "../parallel-encoder.ts";
 import { tokenizerFingerprint } from "../tokenizer-fingerprint.ts";
 import { type RecordedShard, ShardsRecord, shardPath } from "./shards-record.ts";
-import { GOES_ON, MAX_DOCUMENT_TOKENS, TOKEN_FILE } from "./token-file.ts";
+import { CONTINUES, MAX_DOCUMENT_TOKENS, TOKEN_FILE } from "./token-file.ts";
 
 /** Options of `writeTokenShards`. */
 export interface WriteTokenShardsOptions
   extends Pick<CorpusOptions, "files" | "tokenizer" | "documentSeparator" | "textField" | "seed" | "shuffleBytes"> {
   /**
    * Folder for `shard-00000.tokens` and the following shards, and `shards.json`. Shards of another run in it are replaced or removed. It
-   * is an error if another run is writing it.
+   * is an error if another run is writing to it.
    */
   outputDir: string;
-  /** Approximate number of tokens in a shard, which ends with the document that reaches it. Default 2^27, 256 MiB of 16-bit tokens. */
+  /**
+   * Approximate number of tokens per shard. A shard ends with the document that reaches it. Default 2^27, which is 256 MiB of 16-bit
+   * tokens.
+   */
   shardTokens?: number | undefined;
-  /** Default false: the order of the files. True: a random order, as in a corpus's first epoch. */
+  /** Whether to write the documents in a random order, as in a corpus's first epoch. Default false: the order of the files. */
   shuffle?: boolean | undefined;
   /**
-   * Continue after the finished shards of earlier runs with the same files, options and tokenizer. The shards are then the same as those
-   * of an uninterrupted run. Every run writes `shards.json`, with its inputs and the number of finished shards. A folder of other shards
-   * is rejected. Default false: start from the beginning.
+   * Whether to continue after the finished shards of earlier runs with the same files, options and tokenizer. The shards are then the
+   * same as those of an uninterrupted run. Every run writes `shards.json`, with its inputs and the number of finished shards. A folder of
+   * other shards is rejected. Default false: start from the beginning.
    */
   resume?: boolean | undefined;
   signal?: AbortSignal | undefined;
-  /** Called after each shard that is written. */
+  /** Called after each shard is written. */
   onShard?: ((shard: TokenShard) => void) | undefined;
-  /** Called from time to time, and at the end. */
+  /** Called regularly, and at the end. */
   onProgress?: ((progress: TokenShardProgress) => void) | undefined;
 }
 
@@ -40,9 +43,9 @@ export interface WriteTokenShardsOptions
 export interface TokenShardProgress {
   documents: number;
   tokens: number;
-  /** Size of the encoded text in UTF-8. */
+  /** Size of the encoded text in bytes of UTF-8. */
   bytes: number;
-  /** Size of the files. At the end it is close to `bytes`, or less if they are compressed. */
+  /** Total size of the files. It is close to the final `bytes`, or smaller if they are compressed. */
   totalBytes: number;
 }
 
@@ -50,9 +53,9 @@ export interface TokenShardProgress {
 export interface TokenShard {
   path: string;
   tokens: number;
-  /** Documents that end in it: a long one that is cut counts once. */
+  /** Number of documents that end in it. */
   documents: number;
-  /** Size of the text in UTF-8. */
+  /** Size of the text in bytes of UTF-8. */
   bytes: number;
 }
 
@@ -90,7 +93,7 @@ const OPTIONS: Record<keyof WriteTokenShardsOptions, true> = {
   onProgress: true,
 };
 
-/** @throws HeddleError INVALID_ARGUMENT for a misspelt option, and for a missing required one */
+/** Checks the options. @throws HeddleError INVALID_ARGUMENT for an unknown option, and for a missing required one */
 function checkOptions(options: WriteTokenShardsOptions): void {
   if (typeof options !== "object" || options === null) throw invalidArgument("options", "an object", options);
   const names = Object.keys(OPTIONS);
@@ -103,7 +106,7 @@ function checkOptions(options: WriteTokenShardsOptions): void {
   if (typeof outputDir !== "string" || outputDir === "") throw invalidArgument("outputDir", "a folder", outputDir);
 }
 
-/** The same for open files, ignoring `options.files`. Closes them. */
+/** Like writeTokenShards, for open files instead of `options.files`. It closes them. */
 export async function writeDocuments(
   files: readonly DocumentFile[],
   options: WriteTokenShardsOptions,
@@ -177,10 +180,10 @@ export async function writeDocuments(
 
 /** Maximum number of documents waiting to be written. */
 const MOST_DOCUMENTS = 4096;
-/** Number of documents requested between two checks of the encoder's room. */
+/** Number of documents that are requested before it checks the encoder's room again. */
 const ASKED_AT_ONCE = 64;
 
-/** Encodes the documents of all groups in order, without the first `done`. It works ahead as far as the encoder has room. */
+/** Encodes the documents of all groups in order, except the first `done`. It encodes ahead as far as the encoder has room. */
 async function* encodeInOrder(
   reader: GroupReader,
   encoder: ParallelEncoder,
@@ -199,10 +202,10 @@ async function* encodeInOrder(
         const end = Math.min(group.documentCount, place + ASKED_AT_ONCE);
         for (; place < end; place++) {
           const document = group.read(place, (text, ends) => encoder.encode(text, ends));
-          document.catch(() => {}); // awaited below, unless an earlier one fails
+          document.catch(() => {}); // awaited below, unless an earlier document fails
           waiting.push(document);
         }
-        await undefined; // lets their texts reach the encoder
+        await undefined; // lets the texts reach the encoder
         if (pacer.isDue()) await pacer.rest();
       }
       yield await waiting.shift()!;
@@ -220,8 +223,8 @@ class ShardWriter {
   readonly #width: 2 | 4;
   readonly #ends: number[] = [];
   readonly #textBytes: number[] = [];
-  /** Records, by number, whose document goes on in the next one. */
-  readonly #goingOn = new Set<number>();
+  /** Indices of records whose document continues in the next record. */
+  readonly #continued = new Set<number>();
 
   constructor(vocabSize: number, fingerprint: string) {
     this.#vocabSize = vocabSize;
@@ -234,7 +237,7 @@ class ShardWriter {
   }
 
   get documents(): number {
-    return this.records - this.#goingOn.size;
+    return this.records - this.#continued.size;
   }
 
   async begin(sink: FileSink): Promise<void> {
@@ -258,7 +261,7 @@ class ShardWriter {
     await sink.write(new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength));
     this.tokens += tokens.length;
     this.bytes += bytes;
-    if (!closes) this.#goingOn.add(this.#ends.length);
+    if (!closes) this.#continued.add(this.#ends.length);
     this.#ends.push(this.tokens);
     this.#textBytes.push(bytes);
   }
@@ -268,7 +271,7 @@ class ShardWriter {
     const record = Buffer.alloc(TOKEN_FILE.recordBytes);
     for (const [i, end] of this.#ends.entries()) {
       record.writeBigUInt64LE(BigInt(end), 0);
-      record.writeBigUInt64LE(BigInt(this.#textBytes[i]!) + (this.#goingOn.has(i) ? GOES_ON : 0n), 8);
+      record.writeBigUInt64LE(BigInt(this.#textBytes[i]!) + (this.#continued.has(i) ? CONTINUES : 0n), 8);
       await sink.write(record);
     }
     const footer = Buffer.alloc(TOKEN_FILE.footerBytes);

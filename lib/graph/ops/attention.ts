@@ -29,12 +29,12 @@ const ropeNode = defineOp({
 });
 
 /**
- * Rotary position embedding (Su et al. 2021): the first 2·frequencies dimensions of each head turn by position · frequency.
+ * Rotary position embedding (Su et al. 2021): rotates pairs of the first R dimensions of each head by the angle position · frequency.
  * @param x (rows, heads, width) @param positions (rows) i32
- * @param frequencies (R/2) f32, or (rows, R/2) where each row has its own; R ≤ width
- * @param options.interleaved neighbours turn together (GGUF's llama) instead of halves (Hugging Face); `input`: those of x do, and
- * the result has their halves
- * @param options.scale multiplies cosine and sine (YaRN's attention factor)
+ * @param frequencies (R/2) f32, or (rows, R/2) with frequencies per row; R ≤ width
+ * @param options.interleaved whether a pair is two adjacent dimensions (llama in GGUF) or one of each half (Hugging Face). `input`:
+ * adjacent in x, but one of each half in the result
+ * @param options.scale factor of cosine and sine (YaRN's attention factor)
  */
 export function rope(
   x: Value,
@@ -61,18 +61,19 @@ const ropeFrequenciesNode = defineOp({
   },
 });
 
-/** How frequencies depend on a sequence's length beyond `original` positions. */
+/** How the rotary frequencies of sequences longer than `original` positions change. */
 export interface LengthScaling {
   original: number;
-  /** LongRoPE (Ding et al. 2024): the frequencies there, (R/2) f32. Not given: dynamic NTK scaling by `factor`. */
+  /** The frequencies of longer sequences, (R/2) f32 (LongRoPE, Ding et al. 2024). Default: dynamic NTK scaling by `factor`. */
   long?: Value | undefined;
-  /** Dynamic NTK scaling (transformers' _compute_dynamic_ntk_parameters): θ grows with the length. */
+  /** Factor of dynamic NTK scaling (transformers' _compute_dynamic_ntk_parameters), in which the base θ grows with the length. */
   factor?: number | undefined;
 }
 
 /**
- * Rotary frequencies of sequences of a length, or of rows whose sequences have lengths.
- * @param frequencies (R/2) f32, up to `original` @param lengths a number, or (rows) i32
+ * Computes rotary frequencies for one sequence length, or for rows that belong to sequences of different lengths.
+ * @param frequencies (R/2) f32, those of sequences of up to `original` positions @param lengths a number, or one length per row, (rows)
+ * i32
  * @returns (R/2) f32, or (rows, R/2)
  */
 export function ropeFrequencies(frequencies: Value, lengths: Value | number, scaling: LengthScaling): Value {
@@ -82,14 +83,14 @@ export function ropeFrequencies(frequencies: Value, lengths: Value | number, sca
   return ropeFrequenciesNode([frequencies, long, rows], { length, original, factor })[0]!;
 }
 
-/** Who sees whom, and what scores are made of: what all kinds of attention take. */
+/** Options of all kinds of attention: the mask and the scores. */
 export interface AttentionOptions {
   causal?: boolean | undefined;
-  /** Query i sees key j if i − window < j ≤ i or, without causal, if |i − j| ≤ window / 2. Undefined: no limit. */
+  /** Sliding window: query i sees key j if i − window < j ≤ i or, without causal, if |i − j| ≤ window / 2. Default: no limit. */
   window?: number | undefined;
-  /** Multiplies q·k; 1/√width where not given. */
+  /** Factor of q·k. Default 1/√width. */
   scale?: number | undefined;
-  /** tanh soft cap of the scores (Gemma 2); undefined: none. */
+  /** Soft cap of the scores by tanh (Gemma 2). Default: none. */
   softcap?: number | undefined;
 }
 
@@ -148,31 +149,32 @@ const sinksBackwardNode = defineOp({
   infer: ([, , , sinks]) => [{ dtype: "f32", shape: sinks!.shape }],
 });
 
-/** The operands of `attention`: whole sequences, without a cache. */
+/** The operands of `attention`, which sees whole sequences and no cache. */
 export interface AttentionOperands {
   q: Value;
   k: Value;
   v: Value;
   /**
-   * (rows) i32: rows of one run of equal ids within a sequence are a document, which sees itself alone; a row with a
-   * negative id is padding, which sees nothing, is seen by nothing and yields 0. Tiles of other documents cost nothing.
+   * Document ids, (rows) i32. Consecutive rows of a sequence with equal ids form a document. A row sees only rows of its document. Rows
+   * with a negative id are padding: they see nothing, nothing sees them, and their result is 0. Tiles between different documents are
+   * skipped.
    */
   documents?: Value | undefined;
-  /** (heads): one more logit a head in the softmax's denominator, a probability without a value (gpt_oss). */
+  /** Attention sinks, (heads): one logit per head that is added to the softmax's denominator only (gpt_oss). */
   sinks?: Value | undefined;
 }
 
 /** Options of `attention`. */
 export interface SequenceAttentionOptions extends AttentionOptions {
-  /** Rows of a sequence. Not given: all rows, however many, are one, as where `documents` says which of them see each other. */
+  /** Rows per sequence. Default: all rows are one sequence, which `documents` may divide. */
   sequenceLength?: number | undefined;
-  /** With `int8`, as in linear, operands and weights of keys may be rounded to bf16 before they are multiplied. Default f32. */
+  /** `int8` allows rounding q, k, v and the attention weights to bf16 before multiplication. Default `f32`. */
   activations?: QuantizedActivations | undefined;
 }
 
 /**
- * Scaled dot-product attention within sequences of `sequenceLength` rows, grouped-query, without a T×T matrix in memory
- * (Dao 2023, "FlashAttention-2").
+ * Scaled dot-product attention with grouped queries, within sequences of `sequenceLength` rows. It needs no T×T matrix in memory (Dao
+ * 2023, "FlashAttention-2").
  * @param operands.q (rows, heads, width); k, v (rows, key heads, width); rows = sequences · sequenceLength
  * @returns (rows, heads, width)
  */
@@ -191,10 +193,13 @@ export function attention(operands: AttentionOperands, options: SequenceAttentio
   })[0]!;
 }
 
-/** Bytes of the scale behind each row of a q8 cache: a u8 tensor whose last dimension is the heads' width and these. */
+/**
+ * Bytes of the scale at the end of each row of a q8 cache. Such a cache is u8, and its last dimension is the heads' width plus these
+ * bytes.
+ */
 export const Q8_SCALE_BYTES = 4;
 
-/** A cache (slots, heads, rows, width) of floats or of q8 rows, of heads as wide as those of `x`. */
+/** Requires a cache (slots, heads, rows, width) of floats or q8 rows, whose heads are as wide as those of `x`. */
 function needCache(op: string, name: string, cache: Value | undefined, x: Value): Value {
   const q8 = cache?.dtype === "u8";
   const c = q8 ? needDType(op, name, cache, "u8", 4) : needFloat(op, name, cache, 4);
@@ -215,13 +220,13 @@ const cacheWriteNode = defineOp({
   },
 });
 /**
- * Stores rows at their positions of a cache: position p in row p mod capacity.
- * @param cache (slots, heads, capacity, width) of floats; or u8 (…, width + 4), whose rows are rounded to bytes with one scale
+ * Writes rows into a cache. Position p is written to row p mod capacity.
+ * @param cache (slots, heads, capacity, width) of floats, or (…, width + 4) u8 for q8: each row is rounded to 8 bits with one f32 scale
  * @param x (rows, heads, width)
  * @param segments (count, 4) i32: first row, row count, slot, past length
- * @param options.ring the window that a cache smaller than its sequences keeps; 0: all positions fit
- * @param options.pages (slots, n) i32: the cache is (pages, heads, page, width). Entry i of a slot's row is the page of positions
- * [i · page, (i + 1) · page). Slots may share pages (Kwon et al. 2023, "PagedAttention").
+ * @param options.ring the window, if the cache is a ring buffer that keeps only the window's positions; 0 if all positions fit
+ * @param options.pages page tables, (slots, n) i32; the cache is then (pages, heads, page size, width). Entry i of a slot is the page of
+ * positions [i · page size, (i + 1) · page size). Slots may share pages (Kwon et al. 2023, "PagedAttention").
  */
 export function cacheWrite(
   cache: Value,
@@ -247,16 +252,18 @@ const cachedNode = defineOp({
 });
 /** Options of `cachedAttention`. */
 export interface CachedAttentionOptions extends AttentionOptions {
-  /** The capacity that the caches may grow to. It decides where long contexts are split, so that results do not depend on the current capacity. */
+  /**
+   * The maximum capacity of the caches. It decides where long contexts are split, so that results do not depend on the current capacity.
+   */
   context?: number | undefined;
-  /** As in cacheWrite: `window`, where the caches keep no more. */
+  /** The window, if the caches are ring buffers, as in cacheWrite. */
   ring?: number | undefined;
-  /** As in linear. With `int8`, queries and probabilities may be rounded to bf16 for a 16-bit cache, and an f16 cache too. */
+  /** As in `linear`. With a 16-bit cache, `int8` allows rounding queries, probabilities and an f16 cache to bf16. */
   activations?: QuantizedActivations | undefined;
 }
 
 /**
- * Attention of new rows over their sequences' caches, which already hold them. @returns (rows, heads, width)
+ * Attention of new rows over the caches of their sequences. The caches must contain the new rows already. @returns (rows, heads, width)
  * @param operands.q (rows, heads, width) @param operands.cacheK as in cacheWrite @param operands.segments likewise
  * @param operands.sinks as in attention @param operands.pages as in cacheWrite
  */

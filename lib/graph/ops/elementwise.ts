@@ -20,7 +20,7 @@ const addNode = defineOp({
   },
   vjp: (_, [dy]) => [dy, dy],
 });
-/** a + b, elementwise; the same shape and dtype. */
+/** Returns a + b, elementwise. Both have the same shape and dtype. */
 export function add(a: Value, b: Value): Value {
   return addNode([a, b])[0]!;
 }
@@ -34,12 +34,12 @@ const mulNode = defineOp({
   },
   vjp: ({ inputs: [a, b] }, [dy]) => [mul(dy!, b!), mul(dy!, a!)],
 });
-/** a · b, elementwise; the same shape and dtype. */
+/** Returns a · b, elementwise. Both have the same shape and dtype. */
 export function mul(a: Value, b: Value): Value {
   return mulNode([a, b])[0]!;
 }
 
-/** a − b, elementwise; the same shape and dtype. */
+/** Returns a − b, elementwise. Both have the same shape and dtype. */
 export function sub(a: Value, b: Value): Value {
   return add(a, scale(b, -1));
 }
@@ -49,11 +49,11 @@ const affineNode = defineOp({
   infer: ([x]) => like(needFloat("affine", "x", x)),
   vjp: ({ attributes }, [dy]) => [scale(dy!, attributes.factor!)],
 });
-/** factor · x + offset. */
+/** Returns factor · x + offset. */
 export function affine(x: Value, factor: number, offset: number): Value {
   return affineNode([x], { factor, offset })[0]!;
 }
-/** factor · x. */
+/** Returns factor · x. */
 export function scale(x: Value, factor: number): Value {
   return affine(x, factor, 0);
 }
@@ -70,7 +70,7 @@ const softcapBackwardNode = defineOp({
     return like(x!);
   },
 });
-/** cap · tanh(x / cap): values within (−cap, cap) (Gemma 2). */
+/** Returns cap · tanh(x / cap), whose values lie in (−cap, cap) (Gemma 2). */
 export function softcap(x: Value, cap: number): Value {
   return softcapNode([x], { cap })[0]!;
 }
@@ -83,7 +83,7 @@ const sumNode = defineOp({
   },
   vjp: ({ inputs: [x] }, [dy]) => [broadcast(dy!, x!.shape, x!.dtype as FloatDType)],
 });
-/** The sum of all elements, f32 (1). */
+/** Returns the sum of all elements, (1) f32. */
 export function sum(x: Value): Value {
   return sumNode([x])[0]!;
 }
@@ -96,7 +96,7 @@ const broadcastNode = defineOp({
   },
   vjp: (_, [dy]) => [sum(dy!)],
 });
-/** One scalar, (1) f32, as every element of `shape`. */
+/** Returns a value of shape `shape` whose elements all equal the scalar x. @param x (1) f32 */
 export function broadcast(x: Value, shape: Shape, dtype: FloatDType = "f32"): Value {
   return broadcastNode([x], {}, [{ dtype, shape }])[0]!;
 }
@@ -109,14 +109,14 @@ const castNode = defineOp({
   },
   vjp: ({ inputs: [x] }, [dy]) => [cast(dy!, x!.dtype as FloatDType)],
 });
-/** x in another float type, rounded to nearest even; x itself where it has that type. */
+/** Converts x to another float type, rounding to nearest even. Returns x itself if it has that type. */
 export function cast(x: Value, dtype: FloatDType): Value {
   needValue("cast: x", x);
   return x.dtype === dtype ? x : castNode([x], {}, [{ dtype, shape: x.shape }])[0]!;
 }
 
 const ACTIVATIONS = { silu: 0, gelu_tanh: 1, gelu: 2 } as const;
-/** The activation of a gated unit: SiLU, GELU with tanh, or exact GELU (Hendrycks & Gimpel 2016). @useDeclaredType */
+/** The activation of a gated linear unit: SiLU, GELU by tanh, or exact GELU (Hendrycks & Gimpel 2016). @useDeclaredType */
 export type Activation = keyof typeof ACTIVATIONS;
 
 const gluNode = defineOp({
@@ -135,13 +135,13 @@ const gluBackwardNode = defineOp({
     return [...like(gate!), ...like(up!)];
   },
 });
-/** act(gate) · up (Shazeer 2020, "GLU Variants Improve Transformer"): SwiGLU with silu, GeGLU with a gelu. */
+/** Gated linear unit: act(gate) · up (Shazeer 2020, "GLU Variants Improve Transformer"). It is SwiGLU with silu and GeGLU with a gelu. */
 export function glu(gate: Value, up: Value, activation: Activation = "silu"): Value {
   if (typeof activation !== "string" || !Object.hasOwn(ACTIVATIONS, activation))
     throw invalidArgument("glu: activation", `one of ${Object.keys(ACTIVATIONS).join(", ")}`, activation);
   return gluNode([gate, up], { activation: ACTIVATIONS[activation] })[0]!;
 }
-/** silu(gate) · up. */
+/** Returns silu(gate) · up. */
 export function swiglu(gate: Value, up: Value): Value {
   return glu(gate, up, "silu");
 }
@@ -158,7 +158,7 @@ const geluBackwardNode = defineOp({
     return like(x!);
   },
 });
-/** GELU: with the tanh approximation (GPT-2, Gemma) or exact by erf. */
+/** GELU, by the tanh approximation (GPT-2, Gemma) or exact by erf (the default). */
 export function gelu(x: Value, options: { approximate?: "tanh" | "none" | undefined } = {}): Value {
   const { approximate = "none" } = needNames("gelu: options", options, ["approximate"]);
   return geluNode([x], { tanh: approximate === "tanh" ? 1 : 0 })[0]!;

@@ -18,11 +18,11 @@ const embeddingNode = defineOp({
     undefined,
   ],
 });
-// A third operand, which lib/graph/passes/fuse.ts adds, is what the gradient is added to.
+// lib/graph/passes/fuse.ts may add a third operand: a gradient that this one is added to.
 const backwardNode = defineOp({ name: "embedding_backward", infer: (_, __, [wanted]) => [wanted!] });
 
 /**
- * Rows of a table (floating or quantised) by id, times `scale`. An id outside the table is an error when the program runs.
+ * Looks up rows of a floating or quantised table by id and multiplies them by `scale`. An id outside the table is an error at run time.
  * @param table (vocabulary, width) @param ids (rows) i32
  * @returns (rows, width) in `dtype`
  */
@@ -47,7 +47,7 @@ const gatherNode = defineOp({
   ],
 });
 
-/** x's rows by number. @param x (rows, width) @param rows (count) i32 @returns (count, width) */
+/** Returns rows of x by index. @param x (rows, width) @param rows indices, (count) i32 @returns (count, width) */
 export function gatherRows(x: Value, rows: Value): Value {
   return gatherNode([x, rows])[0]!;
 }
@@ -63,8 +63,8 @@ const segmentSumNode = defineOp({
 });
 
 /**
- * Adds rows by segment: row s of the result is the sum of x's rows whose segment is s, or zero.
- * @param x (rows, width), or (rows): then the result is (count) @param segments (rows) i32, each within [0, count)
+ * Sums rows by segment: row s of the result is the sum of the rows of x whose segment is s, or zero if there are none.
+ * @param x (rows, width), or (rows), for which the result is (count) @param segments (rows) i32, each within [0, count)
  * @returns (count, width)
  */
 export function segmentSum(x: Value, segments: Value, count: Dim): Value {

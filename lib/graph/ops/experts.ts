@@ -24,17 +24,17 @@ const routeBackwardNode = defineOp({
   infer: ([, logits]) => [{ dtype: logits!.dtype, shape: logits!.shape }],
 });
 
-/** Which experts each row is given to, and how much each counts. */
+/** The experts of each row, and their weights. */
 export interface Routing {
-  /** (rows, k) f32 */
+  /** The weight of each expert's output, (rows, k) f32. */
   weights: Value;
-  /** (rows, k) i32, the likeliest first */
+  /** Indices of the experts, most likely first, (rows, k) i32. */
   experts: Value;
 }
 
 /**
- * The `k` likeliest experts of each row and their weights: softmax over all of them, or with `normalise` over the chosen
- * ones, which add up to one (Shazeer et al. 2017). @param logits (rows, experts)
+ * Selects the `k` most likely experts of each row. Their weights are the softmax over all experts or, with `normalise`, over the selected
+ * ones, so that they sum to 1 (Shazeer et al. 2017). @param logits (rows, experts)
  */
 export function routeExperts(logits: Value, options: { k: number; normalise: boolean }): Routing {
   const { k, normalise } = needNames("routeExperts: options", options, ["k", "normalise"]);
@@ -66,7 +66,7 @@ const linearNode = defineOp({
     const like = (v: Value): TensorType => ({ dtype: "f32", shape: v.shape });
     return [
       backwardInputNode([dy, w, experts], {}, [{ dtype: x!.dtype, shape: x!.shape }])[0],
-      // A quantised weight is frozen: it has no gradient.
+      // A quantised weight is frozen, so it has no gradient.
       isQuantized(w!.dtype) ? undefined : backwardWeightNode([dy, x, experts], {}, [like(w!)])[0],
       undefined,
       bias && biasSumNode([dy, experts], {}, [like(bias)])[0],
@@ -79,11 +79,11 @@ const backwardWeightNode = defineOp({ name: "expert_linear_backward_weight", inf
 const biasSumNode = defineOp({ name: "expert_bias_sum", infer: wantedType });
 
 /**
- * Each row through the matrices of the experts that it was given: y[r, j] = W[experts[r, j]] · x[r] + b[experts[r, j]].
- * Rows of one expert are multiplied together.
- * @param x (rows, inputs), or (rows, k, inputs) where each slot has its own
+ * Multiplies each row by the matrices of its experts: y[r, j] = W[experts[r, j]] · x[r] + b[experts[r, j]]. All rows of an expert are
+ * multiplied together.
+ * @param x (rows, inputs), or (rows, k, inputs) with an input per expert of the row
  * @param weight (experts, outputs, inputs) @param experts (rows, k) i32 @param options.bias (experts, outputs)
- * @param options.rowwise each row's bits depend on that row alone
+ * @param options.rowwise whether the bits of each row of the result depend on that row alone
  * @returns (rows, k, outputs) in x's dtype; the weight's gradient is f32
  */
 export function expertLinear(
@@ -99,12 +99,12 @@ export function expertLinear(
 const combineNode = defineOp({
   name: "combine_experts",
   infer([y, weights]) {
-    const said = needFloat("combine_experts", "y", y, 3);
+    const output = needFloat("combine_experts", "y", y, 3);
     needShape("combine_experts", "weights", needDType("combine_experts", "weights", weights, "f32", 2), [
-      said.dim(0),
-      said.dim(1),
+      output.dim(0),
+      output.dim(1),
     ]);
-    return [{ dtype: said.dtype, shape: [said.dim(0), fixed(said.dim(2), "combine_experts: width")] }];
+    return [{ dtype: output.dtype, shape: [output.dim(0), fixed(output.dim(2), "combine_experts: width")] }];
   },
   vjp: ({ inputs: [y, weights] }, [dout]) => combineBackwardNode([dout, y, weights]),
 });
@@ -116,7 +116,10 @@ const combineBackwardNode = defineOp({
   ],
 });
 
-/** Σ over a row's slots of weight · what the expert said. @param y (rows, k, width) @param weights (rows, k) f32 */
+/**
+ * Sums the outputs of each row's experts, multiplied by their weights. @param y (rows, k, width) @param weights (rows, k) f32 @returns
+ * (rows, width)
+ */
 export function combineExperts(y: Value, weights: Value): Value {
   return combineNode([y, weights])[0]!;
 }

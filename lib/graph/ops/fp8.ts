@@ -4,7 +4,7 @@ import type { Value } from "../value.ts";
 import type { QuantizedActivations } from "./linear.ts";
 import { columnSum } from "./linear.ts";
 
-/** Rows, and elements of a row, of a weight in 8-bit floats that share a scale. */
+/** Side of the square blocks of an FP8 weight that share a scale. */
 export const FP8_BLOCK = 128;
 
 const blocks = (n: number) => Math.ceil(n / FP8_BLOCK);
@@ -26,7 +26,7 @@ const fp8LinearNode = defineOp({
   },
   vjp: ({ inputs: [x, w, scale, b] }, [dy]) => [
     backwardInput([dy, w, scale], {}, [x!])[0],
-    // The weight is frozen.
+    // An FP8 weight is frozen, so it has no gradient.
     undefined,
     undefined,
     b && columnSum(dy!),
@@ -38,15 +38,15 @@ const backwardInput = defineOp({
 });
 
 /**
- * y = x·Wᵀ + b with W in 8-bit floats (e4m3) and one scale per block of 128 × 128, as in DeepSeek-V3 (2024, 3.3.2).
- * W is frozen: it has no gradient.
+ * Returns y = x·Wᵀ + b. W has 8-bit floats (e4m3) and one scale per block of 128 × 128, as in DeepSeek-V3 (2024, 3.3.2). W is frozen, so
+ * it has no gradient.
  * @param x (rows, inputs)
- * @param weight (outputs, inputs) u8: the numbers' bytes
- * @param scale (⌈outputs / 128⌉, ⌈inputs / 128⌉) f32: a number is its byte's value times its block's scale
+ * @param weight (outputs, inputs), e4m3 as u8
+ * @param scale (⌈outputs / 128⌉, ⌈inputs / 128⌉) f32, factors of the blocks
  * @param bias (outputs)
  * @param options.activations `int8` rounds x to e4m3 too, in groups of 128, for 8-bit tensor cores; gradients ignore the rounding
- * @param options.rowwise each row's bits depend on that row alone
- * @returns (rows, outputs) in x's dtype; sums are kept in f32
+ * @param options.rowwise whether the bits of each row of the result depend on that row alone
+ * @returns (rows, outputs) in x's dtype; sums are accumulated in f32
  */
 export function fp8Linear(
   x: Value,

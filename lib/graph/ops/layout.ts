@@ -3,7 +3,10 @@ import { defineOp } from "../op-table.ts";
 import { checkType, Dimension, fixed, type Shape, sameShape, showShape, type Value } from "../value.ts";
 import { scale } from "./elementwise.ts";
 
-/** Whether two shapes have as many elements whatever their symbolic dimensions are: two of one name need not be one. */
+/**
+ * Whether two shapes have equally many elements for all sizes of their symbolic dimensions. Symbols are compared by identity, because two
+ * with one name may differ.
+ */
 function sameCount(a: Shape, b: Shape): boolean {
   const product = (shape: Shape) => shape.reduce<number>((n, d) => (d instanceof Dimension ? n : n * d), 1);
   const left = a.filter((d) => d instanceof Dimension);
@@ -25,7 +28,7 @@ const reshapeNode = defineOp({
   },
   vjp: ({ inputs: [x] }, [dy]) => [reshape(dy!, x!.shape)],
 });
-/** The same elements under another shape; costs nothing. */
+/** Returns the same elements in another shape. It copies nothing. */
 export function reshape(x: Value, shape: Shape): Value {
   needValue("reshape: x", x);
   checkType({ dtype: x.dtype, shape }, "reshape");
@@ -40,13 +43,13 @@ const splitNode = defineOp({
     if (total !== v.last) fail("split", "widths", `to add up to ${v.last}`, total);
     return wanted;
   },
-  // The parts' gradients lie side by side; that of a part which nothing reads is zero.
+  // The gradient of x is the concatenation of the parts' gradients. That of an unused part is zero.
   vjp({ outputs }, gradients) {
     if (!gradients.some((g) => g)) return [undefined];
     return [concat(outputs.map((part, i) => gradients[i] ?? scale(part, 0)))];
   },
 });
-/** Parts of the last dimension, side by side. @param x (…, Σ widths) @returns one (…, width) a width */
+/** Splits the last dimension into parts. @param x (…, Σ widths) @returns one value (…, width) per width */
 export function split(x: Value, widths: readonly number[]): readonly Value[] {
   needValue("split: x", x);
   needList("split: widths", widths);
@@ -82,7 +85,7 @@ const concatNode = defineOp({
       inputs.map((p) => p!.last),
     ),
 });
-/** Parts laid side by side along the last dimension. */
+/** Concatenates values along the last dimension. */
 export function concat(parts: readonly Value[]): Value {
   needList("concat: parts", parts);
   return concatNode(parts)[0]!;

@@ -19,7 +19,7 @@ const linearNode = defineOp({
     const { transposed = 0 } = attributes;
     return [
       backwardInput([dy, w], { transposed }, [x!])[0],
-      // A quantised weight is frozen: it has no gradient.
+      // A quantised weight is frozen, so it has no gradient.
       isQuantized(w!.dtype)
         ? undefined
         : backwardWeight([dy, x], { transposed }, [{ dtype: "f32", shape: w!.shape }])[0],
@@ -33,7 +33,7 @@ const wantedType = (_: unknown, __: unknown, [type]: readonly TensorType[]) => [
 ];
 const backwardInput = defineOp({ name: "linear_backward_input", infer: wantedType });
 const backwardWeight = defineOp({ name: "linear_backward_weight", infer: wantedType });
-// Made by lib/graph/passes/fuse-endings.ts alone.
+// Only lib/graph/passes/fuse-epilogues.ts makes these nodes.
 for (const name of ["linear_activation", "linear_add", "linear_glu", "linear_backward_input_add"])
   defineOp({ name, infer: wantedType });
 const columnSumNode = defineOp({
@@ -41,15 +41,15 @@ const columnSumNode = defineOp({
   infer: ([dy]) => [{ dtype: "f32", shape: [needFloat("column_sum", "dy", dy, 2).dim(1)] }],
 });
 
-/** The sum of dy's rows: a bias's gradient. @param dy (rows, n) @returns (n) f32 */
+/** Sums the rows of dy: the gradient of a bias. @param dy (rows, n) @returns (n) f32 */
 export function columnSum(dy: Value): Value {
   return columnSumNode([dy])[0]!;
 }
 
 /**
- * Rounding of activations before products with narrow weights. `f32` does not round. `int8` rounds to 8 bits in groups of 32 for quantized
- * weights, to e4m3 in groups of 128 for 8-bit floats, and to bf16 for bf16 weights. Processors with matrix tiles round many rows and
- * quantized weights to bf16 instead, with half the error.
+ * How activations are rounded before matrix products with quantized or 16-bit weights. `f32` does not round. `int8` rounds to 8 bits in
+ * groups of 32 for quantized weights, to e4m3 in groups of 128 for 8-bit floats, and to bf16 for bf16 weights. With many rows, processors
+ * with matrix tiles (AMX) instead round activations and quantized weights to bf16, which halves the error.
  */
 export type QuantizedActivations = "int8" | "f32";
 
@@ -57,20 +57,20 @@ const OPTIONS = ["transposed", "rowwise", "activations"] as const;
 
 /** Options of `linear`. */
 export interface LinearOptions {
-  /** The weight is stored (inputs, outputs): GPT-2's Conv1D. Not of a quantised one. */
+  /** Whether the weight is stored as (inputs, outputs), as in GPT-2's Conv1D. A quantised weight must not be. */
   transposed?: boolean | undefined;
-  /** Each row's bits depend on that row alone, however many rows there are. Slower for many rows. */
+  /** Whether the bits of each row of the result depend on that row alone, not on the number of rows. Slower for many rows. */
   rowwise?: boolean | undefined;
-  /** For quantized or bf16 weights. Default: `f32`. Gradients ignore the rounding. */
+  /** Rounding of activations for quantized or bf16 weights. Default: `f32`. Gradients ignore the rounding. */
   activations?: QuantizedActivations | undefined;
 }
 
 /**
- * y = x·Wᵀ + b.
+ * Returns y = x·Wᵀ + b.
  * @param x (rows, inputs)
  * @param weight (outputs, inputs); f32, bf16, f16 or quantised
  * @param bias (outputs)
- * @returns (rows, outputs) in x's dtype; sums are kept in f32. The weight's gradient is f32.
+ * @returns (rows, outputs) in x's dtype; sums are accumulated in f32. The weight's gradient is f32.
  */
 export function linear(x: Value, weight: Value, bias?: Value, options: LinearOptions = {}): Value {
   const { transposed = false, rowwise = false, activations = "f32" } = needNames("linear: options", options, OPTIONS);
@@ -86,7 +86,7 @@ export function linear(x: Value, weight: Value, bias?: Value, options: LinearOpt
   return linearNode([x, weight, bias], attributes)[0]!;
 }
 
-/** aᵀ·b. @param a (rows, n) @param b (rows, k) @returns (n, k) f32. It has no gradient. */
+/** Returns aᵀ·b. It has no gradient. @param a (rows, n) @param b (rows, k) @returns (n, k) f32 */
 export function transposedProduct(a: Value, b: Value): Value {
   needValue("transposedProduct: a", a);
   needDim("transposed product", "rows of b", needFloat("transposed product", "b", b, 2).dim(0), a.dim(0));

@@ -27,7 +27,7 @@ const logprobNode = defineOp({
       ...(bias ? [bias] : []),
     ];
     const types: TensorType[] = [{ dtype: h!.dtype, shape: h!.shape }];
-    // A frozen weight's gradient would be a third of the products; a quantised weight is always frozen.
+    // Skip the gradient of a frozen weight: it would be a third of the work. A quantised weight is always frozen.
     const ofWeight = weightToo && !isQuantized(w!.dtype);
     if (ofWeight) types.push({ dtype: "f32", shape: w!.shape });
     if (bias && biasToo) types.push({ dtype: "f32", shape: bias.shape });
@@ -36,31 +36,34 @@ const logprobNode = defineOp({
   },
 });
 const backwardNode = defineOp({ name: "token_logprob_backward", infer: (_, __, wanted) => wanted });
-// Made by lib/graph/passes/fuse.ts alone, from both.
+// Only lib/graph/passes/fuse.ts makes these nodes, from a token_logprob and its backward node.
 defineOp({ name: "token_logprob_with_gradient", infer: (_, __, wanted) => wanted });
 
-/** How hidden states become logits: options of `tokenLogprob` and its kin. */
+/** How matrix products become logits: options of `tokenLogprob` and the losses. */
 export interface LogprobOptions {
-  /** tanh soft cap of the logits (Gemma 2); undefined: none. */
+  /** Soft cap of the logits by tanh (Gemma 2). Default: none. */
   softcap?: number | undefined;
-  /** Multiplies the logits; 1 where not given. */
+  /** Factor of the logits. Default 1. */
   scale?: number | undefined;
 }
 
 const LOGITS = ["softcap", "scale"] as const;
 const HEAD = [...LOGITS, "weight", "bias", "activations"] as const;
 
-/** The head that turns hidden states into logits: the matrix, and the family's operations on the products. */
+/** The head that computes logits from hidden states: a matrix, and the operations of the family on its products. */
 export interface LogitHead extends LogprobOptions {
-  /** (vocabulary, width), floating or quantised */
+  /** The matrix (vocabulary, width), floating or quantised. */
   weight: Value;
-  /** (vocabulary), added to the products (Phi) */
+  /** The bias (vocabulary), which is added to the products (Phi). */
   bias?: Value | undefined;
-  /** How hidden states meet a quantised matrix in `logitsOf`. */
+  /** Rounding of hidden states in `logitsOf` for a quantised or bf16 matrix. */
   activations?: QuantizedActivations | undefined;
 }
 
-/** Logits of all rows, for where they are few. @param hidden (rows, width) @returns (rows, vocabulary) */
+/**
+ * Returns the logits of all rows. Use it for few rows, because it makes the whole matrix. @param hidden (rows, width) @returns (rows,
+ * vocabulary)
+ */
 export function logitsOf(hidden: Value, head: LogitHead, options: { rowwise?: boolean | undefined } = {}): Value {
   const { rowwise = false } = needNames("logitsOf: options", options, ["rowwise"]);
   const { weight, bias, scale = 1, softcap, activations } = needNames("logitsOf: head", head, HEAD);
@@ -70,12 +73,12 @@ export function logitsOf(hidden: Value, head: LogitHead, options: { rowwise?: bo
 }
 
 /**
- * log p(target) under softmax(hidden·Wᵀ), without the (rows, vocabulary) matrix in memory: chunks of the vocabulary
- * forward and backward (the online softmax of Milakov & Gimelshein 2018).
- * @param hidden (rows, width) @param head a model's head, or a matrix (vocabulary, width), floating or quantised, with `options`
- * @param targets (rows) i32; a negative one is ignored: 0
- * @returns logprob and logsumexp of the logits, both (rows) f32 and differentiable; where the target is ignored, the
- *   logsumexp is any finite number, without a gradient
+ * Returns log p(target) under softmax(hidden·Wᵀ). It never has the (rows, vocabulary) matrix in memory: forward and backward pass process
+ * the vocabulary in chunks (online softmax, Milakov & Gimelshein 2018).
+ * @param hidden (rows, width) @param head a model's head, or a floating or quantised matrix (vocabulary, width), to which `options` apply
+ * @param targets (rows) i32; the log-probability of a negative target is 0
+ * @returns log-probability, and logsumexp of the logits, both (rows) f32 and differentiable. For a negative target the logsumexp is some
+ * finite number without a gradient
  */
 export function tokenLogprob(
   hidden: Value,
@@ -94,17 +97,22 @@ export function tokenLogprob(
 
 /** Options of `crossEntropy`. */
 export interface CrossEntropyOptions extends LogprobOptions {
-  /** Adds zLoss · logsumexp² at each position: logits stay small (Chowdhery et al. 2022, "PaLM", there 1e-4). Default 0. */
+  /**
+   * Weight of an additional loss zLoss · logsumexp² per position, which keeps logits small (Chowdhery et al. 2022, "PaLM", 1e-4 there).
+   * Default 0.
+   */
   zLoss?: number | undefined;
   /**
-   * Share of the target that goes to all tokens alike (Szegedy et al. 2016), as transformers' label_smoothing_factor. Not with a softcap or a
-   * quantised matrix: the mean of a row's logits is taken by the mean of the matrix's rows. Default 0.
+   * Label smoothing: share of the target probability that is spread evenly over all tokens (Szegedy et al. 2016), like transformers'
+   * label_smoothing_factor. Not with a softcap or a quantised matrix, because it computes the mean logit from the mean of the matrix's
+   * rows. Default 0.
    */
   labelSmoothing?: number | undefined;
 }
 
 /**
- * −Σ weights · log p(target), (1) f32: cross-entropy with `weights` = 1/count at the positions that count, 0 elsewhere.
+ * Returns −Σ weights · log p(target), (1) f32. For the mean cross-entropy over n targets, `weights` is 1/n at their positions and 0
+ * elsewhere.
  * @param weights (rows) f32
  */
 export function crossEntropy(
@@ -129,8 +137,8 @@ export function crossEntropy(
 }
 
 /**
- * The mean of each row's logits, without the (rows, vocabulary) matrix: the product with the mean of the weight's rows.
- * @param one (1) f32 @returns (rows) f32
+ * Returns the mean of each row's logits as the product with the mean of the weight's rows. It needs no (rows, vocabulary) matrix.
+ * @param one the constant 1, (1) f32 @returns (rows) f32
  */
 function meanLogit(hidden: Value, { weight, bias, scale = 1, softcap }: LogitHead, one: Value): Value {
   if (softcap) fail("cross_entropy", "softcap", "no softcap together with labelSmoothing", softcap);

@@ -14,16 +14,16 @@ const dropoutNode = defineOp({
   vjp: ({ inputs: [, noise], attributes }, [dy]) => [dropoutNode([dy, noise], attributes)[0], undefined],
 });
 
-/** Options of ops that draw numbers. */
+/** Options of ops that draw random numbers. */
 export interface NoiseOptions {
-  /** Tells the draws of one node from those of another: a whole number below 2³². */
+  /** An integer below 2³² that separates the draws of this node from those of other nodes. */
   stream: number;
 }
 
 /**
- * Dropout (Srivastava et al. 2014): each element is 0 with probability `p`, else divided by 1 − p. The gradient goes through the
- * same elements.
- * @param noise (3) i32: seed, step, micro-batch. With the stream and the position of an element they decide its draw
+ * Dropout (Srivastava et al. 2014): sets each element to 0 with probability `p`, and divides the others by 1 − p. The gradient has the
+ * same mask.
+ * @param noise (3) i32: seed, step, micro-batch. An element's draw depends only on these, the stream and the element's index
  */
 export function dropout(x: Value, noise: Value, options: NoiseOptions & { p: number }): Value {
   const { p, stream } = needNames("dropout: options", options, ["p", "stream"]);
@@ -35,7 +35,7 @@ const uniformNode = defineOp({
   infer: ([x, noise]) => check("uniform_noise", x, noise),
   vjp: (_, [dy]) => [dy, undefined],
 });
-/** x + scale · u, u uniform in [−1, 1) for each element. @param noise as in dropout */
+/** Returns x + scale · u, with u uniform in [−1, 1) per element. @param noise as in dropout */
 export function uniformNoise(x: Value, noise: Value, options: NoiseOptions & { scale: number }): Value {
   const { scale, stream } = needNames("uniformNoise: options", options, ["scale", "stream"]);
   return scale === 0 ? x : uniformNode([x, noise], { scale, stream })[0]!;

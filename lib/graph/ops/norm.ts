@@ -47,10 +47,10 @@ const layerBackwardNode = defineOp({
   infer: ([, h, w]) => [type(h!), vector(w!), vector(w!)],
 });
 
-/** Normalised values, and the residual stream they were made from. */
+/** A normalised value, and the value before the norm (the residual stream). */
 export interface Normed {
   y: Value;
-  /** x + residual where a residual was given, x itself otherwise. */
+  /** x + residual if a residual was given, otherwise x. */
   h: Value;
 }
 
@@ -82,7 +82,7 @@ export function layerNorm(
   return { y: y!, h: h ?? x };
 }
 
-/** Where a block's output joins the residual stream with no norm after it. */
+/** Adds a block's output to the residual stream, if there is one, without a norm. */
 export function joinResidual(x: Value, residual: Value | undefined): Value {
   return residual ? add(x, residual) : x;
 }

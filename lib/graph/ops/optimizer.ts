@@ -11,7 +11,7 @@ const globalNormNode = defineOp({
     return scalar;
   },
 });
-/** The L2 norm over all elements of all gradients, (1) f32. */
+/** Returns the L2 norm over all elements of all gradients, (1) f32. */
 export function globalNorm(gradients: readonly Value[]): Value {
   needList("globalNorm: gradients", gradients);
   return globalNormNode(gradients)[0]!;
@@ -25,7 +25,7 @@ const clipFactorNode = defineOp({
     return scalar;
   },
 });
-/** min(1, max / (norm + 1e-6)), or 1 where max is 0 (Pascanu et al. 2013). */
+/** Returns min(1, max / (norm + 1e-6)), or 1 if max is 0 (Pascanu et al. 2013). @param norm (1) f32 @param max (1) f32 */
 export function clipFactor(norm: Value, max: Value): Value {
   return clipFactorNode([norm, max])[0]!;
 }
@@ -39,7 +39,7 @@ const accumulateNode = defineOp({
     return [];
   },
 });
-/** state ← keep · state + g; keep 0 overwrites (also NaN). @param keep (1) f32 */
+/** Sets state to keep · state + g. If keep is 0, it overwrites the state even if that is NaN. @param keep (1) f32 */
 export function accumulate(state: Value, g: Value, keep: Value): void {
   accumulateNode([state, g, keep]);
 }
@@ -52,7 +52,7 @@ const assignNode = defineOp({
     return [];
   },
 });
-/** state ← x, rounded to the state's element type. */
+/** Sets state to x, rounded to the state's element type. */
 export function assign(state: Value, x: Value): void {
   assignNode([state, x]);
 }
@@ -76,9 +76,9 @@ const adamwNode = defineOp({
   },
 });
 /**
- * One AdamW step in place (Loshchilov & Hutter 2019; PyTorch's order: decay first).
+ * Performs an AdamW step in place (Loshchilov & Hutter 2019). As in PyTorch, the decay comes first.
  * @param operands.hyper (7) f32: learning rate, β1, β2, eps, weight decay, 1 − β1ᵗ, 1 − β2ᵗ
- * @param operands.factor (1) f32: multiplies the gradient (clipping)
+ * @param operands.factor (1) f32, factor of the gradient (for clipping)
  * @param options.decay whether weight decay applies to this tensor
  */
 export function adamw(

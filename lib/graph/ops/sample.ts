@@ -2,7 +2,7 @@ import { needDim, needDType, needNames, needNumber } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { TensorType, Value } from "../value.ts";
 
-/** Columns of sample's `params`, in order. */
+/** The columns of the `params` operand of `sample`, in order. */
 export const SAMPLE_PARAMS = [
   "temperature",
   "topK",
@@ -44,12 +44,15 @@ const sampleNode = defineOp({
 const OPERANDS = ["logits", "params", "history", "biasIds", "biasValues", "rng"] as const;
 
 /**
- * Draws one token a row. Bias, repetition, presence and frequency penalties, temperature (0 is greedy; ties go to the
- * lowest id), top-k, top-p, min-p, in that order; the draw is a function of (seed, counter) alone (Philox 4×32-10, Salmon et al. 2011).
+ * Samples one token per row. It applies, in this order: logit bias; repetition, presence and frequency penalty; temperature (0 is greedy,
+ * and ties go to the lowest id); top-k; top-p; min-p. The random number depends on (seed, counter) alone (Philox 4×32-10, Salmon et al.
+ * 2011).
  * @param operands.logits (rows, vocabulary) f32 @param operands.params (rows, 9) f32, see SAMPLE_PARAMS
- * @param operands.history (rows, length) i32: prompt and generated ids @param operands.biasIds (rows, count) i32, −1: none
+ * @param operands.history (rows, length) i32: prompt and generated ids @param operands.biasIds (rows, count) i32; −1 marks an unused
+ * entry
  * @param operands.rng (rows, 3) i32: seed low, seed high, counter
- * @returns token (rows) i32; logprob (rows) f32 of the model's own distribution, and the `top` likeliest with theirs
+ * @returns token (rows) i32; its logprob (rows) f32 under the model's unmodified distribution; and the `top` most likely ids with their
+ * logprobs, (rows, top)
  */
 export function sample(
   operands: { logits: Value; params: Value; history: Value; biasIds: Value; biasValues: Value; rng: Value },

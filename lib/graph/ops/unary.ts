@@ -4,7 +4,7 @@ import { defineOp } from "../op-table.ts";
 import type { Value } from "../value.ts";
 import { scale } from "./elementwise.ts";
 
-/** The numbers cross the binding: keep them equal to `Function` in native/ops/unary.cc. */
+/** Numbers of the functions in native code: see `Function` in native/ops/unary.cc. */
 const FUNCTIONS = {
   exp: 0,
   log: 1,
@@ -38,52 +38,52 @@ const unaryBackwardNode = defineOp({
 });
 const unary = (x: Value, name: keyof typeof FUNCTIONS): Value => unaryNode([x], { function: FUNCTIONS[name] })[0]!;
 
-/** eˣ */
+/** Returns eˣ. */
 export function exp(x: Value): Value {
   return unary(x, "exp");
 }
-/** The natural logarithm. */
+/** Returns the natural logarithm of x. */
 export function log(x: Value): Value {
   return unary(x, "log");
 }
-/** 1 / (1 + e⁻ˣ) */
+/** Returns 1 / (1 + e⁻ˣ). */
 export function sigmoid(x: Value): Value {
   return unary(x, "sigmoid");
 }
-/** log(1 / (1 + e⁻ˣ)), without overflow. */
+/** Returns log(1 / (1 + e⁻ˣ)), without overflow. */
 export function logSigmoid(x: Value): Value {
   return unary(x, "log_sigmoid");
 }
-/** log(1 + eˣ), without overflow. */
+/** Returns log(1 + eˣ), without overflow. */
 export function softplus(x: Value): Value {
   return scale(logSigmoid(scale(x, -1)), -1);
 }
-/** The hyperbolic tangent. */
+/** Returns the hyperbolic tangent of x. */
 export function tanh(x: Value): Value {
   return unary(x, "tanh");
 }
-/** max(x, 0); its slope at 0 is 0. */
+/** Returns max(x, 0). Its derivative at 0 is 0. */
 export function relu(x: Value): Value {
   return unary(x, "relu");
 }
-/** |x|; its slope at 0 is 0. */
+/** Returns the absolute value of x. Its derivative at 0 is 0. */
 export function abs(x: Value): Value {
   return unary(x, "abs");
 }
-/** √x */
+/** Returns √x. */
 export function sqrt(x: Value): Value {
   return unary(x, "sqrt");
 }
-/** 1 / x */
+/** Returns 1 / x. */
 export function reciprocal(x: Value): Value {
   return unary(x, "reciprocal");
 }
-/** log(1 − eˣ) of an x below 0: the log-probability of what does not happen (Maechler 2012). */
+/** Returns log(1 − eˣ) for x < 0. If x is the log-probability of an event, this is that of its complement (Maechler 2012). */
 export function log1mexp(x: Value): Value {
   return unary(x, "log1mexp");
 }
 
-/** Beyond every f32, and finite as attributes must be. */
+/** Stands for no bound. It exceeds every f32, and is finite because attributes must be. */
 const UNBOUNDED = 3.5e38;
 
 const clampNode = defineOp({
@@ -95,7 +95,7 @@ const clampBackwardNode = defineOp({
   name: "clamp_backward",
   infer: ([dy, x]) => [like(sameType("clamp_backward", dy, x))],
 });
-/** x cut to [low, high], either of which may be left out. The gradient passes where x lies within, the ends included. */
+/** Clamps x to [low, high]; either bound may be omitted. The gradient passes where x lies in the interval, its ends included. */
 export function clamp(x: Value, options: { low?: number | undefined; high?: number | undefined }): Value {
   const { low = -UNBOUNDED, high = UNBOUNDED } = needNames("clamp: options", options, ["low", "high"]);
   needNumber("clamp: low", low);
@@ -117,11 +117,11 @@ const minimumBackwardNode = defineOp({
     return [type, type];
   },
 });
-/** The smaller of two, elementwise. The gradient goes to the smaller; equal ones take half each. */
+/** Returns the elementwise minimum. The gradient goes to the smaller operand, and half to each if they are equal. */
 export function minimum(a: Value, b: Value): Value {
   return minimumNode([a, b])[0]!;
 }
-/** The larger of two, elementwise. */
+/** Returns the elementwise maximum. */
 export function maximum(a: Value, b: Value): Value {
   return scale(minimum(scale(a, -1), scale(b, -1)), -1);
 }
@@ -131,7 +131,7 @@ const stopNode = defineOp({
   infer: ([x]) => [like(needFloat("stop_gradient", "x", x))],
   vjp: () => [undefined],
 });
-/** x as a constant: no gradient passes. Costs nothing. */
+/** Returns x as a constant, through which no gradient passes. It copies nothing. */
 export function stopGradient(x: Value): Value {
   return stopNode([x])[0]!;
 }

@@ -1,18 +1,18 @@
 import type { Node, Value } from "../value.ts";
 
 /**
- * Rewrites of a program's nodes into fewer that do the same work with less: the graph stays what its author wrote, and
- * the runtime gets what is fast.
- * @param results what the program copies out
+ * Rewrites a program's nodes for speed: it reorders linears, and fuses gradients of tied embeddings and log-probabilities with their
+ * gradients. The trace itself stays as its author wrote it.
+ * @param results the values that the program copies out
  */
 export function fuse(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
   return gatherLinears(fuseScatters(fuseLogprobs(nodes.slice()), results));
 }
 
-/** Products of one operand by several weights stand side by side, so that the runtime may run them as one. */
+/** Moves linears with the same input next to each other, so that the runtime can run them as one. */
 function gatherLinears(nodes: readonly Node[]): Node[] {
   const ordered: Node[] = [];
-  const last = new Map<Value, number>(); // by operand: where in `ordered` the last product of it stands
+  const last = new Map<Value, number>(); // by input: index in `ordered` of its last linear
   for (const node of nodes) {
     const [x, ...rest] = node.inputs;
     const at = node.op === "linear" ? last.get(x!) : undefined;
@@ -27,8 +27,8 @@ function gatherLinears(nodes: readonly Node[]): Node[] {
 }
 
 /**
- * Adds the gradient of an embedding row by row to another gradient of the same table (which is tied to the output projection), instead
- * of making a table that is mostly zeros.
+ * Fuses the gradient of a tied embedding. It adds the rows' gradients directly to the table's gradient from the output projection,
+ * instead of building a table that is mostly zeros.
  */
 function fuseScatters(nodes: Node[], results: readonly Value[]): Node[] {
   const uses = usesOf(nodes);
@@ -45,7 +45,7 @@ function fuseScatters(nodes: Node[], results: readonly Value[]): Node[] {
   return nodes;
 }
 
-/** How often each value is an operand. */
+/** Counts how often each value is an operand. */
 function usesOf(nodes: readonly Node[]): Map<Value, number> {
   const uses = new Map<Value, number>();
   for (const v of nodes.flatMap((n) => n.inputs)) if (v) uses.set(v, (uses.get(v) ?? 0) + 1);
@@ -53,8 +53,8 @@ function usesOf(nodes: readonly Node[]): Map<Value, number> {
 }
 
 /**
- * Log-probabilities whose gradient is asked for by values that do not depend on them (cross-entropy's weights; not DPO's
- * sigmoid) become one node with it: the logits are computed once.
+ * Fuses log-probabilities with their backward node, so that the logits are computed once. This needs an incoming gradient that does not
+ * depend on the log-probabilities: such as cross-entropy's weights, but not DPO's sigmoid.
  */
 function fuseLogprobs(nodes: Node[]): Node[] {
   for (const forward of nodes.filter((n) => n.op === "token_logprob")) {
@@ -81,7 +81,7 @@ function fuseLogprobs(nodes: Node[]): Node[] {
   return nodes;
 }
 
-/** The nodes that the values depend on, in order. */
+/** Returns the nodes that the values depend on, in order. */
 function neededBy(values: readonly (Value | undefined)[], nodes: readonly Node[]): Set<Node> {
   const wanted = new Set(values);
   const found: Node[] = [];
@@ -93,7 +93,7 @@ function neededBy(values: readonly (Value | undefined)[], nodes: readonly Node[]
   return new Set(found.reverse());
 }
 
-/** Whether a node reads, by whatever way, an output of another. */
+/** Whether a node depends, directly or indirectly, on an output of another. */
 function dependsOn(node: Node, other: Node, nodes: readonly Node[]): boolean {
   return neededBy(node.inputs, nodes).has(other);
 }

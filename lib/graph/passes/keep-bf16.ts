@@ -1,22 +1,22 @@
 import { type Node, Value } from "../value.ts";
 
 /**
- * Stores values in bf16 from the start if their only readers are products that round them to bf16. CPU kernels can write bf16 directly, which
- * halves the traffic between nodes and avoids rounded copies. The bits stay the same, except where attention could have used the
+ * Stores values in bf16 if all their readers are matrix products that round them to bf16 anyway. CPU kernels can write bf16 directly,
+ * which halves the traffic between nodes and avoids rounded copies. The bits stay the same, except where attention could have used the
  * unrounded value (`activations` of `attention`).
  * @param results the values that the program copies out, which are not changed
  */
 export function narrow(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
   const readers = new Map<Value, Node[]>();
-  const makers = new Map<Value, Node>();
+  const producers = new Map<Value, Node>();
   for (const node of nodes) {
     for (const v of node.inputs) if (v) readers.set(v, [...(readers.get(v) ?? []), node]);
-    for (const v of node.outputs) makers.set(v, node);
+    for (const v of node.outputs) producers.set(v, node);
   }
   const kept = new Set(results);
   const narrowed = new Map<Value, Value>();
 
-  /** A value and the views of it, or undefined where somebody wants it as it is. */
+  /** Returns a value and its views if all their readers are `wanted`, else undefined. */
   const withViews = (value: Value, wanted: (reader: Node, value: Value) => boolean): Value[] | undefined => {
     const all = [value];
     for (const v of all) {
@@ -28,8 +28,8 @@ export function narrow(nodes: readonly Node[], results: readonly Value[] = []): 
     return all;
   };
   const viewed = (value: Value): Value => {
-    const maker = makers.get(value);
-    return maker?.op === "reshape" ? viewed(maker.inputs[0]!) : value;
+    const producer = producers.get(value);
+    return producer?.op === "reshape" ? viewed(producer.inputs[0]!) : value;
   };
   const keepRounded = (values: readonly Value[]) => {
     for (const v of values) narrowed.set(v, new Value({ dtype: "bf16", shape: v.shape }, v.source));
@@ -44,7 +44,7 @@ export function narrow(nodes: readonly Node[], results: readonly Value[] = []): 
     if (node.op === "attention" && node.attributes.bf16) {
       const operands = node.inputs.slice(0, 3).map((v) => viewed(v!));
       const values = operands.map((v) =>
-        makers.get(v)?.op === "linear" ? withViews(v, (reader) => reader === node) : undefined,
+        producers.get(v)?.op === "linear" ? withViews(v, (reader) => reader === node) : undefined,
       );
       if (values.every((v) => v !== undefined)) values.forEach(keepRounded);
     }
@@ -59,7 +59,7 @@ export function narrow(nodes: readonly Node[], results: readonly Value[] = []): 
   });
 }
 
-/** Ops whose first output may be kept in bf16. */
+/** Ops that can write their first output in bf16. */
 const ROUNDING: ReadonlySet<string> = new Set([
   "gelu",
   "linear_activation",
@@ -70,7 +70,7 @@ const ROUNDING: ReadonlySet<string> = new Set([
   "cached_attention",
 ]);
 
-/** Whether a node rounds a value before it uses it: a product with weights in bf16. */
+/** Whether a node rounds a value to bf16 before it uses it: a linear with bf16 weights. */
 function isRoundedBy(reader: Node, value: Value): boolean {
   return (
     (reader.op === "linear" || reader.op === "linear_activation") &&

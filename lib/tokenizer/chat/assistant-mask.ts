@@ -1,19 +1,19 @@
-// The assistant's tokens in a rendered conversation, which supervised fine-tuning trains on.
+// Finds the assistant's tokens in a rendered conversation, on which supervised fine-tuning trains.
 import type { ChatMessage } from "./chat.ts";
 
-/** A stretch of a text in UTF-16 units. */
+/** A range of a text in UTF-16 units. */
 export type Span = readonly [begin: number, end: number];
 
-/** Whether a message is the assistant's, which Gemma's rows call the model. */
+/** Whether a message is the assistant's. Data for Gemma calls the role "model". */
 export const isAssistant = ({ role }: Pick<ChatMessage, "role">): boolean => role === "assistant" || role === "model";
 
-/** Renders some messages; undefined where the template refuses them (a conversation that begins with an answer). */
+/** Renders messages. Returns undefined if the template refuses them, such as a conversation that begins with an answer. */
 export type Render = (messages: readonly ChatMessage[], addGenerationPrompt: boolean) => string | undefined;
 
 /**
  * Finds the assistant's turns in a rendered conversation, from after the generation prompt to the end of the turn. It renders the
- * conversation up to each turn, which works for any template. A template may change a turn once others follow, for example drop thoughts.
- * The turn is then found by its content, or left out.
+ * conversation up to each turn, which works for any template. A template may render a turn differently when others follow, for example
+ * without its thoughts. Such a turn is found by its content, or skipped.
  */
 export function assistantSpans(messages: readonly ChatMessage[], full: string, render: Render): Span[] {
   const spans: Span[] = [];
@@ -34,10 +34,12 @@ export function assistantSpans(messages: readonly ChatMessage[], full: string, r
   return spans;
 }
 
-/** The last turn of `through`. @param prompted,plain what comes before it, with and without a generation prompt */
+/**
+ * Returns the span of the last turn of `through`. @param prompted,plain the conversation before it, with and without a generation prompt
+ */
 function turnSpan(through: string, content: string, prompted = "", plain = ""): Span | undefined {
   if (prompted !== "" && through.startsWith(prompted)) return [prompted.length, through.length];
-  // The generation prompt says more than a turn begins with (an open thought): the content tells where it begins.
+  // The turn does not begin with the whole generation prompt (which may open a thought). Find its content instead.
   const from = through.startsWith(plain) ? plain.length : 0;
   const at = content === "" ? -1 : through.indexOf(content, from);
   return at < 0 ? undefined : [at, through.length];
@@ -49,9 +51,9 @@ function contentSpan(full: string, content: string, from: number): Span | undefi
 }
 
 /**
- * Marks the tokens in the spans with 1. A token that begins before a span and reaches into it counts: after a generation prompt that ends
- * in a space, it is the answer's first word. A special token right after a span (the end of the turn) belongs to it. White space after that
- * token does not, because a model stops before it.
+ * Marks the tokens in the spans with 1. A token that begins before a span and extends into it counts, because it is the answer's first
+ * word if the generation prompt ends in a space. A special token right after a span belongs to it, because it ends the turn. White space
+ * after that token does not, because the model stops before it.
  * @param offsets two numbers per token, as from Tokenizer.encodeWithOffsets
  */
 export function tokenMask(
@@ -65,7 +67,7 @@ export function tokenMask(
   let token = 0;
   for (const [begin, end] of spans) {
     while (token < ids.length && offsets[2 * token]! < begin && offsets[2 * token + 1]! <= begin) token++;
-    let last = -1; // the last special token within
+    let last = -1; // index of the last special token in the span
     let stop = token;
     for (; stop < ids.length && offsets[2 * stop]! < end && offsets[2 * stop + 1]! <= end; stop++)
       if (isSpecial(ids[stop]!)) last = stop;

@@ -1,4 +1,4 @@
-// Conversations → ids: the chat template, and fitting a conversation into a context.
+// Renders conversations with chat templates, and fits a conversation into a context.
 import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
 import { atOnce } from "../../core/slices.ts";
 import { checkFlag, checkNames, type Names } from "../../core/unknown-options.ts";
@@ -10,17 +10,17 @@ import { RenderTime } from "./jinja/limits.ts";
 import { explained, renderTemplate } from "./jinja/render.ts";
 import { UsedMarks } from "./marks.ts";
 
-/** A message of a conversation, as chat templates read it; fields besides are handed on to them. */
+/** A message of a conversation. Chat templates get all its fields, also those not listed here. */
 export interface ChatMessage {
-  /** "system", "user", "assistant", "tool", or what else the template knows. */
+  /** "system", "user", "assistant", "tool", or another role that the template supports. */
   role: string;
   content?: string | readonly unknown[] | null | undefined;
   [key: string]: unknown;
 }
 
-/** Options of `applyChatTemplate` and its kin. */
+/** Options of `applyChatTemplate` and related methods. */
 export interface ChatTemplateOptions {
-  /** End with the beginning of the assistant's answer. Default false. */
+  /** Whether to end with the beginning of the assistant's answer. Default false. */
   addGenerationPrompt?: boolean | undefined;
   /** Tool definitions, as JSON schemas, for templates that show them. */
   tools?: readonly unknown[] | undefined;
@@ -28,7 +28,7 @@ export interface ChatTemplateOptions {
   documents?: readonly unknown[] | undefined;
   /** Name of one of the tokenizer's templates, or the text of a template. Default: the tokenizer's own. */
   template?: string | undefined;
-  /** More variables, such as `{ enable_thinking: false }`. Strings in it are the caller's own and not guarded. */
+  /** Additional template variables, such as `{ enable_thinking: false }`. Their strings are trusted: they may contain special tokens. */
   variables?: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -50,9 +50,10 @@ export function checkFitOptions(options: FitOptions): void {
   checkFlag("addGenerationPrompt", options.addGenerationPrompt);
 }
 
+/** A rendered conversation. */
 export interface RenderedChat {
   text: string;
-  /** UTF-16 offsets of `text` that no special token may span: see NativeTokenizer.encode. */
+  /** UTF-16 offsets in `text` that no guarded token may span (see NativeTokenizer.encode). */
   barriers: Uint32Array;
 }
 
@@ -62,7 +63,7 @@ function checkMessages(messages: unknown): asserts messages is readonly ChatMess
     const name = `messages[${index}]`;
     if (typeof message !== "object" || message === null) throw invalidArgument(name, "an object", message);
     const { role, content } = message as ChatMessage;
-    // Some templates build special tokens of roles, so a role is a plain word.
+    // Some templates build special tokens from roles, so a role must be a plain word.
     if (typeof role !== "string" || !/^[\w.-]{1,64}$/u.test(role))
       throw invalidArgument(`${name}.role`, "a word", role);
     if (content !== undefined && content !== null && typeof content !== "string" && !Array.isArray(content)) {
@@ -71,7 +72,7 @@ function checkMessages(messages: unknown): asserts messages is readonly ChatMess
   }
 }
 
-/** The template's text: `options.template` by name or itself, else the tokenizer's, else a default one. */
+/** Returns the template: `options.template` by name or as text, else the tokenizer's, else a default one. */
 export function chooseTemplate(
   config: TokenizerConfig,
   hasToken: (token: string) => boolean,
@@ -88,7 +89,7 @@ export function chooseTemplate(
     }
     return options.template;
   }
-  // Like Hugging Face, if there are several templates and one is for tools.
+  // As in transformers, prefer the template for tools if there are tools.
   const chosen = (options.tools && options.tools.length > 0 ? own("tool_use") : undefined) ?? own("default");
   if (chosen !== undefined) return chosen;
   return hasToken("<|im_start|>") && hasToken("<|im_end|>") ? chatMlTemplate : plainTemplate;
@@ -105,16 +106,16 @@ export interface ChatSetting {
 
 /** The inputs of a template. */
 interface ChatParts {
-  /** Each message with the guard's marks. */
+  /** The marked copy of each message, which the guard has protected. */
   messages: ReadonlyMap<ChatMessage, unknown>;
   variables: Readonly<Record<string, unknown>>;
-  /** Markers in the rendered text for the template's generation tags. */
+  /** Marks that stand for the template's generation tags in the rendered text. */
   marks: readonly [begin: string, end: string] | undefined;
 }
 
 /**
- * Renders a conversation, its prefixes and its parts, any number of times. All renderings share one time limit. The generators yield
- * regularly, but not within the template.
+ * Renders a conversation or parts of it, any number of times. All renderings share one time limit. The generators yield regularly, but
+ * not while the template runs.
  */
 export class ChatRenderer {
   private readonly setting: ChatSetting;
@@ -128,7 +129,10 @@ export class ChatRenderer {
     this.parts = parts;
   }
 
-  /** @param messages all that will be rendered @throws HeddleError INVALID_ARGUMENT for messages that are not plain data, UNSUPPORTED */
+  /**
+   * Makes a renderer. @param messages all messages that will be rendered @throws HeddleError INVALID_ARGUMENT for messages that are not
+   * plain data, UNSUPPORTED
+   */
   static *of(messages: readonly ChatMessage[], setting: ChatSetting): Generator<void, ChatRenderer, undefined> {
     checkMessages(messages);
     const { template, guarded, config, options } = setting;
@@ -163,12 +167,15 @@ export class ChatRenderer {
     return new ChatRenderer(setting, guard, { messages: own, variables: all, marks });
   }
 
-  /** As the options say. @param messages of those that it was made of @throws HeddleError INVALID_ARGUMENT, INVALID_FILE */
+  /**
+   * Renders messages as the options say. @param messages any of the renderer's messages @throws HeddleError INVALID_ARGUMENT,
+   * INVALID_FILE
+   */
   renderWhole(messages: readonly ChatMessage[]): Generator<void, RenderedChat, undefined> {
     return this.rendered(this.setting.template, messages, this.setting.options.addGenerationPrompt === true);
   }
 
-  /** The text of a beginning; undefined where the template, which takes the whole, refuses it. @throws HeddleError INVALID_FILE */
+  /** Returns the text of some of the messages; undefined if the template refuses them. @throws HeddleError INVALID_FILE */
   renderPart(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string | undefined {
     try {
       return atOnce(this.rendered(this.setting.template, messages, addGenerationPrompt)).text;
@@ -208,29 +215,29 @@ export class ChatRenderer {
 
 /** Options of `fit`. */
 export interface FitOptions extends ChatTemplateOptions {
-  /** Tokens that the model can hold. */
+  /** Number of tokens that the context holds. */
   contextLength: number;
-  /** Tokens to reserve for the answer, less than the context. Default: 0. */
+  /** Number of tokens to reserve for the answer, less than contextLength. Default 0. */
   reserve?: number | undefined;
 }
 
 /** The result of `fit`. */
 export interface Fit {
-  /** Whether `messages` fit. false: not even the last turn does. */
+  /** Whether `messages` fit. If false, even the last turn alone is too long. */
   fits: boolean;
-  /** Tokens of `messages`, rendered. */
+  /** Number of tokens of the rendered `messages`. */
   tokens: number;
-  /** contextLength less reserve. */
+  /** contextLength minus reserve. */
   limit: number;
-  /** Kept messages: leading system messages and the latest turns. */
+  /** The kept messages: leading system messages and the latest turns. */
   messages: ChatMessage[];
-  /** Dropped messages, oldest first; empty if all fit. */
+  /** The dropped messages, oldest first; empty if all fit. */
   dropped: ChatMessage[];
 }
 
 /**
- * Drops the oldest turns, each a user's message with all that answers it, until the rest fits. System messages at the
- * beginning and the last turn always stay. It yields messages and is given the number of their tokens.
+ * Drops the oldest turns until the rest fits. A turn is a user's message and everything up to the next one. System messages at the
+ * beginning and the last turn always stay. The generator yields messages, and the caller passes the number of their tokens to `next`.
  */
 export function* fitMessages(
   messages: readonly ChatMessage[],
@@ -246,11 +253,11 @@ export function* fitMessages(
   const limit = contextLength - reserve;
   let systemEnd = 0;
   while (systemEnd < messages.length && ["system", "developer"].includes(messages[systemEnd]!.role)) systemEnd++;
-  // Where a turn begins: the conversation may be cut before any of these.
+  // Indices at which turns begin. Messages may be dropped up to any of these.
   const cuts = [systemEnd];
   for (let i = systemEnd + 1; i < messages.length; i++) if (messages[i]!.role === "user") cuts.push(i);
   const keep = (cut: number) => [...messages.slice(0, systemEnd), ...messages.slice(cut)];
-  // The first cut after which the rest fits: token counts fall with every turn dropped.
+  // Find the first cut with which the rest fits by bisection, because token counts fall with every dropped turn.
   let low = 0;
   let high = cuts.length - 1;
   let tokens = yield keep(cuts[0]!);

@@ -1,21 +1,22 @@
-// Templates that mark the assistant's text between `{% generation %}` and `{% endgeneration %}`, as transformers' return_assistant_tokens_mask reads them.
+// Supports templates that mark the assistant's text with `{% generation %}` and `{% endgeneration %}`, as transformers'
+// return_assistant_tokens_mask does.
 import type { Span } from "./assistant-mask.ts";
 
 const BEGIN = /\{%-?\s*generation\s*-?%\}/;
 const TAGS = /\{%(-?)\s*(end)?generation\s*(-?)%\}/g;
 
-/** The generated parts of a rendered conversation. */
+/** A rendered conversation, and the spans of the generated parts. */
 export interface Generated {
   text: string;
   spans: Span[];
 }
 
-/** Whether a template has the tags. */
+/** Whether a template has generation tags. */
 export function hasGenerationTags(template: string): boolean {
   return BEGIN.test(template);
 }
 
-/** Replaces the tags by statements that print marks. Statements and values have different rules for trimming white space. */
+/** Replaces the tags by `if` statements that print marks. A plain `{{ mark }}` would trim white space by other rules than a statement. */
 export function withGenerationMarks(template: string, begin: string, end: string): string {
   return template.replace(
     TAGS,
@@ -24,7 +25,7 @@ export function withGenerationMarks(template: string, begin: string, end: string
   );
 }
 
-/** The text without the marks, and what they enclose. */
+/** Returns the text without the marks, and the spans that they enclosed. */
 export function generatedSpans(marked: string, begin: string, end: string): Generated {
   const spans: Span[] = [];
   let text = "";
@@ -40,7 +41,9 @@ export function generatedSpans(marked: string, begin: string, end: string): Gene
   return { text, spans };
 }
 
-/** 1 for each token that has a part in a span. @param offsets two numbers a token, as Tokenizer.encodeWithOffsets gives them */
+/**
+ * Returns a mask with 1 for each token that overlaps a span. @param offsets two numbers per token, as from Tokenizer.encodeWithOffsets
+ */
 export function generatedMask(count: number, offsets: Uint32Array, spans: readonly Span[]): Uint8Array {
   const mask = new Uint8Array(count);
   let token = 0;

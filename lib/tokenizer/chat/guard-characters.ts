@@ -1,25 +1,26 @@
-// Caches what a tokenizer's normalizer may do to each character of messages.
+// Caches the effect of a tokenizer's normalizer on each character of messages.
 
-/** A guarded token may begin with the character's normalized form. */
+/** Flag: a guarded token may begin with the character's normalized form. */
 export const BEGINS = 1;
-/** The normalizer may change the character. */
+/** Flag: the normalizer may change the character. */
 export const CHANGES = 2;
-/** A guarded token may begin with the normalized form of the character and the combining characters after it. */
+/** Flag: a guarded token may begin with the normalized form of the character and the combining characters after it. */
 export const COMPOSES = 4;
 const KNOWN = 8;
 
+/** Looks up the flags of characters, and caches them. */
 export class GuardCharacters {
   private readonly ask: (text: string) => Uint8Array;
-  /** Flags of the basic multilingual plane. */
+  /** Flags of the characters of the basic multilingual plane; 0 if unknown. */
   private readonly basic = new Uint8Array(1 << 16);
   private readonly others = new Map<number, number>();
 
-  /** @param ask the classes of each character of a well-formed text */
+  /** @param ask returns the flags of each character of a well-formed text */
   constructor(ask: (text: string) => Uint8Array) {
     this.ask = ask;
   }
 
-  /** Finds the classes of the characters in a well-formed text, so that `of` knows them. */
+  /** Looks up the flags of a well-formed text's characters, which `of` then returns. */
   learn(text: string): void {
     const unknown = new Set<number>();
     for (let at = 0; at < text.length; ) {
@@ -36,7 +37,7 @@ export class GuardCharacters {
     }
   }
 
-  /** BEGINS, CHANGES and COMPOSES of a character that has been learnt. */
+  /** Returns the flags of a character that `learn` has seen. */
   of(code: number): number {
     return (this.known(code) ?? 0) & ~KNOWN;
   }

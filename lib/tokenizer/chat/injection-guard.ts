@@ -1,9 +1,9 @@
-// Keeps text in chat messages from being taken for the template's own special tokens.
+// Prevents injection: text in chat messages must not be encoded as special tokens.
 //
-// Before rendering, a break mark is inserted after each character of the messages with which a guarded token could begin, as it is or once
-// normalized. The mark is a private-use character that occurs nowhere else. Marks travel through the template with the text. After
-// rendering they are removed, and no guarded token may match across their positions. This holds for any template, even if it trims, splits
-// or joins the text.
+// Before rendering, a mark is inserted after each character of the messages that could begin a guarded token, as it is or when
+// normalized. The mark is a private-use character that occurs nowhere else. Marks pass through the template with the text. After
+// rendering they are removed, and no guarded token may match across their positions. This works for any template, even if it trims,
+// splits or joins the text.
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { CHANGES, type GuardCharacters } from "./guard-characters.ts";
 import { firstCharacter, Marker, type UsedMarks, withoutMarks } from "./marks.ts";
@@ -12,6 +12,7 @@ const maxDepth = 64;
 /** Maximum number of values in a template's input: objects, arrays, strings, numbers. */
 const maxValues = 100_000;
 
+/** A token that text in messages must not be encoded as. */
 export interface Guarded {
   special: boolean;
   content: string;
@@ -20,22 +21,23 @@ export interface Guarded {
 /** The tokens that messages are guarded against. */
 export interface GuardedTokens {
   tokens: readonly Guarded[];
-  /** Normalization of characters, if tokens are matched in normalized text. */
+  /** Effects of normalization on characters, if tokens are matched in normalized text. */
   characters?: GuardCharacters | undefined;
 }
 
 interface Rule {
   texts: Marker;
-  /** For field names that are plain words, which templates look up. Marks only tokens in literal form. */
+  /** For field names that are plain words, which templates look up. It marks only literal beginnings of tokens. */
   words: Marker;
 }
 
+/** Inserts marks into the inputs of a template, and removes them from its output. */
 export class ChatGuard {
   readonly mark: string;
   private readonly strict: Rule;
   private readonly lenient: Rule;
 
-  /** @param used the marks used in all inputs */
+  /** @param used the private-use characters that occur in the inputs */
   constructor({ tokens, characters }: GuardedTokens, used: UsedMarks) {
     const mark = used.unused();
     if (mark === undefined)
@@ -55,9 +57,9 @@ export class ChatGuard {
   }
 
   /**
-   * Copies messages, tools or the like with marks. Roles and types stay unchanged, because templates compare them, and some turn them into
-   * special tokens. An assistant's text keeps mark-up that is not special, such as `<think>`, because templates look for it. Everything
-   * else is marked wherever a token could begin.
+   * Copies messages, tools or documents with marks. Roles and types stay unchanged, because templates compare them, and some turn them
+   * into special tokens. An assistant's text keeps markup that is not a special token, such as `<think>`, because templates look for it.
+   * Everything else is marked wherever a guarded token could begin.
    */
   *protect(value: unknown, name: string, depth = 0, rule = this.strict): Generator<void, unknown, undefined> {
     if (depth > maxDepth) throw tooMany(name, maxDepth, "levels");
@@ -79,13 +81,13 @@ export class ChatGuard {
     return Object.fromEntries(entries);
   }
 
-  /** The rendered text without the marks, and the offsets at which they stood, ascending. */
+  /** Returns the rendered text without the marks, and their offsets in ascending order. */
   release(rendered: string): Generator<void, { text: string; barriers: Uint32Array }, undefined> {
     return withoutMarks(rendered, this.mark);
   }
 }
 
-/** The prefix of a special token that distinguishes it from other mark-up, such as "</s>" from "</think>". */
+/** Returns the prefix of a special token that distinguishes it from other markup, such as "</s>" from "</think>". */
 function beginningOf(content: string): string {
   return content.slice(0, content.startsWith("</") ? 3 : firstCharacter(content).length + 1);
 }
@@ -94,7 +96,7 @@ const isWord = (text: string) => /^[\w.-]{1,64}$/u.test(text);
 
 const codeOf = (text: string) => text.codePointAt(0)!;
 
-/** Whether normalization keeps the beginning of a token. */
+/** Whether normalization leaves the beginning of a token unchanged. */
 function keepsBeginning(content: string, characters: GuardCharacters): boolean {
   const beginning = beginningOf(content);
   characters.learn(beginning);
@@ -106,7 +108,7 @@ function tooMany(name: string, most: number, what: string): HeddleError {
 }
 
 /**
- * Collects the marks used in all texts of plain data.
+ * Collects the private-use characters in all strings of plain data.
  * @throws HeddleError INVALID_ARGUMENT for data that are not plain, nested too deep, or have too many values
  */
 export function* noteTexts(data: Readonly<Record<string, unknown>>, used: UsedMarks): Generator<void, void, undefined> {

@@ -1,23 +1,23 @@
-// Inserts and removes marks in texts of any size, unit by unit, which is faster than a regular expression. Long work is a generator that
-// yields regularly.
+// Inserts marks into texts of any size and removes them, unit by unit, which is faster than a regular expression. Long work is a
+// generator that yields regularly.
 import { isHighSurrogate } from "../../core/surrogates.ts";
 import { BEGINS, CHANGES, COMPOSES, type GuardCharacters } from "./guard-characters.ts";
 
-/** UTF-16 units processed between two yields. */
+/** Number of UTF-16 units processed between two yields. */
 const WINDOW = 1 << 15;
-/** Number of units after a window that are read with it: the rest of an escape. */
+/** Number of units that are read beyond a window: the longest rest of an escape. */
 const BEHIND = 5;
 const BACKSLASH = 0x5c;
 const LETTER_U = 0x75;
 
-/** Holds one window of a text. Shared, because it is consumed before the next yield. */
+/** A window of a text. It is shared, because it is consumed before the next yield. */
 const scratch = new Uint16Array(WINDOW + BEHIND);
 const scratchBytes = Buffer.from(scratch.buffer);
-/** The same with marks, at most one per unit. */
+/** A window of a text with marks, at most one per unit. */
 const written = new Uint16Array(2 * WINDOW + 2);
 const writtenBytes = Buffer.from(written.buffer);
 
-/** Reads a window into `scratch`. @returns the number of its units and of those after it */
+/** Reads a window into `scratch`. @returns the number of units read, including up to BEHIND after the window */
 function read(text: string, begin: number): number {
   return scratchBytes.write(text.slice(begin, begin + WINDOW + BEHIND), "utf16le") / 2;
 }
@@ -26,31 +26,34 @@ function escaped(text: string): string {
   return text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
 }
 
-/** The first character of a text that is not empty. */
+/** Returns the first character of a nonempty text. */
 export function firstCharacter(text: string): string {
   return String.fromCodePoint(text.codePointAt(0)!);
 }
 
-/** Normalization of characters, for a Marker. */
+/** Effects of normalization on characters, for a Marker. */
 export interface MarkedCharacters {
-  /** The flags of guard-characters.ts. */
+  /** The flags of characters: see guard-characters.ts. */
   characters: GuardCharacters;
-  /** Characters that may begin a token on their own. They are marked if they are a head, or if the next character changes. */
+  /**
+   * Code points that may begin a token by themselves. They are marked if a head begins with them, or if normalization changes or combines
+   * the next character.
+   */
   openers: ReadonlySet<number>;
 }
 
-/** Inserts a mark after the first character of some prefixes, wherever they occur. */
+/** Inserts a mark after the first character of each occurrence of a head. */
 export class Marker {
   private readonly mark: number;
   private readonly pattern: RegExp | undefined;
   private readonly heads: readonly string[];
   private readonly normalized: MarkedCharacters | undefined;
-  /** For each unit, whether a prefix begins with it. */
+  /** Whether a head begins with a UTF-16 unit, by unit. */
   private readonly begins = new Uint8Array(1 << 16);
 
   /**
-   * @param heads prefixes: a character, and at most BEHIND units after it
-   * @param normalized also marks characters that a normalizer may turn into a prefix
+   * @param heads beginnings of guarded tokens: a character, and at most BEHIND units after it
+   * @param normalized if given, characters are also marked if normalization may turn them into the beginning of a token
    */
   constructor(heads: Iterable<string>, mark: string, normalized?: MarkedCharacters) {
     this.mark = mark.charCodeAt(0);
@@ -60,7 +63,7 @@ export class Marker {
     if (this.heads.length > 0) this.pattern = new RegExp(this.heads.map(escaped).join("|"));
   }
 
-  /** Applies the marks to a well-formed text. */
+  /** Returns a well-formed text with marks. */
   *apply(text: string): Generator<void, string, undefined> {
     const from = this.normalized ? 0 : this.pattern ? text.search(this.pattern) : -1;
     if (from < 0) return text;
@@ -87,7 +90,7 @@ export class Marker {
     return out;
   }
 
-  /** Number of units of the first character if a prefix begins here, else 0. */
+  /** Returns the number of units of the first character if a head begins here, else 0. */
   private sizeAt(at: number, units: number): number {
     for (const head of this.heads) {
       let same = 0;
@@ -98,17 +101,17 @@ export class Marker {
   }
 }
 
-/** The code point at an index of `scratch`, which may be a lone low surrogate. */
+/** Returns the code point at an index of `scratch`, which may be a lone low surrogate. */
 function codeAt(at: number, units: number): number {
   const unit = scratch[at]!;
   if (!isHighSurrogate(unit) || at + 1 >= units) return unit;
   return ((unit & 0x3ff) << 10) + (scratch[at + 1]! & 0x3ff) + 0x10000;
 }
 
-/** Characters that compose with the previous one, including the vowels and finals of Korean syllables. */
+/** Characters that may compose with the previous one, including the vowels and finals of Korean syllables. */
 const combining = /[\p{M}\u1160-\u11ff]/u;
 
-/** Number of units of a character that a normalizer may turn into a prefix, else 0. */
+/** Returns the number of units of a character that normalization may turn into the beginning of a token, else 0. */
 function changedSizeAt(at: number, units: number, { characters, openers }: MarkedCharacters): number {
   const code = codeAt(at, units);
   const kind = characters.of(code);
@@ -120,7 +123,7 @@ function changedSizeAt(at: number, units: number, { characters, openers }: Marke
   return (characters.of(next) & CHANGES) !== 0 || combining.test(String.fromCodePoint(next)) ? size : 0;
 }
 
-/** The code unit of a JSON escape whose backslash is at `at` in `scratch`, or −1. */
+/** Returns the code unit of a JSON escape whose backslash is at index `at` of `scratch`, or −1 if there is none. */
 function escapeAt(at: number, units: number): number {
   if (at + 6 > units || scratch[at + 1] !== LETTER_U) return -1;
   let code = 0;
@@ -134,7 +137,7 @@ function escapeAt(at: number, units: number): number {
   return code;
 }
 
-/** A text without its marks, and the offsets at which they stood, ascending. A mark may have become its escape in JSON. */
+/** Returns a text without its marks, and the marks' offsets in ascending order. A mark may also occur as its JSON escape. */
 export function* withoutMarks(
   text: string,
   mark: string,
@@ -166,7 +169,7 @@ export function* withoutMarks(
 const FIRST_MARK = 0xe000;
 const LAST_MARK = 0xf8ff;
 
-/** Which private-use characters texts hold, as they are or as escapes of JSON. */
+/** Collects the private-use characters that occur in texts, literally or as JSON escapes. */
 export class UsedMarks {
   private readonly used = new Set<number>();
 
@@ -183,14 +186,14 @@ export class UsedMarks {
     }
   }
 
-  /** One that they do not hold, which they do from then on. */
+  /** Returns an unused private-use character and marks it as used; undefined if all are used. */
   take(): string | undefined {
     const mark = this.unused();
     if (mark !== undefined) this.used.add(mark.charCodeAt(0));
     return mark;
   }
 
-  /** One that they do not hold; undefined where they hold all. */
+  /** Returns an unused private-use character; undefined if all are used. */
   unused(): string | undefined {
     for (let code = FIRST_MARK; code <= LAST_MARK; code++) if (!this.used.has(code)) return String.fromCharCode(code);
     return undefined;

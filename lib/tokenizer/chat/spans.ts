@@ -3,27 +3,29 @@
 import type { Render, Span } from "./assistant-mask.ts";
 import type { ChatMessage } from "./chat.ts";
 
-/** Tokens of one message, from `begin` to before `end`: its whole turn with the mark-up around it, or its content alone. */
+/**
+ * The tokens of one message: `begin` to `end` (exclusive) is its whole turn with the markup around it, and the other two are its content.
+ */
 export interface MessageSpan {
   /** Index of the message. */
   message: number;
   begin: number;
   end: number;
-  /** The tokens that its content touches; the same number twice where the template does not write it as it is. */
+  /** The tokens that overlap its content. Both are equal if the rendered text does not contain the content literally. */
   contentBegin: number;
   contentEnd: number;
 }
 
-/** The turns in UTF-16 units: what each message adds to the conversation before it. */
+/** The ranges of a message in the rendered text, in UTF-16 units: its turn, and its content. */
 interface Turn {
   turn: Span;
   content: Span;
 }
 
 /**
- * Finds the messages in a rendered conversation by rendering it up to each message, which works for any template. Text before all messages
- * (BOS, a default system prompt) belongs to the first. A message that the template changes once others follow (for example drops thoughts)
- * is found by its content.
+ * Finds the messages in a rendered conversation by rendering it up to each message, which works for any template. Text before all
+ * messages (BOS, a default system prompt) belongs to the first. A message that the template renders differently when others follow (for
+ * example without thoughts) is found by its content.
  */
 export function messageTurns(messages: readonly ChatMessage[], full: string, render: Render): Turn[] {
   const turns: Turn[] = [];
@@ -43,7 +45,10 @@ export function messageTurns(messages: readonly ChatMessage[], full: string, ren
   return turns;
 }
 
-/** Turns as tokens. A token belongs to the turn that it begins in. @param offsets as Tokenizer.encodeWithOffsets gives them */
+/**
+ * Converts turns to tokens. A token belongs to the turn in which it begins. @param offsets two numbers per token, as from
+ * Tokenizer.encodeWithOffsets
+ */
 export function messageSpans(turns: readonly Turn[], offsets: Uint32Array, generationPrompt: number): MessageSpan[] {
   const count = offsets.length / 2;
   let token = 0;

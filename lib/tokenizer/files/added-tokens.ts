@@ -1,4 +1,4 @@
-// Added tokens of vocabularies other than tokenizer.json, which transformers stores in separate files.
+// Reads added tokens of vocabularies other than tokenizer.json. transformers stores them in separate files.
 import { isObject } from "../../core/is-object.ts";
 import { parseNamed } from "./config.ts";
 import { type JsonObject, readAddedTokens, type TokenizerFile, type TokenizerModel } from "./tokenizer-file.ts";
@@ -6,17 +6,17 @@ import { type JsonObject, readAddedTokens, type TokenizerFile, type TokenizerMod
 export interface AddedTexts {
   tokenizerConfig?: string;
   specialTokensMap?: string;
-  /** added_tokens.json */
+  /** Text of added_tokens.json. */
   addedTokens?: string;
 }
 
-/** All names of special tokens in a file, whichever key they stand under. */
+/** Returns the special tokens that a file names under any key. */
 function specialNames(json: JsonObject): unknown[] {
   const keys = Object.keys(json).filter((key) => /_tokens?$/.test(key));
   return keys.flatMap((key) => json[key]!).map((token) => (isObject(token) ? token.content : token));
 }
 
-/** As tokenizer_config.json has them, with all that they are; those of added_tokens.json, which is older, have but their ids. */
+/** Returns the added tokens: in full from tokenizer_config.json, or only with their ids from the older added_tokens.json. */
 function listed(texts: AddedTexts): JsonObject[] {
   const config = parseNamed(texts.tokenizerConfig, "tokenizer_config.json");
   const { added_tokens_decoder: known } = config;
@@ -29,11 +29,11 @@ function listed(texts: AddedTexts): JsonObject[] {
     id,
     content,
     special: specials.has(content),
-    normalized: false, // the tokenizers of that time look for them in the text as it is
+    normalized: false, // older tokenizers match them in the text before normalization
   }));
 }
 
-/** The id of a token's text. */
+/** Returns a function from a token's text to its id. */
 function placesOf(model: TokenizerModel): (content: string) => number | undefined {
   const { native } = model;
   if (native) return (content) => native.find(content);
@@ -41,7 +41,7 @@ function placesOf(model: TokenizerModel): (content: string) => number | undefine
   return (content) => places.get(content);
 }
 
-/** The file with those added tokens that its vocabulary does not bring itself. @throws HeddleError INVALID_FILE */
+/** Adds those added tokens that the vocabulary does not contain itself. @throws HeddleError INVALID_FILE */
 export function withAdded(file: TokenizerFile, texts: AddedTexts): TokenizerFile {
   const found = listed(texts);
   if (found.length === 0) return file;

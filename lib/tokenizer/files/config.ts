@@ -1,4 +1,4 @@
-// tokenizer_config.json and its neighbours: names of special tokens, chat template, maximum length.
+// Reads tokenizer_config.json and related files: special tokens, chat templates, maximum length.
 import { isObject } from "../../core/is-object.ts";
 import { parseJson } from "../../io/json.ts";
 import { invalidFile, isTokenId, type JsonObject, limits } from "./tokenizer-file.ts";
@@ -12,34 +12,35 @@ export interface TokenizerConfig {
   sepToken?: string;
   clsToken?: string;
   maskToken?: string;
-  /** Ids from generation_config.json, which may name several. */
+  /** End-of-sequence ids from generation_config.json, which may have several. */
   eosTokenIds: number[];
-  /** By name; "default" is the usual one. */
+  /** Chat templates by name. The usual one is "default". */
   chatTemplates: Record<string, string>;
   modelMaxLength?: number;
   addBosToken?: boolean;
   addEosToken?: boolean;
   addPrefixSpace?: boolean;
   tokenizerClass?: string;
-  /** Whether its class is code of the folder's own. */
+  /** Whether the tokenizer's class is custom code in the folder. */
   ownCode?: boolean;
   /** Settings for vocab.txt. */
   bert?: { lowercase?: boolean; stripAccents?: boolean; chineseCharacters?: boolean };
 }
 
+/** The contents of tokenizer_config.json and related files. */
 export interface ConfigTexts {
-  /** added_tokens.json, for vocabularies other than tokenizer.json. */
+  /** Text of added_tokens.json, for vocabularies other than tokenizer.json. */
   addedTokens?: string | undefined;
   tokenizerConfig?: string | undefined;
   specialTokensMap?: string | undefined;
   generationConfig?: string | undefined;
-  /** chat_template.jinja */
+  /** Text of chat_template.jinja. */
   chatTemplate?: string | undefined;
-  /** Templates by name, as additional_chat_templates has them: `tool_use`. */
+  /** Texts of the templates in additional_chat_templates, by name, such as `tool_use`. */
   chatTemplates?: Readonly<Record<string, string>> | undefined;
 }
 
-/** The object of one of the files. @throws HeddleError INVALID_FILE */
+/** Parses one of the files, which must contain an object. @throws HeddleError INVALID_FILE */
 export function parseNamed(text: string | undefined, name: string): JsonObject {
   if (text === undefined) return {};
   const json = parseJson(text, name, { values: limits.jsonValues });
@@ -47,7 +48,7 @@ export function parseNamed(text: string | undefined, name: string): JsonObject {
   return json as JsonObject;
 }
 
-/** A special token is written as text or as `{ content }`. */
+/** Returns the text of a special token, which is stored as a string or as `{ content }`. */
 function tokenName(value: unknown): string | undefined {
   const name = isObject(value) ? value.content : value;
   return typeof name === "string" && name !== "" ? name.toWellFormed() : undefined;

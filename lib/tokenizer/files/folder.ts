@@ -1,4 +1,4 @@
-// The files of a tokenizer's folder.
+// Reads and writes the files in a tokenizer's folder.
 import { type FileHandle, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { binding } from "../../binding/index.ts";
@@ -20,25 +20,25 @@ import { parseTokenizerFile, parseTokenizerFileAsync } from "./tokenizer-json.ts
 import { readVocabAndMerges, readVocabText } from "./vocab-files.ts";
 import { configToJson, tokenizerToJson } from "./write.ts";
 
-/** The files of a tokenizer: of the vocabularies, the first that is there is read. */
+/** The contents of a tokenizer's files. If there are several vocabularies, the first one in the order below is used. */
 export interface TokenizerTexts extends ConfigTexts {
-  /** tokenizer.json: its text, or its bytes, which are read faster */
+  /** tokenizer.json, as text or as bytes. Bytes are read faster. */
   tokenizer?: string | Uint8Array | undefined;
-  /** @internal Path of the file that the bytes were read from. */
+  /** @internal Path of the file that the bytes of `tokenizer` were read from. */
   tokenizerPath?: string | undefined;
-  /** @internal The compiled form of the bytes from a cache. */
+  /** @internal The compiled form of `tokenizer`, from a cache. */
   compiled?: NativeJsonVocabulary | undefined;
-  /** The bytes of tokenizer.model (or spiece.model): SentencePiece's, or ranks as tiktoken has them. */
+  /** Bytes of tokenizer.model (or spiece.model): a SentencePiece model, or ranks in tiktoken's format. */
   model?: Uint8Array | undefined;
-  /** @internal Whether its file's name says that its ids are fairseq's. */
+  /** @internal Whether the name of the model's file shows that its ids are fairseq's. */
   fairseq?: boolean | undefined;
-  /** vocab.json, together with `merges`. */
+  /** Text of vocab.json, which needs `merges`. */
   vocab?: string | undefined;
-  /** merges.txt */
+  /** Text of merges.txt. */
   merges?: string | undefined;
-  /** vocab.txt */
+  /** Text of vocab.txt. */
   vocabText?: string | undefined;
-  /** A rank file of tiktoken, and what it does not say. */
+  /** Text of a tiktoken rank file, which needs `tiktokenOptions`. */
   tiktoken?: string | undefined;
   tiktokenOptions?: TiktokenOptions | undefined;
 }
@@ -55,7 +55,7 @@ const TEXT_NAMES = [
   "tiktoken",
 ] as const;
 
-/** @throws HeddleError INVALID_ARGUMENT unless the content of files is text or, where allowed, bytes */
+/** Checks the types of the contents. @throws HeddleError INVALID_ARGUMENT unless each is text or, where allowed, bytes */
 export function checkTexts(texts: TokenizerTexts): void {
   checkObject("texts", texts);
   for (const name of TEXT_NAMES) {
@@ -75,13 +75,13 @@ export function checkTexts(texts: TokenizerTexts): void {
   if (texts.tiktokenOptions !== undefined) checkObject("texts.tiktokenOptions", texts.tiktokenOptions);
 }
 
-/** Reads the vocabulary among the files. Throws NOT_FOUND without one, INVALID_FILE or UNSUPPORTED. */
+/** Reads the vocabulary among the files. @throws HeddleError NOT_FOUND without one, INVALID_FILE, UNSUPPORTED */
 export function readVocabulary(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
   if (texts.tokenizer !== undefined) return withEos(parseTokenizerFile(texts.tokenizer, texts.compiled), config);
   return withAdded(readPieces(texts, config), texts);
 }
 
-/** The same, most of it away from the event loop. */
+/** Like readVocabulary, mostly off the event loop. */
 export async function readVocabularyAsync(
   texts: TokenizerTexts,
   config: TokenizerConfig,
@@ -91,7 +91,7 @@ export async function readVocabularyAsync(
   return withEos(await parseTokenizerFileAsync(texts.tokenizer, texts.compiled, signal), config);
 }
 
-/** Reads vocabularies that have little information about added tokens. */
+/** Reads vocabularies other than tokenizer.json, whose files say little about added tokens. */
 function readPieces(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
   if (texts.fairseq && !fairseqKind(config))
     throw new HeddleError(
@@ -110,7 +110,7 @@ function readPieces(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFi
   throw new HeddleError("NOT_FOUND", `Tokenizer.load: expected one of ${vocabularies.join(", ")}`);
 }
 
-/** fairseq's models under SentencePiece's pieces. */
+/** File name of SentencePiece models whose ids are fairseq's. */
 const FAIRSEQ_NAME = "sentencepiece.bpe.model";
 const vocabularies = [
   "tokenizer.json",
@@ -121,7 +121,7 @@ const vocabularies = [
   "vocab.txt",
 ];
 
-/** Two formats go by the name tokenizer.model. */
+/** Reads a tokenizer.model, which may have either of two formats. */
 function readModelFile(bytes: Uint8Array, config: TokenizerConfig): TokenizerFile {
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64)).toString("latin1");
   if (!/^[A-Za-z0-9+/]+={0,2} 0\r?\n/u.test(head)) return readSentencePiece(bytes, config);
@@ -159,17 +159,19 @@ async function readBytes(
 }
 
 const largeFile = 1 << 20;
-/** Bytes between looks at the signal. */
+/** Number of bytes to read before the signal is checked again. */
 const stretch = 16 << 20;
 
-/** In few reads, into memory that goes back to the system: every thread that loads a vocabulary would else keep a file's. */
+/**
+ * Reads a large file into memory that returns to the system. Otherwise every thread that loads a vocabulary would keep a file's memory.
+ */
 async function readLarge(file: FileHandle, size: number, signal: AbortSignal | undefined): Promise<Buffer> {
   const bytes = memoryFor(size);
   let at = 0;
   while (at < size) {
     throwIfAborted(signal, "Tokenizer.load");
     const { bytesRead } = await file.read(bytes, at, Math.min(stretch, size - at), at);
-    if (bytesRead === 0) break; // it has become shorter
+    if (bytesRead === 0) break; // the file has been truncated
     at += bytesRead;
   }
   return Buffer.from(bytes.buffer, bytes.byteOffset, at);
@@ -179,11 +181,11 @@ function memoryFor(size: number): Uint8Array {
   try {
     return binding.bytesForFile(size);
   } catch {
-    return Buffer.alloc(size); // where buffers may not lie outside the engine's memory, as in Electron
+    return Buffer.alloc(size); // for engines that do not allow external buffers, such as Electron
   }
 }
 
-/** Reads a folder's vocabulary and its neighbours, or a vocabulary by its name. */
+/** Reads the files of a folder, or a single vocabulary file and its neighbours. */
 export async function readFolder(path: string, signal?: AbortSignal): Promise<TokenizerTexts> {
   if (typeof path !== "string" || path === "") throw invalidArgument("path", "a folder or a vocabulary's file", path);
   const isFolder = await stat(path).then(
@@ -211,7 +213,7 @@ export async function readFolder(path: string, signal?: AbortSignal): Promise<To
   return { ...config, ...found };
 }
 
-/** One vocabulary, by what its name says it is; undefined if it is not there. */
+/** Reads the vocabulary with a file name, which determines its format. Undefined if it does not exist. */
 async function readNamed(folder: string, name: string, signal?: AbortSignal): Promise<TokenizerTexts | undefined> {
   const bytes = await readBytes(join(folder, name), signal);
   if (bytes === undefined) return undefined;
@@ -227,7 +229,7 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
     if (!tiktokenOptions) {
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `${name}: expected a published name, or fromFiles with tiktokenOptions`,
+        `${name}: expected the name of a published rank file, or Tokenizer.fromFiles with tiktokenOptions`,
       );
     }
     return { tiktoken: text, tiktokenOptions };

@@ -1,10 +1,11 @@
-// The vocabulary of a GGUF file, without the model in it.
+// Reads the vocabulary of a GGUF file without loading its model.
 import { HeddleError, throwIfAborted } from "../../core/errors.ts";
 import { isGguf } from "../../formats/file-kind.ts";
 
 /**
- * The metadata of a GGUF file (of one in several parts, any of them), for readGguf; undefined where a path leads to something
- * else, or nowhere. Errors: as openGgufParts; ABORTED; INVALID_FILE for other content under a name that ends in .gguf.
+ * Reads the metadata of a GGUF file, for readGguf. For a file in several parts, `path` may be any of them. Returns undefined if there is
+ * no GGUF file at the path.
+ * @throws HeddleError as openGgufParts; ABORTED; INVALID_FILE for other content in a file named *.gguf
  */
 export async function ggufRecordOf(path: string, signal?: AbortSignal): Promise<Record<string, unknown> | undefined> {
   throwIfAborted(signal, "Tokenizer.load");
@@ -14,7 +15,7 @@ export async function ggufRecordOf(path: string, signal?: AbortSignal): Promise<
     return false;
   });
   if (!found) return undefined;
-  // Loaded where it is needed: most programs read tokenizer.json alone.
+  // Import it on use, because most programs only read tokenizer.json.
   const { openGgufParts } = await import("../../formats/gguf/gguf-parts.ts");
   const { parts, metadata } = await openGgufParts(path, signal);
   for (const { file } of parts) file.close();

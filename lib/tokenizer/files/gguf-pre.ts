@@ -1,13 +1,14 @@
-// The meaning of `tokenizer.ggml.pre`, as in llama.cpp (llama-vocab.cpp).
+// The pre-tokenizers that `tokenizer.ggml.pre` names, as in llama.cpp (llama-vocab.cpp).
 import { deepseekPatterns, namedPatterns } from "../pipeline/patterns.ts";
 import type { JsonObject } from "./tokenizer-file.ts";
 
+/** A pre-tokenizer that GGUF names. */
 export interface GgufPreTokenizer {
-  /** Split patterns, each applied to the pieces of the one before. */
+  /** Split patterns. Each splits the pieces of the previous one. */
   patterns: readonly string[];
   addsBos?: boolean;
   ignoreMerges?: boolean;
-  /** llama.cpp does not normalise; the model's own tokenizer does. */
+  /** Whether the model's own tokenizer normalizes to NFC. llama.cpp does not. */
   nfc?: boolean;
 }
 
@@ -26,7 +27,7 @@ const table: readonly [names: string, pre: GgufPreTokenizer][] = [
   ["stablelm2 hunyuan solar-open", { patterns: [qwen2] }],
   ["seed-coder", { patterns: [seed] }],
   ["gpt-2 gpt2 phi-2 jina-es jina-de jina-v1-en jina-v2-es jina-v2-de roberta-bpe exaone4", { patterns: [gpt2] }],
-  // GPT-NeoX's tokenizer and those made of it.
+  // GPT-NeoX's tokenizer and derived ones.
   ["olmo modern-bert mpt", { patterns: [gpt2], nfc: true }],
   ["smollm starcoder refact codeshell", { patterns: [eachDigit, gpt2] }],
   ["command-r", { patterns: [eachDigit, gpt2], nfc: true }],
@@ -39,12 +40,12 @@ const table: readonly [names: string, pre: GgufPreTokenizer][] = [
 
 const byName = new Map(table.flatMap(([names, pre]) => names.split(" ").map((name) => [name, pre] as const)));
 
-/** The names that files are written with, one an entry. */
+/** The names that exported files use: the first of each row. */
 export const knownPreTokenizers: readonly string[] = table.map(([names]) => names.split(" ")[0]!);
 
 /**
- * Returns the first name with these patterns, or undefined. Prefers an entry with the vocabulary's handling of whole words. Otherwise llama.cpp
- * would, as for Llama 3, use tokens that merges do not produce.
+ * Returns a name with these patterns, or undefined. It prefers an entry with the same `ignoreMerges`. With another one llama.cpp could,
+ * as for Llama 3, use tokens that merges do not produce.
  */
 export function preOf(patterns: readonly string[], ignoresMerges: boolean): string | undefined {
   const all = table.filter(([, pre]) => pre.patterns.join("\n") === patterns.join("\n"));
@@ -52,12 +53,12 @@ export function preOf(patterns: readonly string[], ignoresMerges: boolean): stri
   return found?.[0].split(" ")[0];
 }
 
-/** The entry of a name, "default" where the file has none; undefined for an unknown name. */
+/** Returns the entry of a name, or "default" if the file has none; undefined for an unknown name. */
 export function preTokenizerOf(name: string | undefined): GgufPreTokenizer | undefined {
   return byName.get(name ?? "default");
 }
 
-/** The pre-tokenizer as tokenizer.json would write it. */
+/** Returns the pre-tokenizer in the form of tokenizer.json. */
 export function byteLevelPreTokenizer({ patterns }: GgufPreTokenizer): JsonObject {
   const level: JsonObject = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false };
   if (patterns.length === 1 && patterns[0] === gpt2) return { ...level, use_regex: true };

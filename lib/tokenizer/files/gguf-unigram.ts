@@ -1,9 +1,9 @@
-// SentencePiece's Unigram in GGUF files (tokenizer.ggml.model "t5"): XLM-RoBERTa's kin among the encoders.
+// Reads Unigram models of SentencePiece from GGUF files (tokenizer.ggml.model "t5"), which XLM-RoBERTa and related encoders use.
 import { addedTokens, prefix, scoresOf, template, type Vocabulary, type VocabularyKeys } from "./gguf-vocabulary.ts";
 import { unigramFile } from "./sentencepiece.ts";
 import { invalidFile, limits, type TokenizerFile, TokenType } from "./tokenizer-file.ts";
 
-/** llama.cpp's ids where a file does not say them: T5's. */
+/** llama.cpp's default ids for files without them, which are T5's. */
 const usual = { eos_token_id: 1, unknown_token_id: 2 } as const;
 
 /** Adds llama.cpp's defaults: EOS, but no BOS. @returns the completed vocabulary */
@@ -13,7 +13,7 @@ export function unigramVocabulary(reader: VocabularyKeys, vocabulary: Vocabulary
   return { ...vocabulary, eos, addBos: reader.boolean("add_bos_token") ?? false, addEos };
 }
 
-/** @throws HeddleError INVALID_FILE */
+/** Returns the scores, which must be finite. @throws HeddleError INVALID_FILE */
 export function unigramScores(reader: VocabularyKeys, count: number): Float32Array | Float64Array {
   const scores = scoresOf(reader, count);
   for (const infinite of [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
@@ -21,7 +21,7 @@ export function unigramScores(reader: VocabularyKeys, count: number): Float32Arr
   return scores;
 }
 
-/** @param vocabulary of unigramVocabulary */
+/** Reads the tokenizer. @param vocabulary the result of unigramVocabulary */
 export function unigram(reader: VocabularyKeys, vocabulary: Vocabulary): TokenizerFile {
   const { native, types } = vocabulary;
   const said = reader.id("unknown_token_id", native.size) ?? types.indexOf(TokenType.unknown);
@@ -44,7 +44,7 @@ export function unigram(reader: VocabularyKeys, vocabulary: Vocabulary): Tokeniz
   });
 }
 
-/** The table of mapped characters, in bytes of either kind. */
+/** Returns SentencePiece's normalization table, which may be stored as signed or unsigned bytes. */
 function charsmapOf(reader: VocabularyKeys): Uint8Array {
   const value = reader.value("precompiled_charsmap");
   if (value === undefined) return new Uint8Array(0);
@@ -52,7 +52,7 @@ function charsmapOf(reader: VocabularyKeys): Uint8Array {
   const isBytes = value instanceof Uint8Array || value instanceof Int8Array;
   if (!isBytes && !(Array.isArray(value) && value.every(isByte)))
     throw invalidFile(`${prefix}precompiled_charsmap`, "an array of bytes", value);
-  // In base64, as tokenizer.json has it, it is a third longer.
+  // tokenizer.json stores it in base64, which is a third longer.
   const most = (limits.charsmapLength * 3) / 4;
   if (value.length > most) throw invalidFile(`${prefix}precompiled_charsmap`, `at most ${most} bytes`, value.length);
   return Uint8Array.from(value as ArrayLike<number>);

@@ -1,4 +1,4 @@
-// Shared by the readers of vocabularies in GGUF files: checked keys, special tokens, tokens around a text.
+// Helpers for vocabularies in GGUF files: checked access to keys, special tokens, and the template around a text.
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary, NativeStringList } from "../../binding/tokenizer.ts";
 import { stringList } from "../pipeline/pipeline.ts";
@@ -9,7 +9,7 @@ export type GgufRecord = Readonly<Record<string, unknown>>;
 
 export const prefix = "tokenizer.ggml.";
 
-/** Keys of the tokenizer, without what they all begin with. */
+/** Checked access to the tokenizer's keys, by their names without `prefix`. */
 export class VocabularyKeys {
   private readonly record: GgufRecord;
   constructor(record: GgufRecord) {
@@ -32,7 +32,7 @@ export class VocabularyKeys {
     return value;
   }
 
-  /** Strings in native memory, where a file's reader puts them. */
+  /** Returns strings in native memory, where the file's reader stores them. */
   strings(name: string): NativeStringList | undefined {
     const value = this.value(name);
     if (value === undefined || value instanceof binding.NativeStringList) return value;
@@ -42,7 +42,7 @@ export class VocabularyKeys {
     return stringList(value as string[]);
   }
 
-  /** Numbers of any array, `count` of them: the array itself where it holds nothing else. */
+  /** Returns an array of `count` numbers. It is not copied if all its elements are numbers already. */
   numbers(name: string, count: number): Numbers | undefined {
     const value = this.value(name);
     if (value === undefined) return undefined;
@@ -54,21 +54,21 @@ export class VocabularyKeys {
     return numbers;
   }
 
-  /** A token's id, checked against the vocabulary. */
+  /** Returns a token id; undefined if it is missing or outside the vocabulary. */
   id(name: string, count: number): number | undefined {
     const value = this.value(name);
     if (value === undefined) return undefined;
     const id = Number(value);
     if (!Number.isInteger(id) || id < 0) throw invalidFile(prefix + name, `an id below ${count}`, value);
-    // Converters write 2^32 - 1 and the like for "none".
+    // Converters write 2^32 - 1 or similar numbers for "none".
     return id < count ? id : undefined;
   }
 }
 
-/** An array, typed or not. */
+/** An array of numbers, typed or not. */
 export type Numbers = readonly number[] | Float32Array | Uint8Array;
 
-/** Types as bytes. Numbers that TokenType does not have become 0. */
+/** Converts token types to bytes. Unknown types become 0. */
 export function tokenTypes(numbers: Numbers): Uint8Array {
   const types = new Uint8Array(numbers.length);
   const { byte } = TokenType;
@@ -79,6 +79,7 @@ export function tokenTypes(numbers: Numbers): Uint8Array {
   return types;
 }
 
+/** A vocabulary of a GGUF file, with its BOS and EOS. */
 export interface Vocabulary {
   native: NativeJsonVocabulary;
   types: Uint8Array;
@@ -89,7 +90,8 @@ export interface Vocabulary {
 }
 
 /**
- * Native memory holds UTF-8, in which all lone surrogates are U+FFFD: two special tokens would be one.
+ * Checks that special tokens are well-formed. Native memory holds UTF-8, in which every lone surrogate becomes U+FFFD, so two special
+ * tokens could become equal.
  * @throws HeddleError INVALID_FILE
  */
 export function checkSpecialNames(reader: VocabularyKeys, types: Uint8Array): void {
@@ -120,7 +122,7 @@ export function addedTokens({ native, types }: Vocabulary): AddedToken[] {
   return added;
 }
 
-/** Adds the BOS and EOS that the file asks for. */
+/** Returns the template that adds the BOS and EOS that the file asks for; null without any. */
 export function template({ native, bos, eos, addBos, addEos }: Vocabulary): JsonObject | null {
   const before = addBos ? bos : undefined;
   const after = addEos ? eos : undefined;

@@ -1,18 +1,18 @@
-// BERT's WordPiece in GGUF files (tokenizer.ggml.model "bert"), both ways. GGUF marks the first
-// piece of a word with "▁". Hugging Face's files mark the other pieces with "##".
+// Reads and writes BERT's WordPiece in GGUF files (tokenizer.ggml.model "bert"). GGUF marks the first piece of a word with "▁". Hugging
+// Face's files mark the other pieces with "##".
 import { addedTokens, prefix, type Vocabulary, type VocabularyKeys } from "./gguf-vocabulary.ts";
 import { askedFor, unread } from "./model-file.ts";
 import { invalidFile, type JsonObject, type TokenizerFile, TokenType } from "./tokenizer-file.ts";
 
 const wordMark = "▁";
 const subwordPrefix = "##";
-/** Longer words are unknown to BERT. llama.cpp has no such bound. */
+/** Maximum length of a word, as in BERT: longer words are unknown. llama.cpp has no such limit. */
 const MAX_WORD = 100;
 
-/** llama.cpp's ids where a file does not say them: those of bert-base-uncased. */
+/** llama.cpp's default ids for files without them, which are those of bert-base-uncased. */
 const usual = { cls_token_id: 101, seperator_token_id: 102, unknown_token_id: 100 } as const;
 
-/** A token as llama.cpp's converter writes it. */
+/** Converts a token to GGUF's form, like llama.cpp's converter. */
 export function wordPieceToGguf(token: string, type: number): string {
   if (type === TokenType.control || type === TokenType.unknown) return token;
   return token.startsWith(subwordPrefix) ? token.slice(subwordPrefix.length) : wordMark + token;
@@ -24,14 +24,14 @@ export interface WordPieceIds {
   unknown: number;
 }
 
-/** The special tokens around a text, and the unknown token. @throws HeddleError INVALID_FILE */
+/** Returns the ids of the special tokens around a text and of the unknown token. @throws HeddleError INVALID_FILE */
 export function wordPieceIds(reader: VocabularyKeys, count: number): WordPieceIds {
   const idOf = (name: keyof typeof usual, other?: string) => {
     const id = reader.id(name, count) ?? (other === undefined ? undefined : reader.id(other, count)) ?? usual[name];
     if (id < count) return id;
     throw invalidFile(prefix + name, `an id below ${count}`, id);
   };
-  // GGUF's key is misspelt.
+  // "seperator" is GGUF's spelling.
   return {
     cls: idOf("cls_token_id", "bos_token_id"),
     sep: idOf("seperator_token_id", "eos_token_id"),
@@ -39,7 +39,7 @@ export function wordPieceIds(reader: VocabularyKeys, count: number): WordPieceId
   };
 }
 
-/** Types of the tokens: those that the file's keys name are special whatever it says of them. */
+/** Returns the tokens' types. Tokens that the file's keys name are special, whatever their given type. */
 export function wordPieceTypes(reader: VocabularyKeys, given: Uint8Array, ids: WordPieceIds): Uint8Array {
   const types = Uint8Array.from(given);
   const count = types.length;
@@ -52,7 +52,7 @@ export function wordPieceVocabulary(vocabulary: Vocabulary): Vocabulary {
   return { ...vocabulary, bos: undefined, eos: undefined, addBos: false, addEos: false };
 }
 
-/** [CLS] A [SEP], and [CLS] A [SEP] B [SEP] with B's tokens of the second kind of segment. */
+/** Returns the template [CLS] A [SEP], and for pairs [CLS] A [SEP] B [SEP], in which B has token type 1. */
 function around({ native }: Vocabulary, { cls, sep }: WordPieceIds): JsonObject {
   const name = (id: number) => native.token(id)!;
   const special = (id: number, type_id: number): JsonObject => ({ SpecialToken: { id: name(id), type_id } });
@@ -68,7 +68,7 @@ function around({ native }: Vocabulary, { cls, sep }: WordPieceIds): JsonObject 
   };
 }
 
-/** @param vocabulary of wordPieceVocabulary */
+/** Reads the tokenizer. @param vocabulary the result of wordPieceVocabulary */
 export function wordPiece(reader: VocabularyKeys, vocabulary: Vocabulary, ids: WordPieceIds): TokenizerFile {
   const { native } = vocabulary;
   const lowercase = reader.boolean("normalizer.lowercase") ?? true;

@@ -1,5 +1,5 @@
-// tokenizer.json → GGUF's `tokenizer.*` keys, as llama.cpp reads them. The whole tokenizer.json goes along under
-// `tokenizer.huggingface.json` (a key of the GGUF specification), so that the way back is exact.
+// Converts a tokenizer.json to GGUF's `tokenizer.*` keys for llama.cpp. The file also stores the whole tokenizer.json under
+// `tokenizer.huggingface.json`, a key of the GGUF specification, so that it can be restored exactly.
 
 import { describe, HeddleError } from "../../core/errors.ts";
 import type { GgufValue } from "../../formats/gguf/gguf-types.ts";
@@ -11,13 +11,13 @@ import { TokenType } from "./tokenizer-file.ts";
 
 /** The tokenizer files of a Hugging Face folder. */
 export interface TokenizerFiles {
-  /** tokenizer.json */
+  /** The parsed tokenizer.json. */
   tokenizer: unknown;
-  /** tokenizer_config.json, if any. */
+  /** The parsed tokenizer_config.json, if any. */
   config?: unknown;
   /** Chat templates in separate files, by name. They override those of the config. */
   chatTemplates?: Readonly<Record<string, string>>;
-  /** For messages. */
+  /** Path of the folder, for messages. */
   path: string;
 }
 
@@ -30,7 +30,7 @@ export interface TokenIds {
 
 type Json = Record<string, unknown>;
 
-/** Errors: INVALID_FILE, UNSUPPORTED (a kind of tokenizer that GGUF or heddle has no name for). */
+/** Returns the GGUF keys of a tokenizer. @throws HeddleError INVALID_FILE, UNSUPPORTED for a tokenizer that GGUF cannot express */
 export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<string, GgufValue> {
   const { path } = files;
   const tokenizer = object(files.tokenizer);
@@ -64,12 +64,12 @@ export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<strin
   const template = templateTokens(tokenizer);
   const named = namedTokens(object(files.config), vocab);
   const ends = ids.eosTokenIds.length > 0 ? ids.eosTokenIds : [named.eos ?? template.eos];
-  // llama.cpp's EOS is the first token appended to texts.
+  // llama.cpp appends its EOS token to texts, so the template's token comes first.
   const eos = template.eos === undefined ? ends : [...new Set([template.eos, ...ends])];
   id("bos_token_id", template.bos ?? named.bos ?? ids.bosTokenId);
-  // Three keys for what ends a text: of the sequence, of a turn, of a message.
+  // GGUF has three keys for end tokens: of a sequence, of a turn, and of a message.
   for (const [i, key] of ["eos_token_id", "eot_token_id", "eom_token_id"].entries()) id(key, eos[i]);
-  if (roberta) id("seperator_token_id", template.eos); // as GGUF spells it
+  if (roberta) id("seperator_token_id", template.eos); // GGUF's spelling
   if (roberta) id("mask_token_id", vocab.ids.get("<mask>"));
   id("unknown_token_id", typeof model.unk_token === "string" ? vocab.ids.get(model.unk_token) : undefined);
   id("padding_token_id", ids.padTokenId ?? named.pad);
@@ -83,7 +83,7 @@ export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<strin
 
 type Refuse = (what: string, expected: string, got: unknown) => never;
 
-/** Refuses features that llama.cpp's vocabulary of this kind has no key for. */
+/** Returns a function that refuses features for which llama.cpp's vocabulary of this kind has no key. */
 function refusing({ path }: TokenizerFiles, kind: string): Refuse {
   return (what, expected, got) => {
     throw new HeddleError(
@@ -93,7 +93,7 @@ function refusing({ path }: TokenizerFiles, kind: string): Refuse {
   };
 }
 
-/** The keys of llama.cpp's WordPiece. Unsupported processing is refused, because it would give other tokens. */
+/** Returns the keys of llama.cpp's WordPiece. Unsupported steps are refused, because llama.cpp would produce other tokens. */
 function wordPieceMetadata(
   files: TokenizerFiles,
   tokenizer: Json,
@@ -121,14 +121,14 @@ function wordPieceMetadata(
   const idOf = (name: string) => vocab.ids.get(name);
   const ids: Record<string, number | null | undefined> = {
     cls_token_id: template.bos ?? idOf("[CLS]"),
-    seperator_token_id: template.eos ?? idOf("[SEP]"), // as GGUF spells it
+    seperator_token_id: template.eos ?? idOf("[SEP]"), // GGUF's spelling
     unknown_token_id: idOf(typeof model.unk_token === "string" ? model.unk_token : "[UNK]"),
     padding_token_id: padTokenId ?? named.pad ?? idOf("[PAD]"),
     mask_token_id: idOf("[MASK]"),
   };
   for (const key of ["cls_token_id", "seperator_token_id", "unknown_token_id"])
     if (ids[key] === undefined) refuse(key, "a token of that kind", undefined);
-  // llama.cpp's tokens at the beginning and end of texts.
+  // llama.cpp's names for the tokens at the beginning and end of texts.
   ids.bos_token_id = ids.cls_token_id;
   ids.eos_token_id = ids.seperator_token_id;
   const tokens = vocab.tokens.map((token, id) => wordPieceToGguf(token, vocab.types[id]!));
@@ -143,7 +143,7 @@ function wordPieceMetadata(
   return meta;
 }
 
-/** The keys of llama.cpp's Unigram. Unsupported processing is refused, because it would give other tokens. */
+/** Returns the keys of llama.cpp's Unigram. Unsupported steps are refused, because llama.cpp would produce other tokens. */
 function unigramMetadata(
   files: TokenizerFiles,
   tokenizer: Json,
@@ -158,7 +158,7 @@ function unigramMetadata(
     const { type, precompiled_charsmap: map, pattern, content } = step;
     if (type === "Precompiled" && typeof map === "string" && !charsmap) charsmap = Buffer.from(map, "base64");
     else if (type === "Prepend" && step.prepend === "▁") prefix = true;
-    // Spaces at the ends, and several in one place.
+    // These steps remove spaces at the ends of a text, and repeated spaces.
     else if (
       type === "Strip" ||
       (type === "Replace" && SPACES.test(String(object(pattern).Regex)) && /^[ ▁]?$/.test(String(content)))
@@ -187,7 +187,7 @@ function unigramMetadata(
   const ids: Record<string, number | undefined> = {
     bos_token_id: template.bos ?? named.bos,
     eos_token_id: template.eos ?? named.eos,
-    seperator_token_id: template.eos, // as GGUF spells it
+    seperator_token_id: template.eos, // GGUF's spelling
     unknown_token_id: unknown,
     padding_token_id: padTokenId ?? named.pad ?? vocab.ids.get("<pad>"),
     mask_token_id: vocab.ids.get("<mask>"),
@@ -215,9 +215,9 @@ function unigramMetadata(
   return meta;
 }
 
-/** Patterns of spaces at the ends of a text, and of several in one place. */
+/** Matches the regular expressions for spaces at the ends of a text and for repeated spaces. */
 const SPACES = /^(\\A \+\| \+\\z| \{2,\})$/;
-/** Score of unused rows, as in llama.cpp's converter. */
+/** Score of unused ids, as in llama.cpp's converter. */
 const UNUSED_SCORE = -10000;
 
 interface Vocab {
@@ -255,7 +255,7 @@ function readVocab(tokenizer: Json, model: Json, size: number, path: string): Vo
       special !== true ? TokenType.userDefined : content === model.unk_token ? TokenType.unknown : TokenType.control;
     put(content, id, type);
   }
-  // Rows of the embedding beyond the tokenizer are never produced; the names are llama.cpp's own.
+  // Rows of the embedding beyond the vocabulary are never produced. They have the names of llama.cpp's converter.
   return { tokens: tokens.map((token, i) => token ?? `[PAD${i}]`), types, ids };
 }
 
@@ -271,9 +271,9 @@ function readMerges(model: Json, path: string): [string, string][] {
 }
 
 /**
- * Scores that make a SentencePiece merger (best resulting piece first, leftmost on a tie) choose as the merge list does:
- * minus the rank of the first merge that yields the piece. Lists made from scores sort equal ones by their parts, so that
- * pieces whose merges interleave had the same score, and get the same here.
+ * Returns scores with which SentencePiece's BPE merges in the order of the merge list. It merges the pair with the best-scored result
+ * first, on a tie the leftmost. A piece's score is minus the rank of the first merge that yields it. Pieces whose merges interleave in
+ * the list had equal scores in the original model, and get equal ones here.
  */
 function scores(vocab: Vocab, merges: [string, string][]): Float32Array {
   const yields = merges.map(([left, right]) => vocab.ids.get(left + right));
@@ -295,14 +295,14 @@ function scores(vocab: Vocab, merges: [string, string][]): Float32Array {
   return result;
 }
 
-/** Steps of a normaliser, pre-tokenizer or post-processor, whether a Sequence or a single one. */
+/** Returns the steps of a normalizer, pre-tokenizer or post-processor, which may be a Sequence or a single step. */
 export function steps(value: unknown, key: string): Json[] {
   const step = object(value);
   if (step.type === "Sequence") return (Array.isArray(step[key]) ? (step[key] as unknown[]) : []).map(object);
   return step.type === undefined ? [] : [step];
 }
 
-/** GGUF's name of what tokenizer.json does before the merges. */
+/** Returns GGUF's name of the pre-tokenizer. */
 function preTokenizer(tokenizer: Json, path: string): string {
   const patterns: string[] = [];
   for (const step of steps(tokenizer.pre_tokenizer, "pretokenizers")) {
@@ -315,7 +315,7 @@ function preTokenizer(tokenizer: Json, path: string): string {
         `${path}: pre_tokenizer: add_prefix_space: GGUF's byte-level BPE does not support it`,
       );
     else if (step.type === "ByteLevel" && step.use_regex !== false) patterns.push(namedPatterns.gpt2);
-    else if (step.type !== "ByteLevel") patterns.push(String(step.type)); // has no name
+    else if (step.type !== "ByteLevel") patterns.push(String(step.type)); // no name has this step, so the lookup fails
   }
   const name = preOf(patterns, object(tokenizer.model).ignore_merges === true);
   if (name !== undefined) return name;
@@ -325,7 +325,7 @@ function preTokenizer(tokenizer: Json, path: string): string {
   );
 }
 
-/** The tokens that the post-processor puts before and after a text. */
+/** Returns the ids of the tokens that the post-processor adds before and after a text. */
 function templateTokens(tokenizer: Json): { bos?: number; eos?: number } {
   const processors = steps(tokenizer.post_processor, "processors");
   const pair = processors.find((step) => step.type === "RobertaProcessing" || step.type === "BertProcessing");
@@ -358,8 +358,7 @@ function prependsSpace(tokenizer: Json): boolean {
   return steps(tokenizer.normalizer, "normalizers").some((step) => step.type === "Prepend");
 }
 
-/** One template, or the one called "default" of several. */
-/** Chat templates: the usual one, and others under their names, which one more key lists. */
+/** Returns the keys of the chat templates: the default one, the named ones, and a list of the names. */
 function templates({ config, chatTemplates }: TokenizerFiles): Map<string, GgufValue> {
   const given = object(config).chat_template;
   const listed = Array.isArray(given) ? given.map(object) : [{ name: "default", template: given }];

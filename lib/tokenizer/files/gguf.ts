@@ -1,4 +1,4 @@
-// Vocabularies inside GGUF files (keys `tokenizer.*`), as the tokenizer.json they amount to.
+// Reads vocabularies in GGUF files (keys `tokenizer.*`) as equivalent tokenizer.json files.
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary, NativeLists } from "../../binding/tokenizer.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
@@ -34,18 +34,19 @@ const endings = new Set(
   ),
 );
 
-/** The whole tokenizer.json, which files of ours carry (a key of the GGUF specification): the way back is exact. */
+/** Key of the GGUF specification with a whole tokenizer.json, which heddle's files contain for an exact conversion. */
 export const wholeKey = "tokenizer.huggingface.json";
 
-/** A file's vocabulary and its settings. */
+/** A tokenizer and its settings. */
 interface Read {
   file: TokenizerFile;
   config: TokenizerConfig;
 }
 
 /**
- * Reads `tokenizer.huggingface.json`, or else `tokenizer.ggml.*`: model "llama" (SentencePiece BPE by scores), "gpt2" (byte-level BPE, split as
- * `tokenizer.ggml.pre` says), "bert" (WordPiece) and "t5" (Unigram). Throws NOT_FOUND without a vocabulary, INVALID_FILE, or UNSUPPORTED naming the kind.
+ * Reads `tokenizer.huggingface.json`, or else `tokenizer.ggml.*`: model "llama" (SentencePiece BPE by scores), "gpt2" (byte-level BPE,
+ * split as `tokenizer.ggml.pre` says), "bert" (WordPiece) and "t5" (Unigram).
+ * @throws HeddleError NOT_FOUND without a vocabulary, INVALID_FILE, UNSUPPORTED for another model or pre-tokenizer
  */
 export function readGguf(record: GgufRecord): Read {
   const { lists, whole, read } = prepareGguf(record);
@@ -54,8 +55,8 @@ export function readGguf(record: GgufRecord): Read {
 }
 
 /**
- * The same, most of it away from the event loop.
- * @param how.takes the record's lists are emptied: nobody else reads them
+ * Like readGguf, mostly off the event loop.
+ * @param how.takes whether the record's lists may be emptied to free their memory
  */
 export async function readGgufAsync(
   record: GgufRecord,
@@ -67,9 +68,9 @@ export async function readGgufAsync(
 }
 
 interface Prepared {
-  /** The lists that native code reads. */
+  /** The lists from which native code makes the vocabulary. */
   lists: NativeLists;
-  /** The text of a whole tokenizer.json. */
+  /** The text of a whole tokenizer.json, if the file contains one. */
   whole: string | undefined;
   read(native: NativeJsonVocabulary, file: TokenizerFile | undefined): Read;
 }
@@ -156,7 +157,7 @@ function makeConfig(
   const pad = reader.id("padding_token_id", count);
   const named = (id: number | undefined) => (id === undefined ? undefined : native.token(id));
   const ends = [eos, reader.id("eot_token_id", count), reader.id("eom_token_id", count)];
-  // A file has at most limits.addedTokens of them.
+  // At most limits.addedTokens tokens have this type.
   for (let id = types.indexOf(TokenType.control); id >= 0; id = types.indexOf(TokenType.control, id + 1))
     if (endings.has(native.token(id)!)) ends.push(id);
   return {
@@ -164,7 +165,7 @@ function makeConfig(
     eosToken: named(eos),
     padToken: named(pad),
     unkToken: named(unknown),
-    sepToken: named(reader.id("seperator_token_id", count)), // as GGUF spells it
+    sepToken: named(reader.id("seperator_token_id", count)), // GGUF's spelling
     clsToken: named(reader.id("cls_token_id", count)),
     maskToken: named(reader.id("mask_token_id", count)),
     eosTokenIds: ends.filter((id) => id !== undefined),

@@ -1,4 +1,4 @@
-// The `model` of tokenizer.json: BPE, WordPiece, Unigram or WordLevel.
+// Reads the `model` of a tokenizer.json: BPE, WordPiece, Unigram or WordLevel.
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { describe } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
@@ -47,7 +47,7 @@ export function readModel(model: Json | undefined, native?: NativeJsonVocabulary
 
 const plain = { merges: [], byteFallback: false, fuseUnknown: false, ignoreMerges: false };
 
-/** Old files do not say what they hold. */
+/** Guesses the type of a model from its fields, because old files do not name it. */
 function guessType(model: JsonObject): string {
   if (Array.isArray(model.vocab)) return "Unigram";
   if (model.merges !== undefined) return "BPE";
@@ -70,7 +70,7 @@ function readCount(model: JsonObject, name: string, fallback: number): number {
   return value;
 }
 
-/** Empty where native code has read it. */
+/** Reads the tokens and ids. They are empty if native code has read them. */
 function readVocab(
   model: JsonObject,
   native: NativeJsonVocabulary | undefined,
@@ -140,7 +140,7 @@ export function askedFor(native: NativeJsonVocabulary | undefined, model: Tokeni
   return Object.defineProperty(model, "native", { value: native });
 }
 
-/** Merges come as "left right" or as [left, right]. */
+/** Reads merges, which are stored as "left right" or as [left, right]. Returns left and right parts alternately. */
 function readMerges(value: Json | undefined): string[] {
   if (!Array.isArray(value)) throw invalidFile("model.merges", "an array", value);
   const merges: string[] = new Array(2 * value.length);
@@ -165,11 +165,11 @@ function readMerges(value: Json | undefined): string[] {
   return merges;
 }
 
-/** Pairs of a token and its score, in the order of ids. */
+/** Reads a Unigram model, whose vocabulary consists of pairs of a token and its score, in the order of ids. */
 function readUnigram(model: JsonObject, native: NativeJsonVocabulary | undefined): TokenizerModel {
   const { vocab } = model;
   if (!Array.isArray(vocab)) throw invalidFile("model.vocab", "an array of [token, score]", vocab);
-  const { tokens, scores } = readPieces(vocab); // none where native code has read them
+  const { tokens, scores } = readPieces(vocab); // empty if native code has read them
   const count = native?.size ?? tokens.length;
   const unknown = model.unk_id ?? null;
   if (unknown !== null && !(isTokenId(unknown) && unknown < count)) {

@@ -1,4 +1,4 @@
-// The wire format of protocol buffers, as far as SentencePiece's models use it.
+// Reads the wire format of protocol buffers, as far as SentencePiece models use it.
 import { HeddleError } from "../../core/errors.ts";
 import { invalidFile } from "./tokenizer-file.ts";
 
@@ -8,7 +8,7 @@ export interface ProtobufField {
   value: number | Uint8Array;
 }
 
-/** Yields the fields of a message in order. Throws INVALID_FILE for truncated or invalid bytes. */
+/** Yields the fields of a message in order. @throws HeddleError INVALID_FILE for truncated or invalid bytes */
 export function* readFields(bytes: Uint8Array, where: string): Generator<ProtobufField> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;
@@ -16,7 +16,7 @@ export function* readFields(bytes: Uint8Array, where: string): Generator<Protobu
     if (count > bytes.length - at)
       throw new HeddleError("INVALID_FILE", `${where} ends at byte ${bytes.length} of at least ${at + count}`);
   };
-  /** Below 2^53; what is longer (a negative number) comes out as NaN. */
+  /** Reads a varint. Numbers of 2^53 and more, and negative ones, become NaN. */
   const varint = (): number => {
     let value = 0;
     for (let shift = 0; shift < 10; shift++) {

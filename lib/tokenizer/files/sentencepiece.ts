@@ -1,4 +1,4 @@
-// tokenizer.model: SentencePiece's BPE and Unigram models with their normalization, as the tokenizer.json they amount to.
+// Reads SentencePiece's BPE and Unigram models (tokenizer.model) with their normalization, as equivalent tokenizer.json files.
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
@@ -26,7 +26,7 @@ const where = "tokenizer.model";
 const modelTypes = ["", "unigram", "bpe", "word", "char"];
 const mark = "▁";
 
-/** The fields of sentencepiece_model.proto that say what ids a text has. */
+/** Reads those fields of sentencepiece_model.proto that determine the ids of a text. */
 function readProto(bytes: Uint8Array): Proto {
   const proto: Proto = {
     tokens: [],
@@ -40,7 +40,7 @@ function readProto(bytes: Uint8Array): Proto {
     removesSpaces: true,
     spaceAfter: false,
   };
-  // The keys of a model's five fields, which are all messages.
+  // A model's first byte is the tag of one of its five fields, which are all messages.
   if (bytes.length > 0 && ![0x0a, 0x12, 0x1a, 0x22, 0x2a].includes(bytes[0]!))
     throw new HeddleError("INVALID_FILE", `${where}: not a SentencePiece model: the first field is unknown`);
   const message = (value: number | Uint8Array) => {
@@ -95,12 +95,13 @@ function readPiece(fields: Iterable<{ number: number; value: number | Uint8Array
 /** The normalization settings of a model. */
 type Normalization = Pick<Proto, "charsmap" | "removesSpaces" | "dummyPrefix">;
 
-/** Normalizers before the ▁ marks: character mapping, and removal of extra spaces. */
+/** Returns the normalizers that run before spaces become ▁: character mapping, and removal of extra spaces. */
 function normalizers(proto: Omit<Normalization, "dummyPrefix">): JsonObject[] {
   const steps: JsonObject[] = [];
   if (proto.charsmap.length > 0) {
     const precompiled_charsmap = Buffer.from(proto.charsmap).toString("base64");
-    // The library takes the shortest match of a cluster, SentencePiece the longest; other readers ignore the word.
+    // Hugging Face's library takes the shortest match in a grapheme cluster, and SentencePiece the longest. Other readers ignore
+    // `longest`.
     steps.push({ type: "Precompiled", precompiled_charsmap, longest: true });
   }
   if (proto.removesSpaces) {
@@ -115,7 +116,7 @@ const leadingSpaces: JsonObject = { type: "Replace", pattern: { Regex: "\\A +" }
 const sequence = (list: string, parts: JsonObject[]): JsonObject | null =>
   parts.length > 1 ? { type: "Sequence", [list]: parts } : (parts[0] ?? null);
 
-/** BOS and EOS around the text as tokenizer_config.json asks; without it, BOS for BPE, EOS for Unigram. */
+/** Returns the template with the BOS and EOS that tokenizer_config.json asks for. Default: BOS for BPE, EOS for Unigram. */
 function template(proto: Proto, config: TokenizerConfig): JsonObject | null {
   const bpe = proto.modelType === 2;
   const names: [boolean, string | undefined][] = [
@@ -139,27 +140,27 @@ function listed(pieces: Pick<Proto, "tokens" | "types" | "scores">, mergesByScor
   });
 }
 
-/** Types of tokens that match text. Tokens of other types never match. */
+/** A Unigram model and its settings. */
 export interface UnigramPieces extends Normalization {
-  /** With scores. */
+  /** The vocabulary, with scores. */
   native: NativeJsonVocabulary;
   types: Uint8Array;
   byteFallback: boolean;
-  /** Negative: none. */
+  /** Id of the unknown token; negative if there is none. */
   unknown: number;
   added: JsonObject[];
-  /** The post-processor. */
+  /** The post-processor, which adds tokens around texts. */
   around: JsonObject | null;
 }
 
-/** A Unigram model as SentencePiece computes it. */
+/** Returns a tokenizer that computes a Unigram model as SentencePiece does. */
 export function unigramFile(pieces: UnigramPieces): TokenizerFile {
   const { native, types, byteFallback, unknown } = pieces;
   const steps = normalizers(pieces);
-  // A prefix comes even before a mark that the text itself begins with, so it is not Metaspace's.
+  // The prefix is added even to a text that begins with ▁, which Metaspace would not do.
   if (pieces.dummyPrefix) steps.push({ type: "Prepend", prepend: mark });
-  // The library sums scores over the whole text and not word by word: where two segmentations have the same sum, the rounding of
-  // all that came before decides.
+  // Do not split into words. SentencePiece sums scores over the whole text, so rounding of earlier sums decides between segmentations
+  // with equal scores.
   const metaspace = { type: "Metaspace", replacement: mark, prepend_scheme: "never", split: false };
   const decoders: JsonObject[] = [{ ...metaspace, prepend_scheme: pieces.dummyPrefix ? "always" : "never" }];
   if (byteFallback) decoders.push({ type: "ByteFallback" });
@@ -187,22 +188,24 @@ export function unigramFile(pieces: UnigramPieces): TokenizerFile {
   return file;
 }
 
-/** Where fairseq's ids, which these models were trained with, differ from SentencePiece's: what stands before its pieces from `from` on. */
+/**
+ * How fairseq's ids, with which these models were trained, differ from SentencePiece's: `before` replaces the pieces before index `from`.
+ */
 const FAIRSEQ = {
   XLMRoberta: { before: ["<s>", "<pad>", "</s>", "<unk>"], from: 3 },
   Camembert: { before: ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED"], from: 1 },
 } as const;
 type Fairseq = (typeof FAIRSEQ)[keyof typeof FAIRSEQ];
 
-/** By tokenizer_config.json's class: nothing in the model says it. */
+/** Returns the kind of fairseq ids by the class in tokenizer_config.json. The model file does not tell it. */
 export function fairseqKind({ tokenizerClass = "" }: TokenizerConfig): Fairseq | undefined {
   const name = /^(XLMRoberta|Camembert)Tokenizer(Fast)?$/u.exec(tokenizerClass)?.[1];
   return name === undefined ? undefined : FAIRSEQ[name as keyof typeof FAIRSEQ];
 }
 
-/** Unigram with fairseq's ids, `<mask>` behind all others, `<s> A </s>` and `<s> A </s> </s> B </s>`. */
+/** Reads a Unigram model with fairseq's ids. `<mask>` is the last id, and the template is `<s> A </s>` or `<s> A </s> </s> B </s>`. */
 function fairseqFile(proto: Proto, { before, from }: Fairseq): TokenizerFile {
-  if (proto.modelType !== 1) throw unsupported(where, "fairseq's ids of another model than Unigram");
+  if (proto.modelType !== 1) throw unsupported(where, "fairseq's ids for a model other than Unigram");
   if (proto.spaceAfter) throw unsupported(where, "treat_whitespace_as_suffix");
   const unknown = before.indexOf("<unk>" as never);
   const special = (name: string, i: number) =>
@@ -247,7 +250,7 @@ function fairseqFile(proto: Proto, { before, from }: Fairseq): TokenizerFile {
 
 /**
  * Reads the bytes of a tokenizer.model (or spiece.model).
- * Throws INVALID_FILE, or UNSUPPORTED for models of words or characters and for spaces kept behind words.
+ * @throws HeddleError INVALID_FILE, UNSUPPORTED for word and character models and for treat_whitespace_as_suffix
  */
 export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): TokenizerFile {
   const proto = readProto(bytes);

@@ -1,4 +1,5 @@
-// Rank files of tiktoken (also Llama 3's tokenizer.model and Qwen's .tiktoken): a token's bytes in base64 and its rank a line.
+// Reads tiktoken's rank files (also Llama 3's tokenizer.model and Qwen's .tiktoken). Each line has a token's bytes in base64 and its
+// rank.
 import { characterOfByte } from "../byte-alphabet.ts";
 import { namedPatterns, type PatternName } from "../pipeline/patterns.ts";
 import { invalidFile, type JsonObject, limits, type TokenizerFile } from "./tokenizer-file.ts";
@@ -6,17 +7,17 @@ import { readTokenizerFile } from "./tokenizer-json.ts";
 
 /** Information that a file of tiktoken ranks lacks. */
 export interface TiktokenOptions {
-  /** How text is split: a name, or a regular expression. */
+  /** The pattern that splits text: a name, or a regular expression. */
   pattern: PatternName | (string & {});
-  /** Special tokens' text → id. */
+  /** Ids of the special tokens, by their text. */
   specialTokens?: Record<string, number> | undefined;
 }
 
 const where = "tiktoken ranks";
-/** Splits of all tokens together that are looked at. */
+/** Maximum number of bytes of all possible splits of all tokens. */
 const maxSplits = 1 << 25;
 
-/** Settings for OpenAI's published files, which are only in their code. */
+/** Settings of OpenAI's published files, which only their code contains. */
 const known: [RegExp, TiktokenOptions][] = [
   [
     /cl100k/u,
@@ -39,7 +40,7 @@ const known: [RegExp, TiktokenOptions][] = [
   ],
 ];
 
-/** Llama 3's tokenizer.model, with those of its special tokens that all its versions have. */
+/** Settings of Llama 3's tokenizer.model, with the special tokens that all versions share. */
 export const llama3Ranks: TiktokenOptions = {
   pattern: "llama3",
   specialTokens: {
@@ -51,12 +52,12 @@ export const llama3Ranks: TiktokenOptions = {
   },
 };
 
-/** Pattern and special tokens of a published file, by its name. */
+/** Returns the settings of a published file by its name. */
 export function tiktokenByName(name: string): TiktokenOptions | undefined {
   return known.find(([pattern]) => pattern.test(name))?.[1];
 }
 
-/** Throws INVALID_FILE unless the text is a rank file. */
+/** Reads a rank file. @throws HeddleError INVALID_FILE */
 export function readTiktoken(text: string, options: TiktokenOptions): TokenizerFile {
   const tokens: string[] = [];
   const ids: number[] = [];
@@ -75,7 +76,8 @@ export function readTiktoken(text: string, options: TiktokenOptions): TokenizerF
   }
   if (tokens.length === 0) throw invalidFile(where, "lines of base64 and a rank", "none");
 
-  // Two neighbours are joined where their union is a token, the one of lowest rank first: a merge for every split.
+  // tiktoken joins two neighbours if their concatenation is a token, the one of lowest rank first. So every split into two tokens is a
+  // merge.
   const found: [rank: number, left: string, right: string][] = [];
   let splits = 0;
   for (const [token, rank] of ranks) {

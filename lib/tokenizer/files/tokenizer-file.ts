@@ -6,7 +6,7 @@ import { isObject } from "../../core/is-object.ts";
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
 
-/** A token that is found in a text before the model sees it, as tokenizer.json's `added_tokens` has it. */
+/** An added token, which is found in the text before the model runs, as in `added_tokens` of tokenizer.json. */
 export interface AddedToken {
   id: number;
   content: string;
@@ -17,37 +17,41 @@ export interface AddedToken {
   special: boolean;
 }
 
-/** How pieces of text become tokens. `tokens[i]` has the id `ids[i]`. */
+/** The model, which turns pieces of text into tokens. `tokens[i]` has the id `ids[i]`. */
 export interface TokenizerModel {
   type: "BPE" | "WordPiece" | "Unigram" | "WordLevel";
   tokens: string[];
   ids: Uint32Array;
-  /** BPE: left and right parts in turn, best first. */
+  /** BPE: left and right parts alternately, in the order of their ranks. */
   merges: string[];
-  /** Where native code has read them, and the scores: they are then made when asked for. Not enumerable. */
+  /**
+   * The vocabulary in native memory, if it was read there. The lists above and the scores are then created on first access. Not
+   * enumerable.
+   */
   native?: NativeJsonVocabulary;
-  /** Ranks of the merges where they are not their order: GGUF scores may tie. */
+  /** Ranks of the merges if they differ from their order, because scores in GGUF may tie. */
   mergeRanks?: Uint32Array;
   unknownToken: string | undefined;
-  /** Where it is, if the file says so: tokens may be written alike. */
+  /** Id of the unknown token if the file names it, because several tokens may have the same text. */
   unknownId?: number;
   byteFallback: boolean;
   fuseUnknown: boolean;
   ignoreMerges: boolean;
-  /** BPE and WordPiece: what a word's later tokens are written with in front. */
+  /** BPE and WordPiece: prefix of tokens that do not begin a word, such as "##". */
   subwordPrefix?: string;
-  /** BPE: what a word's last token is written with behind. */
+  /** BPE: suffix of a word's last token, such as "</w>". */
   wordSuffix?: string;
-  /** WordPiece: longer words are unknown. */
+  /** WordPiece: maximum number of characters of a word. Longer words are unknown. */
   maxWordCharacters?: number;
-  /** Unigram: one a token. */
+  /** Unigram: scores, one per token. */
   scores?: Float64Array;
-  /** Unigram: sums of scores are of 32 bits, as in SentencePiece's library; those of a tokenizer.json are of 64. */
+  /** Unigram: whether scores are summed in 32 bits, as in SentencePiece. A tokenizer.json implies 64 bits. */
   singlePrecision?: boolean;
   /** Unigram: ids that never match text, such as byte tokens, in addition to special tokens. */
   hidden?: Uint32Array;
 }
 
+/** A parsed tokenizer.json, or an equivalent of another format. */
 export interface TokenizerFile {
   added: AddedToken[];
   normalizer: JsonObject | null;
@@ -55,7 +59,7 @@ export interface TokenizerFile {
   postProcessor: JsonObject | null;
   decoder: JsonObject | null;
   model: TokenizerModel;
-  /** Kept for `save`; encode takes them as options. */
+  /** Settings that only `save` uses. encode takes truncation and padding as options. */
   truncation: JsonObject | null;
   padding: JsonObject | null;
 }
@@ -68,7 +72,7 @@ export function placeIds(tokens: readonly string[]): Uint32Array {
   return new Uint32Array(tokens.length).map((_, place) => place);
 }
 
-/** Limits on untrusted files. Every error message names the exceeded one. */
+/** Limits on untrusted files. Error messages name the limit that was exceeded. */
 export const limits = {
   /** Maximum size of a vocabulary file: four times the largest published one. */
   fileBytes: 128 << 20,
@@ -77,7 +81,7 @@ export const limits = {
   /** Maximum number of values of a tokenizer.json that native code does not read: twice the largest published one. */
   vocabularyValues: 1 << 21,
   tokens: 1 << 22,
-  /** For Unigram and WordPiece, 1024 characters that a text can contain: see native/tokenizer/models/model_builder.h. */
+  /** Maximum length of a token. For Unigram and WordPiece it is 1024 characters: see native/tokenizer/models/model_builder.h. */
   tokenLength: 1 << 16,
   addedTokens: 1 << 16,
   addedTokenLength: 1024,
@@ -88,7 +92,7 @@ export const limits = {
 } as const;
 
 export function invalidFile(name: string, expected: string, got: unknown): HeddleError {
-  // An array by its length alone: it may be nested without end.
+  // Show only an array's length, because it may be nested deeply.
   const shown = Array.isArray(got) ? `an array of ${got.length}` : describe(got);
   return new HeddleError("INVALID_FILE", `${name}: expected ${expected}, got ${shown}`);
 }
@@ -115,7 +119,7 @@ export function isTokenId(value: unknown): value is number {
 
 export const idRange = `a whole number from 0 to ${limits.tokens - 1}`;
 
-/** The `added_tokens` of a tokenizer.json. */
+/** Reads the `added_tokens` of a tokenizer.json. */
 export function readAddedTokens(value: Json): AddedToken[] {
   if (!Array.isArray(value)) throw invalidFile("added_tokens", "an array", value);
   if (value.length > limits.addedTokens) {
@@ -128,7 +132,7 @@ export function readAddedTokens(value: Json): AddedToken[] {
     if (content.length === 0 || content.length > limits.addedTokenLength) {
       throw invalidFile(`${where}.content`, `1 to ${limits.addedTokenLength} characters`, content.length);
     }
-    // A text's lone surrogates count as U+FFFD: such tokens would be one and the same.
+    // Lone surrogates in texts become U+FFFD, so tokens that differ only in them could not be distinguished.
     if (!content.isWellFormed()) throw invalidFile(`${where}.content`, "well-formed Unicode", content);
     if (!isTokenId(token.id)) throw invalidFile(`${where}.id`, idRange, token.id);
     const special = booleanField(token, "special", false, where);
@@ -144,7 +148,7 @@ export function readAddedTokens(value: Json): AddedToken[] {
   });
 }
 
-/** The parts of a Sequence in order, sequences inside included; any other component is its own only part. */
+/** Returns the steps of a Sequence in order, with nested sequences flattened. Any other component is a single step. */
 export function flatten(value: JsonObject | null, list: string, where: string, depth = 0): JsonObject[] {
   if (value === null) return [];
   if (value.type !== "Sequence") return [value];

@@ -1,4 +1,4 @@
-// tokenizer.json → TokenizerFile.
+// Parses tokenizer.json into a TokenizerFile.
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { isObject } from "../../core/is-object.ts";
@@ -17,15 +17,16 @@ import {
 } from "./tokenizer-file.ts";
 
 /**
- * Parses and checks a tokenizer.json. Throws INVALID_FILE or, for models of another type, UNSUPPORTED.
- * @param compiled what a cache says of it
+ * Parses and checks a tokenizer.json.
+ * @param compiled its vocabulary from a cache
+ * @throws HeddleError INVALID_FILE, UNSUPPORTED for an unknown type of model
  */
 export function parseTokenizerFile(source: string | Uint8Array, compiled?: NativeJsonVocabulary): TokenizerFile {
   const bytes = bytesOf(source);
   return readParsed(source, compiled ?? (bytes && binding.readJsonVocabulary(bytes)));
 }
 
-/** The same, most of it away from the event loop. Rejects with ABORTED as well. */
+/** Like parseTokenizerFile, mostly off the event loop. Rejects with ABORTED if the signal fires. */
 export async function parseTokenizerFileAsync(
   source: string | Uint8Array,
   compiled: NativeJsonVocabulary | undefined,
@@ -35,14 +36,14 @@ export async function parseTokenizerFileAsync(
   return readParsed(source, bytes ? await finish(binding.startJsonVocabulary(bytes), signal) : compiled);
 }
 
-/** Undefined for text with lone surrogates, which no UTF-8 holds. */
+/** Returns the UTF-8 bytes of a source; undefined for text with lone surrogates, which UTF-8 cannot represent. */
 function bytesOf(source: string | Uint8Array): Uint8Array | undefined {
   if (typeof source !== "string") return source;
   return source.isWellFormed() ? Buffer.from(source) : undefined;
 }
 
 function readParsed(source: string | Uint8Array, native: NativeJsonVocabulary | undefined): TokenizerFile {
-  // Whatever is wrong with the rest is said of the whole file below.
+  // If the rest is invalid, the whole file is parsed below, which reports the error.
   const json = native && tryJson(native.rest);
   if (isObject(json) && isObject(json.model)) return readTokenizerFile(json, native);
   return readTokenizerFile(parseJson(source, WHERE, { values: limits.vocabularyValues }));
@@ -59,8 +60,8 @@ function tryJson(text: string): unknown {
 }
 
 /**
- * The same from the parsed object, whose vocabulary and merges `native` may hold.
- * @param how.hasIds the ids of added tokens are right as they are
+ * Reads a parsed tokenizer.json. If `native` has its vocabulary and merges, the object's are ignored.
+ * @param how.hasIds whether the added tokens' ids are final. Otherwise the vocabulary's ids take precedence
  */
 export function readTokenizerFile(
   parsed: unknown,
@@ -90,7 +91,7 @@ function fileOf(json: JsonObject, added: AddedToken[], model: TokenizerModel): T
   };
 }
 
-/** As in the official library, the id of a token that the vocabulary has is the vocabulary's. */
+/** Gives added tokens that are in the vocabulary its ids, as Hugging Face's library does. */
 function settleIds(added: AddedToken[], vocab: Json, { tokens }: TokenizerModel): void {
   if (isObject(vocab)) {
     for (const token of added) if (Object.hasOwn(vocab, token.content)) token.id = vocab[token.content] as number;

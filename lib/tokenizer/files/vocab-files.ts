@@ -1,4 +1,4 @@
-// The vocabularies from before tokenizer.json: vocab.txt (BERT), and vocab.json with merges.txt (GPT-2 and its like).
+// Reads vocabularies that are older than tokenizer.json: vocab.txt (BERT), and vocab.json with merges.txt (GPT-2 and similar).
 import { isObject } from "../../core/is-object.ts";
 import { parseJson } from "../../io/json.ts";
 import { namedPatterns } from "../pipeline/patterns.ts";
@@ -14,7 +14,10 @@ const special = (id: number, content: string, flags: JsonObject = {}): JsonObjec
   ...flags,
 });
 
-/** A token a line, its id the number of the line: BERT's WordPiece. `config.bert`: what tokenizer_config.json says of it. */
+/**
+ * Reads BERT's WordPiece from vocab.txt, in which the index of a token's line is its id. `config.bert` has settings from
+ * tokenizer_config.json.
+ */
 export function readVocabText(text: string, config: TokenizerConfig): TokenizerFile {
   const lines = text.split("\n").map((line) => line.replace(/\r$/u, ""));
   if (lines.at(-1) === "") lines.pop();
@@ -65,7 +68,10 @@ export function readVocabText(text: string, config: TokenizerConfig): TokenizerF
 
 const ROBERTA = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
 
-/** Byte-level BPE; Qwen's pattern and NFC, or RoBERTa's ids around the text, where tokenizer_config.json names its class (RoBERTa's oldest folders: its special tokens). */
+/**
+ * Reads byte-level BPE. The class in tokenizer_config.json selects Qwen's pattern with NFC, or RoBERTa's tokens around texts. Old RoBERTa
+ * folders without a class are recognised by their special tokens.
+ */
 export function readVocabAndMerges(vocabText: string, mergesText: string, config: TokenizerConfig): TokenizerFile {
   const vocab = parseJson(vocabText, "vocab.json", { values: limits.jsonValues });
   if (!isObject(vocab)) throw invalidFile("vocab.json", "an object", vocab);

@@ -5,7 +5,7 @@ import { writeFileAtomically } from "../../io/atomic-files.ts";
 import { readWhole } from "../../io/open-file.ts";
 import { limits, type TokenizerFile } from "./tokenizer-file.ts";
 
-/** Path of a tokenizer.json's cache. */
+/** Returns the path of a tokenizer.json's cache. */
 export const cachePath = (path: string) => `${path}.heddle`;
 
 /**
@@ -22,7 +22,10 @@ export async function readVocabularyCache(path: string, source: Uint8Array): Pro
   return binding.readCompiledVocabulary(bytes, source);
 }
 
-/** Writes the cache atomically. Does nothing if the folder is not writable, or if the vocabulary cannot be compiled (all types but BPE). */
+/**
+ * Writes the cache atomically. It does nothing if the folder is not writable, or if the vocabulary cannot be compiled (all types but
+ * BPE).
+ */
 export async function writeVocabularyCache(path: string, source: Uint8Array, file: TokenizerFile): Promise<void> {
   const { type, native, subwordPrefix } = file.model;
   const bytes = subwordPrefix || type !== "BPE" ? undefined : native?.compile(source);

@@ -29,7 +29,7 @@ function modelToJson(model: TokenizerModel): string {
     return JSON.stringify({ type, unk_id: model.unknownId ?? null, vocab, byte_fallback: model.byteFallback });
   }
   const order = [...ids.keys()].sort((a, b) => ids[a]! - ids[b]!);
-  // A JSON object's text by hand: an object of JavaScript would put tokens such as "0" first.
+  // Write the JSON text directly, because a JavaScript object would put tokens such as "0" first.
   const vocab = `"vocab":{${order.map((index) => `${JSON.stringify(tokens[index])}:${ids[index]}`).join(",")}}`;
   if (type === "WordLevel") return `${inside({ type })},${vocab},"unk_token":${JSON.stringify(model.unknownToken)}}`;
   if (type === "WordPiece") {
@@ -41,7 +41,7 @@ function modelToJson(model: TokenizerModel): string {
     };
     return `${inside(head)},${vocab}}`;
   }
-  // Text is what every version of those libraries reads; pairs are for parts with a space inside.
+  // All versions of the libraries read merges as strings. Pairs are needed only if a part contains a space.
   const asText = !model.merges.some((part) => part.includes(" "));
   const merges: string[] = [];
   for (let i = 0; i < model.merges.length; i += 2) {

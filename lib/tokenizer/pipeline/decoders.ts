@@ -1,4 +1,4 @@
-// The decoders of tokenizer.json as native/tokenizer/decode/decoder_steps.cc takes them.
+// Reads the decoders of tokenizer.json into the form of native/tokenizer/decode/decoder_steps.cc.
 import type { NativeStep } from "../../binding/tokenizer.ts";
 import { booleanField, type JsonObject, stringField } from "../files/tokenizer-file.ts";
 import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";
@@ -6,7 +6,7 @@ import { characterField, countField, readPattern, readScheme, typeOf } from "./s
 const where = "decoder";
 const mostStripped = 1 << 20;
 
-/** Throws INVALID_FILE; what is unknown is refused, by its name, where the steps are made. */
+/** Reads decoders. Native code rejects unknown types by their names. @throws HeddleError INVALID_FILE */
 export function readDecoders(parts: JsonObject[]): NativeStep[] {
   return parts.map((part): NativeStep => {
     const type = typeOf(part, where);

@@ -1,11 +1,11 @@
-// The normalizers of tokenizer.json as native/tokenizer/text/normalizer.cc takes them.
+// Reads the normalizers of tokenizer.json into the form of native/tokenizer/text/normalizer.cc.
 import type { NativeStep } from "../../binding/tokenizer.ts";
 import { booleanField, invalidFile, type JsonObject, limits, stringField } from "../files/tokenizer-file.ts";
 import { readPattern, typeOf } from "./steps.ts";
 
 const where = "normalizer";
 
-/** Throws INVALID_FILE; what is unknown is refused, by its name, where the steps are made. */
+/** Reads normalizers. Native code rejects unknown types by their names. @throws HeddleError INVALID_FILE */
 export function readNormalizers(parts: JsonObject[]): NativeStep[] {
   return parts.map((part): NativeStep => {
     const type = typeOf(part, where);

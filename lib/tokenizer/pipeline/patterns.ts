@@ -1,7 +1,7 @@
 // The split patterns with native implementations, recognized by their text.
 import { describe } from "../../core/errors.ts";
 
-/** The kinds of native/tokenizer/split/splitter.h. */
+/** The kinds of splits, as in native/tokenizer/split/splitter.h. */
 export const SplitKind = {
   gpt2: 0,
   cl100k: 1,
@@ -14,7 +14,7 @@ export const SplitKind = {
   bloom: 8,
 } as const;
 
-/** One native split: `maxDigits` 0 means no limit; `contractions` counts for o200k only. */
+/** A native split. `maxDigits` 0 means no limit. Only o200k uses `contractions`. */
 export interface SplitStage {
   kind: (typeof SplitKind)[keyof typeof SplitKind];
   maxDigits: number;
@@ -27,7 +27,7 @@ const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const upper = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]";
 const lower = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]";
 
-/** Patterns by the names that `Tokenizer.train({ pattern })` takes; each is written to tokenizer.json as it stands. */
+/** Patterns by their names for `Tokenizer.train({ pattern })`. They are written to tokenizer.json unchanged. */
 export const namedPatterns = {
   gpt2: "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
   llama3: `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
@@ -37,29 +37,29 @@ export const namedPatterns = {
 
 export type PatternName = keyof typeof namedPatterns;
 
-/** DeepSeek 3's patterns after that of its digits, each applied to the pieces of the one before. */
+/** DeepSeek 3's patterns after that for digits. Each splits the pieces of the previous one. */
 export const deepseekPatterns = {
   cjk: "[\\u4e00-\\u9fa5\\u3040-\\u309f\\u30a0-\\u30ff]+",
   rest: "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
 } as const;
 
-/** BLOOM's pattern. The class excludes "(", white space, | and the punctuation inside. */
+/** BLOOM's pattern. The class in brackets excludes "(", white space, "|" and the listed punctuation. */
 export const bloomPattern = " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+";
 
-/** One spelling for what files write in several: the same language, not the same text. */
+/** Rewrites equivalent spellings of a pattern to one spelling. */
 function canonical(pattern: string): string {
   return (
     pattern
       .replaceAll("'(?i:[sdmt]|ll|ve|re)", contractions)
       .replaceAll("(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])", contractions)
       .replaceAll("'(?:[sdmt]|ll|ve|re)", "'s|'t|'re|'ve|'m|'ll|'d")
-      // Possessive quantifiers: nothing that follows them could match what they give back.
+      // Drop possessive quantifiers: backtracking into these parts could not produce a match.
       .replaceAll("?+\\p{L}+", "?\\p{L}+")
       .replaceAll("++[\\r\\n]*", "+[\\r\\n]*")
       .replaceAll("\\p{N}{1,3}+", "\\p{N}{1,3}")
       .replaceAll("]++|", "]+|")
       .replaceAll("\\s++$", "\\s+")
-      // \s* already takes every newline up to the last.
+      // \s* already matches all line breaks but the last.
       .replaceAll("|\\s*[\\r\\n]|", "|\\s*[\\r\\n]+|")
   );
 }
@@ -67,8 +67,8 @@ function canonical(pattern: string): string {
 const digitsPart = /\|\\p\{N\}(?:\{1,(\d)\}|(\+))?\| \?/;
 
 /**
- * The native equivalent of a split pattern (Oniguruma syntax, as in tokenizer.json), or undefined for an unknown one.
- * How many digits a number may have is read from the pattern.
+ * Returns the native equivalent of a split pattern (in Oniguruma syntax, as in tokenizer.json), or undefined for an unknown pattern. It
+ * reads the maximum number of digits from the pattern.
  */
 export function recognisePattern(pattern: string): SplitStage | undefined {
   const text = canonical(pattern);
@@ -102,17 +102,17 @@ export function recognisePattern(pattern: string): SplitStage | undefined {
 }
 
 /**
- * The native equivalent of a Split of tokenizer.json, or undefined.
- * @param behavior what becomes of the matches, @param invert or of what lies between them
+ * Returns the native equivalent of a Split of tokenizer.json, or undefined.
+ * @param behavior what happens to the matches @param invert whether it happens to the text between matches instead
  */
 export function recogniseSplit(pattern: string, behavior: unknown, invert: boolean): SplitStage | undefined {
   const stage = recognisePattern(pattern);
   if (!stage || behavior === "Isolated") return stage;
-  // A pattern that matches all of the text leaves nothing between matches: `invert` only swaps what is removed.
+  // If the matches cover the whole text, inverted "Removed" removes nothing, like "Isolated".
   return behavior === "Removed" && invert && !stage.leavesGaps ? stage : undefined;
 }
 
-/** For error messages: a pattern that fits a line. */
+/** Returns a pattern in a form that fits on one line of an error message. */
 export function describePattern(pattern: string): string {
   return describe(pattern);
 }

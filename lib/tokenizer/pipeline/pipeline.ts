@@ -1,4 +1,5 @@
-// Maps the components of tokenizer.json to their implementation: native code for common forms, TypeScript for the rest.
+// Maps the components of tokenizer.json to their implementation. Native code has fast paths for common forms, and general steps for the
+// rest.
 import { binding } from "../../binding/index.ts";
 import type { NativeStringList, NativeTokenizerSpec } from "../../binding/tokenizer.ts";
 import { isObject } from "../../core/is-object.ts";
@@ -17,10 +18,10 @@ import { recogniseSplit, SplitKind, type SplitStage } from "./patterns.ts";
 import { readPostProcessor } from "./post-processors.ts";
 import { readPreTokenizers } from "./pre-tokenizers.ts";
 
-/** How a tokenizer works. */
+/** How native code implements a tokenizer. */
 export interface Plan {
   spec: NativeTokenizerSpec;
-  /** The text of ids is that of all of them together: streaming decodes a window. */
+  /** Whether decoding runs steps over all ids together. Streaming then has to decode a window of ids. */
   decodesInSteps: boolean;
 }
 
@@ -29,7 +30,7 @@ const PrefixRule = { never: 0, always: 1, unlessThere: 2, firstUnlessThere: 3 } 
 const DecodeKind = { bytes: 0, byteFallback: 1, steps: 2 } as const;
 const ModelKind = { BPE: 0, WordPiece: 1, Unigram: 2, WordLevel: 3 } as const;
 
-/** The native form of the normalizer, or undefined. */
+/** Returns the fast native form of the normalizer, or undefined if it has none. */
 function nativeNormalizer(parts: JsonObject[]): Partial<NativeTokenizerSpec> | undefined {
   if (parts.length === 0) return {};
   const [first, second] = parts;
@@ -48,21 +49,21 @@ interface NativePreTokenizer {
   spec: Partial<NativeTokenizerSpec>;
 }
 
-/** The native form of the pre-tokenizer, or undefined. */
+/** Returns the fast native form of the pre-tokenizer, or undefined if it has none. */
 function nativePreTokenizer(parts: JsonObject[], marked: boolean): NativePreTokenizer | undefined {
   const stages: SplitStage[] = [];
   const spec: Partial<NativeTokenizerSpec> = {};
   for (const [index, part] of parts.entries()) {
     if (part.type === "ByteLevel") {
       if (part.add_prefix_space !== false) {
-        // Only the whole text may get a space in front, not each piece of it.
+        // Only the whole text may get a space in front, not each piece.
         if (index > 0) return undefined;
         Object.assign(spec, { prefix: " ", prefixRule: PrefixRule.unlessThere });
       }
       if (part.use_regex !== false) stages.push({ kind: SplitKind.gpt2, maxDigits: 0, contractions: true });
     } else if (part.type === "Split") {
       const pattern = isObject(part.pattern) ? part.pattern : {};
-      // Gemma: the normalizer has left no space to split at.
+      // Gemma splits at spaces, but its normalizer has replaced them all.
       if (marked && pattern.String === " " && part.behavior === "MergedWithPrevious") continue;
       const { Regex: regex } = pattern;
       const stage = typeof regex === "string" ? recogniseSplit(regex, part.behavior, part.invert === true) : undefined;
@@ -88,7 +89,7 @@ function nativePreTokenizer(parts: JsonObject[], marked: boolean): NativePreToke
   return { stages, spec };
 }
 
-/** The native form of the decoder, or undefined. */
+/** Returns the fast native form of the decoder, or undefined if it has none. */
 function nativeDecoder(parts: JsonObject[]): Partial<NativeTokenizerSpec> | undefined {
   if (parts.length === 1 && parts[0]!.type === "ByteLevel") return { decodeKind: DecodeKind.bytes };
   const [replace, bytes, fuse, strip] = parts;
@@ -114,14 +115,14 @@ function vocabularyOf(model: TokenizerModel): Partial<NativeTokenizerSpec> {
   };
 }
 
-/** Joins texts for the crossing to native code. */
+/** Joins texts into one, because one string crosses to native code faster than many. */
 export function joinTexts(texts: string[]): { text: string; lengths: Uint32Array } {
   const lengths = new Uint32Array(texts.length);
   for (let i = 0; i < texts.length; i++) lengths[i] = texts[i]!.length;
   return { text: texts.join(""), lengths };
 }
 
-/** Texts in native memory. Lone surrogates become U+FFFD. */
+/** Copies texts to native memory. Lone surrogates become U+FFFD. */
 export function stringList(texts: string[]): NativeStringList {
   const list = new binding.NativeStringList();
   const { text, lengths } = joinTexts(texts);
@@ -129,7 +130,7 @@ export function stringList(texts: string[]): NativeStringList {
   return list;
 }
 
-/** The same for lists of ids. */
+/** Joins lists of ids into one array, with the length of each list. */
 export function joinIds(lists: readonly Uint32Array[]): { ids: Uint32Array; counts: Uint32Array } {
   const counts = Uint32Array.from(lists, (list) => list.length);
   const ids = new Uint32Array(lists.reduce((sum, list) => sum + list.length, 0));
@@ -141,10 +142,13 @@ export function joinIds(lists: readonly Uint32Array[]): { ids: Uint32Array; coun
   return { ids, counts };
 }
 
-/** Added tokens that are not special and yet look like mark-up, such as `<tool_call>`. */
+/** Matches added tokens that look like markup, such as `<tool_call>`. They are guarded even if they are not special. */
 const markup = /^[<[|{].*[>\]|}]$/su;
 
-/** HTML's, which Gemma has tokens of: a text's own, that its model has read as such tokens in all texts. */
+/**
+ * Matches HTML tags, for which Gemma has tokens. They are ordinary text, which the model has seen as these tokens, so they are not
+ * guarded.
+ */
 const html =
   /^<\/?(?:a|b|bbox|blockquote|body|caption|code|div|em|footer|h[1-6]|html|i|iframe|img|li|ol|p|pre|s|span|strong|su[bp]|t[dhr]|table|tbody|tfoot|thead|u|ul)>$/u;
 
@@ -153,13 +157,14 @@ function guardedToken(token: AddedToken) {
   return { ...token, guarded: special || (markup.test(content) && !html.test(content)) };
 }
 
+/** Maps the components of a tokenizer to native code. @throws HeddleError INVALID_FILE */
 export function makePlan(file: TokenizerFile): Plan {
   const { model } = file;
   const normalizers = flatten(file.normalizer, "normalizers", "normalizer");
   const preTokenizers = flatten(file.preTokenizer, "pretokenizers", "pre_tokenizer");
   const decoders = flatten(file.decoder, "decoders", "decoder");
   const added = file.added.map(guardedToken);
-  // Without a normalizer both searches see the same text; one set is then searched once.
+  // Without a normalizer, searches for added tokens before and after normalization see the same text. Make it one search.
   if (normalizers.length === 0 && added.every((token) => token.normalized)) {
     for (const token of added) token.normalized = false;
   }
@@ -167,15 +172,16 @@ export function makePlan(file: TokenizerFile): Plan {
 
   const normalizer = nativeNormalizer(normalizers);
   const preTokenizer = nativePreTokenizer(preTokenizers, normalizer?.spacesToMarks === true);
-  // A prefix is put before the second search (a normalizer's) or after it (a pre-tokenizer's): native code does the first.
+  // A normalizer's prefix is added before the second search for added tokens, and a pre-tokenizer's after it. The fast path only does the
+  // former.
   const prefixConflict = preTokenizer?.spec.prefix !== undefined && (twoSearches || normalizer?.prefix !== undefined);
   const marksConflict = preTokenizer?.spec.spacesToMarks === true && twoSearches;
-  // Where ByteLevel comes last the vocabulary is read as bytes. Anywhere else it writes characters, as any step does.
+  // If ByteLevel comes last, the vocabulary is read as bytes. In any other place, ByteLevel is a step that maps bytes to characters.
   const byteLevels = preTokenizers.filter((part) => part.type === "ByteLevel").length;
   const bpeOfBytes = model.type === "BPE" && !model.subwordPrefix && !model.wordSuffix && !model.byteFallback;
   const byteLevel = bpeOfBytes && byteLevels === 1 && preTokenizers.at(-1)!.type === "ByteLevel";
   const knownBytes = byteLevel || byteLevels === 0;
-  // The native pre-tokenizer cuts what any normalizer leaves, unless it has to change that text as well.
+  // The fast pre-tokenizer works after any normalizer, unless it has to change the text too.
   const changesText = preTokenizer?.spec.prefix !== undefined || preTokenizer?.spec.spacesToMarks === true;
   const fits = normalizer !== undefined || !changesText;
   const native = knownBytes && preTokenizer && fits && !prefixConflict && !marksConflict;
@@ -212,7 +218,7 @@ export function makePlan(file: TokenizerFile): Plan {
     maxWordCharacters: model.maxWordCharacters,
     scores: model.native ? undefined : model.scores,
     singlePrecision: model.singlePrecision,
-    // Where special tokens' text is ordinary text, no model may make the token of it all the same: Unigram would.
+    // A model must not produce special tokens from ordinary text, as Unigram would. So their ids are hidden from it.
     hidden: Uint32Array.from([...(model.hidden ?? []), ...added.filter((token) => token.special).map(({ id }) => id)]),
     beginIds,
     endIds,

@@ -1,4 +1,4 @@
-// Special tokens before and after the ids of a text.
+// Reads post-processors, which add special tokens before and after the ids of a text.
 import { isObject } from "../../core/is-object.ts";
 import {
   flatten,
@@ -10,17 +10,18 @@ import {
   unsupported,
 } from "../files/tokenizer-file.ts";
 
+/** Special ids before and after a text. */
 export interface AddedAround {
   beginIds: Uint32Array;
   endIds: Uint32Array;
 }
 
-/** Reads the single-text form of the post-processor. */
+/** Reads a post-processor's ids for a single text. */
 export function readPostProcessor(file: Pick<TokenizerFile, "postProcessor">): AddedAround {
   let begin: number[] = [];
   let end: number[] = [];
   for (const part of flatten(file.postProcessor, "processors", "post_processor")) {
-    if (part.type === "ByteLevel") continue; // changes offsets only: trim-offsets.ts
+    if (part.type === "ByteLevel") continue; // affects offsets only: see trim-offsets.ts
     const around = part.type === "TemplateProcessing" ? readTemplate(part) : readPair(part);
     begin = [...around.begin, ...begin];
     end = [...end, ...around.end];
@@ -28,10 +29,10 @@ export function readPostProcessor(file: Pick<TokenizerFile, "postProcessor">): A
   return { beginIds: Uint32Array.from(begin), endIds: Uint32Array.from(end) };
 }
 
-/** A part of what two texts become: one of them, or ids put there. */
+/** A part of a template: one of the texts, or special ids. */
 export type PairPart = { text: 0 | 1; typeId: number } | { ids: number[]; typeId: number };
 
-/** The form for two texts: that of the template, of BertProcessing or RobertaProcessing, or one text after the other. */
+/** Returns the template for two texts: that of TemplateProcessing, BertProcessing or RobertaProcessing, else one text after the other. */
 export function readPairForm(file: TokenizerFile): PairPart[] {
   for (const part of flatten(file.postProcessor, "processors", "post_processor")) {
     if (part.type === "ByteLevel") continue;
@@ -53,7 +54,7 @@ export function readPairForm(file: TokenizerFile): PairPart[] {
   ];
 }
 
-/** The form for one text: as readPostProcessor, with type ids where a template says them. */
+/** Returns the template for one text: the ids of readPostProcessor, with type ids if a TemplateProcessing specifies them. */
 export function readSingleForm(file: TokenizerFile): PairPart[] {
   const parts = flatten(file.postProcessor, "processors", "post_processor").filter((part) => part.type !== "ByteLevel");
   if (parts.length === 1 && parts[0]!.type === "TemplateProcessing") return readTemplateForm(parts[0]!, "single");
@@ -112,7 +113,7 @@ function readTemplate(part: JsonObject): { begin: number[]; end: number[] } {
   return { begin, end };
 }
 
-/** BertProcessing and RobertaProcessing: `cls` before, `sep` after, each as [text, id]. */
+/** Reads BertProcessing or RobertaProcessing, which have `cls` before and `sep` after a text, each as [text, id]. */
 function readPair(part: JsonObject): { begin: number[]; end: number[] } {
   if (part.type !== "BertProcessing" && part.type !== "RobertaProcessing") {
     if (typeof part.type !== "string") throw invalidFile("post_processor.type", "a string", part.type);

@@ -1,11 +1,11 @@
-// The pre-tokenizers of tokenizer.json as native/tokenizer/split/pre_tokenizer.cc takes them.
+// Reads the pre-tokenizers of tokenizer.json into the form of native/tokenizer/split/pre_tokenizer.cc.
 import type { NativeStep } from "../../binding/tokenizer.ts";
 import { booleanField, invalidFile, type JsonObject } from "../files/tokenizer-file.ts";
 import { recogniseSplit } from "./patterns.ts";
 import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";
 
 const where = "pre_tokenizer";
-/** In the order of native code. */
+/** The behaviors of Split, in the order of native code. */
 const behaviors = ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"];
 const schemes = { never: 0, always: 1, first: 2 };
 
@@ -16,8 +16,9 @@ function readBehavior(part: JsonObject, fallback?: string): number {
 }
 
 /**
- * Throws INVALID_FILE; what is unknown is refused, by its name, where the steps are made.
- * @param mapsBytes whether ByteLevel writes bytes as characters, or leaves that to the vocabulary
+ * Reads pre-tokenizers. Native code rejects unknown types by their names.
+ * @param mapsBytes whether ByteLevel maps bytes to characters. Otherwise the vocabulary is read as bytes
+ * @throws HeddleError INVALID_FILE
  */
 export function readPreTokenizers(parts: JsonObject[], mapsBytes: boolean): NativeStep[] {
   return parts.map((part): NativeStep => {

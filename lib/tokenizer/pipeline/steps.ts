@@ -1,8 +1,8 @@
-// Shared by the readers of normalizers, pre-tokenizers and decoders: checked fields in the form for native code.
+// Checked access to fields of normalizers, pre-tokenizers and decoders, in the form for native code.
 import { isObject } from "../../core/is-object.ts";
 import { invalidFile, type Json, type JsonObject } from "../files/tokenizer-file.ts";
 
-/** `{ String }` is matched as it stands, `{ Regex }` is in Oniguruma's syntax. */
+/** Reads a pattern: `{ String }` is literal, `{ Regex }` has Oniguruma's syntax. */
 export function readPattern(pattern: Json | undefined, where: string): { pattern: string; isRegex: boolean } {
   if (isObject(pattern) && typeof pattern.String === "string") {
     if (pattern.String === "") throw invalidFile(`${where}.String`, "text", "");
@@ -14,14 +14,14 @@ export function readPattern(pattern: Json | undefined, where: string): { pattern
   throw invalidFile(where, "{ String } or { Regex }", pattern);
 }
 
-/** The one character of a field. */
+/** Reads a field that must be one character. */
 export function characterField(part: JsonObject, name: string, fallback: string | undefined, where: string): string {
   const value = part[name] ?? fallback;
   if (typeof value !== "string" || [...value].length !== 1) throw invalidFile(`${where}.${name}`, "a character", value);
   return value.toWellFormed();
 }
 
-/** A whole number that is not negative. */
+/** Reads a field that must be an integer from 0 to `most`. */
 export function countField(part: JsonObject, name: string, fallback: number, most: number, where: string): number {
   const value = part[name] ?? fallback;
   if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > most) {
@@ -30,7 +30,7 @@ export function countField(part: JsonObject, name: string, fallback: number, mos
   return value;
 }
 
-/** The prepend scheme of a Metaspace: when a mark is prepended to the text. */
+/** Reads the prepend scheme of a Metaspace: when ▁ is prepended to the text. */
 export function readScheme(part: JsonObject, where: string): "never" | "always" | "first" {
   const scheme = part.prepend_scheme ?? (part.add_prefix_space === false ? "never" : "always");
   if (scheme !== "never" && scheme !== "always" && scheme !== "first") {

@@ -1,4 +1,4 @@
-// Special tokens before and after every text, as a post-processor.
+// Makes post-processors that add special tokens before and after every text.
 import { isObject } from "../../core/is-object.ts";
 import { parseConfig, type TokenizerConfig } from "../files/config.ts";
 import { type AddedToken, flatten, isTokenId, type JsonObject, type TokenizerFile } from "../files/tokenizer-file.ts";
@@ -9,7 +9,7 @@ interface Special {
   id: number;
 }
 
-/** A template of tokens before and after a text, and of two texts each. */
+/** Returns a template that adds tokens before and after a text, and around each text of a pair. */
 export function templateAround(before: readonly Special[], after: readonly Special[]): JsonObject {
   const parts = (specials: readonly Special[], type_id: number) =>
     specials.map(({ name }) => ({ SpecialToken: { id: name, type_id } }));
@@ -21,12 +21,15 @@ export function templateAround(before: readonly Special[], after: readonly Speci
   return { type: "TemplateProcessing", single, pair, special_tokens };
 }
 
-/** transformers' classes that make the post-processor anew by `add_eos_token` (`update_post_processor`, in version 4): of others, tokenizer.json alone counts. */
+/**
+ * Classes of transformers 4 that rebuild the post-processor from `add_eos_token` (`update_post_processor`). Other classes use that of
+ * tokenizer.json.
+ */
 const ADDS_EOS = /^(Llama|CodeLlama|Gemma|Cohere|GPTNeoX)Tokenizer(Fast)?$/;
 
 /**
- * Returns a post-processor that appends EOS, if tokenizer_config.json has `add_eos_token: true` and a class that respects it, or custom code.
- * Models that pool the last token were trained with it. Returns undefined to keep the file's post-processor.
+ * Returns a post-processor that appends EOS, if tokenizer_config.json has `add_eos_token: true` and a class that respects it, or custom
+ * code. Models that pool the last token were trained with this EOS. Returns undefined to keep the file's post-processor.
  */
 function endedByEos(
   { added, postProcessor }: { added: readonly Pick<AddedToken, "id" | "content">[]; postProcessor: JsonObject | null },
@@ -37,19 +40,20 @@ function endedByEos(
   const eos = specials.find(({ name }) => name === eosToken);
   const { beginIds, endIds } = readPostProcessor({ postProcessor });
   const before = [...beginIds].flatMap((id) => specials.find((special) => special.id === id) ?? []);
-  // The file's post-processor already adds end tokens.
+  // Keep a post-processor that already adds end tokens.
   if (!eos || endIds.length > 0 || before.length < beginIds.length) return undefined;
   const offsets = flatten(postProcessor, "processors", "post_processor").filter(({ type }) => type === "ByteLevel");
   const template = templateAround(before, [eos]);
   return offsets.length > 0 ? { type: "Sequence", processors: [...offsets, template] } : template;
 }
 
+/** Returns the tokenizer with a post-processor that appends EOS, if its configuration asks for it. */
 export function withEos(file: TokenizerFile, config: TokenizerConfig): TokenizerFile {
   const postProcessor = endedByEos(file, config);
   return postProcessor ? { ...file, postProcessor } : file;
 }
 
-/** The same of files that stay as they are otherwise: their parsed contents. */
+/** Like withEos, for the parsed contents of tokenizer.json and tokenizer_config.json. */
 export function jsonWithEos(tokenizer: unknown, tokenizerConfig: unknown): unknown {
   if (!isObject(tokenizer) || !isObject(tokenizerConfig)) return tokenizer;
   const { added_tokens, post_processor } = tokenizer as JsonObject;

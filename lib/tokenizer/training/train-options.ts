@@ -1,73 +1,74 @@
-// Options for training a vocabulary, with checks.
+// Options for training a vocabulary, and their checks.
 import { invalidArgument } from "../../core/errors.ts";
 import { checkNames, type Names } from "../../core/unknown-options.ts";
 import { limits } from "../files/tokenizer-file.ts";
 import { namedPatterns, type PatternName } from "../pipeline/patterns.ts";
 import { oneOf } from "../truncation.ts";
 
-/** How far `Tokenizer.train` is. */
+/** The progress of `Tokenizer.train`. */
 export interface TrainProgress {
   phase: "read" | "merge";
-  /** UTF-16 units read; then tokens made, or, of a Unigram model, rounds. */
+  /** While reading: UTF-16 units read. Then: tokens made, or for a Unigram model rounds. */
   done: number;
   /** Number of tokens to make, or approximate number of rounds; undefined while reading. */
   total: number | undefined;
 }
 
 /**
- * byteLevelBpe: GPT-2's form, which encodes anything. sentencePieceBpe: Llama 2's form, characters, others by their bytes. unigram:
- * SentencePiece's other form (Kudo 2018), the most probable cut. wordPiece: BERT's form, trained by merges as
- * Hugging Face does.
+ * The kind of vocabulary to train. `byteLevelBpe`: BPE over bytes, as in GPT-2, which can encode any text. `sentencePieceBpe`: BPE over
+ * characters with bytes for the rest, as in Llama 2. `unigram`: SentencePiece's Unigram model, which chooses the most probable
+ * segmentation (Kudo 2018). `wordPiece`: as in BERT, trained by merges as in Hugging Face's library.
  */
 export type TrainAlgorithm = "byteLevelBpe" | "sentencePieceBpe" | "unigram" | "wordPiece";
 
 /** Options of `Tokenizer.train`. */
 export interface TrainOptions {
-  /** Tokens in all: the special ones, bytes, the alphabet and what is learned. */
+  /** Total number of tokens: special tokens, bytes, the alphabet, and learned tokens. */
   vocabSize: number;
-  /** Default "byteLevelBpe". */
+  /** The kind of vocabulary. Default "byteLevelBpe". */
   algorithm?: TrainAlgorithm | undefined;
   /**
-   * Texts of special tokens, which get the first ids. They separate documents: where the texts contain them they are not
-   * learned from. Default `<|endoftext|>` (byteLevelBpe: BOS and EOS unless named otherwise); `<unk>`, `<s>`, `</s>`
-   * (sentencePieceBpe, unigram); `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`, `[MASK]` (wordPiece).
+   * Special tokens, which get the first ids. In the texts they separate documents, and no token is learned from them. Default:
+   * `<|endoftext|>` (byteLevelBpe; it is both BOS and EOS unless others are given); `<unk>`, `<s>`, `</s>` (sentencePieceBpe, unigram);
+   * `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`, `[MASK]` (wordPiece).
    */
   specialTokens?: string[] | undefined;
-  /** byteLevelBpe: how text is split before merging, a name or a regular expression that is one of them. Default "gpt2". */
+  /** byteLevelBpe: the pattern that splits text before merging: a name, or one of the named regular expressions. Default "gpt2". */
   pattern?: PatternName | (string & {}) | undefined;
-  /** Pairs that occur less often are not merged. Default 1. Not of unigram. */
+  /** Minimum number of occurrences of a pair to be merged. Default 1. Not for unigram. */
   minFrequency?: number | undefined;
   /**
    * Share of the texts' characters that get tokens. The rarest become bytes or unknown tokens. Default: 0.9995 (sentencePieceBpe, unigram), 1
    * (wordPiece).
    */
   characterCoverage?: number | undefined;
-  /** sentencePieceBpe, unigram: 256 tokens of bytes, for what the alphabet lacks. Default true. */
+  /** sentencePieceBpe, unigram: whether the vocabulary has 256 byte tokens for characters outside the alphabet. Default true. */
   byteFallback?: boolean | undefined;
-  /** sentencePieceBpe, unigram: "nfkc" folds compatible characters first. Default "none", which loses nothing. */
+  /** sentencePieceBpe, unigram: "nfkc" normalizes compatible characters first. Default "none", which is lossless. */
   normalization?: "none" | "nfkc" | undefined;
-  /** wordPiece: default true, as in BERT uncased. */
+  /** wordPiece: whether to convert text to lower case, as BERT uncased does. Default true. */
   lowercase?: boolean | undefined;
-  /** unigram: characters of a piece at most. Default 16. */
+  /** unigram: maximum length of a piece in characters. Default 16. */
   maxPieceLength?: number | undefined;
-  /** unigram: substrings to begin with at most. Default 1,000,000. */
+  /** unigram: maximum number of substrings to start from. Default 1,000,000. */
   seedSize?: number | undefined;
-  /** Threads; they change nothing but the time. Default: as `openDevice`, at most 8. */
+  /** Number of threads, which does not affect the result. Default: as `openDevice`, at most 8. */
   threads?: number | undefined;
   /**
-   * One of specialTokens, which `encode` then puts in front of every text (`addSpecialTokens`), so that prompts begin as documents do in
-   * pre-training. Without it a byteLevelBpe vocabulary is GPT-2's: its token stands between documents, and prompts begin without it.
+   * One of specialTokens, which `encode` adds before every text (`addSpecialTokens`), so that prompts begin like documents in
+   * pre-training. Without it, a byteLevelBpe tokenizer behaves like GPT-2's: its special token separates documents, and prompts begin
+   * without it.
    */
   bosToken?: string | undefined;
   /** One of specialTokens, which ends a text. */
   eosToken?: string | undefined;
-  /** One of specialTokens, which fills batches. */
+  /** One of specialTokens, for padding. */
   padToken?: string | undefined;
-  /** One of specialTokens, for what the vocabulary lacks. */
+  /** One of specialTokens, for text that the vocabulary cannot encode. */
   unkToken?: string | undefined;
-  /** A Jinja template, kept with the tokenizer. */
+  /** A Jinja chat template, which is stored with the tokenizer. */
   chatTemplate?: string | undefined;
-  /** Told as work goes on. */
+  /** Called regularly. */
   onProgress?: ((progress: TrainProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -103,11 +104,11 @@ const NAMES: Names<TrainOptions> = {
 
 const maxVocabSize = 1 << 20;
 
-/** Options with what they leave open. */
+/** Checked options with defaults. */
 export interface CheckedOptions {
   algorithm: TrainAlgorithm;
   specials: string[];
-  /** byteLevelBpe */
+  /** The regular expression that splits text, for byteLevelBpe. */
   pattern: string;
   byteFallback: boolean;
   coverage: number;
@@ -133,7 +134,7 @@ export function checkTrainOptions(options: TrainOptions, processors: number): Ch
   }
   for (const token of specials)
     if (!token.isWellFormed()) throw invalidArgument("specialTokens", "strings of well-formed Unicode", token);
-  if (new Set(specials).size !== specials.length) throw invalidArgument("specialTokens", "no text twice", specials);
+  if (new Set(specials).size !== specials.length) throw invalidArgument("specialTokens", "distinct texts", specials);
 
   const isPieces = algorithm === "sentencePieceBpe" || algorithm === "unigram";
   const byteFallback = isPieces && options.byteFallback !== false;

@@ -1,4 +1,5 @@
-// Training of vocabularies. Texts are passed to native code as they come, without blocking the event loop. Only their distinct words stay.
+// Trains vocabularies. Texts are passed to native code one after another, without blocking the event loop. Only counts of distinct words
+// are kept.
 import { binding } from "../../binding/index.ts";
 import type { NativeTrainer } from "../../binding/tokenizer.ts";
 import { HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
@@ -22,10 +23,10 @@ import {
   wordPieceModel,
 } from "./trained-file.ts";
 
-/** UTF-16 units that go to native code in one crossing, and in one text: more than one thread can share. */
+/** Number of UTF-16 units per call of native code. It gives several threads enough work. */
 const batchLength = 1 << 22;
 
-/** The trained tokenizer as the files that would be saved. Rejects with ABORTED. */
+/** Trains a tokenizer and returns it as the contents of its files. Rejects with ABORTED if the signal fires. */
 export async function trainFile(
   texts: Iterable<string> | AsyncIterable<string>,
   options: TrainOptions,
@@ -41,7 +42,7 @@ export async function trainFile(
   return { file: makeFile(form, checked.specials, model), config };
 }
 
-/** Excludes strings, which are iterables of characters but not corpora. */
+/** Whether a value is an iterable other than a string, which is no corpus. */
 function isIterable(texts: unknown): boolean {
   return typeof texts === "object" && texts !== null && (Symbol.iterator in texts || Symbol.asyncIterator in texts);
 }
@@ -50,7 +51,7 @@ function makeTrainer({ algorithm, pattern, specials }: CheckedOptions, form: Ret
   if (algorithm !== "byteLevelBpe") {
     const normalizer = readNormalizers(flatten(form.normalizer, "normalizers", "normalizer"));
     const steps = flatten(form.preTokenizer, "pretokenizers", "pre_tokenizer");
-    // Nothing is learned across a line break: what the vocabulary then lacks, encoding does not join either.
+    // No token is learned across a line break. Encoding then joins nothing across one, because the vocabulary has no such token.
     steps.push({ type: "Split", pattern: { String: "\n" }, behavior: "Isolated", invert: false });
     const preTokenizer = readPreTokenizers(steps, false);
     return new binding.NativeTrainer({ normalizer, preTokenizer }, specials);
@@ -60,7 +61,7 @@ function makeTrainer({ algorithm, pattern, specials }: CheckedOptions, form: Ret
   return new binding.NativeTrainer(Uint32Array.of(stage.kind, stage.maxDigits, Number(stage.contractions)), specials);
 }
 
-/** Counts the words of all texts. The next batch is collected while native code counts the one before, never two ahead. */
+/** Counts the words of all texts. While native code counts a batch, the next one is collected, but no more than one. */
 async function feed(
   trainer: NativeTrainer,
   texts: Iterable<string> | AsyncIterable<string>,
@@ -111,7 +112,7 @@ async function trainModel(
   if (algorithm === "byteLevelBpe") {
     return byteLevelModel(specials, await finish(trainer.trainBytes(tokens - 256, minFrequency, report), signal));
   }
-  // Unigram and WordPiece have no other way for what the vocabulary lacks.
+  // Unigram and WordPiece need an unknown token for characters outside the vocabulary.
   if (unknown === undefined && !(algorithm === "sentencePieceBpe" && byteFallback)) {
     throw new HeddleError("INVALID_ARGUMENT", `unkToken: expected one of specialTokens for ${algorithm}, got none`);
   }

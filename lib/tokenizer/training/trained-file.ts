@@ -1,4 +1,4 @@
-// Builds the tokenizer.json after training.
+// Builds the tokenizer after training.
 import { byteTokenNames, characterOfByte } from "../byte-alphabet.ts";
 import type { TokenizerConfig } from "../files/config.ts";
 import {
@@ -13,11 +13,11 @@ import type { CheckedOptions, TrainOptions } from "./train-options.ts";
 
 type Form = Pick<TokenizerFile, "normalizer" | "preTokenizer" | "postProcessor" | "decoder">;
 
-/** How the vocabulary of an algorithm is used, which is also how it reads the texts that it is trained on. */
+/** Returns the normalizer, pre-tokenizer, post-processor and decoder of an algorithm. Training splits texts with them too. */
 export function formOf(checked: CheckedOptions, options: TrainOptions): Form {
   const form = algorithmForm(checked, options);
   const { bosToken } = options;
-  // In BERT's form [CLS] begins a text. Otherwise a post-processor would add nothing.
+  // BERT's template begins with [CLS] already. The other post-processors add no tokens.
   if (bosToken === undefined || form.postProcessor?.type === "TemplateProcessing") return form;
   return { ...form, postProcessor: beginWith(bosToken, checked.specials.indexOf(bosToken)) };
 }
@@ -28,7 +28,7 @@ function algorithmForm(checked: CheckedOptions, options: TrainOptions): Form {
   return sentencePieceForm(options.normalization === "nfkc");
 }
 
-/** A token in front of every text, as Llama's tokenizers have it. */
+/** Returns a post-processor that adds a token before every text, as Llama's does. */
 function beginWith(token: string, id: number): JsonObject {
   const sequence = (name: string, type_id: number) => ({ Sequence: { id: name, type_id } });
   const begin = (type_id: number) => ({ SpecialToken: { id: token, type_id } });
@@ -54,7 +54,7 @@ function byteLevelForm(pattern: string): Form {
   };
 }
 
-/** A ▁ for each space and one in front, words beginning at each: nothing is lost. */
+/** Spaces become ▁, and one is added in front. Each ▁ begins a word. The original text can be restored. */
 function sentencePieceForm(folds: boolean): Form {
   const normalizers: JsonObject[] = [
     { type: "Prepend", prepend: "▁" },
@@ -120,7 +120,10 @@ export function makeFile(form: Form, specials: readonly string[], model: Tokeniz
   return { ...form, added: specials.map(special), truncation: null, padding: null, model };
 }
 
-/** Names of merged tokens and of their parts. @param names of the alphabet, by the trainer's numbers; the merged are added */
+/**
+ * Appends the names of merged tokens to `names` and returns the merges' parts. @param names tokens of the alphabet, by the trainer's
+ * numbers
+ */
 function nameMerges(names: string[], merged: Uint32Array, prefix = ""): string[] {
   const merges: string[] = [];
   for (let i = 0; i < merged.length; i += 3) {
@@ -132,7 +135,7 @@ function nameMerges(names: string[], merged: Uint32Array, prefix = ""): string[]
 }
 
 const model = (type: TokenizerModel["type"], all: string[], more: Partial<TokenizerModel>): TokenizerModel => {
-  // A learned token may be spelled like a special one only if the texts were full of it under another split.
+  // A learned token can equal a special one only if the texts contained its text split differently. Keep one.
   const tokens = [...new Set(all)];
   return {
     type,
@@ -147,7 +150,10 @@ const model = (type: TokenizerModel["type"], all: string[], more: Partial<Tokeni
   };
 };
 
-/** Ids as Hugging Face's trainer gives them: special tokens, the byte alphabet by code point, merges in their order. */
+/**
+ * Returns the model. Ids are in the order of Hugging Face's trainer: special tokens, bytes by their characters' code points, merged
+ * tokens in merge order.
+ */
 export function byteLevelModel(specials: readonly string[], merged: Uint32Array): TokenizerModel {
   const names = Array.from({ length: 256 }, (_, byte) => characterOfByte(byte));
   const bytes = names.toSorted();
@@ -155,7 +161,10 @@ export function byteLevelModel(specials: readonly string[], merged: Uint32Array)
   return model("BPE", [...specials, ...bytes, ...names.slice(256)], { merges });
 }
 
-/** Ids: special tokens, bytes, merged tokens in their order, characters by frequency (as in SentencePiece's models). */
+/**
+ * Returns the model. Ids are in the order of SentencePiece's models: special tokens, bytes, merged tokens in merge order, characters by
+ * frequency.
+ */
 export function sentencePieceModel(
   { specials, byteFallback }: CheckedOptions,
   unknownToken: string | undefined,
@@ -168,7 +177,10 @@ export function sentencePieceModel(
   return model("BPE", tokens, { merges, unknownToken, byteFallback, fuseUnknown: true });
 }
 
-/** Ids: special tokens, the alphabet by frequency, the same as later characters, merged tokens. */
+/**
+ * Returns the model. Ids are in this order: special tokens, the alphabet by frequency (which includes characters with "##"), merged
+ * tokens.
+ */
 export function wordPieceModel(
   specials: readonly string[],
   unknownToken: string | undefined,
@@ -180,7 +192,10 @@ export function wordPieceModel(
   return model("WordPiece", [...specials, ...names], { unknownToken, subwordPrefix: "##", maxWordCharacters: 100 });
 }
 
-/** Ids in this order: special tokens, bytes, pieces by score. Tokens that never match text have score 0, as in SentencePiece's models. */
+/**
+ * Returns the model. Ids are in this order: special tokens, bytes, pieces by score. Tokens that never match text have score 0, as in
+ * SentencePiece's models.
+ */
 export function unigramModel(
   { specials, byteFallback }: CheckedOptions,
   unknownToken: string | undefined,
@@ -196,7 +211,10 @@ export function unigramModel(
   return made;
 }
 
-/** Roles by name where the options name none: the first special token of byteLevelBpe; `<s>`, `</s>`, `<unk>`; BERT's. */
+/**
+ * Returns the configuration. Tokens that the options do not name default to the first special token (byteLevelBpe), to `<s>`, `</s>`,
+ * `<pad>` and `<unk>`, or to BERT's.
+ */
 export function trainedConfig({ algorithm, specials }: CheckedOptions, options: TrainOptions): TokenizerConfig {
   const has = (token: string) => (specials.includes(token) ? token : undefined);
   const roles = {

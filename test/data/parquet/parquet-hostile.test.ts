@@ -92,7 +92,7 @@ describe("rejects a footer", () => {
     await refuses(footer({ 2: back }), /a schema with -1 columns in text/);
     await refuses(footer({ 2: list(12, [element({ name: "root", children: 9 })]) }), /fewer columns than it declares/);
     const deep = Array.from({ length: 5000 }, () => element({ name: "a", children: 1 }));
-    await refuses(footer({ 2: list(12, [...deep, element(texts)]) }), /more than 64 columns in each other/);
+    await refuses(footer({ 2: list(12, [...deep, element(texts)]) }), /more than 64 nested columns/);
   });
 
   it("that claims a size of gigabytes", async () => {
@@ -171,7 +171,7 @@ describe("rejects a page", () => {
       values: count,
       pages: dataPage(count, 8, body),
     });
-    await refuses(bytes, /more in a row group than half of the heap has room for/);
+    await refuses(bytes, /a row group needs more than half of the heap limit/);
   });
 
   it("with decimals or UUIDs of 100,000 bytes", async () => {

@@ -116,7 +116,7 @@ describe("parquet", () => {
     await rejects(
       write("short.parquet", "PAR1"),
       "INVALID_FILE",
-      /short\.parquet: the file ends at byte 4 without its footer and PAR1: it is cut off$/,
+      /short\.parquet: the file ends at byte 4 without its footer and PAR1: it is truncated$/,
     );
     await rejects(
       write("text.parquet", "not a table at all, whatever its name"),

@@ -223,9 +223,9 @@ const wrong: [template: string, message: RegExp][] = [
   ["{{ [1]|batch(0) }}", /linecount: expected a whole number from 1, got 0/],
   ["{{ 'a'|round }}", /round: expected a number, got StringValue/],
   ["{{ '%d' % 'a' }}", /format: expected a number, got StringValue/],
-  ["{{ '%s %s' % 'a' }}", /format: expected a value for each place, got fewer/],
+  ["{{ '%s %s' % 'a' }}", /not enough values for the format/],
   ["{{ '{x.y}'.format(x=1) }}", /format: expected/],
-  ["{{ 'abc'.index('z') }}", /index: expected a text that is there, got another/],
+  ["{{ 'abc'.index('z') }}", /index: substring not found/],
   ["{% for x in [1] %}{{ loop.cycle() }}{% endfor %}", /loop.cycle: expected at least one item/],
 ];
 

@@ -352,9 +352,9 @@ describe("untrusted templates", () => {
       }
     };
     expect(said("{% for m in messages %}{{")).toBe(
-      'chat template: expected a template of Jinja, got "{% for m in messages %}{{" (it ends within a tag or an expression)',
+      'chat template: expected a Jinja template, got "{% for m in messages %}{{" (it ends within a tag or an expression)',
     );
-    expect(said("{% if %}")).toMatch(/^chat template: expected a template of Jinja, got "{% if %}" \(.+\)$/);
+    expect(said("{% if %}")).toMatch(/^chat template: expected a Jinja template, got "{% if %}" \(.+\)$/);
     expect(said("{{ nobody() }}")).toMatch(/^chat template: .+/);
   });
 

@@ -1,5 +1,5 @@
-// Jinja2 filters that the interpreter lacks, or has without their options. Each goes over its input a fixed number of times, and
-// makes no more than the limits allow; how long it takes is the watchdog's to bound.
+// Jinja2 filters that the interpreter package lacks, or implements without their options. Each reads its input a fixed number of times,
+// and stays within the memory limits. The watchdog limits the time.
 import { jsonOf, separatorsOf } from "../../chat-json.ts";
 import { checkElements, checkTaken, giveBack, LimitError, sizes, spend, spendText } from "./limits.ts";
 import { fixed, replaced } from "./printf.ts";
@@ -14,13 +14,13 @@ export interface Values {
   float(value: number): RuntimeValue;
   boolean(value: boolean): RuntimeValue;
   undefined(): RuntimeValue;
-  /** The items of a loop. */
+  /** Returns the items over which a loop iterates. */
   items(value: RuntimeValue): RuntimeValue[];
-  /** Resolves `attribute="a.0.b"` on an item; undefined if missing. */
+  /** Resolves a path such as `attribute="a.0.b"` on an item; undefined if missing. */
   attribute(item: RuntimeValue, path: RuntimeValue): RuntimeValue;
-  /** The characters of a text, each with the guard's mark that follows it. */
+  /** Returns the characters of a text, each with the guard's mark that follows it. */
   characters(text: string): string[];
-  /** A text without the guard's marks. */
+  /** Returns a text without the guard's marks. */
   plain(text: string): string;
 }
 
@@ -39,11 +39,11 @@ export class Arguments {
     this.named = named;
   }
 
-  /** The argument without checks. */
+  /** Returns the argument as given. */
   raw(name: string): RuntimeValue | undefined {
     return this.given[this.names.indexOf(name)] ?? this.named.get(name);
   }
-  /** The same, if it is not none. */
+  /** Returns the argument, or undefined if it is none or undefined. */
   get(name: string): RuntimeValue | undefined {
     const value = this.raw(name);
     return value === undefined || value.type === "NullValue" || value.type === "UndefinedValue" ? undefined : value;
@@ -64,26 +64,29 @@ export class Arguments {
 }
 
 interface Filter {
-  /** Its arguments, in their order. */
+  /** Names of its arguments, in order. */
   names: readonly string[];
   apply: (value: RuntimeValue, args: Arguments, make: Values) => RuntimeValue;
 }
 
-/** Limits the width of padding. */
+/** Checks the width of padding against the limits, and returns it. */
 export function checkedWidth(width: number): number {
   spendText(width);
-  giveBack(sizes.unit * width); // counted again when it is made
+  giveBack(sizes.unit * width); // the text is counted when it is created
   return width;
 }
 
-/** Python's str.center for a text of `length` characters. */
+/** Python's str.center for a text of `length` characters (`length` may differ from the UTF-16 length). */
 export function centred(text: string, length: number, width: number, fill = " "): string {
   const missing = Math.max(0, checkedWidth(width) - length);
   const left = Math.floor(missing / 2) + (missing & width & 1);
   return fill.repeat(left) + text + fill.repeat(missing - left);
 }
 
-/** By value as Python orders them; texts by code points. @throws Error for values of two kinds */
+/**
+ * Compares values as Python does: numbers by value, strings by code points, lists by elements. @throws Error for values of different
+ * kinds
+ */
 export function compared(a: RuntimeValue, b: RuntimeValue): number {
   const [x, y] = [a.value, b.value];
   const order = (p: number, q: number) => (p < q ? -1 : p > q ? 1 : 0);
@@ -100,11 +103,11 @@ export function compared(a: RuntimeValue, b: RuntimeValue): number {
   throw new Error(`expected values of the same type to compare, got ${a.type} and ${b.type}`);
 }
 
-/** By code points. */
+/** Compares strings by code points. */
 function comparedTexts(a: string, b: string): number {
   let at = 0;
   while (at < a.length && a.charCodeAt(at) === b.charCodeAt(at)) at++;
-  const [x, y] = [a.charCodeAt(at), b.charCodeAt(at)]; // NaN at an end
+  const [x, y] = [a.charCodeAt(at), b.charCodeAt(at)]; // NaN at the end of a string
   if (Number.isNaN(x) || Number.isNaN(y)) return Math.sign(a.length - b.length);
   const isSurrogate = (unit: number) => unit >= 0xd800 && unit < 0xe000;
   if (isSurrogate(x) !== isSurrogate(y)) return isSurrogate(x) ? 1 : -1;
@@ -114,7 +117,7 @@ function comparedTexts(a: string, b: string): number {
 const isNumber = ({ value }: RuntimeValue) => typeof value === "number" || typeof value === "boolean";
 const isFloat = ({ type }: RuntimeValue) => type === "FloatValue";
 
-/** The comparison key of items: the attribute, ignoring case unless `case_sensitive`. */
+/** Returns a function from items to their sort keys: the attribute, ignoring case unless `case_sensitive`. */
 function keyOf(args: Arguments, make: Values): (item: RuntimeValue) => RuntimeValue {
   const path = args.get("attribute");
   const sensitive = args.flag("case_sensitive");
@@ -141,7 +144,7 @@ function extreme(sign: number): Filter {
   };
 }
 
-/** Python's round: a half goes to the even neighbour. */
+/** Python's round, which rounds halves to even. */
 function rounded(value: number, precision: number): number {
   if (!Number.isFinite(value) || precision > 15 || precision < -300) return value;
   if (precision >= 0) return Number(fixed(value, precision));
@@ -163,7 +166,7 @@ const escaped: Filter = {
   },
 };
 
-/** Rows of `linecount` or `slices` items, the last one filled up. */
+/** Fills a row up to `length` items. */
 function filled(row: RuntimeValue[], length: number, fill: RuntimeValue | undefined): RuntimeValue[] {
   if (fill && row.length < length) {
     checkElements(length);
@@ -178,7 +181,7 @@ function wholeFrom1(args: Arguments, name: string): number {
   return value;
 }
 
-/** `replace(old, new, count)` */
+/** Parses the arguments of `replace(old, new, count)`. */
 export function replaceArguments(
   args: readonly (RuntimeValue | undefined)[],
   named: ReadonlyMap<string, RuntimeValue> = new Map(),
@@ -194,10 +197,10 @@ export function replaceArguments(
   return { from: from.value, to: to.value, most };
 }
 
-/** Lines that `indent` takes. */
+/** Maximum number of lines of `indent`. */
 const MOST_LINES = 1 << 20;
 
-/** Indents all lines but the first and the empty ones, unless it is told otherwise. */
+/** Indents all lines except the first and empty ones. `first` and `blank` include these. */
 function indented(text: string, width: number, { first, blank }: { first: boolean; blank: boolean }): string {
   let lines = 1;
   for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) lines++;
@@ -279,7 +282,7 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
         const seen = new Set<string>();
         const isNew = (item: RuntimeValue) => {
           const own = key(item);
-          const name = typeof own.value === "number" ? String(own.value) : pythonRepr(own); // 1 is 1.0
+          const name = typeof own.value === "number" ? String(own.value) : pythonRepr(own); // 1 equals 1.0
           if (seen.has(name)) return false;
           spend(sizes.unit * name.length);
           return seen.add(name);
@@ -423,7 +426,7 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
   [
     "tojson",
     {
-      names: ["ensure_ascii", "indent", "separators", "sort_keys"], // as transformers has them
+      names: ["ensure_ascii", "indent", "separators", "sort_keys"], // in transformers' order
       apply: (value, args, make) =>
         make.text(
           jsonOf(value, {

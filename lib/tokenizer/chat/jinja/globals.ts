@@ -1,4 +1,4 @@
-// Jinja2's own functions that the interpreter lacks: dict, cycler and joiner.
+// Functions of Jinja2 that the interpreter package lacks: dict, cycler and joiner.
 import { jinja, type Scope } from "./jinja.ts";
 import type { RuntimeValue } from "./repr.ts";
 
@@ -10,7 +10,7 @@ function runtimeOf(plain: unknown): RuntimeValue {
 }
 
 function functionOf(call: (args: Values) => RuntimeValue): RuntimeValue {
-  // The interpreter hands functions of JavaScript plain values; this one gets them as they are.
+  // The interpreter converts arguments of JavaScript functions to plain values. A replaced `value` gets them unconverted.
   return Object.assign(
     runtimeOf(() => null),
     { value: call },
@@ -21,7 +21,7 @@ function objectOf(entries: Entries): RuntimeValue {
   return Object.assign(runtimeOf({}), { value: entries });
 }
 
-/** Positional arguments, and those by name, which come last. */
+/** Splits arguments into positional and named ones. The named ones come last. */
 function split(args: Values): { given: Values; named: ReadonlyMap<string, RuntimeValue> } {
   const last = args.at(-1);
   if (last?.type !== "KeywordArgumentsValue") return { given: args, named: new Map() };
@@ -81,7 +81,7 @@ function joiner(args: Values): RuntimeValue {
   });
 }
 
-/** Sets them where a template's variables have none of their names. */
+/** Defines these functions, except those whose names the template's variables use. */
 export function setGlobals(scope: Scope, variables: Readonly<Record<string, unknown>>): void {
   for (const [name, call] of Object.entries({ dict, cycler, joiner }))
     if (!Object.hasOwn(variables, name)) scope.set(name, () => null).value = call;

@@ -1,4 +1,5 @@
-// Jinja's interpreter within limits, and with what Python's texts do where templates rely on it.
+// Extends the package's Jinja interpreter: it limits work and memory, and adds behaviour of Jinja2 and Python strings that templates rely
+// on.
 
 import { jsonOf } from "../../chat-json.ts";
 import { Arguments, checkedWidth, filters, type Values } from "./filters.ts";
@@ -24,7 +25,7 @@ import { listMethods, textMethods } from "./methods.ts";
 import { formatted } from "./printf.ts";
 import { charactersOf, pythonRepr, pythonText, type RuntimeValue, stripped, textFilters } from "./repr.ts";
 
-/** The parts of `object.name(…)`, if the name is one of the handled methods. */
+/** Returns the parts of `object.name(…)` if this module handles a method of that name. */
 function methodOf(statement: Statement | undefined): { call: Call; callee: Member; name: string } | undefined {
   if (statement?.type !== "CallExpression") return undefined;
   const call = statement as Call;
@@ -34,13 +35,13 @@ function methodOf(statement: Statement | undefined): { call: Call; callee: Membe
   return textMethods.has(name) || listMethods.has(name) || LOOP_METHODS.has(name) ? { call, callee, name } : undefined;
 }
 
-/** Methods of `loop`. */
+/** Methods of the `loop` variable. */
 const LOOP_METHODS = new Set(["cycle", "changed"]);
 
-/** Statements print their own output, or nothing. Other nodes are printed as Python's text. */
+/** Nodes that print their own output, or nothing. The values of other nodes are printed in Python's string form. */
 const STATEMENTS = new Set(["Set", "If", "For", "Macro", "CallStatement", "FilterStatement", "Comment"]);
 
-/** Nodes that create values. Other nodes return existing values or literals of the template. */
+/** Nodes that create values. Other nodes return existing values or constants. */
 const MAKING = new Set([
   "BinaryExpression",
   "CallExpression",
@@ -49,12 +50,12 @@ const MAKING = new Set([
   "MemberExpression",
 ]);
 const LITERALS = new Set(["ArrayLiteral", "TupleLiteral", "ObjectLiteral"]);
-/** Minimum size, in units or elements, of values that are tracked, so that each is counted only once. */
+/** Minimum size, in UTF-16 units or elements, of values that are remembered, so that each is counted only once. */
 const LARGE = 256;
-/** Bytes that a loop keeps for each iteration. */
+/** Bytes of memory that a loop needs per iteration. */
 const ROUND = 128;
 
-/** Filters that iterate: over the characters of texts, and the keys of objects. */
+/** Filters that iterate over their operand. It may also be a text (over its characters) or an object (over its keys). */
 const ITERATING = new Set([
   ...["list", "first", "last", "sort", "map"],
   ...["select", "reject", "selectattr", "rejectattr"],
@@ -62,17 +63,17 @@ const ITERATING = new Set([
 
 const CHOOSING = /^(?:select|reject|map)/u;
 
-/** Other names of filters. */
+/** Aliases of filters. */
 const ALIASES: Readonly<Record<string, string>> = { d: "default", count: "length" };
 
-/** Tests that are operators. */
+/** Tests that equal operators. */
 const COMPARISONS: Readonly<Record<string, string>> = {
   ...{ eq: "==", equalto: "==", sameas: "==", "==": "==", ne: "!=", "!=": "!=", in: "in" },
   ...{ lt: "<", lessthan: "<", "<": "<", le: "<=", "<=": "<=" },
   ...{ gt: ">", greaterthan: ">", ">": ">", ge: ">=", ">=": ">=" },
 };
 
-/** Tests that the package lacks. */
+/** Tests that the interpreter package lacks. */
 const ownTests: ReadonlyMap<string, (value: RuntimeValue, ...given: RuntimeValue[]) => boolean> = new Map<
   string,
   (value: RuntimeValue, ...given: RuntimeValue[]) => boolean
@@ -90,7 +91,7 @@ const isText = (value: RuntimeValue) => value.type === "StringValue";
 const isArray = (value: RuntimeValue) => Array.isArray(value.value);
 const known = (value: RuntimeValue): Known => ({ type: KNOWN, value });
 
-/** @param mark the guard's mark after characters of messages that could begin a special token: see ChatGuard */
+/** @param mark the guard's mark, which follows characters of messages that could begin a special token: see ChatGuard */
 type LimitedInterpreter = new (scope: Scope, mark?: string) => Evaluator;
 
 function makeInterpreter(): LimitedInterpreter {
@@ -99,7 +100,7 @@ function makeInterpreter(): LimitedInterpreter {
     private steps = 0;
     /** Large values that have been counted. */
     private readonly counted = new WeakSet<RuntimeValue>();
-    /** The last argument of `loop.changed`, for each active loop. */
+    /** The last arguments of `loop.changed`, per active loop. */
     private readonly changes: (string | undefined)[] = [];
 
     constructor(scope: Scope, mark?: string) {
@@ -107,17 +108,17 @@ function makeInterpreter(): LimitedInterpreter {
       this.mark = mark;
     }
 
-    /** @param statement undefined for what a slice leaves out */
+    /** @param statement undefined for an omitted part of a slice */
     override evaluate(statement: Statement | undefined, scope: Scope): RuntimeValue {
       if (statement?.type === KNOWN) return (statement as Known).value;
       if (++this.steps > renderLimits.steps) throw new LimitError(`more than ${renderLimits.steps} steps`);
-      const node = statement?.type === "For" ? this.going(statement as Loop, scope) : statement;
-      const result = node?.type === "For" ? this.looping(node, scope) : this.called(node, scope);
+      const node = statement?.type === "For" ? this.withIterable(statement as Loop, scope) : statement;
+      const result = node?.type === "For" ? this.runLoop(node, scope) : this.callMethod(node, scope);
       if (node) this.count(node, result);
       return result;
     }
 
-    /** Counts what a node has made. No operation makes much before it is counted: see the functions that make texts. */
+    /** Counts the memory of a value that a node has created. Operations that create large values check the limits themselves before. */
     private count(node: Statement, value: RuntimeValue): void {
       const { type } = node;
       const isLiteral = LITERALS.has(type);
@@ -146,7 +147,7 @@ function makeInterpreter(): LimitedInterpreter {
         const value = this.evaluate(statement, scope);
         const isStatement = STATEMENTS.has(statement.type);
         const printed = isText(value) ? (value.value as string) : isStatement ? "" : pythonText(value);
-        if (!isStatement) spendText(printed.length); // what statements print is counted within them
+        if (!isStatement) spendText(printed.length); // statements have counted their output themselves
         text += printed;
         if (text.length > renderLimits.characters)
           throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
@@ -189,12 +190,12 @@ function makeInterpreter(): LimitedInterpreter {
         return super.applyFilter(operand, filter, scope) ?? this.evaluate(undefined, scope);
       const args = this.evaluateArguments(called?.args ?? [], scope);
       if (name !== "map" && CHOOSING.test(name)) return this.array(this.selected(items, name, args[0], scope), scope);
-      if (name === "map") return this.array(this.mapped(items, args, scope), scope);
-      // The first of none is undefined.
+      if (name === "map") return this.array(this.applyMap(items, args, scope), scope);
+      // `first` and `last` of an empty list are undefined.
       return super.applyFilter(this.array(items, scope), filter, scope) ?? this.evaluate(undefined, scope);
     }
 
-    /** The items of a loop or a filter. */
+    /** Returns the items over which a loop or a filter iterates. */
     private itemsOf(value: RuntimeValue, scope: Scope): RuntimeValue[] {
       if (isArray(value)) return value.value as RuntimeValue[];
       if (value.type === "UndefinedValue") return [];
@@ -206,14 +207,14 @@ function makeInterpreter(): LimitedInterpreter {
       return parts.map((part) => this.text(part, scope));
     }
 
-    /** Length of a text in characters, without the guard's marks. */
+    /** Returns the length of a text in characters, without the guard's marks. */
     private lengthOf(text: string): number {
       let length = 0;
       for (const character of text) if (character !== this.mark) length++;
       return length;
     }
 
-    /** The characters of a text, each with the guard's mark that follows it. */
+    /** Returns the characters of a text, each with the guard's mark that follows it. */
     private charactersOf(text: string): string[] {
       checkElements(text.length);
       const out: string[] = [];
@@ -269,8 +270,8 @@ function makeInterpreter(): LimitedInterpreter {
       return this.boolean(found(this.evaluate(node.operand, scope)) !== node.negate, scope);
     }
 
-    /** `map(attribute=…)` and `map("filter", …)`. */
-    private mapped(
+    /** Applies `map(attribute=…)` or `map("filter", …)`. */
+    private applyMap(
       items: readonly RuntimeValue[],
       [args, named]: [RuntimeValue[], Map<string, RuntimeValue>],
       scope: Scope,
@@ -293,7 +294,7 @@ function makeInterpreter(): LimitedInterpreter {
       });
     }
 
-    /** Resolves `attribute="a.0.b"` on an item; undefined if missing. */
+    /** Resolves a path such as `attribute="a.0.b"` on an item; undefined if missing. */
     private attributeOf(item: RuntimeValue, path: RuntimeValue, scope: Scope): RuntimeValue {
       let at = item;
       for (const part of String(path.value).split(".")) {
@@ -307,12 +308,12 @@ function makeInterpreter(): LimitedInterpreter {
       return at;
     }
 
-    /** A loop over what jinja2 goes over: texts and what is undefined as well. */
-    private going(loop: Loop, scope: Scope): Loop {
+    /** Evaluates a loop's iterable as Jinja2 does: texts and undefined values can be iterated too. */
+    private withIterable(loop: Loop, scope: Scope): Loop {
       const select = loop.iterable.type === "SelectExpression" ? (loop.iterable as Select) : undefined;
       const value = this.evaluate(select?.lhs ?? loop.iterable, scope);
       let items = this.itemsOf(value, scope);
-      // A pair may be a tuple, or a text of two characters.
+      // A loop over pairs also unpacks tuples, and texts of two characters.
       const splits = loop.loopvar.type === "TupleLiteral" && items.some((item) => item.type !== "ArrayValue");
       if (splits) items = items.map((item) => this.array(this.itemsOf(item, scope), scope));
       const iterable = known(isArray(value) && !splits ? value : this.array(items, scope));
@@ -320,14 +321,15 @@ function makeInterpreter(): LimitedInterpreter {
     }
 
     /**
-     * `~` converts both sides to strings. Templates that concatenate a call's arguments expect JSON, so objects are printed as JSON here.
+     * Evaluates binary operators. `~` converts both sides to strings. Objects become JSON, because templates that concatenate the
+     * arguments of a tool call expect it.
      */
     override evaluateBinaryExpression(node: Binary, scope: Scope): RuntimeValue {
       const { value: operator } = node.operator;
       if (operator === "*" || operator === "%") return this.timesOrFormat(node, scope);
       if (operator === "==" || operator === "!=") return this.equality(node, scope);
       if (operator !== "+" && operator !== "~") return super.evaluateBinaryExpression(node, scope);
-      const sides = [this.side(node.left, scope), this.side(node.right, scope)];
+      const sides = [this.evaluateOperand(node.left, scope), this.evaluateOperand(node.right, scope)];
       const joins = sides.some(isText);
       const [left, right] = sides.map((side): Known => {
         if (joins && side.type === "ObjectValue")
@@ -339,8 +341,8 @@ function makeInterpreter(): LimitedInterpreter {
       return super.evaluateBinaryExpression({ ...node, left: left!, right: right! }, scope);
     }
 
-    /** Evaluates an operand of `+` or `~`. The text of `a + b + c` is counted once, because V8 does not materialize `a + b`. */
-    private side(node: Statement, scope: Scope): RuntimeValue {
+    /** Evaluates an operand of `+` or `~`. Only the final text of `a + b + c` is counted, because V8 does not materialize `a + b`. */
+    private evaluateOperand(node: Statement, scope: Scope): RuntimeValue {
       if (!isJoining(node)) return this.evaluate(node, scope);
       this.steps++;
       const value = this.evaluateBinaryExpression(node as Binary, scope);
@@ -350,14 +352,14 @@ function makeInterpreter(): LimitedInterpreter {
       return value;
     }
 
-    /** An array never equals a text or a number. JavaScript would convert it to a text first. */
+    /** Compares values. An array never equals a text or a number; JavaScript would convert it to a text first. */
     private equality(node: Binary, scope: Scope): RuntimeValue {
       const [left, right] = [this.evaluate(node.left, scope), this.evaluate(node.right, scope)];
       if (isArray(left) !== isArray(right)) return this.boolean(node.operator.value === "!=", scope);
       return super.evaluateBinaryExpression({ ...node, left: known(left), right: known(right) }, scope);
     }
 
-    /** Iterates texts by characters, without a value for each. */
+    /** Slices texts by characters, without creating a value for each. */
     override evaluateSliceExpression(object: RuntimeValue, node: Slice, scope: Scope): RuntimeValue {
       const [start, stop, step] = [node.start, node.stop, node.step].map((part) => this.evaluate(part, scope));
       const bounds = [start!, stop!].map(({ value }) => value);
@@ -374,7 +376,7 @@ function makeInterpreter(): LimitedInterpreter {
       );
     }
 
-    /** A text's methods are made when one of them is asked for: they are not kept with the text. */
+    /** Evaluates member access. It drops the table of methods that the package attaches to a text, to save memory. */
     override evaluateMemberExpression(node: Member, scope: Scope): RuntimeValue {
       const object = this.evaluate(node.object, scope);
       const value = super.evaluateMemberExpression({ ...node, object: known(object) }, scope);
@@ -382,7 +384,7 @@ function makeInterpreter(): LimitedInterpreter {
       return value;
     }
 
-    /** `f(*list)` makes an argument of each of its items. */
+    /** Evaluates arguments. `f(*list)` passes each item of the list as an argument. */
     override evaluateArguments(given: readonly Statement[], scope: Scope): [RuntimeValue[], Map<string, RuntimeValue>] {
       const args = given.map((node) => {
         if (node.type !== "SpreadExpression") return node;
@@ -393,13 +395,13 @@ function makeInterpreter(): LimitedInterpreter {
       return super.evaluateArguments(args, scope);
     }
 
-    /** `"-" * 3`, `[0] * 3` and `"%d of %d" % (1, 2)`. */
+    /** Evaluates `"-" * 3`, `[0] * 3`, `7 % 3` and `"%d of %d" % (1, 2)`. */
     private timesOrFormat(node: Binary, scope: Scope): RuntimeValue {
       const [left, right] = [this.evaluate(node.left, scope), this.evaluate(node.right, scope)];
       const evaluated = { ...node, left: known(left), right: known(right) };
       if (node.operator.value === "%") {
         if (typeof left.value === "number" && typeof right.value === "number" && right.value !== 0) {
-          // As in Python, of the divisor's sign.
+          // As in Python, the result has the sign of the divisor.
           const rest = left.value % right.value;
           const value = rest !== 0 && rest < 0 !== right.value < 0 ? rest + right.value : rest;
           const type = left.type === "FloatValue" || right.type === "FloatValue" ? "FloatLiteral" : "IntegerLiteral";
@@ -423,8 +425,8 @@ function makeInterpreter(): LimitedInterpreter {
       return this.array(Array.from({ length: times }, () => many.value as RuntimeValue[]).flat(), scope);
     }
 
-    /** Runs a loop with its own state of `loop.changed`. */
-    private looping(node: Statement, scope: Scope): RuntimeValue {
+    /** Runs a loop. Each loop has its own state of `loop.changed`. */
+    private runLoop(node: Statement, scope: Scope): RuntimeValue {
       const { iterable } = node as Loop;
       const over = iterable.type === "SelectExpression" ? (iterable as Select).lhs : iterable;
       const kept = ROUND * ((over as Known).value.value as unknown[]).length;
@@ -438,13 +440,13 @@ function makeInterpreter(): LimitedInterpreter {
       }
     }
 
-    /** A method that the package lacks, or has without its arguments; all else as the package has it. */
-    private called(statement: Statement | undefined, scope: Scope): RuntimeValue {
+    /** Calls a method that the package lacks or implements incompletely. Everything else is left to the package. */
+    private callMethod(statement: Statement | undefined, scope: Scope): RuntimeValue {
       const method = methodOf(statement);
       if (!method) return super.evaluate(statement, scope);
       const { call, callee, name } = method;
       const object = this.evaluate(callee.object, scope);
-      // Uses the evaluated object, so that it is not evaluated again.
+      // Pass the evaluated object, so that it is not evaluated twice.
       const rest = () => super.evaluate({ ...call, callee: { ...callee, object: known(object) } } as Call, scope);
       const isLoop = LOOP_METHODS.has(name) && (callee.object as Identifier).value === "loop";
       if (isLoop && object.value instanceof Map && object.value.has("index0")) {
@@ -468,7 +470,7 @@ function makeInterpreter(): LimitedInterpreter {
       return found(object, given, { ...this.values(scope), named }) ?? rest();
     }
 
-    /** The value constructors for filters and methods. */
+    /** Returns the value constructors and accessors for filters and methods. */
     private values(scope: Scope): Values {
       return {
         array: (items) => this.array(items, scope),
@@ -505,7 +507,7 @@ function makeInterpreter(): LimitedInterpreter {
   };
 }
 
-/** The interpreter's class, made when it is first asked for. */
+/** The interpreter's class, which is made on first use. */
 let made: LimitedInterpreter | undefined;
 
 export function limitedInterpreter(): LimitedInterpreter {

@@ -1,15 +1,15 @@
-// The used parts of the package that parses and interprets templates.
+// Types of those parts of @huggingface/jinja that are used here, and its lazy import.
 
 import { lazily } from "../../../core/lazy.ts";
 import type { RuntimeValue } from "./repr.ts";
 import type { Token } from "./tests.ts";
 
-// The package's declarations do not resolve under NodeNext (relative imports without extensions): what is used of it.
+// The package's own declarations do not resolve under NodeNext, because their relative imports have no extensions.
 export interface Scope {
   set(name: string, value: unknown): RuntimeValue;
   tests: ReadonlyMap<string, (...values: RuntimeValue[]) => boolean>;
 }
-/** A node of a template's tree. */
+/** A node of a template's syntax tree. */
 export interface Statement {
   type: string;
 }
@@ -35,17 +35,17 @@ export interface Test extends Statement {
   negate: boolean;
   test: Identifier;
 }
-/** The slice in `object[start:stop:step]`; omitted parts are undefined. */
+/** A slice `object[start:stop:step]`; omitted parts are undefined. */
 export interface Slice extends Statement {
   start: Statement | undefined;
   stop: Statement | undefined;
   step: Statement | undefined;
 }
-/** `*argument` of a call. */
+/** `*argument` in a call. */
 export interface Spread extends Statement {
   argument: Statement;
 }
-/** An evaluated value that replaces its node. */
+/** A node that stands for an evaluated value. */
 export interface Known extends Statement {
   value: RuntimeValue;
 }
@@ -54,7 +54,7 @@ export interface Loop extends Statement {
   loopvar: Statement;
   iterable: Statement;
 }
-/** The items of a loop with a condition. */
+/** The iterable of a loop with a condition: `for x in items if condition`. */
 export interface Select extends Statement {
   lhs: Statement;
 }

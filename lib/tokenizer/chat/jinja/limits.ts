@@ -2,42 +2,45 @@
 import { TimeoutError, withinTime } from "./watchdog.ts";
 
 export const renderLimits = {
-  /** Time of all renderings of one call together. */
+  /** Maximum time of all renderings of one call together. */
   milliseconds: 1000,
-  /** Bytes of all values that one rendering creates. This bounds the live memory. */
+  /** Maximum number of bytes of all values that one rendering creates. It bounds the memory in use. */
   bytes: 64 << 20,
-  /** Statements and expressions evaluated. */
+  /** Maximum number of evaluated statements and expressions. */
   steps: 5_000_000,
-  /** UTF-16 units of any string, the output included. */
+  /** Maximum length of any string in UTF-16 units, including the output. */
   characters: 1 << 24,
-  /** UTF-16 units of a string that is split into characters or matches. */
+  /** Maximum length in UTF-16 units of a string that is split into characters or matches. */
   taken: 1 << 21,
-  /** Elements of any array. */
+  /** Maximum number of elements of any array. */
   elements: 100_000,
   range: 10_000,
 } as const;
 
-/** Estimated bytes of a UTF-16 unit, of an array element with its value, of an element shared by two arrays, and of a map or pair. */
+/**
+ * Estimated bytes of a UTF-16 unit, of an array element with its value, of an array element whose value exists already, and of an entry
+ * of a map or a pair.
+ */
 export const sizes = { unit: 2, element: 64, shared: 16, entry: 256 } as const;
 
-/** A limit above was exceeded. */
+/** The error for an exceeded limit. */
 export class LimitError extends Error {}
 
 /** Bytes left for the current rendering. Rendering is synchronous, so only one runs at a time. */
 let left = Number.POSITIVE_INFINITY;
 
-/** Counts bytes that are about to be allocated. @throws LimitError */
+/** Counts bytes that will be allocated. @throws LimitError */
 export function spend(bytes: number): void {
   left -= bytes;
   if (!(left >= 0)) throw new LimitError(`values of more than ${renderLimits.bytes >> 20} MB together`);
 }
 
-/** Returns the bytes of a value that is no longer alive. */
+/** Returns bytes of a value that is no longer used to the budget. */
 export function giveBack(bytes: number): void {
   left += bytes;
 }
 
-/** Counts a string of `length` units that is about to be created. @throws LimitError */
+/** Counts a string of `length` UTF-16 units that will be created. @throws LimitError */
 export function spendText(length: number): void {
   if (!(length <= renderLimits.characters))
     throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
@@ -47,16 +50,16 @@ export function spendText(length: number): void {
 /** Checks that a string is short enough to be split. @throws LimitError */
 export function checkTaken(text: string): void {
   if (text.length > renderLimits.taken)
-    throw new LimitError(`a text of more than ${renderLimits.taken} characters to take apart`);
+    throw new LimitError(`a text of more than ${renderLimits.taken} characters to split`);
 }
 
-/** @throws LimitError */
+/** Checks the number of elements of an array. @throws LimitError */
 export function checkElements(count: number): void {
   if (!(count <= renderLimits.elements))
     throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
 }
 
-/** Runs one rendering within the byte limit. */
+/** Runs a rendering with its own byte budget. */
 export function withinBytes<T>(render: () => T): T {
   const outer = left;
   left = renderLimits.bytes;
@@ -71,7 +74,7 @@ export function withinBytes<T>(render: () => T): T {
 export class RenderTime {
   private left: number = renderLimits.milliseconds;
 
-  /** Runs `body` at once. @throws TimeoutError when the time is used up */
+  /** Runs `body` synchronously. @throws TimeoutError when the time is used up */
   run<T>(body: () => T): T {
     if (this.left <= 0) throw this.late();
     const begun = performance.now();
@@ -82,7 +85,7 @@ export class RenderTime {
     }
   }
 
-  /** Work in slices, of which the pauses do not count. @throws TimeoutError when the time is used up */
+  /** Runs sliced work. Pauses between slices do not count. @throws TimeoutError when the time is used up */
   *slices<T>(work: Generator<void, T, undefined>): Generator<void, T, undefined> {
     for (;;) {
       const begun = performance.now();

@@ -1,11 +1,11 @@
-// Methods of Python's str and list that the interpreter lacks, or has without their arguments.
+// Methods of Python's str and list that the interpreter package lacks, or implements without their arguments.
 import { centred, checkedWidth, replaceArguments, type Values } from "./filters.ts";
 import { checkElements, checkTaken, renderLimits } from "./limits.ts";
 import { braced, replaced } from "./printf.ts";
 import { charactersIn, pythonRepr, pythonText, type RuntimeValue, stripped } from "./repr.ts";
 
 type Made = Values & { named: ReadonlyMap<string, RuntimeValue> };
-/** Undefined: as the interpreter has it. */
+/** A method. It returns undefined to leave the call to the package. */
 type Method = (self: RuntimeValue, args: readonly RuntimeValue[], make: Made) => RuntimeValue | undefined;
 
 function textArgument(args: readonly RuntimeValue[], at: number, otherwise?: string): string {
@@ -19,7 +19,7 @@ function checked(parts: readonly string[], make: Made): RuntimeValue {
   return make.array(parts.map(make.text));
 }
 
-/** Where a text is divided, from left to right; undefined: at white space. @throws LimitError */
+/** Splits a text like str.split, at white space if `separator` is undefined. @throws LimitError */
 function splitFromLeft(text: string, separator: string | undefined, most: number): string[] {
   const parts: string[] = [];
   const add = (part: string) => checkElements(parts.push(part));
@@ -44,7 +44,7 @@ function splitFromLeft(text: string, separator: string | undefined, most: number
   return parts;
 }
 
-/** `split(sep, maxsplit)` */
+/** Parses the arguments of `split(sep, maxsplit)`. */
 function splitArguments(args: readonly RuntimeValue[], named: Made["named"]) {
   const [given, most] = [args[0] ?? named.get("sep"), args[1] ?? named.get("maxsplit")];
   const isAny = given === undefined || given.type === "NullValue" || given.type === "UndefinedValue";
@@ -54,13 +54,13 @@ function splitArguments(args: readonly RuntimeValue[], named: Made["named"]) {
   return { separator: isAny ? undefined : (given.value as string), most: count };
 }
 
-/** Whether all characters are of a kind, of which there is at least one. */
+/** Makes a method that tests whether all characters match. The pattern must require at least one. */
 const all =
   (pattern: RegExp): Method =>
   (self, _, make) =>
     make.boolean(pattern.test(make.plain(self.value as string)));
 
-/** `islower` and `isupper`: there are cased characters, and all of them have this case. */
+/** Makes `islower` or `isupper`: whether there are cased characters, and all of them have this case. */
 const ofCase =
   (other: RegExp, own: RegExp): Method =>
   (self, _, make) => {
@@ -75,7 +75,7 @@ const strips =
       ? make.text(stripped(self.value as string, which, args[0]!.value))
       : undefined;
 
-/** Pads a text to a number of characters. */
+/** Computes the padding of a text to a width in characters. */
 function filled(make: Made, self: RuntimeValue, args: readonly RuntimeValue[], fill: string) {
   const width = args[0]?.value;
   if (typeof width !== "number") throw new Error(`expected a width, got ${args[0]?.type ?? "nothing"}`);
@@ -84,14 +84,14 @@ function filled(make: Made, self: RuntimeValue, args: readonly RuntimeValue[], f
   return { text, length, width, blanks: fill.repeat(Math.max(0, checkedWidth(width) - length)) };
 }
 
-/** Where a text lies, in characters; −1 where it does not. */
+/** Makes a method that returns the index of a part in characters, or −1. With `isNeeded` a missing part is an error. */
 const found =
   (last: boolean, isNeeded = false): Method =>
   (self, args, make) => {
     const text = make.plain(self.value as string);
     const part = make.plain(textArgument(args, 0));
     const at = last ? text.lastIndexOf(part) : text.indexOf(part);
-    if (at < 0 && isNeeded) throw new Error("index: expected a text that is there, got another");
+    if (at < 0 && isNeeded) throw new Error("index: substring not found");
     return make.integer(at < 0 ? -1 : charactersIn(text, at));
   };
 
@@ -265,7 +265,7 @@ export const listMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
     (self, args, make) => {
       const wanted = args[0] && pythonText(args[0]);
       const at = (self.value as RuntimeValue[]).findIndex((item) => same(item, args[0], wanted));
-      if (at < 0) throw new Error("index: expected an item that is there, got another");
+      if (at < 0) throw new Error("index: item not found");
       return make.integer(at);
     },
   ],
@@ -278,7 +278,7 @@ export const listMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   ],
 ]);
 
-/** By what it prints, and its kind: cheap for texts and numbers. */
+/** Whether two values are equal: by type and Python's repr if they are objects or arrays. @param text pythonText of `other` */
 function same(item: RuntimeValue, other: RuntimeValue | undefined, text: string | undefined): boolean {
   if (!other) return false;
   if (typeof item.value !== "object" || item.value === null) return item.value === other.value;

@@ -1,9 +1,9 @@
-// Python's two ways of formatting: "%5.2f" % x and "{:>5}".format(x), as far as templates use them.
+// Python's two kinds of string formatting, "%5.2f" % x and "{:>5}".format(x), as far as templates use them.
 import { type Growth, growing } from "../../chat-json.ts";
 import { LimitError } from "./limits.ts";
 import { charactersIn, offsetOf, pythonRepr, pythonText, type RuntimeValue } from "./repr.ts";
 
-/** Digits and blanks that one place may ask for. */
+/** Maximum width and precision of a format. */
 const MOST_WIDTH = 10_000;
 
 type Named = ReadonlyMap<string, RuntimeValue>;
@@ -24,13 +24,13 @@ function numberOf(value: RuntimeValue): number {
 export function fixed(value: number, digits: number): string {
   const count = Math.min(100, digits);
   const text = value.toFixed(count);
-  // Halfway between two lie only multiples of 2^-(digits + 1); there the larger was taken.
+  // Only multiples of 2^-(digits + 1) are ties. toFixed rounds these up.
   const isHalf =
     count < 22 && Number.isInteger(value * 2 ** (count + 1)) && Math.abs((value * 10 ** count) % 1) === 0.5;
   return isHalf ? ((2 * Math.round((value * 10 ** count) / 2)) / 10 ** count).toFixed(count) : text;
 }
 
-/** A number by one of Python's letters; undefined for a letter of texts. */
+/** Formats a number by a conversion letter of Python; undefined for letters that do not format numbers. */
 function digitsOf(value: RuntimeValue, letter: string, precision: number | undefined): string | undefined {
   switch (letter) {
     case "d":
@@ -69,10 +69,10 @@ function padded(text: string, width: number, { fill, align }: { fill: string; al
   return sign + fill.repeat(missing) + text.slice(sign.length);
 }
 
-/** Parts that are joined at once: a text that grows piece by piece keeps a node in memory for each of them. */
+/** Number of parts that are joined at a time. A string that grows part by part would keep a node in memory for each. */
 const MOST_PARTS = 4096;
 
-/** A text that grows part by part, within the limits. */
+/** Builds a text part by part, within the limits. */
 class Joiner {
   private readonly growth: Growth;
   private readonly done: string[] = [];
@@ -94,7 +94,7 @@ class Joiner {
   }
 }
 
-/** Replaces all matches. @throws LimitError */
+/** Replaces all matches of a pattern. @throws LimitError */
 function joined(text: string, pattern: RegExp, part: (match: RegExpExecArray) => string): string {
   return growing((growth) => {
     const out = new Joiner(growth);
@@ -109,10 +109,13 @@ function joined(text: string, pattern: RegExp, part: (match: RegExpExecArray) =>
   });
 }
 
-/** UTF-16 units of a character; 1 at the end. */
+/** Returns the length in UTF-16 units of the character at an offset; 1 at the end. */
 const sizeAt = (text: string, at: number) => ((text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1);
 
-/** Python's str.replace: the first `most` places where `from` stands; an empty one stands before and behind each character. @throws LimitError */
+/**
+ * Python's str.replace: replaces the first `most` occurrences of `from`. An empty `from` occurs before and after each character. @throws
+ * LimitError
+ */
 export function replaced(text: string, from: string, to: string, most = Number.POSITIVE_INFINITY): string {
   if (most <= 0 || !text.includes(from)) return text;
   return growing((growth) => {
@@ -130,14 +133,14 @@ export function replaced(text: string, from: string, to: string, most = Number.P
   });
 }
 
-/** `"%s of %(x)05.1f" % …` @throws Error for too few or too many values */
+/** Formats as `"%s of %(x)05.1f" % values` does. @throws Error for too few or too many values */
 export function formatted(text: string, given: readonly RuntimeValue[], named: Named): string {
   let used = 0;
   const pattern = /%(?:\((\w+)\))?([-+ 0#]*)(\d*)(?:\.(\d*))?([a-zA-Z%])/gu;
   const out = joined(text, pattern, ([, name, flags = "", width, precision, letter = ""]) => {
     if (letter === "%") return "%";
     const value = name === undefined ? given[used++] : named.get(name);
-    if (!value) throw new Error("format: expected a value for each place, got fewer");
+    if (!value) throw new Error("format: not enough values for the format");
     const digits = precision === undefined ? undefined : whole(precision, 0);
     const number = digitsOf(value, letter, digits);
     let body = number ?? (letter === "r" ? pythonRepr(value) : pythonText(value));
@@ -150,11 +153,14 @@ export function formatted(text: string, given: readonly RuntimeValue[], named: N
     const align = flags.includes("-") ? "<" : zeros ? "=" : ">";
     return padded(body, whole(width, 0), { fill: zeros ? "0" : " ", align });
   });
-  if (used < given.length) throw new Error("format: expected as many values as places, got more");
+  if (used < given.length) throw new Error("format: too many values for the format");
   return out;
 }
 
-/** `"{} {1:>5} {name:.2f}".format(…)`, without attributes of what is formatted: they lead out of a sandbox. */
+/**
+ * Formats as `"{} {1:>5} {name:.2f}".format(…)` does. It does not support attributes of values, with which a template could leave the
+ * sandbox.
+ */
 export function braced(text: string, given: readonly RuntimeValue[], named: Named): string {
   let next = 0;
   return joined(text, /\{\{|\}\}|\{(\w*)(?:!([rs]))?(?::([^{}]*))?\}|[{}]/gu, (match) => {

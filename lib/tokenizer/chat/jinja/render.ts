@@ -1,4 +1,4 @@
-// Chat templates come from strangers: Jinja with limits on time, steps and sizes.
+// Renders Jinja chat templates, which are untrusted, with limits on time, steps and memory.
 import { describe, excerpt, HeddleError } from "../../../core/errors.ts";
 import { limits } from "../../files/tokenizer-file.ts";
 import { setGlobals } from "./globals.ts";
@@ -8,7 +8,7 @@ import { LimitError, RenderTime, renderLimits, withinBytes } from "./limits.ts";
 import { withTestsAsOperators } from "./tests.ts";
 import { TimeoutError } from "./watchdog.ts";
 
-/** The template called raise_exception: it does not take these messages. */
+/** The template called raise_exception, because it does not accept the messages. */
 class TemplateRefusal extends Error {}
 
 function range(start: number, stop?: number, step = 1): number[] {
@@ -21,10 +21,10 @@ function range(start: number, stop?: number, step = 1): number[] {
 const months = "January February March April May June July August September October November December".split(" ");
 const days = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split(" ");
 
-/** Characters of a format. */
+/** Maximum length of a format in UTF-16 units. */
 const MOST_FORMAT = 1000;
 
-/** Python's strftime of now, in English whatever the locale; unknown directives stay as they are. */
+/** Formats the current time like Python's strftime, in English for every locale. Unknown directives stay unchanged. */
 function strftimeNow(format: string): string {
   if (!(format.length <= MOST_FORMAT)) throw new LimitError(`a format of more than ${MOST_FORMAT} characters`);
   const now = new Date();
@@ -72,11 +72,11 @@ function compile(template: string): unknown {
   const { parse, tokenize } = jinja();
   let program: unknown;
   try {
-    // Jinja takes all line ends for one kind.
+    // Jinja treats all line endings alike.
     const lines = template.replace(/\r\n?/gu, "\n");
     program = parse(withTestsAsOperators(tokenize(lines, { lstrip_blocks: true, trim_blocks: true })));
   } catch (cause) {
-    // The parser looks for tokens beyond the last.
+    // The parser reads tokens beyond the last one.
     if (cause instanceof TypeError) throw new SyntaxError("it ends within a tag or an expression", { cause });
     if (cause instanceof TimeoutError || cause instanceof RangeError) throw cause;
     throw new SyntaxError((cause as Error | undefined)?.message ?? String(cause), { cause });
@@ -87,10 +87,11 @@ function compile(template: string): unknown {
 }
 
 /**
- * Renders a chat template. Throws INVALID_ARGUMENT if the template refuses the messages (raise_exception), INVALID_FILE
- * if it is not a valid template or exceeds a limit, which the message names.
- * @param mark the guard's mark, which variables may contain and which does not count as a character
- * @param time that the renderings of a call have together
+ * Renders a chat template.
+ * @param mark the guard's mark, which variables may contain. It does not count as a character
+ * @param time the time limit that all renderings of a call share
+ * @throws HeddleError INVALID_ARGUMENT if the template refuses the messages (raise_exception); INVALID_FILE if it is not a valid template
+ * or exceeds a limit, which the message names
  */
 export function renderTemplate(
   template: string,
@@ -101,7 +102,7 @@ export function renderTemplate(
   if (template.length > limits.templateLength) {
     throw new HeddleError("INVALID_FILE", `chat template: expected at most ${limits.templateLength} characters`);
   }
-  // Loaded before the clock runs.
+  // Load the package before the time starts to count.
   const { Environment } = jinja();
   const Interpreter = limitedInterpreter();
   try {
@@ -113,7 +114,7 @@ export function renderTemplate(
         range,
         strftime_now: strftimeNow,
         raise_exception: (message: unknown) => {
-          throw new TemplateRefusal(typeof message === "string" ? excerpt(message) : "it does not take the messages");
+          throw new TemplateRefusal(typeof message === "string" ? excerpt(message) : "it does not accept the messages");
         },
         ...variables,
       };
@@ -140,7 +141,7 @@ export function explained(cause: unknown, template: string): HeddleError {
     : tooDeep
       ? "is nested too deep"
       : cause instanceof SyntaxError
-        ? `expected a template of Jinja, got ${describe(template)} (${excerpt(cause.message, 200)})`
+        ? `expected a Jinja template, got ${describe(template)} (${excerpt(cause.message, 200)})`
         : excerpt(String(error?.message ?? cause));
   return new HeddleError("INVALID_FILE", `chat template: ${what}`, { cause });
 }

@@ -1,4 +1,4 @@
-// Python's str and repr for template values, and the filters that start with them.
+// Python's str and repr of template values, and string filters, which convert their input with str first.
 
 import { isHighSurrogate, isLowSurrogate } from "../../../core/surrogates.ts";
 import { type Growth, growing, rewritten } from "../../chat-json.ts";
@@ -8,7 +8,7 @@ import { checkTaken } from "./limits.ts";
 export interface RuntimeValue {
   type: string;
   value: unknown;
-  /** Whether it counts as true. */
+  /** Whether the value is truthy. */
   __bool__(): { value: boolean };
 }
 
@@ -31,7 +31,7 @@ function quoted(text: string, growth: Growth): string {
   return quote + escaped + quote;
 }
 
-/** `{'name': 'f', 'strict': True, 'rest': [1, None]}` @throws LimitError */
+/** Returns Python's repr of a value: `{'name': 'f', 'strict': True, 'rest': [1, None]}`. @throws LimitError */
 export function pythonRepr(value: RuntimeValue): string {
   return growing((growth) => repr(value, growth));
 }
@@ -58,7 +58,7 @@ function repr(value: RuntimeValue, growth: Growth): string {
     case "ObjectValue":
       return objectRepr(inner as Map<string, RuntimeValue>, growth);
     default:
-      return String(value); // numbers, as the interpreter writes them
+      return String(value); // numbers, in the interpreter's form
   }
 }
 
@@ -66,13 +66,13 @@ function objectRepr(entries: ReadonlyMap<string, RuntimeValue>, growth: Growth):
   return `{${[...entries].map(([key, entry]) => `${quoted(key, growth)}: ${repr(entry, growth)}`).join(", ")}}`;
 }
 
-/** Python's str, which templates use for printing, and which string filters apply first. */
+/** Returns Python's str of a value. Templates print values with it. */
 export function pythonText(value: RuntimeValue): string {
   if (value.type === "StringValue") return value.value as string;
   return value.type === "UndefinedValue" ? "" : pythonRepr(value);
 }
 
-/** A word's beginning and its rest. */
+/** Capitalizes the first character of a word and lowercases the rest. */
 const cased = (word: string) => {
   const first = word === "" ? "" : String.fromCodePoint(word.codePointAt(0)!);
   return first.toUpperCase() + word.slice(first.length).toLowerCase();
@@ -96,7 +96,7 @@ export const textFilters: ReadonlyMap<string, (text: string) => string> = new Ma
   ["title", titled],
 ]);
 
-/** The UTF-16 offset of a text's character; the text's length where it has fewer. */
+/** Returns the UTF-16 offset of a character, given its index; the text's length if it has fewer characters. */
 export function offsetOf(text: string, character: number): number {
   let at = 0;
   for (let count = 0; count < character && at < text.length; count++)
@@ -104,7 +104,7 @@ export function offsetOf(text: string, character: number): number {
   return Math.min(at, text.length);
 }
 
-/** Characters of a text up to an offset. */
+/** Returns the number of characters of a text up to a UTF-16 offset. */
 export function charactersIn(text: string, end = text.length): number {
   let count = end;
   for (let at = 1; at < end; at++)
@@ -112,7 +112,7 @@ export function charactersIn(text: string, end = text.length): number {
   return count;
 }
 
-/** A part of a text, in characters, as Python counts them from both ends. */
+/** Returns a slice of a text in characters. As in Python, negative indices count from the end. */
 export function charactersOf(text: string, start = 0, stop = Number.POSITIVE_INFINITY): string {
   const count = start < 0 || stop < 0 ? charactersIn(text) : 0;
   const place = (index: number) => (index < 0 ? Math.max(0, count + index) : index);

@@ -17,7 +17,7 @@ const OPPOSITE: Readonly<Record<string, string>> = {
 const isName = (token: Token | undefined, value: string) => token?.type === "Identifier" && token.value === value;
 const compare = (value: string): Token => ({ type: "ComparisonBinaryOperator", value });
 
-/** The end of the argument that begins at `at`: a bracketed expression, or one token. */
+/** Returns the index after the argument that begins at `at`: a parenthesized expression, or one token. */
 function endOfArgument(tokens: readonly Token[], at: number): number {
   if (tokens[at]?.type !== "OpenParen") return at + 1;
   for (let depth = 0; at < tokens.length; at++) {
@@ -27,6 +27,7 @@ function endOfArgument(tokens: readonly Token[], at: number): number {
   return at;
 }
 
+/** Rewrites tests with an argument as operators. */
 export function withTestsAsOperators(tokens: readonly Token[]): Token[] {
   const out: Token[] = [];
   for (let i = 0; i < tokens.length; ) {
@@ -35,7 +36,7 @@ export function withTestsAsOperators(tokens: readonly Token[]): Token[] {
     const isTest = isName(tokens[i], "is") && tokens[i - 1]?.type !== "Dot" && tokens[at]?.type === "Identifier";
     const name = isTest ? tokens[at]!.value : "";
     if (name === "in") {
-      i++; // the rest is the operator
+      i++; // drop `is`: the remaining `in` or `not in` is an operator
     } else if (Object.hasOwn(COMPARES, name)) {
       out.push(compare(negated ? OPPOSITE[COMPARES[name]!]! : COMPARES[name]!));
       i = at + 1;

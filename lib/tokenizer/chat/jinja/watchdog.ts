@@ -1,11 +1,11 @@
-// A time limit for synchronous work that a file controls.
+// A time limit for synchronous work that untrusted files control.
 import type { Context, Script } from "node:vm";
 import { lazily } from "../../../core/lazy.ts";
 
-/** The work was stopped because it exceeded its time limit. */
+/** The error for work that was stopped because it exceeded its time limit. */
 export class TimeoutError extends Error {}
 
-// The watchdog of node:vm stops everything below the script, including regular expressions and built-in functions.
+// The time limit of node:vm also interrupts regular expressions and built-in functions below the script.
 const vm = lazily<typeof import("node:vm")>("node:vm");
 let watchdog: { watched: Context; runWatched: Script } | undefined;
 
@@ -16,7 +16,7 @@ function makeWatchdog() {
   };
 }
 
-/** Runs `body` synchronously. Throws TimeoutError when the time is up. */
+/** Runs `body` synchronously. @throws TimeoutError when the time is up */
 export function withinTime<T>(milliseconds: number, body: () => T): T {
   watchdog ??= makeWatchdog();
   const { watched, runWatched } = watchdog;

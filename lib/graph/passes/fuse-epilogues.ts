@@ -2,13 +2,13 @@ import { isFloat } from "../dtype.ts";
 import { type Node, sameShape, type Value } from "../value.ts";
 
 /**
- * Fuses products with the operation after them, for devices whose kernels can apply it to sums in registers (CUDA): an activation, a
- * gate of two products, or an addition. The intermediate value is not written, or not read again if other nodes need it. The result
+ * Fuses a linear with the operation after it, its epilogue: an activation, a gate of two linears, or an addition. This is for devices
+ * whose kernels apply epilogues to sums in registers (CUDA). The intermediate value is written only if other nodes read it. The result
  * equals that of separate nodes except for the rounding of the intermediate value.
  * @param results the values that the program copies out
  */
-export function fuseEndings(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
-  const program = new Endings(nodes, results);
+export function fuseEpilogues(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
+  const program = new EpilogueFuser(nodes, results);
   for (const node of nodes) {
     if (node.op === "glu") program.gate(node);
     else if (node.op === "gelu") program.activate(node, numberOf(node));
@@ -19,40 +19,41 @@ export function fuseEndings(nodes: readonly Node[], results: readonly Value[] = 
 }
 
 /**
- * Fuses products with gelu, for the CPU. Other products stay separate there: those of one operand run together, and additions are part of
- * the next node. A gelu whose input has other readers is not fused either. The input must be f32, because fusing skips its rounding, and
- * bits must not depend on who reads it.
+ * Fuses a linear with gelu, for the CPU. Other linears stay separate there: those with the same input run as a group, and additions are
+ * part of the next node. A gelu whose input has other readers is not fused either. The input must be f32, because fusing skips its
+ * rounding, and bits must not depend on who reads it.
  * @param results the values that the program copies out
  */
 export function fuseActivations(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
-  const program = new Endings(nodes, results);
-  for (const node of nodes) if (node.op === "gelu" && program.isAlone(node)) program.activate(node, numberOf(node));
+  const program = new EpilogueFuser(nodes, results);
+  for (const node of nodes)
+    if (node.op === "gelu" && program.isOnlyReader(node)) program.activate(node, numberOf(node));
   return program.nodes;
 }
 
 const numberOf = (gelu: Node) => (gelu.attributes.tanh ? GELU_TANH : GELU);
 
-/** Numbers of native/ops/activation.h and native/ops/unary.cc. */
+/** Numbers of the activations in native/ops/activation.h, and of relu in native/ops/unary.cc. */
 const [GELU_TANH, GELU, RELU, SQUARED_RELU] = [1, 2, 3, 4];
 const UNARY_RELU = 5;
 
-class Endings {
+class EpilogueFuser {
   nodes: Node[];
   private readonly results: ReadonlySet<Value>;
-  /** The nodes that read a value, once for each time. */
+  /** The nodes that read each value, with one entry per read. */
   private readonly readers = new Map<Value, Node[]>();
-  private readonly makers = new Map<Value, Node>();
+  private readonly producers = new Map<Value, Node>();
 
   constructor(nodes: readonly Node[], results: readonly Value[]) {
     this.nodes = nodes.slice();
     this.results = new Set(results);
     for (const node of nodes) {
-      for (const v of node.outputs) this.makers.set(v, node);
+      for (const v of node.outputs) this.producers.set(v, node);
       for (const v of node.inputs) if (v) this.readers.set(v, [...(this.readers.get(v) ?? []), node]);
     }
   }
 
-  /** act(x Wᵀ + b), and the activation's input if other nodes read it. */
+  /** Fuses act(x Wᵀ + b). The node also outputs the activation's input if other nodes read it. */
   activate(end: Node, activation: number, through: readonly Node[] = []): void {
     const product = this.productOf(through[0]?.inputs[0] ?? end.inputs[0]);
     if (!product) return;
@@ -69,7 +70,7 @@ class Endings {
     });
   }
 
-  /** relu, or its square where that alone reads it. */
+  /** Fuses relu, or relu² if the square is relu's only reader. */
   rectify(relu: Node): void {
     const [y] = relu.outputs;
     const [square] = this.readers.get(y!) ?? [];
@@ -78,7 +79,7 @@ class Endings {
     else this.activate(relu, RELU);
   }
 
-  /** act(x Gᵀ + b) · (x Uᵀ + c), and both factors where others read either. */
+  /** Fuses act(x Gᵀ + b) · (x Uᵀ + c). The node also outputs both linears' results if other nodes read either. */
   gate(end: Node): void {
     const [gate, up] = end.inputs.map((v) => this.productOf(v));
     if (!gate || !up || gate === up) return;
@@ -101,7 +102,10 @@ class Endings {
     this.replace([gate, up], end, { ...end, op: "linear_glu", inputs: [x, g, u, b, c], outputs, attributes });
   }
 
-  /** x Wᵀ + b + onto, or the same of a product's gradient: of the operand that is made last. */
+  /**
+   * Fuses x Wᵀ + b + addend, or the same for a linear's input gradient. If both operands are products, it tries the one computed last
+   * first.
+   */
   add(end: Node): void {
     const [a, b] = end.inputs;
     if (a === b) return;
@@ -111,22 +115,26 @@ class Endings {
     });
     const place = (node: Node) => this.nodes.indexOf(node);
     for (const product of candidates.sort((p, q) => place(q) - place(p))) {
-      const onto = a === product.outputs[0] ? b : a;
+      const addend = a === product.outputs[0] ? b : a;
       const [x, w, bias] = product.inputs;
-      const inputs = product.op === "linear" ? [x, w, bias, onto] : [x, w, onto];
+      const inputs = product.op === "linear" ? [x, w, bias, addend] : [x, w, addend];
       const node = { ...end, op: `${product.op}_add`, inputs, attributes: product.attributes };
       if (this.replace([product], end, node)) return;
     }
   }
 
-  /** The product that makes a value, if its kernels have endings: its weight is of single elements. */
+  /**
+   * Returns the linear that produces a value, if its kernels have epilogues: its weight is not quantised, and it is not computed in int8.
+   */
   private productOf(value: Value | undefined, op = "linear"): Node | undefined {
-    const maker = value && this.makers.get(value);
-    return maker?.op === op && isFloat(maker.inputs[1]!.dtype) && !maker.attributes.int8 ? maker : undefined;
+    const producer = value && this.producers.get(value);
+    return producer?.op === op && isFloat(producer.inputs[1]!.dtype) && !producer.attributes.int8
+      ? producer
+      : undefined;
   }
 
-  /** Whether an activation is all that is made of a product, which is the only one of its operand. */
-  isAlone(end: Node): boolean {
+  /** Whether an activation is the only reader of its f32 linear, and that linear is the only one with its input. */
+  isOnlyReader(end: Node): boolean {
     const [before] = end.inputs;
     const x = this.productOf(before)?.inputs[0];
     return (
@@ -137,24 +145,24 @@ class Endings {
     );
   }
 
-  /** Whether anyone but `by` reads a value. */
+  /** Whether the program's results or any node except `by` read a value. */
   private isRead(value: Value, by: readonly Node[]): boolean {
     return this.results.has(value) || (this.readers.get(value) ?? []).some((node) => !by.includes(node));
   }
 
-  /** Replaces `end` by `node` and removes `parts`, which run before it. Returns false if a node in between prevents it. */
+  /** Replaces `end` by `node` and removes `parts`, which run before it. Returns false if a node in between depends on the order. */
   private replace(parts: readonly Node[], end: Node, node: Node): boolean {
     const from = Math.min(...parts.map((n) => this.nodes.indexOf(n)));
     const to = this.nodes.indexOf(end);
     const between = this.nodes.slice(from, to).filter((n) => !parts.includes(n));
     const made = parts.flatMap((n) => n.outputs);
     const operands = parts.flatMap((n) => n.inputs);
-    // Nodes moved to the end need unchanged operands, and nobody may read their outputs before.
+    // The parts now run at the end. So no node in between may read their outputs or change their operands.
     if (between.some((n) => n.inputs.some((v) => v && (made.includes(v) || (n.effect && operands.includes(v))))))
       return false;
     this.nodes[to] = node;
     this.nodes = this.nodes.filter((n) => !parts.includes(n));
-    for (const v of node.outputs) this.makers.set(v, node);
+    for (const v of node.outputs) this.producers.set(v, node);
     const gone = new Set<Node>([...parts, end]);
     for (const v of new Set([...operands, ...end.inputs]))
       if (v)

@@ -14,7 +14,7 @@ import {
   tensor,
   type Value,
 } from "../../lib/graph/index.ts";
-import { fuseEndings } from "../../lib/graph/passes/fuse-endings.ts";
+import { fuseEpilogues } from "../../lib/graph/passes/fuse-epilogues.ts";
 import { record } from "../../lib/graph/trace.ts";
 
 const [rows, width, inner] = [6, 16, 24];
@@ -27,7 +27,7 @@ const bias = (name: string) => tensor(name, "f32", [inner]);
 function fused(build: () => Value | readonly Value[]): string[] {
   const { trace, result } = record(build);
   const results = [result].flat() as Value[];
-  const nodes = fuseEndings(trace.nodes, results);
+  const nodes = fuseEpilogues(trace.nodes, results);
   const made = new Set<Value>();
   for (const node of nodes) {
     for (const v of node.inputs)
