@@ -1,4 +1,4 @@
-// Names of element types and shapes, and the exact conversions between float and half precision.
+// Names of element types and shapes, and conversions between f32 and f16. f32 to f16 rounds to nearest even.
 #include "core/tensor.h"
 
 #include "core/error.h"
@@ -71,7 +71,7 @@ float load_float(const Tensor& t, int64_t i) {
     case DType::f16: return to_float(t.as<f16>()[i]);
     case DType::i32: return static_cast<float>(t.as<int32_t>()[i]);
     case DType::u8: return t.as<uint8_t>()[i];
-    default: throw internal_error(std::string("load_float: expected single elements, got ") + dtype_name(t.dtype));
+    default: throw internal_error(std::string("load_float: expected an unquantized type, got ") + dtype_name(t.dtype));
   }
 }
 

@@ -104,7 +104,7 @@ void attention_backward(const Node& n) {
       for (int64_t j = first; j < last; ++j) p[j] = score[j] = a.score(dot(query.data(), &ks[at(j)], D));
       softmax_in_place(&p[first], last - first, sinks.empty() ? nullptr : &sinks[h]);
       load_row(n.in[4], (i * H + h) * D, D, output.data());
-      const double mean = dot(dout.data(), output.data(), D);  // of d loss / d p under p (Dao 2022, appendix B)
+      const double mean = dot(dout.data(), output.data(), D);  // expectation of dL/dp under p (Dao 2022, appendix B)
       dq.assign(D, 0);
       for (int64_t j = first; j < last; ++j) {
         const double dp = dot(dout.data(), &vs[at(j)], D);

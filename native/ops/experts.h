@@ -28,7 +28,7 @@ inline void route_row(const double* logit, int64_t E, int64_t k, bool normalise,
   for (int64_t j = 0; j < k; ++j) weight[j] = static_cast<float>(std::exp(logit[expert[j]] - largest) / sum);
 }
 
-// d loss / d logits from that of the weights.
+// Computes dL/dlogits of a row from dL/dweights.
 inline void route_backward_row(const double* logit, const int32_t* expert, const double* dweight, int64_t E, int64_t k,
     bool normalise, double* dlogit) {
   double largest = -INFINITY, sum = 0, mean = 0;
@@ -46,7 +46,7 @@ inline void route_backward_row(const double* logit, const int32_t* expert, const
   for (int64_t j = 0; j < k; ++j) dlogit[expert[j]] = p(expert[j]) * (dweight[j] - mean);
 }
 
-// One row of k slots: dy of each from dout (M), and d loss / d weights.
+// Gradient of the weighted sum of row r: writes dy of its k slots, and dL/dweights.
 inline void combine_backward_row(
     const Tensor& dout, const Tensor& y, const Tensor& weights, const Tensor& dy, const Tensor& dweights, int64_t r) {
   const int64_t k = y.shape[1], M = y.shape[2];
@@ -61,8 +61,8 @@ inline void combine_backward_row(
   }
 }
 
-// The rows of a grouped product: row r of x, slot j of its k experts. Rows of x are (N, K), one for all slots, or (N,
-// k, K).
+// Shape of a grouped product. A pair is a row of x and one of its k slots. x is (N, K), shared by the slots, or (N, k,
+// K).
 struct ExpertShape {
   int64_t rows, slots, experts, inputs, outputs;
   bool per_slot;  // x has a row for each slot

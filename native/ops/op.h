@@ -72,7 +72,7 @@ struct Node {
   std::vector<Tensor> in, out;
   std::vector<bool> present;     // per input
   const void* packed = nullptr;  // the packed form of an operand (KernelDef::packs), if it is kept
-  // the form is not kept: the kernel does without, or makes it part by part in its scratch
+  // the packed form is not available: the kernel works without it, or packs it part by part in its scratch
   bool unpacked = false;
 
   bool has_input(size_t i) const { return i < present.size() && present[i]; }
@@ -133,10 +133,11 @@ struct Packing {
   int input = 0;                 // which operand
   size_t bytes = 0;              // 0: the kernel uses the operand's own layout
   int64_t parts = 0;             // all of equal size; any range of them can be packed
-  // only for read-only data: a file's pages, which are released afterwards, or reordered copies of its rows
-  bool of_files = false;
+  // packs read-only tensors only: pages of a mapped file, which are then released, or reordered copies of its rows
+  bool read_only = false;
   int row_tile = 1;  // rows that the kernel processes at once
-  // rows per block of a chain: enough to pay for reading all weights, few enough for the near caches
+  // rows per block if nodes run as a chain, block by block: enough to pay for reading all weights, few enough for the
+  // near caches
   int row_block = 136;
   int row_least = 1;  // fewer rows may give other bits, so every block of a chain has at least this many
 };
@@ -147,7 +148,8 @@ struct Packs {
   void (*pack)(const Node&, void* to, int64_t begin, int64_t end, Pool&) = nullptr;
 };
 
-// Runs adjacent nodes of one kernel together. They read the same first operand, and otherwise only tensors.
+// Runs adjacent nodes of one kernel together. They share their first operand. All other operands are bound tensors, not
+// values that the program computes.
 using RunGroup = void (*)(const Node* const* nodes, size_t count, Context&);
 
 // Adds output 0 to the values already there. Returns false, without effect, if that is not faster. In f32 the bits

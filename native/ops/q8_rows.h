@@ -1,5 +1,5 @@
-// Rows of a q8 cache: D signed bytes, then the f32 scale that they share (in no alignment): element = scale * byte. A
-// cache of them is a u8 tensor whose last dimension is D + 4.
+// Rows of a q8 cache: D signed bytes, then their f32 scale, unaligned: element = scale * byte. A cache of them is a u8
+// tensor whose last dimension is D + 4.
 #pragma once
 #include <cmath>
 #include <cstdint>

@@ -8,11 +8,11 @@
 
 namespace heddle {
 
-// The interface of a job for its work, on the job's thread.
+// A running tokenizer job. Its work function uses this interface on the job's thread.
 class TokenizerJob {
  public:
   virtual ~TokenizerJob() = default;
-  virtual void report(double done, double total) = 0;  // calls `progress` with both, soon, on the JavaScript thread
+  virtual void report(double done, double total) = 0;  // schedules progress(done, total) on the JavaScript thread
 
   const std::atomic<bool>& cancelled() const { return *cancelled_; }
 

@@ -73,7 +73,7 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
   Napi::Value token(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const JsonVocabulary& read = *from(info.This());
-      const uint32_t place = to_flags(info[0]);
+      const uint32_t place = to_uint32(info[0]);
       return place < read.size() ? to_string(info.Env(), read.token(place)) : info.Env().Undefined();
     });
   }
@@ -196,7 +196,7 @@ void init(Napi::Env env, Napi::Object exports) {
   // bytesForFile(size) -> Uint8Array of zeros, whose memory the system has back as soon as it is collected.
   const auto bytes_for_file = [](const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
-      const size_t size = to_flags(info[0]);
+      const size_t size = to_uint32(info[0]);
       const size_t taken = std::max<size_t>(1, size);
       void* memory = take_zeros(taken);
       if (memory == nullptr) throw std::bad_alloc();

@@ -59,7 +59,7 @@ class NativeStringList : public Napi::ObjectWrap<NativeStringList> {
       const auto bytes = info[0].As<Napi::Uint8Array>();
       const std::string_view block(reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength());
       return Napi::Number::New(
-          info.Env(), static_cast<double>(from(info.This())->changeable().read(block, to_flags(info[1]))));
+          info.Env(), static_cast<double>(from(info.This())->changeable().read(block, to_uint32(info[1]))));
     });
   }
 

@@ -10,7 +10,7 @@
 
 namespace heddle {
 
-uint32_t to_flags(const Napi::Value& value) {
+uint32_t to_uint32(const Napi::Value& value) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
   if (!(number >= 0 && number <= 4294967295.0)) throw invalid_argument("expected a number from 0 to 2^32-1");
   return static_cast<uint32_t>(number);

@@ -8,14 +8,15 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Heads of a task that take keys in turn, and queries: enough of both that packing the keys costs little.
+// The query heads and query rows of one task. All of them use each packed block of keys, which makes packing cheap.
 struct TileShare {
   int64_t heads, queries;
   TileShare(int64_t group) : heads(min_of<int64_t>(group, 8)), queries(heads < 3 ? 4 * panel_rows : 2 * panel_rows) {}
   int64_t panels() const { return heads * queries / panel_rows; }
 };
 
-// Bytes of a thread's copies of all keys and values of a sequence, in floats; 0: they are packed block by block.
+// Number of floats for a thread's packed copies of all keys and values of a sequence. 0 if they are packed block by
+// block instead.
 inline int64_t tile_side_floats(const Attention& a) {
   return side_floats(a) ? ceil_div(a.length, tile_keys) * 2 * block_floats(tile_width(a.width)) : 0;
 }
@@ -26,7 +27,8 @@ inline size_t attention_tiles_scratch(const Attention& a, int threads) {
   return sizeof(float) * static_cast<size_t>((tile_side_floats(a) + work) * threads + document_ints(a));
 }
 
-// A block's rows as bf16, those of [from, to) by `copy`, those beyond in their 32 zero; then packed.
+// Packs rows [from, to) of a block of keys and values. `copy` writes them as bf16. Other rows of the same groups of 32
+// become zero.
 template <class Copy>
 TileKeys pack_block(int64_t from, int64_t to, int64_t padded, float* stage, float* room, const Copy& copy) {
   const int64_t depth = padded / 2, low = from / panel_rows * panel_rows, high = round_up(to, panel_rows);
@@ -40,7 +42,8 @@ TileKeys pack_block(int64_t from, int64_t to, int64_t padded, float* stage, floa
   return keys;
 }
 
-// Rows of heads that masked numbers have reached; `keys` says where all heads' keys and values are.
+// Recomputes output rows that NaN or infinity in masked positions has reached (flash_nan_fixup-inl.h). `keys` holds the
+// keys and values that all heads share.
 inline void mend_heads(const TileQueries& b, FlashBlock keys, float* work) {
   for (int64_t head = 0; head < b.heads; ++head) {
     keys.q = element(b.q, b.type, head * b.width), keys.o = element(b.o, b.o_type, head * b.width),
@@ -59,7 +62,8 @@ inline void attention_tiles(const Attention& a, Pool& pool, void* scratch) {
   const int64_t parts = ceil_div(group, share.heads), items = parts * ceil_div(a.length, share.queries),
                 side = tile_side_floats(a);
   const int64_t q_stride = a.heads * a.width, kv_stride = a.kv_heads * a.width;
-  // Enough shares of an owner to balance the threads; each makes its own copies.
+  // Splits the work on a key head into enough shares to balance the threads. Each share packs its own copies of the
+  // keys.
   const int64_t shares = !owners ? 0 : side ? min_of(items, ceil_div(4 * pool.threads(), owners)) : items;
   int32_t* starts = static_cast<int32_t*>(scratch);
   if (a.documents) find_documents(a, starts);
@@ -68,7 +72,7 @@ inline void attention_tiles(const Attention& a, Pool& pool, void* scratch) {
   pool.run(owners * shares, [&](int64_t t, int thread) {
     const int64_t owner = t / shares, sequence = owner / a.kv_heads, kv_head = owner % a.kv_heads,
                   kv = sequence * a.length * kv_stride + kv_head * a.width;
-    // of what a block computes with, which comes later
+    // `stage` reuses the start of `mine`: all copies are packed before a block computes.
     float *copies = work + thread * each, *mine = copies + side, *stage = mine;
     const auto pack = [&](int64_t j, int64_t from, int64_t to, float* stage, float* room) {
       return pack_block(from, to, padded, stage, room, [&](bool values, float* rows) {
@@ -108,10 +112,10 @@ inline size_t cached_attention_tiles_scratch(const CachedAttention& a, int threa
   return (own > other ? own : other) + sizeof(int32_t) * static_cast<size_t>(table);
 }
 
-// A block of the cache's keys, those of head kh in its slot.
+// Packs rows [from, to) of the block of cached keys and values that begins at position j of head kh.
 inline TileKeys pack_cached(const CachedAttention& a, int64_t slot, int64_t kh, int64_t j, int64_t from, int64_t to,
     int64_t padded, float* stage, float* room) {
-  // rows that lie side by side
+  // number of contiguous rows
   const int64_t run = a.places.page > 0 ? a.places.page : a.ring ? a.capacity : tile_keys;
   return pack_block(from, to, padded, stage, room, [&](bool values, float* rows) {
     for (int64_t r = from, next; r < to; r = next) {
@@ -122,7 +126,7 @@ inline TileKeys pack_cached(const CachedAttention& a, int64_t slot, int64_t kh, 
   });
 }
 
-// Segments of few rows are decoded as they are without tiles.
+// Segments of at most direct_rows rows take the kernel without matrix tiles.
 inline void cached_attention_tiles(const CachedAttention& a, Pool& pool, void* scratch) {
   if (!on_cached_pairs(a)) return without_tiles.cached_attention(a, pool, scratch);
   CachedAttention few = a;

@@ -1,6 +1,6 @@
-// The register tile that every matrix product of the CPU comes down to: R rows by NR = 2 W columns of c, the whole of
-// it in registers while k runs. Layout after van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating
-// BLAS Functionality" (2015).
+// The register tile of blocked matrix products on the CPU: R rows by NR = 2 W columns of c stay in registers while k
+// runs. Products on AMX and of 8-bit integers have their own tiles. Layout after van Zee and van de Geijn, "BLIS: A
+// Framework for Rapidly Instantiating BLAS Functionality" (2015).
 #pragma once
 #include "cpu/simd/simd.h"
 
@@ -18,8 +18,8 @@ constexpr int MR = 8;
 constexpr int MR = 4;
 #endif
 constexpr int NR = 2 * W;
-// Whichever panel stays in L1 while those of the other operand pass: on AVX-512 a's, since a panel of b of gemm's depth
-// would fill it; elsewhere b's, whose wide rows would otherwise come from L2 faster than L2 gives them.
+// Which operand's panel stays in L1 while the panels of the other one stream past. On AVX-512 it is a's, because a
+// panel of b would fill L1. Elsewhere it is b's, because L2 could not deliver its wide rows fast enough.
 #if defined(HEDDLE_SIMD_AVX512)
 constexpr bool a_stays = true;
 #else
@@ -36,7 +36,7 @@ template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
 
 // acc (R, NR) += sum over p < k of a(i, p) b(p, :).
 // PACKED: a(i, p) is at a[p * as + i]; otherwise at a[i * as + p]. b(p, j) is at b[p * bs + j].
-// With PAIRS, k counts pairs. PASSES: a's panel too comes from beyond L1.
+// With PAIRS, k counts pairs. PASSES: a's panel is not in L1 either and is prefetched.
 template <int R, bool PACKED, bool PAIRS, bool PASSES = false>
 HEDDLE_SIMD void tile_products(
     int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs, F (&acc)[R][2]) {
@@ -55,15 +55,14 @@ HEDDLE_SIMD void tile_products(
   if (PACKED && !a_stays) {
 #pragma GCC unroll 1
     for (; p + 4 <= k; p += 4) {
-      // gemm's streams past b from the outer cache
+      // a's panels stream from the outer cache while b's panel stays in L1
       __builtin_prefetch(a + 16 * as), __builtin_prefetch(a + 16 * as + 16);
       step(), step(), step(), step();
     }
   }
 #pragma GCC unroll 1
   for (; p < k; ++p) {
-    // Far enough for what comes from the outer cache; what is fetched earlier takes the place of a's panel in the
-    // nearest.
+    // The distance covers the latency of the outer cache. Prefetching earlier would evict a's panel from L1.
     if (PACKED && a_stays) __builtin_prefetch(b + 16 * NR), __builtin_prefetch(b + 16 * NR + W);
     if (PASSES && a_stays) __builtin_prefetch(a + 32 * as);
     step();
@@ -74,7 +73,7 @@ template <int R> HEDDLE_SIMD void tile_begin(F (&acc)[R][2], const float* bias) 
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) acc[i][0] = bias0, acc[i][1] = bias1;
 }
-// Sums that are added to come from beyond L1: asked for before the products, they are there after them.
+// Prefetches the sums that are added to. They are not in L1, and arrive while the products run.
 template <int R> HEDDLE_SIMD void fetch_tile(const float* sums, int64_t stride) {
   for (int i = 0; i < R; ++i) __builtin_prefetch(sums + i * stride, 1), __builtin_prefetch(sums + i * stride + W, 1);
 }
@@ -116,7 +115,7 @@ template <bool PAIRS, bool PASSES>
   for (int i = 0; i < MR; ++i) store_two(c + i * cs, acc[i][0], acc[i][1]);
 }
 
-// The same of several parts along k, one after the other.
+// Like rounding_tile, but splits k into parts of `part` and keeps f32 sums between them.
 template <bool PAIRS>
 HEDDLE_SIMD void rounding_parts(
     int64_t k, int64_t part, const float* a, const float* b, bf16* c, int64_t cs, const float* bias) {

@@ -1,5 +1,4 @@
-// Packs lines of bf16 as rows of matrix tiles: for 2 TILE lines, TILE pairs of neighbouring elements at a time,
-// contiguous per line.
+// Packs lines of bf16 as rows of AMX tiles: (steps along k, 2 TILE lines, TILE pairs of neighbouring elements).
 #pragma once
 #include "cpu/gemm/pack-inl.h"
 
@@ -7,7 +6,7 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
-constexpr int64_t tile_side = 2 * TILE;                 // of either operand that are multiplied at a time
+constexpr int64_t tile_side = 2 * TILE;                 // lines of either operand that are multiplied at a time
 constexpr int64_t tile_depth = 2 * TILE;                // elements of a line in a step along k
 constexpr int64_t tile_step_floats = tile_side * TILE;  // of either operand
 

@@ -42,7 +42,7 @@ Packing linear_packing(const Node& n) {
                panel = active().pairs_packed_bytes(1, w.shape[1]);
   if (!bytes) return {};
   Packing p{"pairs", 1, bytes, static_cast<int64_t>(bytes / panel)};
-  p.of_files = true, p.row_tile = active().row_tile, p.row_block = active().row_block;
+  p.read_only = true, p.row_tile = active().row_tile, p.row_block = active().row_block;
   return p;
 }
 void linear_pack(const Node& n, void* to, int64_t begin, int64_t end, Pool& pool) {

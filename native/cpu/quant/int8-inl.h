@@ -1,4 +1,4 @@
-// Products of quantized weights and activations rounded to 8 bits: shared by both forms.
+// Shared by the two kernels for quantized weights and 8-bit activations, int8_dot-inl.h and int8_gemm-inl.h.
 //
 // For an output j of a row i, with groups g of the weights' row that share a scale (16 or 32 elements):
 //   y(i, j) = sum over g of  weight_scale(j, g) * scale(i, g) * integer dot(i, j, g)
@@ -10,11 +10,13 @@
 #include "cpu/gemm/gemm-inl.h"
 #include "ops/quant.h"
 
-// Where weights are packed once, int8_packed-inl.h takes the place of both, for the types that have such a form.
+// Instruction sets with packed weights. int8_packed-inl.h then replaces both kernels, for the types that have a packed
+// form.
 #if defined(HEDDLE_SIMD_AVX2) || defined(HEDDLE_SIMD_AVX512)
 #define HEDDLE_INT8_PACKED 1
 #endif
-// Where one instruction adds the products of four bytes to 32 bits; it takes none of the weights with a sign.
+// Set if one instruction adds four products of an unsigned and a signed byte to 32 bits (VNNI). Signed weights are
+// stored with an offset of 128 for it.
 #if defined(HEDDLE_SIMD_VNNI) || defined(HEDDLE_SIMD_AVX512)
 #define HEDDLE_DOT_OF_FOUR 1
 #endif
@@ -26,8 +28,8 @@ using cpu::QuantLinear;
 
 #include "ops/unpack-inl.h"
 
-// A row of the list of types with its own unpacking. Kernels are compiled for the few ways in which types differ, not
-// for each of them.
+// A quantized type with its unpacking function. Kernels are compiled per property of a type, such as its group size,
+// not per type.
 struct QuantType {
   int elements, bytes, group;
   bool minimum;
@@ -61,20 +63,20 @@ struct Int8Rows {
   float* scales;            // (rows, units)
   int32_t* sums;            // (rows, 2 * units): of each half of a unit
   float* totals = nullptr;  // scale * sum of a group
-  // For int8_dot-inl.h: values are (units, rows, unit); scales and totals have rows of `stride` units by the weights'
-  // groups.
-  int32_t* starts = nullptr;  // (units, rows, 8): minus the weights' offset times the sums of each four
+  // For int8_dot-inl.h: values are (units, rows, unit). scales and totals are (rows, stride, groups), with the weights'
+  // number of groups per unit.
+  int32_t* starts = nullptr;  // (units, rows, 8): minus the weights' offset times the sum of four values
   int64_t rows = 0, stride = 0;
 };
 
-// Squares of what is left of 32 numbers, added up in the order of ops/quant.h.
+// Adds up the 16 partial sums of squared rounding errors of a unit, in the order of ops/quant.h.
 HEDDLE_SIMD float fold_squares(const float* s) {
   float four[4];
   for (int l = 0; l < 4; ++l) four[l] = (s[4 * l] + s[4 * l + 2]) + (s[4 * l + 1] + s[4 * l + 3]);
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
-// One unit of n <= 32 floats; the arithmetic of round_activations (ops/quant.cc).
+// round_unit rounds one unit of 32 floats with the arithmetic of round_activations (ops/quant.cc).
 #if defined(HEDDLE_SIMD_AVX512)
 // op over the 16 integers of a vector.
 template <class Op> HEDDLE_SIMD int32_t fold_integers(__m512i v, Op op) {
@@ -178,7 +180,7 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
   for (int i = W; i < unit; i += W) {
     F v = load(x + i);
     top = max(abs(v), top);
-    poison = fma(v, zero(), poison);  // not a number where any is not finite
+    poison = fma(v, zero(), poison);  // NaN if any element is not finite
   }
   float largest = reduce_max(top), nothing = reduce_add(poison);
   bool finite = nothing == 0;
@@ -203,7 +205,7 @@ HEDDLE_SIMD void load_unit(const QuantLinear& p, int64_t r, int64_t u, float* to
                                          : load(static_cast<const bf16*>(p.x) + at + i));
 }
 
-// Columns [j, j + n) of row i: sums (W at a time, the last ones may reach beyond n) with their bias.
+// Writes up to W columns of row i from column j on: `sum` plus bias. Lanes from n on are ignored.
 HEDDLE_SIMD void write_int8(const QuantLinear& p, int64_t i, int64_t j, int64_t n, F sum) {
   int count = static_cast<int>(min_of<int64_t>(W, n));
   if (p.bias) {

@@ -13,8 +13,7 @@ HEDDLE_SIMD F sub(F a, F b) { return _mm256_sub_ps(a, b); }
 HEDDLE_SIMD F mul(F a, F b) { return _mm256_mul_ps(a, b); }
 HEDDLE_SIMD F div(F a, F b) { return _mm256_div_ps(a, b); }
 HEDDLE_SIMD F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
-// The same as the next of a long row of sums, in c's register: compilers give it another one and, of 16, run out of
-// them.
+// Like fma, but accumulates in c's register. Compilers would use another register, and run out of the 16.
 HEDDLE_SIMD F fma_in_place(F a, F b, F c) {
   asm("vfmadd231ps %1, %2, %0" : "+x"(c) : "x"(a), "x"(b));
   return c;

@@ -15,7 +15,7 @@ std::vector<PackedOperand> find_packings(
       const int v = desc.nodes[i].inputs[k], b = v < 0 ? -1 : binding[plan.values[v].root];
       if (b < 0) continue;
       const bool is_weight = packing.bytes && packing.input == static_cast<int>(k) && plan.values[v].root == v;
-      if (packing.of_files && bound[b]->writable()) stays[b] = 1;
+      if (packing.read_only && bound[b]->writable()) stays[b] = 1;
       else if (is_weight) wanted.push_back({i, bound[b].get(), packing});
       else if (!n.op->lookup) stays[b] = 1;
     }

@@ -24,16 +24,16 @@ struct SpecAddedToken {
 
 struct TokenizerSpec {
   std::shared_ptr<const VocabularyTexts> texts = std::make_shared<const VocabularyTexts>();
-  std::shared_ptr<const JsonVocabulary> vocabulary;  // that the texts are part of, if they are
+  std::shared_ptr<const JsonVocabulary> vocabulary;  // owner of `texts`, or null
   std::vector<SpecAddedToken> added;
   std::vector<SplitStage> stages;
   std::vector<StepSpec> normalizer, pre_tokenizer, decoder;
-  bool uses_normalizer = false;  // else it only says what added tokens look like in normalised text
+  bool uses_normalizer = false;  // if false, the steps only normalize the content of added tokens
   ModelKind kind = ModelKind::bpe;
   std::string subword_prefix, word_suffix;
   uint32_t max_word_characters = 100;
   bool single_precision = false;  // of Unigram's sums of scores
-  std::vector<uint32_t> hidden;   // not of BPE: ids that no text matches
+  std::vector<uint32_t> hidden;   // ids that encoding never produces; not used by BPE
   std::vector<uint32_t> begin_ids, end_ids;
   bool byte_level = true, ignore_merges = false, byte_fallback = false, fuse_unknown = false;
   bool needs_nfc = false, spaces_to_marks = false, strip_first_space = false;

@@ -93,7 +93,8 @@ inline size_t contraction(const char* p, const char* end, bool ignore_case) {
   return 0;
 }
 
-// \s+(?!\S)|\s+ at p, which is whitespace: all of it before the end of the text, else all but its last character.
+// End of \s+(?!\S)|\s+ at p, where whitespace begins. Leaves out the last character, unless the text ends there or it
+// is the only one.
 inline const char* whitespace(const Reader& text, const char* p, const char* run_end) {
   if (run_end == text.end()) return run_end;
   const char* last = utf::previous(run_end);

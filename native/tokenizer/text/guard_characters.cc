@@ -9,7 +9,7 @@
 namespace heddle {
 namespace {
 
-// Characters that are looked at for one character. A normalizer of many steps may ask for any number.
+// Maximum number of characters visited per query. A normalizer of many steps could visit any number.
 constexpr size_t most_looks = 20'000;
 
 NormalizedText untracked(std::string_view text) {

@@ -22,7 +22,7 @@ class Trainer {
  public:
   Trainer(const SymbolWords& words, const TrainOptions& options)
       : words_(words), options_(options), tokens_(words.alphabet), symbol_(words.symbols) {
-    // A merge whose text equals a symbol is that symbol ("##" alone, with "##" as the prefix).
+    // A merge whose text equals a symbol reuses it, for example "##" if that is the subword prefix.
     for (uint32_t i = 0; i < tokens_.size(); ++i) merged_.emplace(tokens_[i], i);
     lay_out();
     for (uint32_t i = 0; i < pairs_.size(); ++i) push(i);
@@ -97,7 +97,7 @@ class Trainer {
 
   uint32_t token_of(const std::string& bytes) {
     const auto found = merged_.find(bytes);
-    reused_ = found != merged_.end();  // then its pairs may be in the heap already, with counts that now rise
+    reused_ = found != merged_.end();  // pairs of a known token may be in the heap already, and their counts now rise
     if (reused_) return found->second;
     const auto token = static_cast<uint32_t>(tokens_.size());
     tokens_.push_back(bytes);
@@ -151,8 +151,8 @@ class Trainer {
     std::push_heap(heap_.begin(), heap_.end(), [this](const Entry& a, const Entry& b) { return after(a, b); });
   }
 
-  // The most frequent pair. Counts of pairs in the heap only fall: an entry that is too high goes back with what it
-  // has.
+  // Returns the most frequent pair. Counts of pairs in the heap only fall, so an outdated entry is pushed back with its
+  // current count.
   uint32_t pop() {
     while (!heap_.empty()) {
       std::pop_heap(heap_.begin(), heap_.end(), [this](const Entry& a, const Entry& b) { return after(a, b); });
@@ -176,7 +176,7 @@ class Trainer {
   std::vector<Pair> pairs_;
   std::vector<uint32_t> fresh_;  // pairs to put into the heap after this merge
   bool reused_ = false;          // this merge makes the bytes of an earlier one
-  MergeTable index_;             // of a pair's tokens: its index, as Merge::id
+  MergeTable index_;             // maps the tokens of a pair to its index in pairs_, stored as Merge::id
   std::vector<Entry> heap_;
 };
 

@@ -19,7 +19,8 @@ struct AddedToken {
   bool lstrip = false;       // takes the whitespace before it along
   bool rstrip = false;       // and after
   bool special = false;
-  // Special tokens, and others that look like mark-up: ordinary text where not allowed and across barriers.
+  // Special tokens, and others that look like markup. They are plain text where not allowed, or if they cross a
+  // barrier.
   bool guarded = false;
 };
 
@@ -60,8 +61,8 @@ class AddedTokenMatcher {
   size_t next_start(std::string_view text, size_t i, size_t end) const;
   const LongestStarts& starts() const;
 
-  // Walking the trie anew from every byte costs the text times the longest token. Where a text of strangers, or tokens
-  // of strangers, make it cost much, an automaton made then does the rest.
+  // Walking the trie from every byte takes time proportional to the text times the longest token. If hostile texts or
+  // tokens make that slow, an automaton takes over.
   struct Automaton {
     std::once_flag once;
     std::unique_ptr<const LongestStarts> made;
@@ -74,7 +75,7 @@ class AddedTokenMatcher {
   bool starts_[256] = {};
   static constexpr size_t few_starts = 4;
   size_t start_count_ = 0;
-  char start_bytes_[few_starts] = {};  // of start_count_, if they are few
+  char start_bytes_[few_starts] = {};  // the first start_count_ are set, if there are few
 };
 
 }  // namespace heddle
