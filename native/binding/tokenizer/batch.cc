@@ -39,7 +39,7 @@ void run_parallel(
   };
   try {
     for (size_t i = 1; i < threads; ++i) helpers.emplace_back(work, i);
-  } catch (const std::system_error&) {  // no more threads: those that started do the work
+  } catch (const std::system_error&) {  // no more threads can start: the others do the work
   }
   work(0);
   for (std::thread& helper : helpers) helper.join();
@@ -53,8 +53,8 @@ size_t threads_for(size_t items, size_t work, size_t work_a_thread) {
   return std::max<size_t>(1, wanted);
 }
 
-// Encodes a batch of texts. The texts lie back to back in the workspace. Each worker appends its ids to a buffer of its
-// own.
+// Encodes a batch of texts. The texts lie back to back in the workspace. Each worker appends its ids to a separate
+// buffer.
 class EncodeBatch {
  public:
   EncodeBatch(std::shared_ptr<const TokenizerModel> model, std::shared_ptr<Workspaces> workspaces,
@@ -87,7 +87,7 @@ class EncodeBatch {
   }
 
   void run(const std::atomic<bool>& cancelled) {
-    constexpr size_t work_a_thread = 1 << 16;  // below that a thread costs more than it brings
+    constexpr size_t work_a_thread = 1 << 16;  // smaller shares do not pay for a thread
     const size_t threads = threads_for(texts_.size(), given_.size(), work_a_thread);
     options_.cancelled = &cancelled;
     auto& workers = workspace_->workers;
@@ -182,7 +182,7 @@ class EncodeBatch {
 struct DecodeBatch {
   std::shared_ptr<const TokenizerModel> model;
   std::vector<uint32_t> ids;
-  std::vector<size_t> begins;  // one more than texts
+  std::vector<size_t> begins;  // begin of each text's ids, and the end of the last
   bool skip_special = false;
   std::vector<std::string> texts;
 
@@ -253,7 +253,7 @@ class NativeBatch : public Napi::ObjectWrap<NativeBatch> {
       try {
         return TokenizerJob::start(
             info.Env(), run, [batch](Napi::Env env) { return batch->counts(env); }, info.Env().Undefined());
-      } catch (...) {  // no thread to be had
+      } catch (...) {  // a thread cannot be started
         batch->fail();
         throw;
       }

@@ -31,7 +31,7 @@ void TokenizerCalls::define(const std::shared_ptr<TokenizerCalls>& calls, Napi::
   add("settledText", Napi::Function::New<settled_text_call>(env, "settledText", data));
 }
 
-// One crossing where the text fits what the texts before it needed.
+// Needs one Node-API call if the text fits the buffer, which earlier texts have grown.
 size_t TokenizerCalls::read_text(const Napi::Value& text) {
   const Napi::Env env = text.Env();
   text_.reserve(4096);
@@ -96,7 +96,7 @@ Napi::Value TokenizerCalls::decode_call(const Napi::CallbackInfo& info) {
         throw string_too_long(env, text.size());
       return {env, result};
     }
-    // V8's own reader of UTF-8 goes through it twice.
+    // V8's UTF-8 reader would scan the text twice.
     self.wide_.reserve(text.size());
     const size_t units = utf::to_utf16(text, self.wide_.data());
     if (napi_create_string_utf16(env, self.wide_.data(), units, &result) != napi_ok)

@@ -1,4 +1,4 @@
-// Tokenizer work away from the JavaScript thread. Each job has a new thread, and never uses libuv's pool.
+// Runs tokenizer work off the JavaScript thread. Each job starts a separate thread instead of using libuv's pool.
 #pragma once
 #include <napi.h>
 
@@ -16,9 +16,9 @@ class TokenizerJob {
 
   const std::atomic<bool>& cancelled() const { return *cancelled_; }
 
-  // Runs on the job's thread; an exception rejects the promise.
+  // Runs on the job's thread. An exception rejects the promise.
   using Work = std::function<void(TokenizerJob&)>;
-  // Runs on the JavaScript thread afterwards and makes the promise's value.
+  // Runs on the JavaScript thread afterwards. Returns the value of the promise.
   using Result = std::function<Napi::Value(Napi::Env)>;
 
   // Starts the job and returns { promise, cancel() }. `progress` is a function or undefined.

@@ -1,4 +1,4 @@
-// NativeTrainer: training of a vocabulary away from the JavaScript thread.
+// NativeTrainer: trains vocabularies off the JavaScript thread.
 #include <algorithm>
 #include <exception>
 #include <memory>
@@ -58,7 +58,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
  private:
   struct State {
     std::shared_ptr<const WordRule> rule;
-    std::vector<WordCounts> counts;  // one a thread, until all() joins them
+    std::vector<WordCounts> counts;  // one per thread, until all() merges them
     std::atomic<bool> busy{false};
   };
 
@@ -72,7 +72,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
 
-    // Text t is counted by thread t mod `threads`.
+    // Counts the words of the texts. Thread t mod `threads` counts text t.
     void feed(const GivenTexts& given, size_t threads, const std::atomic<bool>& cancelled) {
       std::vector<WordCounts>& counts = state_->counts;
       while (counts.size() < threads) counts.emplace_back(state_->rule);
@@ -93,7 +93,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       size_t started = 1;
       try {
         for (; started < threads; ++started) helpers.emplace_back(count, started);
-      } catch (const std::system_error&) {  // no more threads: this one does their work
+      } catch (const std::system_error&) {  // no more threads: this thread does their share
       }
       count(0);
       for (; started < threads; ++started) count(started);
@@ -295,7 +295,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   }
 
   std::shared_ptr<State> state_;
-  GivenTexts given_;  // for the next feed
+  GivenTexts given_;  // texts for the next feed
 };
 
 void init_trainer(Napi::Env env, Napi::Object exports) { exports.Set("NativeTrainer", NativeTrainer::define(env)); }
