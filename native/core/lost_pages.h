@@ -6,7 +6,7 @@
 
 namespace heddle {
 
-// Watches a range of mapped memory. Ranges beyond the first 1024 at a time are not watched.
+// Watches a range of mapped memory. At most 1024 ranges are watched at a time; further ones are ignored.
 void watch_pages(const void* data, size_t bytes);
 void unwatch_pages(const void* data);
 

@@ -46,15 +46,15 @@ f16 to_f16(float f) {
   const uint32_t magnitude = u & 0x7fffffffu;
   uint32_t bits;
   if (magnitude > 0x7f800000u) {
-    bits = 0x7e00 | ((magnitude >> 13) & 0x3ff);  // NaN stays a (quiet) NaN
+    bits = 0x7e00 | ((magnitude >> 13) & 0x3ff);  // NaN becomes a quiet NaN
   } else if (magnitude >= 0x47800000u) {
-    bits = 0x7c00;  // 65536 and above; 65520..65536 reaches infinity through the carry below
+    bits = 0x7c00;  // 65536 and above; 65520 to 65535 become infinite through the carry below
   } else if (magnitude >= 0x38800000u) {
     bits = (magnitude - 0x38000000u + 0xfff + ((magnitude >> 13) & 1)) >> 13;
   } else if (magnitude < 0x33000000u) {
     bits = 0;  // below half of the smallest subnormal
   } else {
-    // Subnormal: the significand in units of 2^-24, rounded to nearest even by hand.
+    // Subnormal: the significand in units of 2^-24, rounded to nearest even here.
     const uint32_t significand = (magnitude & 0x7fffff) | 0x800000;
     const uint32_t shift = 126 - (magnitude >> 23);  // 14..24
     const uint32_t rest = significand & ((1u << shift) - 1), half = 1u << (shift - 1);
