@@ -1,5 +1,4 @@
-// Attention on matrix tiles for operands that are bf16 or may be rounded to it. Other calls go to the kernels that the
-// tiles replace.
+// Attention on AMX tiles for operands that are bf16 or may be rounded to it. Other calls use the kernels without tiles.
 #pragma once
 #include "cpu/attention/cached_attention-inl.h"
 #include "cpu/attention/flash_tiles-inl.h"
@@ -44,13 +43,13 @@ TileKeys pack_block(int64_t from, int64_t to, int64_t padded, float* stage, floa
 
 // Recomputes output rows that NaN or infinity in masked positions has reached (flash_nan_fixup-inl.h). `keys` holds the
 // keys and values that all heads share.
-inline void mend_heads(const TileQueries& b, FlashBlock keys, float* work) {
+inline void fix_nan_heads(const TileQueries& b, FlashBlock keys, float* work) {
   for (int64_t head = 0; head < b.heads; ++head) {
     keys.q = element(b.q, b.type, head * b.width), keys.o = element(b.o, b.o_type, head * b.width),
     keys.o_stride = b.stride;
     keys.sink = sink_of(b.sinks, b.sinks_type, head);
     if (b.lse) keys.lse = b.lse + head, keys.lse_stride = b.lse_stride;
-    mend_rows(keys, work);
+    fix_nan_rows(keys, work);
   }
 }
 
@@ -95,7 +94,7 @@ inline void attention_tiles(const Attention& a, Pool& pool, void* scratch) {
         const float* at = copies + j / tile_keys * 2 * block;
         return side ? TileKeys{at, at + block} : pack(j, from, to, stage, room);
       });
-      mend_heads(b,
+      fix_nan_heads(b,
           {nullptr, a.type, q_stride, b.rows, position, element(a.k, a.type, kv), element(a.v, a.type, kv), a.type,
               kv_stride, a.length, a.width, b.mask, a.scale, a.softcap, nullptr, a.o_type, q_stride, nullptr, 0},
           mine);
@@ -115,7 +114,7 @@ inline size_t cached_attention_tiles_scratch(const CachedAttention& a, int threa
 // Packs rows [from, to) of the block of cached keys and values that begins at position j of head kh.
 inline TileKeys pack_cached(const CachedAttention& a, int64_t slot, int64_t kh, int64_t j, int64_t from, int64_t to,
     int64_t padded, float* stage, float* room) {
-  // number of contiguous rows
+  // Number of contiguous rows.
   const int64_t run = a.places.page > 0 ? a.places.page : a.ring ? a.capacity : tile_keys;
   return pack_block(from, to, padded, stage, room, [&](bool values, float* rows) {
     for (int64_t r = from, next; r < to; r = next) {
@@ -155,7 +154,7 @@ inline void cached_attention_tiles(const CachedAttention& a, Pool& pool, void* s
     int64_t s = 0;
     for (; t >= tasks_of(s); ++s) t -= tasks_of(s);
     const SegmentRows g = segment_rows(a, s);
-    // the slowest first
+    // The slowest blocks come first.
     const int64_t block = ceil_div(g.rows, share.queries) - 1 - t / columns, position = block * share.queries,
                   kv_head = t % columns / parts;
     const int64_t head = kv_head * group + t % parts * share.heads,
@@ -170,7 +169,7 @@ inline void cached_attention_tiles(const CachedAttention& a, Pool& pool, void* s
     });
     const bool paged = a.places.page > 0;
     const int64_t kv = paged ? 0 : a.places.row(g.slot, kv_head, 0) * a.width;
-    mend_heads(b,
+    fix_nan_heads(b,
         {nullptr, a.type, q_stride, b.rows, b.position, element(a.k, a.cache_type, kv), element(a.v, a.cache_type, kv),
             a.cache_type, a.width, b.keys, a.width, b.mask, a.scale, a.softcap, nullptr, a.o_type, q_stride, nullptr, 0,
             minus_infinity, a.ring ? a.capacity : 0, paged ? &a.places : nullptr, g.slot, kv_head},

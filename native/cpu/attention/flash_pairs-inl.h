@@ -12,7 +12,7 @@ constexpr bool bf16_pairs = true;
 
 // Copies rows of any float type as bf16 pairs of neighbouring elements. Elements from `width` on are zero.
 template <class T>
-void copy_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+void copy_element_pairs(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
   for (int64_t r = 0; r < rows; ++r, from += stride, to += to_stride)
     for (int64_t d = 0; d < to_stride; d += W) {
       int64_t left = width - 2 * d, keep = min_of<int64_t>(W, to_stride - d);
@@ -20,9 +20,10 @@ void copy_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float
       keep == W ? store(to + d, v) : store_n(to + d, v, static_cast<int>(keep));
     }
 }
-// (ceil(rows / 2), to_stride) pairs of neighbouring rows; what lies beyond rows and width is zero.
+// Copies rows as (ceil(rows / 2), to_stride) pairs of neighbouring rows. Elements beyond `rows` and `width` become
+// zero.
 template <class T>
-void join_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+void copy_row_pairs(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
   for (int64_t r = 0; r < rows; r += 2, from += 2 * stride, to += to_stride)
     for (int64_t d = 0; d < to_stride; d += W) {
       int64_t left = max_of<int64_t>(0, width - d), keep = min_of<int64_t>(W, to_stride - d);
@@ -34,8 +35,8 @@ void join_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float
 }
 #else
 constexpr bool bf16_pairs = false;
-template <class T> void copy_rows(const T*, int64_t, int64_t, int64_t, float*, int64_t) {}
-template <class T> void join_rows(const T*, int64_t, int64_t, int64_t, float*, int64_t) {}
+template <class T> void copy_element_pairs(const T*, int64_t, int64_t, int64_t, float*, int64_t) {}
+template <class T> void copy_row_pairs(const T*, int64_t, int64_t, int64_t, float*, int64_t) {}
 #endif
 
 // Sizes in floats: key_floats of the keys, pair_floats of keys and values together.
@@ -45,8 +46,8 @@ inline int64_t pair_floats(int64_t keys, int64_t width) { return key_floats(keys
 inline void copy_pairs(
     const void* k, const void* v, DType type, int64_t stride, int64_t rows, int64_t width, float* keys, float* values) {
   const auto copy = [&](const auto* from_k, const auto* from_v) {
-    copy_rows(from_k, stride, rows, width, keys, ceil_div(width, 2));
-    join_rows(from_v, stride, rows, width, values, width);
+    copy_element_pairs(from_k, stride, rows, width, keys, ceil_div(width, 2));
+    copy_row_pairs(from_v, stride, rows, width, values, width);
   };
   if (type == DType::f32) copy(static_cast<const float*>(k), static_cast<const float*>(v));
   else if (type == DType::f16) copy(static_cast<const f16*>(k), static_cast<const f16*>(v));
@@ -70,11 +71,11 @@ template <class T> void load_pair_panels(const T* from, int64_t stride, int64_t 
   }
 }
 
-static_assert(key_block % 2 == 0, "a pair of keys is not cut");
+static_assert(key_block % 2 == 0, "a block must hold whole pairs of keys");
 
 inline int64_t flash_pair_floats(int64_t width) {
   int64_t panels = query_block * (ceil_div(width, 2) + width);
-  // mend_rows recomputes rows with flash_forward, which needs flash_floats(width).
+  // fix_nan_rows recomputes rows with flash_forward, which needs flash_floats(width).
   return max_of(
       flash_floats(width), round_up(panels + pair_floats(key_block, width) + key_block * NR + 2 * query_block, 16));
 }
@@ -133,7 +134,7 @@ inline void flash_forward_pairs(const FlashBlock& b, const PairCopy* copy, float
     }
   }
   flash_finish(b, m, l, o);
-  mend_rows(b, work);
+  fix_nan_rows(b, work);
 }
 
 }  // namespace HEDDLE_ISA

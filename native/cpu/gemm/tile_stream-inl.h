@@ -15,12 +15,11 @@ constexpr int64_t stream_rows = TILE, stream_depth = 2048;  // limits of rows an
 constexpr int64_t stream_task_bytes = 1 << 19;              // bytes of panels per task; AMX is configured once per task
 constexpr int64_t stream_steps_ahead = 5;                   // number of steps that are prefetched into L2
 
-inline bool tiles_stream(const Gemm& g) {
+inline bool can_stream_tiles(const Gemm& g) {
   return g.b_packed && !g.a_transposed && g.m <= stream_rows && g.k <= stream_depth;
 }
 
-// Packs the rows of x next to each other per step, without padding, so that the first-level cache has room for
-// streaming panels.
+// Packs the rows of x next to each other per step, without padding, so that L1 has room for streaming panels.
 template <class T> void pack_stream_rows(const T* x, int64_t ld, int64_t rows, int64_t k, float* to) {
   const int64_t whole = k / tile_depth, rest = k % tile_depth;
   for (int64_t r = 0; r < rows; ++r, x += ld) {
@@ -29,12 +28,12 @@ template <class T> void pack_stream_rows(const T* x, int64_t ld, int64_t rows, i
   }
 }
 
-// Panels [j0, j1) of a product.
 struct TileStream {
   const Gemm& g;
   const float* a;
   int64_t steps = ceil_div(g.k, tile_depth), panel_floats = pair_panel_floats(g.k);
 
+  // Multiplies x by panels [j0, j1).
   void run(int64_t j0, int64_t j1) const {
     const float* panel = static_cast<const float*>(g.b_packed) + j0 * panel_floats;
     alignas(64) float local[tile_side * tile_side], tail[tile_step_floats], bias[tile_side];
@@ -46,7 +45,7 @@ struct TileStream {
       for (int64_t i = 0; g.bias && i < tile_side; ++i)
         bias[i] = i < width ? load_any(g.bias, g.bias_type, column + i) : 0;
       float* to = direct ? static_cast<float*>(g.c) + column : local;
-      const Coming next{
+      const Prefetch next{
           reinterpret_cast<const char*>(panel + stream_steps_ahead * tile_step_floats), 32, 64, tile_step_floats * 4};
       four_tiles<1>(next, nullptr, steps, a, g.m * TILE, panel, cut ? tail : nullptr, g.bias ? bias : nullptr, 0, to,
           direct ? g.ldc : tile_side);
@@ -72,7 +71,7 @@ inline int64_t stream_tasks_of(int64_t panels, int64_t panel_bytes, int64_t thre
       panels, threads * max_of(min_of<int64_t>(4, share / (stream_task_bytes / 4) + 1), share / stream_task_bytes));
 }
 
-// Multiplies one x by several weights. All products must satisfy tiles_stream.
+// Multiplies one x by several weights. All products must satisfy can_stream_tiles.
 inline void stream_tiles(const Gemm* products, int count, Pool& pool, void* scratch) {
   const Gemm& x = products[0];
   const int64_t a_floats = ceil_div(x.k, tile_depth) * TILE * TILE, panel_bytes = pair_panel_floats(x.k) * 4,

@@ -18,10 +18,10 @@ namespace cpu {
 void with_amx(Kernels& k) {
   HEDDLE_ISA::without_tiles = k;
   k.name = "amx";
-  // Blocks have more rows than without AMX. Reading all weights again for each small block costs more than activations
-  // that leave the near caches.
+  // Blocks of chained rows are larger than without AMX. Reading all weights again for each small block costs more than
+  // activations that leave the caches.
   k.row_tile = 32, k.row_block = 288;
-  k.quant_row_least = HEDDLE_ISA::quant_tile_rows;
+  k.quant_min_rows = HEDDLE_ISA::quant_tile_rows;
   k.attention_scratch = HEDDLE_ISA::attention_tiles_scratch, k.attention = HEDDLE_ISA::attention_tiles;
   k.attention_backward_scratch = HEDDLE_ISA::attention_backward_tiles_scratch,
   k.attention_backward = HEDDLE_ISA::attention_backward_tiles;

@@ -3,9 +3,9 @@
 // For an output j of a row i, with groups g of the weights' row that share a scale (16 or 32 elements):
 //   y(i, j) = sum over g of  weight_scale(j, g) * scale(i, g) * integer dot(i, j, g)
 //                     [+ weight_minimum(j, g) * scale(i, g) * integer sum(i, g)]
-// The integers are exact. int8_dot-inl.h (few rows: weights are read in place, lanes are parts of a group) and
-// int8_gemm-inl.h (lanes are outputs) each add in a different fixed order. A row's bits depend only on the form, and
-// rowwise products always use the first.
+// The integers are exact. int8_dot-inl.h is for few rows: it reads weights in place, and lanes are parts of a group. In
+// int8_gemm-inl.h lanes are outputs. Each adds up in a fixed order of its own, so a row's bits depend on the choice of
+// kernel only. Rowwise products always use the first.
 #pragma once
 #include "cpu/gemm/gemm-inl.h"
 #include "ops/quant.h"
@@ -55,14 +55,14 @@ inline int64_t quant_row_bytes(const QuantType& t, int64_t elements) { return el
 
 constexpr int unit = activation_group;  // elements of activations that share a scale
 constexpr int span = largest_block;     // elements of weights that are unpacked at a time
-constexpr int most_groups = 16;         // of a span
+constexpr int max_groups = 16;          // maximum groups of a span
 
-// Rows of activations, rounded. `values` is laid out for the form that reads it.
+// Rows of activations rounded to 8 bits. The layout of `values` depends on the kernel.
 struct Int8Rows {
   int8_t* values;
   float* scales;            // (rows, units)
-  int32_t* sums;            // (rows, 2 * units): of each half of a unit
-  float* totals = nullptr;  // scale * sum of a group
+  int32_t* sums;            // (rows, 2 * units): sums of each half of a unit
+  float* totals = nullptr;  // scale times the sum of a group
   // For int8_dot-inl.h: values are (units, rows, unit). scales and totals are (rows, stride, groups), with the weights'
   // number of groups per unit.
   int32_t* starts = nullptr;  // (units, rows, 8): minus the weights' offset times the sum of four values
@@ -76,23 +76,23 @@ HEDDLE_SIMD float fold_squares(const float* s) {
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
-// round_unit rounds one unit of 32 floats with the arithmetic of round_activations (ops/quant.cc).
 #if defined(HEDDLE_SIMD_AVX512)
-// op over the 16 integers of a vector.
+// Combines the 16 integers of a vector with op.
 template <class Op> HEDDLE_SIMD int32_t fold_integers(__m512i v, Op op) {
   const __m256i h = op(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
   __m256i q = op(h, _mm256_permute4x64_epi64(h, 0x4e));
   q = op(q, _mm256_shuffle_epi32(q, 0x4e));
   return _mm256_extract_epi32(op(q, _mm256_shuffle_epi32(q, 0xb1)), 0);
 }
-// The squared rounding errors of 16 pairs of numbers.
+// Returns the squared rounding errors of 16 pairs of numbers.
 HEDDLE_SIMD F left_squared(F a, F b, F inverse) {
   const F low = fnma(a, inverse, round_even(mul(a, inverse))), high = fnma(b, inverse, round_even(mul(b, inverse)));
   return fma(high, high, mul(low, low));
 }
+// Rounds one unit of 32 floats with the arithmetic of round_activations (ops/quant.cc).
 HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* sums) {
   const F a = load(x), b = load(x + W);
-  // Magnitudes compare like their bits, with NaN and infinity above all others.
+  // Bit patterns order magnitudes, with infinity and NaN above all others.
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
   const __m512i bits = _mm512_max_epi32(
       _mm512_and_si512(_mm512_castps_si512(a), magnitude), _mm512_and_si512(_mm512_castps_si512(b), magnitude));
@@ -121,7 +121,7 @@ HEDDLE_SIMD int32_t fold_largest(__m256i v) {
   h = _mm_max_epi32(h, _mm_shuffle_epi32(h, 0x4e));
   return _mm_cvtsi128_si32(_mm_max_epi32(h, _mm_shuffle_epi32(h, 0xb1)));
 }
-// The squared rounding error of a unit, added in the order of fold_squares.
+// Returns the squared rounding error of a unit, added up in the order of fold_squares.
 HEDDLE_SIMD float left_by(const F (&x)[4], float inverse) {
   const F by = set1(inverse);
   F left[4];
@@ -143,7 +143,7 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i)
     v[i] = load(x + i * W), bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
-  const int32_t top = fold_largest(bits);  // magnitudes compare like their bits, with NaN and infinity above all others
+  const int32_t top = fold_largest(bits);  // bit patterns order magnitudes, with infinity and NaN above all others
   const bool finite = top < 0x7f800000;
   float largest;
   __builtin_memcpy(&largest, &top, 4);
@@ -197,7 +197,7 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
 }
 #endif
 
-// Unit u of row r of x, as floats.
+// Loads unit u of row r of x as floats.
 HEDDLE_SIMD void load_unit(const QuantLinear& p, int64_t r, int64_t u, float* to) {
   int64_t at = r * p.k + u * unit;
   for (int i = 0; i < unit; i += W)

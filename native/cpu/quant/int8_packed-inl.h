@@ -9,7 +9,7 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// The lines to prefetch next, a few at a time while near data is multiplied.
+// Lines to prefetch, a few at a time, while panels that are already in cache are multiplied.
 struct NextLines {
   const uint8_t *at = nullptr, *end = nullptr;
   // Returns the lines that a tile of `units` units prefetches. Null: the tile prefetches its own panels instead.
@@ -28,7 +28,7 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
     const PackedTiles& tiles, const uint8_t* panels, int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
   static_assert(packed_sums_suffice<P>());
   alignas(64) float sums[packed_sums * W];
-  // write to y without a buffer: f32, no bias, whole panels
+  // Writes to y without a buffer: f32, no bias, whole panels.
   const bool direct = p.y_type == DType::f32 && !p.bias && p1 * W <= p.n;
   int64_t done = p0;
   for (const auto& form : tiles.forms) {
@@ -42,7 +42,7 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
         after[s] = j + 1 < each ? at[s] + panel_bytes : at[s];
         out[s] = sums + s * tiles.rows * W;
       }
-      for (int64_t r = i; r < i + rows; r += tiles.rows) {  // while the panels are near
+      for (int64_t r = i; r < i + rows; r += tiles.rows) {  // uses the panels while they are in cache
         for (int s = 0; direct && s < form.panels; ++s)
           out[s] = static_cast<float*>(p.y) + (first + r) * p.n + (done + s * each + j) * W;
         form.run(x, r, p.k, at, out, direct ? p.n : W, after, next.take(packed_blocks<P>(p.k) * P::units, at[0]));
@@ -57,7 +57,7 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
   }
 }
 // Minimum number of rows of x for which nibbles and signed integers are widened before use.
-constexpr int64_t packed_widen_rows = 2 * packed_most_rows;
+constexpr int64_t packed_widen_rows = 2 * packed_max_rows;
 // Multiplies the rows of one tile by panels [p0, p1). Tiles of more than six rows avoid a second pass over the weights
 // in memory. If the panels are in cache, they gain little.
 template <class P>
@@ -72,10 +72,10 @@ void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, co
   }
 }
 
-constexpr int64_t packed_task_bytes = 131072;  // of panels, for the near cache
+constexpr int64_t packed_task_bytes = 131072;  // size of a task's panels, which stay in cache
 template <class P> constexpr bool packed_widens = P::type == DType::q4_0 || P::type == DType::q5_0 || P::is_signed;
-// Size of panels that a thread widens for itself. Signed integers take twice the bytes, and help only if four panels
-// fit the second-level cache.
+// Size of the panels that a thread widens for itself. Signed integers double in size, and widening them helps only if
+// four panels fit into L2.
 template <class P> constexpr int64_t packed_wide_bytes = P::is_signed ? 2 * packed_task_bytes : packed_task_bytes;
 template <class P> bool packed_is_widened(int64_t m, int64_t k) {
   return packed_widens<P> && m >= packed_widen_rows &&
@@ -96,7 +96,7 @@ template <class P> int64_t packed_own_bytes(int64_t k) {
 struct PanelList {
   const QuantLinear* products;
   int count;
-  int64_t bytes, task, tasks;  // of a panel; which task of how many
+  int64_t bytes, task, tasks;  // bytes: size of a panel; task: index among `tasks`
   int64_t begin(int i) const { return ceil_div(products[i].n, W) * task / tasks; }
   int64_t end(int i) const { return ceil_div(products[i].n, W) * (task + 1) / tasks; }
   int64_t size() const {
@@ -146,7 +146,7 @@ template <class P> void packed_streams(const PanelList& list, const PackedRows& 
       for (int s = 0; s < form.panels; ++s) run = min_of(run, stream[s].left);
       for (int s = 0; s < form.panels; ++s) {
         const QuantLinear& p = list.products[stream[s].product];
-        // write to y without a buffer: f32, no bias, whole panels
+        // Writes to y without a buffer: f32, no bias, whole panels.
         direct[s] = p.y_type == DType::f32 && !p.bias && (stream[s].panel + run) * W <= p.n;
         alike = alike && direct[s] && p.n == list.products[stream[0].product].n;
         at[s] = stream[s].at, after[s] = at[s] + list.bytes;
@@ -184,7 +184,7 @@ template <class P> const PackedTiles* packed_tiles_of(int64_t m) {
   return nullptr;
 }
 
-// Products of one x by several weights of one form, as one loop.
+// Multiplies one x by several weights of the same packed form, in one loop.
 template <class P> void packed_products(const QuantLinear* products, int count, Pool& pool, void* scratch) {
   static_assert(packed_sums_suffice<P>());
   const QuantLinear& x = products[0];
@@ -207,7 +207,7 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
   uint8_t* own = static_cast<uint8_t*>(scratch) + round_up(tiles * packed_tile_bytes(x.k), 64);
   const int64_t fit =
       widen ? packed_wide_bytes<P> / max_of<int64_t>(1, wide) : packed_task_bytes / max_of<int64_t>(1, bytes);
-  const int64_t most = max_of<int64_t>(2, fit / 2 * 2);  // tiles take panels in twos
+  const int64_t most = max_of<int64_t>(2, fit / 2 * 2);  // tiles of many rows take panels in twos
   const auto tasks_of = [&](const QuantLinear& p) {
     const int64_t panels = ceil_div(p.n, W), tasks = min_of<int64_t>(panels, pool.threads() * 4);
     return tiles > 1 ? round_up(max_of(tasks, ceil_div(panels, most)), pool.threads())
@@ -219,7 +219,7 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
     const int64_t panels = ceil_div(p.n, W), together = tiles > 1 ? 2 : 1, parts = ceil_div(panels, together);
     const int64_t p1 = min_of(panels, parts * (task + 1) / tasks * together);
     int64_t p0 = parts * task / tasks * together;
-    if (!p.packed && p.m <= StoredSource<P>::most_x)
+    if (!p.packed && p.m <= StoredSource<P>::max_x)
       return stored_columns<P>(p, packed_rows(scratch, 0, p.k, p.m), p0 * W, min_of(p1 * W, p.n));
     uint8_t* mine = own + thread * packed_own_bytes<P>(x.k);
     const int64_t step = !p.packed ? packed_own_panels(widen ? wide : bytes) : widen ? most : panels;
@@ -236,13 +236,13 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
       if (!widen) {
         for (int64_t t = 0; t < tiles; ++t)
           packed_columns<P>(
-              p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, from, bytes, p0, end, t > 0 ? later : none);
+              p, packed_rows(scratch, t, p.k, p.m), t * packed_max_rows, from, bytes, p0, end, t > 0 ? later : none);
       } else if constexpr (packed_widens<P>) {
         uint8_t* widened = mine + packed_own_panels(bytes) * bytes;
         for (int64_t j = p0; j < end; ++j) widen_panel<P>(from + (j - p0) * bytes, p.k, widened + (j - p0) * wide);
         for (int64_t t = 0; t < tiles; ++t)
           packed_columns<Widened<P>>(
-              p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, widened, wide, p0, end, later);
+              p, packed_rows(scratch, t, p.k, p.m), t * packed_max_rows, widened, wide, p0, end, later);
       }
     }
   });
@@ -257,12 +257,12 @@ template <class P> void pack_panels(const QuantLinear& p, void* to, int64_t begi
   });
 }
 
-// A type's packed form.
+// The functions of a type's packed form.
 struct PackedForm {
-  int64_t (*panel_bytes)(int64_t k) = nullptr;  // null: the type has none
+  int64_t (*panel_bytes)(int64_t k) = nullptr;  // null: the type has no packed form
   void (*pack)(const QuantLinear&, void* to, int64_t begin, int64_t end, Pool&) = nullptr;
   void (*products)(const QuantLinear*, int count, Pool&, void* scratch) = nullptr;
-  int64_t (*own_bytes)(int64_t k) = nullptr;  // of a thread
+  int64_t (*own_bytes)(int64_t k) = nullptr;  // scratch per thread
 };
 template <class P>
 constexpr PackedForm packed_form_of = {packed_panel_bytes<P>, pack_panels<P>, packed_products<P>, packed_own_bytes<P>};

@@ -8,15 +8,14 @@
 
 namespace heddle {
 
-// A strided view: element (i, j, …) of what is made, row-major, is the source's element start + i * strides[0] + j *
-// strides[1] + …
+// A strided view. Its element (i, j, …), row-major, is the source's element start + i * strides[0] + j * strides[1] + …
 struct WeightView {
   int rank = 0;
   int64_t start = 0;
   int64_t sizes[4] = {}, strides[4] = {};
 
   int64_t count() const;
-  // The same view without dimensions of size 1, and with contiguous dimensions merged.
+  // Returns the same view without dimensions of size 1, and with contiguous dimensions merged.
   WeightView merged() const;
   // Whether the last dimension is contiguous. Types other than plain floats require it, and are read in whole blocks.
   bool in_stretches() const { return strides[rank - 1] == 1; }

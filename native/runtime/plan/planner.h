@@ -1,4 +1,4 @@
-// Memory planning: which bytes of one arena each intermediate value of a program uses. Pure, tested.
+// Memory planning: assigns each intermediate value of a program its bytes in one arena. A pure function.
 #pragma once
 #include <cstddef>
 #include <vector>
@@ -13,7 +13,7 @@ struct Interval {
 
 struct MemoryPlan {
   std::vector<size_t> offsets;  // per interval, multiples of 64
-  size_t bytes = 0;             // of the arena
+  size_t bytes = 0;             // size of the arena
 };
 
 // Greedy by size (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference"). Places the
