@@ -1,4 +1,5 @@
-// Ids to text, at once or one by one. Text given out piece by piece adds up to the text of all ids at once.
+// Decodes ids to text, at once or one by one. The parts of a text that is decoded one by one add up to the text that is
+// decoded at once.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -12,17 +13,17 @@ namespace heddle {
 class Decoder {
  public:
   Decoder(std::shared_ptr<const TokenizerModel> model, bool skip_special);
-  // Copies continue the text independently.
+  // A copy continues the text independently.
   Decoder(const Decoder& other) = default;
 
   // Starts after these ids, whose text decode() has already returned. Call it on a new decoder only.
   void follow(const uint32_t* ids, size_t count);
 
-  // Appends to `out` the text that has become certain: never a part of a character, nor a run of byte tokens that
-  // may yet turn out malformed. Ids that the vocabulary lacks add nothing.
+  // Appends the text that has become certain to `out`. Holds back incomplete characters, and runs of byte tokens that
+  // may become malformed. Ignores ids that the vocabulary lacks.
   void push(uint32_t id, std::string& out);
 
-  // Appends what push() held back; a partial character becomes U+FFFD. Later ids continue the text.
+  // Appends what push() held back. An incomplete character becomes U+FFFD. Later ids continue the text.
   void flush(std::string& out);
 
   // Whether the next id's text does not depend on earlier ids. Its text is then settled_text(), if that returns true.
@@ -40,9 +41,9 @@ class Decoder {
   std::shared_ptr<const TokenizerModel> model_;
   bool skip_special_;
   bool at_start_;
-  std::string pending_;  // bytes: of a partial character, or of the current run of byte tokens
+  std::string pending_;  // bytes of an incomplete character, or of the current run of byte tokens
   std::string shown_;  // text of follow()'s pending ids that was already returned; the final text extends or changes it
-  DecoderPipeline steps_;  // of DecodeKind::steps
+  DecoderPipeline steps_;  // for DecodeKind::steps
 };
 
 // Whether an id adds the same text in any context. `text` receives it. Special tokens and parts of characters do not.

@@ -37,7 +37,7 @@ class ByteLevel : public ClonedStage<ByteLevel> {
   }
 
   std::shared_ptr<const ByteAlphabet> alphabet_ = std::make_shared<const ByteAlphabet>();
-  std::string pending_;  // a part of a character
+  std::string pending_;  // an incomplete character
 };
 
 class Replace : public ClonedStage<Replace> {
@@ -57,7 +57,7 @@ class Replace : public ClonedStage<Replace> {
   GrowthLimit limit_;
 };
 
-// Runs of <0xAB> tokens become their text where they are well-formed as a whole, else one U+FFFD each.
+// Decodes runs of <0xAB> tokens: to text if the run is well-formed as a whole, otherwise to one U+FFFD per token.
 class ByteFallback : public ClonedStage<ByteFallback> {
  public:
   void take(std::string token) override {
@@ -138,7 +138,7 @@ class WordPiece : public ClonedStage<WordPiece> {
   bool is_first_ = true;
 };
 
-// The suffix ends a word. It becomes a space if another token follows, and is dropped after the last token.
+// Ends words at the suffix, which becomes a space if another token follows and is dropped after the last token.
 class BpeDecoder : public ClonedStage<BpeDecoder> {
  public:
   explicit BpeDecoder(const std::string& suffix) : suffix_(share(suffix)) {}
@@ -161,7 +161,7 @@ class BpeDecoder : public ClonedStage<BpeDecoder> {
   }
 
   Shared suffix_;
-  std::string held_;  // the newest token from its first suffix on
+  std::string held_;  // the newest token, from its first suffix on
 };
 
 // Connectionist temporal classification: repeated tokens are merged, unless padding separates them.

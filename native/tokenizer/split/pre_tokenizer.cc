@@ -12,7 +12,7 @@
 namespace heddle {
 namespace {
 
-// The treatment of matches: Hugging Face's SplitDelimiterBehavior.
+// The treatment of matches, which is Hugging Face's SplitDelimiterBehavior.
 enum class Behavior : uint32_t { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
 struct Part {
@@ -45,7 +45,7 @@ void join(const std::vector<Part>& parts, Behavior behavior, size_t offset, std:
       out.end());
 }
 
-// Cuts every piece at what `find(text, parts)` reports.
+// Splits every piece at the parts that `find(text, parts)` reports.
 template <class F> void cut(Pieces& pieces, Behavior behavior, F&& find) {
   std::vector<Pieces::Piece> out;
   std::vector<Part> parts;
@@ -57,7 +57,7 @@ template <class F> void cut(Pieces& pieces, Behavior behavior, F&& find) {
   pieces.pieces = std::move(out);
 }
 
-// Every character with is_match(code) is a separate match.
+// Splits at every character for which is_match(code) holds. Each is a separate match.
 template <class F> void cut_at_characters(Pieces& pieces, Behavior behavior, F&& is_match) {
   cut(pieces, behavior, [&](std::string_view text, std::vector<Part>& parts) {
     size_t at = 0;
@@ -185,13 +185,13 @@ class WhitespaceSplit : public PreTokenizerStep {
   void run(Pieces& pieces) const override { cut_at_characters(pieces, Behavior::removed, is_space); }
 };
 
-// Drops whitespace and cuts out each punctuation mark.
+// Drops whitespace and isolates each punctuation mark.
 class Bert : public PreTokenizerStep {
  public:
   void run(Pieces& pieces) const override {
     std::vector<Pieces::Piece> out;
     for (const Pieces::Piece& piece : pieces.pieces) {
-      bool inside = false;  // of a word
+      bool inside = false;  // inside a word
       const std::string_view text = std::string_view(pieces.text.text).substr(piece.begin, piece.end - piece.begin);
       for_each_character(text, [&](uint32_t code, size_t begin, size_t size) {
         const size_t end = piece.begin + begin + size;
@@ -262,7 +262,7 @@ class Metaspace : public PreTokenizerStep {
   bool splits_;
 };
 
-// Cuts where the script changes. As in the library, what comes before the first letter of any script is dropped.
+// Splits at changes of script. Like in the library, text before the first letter of any script is dropped.
 class UnicodeScripts : public PreTokenizerStep {
  public:
   void run(Pieces& pieces) const override {

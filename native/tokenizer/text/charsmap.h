@@ -18,7 +18,7 @@ class Charsmap {
   // Replaces the whole cluster or character by the value of the shortest key that is its prefix.
   void run(NormalizedText& text) const;
 
-  // As SentencePiece: the longest entry at each place, left to right.
+  // Like SentencePiece: replaces the longest key at each position, from left to right.
   void run_longest(NormalizedText& text) const;
 
   // Whether a key of several characters begins with `first` and has a replacement that `holds` accepts.
@@ -29,11 +29,11 @@ class Charsmap {
   const char* find(std::string_view part, bool longest, size_t& length) const;
 
   std::vector<uint32_t> units_;
-  std::string texts_;  // each ends with a zero
+  std::string texts_;  // each ends with a zero byte
 };
 
-// End of the extended grapheme cluster that begins at `at`. Omits rule 9c (Indic conjuncts), because such clusters are
-// too long for the map.
+// Returns the end of the extended grapheme cluster that begins at `at`. Omits rule 9c (Indic conjuncts), because such
+// clusters are too long for the map.
 size_t cluster_end(std::string_view text, size_t at);
 
 }  // namespace heddle

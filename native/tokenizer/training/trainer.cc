@@ -14,10 +14,10 @@ constexpr uint32_t none = UINT32_MAX;
 struct Pair {
   uint32_t left, right;
   int64_t count = 0;
-  std::vector<uint32_t> positions;  // where it was seen; some have changed since
+  std::vector<uint32_t> positions;  // positions where it occurred; some pairs have changed since
 };
 
-// The words laid end to end; a token is known by the position of its first symbol.
+// The words laid end to end. A token is identified by the position of its first symbol.
 class Trainer {
  public:
   Trainer(const SymbolWords& words, const TrainOptions& options)
@@ -75,7 +75,7 @@ class Trainer {
     return cut ? left + right.substr(prefix.size()) : left + right;
   }
 
-  // The pair at position p is now (left, right).
+  // Records that the pair at position p is now (left, right).
   void add_pair(uint32_t p, uint32_t left, uint32_t right, uint64_t count) {
     const uint32_t index = pair_of(left, right);
     Pair& pair = pairs_[index];
@@ -109,7 +109,7 @@ class Trainer {
     std::vector<uint32_t> positions = std::move(pairs_[index].positions);
     const uint32_t left = pairs_[index].left;
     const uint32_t right = pairs_[index].right;
-    // Only a pair of equals overlaps itself; then the leftmost counts.
+    // Only a pair of two equal tokens can overlap itself. The leftmost one is merged.
     if (left == right) std::sort(positions.begin(), positions.end());
     fresh_.clear();
     for (const uint32_t p : positions) {
@@ -117,7 +117,7 @@ class Trainer {
       const uint64_t count = words_.words[word_[p]].count;
       const uint32_t q = p + length_[p];
       const uint32_t end = q + length_[q];
-      if (pair_at_[q] != none) {  // a symbol follows in the same word
+      if (pair_at_[q] != none) {  // another symbol follows in the same word
         pairs_[pair_at_[q]].count -= static_cast<int64_t>(count);
         add_pair(p, token, symbol_[end], count);
       } else {
@@ -137,7 +137,7 @@ class Trainer {
     for (const uint32_t pair : fresh_) push(pair);
   }
 
-  // Whether a is to come after b.
+  // Whether a comes after b in merge order.
   bool after(const Entry& a, const Entry& b) const {
     if (a.count != b.count) return a.count < b.count;
     const Pair& x = pairs_[a.pair];
@@ -166,16 +166,16 @@ class Trainer {
 
   const SymbolWords& words_;
   const TrainOptions& options_;
-  std::vector<std::string> tokens_;  // bytes by token: the alphabet, then merged ones
+  std::vector<std::string> tokens_;  // bytes by token: the alphabet, then merged tokens
   std::unordered_map<std::string, uint32_t> merged_;
-  std::vector<uint32_t> symbol_;   // by position: token
-  std::vector<uint32_t> length_;   // of the token that starts here, in symbols
-  std::vector<uint32_t> start_;    // of the token that ends here
-  std::vector<uint32_t> word_;     // word of each symbol
-  std::vector<uint32_t> pair_at_;  // pair that starts here, or none
+  std::vector<uint32_t> symbol_;   // by position: its token
+  std::vector<uint32_t> length_;   // by position: symbols of the token that starts here
+  std::vector<uint32_t> start_;    // by position: start of the token that ends here
+  std::vector<uint32_t> word_;     // by position: its word
+  std::vector<uint32_t> pair_at_;  // by position: the pair that starts here, or none
   std::vector<Pair> pairs_;
-  std::vector<uint32_t> fresh_;  // pairs to put into the heap after this merge
-  bool reused_ = false;          // this merge makes the bytes of an earlier one
+  std::vector<uint32_t> fresh_;  // pairs to push onto the heap after this merge
+  bool reused_ = false;          // this merge produces the bytes of an earlier token
   MergeTable index_;             // maps the tokens of a pair to its index in pairs_, stored as Merge::id
   std::vector<Entry> heap_;
 };
