@@ -1,5 +1,6 @@
-// Programs of arbitrary nodes over arbitrary values are rejected with a typed error, or run in one planned arena with
-// views and in-place ops. The results have the same bytes as running node by node with separate memory for each value.
+// Builds programs of arbitrary nodes over arbitrary values. They are rejected with a typed error, or run in one planned
+// arena with views and in-place ops. The results must equal those of running node by node with separate memory for each
+// value.
 #include <future>
 
 #include "fuzz.h"
@@ -24,8 +25,8 @@ ProgramDesc program(Input& in, bool wild) {
     desc.symbols.push_back(wild ? in.ConsumeIntegral<int64_t>() : in.ConsumeIntegralInRange<int64_t>(0, 5));
   const int64_t width = in.ConsumeIntegralInRange<int64_t>(1, 4);
   const auto value = [&] {
-    // Fixed dimensions that differ from every symbol's bound, because checks only see bounds. TypeScript distinguishes
-    // the two.
+    // Fixed dimensions differ from every symbol's bound, because checks see only bounds. TypeScript rejects such a
+    // mixture.
     ValueDesc v{DType::f32, {2, {in.ConsumeBool() ? 7 : desc.symbols.empty() ? 6 : -1, width}}};
     if (in.ConsumeIntegralInRange<int>(0, 7) == 0) v.shape = {1, {1}};
     if (in.ConsumeIntegralInRange<int>(0, 9) == 0) v.dtype = DType::i32, v.shape = {1, {6 + in.ConsumeBool()}};
@@ -56,7 +57,7 @@ ProgramDesc program(Input& in, bool wild) {
   return desc;
 }
 
-// Each node with its operands, for HEDDLE_FUZZ_SHOW=1.
+// Prints each node with its operands, for HEDDLE_FUZZ_SHOW=1.
 void show(const ProgramDesc& desc) {
   for (size_t v = 0; v < desc.values.size(); ++v)
     std::fprintf(
