@@ -347,9 +347,9 @@ Napi::Value LaneHandle::choose(const Napi::CallbackInfo& info) {
   });
 }
 
+// allReduce(tensors): adds up f32 tensors over all ranks. allReduce(numbers): adds up a Float64Array over all ranks, in
+// place.
 Napi::Value LaneHandle::all_reduce(const Napi::CallbackInfo& info) {
-  // allReduce(tensors): adds up f32 tensors over all ranks. allReduce(numbers): adds up a Float64Array over all ranks,
-  // in place.
   return guard(info, [&] {
     if (!info[0].IsArray()) {
       const ByteView numbers = byte_view(info[0], "numbers");

@@ -16,12 +16,11 @@ struct StepSpec {
   bool left = false, right = false;  // Strip: which sides
   bool clean = false, chinese = false, accents = false, lower = false;  // BertNormalizer
   bool invert = false;                                                  // Split
-  bool each = false;  // Digits: split every digit; Metaspace: split; ByteLevel: map bytes
-  // Split: behavior; Metaspace: scheme; FixedLength: length; native pattern: kind; decoder Strip: start (stop is
-  // max_digits)
-  bool prefix = false, cuts = false;
-  uint32_t number = 0;  // behavior of a split, scheme of a Metaspace, length of pieces, or the native pattern's kind
-  uint32_t max_digits = 0;
+  bool each = false;                  // Digits: split every digit; Metaspace: split; ByteLevel: map bytes
+  bool prefix = false, cuts = false;  // ByteLevel: prepend a space; split by GPT-2's pattern
+  // Split: behavior. Metaspace: scheme. FixedLength: length. Native pattern: kind. Decoder Strip: start.
+  uint32_t number = 0;
+  uint32_t max_digits = 0;  // native pattern: limit of a number. Decoder Strip: stop.
   bool contractions = false;
 };
 

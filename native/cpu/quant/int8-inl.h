@@ -4,7 +4,7 @@
 //   y(i, j) = sum over g of  weight_scale(j, g) * scale(i, g) * integer dot(i, j, g)
 //                     [+ weight_minimum(j, g) * scale(i, g) * integer sum(i, g)]
 // The integers are exact. int8_dot-inl.h is for few rows: it reads weights in place, and lanes are parts of a group. In
-// int8_gemm-inl.h lanes are outputs. Each adds up in a fixed order of its own, so a row's bits depend on the choice of
+// int8_gemm-inl.h lanes are outputs. Each adds up in its own fixed order, so a row's bits depend on the choice of
 // kernel only. Rowwise products always use the first.
 #pragma once
 #include "cpu/gemm/gemm-inl.h"
