@@ -7,10 +7,12 @@
 namespace heddle {
 
 Napi::ArrayBuffer new_array_buffer(Napi::Env env, size_t bytes) {
-  constexpr size_t small = 1 << 20;  // what no size that a file claims or a caller passes can make fail
+  // Node-API aborts the process if an allocation fails, so larger buffers are allocated through JavaScript.
+  constexpr size_t small = 1 << 20;
   if (bytes <= small) return Napi::ArrayBuffer::New(env, bytes);
   const auto failed = [&] {
-    return Error("OUT_OF_MEMORY", "out of memory: expected room for " + std::to_string(bytes) + " bytes");
+    return Error(
+        "OUT_OF_MEMORY", "out of memory: cannot allocate an ArrayBuffer of " + std::to_string(bytes) + " bytes");
   };
   const Napi::Value constructor = env.Global().Get("ArrayBuffer");
   if (!constructor.IsFunction()) throw failed();

@@ -1,11 +1,11 @@
-// Memory that JavaScript owns. Allocates through JavaScript's constructors, which throw when memory is short. Node-API
+// Allocates memory that JavaScript owns. It calls JavaScript's constructors, which throw if memory is short. Node-API
 // would end the process.
 #pragma once
 #include <napi.h>
 
 namespace heddle {
 
-// An ArrayBuffer of zeros. Throws OUT_OF_MEMORY.
+// Returns an ArrayBuffer of zeros. Throws OUT_OF_MEMORY.
 Napi::ArrayBuffer new_array_buffer(Napi::Env env, size_t bytes);
 Napi::Uint32Array new_uint32_array(Napi::Env env, size_t count);
 

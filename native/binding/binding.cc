@@ -1,4 +1,4 @@
-// The module's entry: runs every registered initialiser.
+// Entry point of the module: runs every registered initializer.
 #include <napi.h>
 
 #include "binding/addon_data.h"

@@ -11,7 +11,7 @@
 namespace heddle {
 namespace {
 
-constexpr int64_t most_elements = 1LL << 46;
+constexpr int64_t max_elements = 1LL << 46;
 
 int block_of(DType type) { return is_quantised(type) ? block_type(type).elements : 1; }
 
@@ -33,7 +33,7 @@ std::vector<int64_t> integers(const Napi::Value& value, const char* name) {
   if (array.Length() < 1 || array.Length() > 4)
     throw invalid_argument(std::string(name) + ": expected 1 to 4 numbers, got " + std::to_string(array.Length()));
   std::vector<int64_t> out;
-  for (uint32_t i = 0; i < array.Length(); ++i) out.push_back(integer(array.Get(i), name, most_elements));
+  for (uint32_t i = 0; i < array.Length(); ++i) out.push_back(integer(array.Get(i), name, max_elements));
   return out;
 }
 
@@ -46,7 +46,7 @@ WeightView view_of(const Napi::Object& how, int64_t elements) {
         "strides: expected " + std::to_string(sizes.size()) + " numbers, got " + std::to_string(strides.size()));
   WeightView view;
   view.rank = static_cast<int>(sizes.size());
-  view.start = integer(how.Get("start"), "start", most_elements);
+  view.start = integer(how.Get("start"), "start", max_elements);
   int64_t count = 1, last = view.start;
   bool fits = true, empty = false;
   for (size_t d = 0; d < sizes.size(); ++d) {
@@ -54,25 +54,24 @@ WeightView view_of(const Napi::Object& how, int64_t elements) {
     if (sizes[d] == 0) empty = true;
     else if (fits)
       fits =
-          count <= most_elements / sizes[d] && (strides[d] == 0 || sizes[d] - 1 <= (most_elements - last) / strides[d]);
+          count <= max_elements / sizes[d] && (strides[d] == 0 || sizes[d] - 1 <= (max_elements - last) / strides[d]);
     if (fits && !empty) count *= sizes[d], last += (sizes[d] - 1) * strides[d];
   }
   if (!empty && (!fits || last >= elements))
-    throw invalid_argument(
-        "cast: expected a view within " + std::to_string(elements) + " elements, got one beyond them");
+    throw invalid_argument("cast: expected a view within " + std::to_string(elements) + " elements, got a larger one");
   if (!empty) return view.merged();
   WeightView none;
   none.rank = 1, none.strides[0] = 1;
   return none;
 }
 
-// Contiguous reads must be split at blocks. Tiles need plain floats, with rows of whole blocks of the target type.
+// A view whose last dimension is not contiguous needs unquantized elements, and rows of whole target blocks. Other
+// views must begin and end their rows at block boundaries of the source.
 void check_order(const WeightCast& c) {
   const WeightView& v = c.view;
   if (!v.in_stretches()) {
     if (c.source.storage != WeightSource::Storage::plain || is_quantised(c.source.type))
-      throw invalid_argument(
-          "cast: expected rows of elements that lie beside each other, got a view that takes them apart");
+      throw invalid_argument("cast: expected contiguous rows of quantized elements, got a transposed view");
     return check_blocks(c.to, v.row_length(), "cast: rows");
   }
   check_blocks(c.source.type, v.start, "cast: start");
@@ -102,7 +101,7 @@ void CastCall::read_storage(const Napi::Object& how, int64_t elements, std::vect
       throw invalid_argument(
           std::string("cast: from: expected f32 or bf16 of 8-bit floats, got ") + dtype_name(source.type));
     source.storage = WeightSource::Storage::fp8;
-    source.columns = integer(how.Get("columns"), "columns", most_elements);
+    source.columns = integer(how.Get("columns"), "columns", max_elements);
     if (source.columns < 1 || elements % source.columns)
       throw invalid_argument("columns: expected whole rows of " + std::to_string(elements) + " elements, got " +
                              std::to_string(source.columns));
@@ -145,13 +144,13 @@ CastCall::CastCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>& kee
   const int64_t offset = integer(info[1], "offset");
   cast_.source.type = number_type(info[2], "cast: from"), cast_.to = number_type(info[3], "cast: to");
   cast_.addend = info[4].IsNumber() ? info[4].As<Napi::Number>().FloatValue() : 0.0f;
-  cast_.count = integer(info[5], "count", most_elements);
+  cast_.count = integer(info[5], "count", max_elements);
   int64_t elements = cast_.count;
   cast_.view.rank = 1, cast_.view.sizes[0] = elements, cast_.view.strides[0] = 1;
   if (info[8].IsObject()) {
     const Napi::Object how = info[8].As<Napi::Object>();
-    elements = integer(how.Get("elements"), "elements", most_elements);
-    cast_.first = integer(how.Get("first"), "first", most_elements);
+    elements = integer(how.Get("elements"), "elements", max_elements);
+    cast_.first = integer(how.Get("first"), "first", max_elements);
     cast_.view.sizes[0] = elements;
     if (how.Has("sizes")) cast_.view = view_of(how, elements);
     read_storage(how, elements, keep);
@@ -172,7 +171,7 @@ CastCall::CastCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>& kee
 void CastCall::run(Lane& lane) {
   if (tensor_) tensor_->check(), tensor_->forget_packed();
   if (cast_.count == 0) return;
-  Pool::Watch watch(lane.pool(), {&lane.stopping_flag(), nullptr});  // an environment that closes does not wait for it
+  Pool::Watch watch(lane.pool(), {&lane.stopping_flag(), nullptr});  // closing the environment stops the work
   findings_ = cast_weights(cast_, lane.pool());
 }
 

@@ -1,5 +1,5 @@
-// A call of JavaScript's NativeLane.cast: converts elements of a file or an array to another type and order, in a
-// tensor or an array.
+// One call of JavaScript's NativeLane.cast. It converts elements of a file or an array to another type and order, and
+// writes them to a tensor or an array.
 #pragma once
 #include <napi.h>
 
@@ -15,13 +15,14 @@ class CastCall {
  public:
   // Reads cast(source, offset, from, to, addend, count, target, at, how). Converts `count` elements of type `from` at
   // byte `offset` of a MappedFile or an array to elements of type `to` at byte `at` of a NativeTensor or an
-  // ArrayBuffer. `how` describes `elements` that are
-  //   viewed as { sizes, strides, start } of up to four dimensions, of which `count` are made from `first` on;
-  //   stored as 8-bit floats with `columns` per row and `scales` per block (Float32Array, copied); or
-  //   stored as MXFP4 with scales at `scaleOffset` of `scaleSource`.
-  // Appends the arrays to `keep`. Nobody else may use them until the call is done.
+  // ArrayBuffer. `how` describes the source:
+  //   { sizes, strides, start, first, elements }: a strided view of up to four dimensions; converts `count` of its
+  // elements from index `first` on;
+  //   { columns, scales }: 8-bit floats with `columns` per row and one scale per block (Float32Array, copied); or
+  //   { scaleSource, scaleOffset }: MXFP4 with separate scales.
+  // Appends the arrays to `keep`. Other code must not use them until the call is done.
   CastCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>& keep);
-  // On the lane's thread.
+  // Runs on the lane's thread.
   void run(Lane& lane);
   const CastFindings& findings() const { return findings_; }
 

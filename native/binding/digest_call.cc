@@ -12,7 +12,7 @@
 namespace heddle {
 namespace {
 
-// Bytes of a file that a thread reads at once: few enough to be in the second-level cache for the checksum.
+// Bytes that a thread reads at once. They fit into L2, where the checksum then finds them.
 constexpr size_t piece = 1 << 18;
 
 }  // namespace
@@ -35,7 +35,7 @@ DigestCall::DigestCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>&
 
 uint32_t DigestCall::run(Lane& lane) const {
   if (!file_ || !bytes_) return crc32c(before_, data_, bytes_);
-  Pool::Watch watch(lane.pool(), {&lane.stopping_flag(), nullptr});  // an environment that closes does not wait for it
+  Pool::Watch watch(lane.pool(), {&lane.stopping_flag(), nullptr});  // closing the environment stops the work
   const size_t pieces = (bytes_ + piece - 1) / piece;
   std::vector<uint32_t> sums(pieces);
   std::vector<std::vector<unsigned char>> rooms(static_cast<size_t>(lane.pool().threads()));

@@ -1,4 +1,4 @@
-// A call of JavaScript's NativeLane.crc32c: the checksum of bytes of an array or a file.
+// One call of JavaScript's NativeLane.crc32c: the checksum of bytes of an array or a file.
 #pragma once
 #include <napi.h>
 
@@ -12,20 +12,20 @@ namespace heddle {
 
 class DigestCall {
  public:
-  // Reads crc32c(source, offset, bytes, before): `bytes` bytes from `offset` on of a MappedFile or an array, behind
-  // those whose checksum is `before`. An array, which nobody else may change until it is done, joins `keep`.
+  // Reads crc32c(source, offset, bytes, before). Extends the checksum `before` by `bytes` bytes from `offset` on of a
+  // MappedFile or an array. Appends an array to `keep`; other code must not change it until the call is done.
   DigestCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>& keep);
-  // On the lane's thread. Throws IO where a file cannot be read, or has become shorter.
+  // Runs on the lane's thread. Throws IO if a file cannot be read or has become shorter.
   uint32_t run(Lane& lane) const;
 
  private:
-  std::shared_ptr<Mapping> file_;  // null: an array
+  std::shared_ptr<Mapping> file_;  // null: the source is an array
   const unsigned char* data_ = nullptr;
   size_t offset_ = 0, bytes_ = 0;
   uint32_t before_ = 0;
 };
 
-// crc32c(bytes: Uint8Array) -> number, at once: for little.
+// crc32c(bytes: Uint8Array) -> number. Runs synchronously, for small arrays.
 Napi::Value crc32c_binding(const Napi::CallbackInfo& info);
 
 }  // namespace heddle

@@ -1,4 +1,4 @@
-// mapFile, castElements and crc32c: what lib/formats needs of the operating system and of number formats.
+// mapFile, castElements and crc32c: file access and number formats for lib/formats.
 #include "binding/files.h"
 
 #include <cmath>
@@ -15,7 +15,7 @@
 namespace heddle {
 namespace {
 
-// Methods check it, so that one borrowed for another object (`MappedFile.prototype.bytes.call({})`) throws.
+// Methods check the tag. A method that is called on another object (`MappedFile.prototype.bytes.call({})`) throws.
 constexpr napi_type_tag mapped_file_tag = {0x6f1d6b0b5c2f4e8aULL, 0x9a7c31e5d0b84f26ULL};
 constexpr double max_exact = 9007199254740991.0;  // 2^53 - 1
 
@@ -57,7 +57,7 @@ Napi::Value cast_binding(const Napi::CallbackInfo& info) {
   });
 }
 
-// blockTypes() -> [{ name, elements, bytes, writable }], numbered after u8: lib/graph/dtype.ts must say the same
+// blockTypes() -> [{ name, elements, bytes, writable }], numbered after u8. lib/graph/dtype.ts must have the same list.
 Napi::Value block_types_binding(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     Napi::Array list = Napi::Array::New(info.Env());
@@ -128,7 +128,7 @@ Napi::Value MappedFile::bytes(const Napi::CallbackInfo& info) {
     const std::shared_ptr<Mapping> file = mapping(info.This());
     const size_t offset = to_size(info[0], "offset");
     const size_t length = to_size(info[1], "length");
-    file->check_range(offset, length);  // before the buffer is made: a lying length must not allocate
+    file->check_range(offset, length);  // before allocation: a wrong length must not allocate
     Napi::ArrayBuffer buffer = new_array_buffer(info.Env(), length);
     file->read(offset, length, buffer.Data());
     return buffer;
@@ -144,7 +144,7 @@ Napi::Value MappedFile::close(const Napi::CallbackInfo& info) {
     if (!info.This().As<Napi::Object>().CheckTypeTag(&mapped_file_tag)) {
       throw invalid_argument("file: expected a MappedFile, got something else");
     }
-    Unwrap(info.This().As<Napi::Object>())->mapping_.reset();  // closing twice is harmless
+    Unwrap(info.This().As<Napi::Object>())->mapping_.reset();  // close() may be called twice
   });
 }
 

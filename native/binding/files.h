@@ -1,4 +1,4 @@
-// The JavaScript handle of a mapped file, for the parts of the binding that make tensors on top of it.
+// The JavaScript handle of a mapped file. Other parts of the binding create tensors from it.
 #pragma once
 #include <napi.h>
 
@@ -9,7 +9,7 @@
 
 namespace heddle {
 
-// The type of a number of DTYPES. Throws INVALID_ARGUMENT for all but floating and quantised ones.
+// Returns the DType for an index into DTYPES. Throws INVALID_ARGUMENT unless it is a floating-point or quantized type.
 DType number_type(const Napi::Value& value, const char* name);
 
 // In JavaScript: class MappedFile { constructor(path); size; bytes(offset, length); check(); close() }.

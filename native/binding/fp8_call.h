@@ -1,4 +1,5 @@
-// A call of JavaScript's NativeLane.quantiseFp8: converts a matrix to 8-bit floats in blocks of 128 x 128 (ops/fp8.h).
+// One call of JavaScript's NativeLane.quantiseFp8: converts a matrix to 8-bit floats in blocks of 128 x 128
+// (ops/fp8.h).
 #pragma once
 #include <napi.h>
 
@@ -10,11 +11,11 @@ namespace heddle {
 
 class Fp8Call {
  public:
-  // Reads quantiseFp8(numbers, rows, columns): a Float32Array, which nobody else may have until it is done. Throws
-  // INVALID_ARGUMENT, OUT_OF_MEMORY.
+  // Reads quantiseFp8(numbers, rows, columns). `numbers` is a Float32Array, which other code must not use until the
+  // call is done. Throws INVALID_ARGUMENT or OUT_OF_MEMORY.
   explicit Fp8Call(const Napi::CallbackInfo& info);
   Napi::Object result() const { return result_; }  // { bytes, scales }: ArrayBuffers
-  // The work of the lane's thread. Throws NUMERICAL for values that are not finite.
+  // The part that runs on the lane's thread. Throws NUMERICAL for values that are not finite.
   struct Work {
     const float* numbers;
     int64_t rows, columns;

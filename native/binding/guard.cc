@@ -25,7 +25,8 @@ Failure describe_exception(const std::exception_ptr& exception) noexcept {
   try {
     return rethrow_and_describe(exception);
   } catch (...) {
-    return {"OUT_OF_MEMORY", "out of memory"};  // short enough for a string to need no allocation
+    // Short enough for std::string's inline buffer, so that it allocates nothing.
+    return {"OUT_OF_MEMORY", "out of memory"};
   }
 }
 

@@ -1,4 +1,4 @@
-// The one place where native failures become JavaScript errors.
+// Converts native exceptions to JavaScript errors.
 #pragma once
 #include <napi.h>
 
@@ -8,23 +8,25 @@
 
 namespace heddle {
 
-// An exception as (code of lib/core/errors.ts, message). Accepts any exception, including non-std ones.
+// An exception as (code of lib/core/errors.ts, message). Made from any exception, including those not derived from
+// std::exception.
 struct Failure {
-  const char* code;  // always a literal
+  const char* code;  // a string literal
   std::string message;
 };
 Failure describe_exception(const std::exception_ptr& exception) noexcept;
 
-// A HeddleError (an Error with `code` before lib/binding/index.ts has registered the class): for promise rejections.
+// Makes a HeddleError for promise rejections. Before lib/binding/index.ts has registered the class, it is a plain Error
+// with `code`.
 Napi::Value make_error(Napi::Env env, const char* code, const std::string& message);
 Napi::Value make_error(Napi::Env env, const Failure& failure);
 
 [[noreturn]] void throw_current_exception(Napi::Env env);  // only inside a catch block
 
-// Every function that JavaScript can call runs inside this:
+// Every function that JavaScript can call runs its body inside guard():
 //
 //   Napi::Value encode(const Napi::CallbackInfo& info) {
-//     return guard(info, [&] { return ...; });   // a Napi value, or nothing
+//     return guard(info, [&] { return ...; });   // returns a Napi value or nothing
 //   }
 template <class F> Napi::Value guard(const Napi::CallbackInfo& info, F&& body) {
   try {

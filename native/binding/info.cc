@@ -1,4 +1,4 @@
-// info(): what this build is and which devices it sees.
+// info(): describes this build and the devices it finds.
 #include <napi.h>
 
 #include <cstring>
@@ -49,7 +49,7 @@ static Napi::Value info(const Napi::CallbackInfo& call) {
   });
 }
 
-// collectiveId(): by which the ranks of a world find each other.
+// collectiveId(): returns the id by which the ranks of a world find each other.
 static Napi::Value new_collective_id(const Napi::CallbackInfo& call) {
   return guard(call, [&]() -> Napi::Value {
     const std::string id = collective_id();

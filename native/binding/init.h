@@ -1,4 +1,4 @@
-// How the files of native/binding add their part to the module: each holds one static BindingInit.
+// Each file of native/binding registers its part of the module with one static BindingInit.
 //
 //   static BindingInit registered(init_info);
 #pragma once
@@ -13,7 +13,7 @@ class BindingInit {
   using Function = void (*)(Napi::Env, Napi::Object exports);
   explicit BindingInit(Function function) { all().push_back(function); }
 
-  // Filled while the shared library loads and only read after that, from any number of worker threads.
+  // Filled while the shared library loads. Later only read, by any number of worker threads.
   static std::vector<Function>& all() {
     static std::vector<Function> functions;
     return functions;

@@ -60,7 +60,7 @@ LaneHandle::LaneHandle(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(
     settle_ = Napi::ThreadSafeFunction::New(
         env_, Napi::Function::New(env_, [](const Napi::CallbackInfo&) {}), "heddle lane", 0, 1);
     settle_.Unref(env_);
-    // Hooks run last-in first-out: the lane is joined while the thread-safe function still exists.
+    // Cleanup hooks run in reverse order. This one joins the lane while the thread-safe function still exists.
     napi_add_env_cleanup_hook(env_, cleanup, this);
   });
 }
@@ -72,13 +72,13 @@ std::shared_ptr<Accelerator> LaneHandle::accelerator() const {
 
 std::shared_ptr<Storage> LaneHandle::copy_of(
     std::shared_ptr<Mapping> file, size_t offset, size_t bytes, RowOrder rows) {
-  // In small pages, as the file's other weights are: the system may take long to find large ones.
+  // Small pages, like the file's other weights: the system may take long to find large pages.
   std::shared_ptr<Storage> to = Storage::allocate(bytes, accelerator(), false);
   to->make_read_only();
   Lane* lane = lane_.get();
   lane->post([=] {
-    // Read, not touched through the mapping: a file that shrank meanwhile is then an error, where its lost pages would
-    // be a signal.
+    // Reads the file with pread instead of through the mapping. If the file has shrunk, that is an error and not
+    // SIGBUS.
     try {
       if (to->accelerator()) {
         std::vector<unsigned char> block;
@@ -114,7 +114,7 @@ void LaneHandle::shut(Napi::Env) {
   if (!lane_) return;
   lane_->stop();
   lane_.reset();
-  for (Pending* p : pending_) delete p;  // their promises can never settle: the environment is going
+  for (Pending* p : pending_) delete p;  // the environment closes, so their promises can never settle
   pending_.clear();
   settle_.Abort();
 }
@@ -129,7 +129,7 @@ Napi::Value LaneHandle::post(
   for (Napi::Value v : keep)
     if (v.IsObject()) pending->keep.push_back(Napi::Persistent(v.As<Napi::Object>()));
   if (pending_.empty()) {
-    settle_.Ref(env);  // keeps the process alive while work is pending
+    settle_.Ref(env);  // keeps the event loop alive while work is pending
     Ref();
   }
   pending_.insert(pending);
@@ -143,7 +143,7 @@ Napi::Value LaneHandle::post(
       pending->failed = true;
       pending->failure = describe_exception(std::current_exception());
     }
-    // The queue is unbounded, so this cannot block; at exit it fails and the cleanup hook frees `pending`.
+    // The queue is unbounded, so this call does not block. At exit it fails, and the cleanup hook frees `pending`.
     settle.NonBlockingCall(pending, [self](Napi::Env e, Napi::Function, Pending* p) { self->settled(e, p); });
   });
   return promise;
@@ -182,8 +182,8 @@ Napi::Value LaneHandle::read(const Napi::CallbackInfo& info) {
   });
 }
 
-// write(tensor, offset, bytes, lent): all of `bytes`, which are copied first unless they are `lent`: then nobody else
-// may have them until the promise settles.
+// write(tensor, offset, bytes, lent): writes all of `bytes`. Copies them first unless `lent` is true. Other code must
+// not use a lent buffer until the promise settles.
 Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::shared_ptr<Storage> to = unwrap<TensorHandle>(info[0], "tensor").storage();
@@ -193,7 +193,7 @@ Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
     if (offset > to->bytes() || from.bytes > to->bytes() - offset)
       throw invalid_argument("write: expected at most " + std::to_string(to->bytes()) + " bytes, got " +
                              std::to_string(offset) + " + " + std::to_string(from.bytes));
-    // Nothing keeps a caller from transferring the buffer, or making it smaller, before the lane comes to it.
+    // A caller could transfer or shrink the buffer before the lane reads it, so it is copied.
     std::shared_ptr<unsigned char[]> copy;
     if (!(info[3].IsBoolean() && info[3].As<Napi::Boolean>().Value()) && from.bytes) {
       copy.reset(new unsigned char[from.bytes]);
@@ -210,8 +210,8 @@ Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
   });
 }
 
-// copy(from, to, times): all of `from` to the beginning of `to`, which is this lane's. Resolves with a buffer of one
-// double, the seconds that the device took.
+// copy(from, to, times): copies all of `from` to the beginning of `to`, a tensor of this lane. Resolves with a buffer
+// of one double, the seconds that the device took.
 Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::shared_ptr<Storage> from = unwrap<TensorHandle>(info[0], "from").storage();
@@ -243,8 +243,8 @@ Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
   });
 }
 
-// cast(source, offset, from, to, addend, count, target, at, how). Resolves with a buffer of two doubles: finite numbers
-// that became infinite, and numbers of the source that are not finite.
+// cast(source, offset, from, to, addend, count, target, at, how). Resolves with a buffer of two doubles: the counts of
+// finite numbers that became infinite, and of source numbers that are not finite.
 Napi::Value LaneHandle::cast(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::vector<Napi::Value> keep;
@@ -278,7 +278,7 @@ Napi::Value LaneHandle::crc32c(const Napi::CallbackInfo& info) {
   });
 }
 
-// settle(): resolves when the device has done all that this lane queued.
+// settle(): resolves when the device has finished all work that this lane queued.
 Napi::Value LaneHandle::settle(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     return post(info.Env(), [](Lane& lane) {
@@ -287,7 +287,7 @@ Napi::Value LaneHandle::settle(const Napi::CallbackInfo& info) {
   });
 }
 
-// join(id, rank, size): resolves when all ranks have come.
+// join(id, rank, size): resolves when all ranks have joined.
 Napi::Value LaneHandle::join(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     const ByteView bytes = byte_view(info[0], "id");
@@ -298,8 +298,8 @@ Napi::Value LaneHandle::join(const Napi::CallbackInfo& info) {
   });
 }
 
-// allReduce(tensors): adds up f32 tensors over all ranks. allReduce(numbers): a Float64Array's, into it.
-// variants(m, n, k, a, b, c, layout) -> { key, names }: types by number, layout NN, NT or TN. No names on the CPU.
+// variants(m, n, k, a, b, c, layout) -> { key, names }. a, b and c are type numbers, layout is NN, NT or TN. On the CPU
+// `names` is empty.
 Napi::Value LaneHandle::variants(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     const auto size = [&](size_t i, const char* name) {
@@ -347,6 +347,8 @@ Napi::Value LaneHandle::choose(const Napi::CallbackInfo& info) {
   });
 }
 
+// allReduce(tensors): adds up f32 tensors over all ranks. allReduce(numbers): adds up a Float64Array over all ranks, in
+// place.
 Napi::Value LaneHandle::all_reduce(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     if (!info[0].IsArray()) {

@@ -1,4 +1,4 @@
-// The JavaScript handle of a lane: every call returns a promise, settled from the lane's thread.
+// The JavaScript handle of a lane. Every call returns a promise, which the lane's thread settles.
 #pragma once
 #include <napi.h>
 
@@ -26,7 +26,7 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
   explicit LaneHandle(const Napi::CallbackInfo& info);
   ~LaneHandle() override;
   std::shared_ptr<Accelerator> accelerator() const;  // null: the CPU; throws DISPOSED
-  // A new tensor of this lane's device with `bytes` bytes of a file; they are copied in turn with the lane's work.
+  // Returns a new tensor of this lane's device with `bytes` bytes of a file. The copy is queued with the lane's work.
   std::shared_ptr<Storage> copy_of(std::shared_ptr<Mapping> file, size_t offset, size_t bytes, RowOrder rows = {});
 
  private:
@@ -45,7 +45,7 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
   Napi::Value variants(const Napi::CallbackInfo& info);
   Napi::Value choose(const Napi::CallbackInfo& info);
 
-  // Queues `work` for the lane; `keep` stays referenced until the promise settles, which it does with `result`.
+  // Queues `work` for the lane. The promise resolves with `result`. `keep` stays referenced until the promise settles.
   Napi::Value post(Napi::Env env, std::function<void(Lane&)> work, Napi::Value result, std::vector<Napi::Value> keep);
   void settled(Napi::Env env, Pending* pending);
   void shut(Napi::Env env);
@@ -57,7 +57,7 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
   std::unordered_set<Pending*> pending_;  // JavaScript thread only
 };
 
-// class AbortFlag { abort() }: read between the nodes of a run, and within them.
+// class AbortFlag { abort() }: runs check it between nodes and within long ones.
 class AbortFlagHandle : public Napi::ObjectWrap<AbortFlagHandle> {
  public:
   static const napi_type_tag tag;

@@ -1,4 +1,4 @@
-// startProfile(), stopProfile(): which operations runs spend their time in, of the whole process.
+// startProfile(), stopProfile(): times the operations of all runs in the process.
 #include "runtime/profile.h"
 
 #include <napi.h>
@@ -9,7 +9,7 @@
 namespace heddle {
 namespace {
 
-// Flat, as a program's values cross: dtype, rank, then the dimensions, for each.
+// Writes dtype, rank and dimensions of each operand into one flat list, as in a program's values.
 Napi::Array operands(Napi::Env env, const std::vector<Profile::Operand>& list) {
   Napi::Array out = Napi::Array::New(env);
   for (const Profile::Operand& o : list) {
@@ -20,7 +20,7 @@ Napi::Array operands(Napi::Env env, const std::vector<Profile::Operand>& list) {
   return out;
 }
 
-// Stops the profile when its worker ends, because profiling is process-wide.
+// Stops the profile when its worker thread ends, because profiling is process-wide.
 void abandon(void*) { Profile::stop(); }
 
 Napi::Value start(const Napi::CallbackInfo& info) {

@@ -26,7 +26,7 @@ std::vector<int> integers(const Napi::Array& a, const char* name) {
   for (uint32_t i = 0; i < a.Length(); ++i) {
     Napi::Value v = a.Get(i);
     if (!v.IsNumber()) throw invalid_argument(std::string(name) + ": expected numbers, got another value");
-    // Not Int32Value(), which wraps: a dimension of 2^32 + 3 would be one of 3.
+    // Not Int32Value(), which wraps: 2^32 + 3 would become 3.
     const double number = v.As<Napi::Number>().DoubleValue();
     if (!(number >= INT32_MIN && number <= INT32_MAX))
       throw invalid_argument(std::string(name) + ": expected numbers of 32 bits, got " + std::to_string(number));
@@ -35,7 +35,7 @@ std::vector<int> integers(const Napi::Array& a, const char* name) {
   return out;
 }
 
-// `values` is flat: dtype, rank, then the dimensions, for each value.
+// Decodes `flat`, which holds dtype, rank and dimensions of each value.
 std::vector<ValueDesc> values_of(const std::vector<int>& flat) {
   std::vector<ValueDesc> values;
   for (size_t i = 0; i < flat.size();) {
@@ -85,7 +85,7 @@ Napi::Value list_ops(const Napi::CallbackInfo& info) {
   });
 }
 
-// Every op, with the names of its kernels for CUDA; null where it needs none, being a view.
+// cudaKernels(): maps every op to the names of its CUDA kernels, or to null if it is a view and needs none.
 Napi::Value cuda_kernels(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     Napi::Object out = Napi::Object::New(info.Env());
@@ -103,7 +103,8 @@ Napi::Value cuda_kernels(const Napi::CallbackInfo& info) {
   });
 }
 
-// Bytes that the system and the process's control groups can still give; infinity where neither says.
+// Returns the bytes that the system and the process's control groups can still provide. Infinity if neither reports
+// them.
 Napi::Value available_memory_left(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     const size_t bytes = available_memory();
@@ -174,7 +175,7 @@ ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : ObjectWrap(
     std::vector<std::shared_ptr<Storage>> tensors;
     for (uint32_t i = 0; i < list.Length(); ++i)
       tensors.push_back(unwrap<TensorHandle>(list.Get(i), "tensor").storage());
-    // The lane it will run on; without one, any lane of the CPU.
+    // The lane that the executable will run on. Without one it runs on any CPU lane.
     std::shared_ptr<Accelerator> accelerator;
     if (info.Length() > 2 && !info[2].IsUndefined()) accelerator = unwrap<LaneHandle>(info[2], "lane").accelerator();
     executable_ = std::make_shared<Executable>(std::move(program), std::move(tensors), std::move(accelerator));

@@ -10,8 +10,8 @@ namespace heddle {
 
 namespace {
 
-// Most runs of a series: a caller that asks for more by mistake is told so before memory is taken.
-constexpr double most_runs = 4096;
+// Maximum number of runs in a series. A larger count is a mistake and fails before memory is allocated.
+constexpr double max_runs = 4096;
 
 std::vector<size_t> indices(const Napi::Value& value, const char* name, size_t end) {
   std::vector<size_t> result;
@@ -26,7 +26,7 @@ std::vector<size_t> indices(const Napi::Value& value, const char* name, size_t e
   return result;
 }
 
-// The bytes of one run of `count`.
+// Returns the bytes of one run, if `bytes` holds `count` runs.
 size_t share(size_t bytes, size_t count, const char* what) {
   if (bytes % count)
     throw shape_mismatch(std::string("run: expected ") + what + " of " + std::to_string(count) + " runs, got " +
@@ -44,7 +44,7 @@ RunSeries::RunSeries(const Napi::CallbackInfo& info, std::vector<Napi::Value>& k
   if (!info[2].IsArray() || !info[3].IsArray())
     throw invalid_argument("run: expected arrays of inputs and outputs, got another value");
   const Napi::Array inputs = info[2].As<Napi::Array>(), outputs = info[3].As<Napi::Array>();
-  if (info[6].IsNumber()) count_ = static_cast<size_t>(integer(info[6], "count", most_runs));
+  if (info[6].IsNumber()) count_ = static_cast<size_t>(integer(info[6], "count", max_runs));
   if (count_ == 0) throw invalid_argument("run: expected a count of at least 1, got 0");
   const std::vector<size_t> each = count_ > 1 ? indices(info[7], "each", inputs.Length()) : std::vector<size_t>{};
   read_inputs(inputs, each);

@@ -1,4 +1,4 @@
-// A call of JavaScript's NativeLane.run: one run of a program, or a series of runs without a wait for JavaScript in
+// One call of JavaScript's NativeLane.run: one run of a program, or a series of runs without returning to JavaScript in
 // between.
 #pragma once
 #include <napi.h>
@@ -14,24 +14,24 @@ namespace heddle {
 
 class RunSeries {
  public:
-  // Reads run(executable, symbols, inputs, outputs, flag, late, count, each, feed). Values that must live until the
-  // series has run join `keep`. Throws where something does not fit the program.
+  // Reads run(executable, symbols, inputs, outputs, flag, late, count, each, feed). Appends values that must live until
+  // the series has run to `keep`. Throws if the arguments do not fit the program.
   RunSeries(const Napi::CallbackInfo& info, std::vector<Napi::Value>& keep);
-  // On the lane's thread; throws, ABORTED when the flag is set.
+  // Runs on the lane's thread. Throws ABORTED if the flag is set.
   void run(Lane& lane);
 
  private:
-  // An input with separate bytes for every run, stored end to end.
+  // An input with different bytes for every run, stored end to end.
   struct Each {
     size_t input;
     std::vector<unsigned char> all;
   };
-  // An input that an earlier run of the lane is still to write: read when the series begins.
+  // An input that an earlier run of the lane has yet to write. It is read when the series begins.
   struct Late {
     size_t input;
     ByteView from;
   };
-  // An input that every run after the first takes from an output of the one before.
+  // An input that every run after the first takes from an output of the previous run.
   struct Feed {
     size_t input, output;
   };

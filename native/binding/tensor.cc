@@ -20,7 +20,7 @@ Napi::Function TensorHandle::define(Napi::Env env) {
 
 namespace {
 
-// { rowBytes, order: Int32Array }, of a matrix of `bytes` bytes; or undefined.
+// Reads { rowBytes, order: Int32Array } of a matrix of `bytes` bytes. Undefined: keeps the order.
 RowOrder row_order(const Napi::Value& value, size_t bytes) {
   RowOrder rows;
   if (!value.IsObject()) return rows;
@@ -48,15 +48,15 @@ TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
       std::shared_ptr<Accelerator> accelerator;
       if (!info[1].IsUndefined()) accelerator = unwrap<LaneHandle>(info[1], "lane").accelerator();
       storage_ = Storage::allocate(static_cast<size_t>(integer(info[0], "bytes", 281474976710656.0)), accelerator);
-      if (accelerator) return;  // not memory that the garbage collector should hurry for
+      if (accelerator) return;  // device memory does not put pressure on the garbage collector
       reported_ = static_cast<int64_t>(storage_->bytes());
       Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reported_);
       return;
     }
-    if (info[2].IsObject()) {  // a mapped tensor once more, with its rows in order
+    if (info[2].IsObject()) {  // copies a mapped tensor to the lane with its rows reordered
       const TensorHandle& from = unwrap<TensorHandle>(info[0], "tensor");
       const size_t bytes = from.storage()->bytes();
-      if (!from.file_) throw invalid_argument("tensor: expected one that maps a file, got a copy");
+      if (!from.file_) throw invalid_argument("tensor: expected a tensor that maps a file, got a copy");
       storage_ =
           unwrap<LaneHandle>(info[1], "lane").copy_of(from.file_, from.file_offset_, bytes, row_order(info[2], bytes));
       return;

@@ -27,9 +27,9 @@ class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
   void release(Napi::Env env);
 
   std::shared_ptr<Storage> storage_;
-  std::shared_ptr<Mapping> file_;  // of which it is the part from file_offset_ on; null where it is a copy
+  std::shared_ptr<Mapping> file_;  // the mapped file, in which the tensor begins at file_offset_; null for a copy
   size_t file_offset_ = 0;
-  int64_t reported_ = 0;  // bytes told to the garbage collector
+  int64_t reported_ = 0;  // bytes reported to the garbage collector
 };
 
 }  // namespace heddle

@@ -1,4 +1,4 @@
-// Handles that JavaScript passes back are tagged, so that a borrowed method or a stranger's object throws.
+// Handles that JavaScript passes back carry a type tag. Borrowed methods and foreign objects therefore throw.
 #pragma once
 #include <napi.h>
 
@@ -17,7 +17,7 @@ template <class T> T& unwrap(const Napi::Value& value, const char* name) {
   throw invalid_argument(std::string(name) + ": expected a " + T::class_name + ", got another value");
 }
 
-// An integer within [0, most], exact.
+// Returns an integer within [0, most]. Throws for fractions and numbers that a double cannot hold exactly.
 inline int64_t integer(const Napi::Value& value, const char* name, double most = 9007199254740991.0) {
   const double d = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
   if (!(d >= 0 && d <= most) || d != static_cast<double>(static_cast<int64_t>(d)))

@@ -1,4 +1,4 @@
-// The memory that the system and the process's control groups have left.
+// Computes the memory that the system and the process's control groups have left.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -24,7 +24,7 @@ size_t number_in(const std::string& path, const std::string& key = "") {
   return SIZE_MAX;
 }
 
-// The memory that a group may still use: its limit minus its usage, not counting reclaimable file pages.
+// Returns the memory that a group may still use: its limit minus its usage, not counting reclaimable file pages.
 size_t left_of(const std::string& group, bool unified) {
   const size_t limit = number_in(group + (unified ? "/memory.max" : "/memory.limit_in_bytes"));
   const size_t used = number_in(group + (unified ? "/memory.current" : "/memory.usage_in_bytes"));

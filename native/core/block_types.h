@@ -1,7 +1,8 @@
 // Quantized element types. A row consists of whole blocks, and a block holds small integers with shared scales. Layouts
 // and names are ggml's, so that weights have the same layout in memory as in a GGUF file.
 //
-// To add one: a row here, its unpack in native/ops/unpack-inl.h, its row in lib/graph/dtype.ts (in the same order).
+// To add a type: add a row here, its unpack function in native/ops/unpack-inl.h, and its row in lib/graph/dtype.ts, in
+// the same order.
 #pragma once
 
 // name, elements and bytes of a block, elements that share a scale, whether a minimum is added, range of the integers:

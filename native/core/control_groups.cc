@@ -7,17 +7,16 @@ namespace heddle {
 void visit_control_groups(const std::string& root, const std::string& controller,
     const std::function<void(const std::string&, bool)>& visit) {
   const std::string mounts = root + "/sys/fs/cgroup";
-  // Where a container sees only its own part of the hierarchy the path is not there, and what is mounted is the group
-  // itself.
+  // In a container with its own cgroup namespace the path may not exist. The mounted folder is then the group itself.
   const auto upwards = [&](const std::string& mount, std::string path, bool unified) {
-    if (path == "/" || path.find("..") != std::string::npos) path.clear();  // the root, or outside of what is mounted
+    if (path == "/" || path.find("..") != std::string::npos) path.clear();  // the root, or a group outside the mount
     for (;; path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'))) {
       visit(mount + path, unified);
       if (path.empty()) return;
     }
   };
   std::ifstream groups(root + "/proc/self/cgroup");
-  // number:controllers:path, without controllers in the unified hierarchy
+  // number:controllers:path; the unified hierarchy has no controllers
   for (std::string line; std::getline(groups, line);) {
     const size_t first = line.find(':'), second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;

@@ -14,19 +14,19 @@
 namespace heddle {
 namespace {
 
-// Read once: a thread that a pool has pinned, and every thread it starts, would see one CPU only.
+// Call once, before a pool pins threads: a pinned thread, and threads that it starts, would see one CPU only.
 std::vector<int> read_allowed_cpus() {
   std::vector<int> cpus;
 #ifdef __linux__
   cpu_set_t set;
-  if (sched_getaffinity(getpid(), sizeof set, &set) == 0)  // of the main thread
+  if (sched_getaffinity(getpid(), sizeof set, &set) == 0)  // affinity of the main thread
     for (int c = 0; c < CPU_SETSIZE; ++c)
       if (CPU_ISSET(c, &set)) cpus.push_back(c);
 #endif
   return cpus;
 }
 
-// Quota over period of one group; 0 where it has none ("max", -1, or no such file).
+// Returns quota / period of a group, or 0 without a limit ("max", -1, or no such file).
 double quota_of(double quota, double period) { return quota > 0 && period > 0 ? quota / period : 0; }
 double unified_quota(const std::string& group) {
   std::ifstream file(group + "/cpu.max");

@@ -10,7 +10,7 @@
 namespace heddle {
 namespace {
 
-// Polynomials modulo Castagnoli's over one bit, reflected as the checksum is: the highest bit is x^0.
+// Polynomials modulo Castagnoli's over GF(2), bit-reflected like the checksum: the highest bit is x^0.
 constexpr uint32_t castagnoli = 0x82f63b78, one = 1u << 31, x_to_8 = 1u << 23;
 
 uint32_t times_x(uint32_t a) { return a & 1 ? a >> 1 ^ castagnoli : a >> 1; }
@@ -22,7 +22,7 @@ uint32_t product(uint32_t a, uint32_t b) {
   return sum;
 }
 
-// The factor of a checksum that is followed by `bytes` bytes.
+// Returns x^(8 bytes): multiplying a checksum by it appends `bytes` zero bytes.
 uint32_t x_to_bytes(size_t bytes) {
   uint32_t power = one;
   for (uint32_t square = x_to_8; bytes; bytes >>= 1, square = product(square, square))
@@ -49,7 +49,7 @@ struct ByteTables {
   }
 };
 
-// Eight bytes a turn, each by the table for its place.
+// Slicing by eight: processes eight bytes per step, each with the table of its position.
 uint32_t by_tables(uint32_t before, const void* data, size_t bytes) {
   static const ByteTables& tables = *new ByteTables;
   const auto& at = tables.at;
@@ -66,7 +66,7 @@ uint32_t by_tables(uint32_t before, const void* data, size_t bytes) {
 
 #if defined(__x86_64__) || defined(__aarch64__)
 
-// Multiplies by x_to_bytes(bytes), a byte of the checksum at a time.
+// Multiplies by x_to_bytes(bytes), one table lookup per byte of the checksum.
 class Shift {
  public:
   explicit Shift(size_t bytes) {
@@ -82,8 +82,8 @@ class Shift {
   uint32_t at_[4][256];
 };
 
-// The instruction takes three cycles and one can begin in each: three streams that know nothing of each other, joined
-// at their ends.
+// The CRC instruction has a latency of three cycles and a throughput of one per cycle. Three independent streams fill
+// it; Shift then joins their checksums.
 template <class Instruction> uint32_t by_instruction(uint32_t before, const void* data, size_t bytes) {
   constexpr size_t stream = 2048;
   static const Shift& behind = *new Shift(stream);
@@ -105,7 +105,7 @@ template <class Instruction> uint32_t by_instruction(uint32_t before, const void
 
 #endif
 
-// Written as assembly, since the compiler's names for them are for files that are compiled for such processors alone.
+// Written in assembly, because the compiler's intrinsics are available only in files that are compiled for such CPUs.
 #if defined(__x86_64__)
 struct Sse42 {
   static uint32_t of_word(uint32_t crc, uint64_t word) {
@@ -133,7 +133,7 @@ bool has_armv8_crc() {
 #if defined(__linux__)
   return getauxval(AT_HWCAP) & 1u << 7;  // HWCAP_CRC32
 #else
-  return true;  // every processor of Apple's that there is
+  return true;  // all Apple processors have it
 #endif
 }
 #endif

@@ -7,14 +7,14 @@
 
 namespace heddle {
 
-// Extends the checksum `before` (0 at the start) by the bytes at `data`. Uses the processor's instruction if it has
-// one, unless HEDDLE_ISA is baseline.
+// Extends the checksum `before` (0 at the start) by the bytes at `data`. Uses the CRC instruction if the CPU has one,
+// unless HEDDLE_ISA is baseline.
 uint32_t crc32c(uint32_t before, const void* data, size_t bytes);
 
 // Returns the checksum of two consecutive ranges from their checksums.
 uint32_t crc32c_joined(uint32_t first, uint32_t second, size_t second_bytes);
 
-// A way of computing it; all of this machine's, the plainest first and the fastest last.
+// One implementation. The list has all that this machine supports, from the simplest to the fastest.
 struct Crc32cWay {
   const char* name;
   uint32_t (*run)(uint32_t before, const void* data, size_t bytes);

@@ -32,7 +32,7 @@ template <class From> int64_t cast_from(const uint8_t* from, uint8_t* to, DType 
   }
 }
 
-// By way of f32, a stretch of whole blocks of either type at a time.
+// Converts through f32, several whole blocks of either type at a time.
 int64_t cast_blocks(const uint8_t* from, DType from_type, uint8_t* to, DType to_type, int64_t count, float addend) {
   constexpr int64_t stretch = 8 * largest_block;
   alignas(4) uint8_t wide[stretch * sizeof(float)];

@@ -1,4 +1,4 @@
-// The one exception type of native code. The binding turns it into a HeddleError with the same code.
+// The exception type of native code. The binding turns it into a HeddleError with the same code.
 #pragma once
 #include <exception>
 #include <string>
@@ -6,7 +6,8 @@
 
 namespace heddle {
 
-// `code` is one of the strings of HeddleErrorCode in lib/core/errors.ts; `message` reads "name: what, expected, got".
+// `code` is one of the strings of HeddleErrorCode in lib/core/errors.ts. `message` reads "name: expected this, got
+// that".
 class Error : public std::exception {
  public:
   Error(const char* code, std::string message) : code_(code), message_(std::move(message)) {}
@@ -14,7 +15,7 @@ class Error : public std::exception {
   const char* code() const noexcept { return code_; }
 
  private:
-  const char* code_;  // always a literal
+  const char* code_;  // a string literal
   std::string message_;
 };
 

@@ -11,13 +11,13 @@
 namespace heddle {
 namespace {
 
-// Read by a signal handler: nothing but lock-free atomics. `end` is written last and cleared first.
+// A signal handler reads this, so all fields are lock-free atomics. `end` is written last and cleared first.
 struct Range {
   std::atomic<uintptr_t> begin{0}, end{0};
   std::atomic<bool> lost{false};
 };
-constexpr int most_ranges = 1024;
-Range ranges[most_ranges];
+constexpr int max_ranges = 1024;
+Range ranges[max_ranges];
 std::atomic<bool> any_lost{false};
 std::mutex changing;
 struct sigaction before;
@@ -34,7 +34,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
   Range* range = info->si_code == BUS_ADRERR ? range_of(address) : nullptr;
   if (range) {
-    // A truncation takes the file's end: all that follows is replaced at once.
+    // A truncation removes the end of the file, so this replaces all pages from here on.
     const uintptr_t page = address / page_bytes * page_bytes,
                     end = (range->end.load() + page_bytes - 1) / page_bytes * page_bytes;
     void* zeros =
@@ -47,7 +47,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
   }
   if (before.sa_flags & SA_SIGINFO) return before.sa_sigaction(signal, info, context);
   if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) return before.sa_handler(signal);
-  ::signal(signal, SIG_DFL);  // the access is made again, and ends the process as it would have
+  ::signal(signal, SIG_DFL);  // the access repeats and ends the process, as without this handler
 }
 
 void install() {

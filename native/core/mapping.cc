@@ -31,7 +31,7 @@ struct Descriptor {
 }  // namespace
 
 std::shared_ptr<Mapping> Mapping::open(const std::string& path) {
-  // An embedded zero would make the system open another file than the one named.
+  // With an embedded NUL the system would open another file than the one named.
   if (path.empty() || path.find('\0') != std::string::npos) throw invalid_argument("path: expected a file name");
   // O_NONBLOCK: opening a pipe without a writer would block for ever; it has no effect on regular files.
   Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
@@ -43,7 +43,7 @@ std::shared_ptr<Mapping> Mapping::open(const std::string& path) {
   }
   auto size = static_cast<size_t>(info.st_size);
   const uint8_t* data = nullptr;
-  if (size > 0) {  // mmap refuses empty ranges
+  if (size > 0) {  // mmap rejects empty ranges
     void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.value, 0);
     if (mapped == MAP_FAILED) throw io_error(path, "cannot be mapped into memory", errno);
     data = static_cast<const uint8_t*>(mapped);
@@ -56,7 +56,7 @@ std::shared_ptr<Mapping> Mapping::open(const std::string& path) {
     if (data) unwatch_pages(data), ::munmap(const_cast<uint8_t*>(data), size);
     throw;
   }
-  file.release();  // the destructor closes it from here on
+  file.release();  // the destructor closes the descriptor from here on
   return std::shared_ptr<Mapping>(mapping);
 }
 

@@ -9,11 +9,11 @@ namespace heddle {
 
 // Owners share it through std::shared_ptr; the mapping lives as long as the last tensor that points into it.
 //
-// A file that another program truncates after it was mapped turns its lost pages into SIGBUS when a kernel touches
-// them; no check beforehand can exclude that race. So: the size is taken once, from the same descriptor that is mapped;
-// read() copies with pread and therefore reports a truncation as an error instead; a page that is touched and gone
-// reads as zeros and leaves a mark (lost_pages.h), which a run asks for at its end. Files that are replaced by rename
-// (as heddle itself writes) are safe: the mapping keeps the old file alive.
+// If another program truncates the file after it was mapped, touching a lost page raises SIGBUS. No check beforehand
+// can exclude that race. Therefore the size comes from the same descriptor that is mapped, and read() uses pread, which
+// reports a truncation as an error. A lost page that a kernel touches reads as zeros and sets a flag (lost_pages.h),
+// which a run checks at its end. Files that are replaced by rename, as heddle itself writes them, are safe: the mapping
+// keeps the old file alive.
 class Mapping {
  public:
   // Throws Error NOT_FOUND (no such file), INVALID_FILE (not a regular file) or IO (permission, no memory, …).
@@ -26,9 +26,9 @@ class Mapping {
   size_t size() const { return size_; }          // bytes
   const std::string& path() const { return path_; }
 
-  // Copies [offset, offset + length) to `to`. Throws INVALID_ARGUMENT outside the file, IO when the file has shrunk.
+  // Copies [offset, offset + length) to `to`. Throws INVALID_ARGUMENT outside the file, and IO if the file has shrunk.
   void read(size_t offset, size_t length, void* to) const;
-  // Throws IO when the file is now shorter than what was mapped.
+  // Throws IO if the file is shorter than when it was mapped.
   void check() const;
   // Throws INVALID_ARGUMENT unless [offset, offset + length) lies inside the file.
   void check_range(size_t offset, size_t length) const;

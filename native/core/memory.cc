@@ -36,7 +36,7 @@ std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<Acceler
   if (!p)
     throw Error("OUT_OF_MEMORY", "allocate: expected " + std::to_string(bytes) + " bytes, got none from the system");
   std::shared_ptr<Storage> made(new Storage(p, bytes, nullptr, nullptr));
-  // fewer TLB misses on streamed weights
+  // Large pages cause fewer TLB misses on streamed weights.
   if (large_pages && reserve >= (size_t{4} << 20)) made->want_large_pages(0, reserve);
   return made;
 }
@@ -56,8 +56,7 @@ void Storage::populate([[maybe_unused]] size_t offset, [[maybe_unused]] size_t b
 }
 
 void Storage::check_whole() const {
-  if (owner_ && has_lost_pages(data_))
-    throw Error("IO", "tensor: expected the bytes of a mapped file, the file has been truncated while it was in use");
+  if (owner_ && has_lost_pages(data_)) throw Error("IO", "tensor: the mapped file was truncated while it was in use");
 }
 
 std::shared_ptr<Storage> Storage::borrow(void* data, size_t bytes, std::shared_ptr<void> owner) {
@@ -95,7 +94,7 @@ void Storage::end_packing(const char* layout, PartlyPacked made, bool whole) {
 
 void Storage::release_pages() const {
 #if defined(MADV_DONTNEED)
-  if (!owner_) return;  // only a file can bring them back
+  if (!owner_) return;  // only pages of a file can be read again
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const size_t first = (reinterpret_cast<uintptr_t>(data_) + page - 1) / page * page,
                end = (reinterpret_cast<uintptr_t>(data_) + bytes_) / page * page;

@@ -1,4 +1,4 @@
-// Memory of tensors and arenas: pages of the operating system, or of a device that has its own.
+// Memory of tensors and arenas: pages of the operating system, or memory of a device.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -12,15 +12,15 @@
 
 namespace heddle {
 
-// Bytes that a tensor or an arena owns, or borrows from a mapped file through `owner`.
+// Bytes that a tensor or an arena owns, or that it borrows from a mapped file through `owner`.
 class Storage {
  public:
-  // Allocates memory that the system zeroes lazily, on `accelerator` if given. Throws OUT_OF_MEMORY. Large pages are
-  // requested at once, or part by part with want_large_pages.
+  // Allocates memory that the system zeroes lazily, on `accelerator` if given. Throws OUT_OF_MEMORY. Requests large
+  // pages for all of it, unless the caller does so part by part with want_large_pages.
   static std::shared_ptr<Storage> allocate(
       size_t bytes, std::shared_ptr<Accelerator> accelerator = nullptr, bool large_pages = true);
   void want_large_pages(size_t offset, size_t bytes) const;
-  // Has the system make these pages, which are about to be written, at once and not one fault after the other.
+  // Asks the system to map these pages at once, because they are about to be written. Page faults would cost more.
   void populate(size_t offset, size_t bytes) const;
   static std::shared_ptr<Storage> borrow(void* data, size_t bytes, std::shared_ptr<void> owner);  // read-only
   ~Storage();
@@ -36,29 +36,30 @@ class Storage {
   // storage must drop it.
   std::shared_ptr<Storage> packed(const char* layout) const;
   void forget_packed();
-  // A form of which runs have made some parts. One run at a time has it.
+  // An incomplete packed form: runs have packed some of its parts. Only one run at a time may hold it.
   struct PartlyPacked {
-    std::shared_ptr<Storage> form;  // null until the first part is made
-    int64_t parts = 0;              // how many are made, from the first on
+    std::shared_ptr<Storage> form;  // null until the first part is packed
+    int64_t parts = 0;              // number of packed parts, from the first on
     uint64_t version = 0;           // changes when the tensor is written
   };
-  // False where the form is whole, or another run is making it.
+  // Returns false if the form is complete, or if another run is packing it.
   bool begin_packing(const char* layout, PartlyPacked& from);
-  // Drops the parts if the tensor has been written meanwhile.
+  // Drops the parts if the tensor has been written in the meantime.
   void end_packing(const char* layout, PartlyPacked made, bool whole);
-  // Whether a program's run has read it through, which may have packed as it went.
+  // Whether a run of a program has read all of the tensor. Such a run may have packed it as well.
   bool was_streamed() const { return was_streamed_.load(std::memory_order_relaxed); }
   void mark_streamed() { was_streamed_.store(true, std::memory_order_relaxed); }
-  // Gives the pages of a mapped file back; the system reads them again when they are touched.
+  // Returns the pages of a mapped file to the system, which reads them again when they are touched.
   void release_pages() const;
 
-  // A copy of a file on a device: read-only like the file, and unusable when the copying failed. Lane thread only.
+  // Marks a copy of a file on a device: read-only like the file. If copying failed, fail() makes it unusable. Lane
+  // thread only.
   void make_read_only() { read_only_ = true; }
   void fail(std::exception_ptr failure) { failure_ = failure; }
   void check() const {
     if (failure_) std::rethrow_exception(failure_);
   }
-  // Throws IO where bytes of a mapped file were lost, whenever: to be called after they were used.
+  // Throws IO if bytes of the mapped file have been lost since it was mapped. Call it after using the bytes.
   void check_whole() const;
 
  private:
@@ -73,14 +74,14 @@ class Storage {
   std::atomic<bool> was_streamed_{false};
   mutable std::mutex packed_mutex_;
   std::string packed_layout_;
-  std::shared_ptr<Storage> packed_;  // whole
+  std::shared_ptr<Storage> packed_;  // the complete packed form
   PartlyPacked partly_packed_;
   bool being_packed_ = false;
   std::exception_ptr failure_;
 };
 
-// Bytes that the system, and the control groups of this process, can still give without taking any back that are in
-// use; the largest number where neither says. `root`: where /proc and /sys lie.
+// Returns the bytes that the system and the process's control groups can still provide without reclaiming memory in
+// use. The largest number if neither reports them. `root` is the parent of /proc and /sys.
 size_t available_memory(const std::string& root = "");
 
 }  // namespace heddle

@@ -1,4 +1,4 @@
-// A file's matrix with rows in a different order than kernels need: GGUF's rows of q and k.
+// Reads a matrix of a file whose rows are in another order than kernels need, such as GGUF's q and k weights.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -8,14 +8,14 @@
 
 namespace heddle {
 
-// Row r of each block of order.size() rows is the file's row order[r] of that block.
+// Row r of each block of order.size() rows is row order[r] of that block in the file.
 struct RowOrder {
   size_t row_bytes = 0;
-  std::vector<int32_t> order;  // of [0, order.size()); empty: as the file has them
+  std::vector<int32_t> order;  // a permutation of [0, order.size()); empty: as in the file
 
   size_t block_bytes() const { return row_bytes * order.size(); }
-  // Bytes [at, at + count) of the matrix that begins at `offset` of the file, in order. `block` is room for a block of
-  // rows, made if it is empty: kept from one call to the next, because new memory costs more than what is read into it.
+  // Reads bytes [at, at + count) of the reordered matrix that begins at `offset` of the file. `block` is a buffer for
+  // one block of rows, allocated if empty. Keep it between calls, because allocating costs more than reading.
   void read(const Mapping& file, size_t offset, size_t at, size_t count, unsigned char* into,
       std::vector<unsigned char>& block) const;
 };

@@ -1,4 +1,4 @@
-// Names of element types and shapes, and the exact conversions between float and half precision.
+// Names of element types and shapes, and conversions between f32 and f16. f32 to f16 rounds to nearest even.
 #include "core/tensor.h"
 
 #include "core/error.h"
@@ -46,15 +46,15 @@ f16 to_f16(float f) {
   const uint32_t magnitude = u & 0x7fffffffu;
   uint32_t bits;
   if (magnitude > 0x7f800000u) {
-    bits = 0x7e00 | ((magnitude >> 13) & 0x3ff);  // NaN stays a (quiet) NaN
+    bits = 0x7e00 | ((magnitude >> 13) & 0x3ff);  // NaN becomes a quiet NaN
   } else if (magnitude >= 0x47800000u) {
-    bits = 0x7c00;  // 65536 and above; 65520..65536 reaches infinity through the carry below
+    bits = 0x7c00;  // 65536 and above; 65520 to 65535 become infinite through the carry below
   } else if (magnitude >= 0x38800000u) {
     bits = (magnitude - 0x38000000u + 0xfff + ((magnitude >> 13) & 1)) >> 13;
   } else if (magnitude < 0x33000000u) {
     bits = 0;  // below half of the smallest subnormal
   } else {
-    // Subnormal: the significand in units of 2^-24, rounded to nearest even by hand.
+    // Subnormal: the significand in units of 2^-24, rounded to nearest even here.
     const uint32_t significand = (magnitude & 0x7fffff) | 0x800000;
     const uint32_t shift = 126 - (magnitude >> 23);  // 14..24
     const uint32_t rest = significand & ((1u << shift) - 1), half = 1u << (shift - 1);
@@ -71,7 +71,7 @@ float load_float(const Tensor& t, int64_t i) {
     case DType::f16: return to_float(t.as<f16>()[i]);
     case DType::i32: return static_cast<float>(t.as<int32_t>()[i]);
     case DType::u8: return t.as<uint8_t>()[i];
-    default: throw internal_error(std::string("load_float: expected single elements, got ") + dtype_name(t.dtype));
+    default: throw internal_error(std::string("load_float: expected an unquantized type, got ") + dtype_name(t.dtype));
   }
 }
 

@@ -10,7 +10,7 @@
 
 namespace heddle {
 
-// The numbers cross the binding: keep them equal to DTYPES in lib/graph/dtype.ts.
+// The numbers are part of the binding's interface: they must equal DTYPES in lib/graph/dtype.ts.
 enum class DType : uint8_t {
   f32 = 0,
   bf16 = 1,
@@ -23,12 +23,12 @@ enum class DType : uint8_t {
       count
 };
 
-// How a quantised type is stored; see runtime/block_types.h.
+// How a quantized type is stored; see core/block_types.h.
 struct BlockType {
   const char* name;
   int elements, bytes, group;
   bool minimum;
-  int low, high;  // of the integers
+  int low, high;  // range of the integers
 };
 constexpr BlockType block_types[] = {
 #define HEDDLE_ROW(name, ...) {#name, __VA_ARGS__},
@@ -41,11 +41,11 @@ constexpr const BlockType& block_type(DType t) {
   return block_types[static_cast<int>(t) - static_cast<int>(DType::u8) - 1];
 }
 
-// Bytes of one element; 0 for quantised types, of which only whole rows have a size.
+// Bytes of one element. 0 for quantized types, which have a size per block only.
 constexpr size_t dtype_bytes(DType t) {
   return is_quantised(t) ? 0 : t == DType::f32 || t == DType::i32 ? 4 : t == DType::u8 ? 1 : 2;
 }
-// Bytes of n elements in memory; whole blocks of a quantised type.
+// Bytes of n elements in memory. n must be a multiple of the block size for quantized types.
 constexpr size_t bytes_of_elements(DType t, int64_t n) {
   return is_quantised(t) ? static_cast<size_t>(n / block_type(t).elements) * block_type(t).bytes
                          : static_cast<size_t>(n) * dtype_bytes(t);
@@ -65,7 +65,7 @@ struct Shape {
     return n;
   }
   int64_t last() const { return rank ? dims[rank - 1] : 1; }
-  int64_t rows() const { return rank ? size() / (last() ? last() : 1) : 1; }  // all dimensions but the last
+  int64_t rows() const { return rank ? size() / (last() ? last() : 1) : 1; }  // product of all dimensions but the last
   bool operator==(const Shape& o) const {
     if (rank != o.rank) return false;
     for (int i = 0; i < rank; ++i)
@@ -76,7 +76,7 @@ struct Shape {
 };
 std::string to_string(const Shape& s);  // "(512, 576)"
 
-// A dense row-major view; it owns nothing. data == nullptr means an absent optional operand.
+// A dense row-major view, which owns nothing. data == nullptr: an absent optional operand.
 struct Tensor {
   void* data = nullptr;
   DType dtype = DType::f32;
@@ -87,7 +87,7 @@ struct Tensor {
   template <class T> T* as() const { return static_cast<T*>(data); }
 };
 
-// bfloat16 and float16 as storage types: conversions are scalar and exact-rounding (nearest even).
+// bfloat16 and float16 as storage types. Conversions round to nearest even.
 struct bf16 {
   uint16_t bits;
 };
@@ -115,7 +115,7 @@ template <> inline float from_float<float>(float f) { return f; }
 template <> inline bf16 from_float<bf16>(float f) { return to_bf16(f); }
 template <> inline f16 from_float<f16>(float f) { return to_f16(f); }
 
-// Element access by runtime type, for references and cold paths.
+// Reads and writes elements by runtime type, for reference implementations and rarely executed paths.
 float load_float(const Tensor& t, int64_t i);
 void store_float(const Tensor& t, int64_t i, float v);
 

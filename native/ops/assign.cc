@@ -1,11 +1,11 @@
-// Copies one tensor's values to another, rounded to its type. Copies of weights follow the trained weights this way.
+// Copies one tensor's values to another, rounded to its type. Copies of trained weights are updated this way.
 #include "ops/check.h"
 #include "ops/reference.h"
 
 namespace heddle {
 namespace {
 
-// state = x in place, rounded to nearest even.
+// state = x, in place, rounded to nearest even.
 void check_assign(const Node& n) {
   Check c("assign", n, 2, 2, 0, 0);
   const Operand state = c.in(0, "state"), x = c.in(1, "x");

@@ -21,7 +21,7 @@ void check_operands(const Check& c, Operand q, Operand k, Operand v) {
   AttentionAttributes::check(c);
 }
 
-// documents (N) i32, see visible(); sinks (H)
+// documents (N) i32, see visible(). sinks (H).
 void check_documents(const Check& c, Operand documents, Operand q) {
   c.rank(documents, 1), c.dtype(documents, i32_only), c.same_dim(documents, 0, q, 0);
 }
@@ -29,8 +29,8 @@ void check_sinks(const Check& c, Operand sinks, Operand q) {
   c.rank(sinks, 1), c.dtype(sinks, float_types), c.same_dim(sinks, 0, q, 1);
 }
 
-// q, k, v, documents?, sinks? -> o (N, H, D), lse (N, H) f32: the log of the sum of the exponentials of each row's
-// scores and of its head's sink. A row that sees nothing has o = 0.
+// q, k, v, documents?, sinks? -> o (N, H, D), lse (N, H) f32: the log of the sum of exponentials of a row's scores and
+// of its head's sink. A row that sees nothing has o = 0.
 void check_attention(const Node& n) {
   Check c("attention", n, 3, 5, 2, 2);
   const Operand q = c.in(0, "q"), o = c.out(0, "o"), lse = c.out(1, "lse");
@@ -104,7 +104,7 @@ void attention_backward(const Node& n) {
       for (int64_t j = first; j < last; ++j) p[j] = score[j] = a.score(dot(query.data(), &ks[at(j)], D));
       softmax_in_place(&p[first], last - first, sinks.empty() ? nullptr : &sinks[h]);
       load_row(n.in[4], (i * H + h) * D, D, output.data());
-      const double mean = dot(dout.data(), output.data(), D);  // of d loss / d p under p (Dao 2022, appendix B)
+      const double mean = dot(dout.data(), output.data(), D);  // expectation of dL/dp under p (Dao 2022, appendix B)
       dq.assign(D, 0);
       for (int64_t j = first; j < last; ++j) {
         const double dp = dot(dout.data(), &vs[at(j)], D);

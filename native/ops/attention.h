@@ -1,4 +1,4 @@
-// Shared by attention and cached_attention: attributes, the score of one key, and the softmax over visible keys.
+// Shared by attention and cached_attention: attributes, the score of a key, and the softmax over visible keys.
 #pragma once
 #include <cmath>
 #include <vector>
@@ -43,7 +43,7 @@ struct AttentionAttributes {
     const double s = product * scale;
     return softcap > 0 ? softcap * std::tanh(s / softcap) : s;
   }
-  // d score / d product at that score
+  // Returns d score / d product for a score.
   double score_gradient(double score) const {
     return softcap > 0 ? scale * (1 - (score / softcap) * (score / softcap)) : scale;
   }

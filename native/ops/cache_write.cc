@@ -1,4 +1,4 @@
-// Writing new keys or values into the cache.
+// Writes new keys or values into the cache.
 #include "ops/check.h"
 #include "ops/q8_rows.h"
 #include "ops/reference.h"

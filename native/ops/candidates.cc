@@ -38,8 +38,8 @@ void Candidates::spread(float range) {
   for (const Bucket& b : buckets_) mass_ += b.mass;
 }
 
-// Distances and exponentials are vectorized. Additions into buckets cannot be, so a group that is entirely far away
-// adds once.
+// Distances and exponentials are vectorized, but additions into buckets cannot be. A group of tokens that all belong to
+// the last bucket is therefore added once.
 void Candidates::add_block(int64_t begin, int64_t count) {
   const auto place = [&](Float4 distance) {
     const Float4 p = distance * width_, most = fill4(bucket_count - 1);
@@ -82,8 +82,8 @@ void Candidates::add_block(int64_t begin, int64_t count) {
   }
 }
 
-// Spreads all tokens over the full range before the last bucket is cut. Nothing has been cut yet: an earlier cut would
-// have ended before the last bucket, or would have widened already.
+// Spreads all tokens over the full range before the last bucket is cut. No cut has been made at that point: an earlier
+// cut would have ended before the last bucket, or would have widened already.
 bool Candidates::widen(int bucket) {
   if (bucket < bucket_count - 1 || range_ == full_range_) return false;
   spread(full_range_);
@@ -150,7 +150,7 @@ void Candidates::keep_top_p(double p) {
     int64_t kept = 0;
     do mass += exp_negative(items[kept++].distance);
     while (kept < most && mass < wanted);
-    return cut(b, kept, mass);  // if rounding left the sum just short of `wanted`, what is missing has no weight
+    return cut(b, kept, mass);  // the sum may fall just short of `wanted` by rounding; the missing part has no weight
   }
 }
 
@@ -172,7 +172,7 @@ void Candidates::keep_min_p(double p) {
 int64_t Candidates::draw(double uniform) {
   const double wanted = std::min(uniform * mass_, std::nextafter(mass_, 0.0));  // the product may round up to mass_
   double mass = 0;
-  int64_t last = 0;  // the least probable token passed: rounding may leave the sum just below `wanted`
+  int64_t last = 0;  // the least probable token so far, in case rounding leaves the sum just below `wanted`
   for (int b = 0; b <= end_; ++b) {
     const int64_t here = b == end_ ? end_count_ : buckets_[b].count;
     if (here == 0) continue;

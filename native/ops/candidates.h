@@ -15,7 +15,7 @@ class Candidates {
   // The sum of exp((logit - largest) / temperature) over the remaining candidates.
   double mass() const { return mass_; }
 
-  // Each keeps a prefix of the remaining candidates, of at least one token.
+  // Each function keeps a prefix of the remaining candidates, with at least one token.
   void keep_top_k(int64_t k);
   void keep_top_p(double p);  // the shortest prefix whose share reaches p
   void keep_min_p(double p);  // those at least p times as probable as the best
@@ -31,7 +31,7 @@ class Candidates {
     float distance;  // (largest - logit) / temperature: ascending is most probable first
     int32_t id;
   };
-  static constexpr int bucket_count = 1024;  // the last one also takes everything beyond range_
+  static constexpr int bucket_count = 1024;  // the last bucket also holds everything beyond range_
 
   void spread(float range);
   void add_block(int64_t begin, int64_t count);
@@ -42,11 +42,11 @@ class Candidates {
   const float* logits_ = nullptr;
   int64_t n_ = 0;
   float largest_ = 0, temperature_ = 1;
-  float full_range_ = 0;          // the largest distance that has any weight
+  float full_range_ = 0;          // the largest distance with nonzero weight
   float range_ = 0, width_ = 1;   // of the buckets; buckets per unit of distance
-  std::vector<uint16_t> bucket_;  // (n): each token's
-  std::vector<Bucket> buckets_;   // (bucket_count): nearest first
-  std::vector<Item> items_;       // the bucket sorted last
+  std::vector<uint16_t> bucket_;  // (n): bucket of each token
+  std::vector<Bucket> buckets_;   // (bucket_count): most probable first
+  std::vector<Item> items_;       // items of the bucket that was sorted last
   int sorted_bucket_ = -1;
   // The remaining candidates: whole buckets before end_, and the first end_count_ items of bucket end_.
   int end_ = 0;

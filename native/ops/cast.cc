@@ -5,7 +5,7 @@
 namespace heddle {
 namespace {
 
-// Between floating point types, and from i32.
+// Casts between floating-point types, and from i32.
 void check_cast(const Node& n) {
   Check c("cast", n, 1, 1, 1, 1);
   const Operand x = c.in(0, "x"), y = c.out(0, "y");

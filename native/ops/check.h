@@ -1,4 +1,4 @@
-// Helpers for the `check` of every op, with one wording for each kind of mistake.
+// Helpers for the `check` of every op. Each kind of mistake has one wording.
 #pragma once
 #include <initializer_list>
 #include <string>
@@ -20,7 +20,7 @@ constexpr unsigned block_bits = (type_bit(DType::count) - 1) & ~(type_bit(DType:
 constexpr unsigned weight_types = float_types | block_bits;  // for matrices that keep their stored layout
 static_assert(static_cast<unsigned>(DType::count) < 32, "sets of element types are bits of an unsigned");
 
-// An operand with its name in error messages.
+// An operand and its name in error messages.
 struct Operand {
   const char* name;
   const Tensor* tensor;
@@ -40,7 +40,7 @@ class Check {
   void rank(Operand a, int rank) const;
   void rank_at_least(Operand a, int rank) const;
   void dtype(Operand a, unsigned types) const;
-  void same_dtype(Operand a, Operand b) const;          // a must have b's
+  void same_dtype(Operand a, Operand b) const;          // a must have b's dtype
   void same_dtype_or_bf16(Operand a, Operand b) const;  // for a result that may be stored in bf16
   void dim(Operand a, int axis, int64_t expected) const;
   void same_dim(Operand a, int i, Operand b, int j) const;  // "op: last dimension of a is 512, b expects 576"

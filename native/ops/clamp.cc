@@ -1,4 +1,4 @@
-// Clamps values to an interval. The gradient passes where the value is inside, ends included.
+// Clamps values to an interval. The gradient passes if the value is inside, including the ends.
 #include "ops/check.h"
 #include "ops/reference.h"
 

@@ -1,4 +1,4 @@
-// Gradient clipping by norm (Pascanu et al. 2013), as a factor for the update.
+// Gradient clipping by norm (Pascanu et al. 2013). Computes a factor for the update.
 #include "ops/check.h"
 #include "ops/reference.h"
 

@@ -1,5 +1,5 @@
-// Routed experts: the choice of experts, their linear layers over the rows that chose them, and the weighted sum of
-// their outputs. N rows, k slots per row, E experts.
+// Routed experts: choosing experts, their linear layers over the rows that chose them, and the weighted sum of their
+// outputs. N rows, k slots per row, E experts.
 #include "ops/experts.h"
 
 #include "ops/indices.h"

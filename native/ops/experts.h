@@ -7,8 +7,8 @@
 
 namespace heddle {
 
-// Finds the k largest of E logits in descending order (ties to the lowest index) and their weights: softmax over all E,
-// or over the chosen ones alone (`normalise`). With NaN logits the choice is arbitrary but valid.
+// Finds the k largest of E logits in descending order (ties to the lowest index) and their weights: the softmax over
+// all E, or with `normalise` over the chosen ones. With NaN logits the choice is arbitrary but valid.
 inline void route_row(const double* logit, int64_t E, int64_t k, bool normalise, float* weight, int32_t* expert) {
   double largest = -INFINITY, sum = 0;
   for (int64_t e = 0; e < E; ++e) largest = logit[e] > largest ? logit[e] : largest;
@@ -28,7 +28,7 @@ inline void route_row(const double* logit, int64_t E, int64_t k, bool normalise,
   for (int64_t j = 0; j < k; ++j) weight[j] = static_cast<float>(std::exp(logit[expert[j]] - largest) / sum);
 }
 
-// d loss / d logits from that of the weights.
+// Computes dL/dlogits of a row dout_row dL/dweights.
 inline void route_backward_row(const double* logit, const int32_t* expert, const double* dweight, int64_t E, int64_t k,
     bool normalise, double* dlogit) {
   double largest = -INFINITY, sum = 0, mean = 0;
@@ -40,29 +40,29 @@ inline void route_backward_row(const double* logit, const int32_t* expert, const
     for (int64_t e = 0; e < E; ++e) sum += std::exp(logit[e] - largest);
   const auto p = [&](int64_t e) { return std::exp(logit[e] - largest) / sum; };
   for (int64_t j = 0; j < k; ++j) mean += p(expert[j]) * dweight[j];
-  // Every expert in the sum lowers the weights of the others.
+  // Every expert in the softmax lowers the weights of the others.
   if (!normalise)
     for (int64_t e = 0; e < E; ++e) dlogit[e] = -p(e) * mean;
   for (int64_t j = 0; j < k; ++j) dlogit[expert[j]] = p(expert[j]) * (dweight[j] - mean);
 }
 
-// One row of k slots: dy of each from dout (M), and d loss / d weights.
+// Gradient of the weighted sum of row r: writes dy of its k slots, and dL/dweights.
 inline void combine_backward_row(
     const Tensor& dout, const Tensor& y, const Tensor& weights, const Tensor& dy, const Tensor& dweights, int64_t r) {
   const int64_t k = y.shape[1], M = y.shape[2];
-  const Row from = load_row(dout, r * M, M);
-  Row said(M), to(M);
+  const Row dout_row = load_row(dout, r * M, M);
+  Row y_row(M), dy_row(M);
   for (int64_t p = r * k; p < (r + 1) * k; ++p) {
-    load_row(y, p * M, M, said.data());
+    load_row(y, p * M, M, y_row.data());
     const double weight = load_float(weights, p);
-    for (int64_t m = 0; m < M; ++m) to[m] = weight * from[m];
-    store_row(dy, p * M, to);
-    store_float(dweights, p, static_cast<float>(dot(from.data(), said.data(), M)));
+    for (int64_t m = 0; m < M; ++m) dy_row[m] = weight * dout_row[m];
+    store_row(dy, p * M, dy_row);
+    store_float(dweights, p, static_cast<float>(dot(dout_row.data(), y_row.data(), M)));
   }
 }
 
-// The rows of a grouped product: row r of x, slot j of its k experts. Rows of x are (N, K), one for all slots, or (N,
-// k, K).
+// Shape of a grouped product. A pair is a row of x and one of its k slots. x is (N, K), shared by the slots, or (N, k,
+// K).
 struct ExpertShape {
   int64_t rows, slots, experts, inputs, outputs;
   bool per_slot;  // x has a row for each slot

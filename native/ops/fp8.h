@@ -1,7 +1,6 @@
-// Numbers of 8 bits with 4 of exponent and 3 after the point, e4m3 ("FP8 Formats for Deep Learning", Micikevicius et
-// al. 2022: no infinities, one NaN a sign, at most 448), in blocks that share an f32 scale: weights 128 x 128,
-// activations 1 x 128 ("DeepSeek-V3 Technical Report" 2024, 3.3.2). They are passed as u8, and their scales as a
-// separate tensor.
+// 8-bit floats with 4 exponent and 3 mantissa bits, e4m3 ("FP8 Formats for Deep Learning", Micikevicius et al. 2022):
+// no infinities, one NaN per sign, magnitudes up to 448. Blocks share an f32 scale: 128 x 128 for weights, 1 x 128 for
+// activations ("DeepSeek-V3 Technical Report" 2024, 3.3.2). Tensors are u8, with a separate tensor of scales.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -33,7 +32,7 @@ inline uint8_t float_to_e4m3(float f) {
   bits &= 0x7fffffff;
   if (bits > 0x7f800000) return static_cast<uint8_t>(sign | 0x7f);
   if (bits >= 0x43e00000) return static_cast<uint8_t>(sign | 0x7e);
-  if (bits < 0x3c800000) {  // below 2^-6: of 2^14 + f, the last bit is worth 2^-9
+  if (bits < 0x3c800000) {  // below 2^-6: in 2^14 + f the last bit is worth 2^-9
     float shifted;
     std::memcpy(&shifted, &bits, 4);
     shifted += 16384.0f;
@@ -44,13 +43,13 @@ inline uint8_t float_to_e4m3(float f) {
   return static_cast<uint8_t>(sign | ((bits >> 20) - (120u << 3)));
 }
 
-// A matrix (rows, columns) in blocks of 128 x 128: bytes (rows, columns), scales (fp8_blocks(rows),
-// fp8_blocks(columns)), which map a block's largest magnitude to 448. Throws NUMERICAL for a value that is not finite,
-// with its row counted from `first_row`.
+// Quantizes a matrix (rows, columns) in blocks of 128 x 128 to bytes (rows, columns) and scales (fp8_blocks(rows),
+// fp8_blocks(columns)). A scale maps a block's largest magnitude to 448. Throws NUMERICAL for a value that is not
+// finite, with its row counted from `first_row`.
 void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales, int64_t first_row = 0);
 
-// n floats in place, by groups of 128 (the last may be short): each becomes scale * e4m3(x / scale). The arithmetic is
-// that of the kernels: inverse = 448 / largest, byte = e4m3(x * inverse), scale = largest / 448, all float. A group
+// Rounds n floats in place, in groups of 128 (the last may be short), to scale * e4m3(x / scale). The arithmetic is
+// that of the kernels, all in float: inverse = 448 / largest, byte = e4m3(x * inverse), scale = largest / 448. A group
 // with a value that is not finite becomes NaN.
 void round_to_fp8(float* x, int64_t n);
 

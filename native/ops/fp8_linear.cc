@@ -1,5 +1,5 @@
-// y = x W^T + bias with W (M, K) in e4m3 and a scale for each 128 x 128 of it (ops/fp8.h). The attribute fp8 rounds x
-// to e4m3 by groups of 128 first, for tensor cores that multiply 8-bit floats. The gradient of the input ignores this
+// y = x W^T + bias with W (M, K) in e4m3 and one scale per 128 x 128 block (ops/fp8.h). The attribute fp8 first rounds
+// x to e4m3 in groups of 128, for tensor cores that multiply 8-bit floats. The gradient of the input ignores this
 // rounding.
 #include "ops/fp8.h"
 
@@ -68,7 +68,7 @@ void check_linear(const Node& n) {
   c.dtype(y, activation_types), c.shape(y, {x.shape()[0], w.shape()[0]});
 }
 
-// Reads row m of w as floats, rounded as in the kernels.
+// Reads row m of w as floats, rounded like the kernels do.
 void load_weights(const Tensor& w, const Tensor& scale, int64_t m, Row& row) {
   const int64_t K = w.shape[1];
   const uint8_t* bytes = w.as<uint8_t>() + m * K;

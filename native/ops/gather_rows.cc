@@ -1,5 +1,5 @@
-// Picking rows of a matrix (the last token of each sequence), and adding rows up by number (the tokens of each
-// sequence). Each is the other's gradient.
+// gather_rows picks rows of a matrix, such as the last token of each sequence. segment_sum adds up rows by segment
+// number, such as the tokens of each sequence. Each is the other's gradient.
 #include <cstring>
 
 #include "ops/check.h"

@@ -1,4 +1,4 @@
-// GELU without a gate (gpt2, bert), by tanh (tanh = 1) or erf (0), and its gradient.
+// GELU without a gate (gpt2, bert), with tanh (tanh = 1) or erf (0), and its gradient.
 #include "ops/activation.h"
 #include "ops/check.h"
 #include "ops/reference.h"

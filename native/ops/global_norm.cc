@@ -1,4 +1,4 @@
-// The Euclidean norm of all gradients together.
+// The Euclidean norm of all gradients as one vector.
 #include <cmath>
 
 #include "ops/check.h"

@@ -1,4 +1,4 @@
-// Index operands come from callers: kernels and references validate them with the same wording before use.
+// Index operands come from callers. Kernels and references validate them here before use, with the same messages.
 #pragma once
 #include <string>
 

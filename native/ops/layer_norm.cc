@@ -1,4 +1,4 @@
-// Layer normalisation (Ba et al. 2016), with the residual addition before it, and its gradient.
+// Layer normalization (Ba et al. 2016) with an optional preceding residual addition, and its gradient.
 #include <cmath>
 
 #include "ops/check.h"
@@ -19,7 +19,7 @@ Moments moments(const Row& h, double eps) {
   return {mean, 1 / std::sqrt(variance / h.size() + eps)};
 }
 
-// x (.., C), w (C), b? (C), residual? like x -> y like x or in bf16, and h = x + residual when there is a residual.
+// x (.., C), w (C), b? (C), residual? like x -> y like x or bf16, and h = x + residual if there is a residual.
 void check_layer_norm(const Node& n) {
   const bool residual = n.has_input(3);
   Check c("layer_norm", n, 2, 4, residual ? 2 : 1, residual ? 2 : 1);
@@ -52,7 +52,7 @@ void layer_norm(const Node& n) {
       load_row(n.in[3], i * C, C, r.data());
       for (int64_t j = 0; j < C; ++j) h[j] += r[j];
       store_row(n.out[1], i * C, h);
-      load_row(n.out[1], i * C, C, h.data());  // y is the norm of what the rest of the network sees: h as stored
+      load_row(n.out[1], i * C, C, h.data());  // normalizes h as stored, which is what the rest of the network reads
     }
     const Moments m = moments(h, eps);
     for (int64_t j = 0; j < C; ++j) h[j] = (h[j] - m.mean) * m.scale * w[j] + b[j];

@@ -11,7 +11,7 @@
 namespace heddle {
 namespace {
 
-// x (N, K), w, bias? (M) -> y (N, M). y may be f32 with a bf16 x: logits are wanted in full precision.
+// x (N, K), w, bias? (M) -> y (N, M). y may be f32 with a bf16 x, for logits in full precision.
 void check_linear(const Node& n) {
   Check c("linear", n, 2, 3, 1, 1);
   const Operand x = c.in(0, "x"), w = c.in(1, "w"), y = c.out(0, "y");
@@ -148,7 +148,7 @@ void linear_backward_weight(const Node& n) {
   store_row(dw, 0, sum);
 }
 
-// dy (N, M) -> (M) f32: the gradient of a bias
+// dy (N, M) -> (M) f32: the gradient of a bias.
 void check_column_sum(const Node& n) {
   Check c("column_sum", n, 1, 1, 1, 1);
   const Operand dy = c.in(0, "dy"), y = c.out(0, "y");
@@ -167,7 +167,7 @@ void column_sum(const Node& n) {
   store_row(n.out[0], 0, sum);
 }
 
-// The gradient of a bias of the keys is zero except for rounding, because softmax ignores what all keys have in common.
+// The gradient of a bias of the keys is zero except for rounding, because softmax is invariant to a common shift.
 SumBounds column_sum_bounds(const Node& n) {
   const Tensor& dy = n.in[0];
   const int64_t N = dy.shape[0], M = dy.shape[1];

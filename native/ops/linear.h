@@ -1,4 +1,4 @@
-// Sums of linear layers before rounding, shared by the references.
+// Sums of linear layers in double, shared by the references.
 #pragma once
 #include "ops/reference.h"
 

@@ -8,7 +8,7 @@
 namespace heddle {
 namespace {
 
-constexpr int most_activation = 4;
+constexpr int max_activation = 4;
 
 // Checks operand `at` as a weight for x, and operand `bias`, if present, as its bias. Returns M.
 int64_t check_weight(const Check& c, const Operand& x, size_t at, const char* name, size_t bias) {
@@ -36,12 +36,12 @@ void add_all(Row& sums, const Tensor& onto) {
   for (size_t i = 0; i < sums.size(); ++i) sums[i] += more[i];
 }
 
-// x (N, K), w, bias? (M) -> act(x W^T + bias) (N, M), and the activation's input
+// x (N, K), w, bias? (M) -> act(x W^T + bias) (N, M), and optionally the activation's input
 void check_linear_activation(const Node& n) {
   Check c("linear_activation", n, 2, 3, 1, 2);
   const Operand x = check_x(c);
   const int64_t M = check_weight(c, x, 1, "w", 2);
-  c.attr_int("activation", 0, most_activation);
+  c.attr_int("activation", 0, max_activation);
   for (size_t i = 0; i < n.out.size(); ++i) check_out(c, i, i ? "before" : "y", x.shape()[0], M);
 }
 
@@ -67,7 +67,7 @@ void linear_add(const Node& n) {
   store_row(n.out[0], 0, sums);
 }
 
-// x (N, K), gate's weight and up's (M, K), their biases? (M) -> act(gate) * up (N, M), and gate and up
+// x (N, K), gate's and up's weights (M, K), their biases? (M) -> act(gate) * up (N, M), and optionally gate and up
 void check_linear_glu(const Node& n) {
   Check c("linear_glu", n, 3, 5, 1, 3);
   const Operand x = check_x(c);
@@ -75,7 +75,7 @@ void check_linear_glu(const Node& n) {
   const int64_t M = check_weight(c, x, 1, "gate", 3);
   check_weight(c, x, 2, "up", 4);
   c.same_shape(c.in(2, "up"), c.in(1, "gate")), c.same_dtype(c.in(2, "up"), c.in(1, "gate"));
-  c.attr_int("activation", 0, most_activation);
+  c.attr_int("activation", 0, max_activation);
   const char* const names[] = {"y", "kept gate", "kept up"};
   if (n.out.size() == 2) c.mismatch("expected one output or three, got two");
   for (size_t i = 0; i < n.out.size(); ++i) check_out(c, i, names[i], x.shape()[0], M);

@@ -1,5 +1,5 @@
-// Passes over a row of logits with the baseline instruction set's vectors, whatever the other kernels use: every sum
-// then has one fixed order, so that a seed draws the same token under every HEDDLE_ISA.
+// Passes over a row of logits with the vectors of the baseline instruction set, whatever the other kernels use. Every
+// sum then has one fixed order, so that a seed draws the same token under every HEDDLE_ISA.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace heddle {
 
-// Compiler vectors of GCC and Clang: 16 bytes exist on every x86-64 and arm64.
+// Vector extensions of GCC and Clang. Vectors of 16 bytes exist on every x86-64 and arm64.
 using Float4 = float __attribute__((vector_size(16)));
 using Int4 = int32_t __attribute__((vector_size(16)));
 
@@ -22,7 +22,8 @@ inline Float4 load4(const float* p) {
 inline void store4(float* p, Float4 v) { std::memcpy(p, &v, sizeof v); }
 inline Float4 fill4(float v) { return Float4{v, v, v, v}; }
 
-// exp(-x) for x >= 0, 0 from 87 on; relative error below 2e-7. Splits x = k ln 2 + r and takes a polynomial in r.
+// Returns exp(-x) for x >= 0, and 0 from 87 on, with a relative error below 2e-7. Splits x = k ln 2 + r and evaluates a
+// polynomial in r.
 inline Float4 exp_negative(Float4 x) {
   const Float4 limit = fill4(87.0f);
   const Float4 bounded = x < limit ? x : limit;
@@ -68,7 +69,7 @@ inline LogitRange scan_range(const float* x, int64_t n) {
   return r;
 }
 
-// log(sum of exp(x)) given the largest x. Sixteen exponentials add in float, the rest in double.
+// Returns log(sum of exp(x)), given the largest x. Sums sixteen exponentials in float, and these sums in double.
 inline double scan_log_sum_exp(const float* x, int64_t n, float largest) {
   double lane[4] = {};
   int64_t i = 0;
@@ -82,7 +83,7 @@ inline double scan_log_sum_exp(const float* x, int64_t n, float largest) {
   return static_cast<double>(largest) + std::log((lane[0] + lane[1]) + (lane[2] + lane[3]));
 }
 
-// The lowest index whose value is `value`, which must occur.
+// Returns the lowest index of `value`, which must occur.
 inline int64_t first_index_of(const float* x, int64_t n, float value) {
   int64_t i = 0;
   for (; i + scan_width <= n; i += scan_width) {

@@ -1,5 +1,5 @@
-// The smaller of two operands, elementwise, and the gradient: it goes to the smaller, half each where they are equal
-// (PyTorch's rule). NaN beats every number.
+// The elementwise minimum of two operands, and its gradient, which goes to the smaller operand, or half to each if they
+// are equal (PyTorch's rule). NaN wins over every number.
 #include <cmath>
 
 #include "ops/check.h"

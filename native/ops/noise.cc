@@ -36,7 +36,7 @@ template <class F> void map_noise(const Node& n, F f) {
   }
 }
 
-// y = x / (1 - p) where the draw keeps it, else 0
+// y = x / (1 - p) if the draw keeps the element, otherwise 0
 void check_dropout(const Node& n) {
   check_noise("dropout", n);
   Check("dropout", n, 2, 2, 1, 1).attr("p", 0, 0.999999);

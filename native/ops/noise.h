@@ -19,7 +19,7 @@ inline NoiseKey noise_key_of(const Node& n) {
       static_cast<uint32_t>(n.attr_int("stream"))};
 }
 
-// Random words below this value drop their element, a fraction p of all.
+// Returns the threshold for a drop probability p: elements whose random word is below it are dropped.
 inline uint32_t dropped_below(double p) { return static_cast<uint32_t>(p * 4294967296.0); }
 
 }  // namespace heddle

@@ -11,7 +11,7 @@
 
 namespace heddle {
 
-// Defined in native/cpu/isa/dispatch.cc. Weak, so that the ops alone link into a test without any kernel.
+// Defined in native/cpu/isa/dispatch.cc. Weak, so that a test can link the ops without any kernels.
 #if defined(__GNUC__)
 __attribute__((weak))
 #endif
@@ -67,7 +67,7 @@ void register_kernels_once() {
 
 }  // namespace
 
-// Read at every pick, so that one process can compare kernels and references.
+// Read at every pick, so that one process can compare kernels with references.
 bool Registry::references_only() {
   const char* value = std::getenv("HEDDLE_REFERENCE");
   return value && std::strcmp(value, "1") == 0;
@@ -115,7 +115,7 @@ void Registry::add(const KernelDef& kernel) {
   std::lock_guard<std::mutex> lock(t.mutex);
   t.kernels.push_back(kernel);
   auto& list = t.kernels_by_op[kernel.op];
-  // Inserted after kernels of equal priority: the first one registered is preferred.
+  // Inserted after kernels of equal priority, so that the first one registered is preferred.
   auto place =
       std::find_if(list.begin(), list.end(), [&](const KernelDef* k) { return k->priority < kernel.priority; });
   list.insert(place, &t.kernels.back());

@@ -1,5 +1,5 @@
-// An op: a check, a plain-loop reference, and kernels that may replace the reference.
-// Adding an op = a row in lib/graph/ops + native/ops/x.cc with HEDDLE_OP + its case file in test/ops.
+// An op: a check, a plain-loop reference, and kernels that may replace the reference. To add an op: add a row in
+// lib/graph/ops, native/ops/x.cc with HEDDLE_OP, and its case file in test/ops.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -13,12 +13,12 @@ namespace heddle {
 
 class Pool;
 
-// Attributes are numbers (booleans are 0/1), never strings. Names have at most 16 letters, so that looking one up,
-// which kernels do in every run, compares two 64-bit numbers.
+// Attributes are numbers (booleans are 0/1), never strings. Names have at most 16 letters, so that a lookup, which
+// kernels do in every run, compares two 64-bit numbers.
 class Attributes {
  public:
   void set(const std::string& name, double value);  // throws INVALID_ARGUMENT for a longer name
-  // throws INTERNAL when absent: the TypeScript op table sets every attribute
+  // Throws INTERNAL if absent: the TypeScript op table sets every attribute.
   double get(const char* name) const {
     if (const Item* found = find(name, std::strlen(name))) return found->value;
     absent(name);
@@ -27,7 +27,7 @@ class Attributes {
     const Item* found = find(name, std::strlen(name));
     return found ? found->value : fallback;
   }
-  // throws INVALID_ARGUMENT for a fraction, or beyond 2^53
+  // Throws INVALID_ARGUMENT for a fraction, or beyond 2^53.
   int64_t integer(const char* name) const { return whole(name, get(name)); }
   int64_t integer(const char* name, double fallback) const { return whole(name, get(name, fallback)); }
   bool flag(const char* name) const { return get(name, 0) != 0; }
@@ -71,8 +71,9 @@ struct Node {
   const Attributes* attributes = nullptr;
   std::vector<Tensor> in, out;
   std::vector<bool> present;     // per input
-  const void* packed = nullptr;  // the packed form of an operand (KernelDef::packs), if it is kept
-  // the form is not kept: the kernel does without, or makes it part by part in its scratch
+  const void* packed = nullptr;  // packed form of an operand (KernelDef::packs), or null
+  // Whether the operand has a packed form that is not available yet. The kernel then works without it, or packs it part
+  // by part in its scratch.
   bool unpacked = false;
 
   bool has_input(size_t i) const { return i < present.size() && present[i]; }
@@ -87,9 +88,9 @@ enum class DeviceKind : unsigned char { cpu, cuda };
 
 struct Context {
   Pool& pool;
-  void* scratch;  // at least the bytes that the kernel's `scratch` asked for, 64-byte aligned, in device memory
+  void* scratch;  // at least as many bytes as the kernel's `scratch` returned, 64-byte aligned, in device memory
   Accelerator* accelerator = nullptr;  // null: the CPU
-  int node = 0;                        // the node's number in its program; device kernels report bad indices with it
+  int node = 0;                        // index of the node in its program; device kernels report bad indices with it
 };
 
 // For each element of output 0: the sum of its terms' magnitudes, and the relative error of such a sum in f32 for any
@@ -103,15 +104,16 @@ struct OpDef {
   const char* name;
   int min_inputs, max_inputs, outputs;
   void (*check)(const Node&);      // throws SHAPE_MISMATCH / INVALID_ARGUMENT: name, expected, got
-  void (*reference)(const Node&);  // plain loops, one thread, float or double accumulation; the truth
+  void (*reference)(const Node&);  // plain loops, one thread, float or double accumulation; defines the correct result
   int mutates = 0;                 // bit i: input i is written in place
-  // bit i: output 0 may share input i's memory when that input dies here (kernel and reference both allow it)
+  // Bit i: output 0 may reuse the memory of input i, if this node is the last that reads it. Kernel and reference must
+  // both allow it.
   int inplace = 0;
-  bool view = false;    // no-op: output 0 is input 0's memory under another shape
+  bool view = false;    // no-op: output 0 is input 0's memory with another shape
   bool lookup = false;  // reads only a few rows of its operands
   bool moves = false;   // copies input 1's values to input 0 and does nothing else
-  // Bit i: row r of every output depends on input i through its row r alone. Inputs without a bit are read whole. Null:
-  // no such structure.
+  // Bit i: row r of every output depends on row r of input i only. Inputs without a bit are read as a whole. Null: no
+  // input is row-local.
   int (*by_rows)(const Node&) = nullptr;
   bool logarithms = false;  // outputs are log-probabilities: errors near 0 are measured against 1
 
@@ -121,33 +123,36 @@ struct OpDef {
   // exists. Only for ops that do not write to operands.
   bool (*instead)(Attributes&) = nullptr;
 
-  // Inputs beyond the 31st have no bit, and are never written.
+  // Inputs beyond the 31st have no bit and are never written.
   bool writes(size_t input) const { return input < 31 && (mutates >> input & 1); }
   bool may_share(size_t input) const { return input < 31 && (inplace >> input & 1); }
 };
 
-// Another layout of an operand that programs only read (a weight). It is made once, in parts, and cached with the
+// Another layout of an operand that programs only read (a weight). It is packed once, in parts, and cached with the
 // tensor for all programs.
 struct Packing {
-  const char* layout = nullptr;  // names the form
-  int input = 0;                 // which operand
-  size_t bytes = 0;              // 0: the kernel uses the operand's own layout
-  int64_t parts = 0;             // all of equal size; any range of them can be packed
-  // only for read-only data: a file's pages, which are released afterwards, or reordered copies of its rows
-  bool of_files = false;
+  const char* layout = nullptr;  // name of the layout
+  int input = 0;                 // index of the operand
+  size_t bytes = 0;              // 0: the kernel uses the operand's stored layout
+  int64_t parts = 0;             // number of parts of equal size; any range of them can be packed
+  // Whether only read-only tensors are packed: pages of a mapped file, which are then released, or reordered copies of
+  // its rows.
+  bool read_only = false;
   int row_tile = 1;  // rows that the kernel processes at once
-  // rows per block of a chain: enough to pay for reading all weights, few enough for the near caches
+  // Number of rows per block if nodes run as a chain, block by block. Large blocks amortize reading all weights; small
+  // blocks keep activations in cache.
   int row_block = 136;
-  int row_least = 1;  // fewer rows may give other bits, so every block of a chain has at least this many
+  int min_rows = 1;  // minimum rows of every block of a chain, because fewer rows may give other bits
 };
 struct Packs {
-  Packing (*describe)(const Node&) = nullptr;  // only shapes are known
-  // Makes parts [begin, end) of the form at `to`, which is 64-byte aligned. Nodes run with `unpacked` until all are
-  // there.
+  Packing (*describe)(const Node&) = nullptr;  // at this time only shapes are known
+  // Packs parts [begin, end) of the packed form at `to`, which is 64-byte aligned. Nodes run with `unpacked` until all
+  // parts are packed.
   void (*pack)(const Node&, void* to, int64_t begin, int64_t end, Pool&) = nullptr;
 };
 
-// Runs adjacent nodes of one kernel together. They read the same first operand, and otherwise only tensors.
+// Runs adjacent nodes of one kernel together. They share their first operand. All other operands are bound tensors, not
+// values that the program computes.
 using RunGroup = void (*)(const Node* const* nodes, size_t count, Context&);
 
 // Adds output 0 to the values already there. Returns false, without effect, if that is not faster. In f32 the bits
@@ -157,13 +162,13 @@ using RunOnto = bool (*)(const Node&, Context&);
 struct KernelDef {
   const char* op;
   const char* name;  // architecture, operation, direction: "avx2_gemm_linear"
-  int priority;      // the highest one that supports the node is used
+  int priority;      // the kernel with the highest priority that supports the node is used
   bool (*supports)(const Node&);
   size_t (*scratch)(const Node&, int threads);  // may be null
   void (*run)(const Node&, Context&);
   DeviceKind device = DeviceKind::cpu;
   Packs packs = {};
-  RunGroup run_group = nullptr;  // gets the largest scratch of its nodes
+  RunGroup run_group = nullptr;  // receives the largest scratch of its nodes
   RunOnto run_onto = nullptr;
 };
 

@@ -1,5 +1,5 @@
-// Rows of a q8 cache: D signed bytes, then the f32 scale that they share (in no alignment): element = scale * byte. A
-// cache of them is a u8 tensor whose last dimension is D + 4.
+// Rows of a q8 cache: D signed bytes, then their f32 scale, unaligned: element = scale * byte. A cache of them is a u8
+// tensor whose last dimension is D + 4.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace heddle {
 
 constexpr int64_t q8_scale_bytes = 4;
 
-// Elements of a cache row. The last dimension of a q8 cache counts bytes.
+// Returns the number of elements of a cache row. The last dimension of a q8 cache counts bytes.
 inline int64_t cache_width(const Tensor& cache) {
   return cache.shape[3] - (cache.dtype == DType::u8 ? q8_scale_bytes : 0);
 }
@@ -22,8 +22,8 @@ inline float q8_scale(const uint8_t* row, int64_t D) {
   return scale;
 }
 
-// Rounds x (D) to the nearest bytes, with the largest magnitude as 127. A row below 1e-30 is stored as zeros. A row
-// with a value that is not finite gets the scale NaN, so that the value stays visible.
+// Quantizes x (D): the largest magnitude maps to 127. A row with magnitudes below 1e-30 is stored as zeros. A row with
+// a value that is not finite gets a NaN scale, so that the value stays visible.
 inline void q8_store_row(const float* x, int64_t D, uint8_t* row) {
   float largest = 0, poison = 0;
   for (int64_t d = 0; d < D; ++d) {

@@ -29,7 +29,7 @@ void dequantise(DType type, const void* from, int64_t n, float* to) {
 }
 
 namespace {
-// The squared error of rounding n numbers, in units of the step.
+// Returns the squared error of rounding n numbers, in units of the step.
 float left_by(const float* x, int64_t n, float inverse) {
   float left[activation_group] = {}, sum[activation_group / 2];
   for (int64_t i = 0; i < n; ++i) left[i] = std::fma(x[i], inverse, -std::nearbyint(x[i] * inverse));

@@ -1,4 +1,4 @@
-// Plain conversions between quantized rows and floats, for references, files and cold paths.
+// Conversions between quantized rows and floats, for references, files and rarely executed paths.
 #pragma once
 #include <cstdint>
 
@@ -6,12 +6,12 @@
 
 namespace heddle {
 
-// n elements, whole blocks, at `from` (any alignment) as floats. Throws INTERNAL for other types.
+// Converts n elements (whole blocks) at `from`, at any alignment, to floats. Throws INTERNAL for other types.
 void dequantise(DType type, const void* from, int64_t n, float* to);
 
 // Whether quantise() writes this type.
 bool quantises_to(DType type);
-// Writes n floats as whole blocks. Throws NUMERICAL for NaN and infinity, and UNSUPPORTED for types that are only read.
+// Converts n floats to whole blocks. Throws NUMERICAL for NaN and infinity, and UNSUPPORTED for read-only types.
 void quantise(DType type, const float* from, int64_t n, void* to);
 
 // Elements of one group of activations that are rounded to 8 bits with one scale. The largest magnitude becomes 127 or

@@ -36,7 +36,7 @@ float as_half_unit(float v) {
   return h == 0 && v > 0 ? 5.9604645e-8f : h;
 }
 
-// Finds the scale s for which s * integers in [low, high] is nearest to x. Tries scales near the one that maps the
+// Finds the scale s with the smallest error of s * integers in [low, high]. Tries scales near the one that maps the
 // largest magnitude to the integer `low` (with either sign).
 float fit_scale(const float* x, int n, float low, float high) {
   float extreme = 0;
@@ -62,7 +62,7 @@ struct Affine {
   float scale, minimum;  // x ~ scale * q + minimum, scale >= 0, minimum <= 0
 };
 
-// The same with a minimum, integers in [0, high].
+// Does the same with a minimum, and integers in [0, high].
 Affine fit_affine(const float* x, int n, float high) {
   float low_x = 0, high_x = x[0], sum = 0;
   for (int i = 0; i < n; ++i) low_x = smaller(low_x, x[i]), high_x = larger(high_x, x[i]), sum += x[i];
@@ -176,10 +176,9 @@ Write writer(DType type) {
 }  // namespace
 
 void q4_k_units(const float* scale, const float* minimum, uint8_t* to, float* d, float* dmin) {
-  float most_scale = 0, most_minimum = 0;
-  for (int g = 0; g < 8; ++g)
-    most_scale = larger(most_scale, scale[g]), most_minimum = larger(most_minimum, -minimum[g]);
-  const float unit = as_half_unit(most_scale / 63), unit_minimum = as_half_unit(most_minimum / 63);
+  float max_scale = 0, max_minimum = 0;
+  for (int g = 0; g < 8; ++g) max_scale = larger(max_scale, scale[g]), max_minimum = larger(max_minimum, -minimum[g]);
+  const float unit = as_half_unit(max_scale / 63), unit_minimum = as_half_unit(max_minimum / 63);
   store_half(unit, to), store_half(unit_minimum, to + 2);
   for (int g = 0; g < 8; ++g) d[g] = unit, dmin[g] = unit_minimum;
 }

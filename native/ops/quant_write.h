@@ -1,23 +1,23 @@
-// Shared by the plain code and the kernels that write quantized blocks, so that both write the same bytes. No function
+// Shared by the reference and the kernels that write quantized blocks, so that both write the same bytes. No function
 // here is compiled for a particular instruction set.
 #pragma once
 #include <cstdint>
 
 namespace heddle {
 
-// Number of scales tried on each side of the obvious one, in tenths of an integer: for groups without and with a
-// minimum.
+// Number of scales tried on each side of the initial one, in steps of a tenth of an integer: for groups without and
+// with a minimum.
 constexpr int scale_steps = 9, affine_steps = 10;
 
 // The largest magnitude that every written type can hold: the largest half times the widest integer.
 constexpr float largest_quantised = 65504.0f * 7;
 
-// Writes the two units of a q4_k block to `to`, and one copy per group to d and dmin. Its 8 groups' scales and minima
-// are multiples of them.
+// Writes the d and dmin of a q4_k block to `to`, and one copy per group to d and dmin. The scales and minima of the
+// block's 8 groups are multiples of them.
 void q4_k_units(const float* scale, const float* minimum, uint8_t* to, float* d, float* dmin);
-// Writes these multiples, integers in [0, 63], in the block's layout.
+// Writes these multiples, integers in [0, 63], in the layout of the block.
 void q4_k_scales(const float* scale, const float* minimum, uint8_t* to);
-// Writes the unit of a q6_k block's 16 scales to `to`, and returns it.
+// Writes the d of a q6_k block, the unit of its 16 scales, to `to`, and returns it.
 float q6_k_unit(const float* scale, uint8_t* to);
 
 }  // namespace heddle

@@ -1,4 +1,4 @@
-// The same elements with another shape. The planner makes it a view. The copy here is for callers without a planner.
+// Changes the shape of a tensor. The planner makes it a view. The copy here is for callers without a planner.
 #include <cstring>
 
 #include "ops/check.h"

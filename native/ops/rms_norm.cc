@@ -1,4 +1,5 @@
-// Root mean square normalisation (Zhang & Sennrich 2019), with the residual addition before it, and its gradient.
+// Root mean square normalization (Zhang & Sennrich 2019) with an optional preceding residual addition, and its
+// gradient.
 #include <cmath>
 
 #include "ops/check.h"
@@ -12,7 +13,7 @@ void check_attributes(const Check& c) {
   c.attr("offset", -1e6, 1e6);
 }
 
-// x (.., C), w (C), residual? like x -> y like x or in bf16, and h = x + residual when there is a residual.
+// x (.., C), w (C), residual? like x -> y like x or bf16, and h = x + residual if there is a residual.
 // y = h / sqrt(mean(h^2) + eps) * (offset + w)
 void check_rms_norm(const Node& n) {
   const bool residual = n.has_input(2);
@@ -42,7 +43,7 @@ void rms_norm(const Node& n) {
       load_row(n.in[2], i * C, C, r.data());
       for (int64_t j = 0; j < C; ++j) h[j] += r[j];
       store_row(n.out[1], i * C, h);
-      load_row(n.out[1], i * C, C, h.data());  // y is the norm of what the rest of the network sees: h as stored
+      load_row(n.out[1], i * C, C, h.data());  // normalizes h as stored, which is what the rest of the network reads
     }
     const double scale = 1 / std::sqrt(dot(h.data(), h.data(), C) / C + eps);
     for (int64_t j = 0; j < C; ++j) h[j] *= scale * (offset + w[j]);

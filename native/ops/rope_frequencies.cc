@@ -1,4 +1,4 @@
-// Rotary frequencies that depend on how long a sequence is: dynamic NTK scaling and LongRoPE (Ding et al. 2024).
+// Rotary frequencies that depend on the sequence length: dynamic NTK scaling and LongRoPE (Ding et al. 2024).
 #include <cmath>
 
 #include "ops/check.h"

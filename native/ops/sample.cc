@@ -142,7 +142,7 @@ LogitRange checked_range(const LogitScans& scans, const float* logits, int64_t V
   return range;
 }
 
-// The K most probable tokens of the raw distribution, best first, ties by id.
+// Writes the K most probable tokens of the raw distribution, best first, ties by id.
 void top_logprobs(const Node& n, int64_t row, const float* raw, int64_t V, double log_sum, Workspace& w) {
   const int64_t K = n.out[2].shape[1];
   if (K == 0) return;
@@ -150,7 +150,7 @@ void top_logprobs(const Node& n, int64_t row, const float* raw, int64_t V, doubl
   const auto better = [](const Entry& a, const Entry& b) {
     return a.first > b.first || (a.first == b.first && a.second < b.second);
   };
-  auto& heap = w.heap;  // a heap of the K best so far, with the worst in front
+  auto& heap = w.heap;  // the K best so far, with the worst in front
   heap.clear();
   for (int64_t v = 0; v < K; ++v) heap.push_back({raw[v], static_cast<int32_t>(v)});
   std::make_heap(heap.begin(), heap.end(), better);
@@ -186,7 +186,8 @@ void sample_row(const Node& n, int64_t row, const LogitScans& scans) {
     log_sum = scans.log_sum_exp(raw, V, raw_range.largest);
   } else {
     w.candidates.reset(logits, V, range.largest, range.smallest, s.temperature);
-    const bool untouched = logits == raw && s.temperature == 1;  // then the candidates' mass is the model's own
+    // Then the candidates' mass is that of the raw distribution.
+    const bool untouched = logits == raw && s.temperature == 1;
     log_sum =
         untouched ? raw_range.largest + std::log(w.candidates.mass()) : scans.log_sum_exp(raw, V, raw_range.largest);
     if (s.top_k > 0 && s.top_k < static_cast<float>(V)) w.candidates.keep_top_k(static_cast<int64_t>(s.top_k));

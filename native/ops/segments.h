@@ -1,4 +1,4 @@
-// Segments tell cached ops which rows belong to which sequence of the key/value cache.
+// Segments tell cached ops which rows belong to which sequence of the KV cache.
 #pragma once
 #include <string>
 #include <vector>
@@ -21,13 +21,13 @@ struct CachePlaces {
   int64_t page = 0, pages = 0;     // positions per page, number of pages; 0 without a table
   const int32_t* table = nullptr;  // (slots, capacity / page)
 
-  // The row of a head's position. Requires position < capacity and a valid page.
+  // Returns the cache row of a position. Requires position < capacity and a valid page.
   int64_t row(int64_t slot, int64_t head, int64_t position) const {
     if (page == 0) return (slot * heads + head) * capacity + position % capacity;
     return (table[slot * (capacity / page) + position / page] * heads + head) * page + position % page;
   }
 };
-// `pages` is the number of the node's optional page-table input.
+// `pages` is the index of the node's optional page-table input.
 CachePlaces places_of(const Node& n, const Tensor& cache, size_t pages);
 void check_pages(const Check& c, const Node& n, size_t pages);
 

@@ -6,7 +6,7 @@
 namespace heddle {
 namespace {
 
-// The pieces' last dimensions must add up to whole's; all else is equal.
+// The last dimensions of the pieces must add up to that of `whole`. All other dimensions must be equal.
 void check_pieces(const Check& c, Operand whole, const std::vector<Tensor>& pieces, const char* noun) {
   c.rank_at_least(whole, 1);
   const int last = whole.shape().rank - 1;
@@ -23,7 +23,7 @@ void check_pieces(const Check& c, Operand whole, const std::vector<Tensor>& piec
                whole.name + " has " + std::to_string(whole.shape()[last]));
 }
 
-// Walks the pieces of each row: copy(whole's bytes, piece's bytes, count)
+// Calls copy(bytes of whole, bytes of the piece, count) for the pieces of each row.
 template <class F> void for_each_piece(const Tensor& whole, const std::vector<Tensor>& pieces, F copy) {
   char* at = whole.as<char>();
   const size_t size = dtype_bytes(whole.dtype);

@@ -1,5 +1,5 @@
-// Log-probability of one target per row under softmax(h W^T), without materialising the logits, and its gradient.
-// A logit is scale * (dot(h, w) + bias), then softcap * tanh(logit / softcap) where softcap > 0 (gemma 2).
+// Log-probability of one target per row under softmax(h W^T), without materializing the logits, and its gradient.
+// A logit is scale * (dot(h, w) + bias), then softcap * tanh(logit / softcap) if softcap > 0 (gemma 2).
 #include <cmath>
 
 #include "ops/attention.h"
@@ -16,7 +16,7 @@ void check_operands(const Check& c, Operand h, Operand w, Operand targets) {
   c.attr("softcap", 0, 1e6), c.attr("scale", -1e6, 1e6);
 }
 
-// The bias of the head (Phi), (V) f32, which is added to the products.
+// Checks the bias of the head (Phi), (V) f32, which is added to the products.
 void check_bias(const Check& c, size_t i, Operand w) {
   if (!c.has(i)) return;
   const Operand bias = c.in(i, "bias");
@@ -68,7 +68,7 @@ void token_logprob(const Node& n) {
 }
 
 // dlogprob (N) f32, h, w, targets, lse (N) f32[, dlse (N) f32][, bias (V) f32]
-//   -> dh (N, C)[, dw (V, C) f32: not of a quantised w][, dbias (V) f32]
+//   -> dh (N, C)[, dw (V, C) f32: not for a quantized w][, dbias (V) f32]
 void check_token_logprob_backward(const Node& n) {
   Check c("token_logprob_backward", n, 5, 7, 1, 3);
   const Operand dlogprob = c.in(0, "dlogprob"), h = c.in(1, "h"), w = c.in(2, "w"), lse = c.in(4, "lse");
@@ -126,7 +126,7 @@ void token_logprob_backward(const Node& n) {
   if (const size_t of_bias = logprob_bias_gradient(n)) store_row(n.out[of_bias], 0, dbias);
 }
 
-// Value and gradient at once, for a dlogprob that does not depend on the log-probabilities:
+// Value and gradient in one pass, for a dlogprob that does not depend on the log-probabilities:
 // dlogprob (N) f32, h, w, targets[, dlse (N) f32] -> logprob (N), lse (N), dh (N, C)[, dw (V, C) f32].
 void check_token_logprob_with_gradient(const Node& n) {
   Check c("token_logprob_with_gradient", n, 4, 5, 3, 4);

@@ -1,4 +1,4 @@
-// Elementwise functions of one operand, chosen by `function`, and their derivatives. The numbers are those of
+// Elementwise functions of one operand, selected by `function`, and their derivatives. The numbers are those of
 // lib/graph/ops/unary.ts. Outside its domain a function returns what C's math library does: NaN or infinity.
 #include <cmath>
 
@@ -17,7 +17,7 @@ double sigmoid(double x) {
   return x >= 0 ? 1 / (1 + e) : e / (1 + e);
 }
 
-// The branch that does not cancel (Maechler 2012, "Accurately computing log(1 - exp(-|a|))").
+// Chooses the formula without cancellation (Maechler 2012, "Accurately computing log(1 - exp(-|a|))").
 double log1mexp(double x) { return x > -0.6931471805599453 ? std::log(-std::expm1(x)) : std::log1p(-std::exp(x)); }
 
 Activated apply(int64_t function, double x) {
@@ -52,7 +52,7 @@ void check_unary_backward(const Node& n) {
 
 void unary_backward(const Node& n) {
   const int64_t function = n.attr_int("function");
-  // A zero dy gives a zero gradient even where the slope is infinite, as for the square root at 0.
+  // A zero dy gives a zero gradient even if the slope is infinite, as for the square root at 0.
   map2(n.in[0], n.in[1], n.out[0],
       [&](double dy, double x) { return dy == 0 ? 0 : dy * apply(function, x).derivative; });
 }

@@ -14,11 +14,11 @@ HEDDLE_UNPACK float half_at(const uint8_t* p) {
 #endif
 }
 
-// Block to integers (elements of a block), scales and minima (groups of a block). `minimum` is written for types that
-// have one.
+// Unpacks a block into integers (one per element), scales and minima (one per group). Writes `minimum` only for types
+// that have one.
 template <DType T> struct Unpack;
 
-// The compiler's 16-byte vectors, which every processor has.
+// Vector extension of the compiler: 16 bytes exist on every processor.
 using Sixteen = uint8_t __attribute__((vector_size(16)));
 HEDDLE_UNPACK Sixteen sixteen_at(const uint8_t* p) {
   Sixteen v;
@@ -27,7 +27,7 @@ HEDDLE_UNPACK Sixteen sixteen_at(const uint8_t* p) {
 }
 HEDDLE_UNPACK void put(Sixteen v, int8_t* q) { __builtin_memcpy(q, &v, 16); }
 
-// 16 * N bytes of two nibbles: the low ones are elements 0 to 16 N - 1, the high ones the next.
+// Unpacks 16 * N bytes of two nibbles. The low nibbles are elements 0 to 16 N - 1, the high ones the next 16 N.
 template <int N> HEDDLE_UNPACK void low_then_high(const uint8_t* nibbles, int offset, int8_t* q) {
   for (int i = 0; i < N; ++i) {
     const Sixteen v = sixteen_at(nibbles + 16 * i);
@@ -86,8 +86,8 @@ template <> struct Unpack<DType::q5_1> {
   }
 };
 
-// 16 bytes of scale (low nibble) and minimum (high nibble), 64 of two-bit integers, d, dmin. Each half of 128 elements
-// has 32 bytes: their lowest bit pairs come first.
+// 16 bytes of scale (low nibble) and minimum (high nibble), 64 bytes of two-bit integers, d, dmin. Each half of 128
+// elements has 32 bytes. The lowest bit pairs of all bytes come first.
 template <> struct Unpack<DType::q2_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float* minimum) {
     const float d = half_at(b + 80), dmin = half_at(b + 82);
@@ -104,8 +104,8 @@ template <> struct Unpack<DType::q2_k> {
   }
 };
 
-// 32 bytes of third bits, 64 of two-bit integers, 12 of sixteen 6-bit scales, d. A third bit that is not set takes 4
-// away.
+// 32 bytes of third bits, 64 bytes of two-bit integers, 12 bytes of sixteen 6-bit scales, d. If its third bit is not
+// set, 4 is subtracted from an element.
 template <> struct Unpack<DType::q3_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
     const uint8_t* s = b + 96;
@@ -126,7 +126,7 @@ template <> struct Unpack<DType::q3_k> {
   }
 };
 
-// Eight 6-bit scales and minima in twelve bytes, as q4_k and q5_k share them.
+// Unpacks eight 6-bit scales and minima from twelve bytes, as in q4_k and q5_k.
 HEDDLE_UNPACK void six_bit_scales(const uint8_t* s, float d, float dmin, float* scale, float* minimum) {
   for (int g = 0; g < 4; ++g) {
     scale[g] = d * static_cast<float>(s[g] & 63);
@@ -136,7 +136,8 @@ HEDDLE_UNPACK void six_bit_scales(const uint8_t* s, float d, float dmin, float* 
   }
 }
 
-// d, dmin, scales, 128 bytes: each 32 hold the low nibbles of 32 elements and the high ones of the next 32.
+// d, dmin, scales, 128 bytes of nibbles: each 32 bytes hold the low nibbles of 32 elements and the high nibbles of the
+// next 32.
 template <> struct Unpack<DType::q4_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float* minimum) {
     six_bit_scales(b + 4, half_at(b), half_at(b + 2), scale, minimum);
@@ -144,7 +145,7 @@ template <> struct Unpack<DType::q4_k> {
   }
 };
 
-// As q4_k, with 32 bytes of fifth bits before the nibbles: bit g of byte i belongs to element i of group g.
+// Like q4_k, with 32 bytes of fifth bits before the nibbles: bit g of byte i belongs to element i of group g.
 template <> struct Unpack<DType::q5_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float* minimum) {
     six_bit_scales(b + 4, half_at(b), half_at(b + 2), scale, minimum);
@@ -180,7 +181,7 @@ template <> struct Unpack<DType::q6_k> {
   }
 };
 
-// The sixteen values of iq4_nl's nibbles.
+// The sixteen values that iq4_nl's nibbles select.
 constexpr int8_t nonlinear_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
 HEDDLE_UNPACK void look_up(const uint8_t* nibbles, const int8_t (&values)[16], int8_t* q) {
@@ -202,7 +203,7 @@ template <> struct Unpack<DType::iq4_nl> {
   }
 };
 
-// d, upper pairs of eight 6-bit scales in two bytes, their low nibbles in four, 128 bytes of nibbles.
+// d, the upper bit pairs of eight 6-bit scales in two bytes, their low nibbles in four bytes, 128 bytes of nibbles.
 template <> struct Unpack<DType::iq4_xs> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
     const float d = half_at(b);

@@ -12,7 +12,7 @@
 
 namespace heddle {
 
-// Recorded work that can be queued again as a whole. On CUDA it is a graph, queued with one launch.
+// Recorded work that can be queued again as a whole. On CUDA it is a graph, which one launch queues.
 class Recording {
  public:
   virtual ~Recording() = default;
@@ -22,7 +22,7 @@ class Recording {
 struct ProductDescription {
   int64_t m, n, k;
   DType a, b, c;
-  bool a_transposed, b_transposed;  // stored (k, m), (n, k)
+  bool a_transposed, b_transposed;  // stored as (k, m) and (n, k)
 };
 // The ways to compute a product, with the device's choice first. `key` identifies the kind of product.
 struct ProductVariants {
@@ -35,40 +35,39 @@ class Accelerator {
  public:
   virtual ~Accelerator() = default;
   virtual const std::string& name() const = 0;  // "cuda:0"
-  // products of f32 may round their operands to 10 bits after the point
+  // Whether f32 products may use TF32, which rounds operands to a mantissa of 10 bits.
   virtual bool allows_tf32() const { return false; }
 
   // ---- any thread
-  // -----------------------------------------------------------------------------------------------------------
   virtual void* allocate(size_t bytes) = 0;  // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
   virtual void release(void* data) noexcept = 0;
   virtual void* allocate_host(size_t bytes) = 0;  // pinned host memory for asynchronous copies; throws OUT_OF_MEMORY
   virtual void release_host(void* data) noexcept = 0;
 
   virtual ProductVariants product_variants(const ProductDescription&) const { return {}; }
-  // By key, the name of the variant that is to make a product from now on; names that a product has no variant of are
-  // passed over.
+  // Sets the variant of each product by its key, replacing earlier choices. Names that a product does not have are
+  // ignored.
   virtual void choose_variants(std::map<std::string, std::string>) {}
 
   // ---- lane thread only
-  // -----------------------------------------------------------------------------------------------------
-  virtual void upload(void* to, const void* from, size_t bytes) = 0;    // is done when it returns
-  virtual void download(void* to, const void* from, size_t bytes) = 0;  // after all that was queued
-  // As upload, from whatever fill(at, count, into) writes: straight into memory that the device copies from.
+  virtual void upload(void* to, const void* from, size_t bytes) = 0;    // blocks until the copy is done
+  virtual void download(void* to, const void* from, size_t bytes) = 0;  // waits for all queued work first
+  // Uploads what fill(at, count, into) writes, directly into memory that the device copies from.
   using Fill = std::function<void(size_t at, size_t count, void* into)>;
   virtual void upload_filled(void* to, size_t bytes, const Fill& fill) = 0;
 
-  // Queued. Within the device, or from another one's memory, whose own queue must have come past what wrote it.
+  // Queues a copy within the device, or from another device's memory. The other device's queue must have completed the
+  // writes to it.
   virtual void queue_copy(void* to, const void* from, size_t bytes, const Accelerator& source) = 0;
 
-  // Queued; the host's side must come from allocate_host and stay as it is until wait().
+  // Queue copies. The host memory must come from allocate_host and must not change until wait().
   virtual void queue_upload(void* to, const void* from_host, size_t bytes) = 0;
   virtual void queue_download(void* to_host, const void* from, size_t bytes) = 0;
   virtual void queue_clear_fault() = 0;
-  virtual void queue_fault(int* to_host) = 0;  // as of fault()
-  virtual void wait() = 0;                     // for all that was queued
+  virtual void queue_fault(int* to_host) = 0;  // copies the result of fault()
+  virtual void wait() = 0;                     // waits for all queued work
 
-  // The number that the first kernel to meet a bad index was launched with, or -1. Waits.
+  // Returns the node number of the first kernel that found a bad index, or -1. Waits for all queued work.
   virtual int fault() = 0;
 
   // Records queued work instead of running it, until end_recording or drop_recording. No other calls are allowed in
@@ -78,7 +77,7 @@ class Accelerator {
   virtual void drop_recording() noexcept = 0;
   virtual void replay(const Recording& recording) = 0;
 
-  // Marks in the queue, and the seconds that the device took from one to the other; after wait().
+  // Marks two points in the queue. After wait(), marked_seconds() returns the device time between them.
   virtual void mark_begin() = 0;
   virtual void mark_end() = 0;
   virtual double marked_seconds() = 0;

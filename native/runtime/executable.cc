@@ -40,19 +40,19 @@ void Executable::check_bound() const {
       for (size_t b = 0; b < d.bound.size(); ++b) {
         if (plan_->values[d.nodes[i].inputs[k]].root != d.bound[b]) continue;
         written[b] = 1;
-        // A value bound to a mapped file may be read only.
+        // A bound value that the program writes needs a writable tensor, which a mapped file is not.
         if (!bound_[b]->writable())
           throw invalid_argument(d.nodes[i].op + ": expected a writable tensor, got one mapped from a file");
       }
     }
-  // If two names share memory and one is written, results would depend on the order of nodes.
+  // If two bound values share memory and one is written, results would depend on the order of nodes.
   for (size_t i = 0; i < bound_.size(); ++i)
     for (size_t j = 0; j < bound_.size(); ++j)
       if (written[i] && i != j && bound_[i] == bound_[j])
-        throw invalid_argument("bind: expected a tensor that the program writes under one name, got one under two");
+        throw invalid_argument("bind: a tensor that the program writes is bound under two names");
 }
 
-// Scratch for the symbols' upper bounds.
+// Returns the scratch size for the symbols' upper bounds.
 size_t Executable::scratch_bytes(int threads) {
   if (scratch_threads_ == threads) return scratch_;
   scratch_ = 0;
@@ -82,9 +82,9 @@ void Executable::validate(const RunArguments& a) const {
     if (a.outputs[i].bytes != bytes(d.outputs[i])) throw internal_error("run: wrong size of output");
 }
 
-// Checks shapes again for the sizes of a run. Conditions that hold at the bounds may fail below: two symbols with equal
-// bounds, one dimension that is at most another, a number of rows that is a multiple. Scratch may also grow as sizes
-// shrink.
+// Checks shapes again for the sizes of a run. Conditions that hold at the bounds may fail at smaller sizes: that two
+// symbols are equal, that one dimension is at most another, or that a number of rows is a multiple. Scratch may also
+// grow as sizes shrink.
 void Executable::check_sizes(uint64_t changed, int threads) {
   if (threads != sizes_threads_) sizes_scratch_ = 0, sizes_threads_ = threads, changed = ~uint64_t{0};
   for (size_t i = 0; i < nodes_.size(); ++i) {
@@ -95,8 +95,7 @@ void Executable::check_sizes(uint64_t changed, int threads) {
       const KernelDef* kernel = plan_->nodes[i].kernel;
       if (!kernel || accelerator_) continue;
       if (kernel->supports && !kernel->supports(nodes_[i]))
-        throw Error("UNSUPPORTED",
-            n.op + ": expected sizes that its kernel " + kernel->name + " takes, as it does the bounds, got others");
+        throw Error("UNSUPPORTED", n.op + ": kernel " + kernel->name + " does not support the sizes of this run");
       if (kernel->scratch) sizes_scratch_ = std::max(sizes_scratch_, kernel->scratch(nodes_[i], threads));
     } catch (const Error& e) {
       throw Error(e.code(), e.what() + n.made_at());
@@ -127,7 +126,7 @@ void Executable::resolve(const std::vector<int64_t>& symbols, unsigned char* are
   }
   arena_ = arena;
   if (sizes_known) return;
-  symbols_.clear();  // if a check throws, no run's sizes are known
+  symbols_.clear();  // if a check throws, the sizes stay unknown
   check_sizes(changed, threads);
   symbols_ = symbols;
 }

@@ -1,4 +1,4 @@
-// A program with the tensors it reads and writes, on the CPU or on an accelerator.
+// A program with its bound tensors, on the CPU or on an accelerator.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -26,18 +26,19 @@ struct RunArguments {
   AbortFlag abort;  // may be null
 };
 
-// Runs only on its lane's thread. The plan says what runs and where values lie. The rest is the state of runs.
+// Runs only on its lane's thread. The plan says what runs and where values are stored. The other members are the state
+// of runs.
 class Executable {
  public:
-  // Throws UNSUPPORTED, naming the op, where the accelerator has no kernel for a node.
+  // Throws UNSUPPORTED with the name of the op if the accelerator has no kernel for a node.
   Executable(std::shared_ptr<Program> program, std::vector<std::shared_ptr<Storage>> bound,
       std::shared_ptr<Accelerator> accelerator = nullptr);
   const Program& program() const { return *program_; }
   void validate(const RunArguments& arguments) const;  // any thread; throws
-  void run(RunArguments& arguments, Lane& lane);       // throws; ABORTED when the flag is set
+  void run(RunArguments& arguments, Lane& lane);       // throws; ABORTED if the flag is set
   // Seconds that an accelerator took for the last run, copies included; 0 on the CPU. Any thread.
   double device_seconds() const { return device_seconds_.load(std::memory_order_relaxed); }
-  // How many kinds of run (by their sizes) are queued with one call. Any thread.
+  // Number of recorded kinds of runs (by their sizes), which are queued with one call. Any thread.
   int recordings() const { return recording_count_.load(std::memory_order_relaxed); }
 
  private:
@@ -72,24 +73,24 @@ class Executable {
   const std::shared_ptr<Program> program_;
   const std::shared_ptr<Accelerator> accelerator_;  // null: the CPU
   const std::vector<std::shared_ptr<Storage>> bound_;
-  std::shared_ptr<const ExecutionPlan> plan_;  // the program's, or the same with the accelerator's kernels
+  std::shared_ptr<const ExecutionPlan> plan_;  // the program's plan, or the plan with the accelerator's kernels
   std::shared_ptr<Storage> inputs_;
 
-  std::vector<Node> nodes_;  // with data, as of the last resolve
+  std::vector<Node> nodes_;  // with data, as of the last resolve()
   std::vector<Tensor> values_;
-  std::vector<int64_t> symbols_;  // of the last resolve
+  std::vector<int64_t> symbols_;  // of the last resolve()
   unsigned char* arena_ = nullptr;
 
-  int scratch_threads_ = 0;   // number of threads that scratch_ is for; 0: not known yet
+  int scratch_threads_ = 0;   // number of threads that scratch_ is for; 0: unknown
   size_t scratch_ = 0;        // for the symbols' upper bounds
   int sizes_threads_ = 0;     // number of threads that sizes_scratch_ is for
-  size_t sizes_scratch_ = 0;  // for all sizes that were resolved so far
+  size_t sizes_scratch_ = 0;  // maximum over all resolved sizes so far
 
   std::vector<PackedOperand> packed_;
-  std::unique_ptr<FormSpace> form_space_;  // of the forms that this executable begins
+  std::unique_ptr<FormSpace> form_space_;  // memory of packed forms that this executable allocates
   PackingPace pace_;
 
-  // The key under which a recording can be reused: it determines all launch arguments.
+  // Identifies a recording that can be replayed: it determines all launch arguments.
   struct RecordingKey {
     std::vector<int64_t> symbols;
     unsigned char *arena = nullptr, *scratch = nullptr;
@@ -97,12 +98,12 @@ class Executable {
       return symbols == o.symbols && arena == o.arena && scratch == o.scratch;
     }
   };
-  std::unique_ptr<HostMemory> host_;   // of an accelerator's run: inputs, outputs, the fault word
-  std::vector<size_t> output_offset_;  // in host_; npos where outputs are too large to be mirrored
+  std::unique_ptr<HostMemory> host_;   // for runs on an accelerator: inputs, outputs and the fault word
+  std::vector<size_t> output_offset_;  // in host_; npos for outputs that are too large to be mirrored
   size_t fault_offset_ = 0;
   bool recordable_ = false;
-  RecordingKey last_;  // of the last run; a second one like it is recorded
-  std::vector<std::pair<RecordingKey, std::shared_ptr<Recording>>> recordings_;  // the latest used last
+  RecordingKey last_;  // of the last run; a second run with the same key is recorded
+  std::vector<std::pair<RecordingKey, std::shared_ptr<Recording>>> recordings_;  // least recently used first
   std::atomic<double> device_seconds_{0};
   std::atomic<int> recording_count_{0};
 };

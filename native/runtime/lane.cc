@@ -32,7 +32,8 @@ void Lane::stop() {
 }
 
 void Lane::loop() {
-  pool_ = std::make_unique<Pool>(threads_);  // made here: the pool pins the thread that first uses it
+  // Created on this thread, because the pool pins the thread that first uses it.
+  pool_ = std::make_unique<Pool>(threads_);
   for (;;) {
     std::function<void()> job;
     {
@@ -51,7 +52,7 @@ Pool& Lane::pool() { return *pool_; }
 
 unsigned char* Lane::grow(std::shared_ptr<Storage>& storage, size_t bytes) {
   if (!storage || storage->bytes() < bytes) {
-    storage.reset();  // before the new one: never both at once
+    storage.reset();  // releases the old memory first, so that both never exist at once
     storage = Storage::allocate(bytes, accelerator_);
   }
   return storage->data();

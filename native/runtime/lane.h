@@ -1,4 +1,4 @@
-// One lane per device and JavaScript environment: a thread that runs jobs first-in first-out, with its worker pool.
+// One lane per device and JavaScript environment: a thread that runs jobs in order, and its worker pool.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -21,24 +21,24 @@ class Lane {
   explicit Lane(int threads, std::shared_ptr<Accelerator> accelerator = nullptr);
   ~Lane();  // stop()
 
-  // Runs on the lane's thread. A job must not throw.
+  // Queues a job for the lane's thread. A job must not throw.
   void post(std::function<void()> job);
-  // Lets the running job end at its next node or chunk of tasks, drops the queued ones and joins. Idempotent; called at
-  // environment exit.
+  // Stops the running job at its next node or chunk of tasks, discards queued jobs and joins the thread. May be called
+  // twice. Called when the environment exits.
   void stop();
   bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
   const std::atomic<bool>& stopping_flag() const { return stopping_; }
 
   int threads() const { return threads_; }
-  // null: this lane computes on the CPU
+  // Null: this lane computes on the CPU.
   const std::shared_ptr<Accelerator>& accelerator() const { return accelerator_; }
   Pool& pool();                        // lane thread only
   unsigned char* arena(size_t bytes);  // lane thread only; contents do not survive between jobs
-  // what the arena holds now; the next job may use all of it
+  // Current size of the arena. The next job may use all of it.
   size_t arena_bytes() const { return arena_bytes_.load(std::memory_order_relaxed); }
-  unsigned char* scratch(size_t bytes);                  // likewise
+  unsigned char* scratch(size_t bytes);                  // like arena()
   void join(const std::string& id, int rank, int size);  // lane thread only; waits for all ranks
-  Collective& collective();                              // lane thread only; throws where it has not joined
+  Collective& collective();                              // lane thread only; throws if the lane has not joined a world
 
  private:
   void loop();
@@ -48,7 +48,7 @@ class Lane {
   const std::shared_ptr<Accelerator> accelerator_;
   std::unique_ptr<Pool> pool_;
   std::shared_ptr<Storage> arena_, scratch_;
-  std::atomic<size_t> arena_bytes_{0};  // of arena_, for other threads
+  std::atomic<size_t> arena_bytes_{0};  // size of arena_, for other threads
   std::shared_ptr<Collective> collective_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -1,7 +1,7 @@
 // A job's tasks are split into one contiguous share per thread, so that loops over the same rows find their data in the
-// core's caches. A thread that is done steals from the ends of other shares. Moving a cache line between cores costs 25
-// to 150 ns, so the claims of a share have a separate line.
-// Work is claimed by compare-and-swap on a share's word (generation, first and last remaining chunk). A worker that
+// core's caches. A thread that has finished its share steals from the ends of other shares. Moving a cache line between
+// cores is slow, so the word of each share has a separate cache line.
+// Threads claim work by compare-and-swap on a share's word (generation, first and last remaining chunk). A worker that
 // wakes late therefore cannot take a task of a job it did not read. The caller can finish a job alone, so a forked
 // child, which has no workers, does not hang.
 #include "runtime/pool.h"
@@ -47,7 +47,7 @@ void pin_to(const std::vector<int>& cpus) {
   cpu_set_t set;
   CPU_ZERO(&set);
   for (int c : cpus) CPU_SET(c, &set);
-  sched_setaffinity(0, sizeof set, &set);  // failing leaves the thread unpinned, which is only slower
+  sched_setaffinity(0, sizeof set, &set);  // on failure the thread stays unpinned, which is only slower
 #else
   (void)cpus;
 #endif
@@ -62,23 +62,23 @@ long process_id() {
 }
 
 constexpr int64_t spin_ns = 50'000;         // longer than the gap between two kernels of a program
-constexpr int64_t ahead_bytes = 384 << 10;  // that an idle thread fetches of what comes next: part of its L2 cache
+constexpr int64_t ahead_bytes = 384 << 10;  // bytes that an idle thread prefetches; part of its L2
 Error abort_error() { return Error("ABORTED", "run: aborted by its signal"); }
 
 constexpr int64_t slice = int64_t{1} << 30;  // tasks of one job
 
-// A job, and what is left of a share, are words: the generation (2^42 of them: years of the shortest loops)
-// above two indices of chunks.
+// A job, and the rest of a share, are words: the generation above two chunk indices. 2^42 generations last for years of
+// the shortest loops.
 constexpr int index_bits = 11;
-constexpr int64_t most_chunks = (1 << index_bits) - 1;
+constexpr int64_t max_chunks = (1 << index_bits) - 1;
 inline uint64_t word_of(uint64_t generation, int64_t begin, int64_t end) {
   return generation << 2 * index_bits | static_cast<uint64_t>(begin) << index_bits | static_cast<uint64_t>(end);
 }
 inline uint64_t generation_of(uint64_t word) { return word >> 2 * index_bits; }
-inline int64_t begin_of(uint64_t word) { return static_cast<int64_t>(word >> index_bits) & most_chunks; }
-inline int64_t end_of(uint64_t word) { return static_cast<int64_t>(word) & most_chunks; }
+inline int64_t begin_of(uint64_t word) { return static_cast<int64_t>(word >> index_bits) & max_chunks; }
+inline int64_t end_of(uint64_t word) { return static_cast<int64_t>(word) & max_chunks; }
 
-// Where the share of `thread` begins; the first thread, which is awake, has what cannot be divided.
+// Returns the first task of `thread`. The remainder of the division goes to the first thread, which is awake.
 inline int64_t share_begin(int64_t tasks, int thread, int threads) { return (tasks * thread + threads - 1) / threads; }
 
 }  // namespace
@@ -87,11 +87,12 @@ struct Pool::Impl {
   int threads;
   long owner = process_id();
   std::vector<int> cpus;  // cpus[i] for thread i; empty: not pinned
-  // false when there are more threads than CPUs, or than is paid for: a spinning thread would hold the worker's core
+  // false if there are more threads than CPUs, or than the CPU quota allows: a spinning thread would block a worker's
+  // core.
   bool spin;
 
-  // The job at hand: its generation and chunks, [0, end). A thread that has taken one keeps the job from ending, and
-  // its fields from changing.
+  // The current job: its generation and chunks [0, end). While a thread holds a chunk, the job does not end and its
+  // fields do not change.
   std::atomic<uint64_t> job{0};
   std::atomic<Task> fn{nullptr};
   std::atomic<void*> context{nullptr};
@@ -100,14 +101,14 @@ struct Pool::Impl {
   alignas(128) std::atomic<int64_t> done{0};  // on a separate line, because the fields after it are read constantly
 
   // The remaining chunks of a thread's share, [begin, end). A word of an earlier generation means that the share is
-  // whole: the first thread to claim from it writes the word. A late thread never sees a whole share, because at the
-  // end of its job every nonempty share has the job's generation and no chunks.
+  // complete; the first thread that claims from it writes the word. A late thread never sees a complete share: at the
+  // end of its job, every nonempty share has the job's generation and no chunks.
   struct alignas(128) Share {
     std::atomic<uint64_t> left{0};
   };
   alignas(128) std::unique_ptr<Share[]> shares;
 
-  // Flags of the current Watch. A thread reads them while it holds tasks of a job, during which they stay valid.
+  // Flags of the current Watch. Threads read them only while they hold tasks of a job; they are valid during that time.
   Pool::Watch::Flags flags{nullptr, nullptr};
   std::atomic<bool> watched{false};
   bool aborted() const {
@@ -121,10 +122,10 @@ struct Pool::Impl {
     failed.store(true, std::memory_order_relaxed);
   }
 
-  // The next stream (announce_stream). The id changes last, so that a mixture of two announcements lasts for one step
-  // of fetch_ahead, and costs no more than a useless fetch.
+  // The next stream (announce_stream). The id changes last. A mixture of two announcements therefore lasts for one step
+  // of fetch_ahead, and costs at most a useless prefetch.
   std::atomic<const char*> stream{nullptr};
-  std::atomic<int64_t> stream_task{0}, stream_tasks{0};  // bytes of a task, and how many there are
+  std::atomic<int64_t> stream_task{0}, stream_tasks{0};  // bytes of a task, and number of tasks
   std::atomic<uint32_t> stream_id{0};
 
   std::mutex mutex;
@@ -139,7 +140,7 @@ struct Pool::Impl {
     uint32_t id = 0;
     int64_t at = 0;
   } callers_ahead;
-  // Fetches half a kilobyte of the next stream; false when there is nothing left to fetch.
+  // Prefetches half a kilobyte of the next stream. Returns false if nothing is left.
   bool fetch_ahead(Ahead& ahead, int thread) {
     const uint32_t id = stream_id.load(std::memory_order_acquire);
     if (id != ahead.id) ahead = {id, 0};
@@ -152,7 +153,8 @@ struct Pool::Impl {
     return true;
   }
 
-  // Takes a chunk of `owner`'s share of the job: its first for the owner, its last for another; -1: none is left.
+  // Claims a chunk of `owner`'s share: the first one for the owner, the last one for other threads. Returns -1 if none
+  // is left.
   int64_t claim(uint64_t of, int owner, bool first) {
     std::atomic<uint64_t>& left = shares[static_cast<size_t>(owner)].left;
     uint64_t word = left.load(std::memory_order_acquire);
@@ -169,7 +171,7 @@ struct Pool::Impl {
     }
   }
 
-  // Runs tasks of the job until none is left that another has not taken.
+  // Runs tasks of the job until all are claimed.
   void take(uint64_t of, int thread) {
     int64_t ran = 0, total = 0;
     for (int away = 0; away < threads; ++away) {
@@ -200,7 +202,7 @@ struct Pool::Impl {
 
   void worker(int thread) {
     if (!cpus.empty()) pin_to({cpus[static_cast<size_t>(thread)]});
-    else if (!allowed_cpus().empty()) pin_to(allowed_cpus());  // whatever the starting thread was pinned to
+    else if (!allowed_cpus().empty()) pin_to(allowed_cpus());  // undoes the pinning of the thread that started this one
     uint64_t seen = 0;
     Ahead ahead;
     while (true) {
@@ -236,13 +238,13 @@ struct Pool::Impl {
     base.store(first, std::memory_order_relaxed);
     int64_t step = count / (int64_t{threads} * 32);
     if (step < 1) step = 1;
-    if ((count + step - 1) / step > most_chunks) step = (count + most_chunks - 1) / most_chunks;
+    if ((count + step - 1) / step > max_chunks) step = (count + max_chunks - 1) / max_chunks;
     chunk.store(step, std::memory_order_relaxed);
     done.store(0, std::memory_order_relaxed);
     failed.store(false, std::memory_order_relaxed);
     const uint64_t open = word_of(generation_of(job.load(std::memory_order_relaxed)) + 1, 0, (count + step - 1) / step);
     job.store(open, std::memory_order_seq_cst);
-    // a forked child's mutex may be held for ever
+    // In a forked child the mutex may be locked forever.
     if (parked.load(std::memory_order_seq_cst) > 0 && process_id() == owner) {
       std::lock_guard<std::mutex> lock(mutex);
       work.notify_all();
@@ -269,8 +271,9 @@ Pool::Pool(int threads) : impl_(new Impl) {
   p.shares = std::make_unique<Impl::Share[]>(static_cast<size_t>(p.threads));
   const std::vector<int>& cpus = allowed_cpus();
   p.spin = p.threads <= usable_cpus();
-  // Fewer threads than half of the CPUs are left to the scheduler, which knows which CPUs share a core; and so are
-  // those of a container that has a part of the machine's time: its neighbours would choose the same CPUs.
+  // Pins threads only if they use more than half of the CPUs. The scheduler places fewer threads better, because it
+  // knows which CPUs share a core. Threads of a container with a CPU quota are not pinned either, because neighbouring
+  // containers would choose the same CPUs.
   const int count = static_cast<int>(cpus.size());
   if (p.threads > 1 && p.threads <= count && p.threads * 2 > count && usable_cpus() >= count) {
     p.cpus = cpus;
@@ -280,14 +283,14 @@ Pool::Pool(int threads) : impl_(new Impl) {
     try {
       p.workers.emplace_back([&p, i] { p.worker(i); });
     } catch (const std::system_error&) {
-      break;  // the system gives no more threads: fewer workers do the same work
+      break;  // the system cannot start more threads; fewer workers do the same work
     }
   }
 }
 
 Pool::~Pool() {
   Impl& p = *impl_;
-  if (process_id() != p.owner) {  // a forked child: the threads do not exist here, joining them would wait for ever
+  if (process_id() != p.owner) {  // a forked child has no workers, and joining them would wait forever
     impl_.release();
     return;
   }

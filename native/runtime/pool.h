@@ -9,17 +9,16 @@ namespace heddle {
 
 class Pool {
  public:
-  explicit Pool(int threads);  // counts the calling (lane) thread, so Pool(1) starts none
+  explicit Pool(int threads);  // counts the calling (lane) thread, so Pool(1) starts no threads
   ~Pool();                     // joins
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
   int threads() const;
 
-  // Runs fn(task, thread) for task in [0, tasks), thread in [0, threads()). Returns when all are done.
-  // Each thread works through a contiguous range, then steals from the ends of the others. Results must not depend on
-  // which thread runs a task: partition by `tasks`, never by thread. Rethrows the first exception of a task. Not
-  // reentrant.
+  // Runs fn(task, thread) for all tasks in [0, tasks), with thread in [0, threads()). Returns when all are done. Each
+  // thread processes a contiguous range, then steals from the ends of the others. Results must not depend on which
+  // thread runs a task: partition by `tasks`, never by thread. Rethrows the first exception of a task. Not reentrant.
   template <class F> void run(int64_t tasks, F&& fn) {
     using Fn = std::remove_reference_t<F>;
     run_raw(tasks, [](void* f, int64_t task, int thread) { (*static_cast<Fn*>(f))(task, thread); },
@@ -44,8 +43,8 @@ class Pool {
     return threads * (each < 1 ? 1 : each < 4 ? each : 4);
   }
 
-  // While a Watch exists, loops end early with the error ABORTED once one of its two flags is set (either may be null).
-  // The flags are read at every chunk of tasks. Only the lane's thread creates it.
+  // While a Watch exists, loops end early with the error ABORTED once one of its two flags is set; either flag may be
+  // null. The flags are read at every chunk of tasks. Only the lane's thread may create it.
   class Watch {
    public:
     struct Flags {
@@ -59,7 +58,7 @@ class Pool {
    private:
     Pool& pool_;
   };
-  // Whether later loops obey the flags of the Watch. Turned off where a partial result would corrupt data.
+  // Whether later loops obey the flags of the Watch. Disabled while a partial result would corrupt data.
   void interrupt(bool allowed);
 
   // Announces the data that a later loop will stream, in stream_tasks. Waiting threads prefetch the beginnings of these

@@ -7,7 +7,7 @@
 namespace heddle {
 namespace {
 
-constexpr size_t most_rows = 1 << 16;  // sizes that change with every run would fill the memory
+constexpr size_t most_rows = 1 << 16;  // limits memory, because sizes may change with every run
 
 std::atomic<bool> asked{false};
 std::mutex mutex;
@@ -43,7 +43,7 @@ bool Profile::on() { return asked.load(std::memory_order_relaxed); }
 
 void Profile::start() {
   const std::lock_guard<std::mutex> lock(mutex);
-  if (asked) throw invalid_argument("profile: expected one at a time, got a second while one is under way");
+  if (asked) throw invalid_argument("profile: expected no profile in progress, got a second start");
   rows.clear();
   asked = true;
 }

@@ -1,4 +1,4 @@
-// Time per operation while a profile is running, over all lanes of the process.
+// Measures the time per operation over all lanes of the process, while a profile is running.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -15,7 +15,7 @@ class Profile {
     DType dtype;
     Shape shape;
   };
-  // Runs of one operation over operands of the same types and sizes.
+  // Totals of one operation with operands of the same types and sizes.
   struct Row {
     std::string op, kernel;
     std::vector<Operand> inputs, outputs;

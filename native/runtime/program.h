@@ -10,7 +10,7 @@ namespace heddle {
 
 class Program {
  public:
-  // Throws on any inconsistency, before anything runs.
+  // Throws if the description is inconsistent.
   explicit Program(ProgramDesc desc) : desc_(std::move(desc)), plan_(build_plan(desc_)) {}
   Program(const Program&) = delete;  // the plan points to attributes of the description
 

@@ -1,4 +1,4 @@
-// A traced graph, as it comes from TypeScript.
+// A traced graph as TypeScript describes it.
 #pragma once
 #include <string>
 #include <vector>
@@ -8,7 +8,7 @@
 
 namespace heddle {
 
-// A dimension >= 0 is fixed; -(i + 1) is symbol i, whose value each run brings (at most its bound).
+// A dimension >= 0 is fixed. -(i + 1) is symbol i, whose value (at most its bound) is given for each run.
 struct ValueDesc {
   DType dtype;
   Shape shape;
@@ -19,15 +19,15 @@ struct NodeDesc {
   std::vector<int> inputs;  // value ids; -1: an absent optional operand
   std::vector<int> outputs;
   Attributes attributes;
-  std::string origin;  // the TypeScript line that made the node, where it was recorded
+  std::string origin;  // the TypeScript line that created the node, if it was recorded
   std::string made_at() const { return origin.empty() ? "" : " (made at " + origin + ")"; }
 };
 
 struct ProgramDesc {
   std::vector<int64_t> symbols;  // upper bounds
   std::vector<ValueDesc> values;
-  std::vector<NodeDesc> nodes;  // in an order in which they can run
-  std::vector<int> bound;       // values that live in tensors given to Executable
+  std::vector<NodeDesc> nodes;  // in an executable order
+  std::vector<int> bound;       // values stored in tensors that are given to Executable
   std::vector<int> inputs;      // values that each run copies in
   std::vector<int> outputs;     // values that each run copies out
 
@@ -38,7 +38,7 @@ struct ProgramDesc {
       if (t.shape.dims[i] < 0) t.shape.dims[i] = sizes[-t.shape.dims[i] - 1];
     return t;
   }
-  // The same at the symbols' upper bounds.
+  // Returns a value without data, with symbols at their upper bounds.
   Tensor largest(int value) const { return resolve(value, symbols); }
 };
 

@@ -1,4 +1,4 @@
-// Memory that is written before it is read, and so not cleared first: ids on their way out, and the text as UTF-8.
+// Growing memory that is not cleared first, because it is written before it is read: ids, and text as UTF-8.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -25,7 +25,7 @@ template <class T> class RawBuffer {
   const T* data() const { return data_; }
   size_t capacity() const { return capacity_; }
 
-  // Room for `count` in all; keeps what is there.
+  // Reserves room for `count` elements in total. Keeps the content.
   void reserve(size_t count) {
     if (count <= capacity_) return;
     if (count < 2 * capacity_) count = 2 * capacity_;
@@ -46,7 +46,7 @@ template <class T> class RawBuffer {
   size_t capacity_ = 0;
 };
 
-// A list of ids or offsets.
+// A growing list of ids or offsets.
 class IdBuffer {
  public:
   IdBuffer() = default;
@@ -72,13 +72,13 @@ class IdBuffer {
     if (buffer_.capacity() - size_ < count) buffer_.reserve(size_ + count + 64);
     return buffer_.data() + size_;
   }
-  void took(size_t count) { size_ += count; }  // of the room, now written
+  void took(size_t count) { size_ += count; }  // adds elements that the caller wrote to room()
 
   void push_back(uint32_t id) {
     *room(1) = id;
     ++size_;
   }
-  // The first `count` of a whole block of ids, all of which are copied.
+  // Appends the first `count` of a block of ids. Copies the whole block, which is faster.
   template <size_t block> void add_block(const uint32_t (&ids)[block], size_t count) {
     uint32_t* to = room(block);
     for (size_t i = 0; i < block; ++i) to[i] = ids[i];
@@ -111,7 +111,7 @@ class TextBuffer {
     if (buffer_.capacity() - size_ < count) buffer_.reserve(size_ + count + 64);
     return buffer_.data() + size_;
   }
-  void took(size_t count) { size_ += count; }  // of the room, now written
+  void took(size_t count) { size_ += count; }  // adds bytes that the caller wrote to room()
   void append(std::string_view text) {
     if (!text.empty()) std::memcpy(room(text.size()), text.data(), text.size());
     size_ += text.size();
@@ -124,12 +124,12 @@ class TextBuffer {
   size_t size_ = 0;
 };
 
-// UTF-8 followed by zeros, so that its last words can be read in whole blocks.
+// UTF-8 followed by zeros, so that code may read whole blocks at its end.
 class Utf8Buffer {
  public:
   static constexpr size_t padding = 16;
 
-  // Makes room for `size` bytes and discards the old content.
+  // Discards the content and makes room for `size` bytes.
   char* start(size_t bytes) {
     buffer_.reserve(bytes + padding);
     return buffer_.data();

@@ -1,4 +1,4 @@
-// From a text to its segments: what added tokens leave, each normalised as plainly as most models ask for.
+// Splits a text into segments between added tokens, and normalizes them for the common models.
 #include "tokenizer/encoder.h"
 
 #include <algorithm>
@@ -53,7 +53,7 @@ void Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& o
   if (options.add_special) target.add_outside(model_->end_ids);
 }
 
-// One segment between added tokens of the raw text: normalise it and look for the other added tokens.
+// Encodes one segment between added tokens of the raw text: normalizes it and searches for the other added tokens.
 void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool at_start, Target& target) {
   if (begin == end) return;
   const TokenizerModel& model = *model_;
@@ -91,12 +91,12 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
                         (rule == PrefixRule::first_unless_there && at_start && !starts_with_prefix()))) {
     put_prefix();
   }
-  std::vector<size_t> barriers;  // in normalized_
+  std::vector<size_t> barriers;  // positions in normalized_
   auto barrier = std::lower_bound(target.barriers.begin(), target.barriers.end(), begin);
-  // one at the end closes the last character
+  // A barrier at the end closes the last character.
   const auto barriers_end = std::upper_bound(barrier, target.barriers.end(), end);
   size_t i = begin;
-  if (!sources && barrier == barriers_end) {  // whole stretches between spaces
+  if (!sources && barrier == barriers_end) {  // copies whole stretches between spaces
     while (i < end) {
       const void* space = marks ? std::memchr(text.data() + i, ' ', end - i) : nullptr;
       const size_t stop = space != nullptr ? static_cast<size_t>(static_cast<const char*>(space) - text.data()) : end;
@@ -121,7 +121,7 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
   split_normalized(normalized_, 0, normalized_.size(), barriers, target);
 }
 
-// The second search for added tokens, in text that is normalised.
+// Searches normalized text for the added tokens that are matched there.
 void Encoder::split_normalized(
     std::string_view text, size_t begin, size_t end, const std::vector<size_t>& barriers, Target& target) {
   if (model_->normalized_added.empty()) return encode_plain(text.data() + begin, text.data() + end, target);

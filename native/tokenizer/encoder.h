@@ -1,4 +1,4 @@
-// Text to ids. One Encoder per thread: it owns scratch memory and the word cache; the model is shared.
+// Encodes text to ids. Use one Encoder per thread: it owns scratch memory and the word cache. The model is shared.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -17,33 +17,34 @@
 namespace heddle {
 
 struct EncodeOptions {
-  bool add_special = true;    // the ids that the post-processor adds
-  bool allow_special = true;  // special tokens' text is recognised
-  // the mark or space that the tokenizer puts before a text; false: the text continues another
+  bool add_special = true;    // adds the ids of the post-processor
+  bool allow_special = true;  // recognizes the text of special tokens
+  // Adds the mark or space that the tokenizer puts before a text. False if the text continues another one.
   bool add_prefix = true;
-  const std::vector<uint32_t>* allowed_ids = nullptr;  // without allow_special: those that are recognised all the same
+  // Without allow_special: ids of the special tokens that are recognized.
+  const std::vector<uint32_t>* allowed_ids = nullptr;
   bool offsets = false;
-  bool byte_offsets = false;                     // in bytes of the text's UTF-8 instead of UTF-16 units
-  double dropout = 0;                            // byte pair encoding: the share of merges left out by chance, below 1
-  uint64_t seed = 0;                             // of that chance
-  const std::atomic<bool>* cancelled = nullptr;  // Error ABORTED soon after it is set
+  bool byte_offsets = false;                     // offsets in bytes of the text's UTF-8 instead of UTF-16 units
+  double dropout = 0;                            // BPE: probability of skipping a merge, below 1
+  uint64_t seed = 0;                             // seed of the dropout
+  const std::atomic<bool>* cancelled = nullptr;  // once set, encode() soon throws ABORTED
 };
 
 struct Encoding {
   IdBuffer ids;
-  IdBuffer offsets;  // two a token, units of the text: begin, end; both 0 for added BOS and EOS
+  IdBuffer offsets;  // two per token, in units of the text: begin and end; both 0 for added BOS and EOS
 };
 
 class Encoder {
  public:
   explicit Encoder(std::shared_ptr<const TokenizerModel> model) : model_(std::move(model)) {}
 
-  // `barriers`: ascending UTF-16 offsets that no guarded added token may span or end at.
+  // `barriers`: ascending UTF-16 offsets. No guarded added token may span or end at one.
   void encode(const char16_t* text, size_t length, const EncodeOptions& options, const std::vector<uint32_t>& barriers,
       Encoding& out);
 
  private:
-  struct Target;  // where the ids and offsets of one call go
+  struct Target;  // output of one call
   void encode_text(std::string_view text, size_t begin, size_t end, bool at_start, Target& target);
   void split_normalized(
       std::string_view text, size_t begin, size_t end, const std::vector<size_t>& barriers, Target& target);
@@ -70,8 +71,8 @@ class Encoder {
   PairMatcher::Scratch matcher_scratch_;
   Utf8Buffer utf8_;               // the whole text
   std::string normalized_;        // one segment, with prefix and U+2581
-  std::vector<uint32_t> source_;  // for each byte of normalized_: the byte of utf8_ it comes from (offsets only)
-  RegexBudget regex_budget_{0};   // of the current text
+  std::vector<uint32_t> source_;  // for each byte of normalized_: its byte in utf8_ (with offsets only)
+  RegexBudget regex_budget_{0};   // for the current text
   NormalizedText general_;
   Pieces pieces_;
   UnigramEncoder unigram_;

@@ -1,4 +1,4 @@
-// Segments that only the general way serves: steps of normalizers and pre-tokenizers over text that knows its origins.
+// Encodes segments with arbitrary normalizers and pre-tokenizers, on text that records the origin of each byte.
 #include <algorithm>
 
 #include "tokenizer/text/ascii_block.h"
@@ -9,7 +9,7 @@
 
 namespace heddle {
 
-// The general way: normalizers, the other added tokens, pre-tokenizers, each over text that knows its origins.
+// Runs the normalizers, the search for the other added tokens, and the pre-tokenizers, on text that records origins.
 void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, Target& target) {
   const TokenizerModel& model = *model_;
   const bool guards = !target.barriers.empty() && !model.normalized_added.empty();
@@ -44,8 +44,8 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   target.origins = nullptr;
 }
 
-// Where the barriers of the given text are in general_: behind each character that was made of text up to or across
-// one, and before the first character that comes from behind one.
+// Maps the barriers of the given text to general_. A barrier is placed after each character made of text up to or
+// across it, and before the first character made of text after it.
 std::vector<size_t> Encoder::normalized_barriers(const std::vector<size_t>& given) const {
   std::vector<size_t> barriers;
   auto ahead = given.begin();
@@ -61,7 +61,7 @@ std::vector<size_t> Encoder::normalized_barriers(const std::vector<size_t>& give
   return barriers;
 }
 
-// The pieces of general_, from `begin` to `end`.
+// Encodes the pieces of general_ from `begin` to `end`.
 void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
   const TokenizerModel& model = *model_;
   if (model.pre_tokenizer.empty()) {
@@ -102,7 +102,7 @@ bool Encoder::may_need_nfc(std::string_view text) const {
       i += AsciiBlock::size;
       continue;
     }
-    if (static_cast<uint8_t>(text[i]) < 0xCC) {  // below U+0300 nothing composes
+    if (static_cast<uint8_t>(text[i]) < 0xCC) {  // no character below U+0300 composes
       i += static_cast<uint8_t>(text[i]) < 0x80 ? 1 : 2;
       continue;
     }

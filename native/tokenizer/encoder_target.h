@@ -1,4 +1,4 @@
-// Where the ids and offsets of one call go.
+// The output of one call of Encoder::encode.
 #pragma once
 #include <string>
 #include <vector>
@@ -9,23 +9,25 @@
 
 namespace heddle {
 
-// Words arrive as pointers into `buffer`: the text itself, or a normalised copy of one segment of it.
+// Words are pointers into `buffer`: the text itself, or a normalized copy of one of its segments.
 struct Encoder::Target {
   Encoding& out;
   const EncodeOptions& options;
-  const utf::OffsetMap* map;            // of the text; null without offsets
-  const std::vector<size_t>& barriers;  // bytes of the text
+  const utf::OffsetMap* map;            // offsets of the text; null without offsets
+  const std::vector<size_t>& barriers;  // byte positions in the text
   const char* buffer = nullptr;
-  const char* readable_end = nullptr;              // of the buffer; there may be more of it than there is text
-  const std::vector<uint32_t>* sources = nullptr;  // of such a copy: the byte of the text that each byte comes from
-  const std::vector<Origin>* origins = nullptr;    // the same of a text that went the general way; sources is null then
+  const char* readable_end = nullptr;  // of the buffer; may be beyond the end of the text
+  // For a normalized copy: the byte of the text that each byte comes from.
+  const std::vector<uint32_t>* sources = nullptr;
+  // For text of encoder_general.cc: the origin of each byte. `sources` is then null.
+  const std::vector<Origin>* origins = nullptr;
   uint32_t words = 0;
 
-  // Adds the byte range of the text for [begin, end) of the buffer, up to and including the last byte.
+  // Adds the text offsets of [begin, end) of the buffer.
   void add_offsets(const char* begin, const char* end) {
     size_t first = static_cast<size_t>(begin - buffer);
     size_t last = static_cast<size_t>(end - buffer) - (end > begin ? 1 : 0);
-    if (begin == end && first > 0) first = last = first - 1;  // what a word's suffix became
+    if (begin == end && first > 0) first = last = first - 1;  // tokens of a word's suffix, which the text does not have
     if (origins != nullptr) {
       out.offsets.push_back(map->start((*origins)[first].begin));
       out.offsets.push_back(map->start((*origins)[last].end));
@@ -33,9 +35,9 @@ struct Encoder::Target {
     }
     if (sources != nullptr) {
       const bool inserted_only = (*sources)[last] == UINT32_MAX;
-      while (first < last && (*sources)[first] == UINT32_MAX) ++first;  // a prefix that the text does not have
+      while (first < last && (*sources)[first] == UINT32_MAX) ++first;  // skips a prefix that the text does not have
       if (inserted_only) {
-        // more of the prefix may follow; the end of the segment has a source
+        // More of the prefix may follow. The end of the segment has a source.
         while ((*sources)[last] == UINT32_MAX) ++last;
         const uint32_t at = map->start((*sources)[last]);
         out.offsets.push_back(at);

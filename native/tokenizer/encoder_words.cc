@@ -1,4 +1,4 @@
-// From the words of a segment to ids: by the cache, else by the model.
+// Converts the words of a segment to ids with the cache or the model.
 #include "tokenizer/encoder.h"
 #include "tokenizer/encoder_target.h"
 #include "tokenizer/split/split_run.h"
@@ -11,7 +11,7 @@ void Encoder::encode_plain(const char* begin, const char* end, Target& target) {
 }
 
 template <bool with_offsets> void Encoder::encode_words(const char* begin, const char* end, Target& target) {
-  // With offsets the cache serves where a token's length is that of its bytes.
+  // With offsets the cache is usable only if token lengths equal the lengths of their bytes.
   const bool caches = (!with_offsets || model_->every_byte_known) && !dropout_.active();
   model_->splitter.run(begin, end, [&](const char* word, const char* word_end) {
     target.check_cancelled();
@@ -63,7 +63,7 @@ template <bool with_offsets> void Encoder::encode_long_cached(const char* word, 
   if (count <= WordCache::max_long_ids) cache_.add_long(low, high, length, ids.data() + before, count);
 }
 
-// Adds the offsets of the ids from `before` on, whose bytes are the text from `word` on.
+// Adds the offsets of the ids from index `before` on. Their bytes are the text from `word` on.
 void Encoder::add_token_offsets(const char* word, size_t before, Target& target) {
   for (size_t i = before; i < target.out.ids.size(); ++i) {
     const char* from = word;
@@ -72,7 +72,7 @@ void Encoder::add_token_offsets(const char* word, size_t before, Target& target)
   }
 }
 
-// For encoder_general.cc.
+// Used by encoder_general.cc.
 template void Encoder::encode_cached<false>(const char* word, const char* word_end, Target& target);
 template void Encoder::encode_cached<true>(const char* word, const char* word_end, Target& target);
 
@@ -85,7 +85,7 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
     return encode_symbols(begin, dropout_.run(model.merges, symbols_, target.options.cancelled), target);
   }
   const PairMatcher* matcher = long_piece_matcher(word);
-  // A matcher finds single-token words anyway.
+  // A matcher finds single-token words itself.
   const bool asks = model.ignore_merges || (model.every_byte_known && matcher == nullptr);
   const uint32_t whole = asks ? model.vocab.find(word) : no_token;
   if (whole != no_token && (model.ignore_merges || model.whole_tokens.is(whole, WholeTokens::yes))) {
@@ -123,7 +123,7 @@ void Encoder::encode_symbols(const char* begin, size_t count, Target& target) {
   }
 }
 
-// The matcher for a piece too long for the scanning merge loop, or null to use the heap.
+// Returns the matcher for a piece that is too long for the scanning merge loop, or null to use the heap.
 const PairMatcher* Encoder::long_piece_matcher(std::string_view piece) const {
   const TokenizerModel& model = *model_;
   if (piece.size() <= WordCache::max_bytes || !model.byte_level) return nullptr;
@@ -131,7 +131,7 @@ const PairMatcher* Encoder::long_piece_matcher(std::string_view piece) const {
   return matcher != nullptr && matcher->covers(piece) ? matcher : nullptr;
 }
 
-// A word of a model other than byte pair encoding.
+// Encodes a word with a model other than BPE.
 void Encoder::encode_tokens(const char* begin, size_t length, Target& target) {
   const std::string_view word(begin, length);
   switch (model_->kind) {
@@ -145,17 +145,18 @@ void Encoder::encode_tokens(const char* begin, size_t length, Target& target) {
   }
 }
 
-// Fills symbols_ with the word's bytes (byte-level) or characters and returns how many there are.
+// Fills symbols_ with the word's bytes (byte-level) or characters. Returns their number.
 size_t Encoder::initial_symbols(const char* begin, const char* end, const Target& target) {
   const TokenizerModel& model = *model_;
   symbols_.clear();
-  Symbol unknown{no_token, 0};  // what is unknown and not written yet
+  Symbol unknown{no_token, 0};  // pending unknown text
   const auto flush = [&] {
     if (unknown.id != no_token) symbols_.push_back(unknown);
     unknown.id = no_token;
   };
   const auto add_unknown = [&](uint32_t length) {
-    if (model.unknown == no_token) {  // dropped, as Hugging Face does; a neighbour's offsets take the text in
+    // Unknown text is dropped, like in Hugging Face's library. The previous symbol's offsets include it.
+    if (model.unknown == no_token) {
       if (!symbols_.empty()) symbols_.back().length += length;
     } else if (model.fuse_unknown && unknown.id != no_token) {
       unknown.length += length;
@@ -196,8 +197,8 @@ size_t Encoder::initial_symbols(const char* begin, const char* end, const Target
       flush();
       symbols_.push_back({id, static_cast<uint32_t>(size)});
     } else if (by_bytes) {
-      // As in the library, they come before what is unknown and not written yet.
-      uint32_t left = static_cast<uint32_t>(size);  // a suffix's bytes are not part of the text
+      // Like in the library, bytes come before the pending unknown text.
+      uint32_t left = static_cast<uint32_t>(size);  // remaining bytes of the text; those of a suffix are not part of it
       for (const char c : symbol) {
         symbols_.push_back({model.byte_ids[static_cast<uint8_t>(c)], left > 0 ? 1u : 0u});
         left -= left > 0;

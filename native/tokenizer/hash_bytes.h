@@ -1,4 +1,4 @@
-// The hash of the tables that are looked up by text.
+// The hash function of tables with text keys.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -16,8 +16,8 @@ template <class T> uint64_t load(const char* bytes) {
 }
 }  // namespace hash_detail
 
-// 64 bits that all depend on every byte: folded products, as in Wang Yi's wyhash, by numbers of this process: files
-// cannot be made so that their texts meet in one slot.
+// Returns a 64-bit hash in which every bit depends on every byte: folded products, as in Wang Yi's wyhash. The
+// multipliers are secrets of this process, so that files cannot be crafted to cause collisions.
 inline uint64_t hash_bytes(std::string_view text) {
   using hash_detail::fold;
   using hash_detail::load;

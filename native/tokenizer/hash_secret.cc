@@ -9,7 +9,7 @@ namespace {
 
 HashSecret draw() noexcept {
   uint64_t words[6] = {};
-  // Where the system has no random numbers: what differs from one process to the next.
+  // The clock and addresses differ between processes. They suffice if the system has no random numbers.
   uint64_t state = static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
   state ^= reinterpret_cast<uintptr_t>(&words) << 20 ^ reinterpret_cast<uintptr_t>(&draw);
   for (uint64_t& word : words) word = hash_detail::fold(state += 0x9E3779B97F4A7C15ULL, 0xD6E8FEB86659FD93ULL);

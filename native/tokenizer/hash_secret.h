@@ -1,13 +1,13 @@
-// Numbers that a file cannot have been made for: drawn from the system once a process.
+// Random numbers that are drawn once per process, so that files cannot be crafted to cause hash collisions.
 #pragma once
 #include <cstdint>
 
 namespace heddle {
 
 struct HashSecret {
-  uint64_t seed;                        // of texts
-  uint64_t multiplier;                  // of texts; odd, as the next
-  uint64_t pair_seed, pair_multiplier;  // of numbers
+  uint64_t seed;                        // for texts
+  uint64_t multiplier;                  // for texts; odd, like pair_multiplier
+  uint64_t pair_seed, pair_multiplier;  // for numbers
   uint64_t digest[2];                   // key of digests
 };
 extern const HashSecret hash_secret;
@@ -21,7 +21,7 @@ inline uint64_t fold(uint64_t a, uint64_t b) {
 }
 }  // namespace hash_detail
 
-// The hash of tables with integer keys. Collisions depend on a secret of this process. A copy of the secret is stored
+// The hash function of tables with integer keys. It depends on a secret of this process. A copy of the secret is stored
 // with the table, so that both are read together.
 class NumberHash {
  public:

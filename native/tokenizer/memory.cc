@@ -14,12 +14,12 @@ namespace {
 constexpr size_t large_page = size_t{2} << 20;
 size_t rounded(size_t size) { return (size + large_page - 1) & ~(large_page - 1); }
 
-constexpr size_t least_mapped = size_t{64} << 10;
+constexpr size_t min_mapped = size_t{64} << 10;
 constexpr int access = PROT_READ | PROT_WRITE, kind = MAP_PRIVATE | MAP_ANONYMOUS;
 }  // namespace
 
 void* resize_memory(void* memory, size_t old_size, size_t size, size_t used) noexcept {
-  const bool was_mapped = old_size >= least_mapped, maps = size >= least_mapped;
+  const bool was_mapped = old_size >= min_mapped, maps = size >= min_mapped;
   if (!was_mapped && !maps) return std::realloc(memory, size);
   if (size > SIZE_MAX / 2) return nullptr;
   void* made = nullptr;
@@ -35,13 +35,13 @@ void* resize_memory(void* memory, size_t old_size, size_t size, size_t used) noe
 }
 
 void give_memory(void* memory, size_t size) noexcept {
-  if (size < least_mapped) std::free(memory);
+  if (size < min_mapped) std::free(memory);
   else munmap(memory, size);
 }
 
-// Memory straight from the system is zero; of a little more, a part begins where a large page does.
+// Memory from mmap is zero. Allocates somewhat more, so that a part begins at a large-page boundary.
 void* take_zeros(size_t size, bool in_large_pages) noexcept {
-  if (size < least_mapped) return std::calloc(1, size);
+  if (size < min_mapped) return std::calloc(1, size);
   if (size < large_page || !in_large_pages) {
     void* taken = mmap(nullptr, size, access, kind, -1, 0);
     return taken == MAP_FAILED ? nullptr : taken;
@@ -56,12 +56,12 @@ void* take_zeros(size_t size, bool in_large_pages) noexcept {
   const uintptr_t end = begin + wanted + large_page;
   if (end > first + wanted) munmap(reinterpret_cast<void*>(first + wanted), end - (first + wanted));
   void* memory = reinterpret_cast<void*>(first);
-  (void)madvise(memory, wanted, MADV_HUGEPAGE);  // a wish: refused, it is memory all the same
+  (void)madvise(memory, wanted, MADV_HUGEPAGE);  // only a request; without large pages the memory works as well
   return memory;
 }
 
 void give_zeros(void* memory, size_t size, bool in_large_pages) noexcept {
-  if (size < least_mapped) return std::free(memory);
+  if (size < min_mapped) return std::free(memory);
   munmap(memory, size < large_page || !in_large_pages ? size : rounded(size));
 }
 #else

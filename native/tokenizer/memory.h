@@ -1,5 +1,5 @@
-// Large memory straight from the system, given back to it at once: malloc keeps what a thread has freed, and ten
-// threads that load a vocabulary would keep it ten times.
+// Large memory that is mapped from the system and returned to it at once. malloc keeps memory that a thread has freed,
+// and ten threads that load a vocabulary would keep it ten times.
 #pragma once
 #include <cstddef>
 #include <cstdint>

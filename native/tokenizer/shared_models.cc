@@ -11,9 +11,8 @@
 namespace heddle {
 namespace {
 
-// 128 bits of everything that a specification says, with the length of each part. A file that was made to have
-// another's digest would be given that one's tables: the hash is one that can be aimed at only with its key, which is
-// of this process.
+// A 128-bit hash of all fields of a specification and their lengths. A file with the same digest as another would get
+// the other's tables. A keyed hash with a secret of this process prevents crafted collisions.
 class Digest {
  public:
   using Value = SipHash::Value;
@@ -47,7 +46,7 @@ class Digest {
         step.max_digits, step.contractions);
   }
 #if defined(__GLIBCXX__) && defined(__x86_64__)
-  // A new field changes these sizes: add it above, then here.
+  // A new field changes these sizes. Add it above first, then update them.
   static_assert(sizeof(StepSpec) == 160 && sizeof(SpecAddedToken) == 48 && sizeof(SplitStage) == 3 &&
                 sizeof(TokenizerSpec) == 360);
 #endif
@@ -72,7 +71,7 @@ struct Models {
   std::map<Digest::Value, std::weak_ptr<const TokenizerModel>> by_digest;
 };
 
-// Never destroyed: threads may still end while the process does.
+// Never destroyed, because threads may end while the process exits.
 Models& models() {
   static Models* all = new Models();
   return *all;
@@ -93,7 +92,7 @@ std::shared_ptr<const TokenizerModel> shared_tokenizer(const TokenizerSpec& spec
   }
   std::shared_ptr<const TokenizerModel> made = build_tokenizer(spec);
   const std::lock_guard<std::mutex> lock(all.mutex);
-  if (auto model = find()) return model;  // of a thread that was faster
+  if (auto model = find()) return model;  // another thread was faster
   for (auto it = all.by_digest.begin(); it != all.by_digest.end();) {
     it = it->second.expired() ? all.by_digest.erase(it) : std::next(it);
   }

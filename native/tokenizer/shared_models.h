@@ -1,4 +1,4 @@
-// One model a vocabulary and process: worker threads that load the same files share its tables.
+// Shares one model per vocabulary in the process: worker threads that load the same files share its tables.
 #pragma once
 #include <memory>
 
@@ -6,7 +6,7 @@
 
 namespace heddle {
 
-// As build_tokenizer; the model of an equal specification where one is alive. Any thread may ask.
+// Like build_tokenizer, but returns the model of an equal specification if one is alive. Any thread.
 std::shared_ptr<const TokenizerModel> shared_tokenizer(const TokenizerSpec& spec);
 
 }  // namespace heddle

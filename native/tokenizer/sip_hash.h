@@ -1,5 +1,5 @@
-// SipHash-1-3 with 128 bits of output (Aumasson and Bernstein, 2012; the rounds that hash tables of Rust and Python
-// use), of whole 64-bit words: without the key nobody is known to make two inputs of one output better than by chance.
+// SipHash-1-3 with 128 bits of output (Aumasson and Bernstein, 2012; the variant in Rust's and Python's hash tables),
+// over 64-bit words. Without the key, no attack that finds collisions better than chance is known.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -23,11 +23,12 @@ class SipHash {
     ++words_;
   }
 
-  // Their number, then the bytes, with zeros up to a whole word: no two sequences of parts are the same words.
+  // Adds the size, then the bytes, padded with zeros to whole words. Different sequences of parts therefore give
+  // different words.
   void add_bytes(const void* bytes, size_t size) {
     add(size);
     const auto* at = static_cast<const char*>(bytes);
-    SipHash state = *this;  // in registers
+    SipHash state = *this;  // kept in registers
     for (; size >= 8; size -= 8, at += 8) {
       uint64_t word;
       std::memcpy(&word, at, 8);
@@ -40,7 +41,7 @@ class SipHash {
     add(word);
   }
 
-  // The hash of everything added so far.
+  // Returns the hash of everything added so far.
   Value value() const {
     SipHash last = *this;
     last.add(words_ << 59);  // the length in bytes, modulo 256, at the top

@@ -1,4 +1,5 @@
-// A normalizer or pre-tokenizer as lib/tokenizer has read and checked it.
+// A step of a normalizer, pre-tokenizer or decoder, as lib/tokenizer has read and checked it. Several fields serve more
+// than one type of step.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -6,19 +7,20 @@
 namespace heddle {
 
 struct StepSpec {
-  std::string type;     // as tokenizer.json names it
-  std::string pattern;  // what is looked for
+  std::string type;     // name in tokenizer.json
+  std::string pattern;  // the pattern to match; CTC: the pad token
   bool is_regex = false;
-  std::string content;               // what is put there
+  std::string content;               // the replacement; CTC: the word delimiter
   std::string bytes;                 // Precompiled: the charsmap
-  bool longest = false;              // Precompiled: as SentencePiece itself applies it
-  bool left = false, right = false;  // Strip
+  bool longest = false;              // Precompiled: longest match first, like SentencePiece itself
+  bool left = false, right = false;  // Strip: which sides
   bool clean = false, chinese = false, accents = false, lower = false;  // BertNormalizer
   bool invert = false;                                                  // Split
-  bool each = false;                                                    // Digits: split every digit; Metaspace: split
-  bool prefix = false, cuts = false;  // ByteLevel: a space before the text; GPT-2's pattern
-  uint32_t number = 0;  // behavior of a split, scheme of a Metaspace, length of pieces, or the native pattern's kind
-  uint32_t max_digits = 0;
+  bool each = false;                  // Digits: split every digit; Metaspace: split; ByteLevel: map bytes
+  bool prefix = false, cuts = false;  // ByteLevel: prepend a space; split by GPT-2's pattern
+  // Split: behavior. Metaspace: scheme. FixedLength: length. Native pattern: kind. Decoder Strip: start.
+  uint32_t number = 0;
+  uint32_t max_digits = 0;  // native pattern: limit of a number. Decoder Strip: stop.
   bool contractions = false;
 };
 

@@ -1,4 +1,4 @@
-// Ranges of a mapped file: only those within it are read, also after another program has truncated it.
+// Reads ranges of a mapped file. Only ranges within the file are read, even after another program has truncated it.
 #include <fcntl.h>
 #include <unistd.h>
 

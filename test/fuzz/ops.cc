@@ -14,12 +14,12 @@ namespace {
 
 constexpr size_t most_bytes = 1 << 16;  // maximum size of an operand in a computation
 
-// Every attribute of any op.
+// All attributes of all ops.
 const char* const attribute_names[] = {"activation", "cap", "causal", "context", "decay", "eps", "factor", "function",
     "high", "int8", "interleaved", "inverse", "length", "low", "normalise", "offset", "original", "p", "rowwise",
     "scale", "sequenceLength", "softcap", "stream", "tanh", "transposed", "window", "interleaved_out"};
 
-// Dimensions come from a small pool, so that operands often fit together.
+// Dimensions come from a small set, so that operands often fit together.
 struct Dimensions {
   int64_t pool[4];
   explicit Dimensions(Input& in) {
@@ -72,10 +72,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     desc.values.push_back({type(in), dimensions.shape(in)});
     return static_cast<int>(desc.values.size()) - 1;
   };
-  // One operand too many or too few is tried as well.
-  const int most_in = op.max_inputs < 0 ? 4 : op.max_inputs, most_out = op.outputs < 0 ? 4 : op.outputs;
-  const int inputs = in.ConsumeIntegralInRange<int>(op.min_inputs > 0 ? op.min_inputs - 1 : 0, most_in + 1),
-            outputs = in.ConsumeIntegralInRange<int>(0, most_out + 1);
+  // Also tries one operand too many or too few.
+  const int max_in = op.max_inputs < 0 ? 4 : op.max_inputs, max_out = op.outputs < 0 ? 4 : op.outputs;
+  const int inputs = in.ConsumeIntegralInRange<int>(op.min_inputs > 0 ? op.min_inputs - 1 : 0, max_in + 1),
+            outputs = in.ConsumeIntegralInRange<int>(0, max_out + 1);
   for (int i = 0; i < inputs; ++i) {
     if (in.ConsumeIntegralInRange<int>(0, 9) == 0) {
       node.inputs.push_back(-1);
@@ -93,7 +93,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
           node.outputs.push_back(static_cast<int>(desc.values.size()) - 1);
     else node.outputs.push_back(add());
   }
-  if (outputs > most_out) return 0;  // more outputs than the op table allows is INTERNAL
+  if (outputs > max_out) return 0;  // more outputs than the op table allows is INTERNAL
   desc.nodes.push_back(node);
 
   std::unique_ptr<Program> program;

@@ -1,4 +1,4 @@
-// Memory plans: values that are alive at the same time never share a byte, for any sizes and lifetimes.
+// Plans memory for arbitrary sizes and lifetimes. Values that are alive at the same time must not share a byte.
 #include "fuzz.h"
 #include "runtime/plan/planner.h"
 

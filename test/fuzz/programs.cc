@@ -1,5 +1,6 @@
-// Programs of arbitrary nodes over arbitrary values are rejected with a typed error, or run in one planned arena with
-// views and in-place ops. The results have the same bytes as running node by node with separate memory for each value.
+// Builds programs of arbitrary nodes over arbitrary values. They are rejected with a typed error, or run in one planned
+// arena with views and in-place ops. The results must equal those of running node by node with separate memory for each
+// value.
 #include <future>
 
 #include "fuzz.h"
@@ -56,7 +57,7 @@ ProgramDesc program(Input& in, bool wild) {
   return desc;
 }
 
-// Each node with its operands, for HEDDLE_FUZZ_SHOW=1.
+// Prints each node with its operands, for HEDDLE_FUZZ_SHOW=1.
 void show(const ProgramDesc& desc) {
   for (size_t v = 0; v < desc.values.size(); ++v)
     std::fprintf(

@@ -9,7 +9,7 @@ using namespace heddle::fuzz;
 
 namespace {
 
-// Decoding a row equals decoding its blocks one by one.
+// Decodes a row, and its blocks one by one. The results must be equal.
 void read(DType type, const std::vector<uint8_t>& bytes) {
   const BlockType& t = block_type(type);
   const int64_t blocks = static_cast<int64_t>(bytes.size()) / t.bytes, n = blocks * t.elements;
@@ -24,7 +24,7 @@ void read(DType type, const std::vector<uint8_t>& bytes) {
   }
 }
 
-// Written values are read back closer than zero would be.
+// Writes values and reads them back. They must be closer than zero would be.
 void write(DType type, const std::vector<uint8_t>& bytes) {
   if (!quantises_to(type)) return;
   const BlockType& t = block_type(type);

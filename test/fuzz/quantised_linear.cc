@@ -1,4 +1,4 @@
-// The linear kernel over quantized weights against its reference, for any bytes of blocks and activations. Results
+// Compares the linear kernel for quantized weights with its reference, for any bytes of blocks and activations. Results
 // agree if finite, and are NaN where the reference has NaN.
 #include <cmath>
 
@@ -55,7 +55,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       for (int64_t k = 0; k < K; ++k) {
         const double weight = std::fabs(wide[m * K + k]), activation = std::fabs(activations[i * K + k]);
         largest += activation * weight;
-        // An infinite weight (mxfp4's scale of 2 to the 127) with a zero, and sums of activations with zero weights.
+        // An infinite weight (mxfp4 with a scale of 2^127) times zero, and sums of activations with zero weights.
         if (std::isinf(weight)) reach += weight;
         else if (std::isfinite(activation)) reach += activation * std::fmax(weight, 1);
       }

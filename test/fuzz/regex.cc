@@ -1,4 +1,5 @@
-// Patterns of tokenizer files are rejected with a typed error, or matched against any text within the step budget.
+// Compiles arbitrary patterns of tokenizer files. They are rejected with a typed error, or match any text within the
+// step budget.
 #include "fuzz.h"
 #include "tokenizer/regex/regex.h"
 #include "tokenizer/text/utf.h"

@@ -1,4 +1,4 @@
-// Sampling from arbitrary logits with arbitrary parameters gives a token of the vocabulary or a typed error.
+// Samples from arbitrary logits with arbitrary parameters. The result is a token of the vocabulary or a typed error.
 #include <cmath>
 
 #include "fuzz.h"
@@ -9,7 +9,7 @@ using namespace heddle::fuzz;
 
 namespace {
 
-// Mostly within the valid range.
+// Returns a parameter that is usually in the valid range.
 float parameter(Input& in, float low, float high) {
   if (in.ConsumeIntegralInRange<int>(0, 7) == 0) return static_cast<float>(number(in));
   return in.ConsumeFloatingPointInRange<float>(low, high);

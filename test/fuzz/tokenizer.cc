@@ -21,7 +21,7 @@ std::u16string units(Input& in, size_t most) {
   std::u16string text(bytes.size() / 2, u'\0');
   for (size_t i = 0; i < text.size(); ++i) {
     const auto high = static_cast<uint8_t>(bytes[2 * i]), low = static_cast<uint8_t>(bytes[2 * i + 1]);
-    // Mostly two letters, spaces and marks, so that merges apply; otherwise any unit, including lone surrogates.
+    // Mostly two letters, spaces and marks, so that merges apply. Otherwise any unit, including lone surrogates.
     static const char16_t common[] = {u'a', u'b', u' ', 0x2581, u'a', u'b', u'é', 0x3000};
     text[i] = high < 0xC0 ? common[low % 8] : static_cast<char16_t>(high << 8 | low);
   }
@@ -35,7 +35,7 @@ char16_t letter_of(uint32_t byte) {
   return other;
 }
 
-// Consistent vocabularies: every byte or some characters, and merges of existing tokens.
+// Builds consistent vocabularies: every byte or some characters, and merges of existing tokens.
 struct Texts {
   std::u16string tokens, merges;
   std::vector<uint32_t> token_lengths, token_ids, merge_lengths, merge_ranks;
@@ -74,7 +74,7 @@ void add_vocabulary(Input& in, TokenizerSpec& spec, Texts& texts) {
   }
 }
 
-// Vocabularies that may be inconsistent.
+// Builds vocabularies that may be inconsistent.
 void add_anything(Input& in, Texts& texts) {
   texts.tokens = units(in, 40), texts.merges = units(in, 20);
   for (int i = in.ConsumeIntegralInRange<int>(0, 20); i > 0; --i) {
@@ -161,7 +161,7 @@ TokenizerSpec specification(Input& in) {
   return spec;
 }
 
-// BPE by definition: merges the pair of lowest rank, leftmost first, until none is left.
+// BPE by definition: merges the leftmost pair of lowest rank until no pair can be merged.
 void merge_plainly(const MergeTable& merges, std::vector<uint32_t>& ids) {
   for (;;) {
     size_t best = ids.size();

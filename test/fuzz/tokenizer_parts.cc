@@ -87,7 +87,7 @@ void compiled(Input& in) {
   accepts([&] { (void)build_tokenizer(spec); });
 }
 
-// Few letters, so that contents share prefixes and suffixes.
+// Returns texts of few letters, so that contents share prefixes and suffixes.
 std::string letters(Input& in, size_t most) {
   std::string text = in.ConsumeBytesAsString(in.ConsumeIntegralInRange<size_t>(0, most));
   for (char& c : text) c = "aab <"[static_cast<uint8_t>(c) % 5];

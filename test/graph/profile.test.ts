@@ -79,7 +79,7 @@ test("allows one profile at a time, and a failure ends it", async () => {
   const failure = profile(async () => {
     await expect(profile(() => 1)).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: "profile: expected one at a time, got a second while one is under way",
+      message: "profile: expected no profile in progress, got a second start",
     });
     throw new Error("of the caller");
   });

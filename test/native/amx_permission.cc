@@ -1,5 +1,5 @@
-// AMX needs the kernel's permission, which applies to a whole process and depends on its signal stacks, so each case
-// runs in a child process.
+// AMX needs the kernel's permission, which applies to a whole process and depends on its signal stacks. Each case
+// therefore runs in a child process.
 #include "cpu/isa/dispatch.h"
 
 #include <cstdio>
@@ -37,7 +37,7 @@ void take_small_stack() {
   sigaltstack(&stack, nullptr);
 }
 
-// The result or exception of cpu_isa().
+// Returns the result of cpu_isa(), or its exception.
 std::string isa(const char* forced) {
   if (forced) setenv("HEDDLE_ISA", forced, 1);
   else unsetenv("HEDDLE_ISA");

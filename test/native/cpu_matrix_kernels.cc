@@ -1,4 +1,4 @@
-// Matrix products and attention of the active instruction set against their references.
+// Compares matrix products and attention of the active instruction set with their references.
 #include "kernel_check.h"
 
 namespace {
@@ -31,7 +31,7 @@ std::vector<std::pair<std::string, double>> attention_attributes(
   return {{"sequenceLength", T}, {"causal", causal}, {"window", window}, {"softcap", cap}, {"scale", scale}};
 }
 
-// AVX-512 BF16 multiplies probabilities and gradients of scores as bf16.
+// Whether terms are rounded: AVX-512 BF16 multiplies probabilities and score gradients as bf16.
 bool rounds_terms(DType t) { return t == bf && multiplies_bf16(); }
 
 void attention_cases() {
@@ -44,7 +44,7 @@ void attention_cases() {
   const Shape shapes[] = {{1, 1, 1, 1, 8, true, 0, 0}, {2, 5, 2, 1, 16, true, 0, 0}, {1, 64, 4, 2, 64, true, 0, 0},
       {3, 77, 3, 3, 20, false, 0, 0}, {2, 150, 6, 2, 33, true, 0, 0}, {1, 200, 2, 1, 48, true, 37, 0},
       {1, 129, 2, 2, 64, true, 1, 0}, {1, 90, 2, 1, 80, true, 50, 2.0},
-      // the last is longer than one copied part
+      // The last shape is longer than one copied part.
       {1, 131, 1, 1, 128, false, 0, 1.5}, {17, 70, 1, 1, 40, true, 0, 0}, {1, 2100, 2, 1, 256, true, 40, 0}};
   for (const Shape& s : shapes)
     for (const DType t : {f32, bf}) {
@@ -68,8 +68,8 @@ void attention_cases() {
       for (Buffer& b : c.out) b = Buffer(t, {b.t.shape[0], b.t.shape[1], b.t.shape[2]});
       c.floor = 4e-6;  // d = p (dp - delta): the difference of two dot products of D rounded terms may cancel to 0
       if (t == bf) {
-        // delta = dot(do, o) inherits the rounding of o, which the reference does not read: expected is the f32 kernel
-        // (itself checked against the reference) on the same numbers.
+        // delta = dot(do, o) inherits the rounding of o, which the reference does not read. The expected value is
+        // therefore that of the f32 kernel on the same numbers, which is itself checked against the reference.
         Case wide = c;
         for (Buffer& b : wide.in) b = widened(b);
         for (Buffer& b : wide.out) b = widened(b);

@@ -1,5 +1,5 @@
-// Kernels that read quantized weights in place in a mapped file. Reading beyond the last block crashes, and unaligned
-// blocks must give the same bits. Rows are random bytes, like those of an untrusted file.
+// Runs kernels that read quantized weights in place in a mapped file. Reading beyond the last block crashes, and
+// unaligned blocks must give the same bits. Rows are random bytes, like those of an untrusted file.
 #include "kernel_check.h"
 
 namespace {
@@ -17,8 +17,8 @@ Buffer random_blocks(DType t, int64_t rows, int64_t columns) {
   return b;
 }
 
-// The outputs for a weight at the end of a mapping or, aligned, with space after it. packed: in the kernel's form;
-// unpacked: converted on the fly.
+// Returns the outputs for a weight at the end of a mapping, or for an aligned weight with space after it. packed: in
+// the packed form. unpacked: packed on the fly.
 std::vector<Buffer> outputs_of(const Product& p, bool at_edge, bool packed, bool unpacked) {
   Attributes attributes;
   for (const auto& a : p.attributes) attributes.set(a.first, a.second);
@@ -56,7 +56,7 @@ void check_product(const Product& p, const std::string& label) {
                               edge = outputs_of(p, true, form == 1, form == 2);
     for (size_t i = 0; i < apart.size(); ++i)
       if (apart[i].bytes != edge[i].bytes)
-        fail({p.op, label, {}, {}, {}, {}, 0, 0, false, {}}, "output depends on where the weight lies");
+        fail({p.op, label, {}, {}, {}, {}, 0, 0, false, {}}, "output depends on the address of the weight");
   }
 }
 

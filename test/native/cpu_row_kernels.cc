@@ -1,5 +1,5 @@
-// Log-probabilities, normalisation, elementwise, row and optimiser kernels of the active instruction set against their
-// references.
+// Compares log-probability, normalization, elementwise, row and optimizer kernels of the active instruction set with
+// their references.
 #include "kernel_check.h"
 
 namespace {
@@ -75,7 +75,7 @@ void elementwise_cases() {
       for (const double a : {0.0, 1.0, 2.0}) {
         Case glu{"glu", label + " activation " + std::to_string(int(a)), {{"activation", a}},
             {filled(t, {n}, 6), filled(t, {n})}, {y()}, {}};
-        glu.floor = 2e-6;  // erf is good to 1.5e-7 absolute, times x
+        glu.floor = 2e-6;  // erf has an absolute error of 1.5e-7, times x
         check(glu);
         Case back{"glu_backward", glu.label, glu.attributes, {filled(t, {n}), filled(t, {n}, 6), filled(t, {n})},
             {y(), y()}, {}};

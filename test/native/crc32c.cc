@@ -50,7 +50,7 @@ void check_way(const heddle::Crc32cWay& way, const std::vector<uint8_t>& bytes, 
     const uint32_t first = way.run(before, &bytes[at], cut), second = way.run(0, &bytes[at + cut], length - cut);
     expect(heddle::crc32c_joined(first, second, length - cut) == whole, name + ": two parts joined");
   }
-  // Any single flipped bit.
+  // Any single flipped bit changes the checksum.
   std::vector<uint8_t> some(bytes.begin(), bytes.begin() + 20000);
   const uint32_t before = way.run(0, some.data(), some.size());
   for (int i = 0; i < 400; ++i) {

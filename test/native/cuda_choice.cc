@@ -1,5 +1,5 @@
-// The choice of a product's kernel, tiles, stages and parts, and of attention's kernel (native/cuda/runtime/choice.h),
-// tabulated.
+// Checks the choice of a product's kernel, tiles, stages and parts, and of attention's kernel
+// (native/cuda/runtime/choice.h).
 #include <cstdio>
 #include <random>
 #include <set>
@@ -88,7 +88,7 @@ void test_table() {
   // Types.
   expect("f32", choose_gemm(product(4096, 4096, 4096, DType::f32), h100), {plain, 64, 64, 1, 1, 4096});
   expect("f32, few tiles", choose_gemm(product(64, 64, 4096, DType::f32), h100), {plain, 64, 64, 1, 8, 512});
-  // tf32 only where the caller allows it, with bf16's tiles: the bytes of a stage are the same.
+  // TF32 is used only if the caller allows it, with the tiles of bf16: the bytes of a stage are the same.
   DeviceProperties allowing = a100, allowing_h100 = h100;
   allowing.tf32 = allowing_h100.tf32 = true;
   expect("tf32", choose_gemm(product(4096, 4096, 4096, DType::f32), allowing),
@@ -121,7 +121,8 @@ void test_rowwise() {
     }
 }
 
-// For every shape, parts cover the depth, none is empty, and their sums fit, also for fewer rows than planned.
+// For every shape, parts cover the depth, none is empty, and their sums fit into the workspace, also with fewer rows
+// than planned.
 void test_parts() {
   bool covered = true, fits = true, enough = true;
   for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090})

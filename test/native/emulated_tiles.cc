@@ -1,5 +1,5 @@
-// Tests without AMX run native/cpu/isa/emulate_amx.h in its place: where the processor has it, both must agree to the
-// last bit.
+// Compares native/cpu/isa/emulate_amx.h with the AMX instructions, to the last bit, on a processor that has them. Tests
+// on other processors use the emulation.
 #include <cstdio>
 
 #include "cpu/isa/emulate_amx.h"
@@ -27,7 +27,7 @@ uint32_t random_bits() {
   return state ^= state << 13, state ^= state >> 7, state ^= state << 17, static_cast<uint32_t>(state >> 20);
 }
 
-// A bf16 of either sign with an exponent in [low, high].
+// Returns a bf16 of either sign with an exponent in [low, high].
 uint16_t number(int low, int high) {
   const uint32_t bits = random_bits(),
                  exponent = static_cast<uint32_t>(low) + (bits >> 16) % static_cast<uint32_t>(high - low + 1);

@@ -1,7 +1,6 @@
 // Compares every CPU kernel of the active instruction set (HEDDLE_ISA) with its op's reference, over shapes with tails
 // in every dimension. Guard bytes follow each output and the scratch memory. One and three threads must agree to the
-// last bit.
-// A final run places every operand at the end of accessible memory.
+// last bit. A final run places every operand at the end of accessible memory.
 #pragma once
 #include <sys/mman.h>
 #include <unistd.h>
@@ -93,7 +92,7 @@ struct Case {
   std::vector<bool> present;
   double tolerance = 2e-5;  // relative to the output's root mean square, plus bf16 rounding for bf16 outputs
   double floor = 1e-7;      // absolute
-  // terms of sums are rounded to bf16; allows twice the error of rounding an output, as op cases do
+  // Terms of sums are rounded to bf16. Allows twice the error of rounding an output, as op cases do.
   bool rounds_terms = false;
   std::vector<Buffer> want;  // expected outputs; empty: use the reference
 };
@@ -157,10 +156,10 @@ void check_at_edges(const Case& c, const Attributes& attributes, const std::vect
   Context context{pool, memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64)};
   kernel->run(node, context);
   for (size_t i = 0; i < out.size(); ++i)
-    if (!out[i].equals(want_out[i])) fail(c, "output " + std::to_string(i) + " depends on where operands lie");
+    if (!out[i].equals(want_out[i])) fail(c, "output " + std::to_string(i) + " depends on the addresses of operands");
   for (size_t i = 0, k = 0; i < c.in.size(); ++i)
     if (c.present[i] && !in[k++].equals(want_in[i]))
-      fail(c, "input " + std::to_string(i) + " depends on where operands lie");
+      fail(c, "input " + std::to_string(i) + " depends on the addresses of operands");
 }
 
 void check(Case c) {
@@ -193,15 +192,15 @@ void check(Case c) {
     Context context{pool, scratch};
     kernel->run(node, context);
     for (size_t i = bytes; i < bytes + 64; ++i)
-      if (scratch[i] != 0x33) return fail(c, "wrote behind its scratch memory");
+      if (scratch[i] != 0x33) return fail(c, "wrote beyond its scratch memory");
     for (size_t i = 0; i < kin.size(); ++i) {
       if (!c.present[i]) continue;
-      if (!kin[i].guarded()) fail(c, "wrote behind input " + std::to_string(i));
+      if (!kin[i].guarded()) fail(c, "wrote beyond input " + std::to_string(i));
       if (op->mutates >> i & 1) compare(c, ("input " + std::to_string(i)).c_str(), kin[i], in[i]);
       else if (kin[i].bytes != c.in[i].bytes) fail(c, "changed input " + std::to_string(i));
     }
     for (size_t i = 0; i < kout.size(); ++i) {
-      if (!kout[i].guarded()) fail(c, "wrote behind output " + std::to_string(i));
+      if (!kout[i].guarded()) fail(c, "wrote beyond output " + std::to_string(i));
       compare(c, ("output " + std::to_string(i)).c_str(), kout[i], out[i]);
     }
     if (threads == 1) first_in = kin, first_out = kout;
@@ -214,7 +213,7 @@ void check(Case c) {
   check_in_place(c, c.present, out);
 }
 
-// Output 0 may reuse the memory of any input whose bit is set in OpDef::inplace.
+// Runs with output 0 in the memory of each input whose bit is set in OpDef::inplace.
 void check_in_place(const Case& c, const std::vector<bool>& present, std::vector<Buffer>& want) {
   const OpDef* op = Registry::find(c.op);
   Attributes attributes;
@@ -247,7 +246,7 @@ Buffer indices(int64_t n, int64_t limit, bool ignore = false) {
   return b;
 }
 
-// The same values in f32.
+// Returns the same values in f32.
 Buffer widened(Buffer& b) {
   std::vector<int64_t> dims(b.t.shape.dims.begin(), b.t.shape.dims.begin() + b.t.shape.rank);
   Buffer w(f32, dims);

@@ -327,7 +327,7 @@ test("out-of-bounds and unsupported views are rejected before any byte is writte
   await wrong(view("32", [1]), /sizes: expected an array/);
   await wrong(view([32, 32], [32, 1], -1), /start: expected an integer/);
   await wrong(view([16, 64], [1, 16]), /cast: rows: expected a multiple of 256 elements for q4_k/, { to: q4_k });
-  await wrong(view([32, 32], [1, 32]), /rows of elements that lie beside each other/, { from: q8_0 });
+  await wrong(view([32, 32], [1, 32]), /contiguous rows of quantized elements/, { from: q8_0 });
   await wrong(view([2, 32], [33, 1]), /cast: strides: expected a multiple of 32/, { from: q8_0, count: 64 });
   await wrong(view([2, 32], [64, 1], 8), /cast: start: expected a multiple of 32/, { from: q8_0, count: 64 });
   await wrong(view([2, 16], [32, 1]), /cast: rows: expected a multiple of 32/, { from: q8_0, count: 32 });
@@ -340,7 +340,7 @@ test("out-of-bounds and unsupported views are rejected before any byte is writte
   await wrong({ scales, columns: 128 }, /from: expected f32 or bf16 of 8-bit floats, got f16/, { from: f16 });
   await wrong({ scales, columns: 128, elements: 2 ** 46 }, /scales: expected/, { from: bf16 });
   const crossing = view([128, 8], [1, 128]);
-  await wrong({ scales, columns: 128, ...crossing }, /rows of elements that lie beside each other/);
+  await wrong({ scales, columns: 128, ...crossing }, /contiguous rows of quantized elements/);
   const apart = { scaleSource: new Uint8Array(31), scaleOffset: 0 };
   await wrong(apart, /from: expected mxfp4, got f32/);
   await wrong(apart, /cast: source: expected at most 31 bytes, got 0 \+ 32/, { from: mxfp4 });

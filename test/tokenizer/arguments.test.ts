@@ -107,7 +107,7 @@ it("a chain of decoders that multiplies the text is stopped at a limit", () => {
   expect(grown(2).decode([108])).toBe("l".repeat(16));
   expect(of(() => grown(30).decode([108]))).toMatchObject({
     code: "INVALID_FILE",
-    message: expect.stringMatching(/^decoder: expected a text to become at most/),
+    message: expect.stringMatching(/^decoder: the decoded text exceeds the limit of/),
   });
 });
 

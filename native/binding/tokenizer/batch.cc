@@ -1,4 +1,4 @@
-// Many texts at once, away from the JavaScript thread.
+// Encodes and decodes batches of texts on worker threads.
 #include <algorithm>
 #include <atomic>
 #include <thread>
@@ -17,8 +17,8 @@
 namespace heddle {
 namespace {
 
-// Calls make_worker(t)(i) for each i below `count` on up to `threads` threads t, this one included. The first exception
-// wins.
+// Calls make_worker(t)(i) for each i below `count` on up to `threads` threads t, including the calling one. Rethrows
+// the exception of the lowest-numbered thread that failed.
 template <class MakeWorker>
 void run_parallel(
     size_t count, size_t threads, const std::atomic<bool>& cancelled, const char* what, const MakeWorker& make_worker) {
@@ -39,7 +39,7 @@ void run_parallel(
   };
   try {
     for (size_t i = 1; i < threads; ++i) helpers.emplace_back(work, i);
-  } catch (const std::system_error&) {  // no more threads: those that started do the work
+  } catch (const std::system_error&) {  // no more threads can start: the others do the work
   }
   work(0);
   for (std::thread& helper : helpers) helper.join();
@@ -53,7 +53,8 @@ size_t threads_for(size_t items, size_t work, size_t work_a_thread) {
   return std::max<size_t>(1, wanted);
 }
 
-// Texts lie one after the other in the workspace's memory; each worker's ids do so in its own.
+// Encodes a batch of texts. The texts lie back to back in the workspace. Each worker appends its ids to a separate
+// buffer.
 class EncodeBatch {
  public:
   EncodeBatch(std::shared_ptr<const TokenizerModel> model, std::shared_ptr<Workspaces> workspaces,
@@ -79,13 +80,14 @@ class EncodeBatch {
     given_.assert_idle();
     texts_.resize(given_.texts().size());
     if (!extras_.barriers.empty() && texts_.size() != 1)
-      throw invalid_argument("barriers: expected one text beside them");
-    if (options_.offsets && texts_.size() != 1) throw invalid_argument("offsets: expected one text beside them");
+      throw invalid_argument("barriers: expected a batch of one text, got " + std::to_string(texts_.size()));
+    if (options_.offsets && texts_.size() != 1)
+      throw invalid_argument("offsets: expected a batch of one text, got " + std::to_string(texts_.size()));
     state_ = State::running;
   }
 
   void run(const std::atomic<bool>& cancelled) {
-    constexpr size_t work_a_thread = 1 << 16;  // below that a thread costs more than it brings
+    constexpr size_t work_a_thread = 1 << 16;  // smaller shares do not pay for a thread
     const size_t threads = threads_for(texts_.size(), given_.size(), work_a_thread);
     options_.cancelled = &cancelled;
     auto& workers = workspace_->workers;
@@ -97,7 +99,7 @@ class EncodeBatch {
     run_parallel(texts_.size(), threads, cancelled, "encode", [this, &workers](size_t index) {
       return [this, index, &worker = *workers[index]](size_t i) {
         EncodeOptions own = options_;
-        own.seed += i;  // the chance of a text does not depend on its thread
+        own.seed += i;  // dropout depends on the index of the text, not on its thread
         const size_t before = worker.encoding.ids.size();
         const GivenTexts::Text& text = given_.texts()[i];
         worker.encoder.encode(given_.units() + text.begin, text.length, own, extras_.barriers, worker.encoding);
@@ -114,7 +116,7 @@ class EncodeBatch {
     return counts;
   }
 
-  // The next of all ids, in the order of the texts, as many as there is room for. How many they are.
+  // Copies the next ids, in the order of the texts, at most `room`. Returns how many were copied.
   size_t take_ids(uint32_t* to, size_t room) {
     assert_done();
     size_t taken = 0;
@@ -130,7 +132,7 @@ class EncodeBatch {
     return taken;
   }
 
-  // The same of the offsets of a single text.
+  // Copies the next offsets of a batch of one text, at most `room`. Returns how many were copied.
   size_t take_offsets(uint32_t* to, size_t room) {
     assert_done();
     if (!options_.offsets) return 0;
@@ -141,7 +143,7 @@ class EncodeBatch {
     return count;
   }
 
-  // Gives the memory back. Not while the job is running, which holds it.
+  // Returns the workspace for reuse. Does nothing while the job runs, because the job uses the workspace.
   void close() {
     if (workspace_ == nullptr || state_ == State::running) return;
     workspace_->text = given_.take();
@@ -149,21 +151,21 @@ class EncodeBatch {
     state_ = State::closed;
   }
 
-  // The job came to nothing: nothing can be taken.
+  // Marks the batch as failed. No results can be read.
   void fail() { state_ = State::failed; }
 
  private:
   enum class State { reading, running, done, failed, closed };
   struct Text {
-    size_t ids;  // where they begin in those of the worker
+    size_t ids;  // index of the first id in the buffer of its worker
     size_t count, worker;
   };
 
   void assert_reading() const {
-    if (state_ != State::reading) throw invalid_argument("batch: expected one that reads, got one that has run");
+    if (state_ != State::reading) throw invalid_argument("batch: this batch has already run or was closed");
   }
   void assert_done() const {
-    if (state_ != State::done) throw invalid_argument("batch: expected one that has run");
+    if (state_ != State::done) throw invalid_argument("batch: results are available only after a successful run");
   }
 
   std::shared_ptr<const TokenizerModel> model_;
@@ -173,14 +175,14 @@ class EncodeBatch {
   std::vector<Text> texts_;
   EncodeOptions options_;
   EncodeExtras extras_;
-  std::atomic<State> state_{State::reading};  // a job that fails says so itself
+  std::atomic<State> state_{State::reading};  // atomic, because fail() is called on the job's thread
   size_t next_text_ = 0, next_id_ = 0, next_offset_ = 0;
 };
 
 struct DecodeBatch {
   std::shared_ptr<const TokenizerModel> model;
   std::vector<uint32_t> ids;
-  std::vector<size_t> begins;  // one more than texts
+  std::vector<size_t> begins;  // begin of each text's ids, and the end of the last
   bool skip_special = false;
   std::vector<std::string> texts;
 
@@ -210,7 +212,7 @@ class NativeBatch : public Napi::ObjectWrap<NativeBatch> {
     guard(info, [&] {
       TokenizerParts parts = parts_of(info[0]);
       batch_ = std::make_shared<EncodeBatch>(
-          std::move(parts.model), std::move(parts.workspaces), to_options(to_flags(info[1])), to_extras(info[2]));
+          std::move(parts.model), std::move(parts.workspaces), to_options(to_uint32(info[1])), to_extras(info[2]));
       info.This().As<Napi::Object>().TypeTag(&batch_tag);
     });
   }
@@ -229,7 +231,7 @@ class NativeBatch : public Napi::ObjectWrap<NativeBatch> {
   }
 
   Napi::Value expect(const Napi::CallbackInfo& info) {
-    return guard(info, [&] { from(info)->expect(to_flags(info[0])); });
+    return guard(info, [&] { from(info)->expect(to_uint32(info[0])); });
   }
 
   Napi::Value read(const Napi::CallbackInfo& info) {
@@ -251,7 +253,7 @@ class NativeBatch : public Napi::ObjectWrap<NativeBatch> {
       try {
         return TokenizerJob::start(
             info.Env(), run, [batch](Napi::Env env) { return batch->counts(env); }, info.Env().Undefined());
-      } catch (...) {  // no thread to be had
+      } catch (...) {  // a thread cannot be started
         batch->fail();
         throw;
       }
@@ -291,7 +293,9 @@ Napi::Value start_decode_batch(const Napi::CallbackInfo& info, std::shared_ptr<c
   batch->ids = to_uint32s(info[0], "ids");
   batch->begins.push_back(0);
   for (const uint32_t count : to_uint32s(info[1], "counts")) batch->begins.push_back(batch->begins.back() + count);
-  if (batch->begins.back() != batch->ids.size()) throw invalid_argument("counts: expected as many ids as there are");
+  if (batch->begins.back() != batch->ids.size())
+    throw invalid_argument("counts: expected a sum of " + std::to_string(batch->ids.size()) + " ids, got " +
+                           std::to_string(batch->begins.back()));
   batch->texts.resize(batch->begins.size() - 1);
   batch->skip_special = info[2].ToBoolean().Value();
   const size_t threads = threads_for(batch->texts.size(), batch->ids.size(), 1 << 18);

@@ -31,7 +31,7 @@ void TokenizerCalls::define(const std::shared_ptr<TokenizerCalls>& calls, Napi::
   add("settledText", Napi::Function::New<settled_text_call>(env, "settledText", data));
 }
 
-// One crossing where the text fits what the texts before it needed.
+// Needs one Node-API call if the text fits the buffer, which earlier texts have grown.
 size_t TokenizerCalls::read_text(const Napi::Value& text) {
   const Napi::Env env = text.Env();
   text_.reserve(4096);
@@ -63,7 +63,7 @@ void TokenizerCalls::run(const Napi::CallbackInfo& info, uint32_t flags) {
 Napi::Value TokenizerCalls::encode_call(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     TokenizerCalls& self = from(info);
-    self.run(info, to_flags(info[1]));
+    self.run(info, to_uint32(info[1]));
     const IdBuffer& ids = self.encoding_.ids;
     if (ids.size() > output_capacity) return to_array(info.Env(), ids);
     std::copy(ids.begin(), ids.end(), self.output_);
@@ -74,7 +74,7 @@ Napi::Value TokenizerCalls::encode_call(const Napi::CallbackInfo& info) {
 Napi::Value TokenizerCalls::count_call(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     TokenizerCalls& self = from(info);
-    self.run(info, to_flags(info[1]));
+    self.run(info, to_uint32(info[1]));
     return Napi::Number::New(info.Env(), static_cast<double>(self.encoding_.ids.size()));
   });
 }
@@ -96,7 +96,7 @@ Napi::Value TokenizerCalls::decode_call(const Napi::CallbackInfo& info) {
         throw string_too_long(env, text.size());
       return {env, result};
     }
-    // V8's own reader of UTF-8 goes through it twice.
+    // V8's UTF-8 reader would scan the text twice.
     self.wide_.reserve(text.size());
     const size_t units = utf::to_utf16(text, self.wide_.data());
     if (napi_create_string_utf16(env, self.wide_.data(), units, &result) != napi_ok)
@@ -108,7 +108,7 @@ Napi::Value TokenizerCalls::decode_call(const Napi::CallbackInfo& info) {
 Napi::Value TokenizerCalls::settled_text_call(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     std::string_view text;
-    if (!settled_text(*from(info).model_, to_flags(info[0]), text)) return info.Env().Undefined();
+    if (!settled_text(*from(info).model_, to_uint32(info[0]), text)) return info.Env().Undefined();
     return to_string(info.Env(), text);
   });
 }

@@ -1,4 +1,4 @@
-// The calls that are made for every text or token: functions of one tokenizer that find it without asking their
+// The functions that run once per text or token. Each is bound to one tokenizer, so that calls need not unwrap their
 // receiver.
 #pragma once
 #include <napi.h>
@@ -19,7 +19,7 @@ class TokenizerCalls {
   // function keeps `calls`.
   static void define(const std::shared_ptr<TokenizerCalls>& calls, Napi::Object object);
 
-  // `info` holds text, flags, barriers?
+  // `info` holds text, flags and optional barriers.
   void run(const Napi::CallbackInfo& info, uint32_t flags);
   void encode(const Napi::Value& text, const EncodeOptions& options, const std::vector<uint32_t>& barriers);
   const Encoding& encoding() const { return encoding_; }
@@ -32,7 +32,7 @@ class TokenizerCalls {
   static Napi::Value count_call(const Napi::CallbackInfo& info);
   static Napi::Value decode_call(const Napi::CallbackInfo& info);
   static Napi::Value settled_text_call(const Napi::CallbackInfo& info);
-  size_t read_text(const Napi::Value& text);  // into text_; returns its units
+  size_t read_text(const Napi::Value& text);  // reads into text_; returns the number of UTF-16 units
 
   std::shared_ptr<const TokenizerModel> model_;
   Encoder encoder_;
@@ -40,7 +40,7 @@ class TokenizerCalls {
   RawBuffer<char16_t> text_;
   RawBuffer<char> decoded_;
   RawBuffer<char16_t> wide_;    // decoded text that is not ASCII
-  uint32_t* output_ = nullptr;  // of the array that `output` is
+  uint32_t* output_ = nullptr;  // data of the `output` array
 };
 
 }  // namespace heddle

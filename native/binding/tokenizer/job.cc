@@ -13,7 +13,7 @@ namespace {
 
 class Running;
 
-// The jobs of this thread's environment; all are cancelled and joined before it goes.
+// The jobs of one environment. All are cancelled and joined before the environment closes.
 class Jobs {
  public:
   static Jobs& here(Napi::Env env) {
@@ -65,8 +65,8 @@ class Running : public TokenizerJob {
       if (progress_.IsEmpty()) return;
       try {
         progress_.Call({Napi::Number::New(env, done), Napi::Number::New(env, total)});
-      } catch (Napi::Error& error) {  // the callback threw: stop, and reject with what it threw
-        // moved, because a copy would reject thrown values that are not objects
+      } catch (Napi::Error& error) {  // the callback threw: stop, and reject with that exception
+        // Moved, because a copy would reject with the wrong value if it is not an object.
         if (thrown_.IsEmpty()) thrown_ = std::move(error);
         *cancelled_ = true;
       }
@@ -88,12 +88,12 @@ class Running : public TokenizerJob {
     } catch (...) {
       failure_ = std::current_exception();
     }
-    // Refused while the environment closes: then the clean-up hook joins and deletes.
+    // Fails while the environment closes. The cleanup hook then joins and deletes the job.
     channel_.NonBlockingCall([this](Napi::Env env, Napi::Function) { finish(env); });
     channel_.Release();
   }
 
-  // On the JavaScript thread, after everything the work reported.
+  // Runs on the JavaScript thread, after all reports of the work.
   void finish(Napi::Env env) {
     const std::unique_ptr<Running> self = Jobs::here(env).remove(this);
     thread_.join();

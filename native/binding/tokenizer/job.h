@@ -1,4 +1,4 @@
-// Tokenizer work away from the JavaScript thread. Each job has a new thread, and never uses libuv's pool.
+// Runs tokenizer work off the JavaScript thread. Each job starts a separate thread instead of using libuv's pool.
 #pragma once
 #include <napi.h>
 
@@ -8,17 +8,17 @@
 
 namespace heddle {
 
-// The interface of a job for its work, on the job's thread.
+// A running tokenizer job. Its work function uses this interface on the job's thread.
 class TokenizerJob {
  public:
   virtual ~TokenizerJob() = default;
-  virtual void report(double done, double total) = 0;  // calls `progress` with both, soon, on the JavaScript thread
+  virtual void report(double done, double total) = 0;  // schedules progress(done, total) on the JavaScript thread
 
   const std::atomic<bool>& cancelled() const { return *cancelled_; }
 
-  // Runs on the job's thread; an exception rejects the promise.
+  // Runs on the job's thread. An exception rejects the promise.
   using Work = std::function<void(TokenizerJob&)>;
-  // Runs on the JavaScript thread afterwards and makes the promise's value.
+  // Runs on the JavaScript thread afterwards. Returns the value of the promise.
   using Result = std::function<Napi::Value(Napi::Env)>;
 
   // Starts the job and returns { promise, cancel() }. `progress` is a function or undefined.

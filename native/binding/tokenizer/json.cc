@@ -1,4 +1,4 @@
-// The vocabularies of files, NativeJsonVocabulary in JavaScript: see lib/binding/tokenizer.ts.
+// Vocabularies of files (NativeJsonVocabulary in lib/binding/tokenizer.ts).
 #include <algorithm>
 #include <functional>
 #include <memory>
@@ -43,10 +43,12 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
             InstanceMethod<&NativeJsonVocabulary::compile>("compile")});
   }
 
-  // readJsonVocabulary alone calls it, with an External of what it has read.
+  // Only readJsonVocabulary calls this constructor, with an External of the vocabulary that it has read.
   explicit NativeJsonVocabulary(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeJsonVocabulary>(info) {
     guard(info, [&] {
-      if (!info[0].IsExternal()) throw invalid_argument("NativeJsonVocabulary: made by readJsonVocabulary alone");
+      if (!info[0].IsExternal())
+        throw invalid_argument(
+            "NativeJsonVocabulary: expected a call of readJsonVocabulary, got a direct construction");
       read_ = *info[0].As<Napi::External<std::shared_ptr<const JsonVocabulary>>>().Data();
       info.This().As<Napi::Object>().TypeTag(&vocabulary_tag);
     });
@@ -69,11 +71,11 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
         [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(from(info.This())->size())); });
   }
 
-  // token(place) -> the text of the token at that place of the file, or undefined.
+  // token(place) -> the text of the token at that position in the file, or undefined.
   Napi::Value token(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const JsonVocabulary& read = *from(info.This());
-      const uint32_t place = to_flags(info[0]);
+      const uint32_t place = to_uint32(info[0]);
       return place < read.size() ? to_string(info.Env(), read.token(place)) : info.Env().Undefined();
     });
   }
@@ -115,7 +117,7 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
     });
   }
 
-  // compile(source) -> Uint8Array, or undefined where it cannot be.
+  // compile(source) -> Uint8Array, or undefined if the vocabulary cannot be compiled.
   Napi::Value compile(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const std::string compiled = compile_vocabulary(*from(info.This()), to_view(info[0], "source"));
@@ -126,7 +128,7 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
     });
   }
 
-  // Three numbers a merge. Merges of equal scores are in the order in which transformers writes them.
+  // Returns three numbers per merge: left, right, merged token. Sorts merges of equal score like transformers.
   static IdBuffer merges_by_score(const JsonVocabulary& read) {
     std::vector<ScoreMerge> merges;
     const auto text_of = [&](uint32_t number) { return read.token(number); };
@@ -165,13 +167,13 @@ void init(Napi::Env env, Napi::Object exports) {
   const auto read = [give](const Napi::CallbackInfo& info) {
     return guard(info, [&] { return give(info.Env(), read_json_vocabulary(to_view(info[0], "bytes"))); });
   };
-  // Runs make() on another thread and gives what it returns.
+  // Runs make() on another thread and wraps its result.
   const auto start = [give](Napi::Env env, std::function<std::shared_ptr<const JsonVocabulary>()> make) {
     auto made = std::make_shared<std::shared_ptr<const JsonVocabulary>>();
     return TokenizerJob::start(env, [make = std::move(make), made](TokenizerJob&) { *made = make(); },
         [give, made](Napi::Env here) { return give(here, *made); }, env.Undefined());
   };
-  // As readJsonVocabulary; nobody may change the bytes until the promise settles.
+  // Reads like readJsonVocabulary. Other code must not change the bytes until the promise settles.
   const auto start_read = [start](const Napi::CallbackInfo& info) {
     return guard(info, [&] {
       const std::string_view bytes = to_view(info[0], "bytes");
@@ -193,10 +195,10 @@ void init(Napi::Env env, Napi::Object exports) {
       return give(info.Env(), read_compiled_vocabulary(to_view(info[0], "bytes"), to_view(info[1], "source")));
     });
   };
-  // bytesForFile(size) -> Uint8Array of zeros, whose memory the system has back as soon as it is collected.
+  // bytesForFile(size) -> Uint8Array of zeros, whose memory returns to the system as soon as it is collected.
   const auto bytes_for_file = [](const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
-      const size_t size = to_flags(info[0]);
+      const size_t size = to_uint32(info[0]);
       const size_t taken = std::max<size_t>(1, size);
       void* memory = take_zeros(taken);
       if (memory == nullptr) throw std::bad_alloc();

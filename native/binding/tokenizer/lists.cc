@@ -44,13 +44,14 @@ class NativeStringList : public Napi::ObjectWrap<NativeStringList> {
     });
   }
 
-  // A vocabulary that is being made reads the list on another thread.
+  // Throws while a vocabulary is built from the list on another thread.
   StringList& changeable() {
-    if (list_.use_count() > 1) throw invalid_argument("list: expected one that nothing reads");
+    if (list_.use_count() > 1)
+      throw invalid_argument("list: expected an unused list, got one that a vocabulary is being built from");
     return *list_;
   }
 
-  // read(bytes: Uint8Array, most) -> how many bytes were taken.
+  // read(bytes: Uint8Array, most) -> the number of bytes consumed.
   Napi::Value read(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
@@ -59,11 +60,11 @@ class NativeStringList : public Napi::ObjectWrap<NativeStringList> {
       const auto bytes = info[0].As<Napi::Uint8Array>();
       const std::string_view block(reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength());
       return Napi::Number::New(
-          info.Env(), static_cast<double>(from(info.This())->changeable().read(block, to_flags(info[1]))));
+          info.Env(), static_cast<double>(from(info.This())->changeable().read(block, to_uint32(info[1]))));
     });
   }
 
-  // add(text, lengths: Uint32Array): strings that are joined, with their lengths in UTF-16 units.
+  // add(text, lengths: Uint32Array): adds the strings that are joined in `text`. `lengths` counts their UTF-16 units.
   Napi::Value add(const Napi::CallbackInfo& info) {
     return guard(info, [&] {
       StringList& list = from(info.This())->changeable();
@@ -85,7 +86,7 @@ class NativeStringList : public Napi::ObjectWrap<NativeStringList> {
       uint32_t at = 0;
       list.for_each([&](std::string_view bytes) {
         const Napi::HandleScope scope(info.Env());
-        array.Set(at++, to_string(info.Env(), bytes));  // the engine replaces malformed bytes
+        array.Set(at++, to_string(info.Env(), bytes));  // V8 replaces malformed bytes
       });
       return array;
     });

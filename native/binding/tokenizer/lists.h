@@ -1,4 +1,4 @@
-// Lists of strings in native memory, and vocabularies made of them: see NativeStringList in lib/binding/tokenizer.ts.
+// Lists of strings in native memory, and vocabularies built from them (NativeStringList in lib/binding/tokenizer.ts).
 #pragma once
 #include <napi.h>
 

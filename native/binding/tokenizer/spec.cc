@@ -47,7 +47,7 @@ std::vector<double> to_doubles(const Napi::Value& value) {
   return {numbers.Data(), numbers.Data() + numbers.ElementLength()};
 }
 
-// `vocabulary` (what readJsonVocabulary returned), or the texts themselves.
+// Reads the vocabulary: either `vocabulary`, an object from readJsonVocabulary, or the texts of tokens and merges.
 void read_texts(const Napi::Object& object, TokenizerSpec& spec) {
   spec.vocabulary = to_json_vocabulary(object.Get("vocabulary"));
   if (spec.vocabulary != nullptr) {

@@ -1,4 +1,4 @@
-// NativeTokenizer and NativeDecoder: what lib/tokenizer needs of native/tokenizer on the JavaScript thread.
+// NativeTokenizer and NativeDecoder: the tokenizer's interface on the JavaScript thread.
 #include "binding/tokenizer/tokenizer.h"
 
 #include <algorithm>
@@ -39,7 +39,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
 
   explicit NativeTokenizer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeTokenizer>(info) {
     guard(info, [&] {
-      if (info[0].IsExternal()) {  // of startTokenizer
+      if (info[0].IsExternal()) {  // called by startTokenizer
         model_ = *info[0].As<Napi::External<std::shared_ptr<const TokenizerModel>>>().Data();
       } else {
         model_ = shared_tokenizer(to_spec(info[0]));
@@ -86,16 +86,16 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   Napi::Value encode_with_offsets(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       TokenizerCalls& calls = *from(info.This())->calls_;
-      calls.run(info, to_flags(info[1]) | flag_offsets);
+      calls.run(info, to_uint32(info[1]) | flag_offsets);
       return pair(info.Env(), calls.encoding());
     });
   }
 
-  // encodeWith(text, flags, extras?) -> [ids, offsets]; without flag_offsets the latter is empty.
+  // encodeWith(text, flags, extras?) -> [ids, offsets]. `offsets` is empty without flag_offsets.
   Napi::Value encode_with(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       TokenizerCalls& calls = *from(info.This())->calls_;
-      EncodeOptions options = to_options(to_flags(info[1]));
+      EncodeOptions options = to_options(to_uint32(info[1]));
       const EncodeExtras extras = to_extras(info[2]);
       extras.apply(options);
       calls.encode(info[0], options, extras.barriers);
@@ -108,7 +108,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     return guard(info, [&]() -> Napi::Value { return start_decode_batch(info, from(info.This())->model_); });
   }
 
-  // guardCharacters(text) -> Uint8Array, for each character of a well-formed text what GuardCharacters says of it.
+  // guardCharacters(text) -> Uint8Array with the class of each character of a well-formed text, see GuardCharacters.
   Napi::Value guard_characters(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const TokenizerModel& model = *from(info.This())->model_;
@@ -125,8 +125,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     });
   }
 
-  // lastReset(ids) -> the index of the last id after which no text depends on those before it; how many there are where
-  // none is known.
+  // lastReset(ids) -> the index of the last id from which decoding can restart, or ids.length if none is known.
   Napi::Value last_reset(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const std::vector<uint32_t> ids = to_uint32s(info[0], "ids");
@@ -135,11 +134,11 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     });
   }
 
-  // tokenBytes(id) -> Uint8Array, the bytes that the token alone decodes to; empty for an unknown id.
+  // tokenBytes(id) -> Uint8Array with the bytes that the token decodes to on its own. Empty for an unknown id.
   Napi::Value token_bytes(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const TokenizerModel& model = *from(info.This())->model_;
-      const uint32_t id = to_flags(info[0]);
+      const uint32_t id = to_uint32(info[0]);
       const int16_t byte = id < model.byte_value.size() ? model.byte_value[id] : -1;
       const char single = static_cast<char>(byte);
       const std::string_view bytes = byte >= 0 ? std::string_view(&single, 1) : model.text().bytes(id);
@@ -162,7 +161,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
 };
 
 // In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, after); push(id): string; flush(); settled
-// }. `after`: a Uint32Array of ids whose text has been shown, another decoder to go on from, or undefined.
+// }. `after` is a Uint32Array of ids whose text was already returned, another decoder to continue, or undefined.
 class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -198,7 +197,7 @@ class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
   Napi::Value push(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       std::string out;
-      from(info.This()).push(to_flags(info[0]), out);
+      from(info.This()).push(to_uint32(info[0]), out);
       return to_string(info.Env(), out);
     });
   }
@@ -211,7 +210,7 @@ class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
     });
   }
 
-  // Whether the text of the ids to come does not depend on those before.
+  // Whether the text of later ids does not depend on earlier ids.
   Napi::Value settled(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value { return Napi::Boolean::New(info.Env(), from(info.This()).settled()); });
   }
@@ -222,7 +221,7 @@ class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
 void init_tokenizer(Napi::Env env, Napi::Object exports) {
   const Napi::Function made = NativeTokenizer::define(env);
   const auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(made));
-  // startTokenizer(spec) -> { promise: Promise<NativeTokenizer>, cancel() }: as the constructor, on another thread.
+  // startTokenizer(spec) -> { promise: Promise<NativeTokenizer>, cancel() }. Builds the tokenizer on another thread.
   const auto start = [constructor](const Napi::CallbackInfo& info) {
     return guard(info, [&] {
       const auto spec = std::make_shared<TokenizerSpec>(to_spec(info[0]));

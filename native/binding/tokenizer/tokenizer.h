@@ -1,4 +1,4 @@
-// Shared by the files of the tokenizer's binding.
+// Declarations that the files of the tokenizer's binding share.
 #pragma once
 #include <napi.h>
 
@@ -16,7 +16,7 @@ namespace heddle {
 constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 4, flag_byte_offsets = 8,
                    flag_no_prefix = 16;
 
-uint32_t to_flags(const Napi::Value& value);  // also of ids: any whole number of 32 bits
+uint32_t to_uint32(const Napi::Value& value);
 EncodeOptions to_options(uint32_t flags);
 
 // Options of encode other than flags: { allowed?: Uint32Array, dropout?: number, seed?: number, barriers?: Uint32Array
@@ -27,35 +27,36 @@ struct EncodeExtras {
   double dropout = 0;
   uint64_t seed = 0;
   std::vector<uint32_t> barriers;            // see Encoder::encode
-  void apply(EncodeOptions& options) const;  // which then points here
+  void apply(EncodeOptions& options) const;  // `options` then points into this object
 };
 EncodeExtras to_extras(const Napi::Value& value);
 struct TokenizerSpec;
 TokenizerSpec to_spec(const Napi::Value& value);
 std::string to_utf8(const Napi::Value& value, const char* name);  // undefined: empty
 std::vector<StepSpec> to_steps(const Napi::Value& value);         // not an array: none
-std::vector<SplitStage> to_stages(const Napi::Value& value);      // three numbers a stage
+std::vector<SplitStage> to_stages(const Napi::Value& value);      // three numbers per stage
 void read_utf16(const Napi::Value& value, const char* name, std::u16string& out);
 std::u16string to_utf16(const Napi::Value& value, const char* name);           // undefined: empty
 std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name);  // undefined or null: empty
 Napi::Value to_array(Napi::Env env, const IdBuffer& numbers);
 Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers);
 Napi::Value to_string(Napi::Env env, std::string_view utf8);
-Napi::Value to_strings(Napi::Env env, std::string_view utf8, const IdBuffer& lengths);  // an array of the parts
-Error string_too_long(Napi::Env env, size_t bytes);  // the engine said no; what it left pending is gone
+// Splits `utf8` into strings of these lengths.
+Napi::Value to_strings(Napi::Env env, std::string_view utf8, const IdBuffer& lengths);
+Error string_too_long(Napi::Env env, size_t bytes);  // clears the pending exception
 
 // Unwraps an object from readJsonVocabulary, or returns null for undefined. Throws INVALID_ARGUMENT for other values.
 std::shared_ptr<const JsonVocabulary> to_json_vocabulary(const Napi::Value& value);
 std::shared_ptr<const VocabularyTexts> texts_of(const std::shared_ptr<const JsonVocabulary>& vocabulary);
-// Lets such an object have the texts of another of equal ones.
+// Replaces the vocabulary inside a NativeJsonVocabulary by an equal one, so that both share its memory.
 void share_json_vocabulary(const Napi::Value& value, const std::shared_ptr<const JsonVocabulary>& vocabulary);
 
-// Unwraps a NativeTokenizer. Throws INVALID_ARGUMENT for other values.
 class Workspaces;
 struct TokenizerParts {
   std::shared_ptr<const TokenizerModel> model;
   std::shared_ptr<Workspaces> workspaces;
 };
+// Unwraps a NativeTokenizer. Throws INVALID_ARGUMENT for other values.
 TokenizerParts parts_of(const Napi::Value& tokenizer);
 // See NativeTokenizer.decodeBatch.
 Napi::Value start_decode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model);

@@ -1,4 +1,4 @@
-// NativeTrainer: training of a vocabulary away from the JavaScript thread.
+// NativeTrainer: trains vocabularies off the JavaScript thread.
 #include <algorithm>
 #include <exception>
 #include <memory>
@@ -25,7 +25,8 @@ namespace {
 constexpr napi_type_tag trainer_tag = {0x7e2b90d45f1c4a6bULL, 0xa04d83c6e1f72b59ULL};
 
 // In JavaScript: class NativeTrainer { constructor(rule, specialTokens); read(texts, continues); forget();
-// feed(threads); and one training }. All but read and forget return a job; one at a time.
+// feed(threads); trainBytes(…); trainCharacters(…); trainPieces(…) }. feed and the train methods return a job. Only one
+// job may run at a time.
 class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -48,7 +49,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
         state_->rule = std::make_shared<const WordRule>(make_normalizer(to_steps(rule.Get("normalizer"))),
             make_pre_tokenizer(to_steps(rule.Get("preTokenizer"))), specials);
       } else {
-        throw invalid_argument("rule: expected stages or steps");
+        throw invalid_argument("rule: expected a Uint32Array of split stages or { normalizer, preTokenizer }");
       }
       info.This().As<Napi::Object>().TypeTag(&trainer_tag);
     });
@@ -57,7 +58,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
  private:
   struct State {
     std::shared_ptr<const WordRule> rule;
-    std::vector<WordCounts> counts;  // one a thread, until all() joins them
+    std::vector<WordCounts> counts;  // one per thread, until all() merges them
     std::atomic<bool> busy{false};
   };
 
@@ -71,7 +72,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
 
-    // Text t is counted by thread t mod `threads`.
+    // Counts the words of the texts. Thread t mod `threads` counts text t.
     void feed(const GivenTexts& given, size_t threads, const std::atomic<bool>& cancelled) {
       std::vector<WordCounts>& counts = state_->counts;
       while (counts.size() < threads) counts.emplace_back(state_->rule);
@@ -92,7 +93,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       size_t started = 1;
       try {
         for (; started < threads; ++started) helpers.emplace_back(count, started);
-      } catch (const std::system_error&) {  // no more threads: this one does their work
+      } catch (const std::system_error&) {  // no more threads: this thread does their share
       }
       count(0);
       for (; started < threads; ++started) count(started);
@@ -102,7 +103,8 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       }
     }
 
-    // All words, in the order of their bytes: who counted them makes no difference.
+    // Merges the counts of all threads and sorts the words by their bytes. The result does not depend on which thread
+    // counted a word.
     const WordCounts& all() {
       std::vector<WordCounts>& counts = state_->counts;
       if (counts.empty()) counts.emplace_back(state_->rule);
@@ -162,14 +164,14 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     return array;
   }
 
-  // read(texts, continues): what the next feed counts; the first text goes on where the last one ended if it
-  // `continues` it.
+  // read(texts, continues): adds texts for the next feed. With `continues`, the first text is appended to the last text
+  // of the previous call.
   Napi::Value read(const Napi::CallbackInfo& info) {
     return guard(info, [&] { from(info)->given_.read(info[0], info[1].ToBoolean().Value()); });
   }
 
-  // forget(): what has been read and not fed. Its memory would stay until the collector, which does not know how much
-  // it is, came by.
+  // forget(): discards texts that were read but not fed, and frees their memory at once. The garbage collector does not
+  // know their size and would free them late.
   Napi::Value forget(const Napi::CallbackInfo& info) {
     return guard(info, [&] {
       from(info)->given_.assert_idle();
@@ -182,7 +184,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     return guard(info, [&]() -> Napi::Value {
       const std::shared_ptr<Use> self = use(info);
       from(info)->given_.assert_idle();
-      const size_t threads = std::min<size_t>(std::max<uint32_t>(1, to_flags(info[0])), 256);
+      const size_t threads = std::min<size_t>(std::max<uint32_t>(1, to_uint32(info[0])), 256);
       const auto given = std::make_shared<GivenTexts>(std::exchange(from(info)->given_, GivenTexts()));
       return TokenizerJob::start(info.Env(), [self, given, threads](TokenizerJob& job) {
         self->feed(*given, threads, job.cancelled());
@@ -196,8 +198,8 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       const std::shared_ptr<Use> self = use(info);
       auto merges = std::make_shared<std::vector<TrainedMerge>>();
       TrainOptions options;
-      options.tokens = to_flags(info[0]);
-      options.min_count = to_flags(info[1]);
+      options.tokens = to_uint32(info[0]);
+      options.min_count = to_uint32(info[1]);
       return TokenizerJob::start(info.Env(), [self, merges, options](TokenizerJob& job) mutable {
         options.cancelled = &job.cancelled();
         options.progress = [&](uint32_t done) { job.report(done, options.tokens); };
@@ -222,7 +224,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   }
 
   // trainCharacters({ tokens, minCount, coverage, alphabetLimit, subwordPrefix }, progress?) -> job of [alphabet,
-  // merges]; `tokens` counts the alphabet's.
+  // merges]. `tokens` includes the alphabet.
   Napi::Value train_characters(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const std::shared_ptr<Use> self = use(info);
@@ -233,9 +235,9 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       };
       auto trained = std::make_shared<Trained>();
       const AlphabetOptions alphabet = to_alphabet(object);
-      const uint32_t tokens = to_flags(object.Get("tokens"));
+      const uint32_t tokens = to_uint32(object.Get("tokens"));
       TrainOptions options;
-      options.min_count = to_flags(object.Get("minCount"));
+      options.min_count = to_uint32(object.Get("minCount"));
       return TokenizerJob::start(info.Env(), [=](TokenizerJob& job) mutable {
         options.cancelled = &job.cancelled();
         options.progress = [&](uint32_t done) { job.report(done, options.tokens); };
@@ -254,20 +256,20 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     });
   }
 
-  // trainPieces({ tokens, seeds, maxPieceLength, shrinkingFactor, subIterations, coverage, threads }, progress?)
-  // -> job of [texts, scores], best first; `tokens` counts the alphabet's.
+  // trainPieces({ tokens, seeds, maxPieceLength, shrinkingFactor, subIterations, coverage, threads }, progress?) -> job
+  // of [texts, scores], best first. `tokens` includes the alphabet.
   Napi::Value train_pieces(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const std::shared_ptr<Use> self = use(info);
       const Napi::Object object = to_options_object(info[0]);
       UnigramOptions options;
-      options.tokens = to_flags(object.Get("tokens"));
-      options.seeds = to_flags(object.Get("seeds"));
+      options.tokens = to_uint32(object.Get("tokens"));
+      options.seeds = to_uint32(object.Get("seeds"));
       options.max_piece_length =
-          std::min<uint32_t>(std::max<uint32_t>(1, to_flags(object.Get("maxPieceLength"))), 1024);
+          std::min<uint32_t>(std::max<uint32_t>(1, to_uint32(object.Get("maxPieceLength"))), 1024);
       options.shrinking_factor = number(object, "shrinkingFactor", 0.75);
-      options.sub_iterations = to_flags(object.Get("subIterations"));
-      options.threads = std::min<size_t>(std::max<uint32_t>(1, to_flags(object.Get("threads"))), 256);
+      options.sub_iterations = to_uint32(object.Get("subIterations"));
+      options.threads = std::min<size_t>(std::max<uint32_t>(1, to_uint32(object.Get("threads"))), 256);
       options.alphabet = to_alphabet(object);
       if (!(options.shrinking_factor > 0 && options.shrinking_factor < 1))
         throw invalid_argument("shrinkingFactor: expected a number between 0 and 1");
@@ -293,7 +295,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   }
 
   std::shared_ptr<State> state_;
-  GivenTexts given_;  // for the next feed
+  GivenTexts given_;  // texts for the next feed
 };
 
 void init_trainer(Napi::Env env, Napi::Object exports) { exports.Set("NativeTrainer", NativeTrainer::define(env)); }

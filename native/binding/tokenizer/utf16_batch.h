@@ -1,5 +1,5 @@
-// Texts on their way from JavaScript to a job's threads. A long one is copied in parts, in several calls, so that none
-// takes long.
+// Texts that are copied from JavaScript for a job's threads. A long text is copied in parts by several calls, so that
+// no call takes long.
 #pragma once
 #include <napi.h>
 
@@ -22,11 +22,11 @@ class GivenTexts {
   // Reserves room for `units` units in total.
   void expect(size_t units) { units_.reserve(units + slack); }
 
-  // Reads the strings of an array, most of them in one crossing each; the first goes on where the last text ended if it
-  // `continues` it.
+  // Reads the strings of an array, most of them with one Node-API call each. With `continues`, the first string is
+  // appended to the last text.
   void read(const Napi::Value& value, bool continues) {
     if (!value.IsArray()) throw invalid_argument("texts: expected an array of strings, got something else");
-    if (continues && texts_.empty()) throw invalid_argument("texts: expected one to go on with, got none");
+    if (continues && texts_.empty()) throw invalid_argument("texts: expected a text to continue, got none");
     assert_idle();
     const Napi::Array array = value.As<Napi::Array>();
     const Reading reading(*this);
@@ -39,9 +39,9 @@ class GivenTexts {
     }
   }
 
-  // An array's own getters may call back meanwhile.
+  // Throws while read() runs. Getters of the array may call back into the batch.
   void assert_idle() const {
-    if (reading_) throw invalid_argument("texts: expected nothing else while they are read");
+    if (reading_) throw invalid_argument("texts: expected no other call while they are read");
   }
 
   const std::vector<Text>& texts() const { return texts_; }
@@ -49,7 +49,7 @@ class GivenTexts {
   size_t size() const { return used_; }
   size_t capacity() const { return units_.capacity(); }
 
-  // The memory, for others to use again.
+  // Empties the batch and returns its memory for reuse.
   RawBuffer<char16_t> take() {
     assert_idle();
     texts_.clear();
@@ -69,7 +69,7 @@ class GivenTexts {
     GivenTexts& texts_;
   };
 
-  static constexpr size_t slack = 4096;  // texts up to here need no second look at their length
+  static constexpr size_t slack = 4096;  // shorter texts need no second call for their length
 
   size_t append(const Napi::Value& value) {
     const Napi::Env env = value.Env();
@@ -77,7 +77,7 @@ class GivenTexts {
     units_.reserve(used_ + slack);
     size_t length = 0;
     check(env, napi_get_value_string_utf16(env, value, units_.data() + used_, units_.capacity() - used_, &length));
-    if (used_ + length + 1 >= units_.capacity()) {  // perhaps cut off
+    if (used_ + length + 1 >= units_.capacity()) {  // the text may have been cut off
       check(env, napi_get_value_string_utf16(env, value, nullptr, 0, &length));
       units_.reserve(used_ + length + 2);
       check(env, napi_get_value_string_utf16(env, value, units_.data() + used_, units_.capacity() - used_, &length));

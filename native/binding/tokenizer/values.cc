@@ -1,4 +1,4 @@
-// Flags, options, texts and arrays of ids between JavaScript and the tokenizer.
+// Converts flags, options, texts and arrays of ids between JavaScript and the tokenizer.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -10,7 +10,7 @@
 
 namespace heddle {
 
-uint32_t to_flags(const Napi::Value& value) {
+uint32_t to_uint32(const Napi::Value& value) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
   if (!(number >= 0 && number <= 4294967295.0)) throw invalid_argument("expected a number from 0 to 2^32-1");
   return static_cast<uint32_t>(number);
@@ -54,7 +54,7 @@ void read_utf16(const Napi::Value& value, const char* name, std::u16string& out)
   const Napi::Env env = value.Env();
   size_t length = 0;
   if (napi_get_value_string_utf16(env, value, nullptr, 0, &length) != napi_ok) throw Napi::Error::New(env);
-  out.resize(length + 1);  // N-API writes a terminator
+  out.resize(length + 1);  // Node-API writes a terminator
   if (napi_get_value_string_utf16(env, value, out.data(), length + 1, &length) != napi_ok) throw Napi::Error::New(env);
   out.resize(length);
 }

@@ -1,4 +1,4 @@
-// The workspace of a tokenizer's batches, kept between batches: touched memory, and encoders with warm word caches.
+// Memory and encoders of a tokenizer's batches, kept between batches: touched pages and warm word caches.
 #pragma once
 #include <memory>
 #include <mutex>
@@ -13,7 +13,7 @@ struct Workspace {
   struct Worker {
     explicit Worker(const std::shared_ptr<const TokenizerModel>& model) : encoder(model) {}
     Encoder encoder;
-    Encoding encoding;  // of the worker's texts, one after the other
+    Encoding encoding;  // of the worker's texts, back to back
   };
   RawBuffer<char16_t> text;
   std::vector<std::unique_ptr<Worker>> workers;
@@ -25,17 +25,17 @@ class Workspaces {
     const std::lock_guard<std::mutex> lock(mutex_);
     return kept_ != nullptr ? std::move(kept_) : std::make_unique<Workspace>();
   }
-  // One is kept, if it is not large; batches that run at once have their own.
+  // Keeps one workspace, unless it is large. Batches that run at the same time use separate ones.
   void give(std::unique_ptr<Workspace> workspace) {
     size_t bytes = workspace->text.capacity() * sizeof(char16_t);
     for (const auto& worker : workspace->workers) bytes += worker->encoding.ids.capacity() * sizeof(uint32_t);
-    if (bytes > most_kept) return;
+    if (bytes > max_kept) return;
     const std::lock_guard<std::mutex> lock(mutex_);
     kept_ = std::move(workspace);
   }
 
  private:
-  static constexpr size_t most_kept = size_t{32} << 20;
+  static constexpr size_t max_kept = size_t{32} << 20;
   std::mutex mutex_;
   std::unique_ptr<Workspace> kept_;
 };

@@ -9,14 +9,14 @@ namespace HEDDLE_ISA {
 
 using cpu::Attention;
 
-// Floats of the copy of keys and values that a thread keeps; 0 where it would outgrow the caches, and tiles are loaded
-// from the operands instead.
+// Returns the floats of a thread's f32 copy of keys and values. 0 if the copy would outgrow the caches; tiles are then
+// loaded from the operands.
 inline int64_t side_floats(const Attention& a) {
   int64_t floats = 2 * a.length * a.width;
   return floats <= int64_t{1} << 20 ? round_up(floats, 32) : 0;
 }
 
-// Starts, then ends, of every row's document: what Mask reads.
+// Size of the table of document bounds: the starts of all rows' documents, then their ends. Mask reads it.
 inline int64_t document_ints(const Attention& a) { return a.documents ? round_up(2 * a.batch * a.length, 16) : 0; }
 inline void find_documents(const Attention& a, int32_t* starts) {
   int32_t* ends = starts + a.batch * a.length;
@@ -24,7 +24,7 @@ inline void find_documents(const Attention& a, int32_t* starts) {
     const int32_t* id = a.documents + s * a.length;
     for (int64_t i = 0, last = 0; i < a.length; i = last) {
       for (last = i + 1; id[i] >= 0 && last < a.length && id[last] == id[i];) ++last;
-      // Padding: an empty interval at its own place.
+      // Padding sees nothing: an empty interval at its own position.
       for (int64_t r = i; r < last; ++r)
         starts[r] = static_cast<int32_t>(i), ends[r] = static_cast<int32_t>(id[i] < 0 ? i : last);
     }
@@ -36,10 +36,10 @@ inline Mask mask_of(const Attention& a, const int32_t* starts, int64_t sequence)
   return m;
 }
 
-// Whether products run on pairs of bf16.
+// Whether dot products run on pairs of bf16.
 inline bool on_pairs(const Attention& a) { return bf16_pairs && a.pairs; }
 
-// The scratch of a thread in the forward pass: copies, then the work of a block.
+// Floats of a thread's scratch in the forward pass: `side` for copies of keys and values, then `work` for a block.
 struct ForwardPlan {
   int64_t side, work;
 };
@@ -66,7 +66,8 @@ inline void attention(const Attention& a, Pool& pool, void* scratch) {
   int64_t items = group * ceil_div(a.length, query_block), side = plan.side;
   const bool pairs = on_pairs(a);
   int64_t q_stride = a.heads * a.width, kv_stride = a.kv_heads * a.width;
-  // Every block is computed alone, so the number of shares changes no result: enough of them to balance the threads.
+  // Every block is computed independently, so the number of shares changes no result. There are enough shares to
+  // balance the threads.
   int64_t shares = owners ? min_of(items, ceil_div(4 * pool.threads(), owners)) : 0;
   if (!side) shares = items;
   int32_t* starts = static_cast<int32_t*>(scratch);

@@ -10,14 +10,14 @@ namespace HEDDLE_ISA {
 struct BackwardPlan {
   int64_t owners, parts, padded;  // padded: width rounded up to whole tiles
   int64_t sums;                   // floats of dk and dv of one owner
-  int64_t buffers;                // how many such sums exist at a time
-  int64_t side, work;             // floats of one thread: the copy of keys and values, and all of it
+  int64_t buffers;                // number of such sums in scratch
+  int64_t side, work;             // floats of one thread: its copy of keys and values, and its whole scratch
 };
-// Over a few queries and keys panels are padding for the most part, and pairs gain nothing.
+// Sequences or windows shorter than a panel are mostly padding, and pairs do not speed them up.
 inline bool backward_on_pairs(const Attention& a) {
   return on_pairs(a) && a.length >= NR && (a.window == 0 || a.window >= NR);
 }
-inline BackwardPlan plan_pairs(const Attention& a, BackwardPlan p);  // what threads hold where operands are pairs
+inline BackwardPlan plan_pairs(const Attention& a, BackwardPlan p);  // scratch sizes for operands in pairs
 inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position,
     float* work, int64_t side, int64_t padded, float* dk, float* dv);
 inline void copy_pairs(const Attention& a, int64_t kv, float* to);
@@ -39,12 +39,13 @@ inline BackwardPlan plan_backward(const Attention& a, int threads) {
 inline size_t attention_backward_scratch(const Attention& a, int threads) {
   BackwardPlan p = plan_backward(a, threads);
   int64_t sums = p.buffers * p.sums;
-  // A smaller batch may be cut into more parts: never more than 31 owners' sums, nor 32 MiB.
+  // A smaller batch may be split into more parts, but never needs more than 31 owners' sums or 32 MiB.
   int64_t bound = max_of(sums, min_of<int64_t>(int64_t{8} << 20, 32 * p.sums));
   return sizeof(float) * static_cast<size_t>(bound + threads * p.work + document_ints(a));
 }
 
-// Score panel s (keys, NR lanes of a row of query_block) -> probabilities; dp (the same shape) -> d score / scale.
+// Converts score panel s (keys, NR lanes of a row of query_block) to probabilities, and dp (same shape) to dL/dscore /
+// scale.
 inline void backward_panel(
     float* s, float* dp, int64_t keys, const Edges& edges, float softcap, const float* lse, const float* delta) {
   bool cut = edges.low || edges.high;
@@ -75,13 +76,14 @@ inline void clear_rows(float* s, float* dp, int64_t from, int64_t to) {
     for (int64_t c = 0; c < NR; c += W) store(s + r + c, zero()), store(dp + r + c, zero());
 }
 
-// c (keys, padded) += a (keys, queries from..to of a row of query_block) b (queries, padded). The first query that key
-// row j sees is on or after `diagonal + j` under a causal mask; whole panels before it are skipped. With PAIRS, a and b
-// hold queries in pairs.
+// c (keys, padded) += a (keys, queries from..to of a row of query_block) b (queries, padded). Under a causal mask, key
+// row j is visible to queries from `diagonal + j` on only; whole panels before that are skipped. With PAIRS, a and b
+// hold pairs of queries.
 template <bool PAIRS = false>
 inline void spread_tile(const float* a, const float* b, int64_t keys, int64_t from, int64_t to, bool causal,
     int64_t diagonal, int64_t padded, float* c) {
-  constexpr int64_t queries = PAIRS ? 2 : 1, stride = query_block / queries;  // of a float of a, of a row of it
+  constexpr int64_t queries = PAIRS ? 2 : 1,
+                    stride = query_block / queries;  // queries per float of a; floats per row of a
   for (int64_t j = 0; j < keys; j += MR) {
     int64_t rows = min_of<int64_t>(MR, keys - j), start = from;
     if (causal) start = max_of(start, (diagonal + j) / NR * NR);
@@ -119,7 +121,7 @@ inline BackwardWork carve_backward(float* at, int64_t side, int64_t width, int64
   return w;
 }
 
-// All keys against the block of queries that starts at `position` of head `head`.
+// Processes all keys against the block of queries that starts at `position` of head `head`.
 inline void backward_block(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position,
     const BackwardWork& w, int64_t padded, float* dk, float* dv) {
   int64_t width = a.width, q_stride = a.heads * width, kv_stride = a.kv_heads * width;
@@ -128,12 +130,12 @@ inline void backward_block(const Attention& a, const Mask& mask, int64_t sequenc
           kv = sequence * a.length * kv_stride + head / (a.heads / a.kv_heads) * width;
   load_panels(a.q, a.type, qo, q_stride, rows, width, a.scale, w.q_panels);
   load_panels(a.d_o, a.type, qo, q_stride, rows, width, 1, w.do_panels);
-  // delta = dot(do, o) of each query; o borrows the buffer that q's rows take next.
+  // delta = dot(do, o) of each query. o is loaded into the buffer that q's rows take afterwards.
   load_tile(a.o, a.type, qo, q_stride, rows, width, w.q_rows, padded);
   load_tile(a.d_o, a.type, qo, q_stride, rows, width, w.do_rows, padded);
   for (int64_t i = 0; i < query_block; ++i) {
     w.lse[i] = i < rows ? a.lse[(row + i) * a.heads + head] : minus_infinity;
-    // lanes beyond the end and rows that see nothing get p = 0
+    // Lanes beyond the end, and rows that see no key, get p = 0.
     if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;
     F sum = zero();
     if (i < rows)
@@ -155,12 +157,12 @@ inline void backward_block(const Attention& a, const Mask& mask, int64_t sequenc
       load_tile(a.k, a.type, kv + j * kv_stride, kv_stride, keys, width, w.k, width);
       load_tile(a.v, a.type, kv + j * kv_stride, kv_stride, keys, width, w.v, width);
     }
-    int64_t from = query_block, to = 0;  // queries that see any key of this block
+    int64_t from = query_block, to = 0;  // range of queries that see any key of this block
     for (int64_t p = 0; p * NR < rows; ++p) {
       int64_t query = position + p * NR;
       auto [skip, seen] = seen_keys(mask, query, min_of(query + NR, end), j, keys, a.length);
       if (skip >= seen) continue;
-      // panels of padding
+      // Clears panels of padding between visible panels.
       for (int64_t gap = to; gap > 0 && gap < p * NR; gap += NR) clear_rows(w.s + gap, w.dp + gap, 0, keys);
       from = min_of<int64_t>(from, p * NR), to = min_of<int64_t>((p + 1) * NR, rows);
       float *s = w.s + p * NR, *dp = w.dp + p * NR;
@@ -180,10 +182,11 @@ inline void backward_block(const Attention& a, const Mask& mask, int64_t sequenc
   for (int64_t p = 0; p * NR < rows; ++p)
     store_lanes(w.dq_panels + p * NR * width, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type,
         qo + p * NR * q_stride, q_stride);
-  mend_queries(a, mask, sequence, head, position, rows);
+  fix_nan_queries(a, mask, sequence, head, position, rows);
 }
 
-// Row `row` of an owner's sums, over all its parts, times `factor`, to the gradient. Returns whether it is finite.
+// Adds up row `row` of an owner's sums over all its parts, and writes it times `factor` to the gradient. Returns
+// whether the row is finite.
 inline bool store_sums(const Attention& a, const float* sums, int64_t parts, int64_t part_stride, int64_t padded,
     int64_t row, float factor, int64_t at, void* to) {
   F check = zero();
@@ -191,7 +194,7 @@ inline bool store_sums(const Attention& a, const float* sums, int64_t parts, int
     F v = load(sums + row * padded + d);
     for (int64_t p = 1; p < parts; ++p) v = add(v, load(sums + p * part_stride + row * padded + d));
     v = mul(v, set1(factor));
-    check = fma(v, zero(), check);  // beyond the width there are zeros
+    check = fma(v, zero(), check);  // elements beyond the width are zero
     int n = static_cast<int>(min_of<int64_t>(W, a.width - d));
     if (a.type == DType::f32)
       n == W ? store(static_cast<float*>(to) + at + d, v) : store_n(static_cast<float*>(to) + at + d, v, n);
@@ -216,7 +219,7 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
       const bool values =
           store_sums(a, from + a.length * plan.padded, parts, plan.sums, plan.padded, r, 1, base + r * kv_stride, a.dv);
       if (!keys || !values)
-        mend_key(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads, r);
+        fix_nan_key(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads, r);
     }
   };
   pool.run(plan.owners * plan.parts, [&](int64_t t, int thread) {
@@ -250,7 +253,7 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
     });
 }
 
-// d_sinks (heads): a head's sum is one thread's, in double, so the threads change nothing of it.
+// Computes d_sinks (heads). One thread adds up a whole head in double, so the result does not depend on the threads.
 inline void sinks_backward(const cpu::SinksBackward& a, Pool& pool) {
   pool.run(a.heads, [&](int64_t head, int) {
     float sink = sink_of(a.sinks, a.sinks_type, head);

@@ -1,12 +1,12 @@
-// attention_backward-inl.h on pairs of bf16. Weights of keys and their gradients are rounded to bf16 before they meet
-// queries, keys and the output's gradient; all sums are f32.
+// The gradient of attention as in attention_backward-inl.h, with bf16 dot products. Softmax weights and gradients of
+// scores are rounded to bf16 before they multiply queries, keys and the output's gradient. All sums are f32.
 #pragma once
 #include "cpu/attention/attention_backward-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Copies of all keys and values: rows of both, and the keys once more as pairs of rows.
+// Floats for copies of all keys and values: rows of both, and the keys again as pairs of rows.
 inline int64_t backward_copy_floats(int64_t keys, int64_t width) {
   return 2 * key_floats(keys, width) + ceil_div(keys, 2) * width;
 }
@@ -20,9 +20,9 @@ inline PairCopies carve_copies(float* at, int64_t keys, int64_t width) {
 inline void copy_pair_rows(const Attention& a, int64_t at, int64_t keys, const PairCopies& to) {
   const bf16 *k = static_cast<const bf16*>(a.k) + at, *v = static_cast<const bf16*>(a.v) + at;
   int64_t stride = a.kv_heads * a.width, depth = ceil_div(a.width, 2);
-  copy_rows(k, stride, keys, a.width, to.k, depth);
-  copy_rows(v, stride, keys, a.width, to.v, depth);
-  join_rows(k, stride, keys, a.width, to.k_pairs, a.width);
+  copy_element_pairs(k, stride, keys, a.width, to.k, depth);
+  copy_element_pairs(v, stride, keys, a.width, to.v, depth);
+  copy_row_pairs(k, stride, keys, a.width, to.k_pairs, a.width);
 }
 inline void copy_pairs(const Attention& a, int64_t kv, float* to) {
   copy_pair_rows(a, kv, a.length, carve_copies(to, a.length, a.width));
@@ -64,8 +64,8 @@ inline BackwardPlan plan_pairs(const Attention& a, BackwardPlan p) {
   return p;
 }
 
-// Converts panels s and dp (keys, NR) of products to weights and gradients of scores over scale. Stores them as bf16
-// rows with stride query_block. The gradients are also written as pairs of keys.
+// Converts panels s and dp (keys, NR) of dot products to softmax weights and to dL/dscore / scale. Stores both as bf16
+// rows with stride query_block, and the gradients also as pairs of keys.
 inline void backward_panel_pairs(const float* s, const float* dp, int64_t keys, const Edges& edges, float scale,
     float softcap, const float* lse, const float* delta, bf16* p_rows, bf16* d_rows, float* d_pairs) {
 #if defined(HEDDLE_SIMD_BF16)
@@ -97,14 +97,14 @@ inline void backward_panel_pairs(const float* s, const float* dp, int64_t keys, 
 #endif
 }
 
-// Clears the queries from `lane` on in a panel's rows [from, to), which none of them sees, because spread_tile reads
-// them.
+// Clears the panel of queries from `lane` on in rows [from, to). None of these queries sees the keys, but spread_tile
+// reads them.
 inline void clear_pair_rows(const PairWork& w, int64_t lane, int64_t from, int64_t to) {
   for (int64_t r = from; r < to; ++r)
     for (float* rows : {w.p_rows, w.d_rows}) store(rows + (r * query_block + lane) / 2, zero());
 }
 
-// As backward_block; `work` begins with the copies where there are any.
+// Like backward_block. `work` begins with the copies of keys and values if `side` is not 0.
 inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position,
     float* work, int64_t side, int64_t padded, float* dk, float* dv) {
   static_assert(NR == 2 * W, "a row of a panel's lanes in bf16 is one vector");
@@ -118,11 +118,11 @@ inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequenc
   PairCopies all = carve_copies(work, a.length, width);
   load_pair_panels(q, q_stride, rows, width, w.q_panels);
   load_pair_panels(d_o, q_stride, rows, width, w.do_panels);
-  join_rows(q, q_stride, rows, width, w.q_pairs, padded);
-  join_rows(d_o, q_stride, rows, width, w.do_pairs, padded);
+  copy_row_pairs(q, q_stride, rows, width, w.q_pairs, padded);
+  copy_row_pairs(d_o, q_stride, rows, width, w.do_pairs, padded);
   for (int64_t i = 0; i < query_block; ++i) {
     w.lse[i] = i < rows ? a.lse[(row + i) * a.heads + head] : minus_infinity;
-    // lanes beyond the end and rows that see nothing get p = 0
+    // Lanes beyond the end, and rows that see no key, get p = 0.
     if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;
     F sum = zero();
     for (int64_t d = 0; i < rows && d < width; d += W) {
@@ -139,7 +139,7 @@ inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequenc
     PairCopies tile = w.tile;
     if (side) tile = {all.k + j * depth, all.v + j * depth, all.k_pairs + j / 2 * width};
     else copy_pair_rows(a, kv + j * kv_stride, keys, tile);
-    int64_t from = query_block, to = 0;  // queries that see any key of this block
+    int64_t from = query_block, to = 0;  // range of queries that see any key of this block
     for (int64_t p = 0; p * NR < rows; ++p) {
       int64_t query = position + p * NR, lane = p * NR;
       auto [skip, seen] = seen_keys(mask, query, min_of(query + NR, end), j, keys, a.length);
@@ -166,7 +166,7 @@ inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequenc
   for (int64_t p = 0; p * NR < rows; ++p)
     store_lanes(w.dq_panels + p * NR * width, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type,
         qo + p * NR * q_stride, q_stride);
-  mend_queries(a, mask, sequence, head, position, rows);
+  fix_nan_queries(a, mask, sequence, head, position, rows);
 }
 
 }  // namespace HEDDLE_ISA

@@ -1,7 +1,7 @@
-// The gradient of attention on matrix tiles, with the rounding of attention_backward_pairs-inl.h and blocks of 128
-// queries by 64 keys. Scores are stored as (key, query), with queries in lanes. Weights and gradients of scores are
-// written as rows of queries, for the gradients of keys and values. The gradients are also written as pairs of keys,
-// for the gradient of queries.
+// The gradient of attention on AMX tiles, rounded like attention_backward_pairs-inl.h, in blocks of 128 queries by 64
+// keys. Scores are stored as (key, query), with queries in lanes. Softmax weights and score gradients are stored as
+// bf16 rows of queries, for the gradients of keys and values. Score gradients are also stored as pairs of keys, for the
+// gradient of queries.
 #pragma once
 #include "cpu/attention/attention_backward_pairs-inl.h"
 #include "cpu/attention/attention_tiles-inl.h"
@@ -11,14 +11,14 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 constexpr int64_t tile_queries = 128;
-static_assert(NR == panel_rows, "panels of both kinds are alike");
+static_assert(NR == panel_rows, "vector panels and tile panels have the same height");
 
-// A block of keys: rows (tile_keys, padded) of keys and values, and keys' elements as rows of 32 keys: (padded / 32,
-// tile_keys / 32, 32, 16 pairs).
+// A block of keys: k and v are bf16 rows (tile_keys, padded). `transposed` holds the keys transposed, in tiles: (padded
+// / 32, tile_keys / 32, 32, 16 pairs).
 struct BackwardKeys {
-  float *k, *v, *turned;
+  float *k, *v, *transposed;
   static int64_t floats(int64_t padded) { return 3 * block_floats(padded); }
-  BackwardKeys(float* at, int64_t padded) : k(at), v(at + block_floats(padded)), turned(v + block_floats(padded)) {}
+  BackwardKeys(float* at, int64_t padded) : k(at), v(at + block_floats(padded)), transposed(v + block_floats(padded)) {}
   void load(const Attention& a, int64_t kv, int64_t j, int64_t padded) const {
     const int64_t stride = a.kv_heads * a.width, rows = min_of(tile_keys, a.length - j), depth = padded / 2;
     for (bool values : {false, true}) {
@@ -28,7 +28,7 @@ struct BackwardKeys {
     }
     for (int64_t d = 0; d < padded; d += panel_rows)
       pack_tile_columns(
-          reinterpret_cast<const bf16*>(k) + d, padded, panel_rows, tile_keys, turned + d * tile_keys / 2);
+          reinterpret_cast<const bf16*>(k) + d, padded, panel_rows, tile_keys, transposed + d * tile_keys / 2);
   }
 };
 
@@ -40,7 +40,7 @@ struct BackwardTiles {
   float *p_rows, *d_rows;       // (tile_keys, tile_queries) bf16
   float* d_pairs;               // (tile_keys / 2, 32)
   float *lse, *delta;           // (tile_queries)
-  float* keys;                  // of two blocks, where all are not kept
+  float* keys;                  // two blocks, used if not all keys are copied at once
   int64_t floats;
   BackwardTiles(float* at, int64_t padded) {
     const float* begin = at;
@@ -71,17 +71,19 @@ inline BackwardPlan plan_tiles(const Attention& a, int threads) {
 inline size_t attention_backward_tiles_scratch(const Attention& a, int threads) {
   if (!backward_on_pairs(a)) return without_tiles.attention_backward_scratch(a, threads);
   const BackwardPlan p = plan_tiles(a, threads);
-  // as attention_backward_scratch
+  // The bound of attention_backward_scratch.
   const int64_t bound = max_of(p.buffers * p.sums, min_of<int64_t>(int64_t{8} << 20, 32 * p.sums));
   return sizeof(float) * static_cast<size_t>(bound + threads * p.work + document_ints(a));
 }
 
-// Products s and dp of keys [from, to) -> weights and gradients of scores over scale; edges are relative to `from`.
+// Converts products s and dp of keys [from, to) to softmax weights and to dL/dscore / scale. Edges are relative to
+// `from`.
 inline void backward_tile_panel(
     const BackwardTiles& w, int64_t lane, int64_t from, int64_t to, const Edges& edges, float scale, float softcap) {
 #if defined(HEDDLE_SIMD_BF16)
   const bool cut = edges.low || edges.high;
-  const bool replaced = !(softcap > 0) && !(scale > 0);  // a masked product of -inf by such a scale would be seen
+  // Without scaling first, -inf times a scale of at most 0 would be visible.
+  const bool replaced = !(softcap > 0) && !(scale > 0);
   const F factor = set1(softcap > 0 || replaced ? log2_e : scale * log2_e);
   F less[2], mean[2];
   for (int h = 0; h < 2; ++h) less[h] = neg(load(w.lse + lane + h * W)), mean[h] = load(w.delta + lane + h * W);
@@ -113,7 +115,7 @@ inline void backward_tile_panel(
 #endif
 }
 
-// s (tile_keys, 32) = rows (tile_keys, padded) of keys [from, to) by a panel of queries.
+// s (tile_keys, 32) = rows (tile_keys, padded) times a panel of queries, for keys [from, to).
 inline void score_panel(const float* rows, const float* panel, int64_t from, int64_t to, int64_t padded, float* s) {
   const int64_t depth = padded / 2;
   for (int64_t j = from; j < to; j += panel_rows)
@@ -121,12 +123,13 @@ inline void score_panel(const float* rows, const float* panel, int64_t from, int
         depth / tile_pairs, s + j * NR, NR, true);
 }
 
-// A panel of queries that see keys [from, to) of block j.
+// A step: panel p of queries against keys [from, to) of the block at j.
 struct BackwardStep {
   int64_t j, p = -1, from = 0, to = 0;
 };
 
-// The queries of one head from `position` on: their gradient, and what they add to those of keys and values.
+// Processes the queries of one head from `position` on: computes their gradient, and adds to the gradients of keys and
+// values.
 template <class Keys>
 void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position,
     const BackwardTiles& w, int64_t padded, float* dk, float* dv, const Keys& keys_of) {
@@ -146,7 +149,7 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
   }
   for (int64_t i = 0; i < panels * panel_rows; ++i) {
     w.lse[i] = i < rows ? a.lse[(row + i) * a.heads + head] * log2_e : minus_infinity;
-    // lanes beyond the end and rows that see nothing get p = 0
+    // Lanes beyond the end, and rows that see no key, get p = 0.
     if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;
     F sum = zero();
     for (int64_t d = 0; i < rows && d < width; d += W) {
@@ -156,8 +159,8 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
     w.delta[i] = reduce_add(sum);
   }
   clear(w.dq, panels * padded * NR);
-  // Tiles and vector code wait for each other's stores, so the next scores are computed between weights and their
-  // products.
+  // Vector code and AMX wait for each other's stores. The next scores are therefore computed between the softmax and
+  // the products that use it.
   const int64_t last = mask.high(end - 1, a.length);
   BackwardStep step{mask.low(position) / tile_keys * tile_keys};
   const auto advance = [&] {
@@ -177,7 +180,7 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
     score_panel(keys.v, w.do_panels + step.p * NR * depth, step.from, step.to, padded, w.dp);
   };
   constexpr int64_t groups = tile_keys / panel_rows;
-  int64_t first_panel[groups], last_panel[groups] = {};  // that see any of 32 keys
+  int64_t first_panel[groups], last_panel[groups] = {};  // range of panels that see any of the 32 keys of a group
   bool more = advance();
   if (more) keys = keys_of(step.j), score();
   while (more) {
@@ -198,7 +201,7 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
     constexpr int64_t tiles = panel_rows * TILE;
     for (int64_t d = 0; d < padded; d += panel_rows)
       multiply_tiles(
-          {own.turned + d * tile_keys / 2 + now.from / panel_rows * tiles, TILE * TILE, tile_row_bytes, tiles},
+          {own.transposed + d * tile_keys / 2 + now.from / panel_rows * tiles, TILE * TILE, tile_row_bytes, tiles},
           {w.d_pairs + now.from / 2 * NR, TILE, NR * 4, TILE * NR}, (now.to - now.from) / panel_rows,
           w.dq + lane * padded + d * NR, NR, false);
     for (int64_t g = 0; block_ends && g < groups; ++g) {
@@ -219,7 +222,7 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
   for (int64_t p = 0; p < panels; ++p)
     store_lanes(w.dq + p * NR * padded, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type,
         qo + p * NR * stride, stride);
-  mend_queries(a, mask, sequence, head, position, rows);
+  fix_nan_queries(a, mask, sequence, head, position, rows);
 }
 
 inline void attention_backward_tiles(const Attention& a, Pool& pool, void* scratch) {
@@ -236,7 +239,7 @@ inline void attention_backward_tiles(const Attention& a, Pool& pool, void* scrat
       const bool keys = store_sums(a, from, plan.parts, plan.sums, padded, r, a.scale, base + r * kv_stride, a.dk);
       const bool values = store_sums(a, from + half, plan.parts, plan.sums, padded, r, 1, base + r * kv_stride, a.dv);
       if (!keys || !values)
-        mend_key(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads, r);
+        fix_nan_key(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, owner % a.kv_heads, r);
     }
   };
   pool.run(plan.owners * plan.parts, [&](int64_t t, int thread) {

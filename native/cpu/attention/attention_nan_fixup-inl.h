@@ -16,7 +16,7 @@ template <class T> inline float row_dot(const T* a, const T* b, int64_t width) {
   return reduce_add(sum);
 }
 
-template <class T> struct MendGradients {
+template <class T> struct NanGradientFixup {
   const Attention& a;
   const Mask& mask;
   int64_t sequence;
@@ -33,7 +33,7 @@ template <class T> struct MendGradients {
   }
   bool key_finite(int64_t at) const { return row_finite(of(a.k, at), a.width) && row_finite(of(a.v, at), a.width); }
 
-  // Computes the weight p of a query for a key, and the gradient d of their product.
+  // Computes the softmax weight p of a key for a query, and the gradient d of their dot product.
   void pair(int64_t query, float log_sum, int64_t key, float& p, float& d) const {
     float score = a.scale * row_dot(of(a.q, query), of(a.k, key), a.width), slope = 1;
     if (a.softcap > 0) {
@@ -44,15 +44,15 @@ template <class T> struct MendGradients {
     p = __builtin_expf(score - log_sum);
     d = p * (row_dot(of(a.d_o, query), of(a.v, key), a.width) - delta) * slope * a.scale;
   }
-  // to (a part of a row) += factor * from
+  // Returns sum + factor * from, for one vector of a row.
   static F add_part(F sum, float factor, const T* from, int n) { return fma(set1(factor), load_n(from, n), sum); }
 
   void query(int64_t i, int64_t head) const {
     const int64_t at = query_at(i, head), low = mask.low(i), high = mask.high(i, a.length),
                   kv_head = head / (a.heads / a.kv_heads);
-    bool mends = low >= high || query_finite(at, lse(i, head));
-    for (int64_t j = low; mends && j < high; ++j) mends = key_finite(key_at(j, kv_head));
-    for (int64_t part = 0; mends && part < a.width; part += W) {
+    bool fixable = low >= high || query_finite(at, lse(i, head));
+    for (int64_t j = low; fixable && j < high; ++j) fixable = key_finite(key_at(j, kv_head));
+    for (int64_t part = 0; fixable && part < a.width; part += W) {
       const int n = static_cast<int>(min_of<int64_t>(W, a.width - part));
       F sum = zero();
       for (int64_t j = low; j < high; ++j) {
@@ -65,16 +65,17 @@ template <class T> struct MendGradients {
   }
   void key(int64_t j, int64_t kv_head) const {
     const int64_t at = key_at(j, kv_head), group = a.heads / a.kv_heads;
-    int64_t from = 0, to = a.length;  // queries that see it: neither end of what one sees ever moves back
+    // The range of queries that may see the key. Neither bound of a query's range ever decreases.
+    int64_t from = 0, to = a.length;
     while (from < to && mask.high(from, a.length) <= j) ++from;
     while (from < to && mask.low(to - 1) > j) --to;
-    // those of padding in between do not
+    // Padding queries in this range do not see the key.
     const auto sees = [&](int64_t i) { return mask.low(i) <= j && j < mask.high(i, a.length); };
-    bool mends = true, seen = false;
-    for (int64_t i = from; mends && i < to; ++i)
-      for (int64_t head = kv_head * group; mends && sees(i) && head < (kv_head + 1) * group; ++head)
-        seen = true, mends = query_finite(query_at(i, head), lse(i, head));
-    if (!mends || (seen && !key_finite(at))) return;
+    bool fixable = true, seen = false;
+    for (int64_t i = from; fixable && i < to; ++i)
+      for (int64_t head = kv_head * group; fixable && sees(i) && head < (kv_head + 1) * group; ++head)
+        seen = true, fixable = query_finite(query_at(i, head), lse(i, head));
+    if (!fixable || (seen && !key_finite(at))) return;
     for (int64_t part = 0; part < a.width; part += W) {
       const int n = static_cast<int>(min_of<int64_t>(W, a.width - part));
       F dk = zero(), dv = zero();
@@ -90,24 +91,24 @@ template <class T> struct MendGradients {
   }
 };
 
-// Gradients of the queries of one head from `position` on, as they have just been stored.
+// Recomputes gradients of the queries of one head from `position` on, if the values just stored are not finite.
 template <class T>
-inline void mend_queries_of(
+inline void fix_nan_queries_of(
     const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, int64_t rows) {
-  const MendGradients<T> mend{a, mask, sequence};
-  const T* from = static_cast<const T*>(a.dq) + mend.query_at(position, head);
+  const NanGradientFixup<T> fixup{a, mask, sequence};
+  const T* from = static_cast<const T*>(a.dq) + fixup.query_at(position, head);
   if (rows_finite(from, a.heads * a.width, rows, a.width)) return;
   for (int64_t i = 0; i < rows; ++i)
-    if (!row_finite(from + i * a.heads * a.width, a.width)) mend.query(position + i, head);
+    if (!row_finite(from + i * a.heads * a.width, a.width)) fixup.query(position + i, head);
 }
-inline void mend_queries(
+inline void fix_nan_queries(
     const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, int64_t rows) {
-  if (a.type == DType::f32) mend_queries_of<float>(a, mask, sequence, head, position, rows);
-  else mend_queries_of<bf16>(a, mask, sequence, head, position, rows);
+  if (a.type == DType::f32) fix_nan_queries_of<float>(a, mask, sequence, head, position, rows);
+  else fix_nan_queries_of<bf16>(a, mask, sequence, head, position, rows);
 }
-inline void mend_key(const Attention& a, const Mask& mask, int64_t sequence, int64_t kv_head, int64_t j) {
-  if (a.type == DType::f32) MendGradients<float>{a, mask, sequence}.key(j, kv_head);
-  else MendGradients<bf16>{a, mask, sequence}.key(j, kv_head);
+inline void fix_nan_key(const Attention& a, const Mask& mask, int64_t sequence, int64_t kv_head, int64_t j) {
+  if (a.type == DType::f32) NanGradientFixup<float>{a, mask, sequence}.key(j, kv_head);
+  else NanGradientFixup<bf16>{a, mask, sequence}.key(j, kv_head);
 }
 
 }  // namespace HEDDLE_ISA

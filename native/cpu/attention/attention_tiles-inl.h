@@ -1,5 +1,4 @@
-// Attention on matrix tiles for operands that are bf16 or may be rounded to it. Other calls go to the kernels that the
-// tiles replace.
+// Attention on AMX tiles for operands that are bf16 or may be rounded to it. Other calls use the kernels without tiles.
 #pragma once
 #include "cpu/attention/cached_attention-inl.h"
 #include "cpu/attention/flash_tiles-inl.h"
@@ -8,14 +7,15 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Heads of a task that take keys in turn, and queries: enough of both that packing the keys costs little.
+// The query heads and query rows of one task. All of them use each packed block of keys, which makes packing cheap.
 struct TileShare {
   int64_t heads, queries;
   TileShare(int64_t group) : heads(min_of<int64_t>(group, 8)), queries(heads < 3 ? 4 * panel_rows : 2 * panel_rows) {}
   int64_t panels() const { return heads * queries / panel_rows; }
 };
 
-// Bytes of a thread's copies of all keys and values of a sequence, in floats; 0: they are packed block by block.
+// Number of floats for a thread's packed copies of all keys and values of a sequence. 0 if they are packed block by
+// block instead.
 inline int64_t tile_side_floats(const Attention& a) {
   return side_floats(a) ? ceil_div(a.length, tile_keys) * 2 * block_floats(tile_width(a.width)) : 0;
 }
@@ -26,7 +26,8 @@ inline size_t attention_tiles_scratch(const Attention& a, int threads) {
   return sizeof(float) * static_cast<size_t>((tile_side_floats(a) + work) * threads + document_ints(a));
 }
 
-// A block's rows as bf16, those of [from, to) by `copy`, those beyond in their 32 zero; then packed.
+// Packs rows [from, to) of a block of keys and values. `copy` writes them as bf16. Other rows of the same groups of 32
+// become zero.
 template <class Copy>
 TileKeys pack_block(int64_t from, int64_t to, int64_t padded, float* stage, float* room, const Copy& copy) {
   const int64_t depth = padded / 2, low = from / panel_rows * panel_rows, high = round_up(to, panel_rows);
@@ -40,14 +41,15 @@ TileKeys pack_block(int64_t from, int64_t to, int64_t padded, float* stage, floa
   return keys;
 }
 
-// Rows of heads that masked numbers have reached; `keys` says where all heads' keys and values are.
-inline void mend_heads(const TileQueries& b, FlashBlock keys, float* work) {
+// Recomputes output rows that NaN or infinity in masked positions has reached (flash_nan_fixup-inl.h). `keys` holds the
+// keys and values that all heads share.
+inline void fix_nan_heads(const TileQueries& b, FlashBlock keys, float* work) {
   for (int64_t head = 0; head < b.heads; ++head) {
     keys.q = element(b.q, b.type, head * b.width), keys.o = element(b.o, b.o_type, head * b.width),
     keys.o_stride = b.stride;
     keys.sink = sink_of(b.sinks, b.sinks_type, head);
     if (b.lse) keys.lse = b.lse + head, keys.lse_stride = b.lse_stride;
-    mend_rows(keys, work);
+    fix_nan_rows(keys, work);
   }
 }
 
@@ -59,7 +61,8 @@ inline void attention_tiles(const Attention& a, Pool& pool, void* scratch) {
   const int64_t parts = ceil_div(group, share.heads), items = parts * ceil_div(a.length, share.queries),
                 side = tile_side_floats(a);
   const int64_t q_stride = a.heads * a.width, kv_stride = a.kv_heads * a.width;
-  // Enough shares of an owner to balance the threads; each makes its own copies.
+  // Splits the work on a key head into enough shares to balance the threads. Each share packs its own copies of the
+  // keys.
   const int64_t shares = !owners ? 0 : side ? min_of(items, ceil_div(4 * pool.threads(), owners)) : items;
   int32_t* starts = static_cast<int32_t*>(scratch);
   if (a.documents) find_documents(a, starts);
@@ -68,7 +71,7 @@ inline void attention_tiles(const Attention& a, Pool& pool, void* scratch) {
   pool.run(owners * shares, [&](int64_t t, int thread) {
     const int64_t owner = t / shares, sequence = owner / a.kv_heads, kv_head = owner % a.kv_heads,
                   kv = sequence * a.length * kv_stride + kv_head * a.width;
-    // of what a block computes with, which comes later
+    // `stage` reuses the start of `mine`: all copies are packed before a block computes.
     float *copies = work + thread * each, *mine = copies + side, *stage = mine;
     const auto pack = [&](int64_t j, int64_t from, int64_t to, float* stage, float* room) {
       return pack_block(from, to, padded, stage, room, [&](bool values, float* rows) {
@@ -91,7 +94,7 @@ inline void attention_tiles(const Attention& a, Pool& pool, void* scratch) {
         const float* at = copies + j / tile_keys * 2 * block;
         return side ? TileKeys{at, at + block} : pack(j, from, to, stage, room);
       });
-      mend_heads(b,
+      fix_nan_heads(b,
           {nullptr, a.type, q_stride, b.rows, position, element(a.k, a.type, kv), element(a.v, a.type, kv), a.type,
               kv_stride, a.length, a.width, b.mask, a.scale, a.softcap, nullptr, a.o_type, q_stride, nullptr, 0},
           mine);
@@ -108,10 +111,10 @@ inline size_t cached_attention_tiles_scratch(const CachedAttention& a, int threa
   return (own > other ? own : other) + sizeof(int32_t) * static_cast<size_t>(table);
 }
 
-// A block of the cache's keys, those of head kh in its slot.
+// Packs rows [from, to) of the block of cached keys and values that begins at position j of head kh.
 inline TileKeys pack_cached(const CachedAttention& a, int64_t slot, int64_t kh, int64_t j, int64_t from, int64_t to,
     int64_t padded, float* stage, float* room) {
-  // rows that lie side by side
+  // Number of contiguous rows.
   const int64_t run = a.places.page > 0 ? a.places.page : a.ring ? a.capacity : tile_keys;
   return pack_block(from, to, padded, stage, room, [&](bool values, float* rows) {
     for (int64_t r = from, next; r < to; r = next) {
@@ -122,7 +125,7 @@ inline TileKeys pack_cached(const CachedAttention& a, int64_t slot, int64_t kh, 
   });
 }
 
-// Segments of few rows are decoded as they are without tiles.
+// Segments of at most direct_rows rows take the kernel without matrix tiles.
 inline void cached_attention_tiles(const CachedAttention& a, Pool& pool, void* scratch) {
   if (!on_cached_pairs(a)) return without_tiles.cached_attention(a, pool, scratch);
   CachedAttention few = a;
@@ -151,7 +154,7 @@ inline void cached_attention_tiles(const CachedAttention& a, Pool& pool, void* s
     int64_t s = 0;
     for (; t >= tasks_of(s); ++s) t -= tasks_of(s);
     const SegmentRows g = segment_rows(a, s);
-    // the slowest first
+    // The slowest blocks come first.
     const int64_t block = ceil_div(g.rows, share.queries) - 1 - t / columns, position = block * share.queries,
                   kv_head = t % columns / parts;
     const int64_t head = kv_head * group + t % parts * share.heads,
@@ -166,7 +169,7 @@ inline void cached_attention_tiles(const CachedAttention& a, Pool& pool, void* s
     });
     const bool paged = a.places.page > 0;
     const int64_t kv = paged ? 0 : a.places.row(g.slot, kv_head, 0) * a.width;
-    mend_heads(b,
+    fix_nan_heads(b,
         {nullptr, a.type, q_stride, b.rows, b.position, element(a.k, a.cache_type, kv), element(a.v, a.cache_type, kv),
             a.cache_type, a.width, b.keys, a.width, b.mask, a.scale, a.softcap, nullptr, a.o_type, q_stride, nullptr, 0,
             minus_infinity, a.ring ? a.capacity : 0, paged ? &a.places : nullptr, g.slot, kv_head},

@@ -1,7 +1,7 @@
-// Attention of new rows over the key/value cache. With few rows per segment (decoding), the rows and grouped heads that
-// share a key/value head read it together, directly from the cache. Long contexts are split into parts of a fixed
-// length ("Flash-Decoding", Dao et al. 2023), so a result depends neither on the rest of the batch nor on the threads.
-// Many rows (prompts) use blocks of queries, as in training.
+// Attention of new rows over the KV cache. With few rows per segment (decoding), the rows and grouped heads that share
+// a key/value head read it together, directly from the cache. Long contexts are split into parts of a fixed length
+// ("Flash-Decoding", Dao et al. 2023). A result therefore depends neither on the rest of the batch nor on the threads.
+// Segments of many rows (prompts) use blocks of queries, as in training.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 
@@ -10,16 +10,18 @@ namespace HEDDLE_ISA {
 
 using cpu::CachedAttention;
 
-constexpr int64_t direct_rows = 16;  // segments of at most this many rows take the decoding path
+constexpr int64_t direct_rows = 16;  // segments of at most this many rows are decoded directly
 constexpr int64_t score_keys = 64;   // keys whose scores are held at a time
 
-// Context of one decoding task: fixed by what the cache may grow to, at most 32 parts.
+// Number of keys per decoding task. Depends only on the maximum size of the cache, which is split into at most 32
+// parts.
 inline int64_t part_keys(const CachedAttention& a) {
   return max_of<int64_t>(512, round_up(ceil_div(max_of(a.context, a.capacity), 32), score_keys));
 }
 
-// Most parts that one segment's context is cut into: those that its rows see. Nothing bounds the positions of a ring.
-inline int64_t most_parts(const CachedAttention& a) {
+// Maximum number of parts that the rows of one segment can see. With a window, it is bounded by the window. Positions
+// in a ring are unbounded.
+inline int64_t max_parts(const CachedAttention& a) {
   const int64_t keys = part_keys(a), all = ceil_div(a.capacity, keys);
   if (!a.causal || a.window == 0) return all;
   const int64_t seen = ceil_div(a.window + direct_rows, keys) + 1;
@@ -32,16 +34,16 @@ inline int64_t partial_floats(int64_t width) { return width + 2; }
 struct CachedPlan {
   int64_t index;     // bytes of the task table
   int64_t partials;  // floats of all partial results
-  int64_t queries;   // that one decoding task serves, at most
-  int64_t side;      // floats of one thread: keys and values as numbers, for all heads that share them
-  int64_t work;      // floats of one thread, those of `side` among them
+  int64_t queries;   // maximum number of queries of one decoding task
+  int64_t side;      // floats of one thread: f32 copy of keys and values for all heads that share them
+  int64_t work;      // floats of one thread, including `side`
 };
-// Heads that share a key/value head take its rows as numbers from one copy, as long as the outer cache holds them.
-// Heads of one segment at once, and what the copy holds.
+// Maximum number of keys that are converted once for all heads of a key/value head. The outer cache holds as many.
 constexpr int64_t side_keys = 2048;
 inline bool on_cached_pairs(const CachedAttention& a) {
   return bf16_pairs && a.pairs && (a.cache_type == DType::bf16 || a.cache_type == DType::f16) && a.places.page % 2 == 0;
 }
+// Returns the number of heads that one task processes, from one copy of their keys and values.
 inline int64_t heads_at_once(const CachedAttention& a, int64_t keys) {
   const bool copies = a.cache_type != DType::f32 && !a.ring && a.places.page == 0;
   return copies && keys <= side_keys ? a.heads / a.kv_heads : 1;
@@ -49,7 +51,7 @@ inline int64_t heads_at_once(const CachedAttention& a, int64_t keys) {
 inline CachedPlan plan_cached(const CachedAttention& a) {
   CachedPlan p;
   p.index = round_up((a.segments + 1) * static_cast<int64_t>(2 * sizeof(int64_t)), 64);
-  int64_t parts = most_parts(a), rows = a.segments * direct_rows;
+  int64_t parts = max_parts(a), rows = a.segments * direct_rows;
   p.partials = parts > 1 ? round_up(rows * a.heads * parts * partial_floats(a.width), 16) : 0;
   p.queries = direct_rows * (a.heads / a.kv_heads);
   p.side = heads_at_once(a, 0) > 1 ? 2 * min_of(a.capacity, side_keys) * a.width : 0;
@@ -70,7 +72,7 @@ inline SegmentRows segment_rows(const CachedAttention& a, int64_t g) {
   return {s[0], s[1], s[2], s[3]};
 }
 
-// Scores of W keys from k on against one query: W dot products.
+// Returns the scores of W keys from k on for one query.
 template <class T> HEDDLE_SIMD F score_keys_of(const T* k, int64_t width, const float* q) {
   F r[W];
 #pragma GCC unroll 16
@@ -99,7 +101,7 @@ template <class T> HEDDLE_SIMD float score_key(const T* k, int64_t width, const 
 // o (width) = o * shrink + p (keys) v (keys, width)
 template <int C, class T>
 HEDDLE_SIMD void mix_columns(const float* p, const T* v, int64_t keys, int64_t width, float shrink, float* o) {
-  F even[C], odd[C];  // keys by turns: a multiply-add waits for the one before it
+  F even[C], odd[C];  // even and odd keys have separate sums, because each multiply-add waits for the previous one
 #pragma GCC unroll 4
   for (int c = 0; c < C; ++c) even[c] = mul(load(o + c * W), set1(shrink)), odd[c] = zero();
   int64_t j = 0;
@@ -136,9 +138,9 @@ inline void mix_keys(const float* p, const T* v, int64_t keys, int64_t width, fl
   }
 }
 
-// The data after a block of keys and values. It is prefetched during the computation, because the runs of one head are
-// too short for hardware prefetchers. Null pointers turn it off.
-struct Soon {
+// The keys and values after the current block. They are prefetched during the computation, because the runs of one head
+// are too short for hardware prefetchers. Null pointers disable it.
+struct NextKeys {
   const char *k = nullptr, *v = nullptr;
   void fetch(int64_t from, int64_t to) const {  // bytes
     if (!k) return;
@@ -146,10 +148,10 @@ struct Soon {
   }
 };
 
-// One query over n <= score_keys keys of one head: updates m, l and o (width).
+// Processes n <= score_keys keys of one head for one query: updates the maximum m, the sum l and the output o (width).
 template <class T>
 inline void attend_keys(const float* q, const T* k, const T* v, int64_t n, int64_t width, float softcap, float& m,
-    float& l, float* o, Soon soon) {
+    float& l, float* o, NextKeys soon) {
   alignas(64) float s[score_keys];
   const int64_t row_bytes = width * static_cast<int64_t>(sizeof(T));
   int64_t i = 0;
@@ -193,7 +195,7 @@ inline void store_output(const CachedAttention& a, int64_t row, int64_t head, co
   }
 }
 
-// Parts [first, last) of the context that a segment's rows see any key of.
+// The range [first, last) of parts of the context that contains all keys visible to a segment's rows.
 struct Parts {
   int64_t first, last;
   int64_t count() const { return last - first; }
@@ -203,8 +205,8 @@ inline Parts parts_of(const CachedAttention& a, const SegmentRows& g) {
   return {min_of(Mask{a.causal, a.window}.low(g.past) / keys, last - 1), last};
 }
 
-// Rows of keys or values from element `at` on -> f32, while as many bytes from `soon` on, which come next, are fetched:
-// each such run is too short for the hardware's prefetchers.
+// Converts `rows` rows of keys or values from element `at` on to f32. At the same time prefetches as many bytes from
+// `soon` on, which are needed next: the runs of one head are too short for hardware prefetchers.
 inline void widen_rows(
     const CachedAttention& a, const void* from, int64_t at, int64_t stride, int64_t rows, float* to, const void* soon) {
   constexpr int64_t step = 8;
@@ -217,8 +219,8 @@ inline void widen_rows(
   }
 }
 
-// Part `part` of the context of a segment, for all its rows and all heads of key/value head kh.
-// partials: of this segment, null where the context is not cut.
+// Processes part `part` of a segment's context, for all its rows and all heads of key/value head kh. `partials`
+// receives partial results; null if the context has one part only.
 inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t kh, int64_t part, const Parts& parts,
     float* partials, float* work) {
   int64_t group = a.heads / a.kv_heads, width = a.width, queries = g.rows * group, length = g.past + g.rows;
@@ -233,22 +235,22 @@ inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t 
   float* v_tile = k_tile + score_keys * width;
   int64_t begin = part * part_keys(a), end = parts.count() > 1 ? min_of(length, begin + part_keys(a)) : length;
   if (parts.count() == 1) begin = 0;
-  // Starts at a multiple of score_keys, so that a query's sums are split the same way whatever the segment's other rows
-  // are.
+  // Starts at a multiple of score_keys. The order of a query's sums then does not depend on the segment's other rows.
   begin = max_of(begin, mask.low(g.past) / score_keys * score_keys);
-  bool scattered = a.places.page > 0 && a.places.page < score_keys;  // a block of keys is in several pages
+  bool scattered = a.places.page > 0 && a.places.page < score_keys;  // one block of keys spans several pages
   bool convert = q8 || scattered || (a.cache_type != DType::f32 && queries > 1);
   for (int64_t r = 0; r < g.rows; ++r)
     load_tile(
         a.q, a.type, ((g.first + r) * a.heads + kh * group) * width, width, group, width, q + r * group * width, width);
   for (int64_t i = 0; i < queries * width; ++i) q[i] *= a.scale, o[i] = 0;
-  for (int64_t i = 0; i < queries; ++i) {  // the sink counts once: in the first part
+  for (int64_t i = 0; i < queries; ++i) {  // the sink counts once, in the first part
     m[i] = part == parts.first ? sink_of(a.sinks, a.sinks_type, kh * group + i % group) : minus_infinity;
     l[i] = m[i] > minus_infinity ? 1 : 0;
   }
-  for (int64_t j = begin; j < end; j += score_keys) {  // outermost: keys come from memory once for all queries
+  // This is the outermost loop, so that keys are read from memory once for all queries.
+  for (int64_t j = begin; j < end; j += score_keys) {
     int64_t from = max_of(j, mask.low(g.past)), to = min_of(j + score_keys, end);
-    // Rows of keys from j on; those below `from` may be gone, and are not touched.
+    // Element index of key j. Keys before `from` may have been evicted from the window and are not read.
     int64_t at = scattered ? 0 : a.places.row(g.slot, kh, j) * stride;
     for (int64_t r = from, end_of_run; convert && r < to; r = end_of_run) {
       end_of_run = scattered ? min_of(to, (r / a.places.page + 1) * a.places.page) : to;
@@ -258,7 +260,7 @@ inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t 
       widen_rows(a, a.k, run, stride, rows, k_tile + (r - j) * width, element(a.v, a.cache_type, run));
       widen_rows(a, a.v, run, stride, rows, v_tile + (r - j) * width, element(a.k, a.cache_type, next));
     }
-    Soon soon;
+    NextKeys soon;
     if (!convert && j + score_keys < end) {
       const int64_t next = a.places.row(g.slot, kh, j + score_keys) * stride;
       soon = {static_cast<const char*>(element(a.k, a.cache_type, next)),
@@ -293,7 +295,7 @@ inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t 
   }
 }
 
-// Joins the parts of one query, in order; the first part's output is overwritten.
+// Merges the partial results of one query, in order. Overwrites the first part's output.
 inline void join_parts(const CachedAttention& a, int64_t row, int64_t head, int64_t parts, float* partials) {
   int64_t stride = partial_floats(a.width), width = a.width;
   float peak = minus_infinity, sum = 0;
@@ -311,7 +313,7 @@ inline void join_parts(const CachedAttention& a, int64_t row, int64_t head, int6
 inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch) {
   CachedPlan plan = plan_cached(a);
   int64_t* first_task = static_cast<int64_t*>(scratch);  // (segments + 1): prefix sums of tasks
-  int64_t* first_partial = first_task + a.segments + 1;  // (segments + 1): of floats in partials
+  int64_t* first_partial = first_task + a.segments + 1;  // (segments + 1): prefix sums of floats in partials
   float* partials = reinterpret_cast<float*>(static_cast<char*>(scratch) + plan.index);
   float* work = partials + plan.partials;
   auto is_direct = [](const SegmentRows& g) { return g.rows <= direct_rows; };

@@ -1,6 +1,7 @@
-// One block of queries against a run of keys with online softmax (Dao et al., "FlashAttention", 2022), on the register
-// tile of micro-inl.h. Queries are the vector lanes, and scores are stored as (key, query). The softmax therefore needs
-// no horizontal reductions, keys and values are only broadcast, and a causal edge costs single keys.
+// One block of queries against a range of keys with online softmax (Dao et al., "FlashAttention", 2022), on the
+// register tile of micro-inl.h. Queries are the vector lanes, and scores are stored as (key, query). The softmax
+// therefore needs no horizontal reductions, keys and values are only broadcast, and a causal mask is precise to one
+// key.
 #pragma once
 #include "cpu/gemm/gemv-inl.h"
 #include "cpu/gemm/micro-inl.h"
@@ -15,16 +16,16 @@ inline const void* element(const void* p, DType t, int64_t i) {
 }
 inline void* element(void* p, DType t, int64_t i) { return static_cast<char*>(p) + i * element_bytes(t); }
 
-constexpr int64_t query_block = 64;          // queries of a task, in panels of NR lanes
-constexpr int64_t key_block = 72 / MR * MR;  // keys in cache at a time
-static_assert(query_block % NR == 0, "whole panels");
+constexpr int64_t query_block = 64;          // queries per task, in panels of NR lanes
+constexpr int64_t key_block = 72 / MR * MR;  // keys per block, which stay in cache
+static_assert(query_block % NR == 0, "query_block must be a multiple of the panel height");
 
-// Query i sees the keys [low(i), high(i)). Both ends are nondecreasing in i. A run of queries therefore sees at most
-// the keys from the first query's low to the last one's high.
+// Query i sees the keys [low(i), high(i)). Both bounds are nondecreasing in i. Consecutive queries therefore see only
+// keys between the first query's low and the last one's high.
 struct Mask {
   bool causal;
   int64_t window;
-  const int32_t *starts = nullptr, *ends = nullptr;  // of each position's document; null: one document
+  const int32_t *starts = nullptr, *ends = nullptr;  // bounds of each position's document; null: one document
 
   int64_t low(int64_t i) const {
     int64_t at = window > 0 ? max_of<int64_t>(0, causal ? i - window + 1 : i - window / 2) : 0;
@@ -36,7 +37,7 @@ struct Mask {
   }
 };
 
-// The part of the keys [key, key + n) that queries [from, to) see: [skip, seen), relative to `key`.
+// The keys of [key, key + n) that any of the queries [from, to) sees: [skip, seen), relative to `key`.
 struct Seen {
   int64_t skip, seen;
 };
@@ -44,9 +45,10 @@ inline Seen seen_keys(const Mask& mask, int64_t from, int64_t to, int64_t key, i
   return {max_of<int64_t>(0, mask.low(from) - key), min_of(n, mask.high(to - 1, keys) - key)};
 }
 
-// Which of n keys from `key` on each lane of a panel sees: relative to `key` as floats, which are exact below 2^24.
+// The range of the n keys from `key` on that each lane of a panel sees, relative to `key`. Stored as floats, which are
+// exact below 2^24.
 struct Edges {
-  bool low, high;  // whether some lane must not see some key on that side
+  bool low, high;  // whether some lane does not see the first, or the last, of the keys
   F first[2], last[2];
 };
 inline Edges edges_of(const Mask& mask, int64_t query, int64_t rows, int64_t key, int64_t n, int64_t keys) {
@@ -57,7 +59,8 @@ inline Edges edges_of(const Mask& mask, int64_t query, int64_t rows, int64_t key
   if (!e.low && !e.high) return e;
   alignas(64) float first[NR], last[NR];
   for (int64_t i = 0; i < NR; ++i) {
-    int64_t lane = query + min_of(i, lanes - 1);  // lanes beyond the end do as the last one does: nobody reads them
+    // Lanes beyond the end repeat the last query. Their results are not used.
+    int64_t lane = query + min_of(i, lanes - 1);
     first[i] = static_cast<float>(mask.low(lane) - key), last[i] = static_cast<float>(mask.high(lane, keys) - key);
   }
   for (int half = 0; half < 2; ++half) e.first[half] = load(first + half * W), e.last[half] = load(last + half * W);
@@ -78,18 +81,18 @@ struct FlashBlock {
   int64_t kv_stride, keys, width;
   Mask mask;
   float scale, softcap;
-  void* o;  // as q, of o_type
+  void* o;  // like q, but of o_type
   DType o_type;
   int64_t o_stride;
-  float* lse;  // may be null; lse_stride apart
+  float* lse;  // log-sum-exp per row, lse_stride apart; may be null
   int64_t lse_stride;
-  float sink = minus_infinity;          // one more logit in the denominator
-  int64_t ring = 0;                     // where not 0, key j is the one at row j mod ring
-  const CachePlaces* places = nullptr;  // of keys in pages: those of a slot and head, k and v being all of the cache
+  float sink = minus_infinity;          // one more logit in the softmax denominator
+  int64_t ring = 0;                     // if not 0, key j is at row j mod ring
+  const CachePlaces* places = nullptr;  // page table of the slot and head below; k and v are then the whole cache
   int64_t slot = 0, head = 0;
 };
 
-// A q8 row of the cache (ops/q8_rows.h): width bytes, then their scale.
+// Converts a q8 row of the cache (ops/q8_rows.h): `width` bytes, then their scale.
 inline void widen_q8(const uint8_t* row, int64_t width, float* to) {
   const int8_t* from = reinterpret_cast<const int8_t*>(row);
   float scale;
@@ -99,7 +102,8 @@ inline void widen_q8(const uint8_t* row, int64_t width, float* to) {
   for (; d < width; ++d) to[d] = scale * static_cast<float>(from[d]);
 }
 
-// (rows, width) of any dtype -> f32, rows `to_stride` apart, the columns from width on zero. u8 are q8 rows.
+// Converts (rows, width) of any dtype to f32 rows, `to_stride` apart. Columns from `width` on become zero. u8 means q8
+// rows.
 inline void load_tile(const void* from, DType type, int64_t at, int64_t stride, int64_t rows, int64_t width, float* to,
     int64_t to_stride) {
   for (int64_t r = 0; r < rows; ++r, to += to_stride, at += stride) {
@@ -111,7 +115,8 @@ inline void load_tile(const void* from, DType type, int64_t at, int64_t stride, 
   }
 }
 
-// Panels of NR rows, transposed to (panel, width, NR), times `factor`; rows from `rows` to query_block are zero.
+// Packs rows into panels of NR, transposed to (panel, width, NR), times `factor`. Rows from `rows` to query_block
+// become zero.
 inline void load_panels(
     const void* from, DType type, int64_t at, int64_t stride, int64_t rows, int64_t width, float factor, float* to) {
   for (int64_t i = 0; i < query_block; i += NR, to += width * NR) {
@@ -126,8 +131,8 @@ inline void load_panels(
   }
 }
 
-// s (keys, NR) = k (keys, width) panel (width, NR). With PAIRS, here and below: what is summed over comes in pairs of
-// bf16 (see multiply_add), two to a float, and its length and strides count floats.
+// s (keys, NR) = k (keys, width) times panel (width, NR). With PAIRS, here and below, the summed dimension is stored as
+// pairs of bf16 (see multiply_add), one pair per float. Its length and strides then count pairs.
 template <bool PAIRS = false>
 inline void score_tile(
     const float* k, int64_t k_stride, int64_t keys, int64_t width, const float* panel, float* s, int64_t s_stride) {
@@ -159,7 +164,8 @@ HEDDLE_SIMD F capped(F s, float cap) { return mul(set1(cap), tanh(mul(s, set1(1.
 template <bool PAIRS = false>
 inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scale, float softcap, float* m, float* l,
     float* acc, int64_t width) {
-  bool cut = edges.low || edges.high, score = softcap > 0 || !(scale > 0);  // whether scores replace products at once
+  // `score`: s is overwritten with scores at once.
+  bool cut = edges.low || edges.high, score = softcap > 0 || !(scale > 0);
   F factor = set1(score ? 1 : scale);
   F old0 = load(m), old1 = load(m + W), max0 = set1(minus_infinity), max1 = max0;
   for (int64_t j = 0; j < keys; ++j) {
@@ -171,7 +177,7 @@ inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scal
     max0 = max(a, max0), max1 = max(b, max1);
   }
   max0 = max(mul(max0, factor), old0), max1 = max(mul(max1, factor), old1);
-  // A lane that has seen no key yet has maximum -inf; subtracting 0 instead keeps exp(-inf) = 0 and avoids NaN.
+  // A lane that has seen no key yet has maximum -inf. Subtracting 0 instead keeps exp(-inf) = 0 and avoids NaN.
   F none = set1(minus_infinity), lowest = set1(-3.0e38f);
   F base0 = select_lt(max0, lowest, zero(), max0), base1 = select_lt(max1, lowest, zero(), max1);
   F sum0 = zero(), sum1 = zero();
@@ -197,7 +203,8 @@ inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scal
   F shrink1 = exp_nonpositive(sub(select_lt(old1, lowest, none, old1), base1));
   store(l, fma(load(l), shrink0, sum0)), store(l + W, fma(load(l + W), shrink1, sum1));
   store(m, max0), store(m + W, max1);
-  // All are 1, and none NaN: of a row whose own numbers are not finite, which others' must not go under in.
+  // Skips rescaling if all factors are 1. A NaN factor of one lane must not skip the others, so the test is for
+  // equality.
   if (reduce_add(add(sub(set1(1.0f), shrink0), sub(set1(1.0f), shrink1))) == 0) return;
   for (int64_t d = 0; d < width; ++d) {
     store(acc + d * NR, mul(load(acc + d * NR), shrink0));
@@ -205,7 +212,7 @@ inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scal
   }
 }
 
-// acc (width, NR), each lane times factor (NR) -> rows of `to`: row i at element at + i * stride.
+// Writes acc (width, NR), each lane times factor (NR), as rows: row i at element at + i * stride of `to`.
 inline void store_lanes(const float* acc, int64_t width, const float* factor, int64_t rows, void* to, DType type,
     int64_t at, int64_t stride) {
   for (int half = 0; half < 2; ++half) {
@@ -227,11 +234,12 @@ inline void store_lanes(const float* acc, int64_t width, const float* factor, in
   }
 }
 
+// Floats of flash_forward's scratch.
 inline int64_t flash_floats(int64_t width) {
   return round_up(2 * query_block * width + 2 * key_block * width + key_block * NR + 2 * query_block, 16);
 }
 
-// Sums o (panels, width, NR), maxima and sums of weights (query_block) -> rows of the output.
+// Writes the output rows and lse from sums o (panels, width, NR), maxima m and sums of weights l (query_block).
 inline void flash_finish(const FlashBlock& b, const float* m, const float* l, const float* o) {
   int64_t width = b.width;
   for (int64_t p = 0; p * NR < b.rows; ++p) {
@@ -245,14 +253,14 @@ inline void flash_finish(const FlashBlock& b, const float* m, const float* l, co
   }
 }
 
-// flash_mend-inl.h: where numbers that are masked have reached rows
-inline void mend_rows(const FlashBlock& b, float* work);
+// See flash_nan_fixup-inl.h.
+inline void fix_nan_rows(const FlashBlock& b, float* work);
 
-// work: flash_floats(width).
+// Computes the output rows of a block. work: flash_floats(width).
 inline void flash_forward(const FlashBlock& b, float* work) {
   int64_t width = b.width;
   float* q = work;                          // (panels, width, NR)
-  float* o = q + query_block * width;       // the same
+  float* o = q + query_block * width;       // (panels, width, NR)
   float* k_tile = o + query_block * width;  // (key_block, width)
   float* v_tile = k_tile + key_block * width;
   float* s = v_tile + key_block * width;  // (key_block, NR)
@@ -261,7 +269,7 @@ inline void flash_forward(const FlashBlock& b, float* work) {
   load_panels(b.q, b.q_type, 0, b.q_stride, b.rows, width, b.scale, q);
   for (int64_t i = 0; i < query_block * width; i += W) store(o + i, zero());
   for (int64_t i = 0; i < query_block; ++i) m[i] = b.sink, l[i] = b.sink > minus_infinity ? 1 : 0;
-  // Keys and values that already are f32 side by side are used where they lie.
+  // Contiguous f32 keys and values are used in place.
   bool direct = b.kv_type == DType::f32 && b.kv_stride == width;
   int64_t end = b.position + b.rows;
   int64_t first = b.mask.low(b.position), last = b.mask.high(end - 1, b.keys);
@@ -270,7 +278,7 @@ inline void flash_forward(const FlashBlock& b, float* work) {
     int64_t at = j;
     if (b.ring > 0) at = j % b.ring, keys = min_of(keys, b.ring - at);
     const float *k = k_tile, *v = v_tile;
-    if (b.places) {  // blocks are cut as they would be without pages: the same bits
+    if (b.places) {  // blocks end where they would without pages, so that results are the same to the bit
       for (int64_t r = j, run; r < j + keys; r += run) {
         run = min_of(j + keys - r, b.places->page - r % b.places->page);
         int64_t from = b.places->row(b.slot, b.head, r) * b.kv_stride;
@@ -294,7 +302,7 @@ inline void flash_forward(const FlashBlock& b, float* work) {
     }
   }
   flash_finish(b, m, l, o);
-  if (b.rows > 1) mend_rows(b, work);
+  if (b.rows > 1) fix_nan_rows(b, work);
 }
 
 }  // namespace HEDDLE_ISA

@@ -9,7 +9,7 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 template <class T> inline bool row_finite(const T* from, int64_t width) {
-  F sum = zero();  // NaN from the first number on that is not finite
+  F sum = zero();  // becomes NaN at the first number that is not finite
   for (int64_t d = 0; d < width; d += W)
     sum = fma(load_n(from + d, static_cast<int>(min_of<int64_t>(W, width - d))), zero(), sum);
   return reduce_add(sum) == 0;
@@ -18,7 +18,7 @@ inline bool row_finite(const void* from, DType type, int64_t at, int64_t width) 
   if (type == DType::f32) return row_finite(static_cast<const float*>(from) + at, width);
   if (type == DType::bf16) return row_finite(static_cast<const bf16*>(from) + at, width);
   if (type == DType::f16) return row_finite(static_cast<const f16*>(from) + at, width);
-  float scale;  // of a q8 row
+  float scale;  // scale of a q8 row
   __builtin_memcpy(&scale, static_cast<const uint8_t*>(from) + at + width, sizeof scale);
   return scale * 0 == 0;
 }
@@ -46,8 +46,9 @@ inline bool sees_finite(const FlashBlock& b, int64_t i) {
   return true;
 }
 
-// work: flash_floats(width). One row of flash_forward meets no key but those that it sees.
-inline void mend_rows(const FlashBlock& b, float* work) {
+// Recomputes rows of the output that are not finite, if all that they see is finite. flash_forward of a single row
+// reads visible keys only. work: flash_floats(width).
+inline void fix_nan_rows(const FlashBlock& b, float* work) {
   const bool finite = b.o_type == DType::f32 ? rows_finite(static_cast<const float*>(b.o), b.o_stride, b.rows, b.width)
                                              : rows_finite(static_cast<const bf16*>(b.o), b.o_stride, b.rows, b.width);
   for (int64_t i = 0; !finite && i < b.rows; ++i) {

@@ -1,5 +1,5 @@
-// flash-inl.h on pairs of bf16: the same blocks, whose products take two keys, or two elements of a head, at a time.
-// Weights of keys are rounded to bf16 before they meet the values; their sum is not.
+// FlashAttention as in flash-inl.h, with bf16 dot products. An instruction multiplies a pair at a time: two elements of
+// a head, or two keys. Softmax weights are rounded to bf16 before they multiply the values. Their sum is not rounded.
 #pragma once
 #include "cpu/attention/flash-inl.h"
 #include "cpu/attention/flash_nan_fixup-inl.h"
@@ -10,9 +10,9 @@ namespace HEDDLE_ISA {
 #if defined(HEDDLE_SIMD_BF16)
 constexpr bool bf16_pairs = true;
 
-// Rows of any float, rounded to bf16, side by side, from `width` on filled with zeros: pairs of neighbouring elements.
+// Copies rows of any float type as bf16 pairs of neighbouring elements. Elements from `width` on are zero.
 template <class T>
-void copy_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+void copy_element_pairs(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
   for (int64_t r = 0; r < rows; ++r, from += stride, to += to_stride)
     for (int64_t d = 0; d < to_stride; d += W) {
       int64_t left = width - 2 * d, keep = min_of<int64_t>(W, to_stride - d);
@@ -20,9 +20,10 @@ void copy_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float
       keep == W ? store(to + d, v) : store_n(to + d, v, static_cast<int>(keep));
     }
 }
-// (ceil(rows / 2), to_stride) pairs of neighbouring rows; what lies beyond rows and width is zero.
+// Copies rows as (ceil(rows / 2), to_stride) pairs of neighbouring rows. Elements beyond `rows` and `width` become
+// zero.
 template <class T>
-void join_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+void copy_row_pairs(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
   for (int64_t r = 0; r < rows; r += 2, from += 2 * stride, to += to_stride)
     for (int64_t d = 0; d < to_stride; d += W) {
       int64_t left = max_of<int64_t>(0, width - d), keep = min_of<int64_t>(W, to_stride - d);
@@ -34,27 +35,27 @@ void join_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float
 }
 #else
 constexpr bool bf16_pairs = false;
-template <class T> void copy_rows(const T*, int64_t, int64_t, int64_t, float*, int64_t) {}
-template <class T> void join_rows(const T*, int64_t, int64_t, int64_t, float*, int64_t) {}
+template <class T> void copy_element_pairs(const T*, int64_t, int64_t, int64_t, float*, int64_t) {}
+template <class T> void copy_row_pairs(const T*, int64_t, int64_t, int64_t, float*, int64_t) {}
 #endif
 
-// Floats of keys as rows of pairs and of values as pairs of rows.
+// Sizes in floats: key_floats of the keys, pair_floats of keys and values together.
 inline int64_t key_floats(int64_t keys, int64_t width) { return keys * ceil_div(width, 2); }
 inline int64_t pair_floats(int64_t keys, int64_t width) { return key_floats(keys, width) + ceil_div(keys, 2) * width; }
-// Keys to `keys` and values to `values`, of any float.
+// Copies keys to `keys` and values to `values` as bf16 pairs. The source may be any float type.
 inline void copy_pairs(
     const void* k, const void* v, DType type, int64_t stride, int64_t rows, int64_t width, float* keys, float* values) {
   const auto copy = [&](const auto* from_k, const auto* from_v) {
-    copy_rows(from_k, stride, rows, width, keys, ceil_div(width, 2));
-    join_rows(from_v, stride, rows, width, values, width);
+    copy_element_pairs(from_k, stride, rows, width, keys, ceil_div(width, 2));
+    copy_row_pairs(from_v, stride, rows, width, values, width);
   };
   if (type == DType::f32) copy(static_cast<const float*>(k), static_cast<const float*>(v));
   else if (type == DType::f16) copy(static_cast<const f16*>(k), static_cast<const f16*>(v));
   else copy(static_cast<const bf16*>(k), static_cast<const bf16*>(v));
 }
 
-// Panels of NR rows of bf16, or of f32, rounded, as pairs of elements: (panel, ceil(width / 2), NR); rows from `rows`
-// to query_block are zero.
+// Packs query rows into panels of NR rows, as bf16 pairs of elements: (panel, ceil(width / 2), NR). Rows from `rows` to
+// query_block are zero.
 template <class T> void load_pair_panels(const T* from, int64_t stride, int64_t rows, int64_t width, float* to) {
   int64_t depth = ceil_div(width, 2);
   for (int64_t i = 0; i < query_block; i += NR, to += depth * NR) {
@@ -70,22 +71,22 @@ template <class T> void load_pair_panels(const T* from, int64_t stride, int64_t 
   }
 }
 
-static_assert(key_block % 2 == 0, "a pair of keys is not cut");
+static_assert(key_block % 2 == 0, "a block must hold whole pairs of keys");
 
 inline int64_t flash_pair_floats(int64_t width) {
   int64_t panels = query_block * (ceil_div(width, 2) + width);
-  // Repaired rows use flash_forward.
+  // fix_nan_rows recomputes rows with flash_forward, which needs flash_floats(width).
   return max_of(
       flash_floats(width), round_up(panels + pair_floats(key_block, width) + key_block * NR + 2 * query_block, 16));
 }
 
-// Keys and values as copy_pairs leaves them: row j of keys, and the pair of values that j begins, at j rows from here.
+// Keys and values as copy_pairs stores them: one row per key in `keys`, one row per pair of keys in `values`.
 struct PairCopy {
   const float *keys, *values;
 };
 
-// As flash_forward, of keys and values of any float, rounded to bf16. Rings and pages hold even numbers of keys.
-// `copy`: all keys and values that b sees, or null. work: flash_pair_floats(width).
+// Like flash_forward, but rounds keys and values of any float type to bf16. Rings and pages must hold an even number of
+// keys. `copy`: all keys and values that b sees, or null. work: flash_pair_floats(width).
 inline void flash_forward_pairs(const FlashBlock& b, const PairCopy* copy, float* work) {
   int64_t width = b.width, depth = ceil_div(width, 2);
   float* q = work;                                  // (panels, depth, NR)
@@ -103,7 +104,7 @@ inline void flash_forward_pairs(const FlashBlock& b, const PairCopy* copy, float
   for (int64_t j = first, keys; j < last; j += keys) {
     keys = min_of(key_block, last - j);
     const float *k = tile, *v = tile + key_floats(key_block, width);
-    // Rows of keys that lie side by side, `at` being the first: an even number of them, but for the last.
+    // Copies `run` contiguous rows from row `at` on. `run` is even, except at the end of the keys.
     const auto load_run = [&](int64_t key, int64_t at, int64_t run) {
       copy_pairs(element(b.k, b.kv_type, at * b.kv_stride), element(b.v, b.kv_type, at * b.kv_stride), b.kv_type,
           b.kv_stride, run, width, tile + key * depth, tile + key_floats(key_block, width) + key / 2 * width);
@@ -125,7 +126,7 @@ inline void flash_forward_pairs(const FlashBlock& b, const PairCopy* copy, float
       int64_t query = b.position + p * NR;
       auto [skip, seen] = seen_keys(b.mask, query, min_of(query + NR, end), j, keys, b.keys);
       if (skip >= seen) continue;
-      skip = skip / 2 * 2;  // masked like any key that some lane does not see
+      skip = skip / 2 * 2;  // begins at a whole pair; a surplus key is masked
       score_tile<true>(k + skip * depth, depth, seen - skip, depth, q + p * NR * depth, s, NR);
       Edges edges = edges_of(b.mask, query, b.rows - p * NR, j + skip, seen - skip, b.keys);
       softmax_panel<true>(s, seen - skip, edges, b.scale, b.softcap, m + p * NR, l + p * NR, o + p * NR * width, width);
@@ -133,7 +134,7 @@ inline void flash_forward_pairs(const FlashBlock& b, const PairCopy* copy, float
     }
   }
   flash_finish(b, m, l, o);
-  mend_rows(b, work);
+  fix_nan_rows(b, work);
 }
 
 }  // namespace HEDDLE_ISA

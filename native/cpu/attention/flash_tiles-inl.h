@@ -1,7 +1,7 @@
-// Forward attention on matrix tiles, with panels of 32 queries by blocks of 64 keys. Scores are stored in the
-// first-level cache, become weights row by row, are rounded to bf16, and are loaded as tiles to multiply the values.
-// Heads that share keys use a block in turn. Blocks begin at multiples of 64 keys, and invisible keys add zero. A
-// query's bits therefore depend neither on other queries nor on how queries are split.
+// Forward attention on AMX tiles, with panels of 32 queries by blocks of 64 keys. Scores are stored in L1, become
+// softmax weights row by row, are rounded to bf16, and are loaded as tiles to multiply the values. Heads that share
+// keys use a block one after the other. Blocks begin at multiples of 64 keys, and invisible keys add zero. A query's
+// bits therefore depend neither on other queries nor on how queries are split.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 
@@ -10,15 +10,16 @@ namespace HEDDLE_ISA {
 
 constexpr int64_t panel_rows = 2 * TILE;
 constexpr int64_t tile_keys = 64;
-constexpr int64_t tile_pairs = tile_row_bytes / 4;  // of elements, in a row of a tile
+constexpr int64_t tile_pairs = tile_row_bytes / 4;  // pairs of elements in a row of a tile
 
 inline int64_t tile_width(int64_t width) { return round_up(width, panel_rows); }
-inline int64_t block_floats(int64_t padded) { return tile_keys * padded / 2; }  // of keys, or of values
+// Floats of a block of keys, or of values.
+inline int64_t block_floats(int64_t padded) { return tile_keys * padded / 2; }
 
-// Rows of any float, rounded to bf16, `padded` apart and filled with zeros.
+// Copies rows of any float type as bf16 rows, `padded` elements apart and filled up with zeros.
 inline void copy_rounded(
     const void* from, DType type, int64_t at, int64_t stride, int64_t rows, int64_t width, int64_t padded, float* to) {
-  const auto copy = [&](const auto* p) { copy_rows(p + at, stride, rows, width, to, padded / 2); };
+  const auto copy = [&](const auto* p) { copy_element_pairs(p + at, stride, rows, width, to, padded / 2); };
   if (type == DType::f32) copy(static_cast<const float*>(from));
   else if (type == DType::f16) copy(static_cast<const f16*>(from));
   else copy(static_cast<const bf16*>(from));
@@ -27,29 +28,30 @@ inline void clear(float* at, int64_t floats) {
   for (int64_t i = 0; i < floats; i += W) store(at + i, zero());
 }
 
-// (keys, padded) bf16 -> tiles of 16 pairs of elements by 16 keys, those of a key side by side.
+// Packs keys (keys, padded) bf16 as tiles of 16 pairs of elements by 16 keys. The tiles of the same 16 keys are
+// contiguous.
 inline void pack_keys(const float* rows, int64_t keys, int64_t padded, float* to) {
   const bf16* from = reinterpret_cast<const bf16*>(rows);
   for (int64_t j = 0; j < keys; j += TILE)
     pack_pair_rows<TILE>(from + j * padded, padded, TILE, padded, to + j * padded / 2);
 }
-// The same -> (keys / 2, padded) pairs of keys.
+// Packs values (keys, padded) bf16 as (keys / 2, padded) pairs of keys.
 inline void pack_values(const float* rows, int64_t keys, int64_t padded, float* to) {
-  join_rows(reinterpret_cast<const bf16*>(rows), padded, keys, padded, to, padded);
+  copy_row_pairs(reinterpret_cast<const bf16*>(rows), padded, keys, padded, to, padded);
 }
 
-// A block of keys in both forms.
+// A packed block of keys and values.
 struct TileKeys {
   const float *k, *v;
 };
 
-// An operand's 32 rows as two tiles: `second` floats between the tiles, `stride` bytes between rows, followed by the
-// next tiles along k.
+// 32 rows of an operand, as two tiles `second` floats apart. Rows are `row` bytes apart. `step` floats lead to the next
+// pair of tiles along k.
 struct TileOperand {
   const float* at;
   int64_t second, row, step;
 };
-// c (32, 32) [+]= a b over `steps` of 32 along k; c's rows lie c_row floats apart.
+// c (32, 32) [+]= a b over `steps` steps of 32 along k. Rows of c are c_row floats apart. fresh: overwrites c.
 HEDDLE_SIMD void multiply_tiles(TileOperand a, TileOperand b, int64_t steps, float* c, int64_t c_row, bool fresh) {
   const int64_t stride = c_row * 4;
   float* below = c + TILE * c_row;
@@ -71,7 +73,7 @@ HEDDLE_SIMD void multiply_tiles(TileOperand a, TileOperand b, int64_t steps, flo
   tile_store<2>(below, stride), tile_store<3>(below + TILE, stride);
 }
 
-// s (32, tile_keys) = q (32, padded) k^T, of keys [from, to), multiples of 32.
+// s (32, tile_keys) = q (32, padded) k^T, for keys [from, to), which are multiples of 32.
 inline void score_tiles(const float* q, const float* k, int64_t from, int64_t to, int64_t padded, float* s) {
   const int64_t depth = padded / 2;
   for (int64_t j = from; j < to; j += panel_rows)
@@ -79,14 +81,15 @@ inline void score_tiles(const float* q, const float* k, int64_t from, int64_t to
         depth / tile_pairs, s + j, tile_keys, true);
 }
 
-// o (32, padded) [+]= p (32, tile_keys bf16) v, of keys [from, to).
+// o (32, padded) [+]= p (32, tile_keys bf16) v, for keys [from, to).
 inline void mix_tiles(const float* p, const float* v, int64_t from, int64_t to, int64_t padded, bool fresh, float* o) {
   for (int64_t d = 0; d < padded; d += panel_rows)
     multiply_tiles({p + from / 2, TILE * tile_keys / 2, tile_keys * 2, tile_pairs},
         {v + from / 2 * padded + d, TILE, padded * 4, TILE * padded}, (to - from) / panel_rows, o + d, padded, fresh);
 }
 
-// 2^x for x <= 0, to 3e-6: weights are rounded to bf16. Below -126 exactly 0; see exp_nonpositive.
+// Returns 2^x for x <= 0, with an error of 3e-6, because weights are rounded to bf16. Exactly 0 below -126; see
+// exp_nonpositive.
 HEDDLE_SIMD F exp2_nonpositive(F x) {
   constexpr float shift = 12582912.0f + 127;
   x = max(set1(-127.0f), x);
@@ -97,15 +100,15 @@ HEDDLE_SIMD F exp2_nonpositive(F x) {
   return mul(fma(q, r, set1(1.0f)), shift_exponent(t));
 }
 
-// Keys [first, last) of a block that each row of a panel sees, as floats.
+// The keys [first, last) of a block that each row of a panel sees, as floats.
 struct RowSpans {
-  bool cut = false;  // whether any row misses a key of [from, to)
+  bool cut = false;  // whether any row does not see a key of [from, to)
   float first[panel_rows], last[panel_rows];
   RowSpans(const Mask& mask, int64_t query, int64_t rows, int64_t block, int64_t from, int64_t to, int64_t keys) {
     if (mask.low(query + rows - 1) <= block + from && mask.high(query, keys) >= block + to) return;
     cut = true;
     for (int64_t r = 0; r < panel_rows; ++r) {
-      // those beyond the end do as the last one does: nobody reads them
+      // Rows beyond the end repeat the last query. Their results are not used.
       const int64_t at = query + min_of(r, rows - 1);
       first[r] = static_cast<float>(mask.low(at) - block), last[r] = static_cast<float>(mask.high(at, keys) - block);
     }
@@ -116,17 +119,17 @@ HEDDLE_SIMD F within(F s, F key, F first, F last) {
   return select_lt(key, first, set1(minus_infinity), select_lt(key, last, s, set1(minus_infinity)));
 }
 
-// State of each row of a panel: the running maximum times log2 e, the running sum of weights in lanes, and the last
-// rescaling factor.
+// State of each row of a panel: the running maximum times log2 e, the last rescaling factor, minus the maximum, and the
+// running sum of weights in lanes.
 struct PanelSums {
   float max[panel_rows], shrink[panel_rows], less[panel_rows];
   float sum[panel_rows * W];
 };
 
-// Products s (32, tile_keys) of keys [from, to) -> weights p (32, tile_keys) bf16.
-inline void weigh_rows(
+// Converts products s (32, tile_keys) of keys [from, to) to softmax weights p (32, tile_keys) bf16.
+inline void softmax_rows(
     float* s, float* p, int64_t from, int64_t to, const RowSpans& spans, float scale, float softcap, PanelSums& sums) {
-  const bool score = softcap > 0 || !(scale > 0);  // whether scores replace products at once
+  const bool score = softcap > 0 || !(scale > 0);  // score: s is overwritten with scores at once
   const F factor = set1(score ? log2_e : scale * log2_e), lanes = load(lane_numbers), lowest = set1(-3.0e38f);
   for (int64_t half = 0; half < panel_rows; half += TILE) {
     alignas(64) float tops[TILE * W];
@@ -157,7 +160,7 @@ inline void weigh_rows(
 #pragma GCC unroll 8
       for (int i = 0; i < step; ++i) t[i] = max(t[i], t[i + step]);
     const F old = load(sums.max + half), top = max(mul(t[0], factor), old);
-    // A row that has seen no key yet has maximum -inf; subtracting 0 instead keeps its weights 0 and avoids NaN.
+    // A row that has seen no key yet has maximum -inf. Subtracting 0 instead keeps its weights 0 and avoids NaN.
     const F base = select_lt(top, lowest, zero(), top);
     store(sums.max + half, top), store(sums.less + half, neg(base));
     store(sums.shrink + half, exp2_nonpositive(sub(select_lt(old, lowest, set1(minus_infinity), old), base)));
@@ -179,28 +182,28 @@ inline void weigh_rows(
 #endif
 }
 
-// Queries (rows, heads, width) that see the same keys, from `q` on, rows `stride` apart; o as they are.
+// Queries (rows, heads, width) from `q` on that see the same keys. Rows are `stride` apart. o has the same layout.
 struct TileQueries {
   const void* q;
   void* o;
   DType type, o_type;
-  int64_t stride, rows, heads, position, width, keys;  // position of the first; of all keys
+  int64_t stride, rows, heads, position, width, keys;  // position: of the first query; keys: number of keys
   Mask mask;
   float scale, softcap;
-  float* lse;  // may be null; as q without width
+  float* lse;  // may be null; laid out like q without width
   int64_t lse_stride;
-  const void* sinks;  // of these heads, may be null
+  const void* sinks;  // one per head; may be null
   DType sinks_type;
   int64_t panels() const { return ceil_div(rows, panel_rows); }
   int64_t first() const { return mask.low(position); }
   int64_t last() const { return mask.high(position + rows - 1, keys); }
 };
 
-// Panels of queries that see keys of a block, block after block.
+// Iterates over the panels of queries that see any key of a block, block by block.
 struct TileSteps {
   const TileQueries& b;
-  float *stage, *room, *other;  // of a block's rows, and of both its forms: those of two blocks
-  // block, panel of a head, its first query; keys of the block
+  float *stage, *room, *other;  // buffers for a block's rows, and for the packed forms of two blocks
+  // j: first key of the block. i: panel of a head, with first query `row`. [from, to): keys of the block.
   int64_t j, loaded = -1, i = -1, row = 0, from = 0, to = 0;
   TileKeys keys{};
   TileSteps(const TileQueries& queries, float* rows, float* rooms)
@@ -229,7 +232,7 @@ constexpr int64_t panel_sum_floats = sizeof(PanelSums) / sizeof(float);
 inline int64_t flash_tile_floats(int64_t panels, int64_t padded) {
   const int64_t own = panels * (panel_rows * (padded / 2 + padded) + panel_sum_floats) +
                       panel_rows * tile_keys * 3 / 2 + 5 * block_floats(padded);
-  return max_of(flash_floats(padded), own);  // used by repaired rows
+  return max_of(flash_floats(padded), own);  // fix_nan_rows needs flash_floats
 }
 
 inline void finish_rows(
@@ -248,8 +251,9 @@ inline void finish_rows(
   }
 }
 
-// keys_of(block, from, to, stage, room): TileKeys of a block of which [from, to) are seen; the rest of their 32 is
-// zero. stage, room: for a block's rows, and for both forms.
+// Computes attention of all panels. keys_of(block, from, to, stage, room) returns the packed block, of which keys
+// [from, to) are visible. It must fill up their groups of 32 with zeros. It may use `stage` for the block's rows and
+// `room` for the packed forms.
 template <class Keys> void flash_tiles(const TileQueries& b, float* work, const Keys& keys_of) {
   [[maybe_unused]] const Tiles tiles;
   const int64_t padded = tile_width(b.width), panels = b.panels(), all = panels * b.heads, panel = panel_rows * padded;
@@ -264,8 +268,8 @@ template <class Keys> void flash_tiles(const TileQueries& b, float* work, const 
     clear(sums[i].sum, panel_rows * W);
     for (int64_t r = 0; r < panel_rows; ++r) sums[i].max[r] = sink, sums[i].sum[r * W] = sink > minus_infinity ? 1 : 0;
   }
-  // Tiles and vector code wait for each other's stores, so the next scores are computed between weights and their
-  // products.
+  // Vector code and AMX wait for each other's stores. The next scores are therefore computed between the softmax and
+  // the products that use it.
   TileSteps step(b, stage, rooms);
   const auto score = [&] { score_tiles(q + step.i * panel / 2, step.keys.k, step.from, step.to, padded, s); };
   bool more = step.next(keys_of);
@@ -275,7 +279,7 @@ template <class Keys> void flash_tiles(const TileQueries& b, float* work, const 
     const int64_t query = b.position + now.row, rows = min_of(panel_rows, b.rows - now.row);
     const bool fresh = now.j / tile_keys == b.mask.low(query) / tile_keys;
     float* sum = o + now.i * panel;
-    weigh_rows(s, p, now.from, now.to, RowSpans(b.mask, query, rows, now.j, now.from, now.to, b.keys), b.scale,
+    softmax_rows(s, p, now.from, now.to, RowSpans(b.mask, query, rows, now.j, now.from, now.to, b.keys), b.scale,
         b.softcap, sums[now.i]);
     for (int64_t r = 0; !fresh && r < panel_rows; ++r)
       if (sums[now.i].shrink[r] != 1)

@@ -1,7 +1,7 @@
-// c = a b, blocked and packed, with k in steps of at most KC. With few threads, each packs the shorter operand for
-// itself and goes through bands of the longer one, which it packs into one buffer. Many threads pack chunks of both
-// operands together and then take tiles. One thread computes a register tile in a fixed order, so the result does not
-// depend on the number of threads.
+// c = a b, blocked and packed, with k in steps of at most KC. With few threads, each thread packs all of the shorter
+// operand for itself. It then processes bands of the longer operand, and packs each band into the same buffer. Many
+// threads pack chunks of both operands together and then multiply tiles. One thread computes a register tile in a fixed
+// order, so the result does not depend on the number of threads.
 #pragma once
 #include "cpu/gemm/gemm_tiles-inl.h"
 #include "cpu/gemm/gemv-inl.h"
@@ -13,7 +13,7 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Whether a product runs on pairs of bf16: twice the rate, the same f32 sums.
+// Whether a product uses dot products of bf16 pairs, with twice the rate and f32 sums.
 inline bool on_pairs(const Gemm& g) {
 #if defined(HEDDLE_SIMD_BF16)
   return g.a_type == DType::bf16 && g.b_type == DType::bf16;
@@ -53,13 +53,13 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   const int64_t kc = pairs ? 2 * plan.kc : plan.kc;
   for (int64_t j0 = 0; j0 < g.n; j0 += plan.columns) {
     const int64_t columns = min_of(plan.columns, g.n - j0);
-    bool b_packed = false;  // b stays packed while chunks of rows pass
+    bool b_packed = false;  // b stays packed for all chunks of rows
     for (int64_t i0 = 0; i0 < g.m; i0 += plan.rows) {
       const int64_t rows = min_of(plan.rows, g.m - i0);
       for (int64_t p0 = 0; p0 < g.k || p0 == 0; p0 += kc) {
         const int64_t k = min_of(kc, g.k - p0), depth = pairs ? ceil_div(k, 2) : k;
         if (kc < g.k) b_packed = false;
-        // Read by one panel of rows alone, b is not worth packing where its rows are vectors already.
+        // Packing b does not pay if a single panel of rows reads it and its rows are f32 already.
         const bool lies = g.m <= MR && !g.b_transposed && !pairs && g.b_type == DType::f32;
         const float* in_place = lies ? static_cast<const float*>(g.b) + p0 * g.ldb : nullptr;
         const float* panels = all_panels ? all_panels + p0 / 2 * NR : nullptr;
@@ -75,8 +75,8 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   }
 }
 
-// Whether a product goes to matrix tiles: from as many rows on as the others take more time for than memory does.
-// Panels that are not kept have to be made first.
+// Whether a product uses AMX tiles: if it has so many rows that other kernels are bound by arithmetic. The limit is
+// higher if b must be packed first.
 #if defined(HEDDLE_SIMD_AMX)
 inline bool on_tiles(const Gemm& g) {
   return on_pairs(g) && g.m >= (g.b_packed || g.b_unpacked ? 6 : 16) && !g.rowwise;
@@ -84,20 +84,20 @@ inline bool on_tiles(const Gemm& g) {
 #else
 inline bool on_tiles(const Gemm&) { return false; }
 inline void gemm_tiles(const Gemm&, Pool&, void*) {}
-inline bool tiles_stream(const Gemm&) { return false; }
+inline bool can_stream_tiles(const Gemm&) { return false; }
 inline void stream_tiles(const Gemm*, int, Pool&, void*) {}
-inline bool tiles_shallow(const Gemm&) { return false; }
+inline bool can_use_shallow_tiles(const Gemm&) { return false; }
 inline void gemm_tiles_shallow(const Gemm&, Pool&, void*) {}
-inline bool tiles_stored(const Gemm&) { return false; }
+inline bool can_use_stored_tiles(const Gemm&) { return false; }
 inline void stored_tiles(const Gemm*, int, Pool&, void*) {}
 #endif
 inline void gemm_packed(const Gemm& g, Pool& pool, void* scratch) {
-  if (on_tiles(g)) return tiles_stream(g) ? stream_tiles(&g, 1, pool, scratch) : gemm_tiles(g, pool, scratch);
+  if (on_tiles(g)) return can_stream_tiles(g) ? stream_tiles(&g, 1, pool, scratch) : gemm_tiles(g, pool, scratch);
   gemm_blocked(g, pool, scratch);
 }
 
-// c^T = b^T a^T.
-inline Gemm turned(const Gemm& g) {
+// Returns the transposed product c^T = b^T a^T.
+inline Gemm transposed_product(const Gemm& g) {
   Gemm t = g;
   t.m = g.n, t.n = g.m, t.c_transposed = !g.c_transposed;
   t.a = g.b, t.a_type = g.b_type, t.lda = g.ldb, t.a_transposed = !g.b_transposed;
@@ -110,17 +110,17 @@ inline bool skinny(const Gemm& g) {
   return g.m <= (!g.b_transposed ? gemv_axpy_rows : on_pairs(g) ? gemv_pair_rows : gemv_rows);
 }
 
-// Whether b's panels of pairs are kept, or will be.
+// Whether b is, or will be, packed as panels of bf16 pairs.
 inline bool by_panels(const Gemm& g) { return on_pairs(g) && (g.b_packed || g.b_unpacked); }
 
-// Whether a narrow product goes to tiles, directly or transposed, although they are partly padding. These are the first
-// product of a LoRA pair and the gradients of both. Products of few rows of x by weights do not count.
+// Whether a narrow product uses AMX tiles, directly or transposed, although they are partly padding. Such products are
+// the first of a LoRA pair and the gradients of both. Products of few rows of x with weights do not count.
 inline bool narrow_on_tiles(const Gemm& g, const Gemm& t) {
   if (small_product(g.m, g.n, g.k)) return false;
-  return thin(g) || thin(t) ? on_tiles(g) || on_tiles(t) : g.n <= thin_most && g.n < g.m && on_tiles(g);
+  return thin(g) || thin(t) ? on_tiles(g) || on_tiles(t) : g.n <= thin_max_rows && g.n < g.m && on_tiles(g);
 }
 
-// The product in slices of rows, each as if it were alone.
+// Computes the product in slices of rows, with the same bits as if each slice were the whole product.
 inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
   const int64_t rows = g.m, slice = by_panels(g) ? packed_pair_rows : g.b_transposed ? gemv_rows : gemv_axpy_rows;
   const char* a = static_cast<const char*>(g.a);
@@ -133,14 +133,14 @@ inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
   }
 }
 
-// The number of rows, at most 256, above which a product may have a fused end, because it is then packed. Returns
-// INT64_MAX for shapes that never are.
+// Returns the number of rows, at most 256, above which a product can fuse an activation, because it is then blocked.
+// Returns INT64_MAX for shapes that cannot.
 inline int64_t gemm_ends_above(const Gemm& g) {
   constexpr int64_t never = INT64_MAX;
-  if (g.rowwise || g.a_transposed || g.c_transposed || g.accumulate || g.n <= thin_most || g.k <= shallow_most)
+  if (g.rowwise || g.a_transposed || g.c_transposed || g.accumulate || g.n <= thin_max_rows || g.k <= shallow_max_depth)
     return never;
-  static_assert(
-      gemv_rows <= 64 && packed_pair_rows <= 64 && shallow_most >= 32, "fewer rows are packed for themselves");
+  static_assert(gemv_rows <= 64 && packed_pair_rows <= 64 && shallow_max_depth >= 32,
+      "products below the limit must not use the blocked kernels");
   return on_pairs(g) && !by_panels(g) ? 256 : 64;
 }
 
@@ -151,29 +151,31 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (by_panels(g))
     return g.m <= packed_pair_rows && !on_tiles(g) ? packed_pair_products(&g, 1, pool, scratch)
                                                    : gemm_packed(g, pool, scratch);
-  if (on_pairs(g) && tiles_stored(g)) return stored_tiles(&g, 1, pool, scratch);
-  if (on_pairs(g) && tiles_shallow(g)) return gemm_tiles_shallow(g, pool, scratch);
-  const Gemm t = turned(g);
+  if (on_pairs(g) && can_use_stored_tiles(g)) return stored_tiles(&g, 1, pool, scratch);
+  if (on_pairs(g) && can_use_shallow_tiles(g)) return gemm_tiles_shallow(g, pool, scratch);
+  const Gemm t = transposed_product(g);
   if (narrow_on_tiles(g, t)) return gemm_tiles(on_tiles(g) ? g : t, pool, scratch);
   if (thin(g)) return gemm_thin(g, pool, scratch);
   if (thin(t)) return gemm_thin(t, pool, scratch);
   if (skinny(g)) return gemv(g, pool, scratch);
   if (shallow(g)) return gemm_shallow(g, pool, scratch);
-  // Few columns (the low-rank products of LoRA) fill a register tile's rows, but not its vectors: they become rows.
-  if (!g.bias && g.n < g.m && g.n <= thin_most) {
+  // Products with few columns (LoRA) fill the rows of a register tile but not its vectors. They are computed
+  // transposed.
+  if (!g.bias && g.n < g.m && g.n <= thin_max_rows) {
     if (t.b_transposed && !t.accumulate) return gemv(t, pool, scratch);
     if (t.m <= MR) return gemm_blocked(t, pool, scratch);
   }
   gemm_packed(g, pool, scratch);
 }
 
-// Whether adding a product to its output costs less than a product and a sum, and in f32 gives the same bits: one step
-// along k.
+// Whether adding a product to its output costs less than a separate addition. In f32 the bits are the same, because k
+// has one step.
 inline bool gemm_adds(const Gemm& g) {
   return g.k <= KC && g.m > gemv_rows && g.n > gemv_rows && !g.rowwise && !g.c_transposed && !thin(g);
 }
 
-// Several b by one a. Operands that are read once are read in a single loop of the pool if all use the same method.
+// Multiplies one a by several b. Weights that are read once are read in a single loop of the pool, if all products use
+// the same kernel.
 inline void gemms(const Gemm* g, int count, Pool& pool, void* scratch) {
 #if defined(HEDDLE_SIMD_BF16)
   const auto all = [&](const auto& goes) {
@@ -182,11 +184,12 @@ inline void gemms(const Gemm* g, int count, Pool& pool, void* scratch) {
         return false;
     return count > 1;
   };
-  if (all([](const Gemm& p) { return on_tiles(p) && tiles_stream(p); })) return stream_tiles(g, count, pool, scratch);
-  if (all([](const Gemm& p) { return tiles_stored(p); })) return stored_tiles(g, count, pool, scratch);
+  if (all([](const Gemm& p) { return on_tiles(p) && can_stream_tiles(p); }))
+    return stream_tiles(g, count, pool, scratch);
+  if (all([](const Gemm& p) { return can_use_stored_tiles(p); })) return stored_tiles(g, count, pool, scratch);
   if (all([](const Gemm& p) { return by_panels(p) && p.m <= packed_pair_rows && !on_tiles(p); }))
     return packed_pair_products(g, count, pool, scratch);
-  if (all([](const Gemm& p) { return !by_panels(p) && !tiles_stored(p) && skinny(p); }))
+  if (all([](const Gemm& p) { return !by_panels(p) && !can_use_stored_tiles(p) && skinny(p); }))
     return gemv_pairs(g, count, pool, scratch);
 #endif
   for (int i = 0; i < count; ++i) gemm(g[i], pool, scratch);

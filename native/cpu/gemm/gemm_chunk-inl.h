@@ -1,4 +1,4 @@
-// One chunk of a product and one step along k: packs operands as needed, and multiplies in register tiles.
+// One chunk of a product in one step along k: packs operands as needed and multiplies them in register tiles.
 #pragma once
 #include "cpu/gemm/gemm_plan-inl.h"
 #include "cpu/gemm/pack-inl.h"
@@ -19,8 +19,8 @@ inline void pack_operand(bool pairs, const void* src, DType type, int64_t ld, bo
   pack_panel<P>(src, type, ld, strided, line, p, lines, k, dst, panels);
 }
 
-// Neighbouring panels, the lines [line, line + lines) of the operand: some together where a row of the source has the
-// lines of all.
+// Packs lines [line, line + lines) of an operand into panels. Strided operands pack several panels at a time, because
+// one row of the source has the lines of all of them.
 constexpr int64_t pack_group = 8;
 template <int P>
 inline void pack_panels(bool pairs, const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p,
@@ -33,17 +33,17 @@ inline void pack_panels(bool pairs, const void* src, DType type, int64_t ld, boo
 
 struct GemmStep {
   const Gemm& g;
-  int64_t i0, j0, rows, columns;  // the chunk at hand
-  // floats of a packed line in this k step (k, or pairs of k), and of those added up at a time
+  int64_t i0, j0, rows, columns;  // the current chunk
+  // depth: floats of a packed line in this step (k, or pairs of k). part: those that are added up at a time.
   int64_t depth, part;
   bool pairs, first, last;
   const float *a, *b, *bias;
-  // this step's b where it lies: whole panels of it are read there; null: all are packed
+  // b of this step in its stored layout; full panels are read from there. Null: all of b is packed.
   const float* in_place;
-  // this step's part of the first of b's panels where they are kept; null: they are packed
+  // The first packed panel of b for this step, if b was packed beforehand. Null: this step packs b.
   const float* panels;
-  float* sums;     // partial sums of an output that cannot hold them
-  int64_t stride;  // of their rows
+  float* sums;     // partial sums, if the output cannot hold them
+  int64_t stride;  // row stride of `sums`
 };
 
 HEDDLE_SIMD MicroTile tile_for(bool pairs, int64_t rows) {
@@ -55,7 +55,7 @@ HEDDLE_SIMD MicroTile tile_for(bool pairs, int64_t rows) {
   return micro_tile_for<true>(rows);
 }
 
-// A whole tile of a bf16 output at its last step, which may be its only one, in parts.
+// Computes a full tile of a bf16 output in its last step along k. If that is also the first, k is split into parts.
 template <bool PAIRS>
 HEDDLE_SIMD void round_tile(
     const GemmStep& s, const float* a, const float* b, bf16* c, const float* bias, const float* sums) {
@@ -63,9 +63,10 @@ HEDDLE_SIMD void round_tile(
   else rounding_tile<PAIRS, false>(s.depth, a, b, c, s.g.ldc, bias, sums, s.stride);
 }
 
-// The last step of a tile that has an end; products(to, stride, add) are its own.
+// Computes the last step of a tile with a fused activation. products(to, stride, add) computes the tile's products of
+// this step.
 template <class Products>
-inline void ended_tile(
+inline void activated_tile(
     const GemmStep& s, int64_t i, int64_t j, int64_t height, int64_t width, const Products& products) {
   alignas(64) float local[MR * NR];
   products(local, NR, false);
@@ -82,7 +83,7 @@ inline void ended_tile(
         store(at, add(load(at), load_n(sums + r * stride + l, n)));
       }
   }
-  write_ended_tile(local, NR, height, width, s.g, s.i0 + i, s.j0 + j);
+  write_activated_tile(local, NR, height, width, s.g, s.i0 + i, s.j0 + j);
 }
 
 // One register tile of the chunk, at row i (a multiple of MR) and column j (of NR).
@@ -100,7 +101,7 @@ HEDDLE_SIMD void gemm_register_tile(const GemmStep& s, int64_t i, int64_t j, Mic
     do tile(min_of(s.part, s.depth - p), a + p * MR, MR, b + p * bs, bs, c, cs, p ? nullptr : bias, add || p);
     while ((p += s.part) < s.depth);
   };
-  if (g.end && s.last) return ended_tile(s, i, j, height, width, products);
+  if (g.end && s.last) return activated_tile(s, i, j, height, width, products);
   if (direct && width == NR && !g.c_transposed)
     return products(static_cast<float*>(g.c) + (s.i0 + i) * g.ldc + s.j0 + j, g.ldc, g.accumulate || !s.first);
   if (!direct && s.last && height == MR && width == NR && bs == NR && !g.c_transposed && !(s.first && g.accumulate)) {
@@ -122,10 +123,10 @@ HEDDLE_SIMD void gemm_register_tile(const GemmStep& s, int64_t i, int64_t j, Mic
   }
 }
 
-// The tile [i, i + rows) x [j, j + columns) of the chunk.
+// Computes the tile [i, i + rows) x [j, j + columns) of the chunk.
 inline void gemm_tile(const GemmStep& s, int64_t i, int64_t j, int64_t rows, int64_t columns) {
   auto tile_at = [&](int64_t ii) { return tile_for(s.pairs, min_of<int64_t>(MR, s.rows - ii)); };
-  if (a_stays) {
+  if (a_in_l1) {
     for (int64_t ii = i; ii < i + rows; ii += MR) {
       MicroTile tile = tile_at(ii);
       for (int64_t jj = j; jj < j + columns; jj += NR) gemm_register_tile(s, ii, jj, tile);
@@ -136,17 +137,17 @@ inline void gemm_tile(const GemmStep& s, int64_t i, int64_t j, int64_t rows, int
   }
 }
 
-// One chunk and step along k: packs missing panels, and multiplies.
+// One chunk and step along k: packs missing panels and multiplies.
 struct GemmChunk {
   GemmStep step;
   Pool& pool;
   int64_t p0, k;
-  int64_t b_first;  // the first panel of b that is packed; those before lie as they are needed
-  // room for packed panels: of all threads together, or of the first of those that pack for themselves
+  int64_t b_first;  // first panel of b that is packed; earlier ones are read in place
+  // Buffers for packed panels: shared by all threads, or the first thread's if each thread packs for itself.
   float *a, *b;
-  int64_t a_stride, b_stride;  // to the next one's
+  int64_t a_stride, b_stride;  // distance to the next thread's buffer
 
-  // The panels of rows [i, end), or columns [j, end), of which the first goes to `to`.
+  // Packs the panels of rows [i, end), or columns [j, end). The first panel is stored at `to`.
   void pack_a(int64_t i, int64_t end, float* to) const {
     const Gemm& g = step.g;
     pack_panels<MR>(step.pairs, g.a, g.a_type, g.lda, g.a_transposed, step.i0 + i, p0, min_of(end, step.rows) - i, k,
@@ -167,9 +168,9 @@ struct GemmChunk {
     gemm_tile(step, 0, 0, step.rows, step.columns);
   }
 
-  // Bands of rows: a thread packs each of its bands in turn, and all of b for itself unless b is packed already.
+  // Splits the rows into bands. A thread packs each of its bands, and all of b for itself unless b is packed already.
   void bands_of_rows(bool b_there) const {
-    const int64_t most_columns = tile_lines(tile_columns, NR, step.depth);
+    const int64_t max_columns = tile_lines(tile_columns, NR, step.depth);
     const Bands bands(step.rows, MR, tile_lines(tile_rows, MR, step.depth), pool.threads());
     bool ready[own_threads] = {};
     pool.run(bands.count, [&](int64_t t, int thread) {
@@ -180,11 +181,12 @@ struct GemmChunk {
       float* band = a + thread * a_stride;
       pack_a(i, end, band);
       mine.a = band, mine.i0 += i, mine.rows = end - i, mine.sums += i * step.stride;
-      for (int64_t j = 0; j < step.columns; j += most_columns)
-        gemm_tile(mine, 0, j, mine.rows, min_of(most_columns, step.columns - j));
+      for (int64_t j = 0; j < step.columns; j += max_columns)
+        gemm_tile(mine, 0, j, mine.rows, min_of(max_columns, step.columns - j));
     });
   }
-  // Bands of columns: a thread packs each of its bands, unless b is packed already, and all of a for itself.
+  // Splits the columns into bands. A thread packs each of its bands unless b is packed already, and all of a for
+  // itself.
   void bands_of_columns(bool b_there) const {
     const int64_t most_rows = tile_lines(tile_rows, MR, step.depth);
     const Bands bands(step.columns, NR, tile_lines(tile_columns, NR, step.depth), pool.threads());
@@ -201,12 +203,13 @@ struct GemmChunk {
         gemm_tile(mine, i, 0, min_of(most_rows, step.rows - i), mine.columns);
     });
   }
-  // Both operands packed by all threads, then tiles.
+  // All threads pack both operands together and then multiply tiles.
   void tiles(bool b_there) const {
     const int64_t a_groups = ceil_div(step.rows, pack_group * MR);
     const int64_t b_groups = b_there ? 0 : ceil_div(step.columns - b_first * NR, pack_group * NR),
                   groups = a_groups + b_groups;
-    // Both side by side: of either a thread packs what it multiplies by below (Pool gives it one stretch of the tasks).
+    // One loop packs both operands. Each thread packs about what it multiplies below, because Pool gives it a
+    // contiguous range of tasks.
     pool.run(groups, [&](int64_t t, int) {
       const int64_t before = t * a_groups / groups;
       const bool of_b = (t + 1) * a_groups / groups == before;

@@ -1,8 +1,8 @@
-// c = a b in bf16 by matrix tiles. Four tiles of c stay in registers, 32 rows by 32 columns, while k runs in steps of
-// 32. The speed of the first- and second-level caches is the limit. k is therefore split into parts: a panel of a stays
-// in the first-level cache while a band of b's panels streams from the second. Partial sums between parts are stored
-// next to the band. If k would make bands too narrow, a layer of some parts is packed at a time. Tasks are blocks of
-// rows by bands. A tile is computed in a fixed order that depends only on k.
+// c = a b in bf16 on AMX tiles. Four tiles of c, 32 rows by 32 columns, stay in registers while k runs in steps of 32.
+// The bandwidth of L1 and L2 is the limit. k is therefore split into parts: a panel of a stays in L1 while a band of
+// b's panels streams from L2. Partial sums between parts are stored next to the band. If a long k would make bands too
+// narrow, a layer of several parts is packed at a time. A task is a block of rows times a band. A tile is computed in a
+// fixed order that depends on k only.
 #pragma once
 #include "cpu/gemm/gemm_chunk-inl.h"
 #include "cpu/gemm/pack_tiles-inl.h"
@@ -11,23 +11,23 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
-constexpr int64_t part_steps = 10;   // most steps of a part: 20 of 48 KiB of the nearest cache
-constexpr int64_t layer_steps = 40;  // most steps of a layer
-constexpr int64_t layer_rows = 16;   // most panels of rows of a task that keeps sums from layer to layer
-// Size of a band of b's panels: what stays in a second-level cache of 2 MiB. For few panels of rows, as in a prompt's
-// blocks, bands are narrow: a is packed once for all of them, threads finish together, and one multiplies while the
-// other waits for memory.
+constexpr int64_t part_steps = 10;   // maximum steps of a part, which fill 20 of L1's 48 KiB
+constexpr int64_t layer_steps = 40;  // maximum steps of a layer
+constexpr int64_t layer_rows = 16;   // maximum row panels of a task that keeps sums between layers
+// Size of a band of b's panels, which stays in an L2 of 2 MiB. For few row panels, as in blocks of a prompt, bands are
+// narrow: a is packed once for all of them, threads finish together, and one thread multiplies while another waits for
+// memory.
 constexpr int64_t band_floats = 1 << 18, narrow_floats = 1 << 16, narrow_columns = 8, narrow_rows = 10;
 
-// The data to prefetch into the second-level cache while tiles are multiplied: some rows of 64 bytes per step. Strides
-// are in bytes. Passed by reference, because a copy would be one wide load of fields just written separately, which
-// stalls on earlier tile stores.
-struct Coming {
+// Data to prefetch into L2 while tiles are multiplied: `rows` rows of 64 bytes per step. Strides are in bytes. Passed
+// by reference: a copy would be one wide load of fields that were just written separately, which stalls until earlier
+// tile stores are done.
+struct Prefetch {
   const char* at = nullptr;
   int64_t rows = 0, row = 0, step = 0;
 };
 
-// Sums of tiles as bf16: none of them is subnormal.
+// Stores the sums of a tile row as bf16. Sums are never subnormal.
 HEDDLE_SIMD void store_tile_row(bf16* p, F v, F next) {
 #if defined(HEDDLE_EMULATE_AVX512)
   store(p, v), store(p + W, next);
@@ -36,16 +36,16 @@ HEDDLE_SIMD void store_tile_row(bf16* p, F v, F next) {
 #endif
 }
 
-// to (R * TILE, 32) = from + a b. R: tiles of rows. Steps of a are a_step apart. from_stride 0: of one row, which all
-// begin with; null: zero. The last step's b is at `tail` where that is given. Strides in floats. `later`: the sums that
-// are wanted next, fetched into the nearest cache.
+// to (R * TILE, 32) = from + a b. R: number of row tiles. Steps of a are a_step apart. from_stride 0: all rows begin
+// with the same row, the bias. from null: zero. `tail`: b of the last step, if it is padded. Strides are in floats.
+// `later`: the sums that are needed next, prefetched into L1.
 template <int R>
-[[gnu::noinline]] void four_tiles(const Coming& coming, const float* later, int64_t steps, const float* a,
+[[gnu::noinline]] void four_tiles(const Prefetch& prefetch, const float* later, int64_t steps, const float* a,
     int64_t a_step, const float* b, const float* tail, const float* from, int64_t from_stride, float* to,
     int64_t to_stride) {
   constexpr int64_t bytes = tile_row_bytes;
-  const int64_t lines = coming.rows, line = coming.row, on = coming.step;
-  const char* at = coming.at;
+  const int64_t lines = prefetch.rows, line = prefetch.row, on = prefetch.step;
+  const char* at = prefetch.at;
   if (from) {
     const int64_t stride = from_stride * 4;
     tile_load<0>(from, stride), tile_load<1>(from + TILE, stride);
@@ -82,11 +82,11 @@ template <int R>
   if (R == 2) tile_store<2>(to + TILE * to_stride, stride), tile_store<3>(to + TILE * to_stride + TILE, stride);
 }
 
-// How a product is cut: bands of b's panels by blocks of rows, which are a task each. Parts follow from k alone.
+// Splits a product into tasks: bands of b's panels times blocks of rows. The parts along k depend on k only.
 struct TilePlan {
-  int64_t steps, layers, row_panels, column_panels;  // of the whole
+  int64_t steps, layers, row_panels, column_panels;  // of the whole product
   int64_t row_blocks = 1, bands = 1;
-  bool a_ahead;  // all of a is packed before: its panels are for many bands
+  bool a_ahead;  // whether all of a is packed first, because many bands use its panels
   int64_t a_floats, b_floats, sum_floats, bias_floats, ahead_floats, slots;
   TilePlan(const Gemm& g, int threads)
       : steps(ceil_div(g.k, tile_depth)), layers(max_of<int64_t>(1, ceil_div(steps, layer_steps))),
@@ -111,11 +111,11 @@ struct TilePlan {
   int64_t floats() const { return bias_floats + ahead_floats + slots * (a_floats + b_floats + sum_floats); }
 };
 
-// A bound for every smaller shape as well.
+// Returns an upper bound of the scratch, also for every smaller shape.
 inline size_t tile_scratch(int64_t m, int64_t n, int64_t k, int threads) {
   const int64_t columns = ceil_div(n, tile_side), rows = ceil_div(m, tile_side), steps = ceil_div(k, tile_depth),
                 panel = min_of(steps, layer_steps) * tile_step_floats;
-  // Size of a band: few columns of a long k, or many of a short one.
+  // Size of a band: few columns of a long k, or many columns of a short one.
   const int64_t band = min_of(columns * panel, max_of(narrow_columns * panel, band_floats));
   const int64_t widest = min_of(columns, band_floats / tile_step_floats);
   const int64_t sums =
@@ -127,8 +127,7 @@ inline size_t tile_scratch(int64_t m, int64_t n, int64_t k, int threads) {
                                              threads * (panel + band + max_of(sums, widest) * tile_side * tile_side));
 }
 
-// Where b is neither stored as bf16 nor kept in panels: who makes steps [s0, s0 + steps) of a panel, which is of 32
-// columns.
+// Produces b's panels if b is neither bf16 nor packed. make() writes steps [s0, s0 + steps) of a panel of 32 columns.
 struct TileSource {
   const void* from;
   void (*make)(const void* from, int64_t panel, int64_t s0, int64_t steps, float* to);
@@ -143,7 +142,7 @@ inline void pack_tile_panel(const Gemm& g, int64_t panel, int64_t p, int64_t k, 
   else pack_tile_rows(src + line * g.lda + p, g.lda, lines, k, to);
 }
 
-// One task: a block of rows by a band of columns, in panels.
+// One task: a block of row panels times a band of column panels.
 struct TileBlock {
   const Gemm& g;
   const TilePlan& plan;
@@ -163,10 +162,10 @@ struct TileBlock {
       for (int64_t at = pairs * NR; at < depth * NR; at += W) store(b + j * depth * NR + at, zero());
   }
 
-  // Rows from i and columns from j on of c.
+  // Writes a finished tile to c, from row i and column j on.
   void finish(float* tile, int64_t i, int64_t j) const {
     const int64_t height = min_of(tile_side, g.m - i), width = min_of(tile_side, g.n - j);
-    if (g.end) return write_ended_tile(tile, tile_side, height, width, g, i, j);
+    if (g.end) return write_activated_tile(tile, tile_side, height, width, g, i, j);
     if (width < tile_side || g.c_type != DType::bf16 || g.c_transposed || g.accumulate)
       return write_tile(tile, tile_side, height, width, g, i, j, g.accumulate);
     bf16* c = static_cast<bf16*>(g.c) + i * g.ldc + j;
@@ -174,8 +173,8 @@ struct TileBlock {
       store_tile_row(c + r * g.ldc, load(tile + r * tile_side), load(tile + r * tile_side + W));
   }
 
-  // The panel of rows after i, of which tile j of the band fetches its share.
-  Coming coming(int64_t i, int64_t j, int64_t p) const {
+  // Returns the share of the next row panel that tile j of the band prefetches.
+  Prefetch prefetch(int64_t i, int64_t j, int64_t p) const {
     if (i + 1 >= i1 || ahead) return {};
     const int64_t r0 = tile_side * (j - j0) / (j1 - j0), r1 = tile_side * (j + 1 - j0) / (j1 - j0),
                   line = (i + 1) * tile_side;
@@ -192,7 +191,7 @@ struct TileBlock {
       layer(plan.steps * l / plan.layers, plan.steps * (l + 1) / plan.layers, local, tail);
   }
 
-  // Steps [s0, s1) of k.
+  // Processes steps [s0, s1) of k.
   void layer(int64_t s0, int64_t s1, float* local, float* tail) const {
     const int64_t depth = s1 - s0, p = s0 * tile_depth, k = min_of(g.k - p, depth * tile_depth),
                   parts = max_of<int64_t>(1, ceil_div(depth, part_steps));
@@ -225,8 +224,9 @@ struct TileBlock {
                               height % TILE == 0 && column + tile_side <= g.n;
           if (direct) to = static_cast<float*>(g.c) + row * g.ldc + column, stride = g.ldc;
           const auto products = height > TILE ? four_tiles<2> : four_tiles<1>;
-          // Kept panels come from memory when the first rows meet them, the rows after them else.
-          Coming next = coming(i, j, p + begin * tile_depth);
+          // The first row panel reads b's packed panels from memory, so it prefetches the next of them. Later ones
+          // prefetch rows of a.
+          Prefetch next = prefetch(i, j, p + begin * tile_depth);
           if (g.b_packed && i == i0)
             next = {reinterpret_cast<const char*>(
                         j + 1 < j1 ? from_b + panel_floats : panels + (begin + steps) * tile_step_floats),

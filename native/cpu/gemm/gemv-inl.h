@@ -1,5 +1,5 @@
-// Products with few rows of a (decoding): b is a weight read once, straight from memory, by all threads; the rows of a
-// stay in cache. Bound by memory bandwidth for one row, by arithmetic from about four.
+// Products with few rows of a (decoding). All threads together read the weight b once, directly from memory. The rows
+// of a stay in cache. One row is bound by memory bandwidth, about four or more by arithmetic.
 #pragma once
 #include "cpu/gemm/gemv_pairs-inl.h"
 #include "cpu/gemm/gemv_rows-inl.h"
@@ -9,10 +9,10 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 constexpr int gemv_group = 4;       // rows of a in registers at once
-constexpr int gemv_axpy_rows = 8;   // the same for w stored (k, n)
-constexpr int gemv_pair_rows = 32;  // the same where packing leads to the bf16 dot product
+constexpr int gemv_axpy_rows = 8;   // maximum rows of x for weights stored (k, n)
+constexpr int gemv_pair_rows = 32;  // maximum rows of x if packing would enable the bf16 dot product
 
-// Rows of x as numbers, and as tiles of many of them read them.
+// Returns the scratch for rows of x as f32. With many rows it has room for their interleaved copy as well.
 inline size_t gemv_scratch(int64_t m, int64_t k) {
   return sizeof(float) * static_cast<size_t>((wide_rows ? 2 : 1) * m * round_up(k, 16));
 }
@@ -23,7 +23,7 @@ template <class T> void widen(const T* from, int64_t n, float* to) {
   if (i < n) store_n(to + i, load_n(from + i, static_cast<int>(n - i)), static_cast<int>(n - i));
 }
 
-// Row i of a as numbers in `to`, wherever its elements lie.
+// Converts row i of a to f32 in `to`, for either storage order.
 inline void gemv_row(const Gemm& g, int64_t i, float* to) {
   if (g.a_transposed)
     for (int64_t p = 0; p < g.k; ++p) to[p] = load_any(g.a, g.a_type, p * g.lda + i);
@@ -32,7 +32,7 @@ inline void gemv_row(const Gemm& g, int64_t i, float* to) {
   else widen(static_cast<const f16*>(g.a) + i * g.lda, g.k, to);
 }
 
-// Whole blocks of x in the order of load_half for weights of type w_type; the rest as it is.
+// Reorders full blocks of x for load_half of weights of type w_type. The rest keeps its order.
 inline void arrange(float* x, int64_t n, DType w_type) {
   if (w_type != DType::bf16) return;
   for (int64_t p = 0; p + 2 * W <= n; p += 2 * W) {
@@ -43,9 +43,9 @@ inline void arrange(float* x, int64_t n, DType w_type) {
   }
 }
 
-// RM rows of x (stride xs) by RN rows of w (stride ws). sums[j * RM + i] are vectors whose lanes add up to the product.
-// Each lane has one chain of sums whatever RM and RN are, so a row's result does not depend on other rows. Each row of
-// w is prefetched `ahead` bytes ahead, unless that is 0.
+// RM rows of x (stride xs) times RN rows of w (stride ws). sums[j * RM + i] are vectors; the sum of their lanes is the
+// product. Each lane adds up in one fixed order for all RM and RN, so a row's result does not depend on other rows.
+// Each row of w is prefetched `ahead` bytes ahead, unless that is 0.
 template <int RM, int RN, class T>
 HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums) {
   constexpr int block_bytes = 2 * W * static_cast<int>(sizeof(T));
@@ -94,14 +94,15 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
     for (int j = 0; j < RN; ++j) store(sums + (j * RM + i) * W, acc[i][j]);
 }
 
-constexpr int gemv_axpy_columns = 512;  // w stored (k, n): columns of one pass down k
+constexpr int gemv_axpy_columns = 512;  // for w stored (k, n): columns that are summed in one pass over k
 
 template <int RM, int RN, class T>
 [[gnu::noinline]] void dots_block(
     int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums) {
   ahead ? dots<RM, RN>(k, x, xs, w, ws, ahead, sums) : dots<RM, RN>(k, x, xs, w, ws, 0, sums);
 }
-// RM rows of x by several rows of w; in the company of other groups of rows by as many as those take, and by one.
+// The kernels for RM rows of x: `alone` with `streams` rows of w, `beside` with gemv_streams_beside if x has further
+// groups of rows, and `one`.
 template <class T> struct DotForm {
   using Run = void (*)(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums);
   int streams;
@@ -114,18 +115,19 @@ constexpr DotForm<T> dot_forms[gemv_group] = {{6, dots_block<1, 6, T>, dots_bloc
     {3, dots_block<3, 3, T>, dots_block<3, 3, T>, dots_block<3, 1, T>},
     {3, dots_block<4, 3, T>, dots_block<4, 3, T>, dots_block<4, 1, T>}};
 constexpr int gemv_sums = 12;         // of the largest form
-constexpr int gemv_block = 8;         // rows of w in each stream, whose products are written together
-constexpr int64_t gemv_ahead = 8192;  // bytes that all streams are fetched ahead
-// of w that one group of rows of x after the other finds in the near cache; more where two rows are
+constexpr int gemv_block = 8;         // rows of w per stream whose products are written together
+constexpr int64_t gemv_ahead = 8192;  // prefetch distance in bytes, over all streams
+// Bytes of w that stay in cache while the groups of rows of x use them. May be exceeded, because a block has at least
+// two rows.
 constexpr int64_t gemv_near_bytes = 65536;
 
 template <class T> HEDDLE_SIMD int gemv_streams_of(int64_t m) {
   return m > gemv_group ? gemv_streams_beside : dot_forms<T>[m - 1].streams;
 }
 
-// Columns [j, j + each * streams) of the output, w stored (n, k): a stream goes on where its last row ended. The first
-// group of rows of x has memory read a little ahead; those after it find w near, and fetch their shares of the next
-// block.
+// Computes columns [j, j + each * streams) of the output, for w stored (n, k). Each stream reads `each` consecutive
+// rows of w. The first group of rows of x prefetches a little ahead from memory. Later groups find w in cache and
+// prefetch their shares of the next block.
 template <class T>
 void gemv_stripe(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j, int64_t each, bool several) {
   alignas(64) float sums[gemv_block][gemv_sums * W];
@@ -157,7 +159,7 @@ void gemv_stripe(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t 
   }
 }
 
-// Columns [j0, j1) of the output, w stored (n, k).
+// Computes columns [j0, j1) of the output, for w stored (n, k).
 template <class T> void gemv_dot(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0, int64_t j1) {
   const int streams = gemv_streams_of<T>(g.m);
   const int64_t each = (j1 - j0) / streams, done = j0 + each * streams;
@@ -165,8 +167,8 @@ template <class T> void gemv_dot(const Gemm& g, const float* x, int64_t xs, cons
   if (done < j1) gemv_stripe(g, x, xs, w, done, j1 - done, false);
 }
 
-// Columns [j0, j1) of the output, w stored (k, n): the sums of a block of columns stay in L1 while eight rows of w at
-// a time stream past.
+// Computes columns [j0, j1) of the output, for w stored (k, n). The sums of a block of columns stay in L1 while w
+// streams past, eight rows at a time.
 template <class T> void gemv_axpy(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0, int64_t j1) {
   constexpr int steps = 8;
   float sums[gemv_axpy_rows * gemv_axpy_columns];
@@ -216,7 +218,7 @@ void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs, [[maybe_u
     const int64_t tasks = Pool::stream_tasks(bytes, pool.threads());
     return pool.run(tasks, [&](int64_t t, int) { gemv_dot(g, x, xs, w, g.n * t / tasks, g.n * (t + 1) / tasks); });
   }
-  // Whole vectors of columns per task; tasks of at least 16 KiB of weights, and enough of them to balance the threads.
+  // A task has whole vectors of columns and at least 16 KiB of weights. There are enough tasks to balance the threads.
   const int64_t block = 4 * W, blocks = ceil_div(g.n, block);
   const int64_t tasks =
       pool.threads() == 1

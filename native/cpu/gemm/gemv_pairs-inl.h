@@ -1,6 +1,6 @@
-// Products with few rows of a (decoding), both operands bf16, w stored (n, k): pairs of them at twice the rate, lanes
-// along k. Memory gives most to several streams at once: a thread reads rows of w that lie far apart, each stream going
-// on where its last row ended.
+// Products with few rows of a (decoding), with both operands bf16 and w stored (n, k). The dot product of pairs has
+// twice the rate of f32. Lanes lie along k. Several parallel streams use memory bandwidth best, so each thread reads
+// distant rows of w, and each stream reads consecutive ones.
 #pragma once
 #include "cpu/rows/loops-inl.h"
 #include "cpu/gemm/write_tile-inl.h"
@@ -10,19 +10,19 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 constexpr int64_t pair_task_bytes = 131072;
-// rows of w at once for one row of x; bytes that all streams are fetched ahead
+// Rows of w that are read in parallel for one row of x, and the prefetch distance in bytes, over all streams.
 constexpr int pair_streams = 8, pair_ahead = 8192;
 
-// Rows of x that fill the nearest cache leave no room for what is fetched ahead: long ones are taken in parts, a block
-// of rows of w by one part after the other. The parts are of whole vectors of pairs.
+// If rows of x fill L1, prefetched data has no room. Long rows are therefore split into parts of whole vectors. A block
+// of rows of w is multiplied by one part after the other.
 constexpr int64_t pair_near_bytes = 40960, pair_part = 512;
-constexpr int pair_block = 16;       // rows of w in each stream
-constexpr int pair_parts_ahead = 4;  // how many parts before its own each is fetched
+constexpr int pair_block = 16;       // rows of w per stream
+constexpr int pair_parts_ahead = 4;  // prefetch distance in parts
 
-// A row of each stream, or with PART a part of it, by RM rows of x: sums[n * RM + m], vectors that add up to the
-// product, and go on from the part before unless this is the first. Rows of x are padded with zeros to whole vectors.
-// One chain of sums per lane whatever RM, RN and the parts are. Fetches meanwhile what lies `ahead` elements on, or the
-// parts `next`.
+// Multiplies one row of w per stream, or with PART a part of it, by RM rows of x. sums[n * RM + m] are vectors whose
+// lanes add up to the product. Parts after the first add to them. Rows of x are padded with zeros to whole vectors.
+// Each lane adds up in one fixed order for all RM, RN and parts. Prefetches the data `ahead` elements on, or with PART
+// the parts `next`.
 template <int RM, int RN, bool PART>
 [[gnu::noinline]] void pair_tile(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows,
     [[maybe_unused]] const bf16* const* next, [[maybe_unused]] int64_t ahead, [[maybe_unused]] bool first,
@@ -67,33 +67,33 @@ template <int RM, int RN, bool PART>
 using PairTile = void (*)(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows, const bf16* const* next,
     int64_t ahead, bool first, float* sums);
 struct PairForm {
-  int rows, streams;  // of x, of w
+  int rows, streams;  // rows of x and of w
   PairTile whole, part;
 };
 template <int RM, int RN> constexpr PairForm pair_form = {RM, RN, pair_tile<RM, RN, false>, pair_tile<RM, RN, true>};
-// By one row of x up to eight: several rows of w, and one.
+// The kernels for one to eight rows of x, with several rows of w and with one.
 constexpr int pair_rows = 8;
 constexpr PairForm pair_forms[pair_rows] = {pair_form<1, 8>, pair_form<2, 8>, pair_form<3, 4>, pair_form<4, 4>,
     pair_form<5, 4>, pair_form<6, 2>, pair_form<7, 2>, pair_form<8, 2>};
 constexpr PairForm single_forms[pair_rows] = {pair_form<1, 1>, pair_form<2, 1>, pair_form<3, 1>, pair_form<4, 1>,
     pair_form<5, 1>, pair_form<6, 1>, pair_form<7, 1>, pair_form<8, 1>};
-constexpr int pair_sums = 20;  // of the largest form
+constexpr int pair_sums = 20;  // of the largest kernel
 static_assert([] {
   for (const PairForm& f : pair_forms)
     if (f.rows * f.streams > pair_sums) return false;
   return true;
 }());
 
-// Columns [j, j + each * streams) of the rows of x: `each` rows of w in every stream, a block of them at a time, whose
-// sums are added up and written together. Meanwhile, w is fetched a little ahead, or where there is a `later` as many
-// rows further on.
+// Computes columns [j, j + each * streams) for the rows of x of `form`. Each stream has `each` rows of w, which are
+// processed in blocks; the sums of a block are reduced and written together. Prefetches w a little ahead, or `later`
+// rows ahead if that is not 0.
 inline void pair_stripe(
     const Gemm& g, const PairForm& form, const bf16* x, int64_t xs, int64_t i, int64_t j, int64_t each, int64_t later) {
   alignas(64) float sums[pair_block][pair_sums * W];
   const bf16* w = static_cast<const bf16*>(g.b) + j * g.ldb;
   const bool whole = form.rows * xs * 2 <= pair_near_bytes;
   const int64_t length = whole ? g.k : pair_part, parts = whole ? 1 : ceil_div(g.k, length);
-  // Twice as far if the cache has room besides x and several rows make the loop slower.
+  // Prefetches twice as far if the cache has room besides x, because several rows make the loop slower.
   const int64_t fetched = form.rows > 4 && form.rows * xs * 2 <= 12288 ? 2 * pair_ahead : pair_ahead;
   const int64_t ahead = later ? later * g.ldb : fetched / form.streams / static_cast<int64_t>(sizeof(bf16));
   const bf16 *at[pair_streams], *next[pair_streams];
@@ -104,7 +104,7 @@ inline void pair_stripe(
         for (int s = 0; s < form.streams; ++s) at[s] = w + (s * each + r0 + r) * g.ldb + part * length;
         if (!whole && later)
           for (int s = 0; s < form.streams; ++s) next[s] = at[s] + ahead;
-        else if (!whole) {  // what comes soon: of this block, or of the first rows of the next
+        else if (!whole) {  // the parts that follow in this block, or in the first rows of the next
           const int64_t soon = part * count + r + pair_parts_ahead, beyond = soon - parts * count;
           const int64_t row = beyond < 0 ? r0 + soon % count : r0 + count + beyond,
                         column = beyond < 0 ? soon / count * length : 0;
@@ -123,7 +123,7 @@ inline void pair_stripe(
   }
 }
 
-// Columns [j0, j1) of rows [i, i + rows).
+// Computes columns [j0, j1) of rows [i, i + rows).
 inline void pair_columns(
     const Gemm& g, const bf16* x, int64_t xs, int64_t i, int64_t rows, int64_t j0, int64_t j1, int64_t later) {
   const PairForm &several = pair_forms[rows - 1], &one = single_forms[rows - 1];
@@ -132,7 +132,7 @@ inline void pair_columns(
   if (done < j1) pair_stripe(g, one, x + i * xs, xs, i, done, j1 - done, later);
 }
 
-// Products of one a by several weights, as one loop.
+// Multiplies one a by several weights in one loop.
 inline void gemv_pairs(const Gemm* products, int count, Pool& pool, void* scratch) {
   const Gemm& g = products[0];
   const int64_t xs = round_up(g.k, 2 * W);
@@ -146,7 +146,8 @@ inline void gemv_pairs(const Gemm* products, int count, Pool& pool, void* scratc
   }
   const auto tasks_of = [&](const Gemm& p) {
     const int64_t tasks = Pool::stream_tasks(p.n * p.k * 2, pool.threads());
-    // More rows of x than a tile has read a task's weights again, from the near cache.
+    // With more rows of x than a tile has, a task reads its weights again, from cache. Tasks are then small enough for
+    // that.
     return p.m > pair_rows ? max_of(tasks, min_of(ceil_div(p.n, pair_streams), p.n * p.k * 2 / pair_task_bytes))
                            : tasks;
   };
@@ -156,7 +157,8 @@ inline void gemv_pairs(const Gemm* products, int count, Pool& pool, void* scratc
     const int64_t j0 = p.n * task / tasks, j1 = p.n * (task + 1) / tasks;
     for (int64_t i = 0; i < p.m; i += pair_rows) {
       const int64_t rows = min_of<int64_t>(pair_rows, p.m - i);
-      // The task's weights are near by the time of its last rows: memory brings the next task's meanwhile.
+      // When the last rows are computed, the task's weights are in cache. The next task's weights are prefetched from
+      // memory then.
       const bool last = i > 0 && i + rows == p.m;
       pair_columns(p, x, xs, i, rows, j0, j1, last && goes_on(task, tasks, pool.threads()) ? j1 - j0 : 0);
     }

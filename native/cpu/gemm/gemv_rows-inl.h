@@ -1,16 +1,16 @@
 // Products with too many rows of x to be bound by memory alone, and too few to pay for packing w: short texts of an
-// encoder, parts of prompts, several sequences. w, stored as (n, k), is read once in its stored layout, with lanes
-// along k. A tile is all rows of x, or an even part of them, by two rows of w: 28 sums, the most that fit the
-// registers, so that two loads of w serve them all. The rows' vectors are interleaved at one moving address. A part of
-// them stays in the first-level cache while blocks of w stream past.
+// encoder, parts of prompts, several sequences. w (n, k) is read once in its stored layout, with lanes along k. A tile
+// is all rows of x, or an even share of them, times two rows of w. These 28 sums fill the registers, and each load of x
+// serves both rows of w. The rows' vectors are interleaved in memory, so the kernel needs one address for them. A part
+// of them stays in L1 while blocks of w stream past.
 #pragma once
 #include "cpu/gemm/write_tile-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// The first or second half of 2 W elements of w, in the order that x is laid out in: as they are, or for bf16 the even
-// ones, then the odd ones, which takes no shuffles.
+// Loads the first or second half of 2 W elements of w, in the order in which x is arranged. For bf16 the halves are the
+// even and the odd elements, which need no shuffle.
 template <int HALF, class T> HEDDLE_SIMD F load_half(const T* p) { return load(p + HALF * W); }
 template <int HALF> HEDDLE_SIMD F load_half(const bf16* p) { return HALF ? load_odd(p) : load_even(p); }
 
@@ -20,14 +20,14 @@ template <int N> struct Half {
 
 #if defined(HEDDLE_SIMD_AVX512)
 constexpr bool wide_rows = true;
-constexpr int gemv_rows = 64;         // most rows of x: beyond, packing pays
-constexpr int rows_most = 14;         // of x in a tile
-constexpr int rows_block = W;         // of w whose sums are added up and written together
-constexpr int64_t rows_near = 28672;  // bytes of x that stay in the first-level cache next to streaming data
-constexpr int64_t rows_ahead = 4;     // tiles that are fetched ahead by rows of x that are one group
+constexpr int gemv_rows = 64;         // maximum rows of x; packing pays for more
+constexpr int tile_max_rows = 14;     // maximum rows of x in a tile
+constexpr int rows_block = W;         // rows of w whose sums are reduced and written together
+constexpr int64_t rows_near = 28672;  // bytes of x that stay in L1 next to streaming data
+constexpr int64_t rows_ahead = 4;     // prefetch distance in tiles, if all rows of x are one group
 
-// sums[s * R + i] [+]= row i of x by row s of N of w, vectors that add up to the product: one chain a lane, whatever R
-// is. Meanwhile, as much memory is fetched from each of `fetch` as of a row is read.
+// sums[s * R + i] [+]= row i of x times row s of the N rows of w. They are vectors whose lanes add up to the product.
+// Each lane adds up in one fixed order for all R. Prefetches from each of `fetch` as much as is read of a row.
 template <int R, int N, class T>
 [[gnu::noinline]] void rows_tile(
     int64_t k, const float* x, const T* w, int64_t ws, const T* const* fetch, bool first, float* sums) {
@@ -49,7 +49,7 @@ template <int R, int N, class T>
     for (int i = 0; i < R; ++i) {
       F a = load(x + (h * R + i) * W);
 #if !defined(HEDDLE_EMULATE_AVX512)
-      asm("" : "+v"(a));  // one load for both rows: two operands in memory would be more than the core reads
+      asm("" : "+v"(a));  // one load serves both rows of w; memory operands would need more load bandwidth
 #endif
 #pragma GCC unroll 2
       for (int s = 0; s < N; ++s) acc[s][i] = fma_in_place(b[s], a, acc[s][i]);
@@ -83,19 +83,19 @@ template <class T>
 using RowsTile = void (*)(
     int64_t k, const float* x, const T* w, int64_t ws, const T* const* fetch, bool first, float* sums);
 template <class T> struct RowsForm {
-  RowsTile<T> two, one;  // rows of w
+  RowsTile<T> two, one;  // kernels for two rows of w, and for one
 };
 template <int R, class T> constexpr RowsForm<T> rows_form = {rows_tile<R, 2, T>, rows_tile<R, 1, T>};
-// By rows of x: gemv_group has fewer than five.
+// The kernels by number of rows of x. Other kernels take fewer than five rows.
 template <class T>
-constexpr RowsForm<T> rows_forms[rows_most + 1] = {{nullptr, nullptr}, {nullptr, nullptr}, {nullptr, nullptr},
+constexpr RowsForm<T> rows_forms[tile_max_rows + 1] = {{nullptr, nullptr}, {nullptr, nullptr}, {nullptr, nullptr},
     {nullptr, nullptr}, {nullptr, nullptr}, rows_form<5, T>, rows_form<6, T>, rows_form<7, T>, rows_form<8, T>,
     rows_form<9, T>, rows_form<10, T>, rows_form<11, T>, rows_form<12, T>, rows_form<13, T>, rows_form<14, T>};
 
-// How the rows of x are cut into groups of nearly one length, and k into parts.
+// Splits the rows of x into groups of nearly equal size, and k into parts.
 struct RowsPlan {
   int64_t m, groups, part, parts;
-  RowsPlan(int64_t m, int64_t k) : m(m), groups(ceil_div(m, rows_most)) {
+  RowsPlan(int64_t m, int64_t k) : m(m), groups(ceil_div(m, tile_max_rows)) {
     const int64_t bytes = ceil_div(m, groups) * k * static_cast<int64_t>(sizeof(float));
     part = max_of<int64_t>(2 * W, round_up(ceil_div(k, max_of<int64_t>(1, ceil_div(bytes, rows_near))), 2 * W));
     parts = max_of<int64_t>(1, ceil_div(k, part));
@@ -103,7 +103,7 @@ struct RowsPlan {
   int64_t begin(int64_t group) const { return m * group / groups; }
 };
 
-// Columns [j0, j1) of the output.
+// Computes columns [j0, j1) of the output.
 template <class T> void rows_columns(const Gemm& g, const RowsPlan& plan, const float* x, int64_t j0, int64_t j1) {
   alignas(64) float sums[rows_block * gemv_rows * W];
   const int64_t width = round_up(g.k, W);
@@ -117,8 +117,8 @@ template <class T> void rows_columns(const Gemm& g, const RowsPlan& plan, const 
         const RowsForm<T>& form = rows_forms<T>[rows];
         for (int64_t tile = 0; tile < tiles; ++tile) {
           const T* b = w + (j + 2 * tile) * g.ldb + p;
-          // Prefetches some tiles ahead. With several groups, which take longer, prefetches this block's next part,
-          // half a tile each. After the last part come the first parts of the next block.
+          // Prefetches some tiles ahead. Several groups take longer, so they prefetch this block's next part, half a
+          // tile each. After the last part they prefetch the first parts of the next block.
           const int64_t soon = tile + (plan.groups == 1 ? rows_ahead : tiles), at = part + soon / tiles;
           const int64_t block = at < plan.parts ? j : j + rows_block,
                         column = (at < plan.parts ? at : at - plan.parts) * plan.part;
@@ -134,7 +134,7 @@ template <class T> void rows_columns(const Gemm& g, const RowsPlan& plan, const 
       for (int64_t r = 0; r < rows; ++r) {
         F lines[W];
 #pragma GCC unroll 16
-        // past `count` of an earlier block: not written
+        // Lanes from `count` on hold sums of an earlier block and are not written.
         for (int l = 0; l < W; ++l) lines[l] = load(sums + (i * rows_block + l * rows + r) * W);
         write_sums(g, i + r, j, static_cast<int>(count), sum_lanes(lines));
       }
@@ -142,7 +142,7 @@ template <class T> void rows_columns(const Gemm& g, const RowsPlan& plan, const 
   }
 }
 
-// x: rows `xs` apart; lines: room for them side by side.
+// `x` has rows `xs` apart. `lines` has room for an interleaved copy of them.
 template <class T> void gemv_many(const Gemm& g, Pool& pool, const float* x, int64_t xs, float* lines) {
   const RowsPlan plan(g.m, g.k);
   float* to = lines;

@@ -1,6 +1,6 @@
-// The register tile that every matrix product of the CPU comes down to: R rows by NR = 2 W columns of c, the whole of
-// it in registers while k runs. Layout after van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating
-// BLAS Functionality" (2015).
+// The register tile of blocked matrix products on the CPU: R rows by NR = 2 W columns of c stay in registers while k
+// runs. Products on AMX and of 8-bit integers have their own tiles. Layout after van Zee and van de Geijn, "BLIS: A
+// Framework for Rapidly Instantiating BLAS Functionality" (2015).
 #pragma once
 #include "cpu/simd/simd.h"
 
@@ -18,15 +18,15 @@ constexpr int MR = 8;
 constexpr int MR = 4;
 #endif
 constexpr int NR = 2 * W;
-// Whichever panel stays in L1 while those of the other operand pass: on AVX-512 a's, since a panel of b of gemm's depth
-// would fill it; elsewhere b's, whose wide rows would otherwise come from L2 faster than L2 gives them.
+// Which operand's panel stays in L1 while the panels of the other one stream past. On AVX-512 it is a's, because a
+// panel of b would fill L1. Elsewhere it is b's, because L2 could not deliver its wide rows fast enough.
 #if defined(HEDDLE_SIMD_AVX512)
-constexpr bool a_stays = true;
+constexpr bool a_in_l1 = true;
 #else
-constexpr bool a_stays = false;
+constexpr bool a_in_l1 = false;
 #endif
 
-// acc + a b; PAIRS: each lane holds two bf16 of neighbouring k, and both products are added.
+// Returns acc + a b. With PAIRS, each lane holds two bf16 of neighbouring k, and both products are added.
 template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
 #if defined(HEDDLE_SIMD_BF16)
   if (PAIRS) return dot_pairs(a, b, acc);
@@ -36,8 +36,8 @@ template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
 
 // acc (R, NR) += sum over p < k of a(i, p) b(p, :).
 // PACKED: a(i, p) is at a[p * as + i]; otherwise at a[i * as + p]. b(p, j) is at b[p * bs + j].
-// With PAIRS, k counts pairs. PASSES: a's panel too comes from beyond L1.
-template <int R, bool PACKED, bool PAIRS, bool PASSES = false>
+// With PAIRS, k counts pairs. A_STREAMS: a's panel is not in L1 either and is prefetched.
+template <int R, bool PACKED, bool PAIRS, bool A_STREAMS = false>
 HEDDLE_SIMD void tile_products(
     int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs, F (&acc)[R][2]) {
   const auto step = [&]() [[gnu::always_inline]] {
@@ -52,30 +52,29 @@ HEDDLE_SIMD void tile_products(
     b += bs;
   };
   int64_t p = 0;
-  if (PACKED && !a_stays) {
+  if (PACKED && !a_in_l1) {
 #pragma GCC unroll 1
     for (; p + 4 <= k; p += 4) {
-      // gemm's streams past b from the outer cache
+      // The panels of a stream from the outer cache while b's panel stays in L1.
       __builtin_prefetch(a + 16 * as), __builtin_prefetch(a + 16 * as + 16);
       step(), step(), step(), step();
     }
   }
 #pragma GCC unroll 1
   for (; p < k; ++p) {
-    // Far enough for what comes from the outer cache; what is fetched earlier takes the place of a's panel in the
-    // nearest.
-    if (PACKED && a_stays) __builtin_prefetch(b + 16 * NR), __builtin_prefetch(b + 16 * NR + W);
-    if (PASSES && a_stays) __builtin_prefetch(a + 32 * as);
+    // The distance covers the latency of the outer cache. Prefetching earlier would evict a's panel from L1.
+    if (PACKED && a_in_l1) __builtin_prefetch(b + 16 * NR), __builtin_prefetch(b + 16 * NR + W);
+    if (A_STREAMS && a_in_l1) __builtin_prefetch(a + 32 * as);
     step();
   }
 }
-template <int R> HEDDLE_SIMD void tile_begin(F (&acc)[R][2], const float* bias) {
+template <int R> HEDDLE_SIMD void init_tile(F (&acc)[R][2], const float* bias) {
   const F bias0 = bias ? load(bias) : zero(), bias1 = bias ? load(bias + W) : zero();
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) acc[i][0] = bias0, acc[i][1] = bias1;
 }
-// Sums that are added to come from beyond L1: asked for before the products, they are there after them.
-template <int R> HEDDLE_SIMD void fetch_tile(const float* sums, int64_t stride) {
+// Prefetches the sums that are added to. They are not in L1, and arrive while the products run.
+template <int R> HEDDLE_SIMD void prefetch_tile(const float* sums, int64_t stride) {
   for (int i = 0; i < R; ++i) __builtin_prefetch(sums + i * stride, 1), __builtin_prefetch(sums + i * stride + W, 1);
 }
 template <int R> HEDDLE_SIMD void add_tile(F (&acc)[R][2], const float* sums, int64_t stride) {
@@ -86,37 +85,37 @@ template <int R> HEDDLE_SIMD void add_tile(F (&acc)[R][2], const float* sums, in
   }
 }
 
-template <int R> HEDDLE_SIMD void keep_tile(const F (&acc)[R][2], float* sums, int64_t stride) {
+template <int R> HEDDLE_SIMD void store_tile(const F (&acc)[R][2], float* sums, int64_t stride) {
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) store(sums + i * stride, acc[i][0]), store(sums + i * stride + W, acc[i][1]);
 }
 
-// c (R, NR) = [c +] [bias +] the products.
-template <int R, bool PACKED, bool PAIRS = false, bool PASSES = false>
+// c (R, NR) = [c +] [bias +] a b.
+template <int R, bool PACKED, bool PAIRS = false, bool A_STREAMS = false>
 [[gnu::noinline]] void micro_tile(int64_t k, const float* __restrict a, int64_t as, const float* __restrict b,
     int64_t bs, float* __restrict c, int64_t cs, const float* bias, bool accumulate) {
-  if (accumulate) fetch_tile<R>(c, cs);
+  if (accumulate) prefetch_tile<R>(c, cs);
   F acc[R][2];
-  tile_begin(acc, bias);
-  tile_products<R, PACKED, PAIRS, PASSES>(k, a, as, b, bs, acc);
+  init_tile(acc, bias);
+  tile_products<R, PACKED, PAIRS, A_STREAMS>(k, a, as, b, bs, acc);
   if (accumulate) add_tile(acc, c, cs);
-  keep_tile(acc, c, cs);
+  store_tile(acc, c, cs);
 }
 
-// The last step of a bf16 output, from packed operands: c (MR, NR) = [sums +] [bias +] the products, rounded.
-template <bool PAIRS, bool PASSES>
+// The last step of a bf16 output, from packed operands: c (MR, NR) = [sums +] [bias +] a b, rounded to bf16.
+template <bool PAIRS, bool A_STREAMS>
 [[gnu::noinline]] void rounding_tile(int64_t k, const float* __restrict a, const float* __restrict b,
     bf16* __restrict c, int64_t cs, const float* bias, const float* __restrict sums, int64_t stride) {
-  if (sums) fetch_tile<MR>(sums, stride);
+  if (sums) prefetch_tile<MR>(sums, stride);
   F acc[MR][2];
-  tile_begin(acc, bias);
-  tile_products<MR, true, PAIRS, PASSES>(k, a, MR, b, NR, acc);
+  init_tile(acc, bias);
+  tile_products<MR, true, PAIRS, A_STREAMS>(k, a, MR, b, NR, acc);
   if (sums) add_tile(acc, sums, stride);
 #pragma GCC unroll 16
   for (int i = 0; i < MR; ++i) store_two(c + i * cs, acc[i][0], acc[i][1]);
 }
 
-// The same of several parts along k, one after the other.
+// Like rounding_tile, but splits k into parts of `part` and keeps f32 sums between them.
 template <bool PAIRS>
 HEDDLE_SIMD void rounding_parts(
     int64_t k, int64_t part, const float* a, const float* b, bf16* c, int64_t cs, const float* bias) {
@@ -129,7 +128,7 @@ HEDDLE_SIMD void rounding_parts(
 
 using MicroTile = void (*)(int64_t, const float*, int64_t, const float*, int64_t, float*, int64_t, const float*, bool);
 
-// The tile for `rows` in [1, MR] rows.
+// Returns the kernel for `rows` in [1, MR] rows.
 template <bool PACKED, bool PAIRS = false> HEDDLE_SIMD MicroTile micro_tile_for(int64_t rows) {
   switch (rows) {
 #if defined(HEDDLE_SIMD_AVX512)

@@ -1,5 +1,5 @@
-// Packing: an operand of a matrix product, in any dtype and either storage order, becomes f32 panels of P lines by k:
-// panel[p * P + i] = source(line i, p). Lines beyond the matrix are zero.
+// Packs an operand of a matrix product, in any dtype and either storage order, as f32 panels of P lines by k: panel[p *
+// P + i] = source(line i, p). Lines beyond the matrix become zero.
 #pragma once
 #include "cpu/simd/simd.h"
 
@@ -8,7 +8,7 @@ namespace HEDDLE_ISA {
 
 // Lines are contiguous in k: source(i, p) = src[i * ld + p]. Transposes W x W blocks in registers.
 template <int P, class T> void pack_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
-  static_assert(P % W == 0 || P < W, "a store that runs over a line's end must be covered by the next one");
+  static_assert(P % W == 0 || P < W, "the next line must overwrite what a vector store writes beyond a line's end");
   constexpr int groups = P < W ? 1 : P / W, width = P < W ? P : W;
   for (int64_t p = 0; p < k; p += W) {
     int64_t steps = min_of<int64_t>(W, k - p);
@@ -24,7 +24,7 @@ template <int P, class T> void pack_rows(const T* src, int64_t ld, int64_t lines
       }
       transpose(r);
       float* to = dst + p * P + g * W;
-      if (P < W && p + W >= k) {  // the last stores must not reach into the next panel, which another thread may own
+      if (P < W && p + W >= k) {  // the last stores must not reach the next panel, which another thread may own
         for (int s = 0; s < steps; ++s) store_n(to + s * P, r[s], width);
       } else if (steps == W) {
 #pragma GCC unroll 16
@@ -40,8 +40,9 @@ template <int P, class T> void pack_rows(const T* src, int64_t ld, int64_t lines
 struct Panels {
   int64_t count = 1, stride = 0;
 };
-// Splits `lines` lines into panels of P: full panels, and among them the ones whose last vector may be read and stored
-// whole. That is safe if the row has these lanes, and the panel's next line overwrites the excess.
+// Splits `lines` lines into panels of P. `full` panels have all their lines. In the first `open` of them, the last
+// vector may be loaded and stored whole, which is safe if the source row has these lanes and the panel's next line
+// overwrites the excess.
 template <int P> struct PanelParts {
   int64_t full, open;
   PanelParts(int64_t lines, int64_t panels)
@@ -49,9 +50,9 @@ template <int P> struct PanelParts {
         open(min_of(full, lines < round_up(P, W) ? int64_t{0} : (lines - round_up(P, W)) / P + 1)) {}
 };
 
-// Lines are contiguous for a fixed k: source(i, p) = src[p * ld + i]. All panels take a row of the source in turn. A
-// panel is narrower than a prefetched unit, and rows with a power-of-two stride would evict each other before the next
-// panel.
+// Packs lines that are contiguous for a fixed k: source(i, p) = src[p * ld + i]. Each row of the source is copied to
+// all panels before the next row. Panel by panel, the source would be read in pieces shorter than a prefetched unit,
+// and rows with a power-of-two stride would evict each other between panels.
 template <int P, class T>
 void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst, Panels panels) {
   constexpr int whole = P / W * W, rest = P - whole;
@@ -80,8 +81,8 @@ void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst
   }
 }
 
-// `strided`: lines are contiguous for a fixed k. Otherwise only one panel is packed. `line` and `p` are the origin in
-// the operand.
+// `strided`: lines are contiguous for a fixed k. Otherwise packs one panel only. `line` and `p` are the origin in the
+// operand.
 template <int P, class T>
 void pack_lines(const T* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst,
     Panels panels) {
@@ -98,10 +99,10 @@ void pack_panel(const void* src, DType type, int64_t ld, bool strided, int64_t l
 }
 
 #if defined(HEDDLE_SIMD_BF16)
-// The same for operands of the pair dot product, of bf16 or rounded to it: panel[q * P + i] = (source(i, 2q), source(i,
-// 2q + 1)) as the bits of one float; an odd k ends with a zero.
+// Packs like above for the dot product of bf16 pairs; elements are bf16 or rounded to it. panel[q * P + i] = (source(i,
+// 2q), source(i, 2q + 1)) as the bits of one float. An odd k ends with a zero.
 template <int P, class T> void pack_pair_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
-  static_assert(P % W == 0 || P < W, "as in pack_rows");
+  static_assert(P % W == 0 || P < W, "the next line must overwrite what a vector store writes beyond a line's end");
   constexpr int groups = P < W ? 1 : P / W, width = P < W ? P : W;
   int64_t pairs = ceil_div(k, 2);
   for (int64_t q = 0; q < pairs; q += W) {
@@ -118,7 +119,7 @@ template <int P, class T> void pack_pair_rows(const T* src, int64_t ld, int64_t 
       }
       transpose(r);
       float* to = dst + q * P + g * W;
-      if (P < W && q + W >= pairs) {  // as in pack_rows
+      if (P < W && q + W >= pairs) {  // as in pack_rows, the last stores must not reach the next panel
         for (int s = 0; s < steps; ++s) store_n(to + s * P, r[s], width);
       } else if (steps == W) {
 #pragma GCC unroll 16

@@ -1,5 +1,4 @@
-// Packs lines of bf16 as rows of matrix tiles: for 2 TILE lines, TILE pairs of neighbouring elements at a time,
-// contiguous per line.
+// Packs lines of bf16 as rows of AMX tiles: (steps along k, 2 TILE lines, TILE pairs of neighbouring elements).
 #pragma once
 #include "cpu/gemm/pack-inl.h"
 
@@ -7,11 +6,11 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
-constexpr int64_t tile_side = 2 * TILE;                 // of either operand that are multiplied at a time
+constexpr int64_t tile_side = 2 * TILE;                 // lines of either operand per multiplication
 constexpr int64_t tile_depth = 2 * TILE;                // elements of a line in a step along k
-constexpr int64_t tile_step_floats = tile_side * TILE;  // of either operand
+constexpr int64_t tile_step_floats = tile_side * TILE;  // floats of either operand
 
-// Lines are contiguous along k. Elements beyond the operand are zero. Floats are rounded.
+// Packs lines that are contiguous along k. Elements beyond the operand become zero. f32 is rounded to bf16.
 template <class T> void pack_tile_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
   const int64_t whole = k / tile_depth, rest = k % tile_depth;
   for (int64_t i = 0; i < tile_side; ++i, src += ld, dst += TILE) {
@@ -24,7 +23,7 @@ template <class T> void pack_tile_rows(const T* src, int64_t ld, int64_t lines, 
     if (rest) store(to, load_pairs_n(src + whole * tile_depth, rest));
   }
 }
-// Lines lie across k: source(i, p) = src[p * ld + i].
+// Packs lines that are contiguous for a fixed k: source(i, p) = src[p * ld + i].
 inline void pack_tile_columns(const bf16* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
   for (int64_t p = 0; p < k; p += tile_depth, src += tile_depth * ld)
     for (int64_t i = 0; i < tile_side; i += TILE, dst += TILE * TILE) {

@@ -1,7 +1,7 @@
-// Weights of bf16 packed once, as the panels that the register tile reads (micro-inl.h): NR outputs, a pair of
-// neighbouring elements of one output in each lane. Many rows then need no packing of their weight; of few (decoding),
-// sums stay in lanes and nothing is added up across them. A row's sum is one chain over its pairs, whatever rows share
-// the product.
+// bf16 weights that are packed once, as the panels that the register tile reads (micro-inl.h). A panel has NR outputs;
+// each lane holds a pair of neighbouring elements of one output. Products of many rows then need no packing. With few
+// rows (decoding), sums stay in lanes and need no horizontal reduction. A row's pairs are added up in one fixed order,
+// so its bits do not depend on the other rows.
 #pragma once
 #include "cpu/gemm/gemv_pairs-inl.h"
 #include "cpu/gemm/micro-inl.h"
@@ -10,7 +10,7 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-constexpr int64_t packed_pair_rows = 32;  // most rows of x; beyond, gemm_blocked takes the panels
+constexpr int64_t packed_pair_rows = 32;  // maximum rows of x; gemm_blocked takes more
 inline int64_t pair_panel_floats(int64_t k) { return ceil_div(k, 2) * NR; }
 
 #if defined(HEDDLE_SIMD_BF16)
@@ -21,7 +21,7 @@ inline size_t pairs_packed_bytes(int64_t n, int64_t k) {
 inline void pack_pair_panel_of(const Gemm& g, int64_t panel, float* to) {
   pack_pair_rows<NR>(static_cast<const bf16*>(g.b) + panel * NR * g.ldb, g.ldb, g.n - panel * NR, g.k, to);
 }
-// Panels [begin, end) of the form at `to`.
+// Packs panels [begin, end) of the packed weight at `to`.
 inline void pairs_pack(const Gemm& g, void* to, int64_t begin, int64_t end, Pool& pool) {
   pool.range(end - begin, 2, [&](int64_t p0, int64_t p1, int) {
     for (int64_t panel = begin + p0; panel < begin + p1; ++panel)
@@ -29,8 +29,7 @@ inline void pairs_pack(const Gemm& g, void* to, int64_t begin, int64_t end, Pool
   });
 }
 
-// RM rows of pairs (stride xs) by PN separate panels. Adds to sums (PN, RM, NR), which start at zero for the first
-// pairs.
+// RM rows of pairs (stride xs) times PN distant panels. Adds to sums (PN, RM, NR). `first`: the sums start at zero.
 template <int RM, int PN>
 [[gnu::noinline]] void packed_pair_tile(
     int64_t pairs, const float* x, int64_t xs, const float* const* panels, bool first, float* sums) {
@@ -71,7 +70,7 @@ template <int RM, int PN>
 struct PackedPairForm {
   int rows;
   struct {
-    int panels;  // the widest first
+    int panels;  // the first kernel has the most panels
     void (*run)(int64_t pairs, const float* x, int64_t xs, const float* const* panels, bool first, float* sums);
   } forms[2];
 };
@@ -85,7 +84,7 @@ constexpr PackedPairForm packed_pair_forms[] = {
     {2, {{4, packed_pair_tile<2, 4>}, {1, packed_pair_tile<2, 1>}}},
     {1, {{4, packed_pair_tile<1, 4>}, {1, packed_pair_tile<1, 1>}}},
 };
-constexpr int packed_pair_sums = 12;  // of the largest form
+constexpr int packed_pair_sums = 12;  // of the largest kernel
 static_assert([] {
   for (const PackedPairForm& f : packed_pair_forms)
     if (f.rows * f.forms[0].panels > packed_pair_sums) return false;
@@ -99,7 +98,7 @@ HEDDLE_SIMD void write_packed_pairs(const Gemm& g, int64_t i, int64_t j, F sum) 
   else if (left > 0) write_sums(g, i, j, static_cast<int>(min_of<int64_t>(W, left)), sum);
 }
 
-// Panels [p0, p1), the first of which is at `panels`, by all rows of x.
+// Multiplies all rows of x by panels [p0, p1). `panels` points to the first of them.
 inline void packed_pair_panels(const Gemm& g, const float* x, int64_t xs, const float* panels, int64_t p0, int64_t p1) {
   const int64_t floats = pair_panel_floats(g.k);
   alignas(64) float sums[packed_pair_sums * NR];
@@ -124,8 +123,8 @@ inline void packed_pair_panels(const Gemm& g, const float* x, int64_t xs, const 
     }
 }
 
-// Multiplies one row by a panel that is not kept. Pairs are transposed and multiplied in registers, and the next panel
-// is fetched meanwhile.
+// Multiplies one row by a panel that is not packed. Pairs are transposed and multiplied in registers, while the next
+// panel is prefetched.
 inline void passing_pair_row(const Gemm& g, const float* x, int64_t panel) {
   const int64_t pairs = ceil_div(g.k, 2), lines = min_of<int64_t>(NR, g.n - panel * NR);
   const bf16* from = static_cast<const bf16*>(g.b) + panel * NR * g.ldb;
@@ -152,7 +151,7 @@ inline void passing_pair_row(const Gemm& g, const float* x, int64_t panel) {
   }
   for (int half = 0; half < 2; ++half) write_packed_pairs(g, 0, panel * NR + half * W, sum[half]);
 }
-// Multiplies rows by panels that are not kept, some pairs of each at a time in the nearest cache.
+// Multiplies rows by panels that are not packed beforehand. Packs some pairs of each panel at a time into L1.
 inline void passing_pair_panels(const Gemm& g, const float* x, int64_t xs, int64_t p0, int64_t p1) {
   if (g.m == 1) {
     for (int64_t panel = p0; panel < p1; ++panel) passing_pair_row(g, x, panel);
@@ -166,7 +165,7 @@ inline void passing_pair_panels(const Gemm& g, const float* x, int64_t xs, int64
     const bf16* from = static_cast<const bf16*>(g.b) + panel * NR * g.ldb;
     for (int64_t p = 0; p < pairs; p += step) {
       const int64_t count = min_of(step, pairs - p);
-      for (int64_t line = 0; line < NR; ++line)  // the next panel's
+      for (int64_t line = 0; line < NR; ++line)  // prefetches the next panel
         for (int64_t e = 0; e < 2 * count; e += 32) fetch_stream(from + (NR + line) * g.ldb + 2 * p + e);
       pack_pair_rows<NR>(from + 2 * p, g.ldb, lines, min_of(2 * step, g.k - 2 * p), part);
       const float* at[1] = {part};
@@ -184,13 +183,13 @@ inline size_t packed_pair_scratch(int64_t m, int64_t k) {
   return sizeof(float) * static_cast<size_t>(round_up(min_of(m, packed_pair_rows) * ceil_div(k, 2), 16));
 }
 
-// Products of at most packed_pair_rows rows by several weights, as one loop.
+// Multiplies at most packed_pair_rows rows by several weights in one loop.
 inline void packed_pair_products(const Gemm* products, int count, Pool& pool, void* scratch) {
   const Gemm& g = products[0];
   const int64_t xs = ceil_div(g.k, 2);
   const float* x = static_cast<const float*>(g.a);
   float* copy = static_cast<float*>(scratch);
-  if (g.k % 2 || g.lda != g.k || g.a_transposed) {  // pairs do not lie side by side
+  if (g.k % 2 || g.lda != g.k || g.a_transposed) {  // pairs are not contiguous
     bf16* to = reinterpret_cast<bf16*>(copy);
     for (int64_t i = 0; i < g.m; ++i)
       for (int64_t p = 0; p < 2 * xs; ++p)
@@ -200,7 +199,8 @@ inline void packed_pair_products(const Gemm* products, int count, Pool& pool, vo
   }
   const auto tasks_of = [&](const Gemm& p) {
     const int64_t tasks = Pool::stream_tasks(p.n * p.k * 2, pool.threads());
-    // More rows of x than a tile has read a task's panels again, from the near cache.
+    // With more rows of x than a tile has, a task reads its panels again, from cache. Tasks are then small enough for
+    // that.
     return min_of(ceil_div(p.n, NR), p.m > pair_rows ? max_of(tasks, p.n * p.k * 2 / pair_task_bytes) : tasks);
   };
   run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int) {

@@ -1,5 +1,5 @@
-// c (m, n) = [c +] a b with a short k: the second product of a LoRA pair. Writing c is the limit. a is read in its
-// stored layout, b is packed once, and sums go from registers to c.
+// c (m, n) = [c +] a b with a short k, as in the second product of a LoRA pair. Writing c is the limit. a is read in
+// its stored layout, b is packed once, and sums go from registers to c.
 #pragma once
 #include "cpu/rows/loops-inl.h"
 #include "cpu/gemm/micro-inl.h"
@@ -8,15 +8,16 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-constexpr int64_t shallow_most = 32;       // of k
-constexpr int64_t shallow_columns = 2048;  // of b that are packed at a time
+constexpr int64_t shallow_max_depth = 32;  // maximum k
+constexpr int64_t shallow_columns = 2048;  // columns of b that are packed at a time
 #if defined(HEDDLE_SIMD_AVX512) || defined(__aarch64__)
 constexpr int shallow_rows = 8;
 #else
 constexpr int shallow_rows = 4;
 #endif
 
-// `columns` <= NR of R rows. A step of k is an element of a and a line of b's panel, or with PAIRS two of each.
+// Computes R rows and `columns` <= NR columns. A step of k is one element of a and one line of b's panel, or with PAIRS
+// a pair of each.
 template <int R, bool PAIRS, class T>
 [[gnu::noinline]] void shallow_tile(
     int64_t steps, const float* a, int64_t as, const float* b, T* c, int64_t cs, int columns, bool accumulate) {
@@ -57,7 +58,7 @@ template <int R, bool PAIRS, class T>
     }
 }
 
-// Pairs are read from a as they lie.
+// Whether a product has a short k. Pairs of a are read from its stored layout, so they must be aligned to pairs.
 inline bool shallow(const Gemm& g) {
   const bool pairs = g.a_type == DType::bf16 && g.b_type == DType::bf16;
 #if defined(HEDDLE_SIMD_BF16)
@@ -65,7 +66,7 @@ inline bool shallow(const Gemm& g) {
 #else
   const bool readable = !pairs && g.a_type == DType::f32;
 #endif
-  return readable && g.k > 0 && g.k <= shallow_most && g.n >= NR && g.m > shallow_rows && !g.a_transposed &&
+  return readable && g.k > 0 && g.k <= shallow_max_depth && g.n >= NR && g.m > shallow_rows && !g.a_transposed &&
          !g.c_transposed && !g.bias && !g.rowwise;
 }
 
@@ -104,7 +105,7 @@ template <bool PAIRS, class T> void shallow_products(const Gemm& g, Pool& pool, 
 }
 
 inline size_t shallow_scratch(int64_t n, int64_t k) {
-  return static_cast<size_t>(min_of(round_up(n, NR), shallow_columns) * min_of(k, shallow_most)) * sizeof(float);
+  return static_cast<size_t>(min_of(round_up(n, NR), shallow_columns) * min_of(k, shallow_max_depth)) * sizeof(float);
 }
 inline void gemm_shallow(const Gemm& g, Pool& pool, void* scratch) {
   float* packed = static_cast<float*>(scratch);

@@ -1,5 +1,5 @@
-// c (m, n) = a^T b with few rows of c and a long k, both operands stored (k, .): the gradients of LoRA's matrices.
-// Nothing is packed: a few rows of b at a time, as they lie, are added up into sums that stay in the near cache.
+// c (m, n) = a^T b with few rows of c and a long k, where both operands are stored (k, .): the gradients of LoRA's
+// matrices. Nothing is packed. A few rows of b at a time are read in place and added to sums that stay in cache.
 #pragma once
 #include "cpu/gemm/gemv-inl.h"
 #include "cpu/gemm/write_tile-inl.h"
@@ -13,21 +13,21 @@ constexpr int thin_rows = 8, thin_vectors = 3;
 #else
 constexpr int thin_rows = 4, thin_vectors = 2;
 #endif
-constexpr int64_t thin_most = 32;   // rows of c
-constexpr int64_t thin_depth = 32;  // of k at once: that much of b is in L1 while all rows of c pass
+constexpr int64_t thin_max_rows = 32;  // maximum rows of c
+constexpr int64_t thin_depth = 32;     // steps of k at a time: this part of b stays in L1 for all rows of c
 constexpr int64_t thin_columns = thin_vectors * W;
 
 inline bool thin(const Gemm& g) {
-  return g.k > 0 && g.a_transposed && !g.b_transposed && g.m <= thin_most && g.m <= g.n && !g.bias && !g.accumulate &&
-         !g.rowwise;
+  return g.k > 0 && g.a_transposed && !g.b_transposed && g.m <= thin_max_rows && g.m <= g.n && !g.bias &&
+         !g.accumulate && !g.rowwise;
 }
 inline size_t thin_scratch(int64_t m, int64_t n, int64_t k) {
-  const int64_t rows = min_of(thin_most, min_of(m, n));
+  const int64_t rows = min_of(thin_max_rows, min_of(m, n));
   return sizeof(float) * static_cast<size_t>(rows * (k + round_up(max_of(m, n), thin_columns)) + 16);
 }
 
-// out (R, columns), with row stride `os`, [+]= sum over p < k of a(p, i) b(p, :). columns is V vectors, or with TAIL
-// the first `tail` lanes of one.
+// out (R, columns), with row stride `os`, [+]= sum over p < k of a(p, i) b(p, :). `columns` is V vectors, or with TAIL
+// the first `tail` lanes of one vector.
 template <int R, int V, bool TAIL, class T>
 [[gnu::noinline]] void thin_tile(
     int64_t k, const float* a, int64_t as, const T* b, int64_t bs, int tail, float* out, int64_t os, bool add_up) {
@@ -54,7 +54,7 @@ template <int R, int V, bool TAIL, class T>
     for (int v = 0; v < V; ++v) store(out + i * os + v * W, acc[i][v]);
 }
 
-// `columns` is a multiple of W but for the last ones; the sums have room for whole vectors.
+// `columns` is a multiple of W, except in the last call. `out` has room for whole vectors.
 template <int R, class T>
 void thin_band(int64_t k, const float* a, int64_t as, const T* b, int64_t bs, int64_t columns, float* out, int64_t os,
     bool add_up) {
@@ -65,7 +65,7 @@ void thin_band(int64_t k, const float* a, int64_t as, const T* b, int64_t bs, in
   if (j < columns) thin_tile<R, 1, true>(k, a, as, b + j, bs, static_cast<int>(columns - j), out + j, os, add_up);
 }
 
-// Columns [j, j + columns) of c, by way of sums whose rows are `os` apart.
+// Computes columns [j, j + columns) of c, through sums whose rows are `os` apart.
 template <class T>
 void thin_task(const Gemm& g, const float* a, int64_t as, int64_t j, int64_t columns, float* sums, int64_t os) {
   for (int64_t p = 0; p < g.k; p += thin_depth) {
@@ -92,7 +92,7 @@ inline void gemm_thin(const Gemm& g, Pool& pool, void* scratch) {
   float* copy = static_cast<float*>(scratch);
   float* sums = copy + round_up(g.m * g.k, 16);
   if (g.a_type != DType::f32) {
-    const bool dense = g.lda == g.m;  // then one run of numbers
+    const bool dense = g.lda == g.m;  // then the lines form one contiguous array
     const int64_t lines = dense ? 1 : g.k, length = dense ? g.k * g.m : g.m;
     for (int64_t p = 0; p < lines; ++p) {
       if (g.a_type == DType::bf16) widen(static_cast<const bf16*>(g.a) + p * g.lda, length, copy + p * g.m);
@@ -100,9 +100,10 @@ inline void gemm_thin(const Gemm& g, Pool& pool, void* scratch) {
     }
     a = copy, as = g.m;
   }
-  // A column's sum has one order whoever makes it: tasks are as few as keep all threads at work.
+  // A column is summed in one order in any task, so the number of tasks is free. It is the smallest that keeps all
+  // threads busy.
   const int64_t blocks = ceil_div(g.n, thin_columns), os = blocks * thin_columns;
-  const bool alone = g.m * g.n * g.k < 64000;  // not worth waking the others
+  const bool alone = g.m * g.n * g.k < 64000;  // too small to wake other threads
   const int64_t tasks = alone ? 1 : min_of<int64_t>(blocks, 2 * pool.threads());
   pool.run(tasks, [&](int64_t t, int) {
     const int64_t j = blocks * t / tasks * thin_columns,

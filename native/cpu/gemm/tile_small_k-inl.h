@@ -1,5 +1,5 @@
-// c (m, n) = [c +] a b of bf16 with k of one step, on matrix tiles: the second product of a LoRA pair. Writing c is the
-// limit, so it is written in runs of four panels, 256 bytes of a bf16 row at once.
+// c (m, n) = [c +] a b in bf16 with k of a single step, on AMX tiles, as in the second product of a LoRA pair. Writing
+// c is the limit. It is therefore written four panels at a time, 256 bytes of a bf16 row.
 #pragma once
 #include <vector>
 
@@ -12,19 +12,19 @@ namespace HEDDLE_ISA {
 #if defined(HEDDLE_SIMD_AMX)
 constexpr int64_t shallow_run = 4 * tile_side;
 
-inline bool tiles_shallow(const Gemm& g) {
+inline bool can_use_shallow_tiles(const Gemm& g) {
   return g.k > 0 && g.k <= tile_depth && g.m >= TILE && g.n >= tile_side && !g.b_packed && !g.b_unpacked &&
          !g.a_transposed && !g.c_transposed && !g.bias && !g.rowwise;
 }
 inline int64_t shallow_panels_floats(int64_t n) {
   return ceil_div(min_of(n, shallow_columns), tile_side) * tile_step_floats;
 }
-// For any k. Also a bound for smaller shapes.
+// Returns an upper bound of the scratch for any k, also for smaller shapes.
 inline size_t tile_shallow_scratch(int64_t n, int threads) {
   return sizeof(float) * static_cast<size_t>(threads * shallow_panels_floats(n));
 }
 
-// Rows [i0, i1) by `columns` columns from j0 on, whose panels are at `b`.
+// Computes rows [i0, i1) and `columns` columns from j0 on. `b` has the panels of these columns.
 inline void shallow_rows_of(const Gemm& g, int64_t i0, int64_t i1, int64_t j0, int64_t columns, const float* b) {
   [[maybe_unused]] const Tiles tiles;
   alignas(64) float a[tile_step_floats], local[tile_side * shallow_run];
@@ -50,7 +50,7 @@ inline void shallow_rows_of(const Gemm& g, int64_t i0, int64_t i1, int64_t j0, i
   }
 }
 
-// Few threads pack b each for itself, as in tile_stream-inl.h.
+// Few threads each pack b for themselves, as in tile_stream-inl.h. Many pack it together.
 inline void gemm_tiles_shallow(const Gemm& g, Pool& pool, void* scratch) {
   const int64_t threads = pool.threads(), row_panels = ceil_div(g.m, tile_side),
                 tasks = small_product(g.m, g.n, g.k) ? 1 : min_of(row_panels, 4 * threads);

@@ -1,7 +1,8 @@
-// Not many rows by bf16 weights as they are stored, on matrix tiles: 16 outputs are the rows of one operand, where they
-// lie, and rows of x the columns of the other. Nothing of the weights is packed, and each line of them comes from
-// memory once: 32 outputs meet all rows before the next ones do, which meanwhile go to the second cache. To the bits of
-// gemm_tiles-inl.h: a product does not ask which factor came first, and steps of k follow each other as there.
+// Multiplies up to 256 rows of x by bf16 weights in their stored layout, on AMX tiles. The tiles hold the transposed
+// product: 16 outputs are the rows of one operand, read in place, and rows of x are the columns of the other. The
+// weights need no packing, and each of their lines is read from memory once: 32 outputs are multiplied by all rows of x
+// while the next 32 are prefetched into L2. The bits equal those of gemm_tiles-inl.h, because steps of k have the same
+// order and multiplication is commutative.
 #pragma once
 #include <vector>
 
@@ -11,17 +12,16 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
-// of x; those that are taken at a time
-constexpr int64_t stored_least_rows = 4, stored_most_rows = 256, stored_chunk = 2 * TILE;
-constexpr int64_t stored_steps_ahead = 6;  // steps prefetched into the second-level cache with a single chunk
-// limit for several chunks: the part of the second-level cache not used by current and next outputs
+// Limits of the rows of x, and the number of rows that are processed at a time.
+constexpr int64_t stored_min_rows = 4, stored_max_rows = 256, stored_chunk = 2 * TILE;
+constexpr int64_t stored_steps_ahead = 6;  // prefetch distance into L2 for a single chunk
+// Maximum size of x with several chunks: the part of L2 that current and next outputs leave.
 constexpr int64_t stored_x_bytes = 1 << 20;
 
-inline bool tiles_stored(const Gemm& g) {
-  return g.m >= stored_least_rows && g.m <= stored_most_rows &&
-         (g.m <= stored_chunk || g.m * g.k * 2 <= stored_x_bytes) && g.b_transposed && !g.b_packed && !g.b_unpacked &&
-         !g.a_transposed && !g.accumulate && !g.c_transposed && !g.rowwise && g.k > 0 && g.k % tile_depth == 0 &&
-         g.n >= tile_side;
+inline bool can_use_stored_tiles(const Gemm& g) {
+  return g.m >= stored_min_rows && g.m <= stored_max_rows && (g.m <= stored_chunk || g.m * g.k * 2 <= stored_x_bytes) &&
+         g.b_transposed && !g.b_packed && !g.b_unpacked && !g.a_transposed && !g.accumulate && !g.c_transposed &&
+         !g.rowwise && g.k > 0 && g.k % tile_depth == 0 && g.n >= tile_side;
 }
 inline size_t stored_scratch(int64_t m, int64_t k, int threads) {
   const int64_t steps = ceil_div(k, tile_depth),
@@ -29,7 +29,7 @@ inline size_t stored_scratch(int64_t m, int64_t k, int threads) {
   return sizeof(float) * static_cast<size_t>(threads * (min_of(round_up(m, TILE) * steps * TILE, most) + TILE));
 }
 
-// Packs rows of x (at most TILE) as columns: TILE pairs of neighbouring elements per step, and all rows per pair.
+// Packs rows of x (at most TILE) as columns: per step, TILE pairs of neighbouring elements, and per pair all rows.
 // Writes up to W floats beyond the end.
 inline void pack_stored_columns(const bf16* x, int64_t ld, int64_t rows, int64_t columns, int64_t steps, float* to) {
   for (int64_t s = 0; s < steps; ++s, x += tile_depth) {
@@ -42,8 +42,8 @@ inline void pack_stored_columns(const bf16* x, int64_t ld, int64_t rows, int64_t
   }
 }
 
-// The rows of x in a chunk: `first` in one tile's columns, `others` in another's. A single chunk has as many columns as
-// rows. Several chunks use full tiles, because changing shapes takes time.
+// The rows of x in a chunk: `first` are columns of one tile, `others` of a second. With a single chunk, tiles are as
+// wide as there are rows. Several chunks use full tiles, because changing the tile shape takes time.
 struct StoredRows {
   int64_t m;
   int64_t chunks() const { return ceil_div(m, stored_chunk); }
@@ -54,7 +54,7 @@ struct StoredRows {
   int64_t all() const { return chunks() > 1 ? round_up(m, TILE) : m; }
 };
 
-// Outputs of a product by all rows of x, which are packed at `x` as columns, chunk by chunk.
+// Computes outputs of a product for all rows of x. `x` holds the rows packed as columns, chunk by chunk.
 struct StoredTiles {
   const Gemm& g;
   const float* x;
@@ -66,7 +66,7 @@ struct StoredTiles {
         static_cast<int>(max_of<int64_t>(1, rows.others(0))));
   }
 
-  // Outputs [i0, i1).
+  // Computes outputs [i0, i1).
   void run(int64_t i0, int64_t i1) const {
     int64_t i = i0;
     if (i1 - i >= tile_side) {
@@ -84,8 +84,8 @@ struct StoredTiles {
   }
 
  private:
-  // R tiles of outputs from i on, of which there are `height`, by the C tiles of a chunk. `last`: where the outputs end
-  // that come next.
+  // Multiplies R tiles of outputs from i on, `height` in all, by the C tiles of chunk c. `last`: end of the outputs
+  // that are prefetched.
   template <int R, int C> void block(int64_t i, int64_t height, int64_t c, int64_t last) const {
     alignas(64) float local[stored_chunk * tile_side], sums[4][TILE * TILE];
     const int64_t first = rows.first(c), others = rows.others(c), chunks = rows.chunks(), row_bytes = g.ldb * 2;
@@ -95,7 +95,7 @@ struct StoredTiles {
     if (R == 2) begin<1, 1>(i, height, sums);
     if (C == 2) begin<2, 0>(i, height, sums);
     if (R == 2 && C == 2) begin<3, 1>(i, height, sums);
-    // A chunk's share of the next outputs; one that is alone fetches what is wanted next.
+    // Each chunk prefetches its share of the next outputs. A single chunk prefetches a few steps ahead instead.
     const int64_t after = min_of(tile_side, last - i - height), r0 = after * c / chunks,
                   turn = chunks > 1 ? 0 : max_of<int64_t>(0, steps - stored_steps_ahead);
     const char* soon = reinterpret_cast<const char*>(w + (steps - turn) * tile_depth);
@@ -123,21 +123,21 @@ struct StoredTiles {
     if (R == 2) tile_store<1>(sums[1], first * 4);
     if (C == 2) tile_store<2>(sums[2], others * 4);
     if (R == 2 && C == 2) tile_store<3>(sums[3], others * 4);
-    turn_into(sums[0], first, height, local);
-    if (R == 2) turn_into(sums[1], first, height - TILE, local + TILE);
-    if (C == 2) turn_into(sums[2], others, height, local + TILE * tile_side);
-    if (R == 2 && C == 2) turn_into(sums[3], others, height - TILE, local + TILE * tile_side + TILE);
+    transpose_into(sums[0], first, height, local);
+    if (R == 2) transpose_into(sums[1], first, height - TILE, local + TILE);
+    if (C == 2) transpose_into(sums[2], others, height, local + TILE * tile_side);
+    if (R == 2 && C == 2) transpose_into(sums[3], others, height - TILE, local + TILE * tile_side + TILE);
     write_tile(local, tile_side, rows.here(c), height, g, c * stored_chunk, i, false);
   }
-  // A tile of sums begins with its outputs' biases.
+  // Initializes a tile of sums with the outputs' biases.
   template <int T, int R> void begin(int64_t i, int64_t height, float (&sums)[4][TILE * TILE]) const {
     if (!g.bias) return tile_zero<T>();
     for (int64_t o = 0; o < min_of<int64_t>(TILE, height - R * TILE); ++o)
       store(sums[T] + o * TILE, set1(load_any(g.bias, g.bias_type, i + R * TILE + o)));
     tile_load<T>(sums[T], tile_row_bytes);
   }
-  // Sums of outputs by `rows` rows of x -> rows by outputs, tile_side floats apart.
-  static void turn_into(const float* sums, int64_t rows, int64_t outputs, float* to) {
+  // Transposes sums (outputs, rows of x) to (rows, outputs), with rows tile_side floats apart.
+  static void transpose_into(const float* sums, int64_t rows, int64_t outputs, float* to) {
     F r[TILE];
 #pragma GCC unroll 16
     for (int64_t o = 0; o < TILE; ++o) r[o] = o < outputs ? load_n(sums + o * rows, static_cast<int>(rows)) : zero();
@@ -148,8 +148,8 @@ struct StoredTiles {
   }
 };
 
-// Products of one x, all of which tiles_stored. Few threads pack x for themselves, as in tile_stream-inl.h, of one
-// chunk all do; else each does a part.
+// Multiplies one x by several weights. All products must satisfy can_use_stored_tiles. With few threads, or a single
+// chunk, each thread packs all of x for itself, as in tile_stream-inl.h. Otherwise each packs a part.
 inline void stored_tiles(const Gemm* products, int count, Pool& pool, void* scratch) {
   const Gemm& x = products[0];
   const StoredRows rows{x.m};

@@ -1,7 +1,7 @@
-// Few rows by kept panels of bf16 on matrix tiles. Panels are read once, in storage order, in one loop over all
-// products of one x. Each thread packs x once for all of its tasks, because moving its lines between cores would take
-// as long as some panels. Tiles are as high as there are rows, so that sums go directly to y. The bits equal those of
-// gemm_tiles-inl.h, which adds in the same order.
+// Multiplies few rows of x by packed bf16 weights on AMX tiles. Panels are read once, in storage order, in one loop
+// over all products of one x. Each thread packs x once for all of its tasks, because moving its lines between cores
+// would take as long as some panels. Tiles are as high as there are rows, so that sums go directly to y. The bits equal
+// those of gemm_tiles-inl.h, which adds in the same order.
 #pragma once
 #include <vector>
 
@@ -11,16 +11,15 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AMX)
-constexpr int64_t stream_rows = TILE, stream_depth = 2048;  // most rows, and of k: what a thread keeps of x
-constexpr int64_t stream_task_bytes = 1 << 19;              // of panels; registers are shaped once a task
-constexpr int64_t stream_steps_ahead = 5;                   // that are fetched into the second cache
+constexpr int64_t stream_rows = TILE, stream_depth = 2048;  // limits of rows and depth: a thread keeps all of x packed
+constexpr int64_t stream_task_bytes = 1 << 19;              // bytes of panels per task; AMX is configured once per task
+constexpr int64_t stream_steps_ahead = 5;                   // number of steps that are prefetched into L2
 
-inline bool tiles_stream(const Gemm& g) {
+inline bool can_stream_tiles(const Gemm& g) {
   return g.b_packed && !g.a_transposed && g.m <= stream_rows && g.k <= stream_depth;
 }
 
-// Packs the rows of x next to each other per step, without padding, so that the first-level cache has room for
-// streaming panels.
+// Packs the rows of x next to each other per step, without padding, so that L1 has room for streaming panels.
 template <class T> void pack_stream_rows(const T* x, int64_t ld, int64_t rows, int64_t k, float* to) {
   const int64_t whole = k / tile_depth, rest = k % tile_depth;
   for (int64_t r = 0; r < rows; ++r, x += ld) {
@@ -29,12 +28,12 @@ template <class T> void pack_stream_rows(const T* x, int64_t ld, int64_t rows, i
   }
 }
 
-// Panels [j0, j1) of a product.
 struct TileStream {
   const Gemm& g;
   const float* a;
   int64_t steps = ceil_div(g.k, tile_depth), panel_floats = pair_panel_floats(g.k);
 
+  // Multiplies x by panels [j0, j1).
   void run(int64_t j0, int64_t j1) const {
     const float* panel = static_cast<const float*>(g.b_packed) + j0 * panel_floats;
     alignas(64) float local[tile_side * tile_side], tail[tile_step_floats], bias[tile_side];
@@ -46,7 +45,7 @@ struct TileStream {
       for (int64_t i = 0; g.bias && i < tile_side; ++i)
         bias[i] = i < width ? load_any(g.bias, g.bias_type, column + i) : 0;
       float* to = direct ? static_cast<float*>(g.c) + column : local;
-      const Coming next{
+      const Prefetch next{
           reinterpret_cast<const char*>(panel + stream_steps_ahead * tile_step_floats), 32, 64, tile_step_floats * 4};
       four_tiles<1>(next, nullptr, steps, a, g.m * TILE, panel, cut ? tail : nullptr, g.bias ? bias : nullptr, 0, to,
           direct ? g.ldc : tile_side);
@@ -55,7 +54,7 @@ struct TileStream {
   }
 
  private:
-  // A panel's last step has no more pairs than k leaves.
+  // Copies the last step of a panel and fills the pairs beyond k with zeros.
   void copy_last(const float* panel, float* to) const {
     const int64_t there = ceil_div(g.k % tile_depth, 2) * NR;
     for (int64_t q = 0; q < tile_step_floats; q += W)
@@ -63,7 +62,8 @@ struct TileStream {
   }
 };
 
-// The number of tasks for the panels. A short share gets four, so that threads finish together.
+// Returns the number of tasks. The share of a thread gives one to four tasks, depending on its size, so that threads
+// finish together. Shares beyond 2 MB give one task per 512 KB. Tiny products give one task.
 inline int64_t stream_tasks_of(int64_t panels, int64_t panel_bytes, int64_t threads) {
   const int64_t share = panels * panel_bytes / threads;
   if (share < 16384) return 1;
@@ -71,7 +71,7 @@ inline int64_t stream_tasks_of(int64_t panels, int64_t panel_bytes, int64_t thre
       panels, threads * max_of(min_of<int64_t>(4, share / (stream_task_bytes / 4) + 1), share / stream_task_bytes));
 }
 
-// Products of one x, all of which tiles_stream.
+// Multiplies one x by several weights. All products must satisfy can_stream_tiles.
 inline void stream_tiles(const Gemm* products, int count, Pool& pool, void* scratch) {
   const Gemm& x = products[0];
   const int64_t a_floats = ceil_div(x.k, tile_depth) * TILE * TILE, panel_bytes = pair_panel_floats(x.k) * 4,

@@ -1,4 +1,4 @@
-// Finished sums to where their product's output lies.
+// Writes finished sums to the output of their product.
 #pragma once
 #include "cpu/rows/activation-inl.h"
 #include "cpu/isa/kernels.h"
@@ -10,7 +10,7 @@ namespace HEDDLE_ISA {
 
 using cpu::Gemm;
 
-// Rows and columns of `tile` (stride ts) to c from (i, j) on.
+// Writes rows and columns of `tile` (stride ts) to c from (i, j) on.
 inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t columns, const Gemm& g, int64_t i,
     int64_t j, bool accumulate) {
   if (g.c_transposed) {
@@ -46,8 +46,8 @@ inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t colu
   }
 }
 
-// The same of finished sums that have an end. The tile is spoilt, up to whole vectors.
-[[gnu::noinline]] inline void write_ended_tile(
+// Applies the product's activation to finished sums and writes them. Overwrites the tile up to whole vectors.
+[[gnu::noinline]] inline void write_activated_tile(
     float* tile, int64_t ts, int64_t rows, int64_t columns, const Gemm& g, int64_t i, int64_t j) {
   const auto activate = [&](auto act) {
     for (int64_t r = 0; r < rows; ++r)
@@ -58,7 +58,7 @@ inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t colu
   write_tile(tile, ts, rows, columns, g, i, j, false);
 }
 
-// `count` neighbours of row i of c from column j on: sums, with their bias.
+// Writes `count` neighbouring elements of row i of c from column j on: `sum` plus bias.
 HEDDLE_SIMD void write_sums(const Gemm& g, int64_t i, int64_t j, int count, F sum) {
   if (g.bias) {
     const F bias = g.bias_type == DType::f32    ? load_n(static_cast<const float*>(g.bias) + j, count)

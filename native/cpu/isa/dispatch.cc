@@ -18,7 +18,7 @@
 namespace heddle {
 namespace cpu {
 
-// A build may leave an instruction set out (other architecture, older compiler): its table is then null.
+// A build may omit an instruction set (other architecture, older compiler). Its table is then null.
 #if defined(__x86_64__) || defined(__i386__)
 extern const Kernels kernels_baseline __attribute__((weak));
 extern const Kernels kernels_avx2 __attribute__((weak));
@@ -33,7 +33,7 @@ namespace {
 struct Isa {
   const char* name;
   const Kernels* table;
-  bool native;      // the machine executes it
+  bool native;      // the machine can execute it
   bool selectable;  // native, or emulated in a test build
 };
 
@@ -44,11 +44,11 @@ constexpr bool emulated = false;
 #endif
 
 #if defined(__x86_64__) || defined(__i386__)
-bool has_avxvnni() {  // compilers' own question for it is younger than the instruction's
+bool has_avxvnni() {  // __builtin_cpu_supports("avxvnni") needs a newer compiler than the instruction
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
-// Asks Linux (5.16 or newer) for extended processor state. Older kernels and some sandboxes refuse, and AMX is then
+// Requests extended processor state from Linux (5.16 or newer). Older kernels and some sandboxes refuse; AMX is then
 // off.
 template <class T> bool ask_for_state([[maybe_unused]] long question, [[maybe_unused]] T argument) {
 #if defined(__linux__) && defined(__x86_64__)
@@ -58,17 +58,17 @@ template <class T> bool ask_for_state([[maybe_unused]] long question, [[maybe_un
 #endif
 }
 constexpr long tile_data = 18;  // XFEATURE_XTILEDATA
-// Matrix tiles of bf16: the processor has them and the system keeps them, which implies that it enabled them (XCR0).
+// Whether the CPU has AMX tiles of bf16, and the system saves them, which implies that it enabled them (XCR0).
 bool has_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (1u << 22 | 1u << 24)) != (1u << 22 | 1u << 24)) return false;
-  if (!(c & 1u << 1)) return false;   // AVX512-VBMI, which all of them have
+  if (!(c & 1u << 1)) return false;   // AVX512-VBMI; all CPUs with AMX have it
   constexpr long supported = 0x1021;  // ARCH_GET_XCOMP_SUPP
   uint64_t kept = 0;
   return ask_for_state(supported, &kept) && kept >> tile_data & 1;
 }
-// The table of an instruction set with some kernels exchanged; null where either is left out. `runs`: whether the
-// machine can execute what makes it, which is compiled for the set itself.
+// Returns the table `base` with some kernels replaced, or null if either is missing. `runs`: whether the machine can
+// run `exchange`, which is compiled for the instruction set.
 template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* base, Exchange exchange) {
   if (!runs || !base) return nullptr;
   static const Kernels table = [&] {
@@ -102,9 +102,9 @@ std::vector<Isa> known_isas() {  // lowest first
 #endif
 }
 
-// Whether the process may run it. Tiles are for all its threads, those that are there and later ones. They are refused
-// while one has an alternate stack for signals that would be too small, and no thread gets such a stack afterwards: so
-// this is asked of what will be used alone.
+// Whether the process may use the instruction set. The permission for AMX covers all threads, including later ones.
+// Linux refuses it while a thread has an alternate signal stack that would be too small, and afterwards refuses such
+// stacks. It is therefore requested only for the instruction set that will be used.
 bool permitted(const Isa& isa) {
 #if defined(__x86_64__) || defined(__i386__)
   constexpr long request = 0x1023;  // ARCH_REQ_XCOMP_PERM
@@ -134,7 +134,7 @@ const Isa& choose() {
 }
 
 const Isa& current() {
-  static const Isa& isa = choose();  // a throwing initialiser runs again at the next call
+  static const Isa& isa = choose();  // if choose() throws, the next call runs it again
   return isa;
 }
 
@@ -154,7 +154,7 @@ const Kernels& active() { return *current().table; }
 void add_kernel(const char* op, const char* algorithm, bool (*supports)(const Node&),
     size_t (*scratch)(const Node&, int), void (*run)(const Node&, Context&), Packs packs, RunGroup run_group,
     RunOnto run_onto) {
-  static std::deque<std::string>& names = *new std::deque<std::string>;  // KernelDef keeps the pointer for ever
+  static std::deque<std::string>& names = *new std::deque<std::string>;  // KernelDef keeps the pointers forever
   names.push_back(std::string(current().name) + "_" + algorithm);
   Registry::add(KernelDef{op, names.back().c_str(), priority(current().name), supports, scratch, run, DeviceKind::cpu,
       packs, run_group, run_onto});

@@ -1,19 +1,19 @@
-// Which instruction set runs, and the registration of its kernels.
+// Chooses the instruction set and registers its kernels.
 #pragma once
 #include <string>
 #include <vector>
 
 namespace heddle {
 
-// The instruction set in use: the highest one that this CPU and operating system support, or the one named by
+// Returns the instruction set in use: the highest one that this CPU and operating system support, or the one named by
 // HEDDLE_ISA (baseline, avx2, avxvnni, avx512, avx512bf16, amx or neon). Throws UNSUPPORTED if that one is unknown, not
 // compiled in, or not supported here.
 const char* cpu_isa();
 
-// Every instruction set that HEDDLE_ISA may name on this machine, lowest first.
+// Returns every instruction set that HEDDLE_ISA may name on this machine, lowest first.
 std::vector<std::string> cpu_isas();
 
-// Adds the kernels of cpu_isa() to the registry. The registry calls it once, before its first pick.
+// Adds the kernels of cpu_isa() to the registry. The registry calls it once, before its first lookup.
 void register_cpu_kernels();
 
 }  // namespace heddle

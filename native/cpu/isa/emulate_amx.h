@@ -1,5 +1,5 @@
-// Plain code for the bf16 matrix tile instructions, for test builds on processors without them.
-// test/native/emulated_tiles.cc compares it with the instructions bit by bit on a processor that has them.
+// Emulates the bf16 AMX instructions, for test builds on processors without them. test/native/emulated_tiles.cc
+// compares it bit by bit with the instructions on a processor that has them.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -8,14 +8,14 @@
 namespace heddle {
 namespace emulated {
 
-// To the nearest float, of halfway ones the even; what would then be subnormal is zero.
+// Rounds to the nearest float, ties to even. Results that would be subnormal become zero.
 static inline float nearest(double v) {
   return std::fabs(v) < 0x1.ffffffp-127 ? std::copysign(0.0f, static_cast<float>(v)) : static_cast<float>(v);
 }
 
-// TDPBF16PS of whole tiles: the products of even elements and of odd ones are added up from zero along k, then their
-// sum to c. A product and its addition round once; subnormals count as zero, of what goes in as of what comes out
-// (Intel SDM). In double, which holds a product exactly and whose own rounding of such sums changes no float.
+// TDPBF16PS of whole tiles. Along k, the products of even elements and those of odd elements are added up separately
+// from zero; then their sum is added to c. A product and its addition round once. Subnormal inputs and results count as
+// zero (Intel SDM). Computed in double, which holds a product exactly; its own rounding never changes the float result.
 static inline void tdpbf16ps(float* c, const uint16_t* a, const uint16_t* b) {
   double left[512], right[512];
   const auto numbers = [](const uint16_t* from, double* to) {

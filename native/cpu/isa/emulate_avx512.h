@@ -1,6 +1,6 @@
 // For test builds (-DHEDDLE_EMULATE_AVX512): SIMDe replaces AVX-512 on machines without it, so that simd_avx512.h runs
-// everywhere. This file adds, lane by lane, what SIMDe lacks, and masked moves (those of 0.8.2 access all sixteen
-// lanes).
+// everywhere. This file adds instructions that SIMDe lacks, lane by lane. It also replaces masked moves, because those
+// of SIMDe 0.8.2 access all sixteen lanes.
 #pragma once
 #pragma GCC diagnostic ignored "-Wpsabi"  // vectors pass between functions of this build only
 #define SIMDE_ENABLE_NATIVE_ALIASES

@@ -1,4 +1,4 @@
-// The table of one instruction set, from the algorithms compiled in its namespace.
+// The function table of one instruction set, from the algorithms compiled in its namespace.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 #include "cpu/attention/attention_backward_pairs-inl.h"

@@ -1,5 +1,5 @@
-// AVX-512 with matrix tiles of bf16 (AMX: Sapphire Rapids and later), for products of bf16, those of many rows by
-// quantised weights, and attention; all else is what AVX-512 with bf16 has. Compile as isa_avx512bf16.cc plus
+// AVX-512 with AMX tiles of bf16 (Sapphire Rapids and later). AMX computes products of bf16, products of many rows by
+// quantized weights, and attention. All other kernels are those of AVX-512 with bf16. Compile as isa_avx512bf16.cc plus
 // -mamx-tile -mamx-bf16 -mavx512vbmi. Empty elsewhere.
 #if defined(__AMX_BF16__) || defined(HEDDLE_EMULATE_AVX512)
 #define HEDDLE_ISA isa_amx
@@ -18,10 +18,10 @@ namespace cpu {
 void with_amx(Kernels& k) {
   HEDDLE_ISA::without_tiles = k;
   k.name = "amx";
-  // Tiles are so fast that to read all weights again for every block costs more than activations that leave the near
-  // caches.
+  // Blocks of chained rows are larger than without AMX. Reading all weights again for each small block costs more than
+  // activations that leave the caches.
   k.row_tile = 32, k.row_block = 288;
-  k.quant_row_least = HEDDLE_ISA::quant_tile_rows;
+  k.quant_min_rows = HEDDLE_ISA::quant_tile_rows;
   k.attention_scratch = HEDDLE_ISA::attention_tiles_scratch, k.attention = HEDDLE_ISA::attention_tiles;
   k.attention_backward_scratch = HEDDLE_ISA::attention_backward_tiles_scratch,
   k.attention_backward = HEDDLE_ISA::attention_backward_tiles;

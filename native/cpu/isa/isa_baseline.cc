@@ -1,4 +1,4 @@
-// Four lanes with the compiler's own flags: SSE2 on x86-64. On aarch64 NEON is the baseline (isa_neon.cc).
+// Four lanes with the compiler's default flags: SSE2 on x86-64. On aarch64 NEON is the baseline (isa_neon.cc).
 #if !defined(__aarch64__)
 #define HEDDLE_ISA isa_baseline
 #include "cpu/isa/isa-inl.h"

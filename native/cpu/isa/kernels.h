@@ -13,7 +13,7 @@ namespace heddle {
 namespace cpu {
 
 // c (m, n) = [c +] a (m, k) * b (k, n) [+ bias (n)], f32 accumulation.
-// a is stored (m, k) or, a_transposed, (k, m); b is stored (k, n) or, b_transposed, (n, k); ld = elements per stored
+// a is stored (m, k), or (k, m) if a_transposed. b is stored (k, n), or (n, k) if b_transposed. ld: elements per stored
 // row.
 struct Gemm {
   int64_t m, n, k;
@@ -26,19 +26,19 @@ struct Gemm {
   int64_t ldb;
   bool b_transposed;
   void* c;
-  DType c_type;  // f32 or bf16; accumulate in bf16 needs gemm_adds
+  DType c_type;  // f32 or bf16; `accumulate` with bf16 requires gemm_adds
   int64_t ldc;
   bool c_transposed = false;  // c(i, j) is at c[j * ldc + i]
   bool accumulate = false;
-  bool rowwise = false;            // a row's bits depend on that row alone, however many there are
-  const void* b_packed = nullptr;  // b_transposed of bf16 in the form of pairs_pack, where it is kept
-  bool b_unpacked = false;         // it will be: until then panels are made one by one, for the same bits
+  bool rowwise = false;            // a row's bits depend on that row alone, not on the number of rows
+  const void* b_packed = nullptr;  // packed form of b (pairs_pack) if it exists; b is then b_transposed bf16
+  bool b_unpacked = false;         // b will be packed later; until then panels are packed one by one, to the same bits
   const void* bias = nullptr;
   DType bias_type = DType::f32;
-  int end = 0;  // what c is of the sums, where gemm_ends_above allows it: 1 gelu tanh, 2 gelu erf
+  int end = 0;  // activation applied to the sums, if gemm_ends_above allows it: 1 gelu tanh, 2 gelu erf
 };
 
-// Rows of one sequence attend within it. q, o (batch*length, heads, width); k, v (batch*length, kv_heads, width).
+// Attention within each sequence. q, o: (batch*length, heads, width). k, v: (batch*length, kv_heads, width).
 struct Attention {
   int64_t batch, length, heads, kv_heads, width;
   bool causal;
@@ -49,19 +49,19 @@ struct Attention {
   const void *q, *k, *v;
   void* o;
   float* lse;                          // (batch*length, heads)
-  const int32_t* documents = nullptr;  // (batch*length): runs of equal ids see themselves alone, negative ones nothing
+  const int32_t* documents = nullptr;  // (batch*length): rows with equal ids see each other; negative ids see nothing
   const void* sinks = nullptr;         // (heads), forward only
   DType sinks_type = DType::f32;
-  bool pairs = false;         // whether bf16 suffices for what is multiplied
+  bool pairs = false;         // whether products may round their operands to bf16
   const void* d_o = nullptr;  // backward only, as are the three gradients
   void *dq = nullptr, *dk = nullptr, *dv = nullptr;
 };
 
 struct CachedAttention {
-  // cache (slots, kv_heads, capacity, width), or in pages; u8: q8 rows, width + 4 bytes
+  // The cache is (slots, kv_heads, capacity, width), or in pages. u8: q8 rows of width + 4 bytes.
   int64_t heads, kv_heads, width, capacity;
   CachePlaces places;
-  int64_t context;  // what the capacity may grow to: how long contexts are cut depends on this alone
+  int64_t context;  // maximum capacity; the split of long contexts depends on this alone
   bool causal;
   int64_t window;
   float scale, softcap;
@@ -70,11 +70,11 @@ struct CachedAttention {
   void* o;
   int64_t segments;
   const int32_t* segment;  // (segments, 4): first row, rows, slot, past
-  int64_t rows;            // of q: the bound on every segment
+  int64_t rows;            // rows of q; upper bound of every segment's rows
   const void* sinks = nullptr;
   DType sinks_type = DType::f32;
-  bool ring = false;   // position p is in row p mod capacity, a multiple of 64
-  bool pairs = false;  // products with a bf16 cache may take their other operand rounded to bf16
+  bool ring = false;   // position p is in row p mod capacity; capacity is a multiple of 64
+  bool pairs = false;  // products with a bf16 cache may round their other operand to bf16
 };
 
 struct SinksBackward {
@@ -85,7 +85,7 @@ struct SinksBackward {
   float* d_sinks;
 };
 
-// y (m, n) = x (m, k) * w (n, k)^T [+ bias (n)], w quantised.
+// y (m, n) = x (m, k) * w (n, k)^T [+ bias (n)], with quantized w.
 struct QuantLinear {
   int64_t m, n, k;
   const void* x;
@@ -96,11 +96,11 @@ struct QuantLinear {
   DType y_type;
   const void* bias = nullptr;
   DType bias_type = DType::f32;
-  bool int8 = false;             // x is rounded to 8 bits and integers are multiplied
+  bool int8 = false;             // rounds x to 8 bits and multiplies integers
   bool rowwise = false;          // as in Gemm
-  const void* packed = nullptr;  // w in the form of quant_pack, or null
-  bool unpacked = false;         // there will be one: until then its panels are made one by one, for the same results
-  void* dx = nullptr;            // backward: dx (m, k) = y w, x unset; dx has x_type, y is only read
+  const void* packed = nullptr;  // packed form of w (quant_pack), or null
+  bool unpacked = false;  // w will be packed later; until then panels are packed one by one, with the same results
+  void* dx = nullptr;     // backward only: dx (m, k) = y w; x is unset, dx has x_type, and y is only read
 };
 
 struct TokenLogprob {
@@ -113,17 +113,17 @@ struct TokenLogprob {
   const float* d_logprob = nullptr;  // for gradients only
   const float* d_lse = nullptr;      // for gradients only; null: zero
   void* dh = nullptr;                // h_type
-  float* dw = nullptr;               // null: not wanted
+  float* dw = nullptr;               // null: not needed
   const float* bias = nullptr;       // (vocab), added to the products; null: none
-  float* dbias = nullptr;            // null: not wanted
+  float* dbias = nullptr;            // null: not needed
 };
 
 struct Norm {
   int64_t rows, width;
   float eps, offset;
-  DType type, w_type, b_type, y_type;  // y: as x, or bf16
+  DType type, w_type, b_type, y_type;  // y: like x, or bf16
   const void *x, *w, *b, *residual;    // b, residual may be null
-  void *y, *h;                         // h only with residual
+  void *y, *h;                         // h is written only with residual
 };
 struct NormBackward {
   int64_t rows, width;
@@ -142,11 +142,11 @@ struct Rope {
   const void* x;
   void* y;
   const int32_t* positions;
-  const float* inv_freq;    // (rotated / 2), or one such row a row of x
-  int64_t inv_freq_stride;  // 0, or rotated / 2
+  const float* inv_freq;    // (rotated / 2), or one such row per row of x
+  int64_t inv_freq_stride;  // 0 (shared), or rotated / 2
 };
 
-struct Elementwise {  // operands share `type` unless said; out_type is the same, or bf16 of activations
+struct Elementwise {  // operands have `type` unless stated otherwise; out_type is the same, or bf16 for activations
   int64_t size;
   DType type;
   const void *a = nullptr, *b = nullptr, *c = nullptr;
@@ -171,7 +171,7 @@ struct Embedding {
   const void* table;
   void* y;            // forward (rows, width)
   const void* dy;     // backward
-  const float* onto;  // (vocab, width) that dtable is added to, may be dtable itself; null: zeros
+  const float* onto;  // (vocab, width) added to dtable, may be dtable itself; null: zeros
   float* dtable;      // (vocab, width)
 };
 
@@ -187,21 +187,21 @@ struct AdamW {
 
 struct Kernels {
   const char* name;
-  int row_tile = 14, row_block = 136;  // of bf16, see Packing
-  int quant_row_least = 1;             // of quantised weights
+  int row_tile = 14, row_block = 136;  // for bf16; see Packing
+  int quant_min_rows = 1;              // for quantized weights
   size_t (*gemm_scratch)(int64_t m, int64_t n, int64_t k, int threads);
   void (*gemm)(const Gemm&, Pool&, void* scratch);
-  bool (*gemm_adds)(const Gemm&);           // whether `accumulate` takes the place of a product and a sum
-  int64_t (*gemm_ends_above)(const Gemm&);  // more rows than this may have an `end`
-  void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // of one a
-  size_t (*pairs_packed_bytes)(int64_t n, int64_t k);           // size of a weight's form for bf16 products, or 0
-  // panels [begin, end); n = 1 has one panel
+  bool (*gemm_adds)(const Gemm&);                               // whether `accumulate` may replace a product and a sum
+  int64_t (*gemm_ends_above)(const Gemm&);                      // more rows than this may fuse an activation (`end`)
+  void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // several products of one a
+  size_t (*pairs_packed_bytes)(int64_t n, int64_t k);  // size of a weight's packed form for bf16 products, or 0
+  // Packs panels [begin, end). With n = 1 there is one panel.
   void (*pairs_pack)(const Gemm&, void* to, int64_t begin, int64_t end, Pool&);
   size_t (*quant_linear_scratch)(const QuantLinear&, int threads);
   void (*quant_linear)(const QuantLinear&, Pool&, void* scratch);
-  void (*quant_linears)(const QuantLinear*, int count, Pool&, void* scratch);  // of one x
-  size_t (*quant_packed_bytes)(DType, int64_t n, int64_t k);  // size of the form for integer products, or 0
-  void (*quant_pack)(const QuantLinear&, void* to, int64_t begin, int64_t end, Pool&);  // as pairs_pack
+  void (*quant_linears)(const QuantLinear*, int count, Pool&, void* scratch);  // several products of one x
+  size_t (*quant_packed_bytes)(DType, int64_t n, int64_t k);  // size of the packed form for integer products, or 0
+  void (*quant_pack)(const QuantLinear&, void* to, int64_t begin, int64_t end, Pool&);  // like pairs_pack
   size_t (*quant_backward_scratch)(const QuantLinear&, int threads);
   void (*quant_backward)(const QuantLinear&, Pool&, void* scratch);
   size_t (*attention_scratch)(const Attention&, int threads);
@@ -216,7 +216,7 @@ struct Kernels {
   size_t (*token_logprob_backward_scratch)(const TokenLogprob&, int threads);
   void (*token_logprob_backward)(const TokenLogprob&, Pool&, void* scratch);
   size_t (*fused_logprob_scratch)(const TokenLogprob&, int threads);
-  void (*fused_logprob)(const TokenLogprob&, Pool&, void* scratch);  // both at once
+  void (*fused_logprob)(const TokenLogprob&, Pool&, void* scratch);  // forward and gradient in one pass
   void (*rms_norm)(const Norm&, Pool&);
   void (*layer_norm)(const Norm&, Pool&);
   size_t (*norm_backward_scratch)(const NormBackward&, int threads);
@@ -233,7 +233,7 @@ struct Kernels {
   void (*mul)(const Elementwise&, Pool&);
   void (*affine)(const Elementwise&, Pool&);  // y = factor * a + offset
   void (*cast)(const Elementwise&, Pool&);    // type -> out_type
-  double (*sum)(const Elementwise&, Pool&);   // of a; the same for any number of threads
+  double (*sum)(const Elementwise&, Pool&);   // sum of a; independent of the number of threads
   double (*sum_squares)(const Elementwise&, Pool&);
   void (*accumulate)(const Elementwise&, Pool&);  // y f32 = factor * y + a (type)
   void (*softmax)(const Rows&, Pool&);
@@ -242,11 +242,12 @@ struct Kernels {
   void (*embedding)(const Embedding&, Pool&);
   void (*embedding_backward)(const Embedding&, Pool&);
   void (*adamw)(const AdamW&, Pool&);
-  bool (*logits_range)(const float* x, int64_t n, float* largest, float* smallest);  // false: not all are finite
-  double (*logits_sum_exp)(const float* x, int64_t n, float largest);                // of exp(x - largest)
-  int64_t (*logits_index)(const float* x, int64_t n, float largest);                 // the first that is the largest
-  void (*convert)(const void* from, DType from_type, void* to, DType to_type, int64_t n);  // on the calling thread
-  // likewise: quantise() (ops/quant.h), to the bit, of numbers that it takes
+  // Returns false if not all are finite.
+  bool (*logits_range)(const float* x, int64_t n, float* largest, float* smallest);
+  double (*logits_sum_exp)(const float* x, int64_t n, float largest);                      // sum of exp(x - largest)
+  int64_t (*logits_index)(const float* x, int64_t n, float largest);                       // first index of the largest
+  void (*convert)(const void* from, DType from_type, void* to, DType to_type, int64_t n);  // runs on the calling thread
+  // Runs on the calling thread. Bit-equal to quantise() (ops/quant.h), for numbers that it accepts.
   void (*quantise)(DType, const float* x, int64_t n, void* to);
 };
 
@@ -255,7 +256,7 @@ extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512bf16;
 extern const Kernels kernels_neon;
-// Each replaces some functions.
+// Each replaces some functions of the table.
 void with_avxvnni(Kernels& avx2);
 void with_amx(Kernels& avx512bf16);
 

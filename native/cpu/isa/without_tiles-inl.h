@@ -1,4 +1,4 @@
-// The table that matrix tiles stand above: what takes the products that are not for them.
+// The table without AMX kernels. AMX kernels call it for products that they do not handle.
 #pragma once
 #include "cpu/isa/kernels.h"
 

@@ -1,4 +1,4 @@
-// attention, its gradient, and attention over the cache.
+// The nodes attention, its gradient, and attention over the cache.
 #include "cpu/nodes/nodes.h"
 #include "ops/attention.h"
 #include "ops/segments.h"
@@ -18,7 +18,7 @@ Attention describe(const Node& n, const Tensor& q, const Tensor& k, const Tensor
   a.q = q.data, a.k = k.data, a.v = v.data;
   return a;
 }
-// Not null where the node has them, also while nothing has data yet: scratch sizes depend on it.
+// Returns non-null if the node has documents, even before they have data, because scratch sizes depend on it.
 const int32_t* documents(const Node& n, size_t i) {
   static const int32_t unset = 0;
   if (!n.has_input(i)) return nullptr;
@@ -37,11 +37,11 @@ Attention backward(const Node& n) {
   a.pairs = a.type == DType::bf16;
   a.d_o = n.in[0].data, a.o = n.in[4].data, a.lse = static_cast<float*>(n.in[5].data);
   a.dq = n.out[0].data, a.dk = n.out[1].data, a.dv = n.out[2].data;
-  a.documents = documents(n, 6);  // sinks took part in lse, which is all that this gradient needs of them
+  a.documents = documents(n, 6);  // lse includes the sinks, so this gradient does not need them
   return a;
 }
 
-// Positions are compared as floats, which are exact below 2^24.
+// Masks compare positions as floats, which are exact below 2^24.
 constexpr int64_t longest = int64_t{1} << 24;
 
 bool forward_supports(const Node& n) {
@@ -92,14 +92,14 @@ CachedAttention cached(const Node& n) {
 }
 bool cached_supports(const Node& n) {
   if (ring_of(n) > 0 && n.in[1].shape[2] % 64 != 0) return false;
-  const int64_t page = n.in[1].shape[2];  // blocks of 64 keys begin where a page does
+  const int64_t page = n.in[1].shape[2];  // a page must begin at a block of 64 keys
   if (n.has_input(5) && (page == 0 || (page % 64 != 0 && 64 % page != 0))) return false;
   return is_activation(n.in[0]) && is_activation(n.out[0]) && (is_float(n.in[1]) || n.in[1].dtype == DType::u8) &&
          n.in[2].dtype == n.in[1].dtype && places_of(n, n.in[1], 5).capacity < longest;
 }
 size_t cached_scratch(const Node& n, int threads) { return active().cached_attention_scratch(cached(n), threads); }
 void cached_run(const Node& n, Context& c) {
-  // throws unless every segment fits
+  // Throws unless every segment fits into the cache.
   read_segments("cached_attention", n.in[3], n.in[0].shape[0], places_of(n, n.in[1], 5), ring_of(n),
       AttentionAttributes(n).before());
   active().cached_attention(cached(n), c.pool, c.scratch);

@@ -1,4 +1,4 @@
-// Elementwise ops, sums, and the optimiser's ops.
+// Elementwise ops, sums, and the optimizer's ops.
 #include <cmath>
 
 #include "cpu/nodes/nodes.h"
@@ -7,7 +7,7 @@ namespace heddle {
 namespace cpu {
 namespace {
 
-// All operands f32, or all bf16.
+// Whether all operands are f32, or all bf16.
 bool one_type(const Node& n) {
   for (size_t i = 0; i < n.in.size(); ++i)
     if (n.in[i].dtype != n.in[0].dtype) return false;
@@ -105,15 +105,15 @@ void assign(const Node& n, Context& c) {
   active().cast(e, c.pool);
 }
 
-// Rewrites one byte of each page, so that the system allocates each page once. Otherwise the first read maps a shared
-// page of zeros, and the first write replaces it, which interrupts the other processors.
+// Rewrites one byte of each page, so that the system allocates each page once. Otherwise the first read would map a
+// shared page of zeros, and the first write would replace it, which interrupts the other CPUs.
 void own_pages(float* data, int64_t count, Pool& pool) {
-  constexpr int64_t step = 4096 / sizeof(float);  // of the smallest pages
+  constexpr int64_t step = 4096 / sizeof(float);  // the smallest page size
   pool.range((count + step - 1) / step, 64, [&](int64_t begin, int64_t end, int) {
     for (int64_t page = begin; page < end; ++page) {
       uint8_t* byte = reinterpret_cast<uint8_t*>(data + page * step);
 #if defined(__x86_64__)
-      asm volatile("lock orb $0, %0" : "+m"(*byte));  // compilers make a reading of what changes nothing
+      asm volatile("lock orb $0, %0" : "+m"(*byte));  // compilers would turn a write that changes nothing into a read
 #else
       __atomic_fetch_or(byte, 0, __ATOMIC_RELAXED);
 #endif
@@ -127,7 +127,7 @@ void adamw(const Node& n, Context& c) {
   a.size = n.in[0].shape.size(), a.type = n.in[0].dtype, a.param = n.in[0].data;
   a.grad = n.in[1].as<float>(), a.m = n.in[2].as<float>(), a.v = n.in[3].as<float>();
   a.hyper = n.in[4].as<float>(), a.factor = n.in[5].as<float>(), a.decay = n.attr_flag("decay");
-  // 1 - beta1^t: t is 1
+  // 1 - beta1^t for t = 1
   const bool first_step = a.hyper[5] >= 0.999f * (1 - a.hyper[1]) && a.hyper[5] <= 1.001f * (1 - a.hyper[1]);
   if (first_step) own_pages(a.m, a.size, c.pool), own_pages(a.v, a.size, c.pool);
   active().adamw(a, c.pool);

@@ -1,5 +1,5 @@
-// Routed experts: the rows that chose an expert are gathered, multiplied by its matrix in one product, and scattered.
-// An expert chosen by a single row reads and writes that row in place.
+// Routed experts: gathers the rows that chose an expert, multiplies them by its matrix in one product, and scatters the
+// results. An expert chosen by a single row reads and writes that row in place.
 #include <algorithm>
 #include <cstring>
 
@@ -18,7 +18,7 @@ ExpertShape shape_of(const Tensor& x, const Tensor& w, const Tensor& experts) {
   return {experts.shape[0], experts.shape[1], w.shape[0], w.shape[2], w.shape[1], x.shape.rank == 3};
 }
 
-// Pairs of (row, slot) sorted by expert, each expert's in the order of the rows.
+// Pairs of (row, slot), sorted by expert and then by row.
 struct Groups {
   int32_t* start;  // (E + 1)
   int32_t* pair;   // (pairs)
@@ -35,15 +35,15 @@ struct Groups {
   }
 };
 
-// Moves rows of `bytes` between where they lie (`at(i)`) and one after another.
+// Copies rows of `bytes` bytes from at(i) to consecutive rows of `to`.
 template <class At> void gather(Pool& pool, int64_t count, int64_t bytes, char* to, At at) {
   pool.range(count, (1 << 16) / (bytes + 1) + 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) std::memcpy(to + i * bytes, at(i), static_cast<size_t>(bytes));
   });
 }
 
-// The scratch of a node: groups, gathered operands and results (each pair at its place among the groups), then what a
-// product takes, once a thread.
+// The scratch of a node: groups, then gathered operands and results, in which each pair has its place in the groups,
+// then the scratch of a product, once per thread.
 struct Scratch {
   char *groups, *left, *right, *products;
   size_t product;  // bytes
@@ -58,8 +58,9 @@ struct Scratch {
   }
 };
 
-// Calls fn(expert, pool, scratch of a product) for the experts that `all` or some row chose: many of them side by side,
-// a thread each, so that the threads meet once; few of them in turn, with all threads.
+// Calls fn(expert, pool, scratch of a product) for all experts (`all`), or for those that some row chose. Many experts
+// run in parallel, each on one thread, so that threads synchronize once. Few experts run one after the other on all
+// threads.
 template <class F>
 void each_expert(const ExpertShape& s, const Groups& groups, const Scratch& m, Pool& pool, bool all, F fn) {
   int64_t active = 0;
@@ -83,7 +84,7 @@ bool floats(const Node& n) {
   return is_activation(n.out[0]);
 }
 
-// Scratch of a product by all threads, or by one thread while others run other products.
+// Returns the scratch of a product by all threads, or by one thread while others run other products.
 size_t product_bytes(int64_t m, int64_t n, int64_t k, int threads) {
   return std::max(active().gemm_scratch(m, n, k, threads), active().gemm_scratch(m, n, k, 1));
 }
@@ -131,7 +132,7 @@ void linear(const Node& n, Context& c) {
   });
 }
 
-// Gradients of all pairs are made in f32, then added up a row of x at a time, slot by slot.
+// Computes the gradients of all pairs in f32, then adds them up row by row of x, slot by slot.
 size_t input_product(const ExpertShape& s, int threads) {
   return product_bytes(s.pairs(), s.inputs, s.outputs, threads);
 }
@@ -224,7 +225,7 @@ void route(const Node& n, Context& c) {
   });
 }
 
-// A block of columns at a time in f32, so that nothing but the stack is needed.
+// Sums a block of columns at a time in f32 on the stack.
 constexpr int64_t combine_block = 256;
 
 bool combine_supports(const Node& n) { return is_activation(n.in[0]) && is_activation(n.out[0]); }

@@ -1,5 +1,5 @@
-// Products with weights of 8-bit floats (ops/fp8.h): a panel of the weight at a time becomes f32, which the f32 product
-// takes.
+// Products with weights of 8-bit floats (ops/fp8.h). A panel of the weight at a time is converted to f32 and multiplied
+// by the f32 kernels.
 #include "cpu/nodes/nodes.h"
 #include "ops/fp8.h"
 
@@ -7,7 +7,7 @@ namespace heddle {
 namespace cpu {
 namespace {
 
-constexpr int64_t panel = 2 * fp8_block;  // rows of w (its columns, in the gradient)
+constexpr int64_t panel = 2 * fp8_block;  // rows of w, or columns in the gradient
 
 const float* numbers() {
   static const float* const table = [] {
@@ -24,7 +24,7 @@ size_t rounded_bytes(const Node& n) {
   return n.attr_flag("fp8") ? aligned(static_cast<size_t>(n.in[0].shape.size()) * sizeof(float)) : 0;
 }
 
-// Rows [row0, row_end) and columns [column0, column_end) of w.
+// Converts rows [row0, row_end) and columns [column0, column_end) of w to f32.
 void widen(const Node& n, int64_t row0, int64_t row_end, int64_t column0, int64_t column_end, float* to, Pool& pool) {
   const Tensor& w = n.in[1];
   const int64_t K = w.shape[1], wide = column_end - column0;

@@ -1,4 +1,4 @@
-// linear and its gradients: each is one matrix product with the operands in other roles.
+// The nodes linear and its gradients. Each is one matrix product, with the operands in different roles.
 #include <algorithm>
 #include <vector>
 
@@ -30,8 +30,8 @@ Gemm linear(const Node& n) {
   g.b_packed = n.packed, g.b_unpacked = n.unpacked;
   return g;
 }
-// Panels of pairs, for x in bf16. They save few rows the horizontal additions, and many rows the packing. Rows of at
-// least this length gain too little for the time that packing takes.
+// Packs weights as panels of bf16 pairs, for bf16 x. Few rows then need no horizontal additions, and many rows no
+// packing. Rows of at least this length gain too little for the time that packing takes.
 constexpr int64_t long_row = 2048;
 Packing linear_packing(const Node& n) {
   const Tensor& w = n.in[1];
@@ -42,7 +42,7 @@ Packing linear_packing(const Node& n) {
                panel = active().pairs_packed_bytes(1, w.shape[1]);
   if (!bytes) return {};
   Packing p{"pairs", 1, bytes, static_cast<int64_t>(bytes / panel)};
-  p.of_files = true, p.row_tile = active().row_tile, p.row_block = active().row_block;
+  p.read_only = true, p.row_tile = active().row_tile, p.row_block = active().row_block;
   return p;
 }
 void linear_pack(const Node& n, void* to, int64_t begin, int64_t end, Pool& pool) {
@@ -93,7 +93,7 @@ template <Gemm (*describe)(const Node&)> bool run_onto(const Node& n, Context& c
   return true;
 }
 
-// x enters linear in bf16 where the node says so: a copy at the end of the scratch.
+// Whether linear rounds an f32 x to bf16. The copy is at the end of the scratch.
 bool rounds(const Node& n) { return n.attr_flag("bf16") && n.in[0].dtype == DType::f32; }
 size_t linear_scratch(const Node& n, int threads) {
   const size_t product = scratch<linear>(n, threads);
@@ -107,7 +107,7 @@ void round_x(const Node& n, Gemm& g, void* copy, Pool& pool) {
   });
   g.a = copy, g.a_type = DType::bf16;
 }
-// Products of one x, which is rounded once for all that ask for it.
+// Multiplies one x by several weights. Rounds x once for all nodes that need it.
 void linear_group(const Node* const* nodes, size_t count, Context& c) {
   std::vector<Gemm> products;
   size_t scratch = 0;
@@ -132,9 +132,9 @@ void linear_run(const Node& n, Context& c) {
   linear_group(&alone, 1, c);
 }
 
-// A product that ends in gelu. Few rows, and shapes with special kernels, take two steps: f32 sums, in y or at the end
-// of the scratch, and then gelu.
-constexpr int64_t most_apart = 256;
+// A product with fused gelu. Few rows, and shapes with special kernels, take two steps instead: f32 sums, in y or at
+// the end of the scratch, and then gelu.
+constexpr int64_t max_unfused_rows = 256;
 struct Ended {
   const Node& n;
   Gemm g;
@@ -148,8 +148,9 @@ struct Ended {
     ends = g.m > above;
     product = padded(active().gemm_scratch(g.m, g.n, g.k, threads));
     x = rounded ? padded(static_cast<size_t>(n.in[0].shape.size()) * 2) : 0;
-    // Whether the weight's panels are kept, which lowers `above`, is not known where the scratch is sized.
-    sums = in_y ? 0 : static_cast<size_t>(std::min(g.m, std::max(above, most_apart)) * g.n) * 4;
+    // Assumes the larger limit: packed panels lower `above`, but when the scratch is sized it is unknown whether they
+    // exist.
+    sums = in_y ? 0 : static_cast<size_t>(std::min(g.m, std::max(above, max_unfused_rows)) * g.n) * 4;
   }
 
  private:

@@ -1,4 +1,4 @@
-// token_logprob, its gradient, and both at once.
+// The nodes token_logprob, its gradient, and both in one pass.
 #include "cpu/nodes/nodes.h"
 #include "ops/indices.h"
 #include "ops/token_logprob.h"

@@ -1,5 +1,5 @@
-// Between graph nodes and the kernel table: nodes_*.cc turn a Node into the structs of kernels.h. They are compiled
-// with the library's own flags, so anything may be called here.
+// Turns graph nodes into the structs of kernels.h. These files are compiled with the library's default flags, so they
+// may call any function.
 #pragma once
 #include "cpu/isa/kernels.h"
 #include "ops/op.h"
@@ -7,7 +7,7 @@
 namespace heddle {
 namespace cpu {
 
-// The table of the active instruction set.
+// Returns the table of the active instruction set.
 const Kernels& active();
 
 // Registers a kernel named "<isa>_<algorithm>" for `op`.

@@ -1,4 +1,4 @@
-// Dropout and uniform noise: Philox over many blocks side by side, so that compilers vectorise it.
+// Dropout and uniform noise: Philox over many blocks in parallel, so that compilers vectorize it.
 #include "cpu/nodes/nodes.h"
 #include "ops/noise.h"
 
@@ -6,10 +6,10 @@ namespace heddle {
 namespace cpu {
 namespace {
 
-constexpr int lanes = 32;             // blocks of four words at once
-constexpr int64_t chunk = 4 * lanes;  // elements of one call of `draw`
+constexpr int lanes = 32;             // blocks of four words at a time
+constexpr int64_t chunk = 4 * lanes;  // elements per call of `draw`
 
-// words[k][l] is word k of block first + l.
+// Computes words[k][l], word k of block first + l.
 void draw(const NoiseKey& key, uint32_t first, uint32_t (*words)[lanes]) {
   uint32_t *c0 = words[0], *c1 = words[1], *c2 = words[2], *c3 = words[3];
   for (int l = 0; l < lanes; ++l) c0[l] = first + l, c1[l] = key.stream, c2[l] = key.step, c3[l] = key.micro;

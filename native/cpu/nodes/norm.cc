@@ -5,7 +5,7 @@ namespace heddle {
 namespace cpu {
 namespace {
 
-// rms_norm has x, w, residual; layer_norm x, w, b, residual.
+// Inputs of rms_norm: x, w, residual. Inputs of layer_norm: x, w, b, residual.
 template <bool LAYER> Norm forward(const Node& n) {
   constexpr size_t residual = LAYER ? 3 : 2;
   const Tensor &x = n.in[0], &w = n.in[1];

@@ -1,4 +1,4 @@
-// linear over a quantised weight, and its input's gradient.
+// linear with a quantized weight, and its input's gradient.
 #include <vector>
 
 #include "cpu/nodes/nodes.h"
@@ -35,7 +35,7 @@ Packing linear_packing(const Node& n) {
                panel = active().quant_packed_bytes(w.dtype, 1, w.shape[1]);
   if (!bytes) return {};
   Packing p{"products of bytes", 1, bytes, static_cast<int64_t>(bytes / panel)};
-  p.row_tile = 6, p.row_block = active().row_block, p.row_least = active().quant_row_least;
+  p.row_tile = 6, p.row_block = active().row_block, p.min_rows = active().quant_min_rows;
   return p;
 }
 void linear_pack(const Node& n, void* to, int64_t begin, int64_t end, Pool& pool) {

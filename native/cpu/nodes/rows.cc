@@ -1,4 +1,4 @@
-// Ops that walk or move rows: softmax, embedding, rope, gather, split, concat, and writing to the cache.
+// Ops over rows: softmax, embedding, rope, gather, split, concat, and cache_write.
 #include <cstring>
 
 #include "cpu/nodes/nodes.h"
@@ -10,7 +10,7 @@ namespace heddle {
 namespace cpu {
 namespace {
 
-constexpr int64_t copy_grain = 1 << 16;  // bytes worth handing to another thread
+constexpr int64_t copy_grain = 1 << 16;  // minimum bytes that are worth a task
 
 bool one_type(const Node& n) {
   for (const Tensor& t : n.in)
@@ -75,7 +75,7 @@ void gather_rows(const Node& n, Context& c) {
   });
 }
 
-// The rows of x that go to each row of y are chained, first to last.
+// Scratch holds a linked list per row of y: the rows of x that are added to it, in order.
 bool segment_sum_supports(const Node& n) { return is_activation(n.in[0]) && is_activation(n.out[0]); }
 size_t segment_sum_scratch(const Node& n, int threads) {
   const int64_t C = n.in[0].shape[1];
@@ -86,8 +86,8 @@ void segment_sum(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &index = n.in[1], &y = n.out[0];
   const int64_t S = y.shape[0], C = y.shape[1], R = index.shape[0];
   check_indices("segment_sum", "segment", index, S);
-  int32_t* head = static_cast<int32_t*>(c.scratch);  // (S) first row of x, -1: none
-  int32_t* next = head + S;                          // (R) the one after it
+  int32_t* head = static_cast<int32_t*>(c.scratch);  // (S) first row of x; -1: none
+  int32_t* next = head + S;                          // (R) next row of the same segment
   float* buffers = reinterpret_cast<float*>(next + R);
   for (int64_t i = 0; i < S; ++i) head[i] = -1;
   for (int64_t r = R; r-- > 0;) {
@@ -109,7 +109,7 @@ void segment_sum(const Node& n, Context& c) {
   });
 }
 
-// Copies between the rows of `whole` and pieces that make it up side by side.
+// Calls `copy` for each row of `whole` and each piece of it. The pieces lie side by side in the row.
 template <class Copy> void each_piece(const Tensor& whole, const std::vector<Tensor>& pieces, Pool& pool, Copy copy) {
   const int64_t size = static_cast<int64_t>(dtype_bytes(whole.dtype)), stride = whole.shape.last() * size;
   pool.range(whole.shape.rows(), copy_grain / (stride + 1) + 1, [&](int64_t begin, int64_t end, int) {
@@ -131,7 +131,7 @@ void concat(const Node& n, Context& c) {
       n.out[0], n.in, c.pool, [](char* whole, const char* piece, size_t bytes) { std::memcpy(whole, piece, bytes); });
 }
 
-constexpr int64_t widest_q8 = 1024;  // of a head
+constexpr int64_t widest_q8 = 1024;  // maximum width of a head
 
 bool cache_write_supports(const Node& n) {
   return (is_float(n.in[0]) || (n.in[0].dtype == DType::u8 && n.in[1].shape[2] <= widest_q8)) && is_activation(n.in[1]);

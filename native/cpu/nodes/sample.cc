@@ -1,5 +1,5 @@
-// The choice of tokens: a row a task, its logits read by the active instruction set. Cuts and draws add up in the order
-// of ops/candidates.h whatever that is, so that equal logits and a seed give the same token everywhere.
+// The sample op: one row per task, with logits read by the active instruction set. Cuts and draws add up in the fixed
+// order of ops/candidates.h, so that equal logits and a seed give the same token on every instruction set.
 #include <cmath>
 
 #include "cpu/nodes/nodes.h"
@@ -11,7 +11,8 @@ namespace {
 
 LogitRange range(const float* x, int64_t n) {
   LogitRange r{0, 0, false};
-  return active().logits_range(x, n, &r.largest, &r.smallest) ? r : scan_range(x, n);  // which tells NaN from -infinity
+  // scan_range distinguishes NaN from -infinity
+  return active().logits_range(x, n, &r.largest, &r.smallest) ? r : scan_range(x, n);
 }
 double log_sum_exp(const float* x, int64_t n, float largest) {
   return static_cast<double>(largest) + std::log(active().logits_sum_exp(x, n, largest));

@@ -1,20 +1,22 @@
-// Products of quantized weights and activations rounded to 8 bits: shared by both forms.
+// Shared by the two kernels for quantized weights and 8-bit activations, int8_dot-inl.h and int8_gemm-inl.h.
 //
 // For an output j of a row i, with groups g of the weights' row that share a scale (16 or 32 elements):
 //   y(i, j) = sum over g of  weight_scale(j, g) * scale(i, g) * integer dot(i, j, g)
 //                     [+ weight_minimum(j, g) * scale(i, g) * integer sum(i, g)]
-// The integers are exact. int8_dot-inl.h (few rows: weights are read in place, lanes are parts of a group) and
-// int8_gemm-inl.h (lanes are outputs) each add in a different fixed order. A row's bits depend only on the form, and
-// rowwise products always use the first.
+// The integers are exact. int8_dot-inl.h is for few rows: it reads weights in place, and lanes are parts of a group. In
+// int8_gemm-inl.h lanes are outputs. Each adds up in its own fixed order, so a row's bits depend on the choice of
+// kernel only. Rowwise products always use the first.
 #pragma once
 #include "cpu/gemm/gemm-inl.h"
 #include "ops/quant.h"
 
-// Where weights are packed once, int8_packed-inl.h takes the place of both, for the types that have such a form.
+// Instruction sets with packed weights. int8_packed-inl.h then replaces both kernels, for the types that have a packed
+// form.
 #if defined(HEDDLE_SIMD_AVX2) || defined(HEDDLE_SIMD_AVX512)
 #define HEDDLE_INT8_PACKED 1
 #endif
-// Where one instruction adds the products of four bytes to 32 bits; it takes none of the weights with a sign.
+// Set if one instruction adds four products of an unsigned and a signed byte to 32 bits (VNNI). Signed weights are
+// stored with an offset of 128 for it.
 #if defined(HEDDLE_SIMD_VNNI) || defined(HEDDLE_SIMD_AVX512)
 #define HEDDLE_DOT_OF_FOUR 1
 #endif
@@ -26,8 +28,8 @@ using cpu::QuantLinear;
 
 #include "ops/unpack-inl.h"
 
-// A row of the list of types with its own unpacking. Kernels are compiled for the few ways in which types differ, not
-// for each of them.
+// A quantized type with its unpacking function. Kernels are compiled per property of a type, such as its group size,
+// not per type.
 struct QuantType {
   int elements, bytes, group;
   bool minimum;
@@ -53,44 +55,44 @@ inline int64_t quant_row_bytes(const QuantType& t, int64_t elements) { return el
 
 constexpr int unit = activation_group;  // elements of activations that share a scale
 constexpr int span = largest_block;     // elements of weights that are unpacked at a time
-constexpr int most_groups = 16;         // of a span
+constexpr int max_groups = 16;          // maximum groups of a span
 
-// Rows of activations, rounded. `values` is laid out for the form that reads it.
+// Rows of activations rounded to 8 bits. The layout of `values` depends on the kernel.
 struct Int8Rows {
   int8_t* values;
   float* scales;            // (rows, units)
-  int32_t* sums;            // (rows, 2 * units): of each half of a unit
-  float* totals = nullptr;  // scale * sum of a group
-  // For int8_dot-inl.h: values are (units, rows, unit); scales and totals have rows of `stride` units by the weights'
-  // groups.
-  int32_t* starts = nullptr;  // (units, rows, 8): minus the weights' offset times the sums of each four
+  int32_t* sums;            // (rows, 2 * units): sums of each half of a unit
+  float* totals = nullptr;  // scale times the sum of a group
+  // For int8_dot-inl.h: values are (units, rows, unit). scales and totals are (rows, stride, groups), with the weights'
+  // number of groups per unit.
+  int32_t* starts = nullptr;  // (units, rows, 8): minus the weights' offset times the sum of four values
   int64_t rows = 0, stride = 0;
 };
 
-// Squares of what is left of 32 numbers, added up in the order of ops/quant.h.
+// Adds up the 16 partial sums of squared rounding errors of a unit, in the order of ops/quant.h.
 HEDDLE_SIMD float fold_squares(const float* s) {
   float four[4];
   for (int l = 0; l < 4; ++l) four[l] = (s[4 * l] + s[4 * l + 2]) + (s[4 * l + 1] + s[4 * l + 3]);
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
-// One unit of n <= 32 floats; the arithmetic of round_activations (ops/quant.cc).
 #if defined(HEDDLE_SIMD_AVX512)
-// op over the 16 integers of a vector.
+// Combines the 16 integers of a vector with op.
 template <class Op> HEDDLE_SIMD int32_t fold_integers(__m512i v, Op op) {
   const __m256i h = op(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
   __m256i q = op(h, _mm256_permute4x64_epi64(h, 0x4e));
   q = op(q, _mm256_shuffle_epi32(q, 0x4e));
   return _mm256_extract_epi32(op(q, _mm256_shuffle_epi32(q, 0xb1)), 0);
 }
-// The squared rounding errors of 16 pairs of numbers.
+// Returns the squared rounding errors of 16 pairs of numbers.
 HEDDLE_SIMD F left_squared(F a, F b, F inverse) {
   const F low = fnma(a, inverse, round_even(mul(a, inverse))), high = fnma(b, inverse, round_even(mul(b, inverse)));
   return fma(high, high, mul(low, low));
 }
+// Rounds one unit of 32 floats with the arithmetic of round_activations (ops/quant.cc).
 HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* sums) {
   const F a = load(x), b = load(x + W);
-  // Magnitudes compare like their bits, with NaN and infinity above all others.
+  // Bit patterns order magnitudes, with infinity and NaN above all others.
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
   const __m512i bits = _mm512_max_epi32(
       _mm512_and_si512(_mm512_castps_si512(a), magnitude), _mm512_and_si512(_mm512_castps_si512(b), magnitude));
@@ -119,7 +121,7 @@ HEDDLE_SIMD int32_t fold_largest(__m256i v) {
   h = _mm_max_epi32(h, _mm_shuffle_epi32(h, 0x4e));
   return _mm_cvtsi128_si32(_mm_max_epi32(h, _mm_shuffle_epi32(h, 0xb1)));
 }
-// The squared rounding error of a unit, added in the order of fold_squares.
+// Returns the squared rounding error of a unit, added up in the order of fold_squares.
 HEDDLE_SIMD float left_by(const F (&x)[4], float inverse) {
   const F by = set1(inverse);
   F left[4];
@@ -141,7 +143,7 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i)
     v[i] = load(x + i * W), bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
-  const int32_t top = fold_largest(bits);  // magnitudes compare like their bits, with NaN and infinity above all others
+  const int32_t top = fold_largest(bits);  // bit patterns order magnitudes, with infinity and NaN above all others
   const bool finite = top < 0x7f800000;
   float largest;
   __builtin_memcpy(&largest, &top, 4);
@@ -178,7 +180,7 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
   for (int i = W; i < unit; i += W) {
     F v = load(x + i);
     top = max(abs(v), top);
-    poison = fma(v, zero(), poison);  // not a number where any is not finite
+    poison = fma(v, zero(), poison);  // NaN if any element is not finite
   }
   float largest = reduce_max(top), nothing = reduce_add(poison);
   bool finite = nothing == 0;
@@ -195,7 +197,7 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
 }
 #endif
 
-// Unit u of row r of x, as floats.
+// Loads unit u of row r of x as floats.
 HEDDLE_SIMD void load_unit(const QuantLinear& p, int64_t r, int64_t u, float* to) {
   int64_t at = r * p.k + u * unit;
   for (int i = 0; i < unit; i += W)
@@ -203,7 +205,7 @@ HEDDLE_SIMD void load_unit(const QuantLinear& p, int64_t r, int64_t u, float* to
                                          : load(static_cast<const bf16*>(p.x) + at + i));
 }
 
-// Columns [j, j + n) of row i: sums (W at a time, the last ones may reach beyond n) with their bias.
+// Writes up to W columns of row i from column j on: `sum` plus bias. Lanes from n on are ignored.
 HEDDLE_SIMD void write_int8(const QuantLinear& p, int64_t i, int64_t j, int64_t n, F sum) {
   int count = static_cast<int>(min_of<int64_t>(W, n));
   if (p.bias) {

@@ -1,5 +1,5 @@
-// Few rows of activations (decoding): weights are read once, in place. Bound by memory, which gives most to several
-// streams at once: a thread reads rows that lie far apart, each stream going on where its last row ended.
+// Products with few rows of activations (decoding). Weights are read once, in place. Memory bandwidth is the limit, and
+// several parallel streams use it best: a thread reads distant rows of weights, each stream consecutive ones.
 #pragma once
 #include "cpu/quant/int8-inl.h"
 
@@ -27,7 +27,7 @@ HEDDLE_SIMD F numbers(Lanes a) { return _mm256_cvtepi32_ps(a); }
 #endif
 
 #if defined(HEDDLE_SIMD_VNNI) && defined(HEDDLE_EMULATE_VNNI)
-HEDDLE_SIMD __m256i dot_of_four(__m256i sum, __m256i w, __m256i x) {  // tests: the same to the bit, in words
+HEDDLE_SIMD __m256i dot_of_four(__m256i sum, __m256i w, __m256i x) {  // same bits as VPDPBUSD, computed on 16-bit words
   const __m256i even =
       _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(255)), _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8));
   const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(w, 8), _mm256_srai_epi16(x, 8));
@@ -39,10 +39,11 @@ HEDDLE_SIMD __m256i dot_of_four(__m256i sum, __m256i w, __m256i x) { return _mm2
 HEDDLE_SIMD __m256i dot_of_four(__m256i sum, __m256i w, __m256i x) { return _mm256_dpbusd_epi32(sum, w, x); }
 #endif
 
-// start + the products of a unit, added by fours: the first four sums are of the unit's first half.
+// Returns start + the products of a unit, each lane the sum of four products. The first four lanes belong to the unit's
+// first half.
 template <bool SIGNED> HEDDLE_SIMD __m256i products(__m256i start, Bytes w, Bytes x) {
 #if defined(HEDDLE_DOT_OF_FOUR)
-  return dot_of_four(start, w, x);  // signed ones come with 128 added
+  return dot_of_four(start, w, x);  // signed weights have 128 added
 #else
   __m256i pairs =
       SIGNED ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
@@ -55,10 +56,10 @@ constexpr int signed_offset = 128;
 constexpr int signed_offset = 0;
 #endif
 
-// Where a type's units and scales come from. scales() writes those of `units` units from a row's block on (a multiple
-// of eight may be written); get() gives the integers of unit u, with their offset.
+// Sources read a type's integers and scales. scales() writes the scales of `units` units from a row's block on, up to a
+// multiple of eight. get() returns the integers of unit u, plus `offset`.
 
-// Any type, through its unpacked integers and scales.
+// Reads any type through its unpack function.
 template <int GROUP, bool MINIMUM> struct AnySource {
   static constexpr bool is_signed = true, minimum_added = MINIMUM, unpacks = true;
   static constexpr int offset = signed_offset, group = GROUP;
@@ -68,7 +69,7 @@ template <int GROUP, bool MINIMUM> struct AnySource {
   HEDDLE_SIMD Bytes get(const uint8_t*, const int8_t* q, int u) { return load_bytes(q + u * unit); }
 };
 
-// Blocks of one unit that begin with their scale.
+// Reads the scales of blocks of one unit, which begin with their scale.
 template <int BYTES> HEDDLE_SIMD void unit_scales(const uint8_t* at, int units, float* scale) {
   for (int u = 0; u < units; u += 8) {
     const auto half = [&](int i) [[gnu::always_inline]] {
@@ -117,7 +118,7 @@ struct Q5_0Source {
     Bytes low = and15(joined(v, _mm_srli_epi16(v, 4)));
     int32_t bits;
     __builtin_memcpy(&bits, b + 2, 4);
-    // Byte i of the unit sees the byte of bits that holds its own.
+    // Copies the byte that holds bit i to byte i of the vector.
     const Bytes holder = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
     const Bytes own = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
     Bytes fifth = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(bits), holder), own);
@@ -133,7 +134,7 @@ struct Q4_KSource {
     return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)), _mm256_set1_ps(d));
   }
   HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float* minimum) {
-    for (int u = 0; u < units; u += 8, at += 144) {  // the bits of six_bit_scales, four at a time
+    for (int u = 0; u < units; u += 8, at += 144) {  // the scales of six_bit_scales, four at a time
       uint32_t w[3];
       __builtin_memcpy(w, at + 4, 12);
       _mm256_storeu_ps(
@@ -173,14 +174,14 @@ HEDDLE_SIMD float reduce_eight(Eight v) {
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
-// a b + c in lanes.
+// Returns a b + c per lane.
 HEDDLE_SIMD Eight fma8(Eight a, Eight b, Eight c) { return _mm256_fmadd_ps(a, b, c); }
 
-constexpr int part = span / unit;  // units whose scales are made at a time
-constexpr int ahead_bytes = 1024;  // of its place, a stream is fetched
+constexpr int part = span / unit;  // units whose scales are computed at a time
+constexpr int ahead_bytes = 1024;  // prefetch distance of a stream
 
-// Computes out[m * RN + n] for RM rows of x from row i on and RN rows of weights. Each product has a separate chain of
-// sums whatever RM and RN are, so a row's bits do not depend on other rows.
+// Computes out[m * RN + n] for RM rows of x from row i on and RN rows of weights. Each output is added up in one fixed
+// order for all RM and RN, so a row's bits do not depend on other rows.
 template <class S, int RM, int RN>
 [[gnu::noinline]] void dot_tile(
     const QuantType& t, const Int8Rows& x, int64_t i, int64_t units, const uint8_t* const* rows, float* out) {
@@ -252,7 +253,7 @@ using DotTile = void (*)(
 constexpr int dot_streams = 8;  // rows of weights of the widest tile
 struct DotTiles {
   DotTile eight[4];  // 1, 2, 4 and 8 rows of x by 8, 4, 4 and 2 rows of weights
-  DotTile one[4];    // the same by one row of weights
+  DotTile one[4];    // 1, 2, 4 and 8 rows of x by one row of weights
   int offset, groups;
 };
 constexpr int tile_streams[] = {8, 4, 4, 2};
@@ -274,7 +275,7 @@ inline DotTiles dot_tiles(DType type) {
   return t.minimum ? tiles_of<AnySource<unit / 2, true>>() : tiles_of<AnySource<unit / 2, false>>();
 }
 
-// One sum with its bias.
+// Writes one output, with its bias.
 HEDDLE_SIMD void write_one(const QuantLinear& p, int64_t i, int64_t j, float sum) {
   if (p.bias) sum += load_any(p.bias, p.bias_type, j);
   const int64_t at = i * p.n + j;
@@ -282,7 +283,7 @@ HEDDLE_SIMD void write_one(const QuantLinear& p, int64_t i, int64_t j, float sum
   else store1(static_cast<bf16*>(p.y) + at, sum);
 }
 
-// Columns [j0, j1) of rows [i, i + 2^size), the columns in as many streams as the tile takes.
+// Computes columns [j0, j1) of rows [i, i + 2^size). Splits the columns into as many streams as the tile has.
 inline void dot_columns(const QuantLinear& p, const QuantType& t, const DotTiles& tiles, const Int8Rows& x, int64_t i,
     int size, int64_t j0, int64_t j1) {
   const int64_t units = p.k / unit, row_bytes = quant_row_bytes(t, p.k);
@@ -304,12 +305,12 @@ inline void dot_columns(const QuantLinear& p, const QuantType& t, const DotTiles
   }
 }
 
-// The rows of x, rounded, with what the tiles start from: minus the offset's share of each four products.
+// Rounds the rows of x, and computes the tiles' initial sums: minus the offset times the sum of each four values.
 inline void round_rows(const QuantLinear& p, const Int8Rows& x, const DotTiles& tiles, Pool& pool) {
   pool.range(p.m * (p.k / unit), 512, [&](int64_t begin, int64_t end, int) {
     const int64_t units = p.k / unit;
     for (int64_t index = begin; index < end; ++index) {
-      if (index % units == units - 1)  // what is read beyond the last unit
+      if (index % units == units - 1)  // clears what is read beyond the last unit
         for (int64_t g = (index / units * x.stride + units) * tiles.groups;
             g < (index / units + 1) * x.stride * tiles.groups; ++g)
           x.totals[g] = 0;
@@ -348,11 +349,11 @@ inline void int8_dot(const QuantLinear& p, const Int8Rows& x, Pool& pool) {
   });
 }
 
-#else  // four lanes: plain loops over unpacked integers
+#else  // four lanes: scalar loops over unpacked integers
 
-constexpr int64_t dot_rows = 4;  // rows of activations for which the weights stay unpacked
+constexpr int64_t dot_rows = 4;  // rows of activations that share unpacked weights
 
-HEDDLE_SIMD int32_t plain_dot(const int8_t* a, const int8_t* b) {  // half a unit
+HEDDLE_SIMD int32_t plain_dot(const int8_t* a, const int8_t* b) {  // over half a unit
   int32_t s = 0;
   for (int i = 0; i < unit / 2; ++i) s += static_cast<int32_t>(static_cast<int16_t>(a[i]) * static_cast<int16_t>(b[i]));
   return s;
@@ -362,13 +363,13 @@ HEDDLE_SIMD int32_t plain_dot(const int8_t* a, const int8_t* b) {  // half a uni
     const QuantLinear& p, const QuantType& t, const Int8Rows& x, int64_t i, int64_t rows, int64_t j) {
   const int64_t units = p.k / unit, row_bytes = quant_row_bytes(t, p.k);
   alignas(16) int8_t q[W][span];
-  alignas(16) float scale[most_groups][W], minimum[most_groups][W];
+  alignas(16) float scale[max_groups][W], minimum[max_groups][W];
   F sum[dot_rows];
   for (int m = 0; m < dot_rows; ++m) sum[m] = zero();
   for (int64_t k0 = 0; k0 < p.k; k0 += span) {
     const int count = static_cast<int>(min_of<int64_t>(span, p.k - k0)), groups = count / t.group;
     for (int r = 0; r < W; ++r) {
-      float s[most_groups], lowest[most_groups];
+      float s[max_groups], lowest[max_groups];
       t.unpack(static_cast<const uint8_t*>(p.w) + min_of(j + r, p.n - 1) * row_bytes + quant_row_bytes(t, k0),
           count / t.elements, q[r], s, lowest);
       for (int g = 0; g < groups; ++g) {

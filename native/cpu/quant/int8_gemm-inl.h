@@ -1,5 +1,5 @@
-// Many rows of activations (a prompt, a batch). Weights are unpacked into panels of W outputs, with four neighbouring
-// elements of one output per lane. Every panel multiplies all rows while it is in the near caches.
+// Products with many rows of activations (a prompt, a batch). Weights are unpacked into panels of W outputs, with four
+// neighbouring elements of one output per lane. A panel multiplies all rows while it is in cache.
 #pragma once
 #include "cpu/quant/int8_dot-inl.h"
 
@@ -21,23 +21,25 @@ HEDDLE_SIMD Lanes pair_products16(Lanes w, Lanes x) { return _mm256_madd_epi16(w
 HEDDLE_SIMD Lanes plus16(Lanes a, Lanes b) { return _mm256_add_epi16(a, b); }
 HEDDLE_SIMD Lanes ones16() { return _mm256_set1_epi16(1); }
 HEDDLE_SIMD Lanes magnitude8(Lanes v) { return _mm256_abs_epi8(v); }
-// all bits of bytes below zero
+// Returns 0xff for each byte below zero, otherwise 0.
 HEDDLE_SIMD Lanes below8(Lanes v) { return _mm256_cmpgt_epi8(_mm256_setzero_si256(), v); }
-HEDDLE_SIMD Lanes flipped8(Lanes v, Lanes mask) { return _mm256_xor_si256(v, mask); }  // -1 - v where the mask is set
+HEDDLE_SIMD Lanes flipped8(Lanes v, Lanes mask) {
+  return _mm256_xor_si256(v, mask);
+}  // returns -1 - v for bytes with a set mask, otherwise v
 HEDDLE_SIMD Lanes with_sign8(Lanes v, Lanes sign) { return _mm256_sign_epi8(v, sign); }
 constexpr int gemm_rows = 4, gemm_vectors = 2;
 #endif
 constexpr int gemm_columns = gemm_vectors * W;  // outputs of a panel
 
-// Keeps a sum where it is: compilers reorder integer additions, and then run out of registers.
+// Pins a sum to its register. Compilers would reorder integer additions and then run out of registers.
 #if defined(HEDDLE_EMULATE_AVX512)
 #define HEDDLE_IN_PLACE(v) (void)(v)
 #else
 #define HEDDLE_IN_PLACE(v) asm("" : "+v"(v))
 #endif
 
-// How products are added up: in 16 bits for RUN steps of four elements, as many as cannot overflow; where not even one
-// can be told (RUN 0), from 16-bit operands; with the dot product of four always at once (RUN -1).
+// How products are added up. RUN > 0: in 16 bits, for RUN steps of four elements that cannot overflow. RUN = 0: from
+// 16-bit operands, because even one step could overflow. RUN = -1: in 32 bits, with the dot product of four bytes.
 template <int HALVES, bool MINIMUM, int RUN> struct PanelForm {
   static constexpr int halves = HALVES;            // groups of a unit
   static constexpr int steps = unit / 4 / HALVES;  // of four elements, in a group
@@ -47,7 +49,7 @@ template <int HALVES, bool MINIMUM, int RUN> struct PanelForm {
   static constexpr int unit_bytes = gemm_columns * (unit * width + halves * 4 * (MINIMUM ? 2 : 1));
 };
 
-// One step: four elements (two where `wide`) of R rows by those of a panel.
+// One step: four elements (two if `wide`) of R rows times those of a panel.
 template <class P, int R, bool IN16>
 HEDDLE_SIMD void int8_step(const uint8_t* w, const int8_t* x, Lanes (&sum)[R][gemm_vectors]) {
   Lanes b[gemm_vectors];
@@ -76,8 +78,9 @@ HEDDLE_SIMD void int8_step(const uint8_t* w, const int8_t* x, Lanes (&sum)[R][ge
 }
 
 #if defined(HEDDLE_SIMD_AVX512)
-// R rows by a panel's outputs over all units, all sums in registers. x: (units, R, unit) integers, scales (units, R),
-// starts and totals (units, R, 2): of each group, minus the weights' offset times its sum, and its sum times the scale.
+// Multiplies R rows by a panel's outputs over all units, with all sums in registers. x: (units, R, unit) integers.
+// scales: (units, R). starts and totals: (units, R, 2) per group. `starts` holds minus the weights' offset times the
+// group's sum, `totals` the sum times the scale.
 template <class P, int R>
 [[gnu::noinline]] void int8_tile(int64_t units, const int8_t* x, const float* scales, const int32_t* starts,
     const float* totals, const uint8_t* w, float* out) {
@@ -109,8 +112,8 @@ template <class P, int R>
   for (int r = 0; r < R; ++r) store(out + r * gemm_columns, sum[r]);
 }
 #else
-// R rows by a panel's outputs over all units. x: (units, R, unit) integers, scales (units, R), sums (units, R, 2).
-// `offset` has been added to the weights' integers.
+// Multiplies R rows by a panel's outputs over all units. x: (units, R, unit) integers, scales: (units, R), sums:
+// (units, R, 2). `offset` has been added to the weights' integers.
 template <class P, int R>
 [[gnu::noinline]] void int8_tile(int64_t units, int offset, const int8_t* x, const float* scales, const int32_t* sums,
     const uint8_t* w, float* out) {
@@ -166,17 +169,17 @@ template <class P, int R>
 
 #endif
 
-// The weights of outputs [j, j + gemm_columns) as a panel; outputs beyond the last one are zero.
+// Packs the weights of outputs [j, j + gemm_columns) as a panel. Outputs beyond the last one become zero.
 template <class P> void pack_panel8(const QuantLinear& p, const QuantType& t, int offset, int64_t j, uint8_t* to) {
   constexpr int N = gemm_columns;
   const int64_t row_bytes = quant_row_bytes(t, p.k);
   const int have = static_cast<int>(min_of<int64_t>(N, p.n - j));
   const uint8_t* from = static_cast<const uint8_t*>(p.w) + j * row_bytes;
   alignas(64) int8_t q[N][span];
-  float scale[N][most_groups], minimum[N][most_groups];
+  float scale[N][max_groups], minimum[N][max_groups];
   for (int r = have; r < N; ++r) {
     for (int e = 0; e < span; ++e) q[r][e] = 0;
-    for (int g = 0; g < most_groups; ++g) scale[r][g] = minimum[r][g] = 0;
+    for (int g = 0; g < max_groups; ++g) scale[r][g] = minimum[r][g] = 0;
   }
   for (int64_t k0 = 0; k0 < p.k; k0 += span) {
     const int count = static_cast<int>(min_of<int64_t>(span, p.k - k0));
@@ -184,7 +187,7 @@ template <class P> void pack_panel8(const QuantLinear& p, const QuantType& t, in
       t.unpack(from + r * row_bytes + quant_row_bytes(t, k0), count / t.elements, q[r], scale[r], minimum[r]);
     for (int u = 0; u < count / unit; ++u, to += P::unit_bytes) {
 #if defined(HEDDLE_SIMD_AVX512)
-      F lines[16];  // of two units; each lane four elements
+      F lines[16];  // two units; each lane has four elements
       if (u % 2 == 0) {
 #pragma GCC unroll 16
         for (int r = 0; r < N; ++r)
@@ -221,7 +224,7 @@ template <class P> void pack_panel8(const QuantLinear& p, const QuantType& t, in
   }
 }
 
-// Rows in panels of gemm_rows; rows beyond the last one are zero.
+// Rounds the rows into panels of gemm_rows. Rows beyond the last one become zero.
 template <int WIDTH>
 void round_panels(const QuantLinear& p, [[maybe_unused]] int offset, const Int8Rows& x, Pool& pool) {
   constexpr int R = gemm_rows;
@@ -253,7 +256,7 @@ void round_panels(const QuantLinear& p, [[maybe_unused]] int offset, const Int8R
   });
 }
 
-// Panels of weights that one task packs: enough of them for the near cache, and few enough to balance the threads.
+// Returns the number of panels that one task packs: they must fit into cache, and tasks must balance the threads.
 inline int64_t panels_per_task(const QuantLinear& p, int64_t panel_bytes, int threads) {
   const int64_t all = ceil_div(p.n, gemm_columns), fit = max_of<int64_t>(1, 131072 / max_of<int64_t>(1, panel_bytes));
   return min_of(min_of<int64_t>(fit, 8), max_of<int64_t>(1, all / (4 * threads)));
@@ -287,7 +290,7 @@ template <class P> void gemm_panels(const QuantLinear& p, int offset, const Int8
   });
 }
 
-// The layout of a type's panels.
+// The panel layout of a type.
 struct PanelPlan {
   int width, offset;
   int64_t unit_bytes;
@@ -304,7 +307,7 @@ inline PanelPlan panel_plan(DType type) {
   if (whole) return t.minimum ? panel_plan<1, true, -1>(128) : panel_plan<1, false, -1>(128);
   return t.minimum ? panel_plan<2, true, -1>(128) : panel_plan<2, false, -1>(128);
 #else
-  const int steps = 32767 / (2 * 127 * (t.high - t.low));  // that cannot overflow 16 bits
+  const int steps = 32767 / (2 * 127 * (t.high - t.low));  // maximum steps that cannot overflow 16 bits
   if (steps >= 8 && whole) return t.minimum ? panel_plan<1, true, 8>(-t.low) : panel_plan<1, false, 8>(-t.low);
   if (steps >= 4 && whole) return t.minimum ? panel_plan<1, true, 4>(-t.low) : panel_plan<1, false, 4>(-t.low);
   if (steps >= 4) return t.minimum ? panel_plan<2, true, 4>(-t.low) : panel_plan<2, false, 4>(-t.low);

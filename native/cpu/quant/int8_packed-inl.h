@@ -1,6 +1,6 @@
-// Weights packed once: panels of W outputs, four neighbouring elements of one output ("a four") in each lane, so that
-// one load meets one product and no shuffle. A row's sum is one chain over units of 32 elements, whatever rows share
-// the product: a row's bits do not depend on its company.
+// Products with weights that are packed once. A panel has W outputs. Each lane has four neighbouring elements of one
+// output ("a four"), so that one load feeds one dot product without shuffles. A row's sum is one chain over units of 32
+// elements. Its bits do not depend on the number of rows.
 #pragma once
 #include "cpu/quant/int8_packed_tile-inl.h"
 #include "cpu/quant/int8_stored-inl.h"
@@ -9,26 +9,26 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// The lines to prefetch next, a few at a time while near data is multiplied.
+// Lines to prefetch, a few at a time, while panels that are already in cache are multiplied.
 struct NextLines {
   const uint8_t *at = nullptr, *end = nullptr;
-  // Where a tile of `units` units fetches from; null: the panels themselves are not near.
+  // Returns the lines that a tile of `units` units prefetches. Null: the tile prefetches its own panels instead.
   const uint8_t* take(int64_t units, const uint8_t* nothing) {
     if (!at) return nullptr;
-    if (end - at < 64 * units) return nothing;  // near as it is
+    if (end - at < 64 * units) return nothing;  // nothing left: prefetches a line that is in cache
     at += 64 * units;
     return at - 64 * units;
   }
 };
 
-// Panels [p0, p1) by `rows` rows of a tile from row i on, rows at a time those of `tiles`. Several panels at once lie
-// far apart, each stream going on where its last panel ended.
+// Multiplies `rows` rows of a tile from row i on by panels [p0, p1), tiles.rows rows at a time. Tiles of several panels
+// read distant panels, as parallel streams.
 template <class P>
 void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int64_t i, int64_t rows,
     const PackedTiles& tiles, const uint8_t* panels, int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
   static_assert(packed_sums_suffice<P>());
   alignas(64) float sums[packed_sums * W];
-  // sums are outputs, and all of them are there
+  // Writes to y without a buffer: f32, no bias, whole panels.
   const bool direct = p.y_type == DType::f32 && !p.bias && p1 * W <= p.n;
   int64_t done = p0;
   for (const auto& form : tiles.forms) {
@@ -42,7 +42,7 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
         after[s] = j + 1 < each ? at[s] + panel_bytes : at[s];
         out[s] = sums + s * tiles.rows * W;
       }
-      for (int64_t r = i; r < i + rows; r += tiles.rows) {  // while the panels are near
+      for (int64_t r = i; r < i + rows; r += tiles.rows) {  // uses the panels while they are in cache
         for (int s = 0; direct && s < form.panels; ++s)
           out[s] = static_cast<float*>(p.y) + (first + r) * p.n + (done + s * each + j) * W;
         form.run(x, r, p.k, at, out, direct ? p.n : W, after, next.take(packed_blocks<P>(p.k) * P::units, at[0]));
@@ -56,10 +56,10 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
     done += each * form.panels;
   }
 }
-// Rows of x from which panels are widened before they are used: nibbles, and signed integers.
-constexpr int64_t packed_widen_rows = 2 * packed_most_rows;
-// Panels [p0, p1) by the rows of one tile. More than six at once read what a few rows need from memory once instead of
-// twice; where panels are near they gain little.
+// Minimum number of rows of x for which nibbles and signed integers are widened before use.
+constexpr int64_t packed_widen_rows = 2 * packed_max_rows;
+// Multiplies the rows of one tile by panels [p0, p1). Tiles of more than six rows avoid a second pass over the weights
+// in memory. If the panels are in cache, they gain little.
 template <class P>
 void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, const uint8_t* panels,
     int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
@@ -72,16 +72,17 @@ void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, co
   }
 }
 
-constexpr int64_t packed_task_bytes = 131072;  // of panels, for the near cache
+constexpr int64_t packed_task_bytes = 131072;  // size of a task's panels, which stay in cache
 template <class P> constexpr bool packed_widens = P::type == DType::q4_0 || P::type == DType::q5_0 || P::is_signed;
-// Size of panels that a thread widens for itself. Signed integers take twice the bytes, and help only if four panels
-// fit the second-level cache.
+// Size of the panels that a thread widens for itself. Signed integers double in size, and widening them helps only if
+// four panels fit into L2.
 template <class P> constexpr int64_t packed_wide_bytes = P::is_signed ? 2 * packed_task_bytes : packed_task_bytes;
 template <class P> bool packed_is_widened(int64_t m, int64_t k) {
   return packed_widens<P> && m >= packed_widen_rows &&
          (!P::is_signed || 4 * packed_panel_bytes<Widened<P>>(k) <= packed_wide_bytes<P>);
 }
-// Panels that a thread makes for itself and uses at once: as many as tiles of few rows take side by side.
+// Number of panels that a thread packs for itself and uses at once. It is a multiple of four, because tiles of few rows
+// take four panels side by side.
 inline int64_t packed_own_panels(int64_t bytes) {
   return max_of<int64_t>(4, packed_task_bytes / max_of<int64_t>(1, bytes) / 4 * 4);
 }
@@ -91,11 +92,11 @@ template <class P> int64_t packed_own_bytes(int64_t k) {
          packed_own_panels(bytes) * bytes;
 }
 
-// A task's panels of several weights, one after the other: its part of each.
+// The panels of one task: its share of the panels of each weight, one weight after the other.
 struct PanelList {
   const QuantLinear* products;
   int count;
-  int64_t bytes, task, tasks;  // of a panel; which task of how many
+  int64_t bytes, task, tasks;  // bytes: size of a panel; task: index among `tasks`
   int64_t begin(int i) const { return ceil_div(products[i].n, W) * task / tasks; }
   int64_t end(int i) const { return ceil_div(products[i].n, W) * (task + 1) / tasks; }
   int64_t size() const {
@@ -106,14 +107,14 @@ struct PanelList {
 };
 struct PanelPlace {
   int product;
-  int64_t panel, left;  // left of the product's, this one among them
+  int64_t panel, left;  // left: panels left in the product, including this one
   const uint8_t* at;
   static PanelPlace first_of(const PanelList& list, int product) {
     const int64_t begin = list.begin(product);
     return {product, begin, list.end(product) - begin,
         static_cast<const uint8_t*>(list.products[product].packed) + begin * list.bytes};
   }
-  // `steps` panels on, where there are as many.
+  // Returns the place `steps` panels later, or the end of the list.
   PanelPlace on(const PanelList& list, int64_t steps) const {
     PanelPlace to = *this;
     while (steps >= to.left && to.product + 1 < list.count) steps -= to.left, to = first_of(list, to.product + 1);
@@ -121,8 +122,8 @@ struct PanelPlace {
     return to;
   }
 };
-// As many rows as a tile has by all panels of a list, which few streams take between them: they begin once, not once a
-// product, and what is fetched is what one of them reads next.
+// Multiplies all rows of x, as many as a tile has, by all panels of a list. A few streams share the panels. They start
+// once per list, not once per product, and prefetch across products.
 template <class P> void packed_streams(const PanelList& list, const PackedRows& x, const PackedTiles& tiles) {
   alignas(64) float sums[packed_sums * W];
   const int64_t size = list.size();
@@ -137,15 +138,15 @@ template <class P> void packed_streams(const PanelList& list, const PackedRows& 
     for (int s = 0; s < form.panels && done == 0; ++s)
       for (int64_t line = 0; line < min_of<int64_t>(packed_ahead / form.panels, list.bytes); line += 64)
         fetch_stream(stream[s].at + line);
-    for (int64_t j = 0, run; j < each; j += run) {  // panels on which all streams stay in their products
+    for (int64_t j = 0, run; j < each; j += run) {  // `run` panels during which no stream changes its product
       const uint8_t *at[4], *after[4];
       float* out[4];
-      bool direct[4], alike = true;  // outputs of several rows are written where their rows lie equally far apart
+      bool direct[4], alike = true;  // alike: all streams write directly, with the same row stride
       run = each - j;
       for (int s = 0; s < form.panels; ++s) run = min_of(run, stream[s].left);
       for (int s = 0; s < form.panels; ++s) {
         const QuantLinear& p = list.products[stream[s].product];
-        // sums are outputs, and all are there
+        // Writes to y without a buffer: f32, no bias, whole panels.
         direct[s] = p.y_type == DType::f32 && !p.bias && (stream[s].panel + run) * W <= p.n;
         alike = alike && direct[s] && p.n == list.products[stream[0].product].n;
         at[s] = stream[s].at, after[s] = at[s] + list.bytes;
@@ -176,14 +177,14 @@ template <class P> void packed_streams(const PanelList& list, const PackedRows& 
     done = rest;
   }
 }
-// The tiles of m rows where one has as many, or null.
+// Returns the tiles of exactly m rows, or null.
 template <class P> const PackedTiles* packed_tiles_of(int64_t m) {
   for (const PackedTiles& tiles : packed_tiles<P>)
     if (tiles.rows == m) return &tiles;
   return nullptr;
 }
 
-// Products of one x by several weights of one form, as one loop.
+// Multiplies one x by several weights of the same packed form, in one loop.
 template <class P> void packed_products(const QuantLinear* products, int count, Pool& pool, void* scratch) {
   static_assert(packed_sums_suffice<P>());
   const QuantLinear& x = products[0];
@@ -206,7 +207,7 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
   uint8_t* own = static_cast<uint8_t*>(scratch) + round_up(tiles * packed_tile_bytes(x.k), 64);
   const int64_t fit =
       widen ? packed_wide_bytes<P> / max_of<int64_t>(1, wide) : packed_task_bytes / max_of<int64_t>(1, bytes);
-  const int64_t most = max_of<int64_t>(2, fit / 2 * 2);  // tiles take panels in twos
+  const int64_t most = max_of<int64_t>(2, fit / 2 * 2);  // tiles of many rows take panels in twos
   const auto tasks_of = [&](const QuantLinear& p) {
     const int64_t panels = ceil_div(p.n, W), tasks = min_of<int64_t>(panels, pool.threads() * 4);
     return tiles > 1 ? round_up(max_of(tasks, ceil_div(panels, most)), pool.threads())
@@ -218,7 +219,7 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
     const int64_t panels = ceil_div(p.n, W), together = tiles > 1 ? 2 : 1, parts = ceil_div(panels, together);
     const int64_t p1 = min_of(panels, parts * (task + 1) / tasks * together);
     int64_t p0 = parts * task / tasks * together;
-    if (!p.packed && p.m <= StoredSource<P>::most_x)
+    if (!p.packed && p.m <= StoredSource<P>::max_x)
       return stored_columns<P>(p, packed_rows(scratch, 0, p.k, p.m), p0 * W, min_of(p1 * W, p.n));
     uint8_t* mine = own + thread * packed_own_bytes<P>(x.k);
     const int64_t step = !p.packed ? packed_own_panels(widen ? wide : bytes) : widen ? most : panels;
@@ -235,19 +236,19 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
       if (!widen) {
         for (int64_t t = 0; t < tiles; ++t)
           packed_columns<P>(
-              p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, from, bytes, p0, end, t > 0 ? later : none);
+              p, packed_rows(scratch, t, p.k, p.m), t * packed_max_rows, from, bytes, p0, end, t > 0 ? later : none);
       } else if constexpr (packed_widens<P>) {
         uint8_t* widened = mine + packed_own_panels(bytes) * bytes;
         for (int64_t j = p0; j < end; ++j) widen_panel<P>(from + (j - p0) * bytes, p.k, widened + (j - p0) * wide);
         for (int64_t t = 0; t < tiles; ++t)
           packed_columns<Widened<P>>(
-              p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, widened, wide, p0, end, later);
+              p, packed_rows(scratch, t, p.k, p.m), t * packed_max_rows, widened, wide, p0, end, later);
       }
     }
   });
 }
 
-// Panels [begin, end) of the form at `to`.
+// Packs panels [begin, end) of the packed weight at `to`.
 template <class P> void pack_panels(const QuantLinear& p, void* to, int64_t begin, int64_t end, Pool& pool) {
   const int64_t bytes = packed_panel_bytes<P>(p.k);
   pool.range(end - begin, 4, [&](int64_t p0, int64_t p1, int) {
@@ -256,12 +257,12 @@ template <class P> void pack_panels(const QuantLinear& p, void* to, int64_t begi
   });
 }
 
-// A type's packed form.
+// The functions of a type's packed form.
 struct PackedForm {
-  int64_t (*panel_bytes)(int64_t k) = nullptr;  // null: the type has none
+  int64_t (*panel_bytes)(int64_t k) = nullptr;  // null: the type has no packed form
   void (*pack)(const QuantLinear&, void* to, int64_t begin, int64_t end, Pool&) = nullptr;
   void (*products)(const QuantLinear*, int count, Pool&, void* scratch) = nullptr;
-  int64_t (*own_bytes)(int64_t k) = nullptr;  // of a thread
+  int64_t (*own_bytes)(int64_t k) = nullptr;  // scratch per thread
 };
 template <class P>
 constexpr PackedForm packed_form_of = {packed_panel_bytes<P>, pack_panels<P>, packed_products<P>, packed_own_bytes<P>};

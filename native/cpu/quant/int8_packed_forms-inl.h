@@ -1,6 +1,6 @@
-// The packed forms of int8_packed-inl.h. Each defines the content of a block of a panel (W outputs by 64 or 256
-// elements), reads its groups of four and its scales, and packs it from the stored type. Blocks are aligned like
-// vectors. Blocks beyond the last element are zero. Sizes below are for 16 outputs.
+// The packed forms of int8_packed-inl.h. Each form defines the layout of a block of a panel (W outputs by 64 or 256
+// elements), reads its fours and scales, and packs it from the stored type. Blocks are aligned like vectors. Elements
+// beyond the last one are zero. Sizes below are for 16 outputs.
 #pragma once
 #include "cpu/quant/int8_gemm-inl.h"
 
@@ -8,16 +8,16 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-constexpr int fours_bytes = 4 * W;  // of a vector of fours
+constexpr int fours_bytes = 4 * W;  // size of a vector of fours
 
 #if defined(HEDDLE_SIMD_AVX512)
 HEDDLE_SIMD Lanes low_nibbles(Lanes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
 HEDDLE_SIMD Lanes high_nibbles(Lanes v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
-using FourBits = uint64_t;  // one for each byte of a vector
+using FourBits = uint64_t;  // one bit for each byte of a vector
 HEDDLE_SIMD Lanes with_sixteen(Lanes v, FourBits where) {
   return _mm512_mask_add_epi8(v, where, v, _mm512_set1_epi8(16));
 }
-// The bits of 2 p and 2 p + 1 of each byte, as its fifth and sixth.
+// Returns bits 2 p and 2 p + 1 of each byte, moved to its fifth and sixth bit.
 HEDDLE_SIMD Lanes pair_as_upper(Lanes v, int p) {
   const Lanes placed = p == 0   ? _mm512_slli_epi16(v, 4)
                        : p == 1 ? _mm512_slli_epi16(v, 2)
@@ -31,7 +31,7 @@ HEDDLE_SIMD Lanes low_nibbles(Lanes v) { return and15(v); }
 HEDDLE_SIMD Lanes high_nibbles(Lanes v) { return and15(_mm256_srli_epi16(v, 4)); }
 using FourBits = uint32_t;
 HEDDLE_SIMD Lanes with_sixteen(Lanes v, FourBits where) {
-  // Byte i sees the byte of bits that holds its own.
+  // Copies the byte that holds bit i to byte i of the vector.
   const Bytes holder = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
   const Bytes own = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
   const Bytes bit = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int32_t>(where)), holder), own);
@@ -49,14 +49,14 @@ HEDDLE_SIMD Lanes either(Lanes a, Lanes b) { return _mm256_or_si256(a, b); }
 HEDDLE_SIMD F packed_halves(const uint8_t* at) { return load(reinterpret_cast<const f16*>(at)); }
 HEDDLE_SIMD F packed_bytes(const uint8_t* at) { return load(reinterpret_cast<const int8_t*>(at)); }
 
-// Lines of fours_bytes, one an output -> `count` vectors of fours, the i-th to at(i).
+// Transposes lines of fours_bytes, one per output, to `count` vectors of fours. Stores vector v at at(v).
 template <class At> HEDDLE_SIMD void store_fours(F (&lines)[W], int count, const At& at) {
   transpose(lines);
 #pragma GCC unroll 16
   for (int v = 0; v < W; ++v)
     if (v < count) store(reinterpret_cast<float*>(at(v)), lines[v]);
 }
-// The same of lines in memory, each as many bytes as make whole vectors.
+// Transposes longer lines in memory, each of several fours_bytes.
 template <int BYTES, class At> HEDDLE_SIMD void store_all_fours(const uint8_t (&lines)[W][BYTES], const At& at) {
   static_assert(BYTES % fours_bytes == 0);
   for (int part = 0; part < BYTES; part += fours_bytes) {
@@ -68,11 +68,12 @@ template <int BYTES, class At> HEDDLE_SIMD void store_all_fours(const uint8_t (&
 }
 
 // Flags of a form: is_parted has signs stored separately (Widened<Packed8>); is_near needs no prefetching. Blocks hold
-// their fields in reading order, because prefetching runs only a little ahead of the stream. q8_0: 2 x 16 scales, then
-// 2 units of 8 vectors of integers, plus 128 if the instruction needs unsigned ones. q4_0: the scales, then 2 units of
-// 4 vectors of integers plus 8. Vector i has the fours i (low nibbles) and i + 4 (high), the file's order. q5_0:
-// integers plus 16, like q4_0 with a fifth bit. The 64 fifth bits of each four precede the vectors of each unit, in
-// reading order.
+// their fields in reading order, because prefetching runs only a little ahead of the stream.
+// q8_0: 2 x 16 scales, then 2 units of 8 vectors of integers, plus 128 if the instruction needs unsigned ones.
+// q4_0: the scales, then 2 units of 4 vectors of integers plus 8. As in the file, vector i has the fours i (low
+// nibbles) and i + 4 (high nibbles).
+// q5_0: integers plus 16, like q4_0 with a fifth bit. The 64 fifth bits of each four precede the vectors of each unit,
+// in reading order.
 template <DType T> struct PackedPlain {
   static constexpr DType type = T;
   static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false,
@@ -82,12 +83,12 @@ template <DType T> struct PackedPlain {
                                 : nibbles ? 8
                                           : signed_offset,
                        vectors = nibbles ? 4 : 8;
-  // number of fours whose sum fits 16 bits with activations up to 127
+  // Number of fours whose sum fits 16 bits with activations up to 127.
   static constexpr int run = fifth ? 4 : nibbles ? 8 : 1;
   static constexpr int64_t scales_at = 0, units_at = units * W * 2, each = (fifth + vectors) * fours_bytes,
                            bytes = units_at + units * each;
   static constexpr int64_t vector_at(int u, int v) { return units_at + u * each + (fifth + v) * fours_bytes; }
-  // The order in which fours are read: those of one vector together.
+  // Returns the j-th four in reading order. Both fours of a vector are read together.
   static constexpr int place(int j) { return nibbles ? j / 2 + j % 2 * 4 : j; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
     if (!nibbles) return load_lanes(at + vector_at(u, j));
@@ -106,8 +107,8 @@ template <DType T> struct PackedPlain {
     return _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored + (fifth ? 6 : 2))));
   }
   static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
-    constexpr int size = 2 + (fifth ? 4 : 0) + vectors * 4;              // bytes of a stored unit: its scale first
-    constexpr int sets = units * vectors < W ? 1 : units * vectors / W;  // of lines
+    constexpr int size = 2 + (fifth ? 4 : 0) + vectors * 4;  // bytes of a stored unit, which begins with its scale
+    constexpr int sets = units * vectors < W ? 1 : units * vectors / W;  // number of sets of W lines
     const int64_t count = p.k / unit;
     alignas(64) static constexpr uint8_t nothing[size] = {};
     for (int64_t b = 0; b < ceil_div(count, units); ++b, to += bytes) {
@@ -149,21 +150,21 @@ using Packed8 = PackedPlain<DType::q8_0>;
 using Packed4 = PackedPlain<DType::q4_0>;
 using Packed5 = PackedPlain<DType::q5_0>;
 
-// 16 bytes, from the 32 integers of a unit: the first half's nibbles low, the second's high.
+// Packs the 32 integers of a unit into 16 bytes: low nibbles from the first half, high nibbles from the second.
 HEDDLE_SIMD __m128i nibbles_of(const int8_t* q) {
   const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q)),
                 high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q + 16));
   const __m128i mask = _mm_set1_epi8(15);
   return _mm_or_si128(_mm_and_si128(low, mask), _mm_slli_epi16(_mm_and_si128(high, mask), 4));
 }
-// The stored block b of output r of a panel, or null beyond the last output.
+// Returns the stored block b of output r of a panel, or null beyond the last output.
 HEDDLE_SIMD const uint8_t* stored_block(const QuantLinear& p, int64_t panel, int r, int64_t b, int size) {
   const int64_t row = panel * W + r;
   return row < p.n ? static_cast<const uint8_t*>(p.w) + (row * (p.k / span) + b) * size : nullptr;
 }
 
-// q4_k: 16 d and 16 dmin (f16); then of each two units 2 x 16 scales and 2 x 16 minima of a byte and the units' 8
-// vectors, as in q4_0.
+// q4_k: 16 d and 16 dmin (f16). Then for each two units: 2 x 16 scales and 2 x 16 minima, one byte each, and the units'
+// 8 vectors as in q4_0.
 struct Packed4K {
   static constexpr DType type = DType::q4_k;
   static constexpr bool has_minimum = true;
@@ -172,7 +173,7 @@ struct Packed4K {
   static constexpr int64_t pairs_at = 2 * W * 2, pair = 4 * W + 8 * fours_bytes, bytes = pairs_at + units / 2 * pair;
   static constexpr int64_t scale_at(int u) { return pairs_at + u / 2 * pair + u % 2 * W; }
   static constexpr int64_t minimum_at(int u) { return scale_at(u) + 2 * W; }
-  // of all units'
+  // v counts the vectors of all units.
   static constexpr int64_t vector_at(int v) { return pairs_at + v / 8 * pair + 4 * W + v % 8 * fours_bytes; }
   static constexpr int place(int j) { return j / 2 + j % 2 * 4; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
@@ -208,7 +209,7 @@ struct Packed4K {
   }
 };
 
-// q6_k: 16 d (f16), padded. For each two units, 4 x 16 signed scales. For each unit, 4 vectors of low nibbles as in
+// q6_k: 16 d (f16), padded. Then for each two units: 4 x 16 signed scales, and per unit 4 vectors of low nibbles as in
 // q4_0 and 2 vectors of upper bit pairs, for fours 0 to 3 and 4 to 7 from the lowest bits on. The integers have 32
 // added.
 struct Packed6K {
@@ -218,7 +219,7 @@ struct Packed6K {
   static constexpr bool is_signed = false, is_parted = false, is_near = false;
   static constexpr int64_t pairs_at = 2 * W * 2, pair = 4 * W + 12 * fours_bytes, bytes = pairs_at + units / 2 * pair;
   static constexpr int64_t scale_at(int g) { return pairs_at + g / 4 * pair + g % 4 * W; }
-  // of all units'
+  // v counts the vectors of all units.
   static constexpr int64_t vector_at(int v) { return pairs_at + v / 12 * pair + 4 * W + v % 12 * fours_bytes; }
   static constexpr int place(int j) { return j; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
@@ -264,8 +265,8 @@ struct Packed6K {
 template <class P> int64_t packed_blocks(int64_t k) { return ceil_div(k / unit, P::units); }
 template <class P> int64_t packed_panel_bytes(int64_t k) { return packed_blocks<P>(k) * P::bytes; }
 
-// For products with many rows, made by each thread for itself and read while it is near: the form of q8_0 with the
-// integers of P.
+// The form for products with many rows. Each thread widens panels for itself and reads them from cache. It is q8_0's
+// form with the integers of P.
 #if defined(HEDDLE_SIMD_AVX512)
 template <class P> using Widened = Packed8;
 #else
@@ -273,9 +274,9 @@ template <class P> struct Widened : Packed8 {
   static constexpr int run = P::run, offset = P::offset;
   static constexpr bool is_signed = false, is_near = true;
 };
-// Magnitudes of signed integers, each four followed by its lanes' signs as masks. w x is |w| (x ^ mask), plus |w| if w
-// is negative, which is summed beforehand. Applying the sign to x would occupy a port that multiplications need.
-// 16 bits hold at most two products of 128 by -128.
+// Stores magnitudes of signed integers, and after each four the lanes' signs as masks. w x equals |w| (x ^ mask), plus
+// |w| if w is negative; these |w| are summed in advance. Applying the sign to x with an instruction would occupy a port
+// that multiplications need. 16 bits hold at most two products of 128 by -128.
 #if !defined(HEDDLE_DOT_OF_FOUR)
 template <> struct Widened<Packed8> : Packed8 {
   static constexpr bool is_signed = false, is_parted = true, is_near = true;

@@ -1,5 +1,4 @@
-// Rows of activations for packed weights: rounded to 8 bits, and laid out as the tiles of int8_packed_tile-inl.h read
-// them.
+// Activations for packed weights: rounded to 8 bits and laid out for the tiles of int8_packed_tile-inl.h.
 #pragma once
 #include "cpu/quant/int8_packed_forms-inl.h"
 
@@ -7,8 +6,8 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Rows of activations for packed weights: values (units, rows, 32), scales and totals (units, rows), starts
-// (units, groups, rows).
+// Activations for packed weights. values: (units, rows, 32). scales and totals: (units, rows). starts: (units, groups,
+// rows).
 struct PackedRows {
   int8_t* values;
   float* scales;
@@ -17,17 +16,17 @@ struct PackedRows {
   int64_t rows;
 };
 
-// Most rows of x that are kept between each other, and so share a panel while it is near.
-constexpr int packed_most_rows = 12;
-// The rows of x are kept in tiles; units are padded to whole blocks of every form, and so to whole fours.
-inline int64_t packed_row_tiles(int64_t m) { return ceil_div(m, packed_most_rows); }
+// Maximum number of rows that are interleaved in one tile, and share a panel while it is in cache.
+constexpr int packed_max_rows = 12;
+// Rows of x are stored in tiles. Units are padded to whole blocks of every form, and thus to multiples of four.
+inline int64_t packed_row_tiles(int64_t m) { return ceil_div(m, packed_max_rows); }
 inline int64_t packed_units(int64_t k) { return round_up(k / unit, span / unit); }
-inline int64_t packed_tile_bytes(int64_t k) { return packed_units(k) * packed_most_rows * (unit + 4 + 4 + 2 * 4); }
+inline int64_t packed_tile_bytes(int64_t k) { return packed_units(k) * packed_max_rows * (unit + 4 + 4 + 2 * 4); }
 inline PackedRows packed_rows(void* scratch, int64_t tile, int64_t k, int64_t m) {
-  const int64_t floats = packed_units(k) * packed_most_rows;
+  const int64_t floats = packed_units(k) * packed_max_rows;
   char* at = static_cast<char*>(scratch) + tile * packed_tile_bytes(k);
   PackedRows x{};
-  x.rows = min_of<int64_t>(packed_most_rows, m - tile * packed_most_rows);
+  x.rows = min_of<int64_t>(packed_max_rows, m - tile * packed_max_rows);
   x.values = reinterpret_cast<int8_t*>(at);
   x.scales = reinterpret_cast<float*>(at + floats * unit);
   x.totals = x.scales + floats;
@@ -36,7 +35,7 @@ inline PackedRows packed_rows(void* scratch, int64_t tile, int64_t k, int64_t m)
 }
 
 #if defined(HEDDLE_SIMD_AVX512)
-// Lane i of the lowest four: the 16 lanes of v[i], joined by op.
+// Returns four lanes; lane i combines the 16 lanes of v[i] with op.
 template <class Op> HEDDLE_SIMD __m128i fold_each(const __m512i (&v)[4], Op op) {
   const __m512i a = op(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
   const __m512i b = op(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
@@ -45,14 +44,14 @@ template <class Op> HEDDLE_SIMD __m128i fold_each(const __m512i (&v)[4], Op op) 
   return _mm512_castsi512_si128(op(half, _mm512_shuffle_i64x2(half, half, 0xb1)));
 }
 
-// round_unit of many units, four at a time, so that what is folded over lanes is folded for all of them at once. Each
-// step is taken for all units before the next: one unit's steps wait for each other.
+// Rounds like round_unit, but four units at a time, so that one reduction serves four units. Each step runs over all
+// units before the next step, because the steps of one unit depend on each other.
 constexpr int fours_at_once = 16, units_at_once = 4 * fours_at_once;
 template <int GROUPS> struct RoundedUnits {
   alignas(64) float scales[units_at_once];
-  alignas(64) int32_t sums[GROUPS][units_at_once];  // of each unit, or of its halves
+  alignas(64) int32_t sums[GROUPS][units_at_once];  // per unit, or per half of a unit
 };
-// x: of each four units 128 numbers; they go to to, to + stride, ...
+// x: 128 numbers for each four units. Writes their integers to to, to + stride, …
 template <int GROUPS>
 HEDDLE_SIMD void round_units(
     const float* const* x, int fours, int8_t* const* to, int64_t stride, RoundedUnits<GROUPS>& out) {
@@ -60,7 +59,7 @@ HEDDLE_SIMD void round_units(
   alignas(64) int32_t tops[units_at_once];
   alignas(64) float inverse[2][units_at_once], left[2][units_at_once];
   const int vectors = (fours + 3) / 4;
-  for (int v = 4 * vectors - 4; v < 4 * vectors; ++v)  // the last ones may not be there
+  for (int v = 4 * vectors - 4; v < 4 * vectors; ++v)  // clears lanes of the last vector, which may be incomplete
     for (int c = 0; c < 2; ++c)
       _mm_store_si128(reinterpret_cast<__m128i*>(tops + 4 * v), _mm_setzero_si128()),
           _mm_store_ps(left[c] + 4 * v, _mm_setzero_ps());
@@ -100,7 +99,7 @@ HEDDLE_SIMD void round_units(
   }
   for (int v = 0; v < vectors; ++v) {
     const __m512i top = _mm512_load_si512(tops + 16 * v);
-    // second_steps_leave_less, of each unit
+    // second_steps_leave_less for each unit
     const F first = mul(load(left[0] + 16 * v), set1(activation_steps[1] * activation_steps[1]));
     const __mmask16 less = _mm512_cmp_ps_mask(
         mul(load(left[1] + 16 * v), set1(activation_steps[0] * activation_steps[0])), first, _CMP_LT_OQ);
@@ -113,7 +112,7 @@ HEDDLE_SIMD void round_units(
     __m512i sums[GROUPS][4];
 #pragma GCC unroll 4
     for (int u = 0; u < 4; ++u) {
-      // A value that is not finite, times zero, becomes an integer whose lowest byte is zero.
+      // A number that is not finite, times zero, converts to an integer whose lowest byte is zero.
       const F by = set1(inverse[0][4 * f + u]);
       const __m128i low = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[f] + u * unit), by)));
       const __m128i high = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[f] + u * unit + W), by)));
@@ -131,17 +130,17 @@ HEDDLE_SIMD void round_units(
 
 template <class P> void round_packed_tile(const QuantLinear& p, int64_t tile, void* scratch) {
   const PackedRows x = packed_rows(scratch, tile, p.k, p.m);
-  // fours of a row, of all
+  // each: fours per row; all: fours of all rows.
   const int64_t units = p.k / unit, each = ceil_div(packed_blocks<P>(p.k) * P::units, 4), all = x.rows * each;
   alignas(64) float numbers[fours_at_once][4 * unit];
-  int64_t r = 0, first = 0;  // of the next four
+  int64_t r = 0, first = 0;  // row and first unit of the next four
   for (int64_t begin = 0; begin < all; begin += fours_at_once) {
     const int fours = static_cast<int>(min_of<int64_t>(fours_at_once, all - begin));
     const float* from[fours_at_once];
     int8_t* to[fours_at_once];
     int64_t rows[fours_at_once], firsts[fours_at_once];
     for (int f = 0; f < fours; ++f) {
-      const int64_t row = tile * packed_most_rows + r;
+      const int64_t row = tile * packed_max_rows + r;
       rows[f] = r, firsts[f] = first;
       to[f] = x.values + (first * x.rows + r) * unit;
       from[f] = numbers[f];
@@ -176,7 +175,7 @@ template <class P> void round_packed_tile(const QuantLinear& p, int64_t tile, vo
   for (int64_t r = 0; r < x.rows; ++r)
     for (int64_t u = 0; u < padded; ++u) {
       for (int i = 0; u >= units && i < unit; ++i) numbers[i] = 0;
-      if (u < units) load_unit(p, tile * packed_most_rows + r, u, numbers);
+      if (u < units) load_unit(p, tile * packed_max_rows + r, u, numbers);
       const int64_t at = u * x.rows + r;
       int32_t sums[2];
       round_unit(numbers, x.values + at * unit, x.scales + at, sums);

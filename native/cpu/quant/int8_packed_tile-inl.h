@@ -1,4 +1,5 @@
-// The register tiles of packed weights: a few rows of activations by a few panels, one chain of sums a row and output.
+// The register tiles of packed weights: a few rows of activations times a few panels. Each output is added up in one
+// fixed order.
 #pragma once
 #include "cpu/quant/int8_packed_rows-inl.h"
 
@@ -6,14 +7,14 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-constexpr int packed_ahead = 5120;  // bytes that all streams are fetched ahead
+constexpr int packed_ahead = 5120;  // prefetch distance in bytes, over all streams
 
-// Prefetching for PN panels' streams: the same number of units ahead in each, continuing with each stream's next panel
-// at a panel's end.
+// Prefetching for the streams of PN panels. It runs the same number of units ahead in each stream, and continues with a
+// stream's next panel at the end of a panel.
 template <class P, int PN> struct PanelsAhead {
   static constexpr int64_t each = P::bytes / P::units, whole = each / 64 * 64;
   static constexpr int near = static_cast<int>((packed_ahead / PN + each / 2) / each), units = near < 1 ? 1 : near;
-  const uint8_t* soon[2][PN] = {};  // the blocks that units of this one lead to
+  const uint8_t* soon[2][PN] = {};  // the blocks that contain the units to prefetch
 
   [[gnu::always_inline]] void enter(
       int64_t b, int64_t blocks, const uint8_t* const (&at)[PN], const uint8_t* const* after) {
@@ -25,7 +26,7 @@ template <class P, int PN> struct PanelsAhead {
         soon[late][n] = to < blocks ? at[n] + (to - b) * P::bytes : after[n] + (to - blocks) * P::bytes;
     }
   }
-  // Prefetches the lines that begin in a unit's share. More at a time would exceed the outstanding loads.
+  // Prefetches the lines that begin in unit u. Prefetching more at a time would exceed the number of outstanding loads.
   [[gnu::always_inline]] void fetch(int u) const {
     const int to = u + units % P::units, late = to >= P::units, unit_of = late ? to - P::units : to;
     const int64_t first = (unit_of * each + 63) / 64 * 64;
@@ -40,8 +41,8 @@ template <class P, int PN> struct PanelsAhead {
 };
 
 #if defined(HEDDLE_SIMD_AVX512)
-// The W sums of each row and panel: in registers if the dot products leave room, otherwise in the first-level cache
-// between units.
+// The W sums of each row and panel. They stay in registers if the dot products leave room, otherwise in L1 between
+// units.
 template <int RM, int PN, bool IN_REGISTERS = (RM * PN <= 12)> struct PackedSums {
   F own[PN][RM];
   template <class Next> [[gnu::always_inline]] void set(int n, int m, const Next& next) {
@@ -58,9 +59,9 @@ template <int RM, int PN> struct PackedSums<RM, PN, false> {
   [[gnu::always_inline]] F get(int n, int m) const { return load(own[n][m]); }
 };
 
-// RM rows from row i on by PN panels, each a continuing stream. The 16 sums of a row go to out[panel] + row * stride.
-// The panels are prefetched, and after their ends the panels in `after`. If the panels are near, one line of `next` is
-// prefetched per unit instead.
+// Multiplies RM rows from row i on by PN panels, each one a stream. The 16 sums of a row go to out[panel] + row *
+// stride. Prefetches the panels, and after their ends those in `after`. If `next` is given, the panels are in cache,
+// and one line of `next` is prefetched per unit instead.
 template <class P, int RM, int PN>
 [[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels,
     float* const* out, int64_t stride, const uint8_t* const* after, const uint8_t* next) {
@@ -139,7 +140,7 @@ template <class P, int RM, int PN>
 }
 #else
 #if defined(HEDDLE_DOT_OF_FOUR)
-// RM rows by a group of a unit of PN panels: w's fours by those of x, onto what `dot` holds.
+// Multiplies RM rows by one group of a unit of PN panels, and adds the products to `dot`.
 template <class P, int RM, int PN>
 HEDDLE_SIMD void group_products(
     const uint8_t* const (&at)[PN], const int8_t* values, int u, int g, Lanes (&dot)[PN][RM]) {
@@ -163,9 +164,9 @@ HEDDLE_SIMD void group_products(
   }
 }
 #else
-// RM rows by a group of a unit of PN panels: w's fours by those of x, in whole numbers.
-// Where the largest products let them, sums of P::run fours stay in 16 bits. Signed weights (q8_0) give their sign to x
-// first, since the instruction takes unsigned ones by signed; two products of 128 by 127 are as many as 16 bits hold.
+// Multiplies RM rows by one group of a unit of PN panels, in integers. Sums of P::run fours stay in 16 bits if they
+// cannot overflow. The instruction multiplies unsigned by signed bytes, so signed weights (q8_0) first pass their sign
+// to x. 16 bits hold at most two products of 128 by 127.
 template <class P, int RM, int PN>
 HEDDLE_SIMD void group_products(
     const uint8_t* const (&at)[PN], const int8_t* values, int u, int g, Lanes (&dot)[PN][RM]) {
@@ -204,8 +205,8 @@ HEDDLE_SIMD void group_products(
 }
 #endif
 
-// RM rows from row i on by PN panels, each a continuing stream. The W sums of a row go to out[panel] + row * stride.
-// Sums that do not fit the registers are in the first-level cache between two units.
+// Multiplies RM rows from row i on by PN panels, each one a stream. The W sums of a row go to out[panel] + row *
+// stride. Sums that do not fit into registers stay in L1 between units.
 template <class P, int RM, int PN>
 [[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels,
     float* const* out, int64_t stride, [[maybe_unused]] const uint8_t* const* after, const uint8_t*) {
@@ -272,11 +273,11 @@ template <class P, int RM, int PN>
 
 using PackedTile = void (*)(const PackedRows&, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out,
     int64_t stride, const uint8_t* const* after, const uint8_t* next);
-// Tiles with a given number of rows, by number of panels: as many as registers allow, the widest first.
+// The tiles for a number of rows, by number of panels. The first one has the most panels that registers allow.
 struct PackedTiles {
   int rows;
   struct {
-    int panels;  // 0: no more
+    int panels;  // 0: end of the list
     PackedTile run;
   } forms[3];
 };
@@ -297,7 +298,7 @@ constexpr PackedTiles packed_tiles[] = {
     {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
 };
 #else
-// Panels with four rows: the 16-bit and 32-bit sums of two panels do not fit together.
+// Number of panels for four rows. The 16-bit and 32-bit sums of two panels do not always fit into registers.
 #if defined(HEDDLE_DOT_OF_FOUR)
 template <class P> constexpr int packed_beside = 2;
 #else
@@ -311,7 +312,7 @@ constexpr PackedTiles packed_tiles[] = {
     {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
 };
 #endif
-constexpr int packed_sums = 24;  // of the largest form
+constexpr int packed_sums = 24;  // of the largest tile
 template <class P> constexpr bool packed_sums_suffice() {
   for (const PackedTiles& tiles : packed_tiles<P>)
     if (tiles.rows * tiles.forms[0].panels > packed_sums) return false;

@@ -1,6 +1,6 @@
-// Multiplies few rows of activations by weights whose packed form is not whole yet. Weights are read once, where they
-// are stored. Each sum is the chain of packed_tile (int8_packed_tile-inl.h), unit after unit, so its bits equal those
-// of the packed form.
+// Multiplies few rows of activations by weights whose packed form is not complete yet. Weights are read once, in their
+// stored layout. Each output is added up in the order of packed_tile (int8_packed_tile-inl.h), unit after unit, so its
+// bits equal those of the packed form.
 #pragma once
 #include "cpu/quant/int8_packed_rows-inl.h"
 
@@ -8,9 +8,9 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-constexpr int stored_outputs = 8;  // of a tile: a sum in each lane
+constexpr int stored_outputs = 8;  // outputs of a tile, one per lane
 
-// A unit's integers of two outputs, with their offset: both first halves, and both second halves.
+// The integers of a unit of two outputs, plus their offset: both first halves, and both second halves.
 struct HalfUnits {
   Bytes low, high;
 };
@@ -22,12 +22,12 @@ HEDDLE_SIMD HalfUnits halves_of(Bytes a, Bytes b) {
   return {_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31)};
 }
 
-// Reads a form's integers and scales from what is stored. halves() returns unit u of the rows at a and b. Each row of x
-// folds its products again, so for more than most_x rows it is cheaper to pack panels.
+// Reads a form's integers and scales from the stored type. halves() returns unit u of the rows at a and b. Each row of
+// x reduces its products again, so for more than max_x rows it is cheaper to pack panels.
 template <class P> struct StoredSource;
 template <> struct StoredSource<Packed8> : Q8_0Source {
-  static constexpr int unit_bytes = 34;  // 0: scales do not lie before each unit
-  static constexpr int64_t most_x = 4;
+  static constexpr int unit_bytes = 34;  // 0: units do not begin with their scale
+  static constexpr int64_t max_x = 4;
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
     const Bytes sign = _mm256_set1_epi8(static_cast<char>(signed_offset));
     a += u * unit_bytes + 2, b += u * unit_bytes + 2;
@@ -36,7 +36,7 @@ template <> struct StoredSource<Packed8> : Q8_0Source {
 };
 template <> struct StoredSource<Packed4> : Q4_0Source {
   static constexpr int unit_bytes = 18;
-  static constexpr int64_t most_x = 4;
+  static constexpr int64_t max_x = 4;
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
     const Bytes v = joined_at(a + u * unit_bytes + 2, b + u * unit_bytes + 2);
     return {and15(v), and15(_mm256_srli_epi16(v, 4))};
@@ -44,14 +44,14 @@ template <> struct StoredSource<Packed4> : Q4_0Source {
 };
 template <> struct StoredSource<Packed5> : Q5_0Source {
   static constexpr int unit_bytes = 22;
-  static constexpr int64_t most_x = packed_most_rows;
+  static constexpr int64_t max_x = packed_max_rows;
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
     return halves_of(get(a, nullptr, u), get(b, nullptr, u));
   }
 };
 template <> struct StoredSource<Packed4K> : Q4_KSource {
   static constexpr int unit_bytes = 0;
-  static constexpr int64_t most_x = packed_most_rows;
+  static constexpr int64_t max_x = packed_max_rows;
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
     a += 16 + 32 * (u / 2), b += 16 + 32 * (u / 2);
     return {
@@ -60,25 +60,25 @@ template <> struct StoredSource<Packed4K> : Q4_KSource {
 };
 template <> struct StoredSource<Packed6K> : Q6_KSource {
   static constexpr int unit_bytes = 0;
-  static constexpr int64_t most_x = packed_most_rows;
+  static constexpr int64_t max_x = packed_max_rows;
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
     return halves_of(get(a, nullptr, u), get(b, nullptr, u));
   }
 };
 
-// v[n] holds four sums of output n in its lower half and of output n + 4 in its upper half. Lane n of the result adds
-// up those of output n.
+// v[n] holds four sums of output n in its lower half, and of output n + 4 in its upper half. Lane n of the result is
+// the total of output n.
 HEDDLE_SIMD __m256i fold_fours(const __m256i (&v)[4]) {
   const __m256i a = _mm256_add_epi32(_mm256_unpacklo_epi32(v[0], v[1]), _mm256_unpackhi_epi32(v[0], v[1]));
   const __m256i b = _mm256_add_epi32(_mm256_unpacklo_epi32(v[2], v[3]), _mm256_unpackhi_epi32(v[2], v[3]));
   return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
 }
-// Lane n is the scale before output n's unit at `offset`.
+// Returns the scales at `offset` of the eight rows; lane n belongs to output n.
 HEDDLE_SIMD Eight scales_before(const uint8_t* const (&at)[stored_outputs], int64_t offset) {
   __m128i v[stored_outputs];
 #pragma GCC unroll 8
   for (int n = 0; n < stored_outputs; ++n) {
-    int32_t bits;  // the scale, and what comes after it
+    int32_t bits;  // the scale and the two bytes after it
     __builtin_memcpy(&bits, at[n] + offset, 4);
     v[n] = _mm_cvtsi32_si128(bits);
   }
@@ -120,7 +120,7 @@ HEDDLE_SIMD void scales_side_by_side(const float (&of)[stored_outputs][COUNT], E
   }
 }
 
-// RM rows of x from row i on by eight outputs, whose stored rows begin at `rows`.
+// Multiplies RM rows of x from row i on by eight outputs, whose stored rows are `rows`.
 template <class P, int RM>
 [[gnu::noinline]] void stored_tile(
     const PackedRows& x, int64_t i, int64_t units, const uint8_t* const* rows, float* out) {
@@ -172,7 +172,7 @@ template <class P, int RM>
           const Eight whole = _mm256_cvtepi32_ps(_mm256_add_epi32(fold_fours(dot[g]), _mm256_set1_epi32(start)));
           sum[m] = fma8(_mm256_mul_ps(scale[groups * u + g], x_scale), whole, sum[m]);
         }
-        // minima are negative here
+        // S::scales returns minima to add; the packed form stores them negated.
         if (P::has_minimum) sum[m] = fma8(minimum[u], _mm256_set1_ps(x.totals[place]), sum[m]);
       }
     }
@@ -183,15 +183,15 @@ template <class P, int RM>
   for (int m = 0; m < RM; ++m) _mm256_storeu_ps(out + m * stored_outputs, sum[m]);
 }
 
-// Outputs [j0, j1) by all rows of x, at most packed_most_rows. The outputs of a tile lie far apart, so that each stream
-// goes on where its last row ended.
+// Computes outputs [j0, j1) for all rows of x, at most packed_max_rows. The outputs of a tile are distant rows, so
+// that each one is a stream of consecutive rows.
 template <class P> void stored_columns(const QuantLinear& p, const PackedRows& x, int64_t j0, int64_t j1) {
   const int64_t row_bytes = quant_row_bytes(quant_type(P::type), p.k), each = ceil_div(j1 - j0, stored_outputs),
                 units = p.k / unit;
   const uint8_t* w = static_cast<const uint8_t*>(p.w);
   for (int64_t j = 0; j < each; ++j) {
     const uint8_t* at[stored_outputs];
-    float out[packed_most_rows * stored_outputs];
+    float out[packed_max_rows * stored_outputs];
     const auto output = [&](int n) { return j0 + n * each + j; };
     for (int n = 0; n < stored_outputs; ++n) at[n] = w + min_of(output(n), j1 - 1) * row_bytes;
     int64_t i = 0;

@@ -1,5 +1,5 @@
-// Linear layers over quantised weights: with activations in 8 bits, or exactly, by way of a few rows as numbers at a
-// time.
+// Linear layers with quantized weights. Activations are rounded to 8 bits, or the product is exact: a few rows of
+// weights at a time are dequantized to f32.
 #pragma once
 #include "cpu/rows/elementwise-inl.h"
 #include "cpu/quant/quant_int8-inl.h"
@@ -7,10 +7,10 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// n elements (whole blocks) as numbers, as dequantise() makes them.
+// Dequantizes n elements (whole blocks) to f32, with the bits of dequantise().
 inline void blocks_to_numbers(const QuantType& t, const void* from, int64_t n, float* to) {
   alignas(64) int8_t q[span];
-  float scale[most_groups], minimum[most_groups];
+  float scale[max_groups], minimum[max_groups];
   const uint8_t* block = static_cast<const uint8_t*>(from);
   for (int64_t i = 0; i < n; i += span, block += quant_row_bytes(t, span)) {
     const int count = static_cast<int>(min_of<int64_t>(span, n - i));
@@ -23,7 +23,7 @@ inline void blocks_to_numbers(const QuantType& t, const void* from, int64_t n, f
   }
 }
 
-// Rows [first, first + count) of w (., k) as numbers.
+// Dequantizes rows [first, first + count) of w (., k) to f32.
 inline void dequantise_rows(DType type, const void* w, int64_t k, int64_t first, int64_t count, float* to, Pool& pool) {
   const QuantType& t = quant_type(type);
   const int64_t row_bytes = quant_row_bytes(t, k);
@@ -33,7 +33,7 @@ inline void dequantise_rows(DType type, const void* w, int64_t k, int64_t first,
   });
 }
 
-// Rows of w that are numbers at one time: about a megabyte.
+// Number of rows of w that are dequantized at a time: about a megabyte.
 inline int64_t exact_rows(const QuantLinear& p) {
   const int64_t fit = max_of<int64_t>(1, 262144 / max_of<int64_t>(1, p.k)) / 16 * 16;
   return min_of(max_of<int64_t>(16, fit), round_up(p.n, 16));
@@ -68,7 +68,7 @@ inline void quant_linears(const QuantLinear* p, int count, Pool& pool, void* scr
 }
 inline void quant_linear(const QuantLinear& p, Pool& pool, void* scratch) { quant_linears(&p, 1, pool, scratch); }
 
-// Sums in f32 of an x that cannot hold them.
+// Size of the f32 sums, if dx cannot hold them.
 inline size_t backward_sums(const QuantLinear& p) {
   return p.x_type == DType::f32 ? 0 : static_cast<size_t>(round_up(p.m * p.k * 4, 64));
 }
@@ -82,7 +82,7 @@ inline void quant_backward(const QuantLinear& p, Pool& pool, void* scratch) {
   float* sums = backward_sums(p) ? reinterpret_cast<float*>(at) : static_cast<float*>(p.dx);
   void* rest = at + backward_sums(p);
   const int64_t step = max_of<int64_t>(1, exact_rows(p)), y_bytes = p.y_type == DType::f32 ? 4 : 2;
-  for (int64_t j = 0; j < p.n || j == 0; j += step) {  // of no rows too: dx is zero then
+  for (int64_t j = 0; j < p.n || j == 0; j += step) {  // runs once for n = 0 as well, to set dx to zero
     Gemm g{};
     g.m = p.m, g.n = p.k, g.k = min_of(step, p.n - j);
     dequantise_rows(p.w_type, p.w, p.k, j, g.k, rows, pool);

@@ -1,4 +1,4 @@
-// Linear layers over quantised weights with activations in 8 bits: as they are stored, or packed.
+// Linear layers with quantized weights, stored or packed, and 8-bit activations.
 #pragma once
 #include "cpu/quant/int8_gemm-inl.h"
 #include "cpu/quant/int8_packed-inl.h"
@@ -13,7 +13,7 @@ inline size_t packed_scratch(const QuantLinear&, int) { return 0; }
 inline void packed_linears(const QuantLinear*, int, Pool&, void*) {}
 #endif
 
-// Rows of activations from which packing the weights pays.
+// Minimum number of rows of activations for which unpacking weights into panels pays.
 constexpr int64_t int8_gemm_rows = 12;
 
 struct Int8Plan {
@@ -48,7 +48,7 @@ inline Int8Plan plan_int8(const QuantLinear& p, int threads) {
 #endif
   return plan;
 }
-// The most that fewer rows may take as well: a program's scratch is sized by its bounds.
+// Returns the maximum scratch for p.m rows or fewer, because a program's scratch is sized by its bounds.
 inline size_t int8_scratch(QuantLinear p, int threads) {
   size_t most = plan_int8(p, threads).bytes();
 #if defined(HEDDLE_INT8_PACKED)
@@ -84,8 +84,8 @@ inline size_t int8_linear_scratch(const QuantLinear& p, int threads) {
   return max_of(int8_scratch(p, threads), packed_scratch(p, threads));
 }
 
-// Several weights by one x: those in the same packed form share its rounding, and one loop of the pool. `exact` takes
-// those that want their activations as they are.
+// Multiplies one x by several weights. Weights in the same packed form share the rounding of x and one loop of the
+// pool. `exact` computes products without rounding of activations.
 inline void int8_linears(const QuantLinear* p, int count, Pool& pool, void* scratch,
     void (*exact)(const QuantLinear&, Pool&, void* scratch)) {
   for (int i = 0, end = 0; i < count; i = end) {

@@ -1,6 +1,6 @@
-// Linear layers over quantized weights by matrix tiles of bf16. Weights become bf16 a band at a time while they are
-// packed, and so do activations. The error is half that of 8-bit activations with a scale per group. Integer tiles
-// multiply twice as fast, but lose that to scaling and adding the sums of every group of 32.
+// Linear layers with quantized weights on AMX tiles of bf16. Weights are converted to bf16 a band at a time while they
+// are packed; activations are converted as well. The error is half that of 8-bit activations with a scale per group.
+// Integer tiles would multiply twice as fast, but lose that by scaling and adding the sums of every group of 32.
 #pragma once
 #include "cpu/gemm/gemm-inl.h"
 #include "cpu/quant/int8_packed-inl.h"
@@ -30,7 +30,7 @@ template <int FIRST, int HALF> HEDDLE_SIMD F two_of_fours(Lanes fours) {
   return _mm512_cvtepi32_ps(_mm512_maskz_permutexvar_epi8(0x1111111111111111u, order, fours));
 #endif
 }
-// Lanes 0 0 1 1 .. 7 7, or 8 8 .. 15 15.
+// Returns lanes 0 0 1 1 .. 7 7, or 8 8 .. 15 15.
 template <int HALF> HEDDLE_SIMD F twice(F v) {
   constexpr int at = HALF * 8;
   return _mm512_permutexvar_ps(_mm512_setr_epi32(at, at, at + 1, at + 1, at + 2, at + 2, at + 3, at + 3, at + 4, at + 4,
@@ -38,7 +38,7 @@ template <int HALF> HEDDLE_SIMD F twice(F v) {
       v);
 }
 
-// Unit u of a block of a packed form: 16 rows of pairs of W columns, NR floats apart.
+// Converts unit u of a block of a packed form to 16 rows of pairs of W columns, NR floats apart.
 template <class P> HEDDLE_SIMD void unit_as_pairs(const uint8_t* at, int u, float* to) {
   static_assert(!P::is_signed);
 #pragma GCC unroll 2
@@ -55,7 +55,7 @@ template <class P> HEDDLE_SIMD void unit_as_pairs(const uint8_t* at, int u, floa
     }
   }
 }
-// Prefetch distance, within this panel or, after its last step, in the next.
+// Prefetch distance. After the last step it continues in the next panel.
 constexpr int64_t unpack_ahead = 2048;  // bytes
 
 template <class P> void tile_panel_of_packed(const void* of, int64_t panel, int64_t s0, int64_t steps, float* to) {
@@ -82,7 +82,7 @@ template <class P> void tile_panel_of_packed(const void* of, int64_t panel, int6
   }
 }
 
-// The same of blocks as files have them, to the same bits.
+// Converts stored blocks in the same way, to the same bits.
 inline void tile_panel_of_blocks(const void* of, int64_t panel, int64_t s0, int64_t steps, float* to) {
   const QuantLinear& p = *static_cast<const QuantLinear*>(of);
   const QuantType& t = quant_type(p.w_type);
@@ -99,7 +99,7 @@ inline void tile_panel_of_blocks(const void* of, int64_t panel, int64_t s0, int6
           continue;
         }
         alignas(64) int8_t q[span];
-        float scale[most_groups], minimum[most_groups];
+        float scale[max_groups], minimum[max_groups];
         t.unpack(static_cast<const uint8_t*>(p.w) + (first + r) * row_bytes + quant_row_bytes(t, u0 * unit),
             static_cast<int>(count * unit / t.elements), q, scale, minimum);
         for (int64_t e = 0; e < count * unit; e += 2 * W) {
@@ -124,8 +124,8 @@ inline void tile_panel_of_blocks(const void* of, int64_t panel, int64_t s0, int6
   }
 }
 
-// From as many rows on as the others take more time for than the weights take to become bf16: of 8 bits memory gives
-// them more slowly, of blocks as files have them it is work.
+// Minimum numbers of rows for which converting the weights to bf16 pays. Weights of fewer than 8 bits that are packed
+// take less time: 8-bit ones are bound by memory, and stored blocks must be unpacked.
 constexpr int quant_tile_rows = 48, fast_tile_rows = 24;
 inline bool on_tiles(const QuantLinear& p) {
   const bool kept = p.packed || p.unpacked, fast = kept && p.w_type != DType::q8_0;
@@ -140,7 +140,7 @@ inline TileSource tile_source(const QuantLinear& p) {
       case DType::q5_0: return packed_source<Packed5>(p);
       case DType::q4_k: return packed_source<Packed4K>(p);
       case DType::q6_k: return packed_source<Packed6K>(p);
-      default: break;  // no other is ever packed
+      default: break;  // no other type is ever packed
     }
   return {&p, tile_panel_of_blocks};
 }
@@ -155,7 +155,7 @@ inline void quant_tiles(const QuantLinear& p, Pool& pool, void* scratch) {
   gemm_tiles(g, pool, scratch, &source);
 }
 
-// Several products of one x.
+// Multiplies one x by several weights.
 inline void quant_linears_tiles(const QuantLinear* p, int count, Pool& pool, void* scratch) {
   for (int i = 0, end; i < count; i = end) {
     for (end = i; end < count && !on_tiles(p[end]);) ++end;
@@ -166,7 +166,7 @@ inline void quant_linears_tiles(const QuantLinear* p, int count, Pool& pool, voi
 inline void quant_linear_tiles(const QuantLinear& p, Pool& pool, void* scratch) {
   quant_linears_tiles(&p, 1, pool, scratch);
 }
-// A bound for any smaller number of rows too, whether or not packed weights are kept.
+// Returns an upper bound of the scratch for any smaller number of rows too, whether or not weights are packed.
 inline size_t quant_linear_tiles_scratch(const QuantLinear& p, int threads) {
   const size_t other = without_tiles.quant_linear_scratch(p, threads);
   return p.int8 && !p.rowwise ? max_of(other, tile_scratch(p.m, p.n, p.k, threads)) : other;

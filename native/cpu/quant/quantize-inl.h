@@ -1,6 +1,6 @@
-// Writes floats as quantized blocks, bit-equal to ops/quant_write.cc, which explains how scales are found. Sums there
-// are sequential over a group and rounded at every step. Here lanes are groups, and several steps of the search are
-// summed at once.
+// Quantizes floats, bit-equal to ops/quant_write.cc, which explains how scales are found. There, sums are sequential
+// over a group and rounded at every step. Here, lanes are groups, and several candidates of the search are summed at
+// once.
 #pragma once
 #include "cpu/simd/simd.h"
 #include "ops/quant_write.h"
@@ -8,10 +8,10 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-constexpr int fit_groups = 16;  // of a stretch: whole blocks of every type, whatever W is
+constexpr int fit_groups = 16;  // groups per call: whole blocks of every type for any W
 
-// The numbers that a search gives a group's largest one, AT_ONCE of them together; the last is repeated: found twice,
-// it is not better than before.
+// The integers that the search tries for a group's largest number, AT_ONCE at a time. The list is padded with its last
+// value, which changes nothing, because a candidate must be better than the best so far.
 template <int STEPS, int AT_ONCE> struct FitTargets {
   static constexpr int count = (2 * STEPS + AT_ONCE) / AT_ONCE * AT_ONCE;
   float value[count];
@@ -27,7 +27,7 @@ HEDDLE_SIMD F inverse_of(F v) {
 }
 HEDDLE_SIMD F code_of(F v, F low, F high) { return min(high, max(low, round_even(v))); }
 
-// Lane g of t[i]: number i of group g, of W groups of N.
+// Transposes W groups of N numbers: lane g of t[i] is number i of group g.
 template <int N> HEDDLE_SIMD void side_by_side(const float* x, F (&t)[N]) {
   for (int i = 0; i < N; i += W) {
     F r[W];
@@ -37,7 +37,7 @@ template <int N> HEDDLE_SIMD void side_by_side(const float* x, F (&t)[N]) {
   }
 }
 
-// For 16 groups of N numbers, finds the scales for which scale * integers in [LOW, HIGH] are nearest.
+// Finds for 16 groups of N numbers the scales with the smallest error of scale * integers in [LOW, HIGH].
 template <int N, int LOW, int HIGH> [[gnu::noinline]] void fit_scales(const float* groups, float* scale) {
   constexpr int at_once = 4;
   static constexpr FitTargets<scale_steps, at_once> targets(LOW);
@@ -58,7 +58,7 @@ template <int N, int LOW, int HIGH> [[gnu::noinline]] void fit_scales(const floa
           xq[s] = add(xq[s], rounded(mul(x[i], q)));
           qq[s] = fma(q, q, qq[s]);  // small integers: exact
         }
-      for (int s = 0; s < at_once; ++s) {  // no integer but zeros: not a number, and so never less
+      for (int s = 0; s < at_once; ++s) {  // if all integers are zero, the error is NaN and never smaller
         const F error = div(mul(neg(xq[s]), xq[s]), qq[s]);
         best = select_lt(error, least, div(xq[s], qq[s]), best);
         least = select_lt(error, least, error, least);
@@ -68,7 +68,7 @@ template <int N, int LOW, int HIGH> [[gnu::noinline]] void fit_scales(const floa
   }
 }
 
-// The same of groups of 32 with a minimum, integers in [0, HIGH].
+// Does the same for groups of 32 with a minimum, and integers in [0, HIGH].
 template <int HIGH> [[gnu::noinline]] void fit_affine(const float* groups, float* scale, float* minimum) {
   constexpr int N = 32, at_once = 3;
   static constexpr FitTargets<affine_steps, at_once> targets(HIGH);
@@ -94,7 +94,7 @@ template <int HIGH> [[gnu::noinline]] void fit_affine(const float* groups, float
         }
       F fit_scale[at_once], fit_minimum[at_once], determinant[at_once], error[at_once];
       for (int s = 0; s < at_once; ++s) {
-        determinant[s] = sub(mul(n, qq[s]), mul(q1[s], q1[s]));  // of integers: exact
+        determinant[s] = sub(mul(n, qq[s]), mul(q1[s], q1[s]));  // integers, so exact
         fit_scale[s] = div(sub(rounded(mul(n, xq[s])), rounded(mul(q1[s], sum))), determinant[s]);
         fit_minimum[s] = div(sub(rounded(mul(qq[s], sum)), rounded(mul(q1[s], xq[s]))), determinant[s]);
         fit_scale[s] = select_lt(zero(), fit_minimum[s], div(xq[s], qq[s]), fit_scale[s]);
@@ -121,7 +121,8 @@ template <int HIGH> [[gnu::noinline]] void fit_affine(const float* groups, float
   }
 }
 
-// The scales of 16 blocks as they store them, each at the beginning of its block; `inverse`: of what was stored.
+// Stores the scales of 16 blocks as f16 at the beginning of each block. `inverse` receives the inverse of the stored
+// values.
 HEDDLE_SIMD void store_scales(const float* scale, uint8_t* to, int block_bytes, float* inverse) {
   f16 half[fit_groups];
   for (int g = 0; g < fit_groups; g += W) {
@@ -175,7 +176,8 @@ inline void quantise_q5_0(const float* x, uint8_t* to) {
     uint8_t q[32], *b = to + 22 * g;
     for (int i = 0; i < 32; i += W)
       store_bytes(q + i, add(code_of(mul(load(x + i), set1(inverse[g])), set1(-16.0f), set1(15.0f)), set1(16.0f)));
-    for (int i = 0; i < 4; ++i)  // the fifth bits of eight integers, gathered by a product whose terms do not meet
+    // Gathers the fifth bits of eight integers: the shifted copies in the product do not overlap.
+    for (int i = 0; i < 4; ++i)
       b[2 + i] = static_cast<uint8_t>((eight(q + 8 * i) >> 4 & 0x0101010101010101) * 0x0102040810204080 >> 56);
     for (int i = 0; i < 16; i += 8)
       store_eight(b + 6 + i, (eight(q + i) & nibbles) | (eight(q + 16 + i) & nibbles) << 4);
@@ -232,7 +234,8 @@ inline void quantise_q6_k(const float* x, uint8_t* to) {
     }
 }
 
-// n numbers, whole blocks of BYTES for ELEMENTS each; the last are brought to a stretch of 16 groups with zeros.
+// Calls `write` on n numbers, STRETCH at a time. ELEMENTS numbers become BYTES bytes, and n is a multiple of ELEMENTS.
+// The last call is padded with zeros.
 template <int ELEMENTS, int BYTES, int STRETCH>
 void by_stretches(void (*write)(const float*, uint8_t*), const float* x, int64_t n, uint8_t* to) {
   constexpr int bytes = STRETCH / ELEMENTS * BYTES;
@@ -245,7 +248,7 @@ void by_stretches(void (*write)(const float*, uint8_t*), const float* x, int64_t
   __builtin_memcpy(to, blocks, static_cast<size_t>(n / ELEMENTS * BYTES));
 }
 
-// Requires numbers that quantise() accepts: finite, and not too large.
+// Quantizes numbers that quantise() accepts: finite and not too large.
 inline void quantise_blocks(DType type, const float* x, int64_t n, void* to) {
   uint8_t* b = static_cast<uint8_t*>(to);
   switch (type) {
@@ -254,7 +257,7 @@ inline void quantise_blocks(DType type, const float* x, int64_t n, void* to) {
     case DType::q5_0: return by_stretches<32, 22, 512>(quantise_q5_0, x, n, b);
     case DType::q4_k: return by_stretches<256, 144, 512>(quantise_q4_k, x, n, b);
     case DType::q6_k: return by_stretches<256, 210, 256>(quantise_q6_k, x, n, b);
-    default: return;  // types that are only read, which cast_weights refuses
+    default: return;  // read-only types, which cast_weights rejects
   }
 }
 

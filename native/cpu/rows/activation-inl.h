@@ -1,13 +1,13 @@
-// Activation functions and their derivatives, of vectors.
+// Activation functions and their derivatives on vectors.
 #pragma once
 #include "cpu/simd/simd.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// The probability of a standard normal variable below x: 1/2 + x p(x^2) / q(x^2), fitted in its greatest error over |x|
-// <= 5.5, absolute error 1.7e-7. Beyond, the fraction stays as it is, so that its product with x passes 1/2, at which
-// it is cut: exactly 0 and 1.
+// The probability that a standard normal variable is below x: 1/2 + x p(x^2) / q(x^2), a minimax fit for |x| <= 5.5
+// with an absolute error of 1.7e-7. Beyond 5.5 the fraction is constant. Its product with x then exceeds 1/2 and is
+// clamped, so the result is exactly 0 or 1.
 HEDDLE_SIMD F normal_cdf(F x) {
   F s = min(mul(x, x), set1(30.25f));
   F p = fma(set1(2.2899757e-08f), s, set1(6.309647e-06f)), q = fma(set1(1.198714e-06f), s, set1(7.2408744e-05f));

@@ -1,4 +1,4 @@
-// Elementwise kernels, the optimiser step, and sums whose value does not depend on the number of threads.
+// Elementwise kernels, the optimizer step, and sums whose value does not depend on the number of threads.
 #pragma once
 #include "cpu/rows/activation-inl.h"
 #include "cpu/rows/norm-inl.h"
@@ -10,9 +10,9 @@ using cpu::AdamW;
 using cpu::Elementwise;
 
 constexpr int64_t elementwise_grain = 16384;
-constexpr int64_t activation_grain = 4096;  // of functions that take ten times as long as a sum
+constexpr int64_t activation_grain = 4096;  // for functions that take ten times as long as a sum
 
-// Calls body(i, count) for the vectors of [0, size); count < W only at the very end.
+// Calls body(i, count) for the vectors of [0, size). Only the last count may be less than W.
 template <class Body>
 HEDDLE_SIMD void each_vector(int64_t size, Pool& pool, Body body, int64_t grain = elementwise_grain) {
   pool.range(ceil_div(size, W), grain / W, [&](int64_t begin, int64_t end, int) {
@@ -31,7 +31,7 @@ template <class T> HEDDLE_SIMD void put(void* p, int64_t i, int n, F v) {
   else store_n(q, v, n);
 }
 
-// Calls body with a value of the operands' type and one of the result's: one type, or f32 that is stored as bf16.
+// Calls `body` with a value of the operand type and one of the result type. They are equal, or f32 and bf16.
 template <class Body> HEDDLE_SIMD void with_types(const Elementwise& e, Body body) {
   if (e.type != DType::f32) body(bf16{}, bf16{});
   else if (e.out_type == DType::f32) body(0.0f, 0.0f);
@@ -73,7 +73,7 @@ inline void softcap_backward(const Elementwise& e, Pool& pool) {
   });
 }
 
-// Runs f with the activation as a compile-time choice.
+// Calls `body` with the activation as a compile-time choice.
 template <class Body> HEDDLE_SIMD void with_activation(int activation, Body body) {
   if (activation == 0) body([](F x) { return silu(x); });
   else if (activation == 1) body([](F x) { return gelu_tanh(x); });
@@ -131,12 +131,12 @@ inline void cast(const Elementwise& e, Pool& pool) {
 inline void accumulate(const Elementwise& e, Pool& pool) {
   each_vector(e.size, pool, [&](int64_t i, int n) {
     F g = e.type == DType::f32 ? at<float>(e.a, i, n) : at<bf16>(e.a, i, n);
-    // Factor 0 forgets the state even where that is NaN.
+    // Factor 0 discards the state even if it is NaN.
     put<float>(e.y, i, n, e.factor == 0 ? g : fma(set1(e.factor), at<float>(e.y, i, n), g));
   });
 }
 
-// Sums of fixed pieces in f32, added in double in order.
+// Sums pieces of fixed size in f32, and adds the results in double, in order.
 template <class T, bool SQUARES> double sum_typed(const void* p, int64_t size, Pool& pool) {
   constexpr int64_t most = 1024;
   int64_t piece = max_of<int64_t>(elementwise_grain, round_up(ceil_div(size, most), W)), pieces = ceil_div(size, piece);

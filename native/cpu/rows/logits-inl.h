@@ -1,4 +1,4 @@
-// Passes over a row of logits, for choosing a token: its range, the sum of its exponentials, where a value stands.
+// Passes over a row of logits for sampling a token: the range, the sum of exponentials, and the index of a value.
 #pragma once
 #include "cpu/simd/simd.h"
 
@@ -7,13 +7,13 @@ namespace HEDDLE_ISA {
 
 constexpr int64_t logits_block = 8 * W;
 
-// The largest and the smallest of n > 0 numbers; false where some are not finite.
+// Finds the largest and the smallest of n > 0 numbers. Returns false if not all are finite.
 inline bool logits_range(const float* x, int64_t n, float* largest, float* smallest) {
   F high[4], low[4], probe[4];
   for (int j = 0; j < 4; ++j) high[j] = set1(minus_infinity), low[j] = set1(-minus_infinity), probe[j] = zero();
   const auto see = [&](int j, F v) {
     high[j] = max(v, high[j]), low[j] = min(v, low[j]);
-    probe[j] = fma(v, zero(), probe[j]);  // 0, or NaN from the first that is not finite on
+    probe[j] = fma(v, zero(), probe[j]);  // 0, or NaN from the first non-finite number on
   };
   int64_t i = 0;
   for (; i + 4 * W <= n; i += 4 * W)
@@ -29,7 +29,8 @@ inline bool logits_range(const float* x, int64_t n, float* largest, float* small
   return nothing == 0;
 }
 
-// Sum of exp(x - largest), no x above `largest`. Lanes add up a thousand numbers in float, the rest is double.
+// Returns the sum of exp(x - largest), where no x is above `largest`. Lanes sum a thousand numbers in float; these sums
+// are added in double.
 inline double logits_sum_exp(const float* x, int64_t n, float largest) {
   const F base = set1(largest);
   double total = 0;
@@ -53,7 +54,7 @@ inline double logits_sum_exp(const float* x, int64_t n, float largest) {
   return total;
 }
 
-// The lowest index of the largest number, which is `largest`.
+// Returns the lowest index of the largest number, which is `largest`.
 inline int64_t logits_index(const float* x, int64_t n, float largest) {
   int64_t i = 0;
   for (; i + logits_block <= n; i += logits_block) {

@@ -1,6 +1,6 @@
-// Log-probabilities of targets under softmax(h w^T) and their gradient, over chunks of rows by chunks of the
-// vocabulary: the logits of a chunk are the only ones that exist. Three products backward, one forward, all through
-// gemm(); sums over the vocabulary and over the rows are added chunk by chunk in order.
+// Log-probabilities of targets under softmax(h w^T) and their gradient. Processes chunks of rows by chunks of the
+// vocabulary, and stores only the logits of one chunk. Runs three products backward and one forward, all through
+// gemm(). Sums over the vocabulary and over the rows are added chunk by chunk, in order.
 #pragma once
 #include "cpu/quant/quant-inl.h"
 
@@ -9,7 +9,7 @@ namespace HEDDLE_ISA {
 
 using cpu::TokenLogprob;
 
-// at once: fewer columns pay for waking the pool, more leave L2
+// Chunk sizes. Fewer columns do not pay for waking the pool, and more leave L2.
 constexpr int64_t logprob_rows = 512, logprob_columns = 2048;
 
 #if defined(HEDDLE_SIMD_BF16)
@@ -21,7 +21,7 @@ constexpr bool bf16_products = false;
 struct LogprobPlan {
   int64_t rows, columns;
   int64_t logits, state, dh;  // floats
-  int64_t numbers;            // floats: a chunk of a quantised w
+  int64_t numbers;            // floats: a dequantized chunk of w
   int64_t rounded;            // floats: gradients of logits in bf16
   size_t gemm;
 };
@@ -32,7 +32,7 @@ inline LogprobPlan plan_logprob(const TokenLogprob& t, bool backward, int thread
   p.state = round_up(3 * p.rows, 16);
   p.dh = backward && t.h_type != DType::f32 ? round_up(p.rows * t.width, 16) : 0;
   p.numbers = t.w_type > DType::u8 ? round_up(p.columns * t.width, 16) : 0;
-  // The gradient of h is bf16 itself, and so may be what it is made of; that of w is f32 and takes f32 gradients.
+  // The gradient of h is bf16, so its operands may be rounded to bf16. The gradient of w is f32 and needs f32 operands.
   bool round = bf16_products && backward && t.h_type == DType::bf16 && t.w_type == DType::bf16;
   p.rounded = round ? round_up(ceil_div(p.rows * p.columns, 2), 16) : 0;
   p.gemm = gemm_scratch(p.rows, p.columns, t.width, threads);
@@ -54,7 +54,7 @@ inline size_t token_logprob_backward_scratch(const TokenLogprob& t, int threads)
 
 inline int64_t bytes_of(DType t) { return t == DType::f32 ? 4 : 2; }
 
-// Rows [j, j + columns) of w: where they lie, or, of a quantised w, as numbers in `numbers`.
+// Rows [j, j + columns) of w: in place, or dequantized into `numbers`.
 struct HeadRows {
   const void* data;
   DType type;
@@ -65,7 +65,7 @@ inline HeadRows head_rows(const TokenLogprob& t, int64_t j, int64_t columns, flo
   return {numbers, DType::f32};
 }
 
-// products (rows, columns) = h[i..] w[j..]^T
+// Computes products (rows, columns) = h[i..] w[j..]^T.
 inline void logit_products(const TokenLogprob& t, int64_t i, int64_t rows, const HeadRows& w, int64_t columns,
     float* products, Pool& pool, void* scratch) {
   Gemm g{};
@@ -101,7 +101,7 @@ inline void add_bias(float* row, const TokenLogprob& t, int64_t j, int64_t n) {
   }
 }
 
-// Takes one row of products into the running maximum m and sum s of exp(logit - m).
+// Updates the running maximum m and sum s of exp(logit - m) with one row of products.
 inline void fold_row(const float* products, int64_t n, float scale, float softcap, float& m, float& s) {
   F top = set1(minus_infinity);
   int64_t j = 0;
@@ -123,8 +123,8 @@ inline void fold_row(const float* products, int64_t n, float scale, float softca
   m = peak;
 }
 
-// The same without the target. If the target has nearly all of the probability, the rest would only be the last digits
-// of a sum that includes it.
+// Does the same without the target. If the target has nearly all of the probability, a sum that includes it would keep
+// only the last digits of the rest.
 inline void fold_others(
     const float* products, int64_t n, int64_t target, float scale, float softcap, float& m, float& s) {
   const int64_t before = target >= 0 && target < n ? target : n;
@@ -132,19 +132,20 @@ inline void fold_others(
   if (before + 1 < n) fold_row(products + before + 1, n - before - 1, scale, softcap, m, s);
 }
 
-// Results of rows [i, i + rows) from the others' running maxima and sums and their targets' logits.
+// Computes the results of rows [i, i + rows) from the running maxima and sums of the other tokens, and the targets'
+// logits.
 inline void finish_rows(
     const TokenLogprob& t, int64_t i, int64_t rows, const float* m, const float* s, const float* hit) {
   for (int64_t r = 0; r < rows; ++r) {
     const bool counted = t.targets[i + r] >= 0;
-    const float log_sum = __builtin_logf(s[r]), odds = m[r] - hit[r] + log_sum;  // of the others, as a logarithm
+    const float log_sum = __builtin_logf(s[r]), odds = m[r] - hit[r] + log_sum;  // log odds of the other tokens
     const float more = __builtin_log1pf(__builtin_expf(odds > 0 ? -odds : odds));
     t.lse[i + r] = !counted ? 0 : odds > 0 ? m[r] + log_sum + more : hit[r] + more;
     t.logprob[i + r] = !counted ? 0 : odds > 0 ? -odds - more : -more;
   }
 }
 
-// Sums in f32 -> rows [i, i + rows) of a bf16 dh.
+// Rounds f32 sums to rows [i, i + rows) of a bf16 dh.
 inline void round_rows(const TokenLogprob& t, int64_t i, int64_t rows, const float* dh) {
   bf16* to = static_cast<bf16*>(t.dh) + i * t.width;
   for (int64_t e = 0; e < rows * t.width; e += W) {
@@ -182,7 +183,7 @@ inline void token_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
   }
 }
 
-// The gradient with respect to a target's logit, from its log-probability.
+// Returns the gradient with respect to a target's logit, from its log-probability.
 inline float on_target(float upstream, float of_lse, float logprob) {
   return of_lse * __builtin_expf(logprob) - upstream * __builtin_expm1f(logprob);
 }

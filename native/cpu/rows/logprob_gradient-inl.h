@@ -1,6 +1,6 @@
-// Log-probabilities and their gradient in one pass, where what the log-probabilities are differentiated with is known
-// before them (cross-entropy): the logits of a chunk of rows are kept between the two, so that they are computed once.
-// Three products instead of four; after Hsu et al. 2024, "Liger Kernel", which forms gradients in the forward pass too.
+// Log-probabilities and their gradient in one pass, for losses whose upstream gradient is known in advance
+// (cross-entropy). The logits of a chunk of rows are kept between the two, so that they are computed once: three
+// products instead of four. After Hsu et al. 2024, "Liger Kernel", which computes gradients in the forward pass too.
 #pragma once
 #include "cpu/rows/logprob-inl.h"
 
@@ -8,14 +8,14 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 // Size of the kept logits. Rows are split into as few and as equal chunks as fit. Each chunk reads w twice and dw once,
-// a large share of the time on matrix tiles.
-constexpr int64_t kept_bytes = int64_t{64} << 20, kept_rows_least = 64;
+// which takes a large share of the time with AMX.
+constexpr int64_t kept_bytes = int64_t{64} << 20, min_kept_rows = 64;
 
 struct FusedLogprobPlan {
-  int64_t rows, columns, chunks;  // of rows and of the vocabulary at once; chunks of the vocabulary
-  // Where both operands are bf16, gradients of logits enter their products in bf16; the logits then wait in f16, as
-  // their distance to the row's largest so far, which errs least where the probability is largest. Not of a soft cap,
-  // whose slope would need them closer.
+  int64_t rows, columns, chunks;  // rows and vocabulary entries at a time; number of chunks of the vocabulary
+  // Whether both operands are bf16. Gradients of logits then enter their products in bf16. Logits are kept in f16, as
+  // differences to the row's maximum so far, which are most precise where the probability is largest. Off with a soft
+  // cap, whose slope needs more precise logits.
   bool narrow;
   int64_t kept, products, state, peaks, rounded, dh, numbers;  // floats
   size_t gemm;
@@ -24,7 +24,7 @@ inline FusedLogprobPlan plan_fused_logprob(const TokenLogprob& t, int threads) {
   FusedLogprobPlan p;
   p.narrow = bf16_products && t.h_type == DType::bf16 && t.w_type == DType::bf16 && !(t.softcap > 0);
   const int64_t row_bytes = max_of<int64_t>(1, t.vocab * (p.narrow ? 2 : 4));
-  const int64_t most = min_of(logprob_rows, max_of(kept_rows_least, kept_bytes / row_bytes));
+  const int64_t most = min_of(logprob_rows, max_of(min_kept_rows, kept_bytes / row_bytes));
   const int64_t pieces = max_of<int64_t>(1, ceil_div(t.rows, most));
   p.rows = min_of(t.rows, round_up(ceil_div(t.rows, pieces), MR)), p.columns = min_of(t.vocab, logprob_columns);
   p.chunks = ceil_div(t.vocab, p.columns);
@@ -45,7 +45,7 @@ inline size_t fused_logprob_scratch(const TokenLogprob& t, int threads) {
          sizeof(float) * static_cast<size_t>(p.kept + p.products + p.state + p.peaks + p.rounded + p.dh + p.numbers);
 }
 
-// A row's logits minus `peak`, from its products.
+// Stores a row's logits minus `peak`, computed from its products.
 inline void keep_row(const float* products, int64_t n, float scale, float peak, f16* to) {
   for (int64_t j = 0; j < n; j += W) {
     const int count = static_cast<int>(min_of<int64_t>(W, n - j));
@@ -54,7 +54,7 @@ inline void keep_row(const float* products, int64_t n, float scale, float peak, 
   }
 }
 
-// One row of kept logits -> gradients with respect to its products.
+// Computes gradients with respect to one row's products from its kept logits.
 inline void gradient_of_kept(const f16* row, float peak, bf16* to, int64_t n, float scale, float upstream, float of_lse,
     float lse, int64_t target, float logprob) {
   const F factor = set1((of_lse - upstream) * scale), above = set1(peak - lse);
@@ -81,7 +81,7 @@ inline void fused_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
   for (int64_t i0 = 0; i0 < t.rows; i0 += plan.rows) {
     const int64_t rows = min_of(plan.rows, t.rows - i0);
     for (int64_t i = 0; i < rows; ++i) m[i] = minus_infinity, s[i] = 0, hit[i] = 0;
-    // A chunk of the vocabulary is contiguous: (rows, columns) from rows * j0 on.
+    // The kept logits of a chunk of the vocabulary are contiguous: (rows, columns) from rows * j0 on.
     for (int64_t j0 = 0; j0 < t.vocab; j0 += plan.columns) {
       const int64_t columns = min_of(plan.columns, t.vocab - j0);
       const HeadRows w = head_rows(t, j0, columns, numbers, pool);

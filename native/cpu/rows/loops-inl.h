@@ -8,11 +8,11 @@ namespace HEDDLE_ISA {
 
 using cpu::Gemm;
 
-// Runs the tasks of several loops as one loop, without a wait between them. If the tasks of each loop suffice for all
-// threads, each thread gets a part of every loop, because the loops' tasks may differ in length. fn(loop, task, tasks
-// of the loop, thread)
+// Runs the tasks of several loops as one loop, without a wait between them. If the task count of each loop is a
+// multiple of the thread count, each thread gets a part of every loop. Tasks of different loops may differ in length.
+// fn(loop, task, tasks of the loop, thread)
 template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tasks& tasks_of, const F& fn) {
-  constexpr int most = 8;  // loops at once
+  constexpr int most = 8;  // maximum loops at once
   for (int first = 0; first < count; first += most) {
     const int loops = min_of(most, count - first);
     int64_t begin[most + 1] = {0}, parts = pool.threads();
@@ -22,7 +22,7 @@ template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tas
     }
     const int64_t stretch = max_of<int64_t>(1, begin[loops] / parts);
     pool.run(begin[loops], [&](int64_t task, int thread) {
-      // as if the loops were the part's alone, times the parts
+      // The position in the loops if this part ran them alone, times the number of parts.
       const int64_t part = task / stretch, at = task % stretch * parts;
       int i = 0;
       while (at >= begin[i + 1]) ++i;
@@ -32,7 +32,7 @@ template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tas
   }
 }
 
-// Whether a thread that has done this task of a loop usually does the next one after it.
+// Whether the thread that has run this task of a loop usually runs the next one too.
 inline bool goes_on(int64_t task, int64_t tasks, int threads) {
   return task + 1 < tasks && (task + 1) * threads / tasks == task * threads / tasks;
 }

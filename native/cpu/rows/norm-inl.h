@@ -1,5 +1,5 @@
-// RMS and layer normalisation with the residual addition before them, and their gradients. Gradients of the weights are
-// summed per part of the rows (the parts are fixed by the shape), then over the parts in order.
+// RMS and layer normalization with an optional preceding residual addition, and their gradients. Gradients of the
+// weights are summed within parts of the rows, which the shape determines, and then over the parts in order.
 #pragma once
 #include "cpu/isa/kernels.h"
 #include "cpu/simd/simd.h"
@@ -18,12 +18,12 @@ template <class T> HEDDLE_SIMD void write(T* p, int64_t i, int64_t n, F v) {
   if (i + W <= n) store(p + i, v);
   else store_n(p + i, v, static_cast<int>(n - i));
 }
-// Element i.. of a weight vector of any dtype.
+// Loads up to W elements from element i on of a weight vector of any dtype.
 HEDDLE_SIMD F read_any(const void* p, DType t, int64_t i, int64_t n) {
   if (t == DType::f32) return read(static_cast<const float*>(p), i, n);
   return t == DType::bf16 ? read(static_cast<const bf16*>(p), i, n) : read(static_cast<const f16*>(p), i, n);
 }
-// v with the lanes from n on set to zero.
+// Returns v with the lanes from n on set to zero.
 HEDDLE_SIMD F first(F v, int n) {
   alignas(64) float t[W];
   store(t, v);
@@ -63,14 +63,14 @@ template <class T> inline Moments layer_moments(const T* h, int64_t n, float eps
   return {mean, 1 / __builtin_sqrtf(reduce_add(squares) / static_cast<float>(n) + eps)};
 }
 
-// to = h + residual -> the sum of its squares, added as in sum_of_squares.
+// Stores h + residual and returns the sum of its squares, added up like sum_of_squares.
 template <class T> HEDDLE_SIMD float add_residual(const T* h, const T* residual, int64_t n, T* to) {
   F a = zero(), b = zero();
   int64_t i = 0;
   for (; i + 2 * W <= n; i += 2 * W) {
     store(to + i, add(load(h + i), load(residual + i))),
         store(to + i + W, add(load(h + i + W), load(residual + i + W)));
-    const F x = load(to + i), y = load(to + i + W);  // as they are kept
+    const F x = load(to + i), y = load(to + i + W);  // as stored, so rounded
     a = fma(x, x, a), b = fma(y, y, b);
   }
   for (; i < n; i += W) {
@@ -141,7 +141,7 @@ template <bool LAYER, class T> void norm_backward_row(const NormBackward& a, int
     store(dw + i, fma(g, x, load(dw + i)));
     if (LAYER) store(db + i, add(load(db + i), g));
     else w = add(w, set1(a.offset));
-    g = mul(g, w);  // 0 beyond the end: g is
+    g = mul(g, w);  // 0 beyond the end, because g is
     mean_sum = add(mean_sum, g);
     projection_sum = fma(g, x, projection_sum);
   }

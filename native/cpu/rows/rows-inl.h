@@ -1,4 +1,4 @@
-// Kernels that walk rows: softmax, column sums, embedding, rotary positions.
+// Kernels over rows: softmax, column sums, embedding, rotary positions.
 #pragma once
 #include "cpu/quant/quant-inl.h"
 
@@ -9,7 +9,7 @@ using cpu::Embedding;
 using cpu::Rope;
 using cpu::Rows;
 
-// Rows per task so that one is worth handing out.
+// Returns the minimum number of rows that are worth a task.
 HEDDLE_SIMD int64_t row_grain(int64_t width) {
   return max_of<int64_t>(1, elementwise_grain / 2 / max_of<int64_t>(1, width));
 }
@@ -59,7 +59,7 @@ inline void softmax_backward(const Rows& a, Pool& pool) {
   });
 }
 
-// A task owns a block of columns and walks all rows; runs of 256 rows are summed apart, so that rounding stays small.
+// Sums a block of columns over all rows. Each 256 rows are summed separately to keep rounding errors small.
 template <class T> void sum_columns(const Rows& a, int64_t j, int64_t columns, float* y) {
   constexpr int vectors = 4;
   constexpr int64_t run = 256;
@@ -94,7 +94,7 @@ inline void column_sum(const Rows& a, Pool& pool) {
   });
 }
 
-// Rows of a quantised table, a few blocks at a time.
+// Looks up rows of a quantized table, a few blocks at a time.
 inline void embedding_blocks(const Embedding& e, Pool& pool) {
   const QuantType& t = quant_type(e.table_type);
   const int64_t row_bytes = quant_row_bytes(t, e.width);
@@ -127,7 +127,7 @@ inline void embedding(const Embedding& e, Pool& pool) {
   });
 }
 
-// A task owns a range of the table's rows and takes the ids that fall into it, in order.
+// Adds gradients to a range of the table's rows, from the ids that fall into it, in order.
 template <class T> void embed_range(const Embedding& e, int64_t from, int64_t to) {
   const int64_t first = from * e.width, last = to * e.width;
   if (!e.onto)
@@ -148,14 +148,14 @@ inline void embedding_backward(const Embedding& e, Pool& pool) {
   });
 }
 
-// Sine and cosine of a >= 0 in f32, absolute error about 1e-7 up to 2^17 quarter turns.
+// Computes sine and cosine of a >= 0 in f32, with an absolute error of about 1e-7 up to 2^17 quarter turns.
 HEDDLE_SIMD void sine_cosine(F a, F& sine, F& cosine) {
   F n = round_even(mul(a, set1(0.63661977f)));
 #if defined(HEDDLE_SIMD_AVX512) || defined(HEDDLE_SIMD_AVX2) || defined(__aarch64__)
-  F r = fnma(n, set1(1.5707964f), a);  // exact: fused, and the difference has few enough bits
+  F r = fnma(n, set1(1.5707964f), a);  // exact: fused, and the difference needs few enough bits
   r = fnma(n, set1(-4.3711388e-8f), r);
 #else
-  // Without fused multiply-add: pieces of pi/2 short enough that every product with n < 2^17 is exact.
+  // Without fused multiply-add: parts of pi/2 so short that every product with n < 2^17 is exact.
   F r = fnma(n, set1(1.5625f), a);
   r = fnma(n, set1(0.0081787109375f), r);
   r = fnma(n, set1(0.00011730194091796875f), r);
@@ -169,7 +169,7 @@ HEDDLE_SIMD void sine_cosine(F a, F& sine, F& cosine) {
   F q = fma(set1(2.4632827e-5f), s, set1(-0.0013888959f));
   q = fma(q, s, set1(0.041666675f));
   F cos_r = fma(mul(s, s), q, fnma(set1(0.5f), s, set1(1)));
-  // Quarter turns: n mod 4 in {0, 1, 2, 3}.
+  // The quadrant: n mod 4 in {0, 1, 2, 3}.
   F quarter = fnma(set1(4), round_even(sub(mul(n, set1(0.25f)), set1(0.375f))), n);
   F odd = sub(quarter, mul(set1(2), round_even(sub(mul(quarter, set1(0.5f)), set1(0.25f)))));
   F a1 = select_lt(odd, set1(0.5f), sin_r, cos_r), b1 = select_lt(odd, set1(0.5f), cos_r, sin_r);
@@ -178,9 +178,9 @@ HEDDLE_SIMD void sine_cosine(F a, F& sine, F& cosine) {
   cosine = select_lt(flip, set1(1), neg(b1), b1);
 }
 
-constexpr int64_t rope_half = 512;  // most rotated pairs (a head of 1024)
+constexpr int64_t rope_half = 512;  // maximum rotated pairs (a head of 1024)
 
-// Pairs (u, v), which may lie where they go to.
+// Rotates pairs (u, v). The outputs may be the inputs.
 template <class T, class U>
 void turn(int64_t half, const float* cosine, const float* sine, const T* u, const T* v, U* first, U* second) {
   for (int64_t j = 0; j < half; j += W) {
@@ -198,7 +198,7 @@ template <class T> void rope_row(const Rope& a, int64_t n, const float* cosine, 
     if (!a.interleaved && !a.interleaved_out) {
       turn(half, cosine, sine, x, x + half, y, y + half);
     } else {
-      // Uses a buffer, because y may be x and pairs are at other places in it.
+      // Uses a buffer, because y may be x, which stores pairs at other places.
       alignas(64) float first[rope_half + W], second[rope_half + W];
       for (int64_t j = 0; j < half; ++j) {
         first[j] = load1(a.interleaved ? x + 2 * j : x + j);

@@ -41,8 +41,7 @@ namespace HEDDLE_ISA {
 #include "cpu/simd/simd_x4.h"
 #endif
 
-// Fetches a line of what streams past, long before it is read: into the second cache, which waits for more lines at
-// once than the nearest one has buffers for.
+// Prefetches a line of streaming data long before it is read. It goes to L2, which has more outstanding misses than L1.
 HEDDLE_SIMD void fetch_stream(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 template <class T> HEDDLE_SIMD T min_of(T a, T b) { return a < b ? a : b; }
@@ -55,7 +54,7 @@ HEDDLE_SIMD F fma_in_place(F a, F b, F c) { return fma(a, b, c); }
 #if !defined(HEDDLE_ROUNDS_BF16)
 HEDDLE_SIMD void store_two(bf16* p, F v, F next) { store(p, v), store(p + W, next); }
 #endif
-// A product as it is rounded: of it and a sum that follows compilers make one instruction, with one rounding.
+// Returns the product rounded to f32. Otherwise compilers could fuse it with a following addition, which rounds once.
 HEDDLE_SIMD F rounded(F product) {
 #if defined(HEDDLE_SIMD_AVX512) && defined(HEDDLE_EMULATE_AVX512)
   asm("" : "+m"(product));
@@ -73,7 +72,7 @@ HEDDLE_SIMD F rounded(F product) {
 HEDDLE_SIMD F neg(F a) { return sub(zero(), a); }
 
 #if !defined(HEDDLE_SIMD_AVX512)
-// Lane i: the sum of the lanes of r[i], halves first; r is spoilt.
+// Returns in lane i the sum of the lanes of r[i], halves first. Overwrites r.
 HEDDLE_SIMD F sum_lanes(F (&r)[W]) {
   transpose(r);
 #pragma GCC unroll 16
@@ -83,7 +82,7 @@ HEDDLE_SIMD F sum_lanes(F (&r)[W]) {
 }
 #endif
 
-// Tails of the 16-bit types go through a small buffer where no 16-bit masked move exists (AVX2).
+// Loads up to n 16-bit elements through a small buffer, for AVX2, which has no 16-bit masked load.
 template <class T> HEDDLE_SIMD F load_n16(const T* p, int n) {
   T t[W] = {};
   for (int i = 0; i < n; ++i) t[i] = p[i];
@@ -101,7 +100,7 @@ HEDDLE_SIMD void store_n(bf16* p, F v, int n) { store_n16(p, v, n); }
 #endif
 HEDDLE_SIMD void store_n(f16* p, F v, int n) { store_n16(p, v, n); }
 
-// One element, through the vector conversions so that scalar and vector code round alike.
+// Converts one element through the vector conversions, so that scalar and vector code round alike.
 HEDDLE_SIMD float load1(const float* p) { return *p; }
 template <class T> HEDDLE_SIMD float load1(const T* p) {
   float t[W];
@@ -111,7 +110,8 @@ template <class T> HEDDLE_SIMD float load1(const T* p) {
 HEDDLE_SIMD void store1(float* p, float v) { *p = v; }
 template <class T> HEDDLE_SIMD void store1(T* p, float v) { store_n16(p, set1(v), 1); }
 
-// e^r on |r| <= ln 2 / 2, relative error 4e-9 before rounding: 1 + r + r^2 q(r), q fitted at Chebyshev nodes.
+// Returns e^r for |r| <= ln 2 / 2, with a relative error of 4e-9 before rounding: 1 + r + r^2 q(r), with q fitted at
+// Chebyshev nodes.
 HEDDLE_SIMD F exp_reduced(F r) {
   F q = fma(set1(0.0013946091f), r, set1(0.0083690798f));
   q = fma(q, r, set1(0.041666269f));
@@ -122,16 +122,16 @@ HEDDLE_SIMD F exp_reduced(F r) {
 constexpr float minus_infinity = -__builtin_inff();
 constexpr float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
 
-// e^x: subnormal results are right, -inf gives 0, above 88.73 gives inf, NaN stays NaN. About 2 ulp.
+// Returns e^x within about 2 ulp. Subnormal results are correct, -inf gives 0, above 88.73 gives inf, NaN stays NaN.
 HEDDLE_SIMD F exp(F x) {
   x = min(set1(89.0f), max(set1(-104.0f), x));
   F n = round_even(mul(x, set1(log2_e)));
   F r = fnma(n, set1(ln2_low), fnma(n, set1(ln2_high), x));
   return scale2(exp_reduced(r), n);
 }
-// e^x for x <= 0 (softmax, where it is most of the time that products do not take): below -87.7 exactly 0.
-// Adding 1.5 * 2^23 + 127 rounds to an integer and leaves the result's exponent field in the low bits; at -127 that
-// field, and so the power of two, is 0.
+// Returns e^x for x <= 0, as in softmax, where it dominates the time outside products. Exactly 0 below -87.7. Adding
+// 1.5 * 2^23 + 127 rounds to an integer and leaves the result's exponent field in the low bits. At -127 that field is
+// 0, and so is the power of two.
 HEDDLE_SIMD F exp_nonpositive(F x) {
   constexpr float shift = 12582912.0f + 127;
   x = max(set1(-88.0f), x);
@@ -142,7 +142,7 @@ HEDDLE_SIMD F exp_nonpositive(F x) {
 #if !defined(HEDDLE_SIMD_AVX512)
 HEDDLE_SIMD F reciprocal(F x) { return div(set1(1.0f), x); }
 #endif
-// Without cancellation: e / (1 + e) below 0, with e = exp(-|x|).
+// Avoids cancellation: e / (1 + e) below 0, with e = exp(-|x|).
 HEDDLE_SIMD F sigmoid(F x) {
   F e = exp_nonpositive(neg(abs(x))), r = reciprocal(add(set1(1.0f), e));
   return select_lt(x, zero(), mul(e, r), r);
@@ -150,7 +150,7 @@ HEDDLE_SIMD F sigmoid(F x) {
 
 HEDDLE_SIMD F tanh(F x) {
   F big = sub(set1(1.0f), div(set1(2.0f), add(exp(add(x, x)), set1(1.0f))));
-  // Near 0 the difference above cancels: the Taylor series keeps the relative error at rounding level.
+  // Near 0 the difference above cancels. The Taylor series keeps the relative error at rounding level.
   F s = mul(x, x), p = fma(set1(0.021869488f), s, set1(-0.053968254f));
   p = fma(p, s, set1(0.13333333f));
   p = fma(p, s, set1(-0.33333333f));

@@ -1,6 +1,6 @@
-// Matrix tiles: AMX with bf16 (Sapphire Rapids and later). Eight registers of 16 rows of 64 bytes. Included by simd.h
-// inside the namespace of the instruction set. By assembly: compilers' own functions for it do not say that they read
-// memory, and so may pass a store.
+// AMX tiles of bf16 (Sapphire Rapids and later): eight registers of 16 rows of 64 bytes. Included by simd.h inside the
+// namespace of the instruction set. Written in assembly: the compilers' intrinsics do not declare that they read
+// memory, so stores could be moved past them.
 
 constexpr int TILE = 16;  // rows of a register, and floats of a row
 constexpr int tile_row_bytes = 4 * TILE;
@@ -52,8 +52,8 @@ template <int C, int A, int B> HEDDLE_SIMD void tile_dot() {
       reinterpret_cast<const uint16_t*>(t.at[B]));
 }
 #else
-// While it lives the calling thread's registers are of a shape. The system saves them with the thread only while they
-// are in use.
+// Configures the calling thread's tile registers for the lifetime of the object. The system saves the registers only
+// while they are in use.
 class Tiles {
  public:
   explicit Tiles(int rows = TILE, int columns = TILE, int others = TILE) {
@@ -65,14 +65,14 @@ class Tiles {
   Tiles& operator=(const Tiles&) = delete;
 };
 template <int T> HEDDLE_SIMD void tile_zero() { asm volatile("tilezero %%tmm%c0" ::"i"(T)); }
-// Rows `stride` bytes apart; with 0 all are the same.
+// Loads rows `stride` bytes apart. With stride 0 all rows are the same.
 template <int T> HEDDLE_SIMD void tile_load(const void* p, int64_t stride) {
   asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(T) : "memory");
 }
 template <int T> HEDDLE_SIMD void tile_store(void* p, int64_t stride) {
   asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(stride), "i"(T) : "memory");
 }
-// c (16, 16) += a (16, 16 pairs) b (16 pairs, 16): of neighbouring bf16 of a's rows, and of b's columns.
+// c (16, 16) += a (16, 16 pairs) b (16 pairs, 16). A pair is two neighbouring bf16 of a row of a, and of a column of b.
 template <int C, int A, int B> HEDDLE_SIMD void tile_dot() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(C), "i"(A), "i"(B));
 }

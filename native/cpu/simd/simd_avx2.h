@@ -13,14 +13,13 @@ HEDDLE_SIMD F sub(F a, F b) { return _mm256_sub_ps(a, b); }
 HEDDLE_SIMD F mul(F a, F b) { return _mm256_mul_ps(a, b); }
 HEDDLE_SIMD F div(F a, F b) { return _mm256_div_ps(a, b); }
 HEDDLE_SIMD F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
-// The same as the next of a long row of sums, in c's register: compilers give it another one and, of 16, run out of
-// them.
+// Like fma, but accumulates in c's register. Compilers would use another register, and run out of the 16.
 HEDDLE_SIMD F fma_in_place(F a, F b, F c) {
   asm("vfmadd231ps %1, %2, %0" : "+x"(c) : "x"(a), "x"(b));
   return c;
 }
 HEDDLE_SIMD F fnma(F a, F b, F c) { return _mm256_fnmadd_ps(a, b, c); }
-HEDDLE_SIMD F max(F a, F b) { return _mm256_max_ps(a, b); }  // b where either is NaN
+HEDDLE_SIMD F max(F a, F b) { return _mm256_max_ps(a, b); }  // returns b if either is NaN
 HEDDLE_SIMD F min(F a, F b) { return _mm256_min_ps(a, b); }
 HEDDLE_SIMD F sqrt(F a) { return _mm256_sqrt_ps(a); }
 HEDDLE_SIMD F abs(F a) { return _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff))); }
@@ -30,7 +29,8 @@ HEDDLE_SIMD F select_lt(F a, F b, F x, F y) { return _mm256_blendv_ps(y, x, _mm2
 HEDDLE_SIMD F power2(__m256i n) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
 }
-HEDDLE_SIMD F scale2(F p, F n) {  // p * 2^n, n integral in [-150, 129]: in two steps, so that subnormals come out
+// Returns p * 2^n for integers n in [-150, 129], in two steps so that results may be subnormal.
+HEDDLE_SIMD F scale2(F p, F n) {
   __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
   return _mm256_mul_ps(_mm256_mul_ps(p, power2(half)), power2(_mm256_sub_epi32(whole, half)));
 }
@@ -63,7 +63,7 @@ HEDDLE_SIMD void store(bf16* p, F v) {
 HEDDLE_SIMD F load(const int8_t* p) {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
-// The low byte of each integer.
+// Stores the low byte of each integer.
 HEDDLE_SIMD void store_bytes(uint8_t* p, F v) {
   const __m256i low = _mm256_and_si256(_mm256_cvtps_epi32(v), _mm256_set1_epi32(0xff));
   const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
@@ -101,7 +101,7 @@ HEDDLE_SIMD void transpose(F (&r)[8]) {
   }
 }
 
-// Elements 0, 2, .. and 1, 3, .. of 2 W bf16.
+// Return elements 0, 2, … or 1, 3, … of 2 W bf16.
 HEDDLE_SIMD F load_even(const bf16* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), 16));
 }

@@ -1,5 +1,5 @@
-// Sixteen float lanes: AVX-512 F+BW+VL+DQ. Included by simd.h inside the namespace of the instruction set.
-// Everything goes through intrinsics (no vector operators), so that the same text runs under SIMDe in tests.
+// Sixteen float lanes: AVX-512 F+BW+VL+DQ. Included by simd.h inside the namespace of the instruction set. Uses
+// intrinsics only (no vector operators), so that tests can run it with SIMDe.
 
 constexpr int W = 16;
 using F = __m512;
@@ -15,8 +15,8 @@ HEDDLE_SIMD F mul(F a, F b) { return _mm512_mul_ps(a, b); }
 HEDDLE_SIMD F div(F a, F b) { return _mm512_div_ps(a, b); }
 HEDDLE_SIMD F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
 HEDDLE_SIMD F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
-// 1 / x of x in [1, 2^100], about 1 ulp: one step of Newton from 14 bits. A division of this width takes 16 cycles on
-// Intel's processors.
+// Returns 1 / x for x in [1, 2^100] within about 1 ulp: one Newton step from a 14-bit estimate. A division of this
+// width takes 16 cycles on Intel's processors.
 HEDDLE_SIMD F reciprocal(F x) {
 #if defined(HEDDLE_EMULATE_AVX512)
   return div(set1(1.0f), x);
@@ -25,7 +25,7 @@ HEDDLE_SIMD F reciprocal(F x) {
   return fma(r, fnma(x, r, set1(1.0f)), r);
 #endif
 }
-HEDDLE_SIMD F max(F a, F b) { return _mm512_max_ps(a, b); }  // b where either is NaN
+HEDDLE_SIMD F max(F a, F b) { return _mm512_max_ps(a, b); }  // returns b if either is NaN
 HEDDLE_SIMD F min(F a, F b) { return _mm512_min_ps(a, b); }
 HEDDLE_SIMD F sqrt(F a) { return _mm512_sqrt_ps(a); }
 HEDDLE_SIMD F abs(F a) {
@@ -38,7 +38,8 @@ HEDDLE_SIMD F power2(__m512i n) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23));
 }
 HEDDLE_SIMD F shift_exponent(F t) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23)); }
-HEDDLE_SIMD F scale2(F p, F n) {  // p * 2^n, n integral in [-150, 129]: in two steps, so that subnormals come out
+// Returns p * 2^n for integers n in [-150, 129], in two steps so that results may be subnormal.
+HEDDLE_SIMD F scale2(F p, F n) {
   __m512i whole = _mm512_cvtps_epi32(n), half = _mm512_srai_epi32(whole, 1);
   return _mm512_mul_ps(_mm512_mul_ps(p, power2(half)), power2(_mm512_sub_epi32(whole, half)));
 }
@@ -75,7 +76,7 @@ HEDDLE_SIMD __m256i round_bf16(F v) {
   return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), nan));
 }
 #if defined(HEDDLE_ROUNDS_BF16)
-// By the bits: tests of floats take subnormals for zeros, too, where the thread's mode says so.
+// Tests the bits, because float comparisons treat subnormals as zero in denormals-are-zero mode.
 HEDDLE_SIMD __mmask16 subnormal(F v) {
   const __m512i u = _mm512_castps_si512(v);
   return _mm512_mask_test_epi32_mask(
@@ -96,7 +97,7 @@ HEDDLE_SIMD void store_two(bf16* p, F v, F next) {
 HEDDLE_SIMD F load(const int8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
-// The low byte of each integer.
+// Stores the low byte of each integer.
 HEDDLE_SIMD void store_bytes(uint8_t* p, F v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
 }
@@ -111,7 +112,7 @@ HEDDLE_SIMD __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << 
 HEDDLE_SIMD F load_n(const float* p, int n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
 HEDDLE_SIMD void store_n(float* p, F v, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
 
-// The first n of 16 elements of 16 bits.
+// Loads the first n of 16 elements of 16 bits.
 template <class T> HEDDLE_SIMD __m256i load16_n(const T* p, int n) {
   return _mm256_maskz_loadu_epi16(first_lanes(n), p);
 }
@@ -146,25 +147,26 @@ HEDDLE_SIMD void transpose(F (&r)[16]) {
   }
 }
 
-HEDDLE_SIMD F sum_pairs(F a, F b) {  // of each four lanes, 0 and 2, 1 and 3: of a, then of b
+HEDDLE_SIMD F sum_pairs(F a, F b) {  // for each four lanes: lanes 0 + 2 and 1 + 3 of a, then of b
   const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
   return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
 }
-// Lane i: reduce_add of r[i], to the bit, and r is spoilt: halves, quarters and so on of two vectors at a time.
+// Returns reduce_add of r[i] in lane i, to the bit. Adds halves, quarters and so on, two vectors at a time. Overwrites
+// r.
 HEDDLE_SIMD F sum_lanes(F (&r)[16]) {
 #pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i)  // r[i]: eight lanes of i, then of i + 8
+  for (int i = 0; i < 8; ++i)  // r[i]: eight partial sums of i, then of i + 8
     r[i] = _mm512_add_ps(_mm512_shuffle_f32x4(r[i], r[i + 8], 0x44), _mm512_shuffle_f32x4(r[i], r[i + 8], 0xee));
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i)  // four lanes of i, i + 8, i + 4 and i + 12
+  for (int i = 0; i < 4; ++i)  // four partial sums of i, i + 8, i + 4 and i + 12
     r[i] = _mm512_add_ps(_mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd));
   const F a = sum_pairs(r[0], r[1]), b = sum_pairs(r[2], r[3]);
-  // 0 1 2 3, 8 9 .., 4 5 .., 12 ..
+  // Order of lanes: 0 1 2 3, 8 9 .., 4 5 .., 12 ..
   const F in_fours = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
   return _mm512_shuffle_f32x4(in_fours, in_fours, 0xd8);
 }
 
-// Elements 0, 2, .. and 1, 3, .. of 2 W bf16.
+// Return elements 0, 2, … or 1, 3, … of 2 W bf16.
 HEDDLE_SIMD __m512i load_bits(const bf16* p) {
   return _mm512_castps_si512(_mm512_loadu_ps(reinterpret_cast<const float*>(p)));
 }
@@ -174,7 +176,7 @@ HEDDLE_SIMD F load_odd(const bf16* p) {
 }
 
 #if defined(HEDDLE_SIMD_BF16)
-// acc + the two products of bf16 pairs in each 32-bit lane. a and b only carry bits.
+// Returns acc + the two products of bf16 pairs in each 32-bit lane. a and b hold bits, not floats.
 HEDDLE_SIMD F dot_pairs(F a, F b, F acc) {
 #if defined(HEDDLE_EMULATE_AVX512)
   return emulated::dpbf16_ps(acc, _mm512_castps_si512(a), _mm512_castps_si512(b));
@@ -182,13 +184,13 @@ HEDDLE_SIMD F dot_pairs(F a, F b, F acc) {
   return _mm512_dpbf16_ps(acc, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b));
 #endif
 }
-// Bits of W pairs of neighbours; the first n elements of them.
+// Load W pairs of neighbouring elements as bits, or the first n elements of them.
 HEDDLE_SIMD F load_pairs(const bf16* p) { return _mm512_loadu_ps(reinterpret_cast<const float*>(p)); }
 HEDDLE_SIMD F load_pairs_n(const bf16* p, int64_t n) {
   __mmask32 mask = n >= 2 * W ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
   return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, p));
 }
-// Lane i: (low[i], high[i]) as a pair.
+// Returns (low[i], high[i]) as a pair in lane i.
 HEDDLE_SIMD F join_halves(__m256i low, __m256i high) {
   return _mm512_castsi512_ps(
       _mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16)));
@@ -198,7 +200,7 @@ HEDDLE_SIMD F join_pairs(const bf16* low, const bf16* high) { return join_halves
 HEDDLE_SIMD F join_pairs_n(const bf16* low, const bf16* high, int n) {  // high may be null: zeros
   return join_halves(load16_n(low, n), high ? load16_n(high, n) : _mm256_setzero_si256());
 }
-// The same of floats, rounded to bf16 (subnormals to zero, as the dot product takes them).
+// Joins floats rounded to bf16 in the same way. Subnormals become zero, as in the dot product.
 HEDDLE_SIMD F join_rounded(F low, F high) {
 #if defined(HEDDLE_EMULATE_AVX512)
   return join_halves(round_bf16(low), round_bf16(high));
@@ -209,7 +211,7 @@ HEDDLE_SIMD F join_rounded(F low, F high) {
       _mm512_permutexvar_epi16(_mm512_load_si512(order), (__m512i)_mm512_cvtne2ps_pbh(high, low)));
 #endif
 }
-// The same of neighbours: the W of low, then those of high.
+// Rounds and pairs neighbouring floats: the W of low, then those of high.
 HEDDLE_SIMD F rounded_pairs(F low, F high) {
 #if defined(HEDDLE_EMULATE_AVX512)
   return _mm512_castsi512_ps(_mm512_inserti64x4(_mm512_castsi256_si512(round_bf16(low)), round_bf16(high), 1));
@@ -217,7 +219,7 @@ HEDDLE_SIMD F rounded_pairs(F low, F high) {
   return _mm512_castsi512_ps((__m512i)_mm512_cvtne2ps_pbh(high, low));
 #endif
 }
-// Pairs of neighbours, or of lines, of floats and f16.
+// Pairs of neighbouring elements, or of two lines, of floats and f16.
 template <class T> HEDDLE_SIMD F load_pairs(const T* p) { return rounded_pairs(load(p), load(p + W)); }
 template <class T> HEDDLE_SIMD F load_some(const T* p, int64_t n) {
   return n >= W ? load(p) : n > 0 ? load_n(p, static_cast<int>(n)) : zero();

@@ -36,7 +36,7 @@ HEDDLE_SIMD F fnma(F a, F b, F c) {
 }
 HEDDLE_SIMD F sqrt(F a) { return reinterpret_cast<F>(vsqrtq_f32(reinterpret_cast<float32x4_t>(a))); }
 HEDDLE_SIMD F round_even(F a) { return reinterpret_cast<F>(vrndnq_f32(reinterpret_cast<float32x4_t>(a))); }
-HEDDLE_SIMD F max(F a, F b) { return select_lt(b, a, a, b); }  // b where either is NaN
+HEDDLE_SIMD F max(F a, F b) { return select_lt(b, a, a, b); }  // returns b if either is NaN
 HEDDLE_SIMD F min(F a, F b) { return select_lt(a, b, a, b); }
 #else
 HEDDLE_SIMD F fma(F a, F b, F c) { return a * b + c; }
@@ -50,16 +50,17 @@ HEDDLE_SIMD F sqrt(F a) {
   return F{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
 }
 #endif
-// Adding and taking away 1.5 * 2^23 rounds to the nearest even integer for |a| < 2^22.
+// Adding and subtracting 1.5 * 2^23 rounds to the nearest even integer for |a| < 2^22.
 HEDDLE_SIMD F round_even(F a) {
   F magic = set1(12582912.0f);
   F shifted = a + magic;
-  asm("" : "+x"(shifted));  // the compiler must not fold the pair
+  asm("" : "+x"(shifted));  // keeps the compiler from removing the pair
   return shifted - magic;
 }
 #endif
 
-HEDDLE_SIMD F scale2(F p, F n) {  // p * 2^n, n integral in [-150, 129]: in two steps, so that subnormals come out
+// Returns p * 2^n for integers n in [-150, 129], in two steps so that results may be subnormal.
+HEDDLE_SIMD F scale2(F p, F n) {
   I whole = __builtin_convertvector(n, I), half = whole >> 1, rest = whole - half;
   return p * reinterpret_cast<F>((half + 127) << 23) * reinterpret_cast<F>((rest + 127) << 23);
 }
@@ -73,7 +74,7 @@ HEDDLE_SIMD float reduce_max(F v) {
 HEDDLE_SIMD F load(const int8_t* p) {
   return F{static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]), static_cast<float>(p[3])};
 }
-// The low byte of each integer.
+// Stores the low byte of each integer.
 HEDDLE_SIMD void store_bytes(uint8_t* p, F v) {
   const I whole = __builtin_convertvector(v, I);
   for (int i = 0; i < 4; ++i) p[i] = static_cast<uint8_t>(whole[i]);
@@ -105,7 +106,8 @@ HEDDLE_SIMD F load(const f16* p) {
   __builtin_memcpy(h, p, 8);
   U u = {h[0], h[1], h[2], h[3]};
   U sign = (u & 0x8000) << 16, body = (u & 0x7fff) << 13;
-  // 2^112 shifts the exponent's bias and makes half subnormals normal; infinities and NaN keep all exponent bits.
+  // Multiplying by 2^112 adjusts the exponent bias and normalizes subnormal halves. Infinities and NaN keep all
+  // exponent bits.
   F scaled = reinterpret_cast<F>(body) * set1(5.192296858534828e33f);
   I special = reinterpret_cast<I>((u & 0x7c00) == 0x7c00);
   U r = reinterpret_cast<U>(select(special, reinterpret_cast<F>(body | 0x7f800000), scaled));
@@ -117,7 +119,7 @@ HEDDLE_SIMD void store(f16* p, F v) {
     if (a > 0x7f800000) {
       r = 0x7e00 | ((a >> 13) & 0x1ff);
     } else if (a >= 0x477ff000) {
-      r = 0x7c00;                 // at or above 65520 rounds to infinity
+      r = 0x7c00;                 // 65520 and above round to infinity
     } else if (a < 0x38800000) {  // subnormal half: adding 0.5 leaves the rounded multiple of 2^-24 in the low bits
       float f;
       __builtin_memcpy(&f, &a, 4);
@@ -150,7 +152,7 @@ HEDDLE_SIMD void transpose(F (&r)[4]) {
   r[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 }
 
-// Elements 0, 2, .. and 1, 3, .. of 2 W bf16 (little-endian).
+// Return elements 0, 2, … or 1, 3, … of 2 W bf16 (little-endian).
 HEDDLE_SIMD U load_bits(const bf16* p) {
   U v;
   __builtin_memcpy(&v, p, 16);

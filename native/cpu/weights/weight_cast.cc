@@ -10,9 +10,9 @@
 namespace heddle {
 namespace {
 
-// A tile of a view without contiguous runs: `band` rows whose elements are strided in the source, while equal elements
-// of neighbouring rows are adjacent. Sizes are whole blocks of every type. Rows of a tile are padded, because they
-// would otherwise share few cache sets.
+// Size of a tile of a view whose rows are strided in the source, while equal elements of neighbouring rows are
+// adjacent: `band` rows of `across` elements, which are whole blocks of every type. Rows of a tile are padded, because
+// otherwise they would share few cache sets.
 constexpr int64_t band = 64, across = 256, pitch = across + 16;
 
 struct Room {
@@ -35,14 +35,14 @@ class Tally {
   std::atomic<int64_t> overflows_{0}, not_finite_{0};
 };
 
-// The source's element that the view's dimensions [from, to) have at `index`, counted from 0.
+// Returns the source offset of element `index` of the view's dimensions [from, to).
 int64_t offset_of(const WeightView& v, int from, int to, int64_t index) {
   int64_t offset = 0;
   for (int d = to - 1; d >= from; --d) offset += index % v.sizes[d] * v.strides[d], index /= v.sizes[d];
   return offset;
 }
 
-// n elements of the view from `begin` on, where they are in memory already: null where they must be read.
+// Returns n elements of the view from `begin` on if they are in memory already, or null if they must be read.
 const uint8_t* in_place(const WeightCast& c, int64_t begin, int64_t n) {
   const int64_t length = c.view.sizes[c.view.rank - 1];
   if (c.source.storage != WeightSource::Storage::plain || c.source.stored.file || begin % length + n > length)
@@ -68,11 +68,12 @@ CastFindings cast_stretch(const WeightCast& c, int64_t begin, int64_t n) {
   }
   const CastFindings of_run = cast_run(raw, type, out, c.to, c.addend, n);
   found.overflows += of_run.overflows;
-  found.not_finite = of_run.not_finite;  // once, though some overflowed on the way
+  found.not_finite = of_run.not_finite;  // counts each source value once, even if several results of it overflowed
   return found;
 }
 
-// (rows, count) elements of `lying`, row after row, `apart` from one row to the next: T is any type of their size.
+// Copies (rows, count) elements from `lying` to `to`, with rows `apart` elements apart. T is any type of the element
+// size.
 template <class T>
 void gather(const uint8_t* lying, const int64_t* offsets, int64_t count, int64_t rows, int64_t apart, uint8_t* to) {
   T* out = reinterpret_cast<T*>(to);
@@ -83,7 +84,7 @@ void gather(const uint8_t* lying, const int64_t* offsets, int64_t count, int64_t
   }
 }
 
-// Rows with strided elements: transposed and interleaved matrices.
+// Converts rows with strided elements: transposed and interleaved matrices.
 class Tiles {
  public:
   explicit Tiles(const WeightCast& c) : c_(c), v_(c.view), along_(c.view.along()), length_(c.view.row_length()) {
@@ -92,7 +93,7 @@ class Tiles {
     const int64_t last = c.first + c.count - 1;
     first_band_ = band_of(c.first), first_part_ = c.first % length_ / across;
     in_use_ = band_of(last) + 1 - first_band_;
-    // Less than a row may go around its end.
+    // The range may be shorter than a row and wrap around its end.
     parts_ = std::min(
         all_parts_, (last / length_ - c.first / length_) * all_parts_ + last % length_ / across - first_part_ + 1);
   }
@@ -103,8 +104,8 @@ class Tiles {
     const int64_t block = in_all / bands_, begin = part * across, n = std::min(across, length_ - begin),
                   end = c_.first + c_.count;
     int64_t row = in_all % bands_ * band, rows = std::min(band, v_.sizes[along_] - row);
-    int64_t at = (block * v_.sizes[along_] + row) * length_ + begin;  // of the view
-    // A range may have few of a band's rows.
+    int64_t at = (block * v_.sizes[along_] + row) * length_ + begin;  // index in the view
+    // The range may contain only a few of a band's rows.
     if (at >= end) return {};
     rows = std::min(rows, (end - 1 - at) / length_ + 1);
     const int64_t before = c_.first < at + n ? 0 : (c_.first - at - n) / length_ + 1;
@@ -130,7 +131,7 @@ class Tiles {
   }
 
  private:
-  // Bands are counted through all blocks.
+  // Numbers the bands consecutively over all blocks.
   int64_t band_of(int64_t element) const {
     const int64_t row = element / length_;
     return row / v_.sizes[along_] * bands_ + row % v_.sizes[along_] / band;
@@ -139,7 +140,8 @@ class Tiles {
   const WeightCast& c_;
   const WeightView& v_;
   int along_;
-  int64_t length_, bands_, all_parts_, first_band_, in_use_, first_part_, parts_;  // those that hold some of the range
+  // The last four limit the work to bands and parts with elements of the range.
+  int64_t length_, bands_, all_parts_, first_band_, in_use_, first_part_, parts_;
 };
 
 }  // namespace
@@ -181,7 +183,7 @@ WeightView WeightView::merged() const {
 }
 
 CastFindings cast_weights(const WeightCast& c, Pool& pool) {
-  // Types that are not written are refused before anything is.
+  // Rejects types that cannot be written before it writes anything.
   if (is_quantised(c.to) && !(c.source.type == c.to && c.addend == 0)) quantise(c.to, nullptr, 0, nullptr);
   if (c.count == 0) return {};
   Tally tally;

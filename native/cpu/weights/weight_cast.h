@@ -1,5 +1,5 @@
-// Stored weights in another element type and another order, by the threads of a lane's pool: what files and arrays are
-// converted with.
+// Converts stored weights to another element type and order on the threads of a lane's pool. Files and arrays are
+// converted with it.
 #pragma once
 #include <cstdint>
 
@@ -8,19 +8,19 @@
 
 namespace heddle {
 
-// A strided view: element (i, j, …) of what is made, row-major, is the source's element start + i * strides[0] + j *
-// strides[1] + …
+// A strided view. Its element (i, j, …), row-major, is the source's element start + i * strides[0] + j * strides[1] + …
 struct WeightView {
   int rank = 0;
   int64_t start = 0;
   int64_t sizes[4] = {}, strides[4] = {};
 
   int64_t count() const;
-  // The same view without dimensions of size 1, and with contiguous dimensions merged.
+  // Returns the same view without dimensions of size 1, and with contiguous dimensions merged.
   WeightView merged() const;
   // Whether the last dimension is contiguous. Types other than plain floats require it, and are read in whole blocks.
   bool in_stretches() const { return strides[rank - 1] == 1; }
-  // Else its rows are along the dimension whose elements lie closest, and have the elements of those below it.
+  // For views whose last dimension is not contiguous: the dimension with the smallest stride, other than the last. A
+  // row has the elements of the dimensions after it.
   int along() const;
   int64_t row_length() const;
 };
@@ -28,7 +28,7 @@ struct WeightView {
 struct WeightCast {
   WeightSource source;
   WeightView view;    // rank 1 to 4, within the source; merged
-  int64_t first = 0;  // of the view's elements: `count` from there on are made, whole blocks
+  int64_t first = 0;  // `count` elements of the view from index `first` on are written, in whole blocks
   int64_t count = 0;
   DType to = DType::f32;
   float addend = 0;  // added before rounding

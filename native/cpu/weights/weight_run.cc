@@ -13,7 +13,7 @@
 namespace heddle {
 namespace {
 
-// A thread's memory, kept from one run to the next.
+// A thread's buffers, kept between runs.
 struct Room {
   alignas(64) uint8_t raw[weight_run * sizeof(float)];
   alignas(64) float wide[weight_run];
@@ -36,19 +36,19 @@ struct Run {
 
 bool is_floating(DType t) { return t == DType::f32 || t == DType::f16 || t == DType::bf16; }
 
-// The largest magnitude that the kernels may be given: below what becomes infinite, or is refused.
+// Returns the largest magnitude that the kernels may convert: larger ones would become infinite or are rejected.
 float largest_of(DType to) {
   switch (to) {
     case DType::f32: return FLT_MAX;
-    case DType::f16: return 0x1.ffdffep15f;    // the last below 65520
-    case DType::bf16: return 0x1.fefffep127f;  // the last below the middle of the largest and infinity
+    case DType::f16: return 0x1.ffdffep15f;    // the last float below 65520
+    case DType::bf16: return 0x1.fefffep127f;  // the last float below the midpoint of the largest bf16 and infinity
     default: return largest_quantised;
   }
 }
 
 bool misaligned(const void* p, size_t to) { return reinterpret_cast<uintptr_t>(p) % to != 0; }
 
-// The elements as numbers: at `to`, or where they lie.
+// Returns the elements as f32: in `to`, or in place.
 const float* widened(const Run& r, float* to) {
   const float* numbers = to;
   if (r.from == DType::f32) {
@@ -64,13 +64,13 @@ const float* widened(const Run& r, float* to) {
   return numbers;
 }
 
-// Whether all of them are finite and no larger than `most`.
+// Whether all numbers are finite and at most `most` in magnitude.
 bool are_within(const float* x, int64_t n, float most) {
   float high = 0, low = 0;
   return cpu::active().logits_range(x, n, &high, &low) && high <= most && low >= -most;
 }
 
-// Numbers that do not go through a kernel: counted, and converted one by one.
+// Converts numbers that the kernels do not accept one by one, and counts them.
 CastFindings cast_plainly(const Run& r, float* wide) {
   CastFindings found;
   if (r.copied()) std::memcpy(r.out, r.raw, bytes_of_elements(r.from, r.n));
@@ -94,7 +94,7 @@ CastFindings cast_run(const uint8_t* raw, DType from, uint8_t* out, DType to, fl
     std::memcpy(mine.raw, raw, bytes);
     r.raw = mine.raw;
   }
-  // f32 results are written directly to their place.
+  // Writes f32 results directly to the output.
   const bool direct = to == DType::f32 && from != DType::f32 && !misaligned(out, sizeof(float));
   const float* numbers = widened(r, direct ? reinterpret_cast<float*>(out) : mine.wide);
   if (!are_within(numbers, n, r.copied() ? FLT_MAX : largest_of(to))) return cast_plainly(r, mine.wide);

@@ -1,4 +1,4 @@
-// A stretch of weights in another element type, on the calling thread.
+// Converts a run of weights to another element type on the calling thread.
 #pragma once
 #include <cstdint>
 
@@ -13,7 +13,7 @@ struct CastFindings {
   void add(const CastFindings& more) { overflows += more.overflows, not_finite += more.not_finite; }
 };
 
-constexpr int64_t weight_run = 16384;  // elements: with what they become they stay in a core's second cache
+constexpr int64_t weight_run = 16384;  // elements: source and result fit into a core's L2
 
 // Converts n elements (whole blocks of both types, at most weight_run) at `raw` to `out`, after adding `addend`.
 // Bit-equal to cast_elements (element_cast.h), with the same errors, except that unchanged elements keep their bits.

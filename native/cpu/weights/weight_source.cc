@@ -16,7 +16,7 @@ namespace {
 
 constexpr int mxfp4_block = 32;
 
-// A thread's memory, kept from one run to the next.
+// A thread's buffers, kept between runs.
 struct Room {
   alignas(64) uint8_t stored[weight_run];
   alignas(64) float wide[weight_run];
@@ -35,7 +35,7 @@ const std::array<float, 256>& e4m3_numbers() {
   return table;
 }
 
-// Returns how many of finite factors became infinite.
+// Widens 8-bit floats and applies their scales. Returns how many products of finite factors became infinite.
 int64_t widen_fp8(const WeightSource& s, int64_t begin, int64_t n, float* to) {
   uint8_t* bytes = room().stored;
   s.stored.read(static_cast<size_t>(begin), static_cast<size_t>(n), bytes);
@@ -54,7 +54,7 @@ int64_t widen_fp8(const WeightSource& s, int64_t begin, int64_t n, float* to) {
   return overflows;
 }
 
-// ggml's layout: 17 bytes per block, the scale first, and elements j and j + 16 in one byte.
+// Interleaves MXFP4 as ggml does: 17 bytes per block, the scale first, and elements j and j + 16 in one byte.
 void gather_mxfp4(const WeightSource& s, int64_t begin, int64_t n, uint8_t* to) {
   const int64_t first = begin / mxfp4_block, blocks = n / mxfp4_block;
   uint8_t *halves = room().stored, *exponents = reinterpret_cast<uint8_t*>(room().wide);
@@ -81,8 +81,7 @@ void StoredBytes::check() const {
   if (!file) return;
   file->check();
   if (file->data() && has_lost_pages(file->data()))
-    throw Error(
-        "IO", file->path() + ": expected the bytes of a mapped file, the file has been truncated while it was in use");
+    throw Error("IO", file->path() + ": the mapped file was truncated while it was in use");
 }
 
 size_t WeightSource::stored_bytes(int64_t count) const {

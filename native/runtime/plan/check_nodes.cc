@@ -48,7 +48,7 @@ void check_nodes(const ProgramDesc& desc, ExecutionPlan& plan) {
   for (const NodeDesc& n : desc.nodes) {
     PlannedNode planned;
     planned.op = Registry::find(n.op);
-    if (!planned.op) throw Error("UNSUPPORTED", "op: expected one that the runtime knows, got " + n.op);
+    if (!planned.op) throw Error("UNSUPPORTED", "op: expected a known op, got " + n.op);
     const OpDef& op = *planned.op;
     const int inputs = static_cast<int>(n.inputs.size()), outputs = static_cast<int>(n.outputs.size());
     if (inputs < op.min_inputs || (op.max_inputs >= 0 && inputs > op.max_inputs))

@@ -4,7 +4,7 @@
 
 namespace heddle {
 
-// Saves a copy and the memory of the value, which is most often a gradient.
+// Saves the copy and the memory of the value, which is usually a gradient.
 void elide_assigns(const ProgramDesc& desc, ExecutionPlan& plan, std::vector<Lifetime>& lifetimes) {
   std::vector<int> readers(desc.values.size(), 0);  // operands that use a root's memory
   for (const NodeDesc& n : desc.nodes)
@@ -14,7 +14,7 @@ void elide_assigns(const ProgramDesc& desc, ExecutionPlan& plan, std::vector<Lif
     if (!plan.nodes[i].op->moves) continue;
     const int to = desc.nodes[i].inputs[0], from = plan.values[desc.nodes[i].inputs[1]].root;
     const bool is_bound = std::find(desc.bound.begin(), desc.bound.end(), to) != desc.bound.end();
-    // No other node may see the tensor, before or after.
+    // No other node may use the tensor, before or after.
     if (!is_bound || readers[to] != 1 || lifetimes[to].is_output) continue;
     Lifetime& source = lifetimes[from];
     if (!source.in_arena || source.is_output || source.first < 0 || source.last != static_cast<int>(i)) continue;

@@ -2,8 +2,8 @@
 
 namespace heddle {
 
-// The sum must lie where its other operand did, and nobody else may read the product. The addition then happens when
-// the product is due. Until the `add`, nothing else reads or writes that memory.
+// The sum must be stored in the memory of its other operand, and no other node may read the product. The addition then
+// happens when the product runs. Until the `add`, no other node may read or write that memory.
 void find_fused_adds(const ProgramDesc& desc, ExecutionPlan& plan) {
   const auto root = [&](int v) { return plan.values[v].root; };
   const auto in_arena = [&](int v) { return plan.values[v].offset != npos; };
@@ -30,7 +30,7 @@ void find_fused_adds(const ProgramDesc& desc, ExecutionPlan& plan) {
     if (sum.inputs[0] != product && sum.inputs[1] != product) continue;  // it adds a view of the product
     if (memory == product || root(sum.outputs[0]) != memory || !in_arena(memory)) continue;
     if (desc.values[other].dtype != desc.values[product].dtype || touches(desc.nodes[i], memory)) continue;
-    bool made = false, quiet = true;  // the other operand is there before i, and untouched until j
+    bool made = false, quiet = true;  // the other operand exists before i, and is not used until j
     for (size_t k = 0; k < i; ++k)
       for (int v : desc.nodes[k].outputs) made |= v == other;
     for (size_t k = i + 1; k < j; ++k) quiet = quiet && !touches(desc.nodes[k], memory);

@@ -2,8 +2,8 @@
 
 namespace heddle {
 
-// All operands but the first must be tensors that no node writes: the arena may give the memory of a value that dies
-// with one node to the next.
+// All operands but the first must be tensors that no node writes. A value in the arena may have the memory of an output
+// of the group.
 void find_groups(const ProgramDesc& desc, ExecutionPlan& plan) {
   std::vector<char> is_bound(desc.values.size(), 0);
   for (int v : desc.bound) is_bound[v] = 1;
@@ -16,7 +16,7 @@ void find_groups(const ProgramDesc& desc, ExecutionPlan& plan) {
   };
   for (size_t i = 0; i < plan.nodes.size(); i += plan.nodes[i].group) {
     size_t& group = plan.nodes[i].group;
-    while (joins(i) && group < most_grouped && i + group < plan.nodes.size()) {
+    while (joins(i) && group < max_grouped && i + group < plan.nodes.size()) {
       const size_t next = i + group;
       if (!joins(next) || plan.nodes[next].kernel != plan.nodes[i].kernel ||
           desc.nodes[next].inputs[0] != desc.nodes[i].inputs[0] ||

@@ -6,7 +6,8 @@ std::vector<PackedOperand> find_packings(
     const ProgramDesc& desc, const ExecutionPlan& plan, const std::vector<std::shared_ptr<Storage>>& bound) {
   std::vector<int> binding(desc.values.size(), -1);
   for (size_t b = 0; b < desc.bound.size(); ++b) binding[desc.bound[b]] = static_cast<int>(b);
-  std::vector<char> stays(desc.bound.size(), 0);  // read as stored by some node: two forms would cost twice the memory
+  // Read in its stored layout by some node. A second layout would double the memory.
+  std::vector<char> stays(desc.bound.size(), 0);
   std::vector<PackedOperand> wanted, chosen;
   for (size_t i = 0; i < plan.nodes.size(); ++i) {
     const PlannedNode& n = plan.nodes[i];
@@ -15,7 +16,7 @@ std::vector<PackedOperand> find_packings(
       const int v = desc.nodes[i].inputs[k], b = v < 0 ? -1 : binding[plan.values[v].root];
       if (b < 0) continue;
       const bool is_weight = packing.bytes && packing.input == static_cast<int>(k) && plan.values[v].root == v;
-      if (packing.of_files && bound[b]->writable()) stays[b] = 1;
+      if (packing.read_only && bound[b]->writable()) stays[b] = 1;
       else if (is_weight) wanted.push_back({i, bound[b].get(), packing});
       else if (!n.op->lookup) stays[b] = 1;
     }

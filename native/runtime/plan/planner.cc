@@ -8,7 +8,7 @@
 namespace heddle {
 
 MemoryPlan plan_memory(const std::vector<Interval>& intervals, size_t guard) {
-  // No sum below can then wrap, which would lay values over one another.
+  // Limits sizes so that no sum below can overflow, which would make values overlap.
   const size_t most = static_cast<size_t>(-1) / 2 / (intervals.size() + 1);
   for (const Interval& i : intervals)
     if (i.bytes > most - guard - 64)
@@ -21,12 +21,12 @@ MemoryPlan plan_memory(const std::vector<Interval>& intervals, size_t guard) {
 
   MemoryPlan plan;
   plan.offsets.assign(intervals.size(), 0);
-  std::vector<int> placed;  // by offset, ascending
+  std::vector<int> placed;  // ascending by offset
   for (int i : order) {
     size_t offset = 0;
     for (int p : placed) {
       if (intervals[p].last < intervals[i].first || intervals[i].last < intervals[p].first) continue;
-      if (plan.offsets[p] >= offset + padded(i)) break;  // the gap before p is wide enough
+      if (plan.offsets[p] >= offset + padded(i)) break;  // the gap before p is large enough
       offset = std::max(offset, plan.offsets[p] + padded(p));
     }
     plan.offsets[i] = offset;

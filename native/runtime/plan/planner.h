@@ -1,4 +1,4 @@
-// Memory planning: which bytes of one arena each intermediate value of a program uses. Pure, tested.
+// Memory planning: assigns each intermediate value of a program its bytes in one arena. A pure function.
 #pragma once
 #include <cstddef>
 #include <vector>
@@ -13,12 +13,12 @@ struct Interval {
 
 struct MemoryPlan {
   std::vector<size_t> offsets;  // per interval, multiples of 64
-  size_t bytes = 0;             // of the arena
+  size_t bytes = 0;             // size of the arena
 };
 
-// Greedy by size (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference"): the largest value
-// first, each at the lowest offset where it meets no value that lives at the same time. `guard` bytes are kept free
-// after each value. Throws OUT_OF_MEMORY for sizes whose sum no address reaches.
+// Greedy by size (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference"). Places the
+// largest value first, each at the lowest offset where it overlaps no value that lives at the same time. `guard` bytes
+// are kept free after each value. Throws OUT_OF_MEMORY if the sum of the sizes could overflow.
 MemoryPlan plan_memory(const std::vector<Interval>& intervals, size_t guard = 0);
 
 }  // namespace heddle

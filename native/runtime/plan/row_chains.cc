@@ -6,13 +6,13 @@
 namespace heddle {
 namespace {
 
-constexpr size_t least_weight = 1 << 16;  // bytes: a smaller one costs nothing to read again for every block
+constexpr size_t min_weight = 1 << 16;  // bytes; smaller weights are cheap to read again for every block
 
 Packing packing_of(const PlannedNode& n) {
   return n.kernel && n.kernel->packs.describe ? n.kernel->packs.describe(n.bounds) : Packing{};
 }
 
-// The operands of node i that go by rows of dimension `rows`, as in OpDef::by_rows. Returns 0 if the node cannot be in
+// Returns the mask of node i's row-local operands (OpDef::by_rows) with `rows` rows. Returns 0 if the node cannot be in
 // a chain.
 int row_operands(const ProgramDesc& desc, const ExecutionPlan& plan, const std::vector<Lifetime>& lifetimes, size_t i,
     int64_t rows) {
@@ -27,7 +27,7 @@ int row_operands(const ProgramDesc& desc, const ExecutionPlan& plan, const std::
   if (!planned.op->by_rows || !planned.kernel || planned.op->mutates) return 0;
   const int mask = planned.op->by_rows(planned.bounds);
   const Packing packing = packing_of(planned);
-  // A chain runs only when all its weights are packed, and this one never is: a pair of LoRA's matrices.
+  // A chain runs only if all its weights are packed. This one never is (LoRA's matrices).
   if (planned.kernel->packs.describe && !packing.bytes) return 0;
   for (size_t k = 0; k < n.inputs.size(); ++k) {
     const int v = n.inputs[k];
@@ -36,16 +36,17 @@ int row_operands(const ProgramDesc& desc, const ExecutionPlan& plan, const std::
       if (!goes_by_rows(v)) return 0;
       continue;
     }
-    // Read by every block: it must be there before the chain, and as fast to read for few rows as for many.
+    // Every block reads this operand. It must exist before the chain, and reading it must be as fast for few rows as
+    // for many.
     const int root = plan.values[v].root;
     if (lifetimes[root].in_arena || plan.values[root].replaces_assign) return 0;
     const bool is_packed = packing.bytes && packing.input == static_cast<int>(k);
-    if (planned.bounds.in[k].bytes() >= least_weight && !is_packed) return 0;
+    if (planned.bounds.in[k].bytes() >= min_weight && !is_packed) return 0;
   }
   return mask;
 }
 
-// Scratch of one thread's kernels for the largest block.
+// Returns the scratch of one thread's kernels for the largest block.
 size_t kernel_bytes(const ExecutionPlan& plan, const RowChain& chain) {
   size_t most = 0;
   for (size_t i = chain.begin; i < chain.end; ++i) {
@@ -81,7 +82,7 @@ void find_row_chains(const ProgramDesc& desc, ExecutionPlan& plan, std::vector<L
       if (!packing.bytes) continue;
       has_weights = true;
       chain.most_rows = std::max<int64_t>(chain.most_rows, packing.row_block);
-      chain.least_rows = std::max<int64_t>(chain.least_rows, packing.row_least);
+      chain.min_rows = std::max<int64_t>(chain.min_rows, packing.min_rows);
     }
     if (!has_weights) continue;
     const int first = static_cast<int>(begin), last = static_cast<int>(end) - 1;
@@ -100,7 +101,7 @@ void find_row_chains(const ProgramDesc& desc, ExecutionPlan& plan, std::vector<L
             chain.locals.push_back({root, 0});
             intervals.push_back(
                 {t.shape[0] > 0 ? padded_to_line(t.bytes() / static_cast<size_t>(t.shape[0])) : 0, l.first, l.last});
-          } else if (l.first <= last && l.last >= first) {  // blocks are at different nodes at one time
+          } else if (l.first <= last && l.last >= first) {  // blocks are at different nodes at the same time
             extended[root].first = std::min(extended[root].first, first);
             extended[root].last = std::max(extended[root].last, last);
           }

@@ -1,5 +1,5 @@
-// A run on an accelerator. Inputs, kernels and outputs are queued, and the run waits once, at its end. A run with the
-// same sizes and memory as the one before, as in decoding, is recorded, and later queued with one call.
+// A run on an accelerator. Inputs, kernels and outputs are queued, and the run waits once, at its end. If a run has the
+// same sizes and memory as the previous one, as in decoding, it is recorded, and later queued with one call.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -10,8 +10,9 @@
 namespace heddle {
 namespace {
 
-constexpr size_t most_mirrored = size_t{1} << 20;  // larger outputs go through the device's own stages
-constexpr size_t most_recordings = 8;
+// Larger outputs are downloaded through the device's own staging memory.
+constexpr size_t max_mirrored = size_t{1} << 20;
+constexpr size_t max_recordings = 8;
 
 bool recording_wanted() {
   const char* value = std::getenv("HEDDLE_CUDA_GRAPHS");
@@ -22,7 +23,7 @@ void wait_quietly(Accelerator& device) {
   try {
     device.wait();
   } catch (const Error&) {
-    // The cause of the failure is already being thrown.
+    // The original error is already being thrown.
   }
 }
 
@@ -34,14 +35,14 @@ void Executable::prepare_device() {
   const auto size = [&](int v) { return padded_to_line(d.largest(v).bytes()); };
   for (int v : d.outputs) outputs += size(v);
   output_offset_.assign(d.outputs.size(), npos);
-  if (outputs <= most_mirrored)
+  if (outputs <= max_mirrored)
     for (size_t i = 0; i < d.outputs.size(); ++i) {
       output_offset_[i] = bytes;
       bytes += size(d.outputs[i]);
     }
   fault_offset_ = bytes;
   host_ = std::make_unique<HostMemory>(accelerator_, bytes + 64);
-  // A checked node is waited for, and a reference computes on the host.
+  // Checked nodes wait after each node, and references compute on the host. Neither can be recorded.
   recordable_ = recording_wanted() && !plan_->checking;
   for (const PlannedNode& n : plan_->nodes) recordable_ &= n.is_noop || n.kernel;
 }
@@ -89,7 +90,7 @@ void Executable::queue_run(const RunArguments& a, Lane& lane, Context& context) 
 }
 
 void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& context) {
-  if (!recordable_ || Profile::on()) return queue_run(a, lane, context);  // a profiled node is waited for
+  if (!recordable_ || Profile::on()) return queue_run(a, lane, context);  // a profile waits after each node
   Accelerator& device = *accelerator_;
   RecordingKey key{a.symbols, arena_, static_cast<unsigned char*>(context.scratch)};
   for (size_t i = 0; i < recordings_.size(); ++i) {
@@ -102,7 +103,7 @@ void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& con
   }
   const bool again = last_ == key;
   last_ = key;
-  // The first run of its kind also loads the kernels, which a recording cannot.
+  // The first run of its kind also loads kernels, which cannot be recorded.
   if (!again) return queue_run(a, lane, context);
   std::shared_ptr<Recording> recording;
   device.begin_recording();
@@ -112,13 +113,13 @@ void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& con
   } catch (const Error& e) {
     device.drop_recording();
     if (std::strcmp(e.code(), "ABORTED") == 0) throw;
-    recordable_ = false;  // a kernel cannot be recorded: run without a recording, which may report an error
+    recordable_ = false;  // a kernel cannot be recorded; run without recording, which may report an error
     return queue_run(a, lane, context);
   } catch (...) {
-    device.drop_recording();  // the host's memory has run out: the stream must not go on recording
+    device.drop_recording();  // host memory is exhausted; stop recording, so that the stream is usable
     throw;
   }
-  if (recordings_.size() == most_recordings) recordings_.erase(recordings_.begin());
+  if (recordings_.size() == max_recordings) recordings_.erase(recordings_.begin());
   recordings_.emplace_back(std::move(key), std::move(recording));
   recording_count_.store(static_cast<int>(recordings_.size()), std::memory_order_relaxed);
   device.replay(*recordings_.back().second);

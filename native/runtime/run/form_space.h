@@ -8,25 +8,26 @@
 
 namespace heddle {
 
-// One allocation holds all missing forms, so that the system can use large pages. Pages are committed when they are
-// written.
+// One allocation holds all missing packed forms, so that the system can use large pages. Pages are committed when they
+// are written.
 //
-// Large pages take a third of the time of small ones. In fragmented memory the system first compacts it, which takes
-// several times as long. They are therefore requested part by part: after one slow part the next is skipped, after two
+// Writing to large pages takes a third of the time of small ones. If memory is fragmented, the system compacts it
+// first, which takes several times as long. Large pages are therefore requested part by part: after one slow part the
+// next part is skipped, after two the next three, and so on.
 // the next three, and so on.
 class FormSpace {
  public:
   explicit FormSpace(size_t bytes) : all_(Storage::allocate(bytes, nullptr, false)) {}
   static constexpr size_t padded(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
-  // Returns room for a form, or null if too little is left.
+  // Returns memory for a packed form, or null if too little is left.
   std::shared_ptr<Storage> take(size_t bytes) {
     if (bytes > all_->bytes() - used_) return nullptr;
     const std::shared_ptr<Storage> form = Storage::borrow(all_->data() + used_, bytes, all_);
     used_ += padded(bytes);
     return form;
   }
-  // Announces bytes that are about to be written. Ignores those of another executable's space.
+  // Announces bytes that are about to be written. Ignores bytes outside this space.
   void reach(const unsigned char* at, size_t bytes) {
     if (at < all_->data() || at >= all_->data() + all_->bytes()) return;
     const size_t offset = static_cast<size_t>(at - all_->data());
@@ -41,7 +42,7 @@ class FormSpace {
 
  private:
   static constexpr size_t alignment = 64, part_bytes = size_t{1} << 22;
-  static constexpr double slow_seconds = 0.4e-9;  // of a byte: twice what packing into small pages takes
+  static constexpr double slow_seconds = 0.4e-9;  // per byte: twice as long as packing into small pages
   const std::shared_ptr<Storage> all_;
   size_t used_ = 0, end_ = 0, done_ = 0;
   double seconds_ = 0;

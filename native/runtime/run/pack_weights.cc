@@ -1,6 +1,6 @@
-// Packs weights into the layout that their kernels want, and caches it with the tensor for all programs. The first run
+// Packs weights into the layout that their kernels use, and caches it with the tensor for all programs. The first run
 // that reads a weight packs nothing, so a single run never pays for a copy. Later runs pack a few parts each, as
-// PackingPace allows, so no run takes much longer than the next.
+// PackingPace allows, so that no run takes much longer than the next.
 #include <algorithm>
 
 #include "runtime/profile.h"
@@ -8,7 +8,7 @@
 
 namespace heddle {
 
-// Takes the forms that are whole. Makes parts of the others if the pace allows it.
+// Uses complete packed forms. Packs parts of the others if the pace allows it.
 void Executable::pack_weights(const RunArguments& a, Lane& lane) {
   size_t missing = 0, bytes = 0;
   double work = 0;
@@ -33,11 +33,12 @@ void Executable::pack_weights(const RunArguments& a, Lane& lane) {
 }
 
 void Executable::pack_some(size_t missing, Pool& pool) {
-  if (missing > available_memory() / 8 * 7) return;  // a mapped file's pages come and go, those of a form stay
+  // Unlike a mapped file's pages, those of a packed form cannot be reclaimed.
+  if (missing > available_memory() / 8 * 7) return;
   for (PackedOperand& p : packed_) {
     if (p.form || !p.due) continue;
     const char* const layout = p.packing.layout;
-    p.form = p.storage->packed(layout);  // of a node before this one
+    p.form = p.storage->packed(layout);  // may have been packed for an earlier node
     Storage::PartlyPacked made;
     if (!p.form && p.storage->begin_packing(layout, made)) {
       try {
@@ -56,7 +57,7 @@ void Executable::pack_some(size_t missing, Pool& pool) {
   }
 }
 
-// Makes as many parts of one form as this run may.
+// Packs as many parts of one form as this run may.
 void Executable::pack_parts(const PackedOperand& p, Storage::PartlyPacked& made, size_t missing, Pool& pool) {
   const int64_t parts = p.packing.parts;
   const size_t each = p.packing.bytes / static_cast<size_t>(parts);

@@ -1,5 +1,5 @@
-// Runs a chain of row-wise nodes block by block of rows. Values between the nodes stay in the thread's near cache, and
-// no thread waits for another in between.
+// Runs a chain of row-wise nodes, one block of rows at a time. Values between the nodes stay in the thread's cache, and
+// threads do not wait for each other between nodes.
 #include <algorithm>
 #include <mutex>
 
@@ -9,9 +9,9 @@
 namespace heddle {
 namespace {
 
-constexpr int64_t least_rows_per_thread = 48;  // fewer do not pay for reading all weights
+constexpr int64_t min_rows_per_thread = 48;  // fewer rows do not pay for reading all weights
 
-// For a profile: a chain's time by its nodes, as its threads spent theirs.
+// Splits a chain's time among its nodes for a profile, in proportion to the time that threads spent on each.
 class ChainTimes {
  public:
   explicit ChainTimes(size_t nodes) : spent_(nodes, 0) {}
@@ -37,17 +37,17 @@ class ChainTimes {
 
 }  // namespace
 
-// Skips the adds that are `done`. Returns false without effect in three cases: there are too few rows for the threads,
-// a weight is not packed yet, or the bits would differ from running node by node.
+// Skips adds that are `done`. Returns false without effect if there are too few rows for the threads, a weight is not
+// packed yet, or the bits would differ from running node by node.
 bool Executable::run_chain(const RowChain& chain, const std::vector<char>& done, Context& context) {
   const ProgramDesc& d = program_->desc();
   const int64_t rows = nodes_[chain.begin].out[0].shape[0];
   const int threads = context.pool.threads();
-  if (rows < least_rows_per_thread * threads) return false;
+  if (rows < min_rows_per_thread * threads) return false;
   for (size_t i = chain.begin; i < chain.end; ++i) {
     const PlannedNode& n = plan_->nodes[i];
     if (n.kernel && n.kernel->packs.describe && !nodes_[i].packed && !n.is_noop) return false;
-    // run_onto adds a product that is not rounded.
+    // run_onto adds a product without rounding it first.
     if (n.fused_add && nodes_[i].out[0].dtype != DType::f32) return false;
   }
   const int64_t row_step = chain.row_tile, fit = threads * (chain.most_rows - row_step);
@@ -56,7 +56,7 @@ bool Executable::run_chain(const RowChain& chain, const std::vector<char>& done,
     return part == parts ? rows : (rows * part / parts + row_step / 2) / row_step * row_step;
   };
   for (int64_t part = 0; part < parts; ++part)
-    if (cut(part + 1) - cut(part) < chain.least_rows) return false;
+    if (cut(part + 1) - cut(part) < chain.min_rows) return false;
   ChainTimes times(Profile::on() ? chain.end - chain.begin : 0);
   context.pool.run(parts, [&](int64_t part, int thread) {
     const int64_t from = cut(part), count = cut(part + 1) - from;
@@ -74,8 +74,8 @@ bool Executable::run_chain(const RowChain& chain, const std::vector<char>& done,
     };
     Pool alone(1);
     Context inner{alone, scratch, nullptr, context.node};
-    Node block[most_grouped];
-    const Node* group[most_grouped];
+    Node block[max_grouped];
+    const Node* group[max_grouped];
     for (size_t i = chain.begin; i < chain.end;) {
       const PlannedNode& planned = plan_->nodes[i];
       const size_t together = std::min(planned.group, chain.end - i);

@@ -1,4 +1,4 @@
-// HEDDLE_CHECK=1 compares every node with its reference, with sentinels after every buffer it may write.
+// HEDDLE_CHECK=1 compares every node with its reference, and writes sentinels after every buffer that it may write.
 // HEDDLE_CHECK=1e-5 sets the largest allowed difference for all types.
 #include <cmath>
 #include <cstdio>
@@ -12,9 +12,9 @@ namespace {
 
 constexpr unsigned char sentinel = 0xa5;
 
-// The largest difference, relative to the reference's largest magnitude or to `least`, whichever is larger. Exact for
-// integers. For sums, differences within the rounding of their terms are ignored, because they are large relative to a
-// sum that cancels.
+// Returns the largest difference, relative to the reference's largest magnitude or `least`, whichever is larger.
+// Integers must be equal. Differences of sums within the rounding of their terms are ignored, because they are large
+// relative to a sum that cancels.
 double difference(const Tensor& got, const Tensor& expected, double least, const SumBounds& sums) {
   const int64_t n = got.shape.size();
   if (got.dtype == DType::i32 || got.dtype == DType::u8)
@@ -31,9 +31,9 @@ double difference(const Tensor& got, const Tensor& expected, double least, const
   return scale > 0 ? most / scale : most;
 }
 
-// A debugging aid's threshold, not a test's: rounding of the output type plus reordered sums.
+// A threshold for debugging: rounding of the output type plus reordered sums.
 double allowed(DType t) { return t == DType::f32 ? 1e-3 : t == DType::f16 ? 4e-3 : 3e-2; }
-// Intermediate values may be rounded like the operands.
+// Uses a larger threshold if intermediate values may be rounded like the operands.
 double allowed(const Node& n, DType result, const Accelerator* device) {
   const char* text = std::getenv("HEDDLE_CHECK");
   const double asked = text ? std::strtod(text, nullptr) : 0;
@@ -42,7 +42,7 @@ double allowed(const Node& n, DType result, const Accelerator* device) {
   if (device && device->allows_tf32()) most = std::fmax(most, 2.5e-3);
   for (size_t i = 0; i < n.in.size(); ++i)
     if (n.has_input(i) && n.in[i].dtype == DType::bf16) most = std::fmax(most, 1e-2);
-  // operands that are rounded within
+  // Operands that the kernel rounds itself.
   if (n.attributes->get("bf16", 0) != 0) most = std::fmax(most, allowed(DType::bf16));
   return most;
 }
@@ -53,7 +53,7 @@ std::string text(double difference) {
   return digits;
 }
 
-// A node for its reference to run on: outputs and written operands are copies, and on a device all operands are.
+// A copy of a node for its reference. Copies outputs and written operands, and on a device all operands.
 class HostCopy {
  public:
   Node node;
@@ -90,7 +90,7 @@ void Executable::run_reference(size_t i, Accelerator& device) {
     if (node.out[k].bytes()) device.upload(node.out[k].data, host.node.out[k].data, node.out[k].bytes());
 }
 
-// The reference says what is wrong with the operands, in the words that the CPU uses.
+// Runs the reference, which throws the CPU's message for the bad operands.
 void Executable::explain_fault(int i, Accelerator& device) {
   const NodeDesc& desc = program_->desc().nodes[i];
   try {
@@ -139,7 +139,7 @@ void Executable::run_checked(size_t i, Context& context) {
     SumBounds sums;
     if (op.sums) {
       sums = op.sums(expected);
-      // no more than what holds for results that do not cancel
+      // At most the tolerance of results that do not cancel.
       sums.part = std::fmin(sums.part, allowed(expected, node.out[0].dtype, device));
     }
     const auto compare = [&](const char* what, size_t k, const Tensor& mine, const Tensor& truth,

@@ -1,4 +1,4 @@
-// A run's nodes, one after the other: alone, as a group, as a chain, or with the add that they are fused with.
+// Runs a program's nodes in order: alone, as a group, as a chain, or with a fused add.
 #include "runtime/executable.h"
 #include "runtime/profile.h"
 
@@ -20,7 +20,7 @@ void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) 
     if (planned[i].is_noop || done[i]) continue;
     try {
       context.node = static_cast<int>(i);
-      lane.pool().interrupt(!planned[i].op->mutates);  // an operand that is written in place is written completely
+      lane.pool().interrupt(!planned[i].op->mutates);  // an op that writes in place must not be interrupted
       while (chain < chains.size() && chains[chain].begin < i) ++chain;
       const bool chained = chain < chains.size() && chains[chain].begin == i && run_chain(chains[chain], done, context);
       if (chained) next = chains[chain].end;
@@ -43,7 +43,7 @@ void Executable::announce_stream(size_t after, Pool& pool) const {
   pool.announce_stream(node.packed ? node.packed : weight.data, weight.bytes());
 }
 
-// Returns whether the node's fused add has run with it.
+// Runs a node. Returns whether its fused add has run with it.
 bool Executable::run_one(size_t i, Context& context, std::vector<char>& done) {
   if (plan_->checking) return run_checked(i, context), false;
   if (plan_->nodes[i].group > 1) return run_group(i, context), false;
@@ -51,7 +51,7 @@ bool Executable::run_one(size_t i, Context& context, std::vector<char>& done) {
   return run_node(i, context), false;
 }
 
-// Waits for an accelerator after each node, so nodes do not overlap as they do without a profile.
+// Times a node. Waits for an accelerator after each node, so nodes do not overlap as they do without a profile.
 void Executable::run_profiled(size_t i, Context& context, std::vector<char>& done) {
   const Stopwatch watch;
   const bool summed = run_one(i, context, done);
@@ -63,12 +63,12 @@ void Executable::run_profiled(size_t i, Context& context, std::vector<char>& don
 
 void Executable::run_group(size_t i, Context& context) {
   const PlannedNode& n = plan_->nodes[i];
-  const Node* group[most_grouped];
+  const Node* group[max_grouped];
   for (size_t j = 0; j < n.group; ++j) group[j] = &nodes_[i + j];
   n.kernel->run_group(group, n.group, context);
 }
 
-// The product itself is never stored, and what it is added to is read and written once.
+// Runs a product with its fused add. The product is never stored, and its addend is read and written once.
 bool Executable::run_fused_add(size_t i, Context& context, std::vector<char>& done) {
   const size_t add = plan_->nodes[i].fused_add;
   if (!add) return false;

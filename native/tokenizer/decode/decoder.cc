@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view replacement = "\xEF\xBF\xBD";  // U+FFFD
 
-// How many times U+FFFD stands at the beginning, at most `most`.
+// Returns the number of U+FFFD at the beginning, at most `most`.
 size_t leading_replacements(std::string_view text, size_t most) {
   size_t count = 0;
   while (count < most && text.substr(count * replacement.size(), replacement.size()) == replacement) ++count;
@@ -48,9 +48,9 @@ void Decoder::flush(std::string& out) {
   shown_.clear();
 }
 
-// Takes from the text behind `from` what it has in common with the beginning of shown_. Bytes that were shown as U+FFFD
-// may have become a character of as many bytes, and a character U+FFFD for each of its bytes: both are the same text.
-// Where the text differs in another way it is all new.
+// Erases from out[from..] what it has in common with the beginning of shown_. U+FFFD counts as equal to the bytes it
+// stands for: bytes shown as U+FFFD may now be a character of as many bytes, and a shown character may now be one
+// U+FFFD per byte. Any other difference makes the remaining text new.
 void Decoder::leave_out_shown(std::string& out, size_t from) {
   size_t at = from;
   while (at < out.size() && !shown_.empty()) {
@@ -105,7 +105,8 @@ void Decoder::flush_any(std::string& out) {
   at_start_ = false;
 }
 
-// Byte tokens decode as a whole or, each of them, to U+FFFD: Hugging Face's ByteFallback decoder.
+// Appends the pending byte tokens: as text if they are well-formed as a whole, otherwise one U+FFFD each, like Hugging
+// Face's ByteFallback decoder.
 void Decoder::flush_bytes(std::string& out) {
   if (pending_.empty()) return;
   std::string bytes;
@@ -160,7 +161,7 @@ std::string decode_in_steps(const TokenizerModel& model, const uint32_t* ids, si
   return out;
 }
 
-// Writes the texts of ids one after the other.
+// Writes the texts of ids back to back.
 class Writer {
  public:
   Writer(const TokenTexts& texts, RawBuffer<char>& memory, size_t ids) : texts_(texts), memory_(memory) {
@@ -197,7 +198,7 @@ class Writer {
     size_ = static_cast<size_t>(to - memory_.data());
   }
 
-  // `ids_left`, this one included, keep their room.
+  // Writes `text`, and keeps room for `ids_left` ids, including this one.
   void put(std::string_view text, size_t ids_left) {
     memory_.reserve(size_ + text.size() + (ids_left + 1) * TokenTexts::block);
     std::memcpy(memory_.data() + size_, text.data(), text.size());
@@ -231,10 +232,10 @@ std::string_view decode(
   const TokenTexts& texts = model.token_texts();
   const bool falls_back = model.decode_kind == DecodeKind::byte_fallback;
   Writer out(texts, memory, count);
-  std::string run;  // of byte tokens
+  std::string run;  // current run of byte tokens
   const auto end_run = [&](size_t ids_left) {
     if (run.empty()) return;
-    if (!utf::is_well_formed(run)) {  // each of them, as Hugging Face's ByteFallback has it
+    if (!utf::is_well_formed(run)) {  // one U+FFFD per byte token, like Hugging Face's ByteFallback
       const size_t size = run.size();
       run.clear();
       for (size_t i = 0; i < size; ++i) run += replacement;

@@ -1,4 +1,5 @@
-// Ids to text, at once or one by one. Text given out piece by piece adds up to the text of all ids at once.
+// Decodes ids to text, at once or one by one. The parts of a text that is decoded one by one add up to the text that is
+// decoded at once.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -12,20 +13,20 @@ namespace heddle {
 class Decoder {
  public:
   Decoder(std::shared_ptr<const TokenizerModel> model, bool skip_special);
-  // Copies continue the text independently.
+  // A copy continues the text independently.
   Decoder(const Decoder& other) = default;
 
-  // Continues the text of these ids, which has been shown already as decode() writes it. For a new decoder only.
+  // Starts after these ids, whose text decode() has already returned. Call it on a new decoder only.
   void follow(const uint32_t* ids, size_t count);
 
-  // Appends to `out` the text that has become certain: never a part of a character, nor a run of byte tokens that
-  // may yet turn out malformed. Ids that the vocabulary lacks add nothing.
+  // Appends the text that has become certain to `out`. Holds back incomplete characters, and runs of byte tokens that
+  // may become malformed. Ignores ids that the vocabulary lacks.
   void push(uint32_t id, std::string& out);
 
-  // Appends what push() held back; a partial character becomes U+FFFD. Later ids continue the text.
+  // Appends what push() held back. An incomplete character becomes U+FFFD. Later ids continue the text.
   void flush(std::string& out);
 
-  // Whether an id's text does not depend on those before it: then it is settled_text(), where the id has one.
+  // Whether the next id's text does not depend on earlier ids. Its text is then settled_text(), if that returns true.
   bool settled() const {
     return model_->decode_kind != DecodeKind::steps && pending_.empty() && !at_start_ && shown_.empty();
   }
@@ -40,21 +41,22 @@ class Decoder {
   std::shared_ptr<const TokenizerModel> model_;
   bool skip_special_;
   bool at_start_;
-  std::string pending_;  // bytes: of a partial character, or of the current run of byte tokens
-  std::string shown_;    // text that follow() already returned for pending tokens; the final text extends or changes it
-  DecoderPipeline steps_;  // of DecodeKind::steps
+  std::string pending_;  // bytes of an incomplete character, or of the current run of byte tokens
+  std::string shown_;  // text of follow()'s pending ids that was already returned; the final text extends or changes it
+  DecoderPipeline steps_;  // for DecodeKind::steps
 };
 
-// Returns the text of an id if it adds the same text in any context. Special tokens and parts of characters do not.
+// Whether an id adds the same text in any context. `text` receives it. Special tokens and parts of characters do not.
 bool settled_text(const TokenizerModel& model, uint32_t id, std::string_view& text);
 
-// Returns the index of the last id after which no text depends on earlier ids, or `count` if none is known.
+// Returns the index of the last id from which decoding can restart: no text from there on depends on earlier ids.
+// Returns `count` if none is known.
 size_t last_reset(const TokenizerModel& model, const uint32_t* ids, size_t count);
 
 std::string decode(
     const std::shared_ptr<const TokenizerModel>& model, const uint32_t* ids, size_t count, bool skip_special);
 
-// The same into memory that is kept from call to call.
+// Like decode above, but writes into `memory`, which callers reuse.
 std::string_view decode(
     const TokenizerModel& model, const uint32_t* ids, size_t count, bool skip_special, RawBuffer<char>& memory);
 

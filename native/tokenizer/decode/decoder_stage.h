@@ -1,4 +1,4 @@
-// The state of a tokenizer.json decoder step for one text. Stages form a chain. Each passes on text as soon as it is
+// The state of a decoder step of tokenizer.json for one text. Stages form a chain. Each passes text on as soon as it is
 // final.
 #pragma once
 #include <cstddef>
@@ -14,13 +14,13 @@ class DecoderStage {
   virtual ~DecoderStage() = default;
   virtual std::unique_ptr<DecoderStage> clone() const = 0;
 
-  // Takes one whole token, or after a stage that joins tokens, more of their text. UTF-8.
+  // Takes one whole token, or after a stage that joins tokens, the next part of their text. UTF-8.
   virtual void take(std::string text) = 0;
-  // Ends the input: passes on what take() held back. Tokens taken afterwards continue the text.
+  // Ends the input: passes on what take() held back. Later tokens continue the text.
   virtual void finish() {}
 
   DecoderStage* next = nullptr;
-  // shared by all stages of the chain; its bytes are those that entered the chain so far
+  // Shared by all stages of the chain. Its bytes are those that have entered the chain so far.
   RegexBudget* budget = nullptr;
 };
 
@@ -32,8 +32,8 @@ template <class T> class ClonedStage : public DecoderStage {
 // Limits growth: many steps that each write slightly more than they read could turn a word into gigabytes.
 class GrowthLimit {
  public:
-  // Counts a stage that has read `read` bytes and inserted `added`. Throws INVALID_FILE if that is far more than
-  // entered the chain.
+  // Counts a stage that has read `read` bytes and inserted `added`. Throws INVALID_FILE if that is far more than the
+  // bytes that entered the chain.
   void add(size_t read, size_t added, size_t bytes_given);
 
  private:

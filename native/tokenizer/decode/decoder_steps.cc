@@ -37,7 +37,7 @@ class ByteLevel : public ClonedStage<ByteLevel> {
   }
 
   std::shared_ptr<const ByteAlphabet> alphabet_ = std::make_shared<const ByteAlphabet>();
-  std::string pending_;  // a part of a character
+  std::string pending_;  // an incomplete character
 };
 
 class Replace : public ClonedStage<Replace> {
@@ -57,7 +57,7 @@ class Replace : public ClonedStage<Replace> {
   GrowthLimit limit_;
 };
 
-// Runs of <0xAB> tokens become their text where they are well-formed as a whole, else one U+FFFD each.
+// Decodes runs of <0xAB> tokens: to text if the run is well-formed as a whole, otherwise to one U+FFFD per token.
 class ByteFallback : public ClonedStage<ByteFallback> {
  public:
   void take(std::string token) override {
@@ -80,7 +80,7 @@ class ByteFallback : public ClonedStage<ByteFallback> {
   std::string run_;
 };
 
-// Whoever follows takes all tokens for one.
+// Joins all tokens. The steps after it are text stages, which treat their input as one token.
 class Fuse : public ClonedStage<Fuse> {
  public:
   void take(std::string token) override {
@@ -138,7 +138,7 @@ class WordPiece : public ClonedStage<WordPiece> {
   bool is_first_ = true;
 };
 
-// The suffix ends a word. It becomes a space if another token follows, and is dropped after the last token.
+// Ends words at the suffix, which becomes a space if another token follows and is dropped after the last token.
 class BpeDecoder : public ClonedStage<BpeDecoder> {
  public:
   explicit BpeDecoder(const std::string& suffix) : suffix_(share(suffix)) {}
@@ -161,7 +161,7 @@ class BpeDecoder : public ClonedStage<BpeDecoder> {
   }
 
   Shared suffix_;
-  std::string held_;  // the newest token from its first suffix on
+  std::string held_;  // the newest token, from its first suffix on
 };
 
 // Connectionist temporal classification: repeated tokens are merged, unless padding separates them.
@@ -212,14 +212,14 @@ void GrowthLimit::add(size_t read, size_t added, size_t bytes_given) {
   if (added == 0) return;
   const size_t most = 32 * bytes_given + (1 << 14);
   if (written_ > most)
-    throw invalid_file("decoder: expected a text to become at most " + std::to_string(most) + " bytes long, got more");
+    throw invalid_file("decoder: the decoded text exceeds the limit of " + std::to_string(most) + " bytes");
 }
 
 DecoderPipeline::DecoderPipeline(const std::vector<StepSpec>& steps) {
   bool joined = false;
   for (const StepSpec& step : steps) {
     auto& stages = chain_->stages;
-    auto stage = make_token_stage(step);  // also where it is not used: it refuses what is wrong
+    auto stage = make_token_stage(step);  // validates the step, even if it is not used
     if (joined) {
       for (auto& one : make_text_stages(step)) {
         stages.push_back(std::move(one));
@@ -268,8 +268,9 @@ void DecoderPipeline::finish(std::string& out) {
   for (const auto& stage : chain_->stages) stage->finish();
 }
 
-// A token of which text comes out at once has passed every stage, so none holds a run of bytes. Each then knows the
-// newest token alone. Text that begins with U+FFFD may be bytes that complete a character of the tokens before.
+// If text of a token is emitted at once, it has passed every stage, so no stage holds a run of bytes. Each stage then
+// remembers the newest token only. Text that begins with U+FFFD may be bytes that complete a character of earlier
+// tokens.
 bool DecoderPipeline::resets(std::string_view token, RegexBudget& budget) const {
   if (chain_->has_text_stages) return false;
   std::string out;
@@ -288,7 +289,7 @@ int byte_of_token(std::string_view text) {
            : c >= 'a' && c <= 'f' ? c - 'a' + 10
                                   : -1;
   };
-  const int high = text[3] == '+' ? 0 : digit(text[3]);  // Rust reads a sign
+  const int high = text[3] == '+' ? 0 : digit(text[3]);  // Rust's integer parser accepts a sign
   const int low = digit(text[4]);
   return high < 0 || low < 0 ? -1 : 16 * high + low;
 }

@@ -11,22 +11,22 @@
 
 namespace heddle {
 
-// Applies the steps of a decoder to tokens one by one. Copies continue the text independently.
+// Applies the steps of a decoder to tokens, one by one. A copy continues the text independently.
 class DecoderPipeline {
  public:
   DecoderPipeline() = default;
-  // Without steps, tokens are joined by spaces. Throws UNSUPPORTED or INVALID_FILE, naming the step.
+  // Without steps, tokens are joined by spaces. Throws UNSUPPORTED or INVALID_FILE with the name of the step.
   explicit DecoderPipeline(const std::vector<StepSpec>& steps);
   DecoderPipeline(const DecoderPipeline& other);
   DecoderPipeline& operator=(DecoderPipeline&&) = default;
 
-  // Appends to `out` the text that has become certain.
+  // Appends the text that has become certain to `out`.
   void push(std::string_view token, std::string& out);
   // Appends the rest.
   void finish(std::string& out);
 
-  // Whether, after this token, nothing depends on the tokens before it. False where that is not known. `budget` is that
-  // of all tokens that are asked about.
+  // Whether no text from this token on depends on earlier tokens. Returns false if that is unknown. `budget` is shared
+  // by all tokens that are queried.
   bool resets(std::string_view token, RegexBudget& budget) const;
 
  private:
@@ -43,13 +43,13 @@ class DecoderPipeline {
     Output output;
     RegexBudget budget{0};  // grows with the tokens
     bool has_token = false;
-    bool has_text_stages = false;  // which may hold back any length of text
+    bool has_text_stages = false;  // these may hold back text of any length
     void link();
   };
   std::unique_ptr<Chain> chain_ = std::make_unique<Chain>();
 };
 
-// The byte value of a token of the form <0xAB>, or -1.
+// Returns the byte value of a token of the form <0xAB>, or -1.
 int byte_of_token(std::string_view text);
 
 }  // namespace heddle

@@ -29,7 +29,7 @@ class ReplaceText : public ClonedStage<ReplaceText> {
 
  private:
   TextReplacer replacer_;
-  size_t added_;  // bytes that a match may add; 0: it adds fewer than it takes away
+  size_t added_;  // bytes that a match may add; 0 if it adds fewer than it removes
   GrowthLimit limit_;
 };
 
@@ -43,7 +43,7 @@ class StripText : public ClonedStage<StripText> {
     if (begin == part.size()) return;
     start_ = 0;
     size_t end = part.size();
-    size_t ending = 0;  // how often the part ends with it
+    size_t ending = 0;  // number of times that the part ends with content_
     while (end >= begin + size && part.compare(end - size, size, content_) == 0) end -= size, ++ending;
     std::string text;
     if (end > begin) {
@@ -58,12 +58,12 @@ class StripText : public ClonedStage<StripText> {
 
  private:
   std::string content_;
-  size_t start_;  // how often it is still taken away
+  size_t start_;  // number of times that content_ is still removed at the start
   size_t stop_;
-  size_t held_ = 0;  // how often the text so far ends with it: at most stop_
+  size_t held_ = 0;  // number of times that the text so far ends with content_; at most stop_
 };
 
-// A text that is the name of a byte as a whole becomes that byte.
+// Replaces a text that is the name of a byte, such as <0x41>, by that byte.
 class ByteOfText : public ClonedStage<ByteOfText> {
  public:
   void take(std::string part) override {
@@ -88,7 +88,7 @@ class ByteOfText : public ClonedStage<ByteOfText> {
   std::string held_;
 };
 
-// For steps of which no part of the result is certain before the text ends.
+// For steps whose result is uncertain until the text ends.
 class WholeText : public ClonedStage<WholeText> {
  public:
   using Change = std::function<std::string(const std::string& text, RegexBudget& budget)>;

@@ -1,5 +1,5 @@
-// Decoder steps after one that joins all tokens (ByteLevel, Fuse). Their only token is the whole text, which arrives in
-// parts.
+// Decoder steps after a step that joins all tokens (ByteLevel, Fuse). Their input is one token, the whole text, which
+// arrives in parts.
 #pragma once
 #include <memory>
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace heddle {
 
-// One step may be several stages, or none.
+// Returns the stages of a step: one, several or none.
 std::vector<std::unique_ptr<DecoderStage>> make_text_stages(const StepSpec& spec);
 
 // Replaces each match in `text` by `content`. `matches` receives the number of matches.

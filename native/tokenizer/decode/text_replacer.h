@@ -1,4 +1,4 @@
-// Replaces a string by another in a text that arrives in parts.
+// Replaces a string in a text that arrives in parts.
 #pragma once
 #include <memory>
 #include <string>
@@ -10,14 +10,15 @@ namespace heddle {
 
 void replace_all(std::string& text, std::string_view from, std::string_view to);
 
-// Replaces leftmost non-overlapping matches with the Knuth-Morris-Pratt automaton. Equals replace_all on the joined
-// parts.
+// Replaces leftmost non-overlapping matches with the Knuth-Morris-Pratt automaton. The result equals replace_all on the
+// joined parts.
 class TextReplacer {
  public:
   // An empty `from` replaces nothing.
   TextReplacer(std::string_view from, std::string_view to);
 
-  // Appends final text to `out` and holds back the beginning of a possible match. Returns the number of matches.
+  // Appends text that is final to `out`, and holds back the beginning of a possible match. Returns the number of
+  // matches.
   size_t take(std::string_view part, std::string& out);
   void finish(std::string& out);
 
@@ -30,7 +31,7 @@ class TextReplacer {
   size_t matched_ = 0;
 };
 
-// Spaces that writing has not: transformers' clean_up_tokenization, rule by rule in its order.
+// Removes spaces before punctuation: transformers' clean_up_tokenization, rule by rule in its order.
 void clean_up(std::string& text);
 std::vector<TextReplacer> clean_up_replacers();
 

@@ -17,11 +17,11 @@ LongestStarts::LongestStarts(const std::vector<std::string_view>& contents) {
   shorter_.assign(trie_.size(), Trie::root);
   longest_.resize(trie_.size());
   for (uint32_t node = 0; node < longest_.size(); ++node) longest_[node] = trie_.value(node);
-  std::vector<uint32_t> order(contents.size());  // the longest first
+  std::vector<uint32_t> order(contents.size());  // longest first
   std::iota(order.begin(), order.end(), 0u);
   std::sort(
       order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return contents[a].size() > contents[b].size(); });
-  std::vector<uint32_t> at(contents.size(), Trie::root);  // where each content has come to
+  std::vector<uint32_t> at(contents.size(), Trie::root);  // node that each content has reached
   std::vector<bool> done(trie_.size(), false);
   for (size_t depth = 0; depth < longest; ++depth) {
     for (const uint32_t i : order) {

@@ -14,10 +14,10 @@ class LongestStarts {
  public:
   static constexpr uint32_t none = UINT32_MAX;
 
-  // If strings are equal, the first one is used.
+  // If two strings are equal, the first one is found.
   explicit LongestStarts(const std::vector<std::string_view>& contents);
 
-  // found[i]: the number of the content that begins at byte i, or none.
+  // Sets found[i] to the index of the content that begins at byte i, or to none.
   void find(std::string_view text, std::vector<uint32_t>& found) const;
 
  private:

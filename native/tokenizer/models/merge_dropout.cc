@@ -13,7 +13,7 @@ void MergeDropout::seed(double probability, uint64_t seed) {
   state_ = seed;
 }
 
-// SplitMix64 (Steele et al. 2014).
+// Random generator: SplitMix64 (Steele et al. 2014).
 bool MergeDropout::drops() {
   state_ += 0x9E3779B97F4A7C15ULL;
   uint64_t x = state_;
@@ -33,10 +33,10 @@ size_t MergeDropout::run(const MergeTable& merges, std::vector<Symbol>& symbols,
   previous_.resize(n);
   heap_.clear();
   left_out_.clear();
-  const std::greater<uint64_t> least_first;
+  const std::greater<uint64_t> min_first;
   const auto push = [&](uint64_t entry) {
     heap_.push_back(entry);
-    std::push_heap(heap_.begin(), heap_.end(), least_first);
+    std::push_heap(heap_.begin(), heap_.end(), min_first);
   };
   const auto update = [&](uint32_t i) {
     const uint32_t right = next_[i];
@@ -51,17 +51,17 @@ size_t MergeDropout::run(const MergeTable& merges, std::vector<Symbol>& symbols,
   }
   for (uint32_t i = 0; i + 1 < n; ++i) update(i);
 
-  // Each step merges the best of the pairs that are not dropped. Dropped pairs take part again in the next step.
+  // Each step merges the best of the pairs that are not dropped. Dropped pairs take part in the next step again.
   size_t steps = 0;
   while (!heap_.empty()) {
     if ((++steps & 0xFFFF) == 0 && cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {
       throw Error("ABORTED", "encode: aborted");
     }
-    std::pop_heap(heap_.begin(), heap_.end(), least_first);
+    std::pop_heap(heap_.begin(), heap_.end(), min_first);
     const uint64_t top = heap_.back();
     heap_.pop_back();
     const auto i = static_cast<uint32_t>(top);
-    if (pair_rank_[i] != top >> 32) continue;  // the pair has changed since
+    if (pair_rank_[i] != top >> 32) continue;  // an outdated entry: the pair has changed
     if (drops()) {
       left_out_.push_back(top);
       continue;

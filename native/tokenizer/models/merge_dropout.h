@@ -1,5 +1,5 @@
-// Byte pair encoding that leaves merges out by chance (BPE-dropout, Provilkov et al. 2020): the same text becomes other
-// tokens each time, which regularises training.
+// Byte pair encoding that skips merges at random (BPE-dropout, Provilkov et al. 2020). The same text becomes different
+// tokens each time, which regularizes training.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -13,11 +13,11 @@ namespace heddle {
 
 class MergeDropout {
  public:
-  // The chance of one text: at every step each pair that could merge is left out with `probability` (0: not active).
+  // Starts a text. At every step, each pair that could merge is skipped with `probability` (0: not active).
   void seed(double probability, uint64_t seed);
   bool active() const { return probability_ > 0; }
 
-  // Merges the symbols in place and returns how many are left; O(n log n / (1 - probability)).
+  // Merges the symbols in place and returns their remaining number. O(n log n / (1 - probability)).
   size_t run(const MergeTable& merges, std::vector<Symbol>& symbols, const std::atomic<bool>* cancelled);
 
  private:

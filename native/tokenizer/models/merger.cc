@@ -30,14 +30,14 @@ constexpr int place_bits = 6;
 constexpr int32_t no_pair = INT32_MAX;
 static_assert(Merger::short_limit <= size_t{1} << place_bits);
 
-// A pair's rank and, below it, its place: the least of these is the leftmost of the best. Ranks that do not fit are
-// MergeTable's to refuse.
+// Packs a pair's rank and, below it, its position. The minimum is then the leftmost pair of the best rank. MergeTable
+// rejects ranks that do not fit.
 int32_t order_of(Merge merge, size_t place) {
   if (merge.rank == no_token) return no_pair;
   return static_cast<int32_t>(merge.rank << place_bits | static_cast<uint32_t>(place));
 }
 
-// The least of `count` numbers, a multiple of four.
+// Returns the minimum of `count` numbers, a multiple of four.
 int32_t least_of(const int32_t* numbers, size_t count) {
 #if defined(__SSE2__)
   __m128i least = _mm_load_si128(reinterpret_cast<const __m128i*>(numbers));
@@ -58,7 +58,7 @@ int32_t least_of(const int32_t* numbers, size_t count) {
 
 }  // namespace
 
-// Symbols stay where they are until the end; each knows its neighbours' places.
+// Symbols stay in place until the end. `next` and `previous` hold their neighbours' positions.
 template <class F> size_t Merger::run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
   if (count < 2) return count;
   alignas(16) int32_t orders[short_limit];
@@ -123,25 +123,25 @@ template <class F> size_t Merger::run_long(const MergeTable& merges, Symbol* sym
     pairs_[i] = first(i);
     if (pairs_[i].rank != no_token) heap_.push_back(static_cast<uint64_t>(pairs_[i].rank) << 32 | i);
   }
-  const std::greater<uint64_t> least_first;
-  std::make_heap(heap_.begin(), heap_.end(), least_first);
+  const std::greater<uint64_t> min_first;
+  std::make_heap(heap_.begin(), heap_.end(), min_first);
 
   const auto update = [&](uint32_t i) {
     const uint32_t right = next_[i];
     pairs_[i] = right == none ? Merge{no_token, no_token} : merges.find(symbols[i].id, symbols[right].id);
     if (pairs_[i].rank == no_token) return;
     heap_.push_back(static_cast<uint64_t>(pairs_[i].rank) << 32 | i);
-    std::push_heap(heap_.begin(), heap_.end(), least_first);
+    std::push_heap(heap_.begin(), heap_.end(), min_first);
   };
 
   size_t steps = 0;
   while (!heap_.empty()) {
     if ((++steps & 0xFFFF) == 0) look();
-    std::pop_heap(heap_.begin(), heap_.end(), least_first);
+    std::pop_heap(heap_.begin(), heap_.end(), min_first);
     const uint64_t top = heap_.back();
     heap_.pop_back();
     const auto i = static_cast<uint32_t>(top);
-    // An entry whose pair has changed since is stale; a merged-away symbol has no pair.
+    // The entry is outdated if its pair has changed. A symbol that was merged away has no pair.
     if (pairs_[i].rank != top >> 32) continue;
     const uint32_t right = next_[i];
     symbols[i].id = pairs_[i].id;

@@ -1,4 +1,4 @@
-// The merge loop of byte pair encoding: the pair of lowest rank first, the leftmost of equals.
+// The merge loop of byte pair encoding: merges the pair of lowest rank first, the leftmost if ranks are equal.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -16,17 +16,17 @@ struct Symbol {
 
 class Merger {
  public:
-  static constexpr size_t short_limit = 64;  // symbols
+  static constexpr size_t short_limit = 64;  // in symbols
 
-  // Long words throw ABORTED soon after it is set; null: none.
+  // Long words throw ABORTED soon after `cancelled` is set. Null: never.
   void watch(const std::atomic<bool>* cancelled) { cancelled_ = cancelled; }
 
-  // Merges symbols[0, count) in place and returns the remaining number. Short words scan all pairs for the best one
-  // repeatedly, O(n^2) with a tiny constant. Long words use a heap, O(n log n), so that a megabyte without a space is
-  // not an attack.
+  // Merges symbols[0, count) in place and returns the remaining number. Short words repeatedly scan all pairs for the
+  // best one, O(n^2) with a small constant. Long words use a heap, O(n log n), so that a megabyte without spaces cannot
+  // be used for an attack.
   size_t run(const MergeTable& merges, Symbol* symbols, size_t count);
 
-  // The same where each symbol is a byte of `text`, and the merges know their bytes.
+  // Merges symbols that are the bytes of `text`. `merges` must have indexed its bytes.
   size_t run_bytes(const MergeTable& merges, std::string_view text, Symbol* symbols);
 
  private:
@@ -39,7 +39,7 @@ class Merger {
   const std::atomic<bool>* cancelled_ = nullptr;
   // The pair that starts at each symbol.
   std::vector<Merge> pairs_;
-  // For the long form: neighbours of each symbol, and (rank << 32 | position) of every pair.
+  // For long words: neighbours of each symbol, and (rank << 32 | position) of every pair.
   std::vector<uint32_t> next_, previous_;
   std::vector<uint64_t> heap_;
 };

@@ -36,7 +36,7 @@ const ContinuingTokens& TokenizerModel::continuing_tokens() const {
       const std::string_view token = vocab.bytes(id);
       if (token.size() <= subword_prefix.size() || token.substr(0, subword_prefix.size()) != subword_prefix) continue;
       const uint32_t node = trie.find(token);
-      if (node == Trie::none || trie.value(node) != id) continue;  // no text is matched with it
+      if (node == Trie::none || trie.value(node) != id) continue;  // no text matches it
       contents.push_back(token.substr(subword_prefix.size()));
       made->ids.push_back(id);
       made->lengths.push_back(static_cast<uint32_t>(contents.back().size()));

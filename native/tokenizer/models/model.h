@@ -1,4 +1,4 @@
-// Everything about a tokenizer that does not change after loading, shared by all threads.
+// The immutable data of a tokenizer after loading, shared by all threads.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -23,26 +23,26 @@ namespace heddle {
 
 struct JsonVocabulary;
 
-// How a piece of text becomes tokens.
+// How a piece of text is converted to tokens.
 enum class ModelKind : uint8_t { bpe = 0, wordpiece = 1, unigram = 2, word_level = 3 };
 
-// When a text segment gets the prefix in front.
+// When a text segment gets the prefix.
 enum class PrefixRule : uint8_t {
   never = 0,
   always = 1,             // the Prepend normalizer
-  unless_there = 2,       // Metaspace "always", ByteLevel add_prefix_space: not if it already starts with it
+  unless_there = 2,       // Metaspace "always", ByteLevel add_prefix_space: unless it already starts with the prefix
   first_unless_there = 3  // Metaspace "first": only at the very start of the text
 };
 
-// How ids become text.
+// How ids are converted to text.
 enum class DecodeKind : uint8_t {
-  bytes = 0,          // byte-level: the tokens' bytes; malformed parts become U+FFFD
-  byte_fallback = 1,  // SentencePiece: text, with runs of <0xXX> tokens that must be well-formed as a whole
+  bytes = 0,          // byte-level: the bytes of the tokens; malformed parts become U+FFFD
+  byte_fallback = 1,  // SentencePiece: text, and runs of <0xXX> tokens, which must be well-formed as a whole
   steps = 2           // by decoder_steps
 };
 
-// Caches whether merging a token's bytes yields that token, as for most tokens. Words that are such tokens need no
-// merging. The value is deterministic, so threads may race.
+// Caches whether merging a token's bytes gives that token, which holds for most tokens. Words that are such tokens need
+// no merging. The value is deterministic, so threads may race.
 class WholeTokens {
  public:
   enum State : uint8_t { unknown, yes, no };
@@ -54,13 +54,14 @@ class WholeTokens {
   std::unique_ptr<std::atomic<uint8_t>[]> states_;
 };
 
-// The decoded text of tokens, with short ones inline. Sixteen bytes are copied for each, and the excess is overwritten.
+// The decoded text of tokens, with short texts inline. Always copies sixteen bytes; the next text overwrites the
+// excess.
 class TokenTexts {
  public:
   static constexpr size_t block = 16, most = block - 1;
   struct Text {
     char bytes[most];
-    uint8_t length;  // above `most`: in the vocabulary
+    uint8_t length;  // above `most`: the text is in the vocabulary
   };
   explicit TokenTexts(const Vocab& vocab);
   const Text& operator[](uint32_t id) const { return texts_[id]; }
@@ -73,70 +74,70 @@ class TokenTexts {
   std::vector<Text> texts_;
 };
 
-// WordPiece: the tokens of a word's later parts, without the prefix.
+// WordPiece: the tokens of later parts of a word, without their prefix.
 struct ContinuingTokens {
-  std::vector<uint32_t> ids, lengths;  // by the number that `starts` gives
+  std::vector<uint32_t> ids, lengths;  // by the index that `starts` returns
   std::unique_ptr<const LongestStarts> starts;
 };
 
 struct TokenizerModel {
   ModelKind kind = ModelKind::bpe;
-  // what it was made of, for all tokenizers that share it; null: other files
+  // The vocabulary that the model was built from, for all tokenizers that share it. Null for other file formats.
   std::shared_ptr<const JsonVocabulary> vocabulary;
   Vocab vocab;  // byte-level tokens are stored as raw bytes
   MergeTable merges;
-  bool byte_level = true;  // symbols start as bytes, else as characters
+  bool byte_level = true;  // symbols are initially bytes; otherwise characters
   bool ignore_merges = false;
   bool byte_fallback = false;
   bool fuse_unknown = false;
   uint32_t unknown = no_token;
-  uint32_t byte_ids[256];  // token of each byte; no_token if absent
-  // byte-level, and each byte has a token: then a word's tokens have the lengths of their bytes
+  uint32_t byte_ids[256];  // token of each byte; no_token if missing
+  // Byte-level, and each byte has a token. The tokens of a word then have the lengths of their bytes.
   bool every_byte_known = false;
-  WholeTokens whole_tokens;  // where every_byte_known
-  LongPieces long_pieces;    // of byte-level models
+  WholeTokens whole_tokens;  // filled if every_byte_known
+  LongPieces long_pieces;    // for byte-level models
 
-  // For BPE: the prefix of a word's later characters, and the suffix of its last one.
+  // BPE: the prefix of later characters of a word, and the suffix of its last character.
   std::string subword_prefix, word_suffix;
 
-  Trie trie;                         // of WordPiece and Unigram
-  uint32_t continuing = Trie::none;  // WordPiece: the node of the prefix of a word's later tokens
+  Trie trie;                         // for WordPiece and Unigram
+  uint32_t continuing = Trie::none;  // WordPiece: the node of the prefix of later tokens of a word
   uint32_t max_word_characters = 0;  // WordPiece: longer words are unknown
   std::vector<double> scores;        // Unigram: by id
   double unknown_score = 0;
-  // scores are summed as SentencePiece's library does: equal sums in another order then differ alike
+  // Scores are summed in float, like SentencePiece's library does, so that rounding breaks ties in the same way.
   bool single_precision = false;
 
-  // The general way from text to pieces; both empty where the fields below say it all.
+  // Arbitrary normalizers and pre-tokenizers. Empty if the fields below describe all steps.
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
-  bool needs_origins = false;           // of the pre-tokenizer
-  bool normalizer_keeps_ascii = false;  // no step changes a text of ASCII
+  bool needs_origins = false;           // the pre-tokenizer needs origins
+  bool normalizer_keeps_ascii = false;  // no step changes ASCII text
 
   bool needs_nfc = false;
-  bool spaces_to_marks = false;  // U+0020 becomes U+2581 before added tokens with `normalized` are looked for
+  bool spaces_to_marks = false;  // U+0020 becomes U+2581 before the search for added tokens with `normalized`
   std::string prefix;            // UTF-8
   PrefixRule prefix_rule = PrefixRule::never;
 
-  AddedTokenMatcher raw_added{{}};         // looked for in the text as it is
-  AddedTokenMatcher normalized_added{{}};  // looked for after normalisation
-  GuardCharacters guard;                   // of the guarded tokens among the latter
+  AddedTokenMatcher raw_added{{}};         // searched for in the raw text
+  AddedTokenMatcher normalized_added{{}};  // searched for in normalized text
+  GuardCharacters guard;                   // for the guarded tokens of normalized_added
   Splitter splitter{{}};
-  std::vector<uint32_t> begin_ids, end_ids;  // what the post-processor adds
+  std::vector<uint32_t> begin_ids, end_ids;  // ids that the post-processor adds
 
   DecodeKind decode_kind = DecodeKind::bytes;
   DecoderPipeline decoder_steps;    // copied for each text
-  Vocab names;                      // DecodeKind::steps: tokens as they are written, by id
-  bool strip_first_space = false;   // of the decoded text
+  Vocab names;                      // DecodeKind::steps: tokens as written in the file, by id
+  bool strip_first_space = false;   // removes the first space of the decoded text
   std::vector<uint8_t> is_special;  // by id
-  std::vector<int16_t> byte_value;  // by id: the byte of a <0xXX> token, else -1 (byte_fallback only)
-  std::unique_ptr<Vocab> own_text;  // where it is not what `vocab` says:
-  const Vocab& text() const { return own_text != nullptr ? *own_text : vocab; }  // by id: what it decodes to
-  // Made when first asked for:
+  std::vector<int16_t> byte_value;  // by id: the byte of a <0xXX> token, otherwise -1 (byte_fallback only)
+  std::unique_ptr<Vocab> own_text;  // decoded texts, if they differ from `vocab`
+  const Vocab& text() const { return own_text != nullptr ? *own_text : vocab; }  // decoded text by id
+  // Built on first use:
   const TokenTexts& token_texts() const;  // of text()
   const TokenEnds& token_ends() const;    // of the trie
   const ContinuingTokens& continuing_tokens() const;
-  const uint64_t number = next_number();  // no two models of a process have the same
+  const uint64_t number = next_number();  // unique among the models of a process
 
  private:
   static uint64_t next_number();

@@ -21,7 +21,7 @@ std::string to_utf8(std::u16string_view text) {
   return out;
 }
 
-// Cuts texts that lie one after the other.
+// Splits texts that are stored back to back.
 class Cutter {
  public:
   explicit Cutter(std::string_view text) : text_(text) {}
@@ -75,7 +75,7 @@ class Builder {
     add_added_tokens();
     size_tables();
     std::vector<SplitStage> stages = spec_.stages;
-    // Unknown characters may be one token across words: then every word's mark must be known.
+    // If unknown characters can form one token across words, every word's mark must be in the vocabulary.
     const bool known_mark = model.byte_fallback || model.vocab.find(space_mark) != no_token;
     const bool cuts = spec_.whole_text_is_word && model.kind == ModelKind::bpe && !model.byte_level;
     if (cuts && !crosses_mark_ && known_mark && model.subword_prefix.empty() && model.word_suffix.empty())
@@ -85,7 +85,7 @@ class Builder {
   }
 
  private:
-  // Tables by id are as long as the highest id: a small file must not ask for large ones.
+  // Tables by id are as long as the highest id. A small file must not cause large allocations.
   void check_ids() const {
     const IdBuffer& ids = spec_.texts->token_ids;
     const uint64_t count = ids.size() + spec_.added.size();
@@ -103,7 +103,7 @@ class Builder {
     const size_t count = texts.token_ids.size();
     TokenizerModel& model = *model_;
     model.vocab.reserve(count, texts.tokens.size());
-    // Bytes decode to themselves: then one table serves both ways.
+    // If bytes decode to themselves, one table serves encoding and decoding.
     const bool one_table = spec_.byte_level && spec_.decode_kind == DecodeKind::bytes;
     if (!one_table) model.own_text = std::make_unique<Vocab>();
     const bool in_trie = spec_.kind == ModelKind::wordpiece || spec_.kind == ModelKind::unigram;
@@ -113,7 +113,7 @@ class Builder {
     for (size_t begin = 0; begin < count; begin += at_once) {
       const size_t end = std::min(count, begin + at_once);
       bytes_.clear();
-      bytes_.room(texts.tokens.size());  // views into it stay where they are
+      bytes_.room(texts.tokens.size());  // reserved, so that views into it stay valid
       for (size_t i = begin; i < end; ++i) {
         const std::string_view token = cutter.next(texts.token_lengths[i]);
         const uint32_t id = texts.token_ids[i];
@@ -129,10 +129,10 @@ class Builder {
     }
   }
 
-  // Whether any text contains a token of Unigram or WordPiece. Encoding looks at each place for the longest token that
-  // begins there: its time is bounded by the text's length times that of the longest token.
+  // Whether any text can contain a token of Unigram or WordPiece. Encoding searches at each position for the longest
+  // token that begins there. Its time is bounded by the length of the text times that of the longest token.
   bool can_match(std::string_view token) const {
-    if (token.size() <= max_matched_characters) return true;  // in bytes already
+    if (token.size() <= max_matched_characters) return true;  // also holds for its characters
     const auto count = [](std::string_view text) {
       return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; });
     };
@@ -143,18 +143,18 @@ class Builder {
       if (length > spec_.max_word_characters + prefix) return false;  // longer words are unknown
       most += prefix;
     }
-    if (length <= most && token.size() <= 4 * most) return true;  // invalid bytes count too
+    if (length <= most && token.size() <= 4 * most) return true;  // counts invalid bytes too
     throw invalid_file("model.vocab: expected tokens of at most " + std::to_string(most) +
                        " characters (Unigram, WordPiece), got " + std::to_string(length));
   }
 
-  // Tables by id reach as far as the ids do.
+  // Resizes tables by id to the highest id.
   void size_tables() {
     model_->is_special.resize(model_->text().size(), 0);
     if (spec_.decode_kind == DecodeKind::byte_fallback) model_->byte_value.resize(model_->text().size(), -1);
   }
 
-  // Adds the text that the token decodes to.
+  // Stores the text that the token decodes to.
   void add_text(uint32_t id, std::string_view name) {
     TokenizerModel& model = *model_;
     std::string text;
@@ -187,7 +187,7 @@ class Builder {
     const IdBuffer& ids = spec_.texts->token_ids;
     const std::vector<double>& scores = spec_.texts->scores;
     if (scores.size() != ids.size()) {
-      throw invalid_file("model.vocab: expected one score a token, got " + std::to_string(scores.size()) + " for " +
+      throw invalid_file("model.vocab: expected one score per token, got " + std::to_string(scores.size()) + " for " +
                          std::to_string(ids.size()));
     }
     model.single_precision = spec_.single_precision;
@@ -197,7 +197,7 @@ class Builder {
       model.scores[ids[i]] = scores[i];
       least = std::min(least, scores[i]);
     }
-    constexpr double penalty = 10;  // SentencePiece's, for what no token covers
+    constexpr double penalty = 10;  // SentencePiece's penalty for text that no token covers
     model.unknown_score = least - penalty;
   }
 
@@ -221,8 +221,8 @@ class Builder {
     if (!texts.merge_tokens.empty()) return add_merges_by_number();
     const size_t count = texts.merge_lengths.size() / 2;
     if (!texts.merge_ranks.empty() && texts.merge_ranks.size() != count) {
-      throw invalid_file("merges: expected one rank each, got " + std::to_string(texts.merge_ranks.size()) + " for " +
-                         std::to_string(count));
+      throw invalid_file("merges: expected one rank per merge, got " + std::to_string(texts.merge_ranks.size()) +
+                         " for " + std::to_string(count));
     }
     model_->merges.reserve(count);
     if (model_->every_byte_known) model_->merges.index_bytes(model_->byte_ids);
@@ -254,11 +254,11 @@ class Builder {
     }
   }
 
-  // The same where merges follow from scores. Such vocabularies are of characters, and a token's id is its place.
+  // Adds merges that follow from scores. Such vocabularies consist of characters, and a token's id is its index.
   void add_merges_by_score() {
     TokenizerModel& model = *model_;
     if (spec_.byte_level || !spec_.subword_prefix.empty())
-      throw invalid_file("merges: expected them of a byte-level vocabulary");
+      throw invalid_file("merges: expected a list of merges for a byte-level vocabulary");
     model.merges.reserve(usual_merges_a_token * spec_.texts->token_ids.size());
     const auto text_of = [&](uint32_t id) { return model.vocab.bytes(id); };
     const auto find = [&](std::string_view text) { return model.vocab.find(text); };
@@ -268,11 +268,11 @@ class Builder {
     });
   }
 
-  // The same where each merge's tokens are known.
+  // Adds merges whose tokens are given by index.
   void add_merges_by_number() {
     const VocabularyTexts& texts = *spec_.texts;
     if (!spec_.subword_prefix.empty() || !texts.merge_ranks.empty())
-      throw invalid_file("merges: expected texts beside a prefix or ranks");
+      throw invalid_file("merges: expected texts with a prefix or ranks, got indices");
     const uint32_t* numbers = texts.merge_tokens.data();
     const uint32_t* ids = texts.token_ids.data();
     const size_t count = texts.merge_tokens.size() / 3;
@@ -283,14 +283,14 @@ class Builder {
       constexpr size_t ahead = 16;
       if (i + ahead < count) model.merges.prefetch(ids[numbers[3 * (i + ahead)]], ids[numbers[3 * (i + ahead) + 1]]);
       const uint32_t left = ids[numbers[3 * i]], right = ids[numbers[3 * i + 1]], made = ids[numbers[3 * i + 2]];
-      // No text contains the others: their names are not of the alphabet.
+      // No text can contain tokens whose names are outside the alphabet.
       if (!model.vocab.is_findable(left) || !model.vocab.is_findable(right) || !model.vocab.is_findable(made)) continue;
       model.merges.add(left, right, {static_cast<uint32_t>(i), made});
       note_marks(model.vocab.bytes(made));
     }
   }
 
-  // Adds the merges in numbers_, whose left and right parts are consecutive in bytes_.
+  // Adds the merges in numbers_. Their left and right parts are consecutive in bytes_.
   void add_merges(const std::string_view* parts, size_t count) {
     uint32_t ids[2 * at_once];
     model_->vocab.find_all(parts, ids, 2 * count);
@@ -303,7 +303,7 @@ class Builder {
       for (int side = 0; side < 2; ++side) {
         if (ids[2 * k + side] == no_token) throw missing(parts[2 * k + side], i);
       }
-      std::string joined;  // where they do not lie as the token has them
+      std::string joined;  // used if the parts are not contiguous in bytes_
       std::string_view both(left.data(), left.size() + right.size());
       if (!spec_.subword_prefix.empty()) {
         joined.append(left).append(right.substr(std::min(right.size(), spec_.subword_prefix.size())));
@@ -324,7 +324,7 @@ class Builder {
     return true;
   }
 
-  // The token that a merge makes: in most files the one after the last that was made, or that one again.
+  // Returns the token that a merge produces. In most files it is the one after the last result, or that one again.
   uint32_t find_made(std::string_view bytes, size_t merge) {
     const Vocab& vocab = model_->vocab;
     if (!bytes.empty()) {
@@ -343,8 +343,8 @@ class Builder {
     return invalid_file("merges[" + std::to_string(merge) + "]: token \"" + shown + "\" is not in the vocabulary");
   }
 
-  // Whether a merge makes a token with U+2581 after another character: if none does, text can be cut before each run
-  // of U+2581 without changing any id, and short words can be cached.
+  // Notes whether a merge produces a token with U+2581 after another character. If none does, text can be split before
+  // each run of U+2581 without changing any id, and short words can be cached.
   void note_marks(std::string_view token) {
     if (spec_.byte_level || crosses_mark_) return;
     size_t at = 0;
@@ -354,8 +354,8 @@ class Builder {
 
   void add_added_tokens() {
     std::vector<AddedToken> raw, normalized;
-    std::vector<std::string> guarded;  // of those that are normalised
-    RegexBudget budget(0);             // of all, of which there may be many
+    std::vector<std::string> guarded;  // those that are normalized
+    RegexBudget budget(0);             // for all tokens, of which there may be many
     for (const SpecAddedToken& token : spec_.added) {
       if (token.id > max_token_id) {
         throw invalid_file(
@@ -371,11 +371,11 @@ class Builder {
         for (const auto& step : normalizer_) step->run(text);
         search = std::move(text.text);
       }
-      add_text(token.id, search);  // as the library has it, normalised where the token is
+      add_text(token.id, search);  // normalized if the token is, like in the library
       if (model_->is_special.size() <= token.id) model_->is_special.resize(token.id + 1, 0);
       model_->is_special[token.id] = token.special;
       AddedToken added{search, token.id, token.single_word, token.lstrip, token.rstrip, token.special, token.guarded};
-      if (added.content.empty()) continue;  // a normalizer may leave nothing to look for
+      if (added.content.empty()) continue;  // a normalizer may remove the whole content
       (token.normalized ? normalized : raw).push_back(std::move(added));
     }
     std::vector<StepSpec> changing;
@@ -387,16 +387,16 @@ class Builder {
     model_->normalized_added = AddedTokenMatcher(std::move(normalized));
   }
 
-  static constexpr size_t at_once = Vocab::most_at_once / 2;
-  static constexpr uint64_t sparse_ids = 1 << 19;    // up to which any vocabulary's ids may go
-  static constexpr size_t usual_merges_a_token = 2;  // of SentencePiece's vocabularies
+  static constexpr size_t at_once = Vocab::max_at_once / 2;
+  static constexpr uint64_t sparse_ids = 1 << 19;    // any vocabulary may use ids up to this
+  static constexpr size_t usual_merges_a_token = 2;  // typical of SentencePiece's vocabularies
 
   const TokenizerSpec& spec_;
   std::shared_ptr<TokenizerModel> model_;
   ByteAlphabet alphabet_;
   Normalizer normalizer_;
   TextBuffer bytes_;
-  size_t numbers_[at_once];  // of merges
+  size_t numbers_[at_once];  // indices of merges
   uint32_t last_made_ = 0;
   bool crosses_mark_ = false;
 };

@@ -1,4 +1,4 @@
-// Makes a TokenizerModel of what lib/tokenizer has read from a file.
+// Builds a TokenizerModel from what lib/tokenizer has read from a file.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -24,27 +24,27 @@ struct SpecAddedToken {
 
 struct TokenizerSpec {
   std::shared_ptr<const VocabularyTexts> texts = std::make_shared<const VocabularyTexts>();
-  std::shared_ptr<const JsonVocabulary> vocabulary;  // that the texts are part of, if they are
+  std::shared_ptr<const JsonVocabulary> vocabulary;  // owner of `texts`, or null
   std::vector<SpecAddedToken> added;
   std::vector<SplitStage> stages;
   std::vector<StepSpec> normalizer, pre_tokenizer, decoder;
-  bool uses_normalizer = false;  // else it only says what added tokens look like in normalised text
+  bool uses_normalizer = false;  // if false, the steps only normalize the content of added tokens
   ModelKind kind = ModelKind::bpe;
   std::string subword_prefix, word_suffix;
   uint32_t max_word_characters = 100;
-  bool single_precision = false;  // of Unigram's sums of scores
-  std::vector<uint32_t> hidden;   // not of BPE: ids that no text matches
+  bool single_precision = false;  // Unigram sums scores in float
+  std::vector<uint32_t> hidden;   // ids that encoding never produces; not used by BPE
   std::vector<uint32_t> begin_ids, end_ids;
   bool byte_level = true, ignore_merges = false, byte_fallback = false, fuse_unknown = false;
   bool needs_nfc = false, spaces_to_marks = false, strip_first_space = false;
-  bool whole_text_is_word = false;  // no pre-tokenizer: long words are split where no merge can reach across
+  bool whole_text_is_word = false;  // no pre-tokenizer: long words are split where no merge can cross
   uint32_t unknown = no_token;
   std::u16string prefix;
   PrefixRule prefix_rule = PrefixRule::never;
   DecodeKind decode_kind = DecodeKind::bytes;
 };
 
-// Throws INVALID_FILE where the parts contradict each other, and for tokens longer than max_matched_characters.
+// Throws INVALID_FILE if the parts are inconsistent, and for tokens longer than max_matched_characters.
 std::shared_ptr<const TokenizerModel> build_tokenizer(const TokenizerSpec& spec);
 
 }  // namespace heddle

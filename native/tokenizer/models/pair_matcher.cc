@@ -12,11 +12,11 @@
 namespace heddle {
 namespace {
 
-constexpr size_t most_token_bytes = 512;
-constexpr size_t most_vocabulary_bytes = 8 << 20;
-constexpr size_t most_late_tokens = 1024;
+constexpr size_t max_token_bytes = 512;
+constexpr size_t max_vocabulary_bytes = 8 << 20;
+constexpr size_t max_late_tokens = 1024;
 
-// The first two bytes as a number.
+// Returns the first two bytes as a number.
 uint32_t start_of(const char* p) { return static_cast<uint8_t>(p[0]) << 8 | static_cast<uint8_t>(p[1]); }
 
 }  // namespace
@@ -29,8 +29,9 @@ std::unique_ptr<const PairMatcher> PairMatcher::build(
   return made;
 }
 
-// From tokens in the order of their bytes: those of a node are a range of them. Depth first, so that the children of a
-// node's first child follow it in memory: the ends of long tokens, which have no others, share a few cache lines.
+// Builds the trie from tokens sorted by their bytes; the tokens of a node are a range of them. Nodes are stored depth
+// first, and the children of a node's first child follow it. The ends of long tokens, which have single children, thus
+// share a few cache lines.
 void PairMatcher::build_trie(const Vocab& vocab) {
   struct Entry {
     std::string_view text;
@@ -43,7 +44,7 @@ void PairMatcher::build_trie(const Vocab& vocab) {
   std::sort(sorted.begin(), sorted.end(), [](const Entry& a, const Entry& b) { return a.text < b.text; });
   struct Range {
     uint32_t begin, end;
-    Id shorter;  // the longest token that ends above
+    Id shorter;  // the longest token that ends at an ancestor
     uint32_t node, depth;
   };
   steps_.assign(tokens_.size(), {});
@@ -93,9 +94,9 @@ void PairMatcher::build_trie(const Vocab& vocab) {
   }
 }
 
-// Fills tokens_: which tokens occur in encodings, and by which merge each comes into being. A list may name several
-// merges for a token (those made from tiktoken's files name all): the one that its own bytes take is the one that every
-// text takes.
+// Fills tokens_: which tokens occur in encodings, and which merge produces each of them. A list may have several merges
+// for one token; files converted from tiktoken have all of them. Only the merge that the token's own bytes take is ever
+// used.
 bool PairMatcher::find_tokens(const Vocab& vocab, const uint32_t* byte_ids) {
   tokens_.resize(vocab.size());
   for (int byte = 0; byte < 256; ++byte) {
@@ -112,7 +113,7 @@ bool PairMatcher::find_tokens(const Vocab& vocab, const uint32_t* byte_ids) {
   ways.reserve(merges_.size());
   merges_.for_each([&](Id left, Id right, Merge merge) { ways.push_back({merge.rank, merge.id, left, right}); });
   std::sort(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return a.rank < b.rank; });
-  std::vector<Way> early;  // of tokens whose parts were not there yet
+  std::vector<Way> early;  // ways whose parts were not known yet
   size_t total = 0;
   for (size_t i = 0; i < ways.size(); ++i) {
     const Way& way = ways[i];
@@ -123,11 +124,11 @@ bool PairMatcher::find_tokens(const Vocab& vocab, const uint32_t* byte_ids) {
       early.push_back(way);
       continue;
     }
-    // Its own bytes must come to this pair. A token that they never become is in no encoding.
+    // Merging the token's own bytes must end with this pair. Otherwise the token occurs in no encoding.
     if (!fit(way.left, way.right, way.rank + 1)) continue;
     const size_t length = vocab.bytes(way.id).size();
     total += length;
-    if (length > most_token_bytes || total > most_vocabulary_bytes) return false;
+    if (length > max_token_bytes || total > max_vocabulary_bytes) return false;
     token = {way.rank + 1, way.left, way.right, static_cast<uint16_t>(length)};
   }
   for (const Way& way : early) {
@@ -136,7 +137,7 @@ bool PairMatcher::find_tokens(const Vocab& vocab, const uint32_t* byte_ids) {
     const std::string_view text = vocab.bytes(way.id);
     if (!late_.empty() && late_.back() == text) continue;
     late_.push_back(text);
-    if (late_.size() > most_late_tokens) return false;
+    if (late_.size() > max_late_tokens) return false;
   }
   std::sort(late_.begin(), late_.end());
   late_starts_.assign(late_.empty() ? 0 : 65536 / 64, 0);
@@ -161,8 +162,8 @@ bool PairMatcher::covers(std::string_view piece) const {
   return true;
 }
 
-// Whether the tokens a and b can be adjacent. Undoes the later of the two merges repeatedly: no pair across the border
-// may have a lower rank than that merge. At equal ranks the left pair is merged first, hence + 1.
+// Whether the tokens a and b can be adjacent. Repeatedly undoes the later of the two tokens' merges. No pair across the
+// border may have a lower rank than that merge. At equal ranks the left pair is merged first, hence + 1.
 bool PairMatcher::fit(Id a, Id b, uint32_t limit) const {
   for (;;) {
     const Merge merge = merges_.find(a, b);
@@ -179,7 +180,7 @@ bool PairMatcher::fit(Id a, Id b, uint32_t limit) const {
   }
 }
 
-// The same of two tokens of a text, from memory where it was asked before.
+// Does the same for two tokens of a text, with a cache.
 bool PairMatcher::fit(Id a, Id b, Scratch& scratch) const {
   const uint64_t key = static_cast<uint64_t>(a) << 32 | b << 1;
   uint64_t& slot = scratch.fits_[key * 0x9E3779B97F4A7C15ULL >> (64 - Scratch::bits)];
@@ -193,7 +194,7 @@ uint32_t PairMatcher::child(const Node& node, uint8_t byte) const {
     std::memcpy(&row, node.bytes, sizeof(row));
     return wide_[row][byte];
   }
-#if defined(__SSE2__)  // without a loop whose end nothing foretells
+#if defined(__SSE2__)  // without a loop, whose end would be mispredicted
   const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(&node.count));
   const int equal = _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(static_cast<char>(byte)))) >> 1;
   const int found = equal & ((1 << node.count) - 1);
@@ -226,7 +227,7 @@ void PairMatcher::encode(
   const char* text = piece.data();
   std::vector<Id>& stack = scratch.stack_;
   stack.clear();
-  // Ends from which no encoding goes on: each is found out once.
+  // Positions from which no encoding continues. Each is found only once.
   std::vector<bool>& dead = scratch.dead_;
   dead.assign(size + 1, false);
   size_t at = 0, steps = 0;
@@ -236,13 +237,13 @@ void PairMatcher::encode(
       throw Error("ABORTED", "encode: aborted");
     }
     for (;; next = steps_[next].shorter) {
-      if (next == none) {  // nothing fits here: the token before has to be another
+      if (next == none) {  // nothing fits: replaces the previous token
         dead[at] = true;
         if (stack.empty()) throw internal_error("encode: expected an encoding of every text, found none");
         next = stack.back();
         stack.pop_back();
         at -= steps_[next].length;
-        continue;  // tries the next shorter one
+        continue;  // tries the next shorter token
       }
       const size_t end = at + steps_[next].length;
       if (dead[end] || (!stack.empty() && !fit(stack.back(), next, scratch))) continue;

@@ -1,8 +1,8 @@
-// Byte pair encoding of long pieces without a heap. Goes from left to right, always with the longest token that fits
-// after the previous one, and backtracks if none fits. Two tokens fit if no merge would have joined bytes across their
+// Byte pair encoding of long pieces without a heap. Proceeds from left to right and always takes the longest token that
+// fits after the previous one. Backtracks if none fits. Two tokens fit if no merge would have joined bytes across their
 // border. Every prefix of an encoding is the encoding of its text, so the result equals that of the merge loop. After
-// van Antwerpen and Neubeck, "So many tokens, so little time" (GitHub 2024). Linear in practice, and at worst O(text
-// times longest token).
+// van Antwerpen and Neubeck, "So many tokens, so little time" (GitHub 2024). Linear in practice; at worst O(length of
+// the text times that of the longest token).
 #pragma once
 #include <array>
 #include <atomic>
@@ -25,10 +25,10 @@ class PairMatcher {
   static std::unique_ptr<const PairMatcher> build(
       const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids);
 
-  // Whether the method holds for this piece: it does unless a late token (see late_) is in it.
+  // Whether the method applies to this piece: only if it contains no late token (see late_).
   bool covers(std::string_view piece) const;
 
-  // A thread's state between pieces: a direct-mapped cache of fitting pairs, and buffers.
+  // State that a thread keeps between pieces: a direct-mapped cache of fitting pairs, and buffers.
   class Scratch {
     friend class PairMatcher;
     static constexpr int bits = 16;
@@ -38,7 +38,7 @@ class PairMatcher {
     std::vector<bool> dead_;
   };
 
-  // Appends the tokens of a piece that it covers. Throws ABORTED soon after `cancelled` (may be null) is set.
+  // Appends the tokens of a piece that covers() accepts. Throws ABORTED soon after `cancelled` (may be null) is set.
   void encode(
       std::string_view piece, const std::atomic<bool>* cancelled, Scratch& scratch, std::vector<Symbol>& out) const;
 
@@ -46,21 +46,21 @@ class PairMatcher {
   using Id = uint32_t;
   static constexpr Id none = UINT32_MAX;
   struct Token {
-    uint32_t made = never;  // when it comes into being: 0 for a byte, else 1 + the rank of the merge that makes it
-    Id left = none, right = none;  // what that merge joins
+    uint32_t made = never;         // order of creation: 0 for a byte, otherwise 1 + the rank of its merge
+    Id left = none, right = none;  // the parts of that merge
     uint16_t length = 0;
   };
   static constexpr uint32_t never = UINT32_MAX;
 
-  // A node of the trie of all tokens. Its children lie side by side in the order of their bytes.
+  // A node of the trie of all tokens. Its children are contiguous, in the order of their bytes.
   struct Node {
     static constexpr size_t few = 7;
-    Id token = none;          // that ends here
-    uint32_t first = 0;       // child
-    uint8_t count = 0;        // of children, 255 for more than a few
-    uint8_t bytes[few] = {};  // of the children; of more than a few, the number of their row in wide_
+    Id token = none;          // the token that ends here
+    uint32_t first = 0;       // index of the first child
+    uint8_t count = 0;        // number of children; 255 if there are more than `few`
+    uint8_t bytes[few] = {};  // bytes of the children; with more than `few`, the row in wide_
   };
-  // child() reads them at once
+  // child() loads both fields at once.
   static_assert(sizeof(Node) == 16 && offsetof(Node, count) == 8 && offsetof(Node, bytes) == 9);
 
   explicit PairMatcher(const MergeTable& merges) : merges_(merges) {}
@@ -73,26 +73,26 @@ class PairMatcher {
 
   const MergeTable& merges_;
   std::vector<Token> tokens_;  // by id
-  // Tokens whose merges all precede the merges of their parts, so that merging by rank never makes them. Llama 3 has a
-  // few dozen. Sorted by their first two bytes, with a bit per pair of bytes.
+  // Tokens whose merges all precede the merges of their parts, so that merging by rank never produces them. Llama 3 has
+  // a few dozen. late_ is sorted by the first two bytes, and late_starts_ has a bit per pair of bytes.
   std::vector<std::string_view> late_;
   std::vector<uint64_t> late_starts_;
   struct Step {
-    Id shorter = none;  // the longest token that it begins with, itself left out
+    Id shorter = none;  // the longest proper prefix that is a token
     uint32_t length = 0;
   };
-  std::vector<Step> steps_;                      // by id: what stepping back asks, apart from the rest of a token
+  std::vector<Step> steps_;                      // by id: data for stepping back to a shorter token
   std::vector<Node> nodes_;                      // depth first
   std::vector<std::array<uint32_t, 256>> wide_;  // children by byte, 0 if absent
-  std::vector<uint32_t> pairs_;                  // the node of two bytes, 0 where no token begins with them
+  std::vector<uint32_t> pairs_;                  // the node of each two bytes; 0 if no token begins with them
   Id bytes_[256];                                // the token of each byte
 };
 
-// The matcher of a model: made when enough text in long pieces has come for it to pay.
+// The PairMatcher of a model. It is built when enough text in long pieces has come to pay for it.
 class LongPieces {
  public:
-  // Returns the matcher for a piece of `size` bytes, or null if it is not built yet or not possible for this
-  // vocabulary.
+  // Returns the matcher for a piece of `size` bytes. Returns null if it is not built yet, or if the vocabulary rules it
+  // out.
   const PairMatcher* for_piece(
       size_t size, const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) const;
 

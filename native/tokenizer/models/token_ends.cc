@@ -13,9 +13,9 @@ TokenEnds::TokenEnds(const Trie& trie)
     above[child] = node;
     last[child] = byte;
   });
-  // nodes come after those above them
+  // Nodes have higher indices than their parents.
   for (uint32_t node = 1; node < trie.size(); ++node) length_[node] = length_[above[node]] + 1;
-  std::vector<uint32_t> order(trie.size());  // the shortest first
+  std::vector<uint32_t> order(trie.size());  // shortest first
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return length_[a] < length_[b]; });
   for (const uint32_t node : order) {

@@ -1,4 +1,4 @@
-// For each position of a text, the tokens that end there, in time linear in the text and the matches, however long
+// Finds for each position of a text the tokens that end there, in time linear in the text and the matches, however long
 // failed prefixes are. Uses the automaton of Aho and Corasick (1975) over a trie.
 #pragma once
 #include <cstdint>
@@ -10,7 +10,7 @@ namespace heddle {
 
 class TokenEnds {
  public:
-  // The trie has to stay as and where it is. Without the token of no bytes.
+  // Keeps a reference to the trie, which must not change. Ignores the empty token.
   explicit TokenEnds(const Trie& trie);
 
   // Returns the node of the longest suffix of (the string of `node`, then `byte`) that is in the trie.
@@ -23,13 +23,13 @@ class TokenEnds {
   }
   // Returns the node of the longest token that is a suffix of `node`'s string, or the root.
   uint32_t token(uint32_t node) const { return token_[node]; }
-  // The longest one below a token.
+  // Returns the next shorter token that is a suffix of a token's string.
   uint32_t next_token(uint32_t token) const { return token_[shorter_[token]]; }
   uint32_t length(uint32_t node) const { return length_[node]; }  // bytes
 
  private:
   const Trie& trie_;
-  std::vector<uint32_t> shorter_;  // by node: that of the longest proper end of its text which is a node as well
+  std::vector<uint32_t> shorter_;  // by node: the node of the longest proper suffix of its text
   std::vector<uint32_t> token_;
   std::vector<uint32_t> length_;
 };

@@ -1,4 +1,4 @@
-// A trie over bytes: which tokens a text begins with.
+// A trie over bytes. Finds the tokens that a text begins with.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -14,7 +14,7 @@ class Trie {
   static constexpr uint32_t root = 0;
   static constexpr uint32_t none = UINT32_MAX;
 
-  void add(std::string_view bytes, uint32_t value);  // of equal bytes the last wins
+  void add(std::string_view bytes, uint32_t value);  // if two strings are equal, the last one wins
 
   uint32_t child(uint32_t node, uint8_t byte) const {
     const uint64_t key = static_cast<uint64_t>(node) << 8 | byte;
@@ -24,10 +24,10 @@ class Trie {
     }
   }
   uint32_t value(uint32_t node) const { return values_[node]; }            // no_token if no token ends here
-  uint32_t size() const { return static_cast<uint32_t>(values_.size()); }  // nodes
-  uint32_t find(std::string_view bytes) const;                             // the node at the end of a text, or none
+  uint32_t size() const { return static_cast<uint32_t>(values_.size()); }  // number of nodes
+  uint32_t find(std::string_view bytes) const;                             // the node of a string, or none
 
-  // edge(node, byte, child), in no order. A child's number is above its node's.
+  // Calls edge(node, byte, child) for each edge, in no order. A child's index is higher than its parent's.
   template <class F> void for_each_edge(F&& edge) const {
     for (const Edge& each : edges_) {
       if (each.key != free_key) edge(static_cast<uint32_t>(each.key >> 8), static_cast<uint8_t>(each.key), each.node);

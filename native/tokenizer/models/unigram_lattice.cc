@@ -29,7 +29,7 @@ void for_each_part(const UnigramCorpus& corpus, size_t threads, const std::atomi
   std::vector<std::thread> helpers;
   try {
     for (size_t i = 1; i < failures.size(); ++i) helpers.emplace_back(run, i);
-  } catch (const std::system_error&) {  // those that started do the work
+  } catch (const std::system_error&) {  // the threads that have started do the work
   }
   run(0);
   for (std::thread& helper : helpers) helper.join();
@@ -55,14 +55,14 @@ std::vector<double> sum(const std::vector<std::vector<double>>& parts) {
   return total;
 }
 
-// Forward and backward sums of one word.
+// Computes forward and backward sums of one word.
 class Lattice {
  public:
   Lattice(const Occurrences& occurrences, const std::vector<Piece>& pieces, const std::vector<double>& probabilities)
       : occurrences_(occurrences), pieces_(pieces), probabilities_(probabilities) {}
 
-  // Adds the expected count of each piece to `counts`. Short words are summed as they are, where no product can
-  // underflow; long ones by logarithms.
+  // Adds the expected count of each piece to `counts`. Sums probabilities of short words directly, because no product
+  // can underflow. Long words use logarithms.
   void add_expected(const UnigramCorpus::Word& word, std::vector<double>& counts) {
     if (word.length > short_word || !add_short(word, counts)) add_long(word, counts);
   }
@@ -134,7 +134,7 @@ class Lattice {
   const std::vector<Piece>& pieces_;
   const std::vector<double>& probabilities_;
   std::vector<double> forward_, backward_;
-  std::vector<std::pair<uint32_t, uint32_t>> from_;  // position and piece of the best way here
+  std::vector<std::pair<uint32_t, uint32_t>> from_;  // position and piece of the best path to here
 };
 
 template <class Add>

@@ -1,4 +1,4 @@
-// The pieces that occur in the words of a corpus, and the sums over all ways to cut the words into them.
+// The pieces that occur in the words of a corpus, and sums over all segmentations of the words.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace heddle {
 
-// Words as characters. A word is cut where a character is left out of the alphabet.
+// Words as characters. Words are split at characters outside the alphabet.
 struct UnigramCorpus {
   struct Word {
     uint32_t begin, length;
@@ -26,28 +26,29 @@ struct Piece {
   double score = 0;
 };
 
-// Where the pieces occur: of each position of the corpus the pieces that begin there, in the order of their length.
+// The occurrences of pieces: for each position of the corpus, the pieces that begin there, in the order of their
+// length.
 struct Occurrences {
-  std::vector<size_t> begin;  // (positions + 1), into the two below
+  std::vector<size_t> begin;  // (positions + 1): indices into the vectors below
   std::vector<uint32_t> piece;
-  std::vector<uint16_t> length;  // characters
+  std::vector<uint16_t> length;  // in characters
 
-  // Leaves those that stay; `renumbered`: new number by old one, UINT32_MAX where gone.
+  // Removes pieces and renumbers the others. `renumbered`: the new index by old index, UINT32_MAX if removed.
   void keep(const std::vector<uint32_t>& renumbered);
 };
 
-// The alphabet, then the substrings of greatest count × length that branch (maximal repeats), as SentencePiece's suffix
-// array gives them; scores are the logarithms of their share of that product.
+// Returns the alphabet, then the substrings with the greatest count × length that branch (maximal repeats), like those
+// of SentencePiece's suffix array. Scores are the logarithms of their share of that product.
 std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<uint32_t>& alphabet,
     const UnigramOptions& options, Occurrences& occurrences);
 
-// Calls work(part, begin, end) for each of a fixed number of parts of the words, on some threads: what is summed up by
-// part is the same whatever their number.
+// Calls work(part, begin, end) for a fixed number of parts of the words, on some threads. Sums per part do not depend
+// on the number of threads.
 constexpr size_t corpus_parts = 16;
 void for_each_part(const UnigramCorpus& corpus, size_t threads, const std::atomic<bool>* cancelled,
     const std::function<void(size_t part, size_t begin, size_t end)>& work);
 
-// Expected count of each piece under the scores.
+// Returns the expected count of each piece under the scores.
 std::vector<double> expected_counts(const UnigramCorpus& corpus, const Occurrences& occurrences,
     const std::vector<Piece>& pieces, const UnigramOptions& options);
 

@@ -1,6 +1,6 @@
-// A small cache from a short word to its ids: sets of two entries, each set a cache line. Words of one language live in
-// its first half megabyte, about what an L2 cache has to spare; the rest catches rarer ones before they are merged
-// anew. Longer words (identifiers, Korean and Japanese phrases) have entries of a line each.
+// A small cache that maps a short word to its ids: sets of two entries, each set in one cache line. Words of one
+// language fit into its first half megabyte, about what an L2 cache can spare. The rest holds rarer words, which are
+// then not merged again. Longer words (identifiers, Korean and Japanese phrases) have entries of one line each.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -43,7 +43,7 @@ class WordCache {
   };
   static_assert(sizeof(LongEntry) == 64);
 
-  // Key of a word of 1 to max_bytes bytes that has max_bytes readable ones.
+  // Returns the key of a word of 1 to max_bytes bytes, if max_bytes bytes are readable from it.
   static Key wide_key(const char* word, size_t length) {
     Key key;
 #if defined(__SSE2__)
@@ -62,14 +62,14 @@ class WordCache {
 #endif
     return key;
   }
-  // The same of one at the end of its text.
+  // Returns the key of a word at the end of its text.
   static Key narrow_key(const char* word, size_t length) {
     Key key{0, 0};
     std::memcpy(&key, word, length);
     return key;
   }
 
-  // The word's entry, or null.
+  // Returns the word's entry, or null.
   const Entry* find(const Key& key, size_t length) const {
     const Entry* set = entries_.get() + set_of(key);
     if (matches(set[0], key, length)) return &set[0];
@@ -79,10 +79,10 @@ class WordCache {
   struct MoreIds {
     uint32_t ids[max_ids - inline_ids];
   };
-  // An entry's ids after the inline ones.
+  // Returns an entry's ids after the inline ones.
   const MoreIds& more_ids(const Entry* entry) const { return more()[entry - entries_.get()]; }
 
-  // Puts a word in front of its set; the last of the set goes.
+  // Inserts a word at the front of its set, and evicts the last one.
   void add(const Key& key, size_t length, const uint32_t* ids, size_t count) {
     const size_t at = set_of(key);
     Entry* set = entries_.get() + at;
@@ -95,7 +95,7 @@ class WordCache {
     for (size_t i = inline_ids; i < count; ++i) more()[at].ids[i - inline_ids] = ids[i];
   }
 
-  // The same for words of more than max_bytes, up to max_long_bytes; a new one takes the place of another.
+  // Finds a word of more than max_bytes, up to max_long_bytes. A new word replaces the one in its entry.
   const LongEntry* find_long(const Key& low, const Key& high, size_t length) const {
     const LongEntry& entry = long_entries_.get()[place_of(low, high)];
     const bool equal = ((entry.low.low ^ low.low) | (entry.low.high ^ low.high) | (entry.high.low ^ high.low) |
@@ -112,7 +112,7 @@ class WordCache {
   }
 
  private:
-  static constexpr int bits = 15;  // of sets: 2 MiB, of which the system gives only what is used
+  static constexpr int bits = 15;  // sets: 2 MiB, of which the system commits only used pages
   static size_t set_of(const Key& key) {
     const uint64_t hash = (key.low ^ key.high * 0x9E3779B97F4A7C15ULL) * 0xD6E8FEB86659FD93ULL;
     return 2 * (hash >> (64 - bits));
@@ -128,7 +128,7 @@ class WordCache {
     return hash >> (64 - long_bits);
   }
 
-  // Zeros that the system hands out page by page, from a line's beginning on.
+  // Zeroed memory that the system commits page by page. Begins at a cache line.
   template <class T> class Lines {
    public:
     explicit Lines(size_t count)

@@ -9,7 +9,7 @@ namespace heddle {
 namespace {
 
 [[noreturn]] void no_unknown() {
-  throw invalid_file("model: the text has a part that the vocabulary lacks, and no unknown token is named");
+  throw invalid_file("model: the text has a part that is not in the vocabulary, and there is no unknown token");
 }
 
 void add_unknown(const TokenizerModel& model, std::string_view word, std::vector<PieceToken>& out) {
@@ -17,7 +17,8 @@ void add_unknown(const TokenizerModel& model, std::string_view word, std::vector
   out.push_back({model.unknown, 0, static_cast<uint32_t>(word.size())});
 }
 
-// Unknown characters may be a token together. Otherwise they become bytes, if the vocabulary has byte tokens.
+// Resolves unknown tokens: unknown characters may form a token together. Otherwise they become bytes, if the vocabulary
+// has byte tokens.
 void resolve_unknown(const TokenizerModel& model, std::string_view piece, std::vector<PieceToken>& tokens) {
   std::vector<PieceToken> resolved;
   bool changed = false;
@@ -47,7 +48,7 @@ void resolve_unknown(const TokenizerModel& model, std::string_view piece, std::v
   if (changed) tokens.swap(resolved);
 }
 
-// Looks at the flag once in 65,536 steps.
+// Checks the flag once in 65,536 steps.
 class Watch {
  public:
   explicit Watch(const std::atomic<bool>* cancelled) : cancelled_(cancelled) {}
@@ -63,7 +64,7 @@ class Watch {
   size_t steps_ = 0;
 };
 
-// The rest of a word, from `begin` on.
+// Encodes the rest of a word from `begin` on.
 void encode_continuing(const TokenizerModel& model, std::string_view word, size_t begin, std::vector<PieceToken>& out) {
   const ContinuingTokens& tokens = model.continuing_tokens();
   std::vector<uint32_t> found;
@@ -80,9 +81,9 @@ void encode_continuing(const TokenizerModel& model, std::string_view word, size_
   }
 }
 
-// Limit of trie steps for a piece of `bytes` bytes, after which an automaton takes over. Usual vocabularies stay far
-// below it.
-size_t most_steps(size_t bytes) { return 24 * bytes + 256; }
+// Returns the maximum trie steps for a piece of `bytes` bytes, after which an automaton takes over. Ordinary
+// vocabularies need far fewer.
+size_t max_steps(size_t bytes) { return 24 * bytes + 256; }
 
 }  // namespace
 
@@ -96,7 +97,7 @@ void encode_wordpiece(const TokenizerModel& model, std::string_view word, std::v
   const Trie& trie = model.trie;
   size_t steps = 0;
   for (size_t begin = 0; begin < word.size();) {
-    if (steps > most_steps(word.size())) return encode_continuing(model, word, begin, out);
+    if (steps > max_steps(word.size())) return encode_continuing(model, word, begin, out);
     uint32_t node = begin == 0 ? Trie::root : model.continuing;
     uint32_t found = no_token;
     size_t found_end = begin;
@@ -123,7 +124,7 @@ void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece,
   } else if (!find_by_starts<double>(model, piece, cancelled)) {
     find_by_ends<double>(model, piece, cancelled);
   }
-  // Backwards; neighbouring unknown parts are one.
+  // Collects tokens backwards. Neighbouring unknown parts become one.
   out.clear();
   for (size_t end = piece.size(); end > 0;) {
     const Best& best = best_[end];
@@ -137,8 +138,8 @@ void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece,
   resolve_unknown(model, piece, out);
 }
 
-// `Score` is what sums are kept as. A new sum is compared before it is rounded to that, as the library does, save for
-// unknown parts.
+// `Score` is the type in which sums are stored. Like in the library, a new sum is compared before it is rounded to
+// `Score`, except for unknown parts.
 template <class Score> inline void UnigramEncoder::improve(size_t begin, size_t end, double score, uint32_t id) {
   Best& best = best_[end];
   if (best.begin != UINT32_MAX && !(score > best.score)) return;
@@ -146,7 +147,7 @@ template <class Score> inline void UnigramEncoder::improve(size_t begin, size_t 
   best = {static_cast<Score>(score), static_cast<uint32_t>(begin), id};
 }
 
-// From each character down the trie; false where that takes too long.
+// Walks down the trie from each character. Returns false if that takes too many steps.
 template <class Score>
 bool UnigramEncoder::find_by_starts(
     const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled) {
@@ -156,7 +157,7 @@ bool UnigramEncoder::find_by_starts(
   for (size_t begin = 0; begin < piece.size();) {
     const auto size = static_cast<size_t>(utf::sequence_length(piece[begin]));
     const auto here = static_cast<Score>(best_[begin].score);
-    bool single = false;  // a token of just this character
+    bool single = false;  // a token that is exactly this character
     uint32_t node = Trie::root;
     size_t i = begin;
     for (; i < piece.size(); ++i) {
@@ -169,14 +170,15 @@ bool UnigramEncoder::find_by_starts(
     }
     if (!single) improve<Score>(begin, begin + size, static_cast<Score>(model.unknown_score) + here, model.unknown);
     steps += i - begin;
-    if (steps > most_steps(piece.size())) return false;
+    if (steps > max_steps(piece.size())) return false;
     watch.step(i - begin + 1);
     begin += size;
   }
   return true;
 }
 
-// The same from each end of a character, in the same order: of the tokens that end there the one that begins first.
+// Does the same from each end of a character. Of the tokens that end there, the one that begins first comes first, as
+// above.
 template <class Score>
 void UnigramEncoder::find_by_ends(
     const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled) {
@@ -192,7 +194,7 @@ void UnigramEncoder::find_by_ends(
     for (uint32_t token = ends.token(node); token != Trie::root; token = ends.next_token(token)) {
       ++tokens;
       const size_t begin = end - ends.length(token);
-      if (begin > 0 && best_[begin].begin == UINT32_MAX) continue;  // within a character
+      if (begin > 0 && best_[begin].begin == UINT32_MAX) continue;  // inside a character
       const uint32_t id = model.trie.value(token);
       improve<Score>(
           begin, end, static_cast<Score>(model.scores[id]) + double{static_cast<Score>(best_[begin].score)}, id);

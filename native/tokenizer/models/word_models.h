@@ -1,4 +1,4 @@
-// Models other than BPE. They convert a piece of text to tokens, each with its range of bytes in the piece.
+// Models other than BPE. They convert a piece of text to tokens, each with its byte range in the piece.
 #pragma once
 #include <atomic>
 #include <string_view>
@@ -15,12 +15,12 @@ struct PieceToken {
 
 // WordPiece (Wu et al. 2016, as in BERT): repeatedly takes the longest token that is a prefix of the rest of the word.
 // A word with an unmatched part, or with more than `max_word_characters`, is unknown as a whole. Linear in the word:
-// after too many failed trie walks, LongestStarts does the rest.
+// after too many failed trie walks, LongestStarts takes over.
 void encode_wordpiece(const TokenizerModel& model, std::string_view word, std::vector<PieceToken>& out);
 
-// The segmentation with the greatest sum of scores (Kudo 2018), found by Viterbi's algorithm. Linear in the piece and
-// in its matching tokens: after too many failed trie walks, TokenEnds finds them. Throws ABORTED soon after `cancelled`
-// is set.
+// Unigram: the segmentation with the greatest sum of scores (Kudo 2018), found by Viterbi's algorithm. Linear in the
+// piece and its matching tokens: after too many failed trie walks, TokenEnds takes over. Throws ABORTED soon after
+// `cancelled` is set.
 class UnigramEncoder {
  public:
   void encode(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled,
@@ -35,7 +35,7 @@ class UnigramEncoder {
 
   struct Best {
     double score;
-    uint32_t begin;  // UINT32_MAX: nothing ends here
+    uint32_t begin;  // UINT32_MAX: no token ends here
     uint32_t id;
   };
   std::vector<Best> best_;

@@ -1,6 +1,6 @@
 // Regular expressions of tokenizer files, with the syntax and semantics of Oniguruma's Ruby mode, without
 // back-references. The matcher backtracks over a small program and never retries a failed state. A match therefore
-// costs at most (length of the program) x (length of the text). A budget of steps bounds all matches of a text
+// costs at most (length of the program) × (length of the text). A budget of steps limits all matches of a text
 // together.
 #pragma once
 #include <atomic>
@@ -16,12 +16,12 @@ namespace heddle {
 
 struct RegexInstruction {
   enum class Op : uint8_t {
-    character,  // code x
-    set,        // sets[x]
-    span,       // sets[x], at least y and at most z (0: no limit) of them, the most first
-    span_all,   // the same, never fewer again
-    split,      // goes on at x, then at y
-    jump,       // x
+    character,  // matches code x
+    set,        // matches a character of sets[x]
+    span,       // matches at least y and at most z (0: no limit) characters of sets[x], the longest first
+    span_all,   // like span, but never backtracks to fewer
+    split,      // continues at x, then at y
+    jump,       // continues at x
     line_begin,
     line_end,
     text_begin,
@@ -30,10 +30,10 @@ struct RegexInstruction {
     word_boundary,
     no_word_boundary,
     ahead,
-    not_ahead,  // the program from here + 1 must (not) match; goes on at x
+    not_ahead,  // the program from here + 1 must (not) match; continues at x
     behind,
-    not_behind,  // the same from y characters before, ending here
-    atomic,      // the same, going on where its first match ends
+    not_behind,  // the same, from y characters before, and it must end here
+    atomic,      // the same, but continues where its first match ends
     match
   };
   Op op;
@@ -45,17 +45,17 @@ struct RegexProgram {
   std::vector<RegexClass> sets;
 };
 
-// Throws UNSUPPORTED, naming `where` and the pattern, for what it does not know, and INVALID_FILE for what is too
+// Throws UNSUPPORTED with `where` and the pattern for unsupported syntax, and INVALID_FILE for patterns that are too
 // large.
 RegexProgram compile_regex(std::string_view pattern, const std::string& where);
 
-// Steps that all searches within one text share, whatever pieces it is cut into. A megabyte has less than a second.
+// The steps that all searches within one text share, however it is split. A megabyte takes less than a second.
 class RegexBudget {
  public:
   static constexpr uint64_t base_steps = 1 << 24;
   static constexpr uint64_t steps_a_byte = 64;
   explicit RegexBudget(size_t bytes) : bytes_(bytes), left_(steps()) {}
-  // For texts that arrive in parts.
+  // Adds bytes of a text that arrives in parts.
   void grow(size_t bytes) {
     bytes_ += bytes;
     left_ += steps_a_byte * bytes;
@@ -74,8 +74,8 @@ class Regex {
  public:
   Regex(std::string_view pattern, bool literal, const std::string& where);
 
-  // Matches of the text from left to right, without an empty one just after the last. Throws INVALID_FILE, naming the
-  // cap, when the budget of the text that `text` is a part of is spent. Offsets in bytes.
+  // A match, in bytes. find_all finds matches from left to right, without an empty match directly after the last match.
+  // Throws INVALID_FILE with the cap if the budget of the text is used up.
   struct Match {
     size_t begin, end;
   };
@@ -90,7 +90,7 @@ class Regex {
   std::string where_, pattern_;
   bool literal_;
   RegexProgram program_;
-  bool can_start_[256];  // whether a match can begin with that byte
+  bool can_start_[256];  // whether a match can begin with a byte
   bool can_be_empty_ = false;
 };
 

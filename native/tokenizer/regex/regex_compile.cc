@@ -1,4 +1,4 @@
-// Programs of regular expressions.
+// Compiles regular expressions to programs.
 #include <algorithm>
 
 #include "core/error.h"
@@ -41,7 +41,7 @@ class Compiler {
   }
 
   void add(const RegexNode& node) {
-    // Repetition of nothing makes no instructions and yet takes time.
+    // Repetitions of nothing make no instructions, but take time.
     if (++added_ > 16 * max_program) {
       throw invalid_file(where_ + ": expected a pattern of at most " + std::to_string(16 * max_program) + " parts");
     }
@@ -85,7 +85,7 @@ class Compiler {
     for (const uint32_t end : ends) program_.code[end].x = here();
   }
 
-  // A node that always takes one character, as a set; -1 for any other.
+  // Returns the set of a node that always matches one character, or -1.
   int64_t single(const RegexNode& node) {
     if (node.kind == Kind::set) return add_set(node.set);
     if (node.kind == Kind::sequence && node.parts.size() == 1) return single(*node.parts[0]);
@@ -96,7 +96,7 @@ class Compiler {
     return add_set(set);
   }
 
-  // Whether a node can match nothing.
+  // Whether a node can match the empty string.
   static bool nullable(const RegexNode& node) {
     const auto is = [](const auto& part) { return nullable(*part); };
     switch (node.kind) {
@@ -110,7 +110,7 @@ class Compiler {
     }
   }
 
-  // Whether it may match nothing where, second to that, it could match something.
+  // Whether a node tries the empty string before another alternative.
   static bool prefers_nothing(const RegexNode& node) {
     if (node.kind == Kind::repeat && node.greed == RegexNode::Greed::least && nullable(node)) return true;
     for (size_t i = 0; i < node.parts.size(); ++i) {
@@ -123,8 +123,8 @@ class Compiler {
   void repeat(const RegexNode& node) {
     const RegexNode& inner = *node.parts[0];
     if (node.most == 0 && nullable(inner) && prefers_nothing(inner)) {
-      // The library leaves such a loop where this one would try on.
-      refuse_regex(where_, "repetition of what may be nothing", pattern_);
+      // Oniguruma leaves such a loop, but this matcher would continue it.
+      refuse_regex(where_, "repetition of a possibly empty match", pattern_);
     }
     if (node.greed != RegexNode::Greed::least) {
       if (const int64_t set = single(inner); set >= 0) {
@@ -146,7 +146,7 @@ class Compiler {
   void loop(const RegexNode& inner, uint32_t least, uint32_t most, bool greedy) {
     for (uint32_t i = 0; i < least; ++i) add(inner);
     std::vector<uint32_t> exits;
-    const auto branch = [&] {  // goes on here, or leaves
+    const auto branch = [&] {  // enters the loop, or leaves it
       exits.push_back(emit(Op::split));
       (greedy ? program_.code[exits.back()].x : program_.code[exits.back()].y) = here();
     };
@@ -171,9 +171,9 @@ class Compiler {
     program_.code[start].x = here();
   }
 
-  static constexpr int64_t most_width = int64_t{1} << 30;  // what a program can take is less
+  static constexpr int64_t max_width = int64_t{1} << 30;  // more than any program can match
 
-  // How many characters a node takes, or -1 if that is not one number.
+  // Returns the number of characters that a node matches, or -1 if it is not fixed.
   int64_t width(const RegexNode& node) const {
     switch (node.kind) {
       case Kind::character:
@@ -184,13 +184,13 @@ class Compiler {
           const int64_t each = width(*part);
           if (each < 0) return -1;
           sum += each;
-          if (sum > most_width) return -1;
+          if (sum > max_width) return -1;
         }
         return sum;
       }
       case Kind::alternatives: {
         const int64_t first = width(*node.parts[0]);
-        // not the first again: groups within groups would take two to their depth
+        // Starts at 1: computing the first again would take time exponential in the nesting depth.
         for (size_t i = 1; i < node.parts.size(); ++i) {
           if (width(*node.parts[i]) != first) return -1;
         }
@@ -198,7 +198,7 @@ class Compiler {
       }
       case Kind::repeat: {
         const int64_t each = width(*node.parts[0]);
-        if (each < 0 || node.least != node.most || each * node.least > most_width) return -1;
+        if (each < 0 || node.least != node.most || each * node.least > max_width) return -1;
         return each * node.least;
       }
       case Kind::atomic: return width(*node.parts[0]);
@@ -206,7 +206,7 @@ class Compiler {
     }
   }
 
-  // (?<=a|bc) is (?:(?<=a)|(?<=bc)); (?<!a|bc) is (?<!a)(?<!bc).
+  // Compiles lookbehind: (?<=a|bc) is (?:(?<=a)|(?<=bc)); (?<!a|bc) is (?<!a)(?<!bc).
   void behind(const RegexNode& node) {
     const RegexNode* inner = node.parts[0].get();
     while (inner->kind == Kind::sequence && inner->parts.size() == 1) inner = inner->parts[0].get();

@@ -1,4 +1,4 @@
-// Running the programs of regular expressions.
+// Runs the programs of regular expressions.
 #include <algorithm>
 #include <cstring>
 
@@ -16,21 +16,21 @@ class Matcher {
  public:
   Matcher(const RegexProgram& program, std::string_view text, uint64_t steps, const std::atomic<bool>* cancelled)
       : program_(program), text_(text), cancelled_(cancelled), budget_(steps),
-        most_words_(base_words + words_a_byte * text.size()), runs_(program.code.size(), {0, 0}),
+        max_words_(base_words + words_a_byte * text.size()), runs_(program.code.size(), {0, 0}),
         failed_ranges_(program.code.size(), nothing) {
-    steps_ = program.code.size() / instructions_a_step;  // a text of many pieces makes as many of these tables
+    steps_ = program.code.size() / instructions_a_step;  // a text of many pieces builds as many of these tables
   }
 
-  // End of the match that begins at `at`, or none.
+  // Returns the end of the match that begins at `at`, or none.
   size_t match(size_t at) {
     attempt_steps_ = 0;
     if (failed_log_.empty()) base_ = at;
     const size_t end = run(0, at);
-    if (end != none) forget(0);  // what was visited on the way to a match has not failed
+    if (end != none) forget(0);  // states visited on the path to a match have not failed
     return end;
   }
 
-  // Work that takes about as long as a step: table entries filled, characters skipped.
+  // Work that costs about as much as one step: table entries filled, characters skipped.
   static constexpr uint64_t instructions_a_step = 8;
   static constexpr uint64_t characters_a_step = 2;
   // Limit of the table of failed states, in words of 8 bytes. A large program would need kilobytes per byte of text.
@@ -43,7 +43,7 @@ class Matcher {
   struct State {
     uint32_t pc;
     size_t at;
-    size_t low;  // of a span: the least position to go on from; else the same as at
+    size_t low;  // of a span: the lowest position to continue from; otherwise equal to `at`
   };
 
   uint32_t code_at(size_t at, size_t& next) const {
@@ -58,25 +58,25 @@ class Matcher {
   }
   size_t before(size_t at) const { return static_cast<size_t>(utf::previous(text_.data() + at) - text_.data()); }
 
-  // Checks the flag and the budget once every few steps.
+  // Checks the flag and the budget once in a number of steps.
   bool goes_on() {
     if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) throw Error("ABORTED", "encode: aborted");
     pause_ = std::min(budget_, steps_ + 0x10000);
     return steps_ <= budget_;
   }
 
-  // Marks a state that is being tried; false if it was before, which then failed or is still on its way round a loop.
-  // Only attempts that take long pay for it.
+  // Marks a state as tried. Returns false if it was tried before: it has failed, or is in progress in a loop. Only long
+  // attempts use the table.
   bool enter(uint32_t pc, size_t at) {
     if (++steps_ > pause_ && !goes_on()) return false;
     if (failed_log_.empty() && ++attempt_steps_ < 512) return true;
     const uint64_t bit = static_cast<uint64_t>(at - base_) * program_.code.size() + pc;
-    if (std::max<uint64_t>(bit / 64, failed_log_.size()) >= most_words_) {
+    if (std::max<uint64_t>(bit / 64, failed_log_.size()) >= max_words_) {
       steps_ = std::max(steps_, budget_ + 1);
       return false;
     }
     if (bit / 64 >= failed_.size())
-      failed_.resize(std::max<size_t>(bit / 64 + 1, std::min<size_t>(2 * failed_.size(), most_words_)));
+      failed_.resize(std::max<size_t>(bit / 64 + 1, std::min<size_t>(2 * failed_.size(), max_words_)));
     uint64_t& word = failed_[bit / 64];
     const uint64_t mask = uint64_t{1} << (bit % 64);
     if (word & mask) return false;
@@ -110,7 +110,7 @@ class Matcher {
     return boundary == (op == Op::word_boundary);
   }
 
-  // Depth of recursion is that of nested groups, which the compiler caps.
+  // The recursion depth is that of nested groups, which the compiler limits.
   size_t run(uint32_t start, size_t from) {
     const size_t bottom = stack_.size();
     stack_.push_back({start, from, from});
@@ -121,7 +121,7 @@ class Matcher {
       const size_t at = top.at;
       const Range& tried = failed_ranges_[pc];
       const bool known = at >= tried.begin && at <= tried.end;
-      const size_t rest = known ? tried.begin : at;  // what is below is still to be tried
+      const size_t rest = known ? tried.begin : at;  // the positions below have not been tried
       if (rest > top.low) top.at = before(rest);
       else stack_.pop_back();
       if (known) continue;
@@ -131,7 +131,7 @@ class Matcher {
     return found;
   }
 
-  // Runs from one state until the program matches or fails. Alternatives stay on the stack.
+  // Runs from one state until the program matches or fails. Leaves alternatives on the stack.
   size_t advance(uint32_t pc, size_t at) {
     for (;;) {
       if (!enter(pc, at)) return none;
@@ -158,7 +158,7 @@ class Matcher {
           const size_t start = at;
           while (at < text_.size() && (step.z == 0 || count < step.z)) {
             if (step.z == 0 && count >= step.y && at >= run.begin && at < run.end) {
-              at = run.end;  // as far as it went before
+              at = run.end;  // continues at the end that it reached before
               break;
             }
             if (!set.has(code_at(at, next))) break;
@@ -220,13 +220,13 @@ class Matcher {
   const RegexProgram& program_;
   std::string_view text_;
   const std::atomic<bool>* cancelled_;
-  uint64_t budget_, most_words_, steps_ = 0, attempt_steps_ = 0, pause_ = 0;
+  uint64_t budget_, max_words_, steps_ = 0, attempt_steps_ = 0, pause_ = 0;
   size_t base_ = 0;
   std::vector<State> stack_;
   std::vector<uint64_t> failed_;
   std::vector<uint64_t> failed_log_;
-  std::vector<Range> runs_;           // by instruction: the last span, begin to end
-  std::vector<Range> failed_ranges_;  // by instruction: positions, both included, of which all have been tried
+  std::vector<Range> runs_;           // by instruction: range of the last span
+  std::vector<Range> failed_ranges_;  // by instruction: inclusive range of positions that have all been tried
 };
 
 }  // namespace
@@ -235,7 +235,7 @@ Regex::Regex(std::string_view pattern, bool literal, const std::string& where)
     : where_(where), pattern_(pattern), literal_(literal) {
   if (literal_) return;
   program_ = compile_regex(pattern, where);
-  // Which bytes a match can begin with: all that is reachable without reading.
+  // Collects the bytes that a match can begin with: those of all instructions that are reachable without reading.
   std::fill(std::begin(can_start_), std::end(can_start_), false);
   std::vector<uint32_t> pending{0};
   std::vector<bool> seen(program_.code.size());
@@ -292,7 +292,8 @@ void Regex::find_all(
     std::string_view text, std::vector<Match>& out, RegexBudget& budget, const std::atomic<bool>* cancelled) const {
   out.clear();
   if (literal_) {
-    if (pattern_.empty()) return;  // nothing, as Hugging Face's; found at every place, it would be found for ever
+    // An empty pattern matches nothing, like in Hugging Face's library. Otherwise it would match at every position.
+    if (pattern_.empty()) return;
     for (size_t at = text.find(pattern_); at != std::string_view::npos;
         at = text.find(pattern_, at + pattern_.size())) {
       out.push_back({at, at + pattern_.size()});

@@ -7,7 +7,7 @@
 
 namespace heddle {
 
-// Oniguruma's \w inside a class: without the superscripts and fractions of Latin-1 that it is outside.
+// Adds Oniguruma's \w inside a class, which excludes the superscripts and fractions of Latin-1.
 void add_word(RegexClass& set) {
   set.add_property(unicode::alphabetic);
   set.add_categories(regex_category("M") | regex_category("Nd") | regex_category("Pc"));
@@ -75,7 +75,7 @@ bool name_class(std::string_view name, RegexClass& set, bool in_class) {
   return true;
 }
 
-// Letters outside the scripts of East Asia, and the few others that fold.
+// Whether a letter may have case: letters outside East Asian scripts, and the few other characters that fold.
 bool may_have_case(uint32_t code) {
   constexpr uint32_t numbers_and_symbols = 1u << 14 | 1u << 26;  // Nl and So have Roman numerals and circled letters
   const uint32_t category_bit = 1u << (unicode::properties()[code] & unicode::category_mask);

@@ -6,7 +6,7 @@
 
 namespace heddle {
 
-uint32_t regex_category(std::string_view name);  // bits of the categories whose name begins so
+uint32_t regex_category(std::string_view name);  // bits of the categories whose names begin with `name`
 
 void add_word(RegexClass& set);   // \w inside a class
 void add_space(RegexClass& set);  // \s
@@ -14,7 +14,7 @@ void add_space(RegexClass& set);  // \s
 // Adds the characters of \p{name} or [[:name:]]. Returns false for an unknown name.
 bool name_class(std::string_view name, RegexClass& set, bool in_class);
 
-// Whether (?i) may mean more than the character itself.
+// Whether (?i) may match more than the character itself.
 bool may_have_case(uint32_t code);
 
 }  // namespace heddle

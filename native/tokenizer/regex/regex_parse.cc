@@ -1,4 +1,4 @@
-// The syntax of regular expressions: Oniguruma's Ruby mode.
+// Parses regular expressions with the syntax of Oniguruma's Ruby mode.
 #include <algorithm>
 #include <utility>
 
@@ -46,13 +46,13 @@ class Parser : private RegexReader {
     while (at_ < pattern_.size() && peek() != '|' && peek() != ')') {
       if (options.extended && skip_blank()) continue;
       if (inline_options(options)) {
-        // (?i) holds to the end of the group, other alternatives included.
+        // (?i) applies to the rest of the group, including its other alternatives.
         all->parts.push_back(alternatives(options, depth + 1));
         continue;
       }
       Node part = atom(options, depth);
       for (int wraps = 0; Node repeated = quantified(part); ++wraps) {
-        if (wraps > 8) refuse("quantifiers one after the other");
+        if (wraps > 8) refuse("more than eight consecutive quantifiers");
         part = std::move(repeated);
       }
       all->parts.push_back(std::move(part));
@@ -71,7 +71,7 @@ class Parser : private RegexReader {
     return true;
   }
 
-  // (?imx-imx) alone; false, with nothing taken, for anything else.
+  // Parses (?imx-imx). Returns false and consumes nothing for anything else.
   bool inline_options(RegexOptions& options) {
     const size_t before = at_;
     RegexOptions changed = options;
@@ -96,7 +96,7 @@ class Parser : private RegexReader {
     }
   }
 
-  // The node with the quantifier that stands here, or null.
+  // Returns the node with the quantifier at the current position, or null.
   Node quantified(Node& inner) {
     uint32_t least = 0, most = 0;
     bool braces = false;
@@ -135,7 +135,8 @@ class Parser : private RegexReader {
     } else if (!braces && take_if("+")) {
       node->greed = RegexNode::Greed::possessive;
     }
-    if (braces && least == 0 && most == 0) return make(Kind::empty);  // {0}; "no limit" has taken another way out
+    // {0}; quantifiers without a limit have returned before
+    if (braces && least == 0 && most == 0) return make(Kind::empty);
     if (most == unlimited) node->most = 0;
     node->parts.push_back(std::move(inner));
     return node;
@@ -143,7 +144,7 @@ class Parser : private RegexReader {
 
   static constexpr uint32_t unlimited = UINT32_MAX;
 
-  // {n}, {n,}, {n,m}, {,m}; anything else is text.
+  // Parses {n}, {n,}, {n,m} or {,m}. Anything else is literal text.
   bool interval(uint32_t& least, uint32_t& most) {
     ++at_;
     const bool has_least = number(least);

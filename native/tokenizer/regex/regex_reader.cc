@@ -64,7 +64,7 @@ bool RegexReader::class_escape(RegexClass& set, bool in_class) {
   return true;
 }
 
-// {Name} or {^Name} after \p.
+// Parses {Name} or {^Name} after \p.
 RegexClass RegexReader::property() {
   if (!take_if("{")) refuse("\\p without {");
   const bool inverted = take_if("^");
@@ -118,7 +118,7 @@ uint32_t RegexReader::character_escape(bool in_class) {
   if ((c >= '1' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) {
     refuse(std::string("\\") + static_cast<char>(c));
   }
-  return c;  // an escape that means itself, such as \'
+  return c;  // an escaped literal, such as \'
 }
 
 uint32_t RegexReader::octal() {
@@ -136,7 +136,7 @@ RegexClass RegexReader::bracket(const RegexOptions& options, int depth) {
   if (depth > max_depth) refuse("deep nesting");
   RegexClass set;
   const bool inverted = take_if("^");
-  std::vector<RegexClass> others;  // what && joins
+  std::vector<RegexClass> others;  // the operands of &&
   for (bool first = true;; first = false) {
     if (!first && take_if("]")) break;
     if (take_if("&&")) {
@@ -170,7 +170,7 @@ RegexClass RegexReader::bracket(const RegexOptions& options, int depth) {
     if (peek() == '-' && at_ + 1 < pattern_.size() && pattern_[at_ + 1] != ']') {
       const size_t before = at_++;
       if (peek() == '[' || (peek() == '\\' && is_class_escape())) {
-        at_ = before;  // the "-" is itself
+        at_ = before;  // the "-" is a literal
         set.add_range(begin, begin);
         continue;
       }
@@ -183,7 +183,7 @@ RegexClass RegexReader::bracket(const RegexOptions& options, int depth) {
     }
     set.add_range(begin, begin);
   }
-  if (options.ignore_case) {  // before what is said of all the class: [^a] without case has no A
+  if (options.ignore_case) {  // before the negation: [^a] without case excludes A
     set.ignore_case();
     for (RegexClass& other : others) other.ignore_case();
   }

@@ -1,4 +1,4 @@
-// Reading a pattern character by character: escapes and character classes.
+// Reads a pattern character by character: escapes and character classes.
 #pragma once
 #include <string>
 #include <string_view>
@@ -23,10 +23,11 @@ class RegexReader {
   uint32_t take();
   bool take_if(std::string_view text);
 
-  // \s and its like, \p{...}; false, with nothing taken, for an escaped character. at_ is after the backslash.
+  // Parses \s and similar, and \p{...}. Returns false and consumes nothing for an escaped character. at_ is after the
+  // backslash.
   bool class_escape(RegexClass& set, bool in_class);
-  uint32_t character_escape(bool in_class);                    // the code point of an escape
-  RegexClass bracket(const RegexOptions& options, int depth);  // after "[": to the matching "]"
+  uint32_t character_escape(bool in_class);                    // returns the code point of an escape
+  RegexClass bracket(const RegexOptions& options, int depth);  // parses after "[" up to the matching "]"
 
  protected:
   std::string_view pattern_;

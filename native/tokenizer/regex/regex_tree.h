@@ -36,7 +36,7 @@ struct RegexNode {
   uint32_t code = 0;
   RegexClass set;
   std::vector<std::unique_ptr<RegexNode>> parts;
-  uint32_t least = 0, most = 0;  // of a repeat; most 0: no limit
+  uint32_t least = 0, most = 0;  // for `repeat`; most 0: no limit
   Greed greed = Greed::most;
 };
 

@@ -12,7 +12,7 @@
 namespace heddle {
 namespace {
 
-// The treatment of matches: Hugging Face's SplitDelimiterBehavior.
+// The treatment of matches, which is Hugging Face's SplitDelimiterBehavior.
 enum class Behavior : uint32_t { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
 struct Part {
@@ -45,7 +45,7 @@ void join(const std::vector<Part>& parts, Behavior behavior, size_t offset, std:
       out.end());
 }
 
-// Cuts every piece at what `find(text, parts)` reports.
+// Splits every piece at the parts that `find(text, parts)` reports.
 template <class F> void cut(Pieces& pieces, Behavior behavior, F&& find) {
   std::vector<Pieces::Piece> out;
   std::vector<Part> parts;
@@ -57,7 +57,7 @@ template <class F> void cut(Pieces& pieces, Behavior behavior, F&& find) {
   pieces.pieces = std::move(out);
 }
 
-// Every character with is_match(code) is a separate match.
+// Splits at every character for which is_match(code) holds. Each is a separate match.
 template <class F> void cut_at_characters(Pieces& pieces, Behavior behavior, F&& is_match) {
   cut(pieces, behavior, [&](std::string_view text, std::vector<Part>& parts) {
     size_t at = 0;
@@ -74,7 +74,7 @@ template <class F> void cut_at_characters(Pieces& pieces, Behavior behavior, F&&
 bool is_space(uint32_t code) { return unicode::flags_of(unicode::flag_table(), code) & unicode::space; }
 bool is_punctuation(uint32_t code) { return unicode::properties()[code] & unicode::punctuation; }
 
-// Rewrites every piece; edit(builder, begin, end) puts what becomes of it.
+// Rewrites every piece. edit(builder, begin, end) appends the new content of the piece.
 template <class F> void rewrite(Pieces& pieces, F&& edit) {
   TextBuilder out(pieces.text);
   for (Pieces::Piece& piece : pieces.pieces) {
@@ -85,7 +85,7 @@ template <class F> void rewrite(Pieces& pieces, F&& edit) {
   pieces.text = out.take();
 }
 
-// Whether a piece is the beginning of a text that another one precedes.
+// Whether a piece begins a text that continues an earlier text.
 bool continues_text(const Pieces& pieces, size_t begin) { return begin == 0 && pieces.text.continues; }
 
 class Pattern : public PreTokenizerStep {
@@ -113,7 +113,7 @@ class Pattern : public PreTokenizerStep {
   bool invert_;
 };
 
-// A pattern that Splitter knows by heart; it matches all of the text.
+// A pattern with a hand-written Splitter. It matches all of the text.
 class NativePattern : public PreTokenizerStep {
  public:
   explicit NativePattern(const StepSpec& spec)
@@ -185,13 +185,13 @@ class WhitespaceSplit : public PreTokenizerStep {
   void run(Pieces& pieces) const override { cut_at_characters(pieces, Behavior::removed, is_space); }
 };
 
-// Drops whitespace and cuts out each punctuation mark.
+// Drops whitespace and isolates each punctuation mark.
 class Bert : public PreTokenizerStep {
  public:
   void run(Pieces& pieces) const override {
     std::vector<Pieces::Piece> out;
     for (const Pieces::Piece& piece : pieces.pieces) {
-      bool inside = false;  // of a word
+      bool inside = false;  // inside a word
       const std::string_view text = std::string_view(pieces.text.text).substr(piece.begin, piece.end - piece.begin);
       for_each_character(text, [&](uint32_t code, size_t begin, size_t size) {
         const size_t end = piece.begin + begin + size;
@@ -241,7 +241,7 @@ class Metaspace : public PreTokenizerStep {
       const bool wanted = scheme_ == Scheme::always || (scheme_ == Scheme::first && text.origins[begin].begin == 0);
       if (wanted && !there && !continues_text(pieces, begin)) out.put(mark_, begin, begin);
       for (size_t i = begin; i < end;) {
-        // In this piece alone: the next space may be far away, and there are many pieces.
+        // Search this piece only. Searching the whole text for each of many pieces would take quadratic time.
         const size_t found = piece.find(' ', i - begin);
         const size_t next = found == std::string_view::npos ? end : begin + found;
         out.keep(i, next);
@@ -262,7 +262,7 @@ class Metaspace : public PreTokenizerStep {
   bool splits_;
 };
 
-// Cuts where the script changes. As in the library, what comes before the first letter of any script is dropped.
+// Splits at changes of script. Like in the library, text before the first letter of any script is dropped.
 class UnicodeScripts : public PreTokenizerStep {
  public:
   void run(Pieces& pieces) const override {
@@ -306,7 +306,7 @@ class FixedLength : public PreTokenizerStep {
   uint32_t length_;
 };
 
-// A space before each piece, GPT-2's pattern (each where asked for), then characters for bytes.
+// Prepends a space to each piece, splits by GPT-2's pattern, and maps bytes to characters. Each step is optional.
 class ByteLevel : public PreTokenizerStep {
  public:
   explicit ByteLevel(const StepSpec& spec) : prefix_(spec.prefix), cuts_(spec.cuts), maps_(spec.each) {}
@@ -342,7 +342,8 @@ class ByteLevel : public PreTokenizerStep {
 
 std::shared_ptr<const PreTokenizerStep> make_step(const StepSpec& spec) {
   const std::string& type = spec.type;
-  if (spec.number > 1u << 20) throw invalid_file("pre_tokenizer: a number out of range");
+  if (spec.number > 1u << 20)
+    throw invalid_file("pre_tokenizer: expected a number of at most 1048576, got " + std::to_string(spec.number));
   if (type == "Split") return std::make_shared<Pattern>(spec);
   if (type == "NativeSplit") return std::make_shared<NativePattern>(spec);
   if (type == "Digits") return std::make_shared<Digits>(spec.each);

@@ -8,7 +8,7 @@
 
 namespace heddle {
 
-// A text and the stretches of it that are left to encode, in order; what lies between them has been dropped.
+// A text and its pieces to encode, in order. Text between pieces has been dropped.
 struct Pieces {
   struct Piece {
     size_t begin, end;
@@ -26,7 +26,7 @@ class PreTokenizerStep {
 
 using PreTokenizer = std::vector<std::shared_ptr<const PreTokenizerStep>>;
 
-// Throws UNSUPPORTED or INVALID_FILE, naming the step.
+// Throws UNSUPPORTED or INVALID_FILE with the name of the step.
 PreTokenizer make_pre_tokenizer(const std::vector<StepSpec>& steps);
 
 }  // namespace heddle

@@ -1,11 +1,11 @@
-// BLOOM's pattern by hand. As of DeepSeek's, what no match covers is a piece up to the next match.
+// BLOOM's pattern, hand-written. Like in split_deepseek.h, text that no match covers is a piece up to the next match.
 #pragma once
 #include "tokenizer/split/split_patterns.h"
 
 namespace heddle::split {
 
 constexpr uint64_t bloom_bit(char c) { return uint64_t{1} << (c & 63); }
-// ASCII that is not in the class, besides whitespace.
+// ASCII characters outside the class, besides whitespace.
 constexpr uint64_t bloom_excluded[2] = {
     bloom_bit('(') | bloom_bit(')') | bloom_bit(',') | bloom_bit('.') | bloom_bit('!') | bloom_bit('?'),
     bloom_bit('|')};
@@ -25,7 +25,7 @@ struct Bloom {
   }
 
  private:
-  // The start of the class: p, or after a space at p. Null without a match.
+  // Returns the start of the class: p, or the position after a space at p. Null without a match.
   static const char* begin_of_match(const Reader& text, const char* p) {
     const char* start = p < text.end() && *p == ' ' ? p + 1 : p;
     return is_in(text, start) ? start : nullptr;

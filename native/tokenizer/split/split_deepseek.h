@@ -1,5 +1,5 @@
-// DeepSeek 3's patterns by hand. Unlike those of split_patterns.h the last of them does not match all text: what no
-// match covers is a piece up to the next match.
+// DeepSeek 3's patterns, hand-written. Unlike those of split_patterns.h, the last pattern does not match all text. Text
+// that no match covers is a piece up to the next match.
 #pragma once
 #include "tokenizer/split/split_patterns.h"
 
@@ -39,7 +39,7 @@ struct DeepSeek {
         const bool is_punctuation = !is_word && ascii_punctuation(first);
         if (is_word || ((letters & 2) && first != '\n' && first != '\r')) {
           const int length = 1 + run_length(letters, 1);
-          // After punctuation the word is one of ASCII, and ends where that does.
+          // After punctuation, the word consists of ASCII letters and ends with them.
           if (length < AsciiBlock::size && (is_punctuation || !(high >> length & 1))) return p + length;
         } else if (is_punctuation || (*p == ' ' && ascii_punctuation(static_cast<uint8_t>(p[1])))) {
           int length = 1;
@@ -63,7 +63,7 @@ struct DeepSeek {
  private:
   static constexpr uint32_t first_punctuation = 16, last_symbol = 26;
   static_assert(unicode::category_names[first_punctuation] == "Pc" && unicode::category_names[last_symbol] == "So");
-  static bool ascii_punctuation(uint8_t byte) {  // in ASCII all of it is in \p{P} or \p{S}
+  static bool ascii_punctuation(uint8_t byte) {  // in ASCII, all punctuation is in \p{P} or \p{S}
     return byte > ' ' && byte < 0x7F && starts.of[byte] != Start::letter && starts.of[byte] != Start::digit;
   }
   static bool is_punctuation(const char* p, Char c) {  // \p{P} or \p{S}
@@ -75,7 +75,7 @@ struct DeepSeek {
   }
   static bool in_word(Char c) { return c.flags & (letter | unicode::mark); }
 
-  // Whether match() would find something, without looking for its end.
+  // Whether match() would find a match. Does not search for its end.
   static bool starts_match(const Reader& text, const char* p) {
     const Char first = text.at(p);
     if (in_word(first) || (first.flags & space) || is_punctuation(p, first)) return true;

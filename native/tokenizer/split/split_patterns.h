@@ -14,10 +14,11 @@ using unicode::upperish;
 
 constexpr uint8_t lns = letter | number | space;
 
-// The character of `p` as a bit of a mask that starts there.
+// The bit of the character at `p` in a mask that starts there.
 constexpr uint32_t first_bit = 1;
 
-// Length of the run of set bits from bit `from`; at least 16 - from where it reaches the end of the block.
+// Returns the length of the run of set bits from bit `from`. At least 16 - from if the run reaches the end of the
+// block.
 inline int run_length(uint32_t mask, int from) { return lowest_bit(~(mask >> from)); }
 
 struct Gpt2 {
@@ -71,7 +72,7 @@ inline const char* next_other(const Reader& text, const char* p, Char first, boo
   return newlines_or_whitespace(text, p);
 }
 
-// The same within a block; null where it goes on. `letters` are the block's.
+// Does the same within a block. Null if the piece continues after it. `letters` are the block's.
 inline const char* short_other(const char* p, const AsciiBlock& block, uint32_t letters, bool slash) {
   const uint32_t spaces = block.spaces(), high = block.high();
   const uint32_t others = ~(letters | block.digits() | spaces | high) & AsciiBlock::all;
@@ -104,7 +105,7 @@ struct Cl100k {
       if (start == Start::digit) {
         if (stage.max_digits == 1) return p + 1;
       } else if (start != Start::high) {
-        if (!prefixed || static_cast<uint8_t>(p[1]) < 0x80) {  // else a letter may follow
+        if (!prefixed || static_cast<uint8_t>(p[1]) < 0x80) {  // otherwise a letter may follow
           if (const char* stop = short_other(p, block, letters, false)) return stop;
         }
       }
@@ -128,7 +129,7 @@ struct Cl100k {
   }
 };
 
-// U*W+ | nothing, from p, as a backtracking engine matches it; nullptr if it does not match.
+// Matches U*W+ or the empty string from p, like a backtracking engine does. Returns nullptr without a match.
 inline const char* lower_word(const Reader& text, const char* p) {
   const char* both_end = nullptr;  // end of the last character of the U run that is also in W
   Char c = text.at(p);
@@ -140,7 +141,7 @@ inline const char* lower_word(const Reader& text, const char* p) {
   return both_end;
 }
 
-// U+W* from p; nullptr if it does not match.
+// Matches U+W* from p. Returns nullptr without a match.
 inline const char* upper_word(const Reader& text, const char* p) {
   const char* upper_end = text.run_of(p, upperish);
   return upper_end == p ? nullptr : text.run_of(upper_end, lowerish);
@@ -154,7 +155,7 @@ struct O200k {
       const Start start = starts.of[static_cast<uint8_t>(*p)];
       const bool prefixed = start == Start::space || start == Start::other || start == Start::apostrophe;
       if (start == Start::letter || (prefixed && (letters & 2))) {
-        int length = prefixed;  // in ASCII, both of the words' alternatives are capitals, then small letters
+        int length = prefixed;  // in ASCII, both alternatives of words are capital letters, then small letters
         length += run_length(letters & ~lowers, length);
         length += run_length(lowers, length);
         if (length < AsciiBlock::size && static_cast<uint8_t>(p[length]) < 0x80) {
@@ -217,7 +218,7 @@ inline bool is_mark(const char* p, const char* end) {  // U+2581
   return end - p >= 3 && p[0] == '\xE2' && p[1] == '\x96' && p[2] == '\x81';
 }
 
-// The first U+2581 from p on, or the end.
+// Returns the first U+2581 from p on, or the end.
 inline const char* next_mark(const char* p, const char* end) {
   for (;; ++p) {
     p = static_cast<const char*>(std::memchr(p, '\xE2', static_cast<size_t>(end - p)));

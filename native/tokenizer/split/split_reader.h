@@ -30,19 +30,19 @@ class Reader {
     return {unicode::flags_of(table_, code), static_cast<uint8_t>(size), 0};
   }
 
-  // End of the longest run from p of characters with any of `mask`.
+  // Returns the end of the longest run from p of characters with any flag of `mask`.
   const char* run_of(const char* p, uint8_t mask) const {
     for (Char c = at(p); c.size != 0 && (c.flags & mask); c = at(p)) p += c.size;
     return p;
   }
 
-  // End of the longest run from p of characters that have none of `mask`.
+  // Returns the end of the longest run from p of characters with no flag of `mask`.
   const char* run_without(const char* p, uint8_t mask) const {
     for (Char c = at(p); c.size != 0 && !(c.flags & mask); c = at(p)) p += c.size;
     return p;
   }
 
-  // As run_of letters, sixteen ASCII bytes at a time.
+  // Like run_of for letters, sixteen ASCII bytes at a time.
   const char* letters(const char* p) const {
     for (;;) {
       while (end_ - p >= AsciiBlock::size) {
@@ -61,7 +61,7 @@ class Reader {
     }
   }
 
-  // \p{N}{1,most}; most 0: no limit.
+  // Matches \p{N}{1,most}. most 0: no limit.
   const char* digits(const char* p, int most) const {
     int count = 0;
     for (Char c = at(p); c.size != 0 && (c.flags & unicode::number); c = at(p)) {
@@ -78,7 +78,7 @@ class Reader {
   const char* end_;
 };
 
-// Length of 's 't 're 've 'm 'll 'd at p, where *p is the apostrophe; 0 if none is there.
+// Returns the length of 's 't 're 've 'm 'll 'd at p, where *p is the apostrophe, or 0.
 inline size_t contraction(const char* p, const char* end, bool ignore_case) {
   const auto left = static_cast<size_t>(end - p);
   if (left < 2) return 0;
@@ -93,14 +93,16 @@ inline size_t contraction(const char* p, const char* end, bool ignore_case) {
   return 0;
 }
 
-// \s+(?!\S)|\s+ at p, which is whitespace: all of it before the end of the text, else all but its last character.
+// Returns the end of \s+(?!\S)|\s+ at p, where whitespace begins. Leaves out the last character, unless the text ends
+// there or it is the only one.
 inline const char* whitespace(const Reader& text, const char* p, const char* run_end) {
   if (run_end == text.end()) return run_end;
   const char* last = utf::previous(run_end);
   return last == p ? run_end : last;
 }
 
-// \s*[\r\n]+ | \s+(?!\S) | \s+ at p; p itself where none matches.
+// Matches \s*[\r
+// ]+ | \s+(?!\S) | \s+ at p. Returns p without a match.
 inline const char* newlines_or_whitespace(const Reader& text, const char* p) {
   const char* newline_end = nullptr;  // just after the last newline of the run
   const char* run_end = p;
@@ -112,7 +114,7 @@ inline const char* newlines_or_whitespace(const Reader& text, const char* p) {
   return run_end == p ? p : whitespace(text, p, run_end);
 }
 
-// The same for a run that ends within one block of ASCII; null where it does not.
+// Does the same for a run that ends within one block of ASCII. Returns null otherwise.
 inline const char* short_whitespace(const char* p, uint32_t spaces, uint32_t newlines, uint32_t high) {
   const int length = lowest_bit(~spaces);
   if (length >= AsciiBlock::size || (high >> length & 1)) return nullptr;
@@ -121,7 +123,7 @@ inline const char* short_whitespace(const char* p, uint32_t spaces, uint32_t new
   return p + (length > 1 ? length - 1 : 1);
 }
 
-// Roles of a piece's first byte.
+// Classes of a piece's first byte.
 enum class Start : uint8_t { other, letter, digit, space, newline, apostrophe, high };
 inline constexpr Start start_of(uint8_t byte) {
   if (byte >= 0x80) return Start::high;

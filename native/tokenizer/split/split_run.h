@@ -1,4 +1,4 @@
-// Splitter::run, with a specialized loop for each pattern that is the only one, the usual case.
+// Splitter::run, with a specialized loop for each pattern that is used alone, which is the usual case.
 #pragma once
 #include "tokenizer/split/split_bloom.h"
 #include "tokenizer/split/split_deepseek.h"
@@ -28,7 +28,7 @@ template <class Pattern, class F> void Splitter::run_one(const char* begin, cons
   }
 }
 
-// Recursion is bounded by the number of stages, which the constructor caps.
+// The number of stages, which the constructor limits, bounds the recursion.
 template <class F> void Splitter::run_stage(size_t index, const char* begin, const char* end, F& emit) const {
   if (index == stages_.size()) return emit(begin, end);
   const Stage& stage = stages_[index];

@@ -1,4 +1,4 @@
-// Pre-tokenisation: hand-written equivalents of the regular expressions of the common byte-level tokenizers.
+// Pre-tokenization: hand-written equivalents of the regular expressions of the common byte-level tokenizers.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -10,13 +10,13 @@ enum class SplitKind : uint8_t {
   gpt2 = 0,        // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
   cl100k = 1,      // GPT-4, Llama 3, Qwen 2 and 3: at most `max_digits` in \p{N}{1,k}
   o200k = 2,       // GPT-4o, and without `contractions` Mistral's Tekken
-  digits = 3,      // single \p{N} (max_digits 1) or runs of them (max_digits 0); the text between stays whole
-  space_runs = 4,  // before every run of U+2581
-  each_space = 5,  // before every U+2581
-  cjk_runs = 6,    // DeepSeek 3: runs of [一-龥぀-ゟ゠-ヿ] by themselves; the text between stays whole
-  // DeepSeek 3's last pattern (lib/tokenizer/pipeline/patterns.ts); what it leaves out is pieces as well
+  digits = 3,      // single \p{N} (max_digits 1) or runs of them (max_digits 0); other text is not split
+  space_runs = 4,  // splits before every run of U+2581
+  each_space = 5,  // splits before every U+2581
+  cjk_runs = 6,    // DeepSeek 3: isolates runs of [一-龥぀-ゟ゠-ヿ]; other text is not split
+  // DeepSeek 3's last pattern (lib/tokenizer/pipeline/patterns.ts). Text between matches becomes pieces too.
   deepseek = 7,
-  bloom = 8,  //  ?[^(\s|[.,!?…。，、।۔،])]+; what it leaves out is pieces as well
+  bloom = 8,  // ?[^(\s|[.,!?…。，、।۔،])]+; text between matches becomes pieces too
 };
 
 struct SplitStage {
@@ -25,12 +25,12 @@ struct SplitStage {
   bool contractions = true;  // o200k only
 };
 
-// End of the piece that starts at p (p < end, well-formed UTF-8). Never returns p.
+// Returns the end of the piece that starts at p (p < end, well-formed UTF-8). Never returns p.
 using NextPiece = const char* (*)(const char* p, const char* end, const SplitStage& stage);
 NextPiece next_piece_function(SplitKind kind);
 
-// Runs the stages one inside the other and calls emit(begin, end) for every piece of the last, left to right.
-// split_run.h has run(), which compiles each pattern into the caller's loop.
+// Applies the stages, each to the pieces of the previous one, and calls emit(begin, end) for every piece of the last
+// stage, left to right. split_run.h has run(), which compiles each pattern into the caller's loop.
 class Splitter {
  public:
   explicit Splitter(std::vector<SplitStage> stages);

@@ -1,5 +1,5 @@
-// Sixteen bytes of text at once: which of them are letters, digits and so on, one bit a byte, the first byte lowest.
-// Bytes above 0x7F are in none of the classes but high().
+// Classifies sixteen bytes of text at once: letters, digits and so on, one bit per byte, the first byte in the lowest
+// bit. Bytes above 0x7F belong to high() only.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -10,7 +10,7 @@
 
 namespace heddle {
 
-// Position of the lowest and of the highest bit; mask != 0.
+// Return the position of the lowest and of the highest set bit. mask != 0.
 inline int lowest_bit(uint32_t mask) { return __builtin_ctz(mask); }
 inline int highest_bit(uint32_t mask) { return 31 - __builtin_clz(mask); }
 

@@ -1,4 +1,4 @@
-// GPT-2's printable alphabet: each byte has one character, so that vocabularies of bytes can be written as text.
+// GPT-2's printable alphabet maps each byte to one character, so that vocabularies of bytes can be written as text.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace heddle {
 
-// U+0021..7E, U+00A1..AC and U+00AE..FF map to themselves, and the other 68 bytes, in order, to U+0100..U+0143.
+// U+0021..7E, U+00A1..AC and U+00AE..FF map to themselves. The other 68 bytes map, in order, to U+0100..U+0143.
 constexpr bool is_printable_byte(uint32_t code) {
   return (code >= 0x21 && code <= 0x7E) || (code >= 0xA1 && code <= 0xAC) || (code >= 0xAE && code <= 0xFF);
 }
@@ -45,7 +45,7 @@ class ByteAlphabet {
     return out;
   }
 
-  // Appends the same. False, with `out` as it was, if a character is not of the alphabet.
+  // Appends these bytes. Returns false and leaves `out` unchanged for a character outside the alphabet.
   bool to_bytes(std::string_view text, TextBuffer& out) const {
     char* const begin = out.room(text.size());
     const char* const end = to_bytes(text, begin);

@@ -16,7 +16,7 @@ template <class F> void for_each_character(std::string_view text, F&& visit) {
 }
 
 inline bool is_ascii(std::string_view text) {
-  uint8_t bits = 0;  // without a way out, so that it is vectorised
+  uint8_t bits = 0;  // no early exit, so that it is vectorized
   for (const char c : text) bits |= static_cast<uint8_t>(c);
   return bits < 0x80;
 }

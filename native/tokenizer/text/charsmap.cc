@@ -12,8 +12,8 @@ namespace {
 
 using unicode::GraphemeBreak;
 
-// Far beyond SentencePiece's own rules, of which the longest have some dozen bytes.
-constexpr size_t most_key_bytes = 256, most_text_bytes = 1024;
+// Far more than SentencePiece's own rules, of which the longest have a few dozen bytes.
+constexpr size_t max_key_bytes = 256, max_text_bytes = 1024;
 
 int count_characters(std::string_view text) {
   int count = 0;
@@ -48,9 +48,9 @@ Charsmap::Charsmap(const std::string& bytes) {
   texts_ = bytes.substr(4 + size);
   for (size_t begin = 0; begin < texts_.size();) {
     const size_t end = std::min(texts_.find('\0', begin), texts_.size());
-    if (end - begin > most_text_bytes) {
+    if (end - begin > max_text_bytes) {
       throw invalid_file("normalizer.precompiled_charsmap: expected texts of at most " +
-                         std::to_string(most_text_bytes) + " bytes, got " + std::to_string(end - begin));
+                         std::to_string(max_text_bytes) + " bytes, got " + std::to_string(end - begin));
     }
     begin = end + 1;
   }
@@ -61,8 +61,8 @@ const char* Charsmap::find(std::string_view part, bool longest, size_t& length) 
   const auto step = [](uint32_t unit) { return unit >> 10 << ((unit & 1 << 9) >> 6); };
   const char* found = nullptr;
   size_t node = step(units_[0]);
-  // A broken table may lead in circles.
-  for (size_t i = 0; i < part.size() && i < most_key_bytes; ++i) {
+  // A malformed table may contain cycles.
+  for (size_t i = 0; i < part.size() && i < max_key_bytes; ++i) {
     const auto byte = static_cast<uint8_t>(part[i]);
     if (byte == 0) return found;
     node ^= byte;
@@ -72,7 +72,7 @@ const char* Charsmap::find(std::string_view part, bool longest, size_t& length) 
     if ((unit >> 8 & 1) == 0) continue;
     if (node >= units_.size()) return found;
     const size_t at = units_[node] & 0x7FFFFFFF;
-    // A text must begin where a character does, and an entry end where one does.
+    // A replacement must begin at a character, and a key must end at one.
     const auto starts = [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; };
     const bool good = at < texts_.size() && starts(texts_[at]) && (i + 1 == part.size() || starts(part[i + 1]));
     if (good) {
@@ -109,16 +109,16 @@ bool Charsmap::may_write(uint32_t first, const std::function<bool(std::string_vi
     if (!child(node, static_cast<uint8_t>(c), node, text)) return false;
   }
   std::vector<Node> pending{{node, key.size()}};
-  constexpr size_t most_nodes = 10'000;  // a broken table may lead in circles
+  constexpr size_t max_nodes = 10'000;  // a malformed table may contain cycles
   for (size_t count = 0; !pending.empty(); ++count) {
-    if (count == most_nodes) return true;
+    if (count == max_nodes) return true;
     const Node from = pending.back();
     pending.pop_back();
-    if (from.depth == most_key_bytes) continue;
+    if (from.depth == max_key_bytes) continue;
     for (int byte = 1; byte < 256; ++byte) {
       size_t next = 0;
       if (!child(from.at, static_cast<uint8_t>(byte), next, text)) continue;
-      // A text that begins inside a character is never written.
+      // Replacements that begin inside a character are never written.
       if (text != nullptr && (static_cast<uint8_t>(*text) & 0xC0) != 0x80 && holds(text)) return true;
       pending.push_back({next, from.depth + 1});
     }

@@ -1,4 +1,4 @@
-// SentencePiece's precompiled map of characters: a double array of what is replaced, and the texts it is replaced by.
+// SentencePiece's precompiled character map: a double-array trie of keys, and their replacements.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -14,14 +14,14 @@ class Charsmap {
  public:
   explicit Charsmap(const std::string& bytes);  // throws INVALID_FILE
 
-  // Like Hugging Face's library: replaces grapheme clusters of less than six bytes, or else characters, as a whole by
-  // the value of the shortest entry that is their prefix.
+  // Like Hugging Face's library: looks up grapheme clusters of less than six bytes, otherwise their characters.
+  // Replaces the whole cluster or character by the value of the shortest key that is its prefix.
   void run(NormalizedText& text) const;
 
-  // As SentencePiece: the longest entry at each place, left to right.
+  // Like SentencePiece: replaces the longest key at each position, from left to right.
   void run_longest(NormalizedText& text) const;
 
-  // Whether an entry of several characters, the first of which is `first`, is replaced by a text that `holds` accepts.
+  // Whether a key of several characters begins with `first` and has a replacement that `holds` accepts.
   bool may_write(uint32_t first, const std::function<bool(std::string_view)>& holds) const;
 
  private:
@@ -29,11 +29,11 @@ class Charsmap {
   const char* find(std::string_view part, bool longest, size_t& length) const;
 
   std::vector<uint32_t> units_;
-  std::string texts_;  // each ends with a zero
+  std::string texts_;  // each ends with a zero byte
 };
 
-// End of the extended grapheme cluster that begins at `at`. Conjuncts of Indic scripts are several here: rule 9c joins
-// only what is too long for the map to look at.
+// Returns the end of the extended grapheme cluster that begins at `at`. Omits rule 9c (Indic conjuncts), because such
+// clusters are too long for the map.
 size_t cluster_end(std::string_view text, size_t at);
 
 }  // namespace heddle

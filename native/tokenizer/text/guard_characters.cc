@@ -9,8 +9,8 @@
 namespace heddle {
 namespace {
 
-// Characters that are looked at for one character. A normalizer of many steps may ask for any number.
-constexpr size_t most_looks = 20'000;
+// Maximum number of characters visited per query. A normalizer of many steps could visit any number.
+constexpr size_t max_visits = 20'000;
 
 NormalizedText untracked(std::string_view text) {
   NormalizedText out;
@@ -50,18 +50,18 @@ GuardCharacters::GuardCharacters(Normalizer steps, const std::vector<std::string
 uint8_t GuardCharacters::of(uint32_t code, RegexBudget& budget) const {
   if (first_.empty()) return 0;
   const auto become = [&](const Characters& some) {
-    Looks looks{most_looks, budget};
+    VisitBudget looks{max_visits, budget};
     return may_become(some, code, 0, looks);
   };
   try {
     const uint8_t kind = become(first_) ? begins : become(decomposed_) ? composes : uint8_t{0};
     return static_cast<uint8_t>(kind | (may_change(code, budget) ? changes : 0));
-  } catch (const Error&) {  // a step that exceeds its limits: encoding will say so
+  } catch (const Error&) {  // a step exceeds its limits; encoding reports that
     return begins | changes;
   }
 }
 
-bool GuardCharacters::may_become(const Characters& some, uint32_t code, size_t step, Looks& looks) const {
+bool GuardCharacters::may_become(const Characters& some, uint32_t code, size_t step, VisitBudget& looks) const {
   if (looks.left == 0) return true;
   --looks.left;
   if (some.count(code) > 0) return true;

@@ -1,5 +1,5 @@
-// Finds characters that a normalizer may turn into the beginning of a guarded token. Users' text is marked at them
-// before normalization, so that no token is recognized in the normalized text.
+// Finds characters that a normalizer may turn into the beginning of a guarded token. Callers mark users' text at these
+// characters before normalization, so that no token is recognized in the normalized text.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -20,22 +20,22 @@ class GuardCharacters {
 
   static constexpr uint8_t begins = 1;   // a guarded token may begin with the character's normalized form
   static constexpr uint8_t changes = 2;  // the normalizer may change it
-  // a token may begin with the normalized form of it and the combining characters after it
+  // A token may begin with the normalized form of the character and its combining characters.
   static constexpr uint8_t composes = 4;
   uint8_t of(uint32_t code, RegexBudget& budget) const;  // `budget` is shared by all queried characters
 
  private:
   using Characters = std::unordered_set<uint32_t>;
-  struct Looks {
+  struct VisitBudget {
     size_t left;  // characters that may still be visited
     RegexBudget& regex;
   };
-  bool may_become(const Characters& some, uint32_t code, size_t step, Looks& looks) const;
+  bool may_become(const Characters& some, uint32_t code, size_t step, VisitBudget& looks) const;
   bool may_change(uint32_t code, RegexBudget& budget) const;
 
   Normalizer steps_;
   Characters first_;       // first characters of the tokens
-  Characters decomposed_;  // the same without the combining characters in them
+  Characters decomposed_;  // first characters without their combining characters
 };
 
 }  // namespace heddle

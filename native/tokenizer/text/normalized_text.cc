@@ -14,8 +14,8 @@ constexpr size_t growth = 32, spare = 1 << 14;
 
 void NormalizedText::check_growth(size_t size) const {
   if (size <= limit) return;
-  throw invalid_file("normalizer, pre_tokenizer: expected a text to become at most " + std::to_string(growth) +
-                     " times as long, got more than " + std::to_string(limit) + " bytes");
+  throw invalid_file("normalizer, pre_tokenizer: expected a text to grow to at most " + std::to_string(growth) +
+                     " times its length, got more than " + std::to_string(limit) + " bytes");
 }
 
 void NormalizedText::assign(std::string_view from, size_t offset, bool with_origins) {
@@ -44,13 +44,13 @@ void NormalizedText::transform(const std::vector<Change>& changes, size_t remove
   }
   std::vector<Origin> new_origins;
   new_origins.reserve(origins.size());
-  size_t at = 0;  // of the old text
+  size_t at = 0;  // position in the old text
   const auto skip = [&](size_t count) {
     for (; count > 0 && at < text.size(); --count) at += utf::sequence_length(text[at]);
   };
   skip(removed);
   for (const Change& change : changes) {
-    // An inserted character shares the origin of what is before it.
+    // An inserted character shares the origin of the character before it.
     const size_t from = change.change > 0 ? at - 1 : at;
     Origin origin = change.change > 0 && at == 0 ? Origin{0, 0}
                     : origins.empty()            ? Origin{0, 0}

@@ -1,4 +1,4 @@
-// A stretch of text on its way through normalizers and pre-tokenizers, with the origin of each of its bytes.
+// A text during normalization and pre-tokenization, with the origin of each of its bytes.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -11,11 +11,11 @@ namespace heddle {
 class RegexBudget;
 
 struct Origin {
-  uint32_t begin, end;  // bytes of the text that the user gave
+  uint32_t begin, end;  // byte range of the original text
 };
 
-// A character of the new text. `change`, as in Hugging Face's NormalizedString: 0 it replaces the next old one,
-// 1 it is inserted, -n it replaces the next old one and the n after that are gone.
+// A character of the new text. `change` is that of Hugging Face's NormalizedString. 0: replaces the next old character.
+// 1: inserted. -n: replaces the next old character, and the n characters after it are removed.
 struct Change {
   uint32_t code;
   int change;
@@ -23,31 +23,30 @@ struct Change {
 
 class NormalizedText {
  public:
-  // Origins are recorded only if `tracked`.
+  // Records origins only if `tracked`.
   void assign(std::string_view text, size_t offset, bool tracked);
 
   std::string text;             // well-formed UTF-8
-  std::vector<Origin> origins;  // one a byte, if tracked
+  std::vector<Origin> origins;  // one per byte, if tracked
   bool tracked = false;
-  bool continues = false;  // another text precedes it: no step puts a mark or a space before its first character
+  bool continues = false;  // another text precedes it, so no step puts a mark or a space before its first character
 
-  // Steps in a row may each make a text longer, and the files that name them come from strangers: throws INVALID_FILE
-  // for a size, or a number of characters, beyond 32 times the bytes that were assigned. The longest decomposition of a
-  // character is 11 times it.
+  // Throws INVALID_FILE for a size, or a number of characters, beyond 32 times the assigned bytes. Steps of an
+  // untrusted file may each make a text longer. The longest decomposition of a character has 11 times its length.
   void check_growth(size_t size) const;
   size_t limit = SIZE_MAX;
 
-  RegexBudget* regex_budget = nullptr;           // of the whole text; set before steps run
+  RegexBudget* regex_budget = nullptr;           // for the whole text; set before steps run
   const std::atomic<bool>* cancelled = nullptr;  // steps that may take long throw ABORTED soon after it is set
 
-  // Replaces all of the text, of which the first `removed` characters leave nothing behind.
+  // Replaces the whole text. Its first `removed` characters are removed without a replacement.
   void transform(const std::vector<Change>& changes, size_t removed);
 
-  // Prepends `content` to a nonempty text. Its offsets are empty.
+  // Prepends `content` to a nonempty text, with empty offsets.
   void prepend(std::string_view content);
 };
 
-// Builds a new text of parts of another.
+// Builds a new text from parts of another one.
 class TextBuilder {
  public:
   explicit TextBuilder(const NormalizedText& from) : from_(from) {

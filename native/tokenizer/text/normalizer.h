@@ -23,7 +23,7 @@ class NormalizerStep {
 
 using Normalizer = std::vector<std::shared_ptr<const NormalizerStep>>;
 
-// Throws UNSUPPORTED or INVALID_FILE, naming the step.
+// Throws UNSUPPORTED or INVALID_FILE with the name of the step.
 Normalizer make_normalizer(const std::vector<StepSpec>& steps);
 
 }  // namespace heddle

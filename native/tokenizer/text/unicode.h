@@ -1,4 +1,4 @@
-// Properties of code points. The tables come from scripts/make-unicode-tables.mjs, which says whose they are.
+// Properties of code points. scripts/make-unicode-tables.mjs generates the tables and names their source.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -15,7 +15,7 @@ enum Flag : uint8_t {
   upperish = 8,     // \p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}
   lowerish = 16,    // \p{Ll}\p{Lm}\p{Lo}\p{M}
   mark = 32,        // \p{M}
-  nfc_unsafe = 64,  // text without such a code point is in NFC
+  nfc_unsafe = 64,  // text without such code points is in NFC
   word = 128,       // \w of UTS 18
 };
 
@@ -25,7 +25,7 @@ const uint8_t* flag_table();  // table_size entries; built once, thread-safe
 
 inline uint8_t flags_of(const uint8_t* table, uint32_t code) {
   if (code < table_size) return table[code];
-  // The variation selectors of plane 14 are the only flagged code points above.
+  // Above the table, only the variation selectors of plane 14 have flags.
   return code >= 0xE0100 && code <= 0xE01EF ? upperish | lowerish | mark | nfc_unsafe | word : 0;
 }
 
@@ -34,7 +34,7 @@ struct Range {
   uint32_t value;
 };
 
-// A value for every code point, in blocks of 256 of which equal ones are kept once.
+// A value per code point, in blocks of 256. Equal blocks are stored once.
 template <class T> class BlockTable {
  public:
   BlockTable(const Range* ranges, size_t count) {
@@ -61,7 +61,7 @@ template <class T> class BlockTable {
   std::unique_ptr<uint16_t[]> blocks_{new uint16_t[block_count]()};
 };
 
-// The lowest five bits of properties_of() are the general category, an index into category_names.
+// The lowest five bits of a property are the general category, an index into category_names.
 constexpr uint32_t category_mask = 31;
 constexpr std::string_view category_names[] = {"Cn", "Cc", "Cf", "Co", "Cs", "Ll", "Lm", "Lo", "Lt", "Lu", "Mc", "Me",
     "Mn", "Nd", "Nl", "No", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "Sc", "Sk", "Sm", "So", "Zl", "Zp", "Zs"};
@@ -69,17 +69,17 @@ constexpr std::string_view category_names[] = {"Cn", "Cc", "Cf", "Co", "Cs", "Ll
 enum Property : uint32_t {
   alphabetic = 1 << 5,
   word_character = 1 << 6,    // \w of Oniguruma
-  punctuation = 1 << 7,       // what BERT and the Punctuation pre-tokenizer cut at
-  numeric = 1 << 8,           // what the Digits pre-tokenizer cuts at
-  combining = 1 << 9,         // what StripAccents removes
-  nonspacing = 1 << 10,       // what BERT's strip_accents removes
-  removed_control = 1 << 11,  // what BERT's clean_text removes
+  punctuation = 1 << 7,       // where BERT and the Punctuation pre-tokenizer split
+  numeric = 1 << 8,           // where the Digits pre-tokenizer splits
+  combining = 1 << 9,         // removed by StripAccents
+  nonspacing = 1 << 10,       // removed by BERT's strip_accents
+  removed_control = 1 << 11,  // removed by BERT's clean_text
   posix_punct = 1 << 12,      // [[:punct:]]
 };
 
 const BlockTable<uint32_t>& properties();
-const BlockTable<uint8_t>& scripts();          // 0, or 1 + an index into the names that script_named() knows
-const BlockTable<uint8_t>& segment_scripts();  // classes of the UnicodeScripts pre-tokenizer; 0 is of any
+const BlockTable<uint8_t>& scripts();          // 0, or 1 + the index of a name that script_named() knows
+const BlockTable<uint8_t>& segment_scripts();  // classes of the UnicodeScripts pre-tokenizer; 0: any script
 const BlockTable<uint8_t>& breaks();           // GraphemeBreak
 
 uint8_t script_named(std::string_view name);  // 0 if unknown; ignores case, spaces, "-" and "_"

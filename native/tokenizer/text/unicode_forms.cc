@@ -17,12 +17,12 @@ struct Composition {
   uint32_t first, second, code;
 };
 struct Lower {
-  uint32_t code, to, then;  // then: 0 for none
+  uint32_t code, to, then;  // then: 0 if there is no second code point
 };
 
 #include "tokenizer/text/unicode_forms.inc"
 
-// Hangul by arithmetic: section 3.12 of the Unicode Standard.
+// Hangul syllables are computed: section 3.12 of the Unicode Standard.
 constexpr uint32_t s_base = 0xAC00, l_base = 0x1100, v_base = 0x1161, t_base = 0x11A7;
 constexpr uint32_t l_count = 19, v_count = 21, t_count = 28, s_count = l_count * v_count * t_count;
 

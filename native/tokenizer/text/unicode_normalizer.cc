@@ -8,14 +8,14 @@
 namespace heddle {
 namespace {
 
-// The decomposition in canonical order (section 3.11 of the Unicode Standard).
+// Returns the decomposition in canonical order (section 3.11 of the Unicode Standard).
 std::vector<Change> decomposed(std::string_view text, bool compatible) {
   struct Mark {
     Change change;
     uint8_t rank;
   };
   std::vector<Change> out;
-  std::vector<Mark> marks;  // since the last starter
+  std::vector<Mark> marks;  // marks since the last starter
   const auto flush = [&] {
     std::stable_sort(marks.begin(), marks.end(), [](const Mark& a, const Mark& b) { return a.rank < b.rank; });
     for (const Mark& mark : marks) out.push_back(mark.change);
@@ -37,12 +37,12 @@ std::vector<Change> decomposed(std::string_view text, bool compatible) {
   return out;
 }
 
-// Composes starters with what follows and is not blocked.
+// Composes starters with following characters that are not blocked.
 std::vector<Change> composed(const std::vector<Change>& from) {
   std::vector<Change> out;
   constexpr size_t none = SIZE_MAX;
-  size_t starter = none;  // its place in `out`
-  uint8_t last = 0;       // rank of the last mark that stays between it and what follows; 0: none
+  size_t starter = none;  // its index in `out`
+  uint8_t last = 0;       // combining rank of the last mark between the starter and the current character; 0: none
   for (const Change& change : from) {
     const uint8_t rank = unicode::combining_rank(change.code);
     const bool blocked = last != 0 && last >= rank;

@@ -1,4 +1,4 @@
-// NFC, NFD, NFKC and NFKD of text that remembers its origins.
+// NFC, NFD, NFKC and NFKD of text with origins.
 #pragma once
 #include "tokenizer/text/normalized_text.h"
 

@@ -9,7 +9,7 @@
 namespace heddle::utf {
 namespace {
 
-// Copies leading ASCII from UTF-16 to bytes, eight or sixteen units at a time; returns how many were copied.
+// Copies leading ASCII from UTF-16 to bytes, eight or sixteen units at a time. Returns the number of units copied.
 size_t copy_ascii(const char16_t* in, size_t length, char* out) {
   size_t i = 0;
 #if defined(__SSE2__)
@@ -181,7 +181,7 @@ size_t utf16_length(std::string_view bytes) {
 }
 
 void append_lossy(std::string_view bytes, std::string& out) {
-  size_t good = 0;  // start of the well-formed stretch not yet copied
+  size_t good = 0;  // start of the well-formed part that is not copied yet
   size_t i = 0;
   while (i < bytes.size()) {
     if (static_cast<uint8_t>(bytes[i]) < 0x80) {

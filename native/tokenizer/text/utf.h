@@ -1,4 +1,4 @@
-// UTF-16 in, UTF-8 inside, and the two ways text and offsets come back.
+// Conversions between UTF-16, the form of input, and UTF-8, the internal form, and between their offsets.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -8,18 +8,18 @@
 
 namespace heddle::utf {
 
-// Writes the UTF-8 of `in` to `out`, which has room for three bytes a unit, and returns how many bytes it took. A lone
+// Writes the UTF-8 of `in` to `out`, which must have room for three bytes per unit. Returns the number of bytes. A lone
 // surrogate becomes U+FFFD, as in String.prototype.toWellFormed.
 size_t to_utf8(const char16_t* in, size_t length, char* out);
 
-// Appends the same to `out`.
+// Appends the UTF-8 of `in` to `out`.
 void append_utf8(const char16_t* in, size_t length, std::string& out);
 
-// How many of the first bytes are ASCII.
+// Returns the number of leading ASCII bytes.
 size_t ascii_length(std::string_view bytes);
 
-// Writes the UTF-16 of well-formed UTF-8 to `out`, which has room for a unit a byte, and returns how many units it
-// took.
+// Writes the UTF-16 of well-formed UTF-8 to `out`, which must have room for one unit per byte. Returns the number of
+// units.
 size_t to_utf16(std::string_view bytes, char16_t* out);
 
 // Appends one code point, which must not be a surrogate.
@@ -41,7 +41,7 @@ inline void append_code(uint32_t code, std::string& out) {
   }
 }
 
-// One code point of well-formed UTF-8; `size` receives its length in bytes.
+// Decodes one code point of well-formed UTF-8. `size` receives its length in bytes.
 inline uint32_t decode(const char* p, int& size) {
   const auto* b = reinterpret_cast<const uint8_t*>(p);
   if (b[0] < 0x80) {
@@ -65,7 +65,7 @@ inline int sequence_length(char lead) {
   return b < 0x80 ? 1 : b < 0xE0 ? 2 : b < 0xF0 ? 3 : 4;
 }
 
-// Start of the character that ends just before p (p is inside well-formed UTF-8, past its first byte).
+// Returns the start of the character that ends just before p, which is past the first byte of well-formed UTF-8.
 inline const char* previous(const char* p) {
   do {
     --p;
@@ -78,7 +78,7 @@ inline const char* previous(const char* p) {
 class OffsetMap {
  public:
   OffsetMap(std::string_view text, bool in_bytes);
-  // The start of the byte's character, or the text's length at its end.
+  // Returns the start of the byte's character, or the text's length at its end.
   uint32_t start(size_t byte) const { return start_.empty() ? static_cast<uint32_t>(byte) : start_[byte]; }
   uint32_t end(size_t byte) const {
     if (start_.empty()) return static_cast<uint32_t>(byte + 1);
@@ -88,7 +88,7 @@ class OffsetMap {
   }
 
  private:
-  std::vector<uint32_t> start_;  // (bytes + 1), or none for ASCII
+  std::vector<uint32_t> start_;  // (bytes + 1), or empty for ASCII
 };
 
 // Returns the length of the well-formed character at `bytes`, or 0. In that case `skip` receives the number of bytes
@@ -97,13 +97,13 @@ int character_length(const char* bytes, size_t length, int& skip);
 
 bool is_well_formed(std::string_view bytes);
 
-// The length of well-formed UTF-8 in UTF-16 units.
+// Returns the length of well-formed UTF-8 in UTF-16 units.
 size_t utf16_length(std::string_view bytes);
 
-// Appends `bytes` as UTF-8 text, each malformed part replaced by U+FFFD.
+// Appends `bytes` as UTF-8. Each malformed part becomes U+FFFD.
 void append_lossy(std::string_view bytes, std::string& out);
 
-// Number of bytes at the end that may still become a character when more bytes follow (0 to 3).
+// Returns the number of bytes at the end (0 to 3) that more bytes may complete to a character.
 size_t incomplete_tail(std::string_view bytes);
 
 }  // namespace heddle::utf

@@ -14,15 +14,15 @@ constexpr uint32_t none = UINT32_MAX;
 struct Pair {
   uint32_t left, right;
   int64_t count = 0;
-  std::vector<uint32_t> positions;  // where it was seen; some have changed since
+  std::vector<uint32_t> positions;  // positions where it occurred; some pairs have changed since
 };
 
-// The words laid end to end; a token is known by the position of its first symbol.
+// The words laid end to end. A token is identified by the position of its first symbol.
 class Trainer {
  public:
   Trainer(const SymbolWords& words, const TrainOptions& options)
       : words_(words), options_(options), tokens_(words.alphabet), symbol_(words.symbols) {
-    // A merge whose text equals a symbol is that symbol ("##" alone, with "##" as the prefix).
+    // A merge whose text equals a symbol reuses it, for example "##" if that is the subword prefix.
     for (uint32_t i = 0; i < tokens_.size(); ++i) merged_.emplace(tokens_[i], i);
     lay_out();
     for (uint32_t i = 0; i < pairs_.size(); ++i) push(i);
@@ -75,7 +75,7 @@ class Trainer {
     return cut ? left + right.substr(prefix.size()) : left + right;
   }
 
-  // The pair at position p is now (left, right).
+  // Records that the pair at position p is now (left, right).
   void add_pair(uint32_t p, uint32_t left, uint32_t right, uint64_t count) {
     const uint32_t index = pair_of(left, right);
     Pair& pair = pairs_[index];
@@ -97,7 +97,7 @@ class Trainer {
 
   uint32_t token_of(const std::string& bytes) {
     const auto found = merged_.find(bytes);
-    reused_ = found != merged_.end();  // then its pairs may be in the heap already, with counts that now rise
+    reused_ = found != merged_.end();  // pairs of a known token may be in the heap already, and their counts now rise
     if (reused_) return found->second;
     const auto token = static_cast<uint32_t>(tokens_.size());
     tokens_.push_back(bytes);
@@ -109,7 +109,7 @@ class Trainer {
     std::vector<uint32_t> positions = std::move(pairs_[index].positions);
     const uint32_t left = pairs_[index].left;
     const uint32_t right = pairs_[index].right;
-    // Only a pair of equals overlaps itself; then the leftmost counts.
+    // Only a pair of two equal tokens can overlap itself. The leftmost one is merged.
     if (left == right) std::sort(positions.begin(), positions.end());
     fresh_.clear();
     for (const uint32_t p : positions) {
@@ -117,7 +117,7 @@ class Trainer {
       const uint64_t count = words_.words[word_[p]].count;
       const uint32_t q = p + length_[p];
       const uint32_t end = q + length_[q];
-      if (pair_at_[q] != none) {  // a symbol follows in the same word
+      if (pair_at_[q] != none) {  // another symbol follows in the same word
         pairs_[pair_at_[q]].count -= static_cast<int64_t>(count);
         add_pair(p, token, symbol_[end], count);
       } else {
@@ -137,7 +137,7 @@ class Trainer {
     for (const uint32_t pair : fresh_) push(pair);
   }
 
-  // Whether a is to come after b.
+  // Whether a comes after b in merge order.
   bool after(const Entry& a, const Entry& b) const {
     if (a.count != b.count) return a.count < b.count;
     const Pair& x = pairs_[a.pair];
@@ -151,8 +151,8 @@ class Trainer {
     std::push_heap(heap_.begin(), heap_.end(), [this](const Entry& a, const Entry& b) { return after(a, b); });
   }
 
-  // The most frequent pair. Counts of pairs in the heap only fall: an entry that is too high goes back with what it
-  // has.
+  // Returns the most frequent pair. Counts of pairs in the heap only fall, so an outdated entry is pushed back with its
+  // current count.
   uint32_t pop() {
     while (!heap_.empty()) {
       std::pop_heap(heap_.begin(), heap_.end(), [this](const Entry& a, const Entry& b) { return after(a, b); });
@@ -166,17 +166,17 @@ class Trainer {
 
   const SymbolWords& words_;
   const TrainOptions& options_;
-  std::vector<std::string> tokens_;  // bytes by token: the alphabet, then merged ones
+  std::vector<std::string> tokens_;  // bytes by token: the alphabet, then merged tokens
   std::unordered_map<std::string, uint32_t> merged_;
-  std::vector<uint32_t> symbol_;   // by position: token
-  std::vector<uint32_t> length_;   // of the token that starts here, in symbols
-  std::vector<uint32_t> start_;    // of the token that ends here
-  std::vector<uint32_t> word_;     // word of each symbol
-  std::vector<uint32_t> pair_at_;  // pair that starts here, or none
+  std::vector<uint32_t> symbol_;   // by position: its token
+  std::vector<uint32_t> length_;   // by position: symbols of the token that starts here
+  std::vector<uint32_t> start_;    // by position: start of the token that ends here
+  std::vector<uint32_t> word_;     // by position: its word
+  std::vector<uint32_t> pair_at_;  // by position: the pair that starts here, or none
   std::vector<Pair> pairs_;
-  std::vector<uint32_t> fresh_;  // pairs to put into the heap after this merge
-  bool reused_ = false;          // this merge makes the bytes of an earlier one
-  MergeTable index_;             // of a pair's tokens: its index, as Merge::id
+  std::vector<uint32_t> fresh_;  // pairs to push onto the heap after this merge
+  bool reused_ = false;          // this merge produces the bytes of an earlier token
+  MergeTable index_;             // maps the tokens of a pair to its index in pairs_, stored as Merge::id
   std::vector<Entry> heap_;
 };
 

@@ -1,4 +1,4 @@
-// The characters that a vocabulary of characters begins with.
+// Chooses the characters that a character vocabulary starts with.
 #include <algorithm>
 #include <unordered_map>
 
@@ -37,7 +37,8 @@ std::vector<uint32_t> choose_alphabet(const WordCounts& words, const AlphabetOpt
 SymbolWords to_symbols(const WordCounts& words, const AlphabetOptions& options) {
   SymbolWords out;
   out.subword_prefix = options.subword_prefix;
-  std::unordered_map<uint32_t, uint32_t> first, later;  // symbol of a character
+  // Symbol of a character, as the first and as a later one of a word.
+  std::unordered_map<uint32_t, uint32_t> first, later;
   for (const uint32_t code : choose_alphabet(words, options)) {
     first.emplace(code, static_cast<uint32_t>(out.alphabet.size()));
     out.alphabet.emplace_back();

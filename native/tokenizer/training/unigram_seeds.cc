@@ -1,4 +1,4 @@
-// The substrings that Unigram training begins with, found in a sorted list of all suffixes.
+// Finds the substrings that Unigram training starts with, in a sorted list of all suffixes.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -69,7 +69,7 @@ std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<ui
   const auto size = static_cast<uint32_t>(corpus.characters.size());
   const uint32_t* text = corpus.characters.data();
   std::vector<uint16_t> reach(size);  // characters to the end of the word, at most max_piece_length
-  std::vector<uint64_t> count(size);  // of the word
+  std::vector<uint64_t> count(size);  // count of the word
   for (const UnigramCorpus::Word& word : corpus.words) {
     for (uint32_t i = 0; i < word.length; ++i) {
       reach[word.begin + i] = static_cast<uint16_t>(std::min(word.length - i, options.max_piece_length));
@@ -87,7 +87,7 @@ std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<ui
   });
   if (options.cancelled != nullptr && options.cancelled->load()) throw Error("ABORTED", "Tokenizer.train: aborted");
 
-  // A stack of the substrings that are still going on: each as long as the common beginning of some neighbours.
+  // A stack of substrings that continue: each is a common prefix of neighbouring suffixes.
   std::vector<uint64_t> sums(size + 1, 0);
   for (uint32_t i = 0; i < size; ++i) sums[i + 1] = sums[i] + count[suffixes[i]];
   std::vector<Substring> found;
@@ -110,7 +110,7 @@ std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<ui
     }
     if (common > 0 && (open.empty() || open.back().first < common)) open.emplace_back(common, first);
   }
-  // A word that occurs more than once may have substrings with a single position.
+  // A word that occurs more than once may have substrings that occur at a single position.
   for (uint32_t i = 0; i < size; ++i) {
     const uint32_t s = suffixes[i];
     if (count[s] < 2 || reach[s] < 2) continue;
@@ -126,7 +126,7 @@ std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<ui
   }
   const auto better = [&](const Substring& a, const Substring& b) {
     if (a.weight != b.weight) return a.weight > b.weight;
-    if (a.first != b.first) return a.first < b.first;  // the lexicographically lesser
+    if (a.first != b.first) return a.first < b.first;  // the lexicographically smaller one
     return a.length < b.length;
   };
   if (found.size() > options.seeds) {

@@ -13,9 +13,9 @@
 namespace heddle {
 namespace {
 
-constexpr double least_expected = 0.5;  // pieces that are expected less often go, as in SentencePiece
+constexpr double min_expected = 0.5;  // pieces with a lower expected count are removed, like in SentencePiece
 
-// Asymptotic series after a shift to x ≥ 7: absolute error below 1e-10.
+// Evaluates an asymptotic series after shifting to x ≥ 7. The absolute error is below 1e-10.
 double digamma(double x) {
   double result = 0;
   for (; x < 7; ++x) result -= 1 / x;
@@ -42,7 +42,7 @@ class UnigramTrainer {
   }
 
   std::vector<TrainedPiece> run() {
-    // More than asked for, of which the best are then taken.
+    // Trains somewhat more pieces than requested, and selects the best at the end.
     const auto desired = static_cast<size_t>(1.1 * options_.tokens);
     const double rounds = std::max(0.0, std::log(static_cast<double>(desired) / static_cast<double>(pieces_.size())) /
                                             std::log(options_.shrinking_factor));
@@ -58,21 +58,21 @@ class UnigramTrainer {
  private:
   bool is_required(size_t piece) const { return pieces_[piece].characters.size() == 1; }
 
-  // The M step of a Bayesian EM, which prefers few pieces (as SentencePiece has it).
+  // The M step of a Bayesian EM, which prefers few pieces, like in SentencePiece.
   void maximise(const std::vector<double>& expected) {
     std::vector<uint32_t> kept;
     double total = 0;
     for (uint32_t i = 0; i < pieces_.size(); ++i) {
-      if (expected[i] < least_expected && !is_required(i)) continue;
+      if (expected[i] < min_expected && !is_required(i)) continue;
       kept.push_back(i);
-      total += std::max(expected[i], least_expected);
+      total += std::max(expected[i], min_expected);
     }
     const double log_total = digamma(total);
-    for (const uint32_t i : kept) pieces_[i].score = digamma(std::max(expected[i], least_expected)) - log_total;
+    for (const uint32_t i : kept) pieces_[i].score = digamma(std::max(expected[i], min_expected)) - log_total;
     keep(kept);
   }
 
-  // Leaves out the pieces without which the corpus loses the least likelihood. False where none could go.
+  // Removes the pieces whose removal costs the least likelihood. Returns false if none can be removed.
   bool prune(size_t desired) {
     const std::vector<double> counts = viterbi_counts(corpus_, occurrences_, pieces_, options_);
     const double sum = std::accumulate(counts.begin(), counts.end(), 0.0);
@@ -83,15 +83,15 @@ class UnigramTrainer {
     for (uint32_t i = 0; i < pieces_.size(); ++i) index_.emplace(pieces_[i].characters, i);
 
     std::vector<uint32_t> kept;
-    std::vector<std::pair<double, uint32_t>> candidates;  // loss
+    std::vector<std::pair<double, uint32_t>> candidates;  // loss and piece
     for (uint32_t i = 0; i < pieces_.size(); ++i) {
       if (is_required(i)) {
         kept.push_back(i);
         continue;
       }
-      if (counts[i] == 0) continue;  // no best cut has it
+      if (counts[i] == 0) continue;  // no best segmentation contains it
       const std::vector<uint32_t> parts = best_without(i);
-      // Its count goes to what takes its place.
+      // The count of the piece goes to the parts that replace it.
       const double log_sum_without = std::log(sum + counts[i] * (static_cast<double>(parts.size()) - 1));
       double without = 0;
       for (const uint32_t part : parts) without += std::log(counts[part] + counts[i]) - log_sum_without;
@@ -111,7 +111,7 @@ class UnigramTrainer {
     return pieces_.size() < before;
   }
 
-  // The best cut of a piece's text into other pieces.
+  // Returns the best segmentation of a piece's text into other pieces.
   std::vector<uint32_t> best_without(uint32_t piece) {
     const std::vector<uint32_t>& text = pieces_[piece].characters;
     const size_t n = text.size();
@@ -150,7 +150,7 @@ class UnigramTrainer {
     occurrences_.keep(renumbered);
   }
 
-  // All of the alphabet, then the best of the others.
+  // Returns the whole alphabet, then the best other pieces.
   std::vector<TrainedPiece> finish() {
     std::vector<uint32_t> order(pieces_.size());
     std::iota(order.begin(), order.end(), 0);

@@ -1,5 +1,5 @@
-// Training of a Unigram vocabulary (Kudo 2018, as SentencePiece does it): from many substrings of the words,
-// expectation maximisation of their probabilities, and pruning of those whose loss costs the least, again and again.
+// Trains a Unigram vocabulary like SentencePiece (Kudo 2018). Starts with many substrings of the words. Repeats
+// expectation maximization of their probabilities, and pruning of the pieces whose removal costs the least likelihood.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -13,15 +13,15 @@
 namespace heddle {
 
 struct UnigramOptions {
-  uint32_t tokens = 0;             // pieces wanted, the alphabet's included
-  uint32_t seeds = 1'000'000;      // substrings to begin with
-  uint32_t max_piece_length = 16;  // characters
-  double shrinking_factor = 0.75;  // share of the pieces that stay after a pruning
-  uint32_t sub_iterations = 2;     // of expectation maximisation before each
+  uint32_t tokens = 0;             // number of pieces, including the alphabet
+  uint32_t seeds = 1'000'000;      // number of initial substrings
+  uint32_t max_piece_length = 16;  // in characters
+  double shrinking_factor = 0.75;  // share of the pieces that each pruning keeps
+  uint32_t sub_iterations = 2;     // rounds of expectation maximization before each pruning
   AlphabetOptions alphabet;
-  size_t threads = 1;  // they change nothing but the time
+  size_t threads = 1;  // does not change the result
   const std::atomic<bool>* cancelled = nullptr;
-  std::function<void(uint32_t done, uint32_t total)> progress;  // rounds, about
+  std::function<void(uint32_t done, uint32_t total)> progress;  // in rounds; `total` is an estimate
 };
 
 struct TrainedPiece {
@@ -29,8 +29,8 @@ struct TrainedPiece {
   double score;  // logarithm of its probability
 };
 
-// Best first. Fewer than asked for only where the words have no more substrings that occur twice; more only where the
-// alphabet alone has more.
+// Returns the pieces, best first. Returns fewer than requested only if the words have no more repeated substrings, and
+// more only if the alphabet alone is larger.
 std::vector<TrainedPiece> train_unigram(const WordCounts& sorted_words, const UnigramOptions& options);
 
 }  // namespace heddle

@@ -1,4 +1,4 @@
-// The distinct words of a corpus and how often each occurs: all that training a vocabulary needs of it.
+// The distinct words of a corpus and their counts, which is all that training needs.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -16,9 +16,9 @@ namespace heddle {
 
 // Splits text into words. Special tokens separate texts and are not words. Shared by threads.
 struct WordRule {
-  // By a splitter alone, as byte-level vocabularies do.
+  // Splits with a Splitter, as for byte-level vocabularies.
   WordRule(std::vector<SplitStage> stages, const std::vector<std::string>& special_tokens);
-  // By the general way.
+  // Splits with arbitrary normalizers and pre-tokenizers.
   WordRule(Normalizer normalizer, PreTokenizer pre_tokenizer, const std::vector<std::string>& special_tokens);
 
   bool general = false;
@@ -35,12 +35,13 @@ class WordCounts {
   WordCounts(std::vector<SplitStage> stages, const std::vector<std::string>& special_tokens)
       : WordCounts(std::make_shared<const WordRule>(std::move(stages), special_tokens)) {}
 
-  // `text` is well-formed UTF-8. Throws ABORTED soon after `cancelled` is set.
+  // `text` must be well-formed UTF-8. Throws ABORTED soon after `cancelled` is set.
   void add_text(std::string_view text, const std::atomic<bool>& cancelled);
   void add(const WordCounts& other);
-  // Puts the words in the order of their bytes, which does not depend on who counted them.
+  // Sorts the words by their bytes. The result does not depend on which thread counted a word.
   void sort();
 
+  // A word and its count.
   struct Word {
     uint64_t begin;  // in bytes()
     uint32_t length;
@@ -57,7 +58,7 @@ class WordCounts {
   std::shared_ptr<const WordRule> rule_;
   std::string bytes_;
   std::vector<Word> words_;
-  std::vector<uint32_t> slots_;  // open addressing: indices into words_, UINT32_MAX where free
+  std::vector<uint32_t> slots_;  // open addressing: indices into words_, UINT32_MAX if free
   std::vector<TextSegment> segments_;
 };
 

@@ -62,7 +62,7 @@ const LongestStarts& AddedTokenMatcher::starts() const {
   return *automaton_->made;
 }
 
-// The first byte from i on that a token may begin with, or the end.
+// Returns the first byte from i on that a token may begin with, or the end.
 size_t AddedTokenMatcher::next_start(std::string_view text, size_t i, size_t end) const {
   if (start_count_ <= few_starts) {
     for (; end - i >= AsciiBlock::size; i += AsciiBlock::size) {
@@ -78,11 +78,11 @@ size_t AddedTokenMatcher::next_start(std::string_view text, size_t i, size_t end
 
 void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
     const std::vector<size_t>& barriers, std::vector<TextSegment>& out) const {
-  size_t start = begin;  // of the text not yet given out
+  size_t start = begin;  // start of the text that has not been emitted
   auto barrier = std::lower_bound(barriers.begin(), barriers.end(), begin);
   size_t i = begin;
   size_t steps = 0;
-  std::vector<uint32_t> longest;  // of the text from `known` on, once walking has cost much
+  std::vector<uint32_t> longest;  // for the text from `known` on, if walking has become expensive
   size_t known = end;
   while (i < end && !tokens_.empty()) {
     if (!starts_[static_cast<uint8_t>(text[i])]) {
@@ -118,14 +118,14 @@ void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, c
     }
     if (found->guarded) {
       while (barrier != barriers.end() && *barrier <= i) ++barrier;
-      // where it ends there, its last character is one that may not begin it
+      // If the match ends at the barrier, its last character is a marked one.
       if (barrier != barriers.end() && *barrier <= found_end) {
-        ++i;  // not past it: a token that the template wrote may begin inside
+        ++i;  // not past the match: a token that the template wrote may begin inside it
         continue;
       }
     }
     const size_t match = i;
-    i = found_end;  // also where the match is then refused: it has used this text up
+    i = found_end;  // also if the match is rejected below: it has consumed this text
     if (found->guarded && !allowed.has(found->id)) continue;
     if (found->single_word) {
       const bool before = match > begin && has_flag(utf::previous(text.data() + match), unicode::word);

@@ -1,4 +1,4 @@
-// Finds added tokens (special ones, and words added after training) in text, as Hugging Face's AddedVocabulary does.
+// Finds added tokens (special ones, and words added after training) in text, like Hugging Face's AddedVocabulary.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -13,19 +13,20 @@
 namespace heddle {
 
 struct AddedToken {
-  std::string content;  // UTF-8, as it is searched for
+  std::string content;  // UTF-8, in the searched form
   uint32_t id = 0;
-  bool single_word = false;  // only where no word character touches it
-  bool lstrip = false;       // takes the whitespace before it along
-  bool rstrip = false;       // and after
+  bool single_word = false;  // matches only without adjacent word characters
+  bool lstrip = false;       // includes the whitespace before it
+  bool rstrip = false;       // includes the whitespace after it
   bool special = false;
-  // Special tokens, and others that look like mark-up: ordinary text where not allowed and across barriers.
+  // Special tokens, and others that look like markup. They are plain text where not allowed, or if they cross a
+  // barrier.
   bool guarded = false;
 };
 
-// Which guarded tokens a text may hold; the others are ordinary text in it.
+// The guarded tokens that are recognized in a text. The others are plain text.
 struct AllowedSpecials {
-  AllowedSpecials(bool all) : all(all) {}  // NOLINT: every one or none
+  AllowedSpecials(bool all) : all(all) {}  // NOLINT: all or none
   explicit AllowedSpecials(const std::vector<uint32_t>& sorted_ids) : ids(&sorted_ids) {}
   bool has(uint32_t id) const { return all || (ids != nullptr && std::binary_search(ids->begin(), ids->end(), id)); }
 
@@ -33,7 +34,7 @@ struct AllowedSpecials {
   const std::vector<uint32_t>* ids = nullptr;
 };
 
-// A stretch of text, or an added token (id != no_token). Offsets in bytes.
+// A range of text, or an added token (id != no_token). Offsets in bytes.
 struct TextSegment {
   size_t begin;
   size_t end;
@@ -46,8 +47,8 @@ class AddedTokenMatcher {
 
   bool empty() const { return tokens_.empty(); }
 
-  // Appends the segments of text[begin, end) to `out`; empty text gives none. The leftmost match wins, the longest of
-  // those. `barriers` are byte offsets, ascending.
+  // Appends the segments of text[begin, end) to `out`; empty text gives none. The leftmost match wins, and of these the
+  // longest. `barriers` are ascending byte offsets.
   void split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
       const std::vector<size_t>& barriers, std::vector<TextSegment>& out) const;
 
@@ -60,8 +61,8 @@ class AddedTokenMatcher {
   size_t next_start(std::string_view text, size_t i, size_t end) const;
   const LongestStarts& starts() const;
 
-  // Walking the trie anew from every byte costs the text times the longest token. Where a text of strangers, or tokens
-  // of strangers, make it cost much, an automaton made then does the rest.
+  // Walking the trie from every byte takes time proportional to the text times the longest token. If hostile texts or
+  // tokens make that slow, an automaton takes over.
   struct Automaton {
     std::once_flag once;
     std::unique_ptr<const LongestStarts> made;
@@ -74,7 +75,7 @@ class AddedTokenMatcher {
   bool starts_[256] = {};
   static constexpr size_t few_starts = 4;
   size_t start_count_ = 0;
-  char start_bytes_[few_starts] = {};  // of start_count_, if they are few
+  char start_bytes_[few_starts] = {};  // the first start_count_ are set, if there are few
 };
 
 }  // namespace heddle

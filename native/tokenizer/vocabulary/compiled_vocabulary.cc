@@ -19,7 +19,7 @@ struct Hash {
   uint64_t a, b;
 };
 
-// 128 bits that the seed of the process has no part in.
+// A 128-bit hash that is the same in every process.
 Hash content_hash(std::string_view text) {
   using hash_detail::fold;
   using hash_detail::load;
@@ -31,7 +31,7 @@ Hash content_hash(std::string_view text) {
   const auto mix = [&](const char* bytes) {
     uint64_t words[4];
     for (int i = 0; i < 4; ++i) words[i] = load<uint64_t>(bytes + 8 * i);
-    // Each word is in two lanes: one that a product happens to swallow is in another.
+    // Each word enters two lanes. If a product cancels it in one, the other still depends on it.
     for (int i = 0; i < 4; ++i) lanes[i] = fold(lanes[i] ^ words[i], k0 ^ words[(i + 1) & 3]) + k3;
   };
   for (; left >= 32; left -= 32, at += 32) mix(at);
@@ -58,7 +58,7 @@ void append(std::string& out, const IdBuffer& numbers) {
   append(out, numbers.data(), numbers.size() * sizeof(uint32_t));
 }
 
-// Takes stretches from the front of a body whose size has been checked.
+// Takes parts from the front of a body whose size has been checked.
 class Body {
  public:
   explicit Body(std::string_view bytes) : bytes_(bytes) {}

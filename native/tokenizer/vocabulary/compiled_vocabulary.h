@@ -1,9 +1,9 @@
-// A tokenizer.json's vocabulary in a form that is read without searching: what the file says, with each merge's tokens
-// by number.
+// A compiled form of a tokenizer.json's vocabulary that is read without lookups. It has the content of the file, with
+// the tokens of each merge by index.
 //
-// The file, little-endian: "heddle.v", version, zero; size and hash of the source; size and hash of what follows; then
-// counts of tokens, of their bytes, of merges and of the rest's bytes; lengths and ids of tokens, three numbers a
-// merge, tokens, rest.
+// The file, little-endian: "heddle.v", version, zero; size and hash of the source; size and hash of the body. The body:
+// counts of tokens, of their bytes, of merges and of the rest's bytes; lengths and ids of tokens; three indices per
+// merge; tokens; rest.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -17,12 +17,12 @@ namespace heddle {
 // Returns an empty string if a merge refers to a missing token, as in vocabularies whose merges omit a prefix.
 std::string compile_vocabulary(const JsonVocabulary& vocabulary, std::string_view source);
 
-// Null for anything but what compile_vocabulary made of this very source: another version, another source, bytes
-// missing or changed. The hashes are against accidents; of a file made to deceive, every number is checked, and it says
-// nothing that a tokenizer.json could not say.
+// Returns null unless the file is what compile_vocabulary wrote for this source: for another version or source, and for
+// missing or changed bytes. The hashes detect accidents, not attacks. Every number is therefore checked, and a forged
+// file can contain nothing that a tokenizer.json could not.
 std::unique_ptr<const JsonVocabulary> read_compiled_vocabulary(std::string_view file, std::string_view source);
 
-// The file around a body, for what tests make by hand.
+// Adds the header to a body. Tests use it for hand-made bodies.
 std::string seal_compiled_body(std::string_view body, std::string_view source);
 
 }  // namespace heddle

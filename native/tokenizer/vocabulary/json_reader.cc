@@ -53,13 +53,12 @@ char* put_code(uint32_t code, char* to) {
 
 }  // namespace
 
-// Sixteen bytes at a time are copied up to the first that is not plain: a quote, a backslash, a control character, or
-// no ASCII.
+// Copies sixteen bytes at a time up to the first special byte: a quote, a backslash, a control character, or non-ASCII.
 bool JsonReader::any_string(TextBuffer& out) {
   if (!take('"')) return false;
-  size_t done = 0;  // bytes written to the room
+  size_t done = 0;  // bytes written to the room so far
   for (;;) {
-    // No character takes more bytes as UTF-8 than it does here; each turn writes a block at most.
+    // A character takes at most as many bytes in UTF-8 as here, and each turn writes at most one block.
     char* const begin = out.room(done + 2 * AsciiBlock::size);
     char* to = begin + done;
     if (end_ - at_ >= AsciiBlock::size) {
@@ -84,7 +83,8 @@ bool JsonReader::any_string(TextBuffer& out) {
     if (c < 0x20) return false;
     if (c == '\\') {
       to = escape(to);
-    } else if (c >= 0xC2 && c < 0xE0 && left() >= 2 && (at_[1] & 0xC0) == 0x80) {  // byte-level names are full of them
+      // Byte-level names contain many such characters.
+    } else if (c >= 0xC2 && c < 0xE0 && left() >= 2 && (at_[1] & 0xC0) == 0x80) {
       std::memcpy(to, at_, 2);
       at_ += 2;
       to += 2;

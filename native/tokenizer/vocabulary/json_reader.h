@@ -1,4 +1,4 @@
-// JSON as far as vocabularies need it: strings and whole numbers at full speed, the rest skipped.
+// Reads JSON as far as vocabularies need it: strings and whole numbers at full speed. Skips everything else.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -9,7 +9,7 @@
 
 namespace heddle {
 
-// Every function returns false where the text is not what it reads.
+// Every function returns false if the text is not what the function reads.
 class JsonReader {
  public:
   explicit JsonReader(std::string_view json) : at_(json.data()), end_(json.data() + json.size()) {}
@@ -31,9 +31,9 @@ class JsonReader {
     return at_ < end_ && *at_ == c;
   }
 
-  // Appends a string as UTF-8. No lone surrogates, no malformed bytes.
+  // Appends a string as UTF-8. Returns false for lone surrogates and malformed bytes.
   bool string(TextBuffer& out) {
-    // Most are short and of plain characters: one block.
+    // Most strings are short and without special characters: one block.
     if (end_ - at_ > AsciiBlock::size && *at_ == '"') {
       const AsciiBlock block(at_ + 1);
       const uint32_t stops = stops_of(block);
@@ -47,13 +47,13 @@ class JsonReader {
     }
     return any_string(out);
   }
-  // One below 10^9.
+  // Reads a number below 10^9.
   bool number(uint32_t& out);
-  // Any number that a double holds: the nearest.
+  // Reads any number within the range of a double, rounded to nearest.
   bool real(double& out);
-  // Any value; what is wrong inside it does not show.
+  // Skips any value. Does not validate its content.
   bool skip_value();
-  size_t skipped_values() const { return skipped_values_; }  // keys included
+  size_t skipped_values() const { return skipped_values_; }  // including keys
 
  private:
   static uint32_t stops_of(const AsciiBlock& block) {
@@ -61,7 +61,7 @@ class JsonReader {
   }
   bool any_string(TextBuffer& out);
   bool skip_string();
-  char* character(char* to);  // null where it is malformed
+  char* character(char* to);  // null if malformed
   char* escape(char* to);
   bool hex(uint32_t& out);
 

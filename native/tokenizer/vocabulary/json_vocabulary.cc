@@ -11,27 +11,27 @@
 namespace heddle {
 namespace {
 
-constexpr size_t most_token_bytes = 1 << 16;  // of fewer UTF-16 units, then: the limit that JavaScript knows
+constexpr size_t max_token_bytes = 1 << 16;  // limits UTF-16 units as well; same limit as in lib/tokenizer
 
-constexpr size_t most_skipped_values = 1 << 20;  // as limits.jsonValues of lib/tokenizer
+constexpr size_t max_skipped_values = 1 << 20;  // same as limits.jsonValues of lib/tokenizer
 
 bool read_tokens(JsonReader& in, VocabularyTexts& out) {
   if (!in.take('{')) return false;
   if (in.take('}')) return true;
-  out.tokens.room(in.left() / 4);  // memory that is not written to costs nothing
+  out.tokens.room(in.left() / 4);  // memory costs nothing until it is written
   do {
     const size_t begin = out.tokens.size();
     uint32_t id = 0;
     if (!in.string(out.tokens) || !in.take(':') || !in.number(id) || id > max_token_id) return false;
     const size_t length = out.tokens.size() - begin;
-    if (length > most_token_bytes || out.token_ids.size() > max_token_id) return false;
+    if (length > max_token_bytes || out.token_ids.size() > max_token_id) return false;
     out.token_lengths.push_back(static_cast<uint32_t>(length));
     out.token_ids.push_back(id);
   } while (in.take(','));
   return in.take('}');
 }
 
-// Unigram: pairs of a token and its score, in the order of ids.
+// Reads Unigram's pairs of a token and its score, in the order of ids.
 bool read_pieces(JsonReader& in, VocabularyTexts& out) {
   if (!in.take('[')) return false;
   if (in.take(']')) return true;
@@ -41,7 +41,7 @@ bool read_pieces(JsonReader& in, VocabularyTexts& out) {
     double score = 0;
     if (!in.take('[') || !in.string(out.tokens) || !in.take(',') || !in.real(score) || !in.take(']')) return false;
     const size_t length = out.tokens.size() - begin;
-    if (length > most_token_bytes || out.token_ids.size() > max_token_id) return false;
+    if (length > max_token_bytes || out.token_ids.size() > max_token_id) return false;
     out.token_lengths.push_back(static_cast<uint32_t>(length));
     out.token_ids.push_back(static_cast<uint32_t>(out.token_ids.size()));
     out.scores.push_back(score);
@@ -49,12 +49,12 @@ bool read_pieces(JsonReader& in, VocabularyTexts& out) {
   return in.take(']');
 }
 
-// "left right": the space goes.
+// Splits "left right" and removes the space.
 bool cut_merge(VocabularyTexts& out, size_t begin) {
   const size_t size = out.merges.size() - begin;
   char* const text = out.merges.room(AsciiBlock::size) - size;
   size_t left, right;
-  if (size <= AsciiBlock::size) {  // most of them
+  if (size <= AsciiBlock::size) {  // most merges
     const uint32_t spaces = AsciiBlock(text).equal(' ') & ((1u << size) - 1);
     if (spaces == 0 || (spaces & (spaces - 1)) != 0) return false;
     left = static_cast<size_t>(lowest_bit(spaces));
@@ -84,7 +84,7 @@ bool read_merges(JsonReader& in, VocabularyTexts& out) {
   do {
     const size_t begin = out.merges.size();
     if (!in.is_next('[')) {
-      if (!in.string(out.merges) || out.merges.size() - begin > 2 * most_token_bytes || !cut_merge(out, begin))
+      if (!in.string(out.merges) || out.merges.size() - begin > 2 * max_token_bytes || !cut_merge(out, begin))
         return false;
       continue;
     }
@@ -92,17 +92,17 @@ bool read_merges(JsonReader& in, VocabularyTexts& out) {
     if (!in.string(out.merges) || !in.take(',')) return false;
     const size_t middle = out.merges.size();
     if (!in.string(out.merges) || !in.take(']')) return false;
-    if (out.merges.size() - begin > 2 * most_token_bytes) return false;
+    if (out.merges.size() - begin > 2 * max_token_bytes) return false;
     out.merge_lengths.push_back(static_cast<uint32_t>(middle - begin));
     out.merge_lengths.push_back(static_cast<uint32_t>(out.merges.size() - middle));
   } while (in.take(','));
   return in.take(']');
 }
 
-// Skips what will be a part of `rest`. Its values are counted before anything is copied.
-bool skip(JsonReader& in) { return in.skip_value() && in.skipped_values() <= most_skipped_values; }
+// Skips a part of `rest`. Counts its values before anything is copied.
+bool skip(JsonReader& in) { return in.skip_value() && in.skipped_values() <= max_skipped_values; }
 
-// Calls member(key) at each value of an object, which has to read it.
+// Calls member(key) at each value of an object. `member` must read the value.
 template <class F> bool read_object(JsonReader& in, F&& member) {
   if (!in.take('{')) return false;
   if (in.take('}')) return true;
@@ -119,7 +119,7 @@ template <class F> bool read_object(JsonReader& in, F&& member) {
 std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json) {
   auto out = std::make_unique<JsonVocabulary>();
   JsonReader in(json);
-  const char* copied = json.data();  // up to here, to rest
+  const char* copied = json.data();  // end of the part that has been copied to `rest`
   int models = 0, vocabularies = 0, lists = 0;
   const auto replace = [&](const char* begin, const char* with) {
     out->rest.append(copied, begin);
@@ -146,7 +146,7 @@ std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json
     if (key != "model") return skip(in);
     return ++models == 1 && read_object(in, in_model);
   };
-  if (!read_object(in, at_top) || vocabularies != 1 || in.skipped_values() > most_skipped_values) return nullptr;
+  if (!read_object(in, at_top) || vocabularies != 1 || in.skipped_values() > max_skipped_values) return nullptr;
   out->rest.append(copied, json.data() + json.size());
   if (!utf::is_well_formed(out->rest)) return nullptr;
   return out->index() ? std::move(out) : nullptr;
@@ -172,7 +172,7 @@ bool JsonVocabulary::fill_slots(bool may_repeat) const {
   while (capacity < 2 * count) capacity *= 2;
   mask_ = capacity - 1;
   slots_ = std::make_unique<ZeroTable<Slot>>(capacity);
-  constexpr size_t at_once = 64;  // so that waits for the table overlap
+  constexpr size_t at_once = 64;  // overlaps the latencies of table lookups
   uint64_t hashes[at_once];
   for (size_t first = 0; first < count; first += at_once) {
     const size_t end = std::min(count, first + at_once);
@@ -203,12 +203,12 @@ bool JsonVocabulary::check() {
   uint64_t total = 0;
   for (size_t i = 0; i < count; ++i) {
     total += texts.token_lengths[i];
-    if (texts.token_lengths[i] > most_token_bytes || texts.token_ids[i] > max_token_id || total > texts.tokens.size())
+    if (texts.token_lengths[i] > max_token_bytes || texts.token_ids[i] > max_token_id || total > texts.tokens.size())
       return false;
   }
   if (total != texts.tokens.size() || !index()) return false;
   if (!utf::is_well_formed(texts.tokens.view())) return false;
-  for (size_t i = 0; i < count; ++i) {  // nor does one begin inside a character
+  for (size_t i = 0; i < count; ++i) {  // a token must not begin inside a character
     if (texts.token_lengths[i] > 0 && (token(i)[0] & 0xC0) == 0x80) return false;
   }
   for (size_t i = 0; i < texts.merge_tokens.size(); i += 3) {

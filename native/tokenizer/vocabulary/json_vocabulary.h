@@ -1,5 +1,5 @@
-// A file's vocabulary, read without making JavaScript objects of it: the two long parts of a tokenizer.json,
-// model.vocab and model.merges, or the lists of listed_vocabulary.h.
+// A file's vocabulary, read without creating JavaScript objects: the two long parts of a tokenizer.json, model.vocab
+// and model.merges, or the lists of listed_vocabulary.h.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -14,19 +14,19 @@
 namespace heddle {
 
 struct JsonVocabulary {
-  std::string rest;  // the file with {} and [] in their places; empty for other formats
+  std::string rest;  // the file with {} and [] in place of the two parts; empty for other formats
   VocabularyTexts texts;
 
-  // The id of a token as written in the file, or UINT32_MAX.
+  // Returns the id of a token as written in the file, or UINT32_MAX.
   uint32_t find(std::string_view token) const;
-  // Its index among the texts, or UINT32_MAX.
+  // Returns the index of a token in `texts`, or UINT32_MAX.
   uint32_t number_of(std::string_view token) const;
   std::string_view token(size_t number) const {
     return texts.tokens.view().substr(begins_.data()[number], texts.token_lengths[number]);
   }
 
   // Validates the texts after they have been filled in. Returns false for duplicate tokens, inconsistent lengths, ids
-  // out of range and malformed UTF-8. Also for merges with a missing token or a wrong result.
+  // out of range, malformed UTF-8, and merges with a missing token or a wrong result.
   bool check();
   // Prepares searches after the texts have been filled in. If a token occurs twice, the first one is found. The table
   // is built by the first search, because most such vocabularies are hardly searched.
@@ -35,10 +35,10 @@ struct JsonVocabulary {
 
  private:
   struct Slot {
-    uint32_t hash, token;  // 1 + its number; 0 where free
+    uint32_t hash, token;  // 1 + the index of the token; 0 if free
   };
   friend std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json);
-  bool index();  // false if a token is there twice
+  bool index();  // returns false if a token occurs twice
   bool fill_slots(bool may_repeat) const;
   RawBuffer<uint32_t> begins_;
   mutable std::once_flag slots_once_;
@@ -46,9 +46,9 @@ struct JsonVocabulary {
   mutable size_t mask_ = 0;
 };
 
-// Null for anything but a file as Hugging Face's library writes it: whoever reads it then in the usual way says what is
-// wrong, if anything is. `rest` is checked for UTF-8 and the number of its values, and for nothing else. The vocabulary
-// is an object, or Unigram's list of tokens and scores; merges may be missing.
+// Returns null unless the file is what Hugging Face's library writes. The regular reader in TypeScript then reports
+// what is wrong, if anything. Checks only the UTF-8 and the number of values of `rest`. The vocabulary is an object, or
+// Unigram's list of tokens and scores. Merges may be missing.
 std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json);
 
 }  // namespace heddle

@@ -11,7 +11,7 @@ namespace {
 
 enum Type : uint8_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5 };
 
-constexpr uint64_t most_token_units = 1 << 16;
+constexpr uint64_t max_token_units = 1 << 16;
 constexpr std::string_view word_mark = "\xE2\x96\x81";  // U+2581
 constexpr std::string_view subword_prefix = "##";
 
@@ -22,14 +22,15 @@ std::string shown(std::string_view text) {
 }
 
 void check_length(const ListedVocabulary& listed, std::string_view token) {
-  if (token.size() <= most_token_units) return;
+  if (token.size() <= max_token_units) return;
   const uint64_t units = utf::utf16_length(token);
-  if (units <= most_token_units) return;
-  throw invalid_file(listed.where + ": expected at most " + std::to_string(most_token_units) + " characters, got " +
+  if (units <= max_token_units) return;
+  throw invalid_file(listed.where + ": expected at most " + std::to_string(max_token_units) + " characters, got " +
                      std::to_string(units));
 }
 
-// A mark alone goes on within a word: no word is empty. Early converters left the mark out of names such as [unused1].
+// Converts U+2581 marks to WordPiece's prefix. A mark alone continues a word, because no word is empty. Early
+// converters omitted the mark of names such as [unused1].
 void add_word_piece(std::string_view token, uint8_t type, TextBuffer& out) {
   if (type == control || type == unknown) return out.append(token);
   if (token.substr(0, word_mark.size()) == word_mark && token != word_mark)
@@ -39,7 +40,7 @@ void add_word_piece(std::string_view token, uint8_t type, TextBuffer& out) {
   out.append(token);
 }
 
-// Malformed bytes become U+FFFD; `room` holds them then.
+// Returns `bytes`, with malformed parts replaced by U+FFFD. In that case `room` holds the result.
 std::string_view well_formed(std::string_view bytes, std::string& room) {
   if (utf::is_well_formed(bytes)) return bytes;
   room.clear();
@@ -87,9 +88,9 @@ void add_merges(const ListedVocabulary& listed, VocabularyTexts& out) {
 
 std::unique_ptr<const JsonVocabulary> make_listed_vocabulary(ListedVocabulary listed) {
   const size_t count = listed.tokens->size();
-  if (listed.types.size() != count) throw invalid_file(listed.where + ": expected one type a token");
+  if (listed.types.size() != count) throw invalid_file(listed.where + ": expected one type per token");
   if (!listed.scores.empty() && listed.scores.size() != count)
-    throw invalid_file(listed.where + ": expected one score a token");
+    throw invalid_file(listed.where + ": expected one score per token");
   if (listed.merges_by_score && listed.scores.size() != count) throw invalid_file(listed.where + ": expected scores");
   auto out = std::make_unique<JsonVocabulary>();
   VocabularyTexts& texts = out->texts;

@@ -1,4 +1,4 @@
-// Vocabularies that are lists, a token's id being its place: those of GGUF files and of SentencePiece's models.
+// Vocabularies of GGUF files and SentencePiece models. They are lists, and a token's id is its index.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -13,12 +13,12 @@ namespace heddle {
 struct ListedVocabulary {
   std::shared_ptr<const StringList> tokens;
   std::shared_ptr<const StringList> merges;  // "left right"; null: none
-  std::vector<uint8_t> types;                // SentencePiece's, one a token
-  std::vector<double> scores;                // one a token, or none
+  std::vector<uint8_t> types;                // SentencePiece's types, one per token
+  std::vector<double> scores;                // one per token, or empty
   bool merges_by_score = false;
-  // WordPiece as GGUF has it: U+2581 before what begins a word, nothing before what goes on in one
+  // WordPiece as in GGUF: U+2581 before tokens that begin a word, and no prefix of tokens that continue one.
   bool word_marks = false;
-  std::string where;  // what messages call the tokens
+  std::string where;  // name of the tokens in error messages
   std::string merges_where;
 };
 

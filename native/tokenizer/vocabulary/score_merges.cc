@@ -7,8 +7,8 @@
 namespace heddle {
 namespace {
 
-constexpr uint64_t most_piece_units = 512;
-constexpr uint64_t most_split_units = 1 << 25;
+constexpr uint64_t max_piece_units = 512;
+constexpr uint64_t max_split_units = 1 << 25;
 
 }  // namespace
 
@@ -24,14 +24,15 @@ void check_score_merges(const VocabularyTexts& texts, const std::string& where) 
   for (size_t i = 0; i < texts.mergeable.size(); at += texts.token_lengths[i++]) {
     if (texts.mergeable[i] == 0) continue;
     const uint64_t units = utf::utf16_length(tokens.substr(at, texts.token_lengths[i]));
-    if (units > most_piece_units) {
-      throw invalid_file(where + "[" + std::to_string(i) + "]: expected at most " + std::to_string(most_piece_units) +
+    if (units > max_piece_units) {
+      throw invalid_file(where + "[" + std::to_string(i) + "]: expected at most " + std::to_string(max_piece_units) +
                          " characters, got " + std::to_string(units));
     }
     splits += units * units;
   }
-  if (splits > most_split_units) {
-    throw invalid_file(where + ": expected shorter tokens, got " + std::to_string(splits) + " characters to split");
+  if (splits > max_split_units) {
+    throw invalid_file(
+        where + ": expected fewer characters in mergeable tokens, got " + std::to_string(splits) + " characters");
   }
 }
 

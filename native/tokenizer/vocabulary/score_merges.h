@@ -1,6 +1,6 @@
-// The merges of SentencePiece's BPE, which has scores instead. It joins the two neighbours whose union has the highest
-// score, the leftmost of equals. That is a merge for every split of a piece into two pieces, ranked by the piece's
-// score; equal scores share a rank.
+// Derives merges from the scores of SentencePiece's BPE. It joins the two neighbours whose union has the highest score,
+// the leftmost if scores are equal. That corresponds to one merge for every split of a piece into two pieces, ranked by
+// the piece's score. Equal scores share a rank.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,20 +14,20 @@
 namespace heddle {
 
 struct ScoreMerge {
-  uint32_t left, right, made;  // numbers of tokens
+  uint32_t left, right, made;  // indices of tokens
   uint32_t rank;
 };
 
-// Mergeable tokens, the best first: each once, by the first mergeable token of its text.
+// Mergeable tokens, best first. Each text occurs once, represented by its first mergeable token.
 struct ScoredPieces {
   std::vector<uint32_t> order;
-  std::vector<bool> is_piece;  // by the number of the first token of the text, mergeable or not
+  std::vector<bool> is_piece;  // by the index of the first token with the text, mergeable or not
 };
 
-// The highest first, of equals the lower number.
+// Sorts by descending score, then by ascending index.
 void sort_by_score(const std::vector<double>& scores, std::vector<uint32_t>& order);
 
-// find(text): the number of the first token of that text, or no_token.
+// find(text): the index of the first token with that text, or no_token.
 template <class Text, class Find>
 ScoredPieces scored_pieces(const VocabularyTexts& texts, Text&& text_of, Find&& find) {
   ScoredPieces pieces;
@@ -43,8 +43,8 @@ ScoredPieces scored_pieces(const VocabularyTexts& texts, Text&& text_of, Find&& 
   return pieces;
 }
 
-// Calls visit(merge) for each merge, the lowest rank first; merges of one rank in the order of the tokens that they
-// make.
+// Calls visit(merge) for each merge, lowest rank first. Merges of equal rank are in the order of their resulting
+// tokens.
 template <class Text, class Find, class Visit>
 void for_each_score_merge(const VocabularyTexts& texts, Text&& text_of, Find&& find, Visit&& visit) {
   const ScoredPieces pieces = scored_pieces(texts, text_of, find);
@@ -64,7 +64,7 @@ void for_each_score_merge(const VocabularyTexts& texts, Text&& text_of, Find&& f
   }
 }
 
-// Bounds the work that the splits of all pieces are. Throws INVALID_FILE that names `where`.
+// Limits the number of splits of all pieces. Throws INVALID_FILE with `where`.
 void check_score_merges(const VocabularyTexts& texts, const std::string& where);
 
 }  // namespace heddle

@@ -1,4 +1,4 @@
-// Strings of a file, one after the other, without an object of JavaScript for each.
+// Strings of a file, stored back to back without a JavaScript object per string.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -10,15 +10,15 @@ namespace heddle {
 
 class StringList {
  public:
-  // Adds strings as GGUF has them: eight bytes of length, then the bytes, whatever these are. Stops after `most`, and
-  // before one that `block` does not hold in full. Returns how many bytes it took.
+  // Adds strings in GGUF's layout: eight bytes of length, then the bytes, which may be malformed. Stops after `most`
+  // strings, and before one that is not completely in `block`. Returns the number of bytes consumed.
   size_t read(std::string_view block, size_t most);
   void add(std::string_view bytes);
 
   size_t size() const { return count_; }
   size_t text_bytes() const { return block_.size() - count_ * length_bytes; }
 
-  // Calls visit(bytes) for each. Malformed UTF-8 is the caller's to replace.
+  // Calls visit(bytes) for each string. The caller must replace malformed UTF-8.
   template <class F> void for_each(F&& visit) const {
     const std::string_view block = block_.view();
     for (size_t at = 0; at < block.size();) {
@@ -33,11 +33,11 @@ class StringList {
   static constexpr size_t length_bytes = 8;
   static uint64_t length_at(std::string_view block, size_t at) {
     uint64_t length;
-    std::memcpy(&length, block.data() + at, length_bytes);  // little-endian, as all machines that heddle runs on
+    std::memcpy(&length, block.data() + at, length_bytes);  // little-endian, like all machines that heddle supports
     return length;
   }
 
-  TextBuffer block_;  // as in the file
+  TextBuffer block_;  // in GGUF's layout
   size_t count_ = 0;
 };
 

@@ -14,9 +14,9 @@ void Vocab::add(uint32_t id, std::string_view bytes, bool findable) {
 }
 
 void Vocab::add_all(const NewToken* tokens, size_t count) {
-  uint64_t hashes[most_at_once];
+  uint64_t hashes[max_at_once];
   for (; count > 0;) {
-    const size_t some = std::min(count, most_at_once);
+    const size_t some = std::min(count, max_at_once);
     reserve_slots(used_ + some);
     for (size_t i = 0; i < some; ++i) {
       hashes[i] = hash_bytes(tokens[i].bytes);
@@ -77,14 +77,14 @@ void Vocab::find_all(const std::string_view* texts, uint32_t* ids, size_t count)
     return;
   }
   const ZeroTable<Slot>& slots = *slots_;
-  uint64_t hashes[most_at_once];
+  uint64_t hashes[max_at_once];
   for (; count > 0;) {
-    const size_t some = std::min(count, most_at_once);
+    const size_t some = std::min(count, max_at_once);
     for (size_t i = 0; i < some; ++i) {
       hashes[i] = hash_bytes(texts[i]);
       __builtin_prefetch(&slots[hashes[i] & mask_]);
     }
-    // The slot of most texts is the first that they ask; of the others this only fetches too early.
+    // Most texts are in the first slot that they probe. For the others this only prefetches too early.
     for (size_t i = 0; i < some; ++i) {
       const uint32_t above = slots[hashes[i] & mask_].above;
       if (above != 0) __builtin_prefetch(&tokens_[above - 1]);

@@ -1,4 +1,4 @@
-// The vocabulary: bytes of each id, id of given bytes, and the merge that a pair of ids makes.
+// The vocabulary: the bytes of each id, the id of given bytes, and the merge of a pair of ids.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -12,32 +12,32 @@
 namespace heddle {
 
 constexpr uint32_t no_token = UINT32_MAX;
-constexpr uint32_t max_token_id = (1u << 22) - 1;  // four million: sixteen times the largest vocabulary in use
+constexpr uint32_t max_token_id = (1u << 22) - 1;  // sixteen times the largest vocabulary in use
 
 class Vocab {
  public:
-  // Gives `id` its bytes. `findable` tokens are what find() returns; of equal bytes the first wins.
-  // Throws INVALID_FILE for an id above max_token_id, and above 2 GiB of text.
+  // Sets the bytes of `id`. find() returns only `findable` tokens, and the first one of equal bytes. Throws
+  // INVALID_FILE for an id above max_token_id, and beyond 2 GiB of text.
   void add(uint32_t id, std::string_view bytes, bool findable);
 
-  // The same of `count` at once: where the tables are larger than the caches, their waits overlap.
+  // Adds `count` tokens at once. If the tables are larger than the caches, the latencies of lookups overlap.
   struct NewToken {
     uint32_t id;
     bool findable;
     std::string_view bytes;
   };
   void add_all(const NewToken* tokens, size_t count);
-  // The texts by id alone: nothing is found in it.
+  // Returns a copy with texts by id only. find() finds nothing in it.
   Vocab copy_of_texts() const;
 
   void reserve(size_t count, size_t bytes);
 
   uint32_t find(std::string_view bytes) const;  // no_token if absent
-  // The same of `count` texts at once.
+  // Finds `count` texts at once.
   void find_all(const std::string_view* texts, uint32_t* ids, size_t count) const;
-  static constexpr size_t most_at_once = 128;
+  static constexpr size_t max_at_once = 128;
 
-  // Whether it is what find() returns for its bytes.
+  // Whether find() returns this id for its bytes.
   bool is_findable(uint32_t id) const { return id < tokens_.size() && tokens_[id].found != 0; }
   bool has(uint32_t id) const { return id < tokens_.size() && tokens_[id].begin != absent; }
   std::string_view bytes(uint32_t id) const {  // empty for an absent id
@@ -51,12 +51,12 @@ class Vocab {
   struct Token {
     uint32_t begin = absent;
     uint32_t length : 31;
-    uint32_t found : 1;  // by find()
+    uint32_t found : 1;  // whether find() returns it
     Token() : length(0), found(0) {}
   };
   struct Slot {
-    uint32_t hash;   // what the slot's number leaves of it
-    uint32_t above;  // 1 + the id; 0 where free
+    uint32_t hash;   // hash bits beyond those of the slot's index
+    uint32_t above;  // 1 + the id; 0 if free
   };
   std::string_view bytes_of(Token token) const {
     return {arena_.data() + (token.length != 0 ? token.begin : 0), token.length};
@@ -64,30 +64,30 @@ class Vocab {
   uint32_t find(std::string_view bytes, uint64_t hash) const;
   void put(uint32_t id, std::string_view bytes);
   void make_findable(uint32_t id, std::string_view bytes, uint64_t hash);
-  void reserve_slots(size_t count);  // reserves slots for `count` tokens
+  void reserve_slots(size_t count);
 
   std::string arena_;
   std::vector<Token> tokens_;
-  std::unique_ptr<ZeroTable<Slot>> slots_;  // open addressing; null while there is nothing to find
+  std::unique_ptr<ZeroTable<Slot>> slots_;  // open addressing; null while nothing is findable
   size_t mask_ = 0;
   uint32_t used_ = 0;
-  size_t longest_ = 0;  // of the findable tokens
+  size_t longest_ = 0;  // length of the longest findable token
 };
 
 struct Merge {
   uint32_t rank;  // lower merges first; no_token (never a rank): no merge
-  uint32_t id;    // of the merged token
+  uint32_t id;    // the merged token
 };
 
 class MergeTable {
  public:
-  static constexpr uint32_t max_rank = (1u << 25) - 2;  // what the merge loop's packing leaves room for
+  static constexpr uint32_t max_rank = (1u << 25) - 2;  // the merge loop packs ranks into 25 bits
 
-  // A pair given twice keeps its later rank, as a map filled from the file in order would. Throws INVALID_FILE for
-  // ranks above max_rank.
+  // If a pair is added twice, its later rank is kept, as in a map that is filled in the order of the file. Throws
+  // INVALID_FILE for ranks above max_rank.
   void add(uint32_t left, uint32_t right, Merge merge);
   void reserve(size_t count);
-  // Asks for the memory that a pair, soon to be added or found, is in.
+  // Prefetches the memory of a pair that will be added or looked up soon.
   void prefetch(uint32_t left, uint32_t right) const {
     const uint64_t hash = hash_(key_of(left, right));
     __builtin_prefetch(&entries_[hash & mask_], 1);
@@ -95,7 +95,7 @@ class MergeTable {
   }
   size_t size() const { return used_; }
 
-  // Call before merges are added. Also keeps merges of two bytes in a separate table.
+  // Call before merges are added. Stores merges of two bytes in a separate table as well.
   void index_bytes(const uint32_t* byte_ids);
   Merge find_bytes(uint8_t left, uint8_t right) const { return bytes_[static_cast<size_t>(left) << 8 | right]; }
 
@@ -112,7 +112,7 @@ class MergeTable {
     const uint64_t key = key_of(left, right);
     const uint64_t hash = hash_(key);
     const size_t bit = hash >> shift_;
-    if (!(present_[bit / 64] >> bit % 64 & 1)) return {no_token, no_token};  // most pairs of most texts
+    if (!(present_[bit / 64] >> bit % 64 & 1)) return {no_token, no_token};  // rejects most pairs of most texts
     for (size_t i = hash & mask_;; i = (i + 1) & mask_) {
       const Entry& entry = entries_[i];
       if (entry.key == key) return entry.merge;
@@ -132,11 +132,11 @@ class MergeTable {
 
   NumberHash hash_;
   std::vector<Merge> bytes_;          // by left << 8 | right, if indexed
-  std::vector<uint16_t> byte_of_id_;  // the byte, 256 of other ids
+  std::vector<uint16_t> byte_of_id_;  // the byte of an id; 256 for other ids
   ZeroTable<Entry> entries_{16};
   size_t mask_ = 15;
   size_t used_ = 0;
-  // A bit for each hash, eight times as many as entries: what is in the table has its bit set.
+  // A Bloom filter with eight bits per entry. A pair in the table has its bit set.
   ZeroTable<uint64_t> present_{2};
   int shift_ = 64 - 7;
 };

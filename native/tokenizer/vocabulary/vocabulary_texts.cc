@@ -38,10 +38,11 @@ void VocabularyTexts::add_merge(std::string_view left, std::string_view right) {
 VocabularyTexts to_vocabulary_texts(std::u16string_view tokens, const std::vector<uint32_t>& token_lengths,
     const std::vector<uint32_t>& token_ids, std::u16string_view merges, const std::vector<uint32_t>& merge_lengths) {
   if (token_ids.size() != token_lengths.size()) {
-    throw invalid_file("vocab: expected one id a token, got " + std::to_string(token_ids.size()) + " for " +
+    throw invalid_file("vocab: expected one id per token, got " + std::to_string(token_ids.size()) + " for " +
                        std::to_string(token_lengths.size()));
   }
-  if (merge_lengths.size() % 2 != 0) throw invalid_file("merges: expected two parts each");
+  if (merge_lengths.size() % 2 != 0)
+    throw invalid_file("merges: expected two parts per merge, got an odd number of parts");
   VocabularyTexts out;
   add_parts("vocab", tokens, token_lengths, out.tokens, out.token_lengths);
   out.token_ids.append(token_ids.data(), token_ids.size());

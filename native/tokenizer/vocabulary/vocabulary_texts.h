@@ -9,16 +9,16 @@
 namespace heddle {
 
 struct VocabularyTexts {
-  TextBuffer tokens;                  // UTF-8, one after the other
+  TextBuffer tokens;                  // UTF-8, back to back
   IdBuffer token_lengths, token_ids;  // lengths in bytes
-  TextBuffer merges;                  // left and right parts in turn
+  TextBuffer merges;                  // left and right parts alternate
   IdBuffer merge_lengths;
-  // or, instead of both: the indices in `tokens` of each merge's left, right and resulting token
+  // Alternative to both: the indices in `tokens` of each merge's left, right and resulting token.
   IdBuffer merge_tokens;
   std::vector<uint32_t> merge_ranks;  // one per merge; empty: in order
-  // of Unigram's tokens, or of tokens whose scores define the merges: see score_merges.h
+  // Scores of Unigram's tokens, or of tokens whose scores define the merges: see score_merges.h.
   std::vector<double> scores;
-  // one per token: whether merges by score may join and produce it; empty: merges are given
+  // One per token: whether merges by score may join and produce it. Empty: merges are given.
   std::vector<uint8_t> mergeable;
 
   void add_token(std::string_view text, uint32_t id);

@@ -206,7 +206,7 @@ it("barriers require a batch of exactly one text", () => {
   for (const texts of [["a", "b"], []]) {
     const batch = new binding.NativeBatch(native, 0, { barriers });
     batch.read(texts, false);
-    expect(() => batch.run()).toThrowError(/barriers: expected one text/u);
+    expect(() => batch.run()).toThrowError(/barriers: expected a batch of one text/u);
     batch.close();
   }
   expect(() => new binding.NativeBatch(native, 0, { barriers: [1] as never })).toThrowError(

@@ -155,7 +155,7 @@ describe("NativeTrainer", () => {
     const trainer = trainerOf();
     trainer.read(["cat cat cat"], false);
     trainer.forget();
-    expect(() => trainer.read(["s"], true)).toThrowError(/texts: expected one to go on with, got none/u);
+    expect(() => trainer.read(["s"], true)).toThrowError(/texts: expected a text to continue, got none/u);
     await trainer.feed(1).promise;
     expect(await trainer.trainBytes(10, 1).promise).toHaveLength(0);
   });
@@ -183,7 +183,7 @@ describe("NativeTrainer", () => {
     trainer.read(["a"], false);
     for (const call of [() => trainer.feed(1), () => trainer.forget(), () => trainer.read(["a"], false)]) {
       const texts = Object.defineProperty([], 0, { get: call });
-      expect(() => trainer.read(texts, true)).toThrowError(/texts: expected nothing else while they are read/u);
+      expect(() => trainer.read(texts, true)).toThrowError(/texts: expected no other call while they are read/u);
     }
     trainer.read(["b"], true);
   });
@@ -195,14 +195,14 @@ describe("NativeBatch", () => {
   it("enforces the order read, run once, take, close", async () => {
     const batch = batchOf();
     const room = new Uint32Array(8);
-    expect(() => batch.read(["a"], true)).toThrowError(/texts: expected one to go on with, got none/u);
-    expect(() => batch.takeIds(room)).toThrowError(/batch: expected one that has run/u);
+    expect(() => batch.read(["a"], true)).toThrowError(/texts: expected a text to continue, got none/u);
+    expect(() => batch.takeIds(room)).toThrowError(/batch: results are available only after a successful run/u);
     batch.read(["ca"], false);
     batch.read(["t", "dog"], true);
     const running = batch.run();
     for (const call of [() => batch.read(["a"], false), () => batch.run(), () => batch.expect(3)])
-      expect(call).toThrowError(/batch: expected one that reads, got one that has run/u);
-    expect(() => batch.takeIds(room)).toThrowError(/batch: expected one that has run/u);
+      expect(call).toThrowError(/batch: this batch has already run or was closed/u);
+    expect(() => batch.takeIds(room)).toThrowError(/batch: results are available only after a successful run/u);
     batch.close(); // the job keeps its data alive
     const counts = await running.promise;
     const ids = ["cat", "dog"].map((text) => [...tokenizer.encode(text, { addSpecialTokens: false })]);
@@ -213,7 +213,7 @@ describe("NativeBatch", () => {
     expect(batch.takeOffsets(room)).toBe(0);
     batch.close();
     batch.close();
-    expect(() => batch.takeIds(room)).toThrowError(/batch: expected one that has run/u);
+    expect(() => batch.takeIds(room)).toThrowError(/batch: results are available only after a successful run/u);
   });
 
   it("rejects re-entrant calls while it reads", async () => {
@@ -221,7 +221,7 @@ describe("NativeBatch", () => {
     batch.read(["a"], false);
     for (const call of [() => batch.run(), () => batch.close(), () => batch.read(["a"], false)]) {
       const texts = Object.defineProperty([], 0, { get: call });
-      expect(() => batch.read(texts, true)).toThrowError(/texts: expected nothing else while they are read/u);
+      expect(() => batch.read(texts, true)).toThrowError(/texts: expected no other call while they are read/u);
     }
     expect(await batch.run().promise).toHaveLength(1);
     batch.close();
@@ -233,7 +233,9 @@ describe("NativeBatch", () => {
     const job = batch.run();
     job.cancel();
     await expect(job.promise).rejects.toMatchObject({ code: "ABORTED" });
-    expect(() => batch.takeIds(new Uint32Array(1))).toThrowError(/batch: expected one that has run/u);
+    expect(() => batch.takeIds(new Uint32Array(1))).toThrowError(
+      /batch: results are available only after a successful run/u,
+    );
     batch.close();
   });
 });
