@@ -1,6 +1,6 @@
-// Routed experts in official folders: one by one (most), gate behind up in one stack (Granite), or fused, transposed and in blocks of 4 bits (gpt_oss). A model
-// holds them as GGUF does: `…experts.gate_proj.weight` (experts, outputs, inputs), and so for up and down, biases
-// (experts, outputs).
+// Routed experts in Hugging Face folders: separate matrices (most families), gate and up concatenated (Granite), or interleaved,
+// transposed and in MXFP4 (gpt_oss). A model stores one stack per projection, as GGUF does: `…experts.gate_proj.weight`
+// (experts, outputs, inputs), likewise up and down. Biases are (experts, outputs).
 import { HeddleError } from "../core/errors.ts";
 import type { Device } from "../graph/index.ts";
 import type { ModelConfig } from "./config/config.ts";
@@ -12,13 +12,13 @@ import { collect, type TensorData } from "./tensor-data.ts";
 import { type FloatDtype, isFloatDtype, weightBytes } from "./weight-dtype.ts";
 import type { StoredTensor, WeightSource } from "./weights.ts";
 
-/** Made of others in the file: how, and which those are. */
+/** A tensor that is built from others of the file. `parts` names them. */
 interface Stack {
   tensor: () => StoredTensor;
   parts: string[];
 }
 
-/** The weights of a folder with experts in stacks, whichever way they lie; a folder that has stacks keeps them. */
+/** Presents a folder's experts as stacks, whatever their layout. Existing stacks stay. */
 export function stackExperts(weights: WeightSource, config: ModelConfig): WeightSource {
   const { experts } = formatOf(config.modelType);
   if (config.numExperts === undefined) return weights;
@@ -44,7 +44,7 @@ const KINDS = ["gate", "up", "down"] as const;
 const officialName = (experts: ExpertsFormat | undefined, kind: (typeof KINDS)[number]) =>
   experts?.names?.[kind] ?? `${kind}_proj`;
 
-/** `experts.7.gate_proj.weight` and its like. */
+/** Stacks separate matrices, such as `experts.7.gate_proj.weight`. */
 function singleStacks(weights: WeightSource, count: number, experts?: ExpertsFormat): Map<string, Stack> {
   const found = new Map<string, { kind: string; prefix: string; parts: string[] }>();
   for (const name of weights.names()) {
@@ -74,7 +74,7 @@ function stackOf(weights: WeightSource, name: string, parts: readonly string[]):
   for (const part of parts) {
     const { dtype, shape } = weights.tensor(part);
     if (dtype === first.dtype && String(shape) === String(first.shape)) continue;
-    const expected = `${first.dtype} [${first.shape.join(", ")}] as of the first expert`;
+    const expected = `${first.dtype} [${first.shape.join(", ")}], like the first expert`;
     throw new HeddleError("INVALID_FILE", `${part}: expected ${expected}, got ${dtype} [${shape.join(", ")}]`);
   }
   return {
@@ -88,7 +88,7 @@ function stackOf(weights: WeightSource, name: string, parts: readonly string[]):
 
 const FUSED = /^(.*\.mlp\.experts)\.(gate_up|down)_proj(_bias|_blocks)?$/;
 
-/** gpt_oss: gate and up in turns along the outputs; matrices (experts, inputs, outputs), or blocks of MXFP4 along the inputs. */
+/** gpt_oss: gate and up are interleaved along the outputs. Matrices are (experts, inputs, outputs), or MXFP4 in blocks along the inputs. */
 function gptOssStacks(weights: WeightSource): Map<string, Stack> {
   const stacks = new Map<string, Stack>();
   for (const name of weights.names()) {
@@ -154,7 +154,7 @@ function halfOf(name: string, both: StoredTensor, part: number): StoredTensor {
   };
 }
 
-/** Every `step`-th output from `part` on. */
+/** Selects every `step`-th output, starting at `part`. */
 interface Turns {
   step: number;
   part: number;
@@ -165,7 +165,10 @@ function misshapen({ name, dtype, storedDtype, shape, fp8 }: StoredTensor, expec
   return new HeddleError("INVALID_FILE", `${name}: expected ${expected}, got ${got} [${shape.join(", ")}]`);
 }
 
-/** (experts, inputs, outputs) or biases (experts, outputs) → (experts, outputs / step, inputs) or (experts, outputs / step). */
+/**
+ * Extracts one projection of a fused tensor: (experts, inputs, outputs) → (experts, outputs / step, inputs), or for
+ * biases (experts, outputs) → (experts, outputs / step).
+ */
 function fromFused(name: string, fused: StoredTensor, rank: number, { step, part }: Turns): StoredTensor {
   const [experts, ...rest] = fused.shape;
   const [inputs, outputs] = rank === 3 ? (rest as [number, number]) : [1, rest[0]!];
@@ -186,8 +189,8 @@ function fromFused(name: string, fused: StoredTensor, rank: number, { step, part
 }
 
 /**
- * Converts MXFP4 from transformers' layout, blocks (experts, outputs, groups, 16) with neighbours in one byte and separate scales, to ggml's:
- * 17 bytes per group of 32, the scale first, and elements j and j + 16 in one byte.
+ * Converts MXFP4 from transformers' layout to ggml's. transformers has blocks (experts, outputs, groups, 16) and separate scales. A byte
+ * holds elements 2j and 2j + 1. ggml has 17 bytes per group of 32, with the scale first. A byte holds elements j and j + 16.
  */
 function fromBlocks(name: string, blocks: StoredTensor, scales: StoredTensor, { step, part }: Turns): StoredTensor {
   const [experts, outputs, groups, half] = blocks.shape as [number, number, number, number];
@@ -219,7 +222,10 @@ function fromBlocks(name: string, blocks: StoredTensor, scales: StoredTensor, { 
 
 const SHARED_GATE = /\.mlp\.shared_expert_gate\.weight$/;
 
-/** The weights of a GGUF file with experts in stacks, which early files have one by one; what weighs the shared one is a vector there. */
+/**
+ * Presents a GGUF file's experts as stacks, because early files have separate matrices. The shared expert's gate, a vector in GGUF, becomes
+ * a matrix.
+ */
 export function stackGgufExperts(weights: WeightSource, config: ModelConfig): WeightSource {
   const stacked = stackExperts(weights, config);
   if (!formatOf(config.modelType).experts?.shared) return stacked;
@@ -242,7 +248,7 @@ export function unstackExperts(tensors: readonly TensorData[], config: ModelConf
 
 const STACK = /^(.*\.(?:mlp|block_sparse_moe)\.experts)\.(gate|up|down)_proj\.(weight|bias)$/;
 
-/** A stack's experts one by one; it is read when the first is written, and given up with the last. */
+/** Splits a stack into its experts. The stack is read for the first expert that is written, and freed after the last. */
 function singles(tensor: TensorData, experts?: ExpertsFormat): TensorData[] {
   const [, prefix, kind] = STACK.exec(tensor.name)!;
   const official = officialName(experts, kind as (typeof KINDS)[number]);
@@ -262,7 +268,7 @@ function singles(tensor: TensorData, experts?: ExpertsFormat): TensorData[] {
   }));
 }
 
-/** gpt_oss: gate and up in turns, matrices (experts, inputs, outputs). Granite: up behind gate, (experts, outputs, inputs). */
+/** gpt_oss: gate and up interleaved, matrices (experts, inputs, outputs). Granite: gate followed by up, (experts, outputs, inputs). */
 function fused(tensors: readonly TensorData[], device: Device, how: "turns" | "halves"): TensorData[] {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   return tensors.flatMap((tensor): TensorData[] => {

@@ -12,12 +12,12 @@ export const WEIGHT_DTYPES: readonly WeightDtype[] = [
   ...(Object.keys(BLOCK_TYPES) as QuantisedDType[]),
 ];
 
-/** Elements and bytes of the smallest piece of a type: one element, or a block of a quantised one. */
+/** Returns the size of a type's smallest unit: one element, or a block of a quantised type. */
 export function pieceOf(dtype: WeightDtype): { elements: number; bytes: number } {
   return isQuantised(dtype) ? BLOCK_TYPES[dtype] : { elements: 1, bytes: ELEMENT_BYTES[dtype] };
 }
 
-/** Bytes of a tensor; NaN when it cannot be held exactly or its rows are not whole blocks. */
+/** Returns the size of a tensor in bytes, or NaN if it is not exact in a double, or if rows are not whole blocks. */
 export function weightBytes(dtype: WeightDtype, shape: readonly number[]): number {
   const { elements, bytes } = pieceOf(dtype);
   if (elements > 1 && (shape.at(-1) ?? 1) % elements !== 0) return Number.NaN;
@@ -31,19 +31,19 @@ export function isFloatDtype(dtype: string): dtype is FloatDtype {
   return dtype === "f32" || dtype === "f16" || dtype === "bf16";
 }
 
-/** Types that are numbers to a model: floating or quantised. */
+/** Types that a model can compute with: floating or quantised. */
 export type NumberDtype = FloatDtype | QuantisedDType;
 
 export function isNumberDtype(dtype: string): dtype is NumberDtype {
   return isFloatDtype(dtype) || isQuantised(dtype);
 }
 
-/** The number a type has at the native boundary (DType in native/core/tensor.h). */
+/** Returns the number of a type in native code (DType in native/core/tensor.h). */
 export function nativeNumber(dtype: NumberDtype): number {
   return DTYPES[dtype];
 }
 
-/** The product of a shape's dimensions; NaN when it cannot be held exactly. */
+/** Returns the product of a shape's dimensions, or NaN if it is not exact in a double. */
 export function elementCount(shape: readonly number[]): number {
   let count = 1;
   for (const dimension of shape) {

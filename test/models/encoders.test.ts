@@ -27,7 +27,7 @@ const PRETRAINING: Record<string, Record<string, number[]>> = {
 };
 /** Models that GGUF cannot express. */
 const UNWRITTEN: Record<string, RegExp> = {
-  "xlm-roberta": /xlm-roberta: a classification head of tokens has no place in GGUF of bert/,
+  "xlm-roberta": /xlm-roberta: a token classification head has no place in GGUF of bert/,
   electra: /electra: GGUF has no architecture of that kind/,
   mpnet: /mpnet: GGUF has no architecture of that kind/,
   distilbert: /distilbert: a classification head has no place in GGUF of bert/,

@@ -48,7 +48,7 @@ describe.each([
     [
       "a part of each head",
       { "rope.dimension_count": u32(4) },
-      /dimension_count: rotation of 4 of 8 dimensions is not/,
+      /dimension_count: partial rotation \(4 of 8 dimensions\) is not/,
     ],
   ])("rejects %s", async (_name, changes, message) => {
     const keys = Object.entries(changes).map(([key, value]) => [`${arch}.${key}`, value] as const);

@@ -30,7 +30,12 @@ describe("unsupported properties", () => {
     ],
     ["half a pooling", {}, { "bert.pooling_type": f32(0.5) }, /pooling_type: expected one of .*, got 0.5/],
     ["a head that is not there", {}, { "bert.pooling_type": u32(4) }, /rank without cls.output.weight is not provided/],
-    ["groups of heads", {}, { "bert.attention.head_count_kv": u32(2) }, /head_count_kv: groups of heads/],
+    [
+      "grouped-query attention",
+      {},
+      { "bert.attention.head_count_kv": u32(2) },
+      /head_count_kv: grouped-query attention/,
+    ],
     ["scaling", modern, { "modern-bert.rope.scaling.type": text("yarn") }, /rope.scaling.type: "yarn" is not provided/],
     ["an activation", modern, { "modern-bert.hidden_activation": text("relu") }, /hidden_activation: "relu" is not/],
     [
@@ -60,7 +65,7 @@ describe("unsupported properties", () => {
     await expectError(
       () => without({}, /token_types/),
       "INVALID_FILE",
-      /expected token_types.weight of 2 kinds of segments, got none/,
+      /expected token_types.weight for 2 token types, got none/,
     );
     const ranks = { classifier: { ...classifier, pooling: "first" } };
     await expectError(() => without(ranks, /^cls\.(weight|bias)/), "UNSUPPORTED", /rank without cls.weight is not/);
@@ -85,7 +90,7 @@ describe("unsupported properties", () => {
     const words = { classifier: { ...classifier, task: "token" } };
     const nomic = { modelType: "nomic_bert", classifier: { ...classifier, pooling: "first" } };
     await expectError(() => to(nomic), "UNSUPPORTED", /a classification head has no place in GGUF of nomic-bert/);
-    await expectError(() => to(words), "UNSUPPORTED", /a classification head of tokens has no place in GGUF of bert/);
+    await expectError(() => to(words), "UNSUPPORTED", /a token classification head has no place in GGUF of bert/);
     const tokenizer: [RegExp, Partial<Parts>][] = [
       [/normalizer: expected BertNormalizer alone, .*, got "NFC"/, { normalizer: { type: "NFC" } }],
       [/normalizer: expected .*, got undefined/, { normalizer: null }],

@@ -94,17 +94,17 @@ describe("rejects config.json", () => {
     [
       "a family of text and images",
       { model_type: "mistral3", text_config: { ...llama, model_type: "mistral" }, vision_config: {} },
-      /model_type "mistral3" is not provided \(nearest: mistral; heddle lacks pictures \(vision_config\); /,
+      /model_type "mistral3" is not provided \(nearest: mistral; heddle lacks images \(vision_config\); /,
     ],
     [
       "a family of other layers",
       { ...llama, model_type: "jamba", mamba_d_state: 16, num_experts: 16, alibi: false },
-      /heddle lacks state-space layers \(mamba_d_state\), its routing of experts \(num_experts\); /,
+      /heddle lacks state-space layers \(mamba_d_state\), its expert routing \(num_experts\); /,
     ],
     [
       "a family of other attention, within one of text and images",
       { model_type: "kimi_vl", text_config: { ...llama, kv_lora_rank: 512 }, vision_config: {} },
-      /heddle lacks latent attention \(kv_lora_rank\), pictures \(vision_config\), its routing of experts; /,
+      /heddle lacks latent attention \(kv_lora_rank\), images \(vision_config\), its expert routing; /,
     ],
     [
       "layers of another kind",
@@ -224,15 +224,15 @@ describe("rejects config.json", () => {
   });
 
   test.each<[string, object, string]>([
-    ["minicpm", { scale_depth: 1.4 }, "a scale of its logits (scale_depth)"],
+    ["minicpm", { scale_depth: 1.4 }, "its logit scale (scale_depth)"],
     [
       "llama4_text",
       { attention_chunk_size: 8192, use_qk_norm: true },
-      "attention in chunks (attention_chunk_size), its norms of queries and keys (use_qk_norm), its routing of experts",
+      "chunked attention (attention_chunk_size), its QK norms (use_qk_norm), its expert routing",
     ],
     ["opt", {}, "its feed-forward blocks (ReLU without a gate), its positions, which begin at 2"],
-    ["xlm-roberta-xl", { layer_norm_eps: 1e-5, type_vocab_size: 1 }, "BERT's blocks with their norms before them"],
-    ["deberta-v2", { layer_norm_eps: 1e-7, type_vocab_size: 0 }, "attention to words and positions apart"],
+    ["xlm-roberta-xl", { layer_norm_eps: 1e-5, type_vocab_size: 1 }, "BERT's blocks with pre-norm"],
+    ["deberta-v2", { layer_norm_eps: 1e-7, type_vocab_size: 0 }, "disentangled attention"],
     ["albert", {}, "layers that share their weights"],
     [
       "nemotron",

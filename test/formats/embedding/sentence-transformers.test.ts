@@ -99,11 +99,11 @@ describe("pooling", () => {
     await expectError(() => convertModel(folder, gguf), "UNSUPPORTED", /pooling weighted_mean,mean,first has no place/);
 
     const twice = ["mean", "first", "mean"] as PoolingMode[];
-    const once = /pooling: expected each way once, got /;
+    const once = /pooling: expected distinct modes, got /;
     expect(() => newModel("bert", { pooling: twice })).toThrow(once);
     await expectError(() => model.embed("a", { pooling: twice }), "INVALID_ARGUMENT", once);
     json(folder, "1_Pooling/config.json", { pooling_mode: ["mean", "cls", "mean"] });
-    const said = /pooling_mode: expected each way once, got mean, cls, mean/;
+    const said = /pooling_mode: expected distinct modes, got mean, cls, mean/;
     await expectError(() => LanguageModel.load(folder), "UNSUPPORTED", said);
   });
 });
