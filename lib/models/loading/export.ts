@@ -7,7 +7,7 @@ import { modelWeights } from "../heads.ts";
 import type { Model } from "../model.ts";
 import { widened, widenedShape } from "./dequantize.ts";
 
-/** A tensor on its way to a file, in `dtype`; its bytes are read from the device when its turn comes. */
+/** Returns a tensor to be written to a file as `dtype`. Its bytes are read from the device when its turn comes. */
 export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec?: WeightSpec): TensorData {
   const quantised = isQuantised(tensor.dtype) || tensor.scale !== undefined;
   const shape = quantised ? widenedShape(tensor, spec) : tensor.shape;
@@ -24,7 +24,10 @@ export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec
   };
 }
 
-/** A model's weights on their way to a safetensors file, in a checkpoint's order; `auto` keeps each one's type, and f32 of quantised ones. */
+/**
+ * Returns a model's weights for a safetensors file, in the order of a checkpoint. `auto` keeps each weight's type, but
+ * writes quantised ones as f32.
+ */
 export function weightData(model: Model, dtype: FloatDType | "auto" = "auto"): TensorData[] {
   const specs = modelWeights(model.config);
   const tensors = model.weightNames.map((name) => {
