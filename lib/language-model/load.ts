@@ -20,24 +20,26 @@ import { Tokenizer } from "../tokenizer/index.ts";
 import { basePath, DEFAULT_ADAPTER, isAdapterFolder } from "./adapters.ts";
 
 export interface LoadModelOptions {
-  /** `auto` (the fastest there is), `cpu`, `cuda`, `cuda:N`, or a Device. */
+  /** `auto` (the fastest available), `cpu`, `cuda`, `cuda:N`, or a Device. */
   device?: string | Device | undefined;
-  /** Threads of the CPU; as for `openDevice` where not given. */
+  /** Number of CPU threads. Default: as for `openDevice`. */
   threads?: number | undefined;
-  /** On CUDA devices: f32 matrix products may round their operands to tf32; see DeviceOptions. */
+  /** On CUDA devices, whether f32 matrix products may round their operands to tf32. See DeviceOptions. */
   allowTf32?: boolean | undefined;
   /**
-   * `auto` keeps each weight as it is stored, mapped without a copy where the file's alignment allows. `q8_0`, `q4_0`, `q4_k` and `q6_k`
-   * quantise matrices as they are read, by the rules of `convertModel`; what is quantised already stays as it is.
+   * `auto` keeps each weight as it is stored, mapped without a copy if the file's alignment allows. `q8_0`, `q4_0`,
+   * `q4_k` and `q6_k` quantise matrices while loading, by the rules of `convertModel`. Matrices that are already
+   * quantised stay unchanged.
    */
   dtype?: LoadDType | undefined;
   /**
-   * How activations meet narrow weights when text is generated: `int8` (the default) rounds them to 8 bits by groups of 32 before quantised
-   * ones (long prompts on processors with matrix tiles: to bf16, as the weights' numbers are), to e4m3 by groups of 128 before 8-bit floats
-   * and to bf16 before bf16 ones, `f32` keeps them: exact for the weights as they are, and slower.
+   * How activations are rounded before products with narrow weights when generating text. `int8` (default) rounds them
+   * to 8 bits in groups of 32 for quantised weights, to e4m3 in groups of 128 for 8-bit floats, and to bf16 for bf16
+   * weights. For long prompts on processors with matrix tiles, quantised weights and activations become bf16. `f32`
+   * does not round: it is exact for the stored weights, and slower.
    */
   quantizedActivations?: QuantizedActivations | undefined;
-  /** Called as weights come in. */
+  /** Called as weights are loaded. */
   onProgress?: ((progress: { loaded: number; total: number }) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -49,11 +51,11 @@ export interface LoadedModel {
   generation: GenerationConfig;
   card: ModelCard | undefined;
   tokenizer: Tokenizer | undefined;
-  /** Where it was loaded from. */
+  /** Path that it was loaded from. */
   path: string;
 }
 
-/** The path that a model's name means: `default` is the embedded model. */
+/** Returns the path of a model: `default` is the embedded model. */
 export function modelPath(name: string): string {
   if (typeof name !== "string") throw invalidArgument("model", "a path or default", name);
   if (name === "") throw new HeddleError("INVALID_ARGUMENT", "model: expected a path or default, got an empty name");
@@ -96,11 +98,11 @@ export async function loadLanguageModel(
     throwIfAborted(signal, "load");
     throw error;
   } finally {
-    files.close(); // tensors keep their own share of the mapping
+    files.close(); // tensors keep the mapping alive
   }
 }
 
-/** A folder of a LoRA adapter: the base that its adapter_config.json names, with the adapter on it. */
+/** Loads the folder of a LoRA adapter: the base that its adapter_config.json names, and the adapter on it. */
 async function loadAdapted(folder: string, options: LoadModelOptions, base: string | undefined): Promise<LoadedModel> {
   const loaded = await loadLanguageModel(await basePath(folder, base), options);
   try {
@@ -121,14 +123,14 @@ async function loadTokenizer(files: ModelFiles, signal: AbortSignal | undefined)
   return gguf ? Tokenizer.fromGgufAsync(gguf.record(), { signal }) : Tokenizer.load(files.tokenizerPath, { signal });
 }
 
-/** The tokenizer of a model's folder or file, or of a folder that holds only tokenizer.json. */
+/** Loads the tokenizer of a model's folder or file, or of a folder that contains only tokenizer.json. */
 export async function loadTokenizerOf(name: string): Promise<Tokenizer> {
   const path = modelPath(name);
   try {
     return await Tokenizer.load(path);
   } catch (error) {
     if (!(error instanceof HeddleError) || error.code !== "NOT_FOUND") throw error;
-    // A folder of GGUF files has it in one of them.
+    // In a folder of GGUF files, one of them contains the tokenizer.
     const files = await openModelFiles(path).catch(() => undefined);
     const tokenizer = files && (await loadTokenizer(files, undefined).finally(() => files.close()));
     if (!tokenizer) throw error;
@@ -136,12 +138,12 @@ export async function loadTokenizerOf(name: string): Promise<Tokenizer> {
   }
 }
 
-/** A file's weights as transformers lays them out, whatever the file's own layout. */
+/** Presents a file's weights in transformers' layout, whatever the file's own layout. */
 function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWeights {
   if (weights.format !== "gguf") return weights;
   const changeOf = (name: string): LayoutChange => {
     const change = layoutChange(name, config);
-    // Blocks run along a row: a quantised matrix cannot be transposed, and linear layers take it as it is.
+    // A quantised matrix cannot be transposed, because blocks run along a row. Linear layers accept it as it is.
     return change.kind === "transpose" && isQuantised(weights.info(name).dtype ?? "") ? { kind: "none" } : change;
   };
   return {
@@ -156,7 +158,7 @@ function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWei
       if (change.kind === "qkv") {
         const { heads } = change;
         const width = qkvWidth(weights.tensor(name), heads);
-        // Row r is of part p of head h: in the file, parts come before heads.
+        // Row r is in part p of head h. In the file, parts come before heads.
         return Int32Array.from({ length: 3 * heads * width }, (_, r) => {
           const [h, p] = [Math.floor(r / (3 * width)), Math.floor(r / width) % 3];
           return (p * heads + h) * width + (r % width);
@@ -172,7 +174,7 @@ function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWei
       const { dtype } = stored;
       if (change.kind === "none" || !isNumberDtype(dtype)) return undefined;
       if (change.kind !== "norm") return inOrderOf(device, stored, change, "safetensors");
-      // In the file's own type, so that it is rounded as in a folder that is made of the file.
+      // Convert in the file's type, so that the rounding equals that of a folder converted from the file.
       const numbers = await castTogether(device, sourcesOf(stored), { name, from: dtype, to: dtype, addend: -1 });
       return { sources: [elementsIn(numbers)], from: dtype };
     },

@@ -12,10 +12,10 @@ interface Options {
   signal?: AbortSignal | undefined;
 }
 
-/** Bytes of logits that one run may hold. */
+/** Maximum size in bytes of the logits in one run. */
 const LOGIT_BYTES = 32 << 20;
 
-/** @throws HeddleError CONTEXT_OVERFLOW */
+/** Checks that a prompt fits the context. @throws HeddleError CONTEXT_OVERFLOW */
 function checkFits(tokens: number, contextLength: number): void {
   if (tokens > contextLength)
     throw new HeddleError("CONTEXT_OVERFLOW", `prompt: expected at most ${contextLength} tokens, got ${tokens}`);
@@ -43,7 +43,7 @@ function open(model: ModelView, ids: readonly number[], { contextLength, adapter
   return new KvCache(model, { slots: 1, contextLength, capacity: ids.length, adapters });
 }
 
-/** Logits of each position, or of the last; one Float32Array (vocabulary) a position. */
+/** Computes logits of each position, or of the last, as one Float32Array (vocabulary) per position. */
 export async function logitsOf(
   model: ModelView,
   ids: readonly number[],
@@ -81,7 +81,10 @@ function checked(logits: Float32Array, position: number): Float32Array {
   throw new HeddleError("NUMERICAL", `logits of position ${position}: expected finite numbers, got ${got}`);
 }
 
-/** log p(ids[i] | ids before it) for i ≥ `from` ≥ 1; 0 before. (ids) f32 @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL, ABORTED */
+/**
+ * Computes log p(ids[i] | ids before it) for i ≥ `from` ≥ 1, and 0 before, as (ids) f32.
+ * @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL, ABORTED
+ */
 export async function scoreOf(
   model: ModelView,
   ids: readonly number[],

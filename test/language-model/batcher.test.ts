@@ -132,7 +132,9 @@ describe("a batcher", () => {
     expect(await refused({ adapters: [] })).toMatch("adapters: expected none in a batcher");
     expect(await refused({ promptLookupNumTokens: 3 })).toMatch("promptLookupNumTokens: expected none in a batcher");
     expect(await refused({ assistantModel: model })).toMatch("assistantModel: expected none in a batcher");
-    expect(await refused({ deterministic: true })).toMatch("deterministic: expected the batcher's own");
+    expect(await refused({ deterministic: true })).toMatch(
+      "deterministic: expected a batcher made with batcher({ deterministic: true })",
+    );
     expect(await refused({ n: 2 })).toMatch("n: expected 1 (completeAll returns several)");
     expect(await refused({ maxToken: 2 })).toMatch("nearest: maxTokens");
     expect(await refused(null as never)).toMatch("options: expected an object");
