@@ -15,12 +15,12 @@ import { wordTokens } from "../../language-model/embed/classify.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { cutIds } from "../../tokenizer/prompt-ids.ts";
 
-/** A row as read: a text with its label, or words with their labels. */
+/** A row from a file: a text with its label, or words with their labels. */
 export interface LabelledRow {
   row: LocatedRow;
   text?: string;
   words?: readonly string[];
-  /** Label names: one for a text (several for multiple labels), or one for each word. For a regression, the number. */
+  /** Label names: one for a text (several in multi-label tasks), or one per word. For a regression, the number. */
   labels: readonly string[];
   value?: number;
 }
@@ -93,7 +93,7 @@ function labelName(row: LocatedRow, field: string, label: unknown): string {
   throw rowError(row, field, "a label (a string, an integer or a truth value)", label);
 }
 
-/** The labels that occur, sorted: numbers by size, names by code unit. */
+/** Returns the distinct labels, sorted: numbers by size, names by code unit. */
 export function labelsOf(rows: readonly LabelledRow[]): string[] {
   const names = [...new Set(rows.flatMap(({ labels }) => labels))];
   const numbers = names.every((name) => /^-?\d+$/.test(name));

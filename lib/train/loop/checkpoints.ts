@@ -61,9 +61,10 @@ export class CheckpointStore {
   }
 
   /**
-   * Takes the folder for this run, before anything is computed that it could then not keep.
-   * @returns gives it back
-   * @throws HeddleError INVALID_ARGUMENT where another run writes it, or has written it and is not to be overwritten; IO where it cannot be written
+   * Claims the folder for this run, before anything is computed that could then not be saved.
+   * @returns a function that releases the claim
+   * @throws HeddleError INVALID_ARGUMENT if another run is writing it, or has written it and may not be overwritten; IO
+   * if it is not writable
    */
   async open(): Promise<() => void> {
     const { outputDir } = this.options;
@@ -83,7 +84,11 @@ export class CheckpointStore {
     return release;
   }
 
-  /** Removes what an overwritten run has left. Called in the process that writes the folder, once nothing can refuse the run. @throws HeddleError IO */
+  /**
+   * Removes the files of an overwritten run. Called in the process that writes the folder, once nothing can refuse the
+   * run.
+   * @throws HeddleError IO
+   */
   async begin(): Promise<void> {
     const { outputDir, overwriteOutputDir, trained } = this.options;
     if (overwriteOutputDir) await clearRun(outputDir, trained.file);

@@ -69,7 +69,7 @@ export class StepWatch {
     if (skips) this.skip(step, `a loss of ${loss} beside ${beside}`);
     this.lossSpikes += 1;
     const how = skips ? "skipped (skipLossSpikes)" : "skipLossSpikes would skip it";
-    this.tell("lossSpikes", `step ${step}: a loss of ${loss} is a spike beside ${beside}; ${how}`);
+    this.tell("lossSpikes", `step ${step}: a loss of ${loss} is a spike compared with ${beside}; ${how}`);
     return skips ?? false;
   }
 
@@ -106,7 +106,7 @@ export class StepWatch {
     const scatter = Math.sqrt(losses.reduce((sum, one) => sum + (one - mean) ** 2, 0) / losses.length);
     const deviation = Math.max(scatter, LEAST_NATS, LEAST_SHARE * Math.abs(mean));
     if (loss <= mean + threshold * deviation) return undefined;
-    return `the ${losses.length} before it, whose mean is ${mean.toPrecision(4)} and standard deviation ${scatter.toPrecision(2)}`;
+    return `the ${losses.length} losses before it (mean ${mean.toPrecision(4)}, standard deviation ${scatter.toPrecision(2)})`;
   }
 
   private leaveOutNonFinite(step: number, what: string, got: string): void {

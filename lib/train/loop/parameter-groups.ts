@@ -55,7 +55,9 @@ export function groupParameters(
   return { trained, groups, record: groups.length > 0 ? groups.map(recordOf) : undefined };
 }
 
-/** Groups in the optimizer's form. Muon's matrices are separate, because their rate is a multiple of Muon's. */
+/**
+ * Returns the groups in the optimizer's form. Muon's matrices are separate, because their rate is a multiple of Muon's.
+ */
 export function optimizerGroups(
   { groups }: Pick<Grouped, "groups">,
   { learningRate, muonLearningRate }: Pick<TrainingOptions, "learningRate" | "muonLearningRate">,

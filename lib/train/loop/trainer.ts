@@ -242,7 +242,7 @@ export async function* trainLoop<Batch>(
       step.optimizer.steps = resumed.optimizerSteps;
       source.restore(resumed.data);
       replay?.source.restore(resumed.replay);
-      // After the data, whose own messages say more.
+      // Check the options after the data, whose error messages are more specific.
       const changed =
         record?.options &&
         checkSameOptions(resumed.options, record.options, { allowed: options.allowChangedOptions ?? false });
@@ -389,7 +389,7 @@ async function evaluate<Batch>(
 ): Promise<Omit<EvalEvent, "step" | "maxSteps">> {
   if (!source.evaluation) return { tokens: 0 };
   const batches = () => untilAborted(source.evaluation!(signal), signal, "train");
-  // Means by other weights than counts cannot be put together of the batches' own.
+  // If means are weighted by something other than counts, the sum over all batches is needed first.
   const totals = stage.weight && (await totalsOfAll(stage, batches()));
   let sum = 0;
   let tokens = 0;

@@ -86,7 +86,7 @@ export class Judge {
     return drawn.map((_, i) => scores.map((of) => of[i]!));
   }
 
-  /** @param scores (answers, rewards), of all ranks */
+  /** Combines scores into rewards. @param scores (answers, rewards), of all ranks */
   judgement(scores: readonly (readonly (number | null)[])[]): Judgement {
     const rewards = scores.map((of) => this.rewards.reduce((sum, { weight }, r) => sum + weight * (of[r] ?? 0), 0));
     const report: Metrics = {};
@@ -184,7 +184,7 @@ export function reread(
     if (end < 0 || tokenizer.decode(ids.slice(end + 1)).trim() !== "") return ids;
     return ids.slice(0, ended ? end + 1 : end);
   }
-  // As a reward model's rows are encoded.
+  // Encode like the rows of a reward model.
   const ids = promptIdsOf(tokenizer, prompt);
   const answer = continuationIds(tokenizer, { text: prompt, ids }, text);
   return [...ids, ...answer, ...(ended ? eosTokenIds.slice(0, 1) : [])];

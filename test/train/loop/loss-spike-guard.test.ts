@@ -160,7 +160,7 @@ describe("loss spikes", () => {
     expect(watch.counts).toEqual({ skippedSteps: 0, lossSpikes: 2 });
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toMatch(
-      /^step 41: a loss of 9 is a spike beside the 40 before it, whose mean is 3\.\d+ and standard deviation 0\.07\d*; skipLossSpikes would skip it; further ones are counted in lossSpikes$/,
+      /^step 41: a loss of 9 is a spike compared with the 40 losses before it \(mean 3\.\d+, standard deviation 0\.07\d*\); skipLossSpikes would skip it; further ones are counted in lossSpikes$/,
     );
     const leaving = watched({ skipLossSpikes: true });
     expect(look(leaving.watch, [...calm, 9, ...calm, 9])).toEqual([41, 82]);
