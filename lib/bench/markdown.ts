@@ -2,8 +2,8 @@ import { checkObject, invalidArgument } from "../core/errors.ts";
 import type { BenchReport } from "./types.ts";
 
 /**
- * A table for a pull request or a job's summary.
- * @param maxRegression of the comparison that the report holds, if it holds one
+ * Returns a Markdown table for a pull request or a job summary.
+ * @param maxRegression limit of the comparison, if the report has one
  */
 export function markdownSummary(report: BenchReport, maxRegression: number): string {
   checkObject("report", report);
