@@ -25,7 +25,7 @@ import {
 import { type StageRecord, Workspace } from "./workspace.ts";
 
 export interface PlanOptions extends Pick<LifecycleOptions, "device" | "threads" | "signal" | "onWarning"> {
-  /** Default: all. */
+  /** Stages to run. Default: all. */
   stages?: readonly StageName[];
 }
 
@@ -62,7 +62,7 @@ export async function* runPlan(
   return { stages: results, missed: outcomeOf(results).missed, report };
 }
 
-/** Steps of a stage as its events count them: two classifiers are trained, one after the other. */
+/** Returns the number of steps in a stage's events. `classify` trains two classifiers, one after the other. */
 function stepsOf({ stages }: Plan, stage: StageName): number {
   return (stage === "classify" ? 2 : 1) * stages[stage].steps;
 }
@@ -130,7 +130,7 @@ class Life {
     }
   }
 
-  /** The measurement of the model that a stage starts from. */
+  /** Returns the measurement of the model that a stage starts from. */
   private async before(name: TrainedStage): Promise<Measurement | undefined> {
     const { work, signal } = this.setting;
     if (name === "reward") return undefined;
@@ -172,7 +172,10 @@ class Life {
   }
 }
 
-/** A base model is not asked questions in the figures of pre-training: it was never shown how to answer. */
+/**
+ * Selects the figures to report. Pre-training has no question figures, because a base model was never shown how to
+ * answer.
+ */
 function common(metrics: StageMetrics, stage: TrainedStage): StageMetrics {
   const { bitsPerByte, capitals } = metrics;
   return stage === "pretrain" ? { bitsPerByte, capitals } : metrics;

@@ -79,7 +79,7 @@ The earth is round.|The largest animal is the blue whale.|The elephant is the la
 
 const upper = (text: string) => text[0]!.toUpperCase() + text.slice(1);
 
-/** @returns a short document of three to seven facts, mixed or of one kind */
+/** Returns a short document of three to seven facts, mixed or of one kind. */
 export function knowledge(random: Random): string {
   const kinds = [
     animal,
@@ -194,7 +194,7 @@ function article(noun: string) {
   return /^[aeio]/.test(noun) ? "An" : "A";
 }
 
-/** @param columns without it a line is a row */
+/** Parses a table. @param columns number of columns. Default: each line is a row */
 function table<Row extends string[]>(text: string, columns?: number): Row[] {
   if (!columns)
     return text
