@@ -17,7 +17,7 @@ export const command = defineCommand({
     try {
       needTokenizer(model);
       const words = classifierOf(model.config).task === "token";
-      // A word that was cut off has no label.
+      // Refuse truncation for words, because truncated words would have no label.
       if (words && truncation)
         throw new HeddleError("INVALID_ARGUMENT", "truncation: expected a text classifier, got a token classifier");
       for await (const batch of textBatches(positionals, file)) {

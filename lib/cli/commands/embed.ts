@@ -6,7 +6,7 @@ import { loadOptions, needTokenizer, openModel } from "../options/model-options.
 import { textBatches, textOptions } from "../options/texts.ts";
 import { shortFloat } from "../terminal/output.ts";
 
-/** One way of pooling, or several between commas. */
+/** Parses a pooling mode, or several separated by commas. */
 function poolingOf(given: string): PoolingMode | PoolingMode[] {
   const modes = given.split(",").map((name) => {
     const mode = POOLING_MODES.find((one) => one === name);

@@ -144,7 +144,7 @@ function show(out: Output, figures: Omit<TaskResult<object>, "answers"> & { f1?:
   reliability(out, calibration);
 }
 
-/** How often answers of a confidence are right, as bars. */
+/** Prints the share of correct answers by confidence, as bars. */
 function reliability(out: Output, { bins }: Calibration): void {
   out.line("confidence    answers  right");
   for (const { from, to, count, accuracy } of bins) {
@@ -156,7 +156,7 @@ function reliability(out: Output, { bins }: Calibration): void {
   }
 }
 
-/** A live line on a terminal's stderr. */
+/** Returns a function that shows progress in a live line on stderr, or undefined without a terminal. */
 function progress(noun: string): ((state: { done: number; total?: number }) => void) | undefined {
   if (!isLive()) return undefined;
   return ({ done, total }) => {

@@ -10,7 +10,7 @@ import { isLive } from "../terminal/live-line.ts";
 import { evaluated, lossUnit, named, TrainProgress } from "../terminal/train-progress.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
 
-/** A stage's row: what it does, and its function. */
+/** A stage's description, and its function. */
 interface StageRow {
   about: string;
   load(): Promise<{ run: StageFunction; schema: z.ZodObject }>;

@@ -1,6 +1,9 @@
 import { fitted, isLive, over } from "./live-line.ts";
 
-/** One live line on a terminal's stderr: a bar with its share, or what has been done so far. Nothing elsewhere. */
+/**
+ * Shows progress in a live line on a terminal's stderr: a bar with its share, or the amount done. Without a terminal it
+ * shows nothing.
+ */
 export class WorkProgress {
   private readonly stream: NodeJS.WriteStream;
   private shown = false;
@@ -10,7 +13,7 @@ export class WorkProgress {
     this.stream = stream;
   }
 
-  /** @param total value of `done` at the end; without it no bar is shown */
+  /** Updates the line. @param total value of `done` at the end. Default: no bar */
   update(text: string, done = 0, total?: number): void {
     if (!isLive(this.stream)) return;
     const now = performance.now();
