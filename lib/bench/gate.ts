@@ -44,7 +44,7 @@ export function parseBaseline(text: string, name: string): Baseline {
     const parsed = baselineSchema.safeParse(value);
     if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0]!;
-    throw problem(`${issue.path.join(".") || "a value"} that is no such thing (${issue.message})`);
+    throw problem(`${issue.path.join(".") || "a value"} with an invalid value (${issue.message})`);
   }
   throw problem("no JSON");
 }

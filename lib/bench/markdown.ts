@@ -30,7 +30,7 @@ export function markdownSummary(report: BenchReport, maxRegression: number): str
       ? `Nothing is slower by more than ${most}.`
       : `${regressions.length} slower by more than ${most}.`,
     "",
-    "\\* the machine's own drift taken out",
+    "\\* corrected for the machine's drift",
   ];
   const facts = Object.entries(machine).map(([name, value]) => `${name} ${value}`);
   return `${["### heddle bench", "", escaped(facts.join(" · ")), "", ...table, ...(verdict ?? [])].join("\n")}\n`;

@@ -203,7 +203,7 @@ export async function compareKinds(
       ? splitExamples(all, evalFraction)
       : { train: all, heldOut: await readRowsOf(evalData, signal) };
   if (split.train.length === 0 || split.heldOut.length === 0)
-    throw invalidArgument("evalFraction", "rows on both sides", evalFraction);
+    throw invalidArgument("evalFraction", "rows for training and for evaluation", evalFraction);
   const labels = labelsOf(split.train);
   const plain = (rows: readonly LabelledRow[]) =>
     rows.map(({ text, labels: [label] }) => ({ text: text!, label: label! }));

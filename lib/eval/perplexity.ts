@@ -37,7 +37,7 @@ async function documentsOf(given: string | Iterable<string> | AsyncIterable<stri
     if (given.length <= MOST_PATH && (await exists(given).catch(() => false)))
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `documents: expected a text, or an iterable of texts, got the path of a file, ${describe(given)}: read it first, or give [text] to score it as it stands`,
+        `documents: expected a text, or an iterable of texts, got the path of a file, ${describe(given)}: read the file first, or pass [text] to score the path itself`,
       );
     return [given];
   }

@@ -44,8 +44,7 @@ function notOfKind(path: string, kind: string, bytes: Buffer): HeddleError {
 function shown(bytes: Buffer): string {
   if (bytes.length === 0) return "an empty file";
   const text = bytes.toString("utf8").replace(/\ufffd$/, ""); // a character may be cut at the end
-  if (text.startsWith("version https://git-lfs"))
-    return "a pointer of Git LFS, without the file that it stands for (git lfs pull)";
+  if (text.startsWith("version https://git-lfs")) return "a Git LFS pointer instead of the file (run git lfs pull)";
   const line = text.split(/[\r\n]/, 1)[0]!;
   if (/^[^\p{Cc}\ufffd]+$/u.test(line)) return `a text that begins with ${JSON.stringify(line)}`;
   return `bytes that begin with ${bytes

@@ -33,7 +33,7 @@ export function tensorBytes({ name, dtype, shape }: Omit<TensorData, "bytes">): 
   }
   const bytes = weightBytes(dtype, shape);
   if (!Number.isSafeInteger(bytes) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
-    throw invalidArgument(`tensor ${name}: shape`, `whole numbers, and whole blocks of ${dtype} a row`, shape);
+    throw invalidArgument(`tensor ${name}: shape`, `whole numbers, with whole blocks of ${dtype} a row`, shape);
   }
   return bytes;
 }

@@ -97,7 +97,7 @@ function source(
       if (dtype === undefined) {
         throw new HeddleError(
           "UNSUPPORTED",
-          `${base.path}: tensor ${JSON.stringify(name)}: ${entry.storedDtype} cannot be computed with (expected ${COMPUTED[base.format]})`,
+          `${base.path}: tensor ${JSON.stringify(name)}: ${entry.storedDtype} is not supported (expected ${COMPUTED[base.format]})`,
         );
       }
       return { ...entry, dtype, file };

@@ -290,7 +290,7 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
   if (adapters !== undefined && (!Array.isArray(adapters) || adapters.some((name) => typeof name !== "string")))
     throw invalidArgument("adapters", "an array of adapters' names", adapters);
   if (options.promptLogprobs != null && overflow === "truncateLeft")
-    throw invalidArgument("contextOverflow", "error or stop beside promptLogprobs", overflow);
+    throw invalidArgument("contextOverflow", "error or stop with promptLogprobs", overflow);
   const processors = options.logitProcessors ?? [];
   if (!Array.isArray(processors) || processors.some((p) => typeof p !== "function"))
     throw invalidArgument("logitProcessors", "an array of functions", processors);
@@ -344,8 +344,7 @@ function speculationOf(
 ): Speculation | undefined {
   if (assistant === undefined)
     return lookUpTokens > 0 ? { assistant: undefined, draftTokens: lookUpTokens } : undefined;
-  if (lookUpTokens > 0)
-    throw invalidArgument("promptLookupNumTokens", "0 beside an assistantModel, which drafts itself", lookUpTokens);
+  if (lookUpTokens > 0) throw invalidArgument("promptLookupNumTokens", "0 with an assistantModel", lookUpTokens);
   const { model, tokenizer: its } = (assistant ?? {}) as Partial<AssistantModel>;
   const size = model?.config?.vocabSize;
   // The model verifies drafts, so padding rows of only one model do not matter if all tokens are the same.

@@ -44,8 +44,7 @@ export function createModel(
  * @param options.onProgress called with the number of initialized parameters and the total
  * @throws HeddleError as `createModel`; ABORTED
  * @example
- * const base = await createModelAsync({ modelType: "llama", hiddenSize: 2048, numHiddenLayers: 16 }, { tokenizer,
- * signal });
+ * const base = await createModelAsync({ modelType: "llama", hiddenSize: 2048, numHiddenLayers: 16 }, { tokenizer, signal });
  */
 export async function createModelAsync(
   config: ModelConfigInput & { modelType: ModelType },

@@ -262,7 +262,7 @@ export async function cutText(
   if (around > contextLength)
     throw new HeddleError(
       "CONTEXT_OVERFLOW",
-      `${name}: expected room for the ${around} tokens around it, got ${contextLength}, ${limit}`,
+      `${name}: expected room for the ${around} special tokens of a text, got ${contextLength}, ${limit}`,
     );
   const truncation = { ...tokenizer.truncation, maxLength: contextLength };
   const options = { allowSpecial: true, truncation, padding: false, ...(signal && { signal }) };

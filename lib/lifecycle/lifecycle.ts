@@ -39,7 +39,7 @@ const NAMES: readonly (keyof LifecycleOptions)[] = [
  * @throws HeddleError INVALID_ARGUMENT, IO, ABORTED after `signal` fired (finished work stays)
  * @example
  * for await (const event of lifecycle({ out: "life", budgetMinutes: 20 }))
- * if (event.type === "step") console.log(event.stage, event.step, event.loss, event.secondsLeft);
+ *   if (event.type === "step") console.log(event.stage, event.step, event.loss, event.secondsLeft);
  */
 export function lifecycle(options: LifecycleOptions = {}): Run<LifecycleEvent, LifecycleResult> {
   rejectUnknownNames(options, NAMES);

@@ -58,7 +58,7 @@ const countries = { source: "npm countries-list 3.4.1, in sentences of lib/lifec
 const own = { source: "the grammars and tables of lib/lifecycle/recipe", licence: "MIT" };
 
 const answering =
-  "A very small model: it answers short questions about the capitals of countries and about everyday things, and continues stories as its corpus' grammar writes them. It is often wrong about everything else, the stories of others included.";
+  "A very small model: it answers short questions about the capitals of countries and about everyday things, and continues stories like those of its training corpus. It is often wrong about everything else, including other stories.";
 
 /** Entries of the model cards, by stage. */
 const cards: Record<TrainedStage, { data: { name: string; source: string; licence: string }[]; notes: string }> = {
@@ -77,7 +77,7 @@ const cards: Record<TrainedStage, { data: { name: string; source: string; licenc
   },
   dpo: {
     data: [{ name: "pairs of a better and a worse answer (DPO)", ...countries }],
-    notes: `${answering} Tuned on pairs of answers to say "I don't know." where it does not.`,
+    notes: `${answering} Tuned on pairs of answers to say "I don't know." when it does not know.`,
   },
   reward: {
     data: [{ name: "pairs of a better and a worse answer (reward model)", ...countries }],
@@ -85,7 +85,7 @@ const cards: Record<TrainedStage, { data: { name: string; source: string; licenc
   },
   grpo: {
     data: [{ name: "questions, answered by the model itself and scored by a reward model (GRPO)", ...countries }],
-    notes: `${answering} Tuned by its own answers to say "I don't know." where it does not.`,
+    notes: `${answering} Tuned by its own answers to say "I don't know." when it does not know.`,
   },
 };
 

@@ -141,7 +141,7 @@ function checkDefinition(definition: FamilyDefinition): void {
   for (const [key, name] of Object.entries(gguf.keys ?? {}))
     if (!Object.keys(own).some((value) => name === `own.${value}`)) checkField(`family.gguf.keys.${key}`, name);
   if (!/^[a-z0-9][a-z0-9_.-]*$/.test(architecture))
-    throw invalidArgument("family.gguf.architecture", "a name in small letters", architecture);
+    throw invalidArgument("family.gguf.architecture", "a lower-case name", architecture);
   if (familyOfArchitecture(architecture) !== undefined && sharedWhen === undefined)
     throw invalidArgument("family.gguf.architecture", "a name that no family has yet", architecture);
   for (const [from, to] of Object.entries(names)) {

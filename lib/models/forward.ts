@@ -238,10 +238,10 @@ function forwardOf(model: ModelView, context: ForwardContext, activations: Quant
 function needGeneration(model: ModelView): void {
   const { modelType, useBidirectionalAttention } = model.config;
   if (!encodesWholeTexts(model)) return;
-  const how = useBidirectionalAttention ? ` with attention both ways (useBidirectionalAttention)` : "";
+  const how = useBidirectionalAttention ? ` with bidirectional attention (useBidirectionalAttention)` : "";
   throw new HeddleError(
     "UNSUPPORTED",
-    `model: expected one that generates, got ${modelType}${how}, which encodes whole texts`,
+    `model: expected a model that can generate, got ${modelType}${how}, which encodes whole texts`,
   );
 }
 
@@ -360,7 +360,7 @@ export function cachedForward(
       if (window !== undefined && options.window !== window)
         throw new HeddleError(
           "INVALID_ARGUMENT",
-          `attend: window of layer ${layer}: expected the configuration's ${window}, of which its cache keeps no more, got ${options.window}`,
+          `attend: window of layer ${layer}: expected the configuration's ${window}, the size of its cache, got ${options.window}`,
         );
       const pages = paged && cache.pages ? pageTable(cache.pages) : undefined;
       const cacheK = tensor(`cache.${layer}.k`, dtype, shape);

@@ -163,7 +163,7 @@ export class Model extends ModelView {
     if (layersOf(config) !== layersOf(this.config))
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        "embedding.layers: expected the model's own, over a pooling as wide as theirs, got others",
+        "embedding.layers: expected the model's layers, after a pooling of their input width, got others",
       );
     this.change({ config, programs: this.state.programs });
   }

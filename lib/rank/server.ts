@@ -63,7 +63,7 @@ interface Reply {
 async function answer(session: RankSession, server: Server, request: IncomingMessage): Promise<Reply> {
   const { port } = server.address() as AddressInfo;
   const hosts = [`${LOOPBACK}:${port}`, `localhost:${port}`];
-  if (!hosts.includes(request.headers.host ?? "")) return refusal(403, "host: expected this server's own");
+  if (!hosts.includes(request.headers.host ?? "")) return refusal(403, "host: expected this server's name");
   const { origin } = request.headers;
   if (origin !== undefined && !hosts.some((host) => origin === `http://${host}`))
     return refusal(403, "origin: expected this page");

@@ -87,7 +87,7 @@ describe("bidirectional attention in decoder files, as in embedding models", () 
     const { useBidirectionalAttention: _, ...causal } = gemma;
     await refused(causal, { "gemma3.attention.causal": flag(false) }, /gemma3.attention.causal: attention to/);
     const windows = { [key]: flag(false), "llama.attention.sliding_window": u32(8) };
-    await refused({}, windows, /slidingWindow: 8 beside attention both ways is not provided for mistral/);
+    await refused({}, windows, /slidingWindow: 8 with bidirectional attention is not provided for mistral/);
   });
 
   test("is implied by EmbeddingGemma's architecture, with and without dense layers", async () => {
@@ -121,7 +121,7 @@ describe("bidirectional attention in decoder files, as in embedding models", () 
     const of = (layers: object[], more: object = {}) =>
       fileOf({ ...gemma, ...more, embedding: { pooling: "mean", normalize: true, layers } });
     const message =
-      /embedding: a layer behind pooling \(.*\) has no place in GGUF, expected none, or of gemma-embedding/;
+      /embedding: a layer after pooling \(.*\) cannot be stored in GGUF, expected none, or for gemma-embedding/;
     const { hiddenSize } = await configOf(gemma, {});
     const back = { ...dense, outFeatures: hiddenSize };
     await of([dense, back]);
@@ -157,7 +157,7 @@ describe("scaling of positions", () => {
 
   test("rejects yarn with a table, and an unknown type", async () => {
     const of = (type: string) => configOf({ headDim: 8 }, keys(type, 4), [ropeFreqs(factors)]);
-    await expectError(() => of("yarn"), "UNSUPPORTED", /type "yarn" beside a table of factors is not provided$/);
+    await expectError(() => of("yarn"), "UNSUPPORTED", /type "yarn" with a table of factors is not provided$/);
     await expectError(() => of("ntk"), "UNSUPPORTED", /type "ntk" is not provided$/);
   });
 });

@@ -244,7 +244,7 @@ describe("options", () => {
       lengthPenalty: 1,
       earlyStopping: false,
     });
-    expect(() => beamsOf({ n: 5 }, generation)).toThrow("(the model's own; numBeams: 1 searches none)");
+    expect(() => beamsOf({ n: 5 }, generation)).toThrow("(the model's default; numBeams: 1 turns beam search off)");
   });
 
   test("a session rejects it, and maxTokens 0 yields empty texts", async () => {

@@ -140,7 +140,7 @@ describe("session files", () => {
     }
     const row = Buffer.from(bytes);
     row[bytes.length - 33]! ^= 1;
-    expect((await load(row)).message).toMatch(/digest: expected that of what it holds/);
+    expect((await load(row)).message).toMatch(/digest: expected the digest of the content/);
   });
 
   test("are rejected by another model, after a training step, and as a chat", async () => {

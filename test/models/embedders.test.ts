@@ -14,7 +14,8 @@ import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { embedders, nameOf, readsBothWays, writeEmbedder } from "./embedder-goldens.ts";
 import { rangeOf, worst } from "./encoder-goldens.ts";
 
-const generates = /expected one that generates, got [a-z0-9_]+ with attention both ways \(useBidirectionalAttention\)/;
+const generates =
+  /expected a model that can generate, got [a-z0-9_]+ with bidirectional attention \(useBidirectionalAttention\)/;
 
 describe.each(embedders)("$name against PyTorch in float64", (golden) => {
   const { sequences, vectors } = golden;

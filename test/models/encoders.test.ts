@@ -27,10 +27,10 @@ const PRETRAINING: Record<string, Record<string, number[]>> = {
 };
 /** Models that GGUF cannot express. */
 const UNWRITTEN: Record<string, RegExp> = {
-  "xlm-roberta": /xlm-roberta: a token classification head has no place in GGUF of bert/,
+  "xlm-roberta": /xlm-roberta: a token classification head cannot be stored in GGUF files of bert/,
   electra: /electra: GGUF has no architecture of that kind/,
   mpnet: /mpnet: GGUF has no architecture of that kind/,
-  distilbert: /distilbert: a classification head has no place in GGUF of bert/,
+  distilbert: /distilbert: a classification head cannot be stored in GGUF files of bert/,
 };
 
 async function convertsBare(golden: EncoderGolden): Promise<void> {
@@ -188,7 +188,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
 
   test("generation is rejected", async () => {
     await using model = await load();
-    const unsupported = /expected one that generates, got [a-z-]+, which encodes whole texts/;
+    const unsupported = /expected a model that can generate, got [a-z-]+, which encodes whole texts/;
     await expectError(() => model.complete([1, 2, 3], { maxTokens: 1 }), "UNSUPPORTED", unsupported);
     await expectError(() => model.logits([1, 2, 3]), "UNSUPPORTED", unsupported);
   });

@@ -25,7 +25,7 @@ export function check(config: ModelConfig, fail: (message: string, code?: Heddle
     if (!bidirectional) throw fail(`use_bidirectional_attention: true is not provided for ${modelType}`, "UNSUPPORTED");
     if (!bidirectional.windows && config.slidingWindow !== null && layerTypes.includes("sliding_attention"))
       throw fail(
-        `sliding_window: ${config.slidingWindow} beside attention both ways is not provided for ${modelType}`,
+        `sliding_window: ${config.slidingWindow} with bidirectional attention is not provided for ${modelType}`,
         "UNSUPPORTED",
       );
   }

@@ -53,10 +53,7 @@ export interface ClassifierConfig {
   task: "sequence" | "token";
   /** Label names by index. With one label, the head returns a number (regression, reward). */
   labels: string[];
-  /**
-   * Whether a text has exactly one label, any number of labels, or a numeric value. Default
-   * "single_label_classification".
-   */
+  /** Whether a text has one label, several, or a numeric value. Default "single_label_classification". */
   problemType: "single_label_classification" | "multi_label_classification" | "regression";
   /** How a text's hidden states are pooled before the head. Default "last". */
   pooling: "last" | "mean" | "first";
@@ -217,8 +214,9 @@ export interface ModelConfig {
   /** Whether the head shares its weights with the embedding. Default false. */
   tieWordEmbeddings: boolean;
   /**
-   * Whether the q, k, v and o projections have biases. qwen2 always has them on q, k and v. In glm, glm4 and seed_oss
-   * they are on q, k and v, in starcoder2 on all matrices. Default false; true for gpt_neox and phi.
+   * Whether the q, k, v and o projections have biases. qwen2 always has them on q, k and v. For glm, glm4 and seed_oss
+   * it means q, k and v, and for starcoder2 all matrices. The default is true for these, gpt_neox, gpt_oss and phi.
+   * Default false.
    */
   attentionBias: boolean;
   /** Biases on the feed-forward blocks' matrices. Default false. */

@@ -334,11 +334,11 @@ function misfit(given: Record<string, unknown>, issues: readonly z.core.$ZodIssu
   if (given[first] !== undefined) return undefined;
   if (first === "headDim" && Number.isSafeInteger(heads))
     return spelt(
-      `hidden_size: expected a multiple of num_attention_heads ${heads}, or head_dim beside it, got ${hiddenSize}`,
+      `hidden_size: expected a multiple of num_attention_heads ${heads}, or an explicit head_dim, got ${hiddenSize}`,
     );
   // The config.json of an existing model must have the key.
   if (first === "headDim" || fromJson) return undefined;
-  return `hiddenSize: expected a multiple of an even headDim up to 256, or numAttentionHeads and headDim beside it, got ${hiddenSize}`;
+  return `hiddenSize: expected a multiple of an even headDim up to 256, or explicit numAttentionHeads and headDim, got ${hiddenSize}`;
 }
 
 function firstIssue(error: Pick<z.ZodError, "issues">, given: Record<string, unknown>, fromJson: boolean): string {

@@ -64,5 +64,5 @@ export function describeUnknown(model: UnknownModel): string {
       : keys.length > 0
         ? `; ${near} has no ${keys.join(", ")}`
         : "";
-  return `${near === undefined ? "no type is near" : `nearest: ${near}`}${what}`;
+  return `${near === undefined ? "no similar type is supported" : `nearest: ${near}`}${what}`;
 }

@@ -78,7 +78,7 @@ function localTheta(full: Json, local: Json, type: string, where: string): unkno
   if (!always && JSON.stringify(full) === JSON.stringify(local)) return undefined;
   const { rope_theta, rope_type = "default", ...others } = local;
   if (rope_type !== "default" || Object.values(others).some((value) => value !== null)) {
-    const message = `rope_parameters: scaling of sliding_attention's own (${describe(rope_type)}) is not provided`;
+    const message = `rope_parameters: separate scaling of sliding_attention (${describe(rope_type)}) is not provided`;
     throw new HeddleError("UNSUPPORTED", `${where}: ${message}`);
   }
   return rope_theta;

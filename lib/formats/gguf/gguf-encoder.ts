@@ -124,7 +124,7 @@ function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: strin
   if (formatOf(modelType).positions && !source.has("token_types.weight"))
     throw unsupported(
       source,
-      `${arch}.pooling_type: rank is not provided for DistilBERT, whose head llama.cpp has with another activation`,
+      `${arch}.pooling_type: rank is not provided for DistilBERT, because llama.cpp computes its head with another activation`,
     );
   if (rows === undefined || !source.has("cls.weight")) {
     // llama.cpp's converter leaves out BERT's pooler (`cls.weight`). Without it the classifier's input would be wrong.
@@ -170,7 +170,7 @@ export function encoderToGguf(config: ModelConfig, meta: Map<string, GgufValue>)
   const { gguf, positions, windows } = formatOf(modelType);
   const arch = gguf!.architecture;
   const refuse = (what: string) => {
-    throw new HeddleError("UNSUPPORTED", `${modelType}: ${what} has no place in GGUF of ${arch}`);
+    throw new HeddleError("UNSUPPORTED", `${modelType}: ${what} cannot be stored in GGUF files of ${arch}`);
   };
   if (classifier?.task === "token") refuse("a token classification head");
   if (config.valueHead) refuse("a value head");

@@ -84,7 +84,7 @@ function nameOf(path: string, count: number, number: number): PartName {
   const name = partName(path);
   if (name?.count === count && name.number === number) return name;
   const expected = fileOf({ prefix: "…", count }, number);
-  const message = `part ${number} of ${count}: expected a name ${expected}, by which the others are found, got ${basename(path)}`;
+  const message = `part ${number} of ${count}: expected a name ${expected}, from which the names of the other parts follow, got ${basename(path)}`;
   throw new HeddleError("INVALID_FILE", `${path}: ${message}`);
 }
 
@@ -96,7 +96,7 @@ async function openPart(named: string, name: PartName, number: number, signal?: 
     part = await openGguf(path, signal);
   } catch (error) {
     if (!(error instanceof HeddleError) || error.code !== "NOT_FOUND") throw error;
-    const message = `one of ${name.count} parts: expected ${file} beside it, got no such file`;
+    const message = `one of ${name.count} parts: expected ${file} in the same folder, got no such file`;
     throw new HeddleError("NOT_FOUND", `${named}: ${message}`, { cause: error });
   }
   try {

@@ -78,8 +78,8 @@ export function layersToGguf(config: ModelConfig): [key: string, value: GgufValu
   const arch = ggufArchitecture(config);
   if (arch !== LAYERED || !plain || !fits)
     throw refused(
-      `a layer behind pooling (${layers.map(({ type }) => type).join(", ")})`,
-      `none, or of ${LAYERED} two dense ones without biases and activations, from hidden_size to hidden_size`,
+      `a layer after pooling (${layers.map(({ type }) => type).join(", ")})`,
+      `none, or for ${LAYERED} two dense layers from hidden_size to hidden_size without biases and activations`,
     );
   return DENSE.flatMap((name, i) => [
     [`${arch}.${name}_feat_in`, { type: "u32", value: widths[i]! }],
@@ -88,7 +88,7 @@ export function layersToGguf(config: ModelConfig): [key: string, value: GgufValu
 }
 
 const refused = (what: string, expected: string) =>
-  new HeddleError("UNSUPPORTED", `embedding: ${what} has no place in GGUF, expected ${expected}`);
+  new HeddleError("UNSUPPORTED", `embedding: ${what} cannot be stored in GGUF, expected ${expected}`);
 
 /**
  * Returns `pooling_type` of a configuration, or undefined if it has none.
@@ -98,7 +98,7 @@ export function poolingToGguf({ embedding, classifier }: ModelConfig): GgufValue
   const pooling = classifier ? "rank" : embedding?.pooling;
   if (pooling === undefined) return undefined;
   const value = (POOLINGS as readonly unknown[]).indexOf(pooling);
-  if (value < 0) throw refused(`pooling ${String(pooling)}`, "mean, first or last alone");
+  if (value < 0) throw refused(`pooling ${String(pooling)}`, "only mean, first or last");
   return { type: "u32", value };
 }
 

@@ -32,7 +32,7 @@ export function ropeScalingFromGguf(
   const [freqs, long, short] = ["rope_freqs", "rope_factors_long", "rope_factors_short"].map((name) =>
     table(`${name}.weight`),
   );
-  if (type === "yarn" && (freqs || (long && short))) throw unsupported(source, key, type, " beside a table of factors");
+  if (type === "yarn" && (freqs || (long && short))) throw unsupported(source, key, type, " with a table of factors");
   if (freqs)
     return ropeScalingFromFactors(
       freqs.map((value) => value * factor),

@@ -58,7 +58,7 @@ export function beamsOf(options: GenerateOptions, generation: GenerationConfig):
   if (n > numBeams)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `n: expected at most numBeams, which is ${numBeams}${own === undefined ? " (the model's own; numBeams: 1 searches none)" : ""}, got ${n}`,
+      `n: expected at most numBeams, which is ${numBeams}${own === undefined ? " (the model's default; numBeams: 1 turns beam search off)" : ""}, got ${n}`,
     );
   return { numBeams, lengthPenalty, earlyStopping };
 }

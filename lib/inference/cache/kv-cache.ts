@@ -411,7 +411,7 @@ export class KvCache {
   }
 
   private assertUnpaged(): void {
-    if (this.pool) throw new HeddleError("INTERNAL", "cache: expected one whose slots have their own rows, got pages");
+    if (this.pool) throw new HeddleError("INTERNAL", "cache: expected an unpaged cache, got a paged one");
   }
 
   assertLive(): void {

@@ -141,7 +141,8 @@ export async function readSession(path: string, given: ModelView, contextLength:
           hash.update(rows);
           return rows;
         });
-      if (!hash.digest().equals(bytesOf(DIGEST.name))) throw invalid("digest: expected that of what it holds: damaged");
+      if (!hash.digest().equals(bytesOf(DIGEST.name)))
+        throw invalid("digest: expected the digest of the content, got another: the file is damaged");
     });
     const { named } = header;
     return { cache, named, ...(chat !== undefined && { chat: parseJson(chat, `${path}: chat`) }) };

@@ -133,7 +133,7 @@ function checkParts(parts: ChatMessage["content"], name: string): void {
     if (typeof type === "string" && type !== "text" && type !== "refusal")
       throw new HeddleError(
         "UNSUPPORTED",
-        `${name}[${i}].type: expected text, got ${describe(type)}: the model reads text`,
+        `${name}[${i}].type: expected text, got ${describe(type)} (the model reads only text)`,
       );
     if (typeof type !== "string" || typeof (text ?? refusal) !== "string")
       throw invalidArgument(`${name}[${i}]`, '{ type: "text", text }', part);

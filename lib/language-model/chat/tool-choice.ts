@@ -63,7 +63,7 @@ export function toolCallFormat(
   if (!writesCallsAsJson(tokenizer, template))
     throw new HeddleError(
       "UNSUPPORTED",
-      `toolChoice: a call can be required of models whose chat template writes ${TOOL_CALL.open}{"name": …, "arguments": …}${TOOL_CALL.close}, and this one's does not`,
+      `toolChoice: expected a chat template that writes ${TOOL_CALL.open}{"name": …, "arguments": …}${TOOL_CALL.close} for a required call, got another`,
     );
   return choice === "required"
     ? { type: "tool_calls", tools, parallel }

@@ -69,7 +69,7 @@ export async function embeddedIds(
   const texts = isEmptyList(given) ? [] : promptList(given, "text");
   const named = reader.prompt !== "" && (prompt !== undefined || name !== undefined);
   if (named && texts.some((text) => typeof text !== "string"))
-    throw new HeddleError("INVALID_ARGUMENT", "prompt: expected texts to put it in front of, got token ids");
+    throw new HeddleError("INVALID_ARGUMENT", "prompt: expected texts, got token ids");
   const whole = texts.map((text) => (typeof text === "string" ? reader.read(text) : text));
   const { tokenizer, config } = model;
   const limits = { tokenizer, config, ...namedLimit(model) };
@@ -107,7 +107,7 @@ export async function embeddings(
     if (!vector.every(Number.isFinite))
       throw new HeddleError(
         "NUMERICAL",
-        "embed: expected finite hidden states, got others (the weights may be broken)",
+        "embed: expected finite hidden states, got NaN or infinity (the weights may be broken)",
       );
   const vectors = own.layers ? await throughLayers(model, pooled, rest.signal) : pooled;
   return vectors.map((whole) => {

@@ -14,7 +14,7 @@ export const titles: Record<"random" | StageName, string> = {
 
 /** Explains each stage to a newcomer. */
 export const explanations: Record<StageName, string> = {
-  tokenizer: "learns which pieces of text deserve a number of their own",
+  tokenizer: "learns which pieces of text become tokens",
   pretrain: "predicts the next token of raw text, over and over: stories, facts, everyday things",
   sft: "learns to answer, from examples of questions and answers",
   dpo: "learns from pairs which of two answers is better, directly",

@@ -78,7 +78,7 @@ function header(data: ReportData): Html {
     ]),
   ]}</div>
 ${short !== undefined && html`<p class="note">This run was short: ${short}.</p>`}
-${data.plan.quick && html`<p class="note">This was a quick run: a tiny model and a few steps, which show the machinery and learn nothing.</p>`}
+${data.plan.quick && html`<p class="note">This was a quick run: a smoke test with a tiny model and a few steps, which learns nothing.</p>`}
 </header>`;
 }
 
@@ -87,7 +87,8 @@ function lead(data: ReportData, seconds: number): string {
   const { reached, missed } = outcomeOf(data.stages);
   const became =
     reached.length > 0 ? `from random numbers to a model that ${listed(reached)}` : "trained from random numbers";
-  const lacks = missed.length > 0 ? ` It ${listed(missed)}: more steps are needed for what the lesson is to show.` : "";
+  const lacks =
+    missed.length > 0 ? ` It ${listed(missed)}: more steps are needed to reach the goals of the lesson.` : "";
   return `${millions(data.parameters)} parameters, ${became}: ${duration(seconds)} of training and measuring on this machine.${lacks} Every figure below was measured on text, names and wordings that no stage was trained on.`;
 }
 

@@ -50,7 +50,7 @@ export async function readLabelled(
       throw rowError(
         row,
         words ? "tokens" : "text",
-        `rows of one kind, as ${first.row.where} is`,
+        `a row of the same kind as ${first.row.where}`,
         said("the other kind"),
       );
   return out;
@@ -64,7 +64,7 @@ function labelled(row: LocatedRow, problemType: ClassifierConfig["problemType"])
     const blank = words.findIndex((w) => w.trim() === "");
     if (blank >= 0) throw rowError(row, `tokens[${blank}]`, "a word", words[blank]);
     if (!Array.isArray(labels) || labels.length !== words.length)
-      throw rowError(row, "labels", `${words.length} labels, one a token`, labels);
+      throw rowError(row, "labels", `${words.length} labels, one per token`, labels);
     return { row, words, labels: labels.map((l, i) => labelName(row, `labels[${i}]`, l)) };
   }
   const text = stringField(row, "text", { empty: false });
@@ -143,7 +143,7 @@ export function encodeLabelled(
     throw rowError(
       row,
       field,
-      `at most ${maxLength} tokens (maxSeqLength; truncation: true keeps the first of them)`,
+      `at most ${maxLength} tokens (maxSeqLength; truncation: true keeps the first ones)`,
       said(`${encoded.ids.length} tokens`),
     );
   const ids = cutIds(tokenizer, encoded.ids, maxLength);

@@ -193,8 +193,8 @@ export class CheckpointStore {
     const path = step === state.step ? found.path : await checkpointOf(dirname(found.path), step);
     const damage = path !== undefined && path !== found.path && (await findDamage(path, this.reading(signal)));
     if (path === undefined || damage) {
-      const what = damage ? `is damaged (${damage})` : `is no longer beside ${found.path}`;
-      const message = `loadBestModelAtEnd: checkpoint-${step}, the best evaluation's, ${what}; the best of what follows is kept instead`;
+      const what = damage ? `is damaged (${damage})` : `is missing next to ${found.path}`;
+      const message = `loadBestModelAtEnd: checkpoint-${step}, the best evaluation's, ${what}; the best of the following evaluations is kept instead`;
       this.options.warn(message);
       const { best: _, ...rest } = state;
       return { state: rest, own, load };
@@ -232,7 +232,7 @@ export class CheckpointStore {
     if (!latest && passed.length > 0)
       throw new HeddleError(
         "INVALID_FILE",
-        `resume: expected a complete checkpoint in ${outputDir}, got ${told}; without it a run begins anew`,
+        `resume: expected a complete checkpoint in ${outputDir}, got ${told}; without resume a new run begins`,
       );
     if (!latest && resume === true)
       throw new HeddleError("NOT_FOUND", `resume: expected a checkpoint in ${outputDir}, got none`);

@@ -235,7 +235,7 @@ export async function* trainLoop<Batch>(
       evaluated = resumed.evaluated ?? done;
       if (best?.resume(resumed.best))
         (options.warn ?? emitWarning)(
-          "metricForBestModel: the run was resumed with another metric, or another order of it; the best of what follows is kept",
+          "metricForBestModel: the run was resumed with another metric or direction; the best of the following evaluations is kept",
         );
       if (resumed.meter) meter.restore(resumed.meter);
       if (resumed.watch) watch.restore(resumed.watch);

@@ -64,7 +64,8 @@ const decay = option(real(0).default(0.1), "AdamW weight decay of matrices, scal
   aliases: "wd decay",
 });
 
-const MATCH = 'a part of a name between dots ("layers.1"), a RegExp (as a string: "/…/"), a function of a name, or an array of these';
+const MATCH =
+  'a part of a name between dots ("layers.1"), a RegExp (as a string: "/…/"), a function of a name, or an array of these';
 const match = z.custom<ParameterMatch>(isParameterMatch, MATCH);
 
 const groupShape = {

@@ -17,7 +17,7 @@ export async function readPrompts(
 ): Promise<{ train: PolicyPrompt[]; heldOut: PolicyPrompt[] }> {
   return readSplit<PolicyPrompt>(options, {
     ...how,
-    what: "a prompt, beside maxCompletionLength",
+    what: "a prompt, in addition to maxCompletionLength",
     read: (row) => [promptOf(row, encoder)],
     sequences: ({ ids }) => [{ ids: Int32Array.from(ids), promptLength: ids.length }],
     replaced: (prompt, [cut]) => ({ ...prompt, ids: [...cut!.ids] }),

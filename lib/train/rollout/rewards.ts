@@ -62,7 +62,7 @@ export class Judge {
 
   constructor(rewards: readonly Reward[], weights: readonly number[] | undefined, policy: LanguageModel) {
     if (weights && weights.length !== rewards.length)
-      throw invalidArgument("rewardWeights", `${rewards.length} numbers, one a reward`, weights);
+      throw invalidArgument("rewardWeights", `${rewards.length} numbers, one per reward`, weights);
     const named = rewards.map((of, i) => ({ name: nameOf(of, i), weight: weights?.[i] ?? 1, of }));
     const taken = (name: string) => named.filter((r) => r.name === name).length > 1;
     this.rewards = named.map((r, i) => (taken(r.name) ? { ...r, name: `${r.name}${i + 1}` } : r));
@@ -115,7 +115,7 @@ export class Judge {
     const given: unknown = await raceAbort(Promise.resolve(reward(input, { signal })), signal);
     const list = ArrayBuffer.isView(given) ? Array.from(given as Float32Array) : given;
     if (!Array.isArray(list) || list.length !== drawn.length)
-      throw invalidArgument(`rewards: ${name}`, `an array of ${drawn.length} numbers, one an answer`, given);
+      throw invalidArgument(`rewards: ${name}`, `an array of ${drawn.length} numbers, one per answer`, given);
     return list.map((value: unknown, i) => {
       if (value === null || value === undefined) return null;
       if (typeof value === "number" && Number.isFinite(value)) return value;

@@ -51,7 +51,7 @@ const isWeights = (v: unknown): boolean =>
 const classifyShape = {
   /** Rows {text, label}, or {tokens, labels} with one label for each word. Files (.jsonl, .parquet), or in a program the rows. */
   data: trainingRows<ClassifyRow>(
-    ".jsonl or .parquet files of rows {text, label}, or {tokens, labels} with one label a word",
+    ".jsonl or .parquet files of rows {text, label}, or {tokens, labels} with one label per word",
   ),
   /** Rows that are never trained on. They measure accuracy and calibration, and fit the temperature. Default: none. */
   evalData: heldOutRows<ClassifyRow>("evaluation rows for accuracy, calibration and the temperature, never trained on"),

@@ -51,7 +51,7 @@ const embedShape = {
    * program the rows.
    */
   data: trainingRows<EmbedRow>(
-    ".jsonl or .parquet files of rows {anchor, positive}, with negative also one or several hard negatives",
+    ".jsonl or .parquet files of rows {anchor, positive}, optionally with negative: one or several hard negatives",
   ),
   /** Rows of the same kind that are never trained on. They measure recall@k. Default: none. */
   evalData: heldOutRows<EmbedRow>("evaluation rows for recall@k, never trained on"),
@@ -195,7 +195,7 @@ async function* start(
   const source = new ExampleSource(split.train, { heldOut, batchSize: pairs, seed, evalBatches: options.evalBatches });
   const card = {
     data: namesOf(options.data),
-    notes: "It embeds texts: vectors of texts that belong together have a cosine near 1.",
+    notes: "It embeds texts. Related texts have vectors with a cosine near 1.",
     evaluation: { name: "held-out pairs", metric: "loss (nats per pair)" },
   };
   return yield* runStage(

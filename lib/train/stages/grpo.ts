@@ -119,7 +119,7 @@ const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>
   name: "grpo",
   peaks,
   about: {
-    notes: "Tuned by its own answers and what rewards said of them (GRPO).",
+    notes: "Tuned on its own answers, which rewards rated (GRPO).",
     evaluation: { name: "held-out prompts", metric: "GRPO loss" },
   },
   needsReference: ({ beta }) => beta > 0,

@@ -93,7 +93,7 @@ const run = runPolicy<z.output<typeof ppoSchema>, ValuedAnswer, EstimatedAnswer>
   name: "ppo",
   peaks,
   about: {
-    notes: "Tuned by its own answers and what rewards said of them (PPO).",
+    notes: "Tuned on its own answers, which rewards rated (PPO).",
     evaluation: { name: "held-out prompts", metric: "PPO loss" },
   },
   needsReference: () => true,

@@ -15,12 +15,12 @@ type Changes = Record<string, GgufValue | undefined>;
 
 describe("unsupported properties", () => {
   test.each<[string, object, Changes, RegExp]>([
-    ["causal", {}, { "bert.attention.causal": flag(true) }, /bert.attention.causal: expected false, got true/],
+    ["causal", {}, { "bert.attention.causal": flag(true) }, /bert.attention.causal: expected false for an encoder, got true/],
     [
       "causal by default",
       {},
       { "bert.attention.causal": undefined },
-      /attention.causal: expected false, got undefined/,
+      /attention.causal: expected false for an encoder, got undefined/,
     ],
     [
       "an unknown pooling type",
@@ -89,8 +89,16 @@ describe("unsupported properties", () => {
     };
     const words = { classifier: { ...classifier, task: "token" } };
     const nomic = { modelType: "nomic_bert", classifier: { ...classifier, pooling: "first" } };
-    await expectError(() => to(nomic), "UNSUPPORTED", /a classification head has no place in GGUF of nomic-bert/);
-    await expectError(() => to(words), "UNSUPPORTED", /a token classification head has no place in GGUF of bert/);
+    await expectError(
+      () => to(nomic),
+      "UNSUPPORTED",
+      /a classification head cannot be stored in GGUF files of nomic-bert/,
+    );
+    await expectError(
+      () => to(words),
+      "UNSUPPORTED",
+      /a token classification head cannot be stored in GGUF files of bert/,
+    );
     const tokenizer: [RegExp, Partial<Parts>][] = [
       [/normalizer: expected BertNormalizer alone, .*, got "NFC"/, { normalizer: { type: "NFC" } }],
       [/normalizer: expected .*, got undefined/, { normalizer: null }],

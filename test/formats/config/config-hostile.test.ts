@@ -89,7 +89,7 @@ describe("rejects config.json", () => {
     [
       "a family",
       { ...llama, model_type: "mamba" },
-      /model_type "mamba" is not provided \(no type is near; heddle lacks state-space layers; registerFamily adds types\)$/,
+      /model_type "mamba" is not provided \(no similar type is supported; heddle lacks state-space layers; registerFamily adds types\)$/,
     ],
     [
       "a family of text and images",
@@ -125,7 +125,7 @@ describe("rejects config.json", () => {
     [
       "windows of a mistral that sees both ways",
       { ...llama, model_type: "mistral", sliding_window: 4, is_causal: false },
-      /config.json: sliding_window: 4 beside attention both ways is not provided for mistral/,
+      /config.json: sliding_window: 4 with bidirectional attention is not provided for mistral/,
     ],
     [
       "longrope with temperatures of its own",
@@ -162,7 +162,7 @@ describe("rejects config.json", () => {
           sliding_attention: { rope_theta: 2, rope_type: "linear", factor: 2 },
         },
       },
-      /rope_parameters: scaling of sliding_attention's own \("linear"\) is not provided/,
+      /rope_parameters: separate scaling of sliding_attention \("linear"\) is not provided/,
     ],
     [
       "gemma3 that sees both ways in part",
@@ -303,7 +303,7 @@ describe("rejects config.json", () => {
     await expectError(
       parse({ modelType: "t5" }),
       "UNSUPPORTED",
-      /"t5" is not provided \(no type is near; heddle lacks an encoder beside the decoder; /,
+      /"t5" is not provided \(no similar type is supported; heddle lacks an encoder beside the decoder; /,
     );
     for (const modelType of ["bert", "gpt2", "roberta", "distilbert"])
       await expectError(

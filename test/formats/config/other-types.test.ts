@@ -74,7 +74,7 @@ describe("a model of a type that is not provided", () => {
   test.each(PUBLISHED)("names the nearest type and the missing feature: %s", (model_type, config, near, missing) => {
     const message = messageOf({ ...llama, ...config, model_type });
     const said =
-      /^config\.json: model_type "(.+?)" is not provided \((?:nearest: ([\w-]+)|no type is near)(?:; (.*))?; registerFamily adds types\)$/.exec(
+      /^config\.json: model_type "(.+?)" is not provided \((?:nearest: ([\w-]+)|no similar type is supported)(?:; (.*))?; registerFamily adds types\)$/.exec(
         message,
       );
     expect(said, message).not.toBeNull();

@@ -96,7 +96,7 @@ describe("pooling", () => {
       close(await loaded.embed(texts[0]!), wanted);
     }
     const gguf = join(temporaryFolder(), "m.gguf");
-    await expectError(() => convertModel(folder, gguf), "UNSUPPORTED", /pooling weighted_mean,mean,first has no place/);
+    await expectError(() => convertModel(folder, gguf), "UNSUPPORTED", /pooling weighted_mean,mean,first cannot be stored/);
 
     const twice = ["mean", "first", "mean"] as PoolingMode[];
     const once = /pooling: expected distinct modes, got /;
@@ -146,7 +146,7 @@ describe("layers after pooling", () => {
       await using again = await LanguageModel.load(copy);
       for (const [i, vector] of (await again.embed(texts)).entries()) close(vector, [...vectors[i]!], 1e-6);
     }
-    const refused = /embedding: a layer behind pooling \(dense, layer_norm, dense\) has no place in GGUF/;
+    const refused = /embedding: a layer after pooling \(dense, layer_norm, dense\) cannot be stored in GGUF/;
     await expectError(() => convertModel(folder, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", refused);
   });
 
@@ -164,7 +164,7 @@ describe("layers after pooling", () => {
     );
     expect(() => model.model.setEmbedding({ pooling: "mean", normalize: true })).toThrow(/embedding.layers: expected/);
     const { layers: own } = model.config.embedding!;
-    expect(() => model.model.setEmbedding({ pooling: "mean", normalize: true, layers: own })).toThrow(/as wide as/);
+    expect(() => model.model.setEmbedding({ pooling: "mean", normalize: true, layers: own })).toThrow(/after a pooling of their input width/);
     model.model.setEmbedding({ ...model.config.embedding!, normalize: false });
     expect(Math.hypot(...(await model.embed(texts[0]!)))).not.toBeCloseTo(1, 3);
   });
@@ -339,7 +339,7 @@ test("GGUF files of classifiers keep the pooling order, and layers are rejected"
   await using loaded = await LanguageModel.load(file);
   expect(loaded.config.embedding).toEqual({ pooling, normalize: true });
   const layered = await ranker({ layers: [{ type: "layer_norm" }] });
-  const refused = /embedding: a layer behind pooling \(layer_norm\) has no place in GGUF/;
+  const refused = /embedding: a layer after pooling \(layer_norm\) cannot be stored in GGUF/;
   await expectError(() => convertModel(layered, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", refused);
 });
 

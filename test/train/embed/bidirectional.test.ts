@@ -75,7 +75,11 @@ describe("EmbeddingGemma", () => {
   test("rejects language modelling, which would see the tokens to predict", async () => {
     await using model = newModel();
     const refused = (work: () => unknown) =>
-      expectError(work, "UNSUPPORTED", /expected one that generates, got gemma3_text with attention both ways/);
+      expectError(
+        work,
+        "UNSUPPORTED",
+        /expected a model that can generate, got gemma3_text with bidirectional attention/,
+      );
     const outputDir = temporaryFolder();
     const corpus = join(temporaryFolder(), "corpus.txt");
     writeFileSync(corpus, "the cat sat on the mat\n".repeat(40));

@@ -159,7 +159,7 @@ describe("trainEmbedding", () => {
     await expectError(
       () => trainEmbedding(model, { ...options, pooling: ["first", "mean"] }),
       "INVALID_ARGUMENT",
-      /embedding.layers: expected the model's own, over a pooling as wide as theirs/,
+      /embedding.layers: expected the model's layers, after a pooling of their input width/,
     );
     await expectError(
       () => trainEmbedding(model, { ...options, pooling: "sum" as never }),

@@ -130,8 +130,8 @@ test("options without effect are reported", async () => {
   await using base = await newModel();
   const evaluate = () => ({ score: 1 });
   const none =
-    "evalSteps: nothing is evaluated, as there are neither held-out data (evalData, evalFraction) nor evaluate";
-  const alone = "metricForBestModel: nothing is compared by it without loadBestModelAtEnd or earlyStoppingPatience";
+    "evalSteps: no evaluation takes place, because neither held-out data (evalData, evalFraction) nor evaluate is given";
+  const alone = "metricForBestModel: it has no effect without loadBestModelAtEnd or earlyStoppingPatience";
   const told = async (more: Partial<PretrainOptions>) => (await run(base, { maxSteps: 1, ...more })).warnings;
   expect(await told({ evalSteps: 1, metricForBestModel: "score" })).toEqual([none, alone]);
   expect(await told({ evalSteps: 1, metricForBestModel: "score", evaluate })).toEqual([alone]);

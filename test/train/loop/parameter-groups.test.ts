@@ -58,22 +58,22 @@ describe("match", () => {
   test.each<[ParameterGroup[], string]>([
     [
       [{ match: "embed_token", freeze: true }],
-      "parameterGroups.0.match: expected names of parameters that the run trains (nearest: embed_tokens), got embed_token, which none has",
+      "parameterGroups.0.match: expected names of parameters that the run trains (nearest: embed_tokens), got embed_token, which no parameter has",
     ],
     [
       [{ match: ["layers.12", "mlp.down"], freeze: true }],
-      "parameterGroups.0.match: expected names of parameters that the run trains (nearest: layers.1), got layers.12 | mlp.down, which none has",
+      "parameterGroups.0.match: expected names of parameters that the run trains (nearest: layers.1), got layers.12 | mlp.down, which no parameter has",
     ],
     [
       [{ match: /xyz/, freeze: true }],
-      "parameterGroups.0.match: expected names of parameters that the run trains (such as model.embed_tokens.weight, model.layers.11.self_attn.q_proj.weight, lm_head.weight), got /xyz/, which none has",
+      "parameterGroups.0.match: expected names of parameters that the run trains (such as model.embed_tokens.weight, model.layers.11.self_attn.q_proj.weight, lm_head.weight), got /xyz/, which no parameter has",
     ],
     [
       [
         { match: /./, weightDecay: 0 },
         { match: "bias", weightDecay: 1 },
       ],
-      "parameterGroups.1.match: expected a parameter that no group before it has, got bias",
+      "parameterGroups.1.match: expected a parameter that no earlier group has, got bias",
     ],
     [
       [{ match: "score", learningRateRatio: 10 }],
