@@ -25,7 +25,7 @@ function unopened(config: ModelConfig, arch: string, limits: LlamaCppLimits): st
 }
 
 /** Embedding settings that llama.cpp ignores and heddle stores under additional keys. */
-function embedsOtherwise({ embedding }: ModelConfig): string[] {
+function embeddingDifferences({ embedding }: ModelConfig): string[] {
   const { prompts = {}, defaultPromptName: name, truncateDim, maxSeqLength, lowercase } = embedding ?? {};
   const what = [
     name !== undefined &&
@@ -46,7 +46,7 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const { defaults, windowsUnscaled, encoder, experts, gguf } = formatOf(modelType);
   const limits = gguf?.llamaCpp ?? {};
   const arch = ggufArchitecture(config) ?? "";
-  const found = [...unopened(config, arch, limits), ...embedsOtherwise(config)];
+  const found = [...unopened(config, arch, limits), ...embeddingDifferences(config)];
   const differs = (is: boolean, what: string) => {
     if (is) found.push(what);
   };

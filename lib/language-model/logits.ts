@@ -4,7 +4,7 @@ import { KvCache, PREFILL_ROWS } from "../inference/cache/kv-cache.ts";
 import { logitsProgram, scoreProgram } from "../inference/programs.ts";
 import { holding, type ModelView } from "../models/model-view.ts";
 import type { LanguageModel } from "./language-model.ts";
-import { areLong, type Prompt, promptIds, promptIdsAhead } from "./prompt.ts";
+import { needOffThread, type Prompt, promptIds, promptIdsAsync } from "./prompt.ts";
 
 interface Options {
   contextLength: number;
@@ -30,10 +30,10 @@ export async function reading<T>(
 ): Promise<T> {
   model.assertLive();
   const how = { tokenizer, vocabSize: model.config.vocabSize };
-  if (!areLong([prompt])) return work(model, promptIds(prompt, how));
+  if (!needOffThread([prompt])) return work(model, promptIds(prompt, how));
   return holding(model, async (held) => {
     const check = (tokens: number) => checkFits(tokens, contextLength);
-    const ids = await promptIdsAhead([prompt as Prompt], { ...how, nameOf: () => "prompt", check, signal });
+    const ids = await promptIdsAsync([prompt as Prompt], { ...how, nameOf: () => "prompt", check, signal });
     return work(held, ids[0]!);
   });
 }

@@ -40,7 +40,7 @@ export interface PromptReading {
 }
 
 /**
- * Tokenizes a prompt synchronously. Use `promptIdsAhead` for prompts that are `areLong`.
+ * Tokenizes a prompt synchronously. Use `promptIdsAsync` for prompts that are `needOffThread`.
  * @throws INVALID_ARGUMENT for text without a tokenizer, an id outside the vocabulary, no ids at all
  */
 export function promptIds(prompt: unknown, reading: PromptReading): number[] {
@@ -62,7 +62,7 @@ const SLICE_IDS = 1 << 14;
 const ROOM_IDS = 1 << 10;
 
 /** Whether tokenizing the prompts synchronously would block the event loop noticeably. */
-export function areLong(prompts: readonly unknown[]): boolean {
+export function needOffThread(prompts: readonly unknown[]): boolean {
   let [characters, ids] = [0, 0];
   for (const prompt of prompts)
     if (typeof prompt === "string") characters += prompt.length;
@@ -76,7 +76,7 @@ export function areLong(prompts: readonly unknown[]): boolean {
  * @param reading.check called with the token count of prompt i before its ids are copied; throws if it is too long
  * @throws HeddleError as promptIds; ABORTED
  */
-export async function promptIdsAhead(
+export async function promptIdsAsync(
   prompts: readonly Prompt[],
   reading: Omit<PromptReading, "name"> & {
     nameOf: (i: number) => string;
@@ -122,9 +122,9 @@ export function continuedIds(
   const { addSpecialTokens, signal } = options;
   const reading = { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
   const nameOf = (i: number) => promptName(i, prompts.length);
-  if (!areLong(prompts)) return prompts.map((prompt, i) => promptIds(prompt, { ...reading, name: nameOf(i) }));
+  if (!needOffThread(prompts)) return prompts.map((prompt, i) => promptIds(prompt, { ...reading, name: nameOf(i) }));
   const check = (tokens: number, i: number) => checkPromptFits(tokens, options, nameOf(i));
-  return promptIdsAhead(prompts, { ...reading, nameOf, check, signal });
+  return promptIdsAsync(prompts, { ...reading, nameOf, check, signal });
 }
 
 function* copied(
@@ -226,8 +226,8 @@ export async function textIds(
         `${nameOf(i)}: expected at most ${contextLength} tokens, ${limit}, got ${tokens} (truncation: true cuts it)`,
       );
   };
-  const all = areLong(texts)
-    ? await promptIdsAhead(texts, { tokenizer, vocabSize, nameOf, check, most: contextLength, signal })
+  const all = needOffThread(texts)
+    ? await promptIdsAsync(texts, { tokenizer, vocabSize, nameOf, check, most: contextLength, signal })
     : texts.map((text, i) => {
         const ids = promptIds(text, { tokenizer, vocabSize, name: nameOf(i) });
         check(ids.length, i);

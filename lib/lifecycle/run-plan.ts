@@ -2,13 +2,13 @@ import { join } from "node:path";
 import { throwIfAborted } from "../core/errors.ts";
 import { writeFileAtomically } from "../io/atomic-files.ts";
 import { emitWarning } from "../train/loop/warn.ts";
-import { Clock } from "./clock.ts";
 import { compareClassifiers } from "./compare.ts";
 import { evaluate } from "./evaluate.ts";
 import type { LifecycleOptions } from "./lifecycle.ts";
 import { outcomeOf, shortBudget } from "./outcome.ts";
 import type { Plan } from "./plan.ts";
 import { makeRecipe, type Recipe } from "./recipe/recipe.ts";
+import { RemainingTime } from "./remaining-time.ts";
 import { reportData } from "./report/data.ts";
 import { renderReport } from "./report/report.ts";
 import { newModel, type Setting, type TrainedStage, trainings } from "./stages.ts";
@@ -41,7 +41,7 @@ export async function* runPlan(
   if (short !== undefined) (options.onWarning ?? emitWarning)(`lifecycle: ${short}`);
   const recipe = makeRecipe(plan.seed, plan.size);
   await work.writeData(recipe);
-  const clock = new Clock(plan);
+  const clock = new RemainingTime(plan);
   const life = new Life({ work, device, threads, signal, development: recipe.development }, recipe, clock);
   for (const stage of stageNames) if (work.record(stage) || !stages.includes(stage)) clock.skip(stage);
   for (const stage of stages) {
@@ -75,9 +75,9 @@ function resultOf({ name, steps, seconds, tokens, metrics }: StageRecord): Stage
 class Life {
   private readonly setting: Setting;
   private readonly recipe: Recipe;
-  private readonly clock: Clock;
+  private readonly clock: RemainingTime;
 
-  constructor(setting: Setting, recipe: Recipe, clock: Clock) {
+  constructor(setting: Setting, recipe: Recipe, clock: RemainingTime) {
     this.setting = setting;
     this.recipe = recipe;
     this.clock = clock;

@@ -4,7 +4,7 @@ import { availableBytes } from "../graph/device.ts";
 import { type Device, Tensor } from "../graph/index.ts";
 import type { WeightSpec } from "./family.ts";
 import { modelWeights } from "./heads.ts";
-import { generator, normal, streamOf } from "./random.ts";
+import { generator, normal, seedOf } from "./random.ts";
 
 /** Options for initializing weights without blocking the event loop. */
 export interface DrawOptions {
@@ -25,7 +25,7 @@ const PIECE = 2 ** 16;
 function* drawInto(tensor: Tensor, name: string, { init }: WeightSpec, config: Drawn, seed: number) {
   if (init === "zeros") return;
   const deviation = config.initializerRange / (init === "residual" ? Math.sqrt(2 * config.numHiddenLayers) : 1);
-  const next = generator(streamOf(name, seed));
+  const next = generator(seedOf(name, seed));
   for (let start = 0; start < tensor.elements; start += PIECE) {
     const count = Math.min(PIECE, tensor.elements - start);
     yield tensor.writeOwn(init === "ones" ? new Float32Array(count).fill(1) : normal(count, deviation, next), start);

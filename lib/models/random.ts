@@ -45,7 +45,7 @@ export function seedBits(seed: number): number {
 }
 
 /** Derives a seed from a name and a seed, so that adding a weight does not change the others. */
-export function streamOf(name: string, given: number): number {
+export function seedOf(name: string, given: number): number {
   const seed = seedBits(given);
   let h = 0x811c9dc5 ^ seed;
   for (let i = 0; i < name.length; i++) h = Math.imul(h ^ name.charCodeAt(i), 0x01000193);

@@ -19,7 +19,7 @@ export interface SamplerOptions {
 /** Maximum number of tries for a prompt whose answers are empty or equal. */
 const TRIES = 4;
 /** Number of prompt ids for which each round of tries reserves seeds. */
-const IDS = 2 ** 20;
+const IDS_PER_ROUND = 2 ** 20;
 
 /** Generates answers in the background, a few prompts ahead. The same seed gives a prompt the same answers in every run. */
 export class Sampler {
@@ -104,6 +104,6 @@ export class Sampler {
   private seedOf(id: number, attempt: number): number {
     const { count, seed } = this.options;
     const round = Math.floor(attempt / TRIES);
-    return seedAfter(seed, ((round * IDS + id) * TRIES + (attempt % TRIES)) * count);
+    return seedAfter(seed, ((round * IDS_PER_ROUND + id) * TRIES + (attempt % TRIES)) * count);
   }
 }

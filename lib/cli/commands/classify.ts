@@ -23,9 +23,9 @@ export const command = defineCommand({
       for await (const batch of textBatches(positionals, file)) {
         if (words)
           for (const [i, text] of batch.texts.entries())
-            showWords(out, await batch.made(model.classifyTokens(text), i));
+            showWords(out, await batch.withRowErrors(model.classifyTokens(text), i));
         else
-          for (const answer of await batch.made(model.classify(batch.whole(), { truncation })))
+          for (const answer of await batch.withRowErrors(model.classify(batch.whole(), { truncation })))
             show(out, answer, file === undefined);
       }
     } finally {

@@ -50,7 +50,9 @@ export const command = defineCommand({
       needTokenizer(model);
       for await (const batch of textBatches(positionals, options.file)) {
         const texts = batch.texts.map((text) => (typeof text === "string" ? text : text.join(" ")));
-        const vectors = await batch.made(model.embed(texts, { truncation, pooling, prompt, promptName, truncateDim }));
+        const vectors = await batch.withRowErrors(
+          model.embed(texts, { truncation, pooling, prompt, promptName, truncateDim }),
+        );
         for (const vector of vectors) {
           const embedding = Array.from(vector, shortFloat);
           if (out.json) out.object({ embedding });

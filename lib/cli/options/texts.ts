@@ -37,7 +37,7 @@ export class TextBatch {
   }
 
   /** Awaits the model's results for texts from `first` on. Errors about `text[3]` are reported for that text's row in the file. */
-  async made<T>(work: Promise<T>, first = 0): Promise<T> {
+  async withRowErrors<T>(work: Promise<T>, first = 0): Promise<T> {
     try {
       return await work;
     } catch (error) {

@@ -1,5 +1,5 @@
 import type { LifecycleEvent } from "../../lifecycle/types.ts";
-import { fitted, isLive, over } from "./live-line.ts";
+import { canRewriteLines, fitLine, overwrite } from "./live-line.ts";
 
 /** Width of the bar in columns. */
 const WIDTH = 20;
@@ -14,12 +14,12 @@ export class LifecycleProgress {
   }
 
   update(event: LifecycleEvent): void {
-    const live = isLive(this.stream);
+    const live = canRewriteLines(this.stream);
     if (event.type === "step" && !live && event.step % EVERY !== 0 && event.step !== event.maxSteps) return;
     const parts = partsOf(event);
     if (!live) this.stream.write(`${parts.join("  ")}\n`);
-    else if (event.type === "done") this.stream.write(`${over(parts.join("  "))}\n`);
-    else this.stream.write(over(fitted(parts, this.stream.columns)));
+    else if (event.type === "done") this.stream.write(`${overwrite(parts.join("  "))}\n`);
+    else this.stream.write(overwrite(fitLine(parts, this.stream.columns)));
   }
 }
 

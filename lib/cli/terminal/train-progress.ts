@@ -1,6 +1,6 @@
 import type { EvalEvent, StepEvent, TrainEvent } from "../../train/loop/trainer.ts";
 import type { StageName } from "../options/train-stage.ts";
-import { fitted, isLive, over } from "./live-line.ts";
+import { canRewriteLines, fitLine, overwrite } from "./live-line.ts";
 
 /** Shows progress in a live line on a terminal's stderr: step, share, loss, speed, remaining time. */
 export class TrainProgress {
@@ -17,7 +17,7 @@ export class TrainProgress {
   }
 
   update(event: TrainEvent, unit: LossUnit): void {
-    if (!isLive(this.stream)) return;
+    if (!canRewriteLines(this.stream)) return;
     const { maxSteps } = event;
     const { first } = this;
     this.first ??= { step: event.step, at: this.now() };
@@ -29,13 +29,13 @@ export class TrainProgress {
     const place = `${bar} ${event.step}/${maxSteps}`;
     this.shown = true;
     if (!("loss" in event)) {
-      this.stream.write(`${over(`${place}  ${evaluated(event, unit)}`)}\n`); // the line stays visible
+      this.stream.write(`${overwrite(`${place}  ${evaluated(event, unit)}`)}\n`); // the line stays visible
       return;
     }
     const speed = `${event.tokensPerSecond.toLocaleString("en")} tokens/s`;
     const skipped = event.skippedSteps > 0 ? [`${event.skippedSteps} skipped`] : [];
     const parts = [place, `loss ${event.loss.toFixed(4)}`, speed, ...left, ...skipped, ...named(event.metrics)];
-    this.stream.write(over(fitted(parts, this.stream.columns)));
+    this.stream.write(overwrite(fitLine(parts, this.stream.columns)));
   }
 
   end(): void {

@@ -150,7 +150,7 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw fail(`expected an object, got ${describe(value)}`);
   }
-  const fromJson = !isOfOptions(value as Record<string, unknown>);
+  const fromJson = !isOptions(value as Record<string, unknown>);
   const raw = fromJson ? languageModelConfig(value as Record<string, unknown>) : (value as Record<string, unknown>);
   const modelType = fromJson ? raw.model_type : raw.modelType;
   if (!isModelType(modelType)) {
@@ -174,8 +174,8 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
   for (const key of Object.keys(given)) if (given[key] === undefined) delete given[key];
   for (const [key, standard] of Object.entries(defaults ?? {})) {
     // Special tokens that a config.json lacks arrive as null or as an empty list.
-    const unsaid = given[key] === undefined || (fromJson && (given[key] === null || String(given[key]) === ""));
-    if (unsaid) given[key] = standard;
+    const isMissing = given[key] === undefined || (fromJson && (given[key] === null || String(given[key]) === ""));
+    if (isMissing) given[key] = standard;
   }
   // Accept transformers' name `eosTokenId`, with one id or several.
   if (!fromJson && Object.hasOwn(given, "eosTokenId")) {
@@ -183,17 +183,19 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
     given.eosTokenIds ??= ids === null ? [] : Array.isArray(ids) ? ids : [ids];
     delete given.eosTokenId;
   }
-  const parsed = modelConfigSchema.safeParse(complete(given, modelType, fromJson, !fromJson || defaults !== undefined));
+  const parsed = modelConfigSchema.safeParse(
+    withDefaults(given, modelType, fromJson, !fromJson || defaults !== undefined),
+  );
   if (!parsed.success)
-    throw fail(misfit(given, parsed.error.issues, fromJson) ?? firstIssue(parsed.error, given, fromJson));
+    throw fail(underivableSize(given, parsed.error.issues, fromJson) ?? firstIssue(parsed.error, given, fromJson));
   checkOwn(parsed.data, fail);
-  check(parsed.data, (message, code) => fail(fromJson ? message : inCamelCase(message), code));
+  check(parsed.data, (message, code) => fail(fromJson ? message : toCamelCase(message), code));
   checkEmbedding(parsed.data, fail);
   return parsed.data;
 }
 
 /** Fills in missing values. Values of a wrong type stay as they are, and the schema reports them. */
-function complete(
+function withDefaults(
   given: Record<string, unknown>,
   modelType: string,
   fromJson: boolean,
@@ -310,12 +312,12 @@ function defaultIntermediate(hiddenSize: number, modelType: string): number {
 }
 
 /** Whether `value` is camelCase options rather than a config.json. */
-function isOfOptions(value: Record<string, unknown>): boolean {
+function isOptions(value: Record<string, unknown>): boolean {
   return Object.hasOwn(value, "modelType");
 }
 
 /** Replaces the config.json keys in a message by their camelCase names. */
-function inCamelCase(message: string): string {
+function toCamelCase(message: string): string {
   const named = (key: string) => key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
   return message.replace(/\b[a-z]+(_[a-z]+)+\b/g, (key) =>
     Object.hasOwn(modelConfigSchema.shape, named(key)) ? named(key) : key,
@@ -323,13 +325,13 @@ function inCamelCase(message: string): string {
 }
 
 /** Returns the message for an unknown key, or for a size from which headDim or numAttentionHeads cannot be derived. */
-function misfit(given: Record<string, unknown>, issues: readonly z.core.$ZodIssue[], fromJson: boolean) {
+function underivableSize(given: Record<string, unknown>, issues: readonly z.core.$ZodIssue[], fromJson: boolean) {
   // Report unknown keys first, because one may be a misspelling of the missing one.
   const unknown = issues.find((issue) => issue.code === "unrecognized_keys");
   if (unknown && unknown.path.length === 0) return firstIssue({ issues: [unknown] }, given, fromJson);
   const { hiddenSize, numAttentionHeads: heads } = given;
   const first = issues[0]!.path[0];
-  const spelt = fromJson ? String : inCamelCase;
+  const spelt = fromJson ? String : toCamelCase;
   if (!Number.isSafeInteger(hiddenSize) || (first !== "headDim" && first !== "numAttentionHeads")) return undefined;
   if (given[first] !== undefined) return undefined;
   if (first === "headDim" && Number.isSafeInteger(heads))

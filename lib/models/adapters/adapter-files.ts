@@ -93,7 +93,7 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
     const tied = saved.get(tiedHead(model) ?? "");
     const embedding = tied && found.get(tied)!.stored;
     needOneHead(model, source, { embedding, head }, { path, isTied: config.ensureWeightTying === true });
-    for (const [target, { stored }] of found) tensors.set(target, await widened(source.tensor(stored), model));
+    for (const [target, { stored }] of found) tensors.set(target, await dequantized(source.tensor(stored), model));
     model.adoptAdapter(adapter, tensors);
     return adapter;
   } catch (error) {
@@ -143,7 +143,7 @@ function placeOf(
   return match ? { module, matrix: match[2] === "A" ? "a" : "b" } : { module };
 }
 
-async function widened(t: StoredTensor, model: Model): Promise<Tensor> {
+async function dequantized(t: StoredTensor, model: Model): Promise<Tensor> {
   if (t.dtype !== "f32" && t.dtype !== "bf16" && t.dtype !== "f16")
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected F32, BF16 or F16, got ${t.storedDtype}`);
   return castTensor(model.device, t.shape, sourcesOf(t), {

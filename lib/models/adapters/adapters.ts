@@ -1,7 +1,7 @@
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { Tensor } from "../../graph/index.ts";
 import type { Model } from "../model.ts";
-import { generator, streamOf, uniform } from "../random.ts";
+import { generator, seedOf, uniform } from "../random.ts";
 import { type LoraConfig, loraScale, targetModules } from "./lora.ts";
 import { savedModules } from "./tied-head.ts";
 
@@ -73,7 +73,7 @@ export async function newAdapter(
   for (const layer of chosen) {
     const { inputs, outputs } = layers.get(layer)!;
     const { a, b } = adapterTensorNames(layer, name);
-    const start = uniform(config.r * inputs, 1 / Math.sqrt(inputs), generator(streamOf(`${layer}.lora_A`, seed)));
+    const start = uniform(config.r * inputs, 1 / Math.sqrt(inputs), generator(seedOf(`${layer}.lora_A`, seed)));
     tensors.set(a, await Tensor.fromOwn(device, "f32", [config.r, inputs], start));
     tensors.set(b, Tensor.zeros(device, "f32", [outputs, config.r]));
     adapted.set(layer, { a, b, scale: loraScale(config) });

@@ -12,7 +12,7 @@ import {
 } from "../../graph/index.ts";
 import type { WeightSpec } from "../family.ts";
 import { modelWeights } from "../heads.ts";
-import { transposedNumbers, widened, widenedShape } from "../loading/dequantize.ts";
+import { dequantized, dequantizedShape, transposedNumbers } from "../loading/dequantize.ts";
 import type { Model } from "../model.ts";
 import type { Adapter, LowRank } from "./adapters.ts";
 
@@ -24,12 +24,12 @@ import type { Adapter, LowRank } from "./adapters.ts";
 export async function mergedWeight(model: Model, name: string, low: LowRank, spec: WeightSpec): Promise<Tensor> {
   const stored = model.weight(name);
   const { device } = stored;
-  const shape = widenedShape(stored, spec);
+  const shape = dequantizedShape(stored, spec);
   const dtype = isFloat(stored.dtype) ? stored.dtype : "f32";
   const transposed = spec.transposed ?? false;
   const [a, b] = [model.weight(low.a), model.weight(low.b)];
   const [r, inputs] = a.shape as [number, number];
-  const wide = await Tensor.fromOwn(device, "f32", shape, await widened(stored, spec));
+  const wide = await Tensor.fromOwn(device, "f32", shape, await dequantized(stored, spec));
   // For W (in, out) the update is (B·A)ᵀ = Aᵀ·Bᵀ. `linear` transposes B, so only A is transposed here.
   const turned = transposed ? await transposedNumbers(device, await a.toFloat32(), r, inputs) : undefined;
   const program = compile(() => {

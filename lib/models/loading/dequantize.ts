@@ -4,7 +4,7 @@ import { type Device, isQuantised, type Tensor } from "../../graph/index.ts";
 import { shapeOf, type WeightSpec } from "../family.ts";
 
 /** Returns a weight as f32 numbers, in the shape of an unquantized weight. */
-export async function widened(tensor: Tensor, spec: WeightSpec | undefined): Promise<Float32Array> {
+export async function dequantized(tensor: Tensor, spec: WeightSpec | undefined): Promise<Float32Array> {
   const numbers = await tensor.toFloat32();
   if (!spec?.transposed || !isQuantised(tensor.dtype)) return numbers;
   const [rows, columns] = shapeOf(spec, tensor.dtype) as [number, number];
@@ -23,8 +23,8 @@ export async function transposedNumbers(
   return new Float32Array((await castElements(device, source, { name: "weight", from: "f32", to: "f32" })).buffer);
 }
 
-/** Returns the shape of the result of `widened`. */
-export function widenedShape(tensor: Tensor, spec: WeightSpec | undefined): readonly number[] {
+/** Returns the shape of the result of `dequantized`. */
+export function dequantizedShape(tensor: Tensor, spec: WeightSpec | undefined): readonly number[] {
   return spec ? shapeOf(spec, "f32") : tensor.shape;
 }
 

@@ -5,18 +5,18 @@ import { type FloatDType, isQuantised, type Tensor } from "../../graph/index.ts"
 import type { WeightSpec } from "../family.ts";
 import { modelWeights } from "../heads.ts";
 import type { Model } from "../model.ts";
-import { widened, widenedShape } from "./dequantize.ts";
+import { dequantized, dequantizedShape } from "./dequantize.ts";
 
 /** Returns a tensor to be written to a file as `dtype`. Its bytes are read from the device when its turn comes. */
 export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec?: WeightSpec): TensorData {
   const quantised = isQuantised(tensor.dtype) || tensor.scale !== undefined;
-  const shape = quantised ? widenedShape(tensor, spec) : tensor.shape;
+  const shape = quantised ? dequantizedShape(tensor, spec) : tensor.shape;
   return {
     name,
     dtype,
     shape,
     bytes: async () => {
-      const data = quantised ? await widened(tensor, spec) : await tensor.read();
+      const data = quantised ? await dequantized(tensor, spec) : await tensor.read();
       const from = quantised ? "f32" : (tensor.dtype as FloatDType);
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
       return from === dtype ? bytes : castElements(tensor.device, bytes, { name, from, to: dtype });

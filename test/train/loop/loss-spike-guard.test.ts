@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { HeddleError } from "../../../lib/core/errors.ts";
-import { StepWatch, type StepWatchOptions } from "../../../lib/train/loop/loss-spike-guard.ts";
+import { LossSpikeGuard, type LossSpikeGuardOptions } from "../../../lib/train/loop/loss-spike-guard.ts";
 import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
 import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
@@ -140,16 +140,19 @@ test("options without effect are reported", async () => {
 });
 
 describe("loss spikes", () => {
-  const watched = (more: Partial<StepWatchOptions> = {}) => {
+  const watched = (more: Partial<LossSpikeGuardOptions> = {}) => {
     const warnings: string[] = [];
-    const watch = new StepWatch({ skipNonFinite: false, lossSpikeThreshold: 6, ...more }, (m) => void warnings.push(m));
+    const watch = new LossSpikeGuard(
+      { skipNonFinite: false, lossSpikeThreshold: 6, ...more },
+      (m) => void warnings.push(m),
+    );
     return { watch, warnings };
   };
   /** Passes losses to the watch as the trainer does. @returns the skipped steps */
-  const look = (watch: StepWatch, losses: readonly number[], from = 0) =>
+  const look = (watch: LossSpikeGuard, losses: readonly number[], from = 0) =>
     losses.flatMap((loss, i) => {
-      if (watch.leavesOut(from + i + 1, loss, loss)) return [from + i + 1];
-      watch.taken(loss);
+      if (watch.shouldSkip(from + i + 1, loss, loss)) return [from + i + 1];
+      watch.recordUpdate(loss);
       return [];
     });
   const calm = Array.from({ length: 40 }, (_, i) => 3 + 0.1 * Math.sin(i));

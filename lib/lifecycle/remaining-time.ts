@@ -17,7 +17,7 @@ interface Running {
  * Estimates the remaining time from completed steps: the rest of the running stage at its measured pace, and later stages by the plan's
  * seconds, scaled by this machine's speed. Tokenizer training is ignored, because it does not reflect the speed of steps.
  */
-export class Clock {
+export class RemainingTime {
   private readonly plan: Plan;
   private readonly now: () => number;
   private readonly finished = new Set<StageName>();
