@@ -81,11 +81,15 @@ describe("bidirectional attention in decoder files, as in embedding models", () 
     await refused(
       { modelType: "olmo2" },
       { "olmo2.attention.causal": flag(false) },
-      /olmo2.attention.causal: attention to/,
+      /olmo2.attention.causal: bidirectional attention/,
     );
     // The file does not specify its windows for this case.
     const { useBidirectionalAttention: _, ...causal } = gemma;
-    await refused(causal, { "gemma3.attention.causal": flag(false) }, /gemma3.attention.causal: attention to/);
+    await refused(
+      causal,
+      { "gemma3.attention.causal": flag(false) },
+      /gemma3.attention.causal: bidirectional attention/,
+    );
     const windows = { [key]: flag(false), "llama.attention.sliding_window": u32(8) };
     await refused({}, windows, /slidingWindow: 8 with bidirectional attention is not provided for mistral/);
   });

@@ -61,7 +61,8 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const format = formatOf(modelType);
   const { defaults, gguf, positions } = format;
   const valueDim = meta.number(`${arch}.attention.value_length`) ?? headDim;
-  if (valueDim !== headDim) throw unsupported(`value heads of ${valueDim} with keys of ${headDim} are not provided`);
+  if (valueDim !== headDim)
+    throw unsupported(`value heads of width ${valueDim} with key heads of width ${headDim} are not provided`);
   const rotary = positions ? headDim : (meta.number(`${arch}.rope.dimension_count`) ?? headDim);
   if (rotary > headDim || (rotary < headDim && gguf?.layout === "rope"))
     throw unsupported(`rotation of ${rotary} of ${headDim} dimensions is not provided`);

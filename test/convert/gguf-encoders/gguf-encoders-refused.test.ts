@@ -15,7 +15,12 @@ type Changes = Record<string, GgufValue | undefined>;
 
 describe("unsupported properties", () => {
   test.each<[string, object, Changes, RegExp]>([
-    ["causal", {}, { "bert.attention.causal": flag(true) }, /bert.attention.causal: expected false for an encoder, got true/],
+    [
+      "causal",
+      {},
+      { "bert.attention.causal": flag(true) },
+      /bert.attention.causal: expected false for an encoder, got true/,
+    ],
     [
       "causal by default",
       {},
