@@ -36,7 +36,7 @@ export interface EmbeddingConfig {
  */
 export type PoolingMode = "first" | "max" | "mean" | "mean_sqrt_len" | "weighted_mean" | "last";
 
-/** A layer behind pooling: sentence-transformers' Dense or LayerNorm. */
+/** A layer after pooling: sentence-transformers' Dense or LayerNorm. */
 export type EmbeddingLayer =
   | {
       type: "dense";
