@@ -12,17 +12,20 @@ import { type Layout, operands, product } from "./suites/gemm.ts";
 export interface AutotuneOptions {
   /** A CUDA device. */
   device?: string | Device | undefined;
-  /** As `openDevice`. */
+  /** As in `openDevice`. */
   allowTf32?: boolean | undefined;
-  /** Whose layers' products are measured. Default: the embedded model. */
+  /** Path of the model whose matrix products are measured. Default: the embedded model. */
   model?: string | undefined;
   /** Numbers of rows. Each represents all numbers up to the next power of two. Default: 16, 64, 256, 1024 and 4096. */
   rows?: readonly number[] | undefined;
   /** Element type of activations in training. If given, forward and backward products are measured too. */
   training?: FloatDType | undefined;
-  /** Rounds that count. Default 7. */
+  /** Number of measured rounds. Default 7. */
   rounds?: number | undefined;
-  /** Where choices are kept. Default: HEDDLE_TUNING, or the user's cache folder; null: nowhere. */
+  /**
+   * Path of the file with the choices. Default: HEDDLE_TUNING, or a file in the user's cache folder. null writes no
+   * file.
+   */
   path?: string | null | undefined;
   /** Called for each measured product. */
   onResult?: ((result: TunedProduct) => void) | undefined;
@@ -41,22 +44,22 @@ const NAMES: Record<keyof AutotuneOptions, true> = {
   signal: true,
 };
 
-/** A product of two matrices, and how fast each kernel made it. @experimental */
+/** A matrix product, and the speed of each kernel for it. @experimental */
 export interface TunedProduct {
-  /** Rows, columns, depth, types of both operands and the result, and how they lie. */
+  /** Rows, columns, depth, the types of both operands and of the result, and their layout. */
   product: string;
-  /** The kernels and tiles that can make it, the device's own choice first; median seconds of each. */
+  /** The kernels and tiles that can compute it, with median seconds. The device's default is the first. */
   variants: { name: string; seconds: number }[];
-  /** The name among `variants` that later runs take. */
+  /** Name of the variant that later runs use. */
   chosen: string;
 }
 
 /** The results of `autotune`. @experimental */
 export interface AutotuneReport {
-  /** The card, its driver, and the version of the kernels. */
+  /** The GPU, its driver, and the version of the kernels. */
   device: string;
   results: TunedProduct[];
-  /** The file that was written. */
+  /** Path of the written file. */
   path?: string;
 }
 
@@ -107,7 +110,7 @@ export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneR
       const { names } = keys[0]!;
       if (names.length < 2) continue;
       const result = { product: keys[0]!.key, ...(await measure(device, one, keys[0]!, rounds, signal)) };
-      // The same kernel ends in f32 or in the operands' type.
+      // The same kernel is used for results in f32 and in the operands' type.
       for (const { key } of keys) choices.set(key, result.chosen);
       results.push(result);
       onResult?.(result);
@@ -120,7 +123,7 @@ export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneR
   return { device: tuningKey(info), results, ...(path !== undefined && { path }) };
 }
 
-/** The products of a model's linear layers, each once. */
+/** Returns the distinct matrix products of a model's linear layers. */
 async function productsOf(path: string, rows: readonly number[], training: FloatDType | undefined): Promise<Product[]> {
   await using model = await LanguageModel.load(path, { device: "cpu", threads: 1 });
   const found = new Map<string, Product>();
@@ -138,7 +141,7 @@ async function productsOf(path: string, rows: readonly number[], training: Float
   return [...found.values()];
 }
 
-/** As the device describes it, with a result of the operands' type and of f32. */
+/** Returns the device's descriptions of a product, with a result of the operands' type and of f32. */
 function describe(device: Device, { layout, dtype, m, n, k }: Product) {
   const type = DTYPES[dtype];
   const results = layout === "TN" ? [DTYPES.f32] : [type, DTYPES.f32];
@@ -157,7 +160,7 @@ async function measure(
     for (const [name, shape] of Object.entries(operands(layout, m, n, k)))
       tensors.set(name, await filled(device, dtype, shape));
     const program = product(layout, dtype, m, n, k);
-    // One a variant: what a device has recorded stays as it was chosen.
+    // Bind a separate executable per variant, because a recorded CUDA graph keeps its kernel.
     const executables = names.map(() => program.bind(device, tensors));
     try {
       const seconds = names.map((): number[] => []);
@@ -166,7 +169,7 @@ async function measure(
           throwIfAborted(signal, "autotune");
           device.lane.choose([[key, name]]);
           const taken = await runSeconds(executables[i]!, { row: Int32Array.of(0) });
-          if (round >= 0) seconds[i]!.push(taken); // the first two record it
+          if (round >= 0) seconds[i]!.push(taken); // the first two rounds record the graph
         }
       const variants = names.map((name, i) => ({ name, seconds: median(seconds[i]!) }));
       const fastest = variants.reduce((a, b) => (b.seconds < a.seconds ? b : a));

@@ -13,7 +13,7 @@ import { gpuClock, gpuFacts } from "./gpu.ts";
 import { measure } from "./measure.ts";
 import type { BenchReport, BenchResult, BenchSuite } from "./types.ts";
 
-/** Read when they are asked for. */
+/** Each suite's module is loaded on first use. */
 const suites = {
   gemm: async () => (await import("./suites/gemm.ts")).gemmSuite,
   attention: async () => (await import("./suites/attention.ts")).attentionSuite,
@@ -22,26 +22,29 @@ const suites = {
   train: async () => (await import("./suites/train.ts")).trainSuite,
   tokenizer: async () => (await import("./suites/tokenizer.ts")).tokenizerSuite,
 } satisfies Record<string, () => Promise<BenchSuite>>;
-/** A suite of `bench`: cases of one kind. @useDeclaredType */
+/** Name of a suite of `bench`. @useDeclaredType */
 export type BenchSuiteName = keyof typeof suites;
-/** The names of all suites, in the order in which they are measured. */
+/** Names of all suites, in the order in which they run. */
 export const benchSuites = Object.keys(suites) as BenchSuiteName[];
 
 /** Options of `bench`. */
 export interface BenchOptions {
-  /** Default: all of them. */
+  /** Names of the suites to run. Default: all. */
   suites?: readonly BenchSuiteName[] | undefined;
   device?: string | Device | undefined;
   threads?: number | undefined;
-  /** Rounds that count, of each case. Default 9. */
+  /** Number of measured rounds per case, after one warm-up round. Default 9. */
   rounds?: number | undefined;
-  /** A model for the suites inference and tokenizer; default: random weights at real shapes, and the embedded tokenizer. */
+  /**
+   * A model for the suites inference and tokenizer. Default: random weights with shapes of published models, and the
+   * embedded tokenizer.
+   */
   model?: string | undefined;
-  /** Small shapes: shows the machinery, measures nothing of worth. */
+  /** Uses small shapes: a smoke test whose figures mean nothing. */
   quick?: boolean | undefined;
-  /** The JSON of an earlier run, to be held against: a file's path. */
+  /** Path of an earlier run's JSON, to compare with. */
   baseline?: string | undefined;
-  /** Share of its speed that a case may lose, beyond the noise. Default 0.05. */
+  /** Share of its speed that a case may lose beyond the noise. Default 0.05. */
   maxRegression?: number | undefined;
   /** Called for each result. */
   onResult?: ((result: BenchResult) => void) | undefined;
@@ -61,13 +64,13 @@ const NAMES: Record<keyof BenchOptions, true> = {
   signal: true,
 };
 
-/** @throws HeddleError INVALID_ARGUMENT, before anything is measured */
+/** Checks the options before anything is measured. @throws HeddleError INVALID_ARGUMENT */
 function checkOptions(options: BenchOptions): void {
   rejectUnknownNames(options, Object.keys(NAMES));
   const { suites: names = [], model, baseline, quick, onResult, signal } = options;
   if (!Array.isArray(names)) throw invalidArgument("suites", `an array of ${benchSuites.join(", ")}`, names);
   for (const name of names)
-    if (!benchSuites.includes(name)) throw invalidArgument("suites", `of ${benchSuites.join(", ")}`, name);
+    if (!benchSuites.includes(name)) throw invalidArgument("suites", `names among ${benchSuites.join(", ")}`, name);
   if (model !== undefined) checkPath("model", model, "a path or default");
   if (baseline !== undefined) checkPath("baseline", baseline);
   if (quick !== undefined && typeof quick !== "boolean") throw invalidArgument("quick", "true or false", quick);
@@ -108,7 +111,7 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   const scratch = join(tmpdir(), temporaryName(SCRATCH));
   await mkdir(scratch, { mode: 0o700 });
   const results: BenchResult[] = [];
-  // Small shapes show the machinery: nothing is worth waiting for. An abort ends the rest, and the look after it throws.
+  // A quick run does not wait. An abort ends the wait, and the next measurement throws ABORTED.
   const rest = async (seconds: number) => {
     if (!quick) await sleep(seconds * 1000, undefined, { signal }).catch(() => {});
   };
@@ -127,7 +130,7 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
     ceilings.dispose();
     await rm(scratch, { recursive: true, force: true });
   }
-  // Just after each case: a card that was slowed down shows.
+  // The clock was read right after each case, so the range shows throttling.
   if (clocks.length > 0) machine.clocksMHz = `${Math.min(...clocks)} to ${Math.max(...clocks)}`;
   if (!baseline) return { machine, results };
   const measured = new Set(results.map((r) => r.name));
@@ -142,7 +145,7 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   };
 }
 
-/** The folder of what cases write. */
+/** Stem of the scratch folder's name. */
 const SCRATCH = "heddle-bench";
 
 const MOST_BASELINE_BYTES = 64 << 20;

@@ -15,12 +15,12 @@ import {
 import { clockRate } from "./clock.ts";
 import type { CeilingName } from "./types.ts";
 
-/** Larger than the caches of any processor that this is likely to meet. */
+/** Larger than the caches of any likely processor. */
 const READ_BYTES = 256 * 2 ** 20;
 const COPY_BYTES = 2 ** 30;
 const GEMM_SIZE = { cpu: 2048, cuda: 8192 };
 
-/** The part of a run that is measured: on a GPU by its own clock, without the way to it and back. */
+/** Returns the seconds of a run. On a GPU, its own clock measures the run without launch and transfer. */
 export async function runSeconds(executable: Executable, inputs: Inputs, times = 1): Promise<number> {
   let seconds = 0;
   for (let i = 0; i < times; i++) {
@@ -46,27 +46,27 @@ export class Ceilings {
   private readonly small: boolean;
   private readonly made = new Map<CeilingName, Ceiling>();
 
-  /** @param quick small sizes, which say nothing of the machine */
+  /** @param quick whether to use small sizes, whose results mean nothing */
   constructor(device: Device, { quick = false } = {}) {
     this.device = device;
     this.small = quick;
   }
 
-  /** Floating point operations or bytes, a second. */
+  /** Returns floating-point operations or bytes per second. */
   async measure(name: CeilingName): Promise<number> {
     let found = this.made.get(name);
     if (!found) {
       found =
         name !== "read" ? await this.product(name) : this.device.kind === "cuda" ? this.copy() : await this.read();
       this.made.set(name, found);
-      await found.seconds(); // the first run takes the pages
+      await found.seconds(); // the first run commits the memory pages
     }
     return found.amount / (await found.seconds());
   }
 
   /**
-   * How fast the machine is now, by something in which none of our kernels take part: a core's clock, or, for what a GPU computes, the
-   * driver's copy.
+   * Returns the machine's current speed, measured without kernels of this package: a core's clock, or for work on a GPU
+   * the driver's copy.
    */
   async pace(onDevice: boolean): Promise<number> {
     return onDevice && this.device.kind === "cuda" ? this.measure("read") : clockRate();
@@ -84,7 +84,7 @@ export class Ceilings {
 
   private async read(): Promise<Ceiling> {
     const bytes = this.small ? 2 ** 20 : READ_BYTES;
-    // Written, because the system gives one page of zeros for all that were not.
+    // Fill the memory, because the system maps all unwritten pages to one page of zeros.
     const data = await Tensor.fromOwn(this.device, "f32", [bytes / 4], new Float32Array(bytes / 4).fill(1));
     const program = compile(() => ({ total: sum(tensor("data", "f32", [bytes / 4])) }));
     return this.ceiling(bytes, program, { data });
@@ -95,7 +95,7 @@ export class Ceilings {
     const shape = [n, n];
     const x = await filled(this.device, dtype, shape);
     const w = await filled(this.device, dtype, shape);
-    // One element of it is looked at, so that no copy of all is timed; the op before it writes all of them.
+    // Only one row of the result is read, so that copying it is not timed. The product is still computed completely.
     const program = compile(() => ({
       row: gatherRows(linear(tensor("x", dtype, shape), tensor("w", dtype, shape)), input("row", "i32", [1])),
     }));
@@ -122,21 +122,21 @@ export class Ceilings {
 
 const PERIOD = 2048;
 
-/** A tensor with the same numbers every time, in [-1, 1). */
+/** Creates a tensor with fixed numbers in [-1, 1). */
 export async function filled(device: Device, dtype: FloatDType, shape: readonly number[]): Promise<Tensor> {
   const t = Tensor.zeros(device, dtype, shape);
   const values = Float32Array.from({ length: PERIOD }, (_, i) => ((i * 7919) % PERIOD) / (PERIOD / 2) - 1);
-  // These numbers have at most eleven significant bits; a bf16 is the upper half of a float.
+  // These numbers have at most eleven significant bits, and a bf16 is the upper half of an f32.
   const period = dtype === "f32" ? values : new Uint16Array(new Uint32Array(values.buffer).map((u) => u >>> 16));
   const all = dtype === "f32" ? new Float32Array(t.elements) : new Uint16Array(t.elements);
   all.set(period.subarray(0, t.elements));
-  // Doubled until it is full: a matrix of a GPU's size has a hundred million of them.
+  // Fill by doubling, which is fast enough for a GPU-sized matrix of a hundred million numbers.
   for (let done = PERIOD; done < t.elements; done *= 2) all.copyWithin(done, 0, Math.min(done, t.elements - done));
   await t.writeOwn(all);
   return t;
 }
 
-/** Bytes of 8-bit floats (e4m3), the same every time, of either sign and every exponent; none of them is NaN. */
+/** Creates a tensor of fixed 8-bit floats (e4m3) with both signs and all exponents, without NaN. */
 export async function filledFp8(device: Device, shape: readonly number[]): Promise<Tensor> {
   const t = Tensor.zeros(device, "u8", shape);
   await t.write(Uint8Array.from({ length: t.elements }, (_, i) => ((i * 7919) % 127) | ((i & 1) << 7)));

@@ -6,7 +6,7 @@ const STEPS = 1_000_000;
  */
 export function clockRate(): number {
   let best = 0;
-  // The best of three short ones: an interruption is not the clock.
+  // The best of three short measurements excludes interruptions.
   for (let i = 0; i < 3; i++) {
     const start = performance.now();
     if (chain() < 0) throw new Error("clock: expected a positive sum");
@@ -15,7 +15,7 @@ export function clockRate(): number {
   return best * 1000;
 }
 
-/** Each step needs the one before, so the processor cannot overlap them. */
+/** Each step depends on the previous one, so the processor cannot overlap them. */
 function chain(): number {
   let x = 1;
   for (let i = 0; i < STEPS; i++) x = x * 0.999999 + 1e-6;

@@ -11,7 +11,7 @@ const baselineSchema = z.object({
     instructionSet: z.string().optional(),
     threads: z.number().optional(),
   }),
-  // A baseline without a case would let everything pass.
+  // Require a case, because an empty baseline would accept every result.
   results: z
     .array(
       z.object({
@@ -26,7 +26,7 @@ const baselineSchema = z.object({
 export type Baseline = z.output<typeof baselineSchema>;
 
 /**
- * The results of an earlier `heddle bench --json`: the object itself, or lines of which it is the last.
+ * Parses the results of an earlier `heddle bench --json`: the object itself, or lines with the object last.
  * @param name of the file, for messages
  * @throws HeddleError INVALID_FILE
  */
@@ -44,13 +44,14 @@ export function parseBaseline(text: string, name: string): Baseline {
     const parsed = baselineSchema.safeParse(value);
     if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0]!;
-    throw problem(`${issue.path.join(".") || "a value"} that is no such thing (${issue.message})`);
+    throw problem(`${issue.path.join(".") || "a value"} with an invalid value (${issue.message})`);
   }
   throw problem("no JSON");
 }
 
 /**
- * Figures of one device say nothing about another, nor those of one processor, its instructions and as many threads about others.
+ * Checks that the baseline is from the same device, or on the CPU from the same processor, instruction set and number
+ * of threads. Other results are not comparable.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function checkSameDevice(base: Baseline["machine"], now: BenchReport["machine"]): void {
@@ -64,7 +65,7 @@ export function checkSameDevice(base: Baseline["machine"], now: BenchReport["mac
 }
 
 /**
- * A share: `5%`, or a number, which counts as a percentage from 1 on and as a share below.
+ * Parses a share: `5%`, or a number. A number of at least 1 is a percentage, and a smaller one a fraction.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function parseShare(text: string, name: string): number {
@@ -76,21 +77,25 @@ export function parseShare(text: string, name: string): number {
 }
 
 /**
- * Whether a case lost more than `most` of its speed beyond noise. The upper end of the median's interval, relative to the machine's speed in
- * the same rounds, must be below the limit from the baseline's median. Noise only slows down, so the upper end counts. The absolute value
- * must be slower too, because a case that is not bound by bandwidth does not profit from a faster memory.
+ * Whether a case lost more than `most` of its speed beyond noise. The upper end of the median's interval, relative to
+ * the machine's speed in the same rounds, must be below the limit from the baseline's median. Noise only slows down, so
+ * the upper end counts. The absolute value must be slower too, because a case that is not memory-bound does not profit
+ * from faster memory.
  */
 export function isSlower(base: Baseline["results"][number] | undefined, now: BenchResult, most: number): boolean {
   if (!base) return false;
   return now.relative.interval[1] < base.relative.value * (1 - most) && now.interval[1] < base.value;
 }
 
-/** A case that looks slower than the baseline is measured again after as many seconds: what disturbs a shared machine may last for some. */
+/**
+ * Delays in seconds after which a case that looks slower than the baseline is measured again, because a disturbance on
+ * a shared machine may last.
+ */
 const SECOND_LOOKS = [2, 10];
 
 /**
- * Measures a case, again where it looks slower than its baseline: the best of the looks counts.
- * @param rest waits for as many seconds between looks
+ * Measures a case, and again if it looks slower than its baseline. The best measurement counts.
+ * @param rest waits for a number of seconds between measurements
  */
 export async function judged(
   base: Baseline["results"][number] | undefined,

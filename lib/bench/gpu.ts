@@ -17,7 +17,7 @@ function ask(device: Device, fields: readonly string[]): string[] | undefined {
   return values.length === fields.length ? values : undefined;
 }
 
-/** The card, its driver and how fast its clock may be. */
+/** Returns the GPU's name, its driver, and its maximum clock rate. */
 export function gpuFacts(device: Device): Record<string, string | number> {
   const info = deviceInfo().cuda.devices[indexOf(device)];
   const [driver, most] = ask(device, ["driver_version", "clocks.max.sm"]) ?? [];
@@ -29,7 +29,7 @@ export function gpuFacts(device: Device): Record<string, string | number> {
   };
 }
 
-/** The clock of its multiprocessors now, in MHz, where it is told. */
+/** Returns the current clock of the multiprocessors in MHz, or an empty array if it is unknown. */
 export function gpuClock(device: Device): number[] {
   const [clock] = ask(device, ["clocks.sm"]) ?? [];
   return clock !== undefined && Number.isFinite(Number(clock)) ? [Number(clock)] : [];

@@ -2,8 +2,8 @@ import { checkObject, invalidArgument } from "../core/errors.ts";
 import type { BenchReport } from "./types.ts";
 
 /**
- * A table for a pull request or a job's summary.
- * @param maxRegression of the comparison that the report holds, if it holds one
+ * Returns a Markdown table for a pull request or a job summary.
+ * @param maxRegression limit of the comparison, if the report has one
  */
 export function markdownSummary(report: BenchReport, maxRegression: number): string {
   checkObject("report", report);
@@ -30,7 +30,7 @@ export function markdownSummary(report: BenchReport, maxRegression: number): str
       ? `Nothing is slower by more than ${most}.`
       : `${regressions.length} slower by more than ${most}.`,
     "",
-    "\\* the machine's own drift taken out",
+    "\\* corrected for the machine's drift",
   ];
   const facts = Object.entries(machine).map(([name, value]) => `${name} ${value}`);
   return `${["### heddle bench", "", escaped(facts.join(" · ")), "", ...table, ...(verdict ?? [])].join("\n")}\n`;

@@ -3,8 +3,8 @@ import type { Ceilings } from "./ceilings.ts";
 import type { BenchCase, BenchResult } from "./types.ts";
 
 /**
- * Times a case. Each round measures what the machine can do just before and after it, because that drifts on shared machines;
- * the first round warms up and does not count.
+ * Times a case. Each round also measures the machine's speed just before and after the case, because that drifts on
+ * shared machines. The first round is a warm-up and does not count.
  */
 export async function measure(
   bench: BenchCase,
@@ -58,14 +58,14 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * The narrowest pair of order statistics that holds the median with at least this confidence, whatever the distribution (the sign
- * test's interval); the extremes where there are too few values for it.
+ * Returns the narrowest pair of order statistics that contains the median with at least this confidence, for any
+ * distribution (the sign test's interval). With too few values, returns the extremes.
  */
 export function medianInterval(values: readonly number[], confidence = 0.9): [low: number, high: number] {
   const sorted = [...values].sort((a, b) => a - b);
   const n = sorted.length;
   let skipped = 0;
-  // P(the k smallest of n fair coins decide): sum of C(n, i) / 2ⁿ for i < k, on each side.
+  // Sum of C(n, i) / 2ⁿ for i < k: the probability that the median lies outside on one side.
   for (let term = 0.5 ** n, tail = term, k = 1; 2 * k < n && 1 - 2 * tail >= confidence; k++) {
     skipped = k - 1;
     term = (term * (n - k + 1)) / k;

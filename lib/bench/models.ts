@@ -4,7 +4,7 @@ import type { Device } from "../graph/index.ts";
 import { createModel } from "../language-model/create.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 
-/** Real shapes: stories15M of llama2.c, SmolLM-135M. */
+/** Shapes of published models: stories15M of llama2.c, SmolLM-135M. */
 export const SHAPES = {
   "15M": {
     hiddenSize: 288,
@@ -35,7 +35,7 @@ export const SHAPES = {
 export type ShapeName = keyof typeof SHAPES;
 export type FileType = "bf16" | "q8_0" | "q4_0" | "q4_k";
 
-/** GGUF files of a shape with random weights, one a type. */
+/** Writes GGUF files of a shape with random weights, one per type. */
 export async function randomModels(
   name: ShapeName,
   types: readonly FileType[],

@@ -1,40 +1,43 @@
 import type { Device } from "../graph/index.ts";
 
-/** Unit of a case's value; greater is better. */
+/** Unit of a case's value. Greater is better. */
 export type BenchUnit = "GFLOP/s" | "GB/s" | "tokens/s" | "MB/s";
 
-/** A ceiling of the machine, as measured by simple work of this package: a large product, a long read. */
+/** A ceiling of the machine, measured with simple work of this package: a large matrix product, or a long read. */
 export type CeilingName = "f32" | "bf16" | "read";
 
-/** Something that is measured. Greater is better. */
+/** A benchmark case. */
 export interface BenchCase {
   readonly name: string;
   readonly unit: BenchUnit;
   /** Work of one run in the unit's numerator: 10⁹ floating-point operations, tokens, or 10⁶ bytes. */
   readonly work: number;
-  /** The ceiling over it, and how much of that one run needs: floating point operations, or bytes read. */
+  /**
+   * The ceiling that limits the case, and the amount of it that one run needs: floating-point operations, or bytes
+   * read.
+   */
   readonly bound?: { readonly ceiling: CeilingName; readonly amount: number } | undefined;
-  /** Does it once. @returns the seconds of the part that counts */
+  /** Runs the case once. @returns the seconds of the measured part */
   run(): Promise<number>;
 }
 
-/** Cases of one kind, made one after another: what one holds is freed when the next is asked for. */
+/** Yields cases of one kind. Resources of a case are freed when the next one is requested. */
 export type BenchSuite = (context: SuiteContext) => AsyncGenerator<BenchCase, void, undefined>;
 
 export interface SuiteContext {
   device: Device;
-  /** A model to measure instead of those with random weights. */
+  /** Path of a model to measure instead of random weights. */
   model: string | undefined;
-  /** A folder for what is made on the way; it is removed afterwards. */
+  /** Path of a folder for temporary files, which is removed afterwards. */
   scratch: string;
-  /** Small shapes: shows the machinery, measures nothing of worth. */
+  /** Whether to use small shapes: a smoke test whose figures mean nothing. */
   quick: boolean;
 }
 
-/** A case as it was measured. */
+/** The result of a case. */
 export interface BenchResult {
   name: string;
-  /** In `unit`, the median over the rounds. */
+  /** Median over the rounds, in `unit`. */
   value: number;
   unit: BenchUnit;
   /** Median share of the ceiling measured in the same rounds, or null. */
@@ -44,7 +47,7 @@ export interface BenchResult {
    * for bytes, but relative to this machine's measured rate instead of the vendor's.
    */
   ceiling: { name: CeilingName; value: number } | null;
-  /** In `unit`: what the median is between with 90 % confidence. */
+  /** Interval of the median with 90 % confidence, in `unit`. */
   interval: [low: number, high: number];
   /**
    * The value relative to the machine's speed in the same rounds, and its interval. The speed is the bandwidth for memory-bound cases, else
@@ -52,7 +55,7 @@ export interface BenchResult {
    */
   relative: { value: number; interval: [low: number, high: number] };
   rounds: number;
-  /** With a baseline that has the case: its value, and how much more (or less) this run did, the machine's own drift taken out. */
+  /** With a baseline that has the case: its value, and the relative change, corrected for the machine's drift. */
   baseline?: { value: number; change: number } | undefined;
 }
 
@@ -60,8 +63,8 @@ export interface BenchResult {
 export interface BenchReport {
   machine: Record<string, string | number>;
   results: BenchResult[];
-  /** With a baseline: names of the cases that became slower. */
+  /** With a baseline: names of the cases that have become slower. */
   regressions?: string[] | undefined;
-  /** With a baseline: its cases that were not measured now, and those that it does not have. */
+  /** With a baseline: names of its cases that were not measured now, and of new cases that it lacks. */
   unmatched?: { missing: string[]; added: string[] } | undefined;
 }

@@ -1,6 +1,6 @@
 import type { CommandTable } from "./command.ts";
 
-/** Every command. Each is loaded when it is used: `heddle --help` loads no native code. */
+/** All commands. Each is loaded on first use, so `heddle --help` loads no native code. */
 export const commands: CommandTable = {
   generate: {
     about: "generate text from a prompt",

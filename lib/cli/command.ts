@@ -7,7 +7,7 @@ export interface OptionSpec {
   /** Shown in the usage: `--temperature T`. */
   value?: string;
   about: string;
-  /** May be given more than once; its value is then an array. */
+  /** Whether the option may be repeated. Its value is then an array. */
   repeated?: boolean;
   /** Pattern of a valid string, checked even if the command does not read it. `value` describes it. */
   pattern?: RegExp;
@@ -25,7 +25,7 @@ type ValueOf<S extends OptionSpec> = S["kind"] extends "flag"
       ? number[]
       : number;
 
-/** Parsed options by name as written (`max-tokens`); undefined where not given. */
+/** Parsed options by their names as written (`max-tokens`). Options that were not given are undefined. */
 export type OptionValues<S extends OptionSpecs> = {
   [K in keyof S]?: S[K] extends { repeated: true } ? ValueOf<S[K]>[] : ValueOf<S[K]>;
 };
@@ -58,7 +58,7 @@ export interface Command<S extends OptionSpecs = OptionSpecs> {
   /** Positional arguments as the usage shows them, such as `IN OUT`, and how many are allowed. */
   positionals?: { usage: string; least: number; most: number };
   options: S;
-  /** Common options that have no meaning here: what is expected instead of each. */
+  /** Common options that the command does not take, each with what its error expects instead. */
   without?: { readonly [K in keyof typeof commonOptions]?: string };
   /**
    * Returns an error for an option that belongs elsewhere. @param near a similar option of this command
@@ -69,12 +69,12 @@ export interface Command<S extends OptionSpecs = OptionSpecs> {
   run(invocation: Invocation<S>): Promise<void>;
 }
 
-/** Keeps the types of a command's options. */
+/** Defines a command, and keeps the types of its options. */
 export function defineCommand<const S extends OptionSpecs>(command: Command<S>): Command<S> {
   return command;
 }
 
-/** Commands under one word: `tokenizer train`. */
+/** A group of commands under one word, such as `tokenizer train`. */
 export interface CommandGroup {
   about: string;
   commands: CommandTable;

@@ -1,7 +1,7 @@
 import type { Completion, TopCandidate } from "../language-model/index.ts";
 import { shortFloat } from "./terminal/output.ts";
 
-/** The --json form of an answer: the fields of a Completion, with those of its usage on the same level. */
+/** Returns the --json form of an answer: the fields of a Completion, with those of its usage on the same level. */
 export function completionJson({ usage, logprobs, top, promptLogprobs, promptTop, ...completion }: Completion): object {
   const shortly = (row: readonly TopCandidate[]) => row.map((t) => ({ ...t, logprob: shortFloat(t.logprob) }));
   return {

@@ -1,7 +1,7 @@
 import { HeddleError } from "../core/errors.ts";
 import { stoppedWith } from "./terminal/interrupt.ts";
 
-/** The exit codes as listed by `heddle --help`. */
+/** The exit codes, as listed by `heddle --help`. */
 export const EXIT_CODES: readonly (readonly [string, string])[] = [
   ["0", "success"],
   ["1", "failure of the machine or of heddle, such as a full disk, out of memory, or a NaN loss; bench: a regression"],
@@ -9,13 +9,13 @@ export const EXIT_CODES: readonly (readonly [string, string])[] = [
   ["128 + N", "stopped by signal N: 130 Ctrl-C, 143 SIGTERM, 141 standard output of a long command was closed"],
 ];
 
-/** Failures that are not the caller's. */
+/** Codes of failures that the caller did not cause. */
 const OWN_FAULTS = new Set(["INTERNAL", "OUT_OF_MEMORY", "NUMERICAL"]);
 
 /** System errors about a path or port that the caller named. All others are problems of the machine. */
 const REFUSED = new Set(["EACCES", "EPERM", "EISDIR", "ELOOP", "ENAMETOOLONG", "EADDRINUSE", "EADDRNOTAVAIL"]);
 
-/** The exit code of a process whose command ended with this error. */
+/** Returns the exit code for an error that ended the command. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof HeddleError)) return 1;
   if (error.code === "ABORTED") return stoppedWith() ?? 1;

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// The entry of the command line. It checks the version of Node before the program's modules are read, since an old Node may fail to parse them.
+// The entry point of the command line. It checks the version of Node before it loads the program's modules, because an
+// old Node may fail to parse them.
 try {
   await import("../core/node-version.ts");
 } catch (error) {

@@ -8,10 +8,10 @@ export interface Parsed {
 }
 
 /**
- * Parses a command's arguments. `--` ends the options. An option's value is the next argument whatever it looks like, so that
- * negative numbers need no `=`; only another option of the command is not taken for one.
+ * Parses a command's arguments. `--` ends the options. The next argument is an option's value even if it begins with
+ * `-`, such as a negative number, unless it is another option of the command.
  * @param elsewhere see Command
- * @throws INVALID_ARGUMENT naming the nearest option for an unknown one
+ * @throws INVALID_ARGUMENT that names the nearest option for an unknown one
  */
 export function parseArguments(
   args: readonly string[],
@@ -52,7 +52,7 @@ export function parseArguments(
 
 function unknownOption(name: string, specs: OptionSpecs, elsewhere: Parameters<typeof parseArguments>[2]): HeddleError {
   const names = Object.keys(specs);
-  // Without the dashes, which are near to everything short.
+  // Compare without the dashes, which make all short names similar.
   const near = nearest(name.replace(/^-+/, ""), names);
   const other = elsewhere?.(name.replace(/^-+/, ""), near);
   if (other) return other;

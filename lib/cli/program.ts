@@ -95,7 +95,10 @@ function flagsOf(
   return new Map(taken.map(([key, { named = camel(key) }]) => [named, `--${key}`]));
 }
 
-/** `maxTokens: expected …` in the words of the command line: `--max-tokens: expected …`; an advised `(truncation: true …)` too. */
+/**
+ * Renames an option in a message to its flag: `maxTokens: expected …` becomes `--max-tokens: expected …`. Hints such as
+ * `(truncation: true …)` are converted too.
+ */
 function inFlags(message: string, flags: ReadonlyMap<string, string>): string {
   return message
     .replace(/^([a-z][A-Za-z]*)(?=:)/, (word) => flags.get(word) ?? word)
@@ -109,7 +112,7 @@ function unknownCommand(name: string, word: string, table: CommandTable): Heddle
   return new HeddleError("INVALID_ARGUMENT", `${short(name)}: expected ${expected}, got ${JSON.stringify(word)}`);
 }
 
-/** Every line of failure begins with the program's name already. */
+/** Removes the program's name, because every error line already begins with it. */
 function short(name: string): string {
   return name.replace(/^heddle /, "");
 }
@@ -119,19 +122,19 @@ function version(): string {
 }
 
 function fail(error: unknown): void {
-  if ((error as NodeJS.ErrnoException | undefined)?.code === "EPIPE") return; // the reader has had enough
+  if ((error as NodeJS.ErrnoException | undefined)?.code === "EPIPE") return; // the reader has closed the pipe
   const message = error instanceof Error ? error.message : String(error);
   process.stderr.write(`heddle: ${oneLine(message.replace(/^heddle: /, ""))}\n`);
   if (process.env.HEDDLE_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   process.exitCode = exitCodeOf(error);
 }
 
-// Notes and progress have nowhere to go then, and nothing is to stop for that.
+// Ignore a closed stderr: notes and progress are then lost, but the work continues.
 process.stderr.on("error", () => {});
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (stopForOutput(error)) return;
   if (error.code === "EPIPE") process.exit(0);
-  // Once: nothing that is written from here on would arrive either.
+  // Exit at once, because no further output can be written.
   fail(ioError(error, "standard output", "written"));
   process.exit();
 });

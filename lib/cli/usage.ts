@@ -1,12 +1,12 @@
 import type { AnyCommand, CommandTable, OptionSpecs } from "./command.ts";
 import { commonOptions } from "./command.ts";
 
-/** Columns of a terminal that usage is laid out for, at most. */
+/** Bounds of the width that usage is laid out for, in columns. */
 const MOST = 100;
 const LEAST = 80;
 
 /**
- * Rows of two columns, the right one broken into lines.
+ * Formats rows of two columns, and wraps the right one.
  * @param left width of the left column; default: that of its longest text, at most 34
  */
 export function columns(
@@ -16,7 +16,7 @@ export function columns(
   const width = columnsOfTerminal();
   return rows
     .map(([name, about]) => {
-      // A name that is wider than its column pushes its text to the right.
+      // A name wider than its column shifts its text to the right.
       const [first = "", ...more] = wrapped(about, width - 4 - left, width - 4 - Math.max(left, name.length));
       return [`  ${name.padEnd(left)}  ${first}`.trimEnd(), ...more.map((line) => " ".repeat(left + 4) + line)].join(
         "\n",
@@ -47,7 +47,7 @@ function optionRows(specs: OptionSpecs): [string, string][] {
   return Object.entries(specs).map(([name, { value, about }]) => [`--${name}${value ? ` ${value}` : ""}`, about]);
 }
 
-/** Usage of a table of commands. */
+/** Returns the usage of a table of commands. */
 export function tableUsage(name: string, table: CommandTable): string {
   const rows = Object.entries(table).map(([command, { about }]) => [command, about] as const);
   return `Usage: ${name} COMMAND\n\n${columns(rows)}\n\nRun ${name} COMMAND --help for details.`;

@@ -61,11 +61,11 @@ export interface ConvertOptions extends WriteOptions {
   dtype?: FloatDType | QuantizedTarget | "fp8" | undefined;
   /** Maximum size of a safetensors file. Default: 5 GB. */
   maxShardBytes?: number | undefined;
-  /** Threads of the CPU that convert; as for `openDevice` where not given. */
+  /** Number of CPU threads for the conversion. Default: as for `openDevice`. */
   threads?: number | undefined;
 }
 
-/** Names of ConvertOptions. */
+/** Names of the options of `convertModel`. */
 export const CONVERT_NAMES: Names<ConvertOptions> = {
   to: true,
   dtype: true,
@@ -115,7 +115,7 @@ export async function convertModel(
   const to = options.to ?? (output.endsWith(".gguf") ? "gguf" : "safetensors");
   if (to !== "gguf" && to !== "safetensors") throw invalidArgument("to", "gguf or safetensors", to);
   const how = { ...options, dtype: writtenType(options.dtype, to) };
-  // A smaller type would take the place of what it was made from.
+  // Converting a model onto itself is refused, because a smaller type would replace the original.
   const real = (path: string) => realpath(path).catch(() => resolve(path));
   if ((await real(input)) === (await real(output)))
     throw invalidArgument("output", "a path other than the model's", output);
@@ -127,7 +127,10 @@ export async function convertModel(
   }
 }
 
-/** The type that is asked for; capitals, which llama.cpp's tools have, are small letters. @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED */
+/**
+ * Checks the requested type and returns it in lower case, because llama.cpp's tools write types in capitals.
+ * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED
+ */
 function writtenType(given: ConvertOptions["dtype"], to: "gguf" | "safetensors"): ConvertOptions["dtype"] {
   const dtype = typeof given === "string" ? (given.toLowerCase() as typeof given) : given;
   if (dtype === undefined || isFloat(dtype)) return dtype;
@@ -155,7 +158,10 @@ interface Planned {
   tensor: TensorData;
 }
 
-/** The tensors of the output under transformers' names, each with a stream of its converted bytes, which the threads of `device` make. */
+/**
+ * Returns the output's tensors under transformers' names, each with a stream of its converted bytes. The threads of
+ * `device` convert.
+ */
 function planTensors(
   model: ModelFiles,
   to: "gguf" | "safetensors",
@@ -169,7 +175,7 @@ function planTensors(
   const fusedExperts = formatOf(config.modelType).experts?.fused;
   const planned: Planned[] = [];
   for (const name of weights.names()) {
-    // A tied head is the embedding again; transformers does not read it either.
+    // Skip the head of a tied model, which repeats the embedding. transformers does not read it either.
     if (config.tieWordEmbeddings && name === ownHead(config)) continue;
     const stored = to === "gguf" ? withoutPadding(weights.tensor(name), config) : weights.tensor(name);
     if (!isNumber(stored.dtype)) {
@@ -181,7 +187,7 @@ function planTensors(
     const full = to === "gguf" && (stored.shape.length === 1 || KEPT_F32.test(name));
     const change = weights.format === to ? ({ kind: "none" } as const) : layoutChange(name, config);
     const shape = change.kind === "transpose" ? [...stored.shape].reverse() : stored.shape;
-    // Experts that lie fused in folders stay so.
+    // Experts that folders store fused are not converted to fp8.
     const layer = EIGHT_BITS.test(name) && !(fusedExperts && shape.length === 3);
     const target = full ? "f32" : targetType(dtype, stored.dtype, to, { shape, head: name === head, layer });
     const bytes = () => streamTensor(stored, { device, dtype: target, change, to, finite: true, rooms });
@@ -190,7 +196,7 @@ function planTensors(
   return planned;
 }
 
-/** A table of positions from the first one on that texts have: GGUF's begin at 0. */
+/** Removes a position table's rows before the first one that texts use, because GGUF's tables begin at position 0. */
 function withoutPadding(stored: StoredTensor, config: ModelConfig): StoredTensor {
   const first = firstPosition(config);
   if (first === 0 || !/\.position_embeddings\.weight$/.test(stored.name)) return stored;
@@ -207,7 +213,7 @@ function withoutPadding(stored: StoredTensor, config: ModelConfig): StoredTensor
     shape: [rows - first, ...inner],
     offset: stored.offset + first * row,
     bytes: stored.bytes - first * row,
-    // 8-bit floats: scales are of whole blocks of rows, from the table's first on.
+    // The scales of 8-bit floats cover whole blocks of rows, so the view starts at the whole table's first row.
     ...(sources && { sources: () => sources().map((source) => ({ ...source, view })) }),
   };
 }
@@ -250,7 +256,7 @@ async function toGguf(
   if (kind !== "linear" && kind !== "yarn")
     for (const key of ["rope.scaling.factor", "rope.scale_linear"]) metadata.delete(`${architecture}.${key}`);
   metadata.set("general.file_type", { type: "u32", value: fileType(tensors) });
-  // The version of ggml's block layouts.
+  // The version of ggml's block layouts must be stored with quantized tensors.
   if (tensors.some(({ dtype }) => isQuantized(dtype))) {
     metadata.set("general.quantization_version", { type: "u32", value: 2 });
   } else metadata.delete("general.quantization_version");
@@ -261,12 +267,12 @@ async function toGguf(
     ...(pooled
       ? [`pooling_type: ${DEFAULT_EMBEDDING.pooling}, since the model does not say how its texts are pooled`]
       : []),
-    ...differencesInLlamaCpp(config).map((what) => `llama.cpp computes otherwise: ${what}`),
+    ...differencesInLlamaCpp(config),
   ];
   return { tensors: tensors.length, bytes, ...(notes.length > 0 && { notes }) };
 }
 
-/** Scalings that travel as tables of divisors: llama3's, and longrope's two. */
+/** Returns the RoPE scalings that GGUF stores as tensors of divisors: llama3's, GGUF's own, and longrope's two. */
 function ropeFactors(config: ModelConfig): TensorData[] {
   const { ropeScaling: scaling, ropeTheta } = config;
   const table = (name: string, factors: ArrayLike<number>): TensorData => ({
@@ -318,13 +324,16 @@ async function ggufMetadata(model: ModelFiles, input: string): Promise<Map<strin
   return metadata;
 }
 
-/** tokenizer.json, or what the files from before it amount to. */
+/** Reads tokenizer.json, or converts the older vocabulary files into its content. */
 async function tokenizerJson(folder: string, path: string): Promise<unknown> {
   if (await exists(path)) return readJson(path, { bytes: MAX_TOKENIZER_BYTES, values: MAX_TOKENIZER_VALUES });
   return JSON.parse((await Tokenizer.load(folder)).files()["tokenizer.json"]!);
 }
 
-/** End tokens. transformers uses those of generation_config.json, which may have more. config.json's come first. */
+/**
+ * Returns the end tokens. transformers uses those of generation_config.json, which may have more. config.json's come
+ * first.
+ */
 function endsOf({ config, generation }: ModelFiles): number[] {
   const ends = generation.eosTokenIds ?? config.eosTokenIds;
   const first = config.eosTokenIds.filter((id) => ends.includes(id));
@@ -360,7 +369,7 @@ async function toFolder(
     );
   const tensors = fp8 ? writeFp8(unstacked, device) : unstacked;
   const matrix = fp8 ? "bf16" : (tensors.find(({ shape }) => shape.length === 2)?.dtype as FloatDType | undefined);
-  // Everything that can be refused is prepared before the first byte is written.
+  // Prepare everything that can be refused before the first byte is written.
   const config = {
     ...modelConfigToJson({ ...model.config, dtype: matrix ?? model.config.dtype }),
     ...(fp8 && { quantization_config: FP8_CONFIG }),
@@ -372,7 +381,7 @@ async function toFolder(
   const bytes = await writeTogether(async (files) => {
     const saved = await saveModelWeights(output, tensors, model.config, options, files);
     if (tokenizer) {
-      // A tokenizer.json that the file carries is given back as it came; reading it above has shown that it is one.
+      // Write a tokenizer.json that the GGUF file carries unchanged. Loading the tokenizer above has validated it.
       const whole = gguf?.string("tokenizer.huggingface.json");
       const texts = { ...tokenizer.files(), ...(whole !== undefined && { "tokenizer.json": whole }) };
       await stageTokenizer(files, output, texts);

@@ -1,38 +1,41 @@
-// Properties that a GGUF file cannot express for llama.cpp, which goes by the architecture's name. heddle stores them under additional keys.
+// Model properties that GGUF cannot express for llama.cpp, which derives them from the architecture's name. heddle stores them under
+// additional keys.
 import type { ModelConfig } from "../formats/config/config.ts";
 import { formatOf } from "../formats/config/families.ts";
 import type { LlamaCppLimits } from "../formats/config/family-format.ts";
 import { ggufArchitecture } from "../formats/gguf/gguf-names.ts";
 
-/** Models that llama.cpp cannot open, because tensors have another shape or are unexpected. */
+/** Names the properties that keep llama.cpp from opening the file: tensors of another shape, or unexpected ones. */
 function unopened(config: ModelConfig, arch: string, limits: LlamaCppLimits): string[] {
   const { attentionBias, mlpBias, tieWordEmbeddings, headDim, numAttentionHeads, hiddenSize, ropeScaling } = config;
   const tables = ["llama3", "longrope", "factors"] as const;
   const table = tables.find((kind) => kind === ropeScaling?.ropeType);
   const breaks = (value: boolean, limit: boolean | undefined) => limit !== undefined && value !== limit;
   const what = [
-    breaks(attentionBias, limits.attentionBias) && (attentionBias ? "biases of attention" : "attention without biases"),
-    breaks(mlpBias, limits.mlpBias) && "biases of the feed-forward block",
-    breaks(tieWordEmbeddings, limits.tiedHead) && `a head that is ${tieWordEmbeddings ? "" : "not "}the embedding`,
-    limits.headsOfWidth && headDim * numAttentionHeads !== hiddenSize && "heads that are not hidden_size wide together",
+    breaks(attentionBias, limits.attentionBias) && `${attentionBias ? "" : "no "}attention biases`,
+    breaks(mlpBias, limits.mlpBias) && "feed-forward biases",
+    breaks(tieWordEmbeddings, limits.tiedHead) && `${tieWordEmbeddings ? "a tied" : "an untied"} head`,
+    limits.headsOfWidth && headDim * numAttentionHeads !== hiddenSize && "heads whose total width is not hidden_size",
     table !== undefined && !limits.ropeTables?.includes(table) && `rope_scaling ${table}`,
     limits.unopened?.(config),
   ];
   return what
     .filter((text) => typeof text === "string")
-    .map((text) => `${text} in ${arch} files: the file is not opened`);
+    .map((text) => `llama.cpp cannot open ${arch} files with ${text}`);
 }
 
 /** Embedding settings that llama.cpp ignores and heddle stores under additional keys. */
-function embedsOtherwise({ embedding }: ModelConfig): string[] {
+function embeddingDifferences({ embedding }: ModelConfig): string[] {
   const { prompts = {}, defaultPromptName: name, truncateDim, maxSeqLength, lowercase } = embedding ?? {};
   const what = [
-    name !== undefined && prompts[name] !== "" && `the prompt ${JSON.stringify(name)} before every text: texts alone`,
-    embedding?.includePrompt === false && "pooling without the prompt's tokens: with them",
-    embedding?.normalize === false && "vectors of any length: of length 1",
-    truncateDim !== undefined && `vectors of ${truncateDim} numbers: whole ones`,
-    maxSeqLength !== undefined && `texts of at most ${maxSeqLength} tokens: as long as the context`,
-    lowercase && "texts in small letters: as they are",
+    name !== undefined &&
+      prompts[name] !== "" &&
+      `llama.cpp does not add the default prompt ${JSON.stringify(name)} to texts`,
+    embedding?.includePrompt === false && "llama.cpp pools the prompt's tokens too, which the model excludes",
+    embedding?.normalize === false && "llama.cpp normalizes vectors, which the model does not",
+    truncateDim !== undefined && `llama.cpp does not truncate vectors to ${truncateDim} dimensions`,
+    maxSeqLength !== undefined && `llama.cpp does not limit texts to ${maxSeqLength} tokens`,
+    lowercase && "llama.cpp does not lowercase texts",
   ];
   return what.filter((text) => typeof text === "string");
 }
@@ -43,51 +46,60 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const { defaults, windowsUnscaled, encoder, experts, gguf } = formatOf(modelType);
   const limits = gguf?.llamaCpp ?? {};
   const arch = ggufArchitecture(config) ?? "";
-  const found = [...unopened(config, arch, limits), ...embedsOtherwise(config)];
+  const found = [...unopened(config, arch, limits), ...embeddingDifferences(config)];
   const differs = (is: boolean, what: string) => {
     if (is) found.push(what);
   };
   const slides = slidingWindow !== null && layerTypes.includes("sliding_attention");
   const { windows = false } = limits;
   const slidesThere = typeof windows === "function" ? windows(layerTypes.length) : windows;
-  // Where the number of layers decides it, it also decides which layers turn.
-  const turns = typeof windows === "function" ? ", and turns" : "";
-  differs(slides && !slidesThere, `sliding windows of ${arch} files: every layer sees all that came before${turns}`);
+  // If the number of layers decides whether layers slide, it also decides which layers have RoPE.
+  const rope = typeof windows === "function" ? " and RoPE" : "";
+  differs(
+    slides && !slidesThere,
+    `llama.cpp does not support sliding windows in ${arch} files: every layer has full attention${rope}`,
+  );
   differs(
     slidingWindow !== null && !slides && slidesThere,
-    "a sliding window that no layer has: the file opens, and nothing is computed",
+    "llama.cpp computes nothing from a file with a sliding window that no layer uses",
   );
   found.push(...(limits.differences?.(config) ?? []));
   differs(
     windowsUnscaled === true && config.ropeLocalTheta !== config.ropeTheta,
-    "θ of the sliding layers: that of the others",
+    "llama.cpp uses the RoPE θ of the other layers in sliding layers too",
   );
-  // Encoders' files name an activation, or it is GELU, of which llama.cpp has one form.
+  // Skip encoders: their files name the activation, or it is GELU, which llama.cpp computes in one form only.
   const act = limits.hiddenAct ?? defaults.hiddenAct;
-  differs(!encoder && config.hiddenAct !== act, `hidden_act ${config.hiddenAct}: ${act}`);
+  differs(!encoder && config.hiddenAct !== act, `llama.cpp computes ${act} instead of hidden_act ${config.hiddenAct}`);
   const pooled = gguf?.classifier?.pooling ?? "mean";
   differs(
     Boolean(encoder && config.classifier && config.classifier.pooling !== pooled),
-    `the classifier's pooling: ${pooled}`,
+    `llama.cpp uses the pooling "${pooled}" for the classifier, not the model's`,
   );
   const { normTopkProb: normalised, decoderSparseStep = 1, mlpOnlyLayers = [] } = config;
   differs(
     experts !== undefined && normalised !== undefined && normalised !== experts.normalisedInGguf,
-    `norm_topk_prob ${normalised}: experts' shares ${normalised ? "do not add" : "add"} up to one`,
+    `llama.cpp ${normalised ? "does not normalize" : "normalizes"} the experts' weights, though norm_topk_prob is ${normalised}`,
   );
   differs(
     experts !== undefined && (decoderSparseStep !== 1 || mlpOnlyLayers.length > 0),
-    "layers without experts: the file is not opened",
+    `llama.cpp cannot open ${arch} files with layers that have no experts`,
   );
   const usual = layerTypes.map((_, i) => Number((i + 1) % 4 !== 0));
   differs(
     config.noRopeLayers !== undefined && String(config.noRopeLayers) !== String(usual),
-    "no_rope_layers: every fourth",
+    "llama.cpp omits RoPE in every fourth layer, whatever no_rope_layers says",
   );
   if (ropeScaling?.ropeType === "yarn") {
-    differs(ropeScaling.truncate === false, "yarn's truncate false: its bounds are whole dimensions");
+    differs(
+      ropeScaling.truncate === false,
+      "llama.cpp rounds YaRN's bounds to whole dimensions, though truncate is false",
+    );
     const { betaFast = 32, betaSlow = 1 } = ropeScaling;
-    differs(betaFast !== 32 || betaSlow !== 1, "yarn's beta_fast and beta_slow: 32 and 1 in most versions");
+    differs(
+      betaFast !== 32 || betaSlow !== 1,
+      "most versions of llama.cpp use 32 and 1 for YaRN's beta_fast and beta_slow",
+    );
   }
   return found;
 }

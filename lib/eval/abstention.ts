@@ -1,9 +1,9 @@
 /** The outcome of one question. */
 export interface Outcome {
-  /** Marked as having no true answer. */
+  /** Whether the question is marked as having no true answer. */
   unanswerable: boolean;
   declined: boolean;
-  /** The answer is among the accepted ones; of an unanswerable question never. */
+  /** Whether the answer is an accepted one. Always false for an unanswerable question. */
   correct: boolean;
 }
 
@@ -13,9 +13,9 @@ export interface Abstention {
   unanswerable: number;
   /** Share of unanswerable questions that were declined, or null without any. */
   declined: number | null;
-  /** The rest of them: answers that were made up. */
+  /** Share of unanswerable questions with an invented answer, or null without any. */
   invented: number | null;
-  /** Share of answerable questions that were declined. */
+  /** Share of answerable questions that were declined, or null without any. */
   wronglyDeclined: number | null;
 }
 
@@ -34,7 +34,7 @@ export function abstentionOf(outcomes: readonly Outcome[]): Abstention {
   };
 }
 
-/** Share of answerable questions that were answered correctly, or null without any. */
+/** Returns the share of answerable questions that were answered correctly, or null without any. */
 export function accuracyOf(outcomes: readonly Outcome[]): number | null {
   const answerable = outcomes.filter((o) => !o.unanswerable);
   return answerable.length > 0 ? answerable.filter((o) => o.correct).length / answerable.length : null;

@@ -3,12 +3,16 @@ import { invalidArgument } from "../core/errors.ts";
 /** How a given answer is compared with the accepted ones. */
 export type Match = "exact" | "contains";
 
-/** Whole words in Latin script: \b takes each letter beyond ASCII for a border, and would find an article in "ça". */
+/**
+ * Matches English articles as whole words. \b cannot be used, because it treats letters beyond ASCII as word
+ * boundaries, and would find an article in "ça".
+ */
 const ARTICLES = /(?<![\p{Script=Latin}\p{M}\p{N}])(?:a|an|the)(?![\p{Script=Latin}\p{M}\p{N}])/gu;
 
 /**
- * An answer as it is compared: lower case, without punctuation and the articles a, an, the, blanks made single (the
- * normalisation of SQuAD's evaluation, Rajpurkar et al. 2016; other scripts' punctuation goes too).
+ * Normalizes an answer for comparison: lower case, without punctuation and the articles a, an, the, with single spaces.
+ * This is the normalization of SQuAD's evaluation (Rajpurkar et al. 2016), extended to the punctuation of other
+ * scripts.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function normalizeAnswer(text: string): string {
@@ -22,7 +26,7 @@ export function normalizeAnswer(text: string): string {
     .trim();
 }
 
-/** Whether an answer is one of the accepted ones, or with `contains` holds one as whole words. */
+/** Whether an answer equals an accepted one, or with `contains` contains one as whole words. */
 export function isAccepted(answer: string, accepted: readonly string[], match: Match = "exact"): boolean {
   const given = normalizeAnswer(answer);
   checkAccepted(accepted);
@@ -37,7 +41,7 @@ function checkAccepted(accepted: readonly string[]): void {
   if (!Array.isArray(accepted)) throw invalidArgument("accepted", "an array of strings", accepted);
 }
 
-/** F1 over words against the best accepted answer (SQuAD). */
+/** Returns F1 over words, against the best accepted answer (SQuAD). */
 export function wordF1(answer: string, accepted: readonly string[]): number {
   const words = (text: string) => normalizeAnswer(text).split(" ").filter(Boolean);
   const given = words(answer);

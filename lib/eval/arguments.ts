@@ -5,8 +5,8 @@ import { checkCalibrationOptions } from "../metrics/calibration.ts";
 import type { AskOptions } from "./questions.ts";
 
 /**
- * @param needed the required method
- * @throws HeddleError INVALID_ARGUMENT unless it is a model with a tokenizer
+ * Checks that `model` is a model with a tokenizer. @param needed the required method
+ * @throws HeddleError INVALID_ARGUMENT
  */
 export function checkTextModel(model: LanguageModel, needed: "score" | "completeAll" | "model", name = "model"): void {
   if (typeof model !== "object" || model === null || model[needed] === undefined)
@@ -14,12 +14,12 @@ export function checkTextModel(model: LanguageModel, needed: "score" | "complete
   if (!model.tokenizer) throw withoutTokenizer(name);
 }
 
-/** @throws HeddleError INVALID_ARGUMENT */
+/** Checks that an option is a function, if given. @throws HeddleError INVALID_ARGUMENT */
 export function checkFunction(name: string, value: unknown): void {
   if (value !== undefined && typeof value !== "function") throw invalidArgument(name, "a function", value);
 }
 
-/** @throws HeddleError INVALID_ARGUMENT */
+/** Checks that an option is a string, if given. @throws HeddleError INVALID_ARGUMENT */
 export function checkText(name: string, value: unknown): void {
   if (value !== undefined && typeof value !== "string") throw invalidArgument(name, "a string", value);
 }

@@ -18,27 +18,27 @@ export const normalizations = ["none", "tokens", "characters", "bytes"] as const
 
 export interface ChoiceOptions extends AskOptions {
   /**
-   * Default `none`: the likeliest choice. In lm-evaluation-harness, `characters` (code points) is acc_norm and `bytes` (UTF-8) is acc_bytes. For
-   * ASCII they are equal.
+   * With `none` (default) the choice with the highest log-likelihood wins. In lm-evaluation-harness, `characters` (code
+   * points) is acc_norm and `bytes` (UTF-8) is acc_bytes. For ASCII they are equal.
    */
   normalization?: Normalization | undefined;
-  /** Which choices mean "I do not know". */
+  /** Recognizes choices that mean "I do not know". */
   declines?: DeclineOption | undefined;
-  /** How confidences are held against what is right. */
+  /** Options of the calibration error. */
   calibration?: CalibrationOptions | undefined;
-  /** Told after each batch of rows. */
+  /** Called after each batch of rows. */
   onProgress?: ((state: { done: number; total: number }) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /** One question of the evaluation. */
 export interface ChoiceAnswer extends Outcome {
-  /** Where the row stands: `file:line`. */
+  /** Location of the row: `file:line`. */
   where: string;
   choice: number;
   /** Probability of each choice: softmax of the compared scores. */
   probabilities: number[];
-  /** Log-likelihoods, before normalisation. */
+  /** Log-likelihoods before normalization. */
   logprobs: number[];
 }
 
@@ -46,7 +46,7 @@ export interface ChoiceAnswer extends Outcome {
 export interface TaskResult<Answer> {
   /** Share of answerable questions that were answered correctly, or NaN without any. */
   accuracy: number;
-  /** Expected calibration error of the answers that were given, made-up ones included. */
+  /** Expected calibration error of the given answers, including invented ones. */
   ece: number;
   abstention: Abstention;
   count: number;
@@ -97,7 +97,10 @@ export async function multipleChoice(
   return resultOf(answers, (a) => a.probabilities[a.choice]!, options.calibration);
 }
 
-/** @internal Figures of a task's answers. Declined questions have no answer whose confidence could be right or wrong. */
+/**
+ * @internal Computes the metrics of a task's answers. Declined questions are excluded from calibration, because they
+ * have no answer that could be right or wrong.
+ */
 export function resultOf<Answer extends Outcome>(
   answers: Answer[],
   confidence: (answer: Answer) => number,
@@ -121,7 +124,7 @@ export function resultOf<Answer extends Outcome>(
 
 interface Score {
   logprob: number;
-  /** The divisor of each normalization. */
+  /** Length of the choice by each normalization, the divisor of its log-likelihood. */
   lengths: Readonly<Record<Normalization, number>>;
 }
 
@@ -157,8 +160,9 @@ async function choiceScores(
 }
 
 /**
- * The ids of a question and of its choices. Plain text is encoded together with each choice, because a tokenizer may join what
- * stands at the border; the prompt is then what all of them begin with, and `from` says where a choice's own tokens begin.
+ * Returns the ids of a question and of its choices. Plain text is encoded together with each choice, because a
+ * tokenizer may merge characters across the border. The prompt is then the common prefix of all of them, and `from` is
+ * the number of a continuation's tokens that still belong to the prompt.
  */
 async function groupOf(
   model: LanguageModel,
@@ -172,12 +176,13 @@ async function groupOf(
   const each = (encoded: (choice: string) => Promise<Uint32Array>) =>
     Promise.all(choices.map(async (choice) => Array.from(await encoded(choice))));
   if (text === undefined) {
-    // A chat's answer follows what asks for it directly, as lm-evaluation-harness has it.
+    // In a chat, the answer directly follows the generation prompt, as in lm-evaluation-harness.
     const follows = { addSpecialTokens: false, addPrefixSpace: false, signal };
     const continuations = await each((choice) => tokenizer.encodeAsync(choice, follows));
     return { prompt: ids, continuations, from: choices.map(() => 0) };
   }
-  // As the prompt was read: else a special token in it would be one there and text here, and all after it the choice's.
+  // Parse special tokens as in the prompt. Otherwise a special token would be text here, and the common prefix would
+  // end there.
   const allowSpecial = question.prompt !== undefined;
   const isSpaced = /\s/.test(text.at(-1) ?? "");
   const whole = await each(async (choice) => {
@@ -187,7 +192,7 @@ async function groupOf(
   const starts = whole.map((all) => commonPrefix(all, ids));
   const shared = Math.min(...starts);
   if (shared === 0) {
-    // Nothing before the choice: it follows what begins or ends a text.
+    // Without text before a choice, it follows the beginning-of-text token, or an end token.
     const start = tokenizer.bosTokenId ?? tokenizer.eosTokenIds[0];
     if (start !== undefined) return { prompt: [start], continuations: whole, from: whole.map(() => 0) };
     return { prompt: [ids[0]!], continuations: whole.map((all) => all.slice(1)), from: whole.map(() => 0) };

@@ -11,14 +11,14 @@ import { type SftOptions, sft } from "../train/stages/sft.ts";
 import { checkFunction, checkText, checkTextModel } from "./arguments.ts";
 import { multipleChoice, type Normalization } from "./choice.ts";
 
-/** A model and how it classifies: by its head, or by which label it would write. */
+/** A model, and how it classifies: with its classification head, or by the likelihood of each label as text. */
 export interface ComparedModel {
   name: string;
   model: LanguageModel;
   kind: "discriminative" | "generative";
 }
 
-/** Figures of one model over the same texts. */
+/** Metrics of one model on the common texts. */
 export interface ComparisonRow {
   name: string;
   kind: ComparedModel["kind"];
@@ -26,17 +26,17 @@ export interface ComparisonRow {
   macroF1: number;
   /** Expected calibration error. */
   ece: number;
-  /** Mean negative log-likelihood of the right label, in nats: ln(labels) is a guess. */
+  /** Mean negative log-likelihood of the correct label, in nats. Guessing gives ln(number of labels). */
   nll: number;
   count: number;
 }
 
-/** The default template for a label after a text; `{text}` is the text. */
+/** Default template for a text and its label. `{text}` stands for the text. */
 export const LABEL_TEMPLATE = "{text}\nLabel:";
 
 /** Options of `compareClassifiers`. */
 export interface CompareOptions {
-  /** All labels; those of the rows where not given. */
+  /** All labels. Default: those of the rows. */
   labels?: readonly string[] | undefined;
   /** Prompt template for a generative model, which continues with a label. Default: LABEL_TEMPLATE. */
   template?: string | undefined;
@@ -45,8 +45,8 @@ export interface CompareOptions {
 }
 
 /**
- * The same texts put to models of both kinds: a discriminative one gives its head's probabilities; a generative one writes, and the
- * log-likelihoods of the labels as its next words make its probabilities.
+ * Compares models on the same texts. A discriminative model's probabilities are those of its head. A generative model's
+ * probabilities follow from the log-likelihoods of the labels as continuations.
  * @param rows {text, label}
  * @throws HeddleError INVALID_FILE `file:line: …`, INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED
  */
@@ -101,7 +101,7 @@ async function readRowsOf(rows: RowSource, signal: AbortSignal | undefined): Pro
   return read;
 }
 
-/** The prompt for a text. */
+/** Returns the prompt for a text. */
 function prompted(text: string, template = LABEL_TEMPLATE): string {
   return template.replaceAll("{text}", () => text);
 }
@@ -154,20 +154,20 @@ export interface BothKindsOptions extends Omit<CompareOptions, "labels"> {
   data: RowSource;
   /** Rows that are never trained on. */
   evalData?: RowSource | undefined;
-  /** Without evalData: the share of the rows that is held out instead. Default 0.2. */
+  /** Share of the rows to hold out if evalData is not given. Default 0.2. */
   evalFraction?: number | undefined;
-  /** Options of both trainings, and of each alone. */
+  /** Options of both trainings. `classify` and `generate` override them. */
   training: Partial<Omit<ClassifyOptions, "data" | "evalData">> & { maxSteps: number };
   classify?: Partial<ClassifyOptions> | undefined;
   sft?: Partial<SftOptions> | undefined;
-  /** Told how each training is. */
+  /** Called with each training's events. */
   onEvent?: ((kind: ComparedModel["kind"], event: TrainEvent) => void) | undefined;
 }
 
 /**
- * One pretrained trunk as both kinds of classifier, before and after the same training on the same rows: a head on it, whose weights are
- * random before; and the label as text, which it is taught to write.
- * @param load gives the pretrained model anew; both models are disposed of in the end
+ * Trains one pretrained trunk as both kinds of classifier, on the same rows, and measures both before and after. One
+ * gets a classification head, which has random weights at first. The other learns to write the label as text.
+ * @param load loads the pretrained model again; both models are disposed of in the end
  * @returns four rows, measured on the held-out rows
  * @throws HeddleError INVALID_ARGUMENT, as the trainings and compareClassifiers
  */
@@ -203,7 +203,7 @@ export async function compareKinds(
       ? splitExamples(all, evalFraction)
       : { train: all, heldOut: await readRowsOf(evalData, signal) };
   if (split.train.length === 0 || split.heldOut.length === 0)
-    throw invalidArgument("evalFraction", "rows on both sides", evalFraction);
+    throw invalidArgument("evalFraction", "rows for training and for evaluation", evalFraction);
   const labels = labelsOf(split.train);
   const plain = (rows: readonly LabelledRow[]) =>
     rows.map(({ text, labels: [label] }) => ({ text: text!, label: label! }));

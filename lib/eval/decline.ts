@@ -14,13 +14,13 @@ export const DECLINE_PATTERNS: readonly RegExp[] = [
   /\b(?:none of the above|n\/a)\b/,
 ];
 
-/** Whether an answer declines: says that it does not know. */
+/** Returns whether an answer declines, that is, says that it does not know. */
 export type Declines = (answer: string) => boolean;
 
-/** How declines are told: by patterns, texts that occur in the answer (whatever their case), or a function. */
+/** How to recognize declines: regular expressions, case-insensitive texts that the answer contains, or a function. */
 export type DeclineOption = Declines | readonly (string | RegExp)[];
 
-/** The test of an answer. @throws HeddleError INVALID_ARGUMENT */
+/** Returns the function that recognizes declines. @throws HeddleError INVALID_ARGUMENT */
 export function declinesBy(option: DeclineOption = DECLINE_PATTERNS): Declines {
   if (typeof option === "function") return option;
   if (!Array.isArray(option) || option.some((p) => typeof p !== "string" && !(p instanceof RegExp)))
@@ -28,7 +28,7 @@ export function declinesBy(option: DeclineOption = DECLINE_PATTERNS): Declines {
   const tests = option.map((pattern: string | RegExp) =>
     typeof pattern === "string"
       ? (answer: string) => answer.includes(plain(pattern))
-      : // Flags g and y make `test` remember where it was.
+      : // With the flags g and y, `test` would continue at the previous match.
         (answer: string) => new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, "")).test(answer),
   );
   return (answer) => {

@@ -4,12 +4,12 @@ import { exists } from "../io/atomic-files.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { checkFunction, checkTextModel } from "./arguments.ts";
 
-/** Characters of a path at most, on any system. */
+/** Maximum length of a path in characters, on any system. */
 const MOST_PATH = 4096;
 
 /** Options of `perplexity`. */
 export interface PerplexityOptions {
-  /** Tokens that a window moves by; half the context length where not given. */
+  /** Number of tokens that a window advances. Default: half the context length. */
   stride?: number | undefined;
   /** Called with the number of tokens scored so far. */
   onProgress?: ((state: { tokens: number }) => void) | undefined;
@@ -22,19 +22,22 @@ export interface PerplexityResult {
   nll: number;
   /** exp(nll) */
   perplexity: number;
-  /** Scored tokens. */
+  /** Number of scored tokens. */
   tokens: number;
   /** Negative log-likelihood in bits per UTF-8 byte of the scored text. */
   bitsPerByte: number;
 }
 
-/** A text, or texts. A text that is the path of a file is mistaken for it: elsewhere in evaluation a string is a path. */
+/**
+ * Returns one text or several as documents. A text that is the path of an existing file is refused as a likely mistake,
+ * because elsewhere in evaluation a string is a path.
+ */
 async function documentsOf(given: string | Iterable<string> | AsyncIterable<string>) {
   if (typeof given === "string") {
     if (given.length <= MOST_PATH && (await exists(given).catch(() => false)))
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `documents: expected a text, or an iterable of texts, got the path of a file, ${describe(given)}: read it first, or give [text] to score it as it stands`,
+        `documents: expected a text, or an iterable of texts, got the path of a file, ${describe(given)}: read the file first, or pass [text] to score the path itself`,
       );
     return [given];
   }
@@ -44,14 +47,14 @@ async function documentsOf(given: string | Iterable<string> | AsyncIterable<stri
 }
 
 /**
- * Perplexity of documents. Each is encoded as the tokenizer does it (with BOS, if it adds one), and its tokens after the first
- * are scored, each once. Documents longer than the context are read through windows that overlap: after the first window,
- * every token sees at least `contextLength − stride` tokens before it.
+ * Computes the perplexity of documents. Each is encoded with the tokenizer's special tokens (BOS, if it adds one). All
+ * tokens after the first are scored, each once. Documents longer than the context are read in overlapping windows.
+ * After the first window, every token sees at least `contextLength − stride` tokens before it.
  *
- * A single text must not be the path of a file that is there: it is the text that is scored. `[text]` scores any.
+ * A single text that is the path of an existing file is refused. Pass `[text]` to score such a text.
  *
- * The first token of a document without BOS has nothing before it: neither it nor its bytes count.
- * @throws HeddleError INVALID_ARGUMENT, NUMERICAL for a model that gives NaN, ABORTED
+ * The first token of a document without BOS has no context, so neither it nor its bytes count.
+ * @throws HeddleError INVALID_ARGUMENT, NUMERICAL for a model that returns NaN, ABORTED
  */
 export async function perplexity(
   model: LanguageModel,

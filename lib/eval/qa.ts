@@ -11,33 +11,33 @@ import { type DeclineOption, declinesBy } from "./decline.ts";
 import { type AskOptions, promptOf, readQuestions } from "./questions.ts";
 
 export interface QaOptions extends AskOptions {
-  /** `exact`: the whole answer is an accepted one; `contains`: it holds one. Default exact. */
+  /** `exact`: the whole answer must be an accepted one. `contains`: it must contain one. Default exact. */
   match?: Match | undefined;
-  /** Most tokens of an answer. Default 48. */
+  /** Maximum number of tokens of an answer. Default 48. */
   maxTokens?: number | undefined;
-  /** Texts that end an answer. Default: a line break, where questions are not put as a chat. */
+  /** Texts that end an answer. Default: a line break, unless questions use a chat template. */
   stop?: readonly string[] | undefined;
-  /** 0 (the default): the likeliest answer. */
+  /** Sampling temperature. 0 (default) is greedy. */
   temperature?: number | undefined;
   /** Seed of sampled answers. Default: 0. */
   seed?: number | undefined;
-  /** How a decline is told: see DECLINE_PATTERNS. */
+  /** How to recognize a decline. Default: DECLINE_PATTERNS. */
   declines?: DeclineOption | undefined;
   /**
-   * How sure the model is of an answer: the probability of the whole (`sequence`, the default), which is what a greedy answer
-   * claims; or of a token on average (`token`, the geometric mean), for answers of several sentences.
+   * The model's confidence in an answer. `sequence` (default): the probability of the whole answer, which is what a
+   * greedy answer claims. `token`: the geometric mean of its tokens' probabilities, for answers of several sentences.
    */
   confidence?: "sequence" | "token" | undefined;
-  /** How confidences are held against what is right. */
+  /** Options of the calibration error. */
   calibration?: CalibrationOptions | undefined;
-  /** Told after each batch of rows. */
+  /** Called after each batch of rows. */
   onProgress?: ((state: { done: number; total: number }) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /** One question of the evaluation. */
 export interface QaAnswer extends Outcome {
-  /** Where the row stands: `file:line`. */
+  /** Location of the row: `file:line`. */
   where: string;
   text: string;
   confidence: number;
@@ -46,11 +46,11 @@ export interface QaAnswer extends Outcome {
 }
 
 export interface QaResult extends TaskResult<QaAnswer> {
-  /** Mean F1 over words of the answerable questions. */
+  /** Mean word F1 of the answerable questions. */
   f1: number;
 }
 
-/** Questions that are answered in one call: the engine runs as many of them at once as it has room for. */
+/** Number of questions in one call. The engine runs as many at once as it has room for. */
 const BATCH = 64;
 const OPTIONS = [
   ...["chat", "system", "template", "match", "maxTokens", "stop", "temperature", "seed", "declines", "confidence"],
@@ -58,8 +58,9 @@ const OPTIONS = [
 ];
 
 /**
- * Question answering: the model answers in its own words, and the answer is compared with the accepted ones (normalizeAnswer).
- * Rows: {question | prompt | messages, answer | answers, unanswerable?}. A decline is a wrong answer to an answerable question.
+ * Question answering: the model answers freely, and the answer is compared with the accepted ones (normalizeAnswer).
+ * Rows: {question | prompt | messages, answer | answers, unanswerable?}. Declining an answerable question counts as a
+ * wrong answer.
  * @throws HeddleError INVALID_FILE `file:line: …`, INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED
  */
 export async function questionAnswering(
@@ -85,14 +86,14 @@ export async function questionAnswering(
     throwIfAborted(signal, "qa");
   }
   const answers: QaAnswer[] = [];
-  // A chat ends its turn. Plain text needs a stop condition.
+  // In a chat, the model ends its turn. Plain text needs a stop text.
   for (const [plain, indices] of [false, true].map((p) => [p, indicesOf(prompts, p)] as const)) {
     const stop = options.stop ?? (plain ? ["\n"] : []);
     for (let from = 0; from < indices.length; from += BATCH) {
       const part = indices.slice(from, from + BATCH);
       const completions = await model.completeAll(
         part.map((i) => prompts[i]!.ids),
-        // An answer ends where the context does.
+        // If the context is full, the answer ends.
         { maxTokens, contextOverflow: "stop", temperature, seed, stop, signal },
       );
       for (const [place, { text, logprobs }] of completions.entries()) {

@@ -14,31 +14,31 @@ import { withoutClosing } from "../tokenizer/prompt-ids.ts";
 /** The question of a row. */
 export interface Question {
   row: LocatedRow;
-  /** Text that the model continues as it is. */
+  /** Text that the model continues unchanged. */
   prompt?: string;
-  /** A question that is put to the model in its chat format, or in the template. */
+  /** A question that is put into the chat format, or into the template. */
   question?: string;
   messages?: TextMessage[];
-  /** Accepted answers; none for a question without a true answer. */
+  /** Accepted answers. Empty for a question without a true answer. */
   answers: readonly string[];
   /** Answers to choose from. */
   choices?: readonly string[];
-  /** Index of the right choice. */
+  /** Index of the correct choice. */
   right?: number;
   unanswerable: boolean;
 }
 
-/** How questions are put. */
+/** How questions are presented to the model. */
 export interface AskOptions {
-  /** Put questions in the chat template. Default: where the model has one. */
+  /** Whether to use the chat template. Default: if the model has one. */
   chat?: boolean | undefined;
-  /** Instructions before the question, in a chat. */
+  /** System prompt, in a chat. */
   system?: string | undefined;
-  /** Prompt template for models without a chat template; `{question}` is the question. */
+  /** Prompt template for models without a chat template. `{question}` stands for the question. */
   template?: string | undefined;
 }
 
-/** How a question is put as text. */
+/** Default prompt template of a question as plain text. */
 export const QUESTION_TEMPLATE = "Question: {question}\nAnswer:";
 
 /**
@@ -110,7 +110,10 @@ function choicesOf(row: LocatedRow, unanswerable: boolean) {
   return { choices, right: right as number, answers: [choices[right as number]!] };
 }
 
-/** A question as the model sees it: ids, and the text where it is plain text that an answer's first token may join. */
+/**
+ * Returns a question as ids. Also returns its text if it is plain text, because an answer's first characters may merge
+ * with it into one token.
+ */
 export async function promptOf(
   model: LanguageModel,
   asked: Question,

@@ -7,7 +7,10 @@ import { readJson } from "../io/atomic-files.ts";
 export const ADAPTER_CONFIG_FILE = "adapter_config.json";
 export const ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors";
 
-/** Rank of an adapter's update at most: what training takes, so that whatever it saved loads. It bounds what a file can ask of memory. */
+/**
+ * Maximum rank of an adapter. Training has the same limit, so all saved adapters load. It bounds the memory that a file
+ * can ask for.
+ */
 export const MAX_ADAPTER_RANK = 4096;
 
 /** The content of adapter_config.json. */
@@ -18,24 +21,24 @@ export interface AdapterFileConfig {
   useRslora: boolean;
   targetModules: "all-linear" | string[];
   modulesToSave: string[];
-  /** Whether modules that are tied in the model stay so in the adapter. */
+  /** Whether modules that are tied in the model stay tied in the adapter. */
   ensureWeightTying?: boolean | undefined;
-  /** Ranks and alphas of modules that differ, by the end of the module's name. */
+  /** Ranks and alphas that differ from `r` and `alpha`, by the end of the module's name. */
   rankPattern: Record<string, number>;
   alphaPattern: Record<string, number>;
   /** Whether the adapted weights are stored (in, out), as GPT-2's are. */
   fanInFanOut: boolean;
-  /** The model that the adapter was trained on, as its author called it. */
+  /** Name of the model that the adapter was trained on. */
   baseModel: string | undefined;
   /** Names of adapters that were active during training. This adapter gives its trained results only together with them. */
   beside?: string[] | undefined;
-  /** CAUSAL_LM where not given. */
+  /** Default: CAUSAL_LM. */
   taskType?: (typeof TASKS)[number] | undefined;
 }
 
 const TASKS = ["CAUSAL_LM", "SEQ_CLS", "TOKEN_CLS", "FEATURE_EXTRACTION"] as const;
 
-/** Features of PEFT that change what is computed; a file that uses one is refused rather than read wrongly. */
+/** Features of PEFT that change the computation. A file that uses one is refused. */
 const REFUSED: Record<string, (value: unknown) => boolean> = {
   use_dora: (v) => v === true,
   use_qalora: (v) => v === true,
@@ -92,7 +95,7 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
     if (!isObject(given)) throw invalid(name, "an object", given);
     for (const [key, n] of Object.entries(given)) {
       if (typeof n !== "number" || !(n > 0)) throw invalid(`${name}.${key}`, "a number above 0", n);
-      // Keys may be regular expressions there. Escaped dots and an end mark are all that is met in practice.
+      // PEFT allows regular expressions as keys. In practice only escaped dots and an end mark occur.
       if (!/^\^?[\w.\\-]+\$?$/.test(key))
         throw new HeddleError(
           "UNSUPPORTED",
@@ -108,7 +111,7 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
     alpha: number("lora_alpha", 8, (v) => v > 0 && Number.isFinite(v), "a number above 0"),
     dropout: number("lora_dropout", 0, (v) => v >= 0 && v < 1, "a number from 0 to below 1"),
     useRslora: flag("use_rslora"),
-    // A string other than all-linear is a regular expression; which layers it meant shows in the weights.
+    // A string other than all-linear is a regular expression. The weights show which layers it matched.
     targetModules: typeof targets === "string" ? "all-linear" : names("target_modules"),
     modulesToSave: names("modules_to_save"),
     ensureWeightTying: flag("ensure_weight_tying"),
@@ -121,7 +124,7 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
   };
 }
 
-/** The value of a pattern for a module: of its longest matching end. */
+/** Returns a module's value in a pattern: that of the longest key that the module's name ends with. */
 export function patternValue(pattern: Readonly<Record<string, number>>, module: string): number | undefined {
   let best: string | undefined;
   for (const key of Object.keys(pattern))
@@ -129,7 +132,7 @@ export function patternValue(pattern: Readonly<Record<string, number>>, module: 
   return best === undefined ? undefined : pattern[best];
 }
 
-/** The file's content, with the keys that PEFT's own loader expects. */
+/** Returns the content of adapter_config.json, with the keys that PEFT's loader expects. */
 export function adapterConfigToJson(config: AdapterFileConfig): Record<string, unknown> {
   return {
     peft_type: "LORA",
@@ -141,7 +144,7 @@ export function adapterConfigToJson(config: AdapterFileConfig): Record<string, u
     use_rslora: config.useRslora,
     target_modules: config.targetModules,
     modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
-    // PEFT passes over keys that it does not know.
+    // PEFT ignores keys that it does not know.
     ...(config.ensureWeightTying && { ensure_weight_tying: true }),
     rank_pattern: config.rankPattern,
     alpha_pattern: config.alphaPattern,

@@ -4,7 +4,10 @@ import { join } from "node:path";
 import { packageRoot } from "../binding/load.ts";
 import { HeddleError } from "../core/errors.ts";
 
-/** The embedded model's folder, models/default of the installed package. @throws NOT_FOUND where it is missing */
+/**
+ * Returns the folder of the embedded model, models/default of the installed package.
+ * @throws NOT_FOUND if it is missing
+ */
 export function defaultModelPath(): string {
   const path = join(packageRoot(), "models", "default");
   if (!existsSync(join(path, "config.json")))

@@ -1,12 +1,12 @@
-// Whether stored bytes are still those that were written: CRC-32C, which a processor computes faster than any disk writes. It finds damage, not malice:
-// whoever changes a file on purpose can give it the same.
+// CRC-32C digests, which tell whether stored bytes are unchanged. They are computed faster than any disk writes. They
+// detect damage, not tampering.
 import { binding } from "../binding/index.ts";
 import { throwIfAborted } from "../core/errors.ts";
 import type { Device } from "../graph/index.ts";
 import { mapFile } from "../io/mapped-file.ts";
 import { hostOf } from "./native-cast.ts";
 
-/** Bytes of one turn on the lane, some milliseconds' worth: what else is asked of the device comes between. */
+/** Bytes per task on the lane, a few milliseconds' worth, so that other tasks of the device can run in between. */
 const TURN = 1 << 25;
 
 const shown = (sum: number) => `crc32c:${sum.toString(16).padStart(8, "0")}`;
@@ -25,7 +25,7 @@ export class Digest {
     await this.take(bytes, bytes.length);
   }
 
-  /** So far: `crc32c:` and eight digits. */
+  /** The digest so far: `crc32c:` and eight hexadecimal digits. */
   get text(): string {
     return shown(this.sum);
   }
@@ -40,13 +40,13 @@ export class Digest {
   }
 }
 
-/** The digest of a short text, computed synchronously. */
+/** Returns the digest of a short text, computed synchronously. */
 export function digestOfText(text: string): string {
   return shown(binding.crc32c(Buffer.from(text)));
 }
 
 /**
- * The digest of a file.
+ * Returns the digest of a file.
  * @throws HeddleError NOT_FOUND, IO, ABORTED
  */
 export async function digestOfFile(

@@ -1,4 +1,4 @@
-// A stored tensor's elements where they lie, in its own order or in the other format's.
+// Where a stored tensor's elements are, in its own layout or in the other format's.
 import { HeddleError } from "../core/errors.ts";
 import { elementCount, isQuantized, type NumberDType } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
@@ -8,24 +8,24 @@ import { castTogether } from "./native-cast.ts";
 import { pieceOf } from "./weight-dtype.ts";
 import type { StoredTensor } from "./weights.ts";
 
-/** The sources of a tensor's elements, in order. */
+/** Returns the sources of a tensor's elements, in order. */
 export function sourcesOf({ sources, file, offset, bytes }: StoredTensor): StoredElements[] {
   return sources?.() ?? [{ data: file, offset, bytes }];
 }
 
-/** Elements in a separate array. */
+/** Returns elements that are in memory as a source. */
 export function elementsIn(data: Uint8Array, view?: ElementView): StoredElements {
   return { data, offset: 0, bytes: data.length, ...(view && { view }) };
 }
 
-/** Elements in some order, of type `from`. */
+/** Elements of type `from`, in the order of their sources. */
 export interface OrderedElements {
   sources: StoredElements[];
   from: NumberDType;
 }
 
 /**
- * A tensor's elements in the other format's order.
+ * Returns a tensor's elements in the other format's layout.
  * @param to the direction of `change`
  * @throws HeddleError INVALID_FILE unless the rows are heads of an even width
  */
@@ -47,7 +47,8 @@ export async function inOrderOf(
 }
 
 /**
- * A matrix (rows, columns) as (columns, rows). Blocks and 8-bit floats cannot be taken apart where they lie: they become f32, which is held whole.
+ * Transposes a matrix (rows, columns). Quantized blocks and 8-bit floats cannot be transposed by a view. They are
+ * converted to f32, and the whole matrix is in memory.
  * @throws HeddleError NUMERICAL, IO, OUT_OF_MEMORY
  */
 export async function transposed(device: Device, tensor: StoredTensor): Promise<OrderedElements> {
@@ -62,13 +63,14 @@ export async function transposed(device: Device, tensor: StoredTensor): Promise<
   return { sources: [elementsIn(await castTogether(device, sources, { name, from, to: "f32" }), view)], from: "f32" };
 }
 
-/** (rows, columns) read as (columns, rows). */
+/** Returns the view that reads a matrix (rows, columns) as (columns, rows). */
 export function transposedView(rows: number, columns: number): ElementView {
   return { sizes: [columns, rows], strides: [1, columns] };
 }
 
 /**
- * Rows of each head, halves ↔ neighbours: GGUF's row 2j + p is transformers' row p · width / 2 + j.
+ * Reorders the rows of each head between halves (transformers) and neighbours (GGUF): GGUF's row 2j + p is
+ * transformers' row p · width / 2 + j.
  * @throws HeddleError INVALID_FILE
  */
 function ropeView(tensor: StoredTensor, heads: number, to: "safetensors" | "gguf"): ElementView {
@@ -81,7 +83,7 @@ function ropeView(tensor: StoredTensor, heads: number, to: "safetensors" | "gguf
 }
 
 /**
- * Rows of q, k and v: those of each head together (transformers) ↔ all of q, then k, then v (GGUF).
+ * Reorders the rows of q, k and v between one group per head (transformers) and all of q, then k, then v (GGUF).
  * @throws HeddleError INVALID_FILE
  */
 function qkvView(tensor: StoredTensor, heads: number, to: "safetensors" | "gguf"): ElementView {
@@ -102,14 +104,14 @@ function columnsOf({ name, dtype, shape }: StoredTensor): number {
   return columns;
 }
 
-/** Rows of q, of k and of v in each head. @throws INVALID_FILE where they are not as many */
+/** Returns the number of rows of q, k or v per head. @throws INVALID_FILE if the rows cannot be split evenly */
 export function qkvWidth({ name, shape }: Pick<StoredTensor, "name" | "shape">, heads: number): number {
   const width = shape[0]! / (3 * heads);
   if (Number.isInteger(width)) return width;
   throw new HeddleError("INVALID_FILE", `${name}: expected q, k and v of ${heads} heads, got ${shape[0]} rows`);
 }
 
-/** Rows of each of the heads that a matrix's rows are. @throws INVALID_FILE where they are not an even number each */
+/** Returns the number of rows per head. @throws INVALID_FILE if it is not a whole, even number */
 export function headWidth({ name, shape }: Pick<StoredTensor, "name" | "shape">, heads: number): number {
   const rows = shape[0]!;
   const width = rows / heads;

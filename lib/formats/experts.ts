@@ -1,6 +1,6 @@
-// Routed experts in official folders: one by one (most), gate behind up in one stack (Granite), or fused, transposed and in blocks of 4 bits (gpt_oss). A model
-// holds them as GGUF does: `…experts.gate_proj.weight` (experts, outputs, inputs), and so for up and down, biases
-// (experts, outputs).
+// Routed experts in Hugging Face folders: separate matrices (most families), gate and up concatenated (Granite), or interleaved,
+// transposed and in MXFP4 (gpt_oss). A model stores one stack per projection, as GGUF does: `…experts.gate_proj.weight`
+// (experts, outputs, inputs), likewise up and down. Biases are (experts, outputs).
 import { HeddleError } from "../core/errors.ts";
 import { type FloatDType, isFloat } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
@@ -13,13 +13,13 @@ import { collect, type TensorData } from "./tensor-data.ts";
 import { weightBytes } from "./weight-dtype.ts";
 import type { StoredTensor, WeightSource } from "./weights.ts";
 
-/** Made of others in the file: how, and which those are. */
+/** A tensor that is built from others of the file. `parts` names them. */
 interface Stack {
   tensor: () => StoredTensor;
   parts: string[];
 }
 
-/** The weights of a folder with experts in stacks, whichever way they lie; a folder that has stacks keeps them. */
+/** Presents a folder's experts as stacks, whatever their layout. Existing stacks stay. */
 export function stackExperts(weights: WeightSource, config: ModelConfig): WeightSource {
   const { experts } = formatOf(config.modelType);
   if (config.numExperts === undefined) return weights;
@@ -40,16 +40,16 @@ export function stackExperts(weights: WeightSource, config: ModelConfig): Weight
   };
 }
 
-const SINGLE = /^(.*\.(?:mlp|block_sparse_moe)\.experts)\.([0-9]{1,5})\.([a-z0-9_]+)\.weight$/;
+const SEPARATE_NAME = /^(.*\.(?:mlp|block_sparse_moe)\.experts)\.([0-9]{1,5})\.([a-z0-9_]+)\.weight$/;
 const KINDS = ["gate", "up", "down"] as const;
 const officialName = (experts: ExpertsFormat | undefined, kind: (typeof KINDS)[number]) =>
   experts?.names?.[kind] ?? `${kind}_proj`;
 
-/** `experts.7.gate_proj.weight` and its like. */
+/** Stacks separate matrices, such as `experts.7.gate_proj.weight`. */
 function singleStacks(weights: WeightSource, count: number, experts?: ExpertsFormat): Map<string, Stack> {
   const found = new Map<string, { kind: string; prefix: string; parts: string[] }>();
   for (const name of weights.names()) {
-    const [, prefix, expert, official] = SINGLE.exec(name) ?? [];
+    const [, prefix, expert, official] = SEPARATE_NAME.exec(name) ?? [];
     const kind = KINDS.find((each) => officialName(experts, each) === official);
     if (prefix === undefined || kind === undefined || Number(expert) >= count) continue;
     const stack = `${prefix}.${kind}_proj.weight`;
@@ -75,7 +75,7 @@ function stackOf(weights: WeightSource, name: string, parts: readonly string[]):
   for (const part of parts) {
     const { dtype, shape } = weights.tensor(part);
     if (dtype === first.dtype && String(shape) === String(first.shape)) continue;
-    const expected = `${first.dtype} [${first.shape.join(", ")}] as of the first expert`;
+    const expected = `${first.dtype} [${first.shape.join(", ")}], like the first expert`;
     throw new HeddleError("INVALID_FILE", `${part}: expected ${expected}, got ${dtype} [${shape.join(", ")}]`);
   }
   return {
@@ -87,40 +87,40 @@ function stackOf(weights: WeightSource, name: string, parts: readonly string[]):
   };
 }
 
-const FUSED = /^(.*\.mlp\.experts)\.(gate_up|down)_proj(_bias|_blocks)?$/;
+const FUSED_NAME = /^(.*\.mlp\.experts)\.(gate_up|down)_proj(_bias|_blocks)?$/;
 
-/** gpt_oss: gate and up in turns along the outputs; matrices (experts, inputs, outputs), or blocks of MXFP4 along the inputs. */
+/** gpt_oss: gate and up are interleaved along the outputs. Matrices are (experts, inputs, outputs), or MXFP4 in blocks along the inputs. */
 function gptOssStacks(weights: WeightSource): Map<string, Stack> {
   const stacks = new Map<string, Stack>();
   for (const name of weights.names()) {
-    const [, prefix, kind, suffix] = FUSED.exec(name) ?? [];
+    const [, prefix, kind, suffix] = FUSED_NAME.exec(name) ?? [];
     if (prefix === undefined) continue;
     const halves = kind === "gate_up" ? (["gate", "up"] as const) : (["down"] as const);
     for (const [part, half] of halves.entries()) {
       const made = `${prefix}.${half}_proj.${suffix === "_bias" ? "bias" : "weight"}`;
-      const turns = { step: halves.length, part };
+      const interleave = { step: halves.length, part };
       if (suffix === "_blocks") {
         const scales = `${prefix}.${kind}_proj_scales`;
         if (!weights.has(scales))
           throw new HeddleError("INVALID_FILE", `${weights.path}: expected ${scales}, got none`);
-        const tensor = () => fromBlocks(made, weights.tensor(name), weights.tensor(scales), turns);
+        const tensor = () => fromBlocks(made, weights.tensor(name), weights.tensor(scales), interleave);
         stacks.set(made, { parts: [name, scales], tensor });
       } else {
         const rank = suffix === "_bias" ? 2 : 3;
-        stacks.set(made, { parts: [name], tensor: () => fromFused(made, weights.tensor(name), rank, turns) });
+        stacks.set(made, { parts: [name], tensor: () => fromFused(made, weights.tensor(name), rank, interleave) });
       }
     }
   }
   return stacks;
 }
 
-const HALVES = /^(.*\.block_sparse_moe)\.(input|output)_linear\.weight$/;
+const HALVES_NAME = /^(.*\.block_sparse_moe)\.(input|output)_linear\.weight$/;
 
 /** Granite: `input_linear` has each expert's gate followed by up, `output_linear` its down. */
 function graniteStacks(weights: WeightSource): Map<string, Stack> {
   const stacks = new Map<string, Stack>();
   for (const name of weights.names()) {
-    const [, prefix, side] = HALVES.exec(name) ?? [];
+    const [, prefix, side] = HALVES_NAME.exec(name) ?? [];
     if (prefix === undefined) continue;
     const kinds = side === "input" ? (["gate", "up"] as const) : (["down"] as const);
     for (const [part, kind] of kinds.entries()) {
@@ -137,7 +137,7 @@ function graniteStacks(weights: WeightSource): Map<string, Stack> {
 function halfOf(name: string, both: StoredTensor, part: number): StoredTensor {
   const [experts, outputs, inputs] = both.shape as [number, number, number];
   if (both.sources || both.shape.length !== 3 || !isFloat(both.dtype) || outputs % 2 !== 0)
-    throw misshapen(both, "floats (experts, 2 · width, hidden_size)");
+    throw wrongShape(both, "floats (experts, 2 · width, hidden_size)");
   const rows = outputs / 2;
   return {
     ...both,
@@ -155,24 +155,27 @@ function halfOf(name: string, both: StoredTensor, part: number): StoredTensor {
   };
 }
 
-/** Every `step`-th output from `part` on. */
-interface Turns {
+/** Selects every `step`-th output, starting at `part`. */
+interface Interleave {
   step: number;
   part: number;
 }
 
-function misshapen({ name, dtype, storedDtype, shape, fp8 }: StoredTensor, expected: string): HeddleError {
+function wrongShape({ name, dtype, storedDtype, shape, fp8 }: StoredTensor, expected: string): HeddleError {
   const got = fp8 ? storedDtype : dtype;
   return new HeddleError("INVALID_FILE", `${name}: expected ${expected}, got ${got} [${shape.join(", ")}]`);
 }
 
-/** (experts, inputs, outputs) or biases (experts, outputs) → (experts, outputs / step, inputs) or (experts, outputs / step). */
-function fromFused(name: string, fused: StoredTensor, rank: number, { step, part }: Turns): StoredTensor {
+/**
+ * Extracts one projection of a fused tensor: (experts, inputs, outputs) → (experts, outputs / step, inputs), or for
+ * biases (experts, outputs) → (experts, outputs / step).
+ */
+function fromFused(name: string, fused: StoredTensor, rank: number, { step, part }: Interleave): StoredTensor {
   const [experts, ...rest] = fused.shape;
   const [inputs, outputs] = rank === 3 ? (rest as [number, number]) : [1, rest[0]!];
   // Tensors with several sources (8-bit floats) cannot be deinterleaved in place.
   if (fused.sources || fused.shape.length !== rank || !isFloat(fused.dtype) || outputs % step !== 0)
-    throw misshapen(fused, `floats of ${rank} dimensions`);
+    throw wrongShape(fused, `floats of ${rank} dimensions`);
   const rows = outputs / step;
   return {
     ...fused,
@@ -187,15 +190,20 @@ function fromFused(name: string, fused: StoredTensor, rank: number, { step, part
 }
 
 /**
- * Converts MXFP4 from transformers' layout, blocks (experts, outputs, groups, 16) with neighbours in one byte and separate scales, to ggml's:
- * 17 bytes per group of 32, the scale first, and elements j and j + 16 in one byte.
+ * Converts MXFP4 from transformers' layout to ggml's. transformers has blocks (experts, outputs, groups, 16) and separate scales. A byte
+ * holds elements 2j and 2j + 1. ggml has 17 bytes per group of 32, with the scale first. A byte holds elements j and j + 16.
  */
-function fromBlocks(name: string, blocks: StoredTensor, scales: StoredTensor, { step, part }: Turns): StoredTensor {
+function fromBlocks(
+  name: string,
+  blocks: StoredTensor,
+  scales: StoredTensor,
+  { step, part }: Interleave,
+): StoredTensor {
   const [experts, outputs, groups, half] = blocks.shape as [number, number, number, number];
   if (blocks.dtype !== "u8" || blocks.shape.length !== 4 || half !== 16 || outputs % step !== 0)
-    throw misshapen(blocks, "u8 [experts, outputs, groups, 16]");
+    throw wrongShape(blocks, "u8 [experts, outputs, groups, 16]");
   if (scales.dtype !== "u8" || String(scales.shape) !== String([experts, outputs, groups]))
-    throw misshapen(scales, `u8 [${experts}, ${outputs}, ${groups}]`);
+    throw wrongShape(scales, `u8 [${experts}, ${outputs}, ${groups}]`);
   const rows = outputs / step;
   const shape = [experts, rows, groups * 32];
   return {
@@ -220,7 +228,10 @@ function fromBlocks(name: string, blocks: StoredTensor, scales: StoredTensor, { 
 
 const SHARED_GATE = /\.mlp\.shared_expert_gate\.weight$/;
 
-/** The weights of a GGUF file with experts in stacks, which early files have one by one; what weighs the shared one is a vector there. */
+/**
+ * Presents a GGUF file's experts as stacks, because early files have separate matrices. The shared expert's gate, a vector in GGUF, becomes
+ * a matrix.
+ */
 export function stackGgufExperts(weights: WeightSource, config: ModelConfig): WeightSource {
   const stacked = stackExperts(weights, config);
   if (!formatOf(config.modelType).experts?.shared) return stacked;
@@ -237,15 +248,15 @@ export function stackGgufExperts(weights: WeightSource, config: ModelConfig): We
 export function unstackExperts(tensors: readonly TensorData[], config: ModelConfig, device: Device): TensorData[] {
   const { experts } = formatOf(config.modelType);
   if (config.numExperts === undefined) return [...tensors];
-  if (experts?.fused) return fused(tensors, device, experts.fused);
-  return tensors.flatMap((tensor) => (STACK.test(tensor.name) ? singles(tensor, experts) : [tensor]));
+  if (experts?.fused) return fuseStacks(tensors, device, experts.fused);
+  return tensors.flatMap((tensor) => (STACK_NAME.test(tensor.name) ? splitStack(tensor, experts) : [tensor]));
 }
 
-const STACK = /^(.*\.(?:mlp|block_sparse_moe)\.experts)\.(gate|up|down)_proj\.(weight|bias)$/;
+const STACK_NAME = /^(.*\.(?:mlp|block_sparse_moe)\.experts)\.(gate|up|down)_proj\.(weight|bias)$/;
 
-/** A stack's experts one by one; it is read when the first is written, and given up with the last. */
-function singles(tensor: TensorData, experts?: ExpertsFormat): TensorData[] {
-  const [, prefix, kind] = STACK.exec(tensor.name)!;
+/** Splits a stack into its experts. The stack is read for the first expert that is written, and freed after the last. */
+function splitStack(tensor: TensorData, experts?: ExpertsFormat): TensorData[] {
+  const [, prefix, kind] = STACK_NAME.exec(tensor.name)!;
   const official = officialName(experts, kind as (typeof KINDS)[number]);
   const [count, ...shape] = tensor.shape as number[];
   let whole: Promise<Uint8Array> | undefined;
@@ -263,22 +274,22 @@ function singles(tensor: TensorData, experts?: ExpertsFormat): TensorData[] {
   }));
 }
 
-/** gpt_oss: gate and up in turns, matrices (experts, inputs, outputs). Granite: up behind gate, (experts, outputs, inputs). */
-function fused(tensors: readonly TensorData[], device: Device, how: "turns" | "halves"): TensorData[] {
+/** gpt_oss: gate and up interleaved, matrices (experts, inputs, outputs). Granite: gate followed by up, (experts, outputs, inputs). */
+function fuseStacks(tensors: readonly TensorData[], device: Device, how: "turns" | "halves"): TensorData[] {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   return tensors.flatMap((tensor): TensorData[] => {
-    const [, prefix, kind, what] = STACK.exec(tensor.name) ?? [];
+    const [, prefix, kind, what] = STACK_NAME.exec(tensor.name) ?? [];
     if (prefix === undefined) return [tensor];
     if (kind === "up") return [];
     const parts = kind === "gate" ? [tensor, byName.get(`${prefix}.up_proj.${what}`)!] : [tensor];
     const [experts, rows, inputs = 1] = tensor.shape as [number, number, number?];
     const outputs = rows * parts.length;
-    const turns = how === "turns";
-    const name = turns
+    const isInterleaved = how === "turns";
+    const name = isInterleaved
       ? `${prefix}.${kind === "gate" ? "gate_up" : "down"}_proj${what === "bias" ? "_bias" : ""}`
       : `${prefix.replace(/\.experts$/, "")}.${kind === "gate" ? "input" : "output"}_linear.weight`;
     // The parts are consecutive, each (experts, rows, inputs).
-    const view = turns
+    const view = isInterleaved
       ? { sizes: [experts, inputs, rows, parts.length], strides: [rows * inputs, 1, inputs, experts * rows * inputs] }
       : { sizes: [experts, parts.length, rows, inputs], strides: [rows * inputs, experts * rows * inputs, inputs, 1] };
     const bytes = async () => {
@@ -289,7 +300,12 @@ function fused(tensors: readonly TensorData[], device: Device, how: "turns" | "h
       {
         name,
         dtype: tensor.dtype,
-        shape: what === "bias" ? [experts, outputs] : turns ? [experts, inputs, outputs] : [experts, outputs, inputs],
+        shape:
+          what === "bias"
+            ? [experts, outputs]
+            : isInterleaved
+              ? [experts, inputs, outputs]
+              : [experts, outputs, inputs],
         bytes,
       },
     ];

@@ -4,12 +4,13 @@ import { ioError } from "../io/atomic-files.ts";
 import { openFile } from "../io/open-file.ts";
 import { startsLikeSafetensors } from "./safetensors/safetensors-head.ts";
 
-/** Enough bytes of a file to tell its kind, and to show in a message. */
+/** Number of first bytes that are read: enough to tell a file's kind, and to show in a message. */
 const HEAD_BYTES = 40;
 
 /**
- * Whether a file begins as GGUF files do.
- * @throws HeddleError NOT_FOUND, IO (a folder); INVALID_FILE (a device, or a name that ends in .gguf with other content)
+ * Whether a file begins like a GGUF file.
+ * @throws HeddleError NOT_FOUND, IO (a folder); INVALID_FILE (a device, or a name that ends in .gguf with other
+ * content)
  */
 export async function isGguf(path: string): Promise<boolean> {
   const bytes = await headOf(path);
@@ -19,7 +20,7 @@ export async function isGguf(path: string): Promise<boolean> {
 }
 
 /**
- * The kind of weights that a file has. Broken files of a kind are left to their reader.
+ * Returns the kind of a weight file. It does not detect broken files; their reader does.
  * @throws HeddleError NOT_FOUND, IO; INVALID_FILE for a file of neither kind
  */
 export async function kindOfWeights(path: string): Promise<"gguf" | "safetensors"> {
@@ -42,9 +43,8 @@ function notOfKind(path: string, kind: string, bytes: Buffer): HeddleError {
 
 function shown(bytes: Buffer): string {
   if (bytes.length === 0) return "an empty file";
-  const text = bytes.toString("utf8").replace(/\ufffd$/, ""); // a character that the end cuts
-  if (text.startsWith("version https://git-lfs"))
-    return "a pointer of Git LFS, without the file that it stands for (git lfs pull)";
+  const text = bytes.toString("utf8").replace(/\ufffd$/, ""); // a character may be cut at the end
+  if (text.startsWith("version https://git-lfs")) return "a Git LFS pointer instead of the file (run git lfs pull)";
   const line = text.split(/[\r\n]/, 1)[0]!;
   if (/^[^\p{Cc}\ufffd]+$/u.test(line)) return `a text that begins with ${JSON.stringify(line)}`;
   return `bytes that begin with ${bytes

@@ -7,9 +7,9 @@ import { MODEL_CARD_FILE } from "./model-card.ts";
 import { LAYER_MODULES, TEXT_LIMIT_FILES } from "./sentence-transformers/names.ts";
 import { namesIn, removeStale, replaceTokenizer, VOCABULARY_FILES } from "./tokenizer-files.ts";
 
-/** Files that readers of a model open first. Without them, the folder's other files are not read as a model. */
+/** Files that readers of a model open first. Without them, readers do not recognize a model in the folder. */
 const LEADING = ["modules.json", ADAPTER_CONFIG_FILE, "config.json"];
-/** Other files that readers take for a part of the model. */
+/** Other files that readers treat as part of the model. */
 const SETTINGS = [
   "generation_config.json",
   MODEL_CARD_FILE,
@@ -18,13 +18,14 @@ const SETTINGS = [
   ADAPTER_WEIGHTS_FILE,
   HEAD_CONFIG_FILE,
 ];
-/** Folders of the modules after the Transformer, as sentence-transformers names them. */
+/** Matches folders of modules after the Transformer, with sentence-transformers' names. */
 const MODULE_FOLDER = new RegExp(`^[0-9]+_(Pooling|Normalize|${Object.values(LAYER_MODULES).join("|")})$`);
 const MODULE_FILES = ["config.json", "model.safetensors", "pytorch_model.bin"];
 
 /**
- * Replaces the model in a folder by `files`, once all but its leading file are staged. Files of the old model that are not overwritten are
- * removed. The old leading files are removed first, so that no reader sees a mixture of both models.
+ * Replaces the model in a folder by `files`. Call it when all but the leading file are staged. Files of the old model
+ * that are not overwritten are removed. The old leading files are removed first, so that no reader sees a mixture of
+ * both models.
  */
 export async function replaceModel(files: StagedFiles, folder: string): Promise<void> {
   const there = await namesIn(folder);
@@ -43,7 +44,7 @@ export async function replaceModel(files: StagedFiles, folder: string): Promise<
   }
 }
 
-/** The same for an adapter. A model in the folder stays, because its files have other names. */
+/** Replaces the adapter in a folder. A model in the folder stays, because its files have other names. */
 export async function replaceAdapter(files: StagedFiles, folder: string): Promise<void> {
   const there = await namesIn(folder);
   if (!there.has(ADAPTER_CONFIG_FILE)) return;

@@ -13,7 +13,7 @@ import type { StoredTensor, TensorInfo, WeightSource } from "./weights.ts";
 const SUFFIX = "_scale_inv";
 const STORED = "F8_E4M3";
 
-/** A matrix as it lies: a byte a number, and the scales of its blocks. */
+/** A stored matrix: one byte per number, and the scales of its blocks. */
 export interface StoredFp8 {
   scales(): Float32Array;
 }
@@ -54,7 +54,7 @@ export function readFp8(weights: WeightSource): WeightSource {
   };
 }
 
-/** The name of a matrix's scales. */
+/** Checks the scales of a matrix, and returns the name of their tensor. */
 function checkedScales(weights: WeightSource, name: string, { shape }: TensorInfo): string {
   const scales = `${name}${SUFFIX}`;
   if (!weights.has(scales)) throw new HeddleError("INVALID_FILE", `${weights.path}: expected ${scales}, got none`);
@@ -73,18 +73,18 @@ function numbersOf({ file, offset, bytes, dtype, name }: StoredTensor): Float32A
   return new Float32Array(castBytes(stored, dtype as "f32", "f32", name).buffer);
 }
 
-/** They are cast from bf16. */
+/** Scales are converted from bf16 to f32. */
 function elementsOf({ file, offset, bytes, shape }: StoredTensor, { scales }: StoredFp8): StoredElements {
   return { data: file, offset, bytes, fp8: { scales: scales(), columns: shape[1]! } };
 }
 
 /**
- * Matrices that are 8-bit floats: those that linear layers of the trunk alone read; embeddings, heads and routers are not, nor GPT-2's
- * c_proj, which lies the other way.
+ * Matches the matrices that are stored as 8-bit floats: those of the trunk's linear layers. Embeddings, heads and
+ * routers are excluded, and so is GPT-2's c_proj, which is transposed.
  */
 export const EIGHT_BITS = /\.((?!c_proj)[a-z_]+_proj|experts\.[0-9]+\.w[123])\.weight$/;
 
-/** The quantization entry of config.json for such a folder. */
+/** The quantization_config entry in config.json of such a folder. */
 export const FP8_CONFIG = {
   quant_method: "fp8",
   fmt: "e4m3",
@@ -92,7 +92,11 @@ export const FP8_CONFIG = {
   weight_block_size: [FP8_BLOCK, FP8_BLOCK],
 };
 
-/** A matrix as 8-bit floats: bytes (rows, columns), and f32 scales of its blocks. Nobody changes `numbers` meanwhile. @throws HeddleError NUMERICAL when a number is not finite */
+/**
+ * Converts a matrix to 8-bit floats: bytes (rows, columns), and f32 scales of its blocks. `numbers` must not change
+ * meanwhile.
+ * @throws HeddleError NUMERICAL if a number is not finite
+ */
 export async function quantiseFp8(
   device: Device,
   numbers: Float32Array,
@@ -104,9 +108,9 @@ export async function quantiseFp8(
 }
 
 /**
- * Tensors (`EIGHT_BITS` in f32) on their way to such a folder. One matrix is held at a time, and the scales of those whose bytes are written; scales
- * that are asked for before are made for themselves.
- * @throws NUMERICAL when a number is not finite
+ * Converts the matrices that match `EIGHT_BITS` (in f32) for such a folder. Memory holds one matrix at a time, and the
+ * scales of matrices already written. Scales that are requested before their matrix are computed separately.
+ * @throws NUMERICAL if a number is not finite
  */
 export function writeFp8(tensors: readonly TensorData[], device: Device): TensorData[] {
   return tensors.flatMap((tensor): TensorData[] => {

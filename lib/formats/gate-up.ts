@@ -1,4 +1,4 @@
-// Matrices of gate and up in one, gate first, where a family's GGUF files have two: their rows as they lie, without a copy.
+// Concatenated gate and up matrices, gate first, which a family's GGUF files store as two. The views need no copy.
 import type { ModelConfig } from "./config/config-types.ts";
 import { formatOf } from "./config/families.ts";
 import { sourcesOf } from "./element-sources.ts";
@@ -9,7 +9,7 @@ interface Names {
   parts: readonly [gate: string, up: string];
 }
 
-/** Given a weight's name that contains `from`, returns the names of the whole and its halves. */
+/** Given a weight's name that contains `from`, returns the names of the fused matrix and of its halves. */
 function namesOf(name: string, { modelType }: ModelConfig, from: "whole" | "gate"): Names | undefined {
   const { gateUp } = formatOf(modelType);
   if (gateUp === undefined) return undefined;
@@ -21,7 +21,7 @@ function namesOf(name: string, { modelType }: ModelConfig, from: "whole" | "gate
   return { whole: `${layer}.${gateUp}.weight`, parts: [part("gate"), part("up")] };
 }
 
-/** Weights of a GGUF file, by names of transformers, with gate and up in one. */
+/** Presents a GGUF file's weights, under transformers' names, with gate and up concatenated. */
 export function joinGateUp(weights: WeightSource, config: ModelConfig): WeightSource {
   const joined = new Map<string, Names>();
   for (const name of weights.names()) {
@@ -33,7 +33,7 @@ export function joinGateUp(weights: WeightSource, config: ModelConfig): WeightSo
   const both = <T extends TensorInfo>(name: string, gate: T, up: TensorInfo): T => ({
     ...gate,
     name,
-    // Halves that differ are left for the loader to name: it knows which shape and type there should be.
+    // Halves of different shapes or types are left to the loader, which knows what is expected.
     shape: [gate.shape[0]! + up.shape[0]!, ...gate.shape.slice(1)],
     bytes: gate.bytes + up.bytes,
   });
@@ -56,7 +56,7 @@ export function joinGateUp(weights: WeightSource, config: ModelConfig): WeightSo
   };
 }
 
-/** Weights by names of transformers with gate and up apart, as its GGUF files have them. */
+/** Presents weights, under transformers' names, with gate and up separate, as the family's GGUF files have them. */
 export function splitGateUp(weights: WeightSource, config: ModelConfig): WeightSource {
   const halves = new Map<string, { whole: string; half: number }>();
   const names = weights.names().flatMap((name) => {
@@ -93,7 +93,7 @@ export function splitGateUp(weights: WeightSource, config: ModelConfig): WeightS
         ...half,
         sources() {
           const whole = sources();
-          // Two files' halves, or one that is rows of numbers of some kind (8-bit floats).
+          // The sources are two files' halves, or one matrix that is sliced by rows (8-bit floats).
           if (whole.length === 2) return [whole[part.half]!];
           const view = { sizes: [rows, columns], strides: [columns, 1], start: part.half * rows * columns };
           return whole.map((source) => ({ ...source, view }));

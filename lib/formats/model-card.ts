@@ -1,4 +1,4 @@
-// The model card: what a checkpoint is, where it comes from and until when its data reaches.
+// The model card: a checkpoint's stage, origin, and the latest date of its data.
 import { join } from "node:path";
 import { z } from "zod";
 import { HeddleError } from "../core/errors.ts";
@@ -10,16 +10,16 @@ import type { Optional } from "./config/config-types.ts";
 import type { GgufMetadata } from "./gguf/gguf-metadata.ts";
 import type { GgufValue } from "./gguf/gguf-types.ts";
 
-/** Its file in a checkpoint folder. */
+/** Name of the card's file in a checkpoint folder. */
 export const MODEL_CARD_FILE = "model_card.json";
-/** Data sets that a card lists at most. */
+/** Maximum number of data sets on a card. */
 export const MOST_DATA = 1000;
 
 /** A stage that a model has gone through. */
 export interface ModelCardStage {
   /** "pretrain", "sft", "dpo", … */
   stage: string;
-  /** The model's name after it. Default: it had none. */
+  /** The model's name after it. Default: none. */
   name?: string | undefined;
   /** Tokens that this stage saw, counting repetitions. */
   tokens: number;
@@ -27,21 +27,21 @@ export interface ModelCardStage {
 
 /** A data set that a model was trained on. */
 export interface ModelCardData {
-  /** Its name, mostly that of its file. */
+  /** Its name, usually the file's. */
   name: string;
   /** Its licence, such as CDLA-Sharing-1.0. Default: unknown. */
   licence?: string | undefined;
-  /** Where it comes from: an address, mostly. Default: unknown. */
+  /** Its origin, usually a URL. Default: unknown. */
   source?: string | undefined;
-  /** Tokens of it seen, counting repetitions. Default: unknown. */
+  /** Number of its tokens that were seen, counting repetitions. Default: unknown. */
   tokens?: number | undefined;
 }
 
-/** A figure that was measured of a model. */
+/** A measured result of a model. */
 export interface ModelCardEvaluation {
   /** Name of the evaluation, such as "held-out". */
   name: string;
-  /** Name of the metric, such as "bitsPerByte". */
+  /** The result, in the metric's unit. */
   metric: string;
   /** The figure, in the metric's unit. */
   value: number;
@@ -51,27 +51,27 @@ export interface ModelCardEvaluation {
 
 /** The content of model_card.json: the model's stage, its origin, and the cut-off date of its data. */
 export interface ModelCard {
-  /** The model's name. Default: it has none. */
+  /** The model's name. Default: none. */
   name?: string | undefined;
   /** The last training stage: "pretrain", "sft", "dpo", … */
   stage: string;
-  /** All stages in their order, this one last, each with the tokens that it saw. Default: unknown. */
+  /** All stages in order, including this one as the last, each with the tokens that it saw. Default: unknown. */
   stages?: ModelCardStage[] | undefined;
-  /** The checkpoint this one was trained from, by its name; null for random weights. Default null. */
+  /** Name of the checkpoint that this one was trained from, or null for random weights. Default null. */
   parent: string | null;
   /** Training data of all stages. Default: empty. */
   data: ModelCardData[];
-  /** Tokens seen in this stage and all before it, counting repetitions. Default 0. */
+  /** Tokens seen in all stages, counting repetitions. Default 0. */
   tokensSeen: number;
-  /** The latest date of any training text, as 2024-06-30, 2024-06 or 2024; null when unknown. Default null. */
+  /** The latest date of any training text, such as 2024-06-30, 2024-06 or 2024, or null if unknown. Default null. */
   trainingCutoffDate: string | null;
   /** The model's licence, such as MIT. Default: unknown. */
   licence?: string | undefined;
-  /** Software that wrote it, for example "heddle 0.1.0". Default: unknown. */
+  /** The software that wrote the card, such as "heddle 0.1.0". Default: unknown. */
   createdWith?: string | undefined;
-  /** When it was written, as ISO 8601 has it. Default: unknown. */
+  /** Time of writing in ISO 8601. Default: unknown. */
   createdAt?: string | undefined;
-  /** Intended use and limitations, in sentences. Default: empty. */
+  /** Intended use and limitations. Default: empty. */
   notes?: string | undefined;
   /** Evaluation results. Default: empty. */
   evaluations: ModelCardEvaluation[];
@@ -124,16 +124,20 @@ export const modelCardSchema = z.object({
     .default([]),
 });
 
-/** A year, a month of one, or a day that its month has. */
+/** Whether a text is a year, a month such as 2024-06, or a day that exists in its month. */
 function isDate(text: string): boolean {
   if (!/^[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$/.test(text)) return false;
   const [year, month = 1, day = 1] = text.split("-").map(Number) as [number, number?, number?];
-  // Day 0 of the next month is the last of this one; years repeat after 400, and Date takes those below 100 for others.
+  // Day 0 of the next month is the last day of this one. The calendar repeats after 400 years, and Date reinterprets
+  // years below 100.
   const days = new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate();
   return month >= 1 && month <= 12 && day >= 1 && day <= days;
 }
 
-/** Validates a card that a program gives, and fills what was left out; what no card has is dropped. @throws HeddleError INVALID_ARGUMENT */
+/**
+ * Validates a card that a program passes, and fills in defaults. Unknown fields are dropped.
+ * @throws HeddleError INVALID_ARGUMENT
+ */
 export function parseModelCard(value: unknown): ModelCard {
   const parsed = modelCardSchema.safeParse(value);
   if (parsed.success) return parsed.data;
@@ -141,7 +145,8 @@ export function parseModelCard(value: unknown): ModelCard {
 }
 
 /**
- * Reads a card from a file. Invalid and unknown fields are dropped with a warning, so that a bad card does not prevent loading a model.
+ * Reads a card from a file. Invalid and unknown fields are dropped with a warning, so that a bad card does not prevent
+ * loading a model.
  * @throws HeddleError INVALID_FILE unless it is an object with a stage
  */
 function readCard(value: unknown, path: string): ModelCard {
@@ -163,13 +168,13 @@ function said(issue: z.core.$ZodIssue, value: unknown): string {
   return `${name}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`;
 }
 
-/** The card of a checkpoint folder, or undefined where it has none. Errors: IO, INVALID_FILE. */
+/** Reads the card of a checkpoint folder. Returns undefined if it has none. Errors: IO, INVALID_FILE. */
 export async function readModelCard(folder: string): Promise<ModelCard | undefined> {
   const path = join(folder, MODEL_CARD_FILE);
   return (await exists(path)) ? readCard(await readJson(path), path) : undefined;
 }
 
-/** @param files as one of several, where it is */
+/** Writes a card into a folder. @param files if given, the card is staged as one of these files */
 export async function writeModelCard(
   folder: string,
   card: ModelCardInput,
@@ -178,7 +183,10 @@ export async function writeModelCard(
   await files.writeJson(join(folder, MODEL_CARD_FILE), parseModelCard(card));
 }
 
-/** The card as GGUF metadata: `general.name` and `general.license` for everyone, the whole under `heddle.model_card`. */
+/**
+ * Returns the card as GGUF metadata: the standard keys `general.name` and `general.license`, and the whole card under
+ * `heddle.model_card`.
+ */
 export function modelCardToGguf(card: ModelCard): Map<string, GgufValue> {
   const meta = new Map<string, GgufValue>();
   if (card.name !== undefined) meta.set("general.name", { type: "string", value: card.name });
@@ -187,7 +195,7 @@ export function modelCardToGguf(card: ModelCard): Map<string, GgufValue> {
   return meta;
 }
 
-/** The card of a GGUF file that heddle wrote; undefined for others. */
+/** Returns the card of a GGUF file that heddle wrote, or undefined for others. */
 export function modelCardFromGguf(meta: GgufMetadata): ModelCard | undefined {
   const json = meta.string("heddle.model_card");
   if (json === undefined) return undefined;

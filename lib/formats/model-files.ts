@@ -1,5 +1,5 @@
-// Everything a model is loaded from, whichever format it comes in: configuration, weights under transformers' names,
-// generation defaults, model card and where the tokenizer lies.
+// Everything a model is loaded from, in any format: configuration, weights under transformers' names, generation
+// defaults, model card, and the tokenizer's path.
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
@@ -24,13 +24,13 @@ import { openWeights, renameTensors, type WeightSource } from "./weights.ts";
 
 export interface ModelFiles {
   config: ModelConfig;
-  /** Tensors by transformers' names ("model.layers.0.self_attn.q_proj.weight"), also for GGUF. */
+  /** Weights under transformers' names ("model.layers.0.self_attn.q_proj.weight"), also for GGUF. */
   weights: WeightSource;
   generation: GenerationConfig;
   card: ModelCard | undefined;
   /** The path for Tokenizer.load: a folder or GGUF file with a vocabulary, or undefined. */
   tokenizerPath: string | undefined;
-  /** Gives up the weight files. */
+  /** Closes the weight files. */
   close(): void;
 }
 
@@ -51,7 +51,7 @@ export async function openModelFiles(path: string): Promise<ModelFiles> {
   return openAt(path, isFolder);
 }
 
-/** @param outer the folder with modules.json, where that is another than the weights' */
+/** @param outer the folder with modules.json, if that is not the weights' folder */
 async function openAt(path: string, isFolder: boolean, outer?: string): Promise<ModelFiles> {
   const folder = isFolder ? path : dirname(path);
   const weights = await openWeights(path).catch((error) => explained(error, folder));
@@ -63,13 +63,17 @@ async function openAt(path: string, isFolder: boolean, outer?: string): Promise<
   }
 }
 
-/** The Transformer's folder within a sentence-transformers folder, whose config.json contains only a version. */
+/**
+ * Returns the Transformer's folder within a sentence-transformers folder, whose config.json contains only a version.
+ */
 async function transformerOf(folder: string): Promise<string | undefined> {
   const found = (await readModules(folder))?.find(({ kind }) => kind === "Transformer")?.folder;
   return found === "" ? undefined : found;
 }
 
-/** For a folder without readable weights, prefers the error about an unknown model. */
+/**
+ * Replaces the error about a folder without readable weights by one about its unknown model type, if that is the cause.
+ */
 async function explained(error: unknown, folder: string): Promise<never> {
   if (error instanceof HeddleError && ["NOT_FOUND", "UNSUPPORTED"].includes(error.code))
     await readModelConfig(folder).catch((other) => {
@@ -86,13 +90,13 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
 
 async function fromFolder(weights: WeightSource, folder: string, outer: string): Promise<ModelFiles> {
   const config = await readModelConfig(folder);
-  // TRL's checkpoints say it nowhere else.
+  // TRL's checkpoints have no other sign of a value head.
   if (weights.has(`${VALUE_HEAD}.weight`)) config.valueHead = true;
   const modules = await readModules(outer);
   const files = modules && (await readEmbeddingConfig(outer, modules, config));
   if (files) {
     config.embedding = files.embedding;
-    // Saved without a head, whatever class config.json names, so a missing head is fine.
+    // The model was saved without a head, whatever class config.json names, so a missing head is fine.
     const { architecture, encoder, trunk = LLAMA_TRUNK } = formatOf(config.modelType);
     if (
       files.embedding &&
@@ -148,9 +152,12 @@ function fromGguf(weights: WeightSource, path: string): ModelFiles {
   };
 }
 
-/** A tensor without a place in the family would be computed without: better refused than ignored. */
+/**
+ * Returns a GGUF tensor's name in transformers. A tensor that the family does not have is refused, because ignoring it
+ * would change the result.
+ */
 function nameFromGguf(name: string, config: ModelConfig, path: string): string | undefined {
-  // Tables that follow from the configuration.
+  // These tables follow from the configuration.
   if (/^rope_(freqs|factors_long|factors_short)\.weight$/.test(name) || name.endsWith(".attn_rot_embd.weight"))
     return undefined;
   const known = huggingFaceName(name, config.modelType);
@@ -161,12 +168,12 @@ function nameFromGguf(name: string, config: ModelConfig, path: string): string |
   );
 }
 
-/** Weights outside the trunk. */
+/** Prefixes of weights outside the trunk. */
 const HEADS = /^(embedding_layers|lm_head|embed_out|score|classifier|v_head|cls|head|decoder)\./;
 
 /**
- * Names of checkpoints saved without the head ("h.0.…", "layers.0.…") get their prefix. Tables that older versions of transformers stored
- * are left out, and so are weights that the family does not read.
+ * Adds the prefix to names in checkpoints that were saved without a head ("h.0.…", "layers.0.…"). Returns undefined for
+ * tables that older versions of transformers stored, and for weights that the family does not read.
  */
 function canonicalName(stored: string, config: ModelConfig, weights: WeightSource): string | undefined {
   const name = languageModelName(stored, config.modelType);
@@ -177,7 +184,7 @@ function canonicalName(stored: string, config: ModelConfig, weights: WeightSourc
     weights.has(trunk.bare) && !name.startsWith(trunk.prefix) && !HEADS.test(name) ? trunk.prefix + name : name;
   if (unread?.(config.classifier?.task).test(whole)) return undefined;
   if (!encoder) return whole;
-  // The first BERT checkpoints call a norm's weight and bias by other names.
+  // The first BERT checkpoints have other names for a norm's weight and bias.
   return whole.replace(/LayerNorm\.gamma$/, "LayerNorm.weight").replace(/LayerNorm\.beta$/, "LayerNorm.bias");
 }
 

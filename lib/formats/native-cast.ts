@@ -1,4 +1,4 @@
-// Element types of stored weights, converted by native code.
+// Conversion of stored weights between element types, in native code.
 import type { NativeLaneHandle, NativeTensorHandle } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
 import { HeddleError } from "../core/errors.ts";
@@ -16,10 +16,10 @@ import { arrayOf } from "../graph/tensor.ts";
 import { nativeNumber } from "./weight-dtype.ts";
 
 /**
- * Little-endian elements (or whole blocks of a quantised type) in another type, rounded to nearest, after adding `addend`. On this thread, in plain
- * loops: for little.
- * @throws HeddleError NUMERICAL where a value does not fit the narrower type (`name` is the tensor's), UNSUPPORTED for a
- *   quantised type that is only read
+ * Converts little-endian elements (or whole blocks of a quantised type) to another type, rounded to nearest, after
+ * adding `addend`. It runs on this thread in plain loops, and so suits small arrays.
+ * @throws HeddleError NUMERICAL for a value that does not fit the narrower type (`name` is the tensor's), UNSUPPORTED
+ * for a quantised type that can only be read
  */
 export function castBytes(
   bytes: Uint8Array,
@@ -34,20 +34,20 @@ export function castBytes(
 }
 
 export interface Cast {
-  /** The tensor's, for messages. */
+  /** Name of the tensor, for messages. */
   name: string;
   from: NumberDType;
   to: NumberDType;
   addend?: number;
   /** Refuse numbers that are not finite. */
   finite?: boolean;
-  /** All where not given. */
+  /** Range of elements. Default: all. */
   range?: ElementRange;
   signal?: AbortSignal | undefined;
 }
 
 /**
- * The same bits, computed by the threads of a device without blocking the event loop.
+ * Like castBytes, with the same bits, but on a device's threads without blocking the event loop.
  * @param roomFor returns memory for at least this many bytes
  * @throws HeddleError as castBytes; IO, OUT_OF_MEMORY, ABORTED
  */
@@ -84,7 +84,8 @@ export async function castTogether(
 }
 
 /**
- * A tensor of what `sources` hold one after the other. On the CPU they are cast where they are to be; another device is given them once all are.
+ * Returns a tensor with the elements of all `sources`, in order. On the CPU they are converted into its memory. For
+ * another device they are converted first, and then copied.
  * @throws HeddleError as castElements
  */
 export async function castTensor(
@@ -119,12 +120,12 @@ async function castInto(
   }
 }
 
-/** The device whose threads convert for a device: a GPU's lane has one alone. */
+/** Returns the device whose threads convert for a device. That is the CPU for a GPU, whose lane has one thread only. */
 export function hostOf(device: Device): Device {
   return device.kind === "cpu" ? device : openDevice({ device: "cpu" });
 }
 
-/** @throws HeddleError OUT_OF_MEMORY */
+/** Allocates memory. @throws HeddleError OUT_OF_MEMORY */
 export function newRoom(bytes: number): ArrayBuffer {
   try {
     return new ArrayBuffer(bytes);

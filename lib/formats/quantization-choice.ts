@@ -1,5 +1,5 @@
-// The choice of a type for each tensor of a quantized model, in a GGUF file or while loading. Follows llama.cpp, as far as the types can be
-// written.
+// Chooses the type of each tensor of a quantized model, in a GGUF file or while loading. It follows llama.cpp where the
+// types can be written.
 
 import { elementCount, type NumberDType } from "../graph/dtype.ts";
 import type { TensorData } from "./tensor-data.ts";
@@ -12,10 +12,12 @@ const TARGETS: readonly QuantizedTarget[] = ["q8_0", "q4_0", "q4_k", "q6_k"];
 
 export const dtypeNames = `f32, f16, bf16, fp8, ${TARGETS.join(", ").replace(/, (?=[^,]*$)/, " or ")}`;
 
-/** Names of llama.cpp's mixes: one type for most matrices, and others for some, chosen by name and position. */
+/**
+ * Matches names of llama.cpp's mixes, which use one type for most matrices and others for some, by name and position.
+ */
 const MIXES = /^(ud-)?(q[2-8]_k_(xs|s|m|l|xl)|iq[23]_m|iq3_xs)$/;
 
-/** Whether a name is one of a mix of types, such as q4_k_m. */
+/** Whether a name is that of a mix of types, such as q4_k_m. */
 export function isMix(dtype: unknown): dtype is string {
   return typeof dtype === "string" && MIXES.test(dtype);
 }
@@ -28,8 +30,9 @@ export function isQuantizedTarget(dtype: unknown): dtype is QuantizedTarget {
 const SMALLER_BLOCKS: Partial<Record<QuantizedTarget, NumberDType>> = { q4_k: "q5_0", q6_k: "q8_0" };
 
 /**
- * The type of one matrix. The head (or the tied embedding) is at least q6_k, because its errors reach every token. Rows that are not a
- * multiple of 256 become q5_0 (for q4_k) or q8_0 (for q6_k). Rows that are not a multiple of 32 become f16.
+ * Chooses the type of one matrix. The head (or the tied embedding) is at least q6_k, because its errors affect every
+ * token. Rows whose length is not a multiple of 256 become q5_0 (for q4_k) or q8_0 (for q6_k). Rows whose length is not
+ * a multiple of 32 become f16.
  */
 export function quantizedType(
   wanted: QuantizedTarget,
@@ -43,7 +46,7 @@ export function quantizedType(
   return smaller && fits(smaller) ? smaller : "f16";
 }
 
-/** That rows did not fit the blocks of the type that was asked for, in words; nothing where all did. */
+/** Returns a note that names the matrices whose rows do not fit the requested type's blocks, if there are any. */
 export function widerMatrices(tensors: readonly TensorData[], wanted: unknown): string[] {
   if (!isQuantizedTarget(wanted)) return [];
   const { elements } = pieceOf(wanted);
@@ -78,7 +81,7 @@ const FILE_TYPES: Partial<Record<NumberDType, number>> = {
   mxfp4: 38,
 };
 
-/** `general.file_type`: the type of most of the matrices' elements. */
+/** Returns `general.file_type`: the type of most of the matrices' elements. */
 export function fileType(tensors: readonly TensorData[]): number {
   const counts = new Map<string, number>();
   for (const { dtype, shape } of tensors)

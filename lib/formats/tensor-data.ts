@@ -1,4 +1,4 @@
-// Tensors on their way into a file.
+// Tensors that are to be written to a file.
 import { setImmediate } from "node:timers/promises";
 import { invalidArgument, throwIfAborted } from "../core/errors.ts";
 import type { FileSink } from "../io/atomic-files.ts";
@@ -6,21 +6,24 @@ import { WEIGHT_DTYPES, type WeightDType, weightBytes } from "./weight-dtype.ts"
 
 type Chunks = Uint8Array | AsyncIterable<Uint8Array>;
 
-/** A tensor to be written. `bytes` as a function is asked for when its turn comes, so that one tensor is held at a time. */
+/**
+ * A tensor to be written. If `bytes` is a function, it is called when the tensor's turn comes, so that memory holds one
+ * tensor at a time.
+ */
 export interface TensorData {
   name: string;
   dtype: WeightDType;
-  /** Name of the type in safetensors, if it is not the upper-case name. */
+  /** Name of the type in safetensors, if it is not the upper-case `dtype`. */
   stored?: string;
-  /** Is written behind all others of a safetensors file, if it is aligned there. */
+  /** Whether the tensor is written after all others of a safetensors file, if alignment allows. */
   late?: boolean;
-  /** Row-major, last dimension contiguous. */
+  /** Row-major: the last dimension is contiguous. */
   shape: readonly number[];
-  /** Little endian. */
+  /** The elements in little endian. */
   bytes: Chunks | (() => Chunks | Promise<Chunks>);
 }
 
-/** Bytes the tensor takes. Errors: INVALID_ARGUMENT for a bad name, dtype or shape. */
+/** Returns the tensor's size in bytes. Errors: INVALID_ARGUMENT for a bad name, dtype or shape. */
 export function tensorBytes({ name, dtype, shape }: Omit<TensorData, "bytes">): number {
   if (typeof name !== "string" || name === "" || name === "__metadata__") {
     throw invalidArgument("tensor name", 'a string other than "" and "__metadata__"', name);
@@ -30,7 +33,7 @@ export function tensorBytes({ name, dtype, shape }: Omit<TensorData, "bytes">): 
   }
   const bytes = weightBytes(dtype, shape);
   if (!Number.isSafeInteger(bytes) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
-    throw invalidArgument(`tensor ${name}: shape`, `whole numbers, and whole blocks of ${dtype} a row`, shape);
+    throw invalidArgument(`tensor ${name}: shape`, `whole numbers, with whole blocks of ${dtype} a row`, shape);
   }
   return bytes;
 }
@@ -41,14 +44,14 @@ export interface WriteOptions {
   onProgress?: ((progress: WriteProgress) => void) | undefined;
 }
 
-/** How far the writing of a model's weights is, after each tensor. */
+/** Progress of writing a model's weights, reported after each tensor. */
 export interface WriteProgress {
-  /** The one that was written last. */
+  /** Name of the tensor that was written last. */
   tensor: string;
-  /** Written so far, this one included. */
+  /** Number of tensors written so far, including this one. */
   tensors: number;
   totalTensors: number;
-  /** Written so far. */
+  /** Bytes written so far. */
   bytes: number;
   totalBytes: number;
 }
@@ -81,7 +84,7 @@ export class ProgressCounter {
   }
 }
 
-/** Streams one tensor's bytes. Errors: INVALID_ARGUMENT when they are not as many as its shape needs, ABORTED, IO. */
+/** Streams one tensor's bytes. Errors: INVALID_ARGUMENT if their number does not match the shape, ABORTED, IO. */
 export async function writeTensor(sink: FileSink, tensor: TensorData, signal: AbortSignal | undefined): Promise<void> {
   throwIfAborted(signal, "write");
   const expected = tensorBytes(tensor);
@@ -103,7 +106,7 @@ export async function collect(...tensors: readonly TensorData[]): Promise<Uint8A
   const out = new Uint8Array(tensors.reduce((sum, { dtype, shape }) => sum + weightBytes(dtype, shape), 0));
   let at = 0;
   while (given.length > 0) {
-    const chunks = given.shift()!; // nobody holds those that are copied
+    const chunks = given.shift()!; // shift releases chunks that have been copied
     for await (const chunk of chunks instanceof Uint8Array ? inTurns(chunks) : chunks) {
       out.set(chunk, at);
       at += chunk.length;
@@ -112,10 +115,10 @@ export async function collect(...tensors: readonly TensorData[]): Promise<Uint8A
   return out;
 }
 
-/** Bytes whose copy takes a millisecond or two. */
+/** Number of bytes whose copy takes a millisecond or two. */
 const TURN = 1 << 22;
 
-/** Some of the bytes a turn of the event loop. */
+/** Yields the bytes in parts, one per turn of the event loop. */
 async function* inTurns(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += TURN) {
     if (at > 0) await setImmediate();

@@ -1,4 +1,4 @@
-// A stored tensor as a stream of chunks in another element type and the other format's layout, some MB at a time.
+// Streams a stored tensor in chunks of a few MB, converted to another element type and to the other format's layout.
 import { HeddleError } from "../core/errors.ts";
 import { isNumber, type NumberDType } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
@@ -8,10 +8,13 @@ import type { LayoutChange } from "./gguf/gguf-names.ts";
 import { castElements, newRoom } from "./native-cast.ts";
 import type { StoredTensor } from "./weights.ts";
 
-/** Elements per chunk, in whole blocks of every type: enough work for all threads, small compared with a tensor. */
+/**
+ * Number of elements per chunk, whole blocks for every type: enough work for all threads, and small compared with a
+ * tensor.
+ */
 const CHUNK = 1 << 19;
 
-/** Memory for chunks, kept from one stream to the next: new memory costs more than what is written into it. */
+/** Memory for chunks that is reused between streams, because allocating it costs more than writing into it. */
 export class ChunkRooms {
   private readonly free: ArrayBuffer[] = [];
 
@@ -19,7 +22,7 @@ export class ChunkRooms {
   take(bytes: number): ArrayBuffer {
     const found = this.free.findIndex((room) => room.byteLength >= bytes);
     if (found >= 0) return this.free.splice(found, 1)[0]!;
-    this.free.length = 0; // what is too small would only be kept
+    this.free.length = 0; // buffers that are too small are dropped
     return newRoom(bytes);
   }
 
@@ -29,22 +32,23 @@ export class ChunkRooms {
 }
 
 export interface StreamOptions {
-  /** Whose threads convert. */
+  /** The device whose threads convert. */
   device: Device;
   dtype: NumberDType;
   change: LayoutChange;
   /** The direction of `change`. */
   to: "safetensors" | "gguf";
-  /** Refuse numbers that are not finite. */
+  /** Whether to refuse numbers that are not finite. */
   finite?: boolean;
-  /** Where chunks are made, of several streams; their own where not given. */
+  /** Memory for chunks, shared by several streams. Default: separate memory. */
   rooms?: ChunkRooms;
 }
 
 /**
- * Yields the tensor's bytes. Only the current chunk and the next one, which is made meanwhile, are in memory, except for a transposed
- * quantized matrix, which is held whole. A chunk is valid until the next one is requested.
- * @throws HeddleError UNSUPPORTED for other types, NUMERICAL for a value that does not fit the type or with `finite` is not finite, IO
+ * Yields the tensor's bytes. Memory holds the current chunk and the next one, which is converted meanwhile. Only a
+ * transposed quantized matrix is held whole. A chunk is valid until the next one is requested.
+ * @throws HeddleError UNSUPPORTED for other types; NUMERICAL for a value that does not fit the type, or with `finite`
+ * is not finite; IO
  */
 export async function* streamTensor(tensor: StoredTensor, options: StreamOptions): AsyncGenerator<Uint8Array> {
   const { device, dtype, change, to, finite = false, rooms = new ChunkRooms() } = options;
@@ -57,7 +61,7 @@ export async function* streamTensor(tensor: StoredTensor, options: StreamOptions
   let next: Promise<Uint8Array> | undefined;
   let turn = 0;
   const roomFor = (bytes: number) => {
-    const at = turn++ % 2; // in turns: the other's chunk is with the caller
+    const at = turn++ % 2; // alternates, because the caller still reads the other chunk
     if (!(mine[at] && mine[at].byteLength >= bytes)) mine[at] = rooms.take(bytes);
     return mine[at];
   };
@@ -68,7 +72,7 @@ export async function* streamTensor(tensor: StoredTensor, options: StreamOptions
         const made = next;
         const range = { first, count: Math.min(CHUNK, all - first) };
         next = castElements(device, source, { name, from, to: dtype, addend, finite, range }, roomFor);
-        next.catch(() => {}); // said when its turn comes, if it comes
+        next.catch(() => {}); // reported when it is awaited, if ever
         if (made) yield await made;
       }
     }

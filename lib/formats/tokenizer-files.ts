@@ -1,10 +1,10 @@
-// The files of a tokenizer in a folder, and how a save replaces those of another one.
+// The files of a tokenizer in a folder, and how saving replaces those of another one.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ioError } from "../io/atomic-files.ts";
 import type { StagedFiles } from "../io/staged-files.ts";
 
-/** Files that a vocabulary may be in, in the order in which Tokenizer.load looks for them. */
+/** Files that may contain a vocabulary, in the order in which Tokenizer.load looks for them. */
 export const VOCABULARY_FILES = [
   "tokenizer.json",
   "tokenizer.model",
@@ -19,7 +19,7 @@ export const CHAT_TEMPLATE_FILE = "chat_template.jinja";
 /** The folder of named chat templates. */
 export const NAMED_TEMPLATES = "additional_chat_templates";
 
-/** All files of a tokenizer, but for named chat templates. */
+/** All files of a tokenizer, except named chat templates. */
 export const TOKENIZER_FILES = [
   ...VOCABULARY_FILES,
   "tokenizer_config.json",
@@ -29,8 +29,8 @@ export const TOKENIZER_FILES = [
 ] as const;
 
 /**
- * Stages a tokenizer's files, and has them take the place of another tokenizer's in the folder.
- * @param texts by name, tokenizer.json among them
+ * Stages a tokenizer's files, which replace those of another tokenizer in the folder.
+ * @param texts content by file name, including tokenizer.json
  */
 export async function stageTokenizer(
   files: StagedFiles,
@@ -39,15 +39,15 @@ export async function stageTokenizer(
 ): Promise<void> {
   const { "tokenizer.json": vocabulary, ...settings } = texts;
   for (const [name, text] of Object.entries(settings)) await files.writeText(join(folder, name), text);
-  // The vocabulary comes last: without it no reader takes the settings for a tokenizer.
+  // The vocabulary comes last, because without it no reader sees a tokenizer.
   if (vocabulary !== undefined) await files.writeText(join(folder, "tokenizer.json"), vocabulary);
   await replaceTokenizer(files, folder);
 }
 
-/** Removes what `files`, once they are all staged, do not replace of a folder's tokenizer. */
+/** Removes the old files of a folder's tokenizer that `files` do not overwrite. Call it when all `files` are staged. */
 export async function replaceTokenizer(files: StagedFiles, folder: string): Promise<void> {
   const there = await namesIn(folder);
-  // The vocabulary that readers prefer goes after the others, and before what goes with it.
+  // Of the vocabulary files, the one that readers prefer is removed last, but before the settings.
   for (const name of VOCABULARY_FILES.filter((name) => there.has(name)).reverse())
     files.removeBefore(join(folder, name));
   for (const name of TOKENIZER_FILES) if (there.has(name)) removeStale(files, join(folder, name));
@@ -58,12 +58,12 @@ export async function replaceTokenizer(files: StagedFiles, folder: string): Prom
   files.removeEmptyBehind(templates);
 }
 
-/** Removes a file before the others get their names, unless one of them replaces it. */
+/** Removes a file before the staged files are renamed, unless one of them replaces it. */
 export function removeStale(files: StagedFiles, path: string): void {
   if (!files.has(path)) files.removeBefore(path);
 }
 
-/** The names in a folder; none where it is not one. @throws HeddleError IO */
+/** Returns the names in a folder, or none if it is not a folder. @throws HeddleError IO */
 export async function namesIn(folder: string): Promise<Set<string>> {
   try {
     return new Set(await readdir(folder));

@@ -19,19 +19,19 @@ export const WEIGHT_DTYPES: readonly WeightDType[] = [
   ...(Object.keys(BLOCK_TYPES) as QuantizedDType[]),
 ];
 
-/** Elements and bytes of the smallest piece of a type: one element, or a block of a quantised one. */
+/** Returns the size of a type's smallest unit: one element, or a block of a quantised type. */
 export function pieceOf(dtype: WeightDType): { elements: number; bytes: number } {
   return isQuantized(dtype) ? BLOCK_TYPES[dtype] : { elements: 1, bytes: ELEMENT_BYTES[dtype] };
 }
 
-/** Bytes of a tensor; NaN when it cannot be held exactly or its rows are not whole blocks. */
+/** Returns the size of a tensor in bytes, or NaN if it is not exact in a double, or if rows are not whole blocks. */
 export function weightBytes(dtype: WeightDType, shape: readonly number[]): number {
   const { elements, bytes } = pieceOf(dtype);
   if (elements > 1 && (shape.at(-1) ?? 1) % elements !== 0) return Number.NaN;
   return (elementCount(shape) / elements) * bytes;
 }
 
-/** The number a type has at the native boundary (DType in native/core/tensor.h). */
+/** Returns the number of a type in native code (DType in native/core/tensor.h). */
 export function nativeNumber(dtype: NumberDType): number {
   return DTYPES[dtype];
 }

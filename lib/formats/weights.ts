@@ -15,49 +15,55 @@ import { firstPart, openGgufParts } from "./gguf/gguf-parts.ts";
 import { openSafetensors } from "./safetensors/safetensors.ts";
 import type { WeightDType } from "./weight-dtype.ts";
 
-/** A tensor's header. `dtype` is absent for types that heddle does not compute with. */
+/** A tensor's header. For types that heddle does not compute with, `dtype` is absent. */
 export interface TensorInfo {
   name: string;
-  /** The format's own name of the type: "F32", "BF16", "Q4_K". */
+  /** The file format's name of the type: "F32", "BF16", "Q4_K". */
   storedDtype: string;
   dtype?: WeightDType;
-  /** Row-major, last dimension contiguous. */
+  /** Row-major: the last dimension is contiguous. */
   shape: number[];
   bytes: number;
 }
 
-/** A tensor where it lies: `bytes` bytes from `offset` of a mapped file, little endian. */
+/** The location of a tensor: `bytes` bytes from `offset` of a mapped file, little endian. */
 export interface StoredTensor extends TensorInfo {
   dtype: WeightDType;
   file: MappedFile;
-  /** From the beginning of the file; a multiple of the element size only if the file's writer aligned it. */
+  /**
+   * Offset in bytes from the beginning of the file. It is a multiple of the element size only if the file's writer
+   * aligned it.
+   */
   offset: number;
-  /** Where it does not lie as it is shaped (a stack of experts, 8-bit floats): what holds its elements, one part after the other. `file` and `offset` are a part's. */
+  /**
+   * Set for a tensor whose elements are not contiguous in the file as shaped (a stack of experts, 8-bit floats). The
+   * sources hold its elements, in order. `file` and `offset` then point to one part.
+   */
   sources?: () => StoredElements[];
   /** For a matrix of 8-bit floats stored at `offset`, one byte per number. `dtype` and `bytes` then describe the decoded matrix. */
   fp8?: StoredFp8;
 }
 
-/** Weights in one or more mapped files. Nothing is read before a tensor's bytes are. */
+/** Weights in one or more mapped files. Opening reads only headers. */
 export interface WeightSource {
   format: "safetensors" | "gguf";
-  /** The file or folder that was opened. */
+  /** Path of the opened file or folder. */
   path: string;
   names(): string[];
   has(name: string): boolean;
-  /** Errors: NOT_FOUND (names the nearest). */
+  /** Returns a tensor's header. Errors: NOT_FOUND (names the nearest). */
   info(name: string): TensorInfo;
-  /** Errors: NOT_FOUND, UNSUPPORTED for a type that heddle does not compute with. */
+  /** Returns a tensor's location. Errors: NOT_FOUND, UNSUPPORTED for a type that heddle does not compute with. */
   tensor(name: string): StoredTensor;
   /** The `__metadata__` of safetensors; empty for GGUF. */
   metadata: ReadonlyMap<string, string>;
-  /** GGUF only. */
+  /** Metadata of a GGUF file. */
   gguf?: GgufMetadata;
-  /** Gives up the files. Tensors already made on the device side keep their own share. */
+  /** Releases the files. Tensors that were already created keep their memory. */
   close(): void;
 }
 
-/** Types of numbers that models are computed with, for messages. */
+/** Supported element types by format, for messages. */
 const COMPUTED = {
   safetensors: "F32, F16 or BF16",
   gguf: ["F32", "F16", "BF16", ...Object.keys(BLOCK_TYPES).map((name) => name.toUpperCase())].join(", "),
@@ -72,7 +78,7 @@ function missing(path: string, name: string, names: Iterable<string>): never {
   throw new HeddleError("NOT_FOUND", `${path}: tensor ${JSON.stringify(name)} is missing${hint}`);
 }
 
-/** A WeightSource over a table of located tensors. */
+/** Returns a WeightSource for a table of located tensors. */
 function source(
   base: Pick<WeightSource, "format" | "path" | "metadata" | "gguf">,
   table: ReadonlyMap<string, Located>,
@@ -92,7 +98,7 @@ function source(
       if (dtype === undefined) {
         throw new HeddleError(
           "UNSUPPORTED",
-          `${base.path}: tensor ${JSON.stringify(name)}: ${entry.storedDtype} cannot be computed with (expected ${COMPUTED[base.format]})`,
+          `${base.path}: tensor ${JSON.stringify(name)}: ${entry.storedDtype} is not supported (expected ${COMPUTED[base.format]})`,
         );
       }
       return { ...entry, dtype, file };
@@ -169,7 +175,7 @@ async function openShards(folder: string, index: string): Promise<WeightSource> 
   let metadata: ReadonlyMap<string, string> = new Map();
   try {
     for (const [name, shard] of Object.entries(map)) {
-      // A name is never a path: an index from a stranger must not reach files outside its folder.
+      // Accept only plain names, because an untrusted index must not reach files outside its folder.
       if (typeof shard !== "string" || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/.test(shard)) {
         const got = typeof shard === "string" ? JSON.stringify(shard.slice(0, 100)) : typeof shard;
         throw invalid(`weight_map[${JSON.stringify(name.slice(0, 100))}]: expected a plain file name, got ${got}`);
@@ -195,8 +201,8 @@ async function openShards(folder: string, index: string): Promise<WeightSource> 
 }
 
 /**
- * The same tensors under other names, without those that `rename` maps to undefined.
- * Errors: INVALID_FILE when two tensors get one name.
+ * Presents the tensors under other names, without those that `rename` maps to undefined. Errors: INVALID_FILE if two
+ * tensors get the same name.
  */
 export function renameTensors(weights: WeightSource, rename: (name: string) => string | undefined): WeightSource {
   const originals = new Map<string, string>();
@@ -221,7 +227,9 @@ export function renameTensors(weights: WeightSource, rename: (name: string) => s
   };
 }
 
-/** All tensors of several sources, which close together. Errors: INVALID_FILE when two have one name. */
+/**
+ * Presents the tensors of several sources, which are closed together. Errors: INVALID_FILE if two have the same name.
+ */
 export function joinWeights(weights: WeightSource, others: readonly WeightSource[]): WeightSource {
   const places = new Map<string, WeightSource>();
   const all = [weights, ...others];

@@ -1,7 +1,7 @@
 import type { TokenDecoder, Tokenizer } from "../tokenizer/index.ts";
 import { StopMatcher } from "./stop.ts";
 
-/** The text of an answer as its tokens come: decoded behind its prompt, and cut before the first stop text. */
+/** The text of an answer, decoded token by token after its prompt, and cut before the first stop text. */
 export class AnswerText {
   private readonly decoder: TokenDecoder | undefined;
   private readonly matcher: StopMatcher;
@@ -11,7 +11,7 @@ export class AnswerText {
     this.matcher = matcher;
   }
 
-  /** @param tokenizer without one, all text is empty */
+  /** Makes the text of an answer to `prompt`. @param tokenizer without one, all text is empty */
   static after(
     prompt: readonly number[],
     { tokenizer, stopTexts }: { tokenizer: Tokenizer | undefined; stopTexts: readonly string[] },
@@ -20,22 +20,22 @@ export class AnswerText {
     return new AnswerText(decoder, new StopMatcher(stopTexts));
   }
 
-  /** Whether a stop text has come. */
+  /** Whether a stop text has been found. */
   get stopped(): boolean {
     return this.matcher.stopped;
   }
 
-  /** The text that has become certain with this token. */
+  /** Adds a token, and returns the text that is now final. */
   push(token: number): string {
     return this.matcher.push(this.decoder?.push(token) ?? "");
   }
 
-  /** Returns the text that was held back, when no token follows. */
+  /** Returns the text that was held back. Call it when no token follows. */
   flush(): string {
     return this.matcher.push(this.decoder?.flush() ?? "") + this.matcher.flush();
   }
 
-  /** A copy, which continues independently. */
+  /** Returns a copy, which continues independently. */
   fork(): AnswerText {
     return new AnswerText(this.decoder?.fork(), this.matcher.fork());
   }

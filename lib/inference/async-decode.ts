@@ -13,16 +13,16 @@ const LATE_IDS = ["ids"];
 /** Target duration of a series of steps without JavaScript, for models whose steps are very short. */
 const SERIES_MS = 8;
 const MOST_STEPS = 16;
-/** A series loses steps when a sequence ends. It has at most one step per this many tokens. */
+/** A series has at most one step per this many tokens, because it wastes steps when a sequence ends. */
 const TOKENS_A_STEP = 8;
 
-/** A sequence that decodes, and where its keys and values are. */
+/** A decoding sequence and its slot in the cache. */
 export interface Decoding {
   sequence: Sequence;
   slot: number;
 }
 
-/** Whether the next run and the one after it are known but for the ids that the first draws. */
+/** Whether the next run and the one after it are known, except for the ids that the first one draws. */
 export function canRunAhead(cache: KvCache, all: readonly Decoding[]): boolean {
   return (
     !turnsByLength(cache.model.config) &&
@@ -30,14 +30,17 @@ export function canRunAhead(cache: KvCache, all: readonly Decoding[]): boolean {
       const { repetitionPenalty, presencePenalty, frequencyPenalty, logitProcessors } = sequence.options;
       const plain = repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0;
       const decodes = sequence.context.length - cache.ids(slot).length === 1 && sequence.limit > 0;
-      // A constraint needs each token before the next mask is known.
+      // With a constraint, the next mask depends on the drawn token.
       return plain && logitProcessors.length === 0 && !sequence.constraint && decodes;
     }) &&
     roomAfter(cache, all, 1) > 0
   );
 }
 
-/** Number of steps that all sequences and the cache's memory have room for after `pending` queued ones. */
+/**
+ * Returns the number of further steps that all sequences and the cache's memory have room for after `pending` queued
+ * ones.
+ */
 function roomAfter(cache: KvCache, all: readonly Decoding[], pending: number): number {
   const { capacity } = cache;
   const rooms = all.map(({ sequence }) => Math.min(sequence.room, capacity - sequence.context.length + 1) - pending);
@@ -82,7 +85,7 @@ export async function* decodeAhead(
     all.map(({ sequence }) => sequence),
     cache.capacity,
   );
-  // Ends what nobody waits for any more.
+  // Aborts the queued runs when the caller stops reading.
   const unwanted = abortFlag();
   const start = (ids: Int32Array, pending: number, count: number): Steps => {
     const segments = all.map(({ slot }, i) => ({ slot, ids: ids.subarray(i, i + 1) }));
@@ -93,7 +96,7 @@ export async function* decodeAhead(
       late: pending > 0 ? LATE_IDS : [],
       series: count > 1 ? { runs: count, each: ["rng"] } : undefined,
     });
-    done.catch(() => {}); // whoever waits for it is told
+    done.catch(() => {}); // the error is reported when the run is awaited
     return { count, results: outputs as unknown as SampleResults, done };
   };
   let before = performance.now();
@@ -125,7 +128,7 @@ export async function* decodeAhead(
       steps = Math.max(1, Math.min(MOST_STEPS, 1 + Math.floor(drawn / TOKENS_A_STEP), quick));
       before = now;
       yield pieces;
-      // Stop if all sequences have ended. Otherwise the next run still has tokens of the others.
+      // Stop if all sequences have ended. Otherwise the next run still decodes the others.
       if (next && all.every(({ sequence }) => sequence.finishReason)) return;
       if (next) current = next;
     } while (next);
@@ -136,7 +139,10 @@ export async function* decodeAhead(
   }
 }
 
-/** Whether a run has ended well. @throws what a single step, or an abort, ended it with */
+/**
+ * Whether a run has succeeded. Returns false if a series of steps has failed.
+ * @throws the error of a single step, or an abort
+ */
 async function wentWell({ count, done }: Steps): Promise<boolean> {
   try {
     await done;

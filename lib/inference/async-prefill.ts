@@ -3,7 +3,7 @@ import { type KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
 import { prefillProgram } from "./programs.ts";
 import type { Segment } from "./row-data.ts";
 
-/** The shape of a cache's programs. */
+/** Returns the shape of a cache's programs. */
 export function runShape(
   cache: KvCache,
   {
@@ -30,7 +30,10 @@ export class PromptsAhead {
     this.cache = cache;
   }
 
-  /** Returns once the run before has ended; of a cache that takes no runs ahead, this one. */
+  /**
+   * Starts a run, and returns when the previous one has ended. If the cache does not support queued runs, it waits for
+   * this one too.
+   */
   async start(segments: readonly Segment[], deterministic: boolean, signal: AbortSignal | undefined): Promise<void> {
     throwIfAborted(signal);
     const { cache, last } = this;
@@ -40,12 +43,12 @@ export class PromptsAhead {
       return;
     }
     const { done } = cache.start(prefillProgram, segments, { shape, signal });
-    done.catch(() => {}); // whoever waits for it is told
+    done.catch(() => {}); // the error is reported when the run is awaited
     this.last = done;
     await last;
   }
 
-  /** Waits for the last one. */
+  /** Waits for the last run. */
   async settled(): Promise<void> {
     const { last } = this;
     this.last = undefined;
@@ -53,7 +56,7 @@ export class PromptsAhead {
   }
 }
 
-/** Runs ids through the model for their keys and values alone, a chunk a run. @param options.length as Segment's */
+/** Runs ids through the model to fill the cache, one chunk per run. @param options.length as in Segment */
 export async function prefill(
   cache: KvCache,
   slot: number,

@@ -4,7 +4,7 @@ import type { HeldModel, ModelView } from "../models/model-view.ts";
 import type { ProgramShape } from "./programs.ts";
 
 export type ProgramMaker = (model: ModelView, shape: ProgramShape) => Program;
-/** The shape of a run, without the cache. */
+/** The shape of a run, without that of the cache. */
 export type RunShape = Omit<ProgramShape, "cache">;
 
 /** The cache that programs are planned for and bound to. */
@@ -14,8 +14,8 @@ export interface BoundCache {
 }
 
 /**
- * A model as the runs of a KV cache go through it: its weights and adapters as they were when the cache was made or last renewed, whatever
- * becomes of the model meanwhile.
+ * The state of a model that a KV cache's runs use: the weights and adapters from when the cache was made or last
+ * renewed. Later changes of the model do not affect it.
  */
 export class BoundModel {
   private held: HeldModel;
@@ -23,7 +23,7 @@ export class BoundModel {
   private readonly executables = new Map<Program, Executable>();
   private last: { program: ProgramMaker; shape: RunShape; executable: Executable } | undefined;
 
-  /** @param adapters the model's active ones where not given @throws HeddleError NOT_FOUND, DISPOSED */
+  /** @param adapters default: the model's active ones @throws HeddleError NOT_FOUND, DISPOSED */
   constructor(model: ModelView, adapters: readonly string[] | undefined) {
     model.assertLive();
     this.names = namesOf(model, adapters);
@@ -34,12 +34,12 @@ export class BoundModel {
     return this.held;
   }
 
-  /** Names of the adapters that runs go through. */
+  /** Names of the adapters that runs use. */
   get adapters(): readonly string[] {
     return this.names;
   }
 
-  /** Whether keys and values from here are those that `model` would compute now through these adapters. */
+  /** Whether cached keys and values equal those that `model` would now compute with these adapters. */
   isOf(model: ModelView, adapters: readonly string[] | undefined): boolean {
     return model.weightsVersion === this.held.weightsVersion && String(namesOf(model, adapters)) === String(this.names);
   }
@@ -78,14 +78,14 @@ export class BoundModel {
     return found;
   }
 
-  /** Forgets the executables: the cache has other tensors now. */
+  /** Drops the executables, because the cache has new tensors. */
   unbind(): void {
     for (const executable of this.executables.values()) executable.dispose();
     this.executables.clear();
     this.last = undefined;
   }
 
-  /** Lets go of the weights as well. */
+  /** Drops the executables and releases the weights. */
   release(): void {
     this.unbind();
     this.held.release();

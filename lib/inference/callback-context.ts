@@ -1,8 +1,8 @@
 import type { LogitContext } from "./generation-options.ts";
 
 /**
- * A context for one function of the caller's own, whose ids are its own too: what it does to them changes nothing. They are copied when
- * they are first asked for, since most go by their number or by none of them.
+ * Returns a context for a caller's function. Its `ids` are a copy, so changes have no effect. The copy is made on first
+ * access, because most functions read only the number of ids, or none.
  */
 export function ownContext<T extends LogitContext>(context: T): T {
   let ids: readonly number[] | undefined;
@@ -15,7 +15,7 @@ export function ownContext<T extends LogitContext>(context: T): T {
   };
 }
 
-/** The same of another sequence's number, without asking for its ids. */
+/** Returns the same context with another sequence's index, without copying its ids. */
 export function placed<T extends LogitContext>(context: T, index: number): T {
   const own = { index: { value: index, enumerable: true } };
   return Object.create(Object.prototype, { ...Object.getOwnPropertyDescriptors(context), ...own });

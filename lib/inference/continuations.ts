@@ -6,7 +6,7 @@ import type { Segment } from "./row-data.ts";
 
 /** Several continuations of one prompt. */
 export interface Continuations {
-  /** At least one id. */
+  /** The prompt's ids, at least one. */
   prompt: readonly number[];
   continuations: readonly (readonly number[])[];
 }
@@ -15,9 +15,9 @@ export interface Continuations {
 const SCORED_TOGETHER = 16;
 
 /**
- * Natural log-probabilities of continuations' tokens, each given the prompt and those before it. A prompt is computed once for
- * all of its continuations, and prompts share runs.
- * @returns for each group and continuation one number a token
+ * Computes natural log-probabilities of continuations' tokens, each given the prompt and the tokens before it. A prompt
+ * is computed once for all its continuations, and prompts share runs.
+ * @returns for each group and continuation, one number per token
  * @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL, ABORTED
  */
 export async function scoreContinuations(
@@ -51,7 +51,7 @@ export async function scoreContinuations(
   return out;
 }
 
-/** As many groups as there are slots; in each round one continuation of every group. */
+/** Scores at most one group per slot. Each round scores one continuation of every group. */
 async function scoreBatch(
   cache: KvCache,
   groups: readonly Continuations[],
@@ -64,7 +64,7 @@ async function scoreBatch(
     const work = groups.flatMap(({ prompt, continuations }, slot): Pending[] => {
       const continuation = continuations[round];
       if (!continuation || continuation.length === 0) return [];
-      // The last token of the prompt is fed again: its row scores the first of the continuation.
+      // The prompt's last token is run again, because its row scores the continuation's first token.
       cache.truncate(slot, prompt.length - 1);
       const held = cache.ids(slot).length;
       const ids = [...prompt, ...continuation];
@@ -80,16 +80,16 @@ async function scoreBatch(
 
 interface Pending {
   slot: number;
-  /** Ids that are still to be fed. */
+  /** Ids that must still be run. */
   ids: number[];
-  /** The position of the first of them. */
+  /** Position of the first of them. */
   next: number;
   prompt: number;
   all: readonly number[];
   into: Float32Array;
 }
 
-/** Cuts the work into runs of at most PREFILL_ROWS rows. */
+/** Splits the work into runs of at most PREFILL_ROWS rows. */
 function* runsOf(work: readonly Pending[]): Generator<Pending[]> {
   let run: Pending[] = [];
   let room = PREFILL_ROWS;
@@ -110,7 +110,7 @@ function* runsOf(work: readonly Pending[]): Generator<Pending[]> {
 
 async function scoreRun(cache: KvCache, part: readonly Pending[], signal: AbortSignal | undefined): Promise<void> {
   const segments: Segment[] = part.map(({ slot, ids }) => ({ slot, ids }));
-  // A row scores the token after it, where that is of the continuation.
+  // A row scores the next token if that belongs to the continuation.
   const targets = Int32Array.from(
     part.flatMap(({ ids, next, prompt, all }) => ids.map((_, i) => (next + i + 1 >= prompt ? all[next + i + 1]! : -1))),
   );

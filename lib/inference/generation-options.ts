@@ -9,54 +9,68 @@ import { sameVocabulary } from "./speculative/same-vocabulary.ts";
 
 /** The argument of a custom logit processor. */
 export interface LogitContext {
-  /** Ids of the prompt and of what was generated so far, as they are at this step: a copy, made when it is read. */
+  /** Ids of the prompt and of the tokens generated so far. A copy, made on first access. */
   readonly ids: readonly number[];
   readonly promptLength: number;
-  /** Which of several sequences this is. */
+  /** Index of the sequence within the call. */
   readonly index: number;
 }
 
 /**
- * Changes the logits of the next token in place, before bias, penalties and sampling. Set −Infinity to forbid a token; forbid all but one
- * to choose it. Synchronous: what it returns is not read.
- * @param logits (vocabulary), the model's own at this position; with `numBeams` their log-probabilities
+ * Changes the logits of the next token in place, before bias, penalties and sampling. Set −Infinity to forbid a token.
+ * It must be synchronous, and its return value is ignored.
+ * @param logits (vocabulary), the model's logits at this position; with `numBeams`, their log-probabilities
  */
 export type LogitProcessor = (logits: Float32Array, context: LogitContext) => void;
 
 /** The argument of a stop condition. Like that of a logit processor, but including the newest token. */
 export interface StopContext extends LogitContext {
-  /** The answer's text so far, as its pieces gave it: without what may yet be a stop text, or is a part of a character. Empty without a tokenizer. */
+  /**
+   * The answer's text so far, as in its pieces. It lacks text that may become a stop text, and incomplete characters.
+   * Empty without a tokenizer.
+   */
   readonly text: string;
 }
 
 /**
- * Whether an answer ends with its newest token, which is part of it. Synchronous; asked once a token, in order. With `numBeams` it is asked of
- * every hypothesis that the search considers, with that one's ids and text: one for which it holds is finished. It then has to go by
- * these alone.
+ * Returns whether an answer ends with its newest token, which is part of it. It must be synchronous. It is called once
+ * per token, in order. With `numBeams` it is called for every hypothesis that the search considers, and must depend on
+ * the context only.
  */
 export type StopCondition = (context: StopContext) => boolean;
 
 /** Names follow generation_config.json and OpenAI. */
 export interface GenerateOptions {
-  /** Most new tokens; the model's `max_new_tokens`, else 256 or what the context still holds, where not given. */
+  /**
+   * Maximum number of new tokens. Default: the model's `max_new_tokens`, else 256, or what the context has room for.
+   */
   maxTokens?: number | undefined;
-  /** 0 is greedy. The model's own where not given: 0 where its `do_sample` is false, 0.8 where it says nothing. */
+  /** Sampling temperature. 0 is greedy. Default: the model's; 0 if its `do_sample` is false, and 0.8 if it has none. */
   temperature?: number | undefined;
-  /** Only the k likeliest tokens; 0 (the default): all. */
+  /** Samples from the k likeliest tokens only. 0 means all. Default: the model's, else 0. */
   topK?: number | undefined;
-  /** Only the likeliest tokens that together reach this probability (Holtzman et al. 2019); 1 (the default): all. */
+  /**
+   * Samples from the likeliest tokens whose total probability reaches this value (Holtzman et al. 2019). 1 means all.
+   * Default: the model's, else 1.
+   */
   topP?: number | undefined;
-  /** Only tokens at least this many times as probable as the likeliest (Nguyen et al. 2024); 0 (the default): all. */
+  /**
+   * Samples from tokens with at least this fraction of the likeliest token's probability (Nguyen et al. 2024). 0 means
+   * all. Default: the model's, else 0.
+   */
   minP?: number | undefined;
-  /** Divides (multiplies) positive (negative) logits of tokens seen, prompt included (Keskar et al. 2019); 1: off. */
+  /**
+   * Divides positive and multiplies negative logits of tokens that occurred before, including the prompt (Keskar et al.
+   * 2019). 1 means off.
+   */
   repetitionPenalty?: number | undefined;
-  /** Subtracted from the logits of tokens that were generated. */
+  /** Subtracted from the logits of tokens that were already generated. */
   presencePenalty?: number | undefined;
-  /** Subtracted once for each time a token was generated. */
+  /** Subtracted from a token's logit once per earlier generation of it. */
   frequencyPenalty?: number | undefined;
   /** Added to the logits of these token ids. */
   logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number> | undefined;
-  /** Change a step's logits in place, one after another, before a token is chosen. */
+  /** Functions that change a step's logits in place, in order, before a token is chosen. */
   logitProcessors?: readonly LogitProcessor[] | undefined;
   /**
    * The same seed gives the same tokens regardless of other calls. Equal prompts of one call then have equal answers. An integer from 0 to
@@ -64,8 +78,9 @@ export interface GenerateOptions {
    */
   seed?: number | undefined;
   /**
-   * Texts that end the answer (they are not part of it), token ids that end it like the model's own end tokens, and conditions: functions
-   * that say after each token whether it was the last, as `({ text }) => text.length > 200`. finishReason is "stop" for all of them.
+   * Stops the answer: texts (which are not part of it), token ids (which act like the model's end tokens), and
+   * functions that return after each token whether it was the last, such as `({ text }) => text.length > 200`.
+   * finishReason is "stop" for all of them.
    */
   stop?: string | StopCondition | readonly (string | number | StopCondition)[] | undefined;
   /**
@@ -75,8 +90,8 @@ export interface GenerateOptions {
    */
   responseFormat?: ResponseFormat | undefined;
   /**
-   * The same bits, log-probabilities included, whatever prompts share the call; prompts are then processed more slowly.
-   * Without it, results agree within rounding.
+   * Makes bits, including those of log-probabilities, independent of the other prompts of a call. Prompts are then
+   * processed more slowly. Default: false, which means that results agree within rounding.
    */
   deterministic?: boolean | undefined;
   /**
@@ -85,20 +100,21 @@ export interface GenerateOptions {
    */
   promptLookupNumTokens?: number | undefined;
   /**
-   * Speculative decoding by a smaller model with the same vocabulary, such as a LanguageModel: its rows may be padded to another number
-   * where both have tokenizers that give ids the same meaning. The output is the same.
+   * Speculative decoding by a smaller model with the same vocabulary, such as a LanguageModel. Padding rows may differ
+   * if both have tokenizers with the same ids. The output does not change.
    */
   assistantModel?: AssistantModel | undefined;
-  /** Most tokens that the assistant guesses at once, up to 15; 8 where not given. */
+  /** Maximum number of tokens that the assistant guesses at once, up to 15. Default: 8. */
   numAssistantTokens?: number | undefined;
-  /** Goes on after the model's end tokens. */
+  /** Whether to continue after the model's end tokens. */
   ignoreEos?: boolean | undefined;
-  /** How many of the likeliest tokens each piece reports in `top`. */
+  /** Number of likeliest tokens that each piece reports in `top`. */
   topLogprobs?: number | undefined;
   /**
-   * Has the prompt's own tokens scored while it is computed, without a second pass: 0 or more of the likeliest tokens in each place come with
-   * them, `promptLogprobs` and `promptTop` of a completion and of a sequence's first piece. The whole prompt is then computed, whatever of it
-   * a session or another prompt holds. Refused with beams, and with contextOverflow `truncateLeft`, which may drop tokens.
+   * Scores the prompt's tokens while it is processed, without a second pass. The number (0 or more) of likeliest tokens
+   * per position is reported too. Results are `promptLogprobs` and `promptTop` of a completion, and of a sequence's
+   * first piece. The whole prompt is then computed, even if a session or another prompt holds a part. Excludes beams,
+   * and contextOverflow `truncateLeft`, which may drop tokens.
    */
   promptLogprobs?: number | undefined;
   /** Number of samples per prompt. With a seed, sample i uses seed + i. With `numBeams`, the n best (n ≤ numBeams), best first. */
@@ -113,23 +129,27 @@ export interface GenerateOptions {
    * minP, seed) or speculate, and cannot be used in a session or chat.
    */
   numBeams?: number | undefined;
-  /** With `numBeams`: above 0 favours long texts, below 0 short ones, 0 compares sums. 1 where neither the caller nor the model says one. */
+  /**
+   * With `numBeams`: values above 0 favour long texts, values below 0 short ones, and 0 compares sums. Default: the
+   * model's, else 1.
+   */
   lengthPenalty?: number | undefined;
   /**
-   * With `numBeams`, when a search ends: `true` as soon as there are as many finished texts as beams; `false` (the default) when the best beam,
-   * were it finished at its present length, would not be among them; `"never"` when it could not at any length.
+   * With `numBeams`, when the search ends. `true`: as soon as `numBeams` texts are finished. `false` (default): when
+   * the best beam, if it ended at its present length, would not be among the best. `"never"`: when it could not be at
+   * any length.
    */
   earlyStopping?: boolean | "never" | undefined;
   /**
-   * When a sequence outgrows the context: `error` (the default) throws CONTEXT_OVERFLOW before it starts, `stop` ends it
-   * with finishReason "length", `truncateLeft` drops the oldest tokens, half a context at a time.
+   * What happens when a sequence exceeds the context: `error` (default) throws CONTEXT_OVERFLOW before it starts,
+   * `stop` ends it with finishReason "length", and `truncateLeft` drops the oldest tokens, half a context at a time.
    */
   contextOverflow?: "error" | "stop" | "truncateLeft" | undefined;
-  /** Whether a text prompt gets the tokenizer's BOS; true where not given. */
+  /** Whether to add the tokenizer's BOS to a text prompt. Default: true. */
   addSpecialTokens?: boolean | undefined;
-  /** Names of the adapters to go through; none: the base alone. The model's active ones where not given. */
+  /** Names of the adapters to use. An empty array means the base model alone. Default: the model's active ones. */
   adapters?: readonly string[] | undefined;
-  /** Aborts within 50 ms, also during prefill: the call rejects with ABORTED. */
+  /** Aborts the call within 50 ms, even while the prompt is processed. It then rejects with ABORTED. */
   signal?: AbortSignal | undefined;
 }
 
@@ -140,7 +160,7 @@ export interface AssistantModel {
   readonly tokenizer?: Tokenizer | undefined;
 }
 
-/** How drafts are made. */
+/** Settings of speculative decoding. */
 export interface Speculation {
   assistant: AssistantModel | undefined;
   draftTokens: number;
@@ -160,7 +180,7 @@ export interface ResolvedOptions {
   biasIds: Int32Array;
   biasValues: Float32Array;
   logitProcessors: readonly LogitProcessor[];
-  /** Undefined: every sequence takes a random one. */
+  /** Default: each sequence gets a random seed. */
   seed: number | undefined;
   deterministic: boolean;
   speculation: Speculation | undefined;
@@ -220,25 +240,28 @@ const NAMES: Record<keyof GenerateOptions, true> = {
   signal: true,
 };
 
-/** Most tokens of a draft: with the token before it, as many rows as the decoding kernels take in one pass. */
+/**
+ * Maximum number of tokens of a draft. With the token before it, they are as many rows as the decoding kernels process
+ * in one pass.
+ */
 export const MOST_DRAFT_TOKENS = 15;
-/** Temperature where neither the caller nor the model says one. */
+/** Temperature if neither the caller nor the model sets one. */
 export const DEFAULT_TEMPERATURE = 0.8;
 export const DEFAULT_MAX_TOKENS = 256;
 const MOST_SAMPLES = 1024;
 
-/** @throws HeddleError INVALID_ARGUMENT unless it is an options object with known names */
+/** Checks the names of options. @throws HeddleError INVALID_ARGUMENT unless it is an options object with known names */
 export function checkOptionNames(options: GenerateOptions): void {
   rejectUnknownNames(options, Object.keys(NAMES));
 }
 
-/** Checks every option and fills in defaults: the caller's, then the model's generation_config.json, then heddle's. */
+/** Checks every option and fills in defaults from the model's generation_config.json, and then heddle's. */
 export function resolveOptions(options: GenerateOptions, context: OptionContext): ResolvedOptions {
   checkOptionNames(options);
   const { generation, vocabSize } = context;
   const finite = (name: keyof GenerateOptions, fallback: number, test: (v: number) => boolean, expected: string) => {
     const value = options[name] ?? fallback;
-    // As the sampler has it, in 32 bits, of which a larger number is infinite and a smaller one 0.
+    // The sampler uses 32-bit floats, in which a large number may become infinite and a small one 0.
     if (typeof value !== "number" || !Number.isFinite(Math.fround(value)) || !test(value))
       throw invalidArgument(name, expected, value);
     return value;
@@ -251,7 +274,7 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     return value;
   };
 
-  // A greedy model's file may still list top_k and the like; they then change nothing.
+  // A greedy model's file may contain top_k and similar values, which then have no effect.
   const sampling = generation.doSample !== false;
   const modelTemperature = sampling ? (generation.temperature ?? DEFAULT_TEMPERATURE) : 0;
   const { stopTexts, stopTokens, stopConditions } = stopsOf(options.stop, vocabSize);
@@ -324,7 +347,7 @@ function speculationOf(
   if (lookUpTokens > 0) throw invalidArgument("promptLookupNumTokens", "0 together with assistantModel", lookUpTokens);
   const { model, tokenizer: its } = (assistant ?? {}) as Partial<AssistantModel>;
   const size = model?.config?.vocabSize;
-  // Drafts are checked, so rows that only one of the models has do not matter where the tokens are the same.
+  // The model verifies drafts, so padding rows of only one model do not matter if all tokens are the same.
   if (size === undefined || (size !== vocabSize && !(tokenizer && its && sameVocabulary(tokenizer, its))))
     throw invalidArgument("assistantModel", `a model with the same ${vocabSize} tokens`, size ?? assistant);
   return { assistant, draftTokens: assistantTokens };

@@ -1,11 +1,11 @@
 import type { Piece } from "./sequence.ts";
 
-/** Pieces that may wait for their reader before their sequence pauses. */
+/** Number of unread pieces at which a sequence pauses. */
 const MOST_PENDING = 64;
 
 /**
- * The pieces of one sequence, from the loop that draws them to whoever reads them. A reader that falls behind pauses its sequence, and
- * one that leaves (`cancel`, or the end of its `for await`) ends it.
+ * The stream of one sequence's pieces from the generation loop to its reader. A slow reader pauses its sequence. A
+ * reader that leaves (`cancel`, or the end of its `for await`) ends it.
  */
 export class PieceStream implements AsyncIterable<readonly Piece[]> {
   private pending: Piece[] = [];
@@ -15,12 +15,12 @@ export class PieceStream implements AsyncIterable<readonly Piece[]> {
   private readonly onChange: (what: "cancelled" | "room") => void;
   private left = false;
 
-  /** @param onChange is told when the reader has left, and when there is room again */
+  /** @param onChange called when the reader has left, and when there is room again */
   constructor(onChange: (what: "cancelled" | "room") => void) {
     this.onChange = onChange;
   }
 
-  /** Whether its sequence is to wait for the reader. */
+  /** Whether the sequence must wait for the reader. */
   get isFull(): boolean {
     return this.pending.length >= MOST_PENDING;
   }
@@ -41,7 +41,7 @@ export class PieceStream implements AsyncIterable<readonly Piece[]> {
     this.wakeReader();
   }
 
-  /** The reader wants no more: what it had not read is gone, and so is the place of its sequence. */
+  /** Ends the stream because the reader has left. Unread pieces are dropped, and the sequence frees its slot. */
   cancel(): void {
     if (this.left) return;
     this.left = true;
@@ -50,7 +50,7 @@ export class PieceStream implements AsyncIterable<readonly Piece[]> {
     if (!this.ended) this.onChange("cancelled");
   }
 
-  /** All pieces that have come since the last reading, at least one; throws what the sequence ended with. */
+  /** Yields all pieces since the last read, at least one. Throws the error that ended the sequence. */
   async *[Symbol.asyncIterator](): AsyncGenerator<readonly Piece[], void, undefined> {
     try {
       for (;;) {

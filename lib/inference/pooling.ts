@@ -7,13 +7,16 @@ export type Pooling = PoolingMode | readonly PoolingMode[] | "all";
 /** The rows that a run returns: one per text, weighted sums, or all. */
 export type PooledRows = "first" | "last" | "sums" | "all";
 
-/** Pooling modes as a list, empty for `all`. */
+/** Returns pooling modes as a list, which is empty for `all`. */
 export function waysOf(pooling: Pooling): readonly PoolingMode[] {
   if (pooling === "all") return [];
   return typeof pooling === "string" ? [pooling] : pooling;
 }
 
-/** The rows that pooling modes need. All modes except `max` are linear in the rows, and are computed in the graph. */
+/**
+ * Returns which rows the pooling modes need. All modes except `max` are linear in the rows, and are computed in the
+ * graph.
+ */
 export function pooledRows(pooling: Pooling): PooledRows {
   const ways = waysOf(pooling);
   if (pooling === "all" || ways.includes("max")) return "all";
@@ -21,7 +24,10 @@ export function pooledRows(pooling: Pooling): PooledRows {
   return others.length === 0 && (only === "first" || only === "last") ? only : "sums";
 }
 
-/** A text's tokens in a run: `count` of its `tokens`, from token `begin` on. The first `from` of the text, a prompt's, are not pooled. */
+/**
+ * The part of a text in a run: `count` of its `tokens`, starting at token `begin`. The text's first `from` tokens,
+ * those of a prompt, are not pooled.
+ */
 export interface TextStretch {
   tokens: number;
   begin: number;
@@ -29,7 +35,7 @@ export interface TextStretch {
   from: number;
 }
 
-/** The weight of each row of a run in each text's pooled vectors. @returns (texts · modes, rows) */
+/** Returns the weight of each row of a run in each text's pooled vectors. @returns (texts · modes, rows) */
 export function poolingMatrix(texts: readonly TextStretch[], pooling: Pooling): Float32Array {
   const ways = waysOf(pooling) as readonly LinearMode[];
   const rows = texts.reduce((n, { count }) => n + count, 0);
@@ -44,8 +50,8 @@ export function poolingMatrix(texts: readonly TextStretch[], pooling: Pooling): 
 }
 
 /**
- * Puts what a run gave of sequences in their places. The rows of which the largest are wanted are reduced here; between sequences the event
- * loop has its turn.
+ * Copies a run's results for sequences to their places in `out`. `max` pooling is computed here. It yields to the event
+ * loop between sequences.
  * @throws HeddleError ABORTED
  */
 export async function placeInto(
@@ -95,7 +101,7 @@ function poolTokens(
       for (let t = from; t < tokens; t++)
         for (let c = 0; c < width; c++) {
           const v = rows[t * width + c]!;
-          // NaN is kept, so that it is reported.
+          // NaN is kept, so that it is detected.
           if (!(v <= to[c]!)) to[c] = v;
         }
     } else to.set(weighted(rows, width, poolWeights(mode, tokens, from)));
@@ -103,10 +109,13 @@ function poolTokens(
   return out;
 }
 
-/** Ways of pooling that are sums of a text's rows, each by its weight. */
+/** Pooling modes that are weighted sums of a text's rows. */
 type LinearMode = Exclude<PoolingMode, "max">;
 
-/** The weight of each token in a sum. Tokens before `from` have weight 0, except that "first" keeps the first token. */
+/**
+ * Returns the weight of each token in the sum. Tokens before `from` have weight 0, except that "first" keeps the first
+ * token.
+ */
 export function poolWeights(mode: LinearMode, tokens: number, from = 0): Float64Array {
   const weights = new Float64Array(tokens);
   const count = tokens - from;

@@ -23,15 +23,15 @@ import type { PooledRows } from "./pooling.ts";
 export interface Bounds {
   /** Rows of one run: a chunk of prefill, or one row per sequence in decoding. */
   rows: number;
-  /** Rows of which logits are wanted. */
+  /** Maximum number of rows with logits. */
   logitRows: number;
 }
 
-/** The shape a program is planned for. `top` is the number of likeliest tokens reported per sampled row. */
+/** The shape that a program is planned for. `top` is the number of likeliest tokens reported per sampled row. */
 export interface ProgramShape extends Bounds {
   cache: CacheShape;
   top: number;
-  /** A row's bits depend on its own sequence alone. */
+  /** Whether a row's bits must depend on its own sequence only. */
   rowwise?: boolean | undefined;
 }
 
@@ -41,7 +41,7 @@ function key(kind: string, { cache, rows, logitRows, top, rowwise = false }: Pro
   return [kind, slots, capacity, context, dtype, paged, rows, logitRows, top, rowwise, ...adapters].join("/");
 }
 
-/** Hidden states of the rows named by the input `rows`, and what makes logits of them. */
+/** Returns the hidden states of the rows named by the input `rows`, and the head for their logits. */
 function wantedHidden(model: ModelView, shape: ProgramShape): { hidden: Value; head: LogitHead; wanted: Dimension } {
   const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
   const rows = rowInputs(new Dimension("rows", shape.rows));
@@ -54,7 +54,7 @@ function wantedHidden(model: ModelView, shape: ProgramShape): { hidden: Value; h
 function sampled(model: ModelView, logits: Value, rows: Dimension, shape: ProgramShape): Results {
   const perRow = (name: string, dtype: "f32" | "i32", columns: number | Dimension) =>
     input(name, dtype, [rows, columns]);
-  // Inputs are provided lazily by the system: a bound that is never reached costs nothing.
+  // The system commits inputs' memory on first use, so a bound that is never reached costs nothing.
   const bias = new Dimension("biases", model.config.vocabSize);
   const { token, logprob, topIds, topLogprobs } = sample(
     {
@@ -70,7 +70,7 @@ function sampled(model: ModelView, logits: Value, rows: Dimension, shape: Progra
   return { token, logprob, ...(topIds && topLogprobs ? { topIds, topLogprobs } : {}) };
 }
 
-/** Forward and choice in one run: logits never leave native code. */
+/** A program that runs the model and samples. Logits never leave native code. */
 export function sampleProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("sample", shape), () =>
     compile(() => {
@@ -80,7 +80,7 @@ export function sampleProgram(model: ModelView, shape: ProgramShape): Program {
   );
 }
 
-/** Forward and choice, with the logits copied out as well: what custom logit processors start from. */
+/** A program that runs the model, samples, and also returns the logits, for custom logit processors. */
 export function sampleAndLogitsProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("sample+logits", shape), () =>
     compile(() => {
@@ -91,7 +91,7 @@ export function sampleAndLogitsProgram(model: ModelView, shape: ProgramShape): P
   );
 }
 
-/** Choice alone, from logits that a custom processor has changed. */
+/** A program that only samples, from logits that a custom processor has changed. */
 export function choiceProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("choice", { ...shape, top: 0 }), () =>
     compile(() => {
@@ -101,7 +101,7 @@ export function choiceProgram(model: ModelView, shape: ProgramShape): Program {
   );
 }
 
-/** Forward to the logits of the wanted rows. */
+/** A program that runs the model and returns the logits of the wanted rows. */
 export function logitsProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("logits", shape), () =>
     compile(() => {
@@ -111,20 +111,21 @@ export function logitsProgram(model: ModelView, shape: ProgramShape): Program {
   );
 }
 
-/** Forward that only fills the caches: chunks of a prompt before its last. */
+/** A program that only fills the cache, for all chunks of a prompt but the last. */
 export function prefillProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("prefill", shape), () =>
     compile(() => {
       const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
       const rows = rowInputs(new Dimension("rows", shape.rows));
-      // The graph keeps what an effect needs: here the cache writes, and so everything up to the last layer's keys.
+      // The graph keeps what effects need. Here these are the cache writes, and so everything up to the last layer's
+      // keys.
       cachedForward(model, rows, segments, shape.cache, shape);
       return {};
     }),
   );
 }
 
-/** Log-probability of a target for every row, without logits in memory. */
+/** A program that returns the log-probability of a target for every row, without storing all logits. */
 export function scoreProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("score", shape), () =>
     compile(() => {
@@ -138,9 +139,9 @@ export function scoreProgram(model: ModelView, shape: ProgramShape): Program {
 }
 
 /**
- * A forward pass that returns one vector per segment, weighted sums of rows, or all rows as `pooled`, or with `head` the classifier's
- * `logits`. For sums, the input `pool` (segments · modes, rows) has each row's weight, and `carried` (segments · modes, width) the sums of
- * earlier chunks.
+ * Returns a program for a forward pass that returns one vector per segment, weighted sums of rows, or all rows as
+ * `pooled`, or with `head` the classifier's `logits`. For sums, the input `pool` (segments · modes, rows) has each
+ * row's weight, and `carried` (segments · modes, width) the sums of earlier chunks.
  */
 export function pooledProgram(rows: PooledRows, { head, ways }: { head: boolean; ways: number }) {
   return (model: ModelView, shape: ProgramShape): Program =>

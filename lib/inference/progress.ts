@@ -4,7 +4,7 @@ export interface Progress {
   prefillMs: number;
   decodedTokens: number;
   decodeMs: number;
-  /** From the call to the first token. */
+  /** Time from the call to the first token. */
   firstTokenMs: number | undefined;
 }
 

@@ -3,10 +3,10 @@ import { PREFILL_ROWS } from "./cache/kv-cache.ts";
 import { candidatesOf } from "./sampling/candidates.ts";
 import type { Choice, TopCandidate } from "./sequence.ts";
 
-/** Bytes of logits that one run may hold for the tokens of prompts. */
+/** Maximum size in bytes of the prompt logits in one run. */
 const LOGIT_BYTES = 32 << 20;
 
-/** Rows of prompts that one run can score. */
+/** Returns the number of prompt rows that one run can score. */
 export function scoredRows(vocabSize: number): number {
   return Math.max(1, Math.min(PREFILL_ROWS, Math.floor(LOGIT_BYTES / (4 * vocabSize))));
 }
@@ -18,14 +18,14 @@ export function scoredRows(vocabSize: number): number {
 export class PromptScores {
   /** Log-probabilities of the prompt's tokens; null for the first one. */
   readonly logprobs: (number | null)[];
-  /** The likeliest tokens in each place, if any are wanted. */
+  /** The likeliest tokens at each position, if requested. */
   readonly top: (TopCandidate[] | null)[] | undefined;
   private readonly ids: readonly number[];
   private readonly tokenizer: Tokenizer | undefined;
-  /** Tokens of which all is known, from the beginning on. */
+  /** Number of leading tokens whose scores are complete. */
   private known = 1;
 
-  /** @param count of the likeliest tokens that are wanted in each place */
+  /** @param count number of likeliest tokens wanted at each position */
   constructor(ids: readonly number[], count: number, tokenizer: Tokenizer | undefined) {
     this.ids = ids;
     this.tokenizer = tokenizer;
@@ -37,20 +37,20 @@ export class PromptScores {
     return this.known >= this.ids.length;
   }
 
-  /** Number of rows, among `rows` rows from position `past` on, that score a token of the prompt. */
+  /** Returns how many of `rows` rows, starting at position `past`, score a token of the prompt. */
   rowsOf(past: number, rows: number): number {
     return Math.max(0, Math.min(rows, this.ids.length - 1 - past));
   }
 
-  /** The token that the row at a position scores. */
+  /** Returns the token that the row at a position scores. */
   target(position: number): number {
     return this.ids[position + 1]!;
   }
 
-  /** Takes over what the row at a position says, of a draw that was forced to its target. */
+  /** Adds the result of a row, whose draw was forced to its target. */
   add(position: number, { token, logprob, topIds, topLogprobs }: Choice): void {
     const place = position + 1;
-    // A token that the model rules out cannot be forced either.
+    // A token with logit −∞ cannot be forced.
     this.logprobs[place] = token === this.ids[place] ? logprob : Number.NEGATIVE_INFINITY;
     if (this.top) this.top[place] = candidatesOf({ topIds: topIds!, topLogprobs: topLogprobs! }, this.tokenizer);
     this.known = Math.max(this.known, place + 1);

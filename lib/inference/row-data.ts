@@ -12,8 +12,9 @@ export interface Segment {
 }
 
 /**
- * The inputs that describe the rows of a run: the ids, and `each` for one run or for several consecutive runs, end to end.
- * @param pastOf number of tokens in a slot before the first run
+ * Returns the inputs that describe the rows of a run: the ids, and `each` for one run or for several consecutive runs,
+ * end to end.
+ * @param pastOf returns the number of tokens in a slot before the first run
  * @param options.turns whether RoPE depends on the length of the sequence
  */
 export function rowData(

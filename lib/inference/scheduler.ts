@@ -14,34 +14,35 @@ import { accept, DETERMINISTIC_ROWS, nextRun, promptRows, type Run, step } from 
 /** Options of a scheduler. */
 export interface SchedulerOptions {
   deterministic: boolean;
-  /** Whether it runs a single sequence, which may continue what the cache holds whatever the mode. */
+  /** Whether there is a single sequence, which may continue the cache's content even in deterministic mode. */
   single?: boolean;
-  /** How drafts are made, for runs that verify several tokens at once. */
+  /** Settings for drafts, if runs verify several tokens at once. */
   speculation?: Speculation | undefined;
-  /** Ends the making of drafts. */
+  /** Aborts drafting. */
   signal?: AbortSignal | undefined;
   progress?: Progress;
 }
 
-/** How the reader of runs ends them. */
+/** How the caller ends runs. */
 interface RunControl {
   signal: AbortSignal | undefined;
-  /** Whether to end after the queued runs, although the sequences could go on. */
+  /** Returns whether to stop after the queued runs, even if sequences could continue. */
   enough: () => boolean;
 }
 
-/** Sequences and their slots. */
+/** Maps sequences to their slots. */
 export type Slotted = ReadonlyMap<Sequence, number>;
 
 const none: ReadonlyMap<Sequence, number> = new Map();
 
 /**
- * Decides which sequences run when. Each run advances all active sequences: prompts by a part, and the others by a token, or with drafts by
- * the tokens that were guessed right. Every sequence whose last id was processed draws its next one. Sequences beyond the cache's slots
- * wait. Common prefixes of prompts are computed once. It runs only while its caller reads. A round is `admit`, `prepare` and `run`.
+ * Decides which sequences run when. Each run advances all active sequences: prompts by a part, and others by a token,
+ * or by the correct tokens of a draft. Every sequence whose last id was processed draws its next one. Sequences beyond
+ * the cache's slots wait. Common prefixes of prompts are computed once. Runs happen only while the caller reads. A
+ * round is `admit`, `prepare` and `run`.
  */
 export class Scheduler {
-  /** Sequences without a slot, in their order. The caller adds new ones. */
+  /** Sequences without a slot, in order. The caller adds new ones. */
   readonly waiting: Sequence[] = [];
   /** Number of rows that each sequence has in the current run. */
   rows: ReadonlyMap<Sequence, number> = none;
@@ -50,15 +51,21 @@ export class Scheduler {
   private readonly free: number[];
   private readonly cache: KvCache;
   private readonly deterministic: boolean;
-  /** Whether each sequence computes all its keys: their bits would depend on other sequences, or their rotation on its length. */
+  /**
+   * Whether each sequence must compute all its keys, because shared ones would depend on other sequences, or RoPE on
+   * the sequence's length.
+   */
   private readonly isolated: boolean;
   private readonly shared: SharedPrefixes;
   private readonly drafts: Drafts | undefined;
   private readonly progress: Progress;
   private readonly started = performance.now();
-  /** When the current round began, for timings. */
+  /** Start time of the current round, for timings. */
   private since = 0;
-  /** Whether runs may be queued in this round: drafts are made, and common prefixes are copied, between two runs. */
+  /**
+   * Whether runs may be queued in this round. They may not if drafts are made or common prefixes are copied, which
+   * happens between runs.
+   */
   private ahead = false;
 
   constructor(cache: KvCache, options: SchedulerOptions) {
@@ -81,12 +88,12 @@ export class Scheduler {
     return this.waiting.length === 0 && this.running.size === 0;
   }
 
-  /** The waiting sequence that a free slot is there for. */
+  /** The next waiting sequence, if a slot is free. */
   get next(): Sequence | undefined {
     return this.free.length > 0 ? this.waiting[0] : undefined;
   }
 
-  /** Gives the next waiting sequence a slot. If it throws, the sequence has the slot, and is to be released. */
+  /** Gives the next waiting sequence a slot. If it throws, the sequence keeps the slot until it is released. */
   async admit(): Promise<void> {
     const { cache, free, running } = this;
     const sequence = this.waiting.shift()!;
@@ -100,7 +107,7 @@ export class Scheduler {
     await cache.reserve(sequence.reservedLength);
   }
 
-  /** Takes a sequence's slot away. */
+  /** Frees a sequence's slot. */
   release(sequence: Sequence): void {
     const slot = this.running.get(sequence);
     if (slot === undefined) return;
@@ -108,7 +115,10 @@ export class Scheduler {
     this.free.unshift(slot);
   }
 
-  /** Makes sequences ready for their next run. @returns those that can take part: the others wait for a prefix that one of them computes */
+  /**
+   * Prepares sequences for their next run.
+   * @returns those that can take part; the others wait for a prefix that one of them computes
+   */
   async prepare(active: Slotted): Promise<Slotted> {
     const { cache, running, shared } = this;
     for (const [sequence, slot] of active) {
@@ -128,7 +138,8 @@ export class Scheduler {
   }
 
   /**
-   * Runs prepared sequences once, or several times where the next run is known before this one has ended. Sequences that end give up their slots.
+   * Runs prepared sequences once, or several times if the next run is known before the current one has ended. Sequences
+   * that end free their slots.
    * @returns the pieces of each run
    */
   run(group: Slotted, control: RunControl): AsyncGenerator<readonly Piece[], void, undefined> {
@@ -158,7 +169,7 @@ export class Scheduler {
     }
   }
 
-  /** Makes one run, after parts of prompts that are queued ahead of it. */
+  /** Makes one run, after queueing parts of prompts ahead of it. */
   private async *advance(
     group: Slotted,
     { signal, enough }: RunControl,
@@ -197,7 +208,7 @@ export class Scheduler {
     }
   }
 
-  /** The next run, with memory for its rows and choices. */
+  /** Returns the next run, after reserving memory for its rows and choices. */
   private async nextRun(group: Slotted): Promise<Run> {
     const { cache, deterministic, drafts } = this;
     const run = await nextRun(cache, group, { deterministic, drafts });
@@ -213,7 +224,7 @@ export class Scheduler {
     for (const { sequence } of [...all].reverse()) if (sequence.finishReason) this.release(sequence);
   }
 
-  /** Counts a run. One with a prompt in it counts as prefill. */
+  /** Adds a run to the progress. A run that contains prompt rows counts as prefill. */
   private account(run: Run, pieces: number, ms: number): void {
     const { progress } = this;
     const rows = promptRows(run);
@@ -228,7 +239,7 @@ export class Scheduler {
 }
 
 /**
- * Runs the sequences of one caller, who drives the runs by reading. They have the same options.
+ * Runs the sequences of one call. Reading drives the runs. All sequences have the same options.
  * @returns the pieces of each run; `eachPiece` flattens them
  */
 export async function* runSequences(
@@ -257,7 +268,7 @@ export async function* runSequences(
   }
 }
 
-/** The pieces of some runs one by one; an abort between two is heard. */
+/** Yields the pieces of runs one by one, and checks the abort signal between them. */
 export async function* eachPiece(
   runs: AsyncIterable<readonly Piece[]>,
   signal: AbortSignal | undefined,
@@ -269,7 +280,7 @@ export async function* eachPiece(
     }
 }
 
-/** The free slot that holds most of the sequence's beginning already. */
+/** Returns the free slot that holds the longest prefix of the sequence. */
 function bestSlot(cache: KvCache, free: readonly number[], sequence: Sequence): number {
   let best = free.at(-1)!;
   let most = commonPrefix(cache.ids(best), sequence.context);
@@ -280,14 +291,14 @@ function bestSlot(cache: KvCache, free: readonly number[], sequence: Sequence): 
   return best;
 }
 
-/** Keeps what the slot and the context have in common; the last id is always fed, for its logits. */
+/** Truncates the slot to its common prefix with the context. The last id is always run again, for its logits. */
 function takeBack(cache: KvCache, slot: number, context: readonly number[]): void {
   cache.truncate(slot, Math.min(commonPrefix(cache.ids(slot), context), context.length - 1));
 }
 
 /**
- * The same, for a run that continues the context. (The last id of an ended sequence may be beyond the context, and beyond a length at which
- * RoPE changes. Nothing is computed for that length.)
+ * Prepares a slot for a run that continues the context. The last id of an ended sequence may be beyond the context, and
+ * beyond a length at which RoPE changes. Nothing is computed for that length.
  */
 function rewind(cache: KvCache, slot: number, context: readonly number[]): void {
   takeBack(cache, slot, context);

@@ -8,35 +8,44 @@ import { PromptScores } from "./prompt-scores.ts";
 import { candidatesOf } from "./sampling/candidates.ts";
 import { asked } from "./stop.ts";
 
-/** Why an answer ended: by an end token, a stop or its form (`stop`), or by maxTokens or the context's end (`length`). */
+/**
+ * Why an answer ended. `stop`: an end token, a stop, or the response format's end. `length`: maxTokens, or the end of
+ * the context.
+ */
 export type FinishReason = "stop" | "length";
 
 /** One of the likeliest tokens of a step. */
 export interface TopCandidate {
   token: number;
   logprob: number;
-  /** The text that the token adds inside a text, such as " the" of "▁the". Empty without a tokenizer. */
+  /** Text of the token as it would appear within a text, such as " the" for "▁the". Empty without a tokenizer. */
   text: string;
 }
 
 /** One step of generation. */
 export interface Piece {
-  /** Text that became certain with this token: often empty inside a character or a possible stop text. */
+  /** Text that is final after this token. Often empty, within a character or a possible stop text. */
   text: string;
   token: number;
-  /** Natural logarithm of the model's own probability of the token: before temperature, bias and penalties. */
+  /** Natural logarithm of the model's probability of the token, before temperature, bias and penalties. */
   logprob: number;
   /** The likeliest tokens, best first, if `topLogprobs` asks for them. */
   top?: TopCandidate[];
-  /** On the first piece of a sequence, if `promptLogprobs` asks for them: natural log-probabilities of the prompt's tokens, null for the first. */
+  /**
+   * On a sequence's first piece, if `promptLogprobs` is set: natural log-probabilities of the prompt's tokens, null for
+   * the first.
+   */
   promptLogprobs?: (number | null)[];
-  /** With them, the likeliest tokens in each place, best first, if any are asked for. */
+  /** The likeliest tokens at each position of the prompt, best first, if `promptLogprobs` is above 0. */
   promptTop?: (TopCandidate[] | null)[];
-  /** Which sequence it belongs to: prompt · n + sample. */
+  /** Index of the sequence: prompt · n + sample. */
   index: number;
-  /** On the last piece of a sequence. */
+  /** Set on the last piece of a sequence. */
   finishReason?: FinishReason;
-  /** On the last piece, with `numBeams`: what the text was chosen by, its sum of log-probabilities over its length to the power `lengthPenalty`. */
+  /**
+   * On the last piece, with `numBeams`: the score for choosing texts, which is the sum of log-probabilities over the
+   * length to the power `lengthPenalty`.
+   */
   score?: number;
 }
 
@@ -60,7 +69,10 @@ export function promptName(index: number, count: number, what = "prompt"): strin
   return count > 1 ? `${what}[${index}]` : what;
 }
 
-/** @throws HeddleError CONTEXT_OVERFLOW for a prompt that leaves no room, unless its oldest tokens are dropped */
+/**
+ * Checks that a prompt leaves room for an answer.
+ * @throws HeddleError CONTEXT_OVERFLOW, unless the oldest tokens may be dropped
+ */
 export function checkPromptFits(
   tokens: number,
   { contextLength, contextOverflow }: Pick<ResolvedOptions, "contextOverflow"> & { contextLength: number },
@@ -70,7 +82,7 @@ export function checkPromptFits(
   throw overflow(contextLength, tokens, { name, hint: contextOverflow === "error" });
 }
 
-/** New tokens for which cache memory is reserved at most. */
+/** Maximum number of new tokens for which cache memory is reserved in advance. */
 const RESERVED_AHEAD = 1024;
 
 /** A running sequence: its ids, its context, and its stop conditions. */
@@ -84,9 +96,9 @@ export class Sequence {
   /** The ids that the model sees: all of them, unless `truncateLeft` dropped the oldest. */
   context: number[];
   finishReason: FinishReason | undefined;
-  /** Tokens of the prompt that the cache held already. */
+  /** Number of prompt tokens that were already in the cache. */
   cachedTokens = 0;
-  /** Tokens that a drafter guessed, and those of them that came true. */
+  /** Number of drafted tokens, and of accepted ones among them. */
   draftedTokens = 0;
   acceptedTokens = 0;
   /** The constraint on its text. */
@@ -95,16 +107,16 @@ export class Sequence {
   readonly scores: PromptScores | undefined;
   /** Score of the hypothesis, with beam search. */
   score: number | undefined;
-  /** Most tokens that are generated. */
+  /** Maximum number of generated tokens. */
   readonly limit: number;
   readonly contextLength: number;
   private readonly tokenizer: Tokenizer | undefined;
   /** The text of its new tokens. */
   readonly answer: AnswerText;
-  /** Its text so far, where a stop text may cut a document short or a condition reads it. */
+  /** Its text so far, if a stop text may end it or a condition reads it. */
   private text = "";
 
-  /** @throws CONTEXT_OVERFLOW where the prompt, or with `error` the prompt and maxTokens, do not fit */
+  /** @throws CONTEXT_OVERFLOW if the prompt does not fit, or with `error` the prompt and maxTokens */
   constructor(
     prompt: readonly number[],
     options: ResolvedOptions,
@@ -116,7 +128,7 @@ export class Sequence {
       scores?: PromptScores | undefined;
       /** Name of its prompt in messages. */
       name?: string;
-      /** Whether the prompt's array is to be the sequence's: a copy of a million ids keeps the event loop. */
+      /** Whether the sequence may use the prompt's array itself. Copying a million ids would block the event loop. */
       takesPrompt?: boolean;
     },
   ) {
@@ -135,12 +147,15 @@ export class Sequence {
     this.constraint =
       automaton && this.tokenizer && new Constraint(automaton, { tokens: this.tokenizer, vocabSize, ends });
     this.scores = of.scores;
-    // A form of which the empty text alone is a document, and nothing can follow it.
+    // The response format allows only the empty text.
     if (this.constraint?.finished) this.limit = 0;
     if (this.limit === 0 && !this.isScoring) this.endWithPrompt();
   }
 
-  /** The last new token is never fed back: a context of L tokens holds a prompt of P and L − P + 1 new ones. */
+  /**
+   * Returns the maximum number of new tokens. The last one is never run, so a context of L tokens has room for a prompt
+   * of P and L − P + 1 new ones.
+   */
   private lengthLimit(name = "prompt"): number {
     const { maxTokens, defaultMaxTokens, contextOverflow } = this.options;
     const room = this.contextLength - this.promptLength + 1;
@@ -154,7 +169,7 @@ export class Sequence {
     return Math.min(maxTokens ?? defaultMaxTokens, room);
   }
 
-  /** Whether tokens of its prompt wait to be scored. */
+  /** Whether tokens of the prompt are still to be scored. */
   get isScoring(): boolean {
     return this.scores !== undefined && !this.scores.isWhole;
   }
@@ -163,22 +178,22 @@ export class Sequence {
     return this.ids.length - this.promptLength;
   }
 
-  /** Ends where no token is wanted. */
+  /** Ends a sequence that generates no tokens. */
   endWithPrompt(): void {
     this.finishReason = this.constraint?.finished ? "stop" : "length";
   }
 
-  /** Tokens for which cache memory is reserved when it begins. Beyond them the cache grows on demand. */
+  /** Number of tokens for which cache memory is reserved at the start. Beyond them the cache grows on demand. */
   get reservedLength(): number {
     return Math.min(this.contextLength, this.context.length + Math.min(RESERVED_AHEAD, this.limit - this.generated));
   }
 
-  /** Tokens that may still be drawn before the sequence or its context ends. */
+  /** Number of tokens that may still be drawn before the sequence or its context ends. */
   get room(): number {
     return Math.min(this.limit - this.generated, this.contextLength - this.context.length + 1);
   }
 
-  /** Whether the context has to give way before the next run. */
+  /** Whether the context must be shortened before the next run. */
   get outgrown(): boolean {
     return this.context.length > this.contextLength;
   }
@@ -188,13 +203,13 @@ export class Sequence {
     this.context = withoutOldest(this.context, this.contextLength);
   }
 
-  /** Whether one of the caller's conditions ends it with these tokens, generated after the prompt, and their certain text. */
+  /** Whether a stop condition of the caller ends the sequence after these generated tokens and their final text. */
   isToStopAfter(tokens: readonly number[], text: string): boolean {
     if (this.options.stopConditions.length === 0) return false;
     return this.isToStop([...this.ids.slice(0, this.promptLength), ...tokens], text);
   }
 
-  /** Whether one of the caller's conditions ends it here. All are asked. */
+  /** Whether a stop condition of the caller ends the sequence here. All conditions are called. */
   private isToStop(ids: readonly number[], text: string): boolean {
     const { stopConditions } = this.options;
     if (stopConditions.length === 0) return false;
@@ -205,7 +220,10 @@ export class Sequence {
     return stops;
   }
 
-  /** @param byCondition whether a condition ends it here, where they were asked already */
+  /**
+   * Adds a choice and returns its piece.
+   * @param byCondition whether a stop condition ends the sequence here, if they were already called
+   */
   accept({ token, logprob, topIds, topLogprobs }: Choice, byCondition?: boolean): Piece {
     this.ids.push(token);
     this.context.push(token);
@@ -239,7 +257,7 @@ export class Sequence {
 }
 
 /**
- * The sequences of prompts: `n` samples of each, in order.
+ * Makes the sequences of prompts: `n` samples of each, in order.
  * @throws HeddleError CONTEXT_OVERFLOW
  */
 export function sequencesOf(
@@ -248,11 +266,11 @@ export function sequencesOf(
   of: {
     contextLength: number;
     tokenizer: Tokenizer | undefined;
-    /** Index of the first sequence; 0 by default. */
+    /** Index of the first sequence. Default: 0. */
     first?: number;
-    /** Options of the sequence at a place among them; `options` by default. */
+    /** Returns the options of the sequence at an index among them. Default: `options`. */
     optionsAt?: (place: number) => ResolvedOptions;
-    /** Whether the prompts' arrays may become the sequences'. */
+    /** Whether sequences may use the prompts' arrays themselves. */
     ownsPrompts?: boolean;
   },
 ): Sequence[] {
@@ -263,7 +281,7 @@ export function sequencesOf(
     const name = promptName(p, prompts.length);
     return Array.from({ length: n }, (_, sample) => {
       const place = p * n + sample;
-      // The last sample continues in the prompt's array, after the others have copied it.
+      // The last sample uses the prompt's array, after the others have copied it.
       const takesPrompt = ownsPrompts && sample === n - 1 && scores === undefined;
       const own = { index: first + place, sample, contextLength, tokenizer, scores, name, takesPrompt };
       return new Sequence(ids, optionsAt(place), own);
@@ -271,7 +289,7 @@ export function sequencesOf(
   });
 }
 
-/** The first token of a context (a BOS anchors attention, Xiao et al. 2023) and its newest half. */
+/** Returns the first token of a context (a BOS anchors attention, Xiao et al. 2023) and its newest half. */
 export function withoutOldest(context: readonly number[], contextLength: number): number[] {
   const kept = Math.max(1, Math.floor(contextLength / 2));
   return [context[0]!, ...context.slice(-kept)].slice(-contextLength);

@@ -24,7 +24,7 @@ export interface SchedulableModel {
   readonly cacheDtype: CacheDType;
   readonly cachePageSize: number | undefined;
   readonly optionContext: OptionContext;
-  /** @throws HeddleError INVALID_ARGUMENT for options that need a tokenizer if the model has none */
+  /** Refuses options that need a tokenizer if the model has none. @throws HeddleError INVALID_ARGUMENT */
   checkTexts(options: ResolvedOptions): void;
 }
 
@@ -42,20 +42,20 @@ export interface Scheduled {
 }
 
 /**
- * Continuous batching (Yu et al. 2022, "Orca"): sequences of independent callers share one scheduler. A sequence joins between two runs when a
- * slot is free, and leaves when it ends. A sequence whose reader falls behind pauses. A sequence whose reader has left frees its slot at once.
- * A sequence that makes a run fail ends alone.
+ * Continuous batching (Yu et al. 2022, "Orca"): sequences of independent callers share one scheduler. A sequence joins
+ * between two runs when a slot is free, and leaves when it ends. A sequence whose reader falls behind pauses. A
+ * sequence whose reader has left frees its slot at once. A sequence that makes a run fail ends without the others.
  */
 export class SharedScheduler {
   private readonly model: SchedulableModel;
   private readonly deterministic: boolean;
   private readonly cache: KvCache;
   private readonly scheduler: Scheduler;
-  /** Sequences that wait or run, by the index of their pieces. */
+  /** Waiting and running sequences, by the index of their pieces. */
   private readonly all = new Map<number, Scheduled>();
-  /** Errors that callers' conditions have thrown, by the same index. */
+  /** Errors thrown by callers' conditions, by the same index. */
   private readonly failures = new Map<number, { error: unknown }>();
-  /** Ends the current runs. */
+  /** Aborts the current runs. */
   private controller: AbortController | undefined;
   /** Sequences of a failed run. Each is run alone, to find the one at fault. */
   private suspects = new Set<Sequence>();
@@ -78,7 +78,7 @@ export class SharedScheduler {
     this.scheduler = new Scheduler(this.cache, { deterministic });
   }
 
-  /** Sequences with a slot, those without, and all tokens drawn so far. */
+  /** Number of sequences with a slot, of those without, and of all tokens drawn so far. */
   get counts(): { running: number; waiting: number; tokens: number } {
     const { slots, waiting } = this.scheduler;
     const running = [...slots.keys()].filter((sequence) => this.isWanted(sequence)).length;
@@ -101,8 +101,8 @@ export class SharedScheduler {
   }
 
   /**
-   * Submits prompts, `n` samples of each, in order. They begin when slots are free.
-   * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, before any of them begins; DISPOSED
+   * Submits prompts, `n` samples of each, in order. They start when slots are free.
+   * @throws HeddleError INVALID_ARGUMENT or CONTEXT_OVERFLOW before any of them starts; DISPOSED
    */
   submit(prompts: readonly (readonly number[])[], options: GenerateOptions): Scheduled[] {
     const resolved = this.resolve(options);
@@ -130,8 +130,8 @@ export class SharedScheduler {
   }
 
   /**
-   * Wraps a caller's functions. They get indices of the caller's sequences, from 0 on. A condition that throws ends only its sequence, because
-   * the other sequences of the run must keep their tokens.
+   * Wraps a caller's functions. They see the indices of the caller's sequences, starting at 0. A condition that throws
+   * ends only its sequence, because the other sequences of the run must keep their tokens.
    */
   private contained(options: ResolvedOptions, index: number, place: number): ResolvedOptions {
     const { logitProcessors, stopConditions } = options;
@@ -167,7 +167,7 @@ export class SharedScheduler {
     return { sequence, stream };
   }
 
-  /** Aborts the current run if fewer of its rows are still wanted than not. */
+  /** Aborts the current run if less than half of its rows are still wanted. */
   private left(sequence: Sequence): void {
     const { rows, waiting } = this.scheduler;
     const at = waiting.indexOf(sequence);
@@ -197,7 +197,7 @@ export class SharedScheduler {
     this.wake = undefined;
   }
 
-  /** The loop: until there is nothing to do. */
+  /** The loop, which runs until there is nothing to do. */
   private async work(): Promise<void> {
     const { scheduler } = this;
     try {
@@ -213,7 +213,7 @@ export class SharedScheduler {
           });
       }
     } catch (error) {
-      this.finishAll(error); // an internal error: nobody is left waiting
+      this.finishAll(error); // an internal error, which ends all sequences
     }
     if (this.closed !== undefined) this.finishAll(this.closed);
     this.busy = false;
@@ -253,7 +253,7 @@ export class SharedScheduler {
     return new Map([...slots].filter(([sequence]) => this.isWanted(sequence) && !this.isPaused(sequence)));
   }
 
-  /** Runs once, or several times without a check in between. */
+  /** Makes one run, or several without checking for changes in between. */
   private async advance(active: Slotted): Promise<void> {
     let group = active;
     try {
@@ -271,7 +271,7 @@ export class SharedScheduler {
     }
   }
 
-  /** The sequences of the next run: a suspect alone, or those that decode after an abort, or all. */
+  /** Returns the sequences of the next run: a suspect alone, or after an abort those that decode, or else all. */
   private nextGroup(all: Slotted): Slotted {
     const suspect = [...all].find(([sequence]) => this.suspects.has(sequence));
     if (suspect) return new Map([suspect]);
@@ -283,7 +283,7 @@ export class SharedScheduler {
     return sequence.context.length - this.cache.ids(slot).length;
   }
 
-  /** Hands out the pieces of a run, and ends the streams of sequences that it ended. */
+  /** Delivers the pieces of a run, and ends the streams of sequences that have ended. */
   private give(pieces: readonly Piece[], group: Slotted): void {
     this.drawn += pieces.length;
     for (const piece of pieces) if (!this.failures.has(piece.index)) this.all.get(piece.index)?.stream.push(piece);

@@ -13,13 +13,13 @@ import type { Drafts } from "./speculative/speculate.ts";
 /** Rows of a prompt per run in deterministic mode. */
 export const DETERMINISTIC_ROWS = 64;
 
-/** A sequence that draws in this run: a token after its last id, and one after each id of its draft. */
+/** A sequence that draws in this run: one token after its last id, and one after each id of its draft. */
 export interface Turn {
   sequence: Sequence;
   draft: readonly number[];
 }
 
-/** Takes over what was drawn, as far as the draft came true. */
+/** Adds the drawn tokens to the sequence, up to the first one that differs from the draft. */
 export function accept({ sequence, draft }: Turn, choices: readonly Choice[]): Piece[] {
   if (sequence.limit === 0) {
     sequence.endWithPrompt();
@@ -35,7 +35,7 @@ export function accept({ sequence, draft }: Turn, choices: readonly Choice[]): P
   return pieces;
 }
 
-/** Rows of a run but for drafts: one a sequence where all of them decode. */
+/** Returns the number of rows of a run without drafts. If all sequences decode, that is one per sequence. */
 export function promptRows({ segments, ready }: Run): number {
   const rows = segments.reduce((n, s) => n + s.ids.length, 0);
   return rows - ready.reduce((n, turn) => n + turn.draft.length, 0);
@@ -44,7 +44,7 @@ export function promptRows({ segments, ready }: Run): number {
 /** Consecutive rows of a run that score tokens of a prompt. */
 interface Scoring {
   sequence: Sequence;
-  /** The first of them: its place among the run's rows, and its position in the sequence. */
+  /** Index of the first row in the run, and its position in the sequence. */
   row: number;
   position: number;
   count: number;
@@ -60,7 +60,7 @@ export interface Run {
   rows: Map<Sequence, number>;
 }
 
-/** The rows of the next run: sequences that decode first, then as much of the prompts as fits. */
+/** Composes the next run: decoding sequences first, then as much of the prompts as fits. */
 export async function nextRun(
   cache: KvCache,
   slots: ReadonlyMap<Sequence, number>,
@@ -103,7 +103,7 @@ export async function nextRun(
   return run;
 }
 
-/** @returns for each turn, what was drawn after its last id and after each id of its draft */
+/** Makes a run. @returns for each turn, what was drawn after its last id and after each id of its draft */
 export async function step(
   cache: KvCache,
   run: Run,
@@ -120,7 +120,7 @@ export async function step(
     draftTokens,
     scored: scoring.length > 0 ? scoredRows(vocabSize) : 0,
     top,
-    // Drafts must be judged by the bits that single steps would have made.
+    // Drafts must be verified with the same bits as single steps, so such runs are deterministic.
     deterministic: deterministic || (draftTokens > 0 && promptRows(run) === segments.length),
   });
   if (ready.length === 0 && scoring.length === 0) {
@@ -160,7 +160,7 @@ export async function step(
   });
 }
 
-/** Lets processors change the logits and chooses again; log-probabilities stay the model's own. */
+/** Lets processors change the logits, and chooses again. Reported log-probabilities stay the model's. */
 async function applyProcessors(
   cache: KvCache,
   draws: readonly Draw[],

@@ -2,11 +2,14 @@ import { invalidArgument } from "../core/errors.ts";
 import { ownContext } from "./callback-context.ts";
 import type { StopCondition, StopContext } from "./generation-options.ts";
 
-/** Calls a stop condition. @throws HeddleError INVALID_ARGUMENT unless it returns a boolean; passes on its errors */
+/**
+ * Calls a stop condition.
+ * @throws HeddleError INVALID_ARGUMENT unless it returns a boolean; errors of the condition are passed on
+ */
 export function asked(condition: StopCondition, context: StopContext): boolean {
   const answer: unknown = condition(ownContext(context));
   if (typeof answer === "boolean") return answer;
-  // It may be a promise: the refusal is what the caller hears, and nobody is left to hear how that ends.
+  // If the answer is a promise, ignore how it ends, because the caller gets the refusal.
   Promise.resolve(answer).catch(() => undefined);
   throw invalidArgument("stop", "a function that returns true or false", answer);
 }
@@ -23,12 +26,12 @@ export class StopMatcher {
     this.stops = stops;
   }
 
-  /** Whether a stop text has come; everything from it on is dropped. */
+  /** Whether a stop text was found. Everything from it on is dropped. */
   get stopped(): boolean {
     return this.found;
   }
 
-  /** The text that is certain to come before any stop text. */
+  /** Adds text, and returns the text that certainly precedes any stop text. */
   push(text: string): string {
     if (this.found) return "";
     this.held += text;
@@ -40,12 +43,12 @@ export class StopMatcher {
     return this.take(this.held.length - this.openLength());
   }
 
-  /** The rest, when nothing more comes. */
+  /** Returns the text that was held back. Call it when no text follows. */
   flush(): string {
     return this.found ? "" : this.take(this.held.length);
   }
 
-  /** A copy, which continues independently. */
+  /** Returns a copy, which continues independently. */
   fork(): StopMatcher {
     const copy = new StopMatcher(this.stops);
     copy.held = this.held;
@@ -68,7 +71,7 @@ export class StopMatcher {
     return first;
   }
 
-  /** Length of the longest end of the held text that begins a stop text. */
+  /** Returns the length of the longest suffix of the held text that may begin a stop text. */
   private openLength(): number {
     const longest = this.stops.reduce((n, s) => Math.max(n, s.length - 1), 0);
     for (let length = Math.min(longest, this.held.length); length > 0; length--) {

@@ -13,7 +13,7 @@ import { adapterConfig, adapterData } from "../models/adapters/adapter-files.ts"
 import { headNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 
-/** The name of an adapter that was not given one. */
+/** Default name of an adapter. */
 export const DEFAULT_ADAPTER = "default";
 
 /** Whether a path is a folder with an adapter but no model. */
@@ -57,7 +57,7 @@ export async function basePath(folder: string, given?: string): Promise<string> 
   return found;
 }
 
-/** Writes an adapter and the card into a folder, which is made where it is missing. */
+/** Writes an adapter and the model card into a folder, which is created if missing. */
 export async function saveAdapter(
   base: { readonly model: Model; readonly path?: string | undefined; readonly card?: ModelCard | undefined },
   folder: string,

@@ -13,7 +13,7 @@ import { Reply } from "./reply.ts";
 
 /** Options of `model.batcher`. */
 export interface BatcherOptions {
-  /** Answers that share a run, up to 32; more of them wait for their turn. 8 where not given. */
+  /** Maximum number of answers that share a run, up to 32. More wait for their turn. Default: 8. */
   slots?: number | undefined;
   /**
    * Makes the bits of answers, including log-probabilities, independent of other answers. Prompts are then processed more slowly, and no
@@ -24,22 +24,22 @@ export interface BatcherOptions {
 
 /** Current load of a batcher. */
 export interface BatcherCounts {
-  /** Answers that share runs now. */
+  /** Number of answers that share runs now. */
   running: number;
-  /** Answers that wait for a slot. */
+  /** Number of answers that wait for a slot. */
   waiting: number;
-  /** Tokens generated since the beginning. */
+  /** Number of tokens generated since the batcher was made. */
   tokens: number;
 }
 
 const DEFAULT_SLOTS = 8;
 
 /**
- * Continuous batching: independent calls share the model's runs, as in `heddle serve`. A call joins between two runs and leaves when it
- * ends, so eight at once take little longer than one. The KV cache is reused for prompts with a common prefix. A slow reader pauses only
- * its own answer, and an answer that fails does so alone. Options that need separate runs (numBeams, assistantModel,
- * promptLookupNumTokens, adapters) are refused. The batcher uses the model's active adapters, and follows changes of the weights between
- * two answers.
+ * Continuous batching: independent calls share the model's runs, as in `heddle serve`. A call joins between two runs
+ * and leaves when it ends, so eight calls at once take little longer than one. The KV cache is reused for prompts with
+ * a common prefix. A slow reader pauses only its own answer, and a failing answer does not affect others. Options that
+ * need separate runs (numBeams, assistantModel, promptLookupNumTokens, adapters) are refused. The batcher uses the
+ * model's active adapters, and follows changes of the weights between two answers.
  *
  * @example
  * await using batcher = model.batcher({ slots: 16 });
@@ -62,17 +62,20 @@ export class Batcher {
     this.scheduler = new SharedScheduler(languageModel, { slots, deterministic });
   }
 
-  /** As model.generate, of one prompt. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL: when it is read */
+  /**
+   * Like model.generate, for one prompt. Errors are thrown when the reply is read.
+   * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL
+   */
   generate(prompt: Prompt, options: GenerateOptions = {}): Reply<Completion> {
     return new Reply(() => this.answer(prompt, options));
   }
 
-  /** As model.complete, of one prompt. */
+  /** Like model.complete, for one prompt. */
   async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
-    return this.generate(prompt, options).then(); // which begins it at once
+    return this.generate(prompt, options).then(); // starts it now
   }
 
-  /** As model.completeAll: `n` continuations of each prompt, in order; where one fails the others are ended. */
+  /** Like model.completeAll: returns `n` continuations of each prompt, in order. If one fails, the others are cancelled. */
   async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
     const started = performance.now();
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
@@ -124,7 +127,10 @@ export class Batcher {
     });
   }
 
-  /** @throws HeddleError INVALID_ARGUMENT for what the others that share a run would have to do as well */
+  /**
+   * Checks the options that all answers of a run share.
+   * @throws HeddleError INVALID_ARGUMENT if one is given for a single answer
+   */
   private checkShared({ adapters, assistantModel, promptLookupNumTokens, deterministic }: GenerateOptions): void {
     if (adapters !== undefined)
       throw invalidArgument("adapters", "no value in a batcher, which uses the model's active adapters", adapters);
@@ -142,7 +148,7 @@ export class Batcher {
       );
   }
 
-  /** Reads a sequence to its end; whoever stops reading ends it. */
+  /** Streams the pieces of a sequence. */
   private async *read(
     { sequence, stream }: Scheduled,
     { started, signal }: { started: number; signal: AbortSignal | undefined },
@@ -161,11 +167,11 @@ export class Batcher {
           throwIfAborted(signal);
         }
       }
-      throwIfAborted(signal); // it ends quietly when it is left
+      throwIfAborted(signal); // a cancelled stream ends without an error
     } finally {
       forget?.();
     }
-    // As whoever waits for it sees it: with the others' rows, and from its place in the queue on.
+    // Times as the caller sees them: they include waiting for a slot, and work on other answers.
     const progress = {
       prefilledTokens: sequence.promptLength - sequence.cachedTokens,
       prefillMs: first - started,

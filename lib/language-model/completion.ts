@@ -4,48 +4,51 @@ import type { FinishReason, Piece, Sequence, TopCandidate } from "../inference/s
 /** Token counts of a call. */
 export interface Usage {
   promptTokens: number;
-  /** Prompt tokens that a session already held, or that another prompt of the call computed. */
+  /** Number of prompt tokens that a session already held, or that another prompt of the call computed. */
   cachedTokens: number;
   completionTokens: number;
-  /** With speculative decoding: tokens that were guessed, and those of them that came true. */
+  /** With speculative decoding: the number of guessed tokens, and of accepted ones among them. */
   draftedTokens?: number;
   acceptedTokens?: number;
 }
 
-/** How long a call took. */
+/** Durations of a call. */
 export interface Timings {
-  /** Time to load the model; 0 for one that was made, not loaded. */
+  /** Time to load the model, or 0 if it was created. */
   loadMs: number;
-  /** Tokens of prompts, those that were held already left out; 0 where none was computed. */
+  /** Prompt tokens per second, without cached ones. 0 if none was computed. */
   prefillTokensPerSecond: number;
-  /** Total over all sequences of the call; 0 if nothing was decoded. */
+  /** Generated tokens per second, over all sequences of the call. 0 if nothing was decoded. */
   decodeTokensPerSecond: number;
-  /** From the call to its first new token. */
+  /** Time from the call to its first new token. */
   timeToFirstTokenMs: number;
 }
 
-/** A whole answer. */
+/** A complete answer. */
 export interface Completion {
-  /** Without the stop text or end token that ended it; empty without a tokenizer. */
+  /** The text without the stop text or end token. Empty without a tokenizer. */
   text: string;
-  /** New ids only; an end token is the last of them. */
+  /** New ids only, including an end token. */
   tokens: number[];
-  /** Natural logarithm of the model's own probability of each. */
+  /** Natural logarithm of the model's probability of each token. */
   logprobs: number[];
-  /** Per token, if `topLogprobs` asks for them. */
+  /** The likeliest tokens for each new token, if `topLogprobs` is set. */
   top?: TopCandidate[][];
-  /** Natural log-probabilities of the prompt's tokens, null for the first, if `promptLogprobs` asks for them. */
+  /** Natural log-probabilities of the prompt's tokens, null for the first, if `promptLogprobs` is set. */
   promptLogprobs?: (number | null)[];
-  /** With them, the likeliest tokens in each place, if any are asked for. */
+  /** The likeliest tokens at each position of the prompt, if `promptLogprobs` is above 0. */
   promptTop?: (TopCandidate[] | null)[];
   usage: Usage;
   finishReason: FinishReason;
-  /** With `numBeams`: what the text was chosen by, its sum of log-probabilities over its length to the power `lengthPenalty`. */
+  /**
+   * With `numBeams`: the score for choosing texts, which is the sum of log-probabilities over the length to the power
+   * `lengthPenalty`.
+   */
   score?: number;
   timings: Timings;
 }
 
-/** Puts the pieces of one sequence together. */
+/** Builds a completion from the pieces of one sequence. */
 export class CompletionBuilder {
   private text = "";
   private readonly tokens: number[] = [];

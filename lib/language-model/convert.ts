@@ -20,11 +20,11 @@ import { loadLanguageModel, modelPath } from "./load.ts";
 export interface ConvertOptions extends WholeOptions {
   /** The base of an adapter's folder: a folder, a .gguf file or `default`. Needed if adapter_config.json does not name an existing one. */
   base?: string | undefined;
-  /** Where an adapter is merged; as for `LanguageModel.load`. */
+  /** Device on which an adapter is merged. Default: as for `LanguageModel.load`. */
   device?: string | Device | undefined;
 }
 
-/** The folder of the base with the adapter in it, until it is converted. */
+/** Prefix of the temporary folder with the base and its adapter merged. */
 const MERGED = ".heddle-merged";
 
 /**
@@ -62,13 +62,13 @@ async function convertMerged(
   how: WholeOptions,
 ): Promise<ConvertResult> {
   const { signal, threads } = how;
-  // Whoever loads the folder after that would add the adapter once more.
+  // Loading that folder later would apply the adapter a second time.
   if (resolve(output) === resolve(adapter))
     throw invalidArgument("output", "a folder other than the adapter's", output);
   await using model = new LanguageModel(
     await loadLanguageModel(adapter, { device, threads, ...(signal && { signal }) }, base),
   );
-  // Where the type is about to change, nothing is rounded before that.
+  // If the type changes, merge in f32, so that nothing is rounded twice.
   if (how.dtype !== undefined) await model.model.absorbAdapters();
   else for (const name of model.model.adapters.keys()) await model.model.mergeAdapter(name);
   const parent = dirname(resolve(output));

@@ -39,8 +39,9 @@ export function createModel(
 }
 
 /**
- * As `createModel`, the same weights to the bit, while the event loop goes on: of large models, and in servers.
- * @param options.onProgress is told how many numbers of how many are drawn
+ * Like `createModel`, with the same weights to the bit, but without blocking the event loop. Use it for large models,
+ * and in servers.
+ * @param options.onProgress called with the number of initialized parameters and the total
  * @throws HeddleError as `createModel`; ABORTED
  * @example
  * const base = await createModelAsync({ modelType: "llama", hiddenSize: 2048, numHiddenLayers: 16 }, { tokenizer, signal });

@@ -11,7 +11,7 @@ import { Answers, type Completion } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { continuedIds, type Prompt } from "./prompt.ts";
 
-/** A generation request: prompts of one call, which share a cache. */
+/** A generation request: the prompts of one call, which share a cache. */
 export interface Call {
   /** Collects the pieces of the answers. */
   answers: Answers;
@@ -46,7 +46,10 @@ export function callOf(
     });
 }
 
-/** A call of these sequences. @param given.held the model as the call found it, which its runs release */
+/**
+ * Makes a request from sequences.
+ * @param given.held the model's state at the time of the call, which is released after the runs
+ */
 export function newCall(
   model: LanguageModel,
   sequences: readonly Sequence[],
@@ -56,7 +59,7 @@ export function newCall(
   return { answers, runs: run(model, sequences, answers.progress, given), signal: given.options.signal };
 }
 
-/** Reads a call to its end. */
+/** Reads a request to its end and returns the answers. */
 export async function answersOf({ answers, runs }: Call, loadMs: number): Promise<Completion[]> {
   for await (const pieces of runs) for (const piece of pieces) answers.add(piece);
   return answers.finish(loadMs);
@@ -74,13 +77,14 @@ async function* run(
   const together = beams ? Math.max(1, Math.floor(MOST_SLOTS / beams.numBeams)) * beams.numBeams : MOST_SLOTS;
   const slots = Math.min(wanted, together);
   const pageSize = cachePageSize ?? (beams && BEAM_PAGE_SIZE);
-  // Other devices split attention by the cache's capacity. Reusing memory would make bits depend on earlier calls.
+  // On other devices the split of attention depends on the cache's capacity, so reused memory would make bits depend on
+  // earlier calls.
   const spare = model.device.kind === "cpu" ? store : undefined;
   let cache: KvCache;
   try {
     cache = new KvCache(held ?? model, { slots, contextLength, dtype, adapters, pageSize, spare });
   } finally {
-    held?.release(); // the cache holds it itself
+    held?.release(); // the cache holds the state itself
   }
   let whole = false;
   try {

@@ -1,4 +1,4 @@
-// Generation: loading a model, the loop, sessions and chats.
+// Language models: loading, generation, sessions, chats and embeddings.
 export type { JsonSchema, NamedSchema, ResponseFormat, ToolCallsFormat } from "../constrain/index.ts";
 export { rejectUnknownNames } from "../core/generation-option-names.ts";
 export {

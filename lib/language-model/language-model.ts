@@ -53,7 +53,7 @@ export interface Parts {
   cacheDtype?: CacheDType | undefined;
   cachePageSize?: number | undefined;
   loadMs?: number | undefined;
-  /** Where it was loaded from. */
+  /** Path that it was loaded from. */
   path?: string | undefined;
 }
 
@@ -61,28 +61,28 @@ export interface Parts {
  * A model with its tokenizer: text in, text out. It is stateless: calls are independent, and any number may run at once. State is explicit,
  * in `session()` and `chat()`.
  *
- * A call uses the weights and adapters that exist when it begins. A generator begins when its first piece is requested. Merging, removing
- * or activating adapters meanwhile does not affect the call. Training writes weights in place: a call that runs meanwhile sees each step,
- * over keys from earlier steps.
+ * A call uses the weights and adapters that exist when it begins. A generator begins when its first piece is requested.
+ * Merging, removing or activating adapters meanwhile does not affect the call. Training writes weights in place: a call
+ * that runs meanwhile sees each step, but attends to keys from earlier steps.
  *
  * @example const model = await LanguageModel.load("default"); for await (const piece of model.generate("The capital of France is", {
  *   maxTokens: 8, temperature: 0 })) process.stdout.write(piece.text);
  */
 export class LanguageModel {
-  /** The network itself: weights, configuration, device. */
+  /** The network: weights, configuration, device. */
   readonly model: Model;
   tokenizer: Tokenizer | undefined;
   /** Generation defaults that came with the model. */
   readonly generation: GenerationConfig;
   /** The model card: stage, parent, data, tokens seen, cut-off date. */
   card: ModelCard | undefined;
-  /** Most tokens of a sequence. */
+  /** Maximum number of tokens of a sequence. */
   readonly contextLength: number;
-  /** Element type of KV caches where a session does not choose its own. */
+  /** Default element type of KV caches. */
   readonly cacheDtype: CacheDType;
-  /** Tokens of a page of the caches of several sequences, where they are kept in pages. */
+  /** Page size of caches with several sequences, in tokens, if they are paged. */
   readonly cachePageSize: number | undefined;
-  /** Where its weights lie, as they were loaded or a stage saved them: what an adapter trained on it names as its base. */
+  /** Path of its weights, as they were loaded or saved. Adapters trained on the model name it as their base. */
   path: string | undefined;
   /** @internal */ readonly loadMs: number;
   private readonly spare = new SpareStore();
@@ -165,8 +165,8 @@ export class LanguageModel {
   }
 
   /**
-   * The whole continuation of one prompt; of several, all of them, as completeAll, which also takes none: here an empty array is a prompt
-   * without a token, and refused.
+   * Returns the whole continuation of one prompt, or for several prompts all of them, like completeAll. An empty array
+   * counts as an empty prompt and is refused, unlike in completeAll.
    */
   async complete(prompt: Prompt, options?: GenerateOptions): Promise<Completion>;
   async complete(prompts: readonly Prompt[], options?: GenerateOptions): Promise<Completion[]>;
@@ -187,11 +187,11 @@ export class LanguageModel {
   async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
     const call = this.call(isEmptyList(prompts) ? [] : promptList(prompts), ready);
-    // It begins in this tick, with the weights that are there now.
+    // Generation starts in this tick, with the current weights.
     return answersOf(call instanceof Promise ? await call : call, this.loadMs);
   }
 
-  /** A conversation: explicit state that can be saved, forked and thrown away. */
+  /** Starts a conversation: explicit state that can be saved, forked and discarded. */
   chat(options: ChatOptions = {}): Chat {
     this.model.assertLive();
     return new Chat(this, options);
@@ -202,7 +202,10 @@ export class LanguageModel {
     return Session.open(this, options);
   }
 
-  /** Lets calls that come at any time share runs, so that many at once take little longer than one. @throws HeddleError INVALID_ARGUMENT, DISPOSED */
+  /**
+   * Makes a batcher, which lets independent calls share runs, so that many at once take little longer than one.
+   * @throws HeddleError INVALID_ARGUMENT, DISPOSED
+   */
   batcher(options: BatcherOptions = {}): Batcher {
     this.model.assertLive();
     return new Batcher(this, options);
@@ -219,15 +222,15 @@ export class LanguageModel {
     return (await Session.load(this, path)).session;
   }
 
-  /** A conversation as `chat.save` wrote it, with its KV cache. @throws HeddleError as loadSession */
+  /** Loads a conversation and its KV cache from a file of `chat.save`. @throws HeddleError as loadSession */
   async loadChat(path: string): Promise<Chat> {
     this.model.assertLive();
     return Chat.load(this, path);
   }
 
   /**
-   * Logits of every position, or of the last alone.
-   * @returns one Float32Array (vocabulary) a position; entry i scores the token after position i
+   * Computes logits of every position, or only of the last.
+   * @returns one Float32Array (vocabulary) per position; entry i scores the token after position i
    */
   async logits(
     prompt: Prompt,
@@ -243,8 +246,8 @@ export class LanguageModel {
   }
 
   /**
-   * Natural log-probabilities of a text's own tokens: entry i is of token i given those before it; entries before `from`
-   * (1 where not given: nothing comes before the first) are 0 and cost less.
+   * Computes natural log-probabilities of a text's own tokens. Entry i is that of token i given the tokens before it.
+   * Entries before `from` are 0 and cost less. Default of `from`: 1, because the first token has no score.
    */
   async score(
     prompt: Prompt,
@@ -288,7 +291,7 @@ export class LanguageModel {
     return isPrompt(text) && !isEmptyList(text) ? answers[0]! : answers;
   }
 
-  /** The label of each word of a text, or of given words, by the model's token classification head. */
+  /** Labels each word of a text, or of given words, with the model's token classification head. */
   async classifyTokens(
     text: string | readonly string[],
     options: { signal?: AbortSignal | undefined } = {},
@@ -344,9 +347,9 @@ export class LanguageModel {
   }
 
   /**
-   * Puts a LoRA adapter on the model, from a folder in PEFT's layout, and makes it active: from then on calls go through it
-   * where they name no others. Several adapters share the one base.
-   * @throws HeddleError NOT_FOUND, IO, INVALID_FILE where it does not fit, UNSUPPORTED
+   * Loads a LoRA adapter from a folder in PEFT's layout and activates it. Calls that name no adapters then use it.
+   * Several adapters share the same base.
+   * @throws HeddleError NOT_FOUND, IO, INVALID_FILE if it does not fit the model, UNSUPPORTED
    */
   async loadAdapter(folder: string, options: { name?: string | undefined } = {}): Promise<void> {
     rejectUnknownNames(options, ["name"]);
@@ -367,20 +370,22 @@ export class LanguageModel {
   }
 
   /**
-   * Adds an adapter's update into the weights, so that it costs nothing more; `unmergeAdapters` takes it out again, to the byte.
-   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged already, or a run trains it or weights that it changes
+   * Adds an adapter's update to the weights, so that applying it costs nothing. `unmergeAdapters` restores the exact
+   * weights.
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if it is merged already, or if it or the weights it changes are
+   * being trained
    */
   async mergeAdapter(name = DEFAULT_ADAPTER): Promise<void> {
     await this.model.mergeAdapter(name);
   }
   /**
-   * Puts back the weights from before `mergeAdapter`, and makes the merged adapters active again.
-   * @throws HeddleError INVALID_ARGUMENT where a run trains them
+   * Restores the weights from before `mergeAdapter`, and activates the merged adapters again.
+   * @throws HeddleError INVALID_ARGUMENT if they are being trained
    */
   unmergeAdapters(): void {
     this.model.unmergeAdapters();
   }
-  /** Which adapters take part where a call names none; their updates add up. @throws HeddleError NOT_FOUND */
+  /** Sets which adapters apply if a call names none. Their updates add up. @throws HeddleError NOT_FOUND */
   setActiveAdapters(names: readonly string[]): void {
     this.model.setActiveAdapters(names);
   }

@@ -27,7 +27,7 @@ export interface LoadOptions {
   /** Called as weights come in. */
   onProgress?: ((progress: { loaded: number; total: number }) => void) | undefined;
   signal?: AbortSignal | undefined;
-  /** Most tokens of a sequence; the model's own limit where not given. */
+  /** Maximum number of tokens of a sequence. Default: the model's limit. */
   contextLength?: number | undefined;
   /** Element type of KV caches: f32, bf16 or f16 for half the memory, q8 for little more than a quarter. Default: bf16 for bf16 weights, f16 for quantised ones, f32 for all others and with `quantizedActivations: "f32"`. */
   cacheDtype?: CacheDType | undefined;
@@ -51,7 +51,7 @@ const LOAD_OPTIONS: Record<keyof LoadOptions, true> = {
   signal: true,
 };
 
-/** Before anything is read. @throws HeddleError INVALID_ARGUMENT */
+/** Checks the options before anything is read. @throws HeddleError INVALID_ARGUMENT */
 export function checkLoadOptions(options: LoadOptions): void {
   rejectUnknownNames(options, Object.keys(LOAD_OPTIONS));
   const { onProgress } = options;

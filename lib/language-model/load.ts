@@ -26,11 +26,11 @@ export interface LoadedModel {
   generation: GenerationConfig;
   card: ModelCard | undefined;
   tokenizer: Tokenizer | undefined;
-  /** Where it was loaded from. */
+  /** Path that it was loaded from. */
   path: string;
 }
 
-/** The path that a model's name means: `default` is the embedded model. */
+/** Returns the path of a model: `default` is the embedded model. */
 export function modelPath(name: string): string {
   if (typeof name !== "string") throw invalidArgument("model", "a path or default", name);
   if (name === "") throw new HeddleError("INVALID_ARGUMENT", "model: expected a path or default, got an empty name");
@@ -69,11 +69,11 @@ export async function loadLanguageModel(name: string, options: LoadOptions = {},
     throwIfAborted(signal, "load");
     throw error;
   } finally {
-    files.close(); // tensors keep their own share of the mapping
+    files.close(); // tensors keep the mapping alive
   }
 }
 
-/** A folder of a LoRA adapter: the base that its adapter_config.json names, with the adapter on it. */
+/** Loads the folder of a LoRA adapter: the base that its adapter_config.json names, and the adapter on it. */
 async function loadAdapted(folder: string, options: LoadOptions, base: string | undefined): Promise<LoadedModel> {
   const loaded = await loadLanguageModel(await basePath(folder, base), options);
   try {
@@ -94,14 +94,14 @@ async function loadTokenizer(files: ModelFiles, signal: AbortSignal | undefined)
   return gguf ? Tokenizer.fromGgufAsync(gguf.record(), { signal }) : Tokenizer.load(files.tokenizerPath, { signal });
 }
 
-/** The tokenizer of a model's folder or file, or of a folder that holds only tokenizer.json. */
+/** Loads the tokenizer of a model's folder or file, or of a folder that contains only tokenizer.json. */
 export async function loadTokenizerOf(name: string): Promise<Tokenizer> {
   const path = modelPath(name);
   try {
     return await Tokenizer.load(path);
   } catch (error) {
     if (!(error instanceof HeddleError) || error.code !== "NOT_FOUND") throw error;
-    // A folder of GGUF files has it in one of them.
+    // In a folder of GGUF files, one of them contains the tokenizer.
     const files = await openModelFiles(path).catch(() => undefined);
     const tokenizer = files && (await loadTokenizer(files, undefined).finally(() => files.close()));
     if (!tokenizer) throw error;
@@ -109,12 +109,12 @@ export async function loadTokenizerOf(name: string): Promise<Tokenizer> {
   }
 }
 
-/** A file's weights as transformers lays them out, whatever the file's own layout. */
+/** Presents a file's weights in transformers' layout, whatever the file's own layout. */
 function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWeights {
   if (weights.format !== "gguf") return weights;
   const changeOf = (name: string): LayoutChange => {
     const change = layoutChange(name, config);
-    // Blocks run along a row: a quantised matrix cannot be transposed, and linear layers take it as it is.
+    // A quantised matrix cannot be transposed, because blocks run along a row. Linear layers accept it as it is.
     return change.kind === "transpose" && isQuantized(weights.info(name).dtype ?? "") ? { kind: "none" } : change;
   };
   return {
@@ -129,7 +129,7 @@ function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWei
       if (change.kind === "qkv") {
         const { heads } = change;
         const width = qkvWidth(weights.tensor(name), heads);
-        // Row r is of part p of head h: in the file, parts come before heads.
+        // Row r is in part p of head h. In the file, parts come before heads.
         return Int32Array.from({ length: 3 * heads * width }, (_, r) => {
           const [h, p] = [Math.floor(r / (3 * width)), Math.floor(r / width) % 3];
           return (p * heads + h) * width + (r % width);
@@ -145,7 +145,7 @@ function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWei
       const { dtype } = stored;
       if (change.kind === "none" || !isNumber(dtype)) return undefined;
       if (change.kind !== "norm") return inOrderOf(device, stored, change, "safetensors");
-      // In the file's own type, so that it is rounded as in a folder that is made of the file.
+      // Convert in the file's type, so that the rounding equals that of a folder converted from the file.
       const numbers = await castTogether(device, sourcesOf(stored), { name, from: dtype, to: dtype, addend: -1 });
       return { sources: [elementsIn(numbers)], from: dtype };
     },

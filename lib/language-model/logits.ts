@@ -5,7 +5,7 @@ import { logitsProgram, scoreProgram } from "../inference/programs.ts";
 import { scoredRows } from "../inference/prompt-scores.ts";
 import { holding, type ModelView } from "../models/model-view.ts";
 import type { LanguageModel } from "./language-model.ts";
-import { areLong, type Prompt, promptIds, promptIdsAhead } from "./prompt.ts";
+import { needOffThread, type Prompt, promptIds, promptIdsAsync } from "./prompt.ts";
 
 interface Options {
   contextLength: number;
@@ -13,7 +13,7 @@ interface Options {
   signal?: AbortSignal | undefined;
 }
 
-/** @throws HeddleError CONTEXT_OVERFLOW */
+/** Checks that a prompt fits the context. @throws HeddleError CONTEXT_OVERFLOW */
 function checkFits(tokens: number, contextLength: number): void {
   if (tokens > contextLength)
     throw new HeddleError("CONTEXT_OVERFLOW", `prompt: expected at most ${contextLength} tokens, got ${tokens}`);
@@ -28,10 +28,10 @@ export async function reading<T>(
 ): Promise<T> {
   model.assertLive();
   const how = { tokenizer, vocabSize: model.config.vocabSize };
-  if (!areLong([prompt])) return work(model, promptIds(prompt, how));
+  if (!needOffThread([prompt])) return work(model, promptIds(prompt, how));
   return holding(model, async (held) => {
     const check = (tokens: number) => checkFits(tokens, contextLength);
-    const ids = await promptIdsAhead([prompt as Prompt], { ...how, nameOf: () => "prompt", check, signal });
+    const ids = await promptIdsAsync([prompt as Prompt], { ...how, nameOf: () => "prompt", check, signal });
     return work(held, ids[0]!);
   });
 }
@@ -41,7 +41,7 @@ function open(model: ModelView, ids: readonly number[], { contextLength, adapter
   return new KvCache(model, { slots: 1, contextLength, capacity: ids.length, adapters });
 }
 
-/** Logits of each position, or of the last; one Float32Array (vocabulary) a position. */
+/** Computes logits of each position, or of the last, as one Float32Array (vocabulary) per position. */
 export async function logitsOf(
   model: ModelView,
   ids: readonly number[],
@@ -79,7 +79,10 @@ function checked(logits: Float32Array, position: number): Float32Array {
   throw new HeddleError("NUMERICAL", `logits of position ${position}: expected finite numbers, got ${got}`);
 }
 
-/** log p(ids[i] | ids before it) for i ≥ `from` ≥ 1; 0 before. (ids) f32 @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL, ABORTED */
+/**
+ * Computes log p(ids[i] | ids before it) for i ≥ `from` ≥ 1, and 0 before, as (ids) f32.
+ * @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL, ABORTED
+ */
 export async function scoreOf(
   model: ModelView,
   ids: readonly number[],

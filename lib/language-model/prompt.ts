@@ -5,7 +5,7 @@ import { checkPromptFits, promptName } from "../inference/sequence.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { LanguageModel } from "./language-model.ts";
 
-/** Text, or token ids as they are. */
+/** A text, or token ids. */
 export type Prompt = string | readonly number[] | Uint32Array | Int32Array;
 
 export function isPrompt(value: unknown): value is Prompt {
@@ -20,8 +20,9 @@ export function isPrompt(value: unknown): value is Prompt {
 /** Options for reading texts to embed or classify. */
 export interface ReadTextOptions {
   /**
-   * Cuts texts that are longer than the context (to embed them: than the model's `embedding.maxSeqLength`), which are otherwise refused: at their end (or where the tokenizer's own `truncation` says), and
-   * the tokens around a text, such as an end token, stay. Token ids are cut at their end.
+   * Truncates texts that are longer than the context (when embedding: than the model's `embedding.maxSeqLength`).
+   * Without it they are refused. A text loses its end, or the side that the tokenizer's `truncation` names, but keeps
+   * special tokens such as an end token. Token ids lose their end.
    */
   truncation?: boolean | undefined;
   signal?: AbortSignal | undefined;
@@ -39,7 +40,7 @@ export interface PromptReading {
 }
 
 /**
- * Tokenizes a prompt synchronously. Use `promptIdsAhead` for prompts that are `areLong`.
+ * Tokenizes a prompt synchronously. Use `promptIdsAsync` for prompts that are `needOffThread`.
  * @throws INVALID_ARGUMENT for text without a tokenizer, an id outside the vocabulary, no ids at all
  */
 export function promptIds(prompt: unknown, reading: PromptReading): number[] {
@@ -57,11 +58,11 @@ const LONG_TEXT = 1 << 14;
 const LONG_IDS = 1 << 17;
 /** Number of ids copied before yielding to the event loop. */
 const SLICE_IDS = 1 << 14;
-/** Ids that may follow before a prompt's array grows, which copies it. */
+/** Room for further ids before a prompt's array must grow, which would copy it. */
 const ROOM_IDS = 1 << 10;
 
 /** Whether tokenizing the prompts synchronously would block the event loop noticeably. */
-export function areLong(prompts: readonly unknown[]): boolean {
+export function needOffThread(prompts: readonly unknown[]): boolean {
   let [characters, ids] = [0, 0];
   for (const prompt of prompts)
     if (typeof prompt === "string") characters += prompt.length;
@@ -75,7 +76,7 @@ export function areLong(prompts: readonly unknown[]): boolean {
  * @param reading.check called with the token count of prompt i before its ids are copied; throws if it is too long
  * @throws HeddleError as promptIds; ABORTED
  */
-export async function promptIdsAhead(
+export async function promptIdsAsync(
   prompts: readonly Prompt[],
   reading: Omit<PromptReading, "name"> & {
     nameOf: (i: number) => string;
@@ -109,8 +110,9 @@ export async function promptIdsAhead(
 }
 
 /**
- * The ids of prompts that the model continues. Returns a promise if they are long.
- * @throws HeddleError as promptIds; CONTEXT_OVERFLOW for a long prompt that does not fit, before its ids are copied; ABORTED
+ * Returns the ids of prompts that the model continues. Returns a promise if they are long.
+ * @throws HeddleError as promptIds; CONTEXT_OVERFLOW for a long prompt that does not fit, before its ids are copied;
+ * ABORTED
  */
 export function continuedIds(
   { tokenizer, config }: Pick<LanguageModel, "tokenizer" | "config">,
@@ -120,9 +122,9 @@ export function continuedIds(
   const { addSpecialTokens, signal } = options;
   const reading = { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
   const nameOf = (i: number) => promptName(i, prompts.length);
-  if (!areLong(prompts)) return prompts.map((prompt, i) => promptIds(prompt, { ...reading, name: nameOf(i) }));
+  if (!needOffThread(prompts)) return prompts.map((prompt, i) => promptIds(prompt, { ...reading, name: nameOf(i) }));
   const check = (tokens: number, i: number) => checkPromptFits(tokens, options, nameOf(i));
-  return promptIdsAhead(prompts, { ...reading, nameOf, check, signal });
+  return promptIdsAsync(prompts, { ...reading, nameOf, check, signal });
 }
 
 function* copied(
@@ -133,7 +135,7 @@ function* copied(
 ): Slices<number[]> {
   const count = wanted(lengthOf(prompt, given, reading));
   const ids: number[] = new Array(count + ROOM_IDS);
-  ids.length = count; // engines keep the capacity
+  ids.length = count; // JavaScript engines keep the capacity
   for (let from = 0; from < count; from += SLICE_IDS) {
     fill(ids, given, { from, to: Math.min(count, from + SLICE_IDS) }, reading);
     yield;
@@ -141,14 +143,17 @@ function* copied(
   return ids;
 }
 
-/** @throws HeddleError INVALID_ARGUMENT unless it is a prompt, and for text without a tokenizer */
+/**
+ * Checks the type of a prompt.
+ * @throws HeddleError INVALID_ARGUMENT unless it is a prompt, and for text without a tokenizer
+ */
 function checkPrompt(prompt: unknown, { tokenizer, name = "prompt" }: PromptReading): asserts prompt is Prompt {
   if (!isPrompt(prompt)) throw invalidArgument(name, `a string or an array of token ids${hintFor(prompt)}`, prompt);
   if (typeof prompt === "string" && !tokenizer)
     throw invalidArgument(name, "token ids, because this model has no tokenizer", prompt);
 }
 
-/** How many ids a prompt has, of which there is at least one. @param given the prompt's own, or those of its text */
+/** Returns the number of ids of a prompt, at least one. @param given the prompt's ids, or those of its text */
 function lengthOf(
   prompt: Prompt,
   given: ArrayLike<number>,
@@ -160,7 +165,7 @@ function lengthOf(
   return length;
 }
 
-/** Copies some of the ids, and only then checks them: what is checked is what is used. */
+/** Copies a range of ids and then checks the copy, because the caller may change its array. */
 function fill(
   ids: number[],
   given: ArrayLike<number>,
@@ -177,7 +182,7 @@ function fill(
       );
 }
 
-/** A hint at what the caller may have meant. */
+/** Returns a hint at what the caller may have meant. */
 function hintFor(prompt: unknown): string {
   const first: unknown = Array.isArray(prompt) ? prompt[0] : prompt;
   if (typeof first !== "object" || first === null) return "";
@@ -185,7 +190,7 @@ function hintFor(prompt: unknown): string {
   return "ids" in first ? " (its ids)" : "";
 }
 
-/** One prompt or several. */
+/** Returns one prompt or several as a list. */
 export function promptList(prompts: unknown, what = "prompt"): Prompt[] {
   if (isPrompt(prompts)) return [prompts];
   if (!Array.isArray(prompts) || prompts.length === 0)
@@ -197,13 +202,13 @@ export function promptList(prompts: unknown, what = "prompt"): Prompt[] {
   return prompts;
 }
 
-/** Tokens of a text at most, and what messages call that. */
+/** Maximum number of tokens of a text, and the name of the limit for messages. */
 export interface TextLimit {
   contextLength: number;
   limit?: string | undefined;
 }
 
-/** The ids of texts that a model reads whole. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW */
+/** Returns the ids of texts that a model reads as a whole. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW */
 export async function textIds(
   given: unknown,
   model: Pick<LanguageModel, "tokenizer" | "config"> & TextLimit,
@@ -221,8 +226,8 @@ export async function textIds(
         `${nameOf(i)}: expected at most ${contextLength} tokens, ${limit}, got ${tokens} (truncation: true cuts it)`,
       );
   };
-  const all = areLong(texts)
-    ? await promptIdsAhead(texts, { tokenizer, vocabSize, nameOf, check, most: contextLength, signal })
+  const all = needOffThread(texts)
+    ? await promptIdsAsync(texts, { tokenizer, vocabSize, nameOf, check, most: contextLength, signal })
     : texts.map((text, i) => {
         const ids = promptIds(text, { tokenizer, vocabSize, name: nameOf(i) });
         check(ids.length, i);
@@ -239,7 +244,10 @@ export async function textIds(
   );
 }
 
-/** The ids of a text that is too long, cut as `truncation` says. @throws HeddleError CONTEXT_OVERFLOW, ABORTED */
+/**
+ * Returns the ids of a text that is too long, truncated as `truncation` says.
+ * @throws HeddleError CONTEXT_OVERFLOW, ABORTED
+ */
 export async function cutText(
   text: string,
   tokenizer: Tokenizer,
@@ -254,7 +262,7 @@ export async function cutText(
   if (around > contextLength)
     throw new HeddleError(
       "CONTEXT_OVERFLOW",
-      `${name}: expected room for the ${around} tokens around it, got ${contextLength}, ${limit}`,
+      `${name}: expected room for the ${around} special tokens of a text, got ${contextLength}, ${limit}`,
     );
   const truncation = { ...tokenizer.truncation, maxLength: contextLength };
   const options = { allowSpecial: true, truncation, padding: false, ...(signal && { signal }) };
@@ -262,7 +270,7 @@ export async function cutText(
   return Array.from(input!.ids);
 }
 
-/** Nothing to do: of a list, not of a prompt, an empty array says so. */
+/** Whether a list of prompts is empty, so that there is nothing to do. */
 export function isEmptyList(prompts: unknown): boolean {
   return Array.isArray(prompts) && prompts.length === 0;
 }

@@ -3,10 +3,10 @@ import { Run, readAll } from "../core/run.ts";
 import type { Piece } from "../inference/sequence.ts";
 
 /**
- * A streaming answer. Iterate over its pieces, await it for the whole, or both: first the loop, then the whole with its usage, timings and
- * finishReason. It starts on the first read, and its pieces can be read once. Leaving the loop early ends the answer, and awaiting it then
- * rejects with ABORTED. It is also a generator with `next()`. An async function that returns a reply awaits it; return `{ reply }` to pass
- * on the stream.
+ * A streaming answer. Iterate over its pieces, await the complete result, or do both: first the loop, then the result
+ * with its usage, timings and finishReason. It starts on the first read, and its pieces can be read once. Leaving the
+ * loop early ends the answer, and awaiting it then rejects with ABORTED. It is also a generator with `next()`. An async
+ * function that returns a reply awaits it; return `{ reply }` to pass on the stream.
  *
  * @example
  * const reply = model.generate("Once upon a time", { maxTokens: 40 });
@@ -15,7 +15,7 @@ import type { Piece } from "../inference/sequence.ts";
  */
 export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Piece, Whole, undefined> {
   private readonly pieces = super[Symbol.asyncIterator]();
-  /** Whether a loop reads it, or what awaits it does. */
+  /** Whether a loop or an await has started reading it. */
   private read = false;
   private readonly unawaitable: (() => HeddleError) | undefined;
 
@@ -33,11 +33,11 @@ export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Pi
   /** Ends the answer early. Awaiting it then rejects with ABORTED. Has no effect on a complete answer. */
   async return(value: Whole | PromiseLike<Whole>): Promise<IteratorResult<Piece, Whole>> {
     const last = await this.pieces.return(value);
-    this.abandon(); // it may not have begun
+    this.abandon(); // the answer may not have started
     return last;
   }
 
-  /** Ends the answer as `return` does, and rejects with `error`; so does the whole. */
+  /** Ends the answer like `return`, and rejects with `error`. Awaiting the reply then rejects with it too. */
   async throw(error: unknown): Promise<IteratorResult<Piece, Whole>> {
     try {
       return await this.pieces.throw(error);
@@ -46,7 +46,7 @@ export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Pi
     }
   }
 
-  /** @throws HeddleError INVALID_ARGUMENT where it has been iterated or awaited before */
+  /** @throws HeddleError INVALID_ARGUMENT if it was iterated or awaited before */
   override [Symbol.asyncIterator](): AsyncGenerator<Piece, Whole, undefined> {
     if (this.read)
       throw new HeddleError("INVALID_ARGUMENT", "reply: its pieces can be read once, and only before it is awaited");
@@ -69,7 +69,7 @@ export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Pi
     return Promise.reject<Whole>(this.unawaitable()).then(fulfilled, rejected);
   }
 
-  /** @internal Ends what a loop reads. */
+  /** @internal Reads to the end, unless a loop does. */
   protected override drain(): void {
     if (this.read) return;
     readAll(this);

@@ -13,8 +13,8 @@ export interface SeededPrompt {
 }
 
 /**
- * One continuation of each prompt, in order, all decoded together: what training draws answers with. Unlike `completeAll`
- * every sequence has its own seed.
+ * Generates one continuation of each prompt, in order, all in the same runs. Training uses it for sampling answers.
+ * Unlike in `completeAll`, every sequence has a separate seed.
  */
 export async function completeSeeded(
   model: LanguageModel,

@@ -13,7 +13,7 @@ import { weightData } from "../models/loading/export.ts";
 import type { Model } from "../models/model.ts";
 import type { LanguageModel } from "./language-model.ts";
 
-/** Writes a model with all that belongs to it as a folder; see LanguageModel.save. */
+/** Writes a model, its tokenizer and settings to a folder. See LanguageModel.save. */
 export async function saveLanguageModel(
   { model, config, tokenizer, card, generation }: LanguageModel,
   folder: string,
@@ -42,7 +42,7 @@ export async function saveLanguageModel(
   });
 }
 
-/** The type of most weights, for config.json. */
+/** Returns the type of most weights, for config.json. */
 function storedDtype(model: Model): FloatDType {
   const largest = model.weightNames
     .map((name) => model.asStored(name))

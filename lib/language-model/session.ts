@@ -17,7 +17,7 @@ import { Reply } from "./reply.ts";
 export interface SessionOptions {
   /** Maximum number of tokens. Default: the model's context length. */
   contextLength?: number | undefined;
-  /** Element type of the KV cache; the model's where not given: f32, bf16, f16 or q8. */
+  /** Element type of the KV cache: f32, bf16, f16 or q8. Default: the model's. */
   cacheDtype?: CacheDType | undefined;
   /**
    * Names of the adapters to use. Default: the model's active ones at each call. If an adapter is merged later, its update is part of the
@@ -36,10 +36,13 @@ export interface SessionOptions {
 export class Session {
   readonly languageModel: LanguageModel;
   private readonly cache: KvCache;
-  /** Names of the adapters that it was opened with, if any were named. */
+  /** Names of the adapters that it was opened with, if given. */
   private readonly named: readonly string[] | undefined;
   private busy = false;
-  /** Number of forks in progress. Several may run at once, but no other call, which would write what they read. */
+  /**
+   * Number of forks in progress. Several may run at once. Other calls are refused meanwhile, because they would write
+   * what forks read.
+   */
   private forking = 0;
 
   /** @internal Use model.session(). */
@@ -61,17 +64,17 @@ export class Session {
     return new Session(languageModel, cache, adapters);
   }
 
-  /** @internal With what a chat was. */
+  /** @internal Loads a session, with the state of a chat if the file has one. */
   static async load(languageModel: LanguageModel, path: string): Promise<{ session: Session; chat?: unknown }> {
     const { cache, named, ...rest } = await readSession(path, languageModel.model, languageModel.contextLength);
     return { session: new Session(languageModel, cache, named ? cache.adapters : undefined), ...rest };
   }
 
-  /** Ids whose keys and values are held. */
+  /** Ids whose keys and values the session holds. */
   get tokens(): readonly number[] {
     return this.cache.ids(0);
   }
-  /** Positions that it holds at most: those of a prompt and its answer together. */
+  /** Maximum number of positions, for a prompt and its answer together. */
   get contextLength(): number {
     return this.cache.contextLength;
   }
@@ -79,22 +82,25 @@ export class Session {
   get cacheDtype(): CacheDType {
     return this.cache.dtype;
   }
-  /** Memory of the KV cache at its present capacity; the system provides it as it is written. */
+  /** Size of the KV cache at its present capacity in bytes. The system commits memory as it is written. */
   get cacheBytes(): number {
     return this.cache.bytes;
   }
 
-  /** Streams the continuation of a whole prompt, of which the held beginning costs nothing; awaited, gives what `complete` does. */
+  /**
+   * Streams the continuation of a whole prompt. The prefix that the session holds is not computed again. Awaiting it
+   * gives the result of `complete`.
+   */
   generate(prompt: Prompt, options: GenerateOptions = {}): Reply<Completion> {
     return new Reply(() => this.answer(prompt, options));
   }
 
-  /** The whole continuation at once. */
+  /** Returns the whole continuation. */
   async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
-    return this.generate(prompt, options).then(); // which begins it at once
+    return this.generate(prompt, options).then(); // starts it now
   }
 
-  /** Another name of `generate`. */
+  /** An alias of `generate`. */
   stream(prompt: Prompt, options: GenerateOptions = {}): Reply<Completion> {
     return this.generate(prompt, options);
   }
@@ -106,7 +112,7 @@ export class Session {
     const { tokenizer } = languageModel;
     const reading = continuedIds(languageModel, [prompt], { ...resolved, contextLength });
     const ids = reading instanceof Promise ? await this.awaited(reading) : reading;
-    cache.assertLive(); // which it may not be any more where the prompt took long
+    cache.assertLive(); // it may have been disposed while a long prompt was tokenized
     this.assertIdle();
     const [sequence] = sequencesOf(ids, resolved, { contextLength, tokenizer, ownsPrompts: true }) as [Sequence];
     this.renew();
@@ -116,7 +122,8 @@ export class Session {
       try {
         yield* runSequences(cache, [sequence], answers.progress);
       } finally {
-        // Steps are drawn ahead: of what nobody was given, and of the last token, which a run has fed or not, nothing stays.
+        // Decoding may have run ahead. Drop tokens that were not delivered, and the last token, which may or may not
+        // have been run.
         const { context, generated } = sequence;
         if (generated > 0) cache.truncate(0, Math.max(0, context.length - 1 - (generated - given)));
       }
@@ -137,7 +144,10 @@ export class Session {
     await this.saveWith(path, undefined);
   }
 
-  /** @internal With the state of a chat, whose messages matter: keys that are not the model's any more are left out. */
+  /**
+   * @internal Saves with the state of a chat. If the cached keys are not of the current model, only the chat's state is
+   * saved.
+   */
   async saveWith(path: string, chat: unknown): Promise<void> {
     checkPath("path", path);
     this.cache.assertLive();
@@ -145,7 +155,7 @@ export class Session {
       const { cache } = session;
       if (chat !== undefined || cache.ids(0).length === 0) session.renew();
       const fingerprint = await fingerprintOf(cache.model, cache.adapters);
-      session.assertCurrent(); // afterwards: a step of training may have come in between
+      session.assertCurrent(); // checked last, because a training step may have come in between
       yield await writeSession(path, cache, { fingerprint, named: session.named !== undefined, chat });
     };
     for await (const _ of this.exclusively(() => run(this)));
@@ -162,14 +172,14 @@ export class Session {
     }
   }
 
-  /** Forgets everything after the first `length` tokens. */
+  /** Drops everything after the first `length` tokens. */
   truncate(length = 0): void {
     this.assertIdle();
     if (!Number.isInteger(length) || length < 0) throw invalidArgument("length", "an integer of at least 0", length);
     this.cache.truncate(0, length);
   }
 
-  /** Frees the KV cache; calls afterwards throw DISPOSED. The model stays. */
+  /** Frees the KV cache. Later calls throw DISPOSED. The model stays loaded. */
   dispose(): void {
     this.cache.dispose();
   }
@@ -188,7 +198,7 @@ export class Session {
     const { languageModel } = this;
     const resolved = resolveOptions(options, languageModel.optionContext);
     if (resolved.n !== 1) throw invalidArgument("n", "1 in a session", resolved.n);
-    // A model's own num_beams is left aside: it says how whole texts are found, and here one grows.
+    // The model's num_beams is ignored, because beam search needs several sequences, and a session has one.
     if ((options.numBeams ?? 1) !== 1)
       throw invalidArgument("numBeams", "1 in a session (use model.complete())", options.numBeams);
     languageModel.checkTexts(resolved);
@@ -217,13 +227,13 @@ export class Session {
     }
   }
 
-  /** The named adapters, but for those whose updates are in the weights by now. */
+  /** The named adapters, without those that have been merged into the weights. */
   private get adapters(): readonly string[] | undefined {
     const { mergedAdapters } = this.languageModel.model;
     return this.named?.filter((name) => !mergedAdapters.includes(name));
   }
 
-  /** Goes over to the model as it is now. */
+  /** Switches the cache to the model's current state. */
   private renew(): void {
     this.cache.renew(this.languageModel.model, this.adapters);
   }

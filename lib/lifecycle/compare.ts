@@ -7,17 +7,18 @@ import type { LabelledText } from "./recipe/classification.ts";
 import { modelAfter, type Setting } from "./stages.ts";
 import type { Comparison } from "./types.ts";
 
-/** Texts that the report shows. */
+/** Number of texts that the report shows. */
 const SHOWN = 3;
 const BATCH = 16;
 
-/** The label as text: what the generative classifier is asked, and says. */
+/** The prompt of the generative classifier, and its answer: the label as text. */
 const question = (text: string) => `${text}\nContinent:`;
 const labelText = (label: string) => ` ${label}`;
 
 /**
- * The same pretrained trunk as two kinds of classifier, on the same texts and for as many steps: with a head that gives every label a
- * probability (discriminative), and as it is, with the label as text to come (generative; the likeliest label is the answer).
+ * Trains the same pretrained trunk as two kinds of classifier, on the same texts and for the same number of steps. The
+ * discriminative one has a head with a probability for each label. The generative one continues the text with the
+ * label, and its answer is the likeliest label.
  */
 export async function* compareClassifiers(
   setting: Setting,
@@ -86,7 +87,7 @@ export async function* compareClassifiers(
   }
 }
 
-/** Share of texts of which the right label is the likeliest to follow. */
+/** Returns the share of texts for which the correct label is the likeliest continuation. */
 async function generativeAccuracy(
   model: LanguageModel,
   rows: readonly LabelledText[],

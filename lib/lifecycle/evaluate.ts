@@ -5,19 +5,19 @@ import type { Recipe } from "./recipe/recipe.ts";
 import { isRight } from "./recipe/score.ts";
 import type { Measurement, Sample } from "./types.ts";
 
-/** Tokens of an answer at most: the longest right one has about half as many. */
+/** Maximum number of tokens of an answer, about twice the longest correct one. */
 const ANSWER_TOKENS = 32;
 const BINS = 10;
 
 export interface EvaluateOptions {
-  /** The split that is asked. Default: the evaluation's. */
+  /** The evaluation sets. Default: those for the report. */
   sets?: EvaluationSets;
-  /** false: a model that was never shown how to answer is not asked. */
+  /** Whether to ask questions. False for a model that was never shown how to answer. */
   questions: boolean;
   signal?: AbortSignal | undefined;
 }
 
-/** Measures a model on everything that was held out, greedily. */
+/** Measures a model on all held-out data, with greedy decoding. */
 export async function evaluate(
   model: LanguageModel,
   recipe: Recipe,
@@ -35,8 +35,8 @@ export async function evaluate(
 }
 
 /**
- * A score for choosing checkpoints of preference tuning: the share of exact answers, minus a quarter of the share of invented ones, minus
- * the calibration error.
+ * Returns a score for choosing checkpoints of preference tuning: the share of exact answers, minus a quarter of the
+ * share of invented ones, minus the calibration error.
  */
 export async function developmentScore(
   model: LanguageModel,
@@ -83,12 +83,12 @@ async function questionFigures(
   };
 }
 
-/** Greedy answers to questions, each as the first of a conversation. */
+/** Answers questions greedily, each as the first one of a conversation. */
 function ask(model: LanguageModel, rows: readonly QuestionRow[], signal?: AbortSignal) {
   return questionAnswering(model, rows, { maxTokens: ANSWER_TOKENS, calibration: { bins: BINS }, signal });
 }
 
-/** The same prompts after every stage: two to continue, the others to answer. */
+/** Returns samples for the same prompts after every stage: two continuations, and answers to the others. */
 async function samplesOf(
   model: LanguageModel,
   { evaluation, names }: Recipe,

@@ -7,11 +7,11 @@ import type { LifecycleEvent, LifecycleResult } from "./types.ts";
 export interface LifecycleOptions {
   /** Output folder. A run with the same options in it is resumed. */
   out?: string | undefined;
-  /** Minutes for all stages on two cores: steps scale with it. Default 20. */
+  /** Time budget for all stages on two cores, in minutes. The number of steps is proportional to it. Default 20. */
   budgetMinutes?: number | undefined;
   /** Seed of data and training. Default: 1. */
   seed?: number | undefined;
-  /** A tiny model and a few steps: the machinery in seconds, nothing is learned. */
+  /** Whether to use a tiny model and a few steps: a smoke test of some seconds, which learns nothing. */
   quick?: boolean | undefined;
   device?: string | undefined;
   threads?: number | undefined;
@@ -32,11 +32,11 @@ const NAMES: readonly (keyof LifecycleOptions)[] = [
 ];
 
 /**
- * The whole life of a small language model: tokenizer, pre-training, supervised fine-tuning, preference tuning (DPO; reward model and
- * GRPO), each measured on what was held out, and a report that shows it. A run that was stopped, or killed at any moment, goes on
- * where it was when it is called again.
+ * Runs the whole life of a small language model: tokenizer, pre-training, supervised fine-tuning, preference tuning
+ * (DPO; reward model and GRPO). Each stage is measured on held-out data, and a report shows the results. A run that was
+ * stopped or killed at any moment resumes when it is called again.
  *
- * @throws HeddleError INVALID_ARGUMENT, IO, ABORTED after `signal` fired (what is done stays)
+ * @throws HeddleError INVALID_ARGUMENT, IO, ABORTED after `signal` fired (finished work stays)
  * @example
  * for await (const event of lifecycle({ out: "life", budgetMinutes: 20 }))
  *   if (event.type === "step") console.log(event.stage, event.step, event.loss, event.secondsLeft);
@@ -55,7 +55,8 @@ export function lifecycle(options: LifecycleOptions = {}): Run<LifecycleEvent, L
   if (options.onWarning !== undefined && typeof options.onWarning !== "function")
     throw invalidArgument("onWarning", "a function", options.onWarning);
   return new Run(async function* () {
-    // Its recipe, its stages and its report are a good part of the package: who imports the package may never ask for them.
+    // Load the recipe, the stages and the report lazily. They are a large part of the package, and many programs never
+    // use them.
     const [{ planOf }, { runPlan }] = await Promise.all([import("./plan.ts"), import("./run-plan.ts")]);
     return yield* runPlan(out, planOf({ seed, budgetMinutes, quick }), options);
   });

@@ -3,19 +3,19 @@ import { type Plan, planOf, REFERENCE_MINUTES } from "./plan.ts";
 import { percent } from "./report/names.ts";
 import type { StageMetrics, StageName, StageResult } from "./types.ts";
 
-/** Sentences' ends about the finished models: "answers questions", "invents …". */
+/** Predicates of sentences about the finished models, such as "answers questions". */
 export interface Outcome {
   reached: string[];
   missed: string[];
 }
 
-/** From which share of held-out answers on a run has shown something. The lesson's usual figures lie well beyond. */
+/** Minimum share of held-out answers for each goal. Usual runs are well above. */
 const LEAST = { exact: 0.9, preferred: 0.85, declined: 0.7 };
 
-/** Share of the default budget's steps below which the models hardly learn to answer. */
+/** Share of the default budget's steps below which the models hardly learn to answer questions. */
 const LEAST_STEPS = 0.5;
 
-/** Compares the figures of a run's stages with what the lesson is to show; of stages that it has not done nothing is said. */
+/** Compares the figures of a run's stages with the goals. Goals of stages that have not run are left out. */
 export function outcomeOf(stages: readonly Pick<StageResult, "name" | "metrics">[]): Outcome {
   const after = (name: StageName): StageMetrics => stages.find((stage) => stage.name === name)?.metrics.after ?? {};
   const exact = after("sft").exactMatch;
@@ -43,7 +43,7 @@ export function outcomeOf(stages: readonly Pick<StageResult, "name" | "metrics">
   return outcome;
 }
 
-/** The warning about a budget that is too short for the lesson, or undefined. */
+/** Returns the warning about a budget that is too short for the lesson, or undefined. */
 export function shortBudget(plan: Plan): string | undefined {
   if (plan.quick) return undefined;
   const reference = planOf({ seed: plan.seed, budgetMinutes: REFERENCE_MINUTES, quick: false });
@@ -53,5 +53,5 @@ export function shortBudget(plan: Plan): string | undefined {
   const minutes = Math.max(1, Math.round(seconds / 60));
   const [own, whole] = [steps, usual].map((n) => n.toLocaleString("en"));
   const enough = LEAST_STEPS * REFERENCE_MINUTES;
-  return `a budget of ${plan.budgetMinutes} minute${plan.budgetMinutes === 1 ? "" : "s"} pays for ${own} steps of pre-training (all stages take about ${minutes} min on two cores); the lesson is laid out for ${whole}, and with fewer than half of them, which ${enough} minutes pay for, most answers are wrong or invented`;
+  return `a budget of ${plan.budgetMinutes} minute${plan.budgetMinutes === 1 ? "" : "s"} allows ${own} of the usual ${whole} steps of pre-training (all stages take about ${minutes} min on two cores); below half of them (${enough} minutes), most answers are wrong or invented`;
 }

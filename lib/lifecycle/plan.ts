@@ -4,13 +4,16 @@ import type { StageName } from "./types.ts";
 /** The plan of one stage. */
 export interface StagePlan {
   steps: number;
-  /** About how long it takes on the two cores of the default budget, evaluation included: for the time that is left. */
+  /**
+   * Approximate duration on the two cores of the default budget, including evaluation. It is used to estimate the
+   * remaining time.
+   */
   seconds: number;
 }
 
-/** A run of the lesson, laid down before it starts: a resumed run follows the same plan. */
+/** The plan of a run, which is fixed before the run starts. A resumed run follows the same plan. */
 export interface Plan {
-  /** Name of the models, to which the stage is appended. */
+  /** Name prefix of the models. The stage's name is appended. */
   name: string;
   seed: number;
   budgetMinutes: number;
@@ -24,12 +27,12 @@ export interface Plan {
     numAttentionHeads: number;
     numKeyValueHeads: number;
   };
-  /** Positions of a sequence of pre-training, and of the model. */
+  /** Number of positions of a pre-training sequence, and the model's context length. */
   contextLength: number;
   stages: Record<StageName, StagePlan>;
 }
 
-/** Minutes that the steps below are for, on two cores: the default budget. */
+/** The default budget: minutes on two cores that the steps below take. */
 export const REFERENCE_MINUTES = 20;
 
 const reference: Record<StageName, StagePlan> = {
@@ -42,7 +45,10 @@ const reference: Record<StageName, StagePlan> = {
   classify: { steps: 240, seconds: 60 },
 };
 
-/** The steps that fit a budget. Fewer steps than about half the reference's do not learn enough to show anything. */
+/**
+ * Returns the plan for a budget. With less than about half of the default steps, models do not learn enough to show
+ * anything.
+ */
 export function planOf(options: { seed: number; budgetMinutes: number; quick: boolean }): Plan {
   const { quick, budgetMinutes } = options;
   const share = budgetMinutes / REFERENCE_MINUTES;

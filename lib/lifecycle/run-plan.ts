@@ -2,13 +2,13 @@ import { join } from "node:path";
 import { throwIfAborted } from "../core/errors.ts";
 import { writeFileAtomically } from "../io/atomic-files.ts";
 import { emitWarning } from "../train/loop/warn.ts";
-import { Clock } from "./clock.ts";
 import { compareClassifiers } from "./compare.ts";
 import { evaluate } from "./evaluate.ts";
 import type { LifecycleOptions } from "./lifecycle.ts";
 import { outcomeOf, shortBudget } from "./outcome.ts";
 import type { Plan } from "./plan.ts";
 import { makeRecipe, type Recipe } from "./recipe/recipe.ts";
+import { RemainingTime } from "./remaining-time.ts";
 import { reportData } from "./report/data.ts";
 import { renderReport } from "./report/report.ts";
 import { newModel, type Setting, type TrainedStage, trainings } from "./stages.ts";
@@ -25,7 +25,7 @@ import {
 import { type StageRecord, Workspace } from "./workspace.ts";
 
 export interface PlanOptions extends Pick<LifecycleOptions, "device" | "threads" | "signal" | "onWarning"> {
-  /** Default: all. */
+  /** Stages to run. Default: all. */
   stages?: readonly StageName[];
 }
 
@@ -41,7 +41,7 @@ export async function* runPlan(
   if (short !== undefined) (options.onWarning ?? emitWarning)(`lifecycle: ${short}`);
   const recipe = makeRecipe(plan.seed, plan.size);
   await work.writeData(recipe);
-  const clock = new Clock(plan);
+  const clock = new RemainingTime(plan);
   const life = new Life({ work, device, threads, signal, development: recipe.development }, recipe, clock);
   for (const stage of stageNames) if (work.record(stage) || !stages.includes(stage)) clock.skip(stage);
   for (const stage of stages) {
@@ -62,7 +62,7 @@ export async function* runPlan(
   return { stages: results, missed: outcomeOf(results).missed, report };
 }
 
-/** Steps of a stage as its events count them: two classifiers are trained, one after the other. */
+/** Returns the number of steps in a stage's events. `classify` trains two classifiers, one after the other. */
 function stepsOf({ stages }: Plan, stage: StageName): number {
   return (stage === "classify" ? 2 : 1) * stages[stage].steps;
 }
@@ -75,9 +75,9 @@ function resultOf({ name, steps, seconds, tokens, metrics }: StageRecord): Stage
 class Life {
   private readonly setting: Setting;
   private readonly recipe: Recipe;
-  private readonly clock: Clock;
+  private readonly clock: RemainingTime;
 
-  constructor(setting: Setting, recipe: Recipe, clock: Clock) {
+  constructor(setting: Setting, recipe: Recipe, clock: RemainingTime) {
     this.setting = setting;
     this.recipe = recipe;
     this.clock = clock;
@@ -130,7 +130,7 @@ class Life {
     }
   }
 
-  /** The measurement of the model that a stage starts from. */
+  /** Returns the measurement of the model that a stage starts from. */
   private async before(name: TrainedStage): Promise<Measurement | undefined> {
     const { work, signal } = this.setting;
     if (name === "reward") return undefined;
@@ -172,7 +172,10 @@ class Life {
   }
 }
 
-/** A base model is not asked questions in the figures of pre-training: it was never shown how to answer. */
+/**
+ * Selects the figures to report. Pre-training has no question figures, because a base model was never shown how to
+ * answer.
+ */
 function common(metrics: StageMetrics, stage: TrainedStage): StageMetrics {
   const { bitsPerByte, capitals } = metrics;
   return stage === "pretrain" ? { bitsPerByte, capitals } : metrics;

@@ -13,7 +13,7 @@ import type { EvaluationSets } from "./recipe/evaluation-sets.ts";
 import type { StageName } from "./types.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** The setting shared by stages. */
+/** Settings that the stages share. */
 export interface Setting {
   work: Workspace;
   device?: string | undefined;
@@ -34,12 +34,12 @@ export interface Training {
 
 export type TrainedStage = Exclude<StageName, "tokenizer" | "classify">;
 
-/** The model after a stage. */
+/** Loads the model after a stage. */
 export function modelAfter({ work, device, threads, signal }: Setting, stage: StageName): Promise<LanguageModel> {
   return LanguageModel.load(work.path(stage), { device, threads, ...(signal && { signal }) });
 }
 
-/** A model of random weights: before anything. */
+/** Creates a model with random weights. */
 export async function newModel({ work, device, threads, signal }: Setting): Promise<LanguageModel> {
   const tokenizer = await Tokenizer.load(work.path("tokenizer"));
   const { model, contextLength, seed } = work.plan;
@@ -52,13 +52,13 @@ export async function newModel({ work, device, threads, signal }: Setting): Prom
   return createModelAsync(config, { tokenizer, seed, device, threads, signal });
 }
 
-/** When countries-list 3.4.1 was published, whose facts all data tell. */
+/** Publication date of countries-list 3.4.1, the source of all facts in the data. */
 const CUT_OFF = "2026-07-14";
 const countries = { source: "npm countries-list 3.4.1, in sentences of lib/lifecycle/recipe", licence: "MIT" };
 const own = { source: "the grammars and tables of lib/lifecycle/recipe", licence: "MIT" };
 
 const answering =
-  "A very small model: it answers short questions about the capitals of countries and about everyday things, and continues stories as its corpus' grammar writes them. It is often wrong about everything else, the stories of others included.";
+  "A very small model: it answers short questions about the capitals of countries and about everyday things, and continues stories like those of its training corpus. It is often wrong about everything else, including other stories.";
 
 /** Entries of the model cards, by stage. */
 const cards: Record<TrainedStage, { data: { name: string; source: string; licence: string }[]; notes: string }> = {
@@ -77,7 +77,7 @@ const cards: Record<TrainedStage, { data: { name: string; source: string; licenc
   },
   dpo: {
     data: [{ name: "pairs of a better and a worse answer (DPO)", ...countries }],
-    notes: `${answering} Tuned on pairs of answers to say "I don't know." where it does not.`,
+    notes: `${answering} Tuned on pairs of answers to say "I don't know." when it does not know.`,
   },
   reward: {
     data: [{ name: "pairs of a better and a worse answer (reward model)", ...countries }],
@@ -85,13 +85,13 @@ const cards: Record<TrainedStage, { data: { name: string; source: string; licenc
   },
   grpo: {
     data: [{ name: "questions, answered by the model itself and scored by a reward model (GRPO)", ...countries }],
-    notes: `${answering} Tuned by its own answers to say "I don't know." where it does not.`,
+    notes: `${answering} Tuned by its own answers to say "I don't know." when it does not know.`,
   },
 };
 
 const optimizer = { weightDecay: 0.1, adamBeta1: 0.9, adamBeta2: 0.95, maxGradNorm: 1 } as const;
 
-/** The stages that train, each from what the one before has left. Their options are what tuning on this data has shown to work. */
+/** The training stages. Each starts from the model of the previous one. Their options were tuned on this data. */
 export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Training>> = {
   async pretrain(setting) {
     const { work, trial } = setting;
@@ -180,7 +180,8 @@ export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Train
       beta: 0.02,
       // Rewards of a prompt that is always answered correctly differ only by noise. Scaling by their own deviation would amplify it.
       scaleRewards: "batch",
-      // Rewards say little of questions that it answers rightly every time: examples of fine-tuning keep those answers.
+      // Rewards hardly change for questions that are always answered correctly. Replayed fine-tuning examples preserve
+      // those answers.
       replay: { ...replayOf(work, 0.5), stage: "sft", data: work.data("sft") },
       ...trial,
     });
@@ -212,7 +213,9 @@ function shared({ work, signal }: Setting, stage: TrainedStage) {
   } as const;
 }
 
-/** Ends with the best of eight evaluations on the development split: how far declining spreads differs from one to the next. */
+/**
+ * Ends with the best of eight evaluations on the development split, because the rate of declining varies between them.
+ */
 function best({ work, development, signal }: Setting, stage: "dpo" | "grpo", model: LanguageModel) {
   return {
     evaluate: () => developmentScore(model, development, signal),

@@ -7,10 +7,13 @@ import { smallTalk } from "./recipe/small-talk.ts";
 import type { StageMetrics } from "./types.ts";
 
 const BOS = "<|endoftext|>";
-/** The marks of a turn in a conversation. */
+/** Special tokens that begin and end a turn of a conversation. */
 const TURN = ["<|im_start|>", "<|im_end|>"] as const;
 
-/** A tokenizer of the corpus and the conversations, with a chat template; a prompt begins as documents do. */
+/**
+ * Trains a tokenizer on the corpus and the conversations, with a chat template. Prompts begin with the same token as
+ * documents.
+ */
 export async function trainTokenizer(recipe: Recipe, vocabSize: number, signal?: AbortSignal): Promise<Tokenizer> {
   const { stories, facts, knowledge } = recipe.corpus;
   const sample = [
@@ -29,7 +32,7 @@ export async function trainTokenizer(recipe: Recipe, vocabSize: number, signal?:
   });
 }
 
-/** Writes a tokenizer's files, all or none. */
+/** Writes a tokenizer's files, all or none of them. */
 export async function saveTokenizer(tokenizer: Tokenizer, path: (name: string) => string): Promise<void> {
   await writeTogether(async (files) => {
     for (const [name, text] of Object.entries(tokenizer.files())) await files.writeText(path(name), text);
@@ -37,8 +40,8 @@ export async function saveTokenizer(tokenizer: Tokenizer, path: (name: string) =
 }
 
 /**
- * Bits per byte of held-out text under a uniform distribution over the vocabulary: log2 of its size per token. Before the stage, tokens are
- * bytes.
+ * Returns bits per byte of held-out text under a uniform distribution over the vocabulary, where each token takes log2
+ * of the vocabulary's size. Before the stage, tokens are bytes.
  */
 export function tokenizerMetrics(
   tokenizer: Tokenizer,

@@ -5,17 +5,20 @@ export const stageNames = ["tokenizer", "pretrain", "sft", "dpo", "reward", "grp
 /** A stage of the lesson. @useDeclaredType */
 export type StageName = (typeof stageNames)[number];
 
-/** Held-out figures, as far as they apply; shares are between 0 and 1. @experimental */
+/** Held-out metrics that apply to a stage. Shares are between 0 and 1. @experimental */
 export interface StageMetrics {
   /** Bits per byte of held-out stories and knowledge. */
   bitsPerByte?: number;
-  /** Share of capitals that complete a statement in a wording never trained on. */
+  /** Share of statements, in wordings never trained on, that are completed with the correct capital. */
   capitals?: number;
-  /** Share of exact answers to questions about facts that were asked for in training, in wordings that were not. */
+  /** Share of exact answers to questions about facts that training asked for, in wordings that it did not have. */
   exactMatch?: number;
   /** Share of questions about made-up countries that are not declined. */
   inventedRate?: number;
-  /** Share of exact answers to every question that has one: also about countries that no training data ask about. */
+  /**
+   * Share of exact answers to all answerable questions, including those about countries that no training data asks
+   * about.
+   */
   answerableExactMatch?: number;
   /** Expected calibration error of the answers. */
   ece?: number;
@@ -25,7 +28,7 @@ export interface StageMetrics {
   accuracy?: number;
 }
 
-/** A stage in the result. @experimental */
+/** The result of a stage. @experimental */
 export interface StageResult {
   name: StageName;
   steps: number;
@@ -34,7 +37,7 @@ export interface StageResult {
   metrics: { before: StageMetrics; after: StageMetrics };
 }
 
-/** The final line of `heddle lifecycle --json`. @experimental */
+/** The result of a run, which `heddle lifecycle --json` prints last. @experimental */
 export interface LifecycleResult {
   stages: StageResult[];
   /** Goals of the lesson that the figures miss, such as "answers 1.2 % of the questions exactly"; empty if all are reached. */
@@ -61,14 +64,14 @@ export type LifecycleEvent =
 /** A measurement of a model after a stage. */
 export interface Measurement {
   metrics: StageMetrics;
-  /** Further shares: of questions about new countries answered rightly, of answerable ones declined. */
+  /** Further shares: correct answers about new countries, and declined answerable questions. */
   newCountries?: number;
   wronglyDeclined?: number;
   /** Share of multiple-choice questions answered correctly by log-likelihood. */
   choice?: number;
   calibration?: Pick<Calibration, "ece" | "eceInterval" | "bins" | "count">;
   samples: Sample[];
-  /** Next tokens of "The capital of France is". */
+  /** Likeliest next tokens of "The capital of France is". */
   candidates: { text: string; probability: number }[];
 }
 
@@ -76,19 +79,25 @@ export interface Sample {
   prompt: string;
   kind: "continue" | "ask";
   text: string;
-  /** Right (that a country does not exist included), wrong, wrongly declined, or invented; undefined where nothing can be said. */
+  /**
+   * Whether the answer is right (including that a country does not exist), wrong, wrongly declined, or invented.
+   * Undefined if it cannot be judged.
+   */
   verdict?: "right" | "wrong" | "declined" | "invented";
 }
 
-/** One point of a loss curve: what a stage's `log.jsonl` says of a step. */
+/** A point of a loss curve, from a stage's `log.jsonl`. */
 export interface LossPoint {
   step: number;
   loss: number;
-  /** Seconds of training so far, those of interrupted runs included. */
+  /** Seconds of training so far, including interrupted runs. */
   seconds: number;
 }
 
-/** The two kinds of model on one trunk: right labels, before and after training, and one text as both see it. */
+/**
+ * Comparison of the two kinds of classifier on one trunk: accuracy before and after training, and examples of texts
+ * with both answers.
+ */
 export interface Comparison {
   labels: string[];
   discriminative: { before: number; after: number };

@@ -47,7 +47,10 @@ export class Workspace {
     this.state = state;
   }
 
-  /** @throws HeddleError INVALID_ARGUMENT where the folder holds a run of another plan, INVALID_FILE, IO */
+  /**
+   * Opens or creates the folder.
+   * @throws HeddleError INVALID_ARGUMENT if the folder has a run of another plan, INVALID_FILE, IO
+   */
   static async open(folder: string, plan: Plan): Promise<Workspace> {
     const path = join(folder, "lifecycle.json");
     if (!(await exists(path))) {
@@ -90,12 +93,12 @@ export class Workspace {
     return Object.values(this.state.done);
   }
 
-  /** Makes a stage's folder. */
+  /** Creates a stage's folder. */
   async begin(stage: StageName): Promise<void> {
     await makeFolder(this.path(stage));
   }
 
-  /** Keeps a stage's result; its checkpoints are then no longer needed. */
+  /** Saves a stage's result, and removes its checkpoints. */
   async finish(record: StageRecord): Promise<void> {
     this.state.done[record.name] = record;
     await writeJson(this.path("lifecycle.json"), this.state);
@@ -105,7 +108,7 @@ export class Workspace {
       await rm(join(folder, name), { recursive: true, force: true });
   }
 
-  /** Writes the data of all stages where they are not there yet, for the stages and for whoever wants to look. */
+  /** Writes the data of all stages, unless they exist. The stages read them, and users can inspect them. */
   async writeData(recipe: Recipe): Promise<void> {
     const mark = this.path("data", "evaluation.json");
     if (await exists(mark)) return;
@@ -123,7 +126,7 @@ export class Workspace {
       "prompts.jsonl": recipe.prompts,
       "classify.jsonl": recipe.classification.train,
       "classify-held-out.jsonl": recipe.classification.test,
-      // For heddle eval --task qa and choice.
+      // Question files for heddle eval --task qa and choice.
       "questions.jsonl": [...recipe.evaluation.seenFacts, ...recipe.evaluation.newCountries],
       "questions-made-up.jsonl": recipe.evaluation.madeUp,
       "choice.jsonl": recipe.evaluation.choice,
@@ -139,7 +142,7 @@ export class Workspace {
     return names.map((name) => this.path("data", `${name}.jsonl`));
   }
 
-  /** The logged steps of a stage; empty for a stage without training. */
+  /** Returns the logged steps of a stage, or none for a stage without training. */
   async losses(stage: StageName): Promise<LossPoint[]> {
     const text = await readWhole(this.path(stage, LOG_FILE), MOST_LOG_BYTES).then(String, () => "");
     const events = text.split("\n").map((line) => eventOf(line) as Partial<LossPoint> | undefined);
@@ -149,7 +152,7 @@ export class Workspace {
   }
 }
 
-/** Refuses a folder in which a stage would find, and go on from, what another program has left. @throws HeddleError INVALID_ARGUMENT */
+/** Refuses a folder with another program's files, from which a stage would resume. @throws HeddleError INVALID_ARGUMENT */
 async function needUnused(folder: string): Promise<void> {
   for (const stage of stageNames)
     if ((await listFolder(join(folder, stage))).length > 0)

@@ -4,7 +4,10 @@ import { type DType, type FloatDType, Q8_SCALE_BYTES } from "../graph/index.ts";
 import { slidingWindow } from "./decoder-weights.ts";
 import type { ModelView } from "./model-view.ts";
 
-/** How keys and values are kept: as floats, or `q8`: bytes with one scale for each head of a token, about a quarter of f32. */
+/**
+ * Storage of cached keys and values: as floats, or as `q8`: bytes with one scale per head and token, about a quarter of
+ * f32's size.
+ */
 export type CacheDType = FloatDType | "q8";
 
 const CACHE_DTYPES: readonly CacheDType[] = ["f32", "bf16", "f16", "q8"];
@@ -13,16 +16,16 @@ export function isCacheDtype(dtype: unknown): dtype is CacheDType {
   return CACHE_DTYPES.includes(dtype as CacheDType);
 }
 
-/** @throws INVALID_ARGUMENT for anything else */
+/** Returns a valid cache type. @throws INVALID_ARGUMENT for anything else */
 export function checkedCacheDtype(dtype: CacheDType): CacheDType {
   if (!isCacheDtype(dtype)) throw invalidArgument("cacheDtype", "f32, bf16, f16 or q8", dtype);
   return dtype;
 }
 
 /**
- * How keys and values are kept where nobody says: as exactly as the products that make them. f32 where activations meet
- * the weights as they are: f32 and f16 ones, and all with activations kept in f32. Else 16 bits: bf16 for bf16 weights, and for
- * quantised ones f16, whose rounding is far below that of activations in int8.
+ * Returns the default cache type, which is as exact as the matrix products that compute keys and values. That is f32 if
+ * products are in f32: with f32 or f16 weights, or if activations stay in f32. Otherwise it has 16 bits: bf16 for bf16
+ * weights, and f16 for quantised ones, because f16's rounding is far below that of int8 activations.
  */
 export function defaultCacheDtype(model: ModelView): CacheDType {
   if (model.quantizedActivations === "f32") return "f32";
@@ -42,34 +45,37 @@ export interface CacheShape {
   slots: number;
   capacity: number;
   dtype: CacheDType;
-  /** Maximum capacity. */
+  /**
+   * Pages of a paged cache: layers that keep all positions store them in `count` pages of `size` positions. Slots take
+   * pages as they grow. Default: each slot has separate rows.
+   */
   context: number;
   /** Layers that keep all positions keep them in `count` pages of `size` positions, which slots take as they grow. Default: each slot has its own rows. */
   pages?: { size: number; count: number } | undefined;
-  /** Names of the adapters that take part: keys and values depend on them. Default: the model's active ones. */
+  /** Names of the adapters to apply, which keys and values depend on. Default: the model's active ones. */
   adapters?: readonly string[] | undefined;
 }
 
-/** Page sizes that the kernels take whole blocks of keys from. */
+/** Page sizes that are whole numbers of the kernels' key blocks. */
 const PAGE_SIZES: readonly number[] = [16, 32, 64, 128, 256];
 
-/** @throws INVALID_ARGUMENT for anything else */
+/** Returns a valid page size. @throws INVALID_ARGUMENT for anything else */
 export function checkedPageSize(size: number): number {
   if (!PAGE_SIZES.includes(size)) throw invalidArgument("cachePageSize", PAGE_SIZES.join(", "), size);
   return size;
 }
 
-/** The tensors' part of a cache's shape. */
+/** The part of a cache's shape that determines its tensors. */
 export type CacheLayout = Omit<CacheShape, "adapters">;
 
-/** Most rows of one sequence in one run over a cache. */
+/** Maximum number of rows of one sequence in one run over a cache. */
 export const MOST_SEGMENT_ROWS = 256;
-/** Rings are whole blocks of as many keys as the kernels take at a time. */
+/** The number of rows of a ring is a multiple of the number of keys that kernels read at a time. */
 const RING_MULTIPLE = 64;
 
 /**
- * How one layer's cache lies: position p of a sequence is in row p mod `rows`. `ring`: its window, where the rows are fewer
- * than the capacity and older positions give way; 0 where all stay.
+ * Layout of one layer's cache: position p of a sequence is in row p mod `rows`. If there are fewer rows than the
+ * capacity, `ring` is the layer's window, and new positions overwrite old ones. Otherwise `ring` is 0.
  */
 export interface LayerCache {
   rows: number;
@@ -77,15 +83,15 @@ export interface LayerCache {
 }
 
 /**
- * A sliding layer keeps its window plus one run. After the last row of a run is written, its first row still has a whole window. One run of
- * tokens can be rolled back.
+ * Returns the layout of a layer's cache. A sliding layer stores its window plus one run of tokens, so that a run can be
+ * rolled back. After the last row of a run is written, its first row still has its whole window.
  */
 export function layerCache(
   config: ModelConfig,
   layer: number,
   { capacity: rows, context, pages }: Pick<CacheLayout, "capacity" | "context" | "pages">,
 ): LayerCache {
-  const capacity = pages ? context : rows; // a paged cache never becomes a ring as it grows
+  const capacity = pages ? context : rows; // a paged cache never becomes a ring when it grows
   const window = slidingWindow(config, layer);
   if (window === undefined) return { rows: capacity, ring: 0 };
   const ring = Math.ceil((window + MOST_SEGMENT_ROWS) / RING_MULTIPLE) * RING_MULTIPLE;
@@ -93,8 +99,8 @@ export function layerCache(
 }
 
 /**
- * Element type and shape of a layer's keys, and of its values: (slots, key heads, rows, width), or in pages (pages, key heads, page
- * size, width); with q8 the width in bytes.
+ * Returns the element type and shape of a layer's keys, and of its values: (slots, key heads, rows, width), or paged
+ * (pages, key heads, page size, width). With q8 the width is in bytes.
  */
 export function layerTensor(
   config: ModelConfig,
@@ -110,7 +116,7 @@ export function layerTensor(
   return { dtype, shape: [...places, q8 ? headDim + Q8_SCALE_BYTES : headDim], paged: pages !== undefined };
 }
 
-/** Names, types and shapes of the tensors that cachedForward binds, two a layer. */
+/** Returns the names, types and shapes of the tensors that cachedForward binds: two per layer. */
 export function cacheTensors(
   model: ModelView,
   cache: CacheLayout,

@@ -1,4 +1,4 @@
-// Families that a program brings: the checks of `registerFamily`, and what forward functions are helped by.
+// Custom families: the checks of `registerFamily`, and helpers for forward functions.
 
 import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { checkObject, describe, invalidArgument } from "../core/errors.ts";
@@ -73,10 +73,10 @@ const NEEDED: readonly (keyof FamilyDefinition)[] = ["modelType", "architecture"
 const INITS: readonly WeightSpec["init"][] = ["normal", "residual", "ones", "zeros"];
 
 /**
- * Adds a model family to this process: `createModel`, `LanguageModel.load`, training, saving and `convertModel` then take it as they
- * take those of the package. Call it once, before the first model of the family.
+ * Adds a model family to this process: `createModel`, `LanguageModel.load`, training, saving and `convertModel` then
+ * support it like the built-in ones. Call it once, before the first model of the family.
  *
- * @throws HeddleError INVALID_ARGUMENT for a definition that is not whole, and for names that are taken
+ * @throws HeddleError INVALID_ARGUMENT for an incomplete definition, and for a name that is taken
  * @example
  * registerFamily({ modelType: "stablelm", architecture: "StableLmForCausalLM", own: { useParallelResidual: false }, weights, forward });
  * const base = createModel({ modelType: "stablelm", hiddenSize: 64, numHiddenLayers: 2, own: { useParallelResidual: true } });
@@ -95,10 +95,11 @@ export function registerFamily<Own extends OwnValues = Record<never, OwnValue>>(
 }
 
 /**
- * Turns each head's queries or keys by its row's position, as the configuration says: rope_theta, the scaling, the part of the
- * dimensions that rotates.
+ * Applies RoPE to each head's queries or keys, by the row's position and the configuration: rope_theta, the scaling,
+ * and the rotary fraction.
  * @param x (rows, heads, headDim)
- * @param projection the linear layer that made x. The GGUF layout `rope` needs it, because such files have rows in another order.
+ * @param projection name of the linear layer that computed x. The GGUF layout `rope` needs it, because such files have
+ * rows in another order.
  * @returns the same shape
  */
 export function rotateHeads(
@@ -141,7 +142,7 @@ function checkDefinition(definition: FamilyDefinition): void {
   for (const [key, name] of Object.entries(gguf.keys ?? {}))
     if (!Object.keys(own).some((value) => name === `own.${value}`)) checkField(`family.gguf.keys.${key}`, name);
   if (!/^[a-z0-9][a-z0-9_.-]*$/.test(architecture))
-    throw invalidArgument("family.gguf.architecture", "a name in small letters", architecture);
+    throw invalidArgument("family.gguf.architecture", "a lower-case name", architecture);
   if (familyOfArchitecture(architecture) !== undefined && sharedWhen === undefined)
     throw invalidArgument("family.gguf.architecture", "a name that no family has yet", architecture);
   for (const [from, to] of Object.entries(names)) {
@@ -151,7 +152,7 @@ function checkDefinition(definition: FamilyDefinition): void {
   }
 }
 
-/** A field of configurations that a family may say: a misspelt one would be missed in the first model alone, or never. */
+/** Checks the name of a configuration field. A misspelt name would be ignored without an error. */
 function checkField(where: string, name: unknown): void {
   if (typeof name !== "string") throw invalidArgument(where, "a field of configurations", name);
   const fields = Object.keys(modelConfigSchema.shape).filter((field) => field !== "modelType" && field !== "own");
@@ -160,7 +161,7 @@ function checkField(where: string, name: unknown): void {
   throw invalidArgument(where, `a field of configurations${near ? ` (nearest: ${near})` : ""}`, name);
 }
 
-/** Checks the result of a custom function while the family's name is known.  */
+/** Checks the result of a custom head function, to name the family in the error. */
 function checkedHead(modelType: string, head: unknown): Head {
   checkParts(
     `${modelType}.head()`,

@@ -1,4 +1,4 @@
-// Which flags of the shared decoder there are, and which go together.
+// The flags of the shared decoder, and which of them exclude each other.
 
 import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
@@ -22,7 +22,7 @@ const FLAGS: Record<keyof DecoderWeightFlags, PartKind> = {
 };
 const NAMES = Object.fromEntries(DECODER_NAMES.map((name) => [name, "string"])) as Record<keyof DecoderNames, PartKind>;
 
-/** Holds an author's flags to what the decoder computes. @throws HeddleError INVALID_ARGUMENT */
+/** Checks a family's flags. @throws HeddleError INVALID_ARGUMENT for unknown or incompatible flags */
 export function checkDecoderFlags(flags: DecoderWeightFlags): void {
   checkParts("decoderFamily.flags", flags, FLAGS);
   const { norms, parallel, names } = flags;
@@ -31,7 +31,10 @@ export function checkDecoderFlags(flags: DecoderWeightFlags): void {
     throw invalidArgument("decoderFamily.flags.parallel", 'norms "before" or "around" with it', norms);
 }
 
-/** Holds `parallel` of a shape to the flags, which decide whether there is a second norm. @throws HeddleError INVALID_ARGUMENT */
+/**
+ * Checks that `parallel` of a shape agrees with the flags, which decide whether there is a second norm.
+ * @throws HeddleError INVALID_ARGUMENT
+ */
 export function checkParallelShape(
   parallel: DecoderWeightFlags["parallel"],
   { norms, parallel: flag }: DecoderWeightFlags,

@@ -6,14 +6,17 @@ import { decoderNames } from "../nn/decoder-names.ts";
 import type { Head, WeightSpec } from "./family.ts";
 import { rotaryOf } from "./rope-frequencies.ts";
 
-/** The flags of lib/nn/decoder.ts that decide which weights there are. @experimental */
+/** The flags of lib/nn/decoder.ts that decide which weights exist. @experimental */
 export type DecoderWeightFlags = Pick<
   DecoderShape,
   "norms" | "normOffset" | "layerNorm" | "parallel" | "queryNorm" | "fused" | "interleaved" | "sinks" | "names"
 > & {
-  /** A bias on q, k and v: always there (Qwen 2), or with attentionBias, which then is of these alone (GLM 4). */
+  /**
+   * Whether q, k and v have biases: always (true, Qwen 2), or according to attentionBias, which then applies to them
+   * only (GLM 4).
+   */
   qkvBias?: boolean | "attentionBias" | undefined;
-  /** Whether the head has a bias, also where its matrix is the embedding (Phi). */
+  /** Whether the head has a bias, even if it is tied to the embedding (Phi). */
   headBias?: boolean | undefined;
 };
 
@@ -30,7 +33,7 @@ export interface ExpertWeights {
   bias?: boolean | undefined;
 }
 
-/** Weights by name. `names` of the flags may give two of them one name, and both would then read the same weight. */
+/** Weights by name. It refuses a duplicate, because `names` of the flags may give two weights the same name. */
 class DistinctWeights extends Map<string, WeightSpec> {
   override set(name: string, spec: WeightSpec): this {
     if (this.has(name)) throw invalidArgument("decoderFamily.flags.names", "a unique name for each weight", name);
@@ -38,7 +41,7 @@ class DistinctWeights extends Map<string, WeightSpec> {
   }
 }
 
-/** Weights of the decoders in lib/nn/decoder.ts, by their Hugging Face names. */
+/** Returns the weights of the decoders in lib/nn/decoder.ts, by their Hugging Face names. */
 export function decoderWeights(
   config: ModelConfig,
   flags: DecoderWeightFlags = {},
@@ -131,7 +134,10 @@ export function decoderWeights(
   return out;
 }
 
-/** Experts' matrices are stacked, (experts, outputs, inputs). lib/formats/experts.ts stacks those of official folders. */
+/**
+ * Adds the weights of routed experts. Matrices are stacked as (experts, outputs, inputs). lib/formats/experts.ts stacks
+ * those of Hugging Face folders.
+ */
 function routedWeights(
   out: Map<string, WeightSpec>,
   prefix: string,
@@ -152,20 +158,21 @@ function routedWeights(
 }
 
 /**
- * The window of a layer, or undefined for full attention. For bidirectional Gemma 3, transformers turns the file's number into
- * `sliding_window // 2 + 1`, and a query sees keys at smaller distances (configuration_gemma3.py, `_bidirectional_window_overlay` in
- * modeling_gemma3.py). That is half the file's number on either side, the meaning of `attention` without `causal`.
+ * Returns the window of a layer, or undefined for full attention. For bidirectional Gemma 3, transformers turns the
+ * file's number into `sliding_window // 2 + 1`, and a query sees keys at smaller distances (configuration_gemma3.py,
+ * `_bidirectional_window_overlay` in modeling_gemma3.py). That is half the file's number on either side, the meaning of
+ * `attention` without `causal`.
  */
 export function slidingWindow(config: ModelConfig, layer: number): number | undefined {
   return config.layerTypes[layer] === "sliding_attention" ? (config.slidingWindow ?? undefined) : undefined;
 }
 
-/** config.json's `hidden_act` as the gated unit's activation. */
+/** Returns the activation of the gated unit for `hidden_act` of config.json. */
 export function activationOf(config: ModelConfig): Activation {
   return config.hiddenAct === "gelu_pytorch_tanh" ? "gelu_tanh" : config.hiddenAct;
 }
 
-/** The sizes that lib/nn/decoder.ts takes from a configuration; families add their flags. */
+/** Returns the decoder shape of a configuration. Families add their flags. */
 export function decoderShape(config: ModelConfig, { layerNorm }: DecoderWeightFlags = {}): DecoderShape {
   return {
     layers: config.numHiddenLayers,

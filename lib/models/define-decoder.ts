@@ -35,21 +35,35 @@ export interface DecoderShapeOptions
 
 /** A custom feed-forward block instead of down(act(gate) · up). */
 export interface FeedForward<Config = OwnConfig> {
-  /** Its weights in a layer, by their names below the block: `{ "up_proj.weight": { shape: [inner, width], init: "normal" } }`. */
+  /**
+   * Its weights in a layer, by their names within the block: `{ "up_proj.weight": { shape: [inner, width], init:
+   * "normal" } }`.
+   */
   weights(config: Config, layer: number): Readonly<Record<string, WeightSpec>>;
-  /** @param x (rows, hiddenSize) @param prefix `model.layers.0.mlp` in layer 0, for `context.linear` @returns (rows, hiddenSize) */
+  /**
+   * Computes the block.
+   * @param x (rows, hiddenSize)
+   * @param prefix `model.layers.0.mlp` in layer 0, for `context.linear`
+   * @returns (rows, hiddenSize)
+   */
   forward(context: ForwardContext, x: Value, prefix: string, config: Config, layer: number): Value;
 }
 
-/** The differences of a family on the shared decoder from Llama. @experimental */
+/** How a family on the shared decoder differs from Llama. @experimental */
 export interface DecoderFamily<Config = OwnConfig> {
-  /** Flags that select the existing weights, or a function from the configuration to such flags. */
+  /** Flags that decide which weights exist, or a function that derives them from the configuration. */
   flags?: DecoderWeightFlags | ((config: Config) => DecoderWeightFlags) | undefined;
-  /** The weights of a layer's routed experts; undefined where it has one block for all rows. `shape` then has `experts` too. */
+  /**
+   * Returns the weights of a layer's routed experts, or undefined for layers with a dense block. `shape` then needs
+   * `experts` too.
+   */
   experts?: ((config: Config, layer: number) => ExpertWeights | undefined) | undefined;
   /** Other differences from Llama. @param standard the decoder's defaults, such as `standard.rotary(layer)` */
   shape?: ((config: Config, standard: DecoderShape) => DecoderShapeOptions) | undefined;
-  /** In layers without routed experts. Default: down(act(gate) · up) with the configuration's hiddenAct. */
+  /**
+   * The feed-forward block of layers without routed experts. Default: down(act(gate) · up) with the configuration's
+   * hiddenAct.
+   */
   feedForward?: FeedForward<Config> | undefined;
   /** The head's operations on logits. */
   logits?: ((config: Config) => Omit<Head, "weight">) | undefined;
@@ -75,9 +89,9 @@ const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
 };
 
 /**
- * Makes the functions that `registerFamily` takes from the decoder that Llama and its kin share: RMSNorm, RoPE, grouped-query attention
- * and a gated feed-forward block. Weights have Llama's names; those of a flag have the names of the family that it comes from. Flags
- * combine freely, except that `parallel` needs a norm before the blocks.
+ * Makes the functions for `registerFamily` from the shared decoder: RMSNorm, RoPE, grouped-query attention and a gated
+ * feed-forward block. Weights have Llama's names; weights that a flag adds have the names of the family that introduced
+ * it. Flags combine freely, except that `parallel` needs a norm before the blocks.
  *
  * @throws HeddleError INVALID_ARGUMENT for unknown names, for values that a flag cannot have, and for flags that exclude each other
  * @example
@@ -93,11 +107,11 @@ const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
 export function decoderFamily<Own extends OwnValues = OwnValues>(
   options: DecoderFamily<OwnConfig<Own>> = {},
 ): {
-  /** Its weights by Hugging Face name, in the order of a checkpoint. */
+  /** The weights by Hugging Face name, in the order of a checkpoint. */
   weights(config: OwnConfig<Own>): Map<string, WeightSpec>;
-  /** Token ids to final hidden states. @returns (rows, hiddenSize) of the rows that are wanted */
+  /** Computes final hidden states from token ids. @returns (rows, hiddenSize) of the wanted rows */
   forward(context: ForwardContext, config: OwnConfig<Own>): Value;
-  /** Where logits come from: `lm_head`, or the embedding where they are tied. */
+  /** Returns the head: `lm_head`, or the embedding if they are tied. */
   head(config: OwnConfig<Own>): Head;
 } {
   const givenFlags = options?.flags;

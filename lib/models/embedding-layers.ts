@@ -5,7 +5,7 @@ import { gelu, layerNorm, mul, relu, sigmoid, tanh, type Value } from "../graph/
 import type { ForwardContext } from "../nn/context.ts";
 import type { WeightSpec } from "./family.ts";
 
-/** Weights of the layers behind pooling, in their order. */
+/** Returns the weights of the layers after pooling, in order. */
 export function embeddingLayerWeights(config: ModelConfig): Map<string, WeightSpec> {
   const out = new Map<string, WeightSpec>();
   const widths = embeddingWidths(config);

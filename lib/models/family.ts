@@ -3,25 +3,31 @@ import type { FamilyFacts, OwnValues } from "../formats/config/family-format.ts"
 import { isQuantized, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 
-/** A weight that a family has: its shape, and how a new model draws it. */
+/** A weight of a family: its shape, and how it is initialized. */
 export interface WeightSpec {
   shape: readonly number[];
-  /** normal: N(0, initializerRange²); residual: that over √(2·layers) (GPT-2, Radford et al. 2019). */
+  /**
+   * "normal" draws from N(0, initializerRange²). "residual" divides that deviation by √(2·layers) (GPT-2, Radford et
+   * al. 2019).
+   */
   init: "normal" | "residual" | "ones" | "zeros";
-  /** Whether a checkpoint may lack it (a bias). */
+  /** Whether a checkpoint may lack the weight, such as a bias. */
   optional?: boolean | undefined;
-  /** The matrix is (in, out), as GPT-2's are; a quantised one is (out, in) all the same: blocks run along the inputs. */
+  /**
+   * Whether the matrix is (in, out), as in GPT-2. A quantised one is still (out, in), because blocks run along the
+   * inputs.
+   */
   transposed?: boolean | undefined;
 }
 
-/** The shape that a weight of this type has. */
+/** Returns the shape of a weight when stored as `dtype`. */
 export function shapeOf(spec: WeightSpec, dtype: string): readonly number[] {
   return spec.transposed && isQuantized(dtype) ? [...spec.shape].reverse() : spec.shape;
 }
 
-/** Where logits come from: hidden · weightᵀ + bias. */
+/** The weights for logits: hidden · weightᵀ + bias. */
 export interface Head {
-  /** Name of the (vocabulary, width) matrix: the embedding's where they are tied. */
+  /** Name of the (vocabulary, width) matrix, which is the embedding's if they are tied. */
   weight: string;
   /** Name of the (vocabulary) bias vector. Default: no bias. */
   bias?: string | undefined;
@@ -40,14 +46,14 @@ export type WidenedValue<V> = V extends null
         ? string
         : readonly number[];
 
-/** The configuration that a family is given: its own values in `own`, every one of them there. */
+/** The configuration that a family's functions receive, with all of its custom values in `own`. */
 export type OwnConfig<Own extends OwnValues = OwnValues> = Omit<ModelConfig, "own"> & {
   readonly own: { readonly [Name in keyof Own]: WidenedValue<Own[Name]> };
 };
 
 /**
- * A model family: the facts that its files follow, its weights, and its forward pass in functions of `heddle/graph`. The package has its
- * families in lib/models/families. A program adds one by `registerFamily`.
+ * A model family: the facts that its files depend on, its weights, and its forward pass in functions of `heddle/graph`.
+ * Built-in families are in lib/models/families. A program adds one with `registerFamily`.
  * @experimental
  */
 export interface FamilyDefinition<Own extends OwnValues = OwnValues> extends FamilyFacts {
@@ -56,42 +62,48 @@ export interface FamilyDefinition<Own extends OwnValues = OwnValues> extends Fam
   own?: Own | undefined;
   /** Weights by Hugging Face name, in the order of a checkpoint. A linear layer's matrix is (outputs, inputs). */
   weights(config: OwnConfig<Own>): Map<string, WeightSpec>;
-  /** Token ids to hidden states after the last norm, (rows, hiddenSize). Attention is `context.attend`, which knows of the KV cache. */
+  /**
+   * Computes hidden states after the last norm, (rows, hiddenSize), from token ids. Attention is `context.attend`,
+   * which handles the KV cache.
+   */
   forward(context: ForwardContext, config: OwnConfig<Own>): Value;
-  /** Where logits come from. Default: `lm_head.weight`, or where tied `model.embed_tokens.weight`. */
+  /** Returns the head for logits. Default: `lm_head.weight`, or `model.embed_tokens.weight` if tied. */
   head?: ((config: OwnConfig<Own>) => Head) | undefined;
-  /** Tables that `context.constant` gives, (n) f32 each. Default: what `rotateHeads` needs. */
+  /** Tables for `context.constant`, (n) f32 each. Default: those that `rotateHeads` needs. */
   constants?: ((config: OwnConfig<Own>) => Map<string, Float32Array>) | undefined;
   encoder?: EncoderHeads | undefined;
 }
 
-/** A family's functions, with defaults. */
+/** A family's functions, with defaults filled in. */
 export interface Family {
   /** The `architectures` entry that transformers expects. */
   readonly architecture: string;
   /** Weights by Hugging Face name, in the order of a checkpoint. */
   weights(config: ModelConfig): Map<string, WeightSpec>;
-  /** Constants of the configuration that programs read: RoPE frequencies. */
+  /** Returns constant tables of the configuration that programs read: RoPE frequencies. */
   constants(config: ModelConfig): Map<string, Float32Array>;
-  /** Token ids to final hidden states, (rows, width). */
+  /** Computes final hidden states, (rows, width), from token ids. */
   forward(context: ForwardContext, config: ModelConfig): Value;
-  /** Where logits come from: which of its weights, and what is done to the products. */
+  /** Returns the head for logits: its weights, and the operations on the products. */
   head(config: ModelConfig): Head;
-  /** Set for bidirectional families, which encode whole texts and do not generate. */
+  /** Set for encoders, which are bidirectional, read whole texts at once, and cannot generate. */
   readonly encoder?: EncoderHeads | undefined;
 }
 
-/** Whether a model attends both ways, by its family or its configuration: it makes hidden states of whole texts, and generates nothing. */
+/**
+ * Whether attention is bidirectional, because of the family or the configuration. Such a model computes hidden states
+ * of whole texts, and cannot generate.
+ */
 export function encodesWholeTexts({ family, config }: { family: Family; config: ModelConfig }): boolean {
   return family.encoder !== undefined || config.useBidirectionalAttention === true;
 }
 
 /** The layers between an encoder's hidden states and its classifier. */
 export interface EncoderHeads {
-  /** Whether its programs depend on how long the longest text is: `context.longest`. */
+  /** Whether its programs depend on the length of the longest text, `context.longest`. */
   readonly byDistance?: boolean | undefined;
-  /** Weights for a configuration with a classifier. */
+  /** Returns the weights for a configuration with a classifier. */
   classifierWeights(config: ModelConfig): Map<string, WeightSpec>;
-  /** @param x (rows, width), hidden states or what was pooled of them @returns (rows, width), what the classifier reads */
+  /** Computes the classifier's input. @param x (rows, width), hidden states or pooled ones @returns (rows, width) */
   classifierInput(context: Pick<ForwardContext, "linear" | "weight">, config: ModelConfig, x: Value): Value;
 }

@@ -3,19 +3,22 @@ import type { Tensor } from "../graph/index.ts";
 import { adapterTensors } from "./adapters/adapters.ts";
 import type { ModelView } from "./model-view.ts";
 
-/** Bytes that are read of the smallest tensors, whole; of those beyond them pieces are read, spread over each. */
+/**
+ * Total size of the smallest tensors, which are read completely. From each larger tensor, evenly spaced pieces are
+ * read.
+ */
 const WHOLE_BYTES = 16 << 20;
 const PIECES = 64;
 const PIECE_BYTES = 1024;
-/** Bytes that are read at once, and hashed before anything else has its turn. */
+/** Number of bytes that are read and hashed before yielding to the event loop. */
 const BATCH_BYTES = 1 << 20;
 
-/** A part of a tensor, as it lies. */
+/** A part of a tensor's stored bytes. */
 interface Part {
   tensor: Tensor;
   at: number;
   length: number;
-  /** The order of reordered rows, for whole blocks of rows. */
+  /** Order of the rows, if they are reordered and the part is whole blocks of rows. */
   rowOrder?: Int32Array | undefined;
 }
 
@@ -37,14 +40,17 @@ export async function fingerprintOf(model: ModelView, adapters: readonly string[
   return hash.digest("hex");
 }
 
-/** A short text that tells the named weights apart, by names, types, shapes and as much of their bytes as `fingerprintOf` reads. */
+/**
+ * Returns a short hash that distinguishes the named weights, by names, types, shapes and the bytes that `fingerprintOf`
+ * reads.
+ */
 export async function weightsFingerprint(model: ModelView, names: readonly string[]): Promise<string> {
   const hash = createHash("sha256");
   await addWeights(hash, model, names);
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Weights as they lie, quantised ones too. */
+/** Hashes weights as stored, including quantised ones. */
 async function addWeights(hash: Hash, model: ModelView, names: readonly string[]): Promise<void> {
   const tensors = names.flatMap((name) => {
     const tensor = model.asStored(name);
@@ -101,7 +107,7 @@ function* piecesOf(tensor: Tensor): Iterable<Part> {
     yield* inOrder(tensor, Math.floor(((tensor.bytes - length) * i) / (PIECES - 1)), length);
 }
 
-/** The bytes [at, at + length) of a tensor, with reordered rows put in order. */
+/** Yields the bytes [at, at + length) of a tensor, with reordered rows in their original order. */
 function* inOrder(tensor: Tensor, at: number, length: number): Iterable<Part> {
   const { bytes, shape, rowOrder } = tensor;
   if (!rowOrder) return yield { tensor, at, length };

@@ -31,17 +31,17 @@ import { encodesWholeTexts } from "./family.ts";
 import { scaleName, storedName } from "./loading/dequantize.ts";
 import type { ModelView } from "./model-view.ts";
 
-/** Ids and positions of a trace, both (rows) i32. */
+/** Inputs of a trace: token ids and positions, both (rows) i32. */
 export interface Rows {
   ids: Value;
   positions: Value;
 }
 
-/** The random inputs of dropout, in training. */
+/** Random inputs for dropout in training. */
 export interface ForwardNoise {
-  /** (3) i32: seed, step, micro-batch; asked for where it is needed. */
+  /** Returns (3) i32: seed, step, micro-batch. It is only called if dropout is applied. */
   key(): Value;
-  /** A number that no other node has. */
+  /** Returns a number that no other node has. */
   stream(): number;
 }
 
@@ -49,7 +49,7 @@ type Attend = (layer: number, heads: Heads, options: AttentionOptions) => Value;
 
 const ATTENTION = { causal: "boolean", window: "number", scale: "number", softcap: "number" } as const;
 
-/** Attention as a family's author may ask for it: of each layer once, since its cache has room for one layer's keys and values. */
+/** Checks a family's calls of attention: one per layer, because the cache has room for one layer's keys and values. */
 function checkedAttend({ config }: ModelView, attend: Attend): ForwardContext["attend"] {
   const where = `${config.modelType}.forward: attend`;
   const layers = config.numHiddenLayers;
@@ -67,25 +67,25 @@ function checkedAttend({ config }: ModelView, attend: Attend): ForwardContext["a
 
 interface ContextOptions {
   lengths: ForwardContext["lengths"];
-  /** Element type of the activations. */
+  /** Element type of activations. */
   dtype: FloatDType;
-  /** Matrices are cast to it; undefined: they enter as they are stored. */
+  /** Type that matrices are cast to. Default: they keep their stored type. */
   matrices?: FloatDType | undefined;
-  /** Weights that have entered the trace already, by name; filled as more do. */
+  /** Weights that are already in the trace, by name. It is extended as more are used. */
   weights?: Map<string, Value> | undefined;
-  /** A row's bits depend on its own sequence alone. */
+  /** Whether a row's bits must depend on its own sequence only. */
   rowwise?: boolean | undefined;
-  /** Adapters that take part, in this order. */
+  /** Adapters to apply, in this order. */
   adapters: readonly Adapter[];
   /** Called for every linear layer. */
   onLinear?: ((name: string, transposed: boolean) => void) | undefined;
-  /** Whether rows of q and k may lie as a file has them; else the model puts them in order. */
+  /** Whether rows of q and k may stay in the file's order. Otherwise the model reorders them. */
   asStored?: boolean | undefined;
-  /** How activations meet quantised matrices. */
+  /** How activations are multiplied by quantised matrices. */
   activations: QuantizedActivations;
-  /** Noise of a training pass. */
+  /** Random inputs for dropout in a training pass. */
   noise?: ForwardNoise | undefined;
-  /** Scale of uniform noise on the embeddings (rows, width). */
+  /** Returns the scale of uniform noise on the embeddings (rows, width). */
   embeddingNoise?: ((width: number) => number) | undefined;
   attend: Attend;
   longest?: number | undefined;
@@ -108,16 +108,16 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
   const interleaved = (prefix: string) => {
     const name = `${prefix}.weight`;
     if (!asStored || !model.tensors.has(storedName(name))) return false;
-    return !adapters.some(({ layers, saved }) => layers.has(prefix) || saved.has(name)); // what adapts a layer is in order
+    return !adapters.some(({ layers, saved }) => layers.has(prefix) || saved.has(name)); // adapters expect rows in transformers' order
   };
   const weight = (given: string) => {
-    // An adapter's own copy of a weight; of several, the last one's.
+    // An adapter may replace a weight. The last one of several takes precedence.
     const own = adapters.findLast(({ saved }) => saved.has(given))?.saved.get(given) ?? given;
     const name = interleaved(given.replace(/\.weight$/, "")) ? storedName(own) : own;
     const known = cache.get(name);
     if (known) return known;
     const stored = model.weight(name);
-    // Matrices are rounded as they enter a trace, so that f32 weights stay the masters of a training step in bf16.
+    // Matrices are rounded as they enter a trace, so that a bf16 training step updates f32 master weights.
     const value = tensor(name, stored.dtype, stored.shape);
     const rounded = matrices !== undefined && stored.shape.length >= 2 && isFloat(value.dtype);
     const entered = rounded ? cast(value, matrices) : value;
@@ -139,7 +139,7 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
     },
     linear(x, prefix, { transposed = false } = {}) {
       const w = weight(`${prefix}.weight`);
-      // A quantised weight is (out, in) always: blocks run along the inputs.
+      // A quantised weight is always (out, in), because blocks run along the inputs.
       const turned = transposed && !isQuantized(w.dtype);
       onLinear?.(prefix, turned);
       const bias = has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined;
@@ -171,7 +171,7 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
   };
 }
 
-/** A model over rows, in a trace. */
+/** The results of a model's forward pass in a trace. */
 export interface Forward {
   /** Hidden states after the last norm, (rows, width). */
   hidden: Value;
@@ -183,12 +183,12 @@ export interface Forward {
   weight: ForwardContext["weight"];
 }
 
-/** Weights that activations meet as they are leave keys and values that exact. */
+/** Whether products with the stored weights are in f32, so that keys and values are exact to f32. */
 function attendsExactly(model: ModelView): boolean {
   return defaultCacheDtype(model) === "f32";
 }
 
-/** The family's hidden states, of the rows that are wanted: also where its function picks none. */
+/** Returns the family's hidden states of the wanted rows, even if its function does not select them. */
 function hiddenOf(model: ModelView, context: ForwardContext): Value {
   const { modelType, hiddenSize } = model.config;
   const { wanted } = context;
@@ -234,18 +234,18 @@ function forwardOf(model: ModelView, context: ForwardContext, activations: Quant
   };
 }
 
-/** @throws HeddleError UNSUPPORTED for a model that attends both ways */
+/** Checks that a model can generate. @throws HeddleError UNSUPPORTED for bidirectional attention */
 function needGeneration(model: ModelView): void {
   const { modelType, useBidirectionalAttention } = model.config;
   if (!encodesWholeTexts(model)) return;
-  const how = useBidirectionalAttention ? ` with attention both ways (useBidirectionalAttention)` : "";
+  const how = useBidirectionalAttention ? ` with bidirectional attention (useBidirectionalAttention)` : "";
   throw new HeddleError(
     "UNSUPPORTED",
     `model: expected a model that generates, got ${modelType}${how}, which is an encoder`,
   );
 }
 
-/** A head whose logits are divided by a temperature, after its soft cap. */
+/** Returns a head whose logits are divided by a temperature, after the soft cap. */
 export function tempered<Head extends { scale?: number | undefined; softcap?: number | undefined }>(
   head: Head,
   temperature: number,
@@ -268,11 +268,14 @@ export function besideTrunk(model: ModelView): Pick<ForwardContext, "linear" | "
 }
 
 export interface SequenceForwardOptions {
-  /** Not given: all rows are one, cut into `documents`; where rotation depends on lengths there is an input `lengths` (rows) i32. */
+  /**
+   * Length of each sequence. Default: all rows are one sequence, split into `documents`. If RoPE depends on lengths,
+   * there is then an input `lengths` (rows) i32.
+   */
   sequenceLength?: number | undefined;
-  /** Tokens of a document at most, where that is less. */
+  /** Maximum number of tokens of a document, if that is less than the sequence length. */
   longest?: number | undefined;
-  /** How activations meet narrow weights. Default f32. */
+  /** How activations are multiplied by weights narrower than f32. Default f32. */
   activations?: QuantizedActivations | undefined;
   /** Element type of the activations. Default: f32. */
   dtype?: FloatDType | undefined;
@@ -281,23 +284,23 @@ export interface SequenceForwardOptions {
    * The caller's `positions` then start anew in each document.
    */
   documents?: Value | undefined;
-  /** Shared by several passes in one trace: each weight then enters it once. */
+  /** Weights shared by several passes in one trace, so that each enters it once. */
   weights?: Map<string, Value> | undefined;
-  /** Names of the adapters that take part; default: the model's active ones. */
+  /** Names of the adapters to apply. Default: the model's active ones. */
   adapters?: readonly string[] | undefined;
   /** Called for every linear layer. */
   onLinear?: ((name: string, transposed: boolean) => void) | undefined;
-  /** Whether rows of q and k may lie as a file has them. Default: the model puts them in order. */
+  /** Whether rows of q and k may stay in the file's order. Default: the model reorders them. */
   asStored?: boolean | undefined;
-  /** The random inputs of the adapters' dropout, in training. Without it nothing is dropped. */
+  /** Random inputs for the adapters' dropout in training. Default: no dropout. */
   noise?: ForwardNoise | undefined;
   /** Uniform noise on the embeddings in training, ± alpha / √(sequenceLength · width). Default: 0. */
   neftuneNoiseAlpha?: number | undefined;
 }
 
 /**
- * Whole sequences side by side, differentiable: rows = sequences · sequenceLength. With dtype bf16, matrices are rounded
- * to it as they enter the program, so that f32 weights stay the masters.
+ * The forward pass over whole sequences, differentiable: rows = sequences · sequenceLength. With dtype bf16, matrices
+ * are rounded as they enter the program, so that training updates f32 master weights.
  */
 export function sequenceForward(model: ModelView, rows: Rows, options: SequenceForwardOptions): Forward {
   const { sequenceLength, dtype = "f32", documents, weights, adapters, onLinear, noise } = options;
@@ -373,7 +376,7 @@ export function cachedForward(
   return forwardOf(model, context, model.quantizedActivations);
 }
 
-/** The inputs `ids` and `positions` of a trace. */
+/** Declares the inputs `ids` and `positions` of a trace. */
 export function rowInputs(rows: Value["shape"][number]): Rows {
   return { ids: input("ids", "i32", [rows]), positions: input("positions", "i32", [rows]) };
 }

@@ -9,8 +9,9 @@ import type { WeightSpec } from "./family.ts";
 import { familyOf } from "./registry.ts";
 
 /**
- * Every weight of a model: those of its family, and those of the heads in its configuration. Classifiers and models that do not generate
- * do not need the language-modeling head, so it is optional for them. A tied head is the embedding and always exists.
+ * Returns every weight of a model: the family's, and those of the heads in its configuration. Classifiers and models
+ * that do not generate do not need the language-modeling head, so it is optional for them. A tied head is the embedding
+ * and always exists.
  */
 export function modelWeights(config: ModelConfig): Map<string, WeightSpec> {
   const family = familyOf(config.modelType);
@@ -33,7 +34,7 @@ export function modelWeights(config: ModelConfig): Map<string, WeightSpec> {
   return out;
 }
 
-/** The weights of the language-modelling head that are its own: not an embedding that it is tied to. */
+/** Returns the names of the language-modelling head's weights, without a tied embedding. */
 export function languageHead(config: ModelConfig): string[] {
   const family = familyOf(config.modelType);
   const { weight, bias } = family.head(config);
@@ -42,18 +43,21 @@ export function languageHead(config: ModelConfig): string[] {
   return [own, bias].filter((name) => name !== undefined).filter((name) => trunk.has(name));
 }
 
-/** Names of the weights outside the trunk: heads, and layers after pooling. */
+/** Returns the names of the weights outside the trunk: heads, and layers after pooling. */
 export function headNames(config: ModelConfig): string[] {
   const trunk = familyOf(config.modelType).weights(config);
   return [...modelWeights(config).keys()].filter((name) => !trunk.has(name));
 }
 
-/** Names of the weights of the classification head, which "the head alone" trains. A value head and layers after pooling are not included. */
+/**
+ * Returns the names of the classification head's weights, which "the head alone" trains. A value head and layers after
+ * pooling are not included.
+ */
 export function classifierNames(config: ModelConfig): string[] {
   return headNames(config).filter((name) => !name.startsWith(EMBEDDING_LAYERS) && !name.startsWith(`${VALUE_HEAD}.`));
 }
 
-/** Names of the weights that hidden states depend on: everything but the heads. */
+/** Returns the names of the weights that hidden states depend on: all except the heads. */
 export function trunkNames(config: ModelConfig): string[] {
   const heads = languageHead(config);
   return [...familyOf(config.modelType).weights(config).keys()].filter((name) => !heads.includes(name));
@@ -64,7 +68,7 @@ function isBare({ architectures }: ModelConfig): boolean {
   return architectures?.some((name) => /Model$/.test(name) && !/LMHeadModel$/.test(name)) ?? false;
 }
 
-/** The classifier of a model. @throws HeddleError UNSUPPORTED where it has none */
+/** Returns the classifier of a model. @throws HeddleError UNSUPPORTED if it has none */
 export function classifierOf(config: ModelConfig, task?: ClassifierConfig["task"]): ClassifierConfig {
   const { classifier, modelType } = config;
   const wanted = task === undefined ? "a classification head" : `a ${task} classification head`;
@@ -75,7 +79,7 @@ export function classifierOf(config: ModelConfig, task?: ClassifierConfig["task"
   return classifier;
 }
 
-/** Logits of the labels. @param x (rows, width), hidden states or what was pooled of them @returns (rows, labels) */
+/** Computes logits of the labels. @param x (rows, width), hidden states or pooled ones @returns (rows, labels) */
 export function classifierLogits(
   context: Pick<ForwardContext, "linear" | "weight">,
   config: ModelConfig,
@@ -87,7 +91,7 @@ export function classifierLogits(
   return context.linear(read, classifierPrefix(config));
 }
 
-/** A value for each row. @param x (rows, width) @returns (rows, 1) */
+/** Computes a value for each row. @param x (rows, width) @returns (rows, 1) */
 export function valueHeadOutput(context: Pick<ForwardContext, "linear">, config: ModelConfig, x: Value): Value {
   if (!config.valueHead)
     throw new HeddleError("UNSUPPORTED", `model: expected a value head, got a ${config.modelType} without one`);

@@ -5,40 +5,43 @@ import { elementCount } from "../graph/dtype.ts";
 import { type Device, Tensor } from "../graph/index.ts";
 import type { WeightSpec } from "./family.ts";
 import { modelWeights } from "./heads.ts";
-import { generator, normal, streamOf } from "./random.ts";
+import { generator, normal, seedOf } from "./random.ts";
 
-/** How weights are drawn while the event loop goes on. */
+/** Options for initializing weights without blocking the event loop. */
 export interface DrawOptions {
   signal?: AbortSignal | undefined;
-  /** Told how many numbers are drawn, and how many parameters there are: every few milliseconds. */
+  /** Called every few milliseconds with the number of initialized parameters and the total. */
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 type Drawn = Pick<ModelConfig, "initializerRange" | "numHiddenLayers">;
 
-/** Elements that are drawn at once: about two milliseconds of work. Even, because they are drawn in pairs. */
+/** Number of elements drawn at once: about two milliseconds of work. It is even, because numbers are drawn in pairs. */
 const PIECE = 2 ** 16;
 
-/** Writes the random values of one weight piece by piece; of one that starts as zeros nothing. The same seed gives the same ones everywhere. */
+/**
+ * Writes the random values of one weight piece by piece, or nothing if it starts as zeros. The same seed gives the same
+ * values everywhere.
+ */
 function* drawInto(tensor: Tensor, name: string, { init }: WeightSpec, config: Drawn, seed: number) {
   if (init === "zeros") return;
   const deviation = config.initializerRange / (init === "residual" ? Math.sqrt(2 * config.numHiddenLayers) : 1);
-  const next = generator(streamOf(name, seed));
+  const next = generator(seedOf(name, seed));
   for (let start = 0; start < tensor.elements; start += PIECE) {
     const count = Math.min(PIECE, tensor.elements - start);
     yield tensor.writeOwn(init === "ones" ? new Float32Array(count).fill(1) : normal(count, deviation, next), start);
   }
 }
 
-/** One weight. The device's lane writes it ahead of everything that is asked of it later; `written` settles when it is. */
+/** Creates one weight. The device's lane writes it before later work; `written` resolves afterwards. */
 export function newWeight(device: Device, name: string, spec: WeightSpec, config: Drawn, seed: number) {
   const tensor = Tensor.zeros(device, "f32", spec.shape);
   return { tensor, written: Promise.all(drawInto(tensor, name, spec, config, seed)) };
 }
 
 /**
- * Random weights of a new model, f32, by name. The same seed gives the same weights on every machine. They are written by
- * the device's lane, ahead of everything that is asked of it later; `written` settles when they are.
+ * Creates the random f32 weights of a new model, by name. The same seed gives the same weights on every machine. The
+ * device's lane writes them before later work; `written` resolves afterwards.
  * @throws HeddleError OUT_OF_MEMORY
  */
 export function initialWeights(
@@ -57,7 +60,10 @@ export function initialWeights(
   return { weights, written: Promise.all(writes) };
 }
 
-/** The same weights, while the event loop goes on. Resolves when they are written. @throws HeddleError OUT_OF_MEMORY, ABORTED */
+/**
+ * Like initialWeights, but without blocking the event loop. Resolves when the weights are written.
+ * @throws HeddleError OUT_OF_MEMORY, ABORTED
+ */
 export async function drawWeights(
   config: ModelConfig,
   device: Device,
@@ -75,14 +81,14 @@ export async function drawWeights(
       const end = done + tensor.elements;
       for (const written of drawInto(tensor, name, spec, config, seed)) {
         await written;
-        // The lane is done within microseconds, and what it is done with goes round no event loop.
+        // The lane finishes within microseconds, so awaiting it alone would not let the event loop run.
         await new Promise<void>((resolve) => setImmediate(resolve));
         throwIfAborted(signal, "createModelAsync");
         done = Math.min(done + PIECE, end);
         onProgress?.(done, total);
       }
       if (done === end) continue;
-      done = end; // zeros are there already
+      done = end; // new tensors are zero
       onProgress?.(done, total);
     }
     return weights;

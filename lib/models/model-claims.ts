@@ -5,9 +5,9 @@ import type { ModelView } from "./model-view.ts";
 const claimed = new WeakMap<ModelView, Set<string>>();
 
 /**
- * Claims weights for one run of training, or for merging; two adapters of a model may be trained side by side.
- * @returns gives them back
- * @throws HeddleError INVALID_ARGUMENT where another run trains one of them
+ * Claims weights for a training run, or for merging. Two adapters of a model may be trained at the same time.
+ * @returns a function that releases the claim
+ * @throws HeddleError INVALID_ARGUMENT if another run trains one of them
  */
 export function claimWeights(model: ModelView, names: readonly string[]): () => void {
   needUnclaimed(model, names);
@@ -19,7 +19,7 @@ export function claimWeights(model: ModelView, names: readonly string[]): () => 
   };
 }
 
-/** @throws HeddleError INVALID_ARGUMENT where a run trains one of these weights */
+/** Checks that no run trains one of these weights. @throws HeddleError INVALID_ARGUMENT */
 export function needUnclaimed(model: ModelView, names: readonly string[]): void {
   const taken = claimed.get(model);
   const shared = names.find((name) => taken?.has(name));

@@ -19,20 +19,20 @@ export interface StateFields {
   readonly config: ModelConfig;
   /** See `ModelView.tensors`. */
   readonly tensors: ReadonlyMap<string, Tensor>;
-  /** Weights as they were before adapters were merged into them. */
+  /** Weights from before adapters were merged into them. */
   readonly unmerged: ReadonlyMap<string, Tensor>;
   readonly adapters: ReadonlyMap<string, Adapter>;
-  /** Names of the adapters that take part where a call does not say. */
+  /** Names of the adapters that apply if a call names none. */
   readonly active: readonly string[];
-  /** Names of the adapters whose updates are in the weights. */
+  /** Names of the adapters that are merged into the weights. */
   readonly merged: readonly string[];
   /** Programs compiled for these tensors, by key. */
   readonly programs: Map<string, unknown>;
 }
 
 /**
- * The immutable state of a model between two changes. A change makes a new state, and running calls keep the old one. Tensors are freed
- * when the last state that holds them is released. Only training writes weights in place.
+ * The immutable state of a model until its next change. A change makes a new state, and running calls keep the old one.
+ * Tensors are freed when the last state that holds them is released. Only training writes weights in place.
  */
 export class ModelState implements StateFields {
   readonly config: ModelConfig;
@@ -42,7 +42,9 @@ export class ModelState implements StateFields {
   readonly active: readonly string[];
   readonly merged: readonly string[];
   readonly programs: Map<string, unknown>;
-  /** Programs bound to these tensors that no call is running: binding takes longer than a short text. */
+  /**
+   * Programs bound to these tensors that no call uses at the moment. Binding takes longer than running a short text.
+   */
   private readonly idle = new Map<string, Executable>();
   private users = 1;
 
@@ -57,13 +59,13 @@ export class ModelState implements StateFields {
     for (const tensor of this.all()) hold(tensor);
   }
 
-  /** All tensors, those that nothing reads now included. */
+  /** Yields all tensors, including those that no program reads at the moment. */
   *all(): Iterable<Tensor> {
     yield* this.tensors.values();
     yield* this.unmerged.values();
   }
 
-  /** Another form of a weight that is there. */
+  /** Adds a tensor, such as another form of an existing weight. */
   add(name: string, tensor: Tensor): void {
     this.tensors.set(name, tensor);
     hold(tensor);
@@ -76,7 +78,7 @@ export class ModelState implements StateFields {
     return found;
   }
 
-  /** Keeps one under a key for a later call, until this state is let go of. */
+  /** Keeps a bound program under a key for a later call, until this state is released. */
   keepIdle(key: string, executable: Executable): void {
     if (this.idle.has(key)) executable.dispose();
     else this.idle.set(key, executable);

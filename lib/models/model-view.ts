@@ -8,7 +8,7 @@ import { headNames, modelWeights } from "./heads.ts";
 import { storedName } from "./loading/dequantize.ts";
 import type { ModelState } from "./model-state.ts";
 
-/** State shared by a model and everything that holds it. @internal */
+/** State shared by a model and all its holders. @internal */
 export interface ModelLife {
   live: boolean;
   /** See `ModelView.weightsVersion`. */
@@ -27,9 +27,12 @@ export interface ModelTraits {
 export abstract class ModelView {
   readonly family: Family;
   readonly device: Device;
-  /** How activations meet quantised and bf16 weights when text is generated; training always takes them as they are. */
+  /**
+   * How activations are multiplied by quantised and bf16 weights when generating text. Training always uses
+   * full-precision activations.
+   */
   readonly quantizedActivations: QuantizedActivations;
-  /** Logits are divided by it, after their soft cap: what a sampler at temperature 1 then draws from. */
+  /** Divisor of the logits, applied after the soft cap. A sampler at temperature 1 draws from the result. */
   readonly temperature: number;
   /** @internal */
   protected state: ModelState;
@@ -47,14 +50,14 @@ export abstract class ModelView {
   }
 
   /**
-   * How often its weights, or an adapter's, have become others: keys and values from before do not go with those after.
+   * Number of changes of the weights, or of an adapter's. Cached keys and values are invalid after a change.
    * @internal
    */
   abstract get weightsVersion(): number;
 
   /**
-   * The model as it is at this moment, for a call that begins: later changes of weights and adapters are not seen there, but for steps of
-   * training, which write in place.
+   * Returns a snapshot of the model for a call. Later changes of weights and adapters do not affect it, except training
+   * steps, which write in place.
    * @internal
    */
   hold(): HeldModel {
@@ -62,7 +65,7 @@ export abstract class ModelView {
     return new HeldModel(this.state.retain(), this.life, this.weightsVersion, this);
   }
 
-  /** Whether nothing has changed since it was held. @internal */
+  /** Whether nothing has changed since the snapshot. @internal */
   isAsHeld(held: HeldModel): boolean {
     return held.state === this.state && held.weightsVersion === this.weightsVersion;
   }
@@ -72,26 +75,29 @@ export abstract class ModelView {
     return this.state.config;
   }
 
-  /** Names of the weights, in a checkpoint's order. */
+  /** Names of the weights, in the order of a checkpoint. */
   get weightNames(): string[] {
     return [...modelWeights(this.config).keys()].filter((n) => this.has(n));
   }
 
-  /** Names of the weights that logits of tokens depend on: all but other heads. */
+  /** Names of the weights that next-token logits depend on: all except other heads. */
   get languageWeightNames(): string[] {
     const heads = new Set(headNames(this.config));
     return this.weightNames.filter((name) => !heads.has(name));
   }
 
   /**
-   * Weights by Hugging Face name, adapters' tensors, and the family's constants as `constant.<name>`. Weights with reordered rows are under
-   * `storedName`, and under their own name only after `weight` was called for them.
+   * Weights by Hugging Face name, adapters' tensors, and the family's constants as `constant.<name>`. Weights with
+   * reordered rows are under `storedName`, and under their usual name only after `weight` was called for them.
    */
   get tensors(): ReadonlyMap<string, Tensor> {
     return this.state.tensors;
   }
 
-  /** A weight, an adapter's tensor or a constant by name, its rows in order. @throws HeddleError NOT_FOUND, DISPOSED */
+  /**
+   * Returns a weight, an adapter's tensor or a constant by name, with rows in transformers' order.
+   * @throws HeddleError NOT_FOUND, DISPOSED
+   */
   weight(name: string): Tensor {
     this.assertLive();
     const { tensors } = this.state;
@@ -107,15 +113,15 @@ export abstract class ModelView {
     return ordered;
   }
 
-  /** Whether there is such a weight. */
+  /** Whether a weight exists. */
   has(name: string): boolean {
     const { tensors } = this.state;
     return tensors.has(name) || tensors.has(storedName(name));
   }
 
   /**
-   * The weight as it was loaded. Its rows may be reordered (`Tensor.rowOrder`), which a pass that handles it reads without a copy. Also use
-   * it for the type and shape.
+   * Returns the weight as it was loaded. Its rows may be reordered (`Tensor.rowOrder`), which a pass that supports it
+   * reads without a copy. Also use it for the type and shape.
    * @throws HeddleError NOT_FOUND, DISPOSED
    */
   asStored(name: string): Tensor {
@@ -123,7 +129,7 @@ export abstract class ModelView {
     return this.state.tensors.get(storedName(name)) ?? this.weight(name);
   }
 
-  /** Number of parameters; tied ones count once. */
+  /** Number of parameters. Tied ones count once. */
   get parameterCount(): number {
     return this.weightNames.reduce((n, name) => n + this.asStored(name).elements, 0);
   }
@@ -132,7 +138,10 @@ export abstract class ModelView {
     return this.weightNames.reduce((n, name) => n + this.asStored(name).bytes, 0);
   }
 
-  /** A program made once for this model under `key`: programs are traced and planned once, then run many times. */
+  /**
+   * Returns the program for `key`, which `make` creates on first use. Tracing and planning happen once, and the program
+   * runs many times.
+   */
   cached<T>(key: string, make: () => T): T {
     this.assertLive();
     const { programs } = this.state;
@@ -144,13 +153,13 @@ export abstract class ModelView {
     return found;
   }
 
-  /** A program bound by an earlier call that is over, or by `bind`. @internal */
+  /** Takes a bound program that an earlier call has returned, or calls `bind`. @internal */
   takeBound(key: string, bind: () => Executable): Executable {
     this.assertLive();
     return this.state.takeIdle(key) ?? bind();
   }
 
-  /** Keeps a bound program whose run is over for the next call, or frees it where the model is disposed. @internal */
+  /** Keeps a bound program for the next call, or frees it if the model is disposed. @internal */
   keepBound(key: string, executable: Executable): void {
     if (this.life.live) this.state.keepIdle(key, executable);
     else executable.dispose();
@@ -161,17 +170,17 @@ export abstract class ModelView {
     return this.state.adapters;
   }
 
-  /** Names of the adapters that take part where a call does not say; their updates add up. */
+  /** Names of the adapters that apply if a call names none. Their updates add up. */
   get activeAdapters(): readonly string[] {
     return this.state.active;
   }
 
-  /** Adapters whose updates are in the weights. */
+  /** Names of the adapters that are merged into the weights. */
   get mergedAdapters(): readonly string[] {
     return this.state.merged;
   }
 
-  /** Adapters by name; the active ones where `names` is not given. @throws HeddleError NOT_FOUND */
+  /** Returns adapters by name. Default: the active ones. @throws HeddleError NOT_FOUND */
   adaptersOf(names: readonly string[] = this.activeAdapters): Adapter[] {
     if (!Array.isArray(names)) throw invalidArgument("adapters", "an array of adapters' names", names);
     return [...new Set(names)].map((name) => {
@@ -187,7 +196,7 @@ export abstract class ModelView {
     });
   }
 
-  /** Nothing, while the model is there. @throws HeddleError DISPOSED where the model has been disposed */
+  /** Checks that the model is not disposed. @throws HeddleError DISPOSED */
   assertLive(): void {
     if (!this.life.live) throw new HeddleError("DISPOSED", "model: expected a live model, got a disposed one");
   }
@@ -214,7 +223,7 @@ export class HeldModel extends ModelView {
   }
 }
 
-/** Does the work of a call with the weights and adapters of its beginning, though other work comes first. @internal */
+/** Runs `work` with the weights and adapters as they are now, even if the work must wait for other calls. @internal */
 export async function holding<T>(model: ModelView, work: (held: ModelView) => Promise<T>): Promise<T> {
   const held = model.hold();
   try {

@@ -15,7 +15,7 @@ import { embeddingLayerWeights } from "./embedding-layers.ts";
 import { shapeOf } from "./family.ts";
 import { languageHead, modelWeights } from "./heads.ts";
 import { type DrawOptions, drawWeights, initialWeights, newWeight } from "./initialize.ts";
-import { scaleName, storedName, weightOfStored, widened, widenedShape } from "./loading/dequantize.ts";
+import { dequantized, dequantizedShape, scaleName, storedName, weightOfStored } from "./loading/dequantize.ts";
 import { claimWeights, needUnclaimed } from "./model-claims.ts";
 import { ModelState, type StateFields } from "./model-state.ts";
 import { ModelView } from "./model-view.ts";
@@ -63,21 +63,21 @@ export class Model extends ModelView {
     super(state, { live: true, version: 0 }, { family, device, quantizedActivations, temperature });
   }
 
-  /** Goes over to another state. Programs stay where they are as good for it. */
+  /** Changes to a new state. Programs are kept unless `changes` replaces them. */
   private change({ programs = new Map(), ...changes }: Partial<StateFields>): void {
     const before = this.state;
     this.state = new ModelState({ ...before, ...changes, programs });
     before.release();
   }
 
-  /** The model's state as it is, kept until the mark is released or gone back to. @internal */
+  /** Marks the model's current state, which is kept until the mark is released or restored. @internal */
   mark(): ModelMark {
     return new ModelMark(this.state.retain());
   }
 
   /**
-   * Goes back to a mark, if the model still is what `after` says: nobody has changed it since.
-   * @returns whether it did; the mark is the model's then @internal
+   * Restores a mark, if the model has not changed since `after`.
+   * @returns whether it was restored; the model then owns the mark @internal
    */
   goBack(to: ModelMark, after: ModelMark): boolean {
     const { state } = this;
@@ -89,7 +89,7 @@ export class Model extends ModelView {
   }
 
   /**
-   * A model over given weights.
+   * Makes a model from given weights.
    * @throws HeddleError NOT_FOUND for a missing weight, SHAPE_MISMATCH for one of another shape
    */
   static async fromWeights(
@@ -100,32 +100,32 @@ export class Model extends ModelView {
   ): Promise<Model> {
     const make = (tensors: Map<string, Tensor>) => new Model(config, device, tensors, options);
     const { model, written } = assemble(config, device, weights, make);
-    // The lane writes the family's constants before anything else that is asked of the model, behind copies of weights that take long:
-    // programs are compiled meanwhile. As in `create`, a write can only fail with the whole environment.
+    // The lane writes the family's constants before later work on the model, but after copies of weights, which take
+    // long. Programs are compiled meanwhile. As in `create`, a write can only fail with the whole environment.
     written.catch(() => {});
     return model;
   }
 
-  /** A model with random weights (f32). Its lane writes them before anything else that is asked of it. */
+  /** Makes a model with random f32 weights. Its lane writes them before later work. */
   static create(config: ModelConfig, device: Device, seed = 0): Model {
     checkSeed(seed);
     const { weights, written } = initialWeights(config, device, seed);
     const made = assemble(config, device, weights, (tensors) => new Model(config, device, tensors));
-    // A write can only fail with the whole environment, and then every later call on the model fails as well.
+    // If a write fails, the whole environment has failed, and every later call on the model fails too.
     Promise.all([written, made.written]).catch(() => {});
     return made.model;
   }
 
-  /** The same, while the event loop goes on. Resolves when the weights are written. */
+  /** Like `create`, but without blocking the event loop. Resolves when the weights are written. */
   static async initialise(config: ModelConfig, device: Device, seed = 0, options: DrawOptions = {}): Promise<Model> {
     checkSeed(seed);
     return Model.fromWeights(config, device, await drawWeights(config, device, seed, options));
   }
 
   /**
-   * Gives the trunk a classification head with random weights. It takes the place of the language-modelling head, as in
-   * transformers' classes; with `keepLanguageHead` an untied one stays too (a tied one always does), and the model still generates.
-   * A head of the same task and labels stays as it is.
+   * Adds a classification head with random weights. It replaces the language-modelling head, as in transformers'
+   * classes. A tied language-modelling head always stays, and an untied one stays with `keepLanguageHead`. The model
+   * can then still generate. An existing head of the same task and labels is kept.
    */
   async addClassifier(
     classifier: ClassifierConfigInput,
@@ -141,7 +141,7 @@ export class Model extends ModelView {
     if (!keepLanguageHead) this.remove(languageHead(config));
   }
 
-  /** Changes how a classifier's logits become probabilities: its temperature. */
+  /** Sets the temperature of a classifier's probabilities. */
   setClassifierTemperature(temperature: number | undefined): void {
     const { classifier, ...rest } = this.config;
     if (!classifier)
@@ -154,8 +154,8 @@ export class Model extends ModelView {
   }
 
   /**
-   * Says how the model's hidden states are made one vector a text.
-   * @throws HeddleError INVALID_ARGUMENT for layers behind pooling that are not the model's own, which have weights
+   * Sets how the model's hidden states become one vector per text.
+   * @throws HeddleError INVALID_ARGUMENT if the layers after pooling differ from the model's, because they have weights
    */
   setEmbedding(embedding: EmbeddingConfig): void {
     const config = parseModelConfig({ ...this.config, embedding });
@@ -169,12 +169,12 @@ export class Model extends ModelView {
     this.change({ config, programs: this.state.programs });
   }
 
-  /** Adds a value head with random weights, which gives one number per token. */
+  /** Adds a value head with random weights, which outputs one number per token. */
   async addValueHead({ seed = 0 }: { seed?: number | undefined } = {}): Promise<void> {
     await this.reconfigure({ ...this.config, valueHead: true }, seed);
   }
 
-  /** Takes a configuration with further heads, and draws the weights that are not there yet. */
+  /** Sets a configuration with further heads, and initializes missing weights. */
   private async reconfigure(config: ModelConfig, seed: number): Promise<void> {
     checkSeed(seed);
     this.assertLive();
@@ -207,8 +207,8 @@ export class Model extends ModelView {
       const stored = this.weight(name);
       if (stored.dtype === "f32" && stored.writable) continue;
       const spec = specs.get(name);
-      const shape = widenedShape(stored, spec);
-      const wide = await Tensor.fromOwn(this.device, "f32", shape, await widened(stored, spec));
+      const shape = dequantizedShape(stored, spec);
+      const wide = await Tensor.fromOwn(this.device, "f32", shape, await dequantized(stored, spec));
       const tensors = new Map(this.tensors);
       for (const gone of [storedName(name), ...(stored.scale ? [scaleName(name)] : [])]) tensors.delete(gone);
       this.change({ tensors: tensors.set(name, wide) });
@@ -221,12 +221,12 @@ export class Model extends ModelView {
     return this.life.version;
   }
 
-  /** Says that weights, or an adapter's, hold other numbers now. @internal */
+  /** Records that the values of weights, or of an adapter, have changed. @internal */
   weightsChanged(): void {
     this.life.version++;
   }
 
-  /** @throws HeddleError NOT_FOUND for an unknown adapter */
+  /** Sets the adapters that apply by default. @throws HeddleError NOT_FOUND for an unknown adapter */
   setActiveAdapters(names: readonly string[]): void {
     this.adaptersOf(names);
     this.change({ active: [...new Set(names)], programs: this.state.programs });
@@ -234,7 +234,7 @@ export class Model extends ModelView {
 
   /**
    * Adds a new LoRA adapter and activates it in addition to the active ones. It does not change outputs until it is trained.
-   * @throws HeddleError INVALID_ARGUMENT for a wrong option, a target without a layer, or a used name
+   * @throws HeddleError INVALID_ARGUMENT for an invalid option, a target that matches no layer, or a name that is taken
    */
   async addAdapter(name: string, options: LoraOptions = {}, seed = 0): Promise<Adapter> {
     checkSeed(seed);
@@ -245,7 +245,7 @@ export class Model extends ModelView {
     return adapter;
   }
 
-  /** Puts an adapter with given tensors on the model, and makes it active. @throws HeddleError INVALID_FILE where one does not fit */
+  /** Adds an adapter with given tensors and activates it. @throws HeddleError INVALID_FILE if a tensor does not fit */
   adoptAdapter(adapter: Adapter, tensors: ReadonlyMap<string, Tensor>): void {
     this.assertLive();
     this.freeName(adapter.name);
@@ -276,14 +276,14 @@ export class Model extends ModelView {
     const adapters = new Map(this.adapters);
     for (const t of adapterTensors(adapters.get(name)!)) tensors.delete(t);
     adapters.delete(name);
-    this.change({ tensors, adapters, active: this.activeAdapters.filter((n) => n !== name) }); // one of the same name may have other layers
+    this.change({ tensors, adapters, active: this.activeAdapters.filter((n) => n !== name) }); // programs are dropped, because a later adapter of this name may have other layers
     this.weightsChanged();
   }
 
   /**
-   * Adds an adapter's update to the weights, so that it has no further cost. The adapter is then inactive. The previous weights are kept
-   * for `unmergeAdapters`. Outputs agree within the rounding of the weights' type. Quantized weights that it changes become f32.
-   * Running calls keep the previous weights.
+   * Adds an adapter's update to the weights, so that applying it costs nothing. The adapter is then inactive. The
+   * previous weights are kept for `unmergeAdapters`. Outputs agree within the rounding of the weights' type. Quantized
+   * weights that it changes become f32. Running calls keep the previous weights.
    * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if it is merged already, or if it or the weights it changes are being trained
    */
   async mergeAdapter(name: string): Promise<void> {
@@ -324,8 +324,8 @@ export class Model extends ModelView {
   }
 
   /**
-   * Adds the active adapters' updates to the weights permanently, in f32, so that nothing is rounded away, for training that continues with
-   * the full weights. Removes the adapters. Outputs do not change.
+   * Adds the active adapters' updates to the weights permanently, and removes the adapters. The weights become f32, so
+   * that nothing is rounded away. Training can then continue with the full weights. Outputs do not change.
    */
   async absorbAdapters(): Promise<void> {
     const adapters = this.adaptersOf();
@@ -335,7 +335,7 @@ export class Model extends ModelView {
     this.settleMerged();
   }
 
-  /** Weights that are trained on have the merged updates in them for good. */
+  /** Makes merged updates permanent, because the weights are about to be trained. */
   private settleMerged(): void {
     const { merged } = this.state;
     this.change({ unmerged: new Map(), merged: [] });
@@ -357,7 +357,7 @@ export class Model extends ModelView {
   }
 }
 
-/** Names of the weights that merging an adapter changes. */
+/** Returns the names of the weights that merging an adapter changes. */
 function weightsUnder({ layers, saved }: Adapter): string[] {
   return [...[...layers.keys()].map((layer) => `${layer}.weight`), ...saved.keys()];
 }
@@ -384,7 +384,7 @@ function assemble(
   }
   const tensors = new Map<string, Tensor>();
   for (const [given, t] of weights) {
-    const name = weightOfStored(given); // of another model's tensors
+    const name = weightOfStored(given); // `given` may be a name from another model's tensors
     if (!t.rowOrder) tensors.set(name, t);
     else if (!weights.get(name) || given === name) tensors.set(storedName(name), t);
   }

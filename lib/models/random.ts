@@ -1,4 +1,4 @@
-/** Uniform 32-bit integers: xoshiro128** (Blackman & Vigna 2018), seeded by splitmix32. */
+/** Uniform random 32-bit integers: xoshiro128** (Blackman & Vigna 2018), seeded by splitmix32. */
 export function generator(seed: number): () => number {
   let z = seed >>> 0;
   const s = Uint32Array.from({ length: 4 }, () => {
@@ -21,7 +21,7 @@ export function generator(seed: number): () => number {
   };
 }
 
-/** N(0, deviation²) by Box and Muller's transform. */
+/** Draws from N(0, deviation²) with the Box–Muller transform. */
 export function normal(count: number, deviation: number, next: () => number): Float32Array {
   const out = new Float32Array(count);
   for (let i = 0; i < count; i += 2) {
@@ -33,19 +33,19 @@ export function normal(count: number, deviation: number, next: () => number): Fl
   return out;
 }
 
-/** Uniform numbers in [−bound, bound). */
+/** Draws uniform numbers from [−bound, bound). */
 export function uniform(count: number, bound: number, next: () => number): Float32Array {
   return Float32Array.from({ length: count }, () => bound * (next() / 2147483648 - 1));
 }
 
-/** 32 bits of a seed of up to 53: itself where it has no more; else its upper bits tell as well, and are not cut off. */
+/** Reduces a seed of up to 53 bits to 32. Seeds below 2³² stay the same. The upper bits of others are hashed in, not cut off. */
 export function seedBits(seed: number): number {
   const upper = Math.max(0, Math.floor(seed / 2 ** 32));
   return (seed ^ Math.imul(upper, 0x9e3779b1)) >>> 0;
 }
 
-/** A name's own stream, so that adding a weight does not change the others. */
-export function streamOf(name: string, given: number): number {
+/** Derives a seed from a name and a seed, so that adding a weight does not change the others. */
+export function seedOf(name: string, given: number): number {
   const seed = seedBits(given);
   let h = 0x811c9dc5 ^ seed;
   for (let i = 0; i < name.length; i++) h = Math.imul(h ^ name.charCodeAt(i), 0x01000193);

@@ -1,4 +1,4 @@
-// The families that there are: those of the package, and those that programs add.
+// The table of families: built-in ones, and those that programs register.
 import type { ModelConfig } from "../formats/config/config.ts";
 import { formatOf, setFormat } from "../formats/config/families.ts";
 import { decoderHead } from "./decoder-weights.ts";
@@ -6,14 +6,14 @@ import { BUILT_IN } from "./families/index.ts";
 import type { Family, FamilyDefinition, OwnConfig } from "./family.ts";
 import { ropeConstants } from "./rope-frequencies.ts";
 
-/** The families that come with the package. @useDeclaredType */
+/** Model types of the built-in families. @useDeclaredType */
 export type BuiltInModelType = keyof typeof BUILT_IN;
-/** Which family a model is of, as `model_type` says it in config.json: one of these, or one that `registerFamily` has added. */
+/** A model's family, as in `model_type` of config.json: a built-in one, or one added by `registerFamily`. */
 export type ModelType = BuiltInModelType | (string & {});
 
 const families = new Map<string, Family>();
 
-/** Adds a family. Its name is free: `registerFamily` looks. */
+/** Adds a family. `registerFamily` has checked that the name is free. */
 export function addFamily(definition: FamilyDefinition, builtIn = false): void {
   const {
     modelType,
@@ -25,7 +25,7 @@ export function addFamily(definition: FamilyDefinition, builtIn = false): void {
     encoder,
   } = definition;
   setFormat(modelType, definition, builtIn);
-  // Configurations of a family always have all values in `own`.
+  // In configurations that a family receives, `own` always has all values.
   const own = <R>(of: (config: OwnConfig) => R) => of as (config: ModelConfig) => R;
   families.set(modelType, {
     architecture,
@@ -37,7 +37,7 @@ export function addFamily(definition: FamilyDefinition, builtIn = false): void {
   });
 }
 
-/** The family of a `model_type`. @throws HeddleError UNSUPPORTED naming the nearest */
+/** Returns the family of a `model_type`. @throws HeddleError UNSUPPORTED with the nearest known name */
 export function familyOf(modelType: string): Family {
   formatOf(modelType);
   return families.get(modelType)!;

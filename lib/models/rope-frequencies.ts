@@ -9,12 +9,12 @@ const MAIN = "rope.frequencies";
 const LONG = "rope.frequencies.long";
 const LOCAL = "rope.frequencies.local";
 
-/** Angles per position of each rotated pair: θ^(−2i/width), divided by factors where there are some. (width / 2) */
+/** Returns the angle per position of each rotated pair, (width / 2): θ^(−2i/width), divided by the factors if given. */
 function frequencies(width: number, theta: number, factors?: ArrayLike<number>): Float32Array {
   return Float32Array.from({ length: width / 2 }, (_, i) => theta ** ((-2 * i) / width) / (factors?.[i] ?? 1));
 }
 
-/** The tables of frequencies that a configuration's rotary positions need, by the names that `rotaryOf` gives them. */
+/** Returns the frequency tables that a configuration's RoPE needs, by the names that `rotaryOf` uses. */
 export function ropeConstants(config: ModelConfig): Map<string, Float32Array> {
   const { ropeTheta: theta, ropeScaling: scaling, ropeLocalTheta } = config;
   const width = rotaryDim(config);
@@ -44,8 +44,8 @@ function mainFrequencies(config: ModelConfig, width: number): Float32Array {
 }
 
 /**
- * YaRN (Peng et al. 2023, section 3.2): pairs that turn more than betaFast times within the original context keep their
- * frequency, those below betaSlow turns are interpolated, with a ramp between.
+ * YaRN (Peng et al. 2023, section 3.2): pairs with more than betaFast rotations within the original context keep their
+ * frequency, and those with fewer than betaSlow are interpolated, with a ramp in between.
  */
 function yarnFactors(scaling: Yarn, width: number, theta: number, most: number): Float64Array {
   const { factor, betaFast = 32, betaSlow = 1, originalMaxPositionEmbeddings: original = most, truncate } = scaling;
@@ -60,7 +60,7 @@ function yarnFactors(scaling: Yarn, width: number, theta: number, most: number):
   });
 }
 
-/** How a layer's queries and keys turn; undefined where they do not (smollm3). */
+/** Returns the RoPE of a layer's queries and keys, or undefined if it has none (smollm3). */
 export function rotaryOf(config: ModelConfig, layer: number): Rotary | undefined {
   if (config.noRopeLayers?.[layer] === 0) return undefined;
   if (config.ropeLocalTheta !== undefined && config.layerTypes[layer] === "sliding_attention")
@@ -74,20 +74,20 @@ export function rotaryOf(config: ModelConfig, layer: number): Rotary | undefined
   return { table: MAIN, scale };
 }
 
-/** Positions up to which a length-dependent scaling changes nothing. */
+/** Returns the number of positions up to which a length-dependent scaling changes nothing. */
 function trainedLength({ ropeScaling: scaling, maxPositionEmbeddings: most }: ModelConfig): number {
   // Dynamic scaling starts at max_position_embeddings, whatever else a file says (transformers).
   return scaling?.ropeType === "longrope" ? (scaling.originalMaxPositionEmbeddings ?? most) : most;
 }
 
-/** Whether rows of a sequence turn by how long it is. */
+/** Whether RoPE depends on the length of the sequence. */
 export function turnsByLength({ ropeScaling: scaling }: ModelConfig): boolean {
   return scaling?.ropeType === "dynamic" || scaling?.ropeType === "longrope";
 }
 
 /**
- * Which of a configuration's scalings a sequence of `length` positions falls under. Keys that were written under one do not
- * fit another: longrope's short and long frequencies. (Dynamic scaling keeps old keys as they are, as transformers does.)
+ * Returns which set of frequencies a sequence of `length` positions uses: longrope's short (0) or long (1) one. Keys
+ * cached under one set are invalid under the other. Dynamic scaling keeps old keys, as in transformers.
  */
 export function ropeRegime(config: ModelConfig, length: number): number {
   return config.ropeScaling?.ropeType === "longrope" && length > trainedLength(config) ? 1 : 0;
@@ -101,12 +101,12 @@ export function keysKeepLength({ ropeScaling: scaling }: ModelConfig): boolean {
   return scaling?.ropeType === "dynamic";
 }
 
-/** Positions are whole numbers of 32 bits. */
+/** Positions are 32-bit integers. */
 const MOST_POSITIONS = 2 ** 30;
 
 /**
- * Most positions of a sequence: dynamic scaling and YaRN carry beyond those of the training, by their factor. Where a configuration's
- * `max_position_embeddings` says that already, it counts.
+ * Returns the maximum number of positions of a sequence. Dynamic scaling and YaRN extend the trained length by their
+ * factor, unless `max_position_embeddings` already includes it.
  */
 export function contextLimit(config: ModelConfig): number {
   const { ropeScaling: scaling, maxPositionEmbeddings: most } = config;

@@ -11,16 +11,16 @@ export interface RankOptions {
   out: string;
   /** Number of answers to a prompt. Default 2. */
   numAnswers?: number | undefined;
-  /** Default 0.9, because answers have to differ. */
+  /** Sampling temperature. Default 0.9, because answers must differ. */
   temperature?: number | undefined;
   topP?: number | undefined;
   /** Maximum number of tokens of an answer. Default: as for generation, within the context. */
   maxTokens?: number | undefined;
-  /** The same seed gives the same answers. A whole number from 0 to 2^53 - 1. Default 0. */
+  /** Seed of the answers: the same seed gives the same answers. A whole number from 0 to 2^53 - 1. Default 0. */
   seed?: number | undefined;
   /** Treat text prompts as user messages in a chat. Default: if the model has a chat template. */
   chat?: boolean | undefined;
-  /** Default: a free one. */
+  /** Port of the page. Default: a free one. */
   port?: number | undefined;
 }
 

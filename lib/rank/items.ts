@@ -13,7 +13,7 @@ export interface RankItem {
   readonly id: number;
   /** The prompt as for preference training: a text to continue, or messages. */
   readonly prompt: string | readonly TextMessage[];
-  /** Given with the prompt, or sampled later. */
+  /** Answers given with the prompt, or generated later. */
   answers?: readonly string[] | undefined;
 }
 

@@ -18,8 +18,8 @@ export interface SamplerOptions {
 
 /** Maximum number of tries for a prompt whose answers are empty or equal. */
 const TRIES = 4;
-/** Prompts whose seeds lie between those of two rounds of tries. */
-const IDS = 2 ** 20;
+/** Number of prompt ids for which each round of tries reserves seeds. */
+const IDS_PER_ROUND = 2 ** 20;
 
 /** Generates answers in the background, a few prompts ahead. The same seed gives a prompt the same answers in every run. */
 export class Sampler {
@@ -47,17 +47,17 @@ export class Sampler {
     });
   }
 
-  /** Why a prompt has no answers; undefined while it can still get them. */
+  /** Returns why a prompt has no answers, or undefined while it may still get some. */
   problemOf(item: RankItem): string | undefined {
     return item.answers ? undefined : this.problems.get(item.id);
   }
 
-  /** The answers of a prompt that has too few of them. */
+  /** Returns the answers so far of a prompt that has too few. */
   foundOf(item: RankItem): readonly string[] {
     return [...(this.found.get(item.id)?.values() ?? [])];
   }
 
-  /** Asks a prompt that has too few answers again, with other seeds, when its turn comes. */
+  /** Generates further answers for a prompt that has too few, with other seeds, when its turn comes. */
   again(item: RankItem): void {
     this.problems.delete(item.id);
   }
@@ -80,7 +80,7 @@ export class Sampler {
     }
   }
 
-  /** Answers that differ and say something: what earlier tries have found, and what further ones add. */
+  /** Returns distinct, non-blank answers: those of earlier tries, and those that further tries add. */
   private async distinct({ id, prompt }: RankItem): Promise<string[]> {
     const { count } = this.options;
     const found = this.found.get(id) ?? new Map<string, string>();
@@ -104,6 +104,6 @@ export class Sampler {
   private seedOf(id: number, attempt: number): number {
     const { count, seed } = this.options;
     const round = Math.floor(attempt / TRIES);
-    return seedAfter(seed, ((round * IDS + id) * TRIES + (attempt % TRIES)) * count);
+    return seedAfter(seed, ((round * IDS_PER_ROUND + id) * TRIES + (attempt % TRIES)) * count);
   }
 }

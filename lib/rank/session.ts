@@ -6,13 +6,13 @@ import { VoteFile, type WrittenRow } from "./vote-file.ts";
 /** The state that the page shows. @experimental */
 export interface RankState {
   total: number;
-  /** Prompts that are done, dismissed ones included. */
+  /** Number of prompts that are done, including dismissed ones. */
   judged: number;
-  /** Prompts that were dismissed: they have no judgement, and do not come again. */
+  /** Number of dismissed prompts. They have no judgement and do not come again. */
   dismissed: number;
   /** Number of prompts that were skipped in this run. They come again at the end. */
   skipped: number;
-  /** `sampled`: where there are too few answers to judge, those that there are. */
+  /** The current prompt. `sampled` holds the answers so far, if there are too few to judge. */
   current: {
     id: number;
     prompt: RankItem["prompt"];
@@ -30,7 +30,7 @@ interface Vote {
   offset: number;
 }
 
-/** The session of judging a list of prompts: the next prompt, votes, and undo. The file of votes is the only state. */
+/** A session of judging a list of prompts: the next prompt, votes, and undo. The vote file is its only state. */
 export class RankSession {
   private readonly file: VoteFile;
   private readonly sampler: Sampler;
@@ -50,7 +50,7 @@ export class RankSession {
     this.prepare();
   }
 
-  /** Resumes where the file of votes ends. @throws HeddleError IO, INVALID_FILE */
+  /** Resumes after the last vote of the file. @throws HeddleError IO, INVALID_FILE */
   static async open(items: readonly RankItem[], path: string, sampler: Sampler): Promise<RankSession> {
     const { file, rows } = await VoteFile.open(path);
     const { queue, votes } = matched(items, rows);
@@ -79,9 +79,9 @@ export class RankSession {
   }
 
   /**
-   * Keeps a judgement of the current prompt.
+   * Saves a judgement of the current prompt.
    * @param ranking groups of answers' indices, best first; answers of a group are equally good
-   * @param how.bad all answers, which are one group, are bad
+   * @param how.bad whether all answers, which are then one group, are bad
    */
   vote(id: number, ranking: readonly (readonly number[])[], { bad = false } = {}): Promise<RankState> {
     return this.change(async () => {
@@ -92,7 +92,7 @@ export class RankSession {
     });
   }
 
-  /** Keeps that the current prompt is not to be judged: it does not come again. */
+  /** Dismisses the current prompt: it has no judgement and does not come again. */
   dismiss(id: number): Promise<RankState> {
     return this.change(async () => {
       const item = this.currentOf(id);
@@ -102,7 +102,7 @@ export class RankSession {
     });
   }
 
-  /** Has the model answer the current prompt again, with other seeds, where it has too few answers to judge. */
+  /** Generates further answers to the current prompt, with other seeds, if it has too few to judge. */
   again(id: number): Promise<RankState> {
     return this.change(async () => {
       const item = this.currentOf(id);
@@ -121,7 +121,7 @@ export class RankSession {
     });
   }
 
-  /** Removes the last vote, also from the file, and shows its prompt again. */
+  /** Removes the last vote from the session and the file, and shows its prompt again. */
   undo(): Promise<RankState> {
     return this.change(async () => {
       const vote = this.votes.at(-1);
@@ -138,7 +138,7 @@ export class RankSession {
     await this.file.close();
   }
 
-  /** Writes a row on the current prompt, and goes on to the next. */
+  /** Writes a row about the current prompt, and moves to the next one. */
   private async keep(item: RankItem, row: object, isDismissal: boolean): Promise<void> {
     const offset = await this.file.append(row);
     this.queue.shift();
@@ -173,8 +173,8 @@ export class RankSession {
 }
 
 /**
- * A judgement as preference training reads it: {prompt, chosen, rejected}, or {prompt, ranked} with groups of equals. Answers that are
- * all bad are one group, marked as bad.
+ * Returns a judgement as a row for preference training: {prompt, chosen, rejected}, or {prompt, ranked} with groups of
+ * equals. If all answers are bad, they are one group that is marked as bad.
  */
 function rowOf(
   item: RankItem,
@@ -218,7 +218,7 @@ function matched(items: readonly RankItem[], rows: readonly WrittenRow[]): { que
     item.answers = answersOf(row.value) ?? item.answers;
     return [{ item, isDismissal: row.value.dismissed === true, offset: row.offset, place }];
   });
-  // Only our rows at the end of the file can be undone, back to the last row that is not ours.
+  // Only this run's rows at the end of the file can be undone, back to the last other row.
   for (const [i, vote] of votes.entries()) if (vote.place - i !== rows.length - votes.length) vote.offset = -1;
   const judged = new Set(votes.map(({ item }) => item));
   return { queue: items.filter((item) => !judged.has(item)), votes };

@@ -71,19 +71,19 @@ const cases: [what: string, stage: string, row: object, message: string, options
     "a misnamed field",
     "dpo",
     { prompt: "a", chosen: "b", reject: "c" },
-    "rejected: expected a text, as the prompt is one, got nothing beside the fields prompt, chosen, reject",
+    "rejected: expected a text, like the prompt, got nothing beside the fields prompt, chosen, reject",
   ],
   [
     "a number instead of a text",
     "dpo",
     { prompt: "a", chosen: 5, rejected: "c" },
-    "chosen: expected a text, as the prompt is one, got 5",
+    "chosen: expected a text, like the prompt, got 5",
   ],
   [
     "an answer with the role user",
     "dpo",
     { prompt: [user("a")], chosen: [user("b")], rejected: [assistant("c")] },
-    "chosen: expected a message of the assistant's, got user",
+    "chosen: expected an assistant message, got user",
   ],
   [
     "a row that is too long",
@@ -101,7 +101,7 @@ const cases: [what: string, stage: string, row: object, message: string, options
     "a completion without an assistant message",
     "kto",
     { prompt: [user("a")], completion: [user("b")], label: true },
-    "completion: expected a message of the assistant's, got user",
+    "completion: expected an assistant message, got user",
   ],
   [
     "a missing label",
@@ -120,7 +120,7 @@ const cases: [what: string, stage: string, row: object, message: string, options
     "a text that is too long",
     "classify",
     { text: long, label: "x" },
-    "text: expected at most 64 tokens (maxSeqLength; truncation: true keeps the first of them), got ",
+    "text: expected at most 64 tokens (maxSeqLength; truncation: true keeps the first ones), got ",
   ],
   [
     "a missing anchor",

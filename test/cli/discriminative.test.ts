@@ -66,7 +66,7 @@ test("a bidirectional decoder embeds, and reports that it cannot generate", asyn
   expect(embedding).toHaveLength(32);
   for (const command of ["generate", "logits"])
     expect(await refused([command, "The cat", "--model", "both"])).toContain(
-      "model: expected a model that generates, got gemma3_text with attention both ways (useBidirectionalAttention)",
+      "model: expected a model that generates, got gemma3_text with bidirectional attention (useBidirectionalAttention)",
     );
 });
 

@@ -95,7 +95,7 @@ describe("an invalid value", () => {
     ],
     [
       { parameter_groups: [{ match: "lm_haed", freeze: true }] },
-      "parameter_groups.0.match: expected names of parameters that the run trains (nearest: lm_head), got lm_haed, which none has",
+      "parameter_groups.0.match: expected names of parameters that the run trains (nearest: lm_head), got lm_haed, which no parameter has",
     ],
     [{ maxSeqLength: 8 }, "maxSeqLength: expected once, got max_seq_length as well"],
     [{ max_seq_length: 4096 }, "max_seq_length: expected at most the model's 128 positions, got 4096"],

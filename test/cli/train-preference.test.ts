@@ -133,7 +133,7 @@ describe("heddle train", () => {
       return stderr;
     };
     expect(await refused("dpo", { data: "bad.jsonl" })).toContain(
-      "bad.jsonl:1: rejected: expected a text, as the prompt is one, got nothing",
+      "bad.jsonl:1: rejected: expected a text, like the prompt, got nothing",
     );
     expect(await refused("dpo", { data: "pairs.jsonl", bta: 1 })).toContain("expected beta, got an unknown option bta");
     await writeFile(join(folder, "none.js"), "export const weights = 1;");

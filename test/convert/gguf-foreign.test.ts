@@ -125,7 +125,7 @@ describe("bidirectional attention in decoder files, as in embedding models", () 
     const of = (layers: object[], more: object = {}) =>
       fileOf({ ...gemma, ...more, embedding: { pooling: "mean", normalize: true, layers } });
     const message =
-      /embedding: a layer after pooling \(.*\) has no place in GGUF, expected no layers, or for gemma-embedding/;
+      /embedding: a layer after pooling \(.*\) cannot be stored in GGUF, expected no layers, or for gemma-embedding/;
     const { hiddenSize } = await configOf(gemma, {});
     const back = { ...dense, outFeatures: hiddenSize };
     await of([dense, back]);

@@ -70,7 +70,7 @@ describe("rejects", () => {
       "a missing part",
       ([, , last]) => rmSync(last!),
       "NOT_FOUND",
-      /one of 3 parts: expected model-00003-of-00003.gguf beside it/,
+      /one of 3 parts: expected model-00003-of-00003.gguf in the same folder/,
     ],
     [
       "a part with the number of another",
@@ -149,7 +149,7 @@ describe("rejects", () => {
       await expectError(
         () => openWeights(renamed),
         "INVALID_FILE",
-        /part 1 of 2: expected a name …-00001-of-00002.gguf, by which the others are found, got model/,
+        /part 1 of 2: expected a name …-00001-of-00002.gguf, from which the names of the other parts follow, got model/,
       );
     }
   });

@@ -282,7 +282,7 @@ test.skipIf(!installed)("llama.cpp fails where a note says that it cannot open o
   ] as const) {
     const file = join(temporaryFolder(), "model.gguf");
     const { notes } = await convertModel(await folderOf(name, more), file, { dtype: "f32" });
-    expect(notes?.join()).toMatch(/the file is not opened$|nothing is computed$/);
+    expect(notes?.join()).toMatch(/cannot open|computes nothing/);
     await peers.of(plain); // a process survives rejecting a file, unless it is its first
     const opened = peers.of(file).then((its) => its.logits([5, 6]));
     await expect(opened, name).rejects.toThrow();

@@ -17,9 +17,9 @@ const OTHER: [string, string | Uint8Array, RegExp][] = [
   ["an HTML page", "<!DOCTYPE html><html>…</html>", /got a text that begins with "<!DOCTYPE html>/],
   ["JSON", '{"a": [1, 2]}', /got a text that begins with "\{\\"a\\": \[1, 2\]\}"$/],
   [
-    "a pointer of Git LFS",
+    "a Git LFS pointer",
     "version https://git-lfs.github.com/spec/v1\noid sha256:1234\nsize 12345678\n",
-    /got a pointer of Git LFS, without the file that it stands for/,
+    /got a Git LFS pointer instead of the file/,
   ],
   ["numbers", Uint8Array.from({ length: 64 }, (_, i) => 255 - i), /got bytes that begin with ff fe fd fc fb fa f9 f8$/],
   ["zeros", new Uint8Array(100), /got bytes that begin with 00 00/],

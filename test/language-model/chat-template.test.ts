@@ -146,7 +146,7 @@ test("names values that no template accepts", async () => {
     [() => model.chat().send({ role: "tool", content: null }), /message of tool: content: expected .*, got null/],
     [
       () => model.chat().send({ role: "user", content: [{ type: "text", text: "a" }, { type: "image_url" }] }),
-      /^UNSUPPORTED message of user: content\[1\]\.type: expected text, got "image_url": the model reads text/,
+      /^UNSUPPORTED message of user: content\[1\]\.type: expected text, got "image_url" \(the model reads only text\)/,
     ],
     [
       () => model.chat().send({ role: "user", content: ["hi"] }),

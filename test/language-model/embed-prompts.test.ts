@@ -39,7 +39,7 @@ describe("prompts", () => {
     await refused({ promptName: null }, /promptName: expected one of query, passage, got null/);
     await refused({ prompt: 7 }, /prompt: expected a text, got 7/);
     await refused({ prompt: "a", promptName: "query" }, /expected either a prompt or a promptName, got both/);
-    await refused({ promptName: "query" }, /prompt: expected texts to put it in front of, got token ids/, ids);
+    await refused({ promptName: "query" }, /prompt: expected texts, got token ids/, ids);
     await using bare = newModel("bert");
     const none = /promptName: expected none, because this model has no prompts, got "query"/;
     await expectError(() => bare.embed("cat", { promptName: "query" }), "INVALID_ARGUMENT", none);
@@ -171,7 +171,7 @@ describe("prompts", () => {
       await using odd = newModel("bert", { pooling });
       const path = temporaryFolder();
       await odd.save(path);
-      const message = /embedding: pooling .* has no place in GGUF, expected mean, first or last/;
+      const message = /embedding: pooling .* cannot be stored in GGUF, expected mean, first or last/;
       await expectError(() => convertModel(path, join(path, "m.gguf")), "UNSUPPORTED", message);
     }
   });
@@ -200,7 +200,7 @@ test("maxSeqLength limits a text, and truncateDim a vector", async () => {
   const whole = await model.embed(cut, { truncateDim: 16 });
   close(vector, unit([...whole.slice(0, 4)]));
   model.model.setEmbedding({ ...model.config.embedding!, maxSeqLength: 1 });
-  const none = /text: expected room for the 2 tokens around it, got 1, its embedding.maxSeqLength/;
+  const none = /text: expected room for the 2 special tokens of a text, got 1, its embedding.maxSeqLength/;
   await expectError(() => model.embed(long, { truncation: true }), "CONTEXT_OVERFLOW", none);
   model.model.setEmbedding({ ...model.config.embedding!, maxSeqLength: 6 });
   const wrong = /truncateDim: expected a whole number from 1 to 16, the width of vectors, got 17/;

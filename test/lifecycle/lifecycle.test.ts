@@ -105,7 +105,9 @@ describe("the lesson, quickly", () => {
     const told: string[] = [];
     const run = lifecycle({ out: join(folder, "short"), budgetMinutes: 1, onWarning: (message) => told.push(message) });
     for await (const _ of run) break;
-    expect(told).toEqual([expect.stringMatching(/^lifecycle: a budget of 1 minute pays for 75 steps/)]);
+    expect(told).toEqual([
+      expect.stringMatching(/^lifecycle: a budget of 1 minute allows 75 of the usual 1,500 steps/),
+    ]);
   });
 
   it("rejects a folder with a run of another plan", async () => {

@@ -86,7 +86,7 @@ describe("the report's lead", () => {
       "It answers 1.2 % of the questions exactly, prefers the better answer in 50 % of the pairs, and invents a capital for 100 % of the countries that do not exist: more steps are needed",
     );
     expect(text).not.toMatch(/to a model that|says when it does not know/);
-    expect(text).toContain("This run was short: a budget of 4 minutes pays for 300 steps of pre-training");
+    expect(text).toContain("This run was short: a budget of 4 minutes allows 300 of the usual 1,500 steps");
   });
 
   test("states both if the model learned only some of it", () => {
@@ -106,7 +106,7 @@ test("the report skips no heading level", () => {
 describe("a budget that is too short", () => {
   test("is reported with its steps, its duration, and a sufficient budget", () => {
     expect(shortBudget(plan(4))).toBe(
-      "a budget of 4 minutes pays for 300 steps of pre-training (all stages take about 3 min on two cores); the lesson is laid out for 1,500, and with fewer than half of them, which 10 minutes pay for, most answers are wrong or invented",
+      "a budget of 4 minutes allows 300 of the usual 1,500 steps of pre-training (all stages take about 3 min on two cores); below half of them (10 minutes), most answers are wrong or invented",
     );
   });
 

@@ -15,7 +15,7 @@ import { embedders, nameOf, readsBothWays, writeEmbedder } from "./embedder-gold
 import { maxError, rangeOf } from "./encoder-goldens.ts";
 
 const generates =
-  /expected a model that generates, got [a-z0-9_]+ with attention both ways \(useBidirectionalAttention\)/;
+  /expected a model that generates, got [a-z0-9_]+ with bidirectional attention \(useBidirectionalAttention\)/;
 
 describe.each(embedders)("$name against PyTorch in float64", (golden) => {
   const { sequences, vectors } = golden;

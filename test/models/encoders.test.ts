@@ -28,10 +28,10 @@ const PRETRAINING: Record<string, Record<string, number[]>> = {
 };
 /** Models that GGUF cannot express. */
 const NOT_IN_GGUF: Record<string, RegExp> = {
-  "xlm-roberta": /xlm-roberta: a classification head of tokens has no place in GGUF of bert/,
+  "xlm-roberta": /xlm-roberta: a token classification head cannot be stored in GGUF files of bert/,
   electra: /electra: GGUF has no architecture for it/,
   mpnet: /mpnet: GGUF has no architecture for it/,
-  distilbert: /distilbert: a classification head has no place in GGUF of bert/,
+  distilbert: /distilbert: a classification head cannot be stored in GGUF files of bert/,
 };
 
 async function expectTrunkConverts(golden: EncoderGolden): Promise<void> {

@@ -85,7 +85,7 @@ describe("config.json of transformers' classifiers", () => {
     const broken: [object, RegExp][] = [
       [{ id2label: { 0: "a", 2: "b" } }, /id2label: expected a name for each of 0 to 1/],
       [{ id2label: ["a"] }, /id2label: expected an object/],
-      [{ id2label: { 0: "a", 1: "a" } }, /labels: expected names that differ/],
+      [{ id2label: { 0: "a", 1: "a" } }, /labels: expected distinct names/],
       [{ num_labels: 0 }, /num_labels: expected 1 to 65536, got 0/],
       [{ num_labels: 1e12 }, /num_labels: expected 1 to 65536/],
       [{ classifier_temperature: -1 }, /temperature: expected a number above 0/],

@@ -337,7 +337,7 @@ test("errors in a family's functions name the family", async () => {
   );
   const own = { own: { twice: false } };
   expect((await wrong("owner", own, { own: { twise: true } })).message).toBe(
-    "model configuration: own.twise: expected a name that owner has (nearest: twice), got another",
+    "model configuration: own.twise: expected a custom value of owner (nearest: twice), got an unknown name",
   );
   expect((await wrong("owner2", own, { own: { twice: 1 } })).message).toMatch(/own\.twice: expected a boolean, got 1$/);
 });

@@ -26,7 +26,7 @@ const SHAPES: Record<Device["kind"], Shape[]> = {
     { batch: 4, heads: 8, kvHeads: 8, length: 1024, width: 64 },
     { batch: 1, heads: 9, kvHeads: 3, length: 4096, width: 64 },
   ],
-  // 16k tokens in sequences of 2k and 16k, as FlashAttention's authors publish them, and grouped heads.
+  // 16k tokens in sequences of 2k and 16k, as in FlashAttention's published results, and grouped-query attention.
   cuda: [
     { batch: 8, heads: 16, kvHeads: 16, length: 2048, width: 128 },
     { batch: 1, heads: 16, kvHeads: 16, length: 16384, width: 128 },
@@ -34,7 +34,7 @@ const SHAPES: Record<Device["kind"], Shape[]> = {
   ],
 };
 
-/** Causal attention over whole sequences, forward alone and with its gradients. */
+/** Causal attention over whole sequences: forward only, and forward with backward. */
 export const attentionSuite: BenchSuite = async function* ({ device, quick }) {
   const shapes = quick ? [{ batch: 1, heads: 2, kvHeads: 1, length: 32, width: 16 }] : SHAPES[device.kind];
   for (const shape of shapes)

@@ -20,7 +20,7 @@ const SHAPES: Record<Device["kind"], Product[]> = {
     [512, 1536, 576],
     [2048, 2048, 2048],
   ],
-  // Squares that others publish; a layer of a 1B model on 8k tokens; the rows of a batch that decodes.
+  // Squares, as in published results; a layer of a 1B model on 8k tokens; a small batch, as in decoding.
   cuda: [
     [4096, 4096, 4096],
     [8192, 8192, 8192],
@@ -31,7 +31,7 @@ const SHAPES: Record<Device["kind"], Product[]> = {
 const LAYOUTS = ["NT", "NN", "TN"] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
-/** Matrix products as models have them: NT forward (weights as they are stored), NN and TN as they are in backward passes. */
+/** Matrix products of models: NT in the forward pass (weights as stored), NN and TN in the backward pass. */
 export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
   const shapes: Product[] = quick ? [[48, 32, 64]] : SHAPES[device.kind];
   for (const dtype of ["f32", "bf16"] as const)
@@ -44,7 +44,7 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
         const flops = 2 * m * n * k;
         // Long enough for the clock, and for the overhead of a call to be small.
         const repeat = quick ? 1 : Math.max(1, Math.round((device.kind === "cuda" ? 1e12 : 2e10) / flops));
-        const few = device.kind === "cuda" && m < 64; // limited by the weights' bytes
+        const few = device.kind === "cuda" && m < 64; // limited by the bandwidth for weights
         const bytes = (dtype === "f32" ? 4 : 2) * (m * k + n * k + m * n);
         yield {
           name: `gemm ${dtype} ${m}x${n}x${k} ${layout}`,
@@ -60,8 +60,8 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
 };
 
 /**
- * Weights of 8-bit floats with a scale per block of 128 × 128, and bf16 activations that are rounded to 8 bits. The ceiling is that of bf16
- * products. The gain of 8 bits is the share's excess over the bf16 case.
+ * Weights of 8-bit floats with a scale per block of 128 × 128, and bf16 activations that are rounded to 8 bits. The
+ * ceiling is that of bf16 products. The gain of 8 bits is the difference of the share from the bf16 case.
  */
 async function* fp8Cases(device: Device, shapes: Product[], quick: boolean): ReturnType<BenchSuite> {
   for (const [m, n, k] of shapes) {
@@ -98,7 +98,7 @@ export function operands(layout: Layout, m: number, n: number, k: number): Recor
   return { a: [k, m], b: [k, n] };
 }
 
-/** One row of the result is looked at, so that no copy of it is timed. */
+/** Only one row of the result is read, so that copying it is not timed. */
 export function product(layout: Layout, dtype: FloatDType, m: number, n: number, k: number) {
   return compile(() => {
     const shapes = operands(layout, m, n, k);
@@ -106,7 +106,8 @@ export function product(layout: Layout, dtype: FloatDType, m: number, n: number,
     const row = input("row", "i32", [1]);
     if (layout === "NT") return { row: gatherRows(linear(a, b), row) };
     if (layout === "NN") return { row: gatherRows(linear(a, b, undefined, { transposed: true }), row) };
-    // aᵀ b is the gradient of a linear layer's weights, a being that of its output: the layer itself drops out of the program.
+    // aᵀ b is the weight gradient of a linear layer whose output gradient is a. The layer's own product is not part of
+    // the program.
     const { source } = linear(b, tensor("w", dtype, [m, n]));
     if (source.kind !== "node") throw new Error("bench: expected a node");
     const [, dw] = opRow("linear").vjp!(source.node, [a], [false, true]);

@@ -7,7 +7,7 @@ const PROMPT = 512;
 const DECODE = 32;
 const BATCH = 8;
 
-/** Prefill, and decoding of one sequence and of several at once, by the loop that users have. */
+/** Prefill, and decoding of one sequence and of several at once, through the public API. */
 export const inferenceSuite: BenchSuite = async function* (context) {
   const { model, scratch, quick, device } = context;
   if (model !== undefined) {
@@ -47,7 +47,7 @@ async function* casesOf(label: string, path: string, { device, quick }: SuiteCon
       return (performance.now() - start) / 1000;
     },
   };
-  // The prompt is in the session now; each round goes back to it.
+  // The session already holds the prompt, and each round truncates to it.
   yield {
     name: `decode 1 ${label}`,
     unit: "tokens/s",
@@ -73,17 +73,23 @@ async function* casesOf(label: string, path: string, { device, quick }: SuiteCon
   };
 }
 
-/** Bytes of weights that a token reads: all except an untied embedding table, of which it reads one row. */
+/**
+ * Returns the bytes of weights that are read per token: all except an untied embedding table, of which only one row is
+ * read.
+ */
 function bytesPerToken({ model, config }: LanguageModel): number {
   return model.weightBytes - (config.tieWordEmbeddings ? 0 : tableOf(model).bytes);
 }
 
-/** Parameters that each token of a prompt meets: of the head, the last row alone. */
+/**
+ * Returns the number of parameters that each prompt token is multiplied with. The head is excluded, because it
+ * processes only the last row.
+ */
 function matrixParameters({ model, config }: LanguageModel): number {
   return model.parameterCount - (config.tieWordEmbeddings ? 1 : 2) * tableOf(model).elements;
 }
 
-/** The largest matrix of a model whose other matrices are smaller than its vocabulary's. */
+/** Returns the embedding table, which is the largest matrix of these models. */
 function tableOf(model: LanguageModel["model"]) {
   return model.weightNames.map((name) => model.asStored(name)).reduce((a, b) => (b.elements > a.elements ? b : a));
 }

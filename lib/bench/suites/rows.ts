@@ -19,7 +19,7 @@ import type { BenchSuite } from "../types.ts";
 
 interface RowWork {
   name: string;
-  /** Matrices (rows, width) that are read and written, each once. */
+  /** Number of matrices (rows, width) that are read or written, each once. */
   matrices: number;
   dtype: FloatDType;
   tensors: readonly string[];
@@ -61,7 +61,7 @@ const WORK: RowWork[] = [
   },
 ];
 
-/** Ops that move data and hardly compute, with more data than the caches hold. They are bound by memory. */
+/** Ops that move data and compute little, on more data than the caches hold, and so memory-bound. */
 export const rowsSuite: BenchSuite = async function* ({ device, quick }) {
   const [rows, width] = quick ? [8, 64] : device.kind === "cuda" ? [65_536, 2048] : [8192, 2048];
   for (const { name, matrices, dtype, tensors: names, inputs: own, build } of WORK) {
@@ -70,7 +70,7 @@ export const rowsSuite: BenchSuite = async function* ({ device, quick }) {
     tensors.set("weight", await filled(device, dtype, [width]));
     const program = compile((): Results => {
       const values = build((each) => tensor(each, dtype, each === "weight" ? [width] : [rows, width]));
-      // One row is looked at, so that no copy of the rest is timed.
+      // Only one row is read, so that copying the rest is not timed.
       const row = input("row", "i32", [1]);
       return Object.fromEntries(values.map((value, i) => [`row${i}`, gatherRows(value, row)]));
     });

@@ -37,7 +37,7 @@ const CPU_SHAPES: Shape[] = [
     heads: 5,
   },
 ];
-/** The size of GPT-2 small, which others publish for. */
+/** The size of GPT-2 small, for which others publish results. */
 const CUDA_SHAPES: Shape[] = [
   {
     name: "Llama 124M",
@@ -79,7 +79,8 @@ export const trainSuite: BenchSuite = async function* ({ device, quick }) {
       const rows = sequences * sequenceLength;
       const ids = Int32Array.from({ length: rows + 1 }, (_, i) => (i * 7919) % config.vocabSize);
       const batch: Batch = { tokens: ids.slice(0, -1), targets: ids.slice(1), tokenCount: rows, byteCount: 0 };
-      // Six floating point operations a parameter and token, and the causal half of the scores (Chowdhery et al. 2022, appendix B).
+      // Six floating-point operations per parameter and token, and the causal half of the scores (Chowdhery et al.
+      // 2022, appendix B).
       const flops = rows * (6 * model.parameterCount + 6 * config.numHiddenLayers * config.hiddenSize * sequenceLength);
       yield {
         name: `train step ${name} ${dtype}`,

@@ -62,7 +62,7 @@ export const command = defineCommand({
       if (out.json) out.object(report);
       if (markdown !== undefined) await writeText(markdown, markdownSummary(report, maxRegression));
       const { results, regressions = [], unmatched } = report;
-      // A gate that has nothing to hold anything against must not be passed.
+      // Fail if the baseline has none of the cases, because then nothing would be checked.
       if (baseline !== undefined && !results.some((r) => r.baseline))
         throw new HeddleError(
           "INVALID_ARGUMENT",

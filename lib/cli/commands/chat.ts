@@ -49,7 +49,7 @@ export const command = defineCommand({
   },
 });
 
-/** The initial state of a new conversation, and its options. */
+/** Returns the initial state and the options of a new conversation. */
 async function begun(options: {
   system?: string;
   tools?: string;
@@ -60,12 +60,12 @@ async function begun(options: {
     ...(system !== undefined && { system }),
     ...(tools !== undefined && { tools: await readJson(tools) }),
     ...(variables !== undefined && { variables: parseJson(variables, "--template-variables") }),
-  } as ChatOptions; // which checks them
+  } as ChatOptions; // chat() checks the values
   const names = (["system", "tools", "template-variables"] as const).filter((name) => options[name] !== undefined);
   return { beginning, names };
 }
 
-/** The conversation of the session file, or a new one. */
+/** Opens the conversation of the session file, or a new one. */
 async function openChat(
   model: LanguageModel,
   session: string | undefined,
@@ -101,7 +101,7 @@ async function converse(chat: Chat, options: GenerateOptions, out: Output, sessi
     if (answering) answering.abort();
     else lines.close();
   };
-  // A terminal in readline's hands reports Ctrl-C to readline, any other input leaves it to the process.
+  // On a terminal, readline reports Ctrl-C. With other input, the process receives SIGINT.
   lines.on("SIGINT", () => (answering ? answering.abort() : typed.press()));
   process.on("SIGINT", interrupt);
   try {

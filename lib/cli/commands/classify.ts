@@ -17,15 +17,15 @@ export const command = defineCommand({
     try {
       needTokenizer(model);
       const words = classifierOf(model.config).task === "token";
-      // A word that was cut off has no label.
+      // Refuse truncation for words, because truncated words would have no label.
       if (words && truncation)
         throw new HeddleError("INVALID_ARGUMENT", "truncation: expected a text classifier, got a token classifier");
       for await (const batch of textBatches(positionals, file)) {
         if (words)
           for (const [i, text] of batch.texts.entries())
-            showWords(out, await batch.made(model.classifyTokens(text), i));
+            showWords(out, await batch.withRowErrors(model.classifyTokens(text), i));
         else
-          for (const answer of await batch.made(model.classify(batch.whole(), { truncation })))
+          for (const answer of await batch.withRowErrors(model.classify(batch.whole(), { truncation })))
             show(out, answer, file === undefined);
       }
     } finally {

@@ -32,13 +32,13 @@ async function examine() {
     addon,
   };
   if (addon.problem !== undefined) return { ...machine, problem: addon.problem, advice: adviceFor(addon.problem) };
-  // Loaded only now: where the addon crashes, this process would crash with it.
+  // Import it only after the trial: an addon that crashes would end this process too.
   const { deviceInfo } = await import("../../graph/index.ts");
   const { cpu, cuda, version } = deviceInfo();
   return { ...machine, version, instructionSet: cpu.isa, threads: cpu.threads, cuda, problem: undefined };
 }
 
-/** The addon's file, and why it does not load. It is loaded in a process of its own, which it may crash. */
+/** Returns the addon's path, and the problem if it does not load. A child process loads it, because loading may crash. */
 function tryAddon(): { path?: string; problem?: string } {
   let path: string;
   try {
@@ -55,16 +55,16 @@ function tryAddon(): { path?: string; problem?: string } {
   return { path, problem: said ?? `the native addon ended the process with ${signal ?? `exit code ${status}`}` };
 }
 
-/** The C library of a Linux system. */
+/** Returns the C library of a Linux system. */
 function libcOf(): string | undefined {
   const { platform, report } = process;
   if (platform !== "linux" || !report) return undefined;
-  (report as { excludeNetwork?: boolean }).excludeNetwork = true; // its look-ups may take seconds
+  (report as { excludeNetwork?: boolean }).excludeNetwork = true; // DNS look-ups may take seconds
   const { header } = report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
   return header.glibcVersionRuntime ? `glibc ${header.glibcVersionRuntime}` : "musl";
 }
 
-/** Bytes that a container or a service allows this process, if there is such a limit. */
+/** Returns the memory limit of a container or a service in bytes, if there is one. */
 function memoryLimit(): number | undefined {
   const limit = process.constrainedMemory?.();
   return limit !== undefined && limit > 0 && limit < totalmem() ? limit : undefined;

@@ -6,7 +6,7 @@ import { loadOptions, needTokenizer, openModel } from "../options/model-options.
 import { textBatches, textOptions } from "../options/texts.ts";
 import { shortFloat } from "../terminal/output.ts";
 
-/** One way of pooling, or several between commas. */
+/** Parses a pooling mode, or several separated by commas. */
 function poolingOf(given: string): PoolingMode | PoolingMode[] {
   const modes = given.split(",").map((name) => {
     const mode = POOLING_MODES.find((one) => one === name);
@@ -50,7 +50,9 @@ export const command = defineCommand({
       needTokenizer(model);
       for await (const batch of textBatches(positionals, options.file)) {
         const texts = batch.texts.map((text) => (typeof text === "string" ? text : text.join(" ")));
-        const vectors = await batch.made(model.embed(texts, { truncation, pooling, prompt, promptName, truncateDim }));
+        const vectors = await batch.withRowErrors(
+          model.embed(texts, { truncation, pooling, prompt, promptName, truncateDim }),
+        );
         for (const vector of vectors) {
           const embedding = Array.from(vector, shortFloat);
           if (out.json) out.object({ embedding });

@@ -6,7 +6,7 @@ import type { LanguageModel } from "../../language-model/index.ts";
 import type { Calibration } from "../../metrics/calibration.ts";
 import { defineCommand } from "../command.ts";
 import { loadOptions, openModel } from "../options/model-options.ts";
-import { isLive, over } from "../terminal/live-line.ts";
+import { canRewriteLines, overwrite } from "../terminal/live-line.ts";
 import type { Output } from "../terminal/output.ts";
 import { needWritable, writeText } from "../terminal/output-file.ts";
 
@@ -144,7 +144,7 @@ function show(out: Output, figures: Omit<TaskResult<object>, "answers"> & { f1?:
   reliability(out, calibration);
 }
 
-/** How often answers of a confidence are right, as bars. */
+/** Prints the share of correct answers by confidence, as bars. */
 function reliability(out: Output, { bins }: Calibration): void {
   out.line("confidence    answers  right");
   for (const { from, to, count, accuracy } of bins) {
@@ -156,11 +156,11 @@ function reliability(out: Output, { bins }: Calibration): void {
   }
 }
 
-/** A live line on a terminal's stderr. */
+/** Returns a function that shows progress in a live line on stderr, or undefined without a terminal. */
 function progress(noun: string): ((state: { done: number; total?: number }) => void) | undefined {
-  if (!isLive()) return undefined;
+  if (!canRewriteLines()) return undefined;
   return ({ done, total }) => {
     const of = total === undefined ? "" : ` of ${total.toLocaleString("en")}`;
-    process.stderr.write(`${over(`${done.toLocaleString("en")}${of} ${noun}`)}\r`);
+    process.stderr.write(`${overwrite(`${done.toLocaleString("en")}${of} ${noun}`)}\r`);
   };
 }

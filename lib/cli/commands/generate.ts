@@ -104,7 +104,7 @@ export const command = defineCommand({
   },
 });
 
-/** Text as it comes; without a tokenizer the ids. */
+/** Prints text as it is generated, or ids if the model has no tokenizer. */
 async function stream(
   model: LanguageModel,
   prompt: Prompt,

@@ -83,7 +83,7 @@ async function modelInfo(path: string) {
     const family = familyOf(config.modelType);
     const expected = modelWeights(config);
     const infos = weights.names().map((n) => weights.info(n));
-    // A tied head that is stored separately does not count as parameters.
+    // A stored copy of a tied head does not count as parameters.
     const parameters = infos.filter((i) => expected.has(i.name)).reduce((n, i) => n + elementCount(i.shape), 0);
     return {
       path,

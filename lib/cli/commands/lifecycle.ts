@@ -49,7 +49,7 @@ export const command = defineCommand({
   },
 });
 
-/** Each stage's gain on held-out data. */
+/** Returns a table with each stage's change of held-out metrics. */
 function table({ stages, missed, report }: LifecycleResult): string[] {
   const number = (value: number | undefined) => (value === undefined ? "–" : value.toFixed(3)).padStart(8);
   const rows = stages.flatMap(({ name, metrics: { before, after } }) =>

@@ -86,6 +86,6 @@ function openBrowser(url: string): void {
         ? (["cmd", ["/c", "start", "", url]] as const)
         : (["xdg-open", [url]] as const);
   const child = spawn(program, args, { stdio: "ignore", detached: true });
-  child.on("error", () => {}); // the address is printed all the same
+  child.on("error", () => {}); // the address was printed anyway
   child.unref();
 }

@@ -81,7 +81,7 @@ export const command = defineCommand({
   },
 });
 
-/** The first signal lets answers end; the second ends the process at once. */
+/** Resolves on the first signal, so that running answers can finish. A second signal ends the process at once. */
 function firstSignal(): Promise<void> {
   return new Promise((resolve) => {
     let count = 0;
@@ -96,7 +96,7 @@ function firstSignal(): Promise<void> {
   });
 }
 
-/** A path is a stranger's: nothing in it moves a terminal's cursor. */
+/** Formats a request as a line. The path is untrusted, so control characters are replaced. */
 function lineOf({ method, path, status, ms, promptTokens, completionTokens }: RequestRecord): string {
   const shown = path.slice(0, 200).replace(/[^\x21-\x7e]/g, "?");
   const tokens = promptTokens === undefined ? "" : `, ${promptTokens} + ${completionTokens} tokens`;

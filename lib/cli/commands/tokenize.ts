@@ -160,7 +160,7 @@ async function writeShards(
     if (file !== "-") {
       const shards = await writeTokenShards(work);
       bar.end();
-      for (const shard of shards) if (!told.has(shard.path)) tell(shard); // that a resumed run found there
+      for (const shard of shards) if (!told.has(shard.path)) tell(shard); // shards that a resumed run found
       return shards;
     }
     spool = await Spool.standardInput(outputDir, signal);

@@ -15,7 +15,7 @@ import { defineCommand } from "../command.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
 
-/** Characters of a text that goes to the trainer at once. */
+/** Number of characters of a text that are passed to the trainer at once. */
 const PART = 1 << 20;
 
 export const command = defineCommand({
@@ -127,7 +127,7 @@ export const command = defineCommand({
   },
 });
 
-/** Refuses a folder whose tokenizer, which a model may depend on, would be replaced. */
+/** Refuses a folder that contains a tokenizer, because a model may depend on it. */
 async function needNoTokenizer(folder: string): Promise<void> {
   for (const name of VOCABULARY_FILES)
     if (await exists(join(folder, name)))

@@ -6,11 +6,11 @@ import { meantOption, namesIn, sameOption } from "../../train/options/option-nam
 import { type Command, type CommandGroup, defineCommand } from "../command.ts";
 import { type StageFunction, type StageName, trainStage } from "../options/train-stage.ts";
 import { interruptible } from "../terminal/interrupt.ts";
-import { isLive } from "../terminal/live-line.ts";
+import { canRewriteLines } from "../terminal/live-line.ts";
 import { evaluated, lossUnit, named, TrainProgress } from "../terminal/train-progress.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
 
-/** A stage's row: what it does, and its function. */
+/** A stage's description, and its function. */
 interface StageRow {
   about: string;
   load(): Promise<{ run: StageFunction; schema: z.ZodObject }>;
@@ -165,7 +165,8 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
               const unit = lossUnit(name, lossType);
               progress.update(event, unit);
               if (out.json) out.object(event);
-              else if (!isLive()) out.line("loss" in event ? describeStep(event) : describeEvaluation(event, unit));
+              else if (!canRewriteLines())
+                out.line("loss" in event ? describeStep(event) : describeEvaluation(event, unit));
             },
             onWarning: (message) => out.log(message),
           });

@@ -1,4 +1,4 @@
-// Help on the keys of a stage's configuration file.
+// Help for the keys of a stage's configuration file.
 import type { z } from "zod";
 import { fileShape } from "../../train/options/config-file.ts";
 import { batchShape, optimizerShape } from "../../train/options/optimizer-options.ts";
@@ -20,10 +20,12 @@ const SECTIONS: readonly (readonly [title: string, keys: readonly string[]])[] =
   ["Model card", Object.keys(cardShape)],
 ];
 
-/** Keys that stand first, whatever the stage. */
+/** Keys that come first, for every stage. */
 const FIRST = ["prompts", "rewards", "data", "evalPrompts", "evalData", "evalFraction"];
 
-/** The keys of a stage's configuration file by what they are about: each with its meaning, its values, and what it is where not given. */
+/**
+ * Returns help for the keys of a stage's configuration file, by subject: each key with its meaning, values and default.
+ */
 export function stageKeys({ shape }: z.ZodObject): string {
   const known = Object.keys(shape);
   const rowsOf = (keys: readonly string[]): Row[] =>
@@ -31,7 +33,7 @@ export function stageKeys({ shape }: z.ZodObject): string {
   const shared = new Set(["outputDir", ...FIRST, ...SECTIONS.flatMap(([, keys]) => keys)]);
   const files: Row[] = [
     ...Object.entries(fileShape).map(([key, field]): Row => [key, infoOf(field).help]),
-    // The library can do without: a program has the trained model in its hands.
+    // The library does not need it, because a program has the trained model in memory.
     ["outputDir", `${infoOf(shape.outputDir!).help}; if not set, nothing is saved`],
   ];
   const own = [...FIRST.filter((key) => known.includes(key)), ...known.filter((key) => !shared.has(key))];
@@ -44,7 +46,7 @@ export function stageKeys({ shape }: z.ZodObject): string {
   return shown.map(([title, rows]) => `${title}:\n${columns(rows, width)}`).join("\n\n");
 }
 
-/** The keys inside an option that is an object. */
+/** Returns rows for the keys inside an option that is an object. */
 function innerRows(inner: Shape = {}): Row[] {
   return Object.entries(inner).map(([name, field]) => keyRow(`  ${name}`, field));
 }

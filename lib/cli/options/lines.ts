@@ -2,7 +2,7 @@ import { HeddleError } from "../../core/errors.ts";
 import { linesOf } from "../../data/lines.ts";
 import { parseJsonRow } from "../../io/json.ts";
 
-/** The JSON strings of a file that holds one a line. @throws INVALID_FILE `file:line: …` */
+/** Yields the JSON strings of a file with one per line. @throws INVALID_FILE `file:line: …` */
 export async function* readJsonStrings(path: string): AsyncGenerator<string, void, undefined> {
   let number = 0;
   for await (const line of linesOf(path, { strict: true })) {

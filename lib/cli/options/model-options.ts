@@ -44,7 +44,7 @@ interface Given {
   "cache-dtype"?: string;
 }
 
-/** The model that the options name, with its adapters. */
+/** Loads the model that the options name, with its adapters. */
 export async function openModel(options: Given): Promise<LanguageModel> {
   const model = await LanguageModel.load(options.model ?? "default", {
     device: options.device,
@@ -64,7 +64,7 @@ export async function openModel(options: Given): Promise<LanguageModel> {
   }
 }
 
-/** @throws HeddleError INVALID_ARGUMENT where the model cannot read text */
+/** Checks that the model has a tokenizer. @throws HeddleError INVALID_ARGUMENT */
 export function needTokenizer(model: LanguageModel): void {
   if (!model.tokenizer) throw withoutTokenizer("model");
 }

@@ -3,19 +3,19 @@ import { LanguageModel } from "../../language-model/language-model.ts";
 import type { LoadOptions } from "../../language-model/load-options.ts";
 import { importModule } from "../../train/options/config-file.ts";
 
-/** Models and reward functions that a configuration names by their paths. */
+/** Loads models and reward functions that a configuration names by path. */
 export class NamedModels {
   private readonly how: Pick<LoadOptions, "device" | "threads" | "signal">;
   private readonly models: LanguageModel[] = [];
 
-  /** @param how the models are loaded */
+  /** @param how options for loading models */
   constructor(how: Pick<LoadOptions, "device" | "threads" | "signal">) {
     this.how = how;
   }
 
   /**
-   * The options with `refModel` loaded and each path in `rewards` replaced by what it names: the functions that a .js or .ts
-   * module exports (its default export where that is one, or an array of them), or a reward model.
+   * Returns the options with `refModel` loaded, and each path in `rewards` replaced: by the functions that a .js or .ts
+   * module exports (its default export if that is a function or an array of functions), or by a reward model.
    * @throws HeddleError NOT_FOUND, INVALID_FILE
    */
   async resolve(options: Record<string, unknown>): Promise<Record<string, unknown>> {
@@ -43,7 +43,7 @@ export class NamedModels {
   }
 }
 
-/** The function under its own name; what it throws is said with where it comes from. */
+/** Wraps a function under its own name. Errors that it throws name its file. */
 function namedCall(path: string, call: (input: unknown) => unknown): unknown {
   const wrapped = async (input: unknown) => {
     try {

@@ -2,7 +2,7 @@ import { HeddleError } from "../../core/errors.ts";
 import { readRows, rowError } from "../../data/rows.ts";
 import { isPrompt, type Prompt } from "../../language-model/prompt.ts";
 
-/** The prompt of a command line: TEXT (`-` is stdin), or `--token-ids`. */
+/** Returns the prompt of a command line: TEXT (`-` is stdin), or `--token-ids`. */
 export async function promptOf(positionals: readonly string[], ids: number[] | undefined): Promise<Prompt> {
   const [text] = positionals;
   if (text !== undefined && ids !== undefined)
@@ -12,7 +12,7 @@ export async function promptOf(positionals: readonly string[], ids: number[] | u
   return givenText(text);
 }
 
-/** A text argument. `-` reads stdin without its final line end, which `echo` and editors add. */
+/** Returns a text argument. `-` reads stdin, without the final line end that `echo` and editors add. */
 export async function givenText(text: string): Promise<string> {
   if (text !== "-") return text;
   let all = "";
@@ -21,7 +21,7 @@ export async function givenText(text: string): Promise<string> {
   return all.replace(/\r?\n$/, "");
 }
 
-/** Prompts that share a call: twice the sequences that share a run. */
+/** Number of prompts per call: twice the number of sequences per run. */
 const BATCH = 64;
 
 /**

@@ -4,8 +4,8 @@ import { HeddleError } from "../../core/errors.ts";
 import { readJson } from "../../io/atomic-files.ts";
 
 /**
- * The format that --json-schema or --json-object asks for, checked before a model is loaded.
- * @param schema JSON, or the name of a file that holds it
+ * Returns the format that --json-schema or --json-object requests, checked before a model is loaded.
+ * @param schema JSON, or the name of a file with it
  * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED, NOT_FOUND, IO, INVALID_FILE
  */
 export async function responseFormatOf(

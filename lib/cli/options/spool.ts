@@ -1,4 +1,4 @@
-// Standard input as a file: documents are found in ranges of files, of which a stream has none.
+// Copies standard input to a file, because documents are read from byte ranges, which a stream does not support.
 import { type FileHandle, open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { addAbortSignal } from "node:stream";
@@ -9,7 +9,7 @@ import { WorkProgress } from "../terminal/work-progress.ts";
 
 export class Spool {
   private constructor(
-    /** A name that leads to the file until it is closed. */
+    /** A path to the file, valid until it is closed. */
     readonly path: string,
     readonly bytes: number,
     private readonly handle: FileHandle,
@@ -47,7 +47,7 @@ export class Spool {
     }
   }
 
-  /** The same error, about what the user named. */
+  /** Returns the same error with the name that the user knows instead of the file's. */
   renamed(error: unknown): unknown {
     if (!(error instanceof HeddleError) || !error.message.includes(this.path)) return error;
     return new HeddleError(error.code, error.message.replaceAll(this.path, "standard input"), { cause: error });
@@ -55,12 +55,15 @@ export class Spool {
 
   async close(): Promise<void> {
     await this.handle.close();
-    // Never the file of a descriptor: only a name that could not be removed before.
+    // Remove only a name that could not be removed before, never a descriptor's path.
     if (this.path.endsWith(TEMPORARY_FILE)) await rm(this.path, { force: true });
   }
 }
 
-/** Removes the file's name; the name of its descriptor, or undefined, with the name kept, where the system has none. */
+/**
+ * Unlinks the file, and returns the path of its descriptor. If the system has no such paths, keeps the name and returns
+ * undefined.
+ */
 async function withoutName(name: string, handle: FileHandle): Promise<string | undefined> {
   if (process.platform === "win32") return undefined;
   const path = `${process.platform === "linux" ? "/proc/self/fd" : "/dev/fd"}/${handle.fd}`;

@@ -12,13 +12,13 @@ export const textOptions = {
   },
 } as const;
 
-/** A text, or words. */
+/** A text, or a list of words. */
 export type GivenText = string | readonly string[];
 
-/** Rows that share a call of the model. */
+/** Number of rows per call of the model. */
 const BATCH = 64;
 
-/** Texts that share a call of the model. */
+/** Texts for one call of the model. */
 export class TextBatch {
   readonly texts: GivenText[] = [];
   private readonly rows: LocatedRow[] = [];
@@ -28,7 +28,7 @@ export class TextBatch {
     if (row) this.rows.push(row);
   }
 
-  /** Its texts, none of them words. @throws HeddleError INVALID_FILE `file:line: …` */
+  /** Returns its texts, and refuses lists of words. @throws HeddleError INVALID_FILE `file:line: …` */
   whole(): string[] {
     return this.texts.map((text, i) => {
       if (typeof text === "string") return text;
@@ -37,7 +37,7 @@ export class TextBatch {
   }
 
   /** Awaits the model's results for texts from `first` on. Errors about `text[3]` are reported for that text's row in the file. */
-  async made<T>(work: Promise<T>, first = 0): Promise<T> {
+  async withRowErrors<T>(work: Promise<T>, first = 0): Promise<T> {
     try {
       return await work;
     } catch (error) {
@@ -52,11 +52,11 @@ export class TextBatch {
   }
 }
 
-/** Messages about one text of a call: `text: …`, or `text[3]: …` for several. */
+/** Matches messages about a text of a call: `text: …`, or `text[3]: …` for several. */
 const SAID = /^(text)(?:\[(\d+)\])?: (.*)$/s;
 
 /**
- * The texts that a command was given: one as its argument (or on stdin), or those of a file, some at a time.
+ * Yields the texts of a command in batches: its argument (or stdin), or those of a file.
  * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND, INVALID_FILE `file:line: …`
  */
 export async function* textBatches(

@@ -16,7 +16,7 @@ import { NamedModels } from "./named-models.ts";
 /** Every stage that a configuration file can run. */
 export type StageName = "pretrain" | "sft" | "classify" | "embed" | "reward" | "dpo" | "kto" | "orpo" | "ppo" | "grpo";
 
-/** A stage's exported function; it checks the options that a file gave. */
+/** A stage's exported function, which checks the options itself. */
 export type StageFunction = (base: LanguageModel, options: never) => Run<TrainEvent, TrainResult>;
 
 /** A stage, with the strict schema of its options. */
@@ -27,25 +27,25 @@ export interface LoadedStage {
 }
 
 export interface TrainStageOptions {
-  /** The configuration file. */
+  /** Path of the configuration file. */
   config: string;
   /** Continue from the newest checkpoint in outputDir, if any. */
   resume?: boolean | undefined;
-  /** Options that replace those of the file, where they are given. */
+  /** Options that override those of the file, if given. */
   instead?: Readonly<Record<string, unknown>> | undefined;
   device?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
-  /** Told how many of a new model's parameters are drawn, before it trains. */
+  /** Called with the number of initialized parameters of a new model and the total, before it trains. */
   onDraw?(done: number, total: number): void;
-  /** @param config the options as the file and the command line give them */
+  /** Called for each event. @param config the options from the file and the command line */
   onEvent(event: TrainEvent, config: Readonly<Record<string, unknown>>): void;
   onWarning?(message: string): void;
 }
 
 /**
- * Runs a stage over a model from a path or a configuration, as the file says.
- * @throws HeddleError as the stage, with options as the file writes them; ABORTED says what was saved
+ * Runs a stage on a model from a path or a configuration, with the file's options.
+ * @throws HeddleError as the stage, with option names as in the file; ABORTED names the saved checkpoint
  */
 export async function trainStage(stage: LoadedStage, options: TrainStageOptions): Promise<TrainResult> {
   const instead = Object.entries(options.instead ?? {}).filter(([, value]) => value !== undefined);
@@ -127,7 +127,7 @@ async function needUsableSoon(config: Record<string, unknown>, resume: boolean |
   });
 }
 
-/** Says where a run that was stopped can go on from. */
+/** Adds to the error of a stopped run where it can be resumed. */
 async function stopped(error: HeddleError, outputDir: unknown): Promise<HeddleError> {
   const latest = typeof outputDir === "string" ? await latestCheckpoint(outputDir).catch(() => undefined) : undefined;
   const why = outputDir === undefined ? "outputDir is not set" : "the first step was not complete";

@@ -1,15 +1,15 @@
-// The readable output of `heddle info`. `--json` has all of it for programs.
+// The readable output of `heddle info`. `--json` prints everything for programs.
 import type { ModelCard } from "../../formats/model-card.ts";
 import type { AdapterInfo, MachineInfo, ModelInfo } from "../commands/info.ts";
 import { columns } from "../usage.ts";
 import { oneLine } from "./output.ts";
 
-/** A label and its value; a row without a value is left out. */
+/** A label and its value. A row without a value is omitted. */
 type Row = readonly [label: string, value: string | undefined];
 
-/** Entries of a list in a card that are shown. */
+/** Maximum number of entries of a card's list to show. */
 const MOST_SHOWN = 12;
-/** Characters of a card's notes that are shown. */
+/** Maximum number of characters of a card's notes to show. */
 const MOST_NOTES = 1500;
 
 export function machineScreen({ version, devices, cudaProblem, instructionSets, build }: MachineInfo): string {
@@ -87,7 +87,7 @@ function stageText({ stage, tokens }: { stage: string; tokens: number }): string
   return tokens > 0 ? `${stage} (${count(tokens)} tokens)` : stage;
 }
 
-/** A title with rows under it. */
+/** Formats a title with rows under it. */
 export function section(title: string, rows: readonly Row[]): string {
   const shown = rows.flatMap(([label, value]) =>
     value === undefined ? [] : [[oneLine(label), oneLine(value)] as const],
@@ -118,19 +118,19 @@ function many(n: number, unit: string): string {
   return `${n.toLocaleString("en")} ${unit}${n === 1 ? "" : "s"}`;
 }
 
-/** A count with at most four digits: `9,216`, `2.41 million`. */
+/** Formats a count with at most four digits: `9,216`, `2.41 million`. */
 function count(n: number): string {
   if (n < 1e6) return n.toLocaleString("en");
   return n < 1e9 ? `${figure(n / 1e6)} million` : `${figure(n / 1e9)} billion`;
 }
 
-/** Bytes in decimal units, as disks and downloads are measured. */
+/** Formats bytes in decimal units, like disks and downloads. */
 export function size(bytes: number): string {
   if (bytes < 1e6) return `${figure(bytes / 1e3)} kB`;
   return bytes < 1e9 ? `${figure(bytes / 1e6)} MB` : `${figure(bytes / 1e9)} GB`;
 }
 
-/** Three significant digits, without an exponent where it has none. */
+/** Formats a number with three significant digits, without an exponent if it needs none. */
 function figure(value: number): string {
   return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
 }

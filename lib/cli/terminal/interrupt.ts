@@ -6,25 +6,25 @@ import { ioError } from "../../io/atomic-files.ts";
 
 /** Why the command was told to stop. */
 interface Stop {
-  /** After `stopped`: "by a signal". */
+  /** Text after `stopped`, such as "by a signal". */
   how: string;
   exitCode: number;
-  /** Whether its output is lost, which is a failure even if its work is done. */
+  /** Whether its output is lost, which is a failure even if its work is finished. */
   isMute: boolean;
 }
 
-/** The shell's exit code for a program that a signal has ended. */
+/** Returns the shell's exit code for a program that a signal has ended. */
 const codeOf = (signal: "SIGINT" | "SIGTERM" | "SIGPIPE") => 128 + (constants.signals[signal] ?? 13); // Windows has no SIGPIPE
 
-// One per process, which runs one command.
+// The controller of the running command. A process runs one command.
 let running: AbortController | undefined;
 let stop: Stop | undefined;
 
 /**
- * Does the work of a command that has something to keep when it is stopped. The first SIGINT, SIGTERM or failure of standard output aborts
- * `signal`; the same signal once more ends the process at once.
- * @param say what is left then, and how it goes on; without it the work's own error says it
- * @throws HeddleError ABORTED where it was stopped; stoppedWith then has the exit code
+ * Runs a command that must save its work when it is stopped. The first SIGINT, SIGTERM or failure of standard output
+ * aborts `signal`. The same signal again ends the process at once.
+ * @param say returns what is saved, and how to resume. Default: the command's own error says it
+ * @throws HeddleError ABORTED if it was stopped; stoppedWith then returns the exit code
  */
 export async function interruptible(
   name: string,
@@ -53,7 +53,10 @@ export async function interruptible(
   }
 }
 
-/** Stops a long command because its standard output has failed. @returns whether one is running, or was stopped already */
+/**
+ * Stops a long command because its standard output has failed.
+ * @returns whether a command is running or has already been stopped
+ */
 export function stopForOutput(error: NodeJS.ErrnoException): boolean {
   if (stop) return true;
   if (!running) return false;
@@ -68,12 +71,12 @@ function halt(by: Stop): void {
   running?.abort();
 }
 
-/** After `stopped`: what stopped the command. */
+/** Returns the text after `stopped`: what stopped the command. */
 export function howStopped(): string {
   return stop?.how ?? "by a signal";
 }
 
-/** The exit code of a command that was stopped; undefined where none was. */
+/** Returns the exit code of a stopped command, or undefined if none was stopped. */
 export function stoppedWith(): number | undefined {
   return stop?.exitCode;
 }

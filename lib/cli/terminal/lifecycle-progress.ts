@@ -1,12 +1,12 @@
 import type { LifecycleEvent } from "../../lifecycle/types.ts";
-import { fitted, isLive, over } from "./live-line.ts";
+import { canRewriteLines, fitLine, overwrite } from "./live-line.ts";
 
-/** Columns of the bar. */
+/** Width of the bar in columns. */
 const WIDTH = 20;
 /** Without a terminal, a line is printed every this many steps. */
 const EVERY = 20;
 
-/** Live progress of the lesson on stderr: one line that changes on a terminal, now and then a line elsewhere. */
+/** Shows the lesson's progress on stderr: a live line on a terminal, or else a line every few steps. */
 export class LifecycleProgress {
   private readonly stream: NodeJS.WriteStream;
   constructor(stream: NodeJS.WriteStream = process.stderr) {
@@ -14,16 +14,16 @@ export class LifecycleProgress {
   }
 
   update(event: LifecycleEvent): void {
-    const live = isLive(this.stream);
+    const live = canRewriteLines(this.stream);
     if (event.type === "step" && !live && event.step % EVERY !== 0 && event.step !== event.maxSteps) return;
     const parts = partsOf(event);
     if (!live) this.stream.write(`${parts.join("  ")}\n`);
-    else if (event.type === "done") this.stream.write(`${over(parts.join("  "))}\n`);
-    else this.stream.write(over(fitted(parts, this.stream.columns)));
+    else if (event.type === "done") this.stream.write(`${overwrite(parts.join("  "))}\n`);
+    else this.stream.write(overwrite(fitLine(parts, this.stream.columns)));
   }
 }
 
-/** The parts of a line, most important first. */
+/** Returns the parts of a line, most important first. */
 function partsOf(event: LifecycleEvent): string[] {
   const { stage } = event;
   const left = event.secondsLeft === undefined ? [] : [`${timeLeft(event.secondsLeft)} left`];
@@ -44,7 +44,7 @@ function partsOf(event: LifecycleEvent): string[] {
   return [`${name} ${bar} ${step}/${maxSteps}`, `loss ${loss.toFixed(3)}`, `${tokensPerSecond} tokens/s`, ...left];
 }
 
-/** As 12:05, or 1:02:05. */
+/** Formats seconds as 12:05, or 1:02:05. */
 export function timeLeft(seconds: number): string {
   const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, Math.floor(seconds % 60)];
   const shown = parts[0] === 0 ? parts.slice(1) : parts;

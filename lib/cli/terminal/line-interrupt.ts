@@ -21,7 +21,7 @@ export class LineInterrupt {
     const { lines } = this;
     if (lines.line !== "") {
       this.wasTold = false;
-      // From the cursor to the end, and to the beginning.
+      // Delete from the cursor to the end, and then to the beginning.
       lines.write(null, { ctrl: true, name: "k" });
       lines.write(null, { ctrl: true, name: "u" });
     } else if (this.wasTold) lines.close();

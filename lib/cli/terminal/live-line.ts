@@ -1,21 +1,20 @@
-// A line of a terminal that the next one is written over.
+// Rewrites the last line of a terminal in place, for progress.
 
-/** Whether lines of a stream can be written over: of a terminal, unless it says that it knows no more than to print (Emacs' shell). */
-export function isLive(stream: { readonly isTTY?: boolean } = process.stderr): boolean {
+/** Whether a stream can rewrite its last line: it is a terminal that understands escape codes (Emacs' shell sets TERM=dumb). */
+export function canRewriteLines(stream: { readonly isTTY?: boolean } = process.stderr): boolean {
   return stream.isTTY === true && process.env.TERM !== "dumb";
 }
 
 /** Returns the text that overwrites the current line. */
-export function over(text: string): string {
+export function overwrite(text: string): string {
   return `\r\x1b[2K${text}`;
 }
 
 /**
- * As many parts, from the first on, as the terminal's width takes whole: a line that wraps would stay when the next one is written over
- * it.
- * @param columns undefined or 0 where the terminal does not say
+ * Joins leading parts into a line, as many as fit the terminal's width. A wrapped line could not be overwritten completely.
+ * @param columns undefined or 0 if the terminal does not report its width
  */
-export function fitted(parts: readonly string[], columns: number | undefined): string {
+export function fitLine(parts: readonly string[], columns: number | undefined): string {
   const room = (columns || 80) - 1;
   let line = "";
   for (const part of parts) {

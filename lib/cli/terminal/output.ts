@@ -1,6 +1,6 @@
 import { Console } from "node:console";
 
-/** Where a command's results go: stdout. Everything else goes to stderr. */
+/** Writes a command's results to stdout. Everything else goes to stderr. */
 export class Output {
   readonly json: boolean;
   /** Whether stdout is in the middle of a line. */
@@ -10,12 +10,12 @@ export class Output {
     this.json = json;
   }
 
-  /** One JSON object on one line. */
+  /** Writes a JSON object on one line. */
   object(value: unknown): void {
     this.write(`${JSON.stringify(value)}\n`);
   }
 
-  /** Text for people, as it comes. */
+  /** Writes text for people as it is generated. */
   write(text: string): void {
     if (text === "") return;
     process.stdout.write(text);
@@ -26,26 +26,26 @@ export class Output {
     this.write(`${text}\n`);
   }
 
-  /** Ends a line that streamed text left open. */
+  /** Ends a line that streamed text has not ended. */
   endLine(): void {
     if (this.open) this.write("\n");
   }
 
-  /** A note for people, on stderr. */
+  /** Writes a note for people to stderr. */
   log(text: string): void {
     process.stderr.write(`${text}\n`);
   }
 }
 
 /**
- * Has what others say to the console go to stderr, such as functions in a configuration's module: lines of JSON are all that stdout is
- * to have then.
+ * Redirects the console to stderr, for example that of functions in a configuration's module. stdout must then contain
+ * only JSON lines.
  */
 export function consoleToStderr(): void {
   Object.assign(console, new Console(process.stderr));
 }
 
-/** Text on one line, without characters that move a terminal's cursor. It may come from a stranger's file. */
+/** Returns text on one line, with control characters escaped, because it may come from an untrusted file. */
 export function oneLine(text: string): string {
   const code = (c: string) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`;
   return text.replace(/\s*[\r\n]\s*/g, " ").replace(/\p{Cc}/gu, code);

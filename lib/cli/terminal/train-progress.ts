@@ -1,23 +1,23 @@
 import type { EvalEvent, StepEvent, TrainEvent } from "../../train/loop/trainer.ts";
 import type { StageName } from "../options/train-stage.ts";
-import { fitted, isLive, over } from "./live-line.ts";
+import { canRewriteLines, fitLine, overwrite } from "./live-line.ts";
 
-/** One live line on a terminal's stderr: step, share, loss, speed, time left. */
+/** Shows progress in a live line on a terminal's stderr: step, share, loss, speed, remaining time. */
 export class TrainProgress {
   private readonly stream: NodeJS.WriteStream;
   private readonly now: () => number;
-  /** The first event: what came before it was loading and, of a resumed run, other runs' work. */
+  /** The first event. The time before it was loading, and for a resumed run, the steps of other runs. */
   private first: { step: number; at: number } | undefined;
   private shown = false;
 
-  /** @param now milliseconds */
+  /** @param now returns the time in milliseconds */
   constructor(stream: NodeJS.WriteStream = process.stderr, now: () => number = () => performance.now()) {
     this.stream = stream;
     this.now = now;
   }
 
   update(event: TrainEvent, unit: LossUnit): void {
-    if (!isLive(this.stream)) return;
+    if (!canRewriteLines(this.stream)) return;
     const { maxSteps } = event;
     const { first } = this;
     this.first ??= { step: event.step, at: this.now() };
@@ -29,13 +29,13 @@ export class TrainProgress {
     const place = `${bar} ${event.step}/${maxSteps}`;
     this.shown = true;
     if (!("loss" in event)) {
-      this.stream.write(`${over(`${place}  ${evaluated(event, unit)}`)}\n`); // it stays
+      this.stream.write(`${overwrite(`${place}  ${evaluated(event, unit)}`)}\n`); // the line stays visible
       return;
     }
     const speed = `${event.tokensPerSecond.toLocaleString("en")} tokens/s`;
     const skipped = event.skippedSteps > 0 ? [`${event.skippedSteps} skipped`] : [];
     const parts = [place, `loss ${event.loss.toFixed(4)}`, speed, ...left, ...skipped, ...named(event.metrics)];
-    this.stream.write(over(fitted(parts, this.stream.columns)));
+    this.stream.write(overwrite(fitLine(parts, this.stream.columns)));
   }
 
   end(): void {
@@ -44,7 +44,7 @@ export class TrainProgress {
   }
 }
 
-/** The unit of a stage's loss, and what its mean is taken over. */
+/** The unit of a stage's loss, and what its mean is over. */
 interface LossUnit {
   loss: string;
   counted: string;
@@ -57,27 +57,30 @@ const LOSS_UNITS: Readonly<Record<StageName, LossUnit>> = {
   classify: { loss: "", counted: "labels" }, // nats, or a squared error
   embed: { loss: " nats per pair", counted: "pairs" },
   reward: { loss: " nats per pair", counted: "pairs" },
-  dpo: { loss: "", counted: "pairs" }, // its kinds of loss have no common unit
+  dpo: { loss: "", counted: "pairs" }, // the loss types have no common unit
   orpo: { loss: "", counted: "pairs" },
   kto: { loss: "", counted: "answers" },
   ppo: { loss: "", counted: "tokens of answers" },
   grpo: { loss: "", counted: "tokens of answers" },
 };
 
-/** The unit of a stage's held-out loss. @param lossType of grpo: dapo, the default, counts tokens, the others count answers */
+/**
+ * Returns the unit of a stage's held-out loss.
+ * @param lossType of grpo: dapo, the default, counts tokens, the others count answers
+ */
 export function lossUnit(stage: StageName, lossType?: unknown): LossUnit {
   const countsAnswers = stage === "grpo" && lossType !== undefined && lossType !== "dapo";
   return countsAnswers ? { loss: "", counted: "answers" } : LOSS_UNITS[stage];
 }
 
-/** The figures of an evaluation on one line. */
+/** Formats the results of an evaluation on one line. */
 export function evaluated({ evalLoss, tokens, metrics }: EvalEvent, { loss: unit, counted }: LossUnit): string {
   const over = `${tokens.toLocaleString("en")} ${tokens === 1 ? counted.replace(/s( |$)/, "$1") : counted}`;
   const loss = evalLoss === undefined ? [] : [`held-out loss ${evalLoss.toFixed(4)}${unit} over ${over}`];
   return [...loss, ...named(metrics)].join(", ");
 }
 
-/** Metrics as `name value`. */
+/** Formats metrics as `name value`. */
 export function named(metrics: StepEvent["metrics"] = {}): string[] {
   return Object.entries(metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);
 }

@@ -1,6 +1,9 @@
-import { fitted, isLive, over } from "./live-line.ts";
+import { canRewriteLines, fitLine, overwrite } from "./live-line.ts";
 
-/** One live line on a terminal's stderr: a bar with its share, or what has been done so far. Nothing elsewhere. */
+/**
+ * Shows progress in a live line on a terminal's stderr: a bar with its share, or the amount done. Without a terminal it
+ * shows nothing.
+ */
 export class WorkProgress {
   private readonly stream: NodeJS.WriteStream;
   private shown = false;
@@ -10,14 +13,14 @@ export class WorkProgress {
     this.stream = stream;
   }
 
-  /** @param total value of `done` at the end; without it no bar is shown */
+  /** Updates the line. @param total value of `done` at the end. Default: no bar */
   update(text: string, done = 0, total?: number): void {
-    if (!isLive(this.stream)) return;
+    if (!canRewriteLines(this.stream)) return;
     const now = performance.now();
     if (this.shown && now - this.last < 100 && done !== total) return;
     this.last = now;
     this.shown = true;
-    this.stream.write(over(fitted([...bar(done, total), text], this.stream.columns)));
+    this.stream.write(overwrite(fitLine([...bar(done, total), text], this.stream.columns)));
   }
 
   end(): void {

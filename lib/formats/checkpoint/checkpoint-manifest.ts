@@ -1,4 +1,4 @@
-// checkpoint.json: which files a checkpoint has, their sizes and digests, by which a damaged one is told from a whole one.
+// checkpoint.json: lists a checkpoint's files with their sizes and digests, to detect damage.
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
@@ -9,26 +9,29 @@ import { digestOfFile, digestOfText } from "../digest.ts";
 
 export const MANIFEST = "checkpoint.json";
 
-/** A file of a checkpoint: never a path. */
+/** Matches the name of a checkpoint's file, which is never a path. */
 export const CHECKPOINT_FILE = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/;
 
 export interface Manifest {
   step: number;
-  /** The checkpoint's place among those that its folder has seen. Absent from the oldest ones. */
+  /** Ordinal of the checkpoint among all that were saved to its folder. Absent from the oldest ones. */
   order?: number;
-  /** Bytes of each file. */
+  /** Size of each file in bytes. */
   files: Readonly<Record<string, number>>;
   /** Digest of each file. Absent from older checkpoints. */
   digests?: Readonly<Record<string, string>>;
 }
 
-/** Includes a digest of itself, so that a flipped bit cannot make an old checkpoint the newest, or hide the digests. */
+/**
+ * Returns the text of checkpoint.json. It includes a digest of the manifest itself, so that a flipped bit cannot make
+ * an old checkpoint the newest, or hide the digests.
+ */
 export function manifestText(manifest: Manifest): string {
   const digest = digestOfText(JSON.stringify(manifest));
   return `${JSON.stringify({ ...manifest, digest }, null, 2)}\n`;
 }
 
-/** The damage of a checkpoint. */
+/** Describes how a checkpoint is damaged. */
 export class Damage {
   constructor(
     readonly file: string,
@@ -40,13 +43,17 @@ export class Damage {
     return `${this.file}: ${this.what}`;
   }
 
-  /** As an error about the checkpoint at `path`. */
+  /** Returns the damage as an error about the checkpoint at `path`. */
   at(path: string): HeddleError {
     return new HeddleError("INVALID_FILE", `${join(path, this.file)}: ${this.what}`);
   }
 }
 
-/** The manifest of a checkpoint whose files are all there and as large as it says; what they hold is not read. @throws HeddleError where the system has run out of something */
+/**
+ * Reads the manifest of a checkpoint, and checks that its files exist and have the listed sizes. It does not read their
+ * content.
+ * @throws HeddleError if the system has run out of a resource
+ */
 export async function readManifest(path: string): Promise<Manifest | Damage> {
   let found: unknown;
   try {
@@ -76,7 +83,7 @@ function checked(found: unknown): Manifest | Damage {
   if (!isObject(found) || !Number.isSafeInteger(found.step) || !isObject(found.files))
     return new Damage(MANIFEST, "expected a step and files, got none");
   const { digest, ...manifest } = found;
-  // Whatever else a manifest says came with digests.
+  // Manifests without a digest are older than all other keys.
   const { step: _, order: __, files, ...rest } = manifest;
   if (digest === undefined && Object.keys(rest).length === 0) return manifest as unknown as Manifest;
   const own = digestOfText(JSON.stringify(manifest));
@@ -87,7 +94,10 @@ function checked(found: unknown): Manifest | Damage {
   return manifest as unknown as Manifest;
 }
 
-/** A file of one checkpoint that the disk does not give back says nothing of the others; where the system has run out of something, nothing does. */
+/**
+ * Describes an unreadable file as damage of one checkpoint. If the system has run out of a resource, the error says
+ * nothing about the checkpoint, and is thrown.
+ */
 function unreadable(error: unknown, file: string, path: string): Damage {
   const cause = error instanceof HeddleError ? error.cause : error;
   const { code = "" } = (cause ?? {}) as NodeJS.ErrnoException;
@@ -96,14 +106,14 @@ function unreadable(error: unknown, file: string, path: string): Damage {
 }
 
 export interface Reading {
-  /** Whose threads compute the digests. */
+  /** The device whose threads compute the digests. */
   device: Device;
   signal?: AbortSignal | undefined;
 }
 
 /**
- * Reads a checkpoint whole and compares it with its manifest's digests.
- * @param only these files, where not all are wanted
+ * Reads a checkpoint's files and compares them with the manifest's digests.
+ * @param only names of the files to check. Default: all
  * @returns the first damage
  * @throws HeddleError IO, ABORTED
  */
@@ -121,7 +131,7 @@ export async function findDamage(
       got = await digestOfFile(join(path, name), { device, signal });
     } catch (error) {
       if (error instanceof HeddleError && error.code !== "IO") throw error;
-      return new Damage(name, (error as Error).message); // the disk gives it no more
+      return new Damage(name, (error as Error).message); // the disk cannot read it any more
     }
     if (got !== expected) return new Damage(name, `expected digest ${expected}, got ${got}`);
   }
@@ -129,7 +139,7 @@ export async function findDamage(
 }
 
 /**
- * The same of a folder that somebody named, which may have lost its manifest.
+ * Checks a folder that the user named, like findDamage. A folder without a manifest passes.
  * @throws HeddleError INVALID_FILE, IO, ABORTED
  */
 export async function needIntact(path: string, reading: Reading, only?: readonly string[]): Promise<void> {

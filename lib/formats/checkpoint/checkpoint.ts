@@ -1,8 +1,8 @@
 // Training checkpoints: folders that are complete or absent, whenever the process or the machine stops.
 //
-// A checkpoint is written into a hidden folder, every file is fsynced, the folder is renamed to `checkpoint-<step>` and the
-// parent fsynced. A manifest lists the files, their sizes and their digests; a folder whose files do not match it (a broken copy) is
-// passed over. Hidden folders of dead processes are swept.
+// A checkpoint is written into a hidden folder, every file is fsynced, the folder is renamed to `checkpoint-<step>` and
+// the parent fsynced. A manifest lists the files, their sizes and their digests. A folder whose files do not match it,
+// such as a broken copy, is skipped. Hidden folders of dead processes are removed.
 import { cp, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { invalidArgument } from "../../core/errors.ts";
@@ -25,17 +25,17 @@ import {
 
 const STATE = "trainer_state.json";
 const MAX_STATE_BYTES = 1 << 28;
-/** Preference training keeps two numbers for each row. */
+/** Preference training stores two numbers per row. */
 const MAX_STATE_VALUES = 1 << 22;
 
 export interface CheckpointContent {
   /** Safetensors files by name, for example { "model.safetensors": […], "optimizer.safetensors": […] }. */
   tensors: Readonly<Record<string, Iterable<TensorData> | AsyncIterable<TensorData>>>;
-  /** Written to trainer_state.json; anything JSON can hold. */
+  /** Any JSON value, written to trainer_state.json. */
   state: unknown;
   /** Further files by name: config.json, tokenizer.json, model_card.json, … */
   files?: Readonly<Record<string, string | Uint8Array>>;
-  /** Whose thread computes the digests, while files are written. Default: the CPU. */
+  /** The device whose thread computes the digests while files are written. Default: the CPU. */
   device?: Device | undefined;
   signal?: AbortSignal;
 }
@@ -43,7 +43,10 @@ export interface CheckpointContent {
 export interface CheckpointInfo {
   path: string;
   step: number;
-  /** Its place among those that its folder has seen: a run that begins anew there is newer than one that went further. */
+  /**
+   * Ordinal among the folder's checkpoints. A restarted run's checkpoints are newer than those of an earlier run with
+   * more steps.
+   */
   order: number;
 }
 
@@ -97,7 +100,10 @@ export async function saveCheckpoint(
   return { path, step, order };
 }
 
-/** Copies a checkpoint to `folder/checkpoint-<step>`, complete or not at all; one of the same step is replaced. Errors: IO. */
+/**
+ * Copies a checkpoint to `folder/checkpoint-<step>`, completely or not at all. Replaces a checkpoint of the same step.
+ * Errors: IO.
+ */
 export async function copyCheckpoint(from: string, folder: string, step: number): Promise<void> {
   const path = join(folder, `checkpoint-${step}`);
   const temporary = hiddenName(folder, "tmp", step);
@@ -154,7 +160,10 @@ async function writeFile(path: string, write: Write, shown: string, digest?: Dig
   }
 }
 
-/** Renames `temporary` to `path`. A checkpoint already there steps aside under a name from which sweep() restores it. */
+/**
+ * Renames `temporary` to `path`. An existing checkpoint is first renamed to a hidden name from which sweep() can
+ * restore it.
+ */
 async function putInPlace(folder: string, temporary: string, path: string, step: number): Promise<void> {
   let replaced: string | undefined;
   if (await exists(path)) {
@@ -166,20 +175,20 @@ async function putInPlace(folder: string, temporary: string, path: string, step:
     await syncFolder(folder);
   } catch (error) {
     if (replaced !== undefined) {
-      // Nobody knows which names the disk has: the one that it surely had comes back before its files would go.
+      // It is unknown which names are on the disk. Restore the old checkpoint, whose files surely are.
       await rename(path, temporary).catch(() => {});
       await rename(replaced, path).catch(() => {});
     }
     throw error;
   }
-  if (replaced !== undefined) await rm(replaced, { recursive: true, force: true }).catch(() => {}); // litter, which a later run sweeps
+  if (replaced !== undefined) await rm(replaced, { recursive: true, force: true }).catch(() => {}); // a leftover that a later run removes
 }
 
 function hiddenName(folder: string, kind: "tmp" | "old", step: number): string {
   return join(folder, temporaryName(`.${kind}-checkpoint-${step}`));
 }
 
-/** Names in a folder; none where it is absent. Errors: IO. */
+/** Returns the names in a folder, or none if it does not exist. Errors: IO. */
 export async function listFolder(folder: string): Promise<string[]> {
   try {
     return await readdir(folder);
@@ -190,8 +199,8 @@ export async function listFolder(folder: string): Promise<string[]> {
 }
 
 /**
- * Removes what dead processes left behind, and restores a checkpoint whose replacement was interrupted. Folders of living
- * processes of this host, and young ones of other hosts, are left alone.
+ * Removes what dead processes left behind, and restores a checkpoint whose replacement was interrupted. Folders of
+ * living processes of this host, and young ones of other hosts, are kept.
  */
 async function sweep(folder: string): Promise<void> {
   const hidden = /^\.(tmp|old)-checkpoint-([0-9]+)$/;
@@ -202,7 +211,7 @@ async function sweep(folder: string): Promise<void> {
       if (kind === "old" && !(await exists(target))) await rename(path, target);
       else await rm(path, { recursive: true, force: true });
     } catch {
-      // Another process swept it, or it is not ours to remove: it is only litter.
+      // Another process has removed it, or it may not be removed. It is only a leftover.
     }
   }
 }
@@ -215,7 +224,10 @@ export interface BrokenCheckpoint {
   why: string;
 }
 
-/** Complete checkpoints in `folder`, oldest first; an absent folder has none. Their files are there and as large as they should be; what these hold is not read. */
+/**
+ * Lists complete checkpoints in `folder`, oldest first. An absent folder has none. The files exist and have the right
+ * sizes, but their content is not checked.
+ */
 export async function listCheckpoints(folder: string): Promise<CheckpointInfo[]> {
   return (await surveyCheckpoints(folder)).complete;
 }
@@ -248,8 +260,8 @@ export async function latestCheckpoint(folder: string): Promise<CheckpointInfo |
 }
 
 /**
- * The newest checkpoint that holds what was written, to the bit: checkpoints are read whole, the newest first, until one does.
- * @returns it, and those that were passed over: damaged ones that are newer, and incomplete ones of later steps
+ * Returns the newest checkpoint whose content matches its digests. It reads checkpoints completely, from the newest on.
+ * @returns the checkpoint, and the skipped ones: newer damaged ones, and incomplete ones of later steps
  */
 export async function latestIntact(
   folder: string,
@@ -270,7 +282,7 @@ export async function latestIntact(
   return { latest, passed: [...later, ...damaged].sort((a, b) => a.step - b.step) };
 }
 
-/** The state a checkpoint was saved with. Errors: NOT_FOUND, IO, INVALID_FILE. */
+/** Reads the state that a checkpoint was saved with. Errors: NOT_FOUND, IO, INVALID_FILE. */
 export async function readCheckpointState(path: string): Promise<unknown> {
   return readJson(join(path, STATE), { bytes: Math.min(MAX_STATE_BYTES, mostJson()), values: MAX_STATE_VALUES });
 }
@@ -290,7 +302,7 @@ async function removeOldest(
 
 /** Removes a checkpoint of a folder. Errors: IO. */
 export async function removeCheckpoint(folder: string, path: string, step: number): Promise<void> {
-  // Under a hidden name first: a half-removed checkpoint must not look like one.
+  // Rename it to a hidden name first, because a half-removed checkpoint must not look like a complete one.
   const doomed = hiddenName(folder, "tmp", step);
   try {
     await rename(path, doomed);

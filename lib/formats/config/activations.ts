@@ -1,7 +1,7 @@
 // The activations that config.json may name.
 import type { ModelConfig } from "./config.ts";
 
-/** transformers' names, and what they are here. */
+/** Maps transformers' names of activations to heddle's. */
 export const ACTIVATIONS: Readonly<Record<string, ModelConfig["hiddenAct"]>> = {
   silu: "silu",
   swish: "silu",

@@ -2,7 +2,7 @@ import type { HeddleError, HeddleErrorCode } from "../../core/errors.ts";
 import type { ModelConfig } from "./config.ts";
 import { formatOf } from "./families.ts";
 
-/** Dimensions of each head that rotate. */
+/** Returns the number of rotated dimensions of each head. */
 export function rotaryDim({ headDim, partialRotaryFactor = 1 }: ModelConfig): number {
   return Math.floor(headDim * partialRotaryFactor);
 }
@@ -38,11 +38,11 @@ export function check(config: ModelConfig, fail: (message: string, code?: Heddle
       `partial_rotary_factor: ${config.partialRotaryFactor} is not provided for ${modelType}, expected 1`,
       "UNSUPPORTED",
     );
-  // Feed-forward blocks without a gate have GELU's two forms.
+  // Feed-forward blocks without a gate have one of the two forms of GELU.
   if ((positions || ungated) && config.hiddenAct === "silu")
     throw fail(`hidden_act: expected gelu or gelu_pytorch_tanh for ${modelType}, got silu`);
   if (positions) {
-    // They do not turn.
+    // Models with a position table have no RoPE.
   } else if (config.partialRotaryFactor !== undefined && (rotary < 2 || rotary % 2 !== 0)) {
     throw fail(`partial_rotary_factor: expected an even number of rotated dimensions, got ${rotary} of ${headDim}`);
   } else if (rotary % 2 !== 0) {

@@ -9,7 +9,7 @@ import { firstPosition, unrotatedEvery } from "./positions.ts";
 import { readRope, ropeToJson } from "./rope-json.ts";
 import { layerTypesOf, periodOf } from "./windows.ts";
 
-/** Keys of all families, which only change their spelling. */
+/** Keys of all families that differ only in spelling. */
 const COMMON: Readonly<Record<string, keyof ModelConfig>> = {
   vocab_size: "vocabSize",
   tie_word_embeddings: "tieWordEmbeddings",
@@ -17,7 +17,7 @@ const COMMON: Readonly<Record<string, keyof ModelConfig>> = {
   architectures: "architectures",
 };
 
-/** The same of families that have Llama's keys. */
+/** Keys of families that use Llama's key names. */
 const LLAMA: Readonly<Record<string, keyof ModelConfig>> = {
   hidden_size: "hiddenSize",
   intermediate_size: "intermediateSize",
@@ -48,7 +48,7 @@ const DECODERS_MUST_BE = { is_causal: true, use_bidirectional_attention: false }
 
 type Json = Record<string, unknown>;
 
-/** config.json → camelCase, with transformers' family rules applied. Types are left for the schema to check. */
+/** Converts config.json to camelCase, with transformers' rules for the family. The schema checks the types. */
 export function snakeToCamel(raw: Json, modelType: string, where: string): Json {
   const unsupported = (message: string) => new HeddleError("UNSUPPORTED", `${where}: ${message}`);
   checkQuantisation(raw.quantization_config, modelType, unsupported);
@@ -58,7 +58,7 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
     if (Object.hasOwn(raw, from) && (raw[from] !== null || OFF.has(to))) config[to] = raw[from];
   }
   for (const [from, to] of Object.entries(formatOf(modelType).otherKeys ?? {})) config[to] ??= raw[from] ?? undefined;
-  // But of these a null is not what is left out: it asks for what the other sizes say (transformers' configuration classes).
+  // A null of these keys has a meaning: the value follows from other sizes, as in transformers' configuration classes.
   if (raw.num_key_value_heads === null) config.numKeyValueHeads = config.numAttentionHeads;
   if (raw.head_dim === null)
     config.headDim = Math.floor(Number(raw.hidden_size) / Number(raw.num_attention_heads)) || undefined;
@@ -66,7 +66,7 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
   if (Number.isSafeInteger(longest) && Number(longest) > Number(config.maxPositionEmbeddings ?? 0))
     config.maxPositionEmbeddings = longest;
   const { mustBe, fixed, bidirectional, layerKind, encoder, architecture } = formatOf(modelType);
-  // A registered family may compute anything, so that the keys count only if it says so.
+  // A registered family may compute anything, so these keys are checked only if it declares `bidirectional`.
   const decodes = !encoder && (bidirectional !== undefined || !isRegistered(modelType));
   for (const [key, value] of Object.entries({ ...(decodes && DECODERS_MUST_BE), ...mustBe, ...fixed })) {
     const got = raw[key];
@@ -90,7 +90,7 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
   Object.assign(config, headsFromJson(raw, where));
   if (encoder) {
     if (isObject(config.classifier)) config.classifier.pooling ??= "first";
-    // Heads of pretraining are not read, and so not what is written back.
+    // Pretraining heads are not read, so config.json must not name a class that has one.
     else if (config.architectures !== undefined) config.architectures = [architecture];
   }
   const dtype = raw.dtype ?? raw.torch_dtype;
@@ -102,7 +102,7 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
 function checkQuantisation(given: unknown, type: string, unsupported: (m: string) => HeddleError): void {
   if (given === undefined || given === null) return;
   const { quant_method: method, weight_block_size: block } = isObject(given) ? given : ({} as Json);
-  // Interleaved stacks are those of gpt_oss.
+  // Only gpt_oss has interleaved experts, and so MXFP4.
   if (method === "mxfp4" && formatOf(type).experts?.fused === "turns") return;
   if (method !== "fp8")
     throw unsupported(`quantization_config: checkpoints quantised by ${describe(method)} cannot be read`);
@@ -155,7 +155,7 @@ function readPositions(modelType: string, config: Json, where: string): void {
   config.maxPositionEmbeddings = (rows as number) - first;
 }
 
-/** Kinds of layers that are not attention, or see otherwise than to a window: also where the family's windows are off. */
+/** Refuses layer types other than full and sliding attention, even if the family's windows are off. */
 function checkLayerTypes(given: unknown, only: string | undefined, unsupported: (m: string) => HeddleError): void {
   if (only !== undefined) {
     const other = Array.isArray(given) && given.length > 0 ? given.find((kind) => kind !== only) : "mamba";
@@ -192,7 +192,7 @@ function readWindow(raw: Json, type: string, config: Json, unsupported: (m: stri
   const period =
     rule.kind === "global"
       ? raw.global_attn_every_n_layers
-      : // The underlined name is that of transformers' own files.
+      : // the key with a leading underscore is the one that transformers writes
         periodOf(raw.sliding_window_pattern ?? raw._sliding_window_pattern, unsupported);
   config.layerTypes = layerTypesOf(rule, layers, {
     ...(rule.kind === "flag" && rule.from === "max_window_layers" && { first: typeof most === "number" ? most : 28 }),
@@ -202,8 +202,8 @@ function readWindow(raw: Json, type: string, config: Json, unsupported: (m: stri
 }
 
 /**
- * The config.json that transformers reads (the dialect with rope_theta and rope_scaling, which every version knows).
- * @throws UNSUPPORTED for GGUF frequency factors that have no name there
+ * Returns the config.json for transformers, with `rope_theta` and `rope_scaling`, which every version reads.
+ * @throws UNSUPPORTED for GGUF frequency factors, which config.json cannot express
  */
 export function modelConfigToJson(config: ModelConfig): Json {
   const { architecture, defaults, layerNorm, fixed, toJson } = formatOf(config.modelType);
@@ -253,12 +253,12 @@ export function modelConfigToJson(config: ModelConfig): Json {
   };
 }
 
-/** useParallelResidual → use_parallel_residual */
+/** Converts camelCase to snake_case: useParallelResidual → use_parallel_residual. */
 export function snakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-/** Family-specific keys. */
+/** Returns the family-specific keys. */
 function ownKeys(config: ModelConfig): Json {
   const own: Json = Object.fromEntries(
     Object.entries(config.own ?? {}).map(([name, value]) => [snakeCase(name), value]),
@@ -269,7 +269,7 @@ function ownKeys(config: ModelConfig): Json {
   return own;
 }
 
-/** The family-specific key of the activation, in addition to the usual one. */
+/** Returns the family-specific key of the activation, which is written in addition to the usual one. */
 function activationToJson({ modelType, hiddenAct }: ModelConfig): Json {
   const { activationKey } = formatOf(modelType);
   return activationKey === undefined ? {} : { [activationKey]: hiddenAct };
@@ -307,7 +307,7 @@ function windowToJson(config: ModelConfig): Json {
   }
 }
 
-/** ModernBERT's older key, where the layers follow it. */
+/** Returns ModernBERT's older key for the period of full-attention layers, if the layers follow that rule. */
 function globalEvery({ modelType, layerTypes, numHiddenLayers }: ModelConfig): Json {
   const { windows } = formatOf(modelType);
   const period = Math.max(1, layerTypes.indexOf("full_attention", 1));

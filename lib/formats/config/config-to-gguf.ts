@@ -1,4 +1,4 @@
-// Model configuration → GGUF metadata (keys as llama.cpp reads them).
+// Converts a model configuration to GGUF metadata, with the keys that llama.cpp reads.
 import { HeddleError } from "../../core/errors.ts";
 import { encoderToGguf } from "../gguf/gguf-encoder.ts";
 import { familyOfArchitecture, ggufArchitecture } from "../gguf/gguf-names.ts";
@@ -9,7 +9,7 @@ import { type ModelConfig, rotaryDim } from "./config.ts";
 import { formatOf, isRegistered } from "./families.ts";
 import { ropeAttentionFactor, yarnAttentionFactor } from "./rope-scaling.ts";
 
-/** Values without a GGUF key, which this package stores as part of a configuration. */
+/** Values without a GGUF key. heddle stores them as part of a configuration under a key of its own. */
 export const OWN_VALUES = [
   "normTopkProb",
   "decoderSparseStep",
@@ -28,10 +28,10 @@ export const OWN_VALUES = [
   "own",
 ];
 
-/** Values of a registered family's configuration that other GGUF keys hold. All others are stored as they are. */
+/** Configuration values that have other GGUF keys, for registered families. All other values are stored as they are. */
 export const SAID_ELSEWHERE = ["modelType", "vocabSize", "bosTokenId", "padTokenId", "dtype", "architectures"];
 
-/** Metadata for a GGUF file of this model: `general.architecture` and the `<arch>.*` keys. */
+/** Returns the metadata of a model's GGUF file: `general.architecture` and the `<arch>.*` keys. */
 export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   const { modelType, ropeScaling } = config;
   const { encoder, experts, gguf, layerNorm, positions } = formatOf(modelType);
@@ -97,7 +97,8 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   }
   if (ropeScaling === null) return meta;
 
-  // llama3 scaling travels as the tensor rope_freqs.weight, longrope's factors as two; these are the kinds GGUF names.
+  // Only linear and yarn have keys. GGUF stores llama3's scaling as the tensor rope_freqs.weight and longrope's as two
+  // tensors.
   if (ropeScaling.ropeType === "linear" || ropeScaling.ropeType === "yarn") {
     text(`${arch}.rope.scaling.type`, ropeScaling.ropeType);
     f32("rope.scaling.factor", ropeScaling.factor);
@@ -113,7 +114,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   }
   if (ropeScaling.ropeType === "yarn") {
     const { factor, betaFast, betaSlow } = ropeScaling;
-    // llama.cpp multiplies what follows from the factor by this.
+    // llama.cpp multiplies the attention factor that it derives from the scaling factor by this value.
     const times = yarnAttentionFactor(ropeScaling) / yarnAttentionFactor({ ropeType: "yarn", factor });
     if (times !== 1) f32("rope.scaling.attn_factor", times);
     if (betaFast !== undefined) f32("rope.scaling.yarn_beta_fast", betaFast);
@@ -126,7 +127,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   return meta;
 }
 
-/** Whether a configuration has something that GGUF has no key for, or whose keys say less. */
+/** Whether a configuration has values that no GGUF key holds, or holds only in part. */
 function saysMore(config: ModelConfig): boolean {
   const { modelType, slidingWindow, hiddenAct, eosTokenIds } = config;
   const { keys, own, windows, defaults } = formatOf(modelType);

@@ -1,28 +1,32 @@
 // The types of a model's configuration, written out because types inferred from schemas lose their comments.
-// `config.ts` and `rope-scaling.ts` have the schemas; test/formats/config/config-types.test.ts holds both to each other, defaults included.
+// `config.ts` and `rope-scaling.ts` have the schemas; test/formats/config/config-types.test.ts checks that both agree,
+// including defaults.
 import type { OwnValue } from "./family-format.ts";
 
 /** How texts become vectors. */
 export interface EmbeddingConfig {
   /** How a text's hidden states are pooled. The results of several distinct modes are concatenated in order. Default: "mean". */
   pooling: PoolingMode | PoolingMode[];
-  /** Vectors of length 1, so that their product is the cosine. Default true. */
+  /** Whether vectors are normalized to length 1, so that their dot product is the cosine. Default: true. */
   normalize: boolean;
-  /** Layers that what was pooled goes through, in this order. Default: none. */
+  /** Layers that are applied to the pooled vector, in order. Default: none. */
   layers?: EmbeddingLayer[] | undefined;
-  /** Whether a prompt's tokens are pooled with the text's; the first and the last token always count. Default: true. */
+  /**
+   * Whether a prompt's tokens are pooled with those of the text. The first and the last token always count. Default:
+   * true.
+   */
   includePrompt?: boolean | undefined;
-  /** Texts to put in front of others, by name: what the model was trained with, such as "query: ". Default: none. */
+  /** Prompts by name, such as "query: ". The model was trained with them in front of texts. Default: none. */
   prompts?: Record<string, string> | undefined;
-  /** The prompt that texts get where a call names none. Default: none. */
+  /** Name of the prompt that is used if a call names none. Default: none. */
   defaultPromptName?: string | undefined;
-  /** How vectors are compared; it changes none of them. Default: none said, as cosine. */
+  /** Similarity function for comparing vectors. It does not change the vectors. Default: unset, which means cosine. */
   similarity?: "cosine" | "dot" | "euclidean" | "manhattan" | undefined;
   /** Number of leading dimensions to keep (Kusupati et al. 2022, "Matryoshka"), normalized again with `normalize`. Default: all. */
   truncateDim?: number | undefined;
-  /** Tokens of a text at most, where that is less than the context. Default: the context. */
+  /** Maximum number of tokens of a text, if that is below the context length. Default: the context length. */
   maxSeqLength?: number | undefined;
-  /** Whether texts are put in small letters first. Default: false. */
+  /** Whether texts are lowercased first. Default: false. */
   lowercase?: boolean | undefined;
 }
 
@@ -32,11 +36,11 @@ export interface EmbeddingConfig {
  */
 export type PoolingMode = "first" | "max" | "mean" | "mean_sqrt_len" | "weighted_mean" | "last";
 
-/** A layer behind pooling: sentence-transformers' Dense or LayerNorm. */
+/** A layer after pooling: sentence-transformers' Dense or LayerNorm. */
 export type EmbeddingLayer =
   | {
       type: "dense";
-      /** Numbers that it makes. */
+      /** Number of output features. */
       outFeatures: number;
       bias: boolean;
       activation: "identity" | "tanh" | "relu" | "sigmoid" | "gelu" | "silu";
@@ -45,22 +49,25 @@ export type EmbeddingLayer =
 
 /** A classification head on the trunk. */
 export interface ClassifierConfig {
-  /** One label for a text, or one for each of its tokens (that head has a bias, as transformers' have). */
+  /** Whether the head labels a whole text, or each of its tokens. The token head has a bias, as in transformers. */
   task: "sequence" | "token";
-  /** Names by index; a single one: the head gives a number (regression, reward). */
+  /** Label names by index. With one label, the head returns a number (regression, reward). */
   labels: string[];
-  /** One label of several, any number of them at once, or a number. Default "single_label_classification". */
+  /** Whether a text has one label, several, or a numeric value. Default "single_label_classification". */
   problemType: "single_label_classification" | "multi_label_classification" | "regression";
   /** How a text's hidden states are pooled before the head. Default "last". */
   pooling: "last" | "mean" | "first";
-  /** Divides logits before they become probabilities; fitted on held-out data (Guo et al. 2017). Default: 1, nothing is divided. */
+  /**
+   * Divisor of the logits before they become probabilities. It is fitted on held-out data (Guo et al. 2017). Default:
+   * 1.
+   */
   temperature?: number | undefined;
 }
 
 /** Makes all members of a type optional, or undefined. */
 export type Optional<T> = { [Name in keyof T]?: T[Name] | undefined };
 
-/** The same with what may be left out. */
+/** A `ClassifierConfig` with optional fields. */
 export interface ClassifierConfigInput
   extends Pick<ClassifierConfig, "task" | "labels">,
     Optional<Omit<ClassifierConfig, "task" | "labels">> {}
@@ -68,16 +75,16 @@ export interface ClassifierConfigInput
 /** Positions are divided by a factor (position interpolation). */
 export interface LinearRopeScaling {
   ropeType: "linear";
-  /** How many times the context is longer than that of the first training. */
+  /** Ratio of the extended context length to the original one. */
   factor: number;
 }
 
-/** θ grows with the sequence, once it is longer than the first training's context (dynamic NTK). */
+/** θ grows with the sequence length beyond the original context (dynamic NTK). */
 export interface DynamicRopeScaling {
   ropeType: "dynamic";
-  /** How many times the context is longer than that of the first training. */
+  /** Ratio of the extended context length to the original one. */
   factor: number;
-  /** Positions of the first training. Default: maxPositionEmbeddings. */
+  /** Original context length. Default: maxPositionEmbeddings. */
   originalMaxPositionEmbeddings?: number | undefined;
 }
 
@@ -86,58 +93,66 @@ export interface Llama3RopeScaling {
   ropeType: "llama3";
   /** Divisor of the lowest frequencies. */
   factor: number;
-  /** Wavelengths above originalMaxPositionEmbeddings / this are divided whole. */
+  /** Frequencies with a wavelength above originalMaxPositionEmbeddings / lowFreqFactor are divided by `factor`. */
   lowFreqFactor: number;
-  /** Wavelengths below originalMaxPositionEmbeddings / this stay. */
+  /** Frequencies with a wavelength below originalMaxPositionEmbeddings / highFreqFactor stay unchanged. */
   highFreqFactor: number;
-  /** Positions of the first training. */
+  /** Original context length. */
   originalMaxPositionEmbeddings: number;
 }
 
 /** YaRN (Peng et al. 2023). */
 export interface YarnRopeScaling {
   ropeType: "yarn";
-  /** How many times the context is longer than that of the first training. */
+  /** Ratio of the extended context length to the original one. */
   factor: number;
-  /** Positions of the first training. Default: maxPositionEmbeddings. */
+  /** Original context length. Default: maxPositionEmbeddings. */
   originalMaxPositionEmbeddings?: number | undefined;
   /** Factor of cosine and sine. Default: from mscale, or 0.1 · ln(factor) + 1. */
   attentionFactor?: number | undefined;
-  /** Turns within the first context from which on a dimension is not stretched. Default: 32. */
+  /** Dimensions with at least this many rotations within the original context are not scaled. Default: 32. */
   betaFast?: number | undefined;
-  /** Turns up to which one is stretched whole. Default: 1. */
+  /**
+   * Dimensions with at most this many rotations within the original context are scaled by the whole factor. Default: 1.
+   */
   betaSlow?: number | undefined;
-  /** With mscaleAllDim: attentionFactor as DeepSeek has it. Default: not used. */
+  /** Together with mscaleAllDim, determines attentionFactor as in DeepSeek's models. Default: unused. */
   mscale?: number | undefined;
   /** See mscale. Default: not used. */
   mscaleAllDim?: number | undefined;
-  /** Whether the bounds of the ramp are whole dimensions. Default: true. */
+  /** Whether the bounds of the ramp are rounded to whole dimensions. Default: true. */
   truncate?: boolean | undefined;
 }
 
-/** Each frequency is divided by its own factor, of one set for short texts and another for long ones (Phi-3; Ding et al. 2024). */
+/**
+ * Divides each frequency by a separate factor. Short and long texts have separate sets of factors (Phi-3; Ding et al.
+ * 2024).
+ */
 export interface LongRopeScaling {
   ropeType: "longrope";
-  /** The divisors, half of the rotated dimensions, of texts within originalMaxPositionEmbeddings. */
+  /** Divisors for texts within originalMaxPositionEmbeddings: half as many as there are rotated dimensions. */
   shortFactor: number[];
-  /** Factors for longer texts. */
+  /** Divisors for longer texts. */
   longFactor: number[];
-  /** How many times the context is longer than that of the first training. Default: by originalMaxPositionEmbeddings. */
+  /** Ratio of the extended context length to the original one. Default: follows from originalMaxPositionEmbeddings. */
   factor?: number | undefined;
-  /** Positions of the first training. Default: maxPositionEmbeddings. */
+  /** Original context length. Default: maxPositionEmbeddings. */
   originalMaxPositionEmbeddings?: number | undefined;
   /** Factor of cosine and sine. Default: √(1 + ln factor / ln originalMaxPositionEmbeddings). */
   attentionFactor?: number | undefined;
 }
 
-/** GGUF's `rope_freqs.weight`. */
+/** Divisors from GGUF's `rope_freqs.weight`. */
 export interface FactorsRopeScaling {
   ropeType: "factors";
-  /** Inverse frequency i is divided by the i-th of them. */
+  /** factors[i] divides inverse frequency i. */
   factors: number[];
 }
 
-/** How a model's rotary frequencies are stretched beyond the context it was first trained with; each kind's formula: transformers, modeling_rope_utils.py. */
+/**
+ * How a model's RoPE frequencies are scaled beyond its original context length. For the formulas see transformers'
+ * modeling_rope_utils.py.
+ */
 export type RopeScaling =
   | LinearRopeScaling
   | DynamicRopeScaling
@@ -147,43 +162,62 @@ export type RopeScaling =
   | FactorsRopeScaling;
 
 /**
- * A model's configuration, config.json's names in camelCase. Defaults are those of `createModel`, of Llama where they are a family's own; what
- * a config.json leaves out is what transformers has for it.
+ * A model's configuration, with config.json's names in camelCase. The listed defaults are those of `createModel`. Where
+ * families differ, they are Llama's. Values that a config.json omits get transformers' defaults.
  */
 export interface ModelConfig {
-  /** The family: llama, mistral, qwen2, … as `model_type` says it, or one that registerFamily has added. */
+  /** The family: llama, mistral, qwen2, … as in `model_type`, or one that was added by registerFamily. */
   modelType: string;
-  /** Token ids there are, rows of the embedding. Default: the tokenizer's. */
+  /** Vocabulary size: the number of rows of the embedding. Default: the tokenizer's. */
   vocabSize: number;
   /** Width of the residual stream. */
   hiddenSize: number;
-  /** Width of a feed-forward block. Default: 8/3 · hiddenSize, up to the next 64; 4 · hiddenSize of gpt2, gpt_neox, starcoder2, phi, bert and gemma; half of that where it is the width of an expert (mixtral, olmoe, granitemoe, gpt_oss). */
+  /**
+   * Width of a feed-forward block. Default: 8/3 · hiddenSize, rounded up to a multiple of 64. For gpt2, gpt_neox,
+   * starcoder2, phi, bert and gemma: 4 · hiddenSize. If it is the width of an expert (mixtral, olmoe, granitemoe,
+   * gpt_oss), half of that.
+   */
   intermediateSize: number;
-  /** Transformer blocks. */
+  /** Number of Transformer blocks. */
   numHiddenLayers: number;
-  /** Query heads of a layer. Default: as many as are 64 wide, or nearest to it by an even width that divides hiddenSize. */
+  /**
+   * Number of query heads. Default: chosen for a head width of 64, or the even width nearest to it that divides
+   * hiddenSize.
+   */
   numAttentionHeads: number;
-  /** Heads of keys and values, each shared by numAttentionHeads / this many query heads. Default: numAttentionHeads. */
+  /**
+   * Number of key and value heads. Each is shared by numAttentionHeads / numKeyValueHeads query heads. Default:
+   * numAttentionHeads.
+   */
   numKeyValueHeads: number;
-  /** Width of one head; not always hiddenSize / numAttentionHeads. Default: that. */
+  /** Width of one head. Default: hiddenSize / numAttentionHeads. */
   headDim: number;
-  /** Positions of a sequence at most: the context, in tokens (an encoder's longest text). Default 2048. */
+  /** Context length: the maximum number of tokens of a sequence, or of a text for encoders. Default 2048. */
   maxPositionEmbeddings: number;
   /** Added to the mean square under RMSNorm's root. Default 1e-6. */
   rmsNormEps: number;
-  /** The same under LayerNorm's, of gpt2, gpt_neox, starcoder2, phi, cohere, cohere2 and encoders. Default 1e-5. */
+  /** The epsilon of LayerNorm, for gpt2, gpt_neox, starcoder2, phi, cohere, cohere2 and encoders. Default 1e-5. */
   layerNormEpsilon: number;
-  /** θ, the base of the rotary wavelengths. Default 10000. */
+  /** θ, the base of the RoPE wavelengths. Default 10000. */
   ropeTheta: number;
-  /** How rotary frequencies are stretched; null: not at all. Default null. */
+  /** How RoPE frequencies are scaled for longer contexts, or null for no scaling. Default null. */
   ropeScaling: RopeScaling | null;
-  /** Positions that a query of a "sliding_attention" layer sees, itself included; null: no layer slides. Default null. */
+  /**
+   * Number of positions that a query of a "sliding_attention" layer sees, including itself. null means that no layer
+   * slides. Default null.
+   */
   slidingWindow: number | null;
-  /** Which layers see all that came before, one entry a layer. Default: all of them; with a slidingWindow by the family's rule. */
+  /**
+   * The kind of attention of each layer. Default: full attention everywhere; with a slidingWindow, the family's rule.
+   */
   layerTypes: ("full_attention" | "sliding_attention")[];
-  /** Whether the head's weights are the embedding's. Default false. */
+  /** Whether the head shares its weights with the embedding. Default false. */
   tieWordEmbeddings: boolean;
-  /** Biases on q, k, v and o. (qwen2 always has them on q, k and v, gpt_neox and phi by default on q, k, v and o, starcoder2 on all matrices; of glm, glm4 and seed_oss they are on q, k and v.) Default false. */
+  /**
+   * Whether the q, k, v and o projections have biases. qwen2 always has them on q, k and v. For glm, glm4 and seed_oss
+   * it means q, k and v, and for starcoder2 all matrices. The default is true for these, gpt_neox, gpt_oss and phi.
+   * Default false.
+   */
   attentionBias: boolean;
   /** Biases on the feed-forward blocks' matrices. Default false. */
   mlpBias: boolean;
@@ -191,87 +225,109 @@ export interface ModelConfig {
   hiddenAct: "silu" | "gelu" | "gelu_pytorch_tanh";
   /** Standard deviation of new weights. Default 0.02. */
   initializerRange: number;
-  /** The token that begins a text; null: none. Default: the tokenizer's, else null. */
+  /** Id of the beginning-of-text token, or null for none. Default: the tokenizer's, else null. */
   bosTokenId: number | null;
-  /** Any of them ends a text; may be empty. Default: the tokenizer's, else none. */
+  /** Ids of the end tokens. Each of them ends a text. May be empty. Default: the tokenizer's, else none. */
   eosTokenIds: number[];
-  /** The token that fills sequences up; null: none. Default: the tokenizer's, else null. */
+  /** Id of the padding token, or null for none. Default: the tokenizer's, else null. */
   padTokenId: number | null;
   /** Element type of the saved weights, or null if unknown. Default: null. */
   dtype: "f32" | "f16" | "bf16" | null;
 
   // Fields of some families only.
   /**
-   * Whether attention is bidirectional (gemma3_text as in EmbeddingGemma, gemma, llama, mistral, qwen2, qwen3). Such a model embeds and
-   * classifies texts, and cannot generate. Sliding layers then see half a slidingWindow on either side. Default: false.
+   * Whether attention is bidirectional. Supported by gemma3_text (EmbeddingGemma), gemma, llama, mistral, qwen2 and
+   * qwen3. Such a model embeds and classifies texts, and cannot generate. Sliding layers then see half a slidingWindow
+   * on either side. Default: false.
    */
   useBidirectionalAttention?: boolean | undefined;
-  /** The part of each head's dimensions that rotates. Default: all of them; a quarter of gpt_neox's and half of glm's, glm4's and phi's, where that is an even number. */
+  /**
+   * Share of each head's dimensions that RoPE rotates. Default: 1. For gpt_neox 1/4, and for glm, glm4 and phi 1/2, if
+   * that is an even number of dimensions.
+   */
   partialRotaryFactor?: number | undefined;
-  /** θ of the sliding layers where they have their own, without scaling (gemma3, olmo3, modernbert). Default: that of the family. */
+  /**
+   * θ of the sliding layers, if they have a separate one without scaling (gemma3, olmo3, modernbert). Default: the
+   * family's.
+   */
   ropeLocalTheta?: number | undefined;
-  /** One entry a layer: 1 where positions rotate, 0 where they do not (smollm3). Default: 0 for every fourth. */
+  /** One entry per layer: 1 for layers with RoPE, 0 for layers without (smollm3). Default: 0 for every fourth layer. */
   noRopeLayers?: number[] | undefined;
-  /** Queries are divided by its square root (gemma2, gemma3). Default: headDim. */
+  /** Attention scores are divided by its square root (gemma2, gemma3). Default: headDim. */
   queryPreAttnScalar?: number | undefined;
-  /** Attention's scores are cut softly to ± this, by tanh; null: they are not (gemma2, gemma3). Default: 50 of gemma2, else null. */
+  /**
+   * Soft cap of attention scores: tanh limits them to ± this value. null means no cap (gemma2, gemma3). Default: 50 for
+   * gemma2, else null.
+   */
   attnLogitSoftcapping?: number | null | undefined;
-  /** The same of the logits (gemma2, gemma3). Default: 30 of gemma2, else null. */
+  /** Soft cap of the logits (gemma2, gemma3). Default: 30 for gemma2, else null. */
   finalLogitSoftcapping?: number | null | undefined;
   /** Factor of the embeddings (granite, granitemoe). Default: 1. */
   embeddingMultiplier?: number | undefined;
-  /** Factor of attention scores instead of 1 / √headDim (granite, granitemoe). Default: 1 / headDim. */
+  /** Factor of attention scores, instead of 1 / √headDim (granite, granitemoe). Default: 1 / headDim. */
   attentionMultiplier?: number | undefined;
-  /** Factor of what each block adds to the stream (granite, granitemoe). Default: 1. */
+  /** Factor of each block's output before the residual addition (granite, granitemoe). Default: 1. */
   residualMultiplier?: number | undefined;
-  /** Divides the logits (granite, granitemoe). Default: 1. */
+  /** Divisor of the logits (granite, granitemoe). Default: 1. */
   logitsScaling?: number | undefined;
-  /** Routed experts of a layer (qwen2_moe, qwen3_moe, mixtral, olmoe, granitemoe, gpt_oss). Default: 8. */
+  /** Number of routed experts per layer (qwen2_moe, qwen3_moe, mixtral, olmoe, granitemoe, gpt_oss). Default: 8. */
   numExperts?: number | undefined;
-  /** How many of them a token is given to. Default: 2. */
+  /** Number of experts that each token is routed to. Default: 2. */
   numExpertsPerTok?: number | undefined;
-  /** Width of an expert (qwen2_moe, qwen3_moe); that of others is intermediateSize. Default: half of a block's. */
+  /**
+   * Width of an expert (qwen2_moe, qwen3_moe). Other families use intermediateSize. Default: half of a dense block's
+   * width.
+   */
   moeIntermediateSize?: number | undefined;
-  /** Width of the expert that every token goes through (qwen2_moe). Default: moeIntermediateSize's. */
+  /** Width of the shared expert, which processes every token (qwen2_moe). Default: moeIntermediateSize's. */
   sharedExpertIntermediateSize?: number | undefined;
-  /** Whether the weights of a token's experts add up to one (qwen2_moe, qwen3_moe, olmoe). Default: false. */
+  /**
+   * Whether the routing weights of a token's experts are normalized to sum to one (qwen2_moe, qwen3_moe, olmoe).
+   * Default: false.
+   */
   normTopkProb?: boolean | undefined;
   /** Every n-th layer has experts, except those in mlpOnlyLayers (qwen2_moe, qwen3_moe). Default: 1. */
   decoderSparseStep?: number | undefined;
-  /** Numbers of layers without experts, from 0 (qwen2_moe, qwen3_moe). Default: none. */
+  /** Indices of layers without experts, from 0 (qwen2_moe, qwen3_moe). Default: none. */
   mlpOnlyLayers?: number[] | undefined;
-  /** Where the gated unit is cut (gpt_oss). Default: 7. */
+  /** Limit at which the gated unit's inputs are clamped (gpt_oss). Default: 7. */
   swigluLimit?: number | undefined;
   /** Whether attention and the feed-forward block are parallel (gpt_neox). Default: true. */
   useParallelResidual?: boolean | undefined;
   /** Factor of the logits (cohere, cohere2). Default: 1/16. */
   logitScale?: number | undefined;
-  /** Whether each head of q and k has a separate norm (cohere, in Command R+). Default: false. */
+  /** Whether each head of q and k has a norm with separate weights (cohere, in Command R+). Default: false. */
   useQkNorm?: boolean | undefined;
-  /** Kinds of segments that tokens may be of (BERT's kin but distilbert); texts are of the first. Default: 2, of RoBERTa's kin 1. */
+  /**
+   * Number of token types (BERT's families except distilbert). heddle uses type 0 for all tokens. Default: 2, for
+   * RoBERTa's families 1.
+   */
   typeVocabSize?: number | undefined;
-  /** Width of the tables of embeddings, where a layer then makes them as wide as the rest (electra). Default: hiddenSize. */
+  /** Width of the embedding tables, if a projection to hiddenSize follows them (electra). Default: hiddenSize. */
   embeddingSize?: number | undefined;
   /** Custom values of a registered family, stored in config.json in snake_case. Default: the registered ones. */
   own?: Record<string, OwnValue> | undefined;
-  /** transformers' class names, kept for writing back. Default: the family's. */
+  /** Names of transformers' classes, which are written back when saving. Default: the family's. */
   architectures?: string[] | undefined;
   /** A classification head instead of the language-modeling head. Default: none. */
   classifier?: ClassifierConfig | undefined;
-  /** How the hidden states of a text are made one vector; a model that was not trained to embed has none. Default: none. */
+  /** How a text's hidden states become one vector. Models that were not trained to embed have none. Default: none. */
   embedding?: EmbeddingConfig | undefined;
-  /** A value head with one number per token, for PPO's critic (TRL's `v_head`). Default: false. */
+  /** Whether the model has a value head: one number per token, for PPO's critic (TRL's `v_head`). Default: false. */
   valueHead?: boolean | undefined;
 }
 
 type Needed = "modelType" | "hiddenSize" | "numHiddenLayers";
 
-/** The configuration for createModel. Missing sizes follow from the others. */
+/** The configuration for createModel. Missing sizes are derived from the others. */
 export interface ModelConfigInput
   extends Pick<ModelConfig, Needed>,
     Optional<Omit<ModelConfig, Needed | "classifier" | "embedding">> {
   /** A classification head instead of the language-modeling head. Default: none. */
   classifier?: ClassifierConfigInput | undefined;
-  /** How the hidden states of a text are made one vector. Default: none, which embeds as `{ pooling: "mean", normalize: true }` does. */
+  /**
+   * How a text's hidden states become one vector. Default: none, which embeds like `{ pooling: "mean", normalize: true
+   * }`.
+   */
   embedding?: { [Name in keyof EmbeddingConfig]?: EmbeddingConfig[Name] | undefined } | undefined;
 }

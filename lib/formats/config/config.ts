@@ -1,4 +1,4 @@
-// A model's configuration, normalised from config.json (both dialects of transformers) or from options in camelCase.
+// A model's configuration, normalised from config.json (with `rope_theta` or with `rope_parameters`) or from camelCase options.
 import { z } from "zod";
 import { describe, HeddleError, type HeddleErrorCode } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
@@ -28,13 +28,13 @@ export type {
 } from "./config-types.ts";
 export { rotaryDim };
 
-// Ids at or above vocabSize are let through: some published files hold them, and nothing indexes with them.
+// Special token ids may be above vocabSize: some published files have such ids, and no table is indexed with them.
 const tokenId = whole(0, 2 ** 31 - 1);
 
 const OWN_KINDS = "true, false, null, a finite number, a text, or an array of finite numbers";
 const MOST_OWN = 4096;
 
-/** Whether a family's own value is of a kind that files keep. */
+/** Whether files can store the value as a custom configuration value of a family. */
 export function isOwnValue(value: unknown): value is OwnValue {
   if (Array.isArray(value)) return value.length <= MOST_OWN && value.every((n) => Number.isFinite(n));
   return typeof value === "string"
@@ -48,7 +48,7 @@ const classifierSchema = z.strictObject({
     .array(z.string().max(1000), { error: "an array of names" })
     .min(1, "at least one name")
     .max(65536)
-    .refine((names) => new Set(names).size === names.length, "names that differ"),
+    .refine((names) => new Set(names).size === names.length, "distinct names"),
   problemType: z
     .enum(["single_label_classification", "multi_label_classification", "regression"])
     .default("single_label_classification"),
@@ -118,9 +118,9 @@ export const modelConfigSchema = z.strictObject({
 });
 
 /**
- * Normalises and validates a configuration. `value` is the content of a config.json (it has `model_type`) or options in
- * camelCase (`modelType`), of which a finished ModelConfig is one. camelCase options refuse unknown keys and derive what
- * is missing from hiddenSize; config.json ignores keys it does not know, as transformers does.
+ * Normalises and validates a configuration. `value` is the content of a config.json (it has `model_type`), or camelCase options
+ * (`modelType`), such as a ModelConfig. Unknown keys are refused in options, and ignored in config.json, as in transformers. Sizes that
+ * are missing in options are derived from hiddenSize.
  *
  * @param path names the file in messages and makes errors INVALID_FILE instead of INVALID_ARGUMENT
  * @throws HeddleError UNSUPPORTED for a model type or a feature that is not provided
@@ -130,8 +130,8 @@ export function parseModelConfig(value: unknown, path?: string): ModelConfig {
 }
 
 /**
- * The configuration of a model that is to be made: of a config.json too, sizes that are left out follow from the others.
- * @param defaults what holds where it says nothing, in camelCase
+ * Returns the configuration of a new model. Missing sizes are derived from hiddenSize, even if `value` is the content of a config.json.
+ * @param defaults values of missing keys, in camelCase
  */
 export function newModelConfig(value: unknown, defaults: Readonly<Record<string, unknown>>): ModelConfig {
   return read(value, undefined, defaults);
@@ -144,13 +144,13 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw fail(`expected an object, got ${describe(value)}`);
   }
-  const fromJson = !isOfOptions(value as Record<string, unknown>);
+  const fromJson = !isOptions(value as Record<string, unknown>);
   const raw = fromJson ? languageModelConfig(value as Record<string, unknown>) : (value as Record<string, unknown>);
   const modelType = fromJson ? raw.model_type : raw.modelType;
   if (!isModelType(modelType)) {
     if (modelType === undefined)
       throw fail(`${path === undefined ? "modelType" : "model_type"}: expected a string, got nothing`);
-    // The text part of a multimodal configuration names what its language model needs.
+    // `text_config` of a multimodal configuration may omit values that its language model needs.
     const parts = [raw, raw.text_config].filter((part): part is object => typeof part === "object" && part !== null);
     const values = parts.flatMap((part) => Object.entries(part));
     const set = new Map(values.filter(([, entry]) => entry !== null && entry !== false));
@@ -167,27 +167,29 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
   const given = fromJson ? snakeToCamel(raw, modelType, where) : { ...raw };
   for (const key of Object.keys(given)) if (given[key] === undefined) delete given[key];
   for (const [key, standard] of Object.entries(defaults ?? {})) {
-    // A config.json that names no special tokens is read as one that has none.
-    const unsaid = given[key] === undefined || (fromJson && (given[key] === null || String(given[key]) === ""));
-    if (unsaid) given[key] = standard;
+    // Special tokens that a config.json lacks arrive as null or as an empty list.
+    const isMissing = given[key] === undefined || (fromJson && (given[key] === null || String(given[key]) === ""));
+    if (isMissing) given[key] = standard;
   }
-  // An id list may be given as transformers spells it.
+  // Accept transformers' name `eosTokenId`, with one id or several.
   if (!fromJson && Object.hasOwn(given, "eosTokenId")) {
     const ids = given.eosTokenId;
     given.eosTokenIds ??= ids === null ? [] : Array.isArray(ids) ? ids : [ids];
     delete given.eosTokenId;
   }
-  const parsed = modelConfigSchema.safeParse(complete(given, modelType, fromJson, !fromJson || defaults !== undefined));
+  const parsed = modelConfigSchema.safeParse(
+    withDefaults(given, modelType, fromJson, !fromJson || defaults !== undefined),
+  );
   if (!parsed.success)
-    throw fail(misfit(given, parsed.error.issues, fromJson) ?? firstIssue(parsed.error, given, fromJson));
+    throw fail(underivableSize(given, parsed.error.issues, fromJson) ?? firstIssue(parsed.error, given, fromJson));
   checkOwn(parsed.data, fail);
-  check(parsed.data, (message, code) => fail(fromJson ? message : inCamelCase(message), code));
+  check(parsed.data, (message, code) => fail(fromJson ? message : toCamelCase(message), code));
   checkEmbedding(parsed.data, fail);
   return parsed.data;
 }
 
-/** Fills what was left out. Values of the wrong type pass through untouched for the schema to name. */
-function complete(
+/** Fills in missing values. Values of a wrong type stay as they are, and the schema reports them. */
+function withDefaults(
   given: Record<string, unknown>,
   modelType: string,
   fromJson: boolean,
@@ -233,20 +235,22 @@ function complete(
     modelType,
     numAttentionHeads: heads,
   };
-  // Positions that start after the padding id need one.
+  // A position table that starts after the padding id needs a padding id.
   if (config.padTokenId === null && positions === "behind padding") config.padTokenId = defaults.padTokenId;
   if (windowsUnscaled) config.ropeLocalTheta ??= config.ropeTheta;
   return config;
 }
 
-/** A family's own values: those that it has, each of the kind of its default. */
+/** Checks custom values of a family: each name must be one of the family's, and each value must have its default's type. */
 function checkOwn({ modelType, own }: ModelConfig, fail: (message: string) => HeddleError): void {
   const defaults = formatOf(modelType).own ?? {};
   for (const [name, value] of Object.entries(own ?? {})) {
     const usual = Object.hasOwn(defaults, name) ? defaults[name] : undefined;
     if (usual === undefined) {
       const near = nearest(name, Object.keys(defaults));
-      throw fail(`own.${name}: expected a name that ${modelType} has${near ? ` (nearest: ${near})` : ""}, got another`);
+      throw fail(
+        `own.${name}: expected a custom value of ${modelType}${near ? ` (nearest: ${near})` : ""}, got an unknown name`,
+      );
     }
     const isUnset = usual === null && value === null;
     const type = usual === null ? "number" : typeof usual;
@@ -258,7 +262,7 @@ function checkOwn({ modelType, own }: ModelConfig, fail: (message: string) => He
 
 /** Derives missing sizes from the caller's. */
 function derived(modelType: string, headDim: unknown, hidden: number): Record<string, unknown> {
-  // Two of eight experts, each half as wide as one block for all would be: the same work a token.
+  // Two of eight experts, each half as wide as a dense block would be: the work per token is the same.
   const half = Math.ceil(defaultIntermediate(hidden, modelType) / 2);
   const experts = { numExperts: 8, numExpertsPerTok: 2 };
   const { derive, experts: { width, shared } = {}, fileDefaults } = formatOf(modelType);
@@ -272,12 +276,18 @@ function derived(modelType: string, headDim: unknown, hidden: number): Record<st
   };
 }
 
-/** The family's usual rotary fraction of a head, doubled or quadrupled if needed for an even number of dimensions. */
+/**
+ * Returns the family's usual rotary fraction of a head, doubled or quadrupled if needed for an even number of
+ * dimensions.
+ */
 function partOf(headDim: number, usual: number): number {
   return usual === 1 || (headDim * usual) % 2 === 0 ? usual : partOf(headDim, 2 * usual);
 }
 
-/** Heads 64 wide where hiddenSize allows, else the even width nearest to 64 that divides it. */
+/**
+ * Returns the number of heads for a width of 64, if that divides hiddenSize, or else for the nearest even width that
+ * does.
+ */
 function defaultHeads(hiddenSize: number): number | undefined {
   let best: number | undefined;
   for (let width = 2; width <= Math.min(hiddenSize, 256); width += 2) {
@@ -288,39 +298,39 @@ function defaultHeads(hiddenSize: number): number | undefined {
 
 function defaultIntermediate(hiddenSize: number, modelType: string): number {
   if (formatOf(modelType).positions || formatOf(modelType).ungated) return 4 * hiddenSize;
-  return Math.ceil((8 * hiddenSize) / 3 / 64) * 64; // gated: 8/3 keeps the parameters of a plain 4 × layer
+  return Math.ceil((8 * hiddenSize) / 3 / 64) * 64; // 8/3 gives a gated block as many parameters as a plain one with 4 × hiddenSize
 }
 
-/** Whether it is options in camelCase, not a config.json. */
-function isOfOptions(value: Record<string, unknown>): boolean {
+/** Whether `value` is camelCase options rather than a config.json. */
+function isOptions(value: Record<string, unknown>): boolean {
   return Object.hasOwn(value, "modelType");
 }
 
-/** A message about a config.json's keys, where they were given in camelCase. */
-function inCamelCase(message: string): string {
+/** Replaces the config.json keys in a message by their camelCase names. */
+function toCamelCase(message: string): string {
   const named = (key: string) => key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
   return message.replace(/\b[a-z]+(_[a-z]+)+\b/g, (key) =>
     Object.hasOwn(modelConfigSchema.shape, named(key)) ? named(key) : key,
   );
 }
 
-/** Finds the given size that keeps other sizes from being derived. */
-function misfit(given: Record<string, unknown>, issues: readonly z.core.$ZodIssue[], fromJson: boolean) {
-  // An unknown key may be a misspelling of a missing one.
+/** Returns the message for an unknown key, or for a size from which headDim or numAttentionHeads cannot be derived. */
+function underivableSize(given: Record<string, unknown>, issues: readonly z.core.$ZodIssue[], fromJson: boolean) {
+  // Report unknown keys first, because one may be a misspelling of the missing one.
   const unknown = issues.find((issue) => issue.code === "unrecognized_keys");
   if (unknown && unknown.path.length === 0) return firstIssue({ issues: [unknown] }, given, fromJson);
   const { hiddenSize, numAttentionHeads: heads } = given;
   const first = issues[0]!.path[0];
-  const spelt = fromJson ? String : inCamelCase;
+  const spelt = fromJson ? String : toCamelCase;
   if (!Number.isSafeInteger(hiddenSize) || (first !== "headDim" && first !== "numAttentionHeads")) return undefined;
   if (given[first] !== undefined) return undefined;
   if (first === "headDim" && Number.isSafeInteger(heads))
     return spelt(
-      `hidden_size: expected a multiple of num_attention_heads ${heads}, or head_dim beside it, got ${hiddenSize}`,
+      `hidden_size: expected a multiple of num_attention_heads ${heads}, or an explicit head_dim, got ${hiddenSize}`,
     );
-  // A config.json of a model that is there has to say it.
+  // The config.json of an existing model must have the key.
   if (first === "headDim" || fromJson) return undefined;
-  return `hiddenSize: expected a multiple of an even headDim up to 256, or numAttentionHeads and headDim beside it, got ${hiddenSize}`;
+  return `hiddenSize: expected a multiple of an even headDim up to 256, or explicit numAttentionHeads and headDim, got ${hiddenSize}`;
 }
 
 function firstIssue(error: Pick<z.ZodError, "issues">, given: Record<string, unknown>, fromJson: boolean): string {

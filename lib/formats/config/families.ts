@@ -27,13 +27,13 @@ export function formatOf(modelType: string): FamilyFormat {
   return found;
 }
 
-/** Whether a family's configuration says always which part of each head rotates. */
+/** Whether a family's default rotary fraction is not 1, so that a configuration must also state a fraction of 1. */
 export function saysRotated(modelType: string): boolean {
   const { defaults, fileDefaults } = formatOf(modelType);
   return (defaults.partialRotaryFactor ?? fileDefaults?.partialRotaryFactor) !== undefined;
 }
 
-/** Adds a family. Its name is free: `registerFamily` looks. */
+/** Adds a family. `registerFamily` has checked that the name is free. */
 export function setFormat(modelType: string, facts: FamilyFacts, builtIn: boolean): void {
   formats.set(modelType, {
     windows: { kind: "none" },
@@ -43,7 +43,7 @@ export function setFormat(modelType: string, facts: FamilyFacts, builtIn: boolea
   });
 }
 
-/** Whether a family came by `registerFamily`. */
+/** Whether a family was added by `registerFamily`. */
 export function isRegistered(modelType: string): boolean {
   return formats.has(modelType) && !formatOf(modelType).builtIn;
 }

@@ -30,39 +30,44 @@ const schema = z.object({
   max_length: whole.nullish(),
 });
 
-/** A model's own generation defaults; what its file leaves out is undefined. */
+/** A model's generation defaults. Values that its file omits are undefined. */
 export interface GenerationConfig {
-  /** The token that begins a text. */
+  /** Id of the beginning-of-text token. */
   bosTokenId?: number;
-  /** Any of them ends a text. */
+  /** Ids of the end tokens. Each of them ends a text. */
   eosTokenIds?: number[];
-  /** The token that fills sequences up. */
+  /** Id of the padding token. */
   padTokenId?: number;
-  /** Whether tokens are drawn; false: the likeliest is taken, whatever the sampling values are. */
+  /** Whether to sample. If false, decoding is greedy, whatever the sampling values are. */
   doSample?: boolean;
-  /** Divides logits before the softmax; 0: the likeliest token is taken. */
+  /** Divisor of the logits before the softmax. 0 means greedy decoding. */
   temperature?: number;
-  /** Number of likeliest tokens to sample from; 0: all. */
+  /** Number of most likely tokens to sample from. 0 means all. */
   topK?: number;
-  /** Tokens are drawn from the likeliest that reach this probability together. */
+  /** Sample from the fewest most likely tokens whose total probability reaches this value. */
   topP?: number;
-  /** Tokens are drawn from those this many times as probable as the likeliest. */
+  /** Sample from tokens with at least this fraction of the most likely token's probability. */
   minP?: number;
-  /** Above 1: tokens that were there already become less likely. */
+  /** Above 1, tokens that have already occurred become less likely. */
   repetitionPenalty?: number;
-  /** Texts that beam search follows at once; 1: none. */
+  /** Number of beams of beam search. 1 means no beam search. */
   numBeams?: number;
-  /** Exponent of a text's length, by which beam search divides its log-probability. */
+  /** Exponent of a text's length, by which beam search divides the text's log-probability. */
   lengthPenalty?: number;
-  /** When beam search ends: at numBeams finished texts, by an estimate, or when none can become better ("never"). */
+  /**
+   * When beam search ends: as soon as numBeams texts are finished (true), by an estimate (false), or when no text can
+   * improve ("never").
+   */
   earlyStopping?: boolean | "never";
-  /** Tokens of an answer at most. */
+  /** Maximum number of tokens of an answer. */
   maxNewTokens?: number;
-  /** Tokens of a prompt with its answer at most, as a file has it: kept, and not applied. */
+  /** Maximum number of tokens of a prompt with its answer. It is kept for saving, but not applied. */
   maxLength?: number;
 }
 
-/** Reads generation_config.json of a model folder; an empty object without one. Errors: IO, INVALID_FILE. */
+/**
+ * Reads generation_config.json of a model folder. Returns an empty object if there is none. Errors: IO, INVALID_FILE.
+ */
 export async function readGenerationConfig(folder: string): Promise<GenerationConfig> {
   const path = join(folder, "generation_config.json");
   if (!(await exists(path))) return {};
@@ -93,7 +98,7 @@ export async function readGenerationConfig(folder: string): Promise<GenerationCo
   return Object.fromEntries(Object.entries(config).filter(([, entry]) => entry !== undefined));
 }
 
-/** The snake_case object for generation_config.json. */
+/** Converts to the snake_case object for generation_config.json. */
 export function generationConfigToJson(config: GenerationConfig): Record<string, unknown> {
   const { eosTokenIds, ...rest } = config;
   const json: Record<string, unknown> = {};

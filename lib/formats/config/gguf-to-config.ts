@@ -1,4 +1,4 @@
-// GGUF metadata → model configuration (keys as llama.cpp reads and writes them).
+// Converts GGUF metadata to a model configuration, with the keys that llama.cpp reads and writes.
 import { describe, HeddleError } from "../../core/errors.ts";
 import { parseJson } from "../../io/json.ts";
 import { encoderFromGguf } from "../gguf/gguf-encoder.ts";
@@ -14,7 +14,7 @@ import { formatOf, isModelType, isRegistered, saysRotated } from "./families.ts"
 import type { FamilyFormat, GgufSizes } from "./family-format.ts";
 import { describeUnknown } from "./missing-features.ts";
 
-/** The configuration of an open GGUF file. Errors: INVALID_FILE, UNSUPPORTED (architecture, feature). */
+/** Returns the configuration of an open GGUF file. Errors: INVALID_FILE, UNSUPPORTED (architecture, feature). */
 export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const meta = source.gguf;
   if (!meta) throw new HeddleError("INTERNAL", `${source.path}: expected a GGUF file`);
@@ -66,9 +66,9 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const rotary = positions ? headDim : (meta.number(`${arch}.rope.dimension_count`) ?? headDim);
   if (rotary > headDim || (rotary < headDim && gguf?.layout === "rope"))
     throw unsupported(`rotation of ${rotary} of ${headDim} dimensions is not provided`);
-  // A language model that sees pictures (GLM-4V): its rows of q and k have another order then, as well.
+  // These are files of a vision-language model (GLM-4V), whose rows of q and k also have another order.
   if (meta.numbers(`${arch}.rope.dimension_sections`)?.some((count) => Number(count) > 0))
-    throw unsupported(`${arch}.rope.dimension_sections: positions within pictures (M-RoPE) are not provided`);
+    throw unsupported(`${arch}.rope.dimension_sections: positions in images (M-RoPE) are not provided`);
   const theta = meta.real(`${arch}.rope.freq_base`) ?? 10000;
 
   const tokens = meta.count("tokenizer.ggml.tokens");
@@ -113,7 +113,10 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   );
 }
 
-/** Whether a decoder's file is of a model that attends both ways; llama.cpp takes it for granted of architectures that are of such models alone. */
+/**
+ * Whether a decoder's file declares bidirectional attention. llama.cpp assumes it for architectures that only
+ * bidirectional models have.
+ */
 function readsBidirectional(meta: GgufMetadata, family: string, arch: string): boolean | "unknown" {
   if (isBidirectional(arch)) return true;
   if (meta.boolean(`${arch}.attention.causal`) !== false) return false;
@@ -121,7 +124,7 @@ function readsBidirectional(meta: GgufMetadata, family: string, arch: string): b
   return bidirectional && bidirectional.gguf === undefined ? true : "unknown";
 }
 
-/** The epsilon of norms. A registered family may have either kind. */
+/** Reads the epsilon of norms. A registered family may have LayerNorm or RMSNorm. */
 function epsilons(meta: GgufMetadata, modelType: string, arch: string): Partial<ModelConfig> {
   const [layer, rms] = [`${arch}.attention.layer_norm_epsilon`, `${arch}.attention.layer_norm_rms_epsilon`] as const;
   if (formatOf(modelType).layerNorm) return { layerNormEpsilon: meta.requireReal(layer) };
@@ -133,13 +136,13 @@ function epsilons(meta: GgufMetadata, modelType: string, arch: string): Partial<
   };
 }
 
-/** θ of the sliding layers, where a file gives them another than the rest. */
+/** Reads θ of the sliding layers, if the file has a separate key for it. */
 function localTheta(meta: GgufMetadata, modelType: string, arch: string, theta: number): Partial<ModelConfig> {
   const local = formatOf(modelType).windows.kind === "pattern" ? meta.real(`${arch}.rope.freq_base_swa`) : undefined;
   return local === undefined || local === theta ? {} : { ropeLocalTheta: local };
 }
 
-/** Values under the family's own keys, and llama.cpp's defaults. As in llama.cpp, a number of zero is unset. */
+/** Returns values of the family's keys, and llama.cpp's defaults. As in llama.cpp, a number of zero is unset. */
 function familyValues(
   { gguf }: FamilyFormat,
   meta: GgufMetadata,
@@ -158,12 +161,12 @@ function familyValues(
   return Object.keys(own).length === 0 ? values : { ...values, own };
 }
 
-/** Values of a family with routed experts. */
+/** Returns values of a family with routed experts. */
 function expertValues(meta: GgufMetadata, modelType: string, arch: string): Partial<ModelConfig> {
   const { experts, keys = {} } = formatOf(modelType);
   if (!experts) return {};
   const numExpertsPerTok = meta.requireNumber(`${arch}.expert_used_count`);
-  // Older files have only the width of a block: that of one expert, or for Qwen of all experts that a token uses.
+  // Older files only have the width of a block: one expert's, or for Qwen the sum over all experts that a token uses.
   const block = meta.number(`${arch}.feed_forward_length`);
   const shared = block !== undefined && block % numExpertsPerTok === 0 ? block / numExpertsPerTok : undefined;
   const said = experts.width === "intermediateSize" ? block : shared;
@@ -174,7 +177,7 @@ function expertValues(meta: GgufMetadata, modelType: string, arch: string): Part
       meta.number(`${arch}.expert_feed_forward_length`) ??
       said ??
       meta.requireNumber(`${arch}.expert_feed_forward_length`),
-    // As llama.cpp reads it: as wide as a block for all tokens.
+    // llama.cpp's default for the shared expert's width is that of a dense block.
     ...(experts.shared && {
       sharedExpertIntermediateSize:
         meta.number(`${arch}.expert_shared_feed_forward_length`) ?? meta.requireNumber(`${arch}.feed_forward_length`),
@@ -193,7 +196,7 @@ function ownValues(meta: GgufMetadata, modelType: string, path: string): Record<
   return Object.fromEntries(Object.entries(parsed).filter(([key]) => taken(key)));
 }
 
-/** The family of a file, where several share its architecture. */
+/** Returns the family of a file whose architecture several families share. */
 function sharingArchitecture(
   meta: GgufMetadata,
   family: string,
@@ -210,7 +213,7 @@ function vocabSize(source: WeightSource): number | undefined {
   return source.has("token_embd.weight") ? source.info("token_embd.weight").shape[0] : undefined;
 }
 
-/** The type of the first layer's q matrix speaks for all matrices; norms are F32 in any file. */
+/** Returns the type of the first layer's q matrix, which represents all matrices. Norms are F32 in any file. */
 function matrixDtype(source: WeightSource): ModelConfig["dtype"] {
   for (const name of ["blk.0.attn_q.weight", "blk.0.attn_qkv.weight", "token_embd.weight"]) {
     const dtype = source.has(name) ? source.info(name).dtype : undefined;

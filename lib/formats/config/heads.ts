@@ -1,18 +1,24 @@
-// Heads on a trunk, as transformers and TRL name them: classification heads (`score`) and the value head (`v_head`).
+// Heads on a trunk, with the names of transformers and TRL: classification heads (`score`) and the value head
+// (`v_head`).
 import { describe, HeddleError } from "../../core/errors.ts";
 import type { ClassifierConfig, EmbeddingConfig, ModelConfig } from "./config.ts";
 import { formatOf } from "./families.ts";
 
-/** TRL's AutoModelForCausalLMWithValueHead: `v_head.summary.weight` (1, hidden) and `.bias`. */
+/**
+ * Prefix of the value head in TRL's AutoModelForCausalLMWithValueHead: `v_head.summary.weight` (1, hidden) and `.bias`.
+ */
 export const VALUE_HEAD = "v_head.summary";
 
-/** Where a classifier's weights are: a family may have a name for each task, encoders have `classifier`, and others `score`. */
+/**
+ * Returns the prefix of a classifier's weights: the family's name for the task, `classifier` for other encoders, or
+ * `score`.
+ */
 export function classifierPrefix({ modelType, classifier }: Pick<ModelConfig, "modelType" | "classifier">): string {
   const { classifierNames, encoder } = formatOf(modelType);
   return (classifier && classifierNames?.[classifier.task]) ?? (encoder ? "classifier" : "score");
 }
 
-/** The language model's head where it is not the embedding. */
+/** Returns the name of an untied language-modeling head. */
 export function ownHead({ modelType }: Pick<ModelConfig, "modelType">): string {
   return `${formatOf(modelType).headName ?? "lm_head"}.weight`;
 }
@@ -22,12 +28,15 @@ const POOLING = { last: "last", mean: "mean", cls: "first", first: "first" } as 
 
 type Json = Record<string, unknown>;
 
-/** `LlamaForCausalLM`, `GPT2LMHeadModel` → `LlamaForSequenceClassification`, `GPT2ForSequenceClassification`. */
+/**
+ * Converts a class name to that of a classifier: `LlamaForCausalLM` → `LlamaForSequenceClassification`,
+ * `GPT2LMHeadModel` → `GPT2ForSequenceClassification`.
+ */
 export function classifierClass(languageModel: string, { task }: ClassifierConfig): string {
   return languageModel.replace(/(ForCausalLM|LMHeadModel|ForMaskedLM|Model)$/, "") + TASKS[task];
 }
 
-/** The classifier that a config.json describes, by its class; undefined where the class is of another kind. */
+/** Returns the classifier that a config.json's class implies, or undefined for other classes. */
 export function classifierFromJson(raw: Json, where: string): Json | undefined {
   const names = Array.isArray(raw.architectures) ? raw.architectures : [];
   const task = (Object.keys(TASKS) as (keyof typeof TASKS)[]).find((t) =>
@@ -49,7 +58,7 @@ export function classifierFromJson(raw: Json, where: string): Json | undefined {
   return classifier;
 }
 
-/** Names by index. transformers' default is two labels, LABEL_0 and LABEL_1. */
+/** Returns the label names by index. transformers' default is two labels, LABEL_0 and LABEL_1. */
 function labelsOf(raw: Json, where: string): unknown[] {
   const names = raw.id2label;
   const invalid = (expected: string, got: unknown) =>
@@ -68,23 +77,23 @@ function labelsOf(raw: Json, where: string): unknown[] {
   });
 }
 
-/** The keys of config.json that describe a classifier. */
+/** Returns the config.json keys that describe a classifier. */
 export function classifierToJson(classifier: ClassifierConfig): Json {
   const { labels, problemType, pooling, temperature } = classifier;
   return {
     id2label: Object.fromEntries(labels.map((label, i) => [String(i), label])),
     label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
     ...(problemType !== undefined && { problem_type: problemType }),
-    // transformers' decoders pool the last token; other ways have the key that ModernBERT's configuration has.
+    // transformers' decoders pool the last token. Other modes use ModernBERT's key.
     ...(pooling !== "last" && { classifier_pooling: pooling === "first" ? "cls" : pooling }),
     ...(temperature !== undefined && { classifier_temperature: temperature }),
   };
 }
 
-/** File with the configuration of an adapter's heads, with the keys of config.json. */
+/** Name of the file with an adapter's head configuration, which uses config.json's keys. */
 export const HEAD_CONFIG_FILE = "head_config.json";
 
-/** Keys beyond those of a language model: classifier, value head, pooling. */
+/** Returns the keys that a language model does not have: classifier, value head, pooling. */
 export function headsToJson(config: ModelConfig, languageModel: string): Json {
   const { classifier, valueHead, embedding } = config;
   return {
@@ -94,7 +103,7 @@ export function headsToJson(config: ModelConfig, languageModel: string): Json {
   };
 }
 
-/** The same read back, as far as it is there; the schema checks it. */
+/** Reads the keys that headsToJson writes, if present. The schema checks their values. */
 export function headsFromJson(raw: Json, where: string): Json {
   const classifier = classifierFromJson(raw, where);
   return {
@@ -104,7 +113,7 @@ export function headsFromJson(raw: Json, where: string): Json {
   };
 }
 
-/** Other embedding settings by key. */
+/** Embedding settings other than pooling, by key. */
 const EMBEDDING_KEYS = {
   embedding_normalize: "normalize",
   embedding_layers: "layers",

@@ -32,8 +32,8 @@ export function languageModelConfig(raw: Json): Json {
 const PICTURES = /^(model\.)?(vision_tower|multi_modal_projector)\./;
 
 /**
- * The name that a weight of a whole model has in its language model alone; undefined for weights of pictures. Checkpoints have
- * `language_model.model.`, those of transformers from 4.52 on `model.language_model.`.
+ * Returns the name of a multimodal model's weight in its language model, or undefined for weights of the vision part.
+ * Checkpoints have `language_model.model.`, and since transformers 4.52 `model.language_model.`.
  */
 export function languageModelName(name: string, modelType: string): string | undefined {
   if (!formatOf(modelType).partOf) return name;

@@ -3,8 +3,9 @@ import type { ModelConfig } from "./config-types.ts";
 import { formatOf } from "./families.ts";
 
 /**
- * The row of its table that a text's first token reads: 0, but for MPNet's 2, and for RoBERTa's kin, whose rows up to the padding's id are the padding's
- * (transformers' create_position_ids_from_input_ids). Texts have no padding here, so that all their tokens count.
+ * Returns the row of the position table that a text's first token reads. It is 0 except for MPNet (2) and RoBERTa's
+ * families, where rows up to the padding id belong to padding (transformers' create_position_ids_from_input_ids). Texts
+ * have no padding here, so all their tokens count.
  */
 export function firstPosition({ modelType, padTokenId }: Pick<ModelConfig, "modelType" | "padTokenId">): number {
   const { positions } = formatOf(modelType);
@@ -12,7 +13,7 @@ export function firstPosition({ modelType, padTokenId }: Pick<ModelConfig, "mode
   return positions === "behind padding" ? (padTokenId ?? 0) + 1 : 0;
 }
 
-/** `noRopeLayers` where positions rotate in all layers but every n-th. */
+/** Returns `noRopeLayers` for a model with RoPE in all layers except every n-th. */
 export function unrotatedEvery(n: number, layers: number): number[] {
   return Array.from({ length: layers }, (_, i) => ((i + 1) % n === 0 ? 0 : 1));
 }

@@ -1,4 +1,4 @@
-// RoPE in config.json, in both dialects: `rope_theta` with `rope_scaling`, and `rope_parameters`.
+// RoPE in config.json, in both forms: `rope_theta` with `rope_scaling`, or `rope_parameters`.
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import type { ModelConfig } from "./config-types.ts";
@@ -8,7 +8,7 @@ import { alphaTheta, ropeScalingFromJson, ropeScalingToJson } from "./rope-scali
 type Json = Record<string, unknown>;
 
 /**
- * Reads the RoPE settings of a config.json into `config`, for its schema to check.
+ * Reads the RoPE settings of a config.json into `config`. The schema checks them.
  * @throws HeddleError INVALID_FILE, UNSUPPORTED
  */
 export function readRope(raw: Json, config: Json, { modelType, where }: { modelType: string; where: string }): void {
@@ -21,7 +21,7 @@ export function readRope(raw: Json, config: Json, { modelType, where }: { modelT
   if (Object.entries(keys).some(([key, name]) => name === "ropeLocalTheta" && raw[key] === null))
     config.ropeLocalTheta ??= config.ropeTheta ?? defaults.ropeTheta;
   const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? undefined;
-  // All of it is what a configuration without the field says, but for families that rotate a part by default.
+  // Omit a fraction of 1, which is the default, unless the family's default is another.
   if (partial !== undefined && (partial !== 1 || saysRotated(modelType))) config.partialRotaryFactor = partial;
   const scaled = ropeAlpha && alphaTheta(given, raw, config.ropeTheta);
   if (scaled) return void Object.assign(config, { ropeTheta: scaled, ropeScaling: null });
@@ -31,15 +31,16 @@ export function readRope(raw: Json, config: Json, { modelType, where }: { modelT
   const [beside, within] = [raw.original_max_position_embeddings ?? undefined, scaling.originalMaxPositionEmbeddings];
   const original = originalContextBeside ? (beside ?? within) : (within ?? beside);
   if (original !== undefined) scaling.originalMaxPositionEmbeddings = original;
-  // YaRN's null: as many times as the context is longer.
+  // For YaRN, a null factor means the ratio of the context lengths.
   const most = config.maxPositionEmbeddings;
   if (scaling.ropeType === "yarn" && given.factor === null && isPositive(most) && isPositive(original))
     scaling.factor = most / original;
 }
 
 /**
- * The settings of all layers, or of full-attention layers and of sliding layers separately. If a file has both dialects, transformers uses
- * `rope_scaling`, but takes θ, the rotary fraction and the sliding layers' settings from the other one.
+ * Returns the settings of all layers, or separate ones of full-attention and sliding layers. If a file has both forms,
+ * transformers uses `rope_scaling`, but takes θ, the rotary fraction and the sliding layers' settings from the other
+ * form.
  */
 function ropeSets(raw: Json, where: string): { full: Json; sliding?: Json } {
   const parameters = objectAt(raw, "rope_parameters", where);
@@ -60,7 +61,7 @@ function ropeSets(raw: Json, where: string): { full: Json; sliding?: Json } {
   };
 }
 
-/** Drops unset values. */
+/** Drops undefined and null values. */
 function said(values: Json): Json {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined && value !== null));
 }
@@ -71,20 +72,23 @@ function objectAt(raw: Json, key: string, where: string): Json {
   throw new HeddleError("INVALID_FILE", `${where}: ${key}: expected an object, got ${describe(value)}`);
 }
 
-/** θ of the sliding layers where each kind of layer has its own set; undefined: the other layers' set is theirs too. */
+/** Returns the sliding layers' θ, or undefined if they have the same settings as the other layers. */
 function localTheta(full: Json, local: Json, type: string, where: string): unknown {
   const { defaults, windowsUnscaled } = formatOf(type);
   const always = defaults.ropeLocalTheta !== undefined || windowsUnscaled;
   if (!always && JSON.stringify(full) === JSON.stringify(local)) return undefined;
   const { rope_theta, rope_type = "default", ...others } = local;
   if (rope_type !== "default" || Object.values(others).some((value) => value !== null)) {
-    const message = `rope_parameters: scaling of sliding_attention's own (${describe(rope_type)}) is not provided`;
+    const message = `rope_parameters: separate scaling of sliding_attention (${describe(rope_type)}) is not provided`;
     throw new HeddleError("UNSUPPORTED", `${where}: ${message}`);
   }
   return rope_theta;
 }
 
-/** The dialect that every version of transformers knows. @throws UNSUPPORTED for GGUF's factors, which have no name there */
+/**
+ * Returns the RoPE keys in the form that every version of transformers reads.
+ * @throws UNSUPPORTED for GGUF's factors, which config.json cannot express
+ */
 export function ropeToJson(config: ModelConfig): Json {
   return {
     ...originalContext(config),
@@ -100,7 +104,7 @@ function originalContext({ modelType, ropeScaling }: ModelConfig): Json {
   return original === undefined ? {} : { original_max_position_embeddings: original };
 }
 
-/** Where sliding layers have a θ that no key of the family says: the dialect that has rotary positions by the kind of layer. */
+/** Returns `rope_parameters` by layer type, if sliding layers have a θ that no key of the family expresses. */
 function ropeByLayerType({ modelType, ropeTheta, ropeScaling, ropeLocalTheta: local }: ModelConfig): Json {
   const { keys = {}, windowsUnscaled } = formatOf(modelType);
   const said = Object.values(keys).includes("ropeLocalTheta") || (windowsUnscaled && local === ropeTheta);

@@ -1,4 +1,4 @@
-// How a model's rotary frequencies are stretched beyond the context it was first trained with.
+// Scaling of RoPE frequencies beyond a model's original context length.
 import { z } from "zod";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { positive, whole } from "../../core/schema-parts.ts";
@@ -14,7 +14,7 @@ const factors = z
 
 const KINDS: readonly RopeScaling["ropeType"][] = ["linear", "dynamic", "llama3", "yarn", "longrope", "factors"];
 
-/** Normalised form of `rope_scaling` / `rope_parameters`; what the fields are: `config-types.ts`. */
+/** The normalised form of `rope_scaling` or `rope_parameters`. `config-types.ts` documents the fields. */
 export const ropeScalingSchema = z.discriminatedUnion(
   "ropeType",
   [
@@ -66,12 +66,14 @@ const CAMEL = new Map(
   }),
 );
 
-/** Where transformers, and DeepSeek's own code, take 0 for a value that is not set. */
+/** Keys for which transformers, and DeepSeek's code, treat 0 as unset. */
 const NOT_USED_AT_0 = new Set(["mscale", "mscale_all_dim"]);
 
 /**
- * `rope_scaling` as config.json has it (old `type` key included) → the form the schema takes; null for "default".
- * @throws UNSUPPORTED for a kind that is not known @param where names the file in the message
+ * Converts `rope_scaling` of config.json, which may have the old `type` key, to the form that the schema takes. Returns
+ * null for "default".
+ * @param where names the file in messages
+ * @throws UNSUPPORTED for an unknown kind
  */
 export function ropeScalingFromJson(value: Record<string, unknown>, where: string): Record<string, unknown> | null {
   const unset = ([key, entry]: [string, unknown]) =>
@@ -82,7 +84,7 @@ export function ropeScalingFromJson(value: Record<string, unknown>, where: strin
   );
   let type = result.ropeType ?? result.type ?? "default";
   if (type === "default") return null;
-  if (type === "su") type = "longrope"; // its name in the first Phi-3 files
+  if (type === "su") type = "longrope"; // name in the first Phi-3 files
   delete result.type;
   if (typeof type !== "string")
     throw new HeddleError("INVALID_FILE", `${where}: rope_scaling.rope_type: expected a text, got ${describe(type)}`);
@@ -99,8 +101,8 @@ export function ropeScalingFromJson(value: Record<string, unknown>, where: strin
 }
 
 /**
- * θ · α^(d / (d − 2)) for heads of width d, in f32: the θ of "dynamic" scaling with an `alpha`, at all lengths (transformers'
- * HunYuanDenseV1RotaryEmbedding).
+ * Returns θ · α^(d / (d − 2)) for heads of width d, in f32. With an `alpha`, "dynamic" scaling uses this θ at all
+ * lengths (transformers' HunYuanDenseV1RotaryEmbedding).
  * @returns undefined for other settings and for invalid values, which the schema reports
  */
 export function alphaTheta(
@@ -114,7 +116,7 @@ export function alphaTheta(
   return typeof width === "number" && width > 2 ? tidy(theta * alpha ** (width / (width - 2))) : undefined;
 }
 
-/** The snake_case object for config.json. */
+/** Returns the snake_case object for config.json. */
 export function ropeScalingToJson(scaling: RopeScaling): Record<string, unknown> {
   if (scaling.ropeType === "factors") {
     throw new HeddleError(
@@ -128,8 +130,9 @@ export function ropeScalingToJson(scaling: RopeScaling): Record<string, unknown>
 }
 
 /**
- * The divisors of the inverse frequencies theta^(-2i/headDim), i < headDim/2, that llama3 scaling amounts to: 1 for short
- * wavelengths, `factor` for long ones, blended between (Llama 3.1; transformers' _compute_llama3_parameters).
+ * Returns llama3 scaling as divisors of the inverse frequencies theta^(-2i/headDim), i < headDim/2. They are 1 for
+ * short wavelengths, `factor` for long ones, and blended in between (Llama 3.1; transformers'
+ * _compute_llama3_parameters).
  */
 export function llama3Factors(scaling: Llama3RopeScaling, headDim: number, theta: number): Float32Array {
   const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings: original } = scaling;
@@ -143,8 +146,8 @@ export function llama3Factors(scaling: Llama3RopeScaling, headDim: number, theta
 }
 
 /**
- * The llama3 scaling that yields these divisors, or the divisors themselves. GGUF keeps only the divisors; the published
- * models use low 1, high 4 and an original context that is a power of two, so those are tried.
+ * Returns the llama3 scaling that yields these divisors, or else the divisors themselves. GGUF stores only the
+ * divisors. Published models use low 1, high 4 and a power of two as original context length, so only those are tried.
  */
 export function ropeScalingFromFactors(factors: Float32Array, headDim: number, theta: number): RopeScaling | null {
   if (factors.every((value) => value === 1)) return null;
@@ -166,8 +169,8 @@ export function ropeScalingFromFactors(factors: Float32Array, headDim: number, t
 }
 
 /**
- * The factor of cosine and sine: YaRN's attention temperature (Peng et al. 2023, eq. 22; with DeepSeek's mscale), or LongRoPE's (Ding et
- * al. 2024). 1 for other types.
+ * Returns the factor of cosine and sine: YaRN's attention temperature (Peng et al. 2023, eq. 22; with DeepSeek's
+ * mscale), or LongRoPE's (Ding et al. 2024). It is 1 for other types.
  */
 export function ropeAttentionFactor({ ropeScaling: scaling, maxPositionEmbeddings: most }: ModelConfig): number {
   if (scaling?.ropeType === "yarn") return yarnAttentionFactor(scaling);
@@ -179,7 +182,7 @@ export function ropeAttentionFactor({ ropeScaling: scaling, maxPositionEmbedding
   return 1;
 }
 
-/** The same for a scaling alone. */
+/** Returns YaRN's factor of cosine and sine. */
 export function yarnAttentionFactor({ factor, attentionFactor, mscale, mscaleAllDim }: YarnRopeScaling): number {
   const temperature = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
   if (attentionFactor !== undefined) return attentionFactor;

@@ -1,23 +1,25 @@
-// Which layers of a model slide.
+// Rules for which layers have sliding windows.
 import { describe, type HeddleError } from "../../core/errors.ts";
 import type { ModelConfig } from "./config-types.ts";
 
-/** Which layers slide where `layer_types` does not say. */
+/** Which layers slide if `layer_types` is missing. */
 export type WindowRule =
-  /** None: `sliding_window` is not read. */
+  /** No layers: `sliding_window` is not read. */
   | { kind: "none" }
-  /** All, where there is a `sliding_window`; `otherwise` is the configuration class's default. */
+  /**
+   * All layers, if there is a `sliding_window`. `otherwise` is the default window of transformers' configuration class.
+   */
   | { kind: "all"; otherwise: number | null }
-  /** Only with `use_sliding_window`: those from `max_window_layers` on (Qwen 2, 3), or all. */
+  /** Only with `use_sliding_window`: the layers from `max_window_layers` on (Qwen 2, 3), or all. */
   | { kind: "flag"; from: "max_window_layers" | "first" }
-  /** With `use_sliding_window`, those that do not rotate (SmolLM 3). */
+  /** Only with `use_sliding_window`: the layers without RoPE (SmolLM 3). */
   | { kind: "unrotated" }
-  /** All but every n-th. */
+  /** All layers but every n-th. */
   | { kind: "pattern"; period: number; otherwise: number }
-  /** All but the first of every n (ModernBERT), under its own keys of config.json. */
+  /** All layers but the first of every n (ModernBERT, which has separate config.json keys). */
   | { kind: "global"; period: number; otherwise: number };
 
-/** The window kinds of `layers` layers by a family's rule, for a configuration that has a window. */
+/** Returns the attention kind of each layer by a family's rule, for a configuration with a window. */
 export function layerTypesOf(
   rule: WindowRule,
   layers: number,
@@ -32,7 +34,10 @@ export function layerTypesOf(
   return Array.from({ length: layers }, (_, i) => (slides(i) ? "sliding_attention" : "full_attention"));
 }
 
-/** n where all layers but every n-th slide, as `sliding_window_pattern` says it: a number, or as EXAONE 4 spells it, "LLLG". */
+/**
+ * Parses `sliding_window_pattern` into n, where all layers but every n-th slide. It is a number, or a string such as
+ * "LLLG" in EXAONE 4.
+ */
 export function periodOf(pattern: unknown, unsupported: (message: string) => HeddleError): unknown {
   if (typeof pattern !== "string") return pattern;
   if (/^L*G$/.test(pattern)) return pattern.length;

@@ -1,4 +1,4 @@
-// Encoders (BERT and its kin, modernbert, nomic_bert) in GGUF metadata ↔ their configurations, keys as llama.cpp reads and writes them.
+// Converts configurations of encoders (BERT's families, modernbert, nomic_bert) from and to GGUF metadata, with llama.cpp's keys.
 import { describe, HeddleError } from "../../core/errors.ts";
 import { ACTIVATIONS, isActivation } from "../config/activations.ts";
 import type { ModelConfig } from "../config/config.ts";
@@ -13,17 +13,18 @@ import { layerTypesFromGguf, slidingPatternToGguf, slidingWindowFromGguf } from 
 
 type Part = Record<string, unknown>;
 
-/** A file's values, for parseModelConfig to check. @throws HeddleError INVALID_FILE, UNSUPPORTED (a feature) */
+/** Reads an encoder's configuration values, which parseModelConfig checks. @throws HeddleError INVALID_FILE, UNSUPPORTED for a feature */
 export function encoderFromGguf(source: WeightSource, meta: GgufMetadata, modelType: string, arch: string): Part {
-  // llama.cpp takes a file without the key for one that sees only what came before.
+  // llama.cpp treats a file without the key as causal.
   const causal = meta.boolean(`${arch}.attention.causal`);
   if (causal !== false)
-    throw unsupported(source, `${arch}.attention.causal: expected false, got ${describe(causal)}: it reads both ways`);
+    throw unsupported(source, `${arch}.attention.causal: expected false for an encoder, got ${describe(causal)}`);
   const layers = meta.requireNumber(`${arch}.block_count`);
   const hidden = meta.requireNumber(`${arch}.embedding_length`);
   const heads = meta.requireAlike(`${arch}.attention.head_count`, layers);
   const groups = meta.alike(`${arch}.attention.head_count_kv`, layers) ?? heads;
-  if (groups !== heads) throw unsupported(source, `${arch}.attention.head_count_kv: groups of heads are not provided`);
+  if (groups !== heads)
+    throw unsupported(source, `${arch}.attention.head_count_kv: grouped-query attention is not supported for ${arch}`);
   const { defaults, positions, windows } = formatOf(modelType);
   return {
     modelType,
@@ -54,17 +55,17 @@ function rowsOf(source: WeightSource, name: string): number | undefined {
   return source.has(name) ? source.info(name).shape[0] : undefined;
 }
 
-/** Kinds of segments: llama.cpp counts them among the tokenizer's keys. */
+/** Reads the number of token types, which llama.cpp stores among the tokenizer's keys. */
 function segments(source: WeightSource, meta: GgufMetadata, arch: string): Part {
   const rows = rowsOf(source, "token_types.weight");
   const count = meta.number("tokenizer.ggml.token_type_count");
   if (rows !== undefined) return { typeVocabSize: count ?? rows };
-  // DistilBERT's files bear BERT's name. They count one kind of segments, and have no table of it.
+  // DistilBERT's files have BERT's architecture name. They declare one token type and have no table for it.
   const without = familySharing(arch, "no segments");
   if (without !== undefined && (count ?? 1) === 1) return { modelType: without };
   throw new HeddleError(
     "INVALID_FILE",
-    `${source.path}: expected token_types.weight of ${count ?? "some"} kinds of segments, got none`,
+    `${source.path}: expected token_types.weight${count === undefined ? "" : ` for ${count} token types`}, got none`,
   );
 }
 
@@ -80,7 +81,7 @@ function rotation(source: WeightSource, meta: GgufMetadata, arch: string, headDi
   if (rotary !== headDim)
     throw unsupported(
       source,
-      `${arch}.rope.dimension_count: rotation of ${rotary} of ${headDim} dimensions is not provided`,
+      `${arch}.rope.dimension_count: partial rotation (${rotary} of ${headDim} dimensions) is not supported for ${arch}`,
     );
   const table = ["rope_freqs", "rope_factors_long", "rope_factors_short"].find((name) => source.has(`${name}.weight`));
   if (table !== undefined) throw unsupported(source, `tensor "${table}.weight" is not provided for ${arch}`);
@@ -110,11 +111,11 @@ function windowsAndActivation(
   };
 }
 
-/** The head of a file that ranks, and what it reads; or how the file pools. */
+/** Reads the classification head of a reranker's file, or the pooling of another file. */
 function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: string, arch: string): Part {
   const rows = rowsOf(source, "cls.output.weight");
   const said = poolingFromGguf(meta, arch);
-  // Rerankers' files of before there was a key for it.
+  // Older rerankers' files have a head but no pooling_type.
   const pooling = said ?? (rows !== undefined && source.has("cls.weight") ? "rank" : undefined);
   if (pooling !== "rank") return embeddingOf(pooling);
   const classifier = formatOf(modelType).gguf?.classifier;
@@ -123,10 +124,10 @@ function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: strin
   if (formatOf(modelType).positions && !source.has("token_types.weight"))
     throw unsupported(
       source,
-      `${arch}.pooling_type: rank is not provided for DistilBERT, whose head llama.cpp has with another activation`,
+      `${arch}.pooling_type: rank is not provided for DistilBERT, because llama.cpp computes its head with another activation`,
     );
   if (rows === undefined || !source.has("cls.weight")) {
-    // Its classifier would read what it was not trained on: llama.cpp's converter leaves BERT's pooler out.
+    // llama.cpp's converter leaves out BERT's pooler (`cls.weight`). Without it the classifier's input would be wrong.
     const missing = rows === undefined ? "cls.output.weight" : "cls.weight";
     throw unsupported(source, `${arch}.pooling_type: rank without ${missing} is not provided`);
   }
@@ -140,7 +141,7 @@ function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: strin
   };
 }
 
-/** The same weights, and zeros for the biases of a head that ranks where the file has none: llama.cpp adds what is there. */
+/** Adds zero biases to a reranker's head if the file has none. In llama.cpp these biases are optional. */
 export function withHeadBiases(weights: WeightSource, { modelType, classifier }: ModelConfig): WeightSource {
   if (!classifier) return weights;
   const zeros = new Map<string, StoredTensor>();
@@ -169,9 +170,9 @@ export function encoderToGguf(config: ModelConfig, meta: Map<string, GgufValue>)
   const { gguf, positions, windows } = formatOf(modelType);
   const arch = gguf!.architecture;
   const refuse = (what: string) => {
-    throw new HeddleError("UNSUPPORTED", `${modelType}: ${what} has no place in GGUF of ${arch}`);
+    throw new HeddleError("UNSUPPORTED", `${modelType}: ${what} cannot be stored in GGUF files of ${arch}`);
   };
-  if (classifier?.task === "token") refuse("a classification head of tokens");
+  if (classifier?.task === "token") refuse("a token classification head");
   if (config.valueHead) refuse("a value head");
   if (classifier && !gguf!.classifier) refuse("a classification head");
   meta.set(`${arch}.attention.causal`, { type: "bool", value: false });

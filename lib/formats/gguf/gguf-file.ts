@@ -17,18 +17,18 @@ const MAX_TENSOR_NAME_BYTES = 256;
 const MAX_RANK = 4;
 const MAX_ALIGNMENT = 1 << 20;
 const DEFAULT_ALIGNMENT = 32;
-/** Number of table entries read before the event loop may have its turn. */
+/** Number of table entries to read before yielding to the event loop. */
 const SLICE_TENSORS = 1024;
 
 export interface GgufEntry {
   name: string;
   /** ggml's name of the type, for example "Q4_K". */
   storedDtype: string;
-  /** Absent for types heddle does not compute with. */
+  /** Absent for types that heddle does not compute with. */
   dtype?: WeightDType;
-  /** Row-major: the last dimension is contiguous (the file lists dimensions the other way round). */
+  /** Row-major: the last dimension is contiguous. The file lists dimensions in reverse order. */
   shape: number[];
-  /** From the beginning of the file. */
+  /** Offset in bytes from the beginning of the file. */
   offset: number;
   bytes: number;
 }
@@ -86,7 +86,7 @@ function readVersion(reader: GgufReader): 2 | 3 {
   if (version === 1) {
     throw new HeddleError("UNSUPPORTED", `${reader.path}: GGUF version: expected 2 or 3, got 1`);
   }
-  // A big-endian file has its version's bytes the other way round.
+  // In a big-endian file the version's bytes are reversed.
   if (version !== 0 && (version & 0xffff) === 0) {
     throw new HeddleError("UNSUPPORTED", `${reader.path}: expected a little-endian GGUF file, got a big-endian one`);
   }
@@ -95,7 +95,7 @@ function readVersion(reader: GgufReader): 2 | 3 {
 
 function readAlignment(reader: GgufReader, metadata: GgufMetadata): number {
   const alignment = metadata.number("general.alignment") ?? DEFAULT_ALIGNMENT;
-  // A power of two, as llama.cpp demands.
+  // llama.cpp requires a power of two.
   if (
     !Number.isInteger(alignment) ||
     alignment < 1 ||
@@ -111,7 +111,7 @@ interface RawEntry {
   name: string;
   typeNumber: number;
   shape: number[];
-  /** From the beginning of the data. */
+  /** Offset from the beginning of the data. */
   relative: bigint;
 }
 
@@ -132,7 +132,10 @@ function readEntry(reader: GgufReader, index: number): RawEntry {
   return { name, typeNumber, shape, relative: reader.u64(`${label}: offset`) };
 }
 
-/** Each tensor begins at the padded end of the one before it, as llama.cpp demands. Gaps and overlaps are rejected. */
+/**
+ * Computes where each tensor begins: at the padded end of the previous one, as llama.cpp requires. Gaps and overlaps
+ * are rejected.
+ */
 function* placeTensors(
   reader: GgufReader,
   table: RawEntry[],
@@ -160,7 +163,7 @@ function* placeTensors(
     }
     const bytes = (elementCount(shape) / type.blockElements) * type.blockBytes;
     end = start + bytes;
-    // Written so that NaN (an element count beyond 2^53) fails too.
+    // The condition is negated so that NaN (an element count beyond 2^53) fails too.
     if (!(dataStart + end <= Number.MAX_SAFE_INTEGER))
       throw reader.invalid(`${label}: ${type.name} [${shape.join(", ")}]: expected fewer than 2^53 bytes, got more`);
     const { dtype } = type;
@@ -168,7 +171,7 @@ function* placeTensors(
     entries.set(name, { name, storedDtype: type.name, ...(dtype && { dtype }), shape, offset, bytes });
     if (entries.size % SLICE_TENSORS === 0) yield;
   }
-  // A file without tensors may end with its table.
+  // A file without tensors may end after its table.
   if (table.length > 0 && dataStart + end > reader.size)
     throw cutOff(reader.path, reader.size, { bytes: dataStart + end });
   return entries;

@@ -1,4 +1,4 @@
-// Matrices of queries, keys and values in one (`attn_qkv`), where the family has three: its parts as they lie, without a copy.
+// Fused q, k and v matrices (`attn_qkv`), for families that have three. The parts are views, without a copy.
 import { HeddleError } from "../../core/errors.ts";
 import type { ModelConfig } from "../config/config.ts";
 import type { StoredTensor, TensorInfo, WeightSource } from "../weights.ts";
@@ -8,7 +8,7 @@ const PARTS = ["q", "k", "v"] as const;
 
 interface Part {
   whole: string;
-  /** Rows of it. */
+  /** First row in the fused matrix. */
   from: number;
   rows: number;
 }

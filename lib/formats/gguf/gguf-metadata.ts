@@ -3,8 +3,8 @@ import { HeddleError } from "../../core/errors.ts";
 import type { GgufNumberArray, GgufValue } from "./gguf-types.ts";
 
 /**
- * GGUF metadata with typed look-ups. A missing key gives undefined (or NOT_FOUND through `require…`); a value of another
- * type is an INVALID_FILE error that names the key.
+ * GGUF metadata with typed look-ups. For a missing key they return undefined, or throw NOT_FOUND if their name begins
+ * with `require`. A value of another type is an INVALID_FILE error that names the key.
  */
 export class GgufMetadata {
   constructor(
@@ -13,13 +13,13 @@ export class GgufMetadata {
     readonly path = "GGUF metadata",
   ) {}
 
-  /** The plain values by key; arrays of strings as lists in native memory, where they are there. */
+  /** Returns the plain values by key. Arrays of strings stay lists in native memory if they are there. */
   record(): Record<string, GgufValue["value"] | NativeStringList> {
     const plain = (entry: GgufValue) => (entry.type === "array" && entry.of === "string" && entry.list) || entry.value;
     return Object.fromEntries([...this.values].map(([key, entry]) => [key, plain(entry)]));
   }
 
-  /** How many elements an array has. */
+  /** Returns the length of an array. */
   count(key: string): number | undefined {
     const entry = this.values.get(key);
     if (entry === undefined) return undefined;
@@ -31,7 +31,7 @@ export class GgufMetadata {
     return this.values.has(key);
   }
 
-  /** Any integer or float; 64-bit integers must be exact in a double. */
+  /** Returns any integer or float. 64-bit integers must be exact in a double. */
   number(key: string): number | undefined {
     const entry = this.values.get(key);
     if (entry === undefined) return undefined;
@@ -47,13 +47,13 @@ export class GgufMetadata {
     return this.number(key) ?? this.missing(key);
   }
 
-  /** A token's id. As in llama.cpp, -1 and the largest number mean unset. */
+  /** Returns a token's id. As in llama.cpp, -1 and the largest number mean unset. */
   tokenId(key: string): number | undefined {
     const id = this.number(key);
     return id === 0xffffffff || id === -1 ? undefined : id;
   }
 
-  /** A float as the shortest decimal that is the same float32: 9.999999747378752e-06 → 1e-5. */
+  /** Returns a float as the shortest decimal that rounds to the same float32: 9.999999747378752e-06 → 1e-5. */
   real(key: string): number | undefined {
     const value = this.number(key);
     return value === undefined ? undefined : tidy(value);
@@ -64,8 +64,8 @@ export class GgufMetadata {
   }
 
   /**
-   * A number that each of `count` layers has: one for all, or an array of as many that are all alike.
-   * Errors: INVALID_FILE, UNSUPPORTED where layers differ.
+   * Returns a number that all `count` layers share: a single value, or an array of `count` equal ones. Errors:
+   * INVALID_FILE, UNSUPPORTED if layers differ.
    */
   alike(key: string, count: number): number | undefined {
     if (this.values.get(key)?.type !== "array") return this.number(key);
@@ -110,7 +110,7 @@ export class GgufMetadata {
     throw this.mismatch(key, "an array of strings", entry);
   }
 
-  /** An array of numbers as the typed array it was stored as. */
+  /** Returns an array of numbers as the typed array that it was stored as. */
   numbers(key: string): GgufNumberArray | undefined {
     const entry = this.values.get(key);
     if (entry === undefined) return undefined;
@@ -130,7 +130,7 @@ export class GgufMetadata {
   }
 }
 
-/** The shortest decimal that is the same float32: 9.999999747378752e-06 → 1e-5. */
+/** Returns the shortest decimal that rounds to the same float32: 9.999999747378752e-06 → 1e-5. */
 export function tidy(value: number): number {
   const exact = Math.fround(value);
   for (let digits = 1; digits <= 9; digits++) {

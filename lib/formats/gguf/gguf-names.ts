@@ -1,8 +1,8 @@
-// Tensor names and layouts: transformers ↔ GGUF, by the facts of each family.
+// Converts tensor names and layouts between transformers and GGUF, by the facts of each family.
 import type { ModelConfig } from "../config/config.ts";
 import { formatOf, knownModelTypes } from "../config/families.ts";
 
-/** The family of a `general.architecture`. If families share it, this is the one without `sharedWhen`. */
+/** Returns the family of a `general.architecture`. If families share it, this is the one without `sharedWhen`. */
 export function familyOfArchitecture(architecture: string): string | undefined {
   return knownModelTypes().find((type) => {
     const { bidirectional, gguf } = formatOf(type);
@@ -11,7 +11,7 @@ export function familyOfArchitecture(architecture: string): string | undefined {
   });
 }
 
-/** The family whose files share an architecture and are recognized by `what`. */
+/** Returns the family whose files share an architecture and are recognized by `what`. */
 export function familySharing(architecture: string, what: "windows" | "experts" | "no segments"): string | undefined {
   return knownModelTypes().find((type) => {
     const { gguf } = formatOf(type);
@@ -19,20 +19,20 @@ export function familySharing(architecture: string, what: "windows" | "experts" 
   });
 }
 
-/** `general.architecture` of a model's file, or undefined if GGUF has none. */
+/** Returns `general.architecture` of a model's file, or undefined if GGUF has none. */
 export function ggufArchitecture({ modelType, useBidirectionalAttention }: ModelConfig): string | undefined {
   const { gguf, bidirectional } = formatOf(modelType);
   return (useBidirectionalAttention && bidirectional?.gguf) || gguf?.architecture;
 }
 
-/** Whether files of an architecture are of bidirectional models, whatever they say. */
+/** Whether only bidirectional models have an architecture, so that its files need no key for it. */
 export function isBidirectional(architecture: string): boolean {
   return knownModelTypes().some((type) => formatOf(type).bidirectional?.gguf === architecture);
 }
 
 type Pair = readonly [huggingFace: string, gguf: string];
 
-/** Llama's names, which a family's own come before. */
+/** Llama's names. A family's own names take precedence. */
 const LLAMA: readonly Pair[] = [
   ["model.embed_tokens", "token_embd"],
   ["model.norm", "output_norm"],
@@ -50,17 +50,26 @@ const LLAMA: readonly Pair[] = [
   ["model.layers.{layer}.mlp.down_proj", "blk.{layer}.ffn_down"],
 ];
 
-/** "model.layers.3.self_attn.q_proj.weight" → "blk.3.attn_q.weight"; undefined for a name the family does not have. */
+/**
+ * Converts "model.layers.3.self_attn.q_proj.weight" to "blk.3.attn_q.weight". Returns undefined for a name that the
+ * family does not have.
+ */
 export function ggufName(huggingFace: string, modelType: string): string | undefined {
   return translate(huggingFace, modelType, 0);
 }
 
-/** "blk.3.attn_q.weight" → "model.layers.3.self_attn.q_proj.weight"; undefined for a name the family does not have. */
+/**
+ * Converts "blk.3.attn_q.weight" to "model.layers.3.self_attn.q_proj.weight". Returns undefined for a name that the
+ * family does not have.
+ */
 export function huggingFaceName(gguf: string, modelType: string): string | undefined {
   return singleExpert(gguf, modelType) ?? translate(gguf, modelType, 1);
 }
 
-/** "blk.3.ffn_gate.7.weight": files of before llama.cpp had experts in stacks, which were Mixtral's. */
+/**
+ * Converts "blk.3.ffn_gate.7.weight", the name of a single expert in Mixtral files from before llama.cpp stacked
+ * experts.
+ */
 function singleExpert(gguf: string, modelType: string): string | undefined {
   const [, layer, kind, expert] = /^blk\.([0-9]{1,4})\.ffn_(gate|up|down)\.([0-9]{1,5})\.weight$/.exec(gguf) ?? [];
   const { block, names } = formatOf(modelType).experts ?? {};
@@ -72,7 +81,7 @@ function translate(name: string, modelType: string, from: 0 | 1): string | undef
   const to = from === 0 ? 1 : 0;
   const { names = {}, complete } = formatOf(modelType).gguf ?? {};
   const own = Object.entries(names);
-  /** A name by the first of the pairs that has it: as it is, or with its first number as the layer's. */
+  /** Renames by the first pair that matches, either exactly or with the first number as the layer's. */
   const renamed = (stem: string, pairs: readonly Pair[]) => {
     const layer = /(?:^|\.)([0-9]{1,4})(?=\.|$)/.exec(stem)?.[1];
     const pattern = stem.replace(/(^|\.)[0-9]{1,4}(?=\.|$)/, "$1{layer}");
@@ -82,7 +91,7 @@ function translate(name: string, modelType: string, from: 0 | 1): string | undef
   const [, stem, suffix] = /^(.*)\.(weight|bias)$/.exec(name) ?? [];
   const whole = renamed(name, own);
   if (whole !== undefined || stem === undefined) return whole;
-  // A name of Llama that the family gives to another tensor is not this one's.
+  // Skip Llama's names that the family uses for other tensors.
   const free = complete ? [] : LLAMA.filter((pair) => !own.some((other) => other[to] === pair[to]));
   const found = renamed(stem, [...own, ...free]);
   return found && `${found}.${suffix}`;
@@ -91,15 +100,15 @@ function translate(name: string, modelType: string, from: 0 | 1): string | undef
 /** The layout change of a tensor between the two formats. */
 export type LayoutChange =
   | { kind: "none" }
-  /** Rows of each head: halves ↔ neighbours. */
+  /** Reorders rows of each head: halves (transformers) ↔ neighbours (GGUF). */
   | { kind: "rope"; heads: number }
-  /** Rows of q, k and v: those of each head together ↔ all of q, all of k, all of v (GGUF). */
+  /** Reorders rows of q, k and v: one group per head (transformers) ↔ all of q, all of k, all of v (GGUF). */
   | { kind: "qkv"; heads: number }
-  /** + 1 towards GGUF, - 1 towards transformers. */
+  /** Adds 1 towards GGUF, subtracts 1 towards transformers. */
   | { kind: "norm" }
   | { kind: "transpose" };
 
-/** By the tensor's name in transformers. */
+/** Returns the layout change of a tensor, by its name in transformers. */
 export function layoutChange(huggingFace: string, config: ModelConfig): LayoutChange {
   const { modelType, numAttentionHeads, numKeyValueHeads } = config;
   const layout = formatOf(modelType).gguf?.layout;
@@ -114,7 +123,10 @@ export function layoutChange(huggingFace: string, config: ModelConfig): LayoutCh
   return { kind: "none" };
 }
 
-/** The GGUF row of a head (of `width` rows) that transformers' row `row` comes from: GGUF's row 2j + p is transformers' row p · width / 2 + j. */
+/**
+ * Returns the GGUF row of a head with `width` rows that holds transformers' row `row`. GGUF's row 2j + p is
+ * transformers' row p · width / 2 + j.
+ */
 export function neighbourRow(row: number, width: number): number {
   const half = width / 2;
   return row < half ? 2 * row : 2 * (row - half) + 1;

@@ -9,10 +9,10 @@ import { GgufMetadata } from "./gguf-metadata.ts";
 const MAX_PARTS = 4096;
 const NAME = /^(.*)-([0-9]{5})-of-([0-9]{5})\.gguf$/s;
 
-/** Where a part lies among the others. Parts of one model have the same prefix and count. */
+/** The number of a part and the count of parts. Parts of one model have the same prefix and count. */
 export interface PartName {
   prefix: string;
-  /** From 1. */
+  /** Starts at 1. */
   number: number;
   count: number;
 }
@@ -23,7 +23,7 @@ export function partName(path: string): PartName | undefined {
   return prefix === undefined ? undefined : { prefix, number: Number(number), count: Number(count) };
 }
 
-/** The first part of the one model that a folder's files are the parts of; undefined where they are something else. */
+/** Returns the first part, if the files of a folder are the parts of exactly one model. */
 export function firstPart(names: readonly string[]): string | undefined {
   const parts = names.map(partName);
   const [one] = parts;
@@ -36,7 +36,7 @@ function fileOf({ prefix, count }: Pick<PartName, "prefix" | "count">, number: n
   return `${prefix}-${digits(number)}-of-${digits(count)}.gguf`;
 }
 
-/** An open model: its parts in order, each with its tensors, and the metadata of the first without that of the splitting. */
+/** An open model: its parts in order, each with its tensors, and the first part's metadata without the split keys. */
 export interface GgufParts {
   parts: GgufFile[];
   metadata: GgufMetadata;
@@ -64,7 +64,7 @@ export async function openGgufParts(path: string, signal?: AbortSignal): Promise
   }
 }
 
-/** How many parts a file says there are, and which of them it is, from 1; a whole file is 1 of 1. */
+/** Returns the number of parts that a file states, and its own number from 1. An unsplit file is part 1 of 1. */
 function splitOf({ path, metadata }: GgufFile): { count: number; number: number } {
   const count = metadata.number("split.count") ?? 0;
   if (!Number.isInteger(count) || count < 0 || count > MAX_PARTS) {
@@ -79,12 +79,12 @@ function splitOf({ path, metadata }: GgufFile): { count: number; number: number 
   return { count, number: index + 1 };
 }
 
-/** The name of the part that was named, which tells those of the others. */
+/** Parses the name of the opened part, from which the other parts' names follow. */
 function nameOf(path: string, count: number, number: number): PartName {
   const name = partName(path);
   if (name?.count === count && name.number === number) return name;
   const expected = fileOf({ prefix: "…", count }, number);
-  const message = `part ${number} of ${count}: expected a name ${expected}, by which the others are found, got ${basename(path)}`;
+  const message = `part ${number} of ${count}: expected a name ${expected}, from which the names of the other parts follow, got ${basename(path)}`;
   throw new HeddleError("INVALID_FILE", `${path}: ${message}`);
 }
 
@@ -96,7 +96,7 @@ async function openPart(named: string, name: PartName, number: number, signal?: 
     part = await openGguf(path, signal);
   } catch (error) {
     if (!(error instanceof HeddleError) || error.code !== "NOT_FOUND") throw error;
-    const message = `one of ${name.count} parts: expected ${file} beside it, got no such file`;
+    const message = `one of ${name.count} parts: expected ${file} in the same folder, got no such file`;
     throw new HeddleError("NOT_FOUND", `${named}: ${message}`, { cause: error });
   }
   try {
@@ -110,7 +110,7 @@ async function openPart(named: string, name: PartName, number: number, signal?: 
   }
 }
 
-/** Parts of one model have different tensors, as many together as each says. */
+/** Checks that the parts have distinct tensors, and the total number that each part states. */
 function checkTogether(parts: readonly GgufFile[]): void {
   if (parts.length === 1) return;
   const total = parts.reduce((sum, { entries }) => sum + entries.size, 0);

@@ -8,14 +8,16 @@ import type { GgufMetadata } from "./gguf-metadata.ts";
 import { ggufArchitecture } from "./gguf-names.ts";
 import type { GgufValue } from "./gguf-types.ts";
 
-/** By number. "rank" is a classifier over the first token or the mean; "none" leaves every token its own vector. */
+/**
+ * Pooling types by number. "rank" is a classifier on the first token or on the mean. "none" means one vector per token.
+ */
 const POOLINGS = ["none", "mean", "first", "last", "rank"] as const;
 type Pooling = (typeof POOLINGS)[number];
 
-/** Says that `pooling_type` is there for llama.cpp alone: the model does not name its pooling. */
+/** Marks a `pooling_type` that was only added for llama.cpp, because the model does not name its pooling. */
 const BY_DEFAULT = "heddle.pooling_by_default";
 
-/** The pooling of the file, or undefined. @throws HeddleError INVALID_FILE, UNSUPPORTED */
+/** Returns the pooling of the file, or undefined. @throws HeddleError INVALID_FILE, UNSUPPORTED */
 export function poolingFromGguf(meta: GgufMetadata, arch: string): Pooling | undefined {
   const key = `${arch}.pooling_type`;
   const number = meta.number(key);
@@ -26,13 +28,19 @@ export function poolingFromGguf(meta: GgufMetadata, arch: string): Pooling | und
   throw new HeddleError("UNSUPPORTED", `${meta.path}: ${key}: expected one of ${known}, got ${number}`);
 }
 
-/** A pooling as a part of a configuration. No key says whether vectors are of length 1; programs over llama.cpp make them so. */
+/**
+ * Returns a pooling as a part of a configuration. No key says whether vectors are normalized. Programs that use
+ * llama.cpp normalize them.
+ */
 export function embeddingOf(pooling: Pooling | undefined): { embedding?: EmbeddingConfig } {
   if (pooling === undefined || pooling === "none" || pooling === "rank") return {};
   return { embedding: { pooling, normalize: true } };
 }
 
-/** The architecture that has layers behind pooling: two matrices, which sentence-transformers' folders have at 2 and 3. */
+/**
+ * The architecture that has dense layers after pooling: two matrices, modules 2 and 3 in sentence-transformers'
+ * folders.
+ */
 const LAYERED = "gemma-embedding";
 const DENSE = ["dense_2", "dense_3"] as const;
 
@@ -57,7 +65,10 @@ export function layeredEmbedding(
   return { embedding: { pooling: "mean", normalize: true, ...embedding, layers } };
 }
 
-/** The keys that llama.cpp reads for such layers. @throws HeddleError UNSUPPORTED for layers that GGUF cannot hold */
+/**
+ * Returns llama.cpp's keys for layers after pooling.
+ * @throws HeddleError UNSUPPORTED for layers that GGUF cannot hold
+ */
 export function layersToGguf(config: ModelConfig): [key: string, value: GgufValue][] {
   const { layers } = config.embedding ?? {};
   if (!layers) return [];
@@ -77,9 +88,12 @@ export function layersToGguf(config: ModelConfig): [key: string, value: GgufValu
 }
 
 const refused = (what: string, expected: string) =>
-  new HeddleError("UNSUPPORTED", `embedding: ${what} has no place in GGUF, expected ${expected}`);
+  new HeddleError("UNSUPPORTED", `embedding: ${what} cannot be stored in GGUF, expected ${expected}`);
 
-/** `pooling_type` of a configuration; undefined where it has none. @throws HeddleError UNSUPPORTED for what it has no number for */
+/**
+ * Returns `pooling_type` of a configuration, or undefined if it has none.
+ * @throws HeddleError UNSUPPORTED for a pooling without a number
+ */
 export function poolingToGguf({ embedding, classifier }: ModelConfig): GgufValue | undefined {
   const pooling = classifier ? "rank" : embedding?.pooling;
   if (pooling === undefined) return undefined;
@@ -89,7 +103,8 @@ export function poolingToGguf({ embedding, classifier }: ModelConfig): GgufValue
 }
 
 /**
- * Has a file say how heddle pools a model that reads whole texts and does not say itself: llama.cpp would pool nothing.
+ * Adds heddle's default `pooling_type` for an encoder that does not name its pooling. Without the key llama.cpp would
+ * not pool.
  * @returns whether it was added
  */
 export function addDefaultPooling(metadata: Map<string, GgufValue>, config: ModelConfig): boolean {
@@ -104,10 +119,12 @@ export function addDefaultPooling(metadata: Map<string, GgufValue>, config: Mode
   return true;
 }
 
-/** Whether a configuration says more of embeddings than `pooling_type`: what travels under heddle's own key. */
+/**
+ * Whether a configuration has embedding settings other than `pooling_type`, which heddle stores under a key of its own.
+ */
 export function embedsOtherwise({ embedding, classifier }: ModelConfig): boolean {
   if (!embedding) return false;
-  // Whose pooling type is its own.
+  // A classifier's pooling_type is "rank", so it cannot hold the embedding's pooling.
   if (classifier) return true;
   const { pooling: _, normalize, ...more } = embedding;
   return !normalize || Object.values(more).some((value) => value !== undefined);

@@ -1,5 +1,5 @@
-// A bounded cursor over the head of a GGUF file. It reads through a window, so that a 100 GB file costs no more than its
-// metadata, and never trusts a length: what is left of the file bounds everything.
+// A bounded cursor over the head of a GGUF file. It reads through a window, so a 100 GB file needs no more memory than
+// its metadata. It trusts no length: the rest of the file is the limit.
 import { binding } from "../../binding/index.ts";
 import type { NativeStringList } from "../../binding/tokenizer.ts";
 import { HeddleError } from "../../core/errors.ts";
@@ -16,18 +16,21 @@ import {
 } from "./gguf-types.ts";
 
 const WINDOW_BYTES = 1 << 20;
-/** The length that stands before each string. */
+/** Size of the length field before each string. */
 const LENGTH_BYTES = 8;
 const MAX_STRING_BYTES = 64 * 1024 * 1024;
-/** Limit for all keys, names and texts. The largest known vocabulary with its merges and tokenizer.json takes a tenth. */
+/**
+ * Limit for all keys, names and texts together. The largest known vocabulary with its merges and tokenizer.json takes a
+ * tenth.
+ */
 const MAX_TEXT_BYTES = 512 * 1024 * 1024;
-/** The most of all arrays of a file together. */
+/** Limits for all arrays of a file together. */
 const ARRAY_LIMITS = {
   /** Sixteen times the largest known vocabulary. */
   string: { most: 4_194_304, what: "strings in the file's arrays" },
-  /** The scores and kinds of the largest known vocabulary, 262,144 tokens, take a thirtieth. */
+  /** The scores and types of the largest known vocabulary, 262,144 tokens, take a thirtieth. */
   number: { most: 64 * 1024 * 1024, what: "bytes of numbers in the file's arrays" },
-  /** Known files have one for each layer. Each takes eight times its byte here. */
+  /** Known files have one per layer. Each takes eight times its stored byte in memory. */
   bool: { most: 65_536, what: "booleans in the file's arrays" },
   array: { most: 65_536, what: "nested arrays in the file" },
 };
@@ -61,7 +64,7 @@ export class GgufReader {
     this.size = file.size;
   }
 
-  /** Bytes from the beginning of the file. */
+  /** Position in bytes from the beginning of the file. */
   get position(): number {
     return this.windowStart + this.at;
   }
@@ -74,7 +77,7 @@ export class GgufReader {
     return cutOff(this.path, this.size, { bytes, within });
   }
 
-  /** Makes `bytes` readable at window[at]. */
+  /** Makes `bytes` bytes readable at window[at]. */
   private need(bytes: number, name: string): void {
     if (this.window.length - this.at >= bytes) return;
     const position = this.position;
@@ -99,7 +102,7 @@ export class GgufReader {
     return value;
   }
 
-  /** A 64-bit count that may not exceed `most`. */
+  /** Reads a 64-bit count of at most `most`. */
   count(name: string, most: number): number {
     const value = this.u64(name);
     if (value > BigInt(most)) throw this.invalid(`${name}: expected at most ${most}, got ${value}`);
@@ -120,7 +123,7 @@ export class GgufReader {
     return value;
   }
 
-  /** A metadata value: its type number, then its bytes. */
+  /** Reads a metadata value: its type number, then its bytes. */
   *value(key: string): Slices<GgufValue> {
     const type = this.valueType(key);
     if (type === "array") return yield* this.array(key, 1);
@@ -180,7 +183,8 @@ export class GgufReader {
     const of = this.valueType(key);
     const length = this.count(`${clip(key)}: array length`, Number.MAX_SAFE_INTEGER);
     this.countElements(key, of, length);
-    // Every element takes some bytes: a string its length, an array its type and length.
+    // Check the length against the file's size. Each element takes a minimum of bytes: a string its length field, an
+    // array its type and length.
     const least = of === "string" ? 8 : of === "array" ? 12 : GGUF_VALUE_BYTES[of];
     const end = this.position + length * least;
     if (end > this.size) throw this.cutOff(end, clip(key));
@@ -201,7 +205,7 @@ export class GgufReader {
       }
       default: {
         const bytes = length * GGUF_VALUE_BYTES[of];
-        // Past the window: large numeric arrays are copied once, into their final buffer.
+        // Large numeric arrays bypass the window, and are copied once, into their final buffer.
         const buffer = this.file.bytes(this.position, bytes);
         this.skip(bytes);
         yield;
@@ -210,7 +214,7 @@ export class GgufReader {
     }
   }
 
-  /** Counts the elements of an array with those before it, and refuses more than memory is taken for. */
+  /** Adds an array's length to the total of its kind, and refuses more than the limit. */
   private countElements(key: string, of: GgufValueType, length: number): void {
     const kind = of === "string" || of === "bool" || of === "array" ? of : "number";
     const amount =
@@ -221,7 +225,7 @@ export class GgufReader {
     this.inArrays[kind] = amount;
   }
 
-  /** Strings stay in native memory: a vocabulary has hundreds of thousands, and most are never asked for. */
+  /** Reads an array of strings into native memory. A vocabulary has hundreds of thousands, and most are never used. */
   private *stringList(key: string, length: number): Slices<NativeStringList> {
     const list = new binding.NativeStringList();
     while (list.length < length) {
@@ -231,7 +235,7 @@ export class GgufReader {
       this.countText(taken - LENGTH_BYTES * (list.length - before), key);
       if (list.length === length) break;
       yield;
-      // The next string does not end within the window, or its length is wrong.
+      // The next string crosses the window's end, or its length is invalid.
       const text = this.string(key);
       list.add(text, Uint32Array.of(text.length));
     }
@@ -255,7 +259,7 @@ export class GgufReader {
   }
 }
 
-/** An array whose strings are made when they are asked for. */
+/** Returns an array whose JavaScript strings are created on first use. */
 function stringArray(list: NativeStringList): GgufArray {
   let made: string[] | undefined;
   const array: GgufArray = {

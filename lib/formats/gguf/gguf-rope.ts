@@ -1,4 +1,4 @@
-// RoPE in GGUF files: llama.cpp's keys and tables → the scaling types of config.json.
+// Converts RoPE in GGUF files, llama.cpp's keys and tables, to the scaling types of config.json.
 import { describe, HeddleError } from "../../core/errors.ts";
 import { parseJson } from "../../io/json.ts";
 import type { YarnRopeScaling } from "../config/config-types.ts";
@@ -7,8 +7,9 @@ import type { WeightSource } from "../weights.ts";
 import { type GgufMetadata, tidy } from "./gguf-metadata.ts";
 
 /**
- * How a file's frequencies are stretched, for the configuration's schema to check; null: not at all.
- * @param rotary dimensions of each head that rotate @param yarn the family's settings, which files do not repeat
+ * Returns a file's RoPE scaling, or null for none. The configuration's schema checks it.
+ * @param rotary number of rotated dimensions per head
+ * @param yarn the family's settings, which files do not repeat
  * @throws HeddleError INVALID_FILE, UNSUPPORTED
  */
 export function ropeScalingFromGguf(
@@ -27,7 +28,7 @@ export function ropeScalingFromGguf(
   const table = (name: string) => (source.has(name) ? factorsOf(source, name, rotary / 2) : undefined);
   const original = meta.number(`${key}.original_context_length`);
 
-  // Tables divide the frequencies of each pair, in addition to the keys.
+  // In addition to the keys, tables may divide the frequency of each pair.
   const [freqs, long, short] = ["rope_freqs", "rope_factors_long", "rope_factors_short"].map((name) =>
     table(`${name}.weight`),
   );
@@ -69,7 +70,7 @@ function unsupported(source: WeightSource, key: string, type: string, where = ""
   return new HeddleError("UNSUPPORTED", `${source.path}: ${key}.type ${describe(type)}${where} is not provided`);
 }
 
-/** Where YaRN's ramp lies and what cosine and sine are multiplied by, as far as a file says more than its factor. */
+/** Returns the bounds of YaRN's ramp and the factor of cosine and sine, unless they follow from `factor`. */
 function yarnValues(meta: GgufMetadata, prefix: string, factor: number): Record<string, number> {
   const real = (key: string) => meta.real(`${prefix}.${key}`);
   const [fast, slow, times, log] = ["yarn_beta_fast", "yarn_beta_slow", "attn_factor", "yarn_log_multiplier"].map(real);
@@ -82,7 +83,7 @@ function yarnValues(meta: GgufMetadata, prefix: string, factor: number): Record<
   };
 }
 
-/** A table of `count` divisors of frequencies. */
+/** Reads a table of `count` divisors of frequencies. */
 function factorsOf(source: WeightSource, name: string, count: number): Float32Array {
   const { dtype, file, offset, bytes, shape } = source.tensor(name);
   if (dtype === "f32" && shape.length === 1 && shape[0] === count) return new Float32Array(file.bytes(offset, bytes));

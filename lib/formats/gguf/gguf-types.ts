@@ -7,10 +7,10 @@ import type { WeightDType } from "../weight-dtype.ts";
 
 export interface GgmlType {
   name: string;
-  /** Elements in one block; the first (fastest) dimension of a tensor is a multiple of it. */
+  /** Number of elements per block. A tensor's first (fastest) dimension is a multiple of it. */
   blockElements: number;
   blockBytes: number;
-  /** Absent for types heddle does not compute with. */
+  /** Absent for types that heddle does not compute with. */
   dtype?: WeightDType;
 }
 
@@ -50,7 +50,7 @@ export const GGML_TYPES: ReadonlyMap<number, GgmlType> = new Map([
 
 const FLOAT_NUMBERS = { f32: 0, f16: 1, bf16: 30 } as const;
 
-/** ggml's number of a type, for writing. */
+/** Returns ggml's number of a type, for writing. */
 export function ggmlNumber(dtype: NumberDType): number {
   return isQuantized(dtype) ? BLOCK_TYPES[dtype].ggml : FLOAT_NUMBERS[dtype];
 }
@@ -73,7 +73,7 @@ export const GGUF_VALUE_TYPES = [
 ] as const;
 export type GgufValueType = (typeof GGUF_VALUE_TYPES)[number];
 
-/** Bytes of one value; 0 for those of variable length. */
+/** Size of one value in bytes, or 0 for types of variable length. */
 export const GGUF_VALUE_BYTES: Readonly<Record<GgufValueType, number>> = {
   u8: 1,
   i8: 1,
@@ -107,7 +107,7 @@ export type GgufArray =
       type: "array";
       of: "string";
       readonly value: string[];
-      /** The same strings in native memory, where they were read from a file. */
+      /** The same strings in native memory, if they were read from a file. */
       list?: NativeStringList;
     }
   | { type: "array"; of: "bool"; value: boolean[] }

@@ -1,4 +1,4 @@
-// Sliding windows in GGUF metadata: how far they reach and which layers have them.
+// Sliding windows in GGUF metadata: their size, and which layers have them.
 import { HeddleError } from "../../core/errors.ts";
 import type { ModelConfig } from "../config/config.ts";
 import { formatOf } from "../config/families.ts";
@@ -6,21 +6,25 @@ import { layerTypesOf, type WindowRule } from "../config/windows.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import type { GgufValue } from "./gguf-types.ts";
 
-/** The window of the layers that slide; null: none does. @param usual llama.cpp's, where the file has no key */
+/**
+ * Returns the window of sliding layers, or null for none.
+ * @param usual llama.cpp's default for files without the key
+ */
 export function slidingWindowFromGguf(meta: GgufMetadata, arch: string, usual?: number | null): number | null {
   return (meta.number(`${arch}.attention.sliding_window`) ?? usual) || null;
 }
 
 /**
- * Which layers slide: as `sliding_window_pattern` says (all but every n-th; 0: all; or a flag for each layer), or else by the
- * family's rule. Nothing where no layer does, or the rule follows from other values.
+ * Returns which layers slide, according to `sliding_window_pattern` or else the family's rule. The pattern is n (all
+ * but every n-th; 0 for all), or one flag per layer. Returns undefined if no layer slides, or if the rule depends on
+ * other values.
  * @throws HeddleError INVALID_FILE
  */
 export function layerTypesFromGguf(
   meta: GgufMetadata,
   { modelType, arch, layers, window }: { modelType: string; arch: string; layers: number; window: number | null },
 ): Pick<ModelConfig, "layerTypes"> | undefined {
-  // A count beyond the cap is refused with the other values.
+  // A layer count above the limit is refused later, with the other values.
   if (window === null || !(layers <= 1024)) return undefined;
   const key = `${arch}.attention.sliding_window_pattern`;
   const entry = meta.values.get(key);
@@ -38,7 +42,9 @@ export function layerTypesFromGguf(
   return { layerTypes: Array.from(flags, (flag) => (Number(flag) === 0 ? "full_attention" : "sliding_attention")) };
 }
 
-/** For layers that do not follow their family's rule: their period, or a flag per layer. */
+/**
+ * Returns `sliding_window_pattern` for layers that do not follow their family's rule: a period, or one flag per layer.
+ */
 export function slidingPatternToGguf({ modelType, slidingWindow, layerTypes }: ModelConfig): GgufValue | undefined {
   const { windows } = formatOf(modelType);
   if (!hasPeriod(windows) || slidingWindow === null) return undefined;
@@ -55,15 +61,15 @@ function hasPeriod(windows: WindowRule): windows is Periodic {
   return windows.kind === "pattern" || windows.kind === "global";
 }
 
-/** n where all layers but one of every n slide (0: all do); undefined where they follow no such rule. */
+/** Returns n if all layers but one of every n slide (0 if all do), or undefined if the layers follow no such rule. */
 function slidingPeriod(windows: WindowRule, layerTypes: ModelConfig["layerTypes"]): number | undefined {
-  // The first that sees all ends its period by one rule, and by the other begins the second.
+  // The first full-attention layer ends its period in one rule, and in the other begins the second period.
   const full = layerTypes.indexOf("full_attention", windows.kind === "global" ? 1 : 0);
   const period = windows.kind !== "global" ? full + 1 : full < 0 ? layerTypes.length : full;
   return String(periodic(windows, period, layerTypes.length)) === String(layerTypes) ? period : undefined;
 }
 
-/** llama.cpp's rule for families without a fixed period: the last of every n layers. */
+/** Applies llama.cpp's rule for families without a fixed period: the last of every n layers is not sliding. */
 function periodic(windows: WindowRule, period: number, layers: number): ModelConfig["layerTypes"] {
   if (period === 0) return Array<"sliding_attention">(layers).fill("sliding_attention");
   const kind = windows.kind === "global" ? "global" : "pattern";

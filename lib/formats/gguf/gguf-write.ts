@@ -7,13 +7,13 @@ import { GGUF_VALUE_TYPES, type GgufArray, type GgufValue, type GgufValueType, g
 
 export interface GgufContent {
   metadata: ReadonlyMap<string, GgufValue>;
-  /** f32, f16, bf16 or quantised, of 1 to 4 dimensions. */
+  /** Types f32, f16, bf16 or quantised, with 1 to 4 dimensions. */
   tensors: Iterable<TensorData>;
 }
 
 const ALIGNMENT = 32;
 
-/** Writes a GGUF file, which appears complete or not at all. Returns its bytes. */
+/** Writes a GGUF file, which appears complete or not at all. Returns its size in bytes. */
 export async function writeGguf(path: string, content: GgufContent, options: WriteOptions = {}): Promise<number> {
   const tensors = [...content.tensors];
   const progress = new ProgressCounter(tensors, options);
@@ -114,7 +114,7 @@ class ByteWriter {
   private buffer = Buffer.alloc(1 << 16);
   private used = 0;
 
-  /** Makes room for `bytes` and returns where they begin. */
+  /** Reserves `bytes` bytes and returns their offset. */
   private take(bytes: number): number {
     const at = this.used;
     this.used += bytes;
@@ -163,7 +163,7 @@ class ByteWriter {
   }
 }
 
-/** Returns the bytes written; throws RangeError for a value that does not fit. */
+/** Writes a value and returns its size in bytes. Throws RangeError for a value that does not fit. */
 function writeScalar(to: Buffer, type: GgufValueType, value: number | bigint | boolean): number {
   const number = Number(value);
   switch (type) {

@@ -1,13 +1,13 @@
-// The first bytes of a safetensors file, by which its kind is told without its reader.
+// Recognizes a safetensors file by its first bytes.
 
-/** The cap of the reference implementation. */
+/** Limit of the reference implementation. */
 export const MAX_SAFETENSORS_HEADER_BYTES = 100_000_000;
 
-/** The header's length, then the brace that its JSON begins with. */
+/** The file begins with the header's length, followed by the opening brace of its JSON. */
 export const LENGTH_BYTES = 8;
 export const BRACE = 0x7b;
 
-/** Whether these first bytes of a file may begin a safetensors file. */
+/** Whether these bytes may be the beginning of a safetensors file. */
 export function startsLikeSafetensors(bytes: Uint8Array): boolean {
   if (bytes.length <= LENGTH_BYTES || bytes[LENGTH_BYTES] !== BRACE) return false;
   return lengthIn(bytes) <= BigInt(MAX_SAFETENSORS_HEADER_BYTES);

@@ -15,13 +15,13 @@ function storedName(name: string, dtype: WeightDType): string {
 }
 
 export interface SafetensorsOptions extends WriteOptions {
-  /** The header's `__metadata__`; transformers demands `format`. Default { format: "pt" }. */
+  /** The header's `__metadata__`. transformers requires `format`. Default { format: "pt" }. */
   metadata?: Record<string, string>;
 }
 
 /**
- * Writes one safetensors file, which appears complete or not at all. Wide types come first, and `late` tensors last where they can, so
- * that every tensor begins at a multiple of its element size. Returns the file's bytes.
+ * Writes one safetensors file, which appears complete or not at all. Wide types come first, so that every tensor is
+ * aligned to its element size. `late` tensors come last, if alignment allows. Returns the file's size in bytes.
  */
 export async function writeSafetensors(
   path: string,
@@ -31,7 +31,7 @@ export async function writeSafetensors(
   return writeTogether((files) => stageSafetensors(files, path, tensors, options));
 }
 
-/** The same as one of several files. */
+/** Stages a safetensors file as one of several files, like writeSafetensors. */
 export async function stageSafetensors(
   files: StagedFiles,
   path: string,
@@ -48,7 +48,7 @@ export async function stageSafetensors(
   return size;
 }
 
-/** The same into an open file, which the caller finishes. */
+/** Writes safetensors content to an open file. The caller closes it. */
 export async function writeSafetensorsTo(
   sink: FileSink,
   tensors: readonly TensorData[],
@@ -94,21 +94,21 @@ function buildHeader(tensors: readonly TensorData[], metadata: Record<string, st
   if (text.length > MAX_SAFETENSORS_HEADER_BYTES - 8) {
     throw invalidArgument("tensors", `a header of at most ${MAX_SAFETENSORS_HEADER_BYTES} bytes`, text.length);
   }
-  // Spaces up to a multiple of 8 keep the data aligned.
+  // Pad with spaces to a multiple of 8, which keeps the data aligned.
   return Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, 0x20)]);
 }
 
 export interface SaveOptions extends SafetensorsOptions {
-  /** Above it the weights are split over several files. Default 5 GB, as transformers does. */
+  /** Maximum size of a weight file in bytes. Larger models are split. Default 5 GB, as in transformers. */
   maxShardBytes?: number;
 }
 
 const INDEX = "model.safetensors.index.json";
 
 /**
- * Writes `model.safetensors`, or shards and `model.safetensors.index.json` when the tensors exceed maxShardBytes, into an
- * existing folder, and removes the weights of an earlier save there. All appear together: until the last shard is on the disk an earlier save stays as it was,
- * which takes room for both. Returns the files' names and bytes.
+ * Writes `model.safetensors`, or shards and `model.safetensors.index.json` if the tensors exceed maxShardBytes, into an
+ * existing folder. Removes the weights of an earlier save there. All files appear together. Until the last shard is on
+ * the disk, the earlier save stays, so both need disk space. Returns the files' names and sizes.
  */
 export async function saveWeights(
   folder: string,
@@ -118,7 +118,7 @@ export async function saveWeights(
   return writeTogether((files) => stageWeights(files, folder, tensors, options));
 }
 
-/** The same as some of several files. */
+/** Stages weights among other files, like saveWeights. */
 export async function stageWeights(
   files: StagedFiles,
   folder: string,
@@ -172,10 +172,13 @@ function splitShards(tensors: readonly TensorData[], limit: number): TensorData[
   return shards;
 }
 
-/** Names of a whole model's weights: one file, or shards and their index. */
+/** Matches the names of a whole model's weight files: a single file, or shards and their index. */
 export const WEIGHT_FILES = /^model(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?$/;
 
-/** Removes an earlier save's weights, those first that readers would find before shards of this one: one file, and the list of shards of the same names. */
+/**
+ * Removes an earlier save's weights. Files that readers would prefer to the new shards are removed first: a single
+ * file, or an index.
+ */
 async function replaceOld(files: StagedFiles, folder: string, names: readonly string[]): Promise<void> {
   const there = await readdir(folder).catch((error: unknown) => {
     throw ioError(error, folder, "cleaned of an earlier save");

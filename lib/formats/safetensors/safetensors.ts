@@ -1,5 +1,5 @@
-// Reading safetensors: 8 bytes header length, a JSON header, then the tensors' bytes without gaps.
-// Format: https://github.com/huggingface/safetensors (README, "Format").
+// Reads safetensors: 8 bytes of header length, a JSON header, then the tensors' bytes without gaps. Format:
+// https://github.com/huggingface/safetensors (README, "Format").
 import { HeddleError } from "../../core/errors.ts";
 import { elementCount } from "../../graph/dtype.ts";
 import { cutOff } from "../../io/cut-off.ts";
@@ -8,7 +8,9 @@ import { parseStrictJson, type StrictJson } from "../../io/strict-json.ts";
 import type { WeightDType } from "../weight-dtype.ts";
 import { BRACE, LENGTH_BYTES, lengthIn, MAX_SAFETENSORS_HEADER_BYTES } from "./safetensors-head.ts";
 
-/** Every dtype a safetensors file may name, with bits per element; `dtype` is absent where heddle cannot use it. */
+/**
+ * All dtypes that a safetensors file may name, with bits per element. `dtype` is absent if heddle cannot use the type.
+ */
 const STORED_DTYPES: Readonly<Record<string, { bits: number; dtype?: WeightDType }>> = {
   F32: { bits: 32, dtype: "f32" },
   F16: { bits: 16, dtype: "f16" },
@@ -18,7 +20,7 @@ const STORED_DTYPES: Readonly<Record<string, { bits: number; dtype?: WeightDType
   U8: { bits: 8, dtype: "u8" },
   BOOL: { bits: 8 },
   I8: { bits: 8 },
-  F8_E4M3: { bits: 8, dtype: "u8" }, // its bytes; fp8.ts makes numbers of them
+  F8_E4M3: { bits: 8, dtype: "u8" }, // raw bytes; fp8.ts decodes them
   F8_E5M2: { bits: 8 },
   F8_E8M0: { bits: 8 },
   I16: { bits: 16 },
@@ -33,17 +35,17 @@ const STORED_DTYPES: Readonly<Record<string, { bits: number; dtype?: WeightDType
 };
 
 const MAX_RANK = 16;
-/** Room for 131,072 tensors and, in __metadata__, for the notes that training tools leave. */
+/** Limits allow 131,072 tensors, and notes of training tools in __metadata__. */
 const HEADER_LIMITS = { depth: 8, values: 2_097_152, keys: 131_073, stringBytes: 8_388_608 };
 
 export interface SafetensorsEntry {
   name: string;
   /** As written in the file, for example "BF16". */
   storedDtype: string;
-  /** Absent for types heddle does not compute with. */
+  /** Absent for types that heddle does not compute with. */
   dtype?: WeightDType;
   shape: number[];
-  /** From the beginning of the file. */
+  /** Offset in bytes from the beginning of the file. */
   offset: number;
   bytes: number;
 }
@@ -147,8 +149,8 @@ function readEntry(name: string, value: StrictJson, dataStart: number, invalid: 
 }
 
 /**
- * The tensors must cover the data exactly: no gap (where something could hide), and no overlap.
- * @returns where the last of them ends in the file
+ * Checks that the tensors cover the data exactly, without gaps (where something could hide) and without overlaps.
+ * @returns the end of the last tensor in the file
  */
 function checkLayout(entries: SafetensorsEntry[], dataStart: number, invalid: Invalid): number {
   const sorted = [...entries].sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);

@@ -1,5 +1,5 @@
-// How texts become vectors, in the files of sentence-transformers: modules.json and a folder a module, config_sentence_transformers.json,
-// and what the Transformer's folder says of texts.
+// Reads the embedding configuration of a sentence-transformers folder: modules.json, one folder per module,
+// config_sentence_transformers.json, and the text limits in the Transformer's folder.
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
@@ -28,7 +28,10 @@ interface Module {
 const invalid = (where: string, message: string) => new HeddleError("INVALID_FILE", `${where}: ${message}`);
 const unsupported = (where: string, message: string) => new HeddleError("UNSUPPORTED", `${where}: ${message}`);
 
-/** The modules of a sentence-transformers folder; undefined where it is not one. @throws HeddleError IO, INVALID_FILE, UNSUPPORTED */
+/**
+ * Reads the modules of a sentence-transformers folder. Returns undefined for other folders.
+ * @throws HeddleError IO, INVALID_FILE, UNSUPPORTED
+ */
 export async function readModules(folder: string): Promise<Module[] | undefined> {
   const path = join(folder, "modules.json");
   if (!(await exists(path))) return undefined;
@@ -42,7 +45,7 @@ export async function readModules(folder: string): Promise<Module[] | undefined>
     const kind = MODULES.find((name) => name === type.slice(type.lastIndexOf(".") + 1));
     if (kind === undefined) throw unsupported(path, `expected ${MODULES.join(", ")}, got ${describe(type)}`);
     const inner = typeof module?.path === "string" ? module.path : "";
-    // The name of a folder inside this one, nothing else.
+    // Accept only the plain name of a folder inside this one.
     const isName = /^[\w.-]{1,200}$/.test(inner) && !/^\.\.?$/.test(inner);
     const needsNone = kind === "Normalize" || (kind === "Transformer" && inner === "");
     if (!isName && !needsNone) throw invalid(path, `path: expected a folder's name, got ${describe(inner)}`);
@@ -62,9 +65,9 @@ export async function readModules(folder: string): Promise<Module[] | undefined>
 
 /** The embedding configuration of a sentence-transformers folder, and the weights of layers after pooling. */
 export interface EmbeddingFiles {
-  /** Undefined without Pooling: tokens or, of a CrossEncoder, scores are what such a folder makes. */
+  /** Undefined without Pooling. Such a model outputs token vectors, or scores (CrossEncoder). */
   embedding: EmbeddingConfig | undefined;
-  /** The model's weights with those of the layers; closes both. */
+  /** Joins the model's weights with those of the layers. Closing the result closes both. */
   withLayers(weights: WeightSource): Promise<WeightSource>;
 }
 
@@ -126,7 +129,7 @@ async function readPooling(file: string): Promise<Pick<EmbeddingConfig, "pooling
           `pooling_mode: expected one of ${Object.keys(POOLING_NAMES).join(", ")}, got ${describe(name)}`,
         );
       })
-    : // Flags are unordered.
+    : // Flags have no order, so the modes are in the order of POOLING_MODES.
       POOLING_MODES.filter((mode) => config[POOLING_KEYS[mode]] === true);
   const unknown = Object.keys(config).find(
     (key) =>
@@ -137,7 +140,7 @@ async function readPooling(file: string): Promise<Pick<EmbeddingConfig, "pooling
       file,
       `expected one or more of ${Object.values(POOLING_KEYS).join(", ")}, got ${unknown === undefined ? "none" : describe(unknown)}`,
     );
-  if (!areDistinct(chosen)) throw unsupported(file, `pooling_mode: expected each way once, got ${named!.join(", ")}`);
+  if (!areDistinct(chosen)) throw unsupported(file, `pooling_mode: expected distinct modes, got ${named!.join(", ")}`);
   return {
     pooling: chosen.length === 1 ? chosen[0]! : ([...chosen] as PoolingMode[]),
     ...(config.include_prompt === false && { includePrompt: false }),
@@ -164,7 +167,7 @@ async function readLayer({ kind }: Module, file: string, width: number): Promise
   const residual = config.use_residual;
   if (residual !== undefined && residual !== null && residual !== false)
     throw unsupported(file, `use_residual: expected false, got ${describe(residual)}`);
-  // Dense's default activation.
+  // The default is Dense's default activation.
   const given = config.activation_function ?? TORCH_ACTIVATIONS.tanh;
   const known = Object.keys(TORCH_ACTIVATIONS) as (keyof typeof TORCH_ACTIVATIONS)[];
   // `torch.nn.Tanh` is the same class.
@@ -179,16 +182,17 @@ async function readLayer({ kind }: Module, file: string, width: number): Promise
   return { type: "dense", outFeatures: out as number, bias, activation };
 }
 
-/** @param width of whole vectors */
+/** Reads prompts, similarity and truncation. @param width of vectors before truncation */
 async function readPrompts(file: string, width: number): Promise<Partial<EmbeddingConfig>> {
   if (!(await exists(file))) return {};
   const config = await readObject(file);
   const { prompts = {}, default_prompt_name: name, similarity_fn_name: similarity, truncate_dim: dim } = config;
-  // No text is the empty one.
+  // A null prompt counts as empty.
   const given = Object.entries(prompts ?? {}).map(([key, prompt]) => [key, prompt ?? ""] as const);
   if (typeof prompts !== "object" || Array.isArray(prompts) || given.length > 1000)
     throw invalid(file, `prompts: expected an object of at most 1000 texts, got ${describe(prompts)}`);
-  if (given.some(([key]) => key === "__proto__")) throw unsupported(file, `prompts: expected ${NOT_A_PROMPT}, got it`);
+  if (given.some(([key]) => key === "__proto__"))
+    throw unsupported(file, `prompts: expected ${NOT_A_PROMPT}, got "__proto__"`);
   for (const [key, prompt] of given)
     if (typeof prompt !== "string" || prompt.length > 65536 || key.length > 200)
       throw invalid(
@@ -210,12 +214,12 @@ async function readPrompts(file: string, width: number): Promise<Partial<Embeddi
     ...(given.length > 0 && { prompts: Object.fromEntries(given) as Record<string, string> }),
     ...(typeof name === "string" && { defaultPromptName: name }),
     ...(way !== undefined && { similarity: way as NonNullable<EmbeddingConfig["similarity"]> }),
-    // The first numbers of fewer are all of them.
+    // A truncateDim above the width truncates nothing.
     ...(typeof dim === "number" && dim <= width && { truncateDim: dim }),
   };
 }
 
-/** Adds the tensors of the layers' own folders. */
+/** Opens the tensors in the layers' folders. */
 async function openLayers(
   folder: string,
   modules: readonly Module[],

@@ -8,10 +8,14 @@ import { TEXT_LIMIT_FILES } from "./names.ts";
 
 type Json = Record<string, unknown>;
 
-/** From here on a length means none: Hugging Face writes 1e30. */
+/** Lengths from here on mean no limit: Hugging Face writes 1e30. */
 const NO_LENGTH = 1e9;
 
-/** @param folder the Transformer's @throws HeddleError IO, INVALID_FILE */
+/**
+ * Reads the maximum text length and lower-casing.
+ * @param folder the Transformer's folder
+ * @throws HeddleError IO, INVALID_FILE
+ */
 export async function readTextLimits(
   folder: string,
   { maxPositionEmbeddings }: ModelConfig,
@@ -19,7 +23,7 @@ export async function readTextLimits(
   const { file, config } = await firstOf(folder, TEXT_LIMIT_FILES);
   const { max_seq_length: own, do_lower_case: lowers, processing_kwargs: processing } = config;
   const text = isObject(processing) && isObject(processing.text) ? processing.text : {};
-  // Since version 5.4 the tokenizer's length counts, unless what it is called with says another.
+  // Since version 5.4 sentence-transformers uses the tokenizer's length, unless processing_kwargs sets another.
   const most =
     lengthOf(own, "max_seq_length", file) ??
     lengthOf(text.max_length, "processing_kwargs.text.max_length", file) ??
@@ -33,7 +37,7 @@ export async function readTextLimits(
 async function tokenizerLength(folder: string): Promise<number | undefined> {
   const { config } = await firstOf(folder, ["tokenizer_config.json"]);
   const { model_max_length: most } = config;
-  // Values that the tokenizer's reader treats as unset are unset here too.
+  // Values that the tokenizer's reader treats as unset are also unset here.
   return Number.isSafeInteger(most) && (most as number) > 0 && (most as number) < NO_LENGTH
     ? (most as number)
     : undefined;
@@ -46,7 +50,7 @@ function lengthOf(value: unknown, key: string, file: string): number | undefined
   return value as number;
 }
 
-/** The first of these files that there is; none is an empty object. */
+/** Reads the first of these files that exists. If none does, the content is an empty object. */
 async function firstOf(folder: string, names: readonly string[]): Promise<{ file: string; config: Json }> {
   for (const name of names) {
     const file = join(folder, name);

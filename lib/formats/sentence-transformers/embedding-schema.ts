@@ -1,20 +1,20 @@
-// How texts become vectors, as far as a configuration says it: the schema, and what must hold between its fields.
+// The schema of a configuration's embedding settings, and the constraints between its fields.
 import { z } from "zod";
 import { describe, type HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { flag, whole } from "../../core/schema-parts.ts";
 import type { EmbeddingConfig, ModelConfig } from "../config/config-types.ts";
 
-/** Ways of pooling, in the order of sentence-transformers where its files say each by a flag. */
+/** Pooling modes, in the order of the flags in sentence-transformers' files. */
 export const POOLING_MODES = ["first", "max", "mean", "mean_sqrt_len", "weighted_mean", "last"] as const;
-/** How heddle pools a model that does not say it, as sentence-transformers does: the mean, of length 1. */
+/** The pooling of models that do not name one, as in sentence-transformers: the mean, normalized. */
 export const DEFAULT_EMBEDDING = { pooling: "mean", normalize: true } as const satisfies EmbeddingConfig;
 export const SIMILARITIES = ["cosine", "dot", "euclidean", "manhattan"] as const;
 export const LAYER_ACTIVATIONS = ["identity", "tanh", "relu", "sigmoid", "gelu", "silu"] as const;
-/** The caps keep a hostile file from sizing allocations. */
+/** Limits keep a hostile file from causing large allocations. */
 export const MOST_LAYERS = 16;
 const MOST_PROMPTS = 1000;
-/** Objects take it for their prototype, and it would be lost on its way. */
+/** Assigning this key to an object sets its prototype, so the prompt would be lost. */
 export const NOT_A_PROMPT = 'names other than "__proto__"';
 
 const size = whole(1, 2 ** 20);
@@ -33,14 +33,14 @@ const layer = z.discriminatedUnion(
   { error: ({ code }) => (code === "invalid_union" ? "dense or layer_norm" : "an object") },
 );
 
-/** Whether no way of pooling is there twice. */
+/** Whether the pooling modes are distinct. */
 export function areDistinct(modes: readonly unknown[]): boolean {
   return new Set(modes).size === modes.length;
 }
 
 export const embeddingSchema = z.strictObject({
   pooling: z
-    .union([mode, z.array(mode).min(2).refine(areDistinct, "each way once")], {
+    .union([mode, z.array(mode).min(2).refine(areDistinct, "distinct modes")], {
       error: `one of ${POOLING_MODES.join(", ")}, or several of them`,
     })
     .default("mean"),
@@ -62,19 +62,19 @@ export const embeddingSchema = z.strictObject({
   lowercase: flag.optional(),
 });
 
-/** One way of pooling or several, as a list. */
+/** Returns the pooling modes as a list. */
 export function poolingModes(pooling: EmbeddingConfig["pooling"]): readonly (typeof POOLING_MODES)[number][] {
   return typeof pooling === "string" ? [pooling] : pooling;
 }
 
-/** Numbers of a pooled text, then behind each of the layers. */
+/** Returns the width of the pooled vector, followed by the width after each layer. */
 export function embeddingWidths({ hiddenSize, embedding }: Pick<ModelConfig, "hiddenSize" | "embedding">): number[] {
   const widths = [hiddenSize * poolingModes(embedding?.pooling ?? "mean").length];
   for (const layer of embedding?.layers ?? []) widths.push(layer.type === "dense" ? layer.outFeatures : widths.at(-1)!);
   return widths;
 }
 
-/** Numbers of a text's vector. */
+/** Returns the number of dimensions of a text's vector. */
 export function embeddingWidth(config: Pick<ModelConfig, "hiddenSize" | "embedding">): number {
   return Math.min(config.embedding?.truncateDim ?? Number.POSITIVE_INFINITY, embeddingWidths(config).at(-1)!);
 }

@@ -1,4 +1,4 @@
-// The files of sentence-transformers for a model that embeds.
+// Writes the files of sentence-transformers for an embedding model.
 import { dirname, join } from "node:path";
 import { makeFolder } from "../../io/atomic-files.ts";
 import type { StagedFiles } from "../../io/staged-files.ts";
@@ -21,7 +21,7 @@ const TYPE = "sentence_transformers.models.";
 interface Entry {
   name: string;
   path: string;
-  /** Its config.json. */
+  /** The content of its config.json. */
   config?: object;
 }
 
@@ -34,7 +34,7 @@ function entriesOf(config: ModelConfig, embedding: EmbeddingConfig): Entry[] {
   const widths = embeddingWidths(config);
   const inOrder = String(modes) === String(POOLING_MODES.filter((mode) => modes.includes(mode)));
   const pooling = {
-    // Flags say no order; a list is what newer versions read.
+    // Flags cannot express an order. Newer versions read a list.
     ...(inOrder
       ? {
           word_embedding_dimension: config.hiddenSize,
@@ -60,7 +60,10 @@ function entriesOf(config: ModelConfig, embedding: EmbeddingConfig): Entry[] {
   ];
 }
 
-/** Configuration files of sentence-transformers, by path inside the model's folder; none for a model that does not embed. */
+/**
+ * Returns the configuration files of sentence-transformers, by path inside the model's folder, or none for a model that
+ * does not embed.
+ */
 export function embeddingFiles(config: ModelConfig): Record<string, string> {
   const { embedding, maxPositionEmbeddings } = config;
   if (!embedding) return {};

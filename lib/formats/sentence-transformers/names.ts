@@ -1,4 +1,4 @@
-// Names in the files of sentence-transformers, for readers and writers.
+// Names in sentence-transformers' files, shared by reader and writer.
 import type { EmbeddingLayer, PoolingMode } from "../config/config-types.ts";
 
 /** Keys of a Pooling module's config.json. */
@@ -11,7 +11,7 @@ export const POOLING_KEYS = {
   last: "pooling_mode_lasttoken",
 } as const satisfies Record<PoolingMode, string>;
 
-/** The same in its `pooling_mode`, which newer versions write. */
+/** Names of pooling modes in the key `pooling_mode`, which newer versions write. */
 export const POOLING_NAMES = {
   cls: "first",
   max: "max",
@@ -23,7 +23,7 @@ export const POOLING_NAMES = {
 
 type Activation = Extract<EmbeddingLayer, { type: "dense" }>["activation"];
 
-/** A Dense module's `activation_function`: PyTorch's classes. */
+/** PyTorch's class names in a Dense module's `activation_function`. */
 export const TORCH_ACTIVATIONS = {
   identity: "torch.nn.modules.linear.Identity",
   tanh: "torch.nn.modules.activation.Tanh",
@@ -33,7 +33,7 @@ export const TORCH_ACTIVATIONS = {
   silu: "torch.nn.modules.activation.SiLU",
 } as const satisfies Record<Activation, string>;
 
-/** Modules that are provided, in this order, and what each layer's is called. */
+/** Supported modules in their required order, and the module of each layer type. */
 export const MODULES = ["Transformer", "Pooling", "Dense", "LayerNorm", "Normalize"] as const;
 export const LAYER_MODULES = { dense: "Dense", layer_norm: "LayerNorm" } as const satisfies Record<
   EmbeddingLayer["type"],
@@ -45,13 +45,13 @@ export const LAYER_PREFIXES = { dense: "linear.", layer_norm: "norm." } as const
   string
 >;
 
-/** Names of the file that says how long texts may be, in the order in which sentence-transformers looks for them. */
+/** Names of the file with the maximum text length, in the order in which sentence-transformers looks for them. */
 export const TEXT_LIMIT_FILES = ["bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"].map(
   (name) => `sentence_${name}_config.json`,
 );
 
-/** Weights of layers behind pooling, by their number: `embedding_layers.0.weight` and `.bias`. */
+/** Prefix of the weights of layers after pooling, by index: `embedding_layers.0.weight` and `.bias`. */
 export const EMBEDDING_LAYERS = "embedding_layers.";
 
-/** LayerNorm's, which no file says. */
+/** LayerNorm's epsilon, which no file states. */
 export const LAYER_NORM_EPS = 1e-5;

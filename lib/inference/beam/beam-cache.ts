@@ -1,4 +1,4 @@
-// Where beams are in a KV cache: which slot holds which of them, and how slots come to hold it.
+// Assigns beams to slots of a KV cache, and moves their content.
 import { turnsByLength } from "../../models/rope-frequencies.ts";
 import { commonPrefix } from "../../tokenizer/prompt-ids.ts";
 import { type KvCache, PREFILL_ROWS } from "../cache/kv-cache.ts";
@@ -8,17 +8,19 @@ import type { Progress } from "../progress.ts";
 import type { Segment } from "../row-data.ts";
 import { DETERMINISTIC_ROWS } from "../step.ts";
 
-/** Ids that a slot is to hold, but for the last, which the next run feeds. */
+/** A slot and the ids that it must hold. The last id is left to the next run. */
 export interface Place {
   slot: number;
   context: readonly number[];
 }
 
 /**
- * Moves beams to the slots that the next step finds them in: the first of those that continue a beam keeps its slot, the others
- * take those of beams that nobody continues, and share their pages.
- * @param slots of the beams before @param parents of each beam, which of those it continues @param free further slots
- * @returns each beam's slot; `free` holds those that are left
+ * Moves beams to their slots for the next step. The first beam that continues a previous one keeps its slot. Further
+ * ones take the slots of beams that are not continued, and share the pages.
+ * @param slots the slot of each previous beam
+ * @param parents for each new beam, the index of the beam that it continues
+ * @param free further slots; unused ones are left in it
+ * @returns each new beam's slot
  */
 export async function moveBeams(
   cache: KvCache,
@@ -69,7 +71,7 @@ export async function fill(
   const missing = ({ slot, context }: Place) => context.length - 1 - cache.ids(slot).length;
   if (places.every((place) => missing(place) === 0)) return shared;
   const started = performance.now();
-  // Deterministic runs must not copy rows, whose bits depend on how another sequence computed them.
+  // Deterministic runs must not copy rows, because a row's bits depend on how its sequence was computed.
   const givers: Place[] = deterministic ? [] : [...ready, ...places.filter((place) => missing(place) === 0)];
   const first = new Set<Place>();
   const takes = new Map<Place, { from: number; length: number }>();
@@ -96,9 +98,9 @@ export async function fill(
   return shared;
 }
 
-/** The place that has most in common with another, in whole chunks. */
+/** Returns the place with the longest common prefix with another, in whole chunks. */
 function bestGiver(cache: KvCache, givers: readonly Place[], { slot, context }: Place, chunk: number) {
-  const turns = turnsByLength(cache.model.config); // then keys depend on the sequence's length
+  const turns = turnsByLength(cache.model.config); // keys depend on the sequence's length
   let best: { from: number; length: number } | undefined;
   for (const giver of givers) {
     if (giver.slot === slot || (turns && giver.context.length !== context.length)) continue;
@@ -109,7 +111,10 @@ function bestGiver(cache: KvCache, givers: readonly Place[], { slot, context }: 
   return best;
 }
 
-/** Cuts what places lack into runs: as many rows as fit, or, where bits must not depend on the others, whole chunks. */
+/**
+ * Splits the missing ids of places into runs: as many rows as fit, or in deterministic mode whole chunks, so that bits
+ * do not depend on other sequences.
+ */
 function* runsOf(cache: KvCache, places: readonly Place[], deterministic: boolean): Generator<Segment[]> {
   const chunk = deterministic ? DETERMINISTIC_ROWS : PREFILL_ROWS;
   for (;;) {

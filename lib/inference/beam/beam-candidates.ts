@@ -7,14 +7,17 @@ import { choiceOf, type SampleResults } from "../sampling/sample-results.ts";
 import type { Choice } from "../sequence.ts";
 import type { Continuations } from "./beam-search.ts";
 
-/** Whether the model's own distribution is what beams are chosen by: native code then finds the likeliest tokens. */
+/** Whether beams are chosen by the model's unchanged distribution. Native code then finds the likeliest tokens. */
 export function isPlain(options: ResolvedOptions): boolean {
   const { repetitionPenalty, presencePenalty, frequencyPenalty, biasIds, logitProcessors, automaton } = options;
   const penalised = repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
   return !penalised && biasIds.length === 0 && logitProcessors.length === 0 && automaton === undefined;
 }
 
-/** The likeliest tokens of a row that reports `stride` of them. @param top how many each choice reports */
+/**
+ * Returns the likeliest tokens of a row, for which the program reports `stride` tokens.
+ * @param top number of tokens that each choice reports
+ */
 export function plainContinuations(results: SampleResults, row: number, stride: number, top: number): Continuations {
   const tokens = results.topIds!.subarray(row * stride, (row + 1) * stride);
   const scores = results.topLogprobs!.subarray(row * stride, (row + 1) * stride);
@@ -34,9 +37,12 @@ function choice(token: number, logprob: number, { results, row, stride, top }: T
 }
 
 /**
- * The likeliest tokens of rows after processors, bias, masks and penalties, which change log-probabilities, in this order.
- * @param results of rows with their logits @param contexts of each row
- * @param of.width tokens wanted of each @param of.masks which tokens each may be followed by; undefined: any
+ * Returns the likeliest tokens of rows after processors, bias, masks and penalties, which change log-probabilities in
+ * this order.
+ * @param results of rows with their logits
+ * @param contexts of each row
+ * @param of.width number of tokens wanted per row
+ * @param of.masks the tokens allowed in each row; undefined allows all
  * @throws HeddleError NUMERICAL, ABORTED
  */
 export async function changedContinuations(
@@ -91,7 +97,7 @@ function forbid(logprobs: Float32Array, mask: Mask | undefined): void {
   }
 }
 
-/** As the sampler does, of ids that may repeat. */
+/** Applies penalties like the sampler. `ids` may contain duplicates. */
 function penalise(logprobs: Float32Array, { ids, promptLength }: LogitContext, options: ResolvedOptions): void {
   const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
   if (repetitionPenalty !== 1)
@@ -105,11 +111,14 @@ function penalise(logprobs: Float32Array, { ids, promptLength }: LogitContext, o
   for (const [id, count] of counts) logprobs[id]! -= presencePenalty + frequencyPenalty * count;
 }
 
-/** The ids of the `count` largest values, largest first, ties by id. @throws HeddleError NUMERICAL for NaN and +∞ */
+/**
+ * Returns the ids of the `count` largest values, largest first, ties by id.
+ * @throws HeddleError NUMERICAL for NaN and +∞
+ */
 function likeliest(values: Float32Array, count: number): Int32Array {
   const ids = new Int32Array(Math.min(count, values.length));
   let held = 0;
-  let least = Number.NEGATIVE_INFINITY; // of those held, where they are as many as wanted
+  let least = Number.NEGATIVE_INFINITY; // the smallest value kept, once there are `count`
   for (let id = 0; id < values.length; id++) {
     const value = values[id]!;
     if (!(value < Number.POSITIVE_INFINITY))

@@ -12,10 +12,13 @@ import { changedContinuations, isPlain, plainContinuations } from "./beam-candid
 import { BeamSearch, type Continuations, searchWidth } from "./beam-search.ts";
 import { BeamTexts } from "./beam-texts.ts";
 
-/** Page size of beam search if the model's caches are not paged. Small, because each beam has its own last page. */
+/**
+ * Page size of beam search if the model's caches are not paged. It is small, because each beam has a separate last
+ * page.
+ */
 export const BEAM_PAGE_SIZE = 16;
 
-/** The search after one prompt. */
+/** Beam search for one prompt. */
 class Group {
   /** The sequences that receive the best hypotheses, in order. */
   readonly sequences: readonly Sequence[];
@@ -27,7 +30,7 @@ class Group {
   contexts: readonly (readonly number[])[];
   /** Remaining constraint of each beam's text; undefined: unconstrained. */
   forms: readonly (Constraint | undefined)[];
-  /** Slots that are its own and hold no beam. */
+  /** Slots of this group that hold no beam. */
   readonly free: number[];
 
   constructor(sequences: readonly Sequence[], slots: number[]) {
@@ -58,7 +61,10 @@ class Group {
     return this.contexts[0]!.length;
   }
 
-  /** Goes one step further, but for the cache. @returns of each beam, which of those before it continues */
+  /**
+   * Advances the search by one step, without moving cache content.
+   * @returns for each beam, the index of the previous beam that it continues
+   */
   advance(rows: readonly Continuations[]): number[] {
     this.search.advance(rows);
     const { beams } = this.search;
@@ -67,7 +73,10 @@ class Group {
     return beams.map(({ parent }) => parent);
   }
 
-  /** The best hypotheses, as their sequences tell them. @throws HeddleError where there are fewer than are wanted */
+  /**
+   * Yields the best hypotheses as pieces of their sequences.
+   * @throws HeddleError if there are fewer hypotheses than wanted
+   */
   *pieces(): Generator<Piece> {
     const { finished } = this.search;
     const { length: n } = this.sequences;
@@ -87,11 +96,11 @@ class Group {
 }
 
 /**
- * Beam search for some prompts: each run takes all beams of all of them one token further. Beams share the pages of what they have in common,
- * so a prompt is in memory once; layers that slide have their window for each beam.
+ * Beam search for several prompts. Each run extends all beams of all prompts by one token. Beams share the pages of
+ * their common prefix, so memory holds a prompt only once. Sliding layers store a separate window per beam.
  * @param cache with at least `numBeams` slots; prompts beyond its slots wait
- * @param sequences `n` of each prompt, in order, which become its best hypotheses
- * @returns the pieces of each prompt's hypotheses when its search is over
+ * @param sequences `n` per prompt, in order, which receive its best hypotheses
+ * @returns the pieces of each prompt's hypotheses when its search has ended
  */
 export async function* runBeams(
   cache: KvCache,
@@ -134,7 +143,7 @@ export async function* runBeams(
         const parents = group.advance(rows[i]!);
         group.slots = await moveBeams(cache, group.slots, group.search.done ? [] : parents, group.free);
       }
-      progress.decodedTokens += active.length; // texts grow by one token, whatever the number of beams
+      progress.decodedTokens += active.length; // each text grows by one token, whatever the number of beams
       progress.decodeMs += performance.now() - before;
       throwIfAborted(signal);
       for (const group of active.filter(({ search }) => search.done)) {
@@ -152,7 +161,7 @@ export async function* runBeams(
   }
 }
 
-/** Drops the oldest ids of beams that outgrow the context, all of the same length. */
+/** Drops the oldest ids of beams that exceed the context. All beams have the same length. */
 function makeRoom(cache: KvCache, group: Group): void {
   const { contextLength } = group.prompt;
   if (group.length <= contextLength) return;
@@ -160,7 +169,7 @@ function makeRoom(cache: KvCache, group: Group): void {
   for (const slot of group.slots) cache.truncate(slot, 0);
 }
 
-/** One run that feeds every beam's last id. @returns of each group and beam, its likeliest continuations */
+/** Runs every beam's last id. @returns for each group and beam, its likeliest continuations */
 function stepOf(cache: KvCache, { options }: Sequence, signal: AbortSignal | undefined) {
   const { vocabSize } = cache.model.config;
   const { topLogprobs, stopTokens, deterministic: rowwise } = options;

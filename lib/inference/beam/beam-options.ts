@@ -3,14 +3,14 @@ import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import type { GenerationConfig } from "../../formats/config/generation-config.ts";
 import type { GenerateOptions } from "../generation-options.ts";
 
-/** How beams are searched, every default filled in. */
+/** Options of beam search with all defaults filled in. */
 export interface BeamOptions {
   numBeams: number;
   lengthPenalty: number;
   earlyStopping: boolean | "never";
 }
 
-/** As many sequences as one run takes with room to spare: each beam is a row of it. */
+/** Limit on the beams: each beam is a row of a run. */
 const MOST_BEAMS = 128;
 
 /** Options of random sampling with their neutral values. A seed has none. */
@@ -18,7 +18,7 @@ const SAMPLING = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: undefined } 
 /** Options of speculative decoding with their neutral values. */
 const SPECULATION = { promptLookupNumTokens: 0, assistantModel: undefined, numAssistantTokens: undefined } as const;
 
-/** The first option of some that was given and would have a meaning. */
+/** Returns the first of some options that was given a value other than its neutral one. */
 function given(options: GenerateOptions, neutral: Partial<Record<keyof GenerateOptions, unknown>>) {
   return (Object.keys(neutral) as (keyof GenerateOptions)[]).find(
     (name) => options[name] !== undefined && options[name] !== neutral[name],
@@ -26,8 +26,8 @@ function given(options: GenerateOptions, neutral: Partial<Record<keyof GenerateO
 }
 
 /**
- * The caller's options of beam search, else the model's own. A model's `num_beams` gives way where the caller samples or
- * speculates, and where the model itself samples: beams drawn at random are not provided.
+ * Returns the options of beam search: the caller's, else the model's. The model's `num_beams` is ignored if the caller
+ * samples or speculates, or if the model samples, because beam sampling is not supported.
  * @returns undefined for one beam
  * @throws HeddleError INVALID_ARGUMENT
  */

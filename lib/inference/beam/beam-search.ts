@@ -9,37 +9,39 @@ export interface Beam {
   readonly tokens: readonly number[];
   /** Sum of the tokens' log-probabilities after penalties, bias and processors. */
   readonly sum: number;
-  /** Which beam of the step before it continues. */
+  /** Index of the previous step's beam that this one continues. */
   readonly parent: number;
 }
 
 /** A text that has ended. */
 export interface Hypothesis {
   readonly choices: readonly Choice[];
-  /** Their tokens: the array that `ends` was asked of. */
+  /** Their tokens: the same array that was passed to `ends`. */
   readonly tokens: readonly number[];
-  /** The sum over the number of tokens, the end token with them, to the power `lengthPenalty`. */
+  /**
+   * Sum of log-probabilities, divided by the number of tokens (including the end token) to the power `lengthPenalty`.
+   */
   readonly score: number;
 }
 
 /** The likeliest tokens after one beam, best first. */
 export interface Continuations {
   readonly tokens: ArrayLike<number>;
-  /** Log-probabilities by which they are chosen. */
+  /** Log-probabilities for choosing among them. */
   readonly scores: ArrayLike<number>;
-  /** The report for the k-th one. */
+  /** Returns the choice to report for the k-th token. */
   choice(k: number): Choice;
 }
 
 /** A beam with one of its continuations. */
 interface Candidate {
   beam: number;
-  /** Which of the beam's continuations. */
+  /** Index among the beam's continuations. */
   place: number;
   sum: number;
 }
 
-/** Candidates that a step takes into account: whatever ends, as many go on as there may be beams. */
+/** Returns the number of candidates that a step considers: enough for `numBeams` to continue, however many end. */
 export function searchWidth({ numBeams }: BeamOptions, endTokens: number): number {
   return Math.max(2, 1 + endTokens) * numBeams;
 }
@@ -54,18 +56,21 @@ export function searchWidth({ numBeams }: BeamOptions, endTokens: number): numbe
  * if there are fewer continuations than beams, which are then not filled up with copies.
  */
 export class BeamSearch {
-  /** Best first; none when the search is over for want of them. */
+  /** Best first. Empty when the search has ended because no beam can continue. */
   beams: readonly Beam[] = [{ choices: [], tokens: [], sum: 0, parent: 0 }];
   /** Best first. */
   finished: readonly Hypothesis[] = [];
   private readonly width: number;
   private readonly options: BeamOptions;
-  /** Most tokens of a hypothesis. */
+  /** Maximum number of tokens of a hypothesis. */
   private readonly limit: number;
   private readonly ends: (tokens: readonly number[], parent: number) => boolean;
   private length = 0;
 
-  /** @param of.ends whether a hypothesis ends with these tokens, the last of which extends the beam. It must be true at `limit` tokens. */
+  /**
+   * @param of.ends returns whether a hypothesis ends with these tokens, the last of which extends the beam. It must
+   * return true at `limit` tokens.
+   */
   constructor(
     options: BeamOptions,
     of: { limit: number; endTokens: number; ends: (tokens: readonly number[], parent: number) => boolean },
@@ -76,7 +81,7 @@ export class BeamSearch {
     this.ends = of.ends;
   }
 
-  /** One step further. @param rows of each beam, in their order */
+  /** Advances the search by one step. @param rows continuations of each beam, in order */
   advance(rows: readonly Continuations[]): void {
     const { beams, options } = this;
     const { numBeams } = options;
@@ -88,18 +93,19 @@ export class BeamSearch {
       const before = beams[parent]!;
       const tokens = [...before.tokens, rows[parent]!.tokens[place]!];
       const ends = this.ends(tokens, parent);
-      // Ends beyond the best numBeams candidates are dropped. They neither become hypotheses nor continue.
+      // Ended texts that are not among the best numBeams candidates are dropped. They neither become hypotheses nor
+      // continue.
       if (ends ? rank >= numBeams : open.length === numBeams) continue;
       const choices = [...before.choices, rows[parent]!.choice(place)];
       if (ends) ended.push({ choices, tokens, score: this.score(sum, this.length) });
       else open.push({ choices, tokens, sum, parent });
     }
     this.beams = open;
-    // A stable sort: of equal ones the earlier stays.
+    // The sort is stable, so the earlier of two equal hypotheses stays first.
     this.finished = [...this.finished, ...ended].sort((a, b) => b.score - a.score).slice(0, numBeams);
   }
 
-  /** Whether no beam could add to the hypotheses that there are, by the rule of `earlyStopping`. */
+  /** Whether the search is over: no beam can improve the hypotheses, by the rule of `earlyStopping`. */
   get done(): boolean {
     const { beams, finished, options, length, limit } = this;
     const { numBeams, lengthPenalty, earlyStopping } = options;
@@ -114,7 +120,7 @@ export class BeamSearch {
     return sum / length ** this.options.lengthPenalty;
   }
 
-  /** The best `width` of all beams' continuations, without forbidden ones (−∞). */
+  /** Returns the best `width` continuations of all beams, without forbidden ones (−∞). */
   private candidates(rows: readonly Continuations[]): Candidate[] {
     const { beams, width } = this;
     const next = rows.map(() => 0);

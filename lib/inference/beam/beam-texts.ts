@@ -3,14 +3,14 @@ import type { Sequence } from "../sequence.ts";
 
 interface TextSoFar {
   answer: AnswerText;
-  /** All that is certain of it; kept for stop conditions only. */
+  /** The final part of the text. Only kept for stop conditions. */
   text: string;
 }
 
-/** The texts of the hypotheses of one search, by which stop texts and the caller's stop conditions end them. */
+/** The texts of one search's hypotheses. Stop texts and the caller's stop conditions end them. */
 export class BeamTexts {
   private readonly prompt: Sequence;
-  /** By their tokens: a hypothesis that nothing refers to any more is collected. */
+  /** Maps tokens to texts. A hypothesis without references is garbage-collected. */
   private readonly texts = new WeakMap<readonly number[], TextSoFar>();
   private readonly ended = new WeakSet<readonly number[]>();
 
@@ -18,7 +18,10 @@ export class BeamTexts {
     this.prompt = prompt;
   }
 
-  /** Whether a hypothesis with one token more ends. @param before the tokens without the last, for which it did not */
+  /**
+   * Whether a hypothesis ends with its newest token.
+   * @param before the tokens without the newest, with which it did not end
+   */
   ends(tokens: readonly number[], before: readonly number[]): boolean {
     const { stopTexts, stopConditions } = this.prompt.options;
     if (stopTexts.length === 0 && stopConditions.length === 0) return false;
@@ -32,7 +35,7 @@ export class BeamTexts {
     return stops;
   }
 
-  /** Whether it is by a stop condition that a hypothesis ended. */
+  /** Whether a stop condition ended a hypothesis. */
   haveEnded(tokens: readonly number[]): boolean {
     return this.ended.has(tokens);
   }

@@ -6,9 +6,12 @@ import type { PageCopy } from "./page-pool.ts";
 /** The tensors of a KV cache at one capacity. */
 export class CacheStore {
   readonly capacity: number;
-  /** By name, each (slots, heads, rows, width): a sliding layer's rows are fewer than the capacity. Or (pages, heads, page size, width). */
+  /**
+   * By name, each (slots, heads, rows, width), or (pages, heads, page size, width) if paged. Sliding layers may have fewer rows than the
+   * capacity.
+   */
   readonly tensors: ReadonlyMap<string, Tensor>;
-  /** Names of those in pages. */
+  /** Names of the paged tensors. */
   private readonly paged: ReadonlySet<string>;
 
   private constructor(capacity: number, tensors: ReadonlyMap<string, Tensor>, paged: ReadonlySet<string>) {
@@ -26,7 +29,7 @@ export class CacheStore {
     );
   }
 
-  /** Whether this is what `allocate` would return at this store's capacity. */
+  /** Whether the store is large enough for a layout and has the tensors that `allocate` would make at this capacity. */
   fits(model: ModelView, layout: CacheLayout): boolean {
     const tensors = cacheTensors(model, { ...layout, capacity: this.capacity });
     return (
@@ -51,8 +54,8 @@ export class CacheStore {
   }
 
   /**
-   * A larger one with the same content; layers that need no more rows keep their tensors, the others' are freed.
-   * @param lengths what each slot holds
+   * Returns a larger store with the same content. It takes over tensors whose shape stays the same, and frees the others.
+   * @param lengths number of tokens in each slot
    */
   async grown(model: ModelView, layout: CacheLayout, lengths: readonly number[]): Promise<CacheStore> {
     const tensors = new Map<string, Tensor>();
@@ -71,7 +74,10 @@ export class CacheStore {
     return new CacheStore(layout.capacity, tensors, this.paged);
   }
 
-  /** Copies what a slot holds of `length` tokens to a slot of `to`, whose layers have as many rows or, of all, enough; but for pages. */
+  /**
+   * Copies the rows of a slot's first `length` tokens to a slot of `to`, except in paged layers. Sliding layers of `to` must have the same
+   * number of rows, and other layers enough rows.
+   */
   async copySlot(to: CacheStore, slots: { from: number; to: number; length: number }): Promise<void> {
     for (const [name, t] of this.tensors) if (!this.paged.has(name)) await copyRows(t, to.tensors.get(name)!, slots);
   }
@@ -84,18 +90,18 @@ export class CacheStore {
     }
   }
 
-  /** How many rows of a tensor's heads hold `length` tokens. */
+  /** Returns the number of rows per head that hold `length` tokens. */
   rowsOf(name: string, length: number): number {
     return Math.min(length, this.tensors.get(name)!.shape[2]!);
   }
 
-  /** A slot's rows of one tensor, (heads, rows, width), a head at a time. */
+  /** Reads a slot's rows of one tensor, (heads, rows, width), one head at a time. */
   async *readSlot(name: string, slot: number, length: number): AsyncGenerator<Uint8Array> {
     const { tensor, heads, headBytes, bytes } = this.extent(name, length);
     for (let head = 0; head < heads; head++) yield tensor.readBytes((slot * heads + head) * headBytes, bytes);
   }
 
-  /** The opposite of readSlot. @param read the bytes from an offset in (heads, rows, width) on */
+  /** Writes what readSlot reads. @param read returns the bytes at an offset of (heads, rows, width) */
   async writeSlot(
     name: string,
     slot: number,
@@ -120,7 +126,7 @@ export class CacheStore {
   }
 }
 
-/** Bytes that may wait for another cache. */
+/** Maximum size of a store that is kept for the next cache. */
 const MOST_SPARE_BYTES = 64 * 2 ** 20;
 
 /**
@@ -153,7 +159,7 @@ export class SpareStore {
   }
 }
 
-/** Copies the rows of every head that hold the first `length` positions: all rows of a ring that is full. */
+/** Copies the rows of every head that hold the first `length` positions. Of a full ring, these are all rows. */
 async function copyRows(from: Tensor, to: Tensor, slots: { from: number; to: number; length: number }): Promise<void> {
   const [, heads, rows, width] = from.shape as [number, number, number, number];
   const count = Math.min(slots.length, rows) * width;

@@ -21,10 +21,10 @@ import { Slots } from "./slots.ts";
 /** Rows of one prefill run: enough to amortise reading the weights, few enough to keep the arena small. */
 export const PREFILL_ROWS = MOST_SEGMENT_ROWS;
 const SMALLEST_CAPACITY = 256;
-/** Positions that a slot of a cache in pages begins with. */
+/** Number of positions that a slot of a paged cache starts with. */
 const SMALLEST_PART = 64;
 
-/** The capacity for sequences of `length`: powers of two, so that few programs serve all lengths. */
+/** Returns the capacity for sequences of `length`. It is a power of two, so that few programs serve all lengths. */
 export function cacheCapacity(length: number, contextLength: number): number {
   let capacity = SMALLEST_CAPACITY;
   while (capacity < length) capacity *= 2;
@@ -36,7 +36,7 @@ export interface CacheState {
   ids: readonly number[];
   /** Length of the sequence that the rows were computed for. */
   length: number;
-  /** Positions written since it was empty. */
+  /** Number of positions written since the slot was empty. */
   written: number;
   contextLength: number;
   dtype: CacheDType;
@@ -52,7 +52,7 @@ export interface CacheState {
 export class KvCache {
   private readonly bound: BoundModel;
   readonly slots: number;
-  /** Most tokens that one sequence may hold. */
+  /** Maximum number of tokens per sequence. */
   readonly contextLength: number;
   readonly dtype: CacheDType;
   private store: CacheStore;
@@ -68,14 +68,14 @@ export class KvCache {
     options: {
       slots: number;
       contextLength: number;
-      /** The model's default where not given (defaultCacheDtype). */
+      /** Default: the model's (defaultCacheDtype). */
       dtype?: CacheDType;
       capacity?: number | undefined;
-      /** The model's active ones where not given. */
+      /** Default: the model's active ones. */
       adapters?: readonly string[] | undefined;
       /** Positions per page. Default: separate rows for each slot. Paged caches cannot be forked or saved. */
       pageSize?: number | undefined;
-      /** Where its memory comes from, if there is any, and goes to when it ends whole. */
+      /** Memory to reuse, if any. The cache's memory is returned to it on disposal, unless a run has failed. */
       spare?: SpareStore | undefined;
     },
   ) {
@@ -92,17 +92,17 @@ export class KvCache {
     this.sequences = new Slots(this.slots);
   }
 
-  /** The model that its runs go through: as it was when the cache was made or last renewed. */
+  /** The model's state that runs use, from when the cache was made or last renewed. */
   get model(): ModelView {
     return this.bound.model;
   }
 
-  /** Names of the adapters that its runs go through. */
+  /** Names of the adapters that runs use. */
   get adapters(): readonly string[] {
     return this.bound.adapters;
   }
 
-  /** Whether its content is what `model` would compute now with these adapters, by default the active ones. */
+  /** Whether the content equals what `model` would now compute with these adapters. Default: the active ones. */
   isOf(model: ModelView, adapters?: readonly string[]): boolean {
     return this.bound.isOf(model, adapters);
   }
@@ -118,7 +118,7 @@ export class KvCache {
     if (!stays) for (let slot = 0; slot < this.slots; slot++) this.keep(slot, 0);
   }
 
-  /** Tokens that a slot has memory for. */
+  /** Number of tokens that each slot has memory for. */
   get capacity(): number {
     return this.store.capacity;
   }
@@ -136,7 +136,7 @@ export class KvCache {
     return { slots, capacity, dtype, context, pages: pool && { size: pool.size, count } };
   }
 
-  /** The ids whose keys and values a slot holds. */
+  /** Returns the ids whose keys and values a slot holds. */
   ids(slot: number): readonly number[] {
     return this.sequences.at(slot).ids;
   }
@@ -167,8 +167,8 @@ export class KvCache {
   }
 
   /**
-   * Makes a slot ready for a sequence of `length`. Where its rotation changes at some length (longrope), keys from before
-   * do not fit those after: the slot then forgets what it holds, and all of it is to be computed anew.
+   * Prepares a slot for a sequence of `length`. If RoPE's frequencies change at some length (longrope), older keys do
+   * not fit. The slot is then cleared, and everything must be computed again.
    */
   fit(slot: number, length: number): void {
     const { config } = this.model;
@@ -178,7 +178,10 @@ export class KvCache {
     sequence.length = length;
   }
 
-  /** As many of `ids`, which are to follow `length` tokens, as turn like those: see `fit`. */
+  /**
+   * Returns the first of `ids`, which follow `length` tokens, that have the same RoPE frequencies as those tokens: see
+   * `fit`.
+   */
   sameRotation(length: number, ids: readonly number[]): number[] {
     const { config } = this.model;
     let count = ids.length;
@@ -186,14 +189,12 @@ export class KvCache {
     return ids.slice(0, count);
   }
 
-  /** Bytes of the tensors at their present capacity; the system provides them as they are written. */
+  /** Size of the tensors at their present capacity in bytes. The system commits memory as it is written. */
   get bytes(): number {
     return this.store.bytes;
   }
 
-  /**
-   * Makes room for `length` tokens a slot. @throws CONTEXT_OVERFLOW beyond the context length
-   */
+  /** Makes room for `length` tokens in each slot. @throws CONTEXT_OVERFLOW beyond the context length */
   async reserve(length: number): Promise<void> {
     this.assertLive();
     if (length > this.contextLength)
@@ -227,23 +228,23 @@ export class KvCache {
     if (!pool || pool.available >= count + this.slots) return;
     const pages = Math.max(2 * pool.count, pool.count - pool.available + count + this.slots);
     await this.grow(this.store.capacity, pages);
-    pool.grow(pages); // not before there is memory for them
+    pool.grow(pages); // grows only after memory for the pages exists
   }
 
-  /** Pages that slots hold, of a cache in pages. */
+  /** Number of pages that slots hold, for a paged cache. */
   get pagesInUse(): number {
     return this.pool ? this.pool.count - this.pool.available : 0;
   }
 
-  /** Tokens that every slot may take without waiting for memory, as far as pages go: one more of them each. */
+  /** Number of tokens that every slot can take before new pages must be allocated. */
   get pagesAhead(): number {
     if (!this.pool) return Number.POSITIVE_INFINITY;
     return this.pool.available >= this.slots ? this.pool.size : 0;
   }
 
   /**
-   * Makes a slot hold the first `length` ids of another. @returns false, and the slot holds what it held, where a sliding
-   * layer no longer has the window before them
+   * Makes a slot hold the first `length` ids of another.
+   * @returns false, without a change, if a sliding layer no longer has the window before them
    */
   async copySlot(from: number, to: number, length: number): Promise<boolean> {
     this.assertLive();
@@ -258,7 +259,7 @@ export class KvCache {
     return true;
   }
 
-  /** The content of slot 0, for a file. */
+  /** The content of slot 0, for saving. */
   get state(): CacheState {
     this.assertUnpaged();
     const { contextLength, dtype, adapters, store } = this;
@@ -266,7 +267,7 @@ export class KvCache {
     return { ids, length, written, contextLength, dtype, adapters, store };
   }
 
-  /** A cache of one slot with what a file says of it. @param fill writes the slot's rows */
+  /** Restores a cache with one slot from a file's state. @param fill writes the slot's rows */
   static async restore(
     model: ModelView,
     state: Omit<CacheState, "store">,
@@ -285,7 +286,7 @@ export class KvCache {
     return cache;
   }
 
-  /** A cache of one slot that holds what `slot` holds. */
+  /** Returns a cache with one slot that holds the content of `slot`. */
   async fork(slot = 0): Promise<KvCache> {
     this.assertLive();
     this.assertUnpaged();
@@ -297,7 +298,7 @@ export class KvCache {
       await this.store.copySlot(copy.store, { from: slot, to: 0, length: held.length });
     } catch (error) {
       copy.dispose();
-      this.assertLive(); // says it of what the caller knows
+      this.assertLive(); // reports a disposed cache in the caller's terms
       throw error;
     }
     copy.sequences.take(0, { ...sequence, ids: held });
@@ -322,11 +323,11 @@ export class KvCache {
   }
 
   /**
-   * Like `run`, without waiting. Another run may be started that continues where this one will end. Its ids may be outputs of this one,
-   * named in `late`.
+   * Like `run`, without waiting. A further run may be started that continues where this one will end. Its ids may be
+   * outputs of this one, named in `late`.
    * @param options.flag ends the run silently. Whoever waits must know.
-   * @param options.series number of runs, with segments of one id each. Each run takes the previous run's output `token` as its ids. The
-   *   inputs named in `each` hold the data of all runs, end to end, and so do the outputs.
+   * @param options.series number of runs, with segments of one id each. Each run takes the previous run's output
+   * `token` as its ids. The inputs named in `each` hold the data of all runs, end to end, and so do the outputs.
    */
   start(
     program: ProgramMaker,
@@ -347,7 +348,7 @@ export class KvCache {
     for (const s of segments) this.pool?.extend(s.slot, this.end(s) + runs - 1);
     const executable = this.bound.executable(program, shape, this);
     const rows = this.rowData(segments, runs);
-    // A family that does not attend has no cache, and so no pages.
+    // A family without attention has no cache, and so no pages.
     const pages = executable.program.inputNames.has("pages") ? this.pageInputs() : {};
     const given = { ids: rows.ids, ...rows.each, ...pages, ...inputs };
     const begins = segments.map(({ slot }) => this.planned(slot));
@@ -377,7 +378,7 @@ export class KvCache {
     }
   }
 
-  /** Runs a program that reads no cache: a choice from given logits. */
+  /** Runs a program that reads no cache and chooses from given logits. */
   async runChoice(
     program: ProgramMaker,
     inputs: Inputs,
@@ -389,12 +390,12 @@ export class KvCache {
     return raceAbort(executable.run(inputs, { signal }), signal);
   }
 
-  /** Number of tokens in a slot after pending runs have ended. */
+  /** Returns the number of tokens in a slot after pending runs have ended. */
   planned(slot: number): number {
     return this.sequences.planned(slot);
   }
 
-  /** Where a segment will have ended. */
+  /** Returns the number of tokens in a slot after a segment. */
   private end({ slot, ids }: Segment): number {
     return this.planned(slot) + ids.length;
   }
@@ -410,14 +411,17 @@ export class KvCache {
   }
 
   private assertUnpaged(): void {
-    if (this.pool) throw new HeddleError("INTERNAL", "cache: expected one whose slots have their own rows, got pages");
+    if (this.pool) throw new HeddleError("INTERNAL", "cache: expected an unpaged cache, got a paged one");
   }
 
   assertLive(): void {
     if (!this.live) throw new HeddleError("DISPOSED", "session: expected a live one, got a disposed one");
   }
 
-  /** @param whole whether nothing went wrong: unless a run failed, what it holds are numbers, and the next cache may have its memory */
+  /**
+   * @param whole whether nothing went wrong. Unless a run failed, the content is valid numbers, and the next cache may
+   * reuse the memory.
+   */
   dispose(whole = false): void {
     if (!this.live) return;
     this.live = false;

@@ -1,4 +1,4 @@
-/** Copy-on-write of a shared page. */
+/** A page to copy before a slot may write to it. */
 export interface PageCopy {
   from: number;
   to: number;
@@ -9,7 +9,7 @@ export interface PageCopy {
  * unused. A shared page is never written: shared prefixes end at a page boundary.
  */
 export class PagePool {
-  /** Positions of a page. */
+  /** Number of positions per page. */
   readonly size: number;
   private readonly readers: number[] = [];
   private readonly free: number[] = [];
@@ -22,7 +22,7 @@ export class PagePool {
     this.grow(count);
   }
 
-  /** How many there are. */
+  /** Total number of pages. */
   get count(): number {
     return this.readers.length;
   }
@@ -37,17 +37,20 @@ export class PagePool {
     for (let page = count - 1; page >= before; page--) this.free.push(page);
   }
 
-  /** Pages that a slot lacks for `length` positions. */
+  /** Returns the number of pages that a slot lacks for `length` positions. */
   missing(slot: number, length: number): number {
     return Math.max(0, Math.ceil(length / this.size) - this.held[slot]!.length);
   }
 
-  /** Takes the pages that a slot lacks for `length` positions; there must be as many. */
+  /** Takes the pages that a slot lacks for `length` positions. Enough free pages must exist. */
   extend(slot: number, length: number): void {
     for (let n = this.missing(slot, length); n > 0; n--) this.held[slot]!.push(this.take());
   }
 
-  /** The longest beginning of at most `length` positions after which a slot may write: a page that others read too is kept whole or not. */
+  /**
+   * Returns the longest prefix of at most `length` positions after which a slot may write. A shared page is kept as a
+   * whole or not at all.
+   */
   cut(slot: number, length: number): number {
     const last = this.held[slot]![Math.floor(length / this.size)];
     if (length % this.size === 0 || last === undefined || this.readers[last] === 1) return length;
@@ -60,8 +63,8 @@ export class PagePool {
   }
 
   /**
-   * Makes slot `to`, which holds nothing, read the first `length` positions of another: whole pages are shared.
-   * @returns the copy that its last page needs; undefined where that is a whole one
+   * Makes the empty slot `to` read the first `length` positions of another. Whole pages are shared.
+   * @returns the copy that its last page needs, or undefined if that page is whole
    */
   share(from: number, to: number, length: number): PageCopy | undefined {
     const whole = Math.floor(length / this.size);
@@ -75,7 +78,7 @@ export class PagePool {
     return { from: this.held[from]![whole]!, to: page };
   }
 
-  /** (slots, entries): what the program reads; -1 where a slot has no page. */
+  /** Returns the page table, (slots, entries), that the program reads. An entry without a page is -1. */
   table(entries: number): Int32Array {
     const table = new Int32Array(this.held.length * entries).fill(-1);
     for (const [slot, pages] of this.held.entries()) table.set(pages.slice(0, entries), slot * entries);

@@ -26,7 +26,7 @@ const MOST_CHAT_BYTES = 4 << 20;
 /** The state that is not in tensors. */
 interface Header extends Omit<CacheState, "ids" | "store"> {
   capacity: number;
-  /** Whether the session goes through these adapters, or through those that are active. */
+  /** Whether the adapters were named, or are the model's active ones. */
   named: boolean;
 }
 
@@ -38,8 +38,8 @@ export interface SavedSession {
 }
 
 /**
- * Writes what a cache of one slot holds. The file appears complete or not at all.
- * @param fingerprint of the model that computed it, through the cache's adapters
+ * Writes the content of a cache with one slot. The file appears complete or not at all.
+ * @param fingerprint of the model with the cache's adapters, which computed the content
  * @throws HeddleError IO, INVALID_ARGUMENT
  */
 export async function writeSession(
@@ -73,7 +73,7 @@ export async function writeSession(
       shape,
       bytes: () => hashed(hash, store.readSlot(name, 0, ids.length)),
     });
-  // Written last: no type is narrower.
+  // The digest is written last, which its narrow type allows.
   tensors.push({ ...DIGEST, bytes: () => hash.digest() });
   await writeFileAtomically(path, (sink) => writeSafetensorsTo(sink, tensors, { metadata }));
 }
@@ -89,7 +89,7 @@ async function* hashed(hash: Hash, chunks: AsyncIterable<Uint8Array>): AsyncGene
   }
 }
 
-/** Names, types and shapes of the file's rows for a sequence of `length`. */
+/** Returns the names, types and shapes of the file's rows for a sequence of `length`. */
 function rowsAt(
   model: ModelView,
   { capacity, contextLength: context, dtype }: { capacity: number; contextLength: number; dtype: CacheDType },
@@ -105,13 +105,14 @@ function rowsAt(
 }
 
 /**
- * Reads what writeSession wrote.
- * @param contextLength the model's: a session may hold no more
- * @throws HeddleError NOT_FOUND, IO, INVALID_FILE: not a session, one of another model, or damaged
+ * Reads a file that writeSession wrote.
+ * @param contextLength the model's maximum length of a session
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE for another kind of file, a session of another model, or a damaged
+ * one
  */
 export async function readSession(path: string, given: ModelView, contextLength: number): Promise<SavedSession> {
   const file = openSafetensors(path);
-  // Whatever becomes of the model meanwhile: the keys are of the one that is compared.
+  // Hold the model's state, so that the fingerprint is that of the model that will use the keys.
   const model = given.hold();
   try {
     const invalid = (message: string) => new HeddleError("INVALID_FILE", `${path}: ${message}`);

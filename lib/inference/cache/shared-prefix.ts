@@ -3,14 +3,14 @@ import { commonPrefix } from "../../tokenizer/prompt-ids.ts";
 import type { Sequence } from "../sequence.ts";
 import type { KvCache } from "./kv-cache.ts";
 
-/** Shorter common prefixes are faster to compute than to copy. */
+/** Minimum length of a shared prefix. Shorter ones are faster to compute than to copy. */
 export const LEAST_SHARED = 16;
 
 interface Follower {
   leader: Sequence;
-  /** The leader's. */
+  /** The leader's slot. */
   slot: number;
-  /** How many tokens are taken over. */
+  /** Number of tokens to copy. */
   length: number;
 }
 
@@ -20,7 +20,7 @@ interface Follower {
  */
 export class SharedPrefixes {
   private readonly cache: KvCache;
-  /** Rows of the chunks that all prompts are cut into from their beginning on; 1: any length may be shared. */
+  /** Chunk size of all prompts, which are split from their beginning. With 1, any length may be shared. */
   private readonly chunk: number;
   private readonly followers = new Map<Sequence, Follower>();
 
@@ -36,16 +36,16 @@ export class SharedPrefixes {
     let best: Follower | undefined;
     for (const [leader, from] of slots) {
       if (leader === sequence || leader.context.length !== leader.ids.length) continue;
-      if (sequence.isScoring && leader.scores !== sequence.scores) continue; // its own tokens are to be scored
+      if (sequence.isScoring && leader.scores !== sequence.scores) continue; // a follower that scores its prompt needs a leader with the same scores
       const common = Math.min(commonPrefix(leader.ids, sequence.context), sequence.context.length - 1);
-      // Tokens that a leader drew were computed one by one, not in chunks.
+      // Tokens that a leader generated were computed one by one, not in chunks.
       const length = chunk === 1 ? common : Math.floor(Math.min(common, leader.promptLength) / chunk) * chunk;
       if (length > (best?.length ?? 0)) best = { leader, slot: from, length };
     }
     if (best && best.length >= cache.ids(slot).length + LEAST_SHARED) this.followers.set(sequence, best);
   }
 
-  /** Whether a sequence waits for what another computes. */
+  /** Whether a sequence waits for a prefix that another one computes. */
   waits(sequence: Sequence): boolean {
     return this.followers.has(sequence);
   }
@@ -61,7 +61,10 @@ export class SharedPrefixes {
     for (const [follower, { leader }] of this.followers) if (leader === sequence) this.followers.delete(follower);
   }
 
-  /** Copies what leaders have computed by now. A follower whose leader is gone computes its beginning itself, unless it is all there. */
+  /**
+   * Copies the prefixes that leaders have computed. A follower whose leader has left computes its prefix itself, unless
+   * it is already complete.
+   */
   async settle(slots: ReadonlyMap<Sequence, number>): Promise<void> {
     for (const [sequence, { leader, slot: from, length }] of this.followers) {
       const to = slots.get(sequence);

@@ -3,13 +3,13 @@ import type { Segment } from "../row-data.ts";
 /** Maximum number of sequences of one cache. More wait for their turn. */
 export const MOST_SLOTS = 32;
 
-/** A sequence of a cache. */
+/** The state of one slot of a cache. */
 export interface Slot {
   /** The ids whose keys and values it holds. */
   ids: number[];
   /** Length of the sequence that its rows were computed for. */
   length: number;
-  /** How many positions were written since it was empty: of a ring, what came a whole ring before is gone. */
+  /** Number of positions written since it was empty. A ring has lost positions that are a whole ring older. */
   written: number;
   /** Number of rows that pending runs will write. */
   underWay: number;
@@ -27,7 +27,7 @@ export class Slots {
     return this.all[slot]!;
   }
 
-  /** Ids that each holds. */
+  /** Number of ids in each slot. */
   get lengths(): number[] {
     return this.all.map(({ ids }) => ids.length);
   }
@@ -36,20 +36,20 @@ export class Slots {
     return this.all.some(({ underWay }) => underWay > 0);
   }
 
-  /** Number of tokens in a slot after pending runs have ended. */
+  /** Returns the number of tokens in a slot after pending runs have ended. */
   planned(slot: number): number {
     const { ids, underWay } = this.at(slot);
     return ids.length + underWay;
   }
 
-  /** Forgets what a slot holds after its first `length` ids. */
+  /** Drops a slot's content after its first `length` ids. */
   keep(slot: number, length: number): void {
     const one = this.at(slot);
     one.ids.length = length;
     if (length === 0) one.written = 0;
   }
 
-  /** Makes a slot hold what is known of another sequence, of its first ids. */
+  /** Makes a slot hold the first ids of another sequence, with their state. */
   take(
     slot: number,
     { ids, length, written }: Readonly<Omit<Slot, "underWay" | "ids">> & { ids: readonly number[] },
@@ -66,7 +66,11 @@ export class Slots {
     }
   }
 
-  /** They have written their rows. @param begins where each segment began @param tokens the ids that the runs drew, run by run */
+  /**
+   * Records that runs have written their rows.
+   * @param begins number of tokens in each slot before the runs
+   * @param tokens ids that the runs drew, run by run
+   */
   hold(
     segments: readonly Segment[],
     begins: readonly number[],
@@ -74,13 +78,13 @@ export class Slots {
   ): void {
     for (const [i, { slot, ids }] of segments.entries()) {
       const held = this.at(slot).ids;
-      if (held.length !== begins[i]) continue; // what it was to go on from failed
+      if (held.length !== begins[i]) continue; // an earlier run, which this one continues, has failed
       for (let k = 0; k < ids.length; k++) held.push(ids[k]!);
       for (let run = 1; run < runs; run++) held.push(tokens![(run - 1) * segments.length + i]!);
     }
   }
 
-  /** They have ended, whatever came of them. */
+  /** Records that runs have ended, successfully or not. */
   end(segments: readonly Segment[], runs: number): void {
     for (const { slot, ids } of segments) this.at(slot).underWay -= ids.length + runs - 1;
   }

@@ -1,7 +1,9 @@
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import type { Choice, TopCandidate } from "../sequence.ts";
 
-/** Texts of tokens, per tokenizer. A step may have thousands of candidates, and the next one has mostly the same. */
+/**
+ * Cached texts of tokens, per tokenizer. A step may have thousands of candidates, most of which recur in the next step.
+ */
 const texts = new WeakMap<Tokenizer, Map<number, string>>();
 
 function textsOf(tokenizer: Tokenizer): Map<number, string> {
@@ -13,7 +15,7 @@ function textsOf(tokenizer: Tokenizer): Map<number, string> {
   return known;
 }
 
-/** The likeliest tokens that a choice reports, best first. */
+/** Returns the likeliest tokens of a choice, best first. */
 export function candidatesOf(
   { topIds, topLogprobs }: Required<Pick<Choice, "topIds" | "topLogprobs">>,
   tokenizer: Tokenizer | undefined,

@@ -16,7 +16,7 @@ export function processLogits(
     const returned: unknown = change(logits, ownContext(context));
     if (typeof returned !== "object" || returned === null || returned === logits) continue;
     const late = typeof (returned as PromiseLike<unknown>).then === "function";
-    // The refusal is what the caller hears; nobody is left to hear how the promise ends.
+    // The caller gets the refusal, so ignore how the promise ends.
     if (late) Promise.resolve(returned).catch(() => undefined);
     if (late || Array.isArray(returned) || ArrayBuffer.isView(returned))
       throw new HeddleError(

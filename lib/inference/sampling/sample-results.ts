@@ -9,7 +9,11 @@ export interface SampleResults {
   logits?: Float32Array;
 }
 
-/** @param stride candidates a row that the program reports @param top those of them that the sequence asks for */
+/**
+ * Returns the result of one row.
+ * @param stride number of candidates per row that the program reports
+ * @param top number of them that the sequence asks for
+ */
 export function choiceOf(results: SampleResults, row: number, stride: number, top: number): Choice {
   const choice: Choice = { token: results.token[row]!, logprob: results.logprob[row]! };
   if (top > 0) {

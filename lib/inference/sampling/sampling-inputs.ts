@@ -2,20 +2,22 @@ import type { Mask } from "../../constrain/index.ts";
 import { SAMPLE_PARAMS } from "../../graph/index.ts";
 import type { Sequence } from "../sequence.ts";
 
-/** A draw with the options of its sequence, after these ids. */
+/** A draw of the next token after these ids, with the options of its sequence. */
 export interface Draw {
   sequence: Sequence;
   ids: readonly number[];
-  /** Which tokens it may be; undefined: any. */
+  /** The allowed tokens. Default: all. */
   mask?: Mask | undefined;
-  /** The position in a prompt of a row that says how likely the token after it is: that token is drawn, whatever the options are. */
+  /**
+   * Position in the prompt, for a row that scores the next token. That token is then drawn, whatever the options are.
+   */
   scored?: number | undefined;
 }
 
-/** Above all logits, so that the token which has it is drawn. */
+/** A bias above all logits, which forces a token. */
 const FORCED = 1e30;
 
-/** Draws of sequences whose text has to be of a form get their masks. @throws HeddleError ABORTED, UNSUPPORTED as Constraint.mask */
+/** Adds masks to draws of sequences with a constraint. @throws HeddleError ABORTED, UNSUPPORTED as Constraint.mask */
 export async function masked(draws: readonly Draw[], signal: AbortSignal | undefined): Promise<readonly Draw[]> {
   if (!draws.some(({ sequence }) => sequence.constraint)) return draws;
   const out: Draw[] = [];
@@ -27,10 +29,10 @@ export async function masked(draws: readonly Draw[], signal: AbortSignal | undef
 }
 
 /**
- * The sampler's inputs for some draws, one row each. A draw depends only on (seed, position), so the same seed gives the same tokens
- * regardless of other sequences.
+ * Returns the sampler's inputs for draws, one row each. A draw depends only on (seed, position), so the same seed gives
+ * the same tokens regardless of other sequences.
  * @param historyLimit maximum number of ids that penalties consider
- * @param vocabSize ids from it on get no bias, for a draft model with a smaller vocabulary
+ * @param vocabSize ids at or above it get no bias, for a draft model with a smaller vocabulary
  */
 export function samplingInputs(draws: readonly Draw[], historyLimit: number, vocabSize = Number.POSITIVE_INFINITY) {
   const rows = draws.length;
@@ -54,7 +56,7 @@ export function samplingInputs(draws: readonly Draw[], historyLimit: number, voc
   return { params, history, biasIds, biasValues, rng };
 }
 
-/** Parameters of a plain greedy draw. */
+/** Parameters of a greedy draw without penalties. */
 const neutralParams = SAMPLE_PARAMS.map((name) => (name === "topP" || name === "repetitionPenalty" ? 1 : 0));
 
 function paramsOf(
@@ -76,7 +78,7 @@ function paramsOf(
   return SAMPLE_PARAMS.map((name) => values[name]);
 }
 
-/** The sampler's inputs for rows of which the likeliest tokens alone are wanted: by the model's own distribution. */
+/** Returns the sampler's inputs for rows that only report the model's likeliest tokens. */
 export function plainInputs(rows: number) {
   return {
     params: Float32Array.from(Array.from({ length: rows }, () => neutralParams).flat()),
@@ -88,7 +90,7 @@ export function plainInputs(rows: number) {
 }
 
 /**
- * The same for draws without penalties, where only the position changes between steps.
+ * Returns the sampler's inputs for a series of draws without penalties, where only the position changes between steps.
  * @returns the inputs of `count` steps after `pending` queued ones. `rng` holds those of all steps, end to end.
  */
 export function seriesInputs(sequences: readonly Sequence[], historyLimit: number) {
@@ -107,7 +109,7 @@ export function seriesInputs(sequences: readonly Sequence[], historyLimit: numbe
   };
 }
 
-/** The ids that penalties count; none where no penalty is set. */
+/** Returns the ids that penalties count, or none if there is no penalty. */
 function penalised({ sequence: { options, promptLength }, ids, scored }: Draw, limit: number) {
   if (scored !== undefined) return { ids: [], promptLength: 0 };
   const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
@@ -131,7 +133,7 @@ function within(biases: Biases, vocabSize: number): Biases {
   return { ids: ids.filter((id) => id < vocabSize), values: values.filter((_, i) => ids[i]! < vocabSize) };
 }
 
-/** The biases of a draw: the caller's, and −∞ for tokens that its mask forbids. Ids are unique. */
+/** Returns the biases of a draw: the caller's, and −∞ for tokens that its mask forbids. Ids are unique. */
 function biasesOf({ sequence: { options, scores }, mask, scored }: Draw): Biases {
   if (scored !== undefined) return { ids: Int32Array.of(scores!.target(scored)), values: Float32Array.of(FORCED) };
   const { biasIds, biasValues, vocabSize } = options;
@@ -156,7 +158,7 @@ function forbiddenIds(mask: Mask, vocabSize: number): Int32Array {
   if (everyId.length < vocabSize) everyId = Int32Array.from({ length: vocabSize }, (_, id) => id);
   const out = new Int32Array(vocabSize - mask.allowed.length);
   let [from, place] = [0, 0];
-  // The stretches between tokens that are allowed.
+  // Copies the ids between allowed tokens.
   const copy = (until: number) => {
     out.set(everyId.subarray(from, until), place);
     place += until - from;

@@ -9,9 +9,9 @@ import type { Sequence } from "../sequence.ts";
 import type { Turn } from "../step.ts";
 
 /**
- * Guesses how a sequence goes on. The model then checks the whole guess in one run: it draws every token as it would
- * without the guess, so the text is the same and only comes sooner (Leviathan et al. 2023; here a guess counts when it is
- * the very token drawn, which keeps greedy and seeded outputs identical, not only their distribution).
+ * Guesses how a sequence continues. The model then checks the whole guess in one run. It draws every token as it would
+ * without the guess, so the text is the same but takes less time (Leviathan et al. 2023). Here a guess is only accepted
+ * if it is the token that was drawn, so greedy and seeded outputs are identical.
  */
 export interface Drafter {
   /** Proposes at most `most` ids that may follow, or none without a good guess. */
@@ -19,12 +19,13 @@ export interface Drafter {
   dispose(): void;
 }
 
-/** Longest run of ids that is looked for; longer ones find better continuations, shorter ones find more. */
+/** Maximum number of ids to match. Longer matches have better continuations, shorter ones are more frequent. */
 const LONGEST_MATCH = 4;
 
 /**
- * Finds the longest and latest earlier match of the sequence's last ids, and returns what followed. If the match is closer than `most` ids, the
- * continuation repeats, like overlapping copies in LZ77: a loop of one id gives a draft of `most` of them.
+ * Finds the longest and latest earlier match of the sequence's last ids, and returns what followed. If the match is
+ * closer than `most` ids, the continuation repeats, like overlapping copies in LZ77: a repeated id gives a draft of
+ * `most` copies.
  */
 export function lookUp(ids: readonly number[], most: number): number[] {
   const end = ids.length;
@@ -40,7 +41,10 @@ export function lookUp(ids: readonly number[], most: number): number[] {
   return Array.from({ length: most }, (_, i) => ids[from + (i % period)]!);
 }
 
-/** Drafts from the sequence's own text: free, and good where an answer repeats its prompt (Saxena 2023, "prompt lookup decoding"). */
+/**
+ * Drafts from the sequence's own text. It costs nothing, and works well if an answer repeats its prompt (Saxena 2023,
+ * "prompt lookup decoding").
+ */
 export class PromptLookup implements Drafter {
   async propose(sequence: Sequence, most: number): Promise<number[]> {
     return lookUp(sequence.context, most);
@@ -49,8 +53,8 @@ export class PromptLookup implements Drafter {
 }
 
 /**
- * Drafts by a smaller model with the same vocabulary, which draws with the sequence's own options and seed. Where the models have another
- * number of rows, an id that one of them lacks ends a draft.
+ * Drafts with a smaller model of the same vocabulary, using the sequence's options and seed. If the models have
+ * different numbers of rows, an id that one of them lacks ends a draft.
  */
 export class Assistant implements Drafter {
   private readonly cache: KvCache;
@@ -97,7 +101,7 @@ export class Assistant implements Drafter {
     return draft;
   }
 
-  /** A slot of the sequence's own; those of finished sequences go to new ones. */
+  /** Returns the sequence's slot. Slots of finished sequences are reused. */
   private slotOf(sequence: Sequence): number {
     const known = this.slots.get(sequence);
     if (known !== undefined) return known;
@@ -124,8 +128,8 @@ function leavesSome(mask: Mask, vocabSize: number): boolean {
 }
 
 /**
- * How long a sequence's next draft is: longer while drafts come true, shorter when they do not, so that text without
- * repetitions pays for little.
+ * The length of a sequence's next draft. It grows while drafts are accepted and shrinks when they are not, so that text
+ * without repetitions costs little.
  */
 export class DraftLength {
   private length: number;
@@ -137,7 +141,7 @@ export class DraftLength {
   get(): number {
     return this.length;
   }
-  /** @param drafted how many were proposed @param accepted how many came true */
+  /** @param drafted number of proposed tokens @param accepted number of accepted ones */
   update(drafted: number, accepted: number): void {
     if (drafted === 0) return;
     if (accepted === drafted) this.length = Math.min(this.most, this.length + 3);
@@ -145,9 +149,9 @@ export class DraftLength {
   }
 }
 
-/** The drafts of sequences, as their options ask for them. */
+/** Makes the drafts of sequences, as their options specify. */
 export class Drafts {
-  /** Most tokens of a draft. */
+  /** Maximum number of tokens of a draft. */
   readonly most: number;
   private readonly drafter: Drafter;
   private readonly lengths = new WeakMap<Sequence, DraftLength>();
@@ -159,7 +163,7 @@ export class Drafts {
       : new PromptLookup();
   }
 
-  /** Proposes ids that may follow a sequence that decodes. */
+  /** Proposes ids that may follow a decoding sequence. */
   async propose(sequence: Sequence): Promise<number[]> {
     if (sequence.room < 2) return [];
     const length = this.lengths.get(sequence) ?? new DraftLength(this.most);
@@ -168,7 +172,7 @@ export class Drafts {
     return sequence.constraint && guess.length > 0 ? sequence.constraint.possible(guess) : guess;
   }
 
-  /** Adapts the length of the next draft. @param accepted how many of the draft's tokens came true */
+  /** Adapts the length of the next draft. @param accepted number of accepted tokens of the draft */
   update({ sequence, draft }: Turn, accepted: number): void {
     this.lengths.get(sequence)?.update(draft.length, accepted);
   }

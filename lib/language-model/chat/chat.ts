@@ -20,7 +20,7 @@ import { type ToolCall, ToolCallParser } from "./tool-calls.ts";
 import { checkedToolChoice, type ToolChoice, toolCallFormat, writesToolCalls } from "./tool-choice.ts";
 
 export interface ChatOptions extends ChatTemplate {
-  /** Instructions that come before everything. */
+  /** System prompt, which precedes all messages. */
   system?: string | undefined;
   /** A conversation to continue. */
   messages?: readonly ChatMessage[] | undefined;
@@ -36,27 +36,27 @@ export interface SendOptions extends GenerateOptions {
   toolChoice?: ToolChoice | undefined;
 }
 
-/** The state of a chat: the result of `JSON.stringify(chat)`, which `model.chat(JSON.parse(text))` takes. */
+/** The state of a chat, which `JSON.stringify(chat)` writes and `model.chat(JSON.parse(text))` restores. */
 export interface ChatState extends ChatTemplate {
   messages: ChatMessage[];
 }
 
-/** A whole answer of a chat. */
+/** The complete answer of a chat. */
 export interface ChatCompletion extends Completion {
   /**
-   * The calls of tools in `text`, where the chat has tools, the model's template writes calls as `<tool_call>{json}</tool_call>` and there
-   * are any. Their results are sent as messages `{ role: "tool", content }`.
+   * The tool calls in `text`. Set if there are any, the chat has tools, and the model's template writes calls as
+   * `<tool_call>{json}</tool_call>`. Send their results as messages `{ role: "tool", content }`.
    */
   toolCalls?: ToolCall[];
 }
 
-/** A streaming answer: iterate over its pieces, `await` it for the whole, or both in this order. */
+/** A streaming answer. Iterate over its pieces, `await` the complete answer, or do both in this order. */
 export type ChatReply = Reply<ChatCompletion>;
 
 /**
- * A conversation with a model, as explicit state: it can be saved (`JSON.stringify`), forked and thrown away. With a chat
- * template the model sees its own format; a base model without one simply continues the text of all messages. Each answer is of the model
- * as it is then, through its active adapters: after training it has learned.
+ * A conversation with a model, as explicit state: it can be saved (`JSON.stringify`), forked and discarded. With a chat
+ * template the model sees its own format; a base model without one simply continues the text of all messages. Each
+ * answer uses the model's weights and active adapters at that moment, so it reflects training in between.
  *
  * @example
  * const chat = model.chat({ system: "You are brief." });
@@ -70,7 +70,7 @@ export type ChatReply = Reply<ChatCompletion>;
  */
 export class Chat {
   readonly languageModel: LanguageModel;
-  /** Everything said so far. */
+  /** All messages so far. */
   readonly messages: ChatMessage[];
   private readonly renderer: Renderer;
   private session: Session | undefined;
@@ -106,8 +106,8 @@ export class Chat {
   }
 
   /**
-   * Writes the conversation with its KV cache to a file, from which `model.loadChat` goes on without computing it again; where the model has
-   * changed since the last answer, the conversation alone.
+   * Writes the conversation with its KV cache to a file. `model.loadChat` continues from it without computing it again.
+   * If the model has changed since the last answer, only the conversation is saved.
    * @throws HeddleError IO
    */
   async save(path: string): Promise<void> {
@@ -116,9 +116,9 @@ export class Chat {
   }
 
   /**
-   * Says something and gives the answer, which joins `messages` when it is complete. After an error or an abort the
-   * conversation is what it was before.
-   * @param said the user's text; or messages, such as the results of tools that the last answer called
+   * Sends a message and returns the answer, which is added to `messages` when it is complete. After an error or an
+   * abort the conversation is unchanged.
+   * @param said the user's text, or messages such as results of tool calls
    */
   send(said: string | ChatMessage | readonly ChatMessage[], options: SendOptions = {}): ChatReply {
     checkObject("options", options);
@@ -133,17 +133,20 @@ export class Chat {
     return new Chat(this.languageModel, this.toJSON());
   }
 
-  /** The conversation without its cache, its template included: what `JSON.stringify` writes and `model.chat` takes to go on. */
+  /**
+   * Returns the conversation and its template without the cache. `JSON.stringify` writes it, and `model.chat` continues
+   * from it.
+   */
   toJSON(): ChatState {
     return { ...this.renderer.template, messages: this.messages };
   }
 
-  /** Tokens of the whole conversation, as the model would see it before its next answer. */
+  /** Number of tokens of the whole conversation, as the model would see it before its next answer. */
   get tokens(): number {
     return this.messages.length === 0 ? 0 : conversationTokens(this.renderer, this.messages);
   }
 
-  /** Frees the KV cache; the messages stay, and a later `send` computes it again. */
+  /** Frees the KV cache. The messages stay, and a later `send` computes the cache again. */
   dispose(): void {
     this.session?.dispose();
     this.session = undefined;
@@ -191,13 +194,13 @@ export class Chat {
   }
 }
 
-/** Without tools where none is to be called. */
+/** Returns a renderer without tools if no tool may be called. */
 function rendererFor(renderer: Renderer, choice: ToolChoice): Renderer {
   const { tools: _, ...template } = renderer.template;
   return choice === "none" ? { ...renderer, template } : renderer;
 }
 
-/** The calls of a chat's tools in an answer. */
+/** Returns the calls of a chat's tools in an answer. */
 function callsIn(text: string, { tokenizer, template }: Renderer): ToolCall[] {
   if (!template.tools?.length || !writesToolCalls(tokenizer)) return [];
   const parser = new ToolCallParser();

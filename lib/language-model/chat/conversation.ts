@@ -6,7 +6,7 @@ import type { LanguageModel } from "../language-model.ts";
 /** Inputs of a chat template besides the messages. */
 export type ChatTemplate = Omit<ChatTemplateOptions, "addGenerationPrompt">;
 
-/** A message of text alone, which needs no template. */
+/** A message that consists of text only, which needs no template. */
 export type TextMessage = { role: "system" | "user" | "assistant"; content: string };
 
 const isArray = (value: unknown) => Array.isArray(value);
@@ -27,7 +27,7 @@ export interface Renderer {
   template: ChatTemplate;
 }
 
-/** Whether messages go through a template; else they are a base model's transcript. */
+/** Whether messages are rendered by a template. Otherwise they are a plain transcript for a base model. */
 function usesTemplate({ tokenizer, template }: Renderer): boolean {
   return template.template !== undefined || tokenizer.hasChatTemplate;
 }
@@ -64,10 +64,10 @@ function copied<T>(name: string, value: T): T {
 const SIMPLE_DEPTH = 64;
 const notSimple = Symbol();
 
-/** A copy of what is JSON already, which shares its texts, however long they are; else `notSimple`. */
+/** Copies plain JSON data without copying its strings, which may be long. Returns `notSimple` for other data. */
 function simpleCopy(value: unknown, depth: number): unknown {
   if (typeof value === "string" || typeof value === "boolean" || value === null) return value;
-  if (typeof value === "number") return Number.isFinite(value) ? value + 0 : null; // as JSON: of −0 it makes 0
+  if (typeof value === "number") return Number.isFinite(value) ? value + 0 : null; // adding 0 turns −0 into 0, as JSON does
   if (typeof value !== "object" || depth > SIMPLE_DEPTH) return notSimple;
   if (Array.isArray(value)) {
     const items: unknown[] = Array.from(value, (item) => simpleCopy(item, depth + 1));
@@ -85,10 +85,13 @@ function simpleCopy(value: unknown, depth: number): unknown {
   return out;
 }
 
-/** Roles that templates know. Another is taken where the conversation's own template names it. */
+/** Roles that templates know. Other roles are accepted if the conversation's template names them. */
 const ROLES: readonly unknown[] = ["system", "developer", "user", "assistant", "tool"];
 
-/** Whose messages say nothing without content; an assistant's may be calls of tools, and of other roles the template knows. */
+/**
+ * Roles whose messages need content. An assistant's message may consist of tool calls only. For other roles the
+ * template decides.
+ */
 const SPEAKING: readonly unknown[] = ["system", "developer", "user", "tool"];
 
 /**
@@ -116,7 +119,7 @@ export function checkedMessage(renderer: Renderer, message: unknown): ChatMessag
   return copied(`message of ${role}`, message as ChatMessage);
 }
 
-/** A part of a message's content, as OpenAI has it. */
+/** A part of a message's content, as in OpenAI's API. */
 interface TextPart {
   type: "text" | "refusal";
   text?: string;
@@ -130,14 +133,17 @@ function checkParts(parts: ChatMessage["content"], name: string): void {
     if (typeof type === "string" && type !== "text" && type !== "refusal")
       throw new HeddleError(
         "UNSUPPORTED",
-        `${name}[${i}].type: expected text, got ${describe(type)}: the model reads text`,
+        `${name}[${i}].type: expected text, got ${describe(type)} (the model reads only text)`,
       );
     if (typeof type !== "string" || typeof (text ?? refusal) !== "string")
       throw invalidArgument(`${name}[${i}]`, '{ type: "text", text }', part);
   }
 }
 
-/** Messages as every template takes them: of parts the texts, a line each, as servers put them together. */
+/**
+ * Converts content parts to strings, which every template supports. Parts are joined by line breaks, as in other
+ * servers.
+ */
 function withTexts(messages: readonly ChatMessage[]): ChatMessage[] {
   return messages.map((message) =>
     isArray(message.content)
@@ -156,10 +162,10 @@ function isRole({ tokenizer, template: { template } }: Renderer, role: unknown):
 }
 
 /**
- * Ids that a model sees of a conversation before it answers: its chat template's, or a base model's transcript. Long ones are encoded
- * away from the event loop.
+ * Returns the ids of a conversation before the next answer, rendered by the chat template or as a base model's
+ * transcript. Long ones are encoded without blocking the event loop.
  * @param fit drops the oldest turns (never the system's) so that this many tokens stay free for the answer
- * @throws HeddleError CONTEXT_OVERFLOW where they do not fit the context, unless `fit` is given; ABORTED
+ * @throws HeddleError CONTEXT_OVERFLOW if they exceed the context and `fit` is not given; ABORTED
  */
 export async function conversationPrompt(
   { contextLength }: LanguageModel,
@@ -168,7 +174,7 @@ export async function conversationPrompt(
   { fit, signal }: { fit?: { reserve: number } | undefined; signal?: AbortSignal | undefined } = {},
 ): Promise<Uint32Array> {
   const ids = await conversationIds(contextLength, renderer, messages, { fit, signal });
-  // Checked before the ids are copied.
+  // Check the length before copying the ids.
   if (!fit && ids.length > contextLength) throw overflow(contextLength, ids.length, { name: "messages" });
   return ids;
 }
@@ -188,7 +194,7 @@ async function conversationIds(
   return (await tokenizer.applyChatTemplateAsync(kept, options)).ids;
 }
 
-/** How many tokens a conversation has before its next answer, counted at once. */
+/** Returns the number of tokens of a conversation before its next answer, counted synchronously. */
 export function conversationTokens(renderer: Renderer, messages: readonly ChatMessage[]): number {
   const { tokenizer, template } = renderer;
   return usesTemplate(renderer)
@@ -197,7 +203,8 @@ export function conversationTokens(renderer: Renderer, messages: readonly ChatMe
 }
 
 /**
- * The prompt for a base model without a template: the texts of all messages, each question on a new line and its answer after it.
+ * Renders the prompt for a base model without a template: the texts of all messages, with each question and each answer
+ * on a new line.
  */
 function transcript(messages: readonly ChatMessage[]): string {
   let text = "";

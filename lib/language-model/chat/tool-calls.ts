@@ -1,12 +1,13 @@
-// Calls of tools in an answer's text, in the form that the templates of Hermes and Qwen teach: `<tool_call>{"name": …, "arguments": …}</tool_call>`.
+// Parses tool calls in an answer's text, in the form that templates of Hermes and Qwen use: `<tool_call>{"name": …,
+// "arguments": …}</tool_call>`.
 import { randomBytes } from "node:crypto";
 import { TOOL_CALL } from "../../constrain/index.ts";
 
-/** A call of a tool that a model's answer makes, as OpenAI's clients know it. */
+/** A tool call in a model's answer, as in OpenAI's API. */
 export interface ToolCall {
   id: string;
   type: "function";
-  /** `arguments`: JSON as text. */
+  /** `arguments` is a JSON string. */
   function: { name: string; arguments: string };
 }
 
@@ -26,10 +27,10 @@ export interface Parsed {
  */
 export class ToolCallParser {
   private held = "";
-  /** Where the end of an open call may begin: what comes before has been searched. */
+  /** Offset from which to search for the end of the open call. The text before it has been searched. */
   private searched = 0;
   private isOpen = false;
-  /** Whether what has been searched of the open call ends within a string of its JSON, where `</tool_call>` is text. */
+  /** Whether the searched part of the open call ends within a JSON string, where `</tool_call>` is text. */
   private inString = false;
   /** Whether the open call is known to be invalid JSON. The next `</tool_call>` then ends it. */
   private isBroken = false;
@@ -37,7 +38,7 @@ export class ToolCallParser {
   private found = 0;
   private readonly most: number;
 
-  /** @param most calls, with the last of which the answer ends */
+  /** @param most maximum number of calls. The answer ends with the last of them */
   constructor(most = Number.POSITIVE_INFINITY) {
     this.most = most;
   }
@@ -49,17 +50,17 @@ export class ToolCallParser {
     return out;
   }
 
-  /** Whether there were as many calls as there may be. */
+  /** Whether the maximum number of calls has been reached. */
   get ended(): boolean {
     return this.found >= this.most;
   }
 
-  /** How many calls there were. */
+  /** Number of calls so far. */
   get count(): number {
     return this.found;
   }
 
-  /** The rest, when nothing more comes: a call that never ended is text. */
+  /** Returns the rest. Call it when no text follows. An unterminated call is text. */
   flush(): Parsed {
     const out: Parsed = { text: "", calls: [] };
     // An unterminated string is not a string, so a closing mark inside it counts.
@@ -77,7 +78,7 @@ export class ToolCallParser {
     while (!this.ended && (this.isOpen ? this.takeCall(out) : this.takeText(out)));
   }
 
-  /** @returns whether a call begins */
+  /** Consumes text before a call. @returns whether a call begins */
   private takeText(out: Parsed): boolean {
     const at = this.held.indexOf(OPEN);
     const end = at >= 0 ? at : this.held.length - openLength(this.held);
@@ -93,13 +94,13 @@ export class ToolCallParser {
     [this.isBroken, this.searched] = [true, OPEN.length];
   }
 
-  /** Where the open call ends; −1 where it does not yet. */
+  /** Returns the offset of the open call's end, or −1 if it has not ended. */
   private findClose(): number {
     const { held } = this;
     while (!this.isBroken && this.searched < held.length) {
       const at = this.searched;
       const character = held[at]!;
-      // JSON has no line break within a string.
+      // JSON strings contain no line breaks.
       if (this.inString && character < " ") this.breakOpen();
       else if (this.inString && character === "\\") this.searched += 2;
       else if (character === '"') [this.inString, this.searched] = [!this.inString, at + 1];
@@ -113,7 +114,7 @@ export class ToolCallParser {
     return at;
   }
 
-  /** @returns whether the call has ended */
+  /** Consumes the open call. @returns whether it has ended */
   private takeCall(out: Parsed): boolean {
     const at = this.findClose();
     if (at < 0) {
@@ -133,7 +134,7 @@ export class ToolCallParser {
     return true;
   }
 
-  /** White space at the end waits for what comes after it. */
+  /** Appends text. White space at the end is held back until more follows. */
   private say(out: Parsed, text: string): void {
     const whole = this.space + text;
     const end = whole.trimEnd().length;
@@ -142,14 +143,14 @@ export class ToolCallParser {
   }
 }
 
-/** Length of the longest end of a text that begins a call. */
+/** Returns the length of the longest suffix of a text that may begin a call. */
 function openLength(text: string): number {
   for (let length = Math.min(OPEN.length - 1, text.length); length > 0; length--)
     if (text.endsWith(OPEN.slice(0, length))) return length;
   return 0;
 }
 
-/** A string, a mark, or a number or name. */
+/** Matches a string, a punctuation mark, or a number or name. */
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]:,]|[^\s"{}[\]:,]+/g;
 
 /**
@@ -181,6 +182,6 @@ function callIn(text: string): ToolCall | undefined {
     const json = typeof given === "string" ? given : (writtenArguments(text) ?? "{}");
     return { id: `call_${randomBytes(12).toString("hex")}`, type: "function", function: { name, arguments: json } };
   } catch {
-    return undefined; // no JSON
+    return undefined; // invalid JSON
   }
 }

@@ -9,12 +9,15 @@ import type { Tokenizer } from "../../tokenizer/index.ts";
  */
 export type ToolChoice = "none" | "auto" | "required" | { type: "function"; function: { name: string } };
 
-/** Whether a template of the model's writes calls as `<tool_call>…</tool_call>`. */
+/** Whether one of the model's templates writes calls as `<tool_call>…</tool_call>`. */
 export function writesToolCalls(tokenizer: Tokenizer | undefined): boolean {
   return Object.values(tokenizer?.config.chatTemplates ?? {}).some((template) => template?.includes(TOOL_CALL.open));
 }
 
-/** Whether what a template writes in them is `{"name": …, "arguments": …}`. @param template a name or a text; else the tokenizer's own */
+/**
+ * Whether a template writes calls as `{"name": …, "arguments": …}`.
+ * @param template a name or a text. Default: the tokenizer's template
+ */
 function writesCallsAsJson({ config: { chatTemplates } }: Tokenizer, template: string | undefined): boolean {
   const used =
     template === undefined
@@ -25,7 +28,7 @@ function writesCallsAsJson({ config: { chatTemplates } }: Tokenizer, template: s
   );
 }
 
-/** @throws HeddleError INVALID_ARGUMENT unless it is a tool choice */
+/** Checks a tool choice. @throws HeddleError INVALID_ARGUMENT unless it is one */
 export function checkedToolChoice(choice: unknown): ToolChoice {
   if (choice === undefined) return "auto";
   if (choice === "none" || choice === "auto" || choice === "required") return choice;
@@ -60,14 +63,14 @@ export function toolCallFormat(
   if (!writesCallsAsJson(tokenizer, template))
     throw new HeddleError(
       "UNSUPPORTED",
-      `toolChoice: a call can be required of models whose chat template writes ${TOOL_CALL.open}{"name": …, "arguments": …}${TOOL_CALL.close}, and this one's does not`,
+      `toolChoice: expected a chat template that writes ${TOOL_CALL.open}{"name": …, "arguments": …}${TOOL_CALL.close} for a required call, got another`,
     );
   return choice === "required"
     ? { type: "tool_calls", tools, parallel }
     : { type: "tool_calls", tools, name: choice.function.name };
 }
 
-/** Tokens that begin a call, which are forbidden if no call is allowed. */
+/** Returns the tokens that begin a call, which are forbidden if no call is allowed. */
 export function callTokens(tokenizer: Tokenizer | undefined): number[] {
   return (tokenizer?.addedTokens ?? []).filter(({ content }) => content === TOOL_CALL.open).map(({ id }) => id);
 }

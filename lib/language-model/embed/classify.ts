@@ -10,11 +10,14 @@ import { checkLengths, pooledOutputs } from "./pooled.ts";
 
 /** A classifier's result for a text. */
 export interface Classification {
-  /** The likeliest label; of a regression its one name. */
+  /** The likeliest label. For a regression, its only label. */
   label: string;
-  /** Probability of each label, calibrated where a temperature was fitted. They add up to 1 unless several may hold at once. */
+  /**
+   * Probability of each label, calibrated if a temperature was fitted. They add up to 1 unless several labels may apply
+   * at once.
+   */
   probabilities: Record<string, number>;
-  /** Where several labels may hold at once: those of a probability of at least 0.5. */
+  /** If several labels may apply at once: those with a probability of at least 0.5. */
   labels?: string[];
   /** The predicted number of a regression. */
   value?: number;
@@ -35,7 +38,10 @@ interface Options {
   signal?: AbortSignal | undefined;
 }
 
-/** Logits of sequences, before the temperature; one (labels) a sequence. @throws HeddleError UNSUPPORTED, CONTEXT_OVERFLOW */
+/**
+ * Returns the logits of sequences before the temperature, one array (labels) per sequence.
+ * @throws HeddleError UNSUPPORTED, CONTEXT_OVERFLOW
+ */
 export async function classifierOutputs(
   model: ModelView,
   sequences: readonly ArrayLike<number>[],
@@ -45,7 +51,7 @@ export async function classifierOutputs(
   return pooledOutputs(model, sequences, { ...options, pooling, head: true });
 }
 
-/** Probabilities of logits, in the labels' order. */
+/** Converts logits to probabilities, in the labels' order. */
 export function probabilitiesOf(
   { problemType, temperature = 1 }: ClassifierConfig,
   logits: ArrayLike<number>,
@@ -55,7 +61,7 @@ export function probabilitiesOf(
     : softmax(logits, temperature);
 }
 
-/** Logits as an answer. @throws HeddleError NUMERICAL where they are not finite */
+/** Converts logits to a result. @throws HeddleError NUMERICAL if they are not finite */
 export function classificationOf(classifier: ClassifierConfig, logits: ArrayLike<number>): Classification {
   const { labels, problemType } = classifier;
   const wrong = Array.from(logits).find((v) => !Number.isFinite(v));
@@ -69,12 +75,12 @@ export function classificationOf(classifier: ClassifierConfig, logits: ArrayLike
   return { label, probabilities, labels: labels.filter((_, i) => p[i]! >= 0.5) };
 }
 
-/** Words between two of which others may have their turn. */
+/** Number of words to process before yielding to the event loop. */
 const SLICE_WORDS = 2048;
 
 /**
- * The ids of words joined by spaces, and for each word the token that its label stands at: the one of its last character, the
- * first that has seen all of it.
+ * Returns the ids of words joined by spaces, and for each word the index of the token that gets its label: the one with
+ * its last character, which is the first that has seen the whole word.
  */
 export function wordTokens(tokenizer: Pick<Tokenizer, "encodeWithOffsets">, words: readonly string[]) {
   const text = words.join(" ");
@@ -82,7 +88,7 @@ export function wordTokens(tokenizer: Pick<Tokenizer, "encodeWithOffsets">, word
   return { text, ids: encoding.ids, ...atOnce(placed(words, encoding)) };
 }
 
-/** Where words begin in their text, and each one's token. */
+/** Yields each word's offset in the text, and the index of its token. */
 function* placed(
   words: readonly string[],
   { ids, offsets }: EncodingWithOffsets,
@@ -117,7 +123,7 @@ function* wordsOf(text: string): Slices<string[]> {
   return words;
 }
 
-/** With a space between two of them. */
+/** Joins words with spaces. */
 function* joined(words: readonly string[]): Slices<string> {
   let text = "";
   for (let w = 0; w < words.length; w += SLICE_WORDS) {
@@ -127,7 +133,7 @@ function* joined(words: readonly string[]): Slices<string> {
   return text;
 }
 
-/** The label of each word of a text (what lies between blanks), or of given words. */
+/** Labels each word of a text (separated by white space), or of given words. */
 export async function classifyWords(
   model: ModelView,
   tokenizer: Pick<Tokenizer, "encodeWithOffsetsAsync">,
@@ -141,7 +147,7 @@ export async function classifyWords(
   const text = await inSlices(joined(words), "classify", signal);
   const encoding = await tokenizer.encodeWithOffsetsAsync(text, { ...(signal && { signal }) });
   const { ids } = encoding;
-  checkLengths([ids], options.contextLength); // before it is asked where each word is
+  checkLengths([ids], options.contextLength); // checked before searching for the words' tokens
   const { tokens, starts } = await inSlices(placed(words, encoding), "classify", signal);
   const [logits] = await pooledOutputs(model, [ids], { ...options, pooling: "all", head: true });
   const count = classifier.labels.length;

@@ -8,14 +8,20 @@ import { promptIdsOf, withoutClosing } from "../../tokenizer/prompt-ids.ts";
 export interface EmbedPromptOptions {
   /** A prompt to prepend to each text, as in training; "" for none. Excludes `promptName`. */
   prompt?: string | undefined;
-  /** The same by its name among the model's `embedding.prompts`. Default: the model's `defaultPromptName`, if it has one. */
+  /**
+   * Name of one of the model's `embedding.prompts` to prepend. Default: the model's `defaultPromptName`, if it has one.
+   */
   promptName?: string | undefined;
 }
 
 /** The tokenizer functions needed for prompts. */
 export type PromptTokenizer = Pick<Tokenizer, "encode" | "closingCount">;
 
-/** The prompt of a call; "" for none. @param at what stands before names of options in messages @throws HeddleError INVALID_ARGUMENT for a name that the model lacks, with those that it has */
+/**
+ * Returns the prompt of a call, or "" for none.
+ * @param at prefix of the option's name in messages
+ * @throws HeddleError INVALID_ARGUMENT for an unknown promptName; the message lists the known ones
+ */
 export function promptOf({ prompt, promptName }: EmbedPromptOptions, embedding: EmbeddingConfig, at = ""): string {
   if (prompt !== undefined && typeof prompt !== "string") throw invalidArgument("prompt", "a text", prompt);
   if (prompt !== undefined && promptName !== undefined)
@@ -48,7 +54,10 @@ export function promptCounter(
   return promptTokenCounter(prompt, embedding, tokenizer);
 }
 
-/** The same, whether pooling leaves them out or not; of an empty prompt what the tokenizer puts before a text. */
+/**
+ * Like promptCounter, even if pooling includes the prompt. With an empty prompt, it counts the tokens that the tokenizer puts before a
+ * text.
+ */
 export function promptTokenCounter(
   prompt: string,
   embedding: EmbeddingConfig,
@@ -57,7 +66,7 @@ export function promptTokenCounter(
   return counterOf(promptIdsOf(tokenizer, embedding.lowercase ? prompt.toLowerCase() : prompt));
 }
 
-/** As promptCounter, of a prompt that may be long. Rejects with ABORTED. */
+/** Like promptCounter, but tokenizes a long prompt without blocking the event loop. Rejects with ABORTED. */
 export async function promptCounterAsync(
   prompt: string,
   embedding: EmbeddingConfig,

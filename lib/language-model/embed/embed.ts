@@ -29,17 +29,17 @@ export const EMBED_NAMES = [
   ...["pooling", "normalize", "truncateDim", "prompt", "promptName", "truncation", "signal"],
 ] as const;
 
-/** How the model's texts become vectors. */
+/** Returns the model's embedding configuration, or the default. */
 export function embeddingOf(model: ModelView): EmbeddingConfig {
   return model.config.embedding ?? DEFAULT_EMBEDDING;
 }
 
-/** Tokens of a text at most. */
+/** Returns the maximum number of tokens of a text. */
 export function embeddingLimit({ model, contextLength }: { model: ModelView; contextLength: number }): number {
   return Math.min(contextLength, embeddingOf(model).maxSeqLength ?? contextLength);
 }
 
-/** The same, and what messages call it where it is not the context's. */
+/** Returns the maximum number of tokens of a text, with its name for messages if it is not the context length. */
 export function namedLimit(model: { model: ModelView; contextLength: number }): TextLimit {
   const contextLength = embeddingLimit(model);
   return { contextLength, ...(contextLength < model.contextLength && { limit: "its embedding.maxSeqLength" }) };
@@ -56,7 +56,9 @@ export function textReader(
   return { prompt, read, promptLength: () => promptCounterAsync(prompt, embedding, tokenizer, options.signal) };
 }
 
-/** The ids of texts with what is put in front of them, and how many of the first tokens of each pooling leaves out. */
+/**
+ * Returns the ids of texts with their prompts, and for each text the number of leading tokens that pooling leaves out.
+ */
 export async function embeddedIds(
   given: unknown,
   model: LanguageModel,
@@ -67,7 +69,7 @@ export async function embeddedIds(
   const texts = isEmptyList(given) ? [] : promptList(given, "text");
   const named = reader.prompt !== "" && (prompt !== undefined || name !== undefined);
   if (named && texts.some((text) => typeof text !== "string"))
-    throw new HeddleError("INVALID_ARGUMENT", "prompt: expected texts to put it in front of, got token ids");
+    throw new HeddleError("INVALID_ARGUMENT", "prompt: expected texts, got token ids");
   const whole = texts.map((text) => (typeof text === "string" ? reader.read(text) : text));
   const { tokenizer, config } = model;
   const limits = { tokenizer, config, ...namedLimit(model) };
@@ -78,7 +80,7 @@ export async function embeddedIds(
   return { ids, promptLengths };
 }
 
-/** One vector a sequence. @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL */
+/** Returns one vector per sequence. @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL */
 export async function embeddings(
   model: ModelView,
   sequences: readonly ArrayLike<number>[],
@@ -105,7 +107,7 @@ export async function embeddings(
     if (!vector.every(Number.isFinite))
       throw new HeddleError(
         "NUMERICAL",
-        "embed: expected finite hidden states, got others (the weights may be broken)",
+        "embed: expected finite hidden states, got NaN or infinity (the weights may be broken)",
       );
   const vectors = own.layers ? await throughLayers(model, pooled, rest.signal) : pooled;
   return vectors.map((whole) => {
@@ -131,12 +133,12 @@ function checked(
       (wrong as unknown) === "cls" ? "first (the name of cls pooling)" : `one of ${known}, or several of them`;
     throw invalidArgument("pooling", expected, wrong);
   }
-  if (!areDistinct(modes)) throw invalidArgument("pooling", "each way once", modes.join(", "));
+  if (!areDistinct(modes)) throw invalidArgument("pooling", "distinct modes", modes.join(", "));
   if (own.layers && String(modes) !== String(poolingModes(own.pooling)))
     throw invalidArgument("pooling", `${String(own.pooling)}, which the model's layers read`, String(pooling));
   if (typeof normalize !== "boolean") throw invalidArgument("normalize", "true or false", normalize);
   const width = own.layers ? embeddingWidths(config).at(-1)! : config.hiddenSize * modes.length;
-  // The model's own may be more than what another pooling makes: all of it, then.
+  // The model's truncateDim may exceed the width of another pooling, which is then not truncated.
   const { truncateDim: wanted } = given;
   if (wanted !== undefined && !(Number.isSafeInteger(wanted) && wanted >= 1 && wanted <= width))
     throw invalidArgument("truncateDim", `a whole number from 1 to ${width}, the width of vectors`, wanted);

@@ -27,14 +27,17 @@ import type { PooledOptions } from "./pooled.ts";
 /** Maximum rows of a run, unless a single sequence is longer. */
 const MOST_ROWS = 1024;
 const MOST_SEQUENCES = 64;
-/** Rows of a run up to which what was bound for it is kept for the next: of more it would hold memory that counts, and binding does not. */
+/**
+ * Maximum number of rows for which bound memory is kept for the next run. Larger runs would hold too much memory, and
+ * for them binding takes little time in comparison.
+ */
 const KEPT_ROWS = 128;
 
 type EncodeOptions = Omit<PooledOptions, "contextLength">;
 
 /**
- * The vectors of a model that attends both ways, one a sequence, or with pooling `all` those of its tokens one after another. Sequences share a run as
- * documents of one row of text that do not see each other, without padding.
+ * Computes the vectors of a bidirectional model, one per sequence, or with pooling `all` those of its tokens, one after
+ * another. Sequences share a run as documents of one row of text that do not see each other, without padding.
  */
 export async function encodedOutputs(
   model: ModelView,
@@ -72,7 +75,10 @@ async function encodedBy(
   return out;
 }
 
-/** The bound that a program is planned for. One program serves all texts except those longer than a usual run. */
+/**
+ * Returns the row bound that a program is planned for. One program serves all texts except those longer than a usual
+ * run.
+ */
 function boundFor(rows: number): number {
   let bound = MOST_ROWS;
   while (bound < rows) bound *= 2;
@@ -148,9 +154,9 @@ interface EncodeShape {
   kind: PooledRows;
   /** Number of pooling modes. */
   ways: number;
-  /** Bound of the rows. */
+  /** Maximum number of rows. */
   bound: number;
-  /** Bound of a text's tokens, if the family's programs depend on it. */
+  /** Maximum number of tokens of a text, if the family's programs depend on it. */
   longest: number | undefined;
   head: boolean;
 }

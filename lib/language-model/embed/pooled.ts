@@ -18,7 +18,10 @@ import { encodedOutputs } from "./encoder-forward.ts";
 
 export interface PooledOptions {
   pooling: Pooling;
-  /** Returns the classifier's logits instead of hidden states, for one pooling mode other than `max`, or for `all`. */
+  /**
+   * Whether to return the classifier's logits instead of hidden states. Supports `all`, or one pooling mode other than
+   * `max`.
+   */
   head?: boolean;
   contextLength: number;
   /** Number of leading tokens of each sequence that are not pooled. */
@@ -26,7 +29,10 @@ export interface PooledOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** @throws HeddleError INVALID_ARGUMENT for a text without tokens, CONTEXT_OVERFLOW for one of too many */
+/**
+ * Checks the lengths of texts.
+ * @throws HeddleError INVALID_ARGUMENT for a text without tokens, CONTEXT_OVERFLOW for a text with too many
+ */
 export function checkLengths(sequences: readonly ArrayLike<number>[], contextLength: number): void {
   for (const [i, ids] of sequences.entries()) {
     const name = promptName(i, sequences.length, "text");
@@ -40,8 +46,9 @@ export function checkLengths(sequences: readonly ArrayLike<number>[], contextLen
 }
 
 /**
- * One vector a sequence: its pooled hidden states (ways · width), or the classifier's logits of them (labels); with pooling `all`
- * the vectors of its tokens, one after another. Sequences of any lengths share runs without padding.
+ * Returns one vector per sequence: its pooled hidden states (modes · width), or the classifier's logits (labels). With
+ * pooling `all`, returns the vectors of its tokens, one after another. Sequences of any lengths share runs without
+ * padding.
  */
 export async function pooledOutputs(
   model: ModelView,
@@ -72,7 +79,10 @@ export async function pooledOutputs(
   return out;
 }
 
-/** Indices of sequences that share a run, similar lengths together; one that is longer than a run is alone. */
+/**
+ * Returns groups of indices of sequences that share a run, with similar lengths together. A sequence longer than a run
+ * is alone.
+ */
 function groupsOf(sequences: readonly ArrayLike<number>[], slots: number): number[][] {
   const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
   const groups: number[][] = [];
@@ -107,7 +117,8 @@ async function runGroup(
   const total = Math.max(...sequences.map((ids) => ids.length));
   const parts: Float32Array[] = [];
   let carried = kind === "sums" ? new Float32Array(count * ways * width) : undefined;
-  // Only a group of one sequence takes more than one run. The first of a causal sequence's tokens sees itself alone.
+  // Only a group of one sequence takes more than one run. A causal sequence's first token sees only itself, so "first"
+  // needs one token.
   const end = kind === "first" ? 1 : total;
   for (let from = 0; from < end; from += PREFILL_ROWS) {
     const segments = sequences.map((ids, slot) => ({

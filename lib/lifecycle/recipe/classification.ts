@@ -3,7 +3,7 @@ import type { Place } from "./places.ts";
 import type { CountrySplit } from "./questions.ts";
 import { Random } from "./random.ts";
 
-/** A text about a country, labelled with the country's continent, which the text does not name. */
+/** A text about a country, labelled with its continent. The text does not name the continent. */
 export interface LabelledText {
   text: string;
   label: string;
@@ -20,7 +20,10 @@ const unseen: readonly ((place: Place) => string)[] = [
   (place) => render("We took a train to {k}, the capital of {c}.", place),
 ];
 
-/** Texts about countries that are asked about in other stages to train on; about the others, in other wordings, to test. */
+/**
+ * Returns labelled texts: training texts are about countries that other stages ask about. Test texts are about other
+ * countries, in other wordings.
+ */
 export function labelledTexts(
   seed: number,
   { asked, toldOnly }: CountrySplit,

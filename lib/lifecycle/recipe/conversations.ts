@@ -2,12 +2,12 @@ import type { PreferenceRow } from "./preference-rows.ts";
 import { Random } from "./random.ts";
 import type { ChatRow, Message } from "./sft-rows.ts";
 
-/** Half of what is said is the first thing that is said; the rest comes after one or more other turns. */
+/** Share of questions that start a conversation. The others follow one or more turns. */
 const ALONE = 0.5;
 
 /**
- * The same rows as longer conversations: some are joined, of two to `most` turns. A model that has only seen first questions answers
- * later ones badly, and sees what was said before as part of the question.
+ * Joins some rows into longer conversations of two to `most` turns. A model that has only seen first questions answers
+ * later ones badly, and confuses earlier turns with the question.
  */
 export function conversations(seed: number, rows: readonly ChatRow[], most: number): ChatRow[] {
   if (most < 2) return [...rows];
@@ -21,7 +21,7 @@ export function conversations(seed: number, rows: readonly ChatRow[], most: numb
   return joined;
 }
 
-/** Pairs of which some have turns of the rows before their question, so that it is at most the `most`th. */
+/** Adds turns of earlier rows before the question of some pairs, so that it is at most the `most`-th question. */
 export function pairsInConversations(
   seed: number,
   pairs: readonly PreferenceRow[],

@@ -8,15 +8,15 @@ import { story } from "./stories.ts";
 
 export interface CorpusSize extends FactOptions {
   seed?: number;
-  /** Stories to train on; one in a hundred more is held out. */
+  /** Number of stories to train on. Another 1 % is held out. */
   stories?: number;
-  /** Rounds of facts: each tells every capital about five times. */
+  /** Number of rounds of facts. Each states every capital about five times. */
   rounds?: number;
-  /** Sheets of everyday knowledge; one in a hundred more is held out. */
+  /** Number of sheets of everyday knowledge. Another 1 % is held out. */
   knowledge?: number;
 }
 
-/** Documents. */
+/** Documents for pre-training by kind, and held-out stories and sheets. */
 export interface RecipeCorpus {
   stories: string[];
   facts: string[];
@@ -25,8 +25,9 @@ export interface RecipeCorpus {
 }
 
 /**
- * The text of pre-training: stories, facts about places, everyday knowledge. The same seed makes the same bytes.
- * @throws HeddleError INTERNAL where a held-out wording occurs
+ * Generates the pre-training text: stories, facts about places, everyday knowledge. The same seed generates the same
+ * bytes.
+ * @throws HeddleError INTERNAL if a held-out wording occurs
  */
 export function makeCorpus(size: CorpusSize = {}): RecipeCorpus {
   const { seed = 1, stories = 12000, rounds = 90, knowledge: sheets = 8000, toldOnly } = size;
@@ -35,7 +36,7 @@ export function makeCorpus(size: CorpusSize = {}): RecipeCorpus {
     for (let tries = 0; texts.size < count && tries < 20 * count; tries++) texts.add(make());
     return [...texts];
   };
-  // Each part has its own stream of choices: changing the size of one leaves the others as they were.
+  // Each part has a separate random stream, so that changing the size of one part leaves the others unchanged.
   const stream = (part: number) => new Random(seed * 16 + part);
   const [storyRandom, factRandom, knowledgeRandom] = [stream(1), stream(2), stream(3)];
   const allStories = distinct(Math.ceil(stories * 1.01), () => story(storyRandom));
@@ -50,11 +51,11 @@ export function makeCorpus(size: CorpusSize = {}): RecipeCorpus {
   };
 }
 
-/** Fails where a document holds a held-out wording. */
+/** Throws if a document contains a held-out wording. */
 function refuseHeldOut(documents: readonly string[]): void {
   const text = documents.join("\n\n");
   for (const { ask } of [...heldOut, ...development]) {
-    // Most wordings have a piece that no document has at all; for the others every name is tried.
+    // Most wordings have a part that occurs in no document. For the others, check every place name.
     const pieces = `${ask} `.split(/\{\w+\}/);
     if (pieces.some((piece) => piece && !text.includes(piece))) continue;
     for (const place of places) {

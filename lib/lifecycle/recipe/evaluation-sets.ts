@@ -4,36 +4,36 @@ import { type Place, places } from "./places.ts";
 import { type CountrySplit, capitalAnswer, developmentQuestions, heldOutQuestions, madeUp } from "./questions.ts";
 import { Random } from "./random.ts";
 
-/** A text that a base model continues with a capital. */
+/** A text whose continuation is a capital. */
 export interface ClozeRow {
   prompt: string;
   capital: string;
 }
 
-/** A question with the answers that count as right, as `heddle eval --task qa` reads it. */
+/** A question and its accepted answers, as `heddle eval --task qa` reads them. */
 export interface QuestionRow {
   question: string;
   answers: string[];
-  /** Nothing but "I don't know." is right. */
+  /** Whether "I don't know." is the only correct answer. */
   unanswerable?: boolean;
 }
 
-/** A statement to complete, with one right choice, as `heddle eval --task choice` reads it. */
+/** A statement to complete, and choices with one correct one, as `heddle eval --task choice` reads them. */
 export interface ChoiceRow {
   prompt: string;
   choices: string[];
-  /** Index of the right one. */
+  /** Index of the correct choice. */
   answer: number;
 }
 
 export interface EvaluationSets {
-  /** Statements in a wording that the corpus does not have. */
+  /** Statements in wordings that the corpus does not have. */
   cloze: ClozeRow[];
-  /** Capitals that were asked for in training, in wordings that were not. */
+  /** Questions about capitals that training asks for, in wordings that it does not have. */
   seenFacts: QuestionRow[];
-  /** Countries that were told about and never asked for, in both kinds of wordings. */
+  /** Questions about countries that training tells about but never asks about, in both kinds of wordings. */
   newCountries: QuestionRow[];
-  /** Countries that do not exist, of names that occur nowhere in training. */
+  /** Questions about countries that do not exist, with names that occur nowhere in training. */
   madeUp: QuestionRow[];
   choice: ChoiceRow[];
 }
@@ -44,11 +44,11 @@ interface Asking {
   newCountries: readonly Place[];
   names: readonly string[];
   questions: readonly string[];
-  /** Statements that leave the capital for the end. */
+  /** Statements that end with the capital. */
   statements: readonly string[];
 }
 
-/** The evaluation sets for reporting. They must not be used for choices. */
+/** Returns the evaluation sets for the report. They must not be used for choosing options. */
 export function evaluationSets(
   seed: number,
   { asked, toldOnly }: CountrySplit,
@@ -64,7 +64,7 @@ export function evaluationSets(
   });
 }
 
-/** The same with other names, countries and wordings: what the options of the stages were chosen by. */
+/** Returns evaluation sets with other names, countries and wordings, for choosing options of the stages. */
 export function developmentSets(
   seed: number,
   { asked, development: newCountries }: CountrySplit,
@@ -92,7 +92,7 @@ function setsOf(random: Random, { countries, newCountries, names, questions, sta
       prompt: render(statements[i % statements.length]!, place),
       capital: place.capital,
     })),
-    // The second wording is another one for every country.
+    // The second wording differs between countries.
     seenFacts: countries.flatMap((place, i) => [i, i + 1 + (i % 3)].map((w) => question(place, wording(w)))),
     newCountries: newCountries.flatMap((place, i) => [
       question(place, wording(i)),
@@ -104,7 +104,7 @@ function setsOf(random: Random, { countries, newCountries, names, questions, sta
       unanswerable: true,
     })),
     choice: all.map((place, i) => {
-      // Several places have a capital of the same name.
+      // Several places have capitals with the same name.
       const near = places.filter(
         ({ continent, capital }) => continent === place.continent && capital !== place.capital,
       );

@@ -6,8 +6,8 @@ import { capitalized } from "./template.ts";
 const an = (noun: string) => `${/^[aeio]/.test(noun) ? "an" : "a"} ${noun}`;
 
 /**
- * Questions about everyday things, each with its one answer. Answers begin with what has to be known: one that repeats the question's
- * noun first teaches a model this small to repeat nouns of the training rows.
+ * Returns questions about everyday things, each with its only answer. Answers begin with the information. Answers that
+ * first repeat the question's noun would teach a model of this size to repeat nouns of the training rows.
  */
 export function everydayQuestions(): Turn[] {
   const turn = (question: string, answer: string): Turn => ({ question, answer });
@@ -39,7 +39,7 @@ export function everydayQuestions(): Turn[] {
   ];
 }
 
-/** Questions about a country other than for its capital. */
+/** Returns questions about a country that do not ask for its capital. */
 export function countryQuestions({ withArticle: c, continent, languages, currency }: Place): Turn[] {
   const [language] = languages;
   return [
@@ -47,7 +47,7 @@ export function countryQuestions({ withArticle: c, continent, languages, currenc
     { question: `On which continent is ${c}?`, answer: `It is in ${continent}.` },
     ...(language ? [{ question: `What language do people speak in ${c}?`, answer: `They speak ${language}.` }] : []),
     { question: `What is the currency of ${c}?`, answer: `It is the ${currency}.` },
-    // Otherwise what begins like this has no answer in any row ("What is the name of my dog?").
+    // Without it, no question that begins like this would have an answer ("What is the name of my dog?").
     { question: `What is the name of the currency of ${c}?`, answer: `It is the ${currency}.` },
   ];
 }

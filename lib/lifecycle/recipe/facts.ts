@@ -5,21 +5,21 @@ import type { Random } from "./random.ts";
 import { capitalized } from "./template.ts";
 import { boys, girls } from "./words.ts";
 
-/** Phrasings, as often as their weights say. */
+/** Repeats each phrasing according to its weight. */
 const repeated = (phrasings: readonly Phrasing[]) =>
   phrasings.flatMap((phrasing) => Array.from({ length: phrasing.weight ?? 1 }, () => phrasing));
 const weighted = repeated(seen);
 const statements = repeated(seen.filter(({ ask }) => !isQuestion(ask)));
 const names = [...girls, ...boys];
 
-/** Whether a wording asks for the capital, as a conversation would. */
+/** Whether a wording is a question for the capital, as in a conversation. */
 export function isQuestion(text: string): boolean {
   return /[?]|^Q|^(Tell|Name) /.test(text);
 }
 
-/** Places that the documents are about. */
+/** Options for the places in documents. */
 export interface FactOptions {
-  /** Codes of places whose capital is told, and never asked for. */
+  /** Codes of places whose capital is stated but never asked for. */
   toldOnly?: ReadonlySet<string>;
 }
 
@@ -27,7 +27,7 @@ export interface FactOptions {
  * One round of documents about every place, in random order. Each capital occurs about five times: in a paragraph about the place, alone, in
  * a list of one wording, in a mixed quiz, and in a conversation.
  *
- * @returns documents
+ * @returns the documents
  */
 export function factRound(random: Random, { toldOnly = new Set() }: FactOptions = {}): string[] {
   const documents: string[] = [];
@@ -46,12 +46,12 @@ export function factRound(random: Random, { toldOnly = new Set() }: FactOptions 
   return random.shuffle(documents);
 }
 
-/** A place, and the wordings that tell its capital. */
+/** A place, and the wordings that state its capital. */
 interface Told extends Place {
   phrasings: readonly Phrasing[];
 }
 
-/** All places in random order, cut into groups of `low` to `high`. */
+/** Splits all places, in random order, into groups of `low` to `high`. */
 function groups(places: readonly Told[], random: Random, low: number, high: number) {
   const order = random.shuffle([...places]);
   const result: Told[][] = [];
@@ -59,7 +59,7 @@ function groups(places: readonly Told[], random: Random, low: number, high: numb
   return result;
 }
 
-/** The place under its usual name, now and then under another or without its article. */
+/** Returns the place under its usual name, or sometimes under another name or without its article. */
 function named(place: Place, random: Random): Place {
   if (place.names.length > 0 && random.chance(0.35)) {
     const other = random.pick(place.names);
@@ -68,7 +68,7 @@ function named(place: Place, random: Random): Place {
   return place.withArticle !== place.name && random.chance(0.3) ? { ...place, withArticle: place.name } : place;
 }
 
-/** One sentence that tells the capital. */
+/** Returns a sentence that states the capital. */
 function capital(place: Told, random: Random) {
   const { ask, answer } = random.pick(place.phrasings);
   return render(ask + answer, named(place, random));
@@ -101,7 +101,7 @@ function others(group: Told[], random: Random) {
   );
 }
 
-/** A teacher asks, children answer. */
+/** Returns a lesson in which a teacher asks and children answer. */
 function lesson(group: Place[], random: Random) {
   const children = random.sample(names, group.length);
   const opening = random.pick([
@@ -128,7 +128,7 @@ function lesson(group: Place[], random: Random) {
   return [opening, ...turns].join(" ");
 }
 
-/** A paragraph about one place. */
+/** Returns a paragraph about one place. */
 function profile(original: Told, random: Random) {
   const place = named(original, random);
   const c = place.withArticle;
@@ -162,7 +162,7 @@ function profile(original: Told, random: Random) {
     .replaceAll("..", ".");
 }
 
-/** A fact that is not the capital, or the capital the other way round. */
+/** Returns another fact than the capital, or the question which country a capital belongs to. */
 function other(original: Place, random: Random) {
   const place = named(original, random);
   const c = place.withArticle;

@@ -78,7 +78,7 @@ The earth is round.|The largest animal is the blue whale.|The elephant is the la
   .trim()
   .split(/[|\n]/);
 
-/** @returns a short document of three to seven facts, mixed or of one kind */
+/** Returns a short document of three to seven facts, mixed or of one kind. */
 export function knowledge(random: Random): string {
   const kinds = [
     animal,
@@ -193,7 +193,7 @@ function article(noun: string) {
   return /^[aeio]/.test(noun) ? "An" : "A";
 }
 
-/** @param columns without it a line is a row */
+/** Parses a table. @param columns number of columns. Default: each line is a row */
 function table<Row extends string[]>(text: string, columns?: number): Row[] {
   if (!columns)
     return text

@@ -8,19 +8,19 @@ const starts =
 const middles = ["", ..."a an do li ri ba men to ga be lo ste ni ro dra".split(" ")];
 const ends = "nia land stan ria via dor tia mark lia gard sia wen thia bar rica".split(" ");
 
-/** Names of regions, former states and countries of fiction that these syllables could make. */
+/** Names of regions, former states and fictional countries that the syllables could form. */
 const known = new Set(
   "Moravia Moldavia Bohemia Livonia Karelia Dalmatia Silesia Galicia Narnia Genovia Wakanda Gondor Mordor Latveria Sokovia Zamunda Ruritania Freedonia Carpathia Borduria Syldavia Kurdistan Rajasthan Baluchistan Tatarstan Dagestan Queensland Jutland Zealand Lapland Lorraine Cornwall Corsica Sardinia Sicilia Valencia Normandy Tasmania Melanesia Polynesia Pelagia Belmark Westland Karstan Eskdale Halland Gotland Uland Telemark Finnmark Dorne Westeros Corinthia Arcadia Thessalia Calabria Cappadocia Galatia Moesia Illyria Hispania Germania Britannia Hibernia".split(
     " ",
   ),
 );
 
-/** Every name of a real place, and every capital, in lower case. */
+/** All names of real places and all capitals, in lower case. */
 const real = [...places.flatMap((place) => [place.name, ...place.names, place.capital]), ...known].map((name) =>
   name.replace(/^the /, "").toLowerCase(),
 );
 
-/** Levenshtein distance, at most `most` + 1. */
+/** Returns the Levenshtein distance, capped at `most` + 1. */
 function distance(a: string, b: string, most: number): number {
   if (Math.abs(a.length - b.length) > most) return most + 1;
   let before = Array.from({ length: b.length + 1 }, (_, j) => j);
@@ -37,25 +37,26 @@ function contains(name: string, part: string): boolean {
   return name.toLowerCase().includes(part.toLowerCase());
 }
 
-/** Whether a name differs in at least three letters from every real one. */
+/** Whether a name differs in at least three letters from every real name. */
 export function isMadeUp(name: string): boolean {
   return real.every((other) => distance(name.toLowerCase(), other, 2) > 2);
 }
 
 export interface MadeUpNames {
-  /** In the examples of supervised fine-tuning. */
+  /** Names in the examples of supervised fine-tuning. */
   sft: readonly string[];
-  /** In preference pairs and in prompts of reinforcement learning. */
+  /** Names in preference pairs and in prompts of reinforcement learning. */
   preference: readonly string[];
-  /** In no training data: what the evaluation asks about. */
+  /** Names that no training data has, for the evaluation. */
   heldOut: readonly string[];
-  /** In no training data either: for choosing options. */
+  /** Further names that no training data has, for choosing options. */
   development: readonly string[];
 }
 
 /**
- * Names of made-up countries, built from one set of syllables. They differ from real names. Held-out names differ from every trained one in
- * at least two letters, and are not a substring of any. No text search finds them in training data.
+ * Builds names of made-up countries from one set of syllables. They differ from real names. Held-out names differ from
+ * every trained one in at least two letters, and are not a substring of any, so no text search finds them in training
+ * data.
  */
 export function madeUpNames(seed: number, count: Record<keyof MadeUpNames, number>): MadeUpNames {
   const random = new Random(seed * 16 + 7);

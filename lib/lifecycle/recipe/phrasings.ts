@@ -67,13 +67,13 @@ export const heldOut: readonly Phrasing[] = [
   { ask: "Please tell me the capital of {c}. It is", answer: " {k}." },
 ];
 
-/** For choosing options: never generated either, and not what the evaluation asks. */
+/** Wordings for choosing options. Neither training data nor the evaluation has them. */
 export const development: readonly Phrasing[] = [
   { ask: "As we all know, the capital of {c} is", answer: " {k}." },
   { ask: "The name of the city that is the capital of {c} is", answer: " {k}." },
 ];
 
-/** @param options article: false uses the bare name ("The capital of Netherlands is") */
+/** Fills in a template. @param options article: false uses the bare name ("The capital of Netherlands is") */
 export function render(
   template: string,
   place: { name: string; withArticle: string; capital: string },
@@ -82,6 +82,6 @@ export function render(
   const name = article ? place.withArticle : place.name;
   const possessive = name.endsWith("s") ? `${name}'` : `${name}'s`;
   const values = { c: name, C: capitalized(name), cs: possessive, Cs: capitalized(possessive), k: place.capital };
-  // "Washington D.C." brings its own full stop.
+  // "Washington D.C." already ends with a full stop.
   return template.replace(/\{(\w+)\}/g, (_, key) => values[key as keyof typeof values]).replace(/\.\.$/, ".");
 }

@@ -1,12 +1,12 @@
-/** Countries and territories with the fields that the corpus tells. */
+/** Countries and territories with the fields that the corpus uses. */
 import { placeTable } from "./place-table.ts";
 
 export interface Place {
   code: string;
   name: string;
-  /** "the Netherlands", for names that English gives an article. */
+  /** Name with its article, if English uses one: "the Netherlands". */
   withArticle: string;
-  /** Second names in use today. */
+  /** Alternative names in use today. */
   names: readonly string[];
   capital: string;
   continent: string;
@@ -15,7 +15,7 @@ export interface Place {
   isTerritory: boolean;
 }
 
-/** Names that English gives an article. */
+/** Codes of places whose names have an article in English. */
 const articles = new Set(
   "AE BS CC CD CF CG CK DO FK FO GM IM IO KM KY MH MP MV NL PH PN SB TC TF US VG VI GB".split(" "),
 );
@@ -26,7 +26,7 @@ const territories = new Set(
   ),
 );
 
-/** Second names in use today; former names that the package lists as well are not told. */
+/** Alternative names in use today. Former names, which the package also lists, are excluded. */
 const otherNames: Readonly<Record<string, readonly string[]>> = {
   AE: ["the UAE"],
   CD: ["DR Congo"],

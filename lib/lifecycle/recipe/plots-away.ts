@@ -1,4 +1,4 @@
-/** Plots, second half: out of doors, on the way, and fables. See plots-home.mjs for how a plot is written. */
+/** Plots, second half: outdoors, journeys, and fables. See plots-home.ts for how a plot is written. */
 export const awayPlots = {
   newFriend: [
     [

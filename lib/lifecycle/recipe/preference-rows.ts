@@ -14,7 +14,7 @@ export interface PreferenceRow {
   rejected: Message[];
 }
 
-/** A question that the model answers itself, to be judged. */
+/** A question for the model to answer, whose answer is then judged. */
 export interface PromptRow {
   prompt: Message[];
 }
@@ -28,10 +28,11 @@ const pair = (question: string, chosen: string, rejected: string): PreferenceRow
 });
 
 /**
- * Pairs: of a made-up country, and of what nobody can know, "I don't know." is better than an invented answer; of a real country the
- * right capital is better than "I don't know." and than a wrong one; other questions are answered too; and to every question a right
- * answer is better than one to another question, and than itself in broken words: what no pair says, a reward model does not know, and
- * a policy finds out ("I don know."). Held out are pairs about names and in wordings that no training data has.
+ * Returns preference pairs. For made-up countries and unanswerable questions, "I don't know." is better than an
+ * invented answer. For real countries, the correct capital is better than "I don't know." and than a wrong one. For
+ * every question, a correct answer is better than an answer to another question, and than itself in broken words. A
+ * reward model does not learn what no pair shows, and a policy would exploit it ("I don know."). Held-out pairs have
+ * names and wordings that no training data has.
  */
 export function preferenceRows(
   seed: number,
@@ -53,7 +54,7 @@ export function preferenceRows(
   const ask = (count: number) => random.sample(seenQuestions, count);
   const everyday = everydayQuestions();
   const others = [...everyday, ...smallTalk, ...smallTalk].map(({ answer }) => answer);
-  /** A right answer, and one to another question. */
+  /** Pairs a correct answer with an answer to another question. */
   const beside = ({ question, answer }: Turn) =>
     pair(question, answer, random.pick(others.filter((other) => other !== answer)));
   const capital = (place: Place): Turn => ({
@@ -87,7 +88,7 @@ export function preferenceRows(
   return { train: random.shuffle(train), heldOut };
 }
 
-/** An answer with one of its words, or parts of a word, left out or said twice. */
+/** Omits or repeats a word of an answer, or a part of a word. */
 export function mangled(answer: string, random: Random): string {
   const pieces = answer.match(/\s?(?:\p{L}{1,4}|\p{N}+|[^\s])/gu) ?? [];
   const at = random.below(pieces.length);
@@ -99,7 +100,7 @@ export function mangled(answer: string, random: Random): string {
     .trim();
 }
 
-/** Prompts of reinforcement learning: as many real countries as made-up ones. */
+/** Returns prompts for reinforcement learning, with as many real countries as made-up ones. */
 export function promptRows(seed: number, countries: readonly Place[], madeUpNames: readonly string[]): PromptRow[] {
   const random = new Random(seed * 16 + 12);
   const real = Array.from({ length: madeUpNames.length }, (_, i) => countries[i % countries.length]!);

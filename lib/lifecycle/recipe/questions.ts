@@ -4,10 +4,10 @@ import { Random } from "./random.ts";
 
 export { developmentQuestions, heldOutQuestions, seenQuestions } from "./wordings.ts";
 
-/** The assistant's answer to questions that it cannot know. */
+/** The assistant's answer to questions that cannot be answered. */
 export const unknown = "I don't know.";
 
-/** A name that questions are asked about. */
+/** A place name that questions are about. */
 export type Named = Pick<Place, "name" | "withArticle" | "capital">;
 
 export const madeUp = (name: string): Named => ({ name, withArticle: name, capital: "" });
@@ -19,24 +19,26 @@ const countries = places.filter(
   ({ isTerritory, name, capital }) => !isTerritory && !name.includes(capital.split(" ")[0]!),
 );
 
-/** Countries of the examples that everyone tries first. */
+/** Codes of countries that users are likely to try first. */
 const always = new Set("FR DE IT ES GB US JP CN IN BR CA AU EG RU PT SE NO PL GR NL PE".split(" "));
 
 export interface CountrySplit {
-  /** Asked about in training, and in the evaluation in other wordings. */
+  /** Countries that training asks about, and the evaluation too, in other wordings. */
   asked: readonly Place[];
-  /** Territories, and countries whose capital's name gives the answer away: asked about in training alone. */
+  /** Territories, and countries whose capital's name gives the answer away. Only training asks about them. */
   others: readonly Place[];
-  /** Told about in pre-training alone: no training data asks for their capitals. */
+  /** Countries that occur in pre-training only. No training data asks for their capitals. */
   toldOnly: readonly Place[];
-  /** Likewise told about only, for choosing options: the evaluation does not ask about them. */
+  /**
+   * Further countries that occur in pre-training only, for choosing options. The evaluation does not ask about them.
+   */
   development: readonly Place[];
 }
 
 export interface SplitSize {
   toldOnly: number;
   development: number;
-  /** Countries that are asked about, at most, and as many other places. */
+  /** Maximum number of countries to ask about, and of other places. */
   asked?: number;
 }
 
@@ -45,7 +47,7 @@ export function splitCountries(seed: number, { toldOnly, development, asked }: S
   const order = random.shuffle(countries.filter(({ code }) => !always.has(code)));
   const told = order.slice(0, toldOnly + development);
   const known = new Set(countries);
-  // "South Sudan" contains "Sudan".
+  // Names that contain another name, as "South Sudan" contains "Sudan", would reveal it.
   const isApart = ({ name }: Place) => !told.some((other) => name.includes(other.name));
   const rest = [...countries.filter(({ code }) => always.has(code)), ...order.slice(told.length)];
   return {

@@ -1,6 +1,6 @@
 /**
- * A seeded stream of choices: the same seed writes the same corpus, byte for byte, on every machine.
- * The generator is PCG-like: a 32-bit counter through the finaliser of MurmurHash3 (public domain).
+ * A seeded stream of random choices. The same seed yields the same corpus, byte for byte, on every machine. The
+ * generator is PCG-like: a 32-bit counter through the finalizer of MurmurHash3 (public domain).
  */
 export class Random {
   private readonly seed: number;
@@ -11,13 +11,13 @@ export class Random {
     this.seed = mix(seed ^ 0x9e3779b9);
   }
 
-  /** @returns a uniform 32-bit unsigned integer */
+  /** Returns a uniform 32-bit unsigned integer. */
   bits(): number {
     this.counter = (this.counter + 1) >>> 0;
     return mix(mix(this.seed + Math.imul(this.counter, 0x9e3779b1)) ^ this.seed);
   }
 
-  /** @returns a uniform integer in [0, n) */
+  /** Returns a uniform integer in [0, n). */
   below(n: number): number {
     return Math.floor((this.bits() / 2 ** 32) * n);
   }
@@ -30,12 +30,12 @@ export class Random {
     return items[this.below(items.length)]!;
   }
 
-  /** @returns `count` different items, in random order */
+  /** Returns `count` different items, in random order. */
   sample<T>(items: readonly T[], count: number): T[] {
     return this.shuffle([...items]).slice(0, count);
   }
 
-  /** @returns the same array, shuffled in place */
+  /** Shuffles an array in place and returns it. */
   shuffle<T>(items: T[]): T[] {
     for (let i = items.length - 1; i > 0; i--) {
       const j = this.below(i + 1);

@@ -8,21 +8,21 @@ import { type CountrySplit, splitCountries } from "./questions.ts";
 import { type ChatRow, sftRows } from "./sft-rows.ts";
 import { unanswerable } from "./small-talk.ts";
 
-/** How much of everything. */
+/** Sizes of the lesson's data. */
 export interface RecipeSize {
   stories: number;
-  /** Rounds of facts: each tells every capital about five times. */
+  /** Number of rounds of facts. Each states every capital about five times. */
   rounds: number;
   knowledge: number;
-  /** Countries whose capital is asked for in training, at most. */
+  /** Maximum number of countries whose capital training asks for. */
   askedCountries: number;
-  /** Countries whose capital is told and never asked for in training. */
+  /** Number of countries whose capital training states but never asks for. */
   toldCountries: number;
-  /** Likewise, for choosing options. */
+  /** Number of such countries for choosing options. */
   developmentCountries: number;
-  /** Questions of a conversation in fine-tuning and preference data, at most; the lesson asks one. */
+  /** Maximum number of questions of a conversation in fine-tuning and preference data. The lesson uses one. */
   turns: number;
-  /** Made-up countries in each set. */
+  /** Number of made-up countries in each set. */
   madeUp: Record<keyof MadeUpNames, number>;
 }
 
@@ -37,7 +37,7 @@ export const fullSize: RecipeSize = {
   madeUp: { sft: 8, preference: 300, heldOut: 100, development: 60 },
 };
 
-/** A recipe of a few seconds, for tests of the machinery. */
+/** Sizes for data that take a few seconds, for smoke tests. */
 export const quickSize: RecipeSize = {
   stories: 200,
   rounds: 2,
@@ -49,7 +49,7 @@ export const quickSize: RecipeSize = {
   madeUp: { sft: 4, preference: 12, heldOut: 8, development: 4 },
 };
 
-/** All data of the lesson: what each stage trains on, and what none does. */
+/** All data of the lesson: the training data of each stage, and the held-out data. */
 export interface Recipe {
   corpus: RecipeCorpus;
   sft: ChatRow[];
@@ -57,13 +57,13 @@ export interface Recipe {
   prompts: PromptRow[];
   classification: { train: LabelledText[]; test: LabelledText[] };
   evaluation: EvaluationSets;
-  /** Sets for choosing options, so that nothing is chosen by the evaluation sets. */
+  /** Evaluation sets for choosing options, so that the reported sets influence no choice. */
   development: EvaluationSets;
   countries: CountrySplit;
   names: MadeUpNames;
 }
 
-/** Makes the lesson's data. The same seed and size make the same rows. */
+/** Generates the lesson's data. The same seed and size generate the same rows. */
 export function makeRecipe(seed: number, size: RecipeSize = fullSize): Recipe {
   const { toldCountries, developmentCountries, askedCountries } = size;
   const split = { toldOnly: toldCountries, development: developmentCountries, asked: askedCountries };

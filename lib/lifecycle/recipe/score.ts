@@ -3,8 +3,8 @@ import { render } from "./phrasings.ts";
 import type { Place } from "./places.ts";
 
 /**
- * Whether a continuation contains the capital in its first sentence, as whole words. "The capital of Peru is Lima" is a right answer. A
- * second sentence that happens to name it does not count.
+ * Whether a continuation contains the capital as whole words in its first sentence. "The capital of Peru is Lima" is
+ * correct. A second sentence that happens to contain it does not count.
  */
 export function isRight(continuation: string, capital: string) {
   const text = continuation.trimStart();
@@ -17,9 +17,9 @@ export function isRight(continuation: string, capital: string) {
 }
 
 /**
- * Asks the capital of every place in every wording.
+ * Asks for the capital of every place in every wording.
  *
- * @param complete the greedy continuations of prompts, or answers to them
+ * @param complete returns greedy continuations of prompts, or answers to them
  */
 export async function score(
   complete: (prompts: string[]) => Promise<string[]>,

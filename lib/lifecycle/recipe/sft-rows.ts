@@ -22,14 +22,15 @@ const row = ({ question, answer }: Turn): ChatRow => ({
   ],
 });
 
-/** Wordings in which each capital is asked for. */
+/** Number of wordings in which each capital is asked for. */
 const WORDINGS = 6;
-/** Questions to each made-up country. */
+/** Number of questions about each made-up country. */
 const UNKNOWN_WORDINGS = 1;
 
 /**
- * Conversations: capitals in several wordings, other questions about countries, everyday things, small talk, and questions that
- * have no answer, at least 4 % of all: of these a few about made-up countries, most about the one who asks.
+ * Generates conversations: capitals in several wordings, other questions about countries, everyday things, small talk,
+ * and unanswerable questions, which are at least 4 % of all. A few of these are about made-up countries, and most about
+ * the user.
  */
 export function sftRows(
   seed: number,

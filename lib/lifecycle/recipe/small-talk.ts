@@ -1,4 +1,4 @@
-/** Small talk, and questions that nobody could answer; written for heddle. */
+/** Small talk and unanswerable questions, written for heddle. */
 
 import { unknown } from "./questions.ts";
 import { Random } from "./random.ts";
@@ -69,7 +69,7 @@ const mine =
 const things = "dog|cat|sister|brother|mother|father|teacher|best friend|neighbour|horse|aunt|uncle";
 const split = (text: string) => text.split("|");
 
-/** Questions about the one who asks, about the future, and about what was never told. */
+/** Questions about the user, the future, and things that were never mentioned. */
 const noOneKnows: readonly string[] = [
   ...split(mine).flatMap((thing) => [`What is my ${thing}?`, `Tell me my ${thing}.`]),
   ...split(things).flatMap((thing) => [
@@ -87,7 +87,7 @@ const noOneKnows: readonly string[] = [
   ...split("What number am I thinking of|What am I holding|Who sits next to me|What is in my bag").map((q) => `${q}?`),
 ];
 
-/** Turns whose answer is `unknown`, in random order; some are held out. */
+/** Returns the unanswerable questions with the answer `unknown`, in random order. Some are held out. */
 export function unanswerable(seed: number, heldOut: number): { train: Turn[]; heldOut: Turn[] } {
   const order = new Random(seed * 16 + 9).shuffle([...noOneKnows]).map((question) => ({ question, answer: unknown }));
   return { heldOut: order.slice(0, heldOut), train: order.slice(heldOut) };

@@ -9,13 +9,13 @@ const numbers = ["two", "three", "four", "five", "six", "seven", "eight", "nine"
 
 type Scene = Record<string, string | readonly string[]>;
 
-/** One short story: a hero is introduced, a plot is told step by step, each step in one of its ways. */
+/** Generates a short story. It introduces a hero and tells a plot step by step, with a random variant of each step. */
 export function story(random: Random): string {
   const name = random.pick(Object.keys(plots));
   const steps = plots[name]!;
   const lesson = (words.lessons as Record<string, string[]>)[name];
   const scene: Scene = { ...makeScene(random), ...(lesson ? { lesson: random.pick(lesson) } : {}) };
-  // Fables about a fast and a slow animal bring their own heroes.
+  // Fables about a fast and a slow animal have their own heroes.
   const sentences = name === "race" ? [random.pick(fableOpenings)] : [random.pick(openings(scene.isAnimal === "yes"))];
   for (const step of steps) sentences.push(random.pick(step));
   const taught = sentences.some((sentence) => sentence.includes("{lesson}"));
@@ -26,7 +26,7 @@ export function story(random: Random): string {
   return joinParagraphs(text, random);
 }
 
-/** Two or three paragraphs, or one. */
+/** Joins sentences into one to three paragraphs. */
 function joinParagraphs(sentences: string[], random: Random) {
   if (random.chance(0.5)) return sentences.join(" ");
   const cut = 2 + random.below(Math.max(1, sentences.length - 3));
@@ -42,7 +42,7 @@ function makeScene(random: Random): Scene {
     : [random.pick(words.boys), random.pick(words.girls)];
   const her = { he: "she", him: "her", his: "her", himself: "herself" };
   const his = { he: "he", him: "him", his: "his", himself: "himself" };
-  // Friends have the other gender, so that every pronoun has one reading.
+  // Friends have the other gender, so that every pronoun is unambiguous.
   const own = heroIsGirl ? her : his;
   const other = heroIsGirl ? his : her;
   const [trait, trait2] = random.sample(words.traits, 2) as [string, string];

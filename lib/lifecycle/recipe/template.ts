@@ -1,21 +1,22 @@
 import type { Random } from "./random.ts";
 /**
- * The little template language of the story grammar.
+ * The template language of the story grammar.
  *
- *   [a|b|c]   one of the alternatives, which may nest; an empty alternative says nothing
- *   {name}    a value of the scene, or one of a word list
+ * [a|b|c]   one of the alternatives, which may nest and may be empty
+ * {name}    a value of the scene, or a word from a list
  *
- * `expand` also repairs what the pieces cannot know: "a apple" becomes "an apple", sentences get their capital letter.
+ * `expand` also corrects the text across parts: "a apple" becomes "an apple", and sentences begin with a capital
+ * letter.
  */
 
-/** @param scene values; one element of an array is chosen at random */
+/** Expands a template. @param scene values; for an array, a random element is used */
 export function expand(template: string, scene: Record<string, string | readonly string[]>, random: Random): string {
   return tidy(fill(choose(template, random), scene, random));
 }
 
 function choose(template: string, random: Random): string {
   let text = template;
-  // Innermost brackets first, so that alternatives nest.
+  // Expand the innermost brackets first, so that alternatives can nest.
   for (let open = text.lastIndexOf("["); open >= 0; open = text.lastIndexOf("[")) {
     const close = text.indexOf("]", open);
     if (close < 0) throw new Error(`template: "[" without "]" in ${JSON.stringify(template)}`);
@@ -34,8 +35,9 @@ function fill(text: string, scene: Record<string, string | readonly string[]>, r
 }
 
 /**
- * Repairs spaces, articles and the capital letter of sentences. The word after a closing quotation is left alone, for it may
- * go on with "asked Tom" as well as begin a sentence: templates write its capital themselves.
+ * Corrects spaces, articles and capital letters at the beginning of sentences. It does not change the word after a
+ * closing quotation mark, because it may continue the sentence ("asked Tom"). Templates write its capital letter
+ * themselves.
  */
 export function tidy(text: string): string {
   return text

@@ -1,8 +1,8 @@
 import { capitalized } from "./template.ts";
 /**
- * Wordings of the question for a capital, with templates as in phrasings.ts. Training has hundreds, combined from parts. A model that learns
- * to decline also declines unseen wordings, and twenty wordings are not enough to prevent that. People and little stories around the
- * question teach it that these do not matter.
+ * Wordings of the question for a capital, with templates as in phrasings.ts. Training has hundreds, combined from
+ * parts. A model that learns to decline also declines unseen wordings, and twenty wordings are not enough to prevent
+ * that. People and short contexts around the question teach it to ignore them.
  */
 
 /** Wordings that no training data of any stage has. */
@@ -14,7 +14,7 @@ export const heldOutQuestions: readonly string[] = [
   "Do you know the capital city of {c}?",
 ];
 
-/** Wordings for choosing options and checkpoints: in no training data either, and not among those of the evaluation. */
+/** Wordings for choosing options and checkpoints. Neither training data nor the evaluation has them. */
 export const developmentQuestions: readonly string[] = [
   "What is the name of {cs} capital?",
   "Could you tell me the capital of {c}?",
@@ -42,7 +42,7 @@ const whole: readonly string[] = [
   "If I go to {c}, which city is its capital?",
 ];
 
-/** {n}: what is asked for, as a noun. */
+/** Values of {n}: the requested fact as a noun. */
 const nouns = ["the capital of {c}", "{cs} capital", "the capital city of {c}"];
 const withNoun: readonly string[] = [
   "Tell me {n}.",
@@ -63,7 +63,7 @@ const withNoun: readonly string[] = [
   "Help me find {n}.",
 ];
 
-/** {n}: the same as a clause. */
+/** Values of {n}: the requested fact as a clause. */
 const clauses = ["what the capital of {c} is", "which city is the capital of {c}", "what {cs} capital is"];
 const withClause: readonly string[] = [
   "Tell me {n}.",
@@ -78,12 +78,12 @@ const withClause: readonly string[] = [
   "Explain to me {n}.",
 ];
 
-/** Who asks, or is told. */
+/** Persons who ask, or who are told. */
 const people =
   "Anna|Ben|my sister|our teacher|the old man|a girl from my school|Grandma|my friend Tom|the baker|everyone|Lily|his uncle|the driver|Sam and Mia|my class|the farmer|a boy|Clara|the woman next door|Max".split(
     "|",
   );
-/** {w}: one of them. */
+/** Templates with a person, {w}. */
 const withPerson: readonly string[] = [
   "{w} asks for {n}.",
   "Can you tell {w} {n}?",
@@ -101,12 +101,12 @@ const before =
 const fill = (frames: readonly string[], parts: readonly string[]) =>
   frames.flatMap((frame) => parts.map((part) => frame.replace("{n}", part)));
 
-/** Wordings of supervised fine-tuning, of preference data and of prompts; the first is the plainest. */
+/** Wordings of supervised fine-tuning, preference data and prompts. The first one is the plainest. */
 export const seenQuestions: readonly string[] = [
   ...whole,
   ...fill(withNoun, nouns),
   ...fill(withClause, clauses),
-  // Each with one way to name what is asked for, in turn.
+  // Each combination uses one of the nouns in turn.
   ...people.flatMap((person, i) =>
     withPerson.map((frame, j) =>
       capitalized(frame.replace("{n}", nouns[(i + j) % nouns.length]!).replace("{w}", person)),

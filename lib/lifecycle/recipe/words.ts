@@ -175,7 +175,7 @@ export const fruits = [
   "lemons",
 ];
 
-/** Places as "in the park": the preposition belongs to the place. */
+/** Places with their preposition, such as "in the park". */
 export const outdoors = [
   "in the park",
   "at the beach",

@@ -8,14 +8,14 @@ export type ChartData =
   | { kind: "loss"; stage: StageName; points: [step: number, loss: number][] }
   | { kind: "reliability"; stage: StageName; bins: ReliabilityBin[] };
 
-/** A figure that the page's script fills with a plot. */
+/** Returns a figure that the page's script fills with a plot. */
 export function chart(id: string, title: string, data: ChartData, note?: string | Html): Html {
   return html`<figure class="card chart"><figcaption><span class="stage ${data.stage}">${title}</span>${
     note && html` <span class="aside">${note}</span>`
   }</figcaption><div class="plot" data-chart="${id}" role="img" aria-label="${title}: ${data.kind}"></div>${jsonScript(id, data)}</figure>`;
 }
 
-/** Reliability diagrams, side by side. */
+/** Returns reliability diagrams, side by side. */
 export function reliabilityCharts(entries: readonly { after: StageName; measurement: Measurement }[]): Html[] {
   return entries.map(({ after, measurement: { calibration } }) => {
     const { ece, eceInterval, bins, count } = calibration!;

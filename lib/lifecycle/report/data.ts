@@ -24,13 +24,13 @@ export interface ReportData {
   stages: StageResult[];
   /** Thinned loss curves, for the stages that have one. */
   losses: { stage: StageName; points: Pick<LossPoint, "step" | "loss">[] }[];
-  /** Models in the order of their lives, from random weights on. */
+  /** Measurements in the order of training, starting with random weights. */
   measurements: { after: "random" | StageName; measurement: Measurement }[];
   sentences: { text: string; tokens: TokenView[] }[];
   comparison: Comparison | undefined;
 }
 
-/** Points of a curve at most: what a screen can show. */
+/** Maximum number of points of a curve, as many as a screen can show. */
 const MOST_POINTS = 400;
 
 const sentences = [
@@ -44,7 +44,7 @@ export async function reportData(work: Workspace): Promise<ReportData> {
     .filter((record): record is StageRecord => record !== undefined);
   const losses = [];
   for (const { name } of records) {
-    // Only one of the two classifiers has a folder and a log.
+    // The log covers only one of the two classifiers.
     const points = name === "classify" ? [] : await work.losses(name);
     if (points.length > 0) losses.push({ stage: name, points: thinned(points) });
   }
@@ -66,7 +66,7 @@ export async function reportData(work: Workspace): Promise<ReportData> {
   };
 }
 
-/** Means of neighbours, so that the noise of single steps does not hide the course. */
+/** Averages neighbouring points, so that the noise of single steps does not hide the trend. */
 function thinned(points: readonly LossPoint[]): Pick<LossPoint, "step" | "loss">[] {
   const group = Math.max(1, Math.ceil(points.length / MOST_POINTS));
   const out = [];
@@ -84,7 +84,7 @@ function tokensOf(tokenizer: Tokenizer, text: string): TokenView[] {
     try {
       return { id, text: decoder.decode(bytes) };
     } catch {
-      // A part of a character that is spelled byte by byte.
+      // The token is a part of a character, as in byte-level encoding.
       return { id, text: [...bytes].map((byte) => `⟨${byte.toString(16).toUpperCase().padStart(2, "0")}⟩`).join("") };
     }
   });

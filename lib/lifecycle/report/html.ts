@@ -1,4 +1,4 @@
-/** Text that is markup already. */
+/** Text that is already HTML, and not escaped again. */
 export class Html {
   readonly text: string;
   constructor(text: string) {
@@ -8,7 +8,7 @@ export class Html {
 
 type Part = Html | string | number | undefined | false | readonly Part[];
 
-/** Markup with values, which are escaped unless they are markup themselves. */
+/** Builds HTML from a template. Values are escaped unless they are `Html`. */
 export function html(strings: TemplateStringsArray, ...values: readonly Part[]): Html {
   return new Html(strings.reduce((text, piece, i) => text + written(values[i - 1]) + piece));
 }
@@ -24,7 +24,7 @@ export function escaped(text: string): string {
   return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 
-/** A value as JSON inside a script element, which no text in it can end. */
+/** Embeds a value as JSON in a script element. Text in it cannot end the element. */
 export function jsonScript(id: string, value: unknown): Html {
   return new Html(
     `<script type="application/json" id="${id}">${JSON.stringify(value).replaceAll("<", "\\u003c")}</script>`,

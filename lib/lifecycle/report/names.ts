@@ -1,6 +1,6 @@
 import type { StageMetrics, StageName } from "../types.ts";
 
-/** How the report calls stages. */
+/** The report's titles of stages. */
 export const titles: Record<"random" | StageName, string> = {
   random: "Random weights",
   tokenizer: "Tokenizer",
@@ -14,7 +14,7 @@ export const titles: Record<"random" | StageName, string> = {
 
 /** Explains each stage to a newcomer. */
 export const explanations: Record<StageName, string> = {
-  tokenizer: "learns which pieces of text deserve a number of their own",
+  tokenizer: "learns which pieces of text become tokens",
   pretrain: "predicts the next token of raw text, over and over: stories, facts, everyday things",
   sft: "learns to answer, from examples of questions and answers",
   dpo: "learns from pairs which of two answers is better, directly",
@@ -25,7 +25,7 @@ export const explanations: Record<StageName, string> = {
 
 type Direction = "up" | "down";
 
-/** Held-out figures: what they are called, which way is better, and how they are written. */
+/** The report's metrics: title, which direction is better, and format. */
 export const metricNames: Record<keyof StageMetrics, { title: string; better: Direction; share: boolean }> = {
   bitsPerByte: { title: "bits per byte", better: "down", share: false },
   capitals: { title: "capitals completed", better: "up", share: true },
@@ -42,7 +42,7 @@ export function shown(name: keyof StageMetrics, value: number | undefined): stri
   return metricNames[name].share ? percent(value) : value.toFixed(name === "ece" ? 3 : 2);
 }
 
-/** With its sign, where the digits that are shown are not all zero. */
+/** Formats a difference with its sign, unless all shown digits are zero. */
 export function shownChange(name: keyof StageMetrics, difference: number): string {
   const { share } = metricNames[name];
   const digits = share ? (100 * Math.abs(difference)).toFixed(1) : Math.abs(difference).toFixed(name === "ece" ? 3 : 2);

@@ -7,7 +7,7 @@ import { script } from "./script.ts";
 import { sections } from "./sections.ts";
 import { style } from "./style.ts";
 
-/** One HTML file with everything in it: style, script, plots' library, data. It opens without a network. */
+/** Renders one HTML file that contains everything: style, script, plot library, data. It needs no network. */
 export function renderReport(data: ReportData): string {
   const body = html`${sections(data)}`.text;
   return `<!doctype html>
@@ -27,7 +27,7 @@ export function renderReport(data: ReportData): string {
 `;
 }
 
-/** A file of uPlot (MIT licence), which draws the plots. */
+/** Reads a file of uPlot (MIT licence), which draws the plots. */
 function library(name: string): string {
   try {
     return readFileSync(createRequire(import.meta.url).resolve(`uplot/dist/${name}`), "utf8");

@@ -15,7 +15,7 @@ import {
   titles,
 } from "./names.ts";
 
-/** The parts of the report, in the order of reading. */
+/** Returns the report's sections in order. */
 export function sections(data: ReportData): (Html | undefined)[] {
   return [
     header(data),
@@ -78,16 +78,17 @@ function header(data: ReportData): Html {
     ]),
   ]}</div>
 ${short !== undefined && html`<p class="note">This run was short: ${short}.</p>`}
-${data.plan.quick && html`<p class="note">This was a quick run: a tiny model and a few steps, which show the machinery and learn nothing.</p>`}
+${data.plan.quick && html`<p class="note">This was a quick run: a smoke test with a tiny model and a few steps, which learns nothing.</p>`}
 </header>`;
 }
 
-/** The report's lead. It claims only what the figures show. */
+/** The report's introduction. It claims only what the figures show. */
 function lead(data: ReportData, seconds: number): string {
   const { reached, missed } = outcomeOf(data.stages);
   const became =
     reached.length > 0 ? `from random numbers to a model that ${listed(reached)}` : "trained from random numbers";
-  const lacks = missed.length > 0 ? ` It ${listed(missed)}: more steps are needed for what the lesson is to show.` : "";
+  const lacks =
+    missed.length > 0 ? ` It ${listed(missed)}: more steps are needed to reach the goals of the lesson.` : "";
   return `${millions(data.parameters)} parameters, ${became}: ${duration(seconds)} of training and measuring on this machine.${lacks} Every figure below was measured on text, names and wordings that no stage was trained on.`;
 }
 
@@ -126,7 +127,7 @@ function change(name: keyof StageMetrics, before: number | undefined, after: num
   if (before === undefined || after === undefined) return undefined;
   const difference = after - before;
   const { better } = metricNames[name];
-  // A question more or less, or noise of the last digit.
+  // A change of one question in a hundred, or of rounding, is neither good nor bad.
   const small = Math.abs(difference) < 0.0105;
   const good = better === "up" ? difference > 0 : difference < 0;
   return html`<span class="${small ? "same" : good ? "good" : "bad"}">${shownChange(name, difference)}</span>`;
@@ -224,12 +225,12 @@ function kinds({ comparison }: ReportData): Html | undefined {
   return section(
     "kinds",
     "Two kinds of model on one trunk",
-    "The pretrained Transformer, fine-tuned on the same texts for as many steps, to say on which continent a text plays, which no text names. The texts of the test are about other countries, in other words.",
+    "The pretrained Transformer, fine-tuned twice on the same texts for the same number of steps, to tell on which continent a text is set. No text names the continent. The test texts are about other countries and use other wordings.",
     html`<div class="scroll"><table><thead><tr><th>kind</th><th class="number">before</th><th class="number">after</th></tr></thead><tbody>${row(
       "Discriminative",
       `a head gives each of ${labels.length} labels a probability (before: by chance)`,
       discriminative,
-    )}${row("Generative", "the label is the text that comes next (before: of the pretrained model as it is)", generative)}</tbody></table></div>
+    )}${row("Generative", "the label is generated as text (before: by the pretrained model)", generative)}</tbody></table></div>
 <div class="grid three">${examples.map(({ text, label, probabilities, generated }) => {
       const ranked = Object.entries(probabilities).sort(([, a], [, b]) => b - a);
       return html`<figure class="card drawn"><figcaption>${text}</figcaption><ul class="bars">${ranked.map(
@@ -247,8 +248,8 @@ function about({ plan, started }: ReportData): Html {
 ${model.hiddenSize} wide, ${plan.contextLength} tokens of context. ${grouped(size.stories)} stories and ${grouped(size.knowledge)} sheets of everyday knowledge
 written by grammars of this package, facts about 246 places from the npm package countries-list (MIT licence, Copyright 2014 Annexare
 Studio), conversations and preferences made of the same facts. ${size.toldCountries} countries were told about and never asked about in training;
-${size.madeUp.heldOut} made-up names and five wordings of the question occur in no training data. DPO and GRPO end with the best of eight evaluations, by names,
-countries and wordings that are neither in training nor in what is reported here.</p>
+${size.madeUp.heldOut} made-up names and five wordings of the question occur in no training data. DPO and GRPO keep the checkpoint with the best of eight evaluations,
+on names, countries and wordings that are used neither in training nor in this report.</p>
 <p>An answer is exact when it equals the right one word for word, but for case, punctuation and articles. An answer about a made-up country is
 invented when it is anything but “I don't know”. The calibration error (ECE) has ten bins; a confidence is the probability of the whole answer.</p>
 <p><code>npx heddle lifecycle --seed ${plan.seed} --budget-minutes ${plan.budgetMinutes}</code></p></footer>`;

@@ -1,4 +1,6 @@
-/** The report's style: one calm page, light or dark as the reader's system, readable from a phone to a wide screen. */
+/**
+ * The report's style sheet. It follows the reader's light or dark mode, and fits screens from phones to wide monitors.
+ */
 export const style = `
 :root {
   color-scheme: light dark;

@@ -35,7 +35,8 @@ const PREFIX = "base_model.model.";
 
 /**
  * Loads a LoRA adapter in PEFT's layout (adapter_config.json and adapter_model.safetensors) onto a model, as f32, and makes it active.
- * @throws HeddleError NOT_FOUND, IO, INVALID_FILE where it does not fit the model, UNSUPPORTED for features of PEFT beyond LoRA
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE if it does not fit the model, UNSUPPORTED for features of PEFT beyond
+ * LoRA
  */
 export async function loadAdapter(model: Model, folder: string, name: string): Promise<Adapter> {
   const config = await readAdapterConfig(folder);
@@ -50,7 +51,7 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
     const layers = linearLayers(model);
     const adapted = new Map<string, LowRank>();
     const saved = new Map<string, string>();
-    /** Where each tensor goes, and its shape. */
+    /** Maps each tensor's name in the model to its name in the file and its shape. */
     const found = new Map<string, { stored: string; shape: readonly number[] }>();
     let head: string | undefined;
     for (const stored of source.names()) {
@@ -79,7 +80,7 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
       layers: adapted,
       saved,
     };
-    // Before anything is read: a sparse file holds any number of zeros, and takes no place on the disk.
+    // Check before reading tensors: a sparse file can hold any number of zeros without taking disk space.
     checkAdapter(adapter, found, layers, new Map(model.weightNames.map((n) => [n, model.asStored(n)])));
     for (const [module, { a }] of adapted) {
       const rank = found.get(a)!.shape[0]!;
@@ -92,7 +93,7 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
     const tied = saved.get(tiedHead(model) ?? "");
     const embedding = tied && found.get(tied)!.stored;
     needOneHead(model, source, { embedding, head }, { path, isTied: config.ensureWeightTying === true });
-    for (const [target, { stored }] of found) tensors.set(target, await widened(source.tensor(stored), model));
+    for (const [target, { stored }] of found) tensors.set(target, await dequantized(source.tensor(stored), model));
     model.adoptAdapter(adapter, tensors);
     return adapter;
   } catch (error) {
@@ -103,7 +104,7 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
   }
 }
 
-/** Gives the model the heads that an adapter brings along. */
+/** Adds the heads of an adapter's head configuration to the model. */
 async function addHeads(model: Model, json: unknown, path: string): Promise<void> {
   if (typeof json !== "object" || json === null || Array.isArray(json))
     throw new HeddleError("INVALID_FILE", `${path}: expected an object, got ${describe(json)}`);
@@ -120,7 +121,7 @@ function bareName(stored: string): string {
   return stored.startsWith(PREFIX) ? stored.slice(PREFIX.length) : stored;
 }
 
-/** Where a stored tensor belongs: A or B of a layer, or a whole weight. */
+/** Returns where a stored tensor belongs: to A or B of a layer, or to a whole weight. */
 function placeOf(
   stored: string,
   model: Model,
@@ -129,7 +130,7 @@ function placeOf(
 ): { module: string; matrix?: "a" | "b" } {
   const bare = bareName(stored);
   const match = /^(.+)\.lora_([AB])(?:\.default)?\.weight$/.exec(bare);
-  // Adapters of a bare trunk leave out its prefix.
+  // In adapters of a bare trunk, names lack its prefix.
   const { trunk = { prefix: "model." } } = formatOf(model.config.modelType);
   const known = (name: string, has: (n: string) => boolean) =>
     [name, `${trunk.prefix}${name}`, `transformer.${name}`].find((n) => has(n));
@@ -142,7 +143,7 @@ function placeOf(
   return match ? { module, matrix: match[2] === "A" ? "a" : "b" } : { module };
 }
 
-async function widened(t: StoredTensor, model: Model): Promise<Tensor> {
+async function dequantized(t: StoredTensor, model: Model): Promise<Tensor> {
   if (t.dtype !== "f32" && t.dtype !== "bf16" && t.dtype !== "f16")
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected F32, BF16 or F16, got ${t.storedDtype}`);
   return castTensor(model.device, t.shape, sourcesOf(t), {
@@ -152,7 +153,7 @@ async function widened(t: StoredTensor, model: Model): Promise<Tensor> {
   });
 }
 
-/** An adapter's tensors under PEFT's names, on their way to adapter_model.safetensors. */
+/** Returns an adapter's tensors under PEFT's names, for adapter_model.safetensors. */
 export function adapterData(model: Model, adapter: Adapter, dtype: FloatDType = "f32"): TensorData[] {
   const out: TensorData[] = [];
   for (const [layer, { a, b }] of adapter.layers)
@@ -166,8 +167,8 @@ export function adapterData(model: Model, adapter: Adapter, dtype: FloatDType = 
 }
 
 /**
- * The content of adapter_config.json.
- * @param baseModel path or name of the base
+ * Returns the content of adapter_config.json.
+ * @param baseModel path or name of the base model
  * @param beside names of the adapters that were active in training, which a reader must load too
  */
 export function adapterConfig(
@@ -188,7 +189,7 @@ export function adapterConfig(
     if (Math.abs(alpha / config.alpha - 1) > 1e-9) alphaPattern[layer] = alpha;
     fanInFanOut ||= all.get(layer)!.transposed;
   }
-  // Short names where they mean the same layers, as PEFT writes them.
+  // Write short names, as PEFT does, if they match the same layers.
   const last = (layer: string) => layer.slice(layer.lastIndexOf(".") + 1);
   const short = new Set([...layers.keys()].map(last));
   const exact = [...all.keys()].every((layer) => !short.has(last(layer)) || layers.has(layer));

@@ -1,47 +1,47 @@
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { Tensor } from "../../graph/index.ts";
 import type { Model } from "../model.ts";
-import { generator, streamOf, uniform } from "../random.ts";
+import { generator, seedOf, uniform } from "../random.ts";
 import { type LoraConfig, loraScale, targetModules } from "./lora.ts";
 import { savedModules } from "./tied-head.ts";
 
-/** A linear layer of a model, as its forward function applies it. */
+/** A linear layer of a model, as the forward function applies it. */
 export interface LinearLayer {
   inputs: number;
   outputs: number;
-  /** Whether the weight is stored (inputs, outputs), as GPT-2's are. */
+  /** Whether the weight is stored as (inputs, outputs), as in GPT-2. */
   transposed: boolean;
 }
 
 /** The low-rank update of one layer: y += scale · (x·Aᵀ)·Bᵀ. */
 export interface LowRank {
-  /** Names of the tensors among the model's: A (r, inputs) and B (outputs, r). */
+  /** Names of the tensors in the model: A (r, inputs) and B (outputs, r). */
   a: string;
   b: string;
   scale: number;
 }
 
-/** A LoRA adapter of a model: its tensors lie among the model's, and any number of adapters share one base. */
+/** A LoRA adapter of a model. Its tensors are among the model's, and any number of adapters share one base. */
 export interface Adapter {
   readonly name: string;
   readonly config: LoraConfig;
-  /** By the layer's name, such as `model.layers.0.self_attn.q_proj`. */
+  /** Updates by the layer's name, such as `model.layers.0.self_attn.q_proj`. */
   readonly layers: ReadonlyMap<string, LowRank>;
-  /** Weights that the adapter brings whole: by the weight's name, the tensor's name among the model's. */
+  /** Weights that the adapter replaces completely: maps the weight's name to the name of the replacement tensor. */
   readonly saved: ReadonlyMap<string, string>;
 }
 
-/** The names that an adapter's tensors have among a model's. */
+/** Returns the names of an adapter's tensors in a model. */
 export function adapterTensorNames(layer: string, adapter: string): { a: string; b: string } {
   return { a: `${layer}.lora_A.${adapter}`, b: `${layer}.lora_B.${adapter}` };
 }
 
-/** The name that an adapter's own copy of a weight has among a model's tensors. */
+/** Returns the name, in a model, of an adapter's copy of a weight. */
 export function savedTensorName(weight: string, adapter: string): string {
   return `${weight}.${adapter}`;
 }
 
-/** Names of an adapter's tensors: A and B of each layer in order, then the whole weights. */
+/** Returns the names of an adapter's tensors: A and B of each layer in order, then the whole weights. */
 export function adapterTensors(adapter: Adapter): string[] {
   return [...[...adapter.layers.values()].flatMap(({ a, b }) => [a, b]), ...adapter.saved.values()];
 }
@@ -53,8 +53,8 @@ export function checkAdapterName(name: unknown): string {
 }
 
 /**
- * A new adapter, f32: A from U(−1/√inputs, 1/√inputs) and B zero, as PEFT begins (Kaiming's uniform with a = √5), so
- * that the model's outputs do not change yet. The same seed gives the same numbers on every machine.
+ * Makes a new f32 adapter. As in PEFT, A is drawn from U(−1/√inputs, 1/√inputs) (Kaiming uniform with a = √5), and B is
+ * zero, so that the model's outputs do not change yet. The same seed gives the same numbers on every machine.
  */
 export async function newAdapter(
   name: string,
@@ -73,7 +73,7 @@ export async function newAdapter(
   for (const layer of chosen) {
     const { inputs, outputs } = layers.get(layer)!;
     const { a, b } = adapterTensorNames(layer, name);
-    const start = uniform(config.r * inputs, 1 / Math.sqrt(inputs), generator(streamOf(`${layer}.lora_A`, seed)));
+    const start = uniform(config.r * inputs, 1 / Math.sqrt(inputs), generator(seedOf(`${layer}.lora_A`, seed)));
     tensors.set(a, await Tensor.fromOwn(device, "f32", [config.r, inputs], start));
     tensors.set(b, Tensor.zeros(device, "f32", [outputs, config.r]));
     adapted.set(layer, { a, b, scale: loraScale(config) });
@@ -89,7 +89,7 @@ export async function newAdapter(
   return { adapter: { name, config, layers: adapted, saved }, tensors };
 }
 
-/** Checks that an adapter's tensors fit the layers they are for. @throws HeddleError INVALID_FILE */
+/** Checks that an adapter's tensors fit their layers. @throws HeddleError INVALID_FILE */
 export function checkAdapter(
   adapter: Adapter,
   tensors: ReadonlyMap<string, { shape: readonly number[] }>,

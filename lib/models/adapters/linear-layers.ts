@@ -4,8 +4,8 @@ import type { Model } from "../model.ts";
 import type { LinearLayer } from "./adapters.ts";
 
 /**
- * The linear layers that a model's forward function applies, by name and in order: found by tracing it once, so that a
- * family has no second list to keep. The head is not among them.
+ * Returns the linear layers of a model by name, in the order in which the forward function applies them. It traces that
+ * function once, so that families need no list of layers. The head is not included.
  */
 export function linearLayers(model: Model): Map<string, LinearLayer> {
   const found = new Map<string, LinearLayer>();
@@ -13,7 +13,7 @@ export function linearLayers(model: Model): Map<string, LinearLayer> {
     sequenceForward(model, rowInputs(1), {
       sequenceLength: 1,
       adapters: [],
-      asStored: true, // nothing runs
+      asStored: true, // this trace is never run
       onLinear: (name, transposed) => {
         const [rows, columns] = model.asStored(`${name}.weight`).shape as [number, number];
         const [inputs, outputs] = transposed ? [rows, columns] : [columns, rows];

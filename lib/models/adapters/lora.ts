@@ -2,17 +2,17 @@ import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import { MAX_ADAPTER_RANK } from "../../formats/adapter-config.ts";
 
-/** Low-rank adaptation (Hu et al. 2021), named as in PEFT's LoraConfig. */
+/** Options of low-rank adaptation (Hu et al. 2021), named as in PEFT's LoraConfig. */
 export interface LoraOptions {
   /** Rank of the update. Default 16. */
   r?: number | undefined;
-  /** The update is scaled by alpha / r (alpha / √r with useRslora). Default: 2 · r. */
+  /** Updates are scaled by alpha / r, or with useRslora by alpha / √r. Default: 2 · r. */
   alpha?: number | undefined;
-  /** PEFT's name of `alpha`. */
+  /** PEFT's name for `alpha`. */
   lora_alpha?: number | undefined;
-  /** Probability with which an element of an adapted layer's input is left out in training. Default 0. */
+  /** Dropout probability for the inputs of adapted layers in training. Default 0. */
   dropout?: number | undefined;
-  /** PEFT's name of `dropout`. */
+  /** PEFT's name for `dropout`. */
   lora_dropout?: number | undefined;
   /** `all-linear` (every linear layer except the head), or names that match all layers ending in them. Default: all-linear. */
   targetModules?: "all-linear" | string | readonly string[] | undefined;
@@ -22,15 +22,15 @@ export interface LoraOptions {
   modulesToSave?: readonly string[] | undefined;
 }
 
-/** A LoRA adapter's configuration, settled (Hu et al. 2021): as adapter_config.json has it. */
+/** A LoRA adapter's configuration with all defaults filled in (Hu et al. 2021), as in adapter_config.json. */
 export interface LoraConfig {
-  /** The rank of updates. */
+  /** Rank of the updates. */
   r: number;
-  /** Updates are multiplied by alpha / r, or with useRslora by alpha / √r. */
+  /** Updates are scaled by alpha / r, or with useRslora by alpha / √r. */
   alpha: number;
-  /** Share of the inputs of A that training leaves out. */
+  /** Dropout probability for the inputs of A in training. */
   dropout: number;
-  /** Matrices with updates, by the ends of their names. */
+  /** The adapted matrices, by the ends of their names. */
   targetModules: "all-linear" | readonly string[];
   /** Rank-stabilised scaling (Kalajdzievski 2023). */
   useRslora: boolean;
@@ -58,10 +58,10 @@ function isNames(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((name) => typeof name === "string");
 }
 
-/** The names of LoRA's options, without PEFT's for some of them. */
+/** Names of LoRA's options, without PEFT's alternatives. */
 export const loraNames = Object.keys(OPTIONS) as (keyof LoraConfig)[];
 
-/** Includes camelCase, because reading a configuration file converts every name. */
+/** PEFT's names for options. They include camelCase, because reading a configuration file converts every name. */
 const PEFT_NAMES: Readonly<Record<string, keyof LoraConfig>> = {
   lora_alpha: "alpha",
   loraAlpha: "alpha",
@@ -69,14 +69,14 @@ const PEFT_NAMES: Readonly<Record<string, keyof LoraConfig>> = {
   loraDropout: "dropout",
 };
 
-/** The option that a key gives, if any. */
+/** Returns the option that a key sets, or undefined. */
 export function loraOption(key: string): keyof LoraConfig | undefined {
   if (Object.hasOwn(PEFT_NAMES, key)) return PEFT_NAMES[key]!;
   return Object.hasOwn(OPTIONS, key) ? (key as keyof LoraConfig) : undefined;
 }
 
 /**
- * Checks LoRA options and returns them under heddle's names, without those that are not given.
+ * Checks LoRA options and returns the given ones under heddle's names.
  * @throws HeddleError INVALID_ARGUMENT with the option's name as given, also for an option given under two names
  */
 export function loraOptions(given: LoraOptions, where = "lora"): Partial<LoraConfig> {
@@ -109,14 +109,14 @@ export function parseLora(given: LoraOptions, where = "lora"): LoraConfig {
   return { r, alpha, dropout, useRslora, targetModules, modulesToSave };
 }
 
-/** The factor of the update. */
+/** Returns the factor of the updates. */
 export function loraScale({ r, alpha, useRslora }: Pick<LoraConfig, "r" | "alpha" | "useRslora">): number {
   return useRslora ? alpha / Math.sqrt(r) : alpha / r;
 }
 
 /**
- * Resolves targets to modules. A target is a module's name, or the end of some names.
- * @throws HeddleError INVALID_ARGUMENT for a target that matches no module, with the nearest one that does
+ * Resolves targets to modules. A target is a module's name, or the end of module names.
+ * @throws HeddleError INVALID_ARGUMENT for a target that matches no module; the message suggests the nearest name
  */
 export function targetModules(modules: readonly string[], targets: readonly string[], where: string): string[] {
   const matches = (module: string, target: string) => module === target || module.endsWith(`.${target}`);

@@ -12,25 +12,25 @@ import {
 } from "../../graph/index.ts";
 import type { WeightSpec } from "../family.ts";
 import { modelWeights } from "../heads.ts";
-import { transposedNumbers, widened, widenedShape } from "../loading/dequantize.ts";
+import { dequantized, dequantizedShape, transposedNumbers } from "../loading/dequantize.ts";
 import type { Model } from "../model.ts";
 import type { Adapter, LowRank } from "./adapters.ts";
 
 /**
- * A weight with an adapter's update added: W + scale · B·A, summed in f32 and rounded to W's type; a quantised W becomes f32, since
- * blocks could not hold the update.
- * @param spec of W in the family
+ * Returns a weight with an adapter's update added: W + scale · B·A, summed in f32 and rounded to W's type. A quantised
+ * W becomes f32, because quantized blocks would lose the update.
+ * @param spec the family's specification of W
  */
 export async function mergedWeight(model: Model, name: string, low: LowRank, spec: WeightSpec): Promise<Tensor> {
   const stored = model.weight(name);
   const { device } = stored;
-  const shape = widenedShape(stored, spec);
+  const shape = dequantizedShape(stored, spec);
   const dtype = isFloat(stored.dtype) ? stored.dtype : "f32";
   const transposed = spec.transposed ?? false;
   const [a, b] = [model.weight(low.a), model.weight(low.b)];
   const [r, inputs] = a.shape as [number, number];
-  const wide = await Tensor.fromOwn(device, "f32", shape, await widened(stored, spec));
-  // With W (in, out) the update is (B·A)ᵀ = Aᵀ·Bᵀ, and A, the narrow one, is turned here.
+  const wide = await Tensor.fromOwn(device, "f32", shape, await dequantized(stored, spec));
+  // For W (in, out) the update is (B·A)ᵀ = Aᵀ·Bᵀ. `linear` transposes B, so only A is transposed here.
   const turned = transposed ? await transposedNumbers(device, await a.toFloat32(), r, inputs) : undefined;
   const program = compile(() => {
     const right = tensor(low.b, "f32", b.shape);
@@ -59,7 +59,7 @@ async function narrowed(t: Tensor, dtype: FloatDType, name: string): Promise<Uin
   return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
 }
 
-/** The weights that an adapter changes, in their merged form. */
+/** Returns the merged form of all weights that an adapter changes. */
 export async function mergedWeights(model: Model, adapter: Adapter): Promise<Map<string, Tensor>> {
   const out = new Map<string, Tensor>();
   const specs = modelWeights(model.config);

@@ -10,7 +10,7 @@ import { targetModules } from "./lora.ts";
 
 type Named = Pick<Model, "config" | "family" | "weightNames">;
 
-/** The tied weight of embedding and head. Undefined if the head is separate or missing. */
+/** Returns the name of the weight that embedding and head share, or undefined if the head is separate or missing. */
 export function tiedHead(model: Named): string | undefined {
   const { config, family } = model;
   if (!config.tieWordEmbeddings || encodesWholeTexts(model) || config.classifier || config.embedding) return undefined;
@@ -41,7 +41,7 @@ export function isHeadBesideTied(model: Named, name: string): boolean {
 /**
  * Throws if an adapter's embedding and head differ, because this model ties them.
  * @param stored names in the file: of the tied weight, and of a separate head
- * @param isTied whether the adapter's configuration says that the head follows
+ * @param isTied whether the adapter's configuration ties the head to the embedding
  * @throws HeddleError UNSUPPORTED
  */
 export function needOneHead(
@@ -77,7 +77,7 @@ function areSame(source: WeightSource, one: string, other: string): boolean {
   return bytes(one).equals(bytes(other));
 }
 
-/** Whether PEFT has to be told that the head follows what an adapter brings. */
+/** Whether an adapter changes the tied weight, so that its configuration must tell PEFT to tie the head. */
 export function bringsTiedHead(model: Named, adapter: Adapter): boolean {
   const tied = tiedHead(model);
   return tied !== undefined && adapter.saved.has(tied);

@@ -26,10 +26,10 @@ export const bertKeys = {
   mustBe,
 } as const satisfies Partial<FamilyFacts>;
 
-/** A text classifier's head in GGUF: llama.cpp has the layer before the output as well. */
+/** A text classifier's head in GGUF. llama.cpp also supports the layer before the output. */
 export const bertClassifier = { pooling: "first", biases: ["cls", "cls.output"] } as const;
 
-/** The names in GGUF of a family of BERT's blocks. */
+/** Returns the GGUF names of a family with BERT's blocks. */
 export function bertNames(prefix: string, { embeddings, layers, layer }: EncoderNames): Record<string, string> {
   const of = (part: keyof EncoderNames["layer"]) => `${prefix}${layers}.{layer}.${layer[part]}`;
   return {
@@ -48,18 +48,18 @@ export function bertNames(prefix: string, { embeddings, layers, layer }: Encoder
   };
 }
 
-/** A family of BERT's blocks. */
+/** Describes a family with BERT's blocks. */
 interface BertLike extends FamilyFacts {
   modelType: string;
-  /** The prefix of its trunk's weights. */
+  /** Prefix of the trunk's weights. */
   prefix: string;
   /** Names of its weights. Default: BERT's. */
   blocks?: EncoderNames;
-  /** Between hidden states, or what was pooled of them, and the classifier of texts: a layer as wide as they are. That of words reads hidden states. */
+  /** The dense layer before a text classifier, hidden_size wide. A token classifier reads the hidden states directly. */
   classifier: { name: string; activation: (x: Value) => Value };
 }
 
-/** Makes a family of BERT's blocks. It encodes: its masked-language-modelling head is not read. */
+/** Defines an encoder family with BERT's blocks. Its masked-language-modelling head is not read. */
 export function bertLike({
   prefix,
   blocks: names = BERT_NAMES,
@@ -130,7 +130,7 @@ export function bertLike({
   };
 }
 
-/** BERT (Devlin et al. 2019). Its classifier of texts reads the pooler's output. */
+/** BERT (Devlin et al. 2019). Its text classifier reads the pooler's output. */
 export const bert = bertLike({
   modelType: "bert",
   architecture: "BertModel",

@@ -17,8 +17,8 @@ const flags = { layerNorm: "plain", parallel: "one norm", interleaved: true } as
 const logits = ({ logitScale = 1 }: { logitScale?: number | undefined }) => ({ scale: logitScale });
 
 /**
- * Command R (Cohere 2024): attention and the feed-forward block side by side behind one norm without a bias, scaled logits. Command R+ has
- * norms of each head of q and k as well.
+ * Command R (Cohere 2024): attention and the feed-forward block are parallel and share a norm without bias. Logits are
+ * scaled. In Command R+, each head of q and k also has a norm.
  */
 export const cohere: FamilyDefinition = {
   modelType: "cohere",
@@ -35,9 +35,7 @@ export const cohere: FamilyDefinition = {
     llamaCpp: {
       ...limits,
       unopened: ({ useQkNorm = false, numHiddenLayers: layers }) =>
-        useQkNorm === layers >= 64
-          ? undefined
-          : `${layers} layers with${useQkNorm ? "" : "out"} norms of queries and keys`,
+        useQkNorm === layers >= 64 ? undefined : `${layers} layers with${useQkNorm ? "" : "out"} QK norm`,
     },
   },
   ...decoderFamily({
@@ -46,7 +44,7 @@ export const cohere: FamilyDefinition = {
   }),
 };
 
-/** Command R7B and A (Cohere 2024): the same, three layers of four slide, and only these have positions. */
+/** Command R7B and A (Cohere 2024): like Command R, but three of four layers slide, and only these have RoPE. */
 export const cohere2: FamilyDefinition = {
   modelType: "cohere2",
   architecture: "Cohere2ForCausalLM",

@@ -1,7 +1,10 @@
 import { gelu } from "../../graph/index.ts";
 import { bertKeys, bertLike } from "./bert.ts";
 
-/** ELECTRA (Clark et al. 2020): BERT whose embeddings may be narrower than its blocks; its discriminators are what is used. */
+/**
+ * ELECTRA (Clark et al. 2020): BERT whose embeddings may be narrower than its blocks. Published checkpoints are
+ * discriminators.
+ */
 export const electra = bertLike({
   modelType: "electra",
   architecture: "ElectraModel",

@@ -1,12 +1,12 @@
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
 
-// llama.cpp recognizes the model that slides, of 32B parameters, by its depth.
+// llama.cpp recognizes the 32B model, the one with sliding layers, by its number of layers.
 const slides = (layers: number) => layers === 64;
 
 /**
- * EXAONE 4 (LG AI Research 2025): norms on the blocks' outputs and of q's and k's heads. Where some layers slide, as in the 32B model, the
- * others have no positions.
+ * EXAONE 4 (LG AI Research 2025): norms on the blocks' outputs and on the heads of q and k. If some layers slide, as in
+ * the 32B model, the others have no RoPE.
  */
 export const exaone4: FamilyDefinition = {
   modelType: "exaone4",
@@ -27,7 +27,7 @@ export const exaone4: FamilyDefinition = {
       headsOfWidth: true,
       differences: ({ slidingWindow, numHiddenLayers }) =>
         slidingWindow === null && slides(numHiddenLayers)
-          ? ["no sliding window in 64 layers: one of 4096 in three of every four"]
+          ? ["llama.cpp uses a sliding window of 4096 in three of every four layers, and the model has none"]
           : [],
     },
   },

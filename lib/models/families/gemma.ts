@@ -5,7 +5,8 @@ import { EMBEDDING_LAYERS } from "../../formats/sentence-transformers/names.ts";
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
 
-// The first files say "gelu" as `hidden_act` and mean the tanh form. `hidden_activation` overrides it (transformers, GemmaMLP).
+// The first files name "gelu" as `hidden_act` but mean the tanh form. `hidden_activation` overrides it (transformers,
+// GemmaMLP).
 const activationKey = "hidden_activation";
 const defaults = { hiddenAct: "gelu_pytorch_tanh", tieWordEmbeddings: true } as const;
 const fileDefaults = { headDim: 256, queryPreAttnScalar: 256 };
@@ -25,14 +26,19 @@ const sandwich = {
   "model.layers.{layer}.post_feedforward_layernorm": "blk.{layer}.post_ffw_norm",
   "model.layers.{layer}.pre_feedforward_layernorm": "blk.{layer}.ffn_norm",
 };
-/** llama.cpp's scale of queries: the 27B models, recognized by their depth, scale by the width of a head of hidden_size. */
+/**
+ * Returns what llama.cpp's scale of queries is based on. For the 27B models, recognized by their number of layers, that
+ * is hidden_size divided by the number of heads.
+ */
 const scalar = ({ hiddenSize, numHiddenLayers, numAttentionHeads, headDim }: GgufSizes, widest: number) =>
   numHiddenLayers === widest ? hiddenSize / numAttentionHeads : headDim;
 const scaledOtherwise = ({ queryPreAttnScalar, headDim }: ModelConfig) =>
-  queryPreAttnScalar === headDim ? [] : ["query_pre_attn_scalar: head_dim, but for the 27B models"];
+  queryPreAttnScalar === headDim
+    ? []
+    : ["llama.cpp scales queries by head_dim, not by query_pre_attn_scalar, except in 27B models"];
 
 const scaled = ({ hiddenSize }: { hiddenSize: number }) => ({ embeddingScale: Math.sqrt(hiddenSize) });
-/** Soft caps and the scale of queries, which only later Gemmas have. */
+/** Soft caps and the scale of queries, which Gemma 1 does not have. */
 const capped = (config: ModelConfig) => ({
   ...scaled(config),
   attentionScale: (config.queryPreAttnScalar ?? config.headDim) ** -0.5,
@@ -41,7 +47,7 @@ const capped = (config: ModelConfig) => ({
 const logits = ({ finalLogitSoftcapping: softcap }: { finalLogitSoftcapping?: number | null | undefined }) =>
   softcap ? { softcap } : {};
 
-/** Gemma 1 (Gemma Team 2024): embeddings times √width, norm weights as offsets from one, GeGLU, tied head. */
+/** Gemma 1 (Gemma Team 2024): embeddings times √width, norm weights as offsets from one, GeGLU, and a tied head. */
 export const gemma: FamilyDefinition = {
   modelType: "gemma",
   architecture: "GemmaForCausalLM",
@@ -54,7 +60,7 @@ export const gemma: FamilyDefinition = {
   ...decoderFamily({ flags: { normOffset: 1 }, shape: scaled }),
 };
 
-/** Gemma 2 (Gemma Team 2024): norms around each block, soft caps, every second layer slides. */
+/** Gemma 2 (Gemma Team 2024): norms around each block, soft caps, and every second layer slides. */
 export const gemma2: FamilyDefinition = {
   modelType: "gemma2",
   architecture: "Gemma2ForCausalLM",
@@ -79,9 +85,13 @@ export const gemma2: FamilyDefinition = {
       ...withoutBiases,
       windows: true,
       differences: (config) => [
-        ...(config.slidingWindow === null ? ["no sliding window: one of 4096 in every second layer"] : []),
+        ...(config.slidingWindow === null
+          ? ["llama.cpp uses a sliding window of 4096 in every second layer, and the model has none"]
+          : []),
         ...scaledOtherwise(config),
-        ...(config.attnLogitSoftcapping && config.finalLogitSoftcapping ? [] : ["soft caps: 50 and 30"]),
+        ...(config.attnLogitSoftcapping && config.finalLogitSoftcapping
+          ? []
+          : ["llama.cpp uses soft caps of 50 and 30, which the model lacks"]),
       ],
     },
   },
@@ -128,7 +138,7 @@ export const gemma3: FamilyDefinition = {
     layout: "norm",
     names: {
       ...sandwich,
-      // Layers behind pooling, which EmbeddingGemma's files alone have.
+      // Dense layers after pooling, which only EmbeddingGemma's files have.
       [`${EMBEDDING_LAYERS}0`]: "dense_2",
       [`${EMBEDDING_LAYERS}1`]: "dense_3",
     },
@@ -144,10 +154,12 @@ export const gemma3: FamilyDefinition = {
         const unusual = scaling?.ropeType === "yarn" && yarnAttentionFactor(scaling) !== usual(scaling.factor);
         return [
           ...(unusual && slides && !config.useBidirectionalAttention
-            ? ["yarn's attention factor: in the layers that slide as well"]
+            ? ["llama.cpp applies YaRN's attention factor to sliding layers too"]
             : []),
           ...scaledOtherwise(config),
-          ...(config.attnLogitSoftcapping || config.finalLogitSoftcapping ? ["soft caps: none"] : []),
+          ...(config.attnLogitSoftcapping || config.finalLogitSoftcapping
+            ? ["llama.cpp ignores the model's soft caps"]
+            : []),
         ];
       },
     },

@@ -7,7 +7,10 @@ const facts = {
 };
 const flags = { fused: "gate_up", interleaved: true, qkvBias: "attentionBias" } as const;
 
-/** GLM 4 of 2024 and GLM-Edge (Team GLM 2024): gate and up in one projection, neighbours of a half of each head turn together. */
+/**
+ * GLM 4 of 2024 and GLM-Edge (Team GLM 2024): gate and up are one projection. RoPE rotates neighbouring dimensions in
+ * half of each head.
+ */
 export const glm: FamilyDefinition = {
   modelType: "glm",
   architecture: "GlmForCausalLM",
@@ -20,7 +23,7 @@ export const glm: FamilyDefinition = {
   ...decoderFamily({ flags }),
 };
 
-/** GLM 4 of April 2025 (Z.ai): the same with norms around each block. */
+/** GLM 4 of April 2025 (Z.ai): like GLM 4 of 2024, with norms around each block. */
 export const glm4: FamilyDefinition = {
   modelType: "glm4",
   architecture: "Glm4ForCausalLM",

@@ -4,8 +4,8 @@ import type { FamilyDefinition } from "../family.ts";
 import { expertNames } from "./routed.ts";
 
 /**
- * gpt-oss (OpenAI 2025): routed experts with biases and a clamped SwiGLU, attention sinks, every second layer slides, YaRN
- * without whole bounds.
+ * gpt-oss (OpenAI 2025): routed experts with biases and a clamped SwiGLU, attention sinks, a sliding window in every
+ * second layer, and YaRN with unrounded bounds.
  */
 export const gptOss: FamilyDefinition = {
   modelType: "gpt_oss",
@@ -35,8 +35,8 @@ export const gptOss: FamilyDefinition = {
       windows: true,
       tiedHead: false,
       differences: ({ slidingWindow, swigluLimit }) => [
-        ...(slidingWindow === null ? ["no sliding window: the file is not opened"] : []),
-        ...(swigluLimit === 7 ? [] : ["swiglu_limit: 7"]),
+        ...(slidingWindow === null ? ["llama.cpp cannot open gpt-oss files without a sliding window"] : []),
+        ...(swigluLimit === 7 ? [] : ["llama.cpp uses 7 instead of the model's swiglu_limit"]),
       ],
     },
   },

@@ -1,7 +1,10 @@
 import { add, embedding, gelu, layerNorm, recomputable, reshape, split, type Value } from "../../graph/index.ts";
 import type { FamilyDefinition, WeightSpec } from "../family.ts";
 
-/** GPT-2 (Radford et al. 2019): layer norm, learned positions, GELU, one projection for q, k and v, weights stored (in, out). */
+/**
+ * GPT-2 (Radford et al. 2019): LayerNorm, learned positions, GELU, one projection for q, k and v, and weights stored as
+ * (in, out).
+ */
 export const gpt2: FamilyDefinition = {
   modelType: "gpt2",
   architecture: "GPT2LMHeadModel",
@@ -50,7 +53,7 @@ export const gpt2: FamilyDefinition = {
       "transformer.h.{layer}.mlp.c_proj": "blk.{layer}.ffn_down",
     },
     complete: true,
-    // The biases that its files have are not those of attentionBias.
+    // The biases in its files are not those of attentionBias.
     defaults: () => ({ attentionBias: false }),
   },
   weights(config) {

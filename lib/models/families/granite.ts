@@ -6,7 +6,7 @@ import { expertNames, gatedExperts } from "./routed.ts";
 
 const defaults = { embeddingMultiplier: 1, residualMultiplier: 1, logitsScaling: 1 };
 const fileDefaults = { attentionMultiplier: 1 };
-// Published models scale by 1 / head_dim (μP) rather than by its root.
+// Published models scale by 1 / head_dim (μP) rather than by 1 / √head_dim.
 const derive = ({ headDim }: { headDim: number }) => ({ attentionMultiplier: 1 / headDim });
 const keys = {
   embedding_multiplier: "embeddingMultiplier",
@@ -34,7 +34,7 @@ const scales = ({ embeddingMultiplier = 1, attentionMultiplier = 1, residualMult
 });
 const logits = ({ logitsScaling = 1 }: { logitsScaling?: number | undefined }) => ({ scale: 1 / logitsScaling });
 
-/** Granite 3 (IBM 2024): Llama with multipliers of embeddings, scores, blocks' outputs and logits. */
+/** Granite 3 (IBM 2024): Llama with multipliers for embeddings, scores, blocks' outputs and logits. */
 export const granite: FamilyDefinition = {
   modelType: "granite",
   architecture: "GraniteForCausalLM",
@@ -46,7 +46,9 @@ export const granite: FamilyDefinition = {
   ...decoderFamily({ shape: scales, logits }),
 };
 
-/** Granite 4's models without state-space layers and experts (IBM 2025): Granite, gate and up in one projection. */
+/**
+ * Granite 4's models without state-space layers and experts (IBM 2025): Granite 3 with gate and up in one projection.
+ */
 export const graniteHybrid: FamilyDefinition = {
   modelType: "granitemoehybrid",
   architecture: "GraniteMoeHybridForCausalLM",
@@ -76,7 +78,7 @@ export const graniteHybrid: FamilyDefinition = {
 
 const routing = { block: "block_sparse_moe", router: "router.layer" } as const;
 
-/** Granite 3's mixtures of experts: the same with routed experts, whose shares add up to one. */
+/** Granite 3's mixtures of experts: Granite 3 with routed experts, whose weights are normalized. */
 export const graniteMoe: FamilyDefinition = {
   modelType: "granitemoe",
   architecture: "GraniteMoeForCausalLM",

@@ -1,7 +1,7 @@
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
 
-/** HunYuan's dense models, 0.5B to 7B (Tencent 2025): Llama with norms of the heads of q and k after RoPE. */
+/** HunYuan's dense models, 0.5B to 7B (Tencent 2025): Llama with norms on the heads of q and k, after RoPE. */
 export const hunyuan: FamilyDefinition = {
   modelType: "hunyuan_v1_dense",
   architecture: "HunYuanDenseV1ForCausalLM",

@@ -1,4 +1,4 @@
-// The families that come with the package, by `model_type`.
+// The built-in families, by `model_type`.
 import { bert } from "./bert.ts";
 import { cohere, cohere2 } from "./cohere.ts";
 import { distilbert } from "./distilbert.ts";

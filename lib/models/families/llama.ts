@@ -5,7 +5,7 @@ import type { FamilyDefinition } from "../family.ts";
 export const llama: FamilyDefinition = {
   modelType: "llama",
   architecture: "LlamaForCausalLM",
-  // Its files always have `mlp_bias`.
+  // Llama's config.json always contains `mlp_bias`.
   defaults: { mlpBias: false },
   bidirectional: { key: "is_causal" },
   gguf: { architecture: "llama", layout: "rope", llamaCpp: { ropeTables: ["llama3", "longrope", "factors"] } },

@@ -5,7 +5,7 @@ import { expertNames, gatedExperts } from "./routed.ts";
 
 const block = "block_sparse_moe";
 
-/** Mixtral (Jiang et al. 2024): Mistral with routed experts, whose shares add up to one. */
+/** Mixtral (Jiang et al. 2024): Mistral with routed experts, whose weights are normalized. */
 export const mixtral: FamilyDefinition = {
   modelType: "mixtral",
   architecture: "MixtralForCausalLM",

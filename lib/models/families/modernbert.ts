@@ -43,7 +43,7 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
   const embedded = norm(embedding(table, context.ids, { dtype: context.dtype }), "embeddings.norm").y;
   const block = (i: number, x: Value, residual: Value | undefined) => {
     const layer = `layers.${i}`;
-    // The first layer takes the embeddings as they are: those are normed already.
+    // The first layer has no attention norm, because the embeddings are already normalized.
     const before = i === 0 ? { y: embedded, h: embedded } : norm(x, `${layer}.attn_norm`, residual);
     const rows = before.y.dim(0);
     const parts = split(context.linear(before.y, `model.${layer}.attn.Wqkv`), [width, width, width]);
@@ -66,8 +66,8 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
 }
 
 /**
- * ModernBERT (Warner et al. 2024): rotary positions with two θ, a layer that sees all to two that see a window both ways,
- * GeGLU, norms without biases before the blocks. It encodes: its masked-language-modelling head is not read.
+ * ModernBERT (Warner et al. 2024): RoPE with two θ, one full-attention layer for every two with a bidirectional window,
+ * GeGLU, and pre-norm without biases. It is an encoder, and its masked-language-modelling head is not read.
  */
 export const modernbert: FamilyDefinition = {
   modelType: "modernbert",

@@ -2,7 +2,7 @@ import { tanh } from "../../graph/index.ts";
 import { BERT_NAMES } from "../../nn/encoder.ts";
 import { bertLike } from "./bert.ts";
 
-/** MPNet (Song et al. 2020): BERT whose attention has biases by distance, one table for all layers, and no kinds of segments. */
+/** MPNet (Song et al. 2020): BERT with relative position biases, one table for all layers, and without token types. */
 export const mpnet = bertLike({
   modelType: "mpnet",
   architecture: "MPNetModel",
@@ -23,7 +23,7 @@ export const mpnet = bertLike({
   defaults: { padTokenId: 1 },
   mustBe: { is_decoder: false, add_cross_attention: false },
   fixed: { relative_attention_num_buckets: 32 },
-  // Memory of its attention grows quadratically.
+  // The memory of its attention grows quadratically with the length.
   check: ({ maxPositionEmbeddings: most }) =>
     most > 8192 ? `max_position_embeddings: expected at most 8192 of texts, got ${most}` : undefined,
   positions: "from 2",

@@ -59,7 +59,7 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
     const turned = { q: rotate(context, q!, rotary), k: rotate(context, k!, rotary), v: v! };
     const o = context.attend(i, turned, { causal: false });
     const between = norm(context.linear(reshape(o, [rows, width]), `${layer}.attn.out_proj`), `${layer}.norm1`, x);
-    // The second of the two is the gate.
+    // The second of the two matrices is the gate.
     const [up, gate] = [context.linear(between, `${layer}.mlp.fc11`), context.linear(between, `${layer}.mlp.fc12`)];
     return norm(context.linear(swiglu(gate, up), `${layer}.mlp.fc2`), `${layer}.norm2`, between);
   };
@@ -69,8 +69,8 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
 }
 
 /**
- * NomicBERT (Nussbaum et al. 2024): BERT with rotary positions, gated feed-forward blocks and no biases but the norms'. It encodes: its
- * masked-language-modelling head is not read.
+ * NomicBERT (Nussbaum et al. 2024): BERT with RoPE, gated feed-forward blocks, and no biases except in norms. It is an
+ * encoder, and its masked-language-modelling head is not read.
  */
 export const nomicBert: FamilyDefinition = {
   modelType: "nomic_bert",

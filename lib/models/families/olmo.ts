@@ -4,11 +4,14 @@ import { decoderWeights } from "../decoder-weights.ts";
 import type { FamilyDefinition } from "../family.ts";
 import { ropeConstants, rotaryOf } from "../rope-frequencies.ts";
 
-/** OLMo 1 (Groeneveld et al. 2024): Llama with layer norms that have no weights, and optional bounds of queries, keys and values. */
+/**
+ * OLMo 1 (Groeneveld et al. 2024): Llama with LayerNorm without weights, and optional clipping of queries, keys and
+ * values.
+ */
 export const olmo: FamilyDefinition<{ clipQkv: null }> = {
   modelType: "olmo",
   architecture: "OlmoForCausalLM",
-  // Fixed in its published code, so that config.json has no key for it.
+  // The epsilon is fixed in OLMo's published code, so config.json has no key for it.
   check: ({ layerNormEpsilon }) =>
     layerNormEpsilon === 1e-5 ? undefined : `layer_norm_eps: expected 1e-5 for olmo, got ${layerNormEpsilon}`,
   own: { clipQkv: null },
@@ -20,7 +23,7 @@ export const olmo: FamilyDefinition<{ clipQkv: null }> = {
     llamaCpp: { attentionBias: false, mlpBias: false, headsOfWidth: true },
   },
   weights: (config) => new Map([...decoderWeights(config)].filter(([name]) => !/norm\.weight$/.test(name))),
-  // What its norms multiply by.
+  // The norms' constant weights.
   constants: (config) => ropeConstants(config).set("ones", new Float32Array(config.hiddenSize).fill(1)),
   forward(context, config) {
     const { headDim, layerNormEpsilon: eps, numAttentionHeads: heads, numKeyValueHeads: keyHeads } = config;

@@ -12,7 +12,7 @@ const gguf: GgufFormat = {
 };
 const decoder = decoderFamily({ flags: { norms: "after", queryNorm: "width" } });
 
-/** OLMo 2 (Team OLMo 2024): norms on the blocks' outputs alone, and of q and k over their whole width. */
+/** OLMo 2 (Team OLMo 2024): norms on the blocks' outputs only, and on q and k over their whole width. */
 export const olmo2: FamilyDefinition = {
   modelType: "olmo2",
   architecture: "Olmo2ForCausalLM",
@@ -22,7 +22,7 @@ export const olmo2: FamilyDefinition = {
   ...decoder,
 };
 
-/** OLMo 3 (Team OLMo 2025): OLMo 2 in which three layers of four slide, and only the others turn by a scaling (YaRN). */
+/** OLMo 3 (Team OLMo 2025): OLMo 2 with three of four layers sliding. Only the other layers have scaled RoPE (YaRN). */
 export const olmo3: FamilyDefinition = {
   modelType: "olmo3",
   architecture: "Olmo3ForCausalLM",

@@ -2,7 +2,7 @@ import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
 import { expertNames, gatedExperts } from "./routed.ts";
 
-/** OLMoE (Muennighoff et al. 2024): routed experts, and norms of q and k over their whole width. */
+/** OLMoE (Muennighoff et al. 2024): routed experts, and norms on q and k over their whole width. */
 export const olmoe: FamilyDefinition = {
   modelType: "olmoe",
   architecture: "OlmoeForCausalLM",
@@ -24,7 +24,7 @@ export const olmoe: FamilyDefinition = {
       tiedHead: false,
       headsOfWidth: true,
       unopened: ({ numAttentionHeads, numKeyValueHeads }) =>
-        numKeyValueHeads === numAttentionHeads ? undefined : "fewer heads of keys than of queries",
+        numKeyValueHeads === numAttentionHeads ? undefined : "grouped-query attention",
     },
   },
   ...decoderFamily({

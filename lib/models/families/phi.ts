@@ -3,8 +3,8 @@ import type { FamilyDefinition } from "../family.ts";
 import { plainMlp } from "./plain-mlp.ts";
 
 /**
- * Phi 1, 1.5 and 2 (Gunasekar et al. 2023, Li et al. 2023): layer norms, parallel attention and feed-forward blocks with one norm, partial
- * RoPE, GELU without a gate, and biases on all matrices including the head.
+ * Phi 1, 1.5 and 2 (Gunasekar et al. 2023, Li et al. 2023): LayerNorm, parallel attention and feed-forward blocks with
+ * one norm, partial RoPE, GELU without a gate, and biases on all matrices including the head.
  */
 export const phi: FamilyDefinition = {
   modelType: "phi",

@@ -1,7 +1,7 @@
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
 
-/** Phi-3 and Phi-4 (Abdin et al. 2024): fused projections, LongRoPE, heads of which a part may rotate. */
+/** Phi-3 and Phi-4 (Abdin et al. 2024): fused projections, LongRoPE, and partial RoPE in some models. */
 export const phi3: FamilyDefinition = {
   modelType: "phi3",
   architecture: "Phi3ForCausalLM",

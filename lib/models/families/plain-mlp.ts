@@ -3,7 +3,10 @@ import { gelu } from "../../graph/index.ts";
 import type { FeedForward } from "../define-decoder.ts";
 import type { WeightSpec } from "../family.ts";
 
-/** outer(GELU(inner)), without a gate: what its matrices are called below the block, and whether they have biases. */
+/**
+ * A feed-forward block without a gate: outer(GELU(inner(x))).
+ * @param inner name of the first matrix within the block @param outer of the second @param biased whether both have biases
+ */
 export function plainMlp(
   inner: string,
   outer: string,

@@ -15,7 +15,7 @@ const keys = {
 const otherKeys = { num_local_experts: "numExperts" } as const;
 const defaults = { maxPositionEmbeddings: 32768, normTopkProb: false, decoderSparseStep: 1, mlpOnlyLayers: [] };
 
-/** Whether a layer has experts rather than one block for all (transformers' Qwen3MoeDecoderLayer). */
+/** Whether a layer has routed experts rather than a dense block (transformers' Qwen3MoeDecoderLayer). */
 function isSparse({ decoderSparseStep = 1, mlpOnlyLayers = [] }: ModelConfig, layer: number): boolean {
   return decoderSparseStep > 0 && (layer + 1) % decoderSparseStep === 0 && !mlpOnlyLayers.includes(layer);
 }
@@ -54,7 +54,7 @@ export const qwen2Moe: FamilyDefinition = {
   },
   keys: { ...keys, shared_expert_intermediate_size: "sharedExpertIntermediateSize" },
   otherKeys,
-  // Which layers slide is not the same in all versions of transformers; no published model has any.
+  // Versions of transformers differ in which layers slide. No published model has sliding layers.
   mustBe: { qkv_bias: true, use_sliding_window: false },
   experts: { width: "moeIntermediateSize", shared: true, normalisedInGguf: false },
   gguf: {
@@ -66,7 +66,7 @@ export const qwen2Moe: FamilyDefinition = {
       "model.layers.{layer}.mlp.shared_expert.up_proj": "blk.{layer}.ffn_up_shexp",
       "model.layers.{layer}.mlp.shared_expert.down_proj": "blk.{layer}.ffn_down_shexp",
     },
-    // The biases that its files have are not those of attentionBias.
+    // The biases in its files are not those of attentionBias.
     defaults: () => ({ attentionBias: false }),
     llamaCpp: { tiedHead: false, headsOfWidth: true },
   },

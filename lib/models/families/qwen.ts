@@ -10,7 +10,7 @@ export const qwen2: FamilyDefinition = {
   bidirectional: { key: "is_causal" },
   gguf: {
     architecture: "qwen2",
-    // The biases that its files have are not those of attentionBias.
+    // The biases in its files are not those of attentionBias.
     defaults: () => ({ attentionBias: false }),
     llamaCpp: { mlpBias: false, headsOfWidth: true },
   },

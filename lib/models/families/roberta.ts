@@ -27,8 +27,8 @@ const common = {
 /** RoBERTa (Liu et al. 2019): BERT whose positions start after the padding id. Its text classifier has an additional layer. */
 export const roberta = bertLike({ modelType: "roberta", architecture: "RobertaModel", ...common });
 
-/** XLM-RoBERTa (Conneau et al. 2020): RoBERTa of a hundred languages, with a vocabulary of SentencePiece. */
+/** XLM-RoBERTa (Conneau et al. 2020): RoBERTa for a hundred languages, with a SentencePiece vocabulary. */
 export const xlmRoberta = bertLike({ modelType: "xlm-roberta", architecture: "XLMRobertaModel", ...common });
 
-/** CamemBERT (Martin et al. 2020): RoBERTa of French. */
+/** CamemBERT (Martin et al. 2020): RoBERTa for French. */
 export const camembert = bertLike({ modelType: "camembert", architecture: "CamembertModel", ...common });

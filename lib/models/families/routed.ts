@@ -1,9 +1,13 @@
-// The names and the gated units of routed experts, for several families.
+// GGUF names and gated units of routed experts, shared by several families.
 import type { ModelConfig } from "../../formats/config/config.ts";
 import { type ExpertsShape, gatedUnit } from "../../nn/experts.ts";
 import { activationOf } from "../decoder-weights.ts";
 
-/** Names of experts' tensors for GGUF. @param block the block in a layer @param router the router in it */
+/**
+ * Returns the GGUF names of experts' tensors.
+ * @param block name of the block in a layer
+ * @param router name of the router in it
+ */
 export function expertNames(block: string, router: string): Record<string, string> {
   const layer = `model.layers.{layer}.${block}`;
   return {
@@ -14,7 +18,7 @@ export function expertNames(block: string, router: string): Record<string, strin
   };
 }
 
-/** Experts of gated units with the configuration's activation. */
+/** Returns an experts' shape with gated units that use the configuration's activation. */
 export function gatedExperts(config: ModelConfig, routing: Pick<ExpertsShape, "router" | "normalise" | "block">) {
   return { ...routing, perToken: config.numExpertsPerTok!, unit: gatedUnit(activationOf(config)) };
 }

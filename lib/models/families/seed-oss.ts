@@ -1,7 +1,7 @@
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
 
-/** Seed-OSS (ByteDance 2025): Llama with biases on q, k and v, and heads whose width is not hidden_size by their number. */
+/** Seed-OSS (ByteDance 2025): Llama with biases on q, k and v, and a separate head width. */
 export const seedOss: FamilyDefinition = {
   modelType: "seed_oss",
   architecture: "SeedOssForCausalLM",

@@ -1,7 +1,7 @@
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
 
-/** SmolLM 3 (Hugging Face 2025): Llama in which every fourth layer has no positions (NoPE, Yang et al. 2025). */
+/** SmolLM 3 (Hugging Face 2025): Llama without RoPE in every fourth layer (NoPE, Yang et al. 2025). */
 export const smollm3: FamilyDefinition = {
   modelType: "smollm3",
   architecture: "SmolLM3ForCausalLM",

@@ -3,15 +3,15 @@ import { castElements } from "../../formats/native-cast.ts";
 import { type Device, isQuantized, type Tensor } from "../../graph/index.ts";
 import { shapeOf, type WeightSpec } from "../family.ts";
 
-/** A weight as f32 numbers in the shape that a floating one has. */
-export async function widened(tensor: Tensor, spec: WeightSpec | undefined): Promise<Float32Array> {
+/** Returns a weight as f32 numbers, in the shape of an unquantized weight. */
+export async function dequantized(tensor: Tensor, spec: WeightSpec | undefined): Promise<Float32Array> {
   const numbers = await tensor.toFloat32();
   if (!spec?.transposed || !isQuantized(tensor.dtype)) return numbers;
   const [rows, columns] = shapeOf(spec, tensor.dtype) as [number, number];
   return transposedNumbers(tensor.device, numbers, rows, columns);
 }
 
-/** f32 numbers (rows, columns) as (columns, rows). Nobody changes them meanwhile. */
+/** Transposes f32 numbers (rows, columns). The numbers must not change meanwhile. */
 export async function transposedNumbers(
   device: Device,
   numbers: Float32Array,
@@ -23,24 +23,24 @@ export async function transposedNumbers(
   return new Float32Array((await castElements(device, source, { name: "weight", from: "f32", to: "f32" })).buffer);
 }
 
-/** The shape of `widened`. */
-export function widenedShape(tensor: Tensor, spec: WeightSpec | undefined): readonly number[] {
+/** Returns the shape of the result of `dequantized`. */
+export function dequantizedShape(tensor: Tensor, spec: WeightSpec | undefined): readonly number[] {
   return spec ? shapeOf(spec, "f32") : tensor.shape;
 }
 
 const STORED = "stored/";
 
-/** The name of a weight among a model's tensors while its rows are reordered. */
+/** Returns the name of a weight in the model while its rows are reordered. */
 export function storedName(weight: string): string {
   return `${STORED}${weight}`;
 }
 
-/** The weight's own name. */
+/** Returns a weight's usual name, given the name from `storedName`. */
 export function weightOfStored(name: string): string {
   return name.startsWith(STORED) ? name.slice(STORED.length) : name;
 }
 
-/** The name that the scales of an 8-bit weight have among a model's tensors. */
+/** Returns the name, in the model, of the scales of an 8-bit weight. */
 export function scaleName(weight: string): string {
   return `${weight}_scale_inv`;
 }

@@ -5,18 +5,18 @@ import { type FloatDType, isQuantized, type Tensor } from "../../graph/index.ts"
 import type { WeightSpec } from "../family.ts";
 import { modelWeights } from "../heads.ts";
 import type { Model } from "../model.ts";
-import { widened, widenedShape } from "./dequantize.ts";
+import { dequantized, dequantizedShape } from "./dequantize.ts";
 
-/** A tensor on its way to a file, in `dtype`; its bytes are read from the device when its turn comes. */
+/** Returns a tensor to be written to a file as `dtype`. Its bytes are read from the device when its turn comes. */
 export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec?: WeightSpec): TensorData {
   const quantised = isQuantized(tensor.dtype) || tensor.scale !== undefined;
-  const shape = quantised ? widenedShape(tensor, spec) : tensor.shape;
+  const shape = quantised ? dequantizedShape(tensor, spec) : tensor.shape;
   return {
     name,
     dtype,
     shape,
     bytes: async () => {
-      const data = quantised ? await widened(tensor, spec) : await tensor.read();
+      const data = quantised ? await dequantized(tensor, spec) : await tensor.read();
       const from = quantised ? "f32" : (tensor.dtype as FloatDType);
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
       return from === dtype ? bytes : castElements(tensor.device, bytes, { name, from, to: dtype });
@@ -24,7 +24,10 @@ export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec
   };
 }
 
-/** A model's weights on their way to a safetensors file, in a checkpoint's order; `auto` keeps each one's type, and f32 of quantised ones. */
+/**
+ * Returns a model's weights for a safetensors file, in the order of a checkpoint. `auto` keeps each weight's type, but
+ * writes quantised ones as f32.
+ */
 export function weightData(model: Model, dtype: FloatDType | "auto" = "auto"): TensorData[] {
   const specs = modelWeights(model.config);
   const tensors = model.weightNames.map((name) => {

@@ -22,12 +22,15 @@ import { Model } from "../model.ts";
 import { familyOf } from "../registry.ts";
 import { scaleName } from "./dequantize.ts";
 
-/** Where a model's weights come from, under their full Hugging Face names (openModelFiles sees to that). */
+/** The source of a model's weights, under their full Hugging Face names, which openModelFiles provides. */
 export interface NamedWeights {
   names(): string[];
   has(name: string): boolean;
   tensor(name: string): StoredTensor;
-  /** The tensor's elements in transformers' order, or undefined where they may be mapped as they lie, but for the order of rows. */
+  /**
+   * Returns a tensor's elements in transformers' layout, or undefined if the tensor can be mapped as stored, except for
+   * the order of rows.
+   */
   reordered?(name: string): Promise<OrderedElements | undefined>;
   /** The order of reordered rows (q and k in GGUF): row r of each block of `order.length` rows is the stored row order[r] of that block. */
   rowOrder?(name: string): Int32Array | undefined;
@@ -38,16 +41,19 @@ export type LoadDType = FloatDType | QuantizedTarget | "auto";
 
 export interface LoadWeightsOptions {
   device: Device;
-  /** `auto` keeps each weight in the type it is stored in, mapped without a copy; a quantised type is that of matrices (see wantedType). */
+  /**
+   * `auto` keeps each weight in its stored type, mapped without a copy. A quantised type applies to matrices (see
+   * wantedType).
+   */
   dtype?: LoadDType | undefined;
-  /** How activations meet quantised weights; int8 where not given. */
+  /** How activations are multiplied by quantised weights. Default: int8. */
   quantizedActivations?: QuantizedActivations | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /**
- * Makes a model of stored weights: mapped where alignment and `dtype` allow, converted otherwise.
+ * Makes a model from stored weights. They are mapped if alignment and `dtype` allow, and converted otherwise.
  * @throws HeddleError INVALID_FILE for a missing, additional or misshapen weight, UNSUPPORTED for an element type
  */
 export async function loadModel(
@@ -103,7 +109,7 @@ async function placeFp8(
   tensors.set(name, Tensor.fp8(Tensor.mapped(device, "u8", t.shape, t.file, t.offset), scale));
 }
 
-/** An additional weight means that the model computes something else than the configuration says. */
+/** Refuses additional weights, because the model may compute something other than the configuration says. */
 function rejectUnknown(
   config: ModelConfig,
   unknown: Set<string>,
@@ -113,7 +119,7 @@ function rejectUnknown(
   const own = ownHead(config);
   const { weight: table } = familyOf(config.modelType).head(config);
   for (const name of unknown) {
-    // A tied head that was written all the same is the embedding once more.
+    // Ignore a stored head if it is tied to the embedding.
     const tied =
       config.tieWordEmbeddings &&
       (name === own || name.endsWith(`.${own}`)) &&
@@ -153,7 +159,7 @@ async function place(
   if (wanted === t.dtype && !reordered && !t.sources && aligned)
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset);
   const ordered = reordered ?? { sources: sourcesOf(t), from: t.dtype };
-  // A family may keep matrices as (inputs, outputs); blocks lie the other way.
+  // A family may store matrices as (inputs, outputs), but quantized blocks are along the inputs.
   const turned = spec.transposed && isQuantized(wanted) !== isQuantized(t.dtype);
   const { sources, from } = turned
     ? await transposed(device, { ...t, dtype: ordered.from, sources: () => ordered.sources })
@@ -161,7 +167,10 @@ async function place(
   return castTensor(device, shapeOf(spec, wanted), sources, { name: t.name, from, to: wanted, signal });
 }
 
-/** Whether rope turns whole heads of what this matrix makes, and nothing else is in their order: it then may read neighbours. */
+/**
+ * Whether RoPE rotates whole heads of this matrix's output, and nothing else depends on the order of its rows. Then
+ * RoPE can rotate neighbouring dimensions instead of reordering rows.
+ */
 function turnsWhole(name: string, width: number, source: NamedWeights, config: ModelConfig): boolean {
   const layer = Number(/\.layers\.([0-9]+)\./.exec(name)?.[1]);
   return (
@@ -169,18 +178,25 @@ function turnsWhole(name: string, width: number, source: NamedWeights, config: M
   );
 }
 
-/** Biases of experts and norms of each head are as many vectors. */
+/**
+ * Whether a weight is a matrix. Biases of experts and norms of each head have several dimensions, but are lists of
+ * vectors.
+ */
 function isMatrix(name: string, shape: readonly number[]): boolean {
   return shape.length >= 2 && !/\.bias$|\.[qk]_norm\.weight$/.test(name);
 }
 
-/** Tables that a position or a kind of text chooses from, and small matrices whose errors reach everything: what chooses experts or labels. */
+/**
+ * Matches weights that are never quantised: tables indexed by position or token type, and small matrices whose errors
+ * affect everything, such as expert routers and classifiers.
+ */
 const NEVER_QUANTISED =
   /(wpe|position_embeddings|token_type_embeddings|relative_attention_bias|(mlp|block_sparse_moe)\.(gate|router(\.layer)?|shared_expert_gate)|^(score|classifier(\.out_proj)?))\.weight$/;
 
 /**
- * Vectors keep their stored type: they are small, their precision matters, and ops do not take quantized ones. Weights that are already
- * quantized keep their type if another quantized type is requested, because converting would lose precision.
+ * Returns the type that a weight is loaded in. Vectors keep their stored type, because they are small, their precision
+ * matters, and ops do not take quantized ones. Weights that are already quantized keep their type if another quantized
+ * type is requested, because converting would lose precision.
  */
 function wantedType(
   name: string,

@@ -15,12 +15,12 @@ import { wordTokens } from "../../language-model/embed/classify.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { cutIds } from "../../tokenizer/prompt-ids.ts";
 
-/** A row as read: a text with its label, or words with their labels. */
+/** A row from a file: a text with its label, or words with their labels. */
 export interface LabelledRow {
   row: LocatedRow;
   text?: string;
   words?: readonly string[];
-  /** Label names: one for a text (several for multiple labels), or one for each word. For a regression, the number. */
+  /** Label names: one for a text (several in multi-label tasks), or one per word. For a regression, the number. */
   labels: readonly string[];
   value?: number;
 }
@@ -50,7 +50,7 @@ export async function readLabelled(
       throw rowError(
         row,
         words ? "tokens" : "text",
-        `rows of one kind, as ${first.row.where} is`,
+        `a row of the same kind as ${first.row.where}`,
         said("the other kind"),
       );
   return out;
@@ -64,7 +64,7 @@ function labelled(row: LocatedRow, problemType: ClassifierConfig["problemType"])
     const blank = words.findIndex((w) => w.trim() === "");
     if (blank >= 0) throw rowError(row, `tokens[${blank}]`, "a word", words[blank]);
     if (!Array.isArray(labels) || labels.length !== words.length)
-      throw rowError(row, "labels", `${words.length} labels, one a token`, labels);
+      throw rowError(row, "labels", `${words.length} labels, one per token`, labels);
     return { row, words, labels: labels.map((l, i) => labelName(row, `labels[${i}]`, l)) };
   }
   const text = stringField(row, "text", { empty: false });
@@ -93,7 +93,7 @@ function labelName(row: LocatedRow, field: string, label: unknown): string {
   throw rowError(row, field, "a label (a string, an integer or a truth value)", label);
 }
 
-/** The labels that occur, sorted: numbers by size, names by code unit. */
+/** Returns the distinct labels, sorted: numbers by size, names by code unit. */
 export function labelsOf(rows: readonly LabelledRow[]): string[] {
   const names = [...new Set(rows.flatMap(({ labels }) => labels))];
   const numbers = names.every((name) => /^-?\d+$/.test(name));
@@ -143,7 +143,7 @@ export function encodeLabelled(
     throw rowError(
       row,
       field,
-      `at most ${maxLength} tokens (maxSeqLength; truncation: true keeps the first of them)`,
+      `at most ${maxLength} tokens (maxSeqLength; truncation: true keeps the first ones)`,
       said(`${encoded.ids.length} tokens`),
     );
   const ids = cutIds(tokenizer, encoded.ids, maxLength);

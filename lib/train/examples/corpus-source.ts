@@ -33,7 +33,7 @@ const KINDS = "text, .jsonl, .parquet, .tokens, or a folder of .tokens files";
 
 /**
  * Opens batches of raw text for the trainer, and held-out batches for its evaluation.
- * @param where the option that holds these options, for messages; default: the stage's own
+ * @param where name of the option that contains these options, for messages. Default: none
  * @throws HeddleError NOT_FOUND `data: expected paths of files …`, and errors of opening a corpus
  */
 export async function corpusSource(

@@ -94,7 +94,7 @@ function ids(
     throw rowError(
       row,
       field,
-      `at most ${maxLength} tokens (maxSeqLength; truncation: true keeps the first of them)`,
+      `at most ${maxLength} tokens (maxSeqLength; truncation: true keeps the first ones)`,
       said(`${encoded.length} tokens`),
     );
   const kept = cutIds(tokenizer, encoded, maxLength);

@@ -55,7 +55,7 @@ export async function textFiles(
   }
 }
 
-/** Whether the data are texts in memory. Strings in an array are paths, and objects with `data` are corpora. */
+/** Whether `data` is texts in memory. Strings in an array are paths, and objects with `data` are corpora. */
 export function isTexts(data: unknown): data is TextSource {
   if (typeof data !== "object" || data === null) return false;
   if (Array.isArray(data)) return data.length > 0 && data.every((one) => isObject(one) && !Object.hasOwn(one, "data"));

@@ -45,7 +45,7 @@ export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
       const micro = checkedMicro(stage.collate(batch, total, weight), wrong);
       const counted = countOf(batch);
       if (micro.counted !== counted)
-        throw wrong("collate: counted", `${counted}, as ${name}.count says of the batch`, describe(micro.counted));
+        throw wrong("collate: counted", `${counted}, as ${name}.count returns for the batch`, describe(micro.counted));
       for (const key of Object.keys(micro.inputs)) {
         if (read.has(key)) continue;
         const near = nearest(key, read);
@@ -127,6 +127,10 @@ function checkReported({ loss: _, ...outputs }: LossOutputs, wrong: Wrong): void
   for (const [key, value] of Object.entries(outputs)) {
     const isNumber = value.shape.every((size) => size === 1) && (value.dtype === "f32" || value.dtype === "i32");
     if (!isNumber)
-      throw wrong(`loss: ${key}`, "a number to report, f32(1), or `metrics` that makes one of it", `${value}`);
+      throw wrong(
+        `loss: ${key}`,
+        "a number to report, f32(1), or a `metrics` function that computes one from it",
+        `${value}`,
+      );
   }
 }

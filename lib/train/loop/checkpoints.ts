@@ -61,9 +61,10 @@ export class CheckpointStore {
   }
 
   /**
-   * Takes the folder for this run, before anything is computed that it could then not keep.
-   * @returns gives it back
-   * @throws HeddleError INVALID_ARGUMENT where another run writes it, or has written it and is not to be overwritten; IO where it cannot be written
+   * Claims the folder for this run, before anything is computed that could then not be saved.
+   * @returns a function that releases the claim
+   * @throws HeddleError INVALID_ARGUMENT if another run is writing it, or has written it and may not be overwritten; IO
+   * if it is not writable
    */
   async open(): Promise<() => void> {
     const { outputDir } = this.options;
@@ -83,7 +84,11 @@ export class CheckpointStore {
     return release;
   }
 
-  /** Removes what an overwritten run has left. Called in the process that writes the folder, once nothing can refuse the run. @throws HeddleError IO */
+  /**
+   * Removes the files of an overwritten run. Called in the process that writes the folder, once nothing can refuse the
+   * run.
+   * @throws HeddleError IO
+   */
   async begin(): Promise<void> {
     const { outputDir, overwriteOutputDir, trained } = this.options;
     if (overwriteOutputDir) await clearRun(outputDir, trained.file);
@@ -188,8 +193,8 @@ export class CheckpointStore {
     const path = step === state.step ? found.path : await checkpointOf(dirname(found.path), step);
     const damage = path !== undefined && path !== found.path && (await findDamage(path, this.reading(signal)));
     if (path === undefined || damage) {
-      const what = damage ? `is damaged (${damage})` : `is no longer beside ${found.path}`;
-      const message = `loadBestModelAtEnd: checkpoint-${step}, the best evaluation's, ${what}; the best of what follows is kept instead`;
+      const what = damage ? `is damaged (${damage})` : `is missing next to ${found.path}`;
+      const message = `loadBestModelAtEnd: checkpoint-${step}, the best evaluation's, ${what}; the best of the following evaluations is kept instead`;
       this.options.warn(message);
       const { best: _, ...rest } = state;
       return { state: rest, own, load };
@@ -227,7 +232,7 @@ export class CheckpointStore {
     if (!latest && passed.length > 0)
       throw new HeddleError(
         "INVALID_FILE",
-        `resume: expected a complete checkpoint in ${outputDir}, got ${told}; without it a run begins anew`,
+        `resume: expected a complete checkpoint in ${outputDir}, got ${told}; without resume a new run begins`,
       );
     if (!latest && resume === true)
       throw new HeddleError("NOT_FOUND", `resume: expected a checkpoint in ${outputDir}, got none`);

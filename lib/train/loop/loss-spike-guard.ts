@@ -1,7 +1,7 @@
 import { HeddleError } from "../../core/errors.ts";
 
 /** Options for skipped steps and loss spikes. */
-export interface StepWatchOptions {
+export interface LossSpikeGuardOptions {
   /** Skip a step if its loss or gradient is not finite. */
   skipNonFinite: boolean;
   /** Number of standard deviations above the mean of recent losses from which a loss is a spike. Default: 0, no detection. */
@@ -13,7 +13,7 @@ export interface StepWatchOptions {
 }
 
 /** State in a checkpoint, so that a resumed run skips the same steps as an uninterrupted one. */
-export interface StepWatchState {
+export interface LossSpikeGuardState {
   skippedSteps: number;
   lossSpikes: number;
   /** Current number of consecutive skipped steps. */
@@ -32,8 +32,8 @@ const LEAST_NATS = 0.02;
 const LEAST_SHARE = 0.05;
 
 /** Checks the loss of every step before the weights are updated. */
-export class StepWatch {
-  private readonly options: StepWatchOptions;
+export class LossSpikeGuard {
+  private readonly options: LossSpikeGuardOptions;
   private readonly warn: (message: string) => void;
   private skippedSteps = 0;
   private lossSpikes = 0;
@@ -41,7 +41,7 @@ export class StepWatch {
   private losses: number[] = [];
   private readonly told = new Set<string>();
 
-  constructor(options: StepWatchOptions, warn: (message: string) => void) {
+  constructor(options: LossSpikeGuardOptions, warn: (message: string) => void) {
     this.options = options;
     this.warn = warn;
   }
@@ -58,9 +58,9 @@ export class StepWatch {
    * @throws HeddleError NUMERICAL for a loss that is not finite, unless such steps are skipped; or after too many consecutive skipped
    *   steps
    */
-  leavesOut(step: number, loss: number, whole: number): boolean {
+  shouldSkip(step: number, loss: number, whole: number): boolean {
     if (!Number.isFinite(whole)) {
-      this.leaveOutNonFinite(step, "loss", String(whole));
+      this.skipIfAllowed(step, "loss", String(whole));
       return true;
     }
     const beside = this.spikeOf(loss);
@@ -69,28 +69,28 @@ export class StepWatch {
     if (skips) this.skip(step, `a loss of ${loss} beside ${beside}`);
     this.lossSpikes += 1;
     const how = skips ? "skipped (skipLossSpikes)" : "skipLossSpikes would skip it";
-    this.tell("lossSpikes", `step ${step}: a loss of ${loss} is a spike beside ${beside}; ${how}`);
+    this.tell("lossSpikes", `step ${step}: a loss of ${loss} is a spike compared with ${beside}; ${how}`);
     return skips ?? false;
   }
 
-  /** Records a step whose update was skipped, because its gradient was not finite. @throws HeddleError NUMERICAL as leavesOut */
-  leaveOut(step: number, gradNorm: number, whole: number): void {
-    this.leaveOutNonFinite(step, "gradient norm", `${gradNorm} (loss ${whole})`);
+  /** Records a step whose update was skipped, because its gradient was not finite. @throws HeddleError NUMERICAL as shouldSkip */
+  recordSkip(step: number, gradNorm: number, whole: number): void {
+    this.skipIfAllowed(step, "gradient norm", `${gradNorm} (loss ${whole})`);
   }
 
   /** Records a completed update. */
-  taken(loss: number): void {
+  recordUpdate(loss: number): void {
     this.inARow = 0;
     if (this.threshold > 0) this.losses = [...this.losses, loss].slice(-WINDOW);
   }
 
   /** State for a checkpoint. */
-  get state(): StepWatchState {
+  get state(): LossSpikeGuardState {
     const { skippedSteps, lossSpikes, inARow, losses } = this;
     return { skippedSteps, lossSpikes, inARow, losses };
   }
 
-  restore({ skippedSteps, lossSpikes, inARow, losses }: StepWatchState): void {
+  restore({ skippedSteps, lossSpikes, inARow, losses }: LossSpikeGuardState): void {
     Object.assign(this, { skippedSteps, lossSpikes, inARow, losses });
   }
 
@@ -106,10 +106,10 @@ export class StepWatch {
     const scatter = Math.sqrt(losses.reduce((sum, one) => sum + (one - mean) ** 2, 0) / losses.length);
     const deviation = Math.max(scatter, LEAST_NATS, LEAST_SHARE * Math.abs(mean));
     if (loss <= mean + threshold * deviation) return undefined;
-    return `the ${losses.length} before it, whose mean is ${mean.toPrecision(4)} and standard deviation ${scatter.toPrecision(2)}`;
+    return `the ${losses.length} losses before it (mean ${mean.toPrecision(4)}, standard deviation ${scatter.toPrecision(2)})`;
   }
 
-  private leaveOutNonFinite(step: number, what: string, got: string): void {
+  private skipIfAllowed(step: number, what: string, got: string): void {
     if (!this.options.skipNonFinite)
       throw new HeddleError(
         "NUMERICAL",

@@ -83,8 +83,8 @@ export function needRoomForBatches(
 }
 
 /**
- * Looks at the memory that is left while the micro-batches of a step are collected: how large they are is known only then.
- * @param collected how many there are
+ * Checks the free memory while the micro-batches of a step are collected, because their size is only known then.
+ * @param collected number of micro-batches so far
  * @throws HeddleError OUT_OF_MEMORY
  */
 export function watchBatches(collected: number, steps: number, left: MemoryLeft = machine): void {

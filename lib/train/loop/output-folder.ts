@@ -1,4 +1,4 @@
-// The folder that a run writes: what an earlier run or a model has left there, and the rules for using it again.
+// The folder that a run writes, and the rules for a folder with files of an earlier run or a model.
 import { realpath, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";

@@ -55,7 +55,9 @@ export function groupParameters(
   return { trained, groups, record: groups.length > 0 ? groups.map(recordOf) : undefined };
 }
 
-/** Groups in the optimizer's form. Muon's matrices are separate, because their rate is a multiple of Muon's. */
+/**
+ * Returns the groups in the optimizer's form. Muon's matrices are separate, because their rate is a multiple of Muon's.
+ */
 export function optimizerGroups(
   { groups }: Pick<Grouped, "groups">,
   { learningRate, muonLearningRate }: Pick<TrainingOptions, "learningRate" | "muonLearningRate">,
@@ -139,7 +141,7 @@ function nothingMatched(
   const refused = (expected: string, got: string) =>
     new HeddleError("INVALID_ARGUMENT", `${place}: expected ${expected}, got ${got}`);
   const text = shown(match);
-  if (names.some(matches)) return refused("a parameter that no group before it has", text);
+  if (names.some(matches)) return refused("a parameter that no earlier group has", text);
   const untrained = others.find(matches);
   if (untrained !== undefined)
     return refused(`parameters that this run trains, such as ${names[0]}`, `${text}, which has ${untrained}`);
@@ -147,7 +149,7 @@ function nothingMatched(
     .flat()
     .flatMap((one) => (typeof one === "string" && !parsePattern(one) ? nearTo(one, names) : []));
   const known = near.length > 0 ? `nearest: ${near.join(", ")}` : `such as ${examples(names).join(", ")}`;
-  return refused(`names of parameters that the run trains (${known})`, `${text}, which none has`);
+  return refused(`names of parameters that the run trains (${known})`, `${text}, which no parameter has`);
 }
 
 /** Parts of names that are close to a text and have the same number of parts. */

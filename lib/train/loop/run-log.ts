@@ -36,7 +36,7 @@ export class RunLog {
     this.path = join(folder, LOG_FILE);
   }
 
-  /** Tells whether there is a run's log. @throws HeddleError INVALID_FILE where the file is something else, IO */
+  /** Whether the folder has a run's log. @throws HeddleError INVALID_FILE if the file is something else, IO */
   async isThere(): Promise<boolean> {
     for await (const { line } of this.lines()) {
       if (eventOf(line)) return true;

@@ -225,9 +225,11 @@ function tellOfNoEvaluation(
 ): void {
   const { evaluate, evalSteps, metricForBestModel, loadBestModelAtEnd, earlyStoppingPatience } = options;
   if (evalSteps !== undefined && !source.evaluation && !evaluate)
-    warn("evalSteps: nothing is evaluated, as there are neither held-out data (evalData, evalFraction) nor evaluate");
+    warn(
+      "evalSteps: no evaluation takes place, because neither held-out data (evalData, evalFraction) nor evaluate is given",
+    );
   if (metricForBestModel !== undefined && !loadBestModelAtEnd && earlyStoppingPatience === undefined)
-    warn("metricForBestModel: nothing is compared by it without loadBestModelAtEnd or earlyStoppingPatience");
+    warn("metricForBestModel: it has no effect without loadBestModelAtEnd or earlyStoppingPatience");
 }
 
 /** Throws if the held-out data counts no token. Not checked if its batches are expensive (drawn answers). */

@@ -88,7 +88,7 @@ export class StageProgram<Batch> {
         });
         return outputs;
       });
-      // Later micro-batches find the same memory, which the first has taken by then.
+      // Later micro-batches reuse the memory that the program of the first one has already allocated.
       if (!keep) needRoom(device, shape, needed(program), of);
       return program.bind(device, new Map([...model.tensors, ...frozen.tensors, ...optimizer.gradients]));
     };
@@ -103,9 +103,10 @@ export class StageProgram<Batch> {
   }
 
   /**
-   * Gradients of a micro-batch, times `weight`, over or onto what the optimizer's tensors hold.
+   * Computes the gradients of a micro-batch, times `weight`. The first micro-batch overwrites the optimizer's gradient
+   * tensors, later ones add to them.
    * @param options.totals of the whole step
-   * @param options.noise (3) i32: seed, step, micro-batch, which dropout and noise draw from
+   * @param options.noise (3) i32: seed, step, micro-batch, which seed dropout and noise
    */
   async accumulate(
     batch: Batch,
@@ -121,8 +122,8 @@ export class StageProgram<Batch> {
   }
 
   /**
-   * A batch's share of the mean loss over all batches of some totals, without gradients.
-   * @param totals default: of this batch, whose mean loss it then is
+   * Computes a batch's share of the mean loss over all batches, without gradients.
+   * @param totals sums over all batches. Default: of this batch alone, so that the share is its mean loss
    */
   async evaluate(
     batch: Batch,

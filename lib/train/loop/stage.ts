@@ -11,7 +11,7 @@ export interface ForwardOptions {
    * Positions are then the micro-batch's input `positions`.
    */
   documents?: Value | undefined;
-  /** false: without adapters (the model before a LoRA stage); names: only those. Default: the active ones. */
+  /** Names of the adapters to use, or false for none (the model before a LoRA stage). Default: the active ones. */
   adapters?: boolean | readonly string[] | undefined;
   /** Uniform noise on the embeddings, in training only: ± alpha / √(sequenceLength · width) (NEFTune). 0 turns it off. */
   neftuneNoiseAlpha?: number | undefined;
@@ -60,16 +60,16 @@ export type Metrics = Record<string, number>;
 export interface Stage<Batch> {
   readonly name: string;
   /**
-   * The arrays of one micro-batch. `total` is the number of counted positions of the whole step, over all of its
-   * micro-batches: a mean over them is what accumulation must keep, also where micro-batches count differently many.
+   * Builds the arrays of one micro-batch. `total` is the number of counted positions of the whole step, over all of its
+   * micro-batches. The loss must be a mean over them, because micro-batches may count different numbers of positions.
    * `weight` is the step's sum of `Stage.weight`, or `total` without it.
    */
   collate(batch: Batch, total: number, weight: number): MicroBatch;
   /** Returns the counted positions of a batch, before it is collated. A batch may have zero, but not all batches of a step. */
   count(batch: Batch): number;
   /**
-   * A batch's weight in a mean that is not over counted positions: the sum of its class weights, for example. Default: `count`.
-   * An evaluation reads the held-out batches twice where a stage has it, first for the sum over all of them.
+   * Returns a batch's weight in a mean that is not over counted positions, such as the sum of its class weights.
+   * Default: `count`. A stage with this function makes evaluations read the held-out batches twice, first for the sum.
    */
   weight?: ((batch: Batch) => number) | undefined;
   /**
@@ -92,7 +92,7 @@ export interface Stage<Batch> {
   readonly shares?: readonly string[] | undefined;
 }
 
-/** Sums over the batches of a step, or of an evaluation, that shares of means are of. */
+/** Sums over all batches of a step, or of an evaluation. Means are divided by them. */
 export interface Totals {
   count: number;
   /** The sum of `Stage.weight`. */

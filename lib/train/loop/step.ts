@@ -68,7 +68,7 @@ export class TrainStep<Batch> {
     this.frozen = new FrozenMatrices(model, names, shape.dtype);
     this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen);
     this.replay = replay && {
-      // Text does not use a classifier or a value head.
+      // Replayed text does not use a classifier or a value head.
       program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, this.frozen, { replay: true }),
       weight: replay.weight,
     };

@@ -31,7 +31,7 @@ export interface TrainedFiles {
   configuration(dtype: FloatDType): Record<string, string>;
   /** Writes the finished weights, as part of `files`. */
   save(folder: string, dtype: FloatDType, files: StagedFiles): Promise<void>;
-  /** Has `files` take the place of an earlier save in the folder, once all but the configuration files are staged. */
+  /** Makes `files` replace an earlier save in the folder. Call it when all but the configuration files are staged. */
   replace(folder: string, files: StagedFiles): Promise<void>;
 }
 

@@ -7,7 +7,7 @@ import { checkSameOptions } from "../options/run-options.ts";
 import { gather, soloWorld, type World } from "../world/world.ts";
 import { Best, type BestOptions, type BestState } from "./best-checkpoint.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
-import { StepWatch, type StepWatchOptions, type StepWatchState } from "./loss-spike-guard.ts";
+import { LossSpikeGuard, type LossSpikeGuardOptions, type LossSpikeGuardState } from "./loss-spike-guard.ts";
 import { MetricMeans } from "./metric-mean.ts";
 import { needRoomForBatches, watchBatches } from "./needed-memory.ts";
 import type { RunRecord } from "./run-record.ts";
@@ -97,7 +97,7 @@ export interface BatchSource<Batch> {
   dispose(): void;
 }
 
-export interface TrainerOptions extends StepShape, BestOptions, StepWatchOptions {
+export interface TrainerOptions extends StepShape, BestOptions, LossSpikeGuardOptions {
   maxSteps: number;
   gradientAccumulationSteps: number;
   learningRateAt(step: number): number;
@@ -151,7 +151,7 @@ export interface TrainerState extends RunRecord {
   /** Sums since the last report, if there were steps since. */
   meter?: MeterState | undefined;
   /** Absent in older checkpoints. */
-  watch?: StepWatchState;
+  watch?: LossSpikeGuardState;
   /** Set in a checkpoint that was not requested. The run's next checkpoint replaces it. */
   replaceable?: boolean;
   data: unknown;
@@ -199,7 +199,7 @@ export async function* trainLoop<Batch>(
   const world = options.world ?? soloWorld;
   const best = Best.of(options, () => new Map(step.optimizer.names.map((name) => [name, model.weight(name)])));
   const meter = new Meter(stage);
-  const watch = new StepWatch(options, options.warn ?? emitWarning);
+  const watch = new LossSpikeGuard(options, options.warn ?? emitWarning);
   const evaluates = source.evaluation !== undefined || options.evaluate !== undefined;
   const { replay } = options;
   const positions = () => ({ data: source.state(), ...(replay && { replay: replay.source.state() }) });
@@ -235,14 +235,14 @@ export async function* trainLoop<Batch>(
       evaluated = resumed.evaluated ?? done;
       if (best?.resume(resumed.best))
         (options.warn ?? emitWarning)(
-          "metricForBestModel: the run was resumed with another metric, or another order of it; the best of what follows is kept",
+          "metricForBestModel: the run was resumed with another metric or direction; the best of the following evaluations is kept",
         );
       if (resumed.meter) meter.restore(resumed.meter);
       if (resumed.watch) watch.restore(resumed.watch);
       step.optimizer.steps = resumed.optimizerSteps;
       source.restore(resumed.data);
       replay?.source.restore(resumed.replay);
-      // After the data, whose own messages say more.
+      // Check the options after the data, whose error messages are more specific.
       const changed =
         record?.options &&
         checkSameOptions(resumed.options, record.options, { allowed: options.allowChangedOptions ?? false });
@@ -290,10 +290,10 @@ export async function* trainLoop<Batch>(
       const accumulated = await step.accumulate(batches, signal, replayed);
       const whole = accumulated.loss + (accumulated.metrics.replayLoss ?? 0);
       let gradNorm = Number.NaN;
-      if (!watch.leavesOut(done + 1, accumulated.loss, whole)) {
+      if (!watch.shouldSkip(done + 1, accumulated.loss, whole)) {
         gradNorm = await step.update(learningRate);
-        if (Number.isFinite(gradNorm)) watch.taken(accumulated.loss);
-        else watch.leaveOut(done + 1, gradNorm, whole); // the weights are unchanged
+        if (Number.isFinite(gradNorm)) watch.recordUpdate(accumulated.loss);
+        else watch.recordSkip(done + 1, gradNorm, whole); // the weights are unchanged
       }
       done += 1;
       position = after;
@@ -389,7 +389,7 @@ async function evaluate<Batch>(
 ): Promise<Omit<EvalEvent, "step" | "maxSteps">> {
   if (!source.evaluation) return { tokens: 0 };
   const batches = () => untilAborted(source.evaluation!(signal), signal, "train");
-  // Means by other weights than counts cannot be put together of the batches' own.
+  // If means are weighted by something other than counts, the sum over all batches is needed first.
   const totals = stage.weight && (await totalsOfAll(stage, batches()));
   let sum = 0;
   let tokens = 0;

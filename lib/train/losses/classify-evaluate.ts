@@ -71,7 +71,7 @@ async function logitsOf(
   );
 }
 
-/** Share of texts with all labels right, and F1 over all (text, label) pairs. */
+/** Returns the share of texts with all labels correct, and F1 over all (text, label) pairs. */
 function multiLabel(examples: readonly LabelledExample[], logits: readonly Float32Array[]): Metrics {
   let [hit, said, held, exact] = [0, 0, 0, 0];
   for (const [i, { values }] of examples.entries()) {

@@ -215,7 +215,8 @@ function targetInputs(
   for (let l = 0; l < labels; l++) unit[l * labels + l] = 1;
   const shares = Array.from({ length: labels }, (_, label) => (weights?.[label] ?? 1) / weight);
   const all = shares.reduce((sum, one) => sum + one, 0);
-  // Smoothing adds −share / labels · Σ wₗ log pₗ. With log pₗ = zₗ − z_target + log p_target it needs logits and one logprob alone.
+  // Smoothing adds −share / labels · Σ wₗ log pₗ. With log pₗ = zₗ − z_target + log p_target, it needs only the logits
+  // and one logprob.
   const rowWeights = Float32Array.from(targets, (t) =>
     t < 0 ? 0 : share === 0 ? shares[t]! : (1 - share) * shares[t]! + (share / labels) * all,
   );

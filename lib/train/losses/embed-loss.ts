@@ -35,7 +35,7 @@ export interface ContrastiveOptions extends Omit<PaddedShape, "sequences"> {
   pooling: EmbeddingConfig["pooling"];
   /** Prompts of anchors and of documents. Default: none. */
   prompts?: Pick<ColumnPrompts, "anchor" | "document"> | undefined;
-  /** The cosines are divided by it. */
+  /** Divisor of the cosines. */
   temperature: number;
   /** Also adds the loss from each positive to its anchor, as CLIP does. */
   symmetric: boolean;
@@ -134,7 +134,7 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
           candidateRows: Int32Array.from({ length: candidates }, (_, i) => pairs + i),
           ...(symmetric && {
             positiveRows: Int32Array.from({ length: pairs }, (_, i) => pairs + i),
-            // The anchors to mask for a positive are the transposed case.
+            // For the loss from positives to anchors, transpose the mask.
             anchorMask: Float32Array.from({ length: pairs * pairs }, (_, i) => {
               const [anchor, positive] = [Math.floor(i / pairs), i % pairs];
               return mask[anchor * candidates + positive]!;

@@ -14,14 +14,17 @@ import {
   type Value,
 } from "../../graph/index.ts";
 
-/** Whether a ratio of probabilities is per token or per sequence (GSPO). */
+/** Whether probability ratios are per token or per sequence (GSPO). */
 export const importanceSamplingLevels = ["token", "sequence"] as const;
 export type ImportanceSamplingLevel = (typeof importanceSamplingLevels)[number];
 
 export interface GrpoTokens {
   /** (rows) f32: current log-probability of each token; 0 at rows outside an answer. */
   logprobs: Value;
-  /** (rows) f32: log-probability when the answers were drawn. Undefined if the current weights drew them, in a rollout's only step. */
+  /**
+   * (rows) f32: log-probability when the answers were drawn. Default: the current weights drew them, in a rollout's
+   * only step.
+   */
   oldLogprobs?: Value | undefined;
   /** (rows) f32: log-probability under the model that drew them, if it is not the policy itself. */
   samplerLogprobs?: Value | undefined;
@@ -45,7 +48,7 @@ export interface GrpoOptions {
   /** The ratio is clipped to [1 − epsilon, 1 + epsilonHigh]. */
   epsilon: number;
   epsilonHigh: number;
-  /** Upper bound of the ratio for a negative advantage, above 1 + epsilonHigh (INTELLECT-2, 2025); undefined: unbounded. */
+  /** Upper bound of the ratio for a negative advantage, above 1 + epsilonHigh (INTELLECT-2, 2025). Default: none. */
   delta?: number | undefined;
   /** Weight of the divergence from the reference. */
   beta: number;

@@ -20,8 +20,8 @@ export interface KtoLogprobs {
   /** (completions) f32: 1 for a desirable completion, −1 for an undesirable one. */
   sign: Value;
   /**
-   * (1) f32, at least 0: estimate of the divergence of the policy from the reference, which is subtracted from each completion's ratio.
-   * undefined: 0 (apo_zero_unpaired, D'Oosterlinck et al. 2024).
+   * (1) f32, at least 0: estimate of the divergence of the policy from the reference, which is subtracted from each
+   * completion's ratio. Default: 0 (apo_zero_unpaired, D'Oosterlinck et al. 2024).
    */
   kl?: Value | undefined;
 }

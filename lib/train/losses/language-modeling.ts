@@ -44,7 +44,7 @@ export const languageModelling: Stage<Batch> = {
   loss: (context) => tokenLoss(context, context.forward()),
 };
 
-/** The same for packed documents, which have separate positions and do not see each other. */
+/** Next-token prediction over packed documents, which have separate positions and do not see each other. */
 export const packedLanguageModelling: Stage<Batch> = {
   ...languageModelling,
   collate(batch, total, weight) {

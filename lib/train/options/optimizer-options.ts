@@ -65,7 +65,7 @@ const decay = option(real(0).default(0.1), "AdamW weight decay of matrices, scal
 });
 
 const MATCH =
-  "a part of names, a regular expression (in a text between slashes), a function of a name, or an array of them";
+  'a part of a name between dots ("layers.1"), a RegExp (as a string: "/…/"), a function of a name, or an array of these';
 const match = z.custom<ParameterMatch>(isParameterMatch, MATCH);
 
 const groupShape = {
@@ -83,7 +83,10 @@ const groupShape = {
     help: "peak learning rate of the group",
     otherwise: "learningRate of the run",
   }),
-  /** Or the ratio of its peak to learningRate (or muonLearningRate). Default: 1. */
+  /**
+   * Ratio of the group's peak learning rate to learningRate (or muonLearningRate), instead of an absolute rate.
+   * Default: 1.
+   */
   learningRateRatio: option(above().optional(), "or a factor of the run's learning rate", {
     otherwise: "1",
     aliases: "lrscale lrmult lrratio",

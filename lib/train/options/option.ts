@@ -9,7 +9,10 @@ export interface OptionInfo {
   help: string;
   /** The default as the help shows it, if the schema does not have it. */
   otherwise?: string | undefined;
-  /** Names of the option in other libraries and in haste, separated by spaces, without capitals and underscores. */
+  /**
+   * Names of the option in other libraries, and likely misspellings, separated by spaces, in lower case without
+   * underscores.
+   */
   aliases?: string | undefined;
   /** The options inside, if the option is an object or an array of objects. */
   inner?: Shape | undefined;

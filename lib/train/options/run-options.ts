@@ -1,13 +1,13 @@
-// Checkpoints keep the options that a run's losses follow from, and a resumed run has to have the same.
+// Options that affect a run's losses. Checkpoints store them, and a resumed run must have the same.
 import { HeddleError } from "../../core/errors.ts";
 import { infoOf, type Shape } from "./option.ts";
 import { sharedShape } from "./shared-options.ts";
 
-/** Options by name, as JSON keeps them; null: not given. */
+/** Options by name, as stored in JSON. null means that the option was not given. */
 export type RecordedOptions = Readonly<Record<string, unknown>>;
 
 /**
- * Picks the options that losses follow from.
+ * Selects the options that affect losses.
  * @param options a stage's checked options
  * @param shape the stage's own options; those that every stage has may be missing
  * @param processes number of processes that train together
@@ -27,7 +27,7 @@ export function recordedOptions(options: object, shape: Shape, processes: number
     const value = plain(given[name] ?? null);
     if (value !== undefined) recorded[name] = value;
   }
-  // The position in the replayed data is checked with the data's.
+  // The data itself is checked when its position is restored.
   const { data: _, documentSeparator: _s, textField: _t, ...how } = (replay ?? {}) as Record<string, unknown>;
   recorded.replay = replay === undefined ? null : how;
   return recorded;
@@ -47,10 +47,10 @@ function plain(value: unknown): unknown {
 }
 
 /**
- * Compares the options of a resumed run with those that it began with. Options that only one of both records are from another version, and
- * are not compared.
+ * Compares the options of a resumed run with those at its start. Options that only one of both records come from
+ * another version, and are ignored.
  * @param began undefined for a checkpoint that records no options
- * @returns a warning that names the changes, where they are allowed
+ * @returns a warning that names the changes, if they are allowed
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function checkSameOptions(

@@ -100,9 +100,9 @@ export const checkpointShape = {
     { recorded: false },
   ),
   /**
-   * Lets a run begin in an outputDir that holds another run or a model, which is otherwise refused. The other run's checkpoints and log are
-   * removed when this one begins, a model of the other kind (adapter or whole) too; one of the same kind stays until it is replaced. It contradicts
-   * `resume: true` and `resume: "auto"`. Default false.
+   * Allows a run to start in an outputDir that contains another run or a model. Otherwise this is refused. The other
+   * run's checkpoints and log are removed when this run starts. So is a model of the other kind (adapter or whole); one
+   * of the same kind stays until it is replaced. Excludes `resume: true` and `resume: "auto"`. Default false.
    */
   overwriteOutputDir: option(
     flag().default(false),
@@ -120,7 +120,7 @@ export const checkpointShape = {
 export const cardShape = {
   /** The model's name, for its card. Default: its current name. */
   name: option(z.string().optional(), "name of the model", { recorded: false }),
-  /** For the model card: the latest date of any training text, as 2024-06-30. Default: none. */
+  /** For the model card: the latest date of any training text, such as 2024-06-30. Default: none. */
   trainingCutoffDate: option(z.string().optional(), "date of the newest training text, such as 2024-06-30", {
     recorded: false,
   }),

@@ -1,4 +1,4 @@
-// Raw text as an option, and batches of an earlier stage that read it.
+// Options for raw text, and for batches of an earlier stage that are mixed in.
 import { z } from "zod";
 import { isTexts } from "../examples/text-files.ts";
 import { batchShape } from "./optimizer-options.ts";
@@ -26,9 +26,9 @@ const textField = option(z.string().optional(), "field of .jsonl rows or column 
 });
 
 const corpusShape = {
-  /** Files, as `data` of `pretrain`. */
+  /** Files, as in `data` of `pretrain`. */
   data: paths,
-  /** Relative weight. The corpus gives weight / the sum of all weights of the sequences. Default 1. */
+  /** Relative weight. The corpus contributes weight / (sum of all weights) of the sequences. Default 1. */
   weight: above().default(1),
   /**
    * Separator of documents in a text file: `blank-line`, `line`, `file`, or any other text on a separate line. Default: that of the stage.
@@ -57,9 +57,10 @@ const textData = z.union([...corpora.options, z.custom<TextSource>(isTexts)], {
 /** Raw text to train on, and to evaluate. */
 export const textDataShape = {
   /**
-   * Text files (documents separated by blank lines), .jsonl files (rows with a `text`), .parquet files (a column `text`), .tokens files
-   * (or a folder of them). Or several corpora with weights: `[{ data: "web.parquet", weight: 3 }, { data: "code.jsonl" }]`. In a program
-   * also the texts: an array of `{ text }`, or an iterable of those or of strings. It is read once, into a temporary file.
+   * Text files (documents separated by blank lines), .jsonl files (rows with a `text`), .parquet files (a column
+   * `text`), .tokens files (or a folder of them). Or several corpora with weights: `[{ data: "web.parquet", weight: 3
+   * }, { data: "code.jsonl" }]`. A program may also pass the texts: an array of `{ text }`, or an iterable of these or
+   * of strings. An iterable is read once, into a temporary file.
    */
   data: option(
     textData,

@@ -1,6 +1,6 @@
 /** Maps option names to the spelling in a configuration file, such as `per_device_train_batch_size`. */
 export class WrittenNames {
-  /** By the option's path (`lora.targetModules`), the file's spelling of its last name. */
+  /** Maps an option's path (`lora.targetModules`) to the file's spelling of its last name. */
   private readonly names = new Map<string, string>();
 
   add(path: string, written: string): void {

@@ -68,7 +68,7 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
     warn(`${name}: ${dropped.length} skipped, longer than ${limit} tokens (maxSeqLength): ${firstOf(dropped)}`);
   if (cut.length > 0)
     warn(
-      `${name}: ${cut.length === 1 ? "1 prompt was" : `${cut.length} prompts were`} cut, to ${limit} tokens of ${what} (maxSeqLength): ${firstOf(cut)}`,
+      `${name}: ${cut.length === 1 ? "1 prompt was" : `${cut.length} prompts were`} truncated to ${limit} tokens (${what}, maxSeqLength): ${firstOf(cut)}`,
     );
   if (out.length === 0)
     throw noRowsError(

@@ -95,7 +95,7 @@ export function sequenceLengthFor(longest: number, limit: number): number {
   return Math.min(limit, Math.ceil(longest / 8) * 8);
 }
 
-/** @throws HeddleError INVALID_ARGUMENT if the models' vocabularies differ */
+/** Checks that two models have the same vocabulary size. @throws HeddleError INVALID_ARGUMENT */
 export function needSameVocabulary(name: string, other: Model, model: Model): void {
   if (other.config.vocabSize !== model.config.vocabSize)
     throw new HeddleError(

@@ -5,10 +5,10 @@ import type { PreferencePair } from "./pairs.ts";
 import type { EncodedPrompt, RowEncoder } from "./rows.ts";
 
 /**
- * The pairs of a row: `{ prompt, chosen, rejected }`, with an optional number `margin`; `{ chosen, rejected }`, two conversations that
- * begin alike; or `{ prompt, ranked }`, answers from best to worst, where an array in it holds answers that are equally good.
- * A ranking gives a pair for every two of its answers that are not equally good. A prompt that a judge dismissed, `{ prompt, dismissed: true }`,
- * gives none.
+ * Returns the pairs of a row. It has one of these shapes: `{ prompt, chosen, rejected }`, with an optional number
+ * `margin`; `{ chosen, rejected }`, two conversations with the same beginning; or `{ prompt, ranked }`, answers from
+ * best to worst, where a nested array holds equally good answers. A ranking gives a pair for every two answers that are
+ * not equally good. A prompt that a judge dismissed, `{ prompt, dismissed: true }`, gives none.
  */
 export function pairsOf(row: LocatedRow, encoder: RowEncoder): PreferencePair[] {
   const { value } = row;

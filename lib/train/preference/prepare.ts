@@ -27,7 +27,7 @@ export interface PreferenceItems<Item> {
   reference?: string | undefined;
 }
 
-export type HowToRead<Item> = Pick<
+export type ReadItemOptions<Item> = Pick<
   ReadOptions<Item>,
   "read" | "sequences" | "replaced" | "limit" | "what" | "signal" | "warn"
 >;
@@ -35,7 +35,7 @@ export type HowToRead<Item> = Pick<
 /** Reads training and held-out items: rows of evalData are held out, or a share of `data`'s rows. The items of a row stay together. */
 export async function readSplit<Item>(
   { data, evalData, evalFraction = 0, truncationMode, names }: SplitOptions,
-  how: HowToRead<Item>,
+  how: ReadItemOptions<Item>,
 ): Promise<{ train: Item[]; heldOut: Item[] }> {
   const rows = await readFitting(data, { ...how, name: names?.data ?? "data", truncationMode });
   if (evalData !== undefined) {

@@ -6,7 +6,7 @@ import { type PreferenceItems, readSplit, type SplitOptions } from "./prepare.ts
 import { RowEncoder } from "./rows.ts";
 import { type AnsweredPrompt, joined } from "./sequences.ts";
 
-/** An answer that is good or bad, and its prompt with an answer to another prompt. */
+/** A good or bad answer, and its prompt with an answer to another prompt. */
 export interface RatedAnswer {
   readonly answer: AnsweredPrompt;
   readonly desirable: boolean;

@@ -24,20 +24,20 @@ export async function snapshot(model: Model, names: readonly string[]): Promise<
   return out;
 }
 
-/** A short hash that distinguishes numbers to the last bit. */
+/** Returns a short hash that distinguishes numbers to the last bit. */
 export function fingerprint(numbers: Iterable<number>): string {
   const bytes = Buffer.from(Float64Array.from(numbers).buffer);
   return createHash("sha256").update(bytes).digest("hex").slice(0, 16);
 }
 
-/** How the log-probabilities of whole answers under the reference become part of the items. */
+/** How to add the reference's log-probabilities of whole answers to items. */
 export interface ReferenceScores<Item, Scored> {
   /** Number of sequences that the reference scores at once. */
   sequences: number;
-  /** The answers of an item. */
+  /** Returns the answers of an item. */
   answers(item: Item): AnsweredPrompt[];
   scored(item: Item, logprobs: readonly number[]): Scored;
-  /** The log-probabilities that identify the reference. */
+  /** Returns the log-probabilities that identify the reference. */
   identify(item: Scored): number[];
 }
 
@@ -75,7 +75,7 @@ export async function scoredByReference<Item, Scored>(
   }
 }
 
-/** @throws HeddleError INVALID_ARGUMENT */
+/** Checks that a resumed run has the same reference. @throws HeddleError INVALID_ARGUMENT */
 export function needSameReference(before: unknown, now: string, what = "the reference differs"): void {
   if (before === now) return;
   throw new HeddleError(

@@ -40,7 +40,7 @@ export class RowEncoder {
   /** Encodes a prompt and one answer to it: a text, or messages after a conversation. An answer ends with the end token. */
   answer(row: LocatedRow, prompt: EncodedPrompt, field: string, given: unknown): AnsweredPrompt {
     if (typeof prompt.given !== "string") return this.reply(row, prompt, field, given);
-    if (typeof given !== "string") throw rowError(row, field, "a text, as the prompt is one", given);
+    if (typeof given !== "string") throw rowError(row, field, "a text, like the prompt", given);
     if (given.trim() === "") throw rowError(row, field, "a text that is not empty", given);
     const ids = continuationIds(this.tokenizer, { text: prompt.given, ids: prompt.ids }, given);
     const [eos] = this.tokenizer.eosTokenIds;
@@ -50,7 +50,7 @@ export class RowEncoder {
   private reply(row: LocatedRow, prompt: EncodedPrompt, field: string, given: unknown): AnsweredPrompt {
     const messages = typeof given === "string" ? [{ role: "assistant", content: given }] : given;
     const after = checkedMessages(row, field, messages);
-    if (!after.some(isAssistant)) throw rowError(row, field, "a message of the assistant's", said(rolesOf(after)));
+    if (!after.some(isAssistant)) throw rowError(row, field, "an assistant message", said(rolesOf(after)));
     const ids = this.rendered(row, field, [...(prompt.given as readonly ChatMessage[]), ...after], false);
     const shared = commonPrefix(ids, prompt.ids);
     if (shared === 0 || shared === ids.length)

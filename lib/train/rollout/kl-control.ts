@@ -1,6 +1,9 @@
 import { HeddleError } from "../../core/errors.ts";
 
-/** An estimate of a token's divergence from its log-probabilities (Schulman 2020, "Approximating KL divergence"). */
+/**
+ * Returns an estimate of a token's divergence, computed from its log-probabilities (Schulman 2020, "Approximating KL
+ * divergence").
+ */
 export function klOf(logprob: number, reference: number, estimator: "k1" | "k3"): number {
   const apart = reference - logprob;
   return estimator === "k1" ? -apart : Math.exp(apart) - 1 - apart;
@@ -18,7 +21,7 @@ export class KlControl {
     this.horizon = klHorizon;
   }
 
-  /** Updates the coefficient after some answers with this mean divergence. */
+  /** Updates the coefficient after `answers` answers with this mean divergence. */
   follow(kl: number, answers: number): void {
     if (this.target === undefined) return;
     const error = Math.min(0.2, Math.max(-0.2, kl / Math.max(this.target, 1e-9) - 1));

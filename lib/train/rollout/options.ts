@@ -36,8 +36,8 @@ export const samplingShape = {
 
 const policyShape = {
   /**
-   * Rows {prompt, …}, required unless data is given. Files (.jsonl, .parquet), or in a program the rows. Further fields go to the rewards.
-   * Default: data.
+   * Rows {prompt, …}, required unless `data` is given. Files (.jsonl, .parquet), or in a program the rows. Further
+   * fields are passed to the rewards. Default: data.
    */
   prompts: option(
     rows<PromptRow>().optional(),

@@ -1,5 +1,5 @@
 import type { LocatedRow } from "../../data/rows.ts";
-import { type HowToRead, readSplit, type SplitOptions } from "../preference/prepare.ts";
+import { type ReadItemOptions, readSplit, type SplitOptions } from "../preference/prepare.ts";
 import type { EncodedPrompt, RowEncoder } from "../preference/rows.ts";
 
 /** A prompt to answer, and the row's other fields, which go to the reward functions. */
@@ -13,11 +13,11 @@ export interface PolicyPrompt extends EncodedPrompt {
 export async function readPrompts(
   options: SplitOptions,
   encoder: RowEncoder,
-  how: Pick<HowToRead<PolicyPrompt>, "limit" | "signal" | "warn">,
+  how: Pick<ReadItemOptions<PolicyPrompt>, "limit" | "signal" | "warn">,
 ): Promise<{ train: PolicyPrompt[]; heldOut: PolicyPrompt[] }> {
   return readSplit<PolicyPrompt>(options, {
     ...how,
-    what: "a prompt, beside maxCompletionLength",
+    what: "a prompt, in addition to maxCompletionLength",
     read: (row) => [promptOf(row, encoder)],
     sequences: ({ ids }) => [{ ids: Int32Array.from(ids), promptLength: ids.length }],
     replaced: (prompt, [cut]) => ({ ...prompt, ids: [...cut!.ids] }),

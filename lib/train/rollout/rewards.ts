@@ -62,7 +62,7 @@ export class Judge {
 
   constructor(rewards: readonly Reward[], weights: readonly number[] | undefined, policy: LanguageModel) {
     if (weights && weights.length !== rewards.length)
-      throw invalidArgument("rewardWeights", `${rewards.length} numbers, one a reward`, weights);
+      throw invalidArgument("rewardWeights", `${rewards.length} numbers, one per reward`, weights);
     const named = rewards.map((of, i) => ({ name: nameOf(of, i), weight: weights?.[i] ?? 1, of }));
     const taken = (name: string) => named.filter((r) => r.name === name).length > 1;
     this.rewards = named.map((r, i) => (taken(r.name) ? { ...r, name: `${r.name}${i + 1}` } : r));
@@ -86,7 +86,7 @@ export class Judge {
     return drawn.map((_, i) => scores.map((of) => of[i]!));
   }
 
-  /** @param scores (answers, rewards), of all ranks */
+  /** Combines scores into rewards. @param scores (answers, rewards), of all ranks */
   judgement(scores: readonly (readonly (number | null)[])[]): Judgement {
     const rewards = scores.map((of) => this.rewards.reduce((sum, { weight }, r) => sum + weight * (of[r] ?? 0), 0));
     const report: Metrics = {};
@@ -115,7 +115,7 @@ export class Judge {
     const given: unknown = await raceAbort(Promise.resolve(reward(input, { signal })), signal);
     const list = ArrayBuffer.isView(given) ? Array.from(given as Float32Array) : given;
     if (!Array.isArray(list) || list.length !== drawn.length)
-      throw invalidArgument(`rewards: ${name}`, `an array of ${drawn.length} numbers, one an answer`, given);
+      throw invalidArgument(`rewards: ${name}`, `an array of ${drawn.length} numbers, one per answer`, given);
     return list.map((value: unknown, i) => {
       if (value === null || value === undefined) return null;
       if (typeof value === "number" && Number.isFinite(value)) return value;
@@ -184,7 +184,7 @@ export function reread(
     if (end < 0 || tokenizer.decode(ids.slice(end + 1)).trim() !== "") return ids;
     return ids.slice(0, ended ? end + 1 : end);
   }
-  // As a reward model's rows are encoded.
+  // Encode like the rows of a reward model.
   const ids = promptIdsOf(tokenizer, prompt);
   const answer = continuationIds(tokenizer, { text: prompt, ids }, text);
   return [...ids, ...answer, ...(ended ? eosTokenIds.slice(0, 1) : [])];

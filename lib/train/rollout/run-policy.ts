@@ -45,7 +45,7 @@ export interface RolloutPlan {
   shuffle: boolean;
 }
 
-/** The work of a run on its rollouts. */
+/** How a stage uses rollouts. */
 export interface Rollouts<Measured, Item> {
   /** Measures the answers of a rank. @param score scores answers with the current weights */
   measure(
@@ -63,11 +63,11 @@ export interface Rollouts<Measured, Item> {
   ): RolloutBatch<Item>;
   /** As in RolloutSourceOptions. */
   memory?: RolloutSourceOptions<unknown, unknown>["memory"];
-  /** @param shape number of answers in a micro-batch, and of positions in a sequence */
+  /** Builds the stage. @param shape number of answers in a micro-batch, and of positions in a sequence */
   stage(shape: { answers: number; sequenceLength: number }): Stage<{ answers: readonly Item[]; report: Metrics }>;
 }
 
-/** What distinguishes a stage in which the model answers prompts from the others. */
+/** The parts of a stage in which the model answers prompts that differ between such stages. */
 export interface PolicyStage<Options extends Settings, Measured, Item> {
   name: string;
   peaks: PeakRates;

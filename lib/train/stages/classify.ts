@@ -51,7 +51,7 @@ const isWeights = (v: unknown): boolean =>
 const classifyShape = {
   /** Rows {text, label}, or {tokens, labels} with one label for each word. Files (.jsonl, .parquet), or in a program the rows. */
   data: trainingRows<ClassifyRow>(
-    ".jsonl or .parquet files of rows {text, label}, or {tokens, labels} with one label a word",
+    ".jsonl or .parquet files of rows {text, label}, or {tokens, labels} with one label per word",
   ),
   /** Rows that are never trained on. They measure accuracy and calibration, and fit the temperature. Default: none. */
   evalData: heldOutRows<ClassifyRow>("evaluation rows for accuracy, calibration and the temperature, never trained on"),
@@ -88,8 +88,9 @@ const classifyShape = {
     "full: every weight; head: the head over a frozen trunk (with lora: adapters and the head)",
   ),
   /**
-   * Weight of each label's rows by name: `balanced` is inverse to how often it occurs, with a mean of 1 over the rows. Default: 1 each.
-   * As in PyTorch's `CrossEntropyLoss(weight)` the loss is divided by the sum of the weights of a step's targets.
+   * Weight of each label's rows, by label. `balanced` weights labels inversely to their frequency, with a mean of 1
+   * over the rows. Default: 1 each. As in PyTorch's `CrossEntropyLoss(weight)`, the loss is divided by the sum of the
+   * weights of a step's targets.
    */
   classWeights: option(
     // z.record would drop a label named `__proto__`.

@@ -143,7 +143,7 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
   return {
     name: "dpo",
     count: (batch) => batch.length,
-    // A second pass over the held-out pairs is for the likelihood alone.
+    // With a likelihood term, evaluations need the total token count of the chosen answers first.
     ...(rpoAlpha > 0 && {
       weight: (batch: readonly ReferencedPair[]) =>
         batch.reduce((tokens, { chosen }) => tokens + answerLength(chosen), 0),
@@ -205,7 +205,7 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
   };
 }
 
-/** @throws HeddleError INVALID_ARGUMENT unless an objective returns one number for each pair */
+/** Checks a custom objective's result. @throws HeddleError INVALID_ARGUMENT unless it is one number per pair */
 function needVector(losses: unknown, pairs: number): Value {
   if (losses instanceof Value && losses.dtype === "f32" && losses.rank === 1 && losses.dim(0) === pairs) return losses;
   const got = losses instanceof Value ? `${losses}` : describe(losses);

@@ -51,7 +51,7 @@ const embedShape = {
    * program the rows.
    */
   data: trainingRows<EmbedRow>(
-    ".jsonl or .parquet files of rows {anchor, positive}, with negative also one or several hard negatives",
+    ".jsonl or .parquet files of rows {anchor, positive}, optionally with negative: one or several hard negatives",
   ),
   /** Rows of the same kind that are never trained on. They measure recall@k. Default: none. */
   evalData: heldOutRows<EmbedRow>("evaluation rows for recall@k, never trained on"),
@@ -83,7 +83,7 @@ const embedShape = {
     'prefix of texts: an object with anchor, document (positives and negatives) and sentence (evalScores), each a text or {"promptName": one of the model\'s prompts}',
     { otherwise: "nothing", recorded: false },
   ),
-  /** Cosines are divided by it before the softmax over the batch. Default 0.05. */
+  /** Divisor of the cosines before the softmax over the batch. Default 0.05. */
   temperature: option(
     z.number().positive().max(100).default(0.05),
     "temperature of the softmax over cosine similarities",
@@ -174,7 +174,7 @@ async function* start(
       : await readScoredPairs(options.evalScores, { name: "evalScores", ...reading });
   const { truncateDim, ...own } = embeddingOf(model);
   const embedding: EmbeddingConfig = { ...own, pooling: options.pooling ?? own.pooling, normalize: true };
-  // With other poolings the vectors may be narrower, and then this is their full width.
+  // With another pooling, vectors may be narrower than truncateDim, and are then not truncated.
   const width = embeddingWidths({ ...model.config, embedding }).at(-1)!;
   if (truncateDim !== undefined && truncateDim <= width) embedding.truncateDim = truncateDim;
   const examples = [...split.train, ...heldOut];
@@ -195,7 +195,7 @@ async function* start(
   const source = new ExampleSource(split.train, { heldOut, batchSize: pairs, seed, evalBatches: options.evalBatches });
   const card = {
     data: namesOf(options.data),
-    notes: "It embeds texts: vectors of texts that belong together have a cosine near 1.",
+    notes: "It embeds texts. Related texts have vectors with a cosine near 1.",
     evaluation: { name: "held-out pairs", metric: "loss (nats per pair)" },
   };
   return yield* runStage(
@@ -260,7 +260,7 @@ async function embeddingMetrics(
   return metrics;
 }
 
-/** For each pair, the documents that match an equal anchor, or are equal to the anchor. */
+/** Returns for each pair the documents that are also correct: those that match an equal anchor, or equal the anchor. */
 function rightAsWell(
   pairs: readonly PairExample[],
   documents: readonly Uint32Array[],

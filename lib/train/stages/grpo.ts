@@ -54,7 +54,7 @@ const grpoShape = {
   ),
   /** How token losses are aggregated, as TRL's `loss_type`. Default "dapo". */
   lossType: option(z.enum(grpoLossTypes).default("dapo"), "how token losses are aggregated"),
-  /** Ratios of tokens, or of sequences (GSPO). Default "token". */
+  /** Whether ratios are per token, or per sequence (GSPO). Default "token". */
   importanceSamplingLevel: option(
     z.enum(importanceSamplingLevels).default("token"),
     "importance ratio per token, or per answer (GSPO)",
@@ -119,7 +119,7 @@ const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>
   name: "grpo",
   peaks,
   about: {
-    notes: "Tuned by its own answers and what rewards said of them (GRPO).",
+    notes: "Tuned on its own answers, which rewards rated (GRPO).",
     evaluation: { name: "held-out prompts", metric: "GRPO loss" },
   },
   needsReference: ({ beta }) => beta > 0,
@@ -132,7 +132,8 @@ const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>
   }),
   rollouts(options, policy) {
     const { gradientAccumulationSteps: micros, stepsPerGeneration = micros, numIterations } = options;
-    // If one step uses up a rollout, the step's own pass still has the weights that drew it, and gives the same log-probabilities.
+    // If a rollout is used up by one step, that step's forward pass still has the weights that drew it, and yields the
+    // same log-probabilities.
     const passIsFirst = !policy.drawsWithOwnLogprobs && numIterations === 1 && micros % stepsPerGeneration === 0;
     return {
       async measure(drawn, score) {
@@ -169,7 +170,7 @@ const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>
   },
 });
 
-/** Log-probabilities of each token of an answer that was drawn. */
+/** Log-probabilities of each token of a drawn answer. */
 type MeasuredAnswer = Pick<JudgedAnswer, "logprobs" | "samplerLogprobs">;
 
 /** An answer of the policy, with its advantage over the other answers to its prompt. */

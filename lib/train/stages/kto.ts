@@ -110,7 +110,7 @@ const run = runPreference<z.output<typeof ktoSchema>, LabelledAnswer>({
   stage: (options, { items: answers, sequenceLength }) => ktoStage({ ...options, answers, sequenceLength }),
 });
 
-/** An answer that is good or bad, with its log-probability under the reference. */
+/** A good or bad answer, with its log-probability under the reference. */
 export interface LabelledAnswer {
   readonly answer: AnsweredPrompt;
   readonly desirable: boolean;

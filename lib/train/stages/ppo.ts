@@ -48,7 +48,7 @@ const ppoShape = {
   gamma: option(real(0, 1).default(1), "discount factor of rewards"),
   /** λ of generalised advantage estimation. Default 0.95. */
   lam: option(real(0, 1).default(0.95), "λ of generalised advantage estimation (GAE)"),
-  /** Ratios of probabilities are clipped to 1 ± this. Default 0.2. */
+  /** Clip range of probability ratios: 1 ± this value. Default 0.2. */
   cliprange: option(real(0, 1).default(0.2), "clip probability ratios to 1 ± this", { aliases: "clipepsilon" }),
   /** Values are clipped to this distance from the old ones. Default 0.2. */
   cliprangeValue: option(real(0).default(0.2), "clip values to ± this around the old values"),
@@ -93,7 +93,7 @@ const run = runPolicy<z.output<typeof ppoSchema>, ValuedAnswer, EstimatedAnswer>
   name: "ppo",
   peaks,
   about: {
-    notes: "Tuned by its own answers and what rewards said of them (PPO).",
+    notes: "Tuned on its own answers, which rewards rated (PPO).",
     evaluation: { name: "held-out prompts", metric: "PPO loss" },
   },
   needsReference: () => true,
@@ -135,7 +135,7 @@ const run = runPolicy<z.output<typeof ppoSchema>, ValuedAnswer, EstimatedAnswer>
   },
 });
 
-/** Values for each token of an answer that was drawn. */
+/** Values for each token of a drawn answer. */
 type ValuedAnswer = Pick<EstimatedAnswer, "logprobs" | "values" | "samplingWeights">;
 
 /** Computes the rewards and advantages of tokens. */

@@ -16,7 +16,10 @@ export interface World {
   sum(values: readonly number[]): Promise<number[]>;
 }
 
-/** Gathers plain data of all ranks, in rank order, on every rank. Each rank adds its bytes to the zeros that the others have there. */
+/**
+ * Gathers plain data of all ranks, in rank order, on every rank. It sums byte arrays in which each rank fills its own
+ * part and leaves the others zero.
+ */
 export async function gather<T>(world: World, mine: T): Promise<T[]> {
   if (world.size === 1) return [mine];
   const bytes = new TextEncoder().encode(JSON.stringify(mine));

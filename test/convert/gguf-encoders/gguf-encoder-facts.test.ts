@@ -56,7 +56,7 @@ describe.each([
     [
       "rotation of a part of each head (partial rotary)",
       { "rope.dimension_count": u32(4) },
-      /dimension_count: rotation of 4 of 8 dimensions is not/,
+      /dimension_count: partial rotation \(4 of 8 dimensions\) is not/,
     ],
   ])("rejects %s", async (_name, changes, message) => {
     const keys = Object.entries(changes).map(([key, value]) => [`${arch}.${key}`, value] as const);

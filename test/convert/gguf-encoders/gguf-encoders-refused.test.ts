@@ -15,12 +15,17 @@ type Changes = Record<string, GgufValue | undefined>;
 
 describe("unsupported properties", () => {
   test.each<[string, object, Changes, RegExp]>([
-    ["causal", {}, { "bert.attention.causal": flag(true) }, /bert.attention.causal: expected false, got true/],
+    [
+      "causal",
+      {},
+      { "bert.attention.causal": flag(true) },
+      /bert.attention.causal: expected false for an encoder, got true/,
+    ],
     [
       "causal by default",
       {},
       { "bert.attention.causal": undefined },
-      /attention.causal: expected false, got undefined/,
+      /attention.causal: expected false for an encoder, got undefined/,
     ],
     [
       "an unknown pooling type",
@@ -75,7 +80,7 @@ describe("unsupported properties", () => {
     await expectError(
       () => without({}, /token_types/),
       "INVALID_FILE",
-      /expected token_types.weight of 2 kinds of segments, got none/,
+      /expected token_types.weight for 2 token types, got none/,
     );
     const ranks = { classifier: { ...classifier, pooling: "first" } };
     await expectError(() => without(ranks, /^cls\.(weight|bias)/), "UNSUPPORTED", /rank without cls.weight is not/);
@@ -99,8 +104,16 @@ describe("unsupported properties", () => {
     };
     const words = { classifier: { ...classifier, task: "token" } };
     const nomic = { modelType: "nomic_bert", classifier: { ...classifier, pooling: "first" } };
-    await expectError(() => to(nomic), "UNSUPPORTED", /a classification head has no place in GGUF of nomic-bert/);
-    await expectError(() => to(words), "UNSUPPORTED", /a classification head of tokens has no place in GGUF of bert/);
+    await expectError(
+      () => to(nomic),
+      "UNSUPPORTED",
+      /a classification head cannot be stored in GGUF files of nomic-bert/,
+    );
+    await expectError(
+      () => to(words),
+      "UNSUPPORTED",
+      /a token classification head cannot be stored in GGUF files of bert/,
+    );
     const tokenizer: [RegExp, Partial<Parts>][] = [
       [/normalizer: expected only BertNormalizer, .*, got "NFC"/, { normalizer: { type: "NFC" } }],
       [/normalizer: expected .*, got undefined/, { normalizer: null }],

@@ -101,22 +101,22 @@ describe("rejects config.json", () => {
     [
       "an unknown family",
       { ...llama, model_type: "mamba" },
-      /model_type "mamba" is not provided \(no type is near; heddle lacks state-space layers; registerFamily adds types\)$/,
+      /model_type "mamba" is not provided \(no similar type is supported; heddle lacks state-space layers; registerFamily adds types\)$/,
     ],
     [
       "an unknown family of text and images",
       { model_type: "mistral3", text_config: { ...llama, model_type: "mistral" }, vision_config: {} },
-      /model_type "mistral3" is not provided \(nearest: mistral; heddle lacks pictures \(vision_config\); /,
+      /model_type "mistral3" is not provided \(nearest: mistral; heddle lacks images \(vision_config\); /,
     ],
     [
       "an unknown family with state-space layers",
       { ...llama, model_type: "jamba", mamba_d_state: 16, num_experts: 16, alibi: false },
-      /heddle lacks state-space layers \(mamba_d_state\), its routing of experts \(num_experts\); /,
+      /heddle lacks state-space layers \(mamba_d_state\), its expert routing \(num_experts\); /,
     ],
     [
       "latent attention inside a family of text and images",
       { model_type: "kimi_vl", text_config: { ...llama, kv_lora_rank: 512 }, vision_config: {} },
-      /heddle lacks latent attention \(kv_lora_rank\), pictures \(vision_config\), its routing of experts; /,
+      /heddle lacks latent attention \(kv_lora_rank\), images \(vision_config\), its expert routing; /,
     ],
     [
       "linear attention layers",
@@ -178,7 +178,7 @@ describe("rejects config.json", () => {
           sliding_attention: { rope_theta: 2, rope_type: "linear", factor: 2 },
         },
       },
-      /rope_parameters: scaling of sliding_attention's own \("linear"\) is not provided/,
+      /rope_parameters: separate scaling of sliding_attention \("linear"\) is not provided/,
     ],
     [
       "partly bidirectional gemma3",
@@ -244,15 +244,15 @@ describe("rejects config.json", () => {
   });
 
   test.each<[string, object, string]>([
-    ["minicpm", { scale_depth: 1.4 }, "a scale of its logits (scale_depth)"],
+    ["minicpm", { scale_depth: 1.4 }, "its logit scale (scale_depth)"],
     [
       "llama4_text",
       { attention_chunk_size: 8192, use_qk_norm: true },
-      "attention in chunks (attention_chunk_size), its norms of queries and keys (use_qk_norm), its routing of experts",
+      "chunked attention (attention_chunk_size), its QK norms (use_qk_norm), its expert routing",
     ],
     ["opt", {}, "its feed-forward blocks (ReLU without a gate), its positions, which begin at 2"],
-    ["xlm-roberta-xl", { layer_norm_eps: 1e-5, type_vocab_size: 1 }, "BERT's blocks with their norms before them"],
-    ["deberta-v2", { layer_norm_eps: 1e-7, type_vocab_size: 0 }, "attention to words and positions apart"],
+    ["xlm-roberta-xl", { layer_norm_eps: 1e-5, type_vocab_size: 1 }, "BERT's blocks with pre-norm"],
+    ["deberta-v2", { layer_norm_eps: 1e-7, type_vocab_size: 0 }, "disentangled attention"],
     ["albert", {}, "layers that share their weights"],
     [
       "nemotron",
@@ -323,7 +323,7 @@ describe("rejects config.json", () => {
     await expectError(
       parse({ modelType: "t5" }),
       "UNSUPPORTED",
-      /"t5" is not provided \(no type is near; heddle lacks an encoder beside the decoder; /,
+      /"t5" is not provided \(no similar type is supported; heddle lacks an encoder beside the decoder; /,
     );
     for (const modelType of ["bert", "gpt2", "roberta", "distilbert"])
       await expectError(

@@ -18,11 +18,11 @@ describe("inconsistent configurations are reported by the given field", () => {
   test.each([
     [
       { hiddenSize: 10, numAttentionHeads: 4 },
-      "hiddenSize: expected a multiple of numAttentionHeads 4, or headDim beside it, got 10",
+      "hiddenSize: expected a multiple of numAttentionHeads 4, or an explicit headDim, got 10",
     ],
     [
       { hiddenSize: 65 },
-      "hiddenSize: expected a multiple of an even headDim up to 256, or numAttentionHeads and headDim beside it, got 65",
+      "hiddenSize: expected a multiple of an even headDim up to 256, or explicit numAttentionHeads and headDim, got 65",
     ],
     [{ hiddenSize: 12, numAttentionHeads: 4 }, "headDim: expected an even number for rotary positions, got 3"],
     [
@@ -46,7 +46,7 @@ describe("inconsistent configurations are reported by the given field", () => {
       /config.json: num_attention_heads: expected .* got nothing/,
     );
     expect(() => parseModelConfig({ ...json, num_attention_heads: 4 }, "config.json")).toThrow(
-      "config.json: hidden_size: expected a multiple of num_attention_heads 4, or head_dim beside it, got 65",
+      "config.json: hidden_size: expected a multiple of num_attention_heads 4, or an explicit head_dim, got 65",
     );
   });
 });

@@ -23,13 +23,13 @@ const PUBLISHED: [type: string, config: object, near: string | undefined, missin
   ["deepseek_v3", { kv_lora_rank: 512, n_routed_experts: 256, n_shared_experts: 1 }, "qwen3_moe", /latent attention/],
   ["deepseek_v2", { kv_lora_rank: 512 }, "qwen3_moe", /latent attention \(kv_lora_rank\)/],
   ["qwen3_next", { linear_key_head_dim: 128, num_experts: 512 }, "qwen3_moe", /linear attention/],
-  ["qwen2_5_vl", { vision_config: {} }, "qwen2", /pictures \(vision_config\), positions within pictures/],
-  ["qwen3_vl_moe", { text_config: {}, vision_config: {} }, "qwen3_moe", /pictures/],
-  ["llama4", { text_config: { attention_chunk_size: 8192 }, vision_config: {} }, "llama", /attention in chunks/],
-  ["mllama", { text_config: {}, vision_config: {} }, "llama", /pictures/],
-  ["mistral3", { text_config: { model_type: "mistral" }, vision_config: {} }, "mistral", /pictures/],
+  ["qwen2_5_vl", { vision_config: {} }, "qwen2", /images \(vision_config\), positions in images/],
+  ["qwen3_vl_moe", { text_config: {}, vision_config: {} }, "qwen3_moe", /images/],
+  ["llama4", { text_config: { attention_chunk_size: 8192 }, vision_config: {} }, "llama", /chunked attention/],
+  ["mllama", { text_config: {}, vision_config: {} }, "llama", /images/],
+  ["mistral3", { text_config: { model_type: "mistral" }, vision_config: {} }, "mistral", /images/],
   ["gemma3n", { text_config: {}, vision_config: {}, audio_config: {} }, "gemma3_text", /AltUp/],
-  ["paligemma", { vision_config: {} }, "gemma", /pictures/],
+  ["paligemma", { vision_config: {} }, "gemma", /images/],
   ["mamba", { state_size: 16 }, undefined, /state-space layers \(state_size\)/],
   ["mamba2", {}, undefined, /state-space layers/],
   ["rwkv7", {}, undefined, /recurrent layers/],
@@ -45,22 +45,22 @@ const PUBLISHED: [type: string, config: object, near: string | undefined, missin
   ["gpt_bigcode", { multi_query: true }, "gpt2", /multi-query/],
   ["stablelm", { layer_norm_eps: 1e-5 }, "llama", /layer norms with biases/],
   ["nemotron", { hidden_act: "relu2" }, "llama", /squared ReLU/],
-  ["internlm2", {}, "llama", /names of weights/],
-  ["minicpm", { scale_depth: 1.4, scale_emb: 12 }, "granite", /a scale of its logits \(scale_depth\)/],
-  ["dbrx", { attn_config: { clip_qkv: 8 } }, "mixtral", /routing of experts/],
-  ["phimoe", { num_local_experts: 16 }, "mixtral", /routing of experts \(num_local_experts\)/],
-  ["glm4_moe", { n_routed_experts: 128 }, "qwen3_moe", /routing of experts/],
+  ["internlm2", {}, "llama", /weight names/],
+  ["minicpm", { scale_depth: 1.4, scale_emb: 12 }, "granite", /its logit scale \(scale_depth\)/],
+  ["dbrx", { attn_config: { clip_qkv: 8 } }, "mixtral", /expert routing/],
+  ["phimoe", { num_local_experts: 16 }, "mixtral", /expert routing \(num_local_experts\)/],
+  ["glm4_moe", { n_routed_experts: 128 }, "qwen3_moe", /expert routing/],
   ["t5", { is_encoder_decoder: true }, undefined, /an encoder beside the decoder/],
   ["bart", { is_encoder_decoder: true }, undefined, /an encoder beside the decoder/],
-  ["whisper", { num_mel_bins: 80 }, undefined, /sound \(num_mel_bins\)/],
-  ["deberta-v2", { type_vocab_size: 0 }, "bert", /words and positions apart/],
+  ["whisper", { num_mel_bins: 80 }, undefined, /audio \(num_mel_bins\)/],
+  ["deberta-v2", { type_vocab_size: 0 }, "bert", /disentangled attention/],
   ["albert", { type_vocab_size: 2 }, "bert", /share their weights/],
   ["longformer", { attention_window: [512] }, "roberta", /sparse attention/],
   // Unknown types, recognized by name, by structure and by keys that the nearest type does not have.
   ["llama_ultra", { hyper_width: 3 }, "llama", /^llama has no hyper_width$/],
   ["qwen3_ultra", {}, "qwen3", /^$/],
   ["lama", {}, "llama", /^$/],
-  ["sparsity", { num_experts: 8 }, "mixtral", /routing of experts \(num_experts\)/],
+  ["sparsity", { num_experts: 8 }, "mixtral", /expert routing \(num_experts\)/],
   ["textbert2", { type_vocab_size: 2, dual_path: true }, "bert", /^bert has no dual_path$/],
   [
     "normal",
@@ -76,7 +76,7 @@ describe("a model type that heddle does not provide", () => {
     (model_type, config, near, missing) => {
       const message = messageOf({ ...llama, ...config, model_type });
       const said =
-        /^config\.json: model_type "(.+?)" is not provided \((?:nearest: ([\w-]+)|no type is near)(?:; (.*))?; registerFamily adds types\)$/.exec(
+        /^config\.json: model_type "(.+?)" is not provided \((?:nearest: ([\w-]+)|no similar type is supported)(?:; (.*))?; registerFamily adds types\)$/.exec(
           message,
         );
       expect(said, message).not.toBeNull();

@@ -96,14 +96,18 @@ describe("pooling", () => {
       close(await loaded.embed(texts[0]!), wanted);
     }
     const gguf = join(temporaryFolder(), "m.gguf");
-    await expectError(() => convertModel(folder, gguf), "UNSUPPORTED", /pooling weighted_mean,mean,first has no place/);
+    await expectError(
+      () => convertModel(folder, gguf),
+      "UNSUPPORTED",
+      /pooling weighted_mean,mean,first cannot be stored/,
+    );
 
     const twice = ["mean", "first", "mean"] as PoolingMode[];
-    const once = /pooling: expected each way once, got /;
+    const once = /pooling: expected distinct modes, got /;
     expect(() => newModel("bert", { pooling: twice })).toThrow(once);
     await expectError(() => model.embed("a", { pooling: twice }), "INVALID_ARGUMENT", once);
     json(folder, "1_Pooling/config.json", { pooling_mode: ["mean", "cls", "mean"] });
-    const said = /pooling_mode: expected each way once, got mean, cls, mean/;
+    const said = /pooling_mode: expected distinct modes, got mean, cls, mean/;
     await expectError(() => LanguageModel.load(folder), "UNSUPPORTED", said);
   });
 });
@@ -146,7 +150,7 @@ describe("a layer after pooling", () => {
       await using again = await LanguageModel.load(copy);
       for (const [i, vector] of (await again.embed(texts)).entries()) close(vector, [...vectors[i]!], 1e-6);
     }
-    const refused = /embedding: a layer after pooling \(dense, layer_norm, dense\) has no place in GGUF/;
+    const refused = /embedding: a layer after pooling \(dense, layer_norm, dense\) cannot be stored in GGUF/;
     await expectError(() => convertModel(folder, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", refused);
   });
 
@@ -346,7 +350,7 @@ test("GGUF files of classifiers keep the pooling order, and layers are rejected"
   await using loaded = await LanguageModel.load(file);
   expect(loaded.config.embedding).toEqual({ pooling, normalize: true });
   const layered = await ranker({ layers: [{ type: "layer_norm" }] });
-  const refused = /embedding: a layer after pooling \(layer_norm\) has no place in GGUF/;
+  const refused = /embedding: a layer after pooling \(layer_norm\) cannot be stored in GGUF/;
   await expectError(() => convertModel(layered, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", refused);
 });
 

@@ -67,7 +67,7 @@ test("errors name the file", async () => {
   );
   const [first, second] = await splitGguf(file, 2);
   renameSync(second!, `${second}.part`);
-  await expectError(() => Tokenizer.load(first!), "NOT_FOUND", /expected model-00002-of-00002.gguf beside it/);
+  await expectError(() => Tokenizer.load(first!), "NOT_FOUND", /expected model-00002-of-00002.gguf in the same folder/);
 });
 
 test("loads a tokenizer.json, and rejects a missing file, a path of the wrong type and an aborted load", async () => {

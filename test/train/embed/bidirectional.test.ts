@@ -75,7 +75,7 @@ describe("EmbeddingGemma", () => {
   test("rejects language modeling, which would see the tokens to predict", async () => {
     await using model = newModel();
     const refused = (work: () => unknown) =>
-      expectError(work, "UNSUPPORTED", /expected a model that generates, got gemma3_text with attention both ways/);
+      expectError(work, "UNSUPPORTED", /expected a model that generates, got gemma3_text with bidirectional attention/);
     const outputDir = temporaryFolder();
     const corpus = join(temporaryFolder(), "corpus.txt");
     writeFileSync(corpus, "the cat sat on the mat\n".repeat(40));

@@ -177,7 +177,7 @@ describe("trainEmbedding", () => {
     const most = /truncateDim: expected a whole number from 1 to 16, the width of vectors, got 20/;
     await expectError(() => model.embed("the cat", over), "INVALID_ARGUMENT", most);
     const twice = { ...options, pooling: ["mean", "mean"] as PoolingMode[] };
-    await expectError(() => trainEmbedding(model, twice), "INVALID_ARGUMENT", /pooling: expected each way once/);
+    await expectError(() => trainEmbedding(model, twice), "INVALID_ARGUMENT", /pooling: expected distinct modes/);
     await trainEmbedding(model, { ...options, maxSteps: 1, evalData: data, pooling: "mean" });
     expect(model.config.embedding).toEqual({ pooling: "mean", normalize: true });
   });

@@ -144,7 +144,7 @@ describe("validates what a custom stage's functions return", () => {
           return { loss: loss(context), logprob };
         },
       },
-      /^own\.loss: logprob: expected a number to report, f32\(1\), or `metrics` that makes one of it, got f32\(16\)$/,
+      /^own\.loss: logprob: expected a number to report, f32\(1\), or a `metrics` function that computes one from it, got f32\(16\)$/,
     ],
     [
       "metrics that are strings",
@@ -165,7 +165,7 @@ describe("validates what a custom stage's functions return", () => {
     [
       "collate and count that disagree",
       { count: () => 3 },
-      /^own\.collate: counted: expected 3, as own\.count says of the batch, got 14$/,
+      /^own\.collate: counted: expected 3, as own\.count returns for the batch, got 14$/,
     ],
     ["an empty name", { name: "" }, /^stage: expected an object with name/],
   ])("%s", async (_, parts, message) => {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { HeddleError } from "../../../lib/core/errors.ts";
-import { StepWatch, type StepWatchOptions } from "../../../lib/train/loop/loss-spike-guard.ts";
+import { LossSpikeGuard, type LossSpikeGuardOptions } from "../../../lib/train/loop/loss-spike-guard.ts";
 import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
 import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
@@ -130,8 +130,8 @@ test("options without effect are reported", async () => {
   await using base = await newModel();
   const evaluate = () => ({ score: 1 });
   const none =
-    "evalSteps: nothing is evaluated, as there are neither held-out data (evalData, evalFraction) nor evaluate";
-  const alone = "metricForBestModel: nothing is compared by it without loadBestModelAtEnd or earlyStoppingPatience";
+    "evalSteps: no evaluation takes place, because neither held-out data (evalData, evalFraction) nor evaluate is given";
+  const alone = "metricForBestModel: it has no effect without loadBestModelAtEnd or earlyStoppingPatience";
   const told = async (more: Partial<PretrainOptions>) => (await run(base, { maxSteps: 1, ...more })).warnings;
   expect(await told({ evalSteps: 1, metricForBestModel: "score" })).toEqual([none, alone]);
   expect(await told({ evalSteps: 1, metricForBestModel: "score", evaluate })).toEqual([alone]);
@@ -140,16 +140,19 @@ test("options without effect are reported", async () => {
 });
 
 describe("loss spikes", () => {
-  const watched = (more: Partial<StepWatchOptions> = {}) => {
+  const watched = (more: Partial<LossSpikeGuardOptions> = {}) => {
     const warnings: string[] = [];
-    const watch = new StepWatch({ skipNonFinite: false, lossSpikeThreshold: 6, ...more }, (m) => void warnings.push(m));
+    const watch = new LossSpikeGuard(
+      { skipNonFinite: false, lossSpikeThreshold: 6, ...more },
+      (m) => void warnings.push(m),
+    );
     return { watch, warnings };
   };
   /** Passes losses to the guard as the trainer does. @returns the skipped steps */
-  const look = (watch: StepWatch, losses: readonly number[], from = 0) =>
+  const look = (watch: LossSpikeGuard, losses: readonly number[], from = 0) =>
     losses.flatMap((loss, i) => {
-      if (watch.leavesOut(from + i + 1, loss, loss)) return [from + i + 1];
-      watch.taken(loss);
+      if (watch.shouldSkip(from + i + 1, loss, loss)) return [from + i + 1];
+      watch.recordUpdate(loss);
       return [];
     });
   const calm = Array.from({ length: 40 }, (_, i) => 3 + 0.1 * Math.sin(i));
@@ -160,7 +163,7 @@ describe("loss spikes", () => {
     expect(watch.counts).toEqual({ skippedSteps: 0, lossSpikes: 2 });
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toMatch(
-      /^step 41: a loss of 9 is a spike beside the 40 before it, whose mean is 3\.\d+ and standard deviation 0\.07\d*; skipLossSpikes would skip it; further ones are counted in lossSpikes$/,
+      /^step 41: a loss of 9 is a spike compared with the 40 losses before it \(mean 3\.\d+, standard deviation 0\.07\d*\); skipLossSpikes would skip it; further ones are counted in lossSpikes$/,
     );
     const leaving = watched({ skipLossSpikes: true });
     expect(look(leaving.watch, [...calm, 9, ...calm, 9])).toEqual([41, 82]);

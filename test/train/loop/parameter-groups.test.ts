@@ -58,22 +58,22 @@ describe("match", () => {
   test.each<[ParameterGroup[], string]>([
     [
       [{ match: "embed_token", freeze: true }],
-      "parameterGroups.0.match: expected names of parameters that the run trains (nearest: embed_tokens), got embed_token, which none has",
+      "parameterGroups.0.match: expected names of parameters that the run trains (nearest: embed_tokens), got embed_token, which no parameter has",
     ],
     [
       [{ match: ["layers.12", "mlp.down"], freeze: true }],
-      "parameterGroups.0.match: expected names of parameters that the run trains (nearest: layers.1), got layers.12 | mlp.down, which none has",
+      "parameterGroups.0.match: expected names of parameters that the run trains (nearest: layers.1), got layers.12 | mlp.down, which no parameter has",
     ],
     [
       [{ match: /xyz/, freeze: true }],
-      "parameterGroups.0.match: expected names of parameters that the run trains (such as model.embed_tokens.weight, model.layers.11.self_attn.q_proj.weight, lm_head.weight), got /xyz/, which none has",
+      "parameterGroups.0.match: expected names of parameters that the run trains (such as model.embed_tokens.weight, model.layers.11.self_attn.q_proj.weight, lm_head.weight), got /xyz/, which no parameter has",
     ],
     [
       [
         { match: /./, weightDecay: 0 },
         { match: "bias", weightDecay: 1 },
       ],
-      "parameterGroups.1.match: expected a parameter that no group before it has, got bias",
+      "parameterGroups.1.match: expected a parameter that no earlier group has, got bias",
     ],
     [
       [{ match: "score", learningRateRatio: 10 }],
@@ -97,10 +97,10 @@ describe("the parameterGroups option", () => {
   test.each<[unknown, string]>([
     ["embed_tokens", 'parameterGroups: expected an array of objects with match, got "embed_tokens"'],
     [["embed_tokens"], 'parameterGroups.0: expected an object with match, got "embed_tokens"'],
-    [[{ match: "" }], "parameterGroups.0.match: expected a part of names, a regular expression"],
-    [[{ match: "/(/", freeze: true }], "parameterGroups.0.match: expected a part of names, a regular expression"],
-    [[{ match: [], freeze: true }], "parameterGroups.0.match: expected a part of names, a regular expression"],
-    [[{ match: 3, freeze: true }], "parameterGroups.0.match: expected a part of names, a regular expression"],
+    [[{ match: "" }], "parameterGroups.0.match: expected a part of a name between dots"],
+    [[{ match: "/(/", freeze: true }], "parameterGroups.0.match: expected a part of a name between dots"],
+    [[{ match: [], freeze: true }], "parameterGroups.0.match: expected a part of a name between dots"],
+    [[{ match: 3, freeze: true }], "parameterGroups.0.match: expected a part of a name between dots"],
     [[{ match: "a" }], "parameterGroups.0: expected match and learningRate, learningRateRatio, weightDecay or freeze"],
     [
       [{ match: "a", freeze: true, weightDecay: 0 }],
@@ -118,7 +118,7 @@ describe("the parameterGroups option", () => {
       "parameterGroups.1.learningRateRatio: expected a number above 0, got 0",
     ],
     [[{ match: "a", lr: 1 }], "pretrain.parameterGroups.0: expected learningRate, got an unknown option lr"],
-    [[{ params: "a" }], "parameterGroups.0.match: expected a part of names"],
+    [[{ params: "a" }], "parameterGroups.0.match: expected a part of a name between dots"],
   ])("rejects %j", async (parameterGroups, message) => {
     await using base = tinyModel({ tokenizer: await tinyTokenizer() });
     const given = { data: "x.txt", maxSteps: 1, parameterGroups } as PretrainOptions;

@@ -94,7 +94,7 @@ test("the best evaluation's weights are checked against their digest, at the end
   const { warnings } = await train({ ...options, maxSteps: 6, resume: "auto" });
   expect(warnings).toEqual([
     expect.stringMatching(
-      /^loadBestModelAtEnd: checkpoint-2, the best evaluation's, is damaged \(model\.safetensors: expected digest .*\); the best of what follows is kept instead$/,
+      /^loadBestModelAtEnd: checkpoint-2, the best evaluation's, is damaged \(model\.safetensors: expected digest .*\); the best of the following evaluations is kept instead$/,
     ),
   ]);
   evaluations = 0;

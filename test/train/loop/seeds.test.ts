@@ -1,6 +1,6 @@
 // Seeds that stages accept, with all of their bits significant.
 import { expect, test } from "vitest";
-import { streamOf } from "../../../lib/models/random.ts";
+import { seedOf } from "../../../lib/models/random.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 import { stageSchemas } from "../options/stage-schemas.ts";
@@ -32,6 +32,6 @@ test("seeds that differ only above 32 bits draw different noise", async () => {
 });
 
 test("seeds that differ only above 32 bits give different streams, and streams of 32-bit seeds stay the same", () => {
-  expect(streamOf("a", 3)).not.toBe(streamOf("a", 3 + 2 ** 32));
-  expect(streamOf("a", 7)).toBe(2961732686);
+  expect(seedOf("a", 3)).not.toBe(seedOf("a", 3 + 2 ** 32));
+  expect(seedOf("a", 7)).toBe(2961732686);
 });

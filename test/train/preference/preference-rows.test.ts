@@ -136,7 +136,7 @@ describe("rows", () => {
     await dpo(model, { ...options, truncationMode: "keep_end" });
     expect(warnings[0]).toMatch(/^data: 1 skipped, longer than 64 tokens \(maxSeqLength\): data: row 77 /);
     expect(warnings[1]).toMatch(
-      /^data: 1 prompt was cut, to 64 tokens of prompt and answer \(maxSeqLength\): data: row 77$/,
+      /^data: 1 prompt was truncated to 64 tokens \(prompt and answer, maxSeqLength\): data: row 77$/,
     );
     await expect(dpo(model, { ...options, data: [long], truncationMode: "drop" })).rejects.toThrow(
       /only ones that are too long/,

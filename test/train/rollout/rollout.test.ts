@@ -203,7 +203,7 @@ describe("grpo", () => {
       ],
     });
     await expect(grpo(model, reward([1, 2]))).rejects.toThrow(
-      /^rewards: mine: expected an array of 32 numbers, one an answer, got \[1, 2\]$/,
+      /^rewards: mine: expected an array of 32 numbers, one per answer, got \[1, 2\]$/,
     );
     await expect(grpo(model, reward(Array(32).fill("1")))).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",

@@ -2,8 +2,8 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { LifecycleProgress } from "../../lib/cli/terminal/lifecycle-progress.ts";
 import { evaluated, lossUnit, TrainProgress } from "../../lib/cli/terminal/train-progress.ts";
 import { WorkProgress } from "../../lib/cli/terminal/work-progress.ts";
-import { Clock } from "../../lib/lifecycle/clock.ts";
 import { planOf } from "../../lib/lifecycle/plan.ts";
+import { RemainingTime } from "../../lib/lifecycle/remaining-time.ts";
 
 const plan = planOf({ seed: 1, budgetMinutes: 20, quick: false });
 // By the plan: pretrain takes 630 s in 1500 steps, then 40, 45, 15, 90 and 60 s.
@@ -11,7 +11,7 @@ const AFTER_PRETRAIN = 250;
 
 function clockAt() {
   let ms = 0;
-  const clock = new Clock(plan, () => ms);
+  const clock = new RemainingTime(plan, () => ms);
   return { clock, pass: (seconds: number) => (ms += seconds * 1000) };
 }
 

@@ -1,14 +1,14 @@
 import type { Plan } from "./plan.ts";
 import { type StageName, stageNames } from "./types.ts";
 
-/** Seconds of steps, and their number after the first, before which nothing is said: the first step makes programs and memory. */
+/** Minimum time and number of steps after the first for an estimate. The first step also compiles programs and allocates memory. */
 const ENOUGH = { seconds: 2, steps: 3 };
 
 interface Running {
   stage: StageName;
-  /** The first step that was heard of: what came before it was loading, and maybe another run's work. */
+  /** The first reported step. The time before it was loading, and earlier steps may belong to an earlier run. */
   first?: { at: number; share: number };
-  /** The last one. */
+  /** The last reported step. */
   last?: { at: number; share: number };
   steps: number;
 }
@@ -17,7 +17,7 @@ interface Running {
  * Estimates the remaining time from completed steps: the rest of the running stage at its measured pace, and later stages by the plan's
  * seconds, scaled by this machine's speed. Tokenizer training is ignored, because it does not reflect the speed of steps.
  */
-export class Clock {
+export class RemainingTime {
   private readonly plan: Plan;
   private readonly now: () => number;
   private readonly finished = new Set<StageName>();
@@ -26,13 +26,13 @@ export class Clock {
   private taken = 0;
   private running: Running | undefined;
 
-  /** @param now milliseconds */
+  /** @param now returns the time in milliseconds */
   constructor(plan: Plan, now: () => number = () => performance.now()) {
     this.plan = plan;
     this.now = now;
   }
 
-  /** A stage that an earlier run has done, or that this one leaves out. */
+  /** Marks a stage as done by an earlier run, or left out by this one. */
   skip(stage: StageName): void {
     this.finished.add(stage);
   }
@@ -41,7 +41,7 @@ export class Clock {
     this.running = { stage, steps: 0 };
   }
 
-  /** @param share of the running stage's steps that are done, this one included */
+  /** Records a step. @param share of the running stage's steps that are done, including this one */
   step(share: number): void {
     const { running } = this;
     if (!running) return;
@@ -61,7 +61,7 @@ export class Clock {
     this.running = undefined;
   }
 
-  /** Undefined until there are steps to judge by. */
+  /** Returns the estimate, or undefined before there are enough steps. */
   secondsLeft(): number | undefined {
     const { stages } = this.plan;
     const whole = this.wholeStage();
@@ -75,7 +75,9 @@ export class Clock {
     return Math.max(0, Math.round(own + aheadSeconds * pace));
   }
 
-  /** How long all steps of the running stage take at its pace, once there were enough of them. */
+  /**
+   * Returns the time of all steps of the running stage at its current pace, or undefined before there are enough steps.
+   */
   private wholeStage(): { seconds: number; from: number; spent: number } | undefined {
     const { first, last, steps } = this.running ?? { steps: 0 };
     if (!first || !last || steps <= ENOUGH.steps) return undefined;
