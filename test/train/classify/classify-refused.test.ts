@@ -75,7 +75,7 @@ describe("rejects data", () => {
     [
       "rows of both kinds",
       [good[0], { tokens: ["a"], labels: ["O"] }],
-      "INVALID_FILE bad.jsonl:2: tokens: expected rows of one kind",
+      "INVALID_FILE bad.jsonl:2: tokens: expected a row of the same kind",
     ],
     [
       "a weight for an unknown label",
