@@ -83,7 +83,7 @@ describe("rejects data", () => {
     [
       "rows with texts and rows with words",
       [good[0], { tokens: ["a"], labels: ["O"] }],
-      "INVALID_FILE bad.jsonl:2: tokens: expected rows of one kind",
+      "INVALID_FILE bad.jsonl:2: tokens: expected a row of the same kind",
     ],
     [
       "a weight for an unknown label",
