@@ -43,7 +43,7 @@ describe("generate", () => {
     const plain = await loaded.complete("The cat", { numBeams: 3, maxTokens: 6 });
     expect((await heddle(args)).stdout.trimEnd()).toBe(plain.text.trimEnd());
     expect(await refused([...args, "--top-k", "3"], { json: false })).toContain(
-      "--top-k: expected none with numBeams 3",
+      "--top-k: cannot be combined with numBeams 3",
     );
     expect(await refused([...args, "--early-stopping", "soon"], { json: false })).toContain(
       '--early-stopping: expected true|false|never, got "soon"',

@@ -116,7 +116,7 @@ describe("the lesson, quickly", () => {
       (error: unknown) => error,
     );
     expect(failure).toBeInstanceOf(HeddleError);
-    expect((failure as HeddleError).message).toMatch(/holds \(seed 1, .*\), got seed 2/);
+    expect((failure as HeddleError).message).toMatch(/the options of the run in .* \(seed 1, .*\), got seed 2/);
   });
 
   it("rejects a folder in which a stage was written by another program", async () => {
