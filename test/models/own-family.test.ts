@@ -313,7 +313,7 @@ test("errors in a family's functions name the family", async () => {
   );
   // A windowed cache would lose keys that such a layer attends to.
   expect((await wrong("slides", { windows: { kind: "all", otherwise: null } }, { slidingWindow: 8 })).message).toMatch(
-    /^attend: window of layer 0: expected the configuration's 8/,
+    /^attend: window of layer 0: expected at most the configuration's 8/,
   );
   const attended = (times: readonly [layer: number, options?: object][]) => (c: ForwardContext) => {
     const x = forward(c);

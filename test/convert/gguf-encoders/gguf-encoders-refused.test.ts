@@ -40,7 +40,7 @@ describe("unsupported properties", () => {
       { "bert.pooling_type": u32(4) },
       /rank without cls.output.weight is not provided/,
     ],
-    ["grouped key heads", {}, { "bert.attention.head_count_kv": u32(2) }, /head_count_kv: groups of heads/],
+    ["grouped key heads", {}, { "bert.attention.head_count_kv": u32(2) }, /head_count_kv: grouped-query attention/],
     ["scaling", modern, { "modern-bert.rope.scaling.type": text("yarn") }, /rope.scaling.type: "yarn" is not provided/],
     [
       "an unknown activation",
