@@ -31,8 +31,8 @@ void check_score_merges(const VocabularyTexts& texts, const std::string& where) 
     splits += units * units;
   }
   if (splits > max_split_units) {
-    throw invalid_file(
-        where + ": expected fewer characters in mergeable tokens, got " + std::to_string(splits) + " characters");
+    throw invalid_file(where + ": expected shorter tokens (squares of their lengths of at most " +
+                       std::to_string(max_split_units) + " in all), got " + std::to_string(splits));
   }
 }
 
