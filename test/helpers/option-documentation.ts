@@ -7,9 +7,12 @@ export interface DocumentedOption {
   text: string;
 }
 
-/** The documented options of interfaces exported by `file` (sources or declarations). */
-export function documentedOptions(file: string, interfaces: readonly string[]): Map<string, DocumentedOption[]> {
-  const program = ts.createProgram([file], {
+/** The documented options of interfaces that one of the entry files exports (sources or declarations). */
+export function documentedOptions(
+  files: readonly string[],
+  interfaces: readonly string[],
+): Map<string, DocumentedOption[]> {
+  const program = ts.createProgram(files, {
     target: ts.ScriptTarget.ES2022,
     module: ts.ModuleKind.NodeNext,
     moduleResolution: ts.ModuleResolutionKind.NodeNext,
@@ -20,11 +23,13 @@ export function documentedOptions(file: string, interfaces: readonly string[]): 
     types: ["node"],
   });
   const checker = program.getTypeChecker();
-  const exported = checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(file)!)!);
+  const exported = files.flatMap((file) =>
+    checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(file)!)!),
+  );
   return new Map(
     interfaces.map((name) => {
       const found = exported.find((symbol) => symbol.name === name);
-      if (!found) throw new Error(`${file} does not export ${name}`);
+      if (!found) throw new Error(`${files.join(" and ")}: expected an export ${name}, found none`);
       const symbol = found.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(found) : found;
       const options = checker.getPropertiesOfType(checker.getDeclaredTypeOfSymbol(symbol)).map((property) => ({
         name: property.name,

@@ -107,7 +107,8 @@ describe("the tarball", () => {
 describe("installed with --ignore-scripts and no compiler", () => {
   test("published types document the options of training, configurations and cards", () => {
     const stages = ["Pretrain", "Sft", "Classify", "Embed", "Reward", "Dpo", "Kto", "Orpo", "Ppo", "Grpo", "Train"];
-    const declarations = join(consumer, "node_modules", "heddle", "dist", "index.d.ts");
+    const dist = join(consumer, "node_modules", "heddle", "dist");
+    const declarations = ["index.d.ts", "graph/index.d.ts"].map((name) => join(dist, name));
     for (const [name, options] of documentedOptions(declarations, [
       ...stages.map((stage) => `${stage}Options`),
       "ModelConfigInput",

@@ -134,15 +134,14 @@ function standardOf(schema: z.ZodObject, option: string): unknown {
   return def?.type === "default" ? (def as z.core.$ZodDefaultDef).defaultValue : undefined;
 }
 
+const entries = ["index.ts", "graph-entry.ts"].map((name) =>
+  fileURLToPath(new URL(`../../../lib/${name}`, import.meta.url)),
+);
+
 describe("documentation of every stage's options", () => {
   let documented: Map<string, DocumentedOption[]>;
   beforeAll(() => {
-    documented = documentedOptions(fileURLToPath(new URL("../../../lib/index.ts", import.meta.url)), [
-      ...names,
-      "LoraOptions",
-      "CorpusPart",
-      "ParameterGroup",
-    ]);
+    documented = documentedOptions(entries, [...names, "LoraOptions", "CorpusPart", "ParameterGroup"]);
   });
   const textOf = (name: string, option: string) => documented.get(name)!.find((one) => one.name === option)!.text;
 
