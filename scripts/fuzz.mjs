@@ -114,7 +114,7 @@ function explain(name, output) {
 
 const MOST_INPUTS = 60;
 
-/** Packs what covers most with least; the longest of it, which reach furthest. */
+/** Writes a minimal set of inputs with the same coverage to the corpus. If they are too many, the longest stay, because they reach furthest. */
 function merge(name) {
   const corpus = join(folder, "corpus", name);
   const args = ["-set_cover_merge=1", "-max_len=512", corpus, join(folder, "found", name)];

@@ -28,6 +28,9 @@ function* textsOf(source) {
       const texts = node.arguments?.filter(isText) ?? [];
       if (MAKERS.test(callee.getText(source)) && texts.length > 0)
         yield { kind: "errors", line: `${place(node)} ${texts.map(print).join(" ")}` };
+      // The help of a training option is an argument of `option`.
+      if (source.fileName.startsWith("lib/train/") && callee.getText(source) === "option" && texts.length > 0)
+        yield { kind: "help", line: `${place(node)} ${texts.map(print).join(" ")}` };
       // Schemas say what was expected.
       if (/^(custom|refine|min|max)$/.test(callee.getText(source)) && texts.length > 0)
         yield { kind: "errors", line: `${place(node)} expected ${texts.map(print).join(" ")}` };
@@ -38,12 +41,6 @@ function* textsOf(source) {
       if (HELP.test(name) && source.fileName.startsWith("lib/cli"))
         yield { kind: "help", line: `${place(node)} ${name}: ${print(node.initializer)}` };
     }
-    if (
-      source.fileName === "lib/train/options/option-texts.ts" &&
-      ts.isPropertyAssignment(node) &&
-      isText(node.initializer)
-    )
-      yield { kind: "help", line: `${place(node)} ${node.name.getText(source)}: ${print(node.initializer)}` };
     const children = [];
     ts.forEachChild(node, (child) => void children.push(child));
     nodes.push(...children.reverse());

@@ -3,13 +3,13 @@ import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, expect, test, vi } from "vitest";
+import { afterAll, afterEach, expect, test, vi } from "vitest";
 import { node } from "../process/helpers.ts";
 import { bin, runCli } from "./run.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "heddle-doctor-"));
+afterEach(() => void vi.unstubAllEnvs());
 afterAll(async () => {
-  vi.unstubAllEnvs();
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -42,7 +42,6 @@ test("doctor repeats the message of the system's loader", async () => {
   expect(addon.path).toBe(path);
   expect(problem).toContain("text.node");
   expect(advice).toContain("npm rebuild heddle --build-from-source");
-  vi.unstubAllEnvs();
 });
 
 test("a bundle of heddle says how to keep it external", async () => {

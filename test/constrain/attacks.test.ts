@@ -46,7 +46,8 @@ async function expectWithin(work: () => Promise<unknown>, most: Cost, about?: st
     const cost = await costOf(work);
     for (const key of keys) least[key] = Math.min(least[key], cost[key]);
   }
-  for (const key of keys) expect(least[key], `${key} ${about}`).toBeLessThanOrEqual(most[key]);
+  for (const key of keys)
+    expect(least[key], about === undefined ? key : `${key} ${about}`).toBeLessThanOrEqual(most[key]);
 }
 
 /** Compiles a schema in slices. @returns the code of a typed error, or "compiled" */

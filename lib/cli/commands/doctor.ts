@@ -31,7 +31,11 @@ async function examine() {
     memory: { total: totalmem(), free: freemem(), limit: memoryLimit() },
     addon,
   };
-  if (addon.problem !== undefined) return { ...machine, problem: addon.problem, advice: adviceFor(addon.problem) };
+  if (addon.problem !== undefined) {
+    // Without a file, the problem itself says what to do.
+    const advice = addon.path === undefined ? undefined : adviceFor(addon.problem);
+    return { ...machine, problem: addon.problem, advice };
+  }
   // Import it only after the trial: an addon that crashes would end this process too.
   const { deviceInfo } = await import("../../graph/index.ts");
   const { cpu, cuda, version } = deviceInfo();
