@@ -4,6 +4,8 @@
 export interface NativeMappedFile {
   readonly size: number;
   bytes(offset: number, length: number): ArrayBuffer;
+  /** Decodes UTF-8. Unlike `bytes`, leaves no copy of the bytes for the garbage collector. */
+  text(offset: number, length: number): string;
   check(): void;
   close(): void;
 }

@@ -4,18 +4,23 @@ import { lazily } from "./lazy.ts";
 
 /** Milliseconds of synchronous work after which timers, sockets and signals get their turn. */
 const SLICE_MS = 3;
-/** Milliseconds after which a turn is considered over. */
-const TURN_MS = 20;
-
 const timers = lazily<typeof import("node:timers/promises")>("node:timers/promises");
 
 /** When this turn's slice began, on the clock of performance.now(). */
 let begun = Number.NEGATIVE_INFINITY;
+/** Whether the turn in which the slice began is still running. */
+let sameTurn = false;
 let nextTurn: Promise<void> | undefined;
 
-function beginTurn(): void {
+function beginSlice(): void {
   begun = performance.now();
-  nextTurn = undefined;
+  if (sameTurn) return;
+  sameTurn = true;
+  void timers()
+    .setImmediate()
+    .then(() => {
+      sameTurn = false;
+    });
 }
 
 /**
@@ -23,15 +28,20 @@ function beginTurn(): void {
  * slice per turn, so the slices of concurrent calls do not add up. The work that waited longest resumes first.
  */
 export function pause(): Promise<void> | undefined {
-  const spent = performance.now() - begun;
-  if (spent > SLICE_MS && (spent <= TURN_MS || nextTurn)) return untilNextSlice();
-  if (spent > TURN_MS) begun = performance.now();
+  if (performance.now() - begun <= SLICE_MS) return undefined;
+  if (sameTurn) return untilNextSlice();
+  beginSlice();
   return undefined;
 }
 
 async function untilNextSlice(): Promise<void> {
   do {
-    nextTurn ??= timers().setImmediate().then(beginTurn);
+    nextTurn ??= timers()
+      .setImmediate()
+      .then(() => {
+        nextTurn = undefined;
+        beginSlice();
+      });
     await nextTurn;
   } while (performance.now() - begun > SLICE_MS);
 }

@@ -14,6 +14,11 @@ export interface MappedFile {
    * Returns a copy of `length` bytes from `offset` on. @throws HeddleError INVALID_ARGUMENT outside the file, IO if the file has shrunk
    */
   bytes(offset: number, length: number): ArrayBuffer;
+  /**
+   * Decodes `length` bytes from `offset` on as UTF-8, without a copy of the bytes that only the garbage collector would free.
+   * @throws as `bytes`
+   */
+  text(offset: number, length: number): string;
   /** Checks that the file has not shrunk since it was mapped. @throws HeddleError IO */
   check(): void;
   /** Closes this handle. All other methods then throw DISPOSED. Closing twice is allowed. */

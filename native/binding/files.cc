@@ -97,7 +97,7 @@ DType number_type(const Napi::Value& value, const char* name) {
 Napi::Function MappedFile::define(Napi::Env env) {
   return DefineClass(env, "MappedFile",
       {InstanceAccessor<&MappedFile::size>("size"), InstanceMethod<&MappedFile::bytes>("bytes"),
-          InstanceMethod<&MappedFile::check>("check"), InstanceMethod<&MappedFile::close>("close")});
+          InstanceMethod<&MappedFile::text>("text"), InstanceMethod<&MappedFile::check>("check"), InstanceMethod<&MappedFile::close>("close")});
 }
 
 MappedFile::MappedFile(const Napi::CallbackInfo& info) : Napi::ObjectWrap<MappedFile>(info) {
@@ -132,6 +132,18 @@ Napi::Value MappedFile::bytes(const Napi::CallbackInfo& info) {
     Napi::ArrayBuffer buffer = new_array_buffer(info.Env(), length);
     file->read(offset, length, buffer.Data());
     return buffer;
+  });
+}
+
+Napi::Value MappedFile::text(const Napi::CallbackInfo& info) {
+  return guard(info, [&]() -> Napi::Value {
+    const std::shared_ptr<Mapping> file = mapping(info.This());
+    const size_t offset = to_size(info[0], "offset");
+    const size_t length = to_size(info[1], "length");
+    file->check_range(offset, length);  // before allocation: a wrong length must not allocate
+    std::string bytes(length, '\0');
+    file->read(offset, length, bytes.data());
+    return Napi::String::New(info.Env(), bytes);
   });
 }
 

@@ -117,9 +117,19 @@ export class GgufReader {
     if (length > most) throw this.invalid(`${name}: expected a string of at most ${most} bytes, got ${length}`);
     this.at += 8;
     this.countText(length, name);
+    if (length > WINDOW_BYTES) return this.longString(length, name);
     this.need(length, name);
     const value = this.window.toString("utf8", this.at, this.at + length);
     this.at += length;
+    return value;
+  }
+
+  /** Decodes a string outside the window: a window of its size would be a second copy of it. */
+  private longString(length: number, name: string): string {
+    const { position } = this;
+    if (length > this.size - position) throw this.cutOff(position + length, name);
+    const value = this.file.text(position, length);
+    this.skip(length);
     return value;
   }
 

@@ -1,0 +1,49 @@
+import { expect, test } from "vitest";
+import { inSlices, type Slices } from "../../lib/core/slices.ts";
+
+function busyFor(milliseconds: number): void {
+  const until = performance.now() + milliseconds;
+  while (performance.now() < until);
+}
+
+/** Work of `count` steps that cannot be divided further. */
+function* steps(count: number, milliseconds: number): Slices<number> {
+  for (let i = 0; i < count; i++) {
+    busyFor(milliseconds);
+    yield;
+  }
+  return count;
+}
+
+/** How many turns the event loop gets during `work`. */
+async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
+  let turns = 0;
+  let running = true;
+  const count = () => {
+    turns++;
+    if (running) setImmediate(count);
+  };
+  setImmediate(count);
+  await work();
+  running = false;
+  return turns;
+}
+
+test.each([4, 30])("the event loop gets a turn after each step that takes %i ms, longer than a slice", async (ms) => {
+  expect(await turnsDuring(() => inSlices(steps(8, ms), "the test"))).toBeGreaterThanOrEqual(7);
+});
+
+test("steps shorter than a slice share a turn", async () => {
+  expect(await turnsDuring(() => inSlices(steps(100, 0.05), "the test"))).toBeLessThan(40);
+});
+
+test("concurrent work shares one slice per turn", async () => {
+  const work = () => Promise.all(Array.from({ length: 4 }, () => inSlices(steps(20, 1), "the test")));
+  expect(await turnsDuring(work)).toBeGreaterThanOrEqual(15);
+});
+
+test("an aborted signal ends the work at its next pause", async () => {
+  const controller = new AbortController();
+  setImmediate(() => controller.abort());
+  await expect(inSlices(steps(1000, 4), "the test", controller.signal)).rejects.toMatchObject({ code: "ABORTED" });
+});
