@@ -1,23 +1,13 @@
 // Builds the addon for one target with Zig and puts it where node-gyp-build looks.
-import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { binaryPath, buildFolder, CUDA_ARCHITECTURES, root } from "./targets.mjs";
+import { mustRun, onPath } from "./tools.mjs";
 import { makeToolchain } from "./zig.mjs";
 
 const require = createRequire(import.meta.url);
-
-function run(program, args, env) {
-  const { status, signal, error } = spawnSync(program, args, { stdio: "inherit", cwd: root, env });
-  if (error) throw new Error(`${program} could not be started: ${error.message}`);
-  if (status !== 0) throw new Error(`${program} ${args[0]} ended with ${signal ?? `exit status ${status}`}`);
-}
-
-function onPath(program) {
-  return spawnSync(program, ["--version"], { stdio: "ignore" }).status === 0;
-}
 
 /** ccache recognizes the wrappers as Clang, and tells those of two targets apart by their text. */
 function compilerCache() {
@@ -49,9 +39,10 @@ export function buildTarget(target, { cuda = true, define = [], jobs = available
     ...cache.options,
     ...define.map((option) => `-D${option}`),
   ];
-  const env = { ...process.env, ...cache.env };
-  run("cmake", ["-S", root, "-B", folder, ...generator, `-DCMAKE_TOOLCHAIN_FILE=${toolchain}`, ...options], env);
-  run("cmake", ["--build", folder, "--parallel", String(jobs)], env);
+  const cmake = (args) =>
+    mustRun("cmake", args, { stdio: "inherit", cwd: root, env: { ...process.env, ...cache.env } });
+  cmake(["-S", root, "-B", folder, ...generator, `-DCMAKE_TOOLCHAIN_FILE=${toolchain}`, ...options]);
+  cmake(["--build", folder, "--parallel", String(jobs)]);
 
   const binary = join(root, binaryPath(target));
   mkdirSync(dirname(binary), { recursive: true });

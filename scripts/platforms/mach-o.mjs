@@ -1,0 +1,46 @@
+// Reads what the dynamic linker of macOS will look for in a Mach-O file of one 64-bit processor (mach-o/loader.h).
+import { readFileSync } from "node:fs";
+
+const MAGIC = 0xfeedfacf;
+const SYMTAB = 0x2;
+const LOAD_DYLIB = 0xc;
+const VERSION_MIN = 0x24;
+const BUILD_VERSION = 0x32;
+const CODE_SIGNATURE = 0x1d;
+
+/** Returns the processor, needed libraries, exported and undefined names, the oldest macOS, and whether the file is signed. */
+export function readMachO(path) {
+  const file = readFileSync(path);
+  if (file.readUInt32LE(0) !== MAGIC) throw new Error(`${path}: not a 64-bit Mach-O file`);
+  const found = {
+    machine: { 16777223: "x86_64", 16777228: "arm64" }[file.readUInt32LE(4)] ?? "unknown",
+    needed: [],
+    exported: [],
+    undefinedNames: [],
+    oldest: "",
+    signed: false,
+  };
+  const text = (at) => file.toString("utf8", at, file.indexOf(0, at));
+  const version = (packed) => `${packed >> 16}.${(packed >> 8) & 255}`;
+  for (let at = 32, left = file.readUInt32LE(16); left > 0; left -= 1, at += file.readUInt32LE(at + 4)) {
+    // The highest bit says that the loader must know the command.
+    const command = file.readUInt32LE(at) & 0x7fffffff;
+    if (command === LOAD_DYLIB) found.needed.push(text(at + file.readUInt32LE(at + 8)));
+    if (command === VERSION_MIN) found.oldest = version(file.readUInt32LE(at + 8));
+    if (command === BUILD_VERSION) found.oldest = version(file.readUInt32LE(at + 12));
+    if (command === CODE_SIGNATURE) found.signed = true;
+    if (command === SYMTAB) readSymbols(at);
+  }
+  return found;
+
+  function readSymbols(at) {
+    const [symbols, count, strings] = [8, 12, 16].map((offset) => file.readUInt32LE(at + offset));
+    for (let entry = symbols; entry < symbols + 16 * count; entry += 16) {
+      const type = file[entry + 4];
+      // Debugging entries and symbols that the file keeps to itself.
+      if ((type & 0xe0) !== 0 || (type & 0x01) === 0) continue;
+      const name = text(strings + file.readUInt32LE(entry)).replace(/^_/, "");
+      ((type & 0x0e) === 0 ? found.undefinedNames : found.exported).push(name);
+    }
+  }
+}

@@ -1,0 +1,53 @@
+// Programs that building and trying other platforms needs. They come from npm and Debian, into a folder outside node_modules.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "./targets.mjs";
+
+/** HEDDLE_TOOLS names a folder that several checkouts share. */
+export const toolsFolder = process.env.HEDDLE_TOOLS ?? join(root, ".cmake", "tools");
+
+/** Runs a program. Throws an error with its output if it fails. */
+export function mustRun(program, args, options = {}) {
+  const { status, signal, error, stdout, stderr } = spawnSync(program, args, {
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+    ...options,
+  });
+  if (error) throw new Error(`${program} could not be started: ${error.message}`);
+  if (status !== 0) {
+    const output = [stdout, stderr].filter(Boolean).join("\n").slice(-4000);
+    throw new Error(`${program} ${args[0]} ended with ${signal ?? `exit status ${status}`}\n${output}`);
+  }
+  return stdout ?? "";
+}
+
+/** Installs a package from npm if it is missing, and returns its folder. npm checks no system or processor. */
+export function npmPackage(name, version) {
+  const folder = join(toolsFolder, `${name.replace(/\W+/g, "-").replace(/^-/, "")}-${version}`);
+  const installed = join(folder, "node_modules", name);
+  if (!existsSync(join(installed, "package.json"))) {
+    mkdirSync(folder, { recursive: true });
+    const options = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--force", "--loglevel=error"];
+    mustRun("npm", ["install", "--prefix", folder, ...options, `${name}@${version}`]);
+  }
+  return installed;
+}
+
+/** Installs Debian packages if `isThere()` is false. Throws if it still is afterwards. */
+export function debianPackages(names, isThere) {
+  if (isThere()) return;
+  const sudo = process.getuid() === 0 ? [] : ["sudo"];
+  const apt = (...args) => {
+    const [program, ...rest] = [...sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", ...args];
+    mustRun(program, rest);
+  };
+  apt("update");
+  apt("install", "-y", "--no-install-recommends", ...names);
+  if (!isThere()) throw new Error(`${names.join(", ")} did not install what is needed`);
+}
+
+/** Returns whether a program is on PATH. */
+export function onPath(program) {
+  return spawnSync("sh", ["-c", `command -v ${program}`], { stdio: "ignore" }).status === 0;
+}

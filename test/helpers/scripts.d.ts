@@ -1,0 +1,2 @@
+// The scripts have no types.
+declare module "*.mjs";

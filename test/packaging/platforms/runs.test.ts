@@ -1,0 +1,88 @@
+// Uses each platform's package on a system of that platform, and compares the results with this machine's.
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { root } from "../tools.ts";
+import { asked, makeConsumer } from "./consumer.ts";
+import { type System, systems } from "./systems.ts";
+
+interface Result {
+  platform: string;
+  arch: string;
+  isa: string;
+  tokens: { count: number; digest: string };
+  answer: string;
+  losses: Record<string, number>;
+  resumed: Record<string, number>;
+  resumedSteps: number[];
+  weights: string;
+  resumedWeights: string;
+}
+
+/** The instruction set of x64 systems. A sample is built for the baseline alone. */
+const isa = process.env.HEDDLE_PLATFORMS_ISA ?? "avx2";
+const names = asked(systems.map(({ target }) => target));
+const tried = systems.filter(({ target }) => names.includes(target));
+let consumer: string;
+
+beforeAll(() => {
+  consumer = makeConsumer(names);
+});
+afterAll(() => {
+  if (consumer) rmSync(consumer, { recursive: true, force: true });
+});
+
+/** Runs the trial once for each system. This machine uses the build of the checkout if its target is not asked for. */
+const results = new Map<string, Result>();
+function resultOn(system: System): Result {
+  const known = results.get(system.name);
+  if (known) return known;
+  const folder = `out ${system.name} ü`;
+  const env: Record<string, string> = system.target.includes("x64") ? { HEDDLE_ISA: isa } : {};
+  if (!names.includes(system.target)) env.HEDDLE_BINARY = join(root, "build", "Release", "heddle.node");
+  system.run(consumer, "trial.mjs", folder, env);
+  const result: Result = JSON.parse(readFileSync(join(consumer, folder, "result.json"), "utf8"));
+  results.set(system.name, result);
+  return result;
+}
+
+test("some system is tried", () => {
+  expect(tried.length).toBeGreaterThan(0);
+});
+
+describe.each(tried)("$name", (system) => {
+  test("loads its own package, tokenizes, generates and trains", () => {
+    const result = resultOn(system);
+    expect(system.target).toContain(`${result.platform}-${result.arch}`);
+    expect(result.isa).toBe(result.arch === "arm64" ? "neon" : isa);
+    expect(result.answer).toMatch(/^ Paris/);
+    expect(Object.keys(result.losses)).toHaveLength(10);
+    expect(result.losses[10]!).toBeLessThan(result.losses[1]!);
+  });
+
+  test("resumes training with the same bits", () => {
+    const result = resultOn(system);
+    expect(result.resumedSteps).toEqual([6, 7, 8, 9, 10]);
+    expect(result.resumed).toEqual(result.losses);
+    expect(result.resumedWeights).toBe(result.weights);
+  });
+
+  test("handles line ends, long paths, open files and locks", () => {
+    const folder = `files ${system.name} ü`;
+    system.run(consumer, "files.mjs", folder);
+    expect(JSON.parse(readFileSync(join(consumer, folder, "result.json"), "utf8"))).toEqual({
+      lineEnds: true,
+      longPath: true,
+      savedOverOpenFiles: true,
+      locks: "INVALID_ARGUMENT true",
+    });
+  });
+
+  test("has the results of Linux x64", () => {
+    const [result, expected] = [resultOn(system), resultOn(systems[0]!)];
+    expect(result.tokens).toEqual(expected.tokens);
+    expect(result.answer).toBe(expected.answer);
+    for (const [step, loss] of Object.entries(expected.losses))
+      expect(Math.abs(result.losses[step]! - loss), `loss of step ${step}`).toBeLessThan(1e-4 * loss);
+  });
+});
