@@ -1,16 +1,13 @@
 #include "tokenizer/vocabulary/json_reader.h"
 
 #include <charconv>
-#include <clocale>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <system_error>
-#if defined(__APPLE__)
-#include <xlocale.h>
-#endif
 
+#include "core/platform/number_text.h"
 #include "tokenizer/text/utf.h"
 
 namespace heddle {
@@ -21,12 +18,11 @@ bool parse_double(const char* begin, const char* end, double& out) {
   const auto [stop, error] = std::from_chars(begin, end, out);
   return error == std::errc() && stop == end;
 }
-#else  // a standard library without it: its strtod, with the point of no country
+#else  // a standard library without it
 bool parse_double(const char* begin, const char* end, double& out) {
-  static const locale_t plain = newlocale(LC_ALL_MASK, "C", nullptr);
   const std::string text(begin, end);
   char* stop = nullptr;
-  out = strtod_l(text.c_str(), &stop, plain);
+  out = parse_number(text.c_str(), &stop);
   return stop == text.c_str() + text.size() && std::isfinite(out);
 }
 #endif
