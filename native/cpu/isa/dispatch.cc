@@ -41,17 +41,21 @@ constexpr bool emulated = false;
 #endif
 
 #if defined(__x86_64__) || defined(__i386__)
-// Reads a bit of EAX in CPUID's leaf 7, subleaf 1. __builtin_cpu_supports knows these names only in newer compilers.
-bool has_newer_feature(int bit) {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> bit & 1);
-}
-constexpr int avxvnni_bit = 4, avx512bf16_bit = 5;
+struct CpuId {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  CpuId(unsigned leaf, unsigned subleaf) { __get_cpuid_count(leaf, subleaf, &eax, &ebx, &ecx, &edx); }
+};
+// Only newer compilers know these names in __builtin_cpu_supports. It also asks whether the system saves the registers,
+// so these are asked for beside a feature that it knows.
+bool has_f16c() { return CpuId(1, 0).ecx >> 29 & 1; }
+bool has_avxvnni() { return CpuId(7, 1).eax >> 4 & 1; }
+bool has_avx512bf16() { return CpuId(7, 1).eax >> 5 & 1; }
 // Whether the CPU has AMX tiles of bf16, and the system saves them, which implies that it enabled them (XCR0).
 bool has_amx() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (1u << 22 | 1u << 24)) != (1u << 22 | 1u << 24)) return false;
-  if (!(c & 1u << 1)) return false;  // AVX512-VBMI; all CPUs with AMX have it
+  const CpuId features(7, 0);
+  constexpr unsigned bf16_tiles = 1u << 22, tiles = 1u << 24, vbmi = 1u << 1;
+  if ((features.edx & (bf16_tiles | tiles)) != (bf16_tiles | tiles)) return false;
+  if (!(features.ecx & vbmi)) return false;  // AVX512-VBMI; all CPUs with AMX have it
   return keeps_tiles();
 }
 // Returns the table `base` with some kernels replaced, or null if either is missing. `runs`: whether the machine can
@@ -70,12 +74,12 @@ template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* bas
 std::vector<Isa> known_isas() {  // lowest first
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_cpu_init();
-  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   bool avx512 = avx2 && !emulated && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                 __builtin_cpu_supports("avx512vnni");
-  bool bf16 = avx512 && has_newer_feature(avx512bf16_bit);
-  bool vnni = avx2 && !emulated && has_newer_feature(avxvnni_bit), vnni_runs = vnni || (emulated && avx2);
+  bool bf16 = avx512 && has_avx512bf16();
+  bool vnni = avx2 && !emulated && has_avxvnni(), vnni_runs = vnni || (emulated && avx2);
   bool amx = bf16 && has_amx(), amx_runs = amx || (emulated && avx2);
   const Kernels* with_vnni = exchanged(vnni_runs && with_avxvnni, &kernels_avx2, [](Kernels& k) { with_avxvnni(k); });
   const Kernels* with_tiles = exchanged(amx_runs && with_amx, &kernels_avx512bf16, [](Kernels& k) { with_amx(k); });
