@@ -21,7 +21,7 @@ bool parse_double(const char* begin, const char* end, double& out) {
   const auto [stop, error] = std::from_chars(begin, end, out);
   return error == std::errc() && stop == end;
 }
-#else  // a standard library without it: its strtod, with the point of no country
+#else  // strtod_l in the "C" locale, whose decimal point is "."
 bool parse_double(const char* begin, const char* end, double& out) {
   static const locale_t plain = newlocale(LC_ALL_MASK, "C", nullptr);
   const std::string text(begin, end);
@@ -83,7 +83,7 @@ bool JsonReader::any_string(TextBuffer& out) {
     if (c < 0x20) return false;
     if (c == '\\') {
       to = escape(to);
-      // Byte-level names contain many such characters.
+      // Names in the byte alphabet contain many two-byte characters.
     } else if (c >= 0xC2 && c < 0xE0 && left() >= 2 && (at_[1] & 0xC0) == 0x80) {
       std::memcpy(to, at_, 2);
       at_ += 2;
