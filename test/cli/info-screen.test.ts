@@ -36,7 +36,7 @@ const model = {
   modelCard: null,
 } as unknown as ModelInfo;
 
-test("shows the machine's devices with their units", () => {
+test("the screen shows the machine's devices with their units", () => {
   expect(machineScreen(machine)).toBe(
     `This machine
   heddle        1.2.3, built by gcc 12 (Release, with CUDA kernels)
@@ -47,7 +47,7 @@ test("shows the machine's devices with their units", () => {
   );
 });
 
-test("shows why CUDA has no devices", () => {
+test("the screen shows why CUDA has no devices", () => {
   expect(machineScreen({ ...machine, cudaProblem: "no driver" })).toContain("\n  cuda          no driver\n");
 });
 

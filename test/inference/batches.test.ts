@@ -60,7 +60,7 @@ describe("errors of a batch", () => {
     expect(stop.message).toMatch(/^prompt: expected at most 32 tokens, the context length, got \d+$/);
   });
 
-  test("name the prompt of an answer that cannot fit", async () => {
+  test("state which prompt's answer cannot fit", async () => {
     const { message } = await failureOf(() => model.completeAll(["a", "b"], { maxTokens: 999 }));
     expect(message).toMatch(/after a prompt\[0\] of \d+ tokens/);
   });

@@ -48,7 +48,7 @@ describe.each(names)("a paged cache of %s", (name) => {
     ["bf16", 32],
     ["q8", 16],
     ["q8", 128],
-  ] as [CacheDType, number][])("gives the bits of a contiguous cache in %s with pages of %i", async (cacheDtype, cachePageSize) => {
+  ] as [CacheDType, number][])("has a contiguous cache's bits: %s, pages of %i", async (cacheDtype, cachePageSize) => {
     const [whole, paged] = [undefined, cachePageSize].map(
       (size) => new LanguageModel({ model, cacheDtype, cachePageSize: size }),
     ) as [LanguageModel, LanguageModel];

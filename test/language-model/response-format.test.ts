@@ -219,7 +219,7 @@ describe("combined with other options", () => {
       seed: 4,
     });
     expect(whole).toMatchObject({ text: "ab", finishReason: "stop" });
-    // "b" is not part of any text now, only of longer tokens, and comes where the text may end.
+    // The stop token "b" cannot be part of a text, though longer tokens with b can. It occurs only where the text may end.
     const b = m.tokenizer!.tokenToId("b")!;
     const letters: ResponseFormat = { type: "regex", pattern: "[abc]{3,}" };
     const ended = await m.completeAll(["The"], {

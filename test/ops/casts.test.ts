@@ -67,8 +67,8 @@ function numbersOf(kind: string, count: number, seed: number): Float32Array {
 
 describe.each(Object.keys(kinds))("casts of values that are %s", (kind) => {
   test.each(written)("equal those of the plain loops, to %s", async (to) => {
+    // Multiples of the kernels' 512 values, and counts with a remainder.
     for (const from of floating)
-      // Multiples of the kernels' 512 values, and counts with a remainder.
       for (const [seed, count] of [8192, 32 * 35, 256 * 3, to === "q4_k" || to === "q6_k" ? 256 : 32].entries()) {
         if ((to === "q4_k" || to === "q6_k") && count % 256) continue;
         const source = new Uint8Array(plainly(bytesOf(numbersOf(kind, count, seed)), "f32", from).bytes);

@@ -411,7 +411,7 @@ describe("the server", () => {
     await refuses({ prompts: "p.jsonl" }, /out: expected a path, got undefined/);
   });
 
-  test("names a port in use", async () => {
+  test("rejects a port in use and names it", async () => {
     const { ranking } = await open();
     const prompts = newFile("prompts.jsonl");
     await writeFile(prompts, JSON.stringify({ prompt: "p", answers: ["a", "b"] }));

@@ -267,5 +267,8 @@ const cases: Record<string, (name: string) => unknown> = {
 const pythonJson = (value: unknown) => JSON.stringify(value).replaceAll(":", ": ");
 
 describe.each(["__proto__", "constructor", "toString", "hasOwnProperty"])("%s", (name) => {
-  test.each(Object.entries(cases))("is handled like any other name of %s", async (_, holds) => void (await holds(name)));
+  test.each(Object.entries(cases))(
+    "is handled like any other name of %s",
+    async (_, holds) => void (await holds(name)),
+  );
 });

@@ -38,7 +38,7 @@ describe.each(["bert", "llama"] as const)("%s", (modelType) => {
   const cases: { pooling: PoolingMode | PoolingMode[] }[] = [...ways, [...ways.slice(0, 2)]].map((pooling) => ({
     pooling,
   }));
-  test.each(cases)("$pooling pooling: vectors equal those of embed, gradients equal finite differences", async ({ pooling }) => {
+  test.each(cases)("$pooling pooling: vectors match embed, gradients match finite differences", async ({ pooling }) => {
     await using model = newModel(modelType, { pooling, layers });
     const { config } = model;
     const width = embeddingWidths(config).at(-1)!;

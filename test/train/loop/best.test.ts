@@ -308,7 +308,7 @@ describe("invalid settings", () => {
     "an evaluate that is not a function": [{ evaluate: "score" as never }, /evaluate: expected a function/],
     "patience of 0": [{ earlyStoppingPatience: 0 }, /earlyStoppingPatience: expected a whole number of at least 1/],
   };
-  test.each(Object.entries(failures))("names the option: %s", async (name, [options, message]) => {
+  test.each(Object.entries(failures))("are rejected by name: %s", async (name, [options, message]) => {
     await using base = await newModel();
     let steps = 0;
     const failure = await failureOf(async () => {
