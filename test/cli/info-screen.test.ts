@@ -88,7 +88,7 @@ No model card.`,
     expect(screen).not.toMatch(/[{}[\]"]/);
   });
 
-  test("truncates long parts and shows how much was left out", () => {
+  test("is shown with long parts truncated, and with what was left out", () => {
     const data = Array.from({ length: 100 }, (_, i) => ({ name: `part-${i}.txt` }));
     const modelCard = parseModelCard({ stage: "sft", data, notes: "long ".repeat(1000) });
     const screen = modelScreen({ ...model, modelCard });
@@ -98,7 +98,7 @@ No model card.`,
     expect(screen.length).toBeLessThan(3000);
   });
 
-  test("shows control characters of a card as codes", () => {
+  test("is shown with the control characters of its card as codes", () => {
     const modelCard = parseModelCard({
       stage: "sft",
       name: "evil\u001b[2J",

@@ -38,7 +38,7 @@ const shardsIn = (path: string) =>
 describe.each([
   ["in order", {}],
   ["shuffled", { shuffle: true, seed: 3, shuffleBytes: 50_000 }],
-])("resume %s", (name, more) => {
+])("a resumed run, %s,", (name, more) => {
   const options = { files, tokenizer, shardTokens: 20_000, ...more };
 
   it("continues after any number of shards", async () => {

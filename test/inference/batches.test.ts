@@ -39,7 +39,7 @@ describe("errors of a batch", () => {
     ["generate", async (texts) => await model.generate(texts, { maxTokens: 1 }), "prompt"],
     ["embed", (texts) => model.embed(texts), "text"],
     ["classify", (texts) => judge.classify(texts), "text"],
-  ])("%s", async (_, call, name) => {
+  ])("name the text at fault in %s", async (_, call, name) => {
     const tooLong = await failureOf(() => call(["a", "b", long]));
     expect(tooLong.code).toBe("CONTEXT_OVERFLOW");
     expect(tooLong.message).toMatch(new RegExp(`^${name}\\[2\\]: expected at most ${CONTEXT} tokens`));

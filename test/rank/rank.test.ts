@@ -295,7 +295,7 @@ describe("answers", () => {
     await next.close();
   });
 
-  test("accepts prompts of every kind, and names invalid ones with their line", async () => {
+  test("are sampled for prompts of every kind, and an invalid prompt is reported with its line", async () => {
     const path = newFile("prompts.jsonl");
     const rows = [
       { prompt: "text" },

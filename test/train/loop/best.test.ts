@@ -318,7 +318,7 @@ describe("invalid settings", () => {
     expect(failure).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });
   });
 
-  test("reports a missing best checkpoint", async () => {
+  test("a missing best checkpoint is reported", async () => {
     const outputDir = join(folder, "gone");
     await using base = await newModel();
     const failure = await failureOf(async () => {
