@@ -79,7 +79,7 @@ bool JsonReader::any_string(TextBuffer& out) {
     if (c < 0x20) return false;
     if (c == '\\') {
       to = escape(to);
-      // Byte-level names contain many such characters.
+      // Names in the byte alphabet contain many two-byte characters.
     } else if (c >= 0xC2 && c < 0xE0 && left() >= 2 && (at_[1] & 0xC0) == 0x80) {
       std::memcpy(to, at_, 2);
       at_ += 2;
