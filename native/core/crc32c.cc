@@ -128,8 +128,6 @@ struct Armv8 {
   }
 };
 #endif
-}
-#endif
 
 std::vector<Crc32cWay> ways() {
   std::vector<Crc32cWay> found = {{"tables", by_tables}};
