@@ -1,4 +1,4 @@
-// heddle/graph: what families, losses and stages are written with. It has the graph itself and the parts that a model or a stage is made of.
+// heddle/graph: the API for writing model families, losses and training stages. It has the graph, and building blocks of models and stages.
 import "./core/node-version.ts";
 
 export type { CorpusEncodeOptions, CorpusTokenizer } from "./data/encode.ts";

@@ -1,4 +1,4 @@
-// heddle: what an application uses. Families, losses and stages are written with heddle/graph.
+// heddle: the API for applications. heddle/graph is the API for writing model families, losses and training stages.
 import "./core/node-version.ts";
 
 export {

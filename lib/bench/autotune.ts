@@ -110,7 +110,7 @@ export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneR
       const { names } = keys[0]!;
       if (names.length < 2) continue;
       const result = { product: keys[0]!.key, ...(await measure(device, one, keys[0]!, rounds, signal)) };
-      // The same kernel is used for results in f32 and in the operands' type.
+      // Choose the same kernel for results in f32 as for results of the operands' type.
       for (const { key } of keys) choices.set(key, result.chosen);
       results.push(result);
       onResult?.(result);
@@ -141,7 +141,7 @@ async function productsOf(path: string, rows: readonly number[], training: Float
   return [...found.values()];
 }
 
-/** Returns the device's descriptions of a product, with a result of the operands' type and of f32. */
+/** Returns the device's descriptions of a product: one with a result of the operands' type, and one with a result in f32. */
 function describe(device: Device, { layout, dtype, m, n, k }: Product) {
   const type = DTYPES[dtype];
   const results = layout === "TN" ? [DTYPES.f32] : [type, DTYPES.f32];

@@ -126,7 +126,7 @@ const PERIOD = 2048;
 export async function filled(device: Device, dtype: FloatDType, shape: readonly number[]): Promise<Tensor> {
   const t = Tensor.zeros(device, dtype, shape);
   const values = Float32Array.from({ length: PERIOD }, (_, i) => ((i * 7919) % PERIOD) / (PERIOD / 2) - 1);
-  // These numbers have at most eleven significant bits, and a bf16 is the upper half of an f32.
+  // A bf16 is the upper half of an f32, so the shift truncates.
   const period = dtype === "f32" ? values : new Uint16Array(new Uint32Array(values.buffer).map((u) => u >>> 16));
   const all = dtype === "f32" ? new Float32Array(t.elements) : new Uint16Array(t.elements);
   all.set(period.subarray(0, t.elements));

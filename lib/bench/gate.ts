@@ -77,10 +77,10 @@ export function parseShare(text: string, name: string): number {
 }
 
 /**
- * Whether a case lost more than `most` of its speed beyond noise. The upper end of the median's interval, relative to
- * the machine's speed in the same rounds, must be below the limit from the baseline's median. Noise only slows down, so
- * the upper end counts. The absolute value must be slower too, because a case that is not memory-bound does not profit
- * from faster memory.
+ * Whether a case lost more than `most` of its speed beyond noise. The upper end of the median's interval decides,
+ * because noise only slows a case down. Relative to the machine's speed, it must be below (1 − `most`) times the
+ * baseline. It must also be below the baseline in absolute terms. Otherwise faster memory, which raises the machine's
+ * speed, would make a case look slower that is not memory-bound.
  */
 export function isSlower(base: Baseline["results"][number] | undefined, now: BenchResult, most: number): boolean {
   if (!base) return false;

@@ -3,8 +3,8 @@ import type { Ceilings } from "./ceilings.ts";
 import type { BenchCase, BenchResult } from "./types.ts";
 
 /**
- * Times a case. Each round also measures the machine's speed just before and after the case, because that drifts on
- * shared machines. The first round is a warm-up and does not count.
+ * Times a case. Each round also measures the machine's speed just before and after the case, because the speed drifts
+ * on shared machines. The first round is a warm-up and does not count.
  */
 export async function measure(
   bench: BenchCase,

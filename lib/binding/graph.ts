@@ -12,7 +12,7 @@ export interface AbortFlagHandle {
 
 /** A traced graph in the form that native code takes (native/binding/program.cc decodes it). */
 export interface ProgramDescription {
-  /** Upper bounds of the symbols. Elsewhere, a dimension of -(i + 1) means symbol i. */
+  /** Upper bounds of the symbolic dimensions. In `values`, a dimension of -(i + 1) means symbol i. */
   symbols: readonly number[];
   /** dtype, rank and dimensions of each value, one after another. */
   values: readonly number[];
@@ -96,8 +96,8 @@ export interface NativeLaneHandle {
     columns: number,
   ): Promise<{ bytes: ArrayBuffer; scales: ArrayBuffer }>;
   /**
-   * Continues a CRC-32C: `before` is the checksum of the preceding bytes, 0 at the start. It runs on the lane's thread, for a file on all
-   * of the lane's threads. The caller must not use an array that it passed until the promise settles. Resolves with one Uint32.
+   * Continues a CRC-32C: `before` is the checksum of the preceding bytes, 0 at the start. Arrays are processed on the lane's thread, and
+   * files on all of its threads. The caller must not use an array that it passed until the promise settles. Resolves with one Uint32.
    */
   crc32c(source: NativeMappedFile | Uint8Array, offset: number, bytes: number, before: number): Promise<ArrayBuffer>;
   /** Resolves when the device has completed all work that this lane queued. */

@@ -172,8 +172,8 @@ export interface NativeTrainer {
    */
   trainBytes(tokens: number, minCount: number, progress?: NativeProgress): NativeJob<Uint32Array>;
   /**
-   * Trains character-level BPE. Resolves with the alphabet, and with merges as of trainBytes, whose first token numbers are those of the
-   * alphabet.
+   * Trains character-level BPE. Resolves with the alphabet, and with merges as in trainBytes. Token numbers below the alphabet's length are
+   * its entries, and new tokens follow.
    */
   trainCharacters(
     options: {
@@ -217,7 +217,10 @@ export interface NativeJsonVocabulary {
   merges(): string[];
   /** Returns the scores, one per token; empty if the file has none. */
   scores(): Float64Array;
-  /** Serializes the vocabulary for readCompiledVocabulary. Undefined if the merged tokens omit a subword prefix. */
+  /**
+   * Serializes the vocabulary for readCompiledVocabulary. Returns undefined if a merge refers to a missing token, as in vocabularies whose
+   * merges omit a prefix.
+   */
   compile(source: Uint8Array): Uint8Array | undefined;
 }
 

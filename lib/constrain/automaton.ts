@@ -150,7 +150,7 @@ export class Automaton {
           break;
         }
     }
-    // Edges that do not match cost little.
+    // Testing an alternative's edges is cheap compared with `closure`, so sixteen of them count as one.
     this.looks += state.ways.length >> 4;
     if (reached.length === 0) return null;
     let follower = this.followers.get(key);
@@ -174,7 +174,7 @@ export class Automaton {
       looks++;
       if (seen.add(node, count, callers.id)) stack.push({ node, count, callers });
     };
-    // The callers of rules that are called here are complete only at the end.
+    // Rules called during this closure. Their lists of callers grow until it is finished.
     const open = new Map<number, { callers: Callers; entries: Entry[]; places: Places }>();
     const call = (rule: number, entry: Entry) => {
       let called = open.get(rule);
@@ -255,7 +255,7 @@ export class Automaton {
     this.bytes += bytes;
   }
 
-  /** Drops all states. Those in use stay valid, but the states that follow them are computed again. */
+  /** Drops all states. States in use stay valid, but the states that follow them are computed again. */
   private forget(): void {
     for (const state of this.states.values()) state.next = [];
     this.states.clear();

@@ -56,8 +56,8 @@ function encode(codePoint: number): Buffer {
 }
 
 /**
- * Appends all byte strings between two of equal length, as products of ranges. Bytes after the first are unrestricted only if it lies
- * strictly between both.
+ * Appends sequences of byte ranges that match exactly the byte strings from `low` to `high`, which have the same length. The bytes after
+ * the first are restricted only if the first byte is that of `low` or of `high`.
  */
 function split(low: number[], high: number[], before: ByteSequence, out: ByteSequence[]): void {
   const [a, ...lows] = low;

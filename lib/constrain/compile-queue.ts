@@ -63,7 +63,7 @@ class Job<T> {
   }
 }
 
-/** Short jobs are interleaved. Of the long ones only the first makes progress, so that only one uses much memory. */
+/** Short jobs are interleaved. Only the first long job makes progress, so that only one uses much memory. */
 let short: Job<unknown>[] = [];
 let long: Job<unknown>[] = [];
 let isRunning = false;

@@ -9,7 +9,7 @@ export type TypeName = "null" | "boolean" | "integer" | "number" | "string" | "a
 /** A conjunction of schemas. The empty one allows any value. */
 export type All = readonly JsonValue[];
 
-/** What one schema says, without references and combining keywords. */
+/** The constraints of one schema, without references and combining keywords. */
 export interface Facts {
   /** Types that `type` allows; undefined for any. */
   types: ReadonlySet<TypeName> | undefined;

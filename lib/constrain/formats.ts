@@ -69,7 +69,7 @@ const hexadecimal = (count: number) => `[0-9a-fA-F]{${count}}`;
 /** A part of a format: texts that match all of some patterns completely, or another format. */
 type Part = { all: readonly string[] } | { format: string };
 
-/** Formats as consecutive parts. A text of any part but the last is never the beginning of another text of that part. */
+/** Formats as consecutive parts. In all parts but the last, no text is a prefix of another text of the same part. */
 const parts: ReadonlyMap<string, readonly Part[]> = new Map([
   // RFC 3339; its appendix A has durations.
   ["date", [{ all: [date] }]],

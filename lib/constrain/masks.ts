@@ -10,10 +10,12 @@ export type Mask = { readonly allowed: Int32Array } | { readonly forbidden: Int3
 const MOST_IDS = 4 << 20;
 const MOST_MASKS = 4096;
 const STEPS = 512;
-/** Number of the automaton's alternatives to process between two yields. They take about as long as STEPS steps. */
+/**
+ * Number of the automaton's alternatives (see `Automaton.work`) to process between two yields: about as much time as STEPS cached steps.
+ */
 const LOOKS = 256;
 
-/** The number of the automaton's alternatives that the masks of one document may still process. */
+/** The work that the masks of one document may still cost, in alternatives of the automaton (see `Automaton.work`). */
 export interface Allowance {
   looks: number;
 }
@@ -59,7 +61,7 @@ export class Masks {
 
   /**
    * Computes the mask of a state. It yields regularly: see `inSlices`.
-   * @param allowance is reduced by the alternatives that the mask takes
+   * @param allowance the document's remaining work; reduced by the mask's
    * @throws HeddleError UNSUPPORTED if no token of the vocabulary can continue the document, or if the allowance is exceeded
    */
   *make(state: State, allowance: Allowance): Generator<void, Mask, undefined> {
@@ -93,7 +95,7 @@ export class Masks {
   after(state: State, token: number): State | null {
     const { automaton, markup, tries } = this;
     const text = markup.get(token);
-    // Inside a string, the same text must consist of ordinary tokens.
+    // Inside a string, markup is plain text: the model must write it with ordinary tokens.
     if (text) return automaton.freeCharacters(state) === undefined ? automaton.read(state, text) : null;
     const bytes = tries.bytesOf(token);
     return bytes.length === 0 ? null : automaton.read(state, bytes);
@@ -121,7 +123,8 @@ export class Masks {
       const byte = bytes[i]!;
       let state = from.next[byte];
       if (state === undefined) {
-        // Computing a state takes as long as many steps to known ones. Work of other documents between two yields is not counted.
+        // Computing a new state costs as much time as many steps to cached states. Other documents work only during yields, so their work
+        // is not counted.
         const before = automaton.work;
         state = automaton.step(from, byte);
         looked += automaton.work - before;

@@ -23,7 +23,7 @@ export interface NumberRule {
 /** Maximum numbers of digits before and after the point: those of the longest numbers that JSON.stringify writes without an exponent. */
 const INTEGER_DIGITS = 21;
 const FRACTION_DIGITS = 22;
-/** Maximum number of digits of integers that parse exactly. A longer multiple may be rounded to a number that is no multiple. */
+/** Maximum number of digits of integers that parse exactly. A longer multiple may be rounded to a number that is not a multiple. */
 const EXACT_DIGITS = 15;
 /** Largest divisor for which ten times a remainder plus a digit is exact. */
 const LARGEST_MULTIPLE = 10 ** (EXACT_DIGITS - 1);

@@ -285,8 +285,7 @@ function anchored(pattern: Pattern, place: Place): Pattern {
     if (!withAnchors.has(part)) return part;
     if (part.kind !== "either" && part.kind !== "concat") throw unsupported(where, "an anchor in the middle");
     const inner = { ...place, first: first && i === 0 && !starts, last: last && i === parts.length - 1 && !ends };
-    // If a side of the group may be preceded or followed by any text, so may that side of each of its alternatives without an anchor
-    // there.
+    // The group's alternatives then allow any text before or after themselves, except those with an anchor there.
     if (inner.first) openStart = false;
     if (inner.last) openEnd = false;
     return anchored(part, inner);

@@ -55,8 +55,8 @@ export interface ConvertOptions extends WriteOptions {
   /**
    * Element type of the matrices, in lower or upper case. Default: each tensor keeps its type, but quantized ones become f32 in
    * safetensors. In GGUF, vectors, biases, position tables and expert routers are always f32, as llama.cpp requires. Quantized types need
-   * GGUF, and the head is then wider (see quantizedType). `fp8` needs safetensors. It stores matrices of layers as 8-bit floats with a
-   * scale per block of 128 × 128, as in DeepSeek-V3 and Qwen3-FP8. The rest becomes bf16.
+   * GGUF. The head then gets a more precise type (see quantizedType). `fp8` needs safetensors. It stores matrices of layers as 8-bit floats
+   * with a scale per block of 128 × 128, as in DeepSeek-V3 and Qwen3-FP8. The rest becomes bf16.
    */
   dtype?: FloatDType | QuantizedTarget | "fp8" | undefined;
   /** Maximum size of a safetensors file. Default: 5 GB. */
@@ -81,8 +81,8 @@ export interface ConvertResult {
   /** Bytes of the weight files written. */
   bytes: number;
   /**
-   * Notes on a GGUF file, if there are any: matrices that did not get the type, a pooling that the model does not name, and differences
-   * between llama.cpp's computation and the model's.
+   * Notes on a GGUF file, if there are any: matrices that got another type than requested, a default pooling that was added, and
+   * differences between llama.cpp's computation and the model's.
    */
   notes?: string[];
 }
@@ -187,7 +187,7 @@ function planTensors(
     const full = to === "gguf" && (stored.shape.length === 1 || KEPT_F32.test(name));
     const change = weights.format === to ? ({ kind: "none" } as const) : layoutChange(name, config);
     const shape = change.kind === "transpose" ? [...stored.shape].reverse() : stored.shape;
-    // Experts that folders store fused are not converted to fp8.
+    // Experts are not converted to fp8 if the family's folders store them in fused tensors.
     const layer = EIGHT_BITS.test(name) && !(fusedExperts && shape.length === 3);
     const target = full ? "f32" : targetType(dtype, stored.dtype, to, { shape, head: name === head, layer });
     const bytes = () => streamTensor(stored, { device, dtype: target, change, to, finite: true, rooms });
@@ -250,7 +250,7 @@ async function toGguf(
     return { ...tensor, name };
   });
   tensors.push(...ropeFactors(config));
-  // The written tables already include the GGUF file's factor.
+  // Tables of divisors are written with the source file's scaling factor multiplied in, so drop the factor's keys.
   const kind = config.ropeScaling?.ropeType;
   const architecture = metadata.get("general.architecture")?.value;
   if (kind !== "linear" && kind !== "yarn")
@@ -381,7 +381,7 @@ async function toFolder(
   const bytes = await writeTogether(async (files) => {
     const saved = await saveModelWeights(output, tensors, model.config, options, files);
     if (tokenizer) {
-      // Write a tokenizer.json that the GGUF file carries unchanged. Loading the tokenizer above has validated it.
+      // If the GGUF file contains a tokenizer.json, write its text unchanged. Loading the tokenizer above has validated it.
       const whole = gguf?.string("tokenizer.huggingface.json");
       const texts = { ...tokenizer.files(), ...(whole !== undefined && { "tokenizer.json": whole }) };
       await stageTokenizer(files, output, texts);

@@ -33,6 +33,6 @@ function listenTo(signal: AbortSignal): Waiting {
     },
   };
   signal.addEventListener("abort", waiting.fire, { once: true });
-  waitingFor.set(signal, waiting); // only after an invalid signal has thrown
+  waitingFor.set(signal, waiting); // last, because addEventListener throws for an invalid signal
   return waiting;
 }

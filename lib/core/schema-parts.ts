@@ -1,4 +1,4 @@
-// Values that several schemas have, each with the one wording of what was expected.
+// Schema parts that several schemas share, so that their error messages are worded alike.
 import { z } from "zod";
 
 export const flag = z.boolean({ error: "true or false" });

@@ -74,7 +74,7 @@ export function atOnce<T>(work: Generator<void, T, undefined>): T {
 }
 
 /**
- * Gives the event loop its turn during work that has a slice of its own.
+ * Yields to the event loop during work that has a separate time slice.
  *
  * @example
  * for (const document of documents) { work(document); if (pacer.isDue()) await pacer.rest(); }
@@ -93,7 +93,10 @@ export class Pacer {
     this.#since = performance.now();
   }
 
-  /** Works on each item. Time between two calls does not count: runs of a model go by there. Time in short calls adds up. */
+  /**
+   * Works on each item. The slice contains only time within calls, and several short calls share one. Time between calls does not count,
+   * because the caller awaits other work there.
+   */
   async each<T>(items: Iterable<T>, work: (item: T) => void): Promise<void> {
     this.#since = performance.now() - this.#spent;
     for (const item of items) {

@@ -76,7 +76,8 @@ class Filler {
       stream.set(part, filled);
       filled += part.length;
       cursor.skip(part.length);
-      // Advance only if another token is needed: positionOfLast needs the last one.
+      // Advance only if another token is needed, because positionOfLast reads the cursor's position in the last
+      // document.
       if (filled < stream.length) cursor.advance();
     }
     return filled;

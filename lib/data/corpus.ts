@@ -35,10 +35,10 @@ export interface CorpusOptions {
   /** Whether the documents are in a new random order in every epoch. False: the order of the files. Default true. */
   shuffle?: boolean | undefined;
   /**
-   * The separator of documents in a text file: `"blank-line"` (the default), `"line"` (each line is one), `"file"` (the file is one), or
-   * a marker: any other string that fills a line, such as `"<|endoftext|>"`. A very long document is cut into parts, which are read,
-   * shuffled and held out separately: of 5 MiB, or with `"file"` of 64 KiB or a 64th of the file. If there is a line break or a space
-   * near a cut, the parts have the same ids as the whole text.
+   * The separator of documents in a text file: `"blank-line"` (the default), `"line"` (each line is one), `"file"` (the file is one), or a
+   * marker: any other string that fills a line, such as `"<|endoftext|>"`. A very long document is cut into parts, which are read, shuffled
+   * and held out separately. Parts have up to 5 MiB, or with `"file"` a 64th of the file but at least 64 KiB. If there is a line break or a
+   * space near a cut, the parts have the same ids as the whole text.
    */
   documentSeparator?: string | undefined;
   /** The field of a JSONL row, or the column of a Parquet file, that holds the text. Default `"text"`. */
@@ -178,7 +178,7 @@ class StreamedCorpus implements Corpus {
     const { documentSeparator = "blank-line", packing = "concatenate" } = this.#options;
     const sizes = this.#files.map(({ path, size }) => `${path.replace(/^.*[\\/]/, "")}:${size}`).join(",");
     const order = shuffle ? `seed ${seed} over ${this.#reader.groupBytes}` : "in order";
-    // The packing and the length of a row determine the row of a position.
+    // With best-fit packing, positions also depend on the shape of a batch and on the tokenizer's end tokens.
     const ends = sharedEnd(this.#options.tokenizer) === undefined ? "" : ", ends learned";
     const rows = `best fit in ${this.batchSize} x ${this.maxSeqLength}, seed ${seed}${ends}`;
     return [

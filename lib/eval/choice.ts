@@ -181,8 +181,8 @@ async function groupOf(
     const continuations = await each((choice) => tokenizer.encodeAsync(choice, follows));
     return { prompt: ids, continuations, from: choices.map(() => 0) };
   }
-  // Parse special tokens as in the prompt. Otherwise a special token would be text here, and the common prefix would
-  // end there.
+  // Parse special tokens as in the prompt. Otherwise the same text would have other ids than in `ids`, and the common prefix would end at
+  // its first special token.
   const allowSpecial = question.prompt !== undefined;
   const isSpaced = /\s/.test(text.at(-1) ?? "");
   const whole = await each(async (choice) => {
@@ -192,7 +192,7 @@ async function groupOf(
   const starts = whole.map((all) => commonPrefix(all, ids));
   const shared = Math.min(...starts);
   if (shared === 0) {
-    // Without text before a choice, it follows the beginning-of-text token, or an end token.
+    // The prompt is empty. Choices then follow the BOS token, or else an end token.
     const start = tokenizer.bosTokenId ?? tokenizer.eosTokenIds[0];
     if (start !== undefined) return { prompt: [start], continuations: whole, from: whole.map(() => 0) };
     return { prompt: [ids[0]!], continuations: whole.map((all) => all.slice(1)), from: whole.map(() => 0) };

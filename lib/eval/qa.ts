@@ -24,8 +24,8 @@ export interface QaOptions extends AskOptions {
   /** How to recognize a decline. Default: DECLINE_PATTERNS. */
   declines?: DeclineOption | undefined;
   /**
-   * The model's confidence in an answer. `sequence` (default): the probability of the whole answer, which is what a
-   * greedy answer claims. `token`: the geometric mean of its tokens' probabilities, for answers of several sentences.
+   * The model's confidence in an answer. `sequence` (default): the probability of the whole answer. `token`: the
+   * geometric mean of its tokens' probabilities, for answers of several sentences.
    */
   confidence?: "sequence" | "token" | undefined;
   /** Options of the calibration error. */

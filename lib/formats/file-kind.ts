@@ -28,7 +28,7 @@ export async function kindOfWeights(path: string): Promise<"gguf" | "safetensors
   if (isGgufHead(bytes)) return "gguf";
   if (startsLikeSafetensors(bytes)) return "safetensors";
   if (path.endsWith(".gguf")) throw notOfKind(path, "a GGUF file", bytes);
-  // The reader says how much of a shorter file is missing.
+  // A truncated head: the reader of safetensors reports what is missing.
   if (path.endsWith(".safetensors") && bytes.length > 0 && bytes.length <= 8) return "safetensors";
   throw notOfKind(path, path.endsWith(".safetensors") ? "a safetensors file" : "a GGUF or safetensors file", bytes);
 }

@@ -19,7 +19,8 @@ export interface StoredFp8 {
 }
 
 /**
- * Presents matrices of 8-bit floats as bf16, the type they were rounded from. Their `fp8` describes the storage. The scales are hidden.
+ * Presents matrices of 8-bit floats as bf16, the type they were rounded from. Their `fp8` describes the storage. The tensors of scales are
+ * not listed.
  * @throws HeddleError INVALID_FILE for a matrix without scales, or with the wrong number of scales
  */
 export function readFp8(weights: WeightSource): WeightSource {

@@ -141,7 +141,7 @@ function isDate(text: string): boolean {
 export function parseModelCard(value: unknown): ModelCard {
   const parsed = modelCardSchema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new HeddleError("INVALID_ARGUMENT", `model card: ${said(parsed.error.issues[0]!, value)}`);
+  throw new HeddleError("INVALID_ARGUMENT", `model card: ${issueText(parsed.error.issues[0]!, value)}`);
 }
 
 /**
@@ -156,14 +156,14 @@ function readCard(value: unknown, path: string): ModelCard {
   for (const issue of parsed.error.issues) if (!wrong.has(issue.path[0])) wrong.set(issue.path[0], issue);
   for (const field of [undefined, "stage"]) {
     const issue = wrong.get(field);
-    if (issue) throw new HeddleError("INVALID_FILE", `${path}: ${said(issue, value)}`);
+    if (issue) throw new HeddleError("INVALID_FILE", `${path}: ${issueText(issue, value)}`);
   }
   for (const issue of wrong.values())
-    process.emitWarning(`${path}: ${said(issue, value)}; the field is ignored`, "HeddleWarning");
+    process.emitWarning(`${path}: ${issueText(issue, value)}; the field is ignored`, "HeddleWarning");
   return parseModelCard(Object.fromEntries(Object.entries(value as object).filter(([field]) => !wrong.has(field))));
 }
 
-function said(issue: z.core.$ZodIssue, value: unknown): string {
+function issueText(issue: z.core.$ZodIssue, value: unknown): string {
   const name = issue.path.length === 0 ? "content" : issue.path.map(String).join(".");
   return `${name}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`;
 }

@@ -47,7 +47,7 @@ export async function stageTokenizer(
 /** Removes the old files of a folder's tokenizer that `files` do not overwrite. Call it when all `files` are staged. */
 export async function replaceTokenizer(files: StagedFiles, folder: string): Promise<void> {
   const there = await namesIn(folder);
-  // Of the vocabulary files, the one that readers prefer is removed last, but before the settings.
+  // The vocabulary file that readers prefer is removed after the other vocabulary files, but before the settings.
   for (const name of VOCABULARY_FILES.filter((name) => there.has(name)).reverse())
     files.removeBefore(join(folder, name));
   for (const name of TOKENIZER_FILES) if (there.has(name)) removeStale(files, join(folder, name));

@@ -116,8 +116,8 @@ class Recomputation {
 }
 
 /**
- * Maps each index of the forward pass to those of `wrt` (by index) that are first used there. Their gradients are complete when the
- * backward pass has processed that node.
+ * Returns which values of `wrt` a node is the first to use: a map from the node's index to indices of `wrt`. Their gradients are complete
+ * when the backward pass has processed that node.
  */
 function firstUsesOf(
   forward: readonly Node[],

@@ -107,12 +107,12 @@ function kept(key: string, open: () => Device): Device {
   return found;
 }
 
-let told = false;
+let hasWarned = false;
 
 /** Warns once if the CPU is used although there is a GPU. */
 function warnOfUnusedGpu(): void {
-  if (told) return;
-  told = true;
+  if (hasWarned) return;
+  hasWarned = true;
   const [first] = binding.info().cuda.devices;
   if (first)
     process.emitWarning(

@@ -36,7 +36,7 @@ export const DTYPES: Readonly<Record<DType, number>> = {
   ...(Object.fromEntries(Object.keys(BLOCK_TYPES).map((name, i) => [name, 5 + i])) as Record<QuantizedDType, number>),
 };
 
-/** Returns the bytes of one element, or 0 for quantised types, whose elements have no size of their own. */
+/** Returns the bytes of one element, or 0 for quantised types, which only have a size per block. */
 export function bytesOf(dtype: DType): number {
   return typeof dtype === "string" && Object.hasOwn(BYTES, dtype) ? BYTES[dtype]! : 0;
 }

@@ -20,8 +20,8 @@ export interface StoredElements {
   offset: number;
   bytes: number;
   /**
-   * For 8-bit floats (e4m3): the scales of blocks of 128 × 128, and the columns of the matrix. Scaled numbers are f32, or rounded to
-   * bf16.
+   * For 8-bit floats (e4m3): the scales of blocks of 128 × 128, and the columns of the matrix. `from` is then f32, or bf16 to round the
+   * scaled numbers first.
    */
   fp8?: { scales: Float32Array; columns: number };
   /** For MXFP4 stored as 16 bytes per block with adjacent elements in one byte: the scales, one byte per block. */
@@ -80,7 +80,7 @@ function lyingIn({ bytes, fp8, mxfp4 }: StoredElements, dtype: NumberDType): num
   return mxfp4 ? bytes * 2 : elementsOf(dtype, bytes);
 }
 
-/** A range of a source's elements. Its ends lie between blocks of both types. */
+/** A range of a source's elements. Both ends are multiples of the block sizes of the source's and the target's type. */
 export interface ElementRange {
   first: number;
   count: number;

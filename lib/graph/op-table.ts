@@ -14,9 +14,9 @@ export interface OpRow {
    */
   readonly infer: (inputs: Operands, attributes: Attributes, wanted: readonly TensorType[]) => readonly TensorType[];
   /**
-   * The vector-Jacobian product, built from other ops. It takes the gradient of each output (undefined if the loss does not depend on it)
-   * and returns the gradient of each input (undefined if there is none). `needed` tells which gradients will be read; the op may omit the
-   * others.
+   * The vector-Jacobian product, built from other ops. It takes the gradient of each output, which is undefined if the loss does not depend
+   * on that output. It returns the gradient of each input, or undefined for an input without a gradient. `needed` says which gradients will
+   * be read. The op may omit the others.
    */
   readonly vjp?: (node: Node, gradients: Operands, needed: readonly boolean[]) => Operands;
   /** Indices of operands that the op writes in place. A node of such an op always runs. */

@@ -94,7 +94,7 @@ export function writeTuning(path: string, device: string, choices: Choices): voi
   }
 }
 
-const told = new Set<string>();
+const warned = new Set<string>();
 
 /** Returns the measured choices for a device. An unusable file is ignored with one warning. */
 export function knownChoices(device: CudaDeviceInfo): Choices {
@@ -103,12 +103,12 @@ export function knownChoices(device: CudaDeviceInfo): Choices {
   try {
     return readTuning(path).get(tuningKey(device)) ?? new Map();
   } catch (error) {
-    if (!told.has(path))
+    if (!warned.has(path))
       process.emitWarning(`ignoring measured kernels: ${(error as Error).message}`, {
         type: "HeddleWarning",
         code: "HEDDLE_TUNING",
       });
-    told.add(path);
+    warned.add(path);
     return new Map();
   }
 }

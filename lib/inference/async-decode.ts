@@ -13,7 +13,7 @@ const LATE_IDS = ["ids"];
 /** Target duration of a series of steps without JavaScript, for models whose steps are very short. */
 const SERIES_MS = 8;
 const MOST_STEPS = 16;
-/** A series has at most one step per this many tokens, because it wastes steps when a sequence ends. */
+/** A series has one step more for every this many tokens that a sequence has drawn. Steps after a sequence's end are wasted. */
 const TOKENS_A_STEP = 8;
 
 /** A decoding sequence and its slot in the cache. */

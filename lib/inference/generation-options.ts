@@ -45,7 +45,7 @@ export interface GenerateOptions {
    * Maximum number of new tokens. Default: the model's `max_new_tokens`, else 256, or what the context has room for.
    */
   maxTokens?: number | undefined;
-  /** Sampling temperature. 0 is greedy. Default: the model's; 0 if its `do_sample` is false, and 0.8 if it has none. */
+  /** Sampling temperature. 0 is greedy. Default: the model's, or 0 if its `do_sample` is false. If the model has no temperature: 0.8. */
   temperature?: number | undefined;
   /** Samples from the k likeliest tokens only. 0 means all. Default: the model's, else 0. */
   topK?: number | undefined;
@@ -111,22 +111,21 @@ export interface GenerateOptions {
   /** Number of likeliest tokens that each piece reports in `top`. */
   topLogprobs?: number | undefined;
   /**
-   * Scores the prompt's tokens while it is processed, without a second pass. The number (0 or more) of likeliest tokens
-   * per position is reported too. Results are `promptLogprobs` and `promptTop` of a completion, and of a sequence's
-   * first piece. The whole prompt is then computed, even if a session or another prompt holds a part. Excludes beams,
-   * and contextOverflow `truncateLeft`, which may drop tokens.
+   * Scores the prompt's tokens while it is processed, without a second pass. The number (0 or more) of likeliest tokens per position is
+   * reported too. Results are `promptLogprobs` and `promptTop` of a completion, and of a sequence's first piece. The whole prompt is then
+   * computed, even if a session or another prompt holds a part. Cannot be combined with `numBeams`, nor with contextOverflow
+   * `truncateLeft`, which may drop tokens.
    */
   promptLogprobs?: number | undefined;
   /** Number of samples per prompt. With a seed, sample i uses seed + i. With `numBeams`, the n best (n ≤ numBeams), best first. */
   n?: number | undefined;
   /**
    * Number of beams, up to 128. Beam search continues this many hypotheses and keeps those with the largest sums of log-probabilities. 1
-   * turns it off. Default: the model's `num_beams`, unless the model or the call samples or speculates.
-   * Follows transformers' beam search without sampling. Penalties, `logitBias` and `logitProcessors` change log-probabilities, and
-   * `responseFormat` removes tokens, without normalizing again. A finished text's score is the sum over all its new tokens, including the
-   * end token, divided by their count to the power `lengthPenalty`.
-   * `generate` returns the pieces of the best text at the end of the search. Excludes options that sample (temperature above 0, topK, topP,
-   * minP, seed) or speculate, and cannot be used in a session or chat.
+   * turns it off. Default: the model's `num_beams`, unless the model or the call samples or speculates. Follows transformers' beam search
+   * without sampling. Penalties, `logitBias` and `logitProcessors` change log-probabilities, and `responseFormat` removes tokens, without
+   * normalizing again. A finished text's score is the sum over all its new tokens, including the end token, divided by their count to the
+   * power `lengthPenalty`. `generate` returns the pieces of the best text at the end of the search. Cannot be combined with options that
+   * sample (temperature above 0, topK, topP, minP, seed) or speculate, nor used in a session or chat.
    */
   numBeams?: number | undefined;
   /**

@@ -139,9 +139,9 @@ export function scoreProgram(model: ModelView, shape: ProgramShape): Program {
 }
 
 /**
- * Returns a program for a forward pass that returns one vector per segment, weighted sums of rows, or all rows as
- * `pooled`, or with `head` the classifier's `logits`. For sums, the input `pool` (segments · modes, rows) has each
- * row's weight, and `carried` (segments · modes, width) the sums of earlier chunks.
+ * Returns a program for a forward pass. It returns `pooled`: one vector per segment, weighted sums of rows, or all
+ * rows. With `head` it returns the classifier's `logits` instead. For sums, the input `pool` (segments · modes, rows)
+ * has each row's weight, and `carried` (segments · modes, width) the sums of earlier chunks.
  */
 export function pooledProgram(rows: PooledRows, { head, ways }: { head: boolean; ways: number }) {
   return (model: ModelView, shape: ProgramShape): Program =>

@@ -52,8 +52,8 @@ export class Scheduler {
   private readonly cache: KvCache;
   private readonly deterministic: boolean;
   /**
-   * Whether each sequence must compute all its keys, because shared ones would depend on other sequences, or RoPE on
-   * the sequence's length.
+   * Whether a new sequence must not reuse the keys that its slot still holds. They could have other bits (deterministic
+   * mode), or belong to another sequence length (dynamic RoPE).
    */
   private readonly isolated: boolean;
   private readonly shared: SharedPrefixes;
@@ -144,7 +144,7 @@ export class Scheduler {
    */
   run(group: Slotted, control: RunControl): AsyncGenerator<readonly Piece[], void, undefined> {
     const decoding = [...group].map(([sequence, slot]) => ({ sequence, slot }));
-    // A separate run draws the first token. Its time counts as the prompt's.
+    // The first token is drawn by a run that is not queued ahead, so that its time counts as prefill.
     const drawn = this.progress.firstTokenMs !== undefined;
     if (this.ahead && drawn && canRunAhead(this.cache, decoding)) return this.decode(decoding, control);
     return this.advance(group, control);
@@ -219,7 +219,10 @@ export class Scheduler {
     return run;
   }
 
-  /** Releases the slots of sequences that have ended. The last one's slot is taken first. */
+  /**
+   * Releases the slots of sequences that have ended. It goes through them in reverse, so that the first sequence's slot
+   * is reused last.
+   */
   private releaseEnded(all: readonly { sequence: Sequence }[]): void {
     for (const { sequence } of [...all].reverse()) if (sequence.finishReason) this.release(sequence);
   }
@@ -297,8 +300,8 @@ function takeBack(cache: KvCache, slot: number, context: readonly number[]): voi
 }
 
 /**
- * Prepares a slot for a run that continues the context. The last id of an ended sequence may be beyond the context, and
- * beyond a length at which RoPE changes. Nothing is computed for that length.
+ * Prepares a slot for a run that continues the context. Ended sequences only need `takeBack`: their last id is never
+ * run, so a change of RoPE at its position must not clear the slot.
  */
 function rewind(cache: KvCache, slot: number, context: readonly number[]): void {
   takeBack(cache, slot, context);

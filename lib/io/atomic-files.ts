@@ -277,9 +277,33 @@ export async function stageFile(path: string, body: (sink: FileSink) => Promise<
 
 /** Renames a staged file to its target and replaces what is there. */
 export async function placeFile({ temporary, place, path }: StagedFile): Promise<void> {
-  await rename(temporary, place).catch((error: unknown) => {
+  try {
+    await rename(temporary, place).catch((error: NodeJS.ErrnoException) => {
+      if (!IN_USE.has(error.code)) throw error;
+      return replaceInUse(temporary, place, error);
+    });
+  } catch (error) {
     throw ioError(error, path, "replaced");
+  }
+}
+
+/** Error codes of Windows for a file that a process has open or mapped. */
+const IN_USE: ReadonlySet<string | undefined> = new Set(["EPERM", "EACCES", "EBUSY"]);
+
+/** Windows does not replace a file that a process has mapped, but renames it: it moves out of the way, and goes when it is free. */
+async function replaceInUse(temporary: string, place: string, refused: Error): Promise<void> {
+  if (process.platform !== "win32") throw refused;
+  const moved = join(dirname(place), temporaryName(`.${basename(place).slice(0, 40)}`, TEMPORARY_FILE));
+  await rename(place, moved).catch(() => {
+    throw refused;
   });
+  try {
+    await rename(temporary, place);
+  } catch (error) {
+    await rename(moved, place).catch(() => {});
+    throw error;
+  }
+  await rm(moved, { force: true }).catch(() => {}); // else a later process removes it
 }
 
 export async function discardFile({ temporary }: Pick<StagedFile, "temporary">): Promise<void> {

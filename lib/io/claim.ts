@@ -1,31 +1,66 @@
+// Locks that disappear with their process, however it ends: a killed run never locks out the run that resumes it.
 import { createHash } from "node:crypto";
-import { realpath } from "node:fs/promises";
-import { createServer } from "node:net";
+import { realpath, rm } from "node:fs/promises";
+import { connect, createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
 
 /**
- * Claims a file or folder for one run among all processes of this machine. On Linux the lock is an abstract socket, which disappears with
- * its process. A killed run therefore never locks out the run that resumes it. Other systems have no lock.
+ * Claims a file or folder for one run among all processes of this machine. A sandbox without sockets gives no lock.
  *
  * @param path the file or folder
  * @param name the option that gave the path, for messages
+ * @param how.address the name of the lock's socket, for tests. Default: what the system offers
  * @returns a function that releases the claim
  * @throws HeddleError INVALID_ARGUMENT if another run has claimed it
  */
-export async function claim(path: string, name: string, kind: "file" | "folder" = "folder"): Promise<() => void> {
-  if (process.platform !== "linux") return () => {};
+export async function claim(
+  path: string,
+  name: string,
+  kind: "file" | "folder" = "folder",
+  { address = addressOf }: { address?: (hash: string) => string } = {},
+): Promise<() => void> {
   const hash = createHash("sha256")
     .update(await realpath(path))
     .digest("hex");
+  const place = address(hash);
+  let taken = await listen(place);
+  // The file of a socket remains if its process was killed. Nobody then answers, and the name is free.
+  if (taken === "in use" && isFile(place) && !(await answers(place))) {
+    await rm(place, { force: true }).catch(() => {});
+    taken = await listen(place);
+  }
+  if (taken === "in use") {
+    throw new HeddleError("INVALID_ARGUMENT", `${name}: expected a ${kind} that no other run writes, got ${path}`);
+  }
+  return () => taken?.close();
+}
+
+/** An abstract socket of Linux and a named pipe of Windows leave no file. Other systems have sockets with a file. */
+function addressOf(hash: string): string {
+  if (process.platform === "linux") return `\0heddle-${hash}`;
+  if (process.platform === "win32") return `\\\\.\\pipe\\heddle-${hash}`;
+  // Names of sockets are limited to 104 bytes on macOS.
+  return join(tmpdir(), `heddle-${hash.slice(0, 32)}.sock`);
+}
+
+function isFile(address: string): boolean {
+  return !address.startsWith("\0") && !address.startsWith("\\\\.\\pipe");
+}
+
+/** @returns the server that holds the name, or undefined if the system has no sockets */
+async function listen(address: string): Promise<Server | "in use" | undefined> {
   const server = createServer((socket) => socket.destroy());
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (cause: NodeJS.ErrnoException) => {
-      if (cause.code !== "EADDRINUSE") return resolve(); // no sockets in this sandbox: no lock, as on other systems
-      const expected = `a ${kind} that no other run writes`;
-      reject(new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${path}`, { cause }));
-    });
-    server.listen({ path: `\0heddle-${hash}`, exclusive: true }, () => resolve());
+  return new Promise((resolve) => {
+    server.once("error", ({ code }: NodeJS.ErrnoException) => resolve(code === "EADDRINUSE" ? "in use" : undefined));
+    server.listen({ path: address, exclusive: true }, () => resolve(server.unref()));
   });
-  server.unref();
-  return () => server.close();
+}
+
+async function answers(address: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(address, () => resolve(true));
+    socket.once("error", () => resolve(false)).once("close", () => socket.destroy());
+  });
 }

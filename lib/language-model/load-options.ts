@@ -7,29 +7,33 @@ import type { LoadDType } from "../models/loading/load.ts";
 
 /** Options of `LanguageModel.load`. */
 export interface LoadOptions {
-  /** `auto` (the fastest there is), `cpu`, `cuda`, `cuda:N`, or a Device. */
+  /** The device: a name as for `openDevice` (`auto`, `cpu`, `cuda`, `cuda:N`), or a Device. Default: as for `openDevice`. */
   device?: string | Device | undefined;
-  /** Threads of the CPU; as for `openDevice` where not given. */
+  /** Number of CPU threads. Default: as for `openDevice`. */
   threads?: number | undefined;
-  /** On CUDA devices: f32 matrix products may round their operands to tf32; see DeviceOptions. */
+  /** Whether f32 matrix products on CUDA devices may round their operands to tf32: see DeviceOptions. */
   allowTf32?: boolean | undefined;
   /**
-   * `auto` keeps each weight as it is stored, mapped without a copy where the file's alignment allows. `q8_0`, `q4_0`, `q4_k` and `q6_k`
-   * quantise matrices as they are read, by the rules of `convertModel`; what is quantised already stays as it is.
+   * Element type of the weights. `auto` keeps each weight as it is stored, mapped without a copy if the file's alignment allows. `q8_0`,
+   * `q4_0`, `q4_k` and `q6_k` quantise matrices as they are read, by the rules of `convertModel`. Weights that are already quantised then
+   * keep their type.
    */
   dtype?: LoadDType | undefined;
   /**
-   * How activations meet narrow weights when text is generated: `int8` (the default) rounds them to 8 bits by groups of 32 before quantised
-   * ones (long prompts on processors with matrix tiles: to bf16, as the weights' numbers are), to e4m3 by groups of 128 before 8-bit floats
-   * and to bf16 before bf16 ones, `f32` keeps them: exact for the weights as they are, and slower.
+   * How activations are rounded before products with narrow weights when text is generated. `f32` does not round, which is slower. `int8`
+   * (the default) rounds to 8 bits in groups of 32 for quantised weights. For 8-bit floats it rounds to e4m3 in groups of 128, and for bf16
+   * weights to bf16. For long prompts, processors with matrix tiles (AMX) instead round activations and quantised weights to bf16.
    */
   quantizedActivations?: QuantizedActivations | undefined;
-  /** Called as weights come in. */
+  /** Called after each weight, with the number of loaded weights and the total. */
   onProgress?: ((progress: { loaded: number; total: number }) => void) | undefined;
   signal?: AbortSignal | undefined;
   /** Maximum number of tokens of a sequence. Default: the model's limit. */
   contextLength?: number | undefined;
-  /** Element type of KV caches: f32, bf16 or f16 for half the memory, q8 for little more than a quarter. Default: bf16 for bf16 weights, f16 for quantised ones, f32 for all others and with `quantizedActivations: "f32"`. */
+  /**
+   * Element type of KV caches: f32, bf16, f16, or q8. bf16 and f16 take half the memory of f32, and q8 little more than a quarter. Default:
+   * bf16 for bf16 weights, f16 for quantised ones. f32 for all others, and with `quantizedActivations: "f32"`.
+   */
   cacheDtype?: CacheDType | undefined;
   /**
    * Page size of KV caches with several sequences, in tokens (16, 32, 64, 128 or 256). Common prefixes are then stored once, and each

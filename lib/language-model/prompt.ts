@@ -40,7 +40,7 @@ export interface PromptReading {
 }
 
 /**
- * Tokenizes a prompt synchronously. Use `promptIdsAsync` for prompts that are `needOffThread`.
+ * Tokenizes a prompt synchronously. Use `promptIdsAsync` if `needOffThread` returns true.
  * @throws INVALID_ARGUMENT for text without a tokenizer, an id outside the vocabulary, no ids at all
  */
 export function promptIds(prompt: unknown, reading: PromptReading): number[] {
@@ -81,7 +81,7 @@ export async function promptIdsAsync(
   reading: Omit<PromptReading, "name"> & {
     nameOf: (i: number) => string;
     check?: ((tokens: number, i: number) => void) | undefined;
-    /** Maximum number of ids needed. Longer texts may stop one id later. */
+    /** Maximum number of ids needed. One more is copied of a longer prompt, so that its length still exceeds the maximum. */
     most?: number | undefined;
     signal?: AbortSignal | undefined;
   },

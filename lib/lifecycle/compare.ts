@@ -39,7 +39,7 @@ export async function* compareClassifiers(
   const shown = data.test.filter((_, i) => i % Math.ceil(data.test.length / SHOWN) === 0);
 
   const generative = await modelAfter(setting, "pretrain");
-  let said: { before: number; after: number };
+  let accuracies: { before: number; after: number };
   let generated: string[];
   try {
     const before = await generativeAccuracy(generative, data.test, labels, signal);
@@ -47,7 +47,7 @@ export async function* compareClassifiers(
     const run = sft(generative, { ...shared, data: rows });
     for await (const event of run) yield event;
     tokens += (await run).tokensSeen;
-    said = { before, after: await generativeAccuracy(generative, data.test, labels, signal) };
+    accuracies = { before, after: await generativeAccuracy(generative, data.test, labels, signal) };
     const completions = await generative.completeAll(
       shown.map(({ text }) => question(text)),
       { maxTokens: 8, temperature: 0, ...(signal && { signal }) },
@@ -78,7 +78,7 @@ export async function* compareClassifiers(
       labels,
       // A random head is at chance level.
       discriminative: { before: 1 / labels.length, after: result.evalMetrics?.accuracy ?? Number.NaN },
-      generative: said,
+      generative: accuracies,
       examples,
     };
     return { comparison, tokens };

@@ -46,11 +46,14 @@ export interface CacheShape {
   capacity: number;
   dtype: CacheDType;
   /**
-   * Pages of a paged cache: layers that keep all positions store them in `count` pages of `size` positions. Slots take
-   * pages as they grow. Default: each slot has separate rows.
+   * Maximum capacity that the cache may grow to. It decides where attention splits long contexts, so that results do not depend on the
+   * current capacity.
    */
   context: number;
-  /** Layers that keep all positions keep them in `count` pages of `size` positions, which slots take as they grow. Default: each slot has its own rows. */
+  /**
+   * Pages of a paged cache: layers that keep all positions store them in `count` pages of `size` positions. Slots take pages as they grow.
+   * Default: each slot has separate rows.
+   */
   pages?: { size: number; count: number } | undefined;
   /** Names of the adapters to apply, which keys and values depend on. Default: the model's active ones. */
   adapters?: readonly string[] | undefined;

@@ -65,7 +65,7 @@ export interface DecoderFamily<Config = OwnConfig> {
    * hiddenAct.
    */
   feedForward?: FeedForward<Config> | undefined;
-  /** The head's operations on logits. */
+  /** The head's bias, soft cap and scale. Default: none. */
   logits?: ((config: Config) => Omit<Head, "weight">) | undefined;
 }
 

@@ -84,7 +84,7 @@ export interface Family {
   constants(config: ModelConfig): Map<string, Float32Array>;
   /** Computes final hidden states, (rows, width), from token ids. */
   forward(context: ForwardContext, config: ModelConfig): Value;
-  /** Returns the head for logits: its weights, and the operations on the products. */
+  /** Returns the head for logits: the names of its weights, its soft cap and its scale. */
   head(config: ModelConfig): Head;
   /** Set for encoders, which are bidirectional, read whole texts at once, and cannot generate. */
   readonly encoder?: EncoderHeads | undefined;

@@ -49,10 +49,7 @@ export function headNames(config: ModelConfig): string[] {
   return [...modelWeights(config).keys()].filter((name) => !trunk.has(name));
 }
 
-/**
- * Returns the names of the classification head's weights, which "the head alone" trains. A value head and layers after
- * pooling are not included.
- */
+/** Returns the names of the classification head's weights, without a value head and layers after pooling. */
 export function classifierNames(config: ModelConfig): string[] {
   return headNames(config).filter((name) => !name.startsWith(EMBEDDING_LAYERS) && !name.startsWith(`${VALUE_HEAD}.`));
 }

@@ -98,7 +98,10 @@ export async function drawWeights(
   }
 }
 
-/** Returns the weights to draw, after checking that memory suffices. Devices check their own memory. */
+/**
+ * Returns the weights to draw, after checking that memory suffices. Only the CPU is checked here, because GPUs report a
+ * lack of memory themselves.
+ */
 function neededWeights(config: ModelConfig, device: Device): [string, WeightSpec][] {
   const specs = [...modelWeights(config)].filter(([, { optional }]) => !optional);
   const parameters = parametersOf(specs);

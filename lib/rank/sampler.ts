@@ -18,7 +18,7 @@ export interface SamplerOptions {
 
 /** Maximum number of tries for a prompt whose answers are empty or equal. */
 const TRIES = 4;
-/** Number of prompt ids for which each round of tries reserves seeds. */
+/** Upper bound of the prompt ids. Each round of tries reserves seeds for all ids below it. */
 const IDS_PER_ROUND = 2 ** 20;
 
 /** Generates answers in the background, a few prompts ahead. The same seed gives a prompt the same answers in every run. */
@@ -100,7 +100,10 @@ export class Sampler {
     return [...found.values()];
   }
 
-  /** The seed of a try. Each round of tries has its own range of seeds, so that prompts with other ids do not share it. */
+  /**
+   * Returns the seed of a try. Each round of tries has a separate range of seeds, so that no two tries share a seed,
+   * whatever their prompts.
+   */
   private seedOf(id: number, attempt: number): number {
     const { count, seed } = this.options;
     const round = Math.floor(attempt / TRIES);

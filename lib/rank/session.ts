@@ -182,11 +182,11 @@ function rowOf(
   ranking: readonly (readonly number[])[],
   bad: boolean,
 ): object {
-  const said = ranking.flat();
-  const whole = said.length === answers.length && new Set(said).size === said.length;
+  const indices = ranking.flat();
+  const whole = indices.length === answers.length && new Set(indices).size === indices.length;
   if (
     !whole ||
-    said.some((i) => !Number.isSafeInteger(i) || i < 0 || i >= answers.length) ||
+    indices.some((i) => !Number.isSafeInteger(i) || i < 0 || i >= answers.length) ||
     ranking.some((g) => g.length === 0)
   )
     throw new HeddleError(

@@ -53,7 +53,8 @@ export async function* deltas(
     scores = undefined;
     if (finishReason) return;
   }
-  // The request wants no tokens. Or the sequence was ended from outside: then it has no finish reason, and nothing is yielded.
+  // The stream ended without a last piece. If the sequence has a finish reason, the request asked for no tokens. Otherwise the sequence was
+  // ended from outside, and nothing is yielded.
   if (sequence.finishReason)
     yield { text: "", calls: [], tokens: [], ...(scores && { scores }), finishReason: sequence.finishReason };
 }

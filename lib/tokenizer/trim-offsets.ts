@@ -61,8 +61,8 @@ export class OffsetTrimmer {
         const isFirst = t === from || begin === 0;
         // If there are several blanks, at least one comes from the text itself.
         const isPrefix = isFirst && keepsPrefix && leading === 1;
-        begin = Math.min(isPrefix ? begin : behind(source, begin, leading), end);
-        end = Math.max(before(source, end, trailing) ?? end, begin);
+        begin = Math.min(isPrefix ? begin : forward(source, begin, leading), end);
+        end = Math.max(backward(source, end, trailing) ?? end, begin);
       }
       offsets[2 * t] = begin;
       offsets[2 * t + 1] = end;
@@ -88,8 +88,11 @@ function isInside(source: string | Uint8Array, at: number): boolean {
   return isLowSurrogate(source.charCodeAt(at)) && isHighSurrogate(source.charCodeAt(at - 1));
 }
 
-/** Moves `at` forward by whole characters, because a blank in the vocabulary may map to another character in the text. */
-function behind(source: string | Uint8Array, at: number, characters: number): number {
+/**
+ * Moves `at` forward by whole characters. It counts characters, not bytes or code units, because a blank in the vocabulary may be a wider
+ * character in the text.
+ */
+function forward(source: string | Uint8Array, at: number, characters: number): number {
   for (let n = 0; n < characters && at < source.length; n++) {
     at++;
     while (at < source.length && isInside(source, at)) at++;
@@ -98,7 +101,7 @@ function behind(source: string | Uint8Array, at: number, characters: number): nu
 }
 
 /** Moves `at` back by whole characters. Returns undefined if the text has too few. */
-function before(source: string | Uint8Array, at: number, characters: number): number | undefined {
+function backward(source: string | Uint8Array, at: number, characters: number): number | undefined {
   for (let n = 0; n < characters; n++) {
     if (at === 0) return undefined;
     at--;

@@ -97,7 +97,8 @@ DType number_type(const Napi::Value& value, const char* name) {
 Napi::Function MappedFile::define(Napi::Env env) {
   return DefineClass(env, "MappedFile",
       {InstanceAccessor<&MappedFile::size>("size"), InstanceMethod<&MappedFile::bytes>("bytes"),
-          InstanceMethod<&MappedFile::text>("text"), InstanceMethod<&MappedFile::check>("check"), InstanceMethod<&MappedFile::close>("close")});
+          InstanceMethod<&MappedFile::text>("text"), InstanceMethod<&MappedFile::check>("check"),
+          InstanceMethod<&MappedFile::close>("close")});
 }
 
 MappedFile::MappedFile(const Napi::CallbackInfo& info) : Napi::ObjectWrap<MappedFile>(info) {

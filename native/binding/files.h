@@ -12,7 +12,8 @@ namespace heddle {
 // Returns the DType for an index into DTYPES. Throws INVALID_ARGUMENT unless it is a floating-point or quantized type.
 DType number_type(const Napi::Value& value, const char* name);
 
-// In JavaScript: class MappedFile { constructor(path); size; bytes(offset, length); text(offset, length); check(); close() }.
+// In JavaScript: class MappedFile { constructor(path); size; bytes(offset, length); text(offset, length); check();
+// close() }.
 class MappedFile : public Napi::ObjectWrap<MappedFile> {
  public:
   static Napi::Function define(Napi::Env env);

@@ -10,6 +10,7 @@
 #include "binding/unwrap.h"
 #include "cpu/isa/dispatch.h"
 #include "core/cpus.h"
+#include "core/platform/limits.h"
 #include "core/memory.h"
 
 namespace heddle {

@@ -3,9 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#if defined(__aarch64__) && defined(__linux__)
-#include <sys/auxv.h>
-#endif
+#include "core/platform/arm_features.h"
 
 namespace heddle {
 namespace {
@@ -129,13 +127,6 @@ struct Armv8 {
     return crc;
   }
 };
-bool has_armv8_crc() {
-#if defined(__linux__)
-  return getauxval(AT_HWCAP) & 1u << 7;  // HWCAP_CRC32
-#else
-  return true;  // all Apple processors have it
-#endif
-}
 #endif
 
 std::vector<Crc32cWay> ways() {
@@ -144,7 +135,7 @@ std::vector<Crc32cWay> ways() {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("sse4.2")) found.push_back({"sse4.2", by_instruction<Sse42>});
 #elif defined(__aarch64__)
-  if (has_armv8_crc()) found.push_back({"armv8", by_instruction<Armv8>});
+  if (has_arm_feature(ArmFeature::crc32)) found.push_back({"armv8", by_instruction<Armv8>});
 #endif
   return found;
 }

@@ -5,15 +5,18 @@
 #include <memory>
 #include <string>
 
+#include "core/error.h"
+#include "core/platform/file.h"
+
 namespace heddle {
 
 // Owners share it through std::shared_ptr; the mapping lives as long as the last tensor that points into it.
 //
 // If another program truncates the file after it was mapped, touching a lost page raises SIGBUS. No check beforehand
-// can exclude that race. Therefore the size comes from the same descriptor that is mapped, and read() uses pread, which
-// reports a truncation as an error. A lost page that a kernel touches reads as zeros and sets a flag (lost_pages.h),
-// which a run checks at its end. Files that are replaced by rename, as heddle itself writes them, are safe: the mapping
-// keeps the old file alive.
+// can exclude that race. Therefore the size comes from the same descriptor that is mapped, and read() uses the
+// system's read, which reports a truncation as an error. A lost page that a kernel touches reads as zeros and sets a
+// flag (lost_pages.h), which a run checks at its end. Files that are replaced by rename, as heddle itself writes them,
+// are safe: the mapping keeps the old file alive.
 class Mapping {
  public:
   // Throws Error NOT_FOUND (no such file), INVALID_FILE (not a regular file) or IO (permission, no memory, …).
@@ -34,13 +37,13 @@ class Mapping {
   void check_range(size_t offset, size_t length) const;
 
  private:
-  Mapping(std::string path, int descriptor, const uint8_t* data, size_t size)
-      : path_(std::move(path)), descriptor_(descriptor), data_(data), size_(size) {}
+  explicit Mapping(const std::string& path);
+  Error truncated_to(size_t bytes) const;
 
   std::string path_;
-  int descriptor_;
-  const uint8_t* data_;
+  File file_;
   size_t size_;
+  const uint8_t* data_ = nullptr;
 };
 
 }  // namespace heddle

@@ -1,22 +1,11 @@
 #include "core/memory.h"
 
-#include <algorithm>
 #include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <new>
 #include <string>
 
 #include "core/error.h"
-#include "core/lost_pages.h"
-
-#if defined(_WIN32)
-#include <malloc.h>
-#include <cstring>
-#else
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
+#include "core/platform/lost_pages.h"
+#include "core/platform/pages.h"
 
 namespace heddle {
 
@@ -26,13 +15,7 @@ std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<Acceler
     void* data = accelerator->allocate(reserve);
     return std::shared_ptr<Storage>(new Storage(data, bytes, nullptr, std::move(accelerator)));
   }
-#if defined(_WIN32)
-  void* p = _aligned_malloc(reserve, 4096);
-  if (p) std::memset(p, 0, reserve);
-#else
-  void* p = mmap(nullptr, reserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED) p = nullptr;
-#endif
+  void* p = map_pages(reserve);
   if (!p)
     throw Error("OUT_OF_MEMORY", "allocate: expected " + std::to_string(bytes) + " bytes, got none from the system");
   std::shared_ptr<Storage> made(new Storage(p, bytes, nullptr, nullptr));
@@ -41,19 +24,9 @@ std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<Acceler
   return made;
 }
 
-void Storage::want_large_pages([[maybe_unused]] size_t offset, [[maybe_unused]] size_t bytes) const {
-#if defined(MADV_HUGEPAGE)
-  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), from = offset / page * page;
-  madvise(data_ + from, offset + bytes - from, MADV_HUGEPAGE);
-#endif
-}
+void Storage::want_large_pages(size_t offset, size_t bytes) const { heddle::want_large_pages(data_ + offset, bytes); }
 
-void Storage::populate([[maybe_unused]] size_t offset, [[maybe_unused]] size_t bytes) const {
-#if defined(MADV_POPULATE_WRITE)
-  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), from = offset / page * page;
-  madvise(data_ + from, offset + bytes - from, MADV_POPULATE_WRITE);
-#endif
-}
+void Storage::populate(size_t offset, size_t bytes) const { populate_pages(data_ + offset, bytes); }
 
 void Storage::check_whole() const {
   if (owner_ && has_lost_pages(data_)) throw Error("IO", "tensor: the mapped file was truncated while it was in use");
@@ -93,13 +66,7 @@ void Storage::end_packing(const char* layout, PartlyPacked made, bool whole) {
 }
 
 void Storage::release_pages() const {
-#if defined(MADV_DONTNEED)
-  if (!owner_) return;  // only pages of a file can be read again
-  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  const size_t first = (reinterpret_cast<uintptr_t>(data_) + page - 1) / page * page,
-               end = (reinterpret_cast<uintptr_t>(data_) + bytes_) / page * page;
-  if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
-#endif
+  if (owner_) release_file_pages(data_, bytes_);  // only pages of a file can be read again
 }
 
 Storage::~Storage() {
@@ -108,11 +75,7 @@ Storage::~Storage() {
     accelerator_->release(data_);
     return;
   }
-#if defined(_WIN32)
-  _aligned_free(data_);
-#else
-  munmap(data_, bytes_ ? bytes_ : 1);
-#endif
+  unmap_pages(data_, bytes_ ? bytes_ : 1);
 }
 
 }  // namespace heddle

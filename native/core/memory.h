@@ -80,8 +80,4 @@ class Storage {
   std::exception_ptr failure_;
 };
 
-// Returns the bytes that the system and the process's control groups can still provide without reclaiming memory in
-// use. The largest number if neither reports them. `root` is the parent of /proc and /sys.
-size_t available_memory(const std::string& root = "");
-
 }  // namespace heddle

@@ -193,7 +193,7 @@ void give_registers(void** lanes, uint32_t) {
   Asynchronous& s = asynchronous_state();
   s.used = true;
   Warp& w = my_warp();
-  // The maximum for this launch, for which such kernels are compiled.
+  // Kernels that use setmaxnreg are compiled for the maximum number of registers of their launch.
   if (!w.registers) w.registers = 65536 / threads_of_block() / 8 * 8;
   if (first.take ? first.registers < w.registers : first.registers > w.registers)
     fatal(std::string("setmaxnreg.") + (first.take ? "inc" : "dec") + at(first.line) + " to " +
@@ -281,7 +281,7 @@ void start_copy(const BoxCopy& c, void* barrier, int line) {
 void begin_asynchronous(int warps) {
   Asynchronous& s = asynchronous_state();
   const size_t granules = shared_capacity() / granule_bytes + 1;
-  // Most kernels use none of this state, which is then reused.
+  // The state is reused if the previous block has not used it, as in most kernels.
   if (!s.used && s.warps.size() == static_cast<size_t>(warps) && s.granules.size() == granules) return;
   s = Asynchronous{};
   s.warps.resize(static_cast<size_t>(warps));

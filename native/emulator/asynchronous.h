@@ -15,11 +15,11 @@
 //   has waits forever;
 // - bulk writes to global memory: sources that a thread wrote without fence.proxy.async; sources not read when the
 //   block ends; release_word before the writes are complete; waiting for a word that only a later block writes, because
-//   blocks must be numbered in the order in which they start;
-// - named barriers: numbers outside 1 to 15; different thread counts; diverged lanes; arrivals that no thread waits
-// for.
-//   Such barriers order copies and products, and in race builds the accesses of a kernel by warp.
-// Order is tracked per warp by vector clocks (Mattern 1988), which barriers join.
+//   a later block may not have started;
+// - named barriers: numbers outside 1 to 15; different thread counts; diverged lanes; an arrival without a waiter.
+//
+// Barriers, named ones included, order copies and products. In race builds they also order memory accesses, per warp.
+// Order is tracked by a vector clock per warp (Mattern 1988). A barrier joins the clocks of the warps that arrive.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -53,9 +53,9 @@ void wait_for_word(const int32_t* word, int32_t value, int line);
 void release_word(int32_t* word, int32_t value, int line);
 
 // One lane's operands of c (64, n) (+)= a (64, 16) b (16, n). For e4m3, k has 32 elements instead of 16.
-struct WarpgroupProduct {  // the lane's n / 2 accumulators
-  float* sums;             // n / 2
-  uint64_t a, b;           // descriptors
+struct WarpgroupProduct {
+  float* sums;    // the lane's n / 2 accumulators
+  uint64_t a, b;  // descriptors
   int n;
   bool a_transposed, b_transposed;  // MN-major
   bool add;

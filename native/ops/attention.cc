@@ -5,7 +5,8 @@
 namespace heddle {
 namespace {
 
-// q (N, H, D), k and v (N, KH, D); N = B * sequenceLength (0: N) and no attention crosses a sequence.
+// q (N, H, D), k and v (N, KH, D). N is a multiple of sequenceLength, or one sequence if that is 0. Rows of different
+// sequences do not see each other.
 void check_operands(const Check& c, Operand q, Operand k, Operand v) {
   c.rank(q, 3), c.dtype(q, activation_types);
   c.positive(q, 1), c.positive(q, 2);

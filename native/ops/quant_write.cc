@@ -29,8 +29,8 @@ void store_half(float v, uint8_t* to) {
   std::memcpy(to, &h, 2);
 }
 float as_half(float v) { return to_float(to_f16(v)); }
-// Rounds a unit of 6-bit scales to half precision. A unit that would vanish becomes the smallest half, because its
-// minima need it.
+// Rounds the unit of 6-bit scales or minima to half precision. A unit that would round to zero becomes the smallest
+// half. Otherwise all scales or minima in this unit would be zero.
 float as_half_unit(float v) {
   const float h = as_half(v);
   return h == 0 && v > 0 ? 5.9604645e-8f : h;

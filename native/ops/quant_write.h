@@ -5,17 +5,17 @@
 
 namespace heddle {
 
-// Number of scales tried on each side of the initial one, in steps of a tenth of an integer: for groups without and
-// with a minimum.
+// Number of scales tried on each side of the initial one, for groups without and with a minimum. Neighbouring scales
+// map a group's largest number (or its range) to values 0.1 apart.
 constexpr int scale_steps = 9, affine_steps = 10;
 
-// The largest magnitude that every written type can hold: the largest half times the widest integer.
+// The largest magnitude that every written type can hold: the largest half times 7, the largest integer of q4_0.
 constexpr float largest_quantised = 65504.0f * 7;
 
 // Writes the d and dmin of a q4_k block to `to`, and one copy per group to d and dmin. The scales and minima of the
 // block's 8 groups are multiples of them.
 void q4_k_units(const float* scale, const float* minimum, uint8_t* to, float* d, float* dmin);
-// Writes these multiples, integers in [0, 63], in the layout of the block.
+// Writes the scales and minima of a q4_k block, given as integers in [0, 63], to its 12 bytes at `to`.
 void q4_k_scales(const float* scale, const float* minimum, uint8_t* to);
 // Writes the d of a q6_k block, the unit of its 16 scales, to `to`, and returns it.
 float q6_k_unit(const float* scale, uint8_t* to);

@@ -186,7 +186,7 @@ void sample_row(const Node& n, int64_t row, const LogitScans& scans) {
     log_sum = scans.log_sum_exp(raw, V, raw_range.largest);
   } else {
     w.candidates.reset(logits, V, range.largest, range.smallest, s.temperature);
-    // Then the candidates' mass is that of the raw distribution.
+    // Whether the candidates have the raw distribution, so that their mass gives log_sum without another pass.
     const bool untouched = logits == raw && s.temperature == 1;
     log_sum =
         untouched ? raw_range.largest + std::log(w.candidates.mass()) : scans.log_sum_exp(raw, V, raw_range.largest);

@@ -82,9 +82,9 @@ void Executable::validate(const RunArguments& a) const {
     if (a.outputs[i].bytes != bytes(d.outputs[i])) throw internal_error("run: wrong size of output");
 }
 
-// Checks shapes again for the sizes of a run. Conditions that hold at the bounds may fail at smaller sizes: that two
-// symbols are equal, that one dimension is at most another, or that a number of rows is a multiple. Scratch may also
-// grow as sizes shrink.
+// Checks shapes again for the sizes of a run. Conditions that hold at the bounds may fail at smaller sizes. Examples
+// are equal symbols, a dimension that is at most another, and a number of rows that must be a multiple. Scratch may
+// also grow as sizes shrink.
 void Executable::check_sizes(uint64_t changed, int threads) {
   if (threads != sizes_threads_) sizes_scratch_ = 0, sizes_threads_ = threads, changed = ~uint64_t{0};
   for (size_t i = 0; i < nodes_.size(); ++i) {

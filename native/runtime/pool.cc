@@ -17,11 +17,8 @@
 
 #include "core/cpus.h"
 #include "core/error.h"
+#include "core/platform/threads.h"
 
-#ifdef __linux__
-#include <sched.h>
-#include <unistd.h>
-#endif
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -40,25 +37,6 @@ inline void pause_cpu() {
 int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
-}
-
-void pin_to(const std::vector<int>& cpus) {
-#ifdef __linux__
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  for (int c : cpus) CPU_SET(c, &set);
-  sched_setaffinity(0, sizeof set, &set);  // on failure the thread stays unpinned, which is only slower
-#else
-  (void)cpus;
-#endif
-}
-
-long process_id() {
-#ifdef __linux__
-  return getpid();
-#else
-  return 0;
-#endif
 }
 
 constexpr int64_t spin_ns = 50'000;         // longer than the gap between two kernels of a program
@@ -201,8 +179,10 @@ struct Pool::Impl {
   }
 
   void worker(int thread) {
-    if (!cpus.empty()) pin_to({cpus[static_cast<size_t>(thread)]});
-    else if (!allowed_cpus().empty()) pin_to(allowed_cpus());  // undoes the pinning of the thread that started this one
+    mark_compute_thread();
+    if (!cpus.empty()) pin_thread({cpus[static_cast<size_t>(thread)]});
+    else if (!allowed_cpus().empty())
+      pin_thread(allowed_cpus());  // undoes the pinning of the thread that started this one
     uint64_t seen = 0;
     Ahead ahead;
     while (true) {
@@ -333,7 +313,7 @@ void Pool::run_raw(int64_t tasks, Task fn, void* context) {
   if (!p.cpus.empty()) {
     thread_local const Impl* pinned_for = nullptr;
     if (pinned_for != &p) {
-      pin_to({p.cpus[0]});
+      pin_thread({p.cpus[0]});
       pinned_for = &p;
     }
   }

@@ -19,7 +19,7 @@ namespace heddle {
 struct EncodeOptions {
   bool add_special = true;    // adds the ids of the post-processor
   bool allow_special = true;  // recognizes the text of special tokens
-  // Adds the mark or space that the tokenizer puts before a text. False if the text continues another one.
+  // Adds the prefix (U+2581 or a space) that the tokenizer puts before a text. False if the text continues another one.
   bool add_prefix = true;
   // Without allow_special: ids of the special tokens that are recognized.
   const std::vector<uint32_t>* allowed_ids = nullptr;

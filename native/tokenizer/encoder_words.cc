@@ -11,7 +11,7 @@ void Encoder::encode_plain(const char* begin, const char* end, Target& target) {
 }
 
 template <bool with_offsets> void Encoder::encode_words(const char* begin, const char* end, Target& target) {
-  // With offsets the cache is usable only if token lengths equal the lengths of their bytes.
+  // Offsets of cached words come from the lengths of their tokens. These must equal the lengths of the text.
   const bool caches = (!with_offsets || model_->every_byte_known) && !dropout_.active();
   model_->splitter.run(begin, end, [&](const char* word, const char* word_end) {
     target.check_cancelled();
@@ -63,7 +63,7 @@ template <bool with_offsets> void Encoder::encode_long_cached(const char* word, 
   if (count <= WordCache::max_long_ids) cache_.add_long(low, high, length, ids.data() + before, count);
 }
 
-// Adds the offsets of the ids from index `before` on. Their bytes are the text from `word` on.
+// Adds the offsets of the ids from index `before` on. The bytes of these tokens are the text from `word` on.
 void Encoder::add_token_offsets(const char* word, size_t before, Target& target) {
   for (size_t i = before; i < target.out.ids.size(); ++i) {
     const char* from = word;

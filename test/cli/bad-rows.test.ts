@@ -153,7 +153,7 @@ test("an unknown template name is reported for the option", async () => {
   }
 });
 
-test("names invalid UTF-8 wherever rows are read", async () => {
+test("reports the line of invalid UTF-8, wherever rows are read", async () => {
   const bad = Buffer.concat([Buffer.from('{"text": "a"}\n{"text": "b'), Buffer.from([0xff]), Buffer.from('"}\n')]);
   await writeFile(join(folder, "bytes.jsonl"), bad);
   await writeFile(

@@ -1,4 +1,4 @@
-// classify, embed and eval, tested by the built bin entry in a separate process.
+// `heddle classify`, `embed` and `eval`, run as the built command in a separate process.
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -115,9 +115,9 @@ describe("classify", () => {
   });
 });
 
-test("names the line of an invalid text in a file", async () => {
+test("reports the file and line of an invalid text", async () => {
   const rows = (name: string, ...lines: object[]) => {
-    const blank = 70; // blank lines count, and 64 rows share a call of the model
+    const blank = 70; // blank lines count as lines; more than 64 rows take several calls of the model
     return writeFile(at(name), [...Array(blank).fill(""), ...lines.map((line) => JSON.stringify(line))].join("\n"));
   };
   const long = "The cat saw the sea. ".repeat(60);

@@ -1,4 +1,4 @@
-// `heddle doctor`, and what the loader says where it finds no addon.
+// `heddle doctor`, and the loader's message if the addon is missing.
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";

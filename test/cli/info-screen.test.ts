@@ -36,7 +36,7 @@ const model = {
   modelCard: null,
 } as unknown as ModelInfo;
 
-test("shows the machine's devices with their units", () => {
+test("the screen shows the machine's devices with their units", () => {
   expect(machineScreen(machine)).toBe(
     `This machine
   heddle        1.2.3, built by gcc 12 (Release, with CUDA kernels)
@@ -47,7 +47,7 @@ test("shows the machine's devices with their units", () => {
   );
 });
 
-test("shows why CUDA has no devices", () => {
+test("the screen shows why CUDA has no devices", () => {
   expect(machineScreen({ ...machine, cudaProblem: "no driver" })).toContain("\n  cuda          no driver\n");
 });
 
@@ -88,7 +88,7 @@ No model card.`,
     expect(screen).not.toMatch(/[{}[\]"]/);
   });
 
-  test("truncates long parts and shows how much was left out", () => {
+  test("is shown with long parts truncated, and with what was left out", () => {
     const data = Array.from({ length: 100 }, (_, i) => ({ name: `part-${i}.txt` }));
     const modelCard = parseModelCard({ stage: "sft", data, notes: "long ".repeat(1000) });
     const screen = modelScreen({ ...model, modelCard });
@@ -98,7 +98,7 @@ No model card.`,
     expect(screen.length).toBeLessThan(3000);
   });
 
-  test("shows control characters of a card as codes", () => {
+  test("is shown with the control characters of its card as codes", () => {
     const modelCard = parseModelCard({
       stage: "sft",
       name: "evil\u001b[2J",

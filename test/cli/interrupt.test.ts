@@ -44,7 +44,7 @@ async function atFirst(args: string[], stream: "stdout" | "stderr", then: (child
   return end;
 }
 
-describe("a long command whose reader leaves", () => {
+describe("a long command whose stdout is closed", () => {
   test("train saves the step and exits with 141, and --resume continues", async () => {
     const args = await training("piped");
     const { code, said } = await atFirst(args, "stdout", (child) => child.stdout!.destroy());

@@ -25,7 +25,7 @@ function prompt() {
 const CTRL_C = "\x03";
 const LEFT = "\x1b[D";
 
-test("clears a partly typed line, wherever the cursor is, and the chat continues", async () => {
+test("Ctrl-C clears a partly typed line, wherever the cursor is, and the chat continues", async () => {
   const { lines, said, seen, type } = prompt();
   await type(`half typed${LEFT}${LEFT}${CTRL_C}`);
   expect([lines.line, seen.closed, said]).toEqual(["", false, []]);
@@ -34,7 +34,7 @@ test("clears a partly typed line, wherever the cursor is, and the chat continues
   lines.close();
 });
 
-test("on an empty line it shows how to quit, and a second press quits", async () => {
+test("Ctrl-C on an empty line shows how to quit, and a second press quits", async () => {
   const { lines, said, seen, type } = prompt();
   await type(CTRL_C);
   expect(seen.closed).toBe(false);

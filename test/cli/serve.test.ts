@@ -45,7 +45,7 @@ function post(url: string, body: object, headers: Record<string, string> = {}): 
   return fetch(`${url}/v1/completions`, init);
 }
 
-describe.each(["SIGINT", "SIGTERM"] as const)("%s", (signal) => {
+describe.each(["SIGINT", "SIGTERM"] as const)("a server that gets %s", (signal) => {
   test("finishes running answers, then exits with code 0", async () => {
     const { child, first, stdout, stderr, ended } = await startServer(["--log", "--max-concurrent", "2"]);
     expect(first).toEqual({ url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/), model: "model" });
@@ -62,7 +62,7 @@ describe.each(["SIGINT", "SIGTERM"] as const)("%s", (signal) => {
   });
 });
 
-test("a second signal ends it at once", async () => {
+test("a second signal ends the server at once", async () => {
   const { child, first, ended } = await startServer(["--context-length", "128"]);
   // A request with an unfinished body keeps the server waiting.
   const body = new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode("{")) });
@@ -77,7 +77,7 @@ test("a second signal ends it at once", async () => {
   await asked;
 });
 
-test("accepts keys from the command line or the environment, and never prints them", async () => {
+test("the server accepts API keys from the command line or the environment, and never prints them", async () => {
   const check = async ({ first, stdout, stderr }: Started, keys: readonly string[]) => {
     const ask = async (key?: string) =>
       (await fetch(`${first.url}/v1/models`, key ? { headers: { authorization: `Bearer ${key}` } } : {})).status;
@@ -101,7 +101,7 @@ test("accepts keys from the command line or the environment, and never prints th
   }
 });
 
-test("passes its options to the server", async () => {
+test("heddle serve passes its options to the server", async () => {
   const { first } = await startServer([
     ...["--model-name", "mine", "--max-tokens", "3", "--max-choices", "2", "--max-queue", "1", "--deterministic"],
     ...["--allowed-host", "models.example", "--allowed-host", "127.0.0.1", "--allowed-origin", "https://app.example"],
@@ -114,7 +114,7 @@ test("passes its options to the server", async () => {
   expect((await post(first.url, body, { origin: "https://b.example" })).status).toBe(403);
 });
 
-test("rejects invalid options, models and ports", async () => {
+test("heddle serve rejects invalid options, models and ports", async () => {
   expect(await refused(["serve", "--model", model, "--host", "0.0.0.0"])).toMatch(
     /--host: expected the loopback interface/,
   );

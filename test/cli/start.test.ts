@@ -28,13 +28,13 @@ function start(...args: string[]) {
   return { status, stdout, stderr };
 }
 
-test("without the embedded model it fails with one line", () => {
+test("npm start fails with one line if the embedded model is missing", () => {
   const { status, stdout, stderr } = start();
   expect([status, stdout]).toEqual([2, ""]);
   expect(stderr).toMatch(/^heddle: models\/default: expected the embedded model [^\n]+\n$/);
 });
 
-describe.skipIf(!embedded)("with the embedded model", () => {
+describe.skipIf(!embedded)("npm start with the embedded model", () => {
   test("prints the text that its weights generate", async () => {
     cpSync(join(root, "models"), join(copy, "models"), { recursive: true });
     const { status, stdout, stderr } = start("Once", "upon a time");

@@ -1,4 +1,4 @@
-// Provides a folder with tiny models and a text to each importing test file, and runs commands in it.
+// Creates a folder with tiny models and a text for each test file that imports this module, and runs commands in it.
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

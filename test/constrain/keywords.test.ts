@@ -74,7 +74,7 @@ const cases: Case[] = [
     ["1000000"],
     ["0", "1", "100000"],
   ],
-  // Some numbers of 16 digits are parsed as a neighbour, here ...416.
+  // Doubles cannot hold every 16-digit integer: 9020108010105415 is parsed as …416, which is not a multiple of 5.
   [
     "multipleOf an integer beyond exact doubles",
     { type: "integer", multipleOf: 5 },
@@ -279,7 +279,7 @@ const cases: Case[] = [
 ];
 
 describe("keywords", () => {
-  test.each(cases)("%s", (_name, schema, accepted, refused) => {
+  test.each(cases)("allow exactly the valid values: %s", (_name, schema, accepted, refused) => {
     const automaton = new Automaton(compileSchema(schema));
     expect(accepted.filter((text) => !accepts(automaton, text))).toEqual([]);
     expect(refused.filter((text) => accepts(automaton, text))).toEqual([]);
@@ -350,7 +350,7 @@ describe("regular expressions", () => {
       "\\^|\\$",
       "[\\w-]+",
     ],
-  ])("%s", (pattern) => {
+  ])("match the texts that JavaScript's RegExp matches: %s", (pattern) => {
     const automaton = new Automaton(compileRegex(pattern));
     const whole = new RegExp(`^(?:${pattern})$`, "u");
     expect(texts.filter((text) => accepts(automaton, text))).toEqual(texts.filter((text) => whole.test(text)));

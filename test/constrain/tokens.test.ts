@@ -1,4 +1,4 @@
-// The mask of a vocabulary equals the check of each token individually.
+// The mask of a vocabulary equals checking each token individually.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -146,7 +146,7 @@ test("rejects a decoder that changes tokens by their neighbours", () => {
   );
 });
 
-test("throws if no token can continue, and returns no mask after a finished document", async () => {
+test("the mask throws if no token can continue, and is undefined after a finished document", async () => {
   const texts = ["a", "b", "bc"].map((text) => Buffer.from(text));
   const tokens = { vocabSize: 3, addedTokens: [], joinsBytes: true, tokenBytes: (id: number) => texts[id]! };
   const of = (pattern: string) =>
@@ -167,7 +167,7 @@ test("throws if no token can continue, and returns no mask after a finished docu
   expect(await done.mask()).toBeUndefined();
 });
 
-test("does not block the event loop while computing the mask of a large vocabulary", async () => {
+test("computing the mask of a large vocabulary does not block the event loop", async () => {
   const words = Array.from({ length: 60_000 }, (_, i) => Buffer.from(i.toString(36)));
   const tokens = { vocabSize: words.length, addedTokens: [], joinsBytes: true, tokenBytes: (id: number) => words[id]! };
   const constraint = new Constraint(new Automaton(compileRegex("(?:[a-z]|[0-9])*")), {

@@ -25,7 +25,7 @@ async function folderOf(config: object): Promise<string> {
 const last = "full_attention full_attention sliding_attention".split(" ");
 const middle = "full_attention sliding_attention full_attention".split(" ");
 
-describe("is stored in a GGUF file, and in a folder converted from it", () => {
+describe("a configuration converted to GGUF and back", () => {
   test.each([
     { modelType: "qwen2", slidingWindow: 6, layerTypes: last },
     { modelType: "qwen3", slidingWindow: 6, layerTypes: last },
@@ -61,7 +61,7 @@ describe("is stored in a GGUF file, and in a folder converted from it", () => {
     { modelType: "glm4", attentionBias: false, headDim: 12, hiddenAct: "gelu" },
     { modelType: "gpt_neox", hiddenAct: "gelu", numKeyValueHeads: 4, attentionBias: false, tieWordEmbeddings: true },
     { modelType: "llama", eosTokenIds: [1, 5, 6, 7, 8] },
-  ] as ModelConfigInput[])("$modelType: $slidingWindow $hiddenAct $eosTokenIds", async (config) => {
+  ] as ModelConfigInput[])("is unchanged: $modelType $slidingWindow $hiddenAct $eosTokenIds", async (config) => {
     const folder = await folderOf(config);
     const file = join(temporaryFolder(), "model.gguf");
     const back = join(temporaryFolder(), "back");
@@ -79,7 +79,7 @@ describe("is stored in a GGUF file, and in a folder converted from it", () => {
     }
   });
 
-  test("end tokens from generation_config.json", async () => {
+  test("includes the end tokens of generation_config.json", async () => {
     const folder = await folderOf({ modelType: "llama", eosTokenIds: [1] });
     writeFileSync(join(folder, "generation_config.json"), JSON.stringify({ eos_token_id: [1, 9] }));
     const file = join(temporaryFolder(), "model.gguf");
@@ -196,7 +196,7 @@ describe("YaRN in llama.cpp's keys", () => {
   });
 });
 
-test("names the missing feature of an unknown architecture", async () => {
+test("rejects an unknown architecture and names its missing feature", async () => {
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({}), path);
   const file = await withMetadata(path, {
@@ -210,7 +210,7 @@ test("names the missing feature of an unknown architecture", async () => {
   );
 });
 
-test("names the features that distinguish an unknown encoder from BERT", async () => {
+test("rejects an unknown encoder and names the features that distinguish it from BERT", async () => {
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({}), path);
   const file = await withMetadata(path, {

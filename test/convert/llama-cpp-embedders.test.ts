@@ -35,8 +35,8 @@ const models: Record<string, object> = {
   "llama, bidirectional, mean": { modelType: "llama", useBidirectionalAttention: true, ...sizes, ...raw("mean") },
 };
 
-describe.skipIf(!installed)("vectors of texts", () => {
-  test("agree for texts, which end with the tokenizer's closing token, not the end-of-turn token", async () => {
+describe.skipIf(!installed)("vectors of converted embedders", () => {
+  test("agree with llama.cpp's for texts, which end with the tokenizer's closing token, not the end-of-turn token", async () => {
     const trained = await Tokenizer.train(texts, { vocabSize: 400, specialTokens: ["<|endoftext|>", "<|im_end|>"] });
     const json = JSON.parse(trained.files()["tokenizer.json"]!);
     const end = { SpecialToken: { id: "<|endoftext|>", type_id: 0 } };
@@ -61,7 +61,7 @@ describe.skipIf(!installed)("vectors of texts", () => {
   });
 
   test.each(Object.keys(models).flatMap((name) => (["f32", "q8_0"] as const).map((dtype) => ({ name, dtype }))))(
-    "agree for $name in $dtype",
+    "agree with llama.cpp's for $name in $dtype",
     async ({ name, dtype }) => {
       const file = join(temporaryFolder(), "embedder.gguf");
       await convertModel(await encoderFolder(models[name], await robertaTokenizer()), file, { dtype });
@@ -75,7 +75,7 @@ describe.skipIf(!installed)("vectors of texts", () => {
         theirs += apart(await peer.embed(ids), want) / texts.length;
         ours += apart(await rounded.embed(ids), want) / texts.length;
       }
-      // As in llama-cpp-encoders.test.ts.
+      // See llama-cpp-encoders.test.ts for the bound.
       expect(theirs).toBeLessThan(dtype === "f32" ? 4 * 2 ** -11 : 3 * ours);
     },
   );

@@ -52,8 +52,8 @@ const cases = Object.keys(families).flatMap((name) =>
   })),
 );
 
-describe.skipIf(!installed)("vectors of texts", () => {
-  test.each(cases)("agree for $name in $dtype", async ({ name, dtype }) => {
+describe.skipIf(!installed)("vectors of converted encoders", () => {
+  test.each(cases)("agree with llama.cpp's for $name in $dtype", async ({ name, dtype }) => {
     const file = join(temporaryFolder(), "encoder.gguf");
     await convertModel(await encoderFolder(families[name]), file, { dtype });
     const peer = await peers.of(file);
@@ -72,7 +72,7 @@ describe.skipIf(!installed)("vectors of texts", () => {
     expect(theirs).toBeLessThan(dtype === "f32" || dtype === "f16" ? 4 * 2 ** -11 : times * ours);
   });
 
-  test("agree for texts instead of ids", async () => {
+  test("agree with llama.cpp's for texts instead of ids", async () => {
     const file = join(temporaryFolder(), "encoder.gguf");
     await convertModel(await encoderFolder({ ...tanh, ...raw("mean") }), file, { dtype: "f32" });
     const peer = await peers.of(file);
@@ -86,7 +86,7 @@ test.skipIf(!installed).each([
   ["bert", "first", {}],
   ["roberta", "first", {}],
   ["modernbert", "mean", modern],
-])("a classifier's scores agree: %s", async (modelType, pooling, more) => {
+])("a classifier's scores agree with llama.cpp's: %s", async (modelType, pooling, more) => {
   const classifier = { task: "sequence", labels: ["a", "b", "c"], pooling };
   const folder = await encoderFolder({ ...tanh, ...more, modelType, classifier });
   const file = join(temporaryFolder(), "encoder.gguf");
@@ -107,7 +107,7 @@ test.skipIf(!installed).each([
   }
 });
 
-test.skipIf(!installed)("tokens agree except where llama.cpp differs from BERT", async () => {
+test.skipIf(!installed)("tokens agree with llama.cpp's, except where llama.cpp differs from BERT", async () => {
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(await encoderFolder(), file, { dtype: "f32" });
   const peer = await peers.of(file);
@@ -123,7 +123,7 @@ test.skipIf(!installed)("tokens agree except where llama.cpp differs from BERT",
     expect(await peer.tokenize(other), texts[3 + 8 * i]).toEqual([...model.tokenizer!.encode(other)].slice(1, -1));
 });
 
-test.skipIf(!installed)("an XLM-RoBERTa vocabulary gives the same tokens and vectors", async () => {
+test.skipIf(!installed)("an XLM-RoBERTa vocabulary gives llama.cpp's tokens and vectors", async () => {
   // llama.cpp does not fall back to bytes, and published models of this kind lack byte pieces. Here they are ordinary pieces.
   const file = await unigramFile((folder, plain) => convertModel(folder, plain, { dtype: "f32" }), 1);
   const peer = await peers.of(file);
@@ -140,7 +140,7 @@ test.skipIf(!installed)("an XLM-RoBERTa vocabulary gives the same tokens and vec
 test.skipIf(!installed).each([
   ["roberta", robertaTokenizer],
   ["xlm-roberta", xlmRobertaTokenizer],
-])("%s: tokens, special tokens and vectors agree", async (modelType, tokenizerOf) => {
+])("tokens, special tokens and vectors of %s agree with llama.cpp's", async (modelType, tokenizerOf) => {
   const tokenizer = await tokenizerOf();
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(await encoderFolder({ modelType, ...tanh, ...raw("mean") }, tokenizer), file, { dtype: "f32" });

@@ -152,8 +152,8 @@ const cases = Object.keys(families).flatMap((name) =>
   (["llama", "gpt_oss"].includes(name) ? allTypes : types).map((dtype) => ({ name, dtype })),
 );
 
-describe.skipIf(!installed)("logits of llama.cpp", () => {
-  test.each(cases)("agree for $name in $dtype", async ({ name, dtype }) => {
+describe.skipIf(!installed)("logits of converted files", () => {
+  test.each(cases)("agree with llama.cpp's for $name in $dtype", async ({ name, dtype }) => {
     const file = join(temporaryFolder(), "model.gguf");
     await convertModel(await folderOf(name), file, { dtype });
     const peer = await peers.of(file);
@@ -218,14 +218,14 @@ describe.skipIf(!installed)("the rounding error is at most that of llama.cpp", (
 
 const scaled = { "llama.rope.scaling.factor": f32(4) };
 const freqs = ropeFreqs(Array.from({ length: 32 }, (_, i) => 1 + i / 5));
-describe.skipIf(!installed)("files of other programs give llama.cpp's logits", () => {
+describe.skipIf(!installed)("GGUF files of other programs", () => {
   test.each([
     ["olmo2", "OLMo 3's window", { "olmo2.attention.sliding_window": u32(20) }, []],
     ["gemma3_text", "a pattern of sliding layers", { "gemma3.attention.sliding_window_pattern": u32(3) }, []],
     ["llama", "a RoPE scaling factor without a scaling type", scaled, []],
     ["llama", "linear scaling with a factor tensor", { ...scaled, "llama.rope.scaling.type": text("linear") }, [freqs]],
     ["llama", "no scaling with a factor tensor", { ...scaled, "llama.rope.scaling.type": text("none") }, [freqs]],
-  ])("%s: %s", async (name, _what, changes, added) => {
+  ])("give llama.cpp's logits for %s with %s", async (name, _what, changes, added) => {
     const plain = join(temporaryFolder(), "model.gguf");
     await convertModel(await folderOf(name, { numHiddenLayers: 5 }), plain, { dtype: "f32" });
     const file = await withoutHeddleKeys(plain, changes, added);
@@ -283,7 +283,7 @@ test.skipIf(!installed)("llama.cpp fails where a note says that it cannot open o
     const file = join(temporaryFolder(), "model.gguf");
     const { notes } = await convertModel(await folderOf(name, more), file, { dtype: "f32" });
     expect(notes?.join()).toMatch(/cannot open|computes nothing/);
-    await peers.of(plain); // a process survives rejecting a file, unless it is its first
+    await peers.of(plain); // a llama.cpp process that rejects its first file would exit
     const opened = peers.of(file).then((its) => its.logits([5, 6]));
     await expect(opened, name).rejects.toThrow();
   }
@@ -299,8 +299,8 @@ test.skipIf(!installed)("llama.cpp opens the parts of a model that heddle opens"
   expect(apart(await peer.logits(prompts[2]!), want!)).toBeLessThan(4 * 2 ** -11);
 });
 
-describe.skipIf(!installed || !fixtures).each(["stories260K", "default"])("greedy text of %s", (name) => {
-  test.each(["f32", "bf16", "q8_0", "q6_k"] as const)("agrees in %s", async (dtype) => {
+describe.skipIf(!installed || !fixtures).each(["stories260K", "default"])("the greedy text of %s", (name) => {
+  test.each(["f32", "bf16", "q8_0", "q6_k"] as const)("equals llama.cpp's in %s", async (dtype) => {
     const file = join(temporaryFolder(), "trained.gguf");
     await convertModel(name === "default" ? defaultModel : join(fixtures!, name), file, { dtype });
     const peer = await peers.of(file);

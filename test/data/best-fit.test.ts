@@ -82,7 +82,7 @@ describe("best-fit packing", () => {
       const whole = documents.filter((d) => d.length + 1 <= T).map((d) => `<${d}>`);
       const counts = new Map(whole.map((d) => [d, 0]));
       for (const text of batches.flatMap(read)) if (counts.has(text)) counts.set(text, counts.get(text)! + 1);
-      // The first rounds of two epochs share only what chance gives: a quarter of an epoch is a round.
+      // A round is a quarter of an epoch, so by chance the first rounds of two epochs share a quarter of their documents.
       const firstRound = async (epoch: number) => {
         using other = await openCorpus(options);
         other.restore({ ...JSON.parse(states[0]!), epoch });

@@ -10,8 +10,8 @@ const { write, folder } = temporaryFolder();
 const options = { tokenizer: byteTokenizer, maxSeqLength: 8, batchSize: 2, seed: 1 };
 const text = Array.from({ length: 40 }, (_, i) => `document ${i} ends`).join("\n\n");
 
-describe("a position in a corpus", () => {
-  it("is valid only for equal file contents, regardless of paths and dates, unless it has no sample", async () => {
+describe("the content sample of a corpus", () => {
+  it("rejects a saved position if contents differ, whatever the dates, and accepts one without a sample", async () => {
     const path = write("corpus.txt", text);
     const state = await (async () => {
       using corpus = await openCorpus({ ...options, files: path });
@@ -36,7 +36,7 @@ describe("a position in a corpus", () => {
     expect(() => changed.restore(place)).toThrow(/^state.contents: /);
   });
 
-  it("samples windows of large files, including the first and last byte, and reads small files whole", async () => {
+  it("covers windows of large files, with their first and last byte, and all of small files", async () => {
     const size = 40 * 2 ** 20;
     const path = join(folder, "large.bin");
     const file = openSync(path, "w+");

@@ -96,7 +96,7 @@ describe("a long document", () => {
     }
   });
 
-  it("that is a whole file has the ids of its text and counts once, also after resuming", async () => {
+  it("that fills a whole file has the ids of its text and counts once, also after resuming", async () => {
     const text = prose(400_000);
     const files = write("whole.txt", text);
     for (const { name, tokenizer } of tokenizers) {

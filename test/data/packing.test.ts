@@ -21,7 +21,7 @@ function plainly(lengths: readonly number[], capacity: number): number[][] {
   return bins.map((bin) => bin.items);
 }
 
-test("puts every item into exactly one bin without overflow, with as many bins as a naive best fit", () => {
+test("packing puts every item into exactly one bin without overflow, with as many bins as a naive best fit", () => {
   const cases = fc.integer({ min: 1, max: 40 }).chain((capacity) =>
     fc.record({
       capacity: fc.constant(capacity),
@@ -41,7 +41,7 @@ test("puts every item into exactly one bin without overflow, with as many bins a
   );
 });
 
-test("packs a hundred thousand items in well under a second", async () => {
+test("packing a hundred thousand items takes well under a second", async () => {
   const lengths = Array.from({ length: 100_000 }, (_, i) => 1 + ((i * 7919) % 2048));
   let bins: number[][] = [];
   const pack = () => {

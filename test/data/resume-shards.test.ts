@@ -38,7 +38,7 @@ const shardsIn = (path: string) =>
 describe.each([
   ["in order", {}],
   ["shuffled", { shuffle: true, seed: 3, shuffleBytes: 50_000 }],
-])("resume %s", (name, more) => {
+])("a resumed run, %s,", (name, more) => {
   const options = { files, tokenizer, shardTokens: 20_000, ...more };
 
   it("continues after any number of shards", async () => {
@@ -87,7 +87,7 @@ describe.each([
   });
 });
 
-describe("a folder with shards of several corpora", () => {
+describe("a folder with shards of earlier runs", () => {
   const other = write("other.txt", documents.map((text) => `Other ${text}`).join("\n\n"));
   const options = { files: files[0]!, tokenizer, shardTokens: 20_000 };
   /** Writes `count` shards, then aborts. */
@@ -100,7 +100,7 @@ describe("a folder with shards of several corpora", () => {
     ).rejects.toMatchObject({ code: "ABORTED" });
   };
 
-  it("resumes only the last run, and keeps only its shards", async () => {
+  it("can resume only the last run, and keeps only its shards", async () => {
     const wholeOther = join(folder, "other whole");
     const count = (await writeTokenShards({ ...options, files: other, outputDir: wholeOther })).length;
     for (const kept of [1, 2]) {
@@ -121,7 +121,7 @@ describe("a folder with shards of several corpora", () => {
     }
   });
 
-  it("ignores older shards if the interrupted run had completed none", async () => {
+  it("does not reuse older shards if the interrupted run had completed none", async () => {
     const outputDir = join(folder, "ended early");
     await writeTokenShards({ ...options, files: other, outputDir });
     // The name matches the run's next shard, but the shard belongs to another corpus.
@@ -136,7 +136,7 @@ describe("a folder with shards of several corpora", () => {
     expect(shardsIn(outputDir)).toEqual(shardsIn(whole));
   });
 
-  it("rewrites shards from the first missing one on", async () => {
+  it("gets new shards from the first missing one on", async () => {
     const outputDir = join(folder, "removed");
     await writeTokenShards({ ...options, outputDir });
     const whole = shardsIn(outputDir);
@@ -147,7 +147,7 @@ describe("a folder with shards of several corpora", () => {
     expect(shardsIn(outputDir)).toEqual(whole);
   });
 
-  it("must not be among the source folders", async () => {
+  it("is rejected as its own source, also by a symbolic link", async () => {
     const outputDir = join(folder, "own source");
     await writeTokenShards({ ...options, outputDir });
     const before = shardsIn(outputDir);
@@ -197,7 +197,7 @@ describe("the identity of a run", () => {
     await expect(writeTokenShards(work)).rejects.toThrow(/same sources/u);
   });
 
-  it("must be a valid record", async () => {
+  it("is rejected if its record in shards.json is invalid", async () => {
     const outputDir = join(folder, "record");
     await writeTokenShards({ ...options, outputDir });
     const path = join(outputDir, "shards.json");

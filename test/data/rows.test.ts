@@ -37,7 +37,7 @@ test("a .json file holds an array of rows or one row per line", async () => {
   await expect(rowsOf(await file("open.json", '[{"text": "a"}'))).rejects.toThrow(/open\.json: expected JSON/);
 });
 
-test("rejects invalid UTF-8 with its line, but accepts a literal replacement character", async () => {
+test("a row with invalid UTF-8 is rejected with its line, and one with a literal replacement character is accepted", async () => {
   const row = (text: string) => JSON.stringify({ text });
   const bad = Buffer.concat([Buffer.from(`${row("a")}\n{"text": "b`), Buffer.from([0xff]), Buffer.from('"}\n')]);
   await expect(rowsOf(await file("bad.jsonl", bad))).rejects.toMatchObject({
@@ -55,7 +55,7 @@ test("rejects invalid UTF-8 with its line, but accepts a literal replacement cha
     { text: "\ufffd" },
     { text: "é" },
   ]);
-  // A line that spans several chunks and is cut within a character by the last.
+  // Lines that span several chunks. The last file ends within a character.
   const long = "\ufffd".repeat(400_000);
   expect(await rowsOf(await file("long.jsonl", `${row(long)}\n${row(long)}`))).toHaveLength(2);
   const cut = Buffer.from(row(long));

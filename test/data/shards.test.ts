@@ -115,7 +115,7 @@ describe("readShard", () => {
     expect(found.map((one) => one.text)).toEqual(["one", "tw\ufffdo"]);
   });
 
-  it("names the line of a JSONL row with invalid UTF-8, but accepts a literal replacement character", async () => {
+  it("rejects a JSONL row with invalid UTF-8 and names its line, but accepts a literal replacement character", async () => {
     const row = (text: string | Buffer) =>
       Buffer.concat([Buffer.from('{"text":"'), Buffer.from(text), Buffer.from('"}\n')]);
     const rows = [row("one"), row("\ufffd"), row(Buffer.from([0x74, 0xff])), row("four")];

@@ -197,13 +197,13 @@ describe("token shards", () => {
       });
     const footer = whole.length - 32;
     const index = footer - 16 * documents.length;
-    /** Whether a number of the index stays below 2^16, apart from the flag of a document that goes on. The last end is known. */
+    /** Whether changing this byte of the index can go unnoticed: it is one of a number's two low bytes, or the flag of a continued document. */
     const isSmall = (at: number, value: number) => {
       const offset = (at - index) % 16;
       const isLastEnd = at >= footer - 16 && offset < 8;
       return !isLastEnd && (offset % 8 < 2 || (offset === 15 && value === 0x80));
     };
-    /** Error codes for a wrong byte. `undefined` stands for success: some values cannot be known to be wrong. */
+    /** Possible error codes for a changed byte. `undefined` means success, since some changes cannot be detected. */
     const allowed = (at: number, value: number): (string | undefined)[] => {
       if (whole[at] === value) return [undefined];
       if (at >= 24 && at < 56) return ["INVALID_ARGUMENT"]; // the fingerprint

@@ -1,4 +1,4 @@
-// Autotuning on an emulated device, which measures CPU time: measures the kernels of a model's products, stores the choices and uses them.
+// Autotuning on an emulated device measures the CPU time of kernels for a model's matrix products, stores the choices and uses them.
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { autotune } from "../../lib/bench/index.ts";
@@ -14,7 +14,7 @@ beforeAll(() => {
 });
 afterAll(() => void vi.unstubAllEnvs());
 
-test("measures every kernel of every matrix product of a model", async () => {
+test("autotuning measures every kernel of every matrix product of a model", async () => {
   const folder = join(temporaryFolder(), "model");
   const path = join(temporaryFolder(), "tuning.json");
   {
@@ -78,7 +78,7 @@ test("devices use the kernels chosen in the tuning file and ignore kernels that 
   expect(await bits(openDevice({ device: "cuda:1" }))).toEqual(other);
 });
 
-test("rejects unsupported devices, and invalid rows, choices, shapes and layouts", async () => {
+test("autotuning rejects unsupported devices, and invalid rows, choices, shapes and layouts", async () => {
   expect(await failureOf(() => autotune({ device: "cpu" }))).toMatchObject({ code: "UNSUPPORTED" });
   expect(await failureOf(() => autotune({ device: "cuda", rows: [0] }))).toMatchObject({
     code: "INVALID_ARGUMENT",

@@ -38,7 +38,7 @@ test("a tensor is copied from another device, with and without peer access, repe
   emulate("3");
   const values = numbers(3000, 5);
   const from = await Tensor.from(openDevice({ device: "cuda:0" }), "f32", [3000], values);
-  // Devices 0 and 1 have peer access, device 2 has none. The second accelerator of device 1 finds access already enabled.
+  // Devices 0 and 1 have peer access, device 2 has none. The second Device object of device 1 finds access already enabled.
   for (const index of [1, 2, 1]) {
     const to = Tensor.zeros(new Device(1, index), "f32", [3000]);
     for (let i = 0; i < 2; i++) await to.copyFrom(from);

@@ -62,7 +62,7 @@ const graphs: [string, Name[], (v: Values) => Value][] = [
   ],
 ];
 
-/** The RMS of each output: y, and optionally the gradients of its sum of squares. */
+/** Returns y and, for training, the gradients of its sum of squares. */
 async function outputsOf(
   device: Device,
   type: "bf16" | "f32",
@@ -99,7 +99,7 @@ const cases = ["1", "sm_90"].flatMap((emulated) =>
   graphs.flatMap((graph) => [false, true].map((training) => [graph[0], emulated, training, graph] as const)),
 );
 test.each(cases)(
-  "fusing is at least as accurate: %s on device %s, training %s",
+  "fused epilogues are at least as accurate as separate kernels: %s on device %s, training %s",
   async (_, emulated, training, graph) => {
     vi.stubEnv("HEDDLE_EMULATE_CUDA", emulated);
     const truth = await outputsOf(new Device(1), "f32", graph, training);

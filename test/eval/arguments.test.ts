@@ -84,7 +84,7 @@ describe("evaluations", () => {
   });
 });
 
-test("can be aborted while a source yields nothing", async () => {
+test("an evaluation can be aborted while its source yields nothing", async () => {
   const never = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) };
   const signal = () => AbortSignal.timeout(20);
   await expectError(() => perplexity(model, never, { signal: signal() }), "ABORTED", /perplexity: aborted/);

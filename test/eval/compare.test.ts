@@ -17,7 +17,7 @@ const rows = (["good", "bad"] as const).flatMap((label) =>
 // Sort in an order unrelated to the label.
 rows.sort((a, b) => (a.text.split(" ").reverse().join() < b.text.split(" ").reverse().join() ? -1 : 1));
 
-test("compares one trunk as a generative and a discriminative model, before and after training on the same rows", async () => {
+test("compareKinds compares one trunk as a generative and a discriminative model, before and after training on the same rows", async () => {
   const texts = rows.map(({ text, label }) => `${text}\nLabel: ${label}`);
   const tokenizer = await Tokenizer.train(texts, { vocabSize: 330 });
   const load = async () =>
@@ -65,7 +65,7 @@ test("compares one trunk as a generative and a discriminative model, before and 
   }
 });
 
-test("compares generative and discriminative models, and names arguments that do not fit", async () => {
+test("compareClassifiers compares generative and discriminative models, and names arguments that do not fit", async () => {
   const tokenizer = await Tokenizer.train(
     rows.map((r) => r.text),
     { vocabSize: 300 },

@@ -125,7 +125,7 @@ describe("documentsOf", () => {
     expect(await all(documentsOf(path))).toEqual(["one", "two"]);
   });
 
-  test("names a file without text", async () => {
+  test("rejects a file without text, and the error names it", async () => {
     for (const name of ["empty.txt", "empty.jsonl"]) {
       const error = await failureOf(() => collect(name, ""));
       expect(error).toMatchObject({ code: "INVALID_FILE" });
@@ -133,7 +133,7 @@ describe("documentsOf", () => {
     }
   });
 
-  test("names invalid rows", async () => {
+  test("rejects an invalid row with its file and line, and a missing file", async () => {
     for (const [content, line] of [
       ['{"text":1}\n', 1],
       ['"x"\n{\n', 2],

@@ -147,7 +147,7 @@ describe("after an interruption", () => {
   });
 });
 
-test("rejects invalid arguments", async () => {
+test("saveCheckpoint rejects invalid arguments", async () => {
   const folder = temporaryFolder();
   await expectError(
     () => saveCheckpoint(folder, -1, content(1)),

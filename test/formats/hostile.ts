@@ -25,7 +25,7 @@ import { modelFolder } from "./model-folder.ts";
 import { broken, brokenJson } from "./mutate.ts";
 import { COMPUTED, cuts, survives, use } from "./survives.ts";
 
-/** Possible positions of a GGUF file's counts, lengths, dimensions, types and offsets: everything before its data. */
+/** Every position before a GGUF file's data, where counts, lengths, dimensions, types and offsets may be. */
 async function headOf(path: string): Promise<number[]> {
   const { file, entries } = await openGguf(path);
   file.close();

@@ -229,7 +229,7 @@ describe("shards", () => {
     return path;
   }
 
-  test("opens a sharded folder, also through symbolic links", async () => {
+  test("are opened as one model, also through symbolic links", async () => {
     const path = folder({ a: "model-1.safetensors", b: "link.safetensors" });
     const other = temporaryFile(safetensors({ b: one }, f32(3, 4)));
     symlinkSync(other, join(path, "link.safetensors"));
@@ -242,25 +242,25 @@ describe("shards", () => {
   });
 
   test.each([
-    ["parent folder", { a: "../model-1.safetensors" }, /plain file name, got "\.\.\/model/],
-    ["absolute path", { a: "/etc/passwd" }, /plain file name/],
-    ["backslash", { a: "..\\x" }, /plain file name/],
+    ["a parent folder", { a: "../model-1.safetensors" }, /plain file name, got "\.\.\/model/],
+    ["an absolute path", { a: "/etc/passwd" }, /plain file name/],
+    ["a backslash", { a: "..\\x" }, /plain file name/],
     ["two dots", { a: ".." }, /plain file name/],
     ["a number", { a: 1 }, /plain file name, got number/],
-    ["empty name", { a: "" }, /plain file name/],
+    ["an empty name", { a: "" }, /plain file name/],
     ["a tensor that its shard lacks", { z: "model-1.safetensors" }, /"z": expected in model-1/],
     ["a missing weight map", null, /weight_map: expected an object/],
-  ])("%s", async (_name, map, message) => {
+  ])("are rejected with an invalid index: %s", async (_name, map, message) => {
     const path = folder(map);
     await expectError(() => openWeights(path), "INVALID_FILE", message);
   });
 
-  test("rejects a missing shard", async () => {
+  test("are rejected if one is missing", async () => {
     const path = folder({ a: "model-2.safetensors" });
     await expectError(() => openWeights(path), "NOT_FOUND", /model-2/);
   });
 
-  test("rejects a folder with only pytorch_model.bin", async () => {
+  test("are not looked for in pytorch_model.bin, which is rejected", async () => {
     const path = temporaryFolder();
     writeFileSync(join(path, "pytorch_model.bin"), "x");
     await expectError(() => openWeights(path), "UNSUPPORTED", /pytorch_model.bin/);

@@ -18,7 +18,7 @@ const rules: Record<string, Rule> = {
 };
 const answerOf = ({ ids, promptLength }: StopContext) => ids.slice(promptLength);
 
-describe("compared with a search without a cache", () => {
+describe("beam search with a stop condition equals a search without a cache", () => {
   const cases = Object.keys(rules).flatMap((rule, r) =>
     [0, 1, 2, 3].map((i) => ({
       rule,
@@ -52,7 +52,7 @@ describe("compared with a search without a cache", () => {
   });
 });
 
-test("with enough beams, it finds the best of all texts that satisfy the condition", async () => {
+test("beam search with enough beams finds the best of all texts that satisfy the condition", async () => {
   const vocabSize = 5;
   const stops: Rule = (tokens) => tokens.length > 1 && tokens.at(-1) === tokens.at(-2);
   for (const seed of [1, 2, 3]) {
@@ -74,12 +74,12 @@ test("with enough beams, it finds the best of all texts that satisfy the conditi
   }
 });
 
-describe("text", () => {
+describe("a stop condition on the text", () => {
   const prompt = "The cat";
   test.each<[string, () => Promise<Tokenizer>]>([
     ["bytes", tinyTokenizer],
     ["pieces with single bytes", () => Tokenizer.train(sentences, { vocabSize: 400, algorithm: "sentencePieceBpe" })],
-  ])("a condition sees %s as the text of the hypothesis, even within characters and stop strings", async (_, make) => {
+  ])("sees %s as the text of the hypothesis, even within characters and stop strings", async (_, make) => {
     const tokenizer = await make();
     const ids = [...tokenizer.encode(prompt)];
     let [asked, partial, held] = [0, 0, 0];
@@ -115,7 +115,7 @@ describe("text", () => {
       if (finishReason === "length") expect(text.length).toBeLessThanOrEqual(24);
   });
 
-  test("a condition on the text finds the reference's results", async () => {
+  test("gives the results of the reference", async () => {
     const tokenizer = await tinyTokenizer();
     let stopped = 0;
     for (const seed of [1, 2, 5]) {
@@ -136,7 +136,7 @@ describe("text", () => {
     expect(stopped).toBeGreaterThan(2);
   });
 
-  test('a document that a condition cuts short ends with "length"', async () => {
+  test('that cuts a document short gives the finish reason "length"', async () => {
     const model = own({ tokenizer: await tinyTokenizer(), seed: 2 });
     const responseFormat = { type: "regex", pattern: "(ab|xy)+c" } as const;
     const options = { numBeams: 3, n: 2, maxTokens: 12, responseFormat };
@@ -148,7 +148,7 @@ describe("text", () => {
   });
 });
 
-test("a condition runs once per hypothesis, must return a boolean, and its exceptions propagate", async () => {
+test("a stop condition runs once per hypothesis, must return a boolean, and its exceptions propagate", async () => {
   const model = own({}, { vocabSize: VOCABULARY });
   const asked = new Map<string, number>();
   const count = ({ ids, index }: StopContext) => {

@@ -38,7 +38,7 @@ const shapes = {
 } as const;
 type Name = keyof typeof shapes;
 
-/** Blocks of random integers with a scale of 1/64, or small bf16 values. */
+/** Blocks of random integers with a scale of 2⁻⁹, or small bf16 values. */
 function bytesOf(type: "q8_0" | "bf16", [n, k]: readonly [number, number], random: () => number): Uint8Array {
   if (type === "bf16") {
     const numbers = Float32Array.from({ length: n * k }, () => (random() - 0.5) / 4);
@@ -49,7 +49,10 @@ function bytesOf(type: "q8_0" | "bf16", [n, k]: readonly [number, number], rando
   return bytes;
 }
 
-/** Two layers of nodes between nodes that need all rows: norms with a residual, grouped products, RoPE, views, in-place sums. */
+/**
+ * Two layers of row-wise nodes: norms with a residual, grouped products, RoPE, views, in-place sums. They are one
+ * chain between two softmax nodes, which are not part of it.
+ */
 const program = (type: "q8_0" | "bf16") =>
   compile(() => {
     const rows = new Dimension("rows", 400);
@@ -72,7 +75,7 @@ const program = (type: "q8_0" | "bf16") =>
     return { q, k: turned("k"), h: next.h, after: softmax(add(sum, start)) };
   });
 
-/** The wide output could reuse its operand's memory only if no thread were still at an earlier node. */
+/** The wide output must not reuse its operand's memory, since another thread may still run an earlier node. */
 const overtaking = (type: "q8_0" | "bf16") =>
   compile(() => {
     const x = softmax(input("x", "f32", [new Dimension("rows", 400), width]));
@@ -81,7 +84,7 @@ const overtaking = (type: "q8_0" | "bf16") =>
     return { after: softmax(product(product(product(x, "q"), "k"), "up")) };
   });
 
-/** A sum within a chain that has already been fused into the product before the chain. */
+/** The chain contains a sum that is already fused into a product before the chain. */
 const added = (type: "q8_0" | "bf16") =>
   compile(() => {
     const values = input("x", "f32", [new Dimension("rows", 400), width]);
@@ -174,7 +177,7 @@ test("a fused addition to a product gives the same bits on any number of threads
 test("a value that all rows need is computed before the chain that uses it", async () => {
   const build = () => {
     const x = softmax(input("x", "f32", [width, width]));
-    const bias = scale(input("bias", "f32", [width]), 3); // computed in the tensor that it is assigned to
+    const bias = scale(input("bias", "f32", [width]), 3); // computed in place in `state`
     const y = linear(x, tensor("q", "q8_0", shapes.q), bias, { activations: "int8" });
     assign(tensor("state", "f32", [width]), bias);
     return { y };

@@ -208,14 +208,14 @@ test("bind requires a map of tensors", () => {
     );
 });
 
-test("rejects a non-function, and a failed trace leaves no state", () => {
+test("compile rejects a non-function, and a failed trace leaves no state", () => {
   expect(() => compile(3 as never)).toThrow(/^compile: expected a function, got 3$/);
   expect(
     compile(() => ({ y: scale(input("x", "f32", [new Dimension("rows", 4), 0]), 2) })).arenaBytes,
   ).toBeGreaterThanOrEqual(0);
 });
 
-test("rejects an async function and handles its rejection", async () => {
+test("compile rejects an async function and handles its rejection", async () => {
   const unheard: unknown[] = [];
   const note = (reason: unknown) => unheard.push(reason);
   process.on("unhandledRejection", note);

@@ -1,4 +1,4 @@
-// CPU programs keep values in bf16 if only products with bf16 weights read them, and fuse gelu into its product. This saves bandwidth
+// CPU programs keep values in bf16 if only products with bf16 weights read them, and fuse gelu into a product. This saves bandwidth
 // without changing a bit, which is checked against programs that also return the intermediate values and thus keep them in f32.
 import { describe, expect, test } from "vitest";
 import {

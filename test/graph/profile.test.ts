@@ -33,7 +33,7 @@ async function executable() {
   return run;
 }
 
-test("lists each operation with operand shapes, calls and time", async () => {
+test("a profile lists each operation with operand shapes, calls and time", async () => {
   const run = await executable();
   const plain = await run(64);
   const { result, profile: found } = await profile(async () => {
@@ -45,7 +45,7 @@ test("lists each operation with operand shapes, calls and time", async () => {
   const products = found.operations.filter(({ op }) => op.startsWith("linear"));
   const told = products.map(({ inputs, outputs, calls, flops, bytes }) => {
     const operands = [...inputs, ...outputs];
-    // A device that fuses the sum into the product has it as an operand.
+    // A device that fuses the sum into the product lists x twice, as operand and as addend, so drop duplicates.
     const one = operands.filter((o, i) => operands.findIndex((other) => text(other) === text(o)) === i);
     expect(bytes).toBe(operands.reduce((n, { shape: [rows] }) => n + 4 * rows! * 48, 0));
     return [one.map(text).join(" "), calls, flops];
@@ -68,14 +68,14 @@ test("lists each operation with operand shapes, calls and time", async () => {
   );
 });
 
-test("does not count runs before and after", async () => {
+test("a profile does not count earlier runs", async () => {
   const run = await executable();
   await run(8);
   const { profile: found } = await profile(() => 1);
   expect(found.operations).toEqual([]);
 });
 
-test("allows one profile at a time, and a failure ends it", async () => {
+test("only one profile can be active, and a failure of its work ends it", async () => {
   const failure = profile(async () => {
     await expect(profile(() => 1)).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
@@ -87,7 +87,7 @@ test("allows one profile at a time, and a failure ends it", async () => {
   expect((await profile(() => 2)).result).toBe(2);
 });
 
-test("does not change a model's output, and separates nodes that run together", async () => {
+test("profiling does not change a model's output, and separates nodes that run together", async () => {
   await using model = await LanguageModel.load("default");
   // The prompt is long enough for nodes to run in row blocks once weights are packed.
   const prompt = "The capital of France is Paris. ".repeat(40);
@@ -101,7 +101,7 @@ test("does not change a model's output, and separates nodes that run together", 
   expect([...ops].some((op) => op.startsWith("linear"))).toBe(true);
 });
 
-test("prints one line per operation and one for the rest, truncated to the width", () => {
+test("a printed profile has one line per operation and one for the rest, truncated to the width", () => {
   const operand = (...shape: number[]): ProfiledOperand => ({ dtype: "f32", shape });
   const operation = (op: string, seconds: number, flops?: number) => ({
     ...{ op, kernel: "k", inputs: [operand(2, 3)], outputs: [operand(2)], calls: 2, seconds, bytes: 1e6, flops },

@@ -151,7 +151,7 @@ describe("programs", () => {
   describe("a value assigned to a tensor", () => {
     const x = Float32Array.from({ length: 64 }, (_, i) => i);
     const doubled = [...x].map((v) => 2 * v);
-    /** The contents of the tensor `s`, initially sevens, after a run, and the program's arena size. */
+    /** Runs a program once. Returns the final content of the tensor `s`, which starts as sevens, the outputs and the arena size. */
     async function stateAfter(build: (s: Value, x: Value) => Record<string, Value>) {
       const state = await tensors({ s: [[64], Array(64).fill(7)] });
       const program = compile(() => build(tensor("s", "f32", [64]), input("x", "f32", [64])));
@@ -259,7 +259,7 @@ describe("gradients", () => {
 });
 
 describe("runtime errors", () => {
-  test("name the op, expected and actual shape", () => {
+  test("state the op, the expected shape and the actual shape", () => {
     const attempt = () => compile(() => ({ y: linear(input("x", "f32", [2, 512]), tensor("w", "f32", [8, 576])) }));
     expect(attempt).toThrowError("linear: last dimension of x, expected 576, got 512");
   });

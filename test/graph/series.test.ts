@@ -26,7 +26,7 @@ async function oneByOne(first: Float32Array) {
   return { y, still };
 }
 
-test("equals single runs", async () => {
+test("a series gives the results of single runs", async () => {
   const { outputs, done } = run.start(inputs, { series });
   await done;
   const { y, still } = await oneByOne(inputs.x);
@@ -34,7 +34,7 @@ test("equals single runs", async () => {
   expect([...outputs.still]).toEqual(still);
 });
 
-test("can start from the output of a series that is still running", async () => {
+test("a series can start from the output of a series that is still running", async () => {
   const first = run.start(inputs, { series });
   const x = first.outputs.y.subarray(3 * (count - 1)) as Float32Array;
   const second = run.start({ ...inputs, x }, { series, late: ["x"] });
@@ -43,7 +43,7 @@ test("can start from the output of a series that is still running", async () => 
   expect([...second.outputs.y]).toEqual(y);
 });
 
-test("rejects invalid inputs before anything runs", () => {
+test("a series rejects invalid inputs before anything runs", () => {
   const start = (given: Partial<Inputs>, more: object = {}) =>
     run.start({ ...inputs, ...given } as Inputs, { series: { ...series, ...more } });
   const fails = (work: () => unknown, code: string, message: RegExp) =>
@@ -68,7 +68,7 @@ test("rejects invalid inputs before anything runs", () => {
   fails(() => other.start(given, { series: { count: 2, each: [], feed } }), "SHAPE_MISMATCH", /as many bytes/);
 });
 
-test("stops on a flag or a signal", async () => {
+test("a series stops on a flag or a signal", async () => {
   const flag = abortFlag();
   flag.abort();
   await expect(run.start(inputs, { series, flag }).done).rejects.toMatchObject({ code: "ABORTED" });

@@ -1,5 +1,5 @@
-// Symbolic dimensions: checks of their bounds must also hold for each run's sizes, and no size may need more memory than the kernel has.
-// Violations would crash the process, hang the lane or read out of bounds.
+// Compilation checks symbolic dimensions at their bounds. Each run must repeat the checks for its own sizes, and no size may need more
+// memory than was reserved. Otherwise the process would crash, the lane would hang, or a kernel would read out of bounds.
 import { expect, test } from "vitest";
 import { binding } from "../../lib/binding/index.ts";
 import {
@@ -32,7 +32,7 @@ test("treats two dimensions with equal name and bound as different", () => {
   expect(two).toBeDefined();
 });
 
-test("checks the sizes of a run like the bounds", async () => {
+test("rejects a run whose sizes do not fit together, though their bounds do", async () => {
   // Sizes 8 and 1 of two symbols with equal bounds. lib/graph cannot build such a sum, so use the binding.
   const program = new binding.NativeProgram({
     symbols: [8, 8],
@@ -66,7 +66,7 @@ test("rejects rows of zero elements instead of dividing by zero", async () => {
   expect((await run(3)).y).toHaveLength(6);
 });
 
-test("reserves enough memory if fewer rows need larger chunks than the bound", async () => {
+test("reserves enough memory if a run with fewer rows than the bound uses larger chunks", async () => {
   const [vocabulary, width, bound] = [16384, 8, 513]; // two chunks of 257 rows; 512 rows are one
   const rows = new Dimension("rows", bound);
   const program = compile(() => {
@@ -129,7 +129,7 @@ test("gives a zero gradient through a quantized matrix with zero rows", async ()
   expect([...total, ...dn]).toEqual(Array(33).fill(0));
 });
 
-test("supports sequences longer than a ring cache and its context", async () => {
+test("attends with a window over a ring cache, at positions beyond its capacity", async () => {
   const [heads, width, capacity, rows] = [32, 64, 576, 16];
   const shape = [1, heads, capacity, width];
   const program = compile(() => {
@@ -144,7 +144,7 @@ test("supports sequences longer than a ring cache and its context", async () => 
     ["v", await Tensor.from(device, "f32", shape, ones)],
   ]);
   const executable = program.bind(device, tensors);
-  // Keys 511 to 1037: the last of one part of 512, all of the next, and the first of a third.
+  // The keys 511 to 1037 span three blocks of 512: the last key of one, all of the next, and the first of a third.
   const segments = Int32Array.of(0, rows, 0, 1022);
   const { o } = await executable.run({ q: new Float32Array(rows * heads * width), segments });
   expect((o as Float32Array).findIndex((x) => Math.abs(x - 1) > 1e-5)).toBe(-1);

@@ -3,12 +3,12 @@ import { describe, expect, test } from "vitest";
 import { add, cast, compile, type FloatDType, input, linear, openDevice, scale } from "../../lib/graph/index.ts";
 import { generator } from "../ops/harness.ts";
 
-/** Few threads pack the short operand separately, many threads together. */
+/** Two threads each pack the short operand for themselves, six threads share the work. */
 const devices = [2, 6].map((threads) => openDevice({ threads }));
 const random = generator(5);
 const floats = (n: number) => Float32Array.from({ length: n }, () => random() - 0.5);
 
-/** rows, inputs, outputs: LoRA's second product in both directions, odd tile edges, an odd k, and one with a long k. */
+/** (rows, inputs, outputs): LoRA's second product in both directions, partial tiles, an odd k and a long k. */
 const shapes = [
   [33, 8, 76],
   [130, 8, 96],

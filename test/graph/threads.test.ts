@@ -24,7 +24,7 @@ const hash = (bits: Float32Array) => {
   return h;
 };
 
-/** rows, columns, k: more rows than columns and vice versa, chunks of rows and of columns, several steps along k. */
+/** (rows, columns, k): more rows than columns and vice versa, chunks of rows and of columns, several steps along k. */
 const shapes = [
   [100, 3, 40],
   [90, 70, 33],

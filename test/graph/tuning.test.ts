@@ -20,7 +20,7 @@ const file = (choices: unknown, device = tuningKey(card)) =>
 
 afterEach(() => void vi.unstubAllEnvs());
 
-test("survives writing and reading, and keeps devices and products that are not measured again", () => {
+test("a written tuning file reads back equal, and keeps devices and products that were not measured again", () => {
   const path = join(temporaryFolder(), "a", "tuning.json");
   expect(readTuning(path)).toEqual(new Map());
   writeTuning(path, "one", new Map([[key, "tensor 128x128"]]));
@@ -41,7 +41,7 @@ test("survives writing and reading, and keeps devices and products that are not 
   expect(readdirSync(join(path, ".."))).toEqual(["tuning.json"]);
 });
 
-test("removes temp files of dead processes and keeps those of live ones", () => {
+test("writing removes temp files of dead processes and keeps those of live ones", () => {
   const folder = temporaryFolder();
   const living = left(".tuning.json", ".tmp", process.ppid);
   for (const name of [left(".tuning.json", ".tmp"), living]) writeFileSync(join(folder, name), "{");
@@ -49,7 +49,7 @@ test("removes temp files of dead processes and keeps those of live ones", () => 
   expect(readdirSync(folder).sort()).toEqual([living, "tuning.json"]);
 });
 
-test("does not change an unrelated file", () => {
+test("writing does not replace an unrelated file or a folder", () => {
   const path = temporaryFile("{}");
   expect(() => writeTuning(path, "one", new Map())).toThrow("expected");
   expect(readFileSync(path, "utf8")).toBe("{}");
@@ -58,7 +58,7 @@ test("does not change an unrelated file", () => {
   expect(readdirSync(join(folder, "..")).filter((name) => name.startsWith(`.${basename(folder)}`))).toEqual([]);
 });
 
-describe("invalid content", () => {
+describe("the content of a tuning file", () => {
   test.each([
     ["nothing", "", "expected JSON"],
     ["a truncated file", file({ [key]: "tensor 64x64" }).slice(0, -9), "expected JSON"],
@@ -82,12 +82,12 @@ describe("invalid content", () => {
       "at most 20000 products",
     ],
     ["a file above the size limit", " ".repeat((4 << 20) + 1), "at most 4194304 bytes"],
-  ])("is rejected: %s", (_, content, message) => {
+  ])("is rejected if it is invalid: %s", (_, content, message) => {
     const path = temporaryFile(content, "tuning.json");
     expect(() => readTuning(path)).toThrow(
       expect.objectContaining({ code: "INVALID_FILE", message: expect.stringContaining(message) }),
     );
-    // Only a warning if the file is merely consulted.
+    // Looking up choices warns instead of throwing.
     const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
     vi.stubEnv("HEDDLE_TUNING", path);
     expect(knownChoices(card)).toEqual(new Map());
@@ -101,7 +101,7 @@ describe("invalid content", () => {
     expect(statSync(path).size).toBe(content.length);
   });
 
-  test("accepts names of built-in JavaScript properties", () => {
+  test("may name a device like a built-in JavaScript property", () => {
     const path = temporaryFile(file({ [key]: "tensor 64x64" }, "__proto__"), "tuning.json");
     expect([...readTuning(path).keys()]).toEqual(["__proto__"]);
     const other = temporaryFile('{"format":1,"devices":{"a":{"__proto__":"tensor 64x64"}}}', "tuning.json");
@@ -109,7 +109,7 @@ describe("invalid content", () => {
   });
 });
 
-test("choices apply to the same GPU, driver and version only", () => {
+test("choices apply to the same GPU and driver only", () => {
   const path = join(temporaryFolder(), "tuning.json");
   vi.stubEnv("HEDDLE_TUNING", path);
   writeTuning(path, tuningKey(card), new Map([[key, "tensor 128x128"]]));
@@ -121,7 +121,7 @@ test("choices apply to the same GPU, driver and version only", () => {
   expect(knownChoices(card)).toEqual(new Map());
 });
 
-test("the file is in the user's cache folder", () => {
+test("the tuning file is in the user's cache folder by default", () => {
   vi.stubEnv("HEDDLE_TUNING", undefined);
   vi.stubEnv("XDG_CACHE_HOME", "/somewhere");
   expect(tuningPath()).toBe(join("/somewhere", "heddle", "tuning.json"));

@@ -21,7 +21,7 @@ const isHiddenNode = (node: ts.Declaration | ts.JSDocSignature) =>
   (!ts.isJSDocSignature(node) && (ts.getCombinedModifierFlags(node) & HIDDEN) !== 0) ||
   ts.getJSDocTags(node).some((tag) => tag.tagName.text === "internal");
 
-/** Whether a symbol is not for callers; also the value passed to a generator's `return`, which is internal. */
+/** Whether a symbol is internal, such as a private member or the `return` of a generator. */
 const isHidden = ({ name, declarations = [] }: ts.Symbol) =>
   name.startsWith("__#") || name === "return" || declarations.some(isHiddenNode);
 
@@ -80,7 +80,7 @@ export function givenMembers(program: ts.Program, files: readonly string[]): Opt
     for (const exported of checker.getExportsOfModule(module)) {
       const symbol = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported;
       if (symbol.flags & ts.SymbolFlags.Value) visit(checker.getTypeOfSymbol(symbol), false, exported.name);
-      // Types that no function here accepts are filled in for callbacks.
+      // Callers also fill in exported types that no function accepts, such as results of callbacks.
       if (/(Options|Definition|Input)$/.test(exported.name) && symbol.flags & ts.SymbolFlags.Type)
         visit(checker.getDeclaredTypeOfSymbol(symbol), true, exported.name);
     }

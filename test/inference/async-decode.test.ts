@@ -1,4 +1,4 @@
-// Decoding queues the next step before the current token is known. A penalty turns that off. One too small to change a logit gives the
+// Decoding queues the next step before the current token is known. Penalties disable that. A penalty too small to change a logit gives the
 // same completions step by step, for comparison.
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { Executable } from "../../lib/graph/compile.ts";
@@ -41,11 +41,11 @@ describe("decoding ahead", () => {
   const greedy = { maxTokens: 30, temperature: 0, ignoreEos: true };
   for (const [name, options] of Object.entries({
     greedy,
-    drawn: { maxTokens: 30, temperature: 1, topP: 0.9, seed: 11, ignoreEos: true },
+    sampled: { maxTokens: 30, temperature: 1, topP: 0.9, seed: 11, ignoreEos: true },
     "with topLogprobs": { ...greedy, topLogprobs: 3 },
     "with deterministic": { ...greedy, deterministic: true },
   }))
-    test(`${name}: equals step-by-step decoding`, async () => {
+    test(`gives the completions of step-by-step decoding: ${name}`, async () => {
       const ahead = await complete(options);
       const plain = await complete({ ...options, ...stepwise });
       // The last bits of a row may depend on the batch, unless the run is deterministic.
@@ -60,7 +60,7 @@ describe("decoding ahead", () => {
 
   test("a sequence that ends drops the tokens drawn after it, and the others continue", async () => {
     const { of } = await complete(greedy);
-    // Tokens that come late in one sequence and not in another end them at different steps.
+    // These stop tokens end the sequences at different steps.
     const stop = [of[0]!.tokens[9]!, of[2]!.tokens[15]!];
     const stopping = { ...greedy, stop };
     const ahead = await complete(stopping);
@@ -83,9 +83,9 @@ describe("decoding ahead", () => {
 
   // Steps of such a small model take fractions of a millisecond and run in series without JavaScript.
   for (const [name, of] of Object.entries({ "a model": model, "a paged cache": paged, "a sliding window": sliding }))
-    describe(`several steps in one run: ${name}`, () => {
+    describe(`decoding several steps in one run with ${name}`, () => {
       const long = { temperature: 1, seed: 3, maxTokens: 150, ignoreEos: true };
-      test("equals step-by-step decoding, up to maxTokens and up to a stop token", async () => {
+      test("gives the tokens of step-by-step decoding, up to maxTokens and up to a stop token", async () => {
         const ahead = await complete(long, of);
         expect(ahead.longest).toBeGreaterThan(4);
         const plain = await complete({ ...long, ...stepwise }, of);

@@ -39,7 +39,7 @@ describe("an abort between the parts of a prompt leaves a usable session", () =>
     });
 });
 
-test("prefills several prompts of several parts with the answers of single calls", async () => {
+test("several prompts of several parts get the answers of single calls", async () => {
   for (const model of Object.values(models)) {
     const prompts = [prompt.slice(0, 700), prompt.slice(5, 1400), [3], prompt.slice(9, 530)];
     const alone = [];
@@ -48,7 +48,7 @@ test("prefills several prompts of several parts with the answers of single calls
   }
 });
 
-test("releases a generator that is left early, and a session that is disposed, while a part runs", async () => {
+test("leaving a generator early, or disposing a session, while a part runs leaves the model usable", async () => {
   const { llama: model } = models;
   for await (const _ of model!.generate(prompt, greedy)) break;
   const session = model!.session();

@@ -39,7 +39,7 @@ describe("errors of a batch", () => {
     ["generate", async (texts) => await model.generate(texts, { maxTokens: 1 }), "prompt"],
     ["embed", (texts) => model.embed(texts), "text"],
     ["classify", (texts) => judge.classify(texts), "text"],
-  ])("%s", async (_, call, name) => {
+  ])("name the text at fault in %s", async (_, call, name) => {
     const tooLong = await failureOf(() => call(["a", "b", long]));
     expect(tooLong.code).toBe("CONTEXT_OVERFLOW");
     expect(tooLong.message).toMatch(new RegExp(`^${name}\\[2\\]: expected at most ${CONTEXT} tokens`));
@@ -60,7 +60,7 @@ describe("errors of a batch", () => {
     expect(stop.message).toMatch(/^prompt: expected at most 32 tokens, the context length, got \d+$/);
   });
 
-  test("name the prompt of an answer that cannot fit", async () => {
+  test("state which prompt's answer cannot fit", async () => {
     const { message } = await failureOf(() => model.completeAll(["a", "b"], { maxTokens: 999 }));
     expect(message).toMatch(/after a prompt\[0\] of \d+ tokens/);
   });

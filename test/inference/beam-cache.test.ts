@@ -46,7 +46,7 @@ describe("beam search", () => {
       for (const cacheDtype of ["bf16", "q8"] as const) {
         const coarse = new LanguageModel({ model, cacheDtype });
         const [best] = await coarse.completeAll([prompt], options);
-        // Close scores may lead to another text, so compare its score with the model's score of that text.
+        // Rounding may change which text wins if scores are close, so check the score of the text that won.
         const scored = await coarse.score([...prompt, ...best!.tokens], { from: prompt.length });
         const mean = scored.slice(prompt.length).reduce((a, b) => a + b, 0) / best!.tokens.length;
         expect(Math.abs(best!.score! - mean)).toBeLessThan(0.05);

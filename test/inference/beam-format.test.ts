@@ -51,7 +51,7 @@ const cases = Object.keys(formats).flatMap((name, f) =>
     more: [{}, { repetitionPenalty: 1.2 }, { logitBias: { 64: 2, 70: -3 } }][(f + i) % 3]!,
   })),
 );
-describe("compared with a search without a cache", () => {
+describe("beam search with a format equals a search without a cache", () => {
   test.each(cases)("$name, $numBeams beams, seed $seed", async ({ name, seed, numBeams, ...rest }) => {
     const { maxTokens, lengthPenalty, earlyStopping, more } = rest;
     const model = own({ tokenizer: await tinyTokenizer(), seed });
@@ -77,7 +77,7 @@ describe("compared with a search without a cache", () => {
   });
 });
 
-test("with enough beams, it finds the best of all texts that match a format", async () => {
+test("beam search with enough beams finds the best of all texts that match a format", async () => {
   const model = own({ tokenizer: await tinyTokenizer(), seed: 5 });
   const format = regex("(ca|d)?(at|og)");
   const form = formOf(model, format, model.tokenizer!.eosTokenIds);

@@ -14,7 +14,7 @@ const families: Record<string, object> = {
   gpt2: { modelType: "gpt2", numKeyValueHeads: 4 },
 };
 
-describe("compared with a search without a cache", () => {
+describe("beam search equals a search without a cache", () => {
   const random = generator(11);
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!;
   const cases = Array.from({ length: 40 }, (_, i) => ({
@@ -53,7 +53,7 @@ describe("compared with a search without a cache", () => {
   );
 });
 
-test("agrees with the reference over distributions in which end tokens are common", async () => {
+test("beam search agrees with the reference over distributions in which end tokens are common", async () => {
   const random = generator(23);
   const V = 12;
   const ended = { early: 0, late: 0 };
@@ -96,7 +96,7 @@ test("agrees with the reference over distributions in which end tokens are commo
   expect(Math.min(ended.early, ended.late)).toBeGreaterThan(50);
 });
 
-test("with enough beams, it finds the best of all texts", async () => {
+test("beam search with enough beams finds the best of all texts", async () => {
   const vocabSize = 6;
   for (const seed of [1, 2, 3]) {
     const model = own({ seed }, { vocabSize });
@@ -118,7 +118,7 @@ test("with enough beams, it finds the best of all texts", async () => {
   }
 });
 
-test("log-probabilities and candidates are the model's, whichever options change the scores", async () => {
+test("reported log-probabilities and candidates are the model's, even if options change the scores", async () => {
   const model = own({}, { vocabSize: VOCABULARY });
   const options = { numBeams: 3, maxTokens: 6, topLogprobs: 4 };
   for (const change of [{}, { logitBias: { 4: 2 } }, { repetitionPenalty: 1.5 }]) {
@@ -172,8 +172,8 @@ test("processors change the log-probabilities, receive the prompt index, and may
   });
 });
 
-describe("text", () => {
-  test("a stop string ends a hypothesis and is not part of it; pieces are emitted at the end and concatenate to the text", async () => {
+describe("the texts of beam search", () => {
+  test("exclude the stop string that ends them, and equal their concatenated pieces", async () => {
     const tokenizer = await tinyTokenizer();
     const model = own({ tokenizer, seed: 3 });
     const free = await model.completeAll(["The cat"], { numBeams: 4, n: 4, maxTokens: 12, ignoreEos: true });
@@ -202,7 +202,7 @@ describe("text", () => {
   });
 });
 
-describe("options", () => {
+describe("options of beam search", () => {
   const refused: [GenerateOptions, string][] = [
     [{ numBeams: 0 }, "numBeams: expected an integer of 1 to 128, got 0"],
     [{ numBeams: 129 }, "numBeams: expected an integer of 1 to 128, got 129"],
@@ -219,12 +219,12 @@ describe("options", () => {
     [{ numBeams: 2, earlyStopping: "always" as never }, 'earlyStopping: expected true, false or "never", got "always"'],
     [{ numbeams: 2 } as never, "numbeams: expected a known option (nearest: numBeams)"],
   ];
-  test.each(refused)("rejects %o", (options, message) => {
+  test.each(refused)("reject %o", (options, message) => {
     const context = { vocabSize: 100, generation: {}, eosTokenIds: [2] };
     expect(() => resolveOptions(options, context)).toThrow(message);
   });
 
-  test("defaults to the model's settings, unless the call or the model samples", () => {
+  test("default to the model's settings, unless the call or the model samples", () => {
     const beamsOf = (options: GenerateOptions, generation: object) =>
       resolveOptions(options, { vocabSize: 100, eosTokenIds: [2], generation }).beams;
     const generation = { numBeams: 4, lengthPenalty: 0.5, earlyStopping: "never" };
@@ -249,7 +249,7 @@ describe("options", () => {
     );
   });
 
-  test("a session rejects it, and maxTokens 0 yields empty texts", async () => {
+  test("are rejected by a session; with maxTokens 0 the texts are empty", async () => {
     const model = own({}, { vocabSize: VOCABULARY });
     const session = model.session();
     expect(await failureOf(() => session.complete([1], { numBeams: 2 }))).toMatchObject({

@@ -32,12 +32,12 @@ describe.skipIf(!saysTurns)("compiling a slow format does not block the event lo
     ["many values", schema({ enum: Array.from({ length: 20_000 }, (_, i) => `value ${i}`) })],
     ["many properties", schema({ properties: listed(16_000, (i) => ({ const: i })) })],
     ["many items", schema({ type: "array", prefixItems: Array.from({ length: 5000 }, (_, i) => ({ minimum: i })) })],
-  ])("%s", async (_, format) => {
+  ])("with %s", async (_, format) => {
     expect(await longest(format, compiledAhead)).toBeLessThan(MOST_MS);
   });
 });
 
-describe.skipIf(!saysTurns)("whichever API compiles it", async () => {
+describe.skipIf(!saysTurns)("a slow format compiled by any API", async () => {
   const model = await tinyModel({ tokenizer: await tinyTokenizer() });
   afterAll(() => model.dispose());
   const slow = regex("(a{1,200}){1,200}");
@@ -59,7 +59,7 @@ describe.skipIf(!saysTurns)("whichever API compiles it", async () => {
       },
     ],
     ["rollouts", (options) => completeSeeded(model, [{ ids: [1], seed: 1 }], options)],
-  ])("%s", async (_, work) => {
+  ])("does not block the event loop: %s", async (_, work) => {
     await expect(work({ responseFormat: afresh(slow) })).rejects.toThrow(/^responseFormat\.pattern: /);
     expect(await longest(slow, work)).toBeLessThan(MOST_MS);
   });

@@ -120,7 +120,7 @@ describe.each(names)("%s", (name) => {
   test.each(["f32", "bf16", "f16", "q8"] as const)(
     "%s: appends, truncations and forks in any order match the uncached model (f32) or a fresh cache (other types)",
     async (dtype) => {
-      // Two histories of one low-precision cache may round an element differently, but the error stays within that of rounding.
+      // A low-precision cache may round an element differently after another history. The error stays within that of rounding.
       const bound = dtype === "f32" ? F32_ERROR : await roundingErrorOf(model, reference, dtype);
       await fc.assert(
         fc.asyncProperty(steps, fc.nat(), async (actions, seed) => {

@@ -30,7 +30,7 @@ const random = generator(3);
 const draw = (length: number) => Array.from({ length }, () => Math.floor(random() * VOCABULARY));
 const bits = ({ tokens, logprobs }: Completion) => ({ tokens, logprobs });
 
-describe.each(names)("%s: the same bits as a cache with contiguous rows", (name) => {
+describe.each(names)("a paged cache of %s", (name) => {
   const { model } = models[name];
   const beginning = draw(150);
   const prompts = [
@@ -48,7 +48,7 @@ describe.each(names)("%s: the same bits as a cache with contiguous rows", (name)
     ["bf16", 32],
     ["q8", 16],
     ["q8", 128],
-  ] as [CacheDType, number][])("%s, pages of %i", async (cacheDtype, cachePageSize) => {
+  ] as [CacheDType, number][])("has a contiguous cache's bits: %s, pages of %i", async (cacheDtype, cachePageSize) => {
     const [whole, paged] = [undefined, cachePageSize].map(
       (size) => new LanguageModel({ model, cacheDtype, cachePageSize: size }),
     ) as [LanguageModel, LanguageModel];

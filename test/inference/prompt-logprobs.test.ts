@@ -1,4 +1,4 @@
-// Log-probabilities of the prompt's tokens, computed during prefill.
+// Log-probabilities of the prompt's tokens, computed during prefill, which processes up to 256 rows in a run.
 import { describe, expect, test } from "vitest";
 import type { Completion, GenerateOptions, LanguageModel, Piece } from "../../lib/language-model/index.ts";
 import { generator } from "../ops/harness.ts";
@@ -6,9 +6,9 @@ import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 
 const random = generator(9);
 const ids = (n: number) => Array.from({ length: n }, () => Math.floor(random() * 320));
-/** Lengths of one token, less than a run, whole runs and several runs. */
+/** Prompts of one token, of less than a prefill run, of exactly one run and of several runs. */
 const prompts = [1, 2, 5, 64, 65, 255, 256, 257, 300, 700].map(ids);
-// Shares a prefix with another prompt; its tokens are scored all the same.
+// Shares a prefix with another prompt. Its tokens must still be scored.
 prompts.push([...prompts[9]!.slice(0, 400), 3, 4]);
 
 const options = { maxTokens: 3, temperature: 0, ignoreEos: true, promptLogprobs: 0 } as const;
@@ -33,8 +33,8 @@ describe.each([
   ["gpt2", { modelType: "gpt2", numKeyValueHeads: 4 }],
   // 40,000 logits per token: a run scores 209 rows.
   ["a large vocabulary", { vocabSize: 40_000 }],
-])("%s", (_name, config) => {
-  test("equal those of score for prompts of any length in one batch, and change no other result", async () => {
+])("prompt log-probabilities of %s", (_name, config) => {
+  test("equal those of `score` for prompts of any length in one batch, and change no other result", async () => {
     await using model = make(config);
     const all = await model.completeAll(prompts, options);
     const { promptLogprobs: _, ...plain } = options;
@@ -91,7 +91,7 @@ test("samples share their prompt's log-probabilities, maxTokens can be 0, and ca
   expect(one).toMatchObject({ promptLogprobs: [null], tokens: [], finishReason: "length" });
 });
 
-test("are in the first piece of each sequence", async () => {
+test("the first piece of each sequence has the prompt's log-probabilities", async () => {
   await using model = make();
   const pieces = new Map<number, Piece[]>();
   const asked = { ...options, promptLogprobs: 2 };
@@ -106,7 +106,7 @@ test("are in the first piece of each sequence", async () => {
   expect(pieces.size).toBe(3);
 });
 
-test("deterministic: have the same bits in any batch", async () => {
+test("with `deterministic`, prompt log-probabilities have the same bits in any batch", async () => {
   await using model = make();
   const asked: GenerateOptions = { ...options, deterministic: true, promptLogprobs: 2, seed: 3, temperature: 0.7 };
   const together = await model.completeAll(prompts, { ...asked, n: 2 });
@@ -120,7 +120,7 @@ test("deterministic: have the same bits in any batch", async () => {
   }
 });
 
-test("a session recomputes its cached prefix for them, and continues as usual afterwards", async () => {
+test("a session recomputes its cached prefix for promptLogprobs, and reuses it in the next call", async () => {
   await using model = make();
   using session = model.session();
   const prompt = prompts[9]!;
@@ -133,7 +133,7 @@ test("a session recomputes its cached prefix for them, and continues as usual af
   expect(again.usage.cachedTokens).toBe(prompt.length - 1);
 });
 
-test("are the model's with processors, penalties, biases, response formats and speculation", async () => {
+test("processors, penalties, biases, response formats and speculation do not change prompt log-probabilities", async () => {
   await using model = tinyModel({ tokenizer: await tinyTokenizer() }, { maxPositionEmbeddings: 512 });
   const text = "The cat saw a house and ran home. The dog saw a house and ran home. The bird saw";
   const prompt = [...model.tokenizer!.encode(text)];
@@ -154,7 +154,7 @@ test("are the model's with processors, penalties, biases, response formats and s
   }
 });
 
-test("rejects options they cannot be combined with, and invalid counts", async () => {
+test("promptLogprobs rejects beam search, truncateLeft and invalid counts", async () => {
   await using model = make();
   expect(await failureOf(() => model.complete([1, 2], { promptLogprobs: 0, numBeams: 2 }))).toMatchObject({
     code: "INVALID_ARGUMENT",

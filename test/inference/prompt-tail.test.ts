@@ -41,8 +41,8 @@ function expectedContinuation(tokenizer: Tokenizer, prompt: readonly number[], t
   const shown = tokenizer.decode(prompt, skip);
   const all = tokenizer.decode([...prompt, ...tokens], skip);
   if (all.startsWith(shown)) return all.slice(shown.length);
-  // The answer's bytes can make the prompt's last bytes malformed, and then the prompt decodes differently. None of the prompt's text is
-  // repeated.
+  // The answer's bytes can make the prompt's last bytes malformed, so that the prompt decodes differently. The answer's text must still
+  // exclude the prompt.
   const decoder = tokenizer.decoder({ ...skip, after: prompt });
   return tokens.map((id) => decoder.push(id)).join("") + decoder.flush();
 }

@@ -138,7 +138,7 @@ test("llama's q and k rows, which RoPE rotates, are reordered as whole rows", as
   }
 });
 
-test("reorders rows of a mapped file by blocks and by rows, and reports IO if the file has shrunk", async () => {
+test("rows of a mapped file are reordered by blocks and by rows, and a file that has shrunk is an IO error", async () => {
   const path = join(temporaryFolder(), "rows");
   const rows = 12;
   const numbers = Float32Array.from({ length: rows * 5 }, (_, i) => i);
@@ -246,7 +246,7 @@ test("a malicious file with a quantized vector is dequantized", async () => {
   expect(logits[0]!.every(Number.isFinite)).toBe(true);
 });
 
-test("rejects unknown types", async () => {
+test("loading and conversion reject unsupported types", async () => {
   await expect(LanguageModel.load("default", { quantizedActivations: "int4" as never })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
     message: 'quantizedActivations: expected int8 or f32, got "int4"',

@@ -35,7 +35,7 @@ test.each([0, 2 ** 31, 2 ** 32 + 1, Number.MAX_SAFE_INTEGER])("accepts the seed 
   await model.completeAll([[1]], { seed, n: 3, maxTokens: 1 });
 });
 
-test("maps negative seeds of requests, and keeps common seeds distinct", () => {
+test("negative seeds of requests are mapped into the range, and common seeds stay distinct", () => {
   const seedOf = (seed: number) => generateOptions({ seed }, { maxTokens: 1, limit: 1, topLogprobs: 0 }).seed!;
   const given = [0, 1, -1, 2, -2, 42, -42, 2 ** 31 - 1, -(2 ** 31), 2 ** 32, Number.MIN_SAFE_INTEGER + 2 ** 33];
   const seeds = given.map(seedOf);

@@ -40,7 +40,7 @@ describe.each([
       await using kept = model.session({ cacheDtype, contextLength: 900 });
       const first = await kept.complete(long, greedy);
       await kept.save(path);
-      // Like another process: the same weights in another model.
+      // Another model with the same weights simulates another process.
       await using again = tinyModel({}, { ...config, maxPositionEmbeddings: 1024 });
       await using session = await again.loadSession(path);
       expect(session.tokens).toEqual(kept.tokens);
@@ -166,7 +166,7 @@ describe("session files", () => {
     expect((await failureOf(() => model.loadSession(join(folder, "text")))).code).toBe("INVALID_FILE");
   });
 
-  test("name the session's adapters, which must be loaded", async () => {
+  test("require the session's adapters to be loaded, and the error names a missing one", async () => {
     await using adapted = tinyModel({}, { maxPositionEmbeddings: 64 });
     await adapted.model.addAdapter("style", { r: 2 }, 3);
     await using session = adapted.session({ adapters: ["style"] });

@@ -127,7 +127,7 @@ test("if the logits of a sequence make a run fail, only that sequence ends", () 
     expect(await all[3]).toEqual((await model.complete(idsFrom(4, 5), long)).tokens);
   }));
 
-test("supports paged caches and sliding windows", async () => {
+test("answers with a paged cache or a sliding window equal those of single calls", async () => {
   const sizes = { maxPositionEmbeddings: 512 };
   const paged = tinyModel({}, sizes).model;
   const models = [
@@ -154,7 +154,7 @@ test("supports paged caches and sliding windows", async () => {
   }
 });
 
-test("after training, or with other adapters, it answers with the current model", async () => {
+test("after training, or with other adapters, requests are answered by the current model", async () => {
   await using own = tinyModel({}, { maxPositionEmbeddings: 2048 });
   const { model: inner } = own;
   const ids = idsFrom(5, 40);
@@ -189,7 +189,7 @@ test("after training, or with other adapters, it answers with the current model"
     await step.run([batch], 0.1);
     step.dispose();
     await expectCurrent(true);
-    // A running answer ends as it began; the next one waits for it.
+    // A running answer keeps the model that it began with. The next request waits for it.
     const first = tokensOf(scheduler.submit([idsFrom(6, 9)], { ...long, maxTokens: 300 })[0]!);
     await new Promise((resolve) => setTimeout(resolve, 10));
     await inner.addAdapter("other", { r: 4 }, 1);
@@ -218,7 +218,7 @@ test("with RoPE angles that depend on the length, an answer does not depend on o
   expect(last.logprobs[0]).toBeCloseTo(alone.logprobs[0]!, 3);
 });
 
-test("rejects requests that cannot start, and its end ends all requests", async () => {
+test("the scheduler rejects requests that cannot start, and closing it ends all requests", async () => {
   const scheduler = new SharedScheduler(model, { slots: 2, deterministic: false });
   expect(await failureOf(() => scheduler.submit([idsFrom(1, 3000)], long))).toMatchObject({ code: "CONTEXT_OVERFLOW" });
   expect(await failureOf(() => scheduler.submit([[1]], { topK: -1 }))).toMatchObject({ code: "INVALID_ARGUMENT" });

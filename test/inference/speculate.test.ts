@@ -152,7 +152,7 @@ test("usage counts accepted tokens", async () => {
   await using model = tinyModel({}, { maxPositionEmbeddings: 512 });
   const options: GenerateOptions = { maxTokens: 100, temperature: 0, ignoreEos: true };
   const own = await model.complete(phrase, { ...options, assistantModel: model, numAssistantTokens: 8 });
-  // The model accepts all drafts it made itself, and every run adds one token: 1 + 8 per run, the first without a draft.
+  // A model accepts every draft of itself. After the first, each run yields 8 drafted tokens and one more.
   expect(own.usage).toMatchObject({ completionTokens: 100, draftedTokens: own.usage.acceptedTokens });
   expect(own.usage.acceptedTokens).toBeGreaterThanOrEqual(80);
   const plain = await model.complete(phrase, options);
@@ -247,7 +247,7 @@ describe("an assistant with a differently padded vocabulary", () => {
       }
     }
     if (its > own) {
-      // Drafts with ids that the model lacks.
+      // Make the assistant draft ids that the model lacks.
       const head = assistantModel.model.weight("lm_head.weight");
       const values = (await head.read()) as Float32Array;
       await head.write(values.map((v, i) => (i >= own * head.shape[1]! ? 100 * v : v)));

@@ -1,4 +1,4 @@
-// Models as loaded from files: weights in 16 bits or quantized blocks, experts, and q8 caches.
+// Models loaded from files: weights in 16 bits or quantized blocks, experts, and q8 caches.
 import { join } from "node:path";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel, type LoadOptions } from "../../lib/language-model/index.ts";

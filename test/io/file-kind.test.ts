@@ -1,4 +1,4 @@
-// Errors for files that are not the weights that their name says, or are truncated.
+// Errors for files whose content does not match their name, or that are truncated.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";

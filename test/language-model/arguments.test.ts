@@ -26,11 +26,11 @@ describe("invalid prompts", () => {
     ["nothing", null, /^prompt: expected a string, token ids, or an array of those/],
     ["holes", new Array(3), /^prompt\[0\]: expected a string or token ids/],
     ["a hole after a prompt", Object.assign(new Array(2), { 0: [1] }), /^prompt\[1\]: /],
-  ])("%s", async (_, prompt, message) => {
+  ])("are rejected: %s", async (_, prompt, message) => {
     await expect(model.completeAll(prompt as never, greedy)).rejects.toEqual(refused(message));
   });
 
-  test("validates the same ids that it uses", async () => {
+  test("do not include an array with its own iterator, whose elements are read by index", async () => {
     const ids = Object.assign([1, 2, 3], { *[Symbol.iterator]() {} });
     expect((await model.complete(ids, greedy)).tokens).toEqual((await model.complete([1, 2, 3], greedy)).tokens);
   });

@@ -35,7 +35,7 @@ test("concurrent calls share runs of the model", async () => {
   expect(batcher.counts).toEqual({ running: 0, waiting: 0, tokens: 320 });
 });
 
-test("deterministic: each answer has the bits of a separate call, whatever else is running", async () => {
+test("with `deterministic`, each answer has the bits of a separate call, whatever else is running", async () => {
   await using batcher = model.batcher({ slots: 3, deterministic: true });
   const own = prompts.map((_, i) => ({
     ...options,
@@ -145,7 +145,7 @@ describe("a batcher", () => {
   });
 });
 
-test("disposing it, or its model, ends every pending answer", async () => {
+test("disposing a batcher, or its model, ends every pending answer", async () => {
   const batcher = model.batcher();
   const answers = prompts.map((ids) => failureOf(() => batcher.complete(ids, { ...options, maxTokens: 1500 })));
   await new Promise((resolve) => setTimeout(resolve, 20));

@@ -111,7 +111,7 @@ test("a custom template works, also for a model without one", async () => {
   }
 });
 
-test("names values that no template accepts", async () => {
+test("rejects values that no template accepts, and names them", async () => {
   const refusal = async (act: () => unknown) => {
     const { code, message } = await failureOf(act as () => Promise<unknown>);
     return `${code} ${message}`;

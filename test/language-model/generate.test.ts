@@ -319,7 +319,7 @@ describe("invalid prompts", () => {
     [7, "prompt: expected a string, token ids, or an array of those"],
     [undefined, "prompt"],
     [["a", 3], "prompt"],
-  ])("rejects %o", async (prompt, message) => {
+  ])("are rejected: %o", async (prompt, message) => {
     const error = await failureOf(() => model.generate(prompt as never));
     expect(error.code).toBe("INVALID_ARGUMENT");
     expect(error.message).toContain(message);

@@ -86,7 +86,7 @@ describe("resolveOptions", () => {
     expect(resolveOptions({ seed: 7 }, context).seed).toBe(7);
   });
 
-  test("names an invalid value in the model's generation config", () => {
+  test("rejects an invalid value in the model's generation config, and names it", () => {
     expect(failure({}, { ...context, generation: { topP: 7 } as never }).message).toContain("topP");
   });
 });

@@ -31,7 +31,7 @@ test("the pooling matrix lists a text's modes in order and covers only the text'
     f32([1 / 3, 2 / 3, 0, 0, 0]),
     [1, 0, 0, 0, 0],
     [0, 1, 0, 0, 0],
-    // The first of the second text's four tokens was in the run before.
+    // The second text's first token was in the previous forward pass, so three of its four tokens remain.
     [0, 0, 0, 0.5, 0.5],
     f32([0, 0, 0, 3 / 7, 4 / 7]),
     [0, 0, 0, 0, 0],
@@ -40,10 +40,10 @@ test("the pooling matrix lists a text's modes in order and covers only the text'
 });
 
 const ways: (PoolingMode | PoolingMode[])[] = [...MODES, ["last", "mean", "first"], ["max", "weighted_mean"]];
-// For 600 tokens a causal model takes several runs, and an encoder one longer run.
+// For 600 tokens, a causal model needs several forward passes and an encoder a single one.
 describe.each(["bert", "llama"] as const)("%s", (modelType) => {
   test.each(ways.map((pooling) => [String(pooling), pooling] as const))(
-    "%s pools long and short texts in one batch",
+    "%s pooling equals the reference for long and short texts in one batch",
     async (_, pooling) => {
       await using model = createModel(
         {

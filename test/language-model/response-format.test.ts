@@ -125,7 +125,7 @@ describe("a model with random weights", () => {
   });
 });
 
-describe("combined with other options", () => {
+describe("a format combined with other options", () => {
   const base: GenerateOptions = { responseFormat: asked(person), maxTokens: 60, seed: 11 };
   const cases: [string, GenerateOptions][] = [
     ["greedy", { temperature: 0 }],
@@ -139,7 +139,7 @@ describe("combined with other options", () => {
     ["deterministic", { temperature: 1, deterministic: true }],
   ];
 
-  test.each(cases)("%s", async (_label, options) => {
+  test.each(cases)("gives valid documents that depend on the seed only: %s", async (_label, options) => {
     await using m = await model();
     const answers = await m.completeAll(["The cat", "saw"], { ...base, ...options, n: 3 });
     for (const answer of answers) check(answer, person, m);
@@ -219,7 +219,7 @@ describe("combined with other options", () => {
       seed: 4,
     });
     expect(whole).toMatchObject({ text: "ab", finishReason: "stop" });
-    // "b" is not part of any text now, only of longer tokens, and comes where the text may end.
+    // The stop token "b" cannot be part of a text, though longer tokens with b can. It occurs only where the text may end.
     const b = m.tokenizer!.tokenToId("b")!;
     const letters: ResponseFormat = { type: "regex", pattern: "[abc]{3,}" };
     const ended = await m.completeAll(["The"], {
@@ -273,7 +273,7 @@ describe("combined with other options", () => {
 });
 
 describe.skipIf(!fixtures)("a trained model with a SentencePiece vocabulary", () => {
-  test.each(["stories260K", "stories260K/stories260K.F16.gguf"])("%s", async (path) => {
+  test.each(["stories260K", "stories260K/stories260K.F16.gguf"])("gives valid documents: %s", async (path) => {
     await using m = await LanguageModel.load(join(fixtures!, path));
     const schema = {
       type: "object",
@@ -332,14 +332,14 @@ describe("invalid formats", () => {
     [{ type: "regex", pattern: "(a" }, "INVALID_ARGUMENT", "responseFormat.pattern: expected a )"],
     [{ type: "regex", pattern: "(?=a)" }, "UNSUPPORTED", "look-around"],
     [{ type: "regex" }, "INVALID_ARGUMENT", "responseFormat.pattern: expected a string"],
-  ])("rejects %o", async (responseFormat, code, message) => {
+  ])("are rejected: %o", async (responseFormat, code, message) => {
     await using m = await model();
     const failure = await failureOf(() => m.complete("The", { responseFormat: responseFormat as ResponseFormat }));
     expect(failure.code).toBe(code);
     expect(failure.message).toContain(message);
   });
 
-  test("rejects a model without a tokenizer, and an aborted signal", async () => {
+  test("include any format for a model without a tokenizer; an aborted signal rejects the call too", async () => {
     await using bare = tinyModel();
     expect(await failureOf(() => bare.complete([1], { responseFormat: { type: "json_object" } }))).toMatchObject({
       code: "INVALID_ARGUMENT",

@@ -5,8 +5,8 @@ import { makeRecipe, quickSize } from "../../lib/lifecycle/recipe/recipe.ts";
 const { sft, preferences } = makeRecipe(1, quickSize);
 const lastTwo = (messages: readonly unknown[]) => messages.slice(-2);
 
-describe("conversations of several turns", () => {
-  it("contain every row once, in order; half have one turn, and the longest have the requested number", () => {
+describe("joined conversations", () => {
+  it("contain every row once, in order, and half of them have one turn", () => {
     const joined = conversations(1, sft, 3);
     expect(joined.flatMap(({ messages }) => messages)).toEqual(sft.flatMap(({ messages }) => messages));
     const turns = joined.map(({ messages }) => messages.length / 2);
@@ -17,7 +17,7 @@ describe("conversations of several turns", () => {
       expect(messages.map(({ role }) => role)).toEqual(messages.map((_, i) => (i % 2 ? "assistant" : "user")));
   });
 
-  it("of preference pairs keep the preferred answer, after turns with correct answers", () => {
+  it("keep the question and the answers of preference pairs, after turns with correct answers", () => {
     const pairs = pairsInConversations(1, preferences.train, sft, 3);
     expect(pairs.map(({ prompt, ...answers }) => ({ ...answers, question: prompt.at(-1) }))).toEqual(
       preferences.train.map(({ prompt, ...answers }) => ({ ...answers, question: prompt[0] })),
@@ -30,7 +30,7 @@ describe("conversations of several turns", () => {
     for (const turn of before) expect(known.has(JSON.stringify(turn))).toBe(true);
   });
 
-  it("with one turn equal the lesson's rows", () => {
+  it("equal the lesson's rows if at most one turn is requested", () => {
     expect(conversations(1, sft, 1)).toEqual(sft);
     expect(pairsInConversations(1, preferences.train, sft, 1)).toEqual(preferences.train);
     expect(sft.every(({ messages }) => messages.length === 2)).toBe(true);

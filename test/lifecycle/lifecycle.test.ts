@@ -20,7 +20,7 @@ import type { LifecycleEvent, LifecycleResult } from "../../lib/lifecycle/types.
 const folder = mkdtempSync(join(tmpdir(), "heddle-lifecycle-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-describe("the lesson, quickly", () => {
+describe("a quick run of the lesson", () => {
   const out = join(folder, "whole");
   const events: LifecycleEvent[] = [];
   let result: LifecycleResult;
@@ -134,7 +134,7 @@ describe("the lesson, quickly", () => {
     const root = fileURLToPath(new URL("../..", import.meta.url));
     const jiti = join(root, "node_modules/jiti/lib/jiti-cli.mjs");
     const script = fileURLToPath(new URL("run-lifecycle.ts", import.meta.url));
-    // Whatever was last: a step of a stage, or the end of one.
+    // Kills the run after a step of a stage, or at the end of one.
     for (const mark of ["pretrain 3", "sft 2", "dpo done", "grpo 3"]) await runUntil([jiti, script, killed], mark);
     const run = lifecycle({ out: killed, quick: true });
     const { stages } = await run;

@@ -117,7 +117,7 @@ describe("the whole corpus of a run", () => {
       expect(text.match(new RegExp(unseen.join("|").toLowerCase(), "g"))).toBeNull();
       const trained = new Set(documents);
       expect(corpus.heldOut.filter((document) => trained.has(document))).toEqual([]);
-      // Later stages do not ask about one either.
+      // Later stages do not ask about a made-up name either.
       const { sft, preferences, prompts, classification } = made;
       const later = JSON.stringify([sft, preferences.train, prompts, classification.train]).toLowerCase();
       expect(unseen.filter((name) => later.includes(name.toLowerCase()))).toEqual([]);

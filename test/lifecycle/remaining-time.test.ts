@@ -15,7 +15,7 @@ function clockAt() {
   return { clock, pass: (seconds: number) => (ms += seconds * 1000) };
 }
 
-test("gives no estimate before training steps, since the tokenizer stage is too fast to extrapolate from", () => {
+test("the time left is unknown until the fourth training step, and is then extrapolated from the pace", () => {
   const { clock, pass } = clockAt();
   clock.start("tokenizer");
   expect(clock.secondsLeft()).toBeUndefined();

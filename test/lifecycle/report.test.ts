@@ -35,7 +35,7 @@ describe("the report's text", () => {
   });
 });
 
-it("shows the sign of a change unless it rounds to zero", () => {
+it("the report shows the sign of a change unless it rounds to zero", () => {
   expect(shownChange("bitsPerByte", -1.234)).toBe("−1.23");
   expect(shownChange("bitsPerByte", 0.006)).toBe("+0.01");
   expect(shownChange("bitsPerByte", -0.004)).toBe("0.00");

@@ -241,13 +241,13 @@ test("concurrent calls of embed give the vectors of single calls, see changed we
   binds.mockClear();
   for (const text of texts) expect(await model.embed(text)).toEqual(alone[texts.indexOf(text)]);
   expect(binds).not.toHaveBeenCalled();
-  await model.embed(Array.from({ length: 3 }, () => texts.at(-1)!)); // together too long to keep what was bound
+  await model.embed(Array.from({ length: 3 }, () => texts.at(-1)!)); // together too long for the programs bound so far
   expect(binds).toHaveBeenCalledTimes(1);
   const tensor = model.model.weight("bert.embeddings.word_embeddings.weight");
   await tensor.write((await tensor.toFloat32()).map((v) => -v));
   expect(maxError(await model.embed(texts[1]!), [...alone[1]!])).toBeGreaterThan(1e-3);
   const pending = model.embed(texts[2]!);
-  await new Promise((resolve) => setImmediate(resolve)); // it is running now
+  await new Promise((resolve) => setImmediate(resolve)); // the call is now running
   await model.dispose();
   expect((await pending).length).toBe(32);
   await expect(model.embed(texts[2]!)).rejects.toThrow(/disposed/);

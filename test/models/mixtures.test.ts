@@ -94,7 +94,7 @@ describe.each(["mixtral", "olmoe", "qwen2_moe", "granitemoe"])("%s", (modelType)
     const narrowed = stored.names().filter((name) => stored.info(name).storedDtype === "F8_E4M3");
     const fused = stored.names().filter((name) => /put_linear\./.test(name));
     stored.close();
-    // Experts stored fused in folders are not converted.
+    // Experts that a folder stores in one fused tensor are not converted.
     const isFused = modelType === "granitemoe";
     expect(narrowed.filter((name) => /experts\.[0-9]+\./.test(name))).toHaveLength(isFused ? 0 : 2 * 4 * 3);
     expect(fused).toHaveLength(isFused ? 2 * 2 : 0);

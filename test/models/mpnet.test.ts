@@ -107,7 +107,7 @@ test("512 tokens of the base model need no bias matrix per layer and head", () =
   expect(bytesOf(24)).toBe(bytesOf(12));
 });
 
-test("binds few program sizes, each large enough for its texts", () => {
+test("texts of up to 512 tokens share ten program sizes, each large enough", () => {
   const sizes = new Set<number>();
   for (let length = 1; length <= 512; length++) {
     expect(placesFor(length)).toBeGreaterThanOrEqual(length);
@@ -116,7 +116,7 @@ test("binds few program sizes, each large enough for its texts", () => {
   expect(sizes.size).toBe(10);
 });
 
-test("a long text gives the same vector alone and with short ones, and widens heads by its length", async () => {
+test("a long text gives the same vector alone and in a batch, and its biases extend each head by its length", async () => {
   const sizes = { hiddenSize: 64, numHiddenLayers: 2, numAttentionHeads: 4, maxPositionEmbeddings: 512 };
   await using model = createModel({ modelType: "mpnet", vocabSize: 64, initializerRange: 0.3, ...sizes }, { seed: 5 });
   const texts = [512, 5, 130, 17].map((length, t) => Array.from({ length }, (_, i) => (i * 7 + t) % 64));
@@ -224,7 +224,7 @@ test("loads MPNet's tokenizer.json", () => {
   expect(tokens(tokenizer.encodePair("cat", "sat").ids)).toEqual(["<s>", "cat", "</s>", "</s>", "sat", "</s>"]);
 });
 
-test("trains as an embedder, also in bf16, and gives the same vectors after saving", async () => {
+test("MPNet trains as an embedder, also in bf16, and gives the same vectors after saving", async () => {
   const texts = ["cats", "sat", "the", "on", "e", "cat"];
   const tokenizer = Tokenizer.fromFiles({ tokenizer: JSON.stringify(tokenizerJson) });
   const sizes = { hiddenSize: 32, numHiddenLayers: 1, numAttentionHeads: 2, maxPositionEmbeddings: 24 };

@@ -74,7 +74,7 @@ describe("decoderFamily", () => {
       ...{ modelType, architecture: `${modelType}ForCausalLM`, defaults: { rmsNormEps, ropeTheta } },
       ...decoderFamily(options),
     });
-    const { noRopeLayers: _, ...same } = config; // which affects any family
+    const { noRopeLayers: _, ...same } = config; // noRopeLayers would apply to the custom family too
     const got = await logitsOf(modelType, same);
     expect(got).toEqual(await logitsOf(builtIn, config));
     if (builtIn !== "llama") expect(got).not.toEqual(await logitsOf("llama", config));
@@ -92,7 +92,7 @@ describe("decoderFamily", () => {
     expect(await logitsOf("scaled")).toEqual(await logitsOf("llama"));
   });
 
-  test("names misspelt options and invalid return values", async () => {
+  test("rejects misspelt options and invalid return values, and names them", async () => {
     const refused = async (options: object) => (await failureOf(() => decoderFamily(options))).message;
     expect(await refused({ flgas: {} })).toBe(
       "decoderFamily.flgas: expected a known name (nearest: flags), got an unknown one",

@@ -241,7 +241,7 @@ test("a minimal family with two weights generates, and scores texts", async () =
   // If a custom function does not select rows, all are computed and the requested ones returned.
   const all = await model.logits([1, 2, 3]);
   expect(worst([last], [all[2]!])).toBe(0);
-  // A model without attention needs no cache, even with paged slots.
+  // Beam search also works with a custom family.
   const beams = await model.completeAll([[1, 2, 3], [4]], { maxTokens: 3, numBeams: 2 });
   expect(beams.map(({ tokens }) => tokens.length)).toEqual([3, 3]);
 });

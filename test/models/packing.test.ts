@@ -118,7 +118,7 @@ describe.each(Object.entries(configs))("%s", (_, config) => {
         compare(name, together[name]!, sums);
         continue;
       }
-      // Attention rounds long rows more than short ones, as FlashAttention does, so compare both with f32.
+      // In bf16, attention rounds long rows more than short ones, as FlashAttention does. So compare both with f32.
       const truth = exact.get(name)!;
       const off = (x: ArrayLike<number>) => Math.hypot(...Array.from(truth, (e, i) => x[i]! - e));
       expect(off(together[name]!), name).toBeLessThanOrEqual(1.15 * off(sums));

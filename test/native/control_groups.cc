@@ -1,5 +1,5 @@
 // CPU and memory limits of a process, read from fake cgroup file trees.
-#include "core/control_groups.h"
+#include "core/platform/linux/control_groups.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -7,8 +7,7 @@
 #include <fstream>
 #include <string>
 
-#include "core/cpus.h"
-#include "core/memory.h"
+#include "core/platform/limits.h"
 
 using namespace heddle;
 

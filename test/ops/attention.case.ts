@@ -26,7 +26,7 @@ const shapes = [
   [1, 129, 1, 1, 256],
 ] as const;
 
-/** Document ids of `batch` sequences: growing documents, one document after half a sequence of padding, or ranges of both. */
+/** Document ids of `batch` sequences: documents of growing length, padding before one document, or documents with padding between them. */
 const documents = {
   packed: (batch: number, length: number): Operand => ids(batch, length, (i) => Math.floor(Math.sqrt(2 * i)) % 3), // documents that are not adjacent may share an id
   padded: (batch: number, length: number): Operand => ids(batch, length, (i, s) => (i < length >> (s + 1) ? -1 : 0)),

@@ -59,14 +59,15 @@ const kinds: Record<string, (random: () => number, i: number) => number> = {
   "any exponent": anyNumber,
 };
 
-/** Ranges of 512 values plus remainders, for blocks of 32 and 256. */
+/** Returns `count` random values of one kind. */
 function numbersOf(kind: string, count: number, seed: number): Float32Array {
   const random = generator(seed);
   return Float32Array.from({ length: count }, (_, i) => kinds[kind]!(random, i));
 }
 
 describe.each(Object.keys(kinds))("casts of values that are %s", (kind) => {
-  test.each(written)("equal the plain loops as %s", async (to) => {
+  test.each(written)("equal those of the plain loops, to %s", async (to) => {
+    // Multiples of the kernels' 512 values, and counts with a remainder.
     for (const from of floating)
       for (const [seed, count] of [8192, 32 * 35, 256 * 3, to === "q4_k" || to === "q6_k" ? 256 : 32].entries()) {
         if ((to === "q4_k" || to === "q6_k") && count % 256) continue;
@@ -80,7 +81,7 @@ describe.each(Object.keys(kinds))("casts of values that are %s", (kind) => {
   });
 });
 
-/** Digests of the original plain loops. */
+/** Digests of the plain loops' results, recorded once. */
 const PINNED = {
   q8_0: "7b42b8ec559aa547",
   q4_0: "26a3021e8a51b348",
@@ -176,7 +177,7 @@ test("blocks can be dequantized and copied", async () => {
   }
 });
 
-test("adding to blocks rewrites them within bounds, or is rejected for read-only types", async () => {
+test("a cast with an addend writes only the target's blocks, and is rejected for read-only types", async () => {
   for (const { name: type, elements, bytes, writable } of binding.blockTypes()) {
     const blocks = new Uint8Array((2048 / elements) * bytes);
     const beyond = 4096;

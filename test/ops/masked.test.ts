@@ -49,12 +49,12 @@ async function compared(c: OpCase, data: (TensorData | undefined)[]): Promise<{ 
   return { finite, rows };
 }
 
-/** Checks several cases together, so that both kinds of rows occur. */
+/** Checks several cases together, so that finite and non-finite rows both occur. */
 async function check(cases: readonly OpCase[], operands: readonly number[], share: number): Promise<void> {
   let [finite, rows] = [0, 0];
   const [first] = operands;
   for (const [i, c] of cases.entries()) {
-    if ((i + first!) % 2) continue; // the others belong to another operand
+    if ((i + first!) % 2) continue; // operands with odd and with even index each get half of the cases
     const data = materialise(c.inputs, 1);
     for (const operand of operands) poison(c, data, operand, share, 7 * i + operand);
     await derive(c, data);

@@ -102,7 +102,7 @@ test("the summary compares the bench with PyTorch's figures of the same names", 
   expect(text).toContain("gemm: 500.0 GFLOP/s, 50 % of its ceiling, 0.50 x PyTorch's 1000\nown: 500.0 GFLOP/s\n");
 });
 
-test("kills a hanging step and its children, even if it ignores SIGTERM", async () => {
+test("the runner kills a hanging step and its children, even if it ignores SIGTERM", async () => {
   const marker = join(folder, "alive");
   const start = Date.now();
   const { of } = await run("hangs", [
@@ -134,7 +134,7 @@ test("the total time limits each step, and late steps are skipped", async () => 
   expect(none.never).toMatchObject({ status: "skipped", why: "no time left" });
 });
 
-test("the real steps have distinct names and include the main checks", () => {
+test("the steps of gpu-check have distinct names and include the main checks", () => {
   expect(new Set(stepNames()).size).toBe(stepNames().length);
   for (const name of [
     "build",

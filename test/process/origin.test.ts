@@ -22,7 +22,7 @@ const required = createRequire(entry).resolve("./graph/index.cjs");
 test.each([
   ["author.mjs", `import ${names} from ${JSON.stringify(graph)};${body}`],
   ["author.cjs", `const ${names} = require(${JSON.stringify(required)});${body}`],
-])("names the user's source line in %s", async (name, code) => {
+])("the error of a failing node names the user's source line in %s", async (name, code) => {
   const folder = await mkdtemp(join(tmpdir(), "heddle-origin-"));
   const file = join(folder, "graph", name);
   try {

@@ -295,7 +295,7 @@ describe("answers", () => {
     await next.close();
   });
 
-  test("accepts prompts of every kind, and names invalid ones with their line", async () => {
+  test("are sampled for prompts of every kind, and an invalid prompt is reported with its line", async () => {
     const path = newFile("prompts.jsonl");
     const rows = [
       { prompt: "text" },
@@ -411,7 +411,7 @@ describe("the server", () => {
     await refuses({ prompts: "p.jsonl" }, /out: expected a path, got undefined/);
   });
 
-  test("names a port in use", async () => {
+  test("rejects a port in use and names it", async () => {
     const { ranking } = await open();
     const prompts = newFile("prompts.jsonl");
     await writeFile(prompts, JSON.stringify({ prompt: "p", answers: ["a", "b"] }));

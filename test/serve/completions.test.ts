@@ -140,12 +140,12 @@ describe("completions", () => {
   test.each([
     [COMPLETIONS, "prompt"],
     [EMBEDDINGS, "input"],
-  ])("report the expected type: %s without %s", async (path, param) => {
+  ])("state the expected type if %s gets no %s", async (path, param) => {
     const { body } = await client.post(path, {});
     expect(body.error.message).toBe(`${param}: expected a text, token ids, or an array of those, got undefined`);
   });
 
-  test("accept ids for a model without a tokenizer", async () => {
+  test("accept only ids for a model without a tokenizer", async () => {
     await using bare = tinyModel();
     await using server = await serve(bare, { port: 0 });
     const other = clientOf(server);
@@ -189,7 +189,7 @@ describe("embeddings", () => {
     expect(embedding[3] / embedding[0]).toBeCloseTo(vector![3]! / vector![0]!, 3);
   });
 
-  test("accept many inputs at once", async () => {
+  test("are the same in concurrent requests", async () => {
     const texts = Array.from({ length: 8 }, (_, i) => `The cat saw ${i}`);
     const vectors = await model.embed(texts);
     const answers = await Promise.all(texts.map((input) => client.post(EMBEDDINGS, { input })));
@@ -274,7 +274,7 @@ describe("embeddings", () => {
   });
 
   test.each([{ modelType: "bert" }, { modelType: "gemma3_text", useBidirectionalAttention: true }])(
-    "the completion endpoints reject an embedding-only model: $modelType",
+    "are returned by an embedding-only model, which the completions endpoint rejects: $modelType",
     async (kind) => {
       const sizes = {
         hiddenSize: 32,

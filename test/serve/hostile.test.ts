@@ -73,7 +73,7 @@ const value = fc.oneof(
   ),
 );
 
-test("answers any JSON value as body without failing", () =>
+test("the server survives any JSON value as body", () =>
   fc
     .assert(
       fc.asyncProperty(fc.constantFrom(...PATHS), fc.json(), async (path, body) => {
@@ -83,7 +83,7 @@ test("answers any JSON value as body without failing", () =>
     )
     .then(isThere));
 
-test("answers any value of any parameter without failing", () =>
+test("the server survives any value of any parameter", () =>
   fc
     .assert(
       fc.asyncProperty(
@@ -102,7 +102,7 @@ test("answers any value of any parameter without failing", () =>
     )
     .then(isThere));
 
-describe("answers oversized requests within ten seconds", () => {
+describe("the server answers oversized requests within ten seconds", () => {
   const deep = (open: string, close: string, count: number) => open.repeat(count) + close.repeat(count);
   const filled = (text: string) => Array.from({ length: Math.floor(4e6 / (text.length + 1)) }, () => text).join(",");
   test.each<[string, string, string]>([
@@ -138,7 +138,7 @@ test.each([
   ["not JSON", "{"],
   ["not UTF-8", Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])],
   ["only a byte order mark", "\ufeff"],
-])("rejects a body that is %s", async (_, body) => {
+])("the server rejects a body that is %s", async (_, body) => {
   for (const path of PATHS) {
     const headers = { "content-type": "application/json" };
     const { status, body: answer } = await client.ask(path, { method: "POST", body, headers });
@@ -146,7 +146,7 @@ test.each([
   }
 });
 
-test("rejects bytes that are not HTTP", async () => {
+test("the server rejects bytes that are not HTTP", async () => {
   const line = fc.constantFrom(
     ...[
       "GET / HTTP/1.1\r\n",

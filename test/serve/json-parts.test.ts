@@ -17,7 +17,7 @@ const values: [string, unknown][] = [
   ["vectors", { data: vectors(40), usage: { total_tokens: 1 } }],
 ];
 
-test.each(values)("equals JSON.stringify for %s", async (_, value) => {
+test.each(values)("serializing in parts equals JSON.stringify for %s", async (_, value) => {
   const whole = JSON.stringify(value);
   expect([...jsonParts(value)].join("")).toBe(whole);
   for (const part of jsonParts(value)) expect(part.length).toBeLessThan(64 << 10);
@@ -25,7 +25,7 @@ test.each(values)("equals JSON.stringify for %s", async (_, value) => {
   expect(Buffer.concat(pieces).equals(Buffer.from(whole))).toBe(true);
 });
 
-test("does not block the event loop and can be aborted", async () => {
+test("serializing does not block the event loop and can be aborted", async () => {
   const value = { data: vectors(400) }; // about 40 MB
   const controller = new AbortController();
   setImmediate(() => controller.abort(new Error("gone")));

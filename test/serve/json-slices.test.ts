@@ -66,7 +66,7 @@ test.each([
   ["long texts with escapes", `{"a":"${'\\"\\u00e9é😀\\ud83d\\ude00\\n'.repeat(20)}","b":["${"x".repeat(99)}"]}`],
   ["a long key", `{"${"\\n\\u0041".repeat(30)}":"${"y".repeat(50)}","z":1}`],
   ["a long text with a control character", `["${"x".repeat(60)}\u0001"]`],
-])("is accepted or rejected as by JSON.parse: %s", (_, text) => {
+])("parsing accepts or rejects as JSON.parse does: %s", (_, text) => {
   for (let part = 1; part < 30; part++) isSame(text, part);
 });
 
@@ -84,7 +84,7 @@ test("a byte order mark is skipped at the beginning only", () => {
   expect(() => parsed("[1,\ufeff2]", 2)).toThrow(SyntaxError);
 });
 
-test("limits the number of objects, arrays and keys, and the depth of nesting", () => {
+test("parsing limits the number of objects, arrays and keys, and the depth of nesting", () => {
   const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
   expect(parsed(nested(64), 10)).toBeTruthy();
   expect(() => parsed(nested(65), 10)).toThrow(expect.objectContaining({ limit: "depth" }));
@@ -94,7 +94,7 @@ test("limits the number of objects, arrays and keys, and the depth of nesting", 
   expect(parsed(`[${"0,".repeat(5000)}""]`, 10)).toHaveLength(5001);
 });
 
-test("yields after each slice", () => {
+test("parsing yields after each slice", () => {
   const large = `{"t":"${"x".repeat(1 << 20)}","n":[${"1,".repeat(1 << 19)}1]}`;
   let yields = 0;
   for (const _ of parseInSlices(Buffer.from(large), limits)) yields++;

@@ -66,7 +66,7 @@ describe.each(Object.entries(decoders))("log-probabilities of a ▁ vocabulary (
     });
   });
 
-  test("of a chat include the space in token and bytes, and the bytes of partial characters", async () => {
+  test("of a chat include the space in token and bytes, and byte tokens have their byte", async () => {
     await withServer(model, {}, async (client) => {
       const messages = [{ role: "user", content: "x" }];
       const of = async (bias: object) =>

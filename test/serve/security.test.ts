@@ -231,7 +231,7 @@ test.each<[object, RegExp]>([
   expect(failure.message).toMatch(message);
 });
 
-test("names the parameter `model` if it is not a LanguageModel", async () => {
+test("rejects a `model` that is not a LanguageModel, and names the parameter", async () => {
   for (const given of [{}, undefined, "default", model.model])
     for (const make of [serve, createHandler])
       expect(await failureOf(() => make(given as never))).toMatchObject({
@@ -240,7 +240,7 @@ test("names the parameter `model` if it is not a LanguageModel", async () => {
       });
 });
 
-test("rejects a port in use, and server options passed to the handler", async () => {
+test("serve rejects a port in use, and the handler rejects server options", async () => {
   await withServer(model, {}, async ({ server }) => {
     const port = Number(new URL(server.url).port);
     expect(await failureOf(() => serve(model, { port }))).toMatchObject({ code: "IO", message: /EADDRINUSE/ });
@@ -250,7 +250,7 @@ test("rejects a port in use, and server options passed to the handler", async ()
   });
 });
 
-test("listens on IPv6 and loopback names", async () => {
+test("the server listens on IPv6 and loopback names", async () => {
   for (const host of ["::1", "localhost"])
     await withServer(model, { host }, async ({ server }) => {
       expect(server.url).toMatch(host === "::1" ? /^http:\/\/\[::1\]:\d+$/ : /^http:\/\/localhost:\d+$/);

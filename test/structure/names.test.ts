@@ -1,4 +1,4 @@
-// Names of built-in JavaScript properties work wherever a caller or a file provides a name.
+// Names of built-in JavaScript properties are handled like any other name, wherever a caller or a file provides one.
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,11 +56,11 @@ const cases: Record<string, (name: string) => unknown> = {
     const bound = held.bind(openDevice(), new Map([[name, await Tensor.from(openDevice(), "f32", [2], ones)]]));
     expect((await bound.run({})).y).toEqual(Float32Array.of(3, 3));
   },
-  async "an element type"(name) {
+  async "an unknown element type"(name) {
     const message = expect.stringMatching(/^dtype: expected one of f32, .* got "/);
     expect(await failureOf(() => Tensor.zeros(openDevice(), name as "f32", [2]))).toMatchObject({ message });
   },
-  async "a field of a model card, which no card has"(name) {
+  async "an unknown field of a model card"(name) {
     const strange = only(name, { polluted: true, stage: "x" });
     const given = { stage: "sft", ...strange, data: [{ name: "a", ...strange }] };
     const expected = parseModelCard({ stage: "sft", data: [{ name: "a" }] });
@@ -102,7 +102,7 @@ const cases: Record<string, (name: string) => unknown> = {
     expect(ownOf(weights.gguf!.record(), name)).toBe("kept");
     weights.close();
   },
-  async "a family, an activation"(name) {
+  async "an unknown family or activation"(name) {
     const expected = { code: expect.stringMatching(/^(INVALID_ARGUMENT|UNSUPPORTED)$/) };
     expect(await failureOf(() => tinyModel({}, { modelType: name }))).toMatchObject(expected);
     expect(await failureOf(() => tinyModel({}, { hiddenAct: name }))).toMatchObject(expected);
@@ -119,7 +119,7 @@ const cases: Record<string, (name: string) => unknown> = {
     const written = ropeScalingToJson({ ropeType: "linear", factor: 2, ...only(name, 3) } as never);
     expect(Object.keys(written).sort()).toEqual([name, "factor", "rope_type"].sort());
   },
-  async "an option"(name) {
+  async "an unknown option"(name) {
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
     const refused = { code: "INVALID_ARGUMENT", message: expect.stringContaining(name) };
     const given = only(name, 1);
@@ -138,7 +138,7 @@ const cases: Record<string, (name: string) => unknown> = {
     expect(ownOf(options, name)).toBe(1);
     expect(ownOf(options.lora as object, name)).toBe(1);
   },
-  async "a chat template's name, of tokenizer_config.json"(name) {
+  async "a chat template of tokenizer_config.json"(name) {
     const tokenizer = await tokenizerWith([{ name, template: "mine" }]);
     expect(tokenizer.applyChatTemplate([], { template: name }).text).toBe("mine");
     const saved = Tokenizer.fromFiles({
@@ -149,7 +149,7 @@ const cases: Record<string, (name: string) => unknown> = {
     const none = await tinyTokenizer();
     expect(await failureOf(() => none.applyChatTemplate([], { template: name }))).toMatchObject({ code: "NOT_FOUND" });
   },
-  "a GGUF vocabulary's chat template and beginning of a text"(name) {
+  "a GGUF vocabulary's chat template and BOS token"(name) {
     const record = Object.fromEntries([
       ["tokenizer.ggml.model", "llama"],
       ["tokenizer.ggml.tokens", ["<unk>", name, "a"]],
@@ -267,5 +267,8 @@ const cases: Record<string, (name: string) => unknown> = {
 const pythonJson = (value: unknown) => JSON.stringify(value).replaceAll(":", ": ");
 
 describe.each(["__proto__", "constructor", "toString", "hasOwnProperty"])("%s", (name) => {
-  test.each(Object.entries(cases))("works as the name of %s", async (_, holds) => void (await holds(name)));
+  test.each(Object.entries(cases))(
+    "is handled like any other name of %s",
+    async (_, holds) => void (await holds(name)),
+  );
 });

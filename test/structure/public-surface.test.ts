@@ -1,4 +1,4 @@
-// The public surface of every entry point is checked in, so that a change of it is seen and meant.
+// The public surface of every entry point is checked in, so that any change to it shows up in review.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 

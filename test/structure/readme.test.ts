@@ -58,7 +58,7 @@ test.each(blocksOf(recipes).map((code, i) => [/^(?:const|import).*$/m.exec(code)
       } finally {
         console.log = log;
       }
-      // Values reported by a step, a token or a program.
+      // Each printed line must contain a number: of a step, a token or a program.
       expect(lines.length).toBeGreaterThan(0);
       expect(lines.every((line) => line.some((said) => typeof said === "number" && Number.isFinite(said)))).toBe(true);
     } finally {

@@ -1,5 +1,5 @@
-// Every function and method of heddle, heddle/serve and heddle/tokenizer throws a HeddleError for invalid arguments, or works. So does
-// what heddle/graph has for families and stages. The graph itself is tested in `graph/surface.test.ts`.
+// Every function and method of heddle, heddle/serve and heddle/tokenizer throws a HeddleError for invalid arguments, or works. The same
+// holds for the exports of heddle/graph that define families and stages. `graph/surface.test.ts` tests the graph itself.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

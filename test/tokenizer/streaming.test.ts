@@ -116,7 +116,7 @@ function stream(tokenizer: Tokenizer, ids: readonly number[], split: number, ski
   return [...ids.slice(split).map((id) => decoder.push(id)), decoder.flush()];
 }
 
-/** Holds for any decoder. Counts how often the text before a split is a prefix of the whole text. */
+/** Checks what must hold for any decoder, and counts how often the text before a split is a prefix of the whole text. */
 function checkSplits(tokenizer: Tokenizer, ids: readonly number[], count: { all: number; exact: number }): void {
   for (const skipSpecialTokens of [false, true]) {
     const all = tokenizer.decode(ids, { skipSpecialTokens });

@@ -61,7 +61,7 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
 
 /**
  * Weights of 8-bit floats with a scale per block of 128 × 128, and bf16 activations that are rounded to 8 bits. The
- * ceiling is that of bf16 products. The gain of 8 bits is the difference of the share from the bf16 case.
+ * ceiling is that of bf16 products, so a greater share than that of the bf16 case is the gain of 8 bits.
  */
 async function* fp8Cases(device: Device, shapes: Product[], quick: boolean): ReturnType<BenchSuite> {
   for (const [m, n, k] of shapes) {

@@ -55,8 +55,8 @@ function tryAddon(): { path?: string; problem?: string } {
   const trial = "process.dlopen({ exports: {} }, process.argv[1])";
   const { status, signal, stderr } = spawnSync(process.execPath, ["-e", trial, path], { encoding: "utf8" });
   if (status === 0) return { path };
-  const said = /^Error: (.*)$/m.exec(stderr)?.[1];
-  return { path, problem: said ?? `the native addon ended the process with ${signal ?? `exit code ${status}`}` };
+  const reason = /^Error: (.*)$/m.exec(stderr)?.[1];
+  return { path, problem: reason ?? `the native addon ended the process with ${signal ?? `exit code ${status}`}` };
 }
 
 /** Returns the C library of a Linux system. */

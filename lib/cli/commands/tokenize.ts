@@ -131,7 +131,7 @@ async function writeShards(
       "--resume: expected a file, got standard input, which cannot be read again",
     );
   const bar = new WorkProgress();
-  const told = new Set<string>();
+  const reported = new Set<string>();
   const tell = (shard: TokenShard) => {
     if (out.json) out.object(shard);
     else out.line(`${shard.path}: ${shard.tokens} tokens, ${shard.documents} documents`);
@@ -153,14 +153,14 @@ async function writeShards(
         bar.update(`${(tokens / 1e6).toFixed(1)} million tokens`, bytes, totalBytes),
       onShard: (shard: TokenShard) => {
         bar.end();
-        told.add(shard.path);
+        reported.add(shard.path);
         tell(shard);
       },
     } satisfies WriteTokenShardsOptions;
     if (file !== "-") {
       const shards = await writeTokenShards(work);
       bar.end();
-      for (const shard of shards) if (!told.has(shard.path)) tell(shard); // shards that a resumed run found
+      for (const shard of shards) if (!reported.has(shard.path)) tell(shard); // shards that a resumed run found
       return shards;
     }
     spool = await Spool.standardInput(outputDir, signal);

@@ -55,7 +55,7 @@ export class Spool {
 
   async close(): Promise<void> {
     await this.handle.close();
-    // Remove only a name that could not be removed before, never a descriptor's path.
+    // Remove the file only if it still has its name. Otherwise `path` is that of the descriptor.
     if (this.path.endsWith(TEMPORARY_FILE)) await rm(this.path, { force: true });
   }
 }

@@ -99,10 +99,10 @@ async function runConfigured(
     const run = stage.run(base, training as never);
     // Without outputDir the trained model is lost at the end, which may be intended for benchmarks. The warning is printed when training
     // starts, so that wrong input gives a single line.
-    let isToBeSaid = rest.outputDir === undefined;
+    let mustWarn = rest.outputDir === undefined;
     for await (const event of run) {
-      if (isToBeSaid) onWarning?.("outputDir is not set: the trained model will not be saved");
-      isToBeSaid = false;
+      if (mustWarn) onWarning?.("outputDir is not set: the trained model will not be saved");
+      mustWarn = false;
       options.onEvent(event, config);
     }
     return await run;
@@ -112,14 +112,14 @@ async function runConfigured(
   }
 }
 
-/** Refuses a used outputDir before a model is loaded or drawn. The stage checks the options otherwise. */
+/** Refuses a used outputDir before a model is loaded or initialized. The stage reports all other problems of the options. */
 async function needUsableSoon(config: Record<string, unknown>, resume: boolean | undefined): Promise<void> {
   const { outputDir, overwriteOutputDir } = config;
   if (typeof outputDir !== "string" || outputDir === "") return;
-  const goesOn = resume ? "auto" : config.resume;
+  const resumes = resume ? "auto" : config.resume;
   const use = {
     outputDir,
-    resume: typeof goesOn === "string" || goesOn === true ? goesOn : false,
+    resume: typeof resumes === "string" || resumes === true ? resumes : false,
     overwriteOutputDir: overwriteOutputDir === true,
   };
   await needUsable(use).catch((error: unknown) => {

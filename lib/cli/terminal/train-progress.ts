@@ -6,7 +6,7 @@ import { canRewriteLines, fitLine, overwrite } from "./live-line.ts";
 export class TrainProgress {
   private readonly stream: NodeJS.WriteStream;
   private readonly now: () => number;
-  /** The first event. The time before it was loading, and for a resumed run, the steps of other runs. */
+  /** The first event. The time before it was spent on loading, and steps before it belong to earlier runs. */
   private first: { step: number; at: number } | undefined;
   private shown = false;
 

@@ -207,7 +207,7 @@ function isSeparator(window: Window, line: number, stop: number, rule: Separator
   return window.bytes.subarray(line - window.origin, stop - window.origin).equals(rule.bytes);
 }
 
-/** Whether the line before `position` is a separator. Then a cut at `position` is where a document begins. */
+/** Whether the line before `position` is a separator, so that a document begins at `position`. */
 function followsSeparator(window: Window, position: number, rule: SeparatorRule): boolean {
   const line = window.lineBefore(position);
   return line !== undefined && isSeparator(window, line, window.lineEnd(line, position), rule);

@@ -158,7 +158,10 @@ export class TokenFile implements DocumentFile {
     };
   }
 
-  /** Returns [start of the first document, then per document: its end, the size of its text in bytes, 1 if it closes or 0]. */
+  /**
+   * Returns the start of the first record, followed by three numbers per record: its end, the size of its text in bytes, and whether the
+   * document ends in it (1) or continues in the next record (0).
+   */
   #ends(from: number, to: number): Float64Array {
     const { recordBytes } = TOKEN_FILE;
     const first = Math.max(0, from - 1);

@@ -139,7 +139,7 @@ export async function writeDocuments(
     }
     const written = shards.reduce((sum, { records }) => sum + records, 0);
     const documents = encodeInOrder(reader, new ParallelEncoder(tokenizer, signal), written, signal);
-    const told = new Pacer();
+    const pacer = new Pacer();
     const next = async () => {
       const { value: document } = await documents.next();
       if (document) {
@@ -147,9 +147,9 @@ export async function writeDocuments(
         progress.tokens += document.tokens.length;
         progress.bytes += document.bytes;
       }
-      if (onProgress && (!document || told.isDue())) {
+      if (onProgress && (!document || pacer.isDue())) {
         onProgress({ ...progress });
-        await told.rest();
+        await pacer.rest();
       }
       return document;
     };

@@ -83,7 +83,7 @@ function checked(found: unknown): Manifest | Damage {
   if (!isObject(found) || !Number.isSafeInteger(found.step) || !isObject(found.files))
     return new Damage(MANIFEST, "expected a step and files, got none");
   const { digest, ...manifest } = found;
-  // Manifests without a digest are older than all other keys.
+  // Old manifests have no digest, and no keys except `step`, `order` and `files`.
   const { step: _, order: __, files, ...rest } = manifest;
   if (digest === undefined && Object.keys(rest).length === 0) return manifest as unknown as Manifest;
   const own = digestOfText(JSON.stringify(manifest));

@@ -175,7 +175,7 @@ async function putInPlace(folder: string, temporary: string, path: string, step:
     await syncFolder(folder);
   } catch (error) {
     if (replaced !== undefined) {
-      // It is unknown which names are on the disk. Restore the old checkpoint, whose files surely are.
+      // The new name may or may not be on the disk. Restore the old checkpoint, whose files are certainly there.
       await rename(path, temporary).catch(() => {});
       await rename(replaced, path).catch(() => {});
     }

@@ -74,8 +74,8 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
       config.useBidirectionalAttention = true;
       continue;
     }
-    const said = (got ?? null) !== null || (layerKind !== undefined && Object.hasOwn(fixed ?? {}, key));
-    if (said && got !== value) throw unsupported(`${key}: ${describe(got)} is not provided`);
+    const isSet = (got ?? null) !== null || (layerKind !== undefined && Object.hasOwn(fixed ?? {}, key));
+    if (isSet && got !== value) throw unsupported(`${key}: ${describe(got)} is not provided`);
   }
   const own = Object.keys(formatOf(modelType).own ?? {}).filter((name) => (raw[snakeCase(name)] ?? null) !== null);
   if (own.length > 0) config.own = Object.fromEntries(own.map((name) => [name, raw[snakeCase(name)]]));
@@ -102,7 +102,7 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
 function checkQuantisation(given: unknown, type: string, unsupported: (m: string) => HeddleError): void {
   if (given === undefined || given === null) return;
   const { quant_method: method, weight_block_size: block } = isObject(given) ? given : ({} as Json);
-  // Only gpt_oss has interleaved experts, and so MXFP4.
+  // Interleaved experts identify gpt_oss, the only family with MXFP4.
   if (method === "mxfp4" && formatOf(type).experts?.fused === "turns") return;
   if (method !== "fp8")
     throw unsupported(`quantization_config: checkpoints quantised by ${describe(method)} cannot be read`);
@@ -276,8 +276,8 @@ function activationToJson({ modelType, hiddenAct }: ModelConfig): Json {
 }
 
 function attentionToJson({ modelType, useBidirectionalAttention }: ModelConfig): Json {
-  const { bidirectional: said } = formatOf(modelType);
-  return useBidirectionalAttention && said ? { [said.key]: !DECODERS_MUST_BE[said.key] } : {};
+  const { bidirectional: format } = formatOf(modelType);
+  return useBidirectionalAttention && format ? { [format.key]: !DECODERS_MUST_BE[format.key] } : {};
 }
 
 function windowToJson(config: ModelConfig): Json {

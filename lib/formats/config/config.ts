@@ -260,7 +260,7 @@ function checkOwn({ modelType, own }: ModelConfig, fail: (message: string) => He
   }
 }
 
-/** Derives missing sizes from the caller's. */
+/** Derives missing sizes from hiddenSize and the head width. */
 function derived(modelType: string, headDim: unknown, hidden: number): Record<string, unknown> {
   // Two of eight experts, each half as wide as a dense block would be: the work per token is the same.
   const half = Math.ceil(defaultIntermediate(hidden, modelType) / 2);

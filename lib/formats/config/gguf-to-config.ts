@@ -37,9 +37,9 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   if (experts !== undefined && !sparse) throw unsupported(`mixture of experts is not provided for ${arch}`);
 
   if (formatOf(family).encoder) {
-    const said = encoderFromGguf(source, meta, family, arch);
+    const encoder = encoderFromGguf(source, meta, family, arch);
     return parseModelConfig(
-      { ...said, dtype: matrixDtype(source), ...ownValues(meta, family, source.path) },
+      { ...encoder, dtype: matrixDtype(source), ...ownValues(meta, family, source.path) },
       source.path,
     );
   }
@@ -66,7 +66,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const rotary = positions ? headDim : (meta.number(`${arch}.rope.dimension_count`) ?? headDim);
   if (rotary > headDim || (rotary < headDim && gguf?.layout === "rope"))
     throw unsupported(`rotation of ${rotary} of ${headDim} dimensions is not provided`);
-  // These are files of a vision-language model (GLM-4V), whose rows of q and k also have another order.
+  // Files with this key are of a vision-language model (GLM-4V), whose rows of q and k also have another order.
   if (meta.numbers(`${arch}.rope.dimension_sections`)?.some((count) => Number(count) > 0))
     throw unsupported(`${arch}.rope.dimension_sections: positions in images (M-RoPE) are not provided`);
   const theta = meta.real(`${arch}.rope.freq_base`) ?? 10000;
@@ -154,9 +154,9 @@ function familyValues(
   const own: Record<string, unknown> = {};
   for (const [key, name] of Object.entries(gguf?.keys ?? {})) {
     const where = `${arch}.${key}`;
-    const said = meta.values.get(where)?.type === "bool" ? meta.boolean(where) : meta.real(where) || undefined;
-    if (!name.startsWith("own.")) values[name] = said ?? values[name] ?? meta.requireReal(where);
-    else if (said !== undefined) own[name.slice("own.".length)] = said;
+    const declared = meta.values.get(where)?.type === "bool" ? meta.boolean(where) : meta.real(where) || undefined;
+    if (!name.startsWith("own.")) values[name] = declared ?? values[name] ?? meta.requireReal(where);
+    else if (declared !== undefined) own[name.slice("own.".length)] = declared;
   }
   return Object.keys(own).length === 0 ? values : { ...values, own };
 }
@@ -169,13 +169,13 @@ function expertValues(meta: GgufMetadata, modelType: string, arch: string): Part
   // Older files only have the width of a block: one expert's, or for Qwen the sum over all experts that a token uses.
   const block = meta.number(`${arch}.feed_forward_length`);
   const shared = block !== undefined && block % numExpertsPerTok === 0 ? block / numExpertsPerTok : undefined;
-  const said = experts.width === "intermediateSize" ? block : shared;
+  const declared = experts.width === "intermediateSize" ? block : shared;
   return {
     numExperts: meta.requireNumber(`${arch}.expert_count`),
     numExpertsPerTok,
     [experts.width]:
       meta.number(`${arch}.expert_feed_forward_length`) ??
-      said ??
+      declared ??
       meta.requireNumber(`${arch}.expert_feed_forward_length`),
     // llama.cpp's default for the shared expert's width is that of a dense block.
     ...(experts.shared && {
@@ -202,9 +202,10 @@ function sharingArchitecture(
   family: string,
   { window, experts }: { window: number | null; experts: number | undefined },
 ): string {
-  const said = meta.string("heddle.model_type");
+  const declared = meta.string("heddle.model_type");
   const architecture = formatOf(family).gguf?.architecture;
-  if (said !== undefined && isModelType(said) && formatOf(said).gguf?.architecture === architecture) return said;
+  if (declared !== undefined && isModelType(declared) && formatOf(declared).gguf?.architecture === architecture)
+    return declared;
   const sharing = (what: "windows" | "experts") => architecture && familySharing(architecture, what);
   return (experts !== undefined && sharing("experts")) || (window !== null && sharing("windows")) || family;
 }

@@ -26,15 +26,15 @@ const FEATURES: readonly (readonly [feature: string, keys: readonly string[]])[]
  */
 export function missingFeatures({ name, value }: UnknownModel): string[] {
   const isSet = (key: string) => ![undefined, null, false].includes(value(key) as undefined);
-  const told = FEATURES.flatMap(([feature, keys]) => {
+  const found = FEATURES.flatMap(([feature, keys]) => {
     const key = keys.find(isSet);
     return key === undefined ? [] : [{ feature, shown: `${feature} (${key})` }];
   });
-  const others = neededByName(name).filter((feature) => !told.some((other) => other.feature === feature));
-  // Names with "bert" imply bidirectional attention, and further requirements.
-  const bothWays = value("attention.causal") === false && !/bert/.test(String(name));
-  const causal = bothWays ? ["bidirectional attention (attention.causal)"] : [];
-  return [...told.map(({ shown }) => shown), ...others, ...causal, ...missingValues(value)];
+  const others = neededByName(name).filter((feature) => !found.some((other) => other.feature === feature));
+  // For names with "bert", neededByName has already listed bidirectional attention.
+  const isBidirectional = value("attention.causal") === false && !/bert/.test(String(name));
+  const causal = isBidirectional ? ["bidirectional attention (attention.causal)"] : [];
+  return [...found.map(({ shown }) => shown), ...others, ...causal, ...missingValues(value)];
 }
 
 /** Returns unknown activations and layer types. */

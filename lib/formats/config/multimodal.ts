@@ -16,12 +16,12 @@ export function languageModelConfig(raw: Json): Json {
     type === undefined ? undefined : knownModelTypes().find((known) => formatOf(known).partOf?.modelType === type);
   if (modelType === undefined || typeof text !== "object" || text === null || Array.isArray(text)) return raw;
   const { architecture, partOf } = formatOf(modelType);
-  const said = OF_THE_WHOLE.filter((key) => (whole[key] ?? undefined) !== undefined);
+  const outerKeys = OF_THE_WHOLE.filter((key) => (whole[key] ?? undefined) !== undefined);
   return {
     ...partOf?.defaults,
     ...whole,
     ...text,
-    ...Object.fromEntries(said.map((key) => [key, whole[key]])),
+    ...Object.fromEntries(outerKeys.map((key) => [key, whole[key]])),
     model_type: modelType,
     architectures: Array.isArray(architectures)
       ? architectures.map((name) => (/ForConditionalGeneration$/.test(String(name)) ? architecture : name))

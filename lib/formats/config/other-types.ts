@@ -140,9 +140,9 @@ const NEUTRAL =
 
 /** Returns keys that no known feature explains: the first four, followed by "…" if there are more. */
 export function unexplainedKeys({ keys, value }: UnknownModel): string[] {
-  const told = keys.filter((key) => {
+  const unexplained = keys.filter((key) => {
     const set = value(key);
     return !NEUTRAL.test(key) && set !== 0 && set !== "" && key.length <= 60;
   });
-  return told.length > 4 ? [...told.slice(0, 4), "…"] : told;
+  return unexplained.length > 4 ? [...unexplained.slice(0, 4), "…"] : unexplained;
 }

@@ -54,7 +54,7 @@ function ropeSets(raw: Json, where: string): { full: Json; sliding?: Json } {
     ? objectAt({ rope_parameters: full_attention ?? sliding_attention }, "rope_parameters", where)
     : parameters;
   const theta = nested ? full.rope_theta : (raw.rope_theta ?? full.rope_theta);
-  const kept = said({ rope_theta: theta, partial_rotary_factor: full.partial_rotary_factor });
+  const kept = withoutNulls({ rope_theta: theta, partial_rotary_factor: full.partial_rotary_factor });
   return {
     full: isEmpty(flat) ? full : { ...kept, ...flat },
     ...(isObject(full_attention) && isObject(sliding_attention) && { sliding: sliding_attention }),
@@ -62,7 +62,7 @@ function ropeSets(raw: Json, where: string): { full: Json; sliding?: Json } {
 }
 
 /** Drops undefined and null values. */
-function said(values: Json): Json {
+function withoutNulls(values: Json): Json {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined && value !== null));
 }
 
@@ -107,8 +107,8 @@ function originalContext({ modelType, ropeScaling }: ModelConfig): Json {
 /** Returns `rope_parameters` by layer type, if sliding layers have a θ that no key of the family expresses. */
 function ropeByLayerType({ modelType, ropeTheta, ropeScaling, ropeLocalTheta: local }: ModelConfig): Json {
   const { keys = {}, windowsUnscaled } = formatOf(modelType);
-  const said = Object.values(keys).includes("ropeLocalTheta") || (windowsUnscaled && local === ropeTheta);
-  if (local === undefined || said) return {};
+  const isExpressed = Object.values(keys).includes("ropeLocalTheta") || (windowsUnscaled && local === ropeTheta);
+  if (local === undefined || isExpressed) return {};
   const scaling = ropeScaling === null ? { rope_type: "default" } : ropeScalingToJson(ropeScaling);
   return {
     rope_parameters: {

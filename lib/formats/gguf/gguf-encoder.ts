@@ -114,9 +114,9 @@ function windowsAndActivation(
 /** Reads the classification head of a reranker's file, or the pooling of another file. */
 function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: string, arch: string): Part {
   const rows = rowsOf(source, "cls.output.weight");
-  const said = poolingFromGguf(meta, arch);
+  const declared = poolingFromGguf(meta, arch);
   // Older rerankers' files have a head but no pooling_type.
-  const pooling = said ?? (rows !== undefined && source.has("cls.weight") ? "rank" : undefined);
+  const pooling = declared ?? (rows !== undefined && source.has("cls.weight") ? "rank" : undefined);
   if (pooling !== "rank") return embeddingOf(pooling);
   const classifier = formatOf(modelType).gguf?.classifier;
   if (!classifier)

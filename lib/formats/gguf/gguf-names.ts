@@ -81,7 +81,9 @@ function translate(name: string, modelType: string, from: 0 | 1): string | undef
   const to = from === 0 ? 1 : 0;
   const { names = {}, complete } = formatOf(modelType).gguf ?? {};
   const own = Object.entries(names);
-  /** Renames by the first pair that matches, either exactly or with the first number as the layer's. */
+  /**
+   * Renames by the first pair that matches, either exactly or with the first number in the name as the layer's number.
+   */
   const renamed = (stem: string, pairs: readonly Pair[]) => {
     const layer = /(?:^|\.)([0-9]{1,4})(?=\.|$)/.exec(stem)?.[1];
     const pattern = stem.replace(/(^|\.)[0-9]{1,4}(?=\.|$)/, "$1{layer}");

@@ -100,9 +100,9 @@ async function openPart(named: string, name: PartName, number: number, signal?: 
     throw new HeddleError("NOT_FOUND", `${named}: ${message}`, { cause: error });
   }
   try {
-    const said = splitOf(part);
-    if (said.count === name.count && said.number === number) return part;
-    const got = `part ${said.number} of ${said.count}`;
+    const declared = splitOf(part);
+    if (declared.count === name.count && declared.number === number) return part;
+    const got = `part ${declared.number} of ${declared.count}`;
     throw new HeddleError("INVALID_FILE", `${path}: expected part ${number} of ${name.count}, got ${got}`);
   } catch (error) {
     part.file.close();
@@ -116,9 +116,9 @@ function checkTogether(parts: readonly GgufFile[]): void {
   const total = parts.reduce((sum, { entries }) => sum + entries.size, 0);
   const names = new Set<string>();
   for (const part of parts) {
-    const said = part.metadata.number("split.tensors.count");
-    if (said !== undefined && said !== total) {
-      const message = `split.tensors.count: expected the ${total} tensors of all ${parts.length} parts, got ${said}`;
+    const declared = part.metadata.number("split.tensors.count");
+    if (declared !== undefined && declared !== total) {
+      const message = `split.tensors.count: expected the ${total} tensors of all ${parts.length} parts, got ${declared}`;
       throw new HeddleError("INVALID_FILE", `${part.path}: ${message}`);
     }
     for (const name of part.entries.keys()) {

@@ -44,7 +44,10 @@ export function embeddingOf(pooling: Pooling | undefined): { embedding?: Embeddi
 const LAYERED = "gemma-embedding";
 const DENSE = ["dense_2", "dense_3"] as const;
 
-/** The a layer after pooling in a file of EmbeddingGemma, if any. Pooling then defaults to the mean. @throws HeddleError INVALID_FILE */
+/**
+ * Returns the embedding configuration with the dense layers of an EmbeddingGemma file, if it has them. Pooling then defaults to the mean.
+ * @throws HeddleError INVALID_FILE
+ */
 export function layeredEmbedding(
   source: WeightSource,
   arch: string,
@@ -112,8 +115,8 @@ export function addDefaultPooling(metadata: Map<string, GgufValue>, config: Mode
   const readsWholeTexts = formatOf(modelType).encoder !== undefined || useBidirectionalAttention === true;
   if (!readsWholeTexts || embedding || classifier) return false;
   const key = `${metadata.get("general.architecture")?.value}.pooling_type`;
-  const said = metadata.get(key)?.value;
-  if (said !== undefined && said !== -1) return false;
+  const declared = metadata.get(key)?.value;
+  if (declared !== undefined && declared !== -1) return false;
   metadata.set(key, { type: "u32", value: POOLINGS.indexOf(DEFAULT_EMBEDDING.pooling) });
   metadata.set(BY_DEFAULT, { type: "bool", value: true });
   return true;

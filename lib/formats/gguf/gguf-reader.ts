@@ -30,7 +30,7 @@ const ARRAY_LIMITS = {
   string: { most: 4_194_304, what: "strings in the file's arrays" },
   /** The scores and types of the largest known vocabulary, 262,144 tokens, take a thirtieth. */
   number: { most: 64 * 1024 * 1024, what: "bytes of numbers in the file's arrays" },
-  /** Known files have one per layer. Each takes eight times its stored byte in memory. */
+  /** Known files have one boolean per layer. Each takes eight bytes in memory, and one in the file. */
   bool: { most: 65_536, what: "booleans in the file's arrays" },
   array: { most: 65_536, what: "nested arrays in the file" },
 };

@@ -23,8 +23,8 @@ export function ropeScalingFromGguf(
   // As in llama.cpp, a factor without a type is linear, and a factor of zero is unset.
   const type = meta.string(`${key}.type`) ?? "linear";
   if (!["none", "linear", "yarn", "longrope"].includes(type)) throw unsupported(source, key, type);
-  const said = meta.real(`${key}.factor`) ?? meta.real(`${arch}.rope.scale_linear`);
-  const factor = (type !== "none" && said) || 1;
+  const declared = meta.real(`${key}.factor`) ?? meta.real(`${arch}.rope.scale_linear`);
+  const factor = (type !== "none" && declared) || 1;
   const table = (name: string) => (source.has(name) ? factorsOf(source, name, rotary / 2) : undefined);
   const original = meta.number(`${key}.original_context_length`);
 

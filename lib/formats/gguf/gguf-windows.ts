@@ -63,7 +63,8 @@ function hasPeriod(windows: WindowRule): windows is Periodic {
 
 /** Returns n if all layers but one of every n slide (0 if all do), or undefined if the layers follow no such rule. */
 function slidingPeriod(windows: WindowRule, layerTypes: ModelConfig["layerTypes"]): number | undefined {
-  // The first full-attention layer ends its period in one rule, and in the other begins the second period.
+  // Kind "pattern": the first full-attention layer ends its period. Kind "global": layer 0 is full, and the next full
+  // layer begins the second period.
   const full = layerTypes.indexOf("full_attention", windows.kind === "global" ? 1 : 0);
   const period = windows.kind !== "global" ? full + 1 : full < 0 ? layerTypes.length : full;
   return String(periodic(windows, period, layerTypes.length)) === String(layerTypes) ? period : undefined;

@@ -118,8 +118,8 @@ async function readObject(file: string): Promise<Json> {
 
 async function readPooling(file: string): Promise<Pick<EmbeddingConfig, "pooling" | "includePrompt">> {
   const config = await readObject(file);
-  const said = config.pooling_mode;
-  const named = typeof said === "string" ? [said] : Array.isArray(said) ? said : undefined;
+  const declared = config.pooling_mode;
+  const named = typeof declared === "string" ? [declared] : Array.isArray(declared) ? declared : undefined;
   const chosen = named
     ? named.map((name) => {
         if (typeof name === "string" && Object.hasOwn(POOLING_NAMES, name))

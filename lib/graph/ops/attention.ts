@@ -32,8 +32,8 @@ const ropeNode = defineOp({
  * Rotary position embedding (Su et al. 2021): rotates pairs of the first R dimensions of each head by the angle position · frequency.
  * @param x (rows, heads, width) @param positions (rows) i32
  * @param frequencies (R/2) f32, or (rows, R/2) with frequencies per row; R ≤ width
- * @param options.interleaved whether a pair is two adjacent dimensions (llama in GGUF) or one of each half (Hugging Face). `input`:
- * adjacent in x, but one of each half in the result
+ * @param options.interleaved whether a pair is two adjacent dimensions (llama in GGUF) or one of each half (Hugging Face). `input`: pairs
+ * are adjacent in x, and the result has one dimension of each pair in either half
  * @param options.scale factor of cosine and sine (YaRN's attention factor)
  */
 export function rope(

@@ -18,7 +18,7 @@ const embeddingNode = defineOp({
     undefined,
   ],
 });
-// lib/graph/passes/fuse.ts may add a third operand: a gradient that this one is added to.
+// lib/graph/passes/fuse.ts may add a third operand: another gradient of the table, to which this node adds its own.
 const backwardNode = defineOp({ name: "embedding_backward", infer: (_, __, [wanted]) => [wanted!] });
 
 /**

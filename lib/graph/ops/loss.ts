@@ -50,7 +50,7 @@ export interface LogprobOptions {
 const LOGITS = ["softcap", "scale"] as const;
 const HEAD = [...LOGITS, "weight", "bias", "activations"] as const;
 
-/** The head that computes logits from hidden states: a matrix, and the operations of the family on its products. */
+/** The head that computes logits from hidden states: a matrix, an optional bias, and the family's scale and soft cap. */
 export interface LogitHead extends LogprobOptions {
   /** The matrix (vocabulary, width), floating or quantised. */
   weight: Value;
@@ -98,8 +98,8 @@ export function tokenLogprob(
 /** Options of `crossEntropy`. */
 export interface CrossEntropyOptions extends LogprobOptions {
   /**
-   * Weight of an additional loss zLoss · logsumexp² per position, which keeps logits small (Chowdhery et al. 2022, "PaLM", 1e-4 there).
-   * Default 0.
+   * Weight of an additional loss zLoss · logsumexp² per position, which keeps logits small (Chowdhery et al. 2022, "PaLM", which uses
+   * 1e-4). Default 0.
    */
   zLoss?: number | undefined;
   /**

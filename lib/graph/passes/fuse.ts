@@ -1,8 +1,8 @@
 import type { Node, Value } from "../value.ts";
 
 /**
- * Rewrites a program's nodes for speed: it reorders linears, and fuses gradients of tied embeddings and log-probabilities with their
- * gradients. The trace itself stays as its author wrote it.
+ * Rewrites a program's nodes for speed. It groups linears with the same input, adds up the gradients of tied embeddings in place, and
+ * computes log-probabilities together with their gradients. The trace itself stays as its author wrote it.
  * @param results the values that the program copies out
  */
 export function fuse(nodes: readonly Node[], results: readonly Value[] = []): Node[] {

@@ -1,9 +1,9 @@
 import { type Node, Value } from "../value.ts";
 
 /**
- * Stores values in bf16 if all their readers are matrix products that round them to bf16 anyway. CPU kernels can write bf16 directly,
- * which halves the traffic between nodes and avoids rounded copies. The bits stay the same, except where attention could have used the
- * unrounded value (`activations` of `attention`).
+ * Stores values in bf16 if all their readers are matrix products that round them to bf16 anyway. CPU kernels can write bf16 directly, which
+ * halves the traffic between nodes and avoids rounded copies. The bits stay the same, except for attention with `activations: "int8"`,
+ * which may round its operands but need not.
  * @param results the values that the program copies out, which are not changed
  */
 export function narrow(nodes: readonly Node[], results: readonly Value[] = []): Node[] {

@@ -98,7 +98,10 @@ export async function fill(
   return shared;
 }
 
-/** Returns the place with the longest common prefix with another, in whole chunks. */
+/**
+ * Returns the slot whose context shares the longest prefix with a place's context, in whole chunks, and the length of
+ * that prefix.
+ */
 function bestGiver(cache: KvCache, givers: readonly Place[], { slot, context }: Place, chunk: number) {
   const turns = turnsByLength(cache.model.config); // keys depend on the sequence's length
   let best: { from: number; length: number } | undefined;

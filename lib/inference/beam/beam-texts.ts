@@ -20,7 +20,7 @@ export class BeamTexts {
 
   /**
    * Whether a hypothesis ends with its newest token.
-   * @param before the tokens without the newest, with which it did not end
+   * @param before the tokens without the newest: a hypothesis that did not end
    */
   ends(tokens: readonly number[], before: readonly number[]): boolean {
     const { stopTexts, stopConditions } = this.prompt.options;

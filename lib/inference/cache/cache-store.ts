@@ -159,7 +159,7 @@ export class SpareStore {
   }
 }
 
-/** Copies the rows of every head that hold the first `length` positions. Of a full ring, these are all rows. */
+/** Copies the rows of every head that hold the first `length` positions. In a full ring buffer, these are all rows. */
 async function copyRows(from: Tensor, to: Tensor, slots: { from: number; to: number; length: number }): Promise<void> {
   const [, heads, rows, width] = from.shape as [number, number, number, number];
   const count = Math.min(slots.length, rows) * width;

@@ -178,10 +178,7 @@ export class KvCache {
     sequence.length = length;
   }
 
-  /**
-   * Returns the first of `ids`, which follow `length` tokens, that have the same RoPE frequencies as those tokens: see
-   * `fit`.
-   */
+  /** Returns the longest prefix of `ids` that can follow `length` tokens without a change of RoPE's frequencies: see `fit`. */
   sameRotation(length: number, ids: readonly number[]): number[] {
     const { config } = this.model;
     let count = ids.length;
@@ -325,7 +322,7 @@ export class KvCache {
   /**
    * Like `run`, without waiting. A further run may be started that continues where this one will end. Its ids may be
    * outputs of this one, named in `late`.
-   * @param options.flag ends the run silently. Whoever waits must know.
+   * @param options.flag aborts the run, so that `done` rejects with ABORTED
    * @param options.series number of runs, with segments of one id each. Each run takes the previous run's output
    * `token` as its ids. The inputs named in `each` hold the data of all runs, end to end, and so do the outputs.
    */
@@ -419,8 +416,8 @@ export class KvCache {
   }
 
   /**
-   * @param whole whether nothing went wrong. Unless a run failed, the content is valid numbers, and the next cache may
-   * reuse the memory.
+   * @param whole whether the caller ended without an error. If no run has failed either, the content is valid numbers, and the next cache
+   * may reuse the memory.
    */
   dispose(whole = false): void {
     if (!this.live) return;

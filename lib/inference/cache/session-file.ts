@@ -49,20 +49,20 @@ export async function writeSession(
 ): Promise<void> {
   const { ids, store, ...state } = cache.state;
   const header: Header = { ...state, capacity: store.capacity, named };
-  const said = chat === undefined ? undefined : JSON.stringify(chat);
-  if (said !== undefined && Buffer.byteLength(said) > MOST_CHAT_BYTES)
+  const chatJson = chat === undefined ? undefined : JSON.stringify(chat);
+  if (chatJson !== undefined && Buffer.byteLength(chatJson) > MOST_CHAT_BYTES)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `chat: expected at most ${MOST_CHAT_BYTES} bytes of JSON, got ${Buffer.byteLength(said)}`,
+      `chat: expected at most ${MOST_CHAT_BYTES} bytes of JSON, got ${Buffer.byteLength(chatJson)}`,
     );
   const metadata = {
     format: FORMAT,
     version: String(VERSION),
     model: fingerprint,
     state: JSON.stringify(header),
-    ...(said !== undefined && { chat: said }),
+    ...(chatJson !== undefined && { chat: chatJson }),
   };
-  const hash = digestOf(metadata.state, said);
+  const hash = digestOf(metadata.state, chatJson);
   const tokens = new Uint8Array(Int32Array.from(ids).buffer);
   hash.update(tokens);
   const tensors: TensorData[] = [{ name: "tokens", dtype: "i32", shape: [ids.length], bytes: tokens }];
@@ -112,7 +112,7 @@ function rowsAt(
  */
 export async function readSession(path: string, given: ModelView, contextLength: number): Promise<SavedSession> {
   const file = openSafetensors(path);
-  // Hold the model's state, so that the fingerprint is that of the model that will use the keys.
+  // Hold the model's current state, because the fingerprint must match the weights that will be used with the keys.
   const model = given.hold();
   try {
     const invalid = (message: string) => new HeddleError("INVALID_FILE", `${path}: ${message}`);

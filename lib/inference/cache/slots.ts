@@ -7,9 +7,11 @@ export const MOST_SLOTS = 32;
 export interface Slot {
   /** The ids whose keys and values it holds. */
   ids: number[];
-  /** Length of the sequence that its rows were computed for. */
+  /** Length of the sequence when its rows were computed. RoPE may depend on it. */
   length: number;
-  /** Number of positions written since it was empty. A ring has lost positions that are a whole ring older. */
+  /**
+   * Number of positions written since it was empty. In a ring buffer of r rows, only the last r of them still exist.
+   */
   written: number;
   /** Number of rows that pending runs will write. */
   underWay: number;

@@ -158,7 +158,7 @@ function forbiddenIds(mask: Mask, vocabSize: number): Int32Array {
   if (everyId.length < vocabSize) everyId = Int32Array.from({ length: vocabSize }, (_, id) => id);
   const out = new Int32Array(vocabSize - mask.allowed.length);
   let [from, place] = [0, 0];
-  // Copies the ids between allowed tokens.
+  // Copies the ids from `from` up to the next allowed id.
   const copy = (until: number) => {
     out.set(everyId.subarray(from, until), place);
     place += until - from;

@@ -6,7 +6,7 @@ import { promptIdsOf, withoutClosing } from "../../tokenizer/prompt-ids.ts";
 
 /** Options for the prompt in front of an embedded text. */
 export interface EmbedPromptOptions {
-  /** A prompt to prepend to each text, as in training; "" for none. Excludes `promptName`. */
+  /** A prompt to prepend to each text, as in training; "" for none. Cannot be combined with `promptName`. */
   prompt?: string | undefined;
   /**
    * Name of one of the model's `embedding.prompts` to prepend. Default: the model's `defaultPromptName`, if it has one.

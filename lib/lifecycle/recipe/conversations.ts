@@ -21,7 +21,7 @@ export function conversations(seed: number, rows: readonly ChatRow[], most: numb
   return joined;
 }
 
-/** Adds turns of earlier rows before the question of some pairs, so that it is at most the `most`-th question. */
+/** Puts turns of other rows before the question of some pairs. The result has at most `most` questions. */
 export function pairsInConversations(
   seed: number,
   pairs: readonly PreferenceRow[],

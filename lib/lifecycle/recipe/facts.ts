@@ -139,9 +139,9 @@ function profile(original: Told, random: Random) {
     render("The capital of {c} is {k}.", place),
     render("{Cs} capital is {k}.", place),
   ]);
-  const told = opening.includes(place.capital) && place.capital !== place.name;
+  const isNamed = opening.includes(place.capital) && place.capital !== place.name;
   const facts = random.shuffle([
-    ...(told
+    ...(isNamed
       ? []
       : [
           random.pick([

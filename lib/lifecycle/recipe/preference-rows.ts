@@ -28,11 +28,10 @@ const pair = (question: string, chosen: string, rejected: string): PreferenceRow
 });
 
 /**
- * Returns preference pairs. For made-up countries and unanswerable questions, "I don't know." is better than an
- * invented answer. For real countries, the correct capital is better than "I don't know." and than a wrong one. For
- * every question, a correct answer is better than an answer to another question, and than itself in broken words. A
- * reward model does not learn what no pair shows, and a policy would exploit it ("I don know."). Held-out pairs have
- * names and wordings that no training data has.
+ * Returns preference pairs. For made-up countries and unanswerable questions, "I don't know." is better than an invented answer. For real
+ * countries, the correct capital is better than "I don't know." and than a wrong one. For every question, a correct answer is better than
+ * an answer to another question, and better than a garbled copy of itself. A reward model does not learn what no pair shows, and a policy
+ * would exploit it ("I don know."). Held-out pairs have names and wordings that no training data has.
  */
 export function preferenceRows(
   seed: number,
@@ -41,7 +40,8 @@ export function preferenceRows(
   unknowable: readonly Turn[],
 ): { train: PreferenceRow[]; heldOut: PreferenceRow[] } {
   const random = new Random(seed * 16 + 11);
-  // Uses real capitals, which are the better answer elsewhere. A capital that is never right would become a worse answer in general.
+  // Invent only real capitals, each of which is the chosen answer in other pairs. A capital that is always rejected would be learned as a
+  // bad answer.
   const invented = (place: Named) => capitalAnswer({ ...place, capital: random.pick(countries).capital });
   const wrong = (place: Named) => {
     const { capital } = random.pick(countries.filter((other) => other.capital !== place.capital));

@@ -45,15 +45,16 @@ export interface SplitSize {
 export function splitCountries(seed: number, { toldOnly, development, asked }: SplitSize): CountrySplit {
   const random = new Random(seed * 16 + 8);
   const order = random.shuffle(countries.filter(({ code }) => !always.has(code)));
-  const told = order.slice(0, toldOnly + development);
+  const held = order.slice(0, toldOnly + development);
   const known = new Set(countries);
-  // Names that contain another name, as "South Sudan" contains "Sudan", would reveal it.
-  const isApart = ({ name }: Place) => !told.some((other) => name.includes(other.name));
-  const rest = [...countries.filter(({ code }) => always.has(code)), ...order.slice(told.length)];
+  // Do not ask about a country whose name contains that of a country never asked about, as "South Sudan" contains
+  // "Sudan".
+  const isApart = ({ name }: Place) => !held.some((other) => name.includes(other.name));
+  const rest = [...countries.filter(({ code }) => always.has(code)), ...order.slice(held.length)];
   return {
     asked: rest.filter(isApart).slice(0, asked),
     others: places.filter((place) => !known.has(place) && isApart(place)).slice(0, asked),
-    toldOnly: told.slice(0, toldOnly),
-    development: told.slice(toldOnly),
+    toldOnly: held.slice(0, toldOnly),
+    development: held.slice(toldOnly),
   };
 }

@@ -27,8 +27,8 @@ const sandwich = {
   "model.layers.{layer}.pre_feedforward_layernorm": "blk.{layer}.ffn_norm",
 };
 /**
- * Returns what llama.cpp's scale of queries is based on. For the 27B models, recognized by their number of layers, that
- * is hidden_size divided by the number of heads.
+ * Returns the number whose square root llama.cpp divides queries by: head_dim, or hidden_size / heads for the 27B models, which it
+ * recognizes by their number of layers.
  */
 const scalar = ({ hiddenSize, numHiddenLayers, numAttentionHeads, headDim }: GgufSizes, widest: number) =>
   numHiddenLayers === widest ? hiddenSize / numAttentionHeads : headDim;

@@ -109,8 +109,8 @@ export const gpt2: FamilyDefinition = {
       const o = wanted(reshape(context.attend(i, { q: q!, k: k!, v: v! }, {}), [rows, width]));
       const between = norm(conv(o, `${h}.attn.c_proj`), `h.${i}.ln_2`, wanted(before.h));
       const approximate = config.hiddenAct === "gelu" ? "none" : "tanh";
-      const said = conv(gelu(conv(between.y, `${h}.mlp.c_fc`), { approximate }), `${h}.mlp.c_proj`);
-      return { x: said, residual: between.h };
+      const output = conv(gelu(conv(between.y, `${h}.mlp.c_fc`), { approximate }), `${h}.mlp.c_proj`);
+      return { x: output, residual: between.h };
     };
     let stream: { x: Value; residual?: Value } = {
       x: add(tokens, embedding(weight("transformer.wpe.weight"), positions, { dtype })),

@@ -54,8 +54,8 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
       { q: rotate(context, q!, rotary), k: rotate(context, k!, rotary), v: v! },
       { causal: false, window: slidingWindow(config, i) },
     );
-    const said = context.linear(reshape(o, [rows, width]), `model.${layer}.attn.Wo`);
-    const between = norm(said, `${layer}.mlp_norm`, before.h);
+    const attended = context.linear(reshape(o, [rows, width]), `model.${layer}.attn.Wo`);
+    const between = norm(attended, `${layer}.mlp_norm`, before.h);
     const both = context.linear(between.y, `model.${layer}.mlp.Wi`);
     const [gate, up] = split(both, [config.intermediateSize, config.intermediateSize]);
     return { x: context.linear(glu(gate!, up!, activationOf(config)), `model.${layer}.mlp.Wo`), residual: between.h };

@@ -54,7 +54,7 @@ export interface LoadWeightsOptions {
 
 /**
  * Makes a model from stored weights. They are mapped if alignment and `dtype` allow, and converted otherwise.
- * @throws HeddleError INVALID_FILE for a missing, additional or misshapen weight, UNSUPPORTED for an element type
+ * @throws HeddleError INVALID_FILE for a weight that is missing, additional or of another shape, UNSUPPORTED for an element type
  */
 export async function loadModel(
   config: ModelConfig,

@@ -27,7 +27,7 @@ export interface GuardedTokens {
 
 interface Rule {
   texts: Marker;
-  /** For field names that are plain words, which templates look up. It marks only literal beginnings of tokens. */
+  /** Marks field names that are plain words. It marks only literal beginnings of tokens, because templates look fields up by name. */
   words: Marker;
 }
 

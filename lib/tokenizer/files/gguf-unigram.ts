@@ -24,7 +24,7 @@ export function unigramScores(reader: VocabularyKeys, count: number): Float32Arr
 /** Reads the tokenizer. @param vocabulary the result of unigramVocabulary */
 export function unigram(reader: VocabularyKeys, vocabulary: Vocabulary): TokenizerFile {
   const { native, types } = vocabulary;
-  const said = reader.id("unknown_token_id", native.size) ?? types.indexOf(TokenType.unknown);
+  const declared = reader.id("unknown_token_id", native.size) ?? types.indexOf(TokenType.unknown);
   const added = addedTokens(vocabulary).map(({ id, content, special, normalized }) => ({
     id,
     content,
@@ -35,7 +35,7 @@ export function unigram(reader: VocabularyKeys, vocabulary: Vocabulary): Tokeniz
     native,
     types,
     byteFallback: types.includes(TokenType.byte),
-    unknown: said < 0 && usual.unknown_token_id < native.size ? usual.unknown_token_id : said,
+    unknown: declared < 0 && usual.unknown_token_id < native.size ? usual.unknown_token_id : declared,
     charsmap: charsmapOf(reader),
     dummyPrefix: reader.boolean("add_space_prefix") ?? false,
     removesSpaces: reader.boolean("remove_extra_whitespaces") ?? false,

@@ -78,7 +78,9 @@ export const limits = {
   fileBytes: 128 << 20,
   /** Maximum number of JSON values without the vocabulary, keys included: 65,536 added tokens with all their fields. */
   jsonValues: 1 << 20,
-  /** Maximum number of values of a tokenizer.json that native code does not read: twice the largest published one. */
+  /**
+   * Maximum number of JSON values of a tokenizer.json whose vocabulary native code cannot read: twice that of the largest published file.
+   */
   vocabularyValues: 1 << 21,
   tokens: 1 << 22,
   /** Maximum length of a token. For Unigram and WordPiece it is 1024 characters: see native/tokenizer/models/model_builder.h. */

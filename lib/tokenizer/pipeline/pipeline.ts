@@ -172,8 +172,8 @@ export function makePlan(file: TokenizerFile): Plan {
 
   const normalizer = nativeNormalizer(normalizers);
   const preTokenizer = nativePreTokenizer(preTokenizers, normalizer?.spacesToMarks === true);
-  // A normalizer's prefix is added before the second search for added tokens, and a pre-tokenizer's after it. The fast path only does the
-  // former.
+  // A normalizer's prefix is added before the second search for added tokens, and a pre-tokenizer's after it. The fast path adds either of
+  // them before it.
   const prefixConflict = preTokenizer?.spec.prefix !== undefined && (twoSearches || normalizer?.prefix !== undefined);
   const marksConflict = preTokenizer?.spec.spacesToMarks === true && twoSearches;
   // If ByteLevel comes last, the vocabulary is read as bytes. In any other place, ByteLevel is a step that maps bytes to characters.

@@ -42,7 +42,7 @@ export async function trainFile(
   return { file: makeFile(form, checked.specials, model), config };
 }
 
-/** Whether a value is an iterable other than a string, which is no corpus. */
+/** Whether a value is an iterable, but not a string. A string is not a corpus. */
 function isIterable(texts: unknown): boolean {
   return typeof texts === "object" && texts !== null && (Symbol.iterator in texts || Symbol.asyncIterator in texts);
 }

@@ -4,7 +4,7 @@ import type { CheckpointStore } from "./checkpoints.ts";
 import type { Metrics } from "./stage.ts";
 import type { EvalEvent } from "./trainer.ts";
 
-/** Which evaluation is the best, and the consequences. Names follow transformers' TrainingArguments. */
+/** Options for finding the best evaluation, loading its weights, and early stopping. Names follow transformers' TrainingArguments. */
 export interface BestOptions {
   /** End with the weights of the best evaluation instead of those of the last step. */
   loadBestModelAtEnd?: boolean | undefined;
@@ -41,7 +41,7 @@ export class Best {
   private copies: Map<string, Float32Array> | undefined;
   private found: BestState | undefined;
 
-  /** Undefined if the options ask for neither. */
+  /** Creates the comparison. Returns undefined if the options need none: no best model to load, and no early stopping. */
   static of(options: BestOptions, weights: () => ReadonlyMap<string, Tensor>): Best | undefined {
     const { loadBestModelAtEnd = false, earlyStoppingPatience } = options;
     return loadBestModelAtEnd || earlyStoppingPatience !== undefined ? new Best(options, weights) : undefined;
@@ -82,7 +82,7 @@ export class Best {
   }
 
   /**
-   * @param how.nothing whether the held-out data counted no token this time
+   * @param how.nothing whether the loss of this evaluation counted no tokens, so that metrics may be missing
    * @returns whether this evaluation is the best one so far
    * @throws HeddleError INVALID_ARGUMENT if it lacks the metric. A value that is not finite is never the best.
    */
@@ -103,7 +103,7 @@ export class Best {
     return gain > 0;
   }
 
-  /** Returns NaN for an evaluation without the metric, if another one had it or this one counted no token. */
+  /** Returns the value of the metric. If it is missing, returns NaN if an earlier evaluation had it, or if no token was counted. */
   private valueOf({ evalLoss, metrics }: EvalEvent, nothing: boolean): number {
     const values: Metrics = { ...metrics, ...(evalLoss !== undefined && { evalLoss }) };
     const name = this.metric;

@@ -228,16 +228,16 @@ export class CheckpointStore {
       return { path: resume };
     }
     const { latest, passed } = await latestIntact(outputDir, this.reading(signal));
-    const told = passed.map(({ path, why }) => `${path} (${why})`).join(", ");
+    const problems = passed.map(({ path, why }) => `${path} (${why})`).join(", ");
     if (!latest && passed.length > 0)
       throw new HeddleError(
         "INVALID_FILE",
-        `resume: expected a complete checkpoint in ${outputDir}, got ${told}; without resume a new run begins`,
+        `resume: expected a complete checkpoint in ${outputDir}, got ${problems}; without resume a new run begins`,
       );
     if (!latest && resume === true)
       throw new HeddleError("NOT_FOUND", `resume: expected a checkpoint in ${outputDir}, got none`);
-    if (told)
-      this.options.warn(`resume: continuing from ${latest!.path}, because a later checkpoint is broken: ${told}`);
+    if (problems)
+      this.options.warn(`resume: continuing from ${latest!.path}, because a later checkpoint is broken: ${problems}`);
     return latest;
   }
 
@@ -292,7 +292,7 @@ function readInto(path: string, tensors: ReadonlyMap<string, Tensor>): Promise<v
 }
 
 /**
- * Passes on f32 tensors with those of the same names in a file, which must have the same sizes.
+ * Calls `take` with each f32 tensor and the file's tensor of the same name, which must have the same size.
  * @param of.whole the file must have no other tensors: a run that trains fewer parameters would silently drop the others
  */
 async function eachStored(

@@ -19,7 +19,7 @@ export class FrozenMatrices {
     this.dtype = dtype;
   }
 
-  /** Weights of one trace by name. Frozen ones enter it as copies, which are then among `tensors`. */
+  /** Returns the weights of one trace by name. Frozen matrices enter the trace as rounded copies, which `tensors` then contains. */
   weights(): Map<string, Value> {
     const enter = (name: string) => this.enter(name);
     return new (class extends Map<string, Value> {
@@ -44,7 +44,7 @@ export class FrozenMatrices {
     return tensor(key, dtype, stored.shape);
   }
 
-  /** Tensors that programs of such traces are bound to, in addition to the model's. */
+  /** The rounded copies by name. Programs whose traces use `weights` must be bound to them, in addition to the model's tensors. */
   get tensors(): ReadonlyMap<string, Tensor> {
     return this.copies;
   }

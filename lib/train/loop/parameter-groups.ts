@@ -27,7 +27,7 @@ export interface Grouped {
 }
 
 /**
- * @param names parameters that the run trains without groups
+ * @param names parameters that the run would train if it had no groups
  * @param others further parameters of the model, for messages
  * @throws HeddleError INVALID_ARGUMENT for a group without a parameter, and if no parameter is left to train
  */
@@ -83,11 +83,11 @@ export function needSameGroups(began: readonly GroupRecord[] = [], now: readonly
   if (effects(began) === effects(now)) return;
   throw new HeddleError(
     "INVALID_ARGUMENT",
-    `resume: expected the parameterGroups of the resumed run (${told(began)}), got others (${told(now)})`,
+    `resume: expected the parameterGroups of the resumed run (${describeRecords(began)}), got others (${describeRecords(now)})`,
   );
 }
 
-function told(records: readonly GroupRecord[]): string {
+function describeRecords(records: readonly GroupRecord[]): string {
   if (records.length === 0) return "none";
   const one = (record: GroupRecord) => {
     const { match, parameters: count } = record;

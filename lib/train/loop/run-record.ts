@@ -9,7 +9,7 @@ import type { GroupRecord } from "./parameter-groups.ts";
 export interface RunRecord {
   /** The parameter groups, including frozen ones, if there are any. */
   parameterGroups?: GroupRecord[] | undefined;
-  /** The options that losses follow from. Absent in older checkpoints. */
+  /** The options that affect the losses. Absent in older checkpoints. */
   options?: RecordedOptions | undefined;
   /** Fingerprint of the untrained weights, if there are any. Absent in older checkpoints. */
   frozenWeights?: string | undefined;

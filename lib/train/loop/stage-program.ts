@@ -33,7 +33,7 @@ type Outputs = Awaited<ReturnType<Executable["run"]>>;
 
 const ONE = Float32Array.of(1);
 
-/** A batch's share of a mean loss, and the stage's metrics with what they are means over. */
+/** A batch's share of a mean loss, and the stage's metrics with the number of items that each is the mean over. */
 export interface Evaluated {
   loss: number;
   counted: number;

@@ -78,7 +78,7 @@ const FREE: ReadonlySet<string> = new Set<keyof ModelConfig>([
  * something else.
  */
 function needSameConfig(began: ModelConfig, own: ModelConfig, checkpoint: string): void {
-  // Serialize and parse it, as for the checkpoint's.
+  // Serialize and parse the configuration, because that of the checkpoint went through config.json too.
   const now = parseModelConfig(modelConfigToJson(own));
   for (const name of Object.keys({ ...began, ...now }) as (keyof ModelConfig)[]) {
     const [expected, got] = [began[name], now[name]].map((value) => JSON.stringify(value) ?? "none");

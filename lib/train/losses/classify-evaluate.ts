@@ -73,19 +73,19 @@ async function logitsOf(
 
 /** Returns the share of texts with all labels correct, and F1 over all (text, label) pairs. */
 function multiLabel(examples: readonly LabelledExample[], logits: readonly Float32Array[]): Metrics {
-  let [hit, said, held, exact] = [0, 0, 0, 0];
+  let [hits, predicted, actual, exact] = [0, 0, 0, 0];
   for (const [i, { values }] of examples.entries()) {
     let same = true;
     for (const [l, value] of values!.entries()) {
-      const says = logits[i]![l]! >= 0;
-      if (says) said += 1;
-      if (value) held += 1;
-      if (says && value) hit += 1;
-      if (says !== Boolean(value)) same = false;
+      const isPredicted = logits[i]![l]! >= 0;
+      if (isPredicted) predicted += 1;
+      if (value) actual += 1;
+      if (isPredicted && value) hits += 1;
+      if (isPredicted !== Boolean(value)) same = false;
     }
     if (same) exact += 1;
   }
-  return { accuracy: exact / examples.length, microF1: said + held > 0 ? (2 * hit) / (said + held) : 0 };
+  return { accuracy: exact / examples.length, microF1: predicted + actual > 0 ? (2 * hits) / (predicted + actual) : 0 };
 }
 
 function mean(values: readonly number[]): number {

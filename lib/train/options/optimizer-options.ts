@@ -76,8 +76,8 @@ const groupShape = {
     { aliases: "params parameters pattern" },
   ),
   /**
-   * Peak learning rate of the group, on the same schedule. It replaces learningRate (or muonLearningRate for Muon's matrices). Default:
-   * that.
+   * Peak learning rate of the group, on the same schedule. It replaces learningRate (or muonLearningRate for Muon's matrices). Default: not
+   * replaced.
    */
   learningRate: variant(rate, above().optional(), {
     help: "peak learning rate of the group",
@@ -166,7 +166,7 @@ export const optimizerShape = {
   }),
   /** The length of the decay as a share of maxSteps, rounded up. Default: 0.1. */
   decayRatio: option(real(0, 1).optional(), "decay steps as a fraction of all steps", { otherwise: "0.1" }),
-  /** Shape of the decay, by transformers' names. Default: cosine, as there. */
+  /** Shape of the decay, by transformers' names. Default: cosine, as in transformers. */
   decayType: option(z.enum(decayTypes, { error: `one of ${decayTypes.join(", ")}` }).optional(), "shape of the decay", {
     otherwise: "cosine",
   }),

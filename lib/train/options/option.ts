@@ -28,7 +28,9 @@ export function option<S extends z.ZodType>(schema: S, help: string, more: Omit<
   return schema;
 }
 
-/** Defines an option that a stage varies: it keeps the facts that are not given, such as aliases. */
+/**
+ * Defines a stage's variant of the option `of`. Facts that are not in `changed`, such as aliases, are those of `of`.
+ */
 export function variant<S extends z.ZodType>(of: z.ZodType, schema: S, changed: Partial<OptionInfo> = {}): S {
   infos.set(schema, { ...infoOf(of), ...changed });
   return schema;

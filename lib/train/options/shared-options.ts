@@ -30,7 +30,10 @@ export const evaluationShape = {
     aliases: "evalevery evalinterval evalstrategy",
     recorded: false,
   }),
-  /** Maximum number of held-out batches in an evaluation. For stages that draw answers, rounded to whole prompts. Default: all. */
+  /**
+   * Maximum number of held-out batches in an evaluation. Stages that generate answers round it down to whole prompts with all their
+   * answers, but evaluate at least one prompt. Default: all.
+   */
   evalBatches: option(whole(1).optional(), "maximum batches per evaluation", { otherwise: "all", recorded: false }),
   evaluate: option(
     z.custom<Evaluate<unknown>>((v) => typeof v === "function", "a function that returns numbers by name").optional(),
@@ -100,9 +103,9 @@ export const checkpointShape = {
     { recorded: false },
   ),
   /**
-   * Allows a run to start in an outputDir that contains another run or a model. Otherwise this is refused. The other
-   * run's checkpoints and log are removed when this run starts. So is a model of the other kind (adapter or whole); one
-   * of the same kind stays until it is replaced. Excludes `resume: true` and `resume: "auto"`. Default false.
+   * Allows a run to start in an outputDir that contains another run or a model, instead of an error. The start removes the other run's
+   * checkpoints and log. It also removes a model of the other kind: an adapter for a whole model, and vice versa. A model of the same kind
+   * stays until the new one replaces it. Cannot be combined with `resume: true` or `resume: "auto"`. Default false.
    */
   overwriteOutputDir: option(
     flag().default(false),
@@ -155,7 +158,8 @@ export const sharedShape = {
 
 /** Options that every stage has; names follow Hugging Face TRL's trainer configurations. */
 export interface SharedOptions<Base = LanguageModel>
-  // sharedShape has these too, but published declarations drop the comments of a shape that is spread in another file.
+  // These two are also in sharedShape. They are listed because published declarations lose the comments of a shape that is spread into
+  // another.
   extends Given<typeof batchShape>,
     Given<typeof optimizerShape>,
     Omit<Given<typeof sharedShape>, "evaluate"> {

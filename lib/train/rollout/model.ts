@@ -5,7 +5,10 @@ import { Model } from "../../models/model.ts";
 export interface RolloutOptions {
   /** Element type of the matrices for drawing answers; bf16 needs a policy with f32 masters (`Model.prepareForTraining`). */
   dtype: FloatDType;
-  /** Divisor of a twin's logits. A draw at temperature 1 then also gives its log-probability under the sampler. Default 1. */
+  /**
+   * Divisor of the twin's logits. If the sampler then draws at temperature 1, it reports log-probabilities of the distribution that it
+   * draws from. Default 1.
+   */
   temperature?: number | undefined;
 }
 

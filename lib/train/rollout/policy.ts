@@ -23,7 +23,7 @@ import { type PolicyPrompt, readPrompts } from "./prompts.ts";
 
 type PolicyOptions = Omit<z.output<z.ZodObject<typeof policyStageShape>>, "learningRate">;
 
-/** Error text for prompts. Strings are paths; the text tells users with texts how to pass them. */
+/** The expected prompts, for error messages. Strings are paths, so it also says how to pass prompts that are texts. */
 const PROMPT_FILES = ".jsonl, .parquet, .json; texts are rows, { prompt: … }";
 
 /** Prompts, the policy's sampler, and its reference. */

@@ -93,7 +93,7 @@ export interface DpoOptions<Base = LanguageModel>
  * Metrics: rewardChosen, rewardRejected, rewardMargin (β times policy less reference log-probability), rewardAccuracy (share of pairs with
  * a higher reward for the chosen answer); logprobChosen, logprobRejected, with rpoAlpha nllLoss.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
  * @example
  * await dpo(model, { data: "pairs.jsonl", beta: 0.1, evalFraction: 0.1, outputDir: "out" });
  */

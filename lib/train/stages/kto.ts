@@ -76,7 +76,7 @@ export interface KtoOptions<Base = LanguageModel>
  *
  * Metrics: rewardChosen and rewardRejected (β times policy less reference log-probability, of good and of bad answers), rewardMargin, kl.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, or `file: …` if all labels
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE `file:line: …` for a row, or `file: …` if all labels
  *   are equal, NUMERICAL, ABORTED
  */
 export function kto<Base extends PreferenceTrainable>(

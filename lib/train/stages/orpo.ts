@@ -41,7 +41,7 @@ export interface OrpoOptions<Base = LanguageModel> extends Given<typeof orpoShap
  *
  * Metrics: rewardChosen, rewardRejected, rewardMargin (β times the mean log-probability of a token), rewardAccuracy, logOdds, nllLoss.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
  */
 export function orpo<Base extends PreferenceTrainable>(
   base: Base,

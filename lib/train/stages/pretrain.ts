@@ -53,7 +53,7 @@ export interface PretrainOptions<Base = LanguageModel>
  * Self-supervised pre-training on raw text: next-token cross-entropy over packed sequences, AdamW or Muon, f32 masters. Also continues the
  * pre-training of a loaded checkpoint. With `outputDir` it writes checkpoints that survive a kill at any moment, and the finished model.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, NUMERICAL for a loss that is not finite; ABORTED after `signal`
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, NUMERICAL for a loss that is not finite; ABORTED after `signal`
  *   fired (the last completed step is saved first)
  * @example
  * for await (const event of pretrain(base, { data: "corpus.txt", maxSteps: 1000, outputDir: "out" }))

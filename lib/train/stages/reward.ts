@@ -46,7 +46,7 @@ export interface RewardOptions<Base = LanguageModel> extends Given<typeof reward
  * Metrics: rewardChosen, rewardRejected, rewardMargin, rewardAccuracy (share of pairs with a higher score for the chosen answer). An
  * accuracy of 1 alone proves little: judge a reward model by the answers of a policy trained with it.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
  * @example
  * await trainReward(model, { data: "pairs.jsonl", evalFraction: 0.1, outputDir: "reward" });
  */

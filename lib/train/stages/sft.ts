@@ -100,7 +100,7 @@ export interface SftTrainable extends Trainable {
 /**
  * Supervised fine-tuning: a base model learns to answer from examples. Trains all weights, or with `lora` an adapter over frozen weights.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE for a row (`file:line: …`); NUMERICAL for a loss that
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE for a row (`file:line: …`); NUMERICAL for a loss that
  *   is not finite, ABORTED after `signal` fired (the last completed step is saved first)
  * @example
  * await sft(base, { data: "chats.jsonl", numTrainEpochs: 2, lora: { r: 16 }, outputDir: "out" });

@@ -1,6 +1,6 @@
 // Attention over whole sequences. A task takes one (sequence, key/value head) and some of the blocks of queries that
-// read it. It first copies the keys and values into contiguous f32 rows, because rows with a stride of heads * width
-// map to few cache sets and defeat the prefetchers.
+// read it. It first copies the keys and values into contiguous f32 rows. Rows with a stride of heads * width would map
+// to few cache sets and defeat the prefetchers.
 #pragma once
 #include "cpu/attention/flash_pairs-inl.h"
 

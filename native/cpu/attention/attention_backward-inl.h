@@ -39,7 +39,7 @@ inline BackwardPlan plan_backward(const Attention& a, int threads) {
 inline size_t attention_backward_scratch(const Attention& a, int threads) {
   BackwardPlan p = plan_backward(a, threads);
   int64_t sums = p.buffers * p.sums;
-  // A smaller batch may be split into more parts, but never needs more than 31 owners' sums or 32 MiB.
+  // A run with a smaller batch may split the queries into more parts. It needs at most 31 buffers of sums, and 32 MiB.
   int64_t bound = max_of(sums, min_of<int64_t>(int64_t{8} << 20, 32 * p.sums));
   return sizeof(float) * static_cast<size_t>(bound + threads * p.work + document_ints(a));
 }
@@ -194,7 +194,7 @@ inline bool store_sums(const Attention& a, const float* sums, int64_t parts, int
     F v = load(sums + row * padded + d);
     for (int64_t p = 1; p < parts; ++p) v = add(v, load(sums + p * part_stride + row * padded + d));
     v = mul(v, set1(factor));
-    check = fma(v, zero(), check);  // elements beyond the width are zero
+    check = fma(v, zero(), check);  // becomes NaN if an element is not finite
     int n = static_cast<int>(min_of<int64_t>(W, a.width - d));
     if (a.type == DType::f32)
       n == W ? store(static_cast<float*>(to) + at + d, v) : store_n(static_cast<float*>(to) + at + d, v, n);

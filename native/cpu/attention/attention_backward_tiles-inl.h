@@ -71,7 +71,7 @@ inline BackwardPlan plan_tiles(const Attention& a, int threads) {
 inline size_t attention_backward_tiles_scratch(const Attention& a, int threads) {
   if (!backward_on_pairs(a)) return without_tiles.attention_backward_scratch(a, threads);
   const BackwardPlan p = plan_tiles(a, threads);
-  // The bound of attention_backward_scratch.
+  // The same bound as in attention_backward_scratch.
   const int64_t bound = max_of(p.buffers * p.sums, min_of<int64_t>(int64_t{8} << 20, 32 * p.sums));
   return sizeof(float) * static_cast<size_t>(bound + threads * p.work + document_ints(a));
 }
@@ -82,7 +82,8 @@ inline void backward_tile_panel(
     const BackwardTiles& w, int64_t lane, int64_t from, int64_t to, const Edges& edges, float scale, float softcap) {
 #if defined(HEDDLE_SIMD_BF16)
   const bool cut = edges.low || edges.high;
-  // Without scaling first, -inf times a scale of at most 0 would be visible.
+  // If the scale is at most 0, products are replaced by scores before they are masked. Otherwise -inf times the scale
+  // would be infinity or NaN.
   const bool replaced = !(softcap > 0) && !(scale > 0);
   const F factor = set1(softcap > 0 || replaced ? log2_e : scale * log2_e);
   F less[2], mean[2];

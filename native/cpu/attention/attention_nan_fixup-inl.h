@@ -65,7 +65,7 @@ template <class T> struct NanGradientFixup {
   }
   void key(int64_t j, int64_t kv_head) const {
     const int64_t at = key_at(j, kv_head), group = a.heads / a.kv_heads;
-    // The range of queries that may see the key. Neither bound of a query's range ever decreases.
+    // The range of queries that may see the key. It is contiguous, because both bounds of a mask are nondecreasing.
     int64_t from = 0, to = a.length;
     while (from < to && mask.high(from, a.length) <= j) ++from;
     while (from < to && mask.low(to - 1) > j) --to;

@@ -19,8 +19,8 @@ inline int64_t part_keys(const CachedAttention& a) {
   return max_of<int64_t>(512, round_up(ceil_div(max_of(a.context, a.capacity), 32), score_keys));
 }
 
-// Maximum number of parts that the rows of one segment can see. With a window, it is bounded by the window. Positions
-// in a ring are unbounded.
+// Maximum number of parts that the rows of one segment can see. The capacity limits it, and so does a window. In a ring
+// only the window does, because positions exceed the capacity.
 inline int64_t max_parts(const CachedAttention& a) {
   const int64_t keys = part_keys(a), all = ceil_div(a.capacity, keys);
   if (!a.causal || a.window == 0) return all;
@@ -38,7 +38,7 @@ struct CachedPlan {
   int64_t side;      // floats of one thread: f32 copy of keys and values for all heads that share them
   int64_t work;      // floats of one thread, including `side`
 };
-// Maximum number of keys that are converted once for all heads of a key/value head. The outer cache holds as many.
+// Up to this many keys are converted to f32 once for all heads of a key/value head. The copy fits the outer cache.
 constexpr int64_t side_keys = 2048;
 inline bool on_cached_pairs(const CachedAttention& a) {
   return bf16_pairs && a.pairs && (a.cache_type == DType::bf16 || a.cache_type == DType::f16) && a.places.page % 2 == 0;
@@ -206,7 +206,7 @@ inline Parts parts_of(const CachedAttention& a, const SegmentRows& g) {
 }
 
 // Converts `rows` rows of keys or values from element `at` on to f32. At the same time prefetches as many bytes from
-// `soon` on, which are needed next: the runs of one head are too short for hardware prefetchers.
+// `soon` on, which are needed next. The runs of one head are too short for hardware prefetchers.
 inline void widen_rows(
     const CachedAttention& a, const void* from, int64_t at, int64_t stride, int64_t rows, float* to, const void* soon) {
   constexpr int64_t step = 8;

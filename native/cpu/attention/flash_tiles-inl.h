@@ -119,17 +119,19 @@ HEDDLE_SIMD F within(F s, F key, F first, F last) {
   return select_lt(key, first, set1(minus_infinity), select_lt(key, last, s, set1(minus_infinity)));
 }
 
-// State of each row of a panel: the running maximum times log2 e, the last rescaling factor, minus the maximum, and the
-// running sum of weights in lanes.
+// State of each row of a panel.
 struct PanelSums {
+  // max: the running maximum times log2 e. shrink: the last rescaling factor. less: the negated maximum, or 0 if the
+  // row has seen no key.
   float max[panel_rows], shrink[panel_rows], less[panel_rows];
-  float sum[panel_rows * W];
+  float sum[panel_rows * W];  // running sums of weights, per lane
 };
 
 // Converts products s (32, tile_keys) of keys [from, to) to softmax weights p (32, tile_keys) bf16.
 inline void softmax_rows(
     float* s, float* p, int64_t from, int64_t to, const RowSpans& spans, float scale, float softcap, PanelSums& sums) {
-  const bool score = softcap > 0 || !(scale > 0);  // score: s is overwritten with scores at once
+  // Whether products in s are replaced by scores before they are masked. Otherwise exp2 applies the scale.
+  const bool score = softcap > 0 || !(scale > 0);
   const F factor = set1(score ? log2_e : scale * log2_e), lanes = load(lane_numbers), lowest = set1(-3.0e38f);
   for (int64_t half = 0; half < panel_rows; half += TILE) {
     alignas(64) float tops[TILE * W];

@@ -1,5 +1,5 @@
 // c = a b, blocked and packed, with k in steps of at most KC. With few threads, each thread packs all of the shorter
-// operand for itself. It then processes bands of the longer operand, and packs each band into the same buffer. Many
+// operand for itself. It then packs and multiplies bands of the longer operand one after the other, in one buffer. Many
 // threads pack chunks of both operands together and then multiply tiles. One thread computes a register tile in a fixed
 // order, so the result does not depend on the number of threads.
 #pragma once
@@ -113,8 +113,9 @@ inline bool skinny(const Gemm& g) {
 // Whether b is, or will be, packed as panels of bf16 pairs.
 inline bool by_panels(const Gemm& g) { return on_pairs(g) && (g.b_packed || g.b_unpacked); }
 
-// Whether a narrow product uses AMX tiles, directly or transposed, although they are partly padding. Such products are
-// the first of a LoRA pair and the gradients of both. Products of few rows of x with weights do not count.
+// Whether a narrow product uses AMX tiles, directly or transposed, although they are partly padding. Narrow products
+// are the first product of a LoRA pair and the gradients of both LoRA matrices. Products of weights with few rows of x
+// are not narrow.
 inline bool narrow_on_tiles(const Gemm& g, const Gemm& t) {
   if (small_product(g.m, g.n, g.k)) return false;
   return thin(g) || thin(t) ? on_tiles(g) || on_tiles(t) : g.n <= thin_max_rows && g.n < g.m && on_tiles(g);
@@ -174,8 +175,8 @@ inline bool gemm_adds(const Gemm& g) {
   return g.k <= KC && g.m > gemv_rows && g.n > gemv_rows && !g.rowwise && !g.c_transposed && !thin(g);
 }
 
-// Multiplies one a by several b. Weights that are read once are read in a single loop of the pool, if all products use
-// the same kernel.
+// Multiplies one a by several b. Runs them in a single loop of the pool if all use the same kernel and it reads the
+// weights once.
 inline void gemms(const Gemm* g, int count, Pool& pool, void* scratch) {
 #if defined(HEDDLE_SIMD_BF16)
   const auto all = [&](const auto& goes) {

@@ -34,7 +34,7 @@ inline void pack_panels(bool pairs, const void* src, DType type, int64_t ld, boo
 struct GemmStep {
   const Gemm& g;
   int64_t i0, j0, rows, columns;  // the current chunk
-  // depth: floats of a packed line in this step (k, or pairs of k). part: those that are added up at a time.
+  // depth: floats of a packed line in this step (k, or pairs of k). part: how many of them a tile adds up at a time.
   int64_t depth, part;
   bool pairs, first, last;
   const float *a, *b, *bias;

@@ -15,19 +15,18 @@ constexpr int64_t part_steps = 10;   // maximum steps of a part, which fill 20 o
 constexpr int64_t layer_steps = 40;  // maximum steps of a layer
 constexpr int64_t layer_rows = 16;   // maximum row panels of a task that keeps sums between layers
 // Size of a band of b's panels, which stays in an L2 of 2 MiB. For few row panels, as in blocks of a prompt, bands are
-// narrow: a is packed once for all of them, threads finish together, and one thread multiplies while another waits for
-// memory.
+// narrow. Threads then finish together, and some multiply while others wait for memory. a is packed once for all bands.
 constexpr int64_t band_floats = 1 << 18, narrow_floats = 1 << 16, narrow_columns = 8, narrow_rows = 10;
 
-// Data to prefetch into L2 while tiles are multiplied: `rows` rows of 64 bytes per step. Strides are in bytes. Passed
-// by reference: a copy would be one wide load of fields that were just written separately, which stalls until earlier
-// tile stores are done.
+// Data to prefetch into L2 while tiles are multiplied: `rows` rows of 64 bytes per step. Strides are in bytes. It is
+// passed by reference. A copy would load fields that were just written one by one in one wide load. Such a load stalls
+// until earlier tile stores are done.
 struct Prefetch {
   const char* at = nullptr;
   int64_t rows = 0, row = 0, step = 0;
 };
 
-// Stores the sums of a tile row as bf16. Sums are never subnormal.
+// Stores the sums of a tile row as bf16. AMX never leaves subnormal sums, which the instruction would treat as zero.
 HEDDLE_SIMD void store_tile_row(bf16* p, F v, F next) {
 #if defined(HEDDLE_EMULATE_AVX512)
   store(p, v), store(p + W, next);

@@ -10,7 +10,7 @@ namespace HEDDLE_ISA {
 
 constexpr int gemv_group = 4;       // rows of a in registers at once
 constexpr int gemv_axpy_rows = 8;   // maximum rows of x for weights stored (k, n)
-constexpr int gemv_pair_rows = 32;  // maximum rows of x if packing would enable the bf16 dot product
+constexpr int gemv_pair_rows = 32;  // maximum rows of x if both operands are bf16; packing pays for more
 
 // Returns the scratch for rows of x as f32. With many rows it has room for their interleaved copy as well.
 inline size_t gemv_scratch(int64_t m, int64_t k) {
@@ -32,7 +32,8 @@ inline void gemv_row(const Gemm& g, int64_t i, float* to) {
   else widen(static_cast<const f16*>(g.a) + i * g.lda, g.k, to);
 }
 
-// Reorders full blocks of x for load_half of weights of type w_type. The rest keeps its order.
+// Puts the even elements of each 2 W elements of x before the odd ones, as load_half loads bf16 weights. The last
+// incomplete block keeps its order. Other types of weights need no reordering.
 inline void arrange(float* x, int64_t n, DType w_type) {
   if (w_type != DType::bf16) return;
   for (int64_t p = 0; p + 2 * W <= n; p += 2 * W) {
@@ -101,8 +102,8 @@ template <int RM, int RN, class T>
     int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums) {
   ahead ? dots<RM, RN>(k, x, xs, w, ws, ahead, sums) : dots<RM, RN>(k, x, xs, w, ws, 0, sums);
 }
-// The kernels for RM rows of x: `alone` with `streams` rows of w, `beside` with gemv_streams_beside if x has further
-// groups of rows, and `one`.
+// The kernels for RM rows of x. `alone` reads `streams` rows of w in parallel, if these are all rows of x. `beside`
+// reads gemv_streams_beside, if x has further groups of rows. `one` reads a single row of w.
 template <class T> struct DotForm {
   using Run = void (*)(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums);
   int streams;

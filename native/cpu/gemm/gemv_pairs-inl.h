@@ -146,8 +146,8 @@ inline void gemv_pairs(const Gemm* products, int count, Pool& pool, void* scratc
   }
   const auto tasks_of = [&](const Gemm& p) {
     const int64_t tasks = Pool::stream_tasks(p.n * p.k * 2, pool.threads());
-    // With more rows of x than a tile has, a task reads its weights again, from cache. Tasks are then small enough for
-    // that.
+    // With more rows of x than a tile has, a task reads its weights several times. Tasks are then small, so that the
+    // weights stay in cache.
     return p.m > pair_rows ? max_of(tasks, min_of(ceil_div(p.n, pair_streams), p.n * p.k * 2 / pair_task_bytes))
                            : tasks;
   };

@@ -1,8 +1,8 @@
 // Products with too many rows of x to be bound by memory alone, and too few to pay for packing w: short texts of an
 // encoder, parts of prompts, several sequences. w (n, k) is read once in its stored layout, with lanes along k. A tile
-// is all rows of x, or an even share of them, times two rows of w. These 28 sums fill the registers, and each load of x
-// serves both rows of w. The rows' vectors are interleaved in memory, so the kernel needs one address for them. A part
-// of them stays in L1 while blocks of w stream past.
+// is all rows of x, or an even share of them, times two rows of w. Its sums, at most 14 x 2, fill the registers. Each
+// load of x serves both rows of w. The vectors of the rows of x are interleaved in memory, so the kernel needs one
+// address for them. A part of them stays in L1 while blocks of w stream past.
 #pragma once
 #include "cpu/gemm/write_tile-inl.h"
 
@@ -27,7 +27,8 @@ constexpr int64_t rows_near = 28672;  // bytes of x that stay in L1 next to stre
 constexpr int64_t rows_ahead = 4;     // prefetch distance in tiles, if all rows of x are one group
 
 // sums[s * R + i] [+]= row i of x times row s of the N rows of w. They are vectors whose lanes add up to the product.
-// Each lane adds up in one fixed order for all R. Prefetches from each of `fetch` as much as is read of a row.
+// Each lane adds up in one fixed order for all R. Prefetches, from each pointer in `fetch`, as many bytes as it reads
+// of a row of w.
 template <int R, int N, class T>
 [[gnu::noinline]] void rows_tile(
     int64_t k, const float* x, const T* w, int64_t ws, const T* const* fetch, bool first, float* sums) {

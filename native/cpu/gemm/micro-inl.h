@@ -18,8 +18,8 @@ constexpr int MR = 8;
 constexpr int MR = 4;
 #endif
 constexpr int NR = 2 * W;
-// Which operand's panel stays in L1 while the panels of the other one stream past. On AVX-512 it is a's, because a
-// panel of b would fill L1. Elsewhere it is b's, because L2 could not deliver its wide rows fast enough.
+// Whether a's panel stays in L1 while panels of b stream past, or the other way round. On AVX-512 a panel of b would
+// fill L1. Elsewhere b's panel stays, because L2 cannot deliver the wide rows of b fast enough.
 #if defined(HEDDLE_SIMD_AVX512)
 constexpr bool a_in_l1 = true;
 #else

@@ -40,9 +40,8 @@ template <int P, class T> void pack_rows(const T* src, int64_t ld, int64_t lines
 struct Panels {
   int64_t count = 1, stride = 0;
 };
-// Splits `lines` lines into panels of P. `full` panels have all their lines. In the first `open` of them, the last
-// vector may be loaded and stored whole, which is safe if the source row has these lanes and the panel's next line
-// overwrites the excess.
+// Splits `lines` lines into panels of P. `full` panels have all their lines. The first `open` of them may load and
+// store their last vector whole: the source row has these lanes, and the panel's next line overwrites the excess.
 template <int P> struct PanelParts {
   int64_t full, open;
   PanelParts(int64_t lines, int64_t panels)
@@ -99,7 +98,7 @@ void pack_panel(const void* src, DType type, int64_t ld, bool strided, int64_t l
 }
 
 #if defined(HEDDLE_SIMD_BF16)
-// Packs like above for the dot product of bf16 pairs; elements are bf16 or rounded to it. panel[q * P + i] = (source(i,
+// Like pack_rows, for the dot product of bf16 pairs. Other types are rounded to bf16. panel[q * P + i] = (source(i,
 // 2q), source(i, 2q + 1)) as the bits of one float. An odd k ends with a zero.
 template <int P, class T> void pack_pair_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
   static_assert(P % W == 0 || P < W, "the next line must overwrite what a vector store writes beyond a line's end");

@@ -199,8 +199,8 @@ inline void packed_pair_products(const Gemm* products, int count, Pool& pool, vo
   }
   const auto tasks_of = [&](const Gemm& p) {
     const int64_t tasks = Pool::stream_tasks(p.n * p.k * 2, pool.threads());
-    // With more rows of x than a tile has, a task reads its panels again, from cache. Tasks are then small enough for
-    // that.
+    // With more rows of x than a tile has, a task reads its panels several times. Tasks are then small, so that the
+    // panels stay in cache.
     return min_of(ceil_div(p.n, NR), p.m > pair_rows ? max_of(tasks, p.n * p.k * 2 / pair_task_bytes) : tasks);
   };
   run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int) {

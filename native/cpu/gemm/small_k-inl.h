@@ -1,5 +1,5 @@
-// c (m, n) = [c +] a b with a short k, as in the second product of a LoRA pair. Writing c is the limit. a is read in
-// its stored layout, b is packed once, and sums go from registers to c.
+// c (m, n) = [c +] a b with a short k, as in the second product of a LoRA pair. Writing c takes most of the time. a is
+// read in its stored layout, b is packed once, and sums go from registers to c.
 #pragma once
 #include "cpu/rows/loops-inl.h"
 #include "cpu/gemm/micro-inl.h"

@@ -1,5 +1,5 @@
-// c (m, n) = [c +] a b in bf16 with k of a single step, on AMX tiles, as in the second product of a LoRA pair. Writing
-// c is the limit. It is therefore written four panels at a time, 256 bytes of a bf16 row.
+// c (m, n) = [c +] a b in bf16 on AMX tiles, with k of a single step. An example is the second product of a LoRA pair.
+// Writing c takes most of the time. It is therefore written four panels at a time, 256 bytes of a bf16 row.
 #pragma once
 #include <vector>
 
@@ -50,7 +50,8 @@ inline void shallow_rows_of(const Gemm& g, int64_t i0, int64_t i1, int64_t j0, i
   }
 }
 
-// Few threads each pack b for themselves, as in tile_stream-inl.h. Many pack it together.
+// With few threads, each packs b for itself, because moving lines between cores takes longer. Many threads pack b
+// together.
 inline void gemm_tiles_shallow(const Gemm& g, Pool& pool, void* scratch) {
   const int64_t threads = pool.threads(), row_panels = ceil_div(g.m, tile_side),
                 tasks = small_product(g.m, g.n, g.k) ? 1 : min_of(row_panels, 4 * threads);

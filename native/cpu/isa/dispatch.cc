@@ -7,13 +7,10 @@
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 #endif
-#if defined(__linux__) && defined(__x86_64__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 
 #include "cpu/nodes/nodes.h"
 #include "core/error.h"
+#include "core/platform/amx.h"
 
 namespace heddle {
 namespace cpu {
@@ -44,28 +41,22 @@ constexpr bool emulated = false;
 #endif
 
 #if defined(__x86_64__) || defined(__i386__)
-bool has_avxvnni() {  // __builtin_cpu_supports("avxvnni") needs a newer compiler than the instruction
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
-}
-// Requests extended processor state from Linux (5.16 or newer). Older kernels and some sandboxes refuse; AMX is then
-// off.
-template <class T> bool ask_for_state([[maybe_unused]] long question, [[maybe_unused]] T argument) {
-#if defined(__linux__) && defined(__x86_64__)
-  return syscall(SYS_arch_prctl, question, argument) == 0;
-#else
-  return false;
-#endif
-}
-constexpr long tile_data = 18;  // XFEATURE_XTILEDATA
+struct CpuId {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  CpuId(unsigned leaf, unsigned subleaf) { __get_cpuid_count(leaf, subleaf, &eax, &ebx, &ecx, &edx); }
+};
+// Only newer compilers know these names in __builtin_cpu_supports. It also asks whether the system saves the registers,
+// so these are asked for beside a feature that it knows.
+bool has_f16c() { return CpuId(1, 0).ecx >> 29 & 1; }
+bool has_avxvnni() { return CpuId(7, 1).eax >> 4 & 1; }
+bool has_avx512bf16() { return CpuId(7, 1).eax >> 5 & 1; }
 // Whether the CPU has AMX tiles of bf16, and the system saves them, which implies that it enabled them (XCR0).
 bool has_amx() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (1u << 22 | 1u << 24)) != (1u << 22 | 1u << 24)) return false;
-  if (!(c & 1u << 1)) return false;   // AVX512-VBMI; all CPUs with AMX have it
-  constexpr long supported = 0x1021;  // ARCH_GET_XCOMP_SUPP
-  uint64_t kept = 0;
-  return ask_for_state(supported, &kept) && kept >> tile_data & 1;
+  const CpuId features(7, 0);
+  constexpr unsigned bf16_tiles = 1u << 22, tiles = 1u << 24, vbmi = 1u << 1;
+  if ((features.edx & (bf16_tiles | tiles)) != (bf16_tiles | tiles)) return false;
+  if (!(features.ecx & vbmi)) return false;  // AVX512-VBMI; all CPUs with AMX have it
+  return keeps_tiles();
 }
 // Returns the table `base` with some kernels replaced, or null if either is missing. `runs`: whether the machine can
 // run `exchange`, which is compiled for the instruction set.
@@ -83,11 +74,11 @@ template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* bas
 std::vector<Isa> known_isas() {  // lowest first
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_cpu_init();
-  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   bool avx512 = avx2 && !emulated && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                 __builtin_cpu_supports("avx512vnni");
-  bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+  bool bf16 = avx512 && has_avx512bf16();
   bool vnni = avx2 && !emulated && has_avxvnni(), vnni_runs = vnni || (emulated && avx2);
   bool amx = bf16 && has_amx(), amx_runs = amx || (emulated && avx2);
   const Kernels* with_vnni = exchanged(vnni_runs && with_avxvnni, &kernels_avx2, [](Kernels& k) { with_avxvnni(k); });
@@ -102,14 +93,10 @@ std::vector<Isa> known_isas() {  // lowest first
 #endif
 }
 
-// Whether the process may use the instruction set. The permission for AMX covers all threads, including later ones.
-// Linux refuses it while a thread has an alternate signal stack that would be too small, and afterwards refuses such
-// stacks. It is therefore requested only for the instruction set that will be used.
+// Whether the process may use the instruction set. The permission for AMX concerns the whole process, so it is
+// requested only for the instruction set that will be used.
 bool permitted(const Isa& isa) {
-#if defined(__x86_64__) || defined(__i386__)
-  constexpr long request = 0x1023;  // ARCH_REQ_XCOMP_PERM
-  if (isa.native && std::strcmp(isa.name, "amx") == 0) return ask_for_state(request, tile_data);
-#endif
+  if (isa.native && std::strcmp(isa.name, "amx") == 0) return allow_tiles();
   return isa.selectable;
 }
 

@@ -127,7 +127,7 @@ void adamw(const Node& n, Context& c) {
   a.size = n.in[0].shape.size(), a.type = n.in[0].dtype, a.param = n.in[0].data;
   a.grad = n.in[1].as<float>(), a.m = n.in[2].as<float>(), a.v = n.in[3].as<float>();
   a.hyper = n.in[4].as<float>(), a.factor = n.in[5].as<float>(), a.decay = n.attr_flag("decay");
-  // 1 - beta1^t for t = 1
+  // hyper[5] is 1 - beta1^t. At t = 1 nothing has written m and v yet.
   const bool first_step = a.hyper[5] >= 0.999f * (1 - a.hyper[1]) && a.hyper[5] <= 1.001f * (1 - a.hyper[1]);
   if (first_step) own_pages(a.m, a.size, c.pool), own_pages(a.v, a.size, c.pool);
   active().adamw(a, c.pool);

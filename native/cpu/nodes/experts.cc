@@ -42,8 +42,8 @@ template <class At> void gather(Pool& pool, int64_t count, int64_t bytes, char* 
   });
 }
 
-// The scratch of a node: groups, then gathered operands and results, in which each pair has its place in the groups,
-// then the scratch of a product, once per thread.
+// The scratch of a node: the groups, the gathered operands, the results, and the scratch of a product for each thread.
+// Operands and results have a row per pair, in the order of the groups.
 struct Scratch {
   char *groups, *left, *right, *products;
   size_t product;  // bytes

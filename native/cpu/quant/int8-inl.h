@@ -4,8 +4,8 @@
 //   y(i, j) = sum over g of  weight_scale(j, g) * scale(i, g) * integer dot(i, j, g)
 //                     [+ weight_minimum(j, g) * scale(i, g) * integer sum(i, g)]
 // The integers are exact. int8_dot-inl.h is for few rows: it reads weights in place, and lanes are parts of a group. In
-// int8_gemm-inl.h lanes are outputs. Each adds up in its own fixed order, so a row's bits depend on the choice of
-// kernel only. Rowwise products always use the first.
+// int8_gemm-inl.h lanes are outputs. Each kernel adds up in its own fixed order, so a row's bits depend only on which
+// kernel computes it. Rowwise products always use int8_dot-inl.h.
 #pragma once
 #include "cpu/gemm/gemm-inl.h"
 #include "ops/quant.h"

@@ -23,9 +23,8 @@ HEDDLE_SIMD Lanes ones16() { return _mm256_set1_epi16(1); }
 HEDDLE_SIMD Lanes magnitude8(Lanes v) { return _mm256_abs_epi8(v); }
 // Returns 0xff for each byte below zero, otherwise 0.
 HEDDLE_SIMD Lanes below8(Lanes v) { return _mm256_cmpgt_epi8(_mm256_setzero_si256(), v); }
-HEDDLE_SIMD Lanes flipped8(Lanes v, Lanes mask) {
-  return _mm256_xor_si256(v, mask);
-}  // returns -1 - v for bytes with a set mask, otherwise v
+// Returns -1 - v for bytes with a set mask, otherwise v.
+HEDDLE_SIMD Lanes flipped8(Lanes v, Lanes mask) { return _mm256_xor_si256(v, mask); }
 HEDDLE_SIMD Lanes with_sign8(Lanes v, Lanes sign) { return _mm256_sign_epi8(v, sign); }
 constexpr int gemm_rows = 4, gemm_vectors = 2;
 #endif

@@ -21,8 +21,8 @@ struct NextLines {
   }
 };
 
-// Multiplies `rows` rows of a tile from row i on by panels [p0, p1), tiles.rows rows at a time. Tiles of several panels
-// read distant panels, as parallel streams.
+// Multiplies rows [i, i + rows) of x by panels [p0, p1), tiles.rows rows at a time. A kernel for several panels reads
+// distant ones, as parallel streams. Row 0 of x is row `first` of the product.
 template <class P>
 void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int64_t i, int64_t rows,
     const PackedTiles& tiles, const uint8_t* panels, int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
@@ -58,8 +58,8 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
 }
 // Minimum number of rows of x for which nibbles and signed integers are widened before use.
 constexpr int64_t packed_widen_rows = 2 * packed_max_rows;
-// Multiplies the rows of one tile by panels [p0, p1). Tiles of more than six rows avoid a second pass over the weights
-// in memory. If the panels are in cache, they gain little.
+// Multiplies all rows of x by panels [p0, p1). Kernels for more than six rows avoid a second pass over the weights in
+// memory. Such kernels gain little if the panels are in cache.
 template <class P>
 void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, const uint8_t* panels,
     int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
@@ -122,8 +122,8 @@ struct PanelPlace {
     return to;
   }
 };
-// Multiplies all rows of x, as many as a tile has, by all panels of a list. A few streams share the panels. They start
-// once per list, not once per product, and prefetch across products.
+// Multiplies all rows of x by all panels of a list. x must have exactly tiles.rows rows. A few streams share the
+// panels. They start once per list, not once per product, and prefetch across products.
 template <class P> void packed_streams(const PanelList& list, const PackedRows& x, const PackedTiles& tiles) {
   alignas(64) float sums[packed_sums * W];
   const int64_t size = list.size();

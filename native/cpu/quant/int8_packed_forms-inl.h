@@ -1,6 +1,7 @@
-// The packed forms of int8_packed-inl.h. Each form defines the layout of a block of a panel (W outputs by 64 or 256
-// elements), reads its fours and scales, and packs it from the stored type. Blocks are aligned like vectors. Elements
-// beyond the last one are zero. Sizes below are for 16 outputs.
+// The packed forms of int8_packed-inl.h. A "four" is four neighbouring elements of one output, in one lane of a vector.
+// Each form defines the layout of a block of a panel (W outputs by 64 or 256 elements). It reads the block's fours and
+// scales, and packs the block from the stored type. Blocks are aligned like vectors. Elements beyond the last one are
+// zero. Sizes below are for 16 outputs.
 #pragma once
 #include "cpu/quant/int8_gemm-inl.h"
 
@@ -70,7 +71,7 @@ template <int BYTES, class At> HEDDLE_SIMD void store_all_fours(const uint8_t (&
 // Flags of a form: is_parted has signs stored separately (Widened<Packed8>); is_near needs no prefetching. Blocks hold
 // their fields in reading order, because prefetching runs only a little ahead of the stream.
 // q8_0: 2 x 16 scales, then 2 units of 8 vectors of integers, plus 128 if the instruction needs unsigned ones.
-// q4_0: the scales, then 2 units of 4 vectors of integers plus 8. As in the file, vector i has the fours i (low
+// q4_0: the scales, then 2 units of 4 vectors of integers plus 8. As in a stored block, vector i has the fours i (low
 // nibbles) and i + 4 (high nibbles).
 // q5_0: integers plus 16, like q4_0 with a fifth bit. The 64 fifth bits of each four precede the vectors of each unit,
 // in reading order.
@@ -209,9 +210,9 @@ struct Packed4K {
   }
 };
 
-// q6_k: 16 d (f16), padded. Then for each two units: 4 x 16 signed scales, and per unit 4 vectors of low nibbles as in
-// q4_0 and 2 vectors of upper bit pairs, for fours 0 to 3 and 4 to 7 from the lowest bits on. The integers have 32
-// added.
+// q6_k: 16 d (f16), padded. Then for each two units: 4 x 16 signed scales, and per unit 6 vectors. Four vectors hold
+// low nibbles as in q4_0. The other two hold upper bit pairs, of fours 0 to 3 and of fours 4 to 7, from the lowest bits
+// on. The integers have 32 added.
 struct Packed6K {
   static constexpr DType type = DType::q6_k;
   static constexpr bool has_minimum = false;
@@ -265,8 +266,8 @@ struct Packed6K {
 template <class P> int64_t packed_blocks(int64_t k) { return ceil_div(k / unit, P::units); }
 template <class P> int64_t packed_panel_bytes(int64_t k) { return packed_blocks<P>(k) * P::bytes; }
 
-// The form for products with many rows. Each thread widens panels for itself and reads them from cache. It is q8_0's
-// form with the integers of P.
+// The form for products with many rows: that of q8_0, with the integers of P. Each thread widens panels for itself and
+// reads them from cache.
 #if defined(HEDDLE_SIMD_AVX512)
 template <class P> using Widened = Packed8;
 #else

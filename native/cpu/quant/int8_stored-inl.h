@@ -23,7 +23,7 @@ HEDDLE_SIMD HalfUnits halves_of(Bytes a, Bytes b) {
 }
 
 // Reads a form's integers and scales from the stored type. halves() returns unit u of the rows at a and b. Each row of
-// x reduces its products again, so for more than max_x rows it is cheaper to pack panels.
+// x needs its own horizontal additions. For more than max_x rows it is cheaper to pack panels.
 template <class P> struct StoredSource;
 template <> struct StoredSource<Packed8> : Q8_0Source {
   static constexpr int unit_bytes = 34;  // 0: units do not begin with their scale
@@ -66,8 +66,8 @@ template <> struct StoredSource<Packed6K> : Q6_KSource {
   }
 };
 
-// v[n] holds four sums of output n in its lower half, and of output n + 4 in its upper half. Lane n of the result is
-// the total of output n.
+// v[n] holds four partial sums of output n in its lower half, and of output n + 4 in its upper half. Lane n of the
+// result is the total of output n.
 HEDDLE_SIMD __m256i fold_fours(const __m256i (&v)[4]) {
   const __m256i a = _mm256_add_epi32(_mm256_unpacklo_epi32(v[0], v[1]), _mm256_unpackhi_epi32(v[0], v[1]));
   const __m256i b = _mm256_add_epi32(_mm256_unpacklo_epi32(v[2], v[3]), _mm256_unpackhi_epi32(v[2], v[3]));

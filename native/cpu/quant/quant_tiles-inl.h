@@ -124,8 +124,8 @@ inline void tile_panel_of_blocks(const void* of, int64_t panel, int64_t s0, int6
   }
 }
 
-// Minimum numbers of rows for which converting the weights to bf16 pays. Weights of fewer than 8 bits that are packed
-// take less time: 8-bit ones are bound by memory, and stored blocks must be unpacked.
+// Minimum numbers of rows for which converting the weights to bf16 pays. Packed weights of fewer than 8 bits convert
+// fastest. 8-bit weights are bound by memory, and stored blocks must be unpacked first.
 constexpr int quant_tile_rows = 48, fast_tile_rows = 24;
 inline bool on_tiles(const QuantLinear& p) {
   const bool kept = p.packed || p.unpacked, fast = kept && p.w_type != DType::q8_0;

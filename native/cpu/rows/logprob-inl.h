@@ -123,8 +123,8 @@ inline void fold_row(const float* products, int64_t n, float scale, float softca
   m = peak;
 }
 
-// Does the same without the target. If the target has nearly all of the probability, a sum that includes it would keep
-// only the last digits of the rest.
+// Does the same without the target. If the target has nearly all of the probability, a sum that includes it would lose
+// most digits of the other tokens' sum to rounding.
 inline void fold_others(
     const float* products, int64_t n, int64_t target, float scale, float softcap, float& m, float& s) {
   const int64_t before = target >= 0 && target < n ? target : n;

@@ -101,7 +101,7 @@ HEDDLE_SIMD void transpose(F (&r)[8]) {
   }
 }
 
-// Return elements 0, 2, … or 1, 3, … of 2 W bf16.
+// load_even returns elements 0, 2, … of 2 W bf16, load_odd elements 1, 3, ….
 HEDDLE_SIMD F load_even(const bf16* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), 16));
 }

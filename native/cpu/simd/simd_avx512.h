@@ -166,10 +166,10 @@ HEDDLE_SIMD F sum_lanes(F (&r)[16]) {
   return _mm512_shuffle_f32x4(in_fours, in_fours, 0xd8);
 }
 
-// Return elements 0, 2, … or 1, 3, … of 2 W bf16.
 HEDDLE_SIMD __m512i load_bits(const bf16* p) {
   return _mm512_castps_si512(_mm512_loadu_ps(reinterpret_cast<const float*>(p)));
 }
+// load_even returns elements 0, 2, … of 2 W bf16, load_odd elements 1, 3, ….
 HEDDLE_SIMD F load_even(const bf16* p) { return _mm512_castsi512_ps(_mm512_slli_epi32(load_bits(p), 16)); }
 HEDDLE_SIMD F load_odd(const bf16* p) {
   return _mm512_castsi512_ps(_mm512_and_si512(load_bits(p), _mm512_set1_epi32(static_cast<int>(0xffff0000))));

@@ -152,11 +152,11 @@ HEDDLE_SIMD void transpose(F (&r)[4]) {
   r[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 }
 
-// Return elements 0, 2, … or 1, 3, … of 2 W bf16 (little-endian).
 HEDDLE_SIMD U load_bits(const bf16* p) {
   U v;
   __builtin_memcpy(&v, p, 16);
   return v;
 }
+// load_even returns elements 0, 2, … of 2 W bf16, load_odd elements 1, 3, …. Both rely on little-endian order.
 HEDDLE_SIMD F load_even(const bf16* p) { return reinterpret_cast<F>(load_bits(p) << 16); }
 HEDDLE_SIMD F load_odd(const bf16* p) { return reinterpret_cast<F>(load_bits(p) & 0xffff0000u); }

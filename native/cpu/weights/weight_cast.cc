@@ -10,9 +10,9 @@
 namespace heddle {
 namespace {
 
-// Size of a tile of a view whose rows are strided in the source, while equal elements of neighbouring rows are
-// adjacent: `band` rows of `across` elements, which are whole blocks of every type. Rows of a tile are padded, because
-// otherwise they would share few cache sets.
+// Size of a tile: `band` rows of `across` elements, which is a multiple of every type's block. Tiles serve views with
+// strided rows, such as transposed matrices: their neighbouring rows are close together in the source. Rows of a tile
+// are padded to `pitch`, because otherwise they would share few cache sets.
 constexpr int64_t band = 64, across = 256, pitch = across + 16;
 
 struct Room {
@@ -68,7 +68,7 @@ CastFindings cast_stretch(const WeightCast& c, int64_t begin, int64_t n) {
   }
   const CastFindings of_run = cast_run(raw, type, out, c.to, c.addend, n);
   found.overflows += of_run.overflows;
-  found.not_finite = of_run.not_finite;  // counts each source value once, even if several results of it overflowed
+  found.not_finite = of_run.not_finite;  // not added, because read() has counted the same elements
   return found;
 }
 
@@ -183,7 +183,7 @@ WeightView WeightView::merged() const {
 }
 
 CastFindings cast_weights(const WeightCast& c, Pool& pool) {
-  // Rejects types that cannot be written before it writes anything.
+  // Throws for a type that cannot be written, before anything is written.
   if (is_quantised(c.to) && !(c.source.type == c.to && c.addend == 0)) quantise(c.to, nullptr, 0, nullptr);
   if (c.count == 0) return {};
   Tally tally;

@@ -70,7 +70,8 @@ bool are_within(const float* x, int64_t n, float most) {
   return cpu::active().logits_range(x, n, &high, &low) && high <= most && low >= -most;
 }
 
-// Converts numbers that the kernels do not accept one by one, and counts them.
+// Converts a run with values that the kernels do not accept, one element at a time. Counts overflows and values that
+// are not finite.
 CastFindings cast_plainly(const Run& r, float* wide) {
   CastFindings found;
   if (r.copied()) std::memcpy(r.out, r.raw, bytes_of_elements(r.from, r.n));

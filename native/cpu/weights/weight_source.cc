@@ -9,7 +9,7 @@
 
 #include "ops/fp8.h"
 #include "core/error.h"
-#include "core/lost_pages.h"
+#include "core/platform/lost_pages.h"
 
 namespace heddle {
 namespace {

@@ -203,8 +203,9 @@ __global__ void __launch_bounds__(threads, 1)
       wait_turn();
       multiply_keys(t);
       multiply_values(t - 1);
-      if (consumer == 0 || t + 1 < key_tiles) signal_turn();  // no arrival without a wait
-      ptx::wait_products<1>();                                // the scores are complete
+      // The second warpgroup does not signal after its last products, because the first one no longer waits.
+      if (consumer == 0 || t + 1 < key_tiles) signal_turn();
+      ptx::wait_products<1>();  // the scores are complete
       release_stage(&k_empty[t % stages]);
       softmax_tile(t, kept);
       ptx::wait_products<0>();

@@ -35,7 +35,7 @@ template <int rows> __device__ inline RowSpan seen_by(const RowSpan* spans, int6
   return {last > first ? first : last, last};
 }
 
-// tanh x = 1 - 2 / (1 + e^2x), with an error below 2^-22. Times the cap, that is within the rounding of a score.
+// tanh x = 1 - 2 / (1 + e^2x), with an error below 2^-22. Multiplied by the cap, the error is that of rounding a score.
 __device__ inline float soft_cap(float x) {
   return 1.0f - 2.0f * ptx::reciprocal(1.0f + ptx::power_of_two(2.0f * log2_e * x));
 }

@@ -400,8 +400,8 @@ bool supports(const Node& n) {
   if (k.dtype == DType::u8) return D <= 128 && D % 32 == 0;
   return (k.dtype == DType::bf16 || k.dtype == DType::f16) && D % piece == 0;
 }
-// A run may have fewer rows than the bound and be split only then. Split runs never exceed most_split_rows rows times
-// heads.
+// Sized for split runs even if the bound has too many rows to be split, because a run may have fewer. A split run has
+// at most most_split_rows rows times heads.
 size_t scratch(const Node& n, int) {
   const int64_t most = n.in[0].shape[0] * n.in[0].shape[1], L = places_of(n, n.in[1], 5).capacity;
   if (L <= part_of(L)) return 0;

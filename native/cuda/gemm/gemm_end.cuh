@@ -97,7 +97,7 @@ __device__ inline void epilogue_fragments(const Gemm& g, const float* own, int64
     if (row0 + r < g.m && left > 0)
       epilogue_run<gated>(g, row0 + r, column, left < width ? static_cast<int>(left) : width, v, up);
   }
-  __syncwarp();  // and are read
+  __syncwarp();  // all lanes have read them
 }
 
 }  // namespace cuda

@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         const int k = static_cast<int>(d * depth);
         unsigned char *a_tile = ring + at.stage * T::stage_bytes, *b_tile = a_tile + T::a_bytes;
-        // Completes at once in the first round, because the phase before a new barrier's first counts as complete.
+        // The wait completes at once in the first round. A new barrier counts as having completed an earlier phase.
         ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
         ptx::arrive_expecting(&full[at.stage], T::stage_bytes);
         if (a_transposed)

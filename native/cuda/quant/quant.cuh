@@ -74,9 +74,9 @@ template <int alignment> __device__ inline uint32_t word_at(const uint8_t* p) {
   }
   return p[0] | p[1] << 8 | p[2] << 16 | static_cast<uint32_t>(p[3]) << 24;
 }
-// Reads the 16 bytes at p as words. Blocks whose size is an odd multiple of 2 begin at multiples of 4 or between them.
-// Whole words around p are then read and shifted into place. This is safe because p is never a block's beginning, and
-// nothing after the 16 bytes is read.
+// Reads the 16 bytes at p as words. If a block's size is an odd multiple of 2, p may be 2 bytes after a multiple of 4.
+// Whole words from that multiple on are then read and shifted into place. This is safe because p is never a block's
+// beginning, and nothing after the 16 bytes is read.
 template <int alignment> __device__ inline void words_at(const uint8_t* p, uint32_t (&to)[4]) {
   if (alignment % 16 == 0) {
     const uint4 all = *reinterpret_cast<const uint4*>(p);
@@ -123,7 +123,7 @@ __device__ inline uint32_t e2m1_bytes(uint32_t nibbles) {
 __device__ inline int six_bit_scale(const uint8_t* s, int g) {
   return g < 4 ? s[g] & 63 : (s[4 + g] & 15) | s[g - 4] >> 6 << 4;
 }
-// Minimum g of those pairs.
+// Minimum g of the eight pairs.
 __device__ inline int six_bit_minimum(const uint8_t* s, int g) {
   return g < 4 ? s[4 + g] & 63 : s[4 + g] >> 4 | s[g] >> 6 << 4;
 }

@@ -1,7 +1,7 @@
 // Chooses the next token of each row, like native/ops/sample.cc. Tokens are ordered by their distance from the best
-// logit, then by id. top_k, top_p and min_p each keep a prefix of this order. The tokens are not sorted. The last token
-// of a prefix, and the token of a draw, have the smallest key whose prefix has enough mass. A key is the bits of the
-// distance, then the id. It is found bit by bit, with one pass over the row per bit. One block per row.
+// logit, then by id. top_k, top_p and min_p each keep a prefix of this order. The tokens are not sorted. A token's key
+// is the bits of its distance, then its id. The end of a prefix, or the drawn token, is the smallest key up to which
+// there are enough tokens or mass. It is found bit by bit, with one pass over the row per bit. One block per row.
 #include "cuda/rows/math.cuh"
 #include "cuda/rows/philox.cuh"
 
@@ -249,8 +249,8 @@ __global__ void __launch_bounds__(threads) sample_kernel(SampleArguments a) {
     const double wanted = point < below ? point : below;
     chosen = first_key(last, a.V, [&](Key k) { return all.mass(k) > wanted; }) & 0xffffffffu;
   }
-  // The last key of a prefix may not belong to a token. It is chosen if rounding left the sum too small, and then means
-  // the last token with weight.
+  // If rounding leaves every sum too small, first_key returns the last key of the prefix. It may not be that of a
+  // token, so the id is clamped.
   if (threadIdx.x == 0) {
     const int64_t token = static_cast<int64_t>(chosen) < a.V ? static_cast<int64_t>(chosen) : a.V - 1;
     a.token[row] = static_cast<int32_t>(token);

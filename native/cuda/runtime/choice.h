@@ -161,8 +161,8 @@ inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 51
 inline bool attention_takes_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {
   return device.capability == 90 && device.sm90a && D <= 256 && T >= 128;
 }
-// Whether the gradients of such attention use the kernels of sm_90a too. The accumulators of dk and dv of wider heads
-// do not fit into registers.
+// Whether the gradients of attention with these sizes use the kernels of sm_90a too. The accumulators of dk and dv of
+// wider heads do not fit into registers.
 inline bool attention_gradients_take_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {
   return attention_takes_warpgroups(D, T, device) && D <= 128;
 }

@@ -1,13 +1,12 @@
 // NCCL, loaded at run time, because only training on several GPUs needs it. The declarations are those of nccl.h; their
 // constants have not changed since NCCL 2.0. HEDDLE_NCCL names a library outside the default path.
-#include <dlfcn.h>
-
 #include <cstdlib>
 #include <cstring>
 
 #include "cuda/runtime/device.h"
 #include "runtime/collective.h"
 #include "core/error.h"
+#include "core/platform/library.h"
 
 namespace heddle {
 namespace cuda {
@@ -27,26 +26,18 @@ struct Nccl {
   const char* (*error_string)(int);
 };
 
-template <class F> void find(void* library, const char* name, F& function) {
-  function = reinterpret_cast<F>(dlsym(library, name));
-  if (!function) throw Error("UNSUPPORTED", std::string("nccl: the library does not export ") + name);
-}
-
 const Nccl& nccl() {
   static const Nccl loaded = [] {  // if the initializer throws, the next call tries again
     const char* named = std::getenv("HEDDLE_NCCL");
-    void* library = nullptr;
-    for (const char* name : {named && *named ? named : "libnccl.so.2", named && *named ? named : "libnccl.so"})
-      if (!library) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-      throw Error("UNSUPPORTED",
-          std::string("nccl: expected NCCL to be installed (or named by HEDDLE_NCCL), got ") + dlerror());
+    const bool own = named && *named;
+    const Library library("nccl: expected NCCL to be installed (or named by HEDDLE_NCCL)",
+        own ? std::vector<std::string>{named} : std::vector<std::string>{"libnccl.so.2", "libnccl.so"});
     Nccl n;
-    find(library, "ncclGetUniqueId", n.get_unique_id);
-    find(library, "ncclCommInitRank", n.init_rank);
-    find(library, "ncclAllReduce", n.all_reduce);
-    find(library, "ncclCommDestroy", n.destroy);
-    find(library, "ncclGetErrorString", n.error_string);
+    library.find("ncclGetUniqueId", n.get_unique_id);
+    library.find("ncclCommInitRank", n.init_rank);
+    library.find("ncclAllReduce", n.all_reduce);
+    library.find("ncclCommDestroy", n.destroy);
+    library.find("ncclGetErrorString", n.error_string);
     return n;
   }();
   return loaded;

@@ -2,8 +2,9 @@
 
 namespace heddle {
 
-// The sum must be stored in the memory of its other operand, and no other node may read the product. The addition then
-// happens when the product runs. Until the `add`, no other node may read or write that memory.
+// A product fuses a later `add` if the sum is stored in the memory of the other addend, and no other node reads the
+// product. The addition then happens when the product runs. Until the `add`, no other node may read or write that
+// memory.
 void find_fused_adds(const ProgramDesc& desc, ExecutionPlan& plan) {
   const auto root = [&](int v) { return plan.values[v].root; };
   const auto in_arena = [&](int v) { return plan.values[v].offset != npos; };

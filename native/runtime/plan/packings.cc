@@ -6,7 +6,7 @@ std::vector<PackedOperand> find_packings(
     const ProgramDesc& desc, const ExecutionPlan& plan, const std::vector<std::shared_ptr<Storage>>& bound) {
   std::vector<int> binding(desc.values.size(), -1);
   for (size_t b = 0; b < desc.bound.size(); ++b) binding[desc.bound[b]] = static_cast<int>(b);
-  // Read in its stored layout by some node. A second layout would double the memory.
+  // Whether some node reads the tensor in its stored layout. A second layout would double the memory.
   std::vector<char> stays(desc.bound.size(), 0);
   std::vector<PackedOperand> wanted, chosen;
   for (size_t i = 0; i < plan.nodes.size(); ++i) {

@@ -28,7 +28,7 @@ void check_nodes(const ProgramDesc& desc, ExecutionPlan& plan);
 // 2. Lets views share the memory of their operand. Lets outputs reuse the memory of an operand that is not read later,
 // if the op allows it.
 std::vector<Lifetime> share_memory(const ProgramDesc& desc, ExecutionPlan& plan);
-// 3. Computes a value that is only assigned to a bound tensor directly in that tensor.
+// 3. If a value is only assigned to a bound tensor, lets it be computed directly in that tensor.
 void elide_assigns(const ProgramDesc& desc, ExecutionPlan& plan, std::vector<Lifetime>& lifetimes);
 // 4. Finds chains of row-wise nodes. Extends lifetimes, because different blocks of rows are at different nodes at the
 // same time.

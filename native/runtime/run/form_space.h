@@ -12,9 +12,8 @@ namespace heddle {
 // are written.
 //
 // Writing to large pages takes a third of the time of small ones. If memory is fragmented, the system compacts it
-// first, which takes several times as long. Large pages are therefore requested part by part: after one slow part the
-// next part is skipped, after two the next three, and so on.
-// the next three, and so on.
+// first, which takes several times as long. Large pages are therefore requested part by part. After one slow part the
+// next part is skipped, after two slow parts the next three, and so on.
 class FormSpace {
  public:
   explicit FormSpace(size_t bytes) : all_(Storage::allocate(bytes, nullptr, false)) {}

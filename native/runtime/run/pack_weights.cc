@@ -3,6 +3,7 @@
 // PackingPace allows, so that no run takes much longer than the next.
 #include <algorithm>
 
+#include "core/platform/limits.h"
 #include "runtime/profile.h"
 #include "runtime/executable.h"
 

@@ -139,7 +139,7 @@ void Executable::run_checked(size_t i, Context& context) {
     SumBounds sums;
     if (op.sums) {
       sums = op.sums(expected);
-      // At most the tolerance of results that do not cancel.
+      // Sums that may cancel never get a larger tolerance than other results.
       sums.part = std::fmin(sums.part, allowed(expected, node.out[0].dtype, device));
     }
     const auto compare = [&](const char* what, size_t k, const Tensor& mine, const Tensor& truth,

@@ -74,7 +74,7 @@ class TokenTexts {
   std::vector<Text> texts_;
 };
 
-// WordPiece: the tokens of later parts of a word, without their prefix.
+// WordPiece: the tokens that continue a word, without their prefix ("##").
 struct ContinuingTokens {
   std::vector<uint32_t> ids, lengths;  // by the index that `starts` returns
   std::unique_ptr<const LongestStarts> starts;
@@ -92,16 +92,16 @@ struct TokenizerModel {
   bool fuse_unknown = false;
   uint32_t unknown = no_token;
   uint32_t byte_ids[256];  // token of each byte; no_token if missing
-  // Byte-level, and each byte has a token. The tokens of a word then have the lengths of their bytes.
+  // Byte-level, and each byte has a token. The bytes of a word's tokens are then exactly those of the word.
   bool every_byte_known = false;
   WholeTokens whole_tokens;  // filled if every_byte_known
   LongPieces long_pieces;    // for byte-level models
 
-  // BPE: the prefix of later characters of a word, and the suffix of its last character.
+  // BPE: the prefix of a word's characters after the first, and the suffix of its last character.
   std::string subword_prefix, word_suffix;
 
   Trie trie;                         // for WordPiece and Unigram
-  uint32_t continuing = Trie::none;  // WordPiece: the node of the prefix of later tokens of a word
+  uint32_t continuing = Trie::none;  // WordPiece: the node of the prefix of tokens that continue a word
   uint32_t max_word_characters = 0;  // WordPiece: longer words are unknown
   std::vector<double> scores;        // Unigram: by id
   double unknown_score = 0;

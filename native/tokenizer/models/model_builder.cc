@@ -254,7 +254,7 @@ class Builder {
     }
   }
 
-  // Adds merges that follow from scores. Such vocabularies consist of characters, and a token's id is its index.
+  // Adds merges that follow from scores. The vocabulary must consist of characters. A token's id is its index.
   void add_merges_by_score() {
     TokenizerModel& model = *model_;
     if (spec_.byte_level || !spec_.subword_prefix.empty())

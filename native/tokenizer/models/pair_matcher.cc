@@ -95,8 +95,8 @@ void PairMatcher::build_trie(const Vocab& vocab) {
 }
 
 // Fills tokens_: which tokens occur in encodings, and which merge produces each of them. A list may have several merges
-// for one token; files converted from tiktoken have all of them. Only the merge that the token's own bytes take is ever
-// used.
+// for one token; files converted from tiktoken have all of them. Only one of these is ever used: the last merge in the
+// encoding of the token's own bytes.
 bool PairMatcher::find_tokens(const Vocab& vocab, const uint32_t* byte_ids) {
   tokens_.resize(vocab.size());
   for (int byte = 0; byte < 256; ++byte) {

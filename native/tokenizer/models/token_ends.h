@@ -1,5 +1,5 @@
-// Finds for each position of a text the tokens that end there, in time linear in the text and the matches, however long
-// failed prefixes are. Uses the automaton of Aho and Corasick (1975) over a trie.
+// Finds for each position of a text the tokens that end there. The time is linear in the text and the matches, however
+// long failed prefixes are. Uses the automaton of Aho and Corasick (1975) over a trie.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -37,8 +37,9 @@ struct Occurrences {
   void keep(const std::vector<uint32_t>& renumbered);
 };
 
-// Returns the alphabet, then the substrings with the greatest count × length that branch (maximal repeats), like those
-// of SentencePiece's suffix array. Scores are the logarithms of their share of that product.
+// Returns the alphabet, then the repeated substrings with the greatest count × length. Omits substrings that always
+// continue with the same character, like SentencePiece. A score is the logarithm of the piece's share of the sum of all
+// count × length.
 std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<uint32_t>& alphabet,
     const UnigramOptions& options, Occurrences& occurrences);
 

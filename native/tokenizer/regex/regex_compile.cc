@@ -123,7 +123,7 @@ class Compiler {
   void repeat(const RegexNode& node) {
     const RegexNode& inner = *node.parts[0];
     if (node.most == 0 && nullable(inner) && prefers_nothing(inner)) {
-      // Oniguruma leaves such a loop, but this matcher would continue it.
+      // After an empty iteration Oniguruma leaves the loop, but this matcher would continue with another alternative.
       refuse_regex(where_, "repetition of a possibly empty match", pattern_);
     }
     if (node.greed != RegexNode::Greed::least) {

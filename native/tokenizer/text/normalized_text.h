@@ -29,12 +29,12 @@ class NormalizedText {
   std::string text;             // well-formed UTF-8
   std::vector<Origin> origins;  // one per byte, if tracked
   bool tracked = false;
-  bool continues = false;  // another text precedes it, so no step puts a mark or a space before its first character
+  bool continues = false;  // continues an earlier text, so no step adds a word prefix (U+2581 or a space)
 
-  // Throws INVALID_FILE for a size, or a number of characters, beyond 32 times the assigned bytes. Steps of an
-  // untrusted file may each make a text longer. The longest decomposition of a character has 11 times its length.
+  // Throws INVALID_FILE if `size` is above `limit`. Callers pass a number of bytes or of characters. Each step of an
+  // untrusted file may make a text longer. The longest decomposition of a character has 11 times its length.
   void check_growth(size_t size) const;
-  size_t limit = SIZE_MAX;
+  size_t limit = SIZE_MAX;  // assign() sets it to 32 times the text's bytes, plus 16 KiB
 
   RegexBudget* regex_budget = nullptr;           // for the whole text; set before steps run
   const std::atomic<bool>* cancelled = nullptr;  // steps that may take long throw ABORTED soon after it is set
@@ -42,7 +42,7 @@ class NormalizedText {
   // Replaces the whole text. Its first `removed` characters are removed without a replacement.
   void transform(const std::vector<Change>& changes, size_t removed);
 
-  // Prepends `content` to a nonempty text, with empty offsets.
+  // Prepends `content` to a nonempty text. The origin of its bytes is the empty range before the first character.
   void prepend(std::string_view content);
 };
 

@@ -34,7 +34,7 @@ struct Range {
   uint32_t value;
 };
 
-// A value per code point, in blocks of 256. Equal blocks are stored once.
+// A value per code point, in blocks of 256. Consecutive equal blocks are stored once.
 template <class T> class BlockTable {
  public:
   BlockTable(const Range* ranges, size_t count) {

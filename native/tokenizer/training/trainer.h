@@ -27,7 +27,7 @@ struct SymbolWords {
   std::vector<std::string> alphabet;
   std::vector<uint32_t> symbols;
   std::vector<Word> words;
-  std::string subword_prefix;  // prefix of later symbols of a word; a merged token has it once
+  std::string subword_prefix;  // prefix of a word's symbols after the first; a merge drops it from the right part
 };
 
 // Tokens are numbered: the alphabet first, then merged tokens in the order of their merges.
@@ -35,9 +35,9 @@ struct TrainedMerge {
   uint32_t left, right, token;
 };
 
-// Returns the merges, best first. Of equally frequent pairs, the one with the lexicographically greater bytes comes
-// first, comparing left parts first. The result does not depend on the order of words. A token occurs in two merges
-// only if both produce the same bytes.
+// Returns the merges, best first. If pairs are equally frequent, the one with the lexicographically greater left part
+// comes first, then the one with the greater right part. The result does not depend on the order of words. A token
+// occurs in two merges only if both produce the same bytes.
 std::vector<TrainedMerge> train_bpe(const SymbolWords& words, const TrainOptions& options);
 
 // Trains over the 256 bytes.
@@ -47,7 +47,8 @@ struct AlphabetOptions {
   double coverage = 1;  // minimum share of the text's characters that the alphabet covers; the rarest are left out
   uint32_t limit = UINT32_MAX;  // maximum number of characters
   uint64_t min_count = 1;       // rarer characters are left out
-  std::string subword_prefix;   // marks a word's later characters, which are separate symbols
+  // Prefix of a word's characters after the first. A character with the prefix is a separate symbol.
+  std::string subword_prefix;
 };
 
 // Returns the characters of the words, most frequent first, and by code point if equally frequent.

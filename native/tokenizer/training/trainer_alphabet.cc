@@ -37,7 +37,7 @@ std::vector<uint32_t> choose_alphabet(const WordCounts& words, const AlphabetOpt
 SymbolWords to_symbols(const WordCounts& words, const AlphabetOptions& options) {
   SymbolWords out;
   out.subword_prefix = options.subword_prefix;
-  // Symbol of a character, as the first and as a later one of a word.
+  // The symbol of each character, at the start of a word and after the start.
   std::unordered_map<uint32_t, uint32_t> first, later;
   for (const uint32_t code : choose_alphabet(words, options)) {
     first.emplace(code, static_cast<uint32_t>(out.alphabet.size()));

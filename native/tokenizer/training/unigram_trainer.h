@@ -1,5 +1,6 @@
-// Trains a Unigram vocabulary like SentencePiece (Kudo 2018). Starts with many substrings of the words. Repeats
-// expectation maximization of their probabilities, and pruning of the pieces whose removal costs the least likelihood.
+// Trains a Unigram vocabulary like SentencePiece (Kudo 2018). Starts with many substrings of the words. Then repeats
+// two steps: expectation maximization estimates the pieces' probabilities, and the pieces that contribute least to the
+// likelihood are removed.
 #pragma once
 #include <atomic>
 #include <cstdint>

@@ -118,7 +118,8 @@ void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, c
     }
     if (found->guarded) {
       while (barrier != barriers.end() && *barrier <= i) ++barrier;
-      // If the match ends at the barrier, its last character is a marked one.
+      // A barrier follows a character of users' text that could begin a guarded token. A match that ends at the barrier
+      // therefore ends with such a character.
       if (barrier != barriers.end() && *barrier <= found_end) {
         ++i;  // not past the match: a token that the template wrote may begin inside it
         continue;

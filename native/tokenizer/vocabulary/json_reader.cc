@@ -1,16 +1,13 @@
 #include "tokenizer/vocabulary/json_reader.h"
 
 #include <charconv>
-#include <clocale>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <system_error>
-#if defined(__APPLE__)
-#include <xlocale.h>
-#endif
 
+#include "core/platform/number_text.h"
 #include "tokenizer/text/utf.h"
 
 namespace heddle {
@@ -21,12 +18,11 @@ bool parse_double(const char* begin, const char* end, double& out) {
   const auto [stop, error] = std::from_chars(begin, end, out);
   return error == std::errc() && stop == end;
 }
-#else  // a standard library without it: its strtod, with the point of no country
+#else  // a standard library without it
 bool parse_double(const char* begin, const char* end, double& out) {
-  static const locale_t plain = newlocale(LC_ALL_MASK, "C", nullptr);
   const std::string text(begin, end);
   char* stop = nullptr;
-  out = strtod_l(text.c_str(), &stop, plain);
+  out = parse_number(text.c_str(), &stop);
   return stop == text.c_str() + text.size() && std::isfinite(out);
 }
 #endif
@@ -83,7 +79,7 @@ bool JsonReader::any_string(TextBuffer& out) {
     if (c < 0x20) return false;
     if (c == '\\') {
       to = escape(to);
-      // Byte-level names contain many such characters.
+      // Names in the byte alphabet contain many two-byte characters.
     } else if (c >= 0xC2 && c < 0xE0 && left() >= 2 && (at_[1] & 0xC0) == 0x80) {
       std::memcpy(to, at_, 2);
       at_ += 2;

@@ -28,8 +28,8 @@ struct JsonVocabulary {
   // Validates the texts after they have been filled in. Returns false for duplicate tokens, inconsistent lengths, ids
   // out of range, malformed UTF-8, and merges with a missing token or a wrong result.
   bool check();
-  // Prepares searches after the texts have been filled in. If a token occurs twice, the first one is found. The table
-  // is built by the first search, because most such vocabularies are hardly searched.
+  // Prepares searches without check(), after the texts have been filled in. If a token occurs twice, the first one is
+  // found. The first search builds the table, because most of these vocabularies are hardly searched.
   void place_tokens();
   size_t size() const { return texts.token_ids.size(); }
 

@@ -84,7 +84,7 @@ void Vocab::find_all(const std::string_view* texts, uint32_t* ids, size_t count)
       hashes[i] = hash_bytes(texts[i]);
       __builtin_prefetch(&slots[hashes[i] & mask_]);
     }
-    // Most texts are in the first slot that they probe. For the others this only prefetches too early.
+    // Most texts are in the first slot that they probe. For the others these prefetches are wasted.
     for (size_t i = 0; i < some; ++i) {
       const uint32_t above = slots[hashes[i] & mask_].above;
       if (above != 0) __builtin_prefetch(&tokens_[above - 1]);

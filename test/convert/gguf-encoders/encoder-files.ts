@@ -152,7 +152,7 @@ export function unigramKeys(tokenizer: Tokenizer, bytes = 6): Record<string, Ggu
   ]);
 }
 
-/** Writes an encoder's file with XLM-RoBERTa's vocabulary. Positions begin at 0, as llama.cpp's converter cuts them. */
+/** Writes an encoder's file with XLM-RoBERTa's vocabulary. Positions begin at 0, since llama.cpp's converter cuts the unused rows before. */
 export async function unigramFile(
   convert: (folder: string, file: string) => Promise<unknown>,
   bytes?: number,

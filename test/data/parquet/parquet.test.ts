@@ -99,7 +99,7 @@ describe("parquet", () => {
     expect(rows.map((row) => row.where)).toEqual([1, 2, 3].map((n) => `${path}: row ${n}`));
   });
 
-  it("names a missing column, text or file", async () => {
+  it("rejects a missing column, text or file, and names it", async () => {
     const rejects = (files: string, code: string, message: RegExp, more = {}) =>
       expect(documentsOf(files, more)).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
     await rejects(
@@ -166,7 +166,7 @@ describe("parquet", () => {
   });
 });
 
-it("does not block the event loop while a large row group is decompressed", async () => {
+it("decompressing a large row group does not block the event loop", async () => {
   const long = Array.from({ length: 40_000 }, (_, i) => `${i} ${"ein langer Text ".repeat(40)}`);
   const nested = long.map((text) => ({ messages: [{ role: "user", content: text.slice(0, 60) }] }));
   const path = table(

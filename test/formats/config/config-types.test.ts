@@ -35,7 +35,7 @@ const held: [
   Same<ModelCardInput, z.input<typeof modelCardSchema>>,
 ] = [true, true, true, true, true, true, true, true];
 
-/** The type checks detect differences. */
+/** The compiler must reject each of these differences. */
 // @ts-expect-error: the interface lacks a field
 const missing: Same<Omit<ModelConfig, "swigluLimit">, Config> = true;
 // @ts-expect-error: a nested field has another type

@@ -1,4 +1,4 @@
-// Models of types that are not provided: the message names the nearest type and the missing feature, and lists nothing else.
+// Unknown model types: the error names the nearest type and the missing feature, and does not list all known types.
 import { describe, expect, test } from "vitest";
 import { HeddleError } from "../../../lib/core/errors.ts";
 import { parseModelConfig } from "../../../lib/formats/config/config.ts";
@@ -18,7 +18,7 @@ function messageOf(config: object): string {
   throw new Error("expected the configuration to be refused");
 }
 
-/** Parts of configurations as they are published, the nearest type, and a part of what is missing. */
+/** Excerpts of published configurations, with the nearest type and a pattern for the missing feature. */
 const PUBLISHED: [type: string, config: object, near: string | undefined, missing: RegExp][] = [
   ["deepseek_v3", { kv_lora_rank: 512, n_routed_experts: 256, n_shared_experts: 1 }, "qwen3_moe", /latent attention/],
   ["deepseek_v2", { kv_lora_rank: 512 }, "qwen3_moe", /latent attention \(kv_lora_rank\)/],

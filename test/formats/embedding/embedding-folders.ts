@@ -78,12 +78,13 @@ export const close = (got: ArrayLike<number>, wanted: readonly number[], bound =
 
 export const MODES = ["first", "max", "mean", "mean_sqrt_len", "weighted_mean", "last"] as const;
 
-/** A sentence-transformers folder: cls and mean pooling, Dense with tanh, LayerNorm, Dense without bias, Normalize. */
+/** The weights of the layers in `foreignFolder`. */
 const layers = {
   first: { weight: numbers(10 * 2 * WIDTH, 1), bias: numbers(10, 2) },
   norm: { weight: numbers(10, 3), bias: numbers(10, 4) },
   second: { weight: numbers(6 * 10, 5) },
 };
+/** Writes a sentence-transformers folder: cls and mean pooling, Dense with tanh, LayerNorm, Dense without bias, Normalize. */
 export async function foreignFolder(): Promise<string> {
   const folder = temporaryFolder();
   await using base = newModel("bert");
@@ -116,7 +117,7 @@ export async function foreignFolder(): Promise<string> {
   return folder;
 }
 
-/** Expected vectors by the modules' definitions. */
+/** Returns the expected vector of a text in `foreignFolder`, by the definitions of its modules. */
 export async function wantedOf(model: LanguageModel, text: string): Promise<number[]> {
   const states = await statesOf(model, text);
   const x = [...pooledBy("first", states), ...pooledBy("mean", states)];

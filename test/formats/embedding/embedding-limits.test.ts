@@ -43,7 +43,7 @@ test.each(["roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet
   },
 );
 
-test("names the key of an invalid length", async () => {
+test("rejects an invalid length and names its key", async () => {
   const wrong = /processing_kwargs.text.max_length: expected a whole number from 1, got 0/;
   await expectError(() => limitOf(kwargs(0), 12), "INVALID_FILE", wrong);
 });

@@ -1,4 +1,4 @@
-// sentence-transformers folders: pooling modes, a layer after pooling, saving and conversion.
+// sentence-transformers folders: pooling modes, layers after pooling, saving and conversion.
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -112,7 +112,7 @@ describe("pooling", () => {
   });
 });
 
-describe("a layer after pooling", () => {
+describe("layers after pooling", () => {
   test("are computed, saved and converted", async () => {
     const folder = await foreignFolder();
     await using model = await LanguageModel.load(folder);

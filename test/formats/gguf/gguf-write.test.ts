@@ -66,7 +66,7 @@ test("round-trips metadata and tensors", async () => {
   );
 });
 
-test("rejects values out of range", async () => {
+test("writing GGUF rejects values out of range", async () => {
   const path = join(temporaryFolder(), "x.gguf");
   const write = (value: GgufValue) => writeGguf(path, { metadata: new Map([["k", value]]), tensors: [] });
   await expectError(

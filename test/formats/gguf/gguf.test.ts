@@ -128,7 +128,7 @@ describe("reading GGUF", () => {
     expect(milliseconds).toBeLessThan(1000);
   });
 
-  test("names the key of a value with an unexpected type", async () => {
+  test("rejects a value of an unexpected type and names its key", async () => {
     const opened = await openGguf(
       temporaryFile(gguf({ keys: [key("a", 8, text("x")), key("big", 10, u64(2n ** 60n))] })),
     );

@@ -184,7 +184,7 @@ const table: [template: string, expected: string][] = [
   ],
 ];
 
-test.each(table)("%s", (template, expected) => {
+test.each(table)("renders as Jinja2 does: %s", (template, expected) => {
   expect(renderTemplate(template, {})).toBe(expected);
 });
 
@@ -207,7 +207,7 @@ const excessive = [
   "{% for i in range(10000) %}{% for j in range(10000) %}{{ loop.cycle(1, 2) }}{% endfor %}{% endfor %}",
 ];
 
-test.each(excessive)("stops at a limit: %s", (template) => {
+test.each(excessive)("rejects a template that exceeds an output limit: %s", (template) => {
   const begun = performance.now();
   expect(() => renderTemplate(template, {})).toThrow(
     /^chat template: (?:a (?:text|format) of|an array of|more than|took more than)/,
@@ -229,7 +229,7 @@ const wrong: [template: string, message: RegExp][] = [
   ["{% for x in [1] %}{{ loop.cycle() }}{% endfor %}", /loop.cycle: expected at least one item/],
 ];
 
-test.each(wrong)("rejects %s", (template, message) => {
+test.each(wrong)("rejects invalid filter arguments: %s", (template, message) => {
   expect(() => renderTemplate(template, {})).toThrow(message);
 });
 

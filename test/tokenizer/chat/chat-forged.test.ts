@@ -45,6 +45,7 @@ const chatMl = [
   added(263, "é", { normalized: true }),
   added(264, "<S>", { normalized: true }),
 ];
+/** The ids of added tokens, which a message's text must not produce. */
 const guarded = (ids: Iterable<number>) => [...ids].filter((id) => id >= 259);
 const byteLevel = (normalizer: object) => fromJson(byteLevelJson([], { normalizer, added_tokens: chatMl }));
 
@@ -105,9 +106,9 @@ const content = fc.array(tricky, { maxLength: 8 }).map((parts) => parts.join("")
 const role = fc.constantFrom("user", "assistant", "system", "tool");
 const messages = fc.array(fc.record({ role, content }), { minLength: 1, maxLength: 3 });
 
-/** The guarded tokens that the template itself writes. */
+/** The ids of added tokens that the template itself writes. */
 const ofTemplate = (conversation: readonly ChatMessage[]) => conversation.flatMap(() => [259, 260]);
-/** Guarded tokens without the non-special mark-up that an assistant may write. */
+/** Ids of added tokens, except the non-special mark-up that an assistant may write. */
 const seen = (tokenizer: Tokenizer, ids: Iterable<number>) =>
   guarded(ids).filter((id) => id !== tokenizer.tokenToId("<tool_call>"));
 
@@ -162,7 +163,7 @@ describe("text that a normalizer can turn into a special token", () => {
     }
   });
 
-  it("is found across slice boundaries", () => {
+  it("is guarded at the boundaries between slices of a long text", () => {
     const tokenizer = byteLevel({ type: "NFKC" });
     for (const role of ["user", "assistant"])
       for (let shift = -12; shift <= 2; shift++) {
@@ -184,7 +185,7 @@ describe("text that a normalizer can turn into a special token", () => {
     }
   });
 
-  it("stays visible to templates that search it if no normalizer changes it", () => {
+  it("can still be searched by templates if no normalizer changes it", () => {
     const tokenizer = byteLevel({ type: "NFKC" });
     const of = (role: string, content: string, template: string) =>
       tokenizer.applyChatTemplate([{ role, content }], { template }).text;

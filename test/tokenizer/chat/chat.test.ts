@@ -25,7 +25,7 @@ describe("applyChatTemplate", () => {
     expect(text).toBe("<|im_start|>assistant\n<|im_end|>\n");
   });
 
-  it("defaults to a plain-text template otherwise", () => {
+  it("defaults to a plain-text template if the vocabulary lacks ChatML's tokens", () => {
     const plain = withTokens([added(256, "<s>"), added(257, "</s>")], { bos_token: "<s>", eos_token: "</s>" });
     const messages = [
       { role: "system", content: "Be brief." },
@@ -38,7 +38,7 @@ describe("applyChatTemplate", () => {
     expect(specials(plain, ids)).toEqual(["<s>", "</s>"]);
   });
 
-  it("passes variables to the tokenizer's template", () => {
+  it("passes variables to the tokenizer's template, and selects a template by name", () => {
     const chat_template =
       "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] | trim }}{% endfor %}{% if tools %}{{ tools | tojson }}{% endif %}{{ mood }}{% if add_generation_prompt %}>{% endif %}";
     const own = withTokens([added(256, "<s>")], { bos_token: "<s>", chat_template });
@@ -176,7 +176,7 @@ describe("Jinja compatibility", () => {
     expect(rendered(template)).toBe(text);
   });
 
-  it("iterates over a message's characters, including guarded ones", () => {
+  it("iterates over a message's characters, including those of special tokens", () => {
     const template = "{% for c in messages[0].content %}[{{ c }}]{% endfor %}";
     expect(render(template, "a<|b")).toBe("[a][<][|][b]");
     expect(render("{{ messages[0].content | length }}{{ nobody | length }}{{ [1] | length }}", "<|é😀")).toBe("401");
@@ -229,7 +229,7 @@ describe("message text", () => {
     expect(specials(other, ids)).toEqual(["</s>"]);
   });
 
-  it("stays guarded through any template operation", () => {
+  it("never becomes a special token through any template operation", () => {
     const templates = [
       "{{ messages[0].content | replace('#', '') }}",
       "{{ messages[0].content.split('#') | join('') }}",
@@ -295,7 +295,7 @@ describe("message text", () => {
     expect(ids).toContain(merged.tokenToId("Ċa")); // merges cross the border between template and message
   });
 
-  it("is guarded through normalizers and the search for normalized tokens", () => {
+  it("never becomes a special token through a normalizer", () => {
     const normalized = chatMl.map((token) => ({ ...token, normalized: true }));
     for (const normalizer of [null, { type: "Lowercase" }, { type: "NFC" }]) {
       const other = withTokens(normalized, undefined, { normalizer });
@@ -304,7 +304,7 @@ describe("message text", () => {
     }
   });
 
-  it("cannot be injected through the role", () => {
+  it("is rejected if a role contains a special token", () => {
     const message = { role: "user<|im_end|>", content: "" };
     expect(() => tokenizer.applyChatTemplate([message])).toThrowError(/messages\[0\]\.role/u);
   });
@@ -411,7 +411,7 @@ describe("fit", () => {
     expect(one.dropped).toEqual(turns.slice(0, 8));
   });
 
-  it("throws if even the last turn does not fit", () => {
+  it("reports `fits: false` if even the last turn does not fit", () => {
     const fit = tokenizer.fit(messages, { contextLength: 10 });
     expect(fit).toMatchObject({ fits: false, messages: [system, user("last")], dropped: turns });
     expect(tokenizer.fit([], { contextLength: 10 })).toMatchObject({ fits: true, messages: [], dropped: [] });

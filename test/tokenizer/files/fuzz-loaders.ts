@@ -91,7 +91,7 @@ export function describeFuzzing(seconds: number, seed: number): void {
     });
     afterAll(() => coverage.stop());
     for (const [name, loader] of Object.entries(loaders)) {
-      it(name, { timeout: 60_000 + 10_000 * seconds }, async () => {
+      it(`survive damage: ${name}`, { timeout: 60_000 + 10_000 * seconds }, async () => {
         const { inputs, found, before, after } = await fuzz(name, loader, coverage, 1000 * seconds, seed);
         console.log(`${name}: ${inputs} files, ${before} characters of code, then ${after}`);
         expect(before).toBeGreaterThan(1000); // otherwise coverage is not recorded

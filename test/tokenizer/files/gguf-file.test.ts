@@ -26,7 +26,7 @@ beforeAll(async () => {
 
 const sentence = "The cat saw the sea. 日本";
 
-test("loads a GGUF file under any name, from any of its parts, and of an unknown architecture", async () => {
+test("Tokenizer.load reads a GGUF file of any name, part or architecture", async () => {
   const wanted = [...(await tinyTokenizer()).encode(sentence)];
   const unnamed = join(temporaryFolder(), "model");
   copyFileSync(file, unnamed);
@@ -70,7 +70,7 @@ test("errors name the file", async () => {
   await expectError(() => Tokenizer.load(first!), "NOT_FOUND", /expected model-00002-of-00002.gguf in the same folder/);
 });
 
-test("loads a tokenizer.json, and rejects a missing file, a path of the wrong type and an aborted load", async () => {
+test("Tokenizer.load reads a tokenizer.json, and rejects a missing file, a path of the wrong type and an aborted load", async () => {
   const folder = join(temporaryFolder(), "tokenizer");
   mkdirSync(folder);
   await (await tinyTokenizer()).save(folder);

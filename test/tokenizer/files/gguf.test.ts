@@ -204,7 +204,7 @@ describe("invalid GGUF metadata", () => {
     ],
   ];
   for (const [name, metadata, code, message] of cases) {
-    it(name, () => {
+    it(`is rejected: ${name}`, () => {
       let error: unknown;
       try {
         Tokenizer.fromGguf(metadata);

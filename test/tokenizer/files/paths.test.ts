@@ -15,7 +15,7 @@ function pathOf({ spec }: ReturnType<typeof makePlan>): Path {
 }
 
 const expected: Record<string, Path> = { claude: "fast behind a normalizer" };
-describe("the code path of published tokenizers", () => {
+describe("published tokenizers take the documented code path", () => {
   for (const { name, path } of published) {
     it.skipIf(path === undefined)(name, () => {
       expect(pathOf(makePlan(parseTokenizerFile(readFileSync(path!))))).toBe(expected[name] ?? "fast");
@@ -28,7 +28,7 @@ const sequence = (...pretokenizers: object[]) => ({ type: "Sequence", pretokeniz
 const split = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false });
 const digits = { type: "Digits", individual_digits: true };
 
-describe("the code path of published pre-tokenizers", () => {
+describe("published pre-tokenizers take the documented code path", () => {
   it.each<[string, object, Path]>([
     ["GPT-2, RoBERTa, Phi 2, OLMo, ModernBERT", byteLevel, "fast"],
     ["GPT-4, Llama 3, Falcon 3, GLM 4", splitBy(namedPatterns.llama3), "fast"],

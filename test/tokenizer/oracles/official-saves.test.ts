@@ -112,6 +112,6 @@ describe.skipIf(oracleFolder === undefined)("the official library loads a saved 
 });
 
 // Vitest fails a file without tests, so this one always runs.
-it("covers sixteen vocabularies", () => {
+it("the list of saved tokenizers has sixteen vocabularies", () => {
   expect(ownFiles.length + ofFixtures.length).toBe(16);
 });

@@ -10,8 +10,8 @@ import { expectEqual, officialLibrary } from "./official-library.ts";
 const total = 2_000_000;
 const all = Object.entries(families());
 
-describe.skipIf(oracleFolder === undefined)("official library", () => {
-  it.each(all.map(([name, json], index) => ({ name, json, index })))("$name", async ({ json, index }) => {
+describe.skipIf(oracleFolder === undefined)("the official library gives the same ids and texts", () => {
+  it.each(all.map(([name, json], index) => ({ name, json, index })))("for $name", async ({ json, index }) => {
     const text = JSON.stringify(json);
     const random = generator(1_000_003 * (index + 1));
     const count = Math.ceil(total / 2 / all.length);
@@ -20,7 +20,7 @@ describe.skipIf(oracleFolder === undefined)("official library", () => {
   });
 
   for (const [index, { name, path }] of published.entries()) {
-    it.skipIf(path === undefined)(name, async () => {
+    it.skipIf(path === undefined)(`for ${name}`, async () => {
       const { official, tokenizer } = await loadPublished(path!);
       const next = textWith(tokenizer, generator(7_000_003 * (index + 1)));
       await expectEqual(official, tokenizer, Math.ceil(total / 2 / published.length), next);

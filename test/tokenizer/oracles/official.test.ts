@@ -9,7 +9,7 @@ const golden = JSON.parse(readFileSync(new URL("../../golden/tokenizers.json", i
   [number[], string][]
 >;
 
-/** Formats values as the official library does. */
+/** The official library always recognizes special tokens in a text. */
 const recognised = { allowSpecial: true };
 
 describe.each(Object.entries(families()).map(([name, json], index) => ({ name, json, index })))(

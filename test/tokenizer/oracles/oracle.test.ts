@@ -46,18 +46,18 @@ for (const [name, place] of Object.entries(places)) {
     const encode = (text: string, allowSpecial: boolean) =>
       tokenizer.encode(text, { addSpecialTokens: false, allowSpecial }).join();
 
-    it("gives all ids", () => {
+    it("gives the reference's ids for all texts", () => {
       expect(rows).toHaveLength(400);
       expect(failing(({ text, ids }) => encode(text, true) !== ids[name]!.join())).toEqual([]);
     });
 
-    it("gives all ids if special tokens are ordinary text", () => {
+    it("gives the reference's ids if special tokens are treated as ordinary text", () => {
       expect(failing((row) => encode(row.text, false) !== (row.ids_ordinary?.[name] ?? row.ids[name])!.join())).toEqual(
         [],
       );
     });
 
-    it("decodes to the same text, at once and incrementally", () => {
+    it("decodes ids to the reference's text, at once and incrementally", () => {
       const text = (row: Row) => row.decoded?.[name] ?? row.text.toWellFormed();
       expect(failing((row) => tokenizer.decode(row.ids[name]!) !== text(row))).toEqual([]);
       const stream = (row: Row) => {

@@ -1,4 +1,5 @@
-// After enough long pieces, byte-level models switch to a matcher. The ids stay the same.
+// After enough long pieces, byte-level BPE replaces its merge loop by a matcher of token pairs
+// (native/tokenizer/models/pair_matcher.h). The ids stay the same.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -46,7 +47,7 @@ function expectSame({ merging, matching }: ReturnType<typeof pair>, texts: reado
     ]);
 }
 
-/** Whether the second tokenizer takes less time for a long text without spaces, which only a matcher explains. */
+/** Expects `matching` to encode a long text without spaces faster than a new tokenizer, which has no matcher. */
 async function expectMatcher(json: string, matching: Tokenizer, text: string): Promise<void> {
   const timeOf = (tokenizer: Tokenizer) => cpuMilliseconds(() => tokenizer.encode(text, { allowSpecial: true }));
   // A new tokenizer each time, since the texts of several measurements would make it build a matcher.
@@ -108,7 +109,7 @@ describe("untrusted merge lists", () => {
             merges.push([l, r]);
             if (!tokens.includes(l + r)) tokens.push(l + r);
           }
-          // Rank order differs from token order.
+          // Merges are not ranked in the order in which they create tokens.
           const shuffled = merges.map((m) => [order.next().value as number, m] as const).sort((a, b) => a[0] - b[0]);
           const json = byteLevelJson(shuffled.map(([, m]) => m));
           expectSame(pair(JSON.stringify(json)), pieces(letters, seed).slice(0, 8));

@@ -22,7 +22,7 @@ const wordPiece = (tokens: string[], prefix = "##") =>
     },
   });
 
-/** A token that a run of a's matches except for its end, at every position. */
+/** A long token that never matches: in a run of a's, every position matches all of it but the last character. */
 const vain = `${"a".repeat(1023)}b`;
 
 // Runs that cause failed matches of up to a thousand steps, with various tokens in between.
@@ -102,7 +102,7 @@ describe("long-running encoding", () => {
     const tokenizer = make();
     const text = "a".repeat(length);
     const all = () => cpuMilliseconds(() => tokenizer.encode(text));
-    // Sixteen times the text, aborted immediately after the fast linear stages.
+    // A text sixteen times as long, aborted after a millisecond.
     const aborted = async () => {
       const before = process.cpuUsage();
       const controller = new AbortController();

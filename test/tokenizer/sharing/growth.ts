@@ -84,7 +84,7 @@ export function configurations(): Record<string, () => Tokenizer> {
       normalizer: null,
       model: { type: "Unigram", unk_id: 0, vocab: [["<unk>", 0], ...chain.map((text, i) => [text, -i])] },
     });
-  // A token of the maximum length; the text contains all of it but its end.
+  // A token of the maximum length. The text matches all of it except the last character.
   const vain = `${"a".repeat(1023)}b`;
   all["a Unigram of one token in vain"] = () =>
     fromJson({

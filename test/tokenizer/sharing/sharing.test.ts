@@ -173,7 +173,7 @@ describe("heddle/tokenizer", () => {
       files.filter((file) => file.includes("/") && !/^(tokenizer|binding)\//.test(file));
     const files = filesFrom(/from\s*"(\.[^"]+)"/gu);
     const outside = foreign(files).filter((file) => !/^(core|io)\//.test(file));
-    // Which kind a file is, and the names of a tokenizer's files in a folder.
+    // The only imports from other folders: detection of file types, and the names of a tokenizer's files.
     const formats = ["file-kind", "safetensors/safetensors-head", "tokenizer-files"];
     expect(outside).toEqual(formats.map((name) => `formats/${name}.ts`));
     // Loaded on demand: the path of the embedded model, the GGUF vocabulary reader and the dtype names.

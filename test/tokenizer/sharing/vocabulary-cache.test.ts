@@ -63,7 +63,7 @@ describe("vocabulary cache", () => {
     expect(again.idToToken(3)).toBe(first.idToToken(3));
   });
 
-  it("depends on the file's content, not its date", async () => {
+  it("is rebuilt if the file's content changes, even with an unchanged date", async () => {
     const path = place(sample);
     await Tokenizer.load(path, { cache: true });
     const before = readFileSync(cachePath(path));
@@ -93,7 +93,7 @@ describe("vocabulary cache", () => {
     expect(binding.readCompiledVocabulary(whole, source.subarray(1))).toBeUndefined();
   });
 
-  it("replaces invalid files, and is skipped if the folder is read-only", async () => {
+  it("replaces an invalid cache, and is not needed in a read-only folder", async () => {
     const path = place(sample);
     writeFileSync(cachePath(path), "rubbish");
     const loaded = await Tokenizer.load(path, { cache: true });
@@ -108,7 +108,7 @@ describe("vocabulary cache", () => {
     }
   });
 
-  it("accepts any bytes without crashing", () => {
+  it("is ignored if it is random bytes", () => {
     const source = Buffer.from(JSON.stringify(sample));
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
@@ -117,7 +117,7 @@ describe("vocabulary cache", () => {
     );
   });
 
-  it("is not written for model types that are not compiled", async () => {
+  it("is not written for a WordLevel model, which has no compiled form", async () => {
     const path = place({
       ...sample,
       model: { type: "WordLevel", vocab: { a: 0, "[UNK]": 1 }, unk_token: "[UNK]" },
@@ -128,7 +128,7 @@ describe("vocabulary cache", () => {
   });
 
   for (const { name, path } of published) {
-    it.skipIf(path === undefined)(`gives the same tokenizer: ${name}`, async () => {
+    it.skipIf(path === undefined)(`gives the same tokenizer as the file: ${name}`, async () => {
       const copy = place(readFileSync(path!, "utf8"));
       const first = await Tokenizer.load(copy, { cache: true });
       const source = readFileSync(copy);

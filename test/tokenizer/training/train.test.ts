@@ -211,7 +211,7 @@ describe("Tokenizer.train", () => {
     });
   });
 
-  it("names bytes as GPT-2 does", async () => {
+  it("gives bytes the names that GPT-2 gives them", async () => {
     const names: [number, string][] = [
       [0x21, "!"],
       [0x20, "Ġ"],

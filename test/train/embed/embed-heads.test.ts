@@ -1,4 +1,4 @@
-// Models with layers after pooling under other heads: training a classifier or a reward model leaves these layers unchanged.
+// Embedding models can have layers after pooling. Training a classifier or a reward model on them leaves these layers unchanged.
 import { describe, expect, test } from "vitest";
 import type { EmbeddingConfig } from "../../../lib/formats/config/config.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";

@@ -38,12 +38,12 @@ describe.each(["bert", "llama"] as const)("%s", (modelType) => {
   const cases: { pooling: PoolingMode | PoolingMode[] }[] = [...ways, [...ways.slice(0, 2)]].map((pooling) => ({
     pooling,
   }));
-  test.each(cases)("pooling $pooling: vectors and gradients are correct", async ({ pooling }) => {
+  test.each(cases)("$pooling pooling: vectors match embed, gradients match finite differences", async ({ pooling }) => {
     await using model = newModel(modelType, { pooling, layers });
     const { config } = model;
     const width = embeddingWidths(config).at(-1)!;
     expect(width).toBe(8);
-    // Not a power of two, so that halves are uneven.
+    // An odd length, so that max pooling splits its rows unevenly.
     const shape = { sequences: 6, sequenceLength: 13, dtype: "f32" as const };
     const stage = contrastive({
       ...{ width, pairs: 3, negatives: 0, pooling, temperature: 0.5, symmetric: true, padTokenId: 0 },
@@ -182,7 +182,7 @@ describe("trainEmbedding", () => {
     expect(model.config.embedding).toEqual({ pooling: "mean", normalize: true });
   });
 
-  test("uses the model's lowercase and maxSeqLength", async () => {
+  test("applies the model's lowercase and maxSeqLength to training texts", async () => {
     await using model = newModel("bert", { lowercase: true, maxSeqLength: 5 });
     const more = /maxSeqLength: expected at most 5, the model's embedding.maxSeqLength, got 6/;
     await expectError(() => trainEmbedding(model, { ...options, maxSeqLength: 6 }), "INVALID_ARGUMENT", more);

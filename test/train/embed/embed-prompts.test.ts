@@ -87,7 +87,7 @@ describe("prompts in training", () => {
       const shape = { sequences: 8, sequenceLength: 19, dtype: "f32" as const };
       const width = WIDTH * ways.length;
       const stage = contrastive({
-        // One pair slot more than there are pairs.
+        // Room for four pairs, though the batch has three.
         ...{ width, pairs: 4, negatives: 0, pooling, temperature: 0.5, symmetric: true, padTokenId: 0 },
         ...{ sequenceLength: shape.sequenceLength, prompts: columns },
       });

@@ -228,10 +228,10 @@ describe("trainEmbedding", () => {
     const ids = (...values: number[]) => Uint32Array.from(values);
     const batch = [
       { anchor: ids(1), positive: ids(5, 6), negatives: [ids(9)] },
-      { anchor: ids(2), positive: ids(5, 6), negatives: [] }, // the first pair's positive
-      { anchor: ids(1), positive: ids(7), negatives: [ids(8)] }, // the first pair's anchor: 5 6 and 7 are correct for both
-      { anchor: ids(56), positive: ids(1), negatives: [ids(56)] }, // an anchor as positive; its anchor also as negative
-      { anchor: ids(3), positive: ids(4), negatives: [ids(5, 6)] }, // another pair's positive as negative
+      { anchor: ids(2), positive: ids(5, 6), negatives: [] }, // the same positive as the first pair
+      { anchor: ids(1), positive: ids(7), negatives: [ids(8)] }, // the first pair's anchor, so both have two positives: (5, 6) and 7
+      { anchor: ids(56), positive: ids(1), negatives: [ids(56)] }, // the positive is another pair's anchor, the negative its own anchor
+      { anchor: ids(3), positive: ids(4), negatives: [ids(5, 6)] }, // the negative is another pair's positive
     ];
     const mask = candidateMask(batch, { pairs: 6, negatives: 1 });
     const chosenAmong = Array.from({ length: 6 }, (_, a) =>

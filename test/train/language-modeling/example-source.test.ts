@@ -11,7 +11,7 @@ async function taken<T>(source: ExampleSource<T>, batches: number): Promise<T[]>
 }
 
 describe("examples in memory", () => {
-  test("rejects a misspelt option, such as heldout, which would disable evaluation", () => {
+  test("reject a misspelt option, such as heldout, which would disable evaluation", () => {
     expect(() => new ExampleSource(rows, { ...options, heldout: rows } as typeof options)).toThrow(
       /^heldout: expected a known option \(nearest: heldOut\), got an unknown name$/,
     );

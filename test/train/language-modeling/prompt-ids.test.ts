@@ -48,7 +48,7 @@ describe("the ids of training prompts", () => {
       const at = { value: rows[0]!, where: "row 1", inFile: false };
       const how = { assistantOnlyLoss: true, completionOnlyLoss: true };
       const { ids, mask } = sftExample(at, tokenizer, how);
-      // Also as one text whose ids start with the prompt's.
+      // The row's ids are those of the whole text, and start with the prompt's. The same holds for a row with a single text.
       expect([...ids], name).toEqual([...begin, ...own("cat is red"), end]);
       expect(mask.indexOf(1), name).toBe(asked.length);
       const whole = sftExample({ ...at, value: { text: "cat is red" } }, tokenizer, how);

@@ -173,7 +173,7 @@ describe("sft", () => {
     await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
     await using second = newModel();
     expect([...before, ...(await losses(second, { ...given, outputDir, resume: true }))]).toEqual(expected);
-    // Held-out rows are measured without it: one step that changes nothing leaves the same loss.
+    // Evaluation adds no noise: after a step with a negligible learning rate, the held-out loss is the same with and without NEFTune.
     const held = async (neftuneNoiseAlpha: number) => {
       await using base = newModel();
       return (await sft(base, { ...given, neftuneNoiseAlpha, maxSteps: 1, learningRate: 1e-12 })).evalLoss;

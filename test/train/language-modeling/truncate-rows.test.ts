@@ -11,7 +11,7 @@ const whole = tokenizer.encode(text);
 const truncated = (contextLength: number) => cutText(text, tokenizer, { name: "text", contextLength });
 
 test.each([3, 5, 9, whole.length - 1, whole.length, whole.length + 1])(
-  "truncates a row to %i tokens",
+  "training truncates a row to %i tokens, as embed and classify do",
   async (maxLength) => {
     expect(tokenizer.closingCount).toBeGreaterThan(0);
     const expected = maxLength < whole.length ? await truncated(maxLength) : Array.from(whole);

@@ -108,7 +108,7 @@ describe("a stage without lora over a model with an adapter", () => {
         /^lora: adapter default cannot be merged into .*q8_0.*`lora: \{\}`.*base\.model\.mergeAdapter\("default"\)/,
       ),
     });
-    // The message of a stage without the lora option does not mention it.
+    // Pre-training has no lora option, so its message does not suggest one.
     const text = join(folder, "text.txt");
     await writeFile(text, "Anna likes a red ball.\n\nBen sees the old tree.");
     expect(await failureOf(() => pretrain(model, { data: text, maxSteps: 1, maxSeqLength: 8 }))).toMatchObject({
@@ -170,7 +170,7 @@ describe("options for an existing adapter", () => {
     [{ useRslora: true }, /lora\.useRslora: expected false .*got true/],
     [{ targetModules: ["q_proj", "v_proj"] }, /lora\.targetModules: expected .*got q_proj, v_proj/],
     [{ modulesToSave: ["embed_tokens"] }, /lora\.modulesToSave: expected none .*got embed_tokens/],
-  ])("rejects %j, which contradicts the adapter", async (lora, message) => {
+  ])("are rejected if they contradict the adapter: %j", async (lora, message) => {
     await using model = await load();
     const before = await logits(model);
     expect(await failureOf(() => sft(model, { ...more, lora }))).toMatchObject({
@@ -184,7 +184,7 @@ describe("options for an existing adapter", () => {
     {},
     { r: 4, alpha: 8, dropout: 0, targetModules: "all-linear", modulesToSave: [] },
     { targetModules: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] },
-  ])("accepts %j, which matches the adapter, and trains it", async (lora) => {
+  ])("train the adapter if they match it: %j", async (lora) => {
     await using model = await load();
     const before = await logits(model);
     await sft(model, { ...more, learningRate: 1e-2, lora });

@@ -308,7 +308,7 @@ describe("invalid settings", () => {
     "an evaluate that is not a function": [{ evaluate: "score" as never }, /evaluate: expected a function/],
     "patience of 0": [{ earlyStoppingPatience: 0 }, /earlyStoppingPatience: expected a whole number of at least 1/],
   };
-  test.each(Object.entries(failures))("names the option: %s", async (name, [options, message]) => {
+  test.each(Object.entries(failures))("are rejected by name: %s", async (name, [options, message]) => {
     await using base = await newModel();
     let steps = 0;
     const failure = await failureOf(async () => {
@@ -318,7 +318,7 @@ describe("invalid settings", () => {
     expect(failure).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });
   });
 
-  test("reports a missing best checkpoint", async () => {
+  test("a missing best checkpoint is reported", async () => {
     const outputDir = join(folder, "gone");
     await using base = await newModel();
     const failure = await failureOf(async () => {

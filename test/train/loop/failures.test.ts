@@ -78,7 +78,7 @@ describe("a run that ends with an error", () => {
     expect([...losses.slice(0, 2), ...after.losses]).toEqual(await uninterruptedLosses());
   });
 
-  test("names the file and line of a broken row that it reads after some steps, and saves those steps", async () => {
+  test("reports the file and line of a broken row that it reads after some steps, and saves those steps", async () => {
     const outputDir = join(folder, "broken-row");
     const data = join(folder, "broken.jsonl");
     const rows = sentences.map((text) => JSON.stringify({ text }));
@@ -93,7 +93,7 @@ describe("a run that ends with an error", () => {
     expect(await checkpoints(outputDir)).toEqual([`checkpoint-${losses.length}`]);
   });
 
-  test("names the step of a NaN loss, does not save non-finite weights, and keeps older checkpoints", async () => {
+  test("reports the step of a NaN loss, does not save non-finite weights, and keeps older checkpoints", async () => {
     const outputDir = join(folder, "nan");
     await using base = await newModel();
     const given = options({ outputDir, saveSteps: 2, saveTotalLimit: 1 });
@@ -130,7 +130,7 @@ describe("a run that ends with an error", () => {
   test("saves the weights, which a NaN gradient of a finite loss leaves unchanged", async () => {
     const outputDir = join(folder, "nan-gradient");
     await using base = await newModel();
-    // The first update leaves values with which the second gradient overflows.
+    // After the first update, values are so large that the second gradient overflows.
     const given = options({ outputDir, saveSteps: 1, saveTotalLimit: 1, learningRate: 1e25 });
     const { losses, failure } = await run(base, given);
     expect(losses).toHaveLength(1);
@@ -194,7 +194,7 @@ describe("errors that can be detected before a run", () => {
     expect(losses).toEqual([]);
   });
 
-  test("rejects options and models of the wrong type", async () => {
+  test("include options and models of the wrong type", async () => {
     const call = pretrain as unknown as (...given: unknown[]) => PromiseLike<unknown>;
     await using base = await newModel();
     for (const none of [undefined, null, 3, []]) expect(() => call(base, none)).toThrow(/pretrain: expected an object/);

@@ -61,7 +61,7 @@ test("unwritten lines are kept for the next flush, and the file has no partial l
   expect(await stepsOf(Reflect.get(log, "path"))).toEqual([1, 2, 3, 4, 5, 6, ""]);
 });
 
-test("reports the run's error rather than the log's, and throws the log's error into the run", async () => {
+test("a run's own error takes precedence over the log's, which is otherwise thrown into the run", async () => {
   const outputDir = await mkdtemp(join(folder, "heard-"));
   const clock = vi.spyOn(performance, "now");
   let now = 0;

@@ -51,7 +51,7 @@ describe("a run with too large a micro-batch", () => {
 
   test("is rejected because of its planned memory, even if one hidden state per position would fit", async () => {
     await using model = await newModel();
-    // A position's planned values are many times its hidden state. This size fits by one measure and not by the other.
+    // A position's planned values take many times the memory of its hidden state. At this size only the hidden states would fit.
     const size = Math.floor((0.5 * availableBytes()) / (2 * model.config.hiddenSize * 64));
     const run = pretrain(model, { data, maxSteps: 1, perDeviceTrainBatchSize: size, maxSeqLength: 64 });
     await expect(run).rejects.toMatchObject(outOfMemory(/^perDeviceTrainBatchSize: expected micro-batches that fit/));

@@ -41,23 +41,23 @@ const refusals: [string, Partial<SftOptions>, RegExp][] = [
   ["warmupSteps", { warmupSteps: 2 }, /^warmupSteps: expected none as in the resumed run, got 2;/],
   ["lrScheduler", { lrScheduler: "linear" }, /^lrScheduler: expected "cosine" as in the resumed run, got "linear";/],
   [
-    "a custom scheduler",
+    "lrScheduler, now a function",
     { lrScheduler: () => 1 },
     /^lrScheduler: expected "cosine" as in the resumed run, got "a function";/,
   ],
-  ["seed", { neftuneNoiseAlpha: 5 }, /^neftuneNoiseAlpha: expected 0 as in the resumed run, got 5;/],
+  ["neftuneNoiseAlpha", { neftuneNoiseAlpha: 5 }, /^neftuneNoiseAlpha: expected 0 as in the resumed run, got 5;/],
   [
-    "accumulation",
+    "gradientAccumulationSteps",
     { gradientAccumulationSteps: 2 },
     /^gradientAccumulationSteps: expected 1 as in the resumed run, got 2;/,
   ],
   [
-    "several",
+    "adamBeta2 and maxGradNorm",
     { adamBeta2: 0.99, maxGradNorm: 0.5 },
     /^(adamBeta2|maxGradNorm): .* \(changed too: (maxGradNorm|adamBeta2)\);/,
   ],
 ];
-test.each(refusals)("rejects a changed %s", async (_name, options, message) => {
+test.each(refusals)("rejects a change of %s", async (_name, options, message) => {
   await expect(resumed(options)).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
     message: expect.stringMatching(message),
@@ -100,7 +100,7 @@ test("resumes a checkpoint without stored options", async () => {
   await expect(sft(model, { ...shared, resume })).resolves.toMatchObject({ steps: 4 });
 });
 
-test("compares options of the stage and of its replay", async () => {
+test("rejects a change of a stage's own option or of its replay", async () => {
   const pairs = [{ prompt: "The cat", chosen: " is red", rejected: " is not" }];
   const text = join(folder, "text.txt");
   await writeFile(text, sentences.join("\n\n"));
@@ -116,7 +116,7 @@ test("compares options of the stage and of its replay", async () => {
   await expect(run(again)).resolves.toMatchObject({ steps: 2 });
 });
 
-test("a change of data is reported before a changed option", async () => {
+test("a changed seed of pre-training is reported as other data", async () => {
   const file = join(folder, "corpus.txt");
   await writeFile(file, sentences.join("\n\n"));
   const shared = { data: file, maxSeqLength: 16, perDeviceTrainBatchSize: 2, outputDir: join(folder, "pretrain") };

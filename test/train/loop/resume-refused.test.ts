@@ -44,7 +44,7 @@ test.each([
     { hiddenAct: "gelu" as const },
     /^resume: expected a model with hiddenAct "silu", .*got "gelu"$/,
   ],
-])("rejects a model with %s", async (name, config, message) => {
+])("resuming rejects a model with %s", async (name, config, message) => {
   await expect(resumed(name, { config })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
     message: expect.stringMatching(message),
@@ -129,7 +129,7 @@ describe("frozen weights", () => {
   });
 });
 
-test.each(["step", "optimizerSteps", "tokensSeen"])("rejects a checkpoint without its %s", async (name) => {
+test.each(["step", "optimizerSteps", "tokensSeen"])("resuming rejects a checkpoint without its %s", async (name) => {
   const outputDir = join(folder, `without-${name}`);
   const shared = { data, perDeviceTrainBatchSize: 2, outputDir };
   await using began = await newModel();
@@ -146,7 +146,7 @@ test.each(["step", "optimizerSteps", "tokensSeen"])("rejects a checkpoint withou
   });
 });
 
-test("accepts another dtype and other start and end tokens", async () => {
+test("resuming accepts another dtype and other start and end tokens", async () => {
   const config = { bosTokenId: null, initializerRange: 0.5 };
   await expect(resumed("the same", { config, second: { dtype: "bf16" } })).resolves.toMatchObject({ steps: 3 });
 });

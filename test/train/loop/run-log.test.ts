@@ -88,7 +88,7 @@ test("log.jsonl has an evaluation before the checkpoint of its step is saved, si
   }
 });
 
-test("rejects a file of that name that is not a log, before anything is computed", async () => {
+test("a run rejects a log.jsonl that is not a log, before anything is computed", async () => {
   const outputDir = join(folder, "other");
   await run(outputDir, { maxSteps: 1 });
   await writeFile(join(outputDir, LOG_FILE), "mine\n");

@@ -47,7 +47,7 @@ const run = (model: ReturnType<typeof newModel>, more: Partial<PretrainOptions>)
 const checkpoints = async (outputDir: string) =>
   (await readdir(outputDir)).filter((name) => name.startsWith("checkpoint-")).sort();
 
-test("saves every 500 steps by default, as transformers does, and resume continues from there", async () => {
+test("a run saves every 500 steps by default, as transformers does, and resume continues from there", async () => {
   expect(DEFAULT_SAVE_STEPS).toBe(500);
   const outputDir = join(folder, "left");
   await using model = newModel();

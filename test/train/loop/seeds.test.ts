@@ -1,4 +1,4 @@
-// Seeds that stages accept, with all of their bits significant.
+// The seeds that stages accept. All of their bits affect the random numbers.
 import { expect, test } from "vitest";
 import { seedOf } from "../../../lib/models/random.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
@@ -12,7 +12,7 @@ test("every stage accepts whole numbers from 0 to 2⁵³ − 1", () => {
   }
 });
 
-test("names an invalid seed", async () => {
+test("rejects an invalid seed and names it", async () => {
   await using base = tinyModel({ tokenizer: await tinyTokenizer() });
   expect(() => sft(base, { data: [{ text: "a" }], seed: -1 })).toThrow(
     /^seed: expected a whole number from 0 to 2\^53 - 1, got -1$/,

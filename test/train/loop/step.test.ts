@@ -67,7 +67,7 @@ test("weights that are not named keep their bytes and have no moments", async ()
   step.dispose();
 });
 
-test("reports further outputs of a loss as sums, or as the stage's metrics", async () => {
+test("a step reports further outputs of a loss as sums, or as the stage's metrics", async () => {
   const watched = (own: boolean): Stage<Batch> => ({
     ...languageModelling,
     loss(context) {

@@ -90,7 +90,7 @@ describe.each(Object.keys(kinds) as Kind[])("%s", (kind) => {
   });
 });
 
-test("loads PEFT's layout if the weight is tied there too, and rejects a separate head, which the error names", async () => {
+test("an adapter in PEFT's layout loads if its weights are tied too, and is rejected if it has a separate head", async () => {
   const out = at("peft");
   await using model = await LanguageModel.load(at("llama"));
   await lossesOf(model, { lora: { r: 2, modulesToSave: ["embed_tokens"] }, outputDir: out });

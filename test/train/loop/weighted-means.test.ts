@@ -1,4 +1,4 @@
-// Means with other weights than the counted positions do not depend on how a step or an evaluation is split into batches.
+// Some losses are means over answers, not over tokens. They do not depend on how a step or an evaluation is split into batches.
 import { describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../../lib/language-model/language-model.ts";
 import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";

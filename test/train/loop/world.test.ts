@@ -69,7 +69,7 @@ test("every rank makes the same steps as one process with as many micro-batches;
   expect(resumed[1]!.weight).toEqual(through[0]!.weight);
 });
 
-test("ranks share the replay's data, and sft supports a world", async () => {
+test("ranks split the replay's data, and two ranks of sft have the loss of one process with the whole batch", async () => {
   const run = async (world: World) => {
     await using base = await newModel();
     return await losses(base, options({ world, maxSteps: 3 }));

@@ -21,7 +21,7 @@ test.each([
   ['{ "maxSteps": 1, "seed": 2, "maxSteps": 3 }', "maxSteps"],
   ['{ "lora": { "r": 4, "alpha": 1, "r": 8 } }', "r"],
   ['{ "max_steps": 1, "max_\\u0073teps": 2 }', "max_steps"],
-])("names a duplicate key: %s", async (text, key) => {
+])("rejects a duplicate key and names it: %s", async (text, key) => {
   await expect(read(text)).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
     message: `${key}: expected once, got twice`,

@@ -82,7 +82,7 @@ describe("lora", () => {
     expect(parsed.lora).toEqual({ alpha: 3 });
   });
 
-  test("names the options as they were given in messages", () => {
+  test("reports options by the names that the caller used", () => {
     expect(() => loraOptions({ lora_alpha: 0 })).toThrow(/^lora\.lora_alpha: expected a number above 0, got 0$/);
     expect(() => loraOptions({ alpha: 0 })).toThrow(/^lora\.alpha: expected a number above 0, got 0$/);
     expect(() => loraOptions({ dropout: 0, lora_dropout: 0 })).toThrow(

@@ -31,7 +31,7 @@ test("orpo: an answer with probability 1 has finite odds and gradients", async (
   }
   for (const gradient of optimizer.gradients.values())
     for (const g of await gradient.toFloat32()) expect(Number.isFinite(g)).toBe(true);
-  // Otherwise it is that of the formula: d log odds / d log p = 1 / (1 − p), times −σ(−log odds).
+  // For a probability below 1 the gradient follows the formula: d log odds / d log p = 1 / (1 − p), times −σ(−log odds).
   const [got] = (await optimizer.gradients.get("gradient.chosen")!.toFloat32()).subarray(3);
   const slope = 1 / -Math.expm1(chosen[3]!);
   expect(got! / (-slope / (1 + Math.exp(odds(chosen[3]!) - odds(rejected[3]!))))).toBeCloseTo(1, 3);

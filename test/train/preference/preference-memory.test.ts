@@ -41,7 +41,7 @@ test.each([
 ] as const)("%s plans no memory of batch × vocabulary floats", async (_, stage) => {
   const [small, large] = [4096, 32768];
   const grown = (await planned(stage as Stage<never>, large)) - (await planned(stage as Stage<never>, small));
-  // The embedding's gradient grows, in both of its uses and their sum. Logits of the rows would take 16 times as much.
+  // Only the embedding's gradient grows with the vocabulary: for each of its two uses, and their sum. Logits would take far more.
   expect(grown).toBeLessThanOrEqual(4 * 4 * (large - small) * width);
   expect(4 * sequences * sequenceLength * (large - small)).toBeGreaterThan(10 * grown);
 });

@@ -93,7 +93,7 @@ describe("rows", () => {
       /:2: row: expected at most 64 tokens .* got \d+ tokens/,
     ],
   ];
-  test.each(cases)("rejects %s, naming file and line", async (_, row, message) => {
+  test.each(cases)("are rejected with file and line: %s", async (_, row, message) => {
     const path = join(place.folder, "pairs.jsonl");
     await writeFile(path, `${JSON.stringify(data[0])}\n${JSON.stringify(row)}\n`);
     await using model = await load();
@@ -126,7 +126,7 @@ describe("rows", () => {
     );
   });
 
-  test("drops or truncates rows that are too long, depending on truncationMode", async () => {
+  test("are dropped or truncated if they are too long, depending on truncationMode", async () => {
     const long = { prompt: "Anna likes ".repeat(40), chosen: " a red ball.", rejected: " the old tree." };
     const warnings: string[] = [];
     const onWarning = (message: string) => void warnings.push(message);
@@ -143,7 +143,7 @@ describe("rows", () => {
     );
   });
 
-  test("rejects contradictory options, unknown names, and labels that are all equal", async () => {
+  test("are rejected with contradictory options, unknown names, or labels that are all equal", async () => {
     await using model = await load();
     expect(() => dpo(model, { data, lossType: "hinge", labelSmoothing: 0.1 })).toThrow(
       /labelSmoothing: expected 0 with lossType hinge/,

@@ -159,7 +159,7 @@ describe("on held-out prompts", () => {
     ["full", {}],
     ["lora", { lora: { r: 4 }, learningRate: 5e-3 }],
   ] as const)(
-    "a reward model (%s) scores good answers higher, and is saved as a sequence classifier",
+    "a reward model (%s) scores good answers higher, and is saved as a sequence classifier unless it is an adapter",
     async (name, more) => {
       await using model = await load();
       const outputDir = join(place.folder, `reward-${name}`);

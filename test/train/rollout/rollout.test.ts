@@ -67,7 +67,7 @@ describe("grpo", () => {
     },
   );
 
-  test("combines a reward model and an async function, weighted, over columns of the rows", async () => {
+  test("weights the rewards of a reward model and of an async function, which gets the rows' columns", async () => {
     const outputDir = join(place.folder, "reward");
     await using trained = await load();
     await trainReward(trained, {
@@ -95,7 +95,7 @@ describe("grpo", () => {
     expect([asked, completions, completionIds, topic!].map((list) => list.length)).toEqual([32, 32, 32, 32]);
     expect(new Set(asked.slice(0, 8)).size).toBe(1);
     expect(model.tokenizer!.decode(completionIds[0]!, { skipSpecialTokens: true })).toBe(completions[0]);
-    // The bad things have become rare.
+    // The answers that the reward model was trained to reject have become rare.
     const all = await model.completeAll(
       rows(true).map((r) => r.prompt),
       { n: 8, maxTokens: 12, temperature: 1, seed: 3 },
@@ -135,7 +135,7 @@ describe("grpo", () => {
     expect(await model.model.weight("model.norm.weight").toFloat32()).toEqual(before);
   });
 
-  test("continues to a finished model if all held-out answers are masked", async () => {
+  test("finishes training, without an evalLoss, if all held-out answers are masked", async () => {
     await using model = await load();
     const outputDir = join(place.folder, "all-masked");
     const run = grpo(model, {
@@ -191,7 +191,7 @@ describe("grpo", () => {
     expect((await eventsOf(run)).steps[0]!.metrics!["rewards/sometimes"]).toBe(2);
   });
 
-  test("errors name what was wrong, expected and got", async () => {
+  test("rejects invalid rewards and options, and the errors state expected and actual values", async () => {
     await using model = await load();
     const one = { ...common, maxSteps: 1 };
     const reward = (value: unknown): GrpoOptions => ({
@@ -242,7 +242,7 @@ describe("grpo", () => {
     );
   });
 
-  test("reads several files, and rejects a single string as prompts", async () => {
+  test("reads several files, and rejects strings that are texts instead of paths", async () => {
     const one = { ...common, maxSteps: 1, dtype: "f32" } as const;
     const half = Math.ceil(one.prompts.length / 2);
     const files = await Promise.all(
@@ -302,7 +302,7 @@ describe("ppo", () => {
     expect(await divergence(1)).toBeLessThan((await divergence(0)) / 2);
   });
 
-  test("a truncated answer costs missingEosPenalty", async () => {
+  test("missingEosPenalty changes the loss of truncated answers", async () => {
     await using model = await load();
     await using other = await load();
     const options = { ...ppoCommon, maxSteps: 1, maxCompletionLength: 2, temperature: 1 };
@@ -311,7 +311,7 @@ describe("ppo", () => {
   });
 });
 
-test("the KL coefficient follows its target by at most a fifth", () => {
+test("the KL coefficient adapts to klTarget, with its error clipped to 20 %, and is constant without one", () => {
   const control = new KlControl({ klCoef: 0.1, klTarget: 2, klHorizon: 100 });
   control.follow(2.2, 10);
   expect(control.coefficient).toBeCloseTo(0.1 * (1 + 0.1 * 0.1), 12);

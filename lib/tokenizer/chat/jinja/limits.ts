@@ -35,7 +35,7 @@ export function spend(bytes: number): void {
   if (!(left >= 0)) throw new LimitError(`values of more than ${renderLimits.bytes >> 20} MB together`);
 }
 
-/** Returns bytes of a value that is no longer used to the budget. */
+/** Gives the bytes of a discarded value back to the budget. */
 export function giveBack(bytes: number): void {
   left += bytes;
 }

@@ -1,4 +1,4 @@
-#include "core/control_groups.h"
+#include "core/platform/linux/control_groups.h"
 
 #include <fstream>
 

@@ -1,15 +1,15 @@
-// Computes the memory that the system and the process's control groups have left.
+// Reads the limits of the process's control groups, and the memory that the system has left.
+#include "core/platform/limits.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
 
-#include "core/control_groups.h"
-#include "core/memory.h"
+#include "core/platform/linux/control_groups.h"
 
 namespace heddle {
 
-#ifdef __linux__
 namespace {
 
 // Returns the number after `key` at the start of a line in a small system file, or the largest number if it is missing.
@@ -38,6 +38,19 @@ size_t left_of(const std::string& group, bool unified) {
   return limit - std::min(held, limit);
 }
 
+// Returns quota / period of a group, or 0 without a limit ("max", -1, or no such file).
+double quota_of(double quota, double period) { return quota > 0 && period > 0 ? quota / period : 0; }
+double unified_quota(const std::string& group) {
+  std::ifstream file(group + "/cpu.max");
+  double quota = 0, period = 0;
+  return file >> quota >> period ? quota_of(quota, period) : 0;
+}
+double legacy_quota(const std::string& group) {
+  std::ifstream quota_file(group + "/cpu.cfs_quota_us"), period_file(group + "/cpu.cfs_period_us");
+  double quota = 0, period = 0;
+  return quota_file >> quota && period_file >> period ? quota_of(quota, period) : 0;
+}
+
 }  // namespace
 
 size_t available_memory(const std::string& root) {
@@ -47,8 +60,14 @@ size_t available_memory(const std::string& root) {
       [&](const std::string& group, bool unified) { least = std::min(least, left_of(group, unified)); });
   return least;
 }
-#else
-size_t available_memory(const std::string&) { return SIZE_MAX; }
-#endif
+
+double cpu_quota(const std::string& root) {
+  double least = 0;
+  visit_control_groups(root, "cpu", [&](const std::string& group, bool unified) {
+    const double own = unified ? unified_quota(group) : legacy_quota(group);
+    if (own > 0 && (least == 0 || own < least)) least = own;
+  });
+  return least;
+}
 
 }  // namespace heddle

@@ -1,4 +1,4 @@
-#include "core/lost_pages.h"
+#include "core/platform/lost_pages.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -32,7 +32,9 @@ Range* range_of(uintptr_t address) {
 
 void on_bus_error(int signal, siginfo_t* info, void* context) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
-  Range* range = info->si_code == BUS_ADRERR ? range_of(address) : nullptr;
+  // macOS reports a lost page as BUS_ADRALN. Other codes are failures of the memory itself.
+  const bool may_be_lost = info->si_code == BUS_ADRERR || info->si_code == BUS_ADRALN;
+  Range* range = may_be_lost ? range_of(address) : nullptr;
   if (range) {
     // A truncation removes the end of the file, so this replaces all pages from here on.
     const uintptr_t page = address / page_bytes * page_bytes,

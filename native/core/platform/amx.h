@@ -1,0 +1,13 @@
+// AMX tiles are extended processor state, which a process asks the system for. Linux grants it from 5.16 on; older
+// kernels and some sandboxes refuse.
+#pragma once
+
+namespace heddle {
+
+// Whether the system can save the tiles of a thread.
+bool keeps_tiles();
+// Asks for the permission to use tiles, in all threads including later ones. Linux refuses it while a thread has an
+// alternate signal stack that would be too small, and afterwards refuses such stacks.
+bool allow_tiles();
+
+}  // namespace heddle

@@ -1,0 +1,18 @@
+// The CPUs of this process, and on which of them a thread runs.
+#pragma once
+#include <vector>
+
+namespace heddle {
+
+// Returns the CPUs that the process may run on, in order. Empty if unknown, or if the system does not pin threads.
+std::vector<int> read_allowed_cpus();
+// Returns the number of CPUs for compute: all, or the fast ones of a system that has two kinds. At least one.
+int fast_cpus();
+// Restricts this thread to the CPUs. Does nothing where the system does not pin threads.
+void pin_thread(const std::vector<int>& cpus);
+// Tells the system that this thread computes what a user waits for.
+void mark_compute_thread();
+// Identifies the process, so that a forked child sees that it has no workers. 0 where processes do not fork.
+long process_id();
+
+}  // namespace heddle
