@@ -81,6 +81,7 @@ const options = {
   directory: root,
   out: buildDir,
   config: buildType,
+  noLog: true, // DEBUG=cmake-js prints it
   ...(cmake && { cmakePath: cmake }),
   ...(generator && { generator }),
   ...(compiler && { cCompilerPath: compiler, cppCompilerPath: compiler }),
@@ -113,7 +114,7 @@ const configuration = [
 ];
 const jobs = process.env.HEDDLE_BUILD_JOBS ?? String(availableParallelism());
 
-/** Runs one step of cmake-js, which prints the reason of a failure. */
+/** Runs one step of cmake-js. cmake prints its output. */
 async function step(name, more) {
   try {
     await new cmakeJs.BuildSystem({ ...options, ...more })[name]();

@@ -27,7 +27,7 @@ function runsHere(program) {
 /**
  * Returns the compiler for cmake-js, or undefined if cmake chooses one itself. `asked` is the compiler that the caller's options name.
  * cmake looks for Visual Studio itself.
- * @throws BuildError if there is none
+ * @throws BuildError if no compiler is found
  */
 export function findCompiler(asked = process.env.CXX) {
   if (process.platform === "win32") return undefined;
@@ -120,7 +120,14 @@ function fetchPackages(root, wanted, message) {
   console.log(`heddle: ${message}`);
   mkdirSync(folder, { recursive: true });
   writeFileSync(file, JSON.stringify({ private: true, dependencies: { ...dependencies, ...wanted } }));
-  const options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"];
+  const options = [
+    "--ignore-scripts",
+    "--no-audit",
+    "--no-fund",
+    "--no-package-lock",
+    "--loglevel=error",
+    "--prefer-offline",
+  ];
   // This may run inside `npm install`, whose own options reach a child through the environment: --global would move the packages.
   const location = [
     `--prefix=${folder}`,

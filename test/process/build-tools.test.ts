@@ -1,4 +1,4 @@
-// What a build from source says where its tools are missing. The packaging test builds with cmake from npm.
+// A build from source names missing tools. The packaging test builds with cmake from npm.
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
