@@ -12,8 +12,8 @@ const REQUIRED = [
   "README.md",
 ];
 /** Limits of the package without binaries, which have packages of their own. */
-const MOST_PACKED = 9_000_000;
-const MOST_UNPACKED = 16_000_000;
+const MOST_PACKED = 7_000_000;
+const MOST_UNPACKED = 15_000_000;
 
 /** Returns one sentence for each disagreement about the version. */
 export function versionProblems({ manifest, lock, changelog, changesets, repository }) {
