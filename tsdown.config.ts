@@ -40,7 +40,8 @@ const shared: UserConfig = {
   platform: "node",
   target: "node20",
   fixedExtension: false,
-  sourcemap: true,
+  // The code is not minified, and maps would be a third of the package.
+  sourcemap: false,
   shims: true,
   dts: false,
   // Of zod a start needs a small part: as a package it reads 95 files, most of them messages in other languages.

@@ -1,21 +1,19 @@
-// Builds the native addon with CMake and puts it at build/Release/heddle.node (build/Debug with --debug).
+// Builds the native addon with cmake-js and puts it at build/Release/heddle.node (build/Debug with --debug).
 //
 //   node scripts/build-addon.mjs [--debug | --asan | --emulator | --races] [--build-dir DIR] [-D NAME=VALUE ...] [--target NAME]
 //
 // --emulator compiles the CUDA kernels as C++ for native/emulator (HEDDLE_EMULATE_CUDA=1 then makes a CUDA device of it); --races adds the
 // race detector. Each variant has a directory under .cmake/. With --build-dir the result stays in DIR, and is loaded with
 // HEDDLE_BINARY=DIR/heddle.node. HEDDLE_CMAKE_OPTIONS adds options (as -DA=B -DC=D); HEDDLE_BUILD_JOBS limits the number of compilers at
-// once.
-import { spawnSync } from "node:child_process";
+// once. Where cmake is missing, it comes from npm (build-tools.mjs).
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { BuildError, findCMake, findCMakeJs, findCompiler } from "./build-tools.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const require = createRequire(import.meta.url);
 
 const { values } = parseArgs({
   options: {
@@ -34,28 +32,14 @@ function fail(message) {
   process.exit(1);
 }
 
-function has(program) {
-  return spawnSync(program, ["--version"], { stdio: "ignore" }).status === 0;
-}
-
-function run(program, args) {
-  const { status, signal, error } = spawnSync(program, args, { stdio: "inherit", cwd: root });
-  if (error) fail(`${program} could not be started: ${error.message}`);
-  if (status !== 0) fail(`${program} ${args[0]} ended with ${signal ?? `exit status ${status}`}; see the lines above.`);
-}
-
-function headers(name, folder) {
+/** Returns what `find` finds. Exits with its message if a tool is missing. */
+function found(find) {
   try {
-    return join(dirname(require.resolve(`${name}/package.json`)), folder);
-  } catch {
-    return fail(`building from source needs the npm package ${name}: run \`npm install\` first.`);
+    return find();
+  } catch (error) {
+    if (error instanceof BuildError) return fail(error.message);
+    throw error;
   }
-}
-
-if (!has("cmake")) {
-  fail(
-    "building from source needs cmake (3.22 or newer) on PATH and a C++17 compiler: install them and run `npm install` again.",
-  );
 }
 
 const emulated = values.emulator || values.races;
@@ -70,7 +54,6 @@ const variant = values.asan
         : "release";
 const buildType = values.debug ? "Debug" : "Release";
 const buildDir = resolve(root, values["build-dir"] ?? join(".cmake", variant));
-const include = [headers("node-api-headers", "include"), headers("node-addon-api", "")];
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const extra = (process.env.HEDDLE_CMAKE_OPTIONS ?? "").split(/\s+/).filter(Boolean);
 
@@ -83,15 +66,30 @@ if (
 ) {
   rmSync(buildDir, { recursive: true });
 }
-// A build directory remembers its generator, so -G is only given to a new one.
-const generator = !existsSync(cache) && has("ninja") ? ["-G", "Ninja"] : [];
-run("cmake", [
-  "-S",
-  root,
-  "-B",
-  buildDir,
-  ...generator,
-  `-DCMAKE_BUILD_TYPE=${buildType}`,
+// The compiler first: it is missing most often, and nothing is worth a download without it.
+const defines = [...values.define.map((option) => `-D${option}`), ...extra];
+const named = defines.findLast((option) => option.startsWith("-DCMAKE_CXX_COMPILER="))?.replace(/^[^=]+=/, "");
+const compiler = found(() => findCompiler(named));
+const { cmake, ninja } = found(() => findCMake(root));
+const { cmakeJs, headers } = found(() => findCMakeJs(root));
+
+// A build directory keeps its generator. cmake-js chooses one for a new directory: Ninja where it is installed.
+const generator = existsSync(cache)
+  ? /^CMAKE_GENERATOR:INTERNAL=(.+)$/m.exec(readFileSync(cache, "utf8"))?.[1]
+  : ninja && "Ninja";
+const options = {
+  directory: root,
+  out: buildDir,
+  config: buildType,
+  noLog: true, // DEBUG=cmake-js prints it
+  ...(cmake && { cmakePath: cmake }),
+  ...(generator && { generator }),
+  ...(compiler && { cCompilerPath: compiler, cppCompilerPath: compiler }),
+  // The kernels use vector types of GCC and Clang.
+  ...(process.platform === "win32" && { toolset: "ClangCL" }),
+};
+
+const configuration = [
   // Every option is given each time: a build directory would else remember what an earlier run asked for.
   `-DHEDDLE_SANITIZE=${values.asan ? "ON" : "OFF"}`,
   `-DHEDDLE_TEST_HOOKS=${values.asan ? "ON" : "OFF"}`,
@@ -107,12 +105,25 @@ run("cmake", [
   // The emulator's tests look at the CUDA kernels.
   `-DHEDDLE_ISAS=${emulated ? "baseline;neon" : "all"}`,
   `-DHEDDLE_VERSION=${version}`,
-  `-DHEDDLE_NODE_INCLUDE=${include.join(";")}`,
-  ...values.define.map((option) => `-D${option}`),
-  ...extra,
-]);
+  `-DHEDDLE_NODE_INCLUDE=${headers.join(";")}`,
+  ...(ninja ? [`-DCMAKE_MAKE_PROGRAM=${ninja}`] : []),
+  // cmake-js puts addons of Linux into a folder named after the configuration, and sets CMAKE_CXX_FLAGS, which hides CXXFLAGS.
+  ...["", `_${buildType.toUpperCase()}`].map((suffix) => `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY${suffix}=${buildDir}`),
+  ...(process.env.CXXFLAGS ? [`-DCMAKE_CXX_FLAGS=${process.env.CXXFLAGS}`] : []),
+  ...defines,
+];
 const jobs = process.env.HEDDLE_BUILD_JOBS ?? String(availableParallelism());
-run("cmake", ["--build", buildDir, "--parallel", jobs, ...(values.target ? ["--target", values.target] : [])]);
+
+/** Runs one step of cmake-js. cmake prints its output. */
+async function step(name, more) {
+  try {
+    await new cmakeJs.BuildSystem({ ...options, ...more })[name]();
+  } catch (error) {
+    fail(`cmake could not ${name} the addon (${error.message}); see the lines above.`);
+  }
+}
+await step("configure", { extraCMakeArgs: configuration });
+await step("build", { parallel: jobs, ...(values.target && { target: values.target }) });
 
 const built = join(buildDir, "heddle.node");
 if (values["build-dir"] || values.asan || emulated || values.target) {

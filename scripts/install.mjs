@@ -1,6 +1,5 @@
 // npm's install script: nothing to do where a prebuilt addon loads, else a build from source.
-// node-gyp-build's own command would run node-gyp, which downloads Node's headers; CMake with npm's
-// node-api-headers needs no download.
+// node-gyp-build's own command would run node-gyp, which downloads Node's headers. cmake-js takes them from npm's node-api-headers.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";

@@ -40,7 +40,7 @@ test("an addon that fails to load is one typed error with build instructions", a
       name: "HeddleError",
       code: "UNSUPPORTED",
       message: expect.stringMatching(
-        /^heddle: the native addon does not load on .*\/no\/such\/heddle\.node.* install cmake and a C\+\+17 compiler [^\n]*$/,
+        /^heddle: the native addon does not load on .*\/no\/such\/heddle\.node.* install a C\+\+17 compiler [^\n]*$/,
       ),
     }),
   );

@@ -9,11 +9,13 @@ import { currentPlatform, PLATFORMS, platformName, prebuildPath } from "./platfo
 const here: string | undefined = import.meta.url;
 if (here === undefined) throw bundled();
 const require = createRequire(here);
+// webpack puts undefined in place of createRequire.
+if (typeof require !== "function") throw bundled();
 // Use require: an import would evaluate all exports of node:fs, and so load every kind of stream.
 const fs = require("node:fs") as typeof import("node:fs");
 const { existsSync, readFileSync } = fs;
 
-const TO_BUILD = "install cmake and a C++17 compiler and run `npm rebuild heddle --build-from-source`";
+const TO_BUILD = "install a C++17 compiler and run `npm rebuild heddle --build-from-source`";
 
 /** Returns the folder of the package's package.json, in a checkout or an installed package. @throws HeddleError UNSUPPORTED */
 export function packageRoot(): string {
@@ -100,6 +102,6 @@ function machine(): string {
 function bundled(): HeddleError {
   return new HeddleError(
     "UNSUPPORTED",
-    'heddle: expected to run from its own package folder, got a bundle without its native addon: mark heddle as external (esbuild: --external:heddle; webpack: externals: ["heddle"]; Next.js: serverExternalPackages: ["heddle"])',
+    'heddle: expected to run from its own package folder, got a bundle without its native addon: mark heddle as external (esbuild: --external:heddle; webpack: externalsType: "node-commonjs", externals: [/^heddle/]; Next.js: serverExternalPackages: ["heddle"])',
   );
 }

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { root } from "../testing.mjs";
 
 /** Packages that the steps import and that are not dependencies of heddle. */
-const needed = ["vitest", "fast-check", "hyparquet-writer"];
+const needed = ["vitest", "fast-check", "hyparquet-writer", "cmake-js", "node-addon-api", "node-api-headers"];
 const fixtures = [
   "stories260K",
   "synth-llama3-rope",

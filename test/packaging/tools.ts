@@ -1,7 +1,7 @@
 // Tools of the packaging test: npm, other Node versions, a PATH without a compiler.
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { existsSync, mkdirSync, readdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -9,7 +9,7 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 /** The environment of a user with only Node: no compiler on PATH, no settings of this repository. */
 export function bareEnvironment(path: string): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !/^(HEDDLE_|npm_|NODE_|VITEST|INIT_CWD|CC$|CXX$|PATH$)/i.test(name),
+    ([name]) => !/^(HEDDLE_|npm_|NODE_(?!EXTRA_CA_CERTS)|VITEST|INIT_CWD|CC$|CXX$|PATH$)/i.test(name),
   );
   return { ...Object.fromEntries(kept), PATH: path };
 }
@@ -18,6 +18,16 @@ export function bareEnvironment(path: string): NodeJS.ProcessEnv {
 export function pathWithOnlyNode(folder: string, node: string): string {
   mkdirSync(folder, { recursive: true });
   symlinkSync(node, join(folder, "node"));
+  return folder;
+}
+
+/** A folder with links to all programs on PATH but some, to be used as PATH. */
+export function pathWithout(folder: string, hidden: readonly string[]): string {
+  mkdirSync(folder, { recursive: true });
+  // The first place on PATH wins.
+  for (const place of (process.env.PATH ?? "").split(delimiter).filter((path) => existsSync(path)))
+    for (const name of readdirSync(place))
+      if (!hidden.includes(name) && !existsSync(join(folder, name))) symlinkSync(join(place, name), join(folder, name));
   return folder;
 }
 

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { HeddleError } from "../../core/errors.ts";
 import type { ReportData } from "./data.ts";
 import { escaped, html } from "./html.ts";
@@ -30,7 +31,9 @@ export function renderReport(data: ReportData): string {
 /** Reads a file of uPlot (MIT licence), which draws the plots. */
 function library(name: string): string {
   try {
-    return readFileSync(createRequire(import.meta.url).resolve(`uplot/dist/${name}`), "utf8");
+    // A constant path, because webpack would parse every file that a variable one may mean.
+    const found = createRequire(import.meta.url).resolve("uplot/package.json");
+    return readFileSync(join(dirname(found), "dist", name), "utf8");
   } catch (cause) {
     throw new HeddleError("NOT_FOUND", `report: the package uplot, a dependency of heddle, is not installed`, {
       cause,

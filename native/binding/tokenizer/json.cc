@@ -206,6 +206,10 @@ void init(Napi::Env env, Napi::Object exports) {
       try {
         buffer = Napi::ArrayBuffer::New(
             info.Env(), memory, size, [taken](Napi::Env, void* given) { give_zeros(given, taken); });
+      } catch (const Napi::Error&) {
+        // Electron refuses buffers outside V8's own memory.
+        give_zeros(memory, taken);
+        buffer = new_array_buffer(info.Env(), size);
       } catch (...) {
         give_zeros(memory, taken);
         throw;

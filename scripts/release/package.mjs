@@ -1,0 +1,50 @@
+// What heddle's own package must be before it is published.
+
+/** Folders of the repository that users need. Everything else in a package is a mistake. */
+const PUBLISHED = ["dist", "models", "native", "examples", "docs", "scripts"];
+const REQUIRED = [
+  "dist/index.js",
+  "dist/index.cjs",
+  "dist/index.d.ts",
+  "dist/cli/main.js",
+  "models/default/config.json",
+  "LICENSE",
+  "README.md",
+];
+/** Limits of the package without binaries, which have packages of their own. */
+const MOST_PACKED = 7_000_000;
+const MOST_UNPACKED = 15_000_000;
+
+/** Returns one sentence for each disagreement about the version. */
+export function versionProblems({ manifest, lock, changelog, changesets, repository }) {
+  const { version } = manifest;
+  const problems = [];
+  const locked = new Set([lock.version, lock.packages[""].version]);
+  if (locked.size !== 1 || !locked.has(version))
+    problems.push(`package-lock.json: expected version ${version}, got ${[...locked].join(", ")}`);
+  if (!changelog.split("\n").includes(`## ${version}`))
+    problems.push(`CHANGELOG.md: expected a section "## ${version}", found none`);
+  if (changesets.length > 0)
+    problems.push(
+      `.changeset: expected no change that is not in a version, got ${changesets.length}: run \`npx changeset version\``,
+    );
+  if (!manifest.repository && !repository)
+    problems.push("package.json: expected a repository, which npm's provenance needs, or GITHUB_REPOSITORY in CI");
+  return problems;
+}
+
+/** Returns one sentence for each file that is missing or does not belong into the package, and for each limit. */
+export function packedProblems({ files, size, unpackedSize }) {
+  const paths = files.map(({ path }) => path);
+  const stray = paths.filter((path) => path.includes("/") && !PUBLISHED.includes(path.split("/", 1)[0]));
+  const of = (extension) => paths.filter((path) => path.endsWith(extension));
+  const binaries = of(".node");
+  return [
+    ...REQUIRED.filter((path) => !paths.includes(path)).map((path) => `expected ${path} in the package`),
+    ...stray.filter((path) => !binaries.includes(path)).map((path) => `unexpected file ${path}`),
+    ...binaries.map((path) => `unexpected binary ${path}: the package of its platform has it`),
+    ...of(".map").map((path) => `unexpected source map ${path}`),
+    ...(size > MOST_PACKED ? [`expected at most ${MOST_PACKED} bytes to download, got ${size}`] : []),
+    ...(unpackedSize > MOST_UNPACKED ? [`expected at most ${MOST_UNPACKED} unpacked bytes, got ${unpackedSize}`] : []),
+  ];
+}

@@ -1,0 +1,132 @@
+// What `npm run release:check` says, and package.json as release.yml publishes it.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+interface Package {
+  name: string;
+  version: string;
+  license: string | undefined;
+  bytes: number;
+}
+type Manifest = Record<string, unknown> & { version: string };
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const script = (name: string) => import(new URL(`../../scripts/release/${name}`, import.meta.url).href);
+const { ALLOWED_LICENSES, dependencyProblems, MOST_BYTES, MOST_PACKAGES, productionPackages } = (await script(
+  "dependencies.mjs",
+)) as {
+  ALLOWED_LICENSES: string[];
+  MOST_BYTES: number;
+  MOST_PACKAGES: number;
+  productionPackages: (root: string) => Package[];
+  dependencyProblems: (packages: Package[]) => string[];
+};
+const { packedProblems, versionProblems } = (await script("package.mjs")) as {
+  packedProblems: (report: { files: { path: string }[]; size: number; unpackedSize: number }) => string[];
+  versionProblems: (facts: object) => string[];
+};
+const { withPlatforms, withRepository } = (await script("manifest.mjs")) as {
+  withPlatforms: (manifest: Manifest, packages: object[]) => Manifest;
+  withRepository: (manifest: Manifest, url: string) => Manifest;
+};
+
+const packages = productionPackages(root);
+const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+
+test("production dependencies have allowed licences, and keep within the limits of count and weight", () => {
+  expect(packages.map(({ name }) => name)).toEqual(expect.arrayContaining(Object.keys(dependencies)));
+  expect(packages.every(({ bytes }) => bytes > 1000)).toBe(true);
+  expect(dependencyProblems(packages)).toEqual([]);
+});
+
+test("a dependency without an allowed licence is named", () => {
+  const [first] = packages;
+  expect(dependencyProblems([{ ...first!, name: "copyleft", license: "GPL-3.0-only" }])).toEqual([
+    `copyleft: expected one of the licences ${ALLOWED_LICENSES.join(", ")}, got GPL-3.0-only`,
+  ]);
+  expect(dependencyProblems([{ ...first!, name: "silent", license: undefined }])[0]).toMatch(/^silent: .* got none$/);
+});
+
+test("too many and too heavy dependencies are problems", () => {
+  const many = Array.from({ length: MOST_PACKAGES + 1 }, () => packages[0]!);
+  expect(dependencyProblems(many)).toEqual([`expected at most ${MOST_PACKAGES} packages, got ${MOST_PACKAGES + 1}`]);
+  expect(dependencyProblems([{ ...packages[0]!, bytes: MOST_BYTES + 1 }])).toEqual([
+    `expected at most ${MOST_BYTES} bytes of dependencies, got ${MOST_BYTES + 1}`,
+  ]);
+});
+
+const released = {
+  manifest: { version: "1.2.3", repository: "x" },
+  lock: { version: "1.2.3", packages: { "": { version: "1.2.3" } } },
+  changelog: "# heddle\n\n## 1.2.3\n\n### Patch Changes\n",
+  changesets: [] as string[],
+};
+
+test("a version that the lock file and the changelog have is ready", () => {
+  expect(versionProblems(released)).toEqual([]);
+});
+
+test.each([
+  [
+    "another version in the lock file",
+    { lock: { version: "1.2.2", packages: { "": { version: "1.2.3" } } } },
+    /^package-lock\.json: /,
+  ],
+  [
+    "no section in the changelog",
+    { changelog: "# heddle\n\n## 1.2.30\n" },
+    /^CHANGELOG\.md: expected a section "## 1\.2\.3"/,
+  ],
+  ["changes without a version", { changesets: ["a.md"] }, /^\.changeset: .* got 1: run `npx changeset version`$/],
+  ["no repository", { manifest: { version: "1.2.3" } }, /^package\.json: expected a repository/],
+])("a release with %s is not ready", (_, change, expected) => {
+  expect(versionProblems({ ...released, ...change })).toEqual([expect.stringMatching(expected)]);
+});
+
+const files = [
+  "dist/index.js",
+  "dist/index.cjs",
+  "dist/index.d.ts",
+  "dist/cli/main.js",
+  "models/default/config.json",
+  "LICENSE",
+  "README.md",
+];
+const report = (...more: string[]) => ({
+  files: [...files, ...more].map((path) => ({ path })),
+  size: 1,
+  unpackedSize: 1,
+});
+
+test("the package has its entries, and nothing else of the repository", () => {
+  expect(packedProblems(report("package.json", "docs/training.md"))).toEqual([]);
+  expect(packedProblems({ ...report(), files: [] })).toHaveLength(files.length);
+  expect(
+    packedProblems(report("test/a.test.ts", "prebuilds/linux-x64/heddle.glibc.node", "dist/index.js.map")),
+  ).toEqual([
+    "unexpected file test/a.test.ts",
+    "unexpected binary prebuilds/linux-x64/heddle.glibc.node: the package of its platform has it",
+    "unexpected source map dist/index.js.map",
+  ]);
+  expect(packedProblems({ ...report(), size: 1e9, unpackedSize: 1e9 })).toHaveLength(2);
+});
+
+test("publishing names the repository of the workflow, unless package.json names one", () => {
+  const url = "https://example.com/owner/heddle";
+  expect(withRepository({ version: "1.2.3" }, url)).toEqual({
+    version: "1.2.3",
+    repository: { type: "git", url: `git+${url}.git` },
+    bugs: { url: `${url}/issues` },
+    homepage: `${url}#readme`,
+  });
+  const own = { version: "1.2.3", repository: "a", bugs: "b", homepage: "c" };
+  expect(withRepository(own, url)).toEqual(own);
+});
+
+test("publishing adds the packages of platforms, which have the same version", () => {
+  const platform = { name: "@heddle/linux-x64-gnu", version: "1.2.3" };
+  expect(withPlatforms({ version: "1.2.3" }, [platform]).optionalDependencies).toEqual({ [platform.name]: "1.2.3" });
+  expect(() => withPlatforms({ version: "1.2.4" }, [platform])).toThrow("expected version 1.2.4, got 1.2.3");
+});

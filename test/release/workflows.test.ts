@@ -1,0 +1,48 @@
+// GitHub's workflows cannot run here: a validator checks their syntax, and these tests what a maintainer would look for.
+import { readdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+// Its types are those of a bundler's module.
+const { validateWorkflow } = createRequire(import.meta.url)("@action-validator/core") as {
+  validateWorkflow: (source: string) => { errors: object[] };
+};
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const folder = join(root, ".github", "workflows");
+const workflows = readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), "utf8")] as const);
+const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts: Record<string, string> };
+
+test("the validator finds unknown keys and jobs", () => {
+  const step = "steps: [{ runn: make }]";
+  expect(validateWorkflow(`on: push\njobs: { a: { runs-on: x, ${step} } }`).errors).not.toEqual([]);
+  expect(
+    validateWorkflow("on: push\njobs: { a: { needs: b, runs-on: x, steps: [{ run: make }] } }").errors,
+  ).not.toEqual([]);
+});
+
+test("there are workflows for checks, binaries, releases and benchmarks", () => {
+  expect(workflows.map(([name]) => name).sort()).toEqual(["ci.yml", "gpu-bench.yml", "prebuild.yml", "release.yml"]);
+});
+
+test.each(workflows)("%s is valid", (_, text) => {
+  expect(validateWorkflow(text).errors).toEqual([]);
+});
+
+test.each(workflows)("%s reads the repository alone unless a job asks for more", (_, text) => {
+  expect(text).toMatch(/^permissions:\n {2}contents: read$/m);
+});
+
+test.each(workflows)("%s pins actions to a major version", (_, text) => {
+  for (const [, action] of text.matchAll(/uses: (\S+)/g)) expect(action).toMatch(/^\.\/|^[\w-]+\/[\w-]+@v\d+$/);
+});
+
+test.each(workflows)("%s runs scripts that exist", (_, text) => {
+  for (const [, script] of text.matchAll(/npm run ([\w:-]+)/g)) expect(Object.keys(scripts)).toContain(script);
+});
+
+test.each(workflows)("%s limits the time of every job that has a runner", (_, text) => {
+  expect(text.match(/^ {4}timeout-minutes:/gm)).toHaveLength(text.match(/^ {4}runs-on:/gm)!.length);
+});
