@@ -302,12 +302,17 @@ describe("ppo", () => {
     expect(await divergence(1)).toBeLessThan((await divergence(0)) / 2);
   });
 
-  test("missingEosPenalty changes the loss of truncated answers", async () => {
-    await using model = await load();
-    await using other = await load();
+  test("missingEosPenalty lowers the reward of each truncated answer by as much", async () => {
+    // No answer of two tokens ends here, so a lower reward for all of them is the same.
     const options = { ...ppoCommon, maxSteps: 1, maxCompletionLength: 2, temperature: 1 };
-    const plain = await lossesOf(ppo(model, options));
-    expect(await lossesOf(ppo(other, { ...options, missingEosPenalty: 5 }))).not.toEqual(plain);
+    const losses = async (more: Partial<PpoOptions>) => {
+      await using model = await load();
+      return await lossesOf(ppo(model, { ...options, ...more }));
+    };
+    const lowered: RewardFunction = async (call, context) => (await letter(call, context)).map((reward) => reward! - 5);
+    const penalised = await losses({ missingEosPenalty: 5 });
+    expect(penalised).not.toEqual(await losses({}));
+    expect(penalised).toEqual(await losses({ rewards: [lowered] }));
   });
 });
 
