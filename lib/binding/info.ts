@@ -20,8 +20,11 @@ export interface BuildInfo {
   compiler: string;
   /** `Release` or `Debug`. */
   buildType: string;
-  /** `built`: whether the addon has CUDA kernels. `problem`: why no device was found although there is a driver. */
-  cuda: { built: boolean; devices: CudaDeviceInfo[]; problem?: string };
+  /**
+   * `built`: whether the addon has CUDA kernels. `toolkit`: the version of CUDA that they were built with, for example "13.0".
+   * `problem`: why no device was found although there is a driver.
+   */
+  cuda: { built: boolean; toolkit?: string; devices: CudaDeviceInfo[]; problem?: string };
 }
 
 export interface InfoBinding {

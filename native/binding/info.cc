@@ -37,6 +37,7 @@ static Napi::Value info(const Napi::CallbackInfo& call) {
     for (size_t i = 0; i < found.size(); ++i) devices.Set(static_cast<uint32_t>(i), device_object(env, found[i]));
     Napi::Object cuda = Napi::Object::New(env);
     cuda.Set("built", cuda_built());
+    if (const std::string toolkit = cuda_toolkit(); !toolkit.empty()) cuda.Set("toolkit", toolkit);
     cuda.Set("devices", devices);
     if (const std::string problem = cuda_problem(); !problem.empty()) cuda.Set("problem", problem);
 

@@ -6,6 +6,7 @@
 namespace heddle {
 
 bool cuda_built() { return false; }
+std::string cuda_toolkit() { return ""; }
 std::vector<CudaDevice> cuda_devices() { return {}; }
 std::string cuda_problem() { return ""; }
 std::shared_ptr<Accelerator> open_cuda(int index, bool) {

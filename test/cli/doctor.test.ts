@@ -20,7 +20,27 @@ test("doctor reports that heddle can run on this machine, and what it uses", asy
   expect(found).toMatchObject({ node: process.versions.node, platform: `${process.platform}-${process.arch}` });
   expect(found.addon.path).toMatch(/heddle\.node$/);
   expect(found.instructionSet).toMatch(/^[a-z0-9]+$/);
-  expect((await runCli(["doctor"])).stdout).toMatch(/\nheddle can run on this machine\.\n$/);
+  const screen = (await runCli(["doctor"])).stdout;
+  expect(screen).toMatch(/\nheddle can run on this machine\.\n$/);
+  expect(screen).toMatch(/^ *driver +(NVIDIA [\d.]+|no NVIDIA driver)$/m);
+  expect(screen.split("\n").length).toBeLessThan(24);
+});
+
+test.runIf(process.platform === "linux")("doctor compares the system's glibc with what the addon needs", async () => {
+  const { libc, addon } = JSON.parse((await runCli(["doctor", "--json"])).stdout);
+  expect(libc).toMatch(/^(glibc 2\.\d+|musl)$/);
+  expect(addon.needs.libc).toBe(libc.split(" ")[0]);
+  expect((await runCli(["doctor"])).stdout).toMatch(/^ *needs +(glibc 2\.[\d.]+|musl)/m);
+});
+
+test.runIf(process.platform === "linux")("doctor recognizes an addon for another C library", async () => {
+  const path = join(folder, "other.node");
+  const glibc = JSON.parse((await runCli(["doctor", "--json"])).stdout).libc !== "musl";
+  await writeFile(path, `\x7fELF\0\0${glibc ? "libc.musl-x86_64.so.1" : "GLIBC_2.28"}\0`, "latin1");
+  vi.stubEnv("HEDDLE_BINARY", path);
+  const { code, stdout } = await runCli(["doctor"]);
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/^ *to do +the addon was built for (glibc|musl), and this system has (musl|glibc): /m);
 });
 
 test("doctor names a missing addon", async () => {
@@ -28,7 +48,7 @@ test("doctor names a missing addon", async () => {
   const { code, stdout } = await runCli(["doctor"]);
   expect(code).toBe(1);
   expect(stdout).toMatch(/problem +.*none\.node: expected the native addon, found no file\n/);
-  expect(stdout).toMatch(/to do +install cmake/);
+  expect(stdout).toMatch(/to do +install a C\+\+17 compiler/);
   expect(stdout).toMatch(/\nheddle cannot run on this machine\.\n$/);
 });
 

@@ -49,6 +49,13 @@ test("the screen shows the machine's devices with their units", () => {
 
 test("the screen shows why CUDA has no devices", () => {
   expect(machineScreen({ ...machine, cudaProblem: "no driver" })).toContain("\n  cuda          no driver\n");
+  const driver = { found: "550.54.15", needed: "580", toolkit: "13.0" };
+  expect(machineScreen({ ...machine, driver })).toContain(
+    "\n  driver        NVIDIA 550.54.15; the kernels need driver 580 or newer (CUDA 13.0)\n",
+  );
+  expect(machineScreen({ ...machine, driver: { ...driver, found: null } })).toContain(
+    "driver        no NVIDIA driver; the",
+  );
 });
 
 describe("a model", () => {

@@ -72,7 +72,7 @@ describe("an incompatible system", () => {
 
   test("reports a missing device", () => {
     emulate("");
-    expect(binding.info().cuda).toEqual({ built: true, devices: [] });
+    expect(binding.info().cuda).toEqual({ built: true, toolkit: "13.0", devices: [] });
     expect(() => openDevice({ device: "cuda" })).toThrowError(
       expect.objectContaining({ code: "UNSUPPORTED", message: expect.stringContaining("0 CUDA devices") }),
     );

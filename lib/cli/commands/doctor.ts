@@ -4,6 +4,9 @@ import { availableParallelism, freemem, totalmem } from "node:os";
 import { addonPath } from "../../binding/load.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { defineCommand } from "../command.ts";
+import { type BinaryNeeds, binaryNeeds } from "../machine/binary-needs.ts";
+import { loadAdvice } from "../machine/load-advice.ts";
+import { memoryLimit, neededDriver, nvidiaDriver, processorLimit, systemLibc } from "../machine/system.ts";
 import { section, size } from "../terminal/info-screen.ts";
 
 export const command = defineCommand({
@@ -21,19 +24,20 @@ export const command = defineCommand({
 type Findings = Awaited<ReturnType<typeof examine>>;
 
 async function examine() {
-  const libc = libcOf();
+  const libc = systemLibc();
   const addon = tryAddon();
   const machine = {
     node: process.versions.node,
     platform: `${process.platform}-${process.arch}`,
     libc,
-    cpus: availableParallelism(),
+    cpus: { available: availableParallelism(), limit: processorLimit() },
     memory: { total: totalmem(), free: freemem(), limit: memoryLimit() },
+    driver: nvidiaDriver(),
     addon,
   };
   if (addon.problem !== undefined) {
     // Without a file, the problem itself says what to do.
-    const advice = addon.path === undefined ? undefined : adviceFor(addon.problem);
+    const advice = addon.path === undefined ? undefined : loadAdvice(addon.problem, addon.needs ?? {}, libc);
     return { ...machine, problem: addon.problem, advice };
   }
   // Import it only after the trial: an addon that crashes would end this process too.
@@ -43,7 +47,7 @@ async function examine() {
 }
 
 /** Returns the addon's path, and the problem if it does not load. A child process loads it, because loading may crash. */
-function tryAddon(): { path?: string; problem?: string } {
+function tryAddon(): { path?: string; needs?: BinaryNeeds; problem?: string } {
   let path: string;
   try {
     path = addonPath();
@@ -52,33 +56,16 @@ function tryAddon(): { path?: string; problem?: string } {
     return { problem: error.message.replace(/^heddle: /, "") };
   }
   if (!existsSync(path)) return { path, problem: `${path}: expected the native addon, found no file` };
+  const needs = binaryNeeds(path);
   const trial = "process.dlopen({ exports: {} }, process.argv[1])";
   const { status, signal, stderr } = spawnSync(process.execPath, ["-e", trial, path], { encoding: "utf8" });
-  if (status === 0) return { path };
+  if (status === 0) return { path, needs };
   const reason = /^Error: (.*)$/m.exec(stderr)?.[1];
-  return { path, problem: reason ?? `the native addon ended the process with ${signal ?? `exit code ${status}`}` };
-}
-
-/** Returns the C library of a Linux system. */
-function libcOf(): string | undefined {
-  const { platform, report } = process;
-  if (platform !== "linux" || !report) return undefined;
-  (report as { excludeNetwork?: boolean }).excludeNetwork = true; // DNS look-ups may take seconds
-  const { header } = report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
-  return header.glibcVersionRuntime ? `glibc ${header.glibcVersionRuntime}` : "musl";
-}
-
-/** Returns the memory limit of a container or a service in bytes, if there is one. */
-function memoryLimit(): number | undefined {
-  const limit = process.constrainedMemory?.();
-  return limit !== undefined && limit > 0 && limit < totalmem() ? limit : undefined;
-}
-
-function adviceFor(problem: string): string {
-  const needed = /GLIBC_([\d.]+)' not found/.exec(problem)?.[1];
-  const rebuild = "install cmake and a C++17 compiler and run `npm rebuild heddle --build-from-source`";
-  if (needed !== undefined) return `the prebuilt addon needs glibc ${needed}: use a newer system, or ${rebuild}`;
-  return rebuild;
+  return {
+    path,
+    needs,
+    problem: reason ?? `the native addon ended the process with ${signal ?? `exit code ${status}`}`,
+  };
 }
 
 function screen(found: Findings): string {
@@ -86,20 +73,26 @@ function screen(found: Findings): string {
   const facts = section("Machine", [
     ["node", `${found.node} on ${found.platform}`],
     ["libc", found.libc],
-    ["cpus", String(found.cpus)],
+    [
+      "cpus",
+      `${found.cpus.available}${found.cpus.limit === undefined ? "" : `, a container limits them to ${found.cpus.limit}`}`,
+    ],
     ["memory", `${size(memory.total)}, ${size(memory.free)} free`],
     ["limit", memory.limit === undefined ? undefined : `${size(memory.limit)} of memory for this process`],
+    ["driver", found.driver === undefined ? "no NVIDIA driver" : `NVIDIA ${found.driver}`],
   ]);
   const rest =
     "cuda" in found
       ? section("heddle", [
           ["version", found.version],
           ["addon", addon.path],
+          ["needs", needsText(addon.needs)],
           ["cpu", `${found.instructionSet}, ${found.threads} threads`],
           ["cuda", cudaText(found.cuda)],
         ])
       : section("heddle", [
           ["addon", addon.path],
+          ["needs", needsText(addon.needs)],
           ["problem", problem],
           ["to do", found.advice],
         ]);
@@ -107,17 +100,18 @@ function screen(found: Findings): string {
   return `${facts}\n\n${rest}\n\n${verdict}`;
 }
 
-function cudaText({
-  built,
-  devices,
-  problem,
-}: {
-  built: boolean;
-  devices: { name: string; driver: string }[];
-  problem?: string;
-}) {
+function needsText({ libc, glibc, glibcxx }: BinaryNeeds = {}): string | undefined {
+  if (libc !== "glibc") return libc;
+  return `glibc ${glibc}${glibcxx === undefined ? "" : `, GLIBCXX_${glibcxx}`}`;
+}
+
+type Cuda = { built: boolean; toolkit?: string; devices: { name: string; driver: string }[]; problem?: string };
+
+function cudaText({ built, toolkit, devices, problem }: Cuda): string {
   if (!built) return "this build has no CUDA kernels";
-  if (problem !== undefined) return problem;
-  if (devices.length === 0) return "no device";
-  return devices.map(({ name, driver }) => `${name} (driver for CUDA ${driver})`).join(", ");
+  const needed = neededDriver(toolkit);
+  const need = `the kernels were built with CUDA ${toolkit}${needed === undefined ? "" : ` and need driver ${needed} or newer`}`;
+  if (problem !== undefined) return `${problem}; ${need}`;
+  if (devices.length === 0) return `no device; ${need}`;
+  return `${devices.map(({ name, driver }) => `${name} (driver for CUDA ${driver})`).join(", ")}; ${need}`;
 }

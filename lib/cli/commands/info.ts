@@ -12,6 +12,7 @@ import { modelWeights } from "../../models/heads.ts";
 import { familyOf } from "../../models/registry.ts";
 import { contextLimit } from "../../models/rope-frequencies.ts";
 import { defineCommand } from "../command.ts";
+import { neededDriver, nvidiaDriver } from "../machine/system.ts";
 import { adapterScreen, machineScreen, modelScreen } from "../terminal/info-screen.ts";
 
 export const command = defineCommand({
@@ -46,6 +47,10 @@ function machineInfo() {
     ],
     cudaDevices: cuda.devices.length,
     ...(cuda.problem && { cudaProblem: cuda.problem }),
+    // Without kernels no driver is needed.
+    ...(cuda.built && {
+      driver: { found: nvidiaDriver() ?? null, needed: neededDriver(cuda.toolkit) ?? null, toolkit: cuda.toolkit },
+    }),
     instructionSets: { used: cpu.isa, supported: cpu.supported },
     build: {
       compiler,

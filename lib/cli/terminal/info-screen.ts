@@ -12,7 +12,7 @@ const MOST_SHOWN = 12;
 /** Maximum number of characters of a card's notes to show. */
 const MOST_NOTES = 1500;
 
-export function machineScreen({ version, devices, cudaProblem, instructionSets, build }: MachineInfo): string {
+export function machineScreen({ version, devices, cudaProblem, driver, instructionSets, build }: MachineInfo): string {
   const others = instructionSets.supported.filter((name) => name !== instructionSets.used);
   return section("This machine", [
     ["heddle", `${version}, built by ${build.compiler} (${build.type}${build.cuda ? ", with CUDA kernels" : ""})`],
@@ -28,8 +28,14 @@ export function machineScreen({ version, devices, cudaProblem, instructionSets, 
       return [device.name, `${oneLine(model)}, ${size(memoryBytes)}, ${facts.join(", ")}`];
     }),
     ["cuda", cudaProblem === undefined ? undefined : oneLine(cudaProblem)],
+    ["driver", driver && driverText(driver)],
     ["instructions", instructionSets.used + (others.length > 0 ? ` (also: ${others.join(", ")})` : "")],
   ]);
+}
+
+function driverText({ found, needed, toolkit }: NonNullable<MachineInfo["driver"]>): string {
+  const need = needed === null ? `CUDA ${toolkit}` : `driver ${needed} or newer (CUDA ${toolkit})`;
+  return `${found === null ? "no NVIDIA driver" : `NVIDIA ${found}`}; the kernels need ${need}`;
 }
 
 export function modelScreen(info: ModelInfo): string {

@@ -30,6 +30,12 @@ int count_devices(std::string& problem) {
 
 bool cuda_built() { return true; }
 
+std::string cuda_toolkit() {
+  int version = 0;
+  cudaRuntimeGetVersion(&version);  // asks no driver
+  return version_text(version);
+}
+
 std::string cuda_problem() {
   std::string problem;
   count_devices(problem);
