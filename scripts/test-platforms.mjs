@@ -1,6 +1,6 @@
 // Builds the binaries of other platforms and tries them: npm run test:platforms [-- [--sample] [--no-cuda] [--built] [TARGET ...]]
 //
-// Without a target, all are built. --sample is for .ci/run: Windows, which no other stage compiles, with the baseline kernels. --built takes
+// Without a target, all are built. --sample is the quickest part: Windows, which nothing else compiles, with the baseline kernels. --built takes
 // the binaries that are in prebuilds/. Needs linux-x64, Debian, and root for the systems that binaries are run on.
 import { spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";

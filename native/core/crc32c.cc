@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/platform/arm_features.h"
+#include "core/x86_features.h"
 
 namespace heddle {
 namespace {
@@ -132,8 +133,7 @@ struct Armv8 {
 std::vector<Crc32cWay> ways() {
   std::vector<Crc32cWay> found = {{"tables", by_tables}};
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("sse4.2")) found.push_back({"sse4.2", by_instruction<Sse42>});
+  if (X86Features().sse42) found.push_back({"sse4.2", by_instruction<Sse42>});
 #elif defined(__aarch64__)
   if (has_arm_feature(ArmFeature::crc32)) found.push_back({"armv8", by_instruction<Armv8>});
 #endif

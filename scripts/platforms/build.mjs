@@ -5,15 +5,15 @@ import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { binaryPath, buildFolder, CUDA_ARCHITECTURES, root } from "./targets.mjs";
 import { mustRun, onPath } from "./tools.mjs";
-import { makeToolchain } from "./zig.mjs";
+import { makeToolchain, ZIG_VERSION } from "./zig.mjs";
 
 const require = createRequire(import.meta.url);
 
-/** ccache recognizes the wrappers as Clang, and tells those of two targets apart by their text. */
-function compilerCache() {
-  if (!onPath("ccache")) return { options: [], env: {} };
-  const launchers = ["CXX", "CUDA"].map((language) => `-DCMAKE_${language}_COMPILER_LAUNCHER=ccache`);
-  return { options: launchers, env: { CCACHE_COMPILERTYPE: "clang", CCACHE_COMPILERCHECK: "content" } };
+/** ccache is told that the wrappers are Clang. The target's name stands for their text, which has paths of this checkout. */
+function compilerCache({ zig }) {
+  if (!onPath("ccache")) return [];
+  const settings = ["CCACHE_COMPILERTYPE=clang", `CCACHE_COMPILERCHECK=string:zig-${ZIG_VERSION}-${zig}`];
+  return [`-DCMAKE_CXX_COMPILER_LAUNCHER=env;${settings.join(";")};ccache`, "-DCMAKE_CUDA_COMPILER_LAUNCHER=ccache"];
 }
 
 /**
@@ -23,7 +23,6 @@ function compilerCache() {
 export function buildTarget(target, { cuda = true, define = [], jobs = availableParallelism() } = {}) {
   const toolchain = makeToolchain(target);
   const folder = buildFolder(target);
-  const cache = compilerCache();
   const headers = (name, subfolder) => join(dirname(require.resolve(`${name}/package.json`)), subfolder);
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const generator = !existsSync(join(folder, "CMakeCache.txt")) && onPath("ninja") ? ["-G", "Ninja"] : [];
@@ -36,11 +35,10 @@ export function buildTarget(target, { cuda = true, define = [], jobs = available
     "-DHEDDLE_ISAS=all",
     `-DHEDDLE_VERSION=${version}`,
     `-DHEDDLE_NODE_INCLUDE=${headers("node-api-headers", "include")};${headers("node-addon-api", "")}`,
-    ...cache.options,
+    ...compilerCache(target),
     ...define.map((option) => `-D${option}`),
   ];
-  const cmake = (args) =>
-    mustRun("cmake", args, { stdio: "inherit", cwd: root, env: { ...process.env, ...cache.env } });
+  const cmake = (args) => mustRun("cmake", args, { stdio: "inherit", cwd: root });
   cmake(["-S", root, "-B", folder, ...generator, `-DCMAKE_TOOLCHAIN_FILE=${toolchain}`, ...options]);
   cmake(["--build", folder, "--parallel", String(jobs)]);
 

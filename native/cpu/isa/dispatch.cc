@@ -4,13 +4,10 @@
 #include <cstring>
 #include <deque>
 
-#if defined(__x86_64__) || defined(__i386__)
-#include <cpuid.h>
-#endif
-
 #include "cpu/nodes/nodes.h"
 #include "core/error.h"
 #include "core/platform/amx.h"
+#include "core/x86_features.h"
 
 namespace heddle {
 namespace cpu {
@@ -41,23 +38,6 @@ constexpr bool emulated = false;
 #endif
 
 #if defined(__x86_64__) || defined(__i386__)
-struct CpuId {
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  CpuId(unsigned leaf, unsigned subleaf) { __get_cpuid_count(leaf, subleaf, &eax, &ebx, &ecx, &edx); }
-};
-// Only newer compilers know these names in __builtin_cpu_supports. It also asks whether the system saves the registers,
-// so these are asked for beside a feature that it knows.
-bool has_f16c() { return CpuId(1, 0).ecx >> 29 & 1; }
-bool has_avxvnni() { return CpuId(7, 1).eax >> 4 & 1; }
-bool has_avx512bf16() { return CpuId(7, 1).eax >> 5 & 1; }
-// Whether the CPU has AMX tiles of bf16, and the system saves them, which implies that it enabled them (XCR0).
-bool has_amx() {
-  const CpuId features(7, 0);
-  constexpr unsigned bf16_tiles = 1u << 22, tiles = 1u << 24, vbmi = 1u << 1;
-  if ((features.edx & (bf16_tiles | tiles)) != (bf16_tiles | tiles)) return false;
-  if (!(features.ecx & vbmi)) return false;  // AVX512-VBMI; all CPUs with AMX have it
-  return keeps_tiles();
-}
 // Returns the table `base` with some kernels replaced, or null if either is missing. `runs`: whether the machine can
 // run `exchange`, which is compiled for the instruction set.
 template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* base, Exchange exchange) {
@@ -73,14 +53,11 @@ template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* bas
 
 std::vector<Isa> known_isas() {  // lowest first
 #if defined(__x86_64__) || defined(__i386__)
-  __builtin_cpu_init();
-  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
-  bool avx512 = avx2 && !emulated && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                __builtin_cpu_supports("avx512vnni");
-  bool bf16 = avx512 && has_avx512bf16();
-  bool vnni = avx2 && !emulated && has_avxvnni(), vnni_runs = vnni || (emulated && avx2);
-  bool amx = bf16 && has_amx(), amx_runs = amx || (emulated && avx2);
+  const X86Features cpu;
+  const bool avx2 = cpu.avx2, avx512 = cpu.avx512 && !emulated, bf16 = cpu.avx512bf16 && !emulated;
+  const bool vnni = cpu.avxvnni && !emulated, vnni_runs = vnni || (emulated && avx2);
+  // keeps_tiles asks the system whether it saves them, which implies that it enabled them (XCR0).
+  const bool amx = cpu.amx && !emulated && keeps_tiles(), amx_runs = amx || (emulated && avx2);
   const Kernels* with_vnni = exchanged(vnni_runs && with_avxvnni, &kernels_avx2, [](Kernels& k) { with_avxvnni(k); });
   const Kernels* with_tiles = exchanged(amx_runs && with_amx, &kernels_avx512bf16, [](Kernels& k) { with_amx(k); });
   return {{"baseline", &kernels_baseline, true, true}, {"avx2", &kernels_avx2, avx2, avx2},
