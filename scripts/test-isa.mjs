@@ -7,7 +7,10 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { buildWithTests, cpuInfo, exchanges, root, runNativeTests, runVitest, testPaths } from "./testing.mjs";
 
-const sets = process.arch === "arm64" ? ["neon"] : ["baseline", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"];
+const sets =
+  process.arch === "arm64"
+    ? ["neon", "neondot", "neoni8mm"]
+    : ["baseline", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"];
 const asked = process.argv.slice(2).filter((argument) => argument !== "--beside-unit");
 // With given paths or a selected set, npm test has not run these cases.
 const besideUnit = process.argv.includes("--beside-unit") && asked.length === 0 && !process.env.HEDDLE_ISA;
@@ -23,8 +26,9 @@ async function runTests(folder, isa) {
   const native = await runNativeTests(folder, { HEDDLE_ISA: isa });
   if (besideUnit && native && (isa === "baseline" || isa === own)) return "passed (its op cases: in npm test)";
   const env = { HEDDLE_ISA: isa, HEDDLE_BINARY: join(folder, "heddle.node") };
-  // With packed weights, a row's bits do not depend on the batch. The portable set has no packed weights.
-  const packed = asked.length === 0 && isa !== "baseline" && isa !== "neon" ? ["test/graph/packing.test.ts"] : [];
+  // With packed weights, a row's bits do not depend on the batch. The portable set and NEON have no packed quantized weights.
+  const packed =
+    asked.length === 0 && isa !== "baseline" && !isa.startsWith("neon") ? ["test/graph/packing.test.ts"] : [];
   const { of, others } = exchanges[isa] ?? {};
   const some = asked.length === 0 && (supported.includes(of) || emulates.includes(of));
   const typescript =

@@ -33,7 +33,11 @@ export const deviceTests = {
  * Instruction sets that replace some kernels of another set (native/cpu/isa_*.cc): products, and ops whose name matches `others`.
  * Everything else runs as in that set.
  */
-export const exchanges = { avxvnni: { of: "avx2" }, amx: { of: "avx512bf16", others: "attention|logprob" } };
+export const exchanges = {
+  avxvnni: { of: "avx2" },
+  amx: { of: "avx512bf16", others: "attention|logprob" },
+  neondot: { of: "neon" },
+};
 
 /** Runs build-addon.mjs with `options`. Exits if it fails. */
 export function buildAddon(...options) {
@@ -47,20 +51,25 @@ export function buildWithTests(...options) {
   buildAddon("-D", "HEDDLE_TESTS=ON", ...options);
 }
 
-/** cpuInfo() of a process that HEDDLE_ISA forces to one set; undefined where that process fails. */
-export function cpuInfo(folder, isa) {
+/**
+ * cpuInfo() of a process that HEDDLE_ISA forces to one set; undefined where that process fails. `node` is the command that starts Node.
+ */
+export function cpuInfo(folder, isa, node = [process.execPath]) {
   const script =
     "const m = { exports: {} }; process.dlopen(m, process.argv[1]); console.log(JSON.stringify(m.exports.cpuInfo()));";
   const { HEDDLE_ISA: _, ...env } = process.env;
   if (isa) env.HEDDLE_ISA = isa;
-  const args = ["-e", script, join(folder, "heddle.node")];
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", env });
+  const args = [...node.slice(1), "-e", script, join(folder, "heddle.node")];
+  const { status, stdout, stderr } = spawnSync(node[0], args, { encoding: "utf8", env });
   if (status !== 0) console.error(stderr.trim());
   return status === 0 ? JSON.parse(stdout) : undefined;
 }
 
-/** Runs each program of test/native that was built into `folder`, as many at once as there are processors; true where all end with 0. */
-export async function runNativeTests(folder, env) {
+/**
+ * Runs each program of test/native that was built into `folder`, as many at once as there are processors; true where all end with 0.
+ * `emulator` is a command that starts them.
+ */
+export async function runNativeTests(folder, env, emulator = []) {
   const source = join(root, "test", "native");
   const files = existsSync(source) ? readdirSync(source).filter((name) => name.endsWith(".cc")) : [];
   // The largest sources first: they take longest.
@@ -69,7 +78,7 @@ export async function runNativeTests(folder, env) {
   let passed = 0;
   const worker = async () => {
     for (let name = left.shift(); name !== undefined; name = left.shift()) {
-      const { status, output } = await finished(join(folder, name), { ...process.env, ...env });
+      const { status, output } = await finished([...emulator, join(folder, name)], { ...process.env, ...env });
       console.log(`\n--- test/native/${name}\n${output}`);
       if (status === 0) passed += 1;
       else console.error(`test/native/${name} ended with ${status}`);
@@ -81,9 +90,9 @@ export async function runNativeTests(folder, env) {
 }
 
 /** Runs a program to its end: its exit status (or the signal, or the error), and what it printed. */
-function finished(path, env) {
+export function finished([program, ...args], env) {
   return new Promise((resolve) => {
-    const child = spawn(path, [], { stdio: ["ignore", "pipe", "pipe"], env });
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env });
     let output = "";
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding("utf8").on("data", (text) => {

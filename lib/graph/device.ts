@@ -25,7 +25,7 @@ export class Device {
 
   /** Whether the device multiplies bf16 faster than f32. */
   get multipliesBf16(): boolean {
-    return this.kind === "cuda" || ["avx512bf16", "amx"].includes(binding.cpuInfo().isa);
+    return this.kind === "cuda" || ["avx512bf16", "amx", "neoni8mm"].includes(binding.cpuInfo().isa);
   }
 
   /** Returns `cuda:0`, or `cpu (8 threads)`. */

@@ -31,7 +31,10 @@ float uniform() { return static_cast<float>(static_cast<double>(next_random() >>
 int64_t below(int64_t n) { return static_cast<int64_t>(next_random() % static_cast<uint64_t>(n)); }
 
 // Whether bf16 products round their operands to bf16.
-inline bool multiplies_bf16() { return std::string(cpu_isa()) == "avx512bf16" || std::string(cpu_isa()) == "amx"; }
+inline bool multiplies_bf16() {
+  const std::string isa = cpu_isa();
+  return isa == "avx512bf16" || isa == "amx" || isa == "neoni8mm";
+}
 
 struct Buffer {  // a tensor's memory followed by guard bytes
   Tensor t;

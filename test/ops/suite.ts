@@ -143,23 +143,29 @@ async function checkFailure(c: FailureCase): Promise<void> {
 }
 
 const folder = new URL(".", import.meta.url);
-const names = readdirSync(folder).filter((f) => f.endsWith(".case.ts"));
+// scripts/test-arm.mjs bundles them as JavaScript.
+const paths = readdirSync(folder).filter((f) => /\.case\.[jt]s$/.test(f));
 const files = await Promise.all(
-  names.map(
-    async (name) => [name, ((await import(new URL(name, folder).href)) as { default: OpFile }).default] as const,
+  paths.map(
+    async (path) =>
+      [
+        path.replace(/\.case\.[jt]s$/, ""),
+        ((await import(new URL(path, folder).href)) as { default: OpFile }).default,
+      ] as const,
   ),
 );
+const names = files.map(([name]) => name);
 
 /**
  * Matrix products and ops made of them. They take half of the total time, so they are in a separate test file that runs in parallel. They
  * are also the only ops with avxvnni kernels.
  */
-const products = new Set(["linear", "linear_epilogue", "quantised", "experts", "fp8"].map((name) => `${name}.case.ts`));
+const products = new Set(["linear", "linear_epilogue", "quantised", "experts", "fp8"]);
 
 /** Runs the cases on the active instruction set: all, only products, or all others. */
 export function opSuite(part?: "products" | "others"): void {
   for (const [name, file] of files.filter(([name]) => !part || products.has(name) === (part === "products")))
-    describe(name.replace(".case.ts", ""), () => {
+    describe(name, () => {
       for (const c of file.cases) test(`${c.op}: ${c.label}`, () => checkCase(c));
       for (const c of file.failures ?? []) test(`${c.op} rejects ${c.label}`, () => checkFailure(c));
       for (const c of file.gradients ?? []) test(`gradient: ${c.label}`, () => checkGradient(c));

@@ -71,8 +71,8 @@ const policyShape = {
   }),
   /**
    * Element type of the matrices for drawing answers. bf16 uses a rounded twin of the f32 weights, at up to twice the speed. Its draws are
-   * weighted by importanceSamplingCap. Default: bf16 if dtype is bf16, or if the device has bf16 instructions (AVX-512 BF16, CUDA); else
-   * f32. With lora, the model itself draws, in its stored type.
+   * weighted by importanceSamplingCap. Default: bf16 if dtype is bf16, or if the device has bf16 instructions (AVX-512 BF16, Armv8.6,
+   * CUDA); else f32. With lora, the model itself draws, in its stored type.
    */
   rolloutDtype: option(
     z.enum(["bf16", "f32"]).optional(),

@@ -1,6 +1,7 @@
 // Encodes and decodes batches of texts on worker threads.
 #include <algorithm>
 #include <atomic>
+#include <system_error>
 #include <thread>
 
 #include "binding/tokenizer/tokenizer.h"

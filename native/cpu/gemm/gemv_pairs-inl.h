@@ -16,7 +16,8 @@ constexpr int pair_streams = 8, pair_ahead = 8192;
 // If rows of x fill L1, prefetched data has no room. Long rows are therefore split into parts of whole vectors. A block
 // of rows of w is multiplied by one part after the other.
 constexpr int64_t pair_near_bytes = 40960, pair_part = 512;
-constexpr int pair_block = 16;       // rows of w per stream
+constexpr int pair_block = 16;  // rows of w per stream
+static_assert(pair_block % W == 0, "sums are reduced a whole vector of rows at a time");
 constexpr int pair_parts_ahead = 4;  // prefetch distance in parts
 
 // Multiplies one row of w per stream, or with PART a part of it, by RM rows of x. sums[n * RM + m] are vectors whose
@@ -38,17 +39,24 @@ template <int RM, int RN, bool PART>
     for (int m = 0; m < RM; ++m) acc[n][m] = PART && !first ? load(sums + (n * RM + m) * W) : zero();
   }
   const auto pairs = [](const bf16* p) [[gnu::always_inline]] { return load(reinterpret_cast<const float*>(p)); };
+  constexpr int vectors = W < 16 ? 16 / W : 1;  // of w in a cache line
   int64_t p = 0;
-#pragma GCC unroll 1
-  for (; p + 2 * W <= k; p += 2 * W) {
+  const auto step = [&](bool fetch) [[gnu::always_inline]] {
 #pragma GCC unroll 8
     for (int n = 0; n < RN; ++n) {
-      fetch_stream(PART ? to[n] + p : at[n] + p + ahead);
+      if (fetch) fetch_stream(PART ? to[n] + p : at[n] + p + ahead);
       const F w = pairs(at[n] + p);
 #pragma GCC unroll 8
       for (int m = 0; m < RM; ++m) acc[n][m] = dot_pairs(w, pairs(x + m * xs + p), acc[n][m]);
     }
-  }
+    p += 2 * W;
+  };
+#pragma GCC unroll 1
+  while (p + vectors * 2 * W <= k)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) step(v == 0);
+#pragma GCC unroll 1
+  while (vectors > 1 && p + 2 * W <= k) step(false);
   if (p < k) {
 #pragma GCC unroll 8
     for (int n = 0; n < RN; ++n) {
@@ -114,12 +122,14 @@ inline void pair_stripe(
             min_of(length, g.k - part * length), x + part * length, xs, at, next, ahead, part == 0, sums[r]);
       }
     for (int m = 0; m < form.rows; ++m)
-      for (int s = 0; s < form.streams; ++s) {
-        F lines[W];
+      for (int s = 0; s < form.streams; ++s)
+        for (int64_t r = 0; r < count; r += W) {
+          F lines[W];
 #pragma GCC unroll 16
-        for (int r = 0; r < W; ++r) lines[r] = load(sums[r] + (s * form.rows + m) * W);
-        write_sums(g, i + m, j + s * each + r0, static_cast<int>(count), sum_lanes(lines));
-      }
+          for (int l = 0; l < W; ++l) lines[l] = load(sums[r + l] + (s * form.rows + m) * W);
+          const int those = static_cast<int>(min_of<int64_t>(W, count - r));
+          write_sums(g, i + m, j + s * each + r0 + r, those, sum_lanes(lines));
+        }
   }
 }
 

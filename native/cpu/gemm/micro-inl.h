@@ -34,12 +34,66 @@ template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
   return fma_in_place(a, b, acc);
 }
 
+#if defined(HEDDLE_SIMD_BF16) && defined(__aarch64__)
+// Like tile_products of packed pairs, but two pairs at a time in 2 x 2 blocks, to the same bits. Lines of a panel lie
+// side by side, so that a zip of two steps has two lines with two pairs of each. Reads lines of a in fours.
+template <int R>
+HEDDLE_SIMD void block_products(
+    int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs, F (&acc)[R][2]) {
+  static_assert(R % 2 == 0 && NR == 8, "blocks have two rows, and a vector of b two blocks");
+  F block[R / 2][4];
+#pragma GCC unroll 4
+  for (int i = 0; i < R / 2; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j)
+      block[i][j] = j % 2 ? last_halves(acc[2 * i][j / 2], acc[2 * i + 1][j / 2])
+                          : first_halves(acc[2 * i][j / 2], acc[2 * i + 1][j / 2]);
+  int64_t p = 0;
+#pragma GCC unroll 1
+  for (; p + 2 <= k; p += 2, a += 2 * as, b += 2 * bs) {
+    __builtin_prefetch(a + 16 * as);
+    F columns[4];
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      const F first = load(b + h * W), second = load(b + bs + h * W);
+      columns[2 * h] = zip_first(first, second), columns[2 * h + 1] = zip_last(first, second);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < R / 2; ++i) {
+      const F first = load(a + i / 2 * W), second = load(a + as + i / 2 * W);
+      const F rows = i % 2 ? zip_last(first, second) : zip_first(first, second);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) block[i][j] = multiply_blocks(rows, columns[j], block[i][j]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < R / 2; ++i)
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      acc[2 * i][h] = first_halves(block[i][2 * h], block[i][2 * h + 1]);
+      acc[2 * i + 1][h] = last_halves(block[i][2 * h], block[i][2 * h + 1]);
+    }
+  if (p < k) {
+    const F b0 = load(b), b1 = load(b + W);
+#pragma GCC unroll 8
+    for (int i = 0; i < R; ++i) {
+      acc[i][0] = dot_pairs(set1(a[i]), b0, acc[i][0]);
+      acc[i][1] = dot_pairs(set1(a[i]), b1, acc[i][1]);
+    }
+  }
+}
+#endif
+
 // acc (R, NR) += sum over p < k of a(i, p) b(p, :).
 // PACKED: a(i, p) is at a[p * as + i]; otherwise at a[i * as + p]. b(p, j) is at b[p * bs + j].
 // With PAIRS, k counts pairs. A_STREAMS: a's panel is not in L1 either and is prefetched.
 template <int R, bool PACKED, bool PAIRS, bool A_STREAMS = false>
 HEDDLE_SIMD void tile_products(
     int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs, F (&acc)[R][2]) {
+#if defined(HEDDLE_SIMD_BF16) && defined(__aarch64__)
+  if constexpr (PACKED && PAIRS && R % 2 == 0)
+    if (R % W == 0 || as == MR) return block_products<R>(k, a, as, b, bs, acc);
+#endif
   const auto step = [&]() [[gnu::always_inline]] {
     F b0 = load(b), b1 = load(b + W);
 #pragma GCC unroll 16

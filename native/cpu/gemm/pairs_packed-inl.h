@@ -48,7 +48,8 @@ template <int RM, int PN>
   for (int64_t p = 0; p < pairs; ++p) {
 #pragma GCC unroll 4
     for (int n = 0; n < PN; ++n) {
-      fetch_stream(at[n] + ahead), fetch_stream(at[n] + ahead + W);
+      fetch_stream(at[n] + ahead);
+      if (W * sizeof(float) >= 64) fetch_stream(at[n] + ahead + W);
       const F w0 = load(at[n]), w1 = load(at[n] + W);
 #pragma GCC unroll 8
       for (int m = 0; m < RM; ++m) {

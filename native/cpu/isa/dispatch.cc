@@ -7,6 +7,7 @@
 #include "cpu/nodes/nodes.h"
 #include "core/error.h"
 #include "core/platform/amx.h"
+#include "core/platform/arm_features.h"
 #include "core/x86_features.h"
 
 namespace heddle {
@@ -20,6 +21,9 @@ extern const Kernels kernels_avx512 __attribute__((weak));
 extern const Kernels kernels_avx512bf16 __attribute__((weak));
 __attribute__((weak)) void with_avxvnni(Kernels& avx2);
 __attribute__((weak)) void with_amx(Kernels& avx512bf16);
+#elif defined(__aarch64__)
+extern const Kernels kernels_neoni8mm __attribute__((weak));
+__attribute__((weak)) void with_neondot(Kernels& neon);
 #endif
 
 namespace {
@@ -37,7 +41,6 @@ constexpr bool emulated = true;
 constexpr bool emulated = false;
 #endif
 
-#if defined(__x86_64__) || defined(__i386__)
 // Returns the table `base` with some kernels replaced, or null if either is missing. `runs`: whether the machine can
 // run `exchange`, which is compiled for the instruction set.
 template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* base, Exchange exchange) {
@@ -49,8 +52,6 @@ template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* bas
   }();
   return &table;
 }
-#endif
-
 std::vector<Isa> known_isas() {  // lowest first
 #if defined(__x86_64__) || defined(__i386__)
   const X86Features cpu;
@@ -64,7 +65,11 @@ std::vector<Isa> known_isas() {  // lowest first
       {"avxvnni", with_vnni, vnni, vnni_runs}, {"avx512", &kernels_avx512, avx512, avx512 || (emulated && avx2)},
       {"avx512bf16", &kernels_avx512bf16, bf16, bf16 || (emulated && avx2)}, {"amx", with_tiles, amx, amx_runs}};
 #elif defined(__aarch64__)
-  return {{"neon", &kernels_neon, true, true}};
+  const bool dot = has_arm_feature(ArmFeature::dotprod);
+  const bool matrices = dot && has_arm_feature(ArmFeature::i8mm) && has_arm_feature(ArmFeature::bf16);
+  const Kernels* with_dot = exchanged(dot && with_neondot, &kernels_neon, [](Kernels& k) { with_neondot(k); });
+  return {{"neon", &kernels_neon, true, true}, {"neondot", with_dot, dot, dot},
+      {"neoni8mm", &kernels_neoni8mm, matrices, matrices}};
 #else
   return {{"baseline", &kernels_baseline, true, true}};
 #endif
@@ -104,7 +109,8 @@ const Isa& current() {
 
 int priority(const char* isa) {
   int value = 10;
-  for (const char* name : {"baseline", "neon", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"}) {
+  for (const char* name :
+      {"baseline", "neon", "neondot", "neoni8mm", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"}) {
     if (std::strcmp(name, isa) == 0) return value;
     value += 10;
   }

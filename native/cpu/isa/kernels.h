@@ -256,8 +256,10 @@ extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512bf16;
 extern const Kernels kernels_neon;
+extern const Kernels kernels_neoni8mm;
 // Each replaces some functions of the table.
 void with_avxvnni(Kernels& avx2);
+void with_neondot(Kernels& neon);
 void with_amx(Kernels& avx512bf16);
 
 }  // namespace cpu

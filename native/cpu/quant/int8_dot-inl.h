@@ -349,15 +349,41 @@ inline void int8_dot(const QuantLinear& p, const Int8Rows& x, Pool& pool) {
   });
 }
 
-#else  // four lanes: scalar loops over unpacked integers
+#else  // four lanes: loops over unpacked integers
 
 constexpr int64_t dot_rows = 4;  // rows of activations that share unpacked weights
 
+// group_dots returns the dot products of a group of x with the elements from `at` on of each output.
+#if defined(HEDDLE_SIMD_DOT)
+HEDDLE_SIMD F group_dots(const int8_t (&q)[W][span], int at, int group, const int8_t* x) {
+  int32x4_t sum[W];
+  const int8x16_t first = vld1q_s8(x);
+#pragma GCC unroll 4
+  for (int r = 0; r < W; ++r) sum[r] = vdotq_s32(vdupq_n_s32(0), vld1q_s8(q[r] + at), first);
+  if (group == unit) {
+    const int8x16_t second = vld1q_s8(x + unit / 2);
+#pragma GCC unroll 4
+    for (int r = 0; r < W; ++r) sum[r] = vdotq_s32(sum[r], vld1q_s8(q[r] + at + unit / 2), second);
+  }
+  const int32x4_t totals = vpaddq_s32(vpaddq_s32(sum[0], sum[1]), vpaddq_s32(sum[2], sum[3]));
+  return reinterpret_cast<F>(vcvtq_f32_s32(totals));
+}
+#else
 HEDDLE_SIMD int32_t plain_dot(const int8_t* a, const int8_t* b) {  // over half a unit
   int32_t s = 0;
   for (int i = 0; i < unit / 2; ++i) s += static_cast<int32_t>(static_cast<int16_t>(a[i]) * static_cast<int16_t>(b[i]));
   return s;
 }
+HEDDLE_SIMD F group_dots(const int8_t (&q)[W][span], int at, int group, const int8_t* x) {
+  alignas(16) float dot[W];
+  for (int r = 0; r < W; ++r) {
+    int32_t total = plain_dot(q[r] + at, x);
+    if (group == unit) total += plain_dot(q[r] + at + unit / 2, x + unit / 2);
+    dot[r] = static_cast<float>(total);
+  }
+  return load(dot);
+}
+#endif
 
 [[gnu::noinline]] static void dot_tile(
     const QuantLinear& p, const QuantType& t, const Int8Rows& x, int64_t i, int64_t rows, int64_t j) {
@@ -380,17 +406,11 @@ HEDDLE_SIMD int32_t plain_dot(const int8_t* a, const int8_t* b) {  // over half 
     for (int64_t m = 0; m < rows; ++m)
       for (int g = 0; g < groups; ++g) {
         const int64_t element = k0 + g * t.group, at_unit = (i + m) * units + element / unit;
-        const int8_t* values = x.values + (i + m) * p.k + element;
-        alignas(16) float dot[W];
-        for (int r = 0; r < W; ++r) {
-          int32_t total = plain_dot(q[r] + g * t.group, values);
-          if (t.group == unit) total += plain_dot(q[r] + g * t.group + unit / 2, values + unit / 2);
-          dot[r] = static_cast<float>(total);
-        }
+        const F dot = group_dots(q, g * t.group, t.group, x.values + (i + m) * p.k + element);
         const int32_t* sums = x.sums + 2 * at_unit;
         const int32_t total = t.group == unit ? sums[0] + sums[1] : sums[element / (unit / 2) % 2];
         const F own = set1(x.scales[at_unit]);
-        sum[m] = fma(mul(load(scale[g]), own), load(dot), sum[m]);
+        sum[m] = fma(mul(load(scale[g]), own), dot, sum[m]);
         if (t.minimum) sum[m] = fma(load(minimum[g]), mul(own, set1(static_cast<float>(total))), sum[m]);
       }
   }

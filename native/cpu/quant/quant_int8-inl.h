@@ -2,6 +2,7 @@
 #pragma once
 #include "cpu/quant/int8_gemm-inl.h"
 #include "cpu/quant/int8_packed-inl.h"
+#include "cpu/quant/int8_panels_arm-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -14,7 +15,11 @@ inline void packed_linears(const QuantLinear*, int, Pool&, void*) {}
 #endif
 
 // Minimum number of rows of activations for which unpacking weights into panels pays.
+#if defined(HEDDLE_SIMD_DOT)
+constexpr int64_t int8_gemm_rows = dot_rows + 1;  // fewer rows share what they unpack
+#else
 constexpr int64_t int8_gemm_rows = 12;
+#endif
 
 struct Int8Plan {
   bool packs;
@@ -44,7 +49,16 @@ inline Int8Plan plan_int8(const QuantLinear& p, int threads) {
   plan.starts = padded(rows * stride * 32);
 #else
   (void)threads;
-  plan.values = padded(rows * p.k), plan.scales = padded(rows * units * 4), plan.sums = padded(rows * units * 8);
+#if defined(HEDDLE_SIMD_DOT)
+  plan.packs = p.m >= int8_gemm_rows;  // rowwise products too, because a row's bits are the same without panels
+  if (plan.packs) {
+    const int64_t panel_bytes = units * arm_plan(p.w_type).unit_bytes;
+    rows = round_up(rows, arm_rows);
+    plan.panels = padded(threads * arm_panels_per_task(p, panel_bytes, threads) * panel_bytes);
+  }
+#endif
+  plan.values = padded(rows * p.k), plan.scales = padded(rows * units * 4);
+  (plan.packs ? plan.totals : plan.sums) = padded(rows * units * 8);
 #endif
   return plan;
 }
@@ -76,6 +90,8 @@ inline void int8_linear(const QuantLinear& p, Pool& pool, void* scratch) {
     const PanelPlan panel = panel_plan(p.w_type);
     return panel.run(p, panel.offset, x, pool, reinterpret_cast<uint8_t*>(at));
   }
+#elif defined(HEDDLE_SIMD_DOT)
+  if (plan.packs) return arm_plan(p.w_type).run(p, x, pool, reinterpret_cast<uint8_t*>(at));
 #endif
   int8_dot(p, x, pool);
 }

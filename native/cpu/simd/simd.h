@@ -39,6 +39,9 @@ namespace HEDDLE_ISA {
 #include "cpu/simd/simd_avx2.h"
 #else
 #include "cpu/simd/simd_x4.h"
+#if defined(HEDDLE_SIMD_BF16)
+#include "cpu/simd/simd_neon_bf16.h"
+#endif
 #endif
 
 // Prefetches a line of streaming data long before it is read. It goes to L2, which has more outstanding misses than L1.
@@ -99,6 +102,21 @@ HEDDLE_SIMD F load_n(const f16* p, int n) { return load_n16(p, n); }
 HEDDLE_SIMD void store_n(bf16* p, F v, int n) { store_n16(p, v, n); }
 #endif
 HEDDLE_SIMD void store_n(f16* p, F v, int n) { store_n16(p, v, n); }
+
+#if defined(HEDDLE_SIMD_BF16)
+// Pairs of neighbouring elements, or of two lines, of floats and f16.
+template <class T> HEDDLE_SIMD F load_pairs(const T* p) { return rounded_pairs(load(p), load(p + W)); }
+template <class T> HEDDLE_SIMD F load_some(const T* p, int64_t n) {
+  return n >= W ? load(p) : n > 0 ? load_n(p, static_cast<int>(n)) : zero();
+}
+template <class T> HEDDLE_SIMD F load_pairs_n(const T* p, int64_t n) {
+  return rounded_pairs(load_some(p, n), load_some(p + W, n - W));
+}
+template <class T> HEDDLE_SIMD F join_pairs(const T* low, const T* high) { return join_rounded(load(low), load(high)); }
+template <class T> HEDDLE_SIMD F join_pairs_n(const T* low, const T* high, int n) {
+  return join_rounded(load_some(low, n), high ? load_some(high, n) : zero());
+}
+#endif
 
 // Converts one element through the vector conversions, so that scalar and vector code round alike.
 HEDDLE_SIMD float load1(const float* p) { return *p; }

@@ -219,16 +219,4 @@ HEDDLE_SIMD F rounded_pairs(F low, F high) {
   return _mm512_castsi512_ps((__m512i)_mm512_cvtne2ps_pbh(high, low));
 #endif
 }
-// Pairs of neighbouring elements, or of two lines, of floats and f16.
-template <class T> HEDDLE_SIMD F load_pairs(const T* p) { return rounded_pairs(load(p), load(p + W)); }
-template <class T> HEDDLE_SIMD F load_some(const T* p, int64_t n) {
-  return n >= W ? load(p) : n > 0 ? load_n(p, static_cast<int>(n)) : zero();
-}
-template <class T> HEDDLE_SIMD F load_pairs_n(const T* p, int64_t n) {
-  return rounded_pairs(load_some(p, n), load_some(p + W, n - W));
-}
-template <class T> HEDDLE_SIMD F join_pairs(const T* low, const T* high) { return join_rounded(load(low), load(high)); }
-template <class T> HEDDLE_SIMD F join_pairs_n(const T* low, const T* high, int n) {
-  return join_rounded(load_some(low, n), high ? load_some(high, n) : zero());
-}
 #endif

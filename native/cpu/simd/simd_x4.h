@@ -79,12 +79,22 @@ HEDDLE_SIMD void store_bytes(uint8_t* p, F v) {
   const I whole = __builtin_convertvector(v, I);
   for (int i = 0; i < 4; ++i) p[i] = static_cast<uint8_t>(whole[i]);
 }
+#ifdef __aarch64__
+HEDDLE_SIMD F load(const bf16* p) {
+  return reinterpret_cast<F>(vshll_n_u16(vld1_u16(reinterpret_cast<const uint16_t*>(p)), 16));
+}
+#else
 HEDDLE_SIMD F load(const bf16* p) {
   uint16_t h[4];
   __builtin_memcpy(h, p, 8);
   U u = {h[0], h[1], h[2], h[3]};
   return reinterpret_cast<F>(u << 16);
 }
+#endif
+#if defined(HEDDLE_SIMD_BF16)
+HEDDLE_SIMD bfloat16x4_t round_bf16(F v) { return vcvt_bf16_f32(reinterpret_cast<float32x4_t>(v)); }
+HEDDLE_SIMD void store(bf16* p, F v) { vst1_bf16(reinterpret_cast<bfloat16_t*>(p), round_bf16(v)); }
+#else
 HEDDLE_SIMD void store(bf16* p, F v) {
   U u = reinterpret_cast<U>(v);
   U rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
@@ -95,6 +105,7 @@ HEDDLE_SIMD void store(bf16* p, F v) {
       static_cast<uint16_t>(r[3])};
   __builtin_memcpy(p, h, 8);
 }
+#endif
 #ifdef __aarch64__
 HEDDLE_SIMD F load(const f16* p) { return reinterpret_cast<F>(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)))); }
 HEDDLE_SIMD void store(f16* p, F v) {

@@ -1,0 +1,54 @@
+// Dot products of bfloat16 pairs on arm64 (BFDOT). Included by simd.h inside the namespace of the instruction set.
+//
+// The instructions round sums to odd and take subnormals for zeros. Products are exact, and a bf16 operand has 16 fewer
+// bits than a sum. Rounding to odd is thus far below the rounding of operands that op cases allow for.
+
+HEDDLE_SIMD bfloat16x8_t pairs_of(F v) { return reinterpret_cast<bfloat16x8_t>(v); }
+
+// Returns acc + the two products of bf16 pairs in each 32-bit lane. a and b hold bits, not floats.
+HEDDLE_SIMD F dot_pairs(F a, F b, F acc) {
+  return reinterpret_cast<F>(vbfdotq_f32(reinterpret_cast<float32x4_t>(acc), pairs_of(a), pairs_of(b)));
+}
+// The same for 2 x 2 blocks (BFMMLA). Each operand has two lines of two pairs: acc(i, j) += line i of a times line j of
+// b. The products of the first pairs are added before those of the second, with the bits of two calls of dot_pairs.
+HEDDLE_SIMD F multiply_blocks(F a, F b, F acc) {
+  return reinterpret_cast<F>(vbfmmlaq_f32(reinterpret_cast<float32x4_t>(acc), pairs_of(a), pairs_of(b)));
+}
+// Joins the first or the last two lanes of two vectors.
+HEDDLE_SIMD F first_halves(F a, F b) { return __builtin_shufflevector(a, b, 0, 1, 4, 5); }
+HEDDLE_SIMD F last_halves(F a, F b) { return __builtin_shufflevector(a, b, 2, 3, 6, 7); }
+// Takes the first or the last two lanes of two vectors in turn.
+HEDDLE_SIMD F zip_first(F a, F b) { return __builtin_shufflevector(a, b, 0, 4, 1, 5); }
+HEDDLE_SIMD F zip_last(F a, F b) { return __builtin_shufflevector(a, b, 2, 6, 3, 7); }
+
+// Load W pairs of neighbouring elements as bits, or the first n elements of them.
+HEDDLE_SIMD F load_pairs(const bf16* p) { return load(reinterpret_cast<const float*>(p)); }
+HEDDLE_SIMD F load_pairs_n(const bf16* p, int64_t n) {
+  if (n >= 2 * W) return load_pairs(p);
+  bf16 t[2 * W] = {};
+  for (int64_t i = 0; i < n; ++i) t[i] = p[i];
+  return load_pairs(t);
+}
+// Returns (low[i], high[i]) as a pair in lane i.
+HEDDLE_SIMD F join_halves(uint16x4_t low, uint16x4_t high) {
+  return reinterpret_cast<F>(vzip1q_u16(vcombine_u16(low, low), vcombine_u16(high, high)));
+}
+HEDDLE_SIMD uint16x4_t load16(const bf16* p) { return vld1_u16(reinterpret_cast<const uint16_t*>(p)); }
+HEDDLE_SIMD uint16x4_t load16_n(const bf16* p, int n) {
+  bf16 t[W] = {};
+  for (int i = 0; i < n; ++i) t[i] = p[i];
+  return load16(t);
+}
+HEDDLE_SIMD F join_pairs(const bf16* low, const bf16* high) { return join_halves(load16(low), load16(high)); }
+HEDDLE_SIMD F join_pairs_n(const bf16* low, const bf16* high, int n) {  // high may be null: zeros
+  return join_halves(load16_n(low, n), high ? load16_n(high, n) : vdup_n_u16(0));
+}
+// Joins floats rounded to bf16 in the same way.
+HEDDLE_SIMD F join_rounded(F low, F high) {
+  return join_halves(vreinterpret_u16_bf16(round_bf16(low)), vreinterpret_u16_bf16(round_bf16(high)));
+}
+// Rounds and pairs neighbouring floats: the W of low, then those of high.
+HEDDLE_SIMD F rounded_pairs(F low, F high) {
+  const bfloat16x8_t first = vcvtq_low_bf16_f32(reinterpret_cast<float32x4_t>(low));
+  return reinterpret_cast<F>(vcvtq_high_bf16_f32(first, reinterpret_cast<float32x4_t>(high)));
+}

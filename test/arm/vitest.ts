@@ -1,0 +1,11 @@
+// What op cases import from vitest, from the packages that vitest is made of. vitest itself needs child processes and native
+// packages, which an emulated processor does not have.
+import { chai, JestAsymmetricMatchers, JestChaiExpect, JestExtend } from "@vitest/expect";
+
+export { afterAll, afterEach, beforeAll, beforeEach, describe, it, test } from "@vitest/runner";
+
+chai.use(JestExtend);
+chai.use(JestChaiExpect);
+chai.use(JestAsymmetricMatchers);
+
+export const expect = chai.expect;
