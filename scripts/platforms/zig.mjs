@@ -46,6 +46,8 @@ export function makeToolchain(target) {
     CMAKE_RANLIB: join(bin, "ranlib"),
     CMAKE_MODULE_LINKER_FLAGS_INIT: "-s",
     CMAKE_TRY_COMPILE_TARGET_TYPE: "STATIC_LIBRARY",
+    // Programs are not linked while CMake looks around, so that it would find any library. Threads need none with Zig.
+    CMAKE_HAVE_LIBC_PTHREAD: "TRUE",
     CMAKE_FIND_ROOT_PATH_MODE_LIBRARY: "ONLY",
     CMAKE_FIND_ROOT_PATH_MODE_INCLUDE: "ONLY",
   };
