@@ -79,7 +79,7 @@ const arm64: System = {
       ["qemu-user", "libc6-arm64-cross", "libstdc++6-arm64-cross"],
       () => onPath("qemu-aarch64") && existsSync(join(libraries, "lib", "libstdc++.so.6")),
     );
-    runIn(consumer, ["qemu-aarch64", "-L", libraries, nodeOf("linux-arm64", 20), script, argument], env);
+    runIn(consumer, ["qemu-aarch64", "-cpu", "max", "-L", libraries, nodeOf("linux-arm64", 20), script, argument], env);
   },
 };
 
