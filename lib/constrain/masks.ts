@@ -10,12 +10,10 @@ export type Mask = { readonly allowed: Int32Array } | { readonly forbidden: Int3
 const MOST_IDS = 4 << 20;
 const MOST_MASKS = 4096;
 const STEPS = 512;
-/**
- * Number of the automaton's alternatives (see `Automaton.work`) to process between two yields: about as much time as STEPS cached steps.
- */
+/** Units of `Automaton.work` between two yields. They take about as much time as STEPS steps to cached states. */
 const LOOKS = 256;
 
-/** The work that the masks of one document may still cost, in alternatives of the automaton (see `Automaton.work`). */
+/** The work that the masks of one document may still cost, in units of `Automaton.work`. */
 export interface Allowance {
   looks: number;
 }
@@ -61,7 +59,7 @@ export class Masks {
 
   /**
    * Computes the mask of a state. It yields regularly: see `inSlices`.
-   * @param allowance the document's remaining work; reduced by the mask's
+   * @param allowance the document's remaining work; the work of this mask is subtracted
    * @throws HeddleError UNSUPPORTED if no token of the vocabulary can continue the document, or if the allowance is exceeded
    */
   *make(state: State, allowance: Allowance): Generator<void, Mask, undefined> {
@@ -123,8 +121,8 @@ export class Masks {
       const byte = bytes[i]!;
       let state = from.next[byte];
       if (state === undefined) {
-        // Computing a new state costs as much time as many steps to cached states. Other documents work only during yields, so their work
-        // is not counted.
+        // Computing a new state costs as much time as many steps to cached states. Other documents advance `automaton.work` only during
+        // yields, so the difference is this document's.
         const before = automaton.work;
         state = automaton.step(from, byte);
         looked += automaton.work - before;

@@ -18,7 +18,7 @@ export interface Dfa {
 /** The encoding of characters: plain UTF-8, or as inside a JSON string. */
 export type Writing = "plain" | "json";
 
-/** Name of the limited quantity in messages. */
+/** The quantity that errors about the limit on states name. */
 const STATES = "states of its automaton";
 
 /** Units of work for a node and an edge of the nondeterministic automaton, and an edge of the deterministic one. */
@@ -70,7 +70,7 @@ class Nfa {
     return this.free.push([]) - 1;
   }
 
-  /** Adds nodes and edges that read a text of the pattern after a node. @returns the node after the text */
+  /** Adds nodes and edges that match the pattern, beginning at node `from`. @returns the node after a match */
   *add(pattern: Pattern, from: number): Slices<number> {
     switch (pattern.kind) {
       case "set":
@@ -293,7 +293,7 @@ export interface Machine {
   start: number;
   accepts(state: number): boolean;
   edgesOf(state: number): readonly Edge[];
-  /** Name of the limited quantity in messages. */
+  /** The quantity that errors about the limit on states name. */
   states: string;
 }
 

@@ -213,7 +213,7 @@ function withoutPadding(stored: StoredTensor, config: ModelConfig): StoredTensor
     shape: [rows - first, ...inner],
     offset: stored.offset + first * row,
     bytes: stored.bytes - first * row,
-    // The scales of 8-bit floats cover whole blocks of rows, so the view starts at the whole table's first row.
+    // A scale of 8-bit floats covers a whole block of rows. So the source stays the whole table, and a view skips its first rows.
     ...(sources && { sources: () => sources().map((source) => ({ ...source, view })) }),
   };
 }

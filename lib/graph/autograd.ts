@@ -116,8 +116,8 @@ class Recomputation {
 }
 
 /**
- * Returns which values of `wrt` a node is the first to use: a map from the node's index to indices of `wrt`. Their gradients are complete
- * when the backward pass has processed that node.
+ * Maps a node's index to the indices of the `wrt` values that this node is the first to use. Their gradients are complete when the backward
+ * pass has processed that node.
  */
 function firstUsesOf(
   forward: readonly Node[],

@@ -31,7 +31,7 @@ export interface SchedulableModel {
 export interface SharedSchedulerOptions {
   /** Maximum number of sequences per run. More wait for their turn. */
   slots: number;
-  /** Makes bits independent of other sequences. No rows are then shared between sequences. */
+  /** Makes a sequence's results independent of other sequences, to the bit. Sequences then share no rows of the KV cache. */
   deterministic: boolean;
 }
 
@@ -42,18 +42,18 @@ export interface Scheduled {
 }
 
 /**
- * Continuous batching (Yu et al. 2022, "Orca"): sequences of independent callers share one scheduler. A sequence joins
- * between two runs when a slot is free, and leaves when it ends. A sequence whose reader falls behind pauses. A
- * sequence whose reader has left frees its slot at once. A sequence that makes a run fail ends without the others.
+ * Continuous batching (Yu et al. 2022, "Orca"): sequences of independent callers share one scheduler. A sequence joins between two runs
+ * when a slot is free, and leaves when it ends. A sequence whose reader falls behind pauses. A sequence whose reader has left frees its
+ * slot at once. If a run fails, only the sequence at fault ends.
  */
 export class SharedScheduler {
   private readonly model: SchedulableModel;
   private readonly deterministic: boolean;
   private readonly cache: KvCache;
   private readonly scheduler: Scheduler;
-  /** Waiting and running sequences, by the index of their pieces. */
+  /** Waiting and running sequences, by `Sequence.index`. */
   private readonly all = new Map<number, Scheduled>();
-  /** Errors thrown by callers' conditions, by the same index. */
+  /** Errors thrown by callers' stop conditions, by `Sequence.index`. */
   private readonly failures = new Map<number, { error: unknown }>();
   /** Aborts the current runs. */
   private controller: AbortController | undefined;
@@ -253,7 +253,7 @@ export class SharedScheduler {
     return new Map([...slots].filter(([sequence]) => this.isWanted(sequence) && !this.isPaused(sequence)));
   }
 
-  /** Makes one run, or several without checking for changes in between. */
+  /** Makes one run, or several until a sequence joins, leaves or pauses. */
   private async advance(active: Slotted): Promise<void> {
     let group = active;
     try {
@@ -293,7 +293,7 @@ export class SharedScheduler {
   private failed(group: Slotted, error: unknown): void {
     const { slots } = this.scheduler;
     const rest = [...group].filter(([sequence]) => slots.has(sequence));
-    // Queued runs may have written more rows than were delivered.
+    // Queued runs may have written cache rows for tokens that were not delivered.
     for (const [sequence, slot] of rest) this.cache.truncate(slot, sequence.context.length - 1);
     if (error instanceof HeddleError && error.code === "ABORTED") this.interrupted = true;
     else if (group.size > 1) this.suspects = new Set(rest.map(([sequence]) => sequence));

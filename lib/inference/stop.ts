@@ -9,7 +9,7 @@ import type { StopCondition, StopContext } from "./generation-options.ts";
 export function asked(condition: StopCondition, context: StopContext): boolean {
   const answer: unknown = condition(ownContext(context));
   if (typeof answer === "boolean") return answer;
-  // If the answer is a promise, ignore how it ends, because the caller gets the refusal.
+  // Ignore a rejection if the answer is a promise, because the error below is what the caller gets.
   Promise.resolve(answer).catch(() => undefined);
   throw invalidArgument("stop", "a function that returns true or false", answer);
 }

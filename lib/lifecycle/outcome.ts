@@ -1,4 +1,4 @@
-// The goals of the lesson, and the goals that a run's figures have reached. The report's lead and the command's last lines use them.
+// The goals of `heddle lifecycle`, and a comparison of a run's metrics with them. The report's lead and the command's last lines use them.
 import { type Plan, planOf, REFERENCE_MINUTES } from "./plan.ts";
 import { percent } from "./report/names.ts";
 import type { StageMetrics, StageName, StageResult } from "./types.ts";

@@ -4,10 +4,7 @@ import type { StageName } from "./types.ts";
 /** The plan of one stage. */
 export interface StagePlan {
   steps: number;
-  /**
-   * Approximate duration on the two cores of the default budget, including evaluation. It is used to estimate the
-   * remaining time.
-   */
+  /** Approximate duration on two CPU cores, including evaluation. It is used to estimate the remaining time. */
   seconds: number;
 }
 

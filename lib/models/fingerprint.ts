@@ -3,10 +3,7 @@ import type { Tensor } from "../graph/index.ts";
 import { adapterTensors } from "./adapters/adapters.ts";
 import type { ModelView } from "./model-view.ts";
 
-/**
- * Total size of the smallest tensors, which are read completely. From each larger tensor, evenly spaced pieces are
- * read.
- */
+/** Maximum total size of the tensors that are read completely, smallest first. From each other tensor, evenly spaced pieces are read. */
 const WHOLE_BYTES = 16 << 20;
 const PIECES = 64;
 const PIECE_BYTES = 1024;
@@ -27,8 +24,8 @@ interface Part {
  * activations. Models with the same fingerprint can use each other's KV caches.
  *
  * The smallest tensors are read whole, up to 16 MB in total. From each larger tensor it reads 64 evenly spaced kilobytes, including the
- * first and the last. This detects every difference in models of up to 16 MB. In larger models it detects changes to a contiguous 60th of a
- * matrix, and changes to nearly all weights, such as training. It misses small manual edits between the samples.
+ * first and the last. This detects every difference in models of up to 16 MB. In larger models it detects a change to nearly all weights,
+ * such as training, or to any contiguous range that covers 1/60 of a matrix. It misses small manual edits between the samples.
  */
 export async function fingerprintOf(model: ModelView, adapters: readonly string[]): Promise<string> {
   const hash = createHash("sha256");

@@ -120,8 +120,8 @@ export abstract class ModelView {
   }
 
   /**
-   * Returns the weight as it was loaded. Its rows may be reordered (`Tensor.rowOrder`), which a pass that supports it
-   * reads without a copy. Also use it for the type and shape.
+   * Returns the weight as it was loaded. Its rows may be reordered (`Tensor.rowOrder`). Use it instead of `weight` for
+   * code that supports reordered rows, or that only needs the type and shape: it makes no copy.
    * @throws HeddleError NOT_FOUND, DISPOSED
    */
   asStored(name: string): Tensor {

@@ -47,8 +47,8 @@ export interface OptimizerOptions extends AdamWOptions {
 export const ADAMW_DEFAULTS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 } as const;
 
 /**
- * Whether weight decay applies to a parameter: to matrices and stacks of matrices. Biases of experts and norms of heads have two
- * dimensions too, but are stacks of vectors. The matrices of an adapter that is named `bias` do count.
+ * Whether weight decay applies to a parameter: to matrices and stacks of matrices. Biases of experts and norms of heads have two dimensions
+ * too, but are stacks of vectors. LoRA matrices of a module named `bias` are matrices, so they decay.
  */
 function decays(name: string, shape: readonly number[]): boolean {
   return shape.length >= 2 && !/(?<!\.lora_[AB])\.bias$|\.[qk]_norm\.weight$/.test(name);

@@ -41,7 +41,7 @@ interface Frame {
   begin: number;
   /** Offset of its last comma after the parsed part, or -1. */
   comma: number;
-  /** Whether it has a member or a comma. It must then not end right after its bracket or a comma. */
+  /** Whether it has a member or a comma. If so, an end right after the last comma is a syntax error. */
   hasMembers: boolean;
   /** Whether its last member was parsed in parts. Only white space may then come before the next comma. */
   afterParts: boolean;
@@ -56,8 +56,8 @@ function frameAt(isArray: boolean, begin: number): Frame {
 }
 
 /**
- * Parses UTF-8 bytes to the same value as JSON.parse. A first pass finds brackets and commas. As soon as more than one part is pending,
- * JSON.parse parses its complete members, and they are added to the enclosing object or array.
+ * Parses UTF-8 bytes to the same value as JSON.parse. A first pass finds brackets and commas. As soon as more than `part` bytes are
+ * pending, JSON.parse parses the complete members among them, which are then added to the enclosing object or array.
  * @throws SyntaxError or TypeError for invalid JSON or UTF-8, JsonLimitError
  */
 export function* parseInSlices(bytes: Buffer, limits: JsonLimits, part = JSON_PART): Slices<unknown> {
@@ -117,7 +117,8 @@ class Parts {
 
   /**
    * Scans up to `end`. It is a plain function, because V8 optimizes generators poorly.
-   * @returns false if pending members must be parsed first. This is so at the end of a frame that is parsed in parts, and at a comma
+   * @returns false if pending members must be parsed first. This is so at the end of a frame that is parsed in parts, and at a comma after
+   * more than a part
    */
   scan(end: number): boolean {
     const { bytes } = this;

@@ -4,15 +4,20 @@ import { HeddleError } from "../core/errors.ts";
 import { atOnce, inSlices, type Slices } from "../core/slices.ts";
 import { finish } from "../io/native-jobs.ts";
 
-/** Number of UTF-16 units that are copied at a time: half a megabyte, which takes a few milliseconds in new pages. */
+/**
+ * Number of UTF-16 units that are copied at a time: half a megabyte. The first write to fresh memory makes this take a few milliseconds.
+ */
 const PART = 1 << 18;
 const PART_NUMBERS = 1 << 17;
-/** Number of ids per part when they are copied into many arrays. It is large, because V8 moves the existing arrays at each pause. */
+/**
+ * Number of ids per part when they are copied into many arrays. It is large, because the garbage collector may move the existing arrays at
+ * each yield.
+ */
 const PART_LISTED = 1 << 19;
 
 /** Maximum number of UTF-16 units to announce to native code, which makes room for more on demand. */
 const MOST_EXPECTED = 2 ** 32 - 1;
-/** Cost of a text or an array of ids, expressed in units or ids. */
+/** Fixed overhead of a text in UTF-16 units, and of an array in ids. */
 const TEXT_UNITS = 16;
 const LIST_IDS = 4;
 

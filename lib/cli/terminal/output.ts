@@ -38,8 +38,8 @@ export class Output {
 }
 
 /**
- * Redirects the console to stderr, for example that of functions in a configuration's module. stdout must then contain
- * only JSON lines.
+ * Redirects the console to stderr, because stdout must contain only JSON lines. Functions in a configuration's module
+ * may write to the console.
  */
 export function consoleToStderr(): void {
   Object.assign(console, new Console(process.stderr));

@@ -4,7 +4,7 @@
 import type { PageHeader, ParquetType } from "hyparquet";
 import { afterNumber, unsignedNumber } from "./thrift.ts";
 
-/** Maximum repetition and definition level of a column: how often it is repeated, and how many of its parts may be null. */
+/** Maximum repetition and definition level of a column: the number of repeated and of nullable fields on its path in the schema. */
 export interface Levels {
   repetition: number;
   definition: number;
@@ -62,7 +62,7 @@ export function checkTextLengths(page: Uint8Array, { at, count }: Values, most: 
   }
 }
 
-/** Finds the values of a data page (v1), whose levels are stored before the values, each kind after its size in bytes. */
+/** Finds the values of a data page (v1), whose levels come before the values. Each kind of level begins with its size in bytes. */
 function valuesOfFirst(page: Uint8Array, header: PageHeader, levels: Levels): Values {
   const { num_values: count } = header.data_page_header!;
   let at = 0;

@@ -180,7 +180,7 @@ export async function writeDocuments(
 
 /** Maximum number of documents waiting to be written. */
 const MOST_DOCUMENTS = 4096;
-/** Number of documents that are requested before it checks the encoder's room again. */
+/** Number of documents to request between two checks of the encoder's room. */
 const ASKED_AT_ONCE = 64;
 
 /** Encodes the documents of all groups in order, except the first `done`. It encodes ahead as far as the encoder has room. */

@@ -44,8 +44,8 @@ export interface CheckpointInfo {
   path: string;
   step: number;
   /**
-   * Ordinal among the folder's checkpoints. A restarted run's checkpoints are newer than those of an earlier run with
-   * more steps.
+   * Ordinal among the folder's checkpoints. The step does not tell which checkpoint is newest, because a restarted run counts steps from 0
+   * again.
    */
   order: number;
 }
@@ -211,7 +211,7 @@ async function sweep(folder: string): Promise<void> {
       if (kind === "old" && !(await exists(target))) await rename(path, target);
       else await rm(path, { recursive: true, force: true });
     } catch {
-      // Another process has removed it, or it may not be removed. It is only a leftover.
+      // Another process has removed it, or removal is not permitted. A leftover is harmless.
     }
   }
 }

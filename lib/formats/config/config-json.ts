@@ -43,7 +43,10 @@ const TORCH_DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as con
 /** Keys whose null means "off" rather than "not set". */
 const OFF = new Set<keyof ModelConfig>(["attnLogitSoftcapping", "finalLogitSoftcapping"]);
 
-/** Required values for all decoders, in addition to a family's `mustBe`. One of the keys may instead declare bidirectional attention. */
+/**
+ * Required values for all decoders, in addition to a family's `mustBe`. For families that support bidirectional attention, the other value
+ * of one key declares it.
+ */
 const DECODERS_MUST_BE = { is_causal: true, use_bidirectional_attention: false } as const;
 
 type Json = Record<string, unknown>;
@@ -136,11 +139,11 @@ function readTokens(raw: Json, config: Json): void {
   config.eosTokenIds = eos.map(id).filter((value) => value !== null);
 }
 
-/** For a family whose position table has rows for padding, computes the number of positions of a text. */
+/** Subtracts the rows for padding from `maxPositionEmbeddings`, for families whose position table has such rows. */
 function readPositions(modelType: string, config: Json, where: string): void {
   const { positions, defaults } = formatOf(modelType);
   if (positions !== "behind padding" && positions !== "from 2") return;
-  // Without a value, the tokenizer may have one. transformers' classes default to 1.
+  // If config.json has no padding id, the tokenizer may define one. transformers' classes default to 1.
   config.padTokenId ??= undefined;
   const padTokenId = config.padTokenId ?? defaults.padTokenId;
   const rows = config.maxPositionEmbeddings ?? defaults.maxPositionEmbeddings;

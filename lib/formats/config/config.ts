@@ -207,7 +207,7 @@ function withDefaults(
   const usual = windows.kind === "pattern" || windows.kind === "global" ? windows.otherwise : null;
   const window = given.slidingWindow === undefined ? usual : given.slidingWindow;
   const config: Record<string, unknown> = {
-    // `n_inner` of GPT-2 may be null.
+    // GPT-2's config.json may omit the size: its `n_inner` may be null.
     intermediateSize: derives || (positions && !encoder) ? defaultIntermediate(hidden, modelType) : undefined,
     numKeyValueHeads: heads,
     headDim,
@@ -284,10 +284,7 @@ function partOf(headDim: number, usual: number): number {
   return usual === 1 || (headDim * usual) % 2 === 0 ? usual : partOf(headDim, 2 * usual);
 }
 
-/**
- * Returns the number of heads for a width of 64, if that divides hiddenSize, or else for the nearest even width that
- * does.
- */
+/** Returns the default number of heads. The head width is the even divisor of hiddenSize that is nearest to 64. */
 function defaultHeads(hiddenSize: number): number | undefined {
   let best: number | undefined;
   for (let width = 2; width <= Math.min(hiddenSize, 256); width += 2) {

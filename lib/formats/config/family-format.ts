@@ -19,8 +19,7 @@ export interface BidirectionalFormat {
   /** The config.json key. */
   key: "is_causal" | "use_bidirectional_attention";
   /**
-   * `general.architecture` of GGUF files that only bidirectional models have. Default: the usual one, with
-   * `attention.causal`.
+   * A separate `general.architecture` of GGUF files, which only bidirectional models have. Default: the usual one, with `attention.causal`.
    */
   gguf?: string | undefined;
   /** Whether bidirectional layers may have sliding windows. Default: false. */
@@ -59,9 +58,8 @@ export interface GgufFormat {
   /** `general.architecture`. */
   architecture: string;
   /**
-   * Set for a family that shares its architecture with another one. Its files are those with sliding windows, with
-   * experts, without a token-type table, or only those with its name under `heddle.model_type`. Default: no other
-   * family has the architecture.
+   * Identifies the family's files if another family has the same architecture: by sliding windows, by experts, by a missing token-type
+   * table, or by the family's name under `heddle.model_type`. Default: no other family has the architecture.
    */
   sharedWhen?: "windows" | "experts" | "no segments" | "named" | undefined;
   /**
@@ -72,10 +70,9 @@ export interface GgufFormat {
   /** Whether `names` is complete, so that no tensor has Llama's name. Default: false. */
   complete?: boolean | undefined;
   /**
-   * Difference of the tensors' layout from transformers'. `rope`: rows of q and k that rotate together are neighbours.
-   * `qkv`: a fused projection has all of q first, instead of q, k and v per head. `norm`: one is added to norm weights.
-   * `transpose`: matrices are (outputs, inputs). Default: no difference. With `rope`, a custom forward pass names the
-   * projection in `rotateHeads`.
+   * Difference of the tensors' layout from transformers'. `rope`: rows of q and k that rotate together are neighbours. `qkv`: a fused
+   * projection has all of q first, instead of q, k and v per head. `norm`: one is added to norm weights. `transpose`: matrices are
+   * (outputs, inputs). Default: no difference. With `rope`, a custom forward pass must pass the projection's name to `rotateHeads`.
    */
   layout?: "rope" | "qkv" | "norm" | "transpose" | undefined;
   /**

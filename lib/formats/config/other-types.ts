@@ -1,4 +1,4 @@
-// Unsupported model types: the nearest supported type, and the features that it lacks.
+// Unsupported model types, each with the nearest supported type and the features that heddle lacks for it.
 
 import { nearest } from "../../core/nearest-name.ts";
 import { isModelType, knownModelTypes } from "./families.ts";

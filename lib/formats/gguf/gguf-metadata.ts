@@ -3,8 +3,8 @@ import { HeddleError } from "../../core/errors.ts";
 import type { GgufNumberArray, GgufValue } from "./gguf-types.ts";
 
 /**
- * GGUF metadata with typed look-ups. For a missing key they return undefined, or throw NOT_FOUND if their name begins
- * with `require`. A value of another type is an INVALID_FILE error that names the key.
+ * GGUF metadata with typed look-ups. They return undefined for a missing key. Those named `require…` throw INVALID_FILE
+ * instead. A value of another type is an INVALID_FILE error that names the key.
  */
 export class GgufMetadata {
   constructor(
@@ -13,7 +13,7 @@ export class GgufMetadata {
     readonly path = "GGUF metadata",
   ) {}
 
-  /** Returns the plain values by key. Arrays of strings stay lists in native memory if they are there. */
+  /** Returns the plain values by key. An array of strings that is stored in native memory stays a native list. */
   record(): Record<string, GgufValue["value"] | NativeStringList> {
     const plain = (entry: GgufValue) => (entry.type === "array" && entry.of === "string" && entry.list) || entry.value;
     return Object.fromEntries([...this.values].map(([key, entry]) => [key, plain(entry)]));

@@ -10,7 +10,7 @@ export interface BeamOptions {
   earlyStopping: boolean | "never";
 }
 
-/** Limit on the beams: each beam is a row of a run. */
+/** Maximum number of beams. Each beam needs a KV cache slot and a row in every step's batch. */
 const MOST_BEAMS = 128;
 
 /** Options of random sampling with their neutral values. A seed has none. */

@@ -42,7 +42,7 @@ export function needKnownNames(shape: Shape, options: Readonly<Record<string, un
     if (!Object.hasOwn(shape, key)) throw unknownOption(where, key, namesIn(shape));
 }
 
-/** Narrows a union's issue: if the value matches a kind that is an object, returns the issue inside it. */
+/** Narrows the issue of a union to the issue inside the object or array member that the value was meant for, if there is one. */
 function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== "invalid_union") return issue;
   const firsts = issue.errors.map(([first]) => first);

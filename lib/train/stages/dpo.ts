@@ -55,7 +55,10 @@ const dpoShape = {
   labelSmoothing: option(real(0, 0.5).default(0), "sigmoid only: probability that a preference label is flipped", {
     aliases: "labelsmoothingfactor",
   }),
-  /** Weight of the chosen answers' cross-entropy, the mean over the tokens of a step's chosen answers as in TRL; 0: none. Default 0. */
+  /**
+   * Weight of the chosen answers' cross-entropy; 0: none. The cross-entropy is a mean over all tokens of a step's chosen answers, as in
+   * TRL. Default 0.
+   */
   rpoAlpha: option(real(0).default(0), "weight of the cross-entropy of chosen answers; 0 disables it"),
   /** A custom objective, which replaces lossType. Default: none. */
   loss: option(
@@ -124,7 +127,10 @@ const run = runPreference<z.output<typeof dpoSchema>, ReferencedPair>({
 });
 
 export interface DpoStageOptions extends Objective {
-  /** Weight of the chosen answers' cross-entropy (Pang et al. 2024), the mean over the tokens of all chosen answers as in TRL; 0: none. */
+  /**
+   * Weight of the chosen answers' cross-entropy (Pang et al. 2024); 0: none. The cross-entropy is a mean over all tokens of the chosen
+   * answers, as in TRL.
+   */
   rpoAlpha: number;
   loss?: DpoLoss | undefined;
   sequenceLength: number;
