@@ -76,7 +76,7 @@ interface Product {
 
 /**
  * Measures the candidate kernels and tiles of a CUDA device for the products of a model's layers. Stores the names of the fastest in a file
- * that devices with the same name and driver use afterwards. Other tiles change the last bits of results. Deterministic generation
+ * that devices with the same name and driver use afterwards. A change of tiles changes the last bits of results. Deterministic generation
  * ignores the file.
  * @throws HeddleError UNSUPPORTED for a device without a choice, INVALID_ARGUMENT, errors of loading a model, INVALID_FILE or IO for the
  *   file, ABORTED

@@ -43,8 +43,8 @@ export interface BenchResult {
   /** Median share of the ceiling measured in the same rounds, or null. */
   roofline: number | null;
   /**
-   * The measured ceiling of `roofline`, in floating-point operations or bytes per second. The share is also known as MFU for products and MBU
-   * for bytes, but relative to this machine's measured rate instead of the vendor's.
+   * The measured ceiling of `roofline`, in floating-point operations or bytes per second. The share corresponds to MFU for products and to
+   * MBU for bytes, but it is relative to this machine's measured rate instead of the vendor's.
    */
   ceiling: { name: CeilingName; value: number } | null;
   /** Interval of the median with 90 % confidence, in `unit`. */

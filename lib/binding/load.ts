@@ -9,7 +9,7 @@ import { currentPlatform, PLATFORMS, platformName, prebuildPath } from "./platfo
 const here: string | undefined = import.meta.url;
 if (here === undefined) throw bundled();
 const require = createRequire(here);
-// webpack puts undefined in place of createRequire.
+// webpack replaces createRequire by undefined.
 if (typeof require !== "function") throw bundled();
 // Use require: an import would evaluate all exports of node:fs, and so load every kind of stream.
 const fs = require("node:fs") as typeof import("node:fs");

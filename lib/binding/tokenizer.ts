@@ -8,7 +8,7 @@ export interface NativeAddedToken {
   rstrip: boolean;
   special: boolean;
   normalized: boolean;
-  /** Whether the token is never matched across a barrier. */
+  /** Whether a match of the token may not span or end at one of the encode call's `barriers`. */
   guarded: boolean;
 }
 
@@ -36,8 +36,8 @@ export interface NativeStep {
 }
 
 /**
- * See native/tokenizer/models/model_builder.h. `tokens` and `merges` are joined strings; their lengths in UTF-16 units are in arrays of
- * their own. With a `vocabulary`, the fields from `tokens` to `mergeRanks` are absent.
+ * See native/tokenizer/models/model_builder.h. `tokens` and `merges` are joined strings; their lengths in UTF-16 units are in separate
+ * arrays. With a `vocabulary`, the fields from `tokens` to `mergeRanks` are absent.
  */
 export interface NativeTokenizerSpec {
   vocabulary?: NativeJsonVocabulary | undefined;

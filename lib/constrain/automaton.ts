@@ -150,7 +150,7 @@ export class Automaton {
           break;
         }
     }
-    // Testing an alternative's edges is cheap compared with `closure`, so sixteen of them count as one.
+    // Testing the edges of an alternative is cheap compared with `closure`, so sixteen tested alternatives count as one.
     this.looks += state.ways.length >> 4;
     if (reached.length === 0) return null;
     let follower = this.followers.get(key);

@@ -49,7 +49,8 @@ function ipv6Address(): string {
 const ipv6 = ipv6Address();
 
 const atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
-// Between quotes, any printable character may occur, and two of them need a backslash. Quotes included, it has at most 64 characters.
+// A quoted local part may contain any printable character, but `"` and `\` need a backslash. It has at most 64 characters, including the
+// quotes.
 const plain = "[ !#-\\[\\]-~]";
 const quoted = `"(?:${plain}{0,62}|(?:${plain}|\\\\[ -~]){0,31})"`;
 const unreserved = "A-Za-z0-9._~-";

@@ -399,7 +399,7 @@ class OtherNames {
     ];
     const control = builder.literal(rule, "00", bytes(edge("0", "0", below), edge("1", "1", above)));
     const backslash = bytes(...[...'"\\bfnrt'].map((c) => edge(c, c, body.node)), edge("u", "u", control));
-    /** A copy of `node`, a node of `character`, for text that so far equals the first `at` bytes of the names in `alike`. */
+    /** Copies `node`, a node of `character`. The copy is for text that so far equals the first `at` bytes of all names in `alike`. */
     const unlike = function* (alike: readonly Uint8Array[], at: number, node: number): Slices<number> {
       const byFirst = new Map<number, Uint8Array[]>();
       for (const text of alike) {

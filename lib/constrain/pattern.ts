@@ -285,7 +285,7 @@ function anchored(pattern: Pattern, place: Place): Pattern {
     if (!withAnchors.has(part)) return part;
     if (part.kind !== "either" && part.kind !== "concat") throw unsupported(where, "an anchor in the middle");
     const inner = { ...place, first: first && i === 0 && !starts, last: last && i === parts.length - 1 && !ends };
-    // The group's alternatives then allow any text before or after themselves, except those with an anchor there.
+    // The recursive call adds `anyText` to each alternative of the group that has no anchor on that side, so do not add it here.
     if (inner.first) openStart = false;
     if (inner.last) openEnd = false;
     return anchored(part, inner);

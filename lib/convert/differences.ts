@@ -68,7 +68,7 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
     windowsUnscaled === true && config.ropeLocalTheta !== config.ropeTheta,
     "llama.cpp uses the RoPE θ of the other layers in sliding layers too",
   );
-  // Skip encoders: their files name the activation, or it is GELU, which llama.cpp computes in one form only.
+  // Skip encoders: their files either name the activation, or have GELU, for which llama.cpp has only one form.
   const act = limits.hiddenAct ?? defaults.hiddenAct;
   differs(!encoder && config.hiddenAct !== act, `llama.cpp computes ${act} instead of hidden_act ${config.hiddenAct}`);
   const pooled = gguf?.classifier?.pooling ?? "mean";

@@ -94,8 +94,8 @@ export class Pacer {
   }
 
   /**
-   * Works on each item. The slice contains only time within calls, and several short calls share one. Time between calls does not count,
-   * because the caller awaits other work there.
+   * Calls `work` with each item, and pauses when the slice is used up. Several short calls of `each` share one slice. Time between these
+   * calls does not count, because the caller awaits other work meanwhile.
    */
   async each<T>(items: Iterable<T>, work: (item: T) => void): Promise<void> {
     this.#since = performance.now() - this.#spent;

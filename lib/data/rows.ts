@@ -177,7 +177,7 @@ async function* rowsOfArray(
   const bytes = await readWhole(path, mostJson(), { what: "bytes of JSON" }).catch((error: unknown) => {
     throw ioError(error, path, "read");
   });
-  // Read it by lines, because that error names the line with invalid UTF-8.
+  // For invalid UTF-8, read the file by lines, because the error then names the line.
   if (!isUtf8(bytes)) for await (const _ of linesOf(path, { strict: true }));
   // The size bounds the number of values: see mostJson.
   const rows = parseJson(bytes, path, { values: Number.POSITIVE_INFINITY }) as unknown[];

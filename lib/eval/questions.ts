@@ -14,7 +14,7 @@ import { withoutClosing } from "../tokenizer/prompt-ids.ts";
 /** The question of a row. */
 export interface Question {
   row: LocatedRow;
-  /** Text that the model continues unchanged. */
+  /** Text that the model continues as it is, without chat format or template. */
   prompt?: string;
   /** A question that is put into the chat format, or into the template. */
   question?: string;

@@ -7,7 +7,10 @@ import { MODEL_CARD_FILE } from "./model-card.ts";
 import { LAYER_MODULES, TEXT_LIMIT_FILES } from "./sentence-transformers/names.ts";
 import { namesIn, removeStale, replaceTokenizer, VOCABULARY_FILES } from "./tokenizer-files.ts";
 
-/** Files that readers of a model open first. Without them, readers do not recognize a model in the folder. */
+/**
+ * The leading files: those that readers of a model open first. Without them, readers do not recognize a model in the
+ * folder.
+ */
 const LEADING = ["modules.json", ADAPTER_CONFIG_FILE, "config.json"];
 /** Other files that readers treat as part of the model. */
 const SETTINGS = [
@@ -23,9 +26,9 @@ const MODULE_FOLDER = new RegExp(`^[0-9]+_(Pooling|Normalize|${Object.values(LAY
 const MODULE_FILES = ["config.json", "model.safetensors", "pytorch_model.bin"];
 
 /**
- * Replaces the model in a folder by `files`. Call it when all but the leading file are staged. Files of the old model
- * that are not overwritten are removed. The old leading files are removed first, so that no reader sees a mixture of
- * both models.
+ * Replaces the model in a folder by `files`. Call it when all files except the new leading file are staged. Files of
+ * the old model that are not overwritten are removed. The old leading files are removed first, so that no reader sees a
+ * mixture of both models.
  */
 export async function replaceModel(files: StagedFiles, folder: string): Promise<void> {
   const there = await namesIn(folder);

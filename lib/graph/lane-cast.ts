@@ -42,7 +42,7 @@ export interface LaneCast {
   signal?: AbortSignal | undefined;
 }
 
-/** Numbers of special elements that a cast found. */
+/** Counts of overflows and of non-finite elements in a cast. */
 export interface CastFindings {
   /** Number of finite values that became infinite. */
   overflows: number;

@@ -13,7 +13,10 @@ const LATE_IDS = ["ids"];
 /** Target duration of a series of steps without JavaScript, for models whose steps are very short. */
 const SERIES_MS = 8;
 const MOST_STEPS = 16;
-/** A series has one step more for every this many tokens that a sequence has drawn. Steps after a sequence's end are wasted. */
+/**
+ * Number of drawn tokens for which a series gets one more step. Short answers get short series, because steps after a sequence's end are
+ * wasted.
+ */
 const TOKENS_A_STEP = 8;
 
 /** A decoding sequence and its slot in the cache. */

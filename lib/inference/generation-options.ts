@@ -78,9 +78,8 @@ export interface GenerateOptions {
    */
   seed?: number | undefined;
   /**
-   * Stops the answer: texts (which are not part of it), token ids (which act like the model's end tokens), and
-   * functions that return after each token whether it was the last, such as `({ text }) => text.length > 200`.
-   * finishReason is "stop" for all of them.
+   * Stops the answer. A text is not part of the answer. A token id acts like the model's end tokens. A function returns after each token
+   * whether it was the last, such as `({ text }) => text.length > 200`. finishReason is "stop" for all of them.
    */
   stop?: string | StopCondition | readonly (string | number | StopCondition)[] | undefined;
   /**
@@ -100,8 +99,8 @@ export interface GenerateOptions {
    */
   promptLookupNumTokens?: number | undefined;
   /**
-   * Speculative decoding by a smaller model with the same vocabulary, such as a LanguageModel. Padding rows may differ
-   * if both have tokenizers with the same ids. The output does not change.
+   * Speculative decoding by a smaller model with the same vocabulary, such as a LanguageModel. Vocabulary sizes may differ by padding rows
+   * if both tokenizers have the same ids. The output does not change.
    */
   assistantModel?: AssistantModel | undefined;
   /** Maximum number of tokens that the assistant guesses at once, up to 15. Default: 8. */
@@ -140,8 +139,8 @@ export interface GenerateOptions {
    */
   earlyStopping?: boolean | "never" | undefined;
   /**
-   * What happens when a sequence exceeds the context: `error` (default) throws CONTEXT_OVERFLOW before it starts,
-   * `stop` ends it with finishReason "length", and `truncateLeft` drops the oldest tokens, half a context at a time.
+   * Handling of a sequence that exceeds the context: `error` (default) throws CONTEXT_OVERFLOW before it starts, `stop` ends it with
+   * finishReason "length", and `truncateLeft` drops the oldest tokens, half a context at a time.
    */
   contextOverflow?: "error" | "stop" | "truncateLeft" | undefined;
   /** Whether to add the tokenizer's BOS to a text prompt. Default: true. */
@@ -346,7 +345,7 @@ function speculationOf(
   if (lookUpTokens > 0) throw invalidArgument("promptLookupNumTokens", "0 together with assistantModel", lookUpTokens);
   const { model, tokenizer: its } = (assistant ?? {}) as Partial<AssistantModel>;
   const size = model?.config?.vocabSize;
-  // The model verifies drafts, so padding rows of only one model do not matter if all tokens are the same.
+  // If all tokens are the same, padding rows that only one model has do not matter, because the model verifies every draft.
   if (size === undefined || (size !== vocabSize && !(tokenizer && its && sameVocabulary(tokenizer, its))))
     throw invalidArgument("assistantModel", `a model with the same ${vocabSize} tokens`, size ?? assistant);
   return { assistant, draftTokens: assistantTokens };

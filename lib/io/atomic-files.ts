@@ -290,7 +290,10 @@ export async function placeFile({ temporary, place, path }: StagedFile): Promise
 /** Error codes of Windows for a file that a process has open or mapped. */
 const IN_USE: ReadonlySet<string | undefined> = new Set(["EPERM", "EACCES", "EBUSY"]);
 
-/** Windows does not replace a file that a process has mapped, but renames it: it moves out of the way, and goes when it is free. */
+/**
+ * Replaces a file that a process has mapped, which Windows refuses. Windows allows renaming it, so the old file gets a temporary name, and
+ * is removed when it is free.
+ */
 async function replaceInUse(temporary: string, place: string, refused: Error): Promise<void> {
   if (process.platform !== "win32") throw refused;
   const moved = join(dirname(place), temporaryName(`.${basename(place).slice(0, 40)}`, TEMPORARY_FILE));

@@ -135,7 +135,7 @@ function* copied(
 ): Slices<number[]> {
   const count = wanted(lengthOf(prompt, given, reading));
   const ids: number[] = new Array(count + ROOM_IDS);
-  ids.length = count; // JavaScript engines keep the capacity
+  ids.length = count; // V8 keeps the array's capacity when `length` is reduced
   for (let from = 0; from < count; from += SLICE_IDS) {
     fill(ids, given, { from, to: Math.min(count, from + SLICE_IDS) }, reading);
     yield;

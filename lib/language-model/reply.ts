@@ -25,7 +25,10 @@ export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Pi
     this.unawaitable = unawaitable;
   }
 
-  /** Returns the next piece. After the last one, `value` is the whole and `done` is true. @throws HeddleError like the call that made the reply */
+  /**
+   * Returns the next piece. After the last one, `value` is the complete result and `done` is true. @throws HeddleError like the call that
+   * made the reply
+   */
   next(): Promise<IteratorResult<Piece, Whole>> {
     return this.pieces.next();
   }

@@ -43,7 +43,7 @@ export function outcomeOf(stages: readonly Pick<StageResult, "name" | "metrics">
   return outcome;
 }
 
-/** Returns the warning about a budget that is too short for the lesson, or undefined. */
+/** Returns the warning about a budget that is too short to learn from, or undefined. */
 export function shortBudget(plan: Plan): string | undefined {
   if (plan.quick) return undefined;
   const reference = planOf({ seed: plan.seed, budgetMinutes: REFERENCE_MINUTES, quick: false });

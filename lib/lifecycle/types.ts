@@ -2,7 +2,7 @@ import type { Calibration } from "../metrics/calibration.ts";
 
 /** The stages in their order. `classify` compares the two kinds of model on one trunk. */
 export const stageNames = ["tokenizer", "pretrain", "sft", "dpo", "reward", "grpo", "classify"] as const;
-/** A stage of the lesson. @useDeclaredType */
+/** A stage of `lifecycle`. @useDeclaredType */
 export type StageName = (typeof stageNames)[number];
 
 /** Held-out metrics that apply to a stage. Shares are between 0 and 1. @experimental */
@@ -40,7 +40,7 @@ export interface StageResult {
 /** The result of a run, which `heddle lifecycle --json` prints last. @experimental */
 export interface LifecycleResult {
   stages: StageResult[];
-  /** Goals of the lesson that the figures miss, such as "answers 1.2 % of the questions exactly"; empty if all are reached. */
+  /** Goals that the figures miss, such as "answers 1.2 % of the questions exactly"; empty if all are reached. */
   missed: string[];
   /** The path of report.html. */
   report: string;

@@ -218,7 +218,7 @@ function matched(items: readonly RankItem[], rows: readonly WrittenRow[]): { que
     item.answers = answersOf(row.value) ?? item.answers;
     return [{ item, isDismissal: row.value.dismissed === true, offset: row.offset, place }];
   });
-  // Only this run's rows at the end of the file can be undone, back to the last other row.
+  // Only the last rows of the file can be undone, back to the last row that matches no item.
   for (const [i, vote] of votes.entries()) if (vote.place - i !== rows.length - votes.length) vote.offset = -1;
   const judged = new Set(votes.map(({ item }) => item));
   return { queue: items.filter((item) => !judged.has(item)), votes };

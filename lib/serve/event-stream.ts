@@ -40,7 +40,8 @@ export class EventStream {
   }
 
   private async write(text: string): Promise<void> {
-    // Several choices share the stream. Wait, so that they do not add to the data that is pending.
+    // Several choices write to the stream. Each waits while another one drains, so that pending data does not
+    // accumulate.
     while (this.draining) await this.draining;
     this.draining = written(this.response, text, this.waiting).finally(() => {
       this.draining = undefined;

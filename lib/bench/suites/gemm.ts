@@ -61,7 +61,8 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
 
 /**
  * Weights of 8-bit floats with a scale per block of 128 × 128, and bf16 activations that are rounded to 8 bits. The
- * ceiling is that of bf16 products, so a greater share than that of the bf16 case is the gain of 8 bits.
+ * ceiling is that of bf16 products. So the gain of 8 bits shows as a greater share of the ceiling than in the bf16
+ * case.
  */
 async function* fp8Cases(device: Device, shapes: Product[], quick: boolean): ReturnType<BenchSuite> {
   for (const [m, n, k] of shapes) {

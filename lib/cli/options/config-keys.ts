@@ -33,7 +33,8 @@ export function stageKeys({ shape }: z.ZodObject): string {
   const shared = new Set(["outputDir", ...FIRST, ...SECTIONS.flatMap(([, keys]) => keys)]);
   const files: Row[] = [
     ...Object.entries(fileShape).map(([key, field]): Row => [key, infoOf(field).help]),
-    // The library does not need it, because a program has the trained model in memory.
+    // The option's own help does not say this, because a program that calls the library keeps the trained model in
+    // memory.
     ["outputDir", `${infoOf(shape.outputDir!).help}; if not set, nothing is saved`],
   ];
   const own = [...FIRST.filter((key) => known.includes(key)), ...known.filter((key) => !shared.has(key))];

@@ -47,7 +47,7 @@ export class Spool {
     }
   }
 
-  /** Returns the same error with the name that the user knows instead of the file's. */
+  /** Returns the error with the temporary file's path in its message replaced by "standard input". */
   renamed(error: unknown): unknown {
     if (!(error instanceof HeddleError) || !error.message.includes(this.path)) return error;
     return new HeddleError(error.code, error.message.replaceAll(this.path, "standard input"), { cause: error });

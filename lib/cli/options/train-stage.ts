@@ -98,7 +98,7 @@ async function runConfigured(
     };
     const run = stage.run(base, training as never);
     // Without outputDir the trained model is lost at the end, which may be intended for benchmarks. The warning is printed when training
-    // starts, so that wrong input gives a single line.
+    // starts, so that for invalid input only the error is printed.
     let mustWarn = rest.outputDir === undefined;
     for await (const event of run) {
       if (mustWarn) onWarning?.("outputDir is not set: the trained model will not be saved");

@@ -6,7 +6,7 @@ const WIDTH = 20;
 /** Without a terminal, a line is printed every this many steps. */
 const EVERY = 20;
 
-/** Shows the lesson's progress on stderr: a live line on a terminal, or else a line every few steps. */
+/** Shows the progress of `heddle lifecycle` on stderr: a live line on a terminal, or else a line every few steps. */
 export class LifecycleProgress {
   private readonly stream: NodeJS.WriteStream;
   constructor(stream: NodeJS.WriteStream = process.stderr) {

@@ -28,7 +28,7 @@ export async function leafColumn(meta: ColumnMetaData, schemaPath: SchemaTree[])
     ...DEFAULT_PARSERS,
     ...textParsers(element, DEFAULT_PARSERS),
     uuidFromBytes(bytes: Uint8Array) {
-      // The parser would make a string for each byte after the sixteenth.
+      // Reject longer values: the parser would create a string for each byte after the sixteenth.
       if (bytes && bytes.length !== 16) throw new Error(`a UUID of ${bytes.length} bytes`);
       return DEFAULT_PARSERS.uuidFromBytes(bytes);
     },

@@ -4,7 +4,7 @@ import type { ParquetParsers, SchemaElement } from "hyparquet";
 
 /** A placeholder for invalid UTF-8 in a column, until its row is known. */
 export class BrokenText {
-  /** Called if it is the key of a map, for which no row can be reported. */
+  /** Throws when the placeholder is used as a map's key. In this case the error cannot name the row. */
   toString(): string {
     throw new Error("a string that is not UTF-8");
   }

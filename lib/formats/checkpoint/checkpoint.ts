@@ -44,7 +44,7 @@ export interface CheckpointInfo {
   path: string;
   step: number;
   /**
-   * Ordinal among the folder's checkpoints. The step does not tell which checkpoint is newest, because a restarted run counts steps from 0
+   * Ordinal among the folder's checkpoints. Steps do not determine which checkpoint is newest, because a restarted run counts steps from 0
    * again.
    */
   order: number;

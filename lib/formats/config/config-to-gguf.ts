@@ -9,7 +9,7 @@ import { type ModelConfig, rotaryDim } from "./config.ts";
 import { formatOf, isRegistered } from "./families.ts";
 import { ropeAttentionFactor, yarnAttentionFactor } from "./rope-scaling.ts";
 
-/** Values without a GGUF key. heddle stores them as part of a configuration under a key of its own. */
+/** Values without a GGUF key. heddle stores them as part of a configuration under an additional key. */
 export const OWN_VALUES = [
   "normTopkProb",
   "decoderSparseStep",

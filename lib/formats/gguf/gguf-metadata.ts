@@ -3,8 +3,8 @@ import { HeddleError } from "../../core/errors.ts";
 import type { GgufNumberArray, GgufValue } from "./gguf-types.ts";
 
 /**
- * GGUF metadata with typed look-ups. They return undefined for a missing key. Those named `require…` throw INVALID_FILE
- * instead. A value of another type is an INVALID_FILE error that names the key.
+ * GGUF metadata with typed look-ups. They return undefined for a missing key. Methods named `require…` throw
+ * INVALID_FILE instead. A value of another type is an INVALID_FILE error that names the key.
  */
 export class GgufMetadata {
   constructor(

@@ -122,9 +122,7 @@ export function addDefaultPooling(metadata: Map<string, GgufValue>, config: Mode
   return true;
 }
 
-/**
- * Whether a configuration has embedding settings other than `pooling_type`, which heddle stores under a key of its own.
- */
+/** Whether a configuration has embedding settings other than `pooling_type`, which heddle stores under an additional key. */
 export function embedsOtherwise({ embedding, classifier }: ModelConfig): boolean {
   if (!embedding) return false;
   // A classifier's pooling_type is "rank", so it cannot hold the embedding's pooling.

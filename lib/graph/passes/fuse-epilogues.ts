@@ -103,7 +103,7 @@ class EpilogueFuser {
   }
 
   /**
-   * Fuses x Wᵀ + b + addend, or the same for a linear's input gradient. If both operands are products, it tries the one computed last
+   * Fuses x Wᵀ + b + addend, or the same for a linear's input gradient. If both operands are products, it tries to fuse the later one
    * first.
    */
   add(end: Node): void {
@@ -133,7 +133,7 @@ class EpilogueFuser {
       : undefined;
   }
 
-  /** Whether an activation is the only reader of its f32 linear, and that linear is the only one with its input. */
+  /** Whether the activation's input is an f32 linear that nothing else reads, and no other linear has the same input as that linear. */
   isOnlyReader(end: Node): boolean {
     const [before] = end.inputs;
     const x = this.productOf(before)?.inputs[0];

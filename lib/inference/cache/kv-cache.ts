@@ -142,8 +142,8 @@ export class KvCache {
   }
 
   /**
-   * Drops a slot's content after its first `length` ids. In the middle of a shared page it drops the whole page. If a sliding layer no
-   * longer has the window before these ids, it drops everything.
+   * Drops a slot's content after its first `length` ids. If `length` lies within a shared page, it drops the whole page. If a sliding layer
+   * no longer has the window before these ids, it drops everything.
    */
   truncate(slot: number, length: number): void {
     if (length >= this.ids(slot).length) return;

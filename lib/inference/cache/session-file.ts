@@ -73,7 +73,7 @@ export async function writeSession(
       shape,
       bytes: () => hashed(hash, store.readSlot(name, 0, ids.length)),
     });
-  // The digest is written last, which its narrow type allows.
+  // The digest must be written last. Wide types come first in safetensors files, and no type is narrower than u8.
   tensors.push({ ...DIGEST, bytes: () => hash.digest() });
   await writeFileAtomically(path, (sink) => writeSafetensorsTo(sink, tensors, { metadata }));
 }

@@ -16,7 +16,7 @@ export function processLogits(
     const returned: unknown = change(logits, ownContext(context));
     if (typeof returned !== "object" || returned === null || returned === logits) continue;
     const late = typeof (returned as PromiseLike<unknown>).then === "function";
-    // The caller gets the refusal, so ignore how the promise ends.
+    // Ignore a rejection of the promise, because the error below is what the caller gets.
     if (late) Promise.resolve(returned).catch(() => undefined);
     if (late || Array.isArray(returned) || ArrayBuffer.isView(returned))
       throw new HeddleError(

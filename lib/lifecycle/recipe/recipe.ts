@@ -8,7 +8,7 @@ import { type CountrySplit, splitCountries } from "./questions.ts";
 import { type ChatRow, sftRows } from "./sft-rows.ts";
 import { unanswerable } from "./small-talk.ts";
 
-/** Sizes of the lesson's data. */
+/** Sizes of the generated data. */
 export interface RecipeSize {
   stories: number;
   /** Number of rounds of facts. Each states every capital about five times. */
@@ -20,7 +20,7 @@ export interface RecipeSize {
   toldCountries: number;
   /** Number of such countries for choosing options. */
   developmentCountries: number;
-  /** Maximum number of questions of a conversation in fine-tuning and preference data. The lesson uses one. */
+  /** Maximum number of questions of a conversation in fine-tuning and preference data. `heddle lifecycle` uses one. */
   turns: number;
   /** Number of made-up countries in each set. */
   madeUp: Record<keyof MadeUpNames, number>;
@@ -49,7 +49,7 @@ export const quickSize: RecipeSize = {
   madeUp: { sft: 4, preference: 12, heldOut: 8, development: 4 },
 };
 
-/** All data of the lesson: the training data of each stage, and the held-out data. */
+/** All data of a run: the training data of each stage, and the held-out data. */
 export interface Recipe {
   corpus: RecipeCorpus;
   sft: ChatRow[];
@@ -63,7 +63,7 @@ export interface Recipe {
   names: MadeUpNames;
 }
 
-/** Generates the lesson's data. The same seed and size generate the same rows. */
+/** Generates the data of a run. The same seed and size generate the same rows. */
 export function makeRecipe(seed: number, size: RecipeSize = fullSize): Recipe {
   const { toldCountries, developmentCountries, askedCountries } = size;
   const split = { toldOnly: toldCountries, development: developmentCountries, asked: askedCountries };

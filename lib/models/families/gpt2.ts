@@ -53,7 +53,8 @@ export const gpt2: FamilyDefinition = {
       "transformer.h.{layer}.mlp.c_proj": "blk.{layer}.ffn_down",
     },
     complete: true,
-    // The biases in its files are not those of attentionBias.
+    // The family's GGUF files have attention biases that `attentionBias` does not describe. So override the value
+    // inferred from them.
     defaults: () => ({ attentionBias: false }),
   },
   weights(config) {

@@ -66,7 +66,8 @@ export const qwen2Moe: FamilyDefinition = {
       "model.layers.{layer}.mlp.shared_expert.up_proj": "blk.{layer}.ffn_up_shexp",
       "model.layers.{layer}.mlp.shared_expert.down_proj": "blk.{layer}.ffn_down_shexp",
     },
-    // The biases in its files are not those of attentionBias.
+    // The family's GGUF files have attention biases that `attentionBias` does not describe. So override the value
+    // inferred from them.
     defaults: () => ({ attentionBias: false }),
     llamaCpp: { tiedHead: false, headsOfWidth: true },
   },

@@ -10,7 +10,8 @@ export const qwen2: FamilyDefinition = {
   bidirectional: { key: "is_causal" },
   gguf: {
     architecture: "qwen2",
-    // The biases in its files are not those of attentionBias.
+    // The family's GGUF files have attention biases that `attentionBias` does not describe. So override the value
+    // inferred from them.
     defaults: () => ({ attentionBias: false }),
     llamaCpp: { mlpBias: false, headsOfWidth: true },
   },

@@ -16,7 +16,10 @@ export function hasGenerationTags(template: string): boolean {
   return BEGIN.test(template);
 }
 
-/** Replaces the tags by `if` statements that print marks. A plain `{{ mark }}` would trim white space by other rules than a statement. */
+/**
+ * Replaces the tags by `if` statements that print marks. Do not use a plain `{{ mark }}`: Jinja trims white space around expressions and
+ * around statements differently.
+ */
 export function withGenerationMarks(template: string, begin: string, end: string): string {
   return template.replace(
     TAGS,

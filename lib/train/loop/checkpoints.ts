@@ -29,7 +29,10 @@ import type { EvalEvent, TrainerState } from "./trainer.ts";
 export interface CheckpointStoreOptions {
   outputDir: string;
   saveTotalLimit?: number | undefined;
-  /** The checkpoints were not requested. Without a saveTotalLimit, each is removed when the run's next one is complete. Default false. */
+  /**
+   * Whether checkpoints are saved although the caller did not ask for them. Without a saveTotalLimit, each is removed when the run's next
+   * one is complete. Default false.
+   */
   unasked?: boolean | undefined;
   saveDtype: FloatDType;
   resume: boolean | string;
