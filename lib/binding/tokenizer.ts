@@ -139,9 +139,9 @@ export interface NativeTokenizer {
   /** Returns the text that an id adds, if it is the same in every context. */
   settledText(id: number): string | undefined;
   /**
-   * Returns flags for each character of a well-formed text. 1: a guarded token may begin with its normalized form. 2: the normalizer may
-   * change it. 4: a guarded token may begin with the normalized form of it and the combining characters after it. All are 0 if no guarded
-   * token is matched in normalized text.
+   * Returns flags for each character of a well-formed text. 1: a guarded token may begin with the character's normalized form. 2: the
+   * normalizer may change the character. 4: a guarded token may begin with the normalized form of the character and the combining
+   * characters after it. All are 0 if no guarded token is matched in normalized text.
    */
   guardCharacters(text: string): Uint8Array;
   /** Returns the index of the last id after which text does not depend on earlier ids, or the number of ids if it is unknown. */

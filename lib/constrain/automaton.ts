@@ -276,7 +276,9 @@ export function tooAmbiguous(): HeddleError {
 /** Factor that packs a count below 2^35 and a node below 2^18 into one number. */
 const COUNT = 2 ** 18;
 
-/** A set of nodes with their counter and callers. Most have the same callers, so one set of numbers contains most of them. */
+/**
+ * A set of nodes with their counter and callers. The nodes with the first node's callers, which are most, are in one set of packed numbers.
+ */
 class Places {
   private readonly known = new Set<number>();
   private callers: number | undefined;

@@ -84,7 +84,7 @@ export class Run<Event, Result> implements AsyncIterable<Event>, PromiseLike<Res
   }
 }
 
-/** Iterates to the end and ignores errors, because whoever awaits the result gets them. */
+/** Iterates to the end. It ignores errors, because the promise of the result rejects with them. */
 export function readAll(steps: AsyncIterable<unknown>): void {
   void (async () => {
     for await (const _ of steps);

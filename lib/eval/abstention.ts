@@ -11,11 +11,11 @@ export interface Outcome {
 export interface Abstention {
   answerable: number;
   unanswerable: number;
-  /** Share of unanswerable questions that were declined, or null without any. */
+  /** Share of unanswerable questions that were declined; null if there are no unanswerable questions. */
   declined: number | null;
-  /** Share of unanswerable questions with an invented answer, or null without any. */
+  /** Share of unanswerable questions with an invented answer; null if there are no unanswerable questions. */
   invented: number | null;
-  /** Share of answerable questions that were declined, or null without any. */
+  /** Share of answerable questions that were declined; null if there are no answerable questions. */
   wronglyDeclined: number | null;
 }
 
@@ -34,7 +34,9 @@ export function abstentionOf(outcomes: readonly Outcome[]): Abstention {
   };
 }
 
-/** Returns the share of answerable questions that were answered correctly, or null without any. */
+/**
+ * Returns the share of answerable questions that were answered correctly; null if there are no answerable questions.
+ */
 export function accuracyOf(outcomes: readonly Outcome[]): number | null {
   const answerable = outcomes.filter((o) => !o.unanswerable);
   return answerable.length > 0 ? answerable.filter((o) => o.correct).length / answerable.length : null;

@@ -120,7 +120,10 @@ async function castInto(
   }
 }
 
-/** Returns the device whose threads convert for a device. That is the CPU for a GPU, whose lane has one thread only. */
+/**
+ * Returns the device whose threads convert elements for `device`. For a GPU this is the CPU, because a GPU's lane has
+ * only one thread.
+ */
 export function hostOf(device: Device): Device {
   return device.kind === "cpu" ? device : openDevice({ device: "cpu" });
 }

@@ -31,8 +31,8 @@ export class PromptsAhead {
   }
 
   /**
-   * Starts a run, and returns when the previous one has ended. If the cache does not support queued runs, it waits for
-   * this one too.
+   * Starts a run, and returns when the previous one has ended. If the cache does not support queued runs, returns when the new run has
+   * ended.
    */
   async start(segments: readonly Segment[], deterministic: boolean, signal: AbortSignal | undefined): Promise<void> {
     throwIfAborted(signal);

@@ -62,7 +62,7 @@ async function convertMerged(
   how: WholeOptions,
 ): Promise<ConvertResult> {
   const { signal, threads } = how;
-  // Loading that folder later would apply the adapter a second time.
+  // The folder would then contain both the adapter and the merged model, and loading it would apply the adapter twice.
   if (resolve(output) === resolve(adapter))
     throw invalidArgument("output", "a folder other than the adapter's", output);
   await using model = new LanguageModel(

@@ -77,8 +77,8 @@ async function* run(
   const together = beams ? Math.max(1, Math.floor(MOST_SLOTS / beams.numBeams)) * beams.numBeams : MOST_SLOTS;
   const slots = Math.min(wanted, together);
   const pageSize = cachePageSize ?? (beams && BEAM_PAGE_SIZE);
-  // On other devices the split of attention depends on the cache's capacity, so reused memory would make bits depend on
-  // earlier calls.
+  // Reuse memory only on the CPU. On other devices the split of attention depends on the cache's capacity, so results
+  // would depend on earlier calls.
   const spare = model.device.kind === "cpu" ? store : undefined;
   let cache: KvCache;
   try {

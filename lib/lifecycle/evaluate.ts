@@ -35,8 +35,8 @@ export async function evaluate(
 }
 
 /**
- * Returns a score for choosing checkpoints of preference tuning: the share of exact answers, minus a quarter of the
- * share of invented ones, minus the calibration error.
+ * Returns a score for choosing checkpoints of preference tuning. It is the share of exact answers, minus a quarter of
+ * the share of invented answers, minus the calibration error.
  */
 export async function developmentScore(
   model: LanguageModel,

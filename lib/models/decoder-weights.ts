@@ -158,9 +158,9 @@ function routedWeights(
 }
 
 /**
- * Returns the window of a layer, or undefined for full attention. For bidirectional Gemma 3, transformers turns the
- * file's number into `sliding_window // 2 + 1`, and a query sees keys at smaller distances (configuration_gemma3.py,
- * `_bidirectional_window_overlay` in modeling_gemma3.py). That is half the file's number on either side, the meaning of
+ * Returns the window of a layer, or undefined for full attention. For bidirectional Gemma 3, transformers converts the
+ * file's number to `sliding_window // 2 + 1` (configuration_gemma3.py). A query sees keys at smaller distances
+ * (`_bidirectional_window_overlay` in modeling_gemma3.py). That is half the file's number on either side, as in
  * `attention` without `causal`.
  */
 export function slidingWindow(config: ModelConfig, layer: number): number | undefined {

@@ -52,8 +52,8 @@ export type OwnConfig<Own extends OwnValues = OwnValues> = Omit<ModelConfig, "ow
 };
 
 /**
- * A model family: the facts that its files depend on, its weights, and its forward pass in functions of `heddle/graph`.
- * Built-in families are in lib/models/families. A program adds one with `registerFamily`.
+ * A model family: facts for reading and writing its files, its weights, and its forward pass in functions of
+ * `heddle/graph`. Built-in families are in lib/models/families. A program adds one with `registerFamily`.
  * @experimental
  */
 export interface FamilyDefinition<Own extends OwnValues = OwnValues> extends FamilyFacts {

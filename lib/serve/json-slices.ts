@@ -45,7 +45,7 @@ interface Frame {
   hasMembers: boolean;
   /** Whether its last member was parsed in parts. Only white space may then come before the next comma. */
   afterParts: boolean;
-  /** The members of an object, or lists of an array's elements. Undefined as long as it may be parsed as a whole. */
+  /** The object's members, or the array's elements in lists. Undefined as long as the frame may be parsed as a whole. */
   made: unknown[][] | Record<string, unknown> | undefined;
   /** Its key in the enclosing object. */
   key: string | undefined;
@@ -213,7 +213,7 @@ class Parts {
     this.parted--;
   }
 
-  /** Parses complete members until at most a part is pending, or a single value. */
+  /** Parses complete members until at most `part` bytes, or a single value, are pending. */
   *take(): Slices<void> {
     while (this.at - this.pending > this.part) {
       const frame = this.frames[this.parted - 1]!;

@@ -1,4 +1,4 @@
-// Text ↔ ids. Native code does most of the work. pipeline/pipeline.ts says which form each component takes there.
+// Text ↔ ids. Native code does most of the work. pipeline/pipeline.ts maps each component to its native form.
 import { binding } from "../binding/index.ts";
 import type { NativeDecoder, NativeTokenizer } from "../binding/tokenizer.ts";
 import { checkAttached, invalidArgument, throwIfAborted } from "../core/errors.ts";

@@ -74,9 +74,9 @@ function shardBytesOf(file: CorpusFile, shardBytes: number): number {
 }
 
 /**
- * Reads the documents of a shard: those after a separator that begins in the shard (or after the start of the file), to their end, which
- * may be beyond the shard. A document is cut if it extends beyond the end by more than a quarter of a shard. The cut is at the first line
- * that starts there, and the rest belongs to the next shard. Both sides see the same bytes, and so agree.
+ * Reads the documents of a shard: those after a separator that begins in the shard, or at the start of the file. A document is read to its
+ * end, which may be beyond the shard. A document is cut if it extends beyond the end by more than a quarter of a shard. The cut is at the
+ * first line that starts there, and the rest belongs to the next shard. Both sides see the same bytes, and so agree.
  *
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE
  */

@@ -146,7 +146,7 @@ function countPacked(page: Uint8Array, at: number, bits: number, count: number, 
   return found;
 }
 
-/** Checks delta-encoded numbers, which are stored in blocks of parts, each with a bit width. @returns the offset after them */
+/** Checks delta-encoded numbers, which are stored in blocks of miniblocks, each with a bit width. @returns the offset after them */
 function afterDeltas(page: Uint8Array, start: number, count: number): number {
   let at = start;
   const next = (): number => {

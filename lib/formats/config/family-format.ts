@@ -1,5 +1,4 @@
-// The facts of a model family that its files depend on: transformers' class and defaults, config.json keys, and GGUF
-// names.
+// Facts about a model family for reading and writing its files: transformers' class and defaults, config.json keys, and GGUF names.
 import type { ModelConfig } from "./config-types.ts";
 import type { WindowRule } from "./windows.ts";
 
@@ -118,7 +117,7 @@ export interface LlamaCppLimits {
   differences?: ((config: ModelConfig) => string[]) | undefined;
 }
 
-/** The facts of a model family that its files depend on. `formats` uses them instead of comparing family names. */
+/** Facts about a model family for reading and writing its files. lib/formats uses them instead of comparing family names. */
 export interface FamilyFacts {
   /** Name of transformers' class, such as `StableLmForCausalLM`, for `architectures` in config.json. */
   architecture: string;

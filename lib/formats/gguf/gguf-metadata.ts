@@ -47,7 +47,7 @@ export class GgufMetadata {
     return this.number(key) ?? this.missing(key);
   }
 
-  /** Returns a token's id. As in llama.cpp, -1 and the largest number mean unset. */
+  /** Returns a token's id. As in llama.cpp, -1 and the largest 32-bit number mean unset. */
   tokenId(key: string): number | undefined {
     const id = this.number(key);
     return id === 0xffffffff || id === -1 ? undefined : id;

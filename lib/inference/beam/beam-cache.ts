@@ -115,8 +115,8 @@ function bestGiver(cache: KvCache, givers: readonly Place[], { slot, context }: 
 }
 
 /**
- * Splits the missing ids of places into runs: as many rows as fit, or in deterministic mode whole chunks, so that bits
- * do not depend on other sequences.
+ * Splits the missing ids of places into runs of as many rows as fit. In deterministic mode runs have whole chunks, so
+ * that bits do not depend on other sequences.
  */
 function* runsOf(cache: KvCache, places: readonly Place[], deterministic: boolean): Generator<Segment[]> {
   const chunk = deterministic ? DETERMINISTIC_ROWS : PREFILL_ROWS;

@@ -53,8 +53,8 @@ export class PromptLookup implements Drafter {
 }
 
 /**
- * Drafts with a smaller model of the same vocabulary, using the sequence's options and seed. If the models have
- * different numbers of rows, an id that one of them lacks ends a draft.
+ * Drafts with a smaller model of the same vocabulary, using the sequence's options and seed. If the models' vocabulary
+ * sizes differ, an id that one of them lacks ends a draft.
  */
 export class Assistant implements Drafter {
   private readonly cache: KvCache;

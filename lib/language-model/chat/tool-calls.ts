@@ -60,7 +60,7 @@ export class ToolCallParser {
     return this.found;
   }
 
-  /** Returns the rest. Call it when no text follows. An unterminated call is text. */
+  /** Returns the text that was held back. Call it when no text follows. An unterminated call is text. */
   flush(): Parsed {
     const out: Parsed = { text: "", calls: [] };
     // An unterminated string is not a string, so a closing mark inside it counts.

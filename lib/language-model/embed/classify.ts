@@ -79,8 +79,8 @@ export function classificationOf(classifier: ClassifierConfig, logits: ArrayLike
 const SLICE_WORDS = 2048;
 
 /**
- * Returns the ids of words joined by spaces, and for each word the index of the token that gets its label: the one with
- * its last character, which is the first that has seen the whole word.
+ * Returns the ids of words joined by spaces, and for each word the index of the token that gets its label. This is the
+ * token with the word's last character, the first one that sees the whole word.
  */
 export function wordTokens(tokenizer: Pick<Tokenizer, "encodeWithOffsets">, words: readonly string[]) {
   const text = words.join(" ");

@@ -56,8 +56,8 @@ export function promptCounter(
 }
 
 /**
- * Like promptCounter, even if pooling includes the prompt. With an empty prompt, it counts the tokens that the tokenizer puts before a
- * text.
+ * Like promptCounter, but also counts if pooling includes the prompt. With an empty prompt, it counts the tokens that the tokenizer puts
+ * before a text.
  */
 export function promptTokenCounter(
   prompt: string,

@@ -33,7 +33,9 @@ export function recordedOptions(options: object, shape: Shape, processes: number
   return recorded;
 }
 
-/** Converts a value to JSON. All functions are alike. Returns undefined for models and other objects that JSON has no form for. */
+/**
+ * Converts a value to JSON. All functions become the same text. Returns undefined for models and other objects that JSON has no form for.
+ */
 function plain(value: unknown): unknown {
   if (typeof value === "function") return "a function";
   if (typeof value !== "object" || value === null) return value;

@@ -10,7 +10,7 @@ function runtimeOf(plain: unknown): RuntimeValue {
 }
 
 function functionOf(call: (args: Values) => RuntimeValue): RuntimeValue {
-  // The interpreter converts arguments of JavaScript functions to plain values. A replaced `value` gets them unconverted.
+  // Replace `value`, because the interpreter's wrapper of a JavaScript function converts the arguments to plain values.
   return Object.assign(
     runtimeOf(() => null),
     { value: call },
