@@ -124,7 +124,10 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
   };
 }
 
-/** Returns a module's value in a pattern: that of the longest key that the module's name ends with. */
+/**
+ * Returns a module's value in a pattern: that of the longest key that the module's name ends with; undefined without
+ * such a key.
+ */
 export function patternValue(pattern: Readonly<Record<string, number>>, module: string): number | undefined {
   let best: string | undefined;
   for (const key of Object.keys(pattern))

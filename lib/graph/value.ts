@@ -114,7 +114,9 @@ export class Value implements TensorType {
   get rank(): number {
     return this.shape.length;
   }
-  /** Returns dimension `i`; negative values count from the end. @throws HeddleError SHAPE_MISMATCH if it does not exist */
+  /**
+   * Returns dimension `i`; negative values count from the end. @throws HeddleError SHAPE_MISMATCH if it does not exist, INVALID_ARGUMENT
+   */
   dim(i: number): Dim {
     if (!Number.isInteger(i)) throw invalidArgument("dim", "a whole number", i);
     const d = this.shape.at(i);

@@ -18,7 +18,7 @@ const SCORED_TOGETHER = 16;
  * Computes natural log-probabilities of continuations' tokens, each given the prompt and the tokens before it. A prompt
  * is computed once for all its continuations, and prompts share runs.
  * @returns for each group and continuation, one number per token
- * @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT for an empty prompt, CONTEXT_OVERFLOW, NUMERICAL, ABORTED
  */
 export async function scoreContinuations(
   model: Model,

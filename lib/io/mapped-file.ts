@@ -25,7 +25,7 @@ export interface MappedFile {
   close(): void;
 }
 
-/** Maps a file read-only. @throws HeddleError NOT_FOUND, INVALID_FILE (a folder or device), IO, OUT_OF_MEMORY */
+/** Maps a file read-only. @throws HeddleError INVALID_ARGUMENT, NOT_FOUND, INVALID_FILE (a folder or device), IO, OUT_OF_MEMORY */
 export function mapFile(path: string): MappedFile {
   if (typeof path !== "string" || path === "") throw invalidArgument("path", "a file name", path);
   return new binding.MappedFile(path);

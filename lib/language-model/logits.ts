@@ -81,7 +81,7 @@ function checked(logits: Float32Array, position: number): Float32Array {
 
 /**
  * Computes log p(ids[i] | ids before it) for i ≥ `from` ≥ 1, and 0 before, as (ids) f32.
- * @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, NUMERICAL, ABORTED
  */
 export async function scoreOf(
   model: ModelView,

@@ -180,7 +180,10 @@ export abstract class ModelView {
     return this.state.merged;
   }
 
-  /** Returns adapters by name. Default: the active ones. @throws HeddleError NOT_FOUND */
+  /**
+   * Returns adapters by name. Default: the active ones. @throws HeddleError NOT_FOUND, INVALID_ARGUMENT for a merged
+   * adapter
+   */
   adaptersOf(names: readonly string[] = this.activeAdapters): Adapter[] {
     if (!Array.isArray(names)) throw invalidArgument("adapters", "an array of adapters' names", names);
     return [...new Set(names)].map((name) => {

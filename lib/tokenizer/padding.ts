@@ -35,7 +35,7 @@ export function checkPadding(value: Padding, name = "padding"): Padding {
   return value;
 }
 
-/** Reads the `padding` of a tokenizer.json. @throws HeddleError INVALID_FILE */
+/** Reads the `padding` of a tokenizer.json; undefined if it has none. @throws HeddleError INVALID_FILE */
 export function readPadding(json: JsonObject | null): Padding | undefined {
   if (json === null) return undefined;
   const strategy = json.strategy ?? "BatchLongest";

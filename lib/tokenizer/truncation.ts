@@ -36,7 +36,7 @@ export function oneOf(name: string, value: unknown, values: readonly string[]): 
   throw invalidArgument(name, `one of ${values.join(", ")}`, value);
 }
 
-/** Reads the `truncation` of a tokenizer.json. @throws HeddleError INVALID_FILE */
+/** Reads the `truncation` of a tokenizer.json; undefined if it has none. @throws HeddleError INVALID_FILE */
 export function readTruncation(json: JsonObject | null): Truncation | undefined {
   if (json === null) return undefined;
   return {

@@ -40,8 +40,8 @@ export function nvidiaDriver(read: (path: string) => string | undefined = fileTe
 }
 
 /**
- * Returns the oldest driver for kernels that were built with a version of CUDA. All versions with one major number have the same.
- * Source: "CUDA Toolkit and Minimum Required Driver Version for CUDA Minor Version Compatibility", CUDA release notes.
+ * Returns the oldest driver for kernels that were built with a version of CUDA; undefined for an unknown version. It depends on the major
+ * number only. Source: "CUDA Toolkit and Minimum Required Driver Version for CUDA Minor Version Compatibility", CUDA release notes.
  */
 export function neededDriver(toolkit: string | undefined): string | undefined {
   return { 11: "450", 12: "525", 13: "580" }[toolkit?.split(".")[0] ?? ""];

@@ -52,7 +52,10 @@ export async function documentText(shard: ShardDocuments, index: number, textFie
   return text;
 }
 
-/** Whether a document begins and ends within this shard. Otherwise it is a part of a longer one. */
+/**
+ * Returns whether a document begins (`opens`) and ends (`closes`) within this shard. A part of a longer document may do only one of both,
+ * or neither.
+ */
 export function documentEnds(shard: ShardDocuments, index: number): DocumentEnds {
   const last = documentCount(shard) - 1;
   return {

@@ -73,7 +73,7 @@ const NOT_USED_AT_0 = new Set(["mscale", "mscale_all_dim"]);
  * Converts `rope_scaling` of config.json, which may have the old `type` key, to the form that the schema takes. Returns
  * null for "default".
  * @param where names the file in messages
- * @throws UNSUPPORTED for an unknown kind
+ * @throws UNSUPPORTED for an unknown kind, INVALID_FILE for a kind that is not a text
  */
 export function ropeScalingFromJson(value: Record<string, unknown>, where: string): Record<string, unknown> | null {
   const unset = ([key, entry]: [string, unknown]) =>

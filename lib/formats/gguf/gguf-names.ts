@@ -2,7 +2,10 @@
 import type { ModelConfig } from "../config/config.ts";
 import { formatOf, knownModelTypes } from "../config/families.ts";
 
-/** Returns the family of a `general.architecture`. If families share it, this is the one without `sharedWhen`. */
+/**
+ * Returns the family of a `general.architecture`. If families share it, this is the one without `sharedWhen`. Undefined
+ * for an unknown architecture.
+ */
 export function familyOfArchitecture(architecture: string): string | undefined {
   return knownModelTypes().find((type) => {
     const { bidirectional, gguf } = formatOf(type);
@@ -11,7 +14,9 @@ export function familyOfArchitecture(architecture: string): string | undefined {
   });
 }
 
-/** Returns the family whose files share an architecture and are recognized by `what`. */
+/**
+ * Returns the family whose files share an architecture and are recognized by `what`; undefined without such a family.
+ */
 export function familySharing(architecture: string, what: "windows" | "experts" | "no segments"): string | undefined {
   return knownModelTypes().find((type) => {
     const { gguf } = formatOf(type);

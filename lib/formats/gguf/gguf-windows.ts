@@ -44,6 +44,7 @@ export function layerTypesFromGguf(
 
 /**
  * Returns `sliding_window_pattern` for layers that do not follow their family's rule: a period, or one flag per layer.
+ * Undefined for layers that do.
  */
 export function slidingPatternToGguf({ modelType, slidingWindow, layerTypes }: ModelConfig): GgufValue | undefined {
   const { windows } = formatOf(modelType);

@@ -80,7 +80,7 @@ export async function embeddedIds(
   return { ids, promptLengths };
 }
 
-/** Returns one vector per sequence. @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL */
+/** Returns one vector per sequence. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, NUMERICAL */
 export async function embeddings(
   model: ModelView,
   sequences: readonly ArrayLike<number>[],

@@ -197,7 +197,9 @@ const FAIRSEQ = {
 } as const;
 type Fairseq = (typeof FAIRSEQ)[keyof typeof FAIRSEQ];
 
-/** Returns the kind of fairseq ids by the class in tokenizer_config.json. The model file does not tell it. */
+/**
+ * Returns the kind of fairseq ids by the class in tokenizer_config.json. The model file does not contain it. Undefined for other classes.
+ */
 export function fairseqKind({ tokenizerClass = "" }: TokenizerConfig): Fairseq | undefined {
   const name = /^(XLMRoberta|Camembert)Tokenizer(Fast)?$/u.exec(tokenizerClass)?.[1];
   return name === undefined ? undefined : FAIRSEQ[name as keyof typeof FAIRSEQ];

@@ -52,7 +52,7 @@ export const llama3Ranks: TiktokenOptions = {
   },
 };
 
-/** Returns the settings of a published file by its name. */
+/** Returns the settings of a published file by its name; undefined for other files. */
 export function tiktokenByName(name: string): TiktokenOptions | undefined {
   return known.find(([pattern]) => pattern.test(name))?.[1];
 }

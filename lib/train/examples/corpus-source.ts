@@ -34,7 +34,8 @@ const KINDS = "text, .jsonl, .parquet, .tokens, or a folder of .tokens files";
 /**
  * Opens batches of raw text for the trainer, and held-out batches for its evaluation.
  * @param where name of the option that contains these options, for messages. Default: none
- * @throws HeddleError NOT_FOUND `data: expected paths of files …`, and errors of opening a corpus
+ * @throws HeddleError NOT_FOUND `data: expected paths of files …`, INVALID_ARGUMENT for a batch that is too large, and
+ * errors of opening a corpus
  */
 export async function corpusSource(
   options: CorpusSourceOptions,

@@ -15,8 +15,8 @@ export function namesIn(shape: Shape): KnownNames {
 }
 
 /**
- * Suggests the option that an unknown name most likely means: one that differs only in case and underscores, a name in other libraries, a
- * key inside another option, or a near spelling.
+ * Returns the option that an unknown name most likely means; undefined if none is likely. It ignores case and underscores, and also tries
+ * names in other libraries, keys inside other options, and near spellings.
  */
 export function meantOption(name: string, known: KnownNames): string | undefined {
   // A name of one or two letters is close to any other.
