@@ -54,7 +54,7 @@ export async function* linesOf(
     return line;
   };
   try {
-    const handle = await openFile(path, { pipes: true }); // its stream closes it
+    const handle = await openFile(path, { pipes: true }); // the stream below closes the handle
     let begins = true;
     for await (const chunk of handle.createReadStream({ highWaterMark: 1 << 20 })) {
       const bytes = chunk as Buffer;

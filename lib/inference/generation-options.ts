@@ -17,8 +17,8 @@ export interface LogitContext {
 }
 
 /**
- * Changes the logits of the next token in place, before bias, penalties and sampling. Set −Infinity to forbid a token.
- * It must be synchronous, and its return value is ignored.
+ * Changes the logits of the next token in place, before bias, penalties and sampling. Set −Infinity to forbid a token. The function must be
+ * synchronous, and its return value is ignored.
  * @param logits (vocabulary), the model's logits at this position; with `numBeams`, their log-probabilities
  */
 export type LogitProcessor = (logits: Float32Array, context: LogitContext) => void;
@@ -26,7 +26,7 @@ export type LogitProcessor = (logits: Float32Array, context: LogitContext) => vo
 /** The argument of a stop condition. Like that of a logit processor, but including the newest token. */
 export interface StopContext extends LogitContext {
   /**
-   * The answer's text so far, as in its pieces. It lacks text that may become a stop text, and incomplete characters.
+   * The answer's text so far, as in its pieces. It does not include incomplete characters, and text that may be the start of a stop text.
    * Empty without a tokenizer.
    */
   readonly text: string;

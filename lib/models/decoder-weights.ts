@@ -33,7 +33,7 @@ export interface ExpertWeights {
   bias?: boolean | undefined;
 }
 
-/** Weights by name. It refuses a duplicate, because `names` of the flags may give two weights the same name. */
+/** Maps names to weights and refuses duplicates, because `names` of the flags may give two weights the same name. */
 class DistinctWeights extends Map<string, WeightSpec> {
   override set(name: string, spec: WeightSpec): this {
     if (this.has(name)) throw invalidArgument("decoderFamily.flags.names", "a unique name for each weight", name);

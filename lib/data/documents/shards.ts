@@ -75,8 +75,8 @@ function shardBytesOf(file: CorpusFile, shardBytes: number): number {
 
 /**
  * Reads the documents of a shard: those after a separator that begins in the shard, or at the start of the file. A document is read to its
- * end, which may be beyond the shard. A document is cut if it extends beyond the end by more than a quarter of a shard. The cut is at the
- * first line that starts there, and the rest belongs to the next shard. Both sides see the same bytes, and so agree.
+ * end, which may be beyond the shard. A document is cut if it extends beyond the end by more than a quarter of a shard. `cutAfter` chooses
+ * the place of the cut, and the rest belongs to the next shard. Both shards see the same bytes, and so agree on the place.
  *
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE
  */

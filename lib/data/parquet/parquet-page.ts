@@ -117,7 +117,7 @@ function count(
   const isPlace = logical?.type === "GEOMETRY" || logical?.type === "GEOGRAPHY";
   const each = 24 + (isText ? 40 : 0) + (type === "INT64" || type === "INT96" ? 24 : 0) + (isTime ? 100 : 0);
   memory.take(bytes * (kind === "JSON" ? JSON_BYTES : isPlace ? 12 : isText ? 2 : 1) + values * (each + lists));
-  if (isText) memory.need(104 * values); // until the texts are read
+  if (isText) memory.need(104 * values); // additional memory while the texts are decoded
 }
 
 function checkDecimals(page: Uint8Array, values: Values, { decoder }: LeafColumn, encoding: string): void {

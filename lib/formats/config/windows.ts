@@ -35,8 +35,8 @@ export function layerTypesOf(
 }
 
 /**
- * Parses `sliding_window_pattern` into n, where all layers but every n-th slide. It is a number, or a string such as
- * "LLLG" in EXAONE 4.
+ * Parses `sliding_window_pattern` into n, where all layers but every n-th slide. The key's value is n itself, or a
+ * string such as "LLLG" in EXAONE 4.
  */
 export function periodOf(pattern: unknown, unsupported: (message: string) => HeddleError): unknown {
   if (typeof pattern !== "string") return pattern;

@@ -52,8 +52,8 @@ export function searchWidth({ numBeams }: BeamOptions, endTokens: number): numbe
  * hypotheses, of which the best `numBeams` are kept. The best candidates that do not end are the next beams. Ties go to the better beam,
  * then to the lower token id.
  *
- * transformers starts with `numBeams` copies of the prompt, all but one with sums of −1e9. This starts with one copy. The results differ only
- * if there are fewer continuations than beams, which are then not filled up with copies.
+ * transformers starts with `numBeams` copies of the prompt, all but one with sums of −1e9. This search starts with one copy. The results
+ * differ only if there are fewer continuations than beams, which are then not filled up with copies.
  */
 export class BeamSearch {
   /** Best first. Empty when the search has ended because no beam can continue. */

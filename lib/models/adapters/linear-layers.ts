@@ -13,7 +13,7 @@ export function linearLayers(model: Model): Map<string, LinearLayer> {
     sequenceForward(model, rowInputs(1), {
       sequenceLength: 1,
       adapters: [],
-      asStored: true, // this trace is never run
+      asStored: true, // row order does not matter, because the trace is never run
       onLinear: (name, transposed) => {
         const [rows, columns] = model.asStored(`${name}.weight`).shape as [number, number];
         const [inputs, outputs] = transposed ? [rows, columns] : [columns, rows];

@@ -168,8 +168,8 @@ async function place(
 }
 
 /**
- * Whether RoPE rotates whole heads of this matrix's output, and nothing else depends on the order of its rows. Then
- * RoPE can rotate neighbouring dimensions instead of reordering rows.
+ * Whether RoPE rotates whole heads of this matrix's output, and nothing else depends on the order of its rows. If so, RoPE rotates
+ * neighbouring dimensions, and the rows need not be reordered.
  */
 function turnsWhole(name: string, width: number, source: NamedWeights, config: ModelConfig): boolean {
   const layer = Number(/\.layers\.([0-9]+)\./.exec(name)?.[1]);

@@ -36,8 +36,8 @@ export interface MarkedCharacters {
   /** The flags of characters: see guard-characters.ts. */
   characters: GuardCharacters;
   /**
-   * Code points that may begin a token by themselves. They are marked if a head begins with them, or if normalization changes or combines
-   * the next character.
+   * Code points that begin a guarded token without normalization. They are marked only where a head begins, or where normalization may
+   * change or combine the next character.
    */
   openers: ReadonlySet<number>;
 }

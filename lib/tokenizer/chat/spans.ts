@@ -11,7 +11,9 @@ export interface MessageSpan {
   message: number;
   begin: number;
   end: number;
-  /** The tokens that overlap its content. Both are equal if the rendered text does not contain the content literally. */
+  /**
+   * The tokens that overlap its content. `contentBegin` equals `contentEnd` if the rendered text does not contain the content literally.
+   */
   contentBegin: number;
   contentEnd: number;
 }

@@ -73,7 +73,7 @@ function truncated(
   if (mode === "drop") return undefined;
   const from = mode === "keep_start" ? 0 : ids.length - length;
   const kept = { ids: ids.slice(from, from + length), mask: mask.slice(from, from + length) };
-  kept.mask[0] = 0; // the token before it was cut off
+  kept.mask[0] = 0; // not learned, because the token before it was cut off
   return kept;
 }
 

@@ -36,7 +36,7 @@ export async function needUsable(use: OutputUse): Promise<void> {
   const { outputDir, resume, overwriteOutputDir } = use;
   checkOverwrite(use);
   const isLogged = await new RunLog(outputDir).isThere();
-  if (resume === true) return; // restoring demands a checkpoint
+  if (resume === true) return; // loading the checkpoint reports a missing one
   const resumesOwn = typeof resume === "string" && resume !== "auto" && (await isInFolder(resume, outputDir));
   if (overwriteOutputDir) {
     if (!resumesOwn) return;

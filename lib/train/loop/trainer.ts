@@ -404,7 +404,8 @@ async function evaluate<Batch>(
     for (const [name, share] of entries) if (isShare(name)) shares.set(name, (shares.get(name) ?? 0) + share);
     means.add(Object.fromEntries(entries.filter(([name]) => !isShare(name))), counted, metricCounts);
   }
-  // All drawn answers may be truncated, for instance, and left out. Another evaluation may count some.
+  // No token counted, for instance because all drawn answers were truncated and left out. This is not an error: a later evaluation may
+  // count some.
   if (tokens === 0) return { tokens };
   const evalLoss = totals ? sum : sum / tokens;
   return { evalLoss, tokens, ...someOf({ ...means.of(stage), ...Object.fromEntries(shares) }) };

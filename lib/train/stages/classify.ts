@@ -140,8 +140,9 @@ export interface TrainableClassifier extends Trainable {
 
 /**
  * Trains a classification head on a pretrained trunk, together with the trunk or with the trunk frozen. A model without a classification
- * head gets a new one, initialized from `seed`. An existing head is trained further if it has the same labels. Held-out rows give
- * accuracy, macro-F1 and calibration, and a temperature that calibrates the probabilities. Both are saved with the model.
+ * head gets a new one, initialized from `seed`. An existing head is trained further if it has the same labels. Held-out rows give accuracy,
+ * macro-F1 and calibration, and a temperature that calibrates the probabilities. The metrics are saved in the model card, and the
+ * temperature in the configuration.
  *
  * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
  * @example

@@ -41,7 +41,7 @@ export interface RewardOptions<Base = LanguageModel> extends Given<typeof reward
 /**
  * Trains a reward model: one number for a prompt with an answer, higher for better answers. Rows are as for `dpo`, with an optional number
  * `margin` by which the chosen answer should win. The model is a sequence classifier with one label, which transformers reads as
- * `…ForSequenceClassification`. It replaces the language-modelling head.
+ * `…ForSequenceClassification`. Its classification head replaces the language-modelling head.
  *
  * Metrics: rewardChosen, rewardRejected, rewardMargin, rewardAccuracy (share of pairs with a higher score for the chosen answer). An
  * accuracy of 1 alone proves little: judge a reward model by the answers of a policy trained with it.
