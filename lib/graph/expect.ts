@@ -43,14 +43,15 @@ export function needDim(op: string, what: string, got: Dim, expected: Dim): void
 }
 
 /**
- * Requires a graph value. For ops that read an operand's shape or type before they create their node. @throws HeddleError INVALID_ARGUMENT
+ * Requires a graph value. Ops call it if they read an operand's shape or type before they create their node. @throws HeddleError
+ * INVALID_ARGUMENT
  */
 export function needValue(where: string, value: unknown): asserts value is Value {
   if (!(value instanceof Value))
     throw invalidArgument(where, "a value of the graph, from input(), tensor() or an op", value);
 }
 
-/** Requires a number. For ops that use it before they create their node. @throws HeddleError INVALID_ARGUMENT */
+/** Requires a number. Ops call it if they use the number before they create their node. @throws HeddleError INVALID_ARGUMENT */
 export function needNumber(where: string, value: unknown): asserts value is number {
   if (typeof value !== "number") throw invalidArgument(where, "a number", value);
 }

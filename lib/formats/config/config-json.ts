@@ -44,8 +44,8 @@ const TORCH_DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as con
 const OFF = new Set<keyof ModelConfig>(["attnLogitSoftcapping", "finalLogitSoftcapping"]);
 
 /**
- * Required values for all decoders, in addition to a family's `mustBe`. For families that support bidirectional attention, the other value
- * of one key declares it.
+ * Required values for all decoders, in addition to a family's `mustBe`. In families that support bidirectional attention, the opposite
+ * value of `bidirectional.key` declares it.
  */
 const DECODERS_MUST_BE = { is_causal: true, use_bidirectional_attention: false } as const;
 
