@@ -14,10 +14,10 @@
 namespace heddle {
 
 // class NativeLane { constructor(threads, cudaDevice?, allowTf32?); variants(m, n, k, a, b, c, layout);
-// choose(choices); read(tensor, offset, bytes); write(tensor, offset, bytes); copy(from, to, times); settle(); join(id,
-// rank, size); allReduce(tensors); arenaBytes; cast(source, offset, from, to, addend, count, target, at, how): see
-// CastCall; quantiseFp8(numbers, rows, columns): see Fp8Call; crc32c(source, offset, bytes, before): see DigestCall;
-// run(executable, symbols, inputs, outputs, flag, late, count, each, feed): see RunSeries }
+// choose(choices); read(tensor, offset, bytes); write(tensor, offset, bytes, lent?); copy(from, to, times); settle();
+// join(id, rank, size); allReduce(tensors); arenaBytes; cast(source, offset, from, to, addend, count, target, at, how):
+// see CastCall; quantiseFp8(numbers, rows, columns): see Fp8Call; crc32c(source, offset, bytes, before): see
+// DigestCall; run(executable, symbols, inputs, outputs, flag, late, count, each, feed): see RunSeries }
 class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
  public:
   static const napi_type_tag tag;

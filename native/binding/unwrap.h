@@ -1,4 +1,5 @@
-// Handles that JavaScript passes back carry a type tag. Borrowed methods and foreign objects therefore throw.
+// Checks the type tag of handles that JavaScript passes back. A method that is called on another object therefore
+// throws.
 #pragma once
 #include <napi.h>
 

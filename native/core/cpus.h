@@ -9,8 +9,8 @@ namespace heddle {
 const std::vector<int>& allowed_cpus();
 
 // Returns the number of compute threads to use, at least one: the CPUs of the process, or fewer if a control group
-// limits its CPU time. A container's `--cpus` or a pod's limit is such a group. The system would suspend more threads
-// than it allows together.
+// limits its CPU time. Examples are a container's `--cpus` and a pod's CPU limit. If more threads ran, the system would
+// suspend them for part of the time.
 int usable_cpus();
 
 }  // namespace heddle

@@ -1,4 +1,4 @@
-// Instruction sets of an x86-64 processor, for which the system also saves the registers.
+// The instruction sets that an x86-64 processor has and whose registers the system saves.
 #pragma once
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
@@ -37,7 +37,7 @@ struct X86Features {
     Registers(unsigned leaf, unsigned subleaf) { __get_cpuid_count(leaf, subleaf, &eax, &ebx, &ecx, &edx); }
   };
   static bool bit(unsigned word, int number) { return word >> number & 1; }
-  // XCR0, of which the low half has what is asked for here.
+  // Returns the low half of XCR0. Its bits tell which registers the system saves.
   static unsigned saved_registers() {
     unsigned low, high;
     asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));

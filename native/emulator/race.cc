@@ -18,7 +18,7 @@ struct Cell {
   int32_t read_warp = -1;  // warp of all readers since the last write, -1 if several
 };
 
-// The access history of four bytes. Each byte has its own only after they were accessed separately.
+// The access history of four bytes. `parts` has one per byte, once bytes were accessed separately.
 struct Word {
   Cell cell;
   std::unique_ptr<std::array<Cell, 4>> parts;

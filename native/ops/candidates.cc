@@ -82,8 +82,8 @@ void Candidates::add_block(int64_t begin, int64_t count) {
   }
 }
 
-// Spreads all tokens over the full range before the last bucket is cut. No cut has been made at that point: an earlier
-// cut would have ended before the last bucket, or would have widened already.
+// Spreads all tokens over the full range before the last bucket is cut. This never discards a cut. A cut in an earlier
+// bucket keeps later ones out of the last bucket, and a cut in the last bucket has already widened.
 bool Candidates::widen(int bucket) {
   if (bucket < bucket_count - 1 || range_ == full_range_) return false;
   spread(full_range_);
@@ -150,7 +150,7 @@ void Candidates::keep_top_p(double p) {
     int64_t kept = 0;
     do mass += exp_negative(items[kept++].distance);
     while (kept < most && mass < wanted);
-    return cut(b, kept, mass);  // the sum may fall just short of `wanted` by rounding; the missing part has no weight
+    return cut(b, kept, mass);  // rounding may leave the sum just short of `wanted`, by a negligible weight
   }
 }
 

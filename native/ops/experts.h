@@ -28,7 +28,7 @@ inline void route_row(const double* logit, int64_t E, int64_t k, bool normalise,
   for (int64_t j = 0; j < k; ++j) weight[j] = static_cast<float>(std::exp(logit[expert[j]] - largest) / sum);
 }
 
-// Computes dL/dlogits of a row dout_row dL/dweights.
+// Computes dL/dlogits of a row from dL/dweights.
 inline void route_backward_row(const double* logit, const int32_t* expert, const double* dweight, int64_t E, int64_t k,
     bool normalise, double* dlogit) {
   double largest = -INFINITY, sum = 0, mean = 0;

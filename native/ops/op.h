@@ -90,11 +90,10 @@ struct Context {
   Pool& pool;
   void* scratch;  // at least as many bytes as the kernel's `scratch` returned, 64-byte aligned, in device memory
   Accelerator* accelerator = nullptr;  // null: the CPU
-  int node = 0;                        // index of the node in its program; device kernels report bad indices with it
+  int node = 0;                        // index of the node in its program, by which device kernels report a fault
 };
 
-// For each element of output 0: the sum of its terms' magnitudes, and the relative error of such a sum in f32 for any
-// order of additions.
+// Bounds the rounding error of f32 sums in any order of additions: part * magnitudes[i] for element i of output 0.
 struct SumBounds {
   double part = 0;
   std::vector<double> magnitudes;
@@ -115,12 +114,13 @@ struct OpDef {
   // Bit i: row r of every output depends on row r of input i only. Inputs without a bit are read as a whole. Null: no
   // input is row-local.
   int (*by_rows)(const Node&) = nullptr;
-  bool logarithms = false;  // outputs are log-probabilities: errors near 0 are measured against 1
+  bool logarithms = false;  // outputs are log-probabilities: checks measure errors relative to at least 1
 
   // Set if output 0 consists of sums that may cancel. Errors are then measured against the magnitudes of the terms.
   SumBounds (*sums)(const Node&) = nullptr;
-  // Changes the attributes to those of an alternative that kernels may compute instead. Returns false if no alternative
-  // exists. Only for ops that do not write to operands.
+  // Changes the attributes to those of another computation that kernels may choose, such as bf16 instead of int8.
+  // HEDDLE_CHECK accepts the result of either. Returns false if there is no other. Only for ops that do not write to
+  // operands.
   bool (*instead)(Attributes&) = nullptr;
 
   // Inputs beyond the 31st have no bit and are never written.
@@ -135,8 +135,8 @@ struct Packing {
   int input = 0;                 // index of the operand
   size_t bytes = 0;              // 0: the kernel uses the operand's stored layout
   int64_t parts = 0;             // number of parts of equal size; any range of them can be packed
-  // Whether only read-only tensors are packed: pages of a mapped file, which are then released, or reordered copies of
-  // its rows.
+  // Whether only read-only tensors are packed. These are mapped files, whose pages are released after packing, and
+  // copies with reordered rows.
   bool read_only = false;
   int row_tile = 1;  // rows that the kernel processes at once
   // Number of rows per block if nodes run as a chain, block by block. Large blocks amortize reading all weights; small

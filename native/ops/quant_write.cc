@@ -30,7 +30,7 @@ void store_half(float v, uint8_t* to) {
 }
 float as_half(float v) { return to_float(to_f16(v)); }
 // Rounds the unit of 6-bit scales or minima to half precision. A unit that would round to zero becomes the smallest
-// half. Otherwise all scales or minima in this unit would be zero.
+// positive f16. Otherwise all scales or minima in this unit would be zero.
 float as_half_unit(float v) {
   const float h = as_half(v);
   return h == 0 && v > 0 ? 5.9604645e-8f : h;

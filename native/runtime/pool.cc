@@ -45,8 +45,8 @@ Error abort_error() { return Error("ABORTED", "run: aborted by its signal"); }
 
 constexpr int64_t slice = int64_t{1} << 30;  // tasks of one job
 
-// A job, and the rest of a share, are words: the generation above two chunk indices. 2^42 generations last for years of
-// the shortest loops.
+// A word encodes a job, or the rest of a share: the generation above two chunk indices. 2^42 generations last for years
+// of the shortest loops.
 constexpr int index_bits = 11;
 constexpr int64_t max_chunks = (1 << index_bits) - 1;
 inline uint64_t word_of(uint64_t generation, int64_t begin, int64_t end) {
@@ -78,9 +78,9 @@ struct Pool::Impl {
   std::atomic<bool> failed{false};
   alignas(128) std::atomic<int64_t> done{0};  // on a separate line, because the fields after it are read constantly
 
-  // The remaining chunks of a thread's share, [begin, end). A word of an earlier generation means that the share is
-  // complete; the first thread that claims from it writes the word. A late thread never sees a complete share: at the
-  // end of its job, every nonempty share has the job's generation and no chunks.
+  // The remaining chunks of a thread's share, [begin, end). A word of an earlier generation means that nothing of the
+  // share has been claimed yet. The first claim writes the word. A late thread never takes a finished share for an
+  // unclaimed one: at the end of a job, every nonempty share has the job's generation and no chunks.
   struct alignas(128) Share {
     std::atomic<uint64_t> left{0};
   };

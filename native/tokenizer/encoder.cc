@@ -93,7 +93,7 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
   }
   std::vector<size_t> barriers;  // positions in normalized_
   auto barrier = std::lower_bound(target.barriers.begin(), target.barriers.end(), begin);
-  // A barrier at the end closes the last character.
+  // Includes a barrier at `end`, which follows the segment's last character.
   const auto barriers_end = std::upper_bound(barrier, target.barriers.end(), end);
   size_t i = begin;
   if (!sources && barrier == barriers_end) {  // copies whole stretches between spaces

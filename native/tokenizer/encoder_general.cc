@@ -44,8 +44,8 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   target.origins = nullptr;
 }
 
-// Maps the barriers of the given text to general_. A barrier is placed after each character made of text up to or
-// across it, and before the first character made of text after it.
+// Maps the barriers of the given text to general_. A barrier inside or at the end of a character's origin is placed
+// after that character. Each barrier is also placed before the first character whose origin begins at or after it.
 std::vector<size_t> Encoder::normalized_barriers(const std::vector<size_t>& given) const {
   std::vector<size_t> barriers;
   auto ahead = given.begin();

@@ -37,7 +37,7 @@ struct Encoder::Target {
       const bool inserted_only = (*sources)[last] == UINT32_MAX;
       while (first < last && (*sources)[first] == UINT32_MAX) ++first;  // skips a prefix that the text does not have
       if (inserted_only) {
-        // More of the prefix may follow. The end of the segment has a source.
+        // Skips the rest of the prefix. The loop ends, because the end of the segment has a source.
         while ((*sources)[last] == UINT32_MAX) ++last;
         const uint32_t at = map->start((*sources)[last]);
         out.offsets.push_back(at);

@@ -197,7 +197,7 @@ size_t Encoder::initial_symbols(const char* begin, const char* end, const Target
       flush();
       symbols_.push_back({id, static_cast<uint32_t>(size)});
     } else if (by_bytes) {
-      // Like in the library, bytes come before the pending unknown text.
+      // Like in Hugging Face's library, bytes come before the pending unknown text.
       uint32_t left = static_cast<uint32_t>(size);  // remaining bytes of the text; those of a suffix are not part of it
       for (const char c : symbol) {
         symbols_.push_back({model.byte_ids[static_cast<uint8_t>(c)], left > 0 ? 1u : 0u});

@@ -16,10 +16,10 @@ class TokenizerCalls {
   explicit TokenizerCalls(std::shared_ptr<const TokenizerModel> model) : model_(model), encoder_(std::move(model)) {}
 
   // Sets encode, count, decode, settledText and `output` on a NativeTokenizer; see lib/binding/tokenizer.ts. Each
-  // function keeps `calls`.
+  // function keeps `calls` alive.
   static void define(const std::shared_ptr<TokenizerCalls>& calls, Napi::Object object);
 
-  // `info` holds text, flags and optional barriers.
+  // Encodes the text info[0] with the optional barriers info[2].
   void run(const Napi::CallbackInfo& info, uint32_t flags);
   void encode(const Napi::Value& text, const EncodeOptions& options, const std::vector<uint32_t>& barriers);
   const Encoding& encoding() const { return encoding_; }

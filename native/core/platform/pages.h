@@ -9,7 +9,7 @@ constexpr size_t large_page_bytes = size_t{2} << 20;
 // Maps zeroed pages. Returns null if memory is short. Linux and macOS give a page its memory when it is first touched.
 // `alignment` is 0 or a power of two; Windows ignores it, so it may only be an optimization.
 void* map_pages(size_t bytes, size_t alignment = 0) noexcept;
-// `bytes` as they were given to map_pages or resize_pages.
+// `bytes`: the size that was given to map_pages or resize_pages.
 void unmap_pages(void* pages, size_t bytes) noexcept;
 // Grows or shrinks a mapping, which may move. `used` bytes are kept. Returns null and keeps the mapping if memory is
 // short.

@@ -6,7 +6,8 @@ namespace heddle {
 
 // Returns the CPUs that the process may run on, in order. Empty if unknown, or if the system does not pin threads.
 std::vector<int> read_allowed_cpus();
-// Returns the number of CPUs for compute: all, or the fast ones of a system that has two kinds. At least one.
+// Returns the number of CPUs for compute, at least one. On a system with fast and slow cores it counts the fast ones
+// only.
 int fast_cpus();
 // Restricts this thread to the CPUs. Does nothing where the system does not pin threads.
 void pin_thread(const std::vector<int>& cpus);

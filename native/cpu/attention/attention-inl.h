@@ -9,8 +9,8 @@ namespace HEDDLE_ISA {
 
 using cpu::Attention;
 
-// Returns the floats of a thread's f32 copy of keys and values. 0 if the copy would outgrow the caches; tiles are then
-// loaded from the operands.
+// Returns the number of floats in a thread's f32 copy of keys and values. 0 if the copy would outgrow the caches. Tiles
+// are then loaded from the operands.
 inline int64_t side_floats(const Attention& a) {
   int64_t floats = 2 * a.length * a.width;
   return floats <= int64_t{1} << 20 ? round_up(floats, 32) : 0;

@@ -39,13 +39,14 @@ inline BackwardPlan plan_backward(const Attention& a, int threads) {
 inline size_t attention_backward_scratch(const Attention& a, int threads) {
   BackwardPlan p = plan_backward(a, threads);
   int64_t sums = p.buffers * p.sums;
-  // A run with a smaller batch may split the queries into more parts. It needs at most 31 buffers of sums, and 32 MiB.
+  // A run with a smaller batch may split the queries into more parts. Such a run has fewer than 32 buffers, and at most
+  // 32 MiB of sums.
   int64_t bound = max_of(sums, min_of<int64_t>(int64_t{8} << 20, 32 * p.sums));
   return sizeof(float) * static_cast<size_t>(bound + threads * p.work + document_ints(a));
 }
 
-// Converts score panel s (keys, NR lanes of a row of query_block) to probabilities, and dp (same shape) to dL/dscore /
-// scale.
+// Converts a panel of scores s (keys, NR) to probabilities, and dp (keys, NR) to dL/dscore / scale. Rows of both are
+// query_block floats apart.
 inline void backward_panel(
     float* s, float* dp, int64_t keys, const Edges& edges, float softcap, const float* lse, const float* delta) {
   bool cut = edges.low || edges.high;
@@ -76,9 +77,9 @@ inline void clear_rows(float* s, float* dp, int64_t from, int64_t to) {
     for (int64_t c = 0; c < NR; c += W) store(s + r + c, zero()), store(dp + r + c, zero());
 }
 
-// c (keys, padded) += a (keys, queries from..to of a row of query_block) b (queries, padded). Under a causal mask, key
-// row j is visible to queries from `diagonal + j` on only; whole panels before that are skipped. With PAIRS, a and b
-// hold pairs of queries.
+// c (keys, padded) += a (keys, query_block) b (query_block, padded), over queries [from, to) only. Under a causal mask,
+// key row j is visible to queries from `diagonal + j` on only. Whole panels before that are skipped. With PAIRS, a and
+// b hold pairs of queries.
 template <bool PAIRS = false>
 inline void spread_tile(const float* a, const float* b, int64_t keys, int64_t from, int64_t to, bool causal,
     int64_t diagonal, int64_t padded, float* c) {
@@ -162,7 +163,7 @@ inline void backward_block(const Attention& a, const Mask& mask, int64_t sequenc
       int64_t query = position + p * NR;
       auto [skip, seen] = seen_keys(mask, query, min_of(query + NR, end), j, keys, a.length);
       if (skip >= seen) continue;
-      // Clears panels of padding between visible panels.
+      // Clears the skipped panels between visible ones. Their queries are padding and see no key.
       for (int64_t gap = to; gap > 0 && gap < p * NR; gap += NR) clear_rows(w.s + gap, w.dp + gap, 0, keys);
       from = min_of<int64_t>(from, p * NR), to = min_of<int64_t>((p + 1) * NR, rows);
       float *s = w.s + p * NR, *dp = w.dp + p * NR;

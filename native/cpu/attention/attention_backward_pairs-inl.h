@@ -145,7 +145,7 @@ inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequenc
       auto [skip, seen] = seen_keys(mask, query, min_of(query + NR, end), j, keys, a.length);
       if (skip >= seen) continue;
       skip = skip / 2 * 2;
-      for (int64_t gap = to; gap > 0 && gap < lane; gap += NR) clear_pair_rows(w, gap, 0, keys);  // panels of padding
+      for (int64_t gap = to; gap > 0 && gap < lane; gap += NR) clear_pair_rows(w, gap, 0, keys);  // skipped panels
       from = min_of<int64_t>(from, lane), to = min_of<int64_t>(lane + NR, rows);
       int64_t count = seen - skip;
       score_tile<true>(tile.k + skip * depth, depth, count, depth, w.q_panels + lane * depth, w.s, NR);

@@ -212,7 +212,8 @@ inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scal
   }
 }
 
-// Writes acc (width, NR), each lane times factor (NR), as rows: row i at element at + i * stride of `to`.
+// Writes acc (width, NR) as rows, with each lane multiplied by its factor (NR). The rows begin at element `at` of `to`,
+// `stride` elements apart.
 inline void store_lanes(const float* acc, int64_t width, const float* factor, int64_t rows, void* to, DType type,
     int64_t at, int64_t stride) {
   for (int half = 0; half < 2; ++half) {

@@ -16,7 +16,8 @@ constexpr int64_t align_floats = 16;
 // Maximum number of steps along k that are joined into one. A register tile keeps the sums between them, which would
 // otherwise go to an outer cache.
 constexpr int64_t joined_steps = 2;
-// Returns the maximum number of lines of a tile with `depth` floats per line, if it is `most` at depth KC.
+// Returns the maximum number of lines of a tile with `depth` floats per line. `most`: this maximum for lines of KC
+// floats.
 inline int64_t tile_lines(int64_t most, int64_t unit, int64_t depth) {
   return depth <= KC ? most : max_of(unit, most * KC / depth / unit * unit);
 }
@@ -55,7 +56,7 @@ inline int64_t even_piece(int64_t extent, int64_t unit, int64_t most) {
 
 // The split of one product. The parts along k, which determine the bits of the result, depend on k only.
 struct GemmPlan {
-  int64_t rows, columns, kc, part;           // of a chunk, of a k step, of what a register tile adds up at a time
+  int64_t rows, columns, kc, part;           // rows, columns: of a chunk; kc: k of a step; part: k of a tile's sum
   bool by_rows = false, by_columns = false;  // whether threads take bands of the longer operand
   int64_t a_floats, b_floats, bias_floats;   // per thread if it packs for itself
 };
@@ -107,8 +108,8 @@ inline int64_t blocked_floats(int64_t m, int64_t n, int64_t k, int threads) {
                   copy = min_of(min_of(rows, columns) + NR, short_lines) * depth;
     return threads * (band + copy + 2 * align_floats);
   };
-  // Without bands, both operands have few lines, or the product is small. A small operand may be one long line, or many
-  // short ones.
+  // Without bands, either both operands have few lines, or the product is small. An operand of a small product may be
+  // one long line, or many short ones.
   const int64_t few = 3 * own_threads * NR * KC, line = 2 * 64000 + NR * KC;
   const int64_t small = min_of(rows * kc, max_of(few, line)) + min_of(columns * kc, max_of(few, line));
   return max_of(bands(all), max_of(bands(kc), small + 2 * align_floats) + sums) + bias;

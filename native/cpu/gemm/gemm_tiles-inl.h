@@ -19,8 +19,8 @@ constexpr int64_t layer_rows = 16;   // maximum row panels of a task that keeps 
 constexpr int64_t band_floats = 1 << 18, narrow_floats = 1 << 16, narrow_columns = 8, narrow_rows = 10;
 
 // Data to prefetch into L2 while tiles are multiplied: `rows` rows of 64 bytes per step. Strides are in bytes. It is
-// passed by reference. A copy would load fields that were just written one by one in one wide load. Such a load stalls
-// until earlier tile stores are done.
+// passed by reference, because a copy would read, with one wide load, fields that were just written one by one. Such a
+// load stalls until earlier tile stores are done.
 struct Prefetch {
   const char* at = nullptr;
   int64_t rows = 0, row = 0, step = 0;

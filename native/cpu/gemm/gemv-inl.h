@@ -102,8 +102,8 @@ template <int RM, int RN, class T>
     int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums) {
   ahead ? dots<RM, RN>(k, x, xs, w, ws, ahead, sums) : dots<RM, RN>(k, x, xs, w, ws, 0, sums);
 }
-// The kernels for RM rows of x. `alone` reads `streams` rows of w in parallel, if these are all rows of x. `beside`
-// reads gemv_streams_beside, if x has further groups of rows. `one` reads a single row of w.
+// The kernels for a group of RM rows of x. `alone` is for an x of one group, and reads `streams` rows of w in parallel.
+// `beside` is for one of several groups, and reads gemv_streams_beside. `one` reads a single row of w.
 template <class T> struct DotForm {
   using Run = void (*)(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums);
   int streams;

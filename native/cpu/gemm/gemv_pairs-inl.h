@@ -22,8 +22,8 @@ constexpr int pair_parts_ahead = 4;  // prefetch distance in parts
 
 // Multiplies one row of w per stream, or with PART a part of it, by RM rows of x. sums[n * RM + m] are vectors whose
 // lanes add up to the product. Parts after the first add to them. Rows of x are padded with zeros to whole vectors.
-// Each lane adds up in one fixed order for all RM, RN and parts. Prefetches the data `ahead` elements on, or with PART
-// the parts `next`.
+// Each lane adds up in one fixed order for all RM, RN and parts. Prefetches each row `ahead` elements further, or with
+// PART the parts at `next`.
 template <int RM, int RN, bool PART>
 [[gnu::noinline]] void pair_tile(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows,
     [[maybe_unused]] const bf16* const* next, [[maybe_unused]] int64_t ahead, [[maybe_unused]] bool first,

@@ -35,8 +35,8 @@ template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
 }
 
 #if defined(HEDDLE_SIMD_BF16) && defined(__aarch64__)
-// Like tile_products of packed pairs, but two pairs at a time in 2 x 2 blocks, to the same bits. Lines of a panel lie
-// side by side, so that a zip of two steps has two lines with two pairs of each. Reads lines of a in fours.
+// Like tile_products of packed pairs, and with the same bits, but takes two pairs at a time in 2 x 2 blocks. Lines of a
+// panel are adjacent. Zipping two steps therefore gives two lines with two pairs each. Loads four lines of a at a time.
 template <int R>
 HEDDLE_SIMD void block_products(
     int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs, F (&acc)[R][2]) {
@@ -109,7 +109,7 @@ HEDDLE_SIMD void tile_products(
   if (PACKED && !a_in_l1) {
 #pragma GCC unroll 1
     for (; p + 4 <= k; p += 4) {
-      // The panels of a stream from the outer cache while b's panel stays in L1.
+      // Prefetches a's panels, which stream from the outer cache while b's panel stays in L1.
       __builtin_prefetch(a + 16 * as), __builtin_prefetch(a + 16 * as + 16);
       step(), step(), step(), step();
     }

@@ -41,8 +41,8 @@ constexpr bool emulated = true;
 constexpr bool emulated = false;
 #endif
 
-// Returns the table `base` with some kernels replaced, or null if either is missing. `runs`: whether the machine can
-// run `exchange`, which is compiled for the instruction set.
+// Returns a copy of `base` in which `exchange` has replaced some kernels, or null without `base`. `runs`: whether the
+// build has these kernels and the machine can run them; returns null if not.
 template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* base, Exchange exchange) {
   if (!runs || !base) return nullptr;
   static const Kernels table = [&] {
@@ -57,7 +57,7 @@ std::vector<Isa> known_isas() {  // lowest first
   const X86Features cpu;
   const bool avx2 = cpu.avx2, avx512 = cpu.avx512 && !emulated, bf16 = cpu.avx512bf16 && !emulated;
   const bool vnni = cpu.avxvnni && !emulated, vnni_runs = vnni || (emulated && avx2);
-  // keeps_tiles asks the system whether it saves them, which implies that it enabled them (XCR0).
+  // keeps_tiles() tells whether the system saves tile registers. A system that does has also enabled them (XCR0).
   const bool amx = cpu.amx && !emulated && keeps_tiles(), amx_runs = amx || (emulated && avx2);
   const Kernels* with_vnni = exchanged(vnni_runs && with_avxvnni, &kernels_avx2, [](Kernels& k) { with_avxvnni(k); });
   const Kernels* with_tiles = exchanged(amx_runs && with_amx, &kernels_avx512bf16, [](Kernels& k) { with_amx(k); });

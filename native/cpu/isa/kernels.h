@@ -195,7 +195,7 @@ struct Kernels {
   int64_t (*gemm_ends_above)(const Gemm&);                      // more rows than this may fuse an activation (`end`)
   void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // several products of one a
   size_t (*pairs_packed_bytes)(int64_t n, int64_t k);  // size of a weight's packed form for bf16 products, or 0
-  // Packs panels [begin, end). With n = 1 there is one panel.
+  // Packs panels [begin, end). A panel has pairs_packed_bytes(1, k) bytes.
   void (*pairs_pack)(const Gemm&, void* to, int64_t begin, int64_t end, Pool&);
   size_t (*quant_linear_scratch)(const QuantLinear&, int threads);
   void (*quant_linear)(const QuantLinear&, Pool&, void* scratch);

@@ -148,8 +148,7 @@ struct Ended {
     ends = g.m > above;
     product = padded(active().gemm_scratch(g.m, g.n, g.k, threads));
     x = rounded ? padded(static_cast<size_t>(n.in[0].shape.size()) * 2) : 0;
-    // Assumes the larger limit: packed panels lower `above`, but when the scratch is sized it is unknown whether they
-    // exist.
+    // Assumes the larger limit. Packed panels lower `above`, but it is unknown here whether the run will have them.
     sums = in_y ? 0 : static_cast<size_t>(std::min(g.m, std::max(above, max_unfused_rows)) * g.n) * 4;
   }
 

@@ -99,7 +99,7 @@ HEDDLE_SIMD void round_units(
   }
   for (int v = 0; v < vectors; ++v) {
     const __m512i top = _mm512_load_si512(tops + 16 * v);
-    // second_steps_leave_less for each unit
+    // The rule of second_steps_leave_less, for 16 units at once.
     const F first = mul(load(left[0] + 16 * v), set1(activation_steps[1] * activation_steps[1]));
     const __mmask16 less = _mm512_cmp_ps_mask(
         mul(load(left[1] + 16 * v), set1(activation_steps[0] * activation_steps[0])), first, _CMP_LT_OQ);

@@ -16,7 +16,7 @@ inline void packed_linears(const QuantLinear*, int, Pool&, void*) {}
 
 // Minimum number of rows of activations for which unpacking weights into panels pays.
 #if defined(HEDDLE_SIMD_DOT)
-constexpr int64_t int8_gemm_rows = dot_rows + 1;  // fewer rows share what they unpack
+constexpr int64_t int8_gemm_rows = dot_rows + 1;  // int8_dot-inl.h unpacks once for dot_rows rows
 #else
 constexpr int64_t int8_gemm_rows = 12;
 #endif

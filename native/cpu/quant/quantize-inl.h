@@ -10,9 +10,9 @@ namespace HEDDLE_ISA {
 
 constexpr int fit_groups = 16;  // groups per call: whole blocks of every type for any W
 
-// The values that the search scales a group's largest number (or its range) to: `middle` and STEPS values on each side,
-// 0.1 apart. AT_ONCE are tried at a time. The list is padded with its last value. Repeating it changes nothing, because
-// a candidate must be better than the best so far.
+// The values that the search scales a group's largest number (with a minimum, its range) to: `middle` and STEPS values
+// on each side, 0.1 apart. AT_ONCE are tried at a time. The list is padded with its last value. Repeating it changes
+// nothing, because a candidate must be better than the best so far.
 template <int STEPS, int AT_ONCE> struct FitTargets {
   static constexpr int count = (2 * STEPS + AT_ONCE) / AT_ONCE * AT_ONCE;
   float value[count];

@@ -9,7 +9,7 @@ namespace HEDDLE_ISA {
 
 using cpu::TokenLogprob;
 
-// Chunk sizes. Fewer columns do not pay for waking the pool, and more leave L2.
+// Chunk sizes. Fewer columns do not pay for waking the pool, and more do not fit into L2.
 constexpr int64_t logprob_rows = 512, logprob_columns = 2048;
 
 #if defined(HEDDLE_SIMD_BF16)

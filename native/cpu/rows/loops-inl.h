@@ -22,7 +22,8 @@ template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tas
     }
     const int64_t stretch = max_of<int64_t>(1, begin[loops] / parts);
     pool.run(begin[loops], [&](int64_t task, int thread) {
-      // Each part has the same share of every loop. `at` is the task's index within its part, scaled to whole loops.
+      // Each part has the same share of every loop. `at` is the task's index within its part times the number of parts,
+      // so that it compares with `begin`.
       const int64_t part = task / stretch, at = task % stretch * parts;
       int i = 0;
       while (at >= begin[i + 1]) ++i;

@@ -141,7 +141,7 @@ template <bool LAYER, class T> void norm_backward_row(const NormBackward& a, int
     store(dw + i, fma(g, x, load(dw + i)));
     if (LAYER) store(db + i, add(load(db + i), g));
     else w = add(w, set1(a.offset));
-    g = mul(g, w);  // 0 beyond the end, because g is
+    g = mul(g, w);  // lanes beyond the end are 0, as in dy
     mean_sum = add(mean_sum, g);
     projection_sum = fma(g, x, projection_sum);
   }

@@ -68,7 +68,7 @@ CastFindings cast_stretch(const WeightCast& c, int64_t begin, int64_t n) {
   }
   const CastFindings of_run = cast_run(raw, type, out, c.to, c.addend, n);
   found.overflows += of_run.overflows;
-  found.not_finite = of_run.not_finite;  // not added, because read() has counted the same elements
+  found.not_finite = of_run.not_finite;  // replaces the count of read(), which has seen the same elements
   return found;
 }
 
@@ -140,7 +140,7 @@ class Tiles {
   const WeightCast& c_;
   const WeightView& v_;
   int along_;
-  // The last four limit the work to bands and parts with elements of the range.
+  // first_band_, in_use_, first_part_ and parts_ select the bands and parts that have elements of the range.
   int64_t length_, bands_, all_parts_, first_band_, in_use_, first_part_, parts_;
 };
 

@@ -1,5 +1,4 @@
-// Converts stored weights to another element type and order on the threads of a lane's pool. Files and arrays are
-// converted with it.
+// Converts stored weights to another element type and order on the threads of a lane's pool.
 #pragma once
 #include <cstdint>
 

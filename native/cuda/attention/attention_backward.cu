@@ -1,7 +1,7 @@
 // The gradients of attention in f32, from the log-sum-exp of the forward pass (Dao 2023). Two kernels avoid atomic
 // additions. One computes dq: a block has a tile of queries and loops over tiles of keys. The other computes dk and dv:
-// a block has a tile of keys and loops over tiles of queries. In both, a warp has four rows of the block's own tile,
-// and each lane takes one of the 32 rows of the tile that passes through.
+// a block has a tile of keys and loops over tiles of queries. In both, a warp has four rows of the block's own tile.
+// The other tiles have 32 rows, of which each lane takes one.
 #include "cuda/attention/attention_backward.cuh"
 
 namespace heddle {

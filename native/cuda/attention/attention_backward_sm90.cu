@@ -182,7 +182,7 @@ __global__ void __launch_bounds__(threads, 1)
 
   ptx::take_registers<multiplying>();
   const int consumer = warp / 4 - 1, own = consumer * 64;
-  const int own_key = start + own_first + own + warp % 4 * 16 + lane / 4;  // and own_key + 8
+  const int own_key = start + own_first + own + warp % 4 * 16 + lane / 4;  // the lane also has own_key + 8
   const unsigned char *own_k = k_tile + own * line_bytes, *own_v = v_tile + own * line_bytes;
   float s[queries / 2], dp[queries / 2], dk[P::width / 2], dv[P::width / 2];
   float(&dq)[32] = s;  // reuses the registers of S' once it is consumed

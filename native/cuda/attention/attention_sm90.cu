@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(threads, 1)
 
   ptx::take_registers<T::multiplying>();
   const int consumer = threadIdx.x / warpgroup - 1, warp = threadIdx.x % warpgroup / warp_size, ft = lane % 4;
-  const int64_t own_row = row0 + consumer * 64 + warp * 16 + lane / 4;  // and own_row + 8
+  const int64_t own_row = row0 + consumer * 64 + warp * 16 + lane / 4;  // the lane also has own_row + 8
   // Weights are 2^(to_power * (value - maximum)). Without softcap and with a positive scale, values are the raw
   // products, and to_power includes the scale. Otherwise values are scores.
   const bool plain = !(a.scores.softcap > 0) && a.scores.scale > 0;

@@ -113,7 +113,7 @@ __device__ inline void few_rows_sums(const Gemm& g, const View& b, int64_t colum
   }
 }
 
-// A warp computes one column of up to four rows, for a gated product of both factors.
+// A warp computes one column of up to four rows. In a gated product it computes the column of both factors.
 template <bool eights, bool gated> __global__ void __launch_bounds__(few_threads) few_rows_kernel(Gemm g) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
   if (column >= g.n) return;  // uniform over the warp

@@ -12,7 +12,8 @@ namespace tiled {
 
 constexpr int tile_m = 64, tile_n = 64, per_thread = 4;
 constexpr int threads = (tile_m / per_thread) * (tile_n / per_thread);
-// The padding of one float puts the columns that a transposing store writes into different banks.
+// Adjacent threads store a column of the tile if k_major. The padding of one float puts its elements into different
+// banks.
 constexpr int pitch = tile_m + 1;
 static_assert(tile_m == tile_n, "both operands are filled by the same code");
 
@@ -20,9 +21,9 @@ struct AsItIs {
   __device__ int64_t operator()(int64_t i) const { return i; }
 };
 
-// An operand of float elements. Its lines are the product's rows (left operand) or columns (right operand), from line0
-// to lines - 1, with k below k_end. In x, a line is a row if k_major, otherwise a column. line_of and depth_of
-// map the indices of lines and of k to those of x.
+// An operand of float elements. Its lines [line0, lines) are the product's rows (left operand) or columns (right
+// operand). Elements from k_end on are not read. In x, a line is a row if k_major, otherwise a column. line_of and
+// depth_of map the indices of lines and of k to those of x.
 template <class LineOf = AsItIs, class DepthOf = AsItIs> struct Elements {
   View x;
   int64_t ld;

@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
   for (int r = 0; r < sums; ++r) sum[r] = 0;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const Place place = place_of<Tile>(tile, g.m, g.n);
-    const int64_t row = place.row + consumer * 64 + warp * 16 + lane / 4;  // and row + 8
+    const int64_t row = place.row + consumer * 64 + warp * 16 + lane / 4;  // the lane also has row + 8
     HEDDLE_UNROLL
     for (int r = 0; r < sums; ++r) total[r] = 0;
     for (int64_t d = 0; d < deep; ++d, at.advance()) {

@@ -21,7 +21,7 @@ struct RopeArguments {
 // in local memory for large arguments.
 __device__ void sine_cosine(float angle, float* sine, float* cosine) {
   const double quarters = rint(angle * 0.63661977236758134);  // in units of pi / 2
-  // r| <= pi / 4
+  // |r| <= pi / 4
   const double r = (angle - quarters * 1.5707963267948966) - quarters * 6.123233995736766e-17, q = r * r;
   const double s = r * (1 + q * (-1.0 / 6 + q * (1.0 / 120 + q * (-1.0 / 5040 + q * (1.0 / 362880 - q / 39916800)))));
   const double c = 1 + q * (-0.5 + q * (1.0 / 24 + q * (-1.0 / 720 + q * (1.0 / 40320 - q / 3628800))));

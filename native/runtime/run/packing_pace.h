@@ -47,7 +47,7 @@ class PackingPace {
   static constexpr size_t min_piece = size_t{1} << 18, max_piece = size_t{1} << 24;
   struct Past {
     double seconds = 0, work = 1;
-    // Returns a lower bound for a run of `other` work: more work takes at least as long, and less work at least its
+    // Returns a lower bound of the time for `other` work. More work takes at least as long, and less work at least its
     // share.
     double seconds_of(double other) const { return seconds * std::min(1.0, other / work); }
   };

@@ -50,7 +50,7 @@ void Decoder::flush(std::string& out) {
 
 // Erases from out[from..] what it has in common with the beginning of shown_. U+FFFD counts as equal to the bytes it
 // stands for: bytes shown as U+FFFD may now be a character of as many bytes, and a shown character may now be one
-// U+FFFD per byte. Any other difference makes the remaining text new.
+// U+FFFD per byte. After any other difference, all remaining text is new.
 void Decoder::leave_out_shown(std::string& out, size_t from) {
   size_t at = from;
   while (at < out.size() && !shown_.empty()) {

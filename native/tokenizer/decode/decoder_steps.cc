@@ -268,9 +268,9 @@ void DecoderPipeline::finish(std::string& out) {
   for (const auto& stage : chain_->stages) stage->finish();
 }
 
-// If text of a token is emitted at once, it has passed every stage, so no stage holds a run of bytes. Each stage then
-// remembers the newest token only. Text that begins with U+FFFD may be bytes that complete a character of earlier
-// tokens.
+// If a token's text is emitted at once, it has passed every stage, and no stage holds bytes of earlier tokens. Each
+// stage then remembers the newest token only. Text that begins with U+FFFD is excluded, because its bytes may complete
+// a character of earlier tokens.
 bool DecoderPipeline::resets(std::string_view token, RegexBudget& budget) const {
   if (chain_->has_text_stages) return false;
   std::string out;

@@ -75,7 +75,8 @@ class Builder {
     add_added_tokens();
     size_tables();
     std::vector<SplitStage> stages = spec_.stages;
-    // If unknown characters can form one token across words, every word's mark must be in the vocabulary.
+    // Text is split before marks only if a mark is never unknown, because adjacent unknown characters may form one
+    // token.
     const bool known_mark = model.byte_fallback || model.vocab.find(space_mark) != no_token;
     const bool cuts = spec_.whole_text_is_word && model.kind == ModelKind::bpe && !model.byte_level;
     if (cuts && !crosses_mark_ && known_mark && model.subword_prefix.empty() && model.word_suffix.empty())
@@ -371,7 +372,7 @@ class Builder {
         for (const auto& step : normalizer_) step->run(text);
         search = std::move(text.text);
       }
-      add_text(token.id, search);  // normalized if the token is, like in the library
+      add_text(token.id, search);  // normalized if the token is, like in Hugging Face's library
       if (model_->is_special.size() <= token.id) model_->is_special.resize(token.id + 1, 0);
       model_->is_special[token.id] = token.special;
       AddedToken added{search, token.id, token.single_word, token.lstrip, token.rstrip, token.special, token.guarded};

@@ -227,7 +227,7 @@ void PairMatcher::encode(
   const char* text = piece.data();
   std::vector<Id>& stack = scratch.stack_;
   stack.clear();
-  // Positions from which no encoding continues. Each is found only once.
+  // Positions from which no encoding continues. They are remembered, so that each is reached only once.
   std::vector<bool>& dead = scratch.dead_;
   dead.assign(size + 1, false);
   size_t at = 0, steps = 0;

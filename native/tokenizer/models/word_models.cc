@@ -17,8 +17,8 @@ void add_unknown(const TokenizerModel& model, std::string_view word, std::vector
   out.push_back({model.unknown, 0, static_cast<uint32_t>(word.size())});
 }
 
-// Resolves unknown tokens: unknown characters may form a token together. Otherwise they become bytes, if the vocabulary
-// has byte tokens.
+// Replaces unknown tokens, each of which may have several characters. A token of the same text replaces it, if there is
+// one. Otherwise byte tokens do, if the vocabulary has them.
 void resolve_unknown(const TokenizerModel& model, std::string_view piece, std::vector<PieceToken>& tokens) {
   std::vector<PieceToken> resolved;
   bool changed = false;
@@ -138,8 +138,8 @@ void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece,
   resolve_unknown(model, piece, out);
 }
 
-// `Score` is the type in which sums are stored. Like in the library, a new sum is compared before it is rounded to
-// `Score`, except for unknown parts.
+// `Score` is the type in which sums are stored. Like in SentencePiece's library, a new sum is compared before it is
+// rounded to `Score`, except for unknown parts.
 template <class Score> inline void UnigramEncoder::improve(size_t begin, size_t end, double score, uint32_t id) {
   Best& best = best_[end];
   if (best.begin != UINT32_MAX && !(score > best.score)) return;

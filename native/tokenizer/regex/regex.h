@@ -32,8 +32,8 @@ struct RegexInstruction {
     ahead,
     not_ahead,  // the program from here + 1 must (not) match; continues at x
     behind,
-    not_behind,  // the same, from y characters before, and it must end here
-    atomic,      // the same, but continues where its first match ends
+    not_behind,  // like ahead, but starts y characters back and must end at the current position
+    atomic,      // like ahead, but continues where the first match ends
     match
   };
   Op op;
@@ -74,12 +74,12 @@ class Regex {
  public:
   Regex(std::string_view pattern, bool literal, const std::string& where);
 
-  // A match, in bytes. find_all finds matches from left to right, without an empty match directly after the last match.
-  // Throws INVALID_FILE with the cap if the budget of the text is used up.
+  // The range of a match, in bytes.
   struct Match {
     size_t begin, end;
   };
-  // Throws ABORTED soon after `cancelled` is set.
+  // Finds matches from left to right, without an empty match directly after the last match. Throws INVALID_FILE if the
+  // budget of the text is used up, and ABORTED soon after `cancelled` is set.
   void find_all(std::string_view text, std::vector<Match>& out, RegexBudget& budget,
       const std::atomic<bool>* cancelled = nullptr) const;
 

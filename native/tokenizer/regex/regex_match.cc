@@ -18,7 +18,7 @@ class Matcher {
       : program_(program), text_(text), cancelled_(cancelled), budget_(steps),
         max_words_(base_words + words_a_byte * text.size()), runs_(program.code.size(), {0, 0}),
         failed_ranges_(program.code.size(), nothing) {
-    steps_ = program.code.size() / instructions_a_step;  // a text of many pieces builds as many of these tables
+    steps_ = program.code.size() / instructions_a_step;  // the cost of creating these tables for each piece of a text
   }
 
   // Returns the end of the match that begins at `at`, or none.
@@ -158,7 +158,7 @@ class Matcher {
           const size_t start = at;
           while (at < text_.size() && (step.z == 0 || count < step.z)) {
             if (step.z == 0 && count >= step.y && at >= run.begin && at < run.end) {
-              at = run.end;  // continues at the end that it reached before
+              at = run.end;  // the last span has already matched up to there
               break;
             }
             if (!set.has(code_at(at, next))) break;

@@ -262,7 +262,7 @@ class Metaspace : public PreTokenizerStep {
   bool splits_;
 };
 
-// Splits at changes of script. Like in the library, text before the first letter of any script is dropped.
+// Splits at changes of script. Like in Hugging Face's library, text before the first letter of any script is dropped.
 class UnicodeScripts : public PreTokenizerStep {
  public:
   void run(Pieces& pieces) const override {

@@ -129,7 +129,8 @@ struct Cl100k {
   }
 };
 
-// Matches U*W+ or the empty string from p, like a backtracking engine does. Returns nullptr without a match.
+// Matches U*W+ from p like a backtracking engine, where U is `upperish` and W is `lowerish`. Returns nullptr without a
+// match.
 inline const char* lower_word(const Reader& text, const char* p) {
   const char* both_end = nullptr;  // end of the last character of the U run that is also in W
   Char c = text.at(p);
@@ -141,7 +142,7 @@ inline const char* lower_word(const Reader& text, const char* p) {
   return both_end;
 }
 
-// Matches U+W* from p. Returns nullptr without a match.
+// Matches U+W* from p, with the same classes. Returns nullptr without a match.
 inline const char* upper_word(const Reader& text, const char* p) {
   const char* upper_end = text.run_of(p, upperish);
   return upper_end == p ? nullptr : text.run_of(upper_end, lowerish);

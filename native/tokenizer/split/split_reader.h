@@ -101,8 +101,7 @@ inline const char* whitespace(const Reader& text, const char* p, const char* run
   return last == p ? run_end : last;
 }
 
-// Matches \s*[\r
-// ]+ | \s+(?!\S) | \s+ at p. Returns p without a match.
+// Returns the end of the match of \s*[\r\n]+ | \s+(?!\S) | \s+ at p, or p without a match.
 inline const char* newlines_or_whitespace(const Reader& text, const char* p) {
   const char* newline_end = nullptr;  // just after the last newline of the run
   const char* run_end = p;

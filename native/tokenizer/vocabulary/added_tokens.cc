@@ -82,7 +82,7 @@ void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, c
   auto barrier = std::lower_bound(barriers.begin(), barriers.end(), begin);
   size_t i = begin;
   size_t steps = 0;
-  std::vector<uint32_t> longest;  // for the text from `known` on, if walking has become expensive
+  std::vector<uint32_t> longest;  // matches from `known` on, if the trie walks took too many steps
   size_t known = end;
   while (i < end && !tokens_.empty()) {
     if (!starts_[static_cast<uint8_t>(text[i])]) {

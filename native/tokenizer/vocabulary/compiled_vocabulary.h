@@ -17,9 +17,9 @@ namespace heddle {
 // Returns an empty string if a merge refers to a missing token, as in vocabularies whose merges omit a prefix.
 std::string compile_vocabulary(const JsonVocabulary& vocabulary, std::string_view source);
 
-// Returns null unless the file is what compile_vocabulary wrote for this source: for another version or source, and for
-// missing or changed bytes. The hashes detect accidents, not attacks. Every number is therefore checked, and a forged
-// file can contain nothing that a tokenizer.json could not.
+// Returns null if compile_vocabulary of this version did not write the file for this source, or if its bytes are
+// incomplete or changed. The hashes detect accidents, not attacks. Every number is therefore checked, and a forged file
+// can contain nothing that a tokenizer.json could not.
 std::unique_ptr<const JsonVocabulary> read_compiled_vocabulary(std::string_view file, std::string_view source);
 
 // Adds the header to a body. Tests use it for hand-made bodies.

@@ -54,7 +54,7 @@ bool JsonReader::any_string(TextBuffer& out) {
   if (!take('"')) return false;
   size_t done = 0;  // bytes written to the room so far
   for (;;) {
-    // A character takes at most as many bytes in UTF-8 as here, and each turn writes at most one block.
+    // An iteration writes at most one block and one character.
     char* const begin = out.room(done + 2 * AsciiBlock::size);
     char* to = begin + done;
     if (end_ - at_ >= AsciiBlock::size) {

@@ -29,8 +29,8 @@ void check_length(const ListedVocabulary& listed, std::string_view token) {
                      std::to_string(units));
 }
 
-// Converts U+2581 marks to WordPiece's prefix. A mark alone continues a word, because no word is empty. Early
-// converters omitted the mark of names such as [unused1].
+// Converts U+2581 marks to WordPiece's prefix. A token that is only a mark continues a word, because no word is empty.
+// Early converters omitted the mark before names such as [unused1].
 void add_word_piece(std::string_view token, uint8_t type, TextBuffer& out) {
   if (type == control || type == unknown) return out.append(token);
   if (token.substr(0, word_mark.size()) == word_mark && token != word_mark)

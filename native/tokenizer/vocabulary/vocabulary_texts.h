@@ -18,7 +18,7 @@ struct VocabularyTexts {
   std::vector<uint32_t> merge_ranks;  // one per merge; empty: in order
   // Scores of Unigram's tokens, or of tokens whose scores define the merges: see score_merges.h.
   std::vector<double> scores;
-  // One per token: whether merges by score may join and produce it. Empty: merges are given.
+  // One per token: whether it may be a part or the result of a merge by score. Empty: merges are given.
   std::vector<uint8_t> mergeable;
 
   void add_token(std::string_view text, uint32_t id);

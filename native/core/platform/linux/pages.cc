@@ -1,4 +1,4 @@
-// What Linux offers for pages beyond POSIX.
+// Page functions of Linux that POSIX lacks.
 #include "core/platform/pages.h"
 
 #include <sys/mman.h>

@@ -14,7 +14,7 @@ void* map_pages(size_t bytes, size_t alignment) noexcept {
   void* pages = mmap(nullptr, taken, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (pages == MAP_FAILED) return nullptr;
   if (alignment == 0) return pages;
-  // Returns what is before and after the aligned part.
+  // Unmaps the pages before and after the aligned part.
   const auto begin = reinterpret_cast<uintptr_t>(pages);
   const uintptr_t first = (begin + alignment - 1) & ~(alignment - 1);
   if (first > begin) munmap(pages, first - begin);

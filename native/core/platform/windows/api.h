@@ -1,4 +1,4 @@
-// Windows' own header, without the parts and the macros that get in the way.
+// Includes windows.h without its rarely used parts and its macros `min` and `max`.
 #pragma once
 #ifndef NOMINMAX
 #define NOMINMAX

@@ -33,7 +33,7 @@ std::wstring long_path(const std::string& path) {
 intptr_t opened(const std::string& path) {
   // Sharing everything lets others replace and delete the file, as on other systems.
   constexpr DWORD sharing = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
-  // FILE_FLAG_BACKUP_SEMANTICS also opens folders, so that they are named in the message.
+  // FILE_FLAG_BACKUP_SEMANTICS also opens folders, so that the error message can name them as such.
   HANDLE handle = CreateFileW(long_path(path).c_str(), GENERIC_READ, sharing, nullptr, OPEN_EXISTING,
       FILE_ATTRIBUTE_NORMAL | FILE_FLAG_BACKUP_SEMANTICS, nullptr);
   if (handle == INVALID_HANDLE_VALUE) throw io_error(path, "cannot be opened", GetLastError());
@@ -67,7 +67,7 @@ const uint8_t* File::map(size_t bytes) const {
   if (!section) throw io_error(path_, "cannot be mapped into memory", GetLastError());
   void* mapped = MapViewOfFile(section, FILE_MAP_READ, 0, 0, bytes);
   const DWORD code = GetLastError();
-  CloseHandle(section);  // the view keeps it
+  CloseHandle(section);  // the view keeps the section alive
   if (!mapped) throw io_error(path_, "cannot be mapped into memory", code);
   return static_cast<const uint8_t*>(mapped);
 }

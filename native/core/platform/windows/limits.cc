@@ -19,7 +19,7 @@ size_t available_memory(const std::string&) {
   JOBOBJECT_EXTENDED_LIMIT_INFORMATION job{};
   if (QueryInformationJobObject(nullptr, JobObjectExtendedLimitInformation, &job, sizeof job, nullptr) &&
       (job.BasicLimitInformation.LimitFlags & JOB_OBJECT_LIMIT_JOB_MEMORY)) {
-    // PeakJobMemoryUsed is the only use that the system tells; the memory in use now may be less.
+    // The system reports only the peak use of a job. The memory in use now may be less.
     least =
         std::min(least, static_cast<size_t>(job.JobMemoryLimit - std::min(job.PeakJobMemoryUsed, job.JobMemoryLimit)));
   }
