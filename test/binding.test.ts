@@ -32,7 +32,7 @@ test("each copy of the loader throws its own error class", async () => {
   expect(() => binding.setErrorConstructor(1 as never)).toThrow(HeddleError);
 });
 
-test("an addon that fails to load is one typed error with build instructions", async () => {
+test("an addon that fails to load is reported as one typed error with build instructions", async () => {
   vi.resetModules();
   vi.stubEnv("HEDDLE_BINARY", "/no/such/heddle.node");
   await expect(import("../lib/binding/index.ts")).rejects.toThrow(

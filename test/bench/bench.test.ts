@@ -97,7 +97,7 @@ describe("bench", () => {
     });
   });
 
-  test("the summary names what became slower", async () => {
+  test("the summary marks and counts slower cases", async () => {
     const name = report.results[0]!.name;
     const changed = report.results.map((r) => ({ ...r, baseline: { value: r.value * 2, change: -0.5 } }));
     const text = markdownSummary({ ...report, results: changed, regressions: [name] }, 0.05);
@@ -152,7 +152,7 @@ describe("heddle bench", () => {
     expect(missing.stderr).toContain("only in the baseline: tokenizer encode prose");
   });
 
-  test("rejects an output path that cannot be written before measuring", async () => {
+  test("rejects an output path that is not writable, before it measures", async () => {
     const { code, stdout, stderr } = await runCli(["bench", "gemm", "--quick", "--markdown", join(folder, "no", "x")]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toMatch(/^heddle: .*no\/x: cannot be written: no such file or folder\n$/);

@@ -24,7 +24,7 @@ test("the loader looks for the packages that the scripts make", () => {
   }
 });
 
-test("a program's loader tells glibc from musl", () => {
+test("libcOf recognizes glibc and musl by the loader that a program names", () => {
   const program = (loader: string) => Buffer.from(`\x7fELF\x02\x01\x01\0\0\0${loader}\0GNU`);
   expect(libcOf(program("/lib/ld-musl-x86_64.so.1"))).toBe("musl");
   expect(libcOf(program("/lib64/ld-linux-x86-64.so.2"))).toBe("glibc");
@@ -32,7 +32,7 @@ test("a program's loader tells glibc from musl", () => {
   expect(libcOf(program(""))).toBeUndefined();
 });
 
-test.runIf(process.platform === "linux")("this process's library is the one that Node's report names", () => {
+test.runIf(process.platform === "linux")("currentPlatform has the C library that Node's report names", () => {
   const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
   expect(currentPlatform(fs).libc).toBe(header.glibcVersionRuntime ? "glibc" : "musl");
 });
@@ -67,7 +67,7 @@ describe("the addon of an installed package", () => {
     { found: "a build", places: ["build", "package", "prebuild"] },
     { found: "the platform's package", places: ["package", "prebuild"] },
     { found: "a prebuild", places: ["prebuild"] },
-  ])("is $found if there are: $places", ({ places }) => {
+  ])("is taken from $found, if these exist: $places", ({ places }) => {
     const paths: Record<string, () => string> = {
       build: () => place(root, "build/Release/heddle.node"),
       package: () => place(folder, "node_modules", packageOf, prebuildPath(here)),
@@ -96,14 +96,14 @@ describe("the addon of an installed package", () => {
     expect(addonPath(join(store, "heddle"))).toBe(packaged);
   });
 
-  test("names the missing package of a known platform in one sentence", () => {
+  test("is missing on a known platform: one sentence names its package", () => {
     const message = `heddle: no native addon for ${platformName(here)} with Node ${process.versions.node}: the optional package ${packageOf} is not installed: run \`npm install ${packageOf}@1.2.3\``;
     expect(() => addonPath(root)).toThrow(
       expect.objectContaining({ code: "UNSUPPORTED", message: expect.stringContaining(message) }),
     );
   });
 
-  test("lists the platforms to a user of another one", () => {
+  test("is missing on another platform: the error lists those with packages", () => {
     vi.spyOn(process, "platform", "get").mockReturnValue("freebsd");
     expect(() => addonPath(root)).toThrow(
       expect.objectContaining({

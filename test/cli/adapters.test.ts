@@ -70,7 +70,7 @@ describe("a base and two adapters", () => {
     expect(dtypes).toEqual(["F32"]);
   });
 
-  test("are rejected with the name of a missing adapter", async () => {
+  test("are rejected if an adapter is missing, and the error names it", async () => {
     expect(await refused(["logits", "--token-ids", "1", "--model", model, "--adapter", "none"])).toContain(
       "none/adapter_config.json: cannot be read: no such file or folder",
     );

@@ -164,7 +164,7 @@ test("--truncation cuts long texts as the API does", async () => {
 });
 
 describe("embed", () => {
-  test("prints a vector of length 1", async () => {
+  test("prints a vector of norm 1, and accepts a file and a pooling mode", async () => {
     const [{ embedding }] = await json(["embed", "The cat saw the sea", "--model", "base"]);
     expect(embedding).toHaveLength(32);
     expect(embedding.reduce((n: number, v: number) => n + v * v, 0)).toBeCloseTo(1, 4);

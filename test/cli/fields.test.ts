@@ -70,7 +70,7 @@ test("the guide names every field", async () => {
   expect([...names].filter((name) => !new RegExp(`\\b${name}\\b`).test(named))).toEqual([]);
 });
 
-test("heddle lifecycle prints the documented fields of each line and of the end", async () => {
+test("heddle lifecycle prints the documented fields in each line and the last one", async () => {
   const { stdout } = await heddle(["lifecycle", "--quick", "--out", "life", "--json"]);
   const objects = stdout
     .trimEnd()

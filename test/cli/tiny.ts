@@ -33,7 +33,7 @@ export function heddle(args: readonly string[], stdin = ""): Promise<CliResult> 
   return runCli(args, { cwd: folder, stdin });
 }
 
-/** The objects on stdout: each on exactly one line. */
+/** Runs a command that must succeed, with `--json`. @returns the objects on stdout, one per line */
 // biome-ignore lint/suspicious/noExplicitAny: the tests say what the fields are
 export async function json(args: readonly string[], stdin = ""): Promise<Record<string, any>[]> {
   const { code, stdout, stderr } = await heddle([...args, "--json"], stdin);

@@ -109,7 +109,7 @@ describe("heddle train", () => {
     expect(loaded.card!.data.map(({ name }) => name)).toEqual(["sft.jsonl", "rated.jsonl"]);
   });
 
-  test("a configuration may be a module, with the example's objective and a custom evaluation", async () => {
+  test("a configuration may be a module, with a custom loss and a custom evaluation", async () => {
     const example = fileURLToPath(new URL("../../examples/own-objective.ts", import.meta.url));
     expect((await readFile(example, "utf8")).trimEnd().split("\n").length).toBeLessThanOrEqual(30);
     await writeFile(

@@ -69,7 +69,7 @@ describe("sliding windows", () => {
   });
 });
 
-describe("bidirectional attention in decoder files, as in embedding models", () => {
+describe("bidirectional attention of a decoder", () => {
   const gemma = { modelType: "gemma3_text", headDim: 8, slidingWindow: 20, useBidirectionalAttention: true };
 
   test("is read from attention.causal, and rejected for olmo2 and for models with sliding windows", async () => {

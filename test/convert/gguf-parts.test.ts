@@ -141,7 +141,7 @@ describe("rejects", () => {
     await expectError(() => openWeights(parts[0]!), code, message);
   });
 
-  test("a part whose name does not tell the names of the others", async () => {
+  test("a part from whose name the names of the others do not follow", async () => {
     const [first] = await splitGguf(whole, 2);
     for (const name of ["model.gguf", partFile(2, 3), "model-00001-of-00009.gguf"]) {
       const renamed = join(temporaryFolder(), name);

@@ -20,7 +20,7 @@ import {
   xlmRobertaTokenizer,
 } from "./gguf-encoders/encoder-files.ts";
 
-/** Without carriage returns, which this character map keeps: words end there in XLM-RoBERTa but not in llama.cpp. */
+/** Texts without carriage returns. This character map keeps them, and XLM-RoBERTa ends words there but llama.cpp does not. */
 const texts = allTexts.map((text) => text.replace("\r", ""));
 const embedding = { pooling: "first", normalize: true };
 const kinds: [string, () => Promise<Tokenizer>][] = [
@@ -149,7 +149,7 @@ test("rejects vocabularies that llama.cpp's Unigram does not support, naming the
   await expectError(of({ model: broken }), "INVALID_FILE", /model.vocab\[7\]: expected a score/);
 });
 
-describe("folders from before tokenizer.json", () => {
+describe("folders without tokenizer.json", () => {
   const model = fileURLToPath(new URL("../golden/sentencepiece/unigram.model", import.meta.url));
   const folderOf = (config: object) => {
     const folder = temporaryFolder();

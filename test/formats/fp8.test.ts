@@ -109,7 +109,7 @@ test.each([
   [64, 1],
   [65, 2],
 ])(
-  "writing a (%i, 65) matrix in fp8 reads it %i times: twice if alignment puts its scales before its bytes",
+  "writing a (%i, 65) matrix in fp8 reads it %i time(s): twice if alignment puts its scales before its bytes",
   async (rows, times) => {
     const path = join(temporaryFolder(), "model.safetensors");
     const numbers = Float32Array.from({ length: rows * 65 }, (_, i) => Math.sin(i));

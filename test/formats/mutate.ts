@@ -1,4 +1,4 @@
-// Mutations of valid files, as by a fuzzer without coverage for binary formats.
+// Random mutations of valid binary and JSON files, as a fuzzer without coverage feedback makes them.
 import fc from "fast-check";
 
 /** Replacement values for lengths, counts and offsets. */
@@ -106,7 +106,7 @@ export function places(value: unknown, path: readonly (string | number)[] = []):
   );
 }
 
-/** JSON text with one to three values changed or removed, possibly truncated or with changed characters. */
+/** JSON text with one to three values changed or removed, or with one to four edits of its bytes. */
 export function brokenJson(value: object): fc.Arbitrary<string> {
   const change = fc.tuple(
     fc.constantFrom(...places(value)),

@@ -70,23 +70,23 @@ function filesIn(folder: string): string[] {
 describe("a folder that held another model", () => {
   const cases: [string, (folder: string) => Promise<unknown>, left?: RegExp][] = [
     [
-      "a model that is saved",
+      "saving a model",
       async (folder) => {
         await using model = await LanguageModel.load(join(models, "plain"));
         await model.save(folder);
       },
     ],
     [
-      "a model without a tokenizer",
+      "saving a model without a tokenizer",
       async (folder) => {
         await using model = tinyModel();
         await model.save(folder);
       },
     ],
-    ["a converted folder", (folder) => convertModel(join(models, "plain"), folder)],
-    ["a converted GGUF file", (folder) => convertModel(join(models, "plain.gguf"), folder)],
+    ["converting a folder", (folder) => convertModel(join(models, "plain"), folder)],
+    ["converting a GGUF file", (folder) => convertModel(join(models, "plain.gguf"), folder)],
     [
-      "a trained model",
+      "training a model",
       async (folder) => {
         await using model = await LanguageModel.load(join(models, "plain"));
         const data = sentences.map((text) => ({ text }));
@@ -94,13 +94,13 @@ describe("a folder that held another model", () => {
       },
     ],
     [
-      "a tokenizer that is saved",
+      "saving a tokenizer",
       async (folder) => (await tinyTokenizer()).save(folder),
       /^(vocab|merges|tokenizer|special|added|chat_template|additional_chat_templates\/tool)/,
     ],
   ];
 
-  test.each(cases)("after %s has the files of a fresh save plus unrelated files", async (_, save, own) => {
+  test.each(cases)("has, after %s, the files of a fresh save plus unrelated files", async (_, save, own) => {
     const [empty, used] = [join(temporaryFolder(), "empty"), join(temporaryFolder(), "used")];
     cpSync(other, used, { recursive: true });
     await save(empty);

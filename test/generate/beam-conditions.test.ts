@@ -79,7 +79,7 @@ describe("a stop condition on the text", () => {
   test.each<[string, () => Promise<Tokenizer>]>([
     ["bytes", tinyTokenizer],
     ["pieces with single bytes", () => Tokenizer.train(sentences, { vocabSize: 400, algorithm: "sentencePieceBpe" })],
-  ])("sees %s as the text of the hypothesis, even within characters and stop strings", async (_, make) => {
+  ])("sees the decoded text without partial characters or stop strings, for tokens that are %s", async (_, make) => {
     const tokenizer = await make();
     const ids = [...tokenizer.encode(prompt)];
     let [asked, partial, held] = [0, 0, 0];

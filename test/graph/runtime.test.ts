@@ -175,7 +175,7 @@ describe("programs", () => {
         return {};
       });
       expect(s).toEqual(doubled);
-      // Only -x takes memory of its own.
+      // Only -x takes additional memory.
       expect(arenaBytes).toBe(64 * 4);
     });
 

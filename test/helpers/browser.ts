@@ -3,7 +3,7 @@ import { type Browser, chromium } from "playwright-core";
 
 const path = "/usr/bin/chromium";
 
-/** The path of Chromium; undefined if not installed. */
+/** Whether Chromium is installed. */
 export const hasBrowser = existsSync(path);
 
 if (!hasBrowser) console.warn(`${path} does not exist: the tests that need a browser are skipped`);

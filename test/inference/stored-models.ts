@@ -26,7 +26,7 @@ export const storedModels: [string, Stored][] = [
   ["experts in q8_0", { config: { modelType: "qwen3_moe", ...experts }, dtype: "q8_0" }],
 ];
 
-/** Writes such a model. @returns a function that loads it */
+/** Writes a model to a folder or a GGUF file. @returns a function that loads it */
 export async function store({
   config,
   dtype,

@@ -17,7 +17,7 @@ import { modelFolder } from "../formats/model-folder.ts";
 const objects = (count: number) => `[${"{},".repeat(count)}{}]`;
 const load = async (path: string) => (await LanguageModel.load(path, { threads: 1 })).dispose();
 
-/** Files of a model folder, their readers, and files to remove so that they are read. */
+/** A file of a model folder, its reader, and other files to remove so that the reader reads it. */
 const files: [name: string, use: (folder: string) => Promise<unknown>, without?: readonly string[]][] = [
   ["config.json", load],
   ["generation_config.json", load],
@@ -72,7 +72,7 @@ describe("JSON files of a model folder", () => {
     await expectError(() => use(folder), "INVALID_FILE", `expected UTF-8, got an invalid sequence at byte ${at}`);
   });
 
-  test("vocab.json and merges.txt are rejected for the same reasons", async () => {
+  test("vocab.txt, merges.txt and chat_template.jinja with invalid UTF-8 are rejected with its position", async () => {
     const bad = Buffer.from("abc\nd\xff\n", "latin1");
     for (const [name, without] of [
       ["vocab.txt", ["tokenizer.json", "vocab.json"]],
@@ -88,7 +88,7 @@ describe("JSON files of a model folder", () => {
     }
   });
 
-  test("a safetensors header is rejected for the same reasons", async () => {
+  test("a safetensors header with invalid UTF-8 or millions of values is rejected", async () => {
     const header = Buffer.from('{"__metadata__":{"a":"#"}}');
     header[header.indexOf("#")] = 0xff;
     const length = Buffer.alloc(8);

@@ -120,7 +120,7 @@ describe("temperature", () => {
 });
 
 describe("retrieval", () => {
-  test("recall and reciprocal rank match a hand computation, with ties counted against", () => {
+  test("recall and reciprocal rank match a hand computation, with ties ranked before the relevant document", () => {
     const documents = [
       [1, 0],
       [0, 1],

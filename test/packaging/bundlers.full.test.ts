@@ -1,4 +1,4 @@
-// webpack and Next.js with the one line that they need, and without it. Next.js takes minutes, so that these run in `npm run test:runtimes`.
+// webpack and Next.js with and without their configuration line. `npm run test:runtimes` runs them, since Next.js takes minutes.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -81,7 +81,7 @@ describe("Next.js", () => {
 
   const env = { ...process.env, NEXT_TELEMETRY_DISABLED: "1", NODE_ENV: "production" as const };
 
-  /** Builds the app with more options, given as source text. Returns the folder of its standalone server in another place. */
+  /** Builds the app with more options, given as source text. Returns a copy of its standalone server's folder. */
   function build(options: string): string {
     const config = `export default { output: "standalone", outputFileTracingRoot: import.meta.dirname,
       turbopack: { root: import.meta.dirname }, ${options} };`;

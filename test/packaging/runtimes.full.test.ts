@@ -11,7 +11,7 @@ const system = platform === "win32" ? "windows" : platform;
 const runtimes = [
   {
     name: "Bun",
-    // The package bun downloads nothing: its optional dependencies hold the executables.
+    // The executable is in one of the platform packages on which the package `bun` depends.
     packages: { [`@oven/bun-${system}-${arch === "arm64" ? "aarch64" : arch}`]: "1.4.5" },
     file: ["bin", "bun"],
     args: [] as string[],

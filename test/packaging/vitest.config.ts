@@ -5,7 +5,7 @@ export default defineConfig(
   testOptions({
     include: ["test/packaging/*.test.ts"],
     exclude: ["test/packaging/*.full.test.ts"],
-    // A prebuild moves the checkout's addon for a while, which others copy.
+    // A prebuild temporarily moves the checkout's addon, which other test files copy.
     fileParallelism: false,
     testTimeout: 300_000,
     hookTimeout: 1_200_000,

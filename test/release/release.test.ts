@@ -1,4 +1,4 @@
-// What `npm run release:check` says, and package.json as release.yml publishes it.
+// The checks of `npm run release:check`, and the package.json that release.yml publishes.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -35,7 +35,7 @@ const { withPlatforms, withRepository } = (await script("manifest.mjs")) as {
 const packages = productionPackages(root);
 const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
-test("production dependencies have allowed licences, and keep within the limits of count and weight", () => {
+test("production dependencies have allowed licences, and keep within the limits of count and size", () => {
   expect(packages.map(({ name }) => name)).toEqual(expect.arrayContaining(Object.keys(dependencies)));
   expect(packages.every(({ bytes }) => bytes > 1000)).toBe(true);
   expect(dependencyProblems(packages)).toEqual([]);
@@ -49,7 +49,7 @@ test("a dependency without an allowed licence is named", () => {
   expect(dependencyProblems([{ ...first!, name: "silent", license: undefined }])[0]).toMatch(/^silent: .* got none$/);
 });
 
-test("too many and too heavy dependencies are problems", () => {
+test("too many or too large dependencies are reported", () => {
   const many = Array.from({ length: MOST_PACKAGES + 1 }, () => packages[0]!);
   expect(dependencyProblems(many)).toEqual([`expected at most ${MOST_PACKAGES} packages, got ${MOST_PACKAGES + 1}`]);
   expect(dependencyProblems([{ ...packages[0]!, bytes: MOST_BYTES + 1 }])).toEqual([
@@ -100,7 +100,7 @@ const report = (...more: string[]) => ({
   unpackedSize: 1,
 });
 
-test("the package has its entries, and nothing else of the repository", () => {
+test("a package with missing, unexpected or too large files is reported", () => {
   expect(packedProblems(report("package.json", "docs/training.md"))).toEqual([]);
   expect(packedProblems({ ...report(), files: [] })).toHaveLength(files.length);
   expect(

@@ -1,4 +1,4 @@
-// GitHub's workflows cannot run here: a validator checks their syntax, and these tests what a maintainer would look for.
+// GitHub's workflows cannot run here. A validator checks their syntax, and these tests check permissions, versions, scripts and limits.
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -31,7 +31,7 @@ test.each(workflows)("%s is valid", (_, text) => {
   expect(validateWorkflow(text).errors).toEqual([]);
 });
 
-test.each(workflows)("%s reads the repository alone unless a job asks for more", (_, text) => {
+test.each(workflows)("%s grants only read access to the repository by default", (_, text) => {
   expect(text).toMatch(/^permissions:\n {2}contents: read$/m);
 });
 

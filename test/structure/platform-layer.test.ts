@@ -29,7 +29,7 @@ test("each system defines the functions of the platform layer in files of the sa
     files
       .flatMap((file) => new RegExp(`^native/core/platform/${system}/(\\w+)\\.cc$`).exec(file)?.[1] ?? [])
       .filter((name) => !["control_groups", "api"].includes(name));
-  // Linux and macOS share the folder posix, and each extends its pages.
+  // Linux and macOS share the folder posix, and each also has its own pages.cc.
   const posix = of("posix");
   const whole = (system: string) => [...new Set([...of(system), ...posix])].sort();
   expect(whole("darwin")).toEqual(whole("linux"));

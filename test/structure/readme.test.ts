@@ -70,7 +70,7 @@ test.each(blocksOf(recipes).map((code, i) => [/^(?:const|import).*$/m.exec(code)
 );
 
 test.skipIf(!existsSync(join(root, "models/default/config.json")))(
-  "README's first example prints what it says with the embedded model",
+  "README's first example prints the documented output with the embedded model",
   async () => {
     const [code] = blocksOf(pages.get("README.md")!);
     const folder = await mkdtemp(join(tmpdir(), "heddle-readme-"));

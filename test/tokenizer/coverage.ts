@@ -55,8 +55,8 @@ export class Coverage {
       script = grown;
       this.scripts.set(scriptId, script);
     }
-    // Functions are listed before the functions nested in them. V8 reports a function that has not run only once, so later reports on
-    // the enclosing function do not cover its code.
+    // Functions are listed before the functions nested in them. V8 reports an unexecuted function just once. Later counts of the
+    // enclosing function say nothing about its code.
     for (const { ranges } of functions) {
       const { startOffset, endOffset } = ranges[0]!;
       const name = `${startOffset}-${endOffset}`;

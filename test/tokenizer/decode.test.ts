@@ -138,7 +138,7 @@ describe("decoders implemented in TypeScript", () => {
     expect(streamed + decoder.flush()).toBe(text);
   });
 
-  it("decode bytes as native code does", () => {
+  it("decode bytes as TextDecoder does", () => {
     const spelled = fromJson(
       byteLevelJson([], { decoder: { type: "Sequence", decoders: [byteLevel, { type: "Fuse" }] } }),
     );

@@ -39,17 +39,17 @@ test("names the newest versions of glibc and libstdc++", async () => {
   expect(binaryNeeds(path)).toEqual({ libc: "glibc", glibc: "2.28", glibcxx: "3.4.22" });
 });
 
-test("tells a binary for musl by the name of its library", async () => {
+test("recognizes a binary for musl by the name of its C library", async () => {
   expect(binaryNeeds(await elf("musl.node", ["libc.musl-x86_64.so.1", "memcpy"]))).toEqual({ libc: "musl" });
   expect(binaryNeeds(await elf("zig.node", ["libc.so", "memcpy"]))).toEqual({ libc: "musl" });
 });
 
-test("does not take other texts of a binary for a version", async () => {
+test("does not mistake other strings in a binary for a version", async () => {
   const path = await elf("texts.node", ["expected GLIBC_2.99 here", "GLIBC_PRIVATE", "GLIBC_2.17"]);
   expect(binaryNeeds(path).glibc).toBe("2.17");
 });
 
-test("says nothing about a file that is not for Linux", async () => {
+test("returns an empty object for a file that is not an ELF file", async () => {
   const path = join(folder, "text");
   await writeFile(path, "GLIBC_2.17\0GLIBC_2.18\0");
   expect(binaryNeeds(path)).toEqual({});

@@ -32,7 +32,7 @@ test.each([
   ["The specified module could not be found.", /^the system lacks a library that the addon needs/],
   ["the native addon ended the process with SIGILL", /^the processor lacks an instruction/],
   ["something new", /^install a C\+\+17 compiler and run `npm rebuild heddle/],
-])("%s", (problem, expected) => {
+])("advises on the loader's message: %s", (problem, expected) => {
   expect(loadAdvice(problem, glibc, "glibc 2.36")).toMatch(expected);
 });
 

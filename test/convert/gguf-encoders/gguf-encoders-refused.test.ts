@@ -65,7 +65,7 @@ describe("unsupported properties", () => {
     await expectError(() => LanguageModel.load(file), "UNSUPPORTED", message);
   });
 
-  test("of tensors are rejected: no token types, or an incomplete pooler", async () => {
+  test("of a file's tensors are rejected: no token types, an incomplete pooler or a missing bias", async () => {
     const without = async (config: object, name: RegExp) => {
       const path = await asLlamaCppWrites(await encoderFile({ ...tiny, ...config }));
       const { metadata, file } = await openGguf(path);
@@ -91,7 +91,7 @@ describe("unsupported properties", () => {
     );
   });
 
-  test("of folders to be written are rejected: token classifiers, other normalizers or other vocabularies", async () => {
+  test("of a folder are rejected when it is converted: heads, normalizers or vocabularies", async () => {
     type Parts = Record<"normalizer" | "pre_tokenizer" | "model", Record<string, unknown> | null>;
     const to = async (config: object, changes: Partial<Parts> = {}) => {
       const folder = await encoderFolder({ ...tiny, ...config });

@@ -89,7 +89,7 @@ describe.each(kinds)("%s", (_name, config) => {
 });
 
 describe("files of other programs", () => {
-  test("bert has the same configuration, tokens and vectors", async () => {
+  test("bert has the configuration, tokens and vectors of heddle's own file", async () => {
     const plain = await encoderFile({ ...tiny, embedding: { pooling: "first", normalize: true } });
     const file = await asLlamaCppWrites(plain);
     await using ours = await LanguageModel.load(plain);
@@ -117,7 +117,7 @@ describe("files of other programs", () => {
     expect(await theirs.embed(texts)).toEqual(await ours.embed(texts));
   });
 
-  test("nomic_bert has the same configuration, tokens and vectors", async () => {
+  test("nomic_bert has the configuration and vectors of heddle's own file", async () => {
     const plain = await encoderFile({
       ...tiny,
       modelType: "nomic_bert",
@@ -130,7 +130,7 @@ describe("files of other programs", () => {
     expect(await theirs.embed(texts)).toEqual(await ours.embed(texts));
   });
 
-  test("distilbert has the same configuration, tokens and vectors; a reranker's head is rejected", async () => {
+  test("distilbert has the configuration and vectors of heddle's own file; a reranker's head is rejected", async () => {
     const plain = await encoderFile({
       ...tiny,
       modelType: "distilbert",

@@ -27,7 +27,7 @@ const granite = {
 const encoder = { ...llama, model_type: "modernbert" };
 const read = (value: unknown) => parseModelConfig(value, "config.json");
 
-describe("rejects config.json", () => {
+describe("invalid config.json", () => {
   test.each<[string, unknown, RegExp]>([
     ["an array instead of an object", [], /config.json: expected an object, got \[\]/],
     ["a missing model_type", {}, /model_type: expected a string, got nothing/],
@@ -93,7 +93,7 @@ describe("rejects config.json", () => {
       /head_dim|n_embd/,
     ],
     ["eos_token_id as a string", { ...llama, eos_token_id: "</s>" }, /eos_token_ids?.*expected/],
-  ])("INVALID_FILE: %s", async (_name, value, message) => {
+  ])("is INVALID_FILE: %s", async (_name, value, message) => {
     await expectError(() => read(value), "INVALID_FILE", message);
   });
 
@@ -239,7 +239,7 @@ describe("rejects config.json", () => {
       { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true },
       /scale_attn_by_inverse_layer_idx/,
     ],
-  ])("UNSUPPORTED: %s", async (_name, value, message) => {
+  ])("is UNSUPPORTED: %s", async (_name, value, message) => {
     await expectError(() => read(value), "UNSUPPORTED", message);
   });
 
@@ -285,7 +285,7 @@ describe("rejects config.json", () => {
     await expectError(() => openModelFiles(folder), "NOT_FOUND", /expected model.safetensors/);
   });
 
-  test("files that are missing, not JSON, nested too deeply or too large", async () => {
+  test("files that are missing, not JSON, nested too deeply or too large are rejected", async () => {
     const folder = temporaryFolder();
     const write = (text: string) => writeFileSync(join(folder, "config.json"), text);
     await expectError(() => readModelConfig(folder), "NOT_FOUND", /config.json: cannot be read/);

@@ -7,8 +7,8 @@ import { materialise } from "../../ops/harness.ts";
 import { temporaryFolder } from "../helpers.ts";
 
 /**
- * Writes a folder's model as GGUF with matrices of random bits. Their values are of order 1, so norm weights are made small to keep
- * activations of order 1 too, so that errors are not amplified.
+ * Writes a folder's model as GGUF with matrices of random bits. Their values are of order 1. Small norm weights keep activations of
+ * order 1 too, so errors are not amplified.
  * @param typeOf returns the type of the i-th tensor; undefined keeps f32
  */
 export async function randomGguf(folder: string, typeOf: (i: number) => QuantizedDType | undefined): Promise<string> {

@@ -48,7 +48,7 @@ test("versions are compared by number", () => {
   expect(isNewer("2.2.5", "2.28")).toBe(false);
 });
 
-test.runIf(process.platform === "linux")("Node itself shows what the check finds", () => {
+test.runIf(process.platform === "linux")("the check finds the problems of Node's own executable", () => {
   const problems = problemsOf(findTarget("linux-x64-gnu"), process.execPath);
   expect(problems).toContain("libstdc++.so.6 is needed");
   expect(problems).toContain("napi_register_module_v1 is not exported");

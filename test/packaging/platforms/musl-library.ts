@@ -1,4 +1,4 @@
-// Makes libstdc++.so.6 for a program of musl on a machine of glibc. Alpine has it as a package; Debian does not.
+// Builds libstdc++.so.6 for musl programs on a glibc machine. Alpine has it as a package; Debian does not.
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

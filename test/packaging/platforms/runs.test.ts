@@ -19,7 +19,7 @@ interface Result {
   resumedWeights: string;
 }
 
-/** The instruction set of x64 systems. A sample is built for the baseline alone. */
+/** The instruction set of x64 systems. With `--sample`, scripts/test-platforms.mjs builds and selects only the baseline. */
 const isa = process.env.HEDDLE_PLATFORMS_ISA ?? "avx2";
 const names = asked(systems.map(({ target }) => target));
 const tried = systems.filter(({ target }) => names.includes(target));
@@ -32,7 +32,7 @@ afterAll(() => {
   if (consumer) rmSync(consumer, { recursive: true, force: true });
 });
 
-/** Runs the trial once for each system. This machine uses the build of the checkout if its target is not asked for. */
+/** Runs the trial once for each system. This machine uses the checkout's own build if its target is not under test. */
 const results = new Map<string, Result>();
 function resultOn(system: System): Result {
   const known = results.get(system.name);

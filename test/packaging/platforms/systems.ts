@@ -9,7 +9,7 @@ export interface System {
   readonly name: string;
   /** The target whose binary it loads. */
   readonly target: string;
-  /** Runs a script of the folder `consumer` in it, with one argument, which is a path in it. */
+  /** Runs a script of the folder `consumer` on this system. `argument` is a path inside `consumer`. */
   run(consumer: string, script: string, argument: string, env?: Record<string, string>): void;
 }
 
@@ -23,7 +23,7 @@ function runIn(consumer: string, command: readonly string[], env: Record<string,
   const [program, ...args] = command;
   const { status, signal, error } = spawnSync(program!, args, {
     cwd: consumer,
-    // Only the variables that a system needs: HEDDLE_BINARY of the developer would replace what is tried.
+    // Pass only the variables that a system needs. The developer's HEDDLE_BINARY would replace the tested binary.
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ["ignore", file, file],
     timeout: 1_200_000,

@@ -52,7 +52,7 @@ small.model.vocab = Object.fromEntries(
 );
 
 describe("untrusted tokenizer.json", () => {
-  it("is limited to Unigram and WordPiece tokens of 1024 characters", () => {
+  it("is rejected if a Unigram or WordPiece token has more than 1024 characters", () => {
     const parts = { ...byteLevelJson([]), decoder: null };
     const unigram = (token: string) => ({
       ...parts,
@@ -209,7 +209,7 @@ describe("untrusted tokenizer.json", () => {
     }
   });
 
-  it("strips long runs of spaces in linear time", () => {
+  it("can strip long runs of spaces", () => {
     const strip = { type: "Strip", strip_left: true, strip_right: true };
     const tokenizer = fromJson(byteLevelJson([], { normalizer: strip }));
     const text = `\u0085 a${" ".repeat(300_000)}b \u3000`;
@@ -250,7 +250,7 @@ describe("other tokenizer files", () => {
 });
 
 describe("the addon", () => {
-  it("throws on arguments of any kind", () => {
+  it("does not crash on arguments of any kind", () => {
     const { NativeTokenizer, NativeDecoder, NativeTrainer, NativeBatch } = binding as never as Record<
       string,
       new (

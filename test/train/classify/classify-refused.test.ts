@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-describe("rejects data", () => {
+describe("trainClassifier", () => {
   const failing = async (lines: unknown[], more: Partial<ClassifyOptions> = {}) => {
     const path = join(folder, "bad.jsonl");
     await writeFile(path, lines.map((l) => (typeof l === "string" ? l : JSON.stringify(l))).join("\n"));
@@ -91,7 +91,7 @@ describe("rejects data", () => {
       "INVALID_ARGUMENT classWeights: expected labels of animal",
       { classWeights: { stone: 2 } },
     ],
-  ])("with %s", async (_, lines, message, more = {}) => {
+  ])("rejects data with %s", async (_, lines, message, more = {}) => {
     expect(await failing(lines, more)).toContain(message);
   });
 

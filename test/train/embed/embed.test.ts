@@ -259,7 +259,7 @@ describe("trainEmbedding", () => {
   });
 });
 
-describe("rejects data", () => {
+describe("invalid data and folders", () => {
   test.each<[string, unknown[], string]>([
     ["no positive", [{ anchor: "a" }], "bad.jsonl:1: positive: expected a string, got nothing"],
     [
@@ -282,7 +282,7 @@ describe("rejects data", () => {
     ],
     ["an empty anchor", [{ anchor: " ", positive: "b" }], "bad.jsonl:1: anchor: expected a text"],
     ["too long", [{ anchor: "a", positive: "word ".repeat(90) }], "bad.jsonl:1: positive: expected at most 48 tokens"],
-  ])("with %s", async (_, lines, message) => {
+  ])("are rejected: data with %s", async (_, lines, message) => {
     const path = join(folder, "bad.jsonl");
     await writeFile(path, lines.map((l) => JSON.stringify(l)).join("\n"));
     await using base = newModel();
@@ -291,7 +291,7 @@ describe("rejects data", () => {
     expect(failure.message).toContain(message);
   });
 
-  test("rejects unsupported pooling in sentence-transformers folders", async () => {
+  test("are rejected: sentence-transformers folders with unsupported pooling", async () => {
     await using base = newModel();
     base.model.setEmbedding({ pooling: "mean", normalize: false });
     const path = join(folder, "foreign");

@@ -8,7 +8,7 @@ import { options, rows, workplace } from "./dialogues.ts";
 const place = workplace();
 const { newModel } = place;
 
-describe("rejects", () => {
+describe("sft", () => {
   const written = async (name: string, lines: unknown[]) => {
     const path = join(place.folder, name);
     await writeFile(path, lines.map((l) => (typeof l === "string" ? l : JSON.stringify(l))).join("\n"));
@@ -59,13 +59,13 @@ describe("rejects", () => {
     ["json", "{not json", /json\.jsonl:2: expected a JSON object/],
     ["text", { text: 3 }, /text\.jsonl:2: text: expected a text, got 3/],
   ];
-  test.each(cases)("a row with a wrong %s", async (name, row, message) => {
+  test.each(cases)("rejects the second row of %s.jsonl", async (name, row, message) => {
     const data = await written(`${name}.jsonl`, [good, row]);
     await using base = newModel();
     await expect(sft(base, options({ data }))).rejects.toThrow(message);
   });
 
-  test("too long rows are truncated with a warning, dropped if no answer is left, or rejected", async () => {
+  test("truncates too long rows with a warning, drops them if no answer is left, or rejects them", async () => {
     const long = {
       messages: [
         { role: "user", content: "what ".repeat(60) },
@@ -91,7 +91,7 @@ describe("rejects", () => {
     );
   });
 
-  test("unknown options, also inside lora and replay, with the nearest known one", () => {
+  test("rejects unknown options, also inside lora and replay, and names the nearest known one", () => {
     const base = newModel();
     const wrong = (more: object) => () => sft(base, options(more as Partial<SftOptions>));
     expect(wrong({ pakcing: true })).toThrow(/sft: expected packing, got an unknown option pakcing/);
@@ -105,7 +105,7 @@ describe("rejects", () => {
     base.dispose();
   });
 
-  test("a checkpoint of an adapter of another rank or scale, naming the option", async () => {
+  test("rejects a checkpoint of an adapter of another rank or scale, and names the option", async () => {
     const outputDir = join(place.folder, "other-rank");
     await using base = newModel();
     await sft(base, options({ outputDir, maxSteps: 1, lora: { r: 2 } }));
@@ -118,7 +118,7 @@ describe("rejects", () => {
     }
   });
 
-  test("a checkpoint of other data", async () => {
+  test("rejects a checkpoint of other data", async () => {
     const outputDir = join(place.folder, "other-data");
     await using base = newModel();
     await sft(base, options({ outputDir, maxSteps: 2, saveSteps: 1 }));

@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-// The first run's best value, 5, is above every share and below every loss.
+// The first run's best score is 5. Compared with it, no share would ever be the best.
 test.each([
   [
     "another metricForBestModel",

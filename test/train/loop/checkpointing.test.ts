@@ -86,7 +86,7 @@ describe("gradient checkpointing", () => {
     model.dispose();
   });
 
-  test("memory per layer grows by the layer's input only", async () => {
+  test("a further layer adds only the residual stream and the block's output to memory", async () => {
     const arena = async (numHiddenLayers: number, gradientCheckpointing: boolean) => {
       const config = parseModelConfig({
         modelType: "llama",
@@ -129,7 +129,6 @@ test("gradients through recomputed parts equal those of the plain program, for v
         inner.push(a);
         return recomputable(() => tanh(scale(a, 2)));
       });
-      // A value from inside a recomputed part, used outside it.
       const loss = sum(
         tanh(
           scale(
@@ -138,6 +137,7 @@ test("gradients through recomputed parts equal those of the plain program, for v
           ),
         ),
       );
+      // Uses a value from inside a recomputed part outside of it.
       const more = sum(tanh(scale(inner[0]!, 0.5)));
       const both = sum(tanh(scale(y, 2)));
       const total = [loss, more, both].reduce(add);

@@ -48,7 +48,7 @@ describe("the option that an unknown name means", () => {
     expect(meantOption("epochs", namesIn(pretrainSchema.shape))).toBe("maxSteps");
   });
 
-  test("no alias leads to two options of a stage, and all are spelt as they are looked up", () => {
+  test("is unique: no alias leads to two options, and aliases consist of lowercase letters and digits", () => {
     const twice: string[] = [];
     for (const { shape } of stageSchemas) {
       const seen = new Map<string, string>();

@@ -34,7 +34,7 @@ test("dpo: a resumed run has the losses of an uninterrupted one, bit for bit", a
     }
   };
   await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
-  // The model trained since then would be another reference.
+  // `first` has been trained by now, so it would be a different reference.
   await expect(losses(first, { outputDir, resume: true })).rejects.toThrow(/resume: the reference or the data differ/);
   await using second = await load();
   expect([...before, ...(await losses(second, { outputDir, resume: true }))]).toEqual(expected);

@@ -27,8 +27,8 @@ async function answers(model: LanguageModel): Promise<{ good: number; bad: numbe
   return { good: share(good), bad: share(bad) };
 }
 
-describe("on held-out prompts", () => {
-  test("the base model gives good and bad answers", async () => {
+describe("preference training", () => {
+  test("starts from a model that gives good and bad answers to held-out prompts", async () => {
     await using model = await load();
     const before = await answers(model);
     expect(before.good).toBeGreaterThan(0.2);
@@ -97,7 +97,7 @@ describe("on held-out prompts", () => {
     ["different prompts use the previous row", "abcd", [3, 0, 1, 2]],
     ["pairs of rows use the same position of the previous pair", "aabbcc", [4, 5, 0, 1, 2, 3]],
     ["runs of different lengths, one of which wraps around the end", "abbbca", [3, 4, 5, 0, 1, 2]],
-    ["a prompt that recurs at the run's distance is skipped", "aabcab", [3, 5, 0, 1, 2, 3]],
+    ["a row that would be paired with its own prompt looks further back", "aabcab", [3, 5, 0, 1, 2, 3]],
     ["alternating prompts", "abab", [3, 0, 1, 2]],
     ["a single prompt uses the previous row", "aaa", [2, 0, 1]],
   ])("kto estimates the divergence from answers to other prompts: %s", (_, prompts, expected) => {
@@ -190,7 +190,7 @@ describe("dpo", () => {
     for (const [i, loss] of expected.entries()) expect(Math.abs(got[i]! / loss - 1)).toBeLessThan(1e-4);
   });
 
-  test("a refModel equal to the policy's start gives the default's losses", async () => {
+  test("gives the same losses with a copy of the initial policy as refModel as without one", async () => {
     await using model = await load();
     await using other = await load();
     await using same = await load();
