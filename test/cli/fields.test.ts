@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 
 const completion = "text tokens logprobs promptTokens completionTokens finishReason timings";
-const machine = "version devices cudaDevices instructionSets build";
+const machine = "version devices cudaDevices driver instructionSets build";
 const described = "path format architecture parameters bytes context dtypes tokenizer";
 const questions = "accuracy ece abstention count calibration";
 

@@ -19,6 +19,7 @@ const machine: MachineInfo = {
     },
   ],
   cudaDevices: 1,
+  driver: null,
   instructionSets: { used: "avx512", supported: ["baseline", "avx2", "avx512"] },
   build: { compiler: "gcc 12", type: "Release", cuda: true, node: "22.1.0", platform: "linux-x64" },
 };

@@ -48,9 +48,9 @@ function machineInfo() {
     cudaDevices: cuda.devices.length,
     ...(cuda.problem && { cudaProblem: cuda.problem }),
     // Without kernels no driver is needed.
-    ...(cuda.built && {
-      driver: { found: nvidiaDriver() ?? null, needed: neededDriver(cuda.toolkit) ?? null, toolkit: cuda.toolkit },
-    }),
+    driver: cuda.built
+      ? { found: nvidiaDriver() ?? null, needed: neededDriver(cuda.toolkit) ?? null, toolkit: cuda.toolkit }
+      : null,
     instructionSets: { used: cpu.isa, supported: cpu.supported },
     build: {
       compiler,

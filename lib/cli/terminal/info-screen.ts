@@ -28,7 +28,7 @@ export function machineScreen({ version, devices, cudaProblem, driver, instructi
       return [device.name, `${oneLine(model)}, ${size(memoryBytes)}, ${facts.join(", ")}`];
     }),
     ["cuda", cudaProblem === undefined ? undefined : oneLine(cudaProblem)],
-    ["driver", driver && driverText(driver)],
+    ["driver", driver === null ? undefined : driverText(driver)],
     ["instructions", instructionSets.used + (others.length > 0 ? ` (also: ${others.join(", ")})` : "")],
   ]);
 }

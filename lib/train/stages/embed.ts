@@ -64,7 +64,7 @@ const embedShape = {
   perDeviceTrainBatchSize: variant(batchShape.perDeviceTrainBatchSize, whole(1).default(8), {
     help: "pairs per micro-batch; the other pairs of a batch are its negatives",
   }),
-  /** Maximum number of tokens of a text. Default and upper limit: the model's `embedding.maxSeqLength`, or else its context. */
+  /** Maximum number of tokens of a text, at most the default. Default: the model's `embedding.maxSeqLength`, or else its context. */
   maxSeqLength: variant(batchShape.maxSeqLength, whole(1).optional(), {
     help: "maximum tokens per text",
     otherwise: "the model's context length, or its embedding.maxSeqLength",

@@ -168,7 +168,12 @@ describe("preference training", () => {
       expect(steps[0]!.metrics!.rewardAccuracy!).toBeLessThan(0.9);
       expect(held.at(-1)!.metrics!.rewardAccuracy!).toBeGreaterThan(0.9);
       expect(held.at(-1)!.metrics!.rewardMargin!).toBeGreaterThan(1);
-      if (name === "lora") return;
+      if (name === "lora") {
+        const adapter = JSON.parse(await readFile(join(outputDir, "adapter_config.json"), "utf8"));
+        expect(adapter).toMatchObject({ peft_type: "LORA", r: 4 });
+        expect(existsSync(join(outputDir, "config.json"))).toBe(false);
+        return;
+      }
       const config = JSON.parse(await readFile(join(outputDir, "config.json"), "utf8"));
       expect(config).toMatchObject({ architectures: ["LlamaForSequenceClassification"], id2label: { 0: "reward" } });
       await using loaded = await LanguageModel.load(outputDir);
