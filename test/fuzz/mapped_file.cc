@@ -10,10 +10,10 @@ using namespace heddle::fuzz;
 
 namespace {
 
-struct File {
+struct TemporaryFile {
   std::string path = "/tmp/heddle-fuzz-XXXXXX";
   int descriptor = mkstemp(&path[0]);
-  ~File() { unlink(path.c_str()); }
+  ~TemporaryFile() { unlink(path.c_str()); }
 };
 
 size_t position(Input& in, size_t size) {
@@ -24,7 +24,7 @@ size_t position(Input& in, size_t size) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static File file;
+  static TemporaryFile file;
   Input in(data, size);
   const std::vector<uint8_t> content = in.ConsumeBytes<uint8_t>(in.ConsumeIntegralInRange<size_t>(0, 300));
   require(ftruncate(file.descriptor, 0) == 0, "the file can be emptied");

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <string>
 
+#include "core/cpus.h"
 #include "core/platform/limits.h"
 
 using namespace heddle;
