@@ -3,6 +3,7 @@ import { defineConfig, type UserConfig } from "tsdown";
 const library = {
   index: "lib/index.ts",
   "graph/index": "lib/graph-entry.ts",
+  "ai-sdk/index": "lib/ai-sdk/index.ts",
   "serve/index": "lib/serve/index.ts",
   "tokenizer/index": "lib/tokenizer/index.ts",
 };
@@ -44,24 +45,42 @@ const shared: UserConfig = {
   sourcemap: false,
   shims: true,
   dts: false,
-  // Of zod a start needs a small part: as a package it reads 95 files, most of them messages in other languages.
-  noExternal: ["zod"],
+  // Of zod a start needs a small part: as a package it reads 95 files, most of them messages in other languages. Of the Hub's client two
+  // functions are used, and its packages weigh 6 MB.
+  noExternal: ["zod", /^@huggingface\/(hub|tasks|xetchunk-wasm|blake3-jit)$/],
+  treeshake: {
+    moduleSideEffects: [{ test: /@huggingface\/(hub|tasks|xetchunk-wasm|blake3-jit)\//, sideEffects: false }],
+  },
   logLevel: "warn",
   plugins: [oneByte],
   outputOptions: {
     comments: { legal: true, annotation: true, jsdoc: false },
     // What every entry loads, in one file: each costs a start about half a millisecond.
-    advancedChunks: { groups: [{ name: "base", test: /\/lib\/(brand|errors|binding|formats\/io)\.ts$/ }] },
+    advancedChunks: { groups: [{ name: "base", test: /\/lib\/core\/(?!schema)/ }] },
   },
 };
 
-const licences = [{ from: "node_modules/zod/LICENSE", to: "dist/licenses", rename: "zod.txt" }];
+/** The build of declarations emits the chunks of dynamic imports as code too. */
+const declarationsOnly = {
+  name: "declarations-only",
+  generateBundle(_: unknown, bundle: Record<string, { type: string; fileName: string }>) {
+    for (const [name, part] of Object.entries(bundle))
+      if (part.type === "chunk" && !/\.d\.c?ts$/.test(part.fileName)) delete bundle[name];
+  },
+};
+
+const licences = [
+  { from: "node_modules/zod/LICENSE", to: "dist/licenses", rename: "zod.txt" },
+  { from: "node_modules/@huggingface/hub/LICENSE", to: "dist/licenses", rename: "huggingface-hub.txt" },
+];
 
 // Declarations name zod's types where it is installed, and leave out what is marked @internal: editors offer it nowhere.
 const types: UserConfig = {
   dts: { emitDtsOnly: true, compilerOptions: { stripInternal: true } },
   noExternal: [],
-  plugins: [ownLines],
+  plugins: [ownLines, declarationsOnly],
+  // The group of the code's chunks would take declarations out of the files that are kept.
+  outputOptions: {},
   clean: false,
 };
 

@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
+import { publishedClients } from "./test/serve/clients/resolve.ts";
 
 const lib = (path: string) => fileURLToPath(new URL(`lib/${path}`, import.meta.url));
 
@@ -14,6 +15,7 @@ const processors = availableParallelism();
 export function testOptions(options: NonNullable<ViteUserConfig["test"]>): ViteUserConfig {
   const folder = process.env.HEDDLE_TEST_REPORT;
   return {
+    plugins: [publishedClients()],
     // Examples import the package by its name.
     resolve: {
       alias: [
@@ -36,9 +38,13 @@ export function testOptions(options: NonNullable<ViteUserConfig["test"]>): ViteU
   };
 }
 
-const exclude = ["test/packaging/**", "test/cuda/**", "test/emulator/**", "test/**/*.full.test.ts"];
+// Packaging needs a prebuild (npm run test:packaging), test/cuda a device of its own and test/emulator an emulated one
+// (npm run test:emulator).
+const exclude = ["test/packaging/**", "test/cuda/**", "test/emulator/**"];
 // It forces the portable set itself.
 if (process.env.HEDDLE_ISA) exclude.push("test/ops/baseline.test.ts");
+// Sanitizers change how long things take.
+if (process.env.HEDDLE_SANITIZED) exclude.push("test/tokenizer/sharing/growth.test.ts");
 // They look at a clock that other work on the machine moves: each runs by itself, after the others.
 const clocked = [
   "test/constrain/attacks.test.ts",
@@ -55,13 +61,19 @@ const clocked = [
   "test/tokenizer/start.test.ts",
 ];
 
-// Long sets are called x.full.test.ts (npm run test:full); packaging needs a prebuild (npm run test:packaging), test/cuda a device of
-// its own and test/emulator an emulated one (npm run test:emulator).
-export default defineConfig(
-  testOptions({
-    projects: [
-      { extends: true, test: { name: "unit", include: ["test/**/*.test.ts"], exclude: [...exclude, ...clocked] } },
-      { extends: true, test: { name: "clock", include: clocked, fileParallelism: false } },
-    ],
-  }),
-);
+/** The tests of a run, and those that look at a clock after them. `more` holds further options of the first. */
+export const projects = (more: { exclude?: string[]; testTimeout?: number }) => [
+  {
+    extends: true as const,
+    test: {
+      name: "unit",
+      include: ["test/**/*.test.ts"],
+      ...more,
+      exclude: [...exclude, ...clocked, ...(more.exclude ?? [])],
+    },
+  },
+  { extends: true as const, test: { name: "clock", include: clocked, fileParallelism: false } },
+];
+
+// Long sets are called x.full.test.ts (npm run test:full).
+export default defineConfig(testOptions({ projects: projects({ exclude: ["test/**/*.full.test.ts"] }) }));

@@ -17,17 +17,17 @@ export class ReadBandwidth {
 
   static async open(device: Device, ceilings: Ceilings | undefined): Promise<ReadBandwidth> {
     const shape = [BYTES / 4];
-    // Written, because the system gives one page of zeros for all that were not.
+    // Write ones, because the system maps all unwritten pages to a single page of zeros.
     const data = await Tensor.from(device, "f32", shape, new Float32Array(BYTES / 4).fill(1));
     const program = compile(() => ({ total: sum(tensor("data", "f32", shape)) }));
     return new ReadBandwidth(data, program.bind(device, new Map([["data", data]])), ceilings);
   }
 
   /**
-   * Measures the current bytes per second. It drifts on a shared machine, so it is measured together with every figure that refers to it.
+   * Measures the current bytes per second. The rate drifts on a shared machine, so it is measured along with each figure that refers to it.
    */
   async measure(): Promise<number> {
-    const measured = await this.ceilings?.read(); // 0: no memory for it
+    const measured = await this.ceilings?.read(); // 0 if its buffer could not be allocated
     return measured || BYTES / (await seconds(() => this.executable.run({})));
   }
 

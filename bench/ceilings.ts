@@ -1,21 +1,24 @@
 import { compileC, LineProcess } from "./peers/process.ts";
 
-/** GFLOP/s of independent multiply-adds in registers (matrix tiles where there are), all threads: no product can be faster. 0: no such instruction. */
+/**
+ * Peak GFLOP/s of all threads, measured with independent multiply-adds in registers, or in matrix tiles if the processor has them.
+ * No product can be faster. 0 if the processor lacks such an instruction.
+ */
 export interface Ceiling {
   f32: number;
   bf16: number;
   int8: number;
-  /** That a cache line takes from one core to the next; 0 with one thread. Much more where they lie on different dies. */
+  /** Time to transfer a cache line between two cores. 0 with one thread. It is much higher between cores of different dies. */
   lineNanoseconds: number;
 }
 
-/** Measures the processor's arithmetic and its memory, again and again: what a shared machine gives changes within seconds. */
+/** Measures the processor's arithmetic and memory rates repeatedly, because they change within seconds on a shared machine. */
 export class Ceilings {
   private readonly process: LineProcess;
   private constructor(process: LineProcess) {
     this.process = process;
   }
-  /** Undefined where bench/peers/ceilings.c does not compile or run. */
+  /** Returns undefined if bench/peers/ceilings.c does not compile or run. */
   static async open(threads: number): Promise<Ceilings | undefined> {
     const program = compileC("ceilings", "-pthread");
     if (!program) return undefined;
@@ -28,7 +31,7 @@ export class Ceilings {
   measure(): Promise<Ceiling> {
     return this.process.ask<Ceiling>({});
   }
-  /** Bytes per second that all threads read from memory, now. */
+  /** Measures the bytes per second that all threads read from memory. */
   async read(): Promise<number> {
     return 1e9 * (await this.process.ask<{ readGigabytesPerSecond: number }>("read")).readGigabytesPerSecond;
   }

@@ -13,13 +13,13 @@ import { openOnnxEncoder } from "./peers/onnxruntime.ts";
 import { openTorch } from "./peers/torch.ts";
 
 const bert = { modelType: "bert", vocabSize: 30522, maxPositionEmbeddings: 512 } as const;
-/** all-MiniLM-L6's and BERT base's. */
+/** The shapes of all-MiniLM-L6 and BERT base. */
 const SHAPES = {
   "MiniLM 23M": { ...bert, hiddenSize: 384, intermediateSize: 1536, numHiddenLayers: 6, numAttentionHeads: 12 },
   "BERT base 110M": { ...bert, hiddenSize: 768, intermediateSize: 3072, numHiddenLayers: 12, numAttentionHeads: 12 },
 } as const;
 
-/** Token ids of texts: many sentences (8 to 120 tokens, most of them short), one query, one passage. */
+/** Returns token ids of three workloads: 256 sentences of 8 to 120 tokens (most are short), one query, and one passage. */
 function workloads(): Record<string, number[][]> {
   let state = 1;
   const uniform = () => {
@@ -34,13 +34,13 @@ function workloads(): Record<string, number[][]> {
   };
 }
 
-/** Batches of 32, similar lengths together, as sentence-transformers makes them. */
+/** Returns batches of 32 texts of similar length, as sentence-transformers does. */
 function batchesOf(texts: readonly number[][]): number[][][] {
   const sorted = [...texts].sort((a, b) => b.length - a.length);
   return Array.from({ length: Math.ceil(sorted.length / 32) }, (_, i) => sorted.slice(32 * i, 32 * i + 32));
 }
 
-/** Our element types with the corresponding ones of the peers. */
+/** heddle's element types with the corresponding types of the peers. */
 const TYPES = [
   { dtype: "f32", onnx: "f32", torch: "f32" },
   { dtype: "bf16", onnx: undefined, torch: "bf16" },
@@ -99,7 +99,7 @@ export async function benchEmbed(device: Device, { rounds = 7, peers = true, onl
   torch?.close();
 }
 
-/** A folder of an encoder's shape in f32, made once. */
+/** Returns a folder with a random encoder of this shape in f32, and creates the folder if it is missing. */
 async function encoder(name: string, config: (typeof SHAPES)[keyof typeof SHAPES], device: Device): Promise<string> {
   const folder = join(tmpdir(), "heddle-bench", name.replaceAll(" ", "-"));
   if (existsSync(join(folder, "config.json"))) return folder;

@@ -83,7 +83,7 @@ interface Figures {
 
 async function compare(device: Device, job: Job, dtype: FloatDType, rounds: number, peers: boolean) {
   const { sequences, sequenceLength, config, rank } = job;
-  // As in bench/train.ts: without bf16 products, torch's autocast is not a fair reference.
+  // As in bench/train.ts: if the processor has no bf16 products, torch's autocast is not a fair reference.
   const torch =
     peers && (dtype === "f32" || device.multipliesBf16) ? await openTorch("torch_finetune", device.threads) : undefined;
   const peaks: Record<string, number | undefined> = {};

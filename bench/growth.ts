@@ -1,5 +1,5 @@
-// How the cost of a token grows: with the context (a small model), with the sequences decoded at once, with the model.
-// JSON lines; `npm run bench -- plot FILE` draws them.
+// Measures how the time per token grows with the context (of a small model), with the sequences per step, and with the model's size.
+// Prints JSON lines, which `npm run bench -- plot FILE` draws.
 
 import type { Device } from "../lib/graph/index.ts";
 import { createModel } from "../lib/language-model/create.ts";
@@ -10,14 +10,14 @@ import { benchModel, shapeNames } from "./models.ts";
 const DECODE = 16;
 const CONTEXTS = [128, 512, 2048, 8192, 32_768, 131_072];
 const BATCHES = [1, 2, 4, 8, 16, 32];
-/** Layers of the small models by which size is varied, all 512 wide. */
+/** Numbers of layers that vary the size of the small models, which all have width 512. */
 const DEPTHS = [2, 4, 8, 16, 32];
 
-/** Prompts that differ from their first token on: what they had in common would be computed once. */
+/** Returns prompts that differ in their first token, because a common prefix would be computed only once. */
 const promptOf = (length: number, which = 0) => Array.from({ length }, (_, i) => 3 + ((which + i * 7919) % 250));
 const options = { maxTokens: DECODE + 1, temperature: 0, ignoreEos: true } as const;
 
-/** Milliseconds of one more token, after a prompt that is there already. */
+/** Returns the milliseconds of a decode step over all prompts, without their prefill. */
 async function stepMs(model: LanguageModel, prompts: number[][]): Promise<number> {
   const { timings } = (await model.completeAll(prompts, options))[0]!;
   return (1000 * prompts.length) / timings.decodeTokensPerSecond;

@@ -1,5 +1,5 @@
-// Prefill, decode and decoding of eight sequences against node-llama-cpp on the same files, interleaved, with the ceilings
-// of the machine measured in between. HEDDLE_BENCH_LLAMA names the peer's folder. --only 135M or 135M:q8_0.
+// Compares prefill, decoding, and decoding of eight sequences with node-llama-cpp on the same files, interleaved. Measures the machine's
+// ceilings in between. HEDDLE_BENCH_LLAMA names the peer's folder. `npm run bench -- inference [--only 135M | --only 135M:q8_0]`
 
 import type { Device } from "../lib/graph/index.ts";
 import { LanguageModel } from "../lib/language-model/language-model.ts";
@@ -11,7 +11,7 @@ import { type LlamaCppPeer, openLlamaCpp, type Work } from "./peers/llama-cpp.ts
 
 const START = 16;
 
-/** The larger a model, the fewer tokens say as much. */
+/** Returns the work to time. The largest model decodes fewer tokens, because its steps are slow enough to time accurately. */
 function works(name: ShapeName): Work[] {
   const tokens = name === "1.1B" ? 16 : 64;
   return [
@@ -24,7 +24,7 @@ function works(name: ShapeName): Work[] {
 interface Round {
   ours: number;
   theirs: number | undefined;
-  /** Bytes per second just before and after. */
+  /** Bytes per second, measured just before and after the work. */
   bandwidth: number;
   ceiling: Ceiling | undefined;
 }
@@ -57,7 +57,7 @@ async function benchFile(name: ShapeName, type: FileType, options: Options): Pro
   const file = await benchModel(name, device, type);
   await using model = await LanguageModel.load(file, { device, contextLength: 1024 });
   const peer = peers ? await openLlamaCpp(file, device.threads) : undefined;
-  if (!peer) report({ note: "node-llama-cpp is not there (HEDDLE_BENCH_LLAMA): heddle alone" });
+  if (!peer) report({ note: "node-llama-cpp was not found (HEDDLE_BENCH_LLAMA): only heddle is measured" });
   else if (!peer.pinned)
     report({ note: "no C compiler to build the pinning shim: node-llama-cpp's threads are not pinned" });
   for (const work of works(name)) {
@@ -77,7 +77,7 @@ async function benchFile(name: ShapeName, type: FileType, options: Options): Pro
   peer?.close();
 }
 
-/** The peer with and without flash attention; the first run of each warms up. */
+/** Returns whether the peer is faster with flash attention. The first run of each setting warms up. */
 async function betterSetting(peer: LlamaCppPeer, work: Work): Promise<boolean> {
   const times = [];
   for (const flash of [false, true]) {

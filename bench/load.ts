@@ -11,7 +11,7 @@ import { benchFolder, benchModel, fileTypes, shapeNames } from "./models.ts";
 const PROMPT = 16;
 
 interface Outcome {
-  /** From the call that opens the file to the first token; the file is in the page cache. */
+  /** Time from the call that opens the file to the first token. The file is in the page cache. */
   seconds: number;
   /** Largest resident set of the process, mapped weights included. */
   peakBytes: number;
@@ -26,13 +26,13 @@ function runChild(script: string, args: string[]): Outcome {
 
 export async function benchLoad(device: Device, { rounds = 7, peers = true, only = "" } = {}): Promise<void> {
   if (!existsSync(fileURLToPath(new URL("../dist/index.js", import.meta.url))))
-    throw new Error("bench load: expected a build (npm run build:js), got none");
+    throw new Error("bench load: dist/index.js is missing: run `npm run build:js`");
   const folder = process.env.HEDDLE_BENCH_LLAMA;
   const peer = peers && folder && existsSync(join(folder, "node_modules", "node-llama-cpp")) ? folder : undefined;
   const cases = shapeNames.flatMap((name) => fileTypes.map((type) => [name, type] as const));
   for (const [name, type] of cases.filter((c) => c.join(":").includes(only))) {
     const file = await benchModel(name, device, type);
-    for await (const _ of createReadStream(file, { highWaterMark: 1 << 24 })); // into the page cache
+    for await (const _ of createReadStream(file, { highWaterMark: 1 << 24 })); // reads the file into the page cache
     const ours: Outcome[] = [];
     const theirs: Outcome[] = [];
     for (let round = 0; round < rounds; round++) {
@@ -54,7 +54,10 @@ export async function benchLoad(device: Device, { rounds = 7, peers = true, only
   await benchQuantising(device, rounds, only);
 }
 
-/** Load to first token of a folder in f32 whose matrices get another type as they are read; `ratio`: to bf16, of the same rounds. */
+/**
+ * Measures the time from loading to the first token if an f32 folder is converted to other types at load. `ratio` is relative to bf16 in
+ * the same rounds.
+ */
 async function benchQuantising(device: Device, rounds: number, only: string): Promise<void> {
   for (const name of shapeNames) {
     const types = fileTypes.filter((type) => type === "bf16" || `${name}:f32:${type}`.includes(only));

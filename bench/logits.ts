@@ -1,6 +1,7 @@
 // Measures the error of a quantised file's logits against those of its dequantised weights, for heddle and node-llama-cpp. Both use int8
-// activations and their default 16-bit cache. The reference has activations and cache in f32. Its logits are within 1e-5 of the logits'
-// range of those with f32 weights (test/inference/quantized.test.ts). These are as close to float64 (test/models/families.test.ts).
+// activations and their default 16-bit cache. The reference has activations and cache in f32. Its logits differ from those of f32 weights
+// by at most 1e-5 of their range (test/inference/quantized.test.ts). Logits of f32 weights are as close to float64
+// (test/models/families.test.ts).
 // `npm run bench -- logits [--only 135M:q8_0]`
 
 import type { Device } from "../lib/graph/index.ts";
@@ -51,6 +52,6 @@ async function lastLogits(device: Device, file: string, quantizedActivations: "i
 const rootMeanSquare = (values: ArrayLike<number>) =>
   Math.sqrt(Array.from(values).reduce((sum, v) => sum + v * v, 0) / values.length);
 
-/** Root mean square over the vocabulary. */
+/** Returns the error's root mean square over the vocabulary. */
 const errorOf = (logits: ArrayLike<number>, reference: Float32Array) =>
   rootMeanSquare(reference.map((r, i) => logits[i]! - r));

@@ -38,8 +38,8 @@ export async function benchLoop(device: Device, { rounds = 7, only = "" } = {}):
 }
 
 /**
- * Milliseconds that the lane works on a step, by its own clock: steps are queued ahead, so that it never waits for
- * JavaScript. Each feeds the same id, which costs what any id costs.
+ * Returns the milliseconds of a step without the TypeScript loop. All steps are queued at once, so that the lane never waits for
+ * JavaScript. Each step feeds the same id, because a step's time does not depend on the id.
  */
 async function bareStep(model: LanguageModel, prompt: number[]): Promise<number> {
   const cache = new KvCache(model.model, { slots: 1, contextLength: 512 });

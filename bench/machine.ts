@@ -9,7 +9,7 @@ export function describeMachine(threads: number) {
   try {
     commit = execFileSync("git", ["describe", "--always", "--dirty"], { encoding: "utf8" }).trim();
   } catch {
-    // Not a checkout: the package's version stands alone.
+    // Outside a git checkout, the package's version has to do.
   }
   return {
     cpu: cpus()[0]?.model.trim() ?? "unknown",

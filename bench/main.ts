@@ -31,7 +31,7 @@ const { values, positionals } = parseArgs({
   allowNegative: true,
   options: {
     rounds: { type: "string", default: "7" },
-    only: { type: "string", default: "" }, // cases whose name contains it; of inference, a model or one with its type: 135M:q8_0
+    only: { type: "string", default: "" }, // part of a case's name; for inference a model, or a model and a type (135M:q8_0)
     threads: { type: "string" },
     peers: { type: "boolean", default: true },
   },

@@ -4,7 +4,7 @@ export { median };
 
 import { readFileSync, writeFileSync } from "node:fs";
 
-/** One contender of a comparison: `run` does the work once and returns its seconds. */
+/** A contender of a comparison. `run` does the work once and returns its seconds. */
 export interface Contender {
   name: string;
   run(): Promise<number>;
@@ -38,22 +38,20 @@ export async function interleave(contenders: readonly Contender[], rounds = 7): 
   }));
 }
 
-/** How many times as long as `base` something took: the median over the rounds of both times of a round. */
+/** Returns the median over the rounds of a round's time relative to `base` in the same round. */
 export function pairedRatio(timing: Timing, base: Timing): number {
   return Number(median(timing.rounds.map((s, i) => s / base.rounds[i]!)).toFixed(3));
 }
 
-/** Long enough for the threads of the contender before to stop spinning (libgomp's do for some milliseconds). */
+/** Waits until the threads of the previous contender have stopped spinning. libgomp's threads spin for some milliseconds. */
 export function settle(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 30));
 }
 
-/**
- * Bytes of the largest resident set of this process while `work` runs, all of it; undefined where the system does not tell.
- */
+/** Returns the bytes of this process's largest resident set while `work` runs. Undefined if the system does not report it. */
 export async function peakResident(work: () => Promise<unknown>): Promise<number | undefined> {
   try {
-    writeFileSync("/proc/self/clear_refs", "5"); // forgets the peak so far
+    writeFileSync("/proc/self/clear_refs", "5"); // resets the recorded peak
   } catch {
     await work();
     return undefined;
@@ -63,14 +61,14 @@ export async function peakResident(work: () => Promise<unknown>): Promise<number
   return peak ? Number(peak[1]) * 1024 : undefined;
 }
 
-/** Seconds that a function takes. */
+/** Returns the seconds that `work` takes. */
 export async function seconds(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
   await work();
   return (performance.now() - start) / 1000;
 }
 
-/** A result, as one JSON line on stdout. */
+/** Prints a result as one JSON line on stdout. */
 export function report(line: Record<string, unknown>): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }

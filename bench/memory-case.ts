@@ -16,7 +16,7 @@ import { stageStep } from "./stage-steps.ts";
 export interface MemoryCase {
   shape: "15M" | "135M";
   threads: number;
-  /** f32: masters in memory; else a file that stays mapped as it is, under an adapter. */
+  /** f32: master weights in memory. Otherwise: a mapped file of this type, frozen under an adapter. */
   weights: "f32" | FileType;
   dtype: FloatDType;
   lora?: boolean;
@@ -24,7 +24,7 @@ export interface MemoryCase {
   muon?: boolean;
   /** A stage other than fine-tuning, over sequences without padding. */
   stage?: "ppo" | "reward";
-  /** Rows of many lengths, one or several per sequence. Default: sequences without padding. */
+  /** How rows of different lengths form sequences. Default: rows fill their sequences. */
   rows?: "padding" | "packing";
 }
 
@@ -38,7 +38,7 @@ export interface MemoryFigures {
   /** Gradients and moments. */
   stateBytes: number;
   stepSeconds: number;
-  /** Tokens per second without padding. */
+  /** Tokens per second, not counting padding. */
   tokensPerSecond: number;
 }
 
@@ -93,7 +93,8 @@ const peakBytes = await peakResident(async () => {
   for (const tensor of [...step.optimizer.gradients.values(), ...step.optimizer.moments.values()])
     stateBytes += tensor.bytes;
 });
-if (peakBytes === undefined) throw new Error("memory: expected /proc/self/clear_refs (Linux), got none");
+if (peakBytes === undefined)
+  throw new Error("memory: /proc/self/clear_refs cannot be written: peak memory is measured on Linux only");
 const stepSeconds = median(times.slice(1));
 const tokens = data.slice(1).reduce((sum, { tokenCount }) => sum + tokenCount, 0) / STEPS;
 const figures: MemoryFigures = {

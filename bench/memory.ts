@@ -10,7 +10,7 @@ import type { MemoryCase, MemoryFigures } from "./memory-case.ts";
 import { benchModel } from "./models.ts";
 
 const lora = { lora: true } as const;
-/** The first of a shape is what the others are compared with. */
+/** The first case of each shape is the reference for the others. */
 const OPTIONS: Record<string, Omit<MemoryCase, "shape" | "threads">> = {
   "full bf16": { weights: "f32", dtype: "bf16" },
   "full f32": { weights: "f32", dtype: "f32" },

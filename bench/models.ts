@@ -8,7 +8,7 @@ import type { Device } from "../lib/graph/index.ts";
 import { createModel } from "../lib/language-model/create.ts";
 import { Tokenizer } from "../lib/tokenizer/index.ts";
 
-/** Real shapes, random weights: those of `heddle bench`, and TinyLlama's 1.1B (untied). */
+/** Shapes of the models, which get random weights: those of `heddle bench`, and TinyLlama 1.1B (untied). */
 export const SHAPES = {
   "15M": shared["15M"],
   "135M": shared["135M"],
@@ -25,11 +25,11 @@ export const SHAPES = {
 export type ShapeName = keyof typeof SHAPES;
 export const shapeNames = Object.keys(SHAPES) as ShapeName[];
 
-/** Element types that files of a shape are made in. */
+/** Element types of the files. */
 export const fileTypes = ["bf16", "q8_0", "q4_0", "q4_k"] as const;
 export type FileType = (typeof fileTypes)[number];
 
-/** A GGUF file of a shape, made once in the temporary folder: the same file serves heddle and its peers. */
+/** Returns a GGUF file of a shape, for heddle and its peers. Creates it in the temporary folder if it is missing. */
 export async function benchModel(name: ShapeName, device: Device, type: FileType = "bf16"): Promise<string> {
   const folder = join(tmpdir(), "heddle-bench");
   const file = join(folder, `${name}.${type}.gguf`);
@@ -50,7 +50,7 @@ export async function benchModel(name: ShapeName, device: Device, type: FileType
   return file;
 }
 
-/** The folder, in f32, that a shape's files are made of. */
+/** Returns the f32 folder from which a shape's GGUF files are converted. */
 export async function benchFolder(name: ShapeName, device: Device): Promise<string> {
   const folder = join(tmpdir(), "heddle-bench", name);
   if (!existsSync(join(folder, "config.json"))) {

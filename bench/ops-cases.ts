@@ -35,13 +35,13 @@ export interface Case {
   torch: Record<string, unknown>;
   /** Bytes of the program's gradients, which torch's figure excludes too. Given if memory is compared. */
   gradientBytes?: number;
-  /** Takes seconds: a few rounds suffice. */
+  /** Whether a run takes seconds, so that a few rounds suffice. */
   long?: boolean;
 }
 
 /**
- * A product in each form that a linear layer needs: NT is its forward pass (x·Wᵀ), NN the gradient of its input (dy·W), TN that of its
- * weight (dyᵀ·x, always f32). Only one row of the result is read, so that no copy is timed.
+ * Returns products in each layout that a linear layer needs. NT is the forward pass (x·Wᵀ), NN the gradient of the input (dy·W), and TN
+ * the gradient of the weight (dyᵀ·x, always f32). Only one row of a result is read, so that no copy is timed.
  */
 function gemms(): Case[] {
   const sizes = [
@@ -100,7 +100,7 @@ function attentions(): Case[] {
         return {
           name: `attention ${backward ? "forward+backward" : "forward"} ${dtype} ${label}`,
           dtype,
-          // Causal: half of the scores; backward does 2.5 times the forward's products.
+          // Causal attention computes half of the scores. The backward pass takes 2.5 times the operations of the forward pass.
           flops: 2 * batch * heads * tokens * tokens * width * (backward ? 3.5 : 1),
           tensors: { q: [dtype, qs], k: [dtype, ks], v: [dtype, ks], g: [dtype, qs] },
           inputs: backward ? { one: ONE } : {},
@@ -120,8 +120,8 @@ function attentions(): Case[] {
 }
 
 /**
- * Hidden states to the mean cross-entropy over a large vocabulary, forward and backward, with the memory it takes: of a small batch,
- * and of one of 2048 tokens, whose logits take four times as much where all of them exist.
+ * Returns cases from hidden states to the mean cross-entropy over a large vocabulary, forward and backward, with their memory. With all
+ * logits in memory, the batch of 2048 tokens takes four times the memory of 512.
  */
 function logprobs(): Case[] {
   const [width, vocab] = [576, 49152];
@@ -158,7 +158,7 @@ async function random(device: Device, dtype: Dtype, shape: readonly number[]): P
 
 export const opsCases = (): Case[] => [...gemms(), ...attentions(), ...logprobs()];
 
-/** A case's tensors with random numbers. */
+/** Returns a case's tensors, filled with random numbers. */
 export async function operandsOf(c: Case, device: Device): Promise<Map<string, Tensor>> {
   const tensors = new Map<string, Tensor>();
   for (const [name, [dtype, shape]] of Object.entries(c.tensors)) tensors.set(name, await random(device, dtype, shape));

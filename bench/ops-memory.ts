@@ -8,7 +8,7 @@ import { operandsOf, opsCases } from "./ops-cases.ts";
 
 const self = fileURLToPath(import.meta.url);
 
-/** Bytes; undefined where the system does not tell. */
+/** Returns the bytes that a case takes. Undefined if the system does not report them. */
 export function extraBytes(name: string, device: Device): Promise<number | undefined> {
   const child = spawn(process.execPath, ["--expose-gc", "--import", "jiti/register", self, name, `${device.threads}`], {
     cwd: fileURLToPath(new URL("..", import.meta.url)),
@@ -20,12 +20,12 @@ export function extraBytes(name: string, device: Device): Promise<number | undef
     child.on("error", reject);
     child.on("close", (code) => {
       if (code === 0) resolve((JSON.parse(text) as { bytes: number | null }).bytes ?? undefined);
-      else reject(new Error(`ops-memory: expected exit code 0, got ${code} of ${name}`));
+      else reject(new Error(`ops-memory ${name}: expected exit code 0, got ${code}`));
     });
   });
 }
 
-/** A few collections, with time for what they free to go back to the system. */
+/** Returns the resident set after some garbage collections, with time for the allocator to return memory to the system. */
 async function settled(): Promise<number> {
   for (let i = 0; i < 3; i++) {
     (globalThis as { gc?: () => void }).gc?.();
@@ -41,7 +41,7 @@ async function measure(name: string, threads: number): Promise<number | undefine
   const tensors = await operandsOf(c, device);
   const executable = compile(c.build).bind(device, tensors);
   const before = await settled();
-  // The first run touches the arena and the scratch; beyond the gradients, that is what the op needs.
+  // The first run touches the arena and the scratch memory. Without the gradients, these are the memory that the op needs.
   const peak = await peakResident(() => executable.run(c.inputs));
   return peak && peak - before - c.gradientBytes;
 }

@@ -9,7 +9,11 @@ import { openTorch, type TorchPeer } from "./peers/torch.ts";
 
 export async function benchOps(device: Device, { rounds = 7, peers = true, only = "" } = {}): Promise<void> {
   const torch = peers ? await openTorch("torch_ops", device.threads) : undefined;
-  report(torch ? { peer: torch.description } : { note: "PyTorch is not there: heddle alone" });
+  report(
+    torch
+      ? { peer: torch.description }
+      : { note: "PyTorch was not found (HEDDLE_BENCH_PYTHON): only heddle is measured" },
+  );
   if (torch?.description.blas === "reference")
     report({ note: "torch's f32 products run on the reference BLAS: its f32 figures are no yardstick" });
   const ceilings = await Ceilings.open(device.threads);
@@ -48,7 +52,7 @@ async function compare(
           lines.push(now.lineNanoseconds);
         }
         await settle();
-        await executable.run(c.inputs); // threads and caches are this process's again
+        await executable.run(c.inputs); // wakes this process's threads and refills the caches
         return (
           (await seconds(async () => {
             // Queue the runs back to back, as torch does. Awaiting each one would add 3 % to a short product.

@@ -1,4 +1,4 @@
-// Draws the growth suite's lines: time per token against context, sequences at once, and model size.
+// Draws the results of the growth suite: time per token against context, sequences per step, and model size.
 import { readFile, writeFile } from "node:fs/promises";
 import { parse, View } from "vega";
 import { compile, type TopLevelSpec } from "vega-lite";

@@ -42,7 +42,7 @@ export async function benchPreference(device: Device, { rounds = 7, only = "" } 
     for (const name of kinds)
       all.push(await (name === "lora" ? open("sft", 288, dtype, 8) : open(name as StageName, 288, dtype)));
     await compare(all, `${dtype}`, rounds);
-    // The wider the layer, the smaller the relative cost of rank-8 products.
+    // The relative cost of rank-8 products falls with the layer's width.
     if (kinds.includes("lora"))
       await compare(
         [await open("sft", 576, dtype), await open("sft", 576, dtype, 8)],

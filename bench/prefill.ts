@@ -26,7 +26,7 @@ export async function benchPrefill(device: Device, { rounds = 7, peers = true, o
       onnx.close();
     }
     if (!torch) report({ note: "no Python with torch: prefill is not compared with it" });
-    if (!onnx) report({ note: "onnxruntime-node or Python's onnx is not there: prefill is not compared with it" });
+    if (!onnx) report({ note: "onnxruntime-node or Python's onnx was not found: prefill is not compared with it" });
   }
   torch?.close();
 }

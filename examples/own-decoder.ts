@@ -1,6 +1,5 @@
 // A family that differs from Llama only in its feed-forward block: down(relu(up(x))²), the squared ReLU of Primer (So et al. 2021).
-// Features of the shared decoder are flags or lines of `shape`: norms around blocks, norms of heads, scales, experts, and which layers use
-// RoPE.
+// Other features are flags of `decoderFamily` or fields of its `shape`: norms of blocks and heads, scales, experts, and layers with RoPE.
 //   import "./own-decoder.ts";
 //   const base = createModel({ modelType: "squared_llama", hiddenSize: 192, numHiddenLayers: 4 }, { tokenizer });
 import { decoderFamily, mul, registerFamily, relu } from "heddle/graph";

@@ -1,8 +1,9 @@
-// A custom model family in one file: StableLM (Bellagente et al. 2024), with partial RoPE, layer norms, and optionally parallel attention
-// and feed-forward blocks. Import it before loading models. Its folders and GGUF files then load like any others:
+// A custom model family in one file: a StableLM (Bellagente et al. 2024), with partial RoPE, layer norms, and optionally parallel
+// attention and feed-forward blocks. Its name is not `stablelm`, because heddle already has a family of that name. Import the file before loading models.
+// Folders and GGUF files of the family then load like any others:
 //   import "./own-family.ts";
-//   const model = await LanguageModel.load("stablelm-2-1_6b");
-// On the command line: NODE_OPTIONS="--import ./own-family.mjs" npx heddle generate "Hello" --model stablelm-2-1_6b
+//   const model = await LanguageModel.load("my-model");
+// On the command line: NODE_OPTIONS="--import ./own-family.mjs" npx heddle generate "Hello" --model my-model
 import { HeddleError } from "heddle";
 import {
   add,
@@ -18,12 +19,12 @@ import {
 } from "heddle/graph";
 
 registerFamily({
-  modelType: "stablelm",
-  architecture: "StableLmForCausalLM",
+  modelType: "own_stablelm",
+  architecture: "OwnStableLmForCausalLM",
   defaults: { layerNormEpsilon: 1e-5, partialRotaryFactor: 0.25, maxPositionEmbeddings: 4096 },
   keys: { layer_norm_eps: "layerNormEpsilon", use_qkv_bias: "attentionBias" },
   own: { useParallelResidual: false, qkLayernorm: false },
-  gguf: { architecture: "stablelm" },
+  gguf: { architecture: "own-stablelm" },
 
   weights(config) {
     const { hiddenSize: width, intermediateSize: inner, vocabSize, headDim } = config;
@@ -87,7 +88,7 @@ registerFamily({
     };
     const table = context.weight("model.embed_tokens.weight");
     let x = context.embedded(embedding(table, context.ids, { dtype: context.dtype }));
-    for (let i = 0; i < config.numHiddenLayers; i++) x = recomputable(() => block(i, x)); // what gradientCheckpointing computes again
+    for (let i = 0; i < config.numHiddenLayers; i++) x = recomputable(() => block(i, x)); // gradientCheckpointing computes these again
     return norm(x, "model.norm");
   },
 });

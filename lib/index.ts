@@ -76,20 +76,29 @@ export type {
 export type { QuantizedTarget } from "./formats/quantization-choice.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
 export { Device, type DeviceInfo, type DeviceOptions, deviceInfo, openDevice } from "./graph/index.ts";
+export { type PulledModel, type PullOptions, type PullProgress, pullModel } from "./hub/pull.ts";
+export type { ModelKind } from "./hub/repository-files.ts";
 export type { AssistantModel } from "./inference/generation-options.ts";
 export type { EmbedTextOptions } from "./language-model/embed/embed.ts";
 export {
+  type AnswerFormat,
   Batcher,
   type BatcherCounts,
   type BatcherOptions,
+  type CallFormatName,
+  type CallPart,
   Chat,
   type ChatCompletion,
   type ChatOptions,
+  type ChatPiece,
   type ChatReply,
+  type ChatReplyIn,
   type ChatState,
   type ChatTemplate,
   type Classification,
+  type ClassifierInput,
   type Completion,
+  type CompletionIn,
   type ConvertOptions,
   type CreateModelAsyncOptions,
   type CreateModelOptions,
@@ -98,23 +107,36 @@ export {
   createModelAsync,
   type FinishReason,
   type GenerateOptions,
+  type JsonFormat,
   type JsonSchema,
   LanguageModel,
   type LoadOptions,
   type LogitContext,
   type LogitProcessor,
+  type LogitsOptions,
   type NamedSchema,
+  type OptionsIn,
+  type Parsed,
   type Piece,
   type Prompt,
+  type RankedDocument,
   type ReadTextOptions,
+  type ReasoningEffort,
   type Reply,
+  type RerankOptions,
+  type RespondOptions,
   type ResponseFormat,
+  type ScoreOptions,
   type SendOptions,
   Session,
   type SessionOptions,
+  type StandardIssue,
+  type StandardResult,
+  type StandardSchema,
   type StopCondition,
   type StopContext,
   type TextMessage,
+  type TextPair,
   type Timings,
   type TokenClassification,
   type ToolCall,
@@ -122,6 +144,7 @@ export {
   type ToolChoice,
   type TopCandidate,
   type Usage,
+  type Validated,
 } from "./language-model/index.ts";
 export { type LifecycleOptions, lifecycle } from "./lifecycle/lifecycle.ts";
 export type { LifecycleEvent, LifecycleResult, StageMetrics, StageName, StageResult } from "./lifecycle/types.ts";
@@ -167,5 +190,10 @@ export { type PpoOptions, ppo } from "./train/stages/ppo.ts";
 export { type PretrainOptions, pretrain } from "./train/stages/pretrain.ts";
 export { type RewardOptions, trainReward } from "./train/stages/reward.ts";
 export { type SftOptions, sft } from "./train/stages/sft.ts";
+export { type SimpoOptions, simpo } from "./train/stages/simpo.ts";
+export { tensorBoard } from "./train/tracking/tensorboard/tensorboard.ts";
+export type { SampledCompletion, TrackedRun, Tracker, TrackerStatus } from "./train/tracking/tracker.ts";
+export { describeLaunch, type Launch, type Launcher } from "./train/world/launch.ts";
 export { type NcclWorldOptions, openNcclWorld } from "./train/world/nccl-world.ts";
+export { type OpenWorld, openWorld, type WorldOptions } from "./train/world/open-world.ts";
 export type { World } from "./train/world/world.ts";

@@ -1,17 +1,20 @@
 // Builds the native addon with cmake-js and puts it at build/Release/heddle.node (build/Debug with --debug).
 //
-//   node scripts/build-addon.mjs [--debug | --asan | --emulator | --races] [--build-dir DIR] [-D NAME=VALUE ...] [--target NAME]
+//   node scripts/build-addon.mjs [--debug | --asan | --emulator | --races | --simulator] [--build-dir DIR] [-D NAME=VALUE ...] [--target NAME]
 //
-// --emulator compiles the CUDA kernels as C++ for native/emulator (HEDDLE_EMULATE_CUDA=1 then makes a CUDA device of it); --races adds the
-// race detector. Each variant has a directory under .cmake/. With --build-dir the result stays in DIR, and is loaded with
-// HEDDLE_BINARY=DIR/heddle.node. HEDDLE_CMAKE_OPTIONS adds options (as -DA=B -DC=D); HEDDLE_BUILD_JOBS limits the number of compilers at
-// once. Where cmake is missing, it comes from npm (build-tools.mjs).
+// --emulator compiles the CUDA kernels as C++ for native/emulator, which is then a CUDA device with HEDDLE_EMULATE_CUDA=1. --races adds the
+// race detector. --simulator embeds the kernels' PTX and links native/simulator instead of the CUDA runtime. Each variant has a directory
+// under .cmake/. With --build-dir the result stays in DIR, and HEDDLE_BINARY=DIR/heddle.node loads it.
+//
+// CUDA kernels are compiled for this machine's GPUs, or for compute capability 8.0 and 9.0 without a GPU. -D
+// HEDDLE_CUDA_ARCHITECTURES=LIST selects others. HEDDLE_CMAKE_OPTIONS adds options (-DA=B -DC=D). HEDDLE_BUILD_JOBS limits the number of
+// parallel compilers. A missing cmake is installed from npm (build-tools.mjs).
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { BuildError, findCMake, findCMakeJs, findCompiler } from "./build-tools.mjs";
+import { BuildError, cardArchitectures, findCMake, findCMakeJs, findCompiler } from "./build-tools.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -21,6 +24,7 @@ const { values } = parseArgs({
     asan: { type: "boolean", default: false },
     emulator: { type: "boolean", default: false },
     races: { type: "boolean", default: false },
+    simulator: { type: "boolean", default: false },
     "build-dir": { type: "string" },
     define: { type: "string", short: "D", multiple: true, default: [] },
     target: { type: "string" },
@@ -49,15 +53,17 @@ const variant = values.asan
     ? "races"
     : emulated
       ? "emulator"
-      : values.debug
-        ? "debug"
-        : "release";
+      : values.simulator
+        ? "simulator"
+        : values.debug
+          ? "debug"
+          : "release";
 const buildType = values.debug ? "Debug" : "Release";
 const buildDir = resolve(root, values["build-dir"] ?? join(".cmake", variant));
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const extra = (process.env.HEDDLE_CMAKE_OPTIONS ?? "").split(/\s+/).filter(Boolean);
 
-// CMake refuses a build directory that was made for another place: this checkout was moved or copied.
+// If this checkout was moved or copied, CMake would reject the build directory, which records the old path.
 const cache = join(buildDir, "CMakeCache.txt");
 if (
   !values["build-dir"] &&
@@ -66,14 +72,14 @@ if (
 ) {
   rmSync(buildDir, { recursive: true });
 }
-// The compiler first: it is missing most often, and nothing is worth a download without it.
+// Look for the compiler first. It is missing most often, and without it no tool should be downloaded.
 const defines = [...values.define.map((option) => `-D${option}`), ...extra];
 const named = defines.findLast((option) => option.startsWith("-DCMAKE_CXX_COMPILER="))?.replace(/^[^=]+=/, "");
 const compiler = found(() => findCompiler(named));
 const { cmake, ninja } = found(() => findCMake(root));
 const { cmakeJs, headers } = found(() => findCMakeJs(root));
 
-// A build directory keeps its generator. cmake-js chooses one for a new directory: Ninja where it is installed.
+// An existing build directory keeps its generator. For a new one, cmake-js chooses Ninja if it is installed.
 const generator = existsSync(cache)
   ? /^CMAKE_GENERATOR:INTERNAL=(.+)$/m.exec(readFileSync(cache, "utf8"))?.[1]
   : ninja && "Ninja";
@@ -81,7 +87,7 @@ const options = {
   directory: root,
   out: buildDir,
   config: buildType,
-  noLog: true, // DEBUG=cmake-js prints it
+  noLog: true, // DEBUG=cmake-js prints the log
   ...(cmake && { cmakePath: cmake }),
   ...(generator && { generator }),
   ...(compiler && { cCompilerPath: compiler, cppCompilerPath: compiler }),
@@ -90,24 +96,25 @@ const options = {
 };
 
 const configuration = [
-  // Every option is given each time: a build directory would else remember what an earlier run asked for.
+  // Set every option in each run, because a build directory remembers the options of earlier runs.
   `-DHEDDLE_SANITIZE=${values.asan ? "ON" : "OFF"}`,
   `-DHEDDLE_TEST_HOOKS=${values.asan ? "ON" : "OFF"}`,
   "-DHEDDLE_CUDA=ON",
-  "-DHEDDLE_CUDA_ARCHITECTURES=80-real;90a-real",
+  `-DHEDDLE_CUDA_ARCHITECTURES=${cardArchitectures() ?? "80-real;90a-real"}`,
   "-DHEDDLE_TESTS=OFF",
   "-DHEDDLE_FUZZ=OFF",
   "-DHEDDLE_FUZZ_KERNELS=OFF",
   "-DHEDDLE_EMULATE_AVX512=OFF",
   `-DHEDDLE_EMULATE_CUDA=${emulated ? "ON" : "OFF"}`,
   `-DHEDDLE_EMULATE_CUDA_RACES=${values.races ? "ON" : "OFF"}`,
+  `-DHEDDLE_SIMULATE_CUDA=${values.simulator ? "ON" : "OFF"}`,
   "-DHEDDLE_WERROR=OFF",
-  // The emulator's tests look at the CUDA kernels.
-  `-DHEDDLE_ISAS=${emulated ? "baseline;neon" : "all"}`,
+  // Tests of the emulator and the simulator run CUDA kernels, so few CPU kernels are needed.
+  `-DHEDDLE_ISAS=${emulated || values.simulator ? "baseline;neon" : "all"}`,
   `-DHEDDLE_VERSION=${version}`,
   `-DHEDDLE_NODE_INCLUDE=${headers.join(";")}`,
   ...(ninja ? [`-DCMAKE_MAKE_PROGRAM=${ninja}`] : []),
-  // cmake-js puts addons of Linux into a folder named after the configuration, and sets CMAKE_CXX_FLAGS, which hides CXXFLAGS.
+  // Undo two settings of cmake-js on Linux: a folder named after the configuration, and CMAKE_CXX_FLAGS, which overrides CXXFLAGS.
   ...["", `_${buildType.toUpperCase()}`].map((suffix) => `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY${suffix}=${buildDir}`),
   ...(process.env.CXXFLAGS ? [`-DCMAKE_CXX_FLAGS=${process.env.CXXFLAGS}`] : []),
   ...defines,
@@ -126,10 +133,10 @@ await step("configure", { extraCMakeArgs: configuration });
 await step("build", { parallel: jobs, ...(values.target && { target: values.target }) });
 
 const built = join(buildDir, "heddle.node");
-if (values["build-dir"] || values.asan || emulated || values.target) {
+if (values["build-dir"] || values.asan || emulated || values.simulator || values.target) {
   console.log(built);
 } else {
-  // Renamed into place: a process that has the old file mapped keeps it.
+  // Replace the file by a rename, so that a process that has mapped the old file keeps it.
   const folder = join(root, "build", buildType);
   mkdirSync(folder, { recursive: true });
   const temporary = join(folder, `heddle.node.${process.pid}`);

@@ -1,5 +1,5 @@
-// Finds what a build from source needs: a C++ compiler, cmake, ninja or make, and the npm packages cmake-js and node-addon-api.
-// npm packages that are missing are installed into .cmake/tools, so that users of a prebuilt addon never download them.
+// Finds the tools of a build from source: a C++ compiler, cmake, ninja or make, and the npm packages cmake-js and node-addon-api.
+// Missing npm packages are installed into .cmake/tools only for a build, so that users of a prebuilt addon never download them.
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -8,7 +8,7 @@ import { installCommand } from "./install-command.mjs";
 
 /** The oldest cmake that CMakeLists.txt accepts. */
 const OLDEST_CMAKE = [3, 22];
-/** cmake and ninja as npm packages, one a platform. They need glibc 2.34. */
+/** Versions of the npm packages of cmake and ninja, which have one package per platform. They need glibc 2.34. */
 const RUNTIMES = { cmake: "4.3.1", ninja: "1.13.2" };
 
 /** A message for the user, without a stack. */
@@ -35,7 +35,7 @@ export function findCompiler(asked = process.env.CXX) {
     // CXX may have arguments.
     const [program] = asked.trim().split(/\s+/);
     if (!runsHere(program)) throw new BuildError(`the C++ compiler ${asked} does not run`);
-    // cmake reads CXX. cmake-js wants to see a compiler that it knows, or to be given one.
+    // cmake itself reads CXX. cmake-js requires g++ or clang++ on PATH, unless a compiler is passed to it.
     return runsHere("g++") || runsHere("clang++") ? undefined : program;
   }
   if (runsHere("g++") || runsHere("clang++")) return undefined;
@@ -44,8 +44,26 @@ export function findCompiler(asked = process.env.CXX) {
 }
 
 /**
- * Returns the path of cmake if that on PATH is missing or too old, and of ninja if neither ninja nor make is on PATH.
- * Both come from npm then. @throws BuildError if they cannot be had
+ * Returns CMake's list of architectures for this machine's GPUs, as reported by nvidia-smi. Returns undefined without a GPU, if a GPU has a
+ * compute capability below 8.0, which the kernels need, or if the nvcc on PATH is too old for a GPU.
+ */
+export function cardArchitectures() {
+  const query = ["--query-gpu=compute_cap", "--format=csv,noheader"];
+  const { status, stdout } = spawnSync("nvidia-smi", query, { encoding: "utf8", timeout: 20_000 });
+  const found = status === 0 ? stdout.split("\n").filter((line) => line.trim() !== "") : [];
+  const numbers = found.map((line) => Number(/^\s*(\d+)\.(\d)\s*$/.exec(line)?.slice(1).join("") ?? 0));
+  if (numbers.length === 0 || numbers.some((number) => number < 80)) return undefined;
+  const nvcc = spawnSync("nvcc", ["--list-gpu-arch"], { encoding: "utf8", timeout: 20_000 });
+  const known = nvcc.status === 0 ? nvcc.stdout.split(/\s+/) : undefined;
+  if (known && !numbers.every((number) => known.includes(`compute_${number}`))) return undefined;
+  // Kernels with wgmma and TMA need code for sm_90a. No other kernel needs architecture-specific code.
+  const names = numbers.sort((a, b) => a - b).map((number) => `${number === 90 ? "90a" : number}-real`);
+  return [...new Set(names)].join(";");
+}
+
+/**
+ * Installs cmake from npm if the one on PATH is missing or too old, and ninja if neither ninja nor make is on PATH. Returns the paths of
+ * those installed. @throws BuildError if they cannot be installed
  */
 export function findCMake(root) {
   const [, ...version] = /^cmake version (\d+)\.(\d+)/.exec(versionOf("cmake") ?? "") ?? [];
@@ -79,7 +97,7 @@ export function findCMake(root) {
   return Object.fromEntries(wanted.map((tool, i) => [tool, paths[i]]));
 }
 
-/** Returns cmake-js, and the folders of headers that the addon includes. */
+/** Returns cmake-js, and the include folders of the addon. */
 export function findCMakeJs(root) {
   const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const names = ["cmake-js", "node-addon-api", "node-api-headers"];
@@ -109,7 +127,7 @@ function folderOf(require, name) {
   }
 }
 
-/** Installs packages into .cmake/tools, besides those that are there. @throws BuildError if npm fails */
+/** Installs packages into .cmake/tools, in addition to those already there. @throws BuildError if npm fails */
 function fetchPackages(root, wanted, message) {
   const folder = join(root, ".cmake", "tools");
   const file = join(folder, "package.json");
@@ -128,7 +146,7 @@ function fetchPackages(root, wanted, message) {
     "--loglevel=error",
     "--prefer-offline",
   ];
-  // This may run inside `npm install`, whose own options reach a child through the environment: --global would move the packages.
+  // Inside `npm install`, npm's options reach this child through the environment. For example, --global would move the packages.
   const location = [
     `--prefix=${folder}`,
     "--global=false",
@@ -148,7 +166,7 @@ function fetchPackages(root, wanted, message) {
   throw new BuildError(`npm could not install ${Object.keys(wanted).join(", ")}${said ? ` (${said})` : ""}`);
 }
 
-/** Returns the npm that runs this script, else the one that came with Node, else the one on PATH. */
+/** Returns the npm that runs this script, otherwise the npm that came with Node, otherwise the npm on PATH. */
 function npmCommand() {
   const folder = dirname(realpathSync(process.execPath));
   const script = ["node_modules", "npm", "bin", "npm-cli.js"];

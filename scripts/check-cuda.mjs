@@ -2,14 +2,18 @@
 //
 //   npm run check:cuda [-- FILE ...]
 //
-// Fails on: a warning; a register spilled to memory; ptxas's notes that it serialises wgmma (C75xx, only "info" to it); a kernel whose PTX
-// has a tensor-core instruction or an asynchronous copy that its machine code lacks; a kernel of `tensorKernels` without any, or of
-// `warpgroupKernels` without all that make it one; an addon that would be larger than 12 MB.
+// It fails for each of these problems:
+// - a warning, or a register spilled to memory beyond `spillAllowance`;
+// - a note of ptxas that it serialises wgmma (C75xx, which it reports as "info");
+// - a tensor-core instruction or an asynchronous copy of a kernel's PTX that the machine code lacks;
+// - a kernel of `tensorKernels` without tensor-core instructions, or of `warpgroupKernels` without one of `warpgroupInstructions`;
+// - an addon larger than 12 MB.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { countInstructions, instructions, plainName, sectionsOf, writtenInstructions } from "./cuda/binaries.mjs";
+import { CUDA_ARCHITECTURES } from "./platforms/targets.mjs";
 import { root } from "./testing.mjs";
 
 const nvcc = process.env.NVCC ?? "nvcc";
@@ -18,20 +22,20 @@ if (spawnSync(nvcc, ["--version"], { stdio: "ignore" }).status !== 0) {
   process.exit(0);
 }
 
-const fatbinary = nvcc.includes("/") ? join(dirname(nvcc), "fatbinary") : "fatbinary"; // comes with nvcc
+const fatbinary = nvcc.includes("/") ? join(dirname(nvcc), "fatbinary") : "fatbinary"; // a tool of the CUDA toolkit
 
-/** Kernels that must use tensor cores, by their plain name. */
+/** Plain names of kernels that must use tensor cores. */
 const tensorKernels = /^tensor_\w*kernel$/;
-/** Kernels only for sm_90a, which are empty elsewhere, and the instructions that each must contain. */
+/** Plain names of kernels for sm_90a, which are empty on other architectures. Each must contain `warpgroupInstructions`. */
 const warpgroupKernels = /^tensor_warpgroup_\w*kernel$/;
 const warpgroupInstructions = ["tma", "mbarrier.wait", "mbarrier.arrive", "setmaxnreg"];
-/** Kernels for 8-bit floats by mma.sync, which are empty on hardware without this instruction. */
+/** Plain names of kernels for 8-bit floats with mma.sync, which are empty on architectures without this instruction. */
 const e4m3Kernels = /^tensor_e4m3_\w*kernel$/;
 const productOf = (kernel) => (/fp8/.test(kernel) ? "wgmma.e4m3" : "wgmma");
 /**
- * Products of warpgroups that kernels of sm_90a must have, by a part of their mangled name, and the file that has them: with both
- * operands in shared memory, with the left one in registers. Attention's gradients: S', dP' (a depth of 16 each), dq (16 of 128 keys
- * each); dv, dk (16 of 64 queries each), dk in two places where warpgroups take turns with dq.
+ * Numbers of wgmma instructions that the attention gradients of sm_90a must have, by a part of the kernel's mangled name. `wgmma` has both
+ * operands in shared memory: S' and dP' (16 of the width per instruction), and dq (16 of 128 keys). `wgmma.left` has the left operand in
+ * registers: dv and dk (16 of 64 queries). At width 64 the warpgroups alternate in computing dq, so the code has dk twice.
  */
 const productCounts = [64, 96, 128].map((width) => ({
   kernel: `tensor_warpgroup_attention_gradient_kernelINS0_8gradient4PlanILi${width}E`,
@@ -47,16 +51,11 @@ const spillAllowance = {
   "attention_tensor.cu": { 100: 8, 120: 16 },
   "cache.cu": { 100: 8 },
   "fp8_linear.cu": { 120: 8 },
-  "norm.cu": { 100: 12, 120: 8 },
 };
-const MOST_BYTES = 12e6;
+const MAX_BYTES = 12e6;
 
-const prebuild = readFileSync(join(root, "scripts", "prebuild.mjs"), "utf8");
-const architectures = /const architectures = "([^"]+)"/
-  .exec(prebuild)[1]
-  .split(";")
-  .map((a) => a.replace("-real", ""));
-// Only these files are shipped for sm_89.
+const architectures = CUDA_ARCHITECTURES.split(";").map((a) => a.replace("-real", ""));
+// For sm_89, only the files of `sm89_sources` are shipped.
 const cmake = readFileSync(join(root, "CMakeLists.txt"), "utf8");
 const shippedFor89 = /set\(sm89_sources ([^)]+)\)/.exec(cmake)[1].split(" ");
 const shipped = (source) => architectures.filter((a) => a !== "89" || shippedFor89.includes(source));
@@ -64,6 +63,11 @@ const folder = join(root, "native", "cuda");
 const asked = process.argv.slice(2).map((file) => basename(file));
 const paths = new Map(readdirSync(folder, { recursive: true }).map((path) => [basename(path), join(folder, path)]));
 const sources = [...paths.keys()].filter((f) => f.endsWith(".cu") && (asked.length === 0 || asked.includes(f)));
+const unknown = asked.filter((file) => !sources.includes(file));
+if (unknown.length > 0) {
+  console.error(`check:cuda: expected names of CUDA files, got ${unknown.join(", ")}`);
+  process.exit(2);
+}
 const out = mkdtempSync(join(tmpdir(), "heddle-check-cuda-"));
 
 function compile(source) {
@@ -86,7 +90,7 @@ function compile(source) {
   });
 }
 
-/** Bytes of the architectures that are shipped of a source, compressed as nvcc does it, from the machine code that it kept. */
+/** Returns the bytes of a source's shipped architectures, compressed as by nvcc, from the machine code that nvcc kept. */
 function shippedBytes(source) {
   const keep = join(out, source);
   const images = (list) =>
@@ -102,7 +106,7 @@ function shippedBytes(source) {
   return all === 0 ? 0 : all - container(architectures) + container(shipped(source));
 }
 
-/** The lines of ptxas that speak of one architecture. */
+/** Returns the lines of ptxas's output about one architecture. */
 function notesOf(stderr, architecture) {
   const notes = [];
   let own = false;
@@ -118,7 +122,7 @@ function notesOf(stderr, architecture) {
 function judge(source, architecture, stderr) {
   const problems = [];
   const notes = notesOf(stderr, architecture);
-  // A device function's own lines end with the registers of the kernel.
+  // ptxas prints a line of registers for each kernel and device function. Take the maximum.
   const most = (pattern) => Math.max(0, ...[...notes.matchAll(pattern)].map(([, n]) => Number(n)));
   const [registers, spilled] = [most(/Used (\d+) registers/g), most(/(\d+) bytes spill stores/g)];
   if (spilled > (spillAllowance[source]?.[architecture] ?? 0)) problems.push(`spills ${spilled} bytes`);
@@ -185,7 +189,7 @@ async function work() {
       failed += problems.length > 0 ? 1 : 0;
     }
     fatbins += shippedBytes(source);
-    rmSync(join(out, source), { recursive: true }); // what nvcc keeps is large
+    rmSync(join(out, source), { recursive: true }); // the files that nvcc keeps are large
   }
 }
 await Promise.all(Array.from({ length: availableParallelism() }, work));
@@ -200,8 +204,8 @@ if (asked.length === 0 && existsSync(addon)) {
   const kept = sectionsOf(addon).filter((s) => s.kept);
   const sum = (list) => list.reduce((n, s) => n + s.bytes, 0);
   const size = sum(kept.filter((s) => !/fatbin/i.test(s.name))) + fatbins;
-  console.log(`the addon, stripped, with them: ${megabytes(size)} of at most ${megabytes(MOST_BYTES)}`);
-  if (size > MOST_BYTES) failed += 1;
-} else if (asked.length === 0) console.warn("the addon's size: NOT CHECKED, build/Release/heddle.node is not there");
+  console.log(`the addon, stripped, with them: ${megabytes(size)} of at most ${megabytes(MAX_BYTES)}`);
+  if (size > MAX_BYTES) failed += 1;
+} else if (asked.length === 0) console.warn("the addon's size: NOT CHECKED, build/Release/heddle.node is missing");
 if (failed > 0) console.error(`check:cuda: ${failed} failed`);
 process.exit(failed > 0 ? 1 : 0);

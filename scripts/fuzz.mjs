@@ -1,5 +1,6 @@
 // Builds every test/fuzz/*.cc with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer in .cmake/fuzz, and runs each from its corpus:
-// test/fuzz/corpus/NAME.txt, which has one input a line in base64. Exits with 1 if an input breaks one, and keeps and prints its bytes.
+// test/fuzz/corpus/NAME.txt, which has one input per line in base64. If an input makes a target fail, prints and keeps the input, and exits
+// with 1.
 //
 //   npm run test:fuzz [-- --seconds N] [--kernels] [--merge] [NAME ...]
 //
@@ -35,7 +36,7 @@ function stop(message) {
   process.exit(2);
 }
 
-/** A Clang that links libFuzzer: the newest by name, then plain clang++. */
+/** Returns a Clang that links libFuzzer: HEDDLE_CLANG, otherwise the newest clang++-N, otherwise clang++. */
 function clang() {
   const versions = Array.from({ length: 12 }, (_, i) => `clang++-${25 - i}`);
   const source = 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }';
@@ -67,7 +68,7 @@ const env = {
 
 const packed = (name) => join(root, "test", "fuzz", "corpus", `${name}.txt`);
 
-/** Writes a target's inputs to a folder, a file for each, as libFuzzer reads them. */
+/** Writes a target's inputs to a folder, one file per input, as libFuzzer reads them. */
 function unpack(name) {
   const corpus = join(folder, "corpus", name);
   rmSync(corpus, { recursive: true, force: true });
@@ -77,7 +78,7 @@ function unpack(name) {
   return corpus;
 }
 
-/** Runs one target; resolves to whether it held. */
+/** Runs one target. Resolves to true if no input made it fail. */
 function run(name) {
   const found = join(folder, "found", name);
   mkdirSync(found, { recursive: true });
@@ -112,16 +113,19 @@ function explain(name, output) {
   }
 }
 
-const MOST_INPUTS = 60;
+const MAX_INPUTS = 60;
 
-/** Writes a minimal set of inputs with the same coverage to the corpus. If they are too many, the longest stay, because they reach furthest. */
+/**
+ * Writes a minimal set of inputs with the same coverage to the corpus. Keeps at most MAX_INPUTS of them, the longest, because these cover
+ * the most code.
+ */
 function merge(name) {
   const corpus = join(folder, "corpus", name);
   const args = ["-set_cover_merge=1", "-max_len=512", corpus, join(folder, "found", name)];
   spawnSync(join(folder, `fuzz_${name}`), args, { env, stdio: "ignore" });
   const inputs = readdirSync(corpus).map((file) => readFileSync(join(corpus, file)));
   inputs.sort((a, b) => b.length - a.length || a.compare(b));
-  const kept = inputs.slice(0, MOST_INPUTS);
+  const kept = inputs.slice(0, MAX_INPUTS);
   writeFileSync(packed(name), kept.map((input) => `${input.toString("base64")}\n`).join(""));
   console.log(`${name}: ${kept.length} inputs`);
 }

@@ -31,7 +31,7 @@ function* textsOf(source) {
       // The help of a training option is an argument of `option`.
       if (source.fileName.startsWith("lib/train/") && callee.getText(source) === "option" && texts.length > 0)
         yield { kind: "help", line: `${place(node)} ${texts.map(print).join(" ")}` };
-      // Schemas say what was expected.
+      // A schema's text is the part of a message after "expected".
       if (/^(custom|refine|min|max)$/.test(callee.getText(source)) && texts.length > 0)
         yield { kind: "errors", line: `${place(node)} expected ${texts.map(print).join(" ")}` };
     }

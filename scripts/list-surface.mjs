@@ -9,13 +9,14 @@ export const surfaceFile = `${root}test/structure/public-surface.txt`;
 const entries = {
   heddle: "lib/index.ts",
   "heddle/graph": "lib/graph-entry.ts",
+  "heddle/ai-sdk": "lib/ai-sdk/index.ts",
   "heddle/serve": "lib/serve/index.ts",
   "heddle/tokenizer": "lib/tokenizer/index.ts",
 };
 
 const printer = ts.createPrinter({ removeComments: true, omitTrailingSemicolon: true });
 
-/** The list as text: an exported name per line, with the members of classes and interfaces below it. */
+/** Returns the list as text: one exported name per line, with the members of classes and interfaces below it. */
 export function publicSurface() {
   const { options } = ts.parseJsonConfigFileContent(
     ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile).config,
@@ -57,14 +58,14 @@ function linesOf(exported, checker) {
 
 const FLAGS = ts.TypeFormatFlags.NoTruncation | ts.TypeFormatFlags.UseAliasDefinedOutsideCurrentScope;
 
-/** A name with its type parameters and what it extends. */
+/** Returns a name with its type parameters, and with the types that it extends or implements. */
 function headOf(node, name) {
   const parameters = node.typeParameters ? `<${node.typeParameters.map(print).join(", ")}>` : "";
   const heritage = (node.heritageClauses ?? []).map((one) => print(one).trim());
   return [name + parameters, ...heritage].join(" ");
 }
 
-/** An alias as it is declared. A union of literals is written out, so that the list shows a change of its members. */
+/** Returns a type alias as declared. A union of literals is expanded, so that the list shows a change of its members. */
 function typeOf(node, name, checker) {
   const parameters = node.typeParameters ? `<${node.typeParameters.map(print).join(", ")}>` : "";
   const type = checker.getTypeAtLocation(node);
@@ -85,7 +86,7 @@ function membersOf(node, checker) {
   });
 }
 
-/** A member without its body and initial value, and with its type. */
+/** Returns a member with its type, without its body and initial value. */
 function memberText(member, checker) {
   const tag = hasTag(member, "experimental") ? "experimental " : "";
   const flags = ts.getCombinedModifierFlags(member);

@@ -2,10 +2,9 @@
 //
 //   npm install --prefix FOLDER tokenizers@0.23.2 && node scripts/make-unicode-tables.mjs FOLDER
 //
-// tokenizer.json means what the official library does with it, and that library mixes several versions of Unicode:
-// its regular expressions know 16.0, its decompositions an older one, its punctuation an older one still. So each
-// property is asked of that library, code point by code point; only what it never shows (categories of grapheme
-// clusters) is asked of the Node that runs this, by Intl.Segmenter.
+// The official library defines the meaning of tokenizer.json, and it mixes several versions of Unicode: 16.0 in regular expressions, an
+// older version in decompositions, and a still older one in punctuation. So this script queries the library for each property of each code point.
+// Categories of grapheme clusters are not visible through the library. They come from Intl.Segmenter of the Node that runs this script.
 import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
@@ -18,7 +17,7 @@ const chunk = 2048;
 const isSurrogate = (code) => code >= 0xd800 && code <= 0xdfff;
 const characters = Array.from({ length: total }, (_, code) => (isSurrogate(code) ? "" : String.fromCodePoint(code)));
 
-/** The normalizer of a tokenizer.json. */
+/** Returns a function that applies a normalizer of tokenizer.json to a text. */
 function normalizer(component) {
   const model = { type: "WordLevel", vocab: { x: 0 }, unk_token: "x" };
   const parts = { added_tokens: [], pre_tokenizer: null, post_processor: null, decoder: null };
@@ -27,7 +26,7 @@ function normalizer(component) {
   return (text) => made.normalizeString(text);
 }
 
-/** Marks the code points that a normalizer removes when it goes over all of them, many at a time. */
+/** Marks the code points that a normalizer removes. They are normalized in chunks, for speed. */
 function removedBy(normalize) {
   const table = new Uint8Array(total);
   for (let from = 0; from < total; from += chunk) {
@@ -40,7 +39,7 @@ function removedBy(normalize) {
 
 const matching = (pattern) => removedBy(normalizer({ type: "Replace", pattern: { Regex: pattern }, content: "" }));
 
-/** Marks the code points that a pre-tokenizer treats otherwise than a letter between two letters. */
+/** Marks the code points at which a pre-tokenizer splits if they are between two letters. */
 function cutBy(preTokenizer) {
   const table = new Uint8Array(total);
   for (let code = 1; code < total; code++) {
@@ -68,7 +67,7 @@ const table = {
 };
 table.word[0] = 0;
 
-/** Canonical and compatibility decompositions; what composes with what is before it. */
+/** Canonical and compatibility decompositions, pairs that compose, and characters that NFC may change. */
 const canonical = new Map();
 const compatible = new Map();
 const compositions = [];
@@ -125,7 +124,7 @@ for (let code = 0xd800; code <= 0xdfff; code++) properties[code] |= categories.i
 // Bits of unicode::Property.
 const accents = normalizer({ ...bert, strip_accents: true, lowercase: false });
 const cleanText = normalizer({ ...bert, clean_text: true, lowercase: false });
-// It makes other spaces of some and removes the rest.
+// clean_text replaces some characters with spaces and removes others.
 const clean = removedBy(cleanText).map((gone, code) =>
   table.space[code] ? Number(cleanText(characters[code]) === "") : gone,
 );

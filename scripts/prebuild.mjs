@@ -3,7 +3,7 @@
 //   node scripts/prebuild.mjs [TARGET ...] [--all] [--no-cuda] [-D NAME=VALUE ...] [--jobs N]
 //
 // Targets are the names in scripts/platforms/targets.mjs. Zig compiles them, on linux-x64. Without a target, this machine's own compiler
-// builds for this machine alone; such a binary may need newer system libraries than a release does.
+// builds for this machine only. Such a binary may need newer system libraries than a release may.
 import { spawnSync } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -23,7 +23,7 @@ const { values, positionals } = parseArgs({
 
 /** Builds with the compiler on PATH. */
 function buildForThisMachine() {
-  // prebuildify runs node-gyp, which downloads Node's headers unless it is told where they are.
+  // prebuildify runs node-gyp, which downloads Node's headers unless npm_config_nodedir names their folder.
   const prefix = dirname(dirname(process.execPath));
   const env = {
     ...process.env,
@@ -38,7 +38,7 @@ function buildForThisMachine() {
   }
 
   run("node_modules/prebuildify/bin.js", "--napi", "--strip", "--tag-libc");
-  // prebuildify moves the binary away from build/Release: give the working tree its own back.
+  // prebuildify moves the binary out of build/Release, so rebuild the working tree's own addon.
   env.HEDDLE_CMAKE_OPTIONS = process.env.HEDDLE_CMAKE_OPTIONS ?? "";
   run("scripts/build-addon.mjs");
 }

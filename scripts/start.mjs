@@ -1,12 +1,12 @@
-// The main job: load the embedded model, which this package trained itself, and stream what it writes and answers.
+// Loads the embedded model, which was trained with this package, and streams a completion and the answers of a chat.
 //
-//   npm start                       completes "The capital of France is", then talks
-//   npm start -- "Once upon a time" completes that as well
+//   npm start                       completes "The capital of France is", then chats
+//   npm start -- "Once upon a time" completes this text too
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const PROMPT = "The capital of France is";
-/** The last is about a country that does not exist. */
+/** The last question is about a country that does not exist. */
 const QUESTIONS = ["Hello!", "What is the capital of Japan?", "What is the capital of Velorstan?"];
 
 function fail(message) {
@@ -15,9 +15,9 @@ function fail(message) {
 }
 
 const built = fileURLToPath(new URL("../dist/index.js", import.meta.url));
-if (!existsSync(built)) fail("dist/index.js: expected the built package, got none; run `npm install` first");
+if (!existsSync(built)) fail("dist/index.js: the built package is missing; run `npm install` first");
 
-/** The card's line: what the model is, and what it has seen. */
+/** Describes the model in one line: its stages, size, and training data according to its card. */
 function describe({ card, config, model }) {
   const millions = (n) => (n >= 1e6 ? `${(n / 1e6).toFixed(1)} million` : `${n}`);
   const facts = [
@@ -45,7 +45,7 @@ async function stream(model, prompt) {
   process.stdout.write(`\n  ${tokens} tokens, ${Math.round(tokens / seconds)} a second\n`);
 }
 
-/** A conversation: each question is answered with the ones before it in mind. */
+/** Asks the questions in one conversation, and streams the answers. */
 async function talk(model, questions) {
   console.log();
   const chat = model.chat();
@@ -58,7 +58,7 @@ async function talk(model, questions) {
 }
 
 try {
-  // Imported here: an addon that does not load is an error like others.
+  // Import here, so that a failure to load the addon is reported like any other error.
   const { deviceInfo, LanguageModel } = await import("../dist/index.js");
   const model = await LanguageModel.load("default");
   const { version, cpu } = deviceInfo();

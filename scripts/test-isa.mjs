@@ -51,7 +51,7 @@ const outcomes = [];
 for (const isa of sets.filter((name) => supported.includes(name))) outcomes.push([isa, await runTests(release, isa)]);
 
 if (emulates.length > 0) {
-  const base = emulates.includes("amx") ? ["avx512bf16"] : []; // all but products are its own
+  const base = emulates.includes("amx") ? ["avx512bf16"] : []; // amx replaces only some kernels of this set
   const isas = [...new Set(["baseline", "avx2", ...base, ...emulates])].join(";");
   buildWithTests(
     "--build-dir",

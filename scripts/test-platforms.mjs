@@ -1,22 +1,39 @@
-// Builds the binaries of other platforms and tries them: npm run test:platforms [-- [--sample] [--no-cuda] [--built] [TARGET ...]]
+// Builds the binaries of other platforms and tries them: npm run test:platforms [-- [--compile | --sample] [--no-cuda] [--built] [TARGET ...]]
 //
-// Without a target, all are built. --sample is the quickest part: Windows, which nothing else compiles, with the baseline kernels. --built takes
-// the binaries that are in prebuilds/. Needs linux-x64, Debian, and root for the systems that binaries are run on.
+// Without a target, all are built. --compile is for .ci/run: it only compiles files that depend on the system. --sample builds and tests
+// Windows, with the baseline kernels. --built uses the binaries already in prebuilds/. Needs linux-x64, Debian, and root to set up the systems
+// on which the binaries run.
 import { spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { buildTarget } from "./platforms/build.mjs";
+import { compiledTargets, compilePlatformLayers } from "./platforms/compile.mjs";
 import { findTarget, root, targets } from "./platforms/targets.mjs";
+import { report } from "./testing.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    compile: { type: "boolean", default: false },
     sample: { type: "boolean", default: false },
     "no-cuda": { type: "boolean", default: false },
     built: { type: "boolean", default: false },
   },
 });
+
+if (values.compile) {
+  const rows = await compilePlatformLayers(positionals.length > 0 ? positionals : compiledTargets);
+  const failed = rows.filter(({ problem }) => problem);
+  for (const { target, path, problem } of failed) console.error(`FAILED ${target} ${path}\n${problem}`);
+  for (const name of new Set(rows.map(({ target }) => target))) {
+    const own = rows.filter(({ target }) => target === name);
+    console.log(`${name}: ${own.filter(({ problem }) => !problem).length} of ${own.length} files compile`);
+  }
+  report({ numPassedTests: rows.length - failed.length, numFailedTests: failed.length });
+  process.exit(failed.length > 0 ? 1 : 0);
+}
+
 const sample = ["win32-x64"];
 const names = values.sample ? sample : positionals.length > 0 ? positionals : targets.map(({ name }) => name);
 

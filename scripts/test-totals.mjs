@@ -1,6 +1,6 @@
 // Adds up vitest's JSON reports: node scripts/test-totals.mjs FOLDER [FAILED-STAGE ...]
-// Names every test that failed, since its own output may lie far above. The last line is "N passed, N failed"; a failed
-// stage that no failed test explains counts as one failure.
+// Prints every failed test, because its own output may be far above. The last line is "N passed, N failed". A failed stage without failed
+// tests counts as one failure.
 import { readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 
@@ -10,7 +10,7 @@ let failed = 0;
 let skipped = 0;
 const failures = [];
 const fail = (file, name, message) => {
-  // A message begins with what was expected; the lines after it are the stack.
+  // Keep the message without the lines of its stack.
   const lines = (message ?? "").split("\n").filter((line) => line.trim() !== "" && !/^\s+at /.test(line));
   failures.push([`failed: ${relative(process.cwd(), file)} > ${name}`, ...lines.slice(0, 6)].join("\n    "));
 };
@@ -19,7 +19,7 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith(".json")))
   passed += report.numPassedTests;
   failed += report.numFailedTests;
   skipped += report.numPendingTests + report.numTodoTests;
-  // Programs of test/native have counts alone.
+  // Reports of native programs have only counts, without testResults.
   for (const { name, status, message, assertionResults } of report.testResults ?? []) {
     const tests = assertionResults.filter((test) => test.status === "failed");
     for (const test of tests) fail(name, test.fullName, test.failureMessages[0]);

@@ -18,7 +18,7 @@ export const deviceTests = {
     "test/train/language-modeling/device.test.ts",
     "test/train/language-modeling/stories260k.test.ts",
   ],
-  /** Tests that are quick even on an emulated device. */
+  /** Tests that take little time even on an emulated device. */
   quick: [
     "test/graph/profile.test.ts",
     "test/inference/golden.test.ts",
@@ -30,8 +30,8 @@ export const deviceTests = {
 };
 
 /**
- * Instruction sets that replace some kernels of another set (native/cpu/isa_*.cc): products, and ops whose name matches `others`.
- * Everything else runs as in that set.
+ * Instruction sets that replace only some kernels of the set `of` (native/cpu/isa_*.cc): products, and ops whose name matches `others`. All
+ * other kernels are those of `of`.
  */
 export const exchanges = {
   avxvnni: { of: "avx2" },
@@ -46,13 +46,14 @@ export function buildAddon(...options) {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-/** Builds the addon and every program of test/native; `options` are those of build-addon.mjs. */
+/** Builds the addon and every program of test/native. `options` are those of build-addon.mjs. */
 export function buildWithTests(...options) {
   buildAddon("-D", "HEDDLE_TESTS=ON", ...options);
 }
 
 /**
- * cpuInfo() of a process that HEDDLE_ISA forces to one set; undefined where that process fails. `node` is the command that starts Node.
+ * Returns cpuInfo() of a process with HEDDLE_ISA=`isa`, or with the default set if `isa` is undefined. Returns undefined if the process
+ * fails. `node` is the command that starts Node.
  */
 export function cpuInfo(folder, isa, node = [process.execPath]) {
   const script =
@@ -65,34 +66,39 @@ export function cpuInfo(folder, isa, node = [process.execPath]) {
   return status === 0 ? JSON.parse(stdout) : undefined;
 }
 
-/**
- * Runs each program of test/native that was built into `folder`, as many at once as there are processors; true where all end with 0.
- * `emulator` is a command that starts them.
- */
-export async function runNativeTests(folder, env, emulator = []) {
+/** Runs each program of test/native in `folder`. Returns true if all exit with 0. `emulator` is a command that starts them. */
+export function runNativeTests(folder, env, emulator = []) {
   const source = join(root, "test", "native");
   const files = existsSync(source) ? readdirSync(source).filter((name) => name.endsWith(".cc")) : [];
-  // The largest sources first: they take longest.
+  // Start with the largest sources, which take longest.
   const size = new Map(files.map((file) => [file, statSync(join(source, file)).size]));
-  const left = files.sort((a, b) => size.get(b) - size.get(a)).map((file) => file.replace(/\.cc$/, ""));
+  files.sort((a, b) => size.get(b) - size.get(a));
+  const commands = files.map((file) => [`test/native/${file}`, [...emulator, join(folder, file.replace(/\.cc$/, ""))]]);
+  return runPrograms(commands, env);
+}
+
+/** Runs named commands, as many in parallel as the machine has processors. Returns true if all exit with 0. */
+export async function runPrograms(commands, env) {
+  const left = [...commands];
   let passed = 0;
   const worker = async () => {
-    for (let name = left.shift(); name !== undefined; name = left.shift()) {
-      const { status, output } = await finished([...emulator, join(folder, name)], { ...process.env, ...env });
-      console.log(`\n--- test/native/${name}\n${output}`);
+    for (let next = left.shift(); next !== undefined; next = left.shift()) {
+      const [name, command] = next;
+      const { status, output } = await finished(command, { ...process.env, ...env });
+      console.log(`\n--- ${name}\n${output}`);
       if (status === 0) passed += 1;
-      else console.error(`test/native/${name} ended with ${status}`);
+      else console.error(`${name} ended with ${status}`);
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, worker));
-  report({ numPassedTests: passed, numFailedTests: files.length - passed });
-  return passed === files.length;
+  report({ numPassedTests: passed, numFailedTests: commands.length - passed });
+  return passed === commands.length;
 }
 
-/** Runs a program to its end: its exit status (or the signal, or the error), and what it printed. */
-export function finished([program, ...args], env) {
+/** Runs a program to its end. Returns its output and its exit status, or instead of the status the signal or the error's message. */
+export function finished([program, ...args], env, cwd = process.cwd()) {
   return new Promise((resolve) => {
-    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env });
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env, cwd });
     let output = "";
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding("utf8").on("data", (text) => {
@@ -103,7 +109,7 @@ export function finished([program, ...args], env) {
   });
 }
 
-/** Runs vitest on some paths; true where it passes. */
+/** Runs vitest on the paths. Returns true if all tests pass. */
 export function runVitest(paths, env, ...options) {
   const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
   const { status } = spawnSync(process.execPath, [vitest, "run", ...options, ...paths], {
@@ -116,7 +122,7 @@ export function runVitest(paths, env, ...options) {
 
 let reports = 0;
 
-/** The same keys as vitest's own JSON reports, for scripts/test-totals.mjs. */
+/** Writes counts for scripts/test-totals.mjs, with the keys of vitest's JSON reports, if HEDDLE_TEST_REPORT names a folder. */
 export function report({ numPassedTests, numFailedTests }) {
   const folder = process.env.HEDDLE_TEST_REPORT;
   if (!folder) return;
@@ -125,10 +131,10 @@ export function report({ numPassedTests, numFailedTests }) {
   writeFileSync(join(folder, `native-${process.pid}-${reports}.json`), JSON.stringify(content));
 }
 
-/** The paths that exist, of those asked for or else the defaults. Ends the process where none does. */
+/** Returns the existing paths among `asked`, or among `defaults` if none was asked for. Exits if none exists. */
 export function testPaths(asked, defaults) {
   const paths = (asked.length ? asked : defaults).filter((path) => existsSync(join(root, path)));
   if (paths.length > 0) return paths;
-  console.error(`none of these exists: ${(asked.length ? asked : defaults).join(", ")}`);
+  console.error(`none of these paths exists: ${(asked.length ? asked : defaults).join(", ")}`);
   return process.exit(1);
 }

@@ -1,6 +1,5 @@
 import { defineConfig } from "vitest/config";
-import { testOptions } from "../vitest.config.ts";
+import { projects, testOptions } from "../vitest.config.ts";
 
-export default defineConfig(
-  testOptions({ include: ["test/**/*.test.ts"], exclude: ["test/packaging/**"], testTimeout: 1_800_000 }),
-);
+// All of the unit tests, with the long sets.
+export default defineConfig(testOptions({ projects: projects({ testTimeout: 1_800_000 }) }));

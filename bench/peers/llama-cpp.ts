@@ -13,7 +13,7 @@ export interface Work {
   sequences: number;
 }
 
-/** bench/peers/pin_threads.c, compiled; undefined without a C compiler. */
+/** Compiles bench/peers/pin_threads.c. Returns undefined without a C compiler. */
 function pinningShim(): string | undefined {
   const library = join(tmpdir(), "heddle-bench", "pin_threads.so");
   const source = fileURLToPath(new URL("pin_threads.c", import.meta.url));
@@ -24,7 +24,7 @@ function pinningShim(): string | undefined {
 
 /**
  * Opens one model file with node-llama-cpp, in a separate process on the first `threads` cores. One thread is pinned to each core (see
- * pin_threads.c), because unpinned decoding is several times slower on small models. Undefined if it is not installed.
+ * pin_threads.c), because unpinned decoding is several times slower on small models. Returns undefined if node-llama-cpp is not installed.
  */
 export async function openLlamaCpp(file: string, threads: number): Promise<LlamaCppPeer | undefined> {
   const folder = process.env.HEDDLE_BENCH_LLAMA;
@@ -35,7 +35,7 @@ export async function openLlamaCpp(file: string, threads: number): Promise<Llama
     stdio: ["pipe", "pipe", "ignore"],
     env: { ...process.env, ...(shim && { LD_PRELOAD: shim }) },
   });
-  child.stdin.on("error", () => {}); // an early exit shows as a missing line
+  child.stdin.on("error", () => {}); // an early exit is detected by the missing line of output
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const first = await lines.next();
   if (first.done) return undefined;
@@ -58,24 +58,24 @@ export class LlamaCppPeer {
     if (line.done) throw new Error("node-llama-cpp ended before it answered");
     return JSON.parse(line.value);
   }
-  /** Seconds of the work. @param flash its flash attention: which is quicker depends on the work */
+  /** Returns the seconds of the work. @param flash whether to use flash attention, which is not faster for all work */
   async time(work: Work, flash: boolean): Promise<number> {
     return (await this.ask({ ...work, flash })).seconds as number;
   }
-  /** The logits after the last id. */
+  /** Returns the logits after the last id. */
   async logits(ids: readonly number[]): Promise<number[]> {
     return (await this.ask({ phase: "logits", ids })).logits as number[];
   }
-  /** The vector of a text, not made of length 1, or of its ids, first and last one included; the scores of a file that ranks. */
+  /** Returns the unnormalized vector of a text, or of ids that include the special tokens. For a ranking model, returns the scores. */
   async embed(input: string | readonly number[]): Promise<number[]> {
     const asked = typeof input === "string" ? { text: input } : { ids: input };
     return (await this.ask({ phase: "embed", ...asked })).vector as number[];
   }
-  /** A text's ids, without what goes around it. */
+  /** Returns a text's ids, without the special tokens around it. */
   async tokenize(text: string): Promise<number[]> {
     return (await this.ask({ phase: "tokenize", text })).ids as number[];
   }
-  /** Opens another file instead of the previous one. Returns false if it is refused. */
+  /** Opens another file instead of the previous one. Returns false if node-llama-cpp cannot load it. */
   async open(file: string): Promise<boolean> {
     return (await this.ask({ phase: "open", file })).ready as boolean;
   }

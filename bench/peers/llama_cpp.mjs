@@ -1,7 +1,8 @@
 // node-llama-cpp's side of bench/inference.ts. It is not a dependency: HEDDLE_BENCH_LLAMA names a folder with it in
-// node_modules. Reads { phase, tokens, flash } a line, answers { seconds } of that many tokens a sequence; besides
-// { phase: "logits", ids }, { phase: "embed", ids or text }, { phase: "tokenize", text } and { phase: "open", file }. Its batches are filled by hand and nothing is drawn, so that neither its scheduler nor its
-// sampling counts against it.
+// node_modules. Reads requests, one JSON object per line. { phase, tokens, sequences, flash } is answered with the { seconds } for that
+// many tokens per sequence. Further requests: { phase: "logits", ids }, { phase: "embed", ids or text }, { phase: "tokenize", text } and
+// { phase: "open", file }. Batches are filled by hand and no tokens are sampled, so that the time includes neither its scheduler nor its
+// sampler.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -15,7 +16,7 @@ let model = await llama.loadModel({ modelPath: file });
 const START = 16;
 const idOf = (i) => 3 + ((i * 7919) % 250);
 
-/** A context of each kind that was asked for, made once. */
+/** Contexts by number of sequences and flash attention, created on first use. */
 const contexts = new Map();
 async function contextOf(sequences, flashAttention) {
   const key = `${sequences}/${flashAttention}`;
@@ -33,7 +34,7 @@ async function contextOf(sequences, flashAttention) {
   return contexts.get(key)._ctx;
 }
 
-/** Tokens [from, from + count) of every sequence in one batch; logits of the last of each. */
+/** Decodes the tokens [from, from + count) of every sequence in one batch, with the logits of each sequence's last token. */
 async function feed(context, sequences, from, count) {
   context.initBatch(sequences * count);
   for (let s = 0; s < sequences; s++)
@@ -46,7 +47,7 @@ async function feed(context, sequences, from, count) {
   await context.decodeBatch();
 }
 
-/** The logits of the last of a prompt's tokens, by id. */
+/** Returns the logits of a prompt's last token, by id. */
 async function logits(tokens) {
   const context = await contextOf(1, false);
   context.disposeSequence(0);
@@ -68,7 +69,7 @@ async function embed(input) {
   return [...(await contexts.get("embed").getEmbeddingFor(input)).vector];
 }
 
-/** Opens another file instead of the previous one. Returns false if it is refused. */
+/** Opens another file instead of the previous one. Returns false if it cannot be loaded. */
 async function open(modelPath) {
   for (const context of contexts.values()) await context.dispose();
   contexts.clear();

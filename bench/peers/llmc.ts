@@ -1,7 +1,7 @@
 import { compileC, LineProcess } from "./process.ts";
 import type { TorchTiming } from "./torch.ts";
 
-/** A GPT-2 of this shape in llm.c; undefined where HEDDLE_BENCH_LLMC does not name its checkout, or it does not compile. */
+/** Starts a GPT-2 of this shape in llm.c. Returns undefined if HEDDLE_BENCH_LLMC names no checkout of llm.c, or if it does not compile. */
 export async function openLlmC(
   threads: number,
   shape: { vocabSize: number; hiddenSize: number; numHiddenLayers: number; numAttentionHeads: number },
@@ -9,7 +9,7 @@ export async function openLlmC(
   sequenceLength: number,
 ): Promise<LlmCPeer | undefined> {
   const checkout = process.env.HEDDLE_BENCH_LLMC;
-  // Its Makefile's flags; gcc's code was up to 7 % faster here than clang's.
+  // The flags of llm.c's Makefile, with gcc, whose code is faster here than clang's.
   const flags = ["-Ofast", "-march=native", "-fopenmp", "-DOMP", `-I${checkout}`, "-lm"];
   const program = checkout ? compileC("llmc", ...flags) : undefined;
   if (!program) return undefined;
@@ -25,7 +25,7 @@ export class LlmCPeer {
   constructor(process: LineProcess) {
     this.process = process;
   }
-  /** One training step: forward, backward, AdamW. */
+  /** Runs one training step: forward, backward, AdamW. */
   step(): Promise<TorchTiming> {
     return this.process.ask({});
   }

@@ -1,4 +1,5 @@
-// One load of a tokenizer.json in a fresh process: WHAT FILE [FOLDER OF PEERS]. Prints milliseconds of the import and of the load.
+// Loads a tokenizer.json once, in a new process. Arguments: LIBRARY FILE [FOLDER OF PEERS]. Prints the milliseconds of the import and of
+// the load.
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 

@@ -1,5 +1,5 @@
-// onnxruntime-node's side of bench/embed.ts, over a file of onnx_bert.py: answers a line { batches } of batches of token ids with the
-// { seconds } that they take, each padded to its longest.
+// onnxruntime-node's side of bench/embed.ts, with a file of onnx_bert.py. Answers a line { batches }, which has batches of token ids, with
+// the { seconds } that they take. Each batch is padded to its longest text.
 import { createInterface } from "node:readline";
 import { openSession } from "./onnx_session.mjs";
 

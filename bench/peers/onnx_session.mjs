@@ -1,8 +1,8 @@
-// How onnxruntime-node is opened for the benches: its CPU provider, all optimisations, as many threads as we have.
+// Opens onnxruntime-node for the benches with its CPU provider, all optimizations, and as many threads as heddle uses.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-/** @returns the package, from a folder's node_modules, and a session over a file; the package's version was written to stdout */
+/** Prints the version of the package in a folder's node_modules. @returns the package, and a session for a file */
 export async function openSession(folder, file, threads) {
   const ort = createRequire(join(folder, "package.json"))("onnxruntime-node");
   const session = await ort.InferenceSession.create(file, {

@@ -1,4 +1,4 @@
-// onnxruntime-node's side of bench/prefill.ts, over a file of onnx_llama.py: answers every line with { seconds } of a prompt.
+// onnxruntime-node's side of bench/prefill.ts, with a file of onnx_llama.py. Answers every line with the { seconds } of a prompt.
 import { createInterface } from "node:readline";
 import { openSession } from "./onnx_session.mjs";
 

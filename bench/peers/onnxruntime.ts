@@ -7,7 +7,10 @@ import { LineProcess } from "./process.ts";
 
 const sibling = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
-/** Where onnxruntime-node is (HEDDLE_BENCH_LLAMA's node_modules), and a file that Python's onnx writes once; undefined without either. */
+/**
+ * Returns the folder with onnxruntime-node in node_modules (HEDDLE_BENCH_LLAMA), and a model file, which a Python script writes if it is
+ * missing. Returns undefined if onnxruntime-node or Python's onnx is not installed.
+ */
 function prepared(script: string, args: readonly string[], name: string): { folder: string; file: string } | undefined {
   const folder = process.env.HEDDLE_BENCH_LLAMA;
   if (!folder || !existsSync(join(folder, "node_modules", "onnxruntime-node"))) return undefined;
@@ -18,7 +21,7 @@ function prepared(script: string, args: readonly string[], name: string): { fold
   return { folder, file };
 }
 
-/** onnxruntime-node over a Llama with int8 weights made by onnx_llama.py; undefined without what that takes. */
+/** Opens a Llama with int8 weights, written by onnx_llama.py, in onnxruntime-node. Returns undefined if a package is missing. */
 export async function openOnnxRuntime(
   config: Record<string, unknown> & { tokens: number },
   name: string,
@@ -28,7 +31,7 @@ export async function openOnnxRuntime(
   return ready && opened("onnxruntime.mjs", [ready.folder, ready.file, String(config.tokens), String(threads)]);
 }
 
-/** The same over a BERT made by onnx_bert.py, which takes batches of token ids. */
+/** Opens a BERT, written by onnx_bert.py, which takes batches of token ids. Returns undefined if a package is missing. */
 export async function openOnnxEncoder(
   config: Record<string, unknown>,
   name: string,
@@ -52,7 +55,7 @@ export class OnnxRuntimePeer {
     this.process = process;
     this.version = version;
   }
-  /** Seconds of its prompt, or of an encoder's batches. */
+  /** Returns the seconds of the Llama's prompt, or of the encoder's batches. */
   async time(batches?: readonly (readonly number[][])[]): Promise<number> {
     return (await this.process.ask<{ seconds: number }>({ batches })).seconds;
   }

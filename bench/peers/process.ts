@@ -13,10 +13,10 @@ export class LineProcess {
 
   constructor(command: string, args: readonly string[], options: Pick<SpawnOptions, "env"> = {}) {
     this.child = spawn(command, args, { ...options, stdio: ["pipe", "pipe", "ignore"] });
-    this.child.on("error", () => {}); // not there: its stdout ends
+    this.child.on("error", () => {}); // if the program is missing, its stdout ends
     this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
   }
-  /** The next line; undefined where the process has ended. */
+  /** Returns the next line's value. Undefined if the process has ended. */
   async read<T>(): Promise<T | undefined> {
     const line = await this.lines.next();
     return line.done ? undefined : (JSON.parse(line.value) as T);
@@ -24,7 +24,7 @@ export class LineProcess {
   async ask<T>(request: unknown): Promise<T> {
     this.child.stdin.write(`${JSON.stringify(request)}\n`);
     const answer = await this.read<T>();
-    if (answer === undefined) throw new Error(`a peer ended over ${JSON.stringify(request)}`);
+    if (answer === undefined) throw new Error(`a peer process ended during the request ${JSON.stringify(request)}`);
     return answer;
   }
   close(): void {
@@ -32,7 +32,7 @@ export class LineProcess {
   }
 }
 
-/** bench/peers/<name>.c, compiled; undefined without a C compiler that takes it. */
+/** Compiles bench/peers/<name>.c. Returns undefined if no C compiler can compile it. */
 export function compileC(name: string, ...flags: string[]): string | undefined {
   const program = join(tmpdir(), "heddle-bench", name);
   const source = fileURLToPath(new URL(`${name}.c`, import.meta.url));

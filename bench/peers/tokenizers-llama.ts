@@ -1,5 +1,5 @@
-// Peers of Llama 3's and Qwen 3's vocabularies that take no tokenizer.json: node-llama-cpp (HEDDLE_BENCH_LLAMA names a folder with it in
-// node_modules) gets a GGUF file of the vocabulary alone, tiktoken its ranks.
+// Peers for the vocabularies of Llama 3 and Qwen 3 that cannot read tokenizer.json. node-llama-cpp (HEDDLE_BENCH_LLAMA names a folder with
+// it in node_modules) gets a GGUF file with only the vocabulary. tiktoken gets the ranks.
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -17,7 +17,7 @@ interface TokenizerJson {
   added_tokens: { id: number; content: string }[];
 }
 
-/** node-llama-cpp with a vocabulary; undefined where it is not installed. @param file its tokenizer.json */
+/** Opens a vocabulary in node-llama-cpp. Returns undefined if it is not installed. @param file the vocabulary's tokenizer.json */
 export async function llamaCppPeer(file: string): Promise<TokenizerPeer | undefined> {
   const root = process.env.HEDDLE_BENCH_LLAMA;
   if (root === undefined || !existsSync(join(root, "node_modules/node-llama-cpp"))) return undefined;
@@ -42,7 +42,7 @@ export async function llamaCppPeer(file: string): Promise<TokenizerPeer | undefi
     const entry = require.resolve("node-llama-cpp");
     const { getLlama } = await import(pathToFileURL(entry).href);
     const { version } = JSON.parse(readFileSync(join(root, "node_modules/node-llama-cpp/package.json"), "utf8"));
-    const llama = await getLlama({ gpu: false, build: "never", logLevel: "disabled" }); // it names the weights that are not there
+    const llama = await getLlama({ gpu: false, build: "never", logLevel: "disabled" }); // it would log the missing weights
     const model = await llama.loadModel({ modelPath, vocabOnly: true });
     return {
       name: `node-llama-cpp ${version}`,

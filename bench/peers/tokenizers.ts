@@ -13,7 +13,7 @@ type Ids = ArrayLike<number>;
 export interface TokenizerPeer {
   name: string;
   encode(text: string): Ids | Promise<Ids>;
-  /** Ids and where they stand. */
+  /** Returns ids with their offsets in the text. */
   encodeWithOffsets?(text: string): Promise<unknown>;
   encodeBatch?(texts: string[]): unknown;
   decode?(ids: Ids): string;
@@ -24,11 +24,11 @@ export type Vocabulary = (typeof vocabularies)[number];
 
 const folder = process.env.HEDDLE_BENCH_TOKENIZERS;
 const installed = (name: string) => folder !== undefined && existsSync(join(folder, "node_modules", name));
-// biome-ignore lint/suspicious/noExplicitAny: packages without types here
+// biome-ignore lint/suspicious/noExplicitAny: these packages may not be installed, so their types are unknown
 type Package = any;
 const load = (name: string): Package => createRequire(pathToFileURL(`${folder}/`))(name);
 
-/** The package's peers of a vocabulary. @param file its tokenizer.json */
+/** Returns the installed packages' tokenizers for a vocabulary. @param file the vocabulary's tokenizer.json */
 export function tokenizerPeers(vocabulary: Vocabulary, file: string): TokenizerPeer[] {
   const peers: TokenizerPeer[] = [];
   const add = (name: string, make: () => Omit<TokenizerPeer, "name">) => {
@@ -92,10 +92,10 @@ export function tokenizerPeers(vocabulary: Vocabulary, file: string): TokenizerP
   return peers;
 }
 
-/** Packages that load a tokenizer.json, for load_tokenizer.mjs. */
+/** Installed packages that can load a tokenizer.json, for load_tokenizer.mjs. */
 export const tokenizerLoaders = ["tokenizers", "kitoken"].filter(installed);
 
-/** Milliseconds of one import and one load in a separate process. */
+/** Returns the milliseconds of one import and of one load, in a separate process. */
 export function loadOnce(what: string, file: string): { importing: number; loading: number } {
   const script = fileURLToPath(new URL("load_tokenizer.mjs", import.meta.url));
   const { status, stdout, stderr } = spawnSync(process.execPath, [script, what, file, folder ?? "."], {

@@ -5,7 +5,7 @@ import { LineProcess } from "./process.ts";
 export interface TorchDescription {
   torch: string;
   threads: number;
-  /** The library that its f32 products run on; "reference" is many times slower than others, and no yardstick. */
+  /** The library of its f32 products. "reference" is many times slower than other libraries, so it is not a fair comparison. */
   blas: string;
 }
 
@@ -19,7 +19,7 @@ export async function openTorch(
 ): Promise<TorchPeer | undefined> {
   const python = process.env.HEDDLE_BENCH_PYTHON ?? "/usr/bin/python3";
   if (!existsSync(python)) return undefined;
-  // Debian's pthread OpenBLAS fights libgomp (4 × slower): the OpenMP one is preferred, and threads are bound.
+  // Prefer Debian's OpenMP build of OpenBLAS and bind threads. The pthread build competes with libgomp for cores, and is far slower.
   const blas = "/usr/lib/x86_64-linux-gnu/openblas-openmp";
   const env = {
     ...process.env,
@@ -30,7 +30,7 @@ export async function openTorch(
     MALLOC_MMAP_THRESHOLD_: "1073741824",
     ...(existsSync(blas) && { LD_LIBRARY_PATH: blas }),
   };
-  // An OpenBLAS told to mistake this processor for another would not be the peer that users have.
+  // Remove variables that make OpenBLAS use another processor's kernels, because users run it without them.
   for (const name of ["OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"])
     delete (env as Record<string, string | undefined>)[name];
   const file = fileURLToPath(new URL(`${script}.py`, import.meta.url));
@@ -42,9 +42,9 @@ export async function openTorch(
 export interface TorchTiming {
   /** Seconds per run, as the mean over `repeat` runs. */
   seconds: number;
-  /** Peak memory beyond that before the run, without gradients. Only for cases that request it. */
+  /** Peak memory minus the memory before the run and the gradients. Only for cases that request it. */
   extraBytes?: number;
-  /** The largest resident set of the process. */
+  /** Bytes of the process's largest resident set. */
   peakBytes?: number;
 }
 

@@ -63,8 +63,8 @@ export interface AutotuneReport {
   path?: string;
 }
 
-/** Minimum gain over the device's choice. Smaller gains are noise. */
-const LEAST_GAIN = 0.03;
+/** Minimum share of the default kernel's time that another kernel must save. Smaller gains are noise. */
+const MIN_GAIN = 0.03;
 
 interface Product {
   layout: Layout;
@@ -78,7 +78,7 @@ interface Product {
  * Measures the candidate kernels and tiles of a CUDA device for the products of a model's layers. Stores the names of the fastest in a file
  * that devices with the same name and driver use afterwards. A change of tiles changes the last bits of results. Deterministic generation
  * ignores the file.
- * @throws HeddleError UNSUPPORTED for a device without a choice, INVALID_ARGUMENT, errors of loading a model, INVALID_FILE or IO for the
+ * @throws HeddleError UNSUPPORTED for a device other than CUDA, INVALID_ARGUMENT, errors of loading a model, INVALID_FILE or IO for the
  *   file, ABORTED
  * @experimental
  */
@@ -141,7 +141,10 @@ async function productsOf(path: string, rows: readonly number[], training: Float
   return [...found.values()];
 }
 
-/** Returns the device's descriptions of a product: one with a result of the operands' type, and one with a result in f32. */
+/**
+ * Returns the device's variants of a product, for a result of the operands' type and for a result in f32. A `TN` product, which computes a
+ * gradient, has only the latter.
+ */
 function describe(device: Device, { layout, dtype, m, n, k }: Product) {
   const type = DTYPES[dtype];
   const results = layout === "TN" ? [DTYPES.f32] : [type, DTYPES.f32];
@@ -174,7 +177,7 @@ async function measure(
       const variants = names.map((name, i) => ({ name, seconds: median(seconds[i]!) }));
       const fastest = variants.reduce((a, b) => (b.seconds < a.seconds ? b : a));
       const own = variants[0]!;
-      return { variants, chosen: (fastest.seconds < own.seconds * (1 - LEAST_GAIN) ? fastest : own).name };
+      return { variants, chosen: (fastest.seconds < own.seconds * (1 - MIN_GAIN) ? fastest : own).name };
     } finally {
       for (const executable of executables) executable.dispose();
     }

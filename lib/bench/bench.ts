@@ -8,6 +8,7 @@ import { type Device, deviceInfo, openDevice } from "../graph/index.ts";
 import { readWhole } from "../io/open-file.ts";
 import { rejectUnknownNames } from "../language-model/index.ts";
 import { Ceilings } from "./ceilings.ts";
+import { dataSheetShare } from "./data-sheet.ts";
 import { type Baseline, checkSameDevice, isSlower, judged, parseBaseline } from "./gate.ts";
 import { gpuClock, gpuFacts } from "./gpu.ts";
 import { measure } from "./measure.ts";
@@ -44,7 +45,7 @@ export interface BenchOptions {
   quick?: boolean | undefined;
   /** Path of an earlier run's JSON, to compare with. */
   baseline?: string | undefined;
-  /** Share of its speed that a case may lose beyond the noise. Default 0.05. */
+  /** Share of the baseline's speed that a case may lose in addition to noise. Default 0.05. */
   maxRegression?: number | undefined;
   /** Called for each result. */
   onResult?: ((result: BenchResult) => void) | undefined;
@@ -80,9 +81,9 @@ function checkOptions(options: BenchOptions): void {
 }
 
 /**
- * Benchmarks this build on this machine. Every case is measured in the same rounds as a ceiling (a large matrix product, a long read). It
- * is reported as a median with an interval. With a baseline, reports cases that are slower by more than `maxRegression` and by more than
- * noise. Such a case is first measured again.
+ * Benchmarks this build on this machine. Every round measures a case together with its ceiling (a large matrix product, or a long read). The
+ * result of a case is a median with an interval. With a baseline, the report names cases that are slower by more than `maxRegression` and by
+ * more than noise. A case that looks slower is measured again before it is reported.
  * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND or INVALID_FILE for the baseline, ABORTED
  */
 export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
@@ -120,7 +121,9 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
       const suite = await suites[name]();
       for await (const one of suite({ device, model, scratch, quick })) {
         const base = bases.get(one.name);
-        const result = await judged(base, maxRegression, () => measure(one, ceilings, { rounds, signal }), rest);
+        const measured = await judged(base, maxRegression, () => measure(one, ceilings, { rounds, signal }), rest);
+        const dataSheet = dataSheetShare(machine.gpu, measured, device.allowTf32);
+        const result = dataSheet === undefined ? measured : { ...measured, dataSheet };
         results.push(result);
         if (device.kind === "cuda") clocks.push(...gpuClock(device));
         onResult?.(result);
@@ -148,12 +151,12 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
 /** Stem of the scratch folder's name. */
 const SCRATCH = "heddle-bench";
 
-const MOST_BASELINE_BYTES = 64 << 20;
+const MAX_BASELINE_BYTES = 64 << 20;
 
 async function readBaseline(path: string): Promise<Baseline> {
   let text: string;
   try {
-    text = String(await readWhole(path, MOST_BASELINE_BYTES));
+    text = String(await readWhole(path, MAX_BASELINE_BYTES));
   } catch (error) {
     if (error instanceof HeddleError) throw error;
     const { code } = error as NodeJS.ErrnoException;

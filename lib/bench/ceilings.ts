@@ -15,12 +15,12 @@ import {
 import { clockRate } from "./clock.ts";
 import type { CeilingName } from "./types.ts";
 
-/** Larger than the caches of any likely processor. */
+/** Number of bytes that the ceiling `read` reads on a CPU. It exceeds the caches of any likely processor. */
 const READ_BYTES = 256 * 2 ** 20;
 const COPY_BYTES = 2 ** 30;
 const GEMM_SIZE = { cpu: 2048, cuda: 8192 };
 
-/** Returns the seconds of a run. On a GPU, its own clock measures the run without launch and transfer. */
+/** Returns the total seconds of `times` runs. On a GPU, the GPU's clock measures a run without launch and transfer. */
 export async function runSeconds(executable: Executable, inputs: Inputs, times = 1): Promise<number> {
   let seconds = 0;
   for (let i = 0; i < times; i++) {
@@ -65,8 +65,8 @@ export class Ceilings {
   }
 
   /**
-   * Returns the machine's current speed, measured without kernels of this package: a core's clock, or for work on a GPU
-   * the driver's copy.
+   * Returns the machine's current speed, measured without kernels of this package. For work on a GPU, it is the bandwidth of the driver's copy.
+   * Otherwise it is a core's clock rate.
    */
   async pace(onDevice: boolean): Promise<number> {
     return onDevice && this.device.kind === "cuda" ? this.measure("read") : clockRate();
@@ -95,7 +95,7 @@ export class Ceilings {
     const shape = [n, n];
     const x = await filled(this.device, dtype, shape);
     const w = await filled(this.device, dtype, shape);
-    // Only one row of the result is read, so that copying it is not timed. The product is still computed completely.
+    // Read back only one row, so that copying the result is not timed. The product is still computed completely.
     const program = compile(() => ({
       row: gatherRows(linear(tensor("x", dtype, shape), tensor("w", dtype, shape)), input("row", "i32", [1])),
     }));

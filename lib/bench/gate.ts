@@ -21,13 +21,13 @@ const baselineSchema = z.object({
         relative: z.object({ value: z.number().positive(), interval: pair }),
       }),
     )
-    .min(1, "it has no case"),
+    .min(1, "expected at least one case"),
 });
 export type Baseline = z.output<typeof baselineSchema>;
 
 /**
  * Parses the results of an earlier `heddle bench --json`: the object itself, or lines with the object last.
- * @param name of the file, for messages
+ * @param name the file's name, for messages
  * @throws HeddleError INVALID_FILE
  */
 export function parseBaseline(text: string, name: string): Baseline {
@@ -61,7 +61,10 @@ export function checkSameDevice(base: Baseline["machine"], now: BenchReport["mac
     return known.length ? `${device} (${known.join(", ")})` : device;
   };
   if (name(base) !== name(now))
-    throw new HeddleError("INVALID_ARGUMENT", `baseline: expected one of ${name(now)}, got one of ${name(base)}`);
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `baseline: expected results of ${name(now)}, got results of ${name(base)}`,
+    );
 }
 
 /**
@@ -77,10 +80,10 @@ export function parseShare(text: string, name: string): number {
 }
 
 /**
- * Whether a case lost more than `most` of its speed beyond noise. The upper end of the median's interval decides,
- * because noise only slows a case down. Relative to the machine's speed, it must be below (1 − `most`) times the
- * baseline. It must also be below the baseline in absolute terms. Otherwise faster memory, which raises the machine's
- * speed, would make a case look slower that is not memory-bound.
+ * Whether a case lost more than the share `most` of its speed. Compares the upper end of the median's interval, because
+ * noise only slows a case down. Relative to the machine's speed, this end must be below (1 − `most`) times the baseline.
+ * It must also be below the baseline in absolute terms. Otherwise, faster memory would make a compute-bound case look
+ * slower, because it raises the machine's speed.
  */
 export function isSlower(base: Baseline["results"][number] | undefined, now: BenchResult, most: number): boolean {
   if (!base) return false;
@@ -88,8 +91,8 @@ export function isSlower(base: Baseline["results"][number] | undefined, now: Ben
 }
 
 /**
- * Delays in seconds after which a case that looks slower than the baseline is measured again, because a disturbance on
- * a shared machine may last.
+ * Seconds to wait before each new measurement of a case that looks slower than the baseline. Other work on a shared
+ * machine may have disturbed the earlier measurement, and may go on for seconds.
  */
 const SECOND_LOOKS = [2, 10];
 

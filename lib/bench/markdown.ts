@@ -3,7 +3,7 @@ import type { BenchReport } from "./types.ts";
 
 /**
  * Returns a Markdown table for a pull request or a job summary.
- * @param maxRegression limit of the comparison, if the report has one
+ * @param maxRegression share of the speed that a result may lose. Only a report with a baseline uses it
  */
 export function markdownSummary(report: BenchReport, maxRegression: number): string {
   checkObject("report", report);
@@ -23,7 +23,7 @@ export function markdownSummary(report: BenchReport, maxRegression: number): str
     return [name, `${short(value)} ${unit}`, old, change, share, slower.has(name) ? "**slower**" : ""];
   });
   const table = [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.map(escaped).join(" | ")} |`);
-  const most = `${Number((maxRegression * 100).toFixed(2))} % and the noise`;
+  const most = `${Number((maxRegression * 100).toFixed(2))} % beyond noise`;
   const verdict = regressions && [
     "",
     regressions.length === 0

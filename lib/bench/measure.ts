@@ -65,7 +65,7 @@ export function medianInterval(values: readonly number[], confidence = 0.9): [lo
   const sorted = [...values].sort((a, b) => a - b);
   const n = sorted.length;
   let skipped = 0;
-  // Sum of C(n, i) / 2ⁿ for i < k: the probability that the median lies outside on one side.
+  // `tail` is the sum of C(n, i) / 2ⁿ over i < k, which is the probability that the median lies below the kth value.
   for (let term = 0.5 ** n, tail = term, k = 1; 2 * k < n && 1 - 2 * tail >= confidence; k++) {
     skipped = k - 1;
     term = (term * (n - k + 1)) / k;

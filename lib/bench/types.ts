@@ -10,11 +10,11 @@ export type CeilingName = "f32" | "bf16" | "read";
 export interface BenchCase {
   readonly name: string;
   readonly unit: BenchUnit;
-  /** Work of one run in the unit's numerator: 10⁹ floating-point operations, tokens, or 10⁶ bytes. */
+  /** Work of one run in the unit's numerator: GFLOP, GB, tokens or MB. */
   readonly work: number;
   /**
-   * The ceiling that limits the case, and the amount of it that one run needs: floating-point operations, or bytes
-   * read.
+   * The ceiling that limits the case, and the work of one run in the ceiling's terms: floating-point operations, or bytes
+   * read and written.
    */
   readonly bound?: { readonly ceiling: CeilingName; readonly amount: number } | undefined;
   /** Runs the case once. @returns the seconds of the measured part */
@@ -47,15 +47,17 @@ export interface BenchResult {
    * MBU for bytes, but it is relative to this machine's measured rate instead of the vendor's.
    */
   ceiling: { name: CeilingName; value: number } | null;
+  /** On a GPU whose data sheet is known: the share of the vendor's rate for dense products or for bytes. */
+  dataSheet?: number | undefined;
   /** Interval of the median with 90 % confidence, in `unit`. */
   interval: [low: number, high: number];
   /**
-   * The value relative to the machine's speed in the same rounds, and its interval. The speed is the bandwidth for memory-bound cases, else
-   * the clock. This makes runs at different times comparable.
+   * The value relative to the machine's speed in the same rounds, and its interval. The speed is the memory bandwidth for memory-bound cases
+   * and for GPU work. Otherwise it is a core's clock rate. This makes runs at different times comparable.
    */
   relative: { value: number; interval: [low: number, high: number] };
   rounds: number;
-  /** With a baseline that has the case: its value, and the relative change, corrected for the machine's drift. */
+  /** With a baseline that has the case: the baseline's value, and the relative change since then, corrected for the machine's drift. */
   baseline?: { value: number; change: number } | undefined;
 }
 
@@ -65,6 +67,6 @@ export interface BenchReport {
   results: BenchResult[];
   /** With a baseline: names of the cases that have become slower. */
   regressions?: string[] | undefined;
-  /** With a baseline: names of its cases that were not measured now, and of new cases that it lacks. */
+  /** With a baseline: names of the baseline's cases that were not measured, and of measured cases that the baseline lacks. */
   unmatched?: { missing: string[]; added: string[] } | undefined;
 }

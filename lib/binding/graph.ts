@@ -121,6 +121,13 @@ export interface NativeLaneHandle {
   join(id: Uint8Array, rank: number, size: number): Promise<void>;
   /** Sums f32 tensors of this lane, or a few numbers, over all ranks, in place. */
   allReduce(what: readonly NativeTensorHandle[] | Float64Array): Promise<unknown>;
+  /**
+   * Sums the tensors of `byRank[r]` over all ranks, in place. Only rank r receives their sums. `type`: 0 for f32, 1 for
+   * bf16.
+   */
+  reduceScatter(byRank: readonly (readonly NativeTensorHandle[])[], type: 0 | 1): Promise<unknown>;
+  /** Copies the tensors of `byRank[r]` from rank r to all other ranks. */
+  allGather(byRank: readonly (readonly NativeTensorHandle[])[]): Promise<unknown>;
   run(
     executable: NativeExecutableHandle,
     symbols: Int32Array,
@@ -130,8 +137,8 @@ export interface NativeLaneHandle {
     /** Indices of inputs that are read when the run begins, not at this call. Runs queued before it on the lane may still write them. */
     late?: readonly number[],
     /**
-     * Number of runs in a series. The inputs in `each`, and all outputs, hold the data of all runs one after another. `feed` has pairs of
-     * an input and the output of the previous run that it receives. All are indices.
+     * Number of runs in a series. The inputs in `each`, and all outputs, hold the data of all runs one after another.
+     * `feed` holds pairs: an input, and the output of the previous run that becomes its value. All are indices.
      */
     count?: number,
     each?: readonly number[],
@@ -182,6 +189,8 @@ export interface GraphBinding {
     ): NativeTensorHandle;
     /** Copies a mapped tensor with its rows reordered. */
     new (mapped: NativeTensorHandle, lane: NativeLaneHandle, rows: NativeRowOrder): NativeTensorHandle;
+    /** Makes a view of a part of a tensor's bytes. */
+    new (tensor: NativeTensorHandle, offset: number, bytes: number): NativeTensorHandle;
   };
   /** A lane on a CUDA device, or on the CPU without `cudaDevice`. */
   NativeLane: new (
@@ -194,7 +203,7 @@ export interface GraphBinding {
   NativeExecutable: new (
     program: NativeProgramHandle,
     tensors: readonly NativeTensorHandle[],
-    /** The lane that it will run on. Without one, any lane of the CPU. */
+    /** The lane that the executable runs on. Default: any lane of the CPU. */
     lane?: NativeLaneHandle,
   ) => NativeExecutableHandle;
   opNames(): string[];

@@ -4,9 +4,10 @@ import type { FilesBinding } from "./files.ts";
 import type { GraphBinding } from "./graph.ts";
 import type { InfoBinding } from "./info.ts";
 import { loadAddon } from "./load.ts";
+import type { RanksBinding } from "./ranks.ts";
 import type { TokenizerBinding } from "./tokenizer.ts";
 
-export interface Binding extends InfoBinding, FilesBinding, GraphBinding, TokenizerBinding {
+export interface Binding extends InfoBinding, FilesBinding, GraphBinding, RanksBinding, TokenizerBinding {
   /** Makes native code of this environment throw instances of this class from now on. */
   setErrorConstructor(errorClass: typeof HeddleError): void;
 }

@@ -47,7 +47,10 @@ export function currentPlatform({ openSync, readSync, closeSync }: typeof fs): P
   }
 }
 
-/** Returns the C library that the first bytes of an ELF program name; undefined if its loader's name stands further back. */
+/**
+ * Finds the loader's name in the first bytes of an ELF program, and returns its C library. Undefined if they do not
+ * contain the name.
+ */
 export function libcOf(header: Buffer): "glibc" | "musl" | undefined {
   if (header.includes("/ld-musl-")) return "musl";
   return header.includes("/ld-linux-") ? "glibc" : undefined;

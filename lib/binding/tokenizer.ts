@@ -99,6 +99,8 @@ export interface NativeEncodeExtras {
   /** BPE dropout: the probability with which a merge is skipped, below 1, and its seed. */
   dropout?: number | undefined;
   seed?: number | undefined;
+  /** Encoding stops soon after this number of ids. Default: no limit. */
+  most?: number | undefined;
   /** For a single text: ascending UTF-16 offsets that no guarded token may span or end at. */
   barriers?: Uint32Array | undefined;
 }
@@ -224,7 +226,7 @@ export interface NativeJsonVocabulary {
   compile(source: Uint8Array): Uint8Array | undefined;
 }
 
-/** Strings in native memory. While a vocabulary is being made from a list, nothing can be added to it. */
+/** Strings in native memory. While a vocabulary is being made from a list, the list accepts no strings. */
 export interface NativeStringList {
   readonly length: number;
   /**
@@ -252,13 +254,16 @@ export interface NativeLists {
   mergesByScore?: boolean;
   /** Whether the tokens are WordPiece tokens in GGUF's form, which marks those that begin a word. */
   wordMarks?: boolean;
-  /** Names of the tokens and the merges in messages. */
+  /** Names the tokens in messages. `mergesWhere` names the merges. */
   where: string;
   mergesWhere?: string;
 }
 
 export interface TokenizerBinding {
-  /** Returns zeroed memory to read a large file into. Unlike memory of malloc, it returns to the system when it is collected. */
+  /**
+   * Returns zeroed memory to read a large file into. Unlike malloc's memory, it goes back to the operating system when
+   * it is garbage-collected.
+   */
   bytesForFile(size: number): Uint8Array;
   /** Reads a vocabulary. Returns undefined for any file that is not clearly a tokenizer.json with a vocabulary. */
   readJsonVocabulary(bytes: Uint8Array): NativeJsonVocabulary | undefined;
@@ -267,7 +272,7 @@ export interface TokenizerBinding {
   makeListedVocabulary(lists: NativeLists): NativeJsonVocabulary;
   startListedVocabulary(lists: NativeLists): NativeJob<NativeJsonVocabulary>;
   NativeStringList: new () => NativeStringList;
-  /** Reads what `compile` returned for the same source. Returns undefined for anything else. */
+  /** Reads a vocabulary that `compile` serialized for the same source. Returns undefined for other bytes. */
   readCompiledVocabulary(bytes: Uint8Array, source: Uint8Array): NativeJsonVocabulary | undefined;
   NativeTrainer: new (
     /** Pre-tokenizer stages (three numbers each, as in NativeTokenizerSpec), or steps. */

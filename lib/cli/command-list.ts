@@ -26,9 +26,21 @@ export const commands: CommandTable = {
       },
     }),
   },
+  pull: {
+    about: "fetch a model from the Hugging Face Hub",
+    load: async () => (await import("./commands/pull.ts")).command,
+  },
+  models: {
+    about: "list the models of the shared cache and of Ollama, or remove one",
+    load: async () => (await import("./commands/models.ts")).command,
+  },
   train: {
     about: "train a model with one of the training stages",
     load: async () => (await import("./commands/train.ts")).group,
+  },
+  report: {
+    about: "draw the charts of training runs",
+    load: async () => (await import("./commands/report.ts")).command,
   },
   eval: { about: "evaluate a model on held-out data", load: async () => (await import("./commands/eval.ts")).command },
   rank: {
@@ -36,7 +48,7 @@ export const commands: CommandTable = {
     load: async () => (await import("./commands/rank.ts")).command,
   },
   serve: {
-    about: "serve a model over an OpenAI-compatible HTTP API",
+    about: "serve models over HTTP, with the APIs of OpenAI, Anthropic and Ollama",
     load: async () => (await import("./commands/serve.ts")).command,
   },
   lifecycle: {
@@ -58,6 +70,10 @@ export const commands: CommandTable = {
   info: {
     about: "show information about the build, the machine and a model",
     load: async () => (await import("./commands/info.ts")).command,
+  },
+  completion: {
+    about: "print a script that completes commands in a shell",
+    load: async () => (await import("./commands/completion.ts")).command,
   },
   doctor: {
     about: "check whether heddle can run on this machine",

@@ -3,15 +3,15 @@ import type { Output } from "./terminal/output.ts";
 
 /** An option of a command: `--name value`, `--name=value`, or `--name` alone for a flag. */
 export interface OptionSpec {
-  kind: "flag" | "string" | "number" | "integer" | "ids";
-  /** Shown in the usage: `--temperature T`. */
+  kind: "flag" | "string" | "number" | "integer" | "integers";
+  /** Placeholder of the value in the usage, such as the `T` of `--temperature T`. */
   value?: string;
   about: string;
   /** Whether the option may be repeated. Its value is then an array. */
   repeated?: boolean;
-  /** Pattern of a valid string, checked even if the command does not read it. `value` describes it. */
+  /** Pattern of valid strings. It is checked even if the command does not use the option. Messages describe it by `value`. */
   pattern?: RegExp;
-  /** Name in the library's messages, if it is not the camelCase name. */
+  /** Name of the option in the library's messages, if it differs from the camelCase name. */
   named?: string;
 }
 
@@ -21,7 +21,7 @@ type ValueOf<S extends OptionSpec> = S["kind"] extends "flag"
   ? boolean
   : S["kind"] extends "string"
     ? string
-    : S["kind"] extends "ids"
+    : S["kind"] extends "integers"
       ? number[]
       : number;
 
@@ -41,12 +41,18 @@ export const commonOptions = {
   },
   threads: { kind: "integer", value: "N", about: "number of CPU worker threads" },
   profile: { kind: "flag", about: "print the time spent in each operation to stderr at the end" },
-  model: { kind: "string", value: "M", about: "Hugging Face folder, .gguf file, checkpoint folder, or default" },
+  model: {
+    kind: "string",
+    value: "M",
+    about:
+      "Hugging Face folder, .gguf file, checkpoint folder, OWNER/NAME in the shared cache, ollama:NAME, or default",
+  },
 } as const satisfies OptionSpecs;
 
 /** The arguments of a running command. */
 export interface Invocation<S extends OptionSpecs> {
-  options: OptionValues<S> & OptionValues<typeof commonOptions>;
+  /** An option of the command replaces a common one of the same name. */
+  options: OptionValues<S> & Omit<OptionValues<typeof commonOptions>, keyof S>;
   positionals: string[];
   out: Output;
 }
@@ -58,13 +64,14 @@ export interface Command<S extends OptionSpecs = OptionSpecs> {
   /** Positional arguments as the usage shows them, such as `IN OUT`, and how many are allowed. */
   positionals?: { usage: string; least: number; most: number };
   options: S;
-  /** Common options that the command does not take, each with what its error expects instead. */
+  /** Common options that the command rejects. Each value completes the message `expected …`, such as "no model". */
   without?: { readonly [K in keyof typeof commonOptions]?: string };
   /**
-   * Returns an error for an option that belongs elsewhere. @param near a similar option of this command
+   * Returns a function that makes the error for an option that belongs in the configuration file. For all other options it returns undefined.
+   * Its `near` is the most similar option of this command.
    */
   elsewhere?(): Promise<(name: string, near: string | undefined) => HeddleError | undefined>;
-  /** Additional text after the options in its usage. */
+  /** Returns additional text for the end of the command's usage. */
   more?(): Promise<string>;
   run(invocation: Invocation<S>): Promise<void>;
 }

@@ -23,7 +23,10 @@ export function exitCodeOf(error: unknown): number {
   return OWN_FAULTS.has(error.code) ? 1 : 2;
 }
 
-/** Without a system error, the file is of another kind, or native code could not open it. */
+/**
+ * Whether the caller caused a failed access to a path or port. Errors without a system error count, because their path is not a regular file or
+ * cannot be opened.
+ */
 function isRefused(error: HeddleError): boolean {
   let cause: unknown = error;
   while (cause instanceof HeddleError) cause = cause.cause;

@@ -8,10 +8,10 @@ export interface Parsed {
 }
 
 /**
- * Parses a command's arguments. `--` ends the options. The next argument is an option's value even if it begins with
- * `-`, such as a negative number, unless it is another option of the command.
+ * Parses a command's arguments. `--` ends the options. The argument after an option is its value, even if it begins with
+ * `-`, such as a negative number. Another option of the command is not accepted as a value.
  * @param elsewhere see Command
- * @throws INVALID_ARGUMENT that names the nearest option for an unknown one
+ * @throws HeddleError INVALID_ARGUMENT. For an unknown option, the message names the nearest known option
  */
 export function parseArguments(
   args: readonly string[],
@@ -71,7 +71,7 @@ function parseValue(name: string, spec: OptionSpec, text: string | undefined): u
     case "number":
     case "integer":
       return numberOf(name, text!, spec.kind === "integer");
-    case "ids":
+    case "integers":
       return idsOf(name, text!);
   }
 }

@@ -1,8 +1,9 @@
 import type { AnyCommand, CommandTable, OptionSpecs } from "./command.ts";
 import { commonOptions } from "./command.ts";
 
-/** Bounds of the width that usage is laid out for, in columns. */
+/** Maximum width of the usage in columns. */
 const MOST = 100;
+/** Minimum width of the usage in columns. */
 const LEAST = 80;
 
 /**
@@ -58,7 +59,7 @@ export async function commandUsage(name: string, command: AnyCommand): Promise<s
   const own = optionRows(command.options);
   const common = optionRows(commonOptions).filter(
     ([left]) =>
-      !own.some(([other]) => other === left) && !Object.hasOwn(command.without ?? {}, left.slice(2).split(" ")[0]!),
+      ![command.options, command.without ?? {}].some((others) => Object.hasOwn(others, left.slice(2).split(" ")[0]!)),
   );
   const sections = own.length > 0 ? `${columns(own)}\n\n${columns(common)}` : columns(common);
   const more = command.more ? `\n\n${await command.more()}` : "";

@@ -48,18 +48,21 @@ export class State {
 
 const QUOTE = 0x22;
 
-/** Approximate maximum memory of the states and their keys. When it is exceeded, all are dropped. The sizes below are estimates. */
-const MOST_BYTES = 32 << 20;
+/**
+ * Approximate maximum memory of the states and their keys. When it is exceeded, all states are dropped. The sizes below
+ * are estimates.
+ */
+const MAX_BYTES = 32 << 20;
 const STATE_BYTES = 2500;
 const WAY_BYTES = 100;
 const KEY_BYTES = 30;
 const ENTRY_BYTES = 80;
 
 /**
- * Maximum number of alternatives for computing one state: more would block the event loop too long. The largest objects that compile stay
- * below it.
+ * Maximum number of alternatives that are visited to compute one state. More would block the event loop too long. The
+ * largest objects that compile stay below this limit.
  */
-const MOST_WAYS = 1 << 16;
+const MAX_WAYS = 1 << 16;
 
 /** Matches bytes against a grammar, one at a time. */
 export class Automaton {
@@ -189,7 +192,7 @@ export class Automaton {
     };
     for (const { node, count, callers } of reached) visit(node, count, callers);
     while (stack.length > 0) {
-      if (looks > MOST_WAYS) throw tooAmbiguous();
+      if (looks > MAX_WAYS) throw tooAmbiguous();
       const { node, count, callers } = stack.pop()!;
       const of = nodes[node]!;
       if (of.kind === "bytes") {
@@ -222,7 +225,7 @@ export class Automaton {
     open: ReadonlyMap<number, { entries: readonly Entry[] }>,
   ): State {
     const done = new Map<number, Callers>();
-    // No rule begins with itself, so the chain of callers created here ends in existing ones.
+    // No rule begins with itself, so every chain of callers created here ends in callers that existed before.
     const settle = (callers: Callers): Callers => {
       if (callers.id >= 0) return callers;
       const known = done.get(callers.id);
@@ -251,7 +254,7 @@ export class Automaton {
   }
 
   private holds(bytes: number): void {
-    if (this.bytes + bytes > MOST_BYTES) this.forget();
+    if (this.bytes + bytes > MAX_BYTES) this.forget();
     this.bytes += bytes;
   }
 
@@ -265,7 +268,10 @@ export class Automaton {
   }
 }
 
-/** Returns the error for a schema that is too ambiguous. Each byte would take long, and other sequences would wait for it. */
+/**
+ * Returns the error for a schema that is too ambiguous. Each byte would take so long that other sequences would be held
+ * up.
+ */
 export function tooAmbiguous(): HeddleError {
   return new HeddleError(
     "UNSUPPORTED",
@@ -277,7 +283,8 @@ export function tooAmbiguous(): HeddleError {
 const COUNT = 2 ** 18;
 
 /**
- * A set of nodes with their counter and callers. The nodes with the first node's callers, which are most, are in one set of packed numbers.
+ * A set of nodes with their counter and callers. Most nodes have the same callers as the first node. These nodes are in
+ * one set of packed numbers.
  */
 class Places {
   private readonly known = new Set<number>();

@@ -3,7 +3,7 @@
 /** Ranges of code points, both ends included, in ascending order and not adjacent. */
 export type CodePoints = readonly (readonly [low: number, high: number])[];
 
-/** A sequence of byte ranges: each byte lies between `low` and `high`, both included. */
+/** A sequence of byte ranges: each byte is from `low` to `high`, both included. */
 export type ByteSequence = readonly (readonly [low: number, high: number])[];
 
 export const LAST_CODE_POINT = 0x10ffff;

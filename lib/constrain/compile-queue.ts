@@ -1,10 +1,12 @@
-// Schedules compilations, so that concurrent ones block the event loop no longer than a single one, and take little more memory.
+// Schedules compilations. Concurrent compilations block the event loop no longer than a single one, and use little more
+// memory.
 import { throwIfAborted } from "../core/errors.ts";
 import { lazily } from "../core/lazy.ts";
 import type { Slices } from "../core/slices.ts";
 
-/** Milliseconds per turn of the event loop for all compilations together, and time slice of each if there are several. */
+/** Milliseconds per turn of the event loop for all compilations together. */
 const TURN_MS = 3;
+/** Time slice in milliseconds of each compilation if there are several. */
 const SHARE_MS = 1;
 /** Milliseconds after which a compilation counts as long. Usual schemas take less. */
 const LONG_MS = 20;
@@ -69,7 +71,7 @@ let long: Job<unknown>[] = [];
 let isRunning = false;
 
 /**
- * Runs a compilation in slices, interleaved with all other pending ones.
+ * Runs a compilation in slices, interleaved with the other pending compilations.
  * @param what name of the work in messages
  * @throws HeddleError ABORTED, within one turn of the event loop; any error of the work
  */

@@ -14,22 +14,20 @@ import {
   typeOf,
   typesAllowed,
 } from "./facts.ts";
-import { formatDfa, formatNames } from "./formats.ts";
 import { type Grammar, GrammarBuilder, recursion } from "./grammar.ts";
 import { JsonRules, type ObjectRule } from "./json-rules.ts";
 import { limits, tooLarge, unsupported, Work } from "./limits.ts";
-import { numberDfa } from "./numbers.ts";
-import { parsePattern, wholeTexts } from "./pattern.ts";
-import { accepts, type Dfa, dfaInSlices, intersectInSlices, isEmpty, lengthDfa } from "./regular.ts";
+import { isEmpty } from "./regular.ts";
 import { type JsonValue, type Keyword, keywordsOf, SchemaDocument } from "./schema.ts";
+import { Automata, PART, SCHEMA } from "./value-automata.ts";
 
 /**
- * Compiles a schema to a grammar of the documents that satisfy it. Properties come in the schema's order. White space is nothing, one
- * space, or a line break with an indentation. A missing `type` is inferred from the keywords. If there are `properties`, other properties
- * are allowed only with `additionalProperties`. `oneOf` is treated as `anyOf`.
+ * Compiles a schema to a grammar of the documents that satisfy it. Properties come in the schema's order. White space
+ * is nothing, one space, or a line break with an indentation. A missing `type` is inferred from the keywords. If there
+ * are `properties`, other properties are allowed only with `additionalProperties`. `oneOf` is treated as `anyOf`.
  * @param schema a JSON schema (drafts 4 to 2020-12), as plain data
- * @throws HeddleError INVALID_ARGUMENT for an invalid or unsatisfiable schema, or one beyond a limit; UNSUPPORTED for a keyword, with its
- * pointer
+ * @throws HeddleError INVALID_ARGUMENT for a schema that is invalid, unsatisfiable or beyond a limit; UNSUPPORTED for
+ * an unsupported keyword, with its JSON pointer
  */
 export function compileSchema(schema: unknown): Grammar {
   return atOnce(compiling(schema));
@@ -49,10 +47,6 @@ export function* compileDocument(document: SchemaDocument, work: Work): Slices<G
 
 type Keywords = ReadonlyMap<Keyword, JsonValue>;
 
-/** Units of work for a schema, and for each of its keywords or their values. */
-const SCHEMA = 200;
-const PART = 30;
-
 /** Compiles the schemas of one document to rules of a grammar. */
 export class SchemaCompiler {
   private readonly document: SchemaDocument;
@@ -65,7 +59,7 @@ export class SchemaCompiler {
   private readonly numbers = new Map<JsonValue, number>();
   private readonly known = new Map<string, number>();
   private readonly shared = new Map<string, number>();
-  private readonly automata = new Map<string, Dfa>();
+  private readonly automata: Automata;
   private readonly waiting: { rule: number; all: All }[] = [];
   private readonly looked = new Map<JsonValue, readonly Facts[]>();
 
@@ -76,6 +70,7 @@ export class SchemaCompiler {
     this.work = builder.work;
     this.rules = new JsonRules(builder);
     this.combiner = new Combiner((work) => this.spend(work));
+    this.automata = new Automata(document.name, this.work);
   }
 
   /** Returns the rule of documents that satisfy this schema and all of `others`. */
@@ -84,11 +79,32 @@ export class SchemaCompiler {
     if (typeof root !== "boolean" && !isObject(root))
       throw new HeddleError("INVALID_ARGUMENT", `${name}: expected an object, true or false, got ${describe(root)}`);
     const start = yield* this.ruleOf([...others, root]);
+    yield* this.fillAll();
+    return start;
+  }
+
+  /** Returns the alternatives of documents that satisfy this schema and all of `others`. */
+  *alternativesOfRoot(others: readonly JsonValue[]): Slices<readonly Facts[]> {
+    return yield* this.alternatives([...others, this.document.root], []);
+  }
+
+  /** Returns the alternatives of values that satisfy all of some parts of the schema. */
+  *alternativesOfAll(all: All): Slices<readonly Facts[]> {
+    return yield* this.alternatives(all, []);
+  }
+
+  /** Returns the rules of the values that some facts allow. */
+  *rulesFor(facts: Facts): Slices<number[]> {
+    const rules = yield* this.rulesOf(facts);
+    yield* this.fillAll();
+    return rules;
+  }
+
+  private *fillAll(): Slices<void> {
     for (let next = this.waiting.pop(); next; next = this.waiting.pop()) {
       yield* this.fill(next.rule, next.all);
       if (this.work.isDue) yield;
     }
-    return start;
   }
 
   private spend(work: number): void {
@@ -104,7 +120,7 @@ export class SchemaCompiler {
     if (!found) {
       if (!isObject(schema))
         throw new HeddleError("INVALID_ARGUMENT", `${this.where(schema)}: expected a schema, got ${describe(schema)}`);
-      found = keywordsOf(schema, this.where(schema));
+      found = keywordsOf(schema, () => this.where(schema));
       this.spend(SCHEMA + PART * found.size);
       this.keywords.set(schema, found);
     }
@@ -163,7 +179,7 @@ export class SchemaCompiler {
 
   private referred(schema: JsonValue, reference: JsonValue): JsonValue {
     this.spend(SCHEMA);
-    return this.document.resolve(reference, `${this.where(schema)}/$ref`);
+    return this.document.resolve(reference, () => `${this.where(schema)}/$ref`);
   }
 
   private *fill(rule: number, all: All): Slices<void> {
@@ -268,7 +284,7 @@ export class SchemaCompiler {
     return [...out];
   }
 
-  /** Returns the rules for what some facts allow, one per type. */
+  /** Returns the rules of the values that some facts allow, one per type. */
   private *rulesOf(facts: Facts): Slices<number[]> {
     const types = typesAllowed(facts);
     if (facts.values) {
@@ -303,8 +319,7 @@ export class SchemaCompiler {
         return yield* this.objectRule(facts);
       default: {
         const integer = type === "integer";
-        const key = this.keyOf([type, facts.low, facts.high, facts.multiples], facts.multiples.length);
-        const dfa = yield* this.automaton(key, () => numberDfa({ ...facts, integer }, facts.where, this.work));
+        const { key, dfa } = yield* this.automata.numbers(facts, integer);
         return isEmpty(dfa) ? undefined : yield* this.sharedRule(key, () => this.rules.plain(dfa));
       }
     }
@@ -319,27 +334,10 @@ export class SchemaCompiler {
     return rule;
   }
 
-  private *automaton(key: string, make: () => Slices<Dfa>): Slices<Dfa> {
-    let dfa = this.automata.get(key);
-    if (!dfa) {
-      dfa = yield* make();
-      this.automata.set(key, dfa);
-    }
-    return dfa;
-  }
-
-  /** Serializes a cache key. @param parts the number of its parts, for the budget */
-  private keyOf(of: unknown, parts: number): string {
-    this.spend(SCHEMA + PART * parts);
-    const key = JSON.stringify(of);
-    this.spend(key.length);
-    return key;
-  }
-
   private *stringRule(facts: Facts): Slices<number | undefined> {
     const { minLength, maxLength } = facts;
-    const key = this.stringKey(facts);
-    const dfa = yield* this.stringsOf(facts, key);
+    const key = this.automata.stringKey(facts);
+    const dfa = yield* this.automata.strings(facts, key);
     if (dfa) return isEmpty(dfa) ? undefined : yield* this.sharedRule(key, () => this.rules.stringOf(dfa));
     let rule = this.shared.get(key);
     if (rule === undefined) {
@@ -347,51 +345,6 @@ export class SchemaCompiler {
       this.shared.set(key, rule);
     }
     return rule;
-  }
-
-  private stringKey({ patterns, formats: names, minLength, maxLength }: Facts): string {
-    const sources = patterns.map(({ source }) => source);
-    const of = ["string", sources, names.map(({ name }) => name), minLength, `${maxLength}`];
-    return this.keyOf(of, patterns.length + names.length);
-  }
-
-  /** Returns the automaton of patterns, formats and lengths; undefined without patterns and formats. */
-  private *stringsOf(facts: Facts, key: string): Slices<Dfa | undefined> {
-    const { patterns, formats: names, minLength, maxLength, where } = facts;
-    if (patterns.length + names.length === 0) return undefined;
-    const { work } = this;
-    const parts = this.parts(facts);
-    return yield* this.automaton(key, function* () {
-      let whole: Dfa | undefined;
-      for (const part of parts) {
-        const dfa = yield* part;
-        whole = whole ? yield* intersectInSlices(whole, dfa, where, work) : dfa;
-      }
-      if (minLength === 0 && maxLength === Number.POSITIVE_INFINITY) return whole!;
-      const length = yield* lengthDfa(minLength, maxLength, where, work);
-      return yield* intersectInSlices(whole!, length, where, work);
-    });
-  }
-
-  /** Yields the automata of patterns and formats one at a time. */
-  private *parts({ patterns, formats: names }: Facts): Generator<Slices<Dfa>, void, undefined> {
-    for (const { source, where } of patterns) yield this.patternDfa(source, where);
-    for (const { name, where } of names) {
-      yield this.format(name, where);
-    }
-  }
-
-  private *format(name: string, where: string): Slices<Dfa> {
-    const dfa = yield* formatDfa(name);
-    if (!dfa) throw unsupported(where, `the format ${describe(name)} (${formatNames.join(", ")} are)`);
-    return dfa;
-  }
-
-  private patternDfa(source: string, where: string): Slices<Dfa> {
-    const { work } = this;
-    return this.automaton(`pattern ${source}`, () =>
-      dfaInSlices(wholeTexts(parsePattern(source, where, work), where, { search: true }), "json", where, work),
-    );
   }
 
   private *arrayRule({ prefix, items, minItems, maxItems }: Facts): Slices<number> {
@@ -402,14 +355,15 @@ export class SchemaCompiler {
   }
 
   private *objectRule(facts: Facts): Slices<number> {
-    const { properties, additional, required, minProperties, maxProperties } = facts;
+    const { properties, additional, closed, required, minProperties, maxProperties } = facts;
     this.spend(PART * (properties.size + required.length));
     const names = [...properties.keys(), ...required.filter((name) => !properties.has(name))];
     const isRequired = new Set(required);
-    const isOpen = additional !== undefined ? additional.every((one) => one !== false) : properties.size === 0;
+    const isOpen =
+      additional !== undefined ? additional.every((one) => one !== false) : properties.size === 0 && !closed;
     const all: ObjectRule["properties"][number][] = [];
     for (const name of names) {
-      const rule = yield* this.ruleOf(properties.get(name) ?? additional ?? []);
+      const rule = yield* this.ruleOf(properties.get(name) ?? additional ?? (closed ? [false] : []));
       all.push({ name, rule, required: isRequired.has(name) });
       if (this.work.isDue) yield;
     }
@@ -425,14 +379,7 @@ export class SchemaCompiler {
   private *allows(facts: Facts, value: JsonValue): Slices<boolean> {
     const type = typeOf(value);
     if (type === "string") {
-      const dfa = yield* this.stringsOf(facts, this.stringKey(facts));
-      this.spend((value as string).length);
-      if (dfa) {
-        const bytes = Buffer.from(JSON.stringify(value).slice(1, -1));
-        return yield* accepts(dfa, bytes, facts.where, this.work);
-      }
-      const length = characters(value as string);
-      return length >= facts.minLength && length <= facts.maxLength;
+      return yield* this.automata.acceptsString(facts, value as string);
     }
     if (type === "integer" || type === "number") {
       const { low, high, multiples } = facts;
@@ -461,12 +408,5 @@ function partsOf(keywords: Keywords): number {
     if (Array.isArray(value)) count += value.length;
     else if (isObject(value)) count += keyword === "properties" ? Object.keys(value).length : 1;
   }
-  return count;
-}
-
-/** Counts code points. A schema has no lone surrogates. */
-function characters(text: string): number {
-  let count = 0;
-  for (const _ of text) count++;
   return count;
 }

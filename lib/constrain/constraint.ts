@@ -8,7 +8,7 @@ import { checkTokens, makeTries, type TokenSource, type TokenTries } from "./tok
 const tries = new WeakMap<TokenSource, Promise<TokenTries>>();
 const masks = new WeakMap<Automaton, WeakMap<TokenTries, Map<string, Masks>>>();
 /** Maximum number of sets of end tokens, per format and vocabulary, whose masks are kept. */
-const MOST_SETS = 8;
+const MAX_SETS = 8;
 
 /**
  * Limits on the alternatives of the automaton that one document may process: an initial amount, and more for each token. They bound how
@@ -27,7 +27,13 @@ async function triesOf(source: TokenSource): Promise<TokenTries> {
   return made;
 }
 
-function masksOf(automaton: Automaton, of: TokenTries, vocabSize: number, ends: readonly number[]): Masks {
+interface Vocabulary {
+  vocabSize: number;
+  ends: ReadonlySet<number>;
+  visible: ReadonlyMap<number, string>;
+}
+
+function masksOf(automaton: Automaton, of: TokenTries, { vocabSize, ends, visible }: Vocabulary): Masks {
   let byTries = masks.get(automaton);
   if (!byTries) {
     byTries = new WeakMap();
@@ -38,12 +44,15 @@ function masksOf(automaton: Automaton, of: TokenTries, vocabSize: number, ends: 
     bySet = new Map();
     byTries.set(of, bySet);
   }
-  const sorted = [...ends].sort((a, b) => a - b);
-  const key = `${vocabSize}/${sorted.join()}`;
+  const [sortedEnds, sortedVisible] = [[...ends], [...visible.keys()]].map((ids) => ids.sort((a, b) => a - b)) as [
+    number[],
+    number[],
+  ];
+  const key = `${vocabSize}/${sortedEnds.join()}/${sortedVisible.join()}`;
   let found = bySet.get(key);
   if (!found) {
-    if (bySet.size >= MOST_SETS) bySet.delete(bySet.keys().next().value!);
-    found = new Masks(automaton, of, vocabSize, sorted);
+    if (bySet.size >= MAX_SETS) bySet.delete(bySet.keys().next().value!);
+    found = new Masks(automaton, of, { vocabSize, ends: sortedEnds, visible: sortedVisible });
     bySet.set(key, found);
   }
   return found;
@@ -53,22 +62,29 @@ function masksOf(automaton: Automaton, of: TokenTries, vocabSize: number, ends: 
 export class Constraint {
   private readonly automaton: Automaton;
   private readonly tokens: TokenSource;
-  private readonly vocabSize: number;
-  private readonly ends: ReadonlySet<number>;
+  private readonly vocabulary: Vocabulary;
   private masks: Masks | undefined;
   private state: State;
   private allowance: Allowance = { looks: FIRST_LOOKS };
 
   /**
    * @param of.vocabSize the model's vocabulary size @param of.ends end tokens, which are not part of the text
+   * @param of.visible special tokens that are part of the text, with their texts. Default: none
    * @throws HeddleError UNSUPPORTED for a tokenizer whose text is not the concatenation of its tokens' bytes
    */
-  constructor(automaton: Automaton, of: { tokens: TokenSource; vocabSize: number; ends: ReadonlySet<number> }) {
-    checkTokens(of.tokens);
+  constructor(
+    automaton: Automaton,
+    {
+      tokens,
+      vocabSize,
+      ends,
+      visible = new Map(),
+    }: { tokens: TokenSource } & Pick<Vocabulary, "vocabSize" | "ends"> & Partial<Pick<Vocabulary, "visible">>,
+  ) {
+    checkTokens(tokens);
     this.automaton = automaton;
-    this.tokens = of.tokens;
-    this.vocabSize = of.vocabSize;
-    this.ends = of.ends;
+    this.tokens = tokens;
+    this.vocabulary = { vocabSize, ends, visible };
     this.state = automaton.start;
   }
 
@@ -98,7 +114,7 @@ export class Constraint {
     const made = await this.prepared();
     let state: State | null = this.state;
     for (const token of following) {
-      state = this.ends.has(token) ? null : made.after(state, token);
+      state = this.vocabulary.ends.has(token) ? null : made.after(state, token);
       if (!state) return undefined;
     }
     if (state.final) return undefined;
@@ -113,7 +129,7 @@ export class Constraint {
     const most = this.automaton.work + LOOKS_PER_TOKEN;
     for (const token of guess) {
       if (this.automaton.work > most) break;
-      state = this.ends.has(token) ? null : made.after(state, token);
+      state = this.vocabulary.ends.has(token) ? null : made.after(state, token);
       if (!state || state.final) break;
       out.push(token);
     }
@@ -122,7 +138,7 @@ export class Constraint {
 
   /** Appends a token, which a mask of this document or of its original (see `after`) must have allowed. */
   accept(token: number): void {
-    if (this.ends.has(token)) return;
+    if (this.vocabulary.ends.has(token)) return;
     const state = this.masks?.after(this.state, token);
     if (!state) throw new HeddleError("INTERNAL", `responseFormat: token ${token} was drawn, which is not allowed`);
     this.state = state;
@@ -133,8 +149,8 @@ export class Constraint {
    * Returns a copy of the document with one more token, which a mask allowed. The copy continues independently, as beam search needs it.
    */
   after(token: number): Constraint {
-    const { automaton, tokens, vocabSize, ends } = this;
-    const made = new Constraint(automaton, { tokens, vocabSize, ends });
+    const { automaton, tokens, vocabulary } = this;
+    const made = new Constraint(automaton, { tokens, ...vocabulary });
     made.masks = this.masks;
     made.state = this.state;
     made.allowance = { ...this.allowance };
@@ -148,7 +164,7 @@ export class Constraint {
   }
 
   private async prepared(): Promise<Masks> {
-    this.masks ??= masksOf(this.automaton, await triesOf(this.tokens), this.vocabSize, [...this.ends]);
+    this.masks ??= masksOf(this.automaton, await triesOf(this.tokens), this.vocabulary);
     return this.masks;
   }
 }

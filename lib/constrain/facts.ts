@@ -6,7 +6,7 @@ import { type JsonValue, type Keyword, ValueNumbers } from "./schema.ts";
 
 export type TypeName = "null" | "boolean" | "integer" | "number" | "string" | "array" | "object";
 
-/** A conjunction of schemas. The empty one allows any value. */
+/** A conjunction of schemas. An empty conjunction allows any value. */
 export type All = readonly JsonValue[];
 
 /** The constraints of one schema, without references and combining keywords. */
@@ -24,8 +24,13 @@ export interface Facts {
   high: Bound | undefined;
   multiples: readonly number[];
   properties: ReadonlyMap<string, All>;
-  /** Schemas of additional properties; undefined if unconstrained. */
+  /**
+   * Schemas of additional properties. Undefined without the keyword: they are then allowed only in a schema without
+   * `properties` and with `closed` unset.
+   */
   additional: All | undefined;
+  /** Whether `unevaluatedProperties` is false. */
+  closed: boolean;
   required: readonly string[];
   minProperties: number;
   maxProperties: number;
@@ -52,6 +57,7 @@ export const noFacts: Facts = {
   multiples: [],
   properties: new Map(),
   additional: undefined,
+  closed: false,
   required: [],
   minProperties: 0,
   maxProperties: INFINITE,
@@ -68,6 +74,7 @@ const SPEAKS_OF: Partial<Record<Keyword, TypeName>> = {
   properties: "object",
   required: "object",
   additionalProperties: "object",
+  unevaluatedProperties: "object",
   minProperties: "object",
   maxProperties: "object",
   items: "array",
@@ -112,7 +119,7 @@ export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string
     minLength: of("minLength", count, 0),
     maxLength: of("maxLength", count, INFINITE),
     patterns: of("pattern", (value, at) => [{ source: text(value, at), where: at }], []),
-    // For numbers, `format` is only an annotation (int32, double).
+    // Unless strings are allowed, `format` is only an annotation (such as int32 or double).
     formats:
       types && !types.has("string") ? [] : of("format", (value, at) => [{ name: text(value, at), where: at }], []),
     low: numeric
@@ -124,6 +131,7 @@ export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string
     multiples: of("multipleOf", (value, at) => [positive(value, at)], []),
     properties: of("properties", propertiesOf, new Map()),
     additional: of("additionalProperties", (value, at) => [schemaAt(value, at)], undefined),
+    closed: keywords.has("unevaluatedProperties"),
     required: of("required", requiredOf, []),
     minProperties: of("minProperties", count, 0),
     maxProperties: of("maxProperties", count, INFINITE),
@@ -137,8 +145,9 @@ export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string
   };
 }
 
-/** Units of work for combining two schemas, and for each of their properties, items and values. */
+/** Units of work for combining two schemas. */
 const FACTS = 100;
+/** Units of work for each property, item or value of combined schemas. */
 const PART = 30;
 
 /** Combines the facts of schemas. It drops duplicates, so that a schema combined with itself does not grow. */
@@ -169,6 +178,7 @@ export class Combiner {
       multiples: this.joined(a.multiples, b.multiples),
       properties: this.properties(a, b),
       additional: this.rest(a.additional, b.additional),
+      closed: a.closed || b.closed,
       required: this.joined(a.required, b.required),
       minProperties: Math.max(a.minProperties, b.minProperties),
       maxProperties: Math.min(a.maxProperties, b.maxProperties),

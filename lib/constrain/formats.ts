@@ -112,7 +112,7 @@ export function* formatDfa(name: string): Slices<Dfa | undefined> {
 }
 
 function* partDfa(sources: readonly string[], name: string): Slices<Dfa> {
-  // The result is shared, so it has its own budget.
+  // The result is shared by all schemas, so the work does not count towards the budget of one schema.
   const work = new Work();
   let whole: Dfa | undefined;
   for (const source of sources) {

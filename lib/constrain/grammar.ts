@@ -4,7 +4,10 @@ import type { Slices } from "../core/slices.ts";
 import { limits, tooLarge, Work } from "./limits.ts";
 import type { Dfa, Edge } from "./regular.ts";
 
-/** Conditions of a free edge on the rule's counter. `count` needs a count below the maximum and adds 1, `enough` needs the minimum. */
+/**
+ * Conditions of a free edge on the rule's counter. `count` requires a count below the maximum, and adds 1. `enough`
+ * requires a count of at least the minimum.
+ */
 export const Guard = { none: 0, count: 1, enough: 2 } as const;
 
 /** An edge that reads nothing, with its condition. */
@@ -29,9 +32,11 @@ export interface Rule {
 
 export const free = (to: number): FreeEdge => ({ to, guard: Guard.none });
 
-/** Units of work for making a node, making an edge, and visiting either later. */
+/** Units of work for making a node. */
 const NODE = 80;
+/** Units of work for making an edge. */
 const EDGE = 20;
+/** Units of work for visiting a node or an edge. */
 const LOOK = 4;
 /** Number of bytes of a text that become nodes between two yields. */
 const CHUNK = 512;
@@ -44,11 +49,11 @@ export interface Grammar {
   readonly nodes: readonly GrammarNode[];
   readonly rules: readonly Rule[];
   readonly root: number;
-  /** Texts that added tokens may represent. Other added tokens match no text here. */
+  /** Texts that added tokens may represent. Added tokens with other texts match nothing. */
   readonly markup?: readonly string[];
 }
 
-/** Builds rules from their end to their beginning, because nodes refer to those that follow them. */
+/** Builds rules from their end to their beginning, because a node refers to the nodes that follow it. */
 export class GrammarBuilder {
   readonly nodes: GrammarNode[] = [{ kind: "end" }];
   readonly rules: Rule[] = [];
@@ -114,7 +119,7 @@ export class GrammarBuilder {
     if (this.nodes.length + count > limits.nodes) throw this.tooManyNodes();
   }
 
-  /** Makes nodes that read exactly these bytes. Use `text` for long ones. */
+  /** Makes nodes that read exactly these bytes. Use `text` for long texts. */
   literal(rule: number, text: string | Uint8Array, then: number): number {
     const bytes = typeof text === "string" ? Buffer.from(text) : text;
     this.checkRoom(bytes.length);
@@ -181,7 +186,7 @@ export class GrammarBuilder {
   private *completable(): Slices<Uint8Array> {
     const { nodes, rules } = this;
     // For each node, list the nodes to visit again when it is found useful: its predecessors, and the callers of the rule that it starts.
-    // The lists of all nodes are concatenated; that of node i ends at `ends[i]`.
+    // The lists of all nodes are concatenated. The list of node i starts at `ends[i]` and ends before `ends[i + 1]`.
     const ends = new Int32Array(nodes.length + 1);
     for (const node of nodes) {
       forEachNext(node, rules, (next) => {
@@ -266,7 +271,10 @@ export class GrammarBuilder {
   }
 }
 
-/** Calls `use` with each node that this one leads to. For a call these are the start of the rule, and the node after the call. */
+/**
+ * Calls `use` with each node that `node` leads to. A call leads to the start of its rule and to the node after the
+ * call.
+ */
 function forEachNext(node: GrammarNode, rules: readonly Rule[], use: (next: number) => void): void {
   if (node.kind === "bytes") for (const edge of node.edges) use(edge[2]);
   else if (node.kind === "free") for (const edge of node.edges) use(edge.to);
@@ -279,14 +287,10 @@ function forEachNext(node: GrammarNode, rules: readonly Rule[], use: (next: numb
 
 /** Returns a node without edges to nodes that are not useful. */
 function onlyTo(node: GrammarNode, useful: Uint8Array): GrammarNode {
-  if (node.kind === "bytes") {
-    const edges = node.edges.filter((edge) => useful[edge[2]]);
-    return edges.length === node.edges.length ? node : { ...node, edges };
-  }
-  if (node.kind === "free") {
-    const edges = node.edges.filter((edge) => useful[edge.to]);
-    return edges.length === node.edges.length ? node : { ...node, edges };
-  }
+  if (node.kind === "bytes" && !node.edges.every((edge) => useful[edge[2]]))
+    return { ...node, edges: node.edges.filter((edge) => useful[edge[2]]) };
+  if (node.kind === "free" && !node.edges.every((edge) => useful[edge.to]))
+    return { ...node, edges: node.edges.filter((edge) => useful[edge.to]) };
   return node;
 }
 

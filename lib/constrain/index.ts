@@ -4,12 +4,18 @@ export { compileSchema } from "./compile-schema.ts";
 export { Constraint } from "./constraint.ts";
 export type { Mask } from "./masks.ts";
 export {
+  type AnswerFormat,
   compiledAhead,
   compileFormat,
   compileRegex,
+  formatType,
+  type JsonFormat,
   type JsonSchema,
   type NamedSchema,
+  type Parsed,
   type ResponseFormat,
   type ToolCallsFormat,
+  type Validated,
+  withParsed,
 } from "./response-format.ts";
-export { TOOL_CALL } from "./tool-calls.ts";
+export type { StandardIssue, StandardResult, StandardSchema } from "./standard-schema.ts";

@@ -5,20 +5,21 @@ import { limits, tooLarge } from "./limits.ts";
 import type { Dfa, Edge } from "./regular.ts";
 import type { JsonValue } from "./schema.ts";
 
-/** Maximum number of spaces or tabs of an indentation, so that white space always ends. */
-const MOST_SPACES = 20;
-const MOST_TABS = 8;
+/** Maximum number of spaces of an indentation. It is limited so that white space always ends. */
+const MAX_SPACES = 20;
+/** Maximum number of tabs of an indentation. */
+const MAX_TABS = 8;
 
-/** The properties of an object, and how many it has. */
+/** The properties of an object, and the bounds of their number. */
 export interface ObjectRule {
   properties: readonly { name: string; rule: number; required: boolean }[];
-  /** The rule for values of additional properties, which come after the named ones. */
+  /** The rule for values of additional properties, which come after the named properties. */
   additional: number | undefined;
   least: number;
   most: number;
 }
 
-/** The rules of an array's items, and how many it has. */
+/** The rules of an array's items, and the bounds of their number. */
 export interface ArrayRule {
   prefix: readonly number[];
   rest: number | undefined;
@@ -26,8 +27,9 @@ export interface ArrayRule {
   most: number;
 }
 
-/** Units of work (see `limits.work`) per literal value, and per text that is compared with others. */
+/** Units of work (see `limits.work`) per literal value. */
 const VALUE = 50;
+/** Units of work per text that is compared with others. */
 const WORD = 10;
 
 /** Makes rules and nodes for JSON values. */
@@ -52,7 +54,7 @@ export class JsonRules {
         }
         return node;
       };
-      const line = builder.choice([END, run(0x20, MOST_SPACES), run(0x09, MOST_TABS)]);
+      const line = builder.choice([END, run(0x20, MAX_SPACES), run(0x09, MAX_TABS)]);
       const start = builder.bytes(rule, [
         [0x20, 0x20, END],
         [0x0a, 0x0a, line],
@@ -167,7 +169,7 @@ export class JsonRules {
     );
   }
 
-  /** Returns the rule of one of some values, with optional white space where JSON allows it. */
+  /** Returns a rule that matches any of the values, with optional white space where JSON allows it. */
   *literals(values: readonly JsonValue[]): Slices<number> {
     const rule = this.builder.rule();
     const { work, where } = this.builder;
@@ -184,7 +186,10 @@ export class JsonRules {
     return this.begin(rule, this.builder.choice(starts));
   }
 
-  /** Makes nodes for one of the texts, of which there is at least one. Texts with a common prefix share its nodes. */
+  /**
+   * Makes nodes that match any of the texts. There must be at least one text. Texts with a common prefix share its
+   * nodes.
+   */
   private *words(rule: number, texts: readonly Uint8Array[], then: number): Slices<number> {
     const { builder } = this;
     const { work, where } = builder;
@@ -294,7 +299,7 @@ export class JsonRules {
     const rule = builder.rule();
     const close = this.byte(rule, "}", END);
     const closeAfter = this.space(close);
-    // States count the properties so far, up to `top`. Larger counts would allow the same as `top`.
+    // States count the properties so far, up to `top`. Larger counts allow the same continuations as `top`.
     const isBounded = most < Number.POSITIVE_INFINITY && (additional !== undefined || most < properties.length);
     const top = isBounded ? most : Math.max(1, least);
     if ((top + 1) * (properties.length + 1) > limits.nodes)
@@ -379,7 +384,10 @@ class OtherNames {
     throw tooLarge(where, limits.nameLength, "bytes of a property's name together with additionalProperties");
   }
 
-  /** Makes nodes for any other name. While it shares a prefix with an excluded name, only JSON.stringify's escapes are accepted. */
+  /**
+   * Makes nodes for any name that is not excluded. While a name shares a prefix with an excluded name, only
+   * JSON.stringify's escapes are accepted.
+   */
   *name(then: number): Slices<number> {
     const { rules, rule } = this;
     this.texts ??= this.names.map((name) => this.encoded(name));

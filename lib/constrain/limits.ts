@@ -9,7 +9,7 @@ export const limits = {
   depth: 128,
   /** Maximum number of JSON values in the schema. */
   values: 50_000,
-  /** Maximum total length of its strings and names in UTF-16 units. */
+  /** Maximum total length of the schema's strings and names in UTF-16 units. */
   text: 2 << 20,
   /** Maximum length in bytes of a property's name if there are additional properties. */
   nameLength: 1024,
@@ -22,8 +22,9 @@ export const limits = {
   nodes: 200_000,
   patternLength: 10_000,
   patternDepth: 100,
-  /** Maximum number of states of one pattern, before and after determinization. */
+  /** Maximum number of states of one pattern before determinization. */
   patternNodes: 50_000,
+  /** Maximum number of states of one pattern after determinization. */
   patternStates: 10_000,
 } as const;
 
@@ -34,6 +35,11 @@ export function tooLarge(where: string, most: number, what: string): HeddleError
 
 export function unsupported(where: string, what: string): HeddleError {
   return new HeddleError("UNSUPPORTED", `${where}: ${what} is not supported`);
+}
+
+/** Returns the error for a tool that the model's form of tool calls cannot express. */
+export function unsupportedInCalls(where: string, what: string): HeddleError {
+  return new HeddleError("UNSUPPORTED", `${where}: ${what} is not supported in this model's form of tool calls`);
 }
 
 /** Units of work after which a compilation should yield: a fraction of a millisecond. */

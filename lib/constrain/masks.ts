@@ -7,8 +7,8 @@ import type { TokenTree, TokenTries } from "./token-tries.ts";
 export type Mask = { readonly allowed: Int32Array } | { readonly forbidden: Int32Array };
 
 /** Maximum number of ids in all cached masks together: 16 MB. */
-const MOST_IDS = 4 << 20;
-const MOST_MASKS = 4096;
+const MAX_IDS = 4 << 20;
+const MAX_MASKS = 4096;
 const STEPS = 512;
 /** Units of `Automaton.work` between two yields. They take about as much time as STEPS steps to cached states. */
 const LOOKS = 256;
@@ -32,10 +32,15 @@ export class Masks {
   private readonly markup = new Map<number, Uint8Array>();
 
   /**
-   * @param vocabSize the model's vocabulary size; ids beyond are never allowed
-   * @param ends tokens that end a document. They are allowed only if the document is complete
+   * @param of.vocabSize the model's vocabulary size; ids beyond are never allowed
+   * @param of.ends tokens that end a document. They are allowed only if the document is complete
+   * @param of.visible special tokens that are part of the text
    */
-  constructor(automaton: Automaton, tries: TokenTries, vocabSize: number, ends: readonly number[]) {
+  constructor(
+    automaton: Automaton,
+    tries: TokenTries,
+    { vocabSize, ends, visible }: { vocabSize: number; ends: readonly number[]; visible: readonly number[] },
+  ) {
     this.automaton = automaton;
     this.tries = tries;
     this.vocabSize = vocabSize;
@@ -43,8 +48,9 @@ export class Masks {
     this.plain = new Uint8Array(vocabSize);
     for (const id of tries.plainIds) if (id < vocabSize) this.plain[id] = 1;
     for (const text of automaton.grammar.markup ?? []) {
-      const id = tries.markup.get(text);
-      if (id !== undefined && id < vocabSize) this.markup.set(id, Buffer.from(text));
+      const token = tries.markup.get(text);
+      if (!token || token.id >= vocabSize || ends.includes(token.id)) continue;
+      if (!token.isSpecial || visible.includes(token.id)) this.markup.set(token.id, Buffer.from(text));
     }
   }
 
@@ -154,7 +160,7 @@ export class Masks {
     this.known.set(state, mask);
     this.held += size(mask);
     for (const [oldest, of] of this.known) {
-      if (oldest === state || (this.held <= MOST_IDS && this.known.size <= MOST_MASKS)) break;
+      if (oldest === state || (this.held <= MAX_IDS && this.known.size <= MAX_MASKS)) break;
       this.known.delete(oldest);
       this.held -= size(of);
     }

@@ -2,7 +2,7 @@
 import type { Dfa, Edge, Machine } from "./regular.ts";
 
 /** Maximum number of multiples between bounds to list one by one. For more, an automaton tracks the remainder. */
-const MOST_LISTED = 4096;
+const MAX_LISTED = 4096;
 
 /**
  * Returns a machine that accepts multiples of an integer. It has a state per remainder. For a large integer these are too many to create
@@ -17,7 +17,7 @@ export function multiplesOf(modulus: number): Machine {
     accepts: (state) => state === 0,
     edgesOf: (state) =>
       state < 0 ? [...(state === -2 ? [[0x2d, 0x2d, -1] as const] : []), ...onwards(0)] : onwards(state),
-    states: `states for the multiples of ${modulus} (a minimum and a maximum that leave at most ${MOST_LISTED} of them take few)`,
+    states: `states for the multiples of ${modulus} (a minimum and a maximum that leave at most ${MAX_LISTED} of them take few)`,
   };
 }
 
@@ -36,7 +36,7 @@ export function listedMultiples(moduli: readonly number[], least: bigint, most: 
   }
   const first = least > 0n ? (least + step - 1n) / step : -(-least / step);
   const last = most < 0n ? -((-most + step - 1n) / step) : most / step;
-  if (last - first >= BigInt(MOST_LISTED)) return undefined;
+  if (last - first >= BigInt(MAX_LISTED)) return undefined;
   const out: string[] = [];
   for (let value = first * step; value <= last * step; value += step)
     if (BigInt(Number(value)) === value) out.push(String(value));

@@ -27,9 +27,11 @@ const FRACTION_DIGITS = 22;
 const EXACT_DIGITS = 15;
 /** Largest divisor for which ten times a remainder plus a digit is exact. */
 const LARGEST_MULTIPLE = 10 ** (EXACT_DIGITS - 1);
-/** Units of work for a rule's bounds, for each of its divisors, and for each multiple that is listed. */
+/** Units of work for a rule's bounds. */
 const RULE = 10_000;
+/** Units of work for each divisor of a rule. */
 const MULTIPLE = 100;
+/** Units of work for each multiple that is listed. */
 const LISTED = 1000;
 
 const char = (text: string) => concat(...Array.from(text, (c) => set([c.charCodeAt(0), c.charCodeAt(0)])));
@@ -124,8 +126,9 @@ function integerDfa(low: Bound | undefined, high: Bound | undefined, where: stri
 }
 
 /**
- * Returns the smallest and the largest integer between two bounds. A bound that all integers of up to INTEGER_DIGITS digits satisfy is omitted.
- * @throws HeddleError UNSUPPORTED if only integers of more than INTEGER_DIGITS digits lie between them
+ * Returns the smallest and the largest integer between two bounds. A bound that all integers of up to INTEGER_DIGITS
+ * digits satisfy is omitted.
+ * @throws HeddleError UNSUPPORTED if all integers between them have more than INTEGER_DIGITS digits
  */
 function wholeBounds(low: Bound | undefined, high: Bound | undefined, where: string) {
   const written = 10 ** INTEGER_DIGITS;
@@ -164,7 +167,7 @@ function naturals(low: bigint, high: bigint | undefined): Pattern {
   return parts.length === 0 ? nothing : either(...parts);
 }
 
-/** Returns a pattern of the digit strings between two of equal length. */
+/** Returns a pattern of the digit strings from `low` to `high`, which have the same length. */
 function sameLength(low: string, high: string): Pattern {
   if (low === "") return empty;
   const [a, b] = [Number(low[0]), Number(high[0])];
@@ -223,7 +226,7 @@ function* boundedDfa(
   return signed(upwards, downwards);
 }
 
-/** Joins an automaton of positive numbers and one of the digits of negative numbers. */
+/** Joins the automaton of positive numbers and, after a minus sign, the automaton of negative numbers' digits. */
 function signed(upwards: Dfa | undefined, downwards: Dfa | undefined): Dfa {
   const accepting: boolean[] = [false];
   const edges: Edge[][] = [[]];

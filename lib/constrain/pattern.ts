@@ -1,4 +1,5 @@
-// Parses regular expressions to trees. It supports the regular subset of JavaScript's, over code points (flag u).
+// Parses regular expressions to trees. It supports the regular subset of JavaScript's syntax, over code points (flag
+// u).
 import { HeddleError } from "../core/errors.ts";
 import { type CodePoints, complement, LAST_CODE_POINT, union } from "./code-points.ts";
 import { limits, tooLarge, unsupported, Work } from "./limits.ts";
@@ -65,8 +66,9 @@ export function parsePattern(source: string, where: string, work = new Work()): 
   return new Parser(source, where, work).parse();
 }
 
-/** Units of work for reading a character, and a range in a class. */
+/** Units of work for reading a character. */
 const CHARACTER = 60;
+/** Units of work for reading a range in a class. */
 const RANGE = 20;
 
 class Parser {
@@ -262,8 +264,9 @@ export function wholeTexts(pattern: Pattern, where: string, { search }: { search
 }
 
 interface Place {
-  /** Whether nothing comes before (`first`) or after (`last`) it. */
+  /** Whether nothing comes before the pattern. */
   first: boolean;
+  /** Whether nothing comes after the pattern. */
   last: boolean;
   search: boolean;
   where: string;
@@ -293,7 +296,7 @@ function anchored(pattern: Pattern, place: Place): Pattern {
   return concat(...(openStart ? [anyText] : []), ...out, ...(openEnd ? [anyText] : []));
 }
 
-/** Collects the anchors of a pattern and everything that contains one. @returns whether there is any */
+/** Collects all parts of a pattern that are or contain an anchor. @returns whether there is any */
 function findAnchors(pattern: Pattern, found: Set<Pattern>): boolean {
   let any = pattern.kind === "start" || pattern.kind === "end";
   if (pattern.kind === "repeat") any = findAnchors(pattern.part, found);

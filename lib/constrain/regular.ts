@@ -18,15 +18,18 @@ export interface Dfa {
 /** The encoding of characters: plain UTF-8, or as inside a JSON string. */
 export type Writing = "plain" | "json";
 
-/** The quantity that errors about the limit on states name. */
+/** Name of the limited quantity in errors about too many states. */
 const STATES = "states of its automaton";
 
-/** Units of work for a node and an edge of the nondeterministic automaton, and an edge of the deterministic one. */
+/** Units of work for a node of the nondeterministic automaton. */
 const NFA_NODE = 30;
+/** Units of work for an edge of the nondeterministic automaton. */
 const NFA_EDGE = 16;
+/** Units of work for an edge of the deterministic automaton. */
 const DFA_EDGE = 30;
-/** Units of work for visiting a node, and for each number in a list that identifies a state. */
+/** Units of work for visiting a node. */
 const VISIT = 8;
+/** Units of work for each number in a list that identifies a state. */
 const NAMING = 20;
 /** Units of work for encoding a range of characters as bytes. */
 const RANGE = 400;
@@ -154,8 +157,8 @@ class Nfa {
 }
 
 /**
- * Returns edges that read the bytes of one character, from node 0 to node −1. Sequences share common prefixes and suffixes: each set of
- * remaining sequences has one node, whatever came before it.
+ * Returns edges that read the bytes of one character, from node 0 to node −1. Sequences share common prefixes and
+ * suffixes: each set of remaining sequences has one node, regardless of the bytes before it.
  */
 function characterEdges(sequences: readonly ByteSequence[]): Edge[][] {
   const nodes: Edge[][] = [];
@@ -188,7 +191,7 @@ function* determinize(nfa: Nfa, pattern: Pattern, where: string, work: Work): Sl
   const spend = (amount: number) => work.spend(amount, where);
   const mark = new Int32Array(nfa.free.length).fill(-1);
   let round = 0;
-  /** The epsilon closure, reduced to nodes with byte edges and the end. */
+  /** Returns the epsilon closure, reduced to nodes with byte edges and the end node. */
   const closure = (nodes: readonly number[]): number[] => {
     round++;
     const stack = [...nodes];
@@ -231,7 +234,9 @@ function* determinize(nfa: Nfa, pattern: Pattern, where: string, work: Work): Sl
   return yield* trimmed({ start: 0, accepting, edges }, work, where);
 }
 
-/** Converts overlapping edges to disjoint ones, each of which leads to one state: the set of all nodes that its bytes led to. */
+/**
+ * Converts overlapping edges to disjoint edges. Each leads to one state: the set of all nodes that its bytes led to.
+ */
 function* disjoint(
   all: readonly Edge[],
   stateOf: (nodes: readonly number[]) => number,
@@ -293,7 +298,7 @@ export interface Machine {
   start: number;
   accepts(state: number): boolean;
   edgesOf(state: number): readonly Edge[];
-  /** The quantity that errors about the limit on states name. */
+  /** Name of the limited quantity in errors about too many states. */
   states: string;
 }
 

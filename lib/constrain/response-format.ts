@@ -1,4 +1,5 @@
 // Checks and compiles response formats.
+import { type CallFormatName, callFormatNames } from "../answers/catalogue.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { nearest } from "../core/nearest-name.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
@@ -10,6 +11,7 @@ import { Work } from "./limits.ts";
 import { parsePattern, wholeTexts } from "./pattern.ts";
 import { dfaInSlices } from "./regular.ts";
 import { SchemaDocument } from "./schema.ts";
+import { isStandardSchema, jsonSchemaOf, parsedBy, type StandardSchema } from "./standard-schema.ts";
 import { callableTools, compileToolCalls } from "./tool-calls.ts";
 
 /** A JSON schema, as plain data. */
@@ -30,14 +32,44 @@ export interface NamedSchema {
 export type ResponseFormat =
   | { type: "text" }
   | { type: "json_object" }
-  | ({ type: "json_schema" } & NamedSchema)
-  | { type: "json_schema"; json_schema: NamedSchema }
-  | { type: "json_schema"; jsonSchema: NamedSchema }
+  | ({ type: "json_schema" } & NamedSchema & Validated)
+  | ({ type: "json_schema"; json_schema: NamedSchema } & Validated)
+  | ({ type: "json_schema"; jsonSchema: NamedSchema } & Validated)
   | { type: "regex"; pattern: string }
   | ToolCallsFormat;
 
+/** A JSON format: any object, or JSON that satisfies a schema. */
+export type JsonFormat = Extract<ResponseFormat, { type: "json_object" | "json_schema" }>;
+
 /**
- * A call of one of several tools, in the form of Hermes' and Qwen's templates: `<tool_call>\n{"name": …, "arguments": …}\n</tool_call>`.
+ * A library's schema that checks and converts the answer, in addition to the JSON schema. Its output is the answer's
+ * `parsed`.
+ */
+export interface Validated {
+  validate?: StandardSchema | undefined;
+}
+
+/** A response format, or a schema of zod, valibot, arktype or another library of https://standardschema.dev. */
+export type AnswerFormat = ResponseFormat | StandardSchema;
+
+type OutputOf<S extends StandardSchema> = NonNullable<S["~standard"]["types"]>["output"];
+
+/** The schema that checks answers in a format; `never` for none. */
+type CheckOf<Format> = [Format] extends [StandardSchema]
+  ? Format
+  : [Format] extends [{ validate: infer S extends StandardSchema }]
+    ? S
+    : never;
+
+/** An answer in a format: with a schema it has `parsed`, of the schema's output type. `parsed` is optional if the format may be undefined. */
+export type Parsed<Whole, Format> = [CheckOf<NonNullable<Format>>] extends [never]
+  ? Whole
+  : undefined extends Format
+    ? Whole & { parsed?: OutputOf<CheckOf<NonNullable<Format>>> }
+    : Whole & { parsed: OutputOf<CheckOf<NonNullable<Format>>> };
+
+/**
+ * A call of one of several tools, in the form of a family's chat template, such as `<tool_call>\n{"name": …, "arguments": …}\n</tool_call>`.
  * The arguments satisfy the tool's schema.
  */
 export interface ToolCallsFormat {
@@ -46,8 +78,17 @@ export interface ToolCallsFormat {
   tools: readonly unknown[];
   /** Name of the only tool that may be called. */
   name?: string | undefined;
-  /** Whether there may be several calls, one per line. Default false. */
+  /** Whether there may be several calls. Default false. */
   parallel?: boolean | undefined;
+  /** Form of the calls. Default: `"hermes"`, that of Hermes and Qwen. `model.chat` and the server choose it by the chat template. */
+  format?: CallFormatName | undefined;
+  /** Text that ends the reasoning before the calls, such as `"</think>"`. Set it if the prompt begins the reasoning. */
+  reasoningEnd?: string | undefined;
+  /**
+   * Format of an answer without calls. The model then chooses between this format and a call. Default: the answer is a
+   * call.
+   */
+  otherwise?: JsonFormat | undefined;
 }
 
 const TYPES = ["text", "json_object", "json_schema", "regex", "tool_calls"];
@@ -55,34 +96,55 @@ const SCHEMA_NAMES = ["schema", "name", "description", "strict"];
 const NAMES: Readonly<Record<string, readonly string[]>> = {
   text: ["type"],
   json_object: ["type"],
-  json_schema: ["type", ...SCHEMA_NAMES, "json_schema", "jsonSchema"],
+  json_schema: ["type", ...SCHEMA_NAMES, "json_schema", "jsonSchema", "validate"],
   regex: ["type", "pattern"],
-  tool_calls: ["type", "tools", "name", "parallel"],
+  tool_calls: ["type", "tools", "name", "parallel", "format", "reasoningEnd", "otherwise"],
 };
 
 /** Automata of recently used formats. Later calls reuse their states and masks. */
 const kept = new Map<string, Automaton>();
-const MOST_KEPT = 16;
+const MAX_KEPT = 16;
 /** Maximum number of bytes of the states of all kept automata. */
-const MOST_KEPT_BYTES = 128 << 20;
-/** Maximum length in characters of a format that is kept. A longer one is not serialized to a key. */
+const MAX_KEPT_BYTES = 128 << 20;
+/** Maximum length in characters of a format that is kept. A longer format is neither kept nor serialized to a key. */
 const LONGEST_KEPT = 1 << 16;
 
 /**
  * Compiles a format to an automaton, or returns undefined for plain text.
  * @throws HeddleError INVALID_ARGUMENT for an invalid format, schema or pattern; UNSUPPORTED for an unsupported part
  */
-export function compileFormat(format: ResponseFormat): Automaton | undefined {
+export function compileFormat(format: AnswerFormat): Automaton | undefined {
   return atOnce(compiling(format));
 }
 
 /** A compiled format, which replaces its source in options. */
 class CompiledFormat {
   readonly automaton: Automaton | undefined;
+  /** The schema that checks complete answers. */
+  readonly schema: StandardSchema | undefined;
 
-  constructor(automaton: Automaton | undefined) {
+  constructor(automaton: Automaton | undefined, schema: StandardSchema | undefined) {
     this.automaton = automaton;
+    this.schema = schema;
   }
+}
+
+/** Returns the type of a format for checks and messages: "text" for none. */
+export function formatType(format: AnswerFormat | undefined): string {
+  return isStandardSchema(format) ? "json_schema" : (format?.type ?? "text");
+}
+
+/**
+ * Adds `parsed` to a complete answer if the options of its call have a schema for it.
+ * @param options as `compiledAhead` returned them
+ * @throws HeddleError INVALID_ANSWER if the answer was cut, or if the schema rejects it
+ */
+export async function withParsed<T extends Parameters<typeof parsedBy>[1]>(
+  completion: T,
+  { responseFormat: format }: { responseFormat?: AnswerFormat | undefined },
+): Promise<T & { parsed?: unknown }> {
+  const schema = format instanceof CompiledFormat ? format.schema : undefined;
+  return schema ? { ...completion, parsed: await parsedBy(schema, completion) } : completion;
 }
 
 /**
@@ -92,16 +154,18 @@ class CompiledFormat {
  * @throws HeddleError as compileFormat; ABORTED
  */
 export async function compiledAhead<
-  T extends { responseFormat?: ResponseFormat | undefined; signal?: AbortSignal | undefined },
+  T extends { responseFormat?: AnswerFormat | undefined; signal?: AbortSignal | undefined },
 >(options: T, signal: AbortSignal | undefined = options.signal): Promise<T> {
   const format = options.responseFormat;
   if (format === undefined || format instanceof CompiledFormat) return options;
   const automaton = await compileInTurns(compiling(format), "responseFormat", signal);
-  return { ...options, responseFormat: new CompiledFormat(automaton) };
+  const schema = isStandardSchema(format) ? format : (format as Validated).validate;
+  return { ...options, responseFormat: new CompiledFormat(automaton, schema) };
 }
 
-function* compiling(format: ResponseFormat): Slices<Automaton | undefined> {
+function* compiling(format: AnswerFormat): Slices<Automaton | undefined> {
   if (format instanceof CompiledFormat) return format.automaton;
+  if (isStandardSchema(format)) return yield* schemaAutomaton(jsonSchemaOf(format), new Work());
   const given: unknown = format;
   if (typeof given !== "object" || given === null || Array.isArray(given))
     throw invalidArgument("responseFormat", 'an object such as { type: "json_object" }', given);
@@ -113,26 +177,34 @@ function* compiling(format: ResponseFormat): Slices<Automaton | undefined> {
   switch (format.type) {
     case "text":
       return undefined;
-    case "json_object":
-      return yield* schemaAutomaton({ type: "object" }, work);
     case "regex": {
       const { pattern } = format;
       if (typeof pattern !== "string") throw invalidArgument("responseFormat.pattern", "a string", pattern);
       return yield* automatonOf(pattern.length, () => `regex ${pattern}`, compilePattern(pattern, work));
     }
     case "tool_calls": {
-      const { tools, name, parallel = false } = format;
-      if (name !== undefined && typeof name !== "string")
-        throw invalidArgument("responseFormat.name", "a string", name);
+      const { tools, name, parallel = false, format: form = "hermes", reasoningEnd, otherwise } = format;
+      for (const [key, value] of Object.entries({ name, reasoningEnd }))
+        if (value !== undefined && (typeof value !== "string" || (key === "reasoningEnd" && value === "")))
+          throw invalidArgument(`responseFormat.${key}`, "a string", value);
       if (typeof parallel !== "boolean") throw invalidArgument("responseFormat.parallel", "true or false", parallel);
+      if (!callFormatNames.includes(form))
+        throw invalidArgument("responseFormat.format", `one of ${callFormatNames.join(", ")}`, form);
       const callable = yield* callableTools(tools, work, name);
       const size = callable.reduce((sum, tool) => sum + tool.name.length + tool.parameters.size, 0);
-      const key = () =>
-        `tool_calls ${parallel} ${JSON.stringify(callable.map((tool) => [tool.name, tool.parameters.root]))}`;
-      return yield* automatonOf(size, key, compileToolCalls(callable, parallel, work));
+      const json =
+        otherwise === undefined
+          ? undefined
+          : yield* SchemaDocument.read(jsonSchemaIn(checkedOtherwise(otherwise)), work);
+      const written = { format: form, several: parallel, reasoningEnd, otherwise: json };
+      const key = () => {
+        const shown = { ...written, otherwise: json?.root };
+        return `tool_calls ${JSON.stringify([shown, callable.map((tool) => [tool.name, tool.parameters.root])])}`;
+      };
+      return yield* automatonOf(size + (json?.size ?? 0), key, compileToolCalls(callable, written, work));
     }
     default:
-      return yield* schemaAutomaton(schemaOf(format), work);
+      return yield* schemaAutomaton(jsonSchemaIn(format), work);
   }
 }
 
@@ -144,6 +216,20 @@ function* schemaAutomaton(schema: unknown, work: Work): Slices<Automaton> {
     () => `schema ${JSON.stringify(document.root)}`,
     compileDocument(document, work),
   );
+}
+
+/** Returns the schema of a JSON format. */
+function jsonSchemaIn(format: JsonFormat): unknown {
+  return format.type === "json_object" ? { type: "object" } : schemaOf(format);
+}
+
+function checkedOtherwise(given: unknown): JsonFormat {
+  const where = "responseFormat.otherwise";
+  const { type } = (given ?? {}) as { type?: unknown };
+  if (type !== "json_object" && type !== "json_schema")
+    throw invalidArgument(`${where}.type`, "json_object or json_schema", type);
+  checkNames(given as object, NAMES[type]!, where);
+  return given as JsonFormat;
 }
 
 /** Compiles a pattern to the grammar of texts that it matches completely. `^` and `$` at its ends are redundant. */
@@ -176,6 +262,9 @@ function schemaOf(format: Extract<ResponseFormat, { type: "json_schema" }>): unk
   const { schema, json_schema, jsonSchema } = format as Partial<
     Record<"schema" | "json_schema" | "jsonSchema", unknown>
   >;
+  const { validate } = format;
+  if (validate !== undefined && !isStandardSchema(validate))
+    throw invalidArgument("responseFormat.validate", "a schema with ~standard.validate", validate);
   const nested = json_schema ?? jsonSchema;
   if (nested === undefined) {
     checkNote(format as NamedSchema, "responseFormat");
@@ -193,6 +282,14 @@ function schemaOf(format: Extract<ResponseFormat, { type: "json_schema" }>): unk
 
 function given(schema: unknown, where: string): unknown {
   if (schema === undefined) throw invalidArgument(`${where}.schema`, "a JSON schema", schema);
+  if (schema === null) return schema; // refused when it is read
+  // JSON schemas that zod makes are plain objects with a hidden ~standard.
+  const isPlain = Object.getPrototypeOf(schema) === Object.prototype && !Object.keys(schema).includes("~standard");
+  if (isStandardSchema(schema) && !isPlain)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `${where}.schema: expected a JSON schema, got a schema of ${schema["~standard"].vendor}: pass it as responseFormat itself`,
+    );
   return schema;
 }
 
@@ -212,7 +309,7 @@ function* automatonOf(size: number, key: () => string, grammar: Slices<Grammar>)
   let bytes = 0;
   for (const one of kept.values()) bytes += one.size;
   for (const [oldest, one] of kept) {
-    if (oldest === name || (kept.size <= MOST_KEPT && bytes <= MOST_KEPT_BYTES)) break;
+    if (oldest === name || (kept.size <= MAX_KEPT && bytes <= MAX_KEPT_BYTES)) break;
     kept.delete(oldest);
     bytes -= one.size;
   }

@@ -1,5 +1,5 @@
 // Reads JSON schemas: copies them, checks their keywords, and resolves references.
-import { describe, invalidArgument } from "../core/errors.ts";
+import { describe, type HeddleError, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { nearest } from "../core/nearest-name.ts";
 import type { Slices } from "../core/slices.ts";
@@ -11,12 +11,14 @@ export type SchemaObject = { [key: string]: JsonValue };
 /** Keywords that constrain documents and are supported. */
 const KEYWORDS = [
   ...["$ref", "allOf", "anyOf", "oneOf", "type", "enum", "const"],
-  ...["properties", "required", "additionalProperties", "minProperties", "maxProperties"],
+  ...["properties", "required", "additionalProperties", "unevaluatedProperties"],
+  ...["minProperties", "maxProperties"],
   ...["items", "prefixItems", "additionalItems", "minItems", "maxItems"],
   ...["minLength", "maxLength", "pattern", "format"],
   ...["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
 ] as const;
 export type Keyword = (typeof KEYWORDS)[number];
+const IS_KEYWORD: ReadonlySet<string> = new Set(KEYWORDS);
 
 /** Keywords that do not affect which documents are valid. */
 const ANNOTATIONS = new Set([
@@ -28,14 +30,13 @@ const ANNOTATIONS = new Set([
 /** Unsupported keywords that would constrain documents, with a test for values that have no effect. */
 const HARMLESS = new Map<string, (value: JsonValue) => boolean>([
   ["uniqueItems", (value) => value === false],
-  ["unevaluatedProperties", (value) => value === true],
   ["unevaluatedItems", (value) => value === true],
   ["nullable", (value) => value === false],
   ["patternProperties", isEmptyObject],
   ["dependentRequired", isEmptyObject],
   ["dependentSchemas", isEmptyObject],
   ["dependencies", isEmptyObject],
-  ["propertyNames", (value) => value === true || isEmptyObject(value)],
+  ["propertyNames", (value) => value === true || isEmptyObject(value) || isStringType(value)],
   ["not", (value) => value === false],
   ["if", () => false],
   ["then", () => true],
@@ -49,6 +50,11 @@ const HARMLESS = new Map<string, (value: JsonValue) => boolean>([
   ["$recursiveAnchor", () => true],
 ]);
 
+/** Whether a schema for names of properties has no effect, because names are strings anyway. */
+function isStringType(value: JsonValue): boolean {
+  return isObject(value) && value.type === "string" && Object.keys(value).length === 1;
+}
+
 function isEmptyObject(value: JsonValue): boolean {
   return isObject(value) && Object.keys(value).length === 0;
 }
@@ -60,9 +66,9 @@ export class SchemaDocument {
   readonly name: string;
   /** Number of JSON values plus characters of strings, as a measure of its size. */
   readonly size: number;
-  private readonly places: WeakMap<object, string>;
+  private readonly places: Places;
 
-  private constructor(root: JsonValue, name: string, size: number, places: WeakMap<object, string>) {
+  private constructor(root: JsonValue, name: string, size: number, places: Places) {
     this.root = root;
     this.name = name;
     this.size = size;
@@ -76,20 +82,20 @@ export class SchemaDocument {
    */
   static *read(schema: unknown, work: Work, name = "schema"): Slices<SchemaDocument> {
     const reader = new SchemaReader(name, work);
-    const root = yield* reader.copy(schema, `${name}#`, 0);
+    const root = yield* reader.copy(schema, undefined, 0);
     return new SchemaDocument(root, name, reader.values + reader.length, reader.places);
   }
 
   /** Returns the JSON pointer of an object or array of the schema, for messages. */
   where(value: object): string {
-    return this.places.get(value) ?? this.name;
+    return this.places.has(value) ? pathOf(this.name, this.places, this.places.get(value)) : this.name;
   }
 
   /** Resolves a reference. @throws HeddleError INVALID_ARGUMENT for an invalid reference, UNSUPPORTED for an external one */
-  resolve(reference: JsonValue, where: string): JsonValue {
-    if (typeof reference !== "string") throw invalidArgument(where, "a reference such as #/$defs/name", reference);
+  resolve(reference: JsonValue, where: () => string): JsonValue {
+    if (typeof reference !== "string") throw invalidArgument(where(), "a reference such as #/$defs/name", reference);
     if (reference !== "#" && !reference.startsWith("#/"))
-      throw unsupported(where, `a reference to another document, ${describe(reference)},`);
+      throw unsupported(where(), `a reference to another document, ${describe(reference)},`);
     let value: JsonValue | undefined = this.root;
     // A pointer of more parts than the schema can have levels is invalid, so do not split it further.
     for (const part of reference.split("/", limits.depth + 2).slice(1)) {
@@ -98,17 +104,33 @@ export class SchemaDocument {
         typeof value === "object" && value !== null && Object.hasOwn(value, key)
           ? (value as SchemaObject)[key]
           : undefined;
-      if (value === undefined) throw invalidArgument(where, "a location in the schema", reference);
+      if (value === undefined) throw invalidArgument(where(), "a location in the schema", reference);
     }
     return value;
   }
+}
+
+/** A member of a copied array or object. */
+interface Place {
+  above: object;
+  key: string | number;
+}
+
+/** Where each copied array and object is; undefined for the root. Paths are made for messages only. */
+type Places = Map<object, Place | undefined>;
+
+function pathOf(name: string, places: Places, place: Place | undefined): string {
+  const parts: string[] = [];
+  for (let at = place; at; at = places.get(at.above))
+    parts.push(typeof at.key === "string" ? escapePointer(at.key) : String(at.key));
+  return [`${name}#`, ...parts.reverse()].join("/");
 }
 
 /** Units of work for copying a value. */
 const COPY = 60;
 
 class SchemaReader {
-  readonly places = new WeakMap<object, string>();
+  readonly places: Places = new Map();
   values = 0;
   length = 0;
   private readonly name: string;
@@ -119,21 +141,21 @@ class SchemaReader {
     this.work = work;
   }
 
-  *copy(value: unknown, where: string, depth: number): Slices<JsonValue> {
-    if (typeof value !== "object" || value === null) return this.scalar(value, where);
-    this.count(where);
+  *copy(value: unknown, place: Place | undefined, depth: number): Slices<JsonValue> {
+    if (typeof value !== "object" || value === null) return this.scalar(value, place);
+    this.count();
     if (depth > limits.depth) throw tooLarge(this.name, limits.depth, "levels");
     const isArray = Array.isArray(value);
-    if (!isArray && !isPlain(value)) throw invalidArgument(where, "JSON", value);
+    if (!isArray && !isPlain(value)) throw invalidArgument(this.pathOf(place), "JSON", value);
     const out: JsonValue[] | SchemaObject = isArray ? [] : Object.create(null);
-    this.places.set(out, where);
+    this.places.set(out, place);
     // Iterate arrays by index, so that holes are refused.
-    const keys = isArray ? value.keys() : Object.keys(value);
+    const keys = isArray ? value.keys() : this.keysOf(value);
     for (const key of keys) {
       const member = (value as Record<string | number, unknown>)[key];
       if (member === undefined && !isArray) continue;
-      const name = typeof key === "string" ? this.text(key, where) : key;
-      const at = `${where}/${typeof name === "string" ? escapePointer(name) : name}`;
+      const name = typeof key === "string" ? this.text(key, place) : key;
+      const at = { above: out, key: name };
       // Scalars need no generator.
       (out as Record<string | number, JsonValue>)[name] =
         typeof member === "object" && member !== null
@@ -144,24 +166,39 @@ class SchemaReader {
     return out;
   }
 
-  private scalar(value: unknown, where: string): JsonValue {
-    this.count(where);
+  /** Returns an object's names. Throws at once if there are more names than the limit on all values. */
+  private keysOf(value: object): string[] {
+    const keys = Object.keys(value);
+    if (keys.length > limits.values) throw this.tooManyValues();
+    return keys;
+  }
+
+  private scalar(value: unknown, place: Place | undefined): JsonValue {
+    this.count();
     if (value === null || typeof value === "boolean") return value;
-    if (typeof value === "string") return this.text(value, where);
+    if (typeof value === "string") return this.text(value, place);
     if (typeof value === "number" && Number.isFinite(value)) return value;
-    throw invalidArgument(where, "JSON", value);
+    throw invalidArgument(this.pathOf(place), "JSON", value);
   }
 
-  private count(where: string): void {
-    if (++this.values > limits.values) throw tooLarge(this.name, limits.values, "values");
-    this.work.spend(COPY, where);
+  private pathOf(place: Place | undefined): string {
+    return pathOf(this.name, this.places, place);
   }
 
-  private text(value: string, where: string): string {
+  private count(): void {
+    if (++this.values > limits.values) throw this.tooManyValues();
+    this.work.spend(COPY, this.name);
+  }
+
+  private tooManyValues(): HeddleError {
+    return tooLarge(this.name, limits.values, "values");
+  }
+
+  private text(value: string, place: Place | undefined): string {
     this.length += value.length;
     if (this.length > limits.text) throw tooLarge(this.name, limits.text, "characters of text");
     // UTF-8 cannot encode lone surrogates, so no answer could contain them.
-    if (!value.isWellFormed()) throw invalidArgument(where, "text without lone surrogates", value);
+    if (!value.isWellFormed()) throw invalidArgument(this.pathOf(place), "text without lone surrogates", value);
     return value;
   }
 }
@@ -179,27 +216,35 @@ function escapePointer(key: string): string {
 
 function unescapePointer(part: string): string {
   let text = part;
-  try {
-    text = decodeURIComponent(part);
-  } catch {
-    // The part contains a literal percent sign, so it is not URL-encoded.
+  if (part.includes("%")) {
+    try {
+      text = decodeURIComponent(part);
+    } catch {
+      // The part contains a literal percent sign, so it is not URL-encoded.
+    }
   }
   return text.replaceAll("~1", "/").replaceAll("~0", "~");
 }
 
 /** Returns the constraining keywords of a schema. @throws HeddleError UNSUPPORTED with the keyword's location */
-export function keywordsOf(schema: SchemaObject, where: string): Map<Keyword, JsonValue> {
+export function keywordsOf(schema: SchemaObject, where: () => string): Map<Keyword, JsonValue> {
   const out = new Map<Keyword, JsonValue>();
   for (const [key, value] of Object.entries(schema)) {
-    if ((KEYWORDS as readonly string[]).includes(key)) out.set(key as Keyword, value);
+    if (key === "unevaluatedProperties") {
+      // additionalProperties in the same schema evaluates all other properties.
+      if (value === true || schema.additionalProperties !== undefined) continue;
+      if (value !== false) throw unsupported(`${where()}/${key}`, "this keyword with a schema");
+    }
+    if (IS_KEYWORD.has(key)) out.set(key as Keyword, value);
     else if (ANNOTATIONS.has(key) || key.startsWith("x-")) continue;
     else if (HARMLESS.has(key)) {
-      // Without additionalProperties no other properties are allowed, so none can be unevaluated.
-      if (key === "unevaluatedProperties" && value === false && schema.additionalProperties === undefined) continue;
-      if (!HARMLESS.get(key)!(value)) throw unsupported(`${where}/${escapePointer(key)}`, "this keyword");
+      if (!HARMLESS.get(key)!(value)) throw unsupported(`${where()}/${escapePointer(key)}`, "this keyword");
     } else {
       const near = nearest(key, [...KEYWORDS, ...ANNOTATIONS, ...HARMLESS.keys()]);
-      throw unsupported(`${where}/${escapePointer(key)}`, `a keyword of this name${near ? ` (nearest: ${near})` : ""}`);
+      throw unsupported(
+        `${where()}/${escapePointer(key)}`,
+        `a keyword of this name${near ? ` (nearest: ${near})` : ""}`,
+      );
     }
   }
   return out;

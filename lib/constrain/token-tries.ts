@@ -5,7 +5,7 @@ import { unsupported } from "./limits.ts";
 export interface TokenSource {
   /** Highest id + 1. */
   readonly vocabSize: number;
-  /** Added tokens. They match no text, except non-special markup that a grammar names. */
+  /** Added tokens. They match no text, unless the grammar lists their text as markup and the answer shows them. */
   readonly addedTokens: readonly {
     readonly id: number;
     readonly content?: string | undefined;
@@ -39,8 +39,8 @@ export interface TokenTries {
   readonly plainIds: Int32Array;
   readonly plainUpTo: Int32Array;
   readonly bytesOf: (token: number) => Uint8Array;
-  /** Ids of added tokens that are not special, by their text. */
-  readonly markup: ReadonlyMap<string, number>;
+  /** Added tokens by their text. */
+  readonly markup: ReadonlyMap<string, { readonly id: number; readonly isSpecial: boolean }>;
 }
 
 /** Maximum length of a token in bytes. Longer tokens are never allowed, because no text needs them. */
@@ -111,8 +111,9 @@ export function* makeTries(source: TokenSource): Generator<void, TokenTries, und
   const plainIds = new Int32Array(plainCount);
   for (let id = count - 1; id >= 0; id--) if (characters[id]! >= 0) plainIds[--places[characters[id]!]!] = id;
   yield;
-  const markup = new Map<string, number>();
-  for (const { id, content, special } of source.addedTokens) if (content && special === false) markup.set(content, id);
+  const markup = new Map<string, { id: number; isSpecial: boolean }>();
+  for (const { id, content, special } of source.addedTokens)
+    if (content) markup.set(content, { id, isSpecial: special !== false });
   return { plain: plain.finish(), other: other.finish(), next, plainIds, plainUpTo, bytesOf, markup };
 }
 
@@ -135,7 +136,7 @@ function plainCharacters(bytes: Uint8Array): number {
   return count;
 }
 
-/** Builds a trie from tokens in the order of their bytes. Each token shares a prefix with the one before. */
+/** Builds a trie from tokens in the order of their bytes. Each token shares a prefix with the previous token. */
 class TreeBuilder {
   private readonly next: Int32Array;
   private bytes = new Uint8Array(1024);

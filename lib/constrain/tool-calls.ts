@@ -1,15 +1,15 @@
-// Compiles tool calls as a response format, in the form of Hermes' and Qwen's templates: `<tool_call>{"name": …, "arguments":
-// …}</tool_call>`.
+// Compiles the grammar of tool calls, as a family's chat template writes them.
+import { type CallFormatName, callFormatOf } from "../answers/catalogue.ts";
+import { type CallTemplatePart, marksOf } from "../answers/format.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import type { Slices } from "../core/slices.ts";
+import { parameterNodes } from "./call-parameters.ts";
 import { SchemaCompiler } from "./compile-schema.ts";
 import { END, free, type Grammar, GrammarBuilder } from "./grammar.ts";
-import type { Work } from "./limits.ts";
+import { unsupportedInCalls, type Work } from "./limits.ts";
+import { textWithout } from "./plain-text.ts";
 import { type JsonValue, SchemaDocument } from "./schema.ts";
-
-/** The tokens around a call. */
-export const TOOL_CALL = { open: "<tool_call>", close: "</tool_call>" } as const;
 
 /** A tool that may be called, with the schema of its arguments. */
 export interface CallableTool {
@@ -17,7 +17,18 @@ export interface CallableTool {
   parameters: SchemaDocument;
 }
 
-const MOST_TOOLS = 128;
+/** How the calls of an answer are written. */
+export interface WrittenCalls {
+  format: CallFormatName;
+  /** Whether there may be several calls. */
+  several: boolean;
+  /** Text that ends the reasoning before the calls, if the prompt begins reasoning. */
+  reasoningEnd?: string | undefined;
+  /** The schema of an answer without calls. Undefined if the answer must be a call. */
+  otherwise?: SchemaDocument | undefined;
+}
+
+const MAX_TOOLS = 128;
 
 /**
  * Reads the tools that an answer may call.
@@ -27,8 +38,8 @@ const MOST_TOOLS = 128;
  * @throws HeddleError INVALID_ARGUMENT, with the index in `tools`
  */
 export function* callableTools(tools: unknown, work: Work, name?: string | undefined): Slices<CallableTool[]> {
-  if (!Array.isArray(tools) || tools.length === 0 || tools.length > MOST_TOOLS)
-    throw invalidArgument("tools", `an array of 1 to ${MOST_TOOLS} functions`, tools);
+  if (!Array.isArray(tools) || tools.length === 0 || tools.length > MAX_TOOLS)
+    throw invalidArgument("tools", `an array of 1 to ${MAX_TOOLS} functions`, tools);
   const out: CallableTool[] = [];
   for (const [i, tool] of tools.entries()) {
     const isNested = isObject(tool) && isObject(tool.function);
@@ -47,23 +58,56 @@ export function* callableTools(tools: unknown, work: Work, name?: string | undef
 }
 
 /**
- * Compiles the grammar of one call, or with `several` of consecutive calls, one per line.
- * @throws HeddleError INVALID_ARGUMENT for an invalid or too large schema, UNSUPPORTED for a keyword, with its pointer
+ * Compiles the grammar of one call, or of consecutive calls with `several`. With `otherwise` it also accepts JSON by that schema.
+ * @throws HeddleError INVALID_ARGUMENT for an invalid or too large schema, UNSUPPORTED for a schema keyword. The message has its JSON pointer
  */
-export function* compileToolCalls(tools: readonly CallableTool[], several: boolean, work: Work): Slices<Grammar> {
+export function* compileToolCalls(
+  tools: readonly CallableTool[],
+  { format: name, several, reasoningEnd, otherwise }: WrittenCalls,
+  work: Work,
+): Slices<Grammar> {
+  const format = callFormatOf(name);
+  const { shape } = format;
   const builder = new GrammarBuilder("tools", work);
   const rule = builder.rule();
   const more = builder.loop(rule);
-  const close = builder.literal(rule, `}\n${TOOL_CALL.close}`, more.node);
-  const object: JsonValue = { type: "object" };
   const calls: number[] = [];
-  for (const { name, parameters } of tools) {
-    const args = yield* new SchemaCompiler(parameters, builder).rule([object]);
-    const head = `${JSON.stringify(name).slice(1, -1)}", "arguments": `;
-    calls.push(yield* builder.text(rule, head, builder.call(args, close)));
+  for (const tool of tools) {
+    let node = more.node;
+    for (const part of [...shape.call].reverse()) node = yield* partNode(tool, part, { builder, rule, next: node });
+    calls.push(node);
   }
-  const call = builder.literal(rule, `${TOOL_CALL.open}\n{"name": "`, builder.choice(calls));
-  more.set(several ? [free(END), free(builder.literal(rule, "\n", call))] : [free(END)]);
-  builder.rules[rule]!.start = call;
-  return { ...(yield* builder.finish(rule)), markup: Object.values(TOOL_CALL) };
+  const call = builder.choice(calls);
+  const end = builder.literal(rule, shape.end, END);
+  const between = several ? shape.between : undefined;
+  more.set([free(end), ...(between === undefined ? [] : [free(builder.literal(rule, between, call))])]);
+  let start = builder.literal(rule, shape.begin, call);
+  if (otherwise) {
+    const json = builder.call(yield* new SchemaCompiler(otherwise, builder).rule(), END);
+    start = builder.choice([start, builder.literal(rule, "textBegin" in format ? format.textBegin : "", json)]);
+  }
+  if (reasoningEnd !== undefined) {
+    const reasoning = yield* textWithout(reasoningEnd, "reasoning", work);
+    start = yield* builder.automaton(rule, reasoning, builder.literal(rule, `${reasoningEnd}\n\n`, start));
+  }
+  builder.rules[rule]!.start = start;
+  const markup = [...marksOf(format), ...(reasoningEnd === undefined ? [] : [reasoningEnd])];
+  return { ...(yield* builder.finish(rule)), markup };
+}
+
+function* partNode(
+  { name, parameters }: CallableTool,
+  part: CallTemplatePart,
+  { builder, rule, next }: { builder: GrammarBuilder; rule: number; next: number },
+): Slices<number> {
+  if (typeof part === "string") return builder.literal(rule, part, next);
+  if ("name" in part) {
+    if (part.name === "plain" && !/^[\w.:/-]{1,256}$/.test(name))
+      throw unsupportedInCalls("tools", `a function named ${JSON.stringify(name)}`);
+    return yield* builder.text(rule, JSON.stringify(name).slice(1, -1), next);
+  }
+  const compiler = new SchemaCompiler(parameters, builder);
+  if (part.arguments !== "json") return yield* parameterNodes(compiler, builder, { rule, shape: part.arguments, next });
+  const object: JsonValue = { type: "object" };
+  return builder.call(yield* compiler.rule([object]), next);
 }

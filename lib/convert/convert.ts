@@ -11,8 +11,8 @@ import { generationConfigToJson } from "../formats/config/generation-config.ts";
 import { ownHead } from "../formats/config/heads.ts";
 import { firstPosition } from "../formats/config/positions.ts";
 import { llama3Factors } from "../formats/config/rope-scaling.ts";
-import { unstackExperts } from "../formats/experts.ts";
 import { replaceModel } from "../formats/folder-files.ts";
+import { folderTensors } from "../formats/folder-tensors.ts";
 import { EIGHT_BITS, FP8_CONFIG, writeFp8 } from "../formats/fp8.ts";
 import { splitGateUp } from "../formats/gate-up.ts";
 import { ggufName, layoutChange } from "../formats/gguf/gguf-names.ts";
@@ -53,10 +53,11 @@ export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
   to?: "gguf" | "safetensors" | undefined;
   /**
-   * Element type of the matrices, in lower or upper case. Default: each tensor keeps its type, but quantized ones become f32 in
-   * safetensors. In GGUF, vectors, biases, position tables and expert routers are always f32, as llama.cpp requires. Quantized types need
-   * GGUF. The head then gets a more precise type (see quantizedType). `fp8` needs safetensors. It stores matrices of layers as 8-bit floats
-   * with a scale per block of 128 × 128, as in DeepSeek-V3 and Qwen3-FP8. The rest becomes bf16.
+   * Element type of the matrices, in lower or upper case. Default: each tensor keeps its type, but quantized ones
+   * become f32 in safetensors. In GGUF, vectors, biases, position tables and expert routers are always f32, as
+   * llama.cpp requires. Quantized types need GGUF, where the head gets a more precise type (see quantizedType). `fp8`
+   * needs safetensors. It stores matrices of layers as 8-bit floats with a scale per block of 128 × 128, as in
+   * DeepSeek-V3 and Qwen3-FP8. The rest becomes bf16.
    */
   dtype?: FloatDType | QuantizedTarget | "fp8" | undefined;
   /** Maximum size of a safetensors file. Default: 5 GB. */
@@ -88,15 +89,17 @@ export interface ConvertResult {
 }
 
 /**
- * Converts a whole model: a Hugging Face folder, a checkpoint or a GGUF file (floating or quantised) to a GGUF file or a folder with
- * safetensors. It converts tensor by tensor, so memory is bounded by the largest matrix. The tokenizer, the configuration and the model
- * card are converted too. So are differences in layout: RoPE order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices.
- * Converting gemma's norms there and back may change their last bit.
+ * Converts a whole model: a Hugging Face folder, a checkpoint or a GGUF file (floating or quantised) to a GGUF file or
+ * a folder with safetensors. It converts tensor by tensor, so memory is bounded by the largest matrix. The tokenizer,
+ * the configuration and the model card are converted too. Layouts that differ between the formats are converted as
+ * well: RoPE order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices. Converting gemma's norms there
+ * and back may change their last bit.
  *
- * If the folder held another model, all files of that model are removed, such as chat templates. Other files stay.
+ * If the output folder contains another model, the conversion removes all files of that model, such as chat templates.
+ * Other files stay.
  *
- * An output file appears complete or not at all. Errors: INVALID_ARGUMENT (also if the output is the input), NOT_FOUND, IO, INVALID_FILE,
- * UNSUPPORTED, ABORTED, and NUMERICAL if a value does not fit the type or is not finite.
+ * An output file appears complete or not at all. Errors: INVALID_ARGUMENT (also if the output is the input), NOT_FOUND,
+ * IO, INVALID_FILE, UNSUPPORTED, ABORTED, and NUMERICAL if a value does not fit the type or is not finite.
  */
 export async function convertModel(
   input: string,
@@ -196,7 +199,7 @@ function planTensors(
   return planned;
 }
 
-/** Removes a position table's rows before the first one that texts use, because GGUF's tables begin at position 0. */
+/** Removes the padding rows at the start of a position table, because GGUF's tables begin at position 0. */
 function withoutPadding(stored: StoredTensor, config: ModelConfig): StoredTensor {
   const first = firstPosition(config);
   if (first === 0 || !/\.position_embeddings\.weight$/.test(stored.name)) return stored;
@@ -240,7 +243,7 @@ async function toGguf(
   options: ConvertOptions,
 ): Promise<ConvertResult> {
   const { config } = model;
-  // Report unsupported metadata before any tensors.
+  // Build the metadata first, so that its errors come before those of the tensors.
   const metadata = model.weights.gguf ? new Map(model.weights.gguf.values) : await ggufMetadata(model, input);
   const tensors = planTensors(model, "gguf", options.dtype, deviceOf(options)).map(({ huggingFace, tensor }) => {
     const name = ggufName(huggingFace, config.modelType);
@@ -250,7 +253,7 @@ async function toGguf(
     return { ...tensor, name };
   });
   tensors.push(...ropeFactors(config));
-  // Tables of divisors are written with the source file's scaling factor multiplied in, so drop the factor's keys.
+  // The tables of divisors already contain the source file's scaling factor, so remove the factor's keys.
   const kind = config.ropeScaling?.ropeType;
   const architecture = metadata.get("general.architecture")?.value;
   if (kind !== "linear" && kind !== "yarn")
@@ -265,7 +268,7 @@ async function toGguf(
   const notes = [
     ...widerMatrices(tensors, options.dtype),
     ...(pooled
-      ? [`pooling_type: ${DEFAULT_EMBEDDING.pooling}, since the model does not say how its texts are pooled`]
+      ? [`pooling_type: set to ${DEFAULT_EMBEDDING.pooling}, because the model does not specify a pooling`]
       : []),
     ...differencesInLlamaCpp(config),
   ];
@@ -331,8 +334,8 @@ async function tokenizerJson(folder: string, path: string): Promise<unknown> {
 }
 
 /**
- * Returns the end tokens. transformers uses those of generation_config.json, which may have more. config.json's come
- * first.
+ * Returns the end tokens that transformers uses: those of generation_config.json if it lists any, else those of
+ * config.json. Tokens that both files list come first.
  */
 function endsOf({ config, generation }: ModelFiles): number[] {
   const ends = generation.eosTokenIds ?? config.eosTokenIds;
@@ -340,7 +343,7 @@ function endsOf({ config, generation }: ModelFiles): number[] {
   return [...new Set([...first, ...ends])];
 }
 
-/** Twice the largest known tokenizer.json. */
+/** Limits for tokenizer.json: twice the size of the largest known file. */
 const MAX_TOKENIZER_BYTES = 67_108_864;
 const MAX_TOKENIZER_VALUES = 1 << 22;
 
@@ -361,15 +364,15 @@ async function toFolder(
   const device = deviceOf(options);
   const planned = planTensors(model, "safetensors", options.dtype, device).map(({ tensor }) => tensor);
   const fp8 = options.dtype === "fp8";
-  const unstacked = unstackExperts(planned, model.config, device);
+  const unstacked = folderTensors(planned, model.config, device);
   if (fp8 && !unstacked.some(({ name, shape }) => EIGHT_BITS.test(name) && shape.length === 2))
     throw new HeddleError(
       "UNSUPPORTED",
-      `fp8: expected matrices …_proj.weight, got a ${model.config.modelType} without`,
+      `fp8: expected a model with matrices named …_proj.weight, got a ${model.config.modelType} without any`,
     );
   const tensors = fp8 ? writeFp8(unstacked, device) : unstacked;
   const matrix = fp8 ? "bf16" : (tensors.find(({ shape }) => shape.length === 2)?.dtype as FloatDType | undefined);
-  // Prepare everything that can be refused before the first byte is written.
+  // Prepare everything whose validation may fail before writing the first byte.
   const config = {
     ...modelConfigToJson({ ...model.config, dtype: matrix ?? model.config.dtype }),
     ...(fp8 && { quantization_config: FP8_CONFIG }),

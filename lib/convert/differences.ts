@@ -61,7 +61,7 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
   );
   differs(
     slidingWindow !== null && !slides && slidesThere,
-    "llama.cpp computes nothing from a file with a sliding window that no layer uses",
+    "llama.cpp cannot run a file with a sliding window that no layer uses",
   );
   found.push(...(limits.differences?.(config) ?? []));
   differs(

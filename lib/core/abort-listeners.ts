@@ -12,7 +12,7 @@ const waitingFor = new WeakMap<AbortSignal, Waiting>();
  * @returns a function that cancels the registration
  */
 export function onAbort(signal: AbortSignal, act: () => void): () => void {
-  const own = () => act(); // a new function, because the same one may be registered twice
+  const own = () => act(); // a new function, because the caller may register the same function twice
   const waiting = waitingFor.get(signal) ?? listenTo(signal);
   waiting.functions.add(own);
   return () => {

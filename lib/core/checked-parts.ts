@@ -1,8 +1,15 @@
 import { checkObject, HeddleError, invalidArgument } from "./errors.ts";
 import { nearest } from "./nearest-name.ts";
 
-/** The expected kind of a property: a type, or one of a list of values. */
-export type PartKind = "string" | "function" | "object" | "boolean" | "number" | readonly (string | boolean | number)[];
+/** The expected kind of a property: a type, an array, or one of a list of values. */
+export type PartKind =
+  | "array"
+  | "string"
+  | "function"
+  | "object"
+  | "boolean"
+  | "number"
+  | readonly (string | boolean | number)[];
 
 /**
  * Checks the properties of an object that a user of the library wrote, such as a model family.
@@ -28,7 +35,9 @@ export function checkParts(
     const value: unknown = given[name as keyof typeof given];
     if (value === undefined && !needed.includes(name)) continue;
     if (kind === "object") checkObject(`${where}.${name}`, value);
-    else if (typeof kind === "string") {
+    else if (kind === "array") {
+      if (!Array.isArray(value)) throw invalidArgument(`${where}.${name}`, "an array", value);
+    } else if (typeof kind === "string") {
       if (typeof value !== kind || value === "") throw invalidArgument(`${where}.${name}`, `a ${kind}`, value);
     } else if (!kind.includes(value as string))
       throw invalidArgument(`${where}.${name}`, `one of ${kind.join(", ")}`, value);

@@ -3,16 +3,17 @@ import { brand } from "./instanceof.ts";
 /** Every failure that heddle reports has one of these codes. docs/errors.md says what each one means and what to do. */
 export type HeddleErrorCode =
   | "INVALID_ARGUMENT" // an option or a value a caller passed
-  | "SHAPE_MISMATCH" // operands of an op do not fit
+  | "SHAPE_MISMATCH" // the shapes of an op's operands do not fit
   | "INVALID_FILE" // a file's bytes break its format
   | "NOT_FOUND" // a file, tensor or name is missing
   | "UNSUPPORTED" // valid, but not supported; the message names the feature
+  | "INVALID_ANSWER" // an answer was cut off, or does not match its schema
   | "CONTEXT_OVERFLOW" // more tokens than the context holds
   | "DISPOSED" // use after dispose()
   | "ABORTED" // an AbortSignal fired
-  | "NUMERICAL" // NaN or infinity where a number was needed
+  | "NUMERICAL" // NaN or infinity where a finite number was needed
   | "OUT_OF_MEMORY"
-  | "IO" // the operating system refused (disk full, permission)
+  | "IO" // the operating system refused an operation (disk full, permission)
   | "INTERNAL"; // a defect in heddle: please report it
 
 /**
@@ -69,7 +70,7 @@ export function checkAttached(name: string, value: unknown): void {
   if (isDetached(value)) throw invalidArgument(name, "an array that is not detached", value);
 }
 
-/** Throws INVALID_ARGUMENT unless the options are an object. Call it before reading them. */
+/** Throws INVALID_ARGUMENT unless the value is an object. Call it before reading the object's properties. */
 export function checkObject(name: string, value: unknown): void {
   if (typeof value !== "object" || value === null || Array.isArray(value) || ArrayBuffer.isView(value))
     throw invalidArgument(name, "an object", value);
@@ -97,13 +98,13 @@ export function checkSeed(seed: unknown, name = "seed"): asserts seed is number 
   if (!isSeed(seed)) throw invalidArgument(name, SEEDS, seed);
 }
 
-/** Returns seed + count. It wraps around at the largest safe integer, because larger integers are not all distinct. */
+/** Returns seed + count. The sum wraps around to 0 after the largest safe integer, because larger integers are not all distinct. */
 export function seedAfter(seed: number, count: number): number {
   const room = Number.MAX_SAFE_INTEGER - seed;
   return count <= room ? seed + count : count - room - 1;
 }
 
-/** Throws INVALID_ARGUMENT unless it is undefined or an AbortSignal, of any realm. */
+/** Throws INVALID_ARGUMENT unless the signal is undefined or an AbortSignal, of any realm. */
 export function checkSignal(signal: unknown): asserts signal is AbortSignal | undefined {
   if (signal === undefined) return;
   const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>;
@@ -111,7 +112,7 @@ export function checkSignal(signal: unknown): asserts signal is AbortSignal | un
     throw invalidArgument("signal", "an AbortSignal", signal);
 }
 
-/** The error of work that its signal ended. */
+/** Returns the error for work that was aborted by its signal. */
 export function aborted(signal: AbortSignal, what = "model"): HeddleError {
   return new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
 }

@@ -1,7 +1,7 @@
 import { checkObject, HeddleError } from "./errors.ts";
 import { nearest } from "./nearest-name.ts";
 
-/** Names of options in transformers, vLLM and OpenAI's API, for error messages. */
+/** Maps option names of transformers, vLLM and OpenAI's API to those of this package, for error messages. */
 const MEANT: Readonly<Record<string, string>> = {
   maxNewTokens: "maxTokens",
   maxCompletionTokens: "maxTokens",
@@ -25,7 +25,7 @@ const MEANT: Readonly<Record<string, string>> = {
   loraRequest: "adapters",
 };
 
-/** Checks option names. @throws INVALID_ARGUMENT for an unknown name; the message suggests the likeliest known one */
+/** Checks option names. @throws INVALID_ARGUMENT for an unknown name; the message suggests the likeliest known name */
 export function rejectUnknownNames(options: object, known: Iterable<string>, what = "option"): void {
   checkObject(`${what}s`, options);
   const names = [...known];

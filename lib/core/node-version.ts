@@ -1,5 +1,5 @@
-// Says which versions of Node the package supports. It is evaluated before the package's other modules, so it imports nothing, and it has no
-// syntax or function that an old Node lacks.
+// Checks that the package supports the running version of Node. This module is evaluated before all others. It therefore imports nothing, and
+// uses no syntax or function that an old Node lacks.
 
 /** The oldest supported version. It equals `engines` in package.json. */
 export const OLDEST_NODE = "20.4";

@@ -2,15 +2,15 @@ import { onAbort } from "./abort-listeners.ts";
 import { aborted } from "./errors.ts";
 
 /**
- * Settles like `work`, or rejects with ABORTED as soon as the signal fires. A native run checks its abort flag only between nodes, which
- * may be late for a caller who waits.
+ * Settles like `work`, or rejects with ABORTED as soon as the signal fires. A native run checks its abort flag only between nodes, so `work`
+ * itself may settle much later.
  */
 export function raceAbort<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work;
   return new Promise<T>((resolve, reject) => {
     const stop = () => reject(aborted(signal));
     let forget: (() => void) | undefined;
-    // Subscribe first: if the signal is invalid, nobody else handles a rejection of the work.
+    // Subscribe to the work first. If `onAbort` throws for an invalid signal, nothing else handles a rejection of the work.
     work.then(resolve, reject).finally(() => forget?.());
     if (signal.aborted) stop();
     else forget = onAbort(signal, stop);

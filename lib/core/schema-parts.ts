@@ -12,5 +12,14 @@ export const whole = (least: number, most: number) =>
 export const real = (least: number, most: number) =>
   z.custom<number>((v) => typeof v === "number" && v >= least && v <= most, `a number from ${least} to ${most}`);
 
+export const isList = (value: unknown, most: number) => Array.isArray(value) && value.length <= most;
+
+/**
+ * Accepts an array of at most `most` elements. `what` names the elements in messages. `z.array` would visit all elements of an array that is
+ * too long, and report each invalid element.
+ */
+export const list = <T>(most: number, what: string, isElement: (element: unknown) => boolean = () => true) =>
+  z.custom<T[]>((v) => isList(v, most) && (v as unknown[]).every(isElement), `an array of at most ${most} ${what}`);
+
 export const positive = (most: number) =>
   z.custom<number>((v) => typeof v === "number" && v > 0 && v <= most, `a number above 0 and at most ${most}`);

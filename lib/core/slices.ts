@@ -74,7 +74,7 @@ export function atOnce<T>(work: Generator<void, T, undefined>): T {
 }
 
 /**
- * Yields to the event loop during work that has a separate time slice.
+ * Yields to the event loop during long work. Each Pacer has a time slice, which it does not share with other work.
  *
  * @example
  * for (const document of documents) { work(document); if (pacer.isDue()) await pacer.rest(); }

@@ -128,8 +128,8 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
 }
 
 /**
- * Cuts a document into pieces. All tokens except the last are inputs. The last one is an input too if the document does not contain its
- * end token. The targets of a piece continue into the next one.
+ * Cuts a document into pieces. All tokens except the last are inputs. The last one is an input too if the document does
+ * not contain its end token. The target of a piece's last token is the first token of the next piece.
  */
 function* cut(
   { tokens, bytes, closes }: EncodedDocument,

@@ -4,9 +4,10 @@ import { fileError } from "./documents/shards.ts";
 
 /** Number of bytes read at one offset. */
 const WINDOW = 4096;
-/** Maximum number of windows per file (1 MiB), and approximate maximum over all files (8 MiB). */
-const MOST_OF_FILE = 256;
-const MOST_OF_ALL = 2048;
+/** Maximum number of windows per file (1 MiB). */
+const MAX_OF_FILE = 256;
+/** Approximate maximum number of windows over all files (8 MiB). */
+const MAX_OF_ALL = 2048;
 
 /**
  * Returns a short hash of files' contents at the cost of a few reads: SHA-256 over windows of 4 KiB, spaced evenly over each file. There
@@ -17,7 +18,7 @@ const MOST_OF_ALL = 2048;
  */
 export async function contentSample(paths: readonly string[]): Promise<string> {
   const hash = createHash("sha256");
-  const places = Math.max(2, Math.min(MOST_OF_FILE, Math.floor(MOST_OF_ALL / paths.length)));
+  const places = Math.max(2, Math.min(MAX_OF_FILE, Math.floor(MAX_OF_ALL / paths.length)));
   const buffer = Buffer.alloc(places * WINDOW);
   for (const path of paths) {
     const handle = await open(path, "r").catch((error: unknown) => {

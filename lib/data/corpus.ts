@@ -12,7 +12,7 @@ import { GroupReader } from "./groups.ts";
 export { type Batch, IGNORED } from "./batch.ts";
 
 /** Maximum number of tokens of a batch. */
-export const MOST_BATCH_TOKENS = 2 ** 28;
+export const MAX_BATCH_TOKENS = 2 ** 28;
 
 /** How documents become rows; see `CorpusOptions.packing`. */
 export type Packing = "concatenate" | "bestFit";
@@ -35,17 +35,18 @@ export interface CorpusOptions {
   /** Whether the documents are in a new random order in every epoch. False: the order of the files. Default true. */
   shuffle?: boolean | undefined;
   /**
-   * The separator of documents in a text file: `"blank-line"` (the default), `"line"` (each line is one), `"file"` (the file is one), or a
-   * marker: any other string that fills a line, such as `"<|endoftext|>"`. A very long document is cut into parts, which are read, shuffled
-   * and held out separately. Parts have up to 5 MiB, or with `"file"` a 64th of the file but at least 64 KiB. If there is a line break or a
-   * space near a cut, the parts have the same ids as the whole text.
+   * The separator of documents in a text file: `"blank-line"` (the default), `"line"` (each line is a document),
+   * `"file"` (the file is a document), or a marker: any other string that fills a line, such as `"<|endoftext|>"`. A
+   * very long document is cut into parts, which are read, shuffled and held out separately. Parts have up to 5 MiB, or
+   * with `"file"` a 64th of the file but at least 64 KiB. If there is a line break or a space near a cut, the parts
+   * have the same ids as the whole text.
    */
   documentSeparator?: string | undefined;
   /** The field of a JSONL row, or the column of a Parquet file, that holds the text. Default `"text"`. */
   textField?: string | undefined;
   /**
    * `"concatenate"` (the default) joins documents and cuts them into rows. `"bestFit"` packs whole documents, which have separate
-   * positions and do not see each other. It cuts only those longer than a row.
+   * positions and do not see each other. It cuts only documents that are longer than a row.
    */
   packing?: Packing | undefined;
   /** Which side of a split by `evalFraction` this corpus reads. Default `"train"`. */
@@ -156,7 +157,7 @@ class StreamedCorpus implements Corpus {
     this.#contents = contents;
     this.#reader = new GroupReader(files, options);
     const { packing = "concatenate", seed = 0 } = options;
-    // Each maker only receives positions that it has made.
+    // The cast is safe, because a maker only receives positions that it has made.
     const makers = { concatenate: () => new ConcatenatedRows(options), bestFit: () => new BestFitRows(options, seed) };
     this.#maker = makers[packing]() as unknown as BatchMaker<Position>;
     this.#position = this.#maker.start;
@@ -165,7 +166,7 @@ class StreamedCorpus implements Corpus {
       .join("; ");
   }
 
-  /** Returns what positions depend on, each with the name of the option that determines it. */
+  /** Returns the facts that positions depend on, each with the name of the option that determines it. */
   #facts(): [option: string, fact: string][] {
     const {
       shuffle = true,
@@ -192,7 +193,7 @@ class StreamedCorpus implements Corpus {
   }
 
   next({ signal }: { signal?: AbortSignal } = {}): Promise<Batch> {
-    // Make one batch at a time, because each begins where the one before ended.
+    // Make one batch at a time, because each batch begins where the previous batch ended.
     const batch = this.#queue.then(async () => {
       this.#check(signal);
       const ahead = this.#ahead?.from === this.#position ? this.#ahead.made : undefined;
@@ -299,7 +300,7 @@ function checkOptions(options: CorpusOptions): void {
       throw invalidArgument(name, `an integer ≥ ${least}`, value);
     }
   }
-  if (options.maxSeqLength * options.batchSize > MOST_BATCH_TOKENS) {
+  if (options.maxSeqLength * options.batchSize > MAX_BATCH_TOKENS) {
     throw invalidArgument("batchSize", "at most 2^28 tokens a batch", options.maxSeqLength * options.batchSize);
   }
   if (!(evalFraction >= 0 && evalFraction < 1))

@@ -30,7 +30,8 @@ export class DocumentCursor {
 
   /**
    * @param check throws to stop the work
-   * @param options.least minimum number of tokens of a usable document: an epoch without one ends the work
+   * @param options.least minimum number of tokens of a usable document; an epoch without usable documents is an error,
+   * unless `epochs` is set
    */
   constructor(
     reader: GroupReader,
@@ -53,7 +54,10 @@ export class DocumentCursor {
     return { ...this.#at };
   }
 
-  /** Returns the document at the position; undefined after the last epoch. @throws HeddleError INVALID_FILE without any token */
+  /**
+   * Returns the document at the position; undefined after the last epoch.
+   * @throws HeddleError INVALID_FILE if the files have no usable document
+   */
   async current(): Promise<EncodedDocument | undefined> {
     const at = this.#at;
     for (;;) {
@@ -61,7 +65,7 @@ export class DocumentCursor {
       if (this.pacer.isDue()) await this.pacer.rest();
       if (at.epoch >= this.#epochs) return undefined;
       if (at.group >= this.#reader.groupCount) {
-        // A whole epoch had no document, so every other epoch would be empty too.
+        // A whole epoch had no usable document, so every other epoch would be empty too.
         if (this.#wasEmpty && this.#epochs === Number.POSITIVE_INFINITY) throw noDocuments(this.#reader);
         this.#wasEmpty = true;
         Object.assign(at, { ...START, epoch: at.epoch + 1 });
@@ -100,7 +104,7 @@ function noDocuments({ paths, isSplit }: GroupReader): HeddleError {
   );
 }
 
-/** Names some of the files, of which there may be thousands, for a message. */
+/** Returns the names of the first files for a message, because there may be thousands of files. */
 function firstOf(paths: readonly string[]): string {
   return paths.length <= NAMED
     ? paths.join(", ")

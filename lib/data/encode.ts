@@ -3,7 +3,7 @@ import { Pacer } from "../core/slices.ts";
 /** The options that a corpus gives its tokenizer. */
 export interface CorpusEncodeOptions {
   addSpecialTokens?: boolean | undefined;
-  /** Whether a tokenizer may put its space before the text. False for a text that continues another one. */
+  /** Whether the tokenizer may add its prefix space. False for a text that continues another text. */
   addPrefixSpace?: boolean | undefined;
 }
 
@@ -51,9 +51,10 @@ export interface DocumentSlice {
 }
 
 /**
- * Cuts a document into slices that are encoded in one call each. A tokenizer with threads takes up to 2^24 characters at once, so most
- * documents stay whole. Others get short slices that do not block the event loop. Slices end after a line break, else before a space,
- * where the ids of ordinary text do not depend on what follows.
+ * Cuts a document into slices that are encoded in one call each. A tokenizer with threads takes up to 2^24 characters
+ * at once, so most documents stay whole. For other tokenizers, slices are short, so that they do not block the event
+ * loop. Slices end after a line break, else before a space. There, the ids of ordinary text do not depend on the text
+ * that follows.
  */
 export function documentSlices(
   text: string,

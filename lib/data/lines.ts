@@ -9,11 +9,12 @@ import { needText } from "./documents/text-head.ts";
 const MAX_LINE = 256 << 20;
 
 /**
- * Iterates over the lines of a UTF-8 file. Only "\n" ends a line; other Unicode line separators stay in the text. Invalid bytes become
- * U+FFFD, or are an error with `strict`. A "\n" at the end of the file begins no further line. The time is linear in the size of the file.
- * Pipes are read only if they are standard input or another open descriptor.
+ * Iterates over the lines of a UTF-8 file. Only "\n" ends a line; other Unicode line separators stay in the text.
+ * Invalid bytes become U+FFFD, or are an error with `strict`. A "\n" at the end of the file begins no further line. The
+ * time is linear in the size of the file. Pipes are read only if they are standard input or another open descriptor.
  * @param options.strict whether to throw INVALID_FILE `path:line: …` for bytes that are not UTF-8
- * @param options.keepMark whether a byte-order mark at the beginning is part of the text. Default false: it is dropped
+ * @param options.keepMark whether a byte-order mark at the beginning is part of the text. Default false: the mark is
+ * dropped
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, also for a compressed file
  */
 export async function* linesOf(

@@ -11,7 +11,7 @@ import {
 /** Number of characters passed to native code at once, enough for all its threads. */
 const BATCH_CHARACTERS = 2 ** 21;
 /** Maximum number of pending characters. At this limit, no more documents are read. */
-const MOST_CHARACTERS = 2 ** 23;
+const MAX_CHARACTERS = 2 ** 23;
 
 interface Waiting {
   slice: DocumentSlice;
@@ -27,8 +27,8 @@ export class ParallelEncoder {
   readonly #tokenizer: CorpusTokenizer;
   readonly #signal: AbortSignal | undefined;
   #waiting: Waiting[] = [];
-  #characters = 0;
-  #underWay = 0;
+  #waitingCharacters = 0;
+  #pendingCharacters = 0;
   #timer: NodeJS.Immediate | undefined;
 
   constructor(tokenizer: CorpusTokenizer, signal?: AbortSignal) {
@@ -38,7 +38,7 @@ export class ParallelEncoder {
 
   /** Backpressure: whether more documents may be requested now. */
   get hasRoom(): boolean {
-    return this.#characters + this.#underWay < MOST_CHARACTERS;
+    return this.#waitingCharacters + this.#pendingCharacters < MAX_CHARACTERS;
   }
 
   /** Encodes a document like encodeDocument. Rejects with ABORTED if the signal fires. */
@@ -51,8 +51,8 @@ export class ParallelEncoder {
   #ask(slice: DocumentSlice): Promise<Uint32Array> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ slice, resolve, reject });
-      this.#characters += slice.text.length;
-      if (this.#characters >= BATCH_CHARACTERS) this.#send();
+      this.#waitingCharacters += slice.text.length;
+      if (this.#waitingCharacters >= BATCH_CHARACTERS) this.#send();
       else this.#timer ??= setImmediate(() => this.#send());
     });
   }
@@ -62,7 +62,7 @@ export class ParallelEncoder {
     this.#timer = undefined;
     const waiting = this.#waiting;
     this.#waiting = [];
-    this.#characters = 0;
+    this.#waitingCharacters = 0;
     // All texts of a call share one set of options.
     for (const continues of [false, true]) {
       const batch = waiting.filter(({ slice }) => slice.continues === continues);
@@ -73,7 +73,7 @@ export class ParallelEncoder {
   async #encode(batch: readonly Waiting[], continues: boolean): Promise<void> {
     const texts = batch.map(({ slice }) => slice.text);
     const characters = texts.reduce((sum, { length }) => sum + length, 0);
-    this.#underWay += characters;
+    this.#pendingCharacters += characters;
     try {
       const signal = this.#signal && { signal: this.#signal };
       const all = await this.#tokenizer.encodeBatch!(texts, { ...sliceOptions({ continues }), ...signal });
@@ -81,7 +81,7 @@ export class ParallelEncoder {
     } catch (error) {
       for (const { reject } of batch) reject(error);
     } finally {
-      this.#underWay -= characters;
+      this.#pendingCharacters -= characters;
     }
   }
 }

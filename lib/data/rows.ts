@@ -189,7 +189,7 @@ async function* rowsOfArray(
   }
 }
 
-/** Reads the rows of a Parquet file, with one row group in memory at a time. Rows do not have columns without a value. */
+/** Reads the rows of a Parquet file, with one row group in memory at a time. A row omits columns without a value. */
 async function* rowsOfTable(
   path: string,
   signal: AbortSignal | undefined,

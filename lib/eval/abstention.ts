@@ -7,7 +7,7 @@ export interface Outcome {
   correct: boolean;
 }
 
-/** Whether a model declines when it should, and only then. */
+/** How often a model declines unanswerable and answerable questions. */
 export interface Abstention {
   answerable: number;
   unanswerable: number;

@@ -26,7 +26,7 @@ export function normalizeAnswer(text: string): string {
     .trim();
 }
 
-/** Whether an answer equals an accepted one, or with `contains` contains one as whole words. */
+/** Whether an answer equals an accepted answer. With `contains`, it may also contain an accepted answer as whole words. */
 export function isAccepted(answer: string, accepted: readonly string[], match: Match = "exact"): boolean {
   const given = normalizeAnswer(answer);
   checkAccepted(accepted);

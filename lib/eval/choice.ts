@@ -44,7 +44,7 @@ export interface ChoiceAnswer extends Outcome {
 
 /** Fields that every task reports, and the answers one by one. */
 export interface TaskResult<Answer> {
-  /** Share of answerable questions that were answered correctly, or NaN without any. */
+  /** Share of answerable questions that were answered correctly, or NaN if no question is answerable. */
   accuracy: number;
   /** Expected calibration error of the given answers, including invented ones. */
   ece: number;
@@ -124,7 +124,7 @@ export function resultOf<Answer extends Outcome>(
 
 interface Score {
   logprob: number;
-  /** Length of the choice by each normalization, the divisor of its log-likelihood. */
+  /** Length of the choice under each normalization. The log-likelihood is divided by it. */
   lengths: Readonly<Record<Normalization, number>>;
 }
 
@@ -192,7 +192,7 @@ async function groupOf(
   const starts = whole.map((all) => commonPrefix(all, ids));
   const shared = Math.min(...starts);
   if (shared === 0) {
-    // The prompt is empty. Choices then follow the BOS token, or else an end token.
+    // No token is common to all texts. The choices then follow the BOS token, or else an end token.
     const start = tokenizer.bosTokenId ?? tokenizer.eosTokenIds[0];
     if (start !== undefined) return { prompt: [start], continuations: whole, from: whole.map(() => 0) };
     return { prompt: [ids[0]!], continuations: whole.map((all) => all.slice(1)), from: whole.map(() => 0) };

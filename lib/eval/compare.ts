@@ -156,7 +156,7 @@ export interface BothKindsOptions extends Omit<CompareOptions, "labels"> {
   evalData?: RowSource | undefined;
   /** Share of the rows to hold out if evalData is not given. Default 0.2. */
   evalFraction?: number | undefined;
-  /** Options of both trainings. `classify` and `generate` override them. */
+  /** Options of both trainings. `classify` and `sft` override them. */
   training: Partial<Omit<ClassifyOptions, "data" | "evalData">> & { maxSteps: number };
   classify?: Partial<ClassifyOptions> | undefined;
   sft?: Partial<SftOptions> | undefined;
@@ -165,9 +165,10 @@ export interface BothKindsOptions extends Omit<CompareOptions, "labels"> {
 }
 
 /**
- * Trains one pretrained trunk as both kinds of classifier, on the same rows, and measures both before and after. One
- * gets a classification head, which has random weights at first. The other learns to write the label as text.
- * @param load loads the pretrained model again; both models are disposed of in the end
+ * Trains a pretrained model as both kinds of classifier on the same rows, and measures both before and after training.
+ * The discriminative model gets a classification head with random weights. The generative model learns to write the
+ * label as text.
+ * @param load loads the pretrained model, once for each kind. Both models are disposed of in the end
  * @returns four rows, measured on the held-out rows
  * @throws HeddleError INVALID_ARGUMENT, as the trainings and compareClassifiers
  */
@@ -203,7 +204,7 @@ export async function compareKinds(
       ? splitExamples(all, evalFraction)
       : { train: all, heldOut: await readRowsOf(evalData, signal) };
   if (split.train.length === 0 || split.heldOut.length === 0)
-    throw invalidArgument("evalFraction", "rows for training and for evaluation", evalFraction);
+    throw invalidArgument("evalFraction", "a share that leaves rows for training and for evaluation", evalFraction);
   const labels = labelsOf(split.train);
   const plain = (rows: readonly LabelledRow[]) =>
     rows.map(({ text, labels: [label] }) => ({ text: text!, label: label! }));

@@ -11,7 +11,7 @@ import { readWhole } from "../io/open-file.ts";
 
 /** Size of the parts of a large file. Parts end at document boundaries. */
 const PART_BYTES = 2 ** 24;
-/** Maximum size of a file that is read at once, the limit of Node.js strings. */
+/** Maximum size of a file that is read at once. */
 const MAX_BYTES = 2 ** 31 - 1;
 
 /**
@@ -55,7 +55,7 @@ export async function* documentsOf(
     if (line.trim() === "") continue;
     const invalid = (got: string) =>
       new HeddleError("INVALID_FILE", `${path}:${i + 1}: expected a JSON string or an object with a text, got ${got}`);
-    if (line.length > most) throw invalid(`${line.length} characters, of at most ${most} that the heap has room for`);
+    if (line.length > most) throw invalid(`${line.length} characters, more than the ${most} that fit into the heap`);
     let row: unknown;
     try {
       row = JSON.parse(line);
@@ -70,7 +70,7 @@ export async function* documentsOf(
   if (rows === 0) throw noRowsError(path, "file", "at least one row with a text");
 }
 
-/** Splits a text file into documents like pre-training. */
+/** Yields the documents of a text file, split as in pre-training. */
 async function* separated(path: string, separator: string): AsyncGenerator<string, void, undefined> {
   const { size } = await stat(path).catch((error: unknown) => {
     throw ioError(error, path, "read");

@@ -5,7 +5,7 @@ import { type LanguageModel, rejectUnknownNames } from "../language-model/index.
 import { checkFunction, checkTextModel } from "./arguments.ts";
 
 /** Maximum length of a path in characters, on any system. */
-const MOST_PATH = 4096;
+const MAX_PATH = 4096;
 
 /** Options of `perplexity`. */
 export interface PerplexityOptions {
@@ -34,7 +34,7 @@ export interface PerplexityResult {
  */
 async function documentsOf(given: string | Iterable<string> | AsyncIterable<string>) {
   if (typeof given === "string") {
-    if (given.length <= MOST_PATH && (await exists(given).catch(() => false)))
+    if (given.length <= MAX_PATH && (await exists(given).catch(() => false)))
       throw new HeddleError(
         "INVALID_ARGUMENT",
         `documents: expected a text, or an iterable of texts, got the path of a file, ${describe(given)}: read the file first, or pass [text] to score the path itself`,

@@ -11,7 +11,7 @@ import { type DeclineOption, declinesBy } from "./decline.ts";
 import { type AskOptions, promptOf, readQuestions } from "./questions.ts";
 
 export interface QaOptions extends AskOptions {
-  /** `exact`: the whole answer must be an accepted one. `contains`: it must contain one. Default exact. */
+  /** `exact`: the whole answer must equal an accepted answer. `contains`: it must contain an accepted answer. Default exact. */
   match?: Match | undefined;
   /** Maximum number of tokens of an answer. Default 48. */
   maxTokens?: number | undefined;

@@ -42,8 +42,8 @@ export interface AskOptions {
 export const QUESTION_TEMPLATE = "Question: {question}\nAnswer:";
 
 /**
- * Reads rows: each has `prompt`, `question` or `messages`; for multiple choice `choices` and `answer` (an index or the choice's
- * text); otherwise `answer` or `answers`, texts. `unanswerable: true` marks a question without a true answer.
+ * Reads rows. Each row has `prompt`, `question` or `messages`. For multiple choice it also has `choices` and `answer`, which is a choice's index
+ * or text. Otherwise it has `answer` or `answers`, which are texts. `unanswerable: true` marks a question without a true answer.
  * @throws HeddleError `file:line: …`
  */
 export async function readQuestions(
@@ -111,8 +111,8 @@ function choicesOf(row: LocatedRow, unanswerable: boolean) {
 }
 
 /**
- * Returns a question as ids. Also returns its text if it is plain text, because an answer's first characters may merge
- * with it into one token.
+ * Returns a question as ids. Also returns its text if it is plain text, because the end of the text and the first
+ * characters of an answer may merge into one token.
  */
 export async function promptOf(
   model: LanguageModel,

@@ -65,10 +65,7 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
     throw new HeddleError("UNSUPPORTED", `${path}: peft_type: expected LORA, got ${describe(value.peft_type)}`);
   for (const [name, uses] of Object.entries(REFUSED))
     if (uses(value[name]))
-      throw new HeddleError(
-        "UNSUPPORTED",
-        `${path}: ${name}: expected an adapter without it, got ${describe(value[name])}`,
-      );
+      throw new HeddleError("UNSUPPORTED", `${path}: ${name}: ${describe(value[name])} is not supported`);
   const number = (name: string, fallback: number | undefined, test: (v: number) => boolean, expected: string) => {
     const given = value[name] ?? fallback;
     if (typeof given !== "number" || !test(given)) throw invalid(name, expected, given);
@@ -125,8 +122,8 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
 }
 
 /**
- * Returns a module's value in a pattern: that of the longest key that the module's name ends with; undefined without
- * such a key.
+ * Returns a module's value in a pattern: the value of the longest key that the module's name ends with. Returns
+ * undefined if no key matches.
  */
 export function patternValue(pattern: Readonly<Record<string, number>>, module: string): number | undefined {
   let best: string | undefined;

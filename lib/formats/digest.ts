@@ -11,7 +11,7 @@ const TURN = 1 << 25;
 
 const shown = (sum: number) => `crc32c:${sum.toString(16).padStart(8, "0")}`;
 
-/** A streaming digest, computed by a device's thread without blocking the event loop. */
+/** A streaming digest, computed on a device's threads without blocking the event loop. */
 export class Digest {
   private readonly lane: Device["lane"];
   private sum = 0;
@@ -30,7 +30,7 @@ export class Digest {
     return shown(this.sum);
   }
 
-  /** Adds a file, with all of the device's threads. @internal */
+  /** Adds the first `bytes` bytes of a buffer or file, with all of the device's threads. @internal */
   async take(source: Parameters<Device["lane"]["crc32c"]>[0], bytes: number, signal?: AbortSignal): Promise<void> {
     for (let at = 0; at < bytes; at += TURN) {
       throwIfAborted(signal, "digest");
@@ -38,6 +38,11 @@ export class Digest {
       this.sum = new Uint32Array(found)[0]!;
     }
   }
+}
+
+/** Returns the CRC-32C of a few bytes, computed synchronously. */
+export function crc32c(bytes: Uint8Array): number {
+  return binding.crc32c(bytes);
 }
 
 /** Returns the digest of a short text, computed synchronously. */

@@ -1,4 +1,4 @@
-// Where a stored tensor's elements are, in its own layout or in the other format's.
+// Locates a stored tensor's elements, in the order of its format or of the other format (safetensors or GGUF).
 import { HeddleError } from "../core/errors.ts";
 import { elementCount, isQuantized, type NumberDType } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
@@ -41,14 +41,14 @@ export async function inOrderOf(
   if (change.kind !== "rope" && change.kind !== "qkv") return { sources, from };
   const [only, ...more] = sources;
   if (more.length > 0 || only!.view)
-    throw new HeddleError("INVALID_FILE", `${tensor.name}: expected a single matrix, got one in several parts`);
+    throw new HeddleError("INVALID_FILE", `${tensor.name}: expected a single matrix, got a matrix in several parts`);
   const view = change.kind === "rope" ? ropeView : qkvView;
   return { sources: [{ ...only!, view: view(tensor, change.heads, to) }], from };
 }
 
 /**
- * Transposes a matrix (rows, columns). Quantized blocks and 8-bit floats cannot be transposed by a view. They are
- * converted to f32, and the whole matrix is in memory.
+ * Transposes a matrix (rows, columns). Quantized blocks and 8-bit floats cannot be transposed by a view, so the whole
+ * matrix is converted to f32 in memory.
  * @throws HeddleError NUMERICAL, IO, OUT_OF_MEMORY
  */
 export async function transposed(device: Device, tensor: StoredTensor): Promise<OrderedElements> {
@@ -100,7 +100,10 @@ function qkvView(tensor: StoredTensor, heads: number, to: "safetensors" | "gguf"
 function columnsOf({ name, dtype, shape }: StoredTensor): number {
   const columns = elementCount(shape.slice(1));
   if (columns % pieceOf(dtype).elements !== 0)
-    throw new HeddleError("INVALID_FILE", `${name}: expected whole blocks of ${dtype} a row, got rows of ${columns}`);
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${name}: expected rows of whole ${dtype} blocks, got rows of ${columns} elements`,
+    );
   return columns;
 }
 

@@ -7,17 +7,12 @@ import type { Device } from "../graph/index.ts";
 import type { ModelConfig } from "./config/config.ts";
 import { formatOf } from "./config/families.ts";
 import type { ExpertsFormat } from "./config/family-format.ts";
-import { elementsIn, sourcesOf } from "./element-sources.ts";
+import { elementsIn } from "./element-sources.ts";
 import { castElements } from "./native-cast.ts";
+import { type Stack, splitStack, stackOf, withStacks } from "./stacks.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
 import { weightBytes } from "./weight-dtype.ts";
 import type { StoredTensor, WeightSource } from "./weights.ts";
-
-/** A tensor that is built from others of the file. `parts` names them. */
-interface Stack {
-  tensor: () => StoredTensor;
-  parts: string[];
-}
 
 /** Presents a folder's experts as stacks, whatever their layout. Existing stacks stay. */
 export function stackExperts(weights: WeightSource, config: ModelConfig): WeightSource {
@@ -29,15 +24,7 @@ export function stackExperts(weights: WeightSource, config: ModelConfig): Weight
       : experts?.fused === "halves"
         ? graniteStacks(weights)
         : singleStacks(weights, config.numExperts, experts);
-  if (stacks.size === 0) return weights;
-  const used = new Set([...stacks.values()].flatMap(({ parts }) => parts));
-  return {
-    ...weights,
-    names: () => [...weights.names().filter((name) => !used.has(name)), ...stacks.keys()],
-    has: (name) => stacks.has(name) || (weights.has(name) && !used.has(name)),
-    info: (name) => stacks.get(name)?.tensor() ?? weights.info(name),
-    tensor: (name) => stacks.get(name)?.tensor() ?? weights.tensor(name),
-  };
+  return withStacks(weights, stacks);
 }
 
 const SEPARATE_NAME = /^(.*\.(?:mlp|block_sparse_moe)\.experts)\.([0-9]{1,5})\.([a-z0-9_]+)\.weight$/;
@@ -65,26 +52,9 @@ function singleStacks(weights: WeightSource, count: number, experts?: ExpertsFor
         "INVALID_FILE",
         `${weights.path}: expected a weight ${prefix}.${missing}.${kind}.weight, got none`,
       );
-    stacks.set(name, { parts, tensor: () => stackOf(weights, name, parts) });
+    stacks.set(name, { parts, tensor: () => stackOf(weights, name, parts, "the first expert") });
   }
   return stacks;
-}
-
-function stackOf(weights: WeightSource, name: string, parts: readonly string[]): StoredTensor {
-  const { fp8: _, ...first } = weights.tensor(parts[0]!);
-  for (const part of parts) {
-    const { dtype, shape } = weights.tensor(part);
-    if (dtype === first.dtype && String(shape) === String(first.shape)) continue;
-    const expected = `${first.dtype} [${first.shape.join(", ")}], like the first expert`;
-    throw new HeddleError("INVALID_FILE", `${part}: expected ${expected}, got ${dtype} [${shape.join(", ")}]`);
-  }
-  return {
-    ...first,
-    name,
-    shape: [parts.length, ...first.shape],
-    bytes: first.bytes * parts.length,
-    sources: () => parts.flatMap((part) => sourcesOf(weights.tensor(part))),
-  };
 }
 
 const FUSED_NAME = /^(.*\.mlp\.experts)\.(gate_up|down)_proj(_bias|_blocks)?$/;
@@ -190,8 +160,9 @@ function fromFused(name: string, fused: StoredTensor, rank: number, { step, part
 }
 
 /**
- * Converts MXFP4 from transformers' layout to ggml's. transformers has blocks (experts, outputs, groups, 16) and separate scales. A byte
- * holds elements 2j and 2j + 1. ggml has 17 bytes per group of 32, with the scale first. A byte holds elements j and j + 16.
+ * Converts MXFP4 from transformers' layout to ggml's. transformers has blocks (experts, outputs, groups, 16) and
+ * separate scales. A byte holds elements 2j and 2j + 1. ggml has 17 bytes per group of 32 elements: the scale, then
+ * bytes that each hold elements j and j + 16.
  */
 function fromBlocks(
   name: string,
@@ -244,35 +215,23 @@ export function stackGgufExperts(weights: WeightSource, config: ModelConfig): We
   };
 }
 
-/** Converts stacks of floats to transformers' layout for a folder. @param device its threads reorder them */
+/**
+ * Converts stacks of floats to transformers' layout for a folder. @param device the device whose threads reorder the
+ * elements
+ */
 export function unstackExperts(tensors: readonly TensorData[], config: ModelConfig, device: Device): TensorData[] {
   const { experts } = formatOf(config.modelType);
   if (config.numExperts === undefined) return [...tensors];
   if (experts?.fused) return fuseStacks(tensors, device, experts.fused);
-  return tensors.flatMap((tensor) => (STACK_NAME.test(tensor.name) ? splitStack(tensor, experts) : [tensor]));
+  return tensors.flatMap((tensor) => {
+    const [, prefix, kind] = STACK_NAME.exec(tensor.name) ?? [];
+    if (prefix === undefined) return [tensor];
+    const official = officialName(experts, kind as (typeof KINDS)[number]);
+    return splitStack(tensor, (expert) => `${prefix}.${expert}.${official}.weight`);
+  });
 }
 
 const STACK_NAME = /^(.*\.(?:mlp|block_sparse_moe)\.experts)\.(gate|up|down)_proj\.(weight|bias)$/;
-
-/** Splits a stack into its experts. The stack is read for the first expert that is written, and freed after the last. */
-function splitStack(tensor: TensorData, experts?: ExpertsFormat): TensorData[] {
-  const [, prefix, kind] = STACK_NAME.exec(tensor.name)!;
-  const official = officialName(experts, kind as (typeof KINDS)[number]);
-  const [count, ...shape] = tensor.shape as number[];
-  let whole: Promise<Uint8Array> | undefined;
-  return Array.from({ length: count! }, (_, e) => ({
-    name: `${prefix}.${e}.${official}.weight`,
-    dtype: tensor.dtype,
-    shape,
-    bytes: async () => {
-      whole ??= collect(tensor);
-      const bytes = await whole;
-      if (e === count! - 1) whole = undefined;
-      const size = bytes.length / count!;
-      return bytes.subarray(e * size, (e + 1) * size);
-    },
-  }));
-}
 
 /** gpt_oss: gate and up interleaved, matrices (experts, inputs, outputs). Granite: gate followed by up, (experts, outputs, inputs). */
 function fuseStacks(tensors: readonly TensorData[], device: Device, how: "turns" | "halves"): TensorData[] {

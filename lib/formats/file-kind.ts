@@ -4,7 +4,7 @@ import { ioError } from "../io/atomic-files.ts";
 import { openFile } from "../io/open-file.ts";
 import { startsLikeSafetensors } from "./safetensors/safetensors-head.ts";
 
-/** Number of first bytes that are read: enough to tell a file's kind, and to show in a message. */
+/** Number of leading bytes to read. They determine the file's kind, and messages show them. */
 const HEAD_BYTES = 40;
 
 /**

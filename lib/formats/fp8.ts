@@ -19,8 +19,8 @@ export interface StoredFp8 {
 }
 
 /**
- * Presents matrices of 8-bit floats as bf16, the type they were rounded from. Their `fp8` describes the storage. The tensors of scales are
- * not listed.
+ * Presents matrices of 8-bit floats as bf16, the type they were rounded from. Their field `fp8` holds the scales. The
+ * tensors of scales are not listed.
  * @throws HeddleError INVALID_FILE for a matrix without scales, or with the wrong number of scales
  */
 export function readFp8(weights: WeightSource): WeightSource {
@@ -85,7 +85,7 @@ function elementsOf({ file, offset, bytes, shape }: StoredTensor, { scales }: St
  */
 export const EIGHT_BITS = /\.((?!c_proj)[a-z_]+_proj|experts\.[0-9]+\.w[123])\.weight$/;
 
-/** The quantization_config entry in config.json of such a folder. */
+/** The entry `quantization_config` in config.json of a folder with 8-bit floats. */
 export const FP8_CONFIG = {
   quant_method: "fp8",
   fmt: "e4m3",
@@ -95,7 +95,7 @@ export const FP8_CONFIG = {
 
 /**
  * Converts a matrix to 8-bit floats: bytes (rows, columns), and f32 scales of its blocks. `numbers` must not change
- * meanwhile.
+ * until the promise settles.
  * @throws HeddleError NUMERICAL if a number is not finite
  */
 export async function quantiseFp8(
@@ -109,8 +109,8 @@ export async function quantiseFp8(
 }
 
 /**
- * Converts the matrices that match `EIGHT_BITS` (in f32) for such a folder. Memory holds one matrix at a time, and the
- * scales of matrices already written. Scales that are requested before their matrix are computed separately.
+ * Converts the matrices that match `EIGHT_BITS`, given in f32, to 8-bit floats. Memory holds one matrix at a time, and
+ * the scales of matrices already written. Scales that are requested before their matrix are computed separately.
  * @throws NUMERICAL if a number is not finite
  */
 export function writeFp8(tensors: readonly TensorData[], device: Device): TensorData[] {

@@ -1,4 +1,5 @@
-// Concatenated gate and up matrices, gate first, which a family's GGUF files store as two. The views need no copy.
+// Some families concatenate the gate and up matrices, gate first, while their GGUF files store two matrices. The
+// functions convert between both forms by views, without a copy.
 import type { ModelConfig } from "./config/config-types.ts";
 import { formatOf } from "./config/families.ts";
 import { sourcesOf } from "./element-sources.ts";
@@ -33,7 +34,7 @@ export function joinGateUp(weights: WeightSource, config: ModelConfig): WeightSo
   const both = <T extends TensorInfo>(name: string, gate: T, up: TensorInfo): T => ({
     ...gate,
     name,
-    // Halves of different shapes or types are left to the loader, which knows what is expected.
+    // The loader reports halves of different shapes or types, because it knows the expected shape.
     shape: [gate.shape[0]! + up.shape[0]!, ...gate.shape.slice(1)],
     bytes: gate.bytes + up.bytes,
   });
@@ -93,7 +94,7 @@ export function splitGateUp(weights: WeightSource, config: ModelConfig): WeightS
         ...half,
         sources() {
           const whole = sources();
-          // The sources are two files' halves, or one matrix that is sliced by rows (8-bit floats).
+          // The sources are the two halves, or one whole matrix (8-bit floats), which is sliced by rows.
           if (whole.length === 2) return [whole[part.half]!];
           const view = { sizes: [rows, columns], strides: [columns, 1], start: part.half * rows * columns };
           return whole.map((source) => ({ ...source, view }));

@@ -13,13 +13,13 @@ import type { GgufValue } from "./gguf/gguf-types.ts";
 /** Name of the card's file in a checkpoint folder. */
 export const MODEL_CARD_FILE = "model_card.json";
 /** Maximum number of data sets on a card. */
-export const MOST_DATA = 1000;
+export const MAX_DATA = 1000;
 
 /** A stage that a model has gone through. */
 export interface ModelCardStage {
   /** "pretrain", "sft", "dpo", … */
   stage: string;
-  /** The model's name after it. Default: none. */
+  /** The model's name after this stage. Default: none. */
   name?: string | undefined;
   /** Tokens that this stage saw, counting repetitions. */
   tokens: number;
@@ -27,7 +27,7 @@ export interface ModelCardStage {
 
 /** A data set that a model was trained on. */
 export interface ModelCardData {
-  /** Its name, usually the file's. */
+  /** The data set's name, usually that of its file. */
   name: string;
   /** Its licence, such as CDLA-Sharing-1.0. Default: unknown. */
   licence?: string | undefined;
@@ -41,9 +41,9 @@ export interface ModelCardData {
 export interface ModelCardEvaluation {
   /** Name of the evaluation, such as "held-out". */
   name: string;
-  /** The result, in the metric's unit. */
+  /** Name of the metric, such as "perplexity". */
   metric: string;
-  /** The figure, in the metric's unit. */
+  /** The result, in the metric's unit. */
   value: number;
   /** The evaluation data. Default: unknown. */
   data?: string | undefined;
@@ -102,7 +102,7 @@ export const modelCardSchema = z.object({
       }),
       { error: "an array of data sets" },
     )
-    .max(MOST_DATA, `at most ${MOST_DATA} data sets`)
+    .max(MAX_DATA, `at most ${MAX_DATA} data sets`)
     .default([]),
   tokensSeen: count.default(0),
   trainingCutoffDate: date.nullable().default(null),
@@ -128,8 +128,8 @@ export const modelCardSchema = z.object({
 function isDate(text: string): boolean {
   if (!/^[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$/.test(text)) return false;
   const [year, month = 1, day = 1] = text.split("-").map(Number) as [number, number?, number?];
-  // Day 0 of the next month is the last day of this one. The calendar repeats after 400 years, and Date reinterprets
-  // years below 100.
+  // Day 0 of the next month is the last day of this month. Date.UTC reads years below 100 as 19xx, so the year is moved
+  // by a multiple of 400, after which the calendar repeats.
   const days = new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate();
   return month >= 1 && month <= 12 && day >= 1 && day <= days;
 }

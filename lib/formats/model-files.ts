@@ -3,7 +3,7 @@
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
-import { exists, notThere, readJson } from "../io/atomic-files.ts";
+import { exists, ioError, readJson } from "../io/atomic-files.ts";
 import { type ModelConfig, parseModelConfig } from "./config/config.ts";
 import { formatOf } from "./config/families.ts";
 import { type GenerationConfig, readGenerationConfig } from "./config/generation-config.ts";
@@ -16,6 +16,7 @@ import { joinGateUp } from "./gate-up.ts";
 import { withHeadBiases } from "./gguf/gguf-encoder.ts";
 import { splitFused } from "./gguf/gguf-fused.ts";
 import { huggingFaceName } from "./gguf/gguf-names.ts";
+import { stackHeadNorms } from "./head-norms.ts";
 import { type ModelCard, modelCardFromGguf, readModelCard } from "./model-card.ts";
 import { readEmbeddingConfig, readModules } from "./sentence-transformers/embedding-config.ts";
 import { checkEmbedding } from "./sentence-transformers/embedding-schema.ts";
@@ -43,9 +44,10 @@ export async function openModelFiles(path: string): Promise<ModelFiles> {
   try {
     isFolder = (await stat(path)).isDirectory();
   } catch (error) {
-    throw notThere(error, path);
+    throw ioError(error, path, "opened");
   }
-  // Early sentence-transformers folders have the Transformer in a subfolder.
+  // Early sentence-transformers folders have the Transformer in a subfolder. Their outer config.json contains only a
+  // version.
   const transformer = isFolder ? await transformerOf(path) : undefined;
   if (transformer !== undefined) return openAt(join(path, transformer), true, path);
   return openAt(path, isFolder);
@@ -64,7 +66,8 @@ async function openAt(path: string, isFolder: boolean, outer?: string): Promise<
 }
 
 /**
- * Returns the Transformer's folder within a sentence-transformers folder, whose config.json contains only a version.
+ * Returns the Transformer's subfolder in a sentence-transformers folder, or undefined if the Transformer is in the
+ * folder itself.
  */
 async function transformerOf(folder: string): Promise<string | undefined> {
   const found = (await readModules(folder))?.find(({ kind }) => kind === "Transformer")?.folder;
@@ -72,7 +75,8 @@ async function transformerOf(folder: string): Promise<string | undefined> {
 }
 
 /**
- * Replaces the error about a folder without readable weights by one about its unknown model type, if that is the cause.
+ * Rethrows the error of a folder without readable weights. If its config.json has an unsupported model type, throws the
+ * error about the type instead.
  */
 async function explained(error: unknown, folder: string): Promise<never> {
   if (error instanceof HeddleError && ["NOT_FOUND", "UNSUPPORTED"].includes(error.code))
@@ -90,7 +94,7 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
 
 async function fromFolder(weights: WeightSource, folder: string, outer: string): Promise<ModelFiles> {
   const config = await readModelConfig(folder);
-  // TRL's checkpoints have no other sign of a value head.
+  // In TRL's checkpoints only this tensor shows that there is a value head.
   if (weights.has(`${VALUE_HEAD}.weight`)) config.valueHead = true;
   const modules = await readModules(outer);
   const files = modules && (await readEmbeddingConfig(outer, modules, config));
@@ -113,7 +117,7 @@ async function fromFolder(weights: WeightSource, folder: string, outer: string):
   const all = files ? await files.withLayers(renamed) : renamed;
   return {
     config,
-    weights: stackExperts(readFp8(all), config),
+    weights: stackHeadNorms(stackExperts(readFp8(all), config), config),
     generation: await readGenerationConfig(folder),
     card,
     tokenizerPath: (await hasTokenizer(folder)) ? folder : undefined,
@@ -157,14 +161,14 @@ function fromGguf(weights: WeightSource, path: string): ModelFiles {
  * would change the result.
  */
 function nameFromGguf(name: string, config: ModelConfig, path: string): string | undefined {
-  // These tables follow from the configuration.
+  // Skip these tables, because they follow from the configuration.
   if (/^rope_(freqs|factors_long|factors_short)\.weight$/.test(name) || name.endsWith(".attn_rot_embd.weight"))
     return undefined;
   const known = huggingFaceName(name, config.modelType);
   if (known !== undefined) return known;
   throw new HeddleError(
     "UNSUPPORTED",
-    `${path}: tensor ${JSON.stringify(name)} has no place in a ${config.modelType} model`,
+    `${path}: tensor ${JSON.stringify(name)} is not part of a ${config.modelType} model`,
   );
 }
 

@@ -84,8 +84,8 @@ export async function castTogether(
 }
 
 /**
- * Returns a tensor with the elements of all `sources`, in order. On the CPU they are converted into its memory. For
- * another device they are converted first, and then copied.
+ * Returns a tensor with the elements of all `sources`, in order. On the CPU they are converted into the tensor's
+ * memory. For another device they are converted on the CPU, and then copied.
  * @throws HeddleError as castElements
  */
 export async function castTensor(

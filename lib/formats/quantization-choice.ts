@@ -1,5 +1,5 @@
-// Chooses the type of each tensor of a quantized model, in a GGUF file or while loading. It follows llama.cpp where the
-// types can be written.
+// Chooses the type of each tensor of a quantized model, in a GGUF file or while loading. It follows llama.cpp, except
+// that it uses only types that heddle can write.
 
 import { elementCount, type NumberDType } from "../graph/dtype.ts";
 import type { TensorData } from "./tensor-data.ts";

@@ -1,4 +1,4 @@
-// Tensors that are to be written to a file.
+// Tensors to be written to a file.
 import { setImmediate } from "node:timers/promises";
 import { invalidArgument, throwIfAborted } from "../core/errors.ts";
 import type { FileSink } from "../io/atomic-files.ts";
@@ -33,7 +33,7 @@ export function tensorBytes({ name, dtype, shape }: Omit<TensorData, "bytes">): 
   }
   const bytes = weightBytes(dtype, shape);
   if (!Number.isSafeInteger(bytes) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
-    throw invalidArgument(`tensor ${name}: shape`, `whole numbers, with whole blocks of ${dtype} a row`, shape);
+    throw invalidArgument(`tensor ${name}: shape`, `whole numbers, and rows of whole ${dtype} blocks`, shape);
   }
   return bytes;
 }

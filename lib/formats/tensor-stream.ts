@@ -9,8 +9,8 @@ import { castElements, newRoom } from "./native-cast.ts";
 import type { StoredTensor } from "./weights.ts";
 
 /**
- * Number of elements per chunk, whole blocks for every type: enough work for all threads, and small compared with a
- * tensor.
+ * Number of elements per chunk. It is a multiple of every type's block, enough work for all threads, and small compared
+ * with a tensor.
  */
 const CHUNK = 1 << 19;
 
@@ -78,7 +78,8 @@ export async function* streamTensor(tensor: StoredTensor, options: StreamOptions
     }
     if (next) yield await next;
   } finally {
-    await next?.catch(() => {}); // a caller that leaves early has a pending chunk
+    // If the caller stops early, wait for the pending chunk.
+    await next?.catch(() => {});
     for (const room of mine) if (room) rooms.give(room);
   }
 }

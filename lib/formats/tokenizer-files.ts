@@ -1,4 +1,4 @@
-// The files of a tokenizer in a folder, and how saving replaces those of another one.
+// The files of a tokenizer in a folder, and how saving replaces the files of another tokenizer.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ioError } from "../io/atomic-files.ts";

@@ -6,7 +6,7 @@ import { isObject } from "../core/is-object.ts";
 import { nearest } from "../core/nearest-name.ts";
 import { BLOCK_TYPES } from "../graph/dtype.ts";
 import type { StoredElements } from "../graph/lane-cast.ts";
-import { exists, ioError, notThere, readJson } from "../io/atomic-files.ts";
+import { exists, ioError, readJson } from "../io/atomic-files.ts";
 import type { MappedFile } from "../io/mapped-file.ts";
 import { kindOfWeights } from "./file-kind.ts";
 import type { StoredFp8 } from "./fp8.ts";
@@ -36,8 +36,8 @@ export interface StoredTensor extends TensorInfo {
    */
   offset: number;
   /**
-   * Set for a tensor whose elements are not contiguous in the file as shaped (a stack of experts, 8-bit floats). The
-   * sources hold its elements, in order. `file` and `offset` then point to one part.
+   * Set for a tensor whose elements are not one range of the file (a stack of experts, 8-bit floats). The sources hold
+   * its elements, in order. `file` and `offset` then point to one part.
    */
   sources?: () => StoredElements[];
   /** For a matrix of 8-bit floats stored at `offset`, one byte per number. `dtype` and `bytes` then describe the decoded matrix. */
@@ -119,7 +119,7 @@ export async function openWeights(path: string): Promise<WeightSource> {
   try {
     isFolder = (await stat(path)).isDirectory();
   } catch (error) {
-    throw notThere(error, path);
+    throw ioError(error, path, "opened");
   }
   if (isFolder) return openFolder(path);
   return (await kindOfWeights(path)) === "gguf" ? openGgufWeights(path) : openSafetensorsWeights(path, path);
@@ -228,7 +228,8 @@ export function renameTensors(weights: WeightSource, rename: (name: string) => s
 }
 
 /**
- * Presents the tensors of several sources, which are closed together. Errors: INVALID_FILE if two have the same name.
+ * Presents the tensors of several sources, which are closed together. Errors: INVALID_FILE if two tensors have the same
+ * name.
  */
 export function joinWeights(weights: WeightSource, others: readonly WeightSource[]): WeightSource {
   const places = new Map<string, WeightSource>();

@@ -1,4 +1,4 @@
-// Sums over the CUDA devices of several ranks, by NCCL. `lib/train/world/nccl-world.ts` uses them for distributed training.
+// Operations over the CUDA devices of several ranks, by NCCL. `lib/train/world/nccl-world.ts` uses them for distributed training.
 import { binding } from "../binding/index.ts";
 import { invalidArgument } from "../core/errors.ts";
 import { checkDevice, type Device } from "./device.ts";
@@ -14,7 +14,8 @@ export function newCollectiveId(): Uint8Array {
 }
 
 /**
- * Joins a group of `size` ranks. It resolves when all ranks have joined. Until then the device runs nothing else.
+ * Joins a group of `size` ranks. The promise resolves when all ranks have joined. Until then the device runs nothing
+ * else.
  * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED on the CPU and without NCCL
  * @experimental
  */
@@ -41,6 +42,41 @@ export async function allReduceTensors(device: Device, tensors: readonly Tensor[
   if (!Array.isArray(tensors)) throw invalidArgument("tensors", "an array of tensors", tensors);
   for (const tensor of tensors) checkTensor("tensors", tensor);
   await device.lane.allReduce(tensors.map((t) => t.native));
+}
+
+/**
+ * Sums the tensors of `parts[r]` over all ranks, on rank r alone, in place. They are f32, or all bf16. The other tensors are unchanged.
+ * @throws HeddleError INVALID_ARGUMENT for wrong arguments, and before `joinCollective`
+ * @experimental
+ */
+export async function reduceScatterTensors(device: Device, parts: readonly (readonly Tensor[])[]): Promise<void> {
+  checkDevice(device);
+  checkParts(parts);
+  const dtypes = new Set(parts.flat().map((tensor) => tensor.dtype));
+  if (dtypes.size > 1 || ![...dtypes].every((dtype) => dtype === "f32" || dtype === "bf16"))
+    throw invalidArgument("parts", "tensors of f32, or of bf16", [...dtypes].join(" and "));
+  await device.lane.reduceScatter(nativesOf(parts), dtypes.has("bf16") ? 1 : 0);
+}
+
+/**
+ * Overwrites the tensors of `parts[r]` on all ranks with those of rank r.
+ * @throws HeddleError INVALID_ARGUMENT for wrong arguments, and before `joinCollective`
+ * @experimental
+ */
+export async function allGatherTensors(device: Device, parts: readonly (readonly Tensor[])[]): Promise<void> {
+  checkDevice(device);
+  checkParts(parts);
+  await device.lane.allGather(nativesOf(parts));
+}
+
+function checkParts(parts: readonly (readonly Tensor[])[]): void {
+  if (!Array.isArray(parts) || !parts.every((tensors) => Array.isArray(tensors)))
+    throw invalidArgument("parts", "an array of the tensors of each rank", parts);
+  for (const tensor of parts.flat()) checkTensor("parts", tensor);
+}
+
+function nativesOf(parts: readonly (readonly Tensor[])[]) {
+  return parts.map((tensors) => tensors.map((tensor) => tensor.native));
 }
 
 /**

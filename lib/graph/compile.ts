@@ -52,8 +52,8 @@ export class Program<R extends Results = Results> {
 
   /**
    * Binds the program to tensors, by their names.
-   * @throws NOT_FOUND for a missing tensor, SHAPE_MISMATCH for one that does not fit. INVALID_ARGUMENT if the program writes a tensor
-   * that has two names. UNSUPPORTED if the device has no kernel for an op
+   * @throws NOT_FOUND for a missing tensor, SHAPE_MISMATCH for a tensor that does not fit. INVALID_ARGUMENT if the
+   * program writes a tensor that is bound to two names. UNSUPPORTED if the device has no kernel for an op
    */
   bind(device: Device, tensors: ReadonlyMap<string, Tensor>): Executable<R> {
     checkDevice(device);
@@ -91,7 +91,7 @@ export function abortFlag(): AbortFlag {
 }
 
 /** Maximum number of runs in a series. */
-const MOST_RUNS = 4096;
+const MAX_RUNS = 4096;
 
 /** Options of `Executable.start`. */
 export interface StartOptions {
@@ -126,10 +126,10 @@ export class Executable<R extends Results = Results> {
   }
 
   /**
-   * Runs on the device's lane. The inputs are copied before the call returns. The sizes of symbolic dimensions follow from the inputs'
-   * lengths.
-   * @throws HeddleError INVALID_ARGUMENT for a missing or an unknown input; SHAPE_MISMATCH; ABORTED if `signal` fires. The run stops
-   * after the current node; on CUDA, a recorded run completes first
+   * Runs on the device's lane. The inputs are copied before the call returns. The sizes of symbolic dimensions follow
+   * from the inputs' lengths.
+   * @throws HeddleError INVALID_ARGUMENT for a missing or an unknown input; SHAPE_MISMATCH; ABORTED if `signal` fires.
+   * The run then stops between nodes or within a long node; on CUDA, a recorded run completes first
    */
   async run(inputs: Inputs, options: { signal?: AbortSignal | undefined } = {}): Promise<Outputs<R>> {
     checkObject("run: options", options);
@@ -142,18 +142,19 @@ export class Executable<R extends Results = Results> {
 
   /**
    * Queues a run without waiting for it. A device executes its runs in the order in which they were started.
-   * @internal The returned outputs are written during the run. Their buffers must not be transferred before `done` settles.
+   * @internal The returned outputs are written during the run. Their buffers must not be transferred before `done`
+   * settles.
    * @param options.flag aborts the run; `signal` sets it too. A flag may be shared by several runs, and aborts them all
-   * @param options.late names of inputs that are read when the run begins, not at this call. They may be outputs of runs that were
-   * started earlier
-   * @param options.series several runs that follow each other without waiting for JavaScript. The outputs hold the data of all runs, one
-   * after another
-   * @returns the outputs, which are not filled yet, and a promise that resolves when they are
+   * @param options.late names of inputs that are read when the run begins, not at this call. They may be outputs of
+   * runs that were started earlier
+   * @param options.series several runs that follow each other without waiting for JavaScript. The outputs hold the data
+   * of all runs, one after another
+   * @returns the outputs, which are not filled yet, and a promise that resolves when they are filled
    */
   start(inputs: Inputs, options: StartOptions = {}): { outputs: Outputs<R>; done: Promise<void> } {
     const { signal, late = [], series } = options;
-    if (series && !(Number.isInteger(series.count) && series.count >= 1 && series.count <= MOST_RUNS))
-      throw invalidArgument("series.count", `an integer of 1 to ${MOST_RUNS}`, series.count);
+    if (series && !(Number.isInteger(series.count) && series.count >= 1 && series.count <= MAX_RUNS))
+      throw invalidArgument("series.count", `an integer of 1 to ${MAX_RUNS}`, series.count);
     const { plan } = this.program;
     plan.refuseUnknown(inputs);
     const sizes = plan.sizes(inputs, series);
@@ -205,7 +206,7 @@ export class Executable<R extends Results = Results> {
 export function compile<R extends Results>(build: () => R): Program<R> {
   if (typeof build !== "function") throw invalidArgument("compile", "a function", build);
   const { trace, result } = record(build);
-  const returned = "compile: what the function returns";
+  const returned = "compile: the function's result";
   if (result instanceof Promise) result.catch(() => {}); // nobody else handles the rejection of an async function
   if (typeof result !== "object" || result === null || Array.isArray(result) || result instanceof Promise)
     throw invalidArgument(returned, "an object of named values", result);
@@ -216,7 +217,7 @@ export function compile<R extends Results>(build: () => R): Program<R> {
 
 /**
  * Returns the nodes that an output or an effect depends on, in order.
- * @throws HeddleError INVALID_ARGUMENT if one of them reads a value of another trace
+ * @throws HeddleError INVALID_ARGUMENT if one of the nodes reads a value of another trace
  */
 function live(trace: Trace, results: Results): Node[] {
   const wanted = new Set<Value>(Object.values(results));
@@ -231,7 +232,7 @@ function live(trace: Trace, results: Results): Node[] {
     if (!own.has(value))
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `compile: expected values that its function makes, got ${value} of another`,
+        `compile: expected values that its function makes, got ${value} of another function`,
       );
   return kept.reverse();
 }

@@ -22,7 +22,7 @@ export const BLOCK_TYPES = {
 export type QuantizedDType = keyof typeof BLOCK_TYPES;
 /** A floating-point element type. Gradients exist only for these. */
 export type FloatDType = "f32" | "bf16" | "f16";
-/** A type that is numbers to a model: floating or quantised. */
+/** An element type of a model's numbers: floating-point or quantised. */
 export type NumberDType = FloatDType | QuantizedDType;
 /** An element type: floating-point, integer, byte, or quantised in blocks. */
 export type DType = FloatDType | "i32" | "u8" | QuantizedDType;

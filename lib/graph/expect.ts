@@ -61,7 +61,7 @@ export function needList(where: string, list: unknown): void {
 }
 
 /**
- * Checks the names of an op's options or named operands. A misspelt one would be silently ignored.
+ * Checks the names of an op's options or named operands. A misspelt name would be silently ignored.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function needNames<T extends object>(where: string, given: T, names: readonly (keyof T & string)[]): T {

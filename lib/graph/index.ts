@@ -2,7 +2,14 @@
 export type { CpuInfo } from "../binding/graph.ts";
 export type { BuildInfo, CudaDeviceInfo } from "../binding/info.ts";
 export { type GradientOptions, gradients } from "./autograd.ts";
-export { allReduceNumbers, allReduceTensors, joinCollective, newCollectiveId } from "./collective.ts";
+export {
+  allGatherTensors,
+  allReduceNumbers,
+  allReduceTensors,
+  joinCollective,
+  newCollectiveId,
+  reduceScatterTensors,
+} from "./collective.ts";
 export { compile, type Executable, type Inputs, type Outputs, type Program, type Results } from "./compile.ts";
 export { Device, type DeviceInfo, type DeviceOptions, deviceInfo, openDevice } from "./device.ts";
 export { bytesOf, type DType, type FloatDType, isFloat, isQuantized, type QuantizedDType } from "./dtype.ts";
@@ -28,6 +35,7 @@ export {
   type ProfileFormat,
   profile,
 } from "./profile.ts";
+export { Ranks } from "./ranks.ts";
 export { Tensor, type TensorData, toBf16, toFloat32 } from "./tensor.ts";
 export { input, recomputable, record, type Trace, tensor } from "./trace.ts";
 export { type Dim, Dimension, type Node, type Shape, type Source, type TensorType, Value } from "./value.ts";

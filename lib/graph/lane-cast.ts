@@ -72,10 +72,10 @@ export function bytesFor(dtype: NumberDType, elements: number): number {
 /** Returns how many elements a source has; a fraction if its bytes are not whole elements or blocks. */
 export function countOf(source: ElementSource, dtype: NumberDType): number {
   if (source instanceof Uint8Array) return elementsOf(dtype, source.byteLength);
-  return source.view ? source.view.sizes.reduce((a, b) => a * b, 1) : lyingIn(source, dtype);
+  return source.view ? source.view.sizes.reduce((a, b) => a * b, 1) : storedCount(source, dtype);
 }
 
-function lyingIn({ bytes, fp8, mxfp4 }: StoredElements, dtype: NumberDType): number {
+function storedCount({ bytes, fp8, mxfp4 }: StoredElements, dtype: NumberDType): number {
   if (fp8) return bytes;
   return mxfp4 ? bytes * 2 : elementsOf(dtype, bytes);
 }
@@ -123,7 +123,7 @@ function nativeSource(source: ElementSource, from: NumberDType) {
     return { data: source, offset: 0, how: { elements: elementsOf(from, source.byteLength) } };
   const { data, offset, view, fp8, mxfp4 } = source;
   const how = {
-    elements: lyingIn(source, from),
+    elements: storedCount(source, from),
     ...(view && { start: 0, ...view }),
     ...fp8,
     ...(mxfp4 && { scaleSource: mxfp4.data, scaleOffset: mxfp4.offset }),

@@ -71,13 +71,14 @@ export async function profile<T>(work: () => T | Promise<T>): Promise<{ result: 
 export interface ProfileFormat {
   /** Maximum number of operations to list; the others share one row. Default 30. */
   rows?: number | undefined;
-  /** Maximum length of a line, which is truncated to it. Default 160. */
+  /** Maximum length of a line in characters. Longer lines are truncated. Default 160. */
   width?: number | undefined;
 }
 
 /**
- * Formats a profile as a table. Columns: share of the time, total time, calls, time per call, GFLOP/s, GB/s, op, kernel and operands.
- * @throws HeddleError INVALID_ARGUMENT unless it is a profile, and the options are integers of at least 1
+ * Formats a profile as a table. Columns: share of the time, total time, calls, time per call, GFLOP/s, GB/s, op, kernel
+ * and operands.
+ * @throws HeddleError INVALID_ARGUMENT unless `found` is a profile and the options are integers of at least 1
  */
 export function formatProfile(found: Profile, options: ProfileFormat = {}): string {
   checkObject("profile", found);
@@ -146,7 +147,7 @@ const byWeights =
   ({ inputs: [x, ...others] }: Operands) =>
     others
       .slice(0, most)
-      .filter(({ shape }) => shape.length === 2) // no bias
+      .filter(({ shape }) => shape.length === 2) // skips biases
       .reduce((n, w) => n + 2 * rowsOf(x!) * elementCount(w.shape), 0);
 
 /** FLOPs of `products` matrix products of the size of operand `h` (rows, width) times operand h + 1 (vocabulary, width). */
@@ -165,7 +166,7 @@ const FLOPS: Readonly<Record<string, (operands: Operands) => number>> = {
   linear_backward_weight: ({ inputs, outputs }) => 2 * rowsOf(inputs[0]!) * elementCount(outputs[0]!.shape),
   fp8_linear: byWeights(1),
   fp8_linear_backward_input: byWeights(1),
-  // The output is (rows, experts per row, features). Each row of it took one expert's matrix.
+  // The output is (rows, experts per row, features). Each vector of features is the product with one expert's matrix.
   expert_linear: ({ inputs, outputs }) => 2 * elementCount(outputs[0]!.shape) * last(inputs[1]!),
   expert_linear_backward_input: ({ inputs }) => 2 * elementCount(inputs[0]!.shape) * last(inputs[1]!),
   expert_linear_backward_weight: ({ inputs, outputs }) => 2 * elementCount(inputs[0]!.shape) * last(outputs[0]!),

@@ -18,7 +18,10 @@ interface Size {
 interface InputPlan extends Slot {
   size: Size;
   elementBytes: number;
-  /** The symbolic dimension that follows from this input's length when earlier inputs are known, and the size of its other dimensions. */
+  /**
+   * The symbolic dimension that follows from this input's length when earlier inputs are known, and the size of the
+   * input's other dimensions.
+   */
   solves: { symbol: number; rest: Size } | undefined;
 }
 
@@ -91,7 +94,7 @@ export class RunPlan {
     const { names } = this;
     for (const name of Object.keys(inputs)) {
       if (names.has(name) || inputs[name] === undefined) continue;
-      const expected = names.size > 0 ? `names among ${[...names].join(", ")}` : "none";
+      const expected = names.size > 0 ? `names among ${[...names].join(", ")}` : "no inputs";
       throw new HeddleError("INVALID_ARGUMENT", `run: inputs: expected ${expected}, got ${name}`);
     }
   }

@@ -63,8 +63,8 @@ export class Tensor {
   /** The scales of a matrix of 8-bit floats (u8), one per block of 128 × 128. */
   readonly scale: Tensor | undefined;
   /**
-   * The order of the stored rows if it is not the matrix's own: stored row r of each block of `rowOrder.length` rows is row rowOrder[r]
-   * of that block.
+   * The order of the stored rows, if they are reordered: row r of each block of `rowOrder.length` rows of the matrix is
+   * stored row rowOrder[r] of that block.
    */
   readonly rowOrder: Int32Array | undefined;
   /** @internal */ readonly native: NativeTensorHandle;
@@ -96,11 +96,12 @@ export class Tensor {
   }
 
   /**
-   * Makes a read-only tensor of a part of a mapped file. On the CPU it copies nothing. The part must be aligned to the element size,
-   * except for quantized types.
-   * @param options.order reorders the rows: row r of each block of `order.length` rows is row order[r] of that block in the file
-   * @param options.lying whether the CPU may keep the file's order, until a later call of `ordered`. Otherwise the rows are copied in
-   * order.
+   * Makes a read-only tensor of a part of a mapped file. On the CPU it copies nothing. The part must be aligned to the
+   * element size, except for quantized types.
+   * @param options.order reorders the rows: row r of each block of `order.length` rows of the tensor is row order[r] of
+   * that block in the file
+   * @param options.lying whether the CPU may keep the file's order, until a later call of `ordered`. Otherwise the rows
+   * are copied in order.
    * @internal
    */
   static mapped(
@@ -148,11 +149,24 @@ export class Tensor {
     return t;
   }
 
-  /** Makes a matrix of 8-bit floats (e4m3) of their bytes and the scales of their blocks, as fp8Linear takes them. */
+  /** Makes a matrix of 8-bit floats (e4m3) from its bytes and the scales of its blocks, for `fp8Linear`. */
   static fp8(bytes: Tensor, scale: Tensor): Tensor {
     checkTensor("bytes", bytes);
     checkTensor("scale", scale);
     return new Tensor(bytes.device, "u8", bytes.shape, bytes.native, bytes.writable, { scale });
+  }
+
+  /**
+   * Returns a view of `count` elements from element `start` on, as a vector. It shares the memory, which is freed when the tensor and its
+   * views are disposed.
+   * @internal
+   */
+  part(start: number, count: number): Tensor {
+    needWhole("start", start);
+    needWhole("count", count);
+    const size = bytesOf(this.dtype);
+    const native = new binding.NativeTensor(this.native, start * size, count * size);
+    return new Tensor(this.device, this.dtype, [count], native, this.writable);
   }
 
   /** The number of elements. */
@@ -221,9 +235,9 @@ export class Tensor {
   }
 
   /**
-   * Overwrites the whole tensor with one of the same type and shape, on the same device or another of its kind. CUDA devices copy
-   * directly to each other if the machine supports it.
-   * @throws HeddleError SHAPE_MISMATCH, INVALID_ARGUMENT if only one of them is on the CPU
+   * Overwrites the whole tensor with a tensor of the same type and shape, from the same device or another device of the
+   * same kind. CUDA devices copy directly to each other if the machine supports it.
+   * @throws HeddleError SHAPE_MISMATCH, INVALID_ARGUMENT if only one of the tensors is on the CPU
    */
   async copyFrom(source: Tensor): Promise<void> {
     checkTensor("source", source);
@@ -275,7 +289,10 @@ function needNumbers(data: ArrayLike<number>): void {
   if (!hold) throw invalidArgument("data", "an array of numbers", data);
 }
 
-/** Converts bf16 or f16 bits, or other numbers, to f32. @throws HeddleError INVALID_ARGUMENT unless it is an array of numbers */
+/**
+ * Converts bf16 or f16 bits, or other numbers, to f32. @throws HeddleError INVALID_ARGUMENT unless `data` is an array
+ * of numbers
+ */
 export function toFloat32(dtype: DType, data: ArrayLike<number>): Float32Array {
   needNumbers(data);
   const out = new Float32Array(data.length);
@@ -301,7 +318,10 @@ export function toFloat32(dtype: DType, data: ArrayLike<number>): Float32Array {
   return out;
 }
 
-/** Converts numbers to bf16 bits, rounded to nearest even. @throws HeddleError INVALID_ARGUMENT unless it is an array of numbers */
+/**
+ * Converts numbers to bf16 bits, rounded to nearest even. @throws HeddleError INVALID_ARGUMENT unless `data` is an
+ * array of numbers
+ */
 export function toBf16(data: Float32Array): Uint16Array {
   needNumbers(data);
   const out = new Uint16Array(data.length);

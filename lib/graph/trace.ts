@@ -33,7 +33,7 @@ export function record<T>(build: () => T): { trace: Trace; result: T } {
   if (active.trace)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      "compile: expected to be called outside another compile(), got it inside",
+      "compile: expected to be called outside another compile(), got a call inside",
     );
   const trace = new Trace();
   active.trace = trace;
@@ -44,7 +44,7 @@ export function record<T>(build: () => T): { trace: Trace; result: T } {
   }
 }
 
-/** Returns the trace that is being recorded. @throws HeddleError INVALID_ARGUMENT outside of one */
+/** Returns the trace that is being recorded. @throws HeddleError INVALID_ARGUMENT if no trace is being recorded */
 export function activeTrace(): Trace {
   if (!active.trace)
     throw new HeddleError("INVALID_ARGUMENT", "op: expected to be called inside compile(), got a call outside");

@@ -12,9 +12,9 @@ import { readTemporaryName, TEMPORARY_FILE, temporaryName } from "../core/temp-f
 /** Maps a matrix product, as the device describes it, to the name of its kernel and tiles. */
 export type Choices = ReadonlyMap<string, string>;
 
-const MOST_BYTES = 4 << 20;
-const MOST_DEVICES = 64;
-const MOST_CHOICES = 20_000;
+const MAX_BYTES = 4 << 20;
+const MAX_DEVICES = 64;
+const MAX_CHOICES = 20_000;
 const KEY = /^[0-9]{1,15}( [0-9]{1,15}){2}( [a-z0-9_]{1,12}){3} [NT]{2}\+?$/;
 const NAME = /^[a-z0-9_]{1,20} [0-9]{1,5}x[0-9]{1,5}( parts)?$/;
 
@@ -37,7 +37,7 @@ export function readTuning(path: string): Map<string, Choices> {
   try {
     const found = statSync(path);
     if (!found.isFile() && !found.isDirectory()) throw invalid(path, "a regular file", "another kind"); // reading a pipe may block
-    if (found.size > MOST_BYTES) throw invalid(path, `at most ${MOST_BYTES} bytes`, "more");
+    if (found.size > MAX_BYTES) throw invalid(path, `at most ${MAX_BYTES} bytes`, "more");
     text = readFileSync(path, "utf8");
   } catch (error) {
     if (error instanceof HeddleError) throw error;
@@ -54,7 +54,7 @@ export function readTuning(path: string): Map<string, Choices> {
   if (!isObject(content) || content.format !== 1 || !isObject(content.devices))
     throw invalid(path, '{ "format": 1, "devices": { … } }', "something else");
   const devices = Object.entries(content.devices);
-  if (devices.length > MOST_DEVICES) throw invalid(path, `at most ${MOST_DEVICES} devices`, `${devices.length}`);
+  if (devices.length > MAX_DEVICES) throw invalid(path, `at most ${MAX_DEVICES} devices`, `${devices.length}`);
   return new Map(devices.map(([device, choices]) => [device, checkedChoices(path, device, choices)]));
 }
 
@@ -62,8 +62,7 @@ function checkedChoices(path: string, device: string, choices: unknown): Choices
   const what = `${JSON.stringify(device.slice(0, 100))}:`;
   if (!isObject(choices)) throw invalid(path, `${what} an object of products`, describe(choices));
   const entries = Object.entries(choices);
-  if (entries.length > MOST_CHOICES)
-    throw invalid(path, `${what} at most ${MOST_CHOICES} products`, `${entries.length}`);
+  if (entries.length > MAX_CHOICES) throw invalid(path, `${what} at most ${MAX_CHOICES} products`, `${entries.length}`);
   for (const [key, name] of entries) {
     if (!KEY.test(key)) throw invalid(path, `${what} a product such as "64 4096 4096 bf16 bf16 f32 NT"`, describe(key));
     if (typeof name !== "string" || !NAME.test(name))
@@ -73,7 +72,7 @@ function checkedChoices(path: string, device: string, choices: unknown): Choices
 }
 
 /**
- * Adds a device's choices to the file, replacing those for the same products.
+ * Adds a device's choices to the file, and replaces existing choices for the same products.
  * @throws HeddleError INVALID_FILE if the existing file is not a tuning file, IO
  */
 export function writeTuning(path: string, device: string, choices: Choices): void {

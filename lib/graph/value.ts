@@ -83,7 +83,7 @@ export interface Node {
   readonly outputs: readonly Value[];
   /** Whether the op writes one of its operands. Such a node runs even if nothing reads its outputs. */
   readonly effect: boolean;
-  /** The line of code that made the node. Recorded only if HEDDLE_CHECK=1. */
+  /** The line of code that made the node. Recorded only if HEDDLE_CHECK is set and not 0. */
   readonly origin: string;
 }
 

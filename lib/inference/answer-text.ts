@@ -5,19 +5,33 @@ import { StopMatcher } from "./stop.ts";
 export class AnswerText {
   private readonly decoder: TokenDecoder | undefined;
   private readonly matcher: StopMatcher;
+  private readonly visibleTokens: ReadonlyMap<number, string>;
 
-  private constructor(decoder: TokenDecoder | undefined, matcher: StopMatcher) {
+  private constructor(
+    decoder: TokenDecoder | undefined,
+    matcher: StopMatcher,
+    visibleTokens: ReadonlyMap<number, string>,
+  ) {
     this.decoder = decoder;
     this.matcher = matcher;
+    this.visibleTokens = visibleTokens;
   }
 
-  /** Makes the text of an answer to `prompt`. @param tokenizer without one, all text is empty */
+  /**
+   * Starts the text of an answer to `prompt`.
+   * @param tokenizer undefined: all text is empty
+   * @param visibleTokens texts of the special tokens that the answer shows
+   */
   static after(
     prompt: readonly number[],
-    { tokenizer, stopTexts }: { tokenizer: Tokenizer | undefined; stopTexts: readonly string[] },
+    {
+      tokenizer,
+      stopTexts,
+      visibleTokens,
+    }: { tokenizer: Tokenizer | undefined; stopTexts: readonly string[]; visibleTokens: ReadonlyMap<number, string> },
   ): AnswerText {
     const decoder = tokenizer?.decoder({ skipSpecialTokens: true, after: prompt });
-    return new AnswerText(decoder, new StopMatcher(stopTexts));
+    return new AnswerText(decoder, new StopMatcher(stopTexts), visibleTokens);
   }
 
   /** Whether a stop text has been found. */
@@ -25,9 +39,18 @@ export class AnswerText {
     return this.matcher.stopped;
   }
 
+  /** The stop text that was found. */
+  get stopText(): string | undefined {
+    return this.matcher.stopText;
+  }
+
   /** Adds a token, and returns the text that is now final. */
   push(token: number): string {
-    return this.matcher.push(this.decoder?.push(token) ?? "");
+    const { decoder, matcher } = this;
+    const mark = this.visibleTokens.get(token);
+    const text = decoder?.push(token) ?? "";
+    // The decoder skips special tokens, and may hold back bytes that come before the mark.
+    return matcher.push(mark === undefined ? text : text + (decoder?.flush() ?? "") + mark);
   }
 
   /** Returns the text that was held back. Call it when no token follows. */
@@ -37,6 +60,6 @@ export class AnswerText {
 
   /** Returns a copy, which continues independently. */
   fork(): AnswerText {
-    return new AnswerText(this.decoder?.fork(), this.matcher.fork());
+    return new AnswerText(this.decoder?.fork(), this.matcher.fork(), this.visibleTokens);
   }
 }

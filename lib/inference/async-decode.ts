@@ -10,12 +10,12 @@ import { seriesInputs } from "./sampling/sampling-inputs.ts";
 import type { Piece, Sequence } from "./sequence.ts";
 
 const LATE_IDS = ["ids"];
-/** Target duration of a series of steps without JavaScript, for models whose steps are very short. */
+/** Target duration of a series: several short steps that run without a return to JavaScript. */
 const SERIES_MS = 8;
-const MOST_STEPS = 16;
+const MAX_STEPS = 16;
 /**
- * Number of drawn tokens for which a series gets one more step. Short answers get short series, because steps after a sequence's end are
- * wasted.
+ * A series gets one more step per this many drawn tokens. Short answers get short series, because the steps after a
+ * sequence's end are wasted.
  */
 const TOKENS_A_STEP = 8;
 
@@ -25,32 +25,36 @@ export interface Decoding {
   slot: number;
 }
 
-/** Whether the next run and the one after it are known, except for the ids that the first one draws. */
+/** Whether the inputs of the next two runs are known, except for the ids that the first of them draws. */
 export function canRunAhead(cache: KvCache, all: readonly Decoding[]): boolean {
   return (
     !turnsByLength(cache.model.config) &&
     all.every(({ sequence, slot }) => {
-      const { repetitionPenalty, presencePenalty, frequencyPenalty, logitProcessors } = sequence.options;
+      const { repetitionPenalty, presencePenalty, frequencyPenalty } = sequence.options;
       const plain = repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0;
       const decodes = sequence.context.length - cache.ids(slot).length === 1 && sequence.limit > 0;
       // With a constraint, the next mask depends on the drawn token.
-      return plain && logitProcessors.length === 0 && !sequence.constraint && decodes;
+      return plain && !sequence.constraint && decodes;
     }) &&
     roomAfter(cache, all, 1) > 0
   );
 }
 
 /**
- * Returns the number of further steps that all sequences and the cache's memory have room for after `pending` queued
- * ones.
+ * Returns how many steps can follow `pending` queued steps. The limits are each sequence's room, the cache's memory,
+ * and the next step in which a logit processor acts.
  */
 function roomAfter(cache: KvCache, all: readonly Decoding[], pending: number): number {
   const { capacity } = cache;
-  const rooms = all.map(({ sequence }) => Math.min(sequence.room, capacity - sequence.context.length + 1) - pending);
+  const rooms = all.map(
+    ({ sequence: { room, context, idleSteps } }) => Math.min(room, capacity - context.length + 1, idleSteps) - pending,
+  );
   return Math.min(cache.pagesAhead, ...rooms);
 }
 
-/** A queued series of steps, with results `token[step · rows + row]` and so on when done. */
+/**
+ * A queued series of steps. When `done` resolves, the results are complete, as `token[step · rows + row]` and so on.
+ */
 interface Steps {
   count: number;
   results: SampleResults;
@@ -58,10 +62,11 @@ interface Steps {
 }
 
 /**
- * Decodes with one run always queued after the running one. The queued run takes its ids from the running run's outputs, so the device
- * never waits for JavaScript. If steps are short, a run is several of them. Ends when a sequence has ended or has no room. Tokens after a
- * sequence's end are dropped. Also ends if one of several steps fails. The steps before it are valid, and the caller may retry one by one.
- * @param options.enough whether to end with the queued runs
+ * Decodes with one run always queued after the running one. The queued run takes its ids from the running run's
+ * outputs, so the device never waits for JavaScript. If steps are short, a run is a series of steps. Decoding ends when
+ * a sequence has ended or has no room, and before a step in which a logit processor may act. Tokens after a sequence's
+ * end are dropped. If a series fails, decoding ends without its pieces, and the caller may retry its steps one by one.
+ * @param options.enough returns true to stop queuing runs; queued runs still finish
  * @returns the pieces of each run, in order of its steps
  */
 export async function* decodeAhead(
@@ -128,7 +133,7 @@ export async function* decodeAhead(
       progress.decodeMs += now - before;
       drawn += current.count;
       const quick = Math.floor((SERIES_MS * current.count) / (now - before));
-      steps = Math.max(1, Math.min(MOST_STEPS, 1 + Math.floor(drawn / TOKENS_A_STEP), quick));
+      steps = Math.max(1, Math.min(MAX_STEPS, 1 + Math.floor(drawn / TOKENS_A_STEP), quick));
       before = now;
       yield pieces;
       // Stop if all sequences have ended. Otherwise the next run still decodes the others.

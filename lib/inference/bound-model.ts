@@ -4,7 +4,7 @@ import type { HeldModel, ModelView } from "../models/model-view.ts";
 import type { ProgramShape } from "./programs.ts";
 
 export type ProgramMaker = (model: ModelView, shape: ProgramShape) => Program;
-/** The shape of a run, without that of the cache. */
+/** The shape of a run without the cache's shape. */
 export type RunShape = Omit<ProgramShape, "cache">;
 
 /** The cache that programs are planned for and bound to. */
@@ -58,7 +58,10 @@ export class BoundModel {
     this.names = names;
   }
 
-  /** Returns a program over a cache. Runs with the same shape object, as in decoding, reuse the previous program. */
+  /**
+   * Returns a program bound to a cache. If program and shape object are those of the last call, as in decoding, reuses
+   * its result.
+   */
   executable(program: ProgramMaker, shape: RunShape, cache: BoundCache): Executable {
     if (this.last?.program !== program || this.last.shape !== shape)
       this.last = {

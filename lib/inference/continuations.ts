@@ -1,5 +1,6 @@
 import { HeddleError } from "../core/errors.ts";
 import type { Model } from "../models/model.ts";
+import { keysKeepLength } from "../models/rope-frequencies.ts";
 import { KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
 import { scoreProgram } from "./programs.ts";
 import type { Segment } from "./row-data.ts";
@@ -11,7 +12,7 @@ export interface Continuations {
   continuations: readonly (readonly number[])[];
 }
 
-/** Prompts whose continuations are scored together. */
+/** Maximum number of prompts whose continuations are scored in the same runs. */
 const SCORED_TOGETHER = 16;
 
 /**
@@ -65,9 +66,10 @@ async function scoreBatch(
       const continuation = continuations[round];
       if (!continuation || continuation.length === 0) return [];
       // The prompt's last token is run again, because its row scores the continuation's first token.
-      cache.truncate(slot, prompt.length - 1);
-      const held = cache.ids(slot).length;
       const ids = [...prompt, ...continuation];
+      cache.truncate(slot, keysKeepLength(cache.model.config) ? 0 : prompt.length - 1);
+      cache.fit(slot, ids.length);
+      const held = cache.ids(slot).length;
       return [
         { slot, ids: ids.slice(held, -1), next: held, prompt: prompt.length, all: ids, into: out[slot]![round]! },
       ];
@@ -82,7 +84,7 @@ interface Pending {
   slot: number;
   /** Ids that must still be run. */
   ids: number[];
-  /** Position of the first of them. */
+  /** Position of the first of these ids. */
   next: number;
   prompt: number;
   all: readonly number[];
@@ -109,7 +111,7 @@ function* runsOf(work: readonly Pending[]): Generator<Pending[]> {
 }
 
 async function scoreRun(cache: KvCache, part: readonly Pending[], signal: AbortSignal | undefined): Promise<void> {
-  const segments: Segment[] = part.map(({ slot, ids }) => ({ slot, ids }));
+  const segments: Segment[] = part.map(({ slot, ids, all }) => ({ slot, ids, length: all.length }));
   // A row scores the next token if that belongs to the continuation.
   const targets = Int32Array.from(
     part.flatMap(({ ids, next, prompt, all }) => ids.map((_, i) => (next + i + 1 >= prompt ? all[next + i + 1]! : -1))),

@@ -1,4 +1,4 @@
-import { type Automaton, compileFormat, type ResponseFormat } from "../constrain/index.ts";
+import { type AnswerFormat, type Automaton, compileFormat } from "../constrain/index.ts";
 import { checkSeed, invalidArgument } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import type { GenerationConfig } from "../formats/config/generation-config.ts";
@@ -19,15 +19,23 @@ export interface LogitContext {
 /**
  * Changes the logits of the next token in place, before bias, penalties and sampling. Set −Infinity to forbid a token. The function must be
  * synchronous, and its return value is ignored.
- * @param logits (vocabulary), the model's logits at this position; with `numBeams`, their log-probabilities
  */
-export type LogitProcessor = (logits: Float32Array, context: LogitContext) => void;
+export interface LogitProcessor {
+  /** @param logits (vocabulary), the model's logits at this position; with `numBeams`, their log-probabilities */
+  (logits: Float32Array, context: LogitContext): void;
+  /**
+   * Returns for how many steps, counted from the next step, the processor changes no logits, whichever tokens are
+   * drawn. The logits of such steps stay in native code, which is faster. `Infinity` means that it never acts again.
+   * Default: 0 for every context.
+   */
+  idleSteps?: ((context: LogitContext) => number) | undefined;
+}
 
-/** The argument of a stop condition. Like that of a logit processor, but including the newest token. */
+/** The argument of a stop condition. Its `ids` end with the newest token. */
 export interface StopContext extends LogitContext {
   /**
-   * The answer's text so far, as in its pieces. It does not include incomplete characters, and text that may be the start of a stop text.
-   * Empty without a tokenizer.
+   * The answer's text so far, as in its pieces. It excludes incomplete characters and text that may be the start of a
+   * stop text. Empty without a tokenizer.
    */
   readonly text: string;
 }
@@ -39,10 +47,11 @@ export interface StopContext extends LogitContext {
  */
 export type StopCondition = (context: StopContext) => boolean;
 
-/** Names follow generation_config.json and OpenAI. */
-export interface GenerateOptions {
+/** Names follow generation_config.json and OpenAI. `Format` is the type of `responseFormat`, which determines the type of `parsed`. */
+export interface GenerateOptions<Format extends AnswerFormat = AnswerFormat> {
   /**
-   * Maximum number of new tokens. Default: the model's `max_new_tokens`, else 256, or what the context has room for.
+   * Maximum number of new tokens. Default: the model's `max_new_tokens`, else 256, but at most what the context has
+   * room for.
    */
   maxTokens?: number | undefined;
   /** Sampling temperature. 0 is greedy. Default: the model's, or 0 if its `do_sample` is false. If the model has no temperature: 0.8. */
@@ -84,12 +93,14 @@ export interface GenerateOptions {
   stop?: string | StopCondition | readonly (string | number | StopCondition)[] | undefined;
   /**
    * Form of the answer: `{ type: "json_schema", schema }`, `{ type: "json_object" }`, `{ type: "regex", pattern }`, or `{ type: "text" }`,
-   * the default. The answer is always a prefix of such a document, and complete if finishReason is "stop". End tokens are allowed only
-   * after a complete document, and the answer ends when nothing can follow. An answer cut by a stop text has finishReason "length".
+   * the default. A schema of zod, valibot, arktype or another library of https://standardschema.dev sets `parsed`, and
+   * an answer that is cut or rejected is then an error. The answer is always a prefix of a document in this format. It
+   * is complete if finishReason is "stop". End tokens are allowed only after a complete document, and the answer ends
+   * when nothing can follow. An answer cut by a stop text has finishReason "length".
    */
-  responseFormat?: ResponseFormat | undefined;
+  responseFormat?: Format | undefined;
   /**
-   * Makes bits, including those of log-probabilities, independent of the other prompts of a call. Prompts are then
+   * Makes results, including log-probabilities, bit-identical regardless of the call's other prompts. Prompts are then
    * processed more slowly. Default: false, which means that results agree within rounding.
    */
   deterministic?: boolean | undefined;
@@ -107,23 +118,32 @@ export interface GenerateOptions {
   numAssistantTokens?: number | undefined;
   /** Whether to continue after the model's end tokens. */
   ignoreEos?: boolean | undefined;
+  /**
+   * Special tokens that the text includes, such as `["<|python_tag|>"]`. Default: none. The text never includes end
+   * tokens. Chats choose the tokens that they need.
+   */
+  visibleTokens?: readonly string[] | undefined;
   /** Number of likeliest tokens that each piece reports in `top`. */
   topLogprobs?: number | undefined;
   /**
-   * Scores the prompt's tokens while it is processed, without a second pass. The number (0 or more) of likeliest tokens per position is
-   * reported too. Results are `promptLogprobs` and `promptTop` of a completion, and of a sequence's first piece. The whole prompt is then
-   * computed, even if a session or another prompt holds a part. Cannot be combined with `numBeams`, nor with contextOverflow
-   * `truncateLeft`, which may drop tokens.
+   * Scores the prompt's tokens while it is processed, without a second pass. The value (0 or more) is the number of
+   * likeliest tokens to report per position. Results are `promptLogprobs` and `promptTop` of a completion, and of a
+   * sequence's first piece. The whole prompt is then computed, even if a session or another prompt holds a part. Cannot
+   * be combined with `numBeams`, nor with contextOverflow `truncateLeft`, which may drop tokens.
    */
   promptLogprobs?: number | undefined;
-  /** Number of samples per prompt. With a seed, sample i uses seed + i. With `numBeams`, the n best (n ≤ numBeams), best first. */
+  /**
+   * Number of samples per prompt. With a seed, sample i uses seed + i. With `numBeams`, the results are the n best
+   * texts (n ≤ numBeams), best first.
+   */
   n?: number | undefined;
   /**
-   * Number of beams, up to 128. Beam search continues this many hypotheses and keeps those with the largest sums of log-probabilities. 1
-   * turns it off. Default: the model's `num_beams`, unless the model or the call samples or speculates. Follows transformers' beam search
-   * without sampling. Penalties, `logitBias` and `logitProcessors` change log-probabilities, and `responseFormat` removes tokens, without
-   * normalizing again. A finished text's score is the sum over all its new tokens, including the end token, divided by their count to the
-   * power `lengthPenalty`. `generate` returns the pieces of the best text at the end of the search. Cannot be combined with options that
+   * Number of beams, up to 128. Beam search continues this many hypotheses and keeps those with the largest sums of
+   * log-probabilities. 1 turns beam search off. Default: the model's `num_beams`, unless the model or the call samples
+   * or speculates. Follows transformers' beam search without sampling. Penalties, `logitBias` and `logitProcessors`
+   * change log-probabilities, and `responseFormat` removes tokens, without normalizing again. A finished text's score
+   * is the sum over all its new tokens, including the end token, divided by their count to the power `lengthPenalty`.
+   * `generate` returns the pieces of the best text at the end of the search. Cannot be combined with options that
    * sample (temperature above 0, topK, topP, minP, seed) or speculate, nor used in a session or chat.
    */
   numBeams?: number | undefined;
@@ -147,11 +167,19 @@ export interface GenerateOptions {
   addSpecialTokens?: boolean | undefined;
   /** Names of the adapters to use. An empty array means the base model alone. Default: the model's active ones. */
   adapters?: readonly string[] | undefined;
-  /** Aborts the call within 50 ms, even while the prompt is processed. It then rejects with ABORTED. */
+  /** Aborts the call within 50 ms, even while the prompt is processed. The call then rejects with ABORTED. */
   signal?: AbortSignal | undefined;
 }
 
-/** A model that drafts for another one. LanguageModel implements it. */
+/**
+ * Options of a call that infers the type of its `responseFormat` as `F`. `F` includes `undefined` if the format may be
+ * missing. TypeScript drops `undefined` when it infers from an optional property. The second branch is never taken, but
+ * lets `F` be inferred from a required property.
+ */
+export type OptionsIn<F, Options = GenerateOptions> = Options &
+  ([F] extends [unknown] ? unknown : { responseFormat: F });
+
+/** A model that drafts for another model. LanguageModel implements it. */
 export interface AssistantModel {
   readonly model: Model;
   readonly contextLength: number;
@@ -188,6 +216,8 @@ export interface ResolvedOptions {
   stopTexts: readonly string[];
   stopTokens: ReadonlySet<number>;
   stopConditions: readonly StopCondition[];
+  /** Ids of special tokens that are part of the text, with their texts. */
+  visibleTokens: ReadonlyMap<number, string>;
   topLogprobs: number;
   promptLogprobs: number | undefined;
   n: number;
@@ -226,6 +256,7 @@ const NAMES: Record<keyof GenerateOptions, true> = {
   stop: true,
   responseFormat: true,
   ignoreEos: true,
+  visibleTokens: true,
   topLogprobs: true,
   promptLogprobs: true,
   n: true,
@@ -239,16 +270,16 @@ const NAMES: Record<keyof GenerateOptions, true> = {
 };
 
 /**
- * Maximum number of tokens of a draft. With the token before it, they are as many rows as the decoding kernels process
+ * Maximum number of tokens of a draft. A draft and the token before it fill the rows that the decoding kernels process
  * in one pass.
  */
-export const MOST_DRAFT_TOKENS = 15;
+export const MAX_DRAFT_TOKENS = 15;
 /** Temperature if neither the caller nor the model sets one. */
 export const DEFAULT_TEMPERATURE = 0.8;
 export const DEFAULT_MAX_TOKENS = 256;
-const MOST_SAMPLES = 1024;
+const MAX_SAMPLES = 1024;
 
-/** Checks the names of options. @throws HeddleError INVALID_ARGUMENT unless it is an options object with known names */
+/** Checks the names of options. @throws HeddleError INVALID_ARGUMENT unless `options` is an object with known names */
 export function checkOptionNames(options: GenerateOptions): void {
   rejectUnknownNames(options, Object.keys(NAMES));
 }
@@ -292,6 +323,9 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
   const processors = options.logitProcessors ?? [];
   if (!Array.isArray(processors) || processors.some((p) => typeof p !== "function"))
     throw invalidArgument("logitProcessors", "an array of functions", processors);
+  for (const { idleSteps } of processors)
+    if (idleSteps !== undefined && typeof idleSteps !== "function")
+      throw invalidArgument("logitProcessors.idleSteps", "a function", idleSteps);
 
   return {
     maxTokens: options.maxTokens == null ? undefined : whole("maxTokens", 0, 0, 2 ** 31 - 1),
@@ -314,8 +348,8 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     deterministic: flag("deterministic", false),
     speculation: speculationOf(
       options.assistantModel,
-      whole("promptLookupNumTokens", 0, 0, MOST_DRAFT_TOKENS),
-      whole("numAssistantTokens", 8, 1, MOST_DRAFT_TOKENS),
+      whole("promptLookupNumTokens", 0, 0, MAX_DRAFT_TOKENS),
+      whole("numAssistantTokens", 8, 1, MAX_DRAFT_TOKENS),
       context,
     ),
     automaton: options.responseFormat === undefined ? undefined : compileFormat(options.responseFormat),
@@ -323,9 +357,10 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     stopTexts,
     stopTokens,
     stopConditions,
+    visibleTokens: visibleTokensOf(options.visibleTokens, context.tokenizer),
     topLogprobs: whole("topLogprobs", 0, 0, vocabSize),
     promptLogprobs: options.promptLogprobs == null ? undefined : whole("promptLogprobs", 0, 0, vocabSize),
-    n: whole("n", 1, 1, MOST_SAMPLES),
+    n: whole("n", 1, 1, MAX_SAMPLES),
     beams,
     contextOverflow: overflow,
     addSpecialTokens: flag("addSpecialTokens", true),
@@ -374,6 +409,15 @@ function stopsOf(stop: GenerateOptions["stop"], vocabSize: number) {
     else throw invalidArgument("stop", `non-empty strings, token ids below ${vocabSize} and functions`, entry);
   }
   return { stopTexts, stopTokens, stopConditions };
+}
+
+/** Returns the ids of the special tokens among some texts. Other texts need no id, because they are visible anyway. */
+function visibleTokensOf(texts: GenerateOptions["visibleTokens"], tokenizer: Tokenizer | undefined) {
+  if (texts === undefined) return new Map<number, string>();
+  if (!Array.isArray(texts) || texts.some((text) => typeof text !== "string"))
+    throw invalidArgument("visibleTokens", "an array of tokens' texts", texts);
+  const special = tokenizer?.specialTokens;
+  return new Map(texts.flatMap((text) => (special?.has(text) ? [[special.get(text)!, text] as const] : [])));
 }
 
 function biasOf(bias: GenerateOptions["logitBias"], vocabSize: number) {

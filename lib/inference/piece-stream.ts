@@ -1,11 +1,11 @@
 import type { Piece } from "./sequence.ts";
 
 /** Number of unread pieces at which a sequence pauses. */
-const MOST_PENDING = 64;
+const MAX_PENDING = 64;
 
 /**
  * The stream of one sequence's pieces from the generation loop to its reader. A slow reader pauses its sequence. A
- * reader that leaves (`cancel`, or the end of its `for await`) ends it.
+ * reader that leaves (`cancel`, or the end of its `for await`) ends its sequence.
  */
 export class PieceStream implements AsyncIterable<readonly Piece[]> {
   private pending: Piece[] = [];
@@ -22,7 +22,7 @@ export class PieceStream implements AsyncIterable<readonly Piece[]> {
 
   /** Whether the sequence must wait for the reader. */
   get isFull(): boolean {
-    return this.pending.length >= MOST_PENDING;
+    return this.pending.length >= MAX_PENDING;
   }
   get isCancelled(): boolean {
     return this.left;

@@ -84,7 +84,8 @@ export async function placeInto(
 
 /**
  * Pools the hidden states of a text's tokens with several modes. Used if `max` is among them, which needs all rows.
- * @param rows (tokens, width) @param from tokens before it (a prompt's) are left out, except that "first" keeps the first token
+ * @param rows (tokens, width)
+ * @param from number of leading tokens (a prompt's) that are not pooled, except that "first" keeps the first token
  * @returns (modes · width)
  */
 function poolTokens(

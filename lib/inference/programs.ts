@@ -41,7 +41,7 @@ function key(kind: string, { cache, rows, logitRows, top, rowwise = false }: Pro
   return [kind, slots, capacity, context, dtype, paged, rows, logitRows, top, rowwise, ...adapters].join("/");
 }
 
-/** Returns the hidden states of the rows named by the input `rows`, and the head for their logits. */
+/** Returns the hidden states of the rows that the input `logitRows` names, and the head for their logits. */
 function wantedHidden(model: ModelView, shape: ProgramShape): { hidden: Value; head: LogitHead; wanted: Dimension } {
   const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
   const rows = rowInputs(new Dimension("rows", shape.rows));
@@ -56,18 +56,18 @@ function sampled(model: ModelView, logits: Value, rows: Dimension, shape: Progra
     input(name, dtype, [rows, columns]);
   // The system commits inputs' memory on first use, so a bound that is never reached costs nothing.
   const bias = new Dimension("biases", model.config.vocabSize);
-  const { token, logprob, topIds, topLogprobs } = sample(
+  const { token, logprob, topIds, topLogprobs, entropy } = sample(
     {
       logits,
       params: perRow("params", "f32", SAMPLE_PARAMS.length),
-      history: perRow("history", "i32", new Dimension("history", shape.cache.capacity)),
+      history: perRow("history", "i32", new Dimension("history", shape.cache.context)),
       biasIds: perRow("biasIds", "i32", bias),
       biasValues: perRow("biasValues", "f32", bias),
       rng: perRow("rng", "i32", 3),
     },
     { top: shape.top },
   );
-  return { token, logprob, ...(topIds && topLogprobs ? { topIds, topLogprobs } : {}) };
+  return { token, logprob, ...(topIds && topLogprobs && entropy && { topIds, topLogprobs, entropy }) };
 }
 
 /** A program that runs the model and samples. Logits never leave native code. */
@@ -117,8 +117,7 @@ export function prefillProgram(model: ModelView, shape: ProgramShape): Program {
     compile(() => {
       const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
       const rows = rowInputs(new Dimension("rows", shape.rows));
-      // The graph keeps what effects need. Here these are the cache writes, and so everything up to the last layer's
-      // keys.
+      // Cache writes are effects, so the graph keeps everything that they need, though the program returns nothing.
       cachedForward(model, rows, segments, shape.cache, shape);
       return {};
     }),
@@ -139,9 +138,10 @@ export function scoreProgram(model: ModelView, shape: ProgramShape): Program {
 }
 
 /**
- * Returns a program for a forward pass. It returns `pooled`: one vector per segment, weighted sums of rows, or all
- * rows. With `head` it returns the classifier's `logits` instead. For sums, the input `pool` (segments · modes, rows)
- * has each row's weight, and `carried` (segments · modes, width) the sums of earlier chunks.
+ * Returns a function that makes a program for a forward pass. The program returns `pooled`: one vector per segment,
+ * weighted sums of rows, or all rows. With `head` it also returns the classifier's `logits`. For sums, the input `pool`
+ * (segments · ways, rows) has each row's weight, and `carried` (segments · ways, width) the sums of earlier chunks.
+ * @param ways number of weighted sums per segment
  */
 export function pooledProgram(rows: PooledRows, { head, ways }: { head: boolean; ways: number }) {
   return (model: ModelView, shape: ProgramShape): Program =>

@@ -12,8 +12,8 @@ export interface Segment {
 }
 
 /**
- * Returns the inputs that describe the rows of a run: the ids, and `each` for one run or for several consecutive runs,
- * end to end.
+ * Returns the inputs that describe the rows of a run: the ids of the first run, and in `each` the other inputs of all
+ * consecutive runs, end to end.
  * @param pastOf returns the number of tokens in a slot before the first run
  * @param options.turns whether RoPE depends on the length of the sequence
  */

@@ -63,8 +63,8 @@ export class Scheduler {
   /** Start time of the current round, for timings. */
   private since = 0;
   /**
-   * Whether runs may be queued in this round. They may not if drafts are made or common prefixes are copied, which
-   * happens between runs.
+   * Whether runs of this round may be queued before the previous one has ended. They may not if drafts are made or common
+   * prefixes are copied, because both happen between runs.
    */
   private ahead = false;
 
@@ -100,7 +100,11 @@ export class Scheduler {
     const slot = bestSlot(cache, free, sequence);
     free.splice(free.indexOf(slot), 1);
     running.set(sequence, slot);
-    if (this.isolated || sequence.isScoring) cache.truncate(slot, 0);
+    sequence.startedAt = performance.now();
+    const held = cache.ids(slot);
+    // The keys in the slot were rotated for a longer sequence.
+    const isRolledBack = keysKeepLength(cache.model.config) && commonPrefix(held, sequence.context) < held.length;
+    if (this.isolated || sequence.isScoring || isRolledBack) cache.truncate(slot, 0);
     else rewind(cache, slot, sequence.context);
     sequence.cachedTokens = cache.ids(slot).length;
     this.shared.admit(sequence, slot, running);
@@ -138,8 +142,8 @@ export class Scheduler {
   }
 
   /**
-   * Runs prepared sequences once, or several times if the next run is known before the current one has ended. Sequences
-   * that end free their slots.
+   * Runs prepared sequences once. If the next run needs no result of the current one except the drawn ids, it is queued
+   * at once, and several runs follow. Sequences that end free their slots.
    * @returns the pieces of each run
    */
   run(group: Slotted, control: RunControl): AsyncGenerator<readonly Piece[], void, undefined> {
@@ -150,7 +154,7 @@ export class Scheduler {
     return this.advance(group, control);
   }
 
-  /** Frees the memory of drafts. The cache is the caller's. */
+  /** Frees the memory of drafts. The caller owns the cache. */
   dispose(): void {
     this.drafts?.dispose();
   }
@@ -300,8 +304,8 @@ function takeBack(cache: KvCache, slot: number, context: readonly number[]): voi
 }
 
 /**
- * Prepares a slot for a run that continues the context. Ended sequences only need `takeBack`: their last id is never
- * run, so a change of RoPE at its position must not clear the slot.
+ * Prepares a slot for a run that continues the context. Do not call it for an ended sequence: its last id is never run.
+ * If RoPE's frequencies change at that id's position, `fit` would clear the slot for nothing. Use `takeBack`.
  */
 function rewind(cache: KvCache, slot: number, context: readonly number[]): void {
   takeBack(cache, slot, context);

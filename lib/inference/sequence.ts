@@ -6,11 +6,12 @@ import { AnswerText } from "./answer-text.ts";
 import type { ResolvedOptions } from "./generation-options.ts";
 import { PromptScores } from "./prompt-scores.ts";
 import { candidatesOf } from "./sampling/candidates.ts";
+import { idleSteps } from "./sampling/logit-processors.ts";
 import { asked } from "./stop.ts";
 
 /**
- * Why an answer ended. `stop`: an end token, a stop, or the response format's end. `length`: maxTokens, or the end of
- * the context.
+ * Why an answer ended. `stop`: an end token, an entry of the option `stop`, or the response format's end. `length`:
+ * maxTokens, or the end of the context.
  */
 export type FinishReason = "stop" | "length";
 
@@ -24,13 +25,20 @@ export interface TopCandidate {
 
 /** One step of generation. */
 export interface Piece {
-  /** Text that is final after this token. Often empty, within a character or a possible stop text. */
+  /**
+   * Text that became final with this token. Empty while a character is incomplete or the text may start a stop text.
+   */
   text: string;
   token: number;
   /** Natural logarithm of the model's probability of the token, before temperature, bias and penalties. */
   logprob: number;
   /** The likeliest tokens, best first, if `topLogprobs` asks for them. */
   top?: TopCandidate[];
+  /**
+   * Entropy in nats of the distribution that `logprob` is taken from: the model's at temperature 1, before bias and penalties. Set with
+   * `top`.
+   */
+  entropy?: number;
   /**
    * On a sequence's first piece, if `promptLogprobs` is set: natural log-probabilities of the prompt's tokens, null for
    * the first.
@@ -43,8 +51,8 @@ export interface Piece {
   /** Set on the last piece of a sequence. */
   finishReason?: FinishReason;
   /**
-   * On the last piece, with `numBeams`: the score for choosing texts, which is the sum of log-probabilities over the
-   * length to the power `lengthPenalty`.
+   * On the last piece, with `numBeams`: the score that ranks the texts. It is the sum of log-probabilities, divided by
+   * the length to the power `lengthPenalty`.
    */
   score?: number;
 }
@@ -55,11 +63,18 @@ export interface Choice {
   logprob: number;
   topIds?: Int32Array;
   topLogprobs?: Float32Array;
+  /** Set with `topIds`. */
+  entropy?: number;
 }
 
-/** @param hint whether to mention `contextOverflow` in the message */
+/**
+ * Returns the error for a prompt that exceeds the context.
+ * @param tokens number of the prompt's tokens, or Infinity if only known to exceed the context
+ * @param hint whether the message mentions `contextOverflow`
+ */
 export function overflow(contextLength: number, tokens: number, { name = "prompt", hint = true } = {}): HeddleError {
-  const expected = `${name}: expected at most ${contextLength} tokens, the context length, got ${tokens}`;
+  const got = Number.isFinite(tokens) ? tokens : "more";
+  const expected = `${name}: expected at most ${contextLength} tokens, the context length, got ${got}`;
   const more = hint ? ' (contextOverflow: "truncateLeft" drops the oldest)' : "";
   return new HeddleError("CONTEXT_OVERFLOW", expected + more);
 }
@@ -98,10 +113,13 @@ export class Sequence {
   finishReason: FinishReason | undefined;
   /** Number of prompt tokens that were already in the cache. */
   cachedTokens = 0;
-  /** Number of drafted tokens, and of accepted ones among them. */
+  /** Time at which the sequence got its slot, by `performance.now()`. Undefined while the sequence waits. */
+  startedAt: number | undefined;
+  /** Number of tokens that were drafted. */
   draftedTokens = 0;
+  /** Number of drafted tokens that were accepted. */
   acceptedTokens = 0;
-  /** The constraint on its text. */
+  /** The response format's constraint on the answer. */
   readonly constraint: Constraint | undefined;
   /** Scores of its prompt's tokens. */
   readonly scores: PromptScores | undefined;
@@ -113,10 +131,15 @@ export class Sequence {
   private readonly tokenizer: Tokenizer | undefined;
   /** The text of its new tokens. */
   readonly answer: AnswerText;
-  /** Its text so far, if a stop text may end it or a condition reads it. */
+  /** The answer's text so far. Only kept for stop conditions, or for a constraint with stop texts. */
   private text = "";
+  /** Number of generated tokens from which on a logit processor may act. */
+  private idleUntil = 0;
 
-  /** @throws CONTEXT_OVERFLOW if the prompt does not fit, or with `error` the prompt and maxTokens */
+  /**
+   * @throws CONTEXT_OVERFLOW if the prompt does not fit, or with contextOverflow `error`, if the prompt and maxTokens
+   * do not fit
+   */
   constructor(
     prompt: readonly number[],
     options: ResolvedOptions,
@@ -142,10 +165,10 @@ export class Sequence {
     this.context = prompt.length > of.contextLength ? withoutOldest(prompt, of.contextLength) : [...prompt];
     this.limit = this.lengthLimit(of.name);
     this.tokenizer = of.tokenizer;
-    this.answer = AnswerText.after(prompt, { tokenizer: of.tokenizer, stopTexts: options.stopTexts });
-    const { automaton, vocabSize, stopTokens: ends } = options;
+    this.answer = AnswerText.after(prompt, { ...options, tokenizer: of.tokenizer });
+    const { automaton, vocabSize, stopTokens: ends, visibleTokens: visible } = options;
     this.constraint =
-      automaton && this.tokenizer && new Constraint(automaton, { tokens: this.tokenizer, vocabSize, ends });
+      automaton && this.tokenizer && new Constraint(automaton, { tokens: this.tokenizer, vocabSize, ends, visible });
     this.scores = of.scores;
     // The response format allows only the empty text.
     if (this.constraint?.finished) this.limit = 0;
@@ -153,8 +176,8 @@ export class Sequence {
   }
 
   /**
-   * Returns the maximum number of new tokens. The last one is never run, so a context of L tokens has room for a prompt
-   * of P and L − P + 1 new ones.
+   * Returns the maximum number of new tokens. The last new token is never run. So a context of L tokens has room for a
+   * prompt of P tokens and L − P + 1 new tokens.
    */
   private lengthLimit(name = "prompt"): number {
     const { maxTokens, defaultMaxTokens, contextOverflow } = this.options;
@@ -193,6 +216,17 @@ export class Sequence {
     return Math.min(this.limit - this.generated, this.contextLength - this.context.length + 1);
   }
 
+  /**
+   * Number of draws, from the next one on, whose logits no processor changes.
+   * @throws HeddleError INVALID_ARGUMENT, and errors of processors
+   */
+  get idleSteps(): number {
+    const { generated, ids, promptLength, index } = this;
+    if (generated >= this.idleUntil)
+      this.idleUntil = generated + idleSteps(this.options.logitProcessors, { ids, promptLength, index });
+    return this.idleUntil - generated;
+  }
+
   /** Whether the context must be shortened before the next run. */
   get outgrown(): boolean {
     return this.context.length > this.contextLength;
@@ -222,9 +256,9 @@ export class Sequence {
 
   /**
    * Adds a choice and returns its piece.
-   * @param byCondition whether a stop condition ends the sequence here, if they were already called
+   * @param byCondition whether a stop condition ends the sequence here; undefined: calls the conditions
    */
-  accept({ token, logprob, topIds, topLogprobs }: Choice, byCondition?: boolean): Piece {
+  accept({ token, logprob, topIds, topLogprobs, entropy }: Choice, byCondition?: boolean): Piece {
     this.ids.push(token);
     this.context.push(token);
     const { answer, options, constraint } = this;
@@ -244,6 +278,7 @@ export class Sequence {
     if (constraint && (answer.stopped || stopped) && !constraint.isWhole(this.text)) this.finishReason = "length";
     const piece: Piece = { text, token, logprob, index: this.index };
     if (topIds && topLogprobs) piece.top = candidatesOf({ topIds, topLogprobs }, this.tokenizer);
+    if (entropy !== undefined) piece.entropy = entropy;
     if (this.scores && this.generated === 1) {
       piece.promptLogprobs = this.scores.logprobs;
       if (this.scores.top) piece.promptTop = this.scores.top;
@@ -268,7 +303,7 @@ export function sequencesOf(
     tokenizer: Tokenizer | undefined;
     /** Index of the first sequence. Default: 0. */
     first?: number;
-    /** Returns the options of the sequence at an index among them. Default: `options`. */
+    /** Returns the options of the sequence at an index within this call. Default: `options`. */
     optionsAt?: (place: number) => ResolvedOptions;
     /** Whether sequences may use the prompts' arrays themselves. */
     ownsPrompts?: boolean;

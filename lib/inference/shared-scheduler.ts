@@ -11,6 +11,7 @@ import {
   resolveOptions,
 } from "./generation-options.ts";
 import { PieceStream } from "./piece-stream.ts";
+import { placedProcessor } from "./sampling/logit-processors.ts";
 import { Scheduler, type Slotted } from "./scheduler.ts";
 import { type Piece, type Sequence, sequencesOf } from "./sequence.ts";
 import { asked } from "./stop.ts";
@@ -29,10 +30,12 @@ export interface SchedulableModel {
 }
 
 export interface SharedSchedulerOptions {
-  /** Maximum number of sequences per run. More wait for their turn. */
+  /** Maximum number of sequences per run. Further sequences wait. */
   slots: number;
   /** Makes a sequence's results independent of other sequences, to the bit. Sequences then share no rows of the KV cache. */
   deterministic: boolean;
+  /** Names of the adapters of all sequences, because a run has one set of weights. Default: the model's active ones. */
+  adapters?: readonly string[] | undefined;
 }
 
 /** A sequence and the stream of its pieces. */
@@ -49,6 +52,7 @@ export interface Scheduled {
 export class SharedScheduler {
   private readonly model: SchedulableModel;
   private readonly deterministic: boolean;
+  private readonly adapters: readonly string[] | undefined;
   private readonly cache: KvCache;
   private readonly scheduler: Scheduler;
   /** Waiting and running sequences, by `Sequence.index`. */
@@ -70,19 +74,27 @@ export class SharedScheduler {
   private submitted = 0;
   private drawn = 0;
 
-  constructor(model: SchedulableModel, { slots, deterministic }: SharedSchedulerOptions) {
+  constructor(model: SchedulableModel, { slots, deterministic, adapters }: SharedSchedulerOptions) {
     this.model = model;
     this.deterministic = deterministic;
+    this.adapters = adapters;
     const { contextLength, cacheDtype: dtype, cachePageSize: pageSize } = model;
-    this.cache = new KvCache(model.model, { slots, contextLength, dtype, pageSize });
+    this.cache = new KvCache(model.model, { slots, contextLength, dtype, pageSize, adapters });
     this.scheduler = new Scheduler(this.cache, { deterministic });
   }
 
-  /** Number of sequences with a slot, of those without, and of all tokens drawn so far. */
+  /** Numbers of sequences with a slot and without a slot, and number of tokens drawn so far. */
   get counts(): { running: number; waiting: number; tokens: number } {
     const { slots, waiting } = this.scheduler;
     const running = [...slots.keys()].filter((sequence) => this.isWanted(sequence)).length;
     return { running, waiting: waiting.length, tokens: this.drawn };
+  }
+
+  /** Share of the KV cache that running sequences take. At 1, every slot is filled up to the context length. */
+  get cacheUsage(): number {
+    const { slots, contextLength } = this.cache;
+    const held = [...this.scheduler.slots.keys()].reduce((sum, { context }) => sum + context.length, 0);
+    return held / (slots * contextLength);
   }
 
   /** Resolves options for the scheduler. @throws HeddleError INVALID_ARGUMENT, DISPOSED */
@@ -130,7 +142,7 @@ export class SharedScheduler {
   }
 
   /**
-   * Wraps a caller's functions. They see the indices of the caller's sequences, starting at 0. A condition that throws
+   * Wraps a caller's functions. Their contexts' `index` counts the caller's sequences from 0. A condition that throws
    * ends only its sequence, because the other sequences of the run must keep their tokens.
    */
   private contained(options: ResolvedOptions, index: number, place: number): ResolvedOptions {
@@ -138,7 +150,7 @@ export class SharedScheduler {
     if (logitProcessors.length + stopConditions.length === 0) return options;
     return {
       ...options,
-      logitProcessors: logitProcessors.map((change) => (logits, of) => change(logits, placed(of, place))),
+      logitProcessors: logitProcessors.map((processor) => placedProcessor(processor, place)),
       stopConditions: stopConditions.map((condition) => (of) => {
         try {
           return asked(condition, placed(of, place));
@@ -167,7 +179,9 @@ export class SharedScheduler {
     return { sequence, stream };
   }
 
-  /** Aborts the current run if less than half of its rows are still wanted. */
+  /**
+   * Handles a sequence whose reader has left. Aborts the current run if less than half of its rows are still wanted.
+   */
   private left(sequence: Sequence): void {
     const { rows, waiting } = this.scheduler;
     const at = waiting.indexOf(sequence);
@@ -235,11 +249,11 @@ export class SharedScheduler {
   }
 
   private async admit(): Promise<void> {
-    const { cache, scheduler, model } = this;
+    const { cache, scheduler, model, adapters } = this;
     if (scheduler.waiting.length === 0) return;
     // Running sequences keep the model's old state. The cache switches when they have ended.
-    if (scheduler.slots.size === 0) cache.renew(model.model);
-    else if (!cache.isOf(model.model)) return;
+    if (scheduler.slots.size === 0) cache.renew(model.model, adapters);
+    else if (!cache.isOf(model.model, adapters)) return;
     for (let next = scheduler.next; next; next = scheduler.next)
       try {
         await scheduler.admit();

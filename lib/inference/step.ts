@@ -10,12 +10,14 @@ import { type Draw, masked, samplingInputs } from "./sampling/sampling-inputs.ts
 import type { Choice, Piece, Sequence } from "./sequence.ts";
 import type { Drafts } from "./speculative/speculate.ts";
 
-/** Rows of a prompt per run in deterministic mode. */
+/** Maximum number of rows of a prompt per run in deterministic mode. */
 export const DETERMINISTIC_ROWS = 64;
 
 /** A sequence that draws in this run: one token after its last id, and one after each id of its draft. */
 export interface Turn {
   sequence: Sequence;
+  /** Index in the run of the row of its last id, which draws the first token. */
+  row: number;
   draft: readonly number[];
 }
 
@@ -44,8 +46,9 @@ export function promptRows({ segments, ready }: Run): number {
 /** Consecutive rows of a run that score tokens of a prompt. */
 interface Scoring {
   sequence: Sequence;
-  /** Index of the first row in the run, and its position in the sequence. */
+  /** Index of the first row in the run. */
   row: number;
+  /** Position of the first row in the sequence. */
   position: number;
   count: number;
 }
@@ -53,7 +56,6 @@ interface Scoring {
 /** The content of a run. */
 export interface Run {
   segments: Segment[];
-  /** Turn i belongs to segment i. */
   ready: Turn[];
   scoring: Scoring[];
   /** Number of rows of each sequence. */
@@ -97,13 +99,13 @@ export async function nextRun(
     const segment = { slot, ids: [...part, ...guess], length };
     run.segments.push(segment);
     run.rows.set(sequence, segment.ids.length);
-    if (whole) run.ready.push({ sequence, draft: guess });
+    if (whole) run.ready.push({ sequence, row: row + part.length - 1, draft: guess });
     row += segment.ids.length;
   }
   return run;
 }
 
-/** Makes a run. @returns for each turn, what was drawn after its last id and after each id of its draft */
+/** Makes a run. @returns for each turn, the choices after its last id and after each id of its draft */
 export async function step(
   cache: KvCache,
   run: Run,
@@ -129,12 +131,10 @@ export async function step(
   }
   const draws: Draw[] = [];
   const logitRows: number[] = [];
-  let end = 0;
-  for (const [i, { sequence, draft }] of ready.entries()) {
-    end += segments[i]!.ids.length;
+  for (const { sequence, row, draft } of ready) {
     for (let k = 0; k <= draft.length; k++) {
       draws.push({ sequence, ids: k === 0 ? sequence.ids : [...sequence.ids, ...draft.slice(0, k)] });
-      logitRows.push(end - 1 - draft.length + k);
+      logitRows.push(row + k);
     }
   }
   const forced = scoring.flatMap(({ sequence, row, position, count }) =>
@@ -144,15 +144,19 @@ export async function step(
     }),
   );
   const allowed = [...(await masked(draws, signal)), ...forced];
-  const inputs = { ...samplingInputs(allowed, cache.shape.capacity), logitRows: Int32Array.from(logitRows) };
-  const custom = ready.some(({ sequence }) => sequence.options.logitProcessors.length > 0);
-  const program = custom ? sampleAndLogitsProgram : sampleProgram;
+  const inputs = { ...samplingInputs(allowed, cache.contextLength), logitRows: Int32Array.from(logitRows) };
+  const changed = [...draws.keys()].filter((i) => {
+    const { sequence, ids } = draws[i]!;
+    return ids.length - sequence.ids.length >= sequence.idleSteps;
+  });
+  const program = changed.length > 0 ? sampleAndLogitsProgram : sampleProgram;
   const results = (await cache.run(program, segments, { shape, inputs, signal })) as unknown as SampleResults;
   await new Pacer().each(forced.entries(), ([i, { sequence, scored }]) =>
     sequence.scores!.add(scored, choiceOf(results, draws.length + i, top, sequence.options.promptLogprobs!)),
   );
   const choices = draws.map(({ sequence }, i) => choiceOf(results, i, top, sequence.options.topLogprobs));
-  if (custom) await applyProcessors(cache, draws, choices, results.logits!, inputs, shape, signal);
+  if (changed.length > 0)
+    await applyProcessors(cache, allowed, changed, { choices, logits: results.logits!, shape, signal });
   let last = 0;
   return ready.map(({ draft }) => {
     last += draft.length + 1;
@@ -160,30 +164,45 @@ export async function step(
   });
 }
 
-/** Lets processors change the logits, and chooses again. Reported log-probabilities stay the model's. */
+/**
+ * Lets processors change the logits of some draws, and chooses again for these. Reported log-probabilities stay the model's.
+ * @param rows indices of the draws
+ * @param of.choices of all draws; those of the rows are replaced
+ */
 async function applyProcessors(
   cache: KvCache,
   draws: readonly Draw[],
-  choices: Choice[],
-  logits: Float32Array,
-  { logitRows: _, ...inputs }: ReturnType<typeof samplingInputs> & { logitRows: Int32Array },
-  shape: Omit<ProgramShape, "cache">,
-  signal: AbortSignal | undefined,
+  rows: readonly number[],
+  of: {
+    choices: Choice[];
+    logits: Float32Array;
+    shape: Omit<ProgramShape, "cache">;
+    signal: AbortSignal | undefined;
+  },
 ): Promise<void> {
+  const { choices, logits, shape, signal } = of;
   const { vocabSize } = cache.model.config;
-  const changed = logits.slice();
-  for (const [i, { sequence, ids }] of draws.entries()) {
-    const row = changed.subarray(i * vocabSize, (i + 1) * vocabSize);
+  const rowOf = (i: number) => logits.subarray(i * vocabSize, (i + 1) * vocabSize);
+  const changed = new Float32Array(rows.length * vocabSize);
+  for (const [place, i] of rows.entries()) {
+    const { sequence, ids } = draws[i]!;
+    const row = changed.subarray(place * vocabSize, (place + 1) * vocabSize);
+    row.set(rowOf(i));
     const { promptLength, index } = sequence;
     processLogits(row, sequence.options.logitProcessors, { ids, promptLength, index });
   }
+  const inputs = samplingInputs(
+    rows.map((i) => draws[i]!),
+    cache.contextLength,
+  );
   const { token } = (await cache.runChoice(choiceProgram, { logits: changed, ...inputs }, shape, signal)) as {
     token: Int32Array;
   };
-  for (const [i, choice] of choices.entries()) {
-    const raw = logits.subarray(i * vocabSize, (i + 1) * vocabSize);
+  for (const [place, i] of rows.entries()) {
+    const choice = choices[i]!;
+    const raw = rowOf(i);
     const logSum = raw[choice.token]! - choice.logprob;
-    choice.token = token[i]!;
+    choice.token = token[place]!;
     choice.logprob = raw[choice.token]! - logSum;
   }
 }

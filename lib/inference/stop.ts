@@ -15,37 +15,43 @@ export function asked(condition: StopCondition, context: StopContext): boolean {
 }
 
 /**
- * Finds stop texts in a stream of text pieces. Text that may be the start of a stop text is held back until it is decided.
+ * Finds stop texts in a stream of text pieces. Text that may start a stop text is held back until the following text
+ * decides this.
  */
 export class StopMatcher {
   private readonly stops: readonly string[];
   private held = "";
-  private found = false;
+  private found: string | undefined;
 
   constructor(stops: readonly string[]) {
     this.stops = stops;
   }
 
-  /** Whether a stop text was found. Everything from it on is dropped. */
+  /** Whether a stop text was found. The text is dropped from its start on. */
   get stopped(): boolean {
+    return this.found !== undefined;
+  }
+
+  /** The stop text that was found. */
+  get stopText(): string | undefined {
     return this.found;
   }
 
   /** Adds text, and returns the text that certainly precedes any stop text. */
   push(text: string): string {
-    if (this.found) return "";
+    if (this.stopped) return "";
     this.held += text;
-    const at = this.firstMatch();
-    if (at >= 0) {
-      this.found = true;
-      return this.take(at);
+    const first = this.firstMatch();
+    if (first) {
+      this.found = first.stop;
+      return this.take(first.at);
     }
     return this.take(this.held.length - this.openLength());
   }
 
   /** Returns the text that was held back. Call it when no text follows. */
   flush(): string {
-    return this.found ? "" : this.take(this.held.length);
+    return this.stopped ? "" : this.take(this.held.length);
   }
 
   /** Returns a copy, which continues independently. */
@@ -62,11 +68,11 @@ export class StopMatcher {
     return out;
   }
 
-  private firstMatch(): number {
-    let first = -1;
+  private firstMatch(): { at: number; stop: string } | undefined {
+    let first: { at: number; stop: string } | undefined;
     for (const stop of this.stops) {
       const at = this.held.indexOf(stop);
-      if (at >= 0 && (first < 0 || at < first)) first = at;
+      if (at >= 0 && (first === undefined || at < first.at)) first = { at, stop };
     }
     return first;
   }

@@ -24,19 +24,6 @@ export function ioError(cause: unknown, path: string, action: string): HeddleErr
   return new HeddleError("IO", `${path}: cannot be ${action}: ${reason}`, { cause });
 }
 
-/** Converts the error for a model that cannot be opened. For a name like `owner/model` the message adds that nothing is downloaded. */
-export function notThere(cause: unknown, path: string): HeddleError {
-  const error = ioError(cause, path, "opened");
-  if (error.code !== "NOT_FOUND" || !/^[\w.-]+\/[\w.-]+$/.test(path) || path.startsWith(".")) return error;
-  return new HeddleError(
-    "NOT_FOUND",
-    `${error.message} (nothing is downloaded: name a model that is on this machine)`,
-    {
-      cause,
-    },
-  );
-}
-
 export async function exists(path: string): Promise<boolean> {
   try {
     await stat(path);
@@ -61,13 +48,14 @@ export async function makeFolder(path: string): Promise<void> {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "EEXIST") return needFolder(path);
     const above = dirname(path);
-    if (code !== "ENOENT" || above === path || (await exists(above))) {
-      // The path is a dangling link, or the system allows no folder there.
+    if (code !== "ENOENT" || above === path) {
       throw code === "ENOENT" ? refused(path, error) : ioError(error, path, "created");
     }
-    await makeFolder(above);
+    // If the parent exists, another process may have just made it, so try again.
+    if (!(await exists(above))) await makeFolder(above);
     await mkdir(path).catch((again: NodeJS.ErrnoException) => {
       if (again.code === "EEXIST") return needFolder(path); // another process made it
+      // The path is a dangling link, or the system allows no folder there.
       throw again.code === "ENOENT" ? refused(path, again) : ioError(again, path, "created");
     });
   }
@@ -202,7 +190,7 @@ export class FileSink {
   }
 }
 
-/** Error codes of systems that cannot fsync a folder, or only with read permission. Renames may then be lost in a crash. */
+/** Error codes of systems that cannot fsync a folder, or need read permission for it. A crash may then undo renames. */
 const NO_SYNC: ReadonlySet<string | undefined> = new Set(["EINVAL", "ENOTSUP", "EISDIR", "EACCES", "EPERM"]);
 
 /** Calls fsync on a folder, so that renames in it survive a crash. It does nothing where folders cannot be synced. */
@@ -220,7 +208,7 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-const MOST_LINKS = 40;
+const MAX_LINKS = 40;
 
 /**
  * Returns the path to write to, and the permissions of the file to replace. It follows symbolic links, so that a link stays and its
@@ -228,7 +216,7 @@ const MOST_LINKS = 40;
  */
 async function placeOf(path: string): Promise<{ place: string; mode?: number }> {
   let place = path;
-  for (let links = 0; links < MOST_LINKS; links++) {
+  for (let links = 0; links < MAX_LINKS; links++) {
     const found = await lstat(place).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return undefined;
       throw ioError(error, path, "written");

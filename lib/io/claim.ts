@@ -5,15 +5,16 @@ import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
+import { ioError } from "./atomic-files.ts";
 
 /**
  * Claims a file or folder for one run among all processes of this machine. A sandbox without sockets gives no lock.
  *
  * @param path the file or folder
  * @param name the option that gave the path, for messages
- * @param how.address the name of the lock's socket, for tests. Default: what the system offers
+ * @param how.address the name of the lock's socket, for tests. Default: by platform
  * @returns a function that releases the claim
- * @throws HeddleError INVALID_ARGUMENT if another run has claimed it
+ * @throws HeddleError INVALID_ARGUMENT if another run has claimed it, NOT_FOUND, IO
  */
 export async function claim(
   path: string,
@@ -21,9 +22,10 @@ export async function claim(
   kind: "file" | "folder" = "folder",
   { address = addressOf }: { address?: (hash: string) => string } = {},
 ): Promise<() => void> {
-  const hash = createHash("sha256")
-    .update(await realpath(path))
-    .digest("hex");
+  const real = await realpath(path).catch((error: unknown) => {
+    throw ioError(error, path, "claimed");
+  });
+  const hash = createHash("sha256").update(real).digest("hex");
   const place = address(hash);
   let taken = await listen(place);
   // The file of a socket remains if its process was killed. Nobody then answers, and the name is free.

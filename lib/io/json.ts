@@ -57,8 +57,8 @@ export function parseJsonRow(text: string, where: string): unknown {
 }
 
 /**
- * Counts nesting and values in the bytes of a JSON source. Deep nesting would overflow the stack of recursive code, and many values the
- * heap.
+ * Counts nesting and values in the bytes of a JSON source. Deep nesting would overflow the stack of recursive code, and
+ * many values would exhaust the heap.
  */
 class SizeCheck {
   private depth = 0;

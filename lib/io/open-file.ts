@@ -1,6 +1,6 @@
 // Opens paths without blocking. Opening a pipe without a writer blocks forever, and a device may have no end.
 import type { Stats } from "node:fs";
-import { constants, type FileHandle, open } from "node:fs/promises"; // "node:fs" would load its streams with them
+import { constants, type FileHandle, open } from "node:fs/promises"; // "node:fs" would load streams, too
 import { HeddleError } from "../core/errors.ts";
 
 export interface OpenFileOptions {
@@ -42,7 +42,7 @@ async function checked(path: string, flags: number): Promise<FileHandle> {
   }
 }
 
-/** Returns what messages call a folder or an irregular file. */
+/** Returns the kind of a path that is not a regular file, for messages. */
 export function kindOf(found: Stats): string {
   if (found.isDirectory()) return "a folder";
   return found.isFIFO() ? "a pipe" : found.isSocket() ? "a socket" : "a device";

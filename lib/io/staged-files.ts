@@ -37,14 +37,14 @@ export class StagedFiles {
   }
 
   /**
-   * Removes a file before the others get their names, such as an index that readers open first. A reader in between then finds no index,
-   * rather than a mix of old and new files.
+   * Removes a file before the staged files get their final names, such as an index that readers open first. A reader in
+   * between then finds no index, rather than a mix of old and new files.
    */
   removeBefore(path: string): void {
     this.before.add(path);
   }
 
-  /** Removes a file after the others have got their names. */
+  /** Removes a file after the staged files have got their final names. */
   removeBehind(path: string): void {
     this.behind.add(path);
   }

@@ -28,8 +28,9 @@ export class DuplicateKey extends Error {
 }
 
 /**
- * Parses JSON in UTF-8. Throws an Error with a short reason ("duplicate key \"a\" at byte 12"), to which callers add the file's name. It
- * makes one pass over the bytes, and decodes strings without escapes at once.
+ * Parses JSON in UTF-8. Throws an Error with a short reason ("duplicate key \"a\" at byte 12"), to which callers add
+ * the file's name. After a check of the encoding it parses in one pass. It decodes ASCII strings without escapes
+ * directly.
  */
 export function parseStrictJson(bytes: Buffer, limits: StrictJsonLimits): StrictJson {
   let at = 0;

@@ -1,23 +1,23 @@
-import { compiledAhead } from "../constrain/index.ts";
+import { compiledAhead, withParsed } from "../constrain/index.ts";
 import { onAbort } from "../core/abort-listeners.ts";
 import { HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
-import { MOST_SLOTS } from "../inference/cache/slots.ts";
-import { checkOptionNames, type GenerateOptions } from "../inference/generation-options.ts";
+import { MAX_SLOTS } from "../inference/cache/slots.ts";
+import { checkOptionNames, type GenerateOptions, type OptionsIn } from "../inference/generation-options.ts";
 import type { Piece } from "../inference/sequence.ts";
 import { type Scheduled, SharedScheduler } from "../inference/shared-scheduler.ts";
-import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
+import { type Completion, CompletionBuilder, type CompletionIn, parsedAll, timingsOf } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { continuedIds, isEmptyList, type Prompt, promptList } from "./prompt.ts";
 import { Reply } from "./reply.ts";
 
 /** Options of `model.batcher`. */
 export interface BatcherOptions {
-  /** Maximum number of answers that share a run, up to 32. More wait for their turn. Default: 8. */
+  /** Maximum number of answers that share a run, up to 32. Further answers wait. Default: 8. */
   slots?: number | undefined;
   /**
-   * Makes the bits of answers, including log-probabilities, independent of other answers. Prompts are then processed more slowly, and no
-   * prefix cache is used. Without it, answers agree within rounding.
+   * Makes answers, including log-probabilities, bit-identical regardless of other answers. Prompts are then processed
+   * more slowly, and no prefix cache is used. Without it, answers agree within rounding.
    */
   deterministic?: boolean | undefined;
 }
@@ -54,8 +54,8 @@ export class Batcher {
   constructor(languageModel: LanguageModel, options: BatcherOptions = {}) {
     rejectUnknownNames(options, ["slots", "deterministic"]);
     const { slots = DEFAULT_SLOTS, deterministic = false } = options;
-    if (!Number.isInteger(slots) || slots < 1 || slots > MOST_SLOTS)
-      throw invalidArgument("slots", `an integer of 1 to ${MOST_SLOTS}`, slots);
+    if (!Number.isInteger(slots) || slots < 1 || slots > MAX_SLOTS)
+      throw invalidArgument("slots", `an integer of 1 to ${MAX_SLOTS}`, slots);
     if (typeof deterministic !== "boolean") throw invalidArgument("deterministic", "true or false", deterministic);
     this.languageModel = languageModel;
     this.deterministic = deterministic;
@@ -66,23 +66,27 @@ export class Batcher {
    * Like model.generate, for one prompt. Errors are thrown when the reply is read.
    * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL
    */
-  generate(prompt: Prompt, options: GenerateOptions = {}): Reply<Completion> {
-    return new Reply(() => this.answer(prompt, options));
+  generate<F>(prompt: Prompt, options: OptionsIn<F> = {} as never): Reply<CompletionIn<F>> {
+    return new Reply(() => this.answer(prompt, options)) as Reply<CompletionIn<F>>;
   }
 
   /** Like model.complete, for one prompt. */
-  async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
-    return this.generate(prompt, options).then(); // starts it now
+  async complete<F>(prompt: Prompt, options: OptionsIn<F> = {} as never): Promise<CompletionIn<F>> {
+    return this.generate(prompt, options).then(); // `then` starts the reply at once
   }
 
-  /** Like model.completeAll: returns `n` continuations of each prompt, in order. If one fails, the others are cancelled. */
-  async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
+  /**
+   * Like model.completeAll: returns `n` continuations of each prompt, in order. If one generation fails, the others are
+   * cancelled. Schemas check the answers after all of them have ended.
+   */
+  async completeAll<F>(prompts: readonly Prompt[], options: OptionsIn<F> = {} as never): Promise<CompletionIn<F>[]> {
     const started = performance.now();
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
     const submitted = this.submit(isEmptyList(prompts) ? [] : promptList(prompts), ready);
     const all = submitted instanceof Promise ? await submitted : submitted;
     try {
-      return await Promise.all(all.map((one) => wholeOf(this.read(one, { started, signal: options.signal }))));
+      const whole = all.map((one) => wholeOf(this.read(one, { started, signal: ready?.signal })));
+      return (await parsedAll(await Promise.all(whole), ready)) as CompletionIn<F>[];
     } finally {
       for (const { stream } of all) stream.cancel();
     }
@@ -109,7 +113,8 @@ export class Batcher {
     const ready = options.responseFormat ? await compiledAhead(options) : options;
     const submitted = this.submit([prompt], ready);
     const [one] = submitted instanceof Promise ? await submitted : submitted;
-    return yield* this.read(one!, { started, signal: options.signal });
+    const completion = yield* this.read(one!, { started, signal: ready.signal });
+    return withParsed(completion, ready);
   }
 
   private submit(prompts: readonly Prompt[], options: GenerateOptions): Scheduled[] | Promise<Scheduled[]> {
@@ -129,7 +134,7 @@ export class Batcher {
 
   /**
    * Checks the options that all answers of a run share.
-   * @throws HeddleError INVALID_ARGUMENT if one is given for a single answer
+   * @throws HeddleError INVALID_ARGUMENT if such an option is given for a single answer
    */
   private checkShared({ adapters, assistantModel, promptLookupNumTokens, deterministic }: GenerateOptions): void {
     if (adapters !== undefined)

@@ -1,3 +1,6 @@
+import { type Parsed, withParsed } from "../constrain/index.ts";
+import { HeddleError } from "../core/errors.ts";
+import type { GenerateOptions } from "../inference/generation-options.ts";
 import { newProgress, type Progress } from "../inference/progress.ts";
 import type { FinishReason, Piece, Sequence, TopCandidate } from "../inference/sequence.ts";
 
@@ -7,8 +10,9 @@ export interface Usage {
   /** Number of prompt tokens that a session already held, or that another prompt of the call computed. */
   cachedTokens: number;
   completionTokens: number;
-  /** With speculative decoding: the number of guessed tokens, and of accepted ones among them. */
+  /** Number of drafted tokens. Set with speculative decoding. */
   draftedTokens?: number;
+  /** Number of drafted tokens that were accepted. Set with speculative decoding. */
   acceptedTokens?: number;
 }
 
@@ -16,7 +20,7 @@ export interface Usage {
 export interface Timings {
   /** Time to load the model, or 0 if it was created. */
   loadMs: number;
-  /** Prompt tokens per second, without cached ones. 0 if none was computed. */
+  /** Computed prompt tokens per second, which excludes cached tokens. 0 if no prompt token was computed. */
   prefillTokensPerSecond: number;
   /** Generated tokens per second, over all sequences of the call. 0 if nothing was decoded. */
   decodeTokensPerSecond: number;
@@ -34,6 +38,10 @@ export interface Completion {
   logprobs: number[];
   /** The likeliest tokens for each new token, if `topLogprobs` is set. */
   top?: TopCandidate[][];
+  /**
+   * Entropy in nats of the distribution of each new token: the model's at temperature 1, which `logprobs` are taken from. Set with `top`.
+   */
+  entropies?: number[];
   /** Natural log-probabilities of the prompt's tokens, null for the first, if `promptLogprobs` is set. */
   promptLogprobs?: (number | null)[];
   /** The likeliest tokens at each position of the prompt, if `promptLogprobs` is above 0. */
@@ -41,11 +49,32 @@ export interface Completion {
   usage: Usage;
   finishReason: FinishReason;
   /**
-   * With `numBeams`: the score for choosing texts, which is the sum of log-probabilities over the length to the power
-   * `lengthPenalty`.
+   * With `numBeams`: the score that ranks the texts. It is the sum of log-probabilities, divided by the length to the
+   * power `lengthPenalty`.
    */
   score?: number;
+  /** The value that the schema of `responseFormat` parsed from the text. Set if there is a schema. */
+  parsed?: unknown;
   timings: Timings;
+}
+
+/** A complete answer in a format. With a schema it has `parsed`, which is optional if the format may be undefined. */
+export type CompletionIn<Format> = Parsed<Completion, Format>;
+
+/**
+ * Parses the answers of a call with the schema of its options, if the options have a schema.
+ * @throws HeddleError INVALID_ANSWER for the first answer that was cut or rejected. `cause.completions` holds all
+ * answers in order, and those that the schema accepts have `parsed`.
+ */
+export async function parsedAll(completions: readonly Completion[], options: GenerateOptions): Promise<Completion[]> {
+  const results = await Promise.allSettled(completions.map((completion) => withParsed(completion, options)));
+  const all = results.map((result, i) => (result.status === "fulfilled" ? result.value : completions[i]!));
+  const refused = results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : []));
+  const [first] = refused;
+  if (refused.length === 0) return all;
+  if (!(first instanceof HeddleError) || first.code !== "INVALID_ANSWER") throw first;
+  const count = all.length > 1 ? ` (${refused.length} of ${all.length} answers are not valid)` : "";
+  throw new HeddleError(first.code, first.message + count, { cause: { ...(first.cause as object), completions: all } });
 }
 
 /** Builds a completion from the pieces of one sequence. */
@@ -54,21 +83,24 @@ export class CompletionBuilder {
   private readonly tokens: number[] = [];
   private readonly logprobs: number[] = [];
   private readonly top: TopCandidate[][] = [];
+  private readonly entropies: number[] = [];
 
   add(piece: Piece): void {
     this.text += piece.text;
     this.tokens.push(piece.token);
     this.logprobs.push(piece.logprob);
     if (piece.top) this.top.push(piece.top);
+    if (piece.entropy !== undefined) this.entropies.push(piece.entropy);
   }
 
   finish(sequence: Sequence, timings: Timings): Completion {
-    const { text, tokens, logprobs, top } = this;
+    const { text, tokens, logprobs, top, entropies } = this;
     return {
       text,
       tokens,
       logprobs,
       ...(top.length > 0 && { top }),
+      ...(entropies.length > 0 && { entropies }),
       ...(sequence.scores && { promptLogprobs: sequence.scores.logprobs }),
       ...(sequence.scores?.top && { promptTop: sequence.scores.top }),
       usage: {

@@ -18,7 +18,10 @@ import { loadLanguageModel, modelPath } from "./load.ts";
 
 /** Options of `convertModel`. */
 export interface ConvertOptions extends WholeOptions {
-  /** The base of an adapter's folder: a folder, a .gguf file or `default`. Needed if adapter_config.json does not name an existing one. */
+  /**
+   * The base of an adapter's folder: a folder, a .gguf file or `default`. Needed if adapter_config.json does not name
+   * an existing base.
+   */
   base?: string | undefined;
   /** Device on which an adapter is merged. Default: as for `LanguageModel.load`. */
   device?: string | Device | undefined;
@@ -50,9 +53,10 @@ export async function convertModel(
   checkPath("output", output);
   const { base, device, ...how } = options;
   if (base !== undefined) checkPath("base", base, "the path of a model");
-  if (await isAdapterFolder(input)) return convertMerged(input, output, { base, device }, how);
+  const path = await modelPath(input);
+  if (await isAdapterFolder(path)) return convertMerged(path, output, { base, device }, how);
   if (base !== undefined) throw invalidArgument("base", "no value unless the input is an adapter folder", base);
-  return convertWhole(modelPath(input), output, how);
+  return convertWhole(path, output, how);
 }
 
 async function convertMerged(
@@ -62,7 +66,8 @@ async function convertMerged(
   how: WholeOptions,
 ): Promise<ConvertResult> {
   const { signal, threads } = how;
-  // The folder would then contain both the adapter and the merged model, and loading it would apply the adapter twice.
+  // Reject the adapter's folder as the output. It would contain the adapter and the merged model, and loading it would
+  // apply the adapter twice.
   if (resolve(output) === resolve(adapter))
     throw invalidArgument("output", "a folder other than the adapter's", output);
   await using model = new LanguageModel(

@@ -1,13 +1,13 @@
 import { BEAM_PAGE_SIZE, runBeams } from "../inference/beam/beam-engine.ts";
 import type { SpareStore } from "../inference/cache/cache-store.ts";
 import { KvCache } from "../inference/cache/kv-cache.ts";
-import { MOST_SLOTS } from "../inference/cache/slots.ts";
-import type { ResolvedOptions } from "../inference/generation-options.ts";
+import { MAX_SLOTS } from "../inference/cache/slots.ts";
+import type { GenerateOptions, ResolvedOptions } from "../inference/generation-options.ts";
 import type { Progress } from "../inference/progress.ts";
-import { runSequences } from "../inference/scheduler.ts";
+import { eachPiece, runSequences } from "../inference/scheduler.ts";
 import { type Piece, type Sequence, sequencesOf } from "../inference/sequence.ts";
 import type { HeldModel } from "../models/model-view.ts";
-import { Answers, type Completion } from "./completion.ts";
+import { Answers, type Completion, parsedAll } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { continuedIds, type Prompt } from "./prompt.ts";
 
@@ -36,7 +36,7 @@ export function callOf(
   };
   const ids = continuedIds(model, prompts, { ...options, contextLength });
   if (!(ids instanceof Promise)) return start(ids);
-  // Hold the model's current state, which may change meanwhile.
+  // The model may change during tokenization, so hold its current state.
   const held = model.model.hold();
   return ids
     .then((ids) => start(ids, held))
@@ -48,7 +48,7 @@ export function callOf(
 
 /**
  * Makes a request from sequences.
- * @param given.held the model's state at the time of the call, which is released after the runs
+ * @param given.held the model's state at the time of the call, which is released once the cache holds it
  */
 export function newCall(
   model: LanguageModel,
@@ -59,10 +59,27 @@ export function newCall(
   return { answers, runs: run(model, sequences, answers.progress, given), signal: given.options.signal };
 }
 
-/** Reads a request to its end and returns the answers. */
-export async function answersOf({ answers, runs }: Call, loadMs: number): Promise<Completion[]> {
+/** Streams the pieces of a request, and returns its answers, parsed by the schema of `options`. */
+export async function* streamOf(
+  { answers, runs, signal }: Call,
+  loadMs: number,
+  options: GenerateOptions,
+): AsyncGenerator<Piece, Completion[], undefined> {
+  for await (const piece of eachPiece(runs, signal)) {
+    answers.add(piece);
+    yield piece;
+  }
+  return parsedAll(answers.finish(loadMs), options);
+}
+
+/** Reads a request to its end and returns its answers, parsed by the schema of `options`. */
+export async function answersOf(
+  { answers, runs }: Call,
+  loadMs: number,
+  options: GenerateOptions = {},
+): Promise<Completion[]> {
   for await (const pieces of runs) for (const piece of pieces) answers.add(piece);
-  return answers.finish(loadMs);
+  return parsedAll(answers.finish(loadMs), options);
 }
 
 async function* run(
@@ -74,7 +91,7 @@ async function* run(
   if (sequences.length === 0) return;
   const { adapters, beams, n } = options;
   const wanted = beams ? (sequences.length / n) * beams.numBeams : sequences.length;
-  const together = beams ? Math.max(1, Math.floor(MOST_SLOTS / beams.numBeams)) * beams.numBeams : MOST_SLOTS;
+  const together = beams ? Math.max(1, Math.floor(MAX_SLOTS / beams.numBeams)) * beams.numBeams : MAX_SLOTS;
   const slots = Math.min(wanted, together);
   const pageSize = cachePageSize ?? (beams && BEAM_PAGE_SIZE);
   // Reuse memory only on the CPU. On other devices the split of attention depends on the cache's capacity, so results

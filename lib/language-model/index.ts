@@ -1,5 +1,20 @@
 // Language models: loading, generation, sessions, chats and embeddings.
-export type { JsonSchema, NamedSchema, ResponseFormat, ToolCallsFormat } from "../constrain/index.ts";
+export type { CallFormatName } from "../answers/catalogue.ts";
+export type { ReasoningEffort } from "../answers/effort.ts";
+export type { CallPart } from "../answers/parts.ts";
+export type {
+  AnswerFormat,
+  JsonFormat,
+  JsonSchema,
+  NamedSchema,
+  Parsed,
+  ResponseFormat,
+  StandardIssue,
+  StandardResult,
+  StandardSchema,
+  ToolCallsFormat,
+  Validated,
+} from "../constrain/index.ts";
 export { rejectUnknownNames } from "../core/generation-option-names.ts";
 export {
   DEFAULT_MAX_TOKENS,
@@ -7,29 +22,35 @@ export {
   type GenerateOptions,
   type LogitContext,
   type LogitProcessor,
+  type OptionsIn,
   type StopCondition,
   type StopContext,
 } from "../inference/generation-options.ts";
 export type { FinishReason, Piece, TopCandidate } from "../inference/sequence.ts";
 export { Batcher, type BatcherCounts, type BatcherOptions } from "./batcher.ts";
-export {
-  Chat,
-  type ChatCompletion,
-  type ChatOptions,
-  type ChatReply,
-  type ChatState,
-  type SendOptions,
-} from "./chat/chat.ts";
+export { Chat, type ChatOptions, type ChatState } from "./chat/chat.ts";
 export type { ChatTemplate, TextMessage } from "./chat/conversation.ts";
+export type {
+  ChatCompletion,
+  ChatPiece,
+  ChatReply,
+  ChatReplyIn,
+  RespondOptions,
+  SendOptions,
+} from "./chat/respond.ts";
 export type { ToolCall } from "./chat/tool-calls.ts";
 export type { ToolChoice } from "./chat/tool-choice.ts";
-export type { Completion, Timings, Usage } from "./completion.ts";
+export type { Completion, CompletionIn, Timings, Usage } from "./completion.ts";
 export { type ConvertOptions, convertModel } from "./convert.ts";
 export { type CreateModelAsyncOptions, type CreateModelOptions, createModel, createModelAsync } from "./create.ts";
 export type { Classification, TokenClassification } from "./embed/classify.ts";
+export type { ClassifierInput } from "./embed/classify-texts.ts";
+export type { RankedDocument, RerankOptions } from "./embed/rerank.ts";
+export type { TextPair } from "./embed/text-pairs.ts";
 export { LanguageModel, type Parts } from "./language-model.ts";
 export { loadTokenizerOf, modelPath } from "./load.ts";
 export type { LoadOptions } from "./load-options.ts";
+export type { LogitsOptions, ScoreOptions } from "./logits.ts";
 export type { Prompt, ReadTextOptions } from "./prompt.ts";
 export type { Reply } from "./reply.ts";
 export { Session, type SessionOptions } from "./session.ts";

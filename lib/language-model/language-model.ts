@@ -6,55 +6,49 @@ import type { ModelConfig } from "../formats/config/config.ts";
 import type { GenerationConfig } from "../formats/config/generation-config.ts";
 import type { ModelCard } from "../formats/model-card.ts";
 import type { FloatDType } from "../graph/index.ts";
+import { resolveModel } from "../hub/resolve.ts";
 import { SpareStore } from "../inference/cache/cache-store.ts";
 import {
   type GenerateOptions,
   type OptionContext,
+  type OptionsIn,
   type ResolvedOptions,
   resolveOptions,
 } from "../inference/generation-options.ts";
-import { eachPiece } from "../inference/scheduler.ts";
 import { loadAdapter } from "../models/adapters/adapter-files.ts";
 import { checkAdapterName } from "../models/adapters/adapters.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize, defaultCacheDtype } from "../models/cache-shape.ts";
-import { classifierOf } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import { holding } from "../models/model-view.ts";
 import { contextLimit } from "../models/rope-frequencies.ts";
-import type { Tokenizer } from "../tokenizer/index.ts";
+import type { ChatMessage, Tokenizer } from "../tokenizer/index.ts";
 import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
 import { Batcher, type BatcherOptions } from "./batcher.ts";
 import { Chat, type ChatOptions } from "./chat/chat.ts";
-import type { Completion } from "./completion.ts";
-import {
-  type Classification,
-  classificationOf,
-  classifierOutputs,
-  classifyWords,
-  type TokenClassification,
-} from "./embed/classify.ts";
+import { type ChatReplyIn, type RespondOptions, respond } from "./chat/respond.ts";
+import type { Completion, CompletionIn } from "./completion.ts";
+import { type Classification, classifyWords, type TokenClassification } from "./embed/classify.ts";
+import { type ClassifierInput, classifyTexts } from "./embed/classify-texts.ts";
 import { EMBED_NAMES, type EmbedTextOptions, embeddedIds, embeddings } from "./embed/embed.ts";
-import { answersOf, type Call, callOf } from "./generation-request.ts";
-import { loadLanguageModel } from "./load.ts";
+import { type RankedDocument, RERANK_NAMES, type RerankOptions, rerank } from "./embed/rerank.ts";
+import type { TextPair } from "./embed/text-pairs.ts";
+import { answersOf, type Call, callOf, streamOf } from "./generation-request.ts";
+import { type LoadedModel, loadLanguageModel } from "./load.ts";
 import { checkedContext, checkLoadOptions, type LoadOptions } from "./load-options.ts";
-import { logitsOf, reading, scoreOf } from "./logits.ts";
-import { isEmptyList, isPrompt, type Prompt, promptList, type ReadTextOptions, textIds } from "./prompt.ts";
+import { type LogitsOptions, logitsOf, reading, type ScoreOptions, scoreOf } from "./logits.ts";
+import { isEmptyList, isPrompt, type Prompt, promptList, type ReadTextOptions } from "./prompt.ts";
 import { Reply } from "./reply.ts";
 import { saveLanguageModel } from "./save.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
 /** The parts of a LanguageModel. */
-export interface Parts {
+export interface Parts extends Partial<Pick<LoadedModel, "tokenizer" | "card" | "path" | "name">> {
   model: Model;
-  tokenizer?: Tokenizer | undefined;
   generation?: GenerationConfig | undefined;
-  card?: ModelCard | undefined;
   contextLength?: number | undefined;
   cacheDtype?: CacheDType | undefined;
   cachePageSize?: number | undefined;
   loadMs?: number | undefined;
-  /** Path that it was loaded from. */
-  path?: string | undefined;
 }
 
 /**
@@ -82,9 +76,13 @@ export class LanguageModel {
   readonly cacheDtype: CacheDType;
   /** Page size of caches with several sequences, in tokens, if they are paged. */
   readonly cachePageSize: number | undefined;
-  /** Path of its weights, as they were loaded or saved. Adapters trained on the model name it as their base. */
+  /**
+   * Path from which the weights were loaded, or to which they were saved last. Adapters trained on the model record it as their base,
+   * unless the model has a `name`.
+   */
   path: string | undefined;
   /** @internal */ readonly loadMs: number;
+  private readonly loaded: Pick<Parts, "path" | "name">;
   private readonly spare = new SpareStore();
 
   static {
@@ -103,10 +101,13 @@ export class LanguageModel {
     this.cachePageSize = parts.cachePageSize === undefined ? undefined : checkedPageSize(parts.cachePageSize);
     this.loadMs = parts.loadMs ?? 0;
     this.path = parts.path;
+    this.loaded = { path: parts.path, name: parts.name };
   }
 
   /**
-   * Loads a Hugging Face folder, a checkpoint folder of heddle, a .gguf file, or `default`, the embedded model.
+   * Loads a Hugging Face folder, a checkpoint folder of heddle, a .gguf file, or `default`, the embedded model. A name such as
+   * `OWNER/NAME[@REVISION][:TAG]` is a model in the cache of Hugging Face's tools, and `ollama:NAME[:TAG]` one of Ollama's. An existing
+   * path takes precedence over a name.
    * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, ABORTED
    */
   static async load(pathOrDefault = "default", options: LoadOptions = {}): Promise<LanguageModel> {
@@ -128,19 +129,24 @@ export class LanguageModel {
     }
   }
 
+  /** Name by which the weights were loaded, such as `OWNER/NAME`. Undefined if they were loaded by a path, or saved elsewhere since. */
+  get name(): string | undefined {
+    return this.path === this.loaded.path ? this.loaded.name : undefined;
+  }
+
   /** The model's type and sizes. */
   get config(): ModelConfig {
     return this.model.config;
   }
 
   /**
-   * Streams new tokens for one prompt, or for several at once (`piece.index` is the prompt). Awaiting it, before or after iterating, gives
-   * the result of `complete`. With `numBeams`, the pieces come together at the end of the search.
-   * @param prompt text, token ids, or an array of those. An empty array is an empty prompt, which is refused.
+   * Streams new tokens for one prompt, or for several at once (`piece.index` is the prompt). Awaiting the reply, before or after iterating,
+   * gives the result of `complete`. With `numBeams`, the pieces come together at the end of the search.
+   * @param prompt text, token ids, or an array of those. An empty array is an empty prompt, which is rejected.
    * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL, on reading
    */
-  generate(prompt: Prompt, options?: GenerateOptions): Reply<Completion>;
-  generate(prompts: readonly Prompt[], options?: GenerateOptions): Reply<Completion[]>;
+  generate<F>(prompt: Prompt, options?: OptionsIn<F>): Reply<CompletionIn<F>>;
+  generate<F>(prompts: readonly Prompt[], options?: OptionsIn<F>): Reply<CompletionIn<F>[]>;
   generate(prompt: Prompt | readonly Prompt[], options?: GenerateOptions): Reply<Completion | Completion[]>;
   generate(
     prompt: Prompt | readonly Prompt[],
@@ -150,12 +156,7 @@ export class LanguageModel {
     const start = async function* (model: LanguageModel) {
       const ready = options?.responseFormat ? await compiledAhead(options) : options;
       const call = model.call(promptList(prompt), ready);
-      const { answers, runs, signal } = call instanceof Promise ? await call : call;
-      for await (const piece of eachPiece(runs, signal)) {
-        answers.add(piece);
-        yield piece;
-      }
-      const all = answers.finish(model.loadMs);
+      const all = yield* streamOf(call instanceof Promise ? await call : call, model.loadMs, ready);
       return isSingle ? all[0]! : all;
     };
     // Several answers cannot be awaited as a single result.
@@ -165,11 +166,11 @@ export class LanguageModel {
   }
 
   /**
-   * Returns the whole continuation of one prompt, or for several prompts all of them, like completeAll. An empty array
-   * counts as an empty prompt and is refused, unlike in completeAll.
+   * Returns the whole continuation of one prompt, or for several prompts all of them, like completeAll. An empty array counts as an empty
+   * prompt and is rejected, unlike in completeAll.
    */
-  async complete(prompt: Prompt, options?: GenerateOptions): Promise<Completion>;
-  async complete(prompts: readonly Prompt[], options?: GenerateOptions): Promise<Completion[]>;
+  async complete<F>(prompt: Prompt, options?: OptionsIn<F>): Promise<CompletionIn<F>>;
+  async complete<F>(prompts: readonly Prompt[], options?: OptionsIn<F>): Promise<CompletionIn<F>[]>;
   async complete(prompt: Prompt | readonly Prompt[], options?: GenerateOptions): Promise<Completion | Completion[]>;
   async complete(
     prompt: Prompt | readonly Prompt[],
@@ -183,18 +184,35 @@ export class LanguageModel {
   /**
    * Completes several prompts, `n` times each, in order. With `numBeams` the best come first. Each answer equals that of a separate call.
    * Common prefixes are computed once.
+   * @throws HeddleError INVALID_ANSWER if the schema of `responseFormat` rejects an answer. `cause.completions` holds all answers in order.
    */
-  async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
+  async completeAll<F>(prompts: readonly Prompt[], options: OptionsIn<F> = {} as never): Promise<CompletionIn<F>[]> {
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
     const call = this.call(isEmptyList(prompts) ? [] : promptList(prompts), ready);
     // Generation starts in this tick, with the current weights.
-    return answersOf(call instanceof Promise ? await call : call, this.loadMs);
+    return answersOf(call instanceof Promise ? await call : call, this.loadMs, ready) as Promise<CompletionIn<F>[]>;
   }
 
   /** Starts a conversation: explicit state that can be saved, forked and discarded. */
   chat(options: ChatOptions = {}): Chat {
     this.model.assertLive();
     return new Chat(this, options);
+  }
+
+  /**
+   * Answers a conversation, without keeping any state: give all of its messages with each call. Text, reasoning and
+   * tool calls are separate fields, also in the pieces. Calls, and the results that you send back, have the form of the
+   * model's chat template.
+   *
+   * @example
+   * const { text, reasoning, toolCalls = [] } = await model.respond([{ role: "user", content: "Is it raining in Kyoto?" }], { tools });
+   *
+   * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED for a tool choice or an effort that the template cannot express; and as generate, on
+   * reading
+   */
+  respond<F>(messages: readonly ChatMessage[], options: OptionsIn<F, RespondOptions> = {} as never): ChatReplyIn<F> {
+    this.model.assertLive();
+    return respond(this, messages, options) as ChatReplyIn<F>;
   }
 
   /** Creates a session: a KV cache that is reused for prompts with a common prefix. */
@@ -212,7 +230,7 @@ export class LanguageModel {
   }
 
   /**
-   * Loads a session that `session.save` wrote with the same model. It continues with the same bits. A file is bound to its model by a
+   * Loads a session that `session.save` wrote with the same model. Generation continues bit-identically. A file is bound to its model by a
    * fingerprint of the configuration, the adapters and the weights. Models of more than 16 MB are sampled: training changes the
    * fingerprint, but a manual edit of a few rows may not.
    * @throws HeddleError NOT_FOUND, IO, INVALID_FILE for other files, damaged sessions, and sessions of another model
@@ -232,63 +250,53 @@ export class LanguageModel {
    * Computes logits of every position, or only of the last.
    * @returns one Float32Array (vocabulary) per position; entry i scores the token after position i
    */
-  async logits(
-    prompt: Prompt,
-    options: {
-      last?: boolean | undefined;
-      adapters?: readonly string[] | undefined;
-      signal?: AbortSignal | undefined;
-    } = {},
-  ): Promise<Float32Array[]> {
+  async logits(prompt: Prompt, options: LogitsOptions = {}): Promise<Float32Array[]> {
     rejectUnknownNames(options, ["last", "adapters", "signal"]);
     const { contextLength } = this;
     return reading(this, prompt, options, (model, ids) => logitsOf(model, ids, { ...options, contextLength }));
   }
 
   /**
-   * Computes natural log-probabilities of a text's own tokens. Entry i is that of token i given the tokens before it.
-   * Entries before `from` are 0 and cost less. Default of `from`: 1, because the first token has no score.
+   * Computes natural log-probabilities of a text's own tokens. Entry i is that of token i given the tokens before it. Entries before `from`
+   * are 0 and cost less. Default of `from`: 1, because the first token has no score.
    */
-  async score(
-    prompt: Prompt,
-    options: {
-      from?: number | undefined;
-      adapters?: readonly string[] | undefined;
-      signal?: AbortSignal | undefined;
-    } = {},
-  ): Promise<Float32Array> {
+  async score(prompt: Prompt, options: ScoreOptions = {}): Promise<Float32Array> {
     rejectUnknownNames(options, ["from", "adapters", "signal"]);
     const { contextLength } = this;
     return reading(this, prompt, options, (model, ids) => scoreOf(model, ids, { ...options, contextLength }));
   }
 
   /**
-   * Classifies a text, or each of several texts, with the model's classification head. Returns labels with probabilities. An empty array
-   * gives an empty result.
-   * @throws HeddleError UNSUPPORTED for a model without such a head, CONTEXT_OVERFLOW
+   * Classifies a text, or each of several texts, with the model's classification head. Returns labels with probabilities. Pairs such as `{
+   * text: premise, textPair: hypothesis }` are read together. An empty array gives an empty result.
+   * @throws HeddleError UNSUPPORTED for a model without a sequence classification head, CONTEXT_OVERFLOW
    */
-  // The list comes before token ids, so that `[]` is an empty list of texts.
-  async classify(text: string, options?: ReadTextOptions): Promise<Classification>;
-  async classify(texts: readonly Prompt[], options?: ReadTextOptions): Promise<Classification[]>;
-  async classify(text: Prompt, options?: ReadTextOptions): Promise<Classification>;
+  // The overload for lists precedes the one for token ids, so that `[]` is an empty list of texts.
+  async classify(text: string | TextPair, options?: ReadTextOptions): Promise<Classification>;
+  async classify(texts: readonly ClassifierInput[], options?: ReadTextOptions): Promise<Classification[]>;
+  async classify(text: ClassifierInput, options?: ReadTextOptions): Promise<Classification>;
   async classify(
-    text: Prompt | readonly Prompt[],
+    text: ClassifierInput | readonly ClassifierInput[],
     options?: ReadTextOptions,
   ): Promise<Classification | Classification[]>;
   async classify(
-    text: Prompt | readonly Prompt[],
+    text: ClassifierInput | readonly ClassifierInput[],
     options: ReadTextOptions = {},
   ): Promise<Classification | Classification[]> {
     rejectUnknownNames(options, ["truncation", "signal"]);
     this.model.assertLive();
-    const classifier = classifierOf(this.config, "sequence");
-    const { contextLength } = this;
-    const outputs = await holding(this.model, async (model) => {
-      const ids = await textIds(text, this, options);
-      return classifierOutputs(model, ids, { signal: options.signal, contextLength });
-    });
-    const answers = outputs.map((logits) => classificationOf(classifier, logits));
-    return isPrompt(text) && !isEmptyList(text) ? answers[0]! : answers;
+    return classifyTexts(this, text, options);
+  }
+
+  /**
+   * Sorts documents by how well they answer a query, the best first. A cross-encoder (a sequence classification head) reads each document
+   * with the query. With an embedding model, the vectors are compared.
+   * @throws HeddleError UNSUPPORTED for a model that is neither, CONTEXT_OVERFLOW, INVALID_ARGUMENT
+   */
+  async rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<RankedDocument[]> {
+    rejectUnknownNames(options, RERANK_NAMES);
+    this.model.assertLive();
+    return rerank(this, query, documents, options);
   }
 
   /** Labels each word of a text, or of given words, with the model's token classification head. */
@@ -332,9 +340,9 @@ export class LanguageModel {
 
   /**
    * Writes a folder that transformers reads: config.json, safetensors, generation_config.json, tokenizer and model card. The files appear
-   * together, once all are on the disk. A model in the folder stays until then, which takes disk space for both. The rest of that model is
-   * then removed: its tokenizer, chat templates, adapter, sentence-transformers' modules and card. Other files stay. Adapters are not
-   * saved: use `saveAdapter`, or merge them into the weights with `mergeAdapter` first.
+   * together, once all are on the disk. An earlier model in the folder stays until then, so the disk needs space for both. Files of the
+   * earlier model that were not replaced are then removed: its tokenizer, chat templates, adapter, sentence-transformers' modules and card.
+   * Other files stay. Adapters are not saved: use `saveAdapter`, or merge them into the weights with `mergeAdapter` first.
    * @param options.dtype `auto` keeps each weight's type
    * @throws HeddleError INVALID_ARGUMENT if an active adapter is not merged, because its effect would be lost; IO, ABORTED
    */
@@ -347,15 +355,16 @@ export class LanguageModel {
   }
 
   /**
-   * Loads a LoRA adapter from a folder in PEFT's layout and activates it. Calls that name no adapters then use it.
-   * Several adapters share the same base.
+   * Loads a LoRA adapter from a folder in PEFT's layout, or by its name in the shared cache, and activates it. Calls that name no adapters
+   * then use it. Several adapters share the same base.
    * @throws HeddleError NOT_FOUND, IO, INVALID_FILE if it does not fit the model, UNSUPPORTED
    */
   async loadAdapter(folder: string, options: { name?: string | undefined } = {}): Promise<void> {
     rejectUnknownNames(options, ["name"]);
     checkPath("folder", folder);
     this.model.assertLive();
-    await loadAdapter(this.model, folder, checkAdapterName(options.name ?? DEFAULT_ADAPTER));
+    const name = checkAdapterName(options.name ?? DEFAULT_ADAPTER);
+    await loadAdapter(this.model, await resolveModel(folder), name);
   }
 
   /** Writes an adapter in PEFT's layout: adapter_config.json and adapter_model.safetensors, and the model card. */
@@ -370,17 +379,15 @@ export class LanguageModel {
   }
 
   /**
-   * Adds an adapter's update to the weights, so that applying it costs nothing. `unmergeAdapters` restores the exact
-   * weights.
-   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if it is merged already, or if it or the weights it changes are
-   * being trained
+   * Adds an adapter's update to the weights, so that applying it costs nothing. `unmergeAdapters` restores the exact weights.
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if it is merged already, or if it or the weights it changes are being trained
    */
   async mergeAdapter(name = DEFAULT_ADAPTER): Promise<void> {
     await this.model.mergeAdapter(name);
   }
   /**
    * Restores the weights from before `mergeAdapter`, and activates the merged adapters again.
-   * @throws HeddleError INVALID_ARGUMENT if they are being trained
+   * @throws HeddleError INVALID_ARGUMENT if the weights are being trained
    */
   unmergeAdapters(): void {
     this.model.unmergeAdapters();

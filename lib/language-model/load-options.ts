@@ -2,6 +2,7 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import type { Device, QuantizedActivations } from "../graph/index.ts";
+import type { PullOptions } from "../hub/pull.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize } from "../models/cache-shape.ts";
 import type { LoadDType } from "../models/loading/load.ts";
 
@@ -28,6 +29,11 @@ export interface LoadOptions {
   /** Called after each weight, with the number of loaded weights and the total. */
   onProgress?: ((progress: { loaded: number; total: number }) => void) | undefined;
   signal?: AbortSignal | undefined;
+  /**
+   * Whether to fetch a model that is neither a path nor in the cache of Hugging Face's tools, as `pullModel` does: true, or options of
+   * `pullModel`. Default: false, nothing is fetched.
+   */
+  download?: boolean | PullOptions | undefined;
   /** Maximum number of tokens of a sequence. Default: the model's limit. */
   contextLength?: number | undefined;
   /**
@@ -53,6 +59,7 @@ const LOAD_OPTIONS: Record<keyof LoadOptions, true> = {
   cachePageSize: true,
   onProgress: true,
   signal: true,
+  download: true,
 };
 
 /** Checks the options before anything is read. @throws HeddleError INVALID_ARGUMENT */
@@ -61,6 +68,9 @@ export function checkLoadOptions(options: LoadOptions): void {
   const { onProgress } = options;
   if (onProgress !== undefined && typeof onProgress !== "function")
     throw invalidArgument("onProgress", "a function", onProgress);
+  const { download } = options;
+  if (download !== undefined && typeof download !== "boolean" && (typeof download !== "object" || download === null))
+    throw invalidArgument("download", "true, false or options of pullModel", download);
   if (options.contextLength !== undefined) checkedContext(options.contextLength, 2 ** 31 - 1);
   if (options.cacheDtype !== undefined) checkedCacheDtype(options.cacheDtype);
   if (options.cachePageSize !== undefined) checkedPageSize(options.cachePageSize);

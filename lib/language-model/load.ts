@@ -12,11 +12,12 @@ import { castTogether } from "../formats/native-cast.ts";
 import { isQuantizedTarget } from "../formats/quantization-choice.ts";
 import { isNumber } from "../graph/dtype.ts";
 import { type Device, isQuantized, openDevice } from "../graph/index.ts";
+import { type FoundModel, foundBy, type ResolveOptions, resolveModel } from "../hub/resolve.ts";
 import { loadAdapter } from "../models/adapters/adapter-files.ts";
 import { loadModel, type NamedWeights } from "../models/loading/load.ts";
 import type { Model } from "../models/model.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
-import { basePath, DEFAULT_ADAPTER, isAdapterFolder } from "./adapters.ts";
+import { DEFAULT_ADAPTER, findBase, isAdapterFolder } from "./adapters.ts";
 import type { LoadOptions } from "./load-options.ts";
 
 /** Everything that a folder or file contains about a model. */
@@ -26,33 +27,46 @@ export interface LoadedModel {
   generation: GenerationConfig;
   card: ModelCard | undefined;
   tokenizer: Tokenizer | undefined;
-  /** Path that it was loaded from. */
+  /** Path that the model was loaded from. */
   path: string;
-}
-
-/** Returns the path of a model: `default` is the embedded model. */
-export function modelPath(name: string): string {
-  if (typeof name !== "string") throw invalidArgument("model", "a path or default", name);
-  if (name === "") throw new HeddleError("INVALID_ARGUMENT", "model: expected a path or default, got an empty name");
-  return name === "default" ? defaultModelPath() : name;
+  /** Name by which the model was loaded from the shared cache or from Ollama. */
+  name?: string | undefined;
 }
 
 /**
- * Loads a Hugging Face folder, a checkpoint folder, a .safetensors file with its config.json, a .gguf file, or `default`.
+ * Returns the path of a model: `default` is the embedded model, and a name such as `OWNER/NAME` a model in the shared cache.
+ * @throws HeddleError as resolveModel
+ */
+export async function modelPath(name: string, options?: ResolveOptions): Promise<string> {
+  if (typeof name !== "string") throw invalidArgument("model", "a path or default", name);
+  if (name === "") throw new HeddleError("INVALID_ARGUMENT", "model: expected a path or default, got an empty name");
+  return name === "default" ? defaultModelPath() : resolveModel(name, options);
+}
+
+/**
+ * Loads a Hugging Face folder, a checkpoint folder, a .safetensors file with its config.json, a .gguf file, or `default`. A name such as
+ * `OWNER/NAME` is a model in the shared cache.
  * @param base overrides the base in an adapter's adapter_config.json
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, ABORTED
  */
 export async function loadLanguageModel(name: string, options: LoadOptions = {}, base?: string): Promise<LoadedModel> {
-  const { dtype = "auto", onProgress, signal } = options;
-  if (typeof name === "string" && (await isAdapterFolder(name))) return loadAdapted(name, options, base);
-  const { quantizedActivations } = options;
+  const { dtype = "auto", signal, download, quantizedActivations } = options;
   if (quantizedActivations !== undefined && quantizedActivations !== "int8" && quantizedActivations !== "f32")
     throw invalidArgument("quantizedActivations", "int8 or f32", quantizedActivations);
   if (dtype !== "auto" && dtype !== "f32" && dtype !== "bf16" && dtype !== "f16" && !isQuantizedTarget(dtype))
     throw invalidArgument("dtype", "auto, f32, bf16, f16, q8_0, q4_0, q4_k or q6_k", dtype);
   throwIfAborted(signal, "load");
+  openDevice(options); // checks the device options before a model is looked up
+  const path = await modelPath(name, { download, signal });
+  if (await isAdapterFolder(path)) return loadAdapted(path, options, base);
+  return name === "default" ? loadFiles({ path: name }, options) : loadFiles(foundBy(name, path), options);
+}
+
+/** Loads a model by the path of its files, or `default`. */
+async function loadFiles({ path: given, name }: FoundModel, options: LoadOptions): Promise<LoadedModel> {
+  const { dtype = "auto", onProgress, signal, quantizedActivations } = options;
+  const path = given === "default" ? defaultModelPath() : given;
   const device = openDevice(options);
-  const path = modelPath(name);
   const files = await openModelFiles(path);
   try {
     const tokenizer = await loadTokenizer(files, signal);
@@ -64,7 +78,7 @@ export async function loadLanguageModel(name: string, options: LoadOptions = {},
       onProgress: onProgress && ((loaded, total) => onProgress({ loaded, total })),
     });
     const { config, generation, card } = files;
-    return { model, config, generation, card, tokenizer, path: name === "default" ? name : resolve(path) };
+    return { model, config, generation, card, tokenizer, name, path: given === "default" ? given : resolve(path) };
   } catch (error) {
     throwIfAborted(signal, "load");
     throw error;
@@ -75,7 +89,7 @@ export async function loadLanguageModel(name: string, options: LoadOptions = {},
 
 /** Loads the folder of a LoRA adapter: the base that its adapter_config.json names, and the adapter on it. */
 async function loadAdapted(folder: string, options: LoadOptions, base: string | undefined): Promise<LoadedModel> {
-  const loaded = await loadLanguageModel(await basePath(folder, base), options);
+  const loaded = await loadFiles(await findBase(folder, base, options), options);
   try {
     await loadAdapter(loaded.model, folder, DEFAULT_ADAPTER);
     const tokenizer = existsSync(join(folder, "tokenizer.json"))
@@ -88,7 +102,11 @@ async function loadAdapted(folder: string, options: LoadOptions, base: string | 
   }
 }
 
-async function loadTokenizer(files: ModelFiles, signal: AbortSignal | undefined): Promise<Tokenizer | undefined> {
+/** Loads the tokenizer of files that are open. Undefined if they have none. */
+export async function loadTokenizer(
+  files: ModelFiles,
+  signal: AbortSignal | undefined,
+): Promise<Tokenizer | undefined> {
   if (files.tokenizerPath === undefined) return undefined;
   const gguf = files.weights.gguf;
   return gguf ? Tokenizer.fromGgufAsync(gguf.record(), { signal }) : Tokenizer.load(files.tokenizerPath, { signal });
@@ -96,7 +114,7 @@ async function loadTokenizer(files: ModelFiles, signal: AbortSignal | undefined)
 
 /** Loads the tokenizer of a model's folder or file, or of a folder that contains only tokenizer.json. */
 export async function loadTokenizerOf(name: string): Promise<Tokenizer> {
-  const path = modelPath(name);
+  const path = await modelPath(name, { needs: "tokenizer" });
   try {
     return await Tokenizer.load(path);
   } catch (error) {
@@ -129,7 +147,7 @@ function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWei
       if (change.kind === "qkv") {
         const { heads } = change;
         const width = qkvWidth(weights.tensor(name), heads);
-        // Row r is in part p of head h. In the file, parts come before heads.
+        // Row r is in part p (q, k or v) of head h. In the file, all heads of a part are together.
         return Int32Array.from({ length: 3 * heads * width }, (_, r) => {
           const [h, p] = [Math.floor(r / (3 * width)), Math.floor(r / width) % 3];
           return (p * heads + h) * width + (r % width);

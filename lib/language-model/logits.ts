@@ -7,10 +7,27 @@ import { holding, type ModelView } from "../models/model-view.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { needOffThread, type Prompt, promptIds, promptIdsAsync } from "./prompt.ts";
 
-interface Options {
-  contextLength: number;
+/** Options of a call that reads a prompt. */
+interface ReadingOptions {
+  /** Names of the adapters that apply. Default: the active ones. */
   adapters?: readonly string[] | undefined;
   signal?: AbortSignal | undefined;
+}
+
+/** Options of `logits`. */
+export interface LogitsOptions extends ReadingOptions {
+  /** Whether to compute the logits of the last position only. */
+  last?: boolean | undefined;
+}
+
+/** Options of `score`. */
+export interface ScoreOptions extends ReadingOptions {
+  /** Index of the first token to score. Default 1, because the first token has no score. */
+  from?: number | undefined;
+}
+
+interface Options extends ReadingOptions {
+  contextLength: number;
 }
 
 /** Checks that a prompt fits the context. @throws HeddleError CONTEXT_OVERFLOW */
@@ -19,7 +36,10 @@ function checkFits(tokens: number, contextLength: number): void {
     throw new HeddleError("CONTEXT_OVERFLOW", `prompt: expected at most ${contextLength} tokens, got ${tokens}`);
 }
 
-/** Runs `use` on a prompt's ids with the current state of the model. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED */
+/**
+ * Runs `work` on a prompt's ids with the current state of the model.
+ * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED
+ */
 export async function reading<T>(
   { model, tokenizer, contextLength }: LanguageModel,
   prompt: unknown,

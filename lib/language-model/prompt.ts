@@ -21,8 +21,8 @@ export function isPrompt(value: unknown): value is Prompt {
 export interface ReadTextOptions {
   /**
    * Truncates texts that are longer than the context (when embedding: than the model's `embedding.maxSeqLength`).
-   * Without it they are refused. A text loses its end, or the side that the tokenizer's `truncation` names, but keeps
-   * special tokens such as an end token. Token ids lose their end.
+   * Without `truncation`, such texts are refused. A text loses its end, or the side that the tokenizer's `truncation`
+   * names, but keeps special tokens such as an end token. Token ids lose their end.
    */
   truncation?: boolean | undefined;
   signal?: AbortSignal | undefined;
@@ -41,7 +41,7 @@ export interface PromptReading {
 
 /**
  * Tokenizes a prompt synchronously. Use `promptIdsAsync` if `needOffThread` returns true.
- * @throws INVALID_ARGUMENT for text without a tokenizer, an id outside the vocabulary, no ids at all
+ * @throws INVALID_ARGUMENT for text without a tokenizer, an id outside the vocabulary, or a prompt without ids
  */
 export function promptIds(prompt: unknown, reading: PromptReading): number[] {
   checkPrompt(prompt, reading);
@@ -53,8 +53,12 @@ export function promptIds(prompt: unknown, reading: PromptReading): number[] {
   return ids;
 }
 
-/** Maximum number of characters, and of ids, that are read synchronously. */
+/** Upper bound of the average number of characters per token of a text. */
+export const MAX_CHARACTERS_A_TOKEN = 128;
+
+/** Number of characters from which texts are encoded off-thread. */
 const LONG_TEXT = 1 << 14;
+/** Number of ids from which they are copied in slices. */
 const LONG_IDS = 1 << 17;
 /** Number of ids copied before yielding to the event loop. */
 const SLICE_IDS = 1 << 14;
@@ -73,7 +77,8 @@ export function needOffThread(prompts: readonly unknown[]): boolean {
 /**
  * Tokenizes prompts without blocking the event loop. Texts are encoded on the tokenizer's threads, and ids are copied in slices.
  * @param reading.nameOf returns the name of prompt i in messages
- * @param reading.check called with the token count of prompt i before its ids are copied; throws if it is too long
+ * @param reading.check called with the token count of prompt i before its ids are copied; throws if it is too long. The count is infinite
+ * if encoding ended early
  * @throws HeddleError as promptIds; ABORTED
  */
 export async function promptIdsAsync(
@@ -81,7 +86,10 @@ export async function promptIdsAsync(
   reading: Omit<PromptReading, "name"> & {
     nameOf: (i: number) => string;
     check?: ((tokens: number, i: number) => void) | undefined;
-    /** Maximum number of ids needed. One more is copied of a longer prompt, so that its length still exceeds the maximum. */
+    /**
+     * Maximum number of ids needed. Encoding of a longer text ends early. One id more is copied from a longer prompt,
+     * so that its length still exceeds the maximum.
+     */
     most?: number | undefined;
     signal?: AbortSignal | undefined;
   },
@@ -95,13 +103,14 @@ export async function promptIdsAsync(
   const { tokenizer, addSpecialTokens = true } = rest;
   const texts = own.filter((prompt) => typeof prompt === "string");
   const options = { addSpecialTokens, allowSpecial: true, ...(signal && { signal }) };
-  const encoded = texts.length > 0 ? await tokenizer!.encodeBatch(texts, options) : [];
+  const closing = tokenizer?.closingCount ?? 0;
+  const encoded = texts.length > 0 ? await tokenizer!.encodeUpTo(texts, most + closing, options) : [];
   const all: number[][] = [];
   let text = 0;
   for (const [i, prompt] of own.entries()) {
     const given = typeof prompt === "string" ? encoded[text++]! : prompt;
     const checked = (tokens: number) => {
-      check?.(tokens, i);
+      check?.(typeof prompt === "string" && tokens > most ? Number.POSITIVE_INFINITY : tokens, i);
       return Math.min(tokens, most + 1);
     };
     all.push(await inSlices(copied(prompt, given, { ...rest, name: nameOf(i) }, checked), "prompt", signal));
@@ -124,7 +133,8 @@ export function continuedIds(
   const nameOf = (i: number) => promptName(i, prompts.length);
   if (!needOffThread(prompts)) return prompts.map((prompt, i) => promptIds(prompt, { ...reading, name: nameOf(i) }));
   const check = (tokens: number, i: number) => checkPromptFits(tokens, options, nameOf(i));
-  return promptIdsAsync(prompts, { ...reading, nameOf, check, signal });
+  const most = options.contextOverflow === "truncateLeft" ? undefined : options.contextLength;
+  return promptIdsAsync(prompts, { ...reading, nameOf, check, most, signal });
 }
 
 function* copied(
@@ -223,7 +233,7 @@ export async function textIds(
     if (tokens > contextLength && !truncation)
       throw new HeddleError(
         "CONTEXT_OVERFLOW",
-        `${nameOf(i)}: expected at most ${contextLength} tokens, ${limit}, got ${tokens} (truncation: true cuts it)`,
+        `${nameOf(i)}: expected at most ${contextLength} tokens, ${limit}, got ${Number.isFinite(tokens) ? tokens : "more"} (truncation: true cuts it)`,
       );
   };
   const all = needOffThread(texts)
@@ -245,7 +255,7 @@ export async function textIds(
 }
 
 /**
- * Returns the ids of a text that is too long, truncated as `truncation` says.
+ * Returns the ids of a text that is too long, truncated by the tokenizer's `truncation`.
  * @throws HeddleError CONTEXT_OVERFLOW, ABORTED
  */
 export async function cutText(

@@ -13,14 +13,17 @@ import type { Piece } from "../inference/sequence.ts";
  * for await (const piece of reply) process.stdout.write(piece.text);
  * const { usage, finishReason } = await reply;
  */
-export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Piece, Whole, undefined> {
+export class Reply<Whole, Part extends Piece = Piece>
+  extends Run<Part, Whole>
+  implements AsyncGenerator<Part, Whole, undefined>
+{
   private readonly pieces = super[Symbol.asyncIterator]();
   /** Whether a loop or an await has started reading it. */
   private read = false;
   private readonly unawaitable: (() => HeddleError) | undefined;
 
   /** @internal @param unawaitable the error for awaiting a reply without a single result */
-  constructor(start: () => AsyncGenerator<Piece, Whole, undefined>, unawaitable?: () => HeddleError) {
+  constructor(start: () => AsyncGenerator<Part, Whole, undefined>, unawaitable?: () => HeddleError) {
     super(start, "reply");
     this.unawaitable = unawaitable;
   }
@@ -29,19 +32,19 @@ export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Pi
    * Returns the next piece. After the last one, `value` is the complete result and `done` is true. @throws HeddleError like the call that
    * made the reply
    */
-  next(): Promise<IteratorResult<Piece, Whole>> {
+  next(): Promise<IteratorResult<Part, Whole>> {
     return this.pieces.next();
   }
 
   /** Ends the answer early. Awaiting it then rejects with ABORTED. Has no effect on a complete answer. */
-  async return(value: Whole | PromiseLike<Whole>): Promise<IteratorResult<Piece, Whole>> {
+  async return(value: Whole | PromiseLike<Whole>): Promise<IteratorResult<Part, Whole>> {
     const last = await this.pieces.return(value);
     this.abandon(); // the answer may not have started
     return last;
   }
 
   /** Ends the answer like `return`, and rejects with `error`. Awaiting the reply then rejects with it too. */
-  async throw(error: unknown): Promise<IteratorResult<Piece, Whole>> {
+  async throw(error: unknown): Promise<IteratorResult<Part, Whole>> {
     try {
       return await this.pieces.throw(error);
     } finally {
@@ -49,8 +52,8 @@ export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Pi
     }
   }
 
-  /** @throws HeddleError INVALID_ARGUMENT if it was iterated or awaited before */
-  override [Symbol.asyncIterator](): AsyncGenerator<Piece, Whole, undefined> {
+  /** @throws HeddleError INVALID_ARGUMENT if the reply was iterated or awaited before */
+  override [Symbol.asyncIterator](): AsyncGenerator<Part, Whole, undefined> {
     if (this.read)
       throw new HeddleError("INVALID_ARGUMENT", "reply: its pieces can be read once, and only before it is awaited");
     this.read = true;
@@ -65,7 +68,7 @@ export class Reply<Whole> extends Run<Piece, Whole> implements AsyncGenerator<Pi
   // biome-ignore lint/suspicious/noThenProperty: a reply is awaited for the whole
   override then<A = Whole, B = never>(
     fulfilled?: ((value: Whole) => A | PromiseLike<A>) | null,
-    // biome-ignore lint/suspicious/noExplicitAny: what Promise says of a reason
+    // biome-ignore lint/suspicious/noExplicitAny: as in the type of Promise.then
     rejected?: ((reason: any) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
     if (!this.unawaitable) return super.then(fulfilled, rejected);

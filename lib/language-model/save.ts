@@ -42,7 +42,7 @@ export async function saveLanguageModel(
   });
 }
 
-/** Returns the type of most weights, for config.json. */
+/** Returns the type of the largest weight, for config.json. */
 function storedDtype(model: Model): FloatDType {
   const largest = model.weightNames
     .map((name) => model.asStored(name))

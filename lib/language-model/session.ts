@@ -1,14 +1,19 @@
-import { compiledAhead } from "../constrain/index.ts";
+import { compiledAhead, withParsed } from "../constrain/index.ts";
 import { checkPath, HeddleError, invalidArgument } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { KvCache } from "../inference/cache/kv-cache.ts";
 import { readSession, writeSession } from "../inference/cache/session-file.ts";
-import { type GenerateOptions, type ResolvedOptions, resolveOptions } from "../inference/generation-options.ts";
+import {
+  type GenerateOptions,
+  type OptionsIn,
+  type ResolvedOptions,
+  resolveOptions,
+} from "../inference/generation-options.ts";
 import { eachPiece, runSequences } from "../inference/scheduler.ts";
 import { type Piece, type Sequence, sequencesOf } from "../inference/sequence.ts";
 import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
 import { fingerprintOf } from "../models/fingerprint.ts";
-import { Answers, type Completion } from "./completion.ts";
+import { Answers, type Completion, type CompletionIn } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { continuedIds, type Prompt } from "./prompt.ts";
 import { Reply } from "./reply.ts";
@@ -21,14 +26,15 @@ export interface SessionOptions {
   cacheDtype?: CacheDType | undefined;
   /**
    * Names of the adapters to use. Default: the model's active ones at each call. If an adapter is merged later, its update is part of the
-   * weights. If one is removed, calls are refused.
+   * weights. If an adapter is removed, calls are rejected.
    */
   adapters?: readonly string[] | undefined;
 }
 
 /**
- * Explicit generation state: a KV cache and its ids. Each call passes a whole prompt. The prefix that it shares with the session's content is
- * not computed again. A session serves one call at a time, and a model serves many sessions at once.
+ * Explicit generation state: a KV cache and its ids. Each call passes a whole prompt. The prefix that the prompt shares
+ * with the session's content is not computed again. A session serves one call at a time, and a model serves many
+ * sessions at once.
  *
  * Each call uses the model's state at its beginning, unless a training step writes to the weights. Cached content from before a change of
  * the model (training, or adapters merged, unmerged, replaced or activated) is computed again.
@@ -36,12 +42,12 @@ export interface SessionOptions {
 export class Session {
   readonly languageModel: LanguageModel;
   private readonly cache: KvCache;
-  /** Names of the adapters that it was opened with, if given. */
+  /** Names of the adapters that the session was opened with, if given. */
   private readonly named: readonly string[] | undefined;
   private busy = false;
   /**
-   * Number of forks in progress. Several may run at once. Other calls are refused meanwhile, because they would write
-   * what forks read.
+   * Number of forks in progress. Several forks may run at once. Other calls are rejected during a fork, because they
+   * would write to the rows that it reads.
    */
   private forking = 0;
 
@@ -88,20 +94,20 @@ export class Session {
   }
 
   /**
-   * Streams the continuation of a whole prompt. The prefix that the session holds is not computed again. Awaiting it
-   * gives the result of `complete`.
+   * Streams the continuation of a whole prompt. The prefix that the session holds is not computed again. Awaiting the
+   * reply gives the result of `complete`.
    */
-  generate(prompt: Prompt, options: GenerateOptions = {}): Reply<Completion> {
-    return new Reply(() => this.answer(prompt, options));
+  generate<F>(prompt: Prompt, options: OptionsIn<F> = {} as never): Reply<CompletionIn<F>> {
+    return new Reply(() => this.answer(prompt, options)) as Reply<CompletionIn<F>>;
   }
 
   /** Returns the whole continuation. */
-  async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
-    return this.generate(prompt, options).then(); // starts it now
+  async complete<F>(prompt: Prompt, options: OptionsIn<F> = {} as never): Promise<CompletionIn<F>> {
+    return this.generate(prompt, options).then(); // `then` starts the reply at once
   }
 
   /** An alias of `generate`. */
-  stream(prompt: Prompt, options: GenerateOptions = {}): Reply<Completion> {
+  stream<F>(prompt: Prompt, options: OptionsIn<F> = {} as never): Reply<CompletionIn<F>> {
     return this.generate(prompt, options);
   }
 
@@ -112,7 +118,7 @@ export class Session {
     const { tokenizer } = languageModel;
     const reading = continuedIds(languageModel, [prompt], { ...resolved, contextLength });
     const ids = reading instanceof Promise ? await this.awaited(reading) : reading;
-    cache.assertLive(); // it may have been disposed while a long prompt was tokenized
+    cache.assertLive(); // the cache may have been disposed while a long prompt was tokenized
     this.assertIdle();
     const [sequence] = sequencesOf(ids, resolved, { contextLength, tokenizer, ownsPrompts: true }) as [Sequence];
     this.renew();
@@ -133,7 +139,7 @@ export class Session {
       given++;
       yield piece;
     }
-    return answers.finish(languageModel.loadMs)[0]!;
+    return withParsed(answers.finish(languageModel.loadMs)[0]!, ready);
   }
 
   /**
@@ -155,13 +161,13 @@ export class Session {
       const { cache } = session;
       if (chat !== undefined || cache.ids(0).length === 0) session.renew();
       const fingerprint = await fingerprintOf(cache.model, cache.adapters);
-      session.assertCurrent(); // checked last, because a training step may have come in between
+      session.assertCurrent(); // checked last, because a training step may have run since
       yield await writeSession(path, cache, { fingerprint, named: session.named !== undefined, chat });
     };
     for await (const _ of this.exclusively(() => run(this)));
   }
 
-  /** Returns an independent copy of the session. Other calls wait until it is made. */
+  /** Returns an independent copy of the session. Other calls than forks are rejected until the copy is made. */
   async fork(): Promise<Session> {
     if (this.busy) throw secondCall();
     this.forking++;
@@ -207,7 +213,7 @@ export class Session {
     return resolved;
   }
 
-  /** Waits for the ids of a long prompt. No other call may begin meanwhile. */
+  /** Waits for the ids of a long prompt. No other call may begin until then. */
   private async awaited<T>(work: Promise<T>): Promise<T> {
     this.busy = true;
     try {

@@ -11,8 +11,9 @@ import type { Comparison } from "./types.ts";
 const SHOWN = 3;
 const BATCH = 16;
 
-/** The prompt of the generative classifier, and its answer: the label as text. */
+/** Returns the prompt of the generative classifier. */
 const question = (text: string) => `${text}\nContinent:`;
+/** Returns the answer of the generative classifier: the label as text. */
 const labelText = (label: string) => ` ${label}`;
 
 /**

@@ -83,12 +83,12 @@ async function questionFigures(
   };
 }
 
-/** Answers questions greedily, each as the first one of a conversation. */
+/** Asks the model questions, each in a new conversation, with greedy decoding. */
 function ask(model: LanguageModel, rows: readonly QuestionRow[], signal?: AbortSignal) {
   return questionAnswering(model, rows, { maxTokens: ANSWER_TOKENS, calibration: { bins: BINS }, signal });
 }
 
-/** Returns samples for the same prompts after every stage: two continuations, and answers to the others. */
+/** Returns samples, whose prompts are the same after every stage: two continuations, and answers to questions if `questions` is set. */
 async function samplesOf(
   model: LanguageModel,
   { evaluation, names }: Recipe,

@@ -1,6 +1,7 @@
 // The goals of `heddle lifecycle`, and a comparison of a run's metrics with them. The report's lead and the command's last lines use them.
+
+import { percent } from "../report/numbers.ts";
 import { type Plan, planOf, REFERENCE_MINUTES } from "./plan.ts";
-import { percent } from "./report/names.ts";
 import type { StageMetrics, StageName, StageResult } from "./types.ts";
 
 /** Predicates of sentences about the finished models, such as "answers questions". */
@@ -13,7 +14,7 @@ export interface Outcome {
 const LEAST = { exact: 0.9, preferred: 0.85, declined: 0.7 };
 
 /** Share of the default budget's steps below which the models hardly learn to answer questions. */
-const LEAST_STEPS = 0.5;
+const MIN_STEPS = 0.5;
 
 /** Compares the figures of a run's stages with the goals. Goals of stages that have not run are left out. */
 export function outcomeOf(stages: readonly Pick<StageResult, "name" | "metrics">[]): Outcome {
@@ -48,10 +49,10 @@ export function shortBudget(plan: Plan): string | undefined {
   if (plan.quick) return undefined;
   const reference = planOf({ seed: plan.seed, budgetMinutes: REFERENCE_MINUTES, quick: false });
   const [steps, usual] = [plan.stages.pretrain.steps, reference.stages.pretrain.steps];
-  if (steps >= LEAST_STEPS * usual) return undefined;
+  if (steps >= MIN_STEPS * usual) return undefined;
   const seconds = Object.values(plan.stages).reduce((sum, stage) => sum + stage.seconds, 0);
   const minutes = Math.max(1, Math.round(seconds / 60));
   const [own, whole] = [steps, usual].map((n) => n.toLocaleString("en"));
-  const enough = LEAST_STEPS * REFERENCE_MINUTES;
+  const enough = MIN_STEPS * REFERENCE_MINUTES;
   return `a budget of ${plan.budgetMinutes} minute${plan.budgetMinutes === 1 ? "" : "s"} allows ${own} of the usual ${whole} steps of pre-training (all stages take about ${minutes} min on two cores); below half of them (${enough} minutes), most answers are wrong or invented`;
 }

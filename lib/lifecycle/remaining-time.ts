@@ -6,7 +6,7 @@ const ENOUGH = { seconds: 2, steps: 3 };
 
 interface Running {
   stage: StageName;
-  /** The first reported step. The time before it was loading, and earlier steps may belong to an earlier run. */
+  /** The first reported step. Before it, the stage was loading, and earlier steps may belong to an earlier run. */
   first?: { at: number; share: number };
   /** The last reported step. */
   last?: { at: number; share: number };
@@ -21,8 +21,9 @@ export class RemainingTime {
   private readonly plan: Plan;
   private readonly now: () => number;
   private readonly finished = new Set<StageName>();
-  /** Planned and actual seconds of finished work in this run. */
+  /** Planned seconds of the work that this run has finished. */
   private planned = 0;
+  /** Actual seconds of the work that this run has finished. */
   private taken = 0;
   private running: Running | undefined;
 
@@ -32,7 +33,7 @@ export class RemainingTime {
     this.now = now;
   }
 
-  /** Marks a stage as done by an earlier run, or left out by this one. */
+  /** Marks a stage that an earlier run has finished, or that this run leaves out. */
   skip(stage: StageName): void {
     this.finished.add(stage);
   }
@@ -41,7 +42,7 @@ export class RemainingTime {
     this.running = { stage, steps: 0 };
   }
 
-  /** Records a step. @param share of the running stage's steps that are done, including this one */
+  /** Records a step. @param share the share of the running stage's steps that are done, including this step */
   step(share: number): void {
     const { running } = this;
     if (!running) return;
@@ -76,7 +77,8 @@ export class RemainingTime {
   }
 
   /**
-   * Returns the time of all steps of the running stage at its current pace, or undefined before there are enough steps.
+   * Returns the estimated seconds of all steps of the running stage (`seconds`), or undefined before there are enough steps.
+   * The estimate is based on the seconds (`spent`) since the first reported step, which was at the share `from`.
    */
   private wholeStage(): { seconds: number; from: number; spent: number } | undefined {
     const { first, last, steps } = this.running ?? { steps: 0 };

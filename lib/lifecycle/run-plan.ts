@@ -29,7 +29,7 @@ export interface PlanOptions extends Pick<LifecycleOptions, "device" | "threads"
   stages?: readonly StageName[];
 }
 
-/** Runs the stages of a custom plan, which is how the embedded model is made. @throws like `lifecycle` */
+/** Runs the stages of a plan. The script that makes the embedded model calls it with a custom plan. @throws like `lifecycle` */
 export async function* runPlan(
   out: string,
   plan: Plan,

@@ -214,7 +214,8 @@ function shared({ work, signal }: Setting, stage: TrainedStage) {
 }
 
 /**
- * Ends with the best of eight evaluations on the development split, because the rate of declining varies between them.
+ * Ends with the best of eight evaluations on the development split, because the share of answers "I don't know." varies
+ * between them.
  */
 function best({ work, development, signal }: Setting, stage: "dpo" | "grpo", model: LanguageModel) {
   return {

@@ -11,7 +11,7 @@ export interface StageMetrics {
   bitsPerByte?: number;
   /** Share of statements, in wordings never trained on, that are completed with the correct capital. */
   capitals?: number;
-  /** Share of exact answers to questions about facts that training asked for, in wordings that it did not have. */
+  /** Share of exact answers to questions about facts that training asked for, in wordings that training did not have. */
   exactMatch?: number;
   /** Share of questions about made-up countries that are not declined. */
   inventedRate?: number;
@@ -46,7 +46,7 @@ export interface LifecycleResult {
   report: string;
 }
 
-/** Progress of a run. `secondsLeft` estimates the remaining time from completed steps, and is undefined before there are any. @experimental */
+/** Progress of a run. `secondsLeft` is the remaining time, estimated from completed steps. It is undefined before the first steps. @experimental */
 export type LifecycleEvent =
   | { type: "stage"; stage: StageName; maxSteps: number; secondsLeft: number | undefined }
   | {
@@ -64,8 +64,9 @@ export type LifecycleEvent =
 /** A measurement of a model after a stage. */
 export interface Measurement {
   metrics: StageMetrics;
-  /** Further shares: correct answers about new countries, and declined answerable questions. */
+  /** Share of correct answers to questions about countries that training never asks about. */
   newCountries?: number;
+  /** Share of answerable questions that the model declined. */
   wronglyDeclined?: number;
   /** Share of multiple-choice questions answered correctly by log-likelihood. */
   choice?: number;
@@ -80,8 +81,8 @@ export interface Sample {
   kind: "continue" | "ask";
   text: string;
   /**
-   * Whether the answer is right (including that a country does not exist), wrong, wrongly declined, or invented.
-   * Undefined if it cannot be judged.
+   * Whether the answer is right, wrong, wrongly declined, or invented. Declining an unanswerable question is right.
+   * Undefined for a continuation, which is not judged.
    */
   verdict?: "right" | "wrong" | "declined" | "invented";
 }

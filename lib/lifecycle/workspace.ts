@@ -4,7 +4,8 @@ import { HeddleError } from "../core/errors.ts";
 import { listFolder } from "../formats/checkpoint/checkpoint.ts";
 import { exists, makeFolder, readJson, writeFileAtomically, writeJson } from "../io/atomic-files.ts";
 import { readWhole } from "../io/open-file.ts";
-import { eventOf, LOG_FILE } from "../train/loop/run-log.ts";
+import { eventOf } from "../train/loop/event-lines.ts";
+import { LOG_FILE } from "../train/loop/run-log.ts";
 import type { Plan } from "./plan.ts";
 import type { Recipe } from "./recipe/recipe.ts";
 import {
@@ -18,13 +19,14 @@ import {
 
 /** The record of a finished stage in the state. */
 export interface StageRecord extends StageResult {
-  /** The measurement after the stage. `pretrain` also has one of the random weights before it. */
+  /** The measurement after the stage. */
   measurement?: Measurement;
+  /** For `pretrain`: the measurement of the random weights before the stage. */
   before?: Measurement;
   comparison?: Comparison;
 }
 
-const MOST_LOG_BYTES = 256 << 20;
+const MAX_LOG_BYTES = 256 << 20;
 
 interface State {
   version: 1;
@@ -62,7 +64,7 @@ export class Workspace {
     }
     const state = (await readJson(path)) as State;
     if (state?.version !== 1 || typeof state.plan !== "object" || typeof state.done !== "object")
-      throw new HeddleError("INVALID_FILE", `${path}: expected the state of a lifecycle, got something else`);
+      throw new HeddleError("INVALID_FILE", `${path}: expected the state of a lifecycle run, got other JSON`);
     const say = ({ seed, budgetMinutes, quick }: Plan) =>
       `seed ${seed}, ${quick ? "quick" : `${budgetMinutes} minutes`}`;
     if (JSON.stringify(state.plan) !== JSON.stringify(plan))
@@ -144,7 +146,7 @@ export class Workspace {
 
   /** Returns the logged steps of a stage, or none for a stage without training. */
   async losses(stage: StageName): Promise<LossPoint[]> {
-    const text = await readWhole(this.path(stage, LOG_FILE), MOST_LOG_BYTES).then(String, () => "");
+    const text = await readWhole(this.path(stage, LOG_FILE), MAX_LOG_BYTES).then(String, () => "");
     const events = text.split("\n").map((line) => eventOf(line) as Partial<LossPoint> | undefined);
     return events.filter(
       (event): event is LossPoint => Number.isFinite(event?.loss) && Number.isFinite(event?.seconds),

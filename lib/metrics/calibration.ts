@@ -1,14 +1,15 @@
 import { checkSeed, invalidArgument } from "../core/errors.ts";
 import { checkList, checkNumbers, checkWhole } from "./arguments.ts";
 
-/** One bin of a reliability diagram: answers whose confidence lies in the same interval. */
+/** One bin of a reliability diagram: answers whose confidence is in the same interval. */
 export interface ReliabilityBin {
   /** The interval of confidences: above `from` (in the first bin, 0 included), up to and including `to`. */
   from: number;
   to: number;
   count: number;
-  /** Mean confidence, and share of correct answers; null if the bin is empty. */
+  /** Mean confidence. null if the bin is empty. */
   confidence: number | null;
+  /** Share of correct answers. null if the bin is empty. */
   accuracy: number | null;
 }
 

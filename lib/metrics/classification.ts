@@ -1,8 +1,8 @@
 import { invalidArgument } from "../core/errors.ts";
 import { checkIndices, checkList, checkWhole } from "./arguments.ts";
 
-/** Maximum number of labels, because each label has its own figures. */
-const MOST_LABELS = 1_000_000;
+/** Maximum number of labels. The report has figures for each label. */
+const MAX_LABELS = 1_000_000;
 
 /** Metrics of a classifier over labelled examples. */
 export interface ClassificationReport {
@@ -66,7 +66,7 @@ function checkNames(name: string, value: unknown): asserts value is readonly str
 }
 
 function reportOf(truth: readonly number[], predicted: readonly number[], labels: number): ClassificationReport {
-  checkWhole("labels", labels, 0, MOST_LABELS);
+  checkWhole("labels", labels, 0, MAX_LABELS);
   checkIndices("truth", truth, labels);
   checkIndices("predicted", predicted, labels, truth.length);
   const [right, asTruth, asAnswer] = [0, 1, 2].map(() => new Float64Array(labels)) as [

@@ -25,7 +25,8 @@ export function checkedCacheDtype(dtype: CacheDType): CacheDType {
 /**
  * Returns the default cache type, which is as exact as the matrix products that compute keys and values. That is f32 if
  * products are in f32: with f32 or f16 weights, or if activations stay in f32. Otherwise it has 16 bits: bf16 for bf16
- * weights, and f16 for quantised ones, because f16's rounding is far below that of int8 activations.
+ * weights, and f16 for quantised ones, because f16's rounding is far below that of int8 activations. If the matrices
+ * differ, the type that most bytes ask for wins.
  */
 export function defaultCacheDtype(model: ModelView): CacheDType {
   if (model.quantizedActivations === "f32") return "f32";
@@ -72,7 +73,7 @@ export function checkedPageSize(size: number): number {
 export type CacheLayout = Omit<CacheShape, "adapters">;
 
 /** Maximum number of rows of one sequence in one run over a cache. */
-export const MOST_SEGMENT_ROWS = 256;
+export const MAX_SEGMENT_ROWS = 256;
 /** The number of rows of a ring is a multiple of the number of keys that kernels read at a time. */
 const RING_MULTIPLE = 64;
 
@@ -87,7 +88,7 @@ export interface LayerCache {
 
 /**
  * Returns the layout of a layer's cache. A sliding layer stores its window plus one run of tokens, so that a run can be
- * rolled back. After the last row of a run is written, its first row still has its whole window.
+ * rolled back. After a run's last row is written, the window of the run's first row is still stored.
  */
 export function layerCache(
   config: ModelConfig,
@@ -97,7 +98,7 @@ export function layerCache(
   const capacity = pages ? context : rows; // a paged cache never becomes a ring when it grows
   const window = slidingWindow(config, layer);
   if (window === undefined) return { rows: capacity, ring: 0 };
-  const ring = Math.ceil((window + MOST_SEGMENT_ROWS) / RING_MULTIPLE) * RING_MULTIPLE;
+  const ring = Math.ceil((window + MAX_SEGMENT_ROWS) / RING_MULTIPLE) * RING_MULTIPLE;
   return ring < capacity ? { rows: ring, ring: window } : { rows: capacity, ring: 0 };
 }
 

@@ -1,5 +1,6 @@
 // Custom families: the checks of `registerFamily`, and helpers for forward functions.
 
+import { callFormatNames } from "../answers/catalogue.ts";
 import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { checkObject, describe, invalidArgument } from "../core/errors.ts";
 import { nearest } from "../core/nearest-name.ts";
@@ -42,12 +43,14 @@ const NAMES: Record<keyof FamilyDefinition, PartKind> = {
   layerNorm: "boolean",
   ungated: "boolean",
   wholeHeads: "boolean",
+  headNorms: "object",
   longestKey: "string",
   headName: "string",
   classifierNames: "object",
   trunk: "object",
   unread: "function",
   encoder: "object",
+  calls: "array",
   experts: "object",
   partOf: "object",
   gguf: "object",
@@ -64,6 +67,7 @@ const GGUF: Record<keyof GgufFormat, PartKind> = {
   layout: ["rope", "qkv", "norm", "transpose"],
   keys: "object",
   defaults: "function",
+  byTensors: "function",
   yarn: "object",
   classifier: "object",
   llamaCpp: "object",
@@ -78,8 +82,8 @@ const INITS: readonly WeightSpec["init"][] = ["normal", "residual", "ones", "zer
  *
  * @throws HeddleError INVALID_ARGUMENT for an incomplete definition, and for a name that is taken
  * @example
- * registerFamily({ modelType: "stablelm", architecture: "StableLmForCausalLM", own: { useParallelResidual: false }, weights, forward });
- * const base = createModel({ modelType: "stablelm", hiddenSize: 64, numHiddenLayers: 2, own: { useParallelResidual: true } });
+ * registerFamily({ modelType: "own", architecture: "OwnForCausalLM", own: { useParallelResidual: false }, weights, forward });
+ * const base = createModel({ modelType: "own", hiddenSize: 64, numHiddenLayers: 2, own: { useParallelResidual: true } });
  * @experimental
  */
 export function registerFamily<Own extends OwnValues = Record<never, OwnValue>>(
@@ -98,8 +102,8 @@ export function registerFamily<Own extends OwnValues = Record<never, OwnValue>>(
  * Applies RoPE to each head's queries or keys, by the row's position and the configuration: rope_theta, the scaling,
  * and the rotary fraction.
  * @param x (rows, heads, headDim)
- * @param projection name of the linear layer that computed x. The GGUF layout `rope` needs it, because such files have
- * rows in another order.
+ * @param projection name of the linear layer that computed x. The GGUF layout `rope` needs it, because files with this
+ * layout have the rows of heads in another order.
  * @returns the same shape
  */
 export function rotateHeads(
@@ -123,6 +127,9 @@ function checkDefinition(definition: FamilyDefinition): void {
   if (isModelType(modelType)) throw invalidArgument("family.modelType", "a name that no family has yet", modelType);
   for (const name of Object.keys(definition.defaults ?? {})) checkField("family.defaults", name);
   for (const [key, name] of Object.entries(keys)) checkField(`family.keys.${key}`, name);
+  for (const name of definition.calls ?? [])
+    if (!callFormatNames.includes(name))
+      throw invalidArgument("family.calls", `one of ${callFormatNames.join(", ")}`, name);
   if (windows && !WINDOWS.includes(windows.kind))
     throw invalidArgument("family.windows.kind", WINDOWS.join(", "), windows.kind);
   for (const [name, value] of Object.entries(own)) {

@@ -28,7 +28,7 @@ export function checkDecoderFlags(flags: DecoderWeightFlags): void {
   const { norms, parallel, names } = flags;
   if (names) checkParts("decoderFamily.flags.names", names, NAMES);
   if (parallel && norms === "after")
-    throw invalidArgument("decoderFamily.flags.parallel", 'norms "before" or "around" with it', norms);
+    throw invalidArgument("decoderFamily.flags.parallel", 'norms "before" or "around" together with `parallel`', norms);
 }
 
 /**

@@ -136,7 +136,7 @@ export function decoderWeights(
 
 /**
  * Adds the weights of routed experts. Matrices are stacked as (experts, outputs, inputs). lib/formats/experts.ts stacks
- * those of Hugging Face folders.
+ * the matrices of Hugging Face folders.
  */
 function routedWeights(
   out: Map<string, WeightSpec>,
@@ -158,10 +158,10 @@ function routedWeights(
 }
 
 /**
- * Returns the window of a layer, or undefined for full attention. For bidirectional Gemma 3, transformers converts the
- * file's number to `sliding_window // 2 + 1` (configuration_gemma3.py). A query sees keys at smaller distances
- * (`_bidirectional_window_overlay` in modeling_gemma3.py). That is half the file's number on either side, as in
- * `attention` without `causal`.
+ * Returns the window of a layer, or undefined for full attention. Bidirectional Gemma 3 needs no conversion:
+ * transformers replaces the file's number by `sliding_window // 2 + 1` (configuration_gemma3.py), and a query sees keys
+ * at smaller distances (`_bidirectional_window_overlay` in modeling_gemma3.py). So it sees half the file's number on
+ * either side, as in `attention` without `causal`.
  */
 export function slidingWindow(config: ModelConfig, layer: number): number | undefined {
   return config.layerTypes[layer] === "sliding_attention" ? (config.slidingWindow ?? undefined) : undefined;

@@ -16,7 +16,11 @@ import {
 } from "./decoder-weights.ts";
 import type { Head, OwnConfig, WeightSpec } from "./family.ts";
 
-/** Options of the shared decoder that affect neither weights nor caches. @experimental */
+/**
+ * Options of the shared decoder that affect neither weights nor caches. Set `parallel` here if the configuration
+ * selects "two norms". "one norm" changes the weights too, so it must be set in `flags.parallel`.
+ * @experimental
+ */
 export interface DecoderShapeOptions
   extends Optional<
     Pick<
@@ -36,8 +40,8 @@ export interface DecoderShapeOptions
 /** A custom feed-forward block instead of down(act(gate) · up). */
 export interface FeedForward<Config = OwnConfig> {
   /**
-   * Its weights in a layer, by their names within the block: `{ "up_proj.weight": { shape: [inner, width], init:
-   * "normal" } }`.
+   * Returns the block's weights in a layer, by their names within the block: `{ "up_proj.weight": { shape: [inner,
+   * width], init: "normal" } }`.
    */
   weights(config: Config, layer: number): Readonly<Record<string, WeightSpec>>;
   /**

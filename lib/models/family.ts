@@ -1,3 +1,4 @@
+import type { CallFormatName } from "../answers/catalogue.ts";
 import type { ModelConfig } from "../formats/config/config.ts";
 import type { FamilyFacts, OwnValues } from "../formats/config/family-format.ts";
 import { isQuantized, type Value } from "../graph/index.ts";
@@ -14,7 +15,7 @@ export interface WeightSpec {
   /** Whether a checkpoint may lack the weight, such as a bias. */
   optional?: boolean | undefined;
   /**
-   * Whether the matrix is (in, out), as in GPT-2. A quantised one is still (out, in), because blocks run along the
+   * Whether the matrix is (in, out), as in GPT-2. A quantised matrix is still (out, in), because blocks run along the
    * inputs.
    */
   transposed?: boolean | undefined;
@@ -72,6 +73,11 @@ export interface FamilyDefinition<Own extends OwnValues = OwnValues> extends Fam
   /** Tables for `context.constant`, (n) f32 each. Default: those that `rotateHeads` needs. */
   constants?: ((config: OwnConfig<Own>) => Map<string, Float32Array>) | undefined;
   encoder?: EncoderHeads | undefined;
+  /**
+   * The formats in which the family's models write tool calls. The chat template's marks select one of all formats. If
+   * a template mentions tools but has no format's marks, the first format of this list applies.
+   */
+  calls?: readonly CallFormatName[] | undefined;
 }
 
 /** A family's functions, with defaults filled in. */
@@ -88,6 +94,8 @@ export interface Family {
   head(config: ModelConfig): Head;
   /** Set for encoders, which are bidirectional, read whole texts at once, and cannot generate. */
   readonly encoder?: EncoderHeads | undefined;
+  /** The formats in which the family's models write tool calls. */
+  readonly calls: readonly CallFormatName[];
 }
 
 /**

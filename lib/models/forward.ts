@@ -49,7 +49,10 @@ type Attend = (layer: number, heads: Heads, options: AttentionOptions) => Value;
 
 const ATTENTION = { causal: "boolean", window: "number", scale: "number", softcap: "number" } as const;
 
-/** Checks a family's calls of attention: one per layer, because the cache has room for one layer's keys and values. */
+/**
+ * Checks a family's calls of attention: one call per layer, because a layer's cache holds the keys and values of one
+ * call.
+ */
 function checkedAttend({ config }: ModelView, attend: Attend): ForwardContext["attend"] {
   const where = `${config.modelType}.forward: attend`;
   const layers = config.numHiddenLayers;
@@ -71,7 +74,7 @@ interface ContextOptions {
   dtype: FloatDType;
   /** Type that matrices are cast to. Default: they keep their stored type. */
   matrices?: FloatDType | undefined;
-  /** Weights that are already in the trace, by name. It is extended as more are used. */
+  /** Weights that are already in the trace, by name. The map grows as more weights are used. */
   weights?: Map<string, Value> | undefined;
   /** Whether a row's bits must depend on its own sequence only. */
   rowwise?: boolean | undefined;
@@ -111,7 +114,7 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
     return !adapters.some(({ layers, saved }) => layers.has(prefix) || saved.has(name)); // adapters expect rows in transformers' order
   };
   const weight = (given: string) => {
-    // An adapter may replace a weight. The last one of several takes precedence.
+    // An adapter may replace a weight. If several adapters do, the last takes precedence.
     const own = adapters.findLast(({ saved }) => saved.has(given))?.saved.get(given) ?? given;
     const name = interleaved(given.replace(/\.weight$/, "")) ? storedName(own) : own;
     const known = cache.get(name);
@@ -175,7 +178,10 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
 export interface Forward {
   /** Hidden states after the last norm, (rows, width). */
   hidden: Value;
-  /** The head for next-token logits. A classifier may have none, so its matrix enters the trace on first use. */
+  /**
+   * The head for next-token logits. A classifier may have no such head, so the head's matrix enters the trace only on
+   * first use.
+   */
   readonly head: LogitHead;
   /** Applies a head by name to `hidden`, or to a value derived from it. */
   linear: ForwardContext["linear"];
@@ -188,7 +194,7 @@ function attendsExactly(model: ModelView): boolean {
   return defaultCacheDtype(model) === "f32";
 }
 
-/** Returns the family's hidden states of the wanted rows, even if its function does not select them. */
+/** Returns the family's hidden states of the wanted rows, even if the family's function does not select them. */
 function hiddenOf(model: ModelView, context: ForwardContext): Value {
   const { modelType, hiddenSize } = model.config;
   const { wanted } = context;
@@ -270,7 +276,7 @@ export function besideTrunk(model: ModelView): Pick<ForwardContext, "linear" | "
 export interface SequenceForwardOptions {
   /**
    * Length of each sequence. Default: all rows are one sequence, split into `documents`. If RoPE depends on lengths,
-   * there is then an input `lengths` (rows) i32.
+   * the program then has an input `lengths` (rows) i32.
    */
   sequenceLength?: number | undefined;
   /** Maximum number of tokens of a document, if that is less than the sequence length. */
@@ -284,7 +290,7 @@ export interface SequenceForwardOptions {
    * The caller's `positions` then start anew in each document.
    */
   documents?: Value | undefined;
-  /** Weights shared by several passes in one trace, so that each enters it once. */
+  /** Weights shared by several passes in one trace, so that each weight enters the trace once. */
   weights?: Map<string, Value> | undefined;
   /** Names of the adapters to apply. Default: the model's active ones. */
   adapters?: readonly string[] | undefined;
@@ -360,7 +366,7 @@ export function cachedForward(
       if (window !== undefined && options.window !== window)
         throw new HeddleError(
           "INVALID_ARGUMENT",
-          `attend: window of layer ${layer}: expected at most the configuration's ${window}, which is the size of its cache, got ${options.window}`,
+          `attend: window of layer ${layer}: expected the configuration's ${window}, for which the layer's cache is sized, got ${options.window}`,
         );
       const pages = paged && cache.pages ? pageTable(cache.pages) : undefined;
       const cacheK = tensor(`cache.${layer}.k`, dtype, shape);

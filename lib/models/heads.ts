@@ -70,7 +70,10 @@ export function classifierOf(config: ModelConfig, task?: ClassifierConfig["task"
   const { classifier, modelType } = config;
   const wanted = task === undefined ? "a classification head" : `a ${task} classification head`;
   if (!classifier)
-    throw new HeddleError("UNSUPPORTED", `model: expected ${wanted}, got a ${modelType} without one (train one first)`);
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `model: expected ${wanted}, got a ${modelType} without one (train a head first)`,
+    );
   if (task !== undefined && classifier.task !== task)
     throw new HeddleError("UNSUPPORTED", `model: expected ${wanted}, got a ${classifier.task} classification head`);
   return classifier;

@@ -7,7 +7,7 @@ const claimed = new WeakMap<ModelView, Set<string>>();
 /**
  * Claims weights for a training run, or for merging. Two adapters of a model may be trained at the same time.
  * @returns a function that releases the claim
- * @throws HeddleError INVALID_ARGUMENT if another run trains one of them
+ * @throws HeddleError INVALID_ARGUMENT if another run trains one of the weights
  */
 export function claimWeights(model: ModelView, names: readonly string[]): () => void {
   needUnclaimed(model, names);

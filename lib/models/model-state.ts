@@ -22,7 +22,7 @@ export interface StateFields {
   /** Weights from before adapters were merged into them. */
   readonly unmerged: ReadonlyMap<string, Tensor>;
   readonly adapters: ReadonlyMap<string, Adapter>;
-  /** Names of the adapters that apply if a call names none. */
+  /** Names of the adapters that apply if a call does not name adapters. */
   readonly active: readonly string[];
   /** Names of the adapters that are merged into the weights. */
   readonly merged: readonly string[];

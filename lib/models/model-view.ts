@@ -50,7 +50,7 @@ export abstract class ModelView {
   }
 
   /**
-   * Number of changes of the weights, or of an adapter's. Cached keys and values are invalid after a change.
+   * Number of changes of the weights or of an adapter's tensors. Cached keys and values are invalid after a change.
    * @internal
    */
   abstract get weightsVersion(): number;
@@ -58,11 +58,14 @@ export abstract class ModelView {
   /**
    * Returns a snapshot of the model for a call. Later changes of weights and adapters do not affect it, except training
    * steps, which write in place.
+   * @param adapters names of the adapters that apply. Default: the active ones
+   * @throws HeddleError NOT_FOUND for an unknown adapter, DISPOSED
    * @internal
    */
-  hold(): HeldModel {
+  hold(adapters?: readonly string[]): HeldModel {
     this.assertLive();
-    return new HeldModel(this.state.retain(), this.life, this.weightsVersion, this);
+    const names = adapters && this.adaptersOf(adapters).map(({ name }) => name);
+    return new HeldModel(this.state.retain(), this.life, { version: this.weightsVersion, adapters: names }, this);
   }
 
   /** Whether nothing has changed since the snapshot. @internal */
@@ -106,7 +109,7 @@ export abstract class ModelView {
     const ordered = tensors.get(storedName(name))?.ordered(this.device);
     if (!ordered) {
       const near = typeof name === "string" ? nearest(name, tensors.keys()) : undefined;
-      const expected = `one of ${this.config.modelType}${near === undefined ? "" : ` (nearest: ${near})`}`;
+      const expected = `a weight of ${this.config.modelType}${near === undefined ? "" : ` (nearest: ${near})`}`;
       throw new HeddleError("NOT_FOUND", `weight: expected ${expected}, got ${describe(name)}`);
     }
     this.state.add(name, ordered);
@@ -129,7 +132,7 @@ export abstract class ModelView {
     return this.state.tensors.get(storedName(name)) ?? this.weight(name);
   }
 
-  /** Number of parameters. Tied ones count once. */
+  /** Number of parameters. Tied parameters count once. */
   get parameterCount(): number {
     return this.weightNames.reduce((n, name) => n + this.asStored(name).elements, 0);
   }
@@ -153,7 +156,7 @@ export abstract class ModelView {
     return found;
   }
 
-  /** Takes a bound program that an earlier call has returned, or calls `bind`. @internal */
+  /** Takes a bound program that an earlier call kept with `keepBound`, or calls `bind`. @internal */
   takeBound(key: string, bind: () => Executable): Executable {
     this.assertLive();
     return this.state.takeIdle(key) ?? bind();
@@ -170,7 +173,7 @@ export abstract class ModelView {
     return this.state.adapters;
   }
 
-  /** Names of the adapters that apply if a call names none. Their updates add up. */
+  /** Names of the adapters that apply if a call does not name adapters. Their updates add up. */
   get activeAdapters(): readonly string[] {
     return this.state.active;
   }
@@ -190,29 +193,47 @@ export abstract class ModelView {
       if (this.mergedAdapters.includes(name))
         throw new HeddleError(
           "INVALID_ARGUMENT",
-          `adapter: expected one that is not merged into the weights, got ${name}`,
+          `adapter: expected an adapter that is not merged into the weights, got ${name}`,
         );
       const found = this.adapters.get(name);
       if (found) return found;
       const known = [...this.adapters.keys()].join(", ") || "none";
-      throw new HeddleError("NOT_FOUND", `adapter: expected one of this model's (${known}), got ${describe(name)}`);
+      throw new HeddleError(
+        "NOT_FOUND",
+        `adapter: expected an adapter of this model (${known}), got ${describe(name)}`,
+      );
     });
   }
 
   /** Checks that the model is not disposed. @throws HeddleError DISPOSED */
   assertLive(): void {
-    if (!this.life.live) throw new HeddleError("DISPOSED", "model: expected a live model, got a disposed one");
+    if (!this.life.live) throw new HeddleError("DISPOSED", "model: expected a live model, got a disposed model");
   }
 }
 
 /** A snapshot of a model. Its tensors stay until it is released. @internal */
 export class HeldModel extends ModelView {
   private readonly version: number;
+  private readonly names: readonly string[] | undefined;
   private held = true;
 
-  constructor(state: ModelState, life: ModelLife, version: number, traits: ModelTraits) {
+  constructor(
+    state: ModelState,
+    life: ModelLife,
+    { version, adapters }: { version: number; adapters?: readonly string[] | undefined },
+    traits: ModelTraits,
+  ) {
     super(state, life, traits);
     this.version = version;
+    this.names = adapters;
+  }
+
+  override get activeAdapters(): readonly string[] {
+    return this.names ?? super.activeAdapters;
+  }
+
+  override hold(adapters = this.names): HeldModel {
+    return super.hold(adapters);
   }
 
   get weightsVersion(): number {
@@ -226,9 +247,16 @@ export class HeldModel extends ModelView {
   }
 }
 
-/** Runs `work` with the weights and adapters as they are now, even if the work must wait for other calls. @internal */
-export async function holding<T>(model: ModelView, work: (held: ModelView) => Promise<T>): Promise<T> {
-  const held = model.hold();
+/**
+ * Runs `work` with the weights and adapters as they are now, even if the work must wait for other calls.
+ * @param adapters as for `hold` @internal
+ */
+export async function holding<T>(
+  model: ModelView,
+  work: (held: ModelView) => Promise<T>,
+  adapters?: readonly string[],
+): Promise<T> {
+  const held = model.hold(adapters);
   try {
     return await work(held);
   } finally {

@@ -63,7 +63,7 @@ export class Model extends ModelView {
     super(state, { live: true, version: 0 }, { family, device, quantizedActivations, temperature });
   }
 
-  /** Changes to a new state. Programs are kept unless `changes` replaces them. */
+  /** Changes to a new state. Compiled programs are dropped unless `changes` includes `programs`. */
   private change({ programs = new Map(), ...changes }: Partial<StateFields>): void {
     const before = this.state;
     this.state = new ModelState({ ...before, ...changes, programs });
@@ -76,8 +76,8 @@ export class Model extends ModelView {
   }
 
   /**
-   * Restores a mark, if the model has not changed since `after`.
-   * @returns whether it was restored; the model then owns the mark @internal
+   * Restores the mark `to`, if the model has not changed since the mark `after`.
+   * @returns whether `to` was restored; the model then owns it @internal
    */
   goBack(to: ModelMark, after: ModelMark): boolean {
     const { state } = this;
@@ -106,7 +106,7 @@ export class Model extends ModelView {
     return model;
   }
 
-  /** Makes a model with random f32 weights. Its lane writes them before later work. */
+  /** Makes a model with random f32 weights. The device's lane writes them before later work. */
   static create(config: ModelConfig, device: Device, seed = 0): Model {
     checkSeed(seed);
     const { weights, written } = initialWeights(config, device, seed);
@@ -124,8 +124,8 @@ export class Model extends ModelView {
 
   /**
    * Adds a classification head with random weights. It replaces the language-modelling head, as in transformers'
-   * classes. A tied language-modelling head always stays, and an untied one stays with `keepLanguageHead`. The model
-   * can then still generate. An existing head of the same task and labels is kept.
+   * classes. A tied language-modelling head always stays, and an untied one stays with `keepLanguageHead`. In both
+   * cases the model can still generate. An existing head of the same task and labels is kept.
    */
   async addClassifier(
     classifier: ClassifierConfigInput,
@@ -145,7 +145,10 @@ export class Model extends ModelView {
   setClassifierTemperature(temperature: number | undefined): void {
     const { classifier, ...rest } = this.config;
     if (!classifier)
-      throw new HeddleError("UNSUPPORTED", "classifier: expected a model with a classification head, got one without");
+      throw new HeddleError(
+        "UNSUPPORTED",
+        "classifier: expected a model with a classification head, got a model without a head",
+      );
     const { temperature: _, ...head } = classifier;
     this.change({
       config: parseModelConfig({ ...rest, classifier: temperature === undefined ? head : { ...head, temperature } }),
@@ -164,7 +167,7 @@ export class Model extends ModelView {
     if (layersOf(config) !== layersOf(this.config))
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        "embedding.layers: expected the model's layers and a pooling of their input width, got others",
+        "embedding.layers: expected the model's layers and a pooling of their input width, got other layers or another width",
       );
     this.change({ config, programs: this.state.programs });
   }
@@ -233,8 +236,10 @@ export class Model extends ModelView {
   }
 
   /**
-   * Adds a new LoRA adapter and activates it in addition to the active ones. It does not change outputs until it is trained.
-   * @throws HeddleError INVALID_ARGUMENT for an invalid option, a target that matches no layer, or a name that is taken
+   * Adds a new LoRA adapter and activates it in addition to the active ones. It does not change outputs until it is
+   * trained.
+   * @throws HeddleError INVALID_ARGUMENT for an invalid option, a target that matches no layer, or an existing
+   * adapter's name
    */
   async addAdapter(name: string, options: LoraOptions = {}, seed = 0): Promise<Adapter> {
     checkSeed(seed);
@@ -263,7 +268,7 @@ export class Model extends ModelView {
 
   /**
    * Removes an adapter and frees its tensors after running calls that use it have ended.
-   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if it is merged or being trained
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if the adapter is merged or being trained
    */
   removeAdapter(name: string): void {
     const [adapter] = this.adaptersOf([name]);
@@ -276,15 +281,17 @@ export class Model extends ModelView {
     const adapters = new Map(this.adapters);
     for (const t of adapterTensors(adapters.get(name)!)) tensors.delete(t);
     adapters.delete(name);
-    this.change({ tensors, adapters, active: this.activeAdapters.filter((n) => n !== name) }); // programs are dropped, because a later adapter of this name may have other layers
+    // This drops the programs, because a later adapter of this name may have other layers.
+    this.change({ tensors, adapters, active: this.activeAdapters.filter((n) => n !== name) });
     this.weightsChanged();
   }
 
   /**
    * Adds an adapter's update to the weights, so that applying it costs nothing. The adapter is then inactive. The
    * previous weights are kept for `unmergeAdapters`. Outputs agree within the rounding of the weights' type. Quantized
-   * weights that it changes become f32. Running calls keep the previous weights.
-   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if it is merged already, or if it or the weights it changes are being trained
+   * weights that the adapter changes become f32. Running calls keep the previous weights.
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if the adapter is merged already, or if the adapter or weights that
+   * it changes are being trained
    */
   async mergeAdapter(name: string): Promise<void> {
     const [adapter] = this.adaptersOf([name]);
@@ -311,9 +318,9 @@ export class Model extends ModelView {
   }
 
   /**
-   * Restores the exact weights from before `mergeAdapter`, and activates the merged adapters again. Running calls keep the merged
-   * weights.
-   * @throws HeddleError INVALID_ARGUMENT if one of them is being trained
+   * Restores the exact weights from before `mergeAdapter`, and activates the merged adapters again. Running calls keep
+   * the merged weights.
+   * @throws HeddleError INVALID_ARGUMENT if one of the merged weights is being trained
    */
   unmergeAdapters(): void {
     const { unmerged, active, merged } = this.state;

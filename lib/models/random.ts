@@ -38,7 +38,10 @@ export function uniform(count: number, bound: number, next: () => number): Float
   return Float32Array.from({ length: count }, () => bound * (next() / 2147483648 - 1));
 }
 
-/** Reduces a seed of up to 53 bits to 32. Seeds below 2³² stay the same. The upper bits of others are hashed in, not cut off. */
+/**
+ * Reduces a seed of up to 53 bits to 32. Seeds below 2³² stay the same. The upper bits of larger seeds are hashed in,
+ * not cut off.
+ */
 export function seedBits(seed: number): number {
   const upper = Math.max(0, Math.floor(seed / 2 ** 32));
   return (seed ^ Math.imul(upper, 0x9e3779b1)) >>> 0;

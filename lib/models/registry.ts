@@ -23,6 +23,7 @@ export function addFamily(definition: FamilyDefinition, builtIn = false): void {
     head = decoderHead,
     constants = ropeConstants,
     encoder,
+    calls = [],
   } = definition;
   setFormat(modelType, definition, builtIn);
   // In configurations that a family receives, `own` always has all values.
@@ -34,6 +35,7 @@ export function addFamily(definition: FamilyDefinition, builtIn = false): void {
     head: own((config) => head(config)),
     constants: own(constants),
     encoder,
+    calls,
   });
 }
 

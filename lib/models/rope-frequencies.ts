@@ -60,7 +60,7 @@ function yarnFactors(scaling: Yarn, width: number, theta: number, most: number):
   });
 }
 
-/** Returns the RoPE of a layer's queries and keys, or undefined if it has none (smollm3). */
+/** Returns the RoPE of a layer's queries and keys, or undefined if the layer has no RoPE (smollm3). */
 export function rotaryOf(config: ModelConfig, layer: number): Rotary | undefined {
   if (config.noRopeLayers?.[layer] === 0) return undefined;
   if (config.ropeLocalTheta !== undefined && config.layerTypes[layer] === "sliding_attention")
@@ -86,7 +86,7 @@ export function turnsByLength({ ropeScaling: scaling }: ModelConfig): boolean {
 }
 
 /**
- * Returns which set of frequencies a sequence of `length` positions uses: longrope's short (0) or long (1) one. Keys
+ * Returns which set of frequencies a sequence of `length` positions uses: longrope's short (0) or long (1) set. Keys
  * cached under one set are invalid under the other. Dynamic scaling keeps old keys, as in transformers.
  */
 export function ropeRegime(config: ModelConfig, length: number): number {
@@ -102,7 +102,7 @@ export function keysKeepLength({ ropeScaling: scaling }: ModelConfig): boolean {
 }
 
 /** Positions are 32-bit integers. */
-const MOST_POSITIONS = 2 ** 30;
+const MAX_POSITIONS = 2 ** 30;
 
 /**
  * Returns the maximum number of positions of a sequence. Dynamic scaling and YaRN extend the trained length by their
@@ -112,5 +112,5 @@ export function contextLimit(config: ModelConfig): number {
   const { ropeScaling: scaling, maxPositionEmbeddings: most } = config;
   if (scaling?.ropeType !== "dynamic" && scaling?.ropeType !== "yarn") return most;
   const stretched = Math.floor((scaling.originalMaxPositionEmbeddings ?? most) * scaling.factor);
-  return Math.max(most, Math.min(stretched, MOST_POSITIONS));
+  return Math.max(most, Math.min(stretched, MAX_POSITIONS));
 }

@@ -27,7 +27,10 @@ export interface ForwardContext {
   lengths(): Value | number;
   /** Upper bound of the tokens per text, if it is known. Distances between tokens are below it. */
   readonly longest?: number | undefined;
-  /** Returns the token type of each row, (rows) i32. For BERT it tells the first sentence from the second. */
+  /**
+   * Returns the token type of each row, (rows) i32. BERT distinguishes the first sentence of a pair from the second by
+   * it.
+   */
   tokenTypes(): Value;
   /** Element type of the activations. */
   readonly dtype: FloatDType;

@@ -46,7 +46,7 @@ const LLAMA: DecoderNames = {
 
 export const DECODER_NAMES = Object.keys(LLAMA) as (keyof DecoderNames)[];
 
-/** Returns Llama's names, overridden by those that a family names differently. */
+/** Returns Llama's names, overridden by the family's names. */
 export function decoderNames({
   norms = "before",
   names,

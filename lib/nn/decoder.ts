@@ -6,7 +6,7 @@ import { type ExpertsShape, routedExperts } from "./experts.ts";
 import { type NormKind, norm as normOf } from "./norm.ts";
 import type { Rotary } from "./rotary.ts";
 
-/** Sizes and flags of the decoder, which all generating families except gpt2 share. @experimental */
+/** Sizes and flags of the decoder, which all generating families except gpt2 and olmo share. @experimental */
 export interface DecoderShape {
   layers: number;
   heads: number;
@@ -47,7 +47,7 @@ export interface DecoderShape {
    * each head (GPT-NeoX).
    */
   fused?: boolean | "gate_up" | "qkv by head" | undefined;
-  /** Whether RoPE pairs adjacent dimensions of a head instead of one of each half (GLM 4, Cohere). */
+  /** Whether RoPE pairs adjacent dimensions of a head instead of one dimension of each half (GLM 4, Cohere). */
   interleaved?: boolean | undefined;
   /** Whether attention has sinks (gpt_oss). */
   sinks?: boolean | undefined;

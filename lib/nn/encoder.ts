@@ -53,7 +53,7 @@ export interface EncoderShape {
   eps: number;
   /** Approximation of GELU. Default: `none` (exact). */
   approximate?: "tanh" | "none";
-  /** Whether tokens have token types (all but DistilBERT). */
+  /** Whether tokens have token types (all variants except DistilBERT and MPNet). */
   segments?: boolean;
   /** Whether a linear layer projects the embeddings to the blocks' width (ELECTRA). */
   projects?: boolean;

@@ -17,8 +17,9 @@ const BUCKETS = 32;
 const MAX_DISTANCE = 128;
 
 /**
- * Returns T5's bucket of a distance, key position minus query position. Half of the buckets are for keys after the query. In each half,
- * the first buckets hold one distance each, and the others grow logarithmically up to MAX_DISTANCE. It computes in f32, as in training.
+ * Returns T5's bucket of a distance, key position minus query position. Half of the buckets are for keys after the
+ * query. In each half, the first buckets hold one distance each, and the others grow logarithmically up to
+ * MAX_DISTANCE. The computation is in f32, as in training.
  */
 export function bucketOf(distance: number): number {
   const { fround, log } = Math;

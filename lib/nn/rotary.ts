@@ -41,8 +41,8 @@ function frequenciesOf(context: ForwardContext, { table, lengths }: Rotary): Val
 /**
  * Applies RoPE to each head.
  * @param x (rows, heads, width)
- * @param interleaved whether a pair is two adjacent dimensions of a head instead of one of each half. "input": pairs are adjacent in x, and
- * the result has one dimension of each pair in either half
+ * @param interleaved whether a pair is two adjacent dimensions of a head instead of one dimension of each half.
+ * "input": pairs are adjacent in x, and the result has one dimension of each pair in either half
  */
 export function rotate(
   context: ForwardContext,

@@ -21,7 +21,7 @@ const sizes = (matrix: Value): [number, number] => [matrix.dim(0) as number, mat
 export interface MuonOptions {
   /** Names of the matrices that Muon updates. AdamW updates all other parameters. */
   names: ReadonlySet<string>;
-  /** Names of those matrices that are stored as (inputs, outputs). */
+  /** The names of matrices in `names` that are stored as (inputs, outputs). */
   transposed?: ReadonlySet<string>;
   /** Muon's learning rate as a multiple of AdamW's. */
   rateRatio: number;

@@ -13,6 +13,8 @@ import {
   type Value,
 } from "../graph/index.ts";
 import { checkMuon, MUON_DEFAULTS, type MuonOptions, muon } from "./muon.ts";
+import { type Piece, partition } from "./partition.ts";
+import { SharedNorm } from "./square-sums.ts";
 
 /** Hyper-parameters of AdamW (Loshchilov & Hutter 2019). */
 export interface AdamWOptions {
@@ -42,6 +44,24 @@ export interface OptimizerOptions extends AdamWOptions {
   groups?: readonly OptimizerGroup[] | undefined;
   /** Options of Muon, for some matrices. The gradient's norm and clipping still span all parameters. */
   muon?: MuonOptions | undefined;
+  /** The ranks that share the state. Each updates only its part of the parameters. Default: this process has all of it. */
+  ranks?: OptimizerRanks | undefined;
+}
+
+/** Ranks that share the optimiser's state. */
+export interface OptimizerRanks {
+  rank: number;
+  size: number;
+  /** Sums numbers over all ranks. */
+  sum(values: readonly number[]): Promise<number[]>;
+}
+
+/** Optimiser state of one parameter. */
+export interface StateTensor {
+  /** Shape of the parameter. */
+  shape: readonly number[];
+  /** This rank's part of the state, from element `start` on. Undefined if it has none. */
+  own: { tensor: Tensor; start: number } | undefined;
 }
 
 export const ADAMW_DEFAULTS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 } as const;
@@ -62,43 +82,65 @@ export class Optimizer {
   readonly names: readonly string[];
   /** Gradients by `gradient.<name>`. The step's program accumulates into them. */
   readonly gradients = new Map<string, Tensor>();
-  /** Optimiser state: AdamW's moments as `m.<name>` and `v.<name>`, and Muon's momentum as `momentum.<name>`. Checkpoints store it. */
+  /**
+   * Optimiser state of this rank: AdamW's moments as `m.<name>` and `v.<name>`, and Muon's momentum as `momentum.<name>`. It has only this
+   * rank's piece of a parameter that ranks share.
+   */
   readonly moments = new Map<string, Tensor>();
+  /** Optimiser state of all ranks, by the same names. Checkpoints store it. */
+  readonly state = new Map<string, StateTensor>();
+  /** The elements that each rank updates, by rank. */
+  readonly parts: readonly (readonly Piece[])[];
   /** Number of updates, the exponent of the bias correction. */
   steps = 0;
   private readonly options: Required<AdamWOptions>;
   private readonly muon: Required<Omit<MuonOptions, "transposed">> | undefined;
   /** The first group holds the parameters that are in none of the caller's groups. */
   private readonly groups: readonly Omit<OptimizerGroup, "names">[];
-  private readonly norm: Executable<{ gradNorm: Value }>;
+  private readonly norm: Executable<{ gradNorm: Value }> | SharedNorm;
+  /** Views of parameters and gradients that are cut. */
+  private readonly views: Tensor[] = [];
   private readonly update: Executable<Record<string, never>>;
 
   constructor(device: Device, parameters: ReadonlyMap<string, Tensor>, options: OptimizerOptions = {}) {
-    const { muon: muonOptions, groups = [], ...adamwOptions } = options;
+    const { muon: muonOptions, groups = [], ranks, ...adamwOptions } = options;
     if (muonOptions) checkMuon(muonOptions);
     this.options = { ...ADAMW_DEFAULTS, ...adamwOptions };
     const byMuon = (name: string) => muonOptions?.names.has(name) ?? false;
+    const momentsOf = (name: string) => (byMuon(name) ? ["momentum"] : ["m", "v"]);
     this.names = [...parameters.keys()];
     this.muon = muonOptions && this.names.some(byMuon) ? { ...MUON_DEFAULTS, ...muonOptions } : undefined;
     this.groups = [{}, ...groups];
     const groupOf = (name: string) => groups.findIndex(({ names }) => names.has(name)) + 1;
-    for (const [name, { shape }] of parameters) {
-      this.gradients.set(`gradient.${name}`, Tensor.zeros(device, "f32", shape));
-      for (const m of byMuon(name) ? ["momentum"] : ["m", "v"])
-        this.moments.set(`${m}.${name}`, Tensor.zeros(device, "f32", shape));
+    const shared = [...parameters].map(([name, { elements }]) => {
+      return { name, elements, whole: byMuon(name), state: momentsOf(name).length };
+    });
+    this.parts = partition(shared, ranks?.size ?? 1);
+    const pieces = new Map(this.parts[ranks?.rank ?? 0]!.map((piece) => [piece.name, piece]));
+    // This rank's pieces of parameters and gradients.
+    const own = new Map<string, { parameter: Tensor; gradient: Tensor; piece: Piece }>();
+    for (const [name, parameter] of parameters) {
+      const gradient = Tensor.zeros(device, "f32", parameter.shape);
+      this.gradients.set(`gradient.${name}`, gradient);
+      const piece = pieces.get(name);
+      if (piece) own.set(name, { parameter: this.cut(parameter, piece), gradient: this.cut(gradient, piece), piece });
     }
+    for (const [name, { shape }] of parameters)
+      for (const m of momentsOf(name)) {
+        const { parameter, piece } = own.get(name) ?? {};
+        const tensor = parameter && Tensor.zeros(device, "f32", parameter.shape);
+        if (tensor) this.moments.set(`${m}.${name}`, tensor);
+        this.state.set(`${m}.${name}`, { shape, own: tensor && { tensor, start: piece!.start } });
+      }
     const value = (name: string, like: Tensor) => tensor(name, "f32", like.shape);
-    // The norm has its own program, so that a non-finite gradient is rejected before any update.
-    const norm = compile(() => ({
-      gradNorm: globalNorm([...parameters].map(([n, p]) => value(`gradient.${n}`, p))),
-    }));
     const update = compile(() => {
       const rates = this.groups.map((_, i) => ({
         hyper: input(`hyper.${i}`, "f32", [7]),
         ...(this.muon && { keep: input(`muon.keep.${i}`, "f32", [1]), rate: input(`muon.rate.${i}`, "f32", [1]) }),
       }));
+      if (this.muon) input("muon.momentum", "f32", [1]); // also if no matrix is in this rank's part
       const factor = clipFactor(input("gradNorm", "f32", [1]), input("maxGradNorm", "f32", [1]));
-      for (const [n, p] of parameters) {
+      for (const [n, { parameter: p }] of own) {
         const shared = { parameter: value(n, p), gradient: value(`gradient.${n}`, p), factor };
         const group = groupOf(n);
         const { hyper, keep, rate } = rates[group]!;
@@ -108,14 +150,34 @@ export class Optimizer {
           muon(operands, { momentum: this.muon!.momentum, transposed });
         } else {
           const moments = { m: value(`m.${n}`, p), v: value(`v.${n}`, p) };
-          const decay = this.groups[group]!.weightDecay !== undefined || decays(n, p.shape);
+          const decay = this.groups[group]!.weightDecay !== undefined || decays(n, parameters.get(n)!.shape);
           adamw({ ...shared, ...moments, hyper }, { decay });
         }
       }
       return {};
     });
-    this.norm = norm.bind(device, this.gradients);
-    this.update = update.bind(device, new Map([...parameters, ...this.gradients, ...this.moments]));
+    const ownParameters = [...own].map(([n, { parameter }]) => [n, parameter] as const);
+    const ownGradients = [...own].map(([n, { gradient }]) => [`gradient.${n}`, gradient] as const);
+    this.update = update.bind(device, new Map([...ownParameters, ...ownGradients, ...this.moments]));
+    // The norm has its own program, so that a non-finite gradient is rejected before any update.
+    if (ranks) {
+      const elements = new Map([...parameters].map(([name, p]) => [name, p.elements]));
+      const gradients = new Map([...own].map(([name, { gradient }]) => [name, gradient]));
+      this.norm = new SharedNorm(device, gradients, { ...ranks, elements, parts: this.parts });
+    } else {
+      const norm = compile(() => ({
+        gradNorm: globalNorm([...parameters].map(([n, p]) => value(`gradient.${n}`, p))),
+      }));
+      this.norm = norm.bind(device, this.gradients);
+    }
+  }
+
+  /** Returns a piece of a tensor, with its own shape if it is whole. */
+  private cut(tensor: Tensor, { start, count }: Piece): Tensor {
+    if (count === tensor.elements) return tensor;
+    const view = tensor.part(start, count);
+    this.views.push(view);
+    return view;
   }
 
   /**
@@ -135,17 +197,23 @@ export class Optimizer {
    * @returns the gradients' L2 norm before clipping
    */
   async step(learningRate: number): Promise<number> {
-    const { gradNorm } = await this.norm.run({});
-    if (!Number.isFinite(gradNorm[0])) return gradNorm[0]!;
+    const gradNorm = await this.gradNorm();
+    if (!Number.isFinite(gradNorm)) return gradNorm;
     const t = this.steps + 1;
     const inputs: Record<string, Float32Array> = {
-      gradNorm: gradNorm as Float32Array,
+      gradNorm: Float32Array.of(gradNorm),
       maxGradNorm: Float32Array.of(this.options.maxGradNorm),
       ...(this.muon && { "muon.momentum": Float32Array.of(this.muon.momentum) }),
     };
     for (const i of this.groups.keys()) Object.assign(inputs, this.ratesOf(i, learningRate, t));
     await this.update.run(inputs);
     this.steps = t;
+    return gradNorm;
+  }
+
+  private async gradNorm(): Promise<number> {
+    if (this.norm instanceof SharedNorm) return this.norm.value();
+    const { gradNorm } = await this.norm.run({});
     return gradNorm[0]!;
   }
 
@@ -166,6 +234,6 @@ export class Optimizer {
   dispose(): void {
     this.norm.dispose();
     this.update.dispose();
-    for (const t of [...this.gradients.values(), ...this.moments.values()]) t.dispose();
+    for (const t of [...this.views, ...this.gradients.values(), ...this.moments.values()]) t.dispose();
   }
 }

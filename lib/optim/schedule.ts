@@ -25,7 +25,7 @@ export interface ScheduleOptions {
   warmupSteps?: number;
   /** Warm-up as a share of `maxSteps`, rounded up. */
   warmupRatio?: number;
-  /** The final rate, as a share of the peak, except for constant schedules. Default 0. */
+  /** The final rate as a share of the peak. Constant and custom schedules ignore it. Default 0. */
   minLearningRateRatio?: number;
   /** Length of the decay of `warmup_stable_decay`, in steps, up to the last step. Takes precedence over `decayRatio`. */
   decaySteps?: number | undefined;
@@ -93,7 +93,7 @@ function decayOf(options: ScheduleOptions): { steps: number; type: DecayType } |
   const { lrScheduler, maxSteps, decaySteps, decayRatio = 0.1, decayType = "cosine" } = options;
   if (lrScheduler !== "warmup_stable_decay") {
     const given = (["decaySteps", "decayRatio", "decayType"] as const).find((name) => options[name] !== undefined);
-    if (given) throw invalidArgument(given, "none without lrScheduler warmup_stable_decay", options[given]);
+    if (given) throw invalidArgument(given, "no value unless lrScheduler is warmup_stable_decay", options[given]);
     return undefined;
   }
   if (decaySteps !== undefined && !(Number.isSafeInteger(decaySteps) && decaySteps >= 1))

@@ -20,7 +20,7 @@ export interface RankOptions {
   seed?: number | undefined;
   /** Treat text prompts as user messages in a chat. Default: if the model has a chat template. */
   chat?: boolean | undefined;
-  /** Port of the page. Default: a free one. */
+  /** Port of the page. Default: a free port. */
   port?: number | undefined;
 }
 
@@ -47,7 +47,7 @@ export interface Ranking {
 
 /**
  * Opens a local web page on which people choose the better of a model's answers. Every vote is on disk before the page shows the next
- * prompt. A run that was stopped, even by a kill, continues where it was.
+ * prompt. A run that was stopped or killed continues after its last vote when it is opened again.
  * @param model not needed if all prompts have answers
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`, INVALID_ARGUMENT
  * @example
@@ -101,7 +101,7 @@ export async function openRanking(
 
 function answering(model: LanguageModel | undefined, { temperature = 0.9, topP, maxTokens }: RankOptions): Answering {
   return async (prompt, { count, seed, signal }) => {
-    if (!model?.tokenizer) throw invalidArgument("model", "one with a tokenizer, to sample answers", "none");
+    if (!model?.tokenizer) throw invalidArgument("model", "a model with a tokenizer, to sample answers", "none");
     const ids =
       typeof prompt === "string"
         ? await model.tokenizer.encodeAsync(prompt, { allowSpecial: true, signal })

@@ -4,7 +4,7 @@ import { ioError } from "../io/atomic-files.ts";
 import { readWhole } from "../io/open-file.ts";
 import type { TextMessage } from "../language-model/index.ts";
 
-/** Maximum size of a file with a prompt on each line, because people judge prompts one by one. */
+/** Maximum size in bytes of a text file of prompts. No larger file is needed, because people judge prompts one by one. */
 const MAX_TEXT_BYTES = 1 << 28;
 
 /** A prompt with two or more answers to judge. */
@@ -18,8 +18,8 @@ export interface RankItem {
 }
 
 /**
- * Reads the prompts of a file: .jsonl rows with `prompt` (a text or messages) or `question`, and optionally `answers`; or a text file with
- * a prompt on each line.
+ * Reads the prompts of a file. Rows of a .jsonl file have `prompt` (a text or messages), `question` or `messages`, and optionally `answers`.
+ * Any other file has a prompt on each line.
  * @param chat treat texts as user messages in a chat, not as the beginning of a text
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`
  */

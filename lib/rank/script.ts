@@ -190,7 +190,7 @@ async function refresh() {
     const response = await fetch("/api/state");
     const fresh = await response.json();
     if (!response.ok) throw new Error(fresh.error.message);
-    if (asked !== before) return false; // a judgement has overtaken it
+    if (asked !== before) return false; // a judgement was sent in the meantime, so this state is outdated
     state = fresh;
     return true;
   } catch {

@@ -6,8 +6,8 @@ import { SCRIPT } from "./script.ts";
 import type { RankSession, RankState } from "./session.ts";
 import { STYLE } from "./style.ts";
 
-/** Maximum size of a request body, far above that of a judgement. */
-const MOST_BODY = 64 << 10;
+/** Maximum size of a request body in bytes. A judgement is far smaller. */
+const MAX_BODY = 64 << 10;
 const LOOPBACK = "127.0.0.1";
 
 const FILES: Readonly<Record<string, { type: string; text: string }>> = {
@@ -23,9 +23,9 @@ export interface RankServer {
 }
 
 /**
- * Serves the page only on this machine. It listens on the loopback address, and answers only requests with that address as their host.
- * Other web pages therefore cannot reach it through a DNS name (DNS rebinding).
- * @param port 0 selects a free one
+ * Serves the page only on this machine. It listens on the loopback address, and answers only requests whose Host header is that address or
+ * `localhost`. Other web pages therefore cannot reach it through a DNS name (DNS rebinding).
+ * @param port 0 selects a free port
  * @throws HeddleError IO if the port is taken
  */
 export async function serveRanking(session: RankSession, { port = 0 }: { port?: number } = {}): Promise<RankServer> {
@@ -114,7 +114,7 @@ async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>
   let bytes = 0;
   for await (const part of request) {
     bytes += (part as Buffer).length;
-    if (bytes > MOST_BODY) throw new HeddleError("INVALID_ARGUMENT", `body: expected at most ${MOST_BODY} bytes`);
+    if (bytes > MAX_BODY) throw new HeddleError("INVALID_ARGUMENT", `body: expected at most ${MAX_BODY} bytes`);
     parts.push(part as Buffer);
   }
   let value: unknown;

@@ -27,6 +27,7 @@ export interface RankState {
 interface Vote {
   item: RankItem;
   isDismissal: boolean;
+  /** Offset of the vote's row in the file, in bytes. -1 if the vote cannot be undone. */
   offset: number;
 }
 
@@ -107,7 +108,10 @@ export class RankSession {
     return this.change(async () => {
       const item = this.currentOf(id);
       if (this.sampler.problemOf(item) === undefined)
-        throw new HeddleError("INVALID_ARGUMENT", "again: expected a prompt with too few answers, got another");
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `again: expected a prompt for which too few answers were found, got prompt ${id}`,
+        );
       this.sampler.again(item);
     });
   }
@@ -163,11 +167,14 @@ export class RankSession {
     this.sampler.want(this.queue);
   }
 
-  /** Returns the current item, if the page refers to it: a second key press must not judge an item that was not shown. */
+  /** Returns the current item. Throws if the page refers to another item, because a second key press must not judge an item that was not shown. */
   private currentOf(id: number): RankItem {
     const [item] = this.queue;
     if (!item || item.id !== id)
-      throw new HeddleError("INVALID_ARGUMENT", `vote: expected one on prompt ${item?.id ?? "none"}, got one on ${id}`);
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `vote: expected a vote on ${item ? `prompt ${item.id}` : "no prompt"}, got a vote on prompt ${id}`,
+      );
     return item;
   }
 }
@@ -218,7 +225,7 @@ function matched(items: readonly RankItem[], rows: readonly WrittenRow[]): { que
     item.answers = answersOf(row.value) ?? item.answers;
     return [{ item, isDismissal: row.value.dismissed === true, offset: row.offset, place }];
   });
-  // Only the last rows of the file can be undone, back to the last row that matches no item.
+  // A vote can be undone only if all rows from its row to the end of the file are votes on items.
   for (const [i, vote] of votes.entries()) if (vote.place - i !== rows.length - votes.length) vote.offset = -1;
   const judged = new Set(votes.map(({ item }) => item));
   return { queue: items.filter((item) => !judged.has(item)), votes };

@@ -1,4 +1,4 @@
-/** Paper by day, slate by night. Text has a contrast ratio of at least 4.5 to its background. */
+/** The style sheet, with a light and a dark mode. Text has a contrast ratio of at least 4.5 to its background. */
 export const STYLE = `
 :root {
   --ground: #f7f5f1; --card: #fffdfa; --ink: #23211e; --quiet: #6d6860; --line: #e2ddd3;

@@ -6,15 +6,15 @@ import { claim } from "../io/claim.ts";
 import { mostJson } from "../io/json-memory.ts";
 import { openFileToWrite } from "../io/open-file.ts";
 
-/** A row of the file and its start, in bytes. */
+/** A row of the file, and the offset of its start in bytes. */
 export interface WrittenRow {
   readonly offset: number;
   readonly value: Readonly<Record<string, unknown>>;
 }
 
 /**
- * A .jsonl file to which votes are appended. Each is on disk before it counts. A partial row of a killed process is removed when the file
- * is opened. The last vote can be undone.
+ * A .jsonl file to which votes are appended. `append` resolves when the vote is on disk. A partial row of a killed process is removed when the
+ * file is opened. The last vote can be undone.
  */
 export class VoteFile {
   readonly path: string;
@@ -38,7 +38,7 @@ export class VoteFile {
     const handle = await openOrMake(path);
     let release = () => {};
     try {
-      // Claim it first, because a row that another run is writing looks like a partial row of a killed one.
+      // Claim the file before reading it. A row that another run is writing would look like the partial row of a killed run.
       release = await claim(path, "out", "file");
       const bytes = await handle.readFile();
       const { rows, end } = rowsOf(bytes, path);
@@ -55,7 +55,7 @@ export class VoteFile {
     }
   }
 
-  /** Appends a row and waits until it is on disk. @returns its start */
+  /** Appends a row and waits until it is on disk. @returns the offset of its start in bytes */
   async append(value: object): Promise<number> {
     await this.needOwn();
     const offset = this.end;
@@ -97,7 +97,7 @@ export class VoteFile {
   }
 }
 
-/** Opens it for reading and writing at any position. Append mode would only write at the end. */
+/** Opens or creates the file for reading and writing at any position. Append mode would only write at the end. */
 async function openOrMake(path: string): Promise<FileHandle> {
   try {
     return await openFileToWrite(path);
@@ -106,7 +106,7 @@ async function openOrMake(path: string): Promise<FileHandle> {
   }
 }
 
-/** Parses the rows of the file, and finds the end of the last whole one. Only the last line may be broken, by an interrupted write. */
+/** Parses the rows of the file, and finds the end of the last complete row. Only the last line may be incomplete, after an interrupted write. */
 function rowsOf(bytes: Buffer, path: string): { rows: WrittenRow[]; end: number } {
   const rows: WrittenRow[] = [];
   const most = mostJson();

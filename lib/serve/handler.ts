@@ -1,30 +1,42 @@
 // Routes requests to endpoints: checks access, and converts all errors to responses.
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { excerpt, HeddleError } from "../core/errors.ts";
-import { SharedScheduler } from "../inference/shared-scheduler.ts";
+import { excerpt } from "../core/errors.ts";
 import type { LanguageModel } from "../language-model/index.ts";
-import { encodesWholeTexts } from "../models/family.ts";
-import { BodyReader, discardBody } from "./body.ts";
-import { chatCompletions } from "./chat-completions.ts";
-import { completions } from "./completions.ts";
-import { type Exchange, type Service, sendJson } from "./context.ts";
-import { embeddings } from "./embeddings.ts";
-import { Refusal, refusalOf, unavailable } from "./http-error.ts";
-import { type HandlerOptions, type HandlerSettings, handlerSettings, type RequestRecord } from "./options.ts";
-import { Places, Turns } from "./places.ts";
-import { answerPreflight, checkHost, checkOrigin, keyCheck } from "./security.ts";
-import { ClientLost } from "./written.ts";
+import { anthropic } from "./anthropic/dialect.ts";
+import type { Service } from "./core/context.ts";
+import type { ModelSource } from "./core/model-source.ts";
+import { Models } from "./core/models.ts";
+import { Places } from "./core/places.ts";
+import { type Counted, type RequestRecord, requestIdOf } from "./core/record.ts";
+import { type Dialect, dialectsFor, type Found, type Route, routesAt } from "./core/routes.ts";
+import { BodyReader, discardBody } from "./http/body.ts";
+import { Refusal, refusalOf, unavailable } from "./http/http-error.ts";
+import { sendJson } from "./http/json-answer.ts";
+import { answerPreflight, checkHost, checkOrigin, keyCheck } from "./http/security.ts";
+import { Turns } from "./http/turns.ts";
+import { ClientLost } from "./http/written.ts";
+import { huggingFace } from "./hugging-face/dialect.ts";
+import { llamaCpp } from "./llama-cpp/dialect.ts";
+import { ollama } from "./ollama/dialect.ts";
+import { openai } from "./openai/dialect.ts";
+import { responses } from "./openai/responses/dialect.ts";
+import { operations } from "./operations/dialect.ts";
+import { Metrics } from "./operations/metrics.ts";
+import { openTelemetry, RequestSpan } from "./operations/tracing.ts";
+import { type HandlerOptions, type HandlerSettings, handlerSettings } from "./options.ts";
+import { playground } from "./playground/dialect.ts";
+import { vllm } from "./vllm/dialect.ts";
 
 /** Current load of the server. */
 export interface ServerStats {
-  /** Number of running sequences, which share the model's runs. */
+  /** Number of running sequences. Sequences of one model share its runs. */
   running: number;
   /** Number of sequences that wait for a slot. */
   waiting: number;
-  /** Number of answers that hold a place in the queue, embeddings included. */
-  answers: number;
   /** Number of tokens generated since the start. */
   tokens: number;
+  /** Number of answers that hold a place in the queue, embeddings included. */
+  answers: number;
 }
 
 /** A request handler for your own server. */
@@ -32,8 +44,13 @@ export interface RequestHandler {
   (request: IncomingMessage, response: ServerResponse): void;
   readonly stats: ServerStats;
   /**
-   * Refuses new requests, waits up to `timeout` milliseconds (default 10,000) for answers to end, aborts the rest and frees the caches. The
-   * model stays loaded.
+   * Loads a model now instead of at its first request. @param name default: the first model
+   * @throws an error with the cause if it cannot be loaded
+   */
+  load(name?: string): Promise<void>;
+  /**
+   * Refuses new requests, waits up to `timeout` milliseconds (default 10,000) for answers to end, aborts the rest and frees the caches.
+   * Models that the caller has loaded stay loaded.
    */
   close(timeout?: number): Promise<void>;
   /** Calls `close`, for `await using`. */
@@ -44,36 +61,46 @@ export interface RequestHandler {
 const EMBEDDINGS_AT_ONCE = 2;
 /** Maximum number of long prompts that are tokenized concurrently. Each takes a thread, and memory of several times its size. */
 const ENCODINGS_AT_ONCE = 2;
-const MODELS = "/v1/models";
 
-const POSTS: Readonly<Record<string, (exchange: Exchange) => Promise<void>>> = {
-  "/v1/chat/completions": chatCompletions,
-  "/v1/completions": completions,
-  "/v1/embeddings": embeddings,
-};
+const DIALECTS: readonly Dialect[] = [
+  openai,
+  responses,
+  anthropic,
+  ollama,
+  vllm,
+  huggingFace,
+  llamaCpp,
+  playground,
+  operations,
+];
 
 /**
- * Creates a `(request, response)` function that serves OpenAI's API for a model. The caller still owns the model. The handler reads
- * request bodies itself, or uses `request.body` after a parser such as `express.json()`, with the parser's limits (100 kB by default). If
- * it is mounted with `app.use("/llm", handler)`, its endpoints are at `/llm/v1/…`.
+ * Creates a `(request, response)` function that serves a model, or several, with the APIs of OpenAI, Anthropic and Ollama. The caller still owns loaded models. The
+ * handler reads request bodies itself, or uses `request.body` after a parser such as `express.json()`, with the parser's limits (100 kB by
+ * default). If it is mounted with `app.use("/llm", handler)`, its endpoints are at `/llm/v1/…`.
+ * @param models a model, or a list of models and paths. Paths are loaded at the first request that names them
  * @throws HeddleError INVALID_ARGUMENT, DISPOSED
  * @example
  * const handler = createHandler(model, { apiKeys: [key] });
  * createServer((request, response) => (request.url?.startsWith("/v1/") ? handler(request, response) : own(request, response)));
  */
-export function createHandler(model: LanguageModel, options: HandlerOptions = {}): RequestHandler {
-  return handlerOf(model, handlerSettings(model, options));
+export function createHandler(
+  models: LanguageModel | readonly ModelSource[],
+  options: HandlerOptions = {},
+): RequestHandler {
+  return handlerOf(handlerSettings(models, options));
 }
 
 /** Creates the handler for checked settings. */
-export function handlerOf(model: LanguageModel, settings: HandlerSettings): RequestHandler {
-  model.model.assertLive();
-  const { maxConcurrent: slots, maxQueue, deterministic } = settings;
-  const scheduler = encodesWholeTexts(model.model) ? undefined : new SharedScheduler(model, { slots, deterministic });
+export function handlerOf(settings: HandlerSettings): RequestHandler {
+  const { maxConcurrent: slots, maxQueue, deterministic, maxModelMemory: maxMemory } = settings;
+  let closing: Promise<void> | undefined;
+  const models = new Models(settings.models, { slots, deterministic, maxMemory, maxWaiting: slots + maxQueue });
   const service: Service = {
-    model,
     settings,
-    scheduler,
+    models,
+    metrics: new Metrics(models),
+    isClosing: () => closing !== undefined,
     places: new Places(slots + maxQueue),
     embedding: new Turns(EMBEDDINGS_AT_ONCE),
     encoding: new Turns(ENCODINGS_AT_ONCE),
@@ -84,13 +111,20 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
   const checkKey = keyCheck(settings.apiKeys);
   const open = new Set<AbortController>();
   let whenIdle: (() => void) | undefined;
-  let closing: Promise<void> | undefined;
 
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
     const started = performance.now();
     const controller = new AbortController();
-    let counted: Partial<RequestRecord> = {};
+    let counted: Counted & Pick<RequestRecord, "error"> = {};
+    let route: Route | undefined;
+    let span: RequestSpan | undefined;
+    const requestId = requestIdOf(request);
+    response.setHeader("x-request-id", requestId);
     const path = pathOf(request);
+    const dialects = dialectsFor({ path, headers: request.headers }, DIALECTS);
+    const found = routesAt(path, dialects);
+    let dialect = found[0]?.dialect ?? dialects[0]!;
+    if (dialect.requestIdHeader) response.setHeader(dialect.requestIdHeader, requestId);
     // Errors of the streams are followed by "close", which is handled below.
     request.on("error", () => {});
     response.on("error", () => {});
@@ -103,7 +137,10 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
       if (!response.writableFinished) controller.abort(new ClientLost());
       const status = response.writableFinished ? response.statusCode : 499;
       const ms = performance.now() - started;
-      tell(settings, { method: request.method ?? "", path, status, ms, ...counted });
+      const record = { requestId, method: request.method ?? "", path, status, ms, ...counted };
+      service.metrics.observe(record, route?.path);
+      span?.end(record);
+      tell(settings, record);
     };
     response.once("close", ended);
     // A response that waits behind another one of its connection gets no event when the connection closes, so listen to the socket. There
@@ -115,27 +152,35 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
       checkOrigin(request, response, settings.allowedOrigins);
       if (request.method === "OPTIONS" && request.headers["access-control-request-method"] !== undefined)
         return answerPreflight(request, response);
-      const isHealth = path === "/health";
-      if (!isHealth) checkKey(request);
-      if (closing) throw unavailable("server: shutting down");
-      const isGet = request.method === "GET" || request.method === "HEAD";
-      const post = Object.hasOwn(POSTS, path) ? POSTS[path] : undefined;
-      if (post) {
-        if (request.method !== "POST") throw wrongMethod(request, "POST");
-        service.places.check();
-        const body = await bodies.read(request, controller.signal);
-        const count = (tokens: Partial<RequestRecord>) => {
-          counted = tokens;
-        };
-        return post({ service, body, response, signal: controller.signal, count });
-      }
-      const found = isHealth ? { status: "ok" } : modelsAt(path, service);
-      if (found === undefined) throw unknownPath(request, path);
-      if (!isGet) throw wrongMethod(request, "GET, HEAD");
-      sendJson(response, 200, found);
+      const first = found[0]?.route;
+      if (isGuarded(first, settings)) checkKey(request);
+      if (closing && !first?.whileClosing) throw unavailable("server: shutting down");
+      if (found.length === 0) throw unknownPath(request, path);
+      const method = request.method === "HEAD" ? "GET" : request.method;
+      const matching = found.find(({ route }) => route.method === method);
+      if (!matching) throw wrongMethod(request, found);
+      ({ dialect, route } = matching);
+      const { headers } = request;
+      const { parameter } = matching;
+      const api = await openTelemetry();
+      controller.signal.throwIfAborted(); // nobody would end the span of a client that has left
+      if (api) span = new RequestSpan(api, route.path, { method: matching.route.method, headers, requestId });
+      const takesBody = route.method === "POST";
+      if (takesBody && route.computes !== false) service.places.check();
+      const body = takesBody ? await bodies.read(request, controller.signal) : {};
+      const count = (more: Counted) => {
+        counted = { ...counted, ...more };
+      };
+      const { signal } = controller;
+      const about = { dialect, headers, requestId, started, parameter, query: queryOf(request), body };
+      await route.endpoint({ service, ...about, response, signal, count });
     };
     work()
-      .catch((error: unknown) => refuse(request, response, error))
+      .catch((error: unknown) => {
+        const isOurs = !(error instanceof ClientLost) && refusalOf(error, dialect.parameterNames).status >= 500;
+        if (isOurs) counted.error = (error instanceof Refusal && error.cause) || error;
+        refuse(request, response, { error, dialect, requestId });
+      })
       .catch(() => response.destroy())
       .finally(() => {
         open.delete(controller);
@@ -157,17 +202,18 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
       for (const controller of open) controller.abort(unavailable("server: shutting down"));
       if (open.size > 0) await idle;
     }
-    await scheduler?.close(new HeddleError("DISPOSED", "server: used after close()"));
+    await service.models.close();
   };
 
   const handler = handle as RequestHandler;
   return Object.defineProperties(handler, {
     stats: {
       get: (): ServerStats => ({
-        ...(scheduler?.counts ?? { running: 0, waiting: 0, tokens: 0 }),
+        ...loadOf(service),
         answers: service.places.count,
       }),
     },
+    load: { value: (name?: string) => service.models.preload(name) },
     close: {
       value: (timeout = 10_000) => {
         closing ??= close(timeout);
@@ -178,50 +224,60 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
   });
 }
 
+function loadOf({ models }: Service): Omit<ServerStats, "answers"> {
+  const { running, waiting, tokens } = models.load;
+  return { running, waiting, tokens };
+}
+
 /** Returns the path without its query. Paths are not normalized, so only exact endpoints match. */
 function pathOf({ url = "" }: IncomingMessage): string {
   const end = url.indexOf("?");
   return end < 0 ? url : url.slice(0, end);
 }
 
-/** Returns the response of the models endpoint, or undefined for other paths. @throws Refusal 404 for another model */
-function modelsAt(path: string, { settings: { modelName }, created }: Service): object | undefined {
-  const model = { id: modelName, object: "model", created, owned_by: "heddle" };
-  if (path === MODELS) return { object: "list", data: [model] };
-  if (!path.startsWith(`${MODELS}/`)) return undefined;
-  let id: string | undefined;
-  try {
-    id = decodeURIComponent(path.slice(MODELS.length + 1));
-  } catch {
-    // The name is not validly encoded.
-  }
-  if (id === modelName) return model;
-  throw new Refusal(404, `model: expected ${modelName}, got another`, { param: "model", code: "model_not_found" });
+function queryOf({ url = "" }: IncomingMessage): URLSearchParams {
+  const start = url.indexOf("?");
+  return new URLSearchParams(start < 0 ? "" : url.slice(start));
 }
 
 /** Returns the error for an unknown path. It lists the known ones, because a client's base URL may lack `/v1`. */
 function unknownPath({ method = "" }: IncomingMessage, path: string): Refusal {
-  const known = [...Object.keys(POSTS).map((one) => `POST ${one}`), `GET ${MODELS}`, "GET /health"].join(", ");
-  return new Refusal(404, `path: expected one of ${known}, got ${method} ${excerpt(path)}`, { code: "not_found" });
+  const known = DIALECTS.filter((one) => one !== playground).flatMap(({ routes }) =>
+    routes.map((route) => `${route.method} ${route.path}`),
+  );
+  return new Refusal(404, `path: expected one of ${[...new Set(known)].join(", ")}, got ${method} ${excerpt(path)}`, {
+    code: "not_found",
+  });
 }
 
-function wrongMethod({ method = "" }: IncomingMessage, allowed: string): Refusal {
+function wrongMethod({ method = "" }: IncomingMessage, found: readonly Found[]): Refusal {
+  const methods = found.flatMap(({ route }) => (route.method === "GET" ? ["GET", "HEAD"] : [route.method]));
+  const allowed = [...new Set(methods)].join(", ");
   return new Refusal(405, `method: expected ${allowed}, got ${method}`, {
     code: "method_not_allowed",
     headers: { allow: allowed },
   });
 }
 
-function refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
+function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { error, dialect, requestId }: { error: unknown; dialect: Dialect; requestId: string },
+): void {
   if (response.writableEnded) return; // a failed stream has already sent its error
   if (response.headersSent || error instanceof ClientLost) {
     response.destroy();
     return;
   }
-  const refusal = refusalOf(error);
+  const refusal = refusalOf(error, dialect.parameterNames);
   for (const [name, value] of Object.entries(refusal.headers)) response.setHeader(name, value);
-  sendJson(response, refusal.status, refusal.body);
+  sendJson(response, refusal.status, dialect.errorBody(refusal, requestId));
   discardBody(request);
+}
+
+function isGuarded(route: Route | undefined, settings: HandlerSettings): boolean {
+  const { guarded = true } = route ?? {};
+  return typeof guarded === "function" ? guarded(settings) : guarded;
 }
 
 function tell({ onRequest }: HandlerSettings, record: RequestRecord): void {

@@ -1,23 +1,19 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
-
-/** A finished request, for `onRequest`. */
-export interface RequestRecord {
-  method: string;
-  /** The path without its query. */
-  path: string;
-  /** HTTP status of the response. 499: the client disconnected before the response was complete. */
-  status: number;
-  /** Milliseconds from the request's headers to the end of the response. */
-  ms: number;
-  promptTokens?: number;
-  completionTokens?: number;
-}
+import { type CheckedSource, checkedName, checkedSources, type ModelSource, nameOf } from "./core/model-source.ts";
+import type { RequestRecord } from "./core/record.ts";
 
 /** Options of a request handler. All are optional. */
 export interface HandlerOptions {
-  /** Name of the model in requests. Default: the name in its model card, else the last part of its path. */
+  /** Name of a single model in requests. Default: the name in its model card, else the last part of its path. */
   modelName?: string | undefined;
+  /** Further names of a single model in requests, such as `gpt-4o` for programs that always send that name. */
+  aliases?: readonly string[] | undefined;
+  /**
+   * Maximum size of the weights of all models together, in bytes, without KV caches. If a model does not fit, the least recently used ones
+   * that no request uses are unloaded. Default: no limit.
+   */
+  maxModelMemory?: number | undefined;
   /** API keys. Requests need one of them in `Authorization: Bearer …`. Without keys, every request is answered. */
   apiKeys?: readonly string[] | undefined;
   /**
@@ -41,8 +37,13 @@ export interface HandlerOptions {
   bodyTimeout?: number | undefined;
   /** Maximum time for which a client may stop reading an answer before it is ended, in milliseconds. Default 30,000. */
   stallTimeout?: number | undefined;
-  /** Whether answers are independent of other requests, to the bit. Prompts are then processed more slowly, without a prefix cache. */
+  /**
+   * Whether an answer is bit-identical regardless of concurrent requests. Prompts are then processed more slowly,
+   * without a prefix cache.
+   */
   deterministic?: boolean | undefined;
+  /** Whether `/metrics` needs no API key, as `/health`, `/live` and `/ready` do not. Default false. */
+  metricsWithoutKey?: boolean | undefined;
   /** Called for every finished request. */
   onRequest?: ((record: RequestRecord) => void) | undefined;
 }
@@ -65,7 +66,8 @@ export interface ServeOptions extends HandlerOptions {
 
 /** Options with every default filled in. */
 export interface HandlerSettings {
-  modelName: string;
+  models: readonly CheckedSource[];
+  maxModelMemory: number | undefined;
   apiKeys: readonly string[];
   allowedHosts: readonly string[];
   /** Whether any numeric IP address is allowed as host name too. DNS rebinding cannot use these. */
@@ -79,6 +81,7 @@ export interface HandlerSettings {
   bodyTimeout: number;
   stallTimeout: number;
   deterministic: boolean;
+  metricsWithoutKey: boolean;
   onRequest: ((record: RequestRecord) => void) | undefined;
 }
 export interface ListenSettings {
@@ -91,6 +94,8 @@ export interface ListenSettings {
 
 const HANDLER_NAMES: Record<keyof HandlerOptions, true> = {
   modelName: true,
+  aliases: true,
+  maxModelMemory: true,
   apiKeys: true,
   allowedHosts: true,
   allowedOrigins: true,
@@ -102,6 +107,7 @@ const HANDLER_NAMES: Record<keyof HandlerOptions, true> = {
   bodyTimeout: true,
   stallTimeout: true,
   deterministic: true,
+  metricsWithoutKey: true,
   onRequest: true,
 };
 const LISTEN_NAMES: Record<Exclude<keyof ServeOptions, keyof HandlerOptions>, true> = {
@@ -116,8 +122,9 @@ const LISTEN_NAMES: Record<Exclude<keyof ServeOptions, keyof HandlerOptions>, tr
 export const DEFAULT_PORT = 8080;
 const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
 /** Maximum number of sequences of one cache, as in a call of the library. */
-const MOST_CONCURRENT = 32;
-const MOST_MS = 2 ** 31 - 1;
+const MAX_CONCURRENT = 32;
+const MODEL_NAME = /^[\x21-\x7e]{1,200}$/;
+const MAX_MS = 2 ** 31 - 1;
 
 function whole(name: string, value: unknown, fallback: number, least: number, most: number): number {
   if (value === undefined) return fallback;
@@ -141,18 +148,41 @@ function texts(name: string, value: unknown, fallback: readonly string[], patter
   return [...value];
 }
 
+/** A loaded model, or a list of models and paths. */
+export type GivenModels = LanguageModel | readonly ModelSource[];
+
+function sourcesOf(
+  models: GivenModels,
+  { modelName, aliases }: Pick<HandlerOptions, "modelName" | "aliases">,
+): CheckedSource[] {
+  if (Array.isArray(models)) {
+    for (const [name, value] of Object.entries({ modelName, aliases }))
+      if (value !== undefined)
+        throw invalidArgument(name, "no value with a list of models, which have their own names", value);
+    return checkedSources(models);
+  }
+  if (!(models instanceof LanguageModel)) throw invalidArgument("model", "a LanguageModel", models);
+  return checkedSources([
+    {
+      model: models,
+      name: checkedName("modelName", modelName ?? nameOf(models)),
+      aliases: texts("aliases", aliases, [], MODEL_NAME, "1 to 200 characters of ASCII without spaces"),
+    },
+  ]);
+}
+
 /** Returns the checked options with defaults. @throws HeddleError INVALID_ARGUMENT */
-export function handlerSettings(model: LanguageModel, options: HandlerOptions, anyAddress = false): HandlerSettings {
-  if (!(model instanceof LanguageModel)) throw invalidArgument("model", "a LanguageModel", model);
+export function handlerSettings(models: GivenModels, options: HandlerOptions, anyAddress = false): HandlerSettings {
   rejectUnknownNames(options, Object.keys(HANDLER_NAMES));
-  const { modelName = nameOf(model), onRequest } = options;
-  if (typeof modelName !== "string" || !/^[\x21-\x7e]{1,200}$/.test(modelName))
-    throw invalidArgument("modelName", "1 to 200 characters of ASCII without spaces", modelName);
+  const { modelName, aliases, maxModelMemory, onRequest } = options;
+  const sources = sourcesOf(models, { modelName, aliases });
   if (onRequest !== undefined && typeof onRequest !== "function")
     throw invalidArgument("onRequest", "a function", onRequest);
   const KEY = "1 to 1024 characters of ASCII without spaces";
   return {
-    modelName,
+    models: sources,
+    maxModelMemory:
+      maxModelMemory === undefined ? undefined : whole("maxModelMemory", maxModelMemory, 0, 1, Number.MAX_SAFE_INTEGER),
     apiKeys: texts("apiKeys", options.apiKeys, [], /^[\x21-\x7e]{1,1024}$/, KEY),
     allowedHosts: texts(
       "allowedHosts",
@@ -169,21 +199,22 @@ export function handlerSettings(model: LanguageModel, options: HandlerOptions, a
       /^(\*|null|[a-z][a-z\d+.-]*:\/\/[^/\s]+)$/i,
       "origins such as https://app.example",
     ).map((origin) => origin.toLowerCase()),
-    maxConcurrent: whole("maxConcurrent", options.maxConcurrent, 8, 1, MOST_CONCURRENT),
+    maxConcurrent: whole("maxConcurrent", options.maxConcurrent, 8, 1, MAX_CONCURRENT),
     maxQueue: whole("maxQueue", options.maxQueue, 64, 0, 100_000),
     maxChoices: whole("maxChoices", options.maxChoices, 16, 1, 1024),
     maxTokens: options.maxTokens === undefined ? undefined : whole("maxTokens", options.maxTokens, 0, 1, 2 ** 31 - 1),
     maxBodyBytes: whole("maxBodyBytes", options.maxBodyBytes, 4 << 20, 1, 256 << 20),
-    bodyTimeout: whole("bodyTimeout", options.bodyTimeout, 30_000, 1, MOST_MS),
-    stallTimeout: whole("stallTimeout", options.stallTimeout, 30_000, 1, MOST_MS),
+    bodyTimeout: whole("bodyTimeout", options.bodyTimeout, 30_000, 1, MAX_MS),
+    stallTimeout: whole("stallTimeout", options.stallTimeout, 30_000, 1, MAX_MS),
     deterministic: flag("deterministic", options.deterministic),
+    metricsWithoutKey: flag("metricsWithoutKey", options.metricsWithoutKey),
     onRequest,
   };
 }
 
 /** Returns the checked options with defaults. @throws HeddleError INVALID_ARGUMENT, also for a public address without an API key */
 export function serveSettings(
-  model: LanguageModel,
+  models: GivenModels,
   options: ServeOptions,
 ): { listen: ListenSettings; handler: HandlerSettings } {
   rejectUnknownNames(options, [...Object.keys(HANDLER_NAMES), ...Object.keys(LISTEN_NAMES)]);
@@ -194,7 +225,7 @@ export function serveSettings(
   const named = host.includes(":") ? `[${host.toLowerCase()}]` : host;
   const allowedHosts = rest.allowedHosts ?? [...LOOPBACK_NAMES, named];
   const anyAddress = open && rest.allowedHosts === undefined;
-  const handler = handlerSettings(model, { ...rest, allowedHosts }, anyAddress);
+  const handler = handlerSettings(models, { ...rest, allowedHosts }, anyAddress);
   if (open && handler.apiKeys.length === 0 && !flag("allowWithoutKey", allowWithoutKey))
     throw new HeddleError(
       "INVALID_ARGUMENT",
@@ -205,20 +236,13 @@ export function serveSettings(
     listen: {
       host,
       port: whole("port", port, DEFAULT_PORT, 0, 65_535),
-      headersTimeout: whole("headersTimeout", headersTimeout, 10_000, 1, MOST_MS),
+      headersTimeout: whole("headersTimeout", headersTimeout, 10_000, 1, MAX_MS),
       maxConnections: whole("maxConnections", maxConnections, 1024, 1, 1_000_000),
-      closeTimeout: whole("closeTimeout", closeTimeout, 10_000, 0, MOST_MS),
+      closeTimeout: whole("closeTimeout", closeTimeout, 10_000, 0, MAX_MS),
     },
   };
 }
 
 function isLoopback(host: string): boolean {
   return /^(localhost|::1|127(\.\d{1,3}){3})$/i.test(host);
-}
-
-function nameOf(model: LanguageModel): string {
-  const last = model.path?.split(/[\\/]/).filter(Boolean).at(-1) ?? "";
-  const file = last.replace(/\.gguf$/i, "");
-  const name = model.card?.name ?? (file || model.config.modelType);
-  return name.replace(/[^\x21-\x7e]+/g, "-").slice(0, 200) || "model";
 }

@@ -3,21 +3,29 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { HeddleError } from "../core/errors.ts";
 import type { LanguageModel } from "../language-model/index.ts";
+import type { ModelSource } from "./core/model-source.ts";
 import { handlerOf, type RequestHandler, type ServerStats } from "./handler.ts";
-import { Refusal } from "./http-error.ts";
+import { Connections } from "./http/connections.ts";
+import { Refusal } from "./http/http-error.ts";
+import { errorBody } from "./openai/dialect.ts";
 import { type ListenSettings, type ServeOptions, serveSettings } from "./options.ts";
 
 /** A running server. */
 export interface ModelServer {
   /** Base URL, such as `http://127.0.0.1:8080`. OpenAI clients need this followed by `/v1`. */
   readonly url: string;
-  /** Name of the model in requests. */
+  /**
+   * Name of the model in requests. With several models, the name of the first one, which answers requests that name no
+   * model.
+   */
   readonly modelName: string;
+  /** Names of all models and adapters, without aliases. */
+  readonly modelNames: readonly string[];
   readonly handler: RequestHandler;
   readonly stats: ServerStats;
   /**
    * Stops accepting connections, waits up to `timeout` milliseconds (default `closeTimeout`) for running answers, and aborts the rest.
-   * The model stays loaded.
+   * Models that the caller has loaded stay loaded.
    */
   close(timeout?: number): Promise<void>;
   /** Calls `close`, for `await using`. */
@@ -26,21 +34,28 @@ export interface ModelServer {
 
 /** Interval of the checks for connections with slow requests, in milliseconds. */
 const CHECK_INTERVAL = 1000;
-/** Maximum idle time of a connection between two requests, in milliseconds. Clients keep theirs for up to a minute. */
+/**
+ * Maximum idle time of a connection between two requests, in milliseconds. It exceeds the idle time of most clients,
+ * which is up to a minute.
+ */
 const KEEP_ALIVE = 65_000;
 /** Milliseconds to send the last bytes of finished answers when the server closes. */
 const LAST_BYTES = 500;
 
 /**
- * Serves a model over HTTP with OpenAI's API: chats, completions, embeddings. Requests share the model's runs.
- * @throws HeddleError INVALID_ARGUMENT, IO if it cannot listen
+ * Serves a model, or several, over HTTP with the APIs of OpenAI, Anthropic and Ollama. Requests share their model's runs.
+ * @param models a model, or a list of models and paths. Paths are loaded at the first request that names them
+ * @throws HeddleError INVALID_ARGUMENT, IO if the server cannot listen
  * @example
  * await using server = await serve(model, { port: 8080 });
  * console.log(server.url);
  */
-export async function serve(model: LanguageModel, options: ServeOptions = {}): Promise<ModelServer> {
-  const { listen, handler: settings } = serveSettings(model, options);
-  const handler = handlerOf(model, settings);
+export async function serve(
+  models: LanguageModel | readonly ModelSource[],
+  options: ServeOptions = {},
+): Promise<ModelServer> {
+  const { listen, handler: settings } = serveSettings(models, options);
+  const handler = handlerOf(settings);
   const server = createServer(
     {
       headersTimeout: listen.headersTimeout,
@@ -52,9 +67,9 @@ export async function serve(model: LanguageModel, options: ServeOptions = {}): P
     handler,
   );
   server.maxConnections = listen.maxConnections;
-  const answering = answeringIn(server);
+  const connections = new Connections(server);
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) =>
-    answerBadRequest(error, socket, answering(socket)),
+    answerBadRequest(error, socket, connections.isAnswering(socket)),
   );
   try {
     await listening(server, listen);
@@ -65,9 +80,10 @@ export async function serve(model: LanguageModel, options: ServeOptions = {}): P
   let closing: Promise<void> | undefined;
   const close = async (timeout: number) => {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    server.closeIdleConnections();
+    connections.close();
     await handler.close(timeout);
-    // Finished answers may still be on their way. Their connections close when they are sent, or soon after.
+    // Bytes of finished answers may still be unsent. Their connections close when the bytes are sent, or after
+    // LAST_BYTES.
     const late = setTimeout(() => server.closeAllConnections(), timeout === 0 ? 0 : LAST_BYTES);
     server.closeIdleConnections();
     await closed;
@@ -75,7 +91,8 @@ export async function serve(model: LanguageModel, options: ServeOptions = {}): P
   };
   const running: ModelServer = {
     url: urlOf(server.address() as AddressInfo, listen),
-    modelName: settings.modelName,
+    modelName: settings.models[0]!.name,
+    modelNames: settings.models.flatMap(({ name, adapters }) => [name, ...adapters.keys()]),
     handler,
     get stats() {
       return handler.stats;
@@ -119,17 +136,6 @@ const REASONS: Readonly<Record<number, string>> = {
   431: "Request Header Fields Too Large",
 };
 
-/** Tracks answers in progress. @returns a function that tells whether an answer is being written on a connection */
-function answeringIn(server: Server): (socket: Socket) => boolean {
-  const answers = new WeakMap<Socket, number>();
-  const add = (socket: Socket, count: number) => answers.set(socket, (answers.get(socket) ?? 0) + count);
-  server.prependListener("request", ({ socket }, response) => {
-    add(socket, 1);
-    response.once("close", () => add(socket, -1));
-  });
-  return (socket) => (answers.get(socket) ?? 0) > 0;
-}
-
 /**
  * Answers invalid HTTP, slow requests and too large headers. If an answer is being written, it only closes the connection, because more
  * bytes would become part of that answer.
@@ -143,7 +149,7 @@ function answerBadRequest(error: NodeJS.ErrnoException, socket: Socket, isAnswer
   const refusal = new Refusal(status, "request: expected a complete HTTP request in time, got something else", {
     code: status === 408 ? "timeout" : "bad_request",
   });
-  const body = JSON.stringify(refusal.body);
+  const body = JSON.stringify(errorBody(refusal));
   socket.end(
     `HTTP/1.1 ${status} ${REASONS[status]}\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
     () => socket.destroy(),

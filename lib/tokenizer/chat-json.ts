@@ -1,5 +1,5 @@
-// Converts template values to JSON and to Python's string form. It counts the output as it grows, because nested values that occur twice
-// can double it at each level.
+// Converts template values to JSON and to Python's string form. Counts the output while it is written, because it can
+// grow exponentially: a value may contain another value twice, at each level of nesting.
 
 import { isHighSurrogate } from "../core/surrogates.ts";
 import { checkTaken, giveBack, LimitError, renderLimits, sizes, spend } from "./chat/jinja/limits.ts";

@@ -114,7 +114,7 @@ export class TextCodec {
   constructor(file: TokenizerFile, codec?: NativeCodec) {
     this.plan = codec?.plan ?? makePlan(file);
     this.native = codec?.native ?? new binding.NativeTokenizer(this.plan.spec);
-    // The addon has its own copy now.
+    // Free the data that the addon has copied.
     Object.assign(this.plan.spec, { vocabulary: undefined, tokens: "", merges: "", scores: undefined, normalizer: [] });
     this.output = this.native.output;
     this.vocabSize = this.native.size;
@@ -138,7 +138,8 @@ export class TextCodec {
   }
 
   /**
-   * Like encode, but writes the ids into `output`. Returns the number of ids of the text. If `output` is shorter, it gets the first ones.
+   * Like encode, but writes the ids into `output`. Returns the number of ids of the text. A shorter `output` gets the
+   * first ids.
    */
   encodeInto(text: string, output: Uint32Array, options?: EncodeOptions): number {
     if (!(output instanceof Uint32Array)) throw invalidArgument("output", "a Uint32Array", output);
@@ -185,6 +186,17 @@ export class TextCodec {
     return lists;
   }
 
+  /** @internal Like encodeBatch, but a text of more than `most` ids has its first `most + 1` ids only. Its rest is not encoded. */
+  async encodeUpTo(
+    texts: readonly string[],
+    most: number,
+    options: EncodeOptions & { signal?: AbortSignal | undefined } = {},
+  ): Promise<Uint32Array[]> {
+    const joined = await this.encodeJoined(texts, options, undefined, most);
+    const lists = await inSlices(apart(joined), "encode", options.signal);
+    return lists.map((ids) => ids.subarray(0, most + 1));
+  }
+
   /**
    * Encodes texts into one array. Returns the ids of all texts in order, and the number of ids of each text. This avoids an array per
    * text.
@@ -207,6 +219,7 @@ export class TextCodec {
     texts: readonly string[],
     options: EncodeOptions & { signal?: AbortSignal | undefined },
     memory: Uint32Array | undefined,
+    most = Number.POSITIVE_INFINITY,
   ): Promise<TakenIds> {
     if (typeof texts === "string" || typeof texts?.[Symbol.iterator] !== "function")
       throw invalidArgument("texts", "an array of strings", texts);
@@ -215,7 +228,8 @@ export class TextCodec {
     for (const text of own) checkText(text);
     throwIfAborted(options.signal, "encode");
     const converted = this.nativeOptions(options);
-    const batch = new binding.NativeBatch(this.native, converted.flags, converted.extras);
+    const extras = Number.isFinite(most) ? { ...converted.extras, most } : converted.extras;
+    const batch = new binding.NativeBatch(this.native, converted.flags, extras);
     const encoded = await encodeTexts(batch, own, { memory, signal: options.signal });
     if (converted.forbidden) await inSlices(this.forbiddenIn(encoded, converted), "encode", options.signal);
     return encoded;
@@ -388,17 +402,20 @@ export class TextCodec {
     return typeof result === "number" ? this.output.slice(0, result) : result;
   }
 
-  /** Like encodeGuarded, but long texts are encoded off the event loop. Rejects with ABORTED if the signal fires. */
+  /**
+   * Like encodeGuarded, but long texts are encoded off the event loop. Rejects with ABORTED if the signal fires.
+   * @param most a text of more ids has only the first `most + 1` of them
+   */
   protected async encodeGuardedAsync(
     text: string,
     barriers: Uint32Array,
-    signal: AbortSignal | undefined,
+    { signal, most }: { signal: AbortSignal | undefined; most?: number | undefined },
   ): Promise<Uint32Array> {
     throwIfAborted(signal, "encode");
     if (text.length < asyncLength) return this.encodeGuarded(text, barriers);
-    return (
-      await encodeTexts(new binding.NativeBatch(this.native, Flag.allowSpecial, { barriers }), [text], { signal })
-    ).ids;
+    const batch = new binding.NativeBatch(this.native, Flag.allowSpecial, { barriers, most });
+    const { ids } = await encodeTexts(batch, [text], { signal });
+    return most === undefined ? ids : ids.subarray(0, most + 1);
   }
 
   /** Number of special tokens that the tokenizer appends to a text, such as EOS. */

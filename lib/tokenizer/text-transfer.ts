@@ -16,8 +16,8 @@ const PART_NUMBERS = 1 << 17;
 const PART_LISTED = 1 << 19;
 
 /** Maximum number of UTF-16 units to announce to native code, which makes room for more on demand. */
-const MOST_EXPECTED = 2 ** 32 - 1;
-/** Fixed overhead of a text in UTF-16 units, and of an array in ids. */
+const MAX_EXPECTED = 2 ** 32 - 1;
+/** Fixed overhead of a text in UTF-16 units. LIST_IDS is that of an array, in ids. */
 const TEXT_UNITS = 16;
 const LIST_IDS = 4;
 
@@ -59,7 +59,7 @@ function* taken(take: (room: Uint32Array) => number, array: Uint32Array, count: 
     if (roomOf(array) < end || take(array.subarray(at, end)) !== end - at)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `output: expected an array that stays attached while it is filled, got one of ${roomOf(array)} numbers`,
+        `output: expected an array that stays attached while it is filled, got an array of ${roomOf(array)} numbers`,
       );
     yield;
   }
@@ -103,7 +103,7 @@ export async function encodeTexts(
   try {
     let units = 0;
     for (let i = 0; i < texts.length; i++) units += texts[i]!.length;
-    batch.expect(Math.min(units, MOST_EXPECTED));
+    batch.expect(Math.min(units, MAX_EXPECTED));
     // Short texts are passed synchronously, which saves three turns of promises.
     const isShort = units + TEXT_UNITS * texts.length <= PART;
     const done = (work: Slices<void>) => (isShort ? atOnce(work) : inSlices(work, "encode", signal));

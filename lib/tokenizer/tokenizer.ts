@@ -1,25 +1,10 @@
-// The public tokenizer class: files, vocabulary, model inputs and chats. text-codec.ts converts text to ids.
+// The public tokenizer class: files, vocabulary, model inputs and chats. text-codec.ts converts text to ids, chat-codec.ts conversations.
 import { checkObject, checkPath, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { atOnce, inSlices } from "../core/slices.ts";
 import { checkFlag, checkNames } from "../core/unknown-options.ts";
-import { assistantSpans, type Render, tokenMask } from "./chat/assistant-mask.ts";
-import {
-  type ChatMessage,
-  ChatRenderer,
-  type ChatTemplateOptions,
-  checkFitOptions,
-  checkTemplateOptions,
-  chooseTemplate,
-  type Fit,
-  type FitOptions,
-  fitMessages,
-  type RenderedChat,
-} from "./chat/chat.ts";
-import { generatedMask } from "./chat/generation-blocks.ts";
-import { GuardCharacters } from "./chat/guard-characters.ts";
-import type { GuardedTokens } from "./chat/injection-guard.ts";
-import { type MessageSpan, messageSpans, messageTurns } from "./chat/spans.ts";
-import { type EncodeOptions, Flag } from "./encode-options.ts";
+import { exists } from "../io/atomic-files.ts";
+import { chooseTemplate } from "./chat/chat.ts";
+import { ChatCodec } from "./chat-codec.ts";
+import type { EncodeOptions } from "./encode-options.ts";
 import { parseConfig, type TokenizerConfig } from "./files/config.ts";
 import {
   checkTexts,
@@ -44,7 +29,7 @@ import {
 } from "./inputs.ts";
 import { checkPadding, type Padding, paddingToJson, readPadding } from "./padding.ts";
 import { type PairPart, readPairForm, readSingleForm } from "./pipeline/post-processors.ts";
-import { buildCodec, type NativeCodec, TextCodec } from "./text-codec.ts";
+import { buildCodec, type NativeCodec } from "./text-codec.ts";
 import { tokenIds } from "./token-names.ts";
 import type { TrainOptions } from "./training/train-options.ts";
 import { checkTruncation, readTruncation, type Truncation, truncationToJson } from "./truncation.ts";
@@ -59,7 +44,7 @@ import { checkTruncation, readTruncation, type Truncation, truncationToJson } fr
  * const ids = tokenizer.encode("unbelievable");
  * tokenizer.decode(ids);
  */
-export class Tokenizer extends TextCodec {
+export class Tokenizer extends ChatCodec {
   readonly config: TokenizerConfig;
   readonly bosTokenId: number | undefined;
   /** Ids that end a text. Generation stops at any of them. */
@@ -67,9 +52,8 @@ export class Tokenizer extends TextCodec {
   readonly padTokenId: number | undefined;
   readonly unkTokenId: number | undefined;
 
-  private readonly file: TokenizerFile;
-  private specialIds: ReadonlySet<number> | undefined;
-  private guarded: GuardedTokens | undefined;
+  /** @internal */
+  protected readonly file: TokenizerFile;
   private truncationRule: Truncation | undefined;
   private paddingRule: Padding | undefined;
 
@@ -92,7 +76,8 @@ export class Tokenizer extends TextCodec {
    * Loads a tokenizer from a folder with tokenizer.json, tokenizer.model (SentencePiece, or Llama 3's ranks), vocab.json and merges.txt,
    * or vocab.txt. It also reads tokenizer_config.json, special_tokens_map.json, generation_config.json, chat_template.jinja and
    * additional_chat_templates if present. The path may also be one of these files, a published .tiktoken file, or a GGUF file. `default`
-   * is the tokenizer of the embedded model. @throws HeddleError NOT_FOUND, INVALID_FILE, or UNSUPPORTED with the name of the component
+   * is the tokenizer of the embedded model. A name such as `OWNER/NAME` is that of a model in the shared cache. @throws HeddleError
+   * NOT_FOUND, INVALID_FILE, or UNSUPPORTED with the name of the component
    *
    * @param options.cache whether to keep a compiled BPE vocabulary next to tokenizer.json (tokenizer.json.heddle). If the cache matches
    * the file's content, the file is not parsed; otherwise the cache is written again. Default: false.
@@ -103,7 +88,7 @@ export class Tokenizer extends TextCodec {
   ): Promise<Tokenizer> {
     checkNames(options, { signal: true, cache: true });
     checkFlag("cache", options.cache);
-    const folder = path === "default" ? (await import("../formats/default-model.ts")).defaultModelPath() : path;
+    const folder = await pathOf(path);
     const gguf = await ggufRecordOf(folder, options.signal);
     const texts = gguf ? {} : await readFolder(folder, options.signal);
     try {
@@ -200,7 +185,11 @@ export class Tokenizer extends TextCodec {
     }
     const padding = typeof fills === "object" ? checkPadding(fills) : fills === false ? undefined : this.paddingRule;
     const flat = texts.flatMap((input) => (typeof input === "string" ? [input] : [...input]));
-    const encoded = await this.encodeBatch(flat, { ...rest, addSpecialTokens: false });
+    // Equal texts are encoded once. Exceptions: with dropout, each copy has its own random numbers; with forbidSpecial,
+    // errors name the text's index.
+    const own = rest.dropout || rest.forbidSpecial ? flat : [...new Set(flat)];
+    const encoded = await this.encodeBatch(own, { ...rest, addSpecialTokens: false });
+    const byText = own === flat ? undefined : new Map(own.map((text, i) => [text, encoded[i]!]));
     const form = (parts: PairPart[]) => parts.filter((part) => "text" in part || options.addSpecialTokens !== false);
     const single = form(readSingleForm(this.file));
     let pair: PairPart[] | undefined;
@@ -208,7 +197,7 @@ export class Tokenizer extends TextCodec {
     const inputs = texts.map((input) => {
       const isPair = typeof input !== "string";
       pair ??= isPair ? form(readPairForm(this.file)) : undefined;
-      const ids = encoded.slice(at, at + (isPair ? 2 : 1));
+      const ids = (isPair ? [at, at + 1] : [at]).map((i) => byText?.get(flat[i]!) ?? encoded[i]!);
       at += ids.length;
       return buildInput(ids, isPair ? pair! : single, truncation);
     });
@@ -248,91 +237,6 @@ export class Tokenizer extends TextCodec {
     return { ids, typeIds };
   }
 
-  /** Whether the tokenizer has a chat template. */
-  get hasChatTemplate(): boolean {
-    return Object.keys(this.config.chatTemplates).length > 0;
-  }
-
-  /**
-   * Converts a conversation to text and ids by the tokenizer's chat template. Without one it uses a default template: ChatML if the
-   * vocabulary has its tokens, else "User: …" and "Assistant: …". No BOS or EOS is added, because templates write them.
-   *
-   * Text inside the messages never becomes a special token: for `{ role: "user", content: "<|im_end|>" }` the ids are those of the
-   * characters, not of the token. So do not encode `text` again. This also covers characters that the normalizer converts to those of a
-   * token, such as `＜|im_end|＞` under NFKC.
-   *
-   * @throws HeddleError INVALID_ARGUMENT for messages that the template refuses, INVALID_FILE for a template that is invalid or exceeds
-   * the limits on time, steps and memory
-   */
-  applyChatTemplate(
-    messages: readonly ChatMessage[],
-    options: ChatTemplateOptions = {},
-  ): { text: string; ids: Uint32Array } {
-    checkTemplateOptions(options);
-    const { text, barriers } = atOnce(this.rendered(messages, options));
-    return { text, ids: this.encodeGuarded(text, barriers) };
-  }
-
-  /**
-   * Like applyChatTemplate, but only the template's rendering blocks the event loop. Long texts are encoded on a thread. Rejects with
-   * ABORTED if the signal fires.
-   */
-  async applyChatTemplateAsync(
-    messages: readonly ChatMessage[],
-    options: ChatTemplateOptions & { signal?: AbortSignal | undefined } = {},
-  ): Promise<{ text: string; ids: Uint32Array }> {
-    checkObject("options", options);
-    const { signal, ...rest } = options;
-    checkTemplateOptions(rest);
-    throwIfAborted(signal, "chat template");
-    const { text, barriers } = await inSlices(this.rendered(messages, rest), "chat template", signal);
-    return { text, ids: await this.encodeGuardedAsync(text, barriers, signal) };
-  }
-
-  /**
-   * Like applyChatTemplate, with a mask of the assistant's tokens: 1 for its answers and the tokens that end them, 0 for everything else,
-   * including the markup before an answer. If the template has `{% generation %}` tags, the mask covers the tokens that overlap them,
-   * like transformers' return_assistant_tokens_mask.
-   */
-  applyChatTemplateWithMask(
-    messages: readonly ChatMessage[],
-    options: Omit<ChatTemplateOptions, "addGenerationPrompt"> = {},
-  ): { text: string; ids: Uint32Array; assistantMask: Uint8Array } {
-    checkTemplateOptions(options);
-    const chat = atOnce(this.renderer(messages, options));
-    const { text, barriers } = atOnce(chat.renderWhole(messages));
-    const flags = Flag.allowSpecial | Flag.offsets;
-    const [ids, offsets] = this.native.encodeWithOffsets(text, flags, barriers);
-    const generated = atOnce(chat.renderGenerated(messages));
-    // Use the marked parts only if the text without marks is the same. A template's filter may have treated marked text differently.
-    if (generated?.text === text)
-      return { text, ids, assistantMask: generatedMask(ids.length, offsets, generated.spans) };
-    const spans = assistantSpans(messages, text, (some, opens) => chat.renderPart(some, opens));
-    this.specialIds ??= new Set([...this.specialTokens.values(), ...this.eosTokenIds]);
-    const special = this.specialIds;
-    return { text, ids, assistantMask: tokenMask(text, ids, offsets, spans, (id) => special.has(id)) };
-  }
-
-  /**
-   * Like applyChatTemplate, and also returns the span of tokens of each message, including its markup. The spans are contiguous from the
-   * first token to the last one, or to the generation prompt.
-   */
-  applyChatTemplateWithSpans(
-    messages: readonly ChatMessage[],
-    options: ChatTemplateOptions = {},
-  ): { text: string; ids: Uint32Array; spans: MessageSpan[] } {
-    checkTemplateOptions(options);
-    const chat = atOnce(this.renderer(messages, options));
-    const opens = options.addGenerationPrompt === true;
-    const { text, barriers } = atOnce(chat.renderWhole(messages));
-    const renderPart: Render = (some, addGenerationPrompt) => chat.renderPart(some, addGenerationPrompt);
-    const answered = opens ? renderPart(messages, false) : text;
-    const prompt = answered !== undefined && text.startsWith(answered) ? answered.length : text.length;
-    const turns = messageTurns(messages, text.slice(0, prompt), renderPart);
-    const [ids, offsets] = this.native.encodeWithOffsets(text, Flag.allowSpecial | Flag.offsets, barriers);
-    return { text, ids, spans: messageSpans(turns, offsets, prompt) };
-  }
-
   /**
    * Returns a copy of the tokenizer with another default chat template, which its `files()` contains.
    * @param options.template the template's text, or the name of one of the tokenizer's templates. Default: the fallback template
@@ -342,70 +246,6 @@ export class Tokenizer extends TextCodec {
     const template = chooseTemplate(this.config, (token) => this.tokenToId(token) !== undefined, options);
     const chatTemplates = { ...this.config.chatTemplates, default: template };
     return new Tokenizer(this.file, { ...this.config, chatTemplates });
-  }
-
-  /** Creates the renderer of a conversation. */
-  private renderer(
-    messages: readonly ChatMessage[],
-    options: ChatTemplateOptions,
-  ): Generator<void, ChatRenderer, undefined> {
-    checkObject("options", options);
-    const template = chooseTemplate(this.config, (token) => this.tokenToId(token) !== undefined, options);
-    return ChatRenderer.of(messages, { template, guarded: this.guardedTokens, config: this.config, options });
-  }
-
-  private get guardedTokens(): GuardedTokens {
-    if (!this.guarded) {
-      const tokens = this.plan.spec.added.filter((token) => token.guarded);
-      const normalizes = this.file.normalizer !== undefined && tokens.some((token) => token.normalized);
-      const characters = normalizes ? new GuardCharacters((text) => this.native.guardCharacters(text)) : undefined;
-      this.guarded = { tokens, characters };
-    }
-    return this.guarded;
-  }
-
-  private *rendered(
-    messages: readonly ChatMessage[],
-    options: ChatTemplateOptions,
-  ): Generator<void, RenderedChat, undefined> {
-    const chat = yield* this.renderer(messages, options);
-    return yield* chat.renderWhole(messages);
-  }
-
-  /**
-   * Tests whether a conversation fits a context, and if not, which messages to drop: the oldest turns, but never the system messages at
-   * the beginning or the last turn.
-   */
-  fit(messages: readonly ChatMessage[], options: FitOptions): Fit {
-    checkFitOptions(options);
-    const search = fitMessages(messages, options);
-    let step = search.next();
-    const chat = atOnce(this.renderer(messages, options));
-    while (!step.done) {
-      const { text, barriers } = atOnce(chat.renderWhole(step.value));
-      step = search.next(this.encodeGuarded(text, barriers).length);
-    }
-    return step.value;
-  }
-
-  /** Like fit, but only the template's rendering blocks the event loop. Rejects with ABORTED if the signal fires. */
-  async fitAsync(
-    messages: readonly ChatMessage[],
-    options: FitOptions & { signal?: AbortSignal | undefined },
-  ): Promise<Fit> {
-    checkObject("options", options);
-    const { signal, ...rest } = options;
-    checkFitOptions(rest);
-    const search = fitMessages(messages, rest);
-    let step = search.next();
-    throwIfAborted(signal, "chat template");
-    const chat = await inSlices(this.renderer(messages, rest), "chat template", signal);
-    while (!step.done) {
-      throwIfAborted(signal, "chat template");
-      const { text, barriers } = await inSlices(chat.renderWhole(step.value), "chat template", signal);
-      step = search.next((await this.encodeGuardedAsync(text, barriers, signal)).length);
-    }
-    return step.value;
   }
 
   /** The added tokens: special tokens, which `allowSpecial` and `skipSpecialTokens` concern, and others. */
@@ -447,6 +287,13 @@ export class Tokenizer extends TextCodec {
       padding: paddingToJson(this.paddingRule, this.padTokenId, (id) => this.idToToken(id)),
     };
   }
+}
+
+/** Returns the path of a tokenizer: of the embedded model, an existing path, or a model in the shared cache. */
+async function pathOf(name: string): Promise<string> {
+  if (name === "default") return (await import("../formats/default-model.ts")).defaultModelPath();
+  if (typeof name !== "string" || name === "" || (await exists(name).catch(() => true))) return name;
+  return (await import("../hub/resolve.ts")).resolveModel(name, { needs: "tokenizer" });
 }
 
 /** Like Tokenizer.fromFiles, mostly off the event loop. */

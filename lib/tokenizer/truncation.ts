@@ -84,15 +84,27 @@ export function keyOf(table: Record<string, string>, value: string): string {
   return Object.keys(table).find((key) => table[key] === value)!;
 }
 
-/** Splits a text's ids into parts. The first is kept, and the others overflow. */
-function cut(ids: Uint32Array, length: number, side: string, stride: number): Uint32Array[] {
-  if (ids.length <= length) return [ids];
-  if (length === 0) return [ids.subarray(0, 0), ids];
+/** A text's ids, split into parts. The first is kept, and the others overflow. */
+interface Split {
+  kept: Uint32Array;
+  /** Makes all parts, which may be many. */
+  parts(): Uint32Array[];
+}
+
+const uncut = (ids: Uint32Array): Split => ({ kept: ids, parts: () => [ids] });
+
+function cut(ids: Uint32Array, length: number, side: string, stride: number): Split {
+  if (ids.length <= length) return uncut(ids);
+  const kept = side === "right" ? ids.subarray(0, length) : ids.subarray(ids.length - length);
+  if (length === 0) return { kept, parts: () => [kept, ids] };
   if (stride >= length) {
     throw invalidArgument("truncation.stride", `less than the ${length} ids of a text that are kept`, stride);
   }
+  return { kept, parts: () => partsOf(ids, length, side, length - stride) };
+}
+
+function partsOf(ids: Uint32Array, length: number, side: string, step: number): Uint32Array[] {
   const parts: Uint32Array[] = [];
-  const step = length - stride;
   if (side === "right") {
     for (let begin = 0; ; begin += step) {
       parts.push(ids.subarray(begin, begin + length));
@@ -134,21 +146,25 @@ export function truncate(texts: readonly Uint32Array[], truncation: Truncation, 
     const message = `truncation: expected the ${index === 0 ? "first" : "second"} text to be longer than the ${total - room} ids to cut, got ${target.length}`;
     throw new HeddleError("INVALID_ARGUMENT", message);
   }
-  return combined(texts.map((ids, i) => (i === index ? cut(target, left, side, stride) : [ids])));
+  return combined(texts.map((ids, i) => (i === index ? cut(target, left, side, stride) : uncut(ids))));
 }
 
 /**
  * Combines the parts of each text as Hugging Face's library does: the later parts of the first text come first, each with all parts of
  * the second; then the first part of the first text with the later ones of the second.
  */
-function combined([firsts, seconds]: readonly Uint32Array[][]): Cut {
-  const [first, ...later] = firsts as [Uint32Array, ...Uint32Array[]];
-  if (!seconds) return { kept: [first], overflowing: () => later.map((part) => [part]) };
-  const overflowing = () => [
-    ...later.flatMap((part) => seconds.map((other) => [part, other])),
-    ...seconds.slice(1).map((other) => [first, other]),
-  ];
-  return { kept: [first, seconds[0]!], overflowing };
+function combined([first, second]: readonly Split[]): Cut {
+  const { kept, parts } = first!;
+  const later = () => parts().slice(1);
+  if (!second) return { kept: [kept], overflowing: () => later().map((part) => [part]) };
+  const overflowing = () => {
+    const others = second.parts();
+    return [
+      ...later().flatMap((part) => others.map((other) => [part, other])),
+      ...others.slice(1).map((other) => [kept, other]),
+    ];
+  };
+  return { kept: [kept, second.kept], overflowing };
 }
 
 /** Returns how many ids of each of two texts are kept. */

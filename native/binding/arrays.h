@@ -1,5 +1,5 @@
-// Allocates memory that JavaScript owns. It calls JavaScript's constructors, which throw if memory is short. Node-API
-// would end the process.
+// Allocates memory that JavaScript owns. Buffers of more than 1 MiB are allocated with JavaScript's constructor, which
+// throws if memory is short. Node-API would end the process.
 #pragma once
 #include <napi.h>
 

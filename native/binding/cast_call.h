@@ -1,5 +1,5 @@
-// One call of JavaScript's NativeLane.cast. It converts elements of a file or an array to another type and order, and
-// writes them to a tensor or an array.
+// One call of JavaScript's NativeLane.cast. It converts elements of a file or an array to another type and memory
+// layout, and writes them to a tensor or an array.
 #pragma once
 #include <napi.h>
 
@@ -13,11 +13,11 @@ namespace heddle {
 
 class CastCall {
  public:
-  // Reads cast(source, offset, from, to, addend, count, target, at, how). Converts `count` elements of type `from` at
-  // byte `offset` of a MappedFile or an array to elements of type `to` at byte `at` of a NativeTensor or an
-  // ArrayBuffer. `how` describes the source:
-  //   { sizes, strides, start, first, elements }: a strided view of up to four dimensions; converts `count` of its
-  // elements from index `first` on;
+  // Reads cast(source, offset, from, to, addend, count, target, at, how). Converts `count` elements from type `from` to
+  // type `to`. They begin at byte `offset` of `source`, a MappedFile or an array. The results begin at byte `at` of
+  // `target`, a NativeTensor or an ArrayBuffer. `how` describes the source:
+  //   { sizes, strides, start, first, elements }: a strided view of up to four dimensions, of which `count` elements
+  // from index `first` on are converted;
   //   { columns, scales }: 8-bit floats with `columns` per row and one scale per block (Float32Array, copied); or
   //   { scaleSource, scaleOffset }: MXFP4 with separate scales.
   // Appends the arrays to `keep`. Other code must not use them until the call is done.

@@ -12,7 +12,7 @@
 namespace heddle {
 namespace {
 
-// Bytes that a thread reads at once. They fit into L2, where the checksum then finds them.
+// Number of bytes that a thread reads at once. They fit into L2, so the checksum reads them from there.
 constexpr size_t piece = 1 << 18;
 
 }  // namespace

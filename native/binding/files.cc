@@ -15,7 +15,8 @@
 namespace heddle {
 namespace {
 
-// Methods check the tag. A method that is called on another object (`MappedFile.prototype.bytes.call({})`) throws.
+// Methods check the tag. A method throws if its `this` is an object of another class
+// (`MappedFile.prototype.bytes.call({})`).
 constexpr napi_type_tag mapped_file_tag = {0x6f1d6b0b5c2f4e8aULL, 0x9a7c31e5d0b84f26ULL};
 constexpr double max_exact = 9007199254740991.0;  // 2^53 - 1
 
@@ -57,7 +58,8 @@ Napi::Value cast_binding(const Napi::CallbackInfo& info) {
   });
 }
 
-// blockTypes() -> [{ name, elements, bytes, writable }], numbered after u8. lib/graph/dtype.ts must have the same list.
+// blockTypes() -> [{ name, elements, bytes, writable }], in the order of the type numbers after u8. lib/graph/dtype.ts
+// must have the same list.
 Napi::Value block_types_binding(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     Napi::Array list = Napi::Array::New(info.Env());

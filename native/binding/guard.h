@@ -8,8 +8,7 @@
 
 namespace heddle {
 
-// An exception as (code of lib/core/errors.ts, message). Made from any exception, including those not derived from
-// std::exception.
+// The code (of lib/core/errors.ts) and the message of an exception. The exception may have any type.
 struct Failure {
   const char* code;  // a string literal
   std::string message;

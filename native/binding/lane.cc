@@ -18,15 +18,11 @@ namespace heddle {
 const napi_type_tag LaneHandle::tag = {0x6865646a4c616e65ULL, 0x0000000000000002ULL};
 const napi_type_tag AbortFlagHandle::tag = {0x6865646a41626f72ULL, 0x7400000000000003ULL};
 
-namespace {
-
 void check_place(const Storage& tensor, const Lane& lane, const char* what) {
   if (tensor.accelerator() && tensor.accelerator() != lane.accelerator().get())
     throw invalid_argument(std::string(what) + ": expected the lane of the tensor's device, got another");
   tensor.check();
 }
-
-}  // namespace
 
 struct LaneHandle::Pending {
   Napi::Promise::Deferred deferred;
@@ -42,7 +38,9 @@ Napi::Function LaneHandle::define(Napi::Env env) {
           InstanceMethod<&LaneHandle::copy>("copy"), InstanceMethod<&LaneHandle::cast>("cast"),
           InstanceMethod<&LaneHandle::quantise_fp8>("quantiseFp8"), InstanceMethod<&LaneHandle::crc32c>("crc32c"),
           InstanceMethod<&LaneHandle::settle>("settle"), InstanceMethod<&LaneHandle::join>("join"),
-          InstanceMethod<&LaneHandle::all_reduce>("allReduce"), InstanceMethod<&LaneHandle::run>("run"),
+          InstanceMethod<&LaneHandle::all_reduce>("allReduce"),
+          InstanceMethod<&LaneHandle::reduce_scatter>("reduceScatter"),
+          InstanceMethod<&LaneHandle::all_gather>("allGather"), InstanceMethod<&LaneHandle::run>("run"),
           InstanceMethod<&LaneHandle::variants>("variants"), InstanceMethod<&LaneHandle::choose>("choose"),
           InstanceAccessor<&LaneHandle::arena_bytes>("arenaBytes")});
 }
@@ -210,8 +208,8 @@ Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
   });
 }
 
-// copy(from, to, times): copies all of `from` to the beginning of `to`, a tensor of this lane. Resolves with a buffer
-// of one double, the seconds that the device took.
+// copy(from, to, times): copies all of `from` to the beginning of `to`, a tensor of this lane, `times` times. Resolves
+// with a buffer of one double, the seconds that all copies took.
 Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::shared_ptr<Storage> from = unwrap<TensorHandle>(info[0], "from").storage();
@@ -344,42 +342,6 @@ Napi::Value LaneHandle::choose(const Napi::CallbackInfo& info) {
     }
     if (const std::shared_ptr<Accelerator> device = accelerator()) device->choose_variants(std::move(choices));
     return info.Env().Undefined();
-  });
-}
-
-// allReduce(tensors): adds up f32 tensors over all ranks. allReduce(numbers): adds up a Float64Array over all ranks, in
-// place.
-Napi::Value LaneHandle::all_reduce(const Napi::CallbackInfo& info) {
-  return guard(info, [&] {
-    if (!info[0].IsArray()) {
-      const ByteView numbers = byte_view(info[0], "numbers");
-      return post(info.Env(), [=](Lane& lane) {
-        Collective& all = lane.collective();
-        std::shared_ptr<Storage> there = Storage::allocate(numbers.bytes, lane.accelerator());
-        if (!numbers.bytes) return;
-        lane.accelerator()->upload(there->data(), numbers.data, numbers.bytes);
-        all.all_reduce_f64(there->data(), numbers.bytes / sizeof(double));
-        lane.accelerator()->download(numbers.data, there->data(), numbers.bytes);
-      }, info[0], {});
-    }
-    Napi::Array list = info[0].As<Napi::Array>();
-    std::vector<std::shared_ptr<Storage>> tensors;
-    for (uint32_t i = 0; i < list.Length(); ++i) {
-      tensors.push_back(unwrap<TensorHandle>(list.Get(i), "tensor").storage());
-      if (!tensors.back()->writable())
-        throw invalid_argument("allReduce: expected a writable tensor, got one mapped from a file");
-    }
-    return post(info.Env(), [=](Lane& lane) {
-      Collective& all = lane.collective();
-      for (const auto& t : tensors) {
-        check_place(*t, lane, "allReduce");
-        if (!t->accelerator())
-          throw invalid_argument("allReduce: expected tensors of " + lane.accelerator()->name() + ", got one of cpu");
-      }
-      for (const auto& t : tensors)
-        if (t->bytes()) all.all_reduce_f32(t->data(), t->bytes() / sizeof(float));
-      lane.accelerator()->wait();
-    }, info.Env().Undefined(), {});
   });
 }
 

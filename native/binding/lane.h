@@ -1,4 +1,5 @@
-// The JavaScript handle of a lane. Every call returns a promise, which the lane's thread settles.
+// The JavaScript handle of a lane. A call that queues work returns a promise. It settles on the JavaScript thread after
+// the lane's thread has done the work.
 #pragma once
 #include <napi.h>
 
@@ -13,11 +14,15 @@
 
 namespace heddle {
 
+// Throws unless a tensor is the CPU's or the lane's, and complete. `what` names the call.
+void check_place(const Storage& tensor, const Lane& lane, const char* what);
+
 // class NativeLane { constructor(threads, cudaDevice?, allowTf32?); variants(m, n, k, a, b, c, layout);
 // choose(choices); read(tensor, offset, bytes); write(tensor, offset, bytes, lent?); copy(from, to, times); settle();
-// join(id, rank, size); allReduce(tensors); arenaBytes; cast(source, offset, from, to, addend, count, target, at, how):
-// see CastCall; quantiseFp8(numbers, rows, columns): see Fp8Call; crc32c(source, offset, bytes, before): see
-// DigestCall; run(executable, symbols, inputs, outputs, flag, late, count, each, feed): see RunSeries }
+// join(id, rank, size); allReduce(tensors | numbers); reduceScatter(tensorsByRank, type); allGather(tensorsByRank);
+// arenaBytes; cast(source, offset, from, to, addend, count, target, at, how): see CastCall; quantiseFp8(numbers, rows,
+// columns): see Fp8Call; crc32c(source, offset, bytes, before): see DigestCall; run(executable, symbols, inputs,
+// outputs, flag, late, count, each, feed): see RunSeries }
 class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
  public:
   static const napi_type_tag tag;
@@ -38,7 +43,10 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
   Napi::Value crc32c(const Napi::CallbackInfo& info);
   Napi::Value settle(const Napi::CallbackInfo& info);
   Napi::Value join(const Napi::CallbackInfo& info);
+  // lane_collectives.cc
   Napi::Value all_reduce(const Napi::CallbackInfo& info);
+  Napi::Value reduce_scatter(const Napi::CallbackInfo& info);
+  Napi::Value all_gather(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
   Napi::Value arena_bytes(const Napi::CallbackInfo& info);
@@ -57,7 +65,7 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
   std::unordered_set<Pending*> pending_;  // JavaScript thread only
 };
 
-// class AbortFlag { abort() }: runs check it between nodes and within long ones.
+// class AbortFlag { abort() }: runs check the flag between nodes and within long nodes.
 class AbortFlagHandle : public Napi::ObjectWrap<AbortFlagHandle> {
  public:
   static const napi_type_tag tag;

@@ -176,7 +176,7 @@ ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : ObjectWrap(
     std::vector<std::shared_ptr<Storage>> tensors;
     for (uint32_t i = 0; i < list.Length(); ++i)
       tensors.push_back(unwrap<TensorHandle>(list.Get(i), "tensor").storage());
-    // The lane that the executable will run on. Without one it runs on any CPU lane.
+    // The executable runs on this lane. Without a lane, it runs on any lane of the CPU.
     std::shared_ptr<Accelerator> accelerator;
     if (info.Length() > 2 && !info[2].IsUndefined()) accelerator = unwrap<LaneHandle>(info[2], "lane").accelerator();
     executable_ = std::make_shared<Executable>(std::move(program), std::move(tensors), std::move(accelerator));

@@ -8,7 +8,8 @@
 
 namespace heddle {
 
-// class NativeProgram { constructor(description) }: see ProgramDescription in lib/binding/graph.ts.
+// class NativeProgram { constructor(description); readonly arenaBytes }: see ProgramDescription in
+// lib/binding/graph.ts.
 class ProgramHandle : public Napi::ObjectWrap<ProgramHandle> {
  public:
   static const napi_type_tag tag;

@@ -20,17 +20,17 @@ std::vector<size_t> indices(const Napi::Value& value, const char* name, size_t e
   for (uint32_t i = 0; i < list.Length(); ++i) {
     result.push_back(static_cast<size_t>(integer(list.Get(i), name)));
     if (result.back() >= end)
-      throw invalid_argument(std::string("run: expected ") + name + " below " + std::to_string(end) + ", got " +
-                             std::to_string(result.back()));
+      throw invalid_argument(std::string("run: ") + name + ": expected indices below " + std::to_string(end) +
+                             ", got " + std::to_string(result.back()));
   }
   return result;
 }
 
-// Returns the bytes of one run, if `bytes` holds `count` runs.
+// Returns the bytes of one run, given the bytes of `count` runs. Throws if the runs would differ in size.
 size_t share(size_t bytes, size_t count, const char* what) {
   if (bytes % count)
-    throw shape_mismatch(std::string("run: expected ") + what + " of " + std::to_string(count) + " runs, got " +
-                         std::to_string(bytes) + " bytes");
+    throw shape_mismatch(std::string("run: expected ") + what + " with equal parts for " + std::to_string(count) +
+                         " runs, got " + std::to_string(bytes) + " bytes");
   return bytes / count;
 }
 
@@ -59,20 +59,25 @@ RunSeries::RunSeries(const Napi::CallbackInfo& info, std::vector<Napi::Value>& k
   for (const size_t i : indices(info[5], "late", inputs.Length())) {
     if (among(each, i))
       throw invalid_argument(
-          "run: expected a late input to be the same for all runs, or fed, got one with data for each");
+          "run: late and series.each: expected different inputs, got input " + std::to_string(i) + " in both");
     keep.push_back(inputs.Get(static_cast<uint32_t>(i)));
     late_.push_back({i, byte_view(keep.back(), "input")});
   }
   const std::vector<size_t> feed =
       count_ > 1 ? indices(info[8], "feed", std::max(inputs.Length(), outputs.Length())) : std::vector<size_t>{};
   for (size_t i = 0; i + 1 < feed.size(); i += 2) {
-    if (among(each, feed[i]))
+    const size_t to = feed[i], from = feed[i + 1];
+    if (among(each, to))
       throw invalid_argument(
-          "run: expected a fed input to have data for the first run alone, got one with data for each");
-    if (feed[i] >= arguments_.inputs.size() || feed[i + 1] >= arguments_.outputs.size() ||
-        arguments_.inputs[feed[i]].size() != arguments_.outputs[feed[i + 1]].bytes)
-      throw shape_mismatch("run: expected an output of as many bytes as the input that takes it, got another");
-    feed_.push_back({feed[i], feed[i + 1]});
+          "run: series.feed and series.each: expected different inputs, got input " + std::to_string(to) + " in both");
+    if (to >= arguments_.inputs.size() || from >= arguments_.outputs.size())
+      throw shape_mismatch("run: feed: expected indices of an input and an output, got " + std::to_string(to) +
+                           " and " + std::to_string(from));
+    if (arguments_.inputs[to].size() != arguments_.outputs[from].bytes)
+      throw shape_mismatch("run: series.feed: expected an output of " + std::to_string(arguments_.inputs[to].size()) +
+                           " bytes for input " + std::to_string(to) + ", got " +
+                           std::to_string(arguments_.outputs[from].bytes) + " bytes");
+    feed_.push_back({to, from});
   }
   executable_->validate(arguments_);
 }

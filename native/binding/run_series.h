@@ -14,8 +14,8 @@ namespace heddle {
 
 class RunSeries {
  public:
-  // Reads run(executable, symbols, inputs, outputs, flag, late, count, each, feed). Appends values that must live until
-  // the series has run to `keep`. Throws if the arguments do not fit the program.
+  // Reads run(executable, symbols, inputs, outputs, flag, late, count, each, feed). Appends to `keep` the values that
+  // must live until the series has run. Throws if the arguments do not fit the program.
   RunSeries(const Napi::CallbackInfo& info, std::vector<Napi::Value>& keep);
   // Runs on the lane's thread. Throws ABORTED if the flag is set.
   void run(Lane& lane);
@@ -39,7 +39,7 @@ class RunSeries {
   void read_inputs(const Napi::Array& list, const std::vector<size_t>& each);
 
   std::shared_ptr<Executable> executable_;
-  RunArguments arguments_;  // of one run
+  RunArguments arguments_;  // arguments of one run
   size_t count_ = 1;
   std::vector<Each> each_;
   std::vector<Late> late_;

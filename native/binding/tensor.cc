@@ -20,7 +20,8 @@ Napi::Function TensorHandle::define(Napi::Env env) {
 
 namespace {
 
-// Reads { rowBytes, order: Int32Array } of a matrix of `bytes` bytes. Undefined: keeps the order.
+// Reads { rowBytes, order: Int32Array } of a matrix of `bytes` bytes. If `value` is undefined, the order stays as it
+// is.
 RowOrder row_order(const Napi::Value& value, size_t bytes) {
   RowOrder rows;
   if (!value.IsObject()) return rows;
@@ -59,6 +60,16 @@ TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
       if (!from.file_) throw invalid_argument("tensor: expected a tensor that maps a file, got a copy");
       storage_ =
           unwrap<LaneHandle>(info[1], "lane").copy_of(from.file_, from.file_offset_, bytes, row_order(info[2], bytes));
+      return;
+    }
+    if (info[1].IsNumber() && info[2].IsNumber() && is_a<TensorHandle>(info[0])) {  // a part of another tensor
+      const std::shared_ptr<Storage> whole = unwrap<TensorHandle>(info[0], "tensor").storage();
+      const size_t offset = static_cast<size_t>(integer(info[1], "offset")),
+                   bytes = static_cast<size_t>(integer(info[2], "bytes"));
+      if (offset > whole->bytes() || bytes > whole->bytes() - offset)
+        throw invalid_argument("tensor: expected a part of " + std::to_string(whole->bytes()) + " bytes, got " +
+                               std::to_string(bytes) + " at " + std::to_string(offset));
+      storage_ = Storage::part(whole, offset, bytes);
       return;
     }
     std::shared_ptr<Mapping> mapping = MappedFile::mapping(info[0]);

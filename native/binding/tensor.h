@@ -10,7 +10,7 @@
 namespace heddle {
 
 // class NativeTensor { constructor(bytes, lane?) | constructor(mappedFile, offset, bytes, lane?, rows?) |
-// constructor(mappedTensor, lane, rows); bytes; dispose() }
+// constructor(mappedTensor, lane, rows) | constructor(tensor, offset, bytes); bytes; dispose() }
 class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
  public:
   static const napi_type_tag tag;

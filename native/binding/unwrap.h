@@ -1,8 +1,9 @@
-// Checks the type tag of handles that JavaScript passes back. A method that is called on another object therefore
-// throws.
+// Converts JavaScript values to native handles, integers and bytes. A handle is recognized by its type tag. A method
+// therefore throws if its `this` is an object of another class.
 #pragma once
 #include <napi.h>
 
+#include <cstdio>
 #include <string>
 
 #include "core/error.h"
@@ -10,20 +11,23 @@
 namespace heddle {
 
 // T is an ObjectWrap with `static const napi_type_tag tag` and `static constexpr const char* class_name`.
+template <class T> bool is_a(const Napi::Value& value) {
+  return value.IsObject() && value.As<Napi::Object>().CheckTypeTag(&T::tag);
+}
 template <class T> T& unwrap(const Napi::Value& value, const char* name) {
-  if (value.IsObject()) {
-    Napi::Object object = value.As<Napi::Object>();
-    if (object.CheckTypeTag(&T::tag)) return *Napi::ObjectWrap<T>::Unwrap(object);
-  }
+  if (is_a<T>(value)) return *Napi::ObjectWrap<T>::Unwrap(value.As<Napi::Object>());
   throw invalid_argument(std::string(name) + ": expected a " + T::class_name + ", got another value");
 }
 
-// Returns an integer within [0, most]. Throws for fractions and numbers that a double cannot hold exactly.
+// Returns an integer within [0, most]. Throws for other numbers and other types.
 inline int64_t integer(const Napi::Value& value, const char* name, double most = 9007199254740991.0) {
   const double d = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
-  if (!(d >= 0 && d <= most) || d != static_cast<double>(static_cast<int64_t>(d)))
-    throw invalid_argument(std::string(name) + ": expected an integer of 0 or more, got " +
-                           (value.IsNumber() ? std::to_string(d) : std::string("another type")));
+  if (!(d >= 0 && d <= most) || d != static_cast<double>(static_cast<int64_t>(d))) {
+    char got[32] = "another type";
+    if (value.IsNumber()) std::snprintf(got, sizeof got, "%.16g", d);
+    throw invalid_argument(std::string(name) + ": expected an integer from 0 to " +
+                           std::to_string(static_cast<int64_t>(most)) + ", got " + got);
+  }
   return static_cast<int64_t>(d);
 }
 

@@ -4,8 +4,7 @@
 
 namespace heddle {
 
-// Returns the CPUs that this process may run on, in order. Empty if unknown, or if the system does not
-// pin threads.
+// Returns the CPUs that this process may run on, in order. Empty if unknown, or if the system does not pin threads.
 const std::vector<int>& allowed_cpus();
 
 // Returns the number of compute threads to use, at least one: the CPUs of the process, or fewer if a control group

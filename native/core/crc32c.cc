@@ -21,7 +21,7 @@ uint32_t product(uint32_t a, uint32_t b) {
   return sum;
 }
 
-// Returns x^(8 bytes): multiplying a checksum by it appends `bytes` zero bytes.
+// Returns x^(8 * bytes). The product with a checksum is the checksum after `bytes` more zero bytes.
 uint32_t x_to_bytes(size_t bytes) {
   uint32_t power = one;
   for (uint32_t square = x_to_8; bytes; bytes >>= 1, square = product(square, square))
@@ -35,7 +35,7 @@ uint64_t word_at(const uint8_t* p) {
   return word;
 }
 
-// at[k][v]: the checksum of byte v followed by k zeros.
+// at[k][v] is the checksum of byte v followed by k zero bytes.
 struct ByteTables {
   uint32_t at[8][256];
   ByteTables() {
@@ -81,8 +81,8 @@ class Shift {
   uint32_t at_[4][256];
 };
 
-// The CRC instruction has a latency of three cycles and a throughput of one per cycle. Three independent streams fill
-// it; Shift then joins their checksums.
+// The CRC instruction has a latency of three cycles and a throughput of one per cycle. Three independent streams reach
+// that throughput. Shift then joins their checksums.
 template <class Instruction> uint32_t by_instruction(uint32_t before, const void* data, size_t bytes) {
   constexpr size_t stream = 2048;
   static const Shift& behind = *new Shift(stream);

@@ -42,6 +42,7 @@ std::shared_ptr<Storage> Storage::packed(const char* layout) const {
 }
 
 void Storage::forget_packed() {
+  if (whole_) whole_->forget_packed();
   std::lock_guard<std::mutex> lock(packed_mutex_);
   packed_layout_.clear(), packed_ = nullptr;
   partly_packed_ = {nullptr, 0, partly_packed_.version + 1};
@@ -65,12 +66,18 @@ void Storage::end_packing(const char* layout, PartlyPacked made, bool whole) {
   else partly_packed_ = std::move(made);
 }
 
+std::shared_ptr<Storage> Storage::part(std::shared_ptr<Storage> whole, size_t offset, size_t bytes) {
+  std::shared_ptr<Storage> made(new Storage(whole->data_ + offset, bytes, whole->owner_, whole->accelerator_));
+  made->whole_ = std::move(whole);
+  return made;
+}
+
 void Storage::release_pages() const {
   if (owner_) release_file_pages(data_, bytes_);  // only pages of a file can be read again
 }
 
 Storage::~Storage() {
-  if (owner_) return;
+  if (owner_ || whole_) return;
   if (accelerator_) {
     accelerator_->release(data_);
     return;

@@ -15,25 +15,28 @@ namespace heddle {
 // Bytes that a tensor or an arena owns, or that it borrows from a mapped file through `owner`.
 class Storage {
  public:
-  // Allocates memory that the system zeroes lazily, on `accelerator` if given. Throws OUT_OF_MEMORY. Requests large
-  // pages for all of it, unless the caller does so part by part with want_large_pages.
+  // Allocates memory that the system zeroes lazily, on `accelerator` if given. Throws OUT_OF_MEMORY. With
+  // `large_pages`, requests large pages for CPU memory of 4 MiB or more. Without it, the caller can request them part
+  // by part with want_large_pages.
   static std::shared_ptr<Storage> allocate(
       size_t bytes, std::shared_ptr<Accelerator> accelerator = nullptr, bool large_pages = true);
   void want_large_pages(size_t offset, size_t bytes) const;
   // Asks the system to map these pages at once, because they are about to be written. Page faults would cost more.
   void populate(size_t offset, size_t bytes) const;
   static std::shared_ptr<Storage> borrow(void* data, size_t bytes, std::shared_ptr<void> owner);  // read-only
+  // Returns a part of a storage, which stays allocated meanwhile. The part is writable if the whole is.
+  static std::shared_ptr<Storage> part(std::shared_ptr<Storage> whole, size_t offset, size_t bytes);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
   unsigned char* data() const { return data_; }
   size_t bytes() const { return bytes_; }
-  bool writable() const { return !owner_ && !read_only_; }
+  bool writable() const { return whole_ ? whole_->writable() : !owner_ && !read_only_; }
   Accelerator* accelerator() const { return accelerator_.get(); }  // null: the CPU's memory
 
-  // Returns the packed form of these weights (Packing), which all programs share, or null. Whoever writes to the
-  // storage must drop it.
+  // Returns the packed form of these weights (Packing), which all programs share, or null. Code that writes to the
+  // storage must call forget_packed() first.
   std::shared_ptr<Storage> packed(const char* layout) const;
   void forget_packed();
   // An incomplete packed form: runs have packed some of its parts. Only one run at a time may hold it.
@@ -42,9 +45,10 @@ class Storage {
     int64_t parts = 0;              // number of packed parts, from the first on
     uint64_t version = 0;           // changes when the tensor is written
   };
-  // Returns false if the form is complete, or if another run is packing it.
+  // Begins or continues packing. `from` receives the parts packed so far. Returns false if the form is complete, or if
+  // another run is packing it.
   bool begin_packing(const char* layout, PartlyPacked& from);
-  // Drops the parts if the tensor has been written in the meantime.
+  // Stores the packed parts. `whole`: the form is complete. Drops the parts if the tensor has been written meanwhile.
   void end_packing(const char* layout, PartlyPacked made, bool whole);
   // Whether a run of a program has read all of the tensor. Such a run may have packed it as well.
   bool was_streamed() const { return was_streamed_.load(std::memory_order_relaxed); }
@@ -52,11 +56,12 @@ class Storage {
   // Returns the pages of a mapped file to the system, which reads them again when they are touched.
   void release_pages() const;
 
-  // Marks a copy of a file on a device: read-only like the file. If copying failed, fail() makes it unusable. Lane
-  // thread only.
+  // Marks a copy of a file as read-only, like the file. Call it before other threads use the copy.
   void make_read_only() { read_only_ = true; }
+  // Stores the error of a failed copy, which check() then throws. Lane thread only.
   void fail(std::exception_ptr failure) { failure_ = failure; }
   void check() const {
+    if (whole_) whole_->check();
     if (failure_) std::rethrow_exception(failure_);
   }
   // Throws IO if bytes of the mapped file have been lost since it was mapped. Call it after using the bytes.
@@ -69,6 +74,7 @@ class Storage {
   unsigned char* data_;
   size_t bytes_;
   std::shared_ptr<void> owner_;
+  std::shared_ptr<Storage> whole_;  // of which this is a part
   std::shared_ptr<Accelerator> accelerator_;
   bool read_only_ = false;
   std::atomic<bool> was_streamed_{false};

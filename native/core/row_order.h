@@ -1,4 +1,5 @@
-// Reads a matrix of a file whose rows are in another order than kernels need, such as GGUF's q and k weights.
+// Reads a matrix of a file and reorders its rows, because kernels need another order. Examples are GGUF's q and k
+// weights.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -37,7 +37,7 @@ struct X86Features {
     Registers(unsigned leaf, unsigned subleaf) { __get_cpuid_count(leaf, subleaf, &eax, &ebx, &ecx, &edx); }
   };
   static bool bit(unsigned word, int number) { return word >> number & 1; }
-  // Returns the low half of XCR0. Its bits tell which registers the system saves.
+  // Returns the low half of XCR0. Its bits show which registers the system saves.
   static unsigned saved_registers() {
     unsigned low, high;
     asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));

@@ -128,7 +128,7 @@ struct AtNamed {
   uint32_t phase;
 };
 
-// Arrival of a whole warp, computed by its last lane.
+// Arrives for a whole warp. The last of its lanes to arrive calls it.
 void arrive_named(void** lanes, uint32_t) {
   AtNamed& first = *static_cast<AtNamed*>(lanes[0]);
   Asynchronous& s = asynchronous_state();

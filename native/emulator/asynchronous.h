@@ -32,13 +32,13 @@ void fence_async();  // fence.proxy.async
 void arrive(void* barrier, uint32_t expected_bytes, int line);
 void wait_barrier(void* barrier, uint32_t parity, int line);  // waits until the phase of that parity is complete
 
-// bar.sync, or bar.arrive if `wait` is false, on barrier 1 to 15 of the block with this number of threads.
+// Runs bar.sync, or bar.arrive if `wait` is false, on the block's barrier `number` (1 to 15) for `threads` threads.
 void named_barrier(int number, int threads, bool wait, int line);
 
 // Copies contiguous bytes from global memory to a shared address that is a multiple of 128.
 void copy_bytes(void* to, const void* from, uint32_t bytes, void* barrier, int line);
-// Copies the box that starts at the coordinates `at` (`rank` of them, innermost first). `map` comes from
-// cuTensorMapEncodeTiled.
+// Copies the box that starts at the coordinates `at`. These are `rank` numbers, innermost dimension first. `map` comes
+// from cuTensorMapEncodeTiled.
 void copy_box(void* to, const void* map, uint32_t rank, const int32_t* at, void* barrier, int line);
 
 // cp.async.bulk and cp.reduce.async.bulk .add.f32 from shared to global memory, in groups of the running thread. The
@@ -60,17 +60,18 @@ struct WarpgroupProduct {
   bool a_transposed, b_transposed;  // MN-major
   bool add;
   const uint32_t* left = nullptr;  // if set, a is in four registers per lane instead of shared memory
-  bool e4m3 = false;               // instead of bf16; both operands are then K-major
+  bool e4m3 = false;               // whether the operands are e4m3 and K-major; otherwise they are bf16
 };
 void warpgroup_fence(int line);
 void warpgroup_product(const WarpgroupProduct& lane, int line);
 void warpgroup_commit(int line);
 void warpgroup_wait(int pending, int line);
 
-// setmaxnreg. Taking registers waits until other warps of the block have released enough.
+// Runs setmaxnreg.inc if `take` is set, and setmaxnreg.dec otherwise. inc waits until other warps of the block have
+// released enough registers.
 void set_registers(int registers, bool take, int line);
 
-// offset in shared memory, as descriptors use it; fatal for other addresses
+// Returns the offset in shared memory, as descriptors use it. Fatal for addresses outside shared memory.
 uintptr_t shared_address(const void* data);
 
 }  // namespace emulator

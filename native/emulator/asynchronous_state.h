@@ -30,8 +30,8 @@ struct Barrier {
   int64_t bytes = 0;   // expected bytes minus those that have arrived
   uint32_t phase = 0;  // the first incomplete phase
   Clock arriving, completed;
-  int owner;  // the warp that initialized it, and the warp's time then
-  uint32_t since;
+  int owner;       // the warp that initialized the barrier
+  uint32_t since;  // the owner's time at the initialization
   bool fenced = false;
   std::vector<int> waiting;
 };
@@ -113,8 +113,8 @@ struct Asynchronous {
 // The state of the running block.
 Asynchronous& asynchronous_state();
 
-// Completes all committed bulk writes at the block's end. Describes those that are uncommitted or unread, or returns
-// "".
+// Completes all committed bulk writes at the block's end. Returns a description if a write is uncommitted or its source
+// unread, and "" otherwise.
 std::string drain_writes();
 
 inline int warp_of(int thread) { return thread / warp_lanes; }

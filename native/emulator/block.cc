@@ -54,8 +54,7 @@ void read_options() {
 
 int index_of(const Thread& t) { return static_cast<int>(&t - block().thread.data()); }
 
-// Selects the next runnable thread as the current one. Returns null if no thread is runnable, or if the block has
-// failed.
+// Makes the next runnable thread the current thread. Returns null if no thread is runnable, or if the block has failed.
 Thread* next_thread() {
   Block& b = block();
   if (!b.failure.empty() || b.next == b.ready.size()) return nullptr;
@@ -155,6 +154,8 @@ void run_block(Dim3 position) {
 }
 
 }  // namespace
+
+void wait_for_grid() { std::lock_guard<std::mutex> lock(one_grid_at_a_time()); }
 
 void run_grid(
     const char* kernel, Dim3 grid, Dim3 size, size_t dynamic_shared_bytes, const std::function<void()>& body) {
@@ -259,7 +260,7 @@ void collective(uint32_t mask, const char* name, int line, void* operands, Compu
 }
 
 const Epoch* current_epoch() {
-  if (!the_block) return nullptr;  // called from static initializers of instrumented files
+  if (!the_block) return nullptr;  // a static initializer of an instrumented file is running
   Thread* t = the_block->current;
   if (!t) return nullptr;
   t->epoch.time = warp_time();

@@ -115,6 +115,11 @@ uint32_t atomic_add(uint32_t* at, uint32_t value) {
   *at = old + value;
   return old;
 }
+uint64_t atomic_add(uint64_t* at, uint64_t value) {
+  const uint64_t before = *at;
+  *at += value;
+  return before;
+}
 
 }  // namespace emulator
 }  // namespace heddle

@@ -63,7 +63,7 @@ void wait_writes(int pending, bool read_only, int line) {
   const auto unread = [](const std::vector<BulkWrite>& group) {
     return std::any_of(group.begin(), group.end(), [](const BulkWrite& write) { return !write.read; });
   };
-  // Lets other threads run before the sources are read, as the copy engine takes time. This exposes threads that
+  // Lets other threads run before the sources are read, because the copy engine takes time. This exposes threads that
   // overwrite a source too early.
   if (std::any_of(w.committed.begin(), w.committed.begin() + static_cast<std::ptrdiff_t>(done), unread)) {
     asynchronous_state().waiting_for_writes.push_back(running_thread());

@@ -30,6 +30,9 @@ extern Dim3 thread_index, block_index, block_size, grid_size;
 // Runs a whole launch. Throws heddle::Error INTERNAL on any fatal error.
 void run_grid(const char* kernel, Dim3 grid, Dim3 block, size_t dynamic_shared, const std::function<void()>& body);
 
+// Waits for the launch that another thread runs.
+void wait_for_grid();
+
 // ---- called by running threads
 
 [[noreturn]] void fatal(const std::string& message);
@@ -56,6 +59,7 @@ void wait_copies(int pending);  // waits until at most `pending` of this thread'
 uint32_t atomic_cas(uint32_t* at, uint32_t expected, uint32_t value);
 float atomic_add(float* at, float value);
 uint32_t atomic_add(uint32_t* at, uint32_t value);
+uint64_t atomic_add(uint64_t* at, uint64_t value);
 
 // ---- memory
 

@@ -15,7 +15,7 @@ void wake(int thread);
 bool completes_immediately();         // whether an asynchronous unit acts at once: always, never, or at random
 size_t random_below(size_t choices);  // a random number below `choices`, or 0 unless the order is random
 bool is_random();                     // whether the order is random
-// Returns the offset in the block's shared memory, as descriptors use it. Fatal for other addresses.
+// Returns the offset in the block's shared memory, as descriptors use it. Fatal for addresses outside shared memory.
 uintptr_t shared_address(const void* data);
 char* shared_data(uintptr_t address);
 size_t shared_capacity();  // per block on the current device

@@ -8,7 +8,7 @@
 namespace heddle {
 namespace emulator {
 
-// Saves callee-saved registers only. The compiler saves the others around the call.
+// Saves callee-saved registers only. The compiler saves all other registers around the call.
 #if defined(__x86_64__)
 asm(R"(
 .text

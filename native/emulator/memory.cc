@@ -100,7 +100,7 @@ bool in_device(uintptr_t address) {
   }
   const auto after = a.found.upper_bound(address);
   const uintptr_t limit = after == a.found.end() ? UINTPTR_MAX : after->first;
-  uintptr_t begin = 0, end = 0;  // of the previous allocation
+  uintptr_t begin = 0, end = 0;  // range of the previous allocation
   if (after != a.found.begin()) {
     const auto before = std::prev(after);
     begin = before->first, end = begin + before->second.bytes + tail;

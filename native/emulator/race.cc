@@ -18,7 +18,7 @@ struct Cell {
   int32_t read_warp = -1;  // warp of all readers since the last write, -1 if several
 };
 
-// The access history of four bytes. `parts` has one per byte, once bytes were accessed separately.
+// The access history of four bytes. Once bytes were accessed separately, `parts` has one history per byte.
 struct Word {
   Cell cell;
   std::unique_ptr<std::array<Cell, 4>> parts;
@@ -27,7 +27,7 @@ struct Word {
 constexpr size_t page_bytes = 4096, word_bytes = 4;
 struct Page {
   Word word[page_bytes / word_bytes];
-  uint64_t grid = 0;  // the grid it belongs to; the history of an earlier grid is dropped on the next use
+  uint64_t grid = 0;  // the grid that the history belongs to; the history of an earlier grid is dropped on the next use
 };
 
 struct Shadow {
@@ -117,7 +117,8 @@ void on_read(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
   if (c.written_in_kernel && !ordered(c.write, now)) report("a read after an unordered write", c.write, shared);
   const bool first = c.read.thread < 0 || (c.written_in_kernel && c.read.barriers < c.write.barriers);
   if (first || ordered(c.read, now)) {
-    // Earlier reads are ordered before this one only if they are of the same thread, or a barrier separates them.
+    // Forgets earlier reads only if all are ordered before this read. This holds if they are of one thread or of this
+    // warp, or if a barrier separates them.
     if (first || !c.read_by_many || c.read.barriers < now.barriers || c.read_warp == warp_of(now.thread)) {
       c.read_by_many = false;
       c.read_warp = warp_of(now.thread);

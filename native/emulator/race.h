@@ -4,8 +4,8 @@
 //
 // Happens-before is tracked by epochs (Flanagan & Freund 2009, "FastTrack"), with two counters instead of vector
 // clocks. Accesses of one block are ordered by the __syncthreads() between them, and those of one warp also by
-// __syncwarp(). Blocks are unordered. It reports unordered accesses to one byte if one of them is a write, reads of
-// unwritten shared memory, and any access to the destination of a cp.async that is not waited for.
+// __syncwarp(). Blocks are unordered. The detector reports unordered accesses to one byte if one of them is a write. It
+// also reports reads of unwritten shared memory, and accesses to the destination of a cp.async that is not waited for.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <set>
 #include <vector>
@@ -87,6 +88,21 @@ void enqueue(cudaStream_t stream, Work work) {
   else stream->work.push_back(std::move(work));
 }
 
+namespace {
+constexpr size_t shared_without_attribute = 48 << 10;
+std::mutex limits_mutex;
+std::map<std::pair<const void*, int>, size_t> limits;  // by kernel and device
+}  // namespace
+
+void check_shared(const void* kernel, size_t bytes, const char* name) {
+  std::lock_guard<std::mutex> lock(limits_mutex);
+  const auto found = limits.find({kernel, current});
+  const size_t limit = found == limits.end() ? shared_without_attribute : found->second;
+  if (bytes > limit)
+    throw internal_error(std::string(name) + ": expected at most " + std::to_string(limit) +
+                         " bytes of dynamic shared memory, got " + std::to_string(bytes));
+}
+
 cudaError_t function_attributes(cudaFuncAttributes* a) {
   if (setting() == "old-device") return cudaErrorNoKernelImageForDevice;
   a->binaryVersion = setting() == "sm_90" ? 90 : setting() == "sm_89" ? 89 : 80;
@@ -133,6 +149,13 @@ cudaError_t cudaSetDevice(int device) {
   current = device;
   return cudaSuccess;
 }
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int bytes) {
+  std::lock_guard<std::mutex> lock(limits_mutex);
+  size_t& limit = limits[{kernel, current}];
+  if (static_cast<size_t>(bytes) < limit) return cudaErrorInvalidValue;
+  limit = static_cast<size_t>(bytes);
+  return cudaSuccess;
+}
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 const char* cudaGetErrorString(cudaError_t status) {
   switch (status) {
@@ -156,6 +179,7 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
 }
 cudaError_t cudaFree(void* data) {
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  wait_for_grid();  // cudaFree of CUDA waits for the device
   return !data || release_device(data) ? cudaSuccess : cudaErrorInvalidValue;
 }
 cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
@@ -169,6 +193,7 @@ cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
 }
 cudaError_t cudaFreeHost(void* data) {
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  wait_for_grid();
   std::lock_guard<std::mutex> lock(host_mutex);
   if (!host_memory().erase(data)) return cudaErrorInvalidValue;
   std::free(data);

@@ -78,8 +78,8 @@ void compute(Product& p, int warp) {
   }
 }
 
-// Figure "WGMMA .m64nNk16 register fragment layout for accumulator matrix D". Register r of lane i holds one element:
-// row i / 4 + 8 ((r / 2) % 2) of the warp's 16, column 8 (r / 4) + 2 (i % 4) + r % 2.
+// Figure "WGMMA .m64nNk16 register fragment layout for accumulator matrix D". Register r of lane i holds one element.
+// Its row is i / 4 + 8 ((r / 2) % 2) of the warp's 16. Its column is 8 (r / 4) + 2 (i % 4) + r % 2.
 template <class F> void each_sum(const Product& p, F use) {
   const int n = p.lanes[0].n;
   for (int lane = 0; lane < warp_lanes; ++lane)

@@ -1,4 +1,4 @@
-// Multiplication by a constant and addition of one.
+// y = factor * x + offset, with constant factor and offset.
 #include "ops/check.h"
 #include "ops/reference.h"
 

@@ -1,4 +1,5 @@
-// Copies one tensor's values to another, rounded to its type. Copies of trained weights are updated this way.
+// Copies the values of a tensor to another tensor, rounded to the type of the latter. Copies of trained weights are
+// updated with this op.
 #include "ops/check.h"
 #include "ops/reference.h"
 

@@ -5,8 +5,8 @@
 namespace heddle {
 namespace {
 
-// q (N, H, D), k and v (N, KH, D). N is a multiple of sequenceLength, or one sequence if that is 0. Rows of different
-// sequences do not see each other.
+// q (N, H, D), k and v (N, KH, D). N is a multiple of sequenceLength. If sequenceLength is 0, all rows are one
+// sequence. Rows of different sequences do not see each other.
 void check_operands(const Check& c, Operand q, Operand k, Operand v) {
   c.rank(q, 3), c.dtype(q, activation_types);
   c.positive(q, 1), c.positive(q, 2);
@@ -123,8 +123,8 @@ void attention_backward(const Node& n) {
   store_row(n.out[2], 0, dv);
 }
 
-// do, o (N, H, D), lse (N, H) f32, sinks (H) -> dsinks (H) f32. A sink has a probability and no value vector, so only
-// the mean of the softmax's gradient remains: -sum over rows of p (do . o).
+// do, o (N, H, D), lse (N, H) f32, sinks (H) -> dsinks (H) f32. A sink takes a probability p but has no value vector.
+// Its gradient is therefore the sum over rows of -p * dot(do, o).
 void check_sinks_backward(const Node& n) {
   Check c("attention_sinks_backward", n, 4, 4, 1, 1);
   const Operand dout = c.in(0, "do"), o = c.in(1, "o"), lse = c.in(2, "lse"), sinks = c.in(3, "sinks"),

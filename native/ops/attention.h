@@ -25,7 +25,7 @@ struct AttentionAttributes {
     c.attr("softcap", 0, 1e6);
   }
 
-  // Keys [first, last) that a query at `position` sees of a sequence of `length` keys.
+  // A query at `position` sees keys [first, last) of a sequence of `length` keys.
   int64_t first(int64_t position) const {
     if (window == 0) return 0;
     const int64_t furthest = causal ? position - window + 1 : position - window / 2;

@@ -8,8 +8,9 @@ namespace heddle {
 namespace {
 
 // cache (S, KH, L, D) of f32, bf16 or f16, or (S, KH, L, D + 4) of q8 rows (u8), written in place; x (N, KH, D);
-// segments (G, 4) i32; pages? (S, M) i32, with which the cache is (P, KH, page, D). Position p of a sequence is stored
-// in row p mod L, or in its page. ring: 0, or the sliding window that allows older positions to be overwritten.
+// segments (G, 4) i32; pages? (S, M) i32. With pages, the cache is (P, KH, page, D). Position p of a sequence is stored
+// in row p mod L, or in its page. The attribute `ring` is 0 or the size of the sliding window. With a window, positions
+// that have left it may be overwritten.
 void check_cache_write(const Node& n) {
   Check c("cache_write", n, 3, 4, 0, 0);
   const Operand cache = c.in(0, "cache"), x = c.in(1, "x");

@@ -11,7 +11,7 @@ namespace {
 // Language models put nearly all probability within this distance of the best token. The buckets cover this range
 // first. Tokens beyond it share the last bucket, which is split only when a cut or a draw falls there.
 constexpr float near_range = 12.0f;
-constexpr float weightless = 87.0f;  // exp_negative is 0 from here
+constexpr float weightless = 87.0f;  // exp_negative(x) is 0 for x >= 87
 constexpr int64_t block = 64;
 
 }  // namespace
@@ -82,8 +82,9 @@ void Candidates::add_block(int64_t begin, int64_t count) {
   }
 }
 
-// Spreads all tokens over the full range before the last bucket is cut. This never discards a cut. A cut in an earlier
-// bucket keeps later ones out of the last bucket, and a cut in the last bucket has already widened.
+// If `bucket` is the last, spreads all tokens over the full range and returns true. Returns false if there is nothing
+// to spread. No cut is lost: after a cut in an earlier bucket, the last bucket is never cut. After a cut in the last
+// bucket, the range is already full.
 bool Candidates::widen(int bucket) {
   if (bucket < bucket_count - 1 || range_ == full_range_) return false;
   spread(full_range_);

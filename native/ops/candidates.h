@@ -8,8 +8,8 @@ namespace heddle {
 
 class Candidates {
  public:
-  // Makes all n tokens candidates. Logits are divided by temperature > 0. `largest` and `smallest` bound the finite
-  // ones. The logits must outlive the draw.
+  // Makes all n tokens candidates. Logits are divided by temperature > 0. `largest` and `smallest` are the bounds of
+  // the finite logits. The logits must stay valid until the draw.
   void reset(const float* logits, int64_t n, float largest, float smallest, float temperature);
 
   // The sum of exp((logit - largest) / temperature) over the remaining candidates.
@@ -18,9 +18,10 @@ class Candidates {
   // Each function keeps a prefix of the remaining candidates, with at least one token.
   void keep_top_k(int64_t k);
   void keep_top_p(double p);  // the shortest prefix whose share reaches p
-  void keep_min_p(double p);  // those at least p times as probable as the best
+  void keep_min_p(double p);  // the tokens that are at least p times as probable as the best
 
-  int64_t draw(double uniform);  // the token at that point of the cumulative distribution
+  // Returns the token at `uniform`, in [0, 1), of the cumulative distribution.
+  int64_t draw(double uniform);
 
  private:
   struct Bucket {
@@ -28,7 +29,7 @@ class Candidates {
     int64_t count;
   };
   struct Item {
-    float distance;  // (largest - logit) / temperature: ascending is most probable first
+    float distance;  // (largest - logit) / temperature, smallest for the most probable token
     int32_t id;
   };
   static constexpr int bucket_count = 1024;  // the last bucket also holds everything beyond range_
@@ -43,7 +44,8 @@ class Candidates {
   int64_t n_ = 0;
   float largest_ = 0, temperature_ = 1;
   float full_range_ = 0;          // the largest distance with nonzero weight
-  float range_ = 0, width_ = 1;   // of the buckets; buckets per unit of distance
+  float range_ = 0;               // the distance that the buckets cover
+  float width_ = 1;               // buckets per unit of distance
   std::vector<uint16_t> bucket_;  // (n): bucket of each token
   std::vector<Bucket> buckets_;   // (bucket_count): most probable first
   std::vector<Item> items_;       // items of the bucket that was sorted last

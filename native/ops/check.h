@@ -30,7 +30,7 @@ struct Operand {
 
 class Check {
  public:
-  // Throws unless the node has between min and max (or any_number) inputs and outputs.
+  // Throws unless the numbers of inputs and outputs are within their bounds. any_number as a maximum allows any number.
   Check(const char* op, const Node& node, int min_inputs, int max_inputs, int min_outputs, int max_outputs);
 
   bool has(size_t i) const { return node_.has_input(i); }

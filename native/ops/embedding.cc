@@ -31,8 +31,8 @@ void embedding(const Node& n) {
   }
 }
 
-// dy (N, C), ids (N), [onto (V, C) f32] -> dtable (V, C) f32, added to `onto`. Without `onto`, rows of unused ids are
-// zero.
+// dy (N, C), ids (N), onto? (V, C) f32 -> dtable (V, C) f32: the gradient, plus `onto`. Without `onto`, rows of unused
+// ids are zero.
 void check_embedding_backward(const Node& n) {
   Check c("embedding_backward", n, 2, 3, 1, 1);
   const Operand dy = c.in(0, "dy"), ids = c.in(1, "ids"), dtable = c.out(0, "dtable");

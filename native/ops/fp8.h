@@ -9,7 +9,7 @@ namespace heddle {
 
 constexpr int fp8_block = 128;  // elements of a row, and rows of a weight, that share a scale
 constexpr float fp8_largest = 448;
-constexpr float fp8_least = 1e-30f;  // a block whose magnitudes are all below this is zero
+constexpr float fp8_least = 1e-30f;  // a block without a greater magnitude becomes zero
 
 constexpr int64_t fp8_blocks(int64_t n) { return (n + fp8_block - 1) / fp8_block; }
 
@@ -32,7 +32,7 @@ inline uint8_t float_to_e4m3(float f) {
   bits &= 0x7fffffff;
   if (bits > 0x7f800000) return static_cast<uint8_t>(sign | 0x7f);
   if (bits >= 0x43e00000) return static_cast<uint8_t>(sign | 0x7e);
-  if (bits < 0x3c800000) {  // below 2^-6: in 2^14 + f the last bit is worth 2^-9
+  if (bits < 0x3c800000) {  // below 2^-6: adding 2^14 rounds f to a multiple of 2^-9
     float shifted;
     std::memcpy(&shifted, &bits, 4);
     shifted += 16384.0f;
@@ -45,7 +45,7 @@ inline uint8_t float_to_e4m3(float f) {
 
 // Quantizes a matrix (rows, columns) in blocks of 128 x 128 to bytes (rows, columns) and scales (fp8_blocks(rows),
 // fp8_blocks(columns)). A scale maps a block's largest magnitude to 448. Throws NUMERICAL for a value that is not
-// finite, with its row counted from `first_row`.
+// finite. The message gives its row, counted from `first_row`.
 void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales, int64_t first_row = 0);
 
 // Rounds n floats in place, in groups of 128 (the last may be short), to scale * e4m3(x / scale). The arithmetic is

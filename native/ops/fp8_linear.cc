@@ -53,7 +53,7 @@ void check_weight(const Check& c, Operand w, Operand scale) {
   c.rank(scale, 2), c.dtype(scale, f32_only), c.shape(scale, {fp8_blocks(w.shape()[0]), fp8_blocks(w.shape()[1])});
 }
 
-// x (N, K), w (M, K), scale (M / 128, K / 128), bias? (M) -> y (N, M)
+// x (N, K), w (M, K), scale (fp8_blocks(M), fp8_blocks(K)), bias? (M) -> y (N, M)
 void check_linear(const Node& n) {
   Check c("fp8_linear", n, 3, 4, 1, 1);
   const Operand x = c.in(0, "x"), w = c.in(1, "w"), scale = c.in(2, "scale"), y = c.out(0, "y");
@@ -68,7 +68,7 @@ void check_linear(const Node& n) {
   c.dtype(y, activation_types), c.shape(y, {x.shape()[0], w.shape()[0]});
 }
 
-// Reads row m of w as floats, rounded like the kernels do.
+// Reads row m of w. Products of scale and byte are rounded to float, as in the kernels.
 void load_weights(const Tensor& w, const Tensor& scale, int64_t m, Row& row) {
   const int64_t K = w.shape[1];
   const uint8_t* bytes = w.as<uint8_t>() + m * K;

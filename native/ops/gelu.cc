@@ -1,4 +1,5 @@
-// GELU without a gate (gpt2, bert), with tanh (tanh = 1) or erf (0), and its gradient.
+// GELU without a gate (gpt2, bert), and its gradient. The attribute `tanh` selects the tanh approximation (1) or the
+// exact function (0).
 #include "ops/activation.h"
 #include "ops/check.h"
 #include "ops/reference.h"

@@ -1,7 +1,7 @@
 // y = x W^T + bias with W (M, K) as in PyTorch. With `transposed`, y = x W with W (K, M) as in GPT-2's Conv1D. W may be
 // quantized. The attribute int8 rounds x to 8 bits by groups first (ops/quant.h), for kernels that multiply integers.
-// The attribute bf16 rounds x to bf16 first, and W too if it is 2. Kernels may use bf16 = 2 instead of int8, except for
-// `rowwise` nodes, whose rows must not depend on the rest of the batch.
+// The attribute bf16 first rounds x to bf16. With bf16 = 2, W is rounded too. Kernels may use bf16 = 2 instead of int8,
+// except for `rowwise` nodes, whose rows must not depend on the rest of the batch.
 #include "ops/linear.h"
 
 #include <cmath>

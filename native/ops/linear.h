@@ -4,7 +4,7 @@
 
 namespace heddle {
 
-// The axis of w that holds M (outputs); the other one holds K.
+// Returns the axis of w that holds M (outputs). The other axis holds K.
 inline int output_axis(bool transposed) { return transposed ? 1 : 0; }
 
 // Returns x W^T + bias (N, M) for a node whose first operand is x and that has linear's attributes. `bias` may be null.

@@ -1,5 +1,5 @@
-// Passes over a row of logits with the vectors of the baseline instruction set, whatever the other kernels use. Every
-// sum then has one fixed order, so that a seed draws the same token under every HEDDLE_ISA.
+// Passes over a row of logits. They use only vectors of the baseline instruction set, so that every sum has one fixed
+// order. A seed then draws the same token under every HEDDLE_ISA.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -41,7 +41,7 @@ inline Float4 exp_negative(Float4 x) {
 inline float exp_negative(float x) { return exp_negative(fill4(x))[0]; }
 
 struct LogitRange {
-  float largest, smallest;  // smallest: of those above -infinity
+  float largest, smallest;  // `smallest` ignores logits of -infinity
   bool nan;
 };
 
@@ -69,18 +69,36 @@ inline LogitRange scan_range(const float* x, int64_t n) {
   return r;
 }
 
-// Returns log(sum of exp(x)), given the largest x. Sums sixteen exponentials in float, and these sums in double.
-inline double scan_log_sum_exp(const float* x, int64_t n, float largest) {
-  double lane[4] = {};
+// Sums over a row of logits, with d = largest - logit: of exp(-d), and of d * exp(-d).
+struct LogitSums {
+  double mass, distance;
+
+  // The entropy of the softmax in nats. Not negative, because the largest logit alone has a mass of 1.
+  double entropy() const { return std::log(mass) + distance / mass; }
+};
+
+// Sums sixteen terms in float, and these sums in double.
+inline LogitSums scan_sums(const float* x, int64_t n, float largest) {
+  double mass[4] = {}, distance[4] = {};
+  // Bounds infinite distances, whose product with 0 would be NaN.
+  const auto bounded = [](Float4 d) { return d < 88.0f ? d : fill4(88.0f); };
   int64_t i = 0;
   for (; i + scan_width <= n; i += scan_width) {
-    Float4 e[scan_vectors];
-    for (int j = 0; j < scan_vectors; ++j) e[j] = exp_negative(largest - load4(x + i + 4 * j));
+    Float4 e[scan_vectors], weighted[scan_vectors];
+    for (int j = 0; j < scan_vectors; ++j) {
+      const Float4 d = bounded(largest - load4(x + i + 4 * j));
+      e[j] = exp_negative(d);
+      weighted[j] = d * e[j];
+    }
     const Float4 sum = (e[0] + e[1]) + (e[2] + e[3]);
-    for (int j = 0; j < 4; ++j) lane[j] += sum[j];
+    const Float4 weighted_sum = (weighted[0] + weighted[1]) + (weighted[2] + weighted[3]);
+    for (int j = 0; j < 4; ++j) mass[j] += sum[j], distance[j] += weighted_sum[j];
   }
-  for (; i < n; ++i) lane[0] += exp_negative(largest - x[i]);
-  return static_cast<double>(largest) + std::log((lane[0] + lane[1]) + (lane[2] + lane[3]));
+  for (; i < n; ++i) {
+    const Float4 d = bounded(fill4(largest - x[i])), e = exp_negative(d);
+    mass[0] += e[0], distance[0] += d[0] * e[0];
+  }
+  return {(mass[0] + mass[1]) + (mass[2] + mass[3]), (distance[0] + distance[1]) + (distance[2] + distance[3])};
 }
 
 // Returns the lowest index of `value`, which must occur.

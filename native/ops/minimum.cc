@@ -1,5 +1,5 @@
-// The elementwise minimum of two operands, and its gradient, which goes to the smaller operand, or half to each if they
-// are equal (PyTorch's rule). NaN wins over every number.
+// The elementwise minimum of two operands, and its gradient. The gradient goes to the smaller operand, or half to each
+// if they are equal (PyTorch's rule). If an operand is NaN, the minimum is NaN.
 #include <cmath>
 
 #include "ops/check.h"

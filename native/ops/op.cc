@@ -115,7 +115,7 @@ void Registry::add(const KernelDef& kernel) {
   std::lock_guard<std::mutex> lock(t.mutex);
   t.kernels.push_back(kernel);
   auto& list = t.kernels_by_op[kernel.op];
-  // Inserted after kernels of equal priority, so that the first one registered is preferred.
+  // Inserted after kernels of equal priority, so that the kernel registered first is preferred.
   auto place =
       std::find_if(list.begin(), list.end(), [&](const KernelDef* k) { return k->priority < kernel.priority; });
   list.insert(place, &t.kernels.back());

@@ -1,5 +1,5 @@
-// An op: a check, a plain-loop reference, and kernels that may replace the reference. To add an op: add a row in
-// lib/graph/ops, native/ops/x.cc with HEDDLE_OP, and its case file in test/ops.
+// An op: a check, a plain-loop reference, and kernels that may replace the reference. CONTRIBUTING.md has the steps to
+// add one.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -17,7 +17,7 @@ class Pool;
 // kernels do in every run, compares two 64-bit numbers.
 class Attributes {
  public:
-  void set(const std::string& name, double value);  // throws INVALID_ARGUMENT for a longer name
+  void set(const std::string& name, double value);  // throws INVALID_ARGUMENT for a name of more than 16 letters
   // Throws INTERNAL if absent: the TypeScript op table sets every attribute.
   double get(const char* name) const {
     if (const Item* found = find(name, std::strlen(name))) return found->value;
@@ -66,14 +66,15 @@ class Attributes {
 };
 
 // One node with its operands. During `check` and `supports` the data pointers are unset and symbolic dimensions have
-// their upper bounds. During `run` both are real. An absent optional input has has_input(i) == false.
+// their upper bounds. During `run` pointers and dimensions are those of the run. An absent optional input has
+// has_input(i) == false.
 struct Node {
   const Attributes* attributes = nullptr;
   std::vector<Tensor> in, out;
   std::vector<bool> present;     // per input
   const void* packed = nullptr;  // packed form of an operand (KernelDef::packs), or null
-  // Whether the operand has a packed form that is not available yet. The kernel then works without it, or packs it part
-  // by part in its scratch.
+  // Whether the operand has a packed form that is not available yet. The kernel then reads the stored layout, or packs
+  // the operand part by part in its scratch.
   bool unpacked = false;
 
   bool has_input(size_t i) const { return i < present.size() && present[i]; }
@@ -90,7 +91,7 @@ struct Context {
   Pool& pool;
   void* scratch;  // at least as many bytes as the kernel's `scratch` returned, 64-byte aligned, in device memory
   Accelerator* accelerator = nullptr;  // null: the CPU
-  int node = 0;                        // index of the node in its program, by which device kernels report a fault
+  int node = 0;                        // index of the node in its program; device kernels report faults with it
 };
 
 // Bounds the rounding error of f32 sums in any order of additions: part * magnitudes[i] for element i of output 0.
@@ -108,20 +109,21 @@ struct OpDef {
   // Bit i: output 0 may reuse the memory of input i, if this node is the last that reads it. Kernel and reference must
   // both allow it.
   int inplace = 0;
-  bool view = false;    // no-op: output 0 is input 0's memory with another shape
-  bool lookup = false;  // reads only a few rows of its operands
-  bool moves = false;   // copies input 1's values to input 0 and does nothing else
+  bool view = false;     // no-op: output 0 is input 0's memory with another shape
+  bool lookup = false;   // reads only a few rows of its operands
+  bool is_copy = false;  // copies input 1's values to input 0 and does nothing else
   // Bit i: row r of every output depends on row r of input i only. Inputs without a bit are read as a whole. Null: no
-  // input is row-local.
+  // input is row-local. Nodes with bits may run as chains, block by block of rows (docs/internals/runtime.md). An op
+  // may be without bits although its rows are independent.
   int (*by_rows)(const Node&) = nullptr;
-  bool logarithms = false;  // outputs are log-probabilities: checks measure errors relative to at least 1
+  bool returns_logs = false;  // outputs are log-probabilities: checks measure errors relative to at least 1
 
   // Set if output 0 consists of sums that may cancel. Errors are then measured against the magnitudes of the terms.
   SumBounds (*sums)(const Node&) = nullptr;
   // Changes the attributes to those of another computation that kernels may choose, such as bf16 instead of int8.
-  // HEDDLE_CHECK accepts the result of either. Returns false if there is no other. Only for ops that do not write to
-  // operands.
-  bool (*instead)(Attributes&) = nullptr;
+  // HEDDLE_CHECK accepts the result of either. Returns false if there is no alternative. Only for ops that do not write
+  // to operands.
+  bool (*alternative)(Attributes&) = nullptr;
 
   // Inputs beyond the 31st have no bit and are never written.
   bool writes(size_t input) const { return input < 31 && (mutates >> input & 1); }
@@ -135,17 +137,17 @@ struct Packing {
   int input = 0;                 // index of the operand
   size_t bytes = 0;              // 0: the kernel uses the operand's stored layout
   int64_t parts = 0;             // number of parts of equal size; any range of them can be packed
-  // Whether only read-only tensors are packed. These are mapped files, whose pages are released after packing, and
-  // copies with reordered rows.
+  // Whether only read-only tensors are packed. Read-only tensors are mapped files, whose pages are released after
+  // packing, and copies with reordered rows.
   bool read_only = false;
   int row_tile = 1;  // rows that the kernel processes at once
   // Number of rows per block if nodes run as a chain, block by block. Large blocks amortize reading all weights; small
   // blocks keep activations in cache.
   int row_block = 136;
-  int min_rows = 1;  // minimum rows of every block of a chain, because fewer rows may give other bits
+  int min_rows = 1;  // minimum rows of every block of a chain, because results of fewer rows may have other bits
 };
 struct Packs {
-  Packing (*describe)(const Node&) = nullptr;  // at this time only shapes are known
+  Packing (*describe)(const Node&) = nullptr;  // is called when only the shapes are known
   // Packs parts [begin, end) of the packed form at `to`, which is 64-byte aligned. Nodes run with `unpacked` until all
   // parts are packed.
   void (*pack)(const Node&, void* to, int64_t begin, int64_t end, Pool&) = nullptr;
@@ -155,8 +157,8 @@ struct Packs {
 // values that the program computes.
 using RunGroup = void (*)(const Node* const* nodes, size_t count, Context&);
 
-// Adds output 0 to the values already there. Returns false, without effect, if that is not faster. In f32 the bits
-// equal those of `run` followed by an addition. In bf16 the product is not rounded in between.
+// Adds the result to the values that output 0 already holds. Returns false, without effect, if that is not faster than
+// `run` and an addition. In f32 both give the same bits. In bf16 the result is not rounded before the addition.
 using RunOnto = bool (*)(const Node&, Context&);
 
 struct KernelDef {

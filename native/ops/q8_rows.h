@@ -33,7 +33,7 @@ inline void q8_store_row(const float* x, int64_t D, uint8_t* row) {
   }
   const bool some = largest >= 1e-30f && poison == 0;
   const float inverse = some ? 127.0f / largest : 0.0f, scale = (some ? largest / 127.0f : 0.0f) + poison;
-  constexpr float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest even integer
+  constexpr float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, ties to even
   int8_t* bytes = reinterpret_cast<int8_t*>(row);
   for (int64_t d = 0; d < D; ++d) {
     const float scaled = some ? x[d] * inverse : 0.0f, rounded = scaled + shift;

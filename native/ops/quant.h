@@ -6,18 +6,20 @@
 
 namespace heddle {
 
-// Converts n elements (whole blocks) at `from`, at any alignment, to floats. Throws INTERNAL for other types.
+// Converts n elements (whole blocks) at `from`, at any alignment, to floats. Throws INTERNAL if `type` is not
+// quantized.
 void dequantise(DType type, const void* from, int64_t n, float* to);
 
 // Whether quantise() writes this type.
 bool quantises_to(DType type);
-// Converts n floats to whole blocks. Throws NUMERICAL for NaN and infinity, and UNSUPPORTED for read-only types.
+// Converts n floats to whole blocks. Throws NUMERICAL for NaN and for magnitudes above largest_quantised
+// (quant_write.h). Throws UNSUPPORTED if quantises_to(type) is false.
 void quantise(DType type, const float* from, int64_t n, void* to);
 
-// Elements of one group of activations that are rounded to 8 bits with one scale. The largest magnitude becomes 127 or
+// Number of activations that are rounded to 8 bits with one scale, as a group. The largest magnitude becomes 127 or
 // 126, whichever has the smaller squared error.
 constexpr int activation_group = 32;
-constexpr float least_activation = 1e-30f;  // a group whose magnitudes are all below this is zero
+constexpr float least_activation = 1e-30f;  // a group without a greater magnitude becomes zero
 constexpr float activation_steps[2] = {127.0f, 126.0f};
 // Whether 126 steps have the smaller error. Each squared error is given in units of its step.
 inline bool second_steps_leave_less(float first, float second) {

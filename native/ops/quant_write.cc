@@ -1,8 +1,8 @@
 // Writes floats as quantized blocks. Scales are found by least squares: several roundings of a group are tried, each
-// with the scale (and minimum) that fits its integers best. The one with the smallest squared error is kept. Scales are
-// rounded to their stored precision before the integers are chosen. The bytes are the same on every machine: each
-// product and sum is rounded separately (-ffp-contract=off in CMakeLists.txt), and the order of -0 and 0 is fixed here.
-// The CPU kernels write the same bytes.
+// with the scale (and minimum) that fits its integers best. The rounding with the smallest squared error is kept.
+// Scales are rounded to their stored precision before the integers are chosen. The bytes are the same on every machine:
+// each product and sum is rounded separately (-ffp-contract=off in CMakeLists.txt), and the order of -0 and 0 is fixed
+// here. The CPU kernels write the same bytes.
 #include "ops/quant_write.h"
 
 #include <cmath>
@@ -21,7 +21,7 @@ float within(float v, float low, float high) { return v < low ? low : v > high ?
 
 float inverse_of(float v) {
   const float i = 1.0f / v;
-  return std::isfinite(i) ? i : 0.0f;  // values below the smallest scale become zero
+  return std::isfinite(i) ? i : 0.0f;  // if the scale is zero or too small to invert, the integers become zero
 }
 
 void store_half(float v, uint8_t* to) {
@@ -36,8 +36,8 @@ float as_half_unit(float v) {
   return h == 0 && v > 0 ? 5.9604645e-8f : h;
 }
 
-// Finds the scale s with the smallest error of s * integers in [low, high]. Tries scales near the one that maps the
-// largest magnitude to the integer `low` (with either sign).
+// Finds the scale s with the smallest squared error of s * q, where q are integers in [low, high]. Tries scales near
+// the one that maps the number of the largest magnitude to `low`. The scale may be negative.
 float fit_scale(const float* x, int n, float low, float high) {
   float extreme = 0;
   for (int i = 0; i < n; ++i)
@@ -52,7 +52,7 @@ float fit_scale(const float* x, int n, float low, float high) {
       xq += x[i] * q, qq += q * q;
     }
     if (qq == 0) continue;
-    const float error = -xq * xq / qq;  // plus the constant sum of x^2
+    const float error = -xq * xq / qq;  // the squared error less the sum of x^2, which is constant
     if (error < least) least = error, best = xq / qq;
   }
   return best;
@@ -62,7 +62,7 @@ struct Affine {
   float scale, minimum;  // x ~ scale * q + minimum, scale >= 0, minimum <= 0
 };
 
-// Does the same with a minimum, and integers in [0, high].
+// Finds the scale and the minimum with the smallest error, for integers in [0, high].
 Affine fit_affine(const float* x, int n, float high) {
   float low_x = 0, high_x = x[0], sum = 0;
   for (int i = 0; i < n; ++i) low_x = smaller(low_x, x[i]), high_x = larger(high_x, x[i]), sum += x[i];

@@ -5,12 +5,12 @@
 
 namespace heddle {
 
-// Number of scales tried on each side of the initial one, for groups without and with a minimum. Each scale maps a
-// group's largest number (with a minimum, its range) to a value. These values are 0.1 apart.
+// Number of scales tried on each side of the initial scale, for groups without and with a minimum. The scales map the
+// group's largest magnitude (with a minimum, its range) to values that are 0.1 apart.
 constexpr int scale_steps = 9, affine_steps = 10;
 
-// The largest magnitude that every written type can hold: the largest f16 as scale, times 7, the largest integer of
-// q4_0.
+// The largest magnitude that every written type can hold. 65504 is the largest f16, the type of a scale, and 7 the
+// largest integer of q4_0.
 constexpr float largest_quantised = 65504.0f * 7;
 
 // Writes the d and dmin of a q4_k block to `to`, and one copy per group to d and dmin. The scales and minima of the

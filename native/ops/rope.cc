@@ -7,10 +7,10 @@
 namespace heddle {
 namespace {
 
-// x (N, H, D), positions (N) i32, inv_freq (R/2) f32 with R <= D -> y like x.
-// Pair i rotates by position * inv_freq[i]. The pair is (i, i + R/2), or (2i, 2i + 1) if interleaved, in x and in y
-// separately. Cosine and sine are multiplied by `scale` (YaRN's attention factor). `inverse` rotates backwards, which
-// is the gradient.
+// x (N, H, D), positions (N) i32, inv_freq (R/2) or (N, R/2) f32 with R <= D -> y like x.
+// Pair i rotates by position * inv_freq[i]. A pair is at (i, i + R/2), or at (2i, 2i + 1) if `interleaved` (for x) or
+// `interleaved_out` (for y) is set. Cosine and sine are multiplied by `scale` (YaRN's attention factor). `inverse`
+// rotates backwards, which gives the gradient.
 void check_rope(const Node& n) {
   Check c("rope", n, 3, 3, 1, 1);
   const Operand x = c.in(0, "x"), positions = c.in(1, "positions"), inv_freq = c.in(2, "inv_freq"), y = c.out(0, "y");

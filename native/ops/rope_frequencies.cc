@@ -8,9 +8,9 @@ namespace heddle {
 namespace {
 
 // frequencies (R/2) f32, long? (R/2) f32, lengths? (N) i32 -> (N, R/2), or (R/2) without `lengths`. The attribute
-// `length` then gives the length. With `long`, its frequencies are used where length > original. Without it, theta
-// grows with the length beyond `original`: frequency i is multiplied by s^(-2i / (R - 2)), s = factor * length /
-// original - (factor - 1).
+// `length` then gives the length. Lengths of at most `original` leave the frequencies as they are. For greater lengths,
+// the frequencies of `long` are used if it is present. Otherwise frequency i is multiplied by s^(-2i / (R - 2)) with
+// s = factor * length / original - (factor - 1).
 void check_rope_frequencies(const Node& n) {
   Check c("rope_frequencies", n, 1, 3, 1, 1);
   const Operand frequencies = c.in(0, "frequencies"), y = c.out(0, "y");

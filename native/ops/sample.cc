@@ -19,10 +19,10 @@ constexpr int parameters = 9;
 // history (R, L) i32: prompt then generated ids, historyLength of them
 // bias_ids (R, B) i32 (-1: unused), bias_values (R, B) f32
 // rng (R, 3) i32 = [seed low, seed high, counter]
-// -> token (R) i32, logprob (R) f32 of the raw distribution. If K > 0, also top_ids (R, K) i32, top_logprobs (R, K)
-// f32.
+// -> token (R) i32, logprob (R) f32 of the raw distribution. With candidates also top_ids (R, K) i32, top_logprobs
+// (R, K) f32, and entropy (R) f32 in nats, of the raw distribution too.
 void check_sample(const Node& n) {
-  Check c("sample", n, 6, 6, n.out.size() > 2 ? 4 : 2, 4);
+  Check c("sample", n, 6, 6, n.out.size() > 2 ? 5 : 2, 5);
   const Operand logits = c.in(0, "logits"), params = c.in(1, "params"), history = c.in(2, "history"),
                 bias_ids = c.in(3, "bias_ids"), bias_values = c.in(4, "bias_values"), rng = c.in(5, "rng");
   c.rank(logits, 2), c.dtype(logits, f32_only), c.positive(logits, 1);
@@ -35,13 +35,14 @@ void check_sample(const Node& n) {
   const Operand token = c.out(0, "token"), logprob = c.out(1, "logprob");
   c.dtype(token, i32_only), c.shape(token, {R});
   c.dtype(logprob, f32_only), c.shape(logprob, {R});
-  if (n.out.size() == 4) {
-    const Operand top_ids = c.out(2, "top_ids"), top_logprobs = c.out(3, "top_logprobs");
+  if (n.out.size() == 5) {
+    const Operand top_ids = c.out(2, "top_ids"), top_logprobs = c.out(3, "top_logprobs"), entropy = c.out(4, "entropy");
     c.rank(top_ids, 2), c.dtype(top_ids, i32_only), c.same_dim(top_ids, 0, logits, 0);
     if (top_ids.shape()[1] > logits.shape()[1])
       c.mismatch("top_ids has " + std::to_string(top_ids.shape()[1]) + " columns, logits " +
                  std::to_string(logits.shape()[1]));
     c.same_shape(top_logprobs, top_ids), c.dtype(top_logprobs, f32_only);
+    c.dtype(entropy, f32_only), c.shape(entropy, {R});
   }
 }
 
@@ -155,7 +156,7 @@ void top_logprobs(const Node& n, int64_t row, const float* raw, int64_t V, doubl
   for (int64_t v = 0; v < K; ++v) heap.push_back({raw[v], static_cast<int32_t>(v)});
   std::make_heap(heap.begin(), heap.end(), better);
   for (int64_t v = K; v < V; ++v) {
-    if (!(raw[v] > heap.front().first)) continue;  // an equal one has a higher id
+    if (!(raw[v] > heap.front().first)) continue;  // among equal logits, the lower id is better
     std::pop_heap(heap.begin(), heap.end(), better);
     heap.back() = {raw[v], static_cast<int32_t>(v)};
     std::push_heap(heap.begin(), heap.end(), better);
@@ -179,36 +180,38 @@ void sample_row(const Node& n, int64_t row, const LogitScans& scans) {
   const LogitRange range =
       logits == raw ? raw_range : checked_range(scans, logits, V, row, "logits after bias and penalties");
 
+  const bool reports = n.out.size() == 5;
+  // Whether the candidates have the raw distribution, so that their mass needs no other pass.
+  const bool untouched = logits == raw && s.temperature == 1;
+  LogitSums sums{0, 0};
+  if (reports || !untouched) sums = scans.sums(raw, V, raw_range.largest);
   int64_t token;
-  double log_sum;
   if (s.temperature == 0) {
     token = scans.index_of_largest(logits, V, range.largest);
-    log_sum = scans.log_sum_exp(raw, V, raw_range.largest);
   } else {
     w.candidates.reset(logits, V, range.largest, range.smallest, s.temperature);
-    // Whether the candidates have the raw distribution, so that their mass gives log_sum without another pass.
-    const bool untouched = logits == raw && s.temperature == 1;
-    log_sum =
-        untouched ? raw_range.largest + std::log(w.candidates.mass()) : scans.log_sum_exp(raw, V, raw_range.largest);
+    if (untouched) sums.mass = w.candidates.mass();
     if (s.top_k > 0 && s.top_k < static_cast<float>(V)) w.candidates.keep_top_k(static_cast<int64_t>(s.top_k));
     if (s.top_p < 1) w.candidates.keep_top_p(s.top_p);
     if (s.min_p > 0) w.candidates.keep_min_p(s.min_p);
     const uint32_t* rng = n.in[5].as<uint32_t>() + row * 3;
     token = w.candidates.draw(philox_uniform(rng[0], rng[1], rng[2]));
   }
+  const double log_sum = raw_range.largest + std::log(sums.mass);
   n.out[0].as<int32_t>()[row] = static_cast<int32_t>(token);
   n.out[1].as<float>()[row] = static_cast<float>(raw[token] - log_sum);
-  if (n.out.size() == 4) top_logprobs(n, row, raw, V, log_sum, w);
+  if (!reports) return;
+  top_logprobs(n, row, raw, V, log_sum, w);
+  n.out[4].as<float>()[row] = static_cast<float>(sums.entropy());
 }
 
 namespace {
 
 void sample(const Node& n) {
-  for (int64_t row = 0; row < n.in[0].shape[0]; ++row)
-    sample_row(n, row, {scan_range, scan_log_sum_exp, first_index_of});
+  for (int64_t row = 0; row < n.in[0].shape[0]; ++row) sample_row(n, row, {scan_range, scan_sums, first_index_of});
 }
 
-HEDDLE_OP(sample_op, {"sample", 6, 6, 4, check_sample, sample, 0, 0, false, false, false, nullptr, true});
+HEDDLE_OP(sample_op, {"sample", 6, 6, 5, check_sample, sample, 0, 0, false, false, false, nullptr, true});
 
 }  // namespace
 }  // namespace heddle

@@ -1,4 +1,4 @@
-// One row of the op `sample`. The caller provides the passes over its logits.
+// One row of the op `sample`. The caller provides the functions that scan the row's logits.
 #pragma once
 #include "ops/logit_scan.h"
 #include "ops/op.h"
@@ -7,7 +7,7 @@ namespace heddle {
 
 struct LogitScans {
   LogitRange (*range)(const float* x, int64_t n);
-  double (*log_sum_exp)(const float* x, int64_t n, float largest);
+  LogitSums (*sums)(const float* x, int64_t n, float largest);
   int64_t (*index_of_largest)(const float* x, int64_t n, float largest);
 };
 

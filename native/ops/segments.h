@@ -1,4 +1,4 @@
-// Segments tell cached ops which rows belong to which sequence of the KV cache.
+// Segments describe to cached ops which rows belong to which sequence of the KV cache.
 #pragma once
 #include <string>
 #include <vector>
@@ -18,7 +18,8 @@ struct Segment {
 // [i page, (i + 1) page) of slot s are then in page table[s][i], which several slots may share.
 struct CachePlaces {
   int64_t slots, heads, capacity;  // capacity: positions of a slot
-  int64_t page = 0, pages = 0;     // positions per page, number of pages; 0 without a table
+  int64_t page = 0;                // positions per page, 0 without a table
+  int64_t pages = 0;               // number of pages, 0 without a table
   const int32_t* table = nullptr;  // (slots, capacity / page)
 
   // Returns the cache row of a position. Requires position < capacity and a valid page.
@@ -38,11 +39,11 @@ inline void check_segments(const Check& c, Operand segments) {
   c.rank(segments, 2), c.dtype(segments, i32_only), c.dim(segments, 1, 4);
 }
 
-// The last dimension of `cache` must hold rows of x's width.
+// Checks that the last dimension of `cache` holds rows of x's width.
 void check_cache_width(const Check& c, Operand x, Operand cache);
 
-// Attribute `ring`: 0 if a slot holds positions [0, L). Otherwise the sliding window w, and a slot holds its newest L
-// positions.
+// Returns the attribute `ring`. It is 0 if a slot holds positions [0, L). Otherwise it is the size of the sliding
+// window, and a slot holds its newest L positions.
 int64_t ring_of(const Node& n);
 
 // Reads segments (G, 4) i32 and validates each against N rows and a cache. Empty segments are dropped. `before` is the

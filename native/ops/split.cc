@@ -1,4 +1,5 @@
-// Splits the last dimension into n tensors, and concatenates them again. Bytes are copied, so any element type works.
+// The op `split` cuts the last dimension into n tensors, and `concat` joins n tensors along it. Both copy bytes, so any
+// element type works.
 #include <cstring>
 
 #include "ops/check.h"
@@ -23,7 +24,7 @@ void check_pieces(const Check& c, Operand whole, const std::vector<Tensor>& piec
                whole.name + " has " + std::to_string(whole.shape()[last]));
 }
 
-// Calls copy(bytes of whole, bytes of the piece, count) for the pieces of each row.
+// Calls copy(address in `whole`, address in the piece, number of bytes) for every piece of every row.
 template <class F> void for_each_piece(const Tensor& whole, const std::vector<Tensor>& pieces, F copy) {
   char* at = whole.as<char>();
   const size_t size = dtype_bytes(whole.dtype);

@@ -1,4 +1,5 @@
-// Optional outputs of token_logprob_backward, and token_logprob_with_gradient as the two nodes that it combines.
+// Finds the optional outputs of token_logprob_backward, and splits token_logprob_with_gradient into the two nodes that
+// it combines.
 #pragma once
 #include "ops/op.h"
 
@@ -6,7 +7,7 @@ namespace heddle {
 
 // Whether output 1 is dw (V, C).
 inline bool logprob_weight_gradient(const Node& n) { return n.out.size() > 1 && n.out[1].shape.rank == 2; }
-// The number of the output dbias (V), or 0 without a bias.
+// The index of the output dbias (V), or 0 if the node does not have it.
 inline size_t logprob_bias_gradient(const Node& n) {
   const size_t last = n.out.size() - 1;
   return last > 0 && n.out[last].shape.rank == 1 ? last : 0;

@@ -18,7 +18,7 @@ HEDDLE_UNPACK float half_at(const uint8_t* p) {
 // that have one.
 template <DType T> struct Unpack;
 
-// Vector extension of the compiler: 16 bytes exist on every processor.
+// Vector extension of the compiler. Every supported processor has vectors of 16 bytes.
 using Sixteen = uint8_t __attribute__((vector_size(16)));
 HEDDLE_UNPACK Sixteen sixteen_at(const uint8_t* p) {
   Sixteen v;
@@ -104,8 +104,8 @@ template <> struct Unpack<DType::q2_k> {
   }
 };
 
-// 32 bytes of third bits, 64 bytes of two-bit integers, 12 bytes of sixteen 6-bit scales, d. If its third bit is not
-// set, 4 is subtracted from an element.
+// 32 bytes of third bits, 64 bytes of two-bit integers, 12 bytes of sixteen 6-bit scales, d. 4 is subtracted from an
+// element whose third bit is not set.
 template <> struct Unpack<DType::q3_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
     const uint8_t* s = b + 96;
@@ -221,7 +221,7 @@ constexpr int8_t e2m1_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, 
 
 template <> struct Unpack<DType::mxfp4> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
-    // 2^(e - 128), half of the value of e8m0, which is subnormal for e below 2.
+    // 2^(e - 128), half of the value of e8m0, because e2m1_values are doubled. It is subnormal for e below 2.
     const uint32_t bits = b[0] < 2 ? 0x00200000u << b[0] : static_cast<uint32_t>(b[0] - 1) << 23;
     __builtin_memcpy(scale, &bits, 4);
     look_up(b + 1, e2m1_values, q);

@@ -1,4 +1,4 @@
-// The runtime's interface to a device with separate memory. native/cuda implements it. The CPU has none.
+// The runtime's interface to a device with separate memory. native/cuda implements it. The CPU does not use it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -39,10 +39,15 @@ class Accelerator {
   virtual bool allows_tf32() const { return false; }
 
   // ---- any thread
-  virtual void* allocate(size_t bytes) = 0;  // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
-  virtual void release(void* data) noexcept = 0;
+  virtual void* allocate(size_t bytes) = 0;       // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
   virtual void* allocate_host(size_t bytes) = 0;  // pinned host memory for asynchronous copies; throws OUT_OF_MEMORY
+  // Freeing waits for all work on the device. If on_release has set `free_later`, release and release_host therefore
+  // only add the memory to a list and call `free_later`. The lane's thread then calls free_released, which frees the
+  // listed memory. allocate frees it too if memory is short.
+  virtual void release(void* data) noexcept = 0;
   virtual void release_host(void* data) noexcept = 0;
+  virtual void free_released() noexcept = 0;
+  virtual void on_release(std::function<void()> free_later) = 0;  // with an empty function, release frees at once
 
   virtual ProductVariants product_variants(const ProductDescription&) const { return {}; }
   // Sets the variant of each product by its key, replacing earlier choices. Names that a product does not have are
@@ -52,12 +57,13 @@ class Accelerator {
   // ---- lane thread only
   virtual void upload(void* to, const void* from, size_t bytes) = 0;    // blocks until the copy is done
   virtual void download(void* to, const void* from, size_t bytes) = 0;  // waits for all queued work first
-  // Uploads what fill(at, count, into) writes, directly into memory that the device copies from.
+  // Uploads `bytes` bytes in parts. fill(at, count, into) writes bytes [at, at + count) of them to `into`, in memory
+  // that the device copies from.
   using Fill = std::function<void(size_t at, size_t count, void* into)>;
   virtual void upload_filled(void* to, size_t bytes, const Fill& fill) = 0;
 
-  // Queues a copy within the device, or from another device's memory. The other device's queue must have completed the
-  // writes to it.
+  // Queues a copy within the device, or from another device's memory. The other device must have completed all writes
+  // to that memory.
   virtual void queue_copy(void* to, const void* from, size_t bytes, const Accelerator& source) = 0;
 
   // Queue copies. The host memory must come from allocate_host and must not change until wait().

@@ -3,18 +3,33 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/accelerator.h"
 
 namespace heddle {
 
+// Device memory of numbers of one type.
+enum class Collected { f32, bf16, bytes };
+struct CollectedSpan {
+  void* data;
+  size_t count;
+};
+// Memory of every rank's part of some tensors, by rank. All ranks have the same sizes.
+using CollectedByRank = std::vector<std::vector<CollectedSpan>>;
+
 class Collective {
  public:
   virtual ~Collective() = default;
-  // Adds up device memory in place. Every rank must call it with the same sizes in the same order. Queued on the lane's
-  // stream.
+  // Queues a sum over all ranks on the lane's stream. It replaces the numbers in `data`, which is device memory. Every
+  // rank must call it with the same sizes in the same order.
   virtual void all_reduce_f32(void* data, size_t count) = 0;
   virtual void all_reduce_f64(void* data, size_t count) = 0;
+  // Adds up each rank's part over all ranks. Only the rank's own part changes.
+  virtual void reduce_scatter(const CollectedByRank& parts, Collected type) = 0;
+  // Overwrites the part of every other rank with what that rank has there.
+  virtual void all_gather(const CollectedByRank& parts, Collected type) = 0;
+  virtual int size() const = 0;
 };
 
 constexpr size_t collective_id_bytes = 128;

@@ -40,7 +40,7 @@ void Executable::check_bound() const {
       for (size_t b = 0; b < d.bound.size(); ++b) {
         if (plan_->values[d.nodes[i].inputs[k]].root != d.bound[b]) continue;
         written[b] = 1;
-        // A bound value that the program writes needs a writable tensor, which a mapped file is not.
+        // A tensor that the program writes must be writable. A tensor mapped from a file is not writable.
         if (!bound_[b]->writable())
           throw invalid_argument(d.nodes[i].op + ": expected a writable tensor, got one mapped from a file");
       }
@@ -82,9 +82,9 @@ void Executable::validate(const RunArguments& a) const {
     if (a.outputs[i].bytes != bytes(d.outputs[i])) throw internal_error("run: wrong size of output");
 }
 
-// Checks shapes again for the sizes of a run. Conditions that hold at the bounds may fail at smaller sizes. Examples
-// are equal symbols, a dimension that is at most another, and a number of rows that must be a multiple. Scratch may
-// also grow as sizes shrink.
+// Checks shapes again for the sizes of a run. Conditions that hold at the symbols' upper bounds may fail at smaller
+// sizes. Examples are that two symbols are equal, that a dimension is at most another, or that a number of rows is a
+// multiple. Scratch may also grow as sizes shrink.
 void Executable::check_sizes(uint64_t changed, int threads) {
   if (threads != sizes_threads_) sizes_scratch_ = 0, sizes_threads_ = threads, changed = ~uint64_t{0};
   for (size_t i = 0; i < nodes_.size(); ++i) {

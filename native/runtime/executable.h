@@ -38,7 +38,7 @@ class Executable {
   void run(RunArguments& arguments, Lane& lane);       // throws; ABORTED if the flag is set
   // Seconds that an accelerator took for the last run, copies included; 0 on the CPU. Any thread.
   double device_seconds() const { return device_seconds_.load(std::memory_order_relaxed); }
-  // Number of recorded kinds of runs (by their sizes), which are queued with one call. Any thread.
+  // Number of recordings, one for each combination of sizes and memory (RecordingKey). Any thread.
   int recordings() const { return recording_count_.load(std::memory_order_relaxed); }
 
  private:
@@ -76,13 +76,13 @@ class Executable {
   std::shared_ptr<const ExecutionPlan> plan_;  // the program's plan, or the plan with the accelerator's kernels
   std::shared_ptr<Storage> inputs_;
 
-  std::vector<Node> nodes_;  // with data, as of the last resolve()
+  std::vector<Node> nodes_;  // with the data pointers of the last resolve()
   std::vector<Tensor> values_;
-  std::vector<int64_t> symbols_;  // of the last resolve()
+  std::vector<int64_t> symbols_;  // symbols of the last resolve()
   unsigned char* arena_ = nullptr;
 
   int scratch_threads_ = 0;   // number of threads that scratch_ is for; 0: unknown
-  size_t scratch_ = 0;        // for the symbols' upper bounds
+  size_t scratch_ = 0;        // bytes for the symbols' upper bounds
   int sizes_threads_ = 0;     // number of threads that sizes_scratch_ is for
   size_t sizes_scratch_ = 0;  // maximum over all resolved sizes so far
 
@@ -99,10 +99,10 @@ class Executable {
     }
   };
   std::unique_ptr<HostMemory> host_;   // for runs on an accelerator: inputs, outputs and the fault word
-  std::vector<size_t> output_offset_;  // in host_; npos for outputs that are too large to be mirrored
+  std::vector<size_t> output_offset_;  // offsets in host_; npos for outputs that are too large to be mirrored
   size_t fault_offset_ = 0;
   bool recordable_ = false;
-  RecordingKey last_;  // of the last run; a second run with the same key is recorded
+  RecordingKey last_;  // key of the last run; a second run with the same key is recorded
   std::vector<std::pair<RecordingKey, std::shared_ptr<Recording>>> recordings_;  // least recently used first
   std::atomic<double> device_seconds_{0};
   std::atomic<int> recording_count_{0};

@@ -6,6 +6,14 @@ namespace heddle {
 
 Lane::Lane(int threads, std::shared_ptr<Accelerator> accelerator)
     : threads_(threads), accelerator_(std::move(accelerator)) {
+  if (accelerator_)
+    accelerator_->on_release([this] {
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+        released_ = true;
+      }
+      wake_.notify_one();
+    });
   thread_ = std::thread([this] { loop(); });
 }
 
@@ -29,6 +37,9 @@ void Lane::stop() {
   }
   wake_.notify_one();
   if (thread_.joinable()) thread_.join();
+  if (!accelerator_) return;
+  accelerator_->on_release(nullptr);
+  accelerator_->free_released();
 }
 
 void Lane::loop() {
@@ -36,14 +47,19 @@ void Lane::loop() {
   pool_ = std::make_unique<Pool>(threads_);
   for (;;) {
     std::function<void()> job;
+    bool free = false;
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+      wake_.wait(lock, [this] { return stopping_ || released_ || !jobs_.empty(); });
       if (stopping_) break;
-      job = std::move(jobs_.front());
-      jobs_.pop_front();
+      std::swap(free, released_);
+      if (!jobs_.empty()) {
+        job = std::move(jobs_.front());
+        jobs_.pop_front();
+      }
     }
-    job();
+    if (free) accelerator_->free_released();
+    if (job) job();
   }
   pool_.reset();
 }
@@ -52,7 +68,8 @@ Pool& Lane::pool() { return *pool_; }
 
 unsigned char* Lane::grow(std::shared_ptr<Storage>& storage, size_t bytes) {
   if (!storage || storage->bytes() < bytes) {
-    storage.reset();  // releases the old memory first, so that both never exist at once
+    storage.reset();  // frees the old memory first, so that both never exist at once
+    if (accelerator_) accelerator_->free_released();
     storage = Storage::allocate(bytes, accelerator_);
   }
   return storage->data();
@@ -70,8 +87,7 @@ void Lane::join(const std::string& id, int rank, int size) {
 }
 
 Collective& Lane::collective() {
-  if (!collective_)
-    throw invalid_argument("allReduce: expected a device that has joined a world, got one that has not");
+  if (!collective_) throw invalid_argument("world: expected a device that has joined one, got one that has not");
   return *collective_;
 }
 

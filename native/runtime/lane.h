@@ -19,7 +19,7 @@ using AbortFlag = std::shared_ptr<std::atomic<bool>>;
 class Lane {
  public:
   explicit Lane(int threads, std::shared_ptr<Accelerator> accelerator = nullptr);
-  ~Lane();  // stop()
+  ~Lane();  // calls stop()
 
   // Queues a job for the lane's thread. A job must not throw.
   void post(std::function<void()> job);
@@ -53,6 +53,7 @@ class Lane {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> jobs_;
+  bool released_ = false;  // memory of the accelerator waits to be freed by the thread
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };

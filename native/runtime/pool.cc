@@ -43,10 +43,10 @@ constexpr int64_t spin_ns = 50'000;         // longer than the gap between two k
 constexpr int64_t ahead_bytes = 384 << 10;  // bytes that an idle thread prefetches; part of its L2
 Error abort_error() { return Error("ABORTED", "run: aborted by its signal"); }
 
-constexpr int64_t slice = int64_t{1} << 30;  // tasks of one job
+constexpr int64_t slice = int64_t{1} << 30;  // maximum number of tasks of one job
 
-// A word encodes a job, or the rest of a share: the generation above two chunk indices. 2^42 generations last for years
-// of the shortest loops.
+// A word encodes a job, or the rest of a share. Its upper 42 bits are the generation, followed by two chunk indices.
+// 2^42 generations last for years of the shortest loops.
 constexpr int index_bits = 11;
 constexpr int64_t max_chunks = (1 << index_bits) - 1;
 inline uint64_t word_of(uint64_t generation, int64_t begin, int64_t end) {
@@ -65,8 +65,8 @@ struct Pool::Impl {
   int threads;
   long owner = process_id();
   std::vector<int> cpus;  // cpus[i] for thread i; empty: not pinned
-  // false if there are more threads than CPUs, or than the CPU quota allows: a spinning thread would block a worker's
-  // core.
+  // Whether waiting threads spin. False if there are more threads than CPUs, or than the CPU quota allows, because a
+  // spinning thread would then block a worker's core.
   bool spin;
 
   // The current job: its generation and chunks [0, end). While a thread holds a chunk, the job does not end and its
@@ -76,7 +76,7 @@ struct Pool::Impl {
   std::atomic<void*> context{nullptr};
   std::atomic<int64_t> tasks{0}, base{0}, chunk{1};
   std::atomic<bool> failed{false};
-  alignas(128) std::atomic<int64_t> done{0};  // on a separate line, because the fields after it are read constantly
+  alignas(128) std::atomic<int64_t> done{0};  // on a separate cache line, because threads read the other fields often
 
   // The remaining chunks of a thread's share, [begin, end). A word of an earlier generation means that nothing of the
   // share has been claimed yet. The first claim writes the word. A late thread never takes a finished share for an
@@ -103,7 +103,8 @@ struct Pool::Impl {
   // The next stream (announce_stream). The id changes last. A mixture of two announcements therefore lasts for one step
   // of fetch_ahead, and costs at most a useless prefetch.
   std::atomic<const char*> stream{nullptr};
-  std::atomic<int64_t> stream_task{0}, stream_tasks{0};  // bytes of a task, and number of tasks
+  std::atomic<int64_t> stream_task{0};   // bytes of a task
+  std::atomic<int64_t> stream_tasks{0};  // number of tasks
   std::atomic<uint32_t> stream_id{0};
 
   std::mutex mutex;
@@ -131,8 +132,8 @@ struct Pool::Impl {
     return true;
   }
 
-  // Claims a chunk of `owner`'s share: the first one for the owner, the last one for other threads. Returns -1 if none
-  // is left.
+  // Claims a chunk of `owner`'s share: the first chunk if `first` is set, for the owner, and otherwise the last chunk.
+  // Returns -1 if no chunk is left.
   int64_t claim(uint64_t of, int owner, bool first) {
     std::atomic<uint64_t>& left = shares[static_cast<size_t>(owner)].left;
     uint64_t word = left.load(std::memory_order_acquire);
@@ -182,7 +183,7 @@ struct Pool::Impl {
     mark_compute_thread();
     if (!cpus.empty()) pin_thread({cpus[static_cast<size_t>(thread)]});
     else if (!allowed_cpus().empty())
-      pin_thread(allowed_cpus());  // undoes the pinning of the thread that started this one
+      pin_thread(allowed_cpus());  // undoes the pinning that this thread has inherited from the thread that started it
     uint64_t seen = 0;
     Ahead ahead;
     while (true) {
@@ -224,7 +225,7 @@ struct Pool::Impl {
     failed.store(false, std::memory_order_relaxed);
     const uint64_t open = word_of(generation_of(job.load(std::memory_order_relaxed)) + 1, 0, (count + step - 1) / step);
     job.store(open, std::memory_order_seq_cst);
-    // In a forked child the mutex may be locked forever.
+    // A forked child has no workers to wake, and its copy of the mutex may be locked forever.
     if (parked.load(std::memory_order_seq_cst) > 0 && process_id() == owner) {
       std::lock_guard<std::mutex> lock(mutex);
       work.notify_all();

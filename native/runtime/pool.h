@@ -9,8 +9,8 @@ namespace heddle {
 
 class Pool {
  public:
-  explicit Pool(int threads);  // counts the calling (lane) thread, so Pool(1) starts no threads
-  ~Pool();                     // joins
+  explicit Pool(int threads);  // `threads` includes the calling (lane) thread, so Pool(1) starts no threads
+  ~Pool();                     // joins the workers
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
@@ -35,16 +35,16 @@ class Pool {
     run(pieces, [&](int64_t p, int thread) { fn(n * p / pieces, n * (p + 1) / pieces, thread); });
   }
 
-  // Returns the number of tasks for a loop that streams `bytes` once. Tasks are long, because a stream needs time to
-  // reach full bandwidth, and a multiple of the thread count.
+  // Returns the number of tasks for a loop that streams `bytes` once. It is 1 or a multiple of the thread count. Tasks
+  // are long, because a stream needs time to reach full bandwidth.
   static int64_t stream_tasks(int64_t bytes, int threads) {
     if (threads == 1 || bytes < 32768) return 1;
     const int64_t each = (bytes / 262144 + threads / 2) / threads;
     return threads * (each < 1 ? 1 : each < 4 ? each : 4);
   }
 
-  // While a Watch exists, loops end early with the error ABORTED once one of its two flags is set; either flag may be
-  // null. The flags are read at every chunk of tasks. Only the lane's thread may create it.
+  // While a Watch exists, loops end early with the error ABORTED once one of its two flags is set. Either flag may be
+  // null. The flags are read at every chunk of tasks. Only the lane's thread may create a Watch.
   class Watch {
    public:
     struct Flags {
@@ -58,11 +58,11 @@ class Pool {
    private:
     Pool& pool_;
   };
-  // Whether later loops obey the flags of the Watch. Disabled while a partial result would corrupt data.
+  // Sets whether later loops obey the flags of the Watch. They must not while a partial result would corrupt data.
   void interrupt(bool allowed);
 
-  // Announces the data that a later loop will stream, in stream_tasks. Waiting threads prefetch the beginnings of these
-  // tasks. The memory is only prefetched, so it may already be freed.
+  // Announces the data that a later loop will stream, in stream_tasks(bytes, threads()) tasks. Waiting threads prefetch
+  // the beginnings of these tasks. The memory is only prefetched, so it may already be freed.
   void announce_stream(const void* data, size_t bytes);
 
  private:

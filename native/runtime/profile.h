@@ -24,7 +24,7 @@ class Profile {
   };
   static bool on();
   static void start();             // throws INVALID_ARGUMENT if a profile is already running
-  static std::vector<Row> stop();  // since start()
+  static std::vector<Row> stop();  // returns the totals since start()
 
   static void add(const std::string& op, const KernelDef* kernel, const Node& node, double seconds) {
     add(op, kernel, &node, 1, seconds);
@@ -32,7 +32,7 @@ class Profile {
   // Adds adjacent nodes that one kernel ran together. Their operands are concatenated, with the shared first operand
   // once.
   static void add(const std::string& op, const KernelDef* kernel, const Node* nodes, size_t count, double seconds);
-  // Adds work outside of operations, which produced `bytes`.
+  // Adds work outside of operations, such as packing. It produced `bytes` bytes.
   static void add(const std::string& what, size_t bytes, double seconds);
 };
 

@@ -8,7 +8,8 @@
 
 namespace heddle {
 
-// A dimension >= 0 is fixed. -(i + 1) is symbol i, whose value (at most its bound) is given for each run.
+// A dimension of 0 or more is fixed. A dimension of -(i + 1) is symbol i. Each run gives the symbol's value, which is
+// at most ProgramDesc::symbols[i].
 struct ValueDesc {
   DType dtype;
   Shape shape;

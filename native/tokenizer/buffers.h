@@ -129,7 +129,7 @@ class Utf8Buffer {
  public:
   static constexpr size_t padding = 16;
 
-  // Discards the content and makes room for `size` bytes.
+  // Discards the content and makes room for `bytes` bytes.
   char* start(size_t bytes) {
     buffer_.reserve(bytes + padding);
     return buffer_.data();

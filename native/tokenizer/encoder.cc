@@ -39,21 +39,30 @@ void Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& o
   merger_.watch(options.cancelled);
   regex_budget_ = RegexBudget(utf8.size());
   Target target{out, options, options.offsets ? &map : nullptr, byte_barriers};
-  if (options.add_special) target.add_outside(model_->begin_ids);
+  try {
+    encode_all(utf8, target);
+  } catch (const Target::Full&) {
+  }
+}
+
+void Encoder::encode_all(std::string_view utf8, Target& target) {
+  if (target.options.add_special) target.add_outside(model_->begin_ids);
   if (model_->raw_added.empty()) {
     encode_text(utf8, 0, utf8.size(), true, target);
   } else {
     raw_segments_.clear();
-    model_->raw_added.split(utf8, 0, utf8.size(), allowed(options), byte_barriers, raw_segments_);
+    model_->raw_added.split(utf8, 0, utf8.size(), allowed(target.options), target.barriers, raw_segments_);
     for (const TextSegment& segment : raw_segments_) {
+      target.check_cancelled();
       if (segment.id != no_token) target.add_token(segment.id, segment.begin, segment.end);
       else encode_text(utf8, segment.begin, segment.end, segment.begin == 0, target);
     }
   }
-  if (options.add_special) target.add_outside(model_->end_ids);
+  if (target.options.add_special) target.add_outside(model_->end_ids);
 }
 
-// Encodes one segment between added tokens of the raw text: normalizes it and searches for the other added tokens.
+// Encodes one segment between added tokens of the raw text: normalizes it and searches for the added tokens that match
+// normalized text.
 void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool at_start, Target& target) {
   if (begin == end) return;
   const TokenizerModel& model = *model_;

@@ -24,9 +24,10 @@ struct EncodeOptions {
   // Without allow_special: ids of the special tokens that are recognized.
   const std::vector<uint32_t>* allowed_ids = nullptr;
   bool offsets = false;
-  bool byte_offsets = false;                     // offsets in bytes of the text's UTF-8 instead of UTF-16 units
-  double dropout = 0;                            // BPE: probability of skipping a merge, below 1
-  uint64_t seed = 0;                             // seed of the dropout
+  bool byte_offsets = false;   // offsets in bytes of the text's UTF-8 instead of UTF-16 units
+  double dropout = 0;          // BPE: probability of skipping a merge, below 1
+  uint64_t seed = 0;           // seed of the dropout
+  size_t most_ids = SIZE_MAX;  // encoding stops soon after this number of ids, without closing special tokens
   const std::atomic<bool>* cancelled = nullptr;  // once set, encode() soon throws ABORTED
 };
 
@@ -39,12 +40,14 @@ class Encoder {
  public:
   explicit Encoder(std::shared_ptr<const TokenizerModel> model) : model_(std::move(model)) {}
 
-  // `barriers`: ascending UTF-16 offsets. No guarded added token may span or end at one.
+  // Appends the ids and offsets of a text to `out`. `barriers`: ascending UTF-16 offsets. No guarded added token may
+  // span one of them, or end at one.
   void encode(const char16_t* text, size_t length, const EncodeOptions& options, const std::vector<uint32_t>& barriers,
       Encoding& out);
 
  private:
   struct Target;  // output of one call
+  void encode_all(std::string_view utf8, Target& target);
   void encode_text(std::string_view text, size_t begin, size_t end, bool at_start, Target& target);
   void split_normalized(
       std::string_view text, size_t begin, size_t end, const std::vector<size_t>& barriers, Target& target);

@@ -9,7 +9,7 @@
 
 namespace heddle {
 
-// Runs the normalizers, the search for the other added tokens, and the pre-tokenizers, on text that records origins.
+// Runs the normalizers, the search for the added tokens that match normalized text, and the pre-tokenizers.
 void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, Target& target) {
   const TokenizerModel& model = *model_;
   const bool guards = !target.barriers.empty() && !model.normalized_added.empty();

@@ -11,17 +11,21 @@ namespace heddle {
 
 // Words are pointers into `buffer`: the text itself, or a normalized copy of one of its segments.
 struct Encoder::Target {
+  // Thrown to stop encoding when a text has more than options.most_ids ids.
+  struct Full {};
+
   Encoding& out;
   const EncodeOptions& options;
   const utf::OffsetMap* map;            // offsets of the text; null without offsets
   const std::vector<size_t>& barriers;  // byte positions in the text
   const char* buffer = nullptr;
-  const char* readable_end = nullptr;  // of the buffer; may be beyond the end of the text
+  const char* readable_end = nullptr;  // end of the buffer, which may be beyond the end of the text
   // For a normalized copy: the byte of the text that each byte comes from.
   const std::vector<uint32_t>* sources = nullptr;
   // For text of encoder_general.cc: the origin of each byte. `sources` is then null.
   const std::vector<Origin>* origins = nullptr;
   uint32_t words = 0;
+  const size_t before = out.ids.size();  // number of ids of the texts before
 
   // Adds the text offsets of [begin, end) of the buffer.
   void add_offsets(const char* begin, const char* end) {
@@ -71,6 +75,7 @@ struct Encoder::Target {
     if (options.cancelled != nullptr && options.cancelled->load(std::memory_order_relaxed)) {
       throw Error("ABORTED", "encode: aborted");
     }
+    if (out.ids.size() - before > options.most_ids) throw Full();
   }
 };
 

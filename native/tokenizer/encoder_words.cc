@@ -11,7 +11,7 @@ void Encoder::encode_plain(const char* begin, const char* end, Target& target) {
 }
 
 template <bool with_offsets> void Encoder::encode_words(const char* begin, const char* end, Target& target) {
-  // Offsets of cached words come from the lengths of their tokens. These must equal the lengths of the text.
+  // Offsets of cached words come from the lengths of their tokens. The lengths must be those of the text.
   const bool caches = (!with_offsets || model_->every_byte_known) && !dropout_.active();
   model_->splitter.run(begin, end, [&](const char* word, const char* word_end) {
     target.check_cancelled();

@@ -19,7 +19,9 @@ void* resize_memory(void* memory, size_t old_size, size_t size, size_t used) noe
   const bool was_mapped = old_size >= min_mapped, maps = size >= min_mapped;
   if (!was_mapped && !maps) return std::realloc(memory, size);
   if (size > SIZE_MAX / 2) return nullptr;
-  if (was_mapped && maps) return resize_pages(memory, old_size, size, used);
+  if (was_mapped && maps) {
+    if (void* resized = resize_pages(memory, old_size, size)) return resized;
+  }
   void* made = maps ? map_pages(size) : std::malloc(size);
   if (made == nullptr) return nullptr;
   if (used > 0) std::memcpy(made, memory, used);

@@ -1,5 +1,5 @@
-// Large memory that is mapped from the system and returned to it at once. malloc keeps memory that a thread has freed,
-// and ten threads that load a vocabulary would keep it ten times.
+// Large memory that is mapped from the system, and returned to it as soon as it is freed. malloc keeps memory that a
+// thread has freed. Ten threads that load a vocabulary would keep ten times its size.
 #pragma once
 #include <cstddef>
 #include <cstdint>

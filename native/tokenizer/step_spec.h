@@ -17,7 +17,7 @@ struct StepSpec {
   bool clean = false, chinese = false, accents = false, lower = false;  // BertNormalizer
   bool invert = false;                                                  // Split
   bool each = false;                  // Digits: split every digit; Metaspace: split; ByteLevel: map bytes
-  bool prefix = false, cuts = false;  // ByteLevel: prepend a space; split by GPT-2's pattern
+  bool prefix = false, cuts = false;  // ByteLevel: `prefix` prepends a space, `cuts` splits by GPT-2's pattern
   // Split: behavior. Metaspace: scheme. FixedLength: length. Native pattern: kind. Decoder Strip: start.
   uint32_t number = 0;
   uint32_t max_digits = 0;  // native pattern: limit of a number. Decoder Strip: stop.

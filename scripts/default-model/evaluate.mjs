@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /**
- * How well a model knows the capitals, asked greedily through heddle's public API: as text that it continues, and in a chat.
+ * Measures how well a model knows capitals through heddle's public API with greedy decoding, in text completion and in a chat.
  *
  *   node scripts/default-model/evaluate.mjs [--model models/default] [--all] [--wrong]
  *
- * Every place is asked in the recipe's wordings: with --all in all of them, else in the plainest seen and in three that the training
- * never had; then made-up countries that the training never named. The last line of stdout is JSON. Exit code 1 where the
- * model falls short of what the default model must reach: " Paris" after "The capital of France is", and both ways 90 % in seen
- * wordings and 75 % in held-out ones.
+ * Asks for every place in one wording of the training and in three held-out wordings, or in all wordings with --all. Then asks for made-up
+ * countries that are not in the training data. The last line of stdout is JSON. The exit code is 1 unless the model reaches the default
+ * model's goals: it continues "The capital of France is" with " Paris", and answers 90 % correctly in wordings of the training and 75 % in
+ * held-out wordings, in completion and in a chat.
  */
 import { parseArgs } from "node:util";
 import { LanguageModel } from "heddle";
@@ -32,12 +32,12 @@ const { values } = parseArgs({
 
 const model = await LanguageModel.load(values.model);
 const { tokenizer } = model;
-if (!tokenizer?.config.chatTemplates.default) throw new Error(`${values.model}: expected a chat template, got none`);
+if (!tokenizer?.config.chatTemplates.default) throw new Error(`${values.model}: the model has no chat template`);
 
 const greedy = { maxTokens: 32, temperature: 0 };
 /** @param {string[]} prompts */
 const complete = async (prompts) => (await model.completeAll(prompts, greedy)).map(({ text }) => text);
-/** The first answer of a conversation. @param {string[]} questions */
+/** Returns the answer to each question, in separate conversations. @param {string[]} questions */
 const chat = async (questions) => {
   const prompts = questions.map(
     (content) => tokenizer.applyChatTemplate([{ role: "user", content }], { addGenerationPrompt: true }).ids,

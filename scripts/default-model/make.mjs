@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 /**
- * Makes the embedded default model from nothing: the stages of `heddle lifecycle` in a longer run (plan.ts), then the evaluation.
+ * Trains the embedded default model from scratch with the stages of `heddle lifecycle` in a longer run (plan.ts), then evaluates it.
  *
  *   node scripts/default-model/make.mjs [--work build/default-model] [--out models/default] [--threads 2]
  *
- * Needs a build (npm run build). A run that was stopped, or killed, goes on where it was. The model replaces the one in --out only
- * if it passes the evaluation.
+ * Needs a build (npm run build). A stopped or killed run resumes from its last checkpoint. The model replaces the one in --out only if it
+ * passes the evaluation.
  */
 import { spawnSync } from "node:child_process";
 import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -42,10 +42,10 @@ for await (const event of runPlan(work, defaultPlan(), { stages, ...threads })) 
 const model = join(work, "model");
 rmSync(model, { recursive: true, force: true });
 mkdirSync(model);
-// Folders are checkpoints.
+// Copy the files of the finished model. Folders are checkpoints.
 for (const file of readdirSync(join(work, "dpo"), { withFileTypes: true }))
   if (file.isFile() && file.name !== "log.jsonl") cpSync(join(work, "dpo", file.name), join(model, file.name));
-// A model so small says odd things where its unlikely tokens are drawn: it is sampled close to its best guess.
+// generation_config.json sets a low temperature, because a model this small makes mistakes when unlikely tokens are sampled.
 for (const file of ["NOTICE", "generation_config.json"]) copyFileSync(join(here, file), join(model, file));
 
 const evaluation = spawnSync(process.execPath, [join(here, "evaluate.mjs"), "--model", model], {
@@ -55,7 +55,7 @@ const evaluation = spawnSync(process.execPath, [join(here, "evaluate.mjs"), "--m
 if (evaluation.error) throw evaluation.error;
 console.log(evaluation.stdout);
 if (evaluation.status !== 0) {
-  console.error(`The model in ${model} falls short, and ${out} stays as it was.`);
+  console.error(`The model in ${model} does not pass the evaluation; ${out} is unchanged.`);
   process.exit(1);
 }
 const figures = JSON.parse(evaluation.stdout.trim().split("\n").at(-1) ?? "");

@@ -10,17 +10,17 @@ import { writeFileSync } from "node:fs";
 import { continents, countries, languages } from "countries-list";
 import { currencies } from "countries-list/currencies";
 
-/** Hong Kong is left out: the package gives "City of Victoria", an obsolete name. */
+/** Omitted places. For Hong Kong, the package's capital is "City of Victoria", an obsolete name. */
 const leftOut = new Set(["HK"]);
 
-/** "Albanian Lek" → "Albanian lek": only adjectives made of names keep their capital. @param {string} name */
+/** "Albanian Lek" → "Albanian lek": only adjectives derived from names keep their capital letter. @param {string} name */
 function currencyName(name) {
   const words = name.split(" ");
   const last = words.pop() ?? "";
   return [...words, /^[A-Z]{2,}$/.test(last) ? last : last.toLowerCase()].join(" ");
 }
 
-/** code | name | capital | continent | languages | currency, one place a line. */
+/** Returns the table, one place per line: code | name | capital | continent | languages | currency. */
 export function placeTable() {
   return Object.entries(countries)
     .filter(([code, country]) => country.capital && !leftOut.has(code))

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Golden values for attention: outputs and gradients under documents, padding, windows, soft caps and sinks, in float64
-over dense masks, differentiated by PyTorch.
+"""Golden values for attention: outputs and gradients with documents, padding, windows, softcap and sinks.
+
+The scores are computed in float64 with dense masks, and PyTorch differentiates them.
 
     python3 scripts/golden/attention.py > test/golden/attention.json
 
-Needs PyTorch. Operands are not stored: both sides compute them from their names by the integer formula of models.py.
+Needs PyTorch. Operands are not stored. This script and the test compute them from their names by the integer formula of
+`weight` in models.py.
 """
 import json
 import math
@@ -47,7 +49,7 @@ def fnv(name):
 
 
 def weight(name, shape, around=0.0):
-    """12-bit fractions: exact in float32. Matrices lie in [-1/4, 1/4), vectors in [-1/8, 1/8) around `around`."""
+    """Returns 12-bit fractions, which are exact in float32: from [-1/4, 1/4) for matrices, [-1/8, 1/8) for vectors, plus `around`."""
     count = math.prod(shape)
     bits = hash32((torch.arange(count, dtype=torch.int64) + fnv(name)) & 0xFFFFFFFF) >> 20
     unit = bits.to(torch.float64) / 4096 - 0.5
@@ -55,10 +57,10 @@ def weight(name, shape, around=0.0):
 
 
 def visible(case):
-    """(rows, rows): whether row i sees row j."""
+    """Returns (rows, rows): whether row i sees row j."""
     seen = torch.zeros(ROWS, ROWS, dtype=torch.bool)
     documents = case.get("documents", [0] * ROWS)
-    # The n-th stretch of equal ids of a sequence is its n-th document, whatever the id.
+    # Each run of equal ids in a sequence is a document, even if another run has the same id.
     stretch = [0] * ROWS
     for i in range(1, ROWS):
         stretch[i] = stretch[i - 1] + (documents[i] != documents[i - 1] or i % LENGTH == 0)
@@ -79,7 +81,7 @@ def attend(case, q, k, v, sinks):
     scores = torch.einsum("ihd,jhd->hij", q, k) / math.sqrt(WIDTH)
     if "softcap" in case:
         scores = case["softcap"] * torch.tanh(scores / case["softcap"])
-    weights = torch.exp(scores) * visible(case)  # scores are of order 1: no maximum need be taken out
+    weights = torch.exp(scores) * visible(case)  # scores are of order 1, so no maximum needs to be subtracted
     total = weights.sum(-1, keepdim=True)
     if sinks is not None:
         total = total + torch.exp(sinks)[:, None, None]

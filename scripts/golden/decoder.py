@@ -1,5 +1,6 @@
-"""What families.py's models share: weights made from their names, norms, attention, and the decoder that Llama's kin are."""
+"""Shared by the models of families.py: weights computed from their names, norms, attention, and the decoder of Llama-like families."""
 import math
+import re
 
 import torch
 import torch.nn.functional as F
@@ -11,20 +12,21 @@ torch.set_default_dtype(torch.float64)
 
 
 class Weights:
-    """Weights by official name, made when they are first asked for."""
+    """The weights by their official names. Each is computed at its first use."""
 
     def __init__(self, around=1.0):
         self.all, self.around, self.bytes = {}, around, {}
 
     def __call__(self, name, *shape):
         if name not in self.all:
-            norm = name.lower().endswith("norm.weight")
+            # test/golden/families.ts has the same rule.
+            norm = re.search(r"norm(s\.\d+)?\.weight$", name.lower())
             self.all[name] = weight(name, shape, self.around if norm else 0.0).requires_grad_(True)
         assert self.all[name].shape == torch.Size(shape), name
         return self.all[name]
 
     def mxfp4(self, name, experts, rows, inputs):
-        """(experts, rows, inputs) from `name`_blocks and `name`_scales."""
+        """Returns the weights (experts, rows, inputs) that `name`_blocks and `name`_scales encode in MXFP4."""
         shapes = {"_blocks": (experts, rows, inputs // 32, 16), "_scales": (experts, rows, inputs // 32)}
         for suffix, shape in shapes.items():
             self.bytes[name + suffix] = byte_tensor(name + suffix, shape)
@@ -32,7 +34,7 @@ class Weights:
 
 
 def byte_tensor(name, shape):
-    """Whole numbers of 8 bits; scales of MXFP4 around 2^-6."""
+    """Returns bytes as integers. Those of MXFP4 scales encode 2^-8 to 2^-5."""
     count = math.prod(shape)
     bits = hash32((torch.arange(count, dtype=torch.int64) + fnv(name)) & 0xFFFFFFFF)
     return (119 + (bits >> 30) if name.endswith("_scales") else bits >> 24).reshape(shape)
@@ -42,7 +44,7 @@ FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4
 
 
 def mxfp4(blocks, scales):
-    """OCP MXFP4: groups of 32 E2M1 numbers, two a byte with the lower half first, times 2^(scale - 127)."""
+    """Decodes OCP MXFP4: groups of 32 E2M1 numbers, two per byte with the low four bits first, times 2^(scale - 127)."""
     pairs = torch.stack([FP4[blocks & 15], FP4[blocks >> 4]], -1).flatten(-2)
     return (pairs * 2.0 ** (scales[..., None] - 127)).flatten(-2)
 
@@ -56,10 +58,10 @@ def silu(x):
 
 
 def attend(q, k, v, scale, window=None, cap=None, sinks=None, causal=True):
-    """q (T, H, D), k and v (T, KH, D); a sink is one more score of each head that no value answers.
+    """Attention of q (T, H, D) over k and v (T, KH, D). A sink is an additional score of each head without a value vector.
 
-    Both ways, a window is what transformers makes of it (configuration_gemma3.py, modeling_gemma3.py): half of it and one, which
-    distances stay below.
+    Without a causal mask, distances must be below window // 2 + 1, as in transformers (configuration_gemma3.py,
+    modeling_gemma3.py).
     """
     T, H, D = q.shape
     k, v = (x.repeat_interleave(H // x.shape[1], 1) for x in (k, v))
@@ -85,7 +87,7 @@ def layer_norm(x, w, b, eps):
 
 
 class Model:
-    """Embedding, layers, last norm, head. `rows` gives each row's sequence length (for scalings that depend on it)."""
+    """Embedding, layers, last norm, head. `lengths` has each row's sequence length, for RoPE scalings that depend on it."""
 
     def __init__(self, config):
         self.c = config
@@ -130,7 +132,7 @@ class Model:
             q, k, v = qkv.split([H * D, KH * D, KH * D], -1)
         else:
             q, k, v = (self.linear(x, p + n + "_proj", h * D) for n, h in (("q", H), ("k", KH), ("v", KH)))
-        if self.kind in ("olmo2", "olmo3", "olmoe"):  # over the whole width
+        if self.kind in ("olmo2", "olmo3", "olmoe"):  # one norm over all heads
             q, k = self.norm(q, p + "q_norm", H * D), self.norm(k, p + "k_norm", KH * D)
         q, k, v = (y.reshape(len(x), -1, D) for y in (q, k, v))
         if self.kind in ("qwen3", "qwen3_moe", "gemma3_text"):
@@ -154,7 +156,7 @@ class Model:
         return self.w(f"model.layers.{i}.self_attn.sinks", self.H) if self.kind == "gpt_oss" else None
 
     def experts(self, x, i):
-        """Each row through its likeliest experts, one by one."""
+        """Applies to each row its k most likely experts, one expert at a time."""
         c, C = self.c, self.C
         p = f"model.layers.{i}.{'block_sparse_moe' if self.kind in ('mixtral', 'granitemoe') else 'mlp'}."
         E, k = c.get("num_experts") or c["num_local_experts"], c["num_experts_per_tok"]
@@ -173,7 +175,7 @@ class Model:
         return routed + self.shared(x, p) if self.kind == "qwen2_moe" else routed
 
     def shared(self, x, p):
-        """The expert that is every row's, by a share of its own."""
+        """The shared expert, which all rows use, times its sigmoid gate."""
         n = self.c["shared_expert_intermediate_size"]
         gate, up = (self.linear(x, f"{p}shared_expert.{name}_proj", n) for name in ("gate", "up"))
         said = self.linear(silu(gate) * up, p + "shared_expert.down_proj", self.C)
@@ -181,7 +183,7 @@ class Model:
 
     def expert(self, p, e):
         c, C = self.c, self.C
-        if self.kind == "granitemoe":  # gate, and up behind it, in one matrix an expert
+        if self.kind == "granitemoe":  # one matrix per expert has the rows of gate, then those of up
             E, n = c["num_local_experts"], c["intermediate_size"]
             both, down = self.w(p + "input_linear.weight", E, 2 * n, C)[e], self.w(p + "output_linear.weight", E, C, n)[e]
             return lambda v: down @ (silu(both[:n] @ v) * (both[n:] @ v))
@@ -256,7 +258,7 @@ class Model:
 
 
 class Neighbours(Model):
-    """The first R dimensions of a head turn as pairs of neighbours."""
+    """A decoder whose RoPE rotates pairs of adjacent dimensions, among the first R of each head."""
 
     def turn(self, x, lengths):
         f, _ = turning(self.c, lengths[-1])

@@ -1,4 +1,4 @@
-"""Decoders that differ from Llama's by more than a flag, for families.py: each from its paper or its published definition."""
+"""Decoders for families.py that differ from Llama by more than a flag. Each follows its paper or its published definition."""
 import math
 
 import torch
@@ -9,7 +9,7 @@ from rotary import rotate, turning
 
 
 class NeoX(Model):
-    """GPT-NeoX (Black et al. 2022): the stream gets attention of one norm of it and the feed-forward block of another."""
+    """GPT-NeoX (Black et al. 2022): attention and the MLP have separate norms, and may both read the same residual stream."""
 
     def biased(self, x, name, outputs, bias=True):
         y = x @ self.w(name + ".weight", outputs, x.shape[-1]).T
@@ -70,7 +70,7 @@ class StarCoder2(Model):
 
 
 class Phi(Model):
-    """Phi 1, 1.5 and 2 (Gunasekar et al. 2023; Li et al. 2023): both blocks read one norm, and everything has a bias."""
+    """Phi 1, 1.5 and 2 (Gunasekar et al. 2023; Li et al. 2023): attention and MLP share one norm, and all layers have biases."""
 
     def norm(self, x, name):
         return layer_norm(x, self.w(name + ".weight", self.C), self.w(name + ".bias", self.C), self.c["layer_norm_eps"])
@@ -101,7 +101,7 @@ class Phi(Model):
 
 
 class Ernie45(Neighbours):
-    """ERNIE 4.5, a dense one."""
+    """ERNIE 4.5, the dense models."""
 
     def attention(self, x, i, lengths):
         p, T = f"model.layers.{i}.self_attn.", len(x)
@@ -112,7 +112,7 @@ class Ernie45(Neighbours):
 
 
 class Cohere(Neighbours):
-    """Command R, and R7B: both blocks read one norm, without a bias, of the stream. In R7B layers without a window do not turn."""
+    """Command R and R7B: attention and MLP share one norm without a bias. In R7B, layers without a window have no RoPE."""
 
     def layer_type(self, i):
         return "sliding_attention" if self.kind == "cohere2" and (i + 1) % 4 else "full_attention"
@@ -121,7 +121,7 @@ class Cohere(Neighbours):
         p, T = f"model.layers.{i}.self_attn.", len(x)
         q, k, v = (self.linear(x, p + n + "_proj", h * self.D).reshape(T, h, self.D)
                    for n, h in (("q", self.H), ("k", self.KH), ("v", self.KH)))
-        if self.c.get("use_qk_norm"):  # Command R+: each head has weights of its own
+        if self.c.get("use_qk_norm"):  # Command R+: each head has separate norm weights
             eps = self.c["layer_norm_eps"]
             q = layer_norm(q, self.w(p + "q_norm.weight", self.H, self.D), None, eps)
             k = layer_norm(k, self.w(p + "k_norm.weight", self.KH, self.D), None, eps)
@@ -146,7 +146,7 @@ class Cohere(Neighbours):
 
 
 class Glm4(Neighbours):
-    """GLM 4: that of 2024 with a norm before each block, and 0414 with one behind each as well."""
+    """GLM 4: the version of 2024 has a norm before each block, and version 0414 also has one after each block."""
 
     def biased(self, x, name, outputs):
         y = x @ self.w(name + ".weight", outputs, self.C).T
@@ -174,7 +174,7 @@ class Glm4(Neighbours):
 
 
 class Exaone4(Model):
-    """EXAONE 4 (LG AI Research 2025): norms of blocks' outputs; with a window, layers that see everything have no positions."""
+    """EXAONE 4 (LG AI Research 2025): norms of the blocks' outputs. If the model has a window, full layers have no RoPE."""
 
     def layer_type(self, i):
         c = self.c
@@ -208,7 +208,7 @@ class Exaone4(Model):
 
 
 class HunYuan(Model):
-    """HunYuan V1, a dense one (Tencent 2025): q and k turn, and then each of their heads is normed."""
+    """HunYuan V1, the dense models (Tencent 2025): each head of q and k is normalized after RoPE."""
 
     def attention(self, x, i, lengths):
         p, T, D = f"model.layers.{i}.self_attn.", len(x), self.D
@@ -222,7 +222,7 @@ class HunYuan(Model):
 
 
 class GraniteHybrid(Model):
-    """Granite 4 without state-space layers and experts (IBM 2025): gate, and up behind it, in one matrix of the block `shared_mlp`."""
+    """Granite 4 without state-space layers and experts (IBM 2025): one matrix of `shared_mlp` has gate, then up."""
 
     def mlp(self, x, i):
         p = f"model.layers.{i}.shared_mlp."
@@ -231,7 +231,7 @@ class GraniteHybrid(Model):
 
 
 class SeedOss(Model):
-    """Seed-OSS (ByteDance 2025): biases on q, k and v, not on the output."""
+    """Seed-OSS (ByteDance 2025): q, k and v have biases, the output has none."""
 
     def linear(self, x, name, outputs):
         y = x @ self.w(name + ".weight", outputs, x.shape[-1]).T
@@ -240,7 +240,7 @@ class SeedOss(Model):
 
 
 class Olmo(Model):
-    """OLMo 1 (Groeneveld et al. 2024): layer norms without weights, and bounds of queries, keys and values."""
+    """OLMo 1 (Groeneveld et al. 2024): layer norms without weights. Queries, keys and values may be clamped."""
 
     def norm(self, x, name, width=None):
         return layer_norm(x, 1.0, None, 1e-5)
@@ -251,8 +251,48 @@ class Olmo(Model):
         return y.clamp(-bound, bound) if bound and name.endswith(("q_proj", "k_proj", "v_proj")) else y
 
 
+class StableLm(Model):
+    """StableLM 3B and 2 (Bellagente et al. 2024): attention and MLP of a parallel layer share one norm. Each head of q and k may
+    have a norm without a bias."""
+
+    def norm(self, x, name, width=None):
+        return layer_norm(x, self.w(name + ".weight", self.C), self.w(name + ".bias", self.C), self.c["layer_norm_eps"])
+
+    def linear(self, x, name, outputs):
+        y = x @ self.w(name + ".weight", outputs, x.shape[-1]).T
+        biased = self.c.get("use_qkv_bias") and name.endswith(("q_proj", "k_proj", "v_proj"))
+        return y + self.w(name + ".bias", outputs) if biased else y
+
+    def heads(self, x, name):
+        """Normalizes each head with a separate weight."""
+        weights = [self.w(f"{name}.norms.{h}.weight", self.D) for h in range(x.shape[1])]
+        return torch.stack([layer_norm(x[:, h], w, None, self.c["layer_norm_eps"]) for h, w in enumerate(weights)], 1)
+
+    def attention(self, x, i, lengths):
+        p, T, D = f"model.layers.{i}.self_attn.", len(x), self.D
+        q, k, v = (self.linear(x, p + n + "_proj", h * D).reshape(T, h, D)
+                   for n, h in (("q", self.H), ("k", self.KH), ("v", self.KH)))
+        if self.c.get("qk_layernorm"):
+            q, k = self.heads(q, p + "q_layernorm"), self.heads(k, p + "k_layernorm")
+        f, scale = turning({"partial_rotary_factor": 0.25, **self.c}, lengths[-1])
+        positions = torch.arange(T, dtype=torch.float64)
+        o = attend(rotate(q, positions, f, scale), rotate(k, positions, f, scale), v, 1 / math.sqrt(D))
+        return self.linear(o, p + "o_proj", self.C)
+
+    def hidden(self, ids, lengths):
+        x = self.w("model.embed_tokens.weight", self.c["vocab_size"], self.C)[ids]
+        for i in range(self.L):
+            n = f"model.layers.{i}."
+            y = self.norm(x, n + "input_layernorm")
+            attended = x + self.attention(y, i, lengths)
+            if not self.c.get("use_parallel_residual"):
+                y = self.norm(attended, n + "post_attention_layernorm")
+            x = attended + self.mlp(y, i)
+        return self.norm(x, "model.norm")
+
+
 MODELS = {
     "gpt_neox": NeoX, "starcoder2": StarCoder2, "glm": Glm4, "glm4": Glm4, "cohere": Cohere, "cohere2": Cohere, "ernie4_5": Ernie45,
     "exaone4": Exaone4, "hunyuan_v1_dense": HunYuan, "phi": Phi, "seed_oss": SeedOss, "granitemoehybrid": GraniteHybrid,
-    "olmo": Olmo,
+    "olmo": Olmo, "stablelm": StableLm,
 }

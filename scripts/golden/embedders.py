@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Golden values of decoders that embed: hidden states, vectors, a contrastive loss and its gradients.
+"""Golden values of decoders that embed texts: hidden states, vectors, a contrastive loss and its gradients.
 
     python3 scripts/golden/embedders.py > test/golden/embedders.json
 
-The trunks are those of families.py, in float64, causal or both ways as their configurations say: EmbeddingGemma (Schechter Vera et al.
-2025) with its two layers behind the mean, Qwen3-Embedding (Zhang et al. 2025) and E5-Mistral (Wang et al. 2024) at the last token,
-gte-Qwen2 and LLM2Vec's kin (BehnamGhader et al. 2024) both ways. Weights follow from their names (`weight` in models.py).
+The decoders are those of families.py, in float64. Their configurations select causal or bidirectional attention. EmbeddingGemma
+(Schechter Vera et al. 2025) has two dense layers after the mean. Qwen3-Embedding (Zhang et al. 2025) and E5-Mistral (Wang et al. 2024)
+use the last token. gte-Qwen2 and models of LLM2Vec (BehnamGhader et al. 2024) are bidirectional. Weights are computed from their names
+(`weight` in models.py).
 """
 import json
 import sys
@@ -36,7 +37,7 @@ EMBEDDERS = {
     "llama, both ways": {
         "config": {**base("llama", is_causal=False), "architectures": ["LlamaModel"]}, "pooling": "mean"},
 }
-# Two texts, then what belongs to each. The second and the last are longer than windows reach to both sides.
+# Two anchors, then the positive of each. The second and the last text are longer than the windows.
 SEQUENCES = [[7, 0, 23, 60, 5], [(11 * i + 3) % 61 for i in range(21)], [40, 6, 31], [(7 * i + 5) % 61 for i in range(33)]]
 TEMPERATURE = 0.5
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Golden values of encoders: hidden states, a classifier's logits, the gradients of their weighted sum.
+"""Golden values of encoders: hidden states, a classifier's logits, and the gradients of their weighted sum.
 
     python3 scripts/golden/encoders.py > test/golden/encoders.json
 
 BERT (Devlin et al. 2019), RoBERTa (Liu et al. 2019), DistilBERT (Sanh et al. 2019), ELECTRA (Clark et al. 2020), MPNet
-(Song et al. 2020) and ModernBERT (Warner et al. 2024) from their papers, in float64, under official names; weights follow from their names (`weight` in models.py).
+(Song et al. 2020) and ModernBERT (Warner et al. 2024) are written from their papers, in float64. Weights have their official names and
+are computed from them (`weight` in models.py).
 """
 import json
 import math
@@ -21,7 +22,7 @@ torch.set_default_dtype(torch.float64)
 
 
 def attend(q, k, v, window=None, bias=0):
-    """q, k, v (T, H, D), both ways; with a window, positions at most window / 2 apart; bias (H, T, T)."""
+    """Bidirectional attention of q, k, v (T, H, D), with bias (H, T, T). A window admits distances of at most window / 2."""
     T, H, D = q.shape
     scores = torch.einsum("ihd,jhd->hij", q, k) / math.sqrt(D) + bias
     if window:
@@ -94,7 +95,7 @@ class Roberta(Bert):
     PREFIX = "roberta."
 
     def positions(self, ids):
-        """Counted over what is no padding, from the padding's id on."""
+        """Numbers the tokens that are not padding, from pad + 1 on. Padding has position pad."""
         pad = self.c["pad_token_id"]
         real = (ids != pad).to(torch.int64)
         return torch.cumsum(real, 0) * real + pad
@@ -118,7 +119,7 @@ class Electra(Bert):
 
 
 def bucket(distance):
-    """T5's buckets of 32, both ways, up to a distance of 128; `distance` is key minus query. The logarithm is taken in float32."""
+    """T5's 32 bidirectional buckets for distances up to 128. `distance` is key minus query. The logarithm is computed in float32."""
     far = distance.abs()
     log = torch.log(far.clamp(min=1).float() / 8) / math.log(128 / 8)
     large = (8 + (log * 8).to(torch.int64)).clamp(max=15)
@@ -219,7 +220,7 @@ MODELS = {"bert": Bert, "modernbert": ModernBert, "roberta": Roberta, "xlm-rober
 
 
 def sequences(config):
-    """Without padding; of the families that came later, with a text as long as the positions allow."""
+    """Returns texts without padding. Except for BERT and ModernBERT, the last one is as long as the positions allow."""
     if config["model_type"] in ("bert", "modernbert"):
         return SEQUENCES
     behind = config["pad_token_id"] + 1 if issubclass(MODELS[config["model_type"]], Roberta) else 0
@@ -231,7 +232,7 @@ def golden(name, config):
     model = MODELS[config["model_type"]](config)
     texts = sequences(config)
     hidden = [model.hidden(torch.tensor(ids)) for ids in texts]
-    logits = [model.classify(h) for h in hidden]  # (labels), or of words (tokens, labels)
+    logits = [model.classify(h) for h in hidden]  # (labels), or (tokens, labels) if it classifies tokens
     sum((row * torch.tensor(COEFFICIENTS)).sum() for row in logits).backward()
     return {
         "name": name, "config": config, "weights": {n: list(w.shape) for n, w in model.w.all.items()},

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Golden values of the model families beyond scripts/golden/models.py: logits, greedy continuations, a loss's gradients.
+"""Golden values of the model families beyond scripts/golden/models.py: logits, greedy continuations and the gradients of a loss.
 
-    python3 scripts/golden/families.py > test/golden/families.json
-    python3 scripts/golden/families.py gpt_neox    # those of the names that begin so, as lines of it
+    /usr/bin/python3 scripts/golden/families.py > test/golden/families.json
+    /usr/bin/python3 scripts/golden/families.py gpt_neox             # only names with this prefix
+    /usr/bin/python3 scripts/golden/families.py --update gpt_neox    # replaces these models in the file
 
-Each family is written from its paper or its published definition, in float64, over weights under their official names, whose
-values follow from the names (`weight` in models.py): the file holds names and shapes, no values.
+Each family is written from its paper or its published definition, in float64. Weights have their official names, and their values
+are computed from these names (`weight` in models.py). The file therefore has their names and shapes only.
 """
 import json
 import math
+import pathlib
 import sys
 
 import torch
@@ -16,6 +18,8 @@ import torch.nn.functional as F
 
 from decoder import Model
 from dense_families import MODELS
+
+FILE = pathlib.Path(__file__).parents[2] / "test" / "golden" / "families.json"
 
 
 def base(kind, **more):
@@ -33,7 +37,7 @@ def base_neox(**more):
         "use_parallel_residual": True, "tie_word_embeddings": False, **more,
     }
 def by_parameters(config):
-    """The dialect of transformers 5."""
+    """Converts a configuration to the dialect of transformers 5, which has `rope_parameters`."""
     theta = config.pop("rope_theta")
     return {**config, "rope_parameters": {"rope_type": "default", "rope_theta": theta}}
 
@@ -46,7 +50,7 @@ NEW_DIALECT = base("gemma3_text", num_hidden_layers=3, head_dim=12, tie_word_emb
                        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 50000.0},
                        "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}})
 del NEW_DIALECT["rope_theta"]
-# Contexts long enough that the ramp's ends lie among the pairs, at no whole number.
+# The original context is so long that both ends of YaRN's ramp are fractions within the range of pairs.
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}
 CONFIGS = {
     "gemma2": base("gemma2", num_hidden_layers=3, head_dim=10, query_pre_attn_scalar=24, sliding_window=5,
@@ -151,6 +155,16 @@ CONFIGS = {
     "starcoder2 without biases and windows, its newer dialect": {k: v for k, v in base(
         "starcoder2", norm_epsilon=1e-5, use_bias=False, hidden_act="gelu_pytorch_tanh", tie_word_embeddings=False,
         rope_parameters={"rope_type": "default", "rope_theta": 500.0}).items() if k not in ("rms_norm_eps", "rope_theta")},
+    "stablelm": {k: v for k, v in base(
+        "stablelm", hidden_size=64, num_key_value_heads=4, layer_norm_eps=1e-5, partial_rotary_factor=0.25, use_qkv_bias=True,
+        qk_layernorm=False, use_parallel_residual=False, rope_scaling=None).items() if k != "rms_norm_eps"},
+    "stablelm with parallel blocks and norms of heads": {k: v for k, v in base(
+        "stablelm", layer_norm_eps=1e-5, use_qkv_bias=False, qk_layernorm=True, use_parallel_residual=True).items()
+        if k != "rms_norm_eps"},
+    "stablelm with norms of heads, its newer dialect": {k: v for k, v in base(
+        "stablelm", layer_norm_eps=1e-6, use_qkv_bias=True, qk_layernorm=True, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5}).items()
+        if k not in ("rms_norm_eps", "rope_theta")},
     "glm": base("glm", attention_bias=True, partial_rotary_factor=0.5, head_dim=8),
     "glm without biases, its newer dialect": by_parameters(base(
         "glm", hidden_size=64, attention_bias=False, head_dim=16, partial_rotary_factor=0.25, tie_word_embeddings=True)),
@@ -181,7 +195,7 @@ NEW = 24
 
 
 def lengths_of(config, prompt, total):
-    """Rows of a cached sequence: dynamic scaling computes each by the length there was when it was read (transformers)."""
+    """Returns the sequence length at which each row of a cached sequence was computed. Dynamic scaling depends on it, as in transformers."""
     if (config.get("rope_scaling") or {}).get("rope_type") == "dynamic":
         return [max(prompt, i + 1) for i in range(total)]
     return None
@@ -215,7 +229,16 @@ def golden(name, config):
     }
 
 
+def as_lines(models):
+    return "[\n" + ",\n".join(json.dumps(m, separators=(",", ":")) for m in models) + "\n]\n"
+
+
 if __name__ == "__main__":
-    wanted = tuple(sys.argv[1:]) or ("",)
-    all_of_them = [golden(n, c) for n, c in CONFIGS.items() if n.startswith(wanted)]
-    sys.stdout.write("[\n" + ",\n".join(json.dumps(m, separators=(",", ":")) for m in all_of_them) + "\n]\n")
+    update = sys.argv[1:2] == ["--update"]
+    wanted = tuple(sys.argv[2 if update else 1:]) or ("",)
+    made = {n: golden(n, c) for n, c in CONFIGS.items() if n.startswith(wanted)}
+    if update:
+        kept = {m["name"]: m for m in json.loads(FILE.read_text())}
+        FILE.write_text(as_lines([made.get(n) or kept[n] for n in CONFIGS]))
+    else:
+        sys.stdout.write(as_lines(made.values()))

@@ -2,8 +2,8 @@
 
     python3 scripts/golden/heads.py > test/golden/heads.json
 
-The trunks are those of training.py. Every sequence is computed alone and without padding; what a batch with padding gives must
-equal it. Each case: the loss, the norm and first values of every gradient, and the losses of three AdamW steps.
+The models are those of training.py. Every sequence is computed alone and without padding, and a batch with padding must give the same
+values. Each case has the norm and the first values of every gradient, and the losses of three AdamW steps.
 """
 import json
 import math
@@ -15,7 +15,7 @@ from training import CASES, decoder, gpt2, hashed, initial
 
 
 def hidden(c, w, ids):
-    """Hidden states after the last norm, (T, width): a language-modelling head that is the unit matrix changes nothing."""
+    """Returns the hidden states after the last norm, (T, width). An identity matrix as the head leaves them unchanged."""
     with_unit = {**w, "lm_head.weight": torch.eye(c["hidden"])}
     return (gpt2 if c["type"] == "gpt2" else decoder)({**c, "tied": False}, with_unit, ids[None])[0]
 
@@ -94,7 +94,7 @@ def token(name, head_name):
     c, w = trunk(name)
     score = head(c, w, 4, head_name, bias=True)
     ids = texts(c, [12, 7], 3000)
-    # Two words' tokens in one text, three in the other; the rest counts nothing.
+    # Positions of the labelled tokens: two in one text, three in the other. The loss ignores all other tokens.
     at, y = [[1, 5], [0, 3, 6]], [[3, 0], [1, 2, 2]]
 
     def loss():
@@ -105,12 +105,12 @@ def token(name, head_name):
 
 
 def contrastive(name, how, temperature, negatives, equal=False, symmetric=False):
-    """InfoNCE. With equal texts in the batch, a candidate that is right for an anchor as well is none of its wrong answers."""
+    """InfoNCE. If texts repeat in the batch, a candidate that is also correct for an anchor is not one of its negatives."""
     c, w = trunk(name)
     anchors, positives = texts(c, [11, 5, 8], 4000), texts(c, [6, 14, 9], 4100)
     hard = texts(c, [7, 3, 10], 4200) if negatives else []
     if equal:
-        # 0 and 2 have the same positive, 1 and 3 the same anchor; a positive is 0's anchor, a hard negative is 0's positive.
+        # Pairs 0 and 2 have the same positive, 1 and 3 the same anchor. Positive 3 is anchor 0, and hard negative 1 is positive 0.
         anchors, positives = anchors + [anchors[1]], [positives[0], positives[1], positives[0], anchors[0]]
         hard = [hard[0], positives[0], hard[2], hard[1]]
     same = lambda a, b: a.tolist() == b.tolist()

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Golden values for whole models: logits and greedy continuations of tiny models, computed in float64 by this file alone.
+"""Golden values for whole models: logits and greedy continuations of tiny models, from an independent float64 implementation.
 
     python3 scripts/golden/models.py > test/golden/models.json
 
-Needs PyTorch. Weights are not stored: both sides compute them from their names by the integer formula of `weight`, exactly.
+Needs PyTorch. Weights are not stored. This script and the test compute them from their names by the integer formula of `weight`,
+which is exact.
 """
 import json
 import math
@@ -32,7 +33,7 @@ def fnv(name):
 
 
 def weight(name, shape, around=0.0):
-    """12-bit fractions: exact in float32. Matrices lie in [-1/4, 1/4), vectors in [-1/8, 1/8) around `around`."""
+    """Returns 12-bit fractions, which are exact in float32: from [-1/4, 1/4) for matrices, [-1/8, 1/8) for vectors, plus `around`."""
     count = math.prod(shape)
     bits = hash32((torch.arange(count, dtype=torch.int64) + fnv(name)) & 0xFFFFFFFF) >> 20
     unit = bits.to(torch.float64) / 4096 - 0.5
@@ -60,7 +61,7 @@ def frequencies(config, width):
 
 
 def rotate(x, f):
-    """x (T, H, D): the halves of each head turn together."""
+    """Applies RoPE to x (T, H, D). The two halves of a head form the pairs."""
     angles = torch.arange(x.shape[0])[:, None] * f
     cos, sin = torch.cos(angles)[:, None, :], torch.sin(angles)[:, None, :]
     a, b = x.chunk(2, -1)
@@ -68,7 +69,7 @@ def rotate(x, f):
 
 
 def attend(q, k, v, window):
-    """q (T, H, D), k and v (T, KH, D), causal; key j is seen by query i where i - window < j <= i."""
+    """Causal attention of q (T, H, D) over k and v (T, KH, D). With a window, query i sees keys j with i - window < j <= i."""
     T, H, D = q.shape
     out = torch.empty(T, H, D)
     for h in range(H):
@@ -92,7 +93,7 @@ def decoder(config, ids):
     H, KH = config["num_attention_heads"], config["num_key_value_heads"]
     D, eps = config.get("head_dim", C // H), config["rms_norm_eps"]
     gemma = kind == "gemma"
-    # Gemma's norms multiply by 1 + w; its w lies around 0.
+    # Gemma's norms multiply by 1 + w, so its w is near 0.
     around = 0.0 if gemma else 1.0
     norm = lambda x, name, n=C: rms_norm(x, weight(name, (n,), around) + (1.0 if gemma else 0.0), eps)
     f = frequencies(config, D)

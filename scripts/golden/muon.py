@@ -2,8 +2,9 @@
 
     python3 scripts/golden/muon.py > test/golden/muon.json
 
-The models are those of training.py. Muon as its reference implementation has it (Jordan et al. 2024): Nesterov momentum by lerp, five quintic
-Newton-Schulz steps (here in float64), the update scaled by sqrt(max(1, rows / columns)); embeddings, head and norms by AdamW.
+The models are those of training.py. Muon follows its reference implementation (Jordan et al. 2024): Nesterov momentum by lerp, five
+quintic Newton-Schulz steps (here in float64), and an update scaled by sqrt(max(1, rows / columns)). AdamW updates embeddings, head and
+norms.
 """
 import json
 import math

@@ -1,22 +1,26 @@
 """Golden values of preference training, from an independent float64 implementation in PyTorch.
 
-    python3 scripts/golden/preference.py > test/golden/preference.json
+    /usr/bin/python3 scripts/golden/preference.py > test/golden/preference.json
+    /usr/bin/python3 scripts/golden/preference.py --update simpo    # replaces the cases with this prefix in the file
 
-The policy is the tiny Llama of training.py; the reference is the same with every weight times 0.97. Each case: the loss, what
-the stage reports, and the norm and the first values of the gradient of every weight. Formulas are those of the papers, in
-TRL's variants; answers stand alone, without padding, so that nothing of a batch's layout is shared with what is tested.
+The policy is the tiny Llama of training.py. The reference has the same weights times 0.97, unless a case sets another factor. Each case
+has the loss, the values that the stage reports, and the norm and the first values of every gradient. Formulas are those of the papers,
+in TRL's variants. Each answer is computed alone and without padding, so that no batch layout is shared with the tested code.
 """
 import json
 import math
+import pathlib
+import sys
 
 import torch
 import torch.nn.functional as F
 
 from training import BASE, decoder, hashed, initial
 
+FILE = pathlib.Path(__file__).parents[2] / "test" / "golden" / "preference.json"
 C = {**BASE, "type": "llama"}
 PAIRS = [(5, 6, 8), (3, 9, 4), (7, 4, 10)]  # lengths of prompt, chosen, rejected
-DRAWN = [(4, 7), (4, 3), (4, 9), (6, 5), (6, 8), (6, 1)]  # prompt, completion: two groups of three
+DRAWN = [(4, 7), (4, 3), (4, 9), (6, 5), (6, 8), (6, 1)]  # lengths of prompt, completion: two groups of three
 
 
 def ids(index, count):
@@ -32,13 +36,13 @@ DRAWN_IDS = [{"prompt": GROUP_PROMPTS[i // 3], "completion": ids(60 + i, n)} for
 
 
 def hidden_states(w, sequence):
-    """(tokens, hidden), after the last norm: an identity in the place of the head."""
+    """Returns the hidden states after the last norm, (tokens, hidden). An identity matrix replaces the head."""
     c = {**C, "tied": False}
     return decoder(c, {**w, "lm_head.weight": torch.eye(C["hidden"])}, torch.tensor([sequence]))[0]
 
 
 def logprobs(w, sequence):
-    """Of every token but the first."""
+    """Returns the log-probability of every token but the first."""
     logits = decoder(C, w, torch.tensor([sequence]))[0, :-1]
     return logits.log_softmax(-1)[torch.arange(len(sequence) - 1), torch.tensor(sequence[1:])]
 
@@ -76,7 +80,7 @@ def dpo(loss_type, beta, smoothing=0.0, alpha=0.0):
         losses = torch.relu(1 - beta * h)
     else:
         losses = (h - 1 / (2 * beta)) ** 2
-    nll = -torch.cat([chosen for chosen, _ in policy]).mean()  # TRL: over the tokens of the batch
+    nll = -torch.cat([chosen for chosen, _ in policy]).mean()  # as in TRL, the mean over the batch's tokens
     rewards = beta * ratios.detach()
     extra = {"nllLoss": nll.detach()} if alpha else {}
     return case(
@@ -95,7 +99,7 @@ def orpo(beta):
     chosen = torch.stack([c.mean() for c, _ in policy])
     rejected = torch.stack([r.mean() for _, r in policy])
     odds = (chosen - rejected) - (torch.log1p(-chosen.exp()) - torch.log1p(-rejected.exp()))
-    nll = -torch.cat([logprobs(w, p["prompt"] + p["chosen"]) for p in PAIR_IDS]).mean()  # TRL: over the tokens of the batch
+    nll = -torch.cat([logprobs(w, p["prompt"] + p["chosen"]) for p in PAIR_IDS]).mean()  # as in TRL, the mean over the batch's tokens
     loss = nll - beta * F.logsigmoid(odds).mean()
     return case(
         w, loss, nllLoss=nll.detach(), logOdds=odds.detach().mean(),
@@ -105,12 +109,25 @@ def orpo(beta):
     )
 
 
-# For KTO the drawn answers are labelled in turn, and each prompt is also put before the answer of the row before.
+def simpo(beta, gamma):
+    w = initial(C)
+    policy, _ = pair_logprobs(w)
+    rewards = beta * torch.stack([torch.stack([c.mean(), r.mean()]) for c, r in policy])
+    loss = -F.logsigmoid(rewards[:, 0] - rewards[:, 1] - gamma).mean()
+    rewards = rewards.detach()
+    return case(
+        w, loss, rewardChosen=rewards[:, 0].mean(), rewardRejected=rewards[:, 1].mean(),
+        rewardMargin=(rewards[:, 0] - rewards[:, 1]).mean(),
+        rewardAccuracy=(rewards[:, 0] > rewards[:, 1]).double().mean(),
+    )
+
+
+# For KTO: whether each drawn answer is desirable. kto() also computes each prompt with the previous row's answer.
 KTO_LABELS = [True, False, False, True, True, False]
 
 
 def kto(loss_type, beta, good, bad, factor=0.97):
-    """A factor above 1 gives the divergence the other sign."""
+    """`factor` multiplies the reference's weights. Above 1, the divergence is positive; below 1, it is clamped to 0."""
     w = initial(C)
     r = reference(w, factor)
     ratio = lambda p, c: answer(w, p, c).sum() - answer(r, p, c).sum().detach()
@@ -134,7 +151,7 @@ def kto(loss_type, beta, good, bad, factor=0.97):
 
 
 def with_head(w, name, index, bias=False):
-    """A head over the hidden states, among the weights."""
+    """Adds a head over the hidden states to the weights."""
     w[name + ".weight"] = (hashed(index, C["hidden"]) * 0.4).float().double().view(1, -1).requires_grad_(True)
     if bias:
         w[name + ".bias"] = (hashed(index + 1, 1) * 0.4).float().double().requires_grad_(True)
@@ -219,7 +236,7 @@ SCORES = [1.0, -0.5, 0.25, 2.0, 2.0, 0.0]
 
 def grpo(loss_type="grpo", level="token", epsilon=0.2, high=0.2, beta=0.04, delta=None, scale=True, longest=12,
          cap=None, first_pass=False):
-    """With a cap the answers are of another model, whose log-probabilities are noise away from those of the policy then."""
+    """With `cap`, another model has drawn the answers. Its log-probabilities differ by noise from those of the old policy."""
     w = initial(C)
     r = reference(w)
     scores = torch.tensor(SCORES).view(2, 3)
@@ -264,7 +281,7 @@ def grpo(loss_type="grpo", level="token", epsilon=0.2, high=0.2, beta=0.04, delt
 
 
 def reference_values():
-    """Log-probabilities of the reference, one a completion."""
+    """Returns the log-probabilities under the reference, one per completion."""
     with torch.no_grad():
         r = reference(initial(C))
         of = lambda p, c: answer(r, p, c).sum().item()
@@ -275,29 +292,42 @@ def reference_values():
         }
 
 
-print(json.dumps({
-    "pairs": PAIR_IDS, "drawn": DRAWN_IDS, "labels": KTO_LABELS, "margins": REWARD_MARGINS, "scores": SCORES,
-    "reference": reference_values(),
-    "cases": {
-        "dpo sigmoid": dpo("sigmoid", 0.1),
-        "dpo sigmoid, smoothed": dpo("sigmoid", 0.3, smoothing=0.1),
-        "dpo sigmoid, chosen nll": dpo("sigmoid", 0.1, alpha=0.5),
-        "dpo ipo": dpo("ipo", 0.2),
-        "dpo hinge": dpo("hinge", 0.1),
-        "orpo": orpo(0.25),
-        "kto": kto("kto", 0.1, 1.0, 1.3),
-        "kto, a divergence above 0": kto("kto", 0.2, 1.0, 1.3, factor=1.06),
-        "kto apo_zero_unpaired": kto("apo_zero_unpaired", 0.1, 1.2, 1.0),
-        "reward": reward(0.0, False),
-        "reward, margins, centred": reward(0.01, True),
-        "ppo": ppo(0.2, 0.2, 0.1, 1.0, 0.95, 0.05),
-        "grpo": grpo(),
-        "grpo, two-sided, no reference": grpo(beta=0.0, delta=1.4, high=0.3),
-        "dapo": grpo("dapo", beta=0.0, high=0.28),
-        "gspo": grpo("grpo", "sequence", epsilon=0.05, high=0.06),
-        "dr_grpo": grpo("dr_grpo", scale=False, beta=0.01),
-        "grpo, drawn by a twin": grpo(cap=1.3),
-        "gspo, drawn by a twin": grpo("grpo", "sequence", epsilon=0.05, high=0.06, cap=1.1),
-        "dapo, drawn by a twin, first pass": grpo("dapo", beta=0.0, cap=2.0, first_pass=True),
-    },
-}, separators=(",", ":")))
+CASES = {
+    "dpo sigmoid": lambda: dpo("sigmoid", 0.1),
+    "dpo sigmoid, smoothed": lambda: dpo("sigmoid", 0.3, smoothing=0.1),
+    "dpo sigmoid, chosen nll": lambda: dpo("sigmoid", 0.1, alpha=0.5),
+    "dpo ipo": lambda: dpo("ipo", 0.2),
+    "dpo hinge": lambda: dpo("hinge", 0.1),
+    "orpo": lambda: orpo(0.25),
+    "simpo": lambda: simpo(2.0, 0.5),
+    "kto": lambda: kto("kto", 0.1, 1.0, 1.3),
+    "kto, a divergence above 0": lambda: kto("kto", 0.2, 1.0, 1.3, factor=1.06),
+    "kto apo_zero_unpaired": lambda: kto("apo_zero_unpaired", 0.1, 1.2, 1.0),
+    "reward": lambda: reward(0.0, False),
+    "reward, margins, centred": lambda: reward(0.01, True),
+    "ppo": lambda: ppo(0.2, 0.2, 0.1, 1.0, 0.95, 0.05),
+    "grpo": lambda: grpo(),
+    "grpo, two-sided, no reference": lambda: grpo(beta=0.0, delta=1.4, high=0.3),
+    "dapo": lambda: grpo("dapo", beta=0.0, high=0.28),
+    "gspo": lambda: grpo("grpo", "sequence", epsilon=0.05, high=0.06),
+    "dr_grpo": lambda: grpo("dr_grpo", scale=False, beta=0.01),
+    "grpo, drawn by a twin": lambda: grpo(cap=1.3),
+    "gspo, drawn by a twin": lambda: grpo("grpo", "sequence", epsilon=0.05, high=0.06, cap=1.1),
+    "dapo, drawn by a twin, first pass": lambda: grpo("dapo", beta=0.0, cap=2.0, first_pass=True),
+}
+
+
+def made(beginnings):
+    return {name: golden_of() for name, golden_of in CASES.items() if name.startswith(beginnings)}
+
+
+if sys.argv[1:2] == ["--update"]:
+    golden = json.loads(FILE.read_text())
+    cases = {**golden["cases"], **made(tuple(sys.argv[2:]) or "")}
+    text = json.dumps({**golden, "cases": {name: cases[name] for name in CASES}}, separators=(",", ":"))
+    FILE.write_text(text + "\n")
+else:
+    print(json.dumps({
+        "pairs": PAIR_IDS, "drawn": DRAWN_IDS, "labels": KTO_LABELS, "margins": REWARD_MARGINS, "scores": SCORES,
+        "reference": reference_values(), "cases": made(""),
+    }, separators=(",", ":")))

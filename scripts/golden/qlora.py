@@ -2,8 +2,8 @@
 
     python3 scripts/golden/qlora.py > test/golden/qlora.json
 
-The frozen matrices are blocks whose bytes follow from the hash of training.py; here they are read by the formulas of quantised.py, an
-element at a time, and the model is that of training.py over the numbers. Only the adapter is trained.
+The frozen matrices are blocks of bytes from the hash of training.py. The formulas of quantised.py decode them element by element, and the
+model of training.py computes with the decoded values. Only the adapter is trained.
 """
 import json
 import struct
@@ -19,7 +19,7 @@ LORA = dict(r=4, alpha=8)
 
 
 def blocks(dtype, tensor, elements):
-    """The bytes of a tensor's blocks; test/train/language-modeling/qlora.test.ts makes the same."""
+    """Returns the bytes of a tensor's blocks. test/train/language-modeling/qlora.test.ts computes the same bytes."""
     count, size, _ = next(v for k, v in quantised.TYPES.items() if k.__name__ == dtype)
     total = elements // count
     data = bytearray(((hashed(tensor, total * size) + 0.5) * 256).floor().long().tolist())

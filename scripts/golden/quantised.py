@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Golden values for quantised blocks: random bytes of every type and the numbers they stand for, element by element.
+"""Golden values for quantised blocks: random bytes of every type and the values that they encode.
 
     python3 scripts/golden/quantised.py > test/golden/quantised.json
 
-Written from the layouts (ggml-common.h; OCP Microscaling Formats 1.0 for MXFP4) as one formula an element, in exact
-fractions: nothing is shared with the decoders in native/ops/unpack-inl.h, which go block by block.
+Each type is written from its layout (ggml-common.h; OCP Microscaling Formats 1.0 for MXFP4) as one formula per element, in exact
+fractions. The decoders in native/ops/unpack-inl.h decode block by block and share no code with it.
 """
 import json
 import random
@@ -21,17 +21,18 @@ def half(b, at):
 
 
 def bits(b, first, count):
-    """`count` bits from bit `first` of the little-endian integer that b is."""
+    """Returns `count` bits, from bit `first` on, of the little-endian integer with bytes b."""
     return (int.from_bytes(bytes(b), "little") >> first) & ((1 << count) - 1)
 
 
 def nibble(b, i):
-    """Element i of 32: bytes hold i and i + 16."""
+    """Element i of 32. Byte i has element i in its low four bits and element i + 16 in its high four bits."""
     return bits(b[i % 16:i % 16 + 1], 4 * (i // 16), 4)
 
 
 def six_bits(b, g):
-    """Scale and minimum g of 8 in 12 bytes: six bits each for g < 4; four below and two above those for the others."""
+    """Scale and minimum g of 8 in 12 bytes. For g < 4 they are the low six bits of a byte. Otherwise their low four bits are
+    in bytes 8 to 11, and their high two bits are the top bits of the first eight bytes."""
     if g < 4:
         return b[g] & 63, b[g + 4] & 63
     return (b[g + 4] & 15) + 16 * (b[g - 4] >> 6), (b[g + 4] >> 4) + 16 * (b[g] >> 6)
@@ -104,7 +105,7 @@ def mxfp4(b, i):
     return (-1 if code & 8 else 1) * E2M1[code & 7] * Fraction(2) ** (b[0] - 127)
 
 
-# Elements and bytes of a block, where its half-precision numbers lie.
+# For each type: elements and bytes of a block, and the offsets of its half-precision numbers.
 TYPES = {
     q8_0: (32, 34, [0]), q4_0: (32, 18, [0]), q4_1: (32, 20, [0, 2]), q5_0: (32, 22, [0]), q5_1: (32, 24, [0, 2]),
     q2_k: (256, 84, [80, 82]), q3_k: (256, 110, [108]), q4_k: (256, 144, [0, 2]), q5_k: (256, 176, [0, 2]),
@@ -120,7 +121,7 @@ def main():
         for n in range(1 if count > 32 else 3):
             block = bytearray(draw.randrange(256) for _ in range(size))
             for at in halves:
-                # A subnormal half among them.
+                # The third block has subnormal numbers.
                 block[at:at + 2] = struct.pack("<e", 3e-6 if n == 2 else draw.uniform(-1, 1) / 64)
             if element is mxfp4:
                 block[0] = [1, 120, 127][n]

@@ -1,7 +1,7 @@
-"""Rotary frequencies of every kind of scaling, from their papers and transformers' configuration keys.
+"""RoPE frequencies for every kind of scaling, from the papers and the configuration keys of transformers.
 
-`turning(config, length, layer_type)` gives the inverse frequencies of a sequence of `length` positions and the factor of
-cosine and sine.
+`turning(config, length, layer_type)` returns the inverse frequencies for a sequence of `length` positions, and the factor of its
+cosines and sines.
 """
 import math
 
@@ -9,7 +9,7 @@ import torch
 
 
 def parameters(config, layer_type="full_attention"):
-    """The dialects of config.json: rope_theta + rope_scaling, rope_parameters, and rope_parameters per layer type."""
+    """Reads the dialects of config.json: rope_theta with rope_scaling, rope_parameters, and rope_parameters per layer type."""
     given = config.get("rope_parameters")
     if given and layer_type in given:
         return given[layer_type]
@@ -18,7 +18,7 @@ def parameters(config, layer_type="full_attention"):
     if layer_type == "sliding_attention" and "rope_local_base_freq" in config:
         return {"rope_type": "default", "rope_theta": config["rope_local_base_freq"]}
     theta = config.get("rope_theta", 10000.0)
-    if layer_type == "sliding_attention" and config["model_type"] == "olmo3":  # scaling is of its full layers alone
+    if layer_type == "sliding_attention" and config["model_type"] == "olmo3":  # OLMo 3 scales only its full layers
         return {"rope_type": "default", "rope_theta": theta}
     return {"rope_type": "default", "rope_theta": theta, **(config.get("rope_scaling") or {})}
 
@@ -35,11 +35,11 @@ def turning(config, length, layer_type="full_attention"):
         return base, 1.0
     if kind == "linear":
         return base / p["factor"], 1.0
-    if kind == "llama3":  # Llama 3.1: long wavelengths are divided, short ones stay, with a ramp between
+    if kind == "llama3":  # Llama 3.1: divides frequencies of long wavelengths, keeps those of short ones, with a ramp between
         low, high, original = p["low_freq_factor"], p["high_freq_factor"], p["original_max_position_embeddings"]
         ramp = torch.clamp((original * base / (2 * math.pi) - low) / (high - low), 0, 1)
         return base / p["factor"] * (1 - ramp) + base * ramp, 1.0
-    if kind == "dynamic" and p.get("alpha"):  # HunYuan: one theta for all lengths
+    if kind == "dynamic" and p.get("alpha"):  # HunYuan: theta does not depend on the length
         return (theta * p["alpha"] ** (d / (d - 2))) ** (-i / d), 1.0
     if kind == "dynamic":
         grown = theta * (p["factor"] * max(length, most) / most - (p["factor"] - 1)) ** (d / (d - 2))
@@ -70,7 +70,7 @@ def turning(config, length, layer_type="full_attention"):
 
 
 def rotate(x, positions, frequencies, scale):
-    """x (T, H, D), positions (T), frequencies (R/2) or (T, R/2): halves of the first R dimensions turn together."""
+    """Applies RoPE to x (T, H, D): positions (T), frequencies (R/2) or (T, R/2). The halves of the first R dimensions form the pairs."""
     angles = positions[:, None] * frequencies
     r = 2 * frequencies.shape[-1]
     cos, sin = (torch.cos(angles) * scale)[:, None, :], (torch.sin(angles) * scale)[:, None, :]

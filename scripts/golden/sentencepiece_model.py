@@ -1,4 +1,4 @@
-# Writes test/golden/sentencepiece/: a small Unigram model, and the ids and texts that SentencePiece itself gives.
+# Writes test/golden/sentencepiece/: a small Unigram model, and texts with the ids and the decoded texts that SentencePiece computes.
 #
 #   python3 scripts/golden/sentencepiece_model.py TEXT   (Debian's python3-sentencepiece 0.2.0; TEXT in the public domain)
 import json

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Logits of stories260K with its matrices in float16 (as its F16 GGUF file has them), in float64 from the F32 weights.
+"""Logits of stories260K with its matrices rounded to float16, as in its F16 GGUF file. Computed in float64 from the F32 weights.
 
     python3 scripts/golden/stories_f16.py ../shared/fixtures/stories260K > test/golden/stories260k-f16.json
 
-Needs PyTorch. `full` has the logits of the fixture's own `full` ids, `nll` the negative log-likelihood of every token of
-its sequences but the first.
+Needs PyTorch. `full` has the logits of the fixture's `full` ids. `nll` has, for each of its sequences, the negative
+log-likelihood of every token but the first.
 """
 import json
 import math
@@ -37,7 +37,7 @@ def norm(x, name):
 
 
 def rotate(x):
-    """x (T, H, D): the halves of each head turn together."""
+    """Applies RoPE to x (T, H, D). The two halves of a head form the pairs."""
     T, _, D = x.shape
     f = config["rope_theta"] ** (-torch.arange(0, D, 2) / D)
     angle = (torch.arange(T)[:, None] * f)[:, None]

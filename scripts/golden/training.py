@@ -2,8 +2,8 @@
 
     python3 scripts/golden/training.py > test/golden/training.json
 
-Each case: a tiny model whose weights follow from a hash of (tensor index, element index), so that no weight file is
-needed; the loss of one batch, the norm and the first values of every gradient, and ten AdamW steps on that batch.
+Each case is a tiny model. Its weights are hashes of (tensor index, element index), so that no weight file is needed. A case has the
+logits and gradients (norms and first values) of one batch, and the losses and gradient norms of ten AdamW steps on it.
 """
 import json
 import math
@@ -15,7 +15,7 @@ M = 0xFFFFFFFF
 
 
 def hashed(tensor, count):
-    """Uniform in [-0.5, 0.5): must equal hashed() in test/golden/weights.ts."""
+    """Returns uniform values in [-0.5, 0.5), which must equal those of hashed() in test/golden/weights.ts."""
     out = []
     for i in range(count):
         h = ((i + 1) * 0x9E3779B1 + (tensor + 1) * 0x85EBCA77) & M
@@ -72,7 +72,7 @@ def visible(t, window):
 
 
 def attend(q, k, v, window):
-    """q (B,H,T,D), k and v (B,KH,T,D)"""
+    """Causal attention of q (B, H, T, D) over k and v (B, KH, T, D)."""
     groups = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
     s = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
@@ -85,7 +85,7 @@ def rms(x, w, eps, offset=0.0):
 
 
 def rotate(x, theta):
-    """x (B,H,T,D): the halves of each head turn together."""
+    """Applies RoPE to x (B, H, T, D). The two halves of a head form the pairs."""
     d, t = x.shape[-1], x.shape[2]
     angle = torch.arange(t)[:, None] * theta ** (-torch.arange(0, d, 2) / d)[None, :]
     a, b = x[..., : d // 2], x[..., d // 2 :]
@@ -141,11 +141,11 @@ def initial(c):
     out = {}
     for index, (name, shape) in enumerate(shapes):
         v = hashed(index, math.prod(shape)).view(shape)
-        if len(shape) == 1:  # norms near what a new model has, biases small
+        if len(shape) == 1:  # norm weights are near their usual initial values, and biases are small
             v = 0.2 * v + (0.0 if name.endswith("bias") or c["type"] == "gemma" else 1.0)
         else:
             v = v * 0.4
-        # heddle stores float32.
+        # Rounds to float32, the type in which heddle stores weights.
         out[name] = v.float().double().requires_grad_(True)
     return out
 
@@ -156,7 +156,7 @@ def run(c):
     b, t = 2, c["positions"]
     ids = ((hashed(1000, b * (t + 1)) + 0.5) * c["vocab"]).floor().long().view(b, t + 1)
     x, y = ids[:, :-1], ids[:, 1:].clone()
-    y[0, :3] = -100  # positions that do not count
+    y[0, :3] = -100  # ignored positions
 
     def loss():
         return torch.nn.functional.cross_entropy(forward(c, w, x).reshape(-1, c["vocab"]), y.reshape(-1), ignore_index=-100)

@@ -54,7 +54,7 @@ export function writePack(file) {
     mkdirSync(join(folder, "bin"));
     cpSync(process.execPath, join(folder, "bin", "node"), { dereference: true });
     spawnSync("strip", [join(folder, "bin", "node")]); // makes it smaller, if strip is installed
-    // Nested packages have entries of their own. Source maps and type declarations are not needed.
+    // Nested packages have separate entries. Source maps and type declarations are not needed.
     for (const key of packages())
       cpSync(join(root, key), join(folder, key), {
         recursive: true,

@@ -223,7 +223,13 @@ function benchFacts(file) {
   if (!existsSync(file)) return undefined;
   const text = readFileSync(file, "utf8").trim();
   if (!text) return undefined; // the bench did not finish; its output is in the log
-  return JSON.parse(text).results.map(({ name, value, unit, roofline }) => ({ name, value, unit, roofline }));
+  return JSON.parse(text).results.map(({ name, value, unit, roofline, dataSheet }) => ({
+    name,
+    value,
+    unit,
+    roofline,
+    dataSheet,
+  }));
 }
 
 /** Returns the names of all steps, for messages. */

@@ -1,11 +1,11 @@
 /**
- * Tries options of one stage of the lesson, from the model that an earlier stage has left, and measures it on the development split:
- * names, countries and wordings that no training data has, and the lesson's own evaluation does not ask about.
+ * Tries options of one stage of the lesson, starting from the model of an earlier stage. Measures the result on the development split,
+ * whose names, countries and wordings occur neither in training data nor in the lesson's evaluation.
  *
  *   npx jiti scripts/lifecycle/trial.ts --from life --stage dpo --steps 120 --options '{"learningRate": 5e-5, "beta": 0.05}'
  *
- * --from is a folder of `heddle lifecycle` that has pre-training (and for dpo, reward and grpo the stage before) done; --parent
- * replaces the folder of the model to start from; --keep leaves the trained model there. The last line of stdout is JSON.
+ * --from is a folder of `heddle lifecycle` in which pre-training is complete (for dpo, reward and grpo also the stage before). --parent
+ * names another folder with the model to start from. --keep names a folder for the trained model. The last line of stdout is JSON.
  */
 import { cp, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";

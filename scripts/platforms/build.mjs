@@ -9,7 +9,7 @@ import { makeToolchain, ZIG_VERSION } from "./zig.mjs";
 
 const require = createRequire(import.meta.url);
 
-/** ccache is told that the wrappers are Clang. The target's name stands for their text, which has paths of this checkout. */
+/** Tells ccache that the wrappers are Clang, and to compare Zig's version and target. The wrappers' text has this checkout's paths. */
 function compilerCache({ zig }) {
   if (!onPath("ccache")) return [];
   const settings = ["CCACHE_COMPILERTYPE=clang", `CCACHE_COMPILERCHECK=string:zig-${ZIG_VERSION}-${zig}`];
@@ -27,7 +27,7 @@ export function buildTarget(target, { cuda = true, define = [], jobs = available
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const generator = !existsSync(join(folder, "CMakeCache.txt")) && onPath("ninja") ? ["-G", "Ninja"] : [];
   const withCuda = cuda && target.cuda === true;
-  // Options that CMake remembers are given each time, so that an earlier build does not decide them.
+  // Set all options that CMake remembers, so that those of an earlier build have no effect.
   const options = [
     "-DCMAKE_BUILD_TYPE=Release",
     `-DHEDDLE_CUDA=${withCuda ? "ON" : "OFF"}`,

@@ -1,4 +1,4 @@
-// Says what is wrong with a binary before anybody loads it: what it needs from the system, and what it exports.
+// Reports problems of a binary without loading it: what it needs from the system, and what it exports.
 import { statSync } from "node:fs";
 import { readElf } from "./elf.mjs";
 import { readMachO } from "./mach-o.mjs";
@@ -58,7 +58,7 @@ export function problemsOf(target, path, systemNames = undefined) {
   const allowed = libraries[target.libc ?? target.system];
   for (const library of binary.needed) if (!allowed.test(library)) problems.push(`${library} is needed`);
   for (const name of ENTRY_POINTS) if (!binary.exported.includes(name)) problems.push(`${name} is not exported`);
-  // Windows binds a name together with its library, so that further exports, those of Zig's unwinder, replace nothing.
+  // On Windows a name is bound together with its library, so further exports (those of Zig's unwinder) cannot replace other symbols.
   if (target.system !== "Windows")
     for (const name of binary.exported) if (!ENTRY_POINTS.includes(name)) problems.push(`${name} is exported`);
   if (target.system === "Linux") {

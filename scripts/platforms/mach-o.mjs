@@ -7,7 +7,7 @@ const LOAD_DYLIB = 0xc;
 const VERSION_MIN = 0x24;
 const BUILD_VERSION = 0x32;
 const CODE_SIGNATURE = 0x1d;
-/** The number in place of a library, in the high byte of n_desc. */
+/** In the high byte of n_desc, instead of a library's number: any loaded file may define the symbol. */
 const DYNAMIC_LOOKUP = 0xfe;
 
 /**
@@ -28,7 +28,7 @@ export function readMachO(path) {
   const text = (at) => file.toString("utf8", at, file.indexOf(0, at));
   const version = (packed) => `${packed >> 16}.${(packed >> 8) & 255}`;
   for (let at = 32, left = file.readUInt32LE(16); left > 0; left -= 1, at += file.readUInt32LE(at + 4)) {
-    // The highest bit says that the loader must know the command.
+    // The highest bit marks commands that the loader must support.
     const command = file.readUInt32LE(at) & 0x7fffffff;
     if (command === LOAD_DYLIB) found.needed.push(text(at + file.readUInt32LE(at + 8)));
     if (command === VERSION_MIN) found.oldest = version(file.readUInt32LE(at + 8));
@@ -42,7 +42,7 @@ export function readMachO(path) {
     const [symbols, count, strings] = [8, 12, 16].map((offset) => file.readUInt32LE(at + offset));
     for (let entry = symbols; entry < symbols + 16 * count; entry += 16) {
       const type = file[entry + 4];
-      // Debugging entries and symbols that the file keeps to itself.
+      // Skip debugging entries and local symbols.
       if ((type & 0xe0) !== 0 || (type & 0x01) === 0) continue;
       const name = text(strings + file.readUInt32LE(entry)).replace(/^_/, "");
       if ((type & 0x0e) !== 0) found.exported.push(name);

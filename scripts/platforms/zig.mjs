@@ -31,8 +31,8 @@ export function makeToolchain(target) {
   const bin = join(buildFolder(target), "toolchain");
   mkdirSync(bin, { recursive: true });
   const compiler = join(bin, "c++");
-  // CMake links a program without flags to identify the compiler. -O2 lets that use the same libc++ as the addon: Zig builds one for
-  // programs without optimization, and another for those with it.
+  // CMake links a program without flags to identify the compiler. Zig builds one libc++ for optimized programs and another for the rest.
+  // With -O2, that program uses the same libc++ as the addon.
   script(join(bin, "cc"), `exec '${zig}' cc -target ${target.zig} -O2 "$@"`);
   script(compiler, `exec '${zig}' c++ -target ${target.zig} -O2 "$@"`);
   for (const tool of ["ar", "ranlib"]) script(join(bin, tool), `exec '${zig}' ${tool} "$@"`);
@@ -46,7 +46,7 @@ export function makeToolchain(target) {
     CMAKE_RANLIB: join(bin, "ranlib"),
     CMAKE_MODULE_LINKER_FLAGS_INIT: "-s",
     CMAKE_TRY_COMPILE_TARGET_TYPE: "STATIC_LIBRARY",
-    // Programs are not linked while CMake looks around, so that it would find any library. Threads need none with Zig.
+    // CMake's checks only build static libraries, so they would accept any library. With Zig, threads need no library.
     CMAKE_HAVE_LIBC_PTHREAD: "TRUE",
     CMAKE_FIND_ROOT_PATH_MODE_LIBRARY: "ONLY",
     CMAKE_FIND_ROOT_PATH_MODE_INCLUDE: "ONLY",
@@ -57,9 +57,15 @@ export function makeToolchain(target) {
     script(settings.CMAKE_CUDA_HOST_COMPILER, `exec '${zig}' c++ -target ${target.zig} -O2 -include '${first}' "$@"`);
   }
   if (target.os === "darwin") {
-    // CMake would ask xcrun for an SDK; Zig has its own.
+    // Keep CMake from asking xcrun for an SDK, because Zig has its own.
     settings.CMAKE_OSX_SYSROOT = "";
     settings.CMAKE_INSTALL_NAME_TOOL = "/bin/true";
+    // CMake would request a bundle, for which Zig builds a program. Request a dynamic library instead, which Node loads as well.
+    settings.CMAKE_USER_MAKE_RULES_OVERRIDE_CXX = join(bin, "rules.cmake");
+    writeFileSync(
+      settings.CMAKE_USER_MAKE_RULES_OVERRIDE_CXX,
+      'set(CMAKE_SHARED_MODULE_CREATE_CXX_FLAGS "-dynamiclib")\n',
+    );
   }
   const file = join(bin, "toolchain.cmake");
   writeFileSync(

@@ -1,4 +1,4 @@
-// Checks everything about a release that a machine can check, and says what is left to people.
+// Runs all automatic checks of a release, and lists the manual ones.
 //
 //   npm run release:check [-- --no-suites] [-- --only NAME,NAME]
 //
@@ -23,7 +23,7 @@ function run(command, args, options = {}) {
   return spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28, ...options });
 }
 
-/** Returns no problem if a program ends with 0, else its last lines. */
+/** Returns an empty array if a program exits with 0, otherwise one problem with its last lines of output. */
 function passes(command, ...args) {
   const { status, stdout, stderr, error } = run(command, args);
   if (status === 0) return [];

@@ -1,14 +1,14 @@
-// What users install beside heddle: its production dependencies, their licences and their weight.
+// Checks the packages that users install with heddle: its production dependencies, their licences and their size.
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 
 /** Licences that ask for nothing but their text. */
 export const ALLOWED_LICENSES = ["MIT", "ISC", "0BSD", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "BlueOak-1.0.0"];
 /** Limits of all production dependencies together. Raise them with a reason only. */
-export const MOST_PACKAGES = 9;
-export const MOST_BYTES = 10_000_000;
+export const MAX_PACKAGES = 9;
+export const MAX_BYTES = 10_000_000;
 
-/** Returns the production dependencies of the lock file, direct and indirect. Packages of platforms are no part of it. */
+/** Returns the production dependencies of the lock file, direct and indirect. Platform packages are excluded. */
 export function productionPackages(root) {
   const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
   return Object.entries(packages)
@@ -40,8 +40,8 @@ export function dependencyProblems(packages) {
         `${name}: expected one of the licences ${ALLOWED_LICENSES.join(", ")}, got ${license ?? "none"}`,
     );
   const bytes = packages.reduce((sum, each) => sum + each.bytes, 0);
-  if (packages.length > MOST_PACKAGES)
-    problems.push(`expected at most ${MOST_PACKAGES} packages, got ${packages.length}`);
-  if (bytes > MOST_BYTES) problems.push(`expected at most ${MOST_BYTES} bytes of dependencies, got ${bytes}`);
+  if (packages.length > MAX_PACKAGES)
+    problems.push(`expected at most ${MAX_PACKAGES} packages, got ${packages.length}`);
+  if (bytes > MAX_BYTES) problems.push(`expected at most ${MAX_BYTES} bytes of dependencies, got ${bytes}`);
   return problems;
 }

@@ -3,7 +3,7 @@
 //   node scripts/release/manifest.mjs                 names the repository that the workflow runs in, which npm's provenance needs
 //   node scripts/release/manifest.mjs --packages DIR  adds the platforms' packages in DIR as optional dependencies
 //
-// They are no part of package.json, because a version that is not published yet cannot be installed in a checkout.
+// The platforms' packages are not in the repository's package.json, because an unpublished version cannot be installed in a checkout.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -21,7 +21,7 @@ export function withRepository(manifest, url) {
   };
 }
 
-/** Adds the packages of platforms. @throws Error if one has another version, which npm would not install beside this one */
+/** Adds the packages of platforms. @throws Error if a package has another version than heddle */
 export function withPlatforms(manifest, packages) {
   for (const { name, version } of packages)
     if (version !== manifest.version) throw new Error(`${name}: expected version ${manifest.version}, got ${version}`);

@@ -1,4 +1,4 @@
-// What heddle's own package must be before it is published.
+// Checks the version and the contents of heddle's own package before it is published.
 
 /** Folders of the repository that users need. Everything else in a package is a mistake. */
 const PUBLISHED = ["dist", "models", "native", "examples", "docs", "scripts"];
@@ -11,9 +11,9 @@ const REQUIRED = [
   "LICENSE",
   "README.md",
 ];
-/** Limits of the package without binaries, which have packages of their own. */
-const MOST_PACKED = 7_000_000;
-const MOST_UNPACKED = 15_000_000;
+/** Limits of the package, which has no binaries: these are in the platform packages. */
+const MAX_PACKED = 7_000_000;
+const MAX_UNPACKED = 15_000_000;
 
 /** Returns one sentence for each disagreement about the version. */
 export function versionProblems({ manifest, lock, changelog, changesets, repository }) {
@@ -33,7 +33,7 @@ export function versionProblems({ manifest, lock, changelog, changesets, reposit
   return problems;
 }
 
-/** Returns one sentence for each file that is missing or does not belong into the package, and for each limit. */
+/** Returns one sentence for each missing file, each unexpected file, and each exceeded limit. */
 export function packedProblems({ files, size, unpackedSize }) {
   const paths = files.map(({ path }) => path);
   const stray = paths.filter((path) => path.includes("/") && !PUBLISHED.includes(path.split("/", 1)[0]));
@@ -44,7 +44,7 @@ export function packedProblems({ files, size, unpackedSize }) {
     ...stray.filter((path) => !binaries.includes(path)).map((path) => `unexpected file ${path}`),
     ...binaries.map((path) => `unexpected binary ${path}: the package of its platform has it`),
     ...of(".map").map((path) => `unexpected source map ${path}`),
-    ...(size > MOST_PACKED ? [`expected at most ${MOST_PACKED} bytes to download, got ${size}`] : []),
-    ...(unpackedSize > MOST_UNPACKED ? [`expected at most ${MOST_UNPACKED} unpacked bytes, got ${unpackedSize}`] : []),
+    ...(size > MAX_PACKED ? [`expected at most ${MAX_PACKED} bytes to download, got ${size}`] : []),
+    ...(unpackedSize > MAX_UNPACKED ? [`expected at most ${MAX_UNPACKED} unpacked bytes, got ${unpackedSize}`] : []),
   ];
 }

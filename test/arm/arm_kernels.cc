@@ -27,7 +27,8 @@ uint64_t state = 88172645463325252ull;
 uint64_t next_random() { return state ^= state << 13, state ^= state >> 7, state ^= state << 17; }
 float uniform() { return static_cast<float>(static_cast<double>(next_random() >> 11) / (1ull << 53) * 2 - 1); }
 
-struct Scratch {  // followed by guard bytes
+// Scratch memory, followed by guard bytes.
+struct Scratch {
   std::vector<char> bytes;
   size_t size;
   explicit Scratch(size_t size) : bytes(size + 192, 0x33), size(size) {}
@@ -58,7 +59,8 @@ void quantized(const cpu::Kernels& base, const cpu::Kernels& other, DType type, 
   for (float& v : bias) v = uniform();
   std::vector<char> w(static_cast<size_t>(n * row_bytes));
   for (char& byte : w) byte = static_cast<char>(next_random() >> 20);
-  for (int64_t at = 0; at < n * blocks; ++at)  // the largest exponents would make scales infinite
+  // Clear a high bit of each byte, because the largest exponents would make scales infinite.
+  for (int64_t at = 0; at < n * blocks; ++at)
     for (int64_t i = 0; i < block.bytes; ++i) w[static_cast<size_t>(at * block.bytes + i)] &= static_cast<char>(0xbf);
   cpu::QuantLinear p{};
   p.m = m, p.n = n, p.k = k, p.x = x.data(), p.x_type = DType::f32, p.w = w.data(), p.w_type = type;
@@ -76,7 +78,8 @@ void quantized(const cpu::Kernels& base, const cpu::Kernels& other, DType type, 
   expect(want == got, other.name, dtype_name(type), m, n, k);
 }
 
-// The rows at the end of a product of bf16 are multiplied by pairs, full tiles of rows by 2 x 2 blocks.
+// The last rows of a bf16 product, which do not fill a tile, use products of pairs instead of 2 x 2 blocks. Both must
+// give the same bits.
 void blocks_of_bf16(const cpu::Kernels& kernels, int64_t n, int64_t k) {
   const int64_t most = 64;
   std::vector<bf16> a(static_cast<size_t>(most * k)), b(static_cast<size_t>(n * k));

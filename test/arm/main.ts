@@ -29,17 +29,17 @@ const runner: VitestRunner = {
 };
 
 /** Counts a finished task's tests, and prints those that failed. */
-function tell(task: Task, path: string): void {
+function reportTask(task: Task, path: string): void {
   const name = path ? `${path} > ${task.name}` : task.name;
   for (const error of task.result?.errors ?? []) console.error(`FAILED ${name}\n${error.stack ?? error.message}\n`);
   if (task.type === "suite") {
-    for (const inner of task.tasks) tell(inner, name);
+    for (const inner of task.tasks) reportTask(inner, name);
     if (task.result?.state === "fail" && task.tasks.length === 0) counts.failed += 1;
   } else if (task.mode === "skip" || task.mode === "todo") counts.skipped += 1;
   else counts[task.result?.state === "pass" ? "passed" : "failed"] += 1;
 }
 
 const files: File[] = await startTests(paths, runner);
-for (const file of files) tell(file, "");
+for (const file of files) reportTask(file, "");
 writeFileSync(reportPath!, JSON.stringify(counts));
 process.exit(counts.failed > 0 || counts.passed === 0 ? 1 : 0);

@@ -87,22 +87,40 @@ describe("bench", () => {
     await expect(bench({ suites: ["gemm"], quick: true, rounds: 1, baseline: file })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
       message: expect.stringMatching(
-        /^baseline: expected one of cpu \(.*\d threads\), got one of cuda \(NVIDIA H100\)$/,
+        /^baseline: expected results of cpu \(.*\d threads\), got results of cuda \(NVIDIA H100\)$/,
       ),
     });
     await writeFile(file, JSON.stringify({ ...report, machine: { ...report.machine, threads: 77 } }));
     await expect(bench({ suites: ["gemm"], quick: true, rounds: 1, baseline: file })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: expect.stringMatching(/got one of cpu \(.*, 77 threads\)$/),
+      message: expect.stringMatching(/got results of cpu \(.*, 77 threads\)$/),
     });
   });
 
   test("the summary marks and counts slower cases", async () => {
-    const name = report.results[0]!.name;
-    const changed = report.results.map((r) => ({ ...r, baseline: { value: r.value * 2, change: -0.5 } }));
-    const text = markdownSummary({ ...report, results: changed, regressions: [name] }, 0.05);
-    expect(text.split("\n").filter((line) => line.includes("**slower**"))).toHaveLength(1);
-    expect(text).toContain("1 slower by more than 5 % and the noise.");
+    const names = report.results.map((r) => r.name);
+    const regressions = [names[1]!, names.at(-1)!];
+    const changed = report.results.map((r, i) =>
+      i === 0 ? r : { ...r, baseline: { value: 1234, change: regressions.includes(r.name) ? -0.5 : 0.25 } },
+    );
+    const text = markdownSummary({ ...report, results: changed, regressions }, 0.05);
+    const cells = text
+      .split("\n")
+      .filter((line) => line.startsWith("| "))
+      .map((line) => line.slice(2, -2).split(" | "));
+    expect(cells[0]).toEqual(["work", "value", "baseline", "change*", "roofline", ""]);
+    const rows = cells.slice(2);
+    expect(rows.map(([name]) => name)).toEqual(names);
+    for (const [i, [name, value, baseline, change, , mark]] of rows.entries()) {
+      const { unit } = report.results[i]!;
+      expect(value?.endsWith(` ${unit}`), name).toBe(true);
+      const isSlower = regressions.includes(name!);
+      expect([baseline, change, mark], name).toEqual(
+        i === 0 ? ["–", "new", ""] : ["1234", isSlower ? "−50.0 %" : "+25.0 %", isSlower ? "**slower**" : ""],
+      );
+    }
+    expect(text).toContain("2 slower by more than 5 % beyond noise.");
+    expect(markdownSummary({ ...report, regressions: [] }, 0.05)).toContain("Nothing is slower by more than 5 %");
     expect(markdownSummary(report, 0.05)).not.toContain("slower");
   });
 
@@ -135,7 +153,11 @@ describe("heddle bench", () => {
     const all = join(folder, "all.json");
     await writeFile(all, JSON.stringify({ ...report, results: [] }));
     const empty = await runCli([...args, all]);
-    expect(empty).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("(it has no case)") });
+    expect(empty).toMatchObject({
+      code: 2,
+      stdout: "",
+      stderr: expect.stringContaining("(expected at least one case)"),
+    });
     const others = report.results.map((r) => ({ ...r, name: `${r.name} of old` }));
     await writeFile(all, JSON.stringify({ ...report, results: others }));
     const none = await runCli([...args, all]);
@@ -150,6 +172,15 @@ describe("heddle bench", () => {
     const missing = await runCli([...args, slow, "--fail-on-missing"]);
     expect(missing.code).toBe(1);
     expect(missing.stderr).toContain("only in the baseline: tokenizer encode prose");
+  });
+
+  test("prints the limit as it was given, and only if the gate passes", async () => {
+    const args = ["bench", "gemm", "--quick", "--rounds", "1", "--baseline", await baselineOf(0.001)];
+    const good = await runCli([...args, "--max-regression", "7%"]);
+    expect(good.stdout).toContain("\nno case is slower by more than 7 % beyond noise\n");
+    const missing = await runCli([...args, "--fail-on-missing"]);
+    expect(missing.code).toBe(1);
+    expect(missing.stdout).not.toContain("no case is slower");
   });
 
   test("rejects an output path that is not writable, before it measures", async () => {

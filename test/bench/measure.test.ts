@@ -1,5 +1,6 @@
 // The statistics of `heddle bench`: intervals of medians, and the criterion for a regression.
 import { describe, expect, test } from "vitest";
+import { dataSheetShare } from "../../lib/bench/data-sheet.ts";
 import { isSlower, judged, parseBaseline, parseShare } from "../../lib/bench/gate.ts";
 import { median, medianInterval } from "../../lib/bench/measure.ts";
 import type { BenchResult } from "../../lib/bench/types.ts";
@@ -37,7 +38,8 @@ function measured(speed: number, noise: number, random: () => number, rounds = 9
 describe("the interval of a median", () => {
   test("consists of the order statistics from binomial tables", () => {
     const values = (n: number) => Array.from({ length: n }, (_, i) => i + 1).reverse();
-    // 90 %: n = 9 gives the 2nd and 8th (96.1 %; the 3rd and 7th have 82.0 %), n = 20 the 6th and 15th (95.9 %; the 7th: 88.5 %).
+    // At 90 %, 9 values need the 2nd and 8th (96.1 %), since the 3rd and 7th have 82.0 %.
+    // 20 values need the 6th and 15th (95.9 %), since the 7th and 14th have 88.5 %.
     expect(medianInterval(values(9))).toEqual([2, 8]);
     expect(medianInterval(values(20))).toEqual([6, 15]);
     expect(medianInterval(values(5))).toEqual([1, 5]);
@@ -161,4 +163,27 @@ describe("baselines", () => {
       expect.objectContaining({ code: "INVALID_FILE", message: expect.stringMatching(/^b\.json: expected/) }),
     ),
   );
+});
+
+describe("the share of a card's data sheet", () => {
+  const result = (name: "f32" | "bf16" | "read", value: number): BenchResult => ({
+    ...measured(1, 0, generator(1)),
+    roofline: 0.5,
+    ceiling: { name, value },
+  });
+
+  test("is that of the rate which limits the case", () => {
+    expect(dataSheetShare("NVIDIA H100 80GB HBM3", result("bf16", 989e12), false)).toBeCloseTo(0.5);
+    expect(dataSheetShare("NVIDIA H100 PCIe", result("read", 2e12), false)).toBeCloseTo(0.5);
+    expect(dataSheetShare("NVIDIA GeForce RTX 3090 Ti", result("f32", 20e12), false)).toBeCloseTo(0.25);
+  });
+
+  test("is missing for an unknown card, a case without a bound, and f32 products in TF32", () => {
+    expect(dataSheetShare("NVIDIA T4", result("bf16", 1e12), false)).toBeUndefined();
+    expect(dataSheetShare(undefined, result("bf16", 1e12), false)).toBeUndefined();
+    expect(
+      dataSheetShare("NVIDIA H100", { ...result("bf16", 1), roofline: null, ceiling: null }, false),
+    ).toBeUndefined();
+    expect(dataSheetShare("NVIDIA H100", result("f32", 1e12), true)).toBeUndefined();
+  });
 });

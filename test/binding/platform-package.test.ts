@@ -77,7 +77,7 @@ describe("the addon of an installed package", () => {
     expect(addonPath(root)).toBe(first);
   });
 
-  test("is the one that HEDDLE_BINARY names", () => {
+  test("is the file that HEDDLE_BINARY names", () => {
     place(root, "build/Release/heddle.node");
     vi.stubEnv("HEDDLE_BINARY", "/other/heddle.node");
     expect(addonPath(root)).toBe("/other/heddle.node");

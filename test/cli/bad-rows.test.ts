@@ -25,7 +25,7 @@ const good: Record<string, object[]> = {
   ],
 };
 
-/** For each: the stage, the row, further options, and the message after `rows.jsonl:N: `. */
+/** Each case has a description, the stage, the row, the message after `rows.jsonl:N: `, and further options. */
 const cases: [what: string, stage: string, row: object, message: string, options?: object][] = [
   [
     "unknown fields",
@@ -141,7 +141,7 @@ test.each(cases)("reports %s (%s)", async (_, stage, row, message, options = {})
   );
 });
 
-test("an unknown template name is reported for the option", async () => {
+test("an unknown template name is reported as an invalid chatTemplate option", async () => {
   await writeFile(join(folder, "rows.jsonl"), JSON.stringify(good.sft![0]));
   for (const stage of ["sft", "dpo"]) {
     const row = stage === "sft" ? good.sft![0]! : { prompt: [user("a")], chosen: "b", rejected: "c" };
@@ -153,7 +153,7 @@ test("an unknown template name is reported for the option", async () => {
   }
 });
 
-test("reports the line of invalid UTF-8, wherever rows are read", async () => {
+test("every command that reads rows reports the file and line of invalid UTF-8", async () => {
   const bad = Buffer.concat([Buffer.from('{"text": "a"}\n{"text": "b'), Buffer.from([0xff]), Buffer.from('"}\n')]);
   await writeFile(join(folder, "bytes.jsonl"), bad);
   await writeFile(

@@ -4,7 +4,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { command as evalCommand } from "../../lib/cli/commands/eval.ts";
+import { Output } from "../../lib/cli/terminal/output.ts";
 import { LanguageModel } from "../../lib/index.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
@@ -23,6 +25,10 @@ beforeAll(async () => {
   await using words = tinyModel({ tokenizer });
   await words.model.addClassifier({ task: "token", labels: ["O", "THING"] }, { seed: 1 });
   await words.save(at("words"));
+  await using topics = tinyModel({ tokenizer });
+  const problemType = "multi_label_classification";
+  await topics.model.addClassifier({ task: "sequence", labels: ["sea", "land"], problemType }, { seed: 2 });
+  await topics.save(at("topics"));
   await using both = tinyModel({ tokenizer }, { modelType: "gemma3_text", useBidirectionalAttention: true });
   await both.save(at("both"));
 });
@@ -88,6 +94,22 @@ describe("classify", () => {
     expect(stdout).toMatch(/^(bad|good) +0\.\d{4} +█+\n(bad|good) +0\.\d{4}/);
   });
 
+  test("prints every label that applies with its probability, and reports that no label applies", async () => {
+    const texts = ["bird", "a dog", "The cat saw the sea"];
+    await writeFile(at("topics.jsonl"), texts.map((text) => JSON.stringify({ text })).join("\n"));
+    await using model = await LanguageModel.load(at("topics"));
+    const [both, none, one] = await model.classify(texts);
+    expect([both!.labels, none!.labels, one!.labels]).toEqual([["sea", "land"], [], ["land"]]);
+    const p = (answer: typeof both, label: string) => answer!.probabilities[label]!.toFixed(4);
+    const { stdout } = await heddle(["classify", "--file", "topics.jsonl", "--model", "topics"]);
+    expect(stdout.split("\n")).toEqual([
+      `sea, land\t${p(both, "sea")}, ${p(both, "land")}`,
+      `none (sea)\t${p(none, "sea")}`,
+      `land\t${p(one, "land")}`,
+      "",
+    ]);
+  });
+
   test("labels the words of a text with a token classifier", async () => {
     const [{ tokens }] = await json(["classify", "The cat ran home", "--model", "words"]);
     expect(tokens.map((t: { text: string }) => t.text)).toEqual(["The", "cat", "ran", "home"]);
@@ -117,7 +139,7 @@ describe("classify", () => {
 
 test("reports the file and line of an invalid text", async () => {
   const rows = (name: string, ...lines: object[]) => {
-    const blank = 70; // blank lines count as lines; more than 64 rows take several calls of the model
+    const blank = 70; // blank lines count in line numbers, and more than 64 rows take several calls of the model
     return writeFile(at(name), [...Array(blank).fill(""), ...lines.map((line) => JSON.stringify(line))].join("\n"));
   };
   const long = "The cat saw the sea. ".repeat(60);
@@ -133,7 +155,7 @@ test("reports the file and line of an invalid text", async () => {
   await rows("words-far.jsonl", { text: "a" }, { tokens: long.split(" ") });
   expect(await said("embed", "words-far.jsonl", "base")).toContain("words-far.jsonl:72: tokens: expected at most 128");
   const { stdout, stderr } = await heddle(["classify", "--file", "words-far.jsonl", "--model", "words", "--json"]);
-  expect(stdout.split("\n")).toHaveLength(2); // the first row's
+  expect(stdout.split("\n")).toHaveLength(2); // the first row's result, and the empty text after its line break
   expect(stderr).toContain("words-far.jsonl:72: tokens: expected at most 128 tokens");
   expect(await said("classify", "words-far.jsonl", "texts")).toContain(
     "words-far.jsonl:72: text: expected a string for this classifier, got nothing beside the field tokens",
@@ -307,6 +329,37 @@ describe("eval", () => {
     ]);
     // Every answer with at least one character declines.
     expect(result).toMatchObject({ accuracy: 0, f1: 0, abstention: { declined: 1, wronglyDeclined: 1, invented: 0 } });
+  });
+
+  test("ends its progress line before the result", async () => {
+    await writeFile(at("choice.jsonl"), rows.map((r) => JSON.stringify(r)).join("\n"));
+    await writeFile(at("corpus.txt"), "The cat saw the sea. A dog ran home.");
+    const written: string[] = [];
+    const record = (text: string | Uint8Array) => written.push(String(text)) > 0;
+    const spies = [process.stderr, process.stdout].map((stream) =>
+      vi.spyOn(stream, "write").mockImplementation(record),
+    );
+    const wasTTY = process.stderr.isTTY;
+    process.stderr.isTTY = true;
+    try {
+      for (const options of [{ file: at("choice.jsonl"), task: "choice" }, { file: at("corpus.txt") }]) {
+        written.length = 0;
+        await evalCommand.run({ options: { ...options, model: at("base") }, positionals: [], out: new Output(false) });
+        const result = written.findIndex((text) => /^(questions|perplexity) /.test(text));
+        expect(written.slice(0, result).join("")).toMatch(/\d+ (questions|tokens)\n$/);
+      }
+    } finally {
+      process.stderr.isTTY = wasTTY;
+      for (const spy of spies) spy.mockRestore();
+    }
+  });
+
+  test("rejects options of another task", async () => {
+    const said = (...args: string[]) => refused(["eval", "--file", "qa.jsonl", "--model", "base", ...args]);
+    expect(await said("--answers", "out.jsonl")).toContain("--answers: expected --task choice or qa, got perplexity");
+    expect(await said("--task", "choice", "--match", "exact")).toContain("--match: expected --task qa, got choice");
+    expect(await said("--decline", "no")).toContain("--decline: expected --task choice or qa, got perplexity");
+    expect(await said("--task", "qa", "--stride", "4")).toContain("--stride: expected --task perplexity, got qa");
   });
 
   test("rejects invalid tasks, files and options", async () => {

@@ -13,7 +13,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test("doctor reports that heddle can run on this machine, and what it uses", async () => {
+test("doctor reports that heddle can run on this machine, with its addon, instruction set and driver", async () => {
   const { code, stdout, stderr } = await runCli(["doctor", "--json"]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   const found = JSON.parse(stdout);
@@ -64,7 +64,7 @@ test("doctor repeats the message of the system's loader", async () => {
   expect(advice).toContain("npm rebuild heddle --build-from-source");
 });
 
-test("a bundle of heddle says how to keep it external", async () => {
+test("the error of a bundle that includes heddle explains how to mark heddle as external", async () => {
   await cp(dirname(dirname(bin)), join(folder, "app", "out"), { recursive: true });
   await writeFile(join(folder, "app", "package.json"), '{ "name": "app", "type": "module" }');
   const entry = pathToFileURL(join(folder, "app", "out", "tokenizer", "index.js")).href;

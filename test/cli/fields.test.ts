@@ -17,7 +17,7 @@ beforeAll(async () => {
   await writeFile(join(folder, "train.json"), JSON.stringify(config));
 });
 
-const completion = "text tokens logprobs promptTokens completionTokens finishReason timings";
+const completion = "text tokens logprobs promptTokens cachedTokens completionTokens finishReason timings";
 const machine = "version devices cudaDevices driver instructionSets build";
 const described = "path format architecture parameters bytes context dtypes tokenizer";
 const questions = "accuracy ece abstention count calibration";
@@ -25,7 +25,7 @@ const questions = "accuracy ece abstention count calibration";
 /** For each command the fields of its objects, line by line. */
 const fields: [args: string, ...lines: string[]][] = [
   ["generate The --max-tokens 2", completion],
-  ["generate The --max-tokens 2 --logprobs 1", `${completion} top`],
+  ["generate The --max-tokens 2 --logprobs 1", `${completion} top entropies`],
   ["generate The --max-tokens 2 --prompt-logprobs 1", `${completion} promptLogprobs promptTop`],
   ["generate The --max-tokens 2 --num-beams 2", `${completion} score`],
   ["generate The --max-tokens 2 --prompt-lookup-num-tokens 2", `${completion} draftedTokens acceptedTokens`],
@@ -63,7 +63,7 @@ test.each(fields)("heddle %s prints the documented fields", async (...[args, ...
   expect(objects.map((keys) => keys.sort())).toEqual(lines.map((names) => names.split(" ").sort()));
 });
 
-test("the guide names every field", async () => {
+test("docs/command-line.md names every field", async () => {
   const guide = await readFile(fileURLToPath(new URL("../../docs/command-line.md", import.meta.url)), "utf8");
   const named = guide.slice(guide.indexOf("## Fields of"));
   const names = new Set(fields.flatMap(([, ...lines]) => lines.flatMap((line) => line.split(" "))));
@@ -91,11 +91,11 @@ test("heddle lifecycle prints the documented fields in each line and the last on
   expect(new Set(objects.map(({ type }) => type))).toEqual(new Set(Object.keys(own)));
 });
 
-test("heddle chat prints the fields of generate", async () => {
+test("heddle chat prints the fields of generate and the raw text", async () => {
   const args = ["chat", "--model", model, "--max-tokens", "2", "--json"];
   for (const [more, names] of [
-    [[], completion],
-    [["--prompt-lookup-num-tokens", "2"], `${completion} draftedTokens acceptedTokens`],
+    [[], `${completion} rawText`],
+    [["--prompt-lookup-num-tokens", "2"], `${completion} rawText draftedTokens acceptedTokens`],
   ] as const) {
     const { stdout } = await heddle([...args, ...more], "The cat\n");
     expect(Object.keys(JSON.parse(stdout)).sort()).toEqual(names.split(" ").sort());

@@ -31,7 +31,7 @@ describe("eval, convert, info", () => {
     );
   });
 
-  test("convert writes GGUF and back", async () => {
+  test("convert writes GGUF from safetensors and vice versa", async () => {
     const gguf = join(folder, "m.gguf");
     const [there] = await json(["convert", model, gguf, "--dtype", "f32"]);
     expect(there!.tensors).toBeGreaterThan(10);

@@ -12,7 +12,16 @@ describe("generate", () => {
     const [result, ...rest] = await json(args);
     expect(rest).toEqual([]);
     expect(Object.keys(result!).sort()).toEqual(
-      ["text", "tokens", "logprobs", "promptTokens", "completionTokens", "finishReason", "timings"].sort(),
+      [
+        "text",
+        "tokens",
+        "logprobs",
+        "promptTokens",
+        "cachedTokens",
+        "completionTokens",
+        "finishReason",
+        "timings",
+      ].sort(),
     );
     expect(Object.keys(result!.timings).sort()).toEqual(
       ["loadMs", "prefillTokensPerSecond", "decodeTokensPerSecond", "timeToFirstTokenMs"].sort(),

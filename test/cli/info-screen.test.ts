@@ -96,7 +96,7 @@ No model card.`,
     expect(screen).not.toMatch(/[{}[\]"]/);
   });
 
-  test("is shown with long parts truncated, and with what was left out", () => {
+  test("is shown with long parts truncated, and with the number of omitted parts", () => {
     const data = Array.from({ length: 100 }, (_, i) => ({ name: `part-${i}.txt` }));
     const modelCard = parseModelCard({ stage: "sft", data, notes: "long ".repeat(1000) });
     const screen = modelScreen({ ...model, modelCard });
@@ -117,7 +117,7 @@ No model card.`,
     expect(screen).toContain("evil\\x1b[2J");
     expect(screen).toContain("a b");
     expect(screen).toContain("\\x07x");
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the screen must not contain them
     expect(screen).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
   });
 });

@@ -107,7 +107,7 @@ describe("a long command whose stdout is closed", () => {
 
 // For training, see train-options.test.ts.
 describe.runIf(process.platform !== "win32")("a long command stopped by a signal", () => {
-  test("lifecycle and bench report how to continue, or that they cannot", async () => {
+  test("lifecycle reports how to continue, and bench that it writes no partial report", async () => {
     const life = await atFirst(["lifecycle", "--quick", "--out", "stopped", "--json"], "stdout", (child) =>
       child.kill("SIGINT"),
     );
@@ -149,7 +149,7 @@ describe("a closed stderr", () => {
 });
 
 describe("exit codes", () => {
-  test("2 means bad input only", () => {
+  test("are 2 only for bad input", () => {
     const io = (code: string) =>
       new HeddleError("IO", "x: cannot be read", { cause: Object.assign(new Error(code), { code }) });
     const codes = (["INVALID_ARGUMENT", "INVALID_FILE", "NOT_FOUND", "UNSUPPORTED"] as const).map((code) =>
@@ -159,15 +159,15 @@ describe("exit codes", () => {
     expect([io("ENOSPC"), io("EIO"), new HeddleError("NUMERICAL", "x"), new Error("x")].map(exitCodeOf)).toEqual([
       1, 1, 1, 1,
     ]);
-    // An unreadable file is bad input, also when the message is rephrased. Native errors have no errno.
+    // An unreadable file is bad input, also if the error is rephrased (by its cause) or comes from native code (without an errno).
     expect(exitCodeOf(new HeddleError("IO", "y", { cause: io("EACCES") }))).toBe(2);
     expect(exitCodeOf(new HeddleError("IO", "model.safetensors: cannot be opened"))).toBe(2);
   });
 
-  test("help explains them, and a group without its command is bad input", async () => {
+  test("are explained in the help, and are 2 for a command group without a command", async () => {
     expect((await heddle(["--help"])).stdout).toMatch(/\nExit codes:\n {2}0 .*\n {2}1 /);
     expect(await refused(["train"], { json: false })).toBe(
-      "heddle: train: expected one of pretrain, sft, classify, embed, reward, dpo, kto, orpo, ppo, grpo, got none\n",
+      "heddle: train: expected one of pretrain, sft, classify, embed, reward, dpo, kto, orpo, simpo, ppo, grpo, got none\n",
     );
     expect(await refused(["tokenizer"], { json: false })).toMatch(
       /^heddle: tokenizer: expected one of train, got none\n$/,

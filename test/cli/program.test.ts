@@ -49,22 +49,25 @@ describe("the program", () => {
     expect(plain.stderr).not.toContain("elsewhere");
   });
 
-  test("does not suggest a long option for an unknown one of one or two letters", async () => {
+  test("suggests no option for an unknown option of one or two letters", async () => {
     expect(await refused(["generate", "x", "--tp", "1"])).toContain("--tp: expected one of --json,");
     expect(await refused(["generate", "x", "--seeed", "1"])).toContain("(nearest: --seed)");
   });
 
-  test("reports a model without a tokenizer, without quotes", async () => {
+  test("reports a model without a tokenizer in a message without quotes", async () => {
     const said = "heddle: --model: expected a model with a tokenizer, got one without\n";
     for (const args of [["chat"], ["embed", "x"]])
       expect(await refused([...args, "--model", modelWithoutTokenizer])).toBe(said);
   });
 
   const hasGpu = deviceInfo().cuda.devices.length > 0;
-  test.skipIf(hasGpu)("autotune reports a missing CUDA device, and names only options that were given", async () => {
-    expect(await refused(["autotune"])).toMatch(/^heddle: autotune: expected a CUDA device, .*got none\n$/);
-    expect(await refused(["autotune", "--device", "cuda"])).toMatch(/^heddle: --device: /);
-  });
+  test.skipIf(hasGpu)(
+    "autotune reports a missing CUDA device, and its message names --device only if it was given",
+    async () => {
+      expect(await refused(["autotune"])).toMatch(/^heddle: autotune: expected a CUDA device, .*got none\n$/);
+      expect(await refused(["autotune", "--device", "cuda"])).toMatch(/^heddle: --device: /);
+    },
+  );
 
   test("names the nearest known command", async () => {
     expect(await refused(["generat"])).toContain("nearest: generate");

@@ -1,4 +1,4 @@
-// `heddle rank` in a separate process: killed at any moment, it has kept every vote it confirmed to the page.
+// `heddle rank` in a separate process. After a kill at any moment, every vote that it confirmed to the page is stored.
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -55,13 +55,13 @@ async function state(url: string) {
 
 test("kill -9 while voting loses no confirmed vote, and the next run continues from there", async () => {
   const path = join(folder, "votes.jsonl");
-  let told = 0;
+  let confirmedVotes = 0;
   for (const votes of [3, 5, 2]) {
     const { child, url, first } = await start();
     expect(first).toMatchObject({ total: 40 });
     const before = Number(first.judged);
-    expect([told, told + 1]).toContain(before); // the vote in flight at the kill may have been kept
-    told = before;
+    expect([confirmedVotes, confirmedVotes + 1]).toContain(before); // the vote in flight at the kill may have been stored
+    confirmedVotes = before;
     for (let i = 0; i < votes; i++) {
       const { current } = await state(url);
       const reply = await fetch(`${url}api/vote`, {
@@ -70,7 +70,7 @@ test("kill -9 while voting loses no confirmed vote, and the next run continues f
         body: JSON.stringify({ id: current.id, ranking: [[i % 2], [1 - (i % 2)]] }),
       });
       expect(reply.status).toBe(200);
-      told += 1;
+      confirmedVotes += 1;
     }
     const { current } = await state(url);
     const headers = { "content-type": "application/json" };
@@ -79,7 +79,7 @@ test("kill -9 while voting loses no confirmed vote, and the next run continues f
     child.kill("SIGKILL");
     await Promise.all([pending, ended(child)]);
     const rows = (await readFile(path, "utf8")).split("\n").filter(Boolean);
-    expect(rows.length).toBeGreaterThanOrEqual(told);
+    expect(rows.length).toBeGreaterThanOrEqual(confirmedVotes);
   }
   const { child, url, stdout } = await start();
   const { judged, answers } = await state(url);

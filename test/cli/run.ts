@@ -13,7 +13,7 @@ export interface CliResult {
 
 /** Starts the built command. */
 export function startCli(args: readonly string[], cwd?: string): ChildProcessWithoutNullStreams {
-  if (!existsSync(bin)) throw new Error("dist/cli/main.js: expected the built command, got none: run `npm run build`");
+  if (!existsSync(bin)) throw new Error("dist/cli/main.js: the built command is missing: run `npm run build:js`");
   return spawn(process.execPath, [bin, ...args], { cwd });
 }
 
@@ -27,7 +27,7 @@ export function runCli(args: readonly string[], { cwd, stdin = "" }: { cwd?: str
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     result.stderr += text;
   });
-  // A command that reads nothing may have exited before this is written.
+  // A command that does not read stdin may exit before this write.
   child.stdin.on("error", () => {}).end(stdin);
   return new Promise<CliResult>((resolve, reject) => {
     child.on("error", reject);

@@ -1,11 +1,13 @@
 // heddle serve in a separate process.
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
+import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { heddle, model, refused, start } from "./tiny.ts";
+import { LanguageModel } from "../../lib/language-model/index.ts";
+import { folder, heddle, model, refused, start } from "./tiny.ts";
 
 interface Started {
   child: ChildProcessWithoutNullStreams;
-  first: { url: string; model: string };
+  first: { url: string; model: string; models: string[] };
   stdout(): string;
   stderr(): string;
   ended: Promise<{ code: number | null; signal: string | null }>;
@@ -16,8 +18,8 @@ afterEach(() => {
   for (const child of running.splice(0)) child.kill("SIGKILL");
 });
 
-async function startServer(more: readonly string[] = []): Promise<Started> {
-  const child = start(["serve", "--model", model, "--port", "0", "--json", ...more]);
+async function startServer(more: readonly string[] = [], served = model): Promise<Started> {
+  const child = start(["serve", "--model", served, "--port", "0", "--json", ...more]);
   running.push(child);
   let [stdout, stderr] = ["", ""];
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
@@ -48,7 +50,11 @@ function post(url: string, body: object, headers: Record<string, string> = {}): 
 describe.each(["SIGINT", "SIGTERM"] as const)("a server that gets %s", (signal) => {
   test("finishes running answers, then exits with code 0", async () => {
     const { child, first, stdout, stderr, ended } = await startServer(["--log", "--max-concurrent", "2"]);
-    expect(first).toEqual({ url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/), model: "model" });
+    expect(first).toEqual({
+      url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
+      model: "model",
+      models: ["model"],
+    });
     const body = { prompt: "The cat", temperature: 0, ignore_eos: true, max_tokens: 20, stream: true };
     const answer = await post(first.url, body);
     const text = answer.text();
@@ -60,6 +66,20 @@ describe.each(["SIGINT", "SIGTERM"] as const)("a server that gets %s", (signal) 
     expect(stderr()).toMatch(/ POST \/v1\/completions 200, \d+ ms, \d+ \+ 20 tokens\n/);
     await expect(fetch(first.url)).rejects.toThrow();
   });
+});
+
+test("a server that stops ends answers that take longer than --close-timeout", async () => {
+  const { child, first, ended } = await startServer(["--close-timeout", "0.1"]);
+  const body = new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode("{")) });
+  const init = { method: "POST", body, duplex: "half", headers: { "content-type": "application/json" } };
+  const asked = fetch(`${first.url}/v1/completions`, init as RequestInit).catch(() => undefined);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const before = performance.now();
+  child.kill("SIGTERM");
+  expect(await ended).toEqual({ code: 0, signal: null });
+  // The default of --close-timeout is 10 seconds.
+  expect(performance.now() - before).toBeLessThan(8000);
+  await asked;
 });
 
 test("a second signal ends the server at once", async () => {
@@ -104,10 +124,11 @@ test("the server accepts API keys from the command line or the environment, and 
 test("heddle serve passes its options to the server", async () => {
   const { first } = await startServer([
     ...["--model-name", "mine", "--max-tokens", "3", "--max-choices", "2", "--max-queue", "1", "--deterministic"],
+    ...["--alias", "gpt-4o", "--alias", "gpt-4o-mini"],
     ...["--allowed-host", "models.example", "--allowed-host", "127.0.0.1", "--allowed-origin", "https://app.example"],
   ]);
   expect(first.model).toBe("mine");
-  const body = { prompt: "The", max_tokens: 9, ignore_eos: true };
+  const body = { model: "gpt-4o-mini", prompt: "The", max_tokens: 9, ignore_eos: true };
   const answer = await post(first.url, body, { origin: "https://app.example" });
   expect(await answer.json()).toMatchObject({ usage: { completion_tokens: 3 } });
   expect((await post(first.url, { ...body, n: 3 })).status).toBe(400);
@@ -128,4 +149,41 @@ test("heddle serve rejects invalid options, models and ports", async () => {
   expect(await refused(["serve", "--model", model, "--port", new URL(first.url).port])).toMatch(/--port: .*EADDRINUSE/);
   const { code, stdout } = await heddle(["serve", "--help"]);
   expect([code, stdout]).toEqual([0, expect.stringContaining("--allow-without-key")]);
+});
+
+test("heddle serve answers for several models and their adapters, loaded on first use", async () => {
+  const adapter = join(folder, "adapter");
+  await using base = await LanguageModel.load(model);
+  await base.model.addAdapter("mine", { r: 2 }, 1);
+  await base.saveAdapter(adapter, { name: "mine" });
+  const { first, stderr } = await startServer(
+    [
+      ...["--model", `other=${model}`, "--adapter", `one/mine=${adapter}`],
+      ...["--max-model-memory", "1000000000B", "--alias", "gpt-4o", "--log"],
+    ],
+    `one=${model}`,
+  );
+  expect(first).toMatchObject({ model: "one", models: ["one", "one/mine", "other"] });
+  const { data } = (await (await fetch(`${first.url}/v1/models`)).json()) as { data: { id: string }[] };
+  expect(data.map(({ id }) => id)).toEqual(["one", "gpt-4o", "one/mine", "other"]);
+  for (const name of ["other", "one/mine"])
+    expect(await (await post(first.url, { model: name, prompt: "The", max_tokens: 1 })).json()).toMatchObject({
+      model: name,
+      usage: { completion_tokens: 1 },
+    });
+  expect(stderr()).toContain("Serving one, one/mine, other at ");
+});
+
+test("heddle serve with several models rejects ambiguous and repeated names, and models that do not load", async () => {
+  const two = ["serve", "--model", `a=${model}`, "--model", `b=${model}`];
+  expect(await refused([...two, "--adapter", "somewhere"])).toMatch(/--adapter: expected NAME=DIR/);
+  expect(await refused([...two, "--adapter", "c/x=somewhere"])).toMatch(/--adapter: expected MODEL\/NAME=DIR/);
+  expect(await refused([...two, "--model-name", "x"])).toMatch(/--model-name: /);
+  expect(await refused(["serve", "--model", `a=${model}`, "--model", `a=${model}`])).toMatch(
+    /a name that is not taken/,
+  );
+  expect(await refused(["serve", "--model", `a=${model}`, "--model", "b=nowhere"])).toMatch(
+    /nowhere: cannot be opened/,
+  );
+  expect(await refused([...two, "--max-model-memory", "much"])).toMatch(/--max-model-memory: /);
 });

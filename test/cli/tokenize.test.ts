@@ -44,7 +44,7 @@ describe("tokenize", () => {
     const args = ["tokenize", "--model", model, "--file", "stories.jsonl", "--to-shards", "shards"];
     const [shard] = await json([...args, "--text-field", "story"]);
     expect(shard).toMatchObject({ path: join("shards", "shard-00000.tokens"), documents: 2, bytes: 18 });
-    // A finished run prints what is already there.
+    // Resuming a finished run prints its existing shard.
     expect(await json([...args, "--text-field", "story", "--resume"])).toEqual([shard]);
     const shape = { tokenizer: await tinyTokenizer(), maxSeqLength: 8, batchSize: 2, shuffle: false };
     using stored = await openCorpus({ ...shape, files: join(folder, "shards") });
@@ -63,7 +63,7 @@ describe("tokenize", () => {
         await readFile(join(folder, "shards", "shard-00000.tokens")),
       );
     }
-    // Killed while it reads standard input, it leaves no copy behind.
+    // A command killed while it reads standard input leaves no copy of the input.
     const killed = start([...args.slice(0, 4), "-", "--to-shards", "killed"]);
     killed.stdin.on("error", () => {});
     killed.stdin.write("The cat sat.\n\n".repeat(100_000));
@@ -81,7 +81,7 @@ describe("tokenize", () => {
     expect(await refused(["tokenize", "x", "--model", model, "--shuffle", "1"])).toContain("--to-shards");
   });
 
-  test("accepts a folder with only tokenizer.json, and tokenizer train writes one", async () => {
+  test("accepts a folder with only tokenizer.json, as tokenizer train can write it", async () => {
     const out = join(folder, "trained");
     const [result] = await json(["tokenizer", "train", "corpus.txt", "--vocab-size", "300", "--out", out]);
     expect(result).toMatchObject({ vocabSize: 300, out });

@@ -1,4 +1,4 @@
-// Errors of `heddle train` for invalid configurations: they use the file's names, and come before anything is loaded.
+// Errors of `heddle train` for invalid configurations. They use the names in the file, and are reported before a model is loaded.
 import { existsSync } from "node:fs";
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -55,7 +55,7 @@ describe("an unknown name", () => {
   });
 });
 
-describe("an option of the file on the command line", () => {
+describe("a configuration file's key on the command line", () => {
   test.each([
     ["sft", "--lr", "learningRate"],
     ["sft", "--learning-rate", "learningRate"],
@@ -65,14 +65,14 @@ describe("an option of the file on the command line", () => {
     ["sft", "--lora-rank", "lora.r"],
     ["dpo", "--bta", "beta"],
     ["sft", "--tokenizer", "tokenizer"],
-  ])("%s %s is reported with its key", async (stage, option, key) => {
+  ])("%s %s is rejected, and the message names the key", async (stage, option, key) => {
     const message = await refusal(stage, {}, option, "3");
     expect(message).toBe(
       `heddle: ${option.replace(/=.*/, "")}: expected ${key} in the --config file, got a command-line option\n`,
     );
   });
 
-  test("a misspelt or unknown one is reported like a misspelt flag", async () => {
+  test("is reported like any unknown flag if it is misspelt", async () => {
     expect(await refusal("sft", {}, "--resum")).toContain("--resum: expected a known option (nearest: --resume)");
     expect(await refusal("sft", {}, "--eval-step", "3")).toContain("nearest: --eval-steps");
     expect(await refusal("sft", {}, "--zzzzzzzzzzzz")).toContain("expected one of --json");

@@ -1,6 +1,6 @@
-// `heddle train reward|dpo|kto|orpo|ppo|grpo`, tested by the built command in a separate process.
+// `heddle train reward|dpo|kto|orpo|simpo|ppo|grpo`, tested by the built command in a separate process.
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -57,6 +57,7 @@ describe("heddle train", () => {
     ["dpo", { data: "pairs.jsonl", eval_data: "pairs.jsonl", loss_type: "ipo", ref_model: "base" }, "rewardMargin"],
     ["kto", { data: "rated.jsonl", eval_data: "rated.jsonl", desirable_weight: 2 }, "kl"],
     ["orpo", { data: ["pairs.jsonl"], eval_data: "pairs.jsonl", beta: 0.2 }, "logOdds"],
+    ["simpo", { data: ["pairs.jsonl"], eval_data: "pairs.jsonl", gamma: 1 }, "rewardMargin"],
     ["ppo", { prompts: "prompts.jsonl", rewards: ["reward-out", "rewards.ts"], max_completion_length: 6 }, "klCoef"],
     [
       "grpo",
@@ -77,6 +78,25 @@ describe("heddle train", () => {
     const more = { ...common, ...options, output_dir, max_steps: 3 };
     const resumed = await train(stage, more, "--resume");
     expect(resumed.lines.filter((line) => "loss" in line).map(({ step }) => step)).toEqual([3]);
+  });
+
+  test("grpo prints sampled answers on stderr, and writes TensorBoard's files", async () => {
+    const output_dir = join(folder, "logged-out");
+    const config = { data: "prompts.jsonl", rewards: "rewards.ts", num_generations: 2, max_completion_length: 6 };
+    const logged = { log_completions: true, num_completions_to_print: 1, report_to: "tensorboard" };
+    const { code, lines, stderr } = await train("grpo", { ...common, ...config, ...logged, output_dir });
+    expect(code).toBe(0);
+    expect(stderr).toMatch(
+      /^answers at step 1\n.*letters +short +reward +advantage +prompt +answer\n.*\nanswers at step 2\n/,
+    );
+    for (const line of lines) expect(line).not.toHaveProperty("completions");
+    expect((await readFile(join(output_dir, "completions.jsonl"), "utf8")).trimEnd().split("\n")).toHaveLength(2);
+    expect(await readdir(join(output_dir, "runs"))).toHaveLength(1);
+    const refused = await train("grpo", { ...common, ...config, report_to: "wandb" });
+    expect({ code: refused.code, stderr: refused.stderr }).toEqual({
+      code: 2,
+      stderr: 'heddle: report_to: expected "tensorboard" or "none", got "wandb"\n',
+    });
   });
 
   test("kto replays the rows of sft; text output has the metrics too, and the card lists data once", async () => {

@@ -36,11 +36,11 @@ export const attacks: Readonly<Record<string, () => Schema>> = {
   "allOf doubled 40 times, with items as leaf": () => doubled({ prefixItems: [{ type: "string" }], items: false }),
   "allOf doubled 40 times, with additionalProperties as leaf": () =>
     doubled({ additionalProperties: { minLength: 1 } }),
-  "allOf of thousands, each with additionalProperties": () => ({
+  "allOf of thousands of additionalProperties": () => ({
     type: "object",
     allOf: times(8000, (i) => ({ additionalProperties: { minLength: i } })),
   }),
-  "allOf of thousands, each with items": () => ({
+  "allOf of thousands of items": () => ({
     type: "array",
     allOf: times(8000, (i) => ({ items: { minLength: i } })),
   }),

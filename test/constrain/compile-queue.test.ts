@@ -33,7 +33,7 @@ describe("compilations", () => {
     const seen = [0, 1, 2, 3].map(() => ({ steps: 0 }));
     const all = seen.map((of) => compileInTurns(steps(600, of), "test", undefined));
     await Promise.race(all);
-    // Each is known to be long after 20 ms, which is less than 100 steps.
+    // The queue treats a compilation as long after 20 ms, which is less than 100 steps. Then only one continues.
     expect(seen.filter((of) => of.steps > 100)).toHaveLength(1);
     expect(await Promise.all(all)).toEqual([600, 600, 600, 600]);
   });

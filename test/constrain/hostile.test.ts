@@ -4,7 +4,7 @@ import { Automaton, compileRegex, compileSchema } from "../../lib/constrain/inde
 import { HeddleError } from "../../lib/core/errors.ts";
 import { cpuMilliseconds, leastOf } from "../helpers/clock.ts";
 
-/** A schema's error message or "compiled". Expects less than a second. */
+/** Compiles, and returns the error's code and message or "compiled". Expects this to take less than a second of CPU time. */
 async function outcome(make: () => unknown): Promise<string> {
   let said = "";
   const measure = () =>

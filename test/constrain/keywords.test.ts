@@ -160,6 +160,33 @@ const cases: Case[] = [
     ['{"b":1}'],
   ],
   [
+    "unevaluatedProperties: false without properties allows none",
+    { type: "object", unevaluatedProperties: false },
+    ["{}"],
+    ['{"a":1}'],
+  ],
+  [
+    "unevaluatedProperties: false beside allOf allows its properties",
+    {
+      allOf: [{ properties: { a: { const: 1 } } }, { properties: { b: {} }, required: ["b"] }],
+      unevaluatedProperties: false,
+    },
+    ['{"a":1,"b":2}', '{"b":2}'],
+    ['{"a":1}', '{"b":2,"c":3}', '{"a":2,"b":2}'],
+  ],
+  [
+    "unevaluatedProperties: false allows no required property that no schema names",
+    { type: ["object", "null"], properties: { a: {} }, required: ["b"], unevaluatedProperties: false },
+    ["null"],
+    ['{"b":1}', '{"a":1,"b":1}'],
+  ],
+  [
+    "unevaluatedProperties has no effect beside additionalProperties",
+    { type: "object", additionalProperties: { type: "integer" }, unevaluatedProperties: false },
+    ['{"a":1}'],
+    ['{"a":""}'],
+  ],
+  [
     "types and bounds in allOf",
     {
       allOf: [

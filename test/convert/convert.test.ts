@@ -272,7 +272,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
         if (!skip.includes(key)) expect(ours.metadata.values.get(key), key).toEqual(value);
       }
       expect(ours.metadata.number("tokenizer.ggml.eos_token_id")).toBe(2);
-      // Scores are ranks here and log-probabilities there. Only the resulting order of merges matters.
+      // heddle writes ranks as scores, the other converter log-probabilities. Only the order of merges, which they give, matters.
       const [a, b] = [ours, theirs].map(({ metadata }) => metadata.numbers("tokenizer.ggml.scores")!);
       const pieces = [...b!.keys()].filter((id) => a![id]! > -166 && id > 258);
       expect(pieces.length).toBeGreaterThan(100);

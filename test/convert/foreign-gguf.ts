@@ -57,7 +57,7 @@ export function ropeFreqs(factors: readonly number[]): TensorData {
   return { name: "rope_freqs.weight", dtype: "f32", shape: [factors.length], bytes };
 }
 
-/** Keys that a part holds about the whole, as llama.cpp's gguf-split writes them. */
+/** Keys of a part that describe its place in the whole model, as llama.cpp's gguf-split writes them. */
 export const partKeys = (index: number, count: number, tensors: number): [string, GgufValue][] => [
   ["split.no", { type: "u16", value: index }],
   ["split.count", { type: "u16", value: count }],

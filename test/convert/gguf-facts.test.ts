@@ -11,7 +11,7 @@ import { castBytes } from "../../lib/formats/native-cast.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
-import { i32s, withMetadata, withoutHeddleKeys } from "./foreign-gguf.ts";
+import { flag, i32s, withMetadata, withoutHeddleKeys } from "./foreign-gguf.ts";
 
 const ids = Array.from({ length: 30 }, (_, i) => 20 + 7 * i);
 
@@ -57,6 +57,8 @@ describe("a configuration converted to GGUF and back", () => {
     { modelType: "phi", hiddenAct: "gelu", headDim: 12, tieWordEmbeddings: true },
     { modelType: "hunyuan_v1_dense", headDim: 12, attentionBias: true },
     { modelType: "ernie4_5", headDim: 12, tieWordEmbeddings: false },
+    { modelType: "stablelm", headDim: 8, attentionBias: true, useParallelResidual: true, useQkNorm: true },
+    { modelType: "stablelm", headDim: 16, partialRotaryFactor: 1, hiddenAct: "gelu", tieWordEmbeddings: true },
     { modelType: "glm", headDim: 12, tieWordEmbeddings: true },
     { modelType: "glm4", attentionBias: false, headDim: 12, hiddenAct: "gelu" },
     { modelType: "gpt_neox", hiddenAct: "gelu", numKeyValueHeads: 4, attentionBias: false, tieWordEmbeddings: true },
@@ -123,6 +125,21 @@ test("rejects M-RoPE, since multimodal models order the rows of q and k differen
   expect(plain.config.modelType).toBe("glm4");
   const sections = await withMetadata(path, { "glm4.rope.dimension_sections": i32s(8, 12, 12, 0) });
   await expectError(() => LanguageModel.load(sections), "UNSUPPORTED", /glm4.rope.dimension_sections: .*M-RoPE/);
+});
+
+test("StableLM's blocks are parallel if the file has no norm for the second one, whatever the key says", async () => {
+  for (const useParallelResidual of [false, true]) {
+    const path = join(temporaryFolder(), "model.gguf");
+    const folder = await folderOf({ modelType: "stablelm", useParallelResidual });
+    await convertModel(folder, path);
+    const key = "stablelm.use_parallel_residual";
+    await using original = await LanguageModel.load(folder);
+    for (const said of [flag(!useParallelResidual), undefined]) {
+      await using model = await LanguageModel.load(await withoutHeddleKeys(path, { [key]: said }));
+      expect(model.config.useParallelResidual).toBe(useParallelResidual);
+      expect(await model.logits(ids)).toEqual(await original.logits(ids));
+    }
+  }
 });
 
 test.each(["qwen2_moe", "qwen3_moe"])(
@@ -234,7 +251,7 @@ test("notes list what llama.cpp computes differently", async () => {
   expect(await notes({ modelType: "gemma2", headDim: 8, slidingWindow: 6 })).toBe("");
   const encoder = { modelType: "modernbert", numKeyValueHeads: 4, slidingWindow: 6 };
   const classifier = { task: "sequence", labels: ["a", "b"] };
-  expect(await notes(encoder)).toBe("pooling_type: mean, since the model does not say how its texts are pooled");
+  expect(await notes(encoder)).toBe("pooling_type: set to mean, because the model does not specify a pooling");
   const embedding = { pooling: "mean", normalize: true, prompts: { q: "query: " } };
   expect(await notes({ ...encoder, embedding })).toBe("");
   const more = { defaultPromptName: "q", includePrompt: false, truncateDim: 8, maxSeqLength: 7, lowercase: true };

@@ -141,7 +141,7 @@ describe("rejects", () => {
     await expectError(() => openWeights(parts[0]!), code, message);
   });
 
-  test("a part from whose name the names of the others do not follow", async () => {
+  test("a part whose name does not give the names of the other parts", async () => {
     const [first] = await splitGguf(whole, 2);
     for (const name of ["model.gguf", partFile(2, 3), "model-00001-of-00009.gguf"]) {
       const renamed = join(temporaryFolder(), name);
@@ -149,7 +149,7 @@ describe("rejects", () => {
       await expectError(
         () => openWeights(renamed),
         "INVALID_FILE",
-        /part 1 of 2: expected a name …-00001-of-00002.gguf, from which the names of the other parts follow, got model/,
+        /part 1 of 2: expected the name …-00001-of-00002.gguf, because the other parts' names follow from it, got model/,
       );
     }
   });

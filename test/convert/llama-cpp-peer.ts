@@ -13,10 +13,10 @@ export function onePeer() {
       // The process may have ended with the previous case. Starting a new one reports any failure.
       const opened = await peer?.open(file).catch(() => undefined);
       if (opened) return peer!;
-      if (opened === false) throw new Error("expected node-llama-cpp to open the file, got a refusal");
+      if (opened === false) throw new Error("node-llama-cpp rejected the file");
       close();
       peer = await openLlamaCpp(file, 1);
-      if (!peer) throw new Error("expected node-llama-cpp to open the file, got an end");
+      if (!peer) throw new Error("node-llama-cpp ended before it opened the file");
       return peer;
     },
   };

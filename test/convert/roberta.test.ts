@@ -20,7 +20,7 @@ import {
   xlmRobertaTokenizer,
 } from "./gguf-encoders/encoder-files.ts";
 
-/** Texts without carriage returns. This character map keeps them, and XLM-RoBERTa ends words there but llama.cpp does not. */
+/** Texts without carriage returns, which the test's character map keeps. XLM-RoBERTa ends words at them, llama.cpp does not. */
 const texts = allTexts.map((text) => text.replace("\r", ""));
 const embedding = { pooling: "first", normalize: true };
 const kinds: [string, () => Promise<Tokenizer>][] = [

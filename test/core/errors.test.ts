@@ -11,6 +11,7 @@ const CODES: Record<HeddleErrorCode, true> = {
   INVALID_FILE: true,
   NOT_FOUND: true,
   UNSUPPORTED: true,
+  INVALID_ANSWER: true,
   CONTEXT_OVERFLOW: true,
   DISPOSED: true,
   ABORTED: true,

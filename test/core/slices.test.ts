@@ -15,7 +15,7 @@ function* steps(count: number, milliseconds: number): Slices<number> {
   return count;
 }
 
-/** How many turns the event loop gets during `work`. */
+/** Returns the number of turns that the event loop gets during `work`. */
 async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
   let turns = 0;
   let running = true;

@@ -49,7 +49,7 @@ describe("recorded runs", () => {
   });
 
   test("are updated if a larger program reallocates memory", async () => {
-    const device = new Device(1, 0); // has a separate lane, whose memory is still small
+    const device = new Device(1, 0); // a new device has its own lane, whose memory is still small
     const small = await bound(device);
     const x = numbers(48, 1);
     const { y } = await small.run({ x });
@@ -91,7 +91,7 @@ describe("recorded runs", () => {
     const complete = async () => {
       runs.mockClear();
       await using model = tinyModel({ device: "cuda" });
-      const session = model.session(); // keeps its executables alive
+      const session = model.session(); // the session keeps the model's executables alive
       const { tokens } = await session.complete([1, 2, 3, 4], { maxTokens: 12, temperature: 0, ignoreEos: true });
       const decoding = runs.mock.contexts.at(-1) as Executable;
       expect(runs.mock.contexts.filter((e) => e === decoding).length).toBeGreaterThan(10);
@@ -152,7 +152,29 @@ test("a mapped matrix with permuted rows is reordered on load, whether or not fi
   file.close();
 });
 
+test("disposing of a tensor does not wait for a run", async () => {
+  const device = openDevice({ device: "cuda" });
+  const executable = await bound(device, 1024);
+  const other = Tensor.zeros(device, "f32", [1024]);
+  const inputs = { x: numbers(40 * 1024, 1) };
+  await executable.run(inputs);
+  const start = performance.now();
+  const run = executable.run(inputs);
+  await new Promise((resolve) => setTimeout(resolve, 20)); // the run has begun
+  const before = performance.now();
+  other.dispose();
+  const disposed = performance.now() - before;
+  await run;
+  expect(disposed).toBeLessThan(Math.max(5, (performance.now() - start) / 4));
+});
+
 describe("out of memory", () => {
+  test("a tensor that has been disposed of leaves its memory to the next", () => {
+    const device = openDevice({ device: "cuda" });
+    const most = deviceInfo().cuda.devices[0]!.memoryBytes;
+    for (let i = 0; i < 2; i++) Tensor.zeros(device, "f32", [Math.floor(most / 4 / 1.6)]).dispose();
+  });
+
   test("allocating a tensor fails with the needed and free memory, and the process continues", async () => {
     const device = openDevice({ device: "cuda" });
     const memory = deviceInfo().cuda.devices[0]!.memoryBytes;

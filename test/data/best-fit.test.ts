@@ -82,7 +82,7 @@ describe("best-fit packing", () => {
       const whole = documents.filter((d) => d.length + 1 <= T).map((d) => `<${d}>`);
       const counts = new Map(whole.map((d) => [d, 0]));
       for (const text of batches.flatMap(read)) if (counts.has(text)) counts.set(text, counts.get(text)! + 1);
-      // A round is a quarter of an epoch, so by chance the first rounds of two epochs share a quarter of their documents.
+      // A round is a quarter of an epoch, so the first rounds of two epochs share about a quarter of their documents.
       const firstRound = async (epoch: number) => {
         using other = await openCorpus(options);
         other.restore({ ...JSON.parse(states[0]!), epoch });
@@ -136,11 +136,11 @@ describe("best-fit packing", () => {
       }
       const [batches] = all;
       expect(all[1]).toEqual(batches);
-      // The shared token is written as "<": before a document as an input, after it as a target.
+      // `read` writes BOS and EOS, which are the same token, as "<". BOS is an input before a document, EOS a target after it.
       const pieces = batches!.flatMap(read);
       const whole = text === long ? [long.trimEnd()] : documents;
       expect(pieces.filter((piece) => piece.endsWith("<"))).toHaveLength(whole.length);
-      // Every token is a target, except the first. The long text is read in two parts, and its second part has a first token too.
+      // Every token is a target, except the first of each part. The long text is read in two parts, a short document in one.
       const targets = pieces.reduce((n, piece) => n + Buffer.byteLength(piece) - 1, 0);
       const perDocument = text === long ? 0 : 1;
       expect(targets).toBe(whole.reduce((n, document) => n + Buffer.byteLength(document) + perDocument, 0));

@@ -11,7 +11,7 @@ const options = { tokenizer: byteTokenizer, maxSeqLength: 8, batchSize: 2, seed:
 const text = Array.from({ length: 40 }, (_, i) => `document ${i} ends`).join("\n\n");
 
 describe("the content sample of a corpus", () => {
-  it("rejects a saved position if contents differ, whatever the dates, and accepts one without a sample", async () => {
+  it("rejects a saved position if contents differ, whatever the dates, and accepts a position without a sample", async () => {
     const path = write("corpus.txt", text);
     const state = await (async () => {
       using corpus = await openCorpus({ ...options, files: path });

@@ -102,7 +102,7 @@ describe("openCorpus", () => {
           for (let i = at; i < at + 10; i++) expect(await resumed.next()).toEqual(batches[i]);
           expect(JSON.stringify(resumed.state())).toBe(states[at + 10]);
         }
-        // Seeking back in the same corpus gives the same.
+        // The same corpus can be restored to an earlier position, and repeats its batches.
         corpus.restore(JSON.parse(states[5]!));
         expect(await take(corpus, 5)).toEqual(batches.slice(5, 10));
       }
@@ -225,7 +225,7 @@ describe("openCorpus rejects", () => {
     ["[1]", /:3: .* got an array$/],
     ["null", /:3: .* got null$/],
     ['{"txt":"a"}', /:3: .* got an object with the fields txt$/],
-    ['{"text":5}', /:3: .* got a number in it$/],
+    ['{"text":5}', /:3: .* got a number in that field$/],
     ['{"__proto__":{"text":"a"}}', /:3: .* got an object with the fields __proto__$/],
   ])("the row %s, with file and line", async (row, message) => {
     const files = write("bad.jsonl", `{"text":"first"}\n\n${row}\n{"text":"last"}`);

@@ -63,7 +63,7 @@ describe("readShard", () => {
           else joined.push(`${joined.pop() ?? ""}${part}`);
         }
         const bare = (texts: string[]) => texts.map((one) => one.replace(/\s/g, ""));
-        // A cut within a blank line makes it text, which joins the documents around it. An empty line cannot be cut.
+        // A cut within a blank line turns the line into text, which joins the documents around it. An empty line cannot be cut.
         const canBeCut = /^[ \t\r]+$/m.test(content);
         if (canBeCut) expect(bare(joined).join("")).toBe(bare(whole).join(""));
         else expect(bare(joined)).toEqual(bare(whole));

@@ -21,7 +21,7 @@ test("autotuning measures every kernel of every matrix product of a model", asyn
     await using model = tinyModel({ device: new Device(1) });
     await model.save(folder);
   }
-  const told: string[] = [];
+  const measured: string[] = [];
   const { device, results } = await autotune({
     device: "cuda",
     model: folder,
@@ -29,14 +29,14 @@ test("autotuning measures every kernel of every matrix product of a model", asyn
     training: "bf16",
     rounds: 1,
     path,
-    onResult: ({ product }) => told.push(product),
+    onResult: ({ product }) => measured.push(product),
   });
   expect(device).toBe(tuningKey(deviceInfo().cuda.devices[0]!));
   // q and o (32, 32), k and v (16, 32), gate and up (64, 32), down (32, 64), forward and gradients for 40 rows.
-  expect(told).toEqual(results.map((r) => r.product));
-  expect(told).toContain("64 16 32 bf16 bf16 bf16 NT");
-  expect(told).toContain("64 32 16 bf16 bf16 bf16 NN");
-  expect(told).toContain("16 32 40 bf16 bf16 f32 TN");
+  expect(measured).toEqual(results.map((r) => r.product));
+  expect(measured).toContain("64 16 32 bf16 bf16 bf16 NT");
+  expect(measured).toContain("64 32 16 bf16 bf16 bf16 NN");
+  expect(measured).toContain("16 32 40 bf16 bf16 f32 TN");
   for (const { variants, chosen } of results) {
     expect(variants.length).toBeGreaterThan(1);
     expect(new Set(variants.map(({ name }) => name)).size).toBe(variants.length);

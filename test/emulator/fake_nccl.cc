@@ -1,6 +1,7 @@
 // A fake libnccl.so.2, for ranks that are lanes of one process whose device memory is host memory. Its collectives are
-// synchronous and sum in rank order.
+// synchronous and sum in rank order. A group's calls run one by one, because all ranks make them in the same order.
 #include <condition_variable>
+#include <cstdint>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -20,6 +21,22 @@ struct Group {
 std::mutex groups_mutex;
 std::map<std::string, Group> groups;
 int ids = 0;
+
+// Sums of the tests are small integers, which bf16 holds exactly, so that truncation rounds nothing.
+struct Bf16 {
+  uint16_t bits = 0;
+  explicit Bf16(float value) {
+    uint32_t wide;
+    std::memcpy(&wide, &value, sizeof wide);
+    bits = static_cast<uint16_t>(wide >> 16);
+  }
+  operator double() const {
+    const uint32_t wide = static_cast<uint32_t>(bits) << 16;
+    float value;
+    std::memcpy(&value, &wide, sizeof value);
+    return value;
+  }
+};
 
 template <class T> void add(const Group& g, size_t count, std::vector<double>& sums) {
   sums.assign(count, 0);
@@ -89,6 +106,33 @@ int ncclAllReduce(const void* from, void* to, size_t count, int type, int op, nc
   meet(g, [] {});  // no rank may overwrite sums that another still reads
   return 0;
 }
+
+// Only the root's `to` is written.
+int ncclReduce(const void* from, void* to, size_t count, int type, int op, int root, ncclComm* comm, void*) {
+  if ((type != 7 && type != 9) || op != 0) return 4;
+  Group& g = *comm->group;
+  g.data[static_cast<size_t>(comm->rank)] = from;
+  meet(g, [&] { type == 7 ? add<float>(g, count, g.sums) : add<Bf16>(g, count, g.sums); });
+  for (size_t i = 0; comm->rank == root && i < count; ++i) {
+    if (type == 7) static_cast<float*>(to)[i] = static_cast<float>(g.sums[i]);
+    else static_cast<Bf16*>(to)[i] = Bf16(static_cast<float>(g.sums[i]));
+  }
+  meet(g, [] {});
+  return 0;
+}
+
+int ncclBroadcast(const void* from, void* to, size_t count, int type, int root, ncclComm* comm, void*) {
+  if (type != 1) return 4;  // ncclUint8
+  Group& g = *comm->group;
+  g.data[static_cast<size_t>(comm->rank)] = from;
+  meet(g, [] {});
+  if (comm->rank != root) std::memcpy(to, g.data[static_cast<size_t>(root)], count);
+  meet(g, [] {});  // no rank may write memory that another still reads
+  return 0;
+}
+
+int ncclGroupStart() { return 0; }
+int ncclGroupEnd() { return 0; }
 
 int ncclCommDestroy(ncclComm* comm) {
   delete comm;

@@ -51,8 +51,9 @@ struct Case {
   Builder (*build)();
   const char* check = "1";  // HEDDLE_CHECK
 };
-// The check of results that must be accurate to f32: an error of up to 32 * 2^-24, because sums of some hundred
-// products depend on the order. Tensor cores of GPUs truncate sums, whereas the emulator rounds them.
+// HEDDLE_CHECK for results that must be accurate to f32. `exact` allows an error of 32 * 2^-24, because sums of some
+// hundred products depend on the order. exact_on_hardware is larger, because tensor cores of GPUs truncate sums,
+// whereas the emulator rounds them.
 constexpr const char *exact = "1.9e-6", *exact_on_hardware = "1e-5";
 
 int run_all(const std::string& beginning, bool first_failure) {
@@ -79,6 +80,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"epilogue bf16, split k", [] { return ended(DType::bf16, 24, 1096, 40); }},
       {"epilogue bf16, split k, large tiles", [] { return ended(DType::bf16, 72, 1544, 80); }},
       {"norms", [] { return norms(11, 300); }},
+      {"norms, whole vectors", [] { return norms(70, 304); }},
+      {"norms, two vectors a thread", [] { return norms(3, 2056); }},
       {"attention", [] { return attention(DType::f32, 37, 4, 2, 20, 0); }},
       {"attention, window", [] { return attention(DType::f32, 40, 2, 2, 70, 5); }},
       {"cached attention", [] { return cached(300, 40, 3); }},
@@ -102,6 +105,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"cached tensor, pages, q8", [] { return paged(DType::u8, 5, 237, 64, 3, DType::bf16); }},
       {"cached tensor, pages, f32 over q8", [] { return paged(DType::u8, 16, 437, 96, 1); }, exact},
       {"rows", [] { return rows(); }},
+      {"sampling", [] { return sampled(9001, 3, {0.7f, 600, 0.9f, 0.05f, 1.3f, 0.1f, 0.2f, 1, 4}); }},
+      {"sampling, best token", [] { return sampled(5000, 2, {0, 0, 1, 0, 1, 0, 0, 0, 0}); }},
       {"rows: log-probability, bf16", [] { return logprob(20, 40, 140); }},
       {"quantized q8_0, few rows", [] { return quantised(DType::q8_0, 3, 96, 20); }},
       {"quantized q8_0, split k", [] { return quantised(DType::q8_0, 20, 1120, 30); }},

@@ -46,6 +46,8 @@ const casesOf = {
   "rows.cu": "rows",
   "rope.cu": "rows",
   "logprob.cu": "rows",
+  "sample.cu": "sampling",
+  "sample_draw.cu": "sampling",
   "gemm_int8.cu": "quantized",
   "experts.cu": "experts",
   "routing.cu": "experts",
@@ -56,6 +58,8 @@ const headers = {
   "cached_attention_tensor.cuh": ["cached_attention_tensor.cu", "cached tensor"],
   "attention_backward_sm90.cuh": ["attention_backward_sm90.cu", "sm_90 gradients"],
   "math.cuh": ["norm.cu", "norms"],
+  "columns.cuh": ["norm.cu", "norms"],
+  "sample.cuh": ["sample_draw.cu", "sampling"],
   "gemm_tile.cuh": ["gemm.cu", "linear f32"],
   "sm90_tiles.cuh": ["gemm_sm90.cu", "sm_90:"],
   "fp8.cuh": ["fp8_linear.cu", "fp8"],
@@ -66,7 +70,10 @@ const headers = {
   "tensor_tile.cuh": ["gemm_tensor.cu", "linear bf16"],
   "quant.cuh": ["gemm.cu", "quantized"],
 };
-/** The file to compile and the cases to run: the mutated file, one that the mutation names, or the header's default. */
+/**
+ * Returns the file to compile and the cases to run. The file is the one that the mutation names. Otherwise it is the mutated file, or for a
+ * header the file in `headers`.
+ */
 const placeOf = (file, named, cases) =>
   named ? [named, cases ?? casesOf[named]] : (headers[file] ?? [file, casesOf[file]]);
 
@@ -147,13 +154,13 @@ const controls = new Set(
 async function control(beginning) {
   const { status, stdout } = await run(join(build, "emulator_kernels"), [beginning, "first"]);
   if (status === 0) return;
-  console.error(`CONTROL   ${beginning} fails as it is: ${stdout.split("\n")[0]}`);
+  console.error(`CONTROL   ${beginning} fails without a mutation: ${stdout.split("\n")[0]}`);
   failedControls += 1;
 }
 
 async function plant(work, name, file, from, to, named, cases) {
   if (!textOf(file).includes(from)) {
-    console.error(`STALE     ${name}: ${file} has no such lines any more`);
+    console.error(`STALE     ${name}: ${file} does not contain the text to replace`);
     survived += 1;
     return;
   }
@@ -169,7 +176,7 @@ async function plant(work, name, file, from, to, named, cases) {
   if (!noticed) survived += 1;
   const how = stdout.split("\n")[0].replace(/^FAILED /, "");
   console.log(
-    `${noticed ? "noticed  " : "SURVIVED "} ${name}${noticed ? `: ${(how || signal).slice(0, 150)}` : ` (${signal ?? status})`}`,
+    `${noticed ? "detected " : "SURVIVED "} ${name}${noticed ? `: ${(how || signal).slice(0, 150)}` : ` (${signal ?? status})`}`,
   );
 }
 
@@ -184,5 +191,5 @@ await Promise.all(
     rmSync(work, { recursive: true });
   }),
 );
-console.log(`${chosen.length - survived} of ${chosen.length} planted mistakes noticed`);
+console.log(`${chosen.length - survived} of ${chosen.length} mutations detected`);
 process.exit(survived + failedControls > 0 ? 1 : 0);

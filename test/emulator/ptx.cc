@@ -229,8 +229,8 @@ void test_sm90() {
 
 // ---- bulk writes
 
-// The steps of one thread that writes 32 floats from shared to global memory. Each step may be omitted. overwrite and
-// read_early add errors. skipped, bytes: offset and size of the source in bytes.
+// The steps of one thread that writes 32 floats from shared to global memory. Each step may be omitted. `overwrite` and
+// `read_early` add errors. `skipped` and `bytes` are the offset and the size of the source in bytes.
 struct BulkSteps {
   bool fence = true, commit = true, wait_read = true, wait = true, release = true;
   bool overwrite = false, read_early = false;

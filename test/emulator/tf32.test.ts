@@ -24,7 +24,7 @@ function product(x: Float32Array, w: Float32Array, rows: number): Float64Array {
       for (let k = 0; k < width; k++) y[i * outputs + j]! += x[i * width + k]! * w[j * width + k]!;
   return y;
 }
-const apart = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+const maxDifference = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   Array.from(a).reduce((worst, v, i) => Math.max(worst, Math.abs(v - b[i]!)), 0);
 
 beforeAll(() => void vi.stubEnv("HEDDLE_EMULATE_CUDA", "1"));
@@ -42,16 +42,16 @@ test.each([150, 20])("a product of %i rows has at most tf32's error", async (row
   };
   const x = numbers(rows * width, 7);
   const truth = product(x, w, rows);
-  const rounded = apart(product(toTf32(x), toTf32(w), rows), truth);
+  const rounded = maxDifference(product(toTf32(x), toTf32(w), rows), truth);
   const largest = truth.reduce((worst, v) => Math.max(worst, Math.abs(v)), 0);
   const allowing = new Device(1, 0, true);
   expect(allowing.allowTf32).toBe(true);
   const got = await run(allowing, x);
   // Permits twice the error of the exact product of rounded operands, as in op cases. A large enough error shows that operands were
   // rounded.
-  expect(apart(got, truth)).toBeLessThanOrEqual(2 * rounded + 2 ** -21 * largest);
-  expect(apart(got, truth)).toBeGreaterThan(rounded / 2);
-  expect(apart(await run(new Device(1, 0), x), truth)).toBeLessThan(rounded / 16);
+  expect(maxDifference(got, truth)).toBeLessThanOrEqual(2 * rounded + 2 ** -21 * largest);
+  expect(maxDifference(got, truth)).toBeGreaterThan(rounded / 2);
+  expect(maxDifference(await run(new Device(1, 0), x), truth)).toBeLessThan(rounded / 16);
 });
 
 test("devices with and without allowTf32 are separate", () => {

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { openDevice, Tensor } from "../../lib/graph/index.ts";
+import { openDevice, Tensor, toBf16 } from "../../lib/graph/index.ts";
 import { pretrain } from "../../lib/train/stages/pretrain.ts";
 import { openNcclWorld } from "../../lib/train/world/nccl-world.ts";
 import type { World } from "../../lib/train/world/world.ts";
@@ -72,6 +72,24 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
   await Promise.all(all.map((world, rank) => world.allReduce([tensors[rank]!])));
   for (const t of tensors) expect(await t.toFloat32()).toEqual(Float32Array.of(2, 10, -1));
   await expect(all[0]!.allReduce([tensors[1]!])).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+
+  const devices = all.map((_, rank) => openDevice({ device: `cuda:${rank}` }));
+  for (const dtype of ["f32", "bf16"] as const) {
+    const typed = (values: Float32Array) => (dtype === "bf16" ? toBf16(values) : values);
+    const whole = await Promise.all(
+      devices.map((device, rank) => Tensor.from(device, dtype, [5], typed(Float32Array.of(1, 2, 3, 4 * rank, 5)))),
+    );
+    const parts = whole.map((t) => [[t.part(0, 2)], [t.part(2, 3)]]);
+    await Promise.all(all.map((world, rank) => world.reduceScatter!(parts[rank]!)));
+    expect([...(await whole[0]!.toFloat32())]).toEqual([2, 4, 3, 0, 5]);
+    expect([...(await whole[1]!.toFloat32())]).toEqual([1, 2, 6, 4, 10]);
+    await Promise.all(all.map((world, rank) => world.allGather!(parts[rank]!)));
+    for (const t of whole) expect([...(await t.toFloat32())]).toEqual([2, 4, 6, 4, 10]);
+    await whole[1]!.write(typed(Float32Array.of(9, 8)), 2);
+    await Promise.all(all.map((world, rank) => world.broadcast!([whole[rank]!], 1)));
+    expect([...(await whole[0]!.toFloat32())]).toEqual([2, 4, 9, 8, 10]);
+  }
+  await expect(all[0]!.reduceScatter!([[tensors[0]!]])).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
 
   // The driver copies between devices.
   await tensors[1]!.write(Float32Array.of(7, 8, 9));

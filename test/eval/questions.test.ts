@@ -331,7 +331,7 @@ describe("evaluations of question files", () => {
     const tokens = (text: string) => tokenizer.encode(text, { allowSpecial: true }).length;
     const texts = Array.from({ length: 128 }, (_, i) => "q".repeat(i + 1));
     const fitting = texts.find((text) => tokens(text) > 128 - 40 && tokens(text) < 128)!;
-    expect(fitting).toBeDefined(); // with room for fewer than an answer's maximum of 48 tokens
+    expect(fitting).toBeDefined(); // its prompt leaves room for fewer than 48 tokens, the maximum of an answer
     const { answers } = await questionAnswering(model, [{ prompt: fitting, answer: "x" }], { stop: [] });
     expect(answers).toHaveLength(1);
   });

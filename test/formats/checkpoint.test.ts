@@ -188,7 +188,7 @@ const program = `
   }
 `;
 
-/** Node 20 cannot run TypeScript, so use jiti, which heddle uses for configuration files. */
+/** Starts `program` in a child process. Node 20 cannot run TypeScript, so use jiti, which heddle uses for configuration files. */
 function start(folder: string, first: number, prefix: string[] = []) {
   const script = join(folder, "..", "saver.ts");
   writeFileSync(script, program);
@@ -238,7 +238,7 @@ test("after kill -9 at any moment, the latest checkpoint is complete and not old
 test.skipIf(process.platform === "win32")("a full disk is an IO error, and the last checkpoint is kept", async () => {
   const folder = join(temporaryFolder(), "out");
   await saveCheckpoint(folder, 1, content(1));
-  // bash's ulimit counts KiB. Node ignores the signal that accompanies the error.
+  // bash's `ulimit -f` counts KiB. Node ignores SIGXFSZ, so the write fails with EFBIG.
   const { output, ended } = start(folder, 2, ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash"]);
   await ended;
   expect(output.steps).toEqual([]);

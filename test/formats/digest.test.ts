@@ -88,7 +88,7 @@ test("a flipped bit in any file is detected, and the previous checkpoint is used
     const path = join(last, name);
     const bits = readFileSync(path).length * 8;
     if (bits === 0) continue;
-    // Many bits of the start of a file (lengths, headers), and some of the rest.
+    // Test many bits at the start of a file (lengths, headers), and some random bits.
     const places = [0, 7, 64, 77, 200, 1000, bits - 1, ...Array.from({ length: 24 }, () => random(bits))];
     for (const bit of new Set(places.filter((place) => place < bits))) {
       flip(path, bit);
@@ -104,7 +104,7 @@ test("a flipped bit in any file is detected, and the previous checkpoint is used
   }
 });
 
-test("a flipped bit in a manifest is detected, and never read as another checkpoint or one without digests", async () => {
+test("a manifest with a flipped bit is read as damaged, not as another checkpoint or as a checkpoint without digests", async () => {
   const path = await save(temporaryFolder(), 2);
   const file = join(path, "checkpoint.json");
   const whole = readFileSync(file);
@@ -134,7 +134,7 @@ test("a checkpoint without digests is checked by file sizes", async () => {
   flip(join(path, "model.safetensors"), 5000);
   expect((await latestIntact(folder, reading)).latest).toMatchObject({ path, order: 1 });
   await needIntact(path, reading);
-  // A manifest with only one of the two fields is damaged, not old.
+  // An old manifest has neither field. A manifest with only one of them is damaged.
   for (const lost of ["digests", "digest"]) {
     writeFileSync(join(path, "checkpoint.json"), JSON.stringify({ ...manifest, [lost]: undefined }));
     expect((await latestIntact(folder, reading)).latest).toBeUndefined();

@@ -17,7 +17,7 @@ import { temporaryFolder } from "./helpers.ts";
 
 const device = openDevice({ device: "cpu" });
 
-/** Returns the products in f32. */
+/** Dequantizes fp8 values to f32: each value times the scale of its block. */
 function widened(data: Uint8Array, scales: Float32Array, columns: number): Promise<Uint8Array<ArrayBuffer>> {
   const source = { data, offset: 0, bytes: data.length, fp8: { scales, columns } };
   return castElements(device, source, { name: "fp8", from: "f32", to: "f32" });
@@ -56,11 +56,11 @@ describe("fp8 quantization", () => {
       const scale = sizes[Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128)]!;
       expect(back[i]).toBe(Math.fround(scale * numberOf(made[i]!)));
       const [x, off] = [Math.abs(numbers[i]!) / scale, Math.abs(back[i]! - numbers[i]!) / scale];
-      // Half of 2^-3 of the power of two below, or half of 2^-9, plus the float rounding error.
+      // The step of E4M3 is 2^-3 of the power of two below x, and 2^-9 for subnormals.
       const step = x < 2 ** -6 ? 2 ** -9 : 2 ** (Math.floor(Math.log2(x)) - 3);
       worst = Math.max(worst, off / step);
     }
-    expect(worst).toBeLessThanOrEqual(0.5 + 1e-5);
+    expect(worst).toBeLessThanOrEqual(0.5 + 1e-5); // half a step, plus the float rounding error
     // The largest value of each block maps to the largest byte.
     for (const [b, scale] of sizes.entries()) {
       const of = [...made.keys()].filter(
@@ -205,9 +205,9 @@ describe("an fp8 model folder", () => {
     expect(numbers.model.weight(name).dtype).toBe("bf16");
     const { bytes } = await quantiseFp8(device, await original.model.weight(name).toFloat32(), 160, 160);
     expect(await eight.model.weight(name).read()).toEqual(bytes);
-    // Values with an f32 scale, rounded to bf16: half of 2^-8 of each.
+    // The values in the bf16 folder are rounded: each by at most 2^-8 of its value.
     expect(await apart(eight, numbers)).toBeLessThanOrEqual(0.01);
-    // Weights have 4 significant bits.
+    // fp8 weights have 4 significant bits.
     expect(await apart(eight, original)).toBeLessThanOrEqual(0.06);
   });
 

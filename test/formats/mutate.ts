@@ -96,7 +96,7 @@ const ODD: readonly unknown[] = [
 
 type Json = Record<string | number, unknown>;
 
-/** Every path in a JSON value except the root. */
+/** Paths in a JSON value, except the root. Of each object and array, only the first 12 entries are included. */
 export function places(value: unknown, path: readonly (string | number)[] = []): (string | number)[][] {
   const own = path.length > 0 ? [[...path]] : [];
   if (typeof value !== "object" || value === null) return own;
@@ -106,7 +106,7 @@ export function places(value: unknown, path: readonly (string | number)[] = []):
   );
 }
 
-/** JSON text with one to three values changed or removed, or with one to four edits of its bytes. */
+/** JSON text with one to three values of `value` replaced or removed, or with one to four edits of its bytes. */
 export function brokenJson(value: object): fc.Arbitrary<string> {
   const change = fc.tuple(
     fc.constantFrom(...places(value)),

@@ -160,8 +160,8 @@ const bad: [string, Buffer, RegExp][] = [
   ],
 ];
 
-describe("invalid safetensors files are rejected", () => {
-  test.each(bad)("%s", async (_name, bytes, message) => {
+describe("invalid safetensors files", () => {
+  test.each(bad)("are rejected: %s", async (_name, bytes, message) => {
     await expectError(() => openSafetensors(temporaryFile(bytes)), "INVALID_FILE", message);
   });
 
@@ -173,13 +173,13 @@ describe("invalid safetensors files are rejected", () => {
       () => `{${Array.from({ length: 2e6 }, (_, i) => `"${i}":0`).join(",")}}`,
       /object of more than 131073 keys/,
     ],
-  ])("a header %s is rejected within a second", async (_name, json, message) => {
+  ])("are rejected within a second if they have a header %s", async (_name, json, message) => {
     const path = temporaryFile(safetensors(json()));
     await expectError(() => openSafetensors(path), "INVALID_FILE", message);
     rmSync(path);
   });
 
-  test("truncation at every byte", () => {
+  test("are rejected if truncated at any byte", () => {
     const whole = safetensors({ a: one, b: { dtype: "U8", shape: [3], data_offsets: [8, 11] } }, Buffer.alloc(11, 7));
     openSafetensors(temporaryFile(whole)).file.close();
     for (let length = 0; length < whole.length; length++) {
@@ -188,7 +188,7 @@ describe("invalid safetensors files are rejected", () => {
     }
   });
 
-  test("any changed byte gives a readable file or a HeddleError", () => {
+  test("with one changed byte can be read or give INVALID_FILE", () => {
     const whole = safetensors({ a: one, b: { dtype: "U8", shape: [3], data_offsets: [8, 11] } }, Buffer.alloc(11, 7));
     fc.assert(
       fc.property(fc.nat(whole.length - 1), fc.nat(255), (at, byte) => {
@@ -201,7 +201,7 @@ describe("invalid safetensors files are rejected", () => {
     );
   });
 
-  test("a folder, a pipe and a missing file", async () => {
+  test("are rejected if they are a folder, are missing or have a NUL byte in their path", async () => {
     await expectError(() => openSafetensors(temporaryFolder()), "INVALID_FILE", /regular file, got a folder/);
     await expectError(() => openSafetensors(join(temporaryFolder(), "none")), "NOT_FOUND", /none: cannot be opened/);
     await expectError(() => openSafetensors("a\0b"), "INVALID_ARGUMENT", /path/);

@@ -59,7 +59,7 @@ beforeAll(async () => {
   await convertModel(join(models, "plain"), join(models, "plain.gguf"));
 });
 
-/** All files of a folder, recursively. */
+/** The files of a folder and its subfolders, except those that only a training run writes. */
 function filesIn(folder: string): string[] {
   return (readdirSync(folder, { recursive: true }) as string[])
     .filter((name) => statSync(join(folder, name)).isFile())

@@ -1,4 +1,4 @@
-// Checks that a broken file gives a model or a HeddleError that blames the file, within a second.
+// Checks that a broken file gives a model or a HeddleError that blames the file, within a second of CPU time.
 import { expect } from "vitest";
 import { HeddleError, type HeddleErrorCode } from "../../lib/core/errors.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
@@ -7,7 +7,7 @@ import { processorTime } from "./helpers.ts";
 /** Error codes that blame a file. */
 const FAULTS: readonly HeddleErrorCode[] = ["INVALID_FILE", "UNSUPPORTED", "NOT_FOUND"];
 
-/** Runs `action`, which must end within a second and may fail only with a HeddleError that blames the file. */
+/** Runs `action`, which must end within a second of CPU time and may fail only with a HeddleError of FAULTS or `also`. */
 export async function survives(
   action: () => unknown,
   also: readonly HeddleErrorCode[] = [],
@@ -37,10 +37,10 @@ export async function use(path: string): Promise<void> {
     model.dispose();
   }
 }
-/** Error codes of running a broken model: NaN, or a context too short for the prompt. */
+/** Further error codes that a broken model may cause when it runs, such as for NaN or a context too short for the prompt. */
 export const COMPUTED: readonly HeddleErrorCode[] = ["NUMERICAL", "CONTEXT_OVERFLOW", "INVALID_ARGUMENT"];
 
-/** Truncation lengths: all, or a sample of the middle for long files in a short run. */
+/** Lengths to truncate a file to: all, or for a long file in a short run only a sample of those in the middle. */
 export function cuts(length: number, all: boolean): number[] {
   const lengths = Array.from({ length }, (_, i) => i);
   return all || length < 1200 ? lengths : lengths.filter((i) => i < 500 || i >= length - 200 || i % 97 === 0);

@@ -93,7 +93,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
           node.outputs.push_back(static_cast<int>(desc.values.size()) - 1);
     else node.outputs.push_back(add());
   }
-  if (outputs > max_out) return 0;  // more outputs than the op table allows is INTERNAL
+  if (outputs > max_out) return 0;  // more outputs than the op table allows would be an INTERNAL error
   desc.nodes.push_back(node);
 
   std::unique_ptr<Program> program;

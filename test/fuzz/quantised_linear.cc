@@ -51,7 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Row wide = load_all(w), activations = load_all(x);
   for (int64_t i = 0; i < N; ++i)
     for (int64_t m = 0; m < M; ++m) {
-      double largest = 0, reach = 0;  // bounds of the sum's and its parts' intermediate values
+      double largest = 0, reach = 0;  // bounds of the sum, and of the kernel's intermediate values
       for (int64_t k = 0; k < K; ++k) {
         const double weight = std::fabs(wide[m * K + k]), activation = std::fabs(activations[i * K + k]);
         largest += activation * weight;

@@ -46,7 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (int64_t v = 0; v < V; ++v) logit[v] = static_cast<float>(logits.data()[4 * v]) / 16 - 8;
 
   int32_t token = -7;
-  float logprob = 0;
+  float logprob = 0, entropy = 0;
   const Block top_ids(static_cast<size_t>(top) * 4), top_logprobs(static_cast<size_t>(top) * 4);
   Attributes none;
   Node node;
@@ -56,13 +56,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       operand(biased.data(), DType::i32, B), operand(bias.data(), DType::f32, B), operand(rng.data(), DType::i32, 3)};
   node.present.assign(6, true);
   node.out = {Tensor{&token, DType::i32, {1, {1}}}, Tensor{&logprob, DType::f32, {1, {1}}},
-      operand(top_ids.data(), DType::i32, top), operand(top_logprobs.data(), DType::f32, top)};
+      operand(top_ids.data(), DType::i32, top), operand(top_logprobs.data(), DType::f32, top),
+      Tensor{&entropy, DType::f32, {1, {1}}}};
   const OpDef& op = *Registry::find("sample");
   require(accepts([&] { op.check(node); }), "the op accepts the operands");
   if (!accepts([&] { op.reference(node); })) return 0;
 
   require(token >= 0 && token < V, "the token is in the vocabulary");
   require(!std::isnan(logprob) && logprob <= 1e-3f, "its log-probability is at most 0 and not NaN");
+  require(entropy >= 0 && entropy <= std::log(static_cast<double>(V)) + 1e-3, "the entropy is that of V tokens");
   const int32_t* best = reinterpret_cast<const int32_t*>(top_ids.data());
   for (int64_t k = 0; k < top; ++k) {
     require(best[k] >= 0 && best[k] < V, "the best tokens are in the vocabulary");

@@ -68,11 +68,11 @@ void compiled(Input& in) {
   const auto put = [&](uint32_t number) { body.append(reinterpret_cast<const char*>(&number), sizeof(number)); };
   const uint32_t tokens = small(), merges = small();
   const std::string text = in.ConsumeBytesAsString(small()), rest = in.ConsumeBytesAsString(small());
-  const bool lies = in.ConsumeIntegralInRange<int>(0, 7) == 0;
+  const bool is_wrong = in.ConsumeIntegralInRange<int>(0, 7) == 0;
   for (const uint32_t count :
       {tokens, static_cast<uint32_t>(text.size()), merges, static_cast<uint32_t>(rest.size())}) {
-    put(lies ? in.ConsumeIntegral<uint32_t>() : count);
-    put(lies ? in.ConsumeIntegral<uint32_t>() : 0);
+    put(is_wrong ? in.ConsumeIntegral<uint32_t>() : count);
+    put(is_wrong ? in.ConsumeIntegral<uint32_t>() : 0);
   }
   for (uint32_t i = 0; i < tokens; ++i) put(in.ConsumeIntegralInRange<uint32_t>(0, 3));
   for (uint32_t i = 0; i < tokens; ++i) put(in.ConsumeBool() ? i : in.ConsumeIntegral<uint32_t>());

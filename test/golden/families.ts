@@ -30,7 +30,8 @@ export async function writeFamily(golden: Pick<FamilyGolden, "config" | "weights
   const isGemma = golden.config.model_type.startsWith("gemma");
   const tensors = Object.entries(golden.weights).map(([name, shape]): TensorData => {
     if (/_(blocks|scales)$/.test(name)) return { name, dtype: "u8", shape, bytes: bytesByName(name, shape) };
-    const around = /norm\.weight$/i.test(name) && !isGemma ? 1 : 0;
+    // scripts/golden/decoder.py has the same rule.
+    const around = /norm(s\.\d+)?\.weight$/i.test(name) && !isGemma ? 1 : 0;
     return { name, dtype: "f32", shape, bytes: new Uint8Array(weightByName(name, shape, around).buffer) };
   });
   await saveWeights(folder, tensors);

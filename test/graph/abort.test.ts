@@ -15,7 +15,7 @@ import { leastOf } from "../helpers/clock.ts";
 
 const [rows, width] = [2048, 4096];
 
-/** Milliseconds of a complete run, and of the time between an early abort and the end. */
+/** Measures a complete run, and the time from an early abort to the end of the aborted run, in milliseconds. */
 async function waits(threads: number, build: () => Results, tensors: Map<string, Tensor>, inputs: Inputs) {
   const device = openDevice({ threads });
   const executable = compile(build).bind(device, tensors);

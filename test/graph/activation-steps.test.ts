@@ -32,7 +32,7 @@ const exact = (x: Float32Array) =>
     return sum;
   });
 
-/** Products of x from the first run and from a run with packed weights. */
+/** Products of x from three runs. The first has no packed weights yet. */
 async function products(rows: number, x: Float32Array): Promise<Float32Array[]> {
   const device = await openDevice();
   using w = Tensor.mapped(device, "q8_0", [outputs, inputs], mapFile(temporaryFile(blocks)), 0);
@@ -62,7 +62,7 @@ describe.each([1, 2, 7, 40])("rounding of activations for %d rows", (rows) => {
       for (const [i, v] of y.entries()) expect(Math.abs(v - wanted[i]!), `${i}`).toBeLessThan(1e-3);
   });
 
-  test("has a smaller error than rounding to 127 steps in every case", async () => {
+  test("has the same error with packed weights, and for 40 rows a smaller one than rounding to 127 steps", async () => {
     const x = Float32Array.from({ length: rows * inputs }, () => random() + random() + random() - 1.5);
     const always = Float32Array.from(x, (v, i) => {
       const group = x.subarray(i - (i % 32), i - (i % 32) + 32);

@@ -75,7 +75,7 @@ const program = (type: "q8_0" | "bf16") =>
     return { q, k: turned("k"), h: next.h, after: softmax(add(sum, start)) };
   });
 
-/** The wide output must not reuse its operand's memory, since another thread may still run an earlier node. */
+/** A program whose wide output must not reuse its operand's memory, since another thread may still run an earlier node. */
 const overtaking = (type: "q8_0" | "bf16") =>
   compile(() => {
     const x = softmax(input("x", "f32", [new Dimension("rows", 400), width]));
@@ -84,7 +84,7 @@ const overtaking = (type: "q8_0" | "bf16") =>
     return { after: softmax(product(product(product(x, "q"), "k"), "up")) };
   });
 
-/** The chain contains a sum that is already fused into a product before the chain. */
+/** A program whose chain reads a sum that is fused into a product before the chain. */
 const added = (type: "q8_0" | "bf16") =>
   compile(() => {
     const values = input("x", "f32", [new Dimension("rows", 400), width]);
@@ -177,7 +177,7 @@ test("a fused addition to a product gives the same bits on any number of threads
 test("a value that all rows need is computed before the chain that uses it", async () => {
   const build = () => {
     const x = softmax(input("x", "f32", [width, width]));
-    const bias = scale(input("bias", "f32", [width]), 3); // computed in place in `state`
+    const bias = scale(input("bias", "f32", [width]), 3); // assigned to `state`, so computed in its memory
     const y = linear(x, tensor("q", "q8_0", shapes.q), bias, { activations: "int8" });
     assign(tensor("state", "f32", [width]), bias);
     return { y };

@@ -141,7 +141,7 @@ describe("fusion of an addition into a matrix product", () => {
       }),
     ).toEqual(["linear 2 1", "add 2 1", "mul 2 1"]);
   });
-  test("chooses the later one if both operands are products", () => {
+  test("applies to the later product if both operands are products", () => {
     expect(fused(() => add(linear(x(), weight("w")), linear(x(), weight("v"))))).toEqual([
       "linear 2 1",
       "linear_add 3 1",

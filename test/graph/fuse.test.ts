@@ -112,7 +112,7 @@ describe("fusion of log-probabilities with their gradient", () => {
       weights: Float32Array.of(0.25, 0, 0.5, 0.125, 1),
       one: Float32Array.of(1),
     };
-    // Adding zero times the square keeps the function, but makes the gradient depend on it.
+    // Adding zero times the square of `logprob` keeps the loss, but its gradient then depends on `logprob`, which prevents the fusion.
     const run = (apart: boolean) => {
       const program = compile(() => {
         const { h, w, targets, weights, one } = operands();

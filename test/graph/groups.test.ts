@@ -21,7 +21,7 @@ import { generator } from "../ops/harness.ts";
 
 const device = openDevice({ threads: 2 });
 const width = 256;
-// More than fit into one group. The wide ones are several tasks per thread.
+// The outputs of each product. There are more products than one group can hold, and a wide one is several tasks per thread.
 const widths = [21, 640, 1300, 1100, 64, 1, 300, 1050, 48, 33, 16, 80, 7];
 const random = generator(7);
 

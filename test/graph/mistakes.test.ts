@@ -158,33 +158,33 @@ test.each<[string, RegExp, () => unknown]>([
   ],
   [
     "a value of another program",
-    /^compile: expected values that its function makes, got f32\(4, 8\) of another$/,
+    /^compile: expected values that its function makes, got f32\(4, 8\) of another function$/,
     () => ({ y: add(x(), stray!) }),
   ],
   ["a result of another program", /^compile: expected values that its function makes/, () => ({ y: stray })],
   [
     "a function that returns undefined",
-    /^compile: what the function returns: expected an object of named values, got undefined$/,
+    /^compile: the function's result: expected an object of named values, got undefined$/,
     () => undefined,
   ],
   [
     "a value instead of an object of values",
-    /^compile: what the function returns: dtype: expected a value of the graph, got "f32"$/,
+    /^compile: the function's result: dtype: expected a value of the graph, got "f32"$/,
     () => x(),
   ],
   [
     "a function that returns a promise",
-    /^compile: what the function returns: expected an object of named values, got a Promise$/,
+    /^compile: the function's result: expected an object of named values, got a Promise$/,
     async () => ({ y: x() }),
   ],
   [
     "a result that is not a value",
-    /^compile: what the function returns: y: expected a value of the graph, got 3$/,
+    /^compile: the function's result: y: expected a value of the graph, got 3$/,
     () => ({ y: 3 }),
   ],
   [
     "compile inside compile",
-    /^compile: expected to be called outside another compile\(\), got it inside$/,
+    /^compile: expected to be called outside another compile\(\), got a call inside$/,
     () => compile(() => ({ y: x() })),
   ],
 ])("%s is reported as the caller's error", (_, message, build) => {

@@ -110,7 +110,7 @@ describe("intermediate values of a program", () => {
     };
     expect(narrowed(shared).at(-1)).toBe("attention rounds → f32 f32");
   });
-  test("gelu is not fused if its operand, or its product's operand, has other readers", () => {
+  test("keep gelu separate if its operand, or its product's operand, has other readers", () => {
     const up = (x: Value) => linear(x, weight("up", inner, width));
     expect(
       narrowed(() => {

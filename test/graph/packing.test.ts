@@ -41,8 +41,8 @@ describe("packed weights", () => {
     expect(second[0]!.y).not.toEqual(first[0]!.y);
   });
 
-  // 1 to 30 rows use every tile form, and panels are dequantized from 24 rows on. 200 outputs exceed the panels that a thread packs at a time.
-  // With long rows, a task has only two panels.
+  // 1 to 30 rows use every tile form, and 50 rows without rowwise use AMX tiles. 200 outputs exceed the panels that a thread packs
+  // at a time. With long rows, a task has only two panels.
   test.each<[QuantizedDType, number]>([
     ["q8_0", 416],
     ["q8_0", 4128],

@@ -94,7 +94,7 @@ describe("programs", () => {
     expect([...y]).toEqual([4, 6]);
     const none = compile(() => ({ y: scale(tensor("w", "f32", [1]), 2) }));
     const bound = none.bind(device, await tensors({ w: [[1], [2]] }));
-    await expect(bound.run({ w: ONE })).rejects.toMatchObject(refused("run: inputs: expected none, got w"));
+    await expect(bound.run({ w: ONE })).rejects.toMatchObject(refused("run: inputs: expected no inputs, got w"));
     await expect(bound.run(undefined as never)).rejects.toMatchObject(
       refused("run: inputs: expected an object of arrays by name, got undefined"),
     );

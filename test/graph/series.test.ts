@@ -52,9 +52,9 @@ test("a series rejects invalid inputs before anything runs", () => {
   fails(() => start({ same: b }), "SHAPE_MISMATCH", /run: input same/);
   fails(() => start({}, { each: ["c"] }), "SHAPE_MISMATCH", /run: input b/);
   fails(() => start({}, { each: ["b", "c"] }), "INVALID_ARGUMENT", /name of an input, got c/);
-  fails(() => start({}, { feed: { b: "y" } }), "INVALID_ARGUMENT", /fed input/);
+  fails(() => start({}, { feed: { b: "y" } }), "INVALID_ARGUMENT", /series\.feed and series\.each/);
   const late = { series, late: ["b"] };
-  fails(() => run.start(inputs, late), "INVALID_ARGUMENT", /late input/);
+  fails(() => run.start(inputs, late), "INVALID_ARGUMENT", /late and series\.each/);
   fails(() => start({}, { feed: { x: "z" } }), "INVALID_ARGUMENT", /name of an output, got z/);
   for (const wrong of [0, -1, 1.5, 5000, Number.NaN])
     fails(() => start({ b: new Float32Array(0) }, { count: wrong }), "INVALID_ARGUMENT", /series\.count/);
@@ -65,14 +65,18 @@ test("a series rejects invalid inputs before anything runs", () => {
   );
   const feed = { w: "y" };
   const given = { x: new Float32Array(5), w: new Float32Array(2) };
-  fails(() => other.start(given, { series: { count: 2, each: [], feed } }), "SHAPE_MISMATCH", /as many bytes/);
+  fails(
+    () => other.start(given, { series: { count: 2, each: [], feed } }),
+    "SHAPE_MISMATCH",
+    /series\.feed: expected an output of 8 bytes for input \d, got 20 bytes/,
+  );
 });
 
 test("a series stops on a flag or a signal", async () => {
   const flag = abortFlag();
   flag.abort();
   await expect(run.start(inputs, { series, flag }).done).rejects.toMatchObject({ code: "ABORTED" });
-  // Seconds of work.
+  // 4000 runs of this program take seconds.
   const slow = compile(() => ({ y: sum(input("x", "f32", [1 << 20])) })).bind(device, new Map());
   const controller = new AbortController();
   const long = { count: 4000, each: [], feed: {} };

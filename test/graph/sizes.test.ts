@@ -67,7 +67,7 @@ test("rejects rows of zero elements instead of dividing by zero", async () => {
 });
 
 test("reserves enough memory if a run with fewer rows than the bound uses larger chunks", async () => {
-  const [vocabulary, width, bound] = [16384, 8, 513]; // two chunks of 257 rows; 512 rows are one
+  const [vocabulary, width, bound] = [16384, 8, 513]; // 513 rows are two chunks of 257 rows, 512 rows are one chunk
   const rows = new Dimension("rows", bound);
   const program = compile(() => {
     const h = input("h", "f32", [rows, width]);

@@ -29,7 +29,7 @@ describe.each<FloatDType>(["f32", "bf16"])("%s", (type) => {
         const [x, w] = [input("x", "f32", [n, k]), input("w", "f32", transposed ? [k, m] : [m, k])];
         return linear(cast(x, type), cast(w, type), undefined, { transposed });
       };
-      // Scaled, so that it is in the program's memory and only the sum reads it.
+      // Scale the base, so that it is in the program's memory and only the sum reads it.
       const base = () => scale(cast(input("base", "f32", [n, m]), type), 2);
       const run = async (build: () => Record<string, ReturnType<typeof product>>) => {
         const all = [];
@@ -48,7 +48,7 @@ describe.each<FloatDType>(["f32", "bf16"])("%s", (type) => {
         return { y: cast(y, "f32"), sum: cast(add(base(), y), "f32") };
       });
       if (type === "f32") expect(joined).toEqual(apart.sum);
-      // The product is not rounded in between: half a bf16 ulp for each rounding that is omitted or moved.
+      // A fused sum does not round its product to bf16. The results differ by at most half a bf16 ulp for each omitted or moved rounding.
       const beyond = joined!.filter((v, i) => {
         const size = Math.max(Math.abs(v), Math.abs(apart.y![i]!), 2 * Math.abs(data.base[i]!));
         return !(Math.abs(v - apart.sum![i]!) <= (type === "f32" ? 0 : size * 2 ** -7));

@@ -52,6 +52,7 @@ const taken: Record<string, unknown[]> = {
   adamw: [{ parameter: x, gradient: x, m: x, v: x, hyper: values.hyper, factor: one }, { decay: true }],
   add: [x, x],
   affine: [x, 2, 1],
+  allGatherTensors: [device, [[other]]],
   allReduceNumbers: [device, [1]],
   allReduceTensors: [device, [other]],
   assign: [x, x],
@@ -105,6 +106,7 @@ const taken: Record<string, unknown[]> = {
   log: [x],
   log1mexp: [x],
   logSigmoid: [x],
+  logSoftmax: [x],
   logitsOf: [x, { weight: table, softcap: 2, scale: 1, activations: "f32" }, { rowwise: true }],
   maximum: [x, x],
   minimum: [x, x],
@@ -116,6 +118,7 @@ const taken: Record<string, unknown[]> = {
   reciprocal: [x],
   recomputable: [() => x],
   record: [() => x],
+  reduceScatterTensors: [device, [[other]]],
   relu: [x],
   reshape: [x, [8, 4]],
   rmsNorm: [x, vector, { eps: 1e-5, offset: 1, residual: x }],
@@ -140,6 +143,7 @@ const taken: Record<string, unknown[]> = {
   softmax: [x],
   softplus: [x],
   split: [x, [4, 4]],
+  squareSums: [x, { piece: 64 }],
   sqrt: [x],
   stopGradient: [x],
   sub: [x, x],
@@ -197,7 +201,7 @@ test.each(functions)("function %s rejects invalid arguments", async (name, call)
 });
 
 /** Functions that need more than a trace. */
-const needMore = /Collective|allReduce|gradients|compile|record|profile/i;
+const needMore = /Collective|allReduce|allGather|reduceScatter|gradients|compile|record|profile/i;
 test.each(functions.filter(([name]) => taken[name]!.length > 0 && !needMore.test(name)))(
   "function %s accepts valid arguments",
   (name, call) => {
@@ -210,6 +214,7 @@ const type = { dtype: "f32", shape: [4] };
 const classes: Record<string, unknown[] | undefined> = {
   Device: undefined,
   Dimension: ["rows", 4],
+  Ranks: undefined,
   Tensor: undefined,
   Value: [type, { kind: "input", name: "x" }],
 };

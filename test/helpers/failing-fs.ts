@@ -1,4 +1,4 @@
-// A mock of node:fs/promises that counts changes to files, and can fail one of them or stop after one.
+// A mock of node:fs/promises that counts changes to files, and can fail one of them, or all from one on.
 import type * as fs from "node:fs/promises";
 
 type Call = (...args: never[]) => Promise<unknown>;

@@ -4,7 +4,7 @@ import { Device, HeddleError } from "../../lib/index.ts";
 export type Anything = (...args: unknown[]) => unknown;
 
 const looked = () => {
-  throw new HeddleError("INVALID_ARGUMENT", "looked at");
+  throw new HeddleError("INVALID_ARGUMENT", "hostile proxy: inspected");
 };
 const hostile = { get: looked, has: looked, ownKeys: looked, getPrototypeOf: looked, getOwnPropertyDescriptor: looked };
 function detached<T extends ArrayBufferView<ArrayBuffer>>(array: T): T {
@@ -40,7 +40,7 @@ export const oddities: [string, unknown][] = [
 export const isClass = (value: unknown) =>
   typeof value === "function" && /^class\b/.test(Function.prototype.toString.call(value));
 
-/** Awaits the result of a call; of an iterable, only the first item. */
+/** Awaits a call's result, or the first item of an iterable. Disposes or closes the result unless it is in `kept`. */
 async function settle(result: unknown, kept: ReadonlySet<unknown>): Promise<void> {
   const steps = result as Partial<AsyncGenerator<unknown> & PromiseLike<unknown>> | undefined;
   if (typeof steps?.next === "function" && typeof steps.return === "function") {
@@ -55,7 +55,8 @@ async function settle(result: unknown, kept: ReadonlySet<unknown>): Promise<void
 }
 
 /**
- * Describes how a call ended, if neither with a result nor with a HeddleError.
+ * Returns undefined if a call ends with a result, or with a HeddleError other than INTERNAL. Otherwise returns the error, or a text if the
+ * call takes longer than a minute.
  * @param kept results not to dispose
  */
 export async function endOf(call: () => unknown, kept: ReadonlySet<unknown> = new Set()): Promise<unknown> {

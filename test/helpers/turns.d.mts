@@ -1,2 +1,3 @@
 export declare const saysTurns: boolean;
 export declare function watchTurns(): { stop(): Promise<number> };
+export declare const onProcessor: () => number;

@@ -6,15 +6,17 @@ import { setTimeout as after } from "node:timers/promises";
 /** Whether the system reports CPU time per thread. */
 export const saysTurns = existsSync("/proc/thread-self/schedstat");
 
-/** Shorter turns are ignored (milliseconds). */
+/** Turns of at most this many milliseconds are ignored. */
 const SHORT = 5;
+
+/** CPU time of this thread, in milliseconds. */
+export const onProcessor = () => Number(readFileSync("/proc/thread-self/schedstat", "utf8").split(" ")[0]) / 1e6;
 
 /**
  * Starts watching the turns of this thread's event loop. `stop` returns the longest in milliseconds of CPU time, so that other load does not
  * count. Garbage collection is excluded, since it depends on the heap size.
  */
 export function watchTurns() {
-  const onProcessor = () => Number(readFileSync("/proc/thread-self/schedstat", "utf8").split(" ")[0]) / 1e6;
   const collections = [];
   const observer = new PerformanceObserver((list) => collections.push(...list.getEntries()));
   observer.observe({ entryTypes: ["gc"] });
@@ -39,7 +41,7 @@ export function watchTurns() {
       observer.disconnect();
       const own = turns.map((one) => {
         const within = collections.filter(({ startTime }) => startTime >= one.begin && startTime < one.end);
-        // Reported in wall time, of which only a part is CPU time of this thread.
+        // Garbage collections are reported in wall time, which includes waiting. So subtract their share of the turn's wall time.
         const collected = within.reduce((sum, { duration }) => sum + duration, 0) / (one.end - one.begin);
         return one.busy * (1 - Math.min(1, collected));
       });

@@ -31,7 +31,7 @@ describe("an abort between the parts of a prompt leaves a usable session", () =>
         if (held > 0 && held < prompt.length) between++;
         expect(session.tokens.slice(0, prompt.length)).toEqual(prompt.slice(0, held));
         if (held > prompt.length) continue;
-        // Continue right away; the answer depends on all that is held.
+        // Continue at once. The answer depends on every cached token.
         const next = prompt.slice(0, held + 3);
         expect((await session.complete(next, greedy)).tokens).toEqual((await model.complete(next, greedy)).tokens);
       }
@@ -68,7 +68,7 @@ test("an answer can cross the length that changes all RoPE angles (longrope) wit
     {},
     { modelType: "phi3", numHiddenLayers: 1, maxPositionEmbeddings: 4096, ropeScaling },
   );
-  // 1,024 tokens beyond the prompt fit at first: 2,048 in all.
+  // The cache first has room for 1,024 tokens beyond the prompt, 2,048 after rounding up, and grows after that.
   const begin = prompt.slice(0, 1000);
   const { tokens } = await model.complete(begin, { ...greedy, maxTokens: 1060 });
   expect(tokens).toHaveLength(1060);

@@ -32,7 +32,7 @@ function changed(logprobs: number[], ids: readonly number[], prompt: number, opt
 
 export const NEVER = -1e9;
 
-/** Reference beam search. Numbers of beams and hypotheses are fixed; unused ones have a sum of −1e9. */
+/** Reference beam search. The numbers of beams and hypotheses are fixed. Unused entries have a score of −1e9. */
 export async function reference(
   { logits: logitsOf }: Pick<LanguageModel, "logits">,
   prompt: readonly number[],

@@ -107,4 +107,4 @@ describe.skipIf(!fixtures)("reference models", () => {
   });
 });
 
-if (!fixtures) console.warn("../shared/fixtures is not there: reference models are not compared.");
+if (!fixtures) console.warn("../shared/fixtures is missing: reference models are not compared.");

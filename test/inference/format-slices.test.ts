@@ -6,7 +6,7 @@ import { completeSeeded } from "../../lib/language-model/rollout-generate.ts";
 import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
 import { tinyModel, tinyTokenizer } from "./helpers.ts";
 
-const MOST_MS = 75;
+const MAX_MS = 75;
 const listed = (count: number, make: (i: number) => unknown) =>
   Object.fromEntries(Array.from({ length: count }, (_, i) => [`p${i}`, make(i)]));
 const schema = (of: object): ResponseFormat => ({ type: "json_schema", schema: { ...of } });
@@ -22,7 +22,7 @@ const afresh = (format: ResponseFormat): ResponseFormat => {
     : format;
 };
 const longest = (format: ResponseFormat, work: (of: GenerateOptions) => Promise<unknown>) =>
-  leastOf(MOST_MS, () => longestTurn(() => work({ responseFormat: afresh(format) }).catch(() => undefined)), 4);
+  leastOf(MAX_MS, () => longestTurn(() => work({ responseFormat: afresh(format) }).catch(() => undefined)), 4);
 
 describe.skipIf(!saysTurns)("compiling a slow format does not block the event loop", () => {
   test.each<[string, ResponseFormat]>([
@@ -33,7 +33,7 @@ describe.skipIf(!saysTurns)("compiling a slow format does not block the event lo
     ["many properties", schema({ properties: listed(16_000, (i) => ({ const: i })) })],
     ["many items", schema({ type: "array", prefixItems: Array.from({ length: 5000 }, (_, i) => ({ minimum: i })) })],
   ])("with %s", async (_, format) => {
-    expect(await longest(format, compiledAhead)).toBeLessThan(MOST_MS);
+    expect(await longest(format, compiledAhead)).toBeLessThan(MAX_MS);
   });
 });
 
@@ -61,6 +61,6 @@ describe.skipIf(!saysTurns)("a slow format compiled by any API", async () => {
     ["rollouts", (options) => completeSeeded(model, [{ ids: [1], seed: 1 }], options)],
   ])("does not block the event loop: %s", async (_, work) => {
     await expect(work({ responseFormat: afresh(slow) })).rejects.toThrow(/^responseFormat\.pattern: /);
-    expect(await longest(slow, work)).toBeLessThan(MOST_MS);
+    expect(await longest(slow, work)).toBeLessThan(MAX_MS);
   });
 });

@@ -31,7 +31,7 @@ const randomFamily = async (modelType: string, dtype: QuantizedDType) =>
   randomGguf(await folderOf(modelType), () => dtype);
 
 /** Returns the largest difference of two models' logits, relative to the range of the second's. */
-async function apart(a: LanguageModel, b: LanguageModel): Promise<number> {
+async function relativeDifference(a: LanguageModel, b: LanguageModel): Promise<number> {
   const [x, y] = [await a.logits(ids), await b.logits(ids)];
   const all = y.flatMap((row) => [...row]);
   const worst = Math.max(...y.flatMap((row, p) => [...row].map((v, i) => Math.abs(v - x[p]![i]!))));
@@ -53,11 +53,11 @@ describe.each(["llama", "gpt2"])("%s quantized at load", (modelType) => {
     for (const path of [folder, floating!]) {
       await using model = await load(path);
       expect(typesOf(model)).toEqual(typesOf(wanted));
-      expect(await apart(model, wanted)).toBeLessThanOrEqual(1e-5);
+      expect(await relativeDifference(model, wanted)).toBeLessThanOrEqual(1e-5);
     }
     // Weights that are already quantized are kept.
     await using kept = await LanguageModel.load(quantised!, { dtype: "q4_0", quantizedActivations: "f32" });
-    expect(await apart(kept, wanted)).toBe(0);
+    expect(await relativeDifference(kept, wanted)).toBe(0);
   });
 });
 
@@ -70,9 +70,9 @@ describe.each(quantisedTypes)("%s", (dtype) => {
     const name = modelType === "gpt2" ? "transformer.h.1.mlp.c_fc.weight" : "model.layers.1.mlp.up_proj.weight";
     expect(exact.model.weight(name)).toMatchObject({ dtype, writable: false });
     expect(numbers.model.weight(name).dtype).toBe("f32");
-    expect(await apart(exact, numbers)).toBeLessThanOrEqual(1e-5);
+    expect(await relativeDifference(exact, numbers)).toBeLessThanOrEqual(1e-5);
     // Activations have 8 bits: a step is 1/127 of the largest of 32, so each product is off by about 1/127/√12 of it.
-    const rounding = await apart(fast, numbers);
+    const rounding = await relativeDifference(fast, numbers);
     expect(rounding).toBeLessThanOrEqual(0.03);
     expect(rounding).toBeGreaterThan(1e-5);
   });
@@ -116,8 +116,8 @@ describe.each(Object.keys(families))("%s", (modelType) => {
     await using original = await LanguageModel.load(folder);
     await using exact = await LanguageModel.load(quantised, { quantizedActivations: "f32" });
     await using numbers = await LanguageModel.load(back);
-    expect(await apart(exact, numbers)).toBeLessThanOrEqual(1e-5);
-    expect(await apart(exact, original)).toBeLessThanOrEqual(0.03);
+    expect(await relativeDifference(exact, numbers)).toBeLessThanOrEqual(1e-5);
+    expect(await relativeDifference(exact, original)).toBeLessThanOrEqual(0.03);
     const { tokens } = await exact.complete(ids, { maxTokens: 12, temperature: 0, ignoreEos: true });
     expect((await numbers.complete(ids, { maxTokens: 12, temperature: 0, ignoreEos: true })).tokens).toEqual(tokens);
   });
@@ -193,7 +193,7 @@ test("a model with quantized weights is dequantized for training and for saving"
       shape: numbers.model.weight(name).shape,
       writable: true,
     });
-  expect(await apart(model, numbers)).toBeLessThanOrEqual(1e-6);
+  expect(await relativeDifference(model, numbers)).toBeLessThanOrEqual(1e-6);
 });
 
 test("conversion keeps certain tensors in wider types", async () => {

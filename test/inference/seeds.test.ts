@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { openCorpus } from "../../lib/data/corpus.ts";
 import { createModel, createModelAsync } from "../../lib/index.ts";
-import { generateOptions } from "../../lib/serve/sampling.ts";
+import { generateOptions } from "../../lib/serve/openai/sampling.ts";
 import { tinyModel, tinyTokenizer } from "./helpers.ts";
 
 const WRONG = [-1, 0.5, 2 ** 53, Number.NaN, "1", null];

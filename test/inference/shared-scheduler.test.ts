@@ -72,6 +72,37 @@ describe.each([{ deterministic: true }, { deterministic: false }])("deterministi
     }));
 });
 
+test("a longer prompt draws from its own last row while a part of a shorter one is scored", async () => {
+  // With such a vocabulary, a run scores 55 rows: not all of the shorter prompt.
+  const wide = tinyModel({}, { vocabSize: 151_936, tieWordEmbeddings: true, maxPositionEmbeddings: 256 });
+  await withScheduler({ of: wide }, async (scheduler) => {
+    const [scored, plain] = [idsFrom(3, 100), idsFrom(4, 120)];
+    const few = { ...long, maxTokens: 3 };
+    const alone = [await wide.complete(scored, few), await wide.complete(plain, few)].map(({ tokens }) => tokens);
+    const together = [
+      scheduler.submit([scored], { ...few, promptLogprobs: 1 })[0]!,
+      scheduler.submit([plain], few)[0]!,
+    ];
+    expect(await Promise.all(together.map(tokensOf))).toEqual(alone);
+  });
+  wide.dispose();
+});
+
+test("a repetition penalty counts the same tokens in a cache that other requests have enlarged", async () => {
+  const wide = tinyModel({}, { maxPositionEmbeddings: 384 });
+  const options = { ...long, maxTokens: 12, repetitionPenalty: 5, contextOverflow: "truncateLeft" } as const;
+  // Only tokens between the newest 256 and 384 occur once.
+  const prompt = [...idsFrom(1, 140), ...Array.from({ length: 260 }, (_, i) => 3 + (i % 5))];
+  const { tokens } = await wide.complete(prompt, options);
+  await wide.complete(idsFrom(9, 300), { ...long, maxTokens: 80 });
+  expect((await wide.complete(prompt, options)).tokens).toEqual(tokens);
+  await withScheduler({ of: wide }, async (scheduler) => {
+    const together = [scheduler.submit([prompt], options)[0]!, scheduler.submit([idsFrom(9, 300)], long)[0]!];
+    expect((await Promise.all(together.map(tokensOf)))[0]).toEqual(tokens);
+  });
+  await wide.dispose();
+});
+
 test("a prompt that continues an earlier one computes only the new part", () =>
   withScheduler({}, async (scheduler) => {
     const first = scheduler.submit([idsFrom(1, 100)], long)[0]!;

@@ -81,9 +81,9 @@ describe("a stop condition", () => {
 });
 
 test("callbacks may modify the ids they receive", async () => {
-  const told: number[] = [];
+  const lengths: number[] = [];
   const empties = ({ ids }: { ids: readonly number[] }) => {
-    told.push(ids.length);
+    lengths.push(ids.length);
     (ids as number[]).length = 0;
     return false;
   };
@@ -94,8 +94,8 @@ test("callbacks may modify the ids they receive", async () => {
   const steered = { ...greedy, maxTokens: 5, repetitionPenalty: 1.1, logitProcessors, stop: [empties, empties] };
   const { logitProcessors: _, stop: __, ...plain } = steered;
   expect((await model.complete(prompt, steered)).tokens).toEqual((await model.complete(prompt, plain)).tokens);
-  const length = told[0]!;
-  expect(told).toEqual([0, 1, 2, 3, 4].flatMap((i) => [length + i, length + i, length + i + 1, length + i + 1]));
+  const length = lengths[0]!;
+  expect(lengths).toEqual([0, 1, 2, 3, 4].flatMap((i) => [length + i, length + i, length + i + 1, length + i + 1]));
   await using batcher = model.batcher({ slots: 2 });
   expect((await batcher.complete(prompt, steered)).tokens).toEqual((await model.complete(prompt, plain)).tokens);
   const beams = { numBeams: 2, temperature: undefined };

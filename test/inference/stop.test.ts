@@ -61,7 +61,14 @@ test("a beam hypothesis ends where a stop string is complete, and decodes each t
   const tokenizer = await tinyTokenizer();
   const stopTexts = ["café", " 日本 1", "x".repeat(60), "\u0300"];
   const noIds: ReadonlySet<number> = new Set();
-  const options = { stopTokens: noIds, stopTexts, stopConditions: [], seed: 0, maxTokens: 3000 };
+  const options = {
+    stopTokens: noIds,
+    stopTexts,
+    stopConditions: [],
+    seed: 0,
+    maxTokens: 3000,
+    visibleTokens: new Map(),
+  };
   let pushed = 0;
   const counted = (decoder: TokenDecoder): TokenDecoder => {
     const push = (id: number) => {

@@ -25,6 +25,14 @@ describe.each(ways)("a claim by %s", (_, how) => {
   });
 });
 
+test("a claim of a missing folder is rejected with an error that names the folder", async () => {
+  const folder = join(temporaryFolder(), "missing");
+  await expect(claim(folder, "outputDir")).rejects.toMatchObject({
+    code: "NOT_FOUND",
+    message: `${folder}: cannot be claimed: no such file or folder`,
+  });
+});
+
 test("a claim replaces the socket file of a killed process", async () => {
   const folder = temporaryFolder();
   const address = socketIn(folder)();
@@ -41,7 +49,7 @@ test("a claim replaces the socket file of a killed process", async () => {
   (await claim(folder, "outputDir", "folder", { address: () => address }))();
 });
 
-test("a claim gives no lock where the system has no sockets", async () => {
+test("a claim succeeds without a lock where the system has no sockets", async () => {
   const address = join(temporaryFolder(), "missing", "lock.sock");
   const folder = temporaryFolder();
   (await claim(folder, "outputDir", "folder", { address: () => address }))();

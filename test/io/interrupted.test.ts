@@ -218,7 +218,7 @@ describe.each(cases)("$name", ({ name, write, read }) => {
       return await read(folder);
     } catch (error) {
       expect(error, `change ${at} of ${name}`).toBeInstanceOf(HeddleError);
-      // Only between the renames of several files does no complete version exist.
+      // A folder may lack a complete version only between the renames of several files.
       const renames = changes.flatMap((change, i) => (change.name === "rename" ? [i] : []));
       expect(renames.length, `renames, unreadable after change ${at} of ${name}`).toBeGreaterThan(1);
       expect(at, `unreadable change of ${name}`).toBeGreaterThan(firstVisibleChange);
@@ -227,7 +227,7 @@ describe.each(cases)("$name", ({ name, write, read }) => {
     }
   };
 
-  test.each(["ENOSPC", "EIO"])("never leaves a mixture of versions if a file operation fails with %s", async (code) => {
+  test.each(["ENOSPC", "EIO"])("is never a mixture of versions if a file operation fails with %s", async (code) => {
     for (let at = 0; at < changes.length; at++) {
       restoreVersion1();
       faults.failAt(at, code);
@@ -247,7 +247,7 @@ describe.each(cases)("$name", ({ name, write, read }) => {
     }
   });
 
-  test("never leaves a mixture of versions if it is killed at a file operation", async () => {
+  test("is never a mixture of versions if the process is killed at a file operation", async () => {
     for (let at = 0; at < changes.length; at++) {
       restoreVersion1();
       faults.killAt(at);

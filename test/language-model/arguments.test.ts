@@ -87,7 +87,7 @@ describe("signals that are not AbortSignals", () => {
 
 describe("embed", () => {
   test.each([
-    [{ pooling: "cls" }, /^pooling: expected first \(the name of cls pooling\), got "cls"/],
+    [{ pooling: "cls" }, /^pooling: expected first, which is the name of cls pooling, got "cls"/],
     [{ pooling: "all" }, /^pooling: expected one of first, max, mean, .* or several of them, got "all"/],
     [{ normalize: "no" }, /^normalize: expected true or false/],
   ])("rejects %j", async (options, message) => {

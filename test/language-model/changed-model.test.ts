@@ -121,7 +121,7 @@ test("a call takes its weights and adapters synchronously, whatever changes in t
   }
 });
 
-test("calls of an encoder, and programs for other adapters, take theirs synchronously too", async () => {
+test("calls of an encoder, and programs for other adapters, also take weights and adapters synchronously", async () => {
   const encoder = { modelType: "bert", numKeyValueHeads: 4, initializerRange: 0.2, maxPositionEmbeddings: 512 };
   await using own = await adapted(encoder);
   const texts = Array.from({ length: 9 }, (_, i) => idsFrom(i, 300)); // several runs
@@ -188,7 +188,7 @@ describe("sessions", () => {
     const held = [...session.tokens];
     expect(await failureOf(() => answer(session))).toMatchObject({
       code: "NOT_FOUND",
-      message: expect.stringMatching(/adapter: expected one of this model's \(x\), got "y"/),
+      message: expect.stringMatching(/adapter: expected an adapter of this model \(x\), got "y"/),
     });
     expect(session.tokens).toEqual(held);
   });

@@ -1,4 +1,4 @@
-// Prompts of embedders and the other settings in sentence-transformers' files, in calls and in files.
+// Embedding prompts and other settings of sentence-transformers, as options of calls and in saved files.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -91,7 +91,7 @@ describe("prompts", () => {
           : Tokenizer.fromFiles({ tokenizer: JSON.stringify(unigram) });
       const own = vocabulary.encode("query: ");
       const whole = vocabulary.encode("query: cat");
-      // The prompt's last token is not part of the text, so the text begins at that token.
+      // The prompt's final space merges into the first token of the text, so pooling begins one token earlier.
       const before = own.length - vocabulary.closingCount - 1;
       expect([...whole.slice(0, before)]).toEqual([...own.slice(0, before)]);
       expect(whole[before]).not.toBe(own[before]);

@@ -79,16 +79,17 @@ describe("the decoding loop", () => {
     }
   });
 
-  test("answers more sequences than slots, of different lengths", async () => {
+  test("runs more sequences than slots, with answers that end at different steps", async () => {
     const prompts = Array.from({ length: 40 }, (_, i) => [i, i + 1]);
-    const results = await model.completeAll(prompts, { maxTokens: 5, temperature: 0, stop: [17, 200] });
-    const same = await model.complete(prompts, { maxTokens: 5, temperature: 0, stop: [17, 200] });
+    const free = await model.completeAll(prompts, { maxTokens: 5, temperature: 0 });
+    const options = { maxTokens: 5, temperature: 0, stop: [free[0]!.tokens[1]!, free[32]!.tokens[2]!] };
+    const results = await model.completeAll(prompts, options);
+    const same = await model.complete(prompts, options);
     expect(same.map((c) => c.tokens)).toEqual(results.map((c) => c.tokens));
     expect(results).toHaveLength(40);
+    expect(new Set(results.map(({ tokens }) => tokens.length)).size).toBeGreaterThan(1);
     for (const i of [0, 31, 32, 39])
-      expect(results[i]!.tokens).toEqual(
-        (await model.complete(prompts[i]!, { maxTokens: 5, temperature: 0, stop: [17, 200] })).tokens,
-      );
+      expect(results[i]!.tokens).toEqual((await model.complete(prompts[i]!, options)).tokens);
   });
 
   test("concurrent calls do not affect each other", async () => {
@@ -156,7 +157,12 @@ describe("sampling", () => {
   });
 
   test("topLogprobs returns the likeliest tokens by the logits and does not change the result", async () => {
-    const pieces = await collect(model.generate(PROMPT, { ...options, temperature: 0, maxTokens: 3, topLogprobs: 4 }));
+    const greedy = { ...options, temperature: 0, maxTokens: 3 };
+    const pieces = await collect(model.generate(PROMPT, { ...greedy, topLogprobs: 4 }));
+    const plain = await model.complete(PROMPT, greedy);
+    expect(pieces.map(({ token, logprob }) => [token, logprob])).toEqual(
+      plain.tokens.map((token, i) => [token, plain.logprobs[i]]),
+    );
     const [row] = await model.logits(PROMPT, { last: true });
     const expected = logSoftmax(row!)
       .map((logprob, token) => ({ logprob, token }))
@@ -294,7 +300,7 @@ describe("the context length", () => {
     const options = { maxTokens: 200, contextOverflow: "truncateLeft", temperature: 0, ignoreEos: true } as const;
     const { tokens } = await model.complete(prompt, options);
     expect(tokens).toHaveLength(200);
-    // After a truncation the next token depends only on the kept half.
+    // Truncation keeps the first token and the last half, so the next token depends only on those.
     const ids = [...prompt, ...tokens.slice(0, 9)];
     const [row] = await model.logits([ids[0]!, ...ids.slice(-64)], { last: true });
     expect(tokens[9]).toBe(argmax(row!));

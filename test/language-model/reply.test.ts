@@ -51,7 +51,8 @@ describe("a reply", () => {
     const tools = [{ type: "function", function: { name: "sea", parameters } }];
     const chat = model.chat({ tools });
     const reply = chat.send("Where?", { toolChoice: "required", maxTokens: 200, temperature: 0 });
-    const text = (await piecesOf(reply)).map((piece) => piece.text).join("");
+    let text = "";
+    for await (const piece of reply) text += piece.rawText;
     const { toolCalls } = await reply;
     expect(text).toContain("<tool_call>");
     expect(toolCalls).toMatchObject([{ type: "function", function: { name: "sea" } }]);

@@ -30,7 +30,7 @@ describe("a quick run of the lesson", () => {
     result = await run;
   }, 300_000);
 
-  it("repeats the report if a log's last line is truncated", async () => {
+  it("gives the same report again if a log's last line is truncated", async () => {
     const log = join(out, "sft", "log.jsonl");
     const whole = readFileSync(log);
     appendFileSync(log, '{"step":5,"lo');
@@ -73,7 +73,7 @@ describe("a quick run of the lesson", () => {
       if (stage === "tokenizer" || (stage === "pretrain" && type === "stage")) expect(secondsLeft).toBeUndefined();
     }
     expect(events.at(-1)!.secondsLeft).toBe(0);
-    // As many steps as announced; two classifiers are trained.
+    // Each stage takes as many steps as it announced.
     for (const event of events) {
       if (event.type !== "done") continue;
       const own = events.filter(({ stage }) => stage === event.stage);
@@ -102,10 +102,14 @@ describe("a quick run of the lesson", () => {
   });
 
   it("warns of a budget that is too short before it begins", async () => {
-    const told: string[] = [];
-    const run = lifecycle({ out: join(folder, "short"), budgetMinutes: 1, onWarning: (message) => told.push(message) });
+    const warnings: string[] = [];
+    const run = lifecycle({
+      out: join(folder, "short"),
+      budgetMinutes: 1,
+      onWarning: (message) => warnings.push(message),
+    });
     for await (const _ of run) break;
-    expect(told).toEqual([
+    expect(warnings).toEqual([
       expect.stringMatching(/^lifecycle: a budget of 1 minute allows 75 of the usual 1,500 steps/),
     ]);
   });
@@ -144,9 +148,11 @@ describe("a quick run of the lesson", () => {
     // The report draws each logged step once, however often the run was killed.
     const drawn = (path: string) => {
       const html = readFileSync(join(path, "report.html"), "utf8");
-      return html.match(/\{"kind":"loss".*?\}(?=<\/script>)/g)!.map((data) => JSON.parse(data));
+      return [...html.matchAll(/id="loss-\w+">(\{"kind":"curves".*?\})<\/script>/g)].flatMap(
+        ([, data]) => JSON.parse(data!).curves as { color: string; points: unknown[] }[],
+      );
     };
-    expect(drawn(out).map(({ stage, points }) => [stage, points.length])).toEqual(
+    expect(drawn(out).map(({ color, points }) => [color, points.length])).toEqual(
       ["pretrain", "sft", "dpo", "reward", "grpo"].map((stage) => [stage, 4]),
     );
     expect(drawn(killed)).toEqual(drawn(out));

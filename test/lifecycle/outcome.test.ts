@@ -76,14 +76,14 @@ describe("the report's lead", () => {
     expect(text).toContain(
       "from random numbers to a model that answers questions, prefers better answers, and says when it does not know:",
     );
-    expect(text).not.toContain("more steps are needed");
+    expect(text).not.toContain("it needs more steps");
   });
 
   test("promises nothing if the figures show nothing", () => {
     const text = textOf(report(bad, 4));
     expect(text).toContain("parameters, trained from random numbers:");
     expect(text).toContain(
-      "It answers 1.2 % of the questions exactly, prefers the better answer in 50 % of the pairs, and invents a capital for 100 % of the countries that do not exist: more steps are needed",
+      "It answers 1.2 % of the questions exactly, prefers the better answer in 50 % of the pairs, and invents a capital for 100 % of the countries that do not exist: it needs more steps to reach these goals",
     );
     expect(text).not.toMatch(/to a model that|says when it does not know/);
     expect(text).toContain("This run was short: a budget of 4 minutes allows 300 of the usual 1,500 steps");
@@ -92,7 +92,7 @@ describe("the report's lead", () => {
   test("states both if the model learned only some of it", () => {
     const text = textOf(report({ ...good, dpo: bad.dpo, grpo: bad.grpo }));
     expect(text).toContain("to a model that answers questions and prefers better answers:");
-    expect(text).toContain("It invents a capital for 100 % of the countries that do not exist: more steps");
+    expect(text).toContain("It invents a capital for 100 % of the countries that do not exist: it needs more steps");
   });
 });
 

@@ -45,7 +45,7 @@ describe("held-out data of the lesson", () => {
     expect(asked.filter((question) => text.includes(question))).toEqual([]);
   });
 
-  it.each(stages)("no question for the capital of a country that is only stated occurs in the data of %s", (stage) => {
+  it.each(stages)("no question for a capital that the data only states occurs in the data of %s", (stage) => {
     const text = training[stage]!.join("\n");
     const lines = text.split("\n");
     const found = toldOnly.flatMap(({ withArticle, name }) => {
@@ -59,7 +59,7 @@ describe("held-out data of the lesson", () => {
     expect(recipe.countries.toldOnly).toHaveLength(40);
   });
 
-  it("countries that are only stated occur in pre-training and in no other stage", () => {
+  it("countries whose capitals are only stated, never asked for, occur in pre-training and in no other stage", () => {
     const text = training.pretrain!.join("\n");
     for (const { name, capital } of toldOnly) {
       expect(text.split(capital).length).toBeGreaterThan(10);
@@ -82,7 +82,7 @@ describe("held-out data of the lesson", () => {
     expect([...seenFacts, ...madeUp].filter(({ question }) => trained.has(question))).toEqual([]);
   });
 
-  it("questions for choosing options differ from those of the evaluation", () => {
+  it("development questions, which options are chosen by, differ from those of the evaluation", () => {
     const { evaluation, development, countries, names } = recipe;
     const asked = new Set([...evaluation.seenFacts, ...evaluation.newCountries].map(({ question }) => question));
     const plain = /^What is the capital of/;
@@ -109,11 +109,11 @@ describe("the whole corpus of a run", () => {
       const documents = [...corpus.stories, ...corpus.facts, ...corpus.knowledge];
       const text = documents.join("\n").toLowerCase();
       expect(text.length).toBeGreaterThan(11e6);
-      // Make sure that the search works.
+      // Check that the search finds a text that is in the corpus.
       expect(text.includes(corpus.facts.at(-1)!.toLowerCase())).toBe(true);
       const unseen = [...names.heldOut, ...names.development];
       expect(unseen).toHaveLength(160);
-      // One regular expression for all names: one each would take seconds.
+      // One regular expression for all names: one expression per name would take seconds.
       expect(text.match(new RegExp(unseen.join("|").toLowerCase(), "g"))).toBeNull();
       const trained = new Set(documents);
       expect(corpus.heldOut.filter((document) => trained.has(document))).toEqual([]);

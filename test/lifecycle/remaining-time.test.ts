@@ -1,12 +1,13 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { lossUnit } from "../../lib/cli/options/stage-table.ts";
 import { LifecycleProgress } from "../../lib/cli/terminal/lifecycle-progress.ts";
-import { evaluated, lossUnit, TrainProgress } from "../../lib/cli/terminal/train-progress.ts";
+import { evaluated, TrainProgress } from "../../lib/cli/terminal/train-progress.ts";
 import { WorkProgress } from "../../lib/cli/terminal/work-progress.ts";
 import { planOf } from "../../lib/lifecycle/plan.ts";
 import { RemainingTime } from "../../lib/lifecycle/remaining-time.ts";
 
 const plan = planOf({ seed: 1, budgetMinutes: 20, quick: false });
-// By the plan: pretrain takes 630 s in 1500 steps, then 40, 45, 15, 90 and 60 s.
+// Planned seconds of the stages after pretrain: 40 + 45 + 15 + 90 + 60. Pretrain itself is planned with 630 s for 1500 steps.
 const AFTER_PRETRAIN = 250;
 
 function clockAt() {
@@ -23,11 +24,11 @@ test("the time left is unknown until the fourth training step, and is then extra
   clock.end("tokenizer");
   expect(clock.secondsLeft()).toBeUndefined();
   clock.start("pretrain");
-  pass(20); // loading and measuring before the first step
+  pass(20); // loading and evaluation before the first step
   for (let step = 1; step <= 4; step++) {
     pass(step === 1 ? 5 : 0.84); // the first step compiles programs
     clock.step(step / 1500);
-    // Twice as slow as planned: 1500 steps of 0.84 s, and twice the planned time for the rest.
+    // The steps take twice the planned time, so the later stages are expected to take twice theirs.
     if (step < 4) expect(clock.secondsLeft()).toBeUndefined();
     else expect(clock.secondsLeft()).toBe(Math.round(1496 * 0.84 + 2 * AFTER_PRETRAIN));
   }
@@ -42,7 +43,7 @@ test("a stage resumed near its end is estimated from the steps of this run", () 
     clock.step(step / 1500);
     pass(0.42);
   }
-  // The planned pace.
+  // The steps take the planned time.
   expect(clock.secondsLeft()).toBe(Math.round(90 * 0.42 + AFTER_PRETRAIN));
   pass(89 * 0.42);
   clock.step(1);

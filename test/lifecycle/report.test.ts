@@ -15,7 +15,7 @@ if (!hasBrowser)
 
 const html = renderReport(exampleReport());
 
-/** Polls a condition. page.waitForFunction would evaluate text within the page, which the page's policy forbids. */
+/** Polls a condition. page.waitForFunction evaluates text within the page, which the page's Content Security Policy forbids. */
 async function until(page: Page, condition: string): Promise<void> {
   await expect.poll(() => page.evaluate(condition), { timeout: 30_000 }).toBe(true);
 }

@@ -127,7 +127,7 @@ async function compare(options: DecoderFamily, given: DecoderWeightFlags, own = 
 /** The error of a combination; undefined if it works. */
 function refusal({ norms, parallel }: DecoderWeightFlags): string | undefined {
   if (norms !== "after" || !parallel) return undefined;
-  return 'decoderFamily.flags.parallel: expected norms "before" or "around" with it, got "after"';
+  return 'decoderFamily.flags.parallel: expected norms "before" or "around" together with `parallel`, got "after"';
 }
 
 /** Expects a combination to equal the reference, or to be rejected. */

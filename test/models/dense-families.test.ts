@@ -1,4 +1,5 @@
 // Decoders whose blocks differ from Llama's by more than a flag: GGUF files of other programs, training, adapters and batches.
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -7,6 +8,7 @@ import { modelConfigToJson } from "../../lib/formats/config/config-json.ts";
 import { LanguageModel, sft } from "../../lib/index.ts";
 import { withoutHeddleKeys } from "../convert/foreign-gguf.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
+import { familyGoldens, writeFamily } from "../golden/families.ts";
 import { failureOf, sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { generator } from "../ops/harness.ts";
 
@@ -22,6 +24,7 @@ const families: Record<string, object> = {
   seed_oss: { headDim: 16 },
   olmo: { own: { clipQkv: 0.3 } },
   phi: { headDim: 16, hiddenSize: 64 },
+  stablelm: { hiddenSize: 64, attentionBias: true, useParallelResidual: true, useQkNorm: true },
   exaone4: { slidingWindow: 6, numHiddenLayers: 5 },
   glm: { attentionBias: true },
   glm4: { attentionBias: true, headDim: 16 },
@@ -55,7 +58,7 @@ describe.each(Object.keys(families))("%s", (modelType) => {
     await using a = await LanguageModel.load(folder);
     await using b = await LanguageModel.load(await withoutHeddleKeys(file));
     if (modelType === "granitemoehybrid") {
-      // Its GGUF files use Granite 3's architecture name. That family stores one of the matrices as two.
+      // GGUF files of granitemoehybrid have Granite 3's architecture name, so they load as granite. Its gate and up matrices are separate.
       expect(b.config.modelType).toBe("granite");
       expect(await b.logits(ids)).toEqual(await a.logits(ids));
       return;
@@ -109,9 +112,19 @@ describe.each(Object.keys(families))("%s", (modelType) => {
       const wanted = await model.logits("The cat saw");
       await using again = await LanguageModel.load(path);
       expect(await again.logits("The cat saw")).toEqual(wanted);
+      if (method === "full") expect(await weightNames(path)).toEqual(await weightNames(folder));
     },
   );
 });
+
+/** The names of weights that a folder's file has, sorted. */
+async function weightNames(folder: string): Promise<string[]> {
+  const file = await readFile(join(folder, "model.safetensors"));
+  const header = JSON.parse(file.subarray(8, 8 + Number(file.readBigUInt64LE())).toString()) as object;
+  return Object.keys(header)
+    .filter((name) => name !== "__metadata__")
+    .sort();
+}
 
 describe("gpt_neox in config.json", () => {
   const sizes = {
@@ -149,5 +162,55 @@ describe("gpt_neox in config.json", () => {
     [{ use_parallel_residual: 1 }, /use_parallel_residual: expected true or false, got 1/],
   ])("names the key of an invalid value: %j", async (more, message) => {
     expect((await failureOf(() => read(more))).message).toMatch(message);
+  });
+});
+
+describe("stablelm in folders", () => {
+  const golden = familyGoldens.find(({ name }) => name === "stablelm with parallel blocks and norms of heads")!;
+  const norm = "model.layers.1.self_attn.k_layernorm.norms";
+  const failure = async (weights: Record<string, number[]>, more: object = {}) => {
+    const folder = await writeFamily({ config: { ...golden.config, ...more }, weights }, temporaryFolder());
+    return failureOf(() => LanguageModel.load(folder));
+  };
+
+  test("a missing weight is named with the similar one that the file has", async () => {
+    const [name, other] = ["q_proj", "q_projs"].map((each) => `model.layers.1.self_attn.${each}.weight`) as [
+      string,
+      string,
+    ];
+    const { [name]: shape, ...without } = golden.weights;
+    expect(await failure({ ...without, [other]: shape! })).toEqual({
+      code: "INVALID_FILE",
+      message: `stablelm: expected a weight ${name}, found only ${other}, which the model does not have`,
+    });
+  });
+
+  test("names the norm of a head that is missing, has another width, or is not expected", async () => {
+    const { [`${norm}.0.weight`]: _, ...without } = golden.weights;
+    expect(await failure(without)).toMatchObject({
+      code: "INVALID_FILE",
+      message: expect.stringContaining(`expected a weight ${norm}.0.weight, got none`),
+    });
+    expect(await failure({ ...golden.weights, [`${norm}.1.weight`]: [4] })).toEqual({
+      code: "INVALID_FILE",
+      message: `${norm}.1.weight: expected f32 [8], like the first head, got f32 [4]`,
+    });
+    expect((await failure({ ...golden.weights, [`${norm}.2.weight`]: [8] })).message).toMatch(
+      /unexpected weight model\.layers\.1\.self_attn\.k_layernorm\.norms\.2\.weight/,
+    );
+    expect((await failure(golden.weights, { qk_layernorm: false })).message).toMatch(/unexpected weight .*[qk]_norm/);
+  });
+
+  test("has transformers' defaults for missing keys of config.json", () => {
+    const sizes = { vocab_size: 9, hidden_size: 2048, intermediate_size: 16, num_hidden_layers: 1 };
+    const read = (more: object) =>
+      parseModelConfig({ model_type: "stablelm", ...sizes, num_attention_heads: 32, ...more });
+    expect(read({})).toMatchObject({
+      ...{ layerNormEpsilon: 1e-5, partialRotaryFactor: 0.25, maxPositionEmbeddings: 4096, numKeyValueHeads: 32 },
+      ...{ attentionBias: false, useParallelResidual: false, useQkNorm: false, tieWordEmbeddings: false },
+    });
+    const json = modelConfigToJson(read({ use_qkv_bias: true, qk_layernorm: true }));
+    expect(json).toMatchObject({ use_qkv_bias: true, qk_layernorm: true, partial_rotary_factor: 0.25 });
+    expect(json).not.toHaveProperty("rms_norm_eps");
   });
 });

@@ -21,12 +21,12 @@ export const embedders: EmbedderGolden[] = JSON.parse(
   readFileSync(new URL("../golden/embedders.json", import.meta.url), "utf8"),
 );
 
-export const readsBothWays = ({ config }: EmbedderGolden) =>
+export const isBidirectional = ({ config }: EmbedderGolden) =>
   config.is_causal === false || config.use_bidirectional_attention === true;
 
 /** "2_Dense.linear.weight" → ["2_Dense", "linear.weight"] */
 const ofLayer = (name: string) => /^(\d_Dense)\.(.*)$/.exec(name)?.slice(1) as [string, string] | undefined;
-/** heddle's name of the weight. */
+/** Returns heddle's name of a golden weight. */
 export const nameOf = (name: string) => {
   const layer = ofLayer(name);
   return layer ? `embedding_layers.${Number(layer[0][0]) - 2}.weight` : name;

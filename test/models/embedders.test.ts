@@ -11,7 +11,7 @@ import { LanguageModel } from "../../lib/language-model/index.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
 import { contrastive } from "../../lib/train/losses/embed-loss.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
-import { embedders, nameOf, readsBothWays, writeEmbedder } from "./embedder-goldens.ts";
+import { embedders, isBidirectional, nameOf, writeEmbedder } from "./embedder-goldens.ts";
 import { maxError, rangeOf } from "./encoder-goldens.ts";
 
 const generates =
@@ -20,14 +20,14 @@ const generates =
 describe.each(embedders)("$name against PyTorch in float64", (golden) => {
   const { sequences, vectors } = golden;
   const load = async () => LanguageModel.load(await writeEmbedder(golden, temporaryFolder()));
-  const bothWays = readsBothWays(golden);
+  const bidirectional = isBidirectional(golden);
   const expectVectors = (got: readonly Float32Array[]) => {
     for (const [s, wanted] of vectors.entries()) expect(maxError(got[s]!, wanted)).toBeLessThan(1e-5 * rangeOf(wanted));
   };
 
   test("hidden states and vectors match in any batch", async () => {
     await using model = await load();
-    expect(model.config.useBidirectionalAttention).toBe(bothWays || undefined);
+    expect(model.config.useBidirectionalAttention).toBe(bidirectional || undefined);
     const { contextLength } = model;
     const all = await pooledOutputs(model.model, sequences, { pooling: "all", contextLength });
     for (const [s, rows] of golden.hidden.entries())
@@ -82,7 +82,7 @@ describe.each(embedders)("$name against PyTorch in float64", (golden) => {
     await convertModel(file, back);
     for (const path of [saved, file, back]) {
       const files = await openModelFiles(path);
-      // llama.cpp takes a file without a head as one with tied embeddings.
+      // Embedders have no head. A GGUF file without a head loads with tied embeddings, as in llama.cpp.
       const { architectures: _, tieWordEmbeddings: _tied, ...wanted } = model.config;
       expect(files.config).toMatchObject({ ...wanted, dtype: "f32" });
       files.close();
@@ -96,7 +96,7 @@ describe.each(embedders)("$name against PyTorch in float64", (golden) => {
     }
   });
 
-  test.runIf(bothWays)("a text takes a single pass over its tokens", async () => {
+  test.runIf(bidirectional)("a text takes a single pass over its tokens", async () => {
     await using model = await load();
     const { profile: taken } = await profile(() => model.embed(sequences[1]!));
     expect(taken.operations.some(({ op }) => op === "cached_attention")).toBe(false);
@@ -105,7 +105,7 @@ describe.each(embedders)("$name against PyTorch in float64", (golden) => {
     for (const { inputs } of attended) expect(inputs[0]!.shape[0]).toBe(sequences[1]!.length);
   });
 
-  test.runIf(bothWays)("generation, logits and likelihood training are rejected", async () => {
+  test.runIf(bidirectional)("generation, logits and likelihood training are rejected", async () => {
     await using model = await load();
     await expectError(() => model.complete([1, 2, 3], { maxTokens: 1 }), "UNSUPPORTED", generates);
     await expectError(() => model.logits([1, 2, 3]), "UNSUPPORTED", generates);

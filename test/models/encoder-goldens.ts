@@ -31,7 +31,7 @@ export function trunkOf({
   return { config, weights: Object.fromEntries(trunk) };
 }
 
-/** The classifier's configuration, for texts or for tokens. */
+/** Options of `pooledOutputs` that return a model's classifier logits, for texts or for tokens. */
 export const read = ({ config: { classifier } }: LanguageModel) => ({
   pooling: classifier!.task === "token" ? ("all" as const) : classifier!.pooling,
   head: true,

@@ -139,7 +139,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     const range = rangeOf(golden.hidden.flat(2));
     const wanted = golden.hidden.flat(2);
     const [fast, exact] = [await embedded({ dtype }), await embedded({ dtype, quantizedActivations: "f32" })];
-    // Rows of 24 values do not fill q8_0's blocks of 32, so they are stored as f16.
+    // Rows have 24 values and q8_0's blocks 32, so the weights are stored as f16.
     expect(fast.dtype).toBe(dtype === "bf16" ? "bf16" : "f16");
     const [rounded, unrounded] = [maxError(fast.all, wanted) / range, maxError(exact.all, wanted) / range];
     expect(unrounded).toBeLessThan(0.02);
@@ -241,7 +241,7 @@ test("concurrent calls of embed give the vectors of single calls, see changed we
   binds.mockClear();
   for (const text of texts) expect(await model.embed(text)).toEqual(alone[texts.indexOf(text)]);
   expect(binds).not.toHaveBeenCalled();
-  await model.embed(Array.from({ length: 3 }, () => texts.at(-1)!)); // together too long for the programs bound so far
+  await model.embed(Array.from({ length: 3 }, () => texts.at(-1)!)); // three texts of this length do not fit into the programs bound so far
   expect(binds).toHaveBeenCalledTimes(1);
   const tensor = model.model.weight("bert.embeddings.word_embeddings.weight");
   await tensor.write((await tensor.toFloat32()).map((v) => -v));

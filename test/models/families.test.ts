@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import { unstackExperts } from "../../lib/formats/experts.ts";
+import { unstackHeadNorms } from "../../lib/formats/head-norms.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
@@ -54,7 +55,7 @@ async function officialGradients(model: Model, gradients: ReadonlyMap<string, Te
     tensors.push({ name, dtype: "f32", shape: gradient.shape, bytes });
   }
   const out = new Map<string, Float32Array>();
-  for (const { name, bytes } of unstackExperts(tensors, model.config, model.device)) {
+  for (const { name, bytes } of unstackHeadNorms(unstackExperts(tensors, model.config, model.device), model.config)) {
     const data = typeof bytes === "function" ? await bytes() : bytes;
     if (!(data instanceof Uint8Array)) throw new Error(`${name}: expected bytes`);
     out.set(name, new Float32Array(data.buffer, data.byteOffset, data.byteLength / 4));
@@ -77,7 +78,7 @@ test("dynamic scaling and YaRN extend the context limit", () => {
   expect(limit(null)).toBe(32);
   expect(limit({ ropeType: "linear", factor: 4 })).toBe(32);
   expect(limit({ ropeType: "dynamic", factor: 4 })).toBe(128);
-  // Qwen 2.5 extended as its model card describes, and a configuration that already has the extended length.
+  // Qwen 2.5's model card keeps the original length in max_position_embeddings. Other configurations have the extended length there.
   const yarn = { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 32 };
   expect(limit(yarn)).toBe(128);
   expect(limit(yarn, 128)).toBe(128);

@@ -81,7 +81,7 @@ describe("config.json of transformers' classifiers", () => {
     }
   });
 
-  test("is rejected with the invalid field", async () => {
+  test("is rejected with an error that names the invalid field", async () => {
     const broken: [object, RegExp][] = [
       [{ id2label: { 0: "a", 2: "b" } }, /id2label: expected a name for each of 0 to 1/],
       [{ id2label: ["a"] }, /id2label: expected an object/],

@@ -30,7 +30,7 @@ async function apart(path: string, other: string): Promise<number> {
   return Math.max(...rows.flatMap((row, p) => [...row].map((v, i) => Math.abs(v - wanted[p]![i]!))));
 }
 
-/** The file with one tensor per expert, as llama.cpp wrote before April 2024. */
+/** Rewrites a file with one tensor per expert, as llama.cpp wrote files before April 2024. */
 async function oneByOne(path: string, change: (tensors: TensorData[]) => TensorData[] = (all) => all): Promise<string> {
   const { metadata, file } = await openGguf(path);
   file.close();

@@ -51,7 +51,7 @@ test("attention with biases equals the formula for documents of any length", asy
   );
   const device = openDevice();
   const constants = relativeConstants(positions, heads);
-  // With just enough positions for the longest document, and with all.
+  // `longest` bounds the documents' lengths. Undefined means that a document may have all positions.
   for (const longest of [150, undefined]) {
     const program = compile(() => {
       const documents = input("documents", "i32", [rows]);
@@ -116,7 +116,7 @@ test("texts of up to 512 tokens share ten program sizes, each large enough", () 
   expect(sizes.size).toBe(10);
 });
 
-test("a long text gives the same vector alone and in a batch, and its biases extend each head by its length", async () => {
+test("a long text gives the same vector alone and in a batch, and adds as many dimensions to each head as it has tokens", async () => {
   const sizes = { hiddenSize: 64, numHiddenLayers: 2, numAttentionHeads: 4, maxPositionEmbeddings: 512 };
   await using model = createModel({ modelType: "mpnet", vocabSize: 64, initializerRange: 0.3, ...sizes }, { seed: 5 });
   const texts = [512, 5, 130, 17].map((length, t) => Array.from({ length }, (_, i) => (i * 7 + t) % 64));
@@ -163,7 +163,7 @@ test("positions start at 2 for any padding id, and are saved to config.json", as
     /relative_attention_num_buckets: 64/,
   );
   await expectError(refused({ max_position_embeddings: 2 }), "INVALID_FILE", /expected more than 2, got 2/);
-  await expectError(refused({ max_position_embeddings: 2 ** 30 }), "INVALID_FILE", /expected at most 8192 of texts/);
+  await expectError(refused({ max_position_embeddings: 2 ** 30 }), "INVALID_FILE", /expected at most 8192 tokens/);
 });
 
 const words = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>", "cat", "##s", "sat", "on", "the", ",", "e"];

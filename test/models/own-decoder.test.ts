@@ -74,7 +74,7 @@ describe("decoderFamily", () => {
       ...{ modelType, architecture: `${modelType}ForCausalLM`, defaults: { rmsNormEps, ropeTheta } },
       ...decoderFamily(options),
     });
-    const { noRopeLayers: _, ...same } = config; // noRopeLayers would apply to the custom family too
+    const { noRopeLayers: _, ...same } = config; // the custom family selects these layers by its `shape` option instead
     const got = await logitsOf(modelType, same);
     expect(got).toEqual(await logitsOf(builtIn, config));
     if (builtIn !== "llama") expect(got).not.toEqual(await logitsOf("llama", config));

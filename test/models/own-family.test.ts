@@ -25,9 +25,9 @@ const shape: StableLm = {
 };
 const vocabulary = 320;
 
-/** A config.json as written by transformers' StableLmConfig. */
+/** A config.json with the keys of transformers' StableLmConfig. */
 const configOf = ({ parallel }: StableLm) => ({
-  architectures: ["StableLmForCausalLM"],
+  architectures: ["OwnStableLmForCausalLM"],
   attention_dropout: 0,
   bos_token_id: 0,
   eos_token_id: 0,
@@ -37,7 +37,7 @@ const configOf = ({ parallel }: StableLm) => ({
   intermediate_size: shape.inner,
   layer_norm_eps: shape.eps,
   max_position_embeddings: 128,
-  model_type: "stablelm",
+  model_type: "own_stablelm",
   num_attention_heads: shape.heads,
   num_hidden_layers: shape.layers,
   num_key_value_heads: shape.keyHeads,
@@ -182,7 +182,7 @@ describe.each([false, true])("StableLM, use_parallel_residual %s", (parallel) =>
   test("trains from scratch fully, with an adapter, and with bit-identical gradient checkpointing", async () => {
     const tokenizer = await tinyTokenizer();
     const config: ModelConfigInput = {
-      modelType: "stablelm",
+      modelType: "own_stablelm",
       hiddenSize: 32,
       numHiddenLayers: 2,
       numAttentionHeads: 4,
@@ -238,7 +238,7 @@ test("a minimal family with two weights generates, and scores texts", async () =
   const { tokens } = await model.complete([1, 2, 3], { maxTokens: 3, temperature: 0 });
   const last = (await model.logits([1, 2, 3], { last: true }))[0]!;
   expect(tokens[0]).toBe(last.indexOf(Math.max(...last)));
-  // If a custom function does not select rows, all are computed and the requested ones returned.
+  // The custom function does not select rows, so it computes the logits of all rows, and `last` returns one of them.
   const all = await model.logits([1, 2, 3]);
   expect(worst([last], [all[2]!])).toBe(0);
   // Beam search also works with a custom family.
@@ -259,7 +259,7 @@ test("missing, misspelt or conflicting parts of a definition are named", async (
   expect((await refused({ modelType: "llama", ...least })).message).toMatch(
     /^family.modelType: expected a name that no/,
   );
-  expect((await refused({ modelType: "stablelm", ...least })).message).toMatch(/^family.modelType/);
+  expect((await refused({ modelType: "own_stablelm", ...least })).message).toMatch(/^family.modelType/);
   const gguf = { architecture: "llama" };
   expect((await refused({ modelType: "x", ...least, gguf })).message).toMatch(
     /^family.gguf.architecture: expected a name that/,
@@ -302,7 +302,7 @@ test("errors in a family's functions name the family", async () => {
   expect((await wrong("none", { forward: () => undefined })).message).toMatch(/^none\.forward: expected hidden states/);
   const typo = (c: ForwardContext) => add(forward(c), c.weight("model.nrom.weight"));
   expect((await wrong("typo", { forward: typo })).message).toBe(
-    'weight: expected one of typo (nearest: model.norm.weight), got "model.nrom.weight"',
+    'weight: expected a weight of typo (nearest: model.norm.weight), got "model.nrom.weight"',
   );
   expect((await wrong("list", { weights: () => [] })).message).toMatch(/^list\.weights: expected a Map/);
   const odd = () => new Map([["a.weight", { shape: [0], init: "normal" }]]);
@@ -313,7 +313,7 @@ test("errors in a family's functions name the family", async () => {
   );
   // A windowed cache would lose keys that such a layer attends to.
   expect((await wrong("slides", { windows: { kind: "all", otherwise: null } }, { slidingWindow: 8 })).message).toMatch(
-    /^attend: window of layer 0: expected at most the configuration's 8/,
+    /^attend: window of layer 0: expected the configuration's 8, for which/,
   );
   const attended = (times: readonly [layer: number, options?: object][]) => (c: ForwardContext) => {
     const x = forward(c);
@@ -350,7 +350,7 @@ describe("a family without `gguf`", () => {
     await model.save(join(folder, "folder"));
     expect(await failureOf(() => convertModel(join(folder, "folder"), join(folder, "x.gguf")))).toEqual({
       code: "UNSUPPORTED",
-      message: "nogguf: expected a family registered with `gguf`, got one without, which cannot be written to GGUF",
+      message: "nogguf: cannot be written to GGUF, because the family was registered without `gguf`",
     });
   });
 });

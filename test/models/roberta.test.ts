@@ -59,7 +59,7 @@ test("uses the transformers class's defaults for missing keys", () => {
 
 test("rejects too few positions and an excessive padding id", async () => {
   const of = (changes: object) => () => parseModelConfig({ ...config, ...changes }, "config.json");
-  const few = /config.json: max_position_embeddings: expected more than pad_token_id 1 and one, got 2$/;
+  const few = /config.json: max_position_embeddings: expected more than pad_token_id 1 \+ 1, got 2$/;
   await expectError(of({ max_position_embeddings: 2 }), "INVALID_FILE", few);
   // The largest padding id that a configuration allows.
   const far = { padTokenId: 2 ** 31 - 1, vocabSize: 64, hiddenSize: 64, numHiddenLayers: 1 };

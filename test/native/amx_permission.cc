@@ -76,7 +76,7 @@ constexpr Case cases[] = {
         [] { return !heddle::cpu_isas().empty() && !permitted(); }},
     {"forcing a lower set does not request the permission",
         [] { return isa("avx512bf16") == "avx512bf16" && !permitted(); }},
-    {"with a small signal stack, the set below is chosen",
+    {"with a small signal stack, the next lower set is chosen",
         [] { return take_small_stack(), isa(nullptr) == "avx512bf16" && !permitted(); }},
     {"with a small signal stack, forcing amx is an error that names it",
         [] { return take_small_stack(), isa("amx").find("avx512bf16), got amx") != std::string::npos; }},
@@ -93,7 +93,7 @@ bool in_own_process(bool (*holds)()) {
 
 int main() {
   if (!in_own_process([] { return isa(nullptr) == "amx"; })) {
-    std::printf("NOT RUN: this build takes no AMX on this processor\n");
+    std::printf("NOT RUN: this build does not use AMX on this processor\n");
     return 0;
   }
   int failures = 0;

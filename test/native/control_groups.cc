@@ -72,7 +72,7 @@ void memory_cases() {
           {"/sys/fs/cgroup/memory/memory.stat",
               "cache 1\ninactive_file 5\ntotal_inactive_file 250000000\ntotal_active_file 50000000\n"}},
       800, megabytes);
-  expect("the same without a limit",
+  expect("control groups v1 without a memory limit",
       {meminfo, {groups, "5:memory:/\n"}, {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"},
           {"/sys/fs/cgroup/memory/memory.usage_in_bytes", "1500000000\n"}},
       3072, megabytes);
@@ -108,7 +108,7 @@ int main() {
       {{groups, "1:cpu:/docker/0123\n"}, {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "250000\n"},
           {"/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n"}},
       2.5);
-  expect("the same without a limit",
+  expect("control groups v1 without a CPU limit",
       {{groups, "1:cpu:/\n"}, {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n"},
           {"/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n"}},
       0);

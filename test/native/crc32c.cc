@@ -45,7 +45,7 @@ void check_way(const heddle::Crc32cWay& way, const std::vector<uint8_t>& bytes, 
   for (int i = 0; i < 400; ++i) {
     const size_t at = random() % 5000, length = random() % 30000, cut = length ? random() % length : 0;
     const uint32_t before = static_cast<uint32_t>(random()), whole = bit_by_bit(before, &bytes[at], length);
-    expect(way.run(before, &bytes[at], length) == whole, name + ": " + std::to_string(length) + " bytes behind others");
+    expect(way.run(before, &bytes[at], length) == whole, name + ": " + std::to_string(length) + " bytes after others");
     expect(way.run(way.run(before, &bytes[at], cut), &bytes[at + cut], length - cut) == whole, name + ": two parts");
     const uint32_t first = way.run(before, &bytes[at], cut), second = way.run(0, &bytes[at + cut], length - cut);
     expect(heddle::crc32c_joined(first, second, length - cut) == whole, name + ": two parts joined");
@@ -74,7 +74,7 @@ int main() {
     names += std::string(names.empty() ? "" : ", ") + way.name;
   }
   expect(heddle::crc32c(0, bytes.data(), bytes.size()) == bit_by_bit(0, bytes.data(), bytes.size()),
-      "the one that is chosen");
-  std::printf("crc32c: %s: %s\n", names.c_str(), failures ? "failed" : "as bit by bit");
+      "the chosen implementation: the bitwise checksum");
+  std::printf("crc32c: %s: %s\n", names.c_str(), failures ? "failed" : "equal to the bitwise definition");
   return failures ? 1 : 0;
 }

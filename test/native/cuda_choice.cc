@@ -238,8 +238,8 @@ void test_tile_grids() {
       once &= *places.begin() == std::pair<int64_t, int64_t>{0, 0} &&
               *places.rbegin() == std::pair<int64_t, int64_t>{all - 1, columns - 1};
   }
-  // Beyond 65535 row tiles, the limit of the second grid dimension, up to the maximum of 32-bit pairs and results of 8
-  // TB in bf16.
+  // Grids with more row tiles than 65535, the limit of the second grid dimension. There are up to 2^31 - 1 pairs, and
+  // the result has up to 8 TiB in bf16.
   for (const int64_t pairs :
       {int64_t{4194240}, int64_t{4194304}, int64_t{5000000}, int64_t{1} << 28, (int64_t{1} << 31) - 1})
     for (const int64_t M : {64, 768, 4096, 14336, 28672, 131072}) {

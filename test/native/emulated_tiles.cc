@@ -43,7 +43,7 @@ float extended(uint16_t half) {  // the float with these upper bits
 enum class Form {
   plain,
   cancels,  // neighbours along k cancel, except for the last bit of some
-  least,    // the smallest normal number and terms whose sum rounds to it or below, then zeros
+  least,    // the first product is the smallest normal number, the second is far smaller, and the rest are 0
 };
 
 struct Kind {
@@ -68,7 +68,7 @@ void fill(const Kind& kind, uint16_t* a, uint16_t* b, float* c) {
   for (int i = 0; i < 512; ++i) a[i] = number(kind.a_low, kind.a_high), b[i] = number(kind.b_low, kind.b_high);
   for (int i = 0; i < 256; ++i) c[i] = extended(number(kind.c_low, kind.c_high));
   for (int i = 0; i < 512; ++i) {
-    const int of_a = i % 32 / 2, of_b = i / 32;  // along k
+    const int of_a = i % 32 / 2, of_b = i / 32;  // positions along k, in pairs
     if (kind.form == Form::cancels) {
       if (of_a % 2) a[i] = static_cast<uint16_t>(a[i - 2] ^ 0x8000 ^ (random_bits() % 4 == 0));
       if (of_b % 2) b[i] = b[i - 32];
@@ -116,5 +116,5 @@ int main() {
   return wrong != 0;
 }
 #else
-int main() { std::printf("NOT RUN: AMX is asked of Linux on x86-64 alone\n"); }
+int main() { std::printf("NOT RUN: the comparison needs Linux on x86-64\n"); }
 #endif

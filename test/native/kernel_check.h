@@ -1,6 +1,6 @@
 // Compares every CPU kernel of the active instruction set (HEDDLE_ISA) with its op's reference, over shapes with tails
 // in every dimension. Guard bytes follow each output and the scratch memory. One and three threads must agree to the
-// last bit. A final run places every operand at the end of accessible memory.
+// last bit. Further runs place every operand at the end of accessible memory, and output 0 in the memory of inputs.
 #pragma once
 #include <sys/mman.h>
 #include <unistd.h>
@@ -95,7 +95,7 @@ struct Case {
   std::vector<bool> present;
   double tolerance = 2e-5;  // relative to the output's root mean square, plus bf16 rounding for bf16 outputs
   double floor = 1e-7;      // absolute
-  // Terms of sums are rounded to bf16. Allows twice the error of rounding an output, as op cases do.
+  // Terms of sums are rounded to bf16. Allows twice the error of rounding an output, as the tests of ops do.
   bool rounds_terms = false;
   std::vector<Buffer> want;  // expected outputs; empty: use the reference
 };
@@ -216,7 +216,7 @@ void check(Case c) {
   check_in_place(c, c.present, out);
 }
 
-// Runs with output 0 in the memory of each input whose bit is set in OpDef::inplace.
+// For each input whose bit is set in OpDef::inplace: runs the kernel with output 0 in the memory of that input.
 void check_in_place(const Case& c, const std::vector<bool>& present, std::vector<Buffer>& want) {
   const OpDef* op = Registry::find(c.op);
   Attributes attributes;
@@ -268,7 +268,7 @@ void run_kernel(Case& c) {
   kernel->run(node, context);
 }
 
-// Runs the named groups (all without arguments) and prints what was covered.
+// Runs the group that the first argument names, or all groups. Prints how often each kernel ran.
 int run_groups(const std::map<std::string, std::function<void()>>& groups, int argc, char** argv) {
   const std::string only = argc > 1 ? argv[1] : "";
   for (const auto& g : groups)

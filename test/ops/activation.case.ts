@@ -9,7 +9,7 @@ const shapes = [
 
 const cases: OpCase[] = activationTypes.flatMap((type) =>
   shapes.flatMap((shape) => {
-    // A single element avoids the tails, where cancellation leaves no scale for the error.
+    // With a single column, operands avoid the activation's tails. Results cancel there, so no large result gives the error a scale.
     const bound = shape.length === 2 && shape[1] === 1 ? 1 : 6;
     const x = float(type, shape, -bound, bound);
     const y = out(type, ...shape);

@@ -28,7 +28,8 @@ const shapes = [
 
 /** Document ids of `batch` sequences: documents of growing length, padding before one document, or documents with padding between them. */
 const documents = {
-  packed: (batch: number, length: number): Operand => ids(batch, length, (i) => Math.floor(Math.sqrt(2 * i)) % 3), // documents that are not adjacent may share an id
+  // Only adjacent documents need different ids.
+  packed: (batch: number, length: number): Operand => ids(batch, length, (i) => Math.floor(Math.sqrt(2 * i)) % 3),
   padded: (batch: number, length: number): Operand => ids(batch, length, (i, s) => (i < length >> (s + 1) ? -1 : 0)),
   gaps: (batch: number, length: number): Operand => ids(batch, length, (i) => (i % 75 < 30 ? i >> 5 : -2)),
 };
@@ -85,8 +86,8 @@ function visible(mask: Mask, length: number, position: number, ids: (i: number) 
 }
 
 /**
- * attention_backward in bf16. Attention weights and their gradients are rounded before products, as in FlashAttention, and results when
- * stored.
+ * attention_backward in bf16. It rounds attention weights and their gradients before products, as FlashAttention does, and results when it
+ * stores them.
  */
 function withRoundedWeights(
   [batch, length, heads, keyHeads, width]: readonly [number, number, number, number, number],
@@ -173,7 +174,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
-/** All rows as one sequence (sequenceLength 0), in f32 with products that may round to bf16: exact and rounded. */
+/** attention of f32 operands with all rows as one sequence (sequenceLength 0). It rounds operands and attention weights to bf16. */
 function withRoundedProducts(
   rows: number,
   [heads, keyHeads, width]: readonly [number, number, number],

@@ -19,7 +19,7 @@ const segments = (...rows: [first: number, rows: number, slot: number, past: num
 const batches = [
   { name: "decode of three", rows: 3, segments: segments([0, 1, 2, 5], [1, 1, 0, 0], [2, 1, 1, 39]) },
   { name: "prompt and decode", rows: 20, segments: segments([0, 19, 1, 3], [19, 1, 0, 17]) },
-  { name: "prompt from nothing, empty segment", rows: 33, segments: segments([0, 33, 2, 0], [0, 0, 0, 0]) },
+  { name: "prompt into an empty slot, empty segment", rows: 33, segments: segments([0, 33, 2, 0], [0, 0, 0, 0]) },
 ];
 const masks = [
   { name: "causal", causal: 1, window: 0, softcap: 0 },
@@ -118,7 +118,7 @@ const roundedCases: OpCase[] = sizes.flatMap((size, s) =>
   ),
 );
 
-/** A q8 cache: writing rows and attention on every path. */
+/** Cases with a q8 cache: writes of rows, and attention on every path. */
 const q8Cases: OpCase[] = activationTypes.flatMap((type) =>
   sizes.flatMap(([heads, keyHeads, width], s) =>
     batches.flatMap((batch, i) => {
@@ -194,10 +194,8 @@ const ringCases: OpCase[] = rings.flatMap(({ rows, window }) =>
   ),
 );
 
-/**
- * The batches over pages in any order. Unused table entries are invalid. Slots 0 and 1 share the first page for reading.
- */
 const pageSizes = [1, 3, 16, 64] as const;
+/** The batches over pages in any order. Unused entries of the page table are invalid. Slots 0 and 1 share page 0 for reading. */
 const pagedCases: OpCase[] = pageSizes.flatMap((page) =>
   [
     ...batches,
@@ -287,7 +285,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   weightTypes.flatMap((cache) =>
     sizes.flatMap(([heads, keyHeads, width], s) =>
       batches.flatMap((batch, i) => {
-        const mask = masks[(i + s) % masks.length]!; // over all sizes, every batch is combined with every mask
+        const mask = masks[(i + s) % masks.length]!; // the sizes together combine every batch with every mask
         const store = float(cache, [3, keyHeads, capacity, width], -2, 2);
         const label = `${type}, ${cache} cache, ${heads}/${keyHeads} heads of ${width}, ${batch.name}`;
         return [

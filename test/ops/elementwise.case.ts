@@ -1,7 +1,7 @@
-import { add, affine, broadcast, mul, scale, softmax, sub, sum } from "../../lib/graph/index.ts";
+import { add, affine, broadcast, logSoftmax, mul, scale, softmax, sub, sum } from "../../lib/graph/index.ts";
 import { activationTypes, f32, float, given, type OpCase, type OpFile, out, weightTypes } from "./harness.ts";
 
-const shapes = [[1], [67], [5, 33], [3, 4, 5, 6], [40, 130]];
+const shapes = [[1], [67], [5, 33], [3, 4, 5, 6], [40, 130], [9, 2003]];
 
 const cases: OpCase[] = activationTypes.flatMap((type) =>
   shapes.flatMap((shape) => {
@@ -18,6 +18,8 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
       { op: "broadcast", label, inputs: [f32([1])], outputs: y },
       { op: "softmax", label, inputs: [float(type, shape, -8, 8)], outputs: y, ...symbolic },
       { op: "softmax_backward", label, inputs: [x, float(type, shape, 0, 1)], outputs: y },
+      { op: "log_softmax", label, inputs: [float(type, shape, -8, 8)], outputs: y, ...symbolic },
+      { op: "log_softmax_backward", label, inputs: [x, float(type, shape, -8, 0)], outputs: y },
       ...weightTypes.map((to) => ({
         op: "cast",
         label: `${label} to ${to}`,
@@ -68,6 +70,12 @@ export default {
       inputs: [given("f32", [2, 3], [1e4, 1e4 - 1, Number.NEGATIVE_INFINITY, -1e4, -1e4, -1e4])],
       outputs: [out("f32", 2, 3)],
     },
+    {
+      op: "log_softmax",
+      label: "with excluded elements and a large offset",
+      inputs: [given("f32", [2, 3], [1e4, 1e4 - 1, Number.NEGATIVE_INFINITY, -1e4, -1e4, -1e4])],
+      outputs: [out("f32", 2, 3)],
+    },
   ],
   failures: [
     {
@@ -88,5 +96,6 @@ export default {
     { label: "scale", operands: { x: [4] }, build: ({ x }) => scale(x!, -1.5) },
     { label: "sum and broadcast", operands: { x: [2, 3] }, build: ({ x }) => mul(broadcast(sum(x!), [2, 3]), x!) },
     { label: "softmax", operands: { x: [3, 5] }, build: ({ x }) => softmax(x!) },
+    { label: "log_softmax", operands: { x: [3, 5] }, build: ({ x }) => logSoftmax(x!) },
   ],
 } satisfies OpFile;

@@ -35,6 +35,13 @@ export default {
       attributes: { scale: 1.5 },
       outputs: [out("f32", 12, 67)],
     })),
+    {
+      op: "embedding_backward",
+      label: "more rows and columns than a CUDA block takes at once",
+      inputs: [f32([1100, 530]), i32([1100], 0, 90)],
+      attributes: { scale: 1.5 },
+      outputs: [out("f32", 90, 530)],
+    },
     ...activationTypes.map((dy) => ({
       op: "embedding_backward",
       label: `${dy}, added to another gradient`,

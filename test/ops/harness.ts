@@ -29,7 +29,7 @@ export interface OpCase {
   inputs: readonly (Operand | undefined)[];
   attributes?: Readonly<Record<string, number>>;
   /** Attributes of an alternative that kernels may compute instead. A kernel may match either. */
-  instead?: Readonly<Record<string, number>>;
+  alternative?: Readonly<Record<string, number>>;
   outputs: readonly { dtype: DType; shape: readonly number[] }[];
   /** Operands that the op writes, which are compared like outputs. */
   mutates?: readonly number[];
@@ -99,7 +99,7 @@ export const given = (dtype: DType, shape: readonly number[], values: readonly n
   values,
 });
 export const out = (dtype: DType, ...shape: number[]) => ({ dtype, shape });
-/** One case per combination of activation types. */
+/** The types of activations and of weights for which most ops have a case. */
 export const activationTypes = ["f32", "bf16"] as const;
 export const weightTypes = ["f32", "bf16", "f16"] as const;
 

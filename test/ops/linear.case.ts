@@ -2,8 +2,8 @@ import { linear } from "../../lib/graph/index.ts";
 import { activationTypes, f32, float, type OpCase, type OpFile, out, weightTypes } from "./harness.ts";
 
 /**
- * rows, inputs, outputs: single rows (decode), odd sizes around every vector and tile width, a tall product, and few inputs or outputs
- * (low-rank updates), for which operands are swapped.
+ * rows, inputs, outputs: single rows (decode), odd sizes around every vector and tile width, and a tall product. Products with few inputs
+ * or outputs (low-rank updates) swap their operands.
  */
 const shapes = [
   [1, 1, 1],
@@ -83,7 +83,7 @@ const roundedRows: OpCase[] = [0, 1].flatMap((rowwise) =>
   })),
 );
 
-/** The same for a mapped matrix: few rows for every panel tile, and more rows than these support. */
+/** f32 and bf16 rows times a mapped bf16 matrix: few rows for every panel tile, and more rows than the tiles support. */
 const mappedMatrices: OpCase[] = [0, 1].flatMap((rowwise) =>
   (
     [
@@ -106,7 +106,7 @@ const mappedMatrices: OpCase[] = [0, 1].flatMap((rowwise) =>
   ).flatMap(([n, k, m]) =>
     activationTypes.map((x) => ({
       op: "linear",
-      label: `${x} (${n}, ${k}) · bf16 of a file to ${m}${rowwise ? ", rowwise" : ""}`,
+      label: `${x} (${n}, ${k}) · mapped bf16 to ${m}${rowwise ? ", rowwise" : ""}`,
       inputs: [float(x, [n, k]), float("bf16", [m, k]), m % 2 ? float("f32", [m]) : undefined],
       attributes: { transposed: 0, rowwise, bf16: x === "f32" ? 1 : 0 },
       outputs: [out(x, n, m)],
@@ -216,12 +216,14 @@ export default {
       outputs: [out("f32", 5, 101)],
       symbolic: 5,
     },
-    ...activationTypes.map((type) => ({
-      op: "column_sum",
-      label: type,
-      inputs: [float(type, [131, 67])],
-      outputs: [out("f32", 67)],
-    })),
+    ...activationTypes.flatMap((type) =>
+      [67, 264].map((width) => ({
+        op: "column_sum",
+        label: `${type}, ${width} columns`,
+        inputs: [float(type, [131, width])],
+        outputs: [out("f32", width)],
+      })),
+    ),
   ],
   failures: [
     {

@@ -8,6 +8,10 @@ const shapes = [
   [5, 67],
   [33, 576],
   [2, 3, 4, 16],
+  [70, 40], // several parts of the sums over rows
+  [2, 2056],
+  [2, 4104],
+  [2, 8200], // longer than the rows that a CUDA block keeps in registers
 ] as const;
 
 const cases: OpCase[] = activationTypes.flatMap((type) =>
@@ -20,7 +24,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
       const outputs = [out(type, ...shape), ...(residual ? [out(type, ...shape)] : [])];
       const dx = out(type, ...shape);
       const dw = out("f32", width);
-      // The norm of a single element hardly depends on it unless eps is large, so its gradient would be pure cancellation.
+      // With a small eps, the norm of a single element hardly depends on the element, and its gradient would cancel to noise.
       const eps = width === 1 ? 0.5 : 1e-3;
       const backward = [float(type, shape), x, float(type, [width]), residual ? float(type, shape) : undefined];
       return [

@@ -13,6 +13,17 @@ export default {
     },
     { op: "global_norm", label: "large values", inputs: [f32([1000], -1e15, 1e15)], outputs: [out("f32", 1)] },
     ...[
+      { elements: 1000, piece: 64 },
+      { elements: 16384 * 2 + 3, piece: 16384 },
+      { elements: 128, piece: 64 },
+    ].map(({ elements, piece }) => ({
+      op: "square_sums",
+      label: `${elements} elements in pieces of ${piece}`,
+      inputs: [f32([elements])],
+      attributes: { piece },
+      outputs: [out("f32", Math.ceil(elements / piece), 3)],
+    })),
+    ...[
       [5, 1],
       [0.5, 1],
       [5, 0],

@@ -26,7 +26,7 @@ const linears: OpCase[] = quantisedTypes.flatMap((w) =>
           label: `${x} (${n}, ${k}) · ${w} to ${m}${int8 ? ", activations in 8 bits" : ""}`,
           inputs: [float(x, [n, k]), weight(w, [m, k]), m % 2 ? f32([m]) : undefined],
           attributes: { transposed: 0, int8 },
-          ...(int8 && { instead: { transposed: 0, int8: 0, bf16: 2 } }),
+          ...(int8 && { alternative: { transposed: 0, int8: 0, bf16: 2 } }),
           outputs: [out(x, n, m)],
           ...(n > 1 ? { symbolic: n } : {}),
         };

@@ -16,6 +16,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
         [9, 1, 6, 3],
         [4, 2, 80, 16], // partial rotation
         [7, 5, 10, 5],
+        [2, 40, 36, 16], // more pairs than the threads of a block rotate at once
       ] as const
     ).flatMap(([n, heads, width, half]) =>
       [0, 1].map((inverse) => ({

@@ -4,19 +4,32 @@ import { f32, given, i32, type OpCase, type OpFile, out } from "./harness.ts";
 const params = (rows: number, ...values: number[]) =>
   given("f32", [rows, 9], Array.from({ length: rows }, () => values).flat());
 
-const sampleCase = (rows: number, vocabulary: number, top: number, ...values: number[]): OpCase => ({
+const sampleCase = (rows: number, vocabulary: number, top: number, ...values: number[]): OpCase =>
+  logitCase([-6, 6], rows, vocabulary, top, ...values);
+
+const logitCase = (
+  range: readonly [number, number],
+  rows: number,
+  vocabulary: number,
+  top: number,
+  ...values: number[]
+): OpCase => ({
   op: "sample",
-  label: `${rows} × ${vocabulary}, top ${top}, [${values}]`,
+  label: `${rows} × ${vocabulary} in [${range}], top ${top}, [${values}]`,
   inputs: [
-    f32([rows, vocabulary], -6, 6),
+    f32([rows, vocabulary], ...range),
     params(rows, ...values),
     i32([rows, 12], 0, vocabulary),
     i32([rows, 3], -1, vocabulary),
     f32([rows, 3], -4, 4),
     i32([rows, 3], -(2 ** 31), 2 ** 31),
   ],
-  outputs: [out("i32", rows), out("f32", rows), ...(top ? [out("i32", rows, top), out("f32", rows, top)] : [])],
-  // Tolerance of a log-probability: the f32 spacing from 8 to 16, for rounding the value and its sum.
+  outputs: [
+    out("i32", rows),
+    out("f32", rows),
+    ...(top ? [out("i32", rows, top), out("f32", rows, top), out("f32", rows)] : []),
+  ],
+  // Tolerance of a log-probability or an entropy: the f32 spacing from 8 to 16, for rounding the value and its sum.
   within: 2 * 2 ** -20,
   symbolic: rows,
 });
@@ -38,6 +51,15 @@ export default {
     sampleCase(5, 100, 3, 0, 0, 1, 0, 1, 0, 0, 0, 0),
     sampleCase(9, 1001, 7, 0.8, 40, 0.9, 0.05, 1.2, 0.5, 0.25, 4, 12),
     sampleCase(2, 50257, 20, 1, 0, 0.95, 0, 1, 0, 0, 0, 0),
+    sampleCase(3, 9001, 9, 0, 0, 1, 0, 1.3, 0, 0, 0, 12),
+    sampleCase(6, 9001, 9, 0.7, 600, 0.9, 0.01, 1.3, 0.1, 0.2, 3, 12),
+    sampleCase(6, 300, 0, 1.5, 0, 1, 1, 1, 0, 0, 0, 0),
+    // At temperature 1, most of the 4000 kept tokens have probability 0. At temperature 20, none has.
+    logitCase([-200, 200], 6, 4500, 4, 1, 4000, 1, 0, 1, 0, 0, 0, 0),
+    logitCase([-200, 200], 6, 4500, 4, 20, 4000, 0.99, 0, 1, 0, 0, 0, 0),
+    // All logits are equal, so that ids alone order the tokens.
+    logitCase([1.5, 1.5], 6, 9001, 9, 1, 7000, 0.75, 0, 1, 0, 0, 0, 0),
+    logitCase([1.5, 1.5], 6, 9001, 0, 1, 0, 1, 1, 1, 0, 0, 0, 0),
   ],
   failures: [
     refuse(

@@ -96,7 +96,13 @@ async function sampleRows(rows: readonly Row[], top = 0) {
     rng: Int32Array.from(rows.flatMap((r) => [...r.seed, r.counter])),
   });
   executable.dispose();
-  return outputs as { token: Int32Array; logprob: Float32Array; topIds?: Int32Array; topLogprobs?: Float32Array };
+  return outputs as {
+    token: Int32Array;
+    logprob: Float32Array;
+    topIds?: Int32Array;
+    topLogprobs?: Float32Array;
+    entropy?: Float32Array;
+  };
 }
 
 /** Philox4x32-10 in big integers (Salmon et al. 2011). */
@@ -121,6 +127,16 @@ function logSoftmax(logits: ArrayLike<number>): number[] {
   const sum = values.reduce((s, v) => s + Math.exp(v - largest), 0);
   return values.map((v) => v - largest - Math.log(sum));
 }
+
+function entropyOf(logits: ArrayLike<number>): number {
+  return logSoftmax(logits).reduce((sum, p) => (p > Number.NEGATIVE_INFINITY ? sum - Math.exp(p) * p : sum), 0);
+}
+
+/**
+ * Bound of the error of an entropy. Exponentials are off by at most 2 ulp, which are 4 units of 2^-24. Sixteen are added in float. The
+ * entropy is the logarithm of one such sum, plus a quotient of two that is not above the entropy.
+ */
+const entropyError = (entropy: number) => 20 * 2 ** -24 * (1 + 2 * entropy);
 
 /** The expected token, and the probability margin to another one. */
 function expected(row: Row): { token: number; margin: number } {
@@ -208,7 +224,7 @@ describe("sample", () => {
           // a row without candidates is an error, tested elsewhere
           r.logits.some((v, id) => v > Number.NEGATIVE_INFINITY && !r.bias.some(([b, x]) => b === id && x < -1e9)),
       );
-      const { token, logprob, topIds, topLogprobs } = await sampleRows(rows, 2);
+      const { token, logprob, topIds, topLogprobs, entropy } = await sampleRows(rows, 2);
       let judged = 0;
       rows.forEach((row, i) => {
         const logprobs = logSoftmax(row.logits);
@@ -219,6 +235,8 @@ describe("sample", () => {
           expect(row.logits[topIds![2 * i + k]!]).toBe(row.logits[best[k]!.id]!);
           if (best[k]!.p > Number.NEGATIVE_INFINITY) expect(topLogprobs![2 * i + k]!).toBeCloseTo(best[k]!.p, 5);
         }
+        const uncertainty = entropyOf(row.logits);
+        expect(Math.abs(entropy![i]! - uncertainty)).toBeLessThan(entropyError(uncertainty));
         const { token: wanted, margin } = expected(row);
         if (margin < 1e-5) return; // float exponentials may fall on the other side of a threshold
         judged += 1;
@@ -228,6 +246,37 @@ describe("sample", () => {
       expect(judged).toBeGreaterThan(rows.length * 0.7);
     },
   );
+
+  const ruledOut = Number.NEGATIVE_INFINITY;
+  test.each<[string, number[], number?]>([
+    ["a flat distribution", Array<number>(50_000).fill(3), Math.log(50_000)],
+    [
+      "two equal tokens among masked ones",
+      [ruledOut, 7, ruledOut, 7, ...Array<number>(70).fill(ruledOut)],
+      Math.log(2),
+    ],
+    ["a single token that is not masked", [...Array<number>(70).fill(ruledOut), -5, ruledOut], 0],
+    ["a vocabulary of one", [42], 0],
+    ["a token far above the others", [...Array<number>(999).fill(-40), 40]],
+    ["a peaked distribution", [12, ...Array<number>(4000).fill(0)]],
+    ["logits up to the largest floats", [3e38, 3e38, -3e38, 0], Math.log(2)],
+    ["a slope", Array.from({ length: 1003 }, (_, id) => id / 7)],
+  ])("reports the entropy of %s before temperature, bias and penalties", async (_, values, exact) => {
+    const logits = Float32Array.from(values);
+    const history = [values.indexOf(Math.max(...values))];
+    const rows = [
+      { ...plain, logits, temperature: 0 },
+      { ...plain, logits },
+      { ...plain, logits, temperature: 0.3, topK: 1 },
+      { ...plain, logits, history, presence: 2, bias: [[history[0]!, -1] as [number, number]] },
+    ];
+    const wanted = exact ?? entropyOf(logits);
+    for (const entropy of (await sampleRows(rows, 1)).entropy!) {
+      expect(entropy).toBeGreaterThanOrEqual(0);
+      expect(Math.abs(entropy - wanted)).toBeLessThanOrEqual(wanted === 0 ? 0 : entropyError(wanted));
+    }
+    expect(await sampleRows(rows)).not.toHaveProperty("entropy");
+  });
 
   test("breaks ties by the lowest id", async () => {
     const logits = Float32Array.of(0, 3, -1, 3, 3);

@@ -48,7 +48,7 @@ async function checkCase(c: OpCase): Promise<void> {
   if (sanitized) return checkMemory(c, data);
   // All outputs of a kernel must match one reference: the op itself, or the alternative that kernels may compute.
   const wrong: unknown[] = [];
-  for (const attributes of [c.attributes, ...(c.instead ? [c.instead] : [])]) {
+  for (const attributes of [c.attributes, ...(c.alternative ? [c.alternative] : [])]) {
     try {
       return await checkBeside({ ...c, attributes }, c, data);
     } catch (e) {

@@ -106,7 +106,9 @@ export default {
       attributes: { function: functions.length },
       outputs: [out("f32", 4)],
       code: "INVALID_ARGUMENT",
-      message: /^unary: function: expected a number in \[0, 9\], got 10$/,
+      message: new RegExp(
+        `^unary: function: expected a number in \\[0, ${functions.length - 1}\\], got ${functions.length}$`,
+      ),
     },
     {
       op: "clamp",

@@ -26,7 +26,7 @@ function elementsOf(type: Type, count: number, seed: number): Uint8Array {
   const bytes = new Uint8Array(numbers.buffer);
   if (!isQuantized(type)) return new Uint8Array(plainly(bytes, "f32", type));
   const out = Uint8Array.from({ length: bytesFor(type, count) }, () => random() * 256);
-  // f16 scales stay below 2 at any position, since no two adjacent bytes form an infinite exponent.
+  // Without bit 6 of every byte, f16 scales are below 2 and finite at any position.
   for (let i = 0; i < out.length; i++) out[i]! &= 0xbf;
   return out;
 }

@@ -65,7 +65,7 @@ describe("learningRateSchedule", () => {
     const root = wsd({ decaySteps: 4, decayType: "1-sqrt" });
     for (const [i, share] of [1, 1, 1, 1, 0.5, 1 - Math.SQRT1_2, 1 - Math.sqrt(0.75), 0, 0].entries())
       expect(root[i]).toBeCloseTo(share, 12);
-    expect(wsd({}).slice(4)).toEqual([1, 1, expect.closeTo(0.5, 12), 0, 0]); // a tenth of the steps
+    expect(wsd({}).slice(4)).toEqual([1, 1, expect.closeTo(0.5, 12), 0, 0]); // by default, the last tenth of the steps decays
     expect(wsd({ warmupSteps: 2, decayRatio: 0 })).toEqual([0.5, 1, 1, 1, 1, 1, 1, 1, 1]); // no decay
     expect(wsd({ warmupSteps: 19, decaySteps: 10, decayType: "linear" }).slice(5)).toEqual([18 / 19, 1, 0, 0]);
     // Until the decay, a longer run is identical.
@@ -115,7 +115,7 @@ describe("learningRateSchedule", () => {
       { lrScheduler: "cosin" as "cosine" },
       'lrScheduler: expected cosine, linear, constant, constant_with_warmup, warmup_stable_decay, or a function, got "cosin"',
     ],
-    [{ decaySteps: 3 }, "decaySteps: expected none without lrScheduler warmup_stable_decay, got 3"],
+    [{ decaySteps: 3 }, "decaySteps: expected no value unless lrScheduler is warmup_stable_decay, got 3"],
     [{ lrScheduler: "warmup_stable_decay", decaySteps: 0 }, "decaySteps: expected an integer ≥ 1, got 0"],
     [{ warmupSteps: 1.5 }, "warmupSteps: expected an integer ≥ 0, got 1.5"],
     [{ warmupRatio: 2 }, "warmupRatio: expected a number in [0, 1], got 2"],

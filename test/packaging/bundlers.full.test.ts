@@ -44,11 +44,14 @@ describe("webpack", () => {
     expect(JSON.parse(stdout)).toMatchObject({ text: expect.stringMatching(/^ Paris/), typedError: true });
   });
 
-  test.each(["generate.mjs", "generate.cjs"])("a bundle of %s with heddle inside says what it needs", (program) => {
-    const { status, stderr } = bundle(program, "");
-    expect(status).toBe(1);
-    expect(stderr).toMatch(/heddle: expected to run .*webpack: externalsType: "node-commonjs", externals: \[/);
-  });
+  test.each(["generate.mjs", "generate.cjs"])(
+    "a bundle of %s that includes heddle reports the missing option",
+    (program) => {
+      const { status, stderr } = bundle(program, "");
+      expect(status).toBe(1);
+      expect(stderr).toMatch(/heddle: expected to run .*webpack: externalsType: "node-commonjs", externals: \[/);
+    },
+  );
 });
 
 describe("Next.js", () => {
@@ -132,7 +135,7 @@ describe("Next.js", () => {
     expect(JSON.parse(text).text).toMatch(/^ Paris/);
   });
 
-  test("a deployed route with heddle inside says what it needs", async () => {
+  test("a deployed route that includes heddle reports the missing option", async () => {
     const { status, log } = await ask(build(""));
     expect(status).toBe(500);
     expect(log).toMatch(/heddle: expected to run .*Next\.js: serverExternalPackages: \["heddle"\]/);

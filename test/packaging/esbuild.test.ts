@@ -1,4 +1,4 @@
-// Programs that esbuild bundles: heddle stays external, and a bundle without that option says so.
+// Programs that esbuild bundles: heddle must stay external, and a bundle that includes it reports the missing option.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -42,7 +42,7 @@ test.each([
 test.each([
   ["generate.mjs", "esm"],
   ["generate.cjs", "cjs"],
-])("a bundle of %s with heddle inside says which option it needs", (program, format) => {
+])("a bundle of %s that includes heddle reports the missing option", (program, format) => {
   const { status, stderr } = bundle(program, `--format=${format}`);
   expect(status).toBe(1);
   expect(stderr).toMatch(/heddle: expected to run from its own package folder, .*esbuild: --external:heddle;/);

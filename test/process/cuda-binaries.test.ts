@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
 type Counts = Map<string, Record<string, number>>;
@@ -21,6 +22,16 @@ test("parses kernel names and sections", () => {
   const sections = sectionsOf(process.execPath);
   expect(sections.find((s) => s.name === ".text")).toMatchObject({ kept: true });
   expect(() => sectionsOf(new URL(import.meta.url).pathname)).toThrow(/not an ELF64 file/);
+});
+
+test("check:cuda rejects a missing file", () => {
+  const script = fileURLToPath(new URL("../../scripts/check-cuda.mjs", import.meta.url));
+  const env = { ...process.env, NVCC: process.execPath }; // the output of node --version is accepted as nvcc's
+  const { status, stderr } = spawnSync(process.execPath, [script, "norm.cu", "missing.cu"], { env, encoding: "utf8" });
+  expect({ status, stderr }).toEqual({
+    status: 2,
+    stderr: "check:cuda: expected names of CUDA files, got missing.cu\n",
+  });
 });
 
 const nvcc = spawnSync("nvcc", ["--version"], { stdio: "ignore" }).status === 0;

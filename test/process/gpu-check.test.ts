@@ -87,19 +87,22 @@ test("a failed step is recorded, and the following steps run", async () => {
   expect(text).toMatch(/passed +works .*3 of 3 tests/);
 });
 
-test("the summary compares the bench with PyTorch's figures of the same names", () => {
+test("the summary compares the bench with the data sheet, and with PyTorch's figures of the same names", () => {
   const result = { name: "gemm", value: 500, unit: "GFLOP/s", roofline: 0.5 };
   const steps = [
     {
       name: "bench-kernels",
       status: "passed",
       seconds: 1,
-      facts: { results: [result, { ...result, name: "own", roofline: null }] },
+      facts: {
+        results: [result, { ...result, name: "known", dataSheet: 0.4 }, { ...result, name: "own", roofline: null }],
+      },
     },
     { name: "torch", status: "passed", seconds: 1, facts: { results: [{ name: "gemm", value: 1000 }] } },
   ];
   const text = summaryText({ mode: "gpu", device: null, steps });
-  expect(text).toContain("gemm: 500.0 GFLOP/s, 50 % of its ceiling, 0.50 x PyTorch's 1000\nown: 500.0 GFLOP/s\n");
+  expect(text).toContain("gemm: 500.0 GFLOP/s, 50 % of its measured ceiling, 0.50 x PyTorch's 1000\n");
+  expect(text).toContain("known: 500.0 GFLOP/s, 40 % of the data sheet\nown: 500.0 GFLOP/s\n");
 });
 
 test("the runner kills a hanging step and its children, even if it ignores SIGTERM", async () => {

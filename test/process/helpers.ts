@@ -5,8 +5,9 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 /** The built package, since these tests run whole processes. `npm test` builds it first. */
 export const entry = pathToFileURL(`${root}dist/index.js`).href;
+export const graph = pathToFileURL(`${root}dist/graph/index.js`).href;
 export const cli = `${root}dist/cli/main.js`;
-if (!existsSync(cli)) throw new Error("dist/index.js is not there: run `npm run build` first");
+if (!existsSync(cli)) throw new Error("dist/cli/main.js: the built command is missing: run `npm run build:js`");
 
 export interface Ended {
   code: number | null;

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { stages as stageTable } from "../../lib/cli/options/stage-table.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { cli, node } from "./helpers.ts";
 
@@ -47,6 +48,7 @@ const stages: [string, () => object][] = [
   ["dpo", () => ({ data: file("pairs.jsonl"), beta: 0.5 })],
   ["kto", () => ({ data: file("rated.jsonl"), lora: { r: 2, dropout: 0.1 } })],
   ["orpo", () => ({ data: file("pairs.jsonl") })],
+  ["simpo", () => ({ data: file("pairs.jsonl") })],
   ["ppo", () => ({ prompts: file("prompts.jsonl"), rewards: file("rewards.mjs"), maxCompletionLength: 6 })],
   [
     "grpo",
@@ -60,6 +62,11 @@ const stages: [string, () => object][] = [
     }),
   ],
 ];
+
+test("the cases below include every stage but pre-training", () => {
+  const names = Object.keys(stageTable).filter((name) => name !== "pretrain");
+  expect([...new Set(stages.map(([name]) => name))].sort()).toEqual(names.sort());
+});
 
 const STEPS = 8;
 

@@ -49,5 +49,5 @@ test("a killed benchmark's files are removed", async () => {
   await killed(`await heddle.bench(${options});`, { TMPDIR });
   expect(await readdir(TMPDIR)).toHaveLength(1);
   await killed(`await heddle.bench(${options});`, { TMPDIR });
-  expect(await readdir(TMPDIR)).toHaveLength(1); // those of the second run
+  expect(await readdir(TMPDIR)).toHaveLength(1); // the files of the second run
 });

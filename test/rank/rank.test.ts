@@ -163,7 +163,7 @@ describe("a session", () => {
     const pairs: number[] = [];
     for await (const row of readRows(path)) pairs.push(pairsOf(row, encoder).length);
     expect(pairs).toEqual([0, 0, 0, 2]);
-    // Training accepts the file as it is.
+    // Training accepts the file without changes.
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
     expect(await dpo(model, { data: path, maxSteps: 1, perDeviceTrainBatchSize: 2 })).toMatchObject({ steps: 1 });
     const again = await RankSession.open(
@@ -203,7 +203,11 @@ describe("a session", () => {
     const session = await RankSession.open(promptsWithAnswers(2), path, samplerThatFails());
     for (const ranking of [[], [[0]], [[0], [0]], [[0], [2]], [[0, 1], []], [[0], [1], [1]], [["0"], [1]]])
       await expectError(() => session.vote(0, ranking as number[][]), "INVALID_ARGUMENT", /each of 2 answers once/);
-    await expectError(() => session.vote(1, [[0], [1]]), "INVALID_ARGUMENT", /expected one on prompt 0, got one on 1/);
+    await expectError(
+      () => session.vote(1, [[0], [1]]),
+      "INVALID_ARGUMENT",
+      /expected a vote on prompt 0, got a vote on prompt 1/,
+    );
     // Two presses at once: the second refers to a prompt already judged.
     const both = await Promise.allSettled([session.vote(0, [[0], [1]]), session.vote(0, [[0], [1]])]);
     expect(both.map((r) => r.status)).toEqual(["fulfilled", "rejected"]);
@@ -267,7 +271,11 @@ describe("answers", () => {
     await session.again(3);
     await expect.poll(() => session.state.current!.answers).toEqual(["same", "other"]);
     expect(new Set(seeds).size).toBe(9);
-    await expectError(() => session.again(3), "INVALID_ARGUMENT", /again: expected a prompt with too few answers/);
+    await expectError(
+      () => session.again(3),
+      "INVALID_ARGUMENT",
+      /again: expected a prompt for which too few answers were found/,
+    );
     await session.vote(3, [[1], [0]]);
     expect(session.state).toMatchObject({ judged: 1, current: null });
     await session.close();

@@ -14,12 +14,12 @@ type Manifest = Record<string, unknown> & { version: string };
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const script = (name: string) => import(new URL(`../../scripts/release/${name}`, import.meta.url).href);
-const { ALLOWED_LICENSES, dependencyProblems, MOST_BYTES, MOST_PACKAGES, productionPackages } = (await script(
+const { ALLOWED_LICENSES, dependencyProblems, MAX_BYTES, MAX_PACKAGES, productionPackages } = (await script(
   "dependencies.mjs",
 )) as {
   ALLOWED_LICENSES: string[];
-  MOST_BYTES: number;
-  MOST_PACKAGES: number;
+  MAX_BYTES: number;
+  MAX_PACKAGES: number;
   productionPackages: (root: string) => Package[];
   dependencyProblems: (packages: Package[]) => string[];
 };
@@ -50,10 +50,10 @@ test("a dependency without an allowed licence is named", () => {
 });
 
 test("too many or too large dependencies are reported", () => {
-  const many = Array.from({ length: MOST_PACKAGES + 1 }, () => packages[0]!);
-  expect(dependencyProblems(many)).toEqual([`expected at most ${MOST_PACKAGES} packages, got ${MOST_PACKAGES + 1}`]);
-  expect(dependencyProblems([{ ...packages[0]!, bytes: MOST_BYTES + 1 }])).toEqual([
-    `expected at most ${MOST_BYTES} bytes of dependencies, got ${MOST_BYTES + 1}`,
+  const many = Array.from({ length: MAX_PACKAGES + 1 }, () => packages[0]!);
+  expect(dependencyProblems(many)).toEqual([`expected at most ${MAX_PACKAGES} packages, got ${MAX_PACKAGES + 1}`]);
+  expect(dependencyProblems([{ ...packages[0]!, bytes: MAX_BYTES + 1 }])).toEqual([
+    `expected at most ${MAX_BYTES} bytes of dependencies, got ${MAX_BYTES + 1}`,
   ]);
 });
 

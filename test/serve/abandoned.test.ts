@@ -1,7 +1,7 @@
-// Clients that disconnect while their response format is being compiled.
+// Clients that disconnect before their body is read, or while their response format is being compiled.
 import { expect, test, vi } from "vitest";
 import { attacks } from "../constrain/attacks.ts";
-import { chatModel, withServer } from "./helpers.ts";
+import { chatModel, rawSocket, until, withServer } from "./helpers.ts";
 
 const compilations = vi.hoisted(() => ({ all: [] as Promise<unknown>[] }));
 vi.mock(import("../../lib/constrain/index.ts"), async (original) => {
@@ -13,6 +13,50 @@ vi.mock(import("../../lib/constrain/index.ts"), async (original) => {
     return compilation;
   };
   return { ...actual, compiledAhead };
+});
+
+const tracing = vi.hoisted(() => ({ found: undefined as (() => Promise<void>) | undefined, spans: 0 }));
+vi.mock(import("../../lib/serve/operations/tracing.ts"), async (original) => {
+  const actual = await original();
+  return {
+    ...actual,
+    async openTelemetry() {
+      if (!tracing.found) return undefined;
+      await tracing.found();
+      return {} as never;
+    },
+    RequestSpan: class {
+      constructor() {
+        tracing.spans++;
+      }
+      end() {}
+    } as never,
+  };
+});
+
+test("a client that disconnects before its body is read ends its request, without a span", async () => {
+  await using model = await chatModel();
+  const statuses: number[] = [];
+  await withServer(model, { onRequest: ({ status }) => statuses.push(status) }, async ({ server }) => {
+    let asked = 0;
+    tracing.found = async () => {
+      asked++;
+      await until(() => statuses.length > 0, "the end of the request");
+    };
+    try {
+      const head = ["POST /v1/completions HTTP/1.1", "host: localhost", "content-type: application/json"];
+      const socket = await rawSocket(server, [...head, "content-length: 100", "", "{"].join("\r\n"));
+      await until(() => asked > 0, "the request");
+      socket.destroy();
+      await until(() => statuses.length > 0, "the end of the request");
+      const started = performance.now();
+      await server.close(0);
+      expect(performance.now() - started).toBeLessThan(10_000);
+    } finally {
+      tracing.found = undefined;
+    }
+    expect([statuses, tracing.spans]).toEqual([[499], 0]);
+  });
 });
 
 test("a client that disconnects stops the compilation of its schema", async () => {

@@ -4,7 +4,7 @@ import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { serve } from "../../lib/serve/index.ts";
 import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
-import { type Client, chatModel, clientOf, greedily, greedy, type Json, user } from "./helpers.ts";
+import { type Client, chatModel, clientOf, greedily, greedy, type Json, user, withServer } from "./helpers.ts";
 
 const CHAT = "/v1/chat/completions";
 
@@ -362,10 +362,26 @@ describe("parameters of a chat request", () => {
     expect(await leastOf(75, () => longestTurn(ask), 4)).toBeLessThan(75);
   });
 
-  test("an unknown model is a 404", async () => {
-    expect(await client.post(CHAT, { model: "gpt-4o", messages })).toMatchObject({
-      status: 404,
-      body: { error: { param: "model", code: "model_not_found", message: /tiny/ } },
-    });
+  test("an unknown model is a 404 that names the models and says how to give an alias", async () => {
+    const { status, body } = await client.post(CHAT, { model: "gpt-4o", messages });
+    expect([status, body.error]).toMatchObject([404, { param: "model", code: "model_not_found" }]);
+    expect(body.error.message).toBe(
+      'model: expected tiny, got "gpt-4o" (--alias NAME, or the option aliases, gives the model another name)',
+    );
   });
+
+  test("an alias names the model in requests and in the list of models", () =>
+    withServer(model, { aliases: ["gpt-4o", "openai/gpt-4o"] }, async (own) => {
+      for (const name of ["tiny", "gpt-4o", "openai/gpt-4o"]) {
+        expect((await own.chat({ model: name, messages, max_tokens: 1 })).model).toBe("tiny");
+        expect((await own.ask(`/v1/models/${name}`)).body.id).toBe(name);
+      }
+      const { data } = (await own.ask("/v1/models")).body;
+      expect(data.map(({ id }: { id: string }) => id)).toEqual(["tiny", "gpt-4o", "openai/gpt-4o"]);
+      const { status, body } = await own.post(CHAT, { model: "gpt-5", messages });
+      expect([status, body.error.message]).toEqual([
+        404,
+        expect.stringMatching(/^model: expected tiny or gpt-4o or openai\/gpt-4o, got "gpt-5"/),
+      ]);
+    }));
 });

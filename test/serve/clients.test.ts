@@ -71,7 +71,7 @@ test("a client that disconnects while its prompt is tokenized, or waits for that
     ];
     const posts = bodies.map(([path, body]) => rawPost(path, body));
     const attempt = async () => {
-      // Hold back the last byte of each, so that no prompt is tokenized before all have arrived.
+      // Hold back the last byte of each request, so that no prompt is tokenized before all have arrived.
       const sockets = await Promise.all(posts.map(() => rawSocket(server)));
       const written = (socket: Socket, text: string) => new Promise<void>((done) => socket.write(text, () => done()));
       await Promise.all(sockets.map((socket, i) => written(socket, posts[i]!.slice(0, -1))));
@@ -307,7 +307,7 @@ test("a request with several answers fails if one of them fails", async () => {
   const table = own.model.weight("model.embed_tokens.weight");
   await table.write(new Float32Array(32).fill(Number.NaN), 5 * 32);
   await withServer(own, {}, async (client) => {
-    // The first has no output yet when the second fails.
+    // The first answer has no output yet when the second answer fails.
     const prompt = [Array.from({ length: 1000 }, (_, i) => 10 + (i % 200)), [5, 6]];
     const { status, body } = await client.post(COMPLETIONS, { prompt, ...greedily });
     expect([status, body.error.code]).toEqual([500, "numerical"]);

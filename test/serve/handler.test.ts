@@ -49,7 +49,7 @@ test("an onRequest listener that fails, synchronously or later, does not affect 
 
 test("the handler works after body parsers and below a path prefix", async () => {
   await using handler = createHandler(model, { modelName: "tiny" });
-  // As Express does.
+  // Parses bodies before the handler runs, as Express does.
   const parsers: Record<string, (text: string) => unknown> = {
     json: (text) => JSON.parse(text),
     raw: (text) => Buffer.from(text),
@@ -110,7 +110,8 @@ test("the handler works in a custom server with other paths", async () => {
   await until(() => records.length === 2, "both records");
   expect(records[0]).toEqual({
     ...{ method: "POST", path: COMPLETIONS, status: 200, ms: expect.any(Number) },
-    ...{ promptTokens: answer.usage.prompt_tokens, completionTokens: 24 },
+    ...{ requestId: expect.any(String), model: "tiny", firstTokenMs: expect.any(Number), tokenMs: expect.any(Number) },
+    ...{ promptTokens: answer.usage.prompt_tokens, cachedTokens: 0, completionTokens: 24 },
   });
   expect(records[1]).toMatchObject({ status: 499 });
   await handler.close();

@@ -15,14 +15,21 @@ export const chatTemplate = [
 ].join("");
 
 /** A model with random weights and a chat template. */
-export async function chatModel(config: object = {}): Promise<LanguageModel> {
+export async function chatModel(config: object = {}, template = chatTemplate): Promise<LanguageModel> {
   const files = (await tinyTokenizer()).files();
   const tokenizer = Tokenizer.fromFiles({
     tokenizer: files["tokenizer.json"],
     tokenizerConfig: files["tokenizer_config.json"],
-    chatTemplate,
+    chatTemplate: template,
   });
   return tinyModel({ tokenizer }, { maxPositionEmbeddings: 1024, ...config });
+}
+
+/** Like chatModel, but without an end token. Its answers end with the context only. */
+export async function endlessModel(config: object = {}): Promise<LanguageModel> {
+  const model = await chatModel({ ...config, eosTokenIds: [] });
+  Object.defineProperty(model.tokenizer, "eosTokenIds", { value: [] });
+  return model;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the tests say what the fields are
@@ -99,9 +106,9 @@ export function eventsIn(text: string): Json[] {
 }
 
 export const user = (content: string) => [{ role: "user", content }];
-/** The same options for the library. */
+/** Options of the library for a greedy answer of 24 tokens. */
 export const greedy = { maxTokens: 24, temperature: 0, ignoreEos: true };
-/** Request parameters. */
+/** The request parameters that equal `greedy`. */
 export const greedily = { max_tokens: 24, temperature: 0, ignore_eos: true };
 
 /** A connection that sends and reads only on demand. */

@@ -18,12 +18,14 @@ afterAll(async () => {
   await model.dispose();
 });
 
-const PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
+const PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"];
 const NAMES = [
   ...["model", "messages", "prompt", "input", "tools", "tool_choice", "max_tokens", "max_completion_tokens"],
   ...["temperature", "top_p", "top_k", "min_p", "n", "stop", "seed", "presence_penalty", "frequency_penalty"],
   ...["repetition_penalty", "logit_bias", "logprobs", "top_logprobs", "echo", "best_of", "suffix", "stream"],
   ...["stream_options", "chat_template_kwargs", "response_format", "dimensions", "encoding_format", "ignore_eos"],
+  ...["instructions", "include", "text", "reasoning", "truncation", "store", "previous_response_id", "background"],
+  ...["max_output_tokens", "parallel_tool_calls", "reasoning_effort"],
   ...["user", "metadata", "functions", "__proto__", "constructor", "toString", "hasOwnProperty"],
 ];
 /** A valid request per endpoint, so that only a changed parameter can be invalid. */
@@ -31,6 +33,7 @@ const GOOD: Record<string, object> = {
   "/v1/chat/completions": { messages: user("hi") },
   "/v1/completions": { prompt: "hi" },
   "/v1/embeddings": { input: "hi" },
+  "/v1/responses": { input: "hi" },
 };
 
 async function isAnswered(path: string, body: string): Promise<void> {
@@ -57,6 +60,15 @@ const value = fc.oneof(
   ),
   fc.array(fc.oneof(fc.integer({ min: -1, max: 400 }), fc.string(), fc.constant(null))),
   fc.dictionary(fc.oneof(fc.nat(400).map(String), fc.string()), fc.double({ noNaN: true })),
+  fc.array(
+    fc.record({
+      type: fc.constantFrom("message", "function_call", "function_call_output", "reasoning", "item_reference", "x"),
+      role: fc.constantFrom("user", "assistant", "x", undefined),
+      ...{ id: fc.string(), call_id: fc.constantFrom("a", "b"), name: fc.string(), arguments: fc.string() },
+      ...{ content: fc.oneof(fc.string(), fc.jsonValue()), output: fc.oneof(fc.string(), fc.jsonValue()) },
+      summary: fc.constantFrom([], [{ type: "summary_text", text: "a" }], [1], 1),
+    }),
+  ),
   fc.array(
     fc.record({
       role: fc.constantFrom("user", "assistant", "tool", "system", "function", "developer", "x"),
@@ -123,6 +135,8 @@ describe("the server answers oversized requests within ten seconds", () => {
     ["a long name", PATHS[1]!, `{"${"a".repeat(4e6)}":1}`],
     ["many inputs", PATHS[2]!, `{"input":[${filled('"a"')}]}`],
     ["a long input", PATHS[2]!, `{"input":"${"a ".repeat(2e6)}"}`],
+    ["many items", PATHS[3]!, `{"input":[${filled('{"role":"user","content":""}')}]}`],
+    ["a long text of a response", PATHS[3]!, `{"input":"${"a ".repeat(2e6)}"}`],
     ["whitespace", PATHS[2]!, `${" ".repeat(4e6)}{}`],
   ])("%s", async (_, path, body) => {
     expect(body.length).toBeGreaterThan(190_000);

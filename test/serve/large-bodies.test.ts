@@ -2,13 +2,16 @@
 import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { renderLimits } from "../../lib/tokenizer/chat/jinja/limits.ts";
 import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
+import { onProcessor } from "../helpers/turns.mjs";
 import { chatModel, rawPost, rawSocket, readAll, withServer } from "./helpers.ts";
 
 const [CHAT, COMPLETIONS, EMBEDDINGS] = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
-const MOST_TURN = 50; // milliseconds
+const RESPONSES = "/v1/responses";
+const MAX_TURN = 50; // milliseconds
+const MAX_FOR_THIRTY = 2000; // milliseconds of the event loop's thread
 const BYTES = 4 << 20;
+const ANSWERED = /^HTTP\/1.1 (200|400) /;
 
 let model: LanguageModel;
 beforeAll(async () => {
@@ -26,6 +29,10 @@ const hi = '[{"role":"user","content":"hi"}]';
 const calling = (json: string) =>
   `[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":${JSON.stringify(json)}}}]}]`;
 
+const names = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`n${i}`, 0]));
+const jsonSchema = (schema: object) => JSON.stringify({ type: "json_schema", json_schema: { name: "a", schema } });
+
+const keys = JSON.stringify(names(16_000));
 const bodies: [string, string, string][] = [
   ["objects", CHAT, chat(hi, `,"metadata":${filled("{}")}`)],
   ["texts", CHAT, chat(hi, `,"metadata":${filled('""')}`)],
@@ -38,7 +45,27 @@ const bodies: [string, string, string][] = [
     CHAT,
     chat(filled(`{"role":"user","content":${filled('{"type":"text","text":"abc"}', 25_000)}}`, 1.1e6)),
   ],
+  ["thousands of messages", CHAT, chat(filled('{"role":"user","content":"abcdefghijklmnop"}', 180_000))],
   ["arguments of a tool call", CHAT, chat(calling(`{"a":${filled("{}", 4e6)}}`))],
+  [
+    "items of a response",
+    RESPONSES,
+    `{"max_output_tokens":1,"input":${filled('{"role":"user","content":"a"}', 1.5e5)}}`,
+  ],
+  [
+    "items with many parts",
+    RESPONSES,
+    `{"max_output_tokens":1,"input":${filled(`{"role":"user","content":${filled('{"type":"input_text","text":"abc"}', 25_000)}}`, 1e6)}}`,
+  ],
+  [
+    "instructions of a response",
+    RESPONSES,
+    `{"max_output_tokens":1,"stream":true,"input":"a","instructions":"${"a <".repeat(3e4)}"}`,
+  ],
+  ["names in a schema", CHAT, chat(hi, `,"response_format":${jsonSchema({ properties: names(130_000) })}`)],
+  ["keys of objects", CHAT, chat(hi, `,"chat_template_kwargs":{"a":[${Array(8).fill(keys)}]}`)],
+  ["keys of template variables", CHAT, chat(hi, `,"chat_template_kwargs":${keys}`)],
+  ["fields of messages", CHAT, chat(`[${Array(8).fill(`{"role":"user","content":"hi",${keys.slice(1)}`)}]`)],
   ["template variables", CHAT, chat(hi, `,"chat_template_kwargs":{"toJSON":1,"a":${filled("{}", 380_000)}}`)],
 ];
 
@@ -46,43 +73,72 @@ describe.skipIf(!saysTurns)("large bodies", () => {
   test.each(bodies)("block the event loop for at most 50 ms: %s", (_, path, json) =>
     withServer(model, {}, async ({ server }) => {
       expect(Buffer.byteLength(json)).toBeLessThan(BYTES);
-      const longest = await leastOf(MOST_TURN, () =>
+      let answer = "";
+      const measured = () =>
         longestTurn(async () => {
           const socket = await rawSocket(server, post(path, json));
-          expect(await readAll(socket)).toMatch(/^HTTP\/1.1 (200|400) /);
-        }),
-      );
-      expect(longest).toBeLessThan(MOST_TURN);
+          answer = await readAll(socket);
+        });
+      // On a busy machine a template may exceed its time limit, which counts wall time. Such an answer is measured again.
+      const longest = await leastOf(MAX_TURN, async () => {
+        const turn = await measured();
+        return ANSWERED.test(answer) ? turn : Number.POSITIVE_INFINITY;
+      });
+      expect(answer).toMatch(ANSWERED);
+      expect(longest).toBeLessThan(MAX_TURN);
     }),
   );
 
-  // A chat template runs in one turn. Its time limit bounds that turn.
-  test("block the event loop for less than the template's time limit with thousands of messages", () =>
-    withServer(model, {}, async ({ server }) => {
-      const json = chat(filled('{"role":"user","content":"abcdefghijklmnop"}', 180_000));
-      const longest = await longestTurn(async () => {
-        const socket = await rawSocket(server, post(CHAT, json));
-        expect(await readAll(socket)).toMatch(/^HTTP\/1.1 (200|400) /);
-      });
-      expect(longest).toBeLessThan(renderLimits.milliseconds);
-    }));
+  const greedy = { temperature: 0, ignore_eos: true };
+  const messages = [{ role: "user", content: "The cat" }];
+  const options = { num_predict: 2000, temperature: 0 };
+  const many: [string, object][] = [
+    [RESPONSES, { input: "The cat", max_output_tokens: 2000, top_logprobs: 20, ...greedy }],
+    [CHAT, { messages, max_tokens: 2000, logprobs: true, top_logprobs: 20, ...greedy }],
+    [COMPLETIONS, { prompt: "The cat", max_tokens: 2000, logprobs: 20, ...greedy }],
+    ["/api/chat", { model: "tiny", messages, logprobs: true, top_logprobs: 20, options }],
+  ];
+  const wholeAndStreamed = many.flatMap(([path, body]) => [true, false].map((stream) => [path, stream, body] as const));
 
-  test.each(bodies.slice(0, 4))(
-    "are all answered without blocking the event loop if thirty arrive at once: %s",
+  test.each(wholeAndStreamed)(
+    "log-probabilities of %s do not block the event loop (stream: %s)",
+    (path, stream, body) =>
+      withServer(model, {}, async ({ server }) => {
+        const json = JSON.stringify({ ...body, stream });
+        const longest = await leastOf(MAX_TURN, () =>
+          longestTurn(async () => {
+            const socket = await rawSocket(server, post(path, json));
+            expect(await readAll(socket)).toMatch(/^HTTP\/1.1 200 /);
+          }),
+        );
+        expect(longest).toBeLessThan(MAX_TURN);
+      }),
+  );
+
+  const refused = (text: string) => chat(`[{"role":"user","content":"${text}"}]`, ',"stream":"?"');
+  const numerous: [string, string, string][] = [
+    ...bodies.filter(([name]) => ["objects", "texts", "inputs"].includes(name)),
+    ["token ids of five digits", COMPLETIONS, `{"prompt":${filled("12345")}}`],
+    ["a text with line breaks", CHAT, refused("The quick brown fox jumps\\n".repeat(1.5e5))],
+    ["a text with many escapes", CHAT, refused("\\u0041".repeat(6.9e5))],
+  ];
+
+  test.each(numerous)(
+    "are all answered within two seconds without blocking the event loop if thirty arrive at once: %s",
     (_, path, json) =>
       withServer(model, { maxConcurrent: 4, maxQueue: 64 }, async ({ server }) => {
-        let seconds = Number.POSITIVE_INFINITY;
+        let total = Number.POSITIVE_INFINITY;
         const ask = async () => {
-          const before = process.cpuUsage();
+          const before = onProcessor();
           const statuses = await postedElsewhere(server.url + path, json, 30);
           expect(statuses).toHaveLength(30);
           for (const status of statuses) expect([200, 400]).toContain(status);
-          seconds = Math.min(seconds, process.cpuUsage(before).user / 1e6);
+          total = Math.min(total, onProcessor() - before);
         };
-        const longest = await leastOf(MOST_TURN, () => longestTurn(ask), 3);
-        console.log(`${longest.toFixed(0)} ms at most, ${seconds.toFixed(1)} s of processor time`);
-        expect(longest).toBeLessThan(MOST_TURN);
-        expect(seconds).toBeLessThan(8); // includes the client's work
+        const longest = await leastOf(MAX_TURN, () => longestTurn(ask), 3);
+        console.log(`${longest.toFixed(0)} ms at most, ${total.toFixed(0)} ms in all`);
+        expect(longest).toBeLessThan(MAX_TURN);
+        expect(total).toBeLessThan(MAX_FOR_THIRTY);
       }),
   );
 });

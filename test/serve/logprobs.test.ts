@@ -2,8 +2,8 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { candidatesOf } from "../../lib/inference/sampling/candidates.ts";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { chatLogprobs, textLogprobs } from "../../lib/serve/logprobs.ts";
-import { TextOffsets } from "../../lib/serve/text-offsets.ts";
+import { chatLogprobs, textLogprobs } from "../../lib/serve/openai/logprobs.ts";
+import { TextOffsets } from "../../lib/serve/openai/text-offsets.ts";
 import { tinyModel } from "../inference/helpers.ts";
 import { fromJson, llamaDecoder, sentencePieceJson } from "../tokenizer/samples.ts";
 import { type Json, withServer } from "./helpers.ts";

@@ -107,7 +107,7 @@ describe("Origin header (CORS)", () => {
         headers: {
           "access-control-allow-origin": origin,
           "access-control-allow-headers": "authorization,content-type,x-stainless-os",
-          "access-control-allow-methods": "GET, POST",
+          "access-control-allow-methods": "GET, POST, DELETE",
           "access-control-allow-private-network": "true",
           vary: "origin",
         },
@@ -155,7 +155,7 @@ describe("Origin header (CORS)", () => {
 });
 
 describe("API keys", () => {
-  test("are required for everything but health, and any listed key is accepted", () =>
+  test("are required for everything but health, and any listed key is accepted in either header", () =>
     withServer(model, { apiKeys: ["first-key", "second"] }, async ({ ask, post }) => {
       const status = async (authorization?: string) =>
         (await post(CHAT, body, authorization === undefined ? {} : { headers: { authorization } })).status;
@@ -174,6 +174,11 @@ describe("API keys", () => {
         "Bearer FIRST-KEY",
       ])
         expect([given, await status(given)]).toEqual([given, 401]);
+      for (const [key, expected] of [
+        ["second", 200],
+        ["third", 401],
+      ] as const)
+        expect((await post(CHAT, body, { headers: { "x-api-key": key } })).status).toBe(expected);
       const refused = await ask("/v1/models");
       expect(refused).toMatchObject({
         status: 401,
@@ -222,6 +227,8 @@ test.each<[object, RegExp]>([
   [{ maxBodyBytes: Number.NaN }, /^maxBodyBytes: /],
   [{ modelName: "" }, /^modelName: /],
   [{ modelName: "a b" }, /^modelName: /],
+  [{ aliases: "gpt-4o" }, /^aliases: /],
+  [{ aliases: ["a b"] }, /^aliases: /],
   [{ deterministic: 1 }, /^deterministic: /],
   [{ onRequest: 1 }, /^onRequest: /],
   [{ closeTimeout: -1 }, /^closeTimeout: /],

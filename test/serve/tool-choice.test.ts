@@ -1,6 +1,7 @@
 // tool_choice forces even a model with random weights to make a call that matches the tool's schema.
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { compileFormat } from "../../lib/constrain/index.ts";
+import { AnswerForm } from "../../lib/language-model/chat/answer-format.ts";
 import type { LanguageModel, ToolChoice } from "../../lib/language-model/index.ts";
 import { serve } from "../../lib/serve/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
@@ -77,6 +78,9 @@ afterAll(async () => {
   await model.dispose();
 });
 
+/** A template that opens reasoning. */
+const opening = `${chatTemplate}{% if add_generation_prompt %}<think>\n{% endif %}{# </think> reasoning_content #}`;
+
 describe("tool_choice", () => {
   test("required gives one call of any tool", async () => {
     const { choices } = await client.chat({ ...body, tool_choice: "required", n: 16, seed: 1 });
@@ -103,8 +107,11 @@ describe("tool_choice", () => {
       const ask = { ...body, tool_choice: choice, seed: 3 };
       const { choices } = await client.chat(ask);
       const events = (await client.events(CHAT, ask)).map((event) => event.choices[0]);
-      const calls = events.flatMap(({ delta }) => delta.tool_calls ?? []);
-      expect(calls.map((call: Body) => call.function)).toEqual(
+      // Arguments can arrive in any number of deltas.
+      const parts = events.flatMap(({ delta }) => delta.tool_calls ?? []);
+      const written = parts.map((part: Body) => part.function.arguments).join("");
+      expect(parts.flatMap((part: Body) => part.function.name ?? [])).toHaveLength(1);
+      expect([{ ...parts[0].function, arguments: written }]).toEqual(
         choices[0].message.tool_calls.map((call: Body) => call.function),
       );
       expect(events.map(({ delta }) => delta.content ?? "").join("")).toBe("");
@@ -180,6 +187,34 @@ describe("tool_choice", () => {
     });
   });
 
+  test("renders the tools once, off the event loop", async () => {
+    await using thinking = await chatModel({}, opening);
+    const synchronous = vi.spyOn(thinking.tokenizer!, "applyChatTemplate");
+    const rendered = vi.spyOn(thinking.tokenizer!, "applyChatTemplateUpTo");
+    await withServer(thinking, {}, async ({ chat, post }) => {
+      const description = "x".repeat(20_000);
+      const large = [{ type: "function", function: { ...tools[0]!.function, description } }];
+      await chat({ ...body, tools: large, tool_choice: "required", max_tokens: 1 });
+      expect([synchronous.mock.calls.length, rendered.mock.calls.length]).toEqual([0, 1]);
+      const huge = [{ type: "function", function: { name: "f", description: "x".repeat(1024 * 128) } }];
+      const refused = await post(CHAT, { ...body, tools: huge, tool_choice: "required" });
+      expect(refused).toMatchObject({ status: 400, body: { error: { code: "context_length_exceeded" } } });
+      expect([synchronous.mock.calls.length, rendered.mock.calls.length]).toEqual([0, 1]);
+    });
+  });
+
+  test("a required call of a template that opens reasoning comes after the reasoning's end", async () => {
+    await using thinking = await chatModel({}, opening);
+    const formats = vi.spyOn(AnswerForm.prototype, "callFormat");
+    await withServer(thinking, {}, async ({ chat }) => {
+      for (const messages of [user("hi"), [...user("<think>"), ...user("b </think>")]])
+        await chat({ ...body, messages, tool_choice: "required", max_tokens: 1 });
+    });
+    const format = expect.objectContaining({ type: "tool_calls", reasoningEnd: "</think>" });
+    expect(formats.mock.results.map(({ value }) => value)).toEqual([format, format]);
+    formats.mockRestore();
+  });
+
   test("functions that are not chosen may have unsupported schemas", async () => {
     const odd = { type: "function", function: { name: "odd", parameters: { not: {} } } };
     expect(
@@ -188,26 +223,35 @@ describe("tool_choice", () => {
     expect((await client.post(CHAT, { ...body, tools: [odd], ...greedily })).status).toBe(200);
   });
 
-  test("rejects a template with another call format with a 400", async () => {
+  const modelWith = async (template: string) => {
     const files = (await tinyTokenizer()).files();
-    for (const template of ["{{ messages[0].content }}", "<tool_call><function=f>{{ arguments }}"]) {
-      const texts = {
-        tokenizer: files["tokenizer.json"],
-        tokenizerConfig: files["tokenizer_config.json"],
-        chatTemplate: template,
-      };
-      const other = tinyModel({ tokenizer: Tokenizer.fromFiles(texts) });
-      await withServer(other, {}, async (asked) => {
-        const { status, body: answer } = await asked.post(CHAT, { ...body, tool_choice: "required" });
-        expect({ status, ...answer.error }).toMatchObject({
-          status: 400,
-          param: "tool_choice",
-          code: "unsupported",
-          message: expect.stringContaining("<tool_call>"),
-        });
+    const texts = { tokenizer: files["tokenizer.json"], tokenizerConfig: files["tokenizer_config.json"] };
+    const tokenizer = Tokenizer.fromFiles({ ...texts, chatTemplate: template });
+    return tinyModel({ tokenizer }, { maxPositionEmbeddings: 1024 });
+  };
+
+  test("answers 400 if the chat template has no known format of tool calls", async () => {
+    const other = await modelWith("{{ messages[0].content }}");
+    await withServer(other, {}, async (asked) => {
+      const { status, body: answer } = await asked.post(CHAT, { ...body, tool_choice: "required" });
+      expect({ status, ...answer.error }).toMatchObject({
+        status: 400,
+        param: "tool_choice",
+        code: "unsupported",
+        message: expect.stringContaining("<tool_call>"),
       });
-      await other.dispose();
-    }
+    });
+    await other.dispose();
+  });
+
+  test("writes the calls in the form of the template", async () => {
+    const other = await modelWith("{{ messages[0].content }}<tool_call>\n<function=f>\n<parameter=p>{{ tools }}");
+    await withServer(other, {}, async (asked) => {
+      const { choices } = await asked.chat({ ...body, tool_choice: named("sea"), n: 4, seed: 3 });
+      for (const { message } of choices) expect(message.tool_calls.map(check)).toEqual(["sea"]);
+      expect(choices.map(({ message }: Body) => message.content)).toEqual([null, null, null, null]);
+    });
+    await other.dispose();
   });
 });
 
@@ -248,8 +292,9 @@ describe("toolChoice in the library", () => {
   test("is an option of chat.send", async () => {
     const chat = model.chat({ tools });
     for (const choice of ["required", named("seal")] as const) {
-      const { text, finishReason, toolCalls } = await chat.send("hi", { ...options, toolChoice: choice });
-      const [, name, args] = call.exec(text)!;
+      const { text, rawText, finishReason, toolCalls } = await chat.send("hi", { ...options, toolChoice: choice });
+      const [, name, args] = call.exec(rawText)!;
+      expect(text).toBe("");
       expect(toolCalls).toEqual([
         { id: expect.stringMatching(/^call_/), type: "function", function: { name, arguments: expect.any(String) } },
       ]);

@@ -14,8 +14,9 @@ import { openWeights } from "../../lib/formats/weights.ts";
 import { compile, input, openDevice, scale, Tensor, tensor } from "../../lib/graph/index.ts";
 import type { Stage } from "../../lib/graph-entry.ts";
 import { LanguageModel, type ModelCard, sft, Tokenizer, trainClassifier } from "../../lib/index.ts";
-import { refusalOf } from "../../lib/serve/http-error.ts";
-import { messagesOf } from "../../lib/serve/messages.ts";
+import { messagesOf } from "../../lib/serve/core/messages.ts";
+import { refusalOf } from "../../lib/serve/http/http-error.ts";
+import { openai } from "../../lib/serve/openai/dialect.ts";
 import { MetricMeans } from "../../lib/train/loop/metric-mean.ts";
 import { metricsOf } from "../../lib/train/loop/stage.ts";
 import { readTrainingConfig } from "../../lib/train/options/config-file.ts";
@@ -182,9 +183,9 @@ const cases: Record<string, (name: string) => unknown> = {
     const message = { role: "assistant", content: null, tool_calls: [call] };
     const [read] = messagesOf([message], {} as LanguageModel);
     expect(JSON.stringify(read)).toContain(JSON.stringify(only(name, 1)));
-    expect(refusalOf(new HeddleError("INVALID_ARGUMENT", `${name}: expected x, got y`)).message).toBe(
-      `${name}: expected x, got y`,
-    );
+    expect(
+      refusalOf(new HeddleError("INVALID_ARGUMENT", `${name}: expected x, got y`), openai.parameterNames).message,
+    ).toBe(`${name}: expected x, got y`);
   },
   async "a classifier's label"(name) {
     const data = [

@@ -5,7 +5,9 @@ import { expect, test } from "vitest";
 import { givenMembers } from "../helpers/given-types.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const entries = ["index", "graph-entry", "serve/index", "tokenizer/index"].map((name) => `${root}lib/${name}.ts`);
+const entries = ["index", "graph-entry", "ai-sdk/index", "serve/index", "tokenizer/index"].map(
+  (name) => `${root}lib/${name}.ts`,
+);
 
 test("every optional member that callers fill in accepts undefined", () => {
   const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile);

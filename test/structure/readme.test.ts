@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { expect, test, vi } from "vitest";
+import { stages } from "../../lib/cli/options/stage-table.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const guides = (await readdir(join(root, "docs"))).filter((name) => name.endsWith(".md"));
@@ -14,6 +15,13 @@ for (const name of ["README.md", ...guides.map((guide) => `docs/${guide}`)])
   pages.set(name, await readFile(join(root, name), "utf8"));
 const recipes = pages.get("docs/extending.md")!;
 const blocksOf = (text: string) => [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, code]) => code!);
+
+test.each(Object.entries(stages))("the guides name the function and the command of the stage %s", async (name, row) => {
+  const { run } = await row.load();
+  const [, introduction] = pages.get("docs/training.md")!.split(/(?:\r?\n){2}/);
+  expect(introduction).toContain(`\`${run.name}\``);
+  expect(pages.get("docs/command-line.md")).toMatch(new RegExp(`\`heddle train (\\w+\\\\\\|)*${name}\\b`));
+});
 
 test("every TypeScript example compiles", () => {
   const files = new Map(
@@ -36,7 +44,7 @@ test("every TypeScript example compiles", () => {
   const program = ts.createProgram([...files.keys()], { ...options, noEmit: true, noUnusedLocals: false }, host);
   const wrong = [...files.keys()].flatMap((name) => program.getSemanticDiagnostics(program.getSourceFile(name)));
   expect(wrong.map((d) => `${d.file?.fileName}: ${ts.flattenDiagnosticMessageText(d.messageText, " ")}`)).toEqual([]);
-}, 60_000);
+});
 
 test.each(blocksOf(recipes).map((code, i) => [/^(?:const|import).*$/m.exec(code)![0], code, i] as const))(
   "the recipe that begins with %s runs",
@@ -66,7 +74,6 @@ test.each(blocksOf(recipes).map((code, i) => [/^(?:const|import).*$/m.exec(code)
       await rm(folder, { recursive: true, force: true });
     }
   },
-  60_000,
 );
 
 test.skipIf(!existsSync(join(root, "models/default/config.json")))(
@@ -94,7 +101,6 @@ test.skipIf(!existsSync(join(root, "models/default/config.json")))(
       "Rome",
     ]);
   },
-  60_000,
 );
 
 /** The anchor of a heading. */

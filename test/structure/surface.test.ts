@@ -85,6 +85,7 @@ for (const stage of [
   "dpo",
   "kto",
   "orpo",
+  "simpo",
   "ppo",
   "grpo",
   "train",
@@ -162,6 +163,7 @@ test.each(wanted)("%s accepts an odd argument or throws a HeddleError", async (n
 
 const HANDLER = [
   "modelName",
+  "aliases",
   "apiKeys",
   "allowedHosts",
   "allowedOrigins",

@@ -1,6 +1,8 @@
 // Limits of untrusted templates: memory of all values together, and time of all renderings of a call.
 import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
+import { atOnce } from "../../lib/core/slices.ts";
+import { spend } from "../../lib/tokenizer/chat/jinja/limits.ts";
 import { renderTemplate } from "../../lib/tokenizer/chat/jinja/render.ts";
 import { byteLevelJson, fromJson } from "./samples.ts";
 
@@ -63,7 +65,9 @@ const attacks: [string, string][] = [
 describe("memory attacks", () => {
   test.each(attacks)("a template cannot fill memory with %s", (_, template) => {
     const before = performance.now();
-    expect(() => renderTemplate(template, { messages: [] })).toThrow(expect.objectContaining({ code: "INVALID_FILE" }));
+    expect(() => atOnce(renderTemplate(template, { messages: [] }))).toThrow(
+      expect.objectContaining({ code: "INVALID_FILE" }),
+    );
     expect(performance.now() - before).toBeLessThan(5000);
   });
 
@@ -123,4 +127,16 @@ describe("a call that renders templates", () => {
       expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/^[^\n]{1,400}$/u) }),
     );
   });
+});
+
+test("a loop without a body yields to the event loop like any other loop", () => {
+  const slices = [...renderTemplate("{% for i in range(10000) %}{% endfor %}", {})];
+  expect(slices.length).toBeGreaterThan(1);
+});
+
+test("a rendering that is stopped within a step resets the memory limit", () => {
+  const loops = "{% for i in range(10000) %}{% for j in range(10000) %}x{% endfor %}{% endfor %}";
+  const template = `{% macro f() %}${loops}{% endmacro %}{{ f() }}`;
+  expect(() => atOnce(renderTemplate(template, {}))).toThrow(/took more than 1000 ms/);
+  expect(() => spend(2 ** 40)).not.toThrow();
 });

@@ -44,7 +44,7 @@ describe("short results", () => {
     // Later results share memory; the first few do not.
     const { ids } = kept.find((one) => one.ids.length > 1 && one.ids.buffer.byteLength > one.ids.byteLength)!;
     try {
-      structuredClone(ids, { transfer: [ids.buffer as ArrayBuffer] }); // Node 20 copies, later versions throw
+      structuredClone(ids, { transfer: [ids.buffer as ArrayBuffer] }); // Node 20 copies the array, later versions throw
     } catch {}
     for (const { text, ids } of kept) expect(ids.length).toBe(tokenizer.count(text));
     expect(structuredClone(ids)).toEqual(ids);

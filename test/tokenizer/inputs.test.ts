@@ -39,7 +39,7 @@ describe("encodeInputs", () => {
   it.each(rows.map((row, index) => ({ ...row, index })))("matches the official library: $index", async (row) => {
     const { truncation, padding, texts, inputs } = row;
     const tokenizer = load({ truncation, padding });
-    // The library's batches contain single texts only, so other rows are encoded one by one.
+    // The library's batches take single texts only, so only BatchLongest rows were encoded as batches, and all others text by text.
     for (const [i, text] of texts.entries()) {
       const alone = (padding as { strategy?: unknown } | null)?.strategy === "BatchLongest" ? texts : [text];
       const got = (await tokenizer.encodeInputs(alone))[alone.indexOf(text)]!;
@@ -75,7 +75,7 @@ describe("encodeInputs", () => {
     };
     const texts = async (truncation: Truncation) =>
       (await inputs(truncation)).map(({ ids }) => tokenizer.decode(ids)).join(" ");
-    // Values of the official library, without the overflow nested in each.
+    // Values of the official library, without the overflowing windows that it nests in each window.
     const right = "ab01 cd01 cd23 cd45 ef01 ef23 ef45 ab23 ab45";
     expect(await texts({ maxLength: 4 })).toBe(right);
     expect(await texts({ maxLength: 6, stride: 1 })).toBe("abc012 cde012 cde234 cde45 ef012 ef234 ef45 abc234 abc45");

@@ -21,7 +21,7 @@ export const splitBy = (regex: string) => ({
 
 type Overrides = Record<string, unknown>;
 
-/** A byte-level tokenizer.json: ids 0 to 255 are the bytes, followed by one id per merge. `merges` names the parts. */
+/** A byte-level tokenizer.json: ids 0 to 255 are the bytes, followed by one id per merge. Each merge lists its two parts. */
 export function byteLevelJson(merges: [string, string][], overrides: Overrides = {}, model: Overrides = {}) {
   const vocab: Record<string, number> = {};
   for (const [byte, name] of byteNames.entries()) vocab[name] = byte;

@@ -36,7 +36,7 @@ describe.skipIf(!existsSync(built))("importing heddle/tokenizer", () => {
     expect(loaded.used.filter((name) => heavy.test(name))).toEqual([]);
   });
 
-  // Both are measured in one process, since CPU times of separate processes are unreliable. A sanitized addon loads more slowly.
+  // Measure startup and import in one process, since CPU times of separate processes vary. A sanitized addon loads more slowly.
   it.skipIf("failForTest" in binding)("takes a fraction of Node's startup time", () => {
     const spent = "process.cpuUsage()";
     const ratio = () =>

@@ -95,7 +95,7 @@ const specials = [added(0, "<unk>"), added(1, "<s>"), added(2, "</s>")];
 const tokenizerOf = (decoder: object | null): Tokenizer =>
   fromJson(sentencePieceJson(pieces, [], { decoder, added_tokens: specials }));
 
-/** Mostly pieces, fewer bytes, and mostly bytes that form characters. */
+/** Ids of pieces, and of single bytes that occur in multi-byte characters. */
 const piece = fc.nat(pieces.length - 1).map((index) => firstPiece + index);
 const character = fc.constantFrom(...Buffer.from("🦙日éa")).map((byte) => 3 + byte);
 const anyId = fc.oneof(

@@ -1,4 +1,5 @@
 import {
+  add,
   compile,
   type Device,
   type FloatDType,
@@ -28,6 +29,11 @@ const SHAPES: Record<Device["kind"], Product[]> = {
     [16, 4096, 4096],
   ],
 };
+/**
+ * Number of weight matrices in a case with few rows. A single one of 4096 × 4096 would fit into a GPU's cache, unlike the weights of a
+ * model.
+ */
+const FEW_ROWS_WEIGHTS = 32;
 const LAYOUTS = ["NT", "NN", "TN"] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
@@ -37,15 +43,16 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
   for (const dtype of ["f32", "bf16"] as const)
     for (const [index, [m, n, k]] of shapes.entries())
       for (const layout of index === 0 ? LAYOUTS : LAYOUTS.slice(0, 1)) {
+        const few = device.kind === "cuda" && m < 64; // limited by the bandwidth for weights
+        const count = few && !quick ? FEW_ROWS_WEIGHTS : 1;
         const tensors = new Map<string, Tensor>();
-        for (const [name, shape] of Object.entries(operands(layout, m, n, k)))
+        for (const [name, shape] of Object.entries(operands(layout, m, n, k, count)))
           tensors.set(name, await filled(device, dtype, shape));
-        const executable = product(layout, dtype, m, n, k).bind(device, tensors);
-        const flops = 2 * m * n * k;
+        const executable = product(layout, dtype, m, n, k, count).bind(device, tensors);
+        const flops = 2 * m * n * k * count;
         // Long enough for the clock, and for the overhead of a call to be small.
         const repeat = quick ? 1 : Math.max(1, Math.round((device.kind === "cuda" ? 1e12 : 2e10) / flops));
-        const few = device.kind === "cuda" && m < 64; // limited by the bandwidth for weights
-        const bytes = (dtype === "f32" ? 4 : 2) * (m * k + n * k + m * n);
+        const bytes = (dtype === "f32" ? 4 : 2) * (m * k + n * k + m * n) * count;
         yield {
           name: `gemm ${dtype} ${m}x${n}x${k} ${layout}`,
           unit: "GFLOP/s",
@@ -93,25 +100,36 @@ async function* fp8Cases(device: Device, shapes: Product[], quick: boolean): Ret
   }
 }
 
-export function operands(layout: Layout, m: number, n: number, k: number): Record<string, number[]> {
-  if (layout === "NT") return { a: [m, k], b: [n, k] };
-  if (layout === "NN") return { a: [m, k], b: [k, n] };
-  return { a: [k, m], b: [k, n] };
+/** Returns the operands' shapes: `a`, and `count` matrices to multiply it with. */
+export function operands(layout: Layout, m: number, n: number, k: number, count = 1): Record<string, number[]> {
+  const a = layout === "TN" ? [k, m] : [m, k];
+  const b = layout === "NT" ? [n, k] : [k, n];
+  return { a, ...Object.fromEntries(Array.from({ length: count }, (_, i) => [`b${i}`, b])) };
 }
 
-/** Only one row of the result is read, so that copying it is not timed. */
-export function product(layout: Layout, dtype: FloatDType, m: number, n: number, k: number) {
+/**
+ * Compiles the products of `a` with `count` matrices. It returns one row of their sum, so the time to copy the result hardly counts. A GPU
+ * adds up the products in their epilogues, so the sum takes no extra pass. With many products, the rest of a run hardly counts either.
+ */
+export function product(layout: Layout, dtype: FloatDType, m: number, n: number, k: number, count = 1) {
   return compile(() => {
-    const shapes = operands(layout, m, n, k);
-    const [a, b] = [tensor("a", dtype, shapes.a!), tensor("b", dtype, shapes.b!)];
+    const { a: shape, ...matrices } = operands(layout, m, n, k, count);
+    const a = tensor("a", dtype, shape!);
     const row = input("row", "i32", [1]);
-    if (layout === "NT") return { row: gatherRows(linear(a, b), row) };
-    if (layout === "NN") return { row: gatherRows(linear(a, b, undefined, { transposed: true }), row) };
-    // aᵀ b is the weight gradient of a linear layer whose output gradient is a. The layer's own product is not part of
-    // the program.
-    const { source } = linear(b, tensor("w", dtype, [m, n]));
-    if (source.kind !== "node") throw new Error("bench: expected a node");
-    const [, dw] = opRow("linear").vjp!(source.node, [a], [false, true]);
-    return { row: gatherRows(dw!, row) };
+    const results = Object.entries(matrices).map(([name, of]) => {
+      const b = tensor(name, dtype, of);
+      if (layout !== "TN") return linear(a, b, undefined, { transposed: layout === "NN" });
+      // aᵀ b is the weight gradient of a linear layer whose output gradient is a. Nothing reads the layer's own product,
+      // so it is not compiled.
+      const { source } = linear(b, tensor("w", dtype, [m, n]));
+      if (source.kind !== "node") throw new Error("bench: expected a node");
+      return opRow("linear").vjp!(source.node, [a], [false, true])[1]!;
+    });
+    return {
+      row: gatherRows(
+        results.reduce((sum, one) => add(sum, one)),
+        row,
+      ),
+    };
   });
 }

@@ -61,7 +61,7 @@ const WORK: RowWork[] = [
   },
 ];
 
-/** Ops that move data and compute little, on more data than the caches hold, and so memory-bound. */
+/** Memory-bound ops: they compute little, and their data exceeds the caches. */
 export const rowsSuite: BenchSuite = async function* ({ device, quick }) {
   const [rows, width] = quick ? [8, 64] : device.kind === "cuda" ? [65_536, 2048] : [8192, 2048];
   for (const { name, matrices, dtype, tensors: names, inputs: own, build } of WORK) {
@@ -70,7 +70,7 @@ export const rowsSuite: BenchSuite = async function* ({ device, quick }) {
     tensors.set("weight", await filled(device, dtype, [width]));
     const program = compile((): Results => {
       const values = build((each) => tensor(each, dtype, each === "weight" ? [width] : [rows, width]));
-      // Only one row is read, so that copying the rest is not timed.
+      // Read back only one row of each result, so that copying the results is not timed.
       const row = input("row", "i32", [1]);
       return Object.fromEntries(values.map((value, i) => [`row${i}`, gatherRows(value, row)]));
     });

@@ -9,7 +9,7 @@ export const command = defineCommand({
     "Measures the available CUDA kernels for the matrix products of a model's layers, and saves the fastest for later runs.",
   options: {
     rows: {
-      kind: "ids",
+      kind: "integers",
       value: "16,64,…",
       about: "row counts to tune for; each also covers all counts up to the next power of two",
     },
@@ -37,9 +37,10 @@ export const command = defineCommand({
         path: options.out,
         signal,
         onResult({ product, variants, chosen }) {
-          const own = variants[0]!;
+          const standard = variants[0]!;
           const best = variants.find(({ name }) => name === chosen)!;
-          const gain = best === own ? "unchanged" : `${((own.seconds / best.seconds - 1) * 100).toFixed(0)} % faster`;
+          const gain =
+            best === standard ? "unchanged" : `${((standard.seconds / best.seconds - 1) * 100).toFixed(0)} % faster`;
           const text = `${product}: ${chosen}, ${gain} (${variants.map((v) => `${v.name} ${(v.seconds * 1e6).toPrecision(4)} µs`).join(", ")})`;
           if (out.json) out.log(text);
           else out.line(text);

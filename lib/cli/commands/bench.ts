@@ -7,7 +7,7 @@ import { needWritable, writeText } from "../terminal/output-file.ts";
 export const command = defineCommand({
   about:
     "Benchmarks this build and compares it with the machine's peak rates. With --baseline, fails if a case is slower than before.",
-  positionals: { usage: `[SUITE ...] (${benchSuites.join(", ")})`, least: 0, most: benchSuites.length },
+  positionals: { usage: `[${benchSuites.join("|")} ...]`, least: 0, most: benchSuites.length },
   options: {
     baseline: {
       kind: "string",
@@ -50,10 +50,11 @@ export const command = defineCommand({
         baseline,
         maxRegression,
         signal,
-        onResult({ name, value, unit, interval: [low, high], roofline, ceiling }) {
+        onResult({ name, value, unit, interval: [low, high], roofline, ceiling, dataSheet }) {
           const reached =
             ceiling && ` of ${(ceiling.value / 1e9).toPrecision(4)} G${ceiling.name === "read" ? "B" : "FLOP"}/s`;
-          const share = roofline === null ? "" : `, ${Math.round(roofline * 100)} %${reached}`;
+          const sheet = dataSheet === undefined ? "" : `, ${Math.round(dataSheet * 100)} % of the data sheet`;
+          const share = roofline === null ? "" : `, ${Math.round(roofline * 100)} %${reached}${sheet}`;
           const text = `${name}: ${value.toPrecision(4)} ${unit} (${low.toPrecision(3)} to ${high.toPrecision(3)}${share})`;
           if (out.json) out.log(text);
           else out.line(text);
@@ -66,7 +67,7 @@ export const command = defineCommand({
       if (baseline !== undefined && !results.some((r) => r.baseline))
         throw new HeddleError(
           "INVALID_ARGUMENT",
-          `--baseline: expected a file with at least one case of this run, got ${baseline} without any`,
+          `--baseline: expected a file with at least one case of this run, got ${baseline} without such a case`,
         );
       for (const name of unmatched?.missing ?? []) out.log(`only in the baseline: ${name}`);
       for (const { name, unit, value, baseline } of results.filter((r) => regressions.includes(r.name)))
@@ -75,8 +76,8 @@ export const command = defineCommand({
         );
       const isIncomplete = options["fail-on-missing"] === true && (unmatched?.missing.length ?? 0) > 0;
       if (regressions.length > 0 || isIncomplete) process.exitCode = 1;
-      if (regressions.length === 0 && baseline !== undefined && !out.json)
-        out.line(`no case is slower by more than ${maxRegression * 100} % beyond noise`);
+      else if (baseline !== undefined && !out.json)
+        out.line(`no case is slower by more than ${Number((maxRegression * 100).toFixed(2))} % beyond noise`);
     };
     await interruptible("bench", work, () => "no partial report is written");
   },

@@ -1,17 +1,19 @@
-import { createInterface, type Interface } from "node:readline";
+import { basename } from "node:path";
 import { HeddleError } from "../../core/errors.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
 import { parseJson } from "../../io/json.ts";
 import type { Chat, ChatOptions, GenerateOptions, LanguageModel } from "../../language-model/index.ts";
+import { converse } from "../chat/converse.ts";
+import { loadConversation } from "../chat/saved-conversation.ts";
 import { defineCommand } from "../command.ts";
-import { completionJson } from "../completion.ts";
 import { loadOptions, needTokenizer, openModel } from "../options/model-options.ts";
 import { generateOptions, samplingOptions } from "../options/sampling-options.ts";
-import { LineInterrupt } from "../terminal/line-interrupt.ts";
-import type { Output } from "../terminal/output.ts";
+import { painter } from "../terminal/color.ts";
+import { type Output, oneLine } from "../terminal/output.ts";
 
 export const command = defineCommand({
-  about: "Chats with a model. Press Ctrl-C to stop an answer, Ctrl-D to exit. A base model continues your text.",
+  about:
+    "Chats with a model. /help lists the commands, such as /system, /save and /load. Ctrl-C stops an answer, Ctrl-D leaves. A base model continues your text.",
   options: {
     system: { kind: "string", value: "TEXT", about: "system prompt" },
     tools: {
@@ -30,27 +32,35 @@ export const command = defineCommand({
       value: "FILE",
       about: "continue the conversation in FILE, if it exists, and save to it after every answer",
     },
+    resume: {
+      kind: "string",
+      value: "FILE",
+      about: "continue the conversation that /save wrote to FILE",
+    },
     ...samplingOptions,
     ...loadOptions,
   },
   async run({ options, out }) {
-    const generation = { contextOverflow: "truncateLeft" as const, ...given(generateOptions(options)) };
-    const { beginning, names } = await begun(options);
+    const generation = { contextOverflow: "truncateLeft" as const, ...withoutUndefined(generateOptions(options)) };
+    const { beginning, names } = await newChatOptions(options);
+    const { session } = options;
+    if (session !== undefined && options.resume !== undefined)
+      throw new HeddleError("INVALID_ARGUMENT", "--resume: cannot be used together with --session");
     const model = await openModel(options);
     try {
       needTokenizer(model);
-      const chat = await openChat(model, options.session, beginning, names);
-      if (process.stdin.isTTY) greet(out, model.tokenizer?.config.chatTemplates.default !== undefined);
-      await converse(chat, generation, out, options.session);
-      chat.dispose();
+      const chat = await openChat(model, options, beginning, names);
+      if (process.stdin.isTTY) greet(out, model);
+      const save = session === undefined ? undefined : (chat: Chat) => chat.save(session);
+      (await converse(chat, { options: generation, out, save })).dispose();
     } finally {
       await model.dispose();
     }
   },
 });
 
-/** Returns the initial state and the options of a new conversation. */
-async function begun(options: {
+/** Returns the options of a new conversation, and the names of the flags that set them. */
+async function newChatOptions(options: {
   system?: string;
   tools?: string;
   "template-variables"?: string;
@@ -65,79 +75,36 @@ async function begun(options: {
   return { beginning, names };
 }
 
-/** Opens the conversation of the session file, or a new one. */
+/** Opens the conversation of a session file or of a saved file, or a new one. */
 async function openChat(
   model: LanguageModel,
-  session: string | undefined,
+  { session, resume }: { session?: string; resume?: string },
   beginning: ChatOptions,
   names: readonly string[],
 ): Promise<Chat> {
-  if (session === undefined || !(await exists(session))) return model.chat(beginning);
+  const isNew = resume === undefined && (session === undefined || !(await exists(session)));
+  if (isNew) return model.chat(beginning);
   const [name] = names;
   if (name !== undefined)
     throw new HeddleError("INVALID_ARGUMENT", `--${name}: cannot be set for an existing conversation`);
-  return model.loadChat(session);
+  return resume === undefined ? model.loadChat(session!) : loadConversation(resume, model);
 }
 
-function given(options: GenerateOptions): GenerateOptions {
+function withoutUndefined(options: GenerateOptions): GenerateOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
-function greet(out: Output, hasTemplate: boolean): void {
-  out.log(
-    hasTemplate
-      ? "Press Ctrl-C to stop an answer, Ctrl-D to exit."
-      : "This is a base model: it continues your text. Press Ctrl-C to stop it, Ctrl-D to exit.",
-  );
+/** Prints the model's name and the most important commands and keys. */
+function greet(out: Output, model: LanguageModel): void {
+  const paint = painter(process.stderr);
+  const isBase = model.tokenizer?.config.chatTemplates.default === undefined;
+  const kind = isBase
+    ? "a base model, which continues your text"
+    : `context ${model.contextLength.toLocaleString("en")}`;
+  out.log(`${paint("bold", oneLine(nameOf(model)))} ${paint("dim", `(${kind})`)}`);
+  out.log(paint("dim", "/help lists commands. Ctrl-C stops an answer, Ctrl-D leaves.\n"));
 }
 
-/** Reads lines and answers each, until the input ends or Ctrl-C is pressed on an empty line. */
-async function converse(chat: Chat, options: GenerateOptions, out: Output, session?: string): Promise<void> {
-  const terminal = process.stdin.isTTY === true;
-  const lines = createInterface({ input: process.stdin, output: terminal ? process.stderr : undefined, prompt: "> " });
-  let answering: AbortController | undefined;
-  const typed = new LineInterrupt(lines, (text) => out.log(text));
-  const interrupt = () => {
-    if (answering) answering.abort();
-    else lines.close();
-  };
-  // On a terminal, readline reports Ctrl-C. With other input, the process receives SIGINT.
-  lines.on("SIGINT", () => (answering ? answering.abort() : typed.press()));
-  process.on("SIGINT", interrupt);
-  try {
-    for await (const line of prompted(lines, terminal)) {
-      if (line.trim() === "") continue;
-      answering = new AbortController();
-      try {
-        await answer(chat, line, { ...options, signal: answering.signal }, out);
-        if (session !== undefined) await chat.save(session);
-      } catch (error) {
-        if (!(error instanceof HeddleError && error.code === "ABORTED")) throw error;
-        out.endLine();
-        if (out.json) out.object({ finishReason: "aborted" });
-      } finally {
-        answering = undefined;
-      }
-    }
-  } finally {
-    process.off("SIGINT", interrupt);
-    lines.close();
-  }
-}
-
-async function* prompted(lines: Interface, terminal: boolean): AsyncGenerator<string, void, undefined> {
-  if (terminal) lines.prompt();
-  for await (const line of lines) {
-    yield line;
-    if (terminal) lines.prompt();
-  }
-}
-
-async function answer(chat: Chat, text: string, options: GenerateOptions, out: Output): Promise<void> {
-  if (out.json) {
-    out.object(completionJson(await chat.send(text, options)));
-    return;
-  }
-  for await (const piece of chat.send(text, options)) out.write(piece.text);
-  out.endLine();
+function nameOf({ name, path, card }: LanguageModel): string {
+  return name ?? card?.name ?? (path === undefined ? "default" : basename(path));
 }

@@ -37,12 +37,18 @@ export const command = defineCommand({
 function show(out: Output, answer: Classification, alone: boolean): void {
   if (out.json) return void out.object(answer);
   if (answer.value !== undefined) return void out.line(String(answer.value));
-  const chosen = answer.labels?.join(", ") ?? answer.label;
-  if (!alone) return void out.line(`${chosen}\t${answer.probabilities[answer.label]!.toFixed(4)}`);
+  if (!alone) return void out.line(rowOf(answer));
   const sorted = Object.entries(answer.probabilities).sort(([, a], [, b]) => b - a);
   const width = Math.max(...sorted.map(([label]) => label.length));
   for (const [label, p] of sorted.slice(0, 20))
     out.line(`${label.padEnd(width)}  ${p.toFixed(4)}  ${"█".repeat(Math.round(p * 40))}`);
+}
+
+/** Returns the labels that apply and their probabilities. If none applies, the probability is that of the likeliest label. */
+function rowOf({ label, labels = [label], probabilities }: Classification): string {
+  const shown = labels.length > 0 ? labels : [label];
+  const names = labels.length > 0 ? labels.join(", ") : `none (${label})`;
+  return `${names}\t${shown.map((name) => probabilities[name]!.toFixed(4)).join(", ")}`;
 }
 
 function showWords(out: Output, words: readonly TokenClassification[]): void {

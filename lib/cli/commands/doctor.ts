@@ -36,11 +36,11 @@ async function examine() {
     addon,
   };
   if (addon.problem !== undefined) {
-    // Without a file, the problem itself says what to do.
+    // If no addon was found, the text of the problem contains the advice.
     const advice = addon.path === undefined ? undefined : loadAdvice(addon.problem, addon.needs ?? {}, libc);
     return { ...machine, problem: addon.problem, advice };
   }
-  // Import it only after the trial: an addon that crashes would end this process too.
+  // Load the addon in this process only after the trial, because an addon that crashes would end this process too.
   const { deviceInfo } = await import("../../graph/index.ts");
   const { cpu, cuda, version } = deviceInfo();
   return { ...machine, version, instructionSet: cpu.isa, threads: cpu.threads, cuda, problem: undefined };

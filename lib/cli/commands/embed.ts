@@ -11,7 +11,7 @@ function poolingOf(given: string): PoolingMode | PoolingMode[] {
   const modes = given.split(",").map((name) => {
     const mode = POOLING_MODES.find((one) => one === name);
     if (mode) return mode;
-    const expected = name === "cls" ? "first (the name of cls pooling)" : POOLING_MODES.join(", ");
+    const expected = name === "cls" ? "first, which is the name of cls pooling" : POOLING_MODES.join(", ");
     throw new HeddleError("INVALID_ARGUMENT", `pooling: expected ${expected}, got ${describe(name)}`);
   });
   return modes.length === 1 ? modes[0]! : modes;

@@ -6,9 +6,24 @@ import type { LanguageModel } from "../../language-model/index.ts";
 import type { Calibration } from "../../metrics/calibration.ts";
 import { defineCommand } from "../command.ts";
 import { loadOptions, openModel } from "../options/model-options.ts";
-import { canRewriteLines, overwrite } from "../terminal/live-line.ts";
 import type { Output } from "../terminal/output.ts";
 import { needWritable, writeText } from "../terminal/output-file.ts";
+import { WorkProgress } from "../terminal/work-progress.ts";
+
+/** The tasks that accept an option, for options that only some tasks accept. */
+const TASKS: Readonly<Record<string, readonly string[]>> = {
+  "document-separator": ["perplexity"],
+  stride: ["perplexity"],
+  normalization: ["choice"],
+  match: ["qa"],
+  "max-tokens": ["qa"],
+  confidence: ["qa"],
+  decline: ["choice", "qa"],
+  template: ["choice", "qa"],
+  system: ["choice", "qa"],
+  "no-chat": ["choice", "qa"],
+  answers: ["choice", "qa"],
+};
 
 export const command = defineCommand({
   about: "Evaluates a model: perplexity, multiple choice, or question answering with calibration and abstention.",
@@ -48,12 +63,19 @@ export const command = defineCommand({
     decline: {
       kind: "string",
       value: "REGEX",
-      about: "pattern of answers that decline; may be repeated",
+      about: "choice, qa: regular expression that matches an answer that declines; may be repeated",
       repeated: true,
     },
-    template: { kind: "string", value: "T", about: "text template of a question, with the placeholder {question}" },
-    system: { kind: "string", value: "TEXT", about: "system prompt for questions asked as a chat" },
-    "no-chat": { kind: "flag", about: "ask questions as plain text even if the model has a chat template" },
+    template: {
+      kind: "string",
+      value: "T",
+      about: "choice, qa: text template of a question, with the placeholder {question}",
+    },
+    system: { kind: "string", value: "TEXT", about: "choice, qa: system prompt for questions asked as a chat" },
+    "no-chat": {
+      kind: "flag",
+      about: "choice, qa: ask questions as plain text even if the model has a chat template",
+    },
     answers: { kind: "string", value: "OUT", about: "choice, qa: write the result of each row to a .jsonl file" },
     ...loadOptions,
   },
@@ -61,27 +83,32 @@ export const command = defineCommand({
     const { task = "perplexity", file, stride } = options;
     if (task !== "perplexity" && task !== "choice" && task !== "qa")
       throw invalidArgument("--task", "perplexity, choice or qa", task);
+    for (const [name, tasks] of Object.entries(TASKS))
+      if (options[name as keyof typeof options] !== undefined && !tasks.includes(task))
+        throw new HeddleError("INVALID_ARGUMENT", `--${name}: expected --task ${tasks.join(" or ")}, got ${task}`);
     if (file === undefined) throw new HeddleError("INVALID_ARGUMENT", "--file: expected a file, got none");
+    const bar = new WorkProgress();
     const asked = {
       template: options.template,
       system: options.system,
       declines: options.decline?.map(pattern),
       ...(options["no-chat"] && { chat: false }),
-      onProgress: progress("questions"),
+      onProgress: ({ done, total }: { done: number; total: number }) =>
+        bar.update(`${done.toLocaleString("en")} of ${total.toLocaleString("en")} questions`, done, total),
     };
     if (options.answers !== undefined) await needWritable(options.answers);
     const model = await openModel(options);
     try {
       if (task === "perplexity") {
-        const onProgress = progress("tokens");
         const result = await perplexity(
           model,
           documentsOf(file, { documentSeparator: options["document-separator"] }),
           {
             stride,
-            onProgress: onProgress && (({ tokens }) => onProgress({ done: tokens })),
+            onProgress: ({ tokens }) => bar.update(`${tokens.toLocaleString("en")} tokens`),
           },
         );
+        bar.end();
         if (out.json) out.object(result);
         else
           out.line(
@@ -90,6 +117,7 @@ export const command = defineCommand({
         return;
       }
       const result = await measure(task, model, file, options, asked);
+      bar.end();
       if (options.answers !== undefined)
         await writeText(options.answers, result.answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
       const { answers: _, ...figures } = result;
@@ -154,13 +182,4 @@ function reliability(out: Output, { bins }: Calibration): void {
       `${from.toFixed(2)} to ${to.toFixed(2)}  ${String(count).padStart(7)}  ${bar} ${(100 * accuracy!).toFixed(0)} %`,
     );
   }
-}
-
-/** Returns a function that shows progress in a live line on stderr, or undefined without a terminal. */
-function progress(noun: string): ((state: { done: number; total?: number }) => void) | undefined {
-  if (!canRewriteLines()) return undefined;
-  return ({ done, total }) => {
-    const of = total === undefined ? "" : ` of ${total.toLocaleString("en")}`;
-    process.stderr.write(`${overwrite(`${done.toLocaleString("en")}${of} ${noun}`)}\r`);
-  };
 }

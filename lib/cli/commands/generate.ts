@@ -38,10 +38,10 @@ export const command = defineCommand({
       value: "F",
       about: ".jsonl or .parquet file of rows with a prompt (text or token ids), run in batches; one result per row",
     },
-    "token-ids": { kind: "ids", value: "1,2,3", about: "prompt as token ids; needs no tokenizer" },
+    "token-ids": { kind: "integers", value: "1,2,3", about: "prompt as token ids; needs no tokenizer" },
     "assistant-model": {
       kind: "string",
-      value: "PATH",
+      value: "M",
       about: "smaller draft model for speculative decoding; same output, faster",
     },
     "num-assistant-tokens": {

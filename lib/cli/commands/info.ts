@@ -21,7 +21,7 @@ export const command = defineCommand({
   options: {},
   async run({ options, out }) {
     const machine = machineInfo();
-    const path = options.model === undefined ? undefined : modelPath(options.model);
+    const path = options.model === undefined ? undefined : await modelPath(options.model);
     if (path === undefined) {
       if (out.json) out.object(machine);
       else out.line(machineScreen(machine));
@@ -47,7 +47,7 @@ function machineInfo() {
     ],
     cudaDevices: cuda.devices.length,
     ...(cuda.problem && { cudaProblem: cuda.problem }),
-    // Without kernels no driver is needed.
+    // A build without CUDA kernels needs no driver.
     driver: cuda.built
       ? { found: nvidiaDriver() ?? null, needed: neededDriver(cuda.toolkit) ?? null, toolkit: cuda.toolkit }
       : null,
@@ -62,7 +62,7 @@ function machineInfo() {
   };
 }
 
-/** Describes an adapter's folder, and its base if it can be found. */
+/** Describes an adapter's folder. Returns the name of the base model without opening it. */
 async function adapterInfo(path: string) {
   const { alpha, baseModel, r, targetModules, taskType, useRslora } = await readAdapterConfig(path);
   const weights = await openWeights(join(path, ADAPTER_WEIGHTS_FILE));

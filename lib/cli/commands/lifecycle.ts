@@ -19,7 +19,6 @@ export const command = defineCommand({
     },
     seed: { kind: "integer", value: "N", about: "random seed of data and training (default: 1)" },
     quick: { kind: "flag", about: "tiny model and few steps, for a smoke test; learns nothing" },
-    resume: { kind: "flag", about: "continue the run in DIR (the default)" },
   },
   without: { model: "no model (the command trains its own)" },
   async run({ options, out }) {
@@ -44,8 +43,8 @@ export const command = defineCommand({
       if (out.json) out.object(result);
       else for (const text of table(result)) out.line(text);
     };
-    const goesOn = "finished work is kept; run the command again to continue";
-    await interruptible("lifecycle", work, () => goesOn);
+    const advice = "finished work is kept; run the command again to continue";
+    await interruptible("lifecycle", work, () => advice);
   },
 });
 

@@ -7,7 +7,7 @@ export const command = defineCommand({
   about: "Prints the model's next-token logits at each position.",
   positionals: { usage: "TEXT (- reads stdin)", least: 0, most: 1 },
   options: {
-    "token-ids": { kind: "ids", value: "1,2,3", about: "text as token ids; needs no tokenizer" },
+    "token-ids": { kind: "integers", value: "1,2,3", about: "text as token ids; needs no tokenizer" },
     last: { kind: "flag", about: "print only the last position" },
     ...loadOptions,
   },

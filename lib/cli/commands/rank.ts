@@ -3,6 +3,7 @@ import { HeddleError } from "../../core/errors.ts";
 import { openRanking } from "../../rank/index.ts";
 import { defineCommand } from "../command.ts";
 import { loadOptions, openModel } from "../options/model-options.ts";
+import { StopSignals } from "../terminal/stop-signals.ts";
 
 export const command = defineCommand({
   about: "Opens a local web page for ranking a model's answers by preference.",
@@ -56,10 +57,7 @@ export const command = defineCommand({
       else
         out.line(`Serving the page at ${ranking.url} (votes are saved to ${votes} immediately; press Ctrl-C to stop)`);
       if (!options["no-open"]) openBrowser(ranking.url);
-      await new Promise<void>((resolve) => {
-        process.once("SIGINT", resolve);
-        process.once("SIGTERM", resolve);
-      });
+      await new StopSignals().first();
       const last = figures(ranking.state);
       await ranking.close();
       if (out.json) out.object({ done: true, ...last });

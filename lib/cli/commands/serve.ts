@@ -1,9 +1,13 @@
 import type { RequestRecord } from "../../serve/index.ts";
 import { defineCommand } from "../command.ts";
-import { loadOptions, openModel } from "../options/model-options.ts";
+import { BYTES, bytesOf } from "../options/bytes.ts";
+import { loadOptions } from "../options/model-options.ts";
+import { servedModels } from "../options/served-models.ts";
+import { oneLine } from "../terminal/output.ts";
+import { StopSignals } from "../terminal/stop-signals.ts";
 
 export const command = defineCommand({
-  about: "Serves a model over an OpenAI-compatible HTTP API: chat completions, completions and embeddings.",
+  about: "Serves models over HTTP with the APIs of OpenAI, Anthropic and Ollama, and a page to try them.",
   options: {
     host: { kind: "string", value: "H", about: "address to listen on (default: 127.0.0.1, this machine only)" },
     port: { kind: "integer", value: "N", about: "port to listen on; 0 picks a free one (default: 8080)" },
@@ -32,6 +36,13 @@ export const command = defineCommand({
       named: "allowedOrigins",
     },
     "model-name": { kind: "string", value: "NAME", about: "model name in the API (default: the model's own name)" },
+    alias: {
+      kind: "string",
+      value: "NAME",
+      about: "further model name in the API, such as gpt-4o; may be repeated",
+      repeated: true,
+      named: "aliases",
+    },
     "max-concurrent": {
       kind: "integer",
       value: "N",
@@ -44,61 +55,79 @@ export const command = defineCommand({
       value: "N",
       about: "maximum number of tokens per answer (default: the space left in the context)",
     },
+    "close-timeout": {
+      kind: "number",
+      value: "SECONDS",
+      about: "maximum time to finish running answers after SIGTERM or SIGINT (default: 10)",
+    },
     deterministic: {
       kind: "flag",
       about: "bitwise identical answers regardless of other requests; prompts take longer",
     },
+    "metrics-without-key": { kind: "flag", about: "answer /metrics without an API key" },
     log: { kind: "flag", about: "log each request to stderr" },
     ...loadOptions,
+    model: {
+      kind: "string",
+      value: "M|NAME=M",
+      about:
+        "Hugging Face folder, .gguf file, checkpoint folder, name such as OWNER/NAME, or default; may be repeated, then each is loaded on first use",
+      repeated: true,
+    },
+    adapter: {
+      kind: "string",
+      value: "DIR|NAME=DIR",
+      about:
+        "LoRA adapter; may be repeated. With a name, requests name it as a model (with several models: MODEL/NAME=DIR). Without, it always applies",
+      repeated: true,
+    },
+    "max-model-memory": {
+      kind: "string",
+      value: "BYTES",
+      about: "maximum size of all loaded weights, such as 16GB; idle models are unloaded to make room (default: none)",
+      pattern: BYTES,
+    },
   },
   async run({ options, out }) {
     const apiKeys = options["api-key"] ?? process.env.HEDDLE_API_KEY?.split(",").filter(Boolean);
-    const [{ serve }, model] = await Promise.all([import("../../serve/index.ts"), openModel(options)]);
+    const memory = options["max-model-memory"];
+    const seconds = options["close-timeout"];
+    const signals = new StopSignals();
+    const [{ serve }, { models, loaded }] = await Promise.all([import("../../serve/index.ts"), servedModels(options)]);
     try {
-      const server = await serve(model, {
+      const server = await serve(models, {
         host: options.host,
         port: options.port,
         apiKeys,
         allowWithoutKey: options["allow-without-key"],
         allowedHosts: options["allowed-host"],
         allowedOrigins: options["allowed-origin"],
-        modelName: options["model-name"],
+        maxModelMemory: memory === undefined ? undefined : bytesOf(memory),
         maxConcurrent: options["max-concurrent"],
         maxQueue: options["max-queue"],
         maxChoices: options["max-choices"],
         maxTokens: options["max-tokens"],
+        closeTimeout: seconds === undefined ? undefined : Math.round(seconds * 1000),
         deterministic: options.deterministic,
+        metricsWithoutKey: options["metrics-without-key"],
         ...(options.log && { onRequest: (record: RequestRecord) => out.log(lineOf(record)) }),
       });
-      const ended = firstSignal();
-      if (out.json) out.object({ url: server.url, model: server.modelName });
-      out.log(`Serving ${server.modelName} at ${server.url}/v1 (press Ctrl-C to stop)`);
-      await ended;
+      const stopped = signals.first();
+      if (out.json) out.object({ url: server.url, model: server.modelName, models: server.modelNames });
+      out.log(`Serving ${server.modelNames.join(", ")} at ${server.url}/v1 (press Ctrl-C to stop)`);
+      await stopped;
       await server.close();
     } finally {
-      await model.dispose();
+      await loaded?.dispose();
     }
   },
 });
 
-/** Resolves on the first signal, so that running answers can finish. A second signal ends the process at once. */
-function firstSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    let count = 0;
-    for (const [signal, code] of [
-      ["SIGINT", 130],
-      ["SIGTERM", 143],
-    ] as const)
-      process.on(signal, () => {
-        if (++count > 1) process.exit(code);
-        resolve();
-      });
-  });
-}
-
 /** Formats a request as a line. The path is untrusted, so control characters are replaced. */
-function lineOf({ method, path, status, ms, promptTokens, completionTokens }: RequestRecord): string {
+function lineOf(record: RequestRecord): string {
+  const { requestId, method, path, status, ms, promptTokens, completionTokens, error } = record;
   const shown = path.slice(0, 200).replace(/[^\x21-\x7e]/g, "?");
   const tokens = promptTokens === undefined ? "" : `, ${promptTokens} + ${completionTokens} tokens`;
-  return `${new Date().toISOString()} ${method} ${shown} ${status}, ${Math.round(ms)} ms${tokens}`;
+  const why = status >= 500 && error instanceof Error ? `: ${oneLine(error.message)}` : "";
+  return `${new Date().toISOString()} ${requestId} ${method} ${shown} ${status}, ${Math.round(ms)} ms${tokens}${why}`;
 }

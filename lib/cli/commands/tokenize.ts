@@ -52,8 +52,8 @@ export const command = defineCommand({
     },
     "document-separator": {
       kind: "string",
-      value: "S",
-      about: "with --to-shards: separator of documents in a text file: blank-line, line, file or a marker",
+      value: "file|blank-line|line|TEXT",
+      about: "with --to-shards: separator of documents in a text file",
     },
     shuffle: { kind: "integer", value: "SEED", about: "with --to-shards: shuffle the documents with this seed" },
     resume: { kind: "flag", about: "with --to-shards: continue after the shards that the same command has finished" },

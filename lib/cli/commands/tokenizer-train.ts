@@ -3,7 +3,6 @@ import { HeddleError } from "../../core/errors.ts";
 import { linesOf } from "../../data/lines.ts";
 import { VOCABULARY_FILES } from "../../formats/tokenizer-files.ts";
 import { exists } from "../../io/atomic-files.ts";
-import { parseJsonRow } from "../../io/json.ts";
 import {
   type Compression,
   compressionReport,
@@ -12,6 +11,7 @@ import {
   type TrainOptions,
 } from "../../tokenizer/index.ts";
 import { defineCommand } from "../command.ts";
+import { readJsonLines } from "../options/lines.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
 
@@ -31,13 +31,13 @@ export const command = defineCommand({
     "overwrite-output-dir": { kind: "flag", about: "replace an existing tokenizer in the folder" },
     algorithm: {
       kind: "string",
-      value: "A",
-      about: "byteLevelBpe (default), sentencePieceBpe, unigram, wordPiece",
+      value: "byteLevelBpe|sentencePieceBpe|unigram|wordPiece",
+      about: "kind of tokenizer (default: byteLevelBpe)",
     },
     pattern: {
       kind: "string",
-      value: "P",
-      about: "byteLevelBpe: pre-tokenization pattern: gpt2 (default), llama3, qwen2",
+      value: "gpt2|llama3|qwen2",
+      about: "byteLevelBpe: pre-tokenization pattern (default: gpt2)",
     },
     "special-token": {
       kind: "string",
@@ -50,7 +50,7 @@ export const command = defineCommand({
       kind: "string",
       value: "T",
       about:
-        "special token at the start of every text; if not set, byteLevelBpe's first special token only separates documents",
+        "special token at the start of every text (default: none; byteLevelBpe's first special token then separates documents)",
     },
     "eos-token": { kind: "string", value: "T", about: "special token at the end of a text" },
     "unk-token": { kind: "string", value: "T", about: "special token for unknown input" },
@@ -61,7 +61,11 @@ export const command = defineCommand({
       about: "fraction of characters that get their own tokens (default: 0.9995; wordPiece: 1)",
     },
     "no-byte-fallback": { kind: "flag", about: "sentencePieceBpe, unigram: disable byte fallback" },
-    normalization: { kind: "string", value: "N", about: "sentencePieceBpe, unigram: none (default), nfkc" },
+    normalization: {
+      kind: "string",
+      value: "none|nfkc",
+      about: "sentencePieceBpe, unigram: normalization (default: none)",
+    },
     cased: { kind: "flag", about: "wordPiece: keep case and accents" },
     "max-piece-length": {
       kind: "integer",
@@ -167,23 +171,11 @@ async function* textsOf(files: readonly string[]): AsyncGenerator<string, void, 
 }
 
 async function* rowTexts(file: string): AsyncGenerator<string, void, undefined> {
-  let number = 0;
-  for await (const line of linesOf(file, { strict: true })) {
-    number++;
-    if (line.trim() === "") continue;
-    let row: unknown;
-    try {
-      row = parseJsonRow(line, `${file}:${number}`);
-    } catch (error) {
-      if (error instanceof HeddleError) throw error;
-      throw new HeddleError("INVALID_FILE", `${file}:${number}: expected JSON, got text that is not JSON`);
-    }
-    const text = typeof row === "string" ? row : (row as { text?: unknown } | null)?.text;
+  for await (const { value, where } of readJsonLines(file)) {
+    if (value === undefined) continue;
+    const text = typeof value === "string" ? value : (value as { text?: unknown } | null)?.text;
     if (typeof text !== "string")
-      throw new HeddleError(
-        "INVALID_FILE",
-        `${file}:${number}: expected a string or an object with a text, got neither`,
-      );
+      throw new HeddleError("INVALID_FILE", `${where}: expected a string, or an object with a string field text`);
     yield text;
   }
 }

@@ -1,94 +1,15 @@
-import type { z } from "zod";
 import { HeddleError } from "../../core/errors.ts";
 import type { EvalEvent, StepEvent, TrainResult } from "../../train/loop/trainer.ts";
 import { fileShape } from "../../train/options/config-file.ts";
 import { meantOption, namesIn, sameOption } from "../../train/options/option-names.ts";
 import { type Command, type CommandGroup, defineCommand } from "../command.ts";
-import { type StageFunction, type StageName, trainStage } from "../options/train-stage.ts";
+import { lossUnit, type StageName, type StageRow, stages } from "../options/stage-table.ts";
+import { trainStage } from "../options/train-stage.ts";
+import { completionsTable } from "../terminal/completions-table.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { canRewriteLines } from "../terminal/live-line.ts";
-import { evaluated, lossUnit, named, TrainProgress } from "../terminal/train-progress.ts";
+import { evaluated, type LossUnit, named, TrainProgress } from "../terminal/train-progress.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
-
-/** A stage's description, and its function. */
-interface StageRow {
-  about: string;
-  load(): Promise<{ run: StageFunction; schema: z.ZodObject }>;
-}
-
-/** Every stage that a configuration file can run. */
-const stages: Readonly<Record<StageName, StageRow>> = {
-  pretrain: {
-    about: "next-token prediction on raw text",
-    load: async () => {
-      const { pretrain: run, pretrainSchema: schema } = await import("../../train/stages/pretrain.ts");
-      return { run, schema };
-    },
-  },
-  sft: {
-    about: "supervised fine-tuning on conversations, prompts with completions, or texts",
-    load: async () => {
-      const { sft: run, sftSchema: schema } = await import("../../train/stages/sft.ts");
-      return { run, schema };
-    },
-  },
-  classify: {
-    about: "a classification head on labelled texts or words",
-    load: async () => {
-      const { trainClassifier: run, classifySchema: schema } = await import("../../train/stages/classify.ts");
-      return { run, schema };
-    },
-  },
-  embed: {
-    about: "text embeddings from pairs of related texts",
-    load: async () => {
-      const { trainEmbedding: run, embedSchema: schema } = await import("../../train/stages/embed.ts");
-      return { run, schema };
-    },
-  },
-  reward: {
-    about: "a reward model on pairs of a better and a worse answer",
-    load: async () => {
-      const { trainReward: run, rewardSchema: schema } = await import("../../train/stages/reward.ts");
-      return { run, schema };
-    },
-  },
-  dpo: {
-    about: "direct preference optimisation on pairs of a better and a worse answer",
-    load: async () => {
-      const { dpo: run, dpoSchema: schema } = await import("../../train/stages/dpo.ts");
-      return { run, schema };
-    },
-  },
-  kto: {
-    about: "Kahneman–Tversky optimisation on answers labelled good or bad",
-    load: async () => {
-      const { kto: run, ktoSchema: schema } = await import("../../train/stages/kto.ts");
-      return { run, schema };
-    },
-  },
-  orpo: {
-    about: "odds-ratio preference optimisation on pairs, without a reference model",
-    load: async () => {
-      const { orpo: run, orpoSchema: schema } = await import("../../train/stages/orpo.ts");
-      return { run, schema };
-    },
-  },
-  ppo: {
-    about: "proximal policy optimisation of the model's own answers, with a value head",
-    load: async () => {
-      const { ppo: run, ppoSchema: schema } = await import("../../train/stages/ppo.ts");
-      return { run, schema };
-    },
-  },
-  grpo: {
-    about: "group-relative policy optimisation of the model's own answers",
-    load: async () => {
-      const { grpo: run, grpoSchema: schema } = await import("../../train/stages/grpo.ts");
-      return { run, schema };
-    },
-  },
-};
 
 const options = {
   config: {
@@ -146,7 +67,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
           const result = await trainStage(stage, {
             config,
             resume: options.resume,
-            instead: {
+            overrides: {
               allowChangedOptions: options["allow-changed-options"],
               overwriteOutputDir: options["overwrite-output-dir"],
               evalSteps: options["eval-steps"],
@@ -161,8 +82,9 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
               drawing.update(`of ${(total / 1e6).toFixed(1)} million weights initialized`, done, total);
               if (done === total) drawing.end();
             },
-            onEvent(event, { lossType }) {
+            onEvent({ completions, ...event }, { lossType }) {
               const unit = lossUnit(name, lossType);
+              if (completions) progress.print(completionsTable(event.step, completions, process.stderr.columns));
               progress.update(event, unit);
               if (out.json) out.object(event);
               else if (!canRewriteLines())
@@ -171,6 +93,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
             onWarning: (message) => out.log(message),
           });
           progress.end();
+          if (!result) return; // the first rank reports
           if (out.json) {
             const { loss: _, ...rest } = result;
             out.object({ done: true, ...rest });
@@ -194,7 +117,7 @@ async function describeResult(result: TrainResult): Promise<string> {
   return `${steps} steps, ${tokensSeen.toLocaleString("en")} tokens seen, final loss ${loss.toFixed(4)}.${skipped}${best}${where}`;
 }
 
-function describeEvaluation(event: EvalEvent, unit: ReturnType<typeof lossUnit>): string {
+function describeEvaluation(event: EvalEvent, unit: LossUnit): string {
   return `step ${event.step}: ${evaluated(event, unit)}`;
 }
 

@@ -4,14 +4,15 @@ import { readFileSync } from "node:fs";
 export interface BinaryNeeds {
   /** The C library that it was built for. Undefined if the file is not a Linux binary. */
   libc?: "glibc" | "musl";
-  /** The newest versions of glibc and of libstdc++ (GLIBCXX) that its symbols name. */
+  /** The newest version of glibc that the binary's symbols need. */
   glibc?: string;
+  /** The newest version of libstdc++ (GLIBCXX) that the binary's symbols need. */
   glibcxx?: string;
 }
 
 /**
- * Reads the needs from the names of symbol versions in an ELF file. They are plain text in its string table.
- * The system's loader compares the same names.
+ * Reads the needs from the names of symbol versions in an ELF file. The names are plain text in the file's string table, and the system's
+ * loader compares them too.
  */
 export function binaryNeeds(path: string): BinaryNeeds {
   const bytes = readFileSync(path);

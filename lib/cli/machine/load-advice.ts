@@ -1,4 +1,4 @@
-// Advice for an addon that does not load. It follows from the message of the system's loader.
+// Advice for an addon that does not load, derived from the message of the system's loader.
 import type { BinaryNeeds } from "./binary-needs.ts";
 
 const BUILD = "install a C++17 compiler and run `npm rebuild heddle --build-from-source`";
@@ -19,7 +19,7 @@ const CAUSES: readonly [pattern: RegExp, advice: (found: RegExpExecArray) => str
   [
     /failed to map segment|Operation not permitted|Permission denied/,
     () =>
-      "the system forbids to run files in this folder: move the project from a folder that is mounted with noexec, or allow it",
+      "the system does not allow running files in this folder: if the folder is mounted with noexec, move the project or allow execution",
   ],
   [
     /(\S+\.so[\d.]*): cannot open shared object file|Error loading shared library (\S+):/,
@@ -32,7 +32,7 @@ const CAUSES: readonly [pattern: RegExp, advice: (found: RegExpExecArray) => str
   [/SIGILL/, () => `the processor lacks an instruction that the addon uses: ${BUILD}`],
 ];
 
-/** `libc` is that of the system, for example "musl" or "glibc 2.36". */
+/** Returns what to do about an addon that does not load. @param libc the system's C library, for example "musl" or "glibc 2.36" */
 export function loadAdvice(problem: string, needs: BinaryNeeds, libc: string | undefined): string {
   const own = libc?.split(" ")[0];
   if (needs.libc !== undefined && own !== undefined && needs.libc !== own)

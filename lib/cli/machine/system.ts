@@ -20,7 +20,7 @@ export function memoryLimit(): number | undefined {
 
 /** Returns how many processors a container may use, if its control group limits them: for example 1.5. */
 export function processorLimit(read: (path: string) => string | undefined = fileText): number | undefined {
-  // Version 2 has "quota period", or "max period". Version 1 has a file for each, with -1 for no limit.
+  // Version 2 of cgroups has one file, "quota period" or "max period". Version 1 has two, and its quota is -1 without a limit.
   const [quota, period] = read("/sys/fs/cgroup/cpu.max")?.trim().split(" ") ?? [
     read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
     read("/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
@@ -29,7 +29,7 @@ export function processorLimit(read: (path: string) => string | undefined = file
   return limit > 0 && Number.isFinite(limit) ? limit : undefined;
 }
 
-/** Returns the version of the NVIDIA driver, for example "580.82.07". Undefined without one. */
+/** Returns the version of the NVIDIA driver, for example "580.82.07". Undefined if there is no driver. */
 export function nvidiaDriver(read: (path: string) => string | undefined = fileText): string | undefined {
   if (process.platform === "win32") {
     const query = ["--query-gpu=driver_version", "--format=csv,noheader"];
@@ -40,8 +40,8 @@ export function nvidiaDriver(read: (path: string) => string | undefined = fileTe
 }
 
 /**
- * Returns the oldest driver for kernels that were built with a version of CUDA; undefined for an unknown version. It depends on the major
- * number only. Source: "CUDA Toolkit and Minimum Required Driver Version for CUDA Minor Version Compatibility", CUDA release notes.
+ * Returns the oldest driver for kernels that were built with a version of CUDA. Returns undefined for an unknown version. Only CUDA's major
+ * version matters. Source: "CUDA Toolkit and Minimum Required Driver Version for CUDA Minor Version Compatibility", CUDA release notes.
  */
 export function neededDriver(toolkit: string | undefined): string | undefined {
   return { 11: "450", 12: "525", 13: "580" }[toolkit?.split(".")[0] ?? ""];

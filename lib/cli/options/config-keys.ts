@@ -5,22 +5,24 @@ import { batchShape, optimizerShape } from "../../train/options/optimizer-option
 import { infoOf, type Shape } from "../../train/options/option.ts";
 import { cardShape, checkpointShape, evaluationShape } from "../../train/options/shared-options.ts";
 import { adapterShape, epochShape } from "../../train/options/stage-options.ts";
+import { trackingShape } from "../../train/options/tracking-options.ts";
 import { columns } from "../usage.ts";
 
 type Row = readonly [key: string, about: string];
 
-/** Common options by subject. Options that are in no list are stage-specific, and come first. */
+/** Common options by subject. Options that are in no list are specific to a stage. */
 const SECTIONS: readonly (readonly [title: string, keys: readonly string[]])[] = [
   ["LoRA", Object.keys(adapterShape)],
   ["Steps", [...Object.keys({ ...epochShape, ...batchShape }), "lossSpikeThreshold", "skipLossSpikes"]],
   ["Learning rate and optimiser", Object.keys(optimizerShape)],
   ["Evaluation", Object.keys(evaluationShape)],
   ["Checkpoints", Object.keys(checkpointShape)],
+  ["Trackers", Object.keys(trackingShape)],
   ["Replay of an earlier stage", ["replay"]],
   ["Model card", Object.keys(cardShape)],
 ];
 
-/** Keys that come first, for every stage. */
+/** Keys at the top of the first section. The keys that are specific to the stage follow them. */
 const FIRST = ["prompts", "rewards", "data", "evalPrompts", "evalData", "evalFraction"];
 
 /**
@@ -33,8 +35,8 @@ export function stageKeys({ shape }: z.ZodObject): string {
   const shared = new Set(["outputDir", ...FIRST, ...SECTIONS.flatMap(([, keys]) => keys)]);
   const files: Row[] = [
     ...Object.entries(fileShape).map(([key, field]): Row => [key, infoOf(field).help]),
-    // The option's own help does not say this, because a program that calls the library keeps the trained model in
-    // memory.
+    // Only the command loses a model that is not saved. A program that calls the library still has it in memory, so the
+    // option's help does not mention it.
     ["outputDir", `${infoOf(shape.outputDir!).help}; if not set, nothing is saved`],
   ];
   const own = [...FIRST.filter((key) => known.includes(key)), ...known.filter((key) => !shared.has(key))];
@@ -53,25 +55,25 @@ function innerRows(inner: Shape = {}): Row[] {
 }
 
 function keyRow(key: string, field: z.core.$ZodType): Row {
-  const { help, otherwise: worded } = infoOf(field);
-  const { values, needed, standard } = described(field);
-  const otherwise = worded ?? (standard === undefined ? "" : String(standard));
-  const standing = needed ? "required" : otherwise && `default${otherwise.includes(" ") ? ":" : ""} ${otherwise}`;
-  const more = [values, standing].filter(Boolean).join(", ");
+  const { help, otherwise } = infoOf(field);
+  const { values, needed, defaultValue } = describeField(field);
+  const text = otherwise ?? (defaultValue === undefined ? "" : String(defaultValue));
+  const requirement = needed ? "required" : text && `default${text.includes(" ") ? ":" : ""} ${text}`;
+  const more = [values, requirement].filter(Boolean).join(", ");
   return [key, more ? `${help} (${more})` : help];
 }
 
 /** Describes the values of a field and its default. */
-function described(field: z.core.$ZodType): { values: string; needed: boolean; standard?: unknown } {
+function describeField(field: z.core.$ZodType): { values: string; needed: boolean; defaultValue?: unknown } {
   let { def } = field._zod;
   let needed = true;
-  let standard: unknown;
+  let defaultValue: unknown;
   while (def.type === "optional" || def.type === "default" || def.type === "nullable") {
     needed = false;
-    if (def.type === "default") standard = (def as z.core.$ZodDefaultDef).defaultValue;
+    if (def.type === "default") defaultValue = (def as z.core.$ZodDefaultDef).defaultValue;
     def = (def as z.core.$ZodOptionalDef).innerType._zod.def;
   }
-  return { values: valuesOf(def), needed, standard };
+  return { values: valuesOf(def), needed, defaultValue };
 }
 
 function valuesOf(def: z.core.$ZodTypeDef): string {

@@ -44,16 +44,21 @@ interface Given {
   "cache-dtype"?: string;
 }
 
-/** Loads the model that the options name, with its adapters. */
-export async function openModel(options: Given): Promise<LanguageModel> {
-  const model = await LanguageModel.load(options.model ?? "default", {
+/** Converts options of the command line to those of `LanguageModel.load`. */
+export function loadedWith(options: Omit<Given, "model">): LoadOptions {
+  return {
     device: options.device,
     threads: options.threads,
     dtype: options.dtype as LoadOptions["dtype"],
     quantizedActivations: options["quantized-activations"] as LoadOptions["quantizedActivations"],
     contextLength: options["context-length"],
     cacheDtype: options["cache-dtype"] as LoadOptions["cacheDtype"],
-  });
+  };
+}
+
+/** Loads the model that the options name, with its adapters. */
+export async function openModel(options: Given): Promise<LanguageModel> {
+  const model = await LanguageModel.load(options.model ?? "default", loadedWith(options));
   try {
     for (const [i, folder] of (options.adapter ?? []).entries())
       await model.loadAdapter(folder, { name: `adapter-${i + 1}` });

@@ -14,8 +14,9 @@ export class NamedModels {
   }
 
   /**
-   * Returns the options with `refModel` loaded, and each path in `rewards` replaced: by the functions that a .js or .ts
-   * module exports (its default export if that is a function or an array of functions), or by a reward model.
+   * Returns the options with `refModel` loaded and the paths in `rewards` resolved. The path of a .js or .ts module is
+   * replaced by the functions that the module exports. If its default export is a function or an array of functions, only
+   * these count. Any other path is replaced by the reward model that is loaded from it.
    * @throws HeddleError NOT_FOUND, INVALID_FILE
    */
   async resolve(options: Record<string, unknown>): Promise<Record<string, unknown>> {
@@ -43,7 +44,7 @@ export class NamedModels {
   }
 }
 
-/** Wraps a function under its own name. Errors that it throws name its file. */
+/** Wraps a reward function so that its errors name its file. The wrapper has the function's name. */
 function namedCall(path: string, call: (input: unknown) => unknown): unknown {
   const wrapped = async (input: unknown) => {
     try {

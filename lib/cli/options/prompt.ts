@@ -21,12 +21,12 @@ export async function givenText(text: string): Promise<string> {
   return all.replace(/\r?\n$/, "");
 }
 
-/** Number of prompts per call: twice the number of sequences per run. */
+/** Number of prompts per call of the model: twice the maximum number of sequences that it runs at once. */
 const BATCH = 64;
 
 /**
  * Yields batches of prompts from a file's rows (`prompt`: a text or ids).
- * @throws HeddleError INVALID_ARGUMENT with another prompt, NOT_FOUND, INVALID_FILE `file:line: …`
+ * @throws HeddleError INVALID_ARGUMENT if a prompt was given too, NOT_FOUND, INVALID_FILE `file:line: …`
  */
 export function promptBatches(
   file: string,

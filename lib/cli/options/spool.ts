@@ -16,8 +16,8 @@ export class Spool {
   ) {}
 
   /**
-   * Copies standard input to a file in `folder`. If the system can name open files, the file is unlinked before the first byte, so that it
-   * disappears with the process.
+   * Copies standard input to a file in `folder`. If the system has paths for file descriptors, the file is unlinked before the first byte is
+   * written, so that it disappears with the process.
    * @throws HeddleError IO, ABORTED
    */
   static async standardInput(folder: string, signal: AbortSignal): Promise<Spool> {
@@ -55,7 +55,7 @@ export class Spool {
 
   async close(): Promise<void> {
     await this.handle.close();
-    // Remove the file only if it still has its name. Otherwise `path` is that of the descriptor.
+    // Remove the file unless it was unlinked. For an unlinked file, `path` is the path of its descriptor.
     if (this.path.endsWith(TEMPORARY_FILE)) await rm(this.path, { force: true });
   }
 }

@@ -28,7 +28,7 @@ export class TextBatch {
     if (row) this.rows.push(row);
   }
 
-  /** Returns its texts, and refuses lists of words. @throws HeddleError INVALID_FILE `file:line: …` */
+  /** Returns the batch's texts, and rejects lists of words. @throws HeddleError INVALID_FILE `file:line: …` */
   whole(): string[] {
     return this.texts.map((text, i) => {
       if (typeof text === "string") return text;

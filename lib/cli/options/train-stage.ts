@@ -10,11 +10,10 @@ import { needUsable } from "../../train/loop/output-folder.ts";
 import type { TrainEvent, TrainResult } from "../../train/loop/trainer.ts";
 import { fileShape, readTrainingConfig } from "../../train/options/config-file.ts";
 import { needKnownNames } from "../../train/options/parse-options.ts";
-import { howStopped } from "../terminal/interrupt.ts";
+import { stopIfAgreed, stopTogether } from "../../train/world/stop-together.ts";
+import { howStopped, stopWithOthers } from "../terminal/interrupt.ts";
 import { NamedModels } from "./named-models.ts";
-
-/** Every stage that a configuration file can run. */
-export type StageName = "pretrain" | "sft" | "classify" | "embed" | "reward" | "dpo" | "kto" | "orpo" | "ppo" | "grpo";
+import { inWorld, type Place } from "./train-world.ts";
 
 /** A stage's exported function, which checks the options itself. */
 export type StageFunction = (base: LanguageModel, options: never) => Run<TrainEvent, TrainResult>;
@@ -32,11 +31,11 @@ export interface TrainStageOptions {
   /** Continue from the newest checkpoint in outputDir, if any. */
   resume?: boolean | undefined;
   /** Options that override those of the file, if given. */
-  instead?: Readonly<Record<string, unknown>> | undefined;
+  overrides?: Readonly<Record<string, unknown>> | undefined;
   device?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
-  /** Called with the number of initialized parameters of a new model and the total, before it trains. */
+  /** Called while a new model is initialized. @param done number of parameters that have a value @param total number of parameters */
   onDraw?(done: number, total: number): void;
   /** Called for each event. @param config the options from the file and the command line */
   onEvent(event: TrainEvent, config: Readonly<Record<string, unknown>>): void;
@@ -44,19 +43,32 @@ export interface TrainStageOptions {
 }
 
 /**
- * Runs a stage on a model from a path or a configuration, with the file's options.
+ * Runs a stage with the options of a configuration file. The model is loaded from a path or created from a configuration. Under a launcher, the
+ * stage trains with all ranks, and only rank 0 reports events and warnings.
+ * @returns the result; undefined on every rank but the first
  * @throws HeddleError as the stage, with option names as in the file; ABORTED names the saved checkpoint
  */
-export async function trainStage(stage: LoadedStage, options: TrainStageOptions): Promise<TrainResult> {
-  const instead = Object.entries(options.instead ?? {}).filter(([, value]) => value !== undefined);
+export async function trainStage(stage: LoadedStage, options: TrainStageOptions): Promise<TrainResult | undefined> {
+  const { device, threads } = options;
+  return inWorld({ device, threads }, async (place) => {
+    const isFirst = (place.world?.rank ?? 0) === 0;
+    const quiet = { onEvent: () => {}, onDraw: () => {}, onWarning: () => {} };
+    return trainAt(stage, { ...options, ...(!isFirst && quiet) }, place);
+  });
+}
+
+async function trainAt(stage: LoadedStage, options: TrainStageOptions, place: Place): Promise<TrainResult> {
+  const overrides = Object.entries(options.overrides ?? {}).filter(([, value]) => value !== undefined);
   const { options: inFile, written } = await readTrainingConfig(options.config);
-  for (const [name] of instead) written.forget(name);
-  const config = { ...inFile, ...Object.fromEntries(instead) };
+  for (const [name] of overrides) written.forget(name);
+  const config = { ...inFile, ...Object.fromEntries(overrides) };
   try {
-    return await runConfigured(stage, config, options);
+    return await runConfigured(stage, config, options, place);
   } catch (error) {
     if (!(error instanceof HeddleError)) throw error;
-    if (error.code === "ABORTED" && options.signal?.aborted) throw await stopped(error, config.outputDir);
+    if (place.world && error.code === "ABORTED") stopWithOthers();
+    if (error.code === "ABORTED" && (options.signal?.aborted || place.world))
+      throw await stopped(error, config.outputDir);
     throw new HeddleError(error.code, written.inMessage(error.message), { cause: error });
   }
 }
@@ -65,6 +77,7 @@ async function runConfigured(
   stage: LoadedStage,
   config: Record<string, unknown>,
   options: TrainStageOptions,
+  { device, threads, world }: Place,
 ): Promise<TrainResult> {
   needKnownNames({ ...fileShape, ...stage.schema.shape }, config, stage.name);
   const { model: from, tokenizer: tokenizerPath, ...rest } = config;
@@ -74,27 +87,30 @@ async function runConfigured(
     throw invalidArgument("model", "the path of a checkpoint, or a configuration", from);
   if (rest.outputDir === undefined && options.resume)
     throw new HeddleError("INVALID_ARGUMENT", "outputDir: expected the folder to resume from, got none");
-  await needUsableSoon(rest, options.resume);
+  if (!world || world.rank === 0) await needUsableSoon(rest, options.resume);
   const tokenizer = tokenizerPath === undefined ? undefined : await Tokenizer.load(tokenizerPath);
   const { signal, onWarning } = options;
-  const place = { device: options.device, threads: options.threads };
+  // A rank must not stop alone. After a signal, each rank therefore continues to load until all ranks agree to stop.
+  const place = { device, threads, signal: world ? undefined : signal };
   const base =
     typeof from === "string"
-      ? await loadedBase(from, tokenizer, { ...place, signal })
+      ? await loadedBase(from, tokenizer, place)
       : await newBase(from, tokenizer, {
           ...place,
-          signal,
           seed: typeof rest.seed === "number" ? rest.seed : 0,
           onProgress: options.onDraw,
         });
-  const others = new NamedModels({ ...place, signal });
+  const others = new NamedModels(place);
   try {
     const given = await others.resolve(rest);
+    const together = stopTogether(world, signal);
+    if (together.world) await stopIfAgreed(together.world, together.signal);
     const training = {
       ...given,
       ...(options.resume && { resume: "auto" }),
       signal,
       ...(onWarning && { onWarning }),
+      ...(world && { world }),
     };
     const run = stage.run(base, training as never);
     // Without outputDir the trained model is lost at the end, which may be intended for benchmarks. The warning is printed when training
@@ -127,7 +143,7 @@ async function needUsableSoon(config: Record<string, unknown>, resume: boolean |
   });
 }
 
-/** Adds to the error of a stopped run where it can be resumed. */
+/** Returns the error of a stopped run with advice on how to resume it. */
 async function stopped(error: HeddleError, outputDir: unknown): Promise<HeddleError> {
   const latest = typeof outputDir === "string" ? await latestCheckpoint(outputDir).catch(() => undefined) : undefined;
   const why = outputDir === undefined ? "outputDir is not set" : "the first step was not complete";
@@ -138,7 +154,7 @@ async function stopped(error: HeddleError, outputDir: unknown): Promise<HeddleEr
 async function loadedBase(
   path: string,
   tokenizer: Tokenizer | undefined,
-  options: { device: string | undefined; threads: number | undefined; signal: AbortSignal | undefined },
+  options: Omit<Place, "world"> & { signal: AbortSignal | undefined },
 ): Promise<LanguageModel> {
   const model = await LanguageModel.load(path, options);
   if (tokenizer) model.tokenizer = tokenizer;

@@ -8,9 +8,9 @@ import { oneLine } from "./output.ts";
 type Row = readonly [label: string, value: string | undefined];
 
 /** Maximum number of entries of a card's list to show. */
-const MOST_SHOWN = 12;
+const MAX_SHOWN = 12;
 /** Maximum number of characters of a card's notes to show. */
-const MOST_NOTES = 1500;
+const MAX_NOTES = 1500;
 
 export function machineScreen({ version, devices, cudaProblem, driver, instructionSets, build }: MachineInfo): string {
   const others = instructionSets.supported.filter((name) => name !== instructionSets.used);
@@ -47,7 +47,7 @@ export function modelScreen(info: ModelInfo): string {
     ["size", parametersAndBytes(info)],
     ["context", many(info.context, "token")],
     ["tokenizer", info.tokenizer ? "included" : "none"],
-    ["labels", classifier && listed(classifier.labels, MOST_SHOWN)],
+    ["labels", classifier && listed(classifier.labels, MAX_SHOWN)],
   ];
   return [section("Model", rows), cardScreen(info.modelCard)].join("\n\n");
 }
@@ -58,7 +58,7 @@ export function adapterScreen(info: AdapterInfo): string {
     ["path", info.path],
     ["base", base ?? "not named"],
     ["rank", `${r}, alpha ${alpha}${useRslora ? ", rank-stabilized" : ""}`],
-    ["layers", typeof targetModules === "string" ? targetModules : listed(targetModules, MOST_SHOWN)],
+    ["layers", typeof targetModules === "string" ? targetModules : listed(targetModules, MAX_SHOWN)],
     ["task", taskType],
     ["size", `${parametersAndBytes(info)}, ${info.dtypes.join(", ")}`],
   ];
@@ -71,13 +71,13 @@ function cardScreen(card: ModelCard | null): string {
   const facts = section("Model card", [
     ["name", card.name],
     ["stage", stages.length > 0 ? undefined : card.stage],
-    ["stages", stages.length > 0 ? listed(stages.map(stageText), MOST_SHOWN, ", then ") : undefined],
+    ["stages", stages.length > 0 ? listed(stages.map(stageText), MAX_SHOWN, ", then ") : undefined],
     ["trained from", card.parent ?? undefined],
     ["tokens seen", card.tokensSeen > 0 ? count(card.tokensSeen) : undefined],
     ["text until", card.trainingCutoffDate ?? undefined],
     ["licence", card.licence],
     ["written", [card.createdWith, card.createdAt].filter(Boolean).join(", ") || undefined],
-    ["notes", notes && (notes.length > MOST_NOTES ? `${notes.slice(0, MOST_NOTES)}… (--json has all)` : notes)],
+    ["notes", notes && (notes.length > MAX_NOTES ? `${notes.slice(0, MAX_NOTES)}… (--json has all)` : notes)],
   ]);
   const trainedOn = data.map(({ name, licence, source, tokens }) => {
     const more = [source, licence, tokens === undefined ? undefined : many(tokens, "token")].filter(Boolean);
@@ -103,8 +103,8 @@ export function section(title: string, rows: readonly Row[]): string {
 
 function lines(title: string, entries: readonly string[]): string {
   if (entries.length === 0) return "";
-  const rest = entries.length - MOST_SHOWN;
-  const shown = [...entries.slice(0, MOST_SHOWN), ...(rest > 0 ? [`and ${rest.toLocaleString("en")} more`] : [])];
+  const rest = entries.length - MAX_SHOWN;
+  const shown = [...entries.slice(0, MAX_SHOWN), ...(rest > 0 ? [`and ${rest.toLocaleString("en")} more`] : [])];
   return `${title}\n${columns(
     shown.map((entry) => ["-", oneLine(entry)] as const),
     1,
@@ -124,7 +124,7 @@ function many(n: number, unit: string): string {
   return `${n.toLocaleString("en")} ${unit}${n === 1 ? "" : "s"}`;
 }
 
-/** Formats a count with at most four digits: `9,216`, `2.41 million`. */
+/** Formats a count: `9,216`, `2.41 million`. Counts from a million on are rounded to three significant digits. */
 function count(n: number): string {
   if (n < 1e6) return n.toLocaleString("en");
   return n < 1e9 ? `${figure(n / 1e6)} million` : `${figure(n / 1e9)} billion`;

@@ -1,15 +1,15 @@
 // Stops a long command on a signal or a closed standard output. The command gets an AbortSignal, so that it can save its work. The exit code
-// of the process tells the cause.
+// of the process shows the cause.
 import { constants } from "node:os";
 import { HeddleError } from "../../core/errors.ts";
 import { ioError } from "../../io/atomic-files.ts";
 
-/** Why the command was told to stop. */
+/** Why the command stops. */
 interface Stop {
   /** Text after `stopped`, such as "by a signal". */
   how: string;
   exitCode: number;
-  /** Whether its output is lost, which is a failure even if its work is finished. */
+  /** Whether the command's output is lost. This is a failure even if the command has finished its work. */
   isMute: boolean;
 }
 
@@ -42,7 +42,7 @@ export async function interruptible(
       if (!stop || !say || !(error instanceof HeddleError && error.code === "ABORTED")) throw error;
       throw new HeddleError("ABORTED", `${name}: stopped ${stop.how}; ${say()}`, { cause: error });
     });
-    // Errors of the last write are reported after this turn of the event loop.
+    // Wait for the next turn of the event loop, in which an error of the last write is reported.
     await new Promise((resolve) => setImmediate(resolve));
     if (stop?.isMute)
       throw new HeddleError("ABORTED", `${name}: the printed result was lost ${stop.how}; all other work is done`);
@@ -69,6 +69,11 @@ export function stopForOutput(error: NodeJS.ErrnoException): boolean {
 function halt(by: Stop): void {
   stop ??= by;
   running?.abort();
+}
+
+/** Records that this process stops because another rank was stopped. */
+export function stopWithOthers(): void {
+  stop ??= { how: "with another rank", exitCode: codeOf("SIGTERM"), isMute: false };
 }
 
 /** Returns the text after `stopped`: what stopped the command. */

@@ -3,7 +3,7 @@ import { canRewriteLines, fitLine, overwrite } from "./live-line.ts";
 
 /** Width of the bar in columns. */
 const WIDTH = 20;
-/** Without a terminal, a line is printed every this many steps. */
+/** Number of steps per printed line if stderr is not a terminal. */
 const EVERY = 20;
 
 /** Shows the progress of `heddle lifecycle` on stderr: a live line on a terminal, or else a line every few steps. */

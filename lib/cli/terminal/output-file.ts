@@ -4,7 +4,7 @@ import { HeddleError } from "../../core/errors.ts";
 import { exists, ioError, writeFileAtomically } from "../../io/atomic-files.ts";
 
 /**
- * Checks that a file can be written, before the work whose result it will hold. An existing file is not changed.
+ * Checks that a file can be written, before the work that produces its content. An existing file is not changed.
  * @throws HeddleError NOT_FOUND, IO
  */
 export async function needWritable(path: string): Promise<void> {
@@ -19,8 +19,8 @@ export async function needWritable(path: string): Promise<void> {
 }
 
 /**
- * Writes a text file atomically, so that a full disk leaves the old file. Writes in place to pipes and devices, and to files in folders
- * that do not allow new files.
+ * Writes a text file atomically, so that a full disk does not damage an existing file. Writes in place to pipes and devices, and to files in
+ * folders that do not allow new files.
  * @throws HeddleError NOT_FOUND, IO
  */
 export async function writeText(path: string, text: string): Promise<void> {

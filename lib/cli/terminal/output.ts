@@ -15,7 +15,7 @@ export class Output {
     this.write(`${JSON.stringify(value)}\n`);
   }
 
-  /** Writes text for people as it is generated. */
+  /** Writes text to stdout without ending the line. */
   write(text: string): void {
     if (text === "") return;
     process.stdout.write(text);

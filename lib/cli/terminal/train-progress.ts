@@ -1,12 +1,11 @@
 import type { EvalEvent, StepEvent, TrainEvent } from "../../train/loop/trainer.ts";
-import type { StageName } from "../options/train-stage.ts";
 import { canRewriteLines, fitLine, overwrite } from "./live-line.ts";
 
 /** Shows progress in a live line on a terminal's stderr: step, share, loss, speed, remaining time. */
 export class TrainProgress {
   private readonly stream: NodeJS.WriteStream;
   private readonly now: () => number;
-  /** The first event. The time before it was spent on loading, and steps before it belong to earlier runs. */
+  /** The step and time of the first event, from which the rate is measured. Before it, models were loaded, and steps belong to earlier runs. */
   private first: { step: number; at: number } | undefined;
   private shown = false;
 
@@ -38,39 +37,22 @@ export class TrainProgress {
     this.stream.write(overwrite(fitLine(parts, this.stream.columns)));
   }
 
+  /** Prints lines that stay visible above the live line. */
+  print(lines: readonly string[]): void {
+    const [first = "", ...others] = lines;
+    this.stream.write(`${[this.shown ? overwrite(first) : first, ...others].join("\n")}\n`);
+  }
+
   end(): void {
     if (this.shown) this.stream.write("\n");
     this.shown = false;
   }
 }
 
-/** The unit of a stage's loss, and what its mean is over. */
-interface LossUnit {
+/** The unit of a stage's loss (`loss`), and the items over which it is averaged (`counted`). */
+export interface LossUnit {
   loss: string;
   counted: string;
-}
-
-const NATS_PER_TOKEN: LossUnit = { loss: " nats per token", counted: "tokens" };
-const LOSS_UNITS: Readonly<Record<StageName, LossUnit>> = {
-  pretrain: NATS_PER_TOKEN,
-  sft: NATS_PER_TOKEN,
-  classify: { loss: "", counted: "labels" }, // nats, or a squared error
-  embed: { loss: " nats per pair", counted: "pairs" },
-  reward: { loss: " nats per pair", counted: "pairs" },
-  dpo: { loss: "", counted: "pairs" }, // the loss types have no common unit
-  orpo: { loss: "", counted: "pairs" },
-  kto: { loss: "", counted: "answers" },
-  ppo: { loss: "", counted: "tokens of answers" },
-  grpo: { loss: "", counted: "tokens of answers" },
-};
-
-/**
- * Returns the unit of a stage's held-out loss.
- * @param lossType of grpo: dapo, the default, counts tokens, the others count answers
- */
-export function lossUnit(stage: StageName, lossType?: unknown): LossUnit {
-  const countsAnswers = stage === "grpo" && lossType !== undefined && lossType !== "dapo";
-  return countsAnswers ? { loss: "", counted: "answers" } : LOSS_UNITS[stage];
 }
 
 /** Formats the results of an evaluation on one line. */

@@ -13,14 +13,18 @@ export class WorkProgress {
     this.stream = stream;
   }
 
-  /** Updates the line. @param total value of `done` at the end. Default: no bar */
-  update(text: string, done = 0, total?: number): void {
+  /**
+   * Updates the line.
+   * @param text text after the bar. If it has several parts, the last ones are left out where the line is too short
+   * @param total value of `done` at the end. Default: no bar
+   */
+  update(text: string | readonly string[], done = 0, total?: number): void {
     if (!canRewriteLines(this.stream)) return;
     const now = performance.now();
     if (this.shown && now - this.last < 100 && done !== total) return;
     this.last = now;
     this.shown = true;
-    this.stream.write(overwrite(fitLine([...bar(done, total), text], this.stream.columns)));
+    this.stream.write(overwrite(fitLine([...bar(done, total), ...[text].flat()], this.stream.columns)));
   }
 
   end(): void {
@@ -33,5 +37,6 @@ function bar(done: number, total: number | undefined): string[] {
   if (total === undefined || total <= 0) return [];
   const width = 24;
   const share = Math.min(1, done / total);
-  return [`${"█".repeat(Math.round(share * width)).padEnd(width, "░")} ${(100 * share).toFixed(0)} %`];
+  // Rounds down, so that only what is whole shows 100 %.
+  return [`${"█".repeat(Math.floor(share * width)).padEnd(width, "░")} ${Math.floor(100 * share)} %`];
 }

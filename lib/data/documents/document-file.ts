@@ -8,12 +8,12 @@ import { fileError, type SeparatorRule } from "./shards.ts";
 import { TextDocuments } from "./text-documents.ts";
 import { HEAD_BYTES, needText } from "./text-head.ts";
 
-/** A document, or a part of a long one, as tokens. */
+/** A document, or a part of a long document, as tokens. */
 export interface EncodedDocument {
   tokens: Uint32Array;
   /** Size of its text in bytes of UTF-8. */
   bytes: number;
-  /** Whether the document ends here. False for a part of a longer document that continues in another one. */
+  /** Whether the document ends here. False for a part of a longer document that continues in another part. */
   closes: boolean;
 }
 
@@ -25,7 +25,7 @@ export interface DocumentShard {
   readonly count: number;
   /** Whether the documents are stored as tokens, so that reading one again costs nothing. */
   readonly isEncoded: boolean;
-  /** Returns the position of a document in its file, its permanent identifier together with the file. */
+  /** Returns the position of a document in its file. File and position identify a document permanently. */
   position(index: number): number;
   /** Returns a document, encoded. @throws HeddleError INVALID_FILE with the file and the line, row or document */
   read(index: number, encode: Encode): Promise<EncodedDocument>;

@@ -36,7 +36,7 @@ export async function documentText(shard: ShardDocuments, index: number, textFie
   try {
     row = parseJsonRow(raw, shard.file.path);
   } catch (error) {
-    if (error instanceof HeddleError) throw await fail("one of too many values");
+    if (error instanceof HeddleError) throw await fail("too many values");
     throw await fail(`text that is not JSON (${(error as Error).message})`);
   }
   if (typeof row !== "object" || row === null || Array.isArray(row)) {
@@ -46,15 +46,17 @@ export async function documentText(shard: ShardDocuments, index: number, textFie
   if (typeof text !== "string") {
     const keys = Object.keys(row).slice(0, 8).join(", ");
     throw await fail(
-      text === undefined ? `an object with ${keys ? `the fields ${keys}` : "no fields"}` : `a ${typeof text} in it`,
+      text === undefined
+        ? `an object with ${keys ? `the fields ${keys}` : "no fields"}`
+        : `a ${typeof text} in that field`,
     );
   }
   return text;
 }
 
 /**
- * Returns whether a document begins (`opens`) and ends (`closes`) within this shard. A part of a longer document may do only one of both,
- * or neither.
+ * Returns whether a document begins (`opens`) and ends (`closes`) within this shard. A part of a longer document may do
+ * only one of these, or neither.
  */
 export function documentEnds(shard: ShardDocuments, index: number): DocumentEnds {
   const last = documentCount(shard) - 1;

@@ -27,8 +27,9 @@ export interface CorpusFile {
 export interface Shard {
   /** Index into the list of files. */
   file: number;
-  /** Offsets of the first byte, and of the byte after the last. */
+  /** Offset of the first byte. */
   start: number;
+  /** Offset of the byte after the last. */
   end: number;
   /**
    * How far in bytes a document may extend beyond the shard's end before it is cut. It is the same for all shards of a file; see
@@ -55,8 +56,8 @@ export const MAX_LINE_BYTES = 16 * 2 ** 20;
 const NEWLINE = 0x0a;
 
 /**
- * Divides every file into ranges of `shardBytes`. A file without separators gets up to 64 parts of at least 64 KiB, so that it can be
- * shuffled and split.
+ * Divides every file into ranges of `shardBytes`. A file without separators gets smaller ranges, a 64th of the file but
+ * at least 64 KiB, so that it can be shuffled and split.
  */
 export function planShards(files: readonly CorpusFile[], shardBytes: number): Shard[] {
   const shards: Shard[] = [];
@@ -125,7 +126,8 @@ async function findDocuments(window: Window, { start, end, reach }: Shard): Prom
   const rule = window.file.rule;
   const startCut = start > 0 ? await cutAfter(window, start, reach) : undefined;
   const endCut = end < window.file.size ? await cutAfter(window, end, reach) : undefined;
-  // A line without a separator before it belongs to the previous shard, unless a cut lies at this shard's start.
+  // A line without a separator before it belongs to the previous shard, unless a document was cut at this shard's
+  // start.
   let isOwn = start === 0 || startCut !== undefined;
   let line = start === 0 ? 0 : (startCut ?? window.firstLineStart(start, end));
   let documentStart = -1;
@@ -197,7 +199,10 @@ function isBlankByte(byte: number): boolean {
 
 /** Maximum length of a separator line, so that a long line need not be read to its end. */
 const SEPARATOR_BYTES = 4096;
-/** Bytes before a shard that are read with it: the longest separator line with its line break, and the line break before it. */
+/**
+ * Number of bytes that are read before a shard: the longest separator line with its line break, and the line break
+ * before it.
+ */
 const LOOK_BACK = SEPARATOR_BYTES + 3;
 
 function isSeparator(window: Window, line: number, stop: number, rule: SeparatorRule): boolean {

@@ -15,8 +15,8 @@ const HEADS: readonly (readonly [kind: string, ...bytes: number[]])[] = [
 export const HEAD_BYTES = 16;
 
 /**
- * Rejects a file that begins like a binary format. Invalid bytes in a text become U+FFFD, so a compressed corpus would otherwise be
- * trained on.
+ * Rejects a file that begins like a binary format. Invalid bytes in a text become U+FFFD, so training would otherwise
+ * accept a compressed corpus.
  * @param head the first bytes of a file
  * @throws HeddleError INVALID_FILE
  */

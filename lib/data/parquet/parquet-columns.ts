@@ -2,13 +2,17 @@ import type { AsyncBuffer, ColumnChunk, DecodedArray, FileMetaData, SchemaTree }
 import { HeddleError } from "../../core/errors.ts";
 import { Pacer } from "../../core/slices.ts";
 import { Memory } from "../../io/json-memory.ts";
+import { decodeDictionary, decodePage } from "./parquet-decode.ts";
 import { leafColumn, pagePreparer } from "./parquet-page.ts";
 import { checkHeader } from "./parquet-pages.ts";
 
 /** Number of rows assembled between two checks of the clock. */
 const SLICE_ROWS = 256;
 
-/** A leaf column: its values in file order, one per row. For a nested column it is one of several, each with a part of every row. */
+/**
+ * A leaf column: its values in file order, one per row. A nested column has several leaf columns, each with a part of
+ * every row.
+ */
 interface Leaf {
   path: string[];
   values: unknown[];
@@ -55,37 +59,27 @@ async function readLeaf(
   chunk: ColumnChunk,
   { pacer, memory }: { pacer: Pacer; memory: Memory },
 ): Promise<Leaf> {
-  const [{ parquetHeader, readPage }, { convert }, { getTreePath }] = await Promise.all([
+  const [{ parquetHeader }, { getTreePath }] = await Promise.all([
     import("hyparquet/src/column.js"),
-    import("hyparquet/src/convert.js"),
     import("hyparquet/src/schema.js"),
   ]);
   const meta = chunk.meta_data!;
   const path = meta.path_in_schema;
   const [column, prepared] = [await leafColumn(meta, getTreePath(schema, path)), await pagePreparer(meta.codec)];
-  const { decoder } = column;
   const first = Math.min(Number(meta.dictionary_page_offset || meta.data_page_offset), Number(meta.data_page_offset));
   const bytes = new Uint8Array(await file.slice(first, first + Number(meta.total_compressed_size)));
   const reader = { view: new DataView(bytes.buffer), offset: 0 };
   const values: unknown[] = [];
   let dictionary: DecodedArray | undefined;
-  let open: DecodedArray | undefined; // a page may continue the last row of the page before
-  const take = (page: DecodedArray | undefined) => {
-    for (const value of page ?? []) values.push(value);
-  };
   while (reader.offset < reader.view.byteLength - 1) {
     if (pacer.isDue()) await pacer.rest();
     checkHeader(bytes.subarray(reader.offset));
     const packed = parquetHeader(reader);
-    const { page, header } = await prepared(reader, packed, column, memory);
-    const { data } = readPage(page, header, decoder, dictionary, open, 0);
-    if (header.type === "DICTIONARY_PAGE") dictionary = data && convert(data, decoder);
-    else if (data !== open) {
-      take(open);
-      open = data;
-    }
+    const { page, header, values: found } = await prepared(reader, packed, column, memory);
+    const stored = { reader: page, header, values: found };
+    if (header.type === "DICTIONARY_PAGE") dictionary = await decodeDictionary(stored, column, pacer);
+    else await decodePage(stored, column, { dictionary, pacer, out: values });
   }
-  take(open);
   return { path, values };
 }
 

@@ -45,7 +45,7 @@ export async function readFooter(file: AsyncBuffer): Promise<FileMetaData> {
   return { schema, row_groups: groups } as unknown as FileMetaData;
 }
 
-/** Parses the schema, which precedes the row groups, with hyparquet, because it names each kind of column. */
+/** Parses the schema, which precedes the row groups. Uses hyparquet, which converts each kind of column to its name. */
 async function schemaOf(before: Uint8Array): Promise<SchemaElement[]> {
   const { parquetMetadata } = await import("hyparquet");
   // Append field 4 as an empty list of structs, then the end, the length and the magic number.
@@ -62,7 +62,7 @@ function checkSchema(schema: readonly SchemaElement[]): void {
     const children = given ?? 0;
     if (!Number.isSafeInteger(children) || children < 0) throw new Error(`a schema with ${given} columns in ${name}`);
     while (open.at(-1) === 0) open.pop();
-    if (open.length === 0) continue; // after the end of the tree
+    if (open.length === 0) continue; // ignore elements after the end of the tree
     if (open.length > MAX_SCHEMA_DEPTH) throw new Error(`a schema of more than ${MAX_SCHEMA_DEPTH} nested columns`);
     open[open.length - 1]!--;
     if (children > 0) open.push(children);

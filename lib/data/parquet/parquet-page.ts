@@ -7,11 +7,11 @@ import { checkTextLengths, checkValues, type Levels, type Values } from "./parqu
 
 type Decoder = Parameters<typeof import("hyparquet/src/column.js").readPage>[2];
 
-/** A leaf column, as stored in the file. A nested column has several. */
+/** A leaf column, as stored in the file. A nested column has several leaf columns. */
 export interface LeafColumn {
   decoder: Decoder;
   levels: Levels;
-  /** Whether it has one value per row. */
+  /** Whether the column has one value per row. */
   isFlat: boolean;
 }
 
@@ -47,7 +47,7 @@ type PreparePage = (
   header: PageHeader,
   column: LeafColumn,
   memory: Memory,
-) => Promise<{ page: DataReader; header: PageHeader }>;
+) => Promise<{ page: DataReader; header: PageHeader; values: Values }>;
 
 /**
  * Returns a function that takes a page from the reader after its header, and prepares it for the parser.
@@ -67,8 +67,8 @@ export async function pagePreparer(codec: ColumnMetaData["codec"]): Promise<Prep
       const unpackedLevels = repetition + (levels.definition > 0 ? definition : 0);
       const rest = bytes.subarray(unpackedLevels);
       const length = packed.uncompressed_page_size - repetition - definition;
-      const values = second!.is_compressed === false ? rest : await unpack(rest, length, codec);
-      page = values.buffer === bytes.buffer ? bytes : Buffer.concat([bytes.subarray(0, unpackedLevels), values]);
+      const isPacked = second!.is_compressed !== false && codec !== "UNCOMPRESSED";
+      page = isPacked ? await unpack(rest, length, codec, bytes.subarray(0, unpackedLevels)) : bytes;
     } else page = await unpack(bytes, packed.uncompressed_page_size, codec);
 
     const isDictionary = packed.type === "DICTIONARY_PAGE";
@@ -79,13 +79,13 @@ export async function pagePreparer(codec: ColumnMetaData["codec"]): Promise<Prep
     if (decoder.element.converted_type === "DECIMAL") checkDecimals(page, values, column, encoding);
     let shared = 0;
     if (encoding === "DELTA_BYTE_ARRAY") {
-      // A prefix that a value shares with the value before it is stored only once.
+      // A prefix that a value shares with the previous value is stored only once, but takes memory in both values.
       const lengths = new Int32Array(values.count);
       deltaBinaryUnpack(readerOf(page, values.at), values.count, lengths);
       shared = lengths.reduce((sum, length) => sum + Math.max(0, length), 0);
     }
     count(page.length + shared, isDictionary ? values.count : rowsOf(packed), column, encoding, memory);
-    return { page: readerOf(page, 0), header: { ...packed, compressed_page_size: page.length } };
+    return { page: readerOf(page, 0), header: { ...packed, compressed_page_size: page.length }, values };
   };
 }
 

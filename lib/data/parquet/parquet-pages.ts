@@ -2,12 +2,15 @@ import type { AsyncBuffer, ColumnChunk } from "hyparquet";
 import { invalidArgument } from "../../core/errors.ts";
 import { checkStruct } from "./thrift.ts";
 
-/** Maximum number of values in a column of a row group. A few bytes could otherwise unpack to all of memory. */
+/**
+ * Maximum number of values in a column of a row group. Without it, a few bytes could unpack to values that exhaust
+ * memory.
+ */
 const MAX_VALUES = 2 ** 24;
 /** Maximum number of decompressed bytes of a column of a row group, unless the environment variable allows more. */
-const MAX_BYTES = 2 ** 27;
+const DEFAULT_BYTES = 2 ** 27;
 const MORE_BYTES = "HEDDLE_PARQUET_COLUMN_BYTES";
-const MOST_BYTES = 2 ** 30;
+const MAX_BYTES = 2 ** 30;
 /** Maximum size of a page's header, including statistics. */
 const HEADER_BYTES = 2 ** 16;
 /** Maximum size of a parsed header in memory. */
@@ -26,10 +29,10 @@ type Thrift = Record<string, unknown>;
  */
 function mostColumnBytes(): number {
   const given = process.env[MORE_BYTES];
-  if (given === undefined || given === "") return MAX_BYTES;
+  if (given === undefined || given === "") return DEFAULT_BYTES;
   const bytes = Number(given);
-  if (!Number.isInteger(bytes) || bytes < 1 || bytes > MOST_BYTES)
-    throw invalidArgument(MORE_BYTES, `a whole number of bytes from 1 to ${MOST_BYTES}`, given);
+  if (!Number.isInteger(bytes) || bytes < 1 || bytes > MAX_BYTES)
+    throw invalidArgument(MORE_BYTES, `a whole number of bytes from 1 to ${MAX_BYTES}`, given);
   return bytes;
 }
 

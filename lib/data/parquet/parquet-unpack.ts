@@ -1,41 +1,74 @@
 // Decompression of pages.
 import { promisify } from "node:util";
-import { brotliDecompress, gunzip } from "node:zlib";
+import * as zlib from "node:zlib";
 import type { CompressionCodec, Compressors } from "hyparquet";
+import { inSlices, type Slices } from "../../core/slices.ts";
+import { unpackLz4, unpackSnappy } from "./parquet-blocks.ts";
 
 type Unpack = (bytes: Uint8Array, length: number) => Uint8Array;
 
-/** Codecs that zlib decompresses on its thread pool. */
-const threaded: Partial<
-  Record<CompressionCodec, (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Buffer>>
-> = {
-  GZIP: promisify(gunzip),
-  BROTLI: promisify(brotliDecompress),
+/** Number of decompressed bytes from which a page is decompressed in slices. Functions for whole pages are faster. */
+const LARGE_BYTES = 1 << 20;
+
+/** Codecs that are decompressed in slices, into a page that has the length of the result. */
+const sliced: Partial<Record<CompressionCodec, (bytes: Uint8Array, page: Uint8Array) => Slices<void>>> = {
+  SNAPPY: unpackSnappy,
+  LZ4_RAW: unpackLz4,
+};
+
+type Threaded = (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Buffer>;
+
+/** Codecs that zlib decompresses on its thread pool. Node 22.15 and later know Zstandard. */
+const threaded: Partial<Record<CompressionCodec, Threaded>> = {
+  GZIP: promisify(zlib.gunzip),
+  BROTLI: promisify(zlib.brotliDecompress),
+  ...("zstdDecompress" in zlib && { ZSTD: promisify(zlib.zstdDecompress as typeof zlib.gunzip) as Threaded }),
 };
 
 /**
- * Returns a function that decompresses a page of any codec; gzip and Brotli run off the event loop. It uses memory for `length` bytes,
- * and throws if the page has another length.
+ * Decompresses `bytes` to `length` bytes, after the bytes of `before`.
+ * @throws Error if the page has another length
  */
-export async function unpackers(): Promise<
-  (bytes: Uint8Array, length: number, codec: CompressionCodec) => Promise<Uint8Array>
-> {
+type UnpackPage = (
+  bytes: Uint8Array,
+  length: number,
+  codec: CompressionCodec,
+  before?: Uint8Array,
+) => Promise<Uint8Array>;
+
+/**
+ * Returns a function that decompresses a page of any codec. Gzip and Brotli run off the event loop. Large pages of most other codecs are
+ * decompressed in slices.
+ */
+export async function unpackers(): Promise<UnpackPage> {
   const [{ compressors, decompressZstd }, { decompressPage }] = await Promise.all([
     import("hyparquet-compressors"),
     import("hyparquet/src/datapage.js"),
   ]);
   const zstd: Unpack = (bytes, length) => {
     const { frames } = checkZstd(bytes, length);
-    // A single frame is decompressed into place. Several frames allocate their declared lengths.
+    // The decoder fills a given buffer with a single frame only. For several frames it allocates their declared lengths,
+    // which checkZstd limits.
     return frames === 1 ? decompressZstd(bytes, new Uint8Array(length)) : decompressZstd(bytes);
   };
   const all = { ...(compressors as Compressors), ZSTD: zstd } as Compressors;
-  return async (bytes, length, codec) => {
+  return async (bytes, length, codec, before = new Uint8Array()) => {
+    const inParts = sliced[codec];
+    if (inParts && length >= LARGE_BYTES) {
+      const page = new Uint8Array(before.length + length);
+      page.set(before);
+      await inSlices(inParts(bytes, page.subarray(before.length)), "reading Parquet");
+      return page;
+    }
     const unpack = threaded[codec];
-    if (!unpack || length === 0) return decompressPage(bytes, length, codec, all);
-    const page = await unpack(bytes, { maxOutputLength: length });
+    // Node may stop at the end of the first frame.
+    const isWhole = codec === "ZSTD" && !checkZstd(bytes, length).isOneFrame;
+    const page =
+      !unpack || isWhole || length === 0
+        ? decompressPage(bytes, length, codec, all)
+        : await unpack(bytes, { maxOutputLength: length });
     if (page.length !== length) throw new Error(`a page of ${page.length} unpacked bytes instead of ${length}`);
-    return page;
+    return before.length === 0 ? page : Buffer.concat([before, page]);
   };
 }
 
@@ -43,7 +76,7 @@ const ZSTD_MAGIC = 0xfd2fb528;
 const SKIPPABLE_MAGIC = 0x184d2a50;
 const ZSTD_BLOCK_BYTES = 2 ** 17;
 /** Minimum average size of a block in bytes. Encoders that split blocks do not make smaller ones. */
-const LEAST_BLOCK_BYTES = 256;
+const MIN_BLOCK_BYTES = 256;
 /** Number of blocks that is always allowed, even in a short page. */
 const FEW_BLOCKS = 64;
 
@@ -51,14 +84,15 @@ const FEW_BLOCKS = 64;
  * Walks the frames and blocks of Zstandard data (RFC 8878). Checks that they decompress to at most `length` bytes, which the decoder does
  * not check. A few bytes can expand to hundreds of thousands of bytes.
  */
-function checkZstd(bytes: Uint8Array, length: number): { frames: number } {
+function checkZstd(bytes: Uint8Array, length: number): { frames: number; isOneFrame: boolean } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let [at, frames, blocks, told, stored] = [0, 0, 0, 0, 0];
-  let allTold = true;
+  let [at, frames, skipped, blocks, declared, stored] = [0, 0, 0, 0, 0, 0];
+  let allDeclared = true;
   while (at < bytes.length) {
     const magic = view.getUint32(at, true);
     if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC) {
       at += 8 + view.getUint32(at + 4, true);
+      skipped++;
       continue;
     }
     if (magic !== ZSTD_MAGIC) throw new Error("Zstandard data without its magic number");
@@ -67,9 +101,9 @@ function checkZstd(bytes: Uint8Array, length: number): { frames: number } {
     const isSingle = (flags & 0x20) !== 0;
     const sizeBytes = [isSingle ? 1 : 0, 2, 4, 8][flags >> 6]!;
     at += 5 + (isSingle ? 0 : 1) + [0, 1, 2, 4][flags & 3]!;
-    allTold &&= sizeBytes > 0;
-    for (let i = 0; i < sizeBytes; i++) told += view.getUint8(at + i) * 256 ** i;
-    if (sizeBytes === 2) told += 256;
+    allDeclared &&= sizeBytes > 0;
+    for (let i = 0; i < sizeBytes; i++) declared += view.getUint8(at + i) * 256 ** i;
+    if (sizeBytes === 2) declared += 256;
     at += sizeBytes;
     for (let isLast = false; !isLast; blocks++) {
       const header = view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
@@ -81,9 +115,8 @@ function checkZstd(bytes: Uint8Array, length: number): { frames: number } {
     }
     if (flags & 4) at += 4;
   }
-  if (told > length || stored > length || (frames > 1 && !allTold))
+  if (declared > length || stored > length || (frames > 1 && !allDeclared))
     throw new Error(`Zstandard data of more than ${length} bytes`);
-  if (blocks > FEW_BLOCKS + length / LEAST_BLOCK_BYTES)
-    throw new Error(`${blocks} Zstandard blocks for ${length} bytes`);
-  return { frames };
+  if (blocks > FEW_BLOCKS + length / MIN_BLOCK_BYTES) throw new Error(`${blocks} Zstandard blocks for ${length} bytes`);
+  return { frames, isOneFrame: frames === 1 && skipped === 0 };
 }

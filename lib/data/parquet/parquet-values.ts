@@ -1,6 +1,6 @@
-// Checks run lengths and sizes in a decompressed page, because the parser trusts them. Invalid ones could make it write past the end of
-// the values until the process ends, or read the same bytes forever.
-// Format: https://parquet.apache.org/docs/file-format/data-pages/encodings/
+// Checks run lengths and sizes in a decompressed page, because the parser trusts them. Invalid lengths could make the
+// parser write past the end of the values without end, or read the same bytes forever. Format:
+// https://parquet.apache.org/docs/file-format/data-pages/encodings/
 import type { PageHeader, ParquetType } from "hyparquet";
 import { afterNumber, unsignedNumber } from "./thrift.ts";
 
@@ -10,7 +10,7 @@ export interface Levels {
   definition: number;
 }
 
-/** Number of padding values that a run may have beyond the remaining values. */
+/** Maximum number of padding values that a run may have beyond the remaining values. */
 const SLACK = 512;
 /** Maximum number of bits of a run's value. */
 const MAX_RUN_BITS = 32;

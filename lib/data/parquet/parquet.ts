@@ -71,21 +71,24 @@ export class ParquetTable {
   }
 
   /**
-   * Returns the values of one column of a row group, in order; null if a row has none.
+   * Returns the values of one column of a row group, in order; null for a row without a value.
    * @throws HeddleError IO, INVALID_FILE (also for invalid UTF-8)
    */
   async column(group: RowGroup, name: string): Promise<unknown[]> {
     if (!this.columns.includes(name))
       throw invalid(this.path, `expected a column ${JSON.stringify(name)}, got the columns ${this.columns.join(", ")}`);
     const found = await this.#read(group, [name]);
-    return (found.get(name) ?? []).map((value, i) => {
-      if (value instanceof BrokenText) throw this.#broken(group, i, name);
-      return value ?? null;
+    const values: unknown[] = [];
+    await new Pacer().each(found.get(name) ?? [], (value) => {
+      if (value instanceof BrokenText) throw this.#broken(group, values.length, name);
+      values.push(value ?? null);
     });
+    return values;
   }
 
   /**
-   * Iterates over the rows of a group as objects, which are made one by one. Integers are numbers.
+   * Iterates over the rows of a group as objects, which are made one by one. Safe integers become numbers, and larger
+   * integers strings.
    * @throws HeddleError IO, INVALID_FILE (also for invalid UTF-8)
    */
   async *rows(group: RowGroup): AsyncGenerator<Record<string, unknown>, void, undefined> {
@@ -98,7 +101,7 @@ export class ParquetTable {
         row = Object.fromEntries(columns.map(([name, values]) => [name, plain(values[i], name)]));
       } catch (error) {
         if (error instanceof BrokenIn) throw this.#broken(group, i, error.column);
-        throw invalid(this.path, `row ${group.firstRow + i + 1}: ${(error as Error).message}`, error); // nested too deeply
+        throw invalid(this.path, `row ${group.firstRow + i + 1}: ${(error as Error).message}`, error); // nested too deep: stack overflow
       }
       yield row;
     }

@@ -142,8 +142,8 @@ function smallNumber(bytes: Uint8Array, at: number, end: number): number {
 }
 
 /**
- * Returns the length in the bytes from `at` to `end`. It must not exceed the number of remaining bytes, because every element takes at
- * least one.
+ * Returns the length in the bytes from `at` to `end`. It must not exceed the number of remaining bytes, because every
+ * element takes at least one byte.
  */
 function lengthOf(bytes: Uint8Array, at: number, end: number, what: string): number {
   if (end - at > MAX_LENGTH_VARINT) throw new Error(`metadata with a length of ${end - at} bytes`);

@@ -17,8 +17,8 @@ import { tokenizerFingerprint } from "../tokenizer-fingerprint.ts";
  * | 8 | 0 |
  * | n · 2 or 4 | the tokens of all documents, end to end, BOS and EOS included |
  * | 0 to 7 | zeros, to a multiple of 8 |
- * | d · 16 | for each document: u64 where its tokens end, counted in tokens from the first; u64 bytes of its text (highest bit: a part of
- * a longer document, continued in another one) |
+ * | d · 16 | a record for each document: u64 index of the token after its last one; u64 bytes of its text. The highest bit of the second
+ * number says that the document continues in the next record. |
  * | 32 | footer: u64 tokens n, u64 documents d, u64 bytes of text, magic `HDLTOEND` |
  *
  * A document has 2^27 tokens at most.
@@ -33,8 +33,8 @@ export const TOKEN_FILE = {
 } as const;
 
 /**
- * Maximum number of tokens of a document, which is read at once. They are a few hundred megabytes of text. A sparse file could claim any
- * number.
+ * Maximum number of tokens of a document: a few hundred megabytes of text. A document is read at once, so a forged number of tokens must
+ * not exhaust the memory.
  */
 export const MAX_DOCUMENT_TOKENS = 2 ** 27;
 

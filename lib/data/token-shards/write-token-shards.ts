@@ -15,13 +15,13 @@ import { CONTINUES, MAX_DOCUMENT_TOKENS, TOKEN_FILE } from "./token-file.ts";
 export interface WriteTokenShardsOptions
   extends Pick<CorpusOptions, "files" | "tokenizer" | "documentSeparator" | "textField" | "seed" | "shuffleBytes"> {
   /**
-   * Folder for `shard-00000.tokens` and the following shards, and `shards.json`. Shards of another run in it are replaced or removed. It
-   * is an error if another run is writing to it.
+   * Folder for `shard-00000.tokens` and the following shards, and `shards.json`. Shards of another run in the folder
+   * are replaced or removed. It is an error if another run is writing to the folder.
    */
   outputDir: string;
   /**
-   * Approximate number of tokens per shard. A shard ends with the document that reaches it. Default 2^27, which is 256 MiB of 16-bit
-   * tokens.
+   * Approximate number of tokens per shard. A shard ends with the document that reaches this number. Default 2^27,
+   * which is 256 MiB of 16-bit tokens.
    */
   shardTokens?: number | undefined;
   /** Whether to write the documents in a random order, as in a corpus's first epoch. Default false: the order of the files. */
@@ -53,16 +53,16 @@ export interface TokenShardProgress {
 export interface TokenShard {
   path: string;
   tokens: number;
-  /** Number of documents that end in it. */
+  /** Number of documents that end in the shard. */
   documents: number;
   /** Size of the text in bytes of UTF-8. */
   bytes: number;
 }
 
 /**
- * Encodes a corpus once, on several threads if the tokenizer can, and writes it as token files. A corpus memory-maps them, so it may be
- * larger than memory, and runs need no tokenization. Documents are read no faster than they are written. Tokens have 16 bits if the
- * vocabulary fits. Each shard is written atomically.
+ * Encodes a corpus once, on several threads if the tokenizer supports them, and writes it as token files. These are
+ * memory-mapped, so a corpus may be larger than memory, and runs need no tokenization. Documents are read no faster
+ * than they are written. Tokens have 16 bits if the vocabulary fits. Each shard is written atomically.
  *
  * @returns the shards, including those that existed before a resumed run
  * @throws HeddleError INVALID_FILE (`file:line`), NOT_FOUND, IO, ABORTED; INVALID_ARGUMENT for a tokenizer without vocabSize, and for a
@@ -106,7 +106,7 @@ function checkOptions(options: WriteTokenShardsOptions): void {
   if (typeof outputDir !== "string" || outputDir === "") throw invalidArgument("outputDir", "a folder", outputDir);
 }
 
-/** Like writeTokenShards, for open files instead of `options.files`. It closes them. */
+/** Like writeTokenShards, for open files instead of `options.files`. Closes the files. */
 export async function writeDocuments(
   files: readonly DocumentFile[],
   options: WriteTokenShardsOptions,
@@ -179,7 +179,7 @@ export async function writeDocuments(
 }
 
 /** Maximum number of documents waiting to be written. */
-const MOST_DOCUMENTS = 4096;
+const MAX_DOCUMENTS = 4096;
 /** Number of documents to request between two checks of the encoder's room. */
 const ASKED_AT_ONCE = 64;
 
@@ -198,7 +198,7 @@ async function* encodeInOrder(
     done -= first;
     for (let place = first; place < group.documentCount || waiting.length > 0; ) {
       throwIfAborted(signal, "tokens");
-      while (place < group.documentCount && waiting.length < MOST_DOCUMENTS && encoder.hasRoom) {
+      while (place < group.documentCount && waiting.length < MAX_DOCUMENTS && encoder.hasRoom) {
         const end = Math.min(group.documentCount, place + ASKED_AT_ONCE);
         for (; place < end; place++) {
           const document = group.read(place, (text, ends) => encoder.encode(text, ends));

@@ -14,7 +14,7 @@ export const CHECKPOINT_FILE = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/;
 
 export interface Manifest {
   step: number;
-  /** Ordinal of the checkpoint among all that were saved to its folder. Absent from the oldest ones. */
+  /** Ordinal of the checkpoint among all that were saved to its folder. Absent from the oldest checkpoints. */
   order?: number;
   /** Size of each file in bytes. */
   files: Readonly<Record<string, number>>;
@@ -81,7 +81,7 @@ export async function readManifest(path: string): Promise<Manifest | Damage> {
 
 function checked(found: unknown): Manifest | Damage {
   if (!isObject(found) || !Number.isSafeInteger(found.step) || !isObject(found.files))
-    return new Damage(MANIFEST, "expected a step and files, got none");
+    return new Damage(MANIFEST, "expected an object with `step` and `files`, got a value without them");
   const { digest, ...manifest } = found;
   // Old manifests have no digest, and no keys except `step`, `order` and `files`.
   const { step: _, order: __, files, ...rest } = manifest;
@@ -90,7 +90,7 @@ function checked(found: unknown): Manifest | Damage {
   if (own !== digest) return new Damage(MANIFEST, `expected digest ${describe(digest)}, got ${own}`);
   const names = Object.keys(files as object);
   if (!isObject(manifest.digests) || names.some((name) => !Object.hasOwn(manifest.digests as object, name)))
-    return new Damage(MANIFEST, "expected a digest of each file, got not all of them");
+    return new Damage(MANIFEST, "expected a digest of each file, got some files without a digest");
   return manifest as unknown as Manifest;
 }
 
@@ -131,7 +131,8 @@ export async function findDamage(
       got = await digestOfFile(join(path, name), { device, signal });
     } catch (error) {
       if (error instanceof HeddleError && error.code !== "IO") throw error;
-      return new Damage(name, (error as Error).message); // the disk cannot read it any more
+      // The disk can no longer read the file.
+      return new Damage(name, (error as Error).message);
     }
     if (got !== expected) return new Damage(name, `expected digest ${expected}, got ${got}`);
   }
@@ -139,7 +140,7 @@ export async function findDamage(
 }
 
 /**
- * Checks a folder that the user named, like findDamage. A folder without a manifest passes.
+ * Throws if a folder that the user named is a damaged checkpoint (see findDamage). A folder without a manifest passes.
  * @throws HeddleError INVALID_FILE, IO, ABORTED
  */
 export async function needIntact(path: string, reading: Reading, only?: readonly string[]): Promise<void> {

@@ -51,9 +51,10 @@ export interface CheckpointInfo {
 }
 
 /**
- * Writes `folder/checkpoint-<step>` and then removes the oldest ones beyond `saveTotalLimit`. Replaces a checkpoint of the same step. The
- * checkpoint of step `keep` stays in addition to the limit. With `among`, only checkpoints of these steps are removed. Errors: IO (disk
- * full, permission; existing files stay), ABORTED, INVALID_ARGUMENT.
+ * Writes `folder/checkpoint-<step>` and then removes the oldest checkpoints beyond `saveTotalLimit`. Replaces a
+ * checkpoint of the same step. The checkpoint of step `keep` stays in addition to the limit. With `among`, only
+ * checkpoints of these steps count towards the limit and are removed. Errors: IO (disk full, permission; existing files
+ * stay), ABORTED, INVALID_ARGUMENT.
  */
 export async function saveCheckpoint(
   folder: string,
@@ -128,7 +129,7 @@ function plannedFiles(content: CheckpointContent): Map<string, Write> {
   const files = new Map<string, Write>();
   const add = (name: string, write: Write) => {
     if (!CHECKPOINT_FILE.test(name) || name === MANIFEST || files.has(name)) {
-      throw invalidArgument("checkpoint file", `a plain file name other than ${MANIFEST}, each once`, name);
+      throw invalidArgument("checkpoint file", `a unique plain file name other than ${MANIFEST}`, name);
     }
     files.set(name, write);
   };
@@ -181,7 +182,8 @@ async function putInPlace(folder: string, temporary: string, path: string, step:
     }
     throw error;
   }
-  if (replaced !== undefined) await rm(replaced, { recursive: true, force: true }).catch(() => {}); // a leftover that a later run removes
+  // If the removal fails, a later sweep() repeats it.
+  if (replaced !== undefined) await rm(replaced, { recursive: true, force: true }).catch(() => {});
 }
 
 function hiddenName(folder: string, kind: "tmp" | "old", step: number): string {
@@ -225,14 +227,14 @@ export interface BrokenCheckpoint {
 }
 
 /**
- * Lists complete checkpoints in `folder`, oldest first. An absent folder has none. The files exist and have the right
- * sizes, but their content is not checked.
+ * Lists complete checkpoints in `folder`, oldest first. An absent folder has none. In a complete checkpoint all files
+ * exist with the listed sizes. Their content is not checked.
  */
 export async function listCheckpoints(folder: string): Promise<CheckpointInfo[]> {
   return (await surveyCheckpoints(folder)).complete;
 }
 
-/** Lists the checkpoints in `folder`, oldest first, and the incomplete ones. */
+/** Lists the complete checkpoints in `folder`, oldest first, and the broken ones, by step. */
 export async function surveyCheckpoints(
   folder: string,
 ): Promise<{ complete: CheckpointInfo[]; broken: BrokenCheckpoint[] }> {
@@ -247,7 +249,11 @@ export async function surveyCheckpoints(
     const found = await readManifest(path);
     if (found instanceof Damage) broken.push({ path, step, why: String(found) });
     else if (found.step !== step)
-      broken.push({ path, step, why: `${MANIFEST}: expected that of step ${step}, got that of step ${found.step}` });
+      broken.push({
+        path,
+        step,
+        why: `${MANIFEST}: expected the manifest of step ${step}, got that of step ${found.step}`,
+      });
     else complete.push({ path, step, order: Number.isSafeInteger(found.order) ? found.order! : 0 });
   }
   complete.sort((a, b) => a.order - b.order || a.step - b.step);
@@ -260,8 +266,9 @@ export async function latestCheckpoint(folder: string): Promise<CheckpointInfo |
 }
 
 /**
- * Returns the newest checkpoint whose content matches its digests. It reads checkpoints completely, from the newest on.
- * @returns the checkpoint, and the skipped ones: newer damaged ones, and incomplete ones of later steps
+ * Returns the newest checkpoint whose content matches its digests. It reads whole checkpoints, from the newest to the
+ * oldest, until one is intact.
+ * @returns the checkpoint, and the skipped checkpoints: newer damaged ones, and incomplete ones of later steps
  */
 export async function latestIntact(
   folder: string,
@@ -302,7 +309,7 @@ async function removeOldest(
 
 /** Removes a checkpoint of a folder. Errors: IO. */
 export async function removeCheckpoint(folder: string, path: string, step: number): Promise<void> {
-  // Rename it to a hidden name first, because a half-removed checkpoint must not look like a complete one.
+  // Rename the folder to a hidden name first, because a half-removed checkpoint must not look like a complete one.
   const doomed = hiddenName(folder, "tmp", step);
   try {
     await rename(path, doomed);

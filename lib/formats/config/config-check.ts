@@ -76,7 +76,7 @@ export function check(config: ModelConfig, fail: (message: string, code?: Heddle
   }
   if (scaling?.ropeType === "llama3" && scaling.highFreqFactor <= scaling.lowFreqFactor) {
     throw fail(
-      `rope_scaling: high_freq_factor: expected above low_freq_factor ${scaling.lowFreqFactor}, got ${scaling.highFreqFactor}`,
+      `rope_scaling: high_freq_factor: expected more than low_freq_factor ${scaling.lowFreqFactor}, got ${scaling.highFreqFactor}`,
     );
   }
 }

@@ -9,7 +9,7 @@ import { firstPosition, unrotatedEvery } from "./positions.ts";
 import { readRope, ropeToJson } from "./rope-json.ts";
 import { layerTypesOf, periodOf } from "./windows.ts";
 
-/** Keys of all families that differ only in spelling. */
+/** Keys that all families share. They differ from ModelConfig's fields only in spelling. */
 const COMMON: Readonly<Record<string, keyof ModelConfig>> = {
   vocab_size: "vocabSize",
   tie_word_embeddings: "tieWordEmbeddings",
@@ -44,8 +44,8 @@ const TORCH_DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as con
 const OFF = new Set<keyof ModelConfig>(["attnLogitSoftcapping", "finalLogitSoftcapping"]);
 
 /**
- * Required values for all decoders, in addition to a family's `mustBe`. In families that support bidirectional attention, the opposite
- * value of `bidirectional.key` declares it.
+ * Required values for all decoders, in addition to a family's `mustBe`. In families that support bidirectional
+ * attention, the opposite value of the key `bidirectional.key` turns it on.
  */
 const DECODERS_MUST_BE = { is_causal: true, use_bidirectional_attention: false } as const;
 
@@ -61,7 +61,7 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
     if (Object.hasOwn(raw, from) && (raw[from] !== null || OFF.has(to))) config[to] = raw[from];
   }
   for (const [from, to] of Object.entries(formatOf(modelType).otherKeys ?? {})) config[to] ??= raw[from] ?? undefined;
-  // A null of these keys has a meaning: the value follows from other sizes, as in transformers' configuration classes.
+  // If one of these keys is null, its value follows from other sizes, as in transformers' configuration classes.
   if (raw.num_key_value_heads === null) config.numKeyValueHeads = config.numAttentionHeads;
   if (raw.head_dim === null)
     config.headDim = Math.floor(Number(raw.hidden_size) / Number(raw.num_attention_heads)) || undefined;
@@ -69,7 +69,8 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
   if (Number.isSafeInteger(longest) && Number(longest) > Number(config.maxPositionEmbeddings ?? 0))
     config.maxPositionEmbeddings = longest;
   const { mustBe, fixed, bidirectional, layerKind, encoder, architecture } = formatOf(modelType);
-  // A registered family may compute anything, so these keys are checked only if it declares `bidirectional`.
+  // A registered family may compute anything, so the keys of DECODERS_MUST_BE are checked only if it declares
+  // `bidirectional`.
   const decodes = !encoder && (bidirectional !== undefined || !isRegistered(modelType));
   for (const [key, value] of Object.entries({ ...(decodes && DECODERS_MUST_BE), ...mustBe, ...fixed })) {
     const got = raw[key];
@@ -93,7 +94,7 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
   Object.assign(config, headsFromJson(raw, where));
   if (encoder) {
     if (isObject(config.classifier)) config.classifier.pooling ??= "first";
-    // Pretraining heads are not read, so config.json must not name a class that has one.
+    // Pretraining heads are not read, so replace a class that has such a head.
     else if (config.architectures !== undefined) config.architectures = [architecture];
   }
   const dtype = raw.dtype ?? raw.torch_dtype;
@@ -153,7 +154,7 @@ function readPositions(modelType: string, config: Json, where: string): void {
   if ((rows as number) <= first)
     throw new HeddleError(
       "INVALID_FILE",
-      `${where}: max_position_embeddings: expected more than ${positions === "from 2" ? "2" : `pad_token_id ${padTokenId} and one`}, got ${rows}`,
+      `${where}: max_position_embeddings: expected more than ${positions === "from 2" ? "2" : `pad_token_id ${padTokenId} + 1`}, got ${rows}`,
     );
   config.maxPositionEmbeddings = (rows as number) - first;
 }
@@ -195,7 +196,7 @@ function readWindow(raw: Json, type: string, config: Json, unsupported: (m: stri
   const period =
     rule.kind === "global"
       ? raw.global_attn_every_n_layers
-      : // the key with a leading underscore is the one that transformers writes
+      : // transformers writes the key with a leading underscore
         periodOf(raw.sliding_window_pattern ?? raw._sliding_window_pattern, unsupported);
   config.layerTypes = layerTypesOf(rule, layers, {
     ...(rule.kind === "flag" && rule.from === "max_window_layers" && { first: typeof most === "number" ? most : 28 }),
@@ -310,7 +311,7 @@ function windowToJson(config: ModelConfig): Json {
   }
 }
 
-/** Returns ModernBERT's older key for the period of full-attention layers, if the layers follow that rule. */
+/** Returns global_attn_every_n_layers, ModernBERT's older key, if the full-attention layers have a fixed period. */
 function globalEvery({ modelType, layerTypes, numHiddenLayers }: ModelConfig): Json {
   const { windows } = formatOf(modelType);
   const period = Math.max(1, layerTypes.indexOf("full_attention", 1));

@@ -9,7 +9,7 @@ import { type ModelConfig, rotaryDim } from "./config.ts";
 import { formatOf, isRegistered } from "./families.ts";
 import { ropeAttentionFactor, yarnAttentionFactor } from "./rope-scaling.ts";
 
-/** Values without a GGUF key. heddle stores them as part of a configuration under an additional key. */
+/** Values that no GGUF key holds, or holds only in part. heddle stores them as JSON under the key `heddle.config`. */
 export const OWN_VALUES = [
   "normTopkProb",
   "decoderSparseStep",
@@ -28,7 +28,7 @@ export const OWN_VALUES = [
   "own",
 ];
 
-/** Configuration values that have other GGUF keys, for registered families. All other values are stored as they are. */
+/** Values of registered families that `heddle.config` omits, because other GGUF keys hold them. */
 export const SAID_ELSEWHERE = ["modelType", "vocabSize", "bosTokenId", "padTokenId", "dtype", "architectures"];
 
 /** Returns the metadata of a model's GGUF file: `general.architecture` and the `<arch>.*` keys. */
@@ -41,7 +41,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
     throw new HeddleError(
       "UNSUPPORTED",
       registered
-        ? `${modelType}: expected a family registered with \`gguf\`, got one without, which cannot be written to GGUF`
+        ? `${modelType}: cannot be written to GGUF, because the family was registered without \`gguf\``
         : `${modelType}: GGUF has no architecture for it`,
     );
   if (rotaryDim(config) < config.headDim && gguf?.layout === "rope")
@@ -97,8 +97,8 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   }
   if (ropeScaling === null) return meta;
 
-  // Only linear and yarn have keys. GGUF stores llama3's scaling as the tensor rope_freqs.weight and longrope's as two
-  // tensors.
+  // GGUF has a key for the factor of linear and yarn. It stores llama3's scaling as the tensor rope_freqs.weight and
+  // longrope's as two tensors.
   if (ropeScaling.ropeType === "linear" || ropeScaling.ropeType === "yarn") {
     text(`${arch}.rope.scaling.type`, ropeScaling.ropeType);
     f32("rope.scaling.factor", ropeScaling.factor);
@@ -114,7 +114,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   }
   if (ropeScaling.ropeType === "yarn") {
     const { factor, betaFast, betaSlow } = ropeScaling;
-    // llama.cpp multiplies the attention factor that it derives from the scaling factor by this value.
+    // llama.cpp derives an attention factor from the scaling factor and multiplies it by `attn_factor`.
     const times = yarnAttentionFactor(ropeScaling) / yarnAttentionFactor({ ropeType: "yarn", factor });
     if (times !== 1) f32("rope.scaling.attn_factor", times);
     if (betaFast !== undefined) f32("rope.scaling.yarn_beta_fast", betaFast);

@@ -12,17 +12,20 @@ export interface EmbeddingConfig {
   /** Layers that are applied to the pooled vector, in order. Default: none. */
   layers?: EmbeddingLayer[] | undefined;
   /**
-   * Whether a prompt's tokens are pooled with those of the text. The first and the last token always count. Default:
-   * true.
+   * Whether a prompt's tokens are pooled with those of the text. The modes "first" and "last" ignore this setting.
+   * Default: true.
    */
   includePrompt?: boolean | undefined;
   /** Prompts by name, such as "query: ". The model was trained with them in front of texts. Default: none. */
   prompts?: Record<string, string> | undefined;
-  /** Name of the prompt that is used if a call names none. Default: none. */
+  /** Name of the prompt that is used if a call does not name a prompt. Default: none. */
   defaultPromptName?: string | undefined;
   /** Similarity function for comparing vectors. It does not change the vectors. Default: unset, which means cosine. */
   similarity?: "cosine" | "dot" | "euclidean" | "manhattan" | undefined;
-  /** Number of leading dimensions to keep (Kusupati et al. 2022, "Matryoshka"), normalized again with `normalize`. Default: all. */
+  /**
+   * Number of leading dimensions to keep (Kusupati et al. 2022, "Matryoshka"). With `normalize`, the shortened vector
+   * is normalized again. Default: all.
+   */
   truncateDim?: number | undefined;
   /** Maximum number of tokens of a text, if that is below the context length. Default: the context length. */
   maxSeqLength?: number | undefined;
@@ -174,15 +177,15 @@ export interface ModelConfig {
   hiddenSize: number;
   /**
    * Width of a feed-forward block. Default: 8/3 · hiddenSize, rounded up to a multiple of 64. For gpt2, gpt_neox,
-   * starcoder2, phi, bert and gemma: 4 · hiddenSize. If it is the width of an expert (mixtral, olmoe, granitemoe,
-   * gpt_oss), half of that.
+   * starcoder2, phi, bert and gemma: 4 · hiddenSize. Half of that for families where it is the width of one expert
+   * (mixtral, olmoe, granitemoe, gpt_oss).
    */
   intermediateSize: number;
   /** Number of Transformer blocks. */
   numHiddenLayers: number;
   /**
-   * Number of query heads. Default: chosen for a head width of 64, or the even width nearest to it that divides
-   * hiddenSize.
+   * Number of query heads. Default: hiddenSize divided by the head width, which is the even divisor of hiddenSize
+   * nearest to 64.
    */
   numAttentionHeads: number;
   /**
@@ -196,7 +199,10 @@ export interface ModelConfig {
   maxPositionEmbeddings: number;
   /** Added to the mean square under RMSNorm's root. Default 1e-6. */
   rmsNormEps: number;
-  /** The epsilon of LayerNorm, for gpt2, gpt_neox, starcoder2, phi, cohere, cohere2 and encoders. Default 1e-5. */
+  /**
+   * The epsilon of LayerNorm, for gpt2, gpt_neox, stablelm, starcoder2, phi, cohere, cohere2 and encoders. Default
+   * 1e-5.
+   */
   layerNormEpsilon: number;
   /** θ, the base of the RoPE wavelengths. Default 10000. */
   ropeTheta: number;
@@ -214,9 +220,9 @@ export interface ModelConfig {
   /** Whether the head shares its weights with the embedding. Default false. */
   tieWordEmbeddings: boolean;
   /**
-   * Whether the q, k, v and o projections have biases. qwen2 always has them on q, k and v. For glm, glm4 and seed_oss
-   * it means q, k and v, and for starcoder2 all matrices. The default is true for these, gpt_neox, gpt_oss and phi.
-   * Default false.
+   * Whether the q, k, v and o projections have biases. qwen2 always has them on q, k and v. For glm, glm4, seed_oss and
+   * stablelm it means q, k and v, and for starcoder2 all matrices. Default: true for glm, glm4, seed_oss, starcoder2,
+   * gpt_neox, gpt_oss and phi, else false.
    */
   attentionBias: boolean;
   /** Biases on the feed-forward blocks' matrices. Default false. */
@@ -242,18 +248,15 @@ export interface ModelConfig {
    */
   useBidirectionalAttention?: boolean | undefined;
   /**
-   * Share of each head's dimensions that RoPE rotates. Default: 1. For gpt_neox 1/4, and for glm, glm4 and phi 1/2, if
-   * that is an even number of dimensions.
+   * Share of each head's dimensions that RoPE rotates. Default: 1. For gpt_neox and stablelm 1/4, and for glm, glm4 and
+   * phi 1/2, if that is an even number of dimensions.
    */
   partialRotaryFactor?: number | undefined;
-  /**
-   * θ of the sliding layers, if they have a separate one without scaling (gemma3, olmo3, modernbert). Default: the
-   * family's.
-   */
+  /** θ of the sliding layers, whose frequencies are not scaled (gemma3, olmo3, modernbert). Default: the family's. */
   ropeLocalTheta?: number | undefined;
   /** One entry per layer: 1 for layers with RoPE, 0 for layers without (smollm3). Default: 0 for every fourth layer. */
   noRopeLayers?: number[] | undefined;
-  /** Attention scores are divided by its square root (gemma2, gemma3). Default: headDim. */
+  /** Attention scores are divided by the square root of this value (gemma2, gemma3). Default: headDim. */
   queryPreAttnScalar?: number | undefined;
   /**
    * Soft cap of attention scores: tanh limits them to ± this value. null means no cap (gemma2, gemma3). Default: 50 for
@@ -279,7 +282,7 @@ export interface ModelConfig {
    * width.
    */
   moeIntermediateSize?: number | undefined;
-  /** Width of the shared expert, which processes every token (qwen2_moe). Default: moeIntermediateSize's. */
+  /** Width of the shared expert, which processes every token (qwen2_moe). Default: moeIntermediateSize. */
   sharedExpertIntermediateSize?: number | undefined;
   /**
    * Whether the routing weights of a token's experts are normalized to sum to one (qwen2_moe, qwen3_moe, olmoe).
@@ -292,20 +295,26 @@ export interface ModelConfig {
   mlpOnlyLayers?: number[] | undefined;
   /** Limit at which the gated unit's inputs are clamped (gpt_oss). Default: 7. */
   swigluLimit?: number | undefined;
-  /** Whether attention and the feed-forward block are parallel (gpt_neox). Default: true. */
+  /** Whether attention and the feed-forward block are parallel (gpt_neox, stablelm). Default: true, for stablelm false. */
   useParallelResidual?: boolean | undefined;
   /** Factor of the logits (cohere, cohere2). Default: 1/16. */
   logitScale?: number | undefined;
-  /** Whether each head of q and k has a norm with separate weights (cohere, in Command R+). Default: false. */
+  /**
+   * Whether each head of q and k has a norm with separate weights (cohere, in Command R+, and stablelm, in StableLM 2
+   * 12B). Default: false.
+   */
   useQkNorm?: boolean | undefined;
   /**
-   * Number of token types (BERT's families except distilbert). heddle uses type 0 for all tokens. Default: 2, for
-   * RoBERTa's families 1.
+   * Number of token types (BERT's families except distilbert and mpnet). heddle uses type 0 for all tokens. Default: 2,
+   * for RoBERTa's families 1.
    */
   typeVocabSize?: number | undefined;
   /** Width of the embedding tables, if a projection to hiddenSize follows them (electra). Default: hiddenSize. */
   embeddingSize?: number | undefined;
-  /** Custom values of a registered family, stored in config.json in snake_case. Default: the registered ones. */
+  /**
+   * Custom values of a registered family, stored in config.json in snake_case. Default: the values that the family was
+   * registered with.
+   */
   own?: Record<string, OwnValue> | undefined;
   /** Names of transformers' classes, which are written back when saving. Default: the family's. */
   architectures?: string[] | undefined;

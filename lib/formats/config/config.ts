@@ -32,13 +32,13 @@ export { rotaryDim };
 const tokenId = whole(0, 2 ** 31 - 1);
 
 const OWN_KINDS = "true, false, null, a finite number, a text, or an array of finite numbers";
-const MOST_OWN = 4096;
+const MAX_OWN = 4096;
 
 /** Whether files can store the value as a custom configuration value of a family. */
 export function isOwnValue(value: unknown): value is OwnValue {
-  if (Array.isArray(value)) return value.length <= MOST_OWN && value.every((n) => Number.isFinite(n));
+  if (Array.isArray(value)) return value.length <= MAX_OWN && value.every((n) => Number.isFinite(n));
   return typeof value === "string"
-    ? value.length <= MOST_OWN
+    ? value.length <= MAX_OWN
     : value === null || typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value));
 }
 
@@ -207,7 +207,7 @@ function withDefaults(
   const usual = windows.kind === "pattern" || windows.kind === "global" ? windows.otherwise : null;
   const window = given.slidingWindow === undefined ? usual : given.slidingWindow;
   const config: Record<string, unknown> = {
-    // GPT-2's config.json may omit the size: its `n_inner` may be null.
+    // GPT-2's config.json may omit this size, as its key `n_inner` may be null.
     intermediateSize: derives || (positions && !encoder) ? defaultIntermediate(hidden, modelType) : undefined,
     numKeyValueHeads: heads,
     headDim,
@@ -262,7 +262,8 @@ function checkOwn({ modelType, own }: ModelConfig, fail: (message: string) => He
 
 /** Derives missing sizes from hiddenSize and the head width. */
 function derived(modelType: string, headDim: unknown, hidden: number): Record<string, unknown> {
-  // Two of eight experts, each half as wide as a dense block would be: the work per token is the same.
+  // Each token uses two of eight experts. An expert is half as wide as a dense block, so the work per token is the
+  // same.
   const half = Math.ceil(defaultIntermediate(hidden, modelType) / 2);
   const experts = { numExperts: 8, numExpertsPerTok: 2 };
   const { derive, experts: { width, shared } = {}, fileDefaults } = formatOf(modelType);
@@ -313,7 +314,7 @@ function toCamelCase(message: string): string {
 
 /** Returns the message for an unknown key, or for a size from which headDim or numAttentionHeads cannot be derived. */
 function underivableSize(given: Record<string, unknown>, issues: readonly z.core.$ZodIssue[], fromJson: boolean) {
-  // Report unknown keys first, because one may be a misspelling of the missing one.
+  // Report unknown keys first, because an unknown key may be a misspelling of the missing key.
   const unknown = issues.find((issue) => issue.code === "unrecognized_keys");
   if (unknown && unknown.path.length === 0) return firstIssue({ issues: [unknown] }, given, fromJson);
   const { hiddenSize, numAttentionHeads: heads } = given;
@@ -325,7 +326,7 @@ function underivableSize(given: Record<string, unknown>, issues: readonly z.core
     return spelt(
       `hidden_size: expected a multiple of num_attention_heads ${heads}, or an explicit head_dim, got ${hiddenSize}`,
     );
-  // The config.json of an existing model must have the key.
+  // A config.json must have num_attention_heads, so the general message applies.
   if (first === "headDim" || fromJson) return undefined;
   return `hiddenSize: expected a multiple of an even headDim up to 256, or explicit numAttentionHeads and headDim, got ${hiddenSize}`;
 }

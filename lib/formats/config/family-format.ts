@@ -79,8 +79,10 @@ export interface GgufFormat {
    * `own.` and a name stand for a custom value.
    */
   keys?: Readonly<Record<string, ConfigField | `own.${string}`>> | undefined;
-  /** Values that llama.cpp assumes if the file has no such key. A file must have the `keys` that have no value here. */
+  /** Values that llama.cpp assumes for missing keys. A file must have every key in `keys` without a value here. */
   defaults?: ((sizes: GgufSizes) => ConfigValues) | undefined;
+  /** Values that follow from the file's tensors, by their GGUF names, whatever its keys say. Default: none. */
+  byTensors?: ((has: (name: string) => boolean) => ConfigValues) | undefined;
   /** YaRN settings that the family's files do not state. Default: none. */
   yarn?: { truncate: boolean } | undefined;
   /**
@@ -121,9 +123,12 @@ export interface LlamaCppLimits {
 export interface FamilyFacts {
   /** Name of transformers' class, such as `StableLmForCausalLM`, for `architectures` in config.json. */
   architecture: string;
-  /** Defaults for values that neither config.json nor the caller sets. */
+  /** Defaults for values that neither config.json nor the caller sets. Values without a field in ModelConfig are in `own`. */
   defaults?: ConfigValues | undefined;
-  /** Defaults for config.json only. */
+  /**
+   * Defaults for config.json only. `partialRotaryFactor` also applies to a caller's model. There it is doubled until the
+   * number of rotated dimensions is even.
+   */
   fileDefaults?: ConfigValues | undefined;
   /** Defaults for callers only: values that are derived from sizes. */
   derive?: ((sizes: { hiddenSize: number; headDim: number }) => ConfigValues) | undefined;
@@ -131,7 +136,7 @@ export interface FamilyFacts {
   keys?: Keys | undefined;
   /** Alternative keys that some versions of transformers write. They are read if the key in `keys` is missing. */
   otherKeys?: Keys | undefined;
-  /** Returns the config.json of a family without Llama's keys. All its keys are then those in `keys`. */
+  /** Returns the family's part of config.json. Llama's keys are then neither read nor written, only `keys` and common ones. */
   toJson?: ((config: ModelConfig) => Record<string, unknown>) | undefined;
   /** config.json keys that change the computation, each with the only supported value. */
   mustBe?: Readonly<Record<string, unknown>> | undefined;
@@ -185,6 +190,12 @@ export interface FamilyFacts {
   ungated?: boolean | undefined;
   /** Whether every query head has a separate key head, and the heads' total width is hidden_size. Default: false. */
   wholeHeads?: boolean | undefined;
+  /**
+   * Names of the norms of q and k in folders that store a weight per head: `q_layernorm.norms` if head 7 has
+   * `…self_attn.q_layernorm.norms.7.weight`. A model has one stack, `q_norm.weight` (heads, headDim). Default: folders
+   * have that stack too.
+   */
+  headNorms?: Readonly<Record<"q_norm" | "k_norm", string>> | undefined;
   /** The config.json key with the maximum text length, if that exceeds `max_position_embeddings`. */
   longestKey?: string | undefined;
   /** Name of an untied language-modeling head. Default: `lm_head`. */

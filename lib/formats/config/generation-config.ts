@@ -52,7 +52,7 @@ export interface GenerationConfig {
   repetitionPenalty?: number;
   /** Number of beams of beam search. 1 means no beam search. */
   numBeams?: number;
-  /** Exponent of a text's length, by which beam search divides the text's log-probability. */
+  /** Beam search divides a text's log-probability by the text's length to the power of this value. */
   lengthPenalty?: number;
   /**
    * When beam search ends: as soon as numBeams texts are finished (true), by an estimate (false), or when no text can
@@ -66,7 +66,8 @@ export interface GenerationConfig {
 }
 
 /**
- * Reads generation_config.json of a model folder. Returns an empty object if there is none. Errors: IO, INVALID_FILE.
+ * Reads generation_config.json of a model folder. Returns an empty object if the folder has no such file. Errors: IO,
+ * INVALID_FILE.
  */
 export async function readGenerationConfig(folder: string): Promise<GenerationConfig> {
   const path = join(folder, "generation_config.json");

@@ -96,7 +96,6 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       tieWordEmbeddings: !source.has("output.weight"),
       attentionBias: ["attn_q", "attn_qkv"].some((name) => source.has(`blk.0.${name}.bias`)),
       mlpBias: !format.ungated && source.has("blk.0.ffn_up.bias"),
-      ...(defaults.useQkNorm !== undefined && { useQkNorm: source.has("blk.0.attn_q_norm.weight") }),
       hiddenAct: defaults.hiddenAct,
       bosTokenId: meta.tokenId("tokenizer.ggml.bos_token_id") ?? null,
       eosTokenIds: [...new Set(eos.filter((id) => id !== undefined))],
@@ -106,6 +105,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       ...layeredEmbedding(source, arch, embeddingOf(pooling).embedding),
       ...localTheta(meta, modelType, arch, theta),
       ...familyValues(format, meta, arch, sizes),
+      ...gguf?.byTensors?.((name) => source.has(name)),
       ...expertValues(meta, modelType, arch),
       ...ownValues(meta, modelType, source.path),
     },
@@ -142,7 +142,7 @@ function localTheta(meta: GgufMetadata, modelType: string, arch: string, theta: 
   return local === undefined || local === theta ? {} : { ropeLocalTheta: local };
 }
 
-/** Returns values of the family's keys, and llama.cpp's defaults. As in llama.cpp, a number of zero is unset. */
+/** Returns values of the family's keys, and llama.cpp's defaults. A number of 0 means "not set", as in llama.cpp. */
 function familyValues(
   { gguf }: FamilyFormat,
   meta: GgufMetadata,
@@ -166,7 +166,8 @@ function expertValues(meta: GgufMetadata, modelType: string, arch: string): Part
   const { experts, keys = {} } = formatOf(modelType);
   if (!experts) return {};
   const numExpertsPerTok = meta.requireNumber(`${arch}.expert_used_count`);
-  // Older files only have the width of a block: one expert's, or for Qwen the sum over all experts that a token uses.
+  // Older files only have feed_forward_length. It is the width of one expert, or for Qwen the total width of all
+  // experts that a token uses.
   const block = meta.number(`${arch}.feed_forward_length`);
   const shared = block !== undefined && block % numExpertsPerTok === 0 ? block / numExpertsPerTok : undefined;
   const declared = experts.width === "intermediateSize" ? block : shared;
@@ -214,7 +215,10 @@ function vocabSize(source: WeightSource): number | undefined {
   return source.has("token_embd.weight") ? source.info("token_embd.weight").shape[0] : undefined;
 }
 
-/** Returns the type of the first layer's q matrix, which represents all matrices. Norms are F32 in any file. */
+/**
+ * Returns the element type of the matrices: that of the first layer's q or qkv matrix, or else of the embedding.
+ * Returns null if these are quantized. Norms are not inspected, because they are F32 in any file.
+ */
 function matrixDtype(source: WeightSource): ModelConfig["dtype"] {
   for (const name of ["blk.0.attn_q.weight", "blk.0.attn_qkv.weight", "token_embd.weight"]) {
     const dtype = source.has(name) ? source.info(name).dtype : undefined;

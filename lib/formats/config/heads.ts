@@ -10,8 +10,8 @@ import { formatOf } from "./families.ts";
 export const VALUE_HEAD = "v_head.summary";
 
 /**
- * Returns the prefix of a classifier's weights: the family's name for the task, `classifier` for other encoders, or
- * `score`.
+ * Returns the prefix of a classifier's weights: the family's name for the task, or else `classifier` for encoders and
+ * `score` for decoders.
  */
 export function classifierPrefix({ modelType, classifier }: Pick<ModelConfig, "modelType" | "classifier">): string {
   const { classifierNames, encoder } = formatOf(modelType);

@@ -62,11 +62,6 @@ const OTHERS: readonly OtherType[] = [
   { name: /^persimmon$/, like: "gpt_neox", lacks: ["its feed-forward blocks (squared ReLU without a gate)"] },
   { name: /^(nemotron|arcee)$/, like: "llama", lacks: ["its feed-forward blocks (squared ReLU without a gate)"] },
   {
-    name: /^stablelm$/,
-    like: "llama",
-    lacks: ["layer norms with biases in Llama's blocks (examples/own-family.ts has them)"],
-  },
-  {
     name: /^(internlm2?|baichuan|exaone|orion|xverse)$/,
     like: "llama",
     lacks: ["its weight names, some of them fused"],
@@ -97,7 +92,7 @@ const OTHERS: readonly OtherType[] = [
 
 /** The parts of a configuration that are inspected. */
 export interface UnknownModel {
-  /** Its `model_type`, or `general.architecture`. */
+  /** The model's `model_type`, or `general.architecture`. */
   name: unknown;
   /** Returns the value of a key, or undefined if it is not set. */
   value(key: string): unknown;

@@ -21,7 +21,7 @@ export function readRope(raw: Json, config: Json, { modelType, where }: { modelT
   if (Object.entries(keys).some(([key, name]) => name === "ropeLocalTheta" && raw[key] === null))
     config.ropeLocalTheta ??= config.ropeTheta ?? defaults.ropeTheta;
   const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? undefined;
-  // Omit a fraction of 1, which is the default, unless the family's default is another.
+  // Omit a fraction of 1, which is the default, unless the family has another default.
   if (partial !== undefined && (partial !== 1 || saysRotated(modelType))) config.partialRotaryFactor = partial;
   const scaled = ropeAlpha && alphaTheta(given, raw, config.ropeTheta);
   if (scaled) return void Object.assign(config, { ropeTheta: scaled, ropeScaling: null });
@@ -38,9 +38,9 @@ export function readRope(raw: Json, config: Json, { modelType, where }: { modelT
 }
 
 /**
- * Returns the settings of all layers, or separate ones of full-attention and sliding layers. If a file has both forms,
- * transformers uses `rope_scaling`, but takes θ, the rotary fraction and the sliding layers' settings from the other
- * form.
+ * Returns the settings of all layers, or separate ones of full-attention and sliding layers. If a file has both keys,
+ * transformers uses `rope_scaling`, but takes θ, the rotary fraction and the sliding layers' settings from
+ * `rope_parameters`.
  */
 function ropeSets(raw: Json, where: string): { full: Json; sliding?: Json } {
   const parameters = objectAt(raw, "rope_parameters", where);

@@ -147,7 +147,8 @@ export function llama3Factors(scaling: Llama3RopeScaling, headDim: number, theta
 
 /**
  * Returns the llama3 scaling that yields these divisors, or else the divisors themselves. GGUF stores only the
- * divisors. Published models use low 1, high 4 and a power of two as original context length, so only those are tried.
+ * divisors. Published models have lowFreqFactor 1, highFreqFactor 4 and a power of two as original context length, so
+ * the search tries only these values.
  */
 export function ropeScalingFromFactors(factors: Float32Array, headDim: number, theta: number): RopeScaling | null {
   if (factors.every((value) => value === 1)) return null;

@@ -73,7 +73,7 @@ function rotation(source: WeightSource, meta: GgufMetadata, arch: string, headDi
   const scaling = meta.string(`${arch}.rope.scaling.type`);
   if (scaling !== undefined && scaling !== "none")
     throw unsupported(source, `${arch}.rope.scaling.type: ${describe(scaling)} is not provided for ${arch}`);
-  // As in llama.cpp, a factor without a type is linear, and a factor of zero is unset.
+  // As in llama.cpp, a factor without a type means linear scaling, and a factor of 0 means no scaling.
   const key = ["rope.scaling.factor", "rope.scale_linear"].find((name) => meta.has(`${arch}.${name}`));
   const factor = (scaling !== "none" && key !== undefined && meta.real(`${arch}.${key}`)) || 1;
   if (factor !== 1) throw unsupported(source, `${arch}.${key}: ${factor} is not provided for ${arch}`);

@@ -88,7 +88,7 @@ function readVersion(reader: GgufReader): 2 | 3 {
   }
   // In a big-endian file the version's bytes are reversed.
   if (version !== 0 && (version & 0xffff) === 0) {
-    throw new HeddleError("UNSUPPORTED", `${reader.path}: expected a little-endian GGUF file, got a big-endian one`);
+    throw new HeddleError("UNSUPPORTED", `${reader.path}: expected a little-endian GGUF file, got a big-endian file`);
   }
   throw reader.invalid(`version: expected 2 or 3, got ${version}`);
 }
@@ -152,13 +152,13 @@ function* placeTensors(
     const row = shape[shape.length - 1]!;
     if (row % type.blockElements !== 0) {
       throw reader.invalid(
-        `${label}: expected rows of a multiple of ${type.blockElements} for ${type.name}, got ${row}`,
+        `${label}: expected rows of a multiple of ${type.blockElements} elements for ${type.name}, got ${row}`,
       );
     }
     const start = padded(end, alignment);
     if (relative !== BigInt(start)) {
       throw reader.invalid(
-        `${label}: offset: expected ${start}, the padded end of the tensor before it, got ${relative}`,
+        `${label}: offset: expected ${start}, the padded end of the previous tensor, got ${relative}`,
       );
     }
     const bytes = (elementCount(shape) / type.blockElements) * type.blockBytes;

@@ -1,4 +1,5 @@
-// Fused q, k and v matrices (`attn_qkv`), for families that have three. The parts are views, without a copy.
+// Splits fused q, k and v matrices (`attn_qkv`) for families that have three matrices. The parts are views, without a
+// copy.
 import { HeddleError } from "../../core/errors.ts";
 import type { ModelConfig } from "../config/config.ts";
 import type { StoredTensor, TensorInfo, WeightSource } from "../weights.ts";

@@ -3,8 +3,8 @@ import type { ModelConfig } from "../config/config.ts";
 import { formatOf, knownModelTypes } from "../config/families.ts";
 
 /**
- * Returns the family of a `general.architecture`. If families share it, this is the one without `sharedWhen`. Undefined
- * for an unknown architecture.
+ * Returns the family of a `general.architecture`, or undefined if the architecture is unknown. If several families
+ * share it, returns the family without `sharedWhen`.
  */
 export function familyOfArchitecture(architecture: string): string | undefined {
   return knownModelTypes().find((type) => {
@@ -30,7 +30,7 @@ export function ggufArchitecture({ modelType, useBidirectionalAttention }: Model
   return (useBidirectionalAttention && bidirectional?.gguf) || gguf?.architecture;
 }
 
-/** Whether only bidirectional models have an architecture, so that its files need no key for it. */
+/** Whether only bidirectional models have an architecture. Its files need no `attention.causal`. */
 export function isBidirectional(architecture: string): boolean {
   return knownModelTypes().some((type) => formatOf(type).bidirectional?.gguf === architecture);
 }
@@ -111,7 +111,7 @@ export type LayoutChange =
   | { kind: "rope"; heads: number }
   /** Reorders rows of q, k and v: one group per head (transformers) ↔ all of q, all of k, all of v (GGUF). */
   | { kind: "qkv"; heads: number }
-  /** Adds 1 towards GGUF, subtracts 1 towards transformers. */
+  /** Adds 1 in a conversion to GGUF, and subtracts 1 in a conversion to transformers. */
   | { kind: "norm" }
   | { kind: "transpose" };
 

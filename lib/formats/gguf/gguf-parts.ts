@@ -1,5 +1,5 @@
-// Split GGUF files, as written by llama.cpp's gguf-split: `x-00001-of-00003.gguf` and so on, each with a table of its tensors. The first
-// one has the model's metadata.
+// Split GGUF files, as written by llama.cpp's gguf-split: `x-00001-of-00003.gguf` and so on, each with a table of its
+// tensors. The first part has the model's metadata.
 import { basename, dirname, join } from "node:path";
 import { HeddleError } from "../../core/errors.ts";
 import { type GgufFile, openGguf } from "./gguf-file.ts";
@@ -43,7 +43,7 @@ export interface GgufParts {
 }
 
 /**
- * Opens a GGUF file. For a split file, opens all parts, whichever one is named. They must be in the same folder.
+ * Opens a GGUF file. For a split file, opens all parts, whichever part `path` names. They must be in the same folder.
  * Errors: as openGguf; NOT_FOUND for a missing part, INVALID_FILE for parts that do not belong together.
  */
 export async function openGgufParts(path: string, signal?: AbortSignal): Promise<GgufParts> {
@@ -64,7 +64,10 @@ export async function openGgufParts(path: string, signal?: AbortSignal): Promise
   }
 }
 
-/** Returns the number of parts that a file states, and its own number from 1. An unsplit file is part 1 of 1. */
+/**
+ * Returns the number of parts in a file's metadata, and the file's number among them, from 1. An unsplit file is part 1
+ * of 1.
+ */
 function splitOf({ path, metadata }: GgufFile): { count: number; number: number } {
   const count = metadata.number("split.count") ?? 0;
   if (!Number.isInteger(count) || count < 0 || count > MAX_PARTS) {
@@ -84,7 +87,7 @@ function nameOf(path: string, count: number, number: number): PartName {
   const name = partName(path);
   if (name?.count === count && name.number === number) return name;
   const expected = fileOf({ prefix: "…", count }, number);
-  const message = `part ${number} of ${count}: expected a name ${expected}, from which the names of the other parts follow, got ${basename(path)}`;
+  const message = `part ${number} of ${count}: expected the name ${expected}, because the other parts' names follow from it, got ${basename(path)}`;
   throw new HeddleError("INVALID_FILE", `${path}: ${message}`);
 }
 
@@ -110,7 +113,7 @@ async function openPart(named: string, name: PartName, number: number, signal?: 
   }
 }
 
-/** Checks that the parts have distinct tensors, and the total number that each part states. */
+/** Checks that the parts have distinct tensors, and that each part states their total number. */
 function checkTogether(parts: readonly GgufFile[]): void {
   if (parts.length === 1) return;
   const total = parts.reduce((sum, { entries }) => sum + entries.size, 0);

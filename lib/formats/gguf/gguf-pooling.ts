@@ -29,8 +29,8 @@ export function poolingFromGguf(meta: GgufMetadata, arch: string): Pooling | und
 }
 
 /**
- * Returns a pooling as a part of a configuration. No key says whether vectors are normalized. Programs that use
- * llama.cpp normalize them.
+ * Returns a pooling as a part of a configuration. `normalize` is true: GGUF has no key for it, and programs that use
+ * llama.cpp normalize vectors.
  */
 export function embeddingOf(pooling: Pooling | undefined): { embedding?: EmbeddingConfig } {
   if (pooling === undefined || pooling === "none" || pooling === "rank") return {};
@@ -108,7 +108,7 @@ export function poolingToGguf({ embedding, classifier }: ModelConfig): GgufValue
 /**
  * Adds heddle's default `pooling_type` for an encoder that does not name its pooling. Without the key llama.cpp would
  * not pool.
- * @returns whether it was added
+ * @returns whether the key was added
  */
 export function addDefaultPooling(metadata: Map<string, GgufValue>, config: ModelConfig): boolean {
   const { modelType, embedding, classifier, useBidirectionalAttention } = config;
@@ -122,7 +122,10 @@ export function addDefaultPooling(metadata: Map<string, GgufValue>, config: Mode
   return true;
 }
 
-/** Whether a configuration has embedding settings other than `pooling_type`, which heddle stores under an additional key. */
+/**
+ * Whether a configuration has embedding settings that `pooling_type` does not hold. heddle stores them in
+ * `heddle.config`.
+ */
 export function embedsOtherwise({ embedding, classifier }: ModelConfig): boolean {
   if (!embedding) return false;
   // A classifier's pooling_type is "rank", so it cannot hold the embedding's pooling.

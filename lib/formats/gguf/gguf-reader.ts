@@ -1,5 +1,5 @@
 // A bounded cursor over the head of a GGUF file. It reads through a window, so a 100 GB file needs no more memory than
-// its metadata. It trusts no length: the rest of the file is the limit.
+// its metadata. It checks every length in the file against the rest of the file before it allocates.
 import { binding } from "../../binding/index.ts";
 import type { NativeStringList } from "../../binding/tokenizer.ts";
 import { HeddleError } from "../../core/errors.ts";

@@ -20,7 +20,7 @@ export function ropeScalingFromGguf(
   const own = meta.string("heddle.rope_scaling");
   if (own !== undefined) return parseJson(Buffer.from(own), `${source.path}: heddle.rope_scaling`);
   const key = `${arch}.rope.scaling`;
-  // As in llama.cpp, a factor without a type is linear, and a factor of zero is unset.
+  // As in llama.cpp, a factor without a type means linear scaling, and a factor of 0 means no scaling.
   const type = meta.string(`${key}.type`) ?? "linear";
   if (!["none", "linear", "yarn", "longrope"].includes(type)) throw unsupported(source, key, type);
   const declared = meta.real(`${key}.factor`) ?? meta.real(`${arch}.rope.scale_linear`);
@@ -28,7 +28,7 @@ export function ropeScalingFromGguf(
   const table = (name: string) => (source.has(name) ? factorsOf(source, name, rotary / 2) : undefined);
   const original = meta.number(`${key}.original_context_length`);
 
-  // In addition to the keys, tables may divide the frequency of each pair.
+  // In addition to the keys, tables may divide the frequency of each pair of dimensions.
   const [freqs, long, short] = ["rope_freqs", "rope_factors_long", "rope_factors_short"].map((name) =>
     table(`${name}.weight`),
   );

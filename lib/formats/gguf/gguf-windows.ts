@@ -71,7 +71,10 @@ function slidingPeriod(windows: WindowRule, layerTypes: ModelConfig["layerTypes"
   return String(periodic(windows, period, layerTypes.length)) === String(layerTypes) ? period : undefined;
 }
 
-/** Applies llama.cpp's rule for families without a fixed period: the last of every n layers is not sliding. */
+/**
+ * Returns the layers' types for a period from the file; 0 means that all layers slide. One of every n layers is full: the
+ * first in families of kind "global", the last in all others.
+ */
 function periodic(windows: WindowRule, period: number, layers: number): ModelConfig["layerTypes"] {
   if (period === 0) return Array<"sliding_attention">(layers).fill("sliding_attention");
   const kind = windows.kind === "global" ? "global" : "pattern";

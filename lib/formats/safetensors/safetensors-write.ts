@@ -31,7 +31,7 @@ export async function writeSafetensors(
   return writeTogether((files) => stageSafetensors(files, path, tensors, options));
 }
 
-/** Stages a safetensors file as one of several files, like writeSafetensors. */
+/** Like writeSafetensors, but stages the file, so that it appears together with other files. */
 export async function stageSafetensors(
   files: StagedFiles,
   path: string,
@@ -118,7 +118,7 @@ export async function saveWeights(
   return writeTogether((files) => stageWeights(files, folder, tensors, options));
 }
 
-/** Stages weights among other files, like saveWeights. */
+/** Like saveWeights, but stages the files, so that they appear together with other files. */
 export async function stageWeights(
   files: StagedFiles,
   folder: string,
@@ -155,7 +155,7 @@ export async function stageWeights(
   return { files: names, bytes };
 }
 
-/** Splits greedily and in order. A tensor larger than the limit gets a separate file. */
+/** Splits tensors into shards greedily, in order. A tensor larger than the limit gets a separate file. */
 function splitShards(tensors: readonly TensorData[], limit: number): TensorData[][] {
   if (!(limit > 0)) throw invalidArgument("maxShardBytes", "a number above 0", limit);
   const shards: TensorData[][] = [[]];

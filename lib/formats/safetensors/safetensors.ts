@@ -103,7 +103,7 @@ function readHeader(file: MappedFile, path: string): Pick<SafetensorsFile, "entr
   const end = checkLayout(entries, dataStart, invalid);
   if (end > file.size) throw cutOff(path, file.size, { bytes: end });
   if (end < file.size)
-    throw invalid(`expected the data to end with the last tensor at ${end} bytes, got a file of ${file.size}`);
+    throw invalid(`expected the data to end with the last tensor at ${end} bytes, got a file of ${file.size} bytes`);
   return { entries: new Map(entries.map((entry) => [entry.name, entry])), metadata };
 }
 
@@ -158,7 +158,7 @@ function checkLayout(entries: SafetensorsEntry[], dataStart: number, invalid: In
   for (const { name, offset, bytes } of sorted) {
     if (offset !== position) {
       throw invalid(
-        `tensor ${clip(name)}: data_offsets: expected to begin at ${position - dataStart}, where the tensor before ends, got ${offset - dataStart}`,
+        `tensor ${clip(name)}: data_offsets: expected to begin at ${position - dataStart}, where the previous tensor ends, got ${offset - dataStart}`,
       );
     }
     position += bytes;

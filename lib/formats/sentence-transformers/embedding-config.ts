@@ -8,7 +8,7 @@ import { joinWeights, openWeights, renameTensors, type WeightSource } from "../w
 import { readTextLimits } from "./embedding-limits.ts";
 import {
   areDistinct,
-  MOST_LAYERS,
+  MAX_LAYERS,
   NOT_A_PROMPT,
   POOLING_MODES,
   poolingModes,
@@ -37,8 +37,8 @@ export async function readModules(folder: string): Promise<Module[] | undefined>
   if (!(await exists(path))) return undefined;
   const modules = await readJson(path);
   if (!Array.isArray(modules)) throw invalid(path, "expected an array of modules");
-  if (modules.length > MOST_LAYERS + 3)
-    throw unsupported(path, `expected at most ${MOST_LAYERS + 3} modules, got ${modules.length}`);
+  if (modules.length > MAX_LAYERS + 3)
+    throw unsupported(path, `expected at most ${MAX_LAYERS + 3} modules, got ${modules.length}`);
   const read = modules.map((module: Json | null, i): Module => {
     const type = module?.type;
     if (typeof type !== "string") throw invalid(path, `module ${i}: expected a type`);
@@ -167,10 +167,10 @@ async function readLayer({ kind }: Module, file: string, width: number): Promise
   const residual = config.use_residual;
   if (residual !== undefined && residual !== null && residual !== false)
     throw unsupported(file, `use_residual: expected false, got ${describe(residual)}`);
-  // The default is Dense's default activation.
+  // Without the key, the activation is tanh, as in sentence-transformers' Dense.
   const given = config.activation_function ?? TORCH_ACTIVATIONS.tanh;
   const known = Object.keys(TORCH_ACTIVATIONS) as (keyof typeof TORCH_ACTIVATIONS)[];
-  // `torch.nn.Tanh` is the same class.
+  // Also accept the short name of a class, such as `torch.nn.Tanh`.
   const activation = known.find(
     (name) => TORCH_ACTIVATIONS[name] === given || TORCH_ACTIVATIONS[name].replace(/modules\.\w+\./, "") === given,
   );
@@ -182,7 +182,7 @@ async function readLayer({ kind }: Module, file: string, width: number): Promise
   return { type: "dense", outFeatures: out as number, bias, activation };
 }
 
-/** Reads prompts, similarity and truncation. @param width of vectors before truncation */
+/** Reads prompts, similarity and truncation. @param width the vectors' width before truncation */
 async function readPrompts(file: string, width: number): Promise<Partial<EmbeddingConfig>> {
   if (!(await exists(file))) return {};
   const config = await readObject(file);

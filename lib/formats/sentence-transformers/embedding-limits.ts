@@ -8,7 +8,7 @@ import { TEXT_LIMIT_FILES } from "./names.ts";
 
 type Json = Record<string, unknown>;
 
-/** Lengths from here on mean no limit: Hugging Face writes 1e30. */
+/** Lengths of at least this value mean "no limit". Hugging Face writes 1e30. */
 const NO_LENGTH = 1e9;
 
 /**

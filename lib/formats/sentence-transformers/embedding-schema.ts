@@ -12,9 +12,12 @@ export const DEFAULT_EMBEDDING = { pooling: "mean", normalize: true } as const s
 export const SIMILARITIES = ["cosine", "dot", "euclidean", "manhattan"] as const;
 export const LAYER_ACTIVATIONS = ["identity", "tanh", "relu", "sigmoid", "gelu", "silu"] as const;
 /** Limits keep a hostile file from causing large allocations. */
-export const MOST_LAYERS = 16;
-const MOST_PROMPTS = 1000;
-/** Assigning this key to an object sets its prototype, so the prompt would be lost. */
+export const MAX_LAYERS = 16;
+const MAX_PROMPTS = 1000;
+/**
+ * Names of prompts, for messages. An assignment to the key `__proto__` sets an object's prototype, so the prompt would
+ * be lost.
+ */
 export const NOT_A_PROMPT = 'names other than "__proto__"';
 
 const size = whole(1, 2 ** 20);
@@ -45,14 +48,14 @@ export const embeddingSchema = z.strictObject({
     })
     .default("mean"),
   normalize: flag.default(true),
-  layers: z.array(layer).min(1).max(MOST_LAYERS).optional(),
+  layers: z.array(layer).min(1).max(MAX_LAYERS).optional(),
   includePrompt: flag.optional(),
   prompts: z
     .custom<Record<string, string>>((v) => !isObject(v) || !Object.hasOwn(v, "__proto__"), NOT_A_PROMPT)
     .pipe(
       z
         .record(z.string().max(200), z.string().max(65536))
-        .refine((prompts) => Object.keys(prompts).length <= MOST_PROMPTS, `at most ${MOST_PROMPTS} prompts`),
+        .refine((prompts) => Object.keys(prompts).length <= MAX_PROMPTS, `at most ${MAX_PROMPTS} prompts`),
     )
     .optional(),
   defaultPromptName: z.string().max(200).optional(),

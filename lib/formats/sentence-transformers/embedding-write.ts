@@ -34,7 +34,7 @@ function entriesOf(config: ModelConfig, embedding: EmbeddingConfig): Entry[] {
   const widths = embeddingWidths(config);
   const inOrder = String(modes) === String(POOLING_MODES.filter((mode) => modes.includes(mode)));
   const pooling = {
-    // Flags cannot express an order. Newer versions read a list.
+    // Flags cannot express the order of the modes. Another order needs the list, which only newer versions read.
     ...(inOrder
       ? {
           word_embedding_dimension: config.hiddenSize,

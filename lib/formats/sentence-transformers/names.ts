@@ -33,8 +33,9 @@ export const TORCH_ACTIVATIONS = {
   silu: "torch.nn.modules.activation.SiLU",
 } as const satisfies Record<Activation, string>;
 
-/** Supported modules in their required order, and the module of each layer type. */
+/** Supported modules in their required order. */
 export const MODULES = ["Transformer", "Pooling", "Dense", "LayerNorm", "Normalize"] as const;
+/** The module of each layer type. */
 export const LAYER_MODULES = { dense: "Dense", layer_norm: "LayerNorm" } as const satisfies Record<
   EmbeddingLayer["type"],
   string

@@ -29,11 +29,12 @@ const ropeNode = defineOp({
 });
 
 /**
- * Rotary position embedding (Su et al. 2021): rotates pairs of the first R dimensions of each head by the angle position · frequency.
+ * Rotary position embedding (Su et al. 2021): rotates pairs of the first R dimensions of each head by the angle
+ * position · frequency.
  * @param x (rows, heads, width) @param positions (rows) i32
  * @param frequencies (R/2) f32, or (rows, R/2) with frequencies per row; R ≤ width
- * @param options.interleaved whether a pair is two adjacent dimensions (llama in GGUF) or one of each half (Hugging Face). `input`: pairs
- * are adjacent in x, and the result has one dimension of each pair in either half
+ * @param options.interleaved whether a pair is two adjacent dimensions (llama in GGUF) or one dimension of each half
+ * (Hugging Face). `input`: pairs are adjacent in x, and the result has one dimension of each pair in either half
  * @param options.scale factor of cosine and sine (YaRN's attention factor)
  */
 export function rope(
@@ -72,8 +73,8 @@ export interface LengthScaling {
 
 /**
  * Computes rotary frequencies for one sequence length, or for rows that belong to sequences of different lengths.
- * @param frequencies (R/2) f32, those of sequences of up to `original` positions @param lengths a number, or one length per row, (rows)
- * i32
+ * @param frequencies (R/2) f32, for sequences of up to `original` positions @param lengths a number, or one length per
+ * row, (rows) i32
  * @returns (R/2) f32, or (rows, R/2)
  */
 export function ropeFrequencies(frequencies: Value, lengths: Value | number, scaling: LengthScaling): Value {
@@ -263,8 +264,10 @@ export interface CachedAttentionOptions extends AttentionOptions {
 }
 
 /**
- * Attention of new rows over the caches of their sequences. The caches must contain the new rows already. @returns (rows, heads, width)
- * @param operands.q (rows, heads, width) @param operands.cacheK as in cacheWrite @param operands.segments likewise
+ * Attention of new rows over the caches of their sequences. The caches must contain the new rows already. @returns
+ * (rows, heads, width)
+ * @param operands.q (rows, heads, width) @param operands.cacheK as in cacheWrite @param operands.segments as in
+ * cacheWrite
  * @param operands.sinks as in attention @param operands.pages as in cacheWrite
  */
 export function cachedAttention(

@@ -180,3 +180,24 @@ const softmaxBackwardNode = defineOp({
 export function softmax(x: Value): Value {
   return softmaxNode([x])[0]!;
 }
+
+const logSoftmaxNode = defineOp({
+  name: "log_softmax",
+  infer: ([x]) => like(needFloat("log_softmax", "x", x)),
+  vjp: ({ outputs: [y] }, [dy]) => logSoftmaxBackwardNode([dy, y]),
+});
+const logSoftmaxBackwardNode = defineOp({
+  name: "log_softmax_backward",
+  infer([dy, y]) {
+    sameType(
+      "log_softmax_backward",
+      needFloat("log_softmax_backward", "dy", dy),
+      needFloat("log_softmax_backward", "y", y),
+    );
+    return like(y!);
+  },
+});
+/** Returns log(softmax(x)) over the last dimension, without underflow. */
+export function logSoftmax(x: Value): Value {
+  return logSoftmaxNode([x])[0]!;
+}

@@ -18,7 +18,7 @@ const fp8LinearNode = defineOp({
     const [outputs, inputs] = [weight.dim(0), weight.dim(1)];
     needDim("fp8_linear", "last dimension of x", input.dim(1), inputs);
     if (typeof outputs !== "number" || typeof inputs !== "number")
-      return fail("fp8_linear", "weight", "a known shape", "a symbolic one");
+      return fail("fp8_linear", "weight", "a known shape", "a symbolic shape");
     needDim("fp8_linear", "first dimension of scale", scales.dim(0), blocks(outputs));
     needDim("fp8_linear", "last dimension of scale", scales.dim(1), blocks(inputs));
     if (b) needDim("fp8_linear", "bias", needFloat("fp8_linear", "bias", b, 1).dim(0), outputs);

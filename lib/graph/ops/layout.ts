@@ -4,8 +4,8 @@ import { checkType, Dimension, fixed, type Shape, sameShape, showShape, type Val
 import { scale } from "./elementwise.ts";
 
 /**
- * Whether two shapes have equally many elements for all sizes of their symbolic dimensions. Symbols are compared by identity, because two
- * with one name may differ.
+ * Whether two shapes have equally many elements for all sizes of their symbolic dimensions. Symbols are compared by
+ * identity, because two symbols with the same name may differ.
  */
 function sameCount(a: Shape, b: Shape): boolean {
   const product = (shape: Shape) => shape.reduce<number>((n, d) => (d instanceof Dimension ? n : n * d), 1);
@@ -43,7 +43,7 @@ const splitNode = defineOp({
     if (total !== v.last) fail("split", "widths", `to add up to ${v.last}`, total);
     return wanted;
   },
-  // The gradient of x is the concatenation of the parts' gradients. That of an unused part is zero.
+  // The gradient of x is the concatenation of the parts' gradients. The gradient of an unused part is zero.
   vjp({ outputs }, gradients) {
     if (!gradients.some((g) => g)) return [undefined];
     return [concat(outputs.map((part, i) => gradients[i] ?? scale(part, 0)))];

@@ -9,7 +9,7 @@ const linearNode = defineOp({
     const input = needFloat("linear", "x", x, 2);
     const weight = needWeight("linear", "weight", w);
     if (transposed && isQuantized(weight.dtype))
-      fail("linear", "weight", "rows of inputs", "a transposed quantised one");
+      fail("linear", "weight", "rows of inputs", "a transposed quantised weight");
     const [outputs, inputs] = transposed ? [weight.dim(1), weight.dim(0)] : [weight.dim(0), weight.dim(1)];
     needDim("linear", "last dimension of x", input.dim(1), inputs);
     if (b) needDim("linear", "bias", needFloat("linear", "bias", b, 1).dim(0), outputs);
@@ -57,7 +57,9 @@ const OPTIONS = ["transposed", "rowwise", "activations"] as const;
 
 /** Options of `linear`. */
 export interface LinearOptions {
-  /** Whether the weight is stored as (inputs, outputs), as in GPT-2's Conv1D. A quantised weight must not be. */
+  /**
+   * Whether the weight is stored as (inputs, outputs), as in GPT-2's Conv1D. A quantised weight must not be transposed.
+   */
   transposed?: boolean | undefined;
   /** Whether the bits of each row of the result depend on that row alone, not on the number of rows. Slower for many rows. */
   rowwise?: boolean | undefined;

@@ -103,9 +103,9 @@ export interface CrossEntropyOptions extends LogprobOptions {
    */
   zLoss?: number | undefined;
   /**
-   * Label smoothing: share of the target probability that is spread evenly over all tokens (Szegedy et al. 2016), like transformers'
-   * label_smoothing_factor. Not with a softcap or a quantised matrix, because it computes the mean logit from the mean of the matrix's
-   * rows. Default 0.
+   * Label smoothing: share of the target probability that is spread evenly over all tokens (Szegedy et al. 2016), like
+   * transformers' label_smoothing_factor. Not supported with a softcap or a quantised matrix, because the mean logit is
+   * computed from the mean of the matrix's rows. Default 0.
    */
   labelSmoothing?: number | undefined;
 }

@@ -1,6 +1,7 @@
+import { invalidArgument } from "../../core/errors.ts";
 import { needDType, needFloat, needList, needNames, needShape } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
-import type { Value } from "../value.ts";
+import { fixed, type Value } from "../value.ts";
 
 const scalar = [{ dtype: "f32" as const, shape: [1] }];
 
@@ -15,6 +16,26 @@ const globalNormNode = defineOp({
 export function globalNorm(gradients: readonly Value[]): Value {
   needList("globalNorm: gradients", gradients);
   return globalNormNode(gradients)[0]!;
+}
+
+const squareSumsNode = defineOp({
+  name: "square_sums",
+  infer([g], { piece }) {
+    const { shape } = needDType("square_sums", "g", g, "f32");
+    const elements = shape.reduce<number>((n, d) => n * fixed(d, "square_sums: g"), 1);
+    return [{ dtype: "f32" as const, shape: [Math.ceil(elements / (piece as number)), 3] }];
+  },
+});
+/**
+ * Returns the sum of squares of each piece of `g`, (pieces, 3) f32. The three terms of a row add up to the double that the kernel
+ * computes, without rounding.
+ * @param g f32, of a fixed shape @param options.piece number of elements of a piece; the last one may be shorter
+ */
+export function squareSums(g: Value, options: { piece: number }): Value {
+  const { piece } = needNames("squareSums: options", options, ["piece"]);
+  if (!Number.isSafeInteger(piece) || piece < 1)
+    throw invalidArgument("squareSums: piece", "a whole number of at least 1", piece);
+  return squareSumsNode([g], { piece })[0]!;
 }
 
 const clipFactorNode = defineOp({
@@ -39,7 +60,7 @@ const accumulateNode = defineOp({
     return [];
   },
 });
-/** Sets state to keep · state + g. If keep is 0, it overwrites the state even if that is NaN. @param keep (1) f32 */
+/** Sets state to keep · state + g. If keep is 0, g replaces the state even if the state is NaN. @param keep (1) f32 */
 export function accumulate(state: Value, g: Value, keep: Value): void {
   accumulateNode([state, g, keep]);
 }

@@ -36,7 +36,12 @@ const sampleNode = defineOp({
       { dtype: "f32", shape: [rows] },
     ];
     const top = wanted!.shape[0] as number;
-    if (top > 0) perRow.push({ dtype: "i32", shape: [rows, top] }, { dtype: "f32", shape: [rows, top] });
+    if (top > 0)
+      perRow.push(
+        { dtype: "i32", shape: [rows, top] },
+        { dtype: "f32", shape: [rows, top] },
+        { dtype: "f32", shape: [rows] },
+      );
     return perRow;
   },
 });
@@ -51,19 +56,22 @@ const OPERANDS = ["logits", "params", "history", "biasIds", "biasValues", "rng"]
  * @param operands.history (rows, length) i32: prompt and generated ids @param operands.biasIds (rows, count) i32; −1 marks an unused
  * entry
  * @param operands.rng (rows, 3) i32: seed low, seed high, counter
- * @returns token (rows) i32; its logprob (rows) f32 under the model's unmodified distribution; and the `top` most likely ids with their
- * logprobs, (rows, top)
+ * @returns token (rows) i32; its logprob (rows) f32 under the softmax of the unmodified logits; and if `top` is above 0, the `top` most
+ * likely ids with their logprobs, (rows, top), and the entropy of this softmax in nats, (rows) f32
  */
 export function sample(
   operands: { logits: Value; params: Value; history: Value; biasIds: Value; biasValues: Value; rng: Value },
   options: { top?: number | undefined } = {},
-): { token: Value; logprob: Value; topIds?: Value; topLogprobs?: Value } {
+): { token: Value; logprob: Value; topIds?: Value; topLogprobs?: Value; entropy?: Value } {
   const { logits, params, history, biasIds, biasValues, rng } = needNames("sample: operands", operands, OPERANDS);
   const { top = 0 } = needNames("sample: options", options, ["top"]);
   needNumber("sample: top", top);
   const wanted: TensorType = { dtype: "i32", shape: [top] };
-  const [token, logprob, topIds, topLogprobs] = sampleNode([logits, params, history, biasIds, biasValues, rng], {}, [
-    wanted,
-  ]);
-  return { token: token!, logprob: logprob!, ...(topIds && topLogprobs ? { topIds, topLogprobs } : {}) };
+  const operandsInOrder = [logits, params, history, biasIds, biasValues, rng];
+  const [token, logprob, topIds, topLogprobs, entropy] = sampleNode(operandsInOrder, {}, [wanted]);
+  return {
+    token: token!,
+    logprob: logprob!,
+    ...(topIds && topLogprobs && entropy && { topIds, topLogprobs, entropy }),
+  };
 }

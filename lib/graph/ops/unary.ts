@@ -78,12 +78,15 @@ export function sqrt(x: Value): Value {
 export function reciprocal(x: Value): Value {
   return unary(x, "reciprocal");
 }
-/** Returns log(1 − eˣ) for x < 0. If x is the log-probability of an event, this is that of its complement (Maechler 2012). */
+/**
+ * Returns log(1 − eˣ) for x < 0. If x is an event's log-probability, the result is that of the complement (Maechler
+ * 2012).
+ */
 export function log1mexp(x: Value): Value {
   return unary(x, "log1mexp");
 }
 
-/** Stands for no bound. It exceeds every f32, and is finite because attributes must be. */
+/** Means "no bound". The value exceeds every f32, and is finite because attributes must be finite. */
 const UNBOUNDED = 3.5e38;
 
 const clampNode = defineOp({

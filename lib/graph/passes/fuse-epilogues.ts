@@ -19,9 +19,9 @@ export function fuseEpilogues(nodes: readonly Node[], results: readonly Value[] 
 }
 
 /**
- * Fuses a linear with gelu, for the CPU. Other linears stay separate there: those with the same input run as a group, and additions are
- * part of the next node. A gelu whose input has other readers is not fused either. The input must be f32, because fusing skips its
- * rounding, and bits must not depend on who reads it.
+ * Fuses a linear with gelu, for the CPU. Other linears stay separate on the CPU: linears with the same input run as a
+ * group, and the next node performs additions. A gelu whose input has other readers is not fused either. The input must
+ * be f32, because fusing skips its rounding, and bits must not depend on the value's readers.
  * @param results the values that the program copies out
  */
 export function fuseActivations(nodes: readonly Node[], results: readonly Value[] = []): Node[] {

@@ -1,8 +1,8 @@
 import type { Node, Value } from "../value.ts";
 
 /**
- * Rewrites a program's nodes for speed. It groups linears with the same input, adds up the gradients of tied embeddings in place, and
- * computes log-probabilities together with their gradients. The trace itself stays as its author wrote it.
+ * Rewrites a program's nodes for speed. It groups linears with the same input, adds up the gradients of tied embeddings
+ * in place, and computes log-probabilities together with their gradients. The trace itself stays unchanged.
  * @param results the values that the program copies out
  */
 export function fuse(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
@@ -12,7 +12,8 @@ export function fuse(nodes: readonly Node[], results: readonly Value[] = []): No
 /** Moves linears with the same input next to each other, so that the runtime can run them as one. */
 function gatherLinears(nodes: readonly Node[]): Node[] {
   const ordered: Node[] = [];
-  const last = new Map<Value, number>(); // by input: index in `ordered` of its last linear
+  /** Index in `ordered` of the last linear of each input. */
+  const last = new Map<Value, number>();
   for (const node of nodes) {
     const [x, ...rest] = node.inputs;
     const at = node.op === "linear" ? last.get(x!) : undefined;
@@ -53,8 +54,8 @@ function usesOf(nodes: readonly Node[]): Map<Value, number> {
 }
 
 /**
- * Fuses log-probabilities with their backward node, so that the logits are computed once. This needs an incoming gradient that does not
- * depend on the log-probabilities: such as cross-entropy's weights, but not DPO's sigmoid.
+ * Fuses log-probabilities with their backward node, so that the logits are computed once. This is possible only if the
+ * incoming gradient does not depend on the log-probabilities. Cross-entropy's weights do not, but DPO's sigmoid does.
  */
 function fuseLogprobs(nodes: Node[]): Node[] {
   for (const forward of nodes.filter((n) => n.op === "token_logprob")) {

@@ -16,7 +16,7 @@ export function narrow(nodes: readonly Node[], results: readonly Value[] = []): 
   const kept = new Set(results);
   const narrowed = new Map<Value, Value>();
 
-  /** Returns a value and its views if all their readers are `wanted`, else undefined. */
+  /** Returns a value and its views if `wanted` accepts all their readers, else undefined. */
   const withViews = (value: Value, wanted: (reader: Node, value: Value) => boolean): Value[] | undefined => {
     const all = [value];
     for (const v of all) {

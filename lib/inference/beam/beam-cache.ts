@@ -2,7 +2,7 @@
 import { turnsByLength } from "../../models/rope-frequencies.ts";
 import { commonPrefix } from "../../tokenizer/prompt-ids.ts";
 import { type KvCache, PREFILL_ROWS } from "../cache/kv-cache.ts";
-import { LEAST_SHARED } from "../cache/shared-prefix.ts";
+import { MIN_SHARED } from "../cache/shared-prefix.ts";
 import { prefillProgram } from "../programs.ts";
 import type { Progress } from "../progress.ts";
 import type { Segment } from "../row-data.ts";
@@ -71,14 +71,15 @@ export async function fill(
   const missing = ({ slot, context }: Place) => context.length - 1 - cache.ids(slot).length;
   if (places.every((place) => missing(place) === 0)) return shared;
   const started = performance.now();
-  // Deterministic runs must not copy rows, because a row's bits depend on how its sequence was computed.
+  // Deterministic runs copy only from places that are computed below, in whole chunks. Rows that are already in the cache
+  // may have been computed in other chunks, with other bits.
   const givers: Place[] = deterministic ? [] : [...ready, ...places.filter((place) => missing(place) === 0)];
   const first = new Set<Place>();
   const takes = new Map<Place, { from: number; length: number }>();
   for (const place of places) {
     if (missing(place) === 0) continue;
     const best = bestGiver(cache, [...givers, ...first], place, deterministic ? DETERMINISTIC_ROWS : 1);
-    if (best && best.length >= cache.ids(place.slot).length + LEAST_SHARED) takes.set(place, best);
+    if (best && best.length >= cache.ids(place.slot).length + MIN_SHARED) takes.set(place, best);
     else first.add(place);
   }
   const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0, rowwise: deterministic };

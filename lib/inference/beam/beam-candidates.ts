@@ -32,14 +32,13 @@ interface TopOf {
 }
 
 function choice(token: number, logprob: number, { results, row, stride, top }: TopOf): Choice {
-  const { topIds, topLogprobs } = choiceOf(results, row, stride, top);
-  return { token, logprob, ...(topIds && topLogprobs && { topIds, topLogprobs }) };
+  return { ...choiceOf(results, row, stride, top), token, logprob };
 }
 
 /**
  * Returns the likeliest tokens of rows after processors, bias, masks and penalties, which change log-probabilities in
  * this order.
- * @param results of rows with their logits
+ * @param results results of the rows, with logits
  * @param contexts of each row
  * @param of.width number of tokens wanted per row
  * @param of.masks the tokens allowed in each row; undefined allows all

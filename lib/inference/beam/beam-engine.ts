@@ -98,8 +98,8 @@ class Group {
 /**
  * Beam search for several prompts. Each run extends all beams of all prompts by one token. Beams share the pages of
  * their common prefix, so memory holds a prompt only once. Sliding layers store a separate window per beam.
- * @param cache with at least `numBeams` slots; prompts beyond its slots wait
- * @param sequences `n` per prompt, in order, which receive its best hypotheses
+ * @param cache has at least `numBeams` slots; prompts wait until slots are free
+ * @param sequences `n` sequences per prompt, in order; they receive the prompt's best hypotheses
  * @returns the pieces of each prompt's hypotheses when its search has ended
  */
 export async function* runBeams(
@@ -169,7 +169,7 @@ function makeRoom(cache: KvCache, group: Group): void {
   for (const slot of group.slots) cache.truncate(slot, 0);
 }
 
-/** Runs every beam's last id. @returns for each group and beam, its likeliest continuations */
+/** Returns a step function. It runs every beam's last id and returns each beam's likeliest continuations, by group. */
 function stepOf(cache: KvCache, { options }: Sequence, signal: AbortSignal | undefined) {
   const { vocabSize } = cache.model.config;
   const { topLogprobs, stopTokens, deterministic: rowwise } = options;

@@ -11,14 +11,14 @@ export interface BeamOptions {
 }
 
 /** Maximum number of beams. Each beam needs a KV cache slot and a row in every step's batch. */
-const MOST_BEAMS = 128;
+const MAX_BEAMS = 128;
 
 /** Options of random sampling with their neutral values. A seed has none. */
 const SAMPLING = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: undefined } as const;
 /** Options of speculative decoding with their neutral values. */
 const SPECULATION = { promptLookupNumTokens: 0, assistantModel: undefined, numAssistantTokens: undefined } as const;
 
-/** Returns the first of some options that was given a value other than its neutral one. */
+/** Returns the first option of `neutral` whose given value differs from its neutral value. */
 function given(options: GenerateOptions, neutral: Partial<Record<keyof GenerateOptions, unknown>>) {
   return (Object.keys(neutral) as (keyof GenerateOptions)[]).find(
     (name) => options[name] !== undefined && options[name] !== neutral[name],
@@ -33,12 +33,12 @@ function given(options: GenerateOptions, neutral: Partial<Record<keyof GenerateO
  */
 export function beamsOf(options: GenerateOptions, generation: GenerationConfig): BeamOptions | undefined {
   const own = options.numBeams ?? undefined;
-  if (own !== undefined && !(Number.isInteger(own) && own >= 1 && own <= MOST_BEAMS))
-    throw invalidArgument("numBeams", `an integer of 1 to ${MOST_BEAMS}`, own);
+  if (own !== undefined && !(Number.isInteger(own) && own >= 1 && own <= MAX_BEAMS))
+    throw invalidArgument("numBeams", `an integer of 1 to ${MAX_BEAMS}`, own);
   const other =
     given(options, SAMPLING) ?? given(options, SPECULATION) ?? given(options, { promptLogprobs: undefined });
   const models = other === undefined && generation.doSample !== true ? generation.numBeams : undefined;
-  const numBeams = own ?? Math.min(models ?? 1, MOST_BEAMS);
+  const numBeams = own ?? Math.min(models ?? 1, MAX_BEAMS);
   const { lengthPenalty = generation.lengthPenalty ?? 1, earlyStopping = generation.earlyStopping ?? false } = options;
   if (typeof lengthPenalty !== "number" || !Number.isFinite(lengthPenalty))
     throw invalidArgument("lengthPenalty", "a finite number", lengthPenalty);

@@ -5,18 +5,18 @@ import type { BeamOptions } from "./beam-options.ts";
 export interface Beam {
   /** The choices after the prompt. */
   readonly choices: readonly Choice[];
-  /** Their tokens. */
+  /** Tokens of the choices. */
   readonly tokens: readonly number[];
   /** Sum of the tokens' log-probabilities after penalties, bias and processors. */
   readonly sum: number;
-  /** Index of the previous step's beam that this one continues. */
+  /** Index of the previous step's beam that this beam continues. */
   readonly parent: number;
 }
 
 /** A text that has ended. */
 export interface Hypothesis {
   readonly choices: readonly Choice[];
-  /** Their tokens: the same array that was passed to `ends`. */
+  /** Tokens of the choices, in the array that was passed to `ends`. */
   readonly tokens: readonly number[];
   /**
    * Sum of log-probabilities, divided by the number of tokens (including the end token) to the power `lengthPenalty`.
@@ -27,7 +27,7 @@ export interface Hypothesis {
 /** The likeliest tokens after one beam, best first. */
 export interface Continuations {
   readonly tokens: ArrayLike<number>;
-  /** Log-probabilities for choosing among them. */
+  /** Log-probabilities by which the search ranks the tokens. */
   readonly scores: ArrayLike<number>;
   /** Returns the choice to report for the k-th token. */
   choice(k: number): Choice;

@@ -3,14 +3,14 @@ import type { Sequence } from "../sequence.ts";
 
 interface TextSoFar {
   answer: AnswerText;
-  /** The final part of the text. Only kept for stop conditions. */
+  /** The part of the text that can no longer change. Only stop conditions read it. */
   text: string;
 }
 
 /** The texts of one search's hypotheses. Stop texts and the caller's stop conditions end them. */
 export class BeamTexts {
   private readonly prompt: Sequence;
-  /** Maps tokens to texts. A hypothesis without references is garbage-collected. */
+  /** Texts by token array. An entry is garbage-collected with its token array. */
   private readonly texts = new WeakMap<readonly number[], TextSoFar>();
   private readonly ended = new WeakSet<readonly number[]>();
 

@@ -7,8 +7,8 @@ import type { PageCopy } from "./page-pool.ts";
 export class CacheStore {
   readonly capacity: number;
   /**
-   * By name, each (slots, heads, rows, width), or (pages, heads, page size, width) if paged. Sliding layers may have fewer rows than the
-   * capacity.
+   * Tensors by name. Each is (slots, heads, rows, width), or (pages, heads, page size, width) if paged. Sliding layers
+   * may have fewer rows than the capacity.
    */
   readonly tensors: ReadonlyMap<string, Tensor>;
   /** Names of the paged tensors. */
@@ -101,7 +101,10 @@ export class CacheStore {
     for (let head = 0; head < heads; head++) yield tensor.readBytes((slot * heads + head) * headBytes, bytes);
   }
 
-  /** Writes what readSlot reads. @param read returns the bytes at an offset of (heads, rows, width) */
+  /**
+   * Writes rows in the order of `readSlot`.
+   * @param read returns bytes at an offset into the (heads, rows, width) data
+   */
   async writeSlot(
     name: string,
     slot: number,
@@ -127,7 +130,7 @@ export class CacheStore {
 }
 
 /** Maximum size of a store that is kept for the next cache. */
-const MOST_SPARE_BYTES = 64 * 2 ** 20;
+const MAX_SPARE_BYTES = 64 * 2 ** 20;
 
 /**
  * Keeps the memory of a finished cache for the next one of the same shape, because new memory must be cleared by the system. Stale rows
@@ -145,9 +148,9 @@ export class SpareStore {
     return undefined;
   }
 
-  /** Keeps a store, or frees it. */
+  /** Keeps a store for the next cache. Frees it if it is paged or too large, or after disposal. */
   leave(store: CacheStore): void {
-    const kept = !this.closed && !store.hasPages && store.bytes <= MOST_SPARE_BYTES;
+    const kept = !this.closed && !store.hasPages && store.bytes <= MAX_SPARE_BYTES;
     (kept ? this.store : store)?.dispose();
     if (kept) this.store = store;
   }

@@ -8,7 +8,7 @@ import {
   type CacheShape,
   defaultCacheDtype,
   layerCache,
-  MOST_SEGMENT_ROWS,
+  MAX_SEGMENT_ROWS,
 } from "../../models/cache-shape.ts";
 import type { ModelView } from "../../models/model-view.ts";
 import { ropeRegime, turnsByLength } from "../../models/rope-frequencies.ts";
@@ -19,7 +19,7 @@ import { PagePool } from "./page-pool.ts";
 import { Slots } from "./slots.ts";
 
 /** Rows of one prefill run: enough to amortise reading the weights, few enough to keep the arena small. */
-export const PREFILL_ROWS = MOST_SEGMENT_ROWS;
+export const PREFILL_ROWS = MAX_SEGMENT_ROWS;
 const SMALLEST_CAPACITY = 256;
 /** Number of positions that a slot of a paged cache starts with. */
 const SMALLEST_PART = 64;
@@ -142,8 +142,8 @@ export class KvCache {
   }
 
   /**
-   * Drops a slot's content after its first `length` ids. If `length` lies within a shared page, it drops the whole page. If a sliding layer
-   * no longer has the window before these ids, it drops everything.
+   * Drops a slot's content after its first `length` ids. If `length` lies within a shared page, it drops the whole
+   * page. If a sliding layer no longer has the window before `length`, it drops everything.
    */
   truncate(slot: number, length: number): void {
     if (length >= this.ids(slot).length) return;
@@ -167,8 +167,8 @@ export class KvCache {
   }
 
   /**
-   * Prepares a slot for a sequence of `length`. If RoPE's frequencies change at some length (longrope), older keys do
-   * not fit. The slot is then cleared, and everything must be computed again.
+   * Prepares a slot for a sequence of `length`. Clears the slot if RoPE's frequencies differ at the new length
+   * (longrope), because they no longer match the cached keys.
    */
   fit(slot: number, length: number): void {
     const { config } = this.model;
@@ -204,8 +204,9 @@ export class KvCache {
   }
 
   /**
-   * Whether parts of a prompt may be queued after the running one. Paged caches cannot, because pages may have to be allocated. Sliding
-   * layers cannot, because they keep the rows of only one run, and an abort could lose too many.
+   * Whether a part of a prompt may be queued while another part runs. Paged caches do not allow it, because pages may
+   * have to be allocated. Sliding layers do not allow it, because they keep the rows of only one run, and an abort
+   * could lose too many rows.
    */
   get takesRunsAhead(): boolean {
     const { config } = this.model;
@@ -214,7 +215,7 @@ export class KvCache {
   }
 
   private async grow(capacity: number, pages?: number): Promise<void> {
-    if (this.sequences.isBusy) throw new HeddleError("INTERNAL", "cache: expected no run under way while it grows");
+    if (this.sequences.isBusy) throw new HeddleError("INTERNAL", "cache: expected no pending run while it grows");
     this.bound.unbind();
     this.store = await this.store.grown(this.model, this.layout(capacity, pages), this.sequences.lengths);
   }
@@ -240,8 +241,8 @@ export class KvCache {
   }
 
   /**
-   * Makes a slot hold the first `length` ids of another.
-   * @returns false, without a change, if a sliding layer no longer has the window before them
+   * Copies the first `length` ids of a slot, with their keys and values, to another slot.
+   * @returns false, and changes nothing, if a sliding layer no longer has the window before `length`
    */
   async copySlot(from: number, to: number, length: number): Promise<boolean> {
     this.assertLive();
@@ -295,7 +296,7 @@ export class KvCache {
       await this.store.copySlot(copy.store, { from: slot, to: 0, length: held.length });
     } catch (error) {
       copy.dispose();
-      this.assertLive(); // reports a disposed cache in the caller's terms
+      this.assertLive(); // if the cache was disposed during the copy, throws DISPOSED instead
       throw error;
     }
     copy.sequences.take(0, { ...sequence, ids: held });
@@ -303,8 +304,8 @@ export class KvCache {
   }
 
   /**
-   * Runs `program` over new rows of some sequences. On success their content grows by these ids. After an error or an abort it is
-   * unchanged.
+   * Runs `program` over new rows of some sequences. On success, the slots' content grows by the segments' ids. After an
+   * error or an abort, it is unchanged.
    */
   async run(
     program: ProgramMaker,
@@ -320,11 +321,12 @@ export class KvCache {
   }
 
   /**
-   * Like `run`, without waiting. A further run may be started that continues where this one will end. Its ids may be
-   * outputs of this one, named in `late`.
+   * Like `run`, but does not wait. The next run may be started before this one ends. Its inputs may then be outputs of
+   * this run, if `late` names them.
    * @param options.flag aborts the run, so that `done` rejects with ABORTED
-   * @param options.series number of runs, with segments of one id each. Each run takes the previous run's output
-   * `token` as its ids. The inputs named in `each` hold the data of all runs, end to end, and so do the outputs.
+   * @param options.series `runs` is the number of runs, whose segments have one id each. Each run takes the previous
+   * run's output `token` as its ids. The inputs named in `each` hold the data of all runs, end to end, and so do the
+   * outputs.
    */
   start(
     program: ProgramMaker,

@@ -63,8 +63,8 @@ export class PagePool {
   }
 
   /**
-   * Makes the empty slot `to` read the first `length` positions of another. Whole pages are shared.
-   * @returns the copy that its last page needs, or undefined if that page is whole
+   * Makes the empty slot `to` read the first `length` positions of slot `from`. Whole pages are shared.
+   * @returns the page to copy if `length` ends within a page, else undefined
    */
   share(from: number, to: number, length: number): PageCopy | undefined {
     const whole = Math.floor(length / this.size);

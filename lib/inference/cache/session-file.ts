@@ -1,7 +1,8 @@
 // A session on disk: a safetensors file with the ids, and the keys and values of every layer in the cache's layout.
 //   tokens          (n) I32
-//   cache.<i>.k, .v (key heads, rows, width) F32, BF16 or F16; with q8 rows U8, width bytes and 4 of their f32 scale.
-//                   Position p is row p, or row p mod rows in a sliding layer that keeps fewer than n.
+//   cache.<i>.k, .v (key heads, rows, width) F32, BF16 or F16. With q8 U8, where the width includes 4 bytes for the
+//                   row's f32 scale. Position p is row p. In a sliding layer that keeps fewer than n rows, it is row
+//                   p mod rows.
 //   digest          (32) U8, SHA-256 of state, chat, tokens and rows, in this order
 //   __metadata__    format "heddle-session", version, model (fingerprint), state (JSON), chat (JSON, of a chat)
 import { createHash, type Hash } from "node:crypto";
@@ -12,7 +13,7 @@ import type { TensorData } from "../../formats/tensor-data.ts";
 import type { DType } from "../../graph/index.ts";
 import { writeFileAtomically } from "../../io/atomic-files.ts";
 import { parseJson } from "../../io/json.ts";
-import { type CacheDType, cacheTensors, isCacheDtype, MOST_SEGMENT_ROWS } from "../../models/cache-shape.ts";
+import { type CacheDType, cacheTensors, isCacheDtype, MAX_SEGMENT_ROWS } from "../../models/cache-shape.ts";
 import { fingerprintOf } from "../../models/fingerprint.ts";
 import type { ModelView } from "../../models/model-view.ts";
 import { type CacheState, cacheCapacity, KvCache } from "./kv-cache.ts";
@@ -21,12 +22,12 @@ const FORMAT = "heddle-session";
 const VERSION = 4;
 const DIGEST = { name: "digest", dtype: "u8", shape: [32] } as const;
 /** Maximum size of a conversation in the file's header. */
-const MOST_CHAT_BYTES = 4 << 20;
+const MAX_CHAT_BYTES = 4 << 20;
 
 /** The state that is not in tensors. */
 interface Header extends Omit<CacheState, "ids" | "store"> {
   capacity: number;
-  /** Whether the adapters were named, or are the model's active ones. */
+  /** Whether the caller named the adapters. Otherwise they are the model's active adapters. */
   named: boolean;
 }
 
@@ -50,10 +51,10 @@ export async function writeSession(
   const { ids, store, ...state } = cache.state;
   const header: Header = { ...state, capacity: store.capacity, named };
   const chatJson = chat === undefined ? undefined : JSON.stringify(chat);
-  if (chatJson !== undefined && Buffer.byteLength(chatJson) > MOST_CHAT_BYTES)
+  if (chatJson !== undefined && Buffer.byteLength(chatJson) > MAX_CHAT_BYTES)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `chat: expected at most ${MOST_CHAT_BYTES} bytes of JSON, got ${Buffer.byteLength(chatJson)}`,
+      `chat: expected at most ${MAX_CHAT_BYTES} bytes of JSON, got ${Buffer.byteLength(chatJson)}`,
     );
   const metadata = {
     format: FORMAT,
@@ -73,7 +74,8 @@ export async function writeSession(
       shape,
       bytes: () => hashed(hash, store.readSlot(name, 0, ids.length)),
     });
-  // The digest must be written last. Wide types come first in safetensors files, and no type is narrower than u8.
+  // The digest must be written last. safetensors files order tensors by the width of their type, widest first, and no
+  // type is narrower than u8.
   tensors.push({ ...DIGEST, bytes: () => hash.digest() });
   await writeFileAtomically(path, (sink) => writeSafetensorsTo(sink, tensors, { metadata }));
 }
@@ -107,8 +109,8 @@ function rowsAt(
 /**
  * Reads a file that writeSession wrote.
  * @param contextLength the model's maximum length of a session
- * @throws HeddleError NOT_FOUND, IO, INVALID_FILE for another kind of file, a session of another model, or a damaged
- * one
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE for another kind of file, a damaged file, or a session of another
+ * model
  */
 export async function readSession(path: string, given: ModelView, contextLength: number): Promise<SavedSession> {
   const file = openSafetensors(path);
@@ -178,7 +180,7 @@ function parseHeader(value: unknown, invalid: Invalid): Header {
     contextLength: context,
     capacity: held,
     length: count("length", length, 0, context),
-    written: count("written", written, 0, context + MOST_SEGMENT_ROWS),
+    written: count("written", written, 0, context + MAX_SEGMENT_ROWS),
     dtype,
     adapters,
     named,

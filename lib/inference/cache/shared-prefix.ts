@@ -4,7 +4,7 @@ import type { Sequence } from "../sequence.ts";
 import type { KvCache } from "./kv-cache.ts";
 
 /** Minimum length of a shared prefix. Shorter ones are faster to compute than to copy. */
-export const LEAST_SHARED = 16;
+export const MIN_SHARED = 16;
 
 interface Follower {
   leader: Sequence;
@@ -36,13 +36,15 @@ export class SharedPrefixes {
     let best: Follower | undefined;
     for (const [leader, from] of slots) {
       if (leader === sequence || leader.context.length !== leader.ids.length) continue;
-      if (sequence.isScoring && leader.scores !== sequence.scores) continue; // a follower that scores its prompt needs a leader with the same scores
+      // A copied prefix is not scored. So a sequence that scores its prompt can only follow another sample of that prompt,
+      // which shares its scores.
+      if (sequence.isScoring && leader.scores !== sequence.scores) continue;
       const common = Math.min(commonPrefix(leader.ids, sequence.context), sequence.context.length - 1);
       // Tokens that a leader generated were computed one by one, not in chunks.
       const length = chunk === 1 ? common : Math.floor(Math.min(common, leader.promptLength) / chunk) * chunk;
       if (length > (best?.length ?? 0)) best = { leader, slot: from, length };
     }
-    if (best && best.length >= cache.ids(slot).length + LEAST_SHARED) this.followers.set(sequence, best);
+    if (best && best.length >= cache.ids(slot).length + MIN_SHARED) this.followers.set(sequence, best);
   }
 
   /** Whether a sequence waits for a prefix that another one computes. */
@@ -62,8 +64,8 @@ export class SharedPrefixes {
   }
 
   /**
-   * Copies the prefixes that leaders have computed. A follower whose leader has left computes its prefix itself, unless
-   * it is already complete.
+   * Copies the prefixes that leaders have computed. If a leader has left before its prefix was complete, the follower
+   * computes the prefix itself.
    */
   async settle(slots: ReadonlyMap<Sequence, number>): Promise<void> {
     for (const [sequence, { leader, slot: from, length }] of this.followers) {
@@ -73,10 +75,10 @@ export class SharedPrefixes {
         continue;
       }
       const held = this.cache.ids(from);
-      const there = held.length >= length && commonPrefix(held, sequence.context) >= length;
-      if (!there && slots.get(leader) === from) continue;
+      const isComputed = held.length >= length && commonPrefix(held, sequence.context) >= length;
+      if (!isComputed && slots.get(leader) === from) continue;
       this.followers.delete(sequence);
-      if (there && (await this.cache.copySlot(from, to, length))) sequence.cachedTokens = length;
+      if (isComputed && (await this.cache.copySlot(from, to, length))) sequence.cachedTokens = length;
     }
   }
 }

@@ -1,20 +1,21 @@
 import type { Segment } from "../row-data.ts";
 
-/** Maximum number of sequences of one cache. More wait for their turn. */
-export const MOST_SLOTS = 32;
+/** Maximum number of sequences of one cache. Further sequences wait. */
+export const MAX_SLOTS = 32;
 
 /** The state of one slot of a cache. */
 export interface Slot {
-  /** The ids whose keys and values it holds. */
+  /** The ids whose keys and values the slot holds. */
   ids: number[];
   /** Length of the sequence when its rows were computed. RoPE may depend on it. */
   length: number;
   /**
-   * Number of positions written since it was empty. In a ring buffer of r rows, only the last r of them still exist.
+   * Number of positions written since the slot was empty. In a ring buffer of r rows, only the last r of them still
+   * exist.
    */
   written: number;
   /** Number of rows that pending runs will write. */
-  underWay: number;
+  pending: number;
 }
 
 /** The ids of each of a cache's sequences, and the rows that pending runs will write. */
@@ -22,7 +23,7 @@ export class Slots {
   private readonly all: readonly Slot[];
 
   constructor(count: number) {
-    this.all = Array.from({ length: count }, () => ({ ids: [], length: 0, written: 0, underWay: 0 }));
+    this.all = Array.from({ length: count }, () => ({ ids: [], length: 0, written: 0, pending: 0 }));
   }
 
   at(slot: number): Slot {
@@ -35,13 +36,13 @@ export class Slots {
   }
 
   get isBusy(): boolean {
-    return this.all.some(({ underWay }) => underWay > 0);
+    return this.all.some(({ pending }) => pending > 0);
   }
 
   /** Returns the number of tokens in a slot after pending runs have ended. */
   planned(slot: number): number {
-    const { ids, underWay } = this.at(slot);
-    return ids.length + underWay;
+    const { ids, pending } = this.at(slot);
+    return ids.length + pending;
   }
 
   /** Drops a slot's content after its first `length` ids. */
@@ -51,10 +52,10 @@ export class Slots {
     if (length === 0) one.written = 0;
   }
 
-  /** Makes a slot hold the first ids of another sequence, with their state. */
+  /** Replaces a slot's content with ids and their state. */
   take(
     slot: number,
-    { ids, length, written }: Readonly<Omit<Slot, "underWay" | "ids">> & { ids: readonly number[] },
+    { ids, length, written }: Readonly<Omit<Slot, "pending" | "ids">> & { ids: readonly number[] },
   ): void {
     Object.assign(this.at(slot), { ids: [...ids], length, written });
   }
@@ -63,8 +64,8 @@ export class Slots {
   begin(segments: readonly Segment[], runs: number): void {
     for (const { slot, ids } of segments) {
       const one = this.at(slot);
-      one.underWay += ids.length + runs - 1;
-      one.written = Math.max(one.written, one.ids.length + one.underWay);
+      one.pending += ids.length + runs - 1;
+      one.written = Math.max(one.written, one.ids.length + one.pending);
     }
   }
 
@@ -88,6 +89,6 @@ export class Slots {
 
   /** Records that runs have ended, successfully or not. */
   end(segments: readonly Segment[], runs: number): void {
-    for (const { slot, ids } of segments) this.at(slot).underWay -= ids.length + runs - 1;
+    for (const { slot, ids } of segments) this.at(slot).pending -= ids.length + runs - 1;
   }
 }

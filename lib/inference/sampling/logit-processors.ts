@@ -1,10 +1,10 @@
-import { describe, HeddleError } from "../../core/errors.ts";
-import { ownContext } from "../callback-context.ts";
+import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { ownContext, placed } from "../callback-context.ts";
 import type { LogitContext, LogitProcessor } from "../generation-options.ts";
 
 /**
- * Runs processors on logits, in order. Rejects a returned promise or array, whose changes would be lost, because processors change logits
- * in place.
+ * Runs processors on logits, in order. Processors change logits in place. A returned promise or array is rejected,
+ * because its changes would be lost.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function processLogits(
@@ -24,4 +24,26 @@ export function processLogits(
         `logitProcessors: expected a function that changes the logits in place before it returns, got one that returns ${late ? "a promise" : describe(returned)}`,
       );
   }
+}
+
+/**
+ * Returns for how many steps from here no processor changes logits. Infinite without processors.
+ * @throws HeddleError INVALID_ARGUMENT unless every `idleSteps` returns a number of at least 0
+ */
+export function idleSteps(processors: readonly LogitProcessor[], context: LogitContext): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (const processor of processors) {
+    const steps: unknown = processor.idleSteps?.(ownContext(context)) ?? 0;
+    if (typeof steps !== "number" || !(steps >= 0))
+      throw invalidArgument("logitProcessors.idleSteps", "a function that returns a number of at least 0", steps);
+    least = Math.min(least, steps);
+  }
+  return least;
+}
+
+/** Returns a processor whose context has another `index`. */
+export function placedProcessor(processor: LogitProcessor, index: number): LogitProcessor {
+  const own: LogitProcessor = (logits, context) => processor(logits, placed(context, index));
+  if (processor.idleSteps) own.idleSteps = (context) => processor.idleSteps!(placed(context, index));
+  return own;
 }

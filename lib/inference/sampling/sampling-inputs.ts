@@ -9,7 +9,8 @@ export interface Draw {
   /** The allowed tokens. Default: all. */
   mask?: Mask | undefined;
   /**
-   * Position in the prompt, for a row that scores the next token. That token is then drawn, whatever the options are.
+   * Position of a prompt row that scores the next prompt token. The draw is then forced to that token, regardless of
+   * the options.
    */
   scored?: number | undefined;
 }
@@ -17,7 +18,10 @@ export interface Draw {
 /** A bias above all logits, which forces a token. */
 const FORCED = 1e30;
 
-/** Adds masks to draws of sequences with a constraint. @throws HeddleError ABORTED, UNSUPPORTED as Constraint.mask */
+/**
+ * Adds masks to draws of sequences with a constraint.
+ * @throws HeddleError ABORTED, UNSUPPORTED as Constraint.mask does
+ */
 export async function masked(draws: readonly Draw[], signal: AbortSignal | undefined): Promise<readonly Draw[]> {
   if (!draws.some(({ sequence }) => sequence.constraint)) return draws;
   const out: Draw[] = [];
@@ -91,7 +95,8 @@ export function plainInputs(rows: number) {
 
 /**
  * Returns the sampler's inputs for a series of draws without penalties, where only the position changes between steps.
- * @returns the inputs of `count` steps after `pending` queued ones. `rng` holds those of all steps, end to end.
+ * @returns a function that returns the inputs of `count` steps after `pending` queued steps. `rng` holds the data of
+ * all `count` steps, end to end.
  */
 export function seriesInputs(sequences: readonly Sequence[], historyLimit: number) {
   const draws = sequences.map((sequence) => ({ sequence, ids: sequence.ids }));

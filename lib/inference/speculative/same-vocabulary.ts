@@ -3,7 +3,7 @@ import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
 /** Earlier results for pairs of tokenizers. A comparison takes milliseconds for large vocabularies. */
 const found = new WeakMap<Tokenizer, WeakMap<Tokenizer, boolean>>();
 
-/** Whether all ids that both tokenizers have mean the same tokens. One of them may have more at the end. */
+/** Whether all ids that both tokenizers have mean the same tokens. One vocabulary may have more ids at the end. */
 export function sameVocabulary(a: Tokenizer, b: Tokenizer): boolean {
   if (a === b) return true;
   const known = found.get(a) ?? new WeakMap<Tokenizer, boolean>();

@@ -23,9 +23,9 @@ export interface Drafter {
 const LONGEST_MATCH = 4;
 
 /**
- * Finds the longest and latest earlier match of the sequence's last ids, and returns what followed. If the match is
- * closer than `most` ids, the continuation repeats, like overlapping copies in LZ77: a repeated id gives a draft of
- * `most` copies.
+ * Finds the longest and latest earlier match of the sequence's last ids, and returns the ids that followed it. If the
+ * match is closer than `most` ids, the continuation repeats, like overlapping copies in LZ77: a repeated id gives a
+ * draft of `most` copies.
  */
 export function lookUp(ids: readonly number[], most: number): number[] {
   const end = ids.length;

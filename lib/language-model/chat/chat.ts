@@ -1,9 +1,7 @@
 import { checkObject, HeddleError, invalidArgument } from "../../core/errors.ts";
 import { rejectUnknownNames } from "../../core/generation-option-names.ts";
-import { DEFAULT_MAX_TOKENS, type GenerateOptions } from "../../inference/generation-options.ts";
-import type { Piece } from "../../inference/sequence.ts";
+import type { GenerateOptions, OptionsIn } from "../../inference/generation-options.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
-import type { Completion } from "../completion.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { Reply } from "../reply.ts";
 import { Session } from "../session.ts";
@@ -12,12 +10,17 @@ import {
   chatTemplateNames,
   checkedMessage,
   checkedRenderer,
-  conversationPrompt,
   conversationTokens,
   type Renderer,
 } from "./conversation.ts";
-import { type ToolCall, ToolCallParser } from "./tool-calls.ts";
-import { checkedToolChoice, type ToolChoice, toolCallFormat, writesToolCalls } from "./tool-choice.ts";
+import {
+  answerTo,
+  type ChatCompletion,
+  type ChatPiece,
+  type ChatReplyIn,
+  keptMessage,
+  type SendOptions,
+} from "./respond.ts";
 
 export interface ChatOptions extends ChatTemplate {
   /** System prompt, which precedes all messages. */
@@ -26,32 +29,10 @@ export interface ChatOptions extends ChatTemplate {
   messages?: readonly ChatMessage[] | undefined;
 }
 
-/** Options of one answer in a chat. */
-export interface SendOptions extends GenerateOptions {
-  /**
-   * Which of the chat's tools the answer calls, as in OpenAI's API. `"auto"` (default) leaves it to the model. `"none"` hides the tools.
-   * `"required"` forces a call of any tool, and `{ type: "function", function: { name } }` a call of that tool, with arguments that
-   * match its schema. Calls appear in the text in the form of the model's template, and as `toolCalls` of the whole answer.
-   */
-  toolChoice?: ToolChoice | undefined;
-}
-
 /** The state of a chat, which `JSON.stringify(chat)` writes and `model.chat(JSON.parse(text))` restores. */
 export interface ChatState extends ChatTemplate {
   messages: ChatMessage[];
 }
-
-/** The complete answer of a chat. */
-export interface ChatCompletion extends Completion {
-  /**
-   * The tool calls in `text`. Set if there are any, the chat has tools, and the model's template writes calls as
-   * `<tool_call>{json}</tool_call>`. Send their results as messages `{ role: "tool", content }`.
-   */
-  toolCalls?: ToolCall[];
-}
-
-/** A streaming answer. Iterate over its pieces, `await` the complete answer, or do both in this order. */
-export type ChatReply = Reply<ChatCompletion>;
 
 /**
  * A conversation with a model, as explicit state: it can be saved (`JSON.stringify`), forked and discarded. With a chat
@@ -64,9 +45,9 @@ export type ChatReply = Reply<ChatCompletion>;
  *
  * @example
  * const chat = model.chat({ tools: [weatherSchema], variables: { enable_thinking: false } });
- * const { toolCalls = [] } = await chat.send("Is it raining in Kyoto?"); // as OpenAI has them: { id, type, function: { name, arguments } }
- * await chat.send(toolCalls.map((call) => ({ role: "tool", content: answerOf(call) })));
- * await chat.send("And in Nara?", { toolChoice: "required" }); // a call for certain
+ * const { toolCalls = [] } = await chat.send("Is it raining in Kyoto?"); // OpenAI's form: { id, type, function: { name, arguments } }
+ * await chat.send(toolCalls.map((call) => ({ role: "tool", tool_call_id: call.id, content: answerOf(call) })));
+ * await chat.send("And in Nara?", { toolChoice: "required" }); // forces a tool call
  */
 export class Chat {
   readonly languageModel: LanguageModel;
@@ -80,7 +61,7 @@ export class Chat {
   constructor(languageModel: LanguageModel, options: ChatOptions = {}) {
     rejectUnknownNames(options, ["system", "messages", ...chatTemplateNames]);
     const { system, messages = [] } = options;
-    this.renderer = checkedRenderer(languageModel.tokenizer, options);
+    this.renderer = checkedRenderer(languageModel, options);
     if (system !== undefined && typeof system !== "string") throw invalidArgument("system", "a string", system);
     if (!Array.isArray(messages)) throw invalidArgument("messages", "an array of { role, content }", messages);
     this.languageModel = languageModel;
@@ -106,7 +87,7 @@ export class Chat {
   }
 
   /**
-   * Writes the conversation with its KV cache to a file. `model.loadChat` continues from it without computing it again.
+   * Writes the conversation with its KV cache to a file. `model.loadChat` restores both without recomputing the cache.
    * If the model has changed since the last answer, only the conversation is saved.
    * @throws HeddleError IO
    */
@@ -120,12 +101,15 @@ export class Chat {
    * abort the conversation is unchanged.
    * @param said the user's text, or messages such as results of tool calls
    */
-  send(said: string | ChatMessage | readonly ChatMessage[], options: SendOptions = {}): ChatReply {
+  send<F>(
+    said: string | ChatMessage | readonly ChatMessage[],
+    options: OptionsIn<F, SendOptions> = {} as never,
+  ): ChatReplyIn<F> {
     checkObject("options", options);
     const messages = typeof said === "string" ? [{ role: "user", content: said }] : Array.isArray(said) ? said : [said];
     if (messages.length === 0) throw invalidArgument("send", "a text, or at least one message", said);
     const checked = messages.map((message) => checkedMessage(this.renderer, message));
-    return new Reply(() => this.answer([...this.messages, ...checked], options));
+    return new Reply(() => this.answer([...this.messages, ...checked], options)) as ChatReplyIn<F>;
   }
 
   /** Returns an independent conversation with the same history. */
@@ -162,8 +146,8 @@ export class Chat {
 
   private async *answer(
     messages: ChatMessage[],
-    { toolChoice, ...options }: SendOptions,
-  ): AsyncGenerator<Piece, ChatCompletion, undefined> {
+    options: SendOptions,
+  ): AsyncGenerator<ChatPiece, ChatCompletion, undefined> {
     if (this.busy)
       throw new HeddleError(
         "INVALID_ARGUMENT",
@@ -172,50 +156,13 @@ export class Chat {
     this.busy = true;
     try {
       this.session ??= this.languageModel.session();
-      const { contextLength } = this.languageModel;
-      // Values that are not numbers are refused when the options are checked.
-      const wanted = typeof options.maxTokens === "number" ? options.maxTokens : DEFAULT_MAX_TOKENS;
-      const reserve = Math.min(wanted, Math.floor(contextLength / 2));
-      const fit = options.contextOverflow === "truncateLeft" ? { reserve } : undefined;
-      const { signal } = options;
-      const choice = checkedToolChoice(toolChoice);
-      const renderer = rendererFor(this.renderer, choice);
-      const prompt = await conversationPrompt(this.languageModel, renderer, messages, { fit, signal });
-      const completion = yield* this.session.generate(prompt, {
-        ...options,
-        ...chosen(this.renderer, choice, options),
-      });
-      this.messages.splice(0, this.messages.length, ...messages, { role: "assistant", content: completion.text });
-      const toolCalls = callsIn(completion.text, renderer);
-      return { ...completion, ...(toolCalls.length > 0 && { toolCalls }) };
+      const { session } = this;
+      const generate = (prompt: Uint32Array, more: GenerateOptions) => session.generate(prompt, more);
+      const completion = yield* answerTo(this.languageModel, this.renderer, messages, options, generate);
+      this.messages.splice(0, this.messages.length, ...messages, keptMessage(completion));
+      return completion;
     } finally {
       this.busy = false;
     }
   }
-}
-
-/** Returns a renderer without tools if no tool may be called. */
-function rendererFor(renderer: Renderer, choice: ToolChoice): Renderer {
-  const { tools: _, ...template } = renderer.template;
-  return choice === "none" ? { ...renderer, template } : renderer;
-}
-
-/** Returns the calls of a chat's tools in an answer. */
-function callsIn(text: string, { tokenizer, template }: Renderer): ToolCall[] {
-  if (!template.tools?.length || !writesToolCalls(tokenizer)) return [];
-  const parser = new ToolCallParser();
-  return [parser.push(text), parser.flush()].flatMap(({ calls }) => calls);
-}
-
-/** Applies a tool choice to the options. @throws HeddleError INVALID_ARGUMENT if the answer has another response format */
-function chosen({ tokenizer, template }: Renderer, choice: ToolChoice, options: GenerateOptions): GenerateOptions {
-  const responseFormat = toolCallFormat(choice, { ...template, tokenizer });
-  if (!responseFormat) return {};
-  if (options.responseFormat !== undefined && options.responseFormat.type !== "text")
-    throw invalidArgument(
-      "responseFormat",
-      "no format together with a required tool call",
-      options.responseFormat.type,
-    );
-  return { responseFormat };
 }

@@ -1,7 +1,12 @@
+import { type CallFormatName, callFormatOf, chooseCallFormat } from "../../answers/catalogue.ts";
 import { describe, HeddleError, invalidArgument, withoutTokenizer } from "../../core/errors.ts";
+import { atOnce, inSlices, type Slices } from "../../core/slices.ts";
 import { overflow } from "../../inference/sequence.ts";
+import { familyOf } from "../../models/registry.ts";
+import { chooseTemplate } from "../../tokenizer/chat/chat.ts";
 import type { ChatMessage, ChatTemplateOptions, Tokenizer } from "../../tokenizer/index.ts";
 import type { LanguageModel } from "../language-model.ts";
+import { templateMessages } from "./template-messages.ts";
 
 /** Inputs of a chat template besides the messages. */
 export type ChatTemplate = Omit<ChatTemplateOptions, "addGenerationPrompt">;
@@ -11,7 +16,7 @@ export type TextMessage = { role: "system" | "user" | "assistant"; content: stri
 
 const isArray = (value: unknown) => Array.isArray(value);
 
-/** The expected value of each option. A record, so that the compiler finds missing ones. */
+/** The expected value of each option. The record type makes the compiler report missing options. */
 const TEMPLATE: Readonly<Record<keyof ChatTemplate, readonly [expected: string, holds: (value: unknown) => boolean]>> =
   {
     tools: ["an array", isArray],
@@ -25,15 +30,31 @@ export const chatTemplateNames = Object.keys(TEMPLATE) as (keyof ChatTemplate)[]
 export interface Renderer {
   tokenizer: Tokenizer;
   template: ChatTemplate;
+  /** The formats of tool calls of the model's family. */
+  callsOfFamily: readonly CallFormatName[];
+}
+
+/** The model whose conversation is rendered. LanguageModel implements it. */
+export interface RenderingModel {
+  readonly tokenizer?: Tokenizer | undefined;
+  readonly config: { readonly modelType: string };
 }
 
 /** Whether messages are rendered by a template. Otherwise they are a plain transcript for a base model. */
-function usesTemplate({ tokenizer, template }: Renderer): boolean {
+function usesTemplate({ tokenizer, template }: Pick<Renderer, "tokenizer" | "template">): boolean {
   return template.template !== undefined || tokenizer.hasChatTemplate;
 }
 
-/** Checks and copies the template's inputs. @throws HeddleError INVALID_ARGUMENT, also if no template could use them */
-export function checkedRenderer(tokenizer: Tokenizer | undefined, given: ChatTemplate): Renderer {
+/**
+ * Checks and copies the template's inputs.
+ * @throws HeddleError INVALID_ARGUMENT, also for inputs of a model without a chat template
+ */
+export function checkedRenderer(model: RenderingModel, given: ChatTemplate): Renderer {
+  return atOnce(rendererInSlices(model, given));
+}
+
+/** Like checkedRenderer, in slices. */
+export function* rendererInSlices({ tokenizer, config }: RenderingModel, given: ChatTemplate): Slices<Renderer> {
   if (!tokenizer) throw withoutTokenizer("chat");
   const template: Record<string, unknown> = {};
   for (const name of chatTemplateNames) {
@@ -41,19 +62,24 @@ export function checkedRenderer(tokenizer: Tokenizer | undefined, given: ChatTem
     if (value === undefined) continue;
     const [expected, holds] = TEMPLATE[name];
     if (!holds(value)) throw invalidArgument(name, expected, value);
-    template[name] = copied(name, value);
+    template[name] = yield* copied(name, value);
   }
-  const renderer: Renderer = { tokenizer, template };
-  const [first] = Object.keys(template);
+  const renderer: Renderer = { tokenizer, template, callsOfFamily: familyOf(config.modelType).calls ?? [] };
+  // Empty variables need no template.
+  const isAsked = (name: string) => name !== "variables" || Object.keys(template.variables as object).length > 0;
+  const first = Object.keys(template).find(isAsked);
   if (first !== undefined && !usesTemplate(renderer))
     throw new HeddleError("INVALID_ARGUMENT", `${first}: expected a model with a chat template, got one without`);
   return renderer;
 }
 
-/** Copies plain JSON data, so that the rendered data are saved. @throws HeddleError INVALID_ARGUMENT for other values, such as functions */
-function copied<T>(name: string, value: T): T {
+/**
+ * Copies plain JSON data, so that a saved chat has exactly the data that were rendered.
+ * @throws HeddleError INVALID_ARGUMENT for other values, such as functions
+ */
+function* copied<T>(name: string, value: T): Slices<T> {
   try {
-    const copy = simpleCopy(value, 0);
+    const copy = yield* simpleCopy(value, 0);
     return copy !== notSimple ? (copy as T) : JSON.parse(JSON.stringify(structuredClone(value)));
   } catch (cause) {
     throw new HeddleError("INVALID_ARGUMENT", `${name}: expected plain data, got ${describe(cause)}`, { cause });
@@ -65,18 +91,25 @@ const SIMPLE_DEPTH = 64;
 const notSimple = Symbol();
 
 /** Copies plain JSON data without copying its strings, which may be long. Returns `notSimple` for other data. */
-function simpleCopy(value: unknown, depth: number): unknown {
+function* simpleCopy(value: unknown, depth: number): Slices<unknown> {
   if (typeof value === "string" || typeof value === "boolean" || value === null) return value;
   if (typeof value === "number") return Number.isFinite(value) ? value + 0 : null; // adding 0 turns −0 into 0, as JSON does
   if (typeof value !== "object" || depth > SIMPLE_DEPTH) return notSimple;
   if (Array.isArray(value)) {
-    const items: unknown[] = Array.from(value, (item) => simpleCopy(item, depth + 1));
-    return items.includes(notSimple) ? notSimple : items;
+    const items: unknown[] = [];
+    for (const item of value) {
+      const copy = yield* simpleCopy(item, depth + 1);
+      if (copy === notSimple) return notSimple;
+      items.push(copy);
+      yield;
+    }
+    return items;
   }
   if (Object.getPrototypeOf(value) !== Object.prototype) return notSimple;
   const out: Record<string, unknown> = {};
   for (const [name, member] of Object.entries(value)) {
-    const copy = simpleCopy(member, depth + 1);
+    const copy = yield* simpleCopy(member, depth + 1);
+    yield;
     if (copy === notSimple) return notSimple;
     if (name === "__proto__")
       Object.defineProperty(out, name, { value: copy, enumerable: true, configurable: true, writable: true });
@@ -85,7 +118,7 @@ function simpleCopy(value: unknown, depth: number): unknown {
   return out;
 }
 
-/** Roles that templates know. Other roles are accepted if the conversation's template names them. */
+/** Roles that templates know. Other roles are accepted if a template contains them in quotes. */
 const ROLES: readonly unknown[] = ["system", "developer", "user", "assistant", "tool"];
 
 /**
@@ -99,6 +132,11 @@ const SPEAKING: readonly unknown[] = ["system", "developer", "user", "tool"];
  * @throws HeddleError INVALID_ARGUMENT; UNSUPPORTED for parts other than text, which a template would silently drop
  */
 export function checkedMessage(renderer: Renderer, message: unknown): ChatMessage {
+  return atOnce(messageInSlices(renderer, message));
+}
+
+/** Like checkedMessage, in slices. */
+export function* messageInSlices(renderer: Renderer, message: unknown): Slices<ChatMessage> {
   const isObject = typeof message === "object" && message !== null;
   const { role, content } = (isObject ? message : {}) as Partial<ChatMessage>;
   if (!isObject || !isRole(renderer, role))
@@ -116,7 +154,7 @@ export function checkedMessage(renderer: Renderer, message: unknown): ChatMessag
     );
   }
   if (typeof content === "object") checkParts(content, `message of ${role}: content`);
-  return copied(`message of ${role}`, message as ChatMessage);
+  return yield* copied(`message of ${role}`, message as ChatMessage);
 }
 
 /** A part of a message's content, as in OpenAI's API. */
@@ -152,6 +190,17 @@ function withTexts(messages: readonly ChatMessage[]): ChatMessage[] {
   );
 }
 
+/** Returns the messages in the fields and forms that the template reads. */
+function renderedMessages(
+  { tokenizer, template, callsOfFamily }: Renderer,
+  messages: readonly ChatMessage[],
+): Slices<ChatMessage[]> {
+  const hasToken = (token: string) => tokenizer.tokenToId(token) !== undefined;
+  const chosen = chooseTemplate(tokenizer.config, hasToken, template);
+  const format = chooseCallFormat(chosen, callsOfFamily);
+  return templateMessages(withTexts(messages), chosen, format && callFormatOf(format).shape);
+}
+
 function isRole({ tokenizer, template: { template } }: Renderer, role: unknown): role is string {
   if (ROLES.includes(role)) return true;
   if (typeof role !== "string" || !/^[\w.-]{1,64}$/u.test(role)) return false;
@@ -163,19 +212,20 @@ function isRole({ tokenizer, template: { template } }: Renderer, role: unknown):
 
 /**
  * Returns the ids of a conversation before the next answer, rendered by the chat template or as a base model's
- * transcript. Long ones are encoded without blocking the event loop.
- * @param fit drops the oldest turns (never the system's) so that this many tokens stay free for the answer
- * @throws HeddleError CONTEXT_OVERFLOW if they exceed the context and `fit` is not given; ABORTED
+ * transcript. Long conversations are encoded without blocking the event loop.
+ * @param fit drops the oldest turns (never the system's) so that `reserve` tokens stay free for the answer
+ * @throws HeddleError CONTEXT_OVERFLOW if the ids exceed the context and `fit` is not given; ABORTED
  */
 export async function conversationPrompt(
-  { contextLength }: LanguageModel,
+  { contextLength }: Pick<LanguageModel, "contextLength">,
   renderer: Renderer,
   messages: readonly ChatMessage[],
   { fit, signal }: { fit?: { reserve: number } | undefined; signal?: AbortSignal | undefined } = {},
 ): Promise<Uint32Array> {
   const ids = await conversationIds(contextLength, renderer, messages, { fit, signal });
-  // Check the length before copying the ids.
-  if (!fit && ids.length > contextLength) throw overflow(contextLength, ids.length, { name: "messages" });
+  const isCut = ids.length === contextLength + 1; // encoding stops one token beyond the context
+  if (!fit && ids.length > contextLength)
+    throw overflow(contextLength, isCut ? Number.POSITIVE_INFINITY : ids.length, { name: "messages" });
   return ids;
 }
 
@@ -187,19 +237,21 @@ async function conversationIds(
 ): Promise<Uint32Array> {
   const { tokenizer, template } = renderer;
   if (!usesTemplate(renderer)) return tokenizer.encodeAsync(transcript(messages), { ...(signal && { signal }) });
-  const options = { ...template, addGenerationPrompt: true, signal };
+  const options = { ...template, addGenerationPrompt: true };
+  const given = await inSlices(renderedMessages(renderer, messages), "chat template", signal);
   const { messages: kept } = fit
-    ? await tokenizer.fitAsync(withTexts(messages), { ...options, contextLength, ...fit })
-    : { messages: withTexts(messages) };
-  return (await tokenizer.applyChatTemplateAsync(kept, options)).ids;
+    ? await tokenizer.fitAsync(given, { ...options, signal, contextLength, ...fit })
+    : { messages: given };
+  const most = fit ? Number.POSITIVE_INFINITY : contextLength;
+  return (await tokenizer.applyChatTemplateUpTo(most, kept, options, signal)).ids;
 }
 
 /** Returns the number of tokens of a conversation before its next answer, counted synchronously. */
 export function conversationTokens(renderer: Renderer, messages: readonly ChatMessage[]): number {
   const { tokenizer, template } = renderer;
-  return usesTemplate(renderer)
-    ? tokenizer.applyChatTemplate(withTexts(messages), { ...template, addGenerationPrompt: true }).ids.length
-    : tokenizer.count(transcript(messages));
+  if (!usesTemplate(renderer)) return tokenizer.count(transcript(messages));
+  const options = { ...template, addGenerationPrompt: true };
+  return tokenizer.applyChatTemplate(atOnce(renderedMessages(renderer, messages)), options).ids.length;
 }
 
 /**

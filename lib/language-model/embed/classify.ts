@@ -6,7 +6,7 @@ import { sigmoid, softmax } from "../../metrics/temperature.ts";
 import { classifierOf } from "../../models/heads.ts";
 import type { ModelView } from "../../models/model-view.ts";
 import type { EncodingWithOffsets, Tokenizer } from "../../tokenizer/index.ts";
-import { checkLengths, pooledOutputs } from "./pooled.ts";
+import { checkLengths, type PooledOptions, pooledOutputs } from "./pooled.ts";
 
 /** A classifier's result for a text. */
 export interface Classification {
@@ -45,7 +45,7 @@ interface Options {
 export async function classifierOutputs(
   model: ModelView,
   sequences: readonly ArrayLike<number>[],
-  options: Options,
+  options: Options & Pick<PooledOptions, "typeIds">,
 ): Promise<Float32Array[]> {
   const { pooling } = classifierOf(model.config, "sequence");
   return pooledOutputs(model, sequences, { ...options, pooling, head: true });
@@ -80,7 +80,7 @@ const SLICE_WORDS = 2048;
 
 /**
  * Returns the ids of words joined by spaces, and for each word the index of the token that gets its label. This is the
- * token with the word's last character, the first one that sees the whole word.
+ * token with the word's last character, the first token that sees the whole word.
  */
 export function wordTokens(tokenizer: Pick<Tokenizer, "encodeWithOffsets">, words: readonly string[]) {
   const text = words.join(" ");
@@ -88,7 +88,7 @@ export function wordTokens(tokenizer: Pick<Tokenizer, "encodeWithOffsets">, word
   return { text, ids: encoding.ids, ...atOnce(placed(words, encoding)) };
 }
 
-/** Yields each word's offset in the text, and the index of its token. */
+/** Returns each word's offset in the text, and the index of its token. */
 function* placed(
   words: readonly string[],
   { ids, offsets }: EncodingWithOffsets,

@@ -20,12 +20,12 @@ export type PromptTokenizer = Pick<Tokenizer, "encode" | "closingCount">;
 /**
  * Returns the prompt of a call, or "" for none.
  * @param at prefix of the option's name in messages
- * @throws HeddleError INVALID_ARGUMENT for an unknown promptName; the message lists the known ones
+ * @throws HeddleError INVALID_ARGUMENT for an unknown promptName; the message lists the known names
  */
 export function promptOf({ prompt, promptName }: EmbedPromptOptions, embedding: EmbeddingConfig, at = ""): string {
-  if (prompt !== undefined && typeof prompt !== "string") throw invalidArgument("prompt", "a text", prompt);
+  if (prompt !== undefined && typeof prompt !== "string") throw invalidArgument(`${at}prompt`, "a text", prompt);
   if (prompt !== undefined && promptName !== undefined)
-    throw new HeddleError("INVALID_ARGUMENT", "prompt: expected either a prompt or a promptName, got both");
+    throw new HeddleError("INVALID_ARGUMENT", `${at}prompt: expected either a prompt or a promptName, got both`);
   if (prompt !== undefined) return prompt;
   const { prompts = {}, defaultPromptName } = embedding;
   const name = promptName === undefined ? defaultPromptName : promptName;

@@ -45,7 +45,10 @@ export function namedLimit(model: { model: ModelView; contextLength: number }): 
   return { contextLength, ...(contextLength < model.contextLength && { limit: "its embedding.maxSeqLength" }) };
 }
 
-/** Prepends the model's prompt to texts, and counts the leading tokens that pooling leaves out. */
+/**
+ * Returns the prompt of a call. `read` prepends it to a text. `promptLength` returns a function that counts the leading
+ * tokens to leave out of pooling.
+ */
 export function textReader(
   { model, tokenizer }: Pick<LanguageModel, "model" | "tokenizer">,
   options: EmbedPromptOptions & { signal?: AbortSignal | undefined } = {},
@@ -130,7 +133,7 @@ function checked(
   if (wrong !== undefined) {
     const known = POOLING_MODES.join(", ");
     const expected =
-      (wrong as unknown) === "cls" ? "first (the name of cls pooling)" : `one of ${known}, or several of them`;
+      (wrong as unknown) === "cls" ? "first, which is the name of cls pooling" : `one of ${known}, or several of them`;
     throw invalidArgument("pooling", expected, wrong);
   }
   if (!areDistinct(modes)) throw invalidArgument("pooling", "distinct modes", modes.join(", "));
@@ -138,16 +141,17 @@ function checked(
     throw invalidArgument("pooling", `${String(own.pooling)}, which the model's layers read`, String(pooling));
   if (typeof normalize !== "boolean") throw invalidArgument("normalize", "true or false", normalize);
   const width = own.layers ? embeddingWidths(config).at(-1)! : config.hiddenSize * modes.length;
-  // The model's truncateDim may exceed the width of another pooling, which is then not truncated.
+  // Only a given truncateDim is checked. The model's may exceed the width of another pooling, whose vectors are then
+  // not truncated.
   const { truncateDim: wanted } = given;
   if (wanted !== undefined && !(Number.isSafeInteger(wanted) && wanted >= 1 && wanted <= width))
     throw invalidArgument("truncateDim", `a whole number from 1 to ${width}, the width of vectors`, wanted);
   return { modes, normalize, truncateDim };
 }
 
-const MOST_ROWS = 256;
+const MAX_ROWS = 256;
 
-/** Applies the model's layers after pooling, in batches of the rows of a run. */
+/** Applies the model's layers after pooling, in batches of MAX_ROWS vectors. */
 async function throughLayers(
   model: ModelView,
   pooled: readonly Float32Array[],
@@ -157,15 +161,15 @@ async function throughLayers(
   const [width, made] = [widths[0]!, widths.at(-1)!];
   const program = model.cached(["embedding layers", ...model.activeAdapters].join("/"), () =>
     compile(() => {
-      const x = input("pooled", "f32", [new Dimension("texts", MOST_ROWS), width]);
+      const x = input("pooled", "f32", [new Dimension("texts", MAX_ROWS), width]);
       return { vectors: embeddingLayers(besideTrunk(model), model.config, x) };
     }),
   );
   const executable = program.bind(model.device, model.tensors);
   try {
     const out: Float32Array[] = [];
-    for (let at = 0; at < pooled.length; at += MOST_ROWS) {
-      const some = pooled.slice(at, at + MOST_ROWS);
+    for (let at = 0; at < pooled.length; at += MAX_ROWS) {
+      const some = pooled.slice(at, at + MAX_ROWS);
       const rows = new Float32Array(some.length * width);
       for (const [i, vector] of some.entries()) rows.set(vector, i * width);
       const { vectors } = await raceAbort(executable.run({ pooled: rows }, { signal }), signal);

@@ -25,19 +25,19 @@ import { placesFor } from "../../nn/relative-bias.ts";
 import type { PooledOptions } from "./pooled.ts";
 
 /** Maximum rows of a run, unless a single sequence is longer. */
-const MOST_ROWS = 1024;
-const MOST_SEQUENCES = 64;
+const MAX_ROWS = 1024;
+const MAX_SEQUENCES = 64;
 /**
  * Maximum number of rows for which bound memory is kept for the next run. Larger runs would hold too much memory, and
- * for them binding takes little time in comparison.
+ * their binding takes little time in comparison.
  */
 const KEPT_ROWS = 128;
 
 type EncodeOptions = Omit<PooledOptions, "contextLength">;
 
 /**
- * Computes the vectors of a bidirectional model, one per sequence, or with pooling `all` those of its tokens, one after
- * another. Sequences share a run as documents of one row of text that do not see each other, without padding.
+ * Computes the vectors of a bidirectional model, one per sequence. With pooling `all`, returns the vectors of a
+ * sequence's tokens, end to end. Sequences share a run without padding, as documents that do not attend to each other.
  */
 export async function encodedOutputs(
   model: ModelView,
@@ -52,15 +52,15 @@ async function encodedBy(
   sequences: readonly ArrayLike<number>[],
   options: EncodeOptions,
 ): Promise<Float32Array[]> {
-  const { promptLengths = [] } = options;
+  const { promptLengths = [], typeIds } = options;
   const out: Float32Array[] = new Array(sequences.length);
   const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
   for (let at = 0; at < order.length; ) {
     const group: number[] = [];
     let rows = 0;
-    while (at < order.length && group.length < MOST_SEQUENCES) {
+    while (at < order.length && group.length < MAX_SEQUENCES) {
       const { length } = sequences[order[at]!]!;
-      if (group.length > 0 && rows + length > MOST_ROWS) break;
+      if (group.length > 0 && rows + length > MAX_ROWS) break;
       rows += length;
       group.push(order[at++]!);
     }
@@ -68,7 +68,7 @@ async function encodedBy(
       model,
       group.map((i) => sequences[i]!),
       group.map((i) => promptLengths[i] ?? 0),
-      options,
+      { ...options, typeIds: typeIds && group.map((i) => typeIds[i]!) },
     );
     await placeInto(out, group, results, { ...options, width: model.config.hiddenSize });
   }
@@ -76,11 +76,11 @@ async function encodedBy(
 }
 
 /**
- * Returns the row bound that a program is planned for. One program serves all texts except those longer than a usual
- * run.
+ * Returns the row bound that a program is planned for. One program serves all runs except those of a text longer than
+ * MAX_ROWS.
  */
 function boundFor(rows: number): number {
-  let bound = MOST_ROWS;
+  let bound = MAX_ROWS;
   while (bound < rows) bound *= 2;
   return bound;
 }
@@ -89,13 +89,16 @@ async function runGroup(
   model: ModelView,
   sequences: readonly ArrayLike<number>[],
   promptLengths: readonly number[],
-  { pooling, head = false, signal }: EncodeOptions,
+  { pooling, head = false, typeIds, signal }: EncodeOptions,
 ): Promise<Float32Array[]> {
   const rows = sequences.reduce((n, { length }) => n + length, 0);
   const kind = pooledRows(pooling);
   const [ids, positions] = [new Int32Array(rows), new Int32Array(rows)];
   const documents = new Int32Array(rows);
   const lengths = new Int32Array(rows);
+  const tokenTypes = new Int32Array(rows);
+  // Tokenizers number the texts of a pair even for models with a single type, such as RoBERTa.
+  const types = (model.config.typeVocabSize ?? 1) > 1 ? typeIds : undefined;
   const wanted: number[] = [];
   const stretches: TextStretch[] = [];
   const begin = firstPosition(model.config);
@@ -106,6 +109,7 @@ async function runGroup(
       ids[first + i] = sequence[i]!;
       positions[first + i] = begin + i;
     }
+    if (types) tokenTypes.set(types[s]!, first);
     documents.fill(s, first, first + length);
     lengths.fill(length, first, first + length);
     if (kind === "all") for (let i = 0; i < length; i++) wanted.push(first + i);
@@ -126,7 +130,7 @@ async function runGroup(
     ids,
     positions,
     documents,
-    ...(program.inputNames.has("tokenTypes") && { tokenTypes: new Int32Array(rows) }),
+    ...(program.inputNames.has("tokenTypes") && { tokenTypes }),
     ...(program.inputNames.has("lengths") && { lengths }),
     ...(kind === "sums" ? { pool: poolingMatrix(stretches, pooling) } : { wanted: Int32Array.from(wanted) }),
   };
@@ -179,12 +183,12 @@ function encodeProgram(model: ModelView, shape: EncodeShape): Program {
       const { hidden } = forward;
       const made =
         kind === "sums"
-          ? linear(input("pool", "f32", [new Dimension("sums", MOST_SEQUENCES * ways), rows]), hidden, undefined, {
+          ? linear(input("pool", "f32", [new Dimension("sums", MAX_SEQUENCES * ways), rows]), hidden, undefined, {
               transposed: true,
             })
           : gatherRows(
               hidden,
-              input("wanted", "i32", [new Dimension("wanted", kind === "all" ? bound : MOST_SEQUENCES)]),
+              input("wanted", "i32", [new Dimension("wanted", kind === "all" ? bound : MAX_SEQUENCES)]),
             );
       return { vectors: head ? classifierLogits(forward, model.config, made) : made };
     }),

@@ -1,7 +1,7 @@
 import { HeddleError } from "../../core/errors.ts";
 import type { Inputs } from "../../graph/index.ts";
 import { KvCache, PREFILL_ROWS } from "../../inference/cache/kv-cache.ts";
-import { MOST_SLOTS } from "../../inference/cache/slots.ts";
+import { MAX_SLOTS } from "../../inference/cache/slots.ts";
 import {
   type Pooling,
   placeInto,
@@ -26,12 +26,14 @@ export interface PooledOptions {
   contextLength: number;
   /** Number of leading tokens of each sequence that are not pooled. */
   promptLengths?: readonly number[] | undefined;
+  /** Token type of each id, for encoders with several token types. Default: 0. */
+  typeIds?: readonly ArrayLike<number>[] | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /**
  * Checks the lengths of texts.
- * @throws HeddleError INVALID_ARGUMENT for a text without tokens, CONTEXT_OVERFLOW for a text with too many
+ * @throws HeddleError INVALID_ARGUMENT for a text without tokens, CONTEXT_OVERFLOW for a text with too many tokens
  */
 export function checkLengths(sequences: readonly ArrayLike<number>[], contextLength: number): void {
   for (const [i, ids] of sequences.entries()) {
@@ -47,7 +49,7 @@ export function checkLengths(sequences: readonly ArrayLike<number>[], contextLen
 
 /**
  * Returns one vector per sequence: its pooled hidden states (modes · width), or the classifier's logits (labels). With
- * pooling `all`, returns the vectors of its tokens, one after another. Sequences of any lengths share runs without
+ * pooling `all`, returns the vectors of each sequence's tokens, end to end. Sequences of any lengths share runs without
  * padding.
  */
 export async function pooledOutputs(
@@ -61,7 +63,7 @@ export async function pooledOutputs(
   if (encodesWholeTexts(model)) return encodedOutputs(model, sequences, options);
   const out: Float32Array[] = new Array(sequences.length);
   const longest = sequences.reduce((n, ids) => Math.max(n, ids.length), 0);
-  const slots = Math.min(sequences.length, MOST_SLOTS);
+  const slots = Math.min(sequences.length, MAX_SLOTS);
   const cache = new KvCache(model, { slots, contextLength, capacity: longest });
   try {
     for (const group of groupsOf(sequences, slots)) {
@@ -81,7 +83,7 @@ export async function pooledOutputs(
 
 /**
  * Returns groups of indices of sequences that share a run, with similar lengths together. A sequence longer than a run
- * is alone.
+ * forms a group alone.
  */
 function groupsOf(sequences: readonly ArrayLike<number>[], slots: number): number[][] {
   const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
@@ -118,12 +120,13 @@ async function runGroup(
   const parts: Float32Array[] = [];
   let carried = kind === "sums" ? new Float32Array(count * ways * width) : undefined;
   // Only a group of one sequence takes more than one run. A causal sequence's first token sees only itself, so "first"
-  // needs one token.
+  // needs one run.
   const end = kind === "first" ? 1 : total;
   for (let from = 0; from < end; from += PREFILL_ROWS) {
     const segments = sequences.map((ids, slot) => ({
       slot,
       ids: Array.from(ids).slice(from, count > 1 ? ids.length : from + PREFILL_ROWS),
+      length: ids.length,
     }));
     const wanted = new Int32Array(count);
     const stretches: TextStretch[] = [];

@@ -21,7 +21,7 @@ const unseen: readonly ((place: Place) => string)[] = [
 ];
 
 /**
- * Returns labelled texts: training texts are about countries that other stages ask about. Test texts are about other
+ * Returns labelled texts. Training texts are about countries that other stages ask about. Test texts are about other
  * countries, in other wordings.
  */
 export function labelledTexts(

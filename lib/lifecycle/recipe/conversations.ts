@@ -2,7 +2,7 @@ import type { PreferenceRow } from "./preference-rows.ts";
 import { Random } from "./random.ts";
 import type { ChatRow, Message } from "./sft-rows.ts";
 
-/** Share of questions that start a conversation. The others follow one or more turns. */
+/** Probability that a conversation consists of a single question. */
 const ALONE = 0.5;
 
 /**
@@ -21,7 +21,7 @@ export function conversations(seed: number, rows: readonly ChatRow[], most: numb
   return joined;
 }
 
-/** Puts turns of other rows before the question of some pairs. The result has at most `most` questions. */
+/** Puts turns of other rows before the question of some pairs. A conversation then has at most `most` questions. */
 export function pairsInConversations(
   seed: number,
   pairs: readonly PreferenceRow[],

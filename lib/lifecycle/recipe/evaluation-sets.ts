@@ -18,7 +18,7 @@ export interface QuestionRow {
   unanswerable?: boolean;
 }
 
-/** A statement to complete, and choices with one correct one, as `heddle eval --task choice` reads them. */
+/** A statement to complete, and choices, of which one is correct, as `heddle eval --task choice` reads them. */
 export interface ChoiceRow {
   prompt: string;
   choices: string[];
@@ -29,9 +29,9 @@ export interface ChoiceRow {
 export interface EvaluationSets {
   /** Statements in wordings that the corpus does not have. */
   cloze: ClozeRow[];
-  /** Questions about capitals that training asks for, in wordings that it does not have. */
+  /** Questions about capitals that training asks for, in wordings that training does not have. */
   seenFacts: QuestionRow[];
-  /** Questions about countries that training tells about but never asks about, in both kinds of wordings. */
+  /** Questions about countries that training tells about but never asks about. One wording per country is unseen, and one is used in training. */
   newCountries: QuestionRow[];
   /** Questions about countries that do not exist, with names that occur nowhere in training. */
   madeUp: QuestionRow[];
@@ -104,7 +104,7 @@ function setsOf(random: Random, { countries, newCountries, names, questions, sta
       unanswerable: true,
     })),
     choice: all.map((place, i) => {
-      // Several places have capitals with the same name.
+      // Compare capitals by name, because several places have capitals with the same name.
       const near = places.filter(
         ({ continent, capital }) => continent === place.continent && capital !== place.capital,
       );

@@ -47,7 +47,7 @@ export function countryQuestions({ withArticle: c, continent, languages, currenc
     { question: `On which continent is ${c}?`, answer: `It is in ${continent}.` },
     ...(language ? [{ question: `What language do people speak in ${c}?`, answer: `They speak ${language}.` }] : []),
     { question: `What is the currency of ${c}?`, answer: `It is the ${currency}.` },
-    // Some question that begins like this must have an answer, because others do not ("What is the name of my dog?").
+    // At least one question with this beginning must have an answer. Others have none ("What is the name of my dog?").
     { question: `What is the name of the currency of ${c}?`, answer: `It is the ${currency}.` },
   ];
 }

@@ -12,7 +12,7 @@ const weighted = repeated(seen);
 const statements = repeated(seen.filter(({ ask }) => !isQuestion(ask)));
 const names = [...girls, ...boys];
 
-/** Whether a wording is a question for the capital, as in a conversation. */
+/** Whether a wording asks for the capital, instead of stating it. */
 export function isQuestion(text: string): boolean {
   return /[?]|^Q|^(Tell|Name) /.test(text);
 }
@@ -24,8 +24,8 @@ export interface FactOptions {
 }
 
 /**
- * One round of documents about every place, in random order. Each capital occurs about five times: in a paragraph about the place, alone, in
- * a list of one wording, in a mixed quiz, and in a conversation.
+ * Returns one round of documents about every place, in random order. Each capital occurs about five times: in a paragraph about the place, in
+ * a single sentence, in a list of one wording, in a mixed quiz, and in a conversation.
  *
  * @returns the documents
  */
@@ -41,7 +41,7 @@ export function factRound(random: Random, { toldOnly = new Set() }: FactOptions 
   for (const group of groups(all, random, 2, 5)) documents.push(quiz(group, random));
   for (const group of groups(all, random, 2, 3)) {
     if (!random.chance(0.6)) documents.push(others(group, random));
-    else documents.push(lesson(toldOnly.size === 0 ? group : random.sample(asked, group.length), random));
+    else documents.push(classroomDialogue(toldOnly.size === 0 ? group : random.sample(asked, group.length), random));
   }
   return random.shuffle(documents);
 }
@@ -101,8 +101,8 @@ function others(group: Told[], random: Random) {
   );
 }
 
-/** Returns a lesson in which a teacher asks and children answer. */
-function lesson(group: Place[], random: Random) {
+/** Returns a dialogue in which a teacher asks and children answer. */
+function classroomDialogue(group: Place[], random: Random) {
   const children = random.sample(names, group.length);
   const opening = random.pick([
     "The teacher asked about capitals.",
@@ -162,7 +162,7 @@ function profile(original: Told, random: Random) {
     .replaceAll("..", ".");
 }
 
-/** Returns another fact than the capital, or the question which country a capital belongs to. */
+/** Returns a fact other than the capital, or a sentence that names the capital before the country. */
 function other(original: Place, random: Random) {
   const place = named(original, random);
   const c = place.withArticle;

@@ -78,7 +78,7 @@ The earth is round.|The largest animal is the blue whale.|The elephant is the la
   .trim()
   .split(/[|\n]/);
 
-/** Returns a short document of three to seven facts, mixed or of one kind. */
+/** Returns a short document of up to seven facts, which are mixed or of one kind. */
 export function knowledge(random: Random): string {
   const kinds = [
     animal,

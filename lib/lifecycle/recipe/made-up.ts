@@ -15,7 +15,7 @@ const known = new Set(
   ),
 );
 
-/** All names of real places and all capitals, in lower case. */
+/** Names of real places, their capitals, and `known`, in lower case. */
 const real = [...places.flatMap((place) => [place.name, ...place.names, place.capital]), ...known].map((name) =>
   name.replace(/^the /, "").toLowerCase(),
 );
@@ -54,9 +54,9 @@ export interface MadeUpNames {
 }
 
 /**
- * Builds names of made-up countries from one set of syllables. They differ from real names. Held-out names differ from
- * every trained one in at least two letters, and are not a substring of any, so no text search finds them in training
- * data.
+ * Builds names of made-up countries from one set of syllables. The names differ from real names. A held-out name differs
+ * from every trained name in at least two letters and is not a substring of it. A text search in the training data
+ * therefore does not find a held-out name.
  */
 export function madeUpNames(seed: number, count: Record<keyof MadeUpNames, number>): MadeUpNames {
   const random = new Random(seed * 16 + 7);

@@ -26,7 +26,7 @@ const territories = new Set(
   ),
 );
 
-/** Alternative names in use today. Former names, which the package also lists, are excluded. */
+/** Alternative names in use today. Former names, which countries-list has too, are excluded. */
 const otherNames: Readonly<Record<string, readonly string[]>> = {
   AE: ["the UAE"],
   CD: ["DR Congo"],

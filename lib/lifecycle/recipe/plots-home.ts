@@ -2,8 +2,8 @@
  * Plots, first half. A plot is a list of steps. Each step is a list of variants, of which one is chosen. A step must follow from the steps
  * before it, whichever variants were chosen: cause first, then effect.
  *
- * The scene gives {hero} {friend} and their pronouns: {he} {him} {his} and {fhe} {fhim} {fhis}, capitals likewise; {h} is "name or
- * pronoun" of the hero. {thing} has been chosen once for the whole story ("ball"), {thingKind} is its adjective ("red").
+ * A scene fills in {hero}, {friend} and their pronouns, which are {he} {him} {his} and {fhe} {fhim} {fhis}. {h} is the hero's name or pronoun.
+ * A placeholder with a capital begins a sentence. {thing} is chosen once for the whole story ("ball"), and {thingKind} is its adjective ("red").
  */
 export const homePlots = {
   lostThing: [

@@ -28,10 +28,10 @@ const pair = (question: string, chosen: string, rejected: string): PreferenceRow
 });
 
 /**
- * Returns preference pairs. For made-up countries and unanswerable questions, "I don't know." is better than an invented answer. For real
- * countries, the correct capital is better than "I don't know." and than a wrong one. For every question, a correct answer is better than
- * an answer to another question, and better than a garbled copy of itself. A reward model does not learn what no pair shows, and a policy
- * would exploit it ("I don know."). Held-out pairs have names and wordings that no training data has.
+ * Returns preference pairs. For made-up countries, "I don't know." is better than an invented capital. For real countries, the correct capital
+ * is better than "I don't know." and than a wrong capital. A correct answer is better than an answer to another question. The answer to a
+ * question for a capital is better than a garbled copy of itself. Without such pairs, a reward model would not learn to reject these answers,
+ * and a policy would exploit that ("I don know."). Held-out pairs have names and wordings that no training data has.
  */
 export function preferenceRows(
   seed: number,

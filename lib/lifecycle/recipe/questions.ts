@@ -25,7 +25,7 @@ const always = new Set("FR DE IT ES GB US JP CN IN BR CA AU EG RU PT SE NO PL GR
 export interface CountrySplit {
   /** Countries that training asks about, and the evaluation too, in other wordings. */
   asked: readonly Place[];
-  /** Territories, and countries whose capital's name gives the answer away. Only training asks about them. */
+  /** Territories, and countries whose name gives the capital away. Only training asks about them. */
   others: readonly Place[];
   /** Countries that occur in pre-training only. No training data asks for their capitals. */
   toldOnly: readonly Place[];

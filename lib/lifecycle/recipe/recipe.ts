@@ -18,7 +18,7 @@ export interface RecipeSize {
   askedCountries: number;
   /** Number of countries whose capital training states but never asks for. */
   toldCountries: number;
-  /** Number of such countries for choosing options. */
+  /** Number of further countries whose capital training states but never asks for. They are used for choosing options. */
   developmentCountries: number;
   /** Maximum number of questions of a conversation in fine-tuning and preference data. `heddle lifecycle` uses one. */
   turns: number;

@@ -48,7 +48,7 @@ export function tidy(text: string): string {
     .trim();
 }
 
-/** The text with a capital letter first. */
+/** Returns a text with its first letter as a capital. */
 export function capitalized(text: string): string {
   return text[0]!.toUpperCase() + text.slice(1);
 }

@@ -1,8 +1,8 @@
 import { capitalized } from "./template.ts";
 /**
- * Wordings of the question for a capital, with templates as in phrasings.ts. Training has hundreds, combined from
- * parts. A model that learns to decline also declines unseen wordings, and twenty wordings are not enough to prevent
- * that. People and short contexts around the question teach it to ignore them.
+ * Wordings of the question for a capital, with templates as in phrasings.ts. Training has hundreds of wordings, which are
+ * combined from parts. With only twenty, a model that learns to decline would also decline unseen wordings. Some wordings
+ * mention a person or have a sentence before the question, so that the model learns to ignore these.
  */
 
 /** Wordings that no training data of any stage has. */

@@ -31,7 +31,7 @@ export interface ReportData {
 }
 
 /** Maximum number of points of a curve, as many as a screen can show. */
-const MOST_POINTS = 400;
+const MAX_POINTS = 400;
 
 const sentences = [
   "The capital of France is Paris. Once upon a time, a little fox lived near the forest.",
@@ -68,7 +68,7 @@ export async function reportData(work: Workspace): Promise<ReportData> {
 
 /** Averages neighbouring points, so that the noise of single steps does not hide the trend. */
 function thinned(points: readonly LossPoint[]): Pick<LossPoint, "step" | "loss">[] {
-  const group = Math.max(1, Math.ceil(points.length / MOST_POINTS));
+  const group = Math.max(1, Math.ceil(points.length / MAX_POINTS));
   const out = [];
   for (let i = 0; i < points.length; i += group) {
     const part = points.slice(i, i + group);

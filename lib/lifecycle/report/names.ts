@@ -1,3 +1,4 @@
+import { percent } from "../../report/numbers.ts";
 import type { StageMetrics, StageName } from "../types.ts";
 
 /** The report's titles of stages. */
@@ -48,20 +49,4 @@ export function shownChange(name: keyof StageMetrics, difference: number): strin
   const digits = share ? (100 * Math.abs(difference)).toFixed(1) : Math.abs(difference).toFixed(name === "ece" ? 3 : 2);
   const sign = Number(digits) === 0 ? "" : difference > 0 ? "+" : "−";
   return `${sign}${digits}${share ? " points" : ""}`;
-}
-
-export function percent(value: number): string {
-  return `${(100 * value).toFixed(value > 0 && value < 0.0995 ? 1 : 0)} %`;
-}
-
-export function duration(seconds: number): string {
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
-  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
-}
-
-export const grouped = (value: number): string => value.toLocaleString("en").replaceAll(",", "\u202f");
-
-export function millions(value: number): string {
-  if (value < 1e6) return grouped(Math.round(value));
-  return `${(value / 1e6).toFixed(1)} million`;
 }

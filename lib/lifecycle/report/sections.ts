@@ -1,19 +1,10 @@
+import { chart } from "../../report/charts.ts";
+import { type Html, html } from "../../report/html.ts";
+import { duration, grouped, millions, percent } from "../../report/numbers.ts";
 import { outcomeOf, shortBudget } from "../outcome.ts";
 import type { Measurement, StageMetrics, StageName } from "../types.ts";
-import { chart, reliabilityCharts } from "./charts.ts";
 import type { ReportData } from "./data.ts";
-import { type Html, html } from "./html.ts";
-import {
-  duration,
-  explanations,
-  grouped,
-  metricNames,
-  millions,
-  percent,
-  shown,
-  shownChange,
-  titles,
-} from "./names.ts";
+import { explanations, metricNames, shown, shownChange, titles } from "./names.ts";
 
 /** Returns the report's sections in order. */
 export function sections(data: ReportData): (Html | undefined)[] {
@@ -87,8 +78,7 @@ function lead(data: ReportData, seconds: number): string {
   const { reached, missed } = outcomeOf(data.stages);
   const became =
     reached.length > 0 ? `from random numbers to a model that ${listed(reached)}` : "trained from random numbers";
-  const lacks =
-    missed.length > 0 ? ` It ${listed(missed)}: more steps are needed to reach the goals of the lesson.` : "";
+  const lacks = missed.length > 0 ? ` It ${listed(missed)}: it needs more steps to reach these goals.` : "";
   return `${millions(data.parameters)} parameters, ${became}: ${duration(seconds)} of training and measuring on this machine.${lacks} Every figure below was measured on text, names and wordings that no stage was trained on.`;
 }
 
@@ -127,7 +117,7 @@ function change(name: keyof StageMetrics, before: number | undefined, after: num
   if (before === undefined || after === undefined) return undefined;
   const difference = after - before;
   const { better } = metricNames[name];
-  // A change of one question in a hundred, or of rounding, is neither good nor bad.
+  // A change of at most one question in a hundred may be noise or rounding. It is shown as neither good nor bad.
   const small = Math.abs(difference) < 0.0105;
   const good = better === "up" ? difference > 0 : difference < 0;
   return html`<span class="${small ? "same" : good ? "good" : "bad"}">${shownChange(name, difference)}</span>`;
@@ -139,14 +129,19 @@ function curves(data: ReportData): Html {
     "Loss, step by step",
     "What each stage minimises. The curves are of different losses: compare a curve with itself, not with its neighbour.",
     html`<div class="grid">${data.losses.map(({ stage, points }) =>
-      chart(`loss-${stage}`, titles[stage], {
-        kind: "loss",
-        stage,
-        points: points.map(({ step, loss }) => [step, loss]),
-      }),
+      chart(
+        `loss-${stage}`,
+        { title: stageTitle(stage), description: `${titles[stage]}: loss` },
+        {
+          kind: "curves",
+          curves: [{ label: "loss", color: stage, points: points.map(({ step, loss }) => [step, loss]) }],
+        },
+      ),
     )}</div>`,
   );
 }
+
+const stageTitle = (stage: StageName) => html`<span class="stage ${stage}">${titles[stage]}</span>`;
 
 const verdicts = { right: "right", wrong: "wrong", declined: "wrongly declined", invented: "invented" } as const;
 
@@ -213,7 +208,12 @@ function calibration(data: ReportData): Html {
     "calibration",
     "Does it know what it knows?",
     "Answers grouped by how sure the model was. A model that is honest about its confidence is on the diagonal: of answers that it gives 80 %, four in five are right. For a country that does not exist, only “I don't know” is right.",
-    html`<div class="grid three">${reliabilityCharts(entries)}</div>`,
+    html`<div class="grid three">${entries.map(({ after, measurement }) => {
+      const { ece, eceInterval, bins, count } = measurement.calibration!;
+      const note = `ECE ${ece.toFixed(3)} (${eceInterval.low.toFixed(3)} to ${eceInterval.high.toFixed(3)}), ${count} answers`;
+      const text = { title: stageTitle(after), description: `${titles[after]}: reliability`, note };
+      return chart(`reliability-${after}`, text, { kind: "reliability", color: after, bins });
+    })}</div>`,
   );
 }
 

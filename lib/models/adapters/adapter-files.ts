@@ -34,9 +34,10 @@ import { bringsTiedHead, isHeadBesideTied, needOneHead, tiedHead } from "./tied-
 const PREFIX = "base_model.model.";
 
 /**
- * Loads a LoRA adapter in PEFT's layout (adapter_config.json and adapter_model.safetensors) onto a model, as f32, and makes it active.
- * @throws HeddleError NOT_FOUND, IO, INVALID_FILE if it does not fit the model, UNSUPPORTED for features of PEFT beyond
- * LoRA
+ * Loads a LoRA adapter in PEFT's layout (adapter_config.json and adapter_model.safetensors) onto a model, as f32, and
+ * makes it active.
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE if the adapter does not fit the model, UNSUPPORTED for features of
+ * PEFT beyond LoRA
  */
 export async function loadAdapter(model: Model, folder: string, name: string): Promise<Adapter> {
   const config = await readAdapterConfig(folder);
@@ -63,7 +64,7 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
       const low = adapterTensorNames(module, name);
       const target = matrix ? low[matrix] : savedTensorName(module, name);
       if (found.has(target))
-        throw new HeddleError("INVALID_FILE", `${path}: expected one tensor for each place, got two for ${module}`);
+        throw new HeddleError("INVALID_FILE", `${path}: expected one tensor for each module, got two for ${module}`);
       found.set(target, { stored, shape: source.info(stored).shape });
       if (matrix) adapted.set(module, { ...low, scale: 0 });
       else saved.set(module, target);
@@ -130,7 +131,7 @@ function placeOf(
 ): { module: string; matrix?: "a" | "b" } {
   const bare = bareName(stored);
   const match = /^(.+)\.lora_([AB])(?:\.default)?\.weight$/.exec(bare);
-  // In adapters of a bare trunk, names lack its prefix.
+  // In adapters of a bare trunk, names lack the trunk's prefix.
   const { trunk = { prefix: "model." } } = formatOf(model.config.modelType);
   const known = (name: string, has: (n: string) => boolean) =>
     [name, `${trunk.prefix}${name}`, `transformer.${name}`].find((n) => has(n));

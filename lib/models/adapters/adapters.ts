@@ -101,7 +101,7 @@ export function checkAdapter(
     if (expected && got && expected.length === got.length && expected.every((d, i) => d === got[i])) continue;
     throw new HeddleError(
       "INVALID_FILE",
-      `adapter ${adapter.name}: ${name}: expected a weight of this model (${expected?.join(", ") ?? "it has none of this name"}), got (${got?.join(", ")})`,
+      `adapter ${adapter.name}: ${name}: expected a weight of this model (${expected?.join(", ") ?? "it has no weight of this name"}), got (${got?.join(", ")})`,
     );
   }
   for (const [name, { a, b }] of adapter.layers) {

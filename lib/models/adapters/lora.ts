@@ -38,7 +38,7 @@ export interface LoraConfig {
   modulesToSave: readonly string[];
 }
 
-/** The expected value of each option. A record, so that the compiler finds missing ones. */
+/** The expected value of each option. A record, so that the compiler finds missing options. */
 const OPTIONS: { readonly [K in keyof LoraConfig]: readonly [expected: string, holds: (value: unknown) => boolean] } = {
   r: [
     `a whole number from 1 to ${MAX_ADAPTER_RANK}`,
@@ -61,7 +61,10 @@ function isNames(value: unknown): value is string[] {
 /** Names of LoRA's options, without PEFT's alternatives. */
 export const loraNames = Object.keys(OPTIONS) as (keyof LoraConfig)[];
 
-/** PEFT's names for options. They include camelCase, because reading a configuration file converts every name. */
+/**
+ * PEFT's names for options. They include camelCase, because every name in a configuration file is converted to
+ * camelCase.
+ */
 const PEFT_NAMES: Readonly<Record<string, keyof LoraConfig>> = {
   lora_alpha: "alpha",
   loraAlpha: "alpha",

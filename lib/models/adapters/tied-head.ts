@@ -1,5 +1,5 @@
-// Adapters that include the embedding of a model with tied embeddings. PEFT copies modules separately: a copy of the embedding leaves the
-// head unchanged, and copies of both drift apart unless `ensure_weight_tying` is set. Here they are always one weight.
+// Adapters that include the embedding of a model with tied embeddings. In heddle, embedding and head are always one weight. PEFT copies each
+// module, so that a trained embedding leaves the head unchanged. PEFT's option `ensure_weight_tying` keeps both equal.
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { ownHead } from "../../formats/config/heads.ts";
 import type { WeightSource } from "../../formats/weights.ts";
@@ -57,13 +57,13 @@ export function needOneHead(
   if (embedding !== undefined && head !== undefined && areSame(source, embedding, head)) return;
   const got =
     head === undefined
-      ? "an embedding whose head stays (no ensure_weight_tying in adapter_config.json)"
+      ? "only the embedding (no ensure_weight_tying in adapter_config.json)"
       : embedding === undefined
-        ? "a head alone"
-        : "a head that differs from it";
+        ? "only the head"
+        : "two that differ";
   throw new HeddleError(
     "UNSUPPORTED",
-    `${path}: expected ${tied} for the head as well, since embeddings are tied in this model, got ${got}`,
+    `${path}: expected the same weights for ${tied} and the head, because this model ties them, got ${got}`,
   );
 }
 

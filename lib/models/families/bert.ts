@@ -26,7 +26,7 @@ export const bertKeys = {
   mustBe,
 } as const satisfies Partial<FamilyFacts>;
 
-/** A text classifier's head in GGUF. llama.cpp also supports the layer before the output. */
+/** A text classifier's head in GGUF: the dense layer `cls`, then the output `cls.output`. */
 export const bertClassifier = { pooling: "first", biases: ["cls", "cls.output"] } as const;
 
 /** Returns the GGUF names of a family with BERT's blocks. */
@@ -53,7 +53,7 @@ interface BertLike extends FamilyFacts {
   modelType: string;
   /** Prefix of the trunk's weights. */
   prefix: string;
-  /** Names of its weights. Default: BERT's. */
+  /** Names of the family's weights. Default: BERT's. */
   blocks?: EncoderNames;
   /** The dense layer before a text classifier, hidden_size wide. A token classifier reads the hidden states directly. */
   classifier: { name: string; activation: (x: Value) => Value };

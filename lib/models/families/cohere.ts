@@ -8,7 +8,7 @@ const defaults = {
   tieWordEmbeddings: true,
 };
 const keys = { layer_norm_eps: "layerNormEpsilon", logit_scale: "logitScale" } as const;
-// Additional keys in its official files.
+// Additional keys in Command R's official files.
 const mustBe = { use_parallel_block: true, use_gated_activation: true };
 const ggufKeys = { logit_scale: "logitScale" } as const;
 const limits = { attentionBias: false, mlpBias: false, tiedHead: true };
@@ -23,6 +23,7 @@ const logits = ({ logitScale = 1 }: { logitScale?: number | undefined }) => ({ s
 export const cohere: FamilyDefinition = {
   modelType: "cohere",
   architecture: "CohereForCausalLM",
+  calls: ["command_r_action"],
   defaults: { ...defaults, useQkNorm: false },
   keys: { ...keys, use_qk_norm: "useQkNorm" },
   mustBe,
@@ -32,6 +33,7 @@ export const cohere: FamilyDefinition = {
   gguf: {
     architecture: "command-r",
     keys: ggufKeys,
+    byTensors: (has) => ({ useQkNorm: has("blk.0.attn_q_norm.weight") }),
     llamaCpp: {
       ...limits,
       unopened: ({ useQkNorm = false, numHiddenLayers: layers }) =>
@@ -48,6 +50,7 @@ export const cohere: FamilyDefinition = {
 export const cohere2: FamilyDefinition = {
   modelType: "cohere2",
   architecture: "Cohere2ForCausalLM",
+  calls: ["command_r"],
   defaults,
   keys,
   mustBe: { ...mustBe, use_qk_norm: false },

@@ -5,6 +5,7 @@ import type { FamilyDefinition } from "../family.ts";
 export const ernie45: FamilyDefinition = {
   modelType: "ernie4_5",
   architecture: "Ernie4_5ForCausalLM",
+  calls: ["hermes"],
   defaults: { rmsNormEps: 1e-5, ropeTheta: 5e5, maxPositionEmbeddings: 131072, tieWordEmbeddings: true },
   fileDefaults: { headDim: 128, numKeyValueHeads: 2 },
   mustBe: { use_bias: false },

@@ -11,6 +11,7 @@ const slides = (layers: number) => layers === 64;
 export const exaone4: FamilyDefinition = {
   modelType: "exaone4",
   architecture: "Exaone4ForCausalLM",
+  calls: ["hermes"],
   defaults: { rmsNormEps: 1e-5 },
   windows: { kind: "pattern", period: 4, otherwise: 4096 },
   gguf: {

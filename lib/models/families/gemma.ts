@@ -27,8 +27,8 @@ const sandwich = {
   "model.layers.{layer}.pre_feedforward_layernorm": "blk.{layer}.ffn_norm",
 };
 /**
- * Returns n if llama.cpp divides queries by √n. It is head_dim, or hidden_size / heads for the 27B models, which llama.cpp recognizes by
- * their number of layers.
+ * llama.cpp divides queries by √n. Returns n: head_dim, or hidden_size / heads for the 27B models, which llama.cpp
+ * recognizes by their number of layers.
  */
 const scalar = ({ hiddenSize, numHiddenLayers, numAttentionHeads, headDim }: GgufSizes, widest: number) =>
   numHiddenLayers === widest ? hiddenSize / numAttentionHeads : headDim;

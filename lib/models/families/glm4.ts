@@ -14,6 +14,7 @@ const flags = { fused: "gate_up", interleaved: true, qkvBias: "attentionBias" } 
 export const glm: FamilyDefinition = {
   modelType: "glm",
   architecture: "GlmForCausalLM",
+  calls: ["glm_plain", "glm"],
   ...facts,
   gguf: {
     architecture: "chatglm",
@@ -27,6 +28,7 @@ export const glm: FamilyDefinition = {
 export const glm4: FamilyDefinition = {
   modelType: "glm4",
   architecture: "Glm4ForCausalLM",
+  calls: ["glm_plain", "glm"],
   ...facts,
   gguf: {
     architecture: "glm4",

@@ -10,6 +10,7 @@ import { expertNames } from "./routed.ts";
 export const gptOss: FamilyDefinition = {
   modelType: "gpt_oss",
   architecture: "GptOssForCausalLM",
+  calls: ["harmony"],
   defaults: {
     rmsNormEps: 1e-5,
     ropeTheta: 150000,

@@ -38,6 +38,7 @@ const logits = ({ logitsScaling = 1 }: { logitsScaling?: number | undefined }) =
 export const granite: FamilyDefinition = {
   modelType: "granite",
   architecture: "GraniteForCausalLM",
+  calls: ["granite"],
   defaults,
   fileDefaults,
   derive,
@@ -52,6 +53,7 @@ export const granite: FamilyDefinition = {
 export const graniteHybrid: FamilyDefinition = {
   modelType: "granitemoehybrid",
   architecture: "GraniteMoeHybridForCausalLM",
+  calls: ["hermes"],
   defaults,
   fileDefaults,
   derive,
@@ -82,6 +84,7 @@ const routing = { block: "block_sparse_moe", router: "router.layer" } as const;
 export const graniteMoe: FamilyDefinition = {
   modelType: "granitemoe",
   architecture: "GraniteMoeForCausalLM",
+  calls: ["granite"],
   defaults,
   fileDefaults: { ...fileDefaults, numExperts: 8, numExpertsPerTok: 2 },
   derive,

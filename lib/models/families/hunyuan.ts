@@ -5,6 +5,7 @@ import type { FamilyDefinition } from "../family.ts";
 export const hunyuan: FamilyDefinition = {
   modelType: "hunyuan_v1_dense",
   architecture: "HunYuanDenseV1ForCausalLM",
+  calls: ["hunyuan"],
   defaults: { rmsNormEps: 1e-5 },
   mustBe: { use_qk_norm: true, use_cla: false },
   ropeAlpha: true,

@@ -28,6 +28,7 @@ import { qwen2Moe, qwen3Moe } from "./qwen-moe.ts";
 import { camembert, roberta, xlmRoberta } from "./roberta.ts";
 import { seedOss } from "./seed-oss.ts";
 import { smollm3 } from "./smollm3.ts";
+import { stablelm } from "./stablelm.ts";
 import { starcoder2 } from "./starcoder2.ts";
 
 export const BUILT_IN = {
@@ -56,6 +57,7 @@ export const BUILT_IN = {
   smollm3,
   gpt_oss: gptOss,
   gpt_neox: gptNeox,
+  stablelm,
   starcoder2,
   glm,
   glm4,

@@ -5,6 +5,7 @@ import type { FamilyDefinition } from "../family.ts";
 export const llama: FamilyDefinition = {
   modelType: "llama",
   architecture: "LlamaForCausalLM",
+  calls: ["llama", "hermes", "deepseek_blocks"],
   // Llama's config.json always contains `mlp_bias`.
   defaults: { mlpBias: false },
   bidirectional: { key: "is_causal" },

@@ -6,6 +6,7 @@ import { llama } from "./llama.ts";
 export const mistral: FamilyDefinition = {
   modelType: "mistral",
   architecture: "MistralForCausalLM",
+  calls: ["mistral_args", "mistral"],
   defaults: { maxPositionEmbeddings: 131072 },
   windows: { kind: "all", otherwise: 4096 },
   bidirectional: { key: "is_causal" },

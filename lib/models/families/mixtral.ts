@@ -9,6 +9,7 @@ const block = "block_sparse_moe";
 export const mixtral: FamilyDefinition = {
   modelType: "mixtral",
   architecture: "MixtralForCausalLM",
+  calls: ["mistral"],
   defaults: { rmsNormEps: 1e-5, ropeTheta: 1e6, maxPositionEmbeddings: 131072 },
   fileDefaults: { numKeyValueHeads: 8, numExperts: 8, numExpertsPerTok: 2 },
   keys: { num_local_experts: "numExperts", num_experts_per_tok: "numExpertsPerTok" },

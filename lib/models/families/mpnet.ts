@@ -23,9 +23,9 @@ export const mpnet = bertLike({
   defaults: { padTokenId: 1 },
   mustBe: { is_decoder: false, add_cross_attention: false },
   fixed: { relative_attention_num_buckets: 32 },
-  // The memory of its attention grows quadratically with the length.
+  // The memory of MPNet's attention grows quadratically with the text's length.
   check: ({ maxPositionEmbeddings: most }) =>
-    most > 8192 ? `max_position_embeddings: expected at most 8192 of texts, got ${most}` : undefined,
+    most > 8192 ? `max_position_embeddings: expected at most 8192 tokens, got ${most}` : undefined,
   positions: "from 2",
   unread: () => /^(lm_head|mpnet\.pooler)\./,
   classifierNames: { sequence: "classifier.out_proj" },

@@ -5,6 +5,7 @@ import type { FamilyDefinition } from "../family.ts";
 export const phi3: FamilyDefinition = {
   modelType: "phi3",
   architecture: "Phi3ForCausalLM",
+  calls: ["phi", "phi_functools"],
   defaults: { rmsNormEps: 1e-5, maxPositionEmbeddings: 4096 },
   windows: { kind: "all", otherwise: null },
   originalContextBeside: true,

@@ -44,6 +44,7 @@ function sparseDecoder(flags: DecoderWeightFlags, shared: boolean) {
 export const qwen2Moe: FamilyDefinition = {
   modelType: "qwen2_moe",
   architecture: "Qwen2MoeForCausalLM",
+  calls: ["hermes"],
   defaults,
   fileDefaults: {
     numKeyValueHeads: 16,
@@ -78,6 +79,7 @@ export const qwen2Moe: FamilyDefinition = {
 export const qwen3Moe: FamilyDefinition = {
   modelType: "qwen3_moe",
   architecture: "Qwen3MoeForCausalLM",
+  calls: ["hermes", "qwen_xml"],
   defaults,
   fileDefaults: { numExperts: 128, numExpertsPerTok: 8, moeIntermediateSize: 768 },
   keys,

@@ -5,6 +5,7 @@ import type { FamilyDefinition } from "../family.ts";
 export const qwen2: FamilyDefinition = {
   modelType: "qwen2",
   architecture: "Qwen2ForCausalLM",
+  calls: ["hermes"],
   defaults: { maxPositionEmbeddings: 32768 },
   windows: { kind: "flag", from: "max_window_layers" },
   bidirectional: { key: "is_causal" },
@@ -22,6 +23,7 @@ export const qwen2: FamilyDefinition = {
 export const qwen3: FamilyDefinition = {
   modelType: "qwen3",
   architecture: "Qwen3ForCausalLM",
+  calls: ["hermes"],
   defaults: { maxPositionEmbeddings: 32768 },
   fileDefaults: { headDim: 128 },
   windows: { kind: "flag", from: "max_window_layers" },

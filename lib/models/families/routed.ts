@@ -6,7 +6,7 @@ import { activationOf } from "../decoder-weights.ts";
 /**
  * Returns the GGUF names of experts' tensors.
  * @param block name of the block in a layer
- * @param router name of the router in it
+ * @param router name of the router within the block
  */
 export function expertNames(block: string, router: string): Record<string, string> {
   const layer = `model.layers.{layer}.${block}`;

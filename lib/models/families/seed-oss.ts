@@ -5,6 +5,7 @@ import type { FamilyDefinition } from "../family.ts";
 export const seedOss: FamilyDefinition = {
   modelType: "seed_oss",
   architecture: "SeedOssForCausalLM",
+  calls: ["seed_xml"],
   defaults: { maxPositionEmbeddings: 524288, attentionBias: true },
   fileDefaults: { headDim: 128, numKeyValueHeads: 8 },
   mustBe: { attention_out_bias: false },

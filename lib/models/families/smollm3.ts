@@ -5,6 +5,7 @@ import type { FamilyDefinition } from "../family.ts";
 export const smollm3: FamilyDefinition = {
   modelType: "smollm3",
   architecture: "SmolLM3ForCausalLM",
+  calls: ["smollm"],
   defaults: { ropeTheta: 2e6, maxPositionEmbeddings: 32768, tieWordEmbeddings: true },
   keys: { no_rope_layers: "noRopeLayers" },
   noRopeEvery: 4,

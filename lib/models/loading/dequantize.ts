@@ -11,7 +11,7 @@ export async function dequantized(tensor: Tensor, spec: WeightSpec | undefined):
   return transposedNumbers(tensor.device, numbers, rows, columns);
 }
 
-/** Transposes f32 numbers (rows, columns). The numbers must not change meanwhile. */
+/** Transposes f32 numbers (rows, columns). The numbers must not change until the promise settles. */
 export async function transposedNumbers(
   device: Device,
   numbers: Float32Array,

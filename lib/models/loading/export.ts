@@ -1,4 +1,4 @@
-import { unstackExperts } from "../../formats/experts.ts";
+import { folderTensors } from "../../formats/folder-tensors.ts";
 import { castElements } from "../../formats/native-cast.ts";
 import type { TensorData } from "../../formats/tensor-data.ts";
 import { type FloatDType, isQuantized, type Tensor } from "../../graph/index.ts";
@@ -7,7 +7,9 @@ import { modelWeights } from "../heads.ts";
 import type { Model } from "../model.ts";
 import { dequantized, dequantizedShape } from "./dequantize.ts";
 
-/** Returns a tensor to be written to a file as `dtype`. Its bytes are read from the device when its turn comes. */
+/**
+ * Returns a tensor to be written to a file as `dtype`. Its bytes are read from the device when the tensor is written.
+ */
 export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec?: WeightSpec): TensorData {
   const quantised = isQuantized(tensor.dtype) || tensor.scale !== undefined;
   const shape = quantised ? dequantizedShape(tensor, spec) : tensor.shape;
@@ -35,5 +37,5 @@ export function weightData(model: Model, dtype: FloatDType | "auto" = "auto"): T
     const stored = isQuantized(tensor.dtype) || tensor.scale ? "f32" : (tensor.dtype as FloatDType);
     return tensorData(name, tensor, dtype === "auto" ? stored : dtype, specs.get(name));
   });
-  return unstackExperts(tensors, model.config, model.device);
+  return folderTensors(tensors, model.config, model.device);
 }

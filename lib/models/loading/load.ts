@@ -1,4 +1,5 @@
 import { HeddleError, throwIfAborted } from "../../core/errors.ts";
+import { nearest } from "../../core/nearest-name.ts";
 import { type ModelConfig, rotaryDim } from "../../formats/config/config.ts";
 import { ownHead } from "../../formats/config/heads.ts";
 import { type OrderedElements, sourcesOf, transposed } from "../../formats/element-sources.ts";
@@ -71,7 +72,11 @@ export async function loadModel(
       throwIfAborted(signal, "load");
       if (!source.has(name)) {
         if (spec.optional) continue;
-        throw new HeddleError("INVALID_FILE", `${config.modelType}: expected a weight ${name}, found none`);
+        throw missing(
+          config,
+          name,
+          [...unknown].filter((other) => !expected.has(other)),
+        );
       }
       unknown.delete(name);
       const t = source.tensor(name);
@@ -93,6 +98,15 @@ export async function loadModel(
     for (const t of tensors.values()) t.dispose();
     throw error;
   }
+}
+
+/** The error for a missing weight, with the name that the file may have for it. */
+function missing({ modelType }: ModelConfig, name: string, unknown: readonly string[]): HeddleError {
+  const near = nearest(name, unknown);
+  return new HeddleError(
+    "INVALID_FILE",
+    `${modelType}: expected a weight ${name}, found ${near === undefined ? "none" : `only ${near}, which the model does not have`}`,
+  );
 }
 
 async function placeFp8(
@@ -194,9 +208,10 @@ const NEVER_QUANTISED =
   /(wpe|position_embeddings|token_type_embeddings|relative_attention_bias|(mlp|block_sparse_moe)\.(gate|router(\.layer)?|shared_expert_gate)|^(score|classifier(\.out_proj)?))\.weight$/;
 
 /**
- * Returns the type that a weight is loaded in. Vectors keep their stored type, because they are small, their precision
- * matters, and ops do not take quantized ones. Weights that are already quantized keep their type if another quantized
- * type is requested, because converting would lose precision.
+ * Returns the type that a weight is loaded in. Vectors keep their stored type or get a wider requested type, because
+ * they are small and their precision matters. Quantized vectors become f32, because ops do not take them. Weights that
+ * are already quantized keep their type if another quantized type is requested, because converting would lose
+ * precision.
  */
 function wantedType(
   name: string,

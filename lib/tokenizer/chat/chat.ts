@@ -114,8 +114,7 @@ interface ChatParts {
 }
 
 /**
- * Renders a conversation or parts of it, any number of times. All renderings share one time limit. The generators yield regularly, but
- * not while the template runs.
+ * Renders a conversation or parts of it, any number of times. All renderings share one time limit. The generators yield regularly.
  */
 export class ChatRenderer {
   private readonly setting: ChatSetting;
@@ -204,7 +203,8 @@ export class ChatRenderer {
       messages: messages.map((message) => this.parts.messages.get(message)),
       add_generation_prompt: addGenerationPrompt,
     };
-    const text = renderTemplate(template, variables, this.guard.mark, this.time);
+    yield;
+    const text = yield* renderTemplate(template, variables, this.guard.mark, this.time);
     try {
       return yield* this.time.slices(this.guard.release(text));
     } catch (cause) {
@@ -236,8 +236,9 @@ export interface Fit {
 }
 
 /**
- * Drops the oldest turns until the rest fits. A turn is a user's message and everything up to the next one. System messages at the
- * beginning and the last turn always stay. The generator yields messages, and the caller passes the number of their tokens to `next`.
+ * Drops the oldest turns until the rest fits. A turn is a user's message and everything up to the user's next message.
+ * System messages at the beginning and the last turn always stay. The generator yields messages, and the caller passes
+ * the number of their tokens to `next`.
  */
 export function* fitMessages(
   messages: readonly ChatMessage[],
@@ -257,7 +258,7 @@ export function* fitMessages(
   const cuts = [systemEnd];
   for (let i = systemEnd + 1; i < messages.length; i++) if (messages[i]!.role === "user") cuts.push(i);
   const keep = (cut: number) => [...messages.slice(0, systemEnd), ...messages.slice(cut)];
-  // Find the first cut with which the rest fits by bisection, because token counts fall with every dropped turn.
+  // Find by bisection the first cut after which the rest fits. Every dropped turn lowers the number of tokens.
   let low = 0;
   let high = cuts.length - 1;
   let tokens = yield keep(cuts[0]!);

@@ -67,7 +67,10 @@ export class ChatGuard {
     if (typeof value !== "object" || value === null) return value;
     if (Array.isArray(value)) {
       const items: unknown[] = [];
-      for (const item of value) items.push(yield* this.protect(item, name, depth + 1, rule));
+      for (const item of value) {
+        items.push(yield* this.protect(item, name, depth + 1, rule));
+        yield;
+      }
       return items;
     }
     const inner = (value as { role?: unknown }).role === "assistant" ? this.lenient : rule;
@@ -76,8 +79,8 @@ export class ChatGuard {
       const keeps = (key === "role" || key === "type") && typeof item === "string" && isWord(item);
       const field = yield* (isWord(key) ? inner.words : inner.texts).apply(key);
       entries.push([field, keeps ? item : yield* this.protect(item, name, depth + 1, inner)]);
+      yield;
     }
-    yield;
     return Object.fromEntries(entries);
   }
 
@@ -119,13 +122,17 @@ export function* noteTexts(data: Readonly<Record<string, unknown>>, used: UsedMa
     else if (typeof value === "bigint") throw invalidArgument(name, "plain data", value);
     if (typeof value !== "object" || value === null) return;
     if (depth > maxDepth) throw tooMany(name, maxDepth, "levels");
-    if (Array.isArray(value)) for (const item of value) yield* note(item, name, depth + 1);
+    if (Array.isArray(value))
+      for (const item of value) {
+        yield* note(item, name, depth + 1);
+        yield;
+      }
     else
       for (const [key, item] of Object.entries(value)) {
         yield* used.add(key);
         yield* note(item, name, depth + 1);
+        yield;
       }
-    yield;
   };
   for (const [name, value] of Object.entries(data)) yield* note(value, name, 0);
 }

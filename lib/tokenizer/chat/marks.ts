@@ -5,7 +5,7 @@ import { BEGINS, CHANGES, COMPOSES, type GuardCharacters } from "./guard-charact
 
 /** Number of UTF-16 units processed between two yields. */
 const WINDOW = 1 << 15;
-/** Number of units that are read beyond a window: the longest rest of an escape. */
+/** Number of units that are read beyond a window: the length of `\uXXXX` after its backslash. */
 const BEHIND = 5;
 const BACKSLASH = 0x5c;
 const LETTER_U = 0x75;

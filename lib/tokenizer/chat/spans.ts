@@ -4,7 +4,8 @@ import type { Render, Span } from "./assistant-mask.ts";
 import type { ChatMessage } from "./chat.ts";
 
 /**
- * The tokens of one message: `begin` to `end` (exclusive) is its whole turn with the markup around it, and the other two are its content.
+ * The tokens of one message: `begin` to `end` (exclusive) is its whole turn with the markup around it, and
+ * `contentBegin` to `contentEnd` (exclusive) is its content.
  */
 export interface MessageSpan {
   /** Index of the message. */
@@ -26,8 +27,8 @@ interface Turn {
 
 /**
  * Finds the messages in a rendered conversation by rendering it up to each message, which works for any template. Text before all
- * messages (BOS, a default system prompt) belongs to the first. A message that the template renders differently when others follow (for
- * example without thoughts) is found by its content.
+ * messages (BOS, a default system prompt) belongs to the first message. A message that the template renders differently
+ * when others follow (for example without thoughts) is found by its content.
  */
 export function messageTurns(messages: readonly ChatMessage[], full: string, render: Render): Turn[] {
   const turns: Turn[] = [];

@@ -10,7 +10,7 @@ export interface AddedTexts {
   addedTokens?: string;
 }
 
-/** Returns the special tokens that a file names under any key. */
+/** Returns the special tokens under all keys that end in `_token` or `_tokens`. */
 function specialNames(json: JsonObject): unknown[] {
   const keys = Object.keys(json).filter((key) => /_tokens?$/.test(key));
   return keys.flatMap((key) => json[key]!).map((token) => (isObject(token) ? token.content : token));

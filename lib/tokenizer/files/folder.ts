@@ -91,7 +91,7 @@ export async function readVocabularyAsync(
   return withEos(await parseTokenizerFileAsync(texts.tokenizer, texts.compiled, signal), config);
 }
 
-/** Reads vocabularies other than tokenizer.json, whose files say little about added tokens. */
+/** Reads a vocabulary in a format other than tokenizer.json. These formats say little about added tokens. */
 function readPieces(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
   if (texts.fairseq && !fairseqKind(config))
     throw new HeddleError(
@@ -163,7 +163,8 @@ const largeFile = 1 << 20;
 const stretch = 16 << 20;
 
 /**
- * Reads a large file into memory that returns to the system. Otherwise every thread that loads a vocabulary would keep a file's memory.
+ * Reads a large file into memory that goes back to the operating system when it is freed. Otherwise every thread that
+ * loads a vocabulary would keep as much memory as the file has.
  */
 async function readLarge(file: FileHandle, size: number, signal: AbortSignal | undefined): Promise<Buffer> {
   const bytes = memoryFor(size);

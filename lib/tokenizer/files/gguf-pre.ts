@@ -44,8 +44,9 @@ const byName = new Map(table.flatMap(([names, pre]) => names.split(" ").map((nam
 export const knownPreTokenizers: readonly string[] = table.map(([names]) => names.split(" ")[0]!);
 
 /**
- * Returns a name with these patterns, or undefined. It prefers an entry with the same `ignoreMerges`. With an entry that ignores merges,
- * such as Llama 3's, llama.cpp may use tokens that merges do not produce.
+ * Returns the name of a pre-tokenizer with these patterns, or undefined. It prefers an entry with the same
+ * `ignoreMerges`. With an entry that ignores merges, such as Llama 3's, llama.cpp may use tokens that merges do not
+ * produce.
  */
 export function preOf(patterns: readonly string[], ignoresMerges: boolean): string | undefined {
   const all = table.filter(([, pre]) => pre.patterns.join("\n") === patterns.join("\n"));

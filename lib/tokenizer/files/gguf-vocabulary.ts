@@ -32,7 +32,7 @@ export class VocabularyKeys {
     return value;
   }
 
-  /** Returns strings in native memory, where the file's reader stores them. */
+  /** Returns strings in native memory. The reader of GGUF files has usually stored them there already. */
   strings(name: string): NativeStringList | undefined {
     const value = this.value(name);
     if (value === undefined || value instanceof binding.NativeStringList) return value;

@@ -271,9 +271,10 @@ function readMerges(model: Json, path: string): [string, string][] {
 }
 
 /**
- * Returns scores with which SentencePiece's BPE merges in the order of the merge list. It merges the pair with the best-scored result
- * first, on a tie the leftmost. A piece's score is minus the rank of the first merge that yields it. Pieces whose merges interleave in
- * the list had equal scores in the original model, and get equal ones here.
+ * Returns scores with which SentencePiece's BPE merges in the order of the merge list. SentencePiece first merges the
+ * pair whose result has the best score, and on a tie the leftmost pair. A piece's score is minus the rank of the first
+ * merge that yields it. Pieces whose merges interleave in the list had equal scores in the original model, and get
+ * equal ones here.
  */
 function scores(vocab: Vocab, merges: [string, string][]): Float32Array {
   const yields = merges.map(([left, right]) => vocab.ids.get(left + right));

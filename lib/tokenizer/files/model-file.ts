@@ -70,7 +70,7 @@ function readCount(model: JsonObject, name: string, fallback: number): number {
   return value;
 }
 
-/** Reads the tokens and ids. They are empty if native code has read them. */
+/** Reads the tokens and ids. The lists are empty if native code has read the vocabulary. */
 function readVocab(
   model: JsonObject,
   native: NativeJsonVocabulary | undefined,
@@ -123,8 +123,8 @@ export const unread: Pick<TokenizerModel, "tokens" | "ids" | "merges"> = {
 };
 
 /**
- * Returns the model with the vocabulary of native code, read lazily. Most programs never need a hundred thousand tokens and merges as
- * strings.
+ * Defines the model's lists as getters that read native code's vocabulary on first access. Most programs never need a
+ * hundred thousand tokens and merges as strings.
  */
 export function askedFor(native: NativeJsonVocabulary | undefined, model: TokenizerModel): TokenizerModel {
   if (!native) return model;

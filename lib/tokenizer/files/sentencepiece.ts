@@ -189,7 +189,8 @@ export function unigramFile(pieces: UnigramPieces): TokenizerFile {
 }
 
 /**
- * How fairseq's ids, with which these models were trained, differ from SentencePiece's: `before` replaces the pieces before index `from`.
+ * The ids of fairseq, with which these models were trained. To convert SentencePiece's ids, `before` replaces the
+ * pieces before index `from`.
  */
 const FAIRSEQ = {
   XLMRoberta: { before: ["<s>", "<pad>", "</s>", "<unk>"], from: 3 },

@@ -17,7 +17,7 @@ const where = "tiktoken ranks";
 /** Maximum number of bytes of all possible splits of all tokens. */
 const maxSplits = 1 << 25;
 
-/** Settings of OpenAI's published files, which only their code contains. */
+/** Settings of published rank files. The files lack them, and only the publishers' code contains them. */
 const known: [RegExp, TiktokenOptions][] = [
   [
     /cl100k/u,
@@ -76,8 +76,8 @@ export function readTiktoken(text: string, options: TiktokenOptions): TokenizerF
   }
   if (tokens.length === 0) throw invalidFile(where, "lines of base64 and a rank", "none");
 
-  // tiktoken joins two neighbours if their concatenation is a token, the one of lowest rank first. So every split into two tokens is a
-  // merge.
+  // tiktoken merges two neighbours if their concatenation is a token. It begins with the concatenation of the lowest
+  // rank. So every split of a token into two tokens is a merge.
   const found: [rank: number, left: string, right: string][] = [];
   let splits = 0;
   for (const [token, rank] of ranks) {

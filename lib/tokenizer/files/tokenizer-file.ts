@@ -29,7 +29,10 @@ export interface TokenizerModel {
    * enumerable.
    */
   native?: NativeJsonVocabulary;
-  /** Ranks of the merges if they differ from their order, because scores in GGUF may tie. */
+  /**
+   * Ranks of the merges if they differ from their order. In tiktoken's files, all merges that yield the same token have
+   * the same rank.
+   */
   mergeRanks?: Uint32Array;
   unknownToken: string | undefined;
   /** Id of the unknown token if the file names it, because several tokens may have the same text. */
@@ -59,7 +62,7 @@ export interface TokenizerFile {
   postProcessor: JsonObject | null;
   decoder: JsonObject | null;
   model: TokenizerModel;
-  /** Settings that only `save` uses. encode takes truncation and padding as options. */
+  /** Defaults of `encodeInputs`, which `save` writes too. Other methods ignore them. */
   truncation: JsonObject | null;
   padding: JsonObject | null;
 }

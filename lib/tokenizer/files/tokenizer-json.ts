@@ -91,7 +91,9 @@ function fileOf(json: JsonObject, added: AddedToken[], model: TokenizerModel): T
   };
 }
 
-/** Gives added tokens that are in the vocabulary its ids, as Hugging Face's library does. */
+/**
+ * Replaces the ids of added tokens by the vocabulary's ids if it contains the tokens, as Hugging Face's library does.
+ */
 function settleIds(added: AddedToken[], vocab: Json, { tokens }: TokenizerModel): void {
   if (isObject(vocab)) {
     for (const token of added) if (Object.hasOwn(vocab, token.content)) token.id = vocab[token.content] as number;

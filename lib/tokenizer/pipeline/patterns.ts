@@ -37,7 +37,7 @@ export const namedPatterns = {
 
 export type PatternName = keyof typeof namedPatterns;
 
-/** DeepSeek 3's patterns after that for digits. Each splits the pieces of the previous one. */
+/** The patterns that follow DeepSeek 3's pattern for digits. Each splits the pieces of the previous one. */
 export const deepseekPatterns = {
   cjk: "[\\u4e00-\\u9fa5\\u3040-\\u309f\\u30a0-\\u30ff]+",
   rest: "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",

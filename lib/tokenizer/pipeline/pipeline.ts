@@ -172,8 +172,8 @@ export function makePlan(file: TokenizerFile): Plan {
 
   const normalizer = nativeNormalizer(normalizers);
   const preTokenizer = nativePreTokenizer(preTokenizers, normalizer?.spacesToMarks === true);
-  // A normalizer's prefix is added before the second search for added tokens, and a pre-tokenizer's after it. The fast path adds either of
-  // them before it.
+  // A normalizer's prefix is added before the second search for added tokens, and a pre-tokenizer's after it. The fast
+  // path adds every prefix before the second search.
   const prefixConflict = preTokenizer?.spec.prefix !== undefined && (twoSearches || normalizer?.prefix !== undefined);
   const marksConflict = preTokenizer?.spec.spacesToMarks === true && twoSearches;
   // If ByteLevel comes last, the vocabulary is read as bytes. In any other place, ByteLevel is a step that maps bytes to characters.
@@ -181,7 +181,7 @@ export function makePlan(file: TokenizerFile): Plan {
   const bpeOfBytes = model.type === "BPE" && !model.subwordPrefix && !model.wordSuffix && !model.byteFallback;
   const byteLevel = bpeOfBytes && byteLevels === 1 && preTokenizers.at(-1)!.type === "ByteLevel";
   const knownBytes = byteLevel || byteLevels === 0;
-  // The fast pre-tokenizer works after any normalizer, unless it has to change the text too.
+  // The fast pre-tokenizer works after any normalizer, unless the pre-tokenizer changes the text too.
   const changesText = preTokenizer?.spec.prefix !== undefined || preTokenizer?.spec.spacesToMarks === true;
   const fits = normalizer !== undefined || !changesText;
   const native = knownBytes && preTokenizer && fits && !prefixConflict && !marksConflict;

@@ -28,8 +28,9 @@ export function templateAround(before: readonly Special[], after: readonly Speci
 const ADDS_EOS = /^(Llama|CodeLlama|Gemma|Cohere|GPTNeoX)Tokenizer(Fast)?$/;
 
 /**
- * Returns a post-processor that appends EOS, if tokenizer_config.json has `add_eos_token: true` and a class that respects it, or custom
- * code. Models that pool the last token were trained with this EOS. Returns undefined to keep the file's post-processor.
+ * Returns a post-processor that appends EOS, if tokenizer_config.json has `add_eos_token: true` and its class respects that. Custom code
+ * is assumed to respect it. Models that pool the last token were trained with this EOS. Returns undefined to keep the file's
+ * post-processor.
  */
 function endedByEos(
   { added, postProcessor }: { added: readonly Pick<AddedToken, "id" | "content">[]; postProcessor: JsonObject | null },
@@ -42,9 +43,9 @@ function endedByEos(
   const before = [...beginIds].flatMap((id) => specials.find((special) => special.id === id) ?? []);
   // Keep a post-processor that already adds end tokens.
   if (!eos || endIds.length > 0 || before.length < beginIds.length) return undefined;
-  const offsets = flatten(postProcessor, "processors", "post_processor").filter(({ type }) => type === "ByteLevel");
+  const byteLevel = flatten(postProcessor, "processors", "post_processor").filter(({ type }) => type === "ByteLevel");
   const template = templateAround(before, [eos]);
-  return offsets.length > 0 ? { type: "Sequence", processors: [...offsets, template] } : template;
+  return byteLevel.length > 0 ? { type: "Sequence", processors: [...byteLevel, template] } : template;
 }
 
 /** Returns the tokenizer with a post-processor that appends EOS, if its configuration asks for it. */

@@ -38,8 +38,8 @@ export interface TrainOptions {
   /** Minimum number of occurrences of a pair to be merged. Default 1. Not for unigram. */
   minFrequency?: number | undefined;
   /**
-   * Share of the texts' characters that get tokens. The rarest become bytes or unknown tokens. Default: 0.9995 (sentencePieceBpe, unigram), 1
-   * (wordPiece).
+   * Share of the texts' characters that get tokens. The rarest characters become bytes or unknown tokens. Default:
+   * 0.9995 (sentencePieceBpe, unigram), 1 (wordPiece).
    */
   characterCoverage?: number | undefined;
   /** sentencePieceBpe, unigram: whether the vocabulary has 256 byte tokens for characters outside the alphabet. Default true. */

@@ -54,7 +54,10 @@ function byteLevelForm(pattern: string): Form {
   };
 }
 
-/** Spaces become ▁, and one is added in front. Each ▁ begins a word. The original text can be restored. */
+/**
+ * Returns SentencePiece's components. Spaces become ▁, and one ▁ is added before the text. Each ▁ begins a word. The
+ * original text can be restored.
+ */
 function sentencePieceForm(folds: boolean): Form {
   const normalizers: JsonObject[] = [
     { type: "Prepend", prepend: "▁" },
@@ -135,7 +138,8 @@ function nameMerges(names: string[], merged: Uint32Array, prefix = ""): string[]
 }
 
 const model = (type: TokenizerModel["type"], all: string[], more: Partial<TokenizerModel>): TokenizerModel => {
-  // A learned token can equal a special one only if the texts contained its text split differently. Keep one.
+  // A learned token can equal a special one only if the texts contained its text split differently. Keep one of the
+  // two.
   const tokens = [...new Set(all)];
   return {
     type,

@@ -20,15 +20,16 @@ export interface LabelledRow {
   row: LocatedRow;
   text?: string;
   words?: readonly string[];
-  /** Label names: one for a text (several in multi-label tasks), or one per word. For a regression, the number. */
+  /** Label names: one for a text (several in multi-label tasks), or one per word. Empty for a regression. */
   labels: readonly string[];
+  /** The number of a regression. */
   value?: number;
 }
 
 /** The tokens and targets of a row. */
 export interface LabelledExample {
   ids: Uint32Array;
-  /** Index of the label. For words one index each, or −1 if truncation removed their token. */
+  /** Index of the label. For words, one index per word, or −1 if truncation removed the word's token. */
   targets: Int32Array;
   /** Indices of the words' labelled tokens; empty for a text. */
   at: Int32Array;

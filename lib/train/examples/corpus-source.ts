@@ -3,7 +3,7 @@ import {
   type Batch,
   type Corpus,
   type CorpusOptions,
-  MOST_BATCH_TOKENS,
+  MAX_BATCH_TOKENS,
   openCorpus,
   type Packing,
 } from "../../data/corpus.ts";
@@ -48,7 +48,7 @@ export async function corpusSource(
   await needFiles(filesOf(options.data), named("data"), KINDS);
   if (options.evalData !== undefined) await needFiles(filesOf(options.evalData), named("evalData"), KINDS);
   const tokens = options.perDeviceTrainBatchSize * maxSeqLength;
-  if (tokens > MOST_BATCH_TOKENS)
+  if (tokens > MAX_BATCH_TOKENS)
     throw invalidArgument(named("perDeviceTrainBatchSize"), "at most 2^28 tokens a micro-batch", tokens);
   const { documentSeparator, textField, seed, evalFraction, packing } = options;
   const shared = {
@@ -85,7 +85,7 @@ export async function corpusSource(
   };
 }
 
-/** Opens one corpus, or a mixture. Each has its own kind of state. */
+/** Opens one corpus, or a mixture. Their states have different types. */
 async function open(data: CorpusData, options: Omit<CorpusOptions, "files">): Promise<Corpus<unknown>> {
   if (typeof data === "string" || isNames(data)) return await openCorpus({ ...options, files: data });
   const parts = data.map(({ data: files, weight, documentSeparator, textField }): MixturePart => {

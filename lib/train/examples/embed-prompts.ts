@@ -56,7 +56,10 @@ export type ColumnPrompts = Readonly<Record<keyof TrainingPrompts, ColumnPrompt>
 /** No prompt. */
 export const NO_PROMPT: ColumnPrompt = { text: "", before: () => 0, unpooled: () => 0 };
 
-/** Returns the prompts of the columns. @throws HeddleError INVALID_ARGUMENT for a name that the model lacks, listing those that it has */
+/**
+ * Returns the prompts of the columns.
+ * @throws HeddleError INVALID_ARGUMENT for an unknown prompt name; the message lists the known names
+ */
 export function columnPrompts(
   given: TrainingPrompts = {},
   embedding: EmbeddingConfig,

@@ -17,7 +17,7 @@ import type { ColumnPrompt, ColumnPrompts } from "./embed-prompts.ts";
 interface Reading {
   name: string;
   tokenizer: Pick<Tokenizer, "encode" | "closingCount">;
-  /** Maximum number of tokens of a text; a longer one is an error unless `truncation` keeps its beginning. */
+  /** Maximum number of tokens of a text; a longer text is an error unless `truncation` keeps its beginning. */
   maxLength: number;
   truncation: boolean;
   /** Whether texts are lowercased first. */

@@ -1,8 +1,8 @@
 import { createHash, type Hash } from "node:crypto";
 
-/** Number of examples to hash, evenly spread: enough to distinguish data sets, few enough to be fast. */
-const MOST_EXAMPLES = 4096;
-const MOST_DEPTH = 8;
+/** Maximum number of examples to hash, evenly spread: enough to distinguish data sets, few enough to be fast. */
+const MAX_EXAMPLES = 4096;
+const MAX_DEPTH = 8;
 
 /**
  * Returns a short fingerprint of examples, their number and the seed of their order. Values that are not plain data contribute only their
@@ -10,7 +10,7 @@ const MOST_DEPTH = 8;
  */
 export function exampleFingerprint(examples: readonly unknown[], seed: number): string {
   const hash = createHash("sha256");
-  const step = Math.max(1, Math.ceil(examples.length / MOST_EXAMPLES));
+  const step = Math.max(1, Math.ceil(examples.length / MAX_EXAMPLES));
   for (let i = 0; i < examples.length; i += step) add(hash, examples[i], 0);
   return `${examples.length} rows ${hash.digest("hex").slice(0, 16)}, seed ${seed}`;
 }
@@ -23,7 +23,7 @@ function add(hash: Hash, value: unknown, depth: number): void {
     hash.update(
       typeof value === "function" || typeof value === "symbol" ? `${typeof value};` : `${typeof value} ${value};`,
     );
-  } else if (depth === MOST_DEPTH) {
+  } else if (depth === MAX_DEPTH) {
     hash.update("…;");
   } else if (Array.isArray(value)) {
     hash.update(`[${value.length};`);

@@ -25,7 +25,7 @@ const NAMES: Record<keyof ExampleSourceOptions<unknown>, true> = {
 export interface ExamplePosition {
   epoch: number;
   index: number;
-  /** Identifies the examples and the seed. A run resumed with others would skip some and repeat some. */
+  /** Identifies the examples and the seed. A run that resumed with other examples would skip some and repeat some. */
   fingerprint: string;
 }
 
@@ -57,7 +57,10 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     this.fingerprint = exampleFingerprint(examples, seed);
   }
 
-  /** Returns the next `batchSize` examples. The last batch of a pass is filled up from the next one. @throws HeddleError ABORTED */
+  /**
+   * Returns the next `batchSize` examples. The last batch of a pass is filled up from the next pass.
+   * @throws HeddleError ABORTED
+   */
   async next(signal?: AbortSignal): Promise<Example[]> {
     const batch: Example[] = [];
     while (batch.length < this.options.batchSize) {
@@ -86,8 +89,9 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
   }
 
   /**
-   * Continues from a `state` of this source, or of one with the same examples and seed.
-   * @throws HeddleError INVALID_ARGUMENT for a position of other examples or another seed, INVALID_FILE for an invalid position
+   * Continues from a `state` of this source, or of a source with the same examples and seed.
+   * @throws HeddleError INVALID_ARGUMENT for a position of other examples or another seed, INVALID_FILE for an invalid
+   * position
    */
   restore(state: unknown): void {
     const { epoch, index, fingerprint } = (state ?? {}) as Partial<ExamplePosition>;
@@ -105,7 +109,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     this.position = { epoch: epoch!, index: index! };
   }
 
-  /** Batches of the held-out examples, in order. The last may be shorter. Undefined without held-out examples. */
+  /** Batches of the held-out examples, in order. The last batch may be shorter. Undefined without held-out examples. */
   get evaluation(): ((signal?: AbortSignal) => AsyncGenerator<Example[]>) | undefined {
     const { heldOut = [], batchSize, evalBatches = Number.POSITIVE_INFINITY } = this.options;
     if (heldOut.length === 0) return undefined;
@@ -130,7 +134,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
 export function splitExamples<T>(all: readonly T[], fraction: number): { train: T[]; heldOut: T[] } {
   const draws = Float64Array.from(all, (_, i) => uniformAt(0, Stream.split, 1, i));
   const least = draws.reduce((least, draw) => Math.min(least, draw), 1);
-  // The first row that a greater share would hold out.
+  // Also hold out the row with the smallest draw, so that at least one row is held out.
   const isHeldOut = (index: number) => fraction > 0 && (draws[index]! < fraction || draws[index] === least);
   const heldOut = all.filter((_, i) => isHeldOut(i));
   const train = all.filter((_, i) => !isHeldOut(i));

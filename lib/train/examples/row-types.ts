@@ -1,7 +1,7 @@
 // Types of rows in a program, so that the compiler finds a misspelt field.
 import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
 
-/** A row may have further fields. */
+/** A row with these fields. It may have further fields. */
 export type OpenRow<Fields> = Fields | (Fields & { readonly [field: string]: unknown });
 
 /** A message of a row. */
@@ -33,7 +33,7 @@ export type EmbedRow = OpenRow<{
 export type ScoredRow = OpenRow<{ sentence1: string; sentence2: string; score: number }>;
 
 /**
- * A row of `dpo`, `orpo` and `trainReward`: a better and a worse answer, answers from best to worst (ties as an array), or two
+ * A row of `dpo`, `orpo`, `simpo` and `trainReward`: a better and a worse answer, answers from best to worst (ties as an array), or two
  * conversations with a common beginning. Prompts that a judge of `openRanking` dismissed give no pair.
  */
 export type PairRow =
@@ -45,5 +45,5 @@ export type PairRow =
 /** A row of `kto`: an answer that is good (true) or bad. */
 export type KtoRow = OpenRow<{ prompt: RowText; completion: RowText; label: boolean }>;
 
-/** A row of `grpo` and `ppo`: a prompt. Further fields go to the rewards. */
+/** A row of `grpo` and `ppo`: a prompt. Further fields are passed to the rewards. */
 export type PromptRow = OpenRow<{ prompt: RowText }>;

@@ -11,19 +11,20 @@ export interface SftDataOptions extends SftRowOptions {
   /** Maximum number of tokens of a row. */
   maxSeqLength: number;
   truncationMode: "keep_start" | "keep_end" | "drop" | "error";
-  /** Name of the option that gave the rows. */
+  /** Name of the option that provides the rows. */
   name: string;
   signal?: AbortSignal | undefined;
   /** Receives warnings about rows that are left out. */
   warn(message: string): void;
 }
 
-/** Number of places that a message lists. */
+/** Maximum number of rows that a message lists. */
 const NAMED = 3;
 
 /**
  * Tokenizes rows, truncated to maxSeqLength. Rows without a token to learn are left out, with a warning.
- * @throws HeddleError `file:line: …` for an invalid row, or a file (INVALID_ARGUMENT with rows in memory) if no row is left
+ * @throws HeddleError `file:line: …` for an invalid row; INVALID_FILE (INVALID_ARGUMENT for rows in memory) if no row
+ * is left
  */
 export async function readSftExamples(
   source: RowSource,
@@ -77,7 +78,7 @@ function truncated(
   return kept;
 }
 
-/** Explains why no token of a row counts. */
+/** Describes a row of which no token is learned, for messages. */
 function place({ where }: LocatedRow, { ids, mask }: SftExample, maxSeqLength: number): string {
   if (ids.length <= maxSeqLength) return `${where} (${ids.length} tokens, none to learn)`;
   return `${where} (${ids.length} tokens, of which the first to learn is number ${mask.indexOf(1) + 1}, with maxSeqLength ${maxSeqLength})`;

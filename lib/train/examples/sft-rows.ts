@@ -21,7 +21,7 @@ export interface SftRowOptions {
   chatTemplate?: string | undefined;
 }
 
-/** A row as tokens, with a mask of those that are learned. */
+/** A row as tokens, with a mask of the learned tokens. */
 export interface SftExample {
   ids: Uint32Array;
   /** 1 if the loss counts the token. The first token is never counted, because it has no preceding token. */
@@ -69,7 +69,8 @@ function promptAndCompletion(row: LocatedRow, tokenizer: SftTokenizer, options: 
       tokenizer.applyChatTemplateWithMask([...before, ...after], template),
     );
     if (!options.completionOnlyLoss) return example(ids, new Uint8Array(ids.length).fill(1));
-    // Answers in the prompt are given, not learned. A template may add text after the last turn of a conversation.
+    // Answers in the prompt are not learned. The common prefix is needed, because a template may add text after the
+    // last turn of a conversation.
     const shared = (addGenerationPrompt: boolean) => {
       const how = { ...template, addGenerationPrompt };
       const given = rendered(row, "prompt", options, () => tokenizer.applyChatTemplate(before, how));

@@ -15,7 +15,7 @@ export interface SftBatch {
   positions: Int32Array;
   /** Index of each token's document in its sequence; −1: padding. */
   documents: Int32Array;
-  /** Number of targets that count. */
+  /** Number of targets that the loss counts. */
   counted: number;
   /** Number of tokens without padding. */
   tokenCount: number;
@@ -34,7 +34,7 @@ export interface SftSourceOptions {
 interface Position {
   epoch: number;
   sequence: number;
-  /** Fingerprint of the examples. A position is valid only for them. */
+  /** Fingerprint of the examples and of the shape of batches. A position is valid only for these. */
   fingerprint: string;
 }
 

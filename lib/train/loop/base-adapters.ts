@@ -10,18 +10,17 @@ import type { Model } from "../../models/model.ts";
 import { claimWeights } from "../../models/model-claims.ts";
 
 /**
- * Prepares the adapters of an earlier stage for a training stage.
- * Without `lora`, merges the active adapters into the weights, because such a stage saves only weights, and these must compute the trained
- * result.
- * With `lora`, activates the adapter of that name. Everything computed before the first step then uses the model to be trained.
- * @throws HeddleError INVALID_ARGUMENT if an adapter is applied to quantised weights, which cannot absorb it; if another run trains the
- *   adapter; or if `lora` contradicts an existing adapter
+ * Prepares the adapters of an earlier stage for a training stage. Without `lora`, merges the active adapters into the
+ * weights, because the stage then saves only weights, and these must include the adapters' effect. With `lora`,
+ * activates the adapter of that name. Everything computed before the first step then uses the model to be trained.
+ * @throws HeddleError INVALID_ARGUMENT if an adapter is applied to quantised weights, which cannot absorb it; if
+ * another run trains the adapter; or if `lora` contradicts an existing adapter
  */
 export async function settleAdapters(
   model: Model,
   { lora, adapter: given }: { lora?: Partial<LoraConfig> | undefined; adapter?: string | undefined },
 ): Promise<void> {
-  // Stages that take `lora` have a default adapter name.
+  // Only stages that support `lora` pass an adapter name.
   const trainsAdapters = given !== undefined;
   const name = given ?? "default";
   if (lora) {
@@ -52,7 +51,10 @@ export async function settleAdapters(
   }
 }
 
-/** Returns the adapter of a name, activated, if the model has it. @throws HeddleError INVALID_ARGUMENT if options contradict it */
+/**
+ * Activates and returns the adapter of this name, if the model has it.
+ * @throws HeddleError INVALID_ARGUMENT if options contradict it
+ */
 export function adapterThere(model: Model, name: string, lora: Partial<LoraConfig>): Adapter | undefined {
   const known = model.adapters.get(name);
   if (!known) return undefined;
@@ -62,7 +64,8 @@ export function adapterThere(model: Model, name: string, lora: Partial<LoraConfi
 }
 
 /**
- * Throws if options contradict an existing adapter, which is trained further unchanged. Options that are not given contradict nothing.
+ * Throws if options contradict an existing adapter, which is trained further with its configuration. Options that are
+ * not given are not checked.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function needSameAdapter(

@@ -14,7 +14,10 @@ export interface BestOptions {
   greaterIsBetter?: boolean | undefined;
   /** Stop after this number of consecutive evaluations that are not better than the best one before them. */
   earlyStoppingPatience?: number | undefined;
-  /** Minimum improvement over the best evaluation that restarts that count. Default 0: any improvement. */
+  /**
+   * The improvement over the best evaluation that must be exceeded to restart the count of earlyStoppingPatience.
+   * Default 0: any improvement.
+   */
   earlyStoppingThreshold?: number | undefined;
 }
 
@@ -23,8 +26,9 @@ export interface BestState {
   /** The best evaluation so far. */
   held: EvalEvent;
   value: number;
-  /** The metric that was compared, and whether greater is better. Absent in older checkpoints. */
+  /** The metric that was compared. Absent in older checkpoints. */
   metric?: string;
+  /** Whether greater values of the metric are better. Absent in older checkpoints. */
   greater?: boolean;
   /** Number of evaluations since the last one that was better by the threshold. */
   stale: number;
@@ -32,7 +36,10 @@ export interface BestState {
 
 const DEFAULT_METRIC = "evalLoss";
 
-/** Compares evaluations, and restores the weights of the best one. With a store they are in its checkpoint, otherwise in memory. */
+/**
+ * Compares evaluations, and restores the weights of the best one. With a store, these weights are in its checkpoint,
+ * otherwise in memory.
+ */
 export class Best {
   private readonly options: BestOptions;
   private readonly metric: string;
@@ -82,9 +89,11 @@ export class Best {
   }
 
   /**
+   * Adds an evaluation to the comparison.
    * @param how.nothing whether the loss of this evaluation counted no tokens, so that metrics may be missing
    * @returns whether this evaluation is the best one so far
-   * @throws HeddleError INVALID_ARGUMENT if it lacks the metric. A value that is not finite is never the best.
+   * @throws HeddleError INVALID_ARGUMENT if the evaluation lacks the metric. A value that is not finite is never the
+   * best.
    */
   add(held: EvalEvent, { nothing = false }: { nothing?: boolean } = {}): boolean {
     const value = this.valueOf(held, nothing);
@@ -130,7 +139,7 @@ export class Best {
   }
 }
 
-/** Removes values that JSON cannot hold, so that a resumed run reports the same as an uninterrupted one. */
+/** Removes values that JSON cannot represent, so that a resumed run reports the same as an uninterrupted run. */
 function finite({ evalLoss, metrics, ...at }: EvalEvent): EvalEvent {
   const own = metrics && Object.fromEntries(Object.entries(metrics).filter(([, v]) => Number.isFinite(v)));
   return { ...at, ...(Number.isFinite(evalLoss) && { evalLoss }), ...(own && { metrics: own }) };

@@ -40,7 +40,7 @@ export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
       },
     }),
     collate(batch, total, weight) {
-      // A mean over zero positions is NaN, and the learning rate would be blamed for it.
+      // A mean over zero positions is NaN, and a later message would blame the learning rate.
       if (total === 0) throw wrong("count", "at least one counted position in the batches of a step", "0");
       const micro = checkedMicro(stage.collate(batch, total, weight), wrong);
       const counted = countOf(batch);

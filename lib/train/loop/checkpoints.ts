@@ -10,15 +10,17 @@ import {
   readCheckpointState,
   saveCheckpoint,
 } from "../../formats/checkpoint/checkpoint.ts";
-import { findDamage, needIntact, type Reading } from "../../formats/checkpoint/checkpoint-manifest.ts";
+import { findDamage, needIntact, type Reading, readManifest } from "../../formats/checkpoint/checkpoint-manifest.ts";
+import { digestOfText } from "../../formats/digest.ts";
 import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../../formats/model-card.ts";
+import type { TensorData } from "../../formats/tensor-data.ts";
 import { openWeights, type StoredTensor } from "../../formats/weights.ts";
+import { byteLength } from "../../graph/dtype.ts";
 import { type Device, type FloatDType, openDevice, type Tensor } from "../../graph/index.ts";
 import { exists, ioError, makeFolder } from "../../io/atomic-files.ts";
 import { claim } from "../../io/claim.ts";
 import { writeTogether } from "../../io/staged-files.ts";
-import { tensorData } from "../../models/loading/export.ts";
-import type { Optimizer } from "../../optim/optimizer.ts";
+import type { Optimizer, StateTensor } from "../../optim/optimizer.ts";
 import { clearRun, isInFolder, needUsable } from "./output-folder.ts";
 import { needSameGroups } from "./parameter-groups.ts";
 import { RunLog } from "./run-log.ts";
@@ -30,8 +32,8 @@ export interface CheckpointStoreOptions {
   outputDir: string;
   saveTotalLimit?: number | undefined;
   /**
-   * Whether checkpoints are saved although the caller did not ask for them. Without a saveTotalLimit, each is removed when the run's next
-   * one is complete. Default false.
+   * Whether checkpoints are saved although the caller did not ask for them. Without a saveTotalLimit, each checkpoint
+   * is removed when the run's next checkpoint is complete. Default false.
    */
   unasked?: boolean | undefined;
   saveDtype: FloatDType;
@@ -53,7 +55,10 @@ export interface CheckpointStoreOptions {
  */
 export class CheckpointStore {
   private readonly options: CheckpointStoreOptions;
-  /** Steps whose checkpoints the next one replaces: this run's, and the replaceable one that it resumed from. */
+  /**
+   * Steps of the checkpoints that the next checkpoint replaces: this run's, and the replaceable one that the run
+   * resumed from.
+   */
   private readonly replaceable: Set<number> | undefined;
   /** Log of the run, in the same folder as its checkpoints. */
   readonly log: RunLog;
@@ -66,8 +71,8 @@ export class CheckpointStore {
   /**
    * Claims the folder for this run, before anything is computed that could then not be saved.
    * @returns a function that releases the claim
-   * @throws HeddleError INVALID_ARGUMENT if another run is writing it, or has written it and may not be overwritten; IO
-   * if it is not writable
+   * @throws HeddleError INVALID_ARGUMENT if another run is writing the folder, or has written it and may not be
+   * overwritten; IO if the folder is not writable
    */
   async open(): Promise<() => void> {
     const { outputDir } = this.options;
@@ -88,8 +93,7 @@ export class CheckpointStore {
   }
 
   /**
-   * Removes the files of an overwritten run. Called in the process that writes the folder, once nothing can refuse the
-   * run.
+   * Removes the files of an overwritten run. Called in the process that writes the folder, after all checks of the run.
    * @throws HeddleError IO
    */
   async begin(): Promise<void> {
@@ -98,12 +102,14 @@ export class CheckpointStore {
   }
 
   /**
-   * @param how.keepOlder for a run that ends with an error: keeps all checkpoints regardless of the limit, and ignores a log that cannot
-   *   be written
+   * Saves a checkpoint.
+   * @param optimizerState the optimizer's state, of all ranks
+   * @param how.keepOlder for a run that ends with an error: keeps all checkpoints regardless of the limit, and ignores
+   * a log that cannot be written
    */
   async save(
     step: number,
-    optimizer: Optimizer,
+    optimizerState: TensorData[],
     state: TrainerState,
     { keepOlder = false }: { keepOlder?: boolean } = {},
   ): Promise<void> {
@@ -118,7 +124,7 @@ export class CheckpointStore {
       {
         tensors: {
           [trained.file]: trained.data("f32"),
-          "optimizer.safetensors": [...optimizer.moments].map(([name, t]) => tensorData(name, t, "f32")),
+          "optimizer.safetensors": optimizerState,
         },
         state: { ...state, ...(this.replaceable && { replaceable: true }) },
         files: this.files(state, "f32", undefined),
@@ -143,13 +149,14 @@ export class CheckpointStore {
   }
 
   /**
-   * Finds the checkpoint to resume from, if any, and checks that it fits the run. Verifies the digests of all its files.
-   * @param how.best the run ends with the best evaluation's weights. Their checkpoint is copied from another folder; if it is missing, it
-   *   is dropped with a warning.
+   * Finds the checkpoint to resume from, if any, and checks that it fits the run. Verifies the digests of all its
+   * files.
+   * @param how.best whether the run ends with the best evaluation's weights. Their checkpoint is copied if it is in
+   * another folder. If it is missing or damaged, the best evaluation is dropped with a warning.
    * @param how.writes whether this process writes the folder
    * @param how.record facts about the run that must be the same as at its start
-   * @returns its state, whether it is in this run's folder, and a function that loads it into the trained weights and the optimizer.
-   *   Nothing is overwritten before that.
+   * @returns its state, a digest of its files, whether it is in this run's folder, and a function that loads it into
+   * the trained weights and the optimizer. Nothing is overwritten before this function is called.
    */
   async restore(
     optimizer: Optimizer,
@@ -160,7 +167,7 @@ export class CheckpointStore {
       record,
       signal,
     }: { best: boolean; writes: boolean; record?: RunRecord | undefined; signal?: AbortSignal | undefined },
-  ): Promise<{ state: TrainerState; own: boolean; load(): Promise<void> } | undefined> {
+  ): Promise<{ state: TrainerState; digest: string; own: boolean; load(): Promise<void> } | undefined> {
     const found = await this.find(signal);
     if (!found) return undefined;
     const state = (await readCheckpointState(found.path)) as TrainerState;
@@ -182,8 +189,8 @@ export class CheckpointStore {
     await trained.needSame?.(found.path);
     needSameFrozen(state.frozenWeights, record?.frozenWeights);
     const files = [
-      { path: join(found.path, trained.file), tensors: trained.tensors(), whole: false },
-      { path: join(found.path, "optimizer.safetensors"), tensors: optimizer.moments, whole: true },
+      { path: join(found.path, trained.file), tensors: targets(trained.tensors()), whole: false },
+      { path: join(found.path, "optimizer.safetensors"), tensors: optimizer.state, whole: true },
     ];
     for (const file of files) await eachStored(file, () => undefined);
     const load = async () => {
@@ -191,7 +198,8 @@ export class CheckpointStore {
     };
     const own = await isInFolder(found.path, this.options.outputDir);
     if (own && state.replaceable) this.replaceable?.add(state.step);
-    if (!best || !state.best) return { state, own, load };
+    const digest = digestOfText(JSON.stringify([await readManifest(found.path), state]));
+    if (!best || !state.best) return { state, digest, own, load };
     const { step } = state.best.held;
     const path = step === state.step ? found.path : await checkpointOf(dirname(found.path), step);
     const damage = path !== undefined && path !== found.path && (await findDamage(path, this.reading(signal)));
@@ -200,13 +208,13 @@ export class CheckpointStore {
       const message = `loadBestModelAtEnd: checkpoint-${step}, the best evaluation's, ${what}; the best of the following evaluations is kept instead`;
       this.options.warn(message);
       const { best: _, ...rest } = state;
-      return { state: rest, own, load };
+      return { state: rest, digest, own, load };
     }
     const copyAndLoad = async () => {
       if (!own && writes) await copyCheckpoint(path, this.options.outputDir, step);
       await load();
     };
-    return { state, own, load: copyAndLoad };
+    return { state, digest, own, load: copyAndLoad };
   }
 
   /** Loads the weights of this run's checkpoint of a step. @throws HeddleError NOT_FOUND, INVALID_FILE if they are damaged */
@@ -219,10 +227,10 @@ export class CheckpointStore {
         `loadBestModelAtEnd: expected the best evaluation's checkpoint-${step} in ${outputDir}, got none`,
       );
     await needIntact(path, this.reading(), [trained.file]);
-    await readInto(join(path, trained.file), trained.tensors());
+    await readInto(join(path, trained.file), targets(trained.tensors()));
   }
 
-  /** Finds the checkpoint to resume from. Warns about damaged ones that it skips. */
+  /** Finds the checkpoint to resume from. Warns about damaged checkpoints that it skips. */
   private async find(signal: AbortSignal | undefined): Promise<Pick<CheckpointInfo, "path"> | undefined> {
     const { resume, outputDir } = this.options;
     if (resume === false) return undefined;
@@ -287,20 +295,29 @@ async function needKind(checkpoint: string, file: string): Promise<void> {
   );
 }
 
+/** Describes tensors that are not sharded. */
+function targets(tensors: ReadonlyMap<string, Tensor>): Map<string, StateTensor> {
+  return new Map([...tensors].map(([name, tensor]) => [name, { shape: tensor.shape, own: { tensor, start: 0 } }]));
+}
+
 /** Overwrites f32 tensors with those of the same names in a file. */
-function readInto(path: string, tensors: ReadonlyMap<string, Tensor>): Promise<void> {
-  return eachStored({ path, tensors }, (tensor, stored) =>
-    tensor.writeOwn(new Float32Array(stored.file.bytes(stored.offset, stored.bytes))),
-  );
+function readInto(path: string, tensors: ReadonlyMap<string, StateTensor>): Promise<void> {
+  return eachStored({ path, tensors }, async ({ own }, { file, offset }) => {
+    if (!own) return;
+    const { tensor, start } = own;
+    const size = Float32Array.BYTES_PER_ELEMENT;
+    await tensor.writeOwn(new Float32Array(file.bytes(offset + start * size, tensor.bytes)));
+  });
 }
 
 /**
  * Calls `take` with each f32 tensor and the file's tensor of the same name, which must have the same size.
- * @param of.whole the file must have no other tensors: a run that trains fewer parameters would silently drop the others
+ * @param of.whole whether the file must have no other tensors, because a run that trains fewer parameters would
+ * silently drop them
  */
 async function eachStored(
-  { path, tensors, whole = false }: { path: string; tensors: ReadonlyMap<string, Tensor>; whole?: boolean },
-  take: (tensor: Tensor, stored: StoredTensor) => Promise<void> | void,
+  { path, tensors, whole = false }: { path: string; tensors: ReadonlyMap<string, StateTensor>; whole?: boolean },
+  take: (tensor: StateTensor, stored: StoredTensor) => Promise<void> | void,
 ): Promise<void> {
   const source = await openWeights(path);
   try {
@@ -310,14 +327,15 @@ async function eachStored(
         "INVALID_ARGUMENT",
         `resume: the checkpoint trains more parameters than this run, or by another optimiser (${path}): this run has no ${left[0]}`,
       );
-    for (const [name, tensor] of tensors) {
+    for (const [name, target] of tensors) {
       const stored = source.tensor(name);
-      if (stored.dtype !== "f32" || stored.bytes !== tensor.bytes)
+      const bytes = byteLength("f32", target.shape);
+      if (stored.dtype !== "f32" || stored.bytes !== bytes)
         throw new HeddleError(
           "INVALID_FILE",
-          `${path}: ${name}: expected ${tensor.bytes} bytes of F32, got ${stored.bytes} of ${stored.storedDtype}`,
+          `${path}: ${name}: expected ${bytes} bytes of F32, got ${stored.bytes} of ${stored.storedDtype}`,
         );
-      await take(tensor, stored);
+      await take(target, stored);
     }
   } finally {
     source.close();

@@ -2,8 +2,8 @@ import { assign, compile, type FloatDType, isFloat, Tensor, tensor, type Value }
 import type { Model } from "../../models/model.ts";
 
 /**
- * Matrices that a run does not train, as its steps read them. With bf16 steps, f32 matrices are rounded once instead of in every
- * micro-batch. They replace the rounded copies in the steps' arenas.
+ * The matrices that a run does not train, in the type that its steps read. With bf16 steps, f32 matrices are rounded
+ * once instead of in every micro-batch, and the steps' arenas need no rounded copies.
  */
 export class FrozenMatrices {
   readonly dtype: FloatDType;
@@ -12,7 +12,7 @@ export class FrozenMatrices {
   private readonly copies = new Map<string, Tensor>();
   private filled = false;
 
-  /** @param trained names of the trained weights @param dtype of the steps */
+  /** @param trained names of the trained weights @param dtype type of the matrices in the steps */
   constructor(model: Model, trained: readonly string[], dtype: FloatDType) {
     this.model = model;
     this.trained = new Set(trained);

@@ -12,7 +12,7 @@ export interface LossSpikeGuardOptions {
   maxConsecutiveSkips?: number | undefined;
 }
 
-/** State in a checkpoint, so that a resumed run skips the same steps as an uninterrupted one. */
+/** State in a checkpoint, so that a resumed run skips the same steps as an uninterrupted run. */
 export interface LossSpikeGuardState {
   skippedSteps: number;
   lossSpikes: number;
@@ -22,14 +22,16 @@ export interface LossSpikeGuardState {
   losses: number[];
 }
 
-/** Number of recent losses for spike detection. Detection starts with twenty of them. */
+/** Maximum number of recent losses for spike detection. */
 const WINDOW = 100;
+/** Number of recent losses from which spikes are detected. */
 const LEAST = 20;
 /**
- * Minimum standard deviation, in nats and as a share of the mean. Without it, every other loss would be a spike when losses hardly vary.
+ * Minimum standard deviation in nats. Without a minimum, every other loss would be a spike when losses hardly vary.
  */
-const LEAST_NATS = 0.02;
-const LEAST_SHARE = 0.05;
+const MIN_NATS = 0.02;
+/** Minimum standard deviation as a share of the mean. */
+const MIN_SHARE = 0.05;
 
 /** Checks the loss of every step before the weights are updated. */
 export class LossSpikeGuard {
@@ -39,7 +41,7 @@ export class LossSpikeGuard {
   private lossSpikes = 0;
   private inARow = 0;
   private losses: number[] = [];
-  private readonly told = new Set<string>();
+  private readonly warned = new Set<string>();
 
   constructor(options: LossSpikeGuardOptions, warn: (message: string) => void) {
     this.options = options;
@@ -69,7 +71,7 @@ export class LossSpikeGuard {
     if (skips) this.skip(step, `a loss of ${loss} beside ${beside}`);
     this.lossSpikes += 1;
     const how = skips ? "skipped (skipLossSpikes)" : "skipLossSpikes would skip it";
-    this.tell("lossSpikes", `step ${step}: a loss of ${loss} is a spike compared with ${beside}; ${how}`);
+    this.warnOnce("lossSpikes", `step ${step}: a loss of ${loss} is a spike compared with ${beside}; ${how}`);
     return skips ?? false;
   }
 
@@ -104,7 +106,7 @@ export class LossSpikeGuard {
     if (!(threshold > 0) || losses.length < LEAST) return undefined;
     const mean = losses.reduce((sum, one) => sum + one, 0) / losses.length;
     const scatter = Math.sqrt(losses.reduce((sum, one) => sum + (one - mean) ** 2, 0) / losses.length);
-    const deviation = Math.max(scatter, LEAST_NATS, LEAST_SHARE * Math.abs(mean));
+    const deviation = Math.max(scatter, MIN_NATS, MIN_SHARE * Math.abs(mean));
     if (loss <= mean + threshold * deviation) return undefined;
     return `the ${losses.length} losses before it (mean ${mean.toPrecision(4)}, standard deviation ${scatter.toPrecision(2)})`;
   }
@@ -116,7 +118,7 @@ export class LossSpikeGuard {
         `step ${step}: expected a finite ${what}, got ${got}; a lower learningRate or maxGradNorm may help`,
       );
     this.skip(step, `a ${what} of ${got}`);
-    this.tell("skippedSteps", `step ${step}: expected a finite ${what}, got ${got}; skipped (skipNonFinite)`);
+    this.warnOnce("skippedSteps", `step ${step}: expected a finite ${what}, got ${got}; skipped (skipNonFinite)`);
   }
 
   private skip(step: number, why: string): void {
@@ -135,9 +137,9 @@ export class LossSpikeGuard {
   }
 
   /** Warns once for each kind. */
-  private tell(counted: "skippedSteps" | "lossSpikes", message: string): void {
-    if (this.told.has(counted)) return;
-    this.told.add(counted);
+  private warnOnce(counted: "skippedSteps" | "lossSpikes", message: string): void {
+    if (this.warned.has(counted)) return;
+    this.warned.add(counted);
     this.warn(`${message}; further ones are counted in ${counted}`);
   }
 }

@@ -12,11 +12,11 @@ export class MetricMeans {
 
   /**
    * @param weight number of items that these metrics are means over
-   * @param own weights of single metrics, which override it
+   * @param own weights of single metrics, which override `weight`
    */
   add(metrics: Metrics, weight: number, own: Metrics = {}): void {
     for (const [name, value] of Object.entries(metrics)) {
-      if (typeof value !== "number") continue; // JSON has no NaN
+      if (typeof value !== "number") continue; // NaN becomes null in JSON
       const one = (Object.hasOwn(own, name) ? own[name] : undefined) ?? weight;
       const before = this.known.get(name) ?? { sum: 0, weight: 0 };
       this.known.set(name, { sum: before.sum + value * one, weight: before.weight + one });

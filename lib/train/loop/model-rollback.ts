@@ -1,18 +1,18 @@
 import type { Model, ModelMark } from "../../models/model.ts";
 
-/** Serialises changes to a model, so that each change can be attributed to one call. */
-const underWay = new WeakMap<Model, Promise<unknown>>();
+/** The last pending change of each model. Changes of a model run one after another, so that each belongs to one call. */
+const pendingChanges = new WeakMap<Model, Promise<unknown>>();
 
 interface Change {
   before: ModelMark;
   after: ModelMark;
-  /** Undoes only this change, if others have changed the model since. */
+  /** Undoes only this change, for a model that other calls have changed since. */
   otherwise?: (() => void) | undefined;
 }
 
 /**
  * Records what a training call changes in its model before the first step (heads, adapters, merged or dequantized weights). Rolls it back
- * if the call is rejected, unless others have changed the model since. The saved state takes memory, and is freed when the first step
+ * if the call is rejected, unless other calls have changed the model since. The saved state takes memory, and is freed when the first step
  * begins.
  */
 export class Preparation {
@@ -24,10 +24,10 @@ export class Preparation {
     this.model = model;
   }
 
-  /** Makes a change. @param otherwise undoes only this change, if others have changed the model since */
+  /** Makes a change. @param otherwise undoes only this change, for a model that other calls have changed since */
   async change<T>(make: () => Promise<T> | T, otherwise?: () => void): Promise<T> {
     const { model } = this;
-    const made = (underWay.get(model) ?? Promise.resolve()).then(async () => {
+    const made = (pendingChanges.get(model) ?? Promise.resolve()).then(async () => {
       model.assertLive();
       const before = model.mark();
       try {
@@ -39,7 +39,7 @@ export class Preparation {
         else this.changes.push({ before, after, otherwise });
       }
     });
-    underWay.set(
+    pendingChanges.set(
       model,
       made.catch(() => undefined),
     );
@@ -77,7 +77,7 @@ export async function* preparing<Event, Result>(
   base: { readonly model: Model },
   run: (preparation: Preparation) => AsyncGenerator<Event, Result, void>,
 ): AsyncGenerator<Event, Result, void> {
-  const preparation = new Preparation(base?.model); // an invalid base is rejected by its reader
+  const preparation = new Preparation(base?.model); // `run` rejects an invalid base
   try {
     return yield* run(preparation);
   } catch (error) {

@@ -1,4 +1,5 @@
-// Refuses training runs that do not fit into memory before it is allocated. Otherwise the system would kill the process.
+// Refuses training runs that do not fit into memory, before the memory is allocated. Otherwise the system would kill
+// the process.
 import { getHeapStatistics } from "node:v8";
 import { HeddleError } from "../../core/errors.ts";
 import { availableBytes } from "../../graph/device.ts";
@@ -17,7 +18,7 @@ const RESERVE = 64 << 20;
 
 /** Sources of memory figures. */
 export interface MemoryLeft {
-  /** Bytes that the system can still give. */
+  /** Bytes that the system can still allocate. */
   system(): number;
   /** Share of JavaScript's heap that is in use. */
   heapShare(): number;
@@ -34,20 +35,20 @@ const machine: MemoryLeft = {
 /**
  * Throws if a program's values do not fit into the free memory. CUDA devices report this on their own.
  * @param bytes required by the program, without the weights
- * @param of `replay` for the batches that are mixed in
+ * @param within the option that contains the batch size: `replay` for its batches. Default: the stage's options
  * @throws HeddleError OUT_OF_MEMORY
  */
 export function needRoom(
   device: Pick<Device, "kind" | "arenaBytes">,
   { sequences, sequenceLength, gradientCheckpointing }: StepShape,
   bytes: number,
-  of?: "replay",
+  within?: "replay",
   left: MemoryLeft = machine,
 ): void {
   if (device.kind !== "cpu") return;
   const available = left.system() + device.arenaBytes;
   if (bytes <= available) return;
-  const place = of ? `${of}.` : "";
+  const place = within ? `${within}.` : "";
   const [name, advice] =
     sequences > 1
       ? ["perDeviceTrainBatchSize", "a smaller batch takes less"]
@@ -60,7 +61,8 @@ export function needRoom(
 }
 
 /**
- * Throws if one hidden state per position does not fit, which any program needs. Called before a micro-batch is allocated.
+ * Throws if one hidden state per position does not fit. Every program needs at least these. Called before a micro-batch
+ * is allocated.
  * @throws HeddleError OUT_OF_MEMORY
  */
 export function needRoomForRows(model: Pick<Model, "device" | "config">, shape: StepShape, of?: "replay"): void {

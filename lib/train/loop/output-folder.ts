@@ -6,12 +6,12 @@ import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../../formats/adapter
 import { listFolder, removeCheckpoint, surveyCheckpoints } from "../../formats/checkpoint/checkpoint.ts";
 import { WEIGHT_FILES } from "../../formats/safetensors/safetensors-write.ts";
 import { ioError } from "../../io/atomic-files.ts";
-import { LOG_FILE, RunLog } from "./run-log.ts";
+import { COMPLETIONS_FILE, LOG_FILE, RunLog } from "./run-log.ts";
 
 /** Names of the files of a finished model or adapter. */
 const MODEL_FILE = /^(config\.json|adapter_config\.json|.*\.safetensors)$/;
 
-/** The options that say how a run uses its folder. */
+/** The options that determine how a run uses its folder. */
 export interface OutputUse {
   outputDir: string;
   resume: boolean | string;
@@ -28,8 +28,8 @@ export function checkOverwrite({ resume, overwriteOutputDir }: Pick<OutputUse, "
 }
 
 /**
- * Throws if a run would overwrite another run's files or a model without permission. A resuming run continues in its own folder. That may
- * hold only a log, if the run was stopped before its first checkpoint.
+ * Throws if a run would overwrite another run's files or a model without permission. A resuming run continues in its
+ * own folder. This folder may have only a log, if the run was stopped before its first checkpoint.
  * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE if log.jsonl is not a run's log, IO
  */
 export async function needUsable(use: OutputUse): Promise<void> {
@@ -67,14 +67,15 @@ export async function needUsable(use: OutputUse): Promise<void> {
 }
 
 /**
- * Removes an earlier run's checkpoints and log, so that nobody resumes or reads a mixture of two runs. A finished model of the other kind
- * is removed too, because an adapter next to a model's config.json is never loaded. One of the same kind stays until it is replaced.
+ * Removes an earlier run's checkpoints and log, so that nobody resumes or reads a mixture of two runs. A finished model
+ * of the other kind (adapter or weights) is removed too, because an adapter next to a model's config.json is never
+ * loaded. A finished model of the same kind stays until it is replaced.
  * @param file the safetensors file that this run writes
  * @throws HeddleError IO
  */
 export async function clearRun(outputDir: string, file: string): Promise<void> {
   try {
-    await rm(join(outputDir, LOG_FILE), { force: true });
+    for (const log of [LOG_FILE, COMPLETIONS_FILE]) await rm(join(outputDir, log), { force: true });
     const { complete, broken } = await surveyCheckpoints(outputDir);
     for (const { path, step } of [...broken, ...complete]) await removeCheckpoint(outputDir, path, step);
     const isAdapter = file === ADAPTER_WEIGHTS_FILE;
@@ -102,7 +103,7 @@ export async function needApart(outputDir: string, base: string): Promise<void> 
     );
 }
 
-/** Whether a checkpoint's folder lies directly in another folder. */
+/** Whether a checkpoint's folder is directly in another folder. */
 export async function isInFolder(checkpoint: string, folder: string): Promise<boolean> {
   return isSameFolder(dirname(checkpoint), folder);
 }

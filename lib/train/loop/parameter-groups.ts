@@ -12,8 +12,9 @@ import type { TrainingOptions } from "../options/parse-options.ts";
 export interface GroupRecord extends Omit<ParameterGroup, "match"> {
   /** The match as written. A function is only recorded as such. */
   match: string;
-  /** Number of parameters, and a hash of their names. */
+  /** Number of parameters. */
   parameters: number;
+  /** Hash of the parameters' names. */
   names: string;
 }
 
@@ -27,6 +28,7 @@ export interface Grouped {
 }
 
 /**
+ * Assigns each parameter to the first group that matches it.
  * @param names parameters that the run would train if it had no groups
  * @param others further parameters of the model, for messages
  * @throws HeddleError INVALID_ARGUMENT for a group without a parameter, and if no parameter is left to train
@@ -56,7 +58,8 @@ export function groupParameters(
 }
 
 /**
- * Returns the groups in the optimizer's form. Muon's matrices are separate, because their rate is a multiple of Muon's.
+ * Returns the groups in the optimizer's form. Muon's matrices are in separate groups, because their rate is a multiple
+ * of muonLearningRate.
  */
 export function optimizerGroups(
   { groups }: Pick<Grouped, "groups">,
@@ -131,7 +134,7 @@ function matcher(match: ParameterGroup["match"], place: string): (name: string) 
   return (name) => `.${name}.`.includes(`.${one}.`);
 }
 
-/** Builds the error, with a suggestion. */
+/** Returns the error for a group without parameters, with a suggestion. */
 function nothingMatched(
   match: ParameterGroup["match"],
   place: string,
@@ -152,7 +155,7 @@ function nothingMatched(
   return refused(`names of parameters that the run trains (${known})`, `${text}, which no parameter has`);
 }
 
-/** Parts of names that are close to a text and have the same number of parts. */
+/** Returns the nearest to `text` among the parts of names that have as many components. */
 function nearTo(text: string, names: readonly string[]): string[] {
   const count = text.split(".").length;
   const runs = new Set<string>();

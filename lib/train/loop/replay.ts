@@ -15,8 +15,8 @@ import { emitWarning } from "./warn.ts";
 export type OpenReplay = Replay & { source: BatchSource<unknown> };
 
 /**
- * Batches of an earlier stage for every step of a later one: raw text of pre-training, or packed rows of supervised fine-tuning, which
- * learn the answers.
+ * Opens batches of an earlier stage for every step of a later stage: raw text of pre-training, or packed rows of
+ * supervised fine-tuning, which learn the answers.
  * @param sequenceLength number of positions of a sequence
  * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row
  */
@@ -31,7 +31,8 @@ export async function openReplay(
   const sequences = replay.perDeviceTrainBatchSize ?? options.perDeviceTrainBatchSize;
   const shape = { sequences, sequenceLength, dtype, gradientCheckpointing };
   const { data, weight, documentSeparator, textField } = replay;
-  // Batches of a source and of its stage have the same type. The trainer only passes them on.
+  // The casts are safe, because a source and its stage have the same type of batch, and the trainer only passes batches
+  // on.
   if (replay.stage === "pretrain") {
     const text = { data, documentSeparator, textField, perDeviceTrainBatchSize: sequences, seed };
     const source = await corpusSource(text, tokenizer, sequenceLength, signal, "replay");

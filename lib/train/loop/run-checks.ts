@@ -5,7 +5,10 @@ import type { TrainingOptions } from "../options/parse-options.ts";
 import { checkOverwrite } from "./output-folder.ts";
 import type { BatchSource } from "./trainer.ts";
 
-/** Throws if a run could not finish, with any model. @throws HeddleError INVALID_ARGUMENT */
+/**
+ * Throws if a run with these options could not finish, regardless of the model.
+ * @throws HeddleError INVALID_ARGUMENT
+ */
 export function needPossible(source: Pick<BatchSource<unknown>, "evaluation">, options: TrainingOptions): void {
   needEvaluations(source, options);
   learningRateSchedule(options);

@@ -1,51 +1,39 @@
-import { appendFile, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../../core/errors.ts";
-import { linesOf } from "../../data/lines.ts";
-import { ioError } from "../../io/atomic-files.ts";
+import { EventLines, eventOf } from "./event-lines.ts";
 import type { TrainEvent } from "./trainer.ts";
 
 /** The log file in the folder of a run's checkpoints: one event per line, as JSON. */
 export const LOG_FILE = "log.jsonl";
 
-/** Maximum time that lines stay buffered. Small models take hundreds of steps a second. */
-const MOST_WAIT_MS = 500;
-
-/** Fields of a line in addition to its event. */
-interface Logged {
-  step: number;
-  /** Wall-clock seconds of training so far, including earlier parts of a resumed run. */
-  seconds?: number;
-}
+/** The file of sampled completions in the same folder: one per line, with its step, as JSON. */
+export const COMPLETIONS_FILE = "completions.jsonl";
 
 /**
  * Logs a run's events for plotting: steps and evaluations in order, with the seconds of training so far. Non-finite values are null. Lines
- * are written before the checkpoint that follows them. A resumed run truncates the log after its step, so the log has no gaps.
+ * are written before the checkpoint that follows them. A resumed run truncates the log after its step, so the log has no gaps. Sampled
+ * completions go into a second file.
  */
 export class RunLog {
-  private readonly path: string;
-  private waiting: string[] = [];
-  private written: number | undefined;
+  private readonly events: EventLines;
+  private readonly completions: EventLines;
+  private rewound = false;
   private began = 0;
-  /** Number of bytes of whole lines in the file. */
-  private size = 0;
   /** Seconds of training in earlier parts of a resumed run. */
   private secondsBefore = 0;
 
   constructor(folder: string) {
-    this.path = join(folder, LOG_FILE);
+    this.events = new EventLines(join(folder, LOG_FILE));
+    this.completions = new EventLines(join(folder, COMPLETIONS_FILE));
   }
 
-  /** Whether the folder has a run's log. @throws HeddleError INVALID_FILE if the file is something else, IO */
+  /**
+   * Whether the folder has a run's log. Both files must be a run's, because a run truncates them.
+   * @throws HeddleError INVALID_FILE if a file has other contents, IO
+   */
   async isThere(): Promise<boolean> {
-    for await (const { line } of this.lines()) {
-      if (eventOf(line)) return true;
-      throw new HeddleError(
-        "INVALID_FILE",
-        `${this.path}: expected the log of a run, which a run keeps in its outputDir, got another file`,
-      );
-    }
-    return false;
+    await hasEvents(this.completions, "the completions of a run");
+    return hasEvents(this.events, "the log of a run");
   }
 
   /** Passes events on, and logs them. */
@@ -67,73 +55,38 @@ export class RunLog {
     }
   }
 
-  private async add(event: TrainEvent): Promise<void> {
-    if (this.written === undefined) await this.rewind(event);
-    const seconds = this.secondsBefore + (performance.now() - this.began) / 1000;
-    this.waiting.push(`${JSON.stringify({ ...event, seconds: Math.round(seconds * 1000) / 1000 })}\n`);
-    if (performance.now() - this.written! > MOST_WAIT_MS) await this.flush();
-  }
-
-  /** Writes the buffered lines. If that fails, they stay buffered, and the file gets no part of them. @throws HeddleError IO */
+  /** Writes the buffered lines. @throws HeddleError IO */
   async flush(): Promise<void> {
-    const lines = this.waiting;
-    this.waiting = [];
-    this.written = performance.now();
-    if (lines.length === 0) return;
-    const bytes = Buffer.from(lines.join(""));
-    try {
-      await appendFile(this.path, bytes);
-    } catch (error) {
-      this.waiting = [...lines, ...this.waiting];
-      await truncate(this.path, this.size).catch(() => undefined);
-      throw ioError(error, this.path, "written");
-    }
-    this.size += bytes.length;
+    await this.events.flush();
+    await this.completions.flush();
   }
 
-  /** Truncates the log: events that this run will report again, and a line that a killed run left incomplete. */
+  private async add(event: TrainEvent): Promise<void> {
+    if (!this.rewound) await this.rewind(event);
+    const { completions = [], ...numbers } = event;
+    const seconds = this.secondsBefore + (performance.now() - this.began) / 1000;
+    await this.events.add({ ...numbers, seconds: Math.round(seconds * 1000) / 1000 });
+    const at = { step: event.step, ...(!("loss" in event) && { evaluation: true }) };
+    for (const completion of completions) await this.completions.add({ ...at, ...completion });
+  }
+
   private async rewind(first: TrainEvent): Promise<void> {
-    this.written = performance.now();
-    const size = await stat(this.path).then(
-      (found) => found.size,
-      (error: NodeJS.ErrnoException) => {
-        if (error.code !== "ENOENT") throw ioError(error, this.path, "read");
-        return 0;
-      },
-    );
-    let end = 0;
-    for await (const { line, bytes } of this.lines()) {
-      const event = eventOf(line);
-      // A step's evaluation follows it. A run stopped between the two resumes with the evaluation alone.
-      const isKept =
-        event && (event.step < first.step || (event.step === first.step && "loss" in event && !("loss" in first)));
-      if (!isKept || end + bytes > size) break; // the last line may lack its line break
-      end += bytes;
-      const { seconds } = event;
-      this.secondsBefore = typeof seconds === "number" && Number.isFinite(seconds) ? seconds : 0;
-    }
-    await truncate(this.path, end).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT") throw ioError(error, this.path, "written");
-    });
-    this.size = end;
-  }
-
-  private async *lines(): AsyncGenerator<{ line: string; bytes: number }, void, undefined> {
-    try {
-      for await (const line of linesOf(this.path, { keepMark: true }))
-        yield { line, bytes: Buffer.byteLength(line) + 1 };
-    } catch (error) {
-      if (!(error instanceof HeddleError && error.code === "NOT_FOUND")) throw error;
-    }
+    this.rewound = true;
+    const last = await this.events.rewind(first, (line) => "loss" in line);
+    const { seconds } = last ?? {};
+    this.secondsBefore = typeof seconds === "number" && Number.isFinite(seconds) ? seconds : 0;
+    await this.completions.rewind(first, (line) => !("evaluation" in line));
   }
 }
 
-/** Parses a line of a log. Returns undefined if it is not an event, such as a truncated line. */
-export function eventOf(line: string): Logged | undefined {
-  try {
-    const event = JSON.parse(line) as Partial<Logged> | null;
-    return Number.isSafeInteger(event?.step) ? (event as Logged) : undefined;
-  } catch {
-    return undefined;
+/** Whether a file has lines of events. @throws HeddleError INVALID_FILE if it has other lines, IO */
+async function hasEvents(file: EventLines, what: string): Promise<boolean> {
+  for await (const { line } of file.lines()) {
+    if (eventOf(line)) return true;
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${file.path}: expected ${what}, which a run keeps in its outputDir, got another file`,
+    );
   }
+  return false;
 }

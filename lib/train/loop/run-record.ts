@@ -16,8 +16,9 @@ export interface RunRecord {
 }
 
 /**
- * Fingerprint of the weights that a run reads but does not train: the base under an adapter, other adapters, a trunk under a head, frozen
- * groups. The run's checkpoints do not restore them, so a resumed run would otherwise accept any others.
+ * Fingerprint of the weights that a run reads but does not train: the base under an adapter, other adapters, a trunk
+ * under a head, frozen groups. The run's checkpoints do not restore them, so a resumed run would otherwise accept any
+ * other weights.
  * @returns undefined if all weights are trained
  */
 export async function frozenFingerprint(model: Model, trained: readonly string[]): Promise<string | undefined> {
@@ -28,7 +29,8 @@ export async function frozenFingerprint(model: Model, trained: readonly string[]
 }
 
 /**
- * @param began from the checkpoint; undefined: it is an older checkpoint, or all weights were trained
+ * Checks that the frozen weights are those of the resumed run.
+ * @param began fingerprint from the checkpoint; undefined: an older checkpoint, or all weights were trained
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function needSameFrozen(began: string | undefined, now: string | undefined): void {

@@ -13,6 +13,8 @@ import type { Shape } from "../options/option.ts";
 import type { TrainingOptions } from "../options/parse-options.ts";
 import { recordedOptions } from "../options/run-options.ts";
 import { DEFAULT_SAVE_STEPS, type EvaluateAt } from "../options/shared-options.ts";
+import { trackedRun, trackersOf } from "../tracking/trackers-of.ts";
+import { Tracking } from "../tracking/tracking.ts";
 import type { World } from "../world/world.ts";
 import { adapterThere, settleAdapters } from "./base-adapters.ts";
 import { CheckpointStore } from "./checkpoints.ts";
@@ -23,6 +25,7 @@ import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
 import { needPossible } from "./run-checks.ts";
 import { frozenFingerprint } from "./run-record.ts";
+import { shardingWorld } from "./sharding.ts";
 import type { Stage } from "./stage.ts";
 import { cardOf, type StageCard } from "./stage-card.ts";
 import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
@@ -49,19 +52,23 @@ export interface Trainable {
   /** The model card, replaced when a stage finishes. */
   card?: ModelCard | undefined;
   /**
-   * Path of the weights, which an adapter stores as its base. A stage that trains them sets it to the folder where it saved them, or
-   * clears it.
+   * Path of the weights, which an adapter stores as its base. A stage that trains these weights sets it to its output
+   * folder, or clears it without an output folder.
    */
   path?: string | undefined;
+  /** Name of the path in a cache that other machines may have too. An adapter stores it instead of the path. */
+  readonly name?: string | undefined;
 }
+
+type RunEvents = AsyncGenerator<TrainEvent, TrainResult, void>;
 
 /** Stage-specific additions to the common options. */
 export interface StageSetup {
   card: StageCard;
   signal?: AbortSignal | undefined;
   /**
-   * Names of the trained weights; all others stay unchanged bit for bit. Default: all. With `options.lora` those trained in addition to
-   * the adapter; default: none.
+   * Names of the trained weights; all others stay unchanged bit for bit. Default: all. With `options.lora`: the weights
+   * that are trained in addition to the adapter. Default then: none.
    */
   names?: readonly string[] | undefined;
   /** Number of sequences in a micro-batch. Default: perDeviceTrainBatchSize. A pair, for instance, is two sequences. */
@@ -73,8 +80,10 @@ export interface StageSetup {
   warn?: ((message: string) => void) | undefined;
   /** Records the stage's changes to the model. Default: no changes. @internal */
   preparation?: Preparation | undefined;
-  /** The stage's own options, which say what a checkpoint records. Default: none. @internal */
+  /** The schema of the stage's options, which determines what a checkpoint records. Default: none. @internal */
   shape?: Shape | undefined;
+  /** Adds to the run's events, before they are logged. @internal */
+  follow?: ((events: RunEvents) => RunEvents) | undefined;
   /** As in TrainerOptions. */
   finish?: TrainerOptions["finish"];
 }
@@ -128,11 +137,13 @@ async function* prepared<Batch>(
   setup: StageSetup & { preparation: Preparation },
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { model } = base;
-  const warn = (setup.world?.rank ?? 0) === 0 ? (setup.warn ?? emitWarning) : () => undefined; // once, not on every rank
+  const writes = (setup.world?.rank ?? 0) === 0;
+  const warn = writes ? (setup.warn ?? emitWarning) : () => undefined; // once, not on every rank
   let replay: OpenReplay | undefined;
   const claims: (() => void)[] = [];
   try {
     needPossible(source, options);
+    shardingWorld(options.sharding, setup.world);
     const shape = {
       sequences: setup.sequences ?? options.perDeviceTrainBatchSize,
       sequenceLength: setup.sequenceLength ?? sequenceLengthOf(model, options),
@@ -157,14 +168,17 @@ async function* prepared<Batch>(
     const { adapter, names: all } = await trainedNames(model, options, setup);
     const grouped = groupParameters(options.parameterGroups, all, model.weightNames);
     const names = grouped.trained;
-    const trained = adapter ? adapterFiles(model, adapter, setup.names ?? [], base.path) : modelFiles(model, names);
+    const trained = adapter
+      ? adapterFiles(model, adapter, setup.names ?? [], base.name ?? base.path)
+      : modelFiles(model, names);
     const store = storeOf(base, options, trained, card, warn);
     if (adapter && base.path !== undefined && options.outputDir !== undefined)
       await needApart(options.outputDir, base.path);
     // Check here everything that would otherwise fail in the middle of the run or at its end.
     claims.push(claimWeights(model, names));
     parseModelCard(card({ tokensSeen: 0 }, undefined));
-    if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
+    if (store && writes) claims.push(await store.open());
+    const tracking = new Tracking(writes ? trackersOf(options, warn) : [], warn);
     tellOfNoEvaluation(source, options, warn);
     await needHeldOut(stage, source, options, setup.signal);
     const heads = headNames(model.config);
@@ -198,14 +212,17 @@ async function* prepared<Batch>(
         evaluate,
         signal: setup.signal,
         warn,
-        begins: () => {
+        begins: (step) => {
           setup.preparation.forget();
+          tracking.start(trackedRun(stage.name, model, options, step));
           if (changesBase) base.path = undefined;
         },
       },
       store,
     );
-    const result = yield* store && (setup.world?.rank ?? 0) === 0 ? store.log.follow(events) : events;
+    const whole = setup.follow?.(events) ?? events;
+    const logged = store && writes ? store.log.follow(whole) : whole;
+    const result = yield* tracking.follow(logged, setup.signal);
     if (changesBase && options.outputDir !== undefined) base.path = resolve(options.outputDir);
     const { evalLoss, evalMetrics: metrics } = result;
     base.card = parseModelCard(card(result, evalLoss === undefined && !metrics ? undefined : { evalLoss, metrics }));
@@ -232,7 +249,9 @@ function tellOfNoEvaluation(
     warn("metricForBestModel: it has no effect without loadBestModelAtEnd or earlyStoppingPatience");
 }
 
-/** Throws if the held-out data counts no token. Not checked if its batches are expensive (drawn answers). */
+/**
+ * Throws if the held-out data has no token that counts. Not checked if its batches are expensive (generated answers).
+ */
 async function needHeldOut<Batch>(
   stage: Stage<Batch>,
   source: BatchSource<Batch>,

@@ -1,14 +1,14 @@
 import { filesIn, type RowSource } from "../../data/rows.ts";
-import { MOST_DATA, type ModelCard, type ModelCardInput } from "../../formats/model-card.ts";
+import { MAX_DATA, type ModelCard, type ModelCardInput } from "../../formats/model-card.ts";
 import { filesOf } from "../examples/corpus-source.ts";
 import type { TrainingOptions } from "../options/parse-options.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
 
 /** The stage's entries in the model card. */
 export interface StageCard {
-  /** Names of its data, usually files. */
+  /** Names of the stage's data, usually of files. */
   data: readonly string[];
-  /** Suitable and unsuitable uses of such a model. */
+  /** Suitable and unsuitable uses of the trained model. */
   notes: string;
   /** The data of the held-out loss, and its unit. */
   evaluation: { name: string; metric: string };
@@ -59,8 +59,8 @@ export function cardOf(
 /** Lists data once, even if several stages read or replay it. If there are more files than a card lists, keeps the first ones. */
 function listed<T extends { name: string }>(list: readonly T[]): (T | { name: string })[] {
   const all = [...new Map(list.map((entry) => [JSON.stringify(entry), entry])).values()];
-  if (all.length <= MOST_DATA) return all;
-  const shown = all.slice(0, MOST_DATA - 1);
+  if (all.length <= MAX_DATA) return all;
+  const shown = all.slice(0, MAX_DATA - 1);
   return [...shown, { name: `and ${all.length - shown.length} more` }];
 }
 

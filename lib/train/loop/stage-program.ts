@@ -57,7 +57,7 @@ export class StageProgram<Batch> {
   private readonly evaluation: Executable;
 
   /**
-   * @param options.replay whether the batches come from an earlier stage and are mixed into another one
+   * @param options.replay whether the batches come from an earlier stage and are mixed into the steps of another stage
    * @throws HeddleError OUT_OF_MEMORY if a micro-batch does not fit into memory
    */
   constructor(
@@ -105,7 +105,7 @@ export class StageProgram<Batch> {
   /**
    * Computes the gradients of a micro-batch, times `weight`. The first micro-batch overwrites the optimizer's gradient
    * tensors, later ones add to them.
-   * @param options.totals of the whole step
+   * @param options.totals sums over the batches of the whole step
    * @param options.noise (3) i32: seed, step, micro-batch, which seed dropout and noise
    */
   async accumulate(
@@ -138,10 +138,13 @@ export class StageProgram<Batch> {
     return { loss: loss![0]!, counted, metrics, metricCounts: this.stage.metricCounts?.([batch]) ?? {} };
   }
 
-  /** Selects the inputs that a program takes. An evaluation may read fewer than a step, and few families read all. */
+  /**
+   * Selects the inputs that a program takes. An evaluation may read fewer inputs than a step, and few families read all
+   * of them.
+   */
   private inputs({ program: { inputNames } }: Executable, micro: MicroBatch, more: Inputs = {}): Inputs {
     const all: Inputs = { positions: this.positions, tokenTypes: this.tokenTypes, ...micro.inputs, ...more };
-    // A stage counts positions from 0.
+    // A stage counts positions from 0, but a family's position table may begin at a higher index.
     const given = micro.inputs.positions;
     if (given && this.begin > 0) all.positions = Int32Array.from(given, (position) => this.begin + position);
     return Object.fromEntries(Object.entries(all).filter(([name]) => inputNames.has(name)));

@@ -65,7 +65,10 @@ export interface Stage<Batch> {
    * `weight` is the step's sum of `Stage.weight`, or `total` without it.
    */
   collate(batch: Batch, total: number, weight: number): MicroBatch;
-  /** Returns the counted positions of a batch, before it is collated. A batch may have zero, but not all batches of a step. */
+  /**
+   * Returns the counted positions of a batch, before it is collated. A batch may have zero, but not every batch of a
+   * step.
+   */
   count(batch: Batch): number;
   /**
    * Returns a batch's weight in a mean that is not over counted positions, such as the sum of its class weights.
@@ -86,13 +89,15 @@ export interface Stage<Batch> {
     | undefined;
   /** Returns by metric name the number of items that a metric is the mean over, if these are not the counted positions. */
   metricCounts?: ((batches: readonly Batch[]) => Metrics) | undefined;
-  /** Metrics derived from the means of others, such as their difference. They are recomputed from each new mean. */
+  /**
+   * Metrics derived from the means of other metrics, such as their difference. They are recomputed from each new mean.
+   */
   derived?: ((metrics: Metrics) => Metrics) | undefined;
   /** Names of metrics that are shares of the step's mean, and are summed over ranks. The others are means. */
   readonly shares?: readonly string[] | undefined;
 }
 
-/** Sums over all batches of a step, or of an evaluation. Means are divided by them. */
+/** Sums over all batches of a step, or of an evaluation. They are the divisors of means. */
 export interface Totals {
   count: number;
   /** The sum of `Stage.weight`. */

@@ -3,6 +3,7 @@ import { Run } from "../../core/run.ts";
 import type { Model } from "../../models/model.ts";
 import { givenOptions, parseOptions } from "../options/parse-options.ts";
 import type { CallOptions } from "../options/stage-options.ts";
+import { stopTogether } from "../world/stop-together.ts";
 import { type Preparation, preparing } from "./model-rollback.ts";
 import type { StageSetup } from "./run-stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
@@ -27,7 +28,8 @@ export function startStage<Base extends { readonly model: Model }, S extends z.Z
   const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(given, name);
   const options = parseOptions(schema, rest, name);
   const { shape } = schema;
+  const together = stopTogether(world, signal);
   return new Run(() =>
-    preparing(base, (preparation) => start(base, options, { signal, world, warn, preparation, shape })),
+    preparing(base, (preparation) => start(base, options, { ...together, warn, preparation, shape })),
   );
 }

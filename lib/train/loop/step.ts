@@ -1,10 +1,14 @@
+import type { TensorData } from "../../formats/tensor-data.ts";
 import type { FloatDType } from "../../graph/index.ts";
+import { tensorData } from "../../models/loading/export.ts";
 import type { Model } from "../../models/model.ts";
 import { seedBits } from "../../models/random.ts";
 import { Optimizer, type OptimizerOptions } from "../../optim/optimizer.ts";
+import type { Sharding } from "../options/optimizer-options.ts";
 import { gather, soloWorld, type World } from "../world/world.ts";
 import { FrozenMatrices } from "./frozen-weights.ts";
 import { MetricMeans } from "./metric-mean.ts";
+import { SharedState, shardingWorld } from "./sharding.ts";
 import { type Metrics, metricsOf, type Stage, summed, type Totals, totalsOf } from "./stage.ts";
 import { type Evaluated, StageProgram } from "./stage-program.ts";
 
@@ -29,6 +33,8 @@ export interface TrainStepOptions extends OptimizerOptions {
   /** Names of the trained weights; all others are frozen. Default: the weights that the logits of tokens depend on. */
   names?: readonly string[] | undefined;
   world?: World | undefined;
+  /** The state that is divided among the ranks. Default: none. */
+  sharding?: Sharding | undefined;
   replay?: Replay | undefined;
   /** Seed of dropout and noise. */
   seed?: number | undefined;
@@ -42,6 +48,8 @@ export interface Accumulated {
   metrics: Metrics;
   /** Number of items that single metrics are means over: see `Stage.metricCounts`. */
   metricCounts: Metrics;
+  /** Seconds that each rank spent on computing gradients. */
+  rankSeconds: readonly number[];
 }
 
 export interface StepResult extends Accumulated {
@@ -52,6 +60,8 @@ export interface StepResult extends Accumulated {
 /** A training step of one model: gradients of micro-batches, including the replay's, and the update. */
 export class TrainStep<Batch> {
   readonly optimizer: Optimizer;
+  /** The state that the ranks share, with sharding. */
+  readonly shared: SharedState | undefined;
   private readonly program: StageProgram<Batch>;
   private readonly replay: { program: StageProgram<unknown>; weight: number } | undefined;
   private readonly frozen: FrozenMatrices;
@@ -60,15 +70,18 @@ export class TrainStep<Batch> {
   private readonly seed: number;
 
   private constructor(model: Model, stage: Stage<Batch>, shape: StepShape, options: TrainStepOptions) {
-    const { names = model.languageWeightNames, world = soloWorld, replay, seed = 0, ...optimizer } = options;
+    const { names = model.languageWeightNames, world = soloWorld, sharding, replay, seed = 0, ...optimizer } = options;
+    const ranks = shardingWorld(sharding, world);
     this.world = world;
     this.model = model;
     this.seed = seed;
-    this.optimizer = new Optimizer(model.device, new Map(names.map((n) => [n, model.weight(n)])), optimizer);
+    const weights = new Map(names.map((n) => [n, model.weight(n)]));
+    this.optimizer = new Optimizer(model.device, weights, { ...optimizer, ranks });
+    this.shared = ranks && new SharedState(ranks, this.optimizer, model);
     this.frozen = new FrozenMatrices(model, names, shape.dtype);
     this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen);
     this.replay = replay && {
-      // Replayed text does not use a classifier or a value head.
+      // With `replay`, weights may be unused: replayed text does not use a classifier or a value head.
       program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, this.frozen, { replay: true }),
       weight: replay.weight,
     };
@@ -91,10 +104,12 @@ export class TrainStep<Batch> {
     return step;
   }
 
-  /** Only updates, from the current gradients. @returns their norm */
+  /** Updates the weights from the current gradients. @returns the gradients' norm */
   async update(learningRate: number): Promise<number> {
     try {
-      return await this.optimizer.step(learningRate);
+      const gradNorm = await this.optimizer.step(learningRate);
+      await this.shared?.gatherWeights();
+      return gradNorm;
     } finally {
       this.model.weightsChanged();
     }
@@ -112,7 +127,7 @@ export class TrainStep<Batch> {
   }
 
   /**
-   * Sums the gradients of the batches, over all ranks, in the optimizer's tensors.
+   * Sums the gradients of the batches, over all ranks, in the optimizer's tensors. With sharding, only this rank's part has the sums.
    * @param replayed batches of the replay; their mean loss is reported as `replayLoss`
    */
   async accumulate(
@@ -127,6 +142,7 @@ export class TrainStep<Batch> {
     const sums = await world.sum([own.count, own.weight, again.count, again.weight]);
     const totals: Totals = { count: sums[0]!, weight: sums[1]! };
     const replayTotals: Totals = { count: sums[2]!, weight: sums[3]! };
+    const started = performance.now();
     let micro = 0;
     const next = () => ({ keep: micro > 0, noise: this.noise(micro++), signal });
     let [loss, tokens, replayLoss] = [0, 0, 0];
@@ -143,12 +159,15 @@ export class TrainStep<Batch> {
       replayLoss += result.loss;
       tokens += result.tokens;
     }
-    await world.allReduce([...this.optimizer.gradients.values()]);
+    const seconds = (performance.now() - started) / 1000;
+    if (this.shared) await this.shared.sumGradients();
+    else await world.allReduce([...this.optimizer.gradients.values()]);
     const [lossOfAll, tokensOfAll, replayOfAll] = await world.sum([loss, tokens, replayLoss]);
     const mine = {
       metrics: metricsOf(stage, outputs, batches),
       count: own.count,
       counts: stage.metricCounts?.(batches) ?? {},
+      seconds,
     };
     const ranks = await gather(world, mine);
     const metrics = overRanks(ranks, stage);
@@ -158,12 +177,21 @@ export class TrainStep<Batch> {
       tokens: tokensOfAll!,
       metrics,
       metricCounts: summed(ranks.map((rank) => numbersOf(rank.counts))),
+      rankSeconds: ranks.map((rank) => rank.seconds),
     };
   }
 
-  /** A batch's share of a mean loss, without gradients; without `totals` its own mean. */
+  /** Computes a batch's share of a mean loss, without gradients. Without `totals`, returns the batch's mean loss. */
   evaluate(batch: Batch, signal?: AbortSignal, totals?: Totals): Promise<Evaluated> {
     return this.program.evaluate(batch, signal, totals);
+  }
+
+  /**
+   * Returns the optimiser's state for a checkpoint. With sharding, the other ranks must call `shared.sendState` at the
+   * same time.
+   */
+  stateData(): TensorData[] {
+    return this.shared?.stateData() ?? [...this.optimizer.moments].map(([name, t]) => tensorData(name, t, "f32"));
   }
 
   /** Whether all trained weights are finite. */
@@ -187,6 +215,7 @@ export class TrainStep<Batch> {
     this.program.dispose();
     this.replay?.program.dispose();
     this.frozen.dispose();
+    this.shared?.dispose();
     this.optimizer.dispose();
   }
 }
@@ -205,7 +234,7 @@ function overRanks(
   return { ...means.of(stage), ...summed(ranks.map(({ metrics }) => numbersOf(part(metrics, true)))) };
 }
 
-/** Only numbers: JSON has no NaN and no infinity. */
+/** Drops values that are not numbers. NaN and infinity become null in JSON. */
 function numbersOf(metrics: Metrics): [string, number][] {
   return Object.entries(metrics).filter(([, value]) => typeof value === "number");
 }

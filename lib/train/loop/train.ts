@@ -11,6 +11,7 @@ import {
   type StepOptions,
   stepShape,
 } from "../options/stage-options.ts";
+import { stopTogether } from "../world/stop-together.ts";
 import { checkedStage } from "./checked-stage.ts";
 import { runStage, type StageSetup, type Trainable } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
@@ -83,8 +84,7 @@ export function train<Batch, Base extends Trainable = Trainable>(
       names,
       sequences,
       sequenceLength,
-      signal,
-      world,
+      ...stopTogether(world, signal),
       warn,
       shape: trainSchema.shape,
     }),

@@ -4,8 +4,8 @@ import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapterConfig } from "..
 import { type ModelConfig, parseModelConfig } from "../../formats/config/config.ts";
 import { modelConfigToJson } from "../../formats/config/config-json.ts";
 import { HEAD_CONFIG_FILE, headsToJson } from "../../formats/config/heads.ts";
-import { unstackExperts } from "../../formats/experts.ts";
 import { replaceAdapter, replaceModel } from "../../formats/folder-files.ts";
+import { folderTensors } from "../../formats/folder-tensors.ts";
 import { readModelConfig } from "../../formats/model-files.ts";
 import { stageSafetensors } from "../../formats/safetensors/safetensors-write.ts";
 import { saveModelWeights } from "../../formats/sentence-transformers/embedding-write.ts";
@@ -25,9 +25,9 @@ export interface TrainedFiles {
   data(dtype: FloatDType): TensorData[];
   /** Checks that a checkpoint's configuration fits the run, in addition to tensor sizes. @throws HeddleError INVALID_ARGUMENT */
   needSame?(checkpoint: string): Promise<void>;
-  /** Tensors that a resume restores, by the names in that file. */
+  /** Tensors that a resume restores, by their names in `file`. */
   tensors(): ReadonlyMap<string, Tensor>;
-  /** Configuration files by name; the one that readers begin with is the last. */
+  /** Configuration files by name. The file that readers open first is the last. */
   configuration(dtype: FloatDType): Record<string, string>;
   /** Writes the finished weights, as part of `files`. */
   save(folder: string, dtype: FloatDType, files: StagedFiles): Promise<void>;
@@ -54,7 +54,7 @@ export function modelFiles(model: Model, names: readonly string[] = model.weight
     tensors: () => new Map(names.map((name) => [name, model.weight(name)])),
     configuration: (dtype) => ({ "config.json": json(modelConfigToJson({ ...model.config, dtype })) }),
     async save(folder, dtype, files) {
-      await saveModelWeights(folder, unstackExperts(data(dtype), model.config, model.device), model.config, {}, files);
+      await saveModelWeights(folder, folderTensors(data(dtype), model.config, model.device), model.config, {}, files);
     },
     replace: (folder, files) => replaceModel(files, folder),
   };
@@ -78,7 +78,7 @@ const FREE: ReadonlySet<string> = new Set<keyof ModelConfig>([
  * something else.
  */
 function needSameConfig(began: ModelConfig, own: ModelConfig, checkpoint: string): void {
-  // Serialize and parse the configuration, because that of the checkpoint went through config.json too.
+  // Serialize and parse the configuration, because the checkpoint's configuration was serialized and parsed too.
   const now = parseModelConfig(modelConfigToJson(own));
   for (const name of Object.keys({ ...began, ...now }) as (keyof ModelConfig)[]) {
     const [expected, got] = [began[name], now[name]].map((value) => JSON.stringify(value) ?? "none");

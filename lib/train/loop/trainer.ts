@@ -1,17 +1,21 @@
-import { describe, HeddleError } from "../../core/errors.ts";
-import { untilAborted } from "../../core/until-aborted.ts";
 import type { Model } from "../../models/model.ts";
 import type { MuonOptions } from "../../optim/muon.ts";
 import type { OptimizerGroup } from "../../optim/optimizer.ts";
+import type { Sharding } from "../options/optimizer-options.ts";
 import { checkSameOptions } from "../options/run-options.ts";
-import { gather, soloWorld, type World } from "../world/world.ts";
+import type { SampledCompletion } from "../tracking/tracker.ts";
+import { SlowRanks } from "../world/slow-ranks.ts";
+import { type StoppingWorld, stopIfAgreed } from "../world/stop-together.ts";
+import { soloWorld, type World } from "../world/world.ts";
 import { Best, type BestOptions, type BestState } from "./best-checkpoint.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
+import { fromFirst } from "./first-rank.ts";
+import { measureHeldOut } from "./held-out.ts";
 import { LossSpikeGuard, type LossSpikeGuardOptions, type LossSpikeGuardState } from "./loss-spike-guard.ts";
-import { MetricMeans } from "./metric-mean.ts";
 import { needRoomForBatches, watchBatches } from "./needed-memory.ts";
 import type { RunRecord } from "./run-record.ts";
-import { type Metrics, type Stage, someOf, type Totals, totalsOf } from "./stage.ts";
+import { needSameStart } from "./same-start.ts";
+import { type Metrics, type Stage, someOf } from "./stage.ts";
 import { type Replay, type StepShape, TrainStep } from "./step.ts";
 import { Meter, type MeterState } from "./throughput.ts";
 import { emitWarning } from "./warn.ts";
@@ -39,6 +43,8 @@ export interface StepEvent {
   lossSpikes?: number | undefined;
   /** The stage's metrics, such as rewardAccuracy. */
   metrics?: Metrics | undefined;
+  /** With logCompletions: answers of the last rollout. They are written to completions.jsonl, not to the log. */
+  completions?: readonly SampledCompletion[] | undefined;
 }
 
 /** An evaluation on the held-out data. */
@@ -50,6 +56,8 @@ export interface EvalEvent {
   tokens: number;
   /** The stage's metrics, as weighted means over the batches that have them, and the results of `evaluate`. */
   metrics?: Metrics | undefined;
+  /** With logCompletions: answers to held-out prompts. */
+  completions?: readonly SampledCompletion[] | undefined;
 }
 
 /** An event of a training: a step (with `loss`) or an evaluation (with `evalLoss`). */
@@ -122,11 +130,16 @@ export interface TrainerOptions extends StepShape, BestOptions, LossSpikeGuardOp
   saveSteps?: number | undefined;
   /** Names of the trained weights; all others are frozen. Default: all. */
   names?: readonly string[] | undefined;
-  world?: World | undefined;
+  world?: StoppingWorld | undefined;
+  /** The state that is divided among the ranks. Default: none. */
+  sharding?: Sharding | undefined;
   /** Called with the last evaluation, before the finished model is written. It fits or measures further values on held-out data. */
   finish?: (() => Promise<Metrics>) | undefined;
-  /** Called after the last check that could reject the run, before weights are loaded or trained. */
-  begins?: (() => void) | undefined;
+  /**
+   * Called after the last check that could reject the run, before weights are loaded or trained.
+   * @param step number of steps before a resume
+   */
+  begins?: ((step: number) => void) | undefined;
   /** Batches of an earlier stage, one for each step. */
   replay?: (Replay & { source: BatchSource<unknown> }) | undefined;
   /** Seed of dropout and noise. */
@@ -163,9 +176,10 @@ export interface TrainerState extends RunRecord {
  * The loop of every stage: batches, step, log, evaluation, checkpoint. It owns neither the model nor the data. With a store, it first
  * resumes from the checkpoint that the store finds. An abort takes effect within the running micro-batch, after the current op (on CUDA
  * after the micro-batch).
- * Before it ends by an abort, or by an error of the data or the numbers, it saves the last completed step. It does so only if the weights
- * are finite. After an error, no older checkpoint is removed. If the run ends with the best evaluation's weights, their step is saved too,
- * and that checkpoint stays.
+ * Before it ends by an abort, or by an error of the data or the numbers, it saves the last completed step. After an
+ * error, it does so only if the weights are finite and no other rank has a part of the state. After an error, no older
+ * checkpoint is removed. If the run ends with the best evaluation's weights, their step is saved too, and that
+ * checkpoint stays.
  */
 export async function* trainLoop<Batch>(
   model: Model,
@@ -187,6 +201,7 @@ export async function* trainLoop<Batch>(
     groups: options.groups,
     names: options.names,
     world: options.world,
+    sharding: options.sharding,
     replay: options.replay,
     seed: options.seed,
   });
@@ -197,6 +212,7 @@ export async function* trainLoop<Batch>(
   let held: EvalEvent | undefined;
   let [saved, evaluated] = [-1, 0];
   const world = options.world ?? soloWorld;
+  const slow = new SlowRanks(world.size);
   const best = Best.of(options, () => new Map(step.optimizer.names.map((name) => [name, model.weight(name)])));
   const meter = new Meter(stage);
   const watch = new LossSpikeGuard(options, options.warn ?? emitWarning);
@@ -220,8 +236,11 @@ export async function* trainLoop<Batch>(
   });
   const at = () => ({ step: done, maxSteps: options.maxSteps });
   const save = async (how?: { keepOlder: boolean }) => {
-    if (!store || !writes || saved === done) return;
-    await store.save(done, step.optimizer, state(), how);
+    const isDue = writes && store !== undefined && saved !== done;
+    // All ranks must know whether rank 0 saves, because it needs their parts of a shared state.
+    if (step.shared ? (await world.sum([Number(isDue)]))[0] === 0 : !isDue) return;
+    if (writes) await store!.save(done, step.stateData(), state(), how);
+    else await step.shared?.sendState();
     saved = done;
   };
   try {
@@ -249,18 +268,23 @@ export async function* trainLoop<Batch>(
       if (changed) (options.warn ?? emitWarning)(changed);
       position = positions();
     }
+    // This waits for all ranks, so all have found their checkpoint before rank 0 changes the folder.
+    await needSameStart(world, { step: done, checkpoint: found?.digest, record, sharding: options.sharding ?? "none" });
     if (writes) await store?.begin();
-    options.begins?.();
+    options.begins?.(done);
     if (found) {
       await found.load();
       model.weightsChanged();
     }
     const next = () => fetch(options.gradientAccumulationSteps, world, source, replay?.source, positions, signal);
     const { prefetch = true } = source;
-    // Results of fitting to the final weights, which become part of their evaluation.
+    // Results of `finish` for the final weights, which become part of the final evaluation.
     let finished: Metrics | undefined;
     const heldOut = async function* (): AsyncGenerator<EvalEvent, EvalEvent, void> {
-      const measured = await evaluate(step, stage, source, signal);
+      // Ranks on different processors may generate different numbers of batches, so ranks agree on a stop only between
+      // batches of fixed data.
+      const agree = prefetch ? () => stopIfAgreed(world, signal) : async () => {};
+      const measured = await measureHeldOut(step, stage, source, signal, agree);
       const own = options.evaluate && (await fromFirst(world, () => options.evaluate!({ step: done, signal })));
       if (done === options.maxSteps && !best?.loads) finished = await options.finish?.();
       const event = { ...at(), ...measured, ...someOf({ ...measured.metrics, ...own, ...finished }) };
@@ -269,7 +293,8 @@ export async function* trainLoop<Batch>(
       const isBest = best?.add(event, { nothing }) && best.loads;
       if (isBest && !store) await best?.copy();
       yield event;
-      // Save only after the event was logged. The log is flushed before a checkpoint, and a resumed run does not repeat this evaluation.
+      // Save only after the event was logged, because the log is flushed before a checkpoint, and a resumed run does
+      // not repeat this evaluation.
       if (isBest) await save();
       return event;
     };
@@ -283,6 +308,7 @@ export async function* trainLoop<Batch>(
     let upcoming = prefetch && goesOn() ? next() : undefined;
     while (goesOn()) {
       model.assertLive();
+      await stopIfAgreed(world, signal);
       const { batches, replayed, after } = await (upcoming ?? next());
       // The next batches are read and encoded while this step computes.
       if (prefetch && done + 1 < options.maxSteps) upcoming = next();
@@ -300,6 +326,8 @@ export async function* trainLoop<Batch>(
       tokensSeen += accumulated.tokens;
       loss = accumulated.loss;
       meter.add(accumulated);
+      const late = slow.add(accumulated.rankSeconds);
+      if (late !== undefined) (options.warn ?? emitWarning)(late);
       if (done % options.loggingSteps === 0 || done === options.maxSteps)
         yield { ...at(), ...meter.take(), learningRate, gradNorm, tokensSeen, ...watch.counts };
       if (isDue()) {
@@ -339,7 +367,9 @@ export async function* trainLoop<Batch>(
     };
   } catch (error) {
     if (signal?.aborted && done > 0) await save();
-    else if (done > 0 && (await step.isFinite())) await save({ keepOlder: true }).catch(() => undefined); // `error` is thrown below
+    // A rank that fails alone does not have the others' parts of a shared state.
+    else if (done > 0 && !step.shared && (await step.isFinite()))
+      await save({ keepOlder: true }).catch(() => undefined); // `error` is thrown below
     throw error;
   } finally {
     step.dispose();
@@ -379,65 +409,4 @@ async function own<Batch>(source: BatchSource<Batch>, world: World, signal: Abor
     else await (source.skip?.(signal) ?? source.next(signal));
   }
   return batch!;
-}
-
-async function evaluate<Batch>(
-  step: TrainStep<Batch>,
-  stage: Stage<Batch>,
-  source: Pick<BatchSource<Batch>, "evaluation">,
-  signal: AbortSignal | undefined,
-): Promise<Omit<EvalEvent, "step" | "maxSteps">> {
-  if (!source.evaluation) return { tokens: 0 };
-  const batches = () => untilAborted(source.evaluation!(signal), signal, "train");
-  // If means are weighted by something other than counts, the sum over all batches is needed first.
-  const totals = stage.weight && (await totalsOfAll(stage, batches()));
-  let sum = 0;
-  let tokens = 0;
-  const means = new MetricMeans();
-  const shares = new Map<string, number>();
-  for await (const batch of batches()) {
-    const { loss, counted, metrics, metricCounts } = await step.evaluate(batch, signal, totals);
-    sum += totals ? loss : loss * counted;
-    tokens += counted;
-    const isShare = (name: string) => totals !== undefined && (stage.shares?.includes(name) ?? false);
-    const entries = Object.entries(metrics);
-    for (const [name, share] of entries) if (isShare(name)) shares.set(name, (shares.get(name) ?? 0) + share);
-    means.add(Object.fromEntries(entries.filter(([name]) => !isShare(name))), counted, metricCounts);
-  }
-  // No token counted, for instance because all drawn answers were truncated and left out. This is not an error: a later evaluation may
-  // count some.
-  if (tokens === 0) return { tokens };
-  const evalLoss = totals ? sum : sum / tokens;
-  return { evalLoss, tokens, ...someOf({ ...means.of(stage), ...Object.fromEntries(shares) }) };
-}
-
-async function totalsOfAll<Batch>(stage: Stage<Batch>, batches: AsyncIterable<Batch>): Promise<Totals> {
-  const sums = { count: 0, weight: 0 };
-  for await (const batch of batches) {
-    const { count, weight } = totalsOf(stage, [batch]);
-    sums.count += count;
-    sums.weight += weight;
-  }
-  return sums;
-}
-
-/** Returns rank 0's measurement on every rank, so that all ranks decide by the same values. */
-async function fromFirst(world: World, measure: () => Metrics | Promise<Metrics>): Promise<Metrics> {
-  const mine = world.rank === 0 ? checked(await measure()) : {};
-  // As strings, because JSON has no NaN and no infinity, and all ranks must compare the exact values.
-  const ranks = await gather(
-    world,
-    Object.entries(mine).map(([name, value]) => [name, String(value)] as const),
-  );
-  return Object.fromEntries(ranks[0]!.map(([name, value]) => [name, Number(value)]));
-}
-
-function checked(metrics: Metrics): Metrics {
-  const refuse = (got: unknown, name = "") => {
-    const place = name && ` for ${name}`;
-    return new HeddleError("INVALID_ARGUMENT", `evaluate: expected an object of numbers, got ${describe(got)}${place}`);
-  };
-  if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics)) throw refuse(metrics);
-  for (const [name, value] of Object.entries(metrics)) if (typeof value !== "number") throw refuse(value, name);
-  return metrics;
 }

@@ -7,10 +7,11 @@ export type RewardScale = (typeof rewardScales)[number];
 const SMALL = 1e-4;
 
 /**
- * Computes the advantage of each answer over the others to its prompt (Shao et al. 2024): its reward less its group's mean, divided by a
- * scale. The scale is the group's standard deviation (`group`), that of all answers (`batch`, Liu et al. 2025b) or 1 (`none`, Dr. GRPO,
- * Liu et al. 2025).
- * @param rewards of the answers, grouped by prompt @param size number of answers to a prompt
+ * Computes the advantage of each answer over the others to its prompt (Shao et al. 2024): its reward minus its group's
+ * mean, divided by a scale. The scale is the group's standard deviation (`group`), that of all answers (`batch`, Liu et
+ * al. 2025b) or 1 (`none`, Dr. GRPO, Liu et al. 2025).
+ * @param rewards rewards of the answers, grouped by prompt
+ * @param size number of answers to a prompt
  */
 export function groupAdvantages(rewards: readonly number[], size: number, scale: RewardScale): Float64Array {
   const out = new Float64Array(rewards.length);
@@ -25,8 +26,10 @@ export function groupAdvantages(rewards: readonly number[], size: number, scale:
 }
 
 /**
- * Generalised advantage estimation (Schulman et al. 2016) over the tokens of one answer. The value after the last token is 0.
- * @param rewards of each token @param values estimated before each token
+ * Generalised advantage estimation (Schulman et al. 2016) over the tokens of one answer. The value after the last token
+ * is 0.
+ * @param rewards reward of each token
+ * @param values value that was estimated before each token
  * @returns advantages, and returns = advantages + values
  */
 export function generalisedAdvantages(
@@ -57,7 +60,7 @@ export function mean(values: readonly number[]): number {
   return values.reduce((s, v) => s + v, 0) / values.length;
 }
 
-/** The unbiased standard deviation; 0 for fewer than two values. */
+/** Returns the sample standard deviation (divisor n − 1); 0 for fewer than two values. */
 export function deviation(values: readonly number[]): number {
   if (values.length < 2) return 0;
   const centre = mean(values);

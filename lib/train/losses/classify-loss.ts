@@ -161,7 +161,7 @@ export function classification(options: ClassifierLossOptions): Stage<LabelledEx
   };
 }
 
-/** Logits of a micro-batch, (count, labels) f32. */
+/** Returns the logits of a micro-batch, (count, labels) f32. */
 function outputLogits(context: LossContext, options: ClassifierLossOptions, count: number): Value {
   const pass = context.forward({ documents: paddingMask(context.rows) });
   const { task, pooling } = options.classifier;
@@ -169,7 +169,7 @@ function outputLogits(context: LossContext, options: ClassifierLossOptions, coun
   return classifierLogits(pass, context.model.config, pooled);
 }
 
-/** Σ over rows of weight · −Σ over labels of target · log p, with targets that label smoothing may spread. */
+/** Returns the weighted sum of the rows' cross-entropies. Label smoothing may spread the targets over all labels. */
 function crossEntropyOf(
   logits: Value,
   { classifier, labelSmoothingFactor }: ClassifierLossOptions,

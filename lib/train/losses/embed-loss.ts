@@ -17,7 +17,7 @@ import type { Metrics, Stage } from "../loop/stage.ts";
 import { type PaddedShape, paddedDocuments, paddedIds, paddingMask } from "./classify-loss.ts";
 import { pooledTexts, textPoolingInputs } from "./embed-pooling.ts";
 
-/** Matching texts, and texts that do not match. */
+/** A pair of matching texts, and texts that do not match. */
 export interface PairExample {
   anchor: Uint32Array;
   positive: Uint32Array;
@@ -47,7 +47,8 @@ const NO_PROMPTS = { anchor: NO_PROMPT, document: NO_PROMPT };
 
 /**
  * Masks an anchor's candidates that must not count as negatives: missing ones, and other correct ones. A text is correct if it equals the
- * anchor, its positive, or the positive of an equal anchor, ignoring prompts. A row's own hard negatives are never masked.
+ * anchor, its positive, or the positive of an equal anchor, ignoring prompts. The anchor's own hard negatives are masked only if they are
+ * missing or equal its positive.
  * @returns (pairs, pairs · (1 + negatives)): 0, or MASKED. Candidates are all positives, then each pair's negatives.
  */
 export function candidateMask(
@@ -90,8 +91,8 @@ function transposed(x: Float32Array, rows: number, columns: number): Float32Arra
 
 /**
  * InfoNCE over cosine similarities (van den Oord et al. 2018). Each anchor has to find its positive among all positives and hard negatives
- * of the micro-batch, without those that candidateMask masks. The similarities are the logits of tokenLogprob, whose vocabulary is the
- * candidates.
+ * of the micro-batch, without those that candidateMask masks. `tokenLogprob` computes the loss, with anchors as hidden states and
+ * candidates as the vocabulary.
  */
 export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
   const { width, pairs, negatives, temperature, pooling, symmetric, prompts = NO_PROMPTS } = options;
@@ -134,7 +135,7 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
           candidateRows: Int32Array.from({ length: candidates }, (_, i) => pairs + i),
           ...(symmetric && {
             positiveRows: Int32Array.from({ length: pairs }, (_, i) => pairs + i),
-            // For the loss from positives to anchors, transpose the mask.
+            // In the loss from positives to anchors, anchors are the candidates. So this mask has a row per anchor.
             anchorMask: Float32Array.from({ length: pairs * pairs }, (_, i) => {
               const [anchor, positive] = [Math.floor(i / pairs), i % pairs];
               return mask[anchor * candidates + positive]!;
@@ -158,7 +159,8 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
         return scale(sum(mul(logprob, weights)), -1);
       };
       const anchors = rows("anchorRows", pairs);
-      // Extra columns, one for each anchor, add the anchor's mask row to its similarities.
+      // Append a one-hot vector to each anchor, and a candidate's mask for all anchors to the candidate. The dot product
+      // is then the similarity plus the mask.
       const mask = input("mask", "f32", [candidates, pairs]);
       const forwards = nll(concat([anchors, unit]), concat([rows("candidateRows", candidates), mask]));
       if (!symmetric) return { loss: forwards, vectors: pooled };

@@ -69,7 +69,8 @@ export function textPoolingInputs(
       const place = (s: number) => (mode === "last" ? lengthOf(s) - 1 : 0);
       inputs[`rows.${mode}`] = Int32Array.from({ length: sequences }, (_, s) => s * sequenceLength + place(s));
     } else if (mode === "max") {
-      // Repeat the last token for padding and unpooled tokens. The gradient shares of equal values add up to one.
+      // Repeat the last token for padding and unpooled tokens. The gradient stays exact, because the shares of equal
+      // values add up to one.
       inputs["rows.max"] = Int32Array.from({ length: sequences * sequenceLength }, (_, i) => {
         const s = Math.floor(i / sequenceLength);
         const token = i % sequenceLength;

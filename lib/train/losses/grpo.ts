@@ -22,11 +22,11 @@ export interface GrpoTokens {
   /** (rows) f32: current log-probability of each token; 0 at rows outside an answer. */
   logprobs: Value;
   /**
-   * (rows) f32: log-probability when the answers were drawn. Default: the current weights drew them, in a rollout's
+   * (rows) f32: log-probability when the answers were drawn. Default: the current log-probabilities, as in a rollout's
    * only step.
    */
   oldLogprobs?: Value | undefined;
-  /** (rows) f32: log-probability under the model that drew them, if it is not the policy itself. */
+  /** (rows) f32: log-probability under the model that drew the answers, if it is not the policy itself. */
   samplerLogprobs?: Value | undefined;
   /** (rows) f32: the advantage of each token's answer. */
   advantages: Value;
@@ -53,20 +53,21 @@ export interface GrpoOptions {
   /** Weight of the divergence from the reference. */
   beta: number;
   importanceSamplingLevel: ImportanceSamplingLevel;
-  /** Maximum weight of tokens that another model drew. Default 2. */
+  /** Maximum importance weight of tokens that another model drew. Default 2. */
   importanceSamplingCap?: number | undefined;
 }
 
 /**
- * Group-relative policy optimisation (Shao et al. 2024) of tokens: −min(r A, clip(r) A) + β · KL. The divergence is estimated without bias
- * by exp(d) − d − 1, d = reference − policy. A higher epsilonHigh gives DAPO (Yu et al. 2025), and ratios of sequences give GSPO (Zheng et
- * al. 2025). The caller weights the tokens into one loss.
+ * Group-relative policy optimisation (Shao et al. 2024) of tokens: −min(r A, clip(r) A) + β · KL. The divergence is
+ * estimated without bias by exp(d) − d − 1, d = reference − policy. A higher epsilonHigh gives DAPO (Yu et al. 2025),
+ * and ratios of sequences give GSPO (Zheng et al. 2025). The caller weights the tokens into one loss.
  *
- * The ratio r is between the current policy and the policy when the answers were drawn. If the policy's bf16 twin drew the answers, each
- * term has an importance weight of at most `importanceSamplingCap`. It is the probability under the policy at that time, divided by that
- * under the twin. This is truncated importance sampling (Ionides 2008; Yao et al. 2025, "Your efficient RL framework secretly brings you
- * off-policy RL training").
- * @returns losses, ratio and, for a beta above 0, kl: (rows) f32
+ * The ratio r is between the current policy and the policy when the answers were drawn. If the policy's bf16 twin drew
+ * the answers, each term has an importance weight of at most `importanceSamplingCap`. It is the probability under the
+ * policy at that time, divided by the probability under the twin. This is truncated importance sampling (Ionides 2008;
+ * Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training").
+ * @returns losses, ratio, kl if there are referenceLogprobs, and samplingWeight if there are samplerLogprobs: (rows)
+ * f32
  */
 export function grpoLoss(
   tokens: GrpoTokens,

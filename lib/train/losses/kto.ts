@@ -17,7 +17,7 @@ export type KtoLossType = (typeof ktoLossTypes)[number];
 export interface KtoLogprobs {
   /** (completions) f32: policy minus reference log-probability of each completion. */
   ratio: Value;
-  /** (completions) f32: 1 for a desirable completion, −1 for an undesirable one. */
+  /** (completions) f32: 1 for a desirable completion, −1 for an undesirable completion. */
   sign: Value;
   /**
    * (1) f32, at least 0: estimate of the divergence of the policy from the reference, which is subtracted from each

@@ -12,8 +12,8 @@ export interface TokenLossOptions {
 }
 
 /**
- * −log p of the targets, weighted, (1) f32. Reads the inputs `targets` and `lossWeights` (rows). Z-loss and label smoothing apply in
- * training, not on held-out data.
+ * Returns the weighted sum of −log p of the targets, (1) f32. Reads the inputs `targets` and `lossWeights` (rows).
+ * Z-loss and label smoothing apply in training, not on held-out data.
  */
 export function tokenLoss(
   { rows, training }: LossContext,

@@ -7,8 +7,8 @@ export interface OrpoLogprobs {
 }
 
 /**
- * The odds-ratio term of ORPO (Hong et al. 2024): −log σ(log odds of chosen − log odds of rejected), with odds p / (1 − p). The loss is
- * the chosen answer's cross-entropy plus β times this.
+ * The odds-ratio term of ORPO (Hong et al. 2024): −log σ(log odds of chosen − log odds of rejected), with odds p / (1 −
+ * p). ORPO's loss is the chosen answer's cross-entropy plus β times this term.
  * @returns losses and logOdds, (pairs) f32 each
  */
 export function oddsRatioLoss({ chosen, rejected }: OrpoLogprobs): { losses: Value; logOdds: Value } {

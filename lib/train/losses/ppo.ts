@@ -23,9 +23,10 @@ export function truncatedRatios(logprobs: ArrayLike<number>, sampler: ArrayLike<
 }
 
 /**
- * Half the squared error of the values. Takes the larger of two errors: of the value itself, and of the value clipped to within
- * `cliprangeValue` of the one when the token was drawn.
- * @param tokens (rows) f32 each @returns (rows) f32
+ * Half the squared error of the values. Takes the larger of two errors: of the value itself, and of the value clipped
+ * to within `cliprangeValue` of the value when the token was drawn.
+ * @param tokens (rows) f32 each
+ * @returns (rows) f32
  */
 export function clippedValueLoss(
   { values, oldValues, returns }: { values: Value; oldValues: Value; returns: Value },

@@ -2,9 +2,9 @@ import { stat } from "node:fs/promises";
 import { describe, HeddleError } from "../../core/errors.ts";
 
 /**
- * Throws for a path that does not exist. It is most likely a text, which the option does not take. Other errors are reported on opening.
+ * Throws for a path that does not exist, because the caller has most likely passed a text instead. Other errors are reported on opening.
  * @param name of the option
- * @param kinds the file types and other values that it takes
+ * @param kinds the file types and other values that the option takes
  * @throws HeddleError NOT_FOUND
  */
 export async function needFiles(files: readonly string[], name: string, kinds: string): Promise<void> {

@@ -74,7 +74,7 @@ function locateAll(config: Record<string, unknown>, path: string): void {
   }
 }
 
-/** Resolves one of several paths, or of several corpora. */
+/** Resolves an element of an array: a path, or the paths of a corpus. */
 function located(one: unknown, path: string): unknown {
   if (typeof one === "string") return locate(one, path);
   if (!isCorpus(one)) return one;
@@ -96,7 +96,7 @@ export async function importModule(path: string, { all = false }: { all?: boolea
 
 /** Options whose values are objects of options. */
 const NESTED = ["model", "lora", "replay"];
-/** Options that may be arrays of objects of options, such as corpora. Each has the key that distinguishes these from rows. */
+/** Options that may be arrays of objects of options, such as corpora. Objects without the key given here are rows. */
 const LISTS: Readonly<Record<string, string>> = { data: "data", evalData: "data", parameterGroups: "match" };
 
 /** Renames per_device_train_batch_size to perDeviceTrainBatchSize, also inside nested objects such as `model`. Drops undefined values. */

@@ -5,6 +5,10 @@ import { decayTypes, lrSchedulers, type OwnSchedule } from "../../optim/schedule
 import { above, flag, type Given, option, real, variant, whole } from "./option.ts";
 import { isParameterMatch, type ParameterMatch } from "./parameter-match.ts";
 
+/** The kinds of state that can be divided among the ranks of a training. */
+export const shardings = ["none", "optimizer"] as const;
+export type Sharding = (typeof shardings)[number];
+
 /** Batches, precision and steps. */
 export const batchShape = {
   /** Number of sequences in one micro-batch. Default 8. */
@@ -26,6 +30,19 @@ export const batchShape = {
     flag().default(false),
     "recompute each layer in the backward pass: less memory, more time",
     { aliases: "checkpointing activationcheckpointing gradcheckpointing", recorded: false },
+  ),
+  /**
+   * With several processes: the state that is divided among them. `"optimizer"` is stage 1 of ZeRO: each process has
+   * the optimiser's state of its part of the trained weights, updates that part, and gets the others from the other
+   * processes. Losses and checkpoints do not depend on it, and a resumed run may change it. Default "none".
+   */
+  sharding: option(
+    z.enum(shardings, { error: `one of ${shardings.join(", ")}` }).default("none"),
+    "with several processes: what each holds only a part of. optimizer: the optimiser's state (ZeRO stage 1)",
+    {
+      aliases: "zero zerostage zeroredundancy zerooptimization fsdp fsdpstrategy shardingstrategy deepspeed",
+      recorded: false,
+    },
   ),
   /** Element type of activations and matrix products. Masters, moments and sums are always f32. Default "f32". */
   dtype: option(
@@ -76,8 +93,8 @@ const groupShape = {
     { aliases: "params parameters pattern" },
   ),
   /**
-   * Peak learning rate of the group, on the same schedule. It replaces learningRate (or muonLearningRate for Muon's matrices). Default: not
-   * replaced.
+   * Peak learning rate of the group, on the same schedule. It replaces learningRate (or muonLearningRate for Muon's
+   * matrices). Default: the run's rate.
    */
   learningRate: variant(rate, above().optional(), {
     help: "peak learning rate of the group",
@@ -159,7 +176,7 @@ export const optimizerShape = {
     otherwise: "0",
     aliases: "minlr",
   }),
-  /** Length of the decay of warmup_stable_decay, in steps. Default: by decayRatio. */
+  /** Length of the decay of warmup_stable_decay, in steps. Default: decayRatio of maxSteps. */
   decaySteps: option(whole(1).optional(), "decay steps of warmup_stable_decay", {
     otherwise: "decayRatio of all steps",
     aliases: "numdecaysteps cooldownsteps lrdecaysteps",
@@ -192,7 +209,7 @@ export const optimizerShape = {
   adamBeta2: option(real(0, 0.9999999).default(0.95), "AdamW β2: decay of the squared gradient's running mean", {
     aliases: "beta2",
   }),
-  /** Epsilon added to AdamW's denominator, the root of that mean. Default 1e-8. */
+  /** Epsilon added to AdamW's denominator, the root of the mean of squared gradients. Default 1e-8. */
   adamEpsilon: option(above().default(1e-8), "AdamW ε, added to the denominator", { aliases: "eps epsilon" }),
   /** Peak of Muon's learning rate, on the same schedule. Default 0.02. */
   muonLearningRate: option(above().default(0.02), "peak learning rate of Muon, on the same schedule"),

@@ -6,7 +6,7 @@ import { infoOf, type Shape } from "./option.ts";
 /** Names that a message may suggest, each with its aliases. `lora.r` is the key `r` inside `lora`. */
 export type KnownNames = ReadonlyMap<string, readonly string[]>;
 
-/** Returns the names of options, and then those inside options that are objects. */
+/** Returns the names of options, and then the names inside options that are objects. */
 export function namesIn(shape: Shape): KnownNames {
   const entries = (of: Shape, place: string) =>
     Object.entries(of).map(([name, schema]) => [place + name, infoOf(schema).aliases?.split(" ") ?? []] as const);

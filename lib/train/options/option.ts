@@ -36,7 +36,7 @@ export function variant<S extends z.ZodType>(of: z.ZodType, schema: S, changed: 
   return schema;
 }
 
-/** Returns the facts about an option. Keys of objects inside an option may have none. */
+/** Returns the facts about an option. Keys of objects inside an option may have no facts. */
 export function infoOf(schema: z.core.$ZodType): OptionInfo {
   return infos.get(schema) ?? { help: "" };
 }

@@ -7,7 +7,7 @@ import { types } from "node:util";
  */
 export type ParameterMatch = string | RegExp | ((name: string) => boolean);
 
-/** Returns the regular expression of a match, which may be a text between slashes; undefined for another text. @throws SyntaxError */
+/** Returns the regular expression, also one written as a text between slashes. Undefined for other texts. @throws SyntaxError */
 export function parsePattern(match: string | RegExp): RegExp | undefined {
   if (typeof match !== "string") return match;
   const [, source, flags] = /^\/(.+)\/([a-z]*)$/s.exec(match) ?? [];

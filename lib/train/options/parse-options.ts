@@ -42,7 +42,7 @@ export function needKnownNames(shape: Shape, options: Readonly<Record<string, un
     if (!Object.hasOwn(shape, key)) throw unknownOption(where, key, namesIn(shape));
 }
 
-/** Narrows the issue of a union to the issue inside the object or array member that the value was meant for, if there is one. */
+/** Narrows the issue of a union to the first issue inside one of its objects or arrays, if any. */
 function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== "invalid_union") return issue;
   const firsts = issue.errors.map(([first]) => first);
@@ -50,7 +50,7 @@ function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   return inner ? { ...inner, path: [...issue.path, ...inner.path] } : issue;
 }
 
-/** The schema of a nested object of options. */
+/** Returns the schema of a nested object of options. */
 function objectAt(schema: z.ZodObject, path: readonly PropertyKey[]): z.ZodObject {
   let at: unknown = schema;
   for (const key of path) {

@@ -1,4 +1,4 @@
-// Options that affect a run's losses. Checkpoints store them, and a resumed run must have the same.
+// Options that affect a run's losses. Checkpoints store them, and a resumed run must have the same options.
 import { HeddleError } from "../../core/errors.ts";
 import { infoOf, type Shape } from "./option.ts";
 import { sharedShape } from "./shared-options.ts";
@@ -13,11 +13,13 @@ export type RecordedOptions = Readonly<Record<string, unknown>>;
  * @param processes number of processes that train together
  */
 export function recordedOptions(options: object, shape: Shape, processes: number): RecordedOptions {
-  const { gradientAccumulationSteps: steps, replay, ...given } = options as Readonly<Record<string, unknown>>;
+  const { gradientAccumulationSteps: steps, replay, ...given } = options as Record<string, unknown>;
   const all: Shape = { ...sharedShape, ...shape };
-  // n ranks process as many micro-batches per step as one process with n times the accumulation steps.
+  // n ranks process as many micro-batches per step as one process with n times the accumulation steps, and draw as many
+  // answers per rollout.
   const recorded: Record<string, unknown> = { gradientAccumulationSteps: Number(steps) * processes };
-  // Record shared options as null if they are not given. Giving one later is then a change.
+  if (typeof given.stepsPerGeneration === "number") given.stepsPerGeneration *= processes;
+  // Record shared options as null if they are not given. Giving such an option later is then a change.
   for (const name of new Set([...Object.keys(sharedShape), ...Object.keys(given)])) {
     if (
       ["gradientAccumulationSteps", "replay"].includes(name) ||
@@ -29,12 +31,15 @@ export function recordedOptions(options: object, shape: Shape, processes: number
   }
   // The data itself is checked when its position is restored.
   const { data: _, documentSeparator: _s, textField: _t, ...how } = (replay ?? {}) as Record<string, unknown>;
+  // In each step every rank adds one batch of earlier data.
+  how.perDeviceTrainBatchSize = Number(how.perDeviceTrainBatchSize ?? given.perDeviceTrainBatchSize) * processes;
   recorded.replay = replay === undefined ? null : how;
   return recorded;
 }
 
 /**
- * Converts a value to JSON. All functions become the same text. Returns undefined for models and other objects that JSON has no form for.
+ * Converts a value to JSON. All functions become the same text. Returns undefined for models and other objects that
+ * JSON cannot represent.
  */
 function plain(value: unknown): unknown {
   if (typeof value === "function") return "a function";
@@ -49,8 +54,8 @@ function plain(value: unknown): unknown {
 }
 
 /**
- * Compares the options of a resumed run with those at its start. Options that only one of both records come from
- * another version, and are ignored.
+ * Compares the options of a resumed run with those at its start. An option that is in only one of both records belongs
+ * to another version, and is ignored.
  * @param began undefined for a checkpoint that records no options
  * @returns a warning that names the changes, if they are allowed
  * @throws HeddleError INVALID_ARGUMENT

@@ -4,6 +4,7 @@ import type { LanguageModel } from "../../language-model/language-model.ts";
 import { batchShape, optimizerShape } from "./optimizer-options.ts";
 import { flag, type Given, option, real, whole } from "./option.ts";
 import { replaySchema } from "./text-data.ts";
+import { trackingShape } from "./tracking-options.ts";
 
 /** Measures a model during its training. */
 export type Evaluate<Base = LanguageModel> = (
@@ -24,7 +25,10 @@ export const DEFAULT_SAVE_STEPS = 500;
 
 /** Evaluations during a run. */
 export const evaluationShape = {
-  /** Number of steps between evaluations, if there is held-out data or evaluate. The run also ends with one. Default: only at the end. */
+  /**
+   * Number of steps between evaluations, if there is held-out data or evaluate. The run also ends with an evaluation.
+   * Default: only at the end.
+   */
   evalSteps: option(whole(1).optional(), "steps between evaluations; needs evaluation data or evaluate", {
     otherwise: "only at the end",
     aliases: "evalevery evalinterval evalstrategy",
@@ -70,7 +74,8 @@ export const evaluationShape = {
 /** Checkpoints and resuming. */
 export const checkpointShape = {
   /**
-   * With outputDir: number of steps between checkpoints. The run also ends with one; 0: only at the end. Default: 500, as in transformers.
+   * With outputDir: number of steps between checkpoints. The run also ends with a checkpoint. 0: only at the end.
+   * Default: 500, as in transformers.
    */
   saveSteps: option(whole(0).optional(), "steps between checkpoints; the end is always saved. 0: only at the end", {
     otherwise: String(DEFAULT_SAVE_STEPS),
@@ -84,8 +89,9 @@ export const checkpointShape = {
     recorded: false,
   }),
   /**
-   * `"auto"` resumes from the newest checkpoint in outputDir, if there is any; true requires one; a path selects one. Damaged checkpoints
-   * are skipped with a warning. It is an error if all are damaged. Default false.
+   * `"auto"` resumes from the newest checkpoint in outputDir, if there is any; true requires a checkpoint; a path
+   * selects one. Damaged checkpoints are skipped with a warning. It is an error if all checkpoints are damaged. Default
+   * false.
    */
   resume: option(
     z.union([z.boolean(), z.string()], { error: 'true, false, "auto" or a checkpoint\'s path' }).default(false),
@@ -149,6 +155,7 @@ export const sharedShape = {
   ...optimizerShape,
   ...evaluationShape,
   ...checkpointShape,
+  ...trackingShape,
   /** Mix batches of an earlier stage into every step, to avoid forgetting. Default: none. */
   replay: option(replaySchema.optional(), "add batches of an earlier stage to every step, against forgetting:", {
     inner: replaySchema.shape,
@@ -158,10 +165,11 @@ export const sharedShape = {
 
 /** Options that every stage has; names follow Hugging Face TRL's trainer configurations. */
 export interface SharedOptions<Base = LanguageModel>
-  // These two are also in sharedShape. They are listed because published declarations lose the comments of a shape that is spread into
+  // These are also in sharedShape. They are listed because published declarations lose the comments of a shape that is spread into
   // another.
   extends Given<typeof batchShape>,
     Given<typeof optimizerShape>,
+    Given<typeof trackingShape>,
     Omit<Given<typeof sharedShape>, "evaluate"> {
   /**
    * Measures the current model at every evaluation, with or without evalData. Returns numbers by name, which become part of the events and

@@ -103,9 +103,9 @@ const loraShape = {
 
 export const adapterShape = {
   /**
-   * Train a LoRA adapter with these options (`{}`: the defaults), and keep the weights frozen. An existing adapter of the name is trained
-   * further, and options that contradict it are rejected. Without `lora`, trains the weights, after merging active adapters into them.
-   * Merging into quantised weights is rejected.
+   * Train a LoRA adapter with these options (`{}`: the defaults), and keep the weights frozen. An existing adapter of
+   * this name is trained further, and options that contradict it are rejected. Without `lora`, trains the weights,
+   * after merging active adapters into them. Merging into quantised weights is rejected.
    */
   lora: option(
     z
@@ -180,11 +180,11 @@ export function peakOf(
   return learningRate ?? peaks[lora ? "lora" : "weights"];
 }
 
-/** Arguments of a call that a configuration file cannot hold. */
+/** Arguments of a call that a configuration file cannot contain. */
 export interface CallOptions {
   /** Stops the run after saving the last completed step. Default: none. */
   signal?: AbortSignal | undefined;
-  /** The processes that train together. Default: this one. */
+  /** The processes that train together. Default: only this process. */
   world?: World | undefined;
   /** Receives warnings, such as skipped rows or steps. Default: process.emitWarning. */
   onWarning?: ((message: string) => void) | undefined;

@@ -94,7 +94,7 @@ const replayShape = {
   data: variant(textDataShape.data, corpora, { help: "the data of that stage" }),
   /** Factor of the replay's mean loss, which is added to the stage's loss. Default 0.5. */
   weight: option(real(0).default(0.5), "weight of its mean loss"),
-  /** Number of sequences in the one batch that every step adds. Default: the stage's. */
+  /** Number of sequences in the batch that is added to every step. Default: the stage's. */
   perDeviceTrainBatchSize: variant(batchShape.perDeviceTrainBatchSize, whole(1).optional(), {
     help: "sequences of the batch that each step adds",
     otherwise: "that of the stage",

@@ -5,13 +5,13 @@ export const truncationModes = ["error", "drop", "keep_end"] as const;
 export type TruncationMode = (typeof truncationModes)[number];
 
 export interface ReadOptions<Item> {
-  /** Name of the option that gave the rows. */
+  /** Name of the option that provides the rows. */
   name: string;
   /** Maximum number of tokens of a prompt with its answer. */
   limit: number;
   /** The kind of sequence that the limit applies to, for messages. */
   what?: string | undefined;
-  /** Handling of longer ones: an error, leaving the row out, or cutting the beginning of its prompt. */
+  /** Handling of longer sequences: an error, leaving the row out, or cutting the beginning of its prompt. */
   truncationMode: TruncationMode;
   /** Returns the items of a row. */
   read(row: LocatedRow): Item[];
@@ -24,12 +24,13 @@ export interface ReadOptions<Item> {
   warn(message: string): void;
 }
 
-/** Number of places that a message lists. */
+/** Maximum number of rows that a message lists. */
 const NAMED = 3;
 
 /**
  * Reads rows as training items, in order. The items of one row stay together.
- * @throws HeddleError `file:line: …` for a row that is invalid or too long, INVALID_ARGUMENT if no row is left
+ * @throws HeddleError `file:line: …` for a row that is invalid or too long; INVALID_FILE (INVALID_ARGUMENT for rows in
+ * memory) if no row is left
  */
 export async function readFitting<Item>(data: RowSource, options: ReadOptions<Item>): Promise<Item[][]> {
   const { name, limit, what = "prompt and answer", truncationMode, signal, warn } = options;
@@ -87,7 +88,7 @@ function withoutBeginning({ ids, promptLength }: AnsweredPrompt, excess: number)
   return { ids: ids.slice(excess), promptLength: promptLength - excess };
 }
 
-/** Returns the first places, for messages. */
+/** Returns the locations of the first rows, for messages. */
 export function firstOf(places: readonly string[]): string {
   return places.length <= NAMED ? places.join("; ") : `${places.slice(0, NAMED).join("; ")}; …`;
 }

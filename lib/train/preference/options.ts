@@ -90,7 +90,10 @@ export interface PreferenceTrainable extends Trainable {
   readonly tokenizer?: Tokenizer | undefined;
 }
 
-/** Returns the number of rows of a sequence: that of the longest, rounded up to whole vectors. */
+/**
+ * Returns the number of rows of every sequence: the longest sequence's, rounded up to a multiple of eight, at most
+ * `limit`.
+ */
 export function sequenceLengthFor(longest: number, limit: number): number {
   return Math.min(limit, Math.ceil(longest / 8) * 8);
 }

@@ -6,7 +6,7 @@ import { type AnsweredPrompt, type AnswerRows, answerRows } from "./sequences.ts
 export interface PreferencePair {
   readonly chosen: AnsweredPrompt;
   readonly rejected: AnsweredPrompt;
-  /** Margin by which the chosen one should win, if the data has one. */
+  /** Margin by which the chosen answer should win, if the row has a margin. */
   readonly margin?: number | undefined;
 }
 
@@ -16,7 +16,7 @@ export interface ReferencedPair extends PreferencePair {
 }
 
 /**
- * Places the pairs of a micro-batch in one forward pass: all chosen answers, then all rejected ones.
+ * Places the pairs of a micro-batch in one forward pass: all chosen answers, then all rejected answers.
  * @param pairs number of slots for pairs; empty slots are last in each half
  */
 export function pairRows(
@@ -34,7 +34,7 @@ export function perPair<Pair>(batch: readonly Pair[], pairs: number, value: (pai
   return Float32Array.from({ length: pairs }, (_, i) => (i < batch.length ? value(batch[i]!) : 0));
 }
 
-/** Returns a number for each sequence, chosen ones first; 0 for empty slots. */
+/** Returns a number for each sequence, chosen answers first; 0 for empty slots. */
 export function perAnswer<Pair extends PreferencePair>(
   batch: readonly Pair[],
   pairs: number,
@@ -45,7 +45,10 @@ export function perAnswer<Pair extends PreferencePair>(
   return Float32Array.from([...chosen, ...rejected]);
 }
 
-/** Mean rewards of chosen and rejected answers, their difference, and the share of pairs with a higher reward for the chosen one. */
+/**
+ * Mean rewards of chosen and rejected answers, their difference, and the share of pairs with a higher reward for the
+ * chosen answer.
+ */
 export function rewardMetrics(
   outputs: readonly Readonly<Record<string, TensorData>>[],
   batches: readonly (readonly unknown[])[],

@@ -14,7 +14,7 @@ export interface SplitOptions {
   evalData?: RowSource | undefined;
   evalFraction?: number | undefined;
   truncationMode: TruncationMode;
-  /** Names of the options that gave the rows, for messages. */
+  /** Names of the options that provide the rows, for messages. */
   names?: { data: string; evalData: string } | undefined;
 }
 

@@ -65,9 +65,9 @@ export function mismatched<Item extends { readonly answer: AnsweredPrompt }>(ite
 
 /**
  * Returns for each row the index of a row with another prompt. Answers to one prompt are mostly consecutive, so the previous row would
- * often have the same prompt. The distance is therefore the length of the longest run of equal prompts. If every prompt has a good and a
- * bad answer, a good answer then gets a good one. If that row has the same prompt, the next earlier row with a different one is used. If
- * all prompts are equal, it is the previous row.
+ * often have the same prompt. The distance is therefore the length of the longest run of equal prompts. If every prompt
+ * has a good and a bad answer, this gives good answers to good answers. If that row has the same prompt, the next
+ * earlier row with a different prompt is used. If all prompts are equal, the previous row is used.
  */
 function otherPrompts(prompts: readonly string[]): number[] {
   const count = prompts.length;

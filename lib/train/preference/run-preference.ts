@@ -20,7 +20,7 @@ type Settings = Omit<z.output<z.ZodObject<ReturnType<typeof preferenceStageShape
   refModel?: Trainable | undefined;
 };
 
-/** The parts of a stage over rows of answers that differ between such stages. */
+/** The parts in which preference stages differ. */
 export interface PreferenceStage<Options extends Settings, Item> {
   peaks: PeakRates;
   about: Omit<StageCard, "data">;
@@ -30,11 +30,11 @@ export interface PreferenceStage<Options extends Settings, Item> {
   items(base: PreferenceTrainable, options: Options, call: StageCall): Promise<PreferenceItems<Item>>;
   /** Adds a head to the model. @returns the names of the weights to train */
   addHead?(model: Model, options: Options): Promise<readonly string[]>;
-  /** Builds the stage. @param shape number of items in a micro-batch, and of positions in a sequence */
+  /** Builds the stage. @param shape number of items in a micro-batch, and length of a sequence */
   stage(options: Options, shape: { items: number; sequenceLength: number }): Stage<readonly Item[]>;
 }
 
-/** Returns the generator of a stage that learns from rows of answers, for `startStage`. */
+/** Returns the generator of a preference stage, for `startStage`. */
 export function runPreference<Options extends Settings, Item>(of: PreferenceStage<Options, Item>) {
   return async function* run(
     base: PreferenceTrainable,
@@ -48,7 +48,7 @@ export function runPreference<Options extends Settings, Item>(of: PreferenceStag
     const source = reference === undefined ? examples : withReference(examples, reference);
     const maxSteps = stepsOf(options, train.length, call.world);
     const settled = { ...options, maxSteps, learningRate: peakOf(of.peaks, options) };
-    needPossible(source, settled); // checked before a head replaces the model's
+    needPossible(source, settled); // check this before addHead replaces the model's head
     const names = await (of.addHead && call.preparation.change(() => of.addHead!(base.model, options)));
     return yield* runStage(base, of.stage(options, { items, sequenceLength }), source, settled, {
       ...call,

@@ -22,7 +22,7 @@ export interface ScorerOptions {
   adapters?: readonly string[] | undefined;
   /** Tensors that replace the model's by name: a snapshot. */
   tensors?: ReadonlyMap<string, Tensor> | undefined;
-  /** The logits are divided by it, as in the sampler. Default 1. */
+  /** Divisor of the logits, as in the sampler. Default 1. */
   temperature?: number | undefined;
   /** Whether to read the value head too. */
   values?: boolean | undefined;
@@ -92,7 +92,7 @@ export class AnswerScorer {
   }
 }
 
-/** Adds the value head's output for each row to a trace. (rows) f32 */
+/** Adds the value head's output for each row to a trace. @returns (rows) f32 */
 export function rowValues(pass: Forward, model: Model): Value {
   return reshape(valueHeadOutput(pass, model.config, cast(pass.hidden, "f32")), [pass.hidden.dim(0)]);
 }

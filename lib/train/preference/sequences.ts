@@ -82,7 +82,10 @@ export function atAnswers(
   return out;
 }
 
-/** Adds to a trace the log-probabilities of the targets in the named input, 0 at rows without a target. (rows) f32 */
+/**
+ * Adds to a trace the log-probabilities of the targets in the named input, 0 at rows without a target.
+ * @returns (rows) f32
+ */
 export function targetLogprobs({ hidden, head }: { hidden: Value; head: LogitHead }, targets = "targets"): Value {
   return tokenLogprob(hidden, head, input(targets, "i32", [hidden.dim(0)])).logprob;
 }

@@ -26,8 +26,8 @@ export interface DrawnAnswer {
 }
 
 /**
- * Draws answers by the generation engine: batched decoding over a KV cache, with the current weights. The same (seed, rollout) draws the
- * same answers to the prompt at an index, for any other prompts.
+ * Draws answers by the generation engine: batched decoding over a KV cache, with the current weights. The answers to a prompt depend on its
+ * index, the seed and the rollout, and not on the other prompts.
  * @param count number of answers to a prompt, which are consecutive in the result
  */
 export async function drawAnswers(

@@ -6,8 +6,8 @@ export interface RolloutOptions {
   /** Element type of the matrices for drawing answers; bf16 needs a policy with f32 masters (`Model.prepareForTraining`). */
   dtype: FloatDType;
   /**
-   * Divisor of the twin's logits. If the sampler then draws at temperature 1, it reports log-probabilities of the distribution that it
-   * draws from. Default 1.
+   * Divisor of the twin's logits. The sampler reports log-probabilities at temperature 1. With this divisor and temperature 1 they are
+   * those of the distribution that it draws from. Default 1.
    */
   temperature?: number | undefined;
 }

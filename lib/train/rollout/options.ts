@@ -4,7 +4,7 @@ import type { RowSource } from "../../data/rows.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { PromptRow } from "../examples/row-types.ts";
 import { batchShape } from "../options/optimizer-options.ts";
-import { above, type Given, option, real, variant, whole } from "../options/option.ts";
+import { above, flag, type Given, option, real, variant, whole } from "../options/option.ts";
 import { heldOutRows, rows } from "../options/stage-options.ts";
 import { textDataShape } from "../options/text-data.ts";
 import { truncationModes } from "../preference/fit.ts";
@@ -70,9 +70,24 @@ const policyShape = {
     otherwise: "the model's context length",
   }),
   /**
-   * Element type of the matrices for drawing answers. bf16 uses a rounded twin of the f32 weights, at up to twice the speed. Its draws are
-   * weighted by importanceSamplingCap. Default: bf16 if dtype is bf16, or if the device has bf16 instructions (AVX-512 BF16, Armv8.6,
-   * CUDA); else f32. With lora, the model itself draws, in its stored type.
+   * Log answers of the last rollout at each logged step: in the event's `completions`, in `completions.jsonl` in outputDir, and in trackers.
+   * The command line prints them. Default false.
+   */
+  logCompletions: option(
+    flag().default(false),
+    "print sampled answers with their rewards, and write completions.jsonl",
+    {
+      aliases: "logsamples printcompletions",
+      recorded: false,
+    },
+  ),
+  /** Number of answers that logCompletions logs: the first of a rollout. Default 8. */
+  numCompletionsToPrint: option(whole(1).default(8), "number of answers that logCompletions logs", { recorded: false }),
+  /**
+   * Element type of the matrices for drawing answers. bf16 uses a rounded twin of the f32 weights, at up to twice the
+   * speed. Tokens that the twin draws get importance weights of at most importanceSamplingCap. Default: bf16 if dtype
+   * is bf16, or if the device has bf16 instructions (AVX-512 BF16, Armv8.6, CUDA); else f32. With lora, the model
+   * itself draws, in its stored type.
    */
   rolloutDtype: option(
     z.enum(["bf16", "f32"]).optional(),
@@ -80,7 +95,8 @@ const policyShape = {
     { otherwise: "bf16 if dtype is bf16 or the device multiplies bf16; else f32" },
   ),
   /**
-   * Maximum weight of a token drawn by the twin. The weight is its probability under the policy divided by that under the twin. Default 2.
+   * Maximum importance weight of a token drawn by the twin: its probability under the policy divided by its probability
+   * under the twin. Default 2.
    */
   importanceSamplingCap: option(
     real(1).default(2),

@@ -5,6 +5,7 @@ import type { FloatDType, Tensor } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { adapterTensors } from "../../models/adapters/adapters.ts";
 import { defaultCacheDtype } from "../../models/cache-shape.ts";
+import { turnsByLength } from "../../models/rope-frequencies.ts";
 import { sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
 import type { Metrics } from "../loop/stage.ts";
 import type { StageCall } from "../loop/start-stage.ts";
@@ -23,7 +24,10 @@ import { type PolicyPrompt, readPrompts } from "./prompts.ts";
 
 type PolicyOptions = Omit<z.output<z.ZodObject<typeof policyStageShape>>, "learningRate">;
 
-/** The expected prompts, for error messages. Strings are paths, so it also says how to pass prompts that are texts. */
+/**
+ * The expected prompts, for error messages. Strings are paths, so the message also says how to pass prompts that are
+ * texts.
+ */
 const PROMPT_FILES = ".jsonl, .parquet, .json; texts are rows, { prompt: … }";
 
 /** Prompts, the policy's sampler, and its reference. */
@@ -36,8 +40,8 @@ export interface Policy {
   /** Whether answers come from a rounded twin of the policy, whose log-probabilities are at the sampler's temperature. */
   readonly drawsFromTwin: boolean;
   /**
-   * Whether the log-probabilities of drawn answers equal those of a training pass. They do not at another temperature, nor if only one of
-   * the two rounds to bf16.
+   * Whether the log-probabilities of drawn answers equal those of a training pass. They differ at a temperature other
+   * than 1, and if either of the two rounds to bf16.
    */
   readonly drawsWithOwnLogprobs: boolean;
   /** Draws `count` answers to each prompt, with the current weights. */
@@ -54,8 +58,8 @@ export interface Policy {
 }
 
 /**
- * Reads the prompts, and takes a snapshot of the weights to train, as the reference. With a new LoRA adapter, the reference is the model
- * without it, which takes no memory.
+ * Reads the prompts, and takes a snapshot of the weights to train, as the reference. With a new LoRA adapter, the
+ * reference is the model without the adapter, which takes no memory.
  */
 export async function openPolicy(
   base: LanguageModel,
@@ -134,7 +138,7 @@ export async function openPolicy(
 
 /** Whether the engine's log-probabilities equal those of an f32 pass over the whole sequence. */
 function decodesExactly({ model, cacheDtype }: LanguageModel): boolean {
-  return defaultCacheDtype(model) === "f32" && cacheDtype === "f32";
+  return defaultCacheDtype(model) === "f32" && cacheDtype === "f32" && !turnsByLength(model.config);
 }
 
 /** Names of the existing tensors that training will change. */

@@ -2,10 +2,10 @@ import type { LocatedRow } from "../../data/rows.ts";
 import { type ReadItemOptions, readSplit, type SplitOptions } from "../preference/prepare.ts";
 import type { EncodedPrompt, RowEncoder } from "../preference/rows.ts";
 
-/** A prompt to answer, and the row's other fields, which go to the reward functions. */
+/** A prompt to answer, and the row's other fields, which are passed to the reward functions. */
 export interface PolicyPrompt extends EncodedPrompt {
   readonly columns: Readonly<Record<string, unknown>>;
-  /** Location of its row, for messages. */
+  /** Location of the prompt's row, for messages. */
   readonly where: string;
 }
 

@@ -70,6 +70,11 @@ export class Judge {
     for (const { of } of this.rewards) if (typeof of !== "function") checkRewardModel(of);
   }
 
+  /** The names of the rewards. */
+  get names(): string[] {
+    return this.rewards.map(({ name }) => name);
+  }
+
   /** Returns the score of each answer by each reward; null if the reward does not apply. @returns (answers, rewards) */
   async scores(drawn: readonly DrawnAnswer[], signal: AbortSignal | undefined): Promise<(number | null)[][]> {
     const scores: (number | null)[][] = [];
@@ -81,7 +86,7 @@ export class Judge {
     if (nobody >= 0)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `rewards: expected at least one that applies to answer ${nobody} (to ${drawn[nobody]!.prompt.where}), got none`,
+        `rewards: expected at least one reward that applies to answer ${nobody} (to ${drawn[nobody]!.prompt.where}), got none`,
       );
     return drawn.map((_, i) => scores.map((of) => of[i]!));
   }
@@ -126,7 +131,10 @@ export class Judge {
     });
   }
 
-  /** Uses the policy's ids if the model has the same vocabulary; else tokenizes the text again. */
+  /**
+   * Scores answers with a reward model. Uses the policy's ids if both have the same vocabulary; else tokenizes the text
+   * again.
+   */
   private async score(
     { model, tokenizer }: RewardModel,
     drawn: readonly DrawnAnswer[],
@@ -167,7 +175,7 @@ function sameVocabulary(a: SomeTokenizer, b: SomeTokenizer | undefined): boolean
 
 /**
  * Tokenizes a prompt and its answer for a model with another vocabulary. As in the policy's ids, a truncated answer has no end token.
- * Otherwise it would be scored as a complete one.
+ * Otherwise it would be scored as a complete answer.
  * @internal
  */
 export function reread(

@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { Model } from "../../models/model.ts";
 import { MetricMeans } from "../loop/metric-mean.ts";
-import { runStage } from "../loop/run-stage.ts";
+import { runStage, tokenizerOf } from "../loop/run-stage.ts";
 import type { Metrics, Stage } from "../loop/stage.ts";
 import { namesOf, type StageCard } from "../loop/stage-card.ts";
 import type { StageCall } from "../loop/start-stage.ts";
@@ -12,6 +12,7 @@ import { average } from "../preference/pairs.ts";
 import { AnswerScorer, type ScoredAnswer } from "../preference/scorer.ts";
 import type { AnsweredPrompt } from "../preference/sequences.ts";
 import { soloWorld } from "../world/world.ts";
+import { CompletionSamples } from "./completion-samples.ts";
 import type { DrawnAnswer } from "./draw.ts";
 import { type policyStageShape, promptsOf } from "./options.ts";
 import { evaluatedPrompts, lengthReport, openPolicy, type Policy } from "./policy.ts";
@@ -63,23 +64,26 @@ export interface Rollouts<Measured, Item> {
   ): RolloutBatch<Item>;
   /** As in RolloutSourceOptions. */
   memory?: RolloutSourceOptions<unknown, unknown>["memory"];
-  /** Builds the stage. @param shape number of answers in a micro-batch, and of positions in a sequence */
+  /** Builds the stage. @param shape number of answers in a micro-batch, and length of a sequence */
   stage(shape: { answers: number; sequenceLength: number }): Stage<{ answers: readonly Item[]; report: Metrics }>;
 }
 
-/** The parts of a stage in which the model answers prompts that differ between such stages. */
+/** The parts in which stages that train on the model's own answers differ. */
 export interface PolicyStage<Options extends Settings, Measured, Item> {
   name: string;
   peaks: PeakRates;
   about: Omit<StageCard, "data">;
   needsReference(options: Options): boolean;
-  /** Adds a value head to the model, which scores answers too. @returns the names of the weights to train */
+  /**
+   * Adds a value head to the model. Its values are then computed when answers are scored.
+   * @returns the names of the weights to train
+   */
   addValueHead?(model: Model, options: Options): Promise<readonly string[]>;
   plan(options: Options): RolloutPlan;
   rollouts(options: Options, policy: Policy): Rollouts<Measured, Item>;
 }
 
-/** Rollouts with this number and above are those of evaluations. */
+/** Rollouts with this number or a higher number belong to evaluations. */
 const EVALUATIONS = 2 ** 31;
 
 /** Returns the generator of a stage in which the model answers prompts, for `startStage`. */
@@ -93,6 +97,12 @@ export function runPolicy<Options extends Settings, Measured, Item>(of: PolicySt
     const { model } = base;
     const { perDeviceTrainBatchSize: answers, seed, temperature } = options;
     const judge = new Judge(options.rewards, options.rewardWeights, base);
+    const { logCompletions, numCompletionsToPrint } = options;
+    const samples = new CompletionSamples(
+      logCompletions ? numCompletionsToPrint : 0,
+      judge.names,
+      tokenizerOf(base, of.name),
+    );
     const policy = await openPolicy(base, of.name, options, { ...call, needsReference: of.needsReference(options) });
     const { train, heldOut, sequenceLength, dtype } = policy;
     const names = await (of.addValueHead && call.preparation.change(() => of.addValueHead!(model, options)));
@@ -136,6 +146,10 @@ export function runPolicy<Options extends Settings, Measured, Item>(of: PolicySt
         const judgement = judge.judgement(drawn.map(({ scores }) => scores));
         const at = { answersEach: answersTo(rollout), isEvaluation: rollout >= EVALUATIONS };
         const { answers, report } = rollouts.estimate(drawn, judgement, at);
+        const rated = drawn.map(({ answer, scores }, i) => {
+          return { answer, scores, reward: judgement.rewards[i]!, item: answers[i] };
+        });
+        samples.set(rated, at);
         return { answers, report: { reward: average(judgement.rewards), ...report, ...lengthReport(drawn) } };
       },
       dispose() {
@@ -149,13 +163,17 @@ export function runPolicy<Options extends Settings, Measured, Item>(of: PolicySt
       ...call,
       card: { data: namesOf(promptsOf(options)), ...of.about },
       names,
+      follow: (events) => samples.follow(events),
       sequences: answers,
       sequenceLength,
     });
   };
 }
 
-/** Mean of the reports of a step's micro-batches. It equals the rollout's report if they have the same rollout. */
+/**
+ * Mean of the reports of a step's micro-batches. It equals the rollout's report if all micro-batches belong to one
+ * rollout.
+ */
 export function meanReport(batches: readonly { report: Metrics }[]): Metrics {
   const means = new MetricMeans();
   for (const { report } of batches) means.add(report, 1);

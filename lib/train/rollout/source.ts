@@ -30,13 +30,14 @@ export interface RolloutSourceOptions<Drawn, Item> {
   /** Prompts are distributed over the ranks. All ranks learn from all answers. Default: one process. */
   world?: World | undefined;
   /**
-   * Draws and scores answers with the current weights, the same number for each prompt. They are plain data (including typed arrays).
-   * @param rollout its number; in an evaluation, 2³¹ or more
+   * Draws and scores answers with the current weights, the same number for each prompt. The results are plain data
+   * (including typed arrays).
+   * @param rollout number of the rollout; in an evaluation, 2³¹ or more
    */
   draw(prompts: readonly PlacedPrompt[], rollout: number, signal: AbortSignal | undefined): Promise<Drawn[]>;
   /** Computes the training items of a rollout's answers, which are in the order of the prompts. */
   estimate(drawn: readonly Drawn[], rollout: number): RolloutBatch<Item>;
-  /** State that `rollOut` changes and that checkpoints must store. */
+  /** State that `draw` or `estimate` changes and that checkpoints must store. */
   memory?: { get(): unknown; set(value: unknown): void } | undefined;
   dispose?(): void;
 }
@@ -45,7 +46,7 @@ interface Position {
   epoch: number;
   index: number;
   rollout: number;
-  /** Identifies the prompts and the seed. A run resumed with others would skip some and repeat some. */
+  /** Identifies the prompts and the seed. A run that resumed with other prompts would skip some and repeat some. */
   fingerprint: string;
   /** See RolloutSourceOptions. */
   reference?: string | undefined;
@@ -55,8 +56,8 @@ interface Position {
 }
 
 /**
- * Micro-batches of answers drawn by the policy. A rollout is drawn only when the one before is used up, because it must use the weights of
- * that moment. A position contains the current rollout, which could not be drawn again.
+ * Micro-batches of answers drawn by the policy. A rollout is drawn only when the previous rollout is used up, because
+ * it must use the current weights. A position contains the current rollout, which could not be drawn again.
  */
 export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item>> {
   readonly prefetch = false;
@@ -141,7 +142,7 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
   private async orderOf({ answers }: RolloutBatch<Item>, pass: number): Promise<number[]> {
     const { seed, shuffle } = this.options;
     if (!shuffle) return answers.map((_, i) => i);
-    // `this.rollout` is the number of the rollout drawn last.
+    // `this.rollout` is the number of rollouts drawn so far, including this one.
     return [...(await permutation(answers.length, seed, Stream.rollouts, this.rollout, pass + 1))];
   }
 
@@ -156,7 +157,7 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
       fingerprint,
       ...(reference !== undefined && { reference }),
       ...(memory !== undefined && { memory }),
-      // Packed only when serialized, because most positions never are.
+      // Packed only when serialized, because most positions are never serialized.
       ...(open && { open: { pass: open.pass, taken: open.taken, batch: { toJSON: () => pack(open.batch) } } }),
     };
   }
@@ -190,7 +191,8 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
     if (heldOut.length === 0) return undefined;
     const rollOut = this.rollOut.bind(this);
     return async function* evaluate(signal) {
-      // Draw them together, so that every micro-batch reports the same means. Every evaluation uses the same random draws.
+      // Draw all answers together, so that every micro-batch reports the same means. Every evaluation uses the same
+      // random draws.
       const { answers, report } = await rollOut(heldOut, 2 ** 31, signal);
       for (let i = 0; i < answers.length; i += batchSize) yield { answers: answers.slice(i, i + batchSize), report };
     };

@@ -113,7 +113,7 @@ const classifyShape = {
   calibrate: option(z.boolean().default(true), "fit a temperature for the logits on the evaluation rows"),
 };
 
-/** The strict schema of the options, as a configuration file holds them. */
+/** The strict schema of the options, as in a configuration file. */
 export const classifySchema = z.strictObject({
   ...sharedShape,
   ...epochShape,
@@ -139,10 +139,10 @@ export interface TrainableClassifier extends Trainable {
 }
 
 /**
- * Trains a classification head on a pretrained trunk, together with the trunk or with the trunk frozen. A model without a classification
- * head gets a new one, initialized from `seed`. An existing head is trained further if it has the same labels. Held-out rows give accuracy,
- * macro-F1 and calibration, and a temperature that calibrates the probabilities. The metrics are saved in the model card, and the
- * temperature in the configuration.
+ * Trains a classification head on a pretrained trunk, together with the trunk or with the trunk frozen. A model without
+ * a classification head gets a new head, initialized from `seed`. An existing head is trained further if it has the
+ * same labels. Held-out rows give accuracy, macro-F1 and calibration, and a temperature that calibrates the
+ * probabilities. The metrics are saved in the model card, and the temperature in the configuration.
  *
  * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
  * @example
@@ -258,7 +258,10 @@ async function readRowsOf(
   return split;
 }
 
-/** Returns the classifier that the rows need: the model's own if it has their labels. */
+/**
+ * Returns the classifier that the rows need. It has the labels of the model's classifier if these include the rows'
+ * labels.
+ */
 function classifierFor(
   { config: { classifier: own }, family }: Model,
   { train, heldOut }: SplitRows,

@@ -67,7 +67,7 @@ const dpoShape = {
   ),
 };
 
-/** The strict schema of the options of direct preference optimisation, as a configuration file holds them. */
+/** The strict schema of the options of direct preference optimisation, as in a configuration file. */
 export const dpoSchema = z
   .strictObject({
     ...preferenceStageShape<PairRow>(),
@@ -91,10 +91,12 @@ export interface DpoOptions<Base = LanguageModel>
 /**
  * Direct preference optimisation (Rafailov et al. 2023): learns from pairs of a better and a worse answer, without a reward model. Rows
  * are `{ prompt, chosen, rejected }` (texts, or arrays of messages), or `{ prompt, ranked }` with answers from best to worst. The
- * reference's log-probabilities are computed once, before the first step, so that training holds no second model.
+ * reference's log-probabilities are computed once, before the first step, so that training needs no second model in
+ * memory.
  *
- * Metrics: rewardChosen, rewardRejected, rewardMargin (β times policy less reference log-probability), rewardAccuracy (share of pairs with
- * a higher reward for the chosen answer); logprobChosen, logprobRejected, with rpoAlpha nllLoss.
+ * Metrics: rewardChosen, rewardRejected, rewardMargin, rewardAccuracy, logprobChosen, logprobRejected, and with
+ * rpoAlpha nllLoss. An answer's reward is β times its log-probability under the policy minus that under the reference.
+ * rewardAccuracy is the share of pairs with a higher reward for the chosen answer.
  *
  * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
  * @example

@@ -60,7 +60,7 @@ const embedShape = {
     rows<ScoredRow>().optional(),
     "rows {sentence1, sentence2, score} for the rank correlation of cosine similarities with scores",
   ),
-  /** Number of pairs in one micro-batch. The other pairs are the negatives. Default 8. */
+  /** Number of pairs in one micro-batch. The negatives of a pair are the other pairs. Default 8. */
   perDeviceTrainBatchSize: variant(batchShape.perDeviceTrainBatchSize, whole(1).default(8), {
     help: "pairs per micro-batch; the other pairs of a batch are its negatives",
   }),
@@ -75,8 +75,8 @@ const embedShape = {
   }),
   /**
    * Prompts of anchors, documents and scored sentences: a text, or one of the model's `embedding.prompts` by its name,
-   * `{ anchor: { promptName: "query" }, document: "passage: " }`. Pooling leaves them out if the model's `embedding.includePrompt` is
-   * false. Default: nothing, even if the model has a `defaultPromptName`.
+   * `{ anchor: { promptName: "query" }, document: "passage: " }`. Pooling leaves the prompts out if the model's
+   * `embedding.includePrompt` is false. Default: nothing, even if the model has a `defaultPromptName`.
    */
   prompts: option(
     trainingPromptsSchema.optional(),
@@ -94,7 +94,7 @@ const embedShape = {
   truncation: option(z.boolean().default(false), "cut long texts at the end instead of raising an error"),
 };
 
-/** The strict schema of the options, as a configuration file holds them. */
+/** The strict schema of the options, as in a configuration file. */
 export const embedSchema = z.strictObject({
   ...sharedShape,
   ...epochShape,
@@ -111,7 +111,7 @@ export interface EmbedOptions<Base = LanguageModel>
     HeldOutOptions<EmbedRow>,
     AdapterOptions,
     CallOptions {
-  /** The processes that train together. Each uses only the negatives of its micro-batch. Default: this one. */
+  /** The processes that train together. Each uses only the negatives of its micro-batch. Default: only this process. */
   world?: World | undefined;
 }
 
@@ -123,9 +123,9 @@ export interface TrainableEmbedder extends Trainable {
 /**
  * Trains a model to give matching texts similar vectors, by InfoNCE over cosines. The other positives of a micro-batch and the hard
  * negatives are the wrong answers, so larger batches teach more. Other correct texts (equal to the positive, or the positive of an equal
- * anchor) are left out of the loss. Afterwards `model.embed` gives the vectors, and the saved folder has the configuration, also for
- * sentence-transformers. Dense layers after pooling are trained too. Texts get the prompts of `prompts`, as with the same option of
- * `embed`; without it, rows are read unchanged.
+ * anchor) are left out of the loss. Afterwards `model.embed` returns such vectors, and the saved folder has the
+ * configuration, also for sentence-transformers. Dense layers after pooling are trained too. Texts get the prompts of
+ * `prompts`, as with the same option of `embed`; without it, rows are read unchanged.
  *
  * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
  * @example
@@ -206,7 +206,7 @@ async function* start(
     {
       ...call,
       card,
-      // Layers after pooling are small, and trained whole.
+      // Layers after pooling are small, so they are trained whole, also with `lora`.
       names: [...(options.lora ? [] : trunkNames(model.config)), ...embeddingLayerWeights(model.config).keys()],
       sequences: pairs * (2 + negatives),
       sequenceLength,
@@ -215,7 +215,7 @@ async function* start(
   );
 }
 
-/** Recall@k of anchors among the held-out positives, and Spearman's correlation on scored pairs. */
+/** Returns recall@k of anchors among the held-out positives, and Spearman's correlation on scored pairs. */
 async function embeddingMetrics(
   model: Model,
   pairs: readonly PairExample[],

@@ -32,7 +32,10 @@ const grpoShape = {
   numGenerationsEval: option(whole(1).optional(), "answers per prompt in evaluations", { otherwise: "numGenerations" }),
   /** Number of passes over a rollout's answers (μ in the paper). Default 1. */
   numIterations: option(whole(1).default(1), "passes over the answers of a rollout"),
-  /** Micro-batches that one rollout fills. Default: gradientAccumulationSteps, so that every step has a new rollout. */
+  /**
+   * Number of micro-batches that one rollout fills. Default: gradientAccumulationSteps, so that every step has a new
+   * rollout.
+   */
   stepsPerGeneration: option(whole(1).optional(), "micro-batches per rollout", {
     otherwise: "gradientAccumulationSteps",
   }),
@@ -71,7 +74,7 @@ const grpoShape = {
   ),
 };
 
-/** The strict schema of the options of group-relative policy optimisation, as a configuration file holds them. */
+/** The strict schema of the options of group-relative policy optimisation, as in a configuration file. */
 export const grpoSchema = z
   .strictObject({
     ...policyStageShape,
@@ -95,16 +98,15 @@ export interface GrpoOptions<Base = LanguageModel> extends Given<typeof grpoShap
 
 /**
  * Group-relative policy optimisation (Shao et al. 2024). The model answers each prompt several times, and rewards rate the answers.
- * Answers that are better than the others to the same prompt become likelier. Rows are `{ prompt, … }`; further fields go to the reward
- * functions.
- * Answers are drawn by the generation engine, with the current weights or a twin of them in bf16 (rolloutDtype). Log-probabilities in the
- * ratio are always the policy's own, and draws of the twin are weighted (importanceSamplingCap). The same seed draws the same answers.
- * Variants: DAPO is lossType "dapo" with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType "dr_grpo" with
- * scaleRewards "none".
+ * Answers that are better than other answers to the same prompt become likelier. Rows are `{ prompt, … }`; further
+ * fields are passed to the reward functions. Answers are drawn by the generation engine, with the current weights or a
+ * twin of them in bf16 (rolloutDtype). Log-probabilities in the ratio are always the policy's own, and draws of the
+ * twin are weighted (importanceSamplingCap). The same seed draws the same answers. Variants: DAPO is lossType "dapo"
+ * with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType "dr_grpo" with scaleRewards "none".
  *
- * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio, with a twin
- * samplingWeight (the mean weight of its draws), with a beta kl. The loss is not a measure of progress: at the first step of a rollout it
- * is near 0 by construction.
+ * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio. If a twin draws the
+ * answers, also samplingWeight, the mean weight of its draws. With beta, also kl. The loss is not a measure of progress: at the first step
+ * of a rollout it is near 0 by construction.
  *
  * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row, NUMERICAL for a reward or a loss that is not finite, ABORTED
  * @example
@@ -177,13 +179,13 @@ type MeasuredAnswer = Pick<JudgedAnswer, "logprobs" | "samplerLogprobs">;
 export interface JudgedAnswer {
   readonly answer: AnsweredPrompt;
   readonly advantage: number;
-  /** Log-probability of each token under the policy that drew it; for a stage with oldLogprobs. */
+  /** Log-probability of each token under the policy that drew it. Needed by a stage with oldLogprobs. */
   readonly logprobs?: ArrayLike<number> | undefined;
-  /** Log-probability of each token under the twin that drew it; for a stage with samplerLogprobs. */
+  /** Log-probability of each token under the twin that drew it. Needed by a stage with samplerLogprobs. */
   readonly samplerLogprobs?: ArrayLike<number> | undefined;
-  /** Log-probability of each token under the reference, for a beta above 0. */
+  /** Log-probability of each token under the reference. Needed for a beta above 0. */
   readonly referenceLogprobs?: ArrayLike<number> | undefined;
-  /** Whether it is left out of the loss (a truncated answer). */
+  /** Whether the answer is left out of the loss, because it was truncated. */
   readonly masked?: boolean | undefined;
 }
 
@@ -206,8 +208,8 @@ export interface GrpoStageOptions extends Objective {
   /** Number of answers in a micro-batch. */
   answers: number;
   /**
-   * Whether answers have log-probabilities of the time they were drawn. Without them, the policy is still the one that drew the answers.
-   * Default true.
+   * Whether answers come with log-probabilities under the policy that drew them. Without these, the current policy must
+   * be the one that drew the answers. Default true.
    */
   oldLogprobs?: boolean | undefined;
   /** Whether answers have log-probabilities under the twin that drew them. Default false. */

@@ -48,7 +48,7 @@ const ktoShape = {
   undesirableWeight: option(real(0).default(1), "weight of bad answers"),
 };
 
-/** The strict schema of the options of Kahneman–Tversky optimisation, as a configuration file holds them. */
+/** The strict schema of the options of Kahneman–Tversky optimisation, as in a configuration file. */
 export const ktoSchema = z
   .strictObject({
     ...preferenceStageShape<KtoRow>(),
@@ -71,13 +71,14 @@ export interface KtoOptions<Base = LanguageModel>
     PreferenceOptions<Base, KtoRow> {}
 
 /**
- * Kahneman–Tversky optimisation (Ethayarajh et al. 2024): learns from single answers that are good or bad. Rows are
- * `{ prompt, completion, label }` with label true (good) or false.
+ * Kahneman–Tversky optimisation (Ethayarajh et al. 2024): learns from single answers that are good or bad. Rows are `{
+ * prompt, completion, label }` with label true (good) or false.
  *
- * Metrics: rewardChosen and rewardRejected (β times policy less reference log-probability, of good and of bad answers), rewardMargin, kl.
+ * Metrics: rewardChosen and rewardRejected (β times the log-probability of good and of bad answers under the policy,
+ * minus that under the reference), rewardMargin, kl.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE `file:line: …` for a row, or `file: …` if all labels
- *   are equal, NUMERICAL, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE `file:line: …` for a row, or
+ * `file: …` if all labels are equal, NUMERICAL, ABORTED
  */
 export function kto<Base extends PreferenceTrainable>(
   base: Base,

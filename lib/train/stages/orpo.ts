@@ -24,7 +24,7 @@ const orpoShape = {
   beta: option(real(0).default(0.1), "weight of the odds-ratio term", { aliases: KL_ALIASES }),
 };
 
-/** The strict schema of the options of odds-ratio preference optimisation, as a configuration file holds them. */
+/** The strict schema of the options of odds-ratio preference optimisation, as in a configuration file. */
 export const orpoSchema = z.strictObject({
   ...preferenceStageShape<PairRow>(),
   ...pairShape,
@@ -35,13 +35,15 @@ export const orpoSchema = z.strictObject({
 export interface OrpoOptions<Base = LanguageModel> extends Given<typeof orpoShape>, PairOptions<Base> {}
 
 /**
- * Odds-ratio preference optimisation (Hong et al. 2024). One stage, without a reference, combines supervised fine-tuning on the chosen
- * answers with a preference for them over the rejected ones. Rows as for `dpo`. The cross-entropy is the mean over the tokens of a step's chosen
- * sequences, prompts included, as in TRL.
+ * Odds-ratio preference optimisation (Hong et al. 2024). One stage, without a reference, combines supervised
+ * fine-tuning on the chosen answers with a preference for them over the rejected answers. Rows as for `dpo`. The
+ * cross-entropy is the mean over the tokens of a step's chosen sequences, prompts included, as in TRL.
  *
- * Metrics: rewardChosen, rewardRejected, rewardMargin (β times the mean log-probability of a token), rewardAccuracy, logOdds, nllLoss.
+ * Metrics: rewardChosen, rewardRejected, rewardMargin (β times the mean log-probability of a token), rewardAccuracy,
+ * logOdds, nllLoss.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE `file:line: …` for a row,
+ * NUMERICAL, ABORTED
  */
 export function orpo<Base extends PreferenceTrainable>(
   base: Base,
@@ -74,7 +76,7 @@ export interface OrpoStageOptions {
  * answers' mean log-probabilities. Needs no reference.
  *
  * As in TRL's ORPOTrainer, the cross-entropy is the mean over the tokens of all chosen sequences, and the odds-ratio term the mean over
- * pairs. Both means are over a whole step, however many micro-batches it has.
+ * pairs. Both means are over a whole step, regardless of its number of micro-batches.
  */
 export function orpoStage({ beta, sequenceLength, pairs }: OrpoStageOptions): Stage<readonly PreferencePair[]> {
   return {

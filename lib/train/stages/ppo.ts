@@ -78,8 +78,8 @@ export interface PpoOptions<Base = LanguageModel> extends Given<typeof ppoShape>
  * answers. The divergence from the reference is a penalty on every token. A value head on the trunk (initialized from `seed` if missing)
  * estimates the expected reward. Advantages are estimated by GAE and whitened. Rows, rewards and rolloutDtype are as for `grpo`.
  *
- * Metrics: reward, rewards/<name>, kl (of an answer), nonScoreReward, klCoef, completionLength, endedShare, policyLoss, valueLoss, clipRatio, approxKl,
- * with a twin samplingWeight.
+ * Metrics: reward, rewards/<name>, kl (of an answer), nonScoreReward, klCoef, completionLength, endedShare, policyLoss, valueLoss, clipRatio,
+ * approxKl. If a bf16 twin draws the answers (rolloutDtype), also samplingWeight.
  *
  * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row, NUMERICAL for a reward or a loss that is not finite, ABORTED
  * @example
@@ -176,7 +176,7 @@ export interface EstimatedAnswer {
   readonly answer: AnsweredPrompt;
   /** Log-probability under the policy that drew the answer. */
   readonly logprobs: ArrayLike<number>;
-  /** Importance weight of each token if the policy's twin in bf16 drew it: see `truncatedRatios`. Default: 1. */
+  /** Importance weight of each token, if the policy's bf16 twin drew it: see `truncatedRatios`. Default: 1. */
   readonly samplingWeights?: Float32Array | undefined;
   /** The value head's estimate when the answer was drawn. */
   readonly values: ArrayLike<number>;

@@ -28,7 +28,7 @@ const rewardShape = {
   ),
 };
 
-/** The strict schema of the options of reward modelling, as a configuration file holds them. */
+/** The strict schema of the options of reward modelling, as in a configuration file. */
 export const rewardSchema = z.strictObject({
   ...preferenceStageShape<PairRow>(),
   ...pairShape,

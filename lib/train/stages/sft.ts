@@ -57,7 +57,10 @@ const sftShape = {
   assistantOnlyLoss: option(flag().default(true), "conversations: loss only on the assistant's messages"),
   /** For prompts with completions: learn only the completions; false: every token. Default true. */
   completionOnlyLoss: option(flag().default(true), "prompts with completions: loss only on the completions"),
-  /** Name or text of the chat template, which is saved with the finished model. Default: the tokenizer's own, or heddle's plain one. */
+  /**
+   * Name or text of the chat template, which is saved with the finished model. Default: the tokenizer's own, or
+   * heddle's plain template.
+   */
   chatTemplate: option(text().optional(), "name or text of the chat template, saved with the model", {
     otherwise: "that of the tokenizer, or a plain one",
     aliases: "template",
@@ -72,7 +75,7 @@ const sftShape = {
   ),
 };
 
-/** The strict schema of supervised fine-tuning's options, as a configuration file holds them. */
+/** The strict schema of supervised fine-tuning's options, as in a configuration file. */
 export const sftSchema = z.strictObject({
   ...sharedShape,
   ...epochShape,

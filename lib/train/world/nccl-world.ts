@@ -2,12 +2,14 @@ import { rm, stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { checkPath, HeddleError, invalidArgument } from "../../core/errors.ts";
 import {
+  allGatherTensors,
   allReduceNumbers,
   allReduceTensors,
   type Device,
   joinCollective,
   newCollectiveId,
   openDevice,
+  reduceScatterTensors,
 } from "../../graph/index.ts";
 import { writeFileAtomically } from "../../io/atomic-files.ts";
 import { readWhole } from "../../io/open-file.ts";
@@ -21,15 +23,18 @@ export interface NcclWorldOptions {
   size: number;
   /** The CUDA device of this rank. A model trained in the world must be on it. */
   device: string | Device;
-  /** A path that all ranks see, without a file yet. Rank 0 writes the connection data there, and removes the file in the end. */
+  /**
+   * A path that all ranks see, at which no file exists yet. Rank 0 writes the connection data there, and removes the
+   * file in the end.
+   */
   rendezvous: string;
   /** How long the other ranks wait for that file. Default 120. */
   timeoutSeconds?: number | undefined;
 }
 
 /**
- * The ranks of a training run on several GPUs. They sum gradients by NCCL (libnccl.so.2, which is not part of this package). Resolves when
- * all ranks have connected.
+ * Connects the ranks of a training run on several GPUs. They exchange gradients and weights by NCCL (libnccl.so.2,
+ * which is not part of this package). Resolves when all ranks have connected.
  * @throws HeddleError UNSUPPORTED without NCCL or CUDA, INVALID_ARGUMENT, NOT_FOUND if rank 0 does not connect in time
  * @example
  * const world = await openNcclWorld({ rank, size: 2, device: `cuda:${rank}`, rendezvous: "/shared/run-7" });
@@ -38,22 +43,25 @@ export interface NcclWorldOptions {
  */
 export async function openNcclWorld(options: NcclWorldOptions): Promise<World> {
   rejectUnknownNames(options, ["rank", "size", "device", "rendezvous", "timeoutSeconds"]);
-  const { rank, size, rendezvous, timeoutSeconds = 120 } = options;
+  const { rank, size, rendezvous, timeoutSeconds } = options;
   if (!Number.isInteger(size) || size < 1 || size > 65_536)
     throw invalidArgument("size", "an integer of 1 to 65536", size);
   if (!Number.isInteger(rank) || rank < 0 || rank >= size)
     throw invalidArgument("rank", `an integer of 0 to ${size - 1}`, rank);
-  checkPath("rendezvous", rendezvous);
-  if (typeof timeoutSeconds !== "number" || !(timeoutSeconds >= 0))
-    throw invalidArgument("timeoutSeconds", "a number of at least 0", timeoutSeconds);
   const device = openDevice({ device: options.device });
+  return joinNccl({ rank, size, device, meet: { rendezvous, timeoutSeconds } });
+}
+
+/** How ranks get NCCL's id from rank 0: by a file, or by a function that returns rank 0's bytes on every rank. */
+type Meeting =
+  | { rendezvous: string; timeoutSeconds?: number | undefined }
+  | { exchange(id: Uint8Array): Promise<Uint8Array> };
+
+/** Connects CUDA devices by NCCL. @throws HeddleError as `openNcclWorld` */
+export async function joinNccl(of: { rank: number; size: number; device: Device; meet: Meeting }): Promise<World> {
+  const { rank, size, device, meet } = of;
   if (device.kind !== "cuda") throw invalidArgument("device", "a CUDA device", device.name);
-  const id = rank === 0 ? await invite(rendezvous) : await invitation(rendezvous, timeoutSeconds);
-  try {
-    await joinCollective(device, id, rank, size);
-  } finally {
-    if (rank === 0) await rm(rendezvous, { force: true });
-  }
+  await meetRanks(rank, meet, (id) => joinCollective(device, id, rank, size));
   return {
     rank,
     size,
@@ -66,8 +74,29 @@ export async function openNcclWorld(options: NcclWorldOptions): Promise<World> {
           );
       await allReduceTensors(device, tensors);
     },
+    reduceScatter: (parts) => reduceScatterTensors(device, parts),
+    allGather: (parts) => allGatherTensors(device, parts),
+    broadcast: (tensors, root) =>
+      allGatherTensors(
+        device,
+        Array.from({ length: size }, (_, of) => (of === root ? tensors : [])),
+      ),
     sum: (values) => allReduceNumbers(device, values),
   };
+}
+
+async function meetRanks(rank: number, meet: Meeting, join: (id: Uint8Array) => Promise<void>): Promise<void> {
+  if ("exchange" in meet) return join(await meet.exchange(rank === 0 ? newCollectiveId() : new Uint8Array()));
+  const { rendezvous, timeoutSeconds = 120 } = meet;
+  checkPath("rendezvous", rendezvous);
+  if (typeof timeoutSeconds !== "number" || !(timeoutSeconds >= 0))
+    throw invalidArgument("timeoutSeconds", "a number of at least 0", timeoutSeconds);
+  const id = rank === 0 ? await invite(rendezvous) : await invitation(rendezvous, timeoutSeconds);
+  try {
+    await join(id);
+  } finally {
+    if (rank === 0) await rm(rendezvous, { force: true });
+  }
 }
 
 async function invite(path: string): Promise<Uint8Array> {
@@ -76,19 +105,19 @@ async function invite(path: string): Promise<Uint8Array> {
     () => true,
     () => false,
   );
-  // An earlier run that ended early left it. Other ranks may already use it, and would wait forever.
+  // The file is left from a run that ended early. Other ranks may already have read it, and would wait forever.
   if (isThere) throw invalidArgument("rendezvous", "a path without a file", path);
   await writeFileAtomically(path, (sink) => sink.write(id));
   return id;
 }
 
-/** An NCCL id has 128 bytes. */
-const MOST_ID_BYTES = 1024;
+/** Maximum size of a rendezvous file. An NCCL id has 128 bytes. */
+const MAX_ID_BYTES = 1024;
 
 async function invitation(path: string, seconds: number): Promise<Uint8Array> {
   for (const end = Date.now() + seconds * 1000; ; await sleep(20)) {
     try {
-      return await readWhole(path, MOST_ID_BYTES);
+      return await readWhole(path, MAX_ID_BYTES);
     } catch (cause) {
       if (cause instanceof HeddleError) throw cause;
       if ((cause as NodeJS.ErrnoException).code !== "ENOENT")

@@ -1,9 +1,10 @@
 import type { Tensor } from "../../graph/index.ts";
 
 /**
- * The processes that train one model together. All open the same data with the same options. Micro-batches are dealt to the ranks in turn,
- * `size` at a time. The trainer sums gradients, counts and losses over all ranks before the update, so that every rank makes the same
- * step. Only rank 0 writes checkpoints and the model. A resumed run reads them on every rank.
+ * The processes that train one model together. All open the same data with the same options. Micro-batches are
+ * distributed to the ranks in turn, `size` at a time. The trainer sums gradients, counts and losses over all ranks
+ * before the update, so that every rank makes the same step. Only rank 0 writes checkpoints and the model. A resumed
+ * run reads them on every rank.
  * @experimental
  */
 export interface World {
@@ -12,17 +13,30 @@ export interface World {
   readonly size: number;
   /** Sums f32 tensors over all ranks, in place. Every rank calls it with the same shapes in the same order. */
   allReduce(tensors: readonly Tensor[]): Promise<void>;
+  /**
+   * Sums the tensors of `parts[r]` (all f32 or all bf16) over all ranks. Only rank r gets these sums, in place. The
+   * other tensors may change. Every rank calls it with the same shapes in the same order. Sharding needs it.
+   */
+  reduceScatter?: ((parts: readonly (readonly Tensor[])[]) => Promise<void>) | undefined;
+  /** Overwrites the tensors of `parts[r]` on all ranks with those of rank r. Sharding needs it. */
+  allGather?: ((parts: readonly (readonly Tensor[])[]) => Promise<void>) | undefined;
+  /** Overwrites the tensors of all ranks with those of `root`. */
+  broadcast?: ((tensors: readonly Tensor[], root: number) => Promise<void>) | undefined;
   /** Sums numbers over all ranks, to at least 24 bits. */
   sum(values: readonly number[]): Promise<number[]>;
+  /** Returns the bytes of all ranks, in rank order. Default: the bytes are exchanged by `sum`. */
+  gatherBytes?: ((bytes: Uint8Array) => Promise<Uint8Array[]>) | undefined;
 }
 
 /**
- * Gathers plain data of all ranks, in rank order, on every rank. It sums byte arrays in which each rank fills its own
- * part and leaves the others zero.
+ * Gathers plain data of all ranks, in rank order, on every rank. Without `gatherBytes` it sums byte arrays in which each rank fills its
+ * own part and leaves the others zero.
  */
 export async function gather<T>(world: World, mine: T): Promise<T[]> {
   if (world.size === 1) return [mine];
   const bytes = new TextEncoder().encode(JSON.stringify(mine));
+  if (world.gatherBytes)
+    return (await world.gatherBytes(bytes)).map((part) => JSON.parse(new TextDecoder().decode(part)));
   const places = Array.from({ length: world.size }, (_, rank) => (rank === world.rank ? bytes.length : 0));
   const lengths = await world.sum(places);
   const starts = lengths.map((_, rank) => lengths.slice(0, rank).reduce((n, length) => n + length, 0));

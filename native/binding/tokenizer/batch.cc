@@ -40,7 +40,7 @@ void run_parallel(
   };
   try {
     for (size_t i = 1; i < threads; ++i) helpers.emplace_back(work, i);
-  } catch (const std::system_error&) {  // no more threads can start: the others do the work
+  } catch (const std::system_error&) {  // no more threads can start; the started threads do all work
   }
   work(0);
   for (std::thread& helper : helpers) helper.join();
@@ -54,7 +54,7 @@ size_t threads_for(size_t items, size_t work, size_t work_a_thread) {
   return std::max<size_t>(1, wanted);
 }
 
-// Encodes a batch of texts. The texts lie back to back in the workspace. Each worker appends its ids to a separate
+// Encodes a batch of texts. The workspace holds the texts one after another. Each worker appends its ids to a separate
 // buffer.
 class EncodeBatch {
  public:
@@ -75,7 +75,7 @@ class EncodeBatch {
     given_.read(texts, continues);
   }
 
-  // Hands the batch to its job. No more texts can be read.
+  // Must be called before run(). Afterwards no more texts can be read.
   void begin() {
     assert_reading();
     given_.assert_idle();
@@ -88,7 +88,7 @@ class EncodeBatch {
   }
 
   void run(const std::atomic<bool>& cancelled) {
-    constexpr size_t work_a_thread = 1 << 16;  // smaller shares do not pay for a thread
+    constexpr size_t work_a_thread = 1 << 16;  // UTF-16 units; for fewer, starting a thread takes longer than the work
     const size_t threads = threads_for(texts_.size(), given_.size(), work_a_thread);
     options_.cancelled = &cancelled;
     auto& workers = workspace_->workers;
@@ -117,7 +117,7 @@ class EncodeBatch {
     return counts;
   }
 
-  // Copies the next ids, in the order of the texts, at most `room`. Returns how many were copied.
+  // Copies up to `room` of the next ids, in the order of the texts. Returns how many were copied.
   size_t take_ids(uint32_t* to, size_t room) {
     assert_done();
     size_t taken = 0;
@@ -133,7 +133,7 @@ class EncodeBatch {
     return taken;
   }
 
-  // Copies the next offsets of a batch of one text, at most `room`. Returns how many were copied.
+  // Copies up to `room` of the next offsets of a batch of one text. Returns how many were copied.
   size_t take_offsets(uint32_t* to, size_t room) {
     assert_done();
     if (!options_.offsets) return 0;
@@ -183,7 +183,7 @@ class EncodeBatch {
 struct DecodeBatch {
   std::shared_ptr<const TokenizerModel> model;
   std::vector<uint32_t> ids;
-  std::vector<size_t> begins;  // begin of each text's ids, and the end of the last
+  std::vector<size_t> begins;  // index of the first id of each text, then the number of ids
   bool skip_special = false;
   std::vector<std::string> texts;
 

@@ -96,7 +96,7 @@ Napi::Value TokenizerCalls::decode_call(const Napi::CallbackInfo& info) {
         throw string_too_long(env, text.size());
       return {env, result};
     }
-    // V8's UTF-8 reader would scan the text twice.
+    // The text is converted to UTF-16 here, because V8's UTF-8 reader would scan it twice.
     self.wide_.reserve(text.size());
     const size_t units = utf::to_utf16(text, self.wide_.data());
     if (napi_create_string_utf16(env, self.wide_.data(), units, &result) != napi_ok)

@@ -88,7 +88,7 @@ class Running : public TokenizerJob {
     } catch (...) {
       failure_ = std::current_exception();
     }
-    // Fails while the environment closes. The cleanup hook then joins and deletes the job.
+    // This call fails while the environment closes. The cleanup hook then joins and deletes the job.
     channel_.NonBlockingCall([this](Napi::Env env, Napi::Function) { finish(env); });
     channel_.Release();
   }

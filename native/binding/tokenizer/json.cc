@@ -43,7 +43,7 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
             InstanceMethod<&NativeJsonVocabulary::compile>("compile")});
   }
 
-  // Only readJsonVocabulary calls this constructor, with an External of the vocabulary that it has read.
+  // Only the functions that init() defines call this constructor, with an External of the vocabulary.
   explicit NativeJsonVocabulary(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeJsonVocabulary>(info) {
     guard(info, [&] {
       if (!info[0].IsExternal())
@@ -173,7 +173,8 @@ void init(Napi::Env env, Napi::Object exports) {
     return TokenizerJob::start(env, [make = std::move(make), made](TokenizerJob&) { *made = make(); },
         [give, made](Napi::Env here) { return give(here, *made); }, env.Undefined());
   };
-  // Reads like readJsonVocabulary. Other code must not change the bytes until the promise settles.
+  // Does the same as readJsonVocabulary on another thread. Other code must not change the bytes until the promise
+  // settles.
   const auto start_read = [start](const Napi::CallbackInfo& info) {
     return guard(info, [&] {
       const std::string_view bytes = to_view(info[0], "bytes");
@@ -195,7 +196,7 @@ void init(Napi::Env env, Napi::Object exports) {
       return give(info.Env(), read_compiled_vocabulary(to_view(info[0], "bytes"), to_view(info[1], "source")));
     });
   };
-  // bytesForFile(size) -> Uint8Array of zeros, whose memory returns to the system as soon as it is collected.
+  // bytesForFile(size) -> Uint8Array of zeros. When it is collected, its memory returns to the system at once.
   const auto bytes_for_file = [](const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const size_t size = to_uint32(info[0]);

@@ -44,7 +44,7 @@ class NativeStringList : public Napi::ObjectWrap<NativeStringList> {
     });
   }
 
-  // Throws while a vocabulary is built from the list on another thread.
+  // Returns the list for a change. Throws while a vocabulary is built from it on another thread.
   StringList& changeable() {
     if (list_.use_count() > 1)
       throw invalid_argument("list: expected an unused list, got one that a vocabulary is being built from");

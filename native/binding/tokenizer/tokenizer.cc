@@ -73,7 +73,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
 
   Napi::Value size(const Napi::CallbackInfo& info) {
     return guard(
-        info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), from(info.This())->model_->text().size()); });
+        info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), from(info.This())->model_->texts.size()); });
   }
 
   Napi::Value model_number(const Napi::CallbackInfo& info) {
@@ -139,9 +139,9 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     return guard(info, [&]() -> Napi::Value {
       const TokenizerModel& model = *from(info.This())->model_;
       const uint32_t id = to_uint32(info[0]);
-      const int16_t byte = id < model.byte_value.size() ? model.byte_value[id] : -1;
+      const int byte = model.byte_of(id);
       const char single = static_cast<char>(byte);
-      const std::string_view bytes = byte >= 0 ? std::string_view(&single, 1) : model.text().bytes(id);
+      const std::string_view bytes = byte >= 0 ? std::string_view(&single, 1) : model.texts.bytes(id);
       Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), bytes.size());
       std::copy(bytes.begin(), bytes.end(), array.Data());
       return array;

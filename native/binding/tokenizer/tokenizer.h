@@ -19,13 +19,14 @@ constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 
 uint32_t to_uint32(const Napi::Value& value);
 EncodeOptions to_options(uint32_t flags);
 
-// Options of encode other than flags: { allowed?: Uint32Array, dropout?: number, seed?: number, barriers?: Uint32Array
-// }, or undefined.
+// Options of encode other than flags: { allowed?: Uint32Array, dropout?: number, seed?: number, most?: number,
+// barriers?: Uint32Array }, or undefined.
 struct EncodeExtras {
   std::vector<uint32_t> allowed;
   bool has_allowed = false;
   double dropout = 0;
   uint64_t seed = 0;
+  size_t most = SIZE_MAX;
   std::vector<uint32_t> barriers;            // see Encoder::encode
   void apply(EncodeOptions& options) const;  // `options` then points into this object
 };
@@ -48,7 +49,7 @@ Error string_too_long(Napi::Env env, size_t bytes);  // clears the pending excep
 // Unwraps an object from readJsonVocabulary, or returns null for undefined. Throws INVALID_ARGUMENT for other values.
 std::shared_ptr<const JsonVocabulary> to_json_vocabulary(const Napi::Value& value);
 std::shared_ptr<const VocabularyTexts> texts_of(const std::shared_ptr<const JsonVocabulary>& vocabulary);
-// Replaces the vocabulary inside a NativeJsonVocabulary by an equal one, so that both share its memory.
+// Replaces the vocabulary inside a NativeJsonVocabulary by `vocabulary`, which is equal, so that memory holds it once.
 void share_json_vocabulary(const Napi::Value& value, const std::shared_ptr<const JsonVocabulary>& vocabulary);
 
 class Workspaces;

@@ -39,6 +39,8 @@ EncodeExtras to_extras(const Napi::Value& value) {
     throw invalid_argument("dropout: expected a number from 0, below 1");
   const Napi::Value seed = object.Get("seed");
   if (seed.IsNumber()) extras.seed = static_cast<uint64_t>(seed.As<Napi::Number>().Int64Value());
+  const Napi::Value most = object.Get("most");
+  if (most.IsNumber()) extras.most = most.As<Napi::Number>().Uint32Value();
   extras.barriers = to_uint32s(object.Get("barriers"), "barriers");
   return extras;
 }
@@ -47,6 +49,7 @@ void EncodeExtras::apply(EncodeOptions& options) const {
   if (has_allowed) options.allowed_ids = &allowed;
   options.dropout = dropout;
   options.seed = seed;
+  options.most_ids = most;
 }
 
 void read_utf16(const Napi::Value& value, const char* name, std::u16string& out) {

@@ -13,7 +13,7 @@ struct Workspace {
   struct Worker {
     explicit Worker(const std::shared_ptr<const TokenizerModel>& model) : encoder(model) {}
     Encoder encoder;
-    Encoding encoding;  // of the worker's texts, back to back
+    Encoding encoding;  // ids of the worker's texts, back to back
   };
   RawBuffer<char16_t> text;
   std::vector<std::unique_ptr<Worker>> workers;
@@ -25,7 +25,7 @@ class Workspaces {
     const std::lock_guard<std::mutex> lock(mutex_);
     return kept_ != nullptr ? std::move(kept_) : std::make_unique<Workspace>();
   }
-  // Keeps one workspace, unless it is large. Batches that run at the same time use separate ones.
+  // Keeps one workspace, unless it is large. Batches that run at the same time use separate workspaces.
   void give(std::unique_ptr<Workspace> workspace) {
     size_t bytes = workspace->text.capacity() * sizeof(char16_t);
     for (const auto& worker : workspace->workers) bytes += worker->encoding.ids.capacity() * sizeof(uint32_t);

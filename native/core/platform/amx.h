@@ -1,5 +1,5 @@
-// AMX tiles are extended processor state, which a process asks the system for. Linux grants it from 5.16 on; older
-// kernels and some sandboxes refuse.
+// AMX tiles are extended processor state, for which a process needs the system's permission. Linux grants it from 5.16
+// on. Older kernels and some sandboxes refuse.
 #pragma once
 
 namespace heddle {

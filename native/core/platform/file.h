@@ -15,7 +15,7 @@ class File {
   File(const File&) = delete;
   File& operator=(const File&) = delete;
 
-  size_t size() const;  // in bytes, at this moment
+  size_t size() const;  // current size in bytes
   // Maps the first `bytes` read-only, at a page boundary. The mapping outlives the File.
   const uint8_t* map(size_t bytes) const;
   static void unmap(const uint8_t* data, size_t bytes) noexcept;

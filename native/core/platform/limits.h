@@ -9,7 +9,7 @@ namespace heddle {
 // largest number if unknown. `root` is the parent of /proc and /sys on Linux, and unused elsewhere.
 size_t available_memory(const std::string& root = "");
 
-// Returns the smallest limit on the process's CPU time, in CPUs. 0: no limit. `root` as above.
+// Returns the smallest limit on the process's CPU time, in CPUs. 0: no limit. `root` is as for available_memory.
 double cpu_quota(const std::string& root = "");
 
 }  // namespace heddle

@@ -11,9 +11,9 @@ constexpr size_t large_page_bytes = size_t{2} << 20;
 void* map_pages(size_t bytes, size_t alignment = 0) noexcept;
 // `bytes`: the size that was given to map_pages or resize_pages.
 void unmap_pages(void* pages, size_t bytes) noexcept;
-// Grows or shrinks a mapping, which may move. `used` bytes are kept. Returns null and keeps the mapping if memory is
-// short.
-void* resize_pages(void* pages, size_t old_bytes, size_t bytes, size_t used) noexcept;
+// Grows or shrinks a mapping without a copy. It may move. Returns null and keeps the mapping if memory is short, and
+// always on a system that cannot resize mappings.
+void* resize_pages(void* pages, size_t old_bytes, size_t bytes) noexcept;
 
 // Requests large pages for a part of a mapping. The memory works as well without them.
 void want_large_pages(void* from, size_t bytes) noexcept;

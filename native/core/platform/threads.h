@@ -1,4 +1,4 @@
-// The CPUs of this process, and on which of them a thread runs.
+// Finds the CPUs of this process, and restricts threads to some of them.
 #pragma once
 #include <vector>
 
@@ -6,12 +6,12 @@ namespace heddle {
 
 // Returns the CPUs that the process may run on, in order. Empty if unknown, or if the system does not pin threads.
 std::vector<int> read_allowed_cpus();
-// Returns the number of CPUs for compute, at least one. On a system with fast and slow cores it counts the fast ones
-// only.
+// Returns the number of CPUs for compute, at least one. On a system with fast and slow cores it counts only the fast
+// cores.
 int fast_cpus();
 // Restricts this thread to the CPUs. Does nothing where the system does not pin threads.
 void pin_thread(const std::vector<int>& cpus);
-// Tells the system that this thread computes what a user waits for.
+// Gives this thread the scheduling class for work that a user waits for, where the system has such classes.
 void mark_compute_thread();
 // Identifies the process, so that a forked child sees that it has no workers. 0 where processes do not fork.
 long process_id();

@@ -70,8 +70,8 @@ inline void backward_panel(
   }
 }
 
-// Clears rows of a panel of s and dp that none of its queries sees, because spread_tile reads them together with
-// visible ones.
+// Clears the rows (keys) of a panel of s and dp that none of its queries sees. spread_tile reads them together with
+// visible rows.
 inline void clear_rows(float* s, float* dp, int64_t from, int64_t to) {
   for (int64_t r = from * query_block; r < to * query_block; r += query_block)
     for (int64_t c = 0; c < NR; c += W) store(s + r + c, zero()), store(dp + r + c, zero());
@@ -83,8 +83,8 @@ inline void clear_rows(float* s, float* dp, int64_t from, int64_t to) {
 template <bool PAIRS = false>
 inline void spread_tile(const float* a, const float* b, int64_t keys, int64_t from, int64_t to, bool causal,
     int64_t diagonal, int64_t padded, float* c) {
-  constexpr int64_t queries = PAIRS ? 2 : 1,
-                    stride = query_block / queries;  // queries per float of a; floats per row of a
+  // Queries per float of a, and floats per row of a.
+  constexpr int64_t queries = PAIRS ? 2 : 1, stride = query_block / queries;
   for (int64_t j = 0; j < keys; j += MR) {
     int64_t rows = min_of<int64_t>(MR, keys - j), start = from;
     if (causal) start = max_of(start, (diagonal + j) / NR * NR);
@@ -254,7 +254,8 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
     });
 }
 
-// Computes d_sinks (heads). One thread adds up a whole head in double, so the result does not depend on the threads.
+// Computes d_sinks (heads). One thread adds up a whole head in double, so the result does not depend on the number of
+// threads.
 inline void sinks_backward(const cpu::SinksBackward& a, Pool& pool) {
   pool.run(a.heads, [&](int64_t head, int) {
     float sink = sink_of(a.sinks, a.sinks_type, head);

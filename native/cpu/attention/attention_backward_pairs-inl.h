@@ -32,7 +32,7 @@ struct PairWork {
   float *q_panels, *do_panels;  // (panels, depth, NR)
   float* dq_panels;             // (panels, width, NR)
   float *q_pairs, *do_pairs;    // (query_block / 2, padded)
-  PairCopies tile;              // of key_block keys
+  PairCopies tile;              // copies of key_block keys and values
   float *s, *dp;                // (key_block, NR)
   float *p_rows, *d_rows;       // (key_block, query_block) bf16: pairs of queries
   float* d_pairs;               // (key_block / 2, NR): pairs of keys
@@ -97,8 +97,8 @@ inline void backward_panel_pairs(const float* s, const float* dp, int64_t keys, 
 #endif
 }
 
-// Clears the panel of queries from `lane` on in rows [from, to). None of these queries sees the keys, but spread_tile
-// reads them.
+// Clears rows [from, to) of the panel of queries that begins at `lane`. These queries do not see the keys, but
+// spread_tile reads their weights.
 inline void clear_pair_rows(const PairWork& w, int64_t lane, int64_t from, int64_t to) {
   for (int64_t r = from; r < to; ++r)
     for (float* rows : {w.p_rows, w.d_rows}) store(rows + (r * query_block + lane) / 2, zero());

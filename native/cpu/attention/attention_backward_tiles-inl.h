@@ -71,7 +71,7 @@ inline BackwardPlan plan_tiles(const Attention& a, int threads) {
 inline size_t attention_backward_tiles_scratch(const Attention& a, int threads) {
   if (!backward_on_pairs(a)) return without_tiles.attention_backward_scratch(a, threads);
   const BackwardPlan p = plan_tiles(a, threads);
-  // The same bound as in attention_backward_scratch.
+  // attention_backward_scratch explains this bound.
   const int64_t bound = max_of(p.buffers * p.sums, min_of<int64_t>(int64_t{8} << 20, 32 * p.sums));
   return sizeof(float) * static_cast<size_t>(bound + threads * p.work + document_ints(a));
 }
@@ -160,8 +160,8 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
     w.delta[i] = reduce_add(sum);
   }
   clear(w.dq, panels * padded * NR);
-  // Vector code and AMX wait for each other's stores. The next scores are therefore computed between the softmax and
-  // the products that use it.
+  // Vector loads wait for AMX stores, and AMX loads for vector stores. The next scores are therefore computed between
+  // the softmax and the products that use it.
   const int64_t last = mask.high(end - 1, a.length);
   BackwardStep step{mask.low(position) / tile_keys * tile_keys};
   const auto advance = [&] {

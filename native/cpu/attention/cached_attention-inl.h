@@ -1,7 +1,7 @@
 // Attention of new rows over the KV cache. With few rows per segment (decoding), the rows and grouped heads that share
 // a key/value head read it together, directly from the cache. Long contexts are split into parts of a fixed length
-// ("Flash-Decoding", Dao et al. 2023). A result therefore depends neither on the rest of the batch nor on the threads.
-// Segments of many rows (prompts) use blocks of queries, as in training.
+// ("Flash-Decoding", Dao et al. 2023). A result therefore depends neither on the rest of the batch nor on the number of
+// threads. Segments of many rows (prompts) use blocks of queries, as in training.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 
@@ -138,8 +138,8 @@ inline void mix_keys(const float* p, const T* v, int64_t keys, int64_t width, fl
   }
 }
 
-// The keys and values after the current block. They are prefetched during the computation, because the runs of one head
-// are too short for hardware prefetchers. Null pointers disable it.
+// The keys and values after the current block. They are prefetched during the computation, because the contiguous data
+// of one head is too short for hardware prefetchers. fetch() does nothing if the pointers are null.
 struct NextKeys {
   const char *k = nullptr, *v = nullptr;
   void fetch(int64_t from, int64_t to) const {  // bytes
@@ -205,8 +205,8 @@ inline Parts parts_of(const CachedAttention& a, const SegmentRows& g) {
   return {min_of(Mask{a.causal, a.window}.low(g.past) / keys, last - 1), last};
 }
 
-// Converts `rows` rows of keys or values from element `at` on to f32. At the same time prefetches as many bytes from
-// `soon` on, which are needed next. The runs of one head are too short for hardware prefetchers.
+// Converts `rows` rows of keys or values from element `at` on to f32. Also prefetches the same number of bytes from
+// `soon` on, which are needed next. NextKeys says why.
 inline void widen_rows(
     const CachedAttention& a, const void* from, int64_t at, int64_t stride, int64_t rows, float* to, const void* soon) {
   constexpr int64_t step = 8;

@@ -279,7 +279,7 @@ inline void flash_forward(const FlashBlock& b, float* work) {
     int64_t at = j;
     if (b.ring > 0) at = j % b.ring, keys = min_of(keys, b.ring - at);
     const float *k = k_tile, *v = v_tile;
-    if (b.places) {  // blocks end where they would without pages, so that results are the same to the bit
+    if (b.places) {  // blocks end as without pages, so that results have the same bits
       for (int64_t r = j, run; r < j + keys; r += run) {
         run = min_of(j + keys - r, b.places->page - r % b.places->page);
         int64_t from = b.places->row(b.slot, b.head, r) * b.kv_stride;

@@ -88,8 +88,8 @@ inline void mix_tiles(const float* p, const float* v, int64_t from, int64_t to, 
         {v + from / 2 * padded + d, TILE, padded * 4, TILE * padded}, (to - from) / panel_rows, o + d, padded, fresh);
 }
 
-// Returns 2^x for x <= 0, with an error of 3e-6, because weights are rounded to bf16. Exactly 0 below -126; see
-// exp_nonpositive.
+// Returns 2^x for x <= 0, with an error of 3e-6. That is enough, because weights are rounded to bf16. Exactly 0 below
+// -126; see exp_nonpositive.
 HEDDLE_SIMD F exp2_nonpositive(F x) {
   constexpr float shift = 12582912.0f + 127;
   x = max(set1(-127.0f), x);
@@ -189,7 +189,7 @@ struct TileQueries {
   const void* q;
   void* o;
   DType type, o_type;
-  int64_t stride, rows, heads, position, width, keys;  // position: of the first query; keys: number of keys
+  int64_t stride, rows, heads, position, width, keys;  // position: index of the first query; keys: number of keys
   Mask mask;
   float scale, softcap;
   float* lse;  // may be null; laid out like q without width
@@ -270,8 +270,8 @@ template <class Keys> void flash_tiles(const TileQueries& b, float* work, const 
     clear(sums[i].sum, panel_rows * W);
     for (int64_t r = 0; r < panel_rows; ++r) sums[i].max[r] = sink, sums[i].sum[r * W] = sink > minus_infinity ? 1 : 0;
   }
-  // Vector code and AMX wait for each other's stores. The next scores are therefore computed between the softmax and
-  // the products that use it.
+  // Vector loads wait for AMX stores, and AMX loads for vector stores. The next scores are therefore computed between
+  // the softmax and the products that use it.
   TileSteps step(b, stage, rooms);
   const auto score = [&] { score_tiles(q + step.i * panel / 2, step.keys.k, step.from, step.to, padded, s); };
   bool more = step.next(keys_of);

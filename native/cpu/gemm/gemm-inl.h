@@ -26,11 +26,11 @@ inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int threads) {
   const size_t direct = max_of(packed_pair_scratch(m, k), gemv_scratch(min_of<int64_t>(max_of(m, n), gemv_rows), k));
   const int64_t blocked =
       max_of(blocked_floats(m, n, k, threads), blocked_floats(min_of<int64_t>(n, MR), m, k, threads));
-  const size_t most = max_of(max_of(direct, thin_scratch(m, n, k)),
-      max_of(shallow_scratch(n, k), sizeof(float) * static_cast<size_t>(blocked)));
+  const size_t most = max_of(max_of(direct, small_n_scratch(m, n, k)),
+      max_of(small_k_scratch(n, k), sizeof(float) * static_cast<size_t>(blocked)));
 #if defined(HEDDLE_SIMD_AMX)
   return max_of(most, max_of(max_of(tile_scratch(m, n, k, threads), tile_scratch(n, m, k, threads)),
-                          max_of(stored_scratch(m, k, threads), tile_shallow_scratch(n, threads))));
+                          max_of(stored_scratch(m, k, threads), tile_small_k_scratch(n, threads))));
 #else
   return most;
 #endif
@@ -60,12 +60,12 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
         const int64_t k = min_of(kc, g.k - p0), depth = pairs ? ceil_div(k, 2) : k;
         if (kc < g.k) b_packed = false;
         // Packing b does not pay if a single panel of rows reads it and its rows are f32 already.
-        const bool lies = g.m <= MR && !g.b_transposed && !pairs && g.b_type == DType::f32;
-        const float* in_place = lies ? static_cast<const float*>(g.b) + p0 * g.ldb : nullptr;
+        const bool b_in_place = g.m <= MR && !g.b_transposed && !pairs && g.b_type == DType::f32;
+        const float* in_place = b_in_place ? static_cast<const float*>(g.b) + p0 * g.ldb : nullptr;
         const float* panels = all_panels ? all_panels + p0 / 2 * NR : nullptr;
         GemmStep step{g, i0, j0, rows, columns, depth, plan.part, pairs, p0 == 0, p0 + k >= g.k, a, b,
             g.bias ? bias : nullptr, in_place, panels, sums, plan.columns};
-        const GemmChunk chunk{step, pool, p0, k, lies ? columns / NR : 0, a, b, plan.a_floats, plan.b_floats};
+        const GemmChunk chunk{step, pool, p0, k, b_in_place ? columns / NR : 0, a, b, plan.a_floats, plan.b_floats};
         if (plan.by_rows) chunk.bands_of_rows(panels);
         else if (plan.by_columns) chunk.bands_of_columns(panels);
         else if (small_product(rows, columns, k)) chunk.alone(panels || b_packed), b_packed = true;
@@ -75,8 +75,8 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   }
 }
 
-// Whether a product uses AMX tiles: if it has so many rows that other kernels are bound by arithmetic. The limit is
-// higher if b must be packed first.
+// Whether a product uses AMX tiles. It does from the number of rows at which other kernels are bound by arithmetic.
+// That number is higher if b must be packed first.
 #if defined(HEDDLE_SIMD_AMX)
 inline bool on_tiles(const Gemm& g) {
   return on_pairs(g) && g.m >= (g.b_packed || g.b_unpacked ? 6 : 16) && !g.rowwise;
@@ -86,8 +86,8 @@ inline bool on_tiles(const Gemm&) { return false; }
 inline void gemm_tiles(const Gemm&, Pool&, void*) {}
 inline bool can_stream_tiles(const Gemm&) { return false; }
 inline void stream_tiles(const Gemm*, int, Pool&, void*) {}
-inline bool can_use_shallow_tiles(const Gemm&) { return false; }
-inline void gemm_tiles_shallow(const Gemm&, Pool&, void*) {}
+inline bool can_use_small_k_tiles(const Gemm&) { return false; }
+inline void gemm_tiles_small_k(const Gemm&, Pool&, void*) {}
 inline bool can_use_stored_tiles(const Gemm&) { return false; }
 inline void stored_tiles(const Gemm*, int, Pool&, void*) {}
 #endif
@@ -114,11 +114,12 @@ inline bool skinny(const Gemm& g) {
 inline bool by_panels(const Gemm& g) { return on_pairs(g) && (g.b_packed || g.b_unpacked); }
 
 // Whether a narrow product uses AMX tiles, directly or transposed, although they are partly padding. Narrow products
-// are the first product of a LoRA pair and the gradients of both LoRA matrices. Products of weights with few rows of x
-// are not narrow.
+// are the first product of a LoRA pair and the gradients of both LoRA matrices. A weight times few rows of x (decoding)
+// does not count as narrow.
 inline bool narrow_on_tiles(const Gemm& g, const Gemm& t) {
   if (small_product(g.m, g.n, g.k)) return false;
-  return thin(g) || thin(t) ? on_tiles(g) || on_tiles(t) : g.n <= thin_max_rows && g.n < g.m && on_tiles(g);
+  return is_small_n(g) || is_small_n(t) ? on_tiles(g) || on_tiles(t)
+                                        : g.n <= small_n_max_rows && g.n < g.m && on_tiles(g);
 }
 
 // Computes the product in slices of rows, with the same bits as if each slice were the whole product.
@@ -138,9 +139,10 @@ inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
 // Returns INT64_MAX for shapes that cannot.
 inline int64_t gemm_ends_above(const Gemm& g) {
   constexpr int64_t never = INT64_MAX;
-  if (g.rowwise || g.a_transposed || g.c_transposed || g.accumulate || g.n <= thin_max_rows || g.k <= shallow_max_depth)
+  if (g.rowwise || g.a_transposed || g.c_transposed || g.accumulate || g.n <= small_n_max_rows ||
+      g.k <= small_k_max_depth)
     return never;
-  static_assert(gemv_rows <= 64 && packed_pair_rows <= 64 && shallow_max_depth >= 32,
+  static_assert(gemv_rows <= 64 && packed_pair_rows <= 64 && small_k_max_depth >= 32,
       "products below the limit must not use the blocked kernels");
   return on_pairs(g) && !by_panels(g) ? 256 : 64;
 }
@@ -153,26 +155,26 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
     return g.m <= packed_pair_rows && !on_tiles(g) ? packed_pair_products(&g, 1, pool, scratch)
                                                    : gemm_packed(g, pool, scratch);
   if (on_pairs(g) && can_use_stored_tiles(g)) return stored_tiles(&g, 1, pool, scratch);
-  if (on_pairs(g) && can_use_shallow_tiles(g)) return gemm_tiles_shallow(g, pool, scratch);
+  if (on_pairs(g) && can_use_small_k_tiles(g)) return gemm_tiles_small_k(g, pool, scratch);
   const Gemm t = transposed_product(g);
   if (narrow_on_tiles(g, t)) return gemm_tiles(on_tiles(g) ? g : t, pool, scratch);
-  if (thin(g)) return gemm_thin(g, pool, scratch);
-  if (thin(t)) return gemm_thin(t, pool, scratch);
+  if (is_small_n(g)) return gemm_small_n(g, pool, scratch);
+  if (is_small_n(t)) return gemm_small_n(t, pool, scratch);
   if (skinny(g)) return gemv(g, pool, scratch);
-  if (shallow(g)) return gemm_shallow(g, pool, scratch);
+  if (is_small_k(g)) return gemm_small_k(g, pool, scratch);
   // Products with few columns (LoRA) fill the rows of a register tile but not its vectors. They are computed
   // transposed.
-  if (!g.bias && g.n < g.m && g.n <= thin_max_rows) {
+  if (!g.bias && g.n < g.m && g.n <= small_n_max_rows) {
     if (t.b_transposed && !t.accumulate) return gemv(t, pool, scratch);
     if (t.m <= MR) return gemm_blocked(t, pool, scratch);
   }
   gemm_packed(g, pool, scratch);
 }
 
-// Whether adding a product to its output costs less than a separate addition. In f32 the bits are the same, because k
-// has one step.
+// Whether accumulating into the output costs less than a separate addition. In f32 the bits are the same, because the
+// kernel processes all of k in one step.
 inline bool gemm_adds(const Gemm& g) {
-  return g.k <= KC && g.m > gemv_rows && g.n > gemv_rows && !g.rowwise && !g.c_transposed && !thin(g);
+  return g.k <= KC && g.m > gemv_rows && g.n > gemv_rows && !g.rowwise && !g.c_transposed && !is_small_n(g);
 }
 
 // Multiplies one a by several b. Runs them in a single loop of the pool if all use the same kernel and it reads the

@@ -20,7 +20,7 @@ inline void pack_operand(bool pairs, const void* src, DType type, int64_t ld, bo
 }
 
 // Packs lines [line, line + lines) of an operand into panels. Strided operands pack several panels at a time, because
-// one row of the source has the lines of all of them.
+// one row of the source has elements of all their lines.
 constexpr int64_t pack_group = 8;
 template <int P>
 inline void pack_panels(bool pairs, const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p,
@@ -86,7 +86,7 @@ inline void activated_tile(
   write_activated_tile(local, NR, height, width, s.g, s.i0 + i, s.j0 + j);
 }
 
-// One register tile of the chunk, at row i (a multiple of MR) and column j (of NR).
+// Computes one register tile of the chunk, at row i (a multiple of MR) and column j (of NR).
 HEDDLE_SIMD void gemm_register_tile(const GemmStep& s, int64_t i, int64_t j, MicroTile tile) {
   const Gemm& g = s.g;
   int64_t height = min_of<int64_t>(MR, s.rows - i), width = min_of<int64_t>(NR, s.columns - j);

@@ -31,7 +31,7 @@ HEDDLE_SIMD void store_tile_row(bf16* p, F v, F next) {
 #if defined(HEDDLE_EMULATE_AVX512)
   store(p, v), store(p + W, next);
 #else
-  _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(next, v));
+  _mm512_storeu_si512(p, two_to_bf16(v, next));
 #endif
 }
 
@@ -83,7 +83,7 @@ template <int R>
 
 // Splits a product into tasks: bands of b's panels times blocks of rows. The parts along k depend on k only.
 struct TilePlan {
-  int64_t steps, layers, row_panels, column_panels;  // of the whole product
+  int64_t steps, layers, row_panels, column_panels;  // counts for the whole product
   int64_t row_blocks = 1, bands = 1;
   bool a_ahead;  // whether all of a is packed first, because many bands use its panels
   int64_t a_floats, b_floats, sum_floats, bias_floats, ahead_floats, slots;

@@ -10,7 +10,7 @@ namespace HEDDLE_ISA {
 
 constexpr int gemv_group = 4;       // rows of a in registers at once
 constexpr int gemv_axpy_rows = 8;   // maximum rows of x for weights stored (k, n)
-constexpr int gemv_pair_rows = 32;  // maximum rows of x if both operands are bf16; packing pays for more
+constexpr int gemv_pair_rows = 32;  // maximum rows of x if both operands are bf16; with more rows, packing pays off
 
 // Returns the scratch for rows of x as f32. With many rows it has room for their interleaved copy as well.
 inline size_t gemv_scratch(int64_t m, int64_t k) {
@@ -95,7 +95,7 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
     for (int j = 0; j < RN; ++j) store(sums + (j * RM + i) * W, acc[i][j]);
 }
 
-constexpr int gemv_axpy_columns = 512;  // for w stored (k, n): columns that are summed in one pass over k
+constexpr int gemv_axpy_columns = 512;  // if w is stored (k, n): columns per pass over k
 
 template <int RM, int RN, class T>
 [[gnu::noinline]] void dots_block(
@@ -115,7 +115,7 @@ constexpr DotForm<T> dot_forms[gemv_group] = {{6, dots_block<1, 6, T>, dots_bloc
     {4, dots_block<2, 4, T>, dots_block<2, 3, T>, dots_block<2, 1, T>},
     {3, dots_block<3, 3, T>, dots_block<3, 3, T>, dots_block<3, 1, T>},
     {3, dots_block<4, 3, T>, dots_block<4, 3, T>, dots_block<4, 1, T>}};
-constexpr int gemv_sums = 12;         // of the largest form
+constexpr int gemv_sums = 12;         // sums of the largest kernel
 constexpr int gemv_block = 8;         // rows of w per stream whose products are written together
 constexpr int64_t gemv_ahead = 8192;  // prefetch distance in bytes, over all streams
 // Bytes of w that stay in cache while the groups of rows of x use them. May be exceeded, because a block has at least

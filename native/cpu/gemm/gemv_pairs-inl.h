@@ -1,6 +1,6 @@
 // Products with few rows of a (decoding), with both operands bf16 and w stored (n, k). The dot product of pairs has
-// twice the rate of f32. Lanes lie along k. Several parallel streams use memory bandwidth best, so each thread reads
-// distant rows of w, and each stream reads consecutive ones.
+// twice the rate of f32. The lanes of a vector hold consecutive elements along k. Several parallel streams use memory
+// bandwidth best, so each thread reads distant rows of w, and each stream reads consecutive ones.
 #pragma once
 #include "cpu/rows/loops-inl.h"
 #include "cpu/gemm/write_tile-inl.h"
@@ -21,9 +21,9 @@ static_assert(pair_block % W == 0, "sums are reduced a whole vector of rows at a
 constexpr int pair_parts_ahead = 4;  // prefetch distance in parts
 
 // Multiplies one row of w per stream, or with PART a part of it, by RM rows of x. sums[n * RM + m] are vectors whose
-// lanes add up to the product. Parts after the first add to them. Rows of x are padded with zeros to whole vectors.
-// Each lane adds up in one fixed order for all RM, RN and parts. Prefetches each row `ahead` elements further, or with
-// PART the parts at `next`.
+// lanes add up to the product. Parts after the first add to them. Rows of x are padded with zeros to whole vectors. A
+// lane's order of additions does not depend on RM, RN or the parts, so the bits do not either. Prefetches each row
+// `ahead` elements further, or with PART the parts at `next`.
 template <int RM, int RN, bool PART>
 [[gnu::noinline]] void pair_tile(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows,
     [[maybe_unused]] const bf16* const* next, [[maybe_unused]] int64_t ahead, [[maybe_unused]] bool first,
@@ -39,7 +39,7 @@ template <int RM, int RN, bool PART>
     for (int m = 0; m < RM; ++m) acc[n][m] = PART && !first ? load(sums + (n * RM + m) * W) : zero();
   }
   const auto pairs = [](const bf16* p) [[gnu::always_inline]] { return load(reinterpret_cast<const float*>(p)); };
-  constexpr int vectors = W < 16 ? 16 / W : 1;  // of w in a cache line
+  constexpr int vectors = W < 16 ? 16 / W : 1;  // vectors of w per cache line
   int64_t p = 0;
   const auto step = [&](bool fetch) [[gnu::always_inline]] {
 #pragma GCC unroll 8
@@ -85,7 +85,7 @@ constexpr PairForm pair_forms[pair_rows] = {pair_form<1, 8>, pair_form<2, 8>, pa
     pair_form<5, 4>, pair_form<6, 2>, pair_form<7, 2>, pair_form<8, 2>};
 constexpr PairForm single_forms[pair_rows] = {pair_form<1, 1>, pair_form<2, 1>, pair_form<3, 1>, pair_form<4, 1>,
     pair_form<5, 1>, pair_form<6, 1>, pair_form<7, 1>, pair_form<8, 1>};
-constexpr int pair_sums = 20;  // of the largest kernel
+constexpr int pair_sums = 20;  // sums of the largest kernel
 static_assert([] {
   for (const PairForm& f : pair_forms)
     if (f.rows * f.streams > pair_sums) return false;
@@ -101,7 +101,7 @@ inline void pair_stripe(
   const bf16* w = static_cast<const bf16*>(g.b) + j * g.ldb;
   const bool whole = form.rows * xs * 2 <= pair_near_bytes;
   const int64_t length = whole ? g.k : pair_part, parts = whole ? 1 : ceil_div(g.k, length);
-  // Prefetches twice as far if the cache has room besides x, because several rows make the loop slower.
+  // Prefetches twice as far with more than four rows of x, if x leaves room in L1.
   const int64_t fetched = form.rows > 4 && form.rows * xs * 2 <= 12288 ? 2 * pair_ahead : pair_ahead;
   const int64_t ahead = later ? later * g.ldb : fetched / form.streams / static_cast<int64_t>(sizeof(bf16));
   const bf16 *at[pair_streams], *next[pair_streams];

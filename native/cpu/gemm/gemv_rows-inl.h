@@ -1,4 +1,4 @@
-// Products with too many rows of x to be bound by memory alone, and too few to pay for packing w: short texts of an
+// Products with too many rows of x to be bound by memory alone, and too few for packing w to pay off: short texts of an
 // encoder, parts of prompts, several sequences. w (n, k) is read once in its stored layout, with lanes along k. A tile
 // is all rows of x, or an even share of them, times two rows of w. Its sums, at most 14 x 2, fill the registers. Each
 // load of x serves both rows of w. The vectors of the rows of x are interleaved in memory, so the kernel needs one
@@ -20,15 +20,15 @@ template <int N> struct Half {
 
 #if defined(HEDDLE_SIMD_AVX512)
 constexpr bool wide_rows = true;
-constexpr int gemv_rows = 64;         // maximum rows of x; packing pays for more
+constexpr int gemv_rows = 64;         // maximum rows of x; with more rows, packing pays off
 constexpr int tile_max_rows = 14;     // maximum rows of x in a tile
 constexpr int rows_block = W;         // rows of w whose sums are reduced and written together
 constexpr int64_t rows_near = 28672;  // bytes of x that stay in L1 next to streaming data
 constexpr int64_t rows_ahead = 4;     // prefetch distance in tiles, if all rows of x are one group
 
-// sums[s * R + i] [+]= row i of x times row s of the N rows of w. They are vectors whose lanes add up to the product.
-// Each lane adds up in one fixed order for all R. Prefetches, from each pointer in `fetch`, as many bytes as it reads
-// of a row of w.
+// sums[s * R + i] [+]= row i of x times row s of the N rows of w. The sums are vectors whose lanes add up to the
+// product. Each lane adds up in one fixed order for all R. Prefetches, from each pointer in `fetch`, as many bytes as
+// it reads of a row of w.
 template <int R, int N, class T>
 [[gnu::noinline]] void rows_tile(
     int64_t k, const float* x, const T* w, int64_t ws, const T* const* fetch, bool first, float* sums) {

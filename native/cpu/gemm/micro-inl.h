@@ -7,7 +7,8 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// MR * 2 accumulators + 2 of b + 1 broadcast of a fit the registers (16, on AVX-512 and NEON 32).
+// A tile needs 2 MR registers for its sums, two for b, and one for a broadcast element of a. They fit the 16 registers,
+// or the 32 of AVX-512 and NEON.
 #if defined(HEDDLE_SIMD_AVX512)
 constexpr int MR = 14;
 #elif defined(HEDDLE_SIMD_AVX2)

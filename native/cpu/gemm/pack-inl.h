@@ -41,8 +41,8 @@ struct Panels {
   int64_t count = 1, stride = 0;
 };
 // Splits `lines` lines into panels of P. `full` panels have all their lines. The first `open` of them may load and
-// store their last vector whole. The source row is long enough, and the next step along k overwrites the excess in the
-// panel.
+// store their last vector whole, because the source row is long enough. The next step along k overwrites the excess in
+// the panel.
 template <int P> struct PanelParts {
   int64_t full, open;
   PanelParts(int64_t lines, int64_t panels)

@@ -85,7 +85,7 @@ constexpr PackedPairForm packed_pair_forms[] = {
     {2, {{4, packed_pair_tile<2, 4>}, {1, packed_pair_tile<2, 1>}}},
     {1, {{4, packed_pair_tile<1, 4>}, {1, packed_pair_tile<1, 1>}}},
 };
-constexpr int packed_pair_sums = 12;  // of the largest kernel
+constexpr int packed_pair_sums = 12;  // sums of the largest kernel
 static_assert([] {
   for (const PackedPairForm& f : packed_pair_forms)
     if (f.rows * f.forms[0].panels > packed_pair_sums) return false;

@@ -8,18 +8,18 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-constexpr int64_t shallow_max_depth = 32;  // maximum k
-constexpr int64_t shallow_columns = 2048;  // columns of b that are packed at a time
+constexpr int64_t small_k_max_depth = 32;  // maximum k
+constexpr int64_t small_k_columns = 2048;  // columns of b that are packed at a time
 #if defined(HEDDLE_SIMD_AVX512) || defined(__aarch64__)
-constexpr int shallow_rows = 8;
+constexpr int small_k_rows = 8;
 #else
-constexpr int shallow_rows = 4;
+constexpr int small_k_rows = 4;
 #endif
 
 // Computes R rows and `columns` <= NR columns. A step of k is one element of a and one line of b's panel, or with PAIRS
 // a pair of each.
 template <int R, bool PAIRS, class T>
-[[gnu::noinline]] void shallow_tile(
+[[gnu::noinline]] void small_k_tile(
     int64_t steps, const float* a, int64_t as, const float* b, T* c, int64_t cs, int columns, bool accumulate) {
   F acc[R][2];
 #pragma GCC unroll 8
@@ -59,22 +59,22 @@ template <int R, bool PAIRS, class T>
 }
 
 // Whether a product has a short k. Pairs of a are read from its stored layout, so they must be aligned to pairs.
-inline bool shallow(const Gemm& g) {
+inline bool is_small_k(const Gemm& g) {
   const bool pairs = g.a_type == DType::bf16 && g.b_type == DType::bf16;
 #if defined(HEDDLE_SIMD_BF16)
   const bool readable = pairs ? g.lda % 2 == 0 && g.k % 2 == 0 : g.a_type == DType::f32;
 #else
   const bool readable = !pairs && g.a_type == DType::f32;
 #endif
-  return readable && g.k > 0 && g.k <= shallow_max_depth && g.n >= NR && g.m > shallow_rows && !g.a_transposed &&
+  return readable && g.k > 0 && g.k <= small_k_max_depth && g.n >= NR && g.m > small_k_rows && !g.a_transposed &&
          !g.c_transposed && !g.bias && !g.rowwise;
 }
 
-template <bool PAIRS, class T> void shallow_products(const Gemm& g, Pool& pool, float* packed) {
+template <bool PAIRS, class T> void small_k_products(const Gemm& g, Pool& pool, float* packed) {
   const int64_t steps = PAIRS ? g.k / 2 : g.k, as = PAIRS ? g.lda / 2 : g.lda;
   const float* a = static_cast<const float*>(g.a);
-  for (int64_t j0 = 0; j0 < g.n; j0 += shallow_columns) {
-    const int64_t columns = min_of(shallow_columns, g.n - j0);
+  for (int64_t j0 = 0; j0 < g.n; j0 += small_k_columns) {
+    const int64_t columns = min_of(small_k_columns, g.n - j0);
     for (int64_t j = 0; j < columns; j += NR) {
 #if defined(HEDDLE_SIMD_BF16)
       if (PAIRS) {
@@ -84,10 +84,10 @@ template <bool PAIRS, class T> void shallow_products(const Gemm& g, Pool& pool, 
 #endif
       pack_panel<NR>(g.b, g.b_type, g.ldb, !g.b_transposed, j0 + j, 0, columns - j, g.k, packed + j * steps);
     }
-    const int64_t bands = ceil_div(g.m, shallow_rows),
-                  grain = max_of<int64_t>(1, 65536 / (shallow_rows * columns * g.k));
+    const int64_t bands = ceil_div(g.m, small_k_rows),
+                  grain = max_of<int64_t>(1, 65536 / (small_k_rows * columns * g.k));
     pool.range(bands, grain, [&](int64_t first, int64_t end, int) {
-      for (int64_t i = first * shallow_rows, last = min_of(g.m, end * shallow_rows); i < last;) {
+      for (int64_t i = first * small_k_rows, last = min_of(g.m, end * small_k_rows); i < last;) {
         const auto band = [&](auto tile, int rows) {
           for (int64_t j = 0; j < columns; j += NR)
             tile(steps, a + i * as, as, packed + j * steps, static_cast<T*>(g.c) + i * g.ldc + j0 + j, g.ldc,
@@ -95,26 +95,26 @@ template <bool PAIRS, class T> void shallow_products(const Gemm& g, Pool& pool, 
           i += rows;
         };
         const int64_t left = last - i;
-        if (left >= shallow_rows) band(shallow_tile<shallow_rows, PAIRS, T>, shallow_rows);
-        else if (left >= 4) band(shallow_tile<4, PAIRS, T>, 4);
-        else if (left >= 2) band(shallow_tile<2, PAIRS, T>, 2);
-        else band(shallow_tile<1, PAIRS, T>, 1);
+        if (left >= small_k_rows) band(small_k_tile<small_k_rows, PAIRS, T>, small_k_rows);
+        else if (left >= 4) band(small_k_tile<4, PAIRS, T>, 4);
+        else if (left >= 2) band(small_k_tile<2, PAIRS, T>, 2);
+        else band(small_k_tile<1, PAIRS, T>, 1);
       }
     });
   }
 }
 
-inline size_t shallow_scratch(int64_t n, int64_t k) {
-  return static_cast<size_t>(min_of(round_up(n, NR), shallow_columns) * min_of(k, shallow_max_depth)) * sizeof(float);
+inline size_t small_k_scratch(int64_t n, int64_t k) {
+  return static_cast<size_t>(min_of(round_up(n, NR), small_k_columns) * min_of(k, small_k_max_depth)) * sizeof(float);
 }
-inline void gemm_shallow(const Gemm& g, Pool& pool, void* scratch) {
+inline void gemm_small_k(const Gemm& g, Pool& pool, void* scratch) {
   float* packed = static_cast<float*>(scratch);
   if (g.a_type == DType::bf16)
-    g.c_type == DType::f32 ? shallow_products<true, float>(g, pool, packed)
-                           : shallow_products<true, bf16>(g, pool, packed);
+    g.c_type == DType::f32 ? small_k_products<true, float>(g, pool, packed)
+                           : small_k_products<true, bf16>(g, pool, packed);
   else
-    g.c_type == DType::f32 ? shallow_products<false, float>(g, pool, packed)
-                           : shallow_products<false, bf16>(g, pool, packed);
+    g.c_type == DType::f32 ? small_k_products<false, float>(g, pool, packed)
+                           : small_k_products<false, bf16>(g, pool, packed);
 }
 
 }  // namespace HEDDLE_ISA

@@ -15,7 +15,7 @@ namespace HEDDLE_ISA {
 // Limits of the rows of x, and the number of rows that are processed at a time.
 constexpr int64_t stored_min_rows = 4, stored_max_rows = 256, stored_chunk = 2 * TILE;
 constexpr int64_t stored_steps_ahead = 6;  // prefetch distance into L2 for a single chunk
-// Maximum size of x with several chunks: the part of L2 that current and next outputs leave.
+// Maximum size of x with several chunks: the part of L2 that current and next outputs leave free.
 constexpr int64_t stored_x_bytes = 1 << 20;
 
 inline bool can_use_stored_tiles(const Gemm& g) {

@@ -1,7 +1,7 @@
 // Multiplies few rows of x by packed bf16 weights on AMX tiles. Panels are read once, in storage order, in one loop
-// over all products of one x. Each thread packs x once for all of its tasks, because moving its lines between cores
-// would take as long as some panels. Tiles are as high as there are rows, so that sums go directly to y. The bits equal
-// those of gemm_tiles-inl.h, which adds in the same order.
+// over all products of one x. Each thread packs x once for all of its tasks, because moving lines of x between cores
+// would take as long as reading some panels. Tiles are as high as there are rows, so that sums go directly to y. The
+// bits equal those of gemm_tiles-inl.h, which adds in the same order.
 #pragma once
 #include <vector>
 
@@ -62,8 +62,8 @@ struct TileStream {
   }
 };
 
-// Returns the number of tasks. The share of a thread gives one to four tasks, depending on its size, so that threads
-// finish together. Shares beyond 2 MB give one task per 512 KB. Tiny products give one task.
+// Returns the number of tasks. A thread's share of the panels is split into one to four tasks, depending on its size,
+// so that threads finish together. Shares beyond 2 MB are split into tasks of 512 KB. Tiny products are one task.
 inline int64_t stream_tasks_of(int64_t panels, int64_t panel_bytes, int64_t threads) {
   const int64_t share = panels * panel_bytes / threads;
   if (share < 16384) return 1;

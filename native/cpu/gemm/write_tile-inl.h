@@ -46,8 +46,8 @@ inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t colu
   }
 }
 
-// Applies the product's activation to finished sums and writes them. Changes `tile`, up to the end of each row's last
-// vector.
+// Applies the product's activation to finished sums and writes them. Overwrites `tile`, including the padding of its
+// rows to whole vectors.
 [[gnu::noinline]] inline void write_activated_tile(
     float* tile, int64_t ts, int64_t rows, int64_t columns, const Gemm& g, int64_t i, int64_t j) {
   const auto activate = [&](auto act) {

@@ -41,8 +41,8 @@ constexpr bool emulated = true;
 constexpr bool emulated = false;
 #endif
 
-// Returns a copy of `base` in which `exchange` has replaced some kernels, or null without `base`. `runs`: whether the
-// build has these kernels and the machine can run them; returns null if not.
+// Returns a copy of `base` in which `exchange` has replaced some kernels, or null if `base` is null or `runs` is
+// false. `runs`: whether the build has these kernels and the machine can run them.
 template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* base, Exchange exchange) {
   if (!runs || !base) return nullptr;
   static const Kernels table = [&] {
@@ -57,7 +57,8 @@ std::vector<Isa> known_isas() {  // lowest first
   const X86Features cpu;
   const bool avx2 = cpu.avx2, avx512 = cpu.avx512 && !emulated, bf16 = cpu.avx512bf16 && !emulated;
   const bool vnni = cpu.avxvnni && !emulated, vnni_runs = vnni || (emulated && avx2);
-  // keeps_tiles() tells whether the system saves tile registers. A system that does has also enabled them (XCR0).
+  // keeps_tiles() returns whether the system saves tile registers. A system that saves them has also enabled them
+  // (XCR0).
   const bool amx = cpu.amx && !emulated && keeps_tiles(), amx_runs = amx || (emulated && avx2);
   const Kernels* with_vnni = exchanged(vnni_runs && with_avxvnni, &kernels_avx2, [](Kernels& k) { with_avxvnni(k); });
   const Kernels* with_tiles = exchanged(amx_runs && with_amx, &kernels_avx512bf16, [](Kernels& k) { with_amx(k); });

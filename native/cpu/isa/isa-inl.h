@@ -39,10 +39,11 @@ inline constexpr cpu::Kernels table(const char* name) {
   k.add = add_kernel, k.mul = mul_kernel, k.affine = affine, k.cast = cast, k.convert = convert,
   k.quantise = quantise_blocks;
   k.sum = sum, k.sum_squares = sum_squares, k.accumulate = accumulate;
-  k.softmax = softmax, k.softmax_backward = softmax_backward, k.column_sum = column_sum;
+  k.softmax = softmax, k.softmax_backward = softmax_backward;
+  k.log_softmax = log_softmax, k.log_softmax_backward = log_softmax_backward, k.column_sum = column_sum;
   k.embedding = embedding, k.embedding_backward = embedding_backward;
   k.adamw = adamw;
-  k.logits_range = logits_range, k.logits_sum_exp = logits_sum_exp, k.logits_index = logits_index;
+  k.logits_range = logits_range, k.logits_sums = logits_sums, k.logits_index = logits_index;
   return k;
 }
 

@@ -1,4 +1,4 @@
-// AVX-512 with dot products of bfloat16 pairs and of 8-bit integers; every processor with the first has the second.
+// AVX-512 with dot products of bfloat16 pairs and of 8-bit integers; every processor with the former has the latter.
 // Compile as isa_avx512.cc plus -mavx512bf16. Empty elsewhere.
 #if (defined(__AVX512BF16__) && defined(__AVX512VNNI__)) || defined(HEDDLE_EMULATE_AVX512)
 #define HEDDLE_ISA isa_avx512bf16

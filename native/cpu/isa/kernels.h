@@ -187,12 +187,12 @@ struct AdamW {
 
 struct Kernels {
   const char* name;
-  int row_tile = 14, row_block = 136;  // for bf16; see Packing
-  int quant_min_rows = 1;              // for quantized weights
+  int row_tile = 14, row_block = 136;  // values of Packing for bf16 weights
+  int quant_min_rows = 1;              // Packing::min_rows for quantized weights
   size_t (*gemm_scratch)(int64_t m, int64_t n, int64_t k, int threads);
   void (*gemm)(const Gemm&, Pool&, void* scratch);
   bool (*gemm_adds)(const Gemm&);                               // whether `accumulate` may replace a product and a sum
-  int64_t (*gemm_ends_above)(const Gemm&);                      // more rows than this may fuse an activation (`end`)
+  int64_t (*gemm_ends_above)(const Gemm&);                      // products with more rows may fuse an `end`
   void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // several products of one a
   size_t (*pairs_packed_bytes)(int64_t n, int64_t k);  // size of a weight's packed form for bf16 products, or 0
   // Packs panels [begin, end). A panel has pairs_packed_bytes(1, k) bytes.
@@ -238,13 +238,16 @@ struct Kernels {
   void (*accumulate)(const Elementwise&, Pool&);  // y f32 = factor * y + a (type)
   void (*softmax)(const Rows&, Pool&);
   void (*softmax_backward)(const Rows&, Pool&);  // a dy, b y
-  void (*column_sum)(const Rows&, Pool&);        // y (width) f32
+  void (*log_softmax)(const Rows&, Pool&);
+  void (*log_softmax_backward)(const Rows&, Pool&);  // a dy, b y
+  void (*column_sum)(const Rows&, Pool&);            // y (width) f32
   void (*embedding)(const Embedding&, Pool&);
   void (*embedding_backward)(const Embedding&, Pool&);
   void (*adamw)(const AdamW&, Pool&);
-  // Returns false if not all are finite.
+  // Finds the largest and the smallest of n logits. Returns false if not all are finite.
   bool (*logits_range)(const float* x, int64_t n, float* largest, float* smallest);
-  double (*logits_sum_exp)(const float* x, int64_t n, float largest);                      // sum of exp(x - largest)
+  // With d = largest - x: the sums of exp(-d) and of d * exp(-d).
+  void (*logits_sums)(const float* x, int64_t n, float largest, double* mass, double* distance);
   int64_t (*logits_index)(const float* x, int64_t n, float largest);                       // first index of the largest
   void (*convert)(const void* from, DType from_type, void* to, DType to_type, int64_t n);  // runs on the calling thread
   // Runs on the calling thread. Bit-equal to quantise() (ops/quant.h), for numbers that it accepts.
@@ -257,7 +260,7 @@ extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512bf16;
 extern const Kernels kernels_neon;
 extern const Kernels kernels_neoni8mm;
-// Each replaces some functions of the table.
+// Each function replaces some kernels of the given table.
 void with_avxvnni(Kernels& avx2);
 void with_neondot(Kernels& neon);
 void with_amx(Kernels& avx512bf16);

@@ -1,7 +1,9 @@
 // Elementwise ops, sums, and the optimizer's ops.
+#include <algorithm>
 #include <cmath>
 
 #include "cpu/nodes/nodes.h"
+#include "ops/double_terms.h"
 
 namespace heddle {
 namespace cpu {
@@ -89,6 +91,19 @@ void global_norm(const Node& n, Context& c) {
   *n.out[0].as<float>() = static_cast<float>(std::sqrt(total));
 }
 
+// Each piece is added up by one thread, in the order of global_norm.
+void square_sums(const Node& n, Context& c) {
+  const int64_t piece = n.attr_int("piece"), size = n.in[0].shape.size(), pieces = n.out[0].shape[0];
+  const float* g = n.in[0].as<float>();
+  float* y = n.out[0].as<float>();
+  c.pool.run(pieces, [&](int64_t k, int) {
+    Pool alone(1);
+    Elementwise e{};
+    e.size = std::min(piece, size - k * piece), e.type = n.in[0].dtype, e.a = g + k * piece;
+    store_terms(active().sum_squares(e, alone), y + k * double_terms);
+  });
+}
+
 bool accumulate_supports(const Node& n) { return is_activation(n.in[1]); }
 void accumulate(const Node& n, Context& c) {
   Elementwise e{};
@@ -152,6 +167,7 @@ void register_elementwise() {
 
 void register_optimizer() {
   add_kernel("global_norm", "global_norm", always, nullptr, global_norm);
+  add_kernel("square_sums", "square_sums", always, nullptr, square_sums);
   add_kernel("accumulate", "accumulate", accumulate_supports, nullptr, accumulate);
   add_kernel("assign", "assign", assign_supports, nullptr, assign);
   add_kernel("adamw", "adamw", adamw_supports, nullptr, adamw);

@@ -84,7 +84,7 @@ bool floats(const Node& n) {
   return is_activation(n.out[0]);
 }
 
-// Returns the scratch of a product by all threads, or by one thread while others run other products.
+// Returns the larger of two scratch sizes: a product on all threads, and a product on one thread.
 size_t product_bytes(int64_t m, int64_t n, int64_t k, int threads) {
   return std::max(active().gemm_scratch(m, n, k, threads), active().gemm_scratch(m, n, k, 1));
 }
@@ -132,7 +132,6 @@ void linear(const Node& n, Context& c) {
   });
 }
 
-// Computes the gradients of all pairs in f32, then adds them up row by row of x, slot by slot.
 size_t input_product(const ExpertShape& s, int threads) {
   return product_bytes(s.pairs(), s.inputs, s.outputs, threads);
 }
@@ -141,6 +140,7 @@ size_t backward_input_scratch(const Node& n, int threads) {
   const size_t all = aligned(4 * s.pairs() * s.inputs);
   return all + Scratch::bytes(s, s.outputs * size_of(n.in[0]), 4 * s.inputs, input_product(s, threads), threads);
 }
+// Computes the gradient of each pair in f32. Then adds up, for each row of x, the gradients of its slots in order.
 void backward_input(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &w = n.in[1], &dx = n.out[0];
   const ExpertShape s = shape_of(dx, w, n.in[2]);
@@ -225,7 +225,7 @@ void route(const Node& n, Context& c) {
   });
 }
 
-// Sums a block of columns at a time in f32 on the stack.
+// combine() sums this number of columns at a time, in f32 on the stack.
 constexpr int64_t combine_block = 256;
 
 bool combine_supports(const Node& n) { return is_activation(n.in[0]) && is_activation(n.out[0]); }

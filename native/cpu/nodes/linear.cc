@@ -30,8 +30,8 @@ Gemm linear(const Node& n) {
   g.b_packed = n.packed, g.b_unpacked = n.unpacked;
   return g;
 }
-// Packs weights as panels of bf16 pairs, for bf16 x. Few rows then need no horizontal additions, and many rows no
-// packing. Rows of at least this length gain too little for the time that packing takes.
+// Packs weights as panels of bf16 pairs, for bf16 x. Few rows of x then need no horizontal additions, and many rows
+// need no packing per call. Rows of w of `long_row` numbers or more gain too little for the time that packing takes.
 constexpr int64_t long_row = 2048;
 Packing linear_packing(const Node& n) {
   const Tensor& w = n.in[1];

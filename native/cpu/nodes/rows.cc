@@ -24,6 +24,8 @@ Rows rows(const Node& n) {
 }
 void softmax(const Node& n, Context& c) { active().softmax(rows(n), c.pool); }
 void softmax_backward(const Node& n, Context& c) { active().softmax_backward(rows(n), c.pool); }
+void log_softmax(const Node& n, Context& c) { active().log_softmax(rows(n), c.pool); }
+void log_softmax_backward(const Node& n, Context& c) { active().log_softmax_backward(rows(n), c.pool); }
 
 bool embedding_supports(const Node& n) { return is_weight(n.in[0]) && is_activation(n.out[0]); }
 void embedding(const Node& n, Context& c) {
@@ -165,6 +167,8 @@ void cache_write(const Node& n, Context& c) {
 void register_rows() {
   add_kernel("softmax", "softmax", one_type, nullptr, softmax);
   add_kernel("softmax_backward", "softmax_backward", one_type, nullptr, softmax_backward);
+  add_kernel("log_softmax", "log_softmax", one_type, nullptr, log_softmax);
+  add_kernel("log_softmax_backward", "log_softmax_backward", one_type, nullptr, log_softmax_backward);
   add_kernel("embedding", "embedding", embedding_supports, nullptr, embedding);
   add_kernel("embedding_backward", "embedding_backward", embedding_backward_supports, nullptr, embedding_backward);
   add_kernel("rope", "rope", rope_supports, nullptr, rope);

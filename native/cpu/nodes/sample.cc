@@ -1,7 +1,5 @@
 // The sample op: one row per task, with logits read by the active instruction set. Cuts and draws add up in the fixed
 // order of ops/candidates.h, so that equal logits and a seed give the same token on every instruction set.
-#include <cmath>
-
 #include "cpu/nodes/nodes.h"
 #include "ops/sample.h"
 
@@ -14,13 +12,15 @@ LogitRange range(const float* x, int64_t n) {
   // scan_range distinguishes NaN from -infinity
   return active().logits_range(x, n, &r.largest, &r.smallest) ? r : scan_range(x, n);
 }
-double log_sum_exp(const float* x, int64_t n, float largest) {
-  return static_cast<double>(largest) + std::log(active().logits_sum_exp(x, n, largest));
+LogitSums sums(const float* x, int64_t n, float largest) {
+  LogitSums s;
+  active().logits_sums(x, n, largest, &s.mass, &s.distance);
+  return s;
 }
 int64_t index_of_largest(const float* x, int64_t n, float largest) { return active().logits_index(x, n, largest); }
 
 void sample(const Node& n, Context& c) {
-  c.pool.run(n.in[0].shape[0], [&](int64_t row, int) { sample_row(n, row, {range, log_sum_exp, index_of_largest}); });
+  c.pool.run(n.in[0].shape[0], [&](int64_t row, int) { sample_row(n, row, {range, sums, index_of_largest}); });
 }
 
 }  // namespace

@@ -3,15 +3,14 @@
 // For an output j of a row i, with groups g of the weights' row that share a scale (16 or 32 elements):
 //   y(i, j) = sum over g of  weight_scale(j, g) * scale(i, g) * integer dot(i, j, g)
 //                     [+ weight_minimum(j, g) * scale(i, g) * integer sum(i, g)]
-// The integers are exact. int8_dot-inl.h is for few rows: it reads weights in place, and lanes are parts of a group. In
-// int8_gemm-inl.h lanes are outputs. Each kernel adds up in its own fixed order, so a row's bits depend only on which
-// kernel computes it. Rowwise products always use int8_dot-inl.h.
+// The integers are exact. int8_dot-inl.h is for few rows. It reads weights in place, and the lanes of a vector hold
+// parts of one group's dot product. In int8_gemm-inl.h each lane holds a different output. Each kernel adds up in its
+// own fixed order, so a row's bits depend only on which kernel computes it. Rowwise products always use int8_dot-inl.h.
 #pragma once
 #include "cpu/gemm/gemm-inl.h"
 #include "ops/quant.h"
 
-// Instruction sets with packed weights. int8_packed-inl.h then replaces both kernels, for the types that have a packed
-// form.
+// Set for instruction sets with packed weights. For types with a packed form, int8_packed-inl.h replaces both kernels.
 #if defined(HEDDLE_SIMD_AVX2) || defined(HEDDLE_SIMD_AVX512)
 #define HEDDLE_INT8_PACKED 1
 #endif
@@ -63,8 +62,8 @@ struct Int8Rows {
   float* scales;            // (rows, units)
   int32_t* sums;            // (rows, 2 * units): sums of each half of a unit
   float* totals = nullptr;  // scale times the sum of a group
-  // For int8_dot-inl.h: values are (units, rows, unit). scales and totals are (rows, stride, groups), with the weights'
-  // number of groups per unit.
+  // For int8_dot-inl.h: values are (units, rows, unit). scales and totals are (rows, stride, groups), where `groups` is
+  // the weights' number of groups per unit.
   int32_t* starts = nullptr;  // (units, rows, 8): minus the weights' offset times the sum of four values
   int64_t rows = 0, stride = 0;
 };
@@ -84,7 +83,7 @@ template <class Op> HEDDLE_SIMD int32_t fold_integers(__m512i v, Op op) {
   q = op(q, _mm256_shuffle_epi32(q, 0x4e));
   return _mm256_extract_epi32(op(q, _mm256_shuffle_epi32(q, 0xb1)), 0);
 }
-// Returns the squared rounding errors of 16 pairs of numbers.
+// Returns in each lane the sum of the squared rounding errors of its a and its b.
 HEDDLE_SIMD F left_squared(F a, F b, F inverse) {
   const F low = fnma(a, inverse, round_even(mul(a, inverse))), high = fnma(b, inverse, round_even(mul(b, inverse)));
   return fma(high, high, mul(low, low));

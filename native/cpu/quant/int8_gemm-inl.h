@@ -1,5 +1,6 @@
-// Products with many rows of activations (a prompt, a batch). Weights are unpacked into panels of W outputs, with four
-// neighbouring elements of one output per lane. A panel multiplies all rows while it is in cache.
+// Products with many rows of activations (a prompt, a batch). Weights are unpacked into panels of gemm_columns outputs.
+// A lane holds neighbouring elements of one output: four bytes or two 16-bit integers. All rows are multiplied by a
+// panel while it is in cache.
 #pragma once
 #include "cpu/quant/int8_dot-inl.h"
 
@@ -37,18 +38,19 @@ constexpr int gemm_columns = gemm_vectors * W;  // outputs of a panel
 #define HEDDLE_IN_PLACE(v) asm("" : "+v"(v))
 #endif
 
-// How products are added up. RUN > 0: in 16 bits, for RUN steps of four elements that cannot overflow. RUN = 0: from
-// 16-bit operands, because even one step could overflow. RUN = -1: in 32 bits, with the dot product of four bytes.
+// RUN selects how products are added up. RUN > 0: 8-bit operands are added up in 16 bits for RUN steps, which cannot
+// overflow, and then in 32 bits. RUN = 0: one such step could overflow, so operands have 16 bits and sums 32. RUN = -1:
+// an instruction adds four products of bytes to 32 bits.
 template <int HALVES, bool MINIMUM, int RUN> struct PanelForm {
-  static constexpr int halves = HALVES;            // groups of a unit
-  static constexpr int steps = unit / 4 / HALVES;  // of four elements, in a group
-  static constexpr int width = RUN == 0 ? 2 : 1;   // bytes of an operand
+  static constexpr int halves = HALVES;            // groups per unit
+  static constexpr int steps = unit / 4 / HALVES;  // steps of four elements per group
+  static constexpr int width = RUN == 0 ? 2 : 1;   // bytes per operand
   static constexpr int run = RUN < steps ? RUN : steps;
   static constexpr bool in16 = RUN > 0, minimum = MINIMUM;
   static constexpr int unit_bytes = gemm_columns * (unit * width + halves * 4 * (MINIMUM ? 2 : 1));
 };
 
-// One step: four elements (two if `wide`) of R rows times those of a panel.
+// One step: multiplies four elements of R rows by those of a panel, or two elements if operands have 16 bits.
 template <class P, int R, bool IN16>
 HEDDLE_SIMD void int8_step(const uint8_t* w, const int8_t* x, Lanes (&sum)[R][gemm_vectors]) {
   Lanes b[gemm_vectors];
@@ -78,8 +80,8 @@ HEDDLE_SIMD void int8_step(const uint8_t* w, const int8_t* x, Lanes (&sum)[R][ge
 
 #if defined(HEDDLE_SIMD_AVX512)
 // Multiplies R rows by a panel's outputs over all units, with all sums in registers. x: (units, R, unit) integers.
-// scales: (units, R). starts and totals: (units, R, 2) per group. `starts` holds minus the weights' offset times the
-// group's sum, `totals` the sum times the scale.
+// scales: (units, R). starts and totals: (units, R, 2), with an entry for each group of the unit. `starts` holds minus
+// the weights' offset times the group's sum, `totals` the sum times the scale.
 template <class P, int R>
 [[gnu::noinline]] void int8_tile(int64_t units, const int8_t* x, const float* scales, const int32_t* starts,
     const float* totals, const uint8_t* w, float* out) {
@@ -289,7 +291,7 @@ template <class P> void gemm_panels(const QuantLinear& p, int offset, const Int8
   });
 }
 
-// The panel layout of a type.
+// The panel layout of a type, and the product that uses it.
 struct PanelPlan {
   int width, offset;
   int64_t unit_bytes;

@@ -68,8 +68,8 @@ template <int BYTES, class At> HEDDLE_SIMD void store_all_fours(const uint8_t (&
   }
 }
 
-// Flags of a form: is_parted has signs stored separately (Widened<Packed8>); is_near needs no prefetching. Blocks hold
-// their fields in reading order, because prefetching runs only a little ahead of the stream.
+// Flags of a form. is_parted: signs are stored separately (Widened<Packed8>). is_near: panels are in cache and need no
+// prefetching. Blocks hold their fields in reading order, because prefetching runs only a little ahead of the stream.
 // q8_0: 2 x 16 scales, then 2 units of 8 vectors of integers, plus 128 if the instruction needs unsigned ones.
 // q4_0: the scales, then 2 units of 4 vectors of integers plus 8. As in a stored block, vector i has the fours i (low
 // nibbles) and i + 4 (high nibbles).

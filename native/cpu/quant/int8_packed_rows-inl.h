@@ -6,8 +6,7 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Activations for packed weights. values: (units, rows, 32). scales and totals: (units, rows). starts: (units, groups,
-// rows).
+// values: (units, rows, 32). scales and totals: (units, rows). starts: (units, groups, rows).
 struct PackedRows {
   int8_t* values;
   float* scales;
@@ -51,7 +50,7 @@ template <int GROUPS> struct RoundedUnits {
   alignas(64) float scales[units_at_once];
   alignas(64) int32_t sums[GROUPS][units_at_once];  // per unit, or per half of a unit
 };
-// x: 128 numbers for each four units. Writes their integers to to, to + stride, …
+// x: 128 numbers for each four units. Writes the integers of `x[f]` to `to[f]`, `to[f] + stride`, …
 template <int GROUPS>
 HEDDLE_SIMD void round_units(
     const float* const* x, int fours, int8_t* const* to, int64_t stride, RoundedUnits<GROUPS>& out) {

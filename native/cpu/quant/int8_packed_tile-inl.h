@@ -312,7 +312,7 @@ constexpr PackedTiles packed_tiles[] = {
     {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
 };
 #endif
-constexpr int packed_sums = 24;  // of the largest tile
+constexpr int packed_sums = 24;  // sums of the largest kernel
 template <class P> constexpr bool packed_sums_suffice() {
   for (const PackedTiles& tiles : packed_tiles<P>)
     if (tiles.rows * tiles.forms[0].panels > packed_sums) return false;

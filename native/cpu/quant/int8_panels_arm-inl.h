@@ -1,6 +1,7 @@
 // Products with many rows of activations on arm64, with the dot product of four bytes or with 2 x 2 matrix products of
-// eight. Weights are unpacked into panels of eight outputs. A panel multiplies all rows while it is in cache. Integers
-// are exact, and each output is added up in the order of dot_tile (int8_dot-inl.h), so its bits equal those of NEON.
+// eight. Weights are unpacked into panels of eight outputs. All rows are multiplied by a panel while it is in cache.
+// Integers are exact, and each output is added up in the order of dot_tile (int8_dot-inl.h), so its bits equal those of
+// NEON.
 #pragma once
 #include "cpu/quant/int8_dot-inl.h"
 
@@ -18,12 +19,12 @@ constexpr int arm_chunk = 4;
 
 // Pins a sum to its register. Compilers would finish one sum after the other, in one long chain of dependent products.
 template <class V> HEDDLE_SIMD void pin(V& v) { asm("" : "+w"(v)); }
-// Loads after it stay after it. Compilers would otherwise load early, into registers that the sums need.
+// Keeps the loads that follow a call in place. Compilers would otherwise load early, into registers that the sums need.
 HEDDLE_SIMD void load_later() { asm("" ::: "memory"); }
 
 // A unit of a panel: arm_outputs times 32 integers, their scales, and their minima.
 template <int HALVES, bool MINIMUM> struct ArmPanel {
-  static constexpr int halves = HALVES;  // groups of a unit
+  static constexpr int halves = HALVES;  // groups per unit
   static constexpr bool minimum = MINIMUM;
   static constexpr int unit_bytes = arm_outputs * (unit + halves * 4 * (MINIMUM ? 2 : 1));
 };
@@ -89,7 +90,7 @@ HEDDLE_SIMD void group_products(const int8_t* x, const int8_t* w, int32x4_t (&do
 }
 #endif
 
-// Adds the products of group H of a unit to `sum`. scale: those of the unit, then its minima.
+// Adds the products of group H of a unit to `sum`. scale: the scales of the unit, then its minima.
 template <class P, int H>
 HEDDLE_SIMD void add_group(const int8_t* x, const float* scales, const float* totals, const uint8_t* w,
     const float* scale, F (&sum)[arm_rows][2]) {

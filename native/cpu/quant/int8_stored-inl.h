@@ -26,7 +26,7 @@ HEDDLE_SIMD HalfUnits halves_of(Bytes a, Bytes b) {
 // x needs its own horizontal additions. For more than max_x rows it is cheaper to pack panels.
 template <class P> struct StoredSource;
 template <> struct StoredSource<Packed8> : Q8_0Source {
-  static constexpr int unit_bytes = 34;  // 0: units do not begin with their scale
+  static constexpr int unit_bytes = 34;  // size of a unit that begins with its scale, otherwise 0
   static constexpr int64_t max_x = 4;
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
     const Bytes sign = _mm256_set1_epi8(static_cast<char>(signed_offset));

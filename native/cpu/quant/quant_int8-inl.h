@@ -14,7 +14,7 @@ inline size_t packed_scratch(const QuantLinear&, int) { return 0; }
 inline void packed_linears(const QuantLinear*, int, Pool&, void*) {}
 #endif
 
-// Minimum number of rows of activations for which unpacking weights into panels pays.
+// Minimum number of rows of activations for which unpacking weights into panels pays off.
 #if defined(HEDDLE_SIMD_DOT)
 constexpr int64_t int8_gemm_rows = dot_rows + 1;  // int8_dot-inl.h unpacks once for dot_rows rows
 #else

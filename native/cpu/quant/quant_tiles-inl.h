@@ -55,8 +55,8 @@ template <class P> HEDDLE_SIMD void unit_as_pairs(const uint8_t* at, int u, floa
     }
   }
 }
-// Prefetch distance. After the last step it continues in the next panel.
-constexpr int64_t unpack_ahead = 2048;  // bytes
+// Prefetch distance in bytes. After the last step of a panel, prefetching continues in the next panel.
+constexpr int64_t unpack_ahead = 2048;
 
 template <class P> void tile_panel_of_packed(const void* of, int64_t panel, int64_t s0, int64_t steps, float* to) {
   const QuantLinear& p = *static_cast<const QuantLinear*>(of);
@@ -82,7 +82,7 @@ template <class P> void tile_panel_of_packed(const void* of, int64_t panel, int6
   }
 }
 
-// Converts stored blocks in the same way, to the same bits.
+// Like tile_panel_of_packed, from stored blocks, with the same bits.
 inline void tile_panel_of_blocks(const void* of, int64_t panel, int64_t s0, int64_t steps, float* to) {
   const QuantLinear& p = *static_cast<const QuantLinear*>(of);
   const QuantType& t = quant_type(p.w_type);
@@ -124,8 +124,8 @@ inline void tile_panel_of_blocks(const void* of, int64_t panel, int64_t s0, int6
   }
 }
 
-// Minimum numbers of rows for which converting the weights to bf16 pays. Packed weights of fewer than 8 bits convert
-// fastest. 8-bit weights are bound by memory, and stored blocks must be unpacked first.
+// Minimum numbers of rows for which converting the weights to bf16 pays off. Packed weights of fewer than 8 bits
+// convert fastest. 8-bit weights are bound by memory, and stored blocks must be unpacked first.
 constexpr int quant_tile_rows = 48, fast_tile_rows = 24;
 inline bool on_tiles(const QuantLinear& p) {
   const bool kept = p.packed || p.unpacked, fast = kept && p.w_type != DType::q8_0;

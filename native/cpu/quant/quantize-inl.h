@@ -1,6 +1,6 @@
 // Quantizes floats, bit-equal to ops/quant_write.cc, which explains how scales are found. There, sums are sequential
-// over a group and rounded at every step. Here, lanes are groups, and several candidates of the search are summed at
-// once.
+// over a group and rounded at every step. Here, each lane holds the sum of a different group, and several candidates of
+// the search are summed at once.
 #pragma once
 #include "cpu/simd/simd.h"
 #include "ops/quant_write.h"
@@ -11,8 +11,8 @@ namespace HEDDLE_ISA {
 constexpr int fit_groups = 16;  // groups per call: whole blocks of every type for any W
 
 // The values that the search scales a group's largest number (with a minimum, its range) to: `middle` and STEPS values
-// on each side, 0.1 apart. AT_ONCE are tried at a time. The list is padded with its last value. Repeating it changes
-// nothing, because a candidate must be better than the best so far.
+// on each side, 0.1 apart. AT_ONCE are tried at a time. The list is padded with its last value. A repeated value
+// changes nothing, because a candidate must be better than the best so far.
 template <int STEPS, int AT_ONCE> struct FitTargets {
   static constexpr int count = (2 * STEPS + AT_ONCE) / AT_ONCE * AT_ONCE;
   float value[count];
@@ -69,7 +69,7 @@ template <int N, int LOW, int HIGH> [[gnu::noinline]] void fit_scales(const floa
   }
 }
 
-// Does the same for groups of 32 with a minimum, and integers in [0, HIGH].
+// Finds scales and minimums with the smallest error, for groups of 32 and integers in [0, HIGH].
 template <int HIGH> [[gnu::noinline]] void fit_affine(const float* groups, float* scale, float* minimum) {
   constexpr int N = 32, at_once = 3;
   static constexpr FitTargets<affine_steps, at_once> targets(HIGH);

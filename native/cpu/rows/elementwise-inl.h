@@ -10,7 +10,7 @@ using cpu::AdamW;
 using cpu::Elementwise;
 
 constexpr int64_t elementwise_grain = 16384;
-constexpr int64_t activation_grain = 4096;  // for functions that take ten times as long as a sum
+constexpr int64_t activation_grain = 4096;  // for functions that take ten times as long as an addition
 
 // Calls body(i, count) for the vectors of [0, size). Only the last count may be less than W.
 template <class Body>

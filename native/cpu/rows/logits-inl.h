@@ -1,4 +1,4 @@
-// Passes over a row of logits for sampling a token: the range, the sum of exponentials, and the index of a value.
+// Passes over a row of logits for sampling a token: the range, the sums of exponentials, and the index of a value.
 #pragma once
 #include "cpu/simd/simd.h"
 
@@ -29,29 +29,35 @@ inline bool logits_range(const float* x, int64_t n, float* largest, float* small
   return nothing == 0;
 }
 
-// Returns the sum of exp(x - largest), where no x is above `largest`. Lanes sum a thousand numbers in float; these sums
-// are added in double.
-inline double logits_sum_exp(const float* x, int64_t n, float largest) {
+// Computes the sums of exp(-d) and of d * exp(-d), with d = largest - x >= 0. Lanes sum a thousand numbers in float;
+// these sums are added in double.
+inline void logits_sums(const float* x, int64_t n, float largest, double* mass, double* distance) {
   const F base = set1(largest);
-  double total = 0;
+  *mass = *distance = 0;
+  const auto total = [](const F* s) { return static_cast<double>(reduce_add(add(add(s[0], s[1]), add(s[2], s[3])))); };
   for (int64_t begin = 0; begin < n; begin += 64 * W) {
     const int64_t end = min_of(n, begin + 64 * W);
-    F sums[4];
-    for (int j = 0; j < 4; ++j) sums[j] = zero();
+    F sums[4], weighted[4];
+    for (int j = 0; j < 4; ++j) sums[j] = weighted[j] = zero();
+    // Bounds infinite distances, whose product with 0 would be NaN.
+    const auto below = [&](F v) { return max(set1(-88.0f), sub(v, base)); };
     int64_t i = begin;
     for (; i + 4 * W <= end; i += 4 * W)
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) sums[j] = add(sums[j], exp_nonpositive(sub(load(x + i + j * W), base)));
+      for (int j = 0; j < 4; ++j) {
+        const F d = below(load(x + i + j * W)), e = exp_nonpositive(d);
+        sums[j] = add(sums[j], e), weighted[j] = fnma(e, d, weighted[j]);
+      }
     for (; i < end; i += W) {
       alignas(64) float e[W];
       const int count = static_cast<int>(min_of<int64_t>(W, end - i));
-      store(e, exp_nonpositive(sub(load_n(x + i, count), base)));
+      const F d = below(load_n(x + i, count));
+      store(e, exp_nonpositive(d));
       for (int lane = count; lane < W; ++lane) e[lane] = 0;
-      sums[0] = add(sums[0], load(e));
+      sums[0] = add(sums[0], load(e)), weighted[0] = fnma(load(e), d, weighted[0]);
     }
-    total += static_cast<double>(reduce_add(add(add(sums[0], sums[1]), add(sums[2], sums[3]))));
+    *mass += total(sums), *distance += total(weighted);
   }
-  return total;
 }
 
 // Returns the lowest index of the largest number, which is `largest`.

@@ -9,7 +9,7 @@ namespace HEDDLE_ISA {
 
 using cpu::TokenLogprob;
 
-// Chunk sizes. Fewer columns do not pay for waking the pool, and more do not fit into L2.
+// Chunk sizes. Fewer columns are not worth waking the pool, and more do not fit into L2.
 constexpr int64_t logprob_rows = 512, logprob_columns = 2048;
 
 #if defined(HEDDLE_SIMD_BF16)
@@ -123,7 +123,7 @@ inline void fold_row(const float* products, int64_t n, float scale, float softca
   m = peak;
 }
 
-// Does the same without the target. If the target has nearly all of the probability, a sum that includes it would lose
+// Like fold_row, without the target. If the target has nearly all of the probability, a sum that includes it would lose
 // most digits of the other tokens' sum to rounding.
 inline void fold_others(
     const float* products, int64_t n, int64_t target, float scale, float softcap, float& m, float& s) {
@@ -188,7 +188,7 @@ inline float on_target(float upstream, float of_lse, float logprob) {
   return of_lse * __builtin_expf(logprob) - upstream * __builtin_expm1f(logprob);
 }
 
-// Turns one row of products into gradients in place. If `rounded` is not null, also writes them there as bf16.
+// Turns one row of products into gradients in place. If `rounded` is not null, also writes them to `rounded` as bf16.
 // `upstream` is the gradient of the target's log-probability, and `of_lse` that of the logsumexp. `known` is the
 // log-probability, if given.
 inline void gradient_row(float* row, bf16* rounded, int64_t n, const TokenLogprob& t, float upstream, float of_lse,

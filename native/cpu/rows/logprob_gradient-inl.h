@@ -1,5 +1,5 @@
 // Log-probabilities and their gradient in one pass, for losses whose upstream gradient is known in advance
-// (cross-entropy). The logits of a chunk of rows are kept between the two, so that they are computed once: three
+// (cross-entropy). The logits of a chunk of rows are kept for its gradient, so that they are computed once: three
 // products instead of four. After Hsu et al. 2024, "Liger Kernel", which computes gradients in the forward pass too.
 #pragma once
 #include "cpu/rows/logprob-inl.h"

@@ -70,7 +70,7 @@ template <class T> HEDDLE_SIMD float add_residual(const T* h, const T* residual,
   for (; i + 2 * W <= n; i += 2 * W) {
     store(to + i, add(load(h + i), load(residual + i))),
         store(to + i + W, add(load(h + i + W), load(residual + i + W)));
-    const F x = load(to + i), y = load(to + i + W);  // as stored, so rounded
+    const F x = load(to + i), y = load(to + i + W);  // reads the stored sums, which are rounded
     a = fma(x, x, a), b = fma(y, y, b);
   }
   for (; i < n; i += W) {

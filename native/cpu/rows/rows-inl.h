@@ -14,26 +14,46 @@ HEDDLE_SIMD int64_t row_grain(int64_t width) {
   return max_of<int64_t>(1, elementwise_grain / 2 / max_of<int64_t>(1, width));
 }
 
-template <class T> void softmax_row(const T* x, T* y, int64_t n) {
+template <class T> float largest_in_row(const T* x, int64_t n) {
   F top = set1(minus_infinity);
   int64_t i = 0;
   for (; i + W <= n; i += W) top = max(load(x + i), top);
   float peak = reduce_max(top);
   for (; i < n; ++i) peak = max_of(peak, load1(x + i));
+  return peak;
+}
+// Returns the sum of exp(x - peak) for x <= peak.
+template <class T> float sum_exp_of_row(const T* x, int64_t n, float peak) {
   F base = set1(peak), sum = zero();
-  for (i = 0; i < n; i += W) {
+  for (int64_t i = 0; i < n; i += W) {
     F e = exp_nonpositive(sub(read(x, i, n), base));
     if (i + W > n) e = first(e, static_cast<int>(n - i));
     sum = add(sum, e);
   }
-  F inverse = set1(1 / reduce_add(sum));
-  for (i = 0; i < n; i += W) write(y, i, n, mul(exp_nonpositive(sub(read(x, i, n), base)), inverse));
+  return reduce_add(sum);
+}
+template <class T> void softmax_row(const T* x, T* y, int64_t n) {
+  float peak = largest_in_row(x, n);
+  F base = set1(peak), inverse = set1(1 / sum_exp_of_row(x, n, peak));
+  for (int64_t i = 0; i < n; i += W) write(y, i, n, mul(exp_nonpositive(sub(read(x, i, n), base)), inverse));
 }
 template <class T> void softmax_backward_row(const T* dy, const T* y, T* dx, int64_t n) {
   F sum = zero();
   for (int64_t i = 0; i < n; i += W) sum = fma(read(dy, i, n), read(y, i, n), sum);
   F mean = set1(reduce_add(sum));
   for (int64_t i = 0; i < n; i += W) write(dx, i, n, mul(read(y, i, n), sub(read(dy, i, n), mean)));
+}
+// Subtracts the largest element first: the rounding error then does not grow with a common offset of the row.
+template <class T> void log_softmax_row(const T* x, T* y, int64_t n) {
+  float peak = largest_in_row(x, n);
+  F base = set1(peak), log_sum = set1(__builtin_logf(sum_exp_of_row(x, n, peak)));
+  for (int64_t i = 0; i < n; i += W) write(y, i, n, sub(sub(read(x, i, n), base), log_sum));
+}
+template <class T> void log_softmax_backward_row(const T* dy, const T* y, T* dx, int64_t n) {
+  F total = zero();
+  for (int64_t i = 0; i < n; i += W) total = add(total, read(dy, i, n));
+  F sum = set1(reduce_add(total));
+  for (int64_t i = 0; i < n; i += W) write(dx, i, n, fnma(exp_nonpositive(read(y, i, n)), sum, read(dy, i, n)));
 }
 template <class T> const T* row_of(const void* p, int64_t row, int64_t width) {
   return static_cast<const T*>(p) + row * width;
@@ -55,6 +75,25 @@ inline void softmax_backward(const Rows& a, Pool& pool) {
             row_of<float>(a.a, r, a.width), row_of<float>(a.b, r, a.width), row_of<float>(a.y, r, a.width), a.width);
       else
         softmax_backward_row(
+            row_of<bf16>(a.a, r, a.width), row_of<bf16>(a.b, r, a.width), row_of<bf16>(a.y, r, a.width), a.width);
+  });
+}
+inline void log_softmax(const Rows& a, Pool& pool) {
+  pool.range(a.rows, row_grain(a.width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r)
+      if (a.type == DType::f32)
+        log_softmax_row(row_of<float>(a.a, r, a.width), row_of<float>(a.y, r, a.width), a.width);
+      else log_softmax_row(row_of<bf16>(a.a, r, a.width), row_of<bf16>(a.y, r, a.width), a.width);
+  });
+}
+inline void log_softmax_backward(const Rows& a, Pool& pool) {
+  pool.range(a.rows, row_grain(a.width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r)
+      if (a.type == DType::f32)
+        log_softmax_backward_row(
+            row_of<float>(a.a, r, a.width), row_of<float>(a.b, r, a.width), row_of<float>(a.y, r, a.width), a.width);
+      else
+        log_softmax_backward_row(
             row_of<bf16>(a.a, r, a.width), row_of<bf16>(a.b, r, a.width), row_of<bf16>(a.y, r, a.width), a.width);
   });
 }

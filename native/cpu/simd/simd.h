@@ -1,12 +1,12 @@
-// The SIMD vocabulary of the CPU kernels. An isa_*.cc file defines HEDDLE_ISA (its namespace) and HEDDLE_ISA_NAME,
-// then includes this and the *-inl.h algorithms, which compile once per instruction set.
+// The SIMD vocabulary of the CPU kernels. An isa_*.cc file defines HEDDLE_ISA (its namespace), then includes this and
+// the *-inl.h algorithms, which compile once per instruction set.
 //
 // F is a vector of W floats. load/store take float, bf16 or f16 memory (stores round to the nearest even);
 // the _n forms touch only the first n < W elements (missing lanes read as 0).
 //
 // One-definition rule: a function emitted here is compiled with wider instructions than the rest of the library.
 // Everything therefore lives in the namespace of its instruction set, and no std:: template or inline function of
-// a shared header may be called from an *-inl.h: the linker could keep the wide copy for everybody.
+// a shared header may be called from an *-inl.h: the linker could keep the wide copy for the whole library.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -75,7 +75,8 @@ HEDDLE_SIMD F rounded(F product) {
 HEDDLE_SIMD F neg(F a) { return sub(zero(), a); }
 
 #if !defined(HEDDLE_SIMD_AVX512)
-// Returns in lane i the sum of the lanes of r[i], halves first. Overwrites r.
+// Returns in lane i the sum of the lanes of r[i]. Adds its two halves, then the halves of the result, and so on.
+// Overwrites r.
 HEDDLE_SIMD F sum_lanes(F (&r)[W]) {
   transpose(r);
 #pragma GCC unroll 16

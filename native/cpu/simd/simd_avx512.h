@@ -64,7 +64,31 @@ HEDDLE_SIMD F load(const bf16* p) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
 #if defined(HEDDLE_SIMD_BF16) && !defined(HEDDLE_EMULATE_AVX512)
-#define HEDDLE_ROUNDS_BF16  // by an instruction, which takes subnormals for zeros
+#define HEDDLE_ROUNDS_BF16  // an instruction rounds to bf16, but treats subnormals as zero
+// The instructions of AVX512-BF16 as inline assembly on integer vectors. Clang 16 crashes on __m512bh, the vector type
+// of their intrinsics.
+#if defined(__clang__) && __clang_major__ < 17
+HEDDLE_SIMD __m256i to_bf16(F v) {
+  __m256i rounded;
+  asm("vcvtneps2bf16 %1, %0" : "=v"(rounded) : "v"(v));
+  return rounded;
+}
+HEDDLE_SIMD __m512i two_to_bf16(F low, F high) {
+  __m512i rounded;
+  asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(rounded) : "v"(high), "v"(low));
+  return rounded;
+}
+HEDDLE_SIMD F add_pair_products(F acc, F a, F b) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+  return acc;
+}
+#else
+HEDDLE_SIMD __m256i to_bf16(F v) { return (__m256i)_mm512_cvtneps_pbh(v); }
+HEDDLE_SIMD __m512i two_to_bf16(F low, F high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
+HEDDLE_SIMD F add_pair_products(F acc, F a, F b) {
+  return _mm512_dpbf16_ps(acc, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b));
+}
+#endif
 [[gnu::noinline, gnu::cold]] inline __m256i round_bf16_subnormal(F v) {
 #else
 HEDDLE_SIMD __m256i round_bf16(F v) {
@@ -84,14 +108,14 @@ HEDDLE_SIMD __mmask16 subnormal(F v) {
 }
 HEDDLE_SIMD __m256i round_bf16(F v) {
   if (__builtin_expect(subnormal(v), 0)) return round_bf16_subnormal(v);
-  return (__m256i)_mm512_cvtneps_pbh(v);
+  return to_bf16(v);
 }
 #endif
 HEDDLE_SIMD void store(bf16* p, F v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), round_bf16(v)); }
 #if defined(HEDDLE_ROUNDS_BF16)
 HEDDLE_SIMD void store_two(bf16* p, F v, F next) {
   if (__builtin_expect(!!(subnormal(v) | subnormal(next)), 0)) store(p, v), store(p + W, next);
-  else _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(next, v));
+  else _mm512_storeu_si512(p, two_to_bf16(v, next));
 }
 #endif
 HEDDLE_SIMD F load(const int8_t* p) {
@@ -151,8 +175,8 @@ HEDDLE_SIMD F sum_pairs(F a, F b) {  // for each four lanes: lanes 0 + 2 and 1 +
   const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
   return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
 }
-// Returns reduce_add of r[i] in lane i, to the bit. Adds halves, quarters and so on, two vectors at a time. Overwrites
-// r.
+// Returns in lane i the exact bits of reduce_add(r[i]). Adds halves, quarters and so on, two vectors at a time.
+// Overwrites r.
 HEDDLE_SIMD F sum_lanes(F (&r)[16]) {
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i)  // r[i]: eight partial sums of i, then of i + 8
@@ -181,7 +205,7 @@ HEDDLE_SIMD F dot_pairs(F a, F b, F acc) {
 #if defined(HEDDLE_EMULATE_AVX512)
   return emulated::dpbf16_ps(acc, _mm512_castps_si512(a), _mm512_castps_si512(b));
 #else
-  return _mm512_dpbf16_ps(acc, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b));
+  return add_pair_products(acc, a, b);
 #endif
 }
 // Load W pairs of neighbouring elements as bits, or the first n elements of them.
@@ -200,15 +224,14 @@ HEDDLE_SIMD F join_pairs(const bf16* low, const bf16* high) { return join_halves
 HEDDLE_SIMD F join_pairs_n(const bf16* low, const bf16* high, int n) {  // high may be null: zeros
   return join_halves(load16_n(low, n), high ? load16_n(high, n) : _mm256_setzero_si256());
 }
-// Joins floats rounded to bf16 in the same way. Subnormals become zero, as in the dot product.
+// Rounds floats to bf16 and joins them like join_halves. Subnormals become zero, as in the dot product.
 HEDDLE_SIMD F join_rounded(F low, F high) {
 #if defined(HEDDLE_EMULATE_AVX512)
   return join_halves(round_bf16(low), round_bf16(high));
 #else
   alignas(64) static constexpr uint16_t order[32] = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9,
       25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-  return _mm512_castsi512_ps(
-      _mm512_permutexvar_epi16(_mm512_load_si512(order), (__m512i)_mm512_cvtne2ps_pbh(high, low)));
+  return _mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(order), two_to_bf16(low, high)));
 #endif
 }
 // Rounds and pairs neighbouring floats: the W of low, then those of high.
@@ -216,7 +239,7 @@ HEDDLE_SIMD F rounded_pairs(F low, F high) {
 #if defined(HEDDLE_EMULATE_AVX512)
   return _mm512_castsi512_ps(_mm512_inserti64x4(_mm512_castsi256_si512(round_bf16(low)), round_bf16(high), 1));
 #else
-  return _mm512_castsi512_ps((__m512i)_mm512_cvtne2ps_pbh(high, low));
+  return _mm512_castsi512_ps(two_to_bf16(low, high));
 #endif
 }
 #endif

@@ -1,7 +1,8 @@
 // Dot products of bfloat16 pairs on arm64 (BFDOT). Included by simd.h inside the namespace of the instruction set.
 //
-// The instructions round sums to odd and take subnormals for zeros. Products are exact, and a bf16 operand has 16 fewer
-// bits than a sum. Rounding to odd is thus far below the rounding of operands that op cases allow for.
+// The instructions round sums to odd and treat subnormals as zero. Products are exact, and a bf16 operand has 16 fewer
+// bits than a sum. The error of rounding to odd is thus far below that of rounding the operands, which op cases allow
+// for.
 
 HEDDLE_SIMD bfloat16x8_t pairs_of(F v) { return reinterpret_cast<bfloat16x8_t>(v); }
 
@@ -9,8 +10,9 @@ HEDDLE_SIMD bfloat16x8_t pairs_of(F v) { return reinterpret_cast<bfloat16x8_t>(v
 HEDDLE_SIMD F dot_pairs(F a, F b, F acc) {
   return reinterpret_cast<F>(vbfdotq_f32(reinterpret_cast<float32x4_t>(acc), pairs_of(a), pairs_of(b)));
 }
-// The same for 2 x 2 blocks (BFMMLA). Each operand has two lines of two pairs: acc(i, j) += line i of a times line j of
-// b. The products of the first pairs are added before those of the second, with the bits of two calls of dot_pairs.
+// Like dot_pairs, for 2 x 2 blocks (BFMMLA). Each operand has two lines of two pairs: acc(i, j) += line i of a times
+// line j of b. The products of the first pairs are added before those of the second, with the bits of two calls of
+// dot_pairs.
 HEDDLE_SIMD F multiply_blocks(F a, F b, F acc) {
   return reinterpret_cast<F>(vbfmmlaq_f32(reinterpret_cast<float32x4_t>(acc), pairs_of(a), pairs_of(b)));
 }
@@ -43,11 +45,11 @@ HEDDLE_SIMD F join_pairs(const bf16* low, const bf16* high) { return join_halves
 HEDDLE_SIMD F join_pairs_n(const bf16* low, const bf16* high, int n) {  // high may be null: zeros
   return join_halves(load16_n(low, n), high ? load16_n(high, n) : vdup_n_u16(0));
 }
-// Joins floats rounded to bf16 in the same way.
+// Rounds floats to bf16 and joins them like join_halves.
 HEDDLE_SIMD F join_rounded(F low, F high) {
   return join_halves(vreinterpret_u16_bf16(round_bf16(low)), vreinterpret_u16_bf16(round_bf16(high)));
 }
-// Rounds and pairs neighbouring floats: the W of low, then those of high.
+// Rounds neighbouring floats and pairs them: the W of low, then those of high.
 HEDDLE_SIMD F rounded_pairs(F low, F high) {
   const bfloat16x8_t first = vcvtq_low_bf16_f32(reinterpret_cast<float32x4_t>(low));
   return reinterpret_cast<F>(vcvtq_high_bf16_f32(first, reinterpret_cast<float32x4_t>(high)));

@@ -54,7 +54,7 @@ HEDDLE_SIMD F sqrt(F a) {
 HEDDLE_SIMD F round_even(F a) {
   F magic = set1(12582912.0f);
   F shifted = a + magic;
-  asm("" : "+x"(shifted));  // keeps the compiler from removing the pair
+  asm("" : "+x"(shifted));  // keeps the compiler from removing the addition and subtraction
   return shifted - magic;
 }
 #endif

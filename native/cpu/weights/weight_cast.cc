@@ -10,9 +10,9 @@
 namespace heddle {
 namespace {
 
-// Size of a tile: `band` rows of `across` elements, which is a multiple of every type's block. Tiles serve views with
-// strided rows, such as transposed matrices: their neighbouring rows are close together in the source. Rows of a tile
-// are padded to `pitch`, because otherwise they would share few cache sets.
+// Size of a tile: `band` rows of `across` elements, which is a multiple of every type's block. Tiles serve views whose
+// rows are strided and close together in the source, such as transposed matrices. Rows of a tile are padded to `pitch`,
+// because otherwise they would share few cache sets.
 constexpr int64_t band = 64, across = 256, pitch = across + 16;
 
 struct Room {

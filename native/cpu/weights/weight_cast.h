@@ -1,4 +1,4 @@
-// Converts stored weights to another element type and order on the threads of a lane's pool.
+// Converts stored weights to another element type and memory layout, on the threads of a pool.
 #pragma once
 #include <cstdint>
 
@@ -18,8 +18,8 @@ struct WeightView {
   WeightView merged() const;
   // Whether the last dimension is contiguous. Types other than plain floats require it, and are read in whole blocks.
   bool in_stretches() const { return strides[rank - 1] == 1; }
-  // For views whose last dimension is not contiguous: the dimension with the smallest stride, other than the last. A
-  // row has the elements of the dimensions after it.
+  // For views whose last dimension is not contiguous: the dimension with the smallest stride, except the last.
+  // Dimensions up to this one index rows. Later dimensions hold the elements of a row.
   int along() const;
   int64_t row_length() const;
 };

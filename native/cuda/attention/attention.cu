@@ -17,7 +17,7 @@ struct SpanArguments {
   bool causal;
 };
 
-// Computes the span of visible rows of each query. One thread per row.
+// Computes the range of keys that each query sees. One thread per row.
 __global__ void __launch_bounds__(threads) spans_kernel(SpanArguments a) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (row >= a.N) return;

@@ -1,7 +1,7 @@
-// The gradients of attention in f32, from the log-sum-exp of the forward pass (Dao 2023). Two kernels avoid atomic
-// additions. One computes dq: a block has a tile of queries and loops over tiles of keys. The other computes dk and dv:
-// a block has a tile of keys and loops over tiles of queries. In both, a warp has four rows of the block's own tile.
-// The other tiles have 32 rows, of which each lane takes one.
+// The gradients of attention in f32, from the log-sum-exp of the forward pass (Dao 2023). The work is split between two
+// kernels, so that neither needs atomic additions. One computes dq: a block has a tile of queries and loops over tiles
+// of keys. The other computes dk and dv: a block has a tile of keys and loops over tiles of queries. In both, a warp
+// computes four rows of the block's tile. The tiles of the loop have 32 rows, one for each lane.
 #include "cuda/attention/attention_backward.cuh"
 
 namespace heddle {
@@ -126,7 +126,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) key_gradient
   for (int64_t query0 = start; query0 < end; query0 += tile_rows) {
     const int64_t i = query0 + lane;
     const RowSpan span = i < end ? a.spans[i] : RowSpan{0, 0};
-    // Uniform over the block: skips the tile if none of its queries sees any of the block's keys.
+    // Skips the tile if none of its queries sees any of the block's keys. The condition is uniform over the block.
     if (__ballot_sync(all_lanes, span.first < span.last && span.first < row0 + own_rows && span.last > row0) == 0)
       continue;
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {

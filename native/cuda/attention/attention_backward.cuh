@@ -9,7 +9,7 @@ struct BackwardArguments {
   View dout, q, k, v, o;  // (N, H, D); k and v (N, KH, D)
   const float* lse;       // (N, H)
   const RowSpan* spans;   // (N)
-  float* delta;           // (N, H): dout . o, which is the mean of d loss / d p weighted by p
+  float* delta;           // (N, H): dout . o, which is the sum over the keys of p * d loss / d p
   Out dq, dk, dv;
   int64_t N, T, H, KH, D;
   Scores scores;
@@ -20,7 +20,7 @@ BackwardArguments prepare_backward(const Node& n, Context& c);
 size_t backward_scratch(const Node& n, int threads);
 
 // Runs only on sm_90a, for bf16 operands (see attention_gradients_take_warpgroups). `scratch` must be 16-byte aligned
-// and must not overlap with prepare_backward's.
+// and must not overlap with the scratch of prepare_backward.
 void attention_backward_warpgroup(const Context& c, const BackwardArguments& a, void* scratch);
 size_t warpgroup_backward_scratch(const Node& n);
 

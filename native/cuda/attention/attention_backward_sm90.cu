@@ -8,11 +8,13 @@
 //   P' = 2^(S' - lse)    dS' = P' (dP' - delta) dscore
 //   dv += P' dO          dk += dS' Q    dq += (dS')' K
 //
+// dS' is computed element by element, and dscore is the derivative of softcap.
+//
 // The order of additions is fixed, because f32 sums depend on it. Blocks of keys add to a tile of queries in descending
-// order, from the last block that the tile sees. A word per tile and head counts the blocks that have added, and each
-// block waits for its predecessor. With a causal mask the last block of keys has the fewest queries, so each block
-// reaches a tile just after its predecessor. FlashAttention-3 uses the same order in its deterministic mode. Blocks
-// take their numbers when they start, so a predecessor has always started.
+// order, from the last block that the tile sees. A word per tile and head counts the blocks that have added their part,
+// and each block waits for its predecessor. With a causal mask the last block of keys has the fewest queries, so each
+// block reaches a tile just after its predecessor. FlashAttention-3 uses the same order in its deterministic mode.
+// Blocks take their numbers when they start, so a predecessor has always started.
 #include "cuda/attention/attention_backward_sm90.cuh"
 #include "cuda/ptx/ptx_bulk.cuh"
 
@@ -56,8 +58,8 @@ __global__ void __launch_bounds__(256) stats_kernel(Gradient g) {
 }
 
 #if HEDDLE_SM90A
-// The work of a block by its number: sequences in order, then key heads, then blocks of keys from last to first. Rows
-// are counted in 32 bits, as in RowSpan.
+// The sequence, key head and block of keys that a thread block computes. Block numbers follow the sequences in order,
+// then the key heads, then the blocks of keys from last to first. 32 bits suffice for rows, as in RowSpan.
 struct BlockPlace {
   int sequence, kv_head, block;
 };
@@ -125,7 +127,7 @@ __global__ void __launch_bounds__(threads, 1)
   tile_first = 0x7fffffff, tile_last = 0;
   for (int w = 0; w < threads / warp_size; ++w)
     tile_first = min(tile_first, first_of_warp[w]), tile_last = max(tile_last, last_of_warp[w]);
-  // all tiles of one head, then of the next
+  // One step per tile and head: all tiles of one head, then those of the next head.
   const int steps = tile_last > tile_first ? (tile_last - tile_first) * group : 0;
 
   if (threadIdx.x < warpgroup) {
@@ -157,7 +159,7 @@ __global__ void __launch_bounds__(threads, 1)
         const bool adds = before >= 0 && block >= of.first;
         if (adds && before > 0) {
           ptx::wait_for_word(g.blocks_added + place, before);
-          ptx::fence_async();
+          ptx::fence_async_global();
         }
         HEDDLE_ROLLED
         for (int box = 0; box < P::boxes; ++box) {
@@ -172,7 +174,7 @@ __global__ void __launch_bounds__(threads, 1)
         for (int box = 0; box < P::boxes; ++box) ptx::arrive(&part_empty[P::boxes > 1 ? box : i % consumers]);
         if (!adds) continue;
         ptx::wait_writes();
-        ptx::fence_async();
+        ptx::fence_async_global();
         ptx::release_word(g.blocks_added + place, before + 1);
       }
       ptx::wait_writes();
@@ -210,8 +212,8 @@ __global__ void __launch_bounds__(threads, 1)
     ptx::wait_products<1>();  // dP
     ptx::pin_all(dp);
     // Rounds dS' and keeps it in registers as the left operand of dk. Also stores it to shared memory, where the parts
-    // of both warpgroups are the left operand of dq. Two tiles alternate. A warpgroup reaches the barrier after it has
-    // read the previous tile, so nobody reads a tile that is being overwritten.
+    // of both warpgroups are the left operand of dq. Two tiles alternate. A warpgroup reaches the barrier only after it
+    // has read the previous tile. So no thread reads a tile while it is overwritten.
     unsigned char* own_ds =
         ds_tiles + i % 2 * P::ds_bytes + (own + warp % 4 * 16 + lane / 4) * line_bytes + lane % 4 * 4;
     HEDDLE_UNROLL
@@ -283,7 +285,7 @@ template <class P> __global__ void __launch_bounds__(P::boxes* warpgroup) store_
 // Sizes in bytes of the parts of the scratch, which follow one another: sums, stats, key_blocks, blocks_added,
 // next_block.
 struct Sizes {
-  int64_t tiles, places;  // tiles of a sequence; tiles of all sequences and heads
+  int64_t tiles, places;  // tiles: per sequence; places: tiles of all sequences and heads
   size_t sums, stats, key_blocks;
 
   Sizes(int64_t N, int64_t T, int64_t H, int64_t D) {

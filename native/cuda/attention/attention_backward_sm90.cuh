@@ -38,10 +38,10 @@ template <int width_> struct Plan {
   static constexpr int query_box = queries * line_bytes, query_bytes = boxes * query_box,
                        stage_bytes = 2 * query_bytes + static_cast<int>(sizeof(QueryStats));
   static constexpr int ds_bytes = keys * line_bytes;
-  // group_bytes allow aligning the first tile
+  // group_bytes are added, so that the first tile can be aligned.
   static constexpr size_t shared_bytes =
       2 * key_bytes + stages * stage_bytes + 2 * ds_bytes + consumers * part_bytes + group_bytes;
-  // The index of a step's part of dq among those of its warpgroup.
+  // The index of a step's part of dq among the parts of the same warpgroup.
   __device__ static int part_of(int step) { return boxes > 1 ? step : step / consumers; }
   static_assert(boxes == 1 || boxes == consumers, "each warpgroup computes one box of dq, or they alternate");
   static_assert(stage_bytes % group_bytes == 0, "every stage must begin at a multiple of group_bytes");
@@ -49,12 +49,12 @@ template <int width_> struct Plan {
 
 struct Gradient {
   BackwardArguments a;
-  int32_t tiles;  // of the queries of a sequence
+  int32_t tiles;  // tiles of queries per sequence
   int32_t sequences;
   KeyBlocks* key_blocks;  // (sequences, tiles)
   QueryStats* stats;      // (H, sequences, tiles)
   float* sums;            // (H, sequences, tiles, boxes, part_floats): dq, in the register layout of wgmma
-  int32_t* blocks_added;  // (H, sequences, tiles): number of blocks that have added
+  int32_t* blocks_added;  // (H, sequences, tiles): number of blocks that have added their part
   int32_t* next_block;    // the number of the next block to start
 
   // The index of a head's tile in stats, sums and blocks_added. It fits in 32 bits, because each tile has 16 KB of
@@ -83,8 +83,9 @@ __device__ inline void multiply_rows(float (&sum)[queries / 2], const unsigned c
   ptx::fence_products();
   HEDDLE_UNROLL
   for (int d = 0; d < P::width / 16; ++d)
-    ptx::multiply_tiles<false, false>(sum, ptx::describe_tile(own + d / 4 * P::key_box + d % 4 * 32, 0, group_bytes),
-        ptx::describe_tile(other + d / 4 * P::query_box + d % 4 * 32, 0, group_bytes), d > 0);
+    ptx::multiply_tiles<false, false>(sum,
+        ptx::describe_tile(own + d / 4 * P::key_box + d % 4 * 32, ptx::k_major, group_bytes),
+        ptx::describe_tile(other + d / 4 * P::query_box + d % 4 * 32, ptx::k_major, group_bytes), d > 0);
   ptx::commit_products();
 }
 // Issues sum (64 keys, width) += left (64 keys, queries) other (queries, width), with left in registers.

@@ -24,8 +24,9 @@ constexpr int query_rows = consumers * 64, stages = 2;
 template <int width_, int keys_> struct Tile {
   static constexpr int width = width_, keys = keys_, boxes = (width + 63) / 64;
   static constexpr int q_box_bytes = query_rows * line_bytes, q_bytes = boxes * q_box_bytes;
-  static constexpr int box_bytes = keys * line_bytes, bytes = boxes * box_bytes;  // of a tile of keys or of values
-  // group_bytes allow aligning the first tile
+  // size of a box and of a tile of keys or values
+  static constexpr int box_bytes = keys * line_bytes, bytes = boxes * box_bytes;
+  // group_bytes are added, so that the first tile can be aligned.
   static constexpr size_t shared_bytes = q_bytes + static_cast<size_t>(2 * stages) * bytes + group_bytes;
   // registers per thread
   static constexpr int copying = width > 128 ? 24 : 56, multiplying = width > 128 ? 240 : 224;
@@ -54,7 +55,7 @@ __global__ void __launch_bounds__(threads, 1)
   unsigned char *q_tile = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes,
                 *k_ring = q_tile + T::q_bytes, *v_ring = k_ring + stages * T::bytes;
   const int lane = threadIdx.x % warp_size;
-  // Blocks take the last query tiles of a sequence first, because with a causal mask they see most keys.
+  // Blocks take the last query tiles of a sequence first, because these see the most keys under a causal mask.
   const int64_t tiles = (a.T + query_rows - 1) / query_rows, sequence = blockIdx.x / tiles, start = sequence * a.T;
   const int64_t row0 = start + (tiles - 1 - blockIdx.x % tiles) * query_rows, end = start + a.T;
   const int64_t head = blockIdx.y;
@@ -127,8 +128,9 @@ __global__ void __launch_bounds__(threads, 1)
     ptx::fence_products();
     HEDDLE_UNROLL
     for (int d = 0; d < T::width / 16; ++d)
-      ptx::multiply_tiles<false, false>(s, ptx::describe_tile(q + d / 4 * T::q_box_bytes + d % 4 * 32, 0, group_bytes),
-          ptx::describe_tile(k + d / 4 * T::box_bytes + d % 4 * 32, 0, group_bytes), d > 0);
+      ptx::multiply_tiles<false, false>(s,
+          ptx::describe_tile(q + d / 4 * T::q_box_bytes + d % 4 * 32, ptx::k_major, group_bytes),
+          ptx::describe_tile(k + d / 4 * T::box_bytes + d % 4 * 32, ptx::k_major, group_bytes), d > 0);
     ptx::commit_products();
   };
   // Issues the product of p and the values of tile t.
@@ -154,8 +156,9 @@ __global__ void __launch_bounds__(threads, 1)
     ptx::pin_all(s);
     const int tile0 = first + t * keys;
     if (!plain) {
+      const FastScores scores(a.scores);
       HEDDLE_UNROLL
-      for (int r = 0; r < keys / 2; ++r) s[r] = a.scores.of(s[r]);
+      for (int r = 0; r < keys / 2; ++r) s[r] = scores.of(s[r]);
     }
     // Most tiles need no mask, because all rows see all of their keys.
     const bool whole = rows.span[0].first <= tile0 && rows.span[1].first <= tile0 &&

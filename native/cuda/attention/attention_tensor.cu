@@ -17,10 +17,11 @@ constexpr int warps = 4, threads = warps * warp_size, query_rows = warps * 16, s
 // width), then per stage k (keys, width) and v (keys, width).
 template <int width, int keys> __global__ void __launch_bounds__(threads) tensor_attention_kernel(TensorAttention a) {
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
-  constexpr int stage_elements = 2 * keys * width, columns_s = keys / 8, columns_o = width / 8;  // number of fragments
+  // columns_s, columns_o: numbers of fragments in a row of S and of O
+  constexpr int stage_elements = 2 * keys * width, columns_s = keys / 8, columns_o = width / 8;
   uint16_t *q_tile = memory, *ring = memory + query_rows * width;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, fg = lane / 4, ft = lane % 4;
-  // Blocks take the last query tiles of a sequence first, because with a causal mask they see most keys.
+  // Blocks take the last query tiles of a sequence first, because these see the most keys under a causal mask.
   const int64_t tiles = (a.T + query_rows - 1) / query_rows, start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + (tiles - 1 - blockIdx.x % tiles) * query_rows, end = start + a.T;
   const int64_t head = blockIdx.y, kv_head = head / (a.H / a.KH);
@@ -37,6 +38,7 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
 
   const int64_t own_row = row0 + warp * 16 + fg;
   QueryRows rows(a, own_row, end, head, log2_e);
+  const FastScores scores(a.scores);
   float acc[columns_o][4] = {};
 
   copy_tile<query_rows, width, threads>(q_tile, a.q + head * a.D, q_ld, row0, 0, end, a.D);
@@ -44,7 +46,7 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
   ptx::commit_copies();
   for (int64_t t = 0; t < key_tiles; ++t) {
     ptx::wait_copies<0>();
-    // All threads' copies of tile t are complete, and no thread reads tile t - 1 any more, whose stage is filled next.
+    // All threads' copies of tile t are complete. No thread reads tile t - 1 any more, so its stage can be filled.
     __syncthreads();
     if (t + 1 < key_tiles) copy_stage(t + 1);
     ptx::commit_copies();
@@ -72,7 +74,7 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
       for (int e = 0; e < 4; ++e) {
         const int64_t key = key0 + 8 * j + e % 2;
         const RowSpan& own = rows.span[e / 2];
-        s[j][e] = key >= own.first && key < own.last ? a.scores.of(s[j][e]) * log2_e : -INFINITY;
+        s[j][e] = key >= own.first && key < own.last ? scores.of(s[j][e]) * log2_e : -INFINITY;
         now[e / 2] = fmaxf(now[e / 2], s[j][e]);
       }
     }
@@ -131,7 +133,7 @@ void attention(const Node& n, Context& c) {
   else run<256, 32>(c, a);
 }
 
-// Loads and stores move 16 bytes of a row at a time.
+// D must be a multiple of `piece`, because loads and stores move 16 bytes of a row at a time.
 bool supports(const Node& n) {
   const auto is_bf16 = [](const Tensor& t) { return t.dtype == DType::bf16; };
   const int64_t D = n.in[0].shape[2];

@@ -40,10 +40,21 @@ __device__ inline float soft_cap(float x) {
   return 1.0f - 2.0f * ptx::reciprocal(1.0f + ptx::power_of_two(2.0f * log2_e * x));
 }
 
-__device__ inline float quad_max(float v) {  // over the four lanes that share a row
+// Scores as Scores::of computes them, with soft_cap and without a division per element.
+struct FastScores {
+  float factor, cap;  // factor: applied to a product before the cap, if any
+
+  __device__ explicit FastScores(const Scores& s)
+      : factor(s.softcap > 0 ? s.scale / s.softcap : s.scale), cap(s.softcap) {}
+  __device__ float of(float product) const { return cap > 0 ? cap * soft_cap(product * factor) : product * factor; }
+};
+
+// Returns the maximum over the four lanes that share a row.
+__device__ inline float quad_max(float v) {
   v = fmaxf(v, __shfl_xor_sync(all_lanes, v, 1));
   return fmaxf(v, __shfl_xor_sync(all_lanes, v, 2));
 }
+// Returns the sum over the four lanes that share a row.
 __device__ inline float quad_sum(float v) {
   v += __shfl_xor_sync(all_lanes, v, 1);
   return v + __shfl_xor_sync(all_lanes, v, 2);
@@ -52,11 +63,11 @@ __device__ inline float quad_sum(float v) {
 // The online softmax of a lane's two rows among the warp's sixteen, lane / 4 and lane / 4 + 8. Weights are 2^(to_power
 // * (score - largest)).
 struct RunningRows {
-  float largest[2], sum[2];  // the largest score so far; the sum of weights of the lane's columns
+  float largest[2], sum[2];  // largest: the row's largest score so far; sum: weights of the lane's columns
 
-  // Updates the maxima for a tile. `now` is the maximum of the lane's scores, including earlier ones, and becomes that
-  // of the whole rows. `kept` receives the factors that rescale earlier sums. `base` receives what to subtract from
-  // to_power * score.
+  // Updates the maxima for a tile. `now` holds the maximum of the lane's scores, including those of earlier tiles, and
+  // receives the maximum over the whole row. `kept` receives the factors that rescale earlier sums. `base` receives the
+  // value to subtract from to_power * score.
   __device__ void raise(float (&now)[2], float to_power, float (&kept)[2], float (&base)[2]) {
     HEDDLE_UNROLL
     for (int h = 0; h < 2; ++h) {
@@ -101,7 +112,7 @@ struct QueryRows : RunningRows {
   }
 };
 
-// Runs only on sm_90a; attention_takes_warpgroups decides.
+// Runs only on sm_90a, and for the sizes that attention_takes_warpgroups accepts.
 void attention_warpgroup(const Context& c, const TensorAttention& a);
 
 }  // namespace cuda

@@ -2,8 +2,8 @@
 // kernels avoid atomics, so that results are deterministic. One computes dq, with 64 queries per block. The other
 // computes dk and dv, with 64 keys per block.
 //
-//   P = exp(S - lse)   dS = P (dO Vᵀ - delta) dscore     delta: dO . O of a row, computed before
-//   dq = dS K          dk = dSᵀ Q          dv = Pᵀ dO
+//   P = exp(S - lse)   dS = P (dO Vᵀ - delta) g     delta: dO . O of a row, computed before
+//   dq = dS K          dk = dSᵀ Q          dv = Pᵀ dO           g: Scores::gradient
 //
 // The second kernel computes Sᵀ = K Qᵀ, so that Pᵀ and dSᵀ are left operands.
 #include "cuda/attention/attention_backward.cuh"
@@ -14,7 +14,7 @@ namespace heddle {
 namespace cuda {
 namespace {
 
-// own_rows: rows of a block; tile: rows of the tile that passes through shared memory
+// own_rows: rows that a block computes. tile: rows of a tile of the other operands, over which the block loops.
 constexpr int warps = 4, threads = warps * warp_size, own_rows = warps * 16, tile = 32;
 
 // sum (16, 32) += own otherᵀ: 16 rows of own (own_rows, width), from `row` on, and other (32, width).
@@ -102,7 +102,7 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
   ptx::commit_copies();
   for (int64_t t = 0; t < key_tiles; ++t) {
     ptx::wait_copies<0>();
-    // All threads' copies of tile t are complete, and no thread reads tile t - 1 any more, whose stage is filled next.
+    // All threads' copies of tile t are complete. No thread reads tile t - 1 any more, so its stage can be filled.
     __syncthreads();
     if (t + 1 < key_tiles) copy_stage(t + 1);
     ptx::commit_copies();
@@ -209,15 +209,15 @@ void attention_backward(const Node& n, Context& c) {
   else run<128>(c, a);
 }
 
-// Loads and stores move 16 bytes of a row at a time. Accumulators of wider heads do not fit into registers. Short
-// sequences do not fill tiles, and with few keys the rounding errors of the weights to bf16 do not average out.
 bool supports(const Node& n) {
+  // Short sequences do not fill tiles. With few keys, the errors of rounding the weights to bf16 do not average out.
   if (sequence_length(n, n.in[1]) < own_rows) return false;
   for (size_t i = 0; i < 4; ++i)
     if (n.in[i].dtype != DType::bf16) return false;
   for (const Tensor& t : n.out)
     if (t.dtype != DType::bf16) return false;
   const int64_t D = n.in[1].shape[2];
+  // Accumulators of wider heads do not fit into registers. Loads and stores move 16 bytes of a row at a time.
   return D <= 128 && D % piece == 0;
 }
 

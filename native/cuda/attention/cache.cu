@@ -106,12 +106,13 @@ void cache_write(const Node& n, Context& c) {
       segments.as<SegmentRow>(), segments.shape[0], shape_of(n, x, cache, 3), fault_of(c));
 }
 
-// Keys are processed in parts of this many positions (short ones in the emulator, so that tests have several). The
+// Keys are processed in parts of this many positions. Parts are short in the emulator, so that tests have several. The
 // results of the parts are combined in order. One block loops over all parts. With few rows, each part has its own
 // block instead, and a final kernel combines them (Dao et al. 2023, "Flash-Decoding"). Both ways give the same bits.
 constexpr int64_t part_keys = HEDDLE_EMULATED ? 136 : 1024;
 constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // maximum of rows times heads for separate blocks
-int64_t parts_of(int64_t L) { return L / part_keys + 2; }        // a window may begin and end within a part
+// Returns the maximum number of parts that a row sees. A window may begin and end within a part.
+int64_t parts_of(int64_t L) { return L / part_keys + 2; }
 bool splits(int64_t rows, int64_t H, int64_t L) { return L > part_keys && rows * H <= most_split_rows; }
 
 // The running softmax of a row: the largest score, the sum of weights, and the thread's output columns, threadIdx.x and
@@ -254,8 +255,8 @@ void cached_attention(const Node& n, Context& c) {
 }
 
 bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head; }
-// Sized for split runs even if the bound has too many rows to be split, because a run may have fewer. A split run has
-// at most most_split_rows rows times heads.
+// n may have the upper bounds of the sizes. Even if these have too many rows to be split, a run may have fewer rows.
+// The scratch is therefore always sized for a split run, in which rows times heads are at most most_split_rows.
 size_t scratch(const Node& n, int) {
   const int64_t most = n.in[0].shape[0] * n.in[0].shape[1], L = places_of(n, n.in[1], 5).capacity;
   if (L <= part_keys) return 0;

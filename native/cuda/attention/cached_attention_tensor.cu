@@ -1,8 +1,8 @@
 // Attention of new rows over the key/value cache on tensor cores (mma.sync, sm_80), for caches of bf16, f16 and q8
-// rows. All query heads that share a key head, and all rows of a segment, are rows of one operand (as in Shazeer 2019,
-// "Fast Transformer Decoding"). A block computes 16 rows, so that it reads each key once for 16 rows. Its warps take
-// groups of sixteen positions in turn, each with its own ring of stages. Positions are split into parts that may have
-// separate blocks (Dao et al. 2023, "Flash-Decoding"), and are combined in order.
+// rows. The rows of an operand are the pairs of a segment's row and a query head that share a key head (as in Shazeer
+// 2019, "Fast Transformer Decoding"). A block computes 16 rows, so that it reads each key once for 16 rows. Its warps
+// take groups of sixteen positions in turn, each with its own ring of stages. Positions are split into parts that may
+// have separate blocks (Dao et al. 2023, "Flash-Decoding"), and are combined in order.
 //
 //   S (16, 16 keys) = Q K'         accumulators in registers
 //   P = 2^(S - maximum so far)     rounded to the cache's type
@@ -11,8 +11,8 @@
 // The accumulators of S have the register layout of P as left operand of the last product.
 //
 // Groups of sixteen and parts begin at fixed positions, so a row's bits do not depend on other rows. f32 rows are split
-// into terms, each rounded to the cache's type. The products of the terms add up to the f32 result. They take less time
-// than reading the cache.
+// into terms, each rounded to the cache's type. The products of the terms add up to the f32 result. These products take
+// less time than reading the cache.
 #include "cuda/attention/cached_attention_tensor.cuh"
 
 namespace heddle {
@@ -25,7 +25,7 @@ using namespace cached;
 constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;
 // short parts in the emulator, so that tests have several
 int64_t part_of(int64_t L) { return HEDDLE_EMULATED ? 208 : cached_part(L); }
-// a window may begin and end within a part
+// Returns the maximum number of parts that a row sees. A window may begin and end within a part.
 int64_t parts_of(int64_t L) { return L / part_of(L) + 2; }
 bool splits(int64_t rows, int64_t H, int64_t L) { return L > part_of(L) && rows * H <= most_split_rows; }
 
@@ -125,7 +125,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   for (int part = first_part + (split ? own_part : 0); part < end_part; ++part) {
     const int first = max(first_seen, part * length), last = min(last_seen, (part + 1) * length),
               first_group = first / tile_n, end_group = (last + tile_n - 1) / tile_n;
-    // A warp takes the groups of sixteen positions whose index is its own, modulo `warps`.
+    // A warp takes the groups of sixteen positions whose index modulo `warps` is the warp's index.
     const int own_group = first_group + (warp + warps - first_group % warps) % warps;
     const auto copy_group = [&](int g, int stage) {
       const int position = g * tile_n + lane % tile_n;
@@ -257,7 +257,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
       }
     }
     ptx::wait_copies<0>();
-    __syncwarp();  // no lane reads the ring any more, which the output overwrites
+    __syncwarp();  // no lane reads the ring any more, so the output may overwrite it
 
     float* own = reinterpret_cast<float*>(ring);
     HEDDLE_UNROLL
@@ -400,8 +400,8 @@ bool supports(const Node& n) {
   if (k.dtype == DType::u8) return D <= 128 && D % 32 == 0;
   return (k.dtype == DType::bf16 || k.dtype == DType::f16) && D % piece == 0;
 }
-// Sized for split runs even if the bound has too many rows to be split, because a run may have fewer. A split run has
-// at most most_split_rows rows times heads.
+// n may have the upper bounds of the sizes. Even if these have too many rows to be split, a run may have fewer rows.
+// The scratch is therefore always sized for a split run, in which rows times heads are at most most_split_rows.
 size_t scratch(const Node& n, int) {
   const int64_t most = n.in[0].shape[0] * n.in[0].shape[1], L = places_of(n, n.in[1], 5).capacity;
   if (L <= part_of(L)) return 0;

@@ -11,8 +11,8 @@ namespace cached {
 
 constexpr int tile_m = 16, tile_n = 16, stages = 2;
 
-// 16-bit operands, as the cache stores them. terms_of_f32, terms_of_bf16: number of terms that represent an f32 or bf16
-// value.
+// The types of a product's 16-bit operands: the type of the cache, or bf16 for a q8 cache. terms_of_f32, terms_of_bf16:
+// number of terms that represent an f32 or bf16 value.
 struct Bf16 {
   static constexpr bool q8 = false, small_range = false;
   static constexpr int terms_of_f32 = 3, terms_of_bf16 = 1;  // 8 bits of significand each
@@ -51,7 +51,7 @@ template <class Type_, int width_, int terms_> struct Plan {
   static constexpr int stage_bytes = 2 * tile_n * row_bytes, ring_bytes = stages * stage_bytes,
                        query_bytes = terms * tile_m * width * 2;
   static constexpr int output_floats = tile_m * width;
-  // plus output_floats, if a block processes several parts
+  // A block that processes all parts also needs output_floats.
   static constexpr size_t shared_bytes = query_bytes + static_cast<size_t>(warps) * ring_bytes;
   static_assert(shared_bytes + (output_floats + 512) * sizeof(float) <= 99 << 10,
       "the shared memory of a block on sm_86, sm_89 and sm_120");
@@ -65,7 +65,7 @@ struct Rows {
   SegmentRow segment;
   int64_t first, count;
   bool overlapped;  // a later segment contains some of the same rows
-  int64_t tiles;    // of all segments
+  int64_t tiles;    // tiles of all segments together
 };
 // Returns tile `number` of all segments' tiles. count is 0 if there are fewer tiles, or if a segment is invalid.
 __device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int64_t group) {
@@ -99,8 +99,9 @@ __device__ inline bool owns(const CachedArguments& a, const SegmentRow& own, int
   return last.first == own.first && last.count == own.count && last.slot == own.slot && last.past == own.past;
 }
 
-// Lane t of a quad needs elements 2 t, 2 t + 1, 2 t + 8 and 2 t + 9 of sixteen. It loads bytes 4 t to 4 t + 3 of a q8
-// row instead, and the queries are permuted to match. Returns the position of a query's element d.
+// Returns the position at which element d of sixteen is stored in a query. For mma.sync, lane t of a quad needs
+// elements 2 t, 2 t + 1, 2 t + 8 and 2 t + 9. The lane loads bytes 4 t to 4 t + 3 of a q8 row instead, and the queries
+// are permuted to match.
 __device__ inline int place_in_sixteen(int d) { return d / 4 * 2 + d % 2 + d % 4 / 2 * 8; }
 // Converts bytes i and j of two words to bf16, exactly. With its sign bit flipped, a byte becomes the low bits of the
 // float 2^23 + 128 + byte, from which the constant is subtracted.
@@ -119,7 +120,7 @@ __device__ inline const unsigned char* begin_of_row(const unsigned char* own, in
       __shfl_sync(all_lanes, reinterpret_cast<unsigned long long>(own), lane));
 }
 // Issues the copies of sixteen rows, 16 bytes at a time, or 4 for q8 rows. of_lane is the index of the cache row of
-// position lane % 16. Bit i of valid_rows tells whether row i exists; the others become zeros.
+// position lane % 16. Bit i of valid_rows tells whether row i exists. Missing rows become zeros.
 template <class P>
 __device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t of_lane, unsigned valid_rows, int D) {
   constexpr int size = P::Type::q8 ? 4 : 16, places = P::Type::q8 ? P::width / 4 + 1 : P::width / piece,

@@ -161,7 +161,7 @@ __device__ inline GroupTile find_tile(const Groups& groups, int64_t tile) {
   return {-1, 0, 0};
 }
 
-// The grid is that of TileGrid, of which columns_of_tiles is the number of tile columns.
+// Block b computes row tile b / columns_of_tiles and column tile b % columns_of_tiles, as in TileGrid.
 template <class Weights>
 __global__ void __launch_bounds__(tiled::threads, 2)
     grouped_kernel(Products a, Weights w, Groups groups, unsigned columns_of_tiles) {
@@ -254,7 +254,7 @@ __global__ void __launch_bounds__(tiled::threads, 2) weight_gradient_kernel(
   const int64_t pairs = groups.begin[expert + 1] - groups.begin[expert];
   const tiled::Elements<tiled::AsItIs, PairOf> left{dy, M, false, row0, M, pairs, {}, {order}};
   const tiled::Elements<tiled::AsItIs, PairRow> right{x, K, false, column0, K, pairs, {}, {order, slots, per_slot}};
-  tiled::tile_product<16>(0, pairs, left, right, [&](int i, int j, float v) {
+  tiled::tile_product<32>(0, pairs, left, right, [&](int i, int j, float v) {
     if (row0 + i < M && column0 + j < K) dw[(expert * M + row0 + i) * K + column0 + j] = v;
   });
 }

@@ -17,13 +17,12 @@ __global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(Gemm whole, int
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
   const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}},
       b{g.b, g.ldb, g.b_transposed, column0, g.n, g.k, {}, {}};
-  tiled::tile_product<16>(blockIdx.z * part, g.k, a, b, [&](int i, int j, float v) {
+  tiled::tile_product<32>(blockIdx.z * part, g.k, a, b, [&](int i, int j, float v) {
     if (row0 + i < g.m && column0 + j < g.n) epilogue_element<false>(g, row0 + i, column0 + j, v);
   });
 }
 
-// Computes both factors of a gated product one after the other; a thread keeps its elements of the first. Tiles are
-// long enough to be summed separately, because the errors of two factors add up.
+// Computes both factors of a gated product one after the other. A thread keeps its elements of the first factor.
 __global__ void __launch_bounds__(tiled::threads, 2) gated_gemm_kernel(Gemm whole, int64_t part) {
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
@@ -53,7 +52,8 @@ __global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm 
   });
 }
 
-// c = the sum of the partial sums (parts, m, n) in order; for a gated product (parts, 2, m, n).
+// Adds the partial sums in order and applies the epilogue. The sums are (parts, m, n), or (parts, 2, m, n) for a gated
+// product.
 template <bool gated> __global__ void __launch_bounds__(256) add_parts_kernel(Gemm g, int parts) {
   const float* sums = static_cast<const float*>(g.workspace);
   const int64_t elements = g.m * g.n, of_part = gated ? 2 * elements : elements,

@@ -1,4 +1,4 @@
-// Matrix products with an epilogue. Linear layers, experts and token log-probabilities are computed by them.
+// Matrix products with an epilogue. Linear layers and token log-probabilities use them.
 #pragma once
 #include "cuda/runtime/choice.h"
 #include "cuda/rows/math.cuh"

@@ -20,8 +20,7 @@ template <int width> __device__ inline void store_run(const Out& out, int64_t at
     } else if (out.type == DType::bf16) {
       uint16_t* to = static_cast<uint16_t*>(out.data) + at;
       if (count == width && reinterpret_cast<uintptr_t>(to) % 8 == 0) {
-        *reinterpret_cast<uint2*>(to) = uint2{float_to_bf16(v[0]) | static_cast<uint32_t>(float_to_bf16(v[1])) << 16,
-            float_to_bf16(v[2]) | static_cast<uint32_t>(float_to_bf16(v[3])) << 16};
+        *reinterpret_cast<uint2*>(to) = uint2{ptx::pack_bf16(v[0], v[1]), ptx::pack_bf16(v[2], v[3])};
         return;
       }
     }

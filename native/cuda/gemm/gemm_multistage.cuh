@@ -18,7 +18,7 @@ namespace heddle {
 namespace cuda {
 namespace multistage {
 
-// line_bytes: of a line of a K-major tile; piece_bytes: of one cp.async
+// The bytes of a line of a K-major tile, and of one cp.async.
 constexpr int line_bytes = 128, piece_bytes = 16;
 
 template <int tile_m_, int tile_n_, int warps_m_, int warps_n_, int stages_> struct Tile {
@@ -104,7 +104,7 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
   }
   for (int64_t t = 0; t < tiles; ++t) {
     ptx::wait_copies<stages - 2>();  // this thread's copies of tile t are complete
-    __syncthreads();  // all threads' copies are, and no thread reads tile t - 1 any more, whose stage is filled next
+    __syncthreads();  // all threads' copies are complete, and no thread reads the stage of tile t - 1 any more
     if (t + stages - 1 < tiles) copy_stage(t + stages - 1);
     ptx::commit_copies();  // one group per tile, even if empty, because wait_copies counts groups
     const Element* a_tile = memory + t % stages * (T::m + T::n) * depth;

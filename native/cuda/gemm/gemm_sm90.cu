@@ -16,7 +16,7 @@ namespace {
 using namespace sm90;
 
 constexpr int depth = gemm_depth;
-constexpr int box_bytes = 64 * line_bytes;  // of 64 x 64 elements
+constexpr int box_bytes = 64 * line_bytes;  // a box has 64 x 64 elements
 
 template <int tile_n, int stages> using Boxes = RingTile<tile_n, stages, 2 * box_bytes, tile_n / 64 * box_bytes>;
 using WideTile = Boxes<256, 4>;
@@ -75,6 +75,8 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
   float* own = reinterpret_cast<float*>(ring + T::stages * T::stage_bytes) + (consumer * 4 + warp) * staged_floats;
   // The increment of a descriptor's address for the next 16 elements along k.
   constexpr int a_step = a_transposed ? 16 * line_bytes : 32, b_step = b_transposed ? 32 : 16 * line_bytes;
+  constexpr unsigned a_leading = a_transposed ? box_bytes : ptx::k_major,
+                     b_leading = b_transposed ? ptx::k_major : box_bytes;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     float sum[T::n / 2];
     HEDDLE_UNROLL
@@ -88,8 +90,8 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
       HEDDLE_UNROLL
       for (int k = 0; k < depth / 16; ++k)
         ptx::multiply_tiles<a_transposed, !b_transposed>(sum,
-            ptx::describe_tile(a_tile + k * a_step, box_bytes, group_bytes),
-            ptx::describe_tile(b_tile + k * b_step, box_bytes, group_bytes), true);
+            ptx::describe_tile(a_tile + k * a_step, a_leading, group_bytes),
+            ptx::describe_tile(b_tile + k * b_step, b_leading, group_bytes), true);
       ptx::commit_products();
       ptx::wait_products<1>();  // the products of the previous stage are complete
       if (before >= 0 && lane == 0) ptx::arrive(&empty[before]);

@@ -17,7 +17,7 @@ constexpr int staging_bytes = consumers * warpgroup / warp_size * staged_floats 
 template <int tile_n, int stages_, int a_bytes_, int b_bytes> struct RingTile {
   static constexpr int m = consumers * 64, n = tile_n, stages = stages_;
   static constexpr int a_bytes = a_bytes_, stage_bytes = a_bytes + b_bytes;
-  // group_bytes allow aligning the first stage
+  // group_bytes are added, so that the first stage can be aligned.
   static constexpr size_t bytes = static_cast<size_t>(stages) * stage_bytes + staging_bytes + group_bytes;
 };
 template <class T> __host__ __device__ inline int64_t tiles_of(int64_t m, int64_t n) {
@@ -35,8 +35,8 @@ __device__ inline unsigned char* ring_in(unsigned char* memory) {
   return memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes;
 }
 
-// Initializes the ring's barriers. `full` expects one arrival, of the thread that issues copies. `empty` expects one of
-// each multiplying warp. All threads must call it.
+// Initializes the ring's barriers. `full` expects one arrival, of the thread that issues copies. `empty` expects one
+// arrival of each multiplying warp. All threads must call this function.
 template <int stages> __device__ inline void begin_ring(uint64_t (&full)[stages], uint64_t (&empty)[stages]) {
   if (threadIdx.x == 0) {
     for (int s = 0; s < stages; ++s) {

@@ -78,10 +78,12 @@ __device__ inline void tile_product(
   HEDDLE_SHARED(float, a_tile, [tile_k][pitch]);
   HEDDLE_SHARED(float, b_tile, [tile_k][pitch]);
   const int tx = threadIdx.x % (tile_n / per_thread), ty = threadIdx.x / (tile_n / per_thread);
-  // Long tiles are summed separately and then added up, which keeps a few more bits over thousands of terms.
-  constexpr bool apart = tile_k >= 32;
-  float sum[per_thread][per_thread] = {}, total[per_thread][per_thread] = {};
+  // Each tile is summed separately and then added to the total. Rounding errors therefore grow with the number of tiles
+  // plus tile_k, not with k.
+  static_assert(tile_k >= 32, "the total of many short tiles rounds as often as one long sum");
+  float total[per_thread][per_thread] = {};
   for (int64_t k0 = k_begin; k0 < k_end; k0 += tile_k) {
+    float sum[per_thread][per_thread] = {};
     left.fill(a_tile, k0);
     right.fill(b_tile, k0);
     __syncthreads();
@@ -97,20 +99,17 @@ __device__ inline void tile_product(
         for (int j = 0; j < per_thread; ++j) sum[i][j] += a[i] * b[j];
       }
     }
-    if (apart) {
+    HEDDLE_UNROLL
+    for (int i = 0; i < per_thread; ++i) {
       HEDDLE_UNROLL
-      for (int i = 0; i < per_thread; ++i) {
-        HEDDLE_UNROLL
-        for (int j = 0; j < per_thread; ++j) total[i][j] += sum[i][j], sum[i][j] = 0;
-      }
+      for (int j = 0; j < per_thread; ++j) total[i][j] += sum[i][j];
     }
     __syncthreads();  // the next tiles overwrite these
   }
   HEDDLE_UNROLL
   for (int i = 0; i < per_thread; ++i) {
     HEDDLE_UNROLL
-    for (int j = 0; j < per_thread; ++j)
-      store(ty * per_thread + i, tx + j * (tile_n / per_thread), apart ? total[i][j] : sum[i][j]);
+    for (int j = 0; j < per_thread; ++j) store(ty * per_thread + i, tx + j * (tile_n / per_thread), total[i][j]);
   }
 }
 

@@ -11,11 +11,11 @@ constexpr int threads = 256, warps = threads / warp_size;
 
 __device__ inline float logit_at(const View& logits, int64_t i) {
   const float v = logits[i];
-  return v == v ? v : -INFINITY;  // NaN: the choice is arbitrary but valid
+  return v == v ? v : -INFINITY;  // a NaN counts as -infinity, so that the choice is valid
 }
 
 // logits (N, E) -> weights (N, k), experts (N, k). One warp per row. Each step selects the next logit in descending
-// order. Of equal logits the lower index comes first.
+// order. Equal logits are ordered by index.
 __global__ void __launch_bounds__(threads)
     route_kernel(View logits, float* weights, int32_t* experts, int64_t N, int64_t E, int64_t k, bool normalise) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(threads)
     sum += expf(best - largest);
     if (lane == 0) {
       experts[row * k + j] = static_cast<int32_t>(at);
-      weights[row * k + j] = expf(logits[row * E + at] - largest);  // not clamped, so that NaN stays NaN
+      weights[row * k + j] = expf(logits[row * E + at] - largest);  // reads the logit itself, so that NaN stays NaN
     }
   }
   if (!normalise) {

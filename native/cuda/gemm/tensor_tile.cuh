@@ -1,7 +1,7 @@
 // Tiles of bf16 in shared memory for tensor cores. cp.async copies them, 16 bytes at a time, and ldmatrix reads them.
 //
 // A tile has its operand's layout, (rows, columns). Its rows consist of pieces of 16 bytes, which are swizzled: piece p
-// of row r is stored at p ^ (r % 8). The eight rows of a piece that one ldmatrix reads are therefore in different
+// of row r is stored at p ^ (r % 8). The pieces of the eight rows that one ldmatrix reads are therefore in different
 // banks. Rows have at least 8 pieces.
 #pragma once
 #include "cuda/rows/math.cuh"

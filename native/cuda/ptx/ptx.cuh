@@ -1,6 +1,6 @@
 // Wrappers of the PTX instructions that the kernels use, each with an equivalent in C++ for the emulator. Section
 // numbers and figures are those of NVIDIA's "Parallel Thread Execution ISA". test/emulator compares each fragment
-// layout with its tables.
+// layout with the tables of that manual.
 #pragma once
 #include "cuda/runtime/launch.cuh"
 #include "ops/fp8.h"
@@ -42,6 +42,17 @@ __device__ inline uint16_t float_to_half(float f) {
 #endif
 }
 
+// cvt.rn.bf16.f32: to nearest even. NaN stays NaN.
+__device__ inline uint16_t float_to_bf16(float f) {
+#if HEDDLE_EMULATED
+  return to_bf16(f).bits;
+#else
+  uint16_t bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(f));
+  return bits;
+#endif
+}
+
 // cvt.rn.bf16x2.f32: rounds two floats to bf16, to nearest even. NaN stays NaN.
 __device__ inline uint32_t pack_bf16(float low, float high) {
 #if HEDDLE_EMULATED
@@ -77,7 +88,7 @@ __device__ inline float reciprocal(float x) {
 #endif
 }
 
-// cp.async.cg.shared.global (9.7.9.25.3.1): copies 16 bytes to shared memory without a register. Reads only
+// cp.async.cg.shared.global (9.7.9.25.3.1): copies 16 bytes to shared memory, not through registers. Reads only
 // source_bytes; the rest become zeros. The bytes are visible after commit_copies() and wait_copies().
 __device__ inline void copy_async_16(void* to, const void* from, int source_bytes) {
 #if HEDDLE_EMULATED
@@ -90,7 +101,7 @@ __device__ inline void copy_async_16(void* to, const void* from, int source_byte
 #endif
 }
 
-// cp.async.ca.shared.global: the same with 4 bytes.
+// cp.async.ca.shared.global: copies 4 bytes, as copy_async_16 copies 16.
 __device__ inline void copy_async_4(void* to, const void* from, int source_bytes) {
 #if HEDDLE_EMULATED
   emulator::copy_async(to, from, 4, source_bytes);

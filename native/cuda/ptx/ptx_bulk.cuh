@@ -64,7 +64,8 @@ __device__ inline void wait_writes(HEDDLE_ONLY_LINE) {
 }
 
 // Repeats ld.acquire.gpu (9.7.9.8) until the word is `value`. Everything that the releasing block wrote before is then
-// visible to this thread. That block must have started before this one, because later blocks may never run.
+// visible to this thread. That block must have started before this one, because a later block may never run while this
+// one waits.
 __device__ inline void wait_for_word(const int32_t* word, int32_t value HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::wait_for_word(word, value, line);
@@ -83,7 +84,7 @@ __device__ inline void release_word(int32_t* word, int32_t value HEDDLE_LINE) {
 #endif
 }
 
-// atom.add (9.7.13.5): returns the next of the numbers 0, 1, …, each once. The word must start at 0.
+// atom.add (9.7.13.5): returns 0, 1, … in order, each number once. The word must start at 0.
 __device__ inline int32_t take_number(int32_t* word) {
 #if HEDDLE_EMULATED
   return static_cast<int32_t>(emulator::atomic_add(reinterpret_cast<uint32_t*>(word), 1u));

@@ -1,7 +1,7 @@
 // The instructions of sm_90a: barriers that count bytes (mbarrier), copies of boxes (TMA), products of warpgroups
 // (wgmma). As in ptx.cuh, each has an equivalent for the emulator, which native/emulator/asynchronous.h declares.
-// Section numbers are those of NVIDIA's "Parallel Thread Execution ISA". test/emulator compares the layouts with its
-// figures.
+// Section numbers are those of NVIDIA's "Parallel Thread Execution ISA". test/emulator compares the layouts with the
+// figures of that manual.
 //
 // HEDDLE_SM90A: 1 if the current target is sm_90a. On all other targets the kernels are empty.
 #pragma once
@@ -45,9 +45,18 @@ __device__ inline void init_barrier(uint64_t* barrier, unsigned count HEDDLE_LIN
 #endif
 }
 
-// fence.proxy.async (9.7.13.4): makes this thread's earlier writes, including mbarrier initialization, visible to
-// subsequent bulk copies and wgmma.
+// fence.proxy.async.shared::cta (9.7.13.4): makes this thread's earlier writes to shared memory, including mbarrier
+// initialization, visible to subsequent bulk copies and wgmma.
 __device__ inline void fence_async() {
+#if HEDDLE_EMULATED
+  emulator::fence_async();
+#else
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+// fence.proxy.async: like fence_async, and for global memory too. It waits for all of the thread's accesses. Use it
+// only for words that order the bulk writes of several blocks.
+__device__ inline void fence_async_global() {
 #if HEDDLE_EMULATED
   emulator::fence_async();
 #else
@@ -135,7 +144,7 @@ __device__ inline void copy_box(void* to, const void* map, int column, int row, 
       : "memory");
 #endif
 }
-// As above with a tensor of four dimensions, the innermost coordinate first.
+// cp.async.bulk.tensor.4d: the same for a map of four dimensions. The innermost coordinate comes first.
 __device__ inline void copy_box(void* to, const void* map, int a, int b, int c, int d, uint64_t* barrier HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   const int32_t at[4] = {a, b, c, d};
@@ -183,10 +192,12 @@ template <int registers> __device__ inline void give_registers(HEDDLE_ONLY_LINE)
 #endif
 }
 
+// The leading offset in the descriptor of a K-major tile. The hardware ignores it, and CUTLASS uses the same value.
+constexpr unsigned k_major = 16;
 // Returns the matrix descriptor (9.7.15.5.1.2.2) of a tile with the 128-byte swizzle. The tile is aligned to 1024
 // bytes, and `tile` may point into its first group of lines. It has lines of 128 bytes, with bytes [16 p, 16 p + 16) of
 // line r at p ^ (r % 8). K-major: a line is 64 elements along k of one row, `stride` is the distance in bytes between
-// groups of 8 rows, and `leading` is ignored. MN-major: a line is 64 rows at one k, `stride` is the distance between
+// groups of 8 rows, and `leading` is k_major. MN-major: a line is 64 rows at one k, `stride` is the distance between
 // groups of 8 along k, and `leading` that between groups of 64 rows.
 __device__ inline uint64_t describe_tile(const void* tile, unsigned leading, unsigned stride) {
   const uint64_t address = shared_address(tile);

@@ -40,8 +40,8 @@ namespace ptx {
   "{\n.reg .pred p;\nsetp.ne.b32 p, %" #add ", 0;\nwgmma.mma_async.sync.aligned." shape " {" HEDDLE_NAMES_##registers \
       "}, " rest ";\n}\n"
 
-// d (64, n) (+)= a b, both by descriptor. The numbers are those of operands a, b, add, and whether a and b are
-// transposed.
+// d (64, n) (+)= a b, both by descriptor. a_, b_, add_, ta and tb are operand numbers: of a, b and add, and of the
+// flags whether a and b are transposed.
 #define HEDDLE_WGMMA_BF16(n, registers, a_, b_, add_, ta, tb) \
   template <bool a_transposed, bool b_transposed> \
   __device__ inline void wgmma_bf16(float(&d)[registers], uint64_t a, uint64_t b, int add) { \
@@ -54,7 +54,7 @@ HEDDLE_WGMMA_BF16(64, 32, 32, 33, 34, 35, 36)
 HEDDLE_WGMMA_BF16(128, 64, 64, 65, 66, 67, 68)
 HEDDLE_WGMMA_BF16(256, 128, 128, 129, 130, 131, 132)
 
-// As above, with a in registers.
+// d (64, n) (+)= a b, with a in registers and b by descriptor.
 #define HEDDLE_WGMMA_LEFT(n, registers, a0, a1, a2, a3, b_, add_, tb) \
   template <bool b_transposed> \
   __device__ inline void wgmma_left(float(&d)[registers], const uint32_t(&a)[4], uint64_t b, int add) { \

@@ -9,8 +9,8 @@ namespace cuda {
 // The device version of fp8_blocks.
 __device__ inline int64_t blocks_of(int64_t n) { return (n + fp8_block - 1) / fp8_block; }
 
-// Converts e4m3 to float. The bits are read as those of a half, whose exponent bias is 15 instead of 7. The value is
-// then too small by 2^8. This holds for subnormals too.
+// Converts e4m3 to float. The bits are read as those of a half, whose exponent bias is 15 instead of 7. The half is too
+// small by a factor of 2^8, for subnormals too.
 __device__ inline float fp8_to_float(uint8_t byte) {
   const uint16_t half = static_cast<uint16_t>((byte & 0x80) << 8 | (byte & 0x7f) << 7);
   return (byte & 0x7f) == 0x7f ? NAN : ptx::half_to_float(half) * 256.0f;
@@ -60,7 +60,8 @@ struct Fp8Gemm {
 // Multiplies by wgmma, on sm_90a. x must be rounded. Rows of both operands must be 16-byte aligned, and a multiple of
 // 16 bytes long.
 void gemm_fp8_warpgroup(const Context& context, const char* name, const Fp8Gemm& g);
-// Multiplies by mma.sync, on sm_89 and sm_120. Same requirements, with at most 65535 * 64 rows.
+// Multiplies by mma.sync, on sm_89 and sm_120. Has the requirements of gemm_fp8_warpgroup, and takes at most 65535 * 64
+// rows.
 void gemm_fp8_tensor(const Context& context, const char* name, const Fp8Gemm& g);
 
 }  // namespace cuda

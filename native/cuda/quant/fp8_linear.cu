@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(threads)
   if (lane == 0) scale[block % blocks * N + row] = finite ? largest / fp8_largest : NAN;
 }
 
-// An operand of gemm_tile.cuh in fp8. A thread loads 16 adjacent elements at a time.
+// An operand of gemm_tile.cuh in fp8. A thread converts 16 adjacent elements at a time.
 struct Side {
   Fp8Matrix x;
   bool k_major;

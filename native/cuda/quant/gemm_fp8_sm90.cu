@@ -72,8 +72,8 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
       ptx::fence_products();
       HEDDLE_UNROLL
       for (int k = 0; k < depth / 32; ++k)
-        ptx::multiply_e4m3_tiles(sum, ptx::describe_tile(a_tile + 32 * k, group_bytes, group_bytes),
-            ptx::describe_tile(b_tile + 32 * k, group_bytes, group_bytes), k > 0);
+        ptx::multiply_e4m3_tiles(sum, ptx::describe_tile(a_tile + 32 * k, ptx::k_major, group_bytes),
+            ptx::describe_tile(b_tile + 32 * k, ptx::k_major, group_bytes), k > 0);
       ptx::commit_products();
       // Loads the scales of the rows' activations and of the weight's block while the products run.
       float scale[2];

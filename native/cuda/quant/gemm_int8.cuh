@@ -5,7 +5,8 @@
 namespace heddle {
 namespace cuda {
 
-// N rows of K elements, each scale(group of 32) * q. sum holds the scaled sum of each 16 elements.
+// N rows of K elements in groups of 32. An element is its q times the scale of its group. `sum` holds the sum of each
+// 16 elements.
 struct Int8Rows {
   int8_t* q;     // (N, K)
   float* scale;  // (N, K / 32)

@@ -27,44 +27,6 @@ template <DType T> struct Block;
 HEDDLE_BLOCK_TYPES(HEDDLE_BLOCK)
 #undef HEDDLE_BLOCK
 
-// Loads `count` elements of x from `at`, a multiple of 8. Checks the type once for all elements. If x is 16-byte
-// aligned, loads 16 bytes at a time. The branches are uniform over the warp.
-template <int count> __device__ inline void load_elements(const View& x, int64_t at, float (&to)[count]) {
-  static_assert(count % 8 == 0, "count must be a multiple of the widest load");
-  const bool whole = reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
-  if (x.type == DType::f32) {
-    const float* from = static_cast<const float*>(x.data) + at;
-    HEDDLE_UNROLL
-    for (int e = 0; e < count; e += 4) {
-      if (whole) {
-        const float4 four = *reinterpret_cast<const float4*>(from + e);
-        to[e] = four.x, to[e + 1] = four.y, to[e + 2] = four.z, to[e + 3] = four.w;
-      } else {
-        HEDDLE_UNROLL
-        for (int i = 0; i < 4; ++i) to[e + i] = from[e + i];
-      }
-    }
-  } else {
-    const uint16_t* from = static_cast<const uint16_t*>(x.data) + at;
-    HEDDLE_UNROLL
-    for (int e = 0; e < count; e += 8) {
-      uint32_t two[4];
-      if (whole) {
-        const uint4 eight = *reinterpret_cast<const uint4*>(from + e);
-        two[0] = eight.x, two[1] = eight.y, two[2] = eight.z, two[3] = eight.w;
-      } else {
-        HEDDLE_UNROLL
-        for (int i = 0; i < 4; ++i) two[i] = from[e + 2 * i] | static_cast<uint32_t>(from[e + 2 * i + 1]) << 16;
-      }
-      HEDDLE_UNROLL
-      for (int i = 0; i < 8; ++i) {
-        const uint16_t bits = static_cast<uint16_t>(two[i / 2] >> 16 * (i % 2));
-        to[e + i] = x.type == DType::bf16 ? bf16_to_float(bits) : ptx::half_to_float(bits);
-      }
-    }
-  }
-}
-
 // Reads a word at an address that is a multiple of `alignment`.
 template <int alignment> __device__ inline uint32_t word_at(const uint8_t* p) {
   if (alignment % 4 == 0) return *reinterpret_cast<const uint32_t*>(p);
@@ -75,8 +37,8 @@ template <int alignment> __device__ inline uint32_t word_at(const uint8_t* p) {
   return p[0] | p[1] << 8 | p[2] << 16 | static_cast<uint32_t>(p[3]) << 24;
 }
 // Reads the 16 bytes at p as words. If a block's size is an odd multiple of 2, p may be 2 bytes after a multiple of 4.
-// Whole words from that multiple on are then read and shifted into place. This is safe because p is never a block's
-// beginning, and nothing after the 16 bytes is read.
+// In that case whole words are read from p - 2 on and shifted into place. The bytes before p belong to the same block,
+// and nothing after the 16 bytes is read.
 template <int alignment> __device__ inline void words_at(const uint8_t* p, uint32_t (&to)[4]) {
   if (alignment % 16 == 0) {
     const uint4 all = *reinterpret_cast<const uint4*>(p);

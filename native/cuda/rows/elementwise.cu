@@ -1,4 +1,4 @@
-// Elementwise ops. Each thread computes separate elements. Outputs may alias operands.
+// Elementwise ops. Each thread computes separate elements, eight at a time. Outputs may alias operands.
 #include "cuda/rows/math.cuh"
 #include "cuda/rows/philox.cuh"
 #include "ops/noise.h"
@@ -9,156 +9,168 @@ namespace {
 
 constexpr int threads = 256;
 
-// Calls f(i) for every i < n.
-template <class F> __global__ void map_kernel(F f, int64_t n) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) f(i);
+// The operands of an op with `in` inputs and `outs` outputs of n elements.
+template <int in, int outs> struct Operands {
+  View x[in > 0 ? in : 1];
+  Out y[outs];
+  int64_t n;
+};
+
+// Computes each element by f(i, x, y), where x holds element i of the inputs, and y receives element i of the outputs.
+// In the first `vectors` groups of eight adjacent elements, a thread loads a whole group of each input before it stores
+// any output. f.begin() is called once by each thread, and nothing is computed if it returns false.
+template <class F, int in, int outs>
+__global__ void __launch_bounds__(threads, 3) map_kernel(F given, Operands<in, outs> o, int64_t vectors) {
+  F f = given;
+  if (!f.begin()) return;
+  constexpr int inputs = in > 0 ? in : 1;
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * threads,
+                first = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
+  for (int64_t i = first * vector_elements; i < vectors * vector_elements; i += stride * vector_elements) {
+    float x[inputs][vector_elements], y[outs][vector_elements];
+    HEDDLE_UNROLL
+    for (int k = 0; k < in; ++k) load_elements(o.x[k], i, x[k]);
+    HEDDLE_UNROLL
+    for (int e = 0; e < vector_elements; ++e) {
+      float from[inputs], to[outs];
+      HEDDLE_UNROLL
+      for (int k = 0; k < in; ++k) from[k] = x[k][e];
+      f(i + e, from, to);
+      HEDDLE_UNROLL
+      for (int k = 0; k < outs; ++k) y[k][e] = to[k];
+    }
+    HEDDLE_UNROLL
+    for (int k = 0; k < outs; ++k) store_elements(o.y[k], i, y[k]);
+  }
+  for (int64_t i = vectors * vector_elements + first; i < o.n; i += stride) {
+    float from[inputs], to[outs];
+    HEDDLE_UNROLL
+    for (int k = 0; k < in; ++k) from[k] = o.x[k][i];
+    f(i, from, to);
+    HEDDLE_UNROLL
+    for (int k = 0; k < outs; ++k) o.y[k].store(i, to[k]);
+  }
 }
 
-template <class F> void map(const Context& c, const char* name, int64_t n, F f) {
-  const unsigned most = 1u << 16, wanted = blocks_for(n < (int64_t{1} << 40) ? n : int64_t{1} << 40, threads);
-  launch(c, name, {dim3(wanted < most ? wanted : most), dim3(threads)}, map_kernel<F>, f, n);
+template <class F, int in, int outs>
+void map(const Context& c, const char* name, const F& f, const Operands<in, outs>& o) {
+  bool whole = true;
+  for (int k = 0; k < in; ++k) whole = whole && has_vectors(o.x[k]);
+  for (int k = 0; k < outs; ++k) whole = whole && has_vectors(o.y[k]);
+  const int64_t vectors = whole ? o.n / vector_elements : 0, items = vectors > 0 ? vectors : o.n;
+  const unsigned most = 1u << 16, wanted = blocks_for(items < (int64_t{1} << 40) ? items : int64_t{1} << 40, threads);
+  launch(c, name, {dim3(wanted < most ? wanted : most), dim3(threads)}, map_kernel<F, in, outs>, f, o, vectors);
 }
+// Maps f over the first `in` inputs and the first `outs` outputs of a node.
+template <int in, int outs, class F> void map(const Context& c, const char* name, const Node& n, const F& f) {
+  Operands<in, outs> o{};
+  for (int k = 0; k < in; ++k) o.x[k] = view(n.in[static_cast<size_t>(k)]);
+  for (int k = 0; k < outs; ++k) o.y[k] = out(n.out[static_cast<size_t>(k)]);
+  o.n = n.out[0].shape.size();
+  map(c, name, f, o);
+}
+
+struct Stateless {
+  __device__ bool begin() { return true; }
+};
 
 bool supports_unquantized(const Node& n) { return no_quantised(n); }
 
 // ---- sums, products, bounds
 
-struct Add {
-  View a, b;
-  Out y;
-  __device__ void operator()(int64_t i) const { y.store(i, a[i] + b[i]); }
+struct Add : Stateless {
+  __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const { y[0] = x[0] + x[1]; }
 };
-void add(const Node& n, Context& c) {
-  map(c, "add", n.out[0].shape.size(), Add{view(n.in[0]), view(n.in[1]), out(n.out[0])});
-}
+void add(const Node& n, Context& c) { map<2, 1>(c, "add", n, Add{}); }
 
-struct Mul {
-  View a, b;
-  Out y;
-  __device__ void operator()(int64_t i) const { y.store(i, a[i] * b[i]); }
+struct Mul : Stateless {
+  __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const { y[0] = x[0] * x[1]; }
 };
-void mul(const Node& n, Context& c) {
-  map(c, "mul", n.out[0].shape.size(), Mul{view(n.in[0]), view(n.in[1]), out(n.out[0])});
-}
+void mul(const Node& n, Context& c) { map<2, 1>(c, "mul", n, Mul{}); }
 
-struct Affine {
-  View x;
-  Out y;
+struct Affine : Stateless {
   float factor, offset;
-  __device__ void operator()(int64_t i) const { y.store(i, x[i] * factor + offset); }
+  __device__ void operator()(int64_t, const float (&x)[1], float (&y)[1]) const { y[0] = x[0] * factor + offset; }
 };
 void affine(const Node& n, Context& c) {
-  map(c, "affine", n.out[0].shape.size(),
-      Affine{view(n.in[0]), out(n.out[0]), static_cast<float>(n.attr("factor")), static_cast<float>(n.attr("offset"))});
+  map<1, 1>(c, "affine", n, Affine{{}, static_cast<float>(n.attr("factor")), static_cast<float>(n.attr("offset"))});
 }
 
-struct Minimum {
-  View a, b;
-  Out y;
-  __device__ void operator()(int64_t i) const {
-    const float p = a[i], q = b[i];
-    y.store(i, p != p || p < q ? p : q);
+struct Minimum : Stateless {
+  __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const {
+    y[0] = x[0] != x[0] || x[0] < x[1] ? x[0] : x[1];
   }
 };
-void minimum(const Node& n, Context& c) {
-  map(c, "minimum", n.out[0].shape.size(), Minimum{view(n.in[0]), view(n.in[1]), out(n.out[0])});
-}
+void minimum(const Node& n, Context& c) { map<2, 1>(c, "minimum", n, Minimum{}); }
 
-struct MinimumBackward {
-  View dy, a, b;
-  Out da, db;
-  __device__ void operator()(int64_t i) const {
-    const float g = dy[i], p = a[i], q = b[i];
-    const float share = p < q ? 1.0f : p > q ? 0.0f : 0.5f;
-    da.store(i, g * share);
-    db.store(i, g * (1.0f - share));
+// dy, a, b -> da, db
+struct MinimumBackward : Stateless {
+  __device__ void operator()(int64_t, const float (&x)[3], float (&y)[2]) const {
+    const float share = x[1] < x[2] ? 1.0f : x[1] > x[2] ? 0.0f : 0.5f;
+    y[0] = x[0] * share, y[1] = x[0] * (1.0f - share);
   }
 };
-void minimum_backward(const Node& n, Context& c) {
-  map(c, "minimum_backward", n.in[0].shape.size(),
-      MinimumBackward{view(n.in[0]), view(n.in[1]), view(n.in[2]), out(n.out[0]), out(n.out[1])});
-}
+void minimum_backward(const Node& n, Context& c) { map<3, 2>(c, "minimum_backward", n, MinimumBackward{}); }
 
-struct Clamp {
-  View x;
-  Out y;
+struct Clamp : Stateless {
   float low, high;
-  __device__ void operator()(int64_t i) const {
-    const float v = x[i];
-    y.store(i, v < low ? low : v > high ? high : v);
+  __device__ void operator()(int64_t, const float (&x)[1], float (&y)[1]) const {
+    y[0] = x[0] < low ? low : x[0] > high ? high : x[0];
   }
 };
 void clamp(const Node& n, Context& c) {
-  map(c, "clamp", n.out[0].shape.size(),
-      Clamp{view(n.in[0]), out(n.out[0]), static_cast<float>(n.attr("low")), static_cast<float>(n.attr("high"))});
+  map<1, 1>(c, "clamp", n, Clamp{{}, static_cast<float>(n.attr("low")), static_cast<float>(n.attr("high"))});
 }
 
-struct ClampBackward {
-  View dy, x;
-  Out dx;
+// dy, x -> dx
+struct ClampBackward : Stateless {
   float low, high;
-  __device__ void operator()(int64_t i) const {
-    const float v = x[i], g = dy[i];
-    dx.store(i, v >= low && v <= high ? g : 0.0f);
+  __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const {
+    y[0] = x[1] >= low && x[1] <= high ? x[0] : 0.0f;
   }
 };
 void clamp_backward(const Node& n, Context& c) {
-  map(c, "clamp_backward", n.out[0].shape.size(),
-      ClampBackward{view(n.in[0]), view(n.in[1]), out(n.out[0]), static_cast<float>(n.attr("low")),
-          static_cast<float>(n.attr("high"))});
+  map<2, 1>(
+      c, "clamp_backward", n, ClampBackward{{}, static_cast<float>(n.attr("low")), static_cast<float>(n.attr("high"))});
 }
 
 // ---- functions of one operand
 
-struct Softcap {
-  View x;
-  Out y;
+struct Softcap : Stateless {
   float cap;
-  __device__ void operator()(int64_t i) const { y.store(i, cap * tanhf(x[i] / cap)); }
+  __device__ void operator()(int64_t, const float (&x)[1], float (&y)[1]) const { y[0] = cap * tanhf(x[0] / cap); }
 };
-void softcap(const Node& n, Context& c) {
-  map(c, "softcap", n.out[0].shape.size(), Softcap{view(n.in[0]), out(n.out[0]), static_cast<float>(n.attr("cap"))});
-}
+void softcap(const Node& n, Context& c) { map<1, 1>(c, "softcap", n, Softcap{{}, static_cast<float>(n.attr("cap"))}); }
 
-struct SoftcapBackward {
-  View dy, x;
-  Out dx;
+// dy, x -> dx
+struct SoftcapBackward : Stateless {
   float cap;
-  __device__ void operator()(int64_t i) const {
-    const float t = tanhf(x[i] / cap);
-    dx.store(i, dy[i] * (1.0f - t * t));
+  __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const {
+    const float t = tanhf(x[1] / cap);
+    y[0] = x[0] * (1.0f - t * t);
   }
 };
 void softcap_backward(const Node& n, Context& c) {
-  map(c, "softcap_backward", n.out[0].shape.size(),
-      SoftcapBackward{view(n.in[0]), view(n.in[1]), out(n.out[0]), static_cast<float>(n.attr("cap"))});
+  map<2, 1>(c, "softcap_backward", n, SoftcapBackward{{}, static_cast<float>(n.attr("cap"))});
 }
 
-struct Gelu {
-  View x;
-  Out y;
+struct Gelu : Stateless {
   bool tanh_approximation;
-  __device__ void operator()(int64_t i) const {
-    y.store(i, (tanh_approximation ? gelu_tanh(x[i]) : gelu_erf(x[i])).value);
+  __device__ void operator()(int64_t, const float (&x)[1], float (&y)[1]) const {
+    y[0] = (tanh_approximation ? gelu_tanh(x[0]) : gelu_erf(x[0])).value;
   }
 };
-void gelu(const Node& n, Context& c) {
-  map(c, "gelu", n.out[0].shape.size(), Gelu{view(n.in[0]), out(n.out[0]), n.attr_flag("tanh")});
-}
+void gelu(const Node& n, Context& c) { map<1, 1>(c, "gelu", n, Gelu{{}, n.attr_flag("tanh")}); }
 
-struct GeluBackward {
-  View dy, x;
-  Out dx;
+// dy, x -> dx
+struct GeluBackward : Stateless {
   bool tanh_approximation;
-  __device__ void operator()(int64_t i) const {
-    const float v = x[i];
-    dx.store(i, dy[i] * (tanh_approximation ? gelu_tanh(v) : gelu_erf(v)).derivative);
+  __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const {
+    y[0] = x[0] * (tanh_approximation ? gelu_tanh(x[1]) : gelu_erf(x[1])).derivative;
   }
 };
 void gelu_backward(const Node& n, Context& c) {
-  map(c, "gelu_backward", n.out[0].shape.size(),
-      GeluBackward{view(n.in[0]), view(n.in[1]), out(n.out[0]), n.attr_flag("tanh")});
+  map<2, 1>(c, "gelu_backward", n, GeluBackward{{}, n.attr_flag("tanh")});
 }
 
 // The values are those of the attribute in native/ops/unary.cc.
@@ -202,173 +214,166 @@ __device__ float derivative(int function, float x) {
   }
 }
 
-struct Unary {
-  View x;
-  Out y;
+struct Unary : Stateless {
   int function;
-  __device__ void operator()(int64_t i) const { y.store(i, apply(function, x[i])); }
+  __device__ void operator()(int64_t, const float (&x)[1], float (&y)[1]) const { y[0] = apply(function, x[0]); }
 };
-void unary(const Node& n, Context& c) {
-  map(c, "unary", n.out[0].shape.size(), Unary{view(n.in[0]), out(n.out[0]), static_cast<int>(n.attr_int("function"))});
-}
+void unary(const Node& n, Context& c) { map<1, 1>(c, "unary", n, Unary{{}, static_cast<int>(n.attr_int("function"))}); }
 
-struct UnaryBackward {
-  View dy, x;
-  Out dx;
+// dy, x -> dx
+struct UnaryBackward : Stateless {
   int function;
-  __device__ void operator()(int64_t i) const {
-    const float g = dy[i];
-    dx.store(i, g == 0 ? 0.0f : g * derivative(function, x[i]));  // 0 * infinity would be NaN
+  __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const {
+    y[0] = x[0] == 0 ? 0.0f : x[0] * derivative(function, x[1]);  // 0 * infinity would be NaN
   }
 };
 void unary_backward(const Node& n, Context& c) {
-  map(c, "unary_backward", n.out[0].shape.size(),
-      UnaryBackward{view(n.in[0]), view(n.in[1]), out(n.out[0]), static_cast<int>(n.attr_int("function"))});
+  map<2, 1>(c, "unary_backward", n, UnaryBackward{{}, static_cast<int>(n.attr_int("function"))});
 }
 
 // ---- gated linear units
 
-struct Glu {
-  View gate, up;
-  Out y;
+// gate, up -> y
+struct Glu : Stateless {
   int activation;
-  __device__ void operator()(int64_t i) const { y.store(i, activate(activation, gate[i]).value * up[i]); }
+  __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const {
+    y[0] = activate(activation, x[0]).value * x[1];
+  }
 };
-void glu(const Node& n, Context& c) {
-  map(c, "glu", n.out[0].shape.size(),
-      Glu{view(n.in[0]), view(n.in[1]), out(n.out[0]), static_cast<int>(n.attr_int("activation"))});
-}
+void glu(const Node& n, Context& c) { map<2, 1>(c, "glu", n, Glu{{}, static_cast<int>(n.attr_int("activation"))}); }
 
-struct GluBackward {
-  View dy, gate, up;
-  Out dgate, dup;
+// dy, gate, up -> dgate, dup
+struct GluBackward : Stateless {
   int activation;
-  __device__ void operator()(int64_t i) const {
-    const float g = dy[i], u = up[i];
-    const Activated a = activate(activation, gate[i]);
-    dgate.store(i, g * u * a.derivative);
-    dup.store(i, g * a.value);
+  __device__ void operator()(int64_t, const float (&x)[3], float (&y)[2]) const {
+    const Activated a = activate(activation, x[1]);
+    y[0] = x[0] * x[2] * a.derivative;
+    y[1] = x[0] * a.value;
   }
 };
 void glu_backward(const Node& n, Context& c) {
-  map(c, "glu_backward", n.in[0].shape.size(),
-      GluBackward{view(n.in[0]), view(n.in[1]), view(n.in[2]), out(n.out[0]), out(n.out[1]),
-          static_cast<int>(n.attr_int("activation"))});
+  map<3, 2>(c, "glu_backward", n, GluBackward{{}, static_cast<int>(n.attr_int("activation"))});
 }
 
 // ---- copies
 
-struct Cast {
-  View x;
-  Out y;
-  __device__ void operator()(int64_t i) const { y.store(i, x[i]); }
+struct Copy : Stateless {
+  __device__ void operator()(int64_t, const float (&x)[1], float (&y)[1]) const { y[0] = x[0]; }
 };
-void cast(const Node& n, Context& c) { map(c, "cast", n.out[0].shape.size(), Cast{view(n.in[0]), out(n.out[0])}); }
+void cast(const Node& n, Context& c) { map<1, 1>(c, "cast", n, Copy{}); }
 
 struct Broadcast {
   View x;
-  Out y;
-  __device__ void operator()(int64_t i) const { y.store(i, x[0]); }
+  float value = 0;
+  __device__ bool begin() {
+    value = x[0];
+    return true;
+  }
+  __device__ void operator()(int64_t, const float (&)[1], float (&y)[1]) const { y[0] = value; }
 };
-void broadcast(const Node& n, Context& c) {
-  map(c, "broadcast", n.out[0].shape.size(), Broadcast{view(n.in[0]), out(n.out[0])});
-}
+void broadcast(const Node& n, Context& c) { map<0, 1>(c, "broadcast", n, Broadcast{view(n.in[0])}); }
 
 // ---- optimizer: a run that has reported a fault changes no state
 
+// state, g -> state
 struct Accumulate {
-  float* state;
-  View g;
   const float* keep;
   Fault fault;
-  __device__ void operator()(int64_t i) const {
-    if (fault.reported()) return;
-    const float k = *keep;
-    state[i] = k == 0 ? g[i] : k * state[i] + g[i];
+  float factor = 0;
+  __device__ bool begin() {
+    factor = *keep;
+    return !fault.reported();
+  }
+  __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const {
+    y[0] = factor == 0 ? x[1] : factor * x[0] + x[1];
   }
 };
 void accumulate(const Node& n, Context& c) {
-  map(c, "accumulate", n.in[0].shape.size(),
-      Accumulate{n.in[0].as<float>(), view(n.in[1]), n.in[2].as<float>(), fault_of(c)});
+  const Tensor& state = n.in[0];
+  map(c, "accumulate", Accumulate{n.in[2].as<float>(), fault_of(c)},
+      Operands<2, 1>{{view(state), view(n.in[1])}, {out(state)}, state.shape.size()});
 }
 
-struct Assign {
-  Out state;
-  View x;
+struct Assign : Copy {
   Fault fault;
-  __device__ void operator()(int64_t i) const {
-    if (!fault.reported()) state.store(i, x[i]);
-  }
+  __device__ bool begin() { return !fault.reported(); }
 };
 void assign(const Node& n, Context& c) {
-  map(c, "assign", n.in[0].shape.size(), Assign{out(n.in[0]), view(n.in[1]), fault_of(c)});
+  const Tensor& state = n.in[0];
+  map(c, "assign", Assign{{}, fault_of(c)}, Operands<1, 1>{{view(n.in[1])}, {out(state)}, state.shape.size()});
 }
 
-// AdamW (Loshchilov & Hutter 2019). param, grad, m, v have the same shape. hyper (7): learning rate, beta1, beta2, eps,
+// AdamW (Loshchilov & Hutter 2019): param, grad, m, v -> param, m, v. hyper (7): learning rate, beta1, beta2, eps,
 // weight decay, 1 - beta1^t, 1 - beta2^t. factor (1) multiplies the gradient.
 struct AdamW {
-  Out param;
-  const float* grad;
-  float *m, *v;
   const float *hyper, *factor;
   bool decay;
   Fault fault;
-  __device__ void operator()(int64_t i) const {
-    if (fault.reported()) return;
-    const float lr = hyper[0], beta1 = hyper[1], beta2 = hyper[2], eps = hyper[3],
-                weight_decay = decay ? hyper[4] : 0.0f;
-    const float g = grad[i] * *factor;
-    const float mean = beta1 * m[i] + (1.0f - beta1) * g;
-    const float square = beta2 * v[i] + (1.0f - beta2) * g * g;
-    m[i] = mean;
-    v[i] = square;
-    const float step = mean / hyper[5] / (sqrtf(square / hyper[6]) + eps);
-    param.store(i, param[i] * (1.0f - lr * weight_decay) - lr * step);  // decay first, as in PyTorch's AdamW
+  float lr = 0, beta1 = 0, beta2 = 0, eps = 0, kept = 0, correction1 = 0, correction2 = 0, scale = 0;
+  __device__ bool begin() {
+    lr = hyper[0], beta1 = hyper[1], beta2 = hyper[2], eps = hyper[3], correction1 = hyper[5], correction2 = hyper[6];
+    kept = 1.0f - lr * (decay ? hyper[4] : 0.0f);
+    scale = *factor;
+    return !fault.reported();
+  }
+  __device__ void operator()(int64_t, const float (&x)[4], float (&y)[3]) const {
+    const float g = x[1] * scale;
+    const float mean = beta1 * x[2] + (1.0f - beta1) * g;
+    const float square = beta2 * x[3] + (1.0f - beta2) * g * g;
+    const float step = mean / correction1 / (sqrtf(square / correction2) + eps);
+    y[0] = x[0] * kept - lr * step;  // decay first, as in PyTorch's AdamW
+    y[1] = mean, y[2] = square;
   }
 };
 void adamw(const Node& n, Context& c) {
-  map(c, "adamw", n.in[0].shape.size(),
-      AdamW{out(n.in[0]), n.in[1].as<float>(), n.in[2].as<float>(), n.in[3].as<float>(), n.in[4].as<float>(),
-          n.in[5].as<float>(), n.attr_flag("decay"), fault_of(c)});
+  const Tensor &param = n.in[0], &m = n.in[2], &v = n.in[3];
+  map(c, "adamw", AdamW{n.in[4].as<float>(), n.in[5].as<float>(), n.attr_flag("decay"), fault_of(c)},
+      Operands<4, 3>{{view(param), view(n.in[1]), view(m), view(v)}, {out(param), out(m), out(v)}, param.shape.size()});
 }
 
-struct ClipFactor {
-  const float *norm, *max;
-  float* factor;
-  __device__ void operator()(int64_t) const {
-    const float f = *max / (*norm + 1e-6f);
-    *factor = *max > 0 && !(f >= 1.0f) ? f : 1.0f;
+// norm, max -> factor
+struct ClipFactor : Stateless {
+  __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const {
+    const float f = x[1] / (x[0] + 1e-6f);
+    y[0] = x[1] > 0 && !(f >= 1.0f) ? f : 1.0f;
   }
 };
-void clip_factor(const Node& n, Context& c) {
-  map(c, "clip_factor", 1, ClipFactor{n.in[0].as<float>(), n.in[1].as<float>(), n.out[0].as<float>()});
-}
+void clip_factor(const Node& n, Context& c) { map<2, 1>(c, "clip_factor", n, ClipFactor{}); }
 
 // ---- seeded noise
 
 struct Noise {
-  View x;
-  Out y;
   const uint32_t* key;  // (3): seed, step, micro-batch
   uint32_t stream, drop_below;
   float scale;
   bool dropout;
+  uint32_t seed = 0, step = 0, batch = 0;
+  int64_t group = -1;  // index of the four elements whose random words are in `words`
+  uint32_t words[4] = {};
 
-  __device__ uint32_t word(int64_t element) const {
-    uint32_t counter[4] = {static_cast<uint32_t>(element / 4), stream, key[1], key[2]};
-    philox4x32_10(counter, key[0], noise_key);
-    return counter[element % 4];
+  __device__ bool begin() {
+    seed = key[0], step = key[1], batch = key[2];
+    return true;
   }
-  __device__ void operator()(int64_t i) const {
+  __device__ uint32_t word(int64_t element) {
+    if (element / 4 != group) {
+      group = element / 4;
+      words[0] = static_cast<uint32_t>(group), words[1] = stream, words[2] = step, words[3] = batch;
+      philox4x32_10(words, seed, noise_key);
+    }
+    // Selects the word without an array index, which would put the words into local memory.
+    const int64_t i = element % 4;
+    return i == 0 ? words[0] : i == 1 ? words[1] : i == 2 ? words[2] : words[3];
+  }
+  __device__ void operator()(int64_t i, const float (&x)[1], float (&y)[1]) {
     const uint32_t w = word(i);
-    const float v = x[i];
-    if (dropout) y.store(i, w < drop_below ? 0.0f : v * scale);
-    else y.store(i, v + scale * (static_cast<float>(w) * 4.65661287e-10f - 1.0f));  // 2^-31
+    if (dropout) y[0] = w < drop_below ? 0.0f : x[0] * scale;
+    else y[0] = x[0] + scale * (static_cast<float>(w) * 4.65661287e-10f - 1.0f);  // 2^-31
   }
 };
 void noise(const Node& n, Context& c, bool dropout, float scale) {
-  map(c, "noise", n.out[0].shape.size(),
-      Noise{view(n.in[0]), out(n.out[0]), n.in[1].as<uint32_t>(), static_cast<uint32_t>(n.attr_int("stream")),
+  map<1, 1>(c, dropout ? "dropout" : "uniform_noise", n,
+      Noise{n.in[1].as<uint32_t>(), static_cast<uint32_t>(n.attr_int("stream")),
           dropout ? dropped_below(n.attr("p")) : 0u, scale, dropout});
 }
 void dropout(const Node& n, Context& c) { noise(n, c, true, static_cast<float>(1 / (1 - n.attr("p")))); }

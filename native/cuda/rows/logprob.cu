@@ -10,10 +10,10 @@ namespace cuda {
 namespace {
 
 constexpr int threads = 256;
-// logits of a part; few in the emulator, so that tests have several parts
+// Maximum number of logits of a part. It is small in the emulator, so that tests have several parts.
 constexpr int64_t most_logits = HEDDLE_EMULATED ? 256 : int64_t{16} << 20;
 
-// Returns the vocabulary entries of a part: a multiple of 64, the tile of the matrix product.
+// Returns the number of vocabulary entries of a part: a multiple of 64, the tile of the matrix product.
 int64_t part_size(int64_t N, int64_t V) {
   const int64_t fitting = most_logits / (N > 0 ? N : 1) / 64 * 64, most = fitting > 64 ? fitting : 64;
   return V < most ? V : most;
@@ -110,18 +110,20 @@ struct PartGradientArguments {
   Fault fault;
 };
 
-// Computes d loss / d product.
+// Computes d loss / d product. Blocks along y share the rows. Blocks along x share the elements of a row.
 __global__ void __launch_bounds__(threads) logprob_gradient_kernel(PartGradientArguments a) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < a.N * a.width;
-      i += static_cast<int64_t>(gridDim.x) * threads) {
-    const int64_t row = i / a.width, v = a.begin + i % a.width;
+  for (int64_t row = blockIdx.y; row < a.N; row += gridDim.y) {
     const int32_t target = a.targets[row];
     if (target >= a.V) a.fault.report();
-    const float logit = a.scores.of(biased(a.product + i, a.bias, v));
-    const float p = expf(logit - a.lse[row]);
-    const float of_lse = a.of_lse ? a.of_lse[row] : 0.0f;
-    const float d = a.upstream[row] * ((v == target ? 1.0f : 0.0f) - p) + of_lse * p;
-    a.to.store(row * a.ld + i % a.width, target < 0 ? 0.0f : d * a.scores.gradient(logit));
+    const float lse = a.lse[row], upstream = a.upstream[row], of_lse = a.of_lse ? a.of_lse[row] : 0.0f;
+    const float* product = a.product + row * a.width;
+    for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < a.width;
+        i += static_cast<int64_t>(gridDim.x) * threads) {
+      const int64_t v = a.begin + i;
+      const float logit = a.scores.of(biased(product + i, a.bias, v));
+      const float p = expf(logit - lse), d = upstream * ((v == target ? 1.0f : 0.0f) - p) + of_lse * p;
+      a.to.store(row * a.ld + i, target < 0 ? 0.0f : d * a.scores.gradient(logit));
+    }
   }
 }
 
@@ -142,15 +144,15 @@ __global__ void __launch_bounds__(threads) copy_kernel(const float* from, Out to
 
 unsigned some_blocks(int64_t items) { return blocks_for(items < (1 << 22) ? items : 1 << 22, threads); }
 
-// Whether the gradient of the logits is rounded to bf16, so that tensor cores compute the products with it. This needs
-// operands in bf16, and no softcap, as on the CPU.
+// Whether the gradient of the logits is rounded to bf16, so that its products run on tensor cores. As on the CPU, this
+// requires bf16 operands and no softcap.
 bool narrow(const Node& n) {
   return n.in[1].dtype == DType::bf16 && n.in[2].dtype == DType::bf16 && !(n.attributes->get("softcap", 0) > 0);
 }
 int64_t narrow_ld(int64_t width) { return (width + 7) / 8 * 8; }
 
-// The scratch holds products (N, part), then dh (N, C) in f32 if the output has another type, then the gradient of a
-// part's logits in bf16.
+// The scratch holds products (N, part), then dh (N, C) in f32, which is used if the output has another type. The
+// gradient of a part's logits follows in bf16.
 size_t backward_scratch(const Node& n, int) {
   const int64_t N = n.in[1].shape[0], part = part_size(N, n.in[2].shape[0]);
   return static_cast<size_t>(N * (part + n.in[1].shape[1])) * sizeof(float) + 16 +
@@ -175,7 +177,9 @@ void make_gradient(const Node& n, Context& c, bool narrowed) {
     const float* bias = n.has_input(6) ? n.in[6].as<float>() : nullptr;
     PartGradientArguments a{to, ld, product, bias, n.in[0].as<float>(), of_lse, n.in[3].as<int32_t>(),
         n.in[4].as<float>(), N, width, begin, V, Scores(n), fault_of(c)};
-    launch(c, name, {dim3(some_blocks(N * width)), dim3(threads)}, logprob_gradient_kernel, a);
+    // Each thread computes up to eight elements of a row, so that it loads the row's target and lse only once.
+    const unsigned most_rows = 65535, rows = N < most_rows ? static_cast<unsigned>(N) : most_rows;
+    launch(c, name, {dim3(blocks_for(width, 8 * threads), rows), dim3(threads)}, logprob_gradient_kernel, a);
     // Only token_logprob_backward has a bias. Its gradient of the logits stays in f32.
     if (const size_t of_bias = logprob_bias_gradient(n))
       launch(c, name, {dim3(blocks_for(width, threads)), dim3(threads)}, part_sum_kernel, product,

@@ -11,11 +11,7 @@ constexpr int warp_size = 32;
 constexpr unsigned all_lanes = 0xffffffffu;
 
 __device__ inline float bf16_to_float(uint16_t bits) { return __uint_as_float(static_cast<unsigned>(bits) << 16); }
-__device__ inline uint16_t float_to_bf16(float f) {  // to nearest even; NaN stays NaN
-  const unsigned u = __float_as_uint(f);
-  if ((u & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((u >> 16) | 0x40);
-  return static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1)) >> 16);
-}
+using ptx::float_to_bf16;
 
 // An operand whose element type is known at run time. The branch is uniform over all threads.
 struct View {
@@ -47,6 +43,77 @@ struct Out {
   __device__ float operator[](int64_t i) const { return View{data, type}[i]; }
 };
 
+// Loads `count` elements of x from `at`, a multiple of 8. Checks the type once for all elements. If x is 16-byte
+// aligned, loads 16 bytes at a time. The branches are uniform over the warp.
+template <int count> __device__ inline void load_elements(const View& x, int64_t at, float (&to)[count]) {
+  static_assert(count % 8 == 0, "count must be a multiple of the widest load");
+  const bool whole = reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
+  if (x.type == DType::f32) {
+    const float* from = static_cast<const float*>(x.data) + at;
+    HEDDLE_UNROLL
+    for (int e = 0; e < count; e += 4) {
+      if (whole) {
+        const float4 four = *reinterpret_cast<const float4*>(from + e);
+        to[e] = four.x, to[e + 1] = four.y, to[e + 2] = four.z, to[e + 3] = four.w;
+      } else {
+        HEDDLE_UNROLL
+        for (int i = 0; i < 4; ++i) to[e + i] = from[e + i];
+      }
+    }
+  } else {
+    const uint16_t* from = static_cast<const uint16_t*>(x.data) + at;
+    HEDDLE_UNROLL
+    for (int e = 0; e < count; e += 8) {
+      uint32_t two[4];
+      if (whole) {
+        const uint4 eight = *reinterpret_cast<const uint4*>(from + e);
+        two[0] = eight.x, two[1] = eight.y, two[2] = eight.z, two[3] = eight.w;
+      } else {
+        HEDDLE_UNROLL
+        for (int i = 0; i < 4; ++i) two[i] = from[e + 2 * i] | static_cast<uint32_t>(from[e + 2 * i + 1]) << 16;
+      }
+      HEDDLE_UNROLL
+      for (int i = 0; i < 8; ++i) {
+        const uint16_t bits = static_cast<uint16_t>(two[i / 2] >> 16 * (i % 2));
+        to[e + i] = x.type == DType::bf16 ? bf16_to_float(bits) : ptx::half_to_float(bits);
+      }
+    }
+  }
+}
+
+// Returns v rounded to the type.
+__device__ inline float rounded_to(DType type, float v) {
+  return type == DType::f32    ? v
+         : type == DType::bf16 ? bf16_to_float(float_to_bf16(v))
+                               : ptx::half_to_float(ptx::float_to_half(v));
+}
+
+// The number of adjacent elements that a thread loads and stores at a time, where all addresses allow it.
+constexpr int vector_elements = 8;
+
+// Stores eight elements from `at` on. to.data + at must be aligned to 16 bytes.
+__device__ inline void store_elements(const Out& to, int64_t at, const float (&v)[vector_elements]) {
+  if (to.type == DType::f32) {
+    float4* four = reinterpret_cast<float4*>(static_cast<float*>(to.data) + at);
+    four[0] = float4{v[0], v[1], v[2], v[3]}, four[1] = float4{v[4], v[5], v[6], v[7]};
+    return;
+  }
+  uint32_t two[4];
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i)
+    two[i] = to.type == DType::bf16
+                 ? ptx::pack_bf16(v[2 * i], v[2 * i + 1])
+                 : ptx::float_to_half(v[2 * i]) | static_cast<uint32_t>(ptx::float_to_half(v[2 * i + 1])) << 16;
+  *reinterpret_cast<uint4*>(static_cast<uint16_t*>(to.data) + at) = uint4{two[0], two[1], two[2], two[3]};
+}
+// Whether groups of eight elements can be loaded and stored 16 bytes at a time, by load_elements and store_elements.
+inline bool has_vectors(const void* data, DType type) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0 &&
+         (type == DType::f32 || type == DType::bf16 || type == DType::f16);
+}
+inline bool has_vectors(const View& x) { return has_vectors(x.data, x.type); }
+inline bool has_vectors(const Out& y) { return has_vectors(y.data, y.type); }
+
 inline View view(const Tensor& t) { return {t.data, t.dtype}; }
 inline View optional_view(const Node& n, size_t i) {
   return n.has_input(i) ? view(n.in[i]) : View{nullptr, DType::f32};
@@ -55,7 +122,7 @@ inline Out out(const Tensor& t) { return {t.data, t.dtype}; }
 
 inline bool is_activation(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16; }
 inline bool is_float(const Tensor& t) { return is_activation(t) || t.dtype == DType::f16; }
-// Whether no floating operand is quantized. Quantized weights have separate kernels.
+// Whether no input is quantized. Quantized weights have separate kernels.
 inline bool no_quantised(const Node& n) {
   for (size_t i = 0; i < n.in.size(); ++i)
     if (n.has_input(i) && is_quantised(n.in[i].dtype)) return false;
@@ -122,8 +189,8 @@ __device__ inline Activated gelu_tanh(float x) {
 __device__ inline Activated activate(int activation, float x) {
   return activation == 0 ? silu(x) : activation == 1 ? gelu_tanh(x) : gelu_erf(x);
 }
-// Applies an activation of a product's epilogue: those of activate(), 3 for relu, 4 for squared relu. NaN stays NaN, as
-// in native/ops/unary.cc.
+// Applies an activation of a product's epilogue: 0 to 2 as in activate(), 3 for ReLU, 4 for squared ReLU. NaN stays
+// NaN, as in native/ops/unary.cc.
 __device__ inline float activated(int activation, float x) {
   if (activation < 3) return activate(activation, x).value;
   const float positive = x <= 0.0f ? 0.0f : x;

@@ -1,13 +1,42 @@
-// RMS norm and layer norm with an optional residual addition before them, and their gradients. One block per row. The
-// gradients of the weights are sums over rows. A second kernel computes them column by column, in a fixed order.
-#include "cuda/rows/math.cuh"
+// RMS norm and layer norm with an optional residual addition before them, and their gradients. One block per row, which
+// keeps the row in registers if it has whole vectors. The gradients of the weights are sums over rows, by columns.cuh.
+#include "cuda/rows/columns.cuh"
 
 namespace heddle {
 namespace cuda {
 namespace {
 
 constexpr int threads = 256;
-constexpr int column_threads = 8;  // threads that share the rows of a column
+constexpr int most_chunks = 4;  // maximum chunks of a row in registers
+constexpr int64_t chunk = threads * vector_elements;
+
+// Calls launch_it(Chunks<n>{}) with the smallest n of 1, 2 and 4 whose chunks hold a row of C elements.
+template <int n> struct Chunks {
+  static constexpr int value = n;
+};
+template <class F> void for_row(int64_t C, F launch_it) {
+  if (C <= chunk) launch_it(Chunks<1>{});
+  else if (C <= 2 * chunk) launch_it(Chunks<2>{});
+  else launch_it(Chunks<4>{});
+}
+bool fits_registers(int64_t C) { return C % vector_elements == 0 && C <= most_chunks * chunk; }
+bool has_vectors_or_none(const View& x) { return !x.data || has_vectors(x); }
+
+// Calls use(k, j) for each of the thread's vectors, the k-th of which begins at column j.
+template <int chunks, class F> __device__ inline void each_vector(int64_t C, F use) {
+  HEDDLE_UNROLL
+  for (int k = 0; k < chunks; ++k) {
+    const int64_t j = (k * threads + threadIdx.x) * static_cast<int64_t>(vector_elements);
+    if (j < C) use(k, j);
+  }
+}
+// The same for each of their elements: use(k, e).
+template <int chunks, class F> __device__ inline void each_element(int64_t C, F use) {
+  each_vector<chunks>(C, [&](int k, int64_t) {
+    HEDDLE_UNROLL
+    for (int e = 0; e < vector_elements; ++e) use(k, e);
+  });
+}
 
 struct NormArguments {
   View x, w, b, residual;  // x (R, C), w (C); optional: b (C), residual (R, C)
@@ -42,6 +71,37 @@ __global__ void __launch_bounds__(threads) norm_kernel(NormArguments a) {
   }
 }
 
+// As norm_kernel, for rows of whole vectors, which are read once.
+template <int chunks> __global__ void __launch_bounds__(threads) norm_vectors_kernel(NormArguments a) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
+  float h[chunks][vector_elements];
+  each_vector<chunks>(a.C, [&](int k, int64_t j) {
+    load_elements(a.x, row + j, h[k]);
+    if (!a.residual.data) return;
+    float residual[vector_elements];
+    load_elements(a.residual, row + j, residual);
+    HEDDLE_UNROLL
+    for (int e = 0; e < vector_elements; ++e) h[k][e] = rounded_to(a.h.type, h[k][e] + residual[e]);
+    store_elements(a.h, row + j, h[k]);
+  });
+  float mean = 0;
+  if (a.centred) {
+    each_element<chunks>(a.C, [&](int k, int e) { mean += h[k][e]; });
+    mean = block_sum<threads>(mean) / static_cast<float>(a.C);
+  }
+  float square = 0;
+  each_element<chunks>(a.C, [&](int k, int e) { square += (h[k][e] - mean) * (h[k][e] - mean); });
+  const float scale = 1.0f / sqrtf(block_sum<threads>(square) / static_cast<float>(a.C) + a.eps);
+  each_vector<chunks>(a.C, [&](int k, int64_t j) {
+    float w[vector_elements], bias[vector_elements] = {};
+    load_elements(a.w, j, w);
+    if (a.b.data) load_elements(a.b, j, bias);
+    HEDDLE_UNROLL
+    for (int e = 0; e < vector_elements; ++e) w[e] = (h[k][e] - mean) * scale * (a.offset + w[e]) + bias[e];
+    store_elements(a.y, row + j, w);
+  });
+}
+
 void norm(const Node& n, Context& c, const char* name, bool centred) {
   const Tensor& x = n.in[0];
   const size_t residual = centred ? 3 : 2;
@@ -49,7 +109,11 @@ void norm(const Node& n, Context& c, const char* name, bool centred) {
       optional_view(n, residual), out(n.out[0]), n.has_input(residual) ? out(n.out[1]) : Out{nullptr, DType::f32},
       x.shape.last(), static_cast<float>(n.attr("eps")), centred ? 0.0f : static_cast<float>(n.attr("offset")),
       centred};
-  launch(c, name, {dim3(static_cast<unsigned>(x.shape.rows())), dim3(threads)}, norm_kernel, a);
+  const Grid grid{dim3(static_cast<unsigned>(x.shape.rows())), dim3(threads)};
+  const bool vectors = fits_registers(a.C) && has_vectors(a.x) && has_vectors(a.w) && has_vectors(a.y) &&
+                       has_vectors_or_none(a.b) && has_vectors_or_none(a.residual) && (!a.h.data || has_vectors(a.h));
+  if (!vectors) return launch(c, name, grid, norm_kernel, a);
+  for_row(a.C, [&](auto chunks) { launch(c, name, grid, norm_vectors_kernel<chunks.value>, a); });
 }
 void rms_norm(const Node& n, Context& c) { norm(n, c, "rms_norm", false); }
 void layer_norm(const Node& n, Context& c) { norm(n, c, "layer_norm", true); }
@@ -57,9 +121,8 @@ void layer_norm(const Node& n, Context& c) { norm(n, c, "layer_norm", true); }
 struct NormBackwardArguments {
   View dy, h, w, dh;  // (R, C), (R, C), (C), (R, C); dh is optional
   Out dx;             // (R, C)
-  float* moments;     // (R, 2): mean and 1 / standard deviation of each row, for the second kernel
-  float *dw, *db;     // (C); db only for layer norm
-  int64_t R, C;
+  float* moments;     // (R, 2): mean and 1 / standard deviation of each row, for the sums over rows
+  int64_t C;
   float eps, offset;
   bool centred;
 };
@@ -99,38 +162,76 @@ __global__ void __launch_bounds__(threads) norm_backward_kernel(NormBackwardArgu
   }
 }
 
-// One block per 32 columns. Thread (lane, part) adds every eighth row of a column.
-__global__ void __launch_bounds__(warp_size* column_threads) norm_weight_kernel(NormBackwardArguments a) {
-  HEDDLE_SHARED(float, weight_sum, [column_threads][warp_size]);
-  HEDDLE_SHARED(float, bias_sum, [column_threads][warp_size]);
-  const int lane = threadIdx.x % warp_size, part = threadIdx.x / warp_size;
-  const int64_t j = static_cast<int64_t>(blockIdx.x) * warp_size + lane;
-  float dw = 0, db = 0;
-  if (j < a.C)
-    for (int64_t r = part; r < a.R; r += column_threads) {
-      const float g = a.dy[r * a.C + j];
-      dw += g * (a.h[r * a.C + j] - a.moments[r * 2]) * a.moments[r * 2 + 1];
-      db += g;
-    }
-  weight_sum[part][lane] = dw;
-  bias_sum[part][lane] = db;
-  __syncthreads();
-  if (part != 0 || j >= a.C) return;
-  for (int p = 1; p < column_threads; ++p) dw += weight_sum[p][lane], db += bias_sum[p][lane];
-  a.dw[j] = dw;
-  if (a.db) a.db[j] = db;
+// As norm_backward_kernel, for rows of whole vectors, which are read once.
+template <int chunks> __global__ void __launch_bounds__(threads) norm_backward_vectors_kernel(NormBackwardArguments a) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
+  const float width = static_cast<float>(a.C);
+  float h[chunks][vector_elements], g[chunks][vector_elements];
+  each_vector<chunks>(a.C, [&](int k, int64_t j) {
+    load_elements(a.h, row + j, h[k]);
+    load_elements(a.dy, row + j, g[k]);
+    float w[vector_elements];
+    load_elements(a.w, j, w);
+    HEDDLE_UNROLL
+    for (int e = 0; e < vector_elements; ++e) g[k][e] *= a.offset + w[e];
+  });
+  float mean = 0;
+  if (a.centred) {
+    each_element<chunks>(a.C, [&](int k, int e) { mean += h[k][e]; });
+    mean = block_sum<threads>(mean) / width;
+  }
+  float square = 0, sum = 0, projection = 0;
+  each_element<chunks>(a.C, [&](int k, int e) { square += (h[k][e] - mean) * (h[k][e] - mean); });
+  const float scale = 1.0f / sqrtf(block_sum<threads>(square) / width + a.eps);
+  each_element<chunks>(a.C, [&](int k, int e) { sum += g[k][e], projection += g[k][e] * (h[k][e] - mean) * scale; });
+  sum = a.centred ? block_sum<threads>(sum) / width : 0.0f;
+  projection = block_sum<threads>(projection) / width;
+  each_vector<chunks>(a.C, [&](int k, int64_t j) {
+    float dx[vector_elements] = {};
+    if (a.dh.data) load_elements(a.dh, row + j, dx);
+    HEDDLE_UNROLL
+    for (int e = 0; e < vector_elements; ++e) dx[e] += scale * (g[k][e] - sum - (h[k][e] - mean) * scale * projection);
+    store_elements(a.dx, row + j, dx);
+  });
+  if (threadIdx.x == 0) a.moments[blockIdx.x * 2] = mean, a.moments[blockIdx.x * 2 + 1] = scale;
 }
 
-size_t moments_bytes(const Node& n, int) { return static_cast<size_t>(n.in[0].shape.rows()) * 2 * sizeof(float); }
+// The terms of dw and db.
+struct WeightTerms {
+  static constexpr int sums = 2;
+  View dy, h;
+  const float* moments;
+  int64_t C;
+
+  template <int wide> __device__ void add(int64_t row, int64_t column, float (&sum)[sums][wide]) const {
+    const float mean = moments[row * 2], scale = moments[row * 2 + 1];
+    float g[wide], x[wide];
+    columns::load(dy, row * C + column, g);
+    columns::load(h, row * C + column, x);
+    HEDDLE_UNROLL
+    for (int e = 0; e < wide; ++e) sum[0][e] += g[e] * (x[e] - mean) * scale, sum[1][e] += g[e];
+  }
+};
+
+// The scratch holds the moments (R, 2), then the sums of parts of the rows.
+size_t backward_bytes(const Node& n, int) {
+  const int64_t R = n.in[0].shape.rows(), C = n.in[0].shape.last();
+  return static_cast<size_t>(2 * R + columns::scratch_floats(WeightTerms::sums, R, C)) * sizeof(float);
+}
 
 void norm_backward(const Node& n, Context& c, const char* name, bool centred) {
   const Tensor& dy = n.in[0];
   NormBackwardArguments a{view(dy), view(n.in[1]), view(n.in[2]), optional_view(n, 3), out(n.out[0]),
-      static_cast<float*>(c.scratch), n.out[1].as<float>(), centred ? n.out[2].as<float>() : nullptr, dy.shape.rows(),
-      dy.shape.last(), static_cast<float>(n.attr("eps")), centred ? 0.0f : static_cast<float>(n.attr("offset")),
-      centred};
-  launch(c, name, {dim3(static_cast<unsigned>(a.R)), dim3(threads)}, norm_backward_kernel, a);
-  launch(c, name, {dim3(blocks_for(a.C, warp_size)), dim3(warp_size * column_threads)}, norm_weight_kernel, a);
+      static_cast<float*>(c.scratch), dy.shape.last(), static_cast<float>(n.attr("eps")),
+      centred ? 0.0f : static_cast<float>(n.attr("offset")), centred};
+  const int64_t R = dy.shape.rows();
+  const Grid grid{dim3(static_cast<unsigned>(R)), dim3(threads)};
+  const bool vectors = a.C % vector_elements == 0 && has_vectors(a.dy) && has_vectors(a.h);
+  if (vectors && fits_registers(a.C) && has_vectors(a.w) && has_vectors(a.dx) && has_vectors_or_none(a.dh))
+    for_row(a.C, [&](auto chunks) { launch(c, name, grid, norm_backward_vectors_kernel<chunks.value>, a); });
+  else launch(c, name, grid, norm_backward_kernel, a);
+  columns::add_columns(c, name, WeightTerms{a.dy, a.h, a.moments, a.C}, R, a.C, vectors, a.moments + 2 * R,
+      {{n.out[1].as<float>(), centred ? n.out[2].as<float>() : nullptr}});
 }
 void rms_norm_backward(const Node& n, Context& c) { norm_backward(n, c, "rms_norm_backward", false); }
 void layer_norm_backward(const Node& n, Context& c) { norm_backward(n, c, "layer_norm_backward", true); }
@@ -167,13 +268,45 @@ void softmax_backward(const Node& n, Context& c) {
       view(n.in[0]), view(n.in[1]), out(n.out[0]), s.last());
 }
 
+// x, y (R, C); y may alias x. One block per row.
+__global__ void __launch_bounds__(threads) log_softmax_kernel(View x, Out y, int64_t C) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * C;
+  float largest = -INFINITY, sum = 0;
+  for (int64_t j = threadIdx.x; j < C; j += threads) largest = fmaxf(largest, x[row + j]);
+  largest = block_max<threads>(largest);
+  for (int64_t j = threadIdx.x; j < C; j += threads) sum += expf(x[row + j] - largest);
+  const float log_sum = logf(block_sum<threads>(sum));
+  for (int64_t j = threadIdx.x; j < C; j += threads) y.store(row + j, x[row + j] - largest - log_sum);
+}
+void log_softmax(const Node& n, Context& c) {
+  const Shape& s = n.in[0].shape;
+  launch(c, "log_softmax", {dim3(static_cast<unsigned>(s.rows())), dim3(threads)}, log_softmax_kernel, view(n.in[0]),
+      out(n.out[0]), s.last());
+}
+
+// dy, y, dx (R, C): dx = dy - exp(y) * sum(dy). One block per row.
+__global__ void __launch_bounds__(threads) log_softmax_backward_kernel(View dy, View y, Out dx, int64_t C) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * C;
+  float sum = 0;
+  for (int64_t j = threadIdx.x; j < C; j += threads) sum += dy[row + j];
+  sum = block_sum<threads>(sum);
+  for (int64_t j = threadIdx.x; j < C; j += threads) dx.store(row + j, dy[row + j] - expf(y[row + j]) * sum);
+}
+void log_softmax_backward(const Node& n, Context& c) {
+  const Shape& s = n.in[0].shape;
+  launch(c, "log_softmax_backward", {dim3(static_cast<unsigned>(s.rows())), dim3(threads)}, log_softmax_backward_kernel,
+      view(n.in[0]), view(n.in[1]), out(n.out[0]), s.last());
+}
+
 const RegisterKernel kernels[] = {
     {"rms_norm", "cuda_rms_norm", no_quantised, rms_norm},
     {"layer_norm", "cuda_layer_norm", no_quantised, layer_norm},
-    {"rms_norm_backward", "cuda_rms_norm_backward", no_quantised, rms_norm_backward, moments_bytes},
-    {"layer_norm_backward", "cuda_layer_norm_backward", no_quantised, layer_norm_backward, moments_bytes},
+    {"rms_norm_backward", "cuda_rms_norm_backward", no_quantised, rms_norm_backward, backward_bytes},
+    {"layer_norm_backward", "cuda_layer_norm_backward", no_quantised, layer_norm_backward, backward_bytes},
     {"softmax", "cuda_softmax", no_quantised, softmax},
     {"softmax_backward", "cuda_softmax_backward", no_quantised, softmax_backward},
+    {"log_softmax", "cuda_log_softmax", no_quantised, log_softmax},
+    {"log_softmax_backward", "cuda_log_softmax_backward", no_quantised, log_softmax_backward},
 };
 
 }  // namespace

@@ -1,73 +1,123 @@
 // Sums over whole tensors and over columns, in an order that depends only on the shapes: each block adds up its
 // elements, then one block adds up the blocks' sums.
-#include "cuda/rows/math.cuh"
+#include "cuda/rows/columns.cuh"
+#include "ops/double_terms.h"
 
 namespace heddle {
 namespace cuda {
 namespace {
 
 constexpr int threads = 256;
-constexpr unsigned parts = 64;  // blocks per tensor
+constexpr int64_t block_elements = 32 * threads, most_parts = 1024;
 
-// partial[block] = the sum of the block's elements of x, or of their squares.
-__global__ void __launch_bounds__(threads) partial_sum_kernel(View x, int64_t n, bool squared, double* partial) {
+// The number of blocks that share a tensor.
+int64_t parts_of(const Tensor& x) {
+  const int64_t wanted = (x.shape.size() + block_elements - 1) / block_elements;
+  return wanted < 1 ? 1 : wanted < most_parts ? wanted : most_parts;
+}
+
+// partial[block] = the sum of the block's elements of x, or of their squares. Loads the first `vectors` vectors of
+// eight elements whole, and the rest of the n elements one by one.
+__global__ void __launch_bounds__(threads)
+    partial_sum_kernel(View x, int64_t n, int64_t vectors, bool squared, double* partial) {
   double sum = 0;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n;
-      i += static_cast<int64_t>(gridDim.x) * threads) {
-    const double v = x[i];
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x,
+                stride = static_cast<int64_t>(gridDim.x) * threads;
+  const auto add = [&](float element) {
+    const double v = element;
     sum += squared ? v * v : v;
+  };
+#pragma unroll 2
+  for (int64_t i = first; i < vectors; i += stride) {
+    float v[vector_elements];
+    load_elements(x, i * vector_elements, v);
+    HEDDLE_UNROLL
+    for (int e = 0; e < vector_elements; ++e) add(v[e]);
   }
+  for (int64_t i = vectors * vector_elements + first; i < n; i += stride) add(x[i]);
   sum = block_sum<threads>(sum);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
+constexpr int total_threads = 1024;
 // y = the sum of n partial sums, or its square root.
-__global__ void __launch_bounds__(threads) total_kernel(const double* partial, int64_t n, bool root, float* y) {
+__global__ void __launch_bounds__(total_threads) total_kernel(const double* partial, int64_t n, bool root, float* y) {
   double sum = 0;
-  for (int64_t i = threadIdx.x; i < n; i += threads) sum += partial[i];
-  sum = block_sum<threads>(sum);
+  for (int64_t i = threadIdx.x; i < n; i += total_threads) sum += partial[i];
+  sum = block_sum<total_threads>(sum);
   if (threadIdx.x == 0) *y = static_cast<float>(root ? sqrt(sum) : sum);
 }
 
 void reduce(const Node& n, Context& c, const char* name, bool norm) {
-  double* partial = static_cast<double*>(c.scratch);
-  for (size_t i = 0; i < n.in.size(); ++i)
-    launch(c, name, {dim3(parts), dim3(threads)}, partial_sum_kernel, view(n.in[i]), n.in[i].shape.size(), norm,
-        partial + i * parts);
-  launch(c, name, {dim3(1), dim3(threads)}, total_kernel, partial, static_cast<int64_t>(n.in.size() * parts), norm,
-      n.out[0].as<float>());
+  double* const partial = static_cast<double*>(c.scratch);
+  int64_t done = 0;
+  for (const Tensor& x : n.in) {
+    const int64_t parts = parts_of(x), elements = x.shape.size();
+    launch(c, name, {dim3(static_cast<unsigned>(parts)), dim3(threads)}, partial_sum_kernel, view(x), elements,
+        has_vectors(view(x)) ? elements / vector_elements : 0, norm, partial + done);
+    done += parts;
+  }
+  launch(c, name, {dim3(1), dim3(total_threads)}, total_kernel, partial, done, norm, n.out[0].as<float>());
 }
-size_t partial_bytes(const Node& n, int) { return n.in.size() * parts * sizeof(double); }
+size_t partial_bytes(const Node& n, int) {
+  int64_t parts = 0;
+  for (const Tensor& x : n.in) parts += parts_of(x);
+  return static_cast<size_t>(parts) * sizeof(double);
+}
 void sum(const Node& n, Context& c) { reduce(n, c, "sum", false); }
 void global_norm(const Node& n, Context& c) { reduce(n, c, "global_norm", true); }
 
-constexpr int column_threads = 8;  // threads that share the rows of a column
-
-// dy (N, M) -> y (M). One block per 32 columns.
-__global__ void __launch_bounds__(warp_size* column_threads)
-    column_sum_kernel(View dy, float* y, int64_t N, int64_t M) {
-  HEDDLE_SHARED(float, part_sum, [column_threads][warp_size]);
-  const int lane = threadIdx.x % warp_size, part = threadIdx.x / warp_size;
-  const int64_t m = static_cast<int64_t>(blockIdx.x) * warp_size + lane;
-  float sum = 0;
-  if (m < M)
-    for (int64_t i = part; i < N; i += column_threads) sum += dy[i * M + m];
-  part_sum[part][lane] = sum;
-  __syncthreads();
-  if (part != 0 || m >= M) return;
-  for (int p = 1; p < column_threads; ++p) sum += part_sum[p][lane];
-  y[m] = sum;
+// y[block] = the sum of the squares of a piece, as three terms: see ops/double_terms.h.
+__global__ void __launch_bounds__(threads) square_sums_kernel(View x, int64_t n, int64_t piece, float* y) {
+  const int64_t begin = static_cast<int64_t>(blockIdx.x) * piece, end = begin + piece < n ? begin + piece : n;
+  double sum = 0;
+  for (int64_t i = begin + threadIdx.x; i < end; i += threads) {
+    const double v = x[i];
+    sum += v * v;
+  }
+  sum = block_sum<threads>(sum);
+  if (threadIdx.x != 0) return;
+  for (int i = 0; i < double_terms; ++i) {
+    const float term = static_cast<float>(sum);
+    y[static_cast<int64_t>(blockIdx.x) * double_terms + i] = term;
+    sum = fabsf(term) < INFINITY ? sum - static_cast<double>(term) : 0;  // 0 after a NaN too
+  }
 }
+void square_sums(const Node& n, Context& c) {
+  const int64_t pieces = n.out[0].shape[0];
+  if (pieces == 0) return;
+  launch(c, "square_sums", {dim3(static_cast<unsigned>(pieces)), dim3(threads)}, square_sums_kernel, view(n.in[0]),
+      n.in[0].shape.size(), n.attr_int("piece"), n.out[0].as<float>());
+}
+
+// dy (N, M) -> y (M)
+struct ColumnTerms {
+  static constexpr int sums = 1;
+  View dy;
+  int64_t width;
+
+  template <int wide> __device__ void add(int64_t row, int64_t column, float (&sum)[sums][wide]) const {
+    float v[wide];
+    columns::load(dy, row * width + column, v);
+    HEDDLE_UNROLL
+    for (int e = 0; e < wide; ++e) sum[0][e] += v[e];
+  }
+};
 void column_sum(const Node& n, Context& c) {
+  const View dy = view(n.in[0]);
   const int64_t N = n.in[0].shape[0], M = n.in[0].shape[1];
-  launch(c, "column_sum", {dim3(blocks_for(M, warp_size)), dim3(warp_size * column_threads)}, column_sum_kernel,
-      view(n.in[0]), n.out[0].as<float>(), N, M);
+  columns::add_columns(c, "column_sum", ColumnTerms{dy, M}, N, M, has_vectors(dy) && M % vector_elements == 0,
+      static_cast<float*>(c.scratch), {{n.out[0].as<float>()}});
+}
+size_t column_bytes(const Node& n, int) {
+  return static_cast<size_t>(columns::scratch_floats(1, n.in[0].shape[0], n.in[0].shape[1])) * sizeof(float);
 }
 
 const RegisterKernel kernels[] = {
     {"sum", "cuda_sum", no_quantised, sum, partial_bytes},
     {"global_norm", "cuda_global_norm", no_quantised, global_norm, partial_bytes},
-    {"column_sum", "cuda_column_sum", no_quantised, column_sum},
+    {"square_sums", "cuda_square_sums", no_quantised, square_sums},
+    {"column_sum", "cuda_column_sum", no_quantised, column_sum, column_bytes},
 };
 
 }  // namespace

@@ -17,8 +17,8 @@ struct RopeArguments {
   bool interleaved, interleaved_out;
 };
 
-// Sine and cosine of any angle of a position, to float precision. Computes in double, because sinf and cosf use a table
-// in local memory for large arguments.
+// Computes the sine and cosine of an angle of any size, to float precision. Computes in double, because sinf and cosf
+// use a table in local memory for large arguments.
 __device__ void sine_cosine(float angle, float* sine, float* cosine) {
   const double quarters = rint(angle * 0.63661977236758134);  // in units of pi / 2
   // |r| <= pi / 4
@@ -35,44 +35,46 @@ constexpr int pairs_a_thread = 4;
 constexpr int64_t most_pairs = pairs_a_thread * threads;
 
 // One block per row. Each thread rotates whole pairs. Columns beyond 2 * half are copied.
-__global__ void __launch_bounds__(threads) rope_kernel(RopeArguments a) {
+__global__ void __launch_bounds__(threads, 8) rope_kernel(RopeArguments a) {
   const int64_t row = blockIdx.x;
   HEDDLE_SHARED(float, cosines, [most_pairs]);
   HEDDLE_SHARED(float, sines, [most_pairs]);
   const float position = static_cast<float>(a.positions[row]);
-  // The angle is the product in f32, as in training: at position 8192 its rounding error is visible.
+  // The angle is rounded to f32, as in training. At position 8192, for example, this rounding error is visible in the
+  // results.
   for (int64_t j = threadIdx.x; j < a.half; j += threads)
     sine_cosine(position * a.inv_freq[row * a.frequency_row + j], &sines[j], &cosines[j]);
-  __syncthreads();
-  // Processes as many heads at a time as fit. All are read before any is written, because y may alias x with pairs in
-  // different positions.
-  const int64_t heads = most_pairs / a.half;
+  // Processes as many heads at a time as have at most most_pairs pairs. All pairs are read before any is written,
+  // because y may alias x with pairs in different positions. The barrier between also makes the sines and cosines of
+  // all threads visible.
+  const int half = static_cast<int>(a.half), heads = static_cast<int>(most_pairs) / half;
   for (int64_t h0 = 0; h0 < a.H; h0 += heads) {
-    const int64_t pairs = (h0 + heads < a.H ? heads : a.H - h0) * a.half;
+    const int pairs = static_cast<int>(h0 + heads < a.H ? heads : a.H - h0) * half;
+    const int64_t first = (row * a.H + h0) * a.D;
     float p[pairs_a_thread], q[pairs_a_thread];
-#pragma unroll
+    HEDDLE_UNROLL
     for (int k = 0; k < pairs_a_thread; ++k) {
-      const int64_t i = threadIdx.x + k * threads, j = i % a.half;
+      const int i = threadIdx.x + k * threads, j = i % half;
       if (i >= pairs) continue;
-      const int64_t head = (row * a.H + h0 + i / a.half) * a.D;
+      const int64_t head = first + i / half * a.D;
       p[k] = a.x[head + (a.interleaved ? 2 * j : j)];
-      q[k] = a.x[head + (a.interleaved ? 2 * j + 1 : j + a.half)];
+      q[k] = a.x[head + (a.interleaved ? 2 * j + 1 : j + half)];
     }
     __syncthreads();
-#pragma unroll
+    HEDDLE_UNROLL
     for (int k = 0; k < pairs_a_thread; ++k) {
-      const int64_t i = threadIdx.x + k * threads, j = i % a.half;
+      const int i = threadIdx.x + k * threads, j = i % half;
       if (i >= pairs) continue;
-      const int64_t head = (row * a.H + h0 + i / a.half) * a.D;
+      const int64_t head = first + i / half * a.D;
       const float cosine = cosines[j] * a.scale, sine = sines[j] * a.scale * a.direction;
       a.y.store(head + (a.interleaved_out ? 2 * j : j), p[k] * cosine - q[k] * sine);
-      a.y.store(head + (a.interleaved_out ? 2 * j + 1 : j + a.half), p[k] * sine + q[k] * cosine);
+      a.y.store(head + (a.interleaved_out ? 2 * j + 1 : j + half), p[k] * sine + q[k] * cosine);
     }
   }
   const int64_t rest = a.D - 2 * a.half;
-  for (int64_t i = threadIdx.x; i < a.H * rest; i += threads) {
-    const int64_t at = (row * a.H + i / rest) * a.D + 2 * a.half + i % rest;
-    a.y.store(at, a.x[at]);
+  for (int64_t h = threadIdx.x / warp_size; h < a.H; h += threads / warp_size) {
+    const int64_t at = (row * a.H + h) * a.D + 2 * a.half;
+    for (int64_t i = threadIdx.x % warp_size; i < rest; i += warp_size) a.y.store(at + i, a.x[at + i]);
   }
 }
 void rope(const Node& n, Context& c) {

@@ -58,26 +58,66 @@ __global__ void __launch_bounds__(threads) copy_kernel(View x, Out y, int64_t n)
       i += static_cast<int64_t>(gridDim.x) * threads)
     y.store(i, x[i]);
 }
-// x (N, C), ids (N) -> y (S, C). y[s] = onto[s] + scale * (the sum, in order, of the rows of x with id s). One block
-// per row of x. The block of the first row with an id adds up all rows with that id, so that no two blocks write the
-// same row.
+constexpr int ids_a_thread = 8, chunk_ids = threads * ids_a_thread;
+constexpr int columns_a_thread = 4, block_columns = threads * columns_a_thread;
+
+// Lists the rows of [first, first + chunk_ids) with this id in order, as offsets from `first`. All threads of the block
+// must call it, and all get the number of rows.
+__device__ int list_rows(const int32_t* ids, int32_t id, int64_t first, int64_t N, int (&list)[chunk_ids]) {
+  HEDDLE_SHARED(int, of_warp, [threads / warp_size]);
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+  const int64_t own = first + threadIdx.x * ids_a_thread;
+  unsigned matches = 0;
+  HEDDLE_UNROLL
+  for (int i = 0; i < ids_a_thread; ++i) matches |= static_cast<unsigned>(own + i < N && ids[own + i] == id) << i;
+  int before = __popc(matches);  // becomes the number of matches up to this thread
+  for (int lanes = 1; lanes < warp_size; lanes *= 2) {
+    const int other = __shfl_up_sync(all_lanes, before, lanes);
+    if (lane >= lanes) before += other;
+  }
+  if (lane == warp_size - 1) of_warp[warp] = before;
+  __syncthreads();
+  int total = 0;
+  before -= __popc(matches);
+  for (int w = 0; w < threads / warp_size; ++w) {
+    if (w < warp) before += of_warp[w];
+    total += of_warp[w];
+  }
+  HEDDLE_UNROLL
+  for (int i = 0; i < ids_a_thread; ++i)
+    if (matches >> i & 1) list[before++] = static_cast<int>(threadIdx.x) * ids_a_thread + i;
+  __syncthreads();
+  return total;
+}
+
+// x (N, C), ids (N) -> y (S, C). y[s] = onto[s] + scale * (the sum, in order, of the rows of x with id s). The block of
+// the first row with an id adds up all rows with that id, so that no two blocks write the same row. grid (N, blocks of
+// columns)
 __global__ void __launch_bounds__(threads) add_rows_kernel(
     View x, const int32_t* ids, Out y, int64_t N, int64_t S, int64_t C, float scale, const float* onto, Fault fault) {
-  const int64_t row = blockIdx.x;
+  const int64_t row = blockIdx.x, column = static_cast<int64_t>(blockIdx.y) * block_columns + threadIdx.x;
+  HEDDLE_SHARED(int, list, [chunk_ids]);
   const int32_t id = ids[row];
-  float earlier = 0;
-  for (int64_t i = threadIdx.x; i < row; i += threads) earlier += ids[i] == id ? 1.0f : 0.0f;
-  earlier = block_sum<threads>(earlier);
   if (id < 0 || id >= S) {
     if (threadIdx.x == 0) fault.report();
     return;
   }
-  if (earlier > 0) return;
-  for (int64_t j = threadIdx.x; j < C; j += threads) {
-    float sum = 0;
-    for (int64_t i = row; i < N; ++i)
-      if (ids[i] == id) sum += x[i * C + j];
-    y.store(id * C + j, onto ? fmaf(sum, scale, onto[id * C + j]) : sum * scale);
+  float sum[columns_a_thread] = {};
+  for (int64_t first = 0; first < N; first += chunk_ids) {
+    const int rows = list_rows(ids, id, first, N, list);
+    if (rows > 0 && first + list[0] < row) return;  // an earlier row's block sums this id; uniform over the block
+    for (int r = 0; r < rows; ++r) {
+      const int64_t at = (first + list[r]) * C + column;
+      HEDDLE_UNROLL
+      for (int k = 0; k < columns_a_thread; ++k)
+        if (column + k * threads < C) sum[k] += x[at + k * threads];
+    }
+    __syncthreads();  // the next chunk overwrites the list
+  }
+  HEDDLE_UNROLL
+  for (int k = 0; k < columns_a_thread; ++k) {
+    const int64_t at = id * C + column + k * threads;
+    if (column + k * threads < C) y.store(at, onto ? fmaf(sum[k], scale, onto[at]) : sum[k] * scale);
   }
 }
 void add_rows(const Node& n, Context& c, const char* name, float scale) {
@@ -87,8 +127,9 @@ void add_rows(const Node& n, Context& c, const char* name, float scale) {
   const float* onto = n.has_input(2) ? n.in[2].as<float>() : nullptr;
   if (!onto) launch(c, name, all, zero_kernel, out(y), elements);
   else if (onto != y.as<float>()) launch(c, name, all, copy_kernel, view(n.in[2]), out(y), elements);
-  launch(c, name, {dim3(static_cast<unsigned>(x.shape[0])), dim3(threads)}, add_rows_kernel, view(x),
-      n.in[1].as<int32_t>(), out(y), x.shape[0], y.shape[0], x.shape[1], scale, onto, fault_of(c));
+  launch(c, name, {dim3(static_cast<unsigned>(x.shape[0]), blocks_for(x.shape[1], block_columns)), dim3(threads)},
+      add_rows_kernel, view(x), n.in[1].as<int32_t>(), out(y), x.shape[0], y.shape[0], x.shape[1], scale, onto,
+      fault_of(c));
 }
 void embedding_backward(const Node& n, Context& c) {
   add_rows(n, c, "embedding_backward", static_cast<float>(n.attr("scale")));
@@ -121,8 +162,8 @@ void gather_rows(const Node& n, Context& c) {
   else gather<uint8_t>(n, c);
 }
 
-// Copies `width` elements of each row of `from` to the same row of `to`. from_row, to_row: elements between rows. One
-// block per row.
+// Copies `width` elements of each row of `from` to the same row of `to`. from_row, to_row: distances between rows, in
+// elements. One block per row.
 template <class T>
 __global__ void __launch_bounds__(threads)
     piece_kernel(const T* from, int64_t from_row, T* to, int64_t to_row, int64_t width) {

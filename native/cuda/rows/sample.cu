@@ -1,116 +1,11 @@
-// Chooses the next token of each row, like native/ops/sample.cc. Tokens are ordered by their distance from the best
-// logit, then by id. top_k, top_p and min_p each keep a prefix of this order. The tokens are not sorted. A token's key
-// is the bits of its distance, then its id. The end of a prefix, or the drawn token, is the smallest key up to which
-// there are enough tokens or mass. It is found bit by bit, with one pass over the row per bit. One block per row.
-#include "cuda/rows/math.cuh"
-#include "cuda/rows/philox.cuh"
+// Chooses the next token of each row, like native/ops/sample.cc. These kernels check the parameters, apply bias and
+// penalties, and reduce each part of a row. sample_draw.cu cuts the distribution and draws.
+#include "cuda/rows/sample.cuh"
 
 namespace heddle {
 namespace cuda {
+namespace sampling {
 namespace {
-
-constexpr int threads = 256, parameters = 9;
-
-struct SampleArguments {
-  const float *logits, *params;       // (R, V), (R, 9)
-  const int32_t *history, *bias_ids;  // (R, L), (R, B)
-  const float* bias_values;           // (R, B)
-  const uint32_t* rng;                // (R, 3)
-  float* adjusted;                    // (R, V): logits after bias and penalties
-  int32_t *token, *top_ids;           // (R), (R, K)
-  float *logprob, *top_logprobs;      // (R), (R, K)
-  int64_t V, L, B, K;
-  Fault fault;
-};
-
-// The order of tokens: the bits of the distance in the upper half, the id in the lower half. Bits of floats >= 0 sort
-// like the floats.
-using Key = unsigned long long;
-
-// Returns the smallest key of the block to all threads.
-__device__ Key smallest(Key key) {
-  HEDDLE_SHARED(Key, partial, [threads / warp_size]);
-  const auto lesser = [](Key a, Key b) { return a < b ? a : b; };
-  for (int lanes = 16; lanes > 0; lanes /= 2) key = lesser(key, __shfl_xor_sync(all_lanes, key, lanes));
-  if (threadIdx.x % warp_size == 0) partial[threadIdx.x / warp_size] = key;
-  __syncthreads();
-  Key best = partial[0];
-  for (int w = 1; w < threads / warp_size; ++w) best = lesser(best, partial[w]);
-  __syncthreads();
-  return best;
-}
-
-// A product that the compiler cannot fuse with an addition. nvcc would do so, and the result would differ from that of
-// the CPU.
-__device__ float times(float a, float b) {
-#if HEDDLE_EMULATED
-  return a * b;
-#else
-  return __fmul_rn(a, b);
-#endif
-}
-
-// exp(-x) for x >= 0, 0 from 87 on. The arithmetic is that of native/ops/logit_scan.h, so that both devices return the
-// same bits.
-__device__ float exp_negative(float x) {
-  if (!(x < 87.0f)) return 0.0f;
-  const int k = static_cast<int>(times(x, 1.44269504f) + 0.5f);
-  const float kf = static_cast<float>(k), r = (x - times(kf, 0.693145752f)) - times(kf, 1.42860677e-6f);
-  float p = 0.00138888671f;
-  for (const float c : {0.00833452121f, 0.0416664854f, 0.166666657f, 0.5f, 1.0f, 1.0f}) p = c - times(r, p);
-  return times(p, __uint_as_float(static_cast<unsigned>(127 - k) << 23));
-}
-
-// The tokens of a row in their order. temperature divides the distances.
-struct Candidates {
-  const float* logits;  // (V)
-  int64_t V;
-  float largest, temperature;
-
-  __device__ Key key(int64_t i) const {
-    return static_cast<Key>(__float_as_uint((largest - logits[i]) / temperature)) << 32 | static_cast<unsigned>(i);
-  }
-  __device__ float distance(Key k) const { return __uint_as_float(static_cast<unsigned>(k >> 32)); }
-
-  // Number of tokens with a key up to `limit`. All threads get the result.
-  __device__ double count(Key limit) const {
-    double n = 0;
-    for (int64_t i = threadIdx.x; i < V; i += threads) n += key(i) <= limit ? 1.0 : 0.0;
-    return block_sum<threads>(n);
-  }
-  // Sum of exp(-distance) of the tokens with a key up to `limit`. All threads get the result.
-  __device__ double mass(Key limit) const {
-    double sum = 0;
-    for (int64_t i = threadIdx.x; i < V; i += threads) {
-      const Key k = key(i);
-      if (k <= limit) sum += exp_negative(distance(k));
-    }
-    return block_sum<threads>(sum);
-  }
-};
-
-// Returns the smallest key up to `most` for which enough(key) is true, or `most` if there is none. Searches the
-// distance, then the id.
-template <class F> __device__ Key first_key(Key most, int64_t V, F enough) {
-  Key low = 0, high = most >> 32;  // the answer is in [low, high]
-  while (low < high) {
-    const Key middle = (low + high) / 2;
-    if (enough(middle << 32 | 0xffffffffu)) high = middle;
-    else low = middle + 1;
-  }
-  const Key distance = low << 32;
-  low = 0, high = static_cast<Key>(V - 1);
-  while (low < high) {
-    const Key middle = (low + high) / 2;
-    if (enough(distance | middle)) high = middle;
-    else low = middle + 1;
-  }
-  return (distance | low) < most ? distance | low : most;
-}
-
-struct Parameters {
-  float temperature, top_k, top_p, min_p, repetition, presence, frequency, prompt_length, history_length;
-};
 
 __device__ bool valid(const Parameters& s, int64_t L) {
   const auto finite = [](float v) { return fabsf(v) < INFINITY; };
@@ -121,6 +16,74 @@ __device__ bool valid(const Parameters& s, int64_t L) {
          s.prompt_length <= s.history_length;
 }
 
+// Whether penalties apply, if the parameters are valid.
+__device__ bool penalised(const Parameters& s) {
+  return s.history_length > 0 &&
+         (s.repetition != 1 || ((s.presence != 0 || s.frequency != 0) && s.history_length > s.prompt_length));
+}
+// Whether the row has a bias. All threads of the block must call it, and all get the result.
+__device__ bool biased(const Arguments& a, int64_t row) {
+  float any = 0;
+  for (int64_t b = threadIdx.x; b < a.B; b += threads)
+    if (a.bias_ids[row * a.B + b] != -1) any = 1;
+  return block_max<threads>(any) != 0;
+}
+
+// The best logit of a part, and whether the part has a NaN.
+struct PartBest {
+  Key key = ~Key{0};
+  float nan = 0;
+
+  __device__ void see(float logit, int64_t id) {
+    if (logit != logit) {
+      nan = 1;
+      return;
+    }
+    const Key own = descending(logit, id);
+    key = own < key ? own : key;
+  }
+  __device__ void over_block() {
+    key = smallest<threads>(key);
+    nan = block_max<threads>(nan);
+  }
+};
+
+// Reduces each part of the raw logits, copies them if they will be adjusted, and clears the bins. grid (R * parts)
+__global__ void __launch_bounds__(threads) scan_parts_kernel(Arguments a) {
+  const Place at(a);
+  const float* raw = a.raw(at.row);
+  for (int b = at.part * threads + threadIdx.x; b < bins; b += a.parts * threads) {
+    const int64_t bin = at.row * bins + b;
+    a.mass[bin] = 0, a.count[bin] = 0, a.filled[bin] = 0;
+  }
+  const Parameters s = parameters_of(a, at.row);
+  const bool copies = biased(a, at.row) || penalised(s);
+  PartBest best;
+  for (int64_t i = at.begin + threadIdx.x; i < at.end; i += threads) {
+    const float logit = raw[i];
+    best.see(logit, i);
+    if (copies) a.adjusted[at.row * a.V + i] = logit;
+  }
+  best.over_block();
+  const int64_t place = at.row * a.parts + at.part;
+  if (threadIdx.x == 0) {
+    Part& part = a.part[place];
+    part.best_raw = part.best = best.key;
+    part.raw_nan = part.nan = best.nan != 0;
+  }
+  // Finds the K best raw logits of the part, one after another.
+  Key previous = 0;
+  for (int64_t k = 0; k < a.K; ++k) {
+    Key next = ~Key{0};
+    for (int64_t i = at.begin + threadIdx.x; i < at.end; i += threads) {
+      const Key key = raw[i] == raw[i] ? descending(raw[i], i) : ~Key{0};
+      if ((k == 0 || key > previous) && key < next) next = key;
+    }
+    previous = smallest<threads>(next);
+    if (threadIdx.x == 0) a.top[place * a.K + k] = previous;
+  }
+}
+
 // Whether position i of ids is the first with its id.
 __device__ bool first_of_its_id(const int32_t* ids, int64_t i) {
   for (int64_t before = 0; before < i; ++before)
@@ -128,13 +91,12 @@ __device__ bool first_of_its_id(const int32_t* ids, int64_t i) {
   return true;
 }
 
-// Applies bias and penalties in the order of Hugging Face's processors, and stores the logits to `to`. Each distinct id
-// is handled by one thread.
-__device__ void adjust(const SampleArguments& a, int64_t row, const Parameters& s, float* to) {
+// Applies bias and penalties to the copied logits, in the order of Hugging Face's processors. Each distinct id is
+// handled by one thread.
+__device__ void adjust(const Arguments& a, int64_t row, const Parameters& s) {
+  float* to = a.adjusted + row * a.V;
   const int32_t* history = a.history + row * a.L;
   const int64_t length = static_cast<int64_t>(s.history_length), prompt = static_cast<int64_t>(s.prompt_length);
-  for (int64_t i = threadIdx.x; i < a.V; i += threads) to[i] = a.logits[row * a.V + i];
-  __syncthreads();
   if (threadIdx.x == 0)
     for (int64_t b = 0; b < a.B; ++b)
       if (a.bias_ids[row * a.B + b] != -1) to[a.bias_ids[row * a.B + b]] += a.bias_values[row * a.B + b];
@@ -153,141 +115,133 @@ __device__ void adjust(const SampleArguments& a, int64_t row, const Parameters& 
       for (int64_t j = i; j < length; ++j) occurrences += history[j] == history[i] ? 1 : 0;
       to[history[i]] -= s.presence + times(s.frequency, static_cast<float>(occurrences));
     }
-  __syncthreads();
 }
 
-struct Range {
-  float largest;
-  bool usable;  // no NaN and no +infinity, and not all are -infinity
-};
-
-__device__ Range range_of(const float* x, int64_t V) {
-  float largest = -INFINITY, bad = 0;
-  for (int64_t i = threadIdx.x; i < V; i += threads) {
-    const float v = x[i];
-    if (v != v) bad = 1;
-    largest = fmaxf(largest, v);
-  }
-  largest = block_max<threads>(largest);
-  bad = block_max<threads>(bad);
-  return {largest, bad == 0 && largest != INFINITY && largest != -INFINITY};
-}
-
-__global__ void __launch_bounds__(threads) sample_kernel(SampleArguments a) {
+// Checks the row, and applies bias and penalties. grid (R)
+__global__ void __launch_bounds__(threads) adjust_kernel(Arguments a) {
   const int64_t row = blockIdx.x;
-  const float* raw = a.logits + row * a.V;
-  const float* p = a.params + row * parameters;
-  const Parameters s{p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8]};
-  const int64_t length = valid(s, a.L) ? static_cast<int64_t>(s.history_length) : 0;
-  const bool counted = (s.presence != 0 || s.frequency != 0) && length > static_cast<int64_t>(s.prompt_length);
-  const bool penalised = (s.repetition != 1 && length > 0) || counted;
-  float wrong = valid(s, a.L) ? 0.0f : 1.0f, biased = 0;
-  for (int64_t b = threadIdx.x; b < a.B; b += threads) {
-    const int32_t id = a.bias_ids[row * a.B + b];
-    if (id == -1) continue;
-    biased = 1;
+  const Parameters s = parameters_of(a, row);
+  const bool is_valid = valid(s, a.L), is_penalised = is_valid && penalised(s), is_biased = biased(a, row);
+  float wrong = is_valid ? 0.0f : 1.0f;
+  const auto check_id = [&](int32_t id) {
     if (id < 0 || id >= a.V) wrong = 1;
+  };
+  for (int64_t b = threadIdx.x; b < a.B; b += threads)
+    if (a.bias_ids[row * a.B + b] != -1) check_id(a.bias_ids[row * a.B + b]);
+  if (is_penalised)
+    for (int64_t i = threadIdx.x; i < static_cast<int64_t>(s.history_length); i += threads)
+      check_id(a.history[row * a.L + i]);
+  Key best = ~Key{0};
+  for (int p = threadIdx.x; p < a.parts; p += threads) {
+    const Part& part = a.part[row * a.parts + p];
+    best = part.best_raw < best ? part.best_raw : best;
+    if (part.raw_nan) wrong = 1;
   }
-  if (penalised)
-    for (int64_t i = threadIdx.x; i < length; i += threads)
-      if (a.history[row * a.L + i] < 0 || a.history[row * a.L + i] >= a.V) wrong = 1;
+  best = smallest<threads>(best);
   wrong = block_max<threads>(wrong);
-  biased = block_max<threads>(biased);
-  const Range raw_range = range_of(raw, a.V);
-  if (wrong != 0 || !raw_range.usable) {  // uniform over the block
-    if (threadIdx.x == 0) a.fault.report();
-    return;
-  }
-  const float* logits = raw;
-  Range range = raw_range;
-  if (penalised || biased != 0) {
-    adjust(a, row, s, a.adjusted + row * a.V);
-    logits = a.adjusted + row * a.V;
-    range = range_of(logits, a.V);
-    if (!range.usable) {
-      if (threadIdx.x == 0) a.fault.report();
-      return;
-    }
-  }
-
-  // Adds in the order of the CPU: four exponentials, four elements apart, in float, and the rest in double.
-  double sum = 0;
-  for (int64_t i = threadIdx.x; i < a.V / 16 * 4; i += threads) {
-    const float* x = raw + i / 4 * 16 + i % 4;
-    const auto e = [&](int j) { return exp_negative(raw_range.largest - x[4 * j]); };
-    sum += (e(0) + e(1)) + (e(2) + e(3));
-  }
-  for (int64_t i = a.V / 16 * 16 + threadIdx.x; i < a.V; i += threads) sum += exp_negative(raw_range.largest - raw[i]);
-  const double log_sum = static_cast<double>(raw_range.largest) + log(block_sum<threads>(sum));
-
-  Key chosen;
-  if (s.temperature == 0) {
-    Key best = ~Key{0};
-    for (int64_t i = threadIdx.x; i < a.V; i += threads)
-      if (logits[i] == range.largest) best = static_cast<Key>(i) < best ? static_cast<Key>(i) : best;
-    chosen = smallest(best);
-  } else {
-    const Candidates all{logits, a.V, range.largest, s.temperature};
-    // the last key of the kept prefix; tokens with a larger distance have no weight
-    Key last = static_cast<Key>(__float_as_uint(88.0f)) << 32;
-    if (s.top_k > 0 && s.top_k < static_cast<float>(a.V))
-      last = first_key(last, a.V, [&](Key k) { return all.count(k) >= s.top_k; });
-    double mass = all.mass(last);
-    if (s.top_p < 1) {
-      const double wanted = static_cast<double>(s.top_p) * mass;
-      last = first_key(last, a.V, [&](Key k) { return all.mass(k) >= wanted; });
-      mass = all.mass(last);
-    }
-    if (s.min_p > 0) {
-      const float limit = static_cast<float>(-log(static_cast<double>(s.min_p)));
-      const Key furthest = static_cast<Key>(__float_as_uint(limit)) << 32 | 0xffffffffu;
-      last = furthest < last ? furthest : last;
-      mass = all.mass(last);
-    }
-    const uint32_t* rng = a.rng + row * 3;
-    const double below = nextafter(mass, 0.0), point = philox_uniform(rng[0], rng[1], rng[2]) * mass;
-    const double wanted = point < below ? point : below;
-    chosen = first_key(last, a.V, [&](Key k) { return all.mass(k) > wanted; }) & 0xffffffffu;
-  }
-  // If rounding leaves every sum too small, first_key returns the last key of the prefix. It may not be that of a
-  // token, so the id is clamped.
+  const float largest = wrong == 0 ? a.raw(row)[id_of(best)] : 0.0f;
+  const bool usable = wrong == 0 && fabsf(largest) < INFINITY;
   if (threadIdx.x == 0) {
-    const int64_t token = static_cast<int64_t>(chosen) < a.V ? static_cast<int64_t>(chosen) : a.V - 1;
-    a.token[row] = static_cast<int32_t>(token);
-    a.logprob[row] = static_cast<float>(raw[token] - log_sum);
+    a.state[row] = {largest, usable, is_biased || is_penalised};
+    if (!usable) a.fault.report();
   }
-
-  // Finds the K most probable tokens of the unadjusted distribution, one after another.
-  const Candidates plain{raw, a.V, raw_range.largest, 1.0f};
-  Key previous = 0;
-  for (int64_t k = 0; k < a.K; ++k) {
-    Key best = ~Key{0};
-    for (int64_t i = threadIdx.x; i < a.V; i += threads) {
-      const Key key = plain.key(i);
-      if ((k == 0 || key > previous) && key < best) best = key;
-    }
-    previous = smallest(best);
-    if (threadIdx.x == 0) {
-      const int64_t id = static_cast<int64_t>(previous & 0xffffffffu);
-      a.top_ids[row * a.K + k] = static_cast<int32_t>(id);
-      a.top_logprobs[row * a.K + k] = static_cast<float>(raw[id] - log_sum);
-    }
-  }
+  if (usable && (is_biased || is_penalised)) adjust(a, row, s);  // uniform over the block
 }
 
-size_t scratch(const Node& n, int) { return static_cast<size_t>(n.in[0].shape.size()) * sizeof(float); }
+// Reduces each part once more, with the largest raw logit and the adjusted logits known. grid (R * parts)
+__global__ void __launch_bounds__(threads) sum_parts_kernel(Arguments a) {
+  const Place at(a);
+  const RowState state = a.state[at.row];
+  if (!state.usable) return;  // uniform over the block
+  const float* raw = a.raw(at.row);
+  // Adds in the order of the CPU: groups of four exponentials, of elements four apart, in float, and everything else in
+  // double.
+  double mass = 0, distance = 0;
+  // Bounds infinite distances, whose product with 0 would be NaN.
+  const auto distance_of = [&](float logit) { return fminf(state.raw_largest - logit, 88.0f); };
+  const int64_t whole = (at.end - at.begin) / 16 * 4;
+  for (int64_t i = threadIdx.x; i < whole; i += threads) {
+    const float* x = raw + at.begin + i / 4 * 16 + i % 4;
+    float e[4], weighted[4];
+    for (int j = 0; j < 4; ++j) {
+      const float d = distance_of(x[4 * j]);
+      e[j] = exp_negative(d), weighted[j] = times(d, e[j]);
+    }
+    mass += (e[0] + e[1]) + (e[2] + e[3]);
+    distance += (weighted[0] + weighted[1]) + (weighted[2] + weighted[3]);
+  }
+  for (int64_t i = at.begin + 4 * whole + threadIdx.x; i < at.end; i += threads) {
+    const float d = distance_of(raw[i]), e = exp_negative(d);
+    mass += e, distance += times(d, e);
+  }
+  Part& part = a.part[at.row * a.parts + at.part];
+  mass = block_sum<threads>(mass);
+  if (threadIdx.x == 0) part.mass = mass;
+  if (a.entropy) {  // uniform over the grid
+    distance = block_sum<threads>(distance);
+    if (threadIdx.x == 0) part.distance = distance;
+  }
+  if (!state.adjusted) return;
+  PartBest best;
+  for (int64_t i = at.begin + threadIdx.x; i < at.end; i += threads) best.see(a.adjusted[at.row * a.V + i], i);
+  best.over_block();
+  if (threadIdx.x == 0) part.best = best.key, part.nan = best.nan != 0;
+}
+
+int parts_of(int64_t V) { return static_cast<int>((V + part_logits - 1) / part_logits); }
+
+// Places the arrays of the scratch one after another, the widest elements first. Returns their total size in bytes.
+size_t place_scratch(Arguments& a, void* memory) {
+  char* at = static_cast<char*>(memory);
+  const auto take = [&](auto*& pointer, int64_t elements) {
+    pointer = reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(at);
+    at += elements * static_cast<int64_t>(sizeof *pointer);
+  };
+  take(a.top, a.R * a.parts * a.K);
+  take(a.mass, a.R * bins);
+  take(a.part, a.R * a.parts);
+  take(a.state, a.R);
+  take(a.adjusted, a.R * a.V);
+  take(a.count, a.R * bins);
+  take(a.filled, a.R * bins);
+  take(a.ids, a.R * a.V);
+  return static_cast<size_t>(at - static_cast<char*>(memory));
+}
+
+Arguments arguments_of(const Node& n) {
+  const bool top = n.out.size() == 5;
+  Arguments a{};
+  a.logits = n.in[0].as<float>(), a.params = n.in[1].as<float>();
+  a.history = n.in[2].as<int32_t>(), a.bias_ids = n.in[3].as<int32_t>();
+  a.bias_values = n.in[4].as<float>(), a.rng = n.in[5].as<uint32_t>();
+  a.token = n.out[0].as<int32_t>(), a.logprob = n.out[1].as<float>();
+  if (top) a.top_ids = n.out[2].as<int32_t>(), a.top_logprobs = n.out[3].as<float>(), a.entropy = n.out[4].as<float>();
+  a.R = n.in[0].shape[0], a.V = n.in[0].shape[1], a.L = n.in[2].shape[1], a.B = n.in[3].shape[1];
+  a.K = top ? n.out[2].shape[1] : 0;
+  a.parts = parts_of(a.V);
+  return a;
+}
+
+size_t scratch(const Node& n, int) {
+  Arguments a = arguments_of(n);
+  return place_scratch(a, nullptr);
+}
 
 void sample(const Node& n, Context& c) {
-  const bool top = n.out.size() == 4;
-  SampleArguments a{n.in[0].as<float>(), n.in[1].as<float>(), n.in[2].as<int32_t>(), n.in[3].as<int32_t>(),
-      n.in[4].as<float>(), n.in[5].as<uint32_t>(), static_cast<float*>(c.scratch), n.out[0].as<int32_t>(),
-      top ? n.out[2].as<int32_t>() : nullptr, n.out[1].as<float>(), top ? n.out[3].as<float>() : nullptr,
-      n.in[0].shape[1], n.in[2].shape[1], n.in[3].shape[1], top ? n.out[2].shape[1] : 0, fault_of(c)};
-  launch(c, "sample", {dim3(static_cast<unsigned>(n.in[0].shape[0])), dim3(threads)}, sample_kernel, a);
+  Arguments a = arguments_of(n);
+  a.fault = fault_of(c);
+  place_scratch(a, c.scratch);
+  const Grid of_parts{dim3(static_cast<unsigned>(a.R * a.parts)), dim3(threads)},
+      of_rows{dim3(static_cast<unsigned>(a.R)), dim3(threads)};
+  launch(c, "sample", of_parts, scan_parts_kernel, a);
+  launch(c, "sample", of_rows, adjust_kernel, a);
+  launch(c, "sample", of_parts, sum_parts_kernel, a);
+  draw_tokens(c, a);
 }
 
 const RegisterKernel kernels[] = {{"sample", "cuda_sample", nullptr, sample, scratch}};
 
 }  // namespace
+}  // namespace sampling
 }  // namespace cuda
 }  // namespace heddle

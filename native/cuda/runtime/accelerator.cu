@@ -1,4 +1,6 @@
 #include <cstring>
+#include <map>
+#include <utility>
 
 #include "cuda/runtime/device.h"
 #include "cuda/runtime/devices.h"
@@ -28,7 +30,7 @@ __global__ void probe(int* word) { *word = 0; }
 
 void check_cuda(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // the runtime keeps the last error, which the next check must not see
+  cudaGetLastError();  // clears the error, which the runtime keeps and the next check would see
   throw internal_error(std::string(call) + ": " + cudaGetErrorString(status));
 }
 
@@ -41,6 +43,17 @@ const CudaAccelerator& accelerator_of(const Context& context) {
 cudaStream_t stream_of(const Context& context) { return accelerator_of(context).stream(); }
 const DeviceProperties& properties_of(const Context& context) { return accelerator_of(context).properties(); }
 void make_current(const Context& context) { accelerator_of(context).make_current(); }
+
+void allow_shared(const Context& context, const void* kernel, size_t bytes, const char* name) {
+  static std::mutex& mutex = *new std::mutex;  // never destroyed: threads may outlive static objects
+  static auto& limits = *new std::map<std::pair<const void*, int>, size_t>;
+  std::lock_guard<std::mutex> lock(mutex);
+  size_t& limit = limits[{kernel, accelerator_of(context).index()}];
+  if (bytes <= limit) return;
+  check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), name);
+  limit = bytes;
+}
+
 Fault fault_of(const Context& context) { return {accelerator_of(context).fault_word(), context.node}; }
 
 CudaAccelerator::CudaAccelerator(int index, bool tf32) : index_(index), name_("cuda:" + std::to_string(index)) {
@@ -87,6 +100,7 @@ void CudaAccelerator::open() {
 
 void CudaAccelerator::close() noexcept {
   if (cudaSetDevice(index_) != cudaSuccess) return;  // the driver has shut down, because the process is ending
+  free_released();
   for (Stage& stage : stages_) {
     if (stage.data) cudaFreeHost(stage.data);
     if (stage.copied) cudaEventDestroy(stage.copied);
@@ -125,7 +139,12 @@ std::shared_ptr<const GemmTable> CudaAccelerator::measured_choices() const {
 void* CudaAccelerator::allocate(size_t bytes) {
   make_current();
   void* data = nullptr;
-  const cudaError_t status = cudaMalloc(&data, bytes);
+  cudaError_t status = cudaMalloc(&data, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    free_released();
+    status = cudaMalloc(&data, bytes);
+  }
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     size_t free = 0, total = 0;
@@ -142,25 +161,48 @@ void* CudaAccelerator::allocate(size_t bytes) {
   return data;
 }
 
-// cudaFree waits for the device, so that the memory of a running kernel is not freed.
-void CudaAccelerator::release(void* data) noexcept {
-  if (cudaSetDevice(index_) == cudaSuccess) cudaFree(data);
+void CudaAccelerator::release(Released memory) noexcept {
+  {
+    std::lock_guard<std::mutex> lock(released_mutex_);
+    released_.push_back(memory);
+    // Called under the mutex, so that no callback runs after on_release has replaced it.
+    if (free_later_) return free_later_();
+  }
+  free_released();
+}
+
+void CudaAccelerator::free_released() noexcept {
+  // Held while memory is freed, so that an allocation that has failed waits here until the memory is free.
+  std::lock_guard<std::mutex> freeing(freeing_mutex_);
+  std::vector<Released> released;
+  {
+    std::lock_guard<std::mutex> lock(released_mutex_);
+    released.swap(released_);
+  }
+  if (released.empty() || cudaSetDevice(index_) != cudaSuccess) return;
+  for (const Released& memory : released) memory.on_host ? cudaFreeHost(memory.data) : cudaFree(memory.data);
+}
+
+void CudaAccelerator::on_release(std::function<void()> free_later) {
+  std::lock_guard<std::mutex> lock(released_mutex_);
+  free_later_ = std::move(free_later);
 }
 
 void* CudaAccelerator::allocate_host(size_t bytes) {
   make_current();
   void* data = nullptr;
-  const cudaError_t status = cudaHostAlloc(&data, bytes, cudaHostAllocPortable);
+  cudaError_t status = cudaHostAlloc(&data, bytes, cudaHostAllocPortable);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    free_released();
+    status = cudaHostAlloc(&data, bytes, cudaHostAllocPortable);
+  }
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     throw Error("OUT_OF_MEMORY", name_ + ": cannot allocate " + std::to_string(bytes) + " bytes of pinned host memory");
   }
   check_cuda(status, "cudaHostAlloc");
   return data;
-}
-
-void CudaAccelerator::release_host(void* data) noexcept {
-  if (cudaSetDevice(index_) == cudaSuccess) cudaFreeHost(data);
 }
 
 CudaAccelerator::Stage& CudaAccelerator::next_stage() {
@@ -183,7 +225,7 @@ void CudaAccelerator::upload_filled(void* to, size_t bytes, const Fill& fill) {
     check_cuda(cudaEventRecord(stage.copied, stream_), "cudaEventRecord");
     stage.used = true;
   }
-  // The caller may free `to` as soon as this returns.
+  // Waits, because the caller may free `to` as soon as this function returns.
   for (Stage& stage : stages_) {
     if (stage.used) check_cuda(cudaEventSynchronize(stage.copied), "cudaEventSynchronize");
     stage.used = false;
@@ -226,7 +268,8 @@ void CudaAccelerator::open_way_to(int device) {
   check_cuda(cudaDeviceCanAccessPeer(&direct, index_, device), "cudaDeviceCanAccessPeer");
   if (direct) {
     const cudaError_t status = cudaDeviceEnablePeerAccess(device, 0);
-    if (status == cudaErrorPeerAccessAlreadyEnabled) cudaGetLastError();  // by another accelerator of this device
+    // another accelerator of this device enabled it
+    if (status == cudaErrorPeerAccessAlreadyEnabled) cudaGetLastError();
     else check_cuda(status, "cudaDeviceEnablePeerAccess");
   }
   if (device < 64) peers_ |= uint64_t{1} << device;

@@ -42,7 +42,7 @@ enum class GemmKernel {
 struct GemmChoice {
   GemmKernel kernel;
   int tile_m, tile_n;
-  int stages;    // of the ring in shared memory; 1: none
+  int stages;    // stages of the ring in shared memory; 1: no ring
   int splits;    // parts along k (split-k), whose sums go to the workspace and are added in order
   int64_t part;  // elements of k per part, a multiple of gemm_depth; the last part may be shorter
 
@@ -70,8 +70,8 @@ inline int64_t gemm_tiles(const GemmShape& g, int tile_m, int tile_n) {
   return ((g.m + tile_m - 1) / tile_m) * ((g.n + tile_n - 1) / tile_n);
 }
 
-// Returns `choice` split along k into as many parts as it takes to give every multiprocessor `blocks` tiles, within the
-// limits of k and the workspace.
+// Returns `choice` split along k, so that every multiprocessor gets up to `blocks` tiles. k and the workspace limit the
+// number of parts.
 inline GemmChoice with_splits(const GemmShape& g, const DeviceProperties& device, int blocks, GemmChoice choice) {
   choice.splits = 1, choice.part = g.k;
   if (g.rowwise) return choice;
@@ -122,17 +122,17 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
 
   const int64_t wanted = device.multiprocessors;
   const GemmChoice large = large_tiles(g, device), small = small_tiles(g);
-  if (g.rowwise) return large;  // for any m
+  if (g.rowwise) return large;  // the same choice for any m
   if (takes_warpgroups(g, device)) {
-    // Tiles of 128 x 256 load the fewest bytes. Tiles of half the width are better if the wide ones leave
-    // multiprocessors idle for longer than they save.
+    // Tiles of 128 x 256 load the fewest bytes. Tiles of half the width are better if wide tiles leave multiprocessors
+    // idle for longer than their fewer loads save.
     const double wide = busy(gemm_tiles(g, 128, 256), device.multiprocessors),
                  half = busy(gemm_tiles(g, 128, 128), device.multiprocessors);
     if (g.n > 128 && wide >= 0.7 && wide >= 0.9 * half) return wide_warpgroups(g);
     if (half >= 0.7) return half_warpgroups(g);
   }
-  // Large tiles load fewer bytes. Small ones, also with split-k, are better if large ones would be mostly empty or
-  // leave multiprocessors idle.
+  // Large tiles load fewer bytes. Small tiles, with or without split-k, are better if large tiles would be mostly empty
+  // or leave multiprocessors idle.
   if (g.m > 64 && g.n > 64) {
     if (gemm_tiles(g, 128, 128) >= wanted) return large;
     const GemmChoice parts = with_splits(g, device, 1, large);
@@ -141,8 +141,8 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
   return with_splits(g, device, 2, small);
 }
 
-// Whether fp8 products with more than few_rows rows use wgmma. A partly empty wgmma tile costs less than converting
-// weights one by one.
+// Whether fp8 products on tensor cores use wgmma. A partly empty wgmma tile costs less than converting weights one by
+// one.
 inline bool takes_fp8_warpgroups(const DeviceProperties& device) { return device.capability == 90 && device.sm90a; }
 
 // Whether fp8 products by mma.sync use tiles of 128 x 128, which is the case if every multiprocessor gets one.
@@ -156,8 +156,8 @@ inline bool fp8_takes_large_tiles(int64_t m, int64_t n, const DeviceProperties& 
 // more of them would cost time. Only L decides, so that a row's bits do not depend on other rows.
 inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 512 : 1024; }
 
-// Whether attention over sequences of T rows, with bf16 heads of D elements, uses the kernel of sm_90a. Its blocks have
-// 128 rows.
+// Whether attention over sequences of T rows, with bf16 heads of D elements, uses the kernel of sm_90a. Shorter
+// sequences would leave its blocks of 128 rows partly empty.
 inline bool attention_takes_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {
   return device.capability == 90 && device.sm90a && D <= 256 && T >= 128;
 }

@@ -19,6 +19,9 @@ bool has_e4m3_code();
 cudaStream_t stream_of(const Context&);
 const DeviceProperties& properties_of(const Context&);
 void make_current(const Context&);  // CUDA's current device is per thread
+// Raises a kernel's limit of dynamic shared memory to `bytes` on the context's device, which must be current. The limit
+// belongs to the process. It is never lowered, because another thread may be about to launch the kernel with more.
+void allow_shared(const Context&, const void* kernel, size_t bytes, const char* name);
 
 // Lets kernels report invalid indices. Passed to kernels by value.
 struct Fault {
@@ -30,7 +33,7 @@ struct Fault {
   __device__ bool reported() const { return *word != 0; }
 #endif
 };
-Fault fault_of(const Context&);  // reports get the number of the current node
+Fault fault_of(const Context&);  // its reports carry the index of the current node
 
 }  // namespace cuda
 }  // namespace heddle

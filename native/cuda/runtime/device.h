@@ -2,7 +2,9 @@
 // context.h instead.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <mutex>
+#include <vector>
 
 #include "cuda/runtime/context.h"
 #include "cuda/runtime/tuning.h"
@@ -22,9 +24,11 @@ class CudaAccelerator final : public Accelerator {
   void choose_variants(std::map<std::string, std::string> choices) override;
   std::shared_ptr<const GemmTable> measured_choices() const;
   void* allocate(size_t bytes) override;
-  void release(void* data) noexcept override;
   void* allocate_host(size_t bytes) override;
-  void release_host(void* data) noexcept override;
+  void release(void* data) noexcept override { release({data, false}); }
+  void release_host(void* data) noexcept override { release({data, true}); }
+  void free_released() noexcept override;
+  void on_release(std::function<void()> free_later) override;
   void upload(void* to, const void* from, size_t bytes) override;
   void download(void* to, const void* from, size_t bytes) override;
   void upload_filled(void* to, size_t bytes, const Fill& fill) override;
@@ -56,7 +60,12 @@ class CudaAccelerator final : public Accelerator {
     cudaEvent_t copied = nullptr;
     bool used = false;
   };
+  struct Released {
+    void* data;
+    bool on_host;
+  };
   Stage& next_stage();
+  void release(Released memory) noexcept;
   void open();
   void close() noexcept;
   void open_way_to(int device);
@@ -65,13 +74,16 @@ class CudaAccelerator final : public Accelerator {
   std::string name_;
   DeviceProperties properties_;
   cudaStream_t stream_ = nullptr;
-  int* fault_ = nullptr;  // 0, or the first reporting node + 1
+  int* fault_ = nullptr;  // 0, or the index of the first node that reported, plus 1
   Stage stages_[2];
   int stage_ = 0;
   uint64_t peers_ = 0;  // bit i: whether open_way_to(i) has run
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
   mutable std::mutex measured_mutex_;
   std::shared_ptr<const GemmTable> measured_ = std::make_shared<GemmTable>();
+  std::mutex freeing_mutex_, released_mutex_;
+  std::vector<Released> released_;
+  std::function<void()> free_later_;
   std::mutex zeroing_mutex_;
   cudaStream_t zeroing_ = nullptr;  // for allocate, which any thread may call; stream_ belongs to the lane's thread
 };

@@ -22,7 +22,7 @@ int count_devices(std::string& problem) {
     problem = "the driver supports CUDA " + version_text(driver) + ", but this build needs CUDA " +
               version_text(needed) + " or newer";
   else if (status != cudaErrorInsufficientDriver && status != cudaErrorNoDevice)
-    problem = cudaGetErrorString(status);  // the machine can still compute on the CPU
+    problem = cudaGetErrorString(status);  // not thrown, because the machine can still compute on the CPU
   return 0;
 }
 
@@ -32,7 +32,7 @@ bool cuda_built() { return true; }
 
 std::string cuda_toolkit() {
   int version = 0;
-  cudaRuntimeGetVersion(&version);  // asks no driver
+  cudaRuntimeGetVersion(&version);  // works without a driver
   return version_text(version);
 }
 

@@ -21,7 +21,7 @@ struct CudaDevice {
 };
 
 bool cuda_built();                       // whether the build has CUDA kernels
-std::string cuda_toolkit();              // the version of CUDA that they were built with; "" without kernels
+std::string cuda_toolkit();              // the CUDA version of the kernels; "" if the build has none
 std::vector<CudaDevice> cuda_devices();  // empty without a driver or GPU
 std::string cuda_problem();  // the reason why cuda_devices() is empty although there is a driver; otherwise ""
 

@@ -1,13 +1,14 @@
 // Launches kernels and declares shared memory, for nvcc and for the emulator, which compiles kernels as C++.
 //
 // A kernel file has, per op: the kernel with the shapes of its operands, a launcher that computes its arguments from a
-// Node, and a KernelDef. The emulator enforces these rules: every thread reaches every __syncthreads (no early return
-// before one), shared memory is written before it is read, and copies are waited for.
+// Node, and a RegisterKernel. The emulator enforces these rules. All threads of a block reach the same __syncthreads,
+// so an early return before it must be uniform over the block. Shared memory is written before it is read. Copies are
+// waited for.
 #pragma once
 #include "cuda/runtime/context.h"
 
 // HEDDLE_UNROLL precedes loops whose index selects registers. Without unrolling, the array would be in local memory.
-// HEDDLE_ROLLED precedes loops that must not be unrolled, because their threads have few registers.
+// HEDDLE_ROLLED precedes loops that must not be unrolled, to save registers or code size.
 #if defined(__CUDACC__)
 #define HEDDLE_EMULATED 0
 #define HEDDLE_UNROLL _Pragma("unroll")
@@ -50,14 +51,13 @@ template <class... P>
 void launch(const Context& context, const char* name, const Grid& g, void (*kernel)(P...),
     typename Same<P>::type... arguments) {
   if (g.blocks.x == 0 || g.blocks.y == 0 || g.blocks.z == 0) return;
+  make_current(context);
+  if (g.shared > default_shared_bytes) allow_shared(context, reinterpret_cast<const void*>(kernel), g.shared, name);
 #if HEDDLE_EMULATED
+  emulator::check_shared(reinterpret_cast<const void*>(kernel), g.shared, name);
   emulator::enqueue(stream_of(context),
       [=] { emulator::run_grid(name, g.blocks, g.threads, g.shared, [&] { kernel(arguments...); }); });
 #else
-  make_current(context);
-  if (g.shared > default_shared_bytes)
-    check_cuda(
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(g.shared)), name);
   kernel<<<g.blocks, g.threads, g.shared, stream_of(context)>>>(arguments...);
   check_cuda(cudaGetLastError(), name);
 #endif

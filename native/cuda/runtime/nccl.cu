@@ -16,12 +16,16 @@ struct UniqueId {
   char bytes[collective_id_bytes];
 };
 using Communicator = struct ncclComm*;
-constexpr int nccl_float32 = 7, nccl_float64 = 8, nccl_sum = 0, nccl_success = 0;
+constexpr int nccl_uint8 = 1, nccl_float32 = 7, nccl_float64 = 8, nccl_bfloat16 = 9, nccl_sum = 0, nccl_success = 0;
 
 struct Nccl {
   int (*get_unique_id)(UniqueId*);
   int (*init_rank)(Communicator*, int size, UniqueId, int rank);
   int (*all_reduce)(const void*, void*, size_t, int type, int op, Communicator, cudaStream_t);
+  int (*reduce)(const void*, void*, size_t, int type, int op, int root, Communicator, cudaStream_t);
+  int (*broadcast)(const void*, void*, size_t, int type, int root, Communicator, cudaStream_t);
+  int (*group_start)();
+  int (*group_end)();
   int (*destroy)(Communicator);
   const char* (*error_string)(int);
 };
@@ -36,6 +40,10 @@ const Nccl& nccl() {
     library.find("ncclGetUniqueId", n.get_unique_id);
     library.find("ncclCommInitRank", n.init_rank);
     library.find("ncclAllReduce", n.all_reduce);
+    library.find("ncclReduce", n.reduce);
+    library.find("ncclBroadcast", n.broadcast);
+    library.find("ncclGroupStart", n.group_start);
+    library.find("ncclGroupEnd", n.group_end);
     library.find("ncclCommDestroy", n.destroy);
     library.find("ncclGetErrorString", n.error_string);
     return n;
@@ -50,7 +58,7 @@ void check(int status, const char* call) {
 class NcclCollective final : public Collective {
  public:
   NcclCollective(std::shared_ptr<Accelerator> accelerator, const UniqueId& id, int rank, int size)
-      : accelerator_(std::move(accelerator)) {
+      : accelerator_(std::move(accelerator)), size_(size) {
     device().make_current();
     check(nccl().init_rank(&communicator_, size, id, rank), "ncclCommInitRank");
   }
@@ -58,8 +66,34 @@ class NcclCollective final : public Collective {
 
   void all_reduce_f32(void* data, size_t count) override { all_reduce(data, count, nccl_float32); }
   void all_reduce_f64(void* data, size_t count) override { all_reduce(data, count, nccl_float64); }
+  // Parts differ in size, which ncclReduceScatter and ncclAllGather do not support. NCCL runs a group's calls at once.
+  void reduce_scatter(const CollectedByRank& parts, Collected type) override {
+    grouped(parts, [&](const CollectedSpan& span, int root) {
+      check(nccl().reduce(
+                span.data, span.data, span.count, type_of(type), nccl_sum, root, communicator_, device().stream()),
+          "ncclReduce");
+    });
+  }
+  void all_gather(const CollectedByRank& parts, Collected type) override {
+    grouped(parts, [&](const CollectedSpan& span, int root) {
+      check(nccl().broadcast(span.data, span.data, span.count, type_of(type), root, communicator_, device().stream()),
+          "ncclBroadcast");
+    });
+  }
+  int size() const override { return size_; }
 
  private:
+  static int type_of(Collected type) {
+    return type == Collected::f32 ? nccl_float32 : type == Collected::bf16 ? nccl_bfloat16 : nccl_uint8;
+  }
+  template <class Call> void grouped(const CollectedByRank& parts, const Call& call) {
+    device().make_current();
+    check(nccl().group_start(), "ncclGroupStart");
+    for (size_t r = 0; r < parts.size(); ++r)
+      for (const CollectedSpan& span : parts[r])
+        if (span.count) call(span, static_cast<int>(r));
+    check(nccl().group_end(), "ncclGroupEnd");
+  }
   CudaAccelerator& device() { return static_cast<CudaAccelerator&>(*accelerator_); }
   void all_reduce(void* data, size_t count, int type) {
     device().make_current();
@@ -67,6 +101,7 @@ class NcclCollective final : public Collective {
   }
 
   std::shared_ptr<Accelerator> accelerator_;
+  int size_;
   Communicator communicator_ = nullptr;
 };
 

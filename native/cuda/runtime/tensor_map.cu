@@ -13,10 +13,10 @@ using Encode = decltype(&cuTensorMapEncodeTiled);
 Encode find_encode() {
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-  constexpr unsigned first_version = 12000;  // the CUDA version that introduced it
+  constexpr unsigned first_version = 12000;  // the CUDA version that introduced the function
   const cudaError_t status =
       cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, first_version, cudaEnableDefault, &found);
-  // The runtime keeps the last error, which the next check must not see.
+  // Clears the error, which the runtime keeps and the next check would see.
   if (status != cudaSuccess) cudaGetLastError();
   return status == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<Encode>(function) : nullptr;
 }

@@ -13,7 +13,7 @@
 namespace heddle {
 namespace cuda {
 
-using GemmTable = std::map<std::string, std::string>;  // gemm_key: variant_name
+using GemmTable = std::map<std::string, std::string>;  // from gemm_key() to variant_name()
 
 // The key of a product. The number of rows is rounded up to a power of two of at least 8.
 inline std::string gemm_key(const GemmShape& g) {

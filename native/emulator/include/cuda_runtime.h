@@ -74,6 +74,9 @@ template <class T> T __shfl_sync(unsigned mask, T v, int lane, int line = __buil
 template <class T> T __shfl_xor_sync(unsigned mask, T v, int lanes, int line = __builtin_LINE()) {
   return heddle::emulator::shuffle(mask, v, heddle::emulator::lane_index() ^ lanes, "__shfl_xor_sync", line);
 }
+template <class T> T __shfl_up_sync(unsigned mask, T v, int lanes, int line = __builtin_LINE()) {
+  return heddle::emulator::shuffle(mask, v, heddle::emulator::lane_index() - lanes, "__shfl_up_sync", line);
+}
 template <class T> T __shfl_down_sync(unsigned mask, T v, int lanes, int line = __builtin_LINE()) {
   return heddle::emulator::shuffle(mask, v, heddle::emulator::lane_index() + lanes, "__shfl_down_sync", line);
 }
@@ -105,6 +108,11 @@ inline unsigned __ballot_sync(unsigned mask, bool value, int line = __builtin_LI
 inline int atomicCAS(int* at, int expected, int value) {
   return static_cast<int>(heddle::emulator::atomic_cas(
       reinterpret_cast<uint32_t*>(at), static_cast<uint32_t>(expected), static_cast<uint32_t>(value)));
+}
+inline unsigned atomicAdd(unsigned* at, unsigned value) { return heddle::emulator::atomic_add(at, value); }
+inline unsigned long long atomicAdd(unsigned long long* at, unsigned long long value) {
+  static_assert(sizeof(unsigned long long) == sizeof(uint64_t), "the same integer under another name");
+  return heddle::emulator::atomic_add(reinterpret_cast<uint64_t*>(at), value);
 }
 inline float __uint_as_float(unsigned u) {
   float f;
@@ -191,6 +199,8 @@ cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaRuntimeGetVersion(int* version);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetLastError();
+// Returns an error if it lowers a kernel's limit, because another thread may rely on the limit. CUDA permits it.
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int bytes);
 const char* cudaGetErrorString(cudaError_t status);
 cudaError_t cudaMalloc(void** data, size_t bytes);
 cudaError_t cudaFree(void* data);
@@ -229,11 +239,12 @@ namespace emulator {
 // Defers the work until the stream is synchronized. This exposes arguments that do not live that long.
 void enqueue(cudaStream_t stream, std::function<void()> work);
 cudaError_t function_attributes(cudaFuncAttributes* attributes);
+// Throws if a launch needs more dynamic shared memory than the kernel may have on the current device.
+void check_shared(const void* kernel, size_t bytes, const char* name);
 
 }  // namespace emulator
 }  // namespace heddle
 
-template <class F> cudaError_t cudaFuncSetAttribute(F*, cudaFuncAttribute, int) { return cudaSuccess; }
 template <class F> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* a, F*) {
   return heddle::emulator::function_attributes(a);
 }

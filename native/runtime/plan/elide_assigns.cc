@@ -4,14 +4,14 @@
 
 namespace heddle {
 
-// Saves the copy and the memory of the value, which is usually a gradient.
+// Computes the source of an assignment, usually a gradient, in the destination. Saves the copy and the source's memory.
 void elide_assigns(const ProgramDesc& desc, ExecutionPlan& plan, std::vector<Lifetime>& lifetimes) {
   std::vector<int> readers(desc.values.size(), 0);  // operands that use a root's memory
   for (const NodeDesc& n : desc.nodes)
     for (int v : n.inputs)
       if (v >= 0) ++readers[plan.values[v].root];
   for (size_t i = 0; i < desc.nodes.size(); ++i) {
-    if (!plan.nodes[i].op->moves) continue;
+    if (!plan.nodes[i].op->is_copy) continue;
     const int to = desc.nodes[i].inputs[0], from = plan.values[desc.nodes[i].inputs[1]].root;
     const bool is_bound = std::find(desc.bound.begin(), desc.bound.end(), to) != desc.bound.end();
     // No other node may use the tensor, before or after.

@@ -16,11 +16,11 @@ constexpr size_t guard_bytes = 64;  // sentinel after each value of a checked pr
 // Rounds up to whole cache lines.
 constexpr size_t padded_to_line(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// The bit of a symbol in PlannedNode::symbols. Symbols beyond the 63rd share the last one.
+// The bit of a symbol in PlannedNode::symbols. Symbols after the 63rd share the last bit.
 constexpr uint64_t symbol_bit(size_t symbol) { return uint64_t{1} << (symbol < 63 ? symbol : 63); }
 
 struct PlannedValue {
-  int root = 0;                  // the value whose memory this one shares; itself if it owns its memory
+  int root = 0;                  // the value whose memory this value uses; the value itself if it owns memory
   size_t offset = npos;          // offset of the root in the arena; npos: the root is bound or an input
   bool replaces_assign = false;  // a bound tensor whose new value is computed directly in it
 };
@@ -34,9 +34,9 @@ struct PlannedNode {
   const OpDef* op = nullptr;
   const KernelDef* kernel = nullptr;  // null: the reference runs
   bool is_noop = false;               // a view, or an assignment whose source is computed in its destination
-  size_t group = 1;                   // number of nodes from this one on that one call of run_group runs
+  size_t group = 1;                   // number of nodes that one call of run_group runs, beginning with this node
   size_t fused_add = 0;               // the later `add` that KernelDef::run_onto fuses with this node; 0: none
-  WeightStream next_stream;           // the next weight that a later node streams; after the last weight, the first one
+  WeightStream next_stream;           // the next weight that a later node streams; the first weight follows the last
   uint64_t symbols = 0;               // the symbols among its operands' dimensions (symbol_bit)
   Node bounds;                        // operands without data, symbolic dimensions at their upper bounds
 };
@@ -47,14 +47,14 @@ struct RowChain {
   // A value that is used only inside the chain.
   struct Local {
     int root;
-    size_t offset;  // bytes per row of a block
+    size_t offset;  // in bytes per row: in a block it is multiplied by most_rows
   };
   size_t begin, end;
-  int64_t row_tile = 1;   // blocks begin at multiples of it
+  int64_t row_tile = 1;   // every block begins at a multiple of row_tile
   int64_t most_rows = 0;  // maximum rows of a block
   int64_t min_rows = 1;   // minimum rows of a block
   std::vector<Local> locals;
-  size_t row_bytes = 0;     // of all locals, per row
+  size_t row_bytes = 0;     // size of all locals per row
   size_t kernel_bytes = 0;  // scratch of one thread's kernels for the largest block
 
   // Scratch of one thread: its kernels' scratch, then the locals.
@@ -65,7 +65,7 @@ struct ExecutionPlan {
   std::vector<PlannedNode> nodes;     // in the order of ProgramDesc
   std::vector<PlannedValue> values;   // in the order of ProgramDesc
   std::vector<RowChain> chains;       // ascending by `begin`
-  std::vector<size_t> input_offsets;  // of ProgramDesc::inputs, in the executable's own storage
+  std::vector<size_t> input_offsets;  // by index in ProgramDesc::inputs: offset in the executable's input storage
   size_t arena_bytes = 0, input_bytes = 0;
   bool checking = false;  // HEDDLE_CHECK=1: every node runs alone, and values do not share memory
 };

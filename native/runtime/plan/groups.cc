@@ -2,8 +2,8 @@
 
 namespace heddle {
 
-// All operands but the first must be bound tensors. A value in the arena may share memory with an output of the group,
-// which would overwrite it.
+// All operands but the first must be bound tensors. A value in the arena may share memory with an output of the group
+// and be overwritten before it is read.
 void find_groups(const ProgramDesc& desc, ExecutionPlan& plan) {
   std::vector<char> is_bound(desc.values.size(), 0);
   for (int v : desc.bound) is_bound[v] = 1;

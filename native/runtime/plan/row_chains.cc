@@ -27,7 +27,8 @@ int row_operands(const ProgramDesc& desc, const ExecutionPlan& plan, const std::
   if (!planned.op->by_rows || !planned.kernel || planned.op->mutates) return 0;
   const int mask = planned.op->by_rows(planned.bounds);
   const Packing packing = packing_of(planned);
-  // A chain runs only if all its weights are packed. The kernel never packs this one (LoRA's matrices).
+  // A chain runs only if all its weights are packed. A weight without a packed form (a LoRA matrix) therefore rules the
+  // node out.
   if (planned.kernel->packs.describe && !packing.bytes) return 0;
   for (size_t k = 0; k < n.inputs.size(); ++k) {
     const int v = n.inputs[k];

@@ -10,7 +10,7 @@
 namespace heddle {
 namespace {
 
-// Larger outputs are downloaded through the device's own staging memory.
+// If all outputs together are larger, they are downloaded through the device's own staging memory.
 constexpr size_t max_mirrored = size_t{1} << 20;
 constexpr size_t max_recordings = 8;
 

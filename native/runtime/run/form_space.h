@@ -26,7 +26,7 @@ class FormSpace {
     used_ += padded(bytes);
     return form;
   }
-  // Announces bytes that are about to be written. Ignores bytes outside this space.
+  // Prepares the pages of bytes that are about to be written. Ignores bytes outside this space.
   void reach(const unsigned char* at, size_t bytes) {
     if (at < all_->data() || at >= all_->data() + all_->bytes()) return;
     const size_t offset = static_cast<size_t>(at - all_->data());
@@ -37,6 +37,7 @@ class FormSpace {
     end_ = std::min(all_->bytes(), offset + std::max(part_bytes, bytes)), done_ = 0, seconds_ = 0;
     if (asked_) all_->want_large_pages(offset, end_ - offset);
   }
+  // Records how long it took to write bytes.
   void took(size_t bytes, double seconds) { done_ += bytes, seconds_ += seconds; }
 
  private:

@@ -34,7 +34,8 @@ void Executable::pack_weights(const RunArguments& a, Lane& lane) {
 }
 
 void Executable::pack_some(size_t missing, Pool& pool) {
-  // Unlike a mapped file's pages, those of a packed form cannot be reclaimed.
+  // Leaves some memory available, because the system cannot reclaim the pages of packed forms as it can a mapped
+  // file's.
   if (missing > available_memory() / 8 * 7) return;
   for (PackedOperand& p : packed_) {
     if (p.form || !p.due) continue;
@@ -58,7 +59,7 @@ void Executable::pack_some(size_t missing, Pool& pool) {
   }
 }
 
-// Packs as many parts of one form as this run may.
+// Packs as many parts of one form as the pace allows in this run.
 void Executable::pack_parts(const PackedOperand& p, Storage::PartlyPacked& made, size_t missing, Pool& pool) {
   const int64_t parts = p.packing.parts;
   const size_t each = p.packing.bytes / static_cast<size_t>(parts);

@@ -32,7 +32,7 @@ class PackingPace {
     credit_ -= seconds;
     seconds_per_byte_ = std::min(slowest, (seconds_per_byte_ + seconds / static_cast<double>(bytes)) / 2);
   }
-  // Ends a run that took `seconds` without its packing.
+  // Ends a run that took `seconds`, not counting the time for packing.
   void end(double seconds) {
     // A first run may have waited for a disk. Its time counts only with many rows, which take longer to multiply than
     // the weights take to read.

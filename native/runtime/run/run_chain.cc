@@ -9,7 +9,8 @@
 namespace heddle {
 namespace {
 
-constexpr int64_t min_rows_per_thread = 48;  // fewer rows do not pay for reading all weights
+// Each thread of a chain reads all weights. With fewer rows, that costs more than the chain saves.
+constexpr int64_t min_rows_per_thread = 48;
 
 // Splits a chain's time among its nodes for a profile, in proportion to the time that threads spent on each.
 class ChainTimes {
@@ -37,8 +38,8 @@ class ChainTimes {
 
 }  // namespace
 
-// Skips adds that are `done`. Returns false without effect if there are too few rows for the threads, a weight is not
-// packed yet, or the bits would differ from running node by node.
+// Skips adds that are `done`. Returns false without effect if there are too few rows for the threads, or a weight is
+// not packed yet. Returns false too if the bits would differ from running node by node.
 bool Executable::run_chain(const RowChain& chain, const std::vector<char>& done, Context& context) {
   const ProgramDesc& d = program_->desc();
   const int64_t rows = nodes_[chain.begin].out[0].shape[0];
@@ -47,7 +48,7 @@ bool Executable::run_chain(const RowChain& chain, const std::vector<char>& done,
   for (size_t i = chain.begin; i < chain.end; ++i) {
     const PlannedNode& n = plan_->nodes[i];
     if (n.kernel && n.kernel->packs.describe && !nodes_[i].packed && !n.is_noop) return false;
-    // run_onto adds a product without rounding it first.
+    // run_onto does not round a bf16 product before the addition, and a chain does.
     if (n.fused_add && nodes_[i].out[0].dtype != DType::f32) return false;
   }
   const int64_t row_step = chain.row_tile, fit = threads * (chain.most_rows - row_step);

@@ -1,4 +1,4 @@
-// HEDDLE_CHECK=1 compares every node with its reference, and writes sentinels after every buffer that it may write.
+// HEDDLE_CHECK=1 compares every node with its reference, and checks that kernels write nothing after their outputs.
 // HEDDLE_CHECK=1e-5 sets the largest allowed difference for all types.
 #include <cmath>
 #include <cstdio>
@@ -42,7 +42,7 @@ double allowed(const Node& n, DType result, const Accelerator* device) {
   if (device && device->allows_tf32()) most = std::fmax(most, 2.5e-3);
   for (size_t i = 0; i < n.in.size(); ++i)
     if (n.has_input(i) && n.in[i].dtype == DType::bf16) most = std::fmax(most, 1e-2);
-  // Operands that the kernel rounds itself.
+  // With this attribute, the kernel itself rounds operands to bf16.
   if (n.attributes->get("bf16", 0) != 0) most = std::fmax(most, allowed(DType::bf16));
   return most;
 }
@@ -144,7 +144,7 @@ void Executable::run_checked(size_t i, Context& context) {
     }
     const auto compare = [&](const char* what, size_t k, const Tensor& mine, const Tensor& truth,
                              const SumBounds& bounds) -> std::string {
-      const double d = difference(mine, truth, op.logarithms ? 1 : 0, bounds);
+      const double d = difference(mine, truth, op.returns_logs ? 1 : 0, bounds);
       if (d <= allowed(expected, mine.dtype, device)) return "";
       return name + ": " + what + " " + std::to_string(k) + " of shape " + to_string(mine.shape) +
              " differs from the reference, expected at most " + text(allowed(expected, mine.dtype, device)) +
@@ -160,7 +160,7 @@ void Executable::run_checked(size_t i, Context& context) {
   const std::string wrong = differs(reference.node);
   if (wrong.empty()) return;
   Attributes other = *node.attributes;
-  if (op.instead && op.instead(other)) {
+  if (op.alternative && op.alternative(other)) {
     reference.node.attributes = &other;
     if (differs(reference.node).empty()) return;
   }

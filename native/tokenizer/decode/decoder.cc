@@ -48,9 +48,9 @@ void Decoder::flush(std::string& out) {
   shown_.clear();
 }
 
-// Erases from out[from..] what it has in common with the beginning of shown_. U+FFFD counts as equal to the bytes it
-// stands for: bytes shown as U+FFFD may now be a character of as many bytes, and a shown character may now be one
-// U+FFFD per byte. After any other difference, all remaining text is new.
+// Erases the common prefix of out[from..] and shown_ from both. U+FFFD counts as equal to the bytes that it replaces:
+// bytes shown as U+FFFD may now be a character of as many bytes, and a shown character may now be one U+FFFD per byte.
+// After any other difference, all remaining text is new.
 void Decoder::leave_out_shown(std::string& out, size_t from) {
   size_t at = from;
   while (at < out.size() && !shown_.empty()) {
@@ -75,12 +75,12 @@ void Decoder::leave_out_shown(std::string& out, size_t from) {
 
 void Decoder::push_any(uint32_t id, std::string& out) {
   const bool in_steps = model_->decode_kind == DecodeKind::steps;
-  if (!(in_steps ? model_->names : model_->text()).has(id)) return;
+  if (!(in_steps ? model_->names : model_->texts).has(id)) return;
   if (skip_special_ && model_->is_special[id]) return;
   if (in_steps) return steps_.push(model_->names.bytes(id), out);
-  const std::string_view text = model_->text().bytes(id);
+  const std::string_view text = model_->texts.bytes(id);
   if (model_->decode_kind == DecodeKind::byte_fallback) {
-    const int16_t byte = model_->byte_value[id];
+    const int byte = model_->byte_of(id);
     if (byte >= 0) {
       pending_ += static_cast<char>(byte);
       return;
@@ -105,8 +105,8 @@ void Decoder::flush_any(std::string& out) {
   at_start_ = false;
 }
 
-// Appends the pending byte tokens: as text if they are well-formed as a whole, otherwise one U+FFFD each, like Hugging
-// Face's ByteFallback decoder.
+// Appends the pending bytes. Malformed parts become U+FFFD in a byte-level model. The bytes of byte tokens become text
+// if they are well-formed as a whole, otherwise one U+FFFD each, like in Hugging Face's ByteFallback decoder.
 void Decoder::flush_bytes(std::string& out) {
   if (pending_.empty()) return;
   std::string bytes;
@@ -127,9 +127,9 @@ void Decoder::push_text(std::string_view text, std::string& out) {
 }
 
 bool settled_text(const TokenizerModel& model, uint32_t id, std::string_view& text) {
-  if (model.decode_kind == DecodeKind::steps || !model.text().has(id) || model.is_special[id]) return false;
-  if (model.decode_kind == DecodeKind::byte_fallback && model.byte_value[id] >= 0) return false;
-  text = model.text().bytes(id);
+  if (model.decode_kind == DecodeKind::steps || !model.texts.has(id) || model.is_special[id]) return false;
+  if (model.decode_kind == DecodeKind::byte_fallback && model.byte_of(id) >= 0) return false;
+  text = model.texts.bytes(id);
   return utf::is_well_formed(text);
 }
 
@@ -173,11 +173,11 @@ class Writer {
       std::memcpy(memory_.data() + size_, &text, TokenTexts::block);
       size_ += text.length;
     } else {
-      put(texts_.vocab().bytes(id), ids_left);
+      put(texts_.table().bytes(id), ids_left);
     }
   }
-  // Appends the texts of all ids. Unknown ids add nothing. The output does not alias the input, so its end stays in a
-  // register.
+  // Appends the texts of all ids. Unknown ids add nothing. The output's end is a local variable, so that the compiler
+  // can keep it in a register.
   void put_all(const uint32_t* ids, size_t count) {
     char* to = memory_.data() + size_;
     const TokenTexts::Text* texts = texts_.data();
@@ -192,7 +192,7 @@ class Writer {
         continue;
       }
       size_ = static_cast<size_t>(to - memory_.data());
-      put(texts_.vocab().bytes(id), count - i);
+      put(texts_.table().bytes(id), count - i);
       to = memory_.data() + size_;
     }
     size_ = static_cast<size_t>(to - memory_.data());
@@ -243,14 +243,16 @@ std::string_view decode(
     out.put(run, ids_left);
     run.clear();
   };
+  const int16_t* const byte_values = model.byte_values.data();
+  const size_t byte_ids = model.byte_values.size();
   const bool plain = !falls_back && !skip_special;
   if (plain) out.put_all(ids, count);
   for (size_t i = plain ? count : 0; i < count; ++i) {
     const uint32_t id = ids[i];
     if (id >= texts.size() || (skip_special && model.is_special[id])) continue;
     if (falls_back) {
-      if (model.byte_value[id] >= 0) {
-        run += static_cast<char>(model.byte_value[id]);
+      if (id < byte_ids && byte_values[id] >= 0) {
+        run += static_cast<char>(byte_values[id]);
         continue;
       }
       end_run(count - i);

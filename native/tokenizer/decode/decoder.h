@@ -46,7 +46,8 @@ class Decoder {
   DecoderPipeline steps_;  // for DecodeKind::steps
 };
 
-// Whether an id adds the same text in any context. `text` receives it. Special tokens and parts of characters do not.
+// Whether an id adds the same text in any context. `text` receives it. Returns false for special tokens and for parts
+// of characters.
 bool settled_text(const TokenizerModel& model, uint32_t id, std::string_view& text);
 
 // Returns the index of the last id from which decoding can restart: no text from there on depends on earlier ids.

@@ -20,7 +20,7 @@ class DecoderStage {
   virtual void finish() {}
 
   DecoderStage* next = nullptr;
-  // Shared by all stages of the chain. Its bytes are those that have entered the chain so far.
+  // Shared by all stages of the chain. It grows with the bytes that enter the chain.
   RegexBudget* budget = nullptr;
 };
 

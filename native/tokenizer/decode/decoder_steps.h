@@ -22,7 +22,7 @@ class DecoderPipeline {
 
   // Appends the text that has become certain to `out`.
   void push(std::string_view token, std::string& out);
-  // Appends the rest.
+  // Appends the text that push() held back.
   void finish(std::string& out);
 
   // Whether no text from this token on depends on earlier tokens. Returns false if that is unknown. `budget` is shared

@@ -88,7 +88,7 @@ class ByteOfText : public ClonedStage<ByteOfText> {
   std::string held_;
 };
 
-// For steps whose result is uncertain until the text ends.
+// A stage for steps whose result is uncertain until the text ends.
 class WholeText : public ClonedStage<WholeText> {
  public:
   using Change = std::function<std::string(const std::string& text, RegexBudget& budget)>;

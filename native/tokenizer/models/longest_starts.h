@@ -21,7 +21,7 @@ class LongestStarts {
   void find(std::string_view text, std::vector<uint32_t>& found) const;
 
  private:
-  Trie trie_;                      // of the reversed contents
+  Trie trie_;                      // trie of the reversed contents
   std::vector<uint32_t> shorter_;  // by node: the node of the longest proper suffix of its text
   std::vector<uint32_t> longest_;  // by node: the longest content that is a suffix of its text
 };

@@ -26,11 +26,11 @@ class Merger {
   // be used for an attack.
   size_t run(const MergeTable& merges, Symbol* symbols, size_t count);
 
-  // Merges symbols that are the bytes of `text`. `merges` must have indexed its bytes.
+  // Merges symbols that are the bytes of `text`. Requires merges.index_bytes().
   size_t run_bytes(const MergeTable& merges, std::string_view text, Symbol* symbols);
 
  private:
-  // first(i): the merge of symbols i and i + 1.
+  // first(i) returns the merge of the initial symbols i and i + 1.
   template <class F> size_t run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
   template <class F> size_t run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
 

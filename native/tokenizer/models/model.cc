@@ -4,9 +4,9 @@
 
 namespace heddle {
 
-TokenTexts::TokenTexts(const Vocab& vocab) : vocab_(vocab), texts_(vocab.size()) {
-  for (uint32_t id = 0; id < vocab.size(); ++id) {
-    const std::string_view text = vocab.bytes(id);
+TokenTexts::TokenTexts(const TextTable& table) : table_(table), texts_(table.size()) {
+  for (uint32_t id = 0; id < table.size(); ++id) {
+    const std::string_view text = table.bytes(id);
     Text& to = texts_[id];
     to.length = static_cast<uint8_t>(std::min(text.size(), most + 1));
     if (text.size() <= most) std::copy(text.begin(), text.end(), to.bytes);
@@ -19,7 +19,7 @@ uint64_t TokenizerModel::next_number() {
 }
 
 const TokenTexts& TokenizerModel::token_texts() const {
-  std::call_once(texts_once_, [this] { texts_ = std::make_unique<const TokenTexts>(text()); });
+  std::call_once(texts_once_, [this] { texts_ = std::make_unique<const TokenTexts>(texts); });
   return *texts_;
 }
 

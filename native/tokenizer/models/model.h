@@ -17,6 +17,7 @@
 #include "tokenizer/split/splitter.h"
 #include "tokenizer/models/token_ends.h"
 #include "tokenizer/models/trie.h"
+#include "tokenizer/vocabulary/text_table.h"
 #include "tokenizer/vocabulary/vocab.h"
 
 namespace heddle {
@@ -38,7 +39,7 @@ enum class PrefixRule : uint8_t {
 enum class DecodeKind : uint8_t {
   bytes = 0,          // byte-level: the bytes of the tokens; malformed parts become U+FFFD
   byte_fallback = 1,  // SentencePiece: text, and runs of <0xXX> tokens, which must be well-formed as a whole
-  steps = 2           // by decoder_steps
+  steps = 2           // runs decoder_steps
 };
 
 // Caches whether merging a token's bytes gives that token, which holds for most tokens. Words that are such tokens need
@@ -54,35 +55,36 @@ class WholeTokens {
   std::unique_ptr<std::atomic<uint8_t>[]> states_;
 };
 
-// The decoded text of tokens, with short texts inline. Always copies sixteen bytes; the next text overwrites the
-// excess.
+// The decoded text of tokens, with short texts inline. Readers always copy sixteen bytes, and the next text overwrites
+// the excess.
 class TokenTexts {
  public:
   static constexpr size_t block = 16, most = block - 1;
   struct Text {
     char bytes[most];
-    uint8_t length;  // above `most`: the text is in the vocabulary
+    uint8_t length;  // above `most`: the text is in the table
   };
-  explicit TokenTexts(const Vocab& vocab);
+  explicit TokenTexts(const TextTable& table);
   const Text& operator[](uint32_t id) const { return texts_[id]; }
   const Text* data() const { return texts_.data(); }
   uint32_t size() const { return static_cast<uint32_t>(texts_.size()); }
-  const Vocab& vocab() const { return vocab_; }
+  const TextTable& table() const { return table_; }
 
  private:
-  const Vocab& vocab_;
+  const TextTable& table_;
   std::vector<Text> texts_;
 };
 
 // WordPiece: the tokens that continue a word, without their prefix ("##").
 struct ContinuingTokens {
-  std::vector<uint32_t> ids, lengths;  // by the index that `starts` returns
+  std::vector<uint32_t> ids, lengths;  // by index of `starts`
   std::unique_ptr<const LongestStarts> starts;
 };
 
 struct TokenizerModel {
   ModelKind kind = ModelKind::bpe;
-  // The vocabulary that the model was built from, for all tokenizers that share it. Null for other file formats.
+  // The vocabulary that the model was built from, for all tokenizers that share it. `vocab` and `scores` refer to its
+  // memory. Null for other file formats.
   std::shared_ptr<const JsonVocabulary> vocabulary;
   Vocab vocab;  // byte-level tokens are stored as raw bytes
   MergeTable merges;
@@ -103,7 +105,8 @@ struct TokenizerModel {
   Trie trie;                         // for WordPiece and Unigram
   uint32_t continuing = Trie::none;  // WordPiece: the node of the prefix of tokens that continue a word
   uint32_t max_word_characters = 0;  // WordPiece: longer words are unknown
-  std::vector<double> scores;        // Unigram: by id
+  const double* scores = nullptr;    // Unigram: by id, in `own_scores` or the vocabulary's texts
+  std::vector<double> own_scores;
   double unknown_score = 0;
   // Scores are summed in float, like SentencePiece's library does, so that rounding breaks ties in the same way.
   bool single_precision = false;
@@ -111,7 +114,7 @@ struct TokenizerModel {
   // Arbitrary normalizers and pre-tokenizers. Empty if the fields below describe all steps.
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
-  bool needs_origins = false;           // the pre-tokenizer needs origins
+  bool needs_origins = false;           // a pre-tokenizer step reads the origins of bytes
   bool normalizer_keeps_ascii = false;  // no step changes ASCII text
 
   bool needs_nfc = false;
@@ -126,15 +129,16 @@ struct TokenizerModel {
   std::vector<uint32_t> begin_ids, end_ids;  // ids that the post-processor adds
 
   DecodeKind decode_kind = DecodeKind::bytes;
-  DecoderPipeline decoder_steps;    // copied for each text
-  Vocab names;                      // DecodeKind::steps: tokens as written in the file, by id
-  bool strip_first_space = false;   // removes the first space of the decoded text
-  std::vector<uint8_t> is_special;  // by id
-  std::vector<int16_t> byte_value;  // by id: the byte of a <0xXX> token, otherwise -1 (byte_fallback only)
-  std::unique_ptr<Vocab> own_text;  // decoded texts, if they differ from `vocab`
-  const Vocab& text() const { return own_text != nullptr ? *own_text : vocab; }  // decoded text by id
+  DecoderPipeline decoder_steps;     // copied for each text
+  TextTable names{vocab};            // DecodeKind::steps: tokens as written in the file
+  bool strip_first_space = false;    // removes the first space of the decoded text
+  std::vector<uint8_t> is_special;   // by id
+  std::vector<int16_t> byte_values;  // by id, up to the last <0xXX> token (byte_fallback only)
+  // Returns the byte of a <0xXX> token, otherwise -1.
+  int byte_of(uint32_t id) const { return id < byte_values.size() ? byte_values[id] : -1; }
+  TextTable texts{vocab};  // decoded text
   // Built on first use:
-  const TokenTexts& token_texts() const;  // of text()
+  const TokenTexts& token_texts() const;  // of `texts`
   const TokenEnds& token_ends() const;    // of the trie
   const ContinuingTokens& continuing_tokens() const;
   const uint64_t number = next_number();  // unique among the models of a process

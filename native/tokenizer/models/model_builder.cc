@@ -7,7 +7,9 @@
 #include "core/error.h"
 #include "tokenizer/text/byte_alphabet.h"
 #include "tokenizer/regex/regex.h"
+#include "tokenizer/vocabulary/json_vocabulary.h"
 #include "tokenizer/vocabulary/score_merges.h"
+#include "tokenizer/vocabulary/text_merges.h"
 #include "tokenizer/text/utf.h"
 
 namespace heddle {
@@ -73,7 +75,7 @@ class Builder {
     add_merges();
     add_scores();
     add_added_tokens();
-    size_tables();
+    model.is_special.resize(model.texts.size(), 0);
     std::vector<SplitStage> stages = spec_.stages;
     // Text is split before marks only if a mark is never unknown, because adjacent unknown characters may form one
     // token.
@@ -103,13 +105,12 @@ class Builder {
     const VocabularyTexts& texts = *spec_.texts;
     const size_t count = texts.token_ids.size();
     TokenizerModel& model = *model_;
-    model.vocab.reserve(count, texts.tokens.size());
-    // If bytes decode to themselves, one table serves encoding and decoding.
-    const bool one_table = spec_.byte_level && spec_.decode_kind == DecodeKind::bytes;
-    if (!one_table) model.own_text = std::make_unique<Vocab>();
+    const bool shares = !spec_.byte_level && spec_.vocabulary != nullptr;
+    if (shares) model.vocab.share(texts.tokens.view(), spec_.vocabulary);
+    model.vocab.reserve(count, shares ? 0 : texts.tokens.size());
     const bool in_trie = spec_.kind == ModelKind::wordpiece || spec_.kind == ModelKind::unigram;
     const std::unordered_set<uint32_t> hidden(spec_.hidden.begin(), spec_.hidden.end());
-    Cutter cutter(texts.tokens.view());
+    Cutter cutter(texts.tokens.view()), names(texts.tokens.view());
     Vocab::NewToken tokens[at_once];
     for (size_t begin = 0; begin < count; begin += at_once) {
       const size_t end = std::min(count, begin + at_once);
@@ -124,16 +125,18 @@ class Builder {
         const bool shown = spec_.kind == ModelKind::bpe || hidden.count(id) == 0;
         tokens[i - begin] = {id, reachable && !bytes.empty() && (shown || spec_.kind != ModelKind::word_level), bytes};
         if (in_trie && !bytes.empty() && shown && can_match(bytes)) model.trie.add(bytes, id);
-        if (!one_table) add_text(id, token);
       }
       model.vocab.add_all(tokens, end - begin);
+      // Byte-level tokens that decode to their own bytes need no other text.
+      for (size_t i = begin; i < end && !decodes_to_itself(); ++i)
+        add_text(texts.token_ids[i], names.next(texts.token_lengths[i]));
     }
   }
 
   // Whether any text can contain a token of Unigram or WordPiece. Encoding searches at each position for the longest
   // token that begins there. Its time is bounded by the length of the text times that of the longest token.
   bool can_match(std::string_view token) const {
-    if (token.size() <= max_matched_characters) return true;  // also holds for its characters
+    if (token.size() <= max_matched_characters) return true;  // there are at most as many characters as bytes
     const auto count = [](std::string_view text) {
       return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; });
     };
@@ -149,11 +152,7 @@ class Builder {
                        " characters (Unigram, WordPiece), got " + std::to_string(length));
   }
 
-  // Resizes tables by id to the highest id.
-  void size_tables() {
-    model_->is_special.resize(model_->text().size(), 0);
-    if (spec_.decode_kind == DecodeKind::byte_fallback) model_->byte_value.resize(model_->text().size(), -1);
-  }
+  bool decodes_to_itself() const { return spec_.byte_level && spec_.decode_kind == DecodeKind::bytes; }
 
   // Stores the text that the token decodes to.
   void add_text(uint32_t id, std::string_view name) {
@@ -169,16 +168,12 @@ class Builder {
     } else if (!alphabet_.to_bytes(name, text)) {
       text = name;
     }
-    if (spec_.decode_kind == DecodeKind::steps) model.names.add(id, name, false);
-    if (model.own_text == nullptr) {
-      if (!model.vocab.has(id)) model.vocab.add(id, text, false);
-      if (model.vocab.bytes(id) == text) return;
-      model.own_text = std::make_unique<Vocab>(model.vocab.copy_of_texts());
-    }
-    model.own_text->add(id, text, false);
-    if (spec_.decode_kind != DecodeKind::byte_fallback) return;
-    if (model.byte_value.size() <= id) model.byte_value.resize(model.own_text->size(), -1);
-    model.byte_value[id] = static_cast<int16_t>(byte);
+    if (decodes_to_itself() && !model.vocab.has(id)) model.vocab.add(id, text, false);
+    if (spec_.decode_kind == DecodeKind::steps) model.names.set(id, name);
+    model.texts.set(id, text);
+    if (byte < 0 && model.byte_values.size() <= id) return;
+    if (model.byte_values.size() <= id) model.byte_values.resize(id + 1, -1);
+    model.byte_values[id] = static_cast<int16_t>(byte);
   }
 
   void add_scores() {
@@ -192,12 +187,17 @@ class Builder {
                          std::to_string(ids.size()));
     }
     model.single_precision = spec_.single_precision;
-    model.scores.resize(model.vocab.size());
     double least = std::numeric_limits<double>::infinity();
+    bool by_id = spec_.vocabulary != nullptr;
     for (size_t i = 0; i < scores.size(); ++i) {
-      model.scores[ids[i]] = scores[i];
+      by_id = by_id && ids[i] == i;
       least = std::min(least, scores[i]);
     }
+    if (!by_id) {
+      model.own_scores.resize(model.vocab.size());
+      for (size_t i = 0; i < scores.size(); ++i) model.own_scores[ids[i]] = scores[i];
+    }
+    model.scores = by_id ? scores.data() : model.own_scores.data();
     constexpr double penalty = 10;  // SentencePiece's penalty for text that no token covers
     model.unknown_score = least - penalty;
   }
@@ -225,8 +225,7 @@ class Builder {
       throw invalid_file("merges: expected one rank per merge, got " + std::to_string(texts.merge_ranks.size()) +
                          " for " + std::to_string(count));
     }
-    model_->merges.reserve(count);
-    if (model_->every_byte_known) model_->merges.index_bytes(model_->byte_ids);
+    start_merges(count);
     Cutter cutter(texts.merges.view());
     for (size_t begin = 0; begin < count; begin += at_once) {
       const size_t end = std::min(count, begin + at_once);
@@ -253,6 +252,31 @@ class Builder {
       }
       add_merges(parts, some);
     }
+    finish_merges();
+  }
+
+  // Prepares for `count` merges, which end with finish_merges().
+  void start_merges(size_t count) {
+    TokenizerModel& model = *model_;
+    const bool has_table =
+        count < TextMerges::min_merges || !spec_.subword_prefix.empty() || !spec_.texts->merge_ranks.empty();
+    if (!has_table && count > MergeTable::max_rank) {
+      throw invalid_file(
+          "merges: expected at most " + std::to_string(MergeTable::max_rank) + ", got " + std::to_string(count));
+    }
+    if (!has_table) by_text_ = std::make_unique<TextMerges>(model.vocab, count);
+    if (has_table) model.merges.reserve(count);
+    if (model.every_byte_known) model.merges.index_bytes(model.byte_ids);
+  }
+
+  void add_merge(uint32_t left, uint32_t right, Merge merge) {
+    if (by_text_ != nullptr) by_text_->add(left, merge);
+    if (by_text_ != nullptr) model_->merges.add_bytes(left, right, merge);
+    else model_->merges.add(left, right, merge);
+  }
+
+  void finish_merges() {
+    if (by_text_ != nullptr) model_->merges.use(std::move(by_text_));
   }
 
   // Adds merges that follow from scores. The vocabulary must consist of characters. A token's id is its index.
@@ -260,6 +284,7 @@ class Builder {
     TokenizerModel& model = *model_;
     if (spec_.byte_level || !spec_.subword_prefix.empty())
       throw invalid_file("merges: expected a list of merges for a byte-level vocabulary");
+    if (spec_.texts->token_ids.size() >= TextMerges::min_scored_tokens) return add_merges_of_scored_texts();
     model.merges.reserve(usual_merges_a_token * spec_.texts->token_ids.size());
     const auto text_of = [&](uint32_t id) { return model.vocab.bytes(id); };
     const auto find = [&](std::string_view text) { return model.vocab.find(text); };
@@ -267,6 +292,15 @@ class Builder {
       model.merges.add(merge.left, merge.right, {merge.rank, merge.made});
       note_marks(text_of(merge.made));
     });
+  }
+
+  void add_merges_of_scored_texts() {
+    TokenizerModel& model = *model_;
+    const auto text_of = [&](uint32_t id) { return model.vocab.bytes(id); };
+    const auto find = [&](std::string_view text) { return model.vocab.find(text); };
+    model.merges.use(std::make_unique<TextMerges>(model.vocab, score_ranks(*spec_.texts, text_of, find)));
+    // Any token may be the result of a merge.
+    for (uint32_t id = 0; id < model.vocab.size(); ++id) note_marks(model.vocab.bytes(id));
   }
 
   // Adds merges whose tokens are given by index.
@@ -278,24 +312,25 @@ class Builder {
     const uint32_t* ids = texts.token_ids.data();
     const size_t count = texts.merge_tokens.size() / 3;
     TokenizerModel& model = *model_;
-    model.merges.reserve(count);
-    if (model.every_byte_known) model.merges.index_bytes(model.byte_ids);
+    start_merges(count);
     for (size_t i = 0; i < count; ++i) {
       constexpr size_t ahead = 16;
-      if (i + ahead < count) model.merges.prefetch(ids[numbers[3 * (i + ahead)]], ids[numbers[3 * (i + ahead) + 1]]);
+      if (i + ahead < count && by_text_ == nullptr)
+        model.merges.prefetch(ids[numbers[3 * (i + ahead)]], ids[numbers[3 * (i + ahead) + 1]]);
       const uint32_t left = ids[numbers[3 * i]], right = ids[numbers[3 * i + 1]], made = ids[numbers[3 * i + 2]];
       // No text can contain tokens whose names are outside the alphabet.
       if (!model.vocab.is_findable(left) || !model.vocab.is_findable(right) || !model.vocab.is_findable(made)) continue;
-      model.merges.add(left, right, {static_cast<uint32_t>(i), made});
+      add_merge(left, right, {static_cast<uint32_t>(i), made});
       note_marks(model.vocab.bytes(made));
     }
+    finish_merges();
   }
 
   // Adds the merges in numbers_. Their left and right parts are consecutive in bytes_.
   void add_merges(const std::string_view* parts, size_t count) {
     uint32_t ids[2 * at_once];
     model_->vocab.find_all(parts, ids, 2 * count);
-    for (size_t k = 0; k < count; ++k) {
+    for (size_t k = 0; k < count && by_text_ == nullptr; ++k) {
       if (ids[2 * k] != no_token && ids[2 * k + 1] != no_token) model_->merges.prefetch(ids[2 * k], ids[2 * k + 1]);
     }
     for (size_t k = 0; k < count; ++k) {
@@ -313,7 +348,7 @@ class Builder {
       const std::vector<uint32_t>& ranks = spec_.texts->merge_ranks;
       const uint32_t rank = ranks.empty() ? static_cast<uint32_t>(i) : ranks[i];
       if (rank == no_token) throw invalid_file("merges: rank out of range");
-      model_->merges.add(ids[2 * k], ids[2 * k + 1], {rank, find_made(both, i)});
+      add_merge(ids[2 * k], ids[2 * k + 1], {rank, find_made(both, i)});
       note_marks(both);
     }
   }
@@ -325,7 +360,8 @@ class Builder {
     return true;
   }
 
-  // Returns the token that a merge produces. In most files it is the one after the last result, or that one again.
+  // Returns the token that a merge produces. In most files it is the token after the previous result, or the previous
+  // result again.
   uint32_t find_made(std::string_view bytes, size_t merge) {
     const Vocab& vocab = model_->vocab;
     if (!bytes.empty()) {
@@ -355,7 +391,7 @@ class Builder {
 
   void add_added_tokens() {
     std::vector<AddedToken> raw, normalized;
-    std::vector<std::string> guarded;  // those that are normalized
+    std::vector<std::string> guarded;  // contents of the guarded tokens that match normalized text
     RegexBudget budget(0);             // for all tokens, of which there may be many
     for (const SpecAddedToken& token : spec_.added) {
       if (token.id > max_token_id) {
@@ -397,7 +433,8 @@ class Builder {
   ByteAlphabet alphabet_;
   Normalizer normalizer_;
   TextBuffer bytes_;
-  size_t numbers_[at_once];  // indices of merges
+  std::unique_ptr<TextMerges> by_text_;  // null if the model's table takes the merges
+  size_t numbers_[at_once];              // indices of merges
   uint32_t last_made_ = 0;
   bool crosses_mark_ = false;
 };

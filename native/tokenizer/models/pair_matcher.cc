@@ -23,6 +23,7 @@ uint32_t start_of(const char* p) { return static_cast<uint8_t>(p[0]) << 8 | stat
 
 std::unique_ptr<const PairMatcher> PairMatcher::build(
     const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) {
+  if (merges.is_by_text()) return nullptr;
   std::unique_ptr<PairMatcher> made(new PairMatcher(merges));
   if (!made->find_tokens(vocab, byte_ids)) return nullptr;
   made->build_trie(vocab);
@@ -30,8 +31,8 @@ std::unique_ptr<const PairMatcher> PairMatcher::build(
 }
 
 // Builds the trie from tokens sorted by their bytes; the tokens of a node are a range of them. Nodes are stored depth
-// first, and the children of a node's first child follow it. The ends of long tokens, which have single children, thus
-// share a few cache lines.
+// first: a node's children are contiguous, and the first child's children follow them. The ends of long tokens, which
+// have single children, thus share a few cache lines.
 void PairMatcher::build_trie(const Vocab& vocab) {
   struct Entry {
     std::string_view text;
@@ -180,7 +181,7 @@ bool PairMatcher::fit(Id a, Id b, uint32_t limit) const {
   }
 }
 
-// Does the same for two tokens of a text, with a cache.
+// Like fit(a, b, none), with a cache.
 bool PairMatcher::fit(Id a, Id b, Scratch& scratch) const {
   const uint64_t key = static_cast<uint64_t>(a) << 32 | b << 1;
   uint64_t& slot = scratch.fits_[key * 0x9E3779B97F4A7C15ULL >> (64 - Scratch::bits)];

@@ -20,8 +20,8 @@ namespace heddle {
 
 class PairMatcher {
  public:
-  // Returns null if the method does not apply: a byte has no token, two merges have one rank, or the vocabulary exceeds
-  // 8 MiB of tokens or 512 bytes per token.
+  // Returns null if the method does not apply: a byte has no token, two merges have the same rank, merges are by text,
+  // or the vocabulary exceeds 8 MiB of tokens or 512 bytes per token.
   static std::unique_ptr<const PairMatcher> build(
       const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids);
 
@@ -88,7 +88,8 @@ class PairMatcher {
   Id bytes_[256];                                // the token of each byte
 };
 
-// The PairMatcher of a model. It is built when enough text in long pieces has come to pay for it.
+// The PairMatcher of a model. It is built after `worth_building` bytes of long pieces, when the time to build it pays
+// off.
 class LongPieces {
  public:
   // Returns the matcher for a piece of `size` bytes. Returns null if it is not built yet, or if the vocabulary rules it

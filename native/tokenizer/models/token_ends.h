@@ -1,5 +1,6 @@
-// Finds for each position of a text the tokens that end there. The time is linear in the text and the matches, however
-// long failed prefixes are. Uses the automaton of Aho and Corasick (1975) over a trie.
+// Finds for each position of a text the tokens that end there. The time is linear in the length of the text and the
+// number of matches. Partial matches that fail cost nothing extra. Uses the automaton of Aho and Corasick (1975) over a
+// trie.
 #pragma once
 #include <cstdint>
 #include <vector>

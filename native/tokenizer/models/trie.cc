@@ -1,5 +1,10 @@
 #include "tokenizer/models/trie.h"
 
+#include <string>
+#include <utility>
+
+#include "core/error.h"
+
 namespace heddle {
 
 void Trie::add(std::string_view bytes, uint32_t value) {
@@ -8,17 +13,19 @@ void Trie::add(std::string_view bytes, uint32_t value) {
     const auto byte = static_cast<uint8_t>(c);
     uint32_t next = child(node, byte);
     if (next == none) {
-      if (2 * values_.size() > edges_.size()) grow();
+      if (values_.size() == max_nodes) {
+        throw invalid_file(
+            "vocab: expected tokens with at most " + std::to_string(max_nodes) + " different beginnings, got more");
+      }
+      if (2 * values_.size() > mask_ + 1) grow();
       next = static_cast<uint32_t>(values_.size());
       values_.push_back(no_token);
-      const uint64_t key = static_cast<uint64_t>(node) << 8 | byte;
-      size_t i = slot_of(key);
-      while (edges_[i].key != free_key) i = (i + 1) & mask_;
-      edges_[i] = {key, next};
+      const uint32_t key = key_of(node, byte);
+      edges_[free_slot(key)] = {key, next};
     }
     node = next;
   }
-  values_[node] = value;
+  values_.data()[node] = value;
 }
 
 uint32_t Trie::find(std::string_view bytes) const {
@@ -31,14 +38,13 @@ uint32_t Trie::find(std::string_view bytes) const {
 }
 
 void Trie::grow() {
-  std::vector<Edge> old(2 * edges_.size());
-  old.swap(edges_);
-  mask_ = edges_.size() - 1;
-  for (const Edge& edge : old) {
-    if (edge.key == free_key) continue;
-    size_t i = slot_of(edge.key);
-    while (edges_[i].key != free_key) i = (i + 1) & mask_;
-    edges_[i] = edge;
+  ZeroTable<Edge> old(2 * (mask_ + 1));
+  std::swap(old, edges_);
+  const size_t last = mask_;
+  mask_ = 2 * mask_ + 1;
+  for (size_t i = 0; i <= last; ++i) {
+    const Edge edge = old[i];
+    if (edge.node != root) edges_[free_slot(edge.key)] = edge;
   }
 }
 

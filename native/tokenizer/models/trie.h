@@ -2,25 +2,30 @@
 #pragma once
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
+#include "tokenizer/buffers.h"
 #include "tokenizer/hash_secret.h"
+#include "tokenizer/memory.h"
 #include "tokenizer/vocabulary/vocab.h"
 
 namespace heddle {
 
 class Trie {
  public:
+  Trie() { values_.push_back(no_token); }
+
   static constexpr uint32_t root = 0;
   static constexpr uint32_t none = UINT32_MAX;
 
-  void add(std::string_view bytes, uint32_t value);  // if two strings are equal, the last one wins
+  // If two strings are equal, the last one wins. Throws INVALID_FILE beyond 2^24 nodes.
+  void add(std::string_view bytes, uint32_t value);
 
   uint32_t child(uint32_t node, uint8_t byte) const {
-    const uint64_t key = static_cast<uint64_t>(node) << 8 | byte;
+    const uint32_t key = key_of(node, byte);
     for (size_t i = slot_of(key);; i = (i + 1) & mask_) {
-      if (edges_[i].key == key) return edges_[i].node;
-      if (edges_[i].key == free_key) return none;
+      const Edge edge = edges_[i];
+      if (edge.node == root) return none;
+      if (edge.key == key) return edge.node;
     }
   }
   uint32_t value(uint32_t node) const { return values_[node]; }            // no_token if no token ends here
@@ -29,24 +34,31 @@ class Trie {
 
   // Calls edge(node, byte, child) for each edge, in no order. A child's index is higher than its parent's.
   template <class F> void for_each_edge(F&& edge) const {
-    for (const Edge& each : edges_) {
-      if (each.key != free_key) edge(static_cast<uint32_t>(each.key >> 8), static_cast<uint8_t>(each.key), each.node);
+    for (size_t i = 0; i <= mask_; ++i) {
+      const Edge each = edges_[i];
+      if (each.node != root) edge(each.key >> 8, static_cast<uint8_t>(each.key), each.node);
     }
   }
 
  private:
-  static constexpr uint64_t free_key = UINT64_MAX;
+  static constexpr uint32_t max_nodes = 1 << 24;  // a node and a byte make a key of 32 bits
   struct Edge {
-    uint64_t key = free_key;
-    uint32_t node = none;
+    uint32_t key;
+    uint32_t node;  // the root, which is no child, if the slot is free
   };
-  size_t slot_of(uint64_t key) const { return static_cast<size_t>(hash_(key)) & mask_; }
+  static uint32_t key_of(uint32_t node, uint8_t byte) { return node << 8 | byte; }
+  size_t slot_of(uint32_t key) const { return static_cast<size_t>(hash_(key)) & mask_; }
+  size_t free_slot(uint32_t key) const {
+    size_t i = slot_of(key);
+    while (edges_[i].node != root) i = (i + 1) & mask_;
+    return i;
+  }
   void grow();
 
   NumberHash hash_;
-  std::vector<Edge> edges_ = std::vector<Edge>(64);
+  ZeroTable<Edge> edges_{64};
   size_t mask_ = 63;
-  std::vector<uint32_t> values_{no_token};
+  IdBuffer values_;
 };
 
 }  // namespace heddle

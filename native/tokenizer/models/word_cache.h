@@ -1,6 +1,6 @@
-// A small cache that maps a short word to its ids: sets of two entries, each set in one cache line. Words of one
-// language fit into its first half megabyte, about what an L2 cache can spare. The rest holds rarer words, which are
-// then not merged again. Longer words (identifiers, Korean and Japanese phrases) have entries of one line each.
+// A small cache that maps a short word to its ids: sets of two entries, each set in one cache line. The frequent words
+// of one language use about half a megabyte of it, which an L2 cache can spare. The rest holds rarer words, so that
+// they are not merged again. Longer words (identifiers, Korean and Japanese phrases) have entries of one line each.
 #pragma once
 #include <cstdint>
 #include <cstring>

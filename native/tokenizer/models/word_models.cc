@@ -17,8 +17,8 @@ void add_unknown(const TokenizerModel& model, std::string_view word, std::vector
   out.push_back({model.unknown, 0, static_cast<uint32_t>(word.size())});
 }
 
-// Replaces unknown tokens, each of which may have several characters. A token of the same text replaces it, if there is
-// one. Otherwise byte tokens do, if the vocabulary has them.
+// Replaces each unknown token, which may have several characters, by the token of the same text. Without such a
+// token, replaces it by byte tokens, if the vocabulary has them.
 void resolve_unknown(const TokenizerModel& model, std::string_view piece, std::vector<PieceToken>& tokens) {
   std::vector<PieceToken> resolved;
   bool changed = false;
@@ -177,8 +177,8 @@ bool UnigramEncoder::find_by_starts(
   return true;
 }
 
-// Does the same from each end of a character. Of the tokens that end there, the one that begins first comes first, as
-// above.
+// Like find_by_starts, but from each end of a character. Tries the tokens that end there in the order of
+// find_by_starts: the one that begins first comes first.
 template <class Score>
 void UnigramEncoder::find_by_ends(
     const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled) {

@@ -43,7 +43,7 @@ class Matcher {
   struct State {
     uint32_t pc;
     size_t at;
-    size_t low;  // of a span: the lowest position to continue from; otherwise equal to `at`
+    size_t low;  // for a span: the lowest position to continue from; otherwise equal to `at`
   };
 
   uint32_t code_at(size_t at, size_t& next) const {

@@ -113,7 +113,7 @@ class Pattern : public PreTokenizerStep {
   bool invert_;
 };
 
-// A pattern with a hand-written Splitter. It matches all of the text.
+// A pattern with a hand-written Splitter. Its pieces cover all of the text.
 class NativePattern : public PreTokenizerStep {
  public:
   explicit NativePattern(const StepSpec& spec)

@@ -5,7 +5,7 @@
 namespace heddle::split {
 
 constexpr uint64_t bloom_bit(char c) { return uint64_t{1} << (c & 63); }
-// ASCII characters outside the class, besides whitespace.
+// ASCII characters that the class excludes in addition to whitespace.
 constexpr uint64_t bloom_excluded[2] = {
     bloom_bit('(') | bloom_bit(')') | bloom_bit(',') | bloom_bit('.') | bloom_bit('!') | bloom_bit('?'),
     bloom_bit('|')};

@@ -39,7 +39,7 @@ struct DeepSeek {
         const bool is_punctuation = !is_word && ascii_punctuation(first);
         if (is_word || ((letters & 2) && first != '\n' && first != '\r')) {
           const int length = 1 + run_length(letters, 1);
-          // After punctuation, the word consists of ASCII letters and ends with them.
+          // After punctuation, a word has ASCII letters only, so any other byte ends it.
           if (length < AsciiBlock::size && (is_punctuation || !(high >> length & 1))) return p + length;
         } else if (is_punctuation || (*p == ' ' && ascii_punctuation(static_cast<uint8_t>(p[1])))) {
           int length = 1;

@@ -72,7 +72,7 @@ inline const char* next_other(const Reader& text, const char* p, Char first, boo
   return newlines_or_whitespace(text, p);
 }
 
-// Does the same within a block. Null if the piece continues after it. `letters` are the block's.
+// Like next_other, within one block. Returns null if the piece continues after the block. `letters` are the block's.
 inline const char* short_other(const char* p, const AsciiBlock& block, uint32_t letters, bool slash) {
   const uint32_t spaces = block.spaces(), high = block.high();
   const uint32_t others = ~(letters | block.digits() | spaces | high) & AsciiBlock::all;

@@ -113,7 +113,7 @@ inline const char* newlines_or_whitespace(const Reader& text, const char* p) {
   return run_end == p ? p : whitespace(text, p, run_end);
 }
 
-// Does the same for a run that ends within one block of ASCII. Returns null otherwise.
+// Like newlines_or_whitespace, for a run that ends within one block of ASCII. Returns null for other runs.
 inline const char* short_whitespace(const char* p, uint32_t spaces, uint32_t newlines, uint32_t high) {
   const int length = lowest_bit(~spaces);
   if (length >= AsciiBlock::size || (high >> length & 1)) return nullptr;

@@ -29,8 +29,8 @@ class ByteAlphabet {
 
   int byte(uint32_t character) const { return character < alphabet_end ? byte_of_[character] : -1; }
 
-  // Writes the bytes that the UTF-8 `text` represents, at most as many as it has, and returns their end. Returns null
-  // for a character outside the alphabet.
+  // Writes the bytes that the UTF-8 `text` represents, at most as many bytes as `text` has, and returns their end.
+  // Returns null for a character outside the alphabet.
   char* to_bytes(std::string_view text, char* out) const {
     for (size_t i = 0; i < text.size(); ++i) {
       auto code = static_cast<uint32_t>(static_cast<uint8_t>(text[i]));
@@ -45,7 +45,8 @@ class ByteAlphabet {
     return out;
   }
 
-  // Appends these bytes. Returns false and leaves `out` unchanged for a character outside the alphabet.
+  // Appends the bytes that `text` represents. Returns false and leaves `out` unchanged for a character outside the
+  // alphabet.
   bool to_bytes(std::string_view text, TextBuffer& out) const {
     char* const begin = out.room(text.size());
     const char* const end = to_bytes(text, begin);

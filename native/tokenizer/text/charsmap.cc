@@ -12,7 +12,7 @@ namespace {
 
 using unicode::GraphemeBreak;
 
-// Far more than SentencePiece's own rules, of which the longest have a few dozen bytes.
+// Limits on untrusted maps. The longest of SentencePiece's own rules have a few dozen bytes.
 constexpr size_t max_key_bytes = 256, max_text_bytes = 1024;
 
 int count_characters(std::string_view text) {

@@ -19,7 +19,7 @@ class GuardCharacters {
   GuardCharacters(Normalizer steps, const std::vector<std::string>& contents);
 
   static constexpr uint8_t begins = 1;   // a guarded token may begin with the character's normalized form
-  static constexpr uint8_t changes = 2;  // the normalizer may change it
+  static constexpr uint8_t changes = 2;  // the normalizer may change the character
   // A token may begin with the normalized form of the character and its combining characters.
   static constexpr uint8_t composes = 4;
   uint8_t of(uint32_t code, RegexBudget& budget) const;  // `budget` is shared by all queried characters

@@ -1,4 +1,4 @@
-// Conversions between UTF-16, the form of input, and UTF-8, the internal form, and between their offsets.
+// Conversions between UTF-16 (the input) and UTF-8 (the internal form), and between offsets in the two.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -65,7 +65,8 @@ inline int sequence_length(char lead) {
   return b < 0x80 ? 1 : b < 0xE0 ? 2 : b < 0xF0 ? 3 : 4;
 }
 
-// Returns the start of the character that ends just before p, which is past the first byte of well-formed UTF-8.
+// Returns the start of the character that ends just before p. At least one character of well-formed UTF-8 must precede
+// p.
 inline const char* previous(const char* p) {
   do {
     --p;
@@ -103,7 +104,7 @@ size_t utf16_length(std::string_view bytes);
 // Appends `bytes` as UTF-8. Each malformed part becomes U+FFFD.
 void append_lossy(std::string_view bytes, std::string& out);
 
-// Returns the number of bytes at the end (0 to 3) that more bytes may complete to a character.
+// Returns the length (0 to 3) of an incomplete character at the end of `bytes`.
 size_t incomplete_tail(std::string_view bytes);
 
 }  // namespace heddle::utf

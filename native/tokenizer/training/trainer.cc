@@ -14,7 +14,7 @@ constexpr uint32_t none = UINT32_MAX;
 struct Pair {
   uint32_t left, right;
   int64_t count = 0;
-  std::vector<uint32_t> positions;  // positions where it occurred; some pairs have changed since
+  std::vector<uint32_t> positions;  // positions where the pair occurred; some hold another pair now
 };
 
 // The words laid end to end. A token is identified by the position of its first symbol.
@@ -109,7 +109,7 @@ class Trainer {
     std::vector<uint32_t> positions = std::move(pairs_[index].positions);
     const uint32_t left = pairs_[index].left;
     const uint32_t right = pairs_[index].right;
-    // Only a pair of two equal tokens can overlap itself. The leftmost one is merged.
+    // Only a pair of two equal tokens can overlap itself. The leftmost of overlapping occurrences is merged.
     if (left == right) std::sort(positions.begin(), positions.end());
     fresh_.clear();
     for (const uint32_t p : positions) {

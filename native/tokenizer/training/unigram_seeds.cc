@@ -87,7 +87,7 @@ std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<ui
   });
   if (options.cancelled != nullptr && options.cancelled->load()) throw Error("ABORTED", "Tokenizer.train: aborted");
 
-  // A stack of substrings that continue: each is a common prefix of neighbouring suffixes.
+  // Finds the common prefixes of neighbouring suffixes. `open` is a stack of those that the next suffix may have too.
   std::vector<uint64_t> sums(size + 1, 0);
   for (uint32_t i = 0; i < size; ++i) sums[i + 1] = sums[i] + count[suffixes[i]];
   std::vector<Substring> found;

@@ -19,8 +19,8 @@ struct AddedToken {
   bool lstrip = false;       // includes the whitespace before it
   bool rstrip = false;       // includes the whitespace after it
   bool special = false;
-  // Special tokens, and others that look like markup. They are plain text where not allowed, or if they cross a
-  // barrier.
+  // Whether the token is special or looks like markup. A guarded token is plain text where it is not allowed, or if it
+  // crosses a barrier.
   bool guarded = false;
 };
 

@@ -153,10 +153,10 @@ std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json
 }
 
 void JsonVocabulary::place_tokens() {
-  begins_.reserve(size());
+  begins_.room(size() / begin_step + 1);
   uint32_t begin = 0;
   for (size_t i = 0; i < size(); ++i) {
-    begins_.data()[i] = begin;
+    if (i % begin_step == 0) begins_.push_back(begin);
     begin += texts.token_lengths[i];
   }
 }
@@ -171,25 +171,28 @@ bool JsonVocabulary::fill_slots(bool may_repeat) const {
   size_t capacity = 1024;
   while (capacity < 2 * count) capacity *= 2;
   mask_ = capacity - 1;
-  slots_ = std::make_unique<ZeroTable<Slot>>(capacity);
+  slots_ = std::make_unique<ZeroTable<TokenSlot>>(capacity);
   constexpr size_t at_once = 64;  // overlaps the latencies of table lookups
   uint64_t hashes[at_once];
+  size_t begin = 0;
   for (size_t first = 0; first < count; first += at_once) {
     const size_t end = std::min(count, first + at_once);
+    std::string_view tokens[at_once];
     for (size_t i = first; i < end; ++i) {
-      hashes[i - first] = hash_bytes(token(i));
+      tokens[i - first] = texts.tokens.view().substr(begin, texts.token_lengths[i]);
+      begin += texts.token_lengths[i];
+      hashes[i - first] = hash_bytes(tokens[i - first]);
       __builtin_prefetch(&(*slots_)[hashes[i - first] & mask_], 1);
     }
     for (size_t i = first; i < end; ++i) {
       const uint64_t hash = hashes[i - first];
-      const auto high = static_cast<uint32_t>(hash >> 32);
       size_t slot = hash & mask_;
       bool is_new = true;
-      for (; is_new && (*slots_)[slot].token != 0; slot = (slot + 1) & mask_) {
-        is_new = (*slots_)[slot].hash != high || token((*slots_)[slot].token - 1) != token(i);
+      for (; is_new && !(*slots_)[slot].is_free(); slot = (slot + 1) & mask_) {
+        is_new = !(*slots_)[slot].may_be(hash) || token((*slots_)[slot].token()) != tokens[i - first];
       }
       if (is_new) {
-        (*slots_)[slot] = {high, static_cast<uint32_t>(i + 1)};
+        (*slots_)[slot] = TokenSlot::of(static_cast<uint32_t>(i), hash);
       } else if (!may_repeat) {
         return false;
       }
@@ -208,8 +211,9 @@ bool JsonVocabulary::check() {
   }
   if (total != texts.tokens.size() || !index()) return false;
   if (!utf::is_well_formed(texts.tokens.view())) return false;
-  for (size_t i = 0; i < count; ++i) {  // a token must not begin inside a character
-    if (texts.token_lengths[i] > 0 && (token(i)[0] & 0xC0) == 0x80) return false;
+  size_t begin = 0;
+  for (size_t i = 0; i < count; begin += texts.token_lengths[i++]) {  // a token must not begin inside a character
+    if (texts.token_lengths[i] > 0 && (texts.tokens.data()[begin] & 0xC0) == 0x80) return false;
   }
   for (size_t i = 0; i < texts.merge_tokens.size(); i += 3) {
     const uint32_t* numbers = texts.merge_tokens.data() + i;
@@ -231,10 +235,9 @@ uint32_t JsonVocabulary::number_of(std::string_view wanted) const {
     if (slots_ == nullptr) (void)fill_slots(true);
   });
   const uint64_t hash = hash_bytes(wanted);
-  const auto high = static_cast<uint32_t>(hash >> 32);
-  for (size_t slot = hash & mask_; (*slots_)[slot].token != 0; slot = (slot + 1) & mask_) {
-    const uint32_t number = (*slots_)[slot].token - 1;
-    if ((*slots_)[slot].hash == high && token(number) == wanted) return number;
+  for (size_t slot = hash & mask_; !(*slots_)[slot].is_free(); slot = (slot + 1) & mask_) {
+    const uint32_t number = (*slots_)[slot].token();
+    if ((*slots_)[slot].may_be(hash) && token(number) == wanted) return number;
   }
   return UINT32_MAX;
 }

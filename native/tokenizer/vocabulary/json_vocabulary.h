@@ -10,6 +10,7 @@
 
 #include "tokenizer/vocabulary/vocabulary_texts.h"
 #include "tokenizer/memory.h"
+#include "tokenizer/vocabulary/vocab.h"
 
 namespace heddle {
 
@@ -22,7 +23,10 @@ struct JsonVocabulary {
   // Returns the index of a token in `texts`, or UINT32_MAX.
   uint32_t number_of(std::string_view token) const;
   std::string_view token(size_t number) const {
-    return texts.tokens.view().substr(begins_.data()[number], texts.token_lengths[number]);
+    const size_t known = number / begin_step * begin_step;
+    size_t begin = begins_[number / begin_step];
+    for (size_t i = known; i < number; ++i) begin += texts.token_lengths[i];
+    return texts.tokens.view().substr(begin, texts.token_lengths[number]);
   }
 
   // Validates the texts after they have been filled in. Returns false for duplicate tokens, inconsistent lengths, ids
@@ -34,15 +38,13 @@ struct JsonVocabulary {
   size_t size() const { return texts.token_ids.size(); }
 
  private:
-  struct Slot {
-    uint32_t hash, token;  // 1 + the index of the token; 0 if free
-  };
   friend std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json);
   bool index();  // returns false if a token occurs twice
   bool fill_slots(bool may_repeat) const;
-  RawBuffer<uint32_t> begins_;
+  static constexpr size_t begin_step = 16;
+  IdBuffer begins_;  // of every begin_step-th token in `texts.tokens`
   mutable std::once_flag slots_once_;
-  mutable std::unique_ptr<ZeroTable<Slot>> slots_;
+  mutable std::unique_ptr<ZeroTable<TokenSlot>> slots_;
   mutable size_t mask_ = 0;
 };
 

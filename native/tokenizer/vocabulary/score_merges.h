@@ -1,6 +1,6 @@
-// Derives merges from the scores of SentencePiece's BPE. It joins the two neighbours whose union has the highest score,
-// the leftmost if scores are equal. That corresponds to one merge for every split of a piece into two pieces, ranked by
-// the piece's score. Equal scores share a rank.
+// Derives merges from the scores of SentencePiece's BPE. SentencePiece joins the two neighbours whose union has the
+// highest score, and the leftmost two if scores are equal. That corresponds to one merge for every split of a piece
+// into two pieces, ranked by the piece's score. Equal scores share a rank.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -41,6 +41,19 @@ ScoredPieces scored_pieces(const VocabularyTexts& texts, Text&& text_of, Find&& 
   }
   sort_by_score(texts.scores, pieces.order);
   return pieces;
+}
+
+// Returns the rank of each id, lower for higher scores; no_token if it is not a piece.
+template <class Text, class Find>
+std::vector<uint32_t> score_ranks(const VocabularyTexts& texts, Text&& text_of, Find&& find) {
+  const ScoredPieces pieces = scored_pieces(texts, text_of, find);
+  std::vector<uint32_t> ranks(texts.mergeable.size(), no_token);
+  uint32_t rank = 0;
+  for (size_t k = 0; k < pieces.order.size(); ++k) {
+    if (k > 0 && texts.scores[pieces.order[k]] != texts.scores[pieces.order[k - 1]]) ++rank;
+    ranks[find(text_of(pieces.order[k]))] = rank;
+  }
+  return ranks;
 }
 
 // Calls visit(merge) for each merge, lowest rank first. Merges of equal rank are in the order of their resulting

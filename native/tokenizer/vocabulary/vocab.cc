@@ -1,12 +1,19 @@
 #include "tokenizer/vocabulary/vocab.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "core/error.h"
 #include "tokenizer/hash_bytes.h"
+#include "tokenizer/vocabulary/text_merges.h"
 
 namespace heddle {
+namespace {
+
+constexpr size_t max_text = size_t{1} << 31;
+
+}  // namespace
 
 void Vocab::add(uint32_t id, std::string_view bytes, bool findable) {
   put(id, bytes);
@@ -34,24 +41,27 @@ void Vocab::put(uint32_t id, std::string_view bytes) {
   if (id > max_token_id) {
     throw invalid_file("vocab: expected ids up to " + std::to_string(max_token_id) + ", got " + std::to_string(id));
   }
-  if (bytes.size() >= (size_t{1} << 31) - arena_.size()) throw invalid_file("vocab: expected less than 2 GiB of text");
+  const size_t used = shared_.size() + arena_.size();
+  if (used >= max_text || bytes.size() >= max_text - used)
+    throw invalid_file("vocab: expected less than 2 GiB of text");
   if (id >= tokens_.size()) tokens_.resize(id + 1);
   Token& token = tokens_[id];
-  token.begin = static_cast<uint32_t>(arena_.size());
+  const bool is_shared = !std::less<>()(bytes.data(), shared_.data()) &&
+                         !std::less<>()(shared_.data() + shared_.size(), bytes.data() + bytes.size());
+  token.begin = static_cast<uint32_t>(is_shared ? static_cast<size_t>(bytes.data() - shared_.data()) : used);
   token.length = static_cast<uint32_t>(bytes.size()) & 0x7FFFFFFF;
   token.found = 0;
-  arena_.append(bytes);
+  if (!is_shared) arena_.append(bytes);
 }
 
 void Vocab::make_findable(uint32_t id, std::string_view bytes, uint64_t hash) {
   reserve_slots(used_ + 1);
-  ZeroTable<Slot>& slots = *slots_;
-  const auto high = static_cast<uint32_t>(hash >> 32);
+  ZeroTable<TokenSlot>& slots = *slots_;
   size_t slot = hash & mask_;
-  for (; slots[slot].above != 0; slot = (slot + 1) & mask_) {
-    if (slots[slot].hash == high && bytes_of(tokens_[slots[slot].above - 1]) == bytes) return;
+  for (; !slots[slot].is_free(); slot = (slot + 1) & mask_) {
+    if (slots[slot].may_be(hash) && bytes_of(tokens_[slots[slot].token()]) == bytes) return;
   }
-  slots[slot] = {high, id + 1};
+  slots[slot] = TokenSlot::of(id, hash);
   tokens_[id].found = 1;
   ++used_;
   longest_ = std::max(longest_, bytes.size());
@@ -63,10 +73,9 @@ uint32_t Vocab::find(std::string_view bytes) const {
 }
 
 inline uint32_t Vocab::find(std::string_view bytes, uint64_t hash) const {
-  const ZeroTable<Slot>& slots = *slots_;
-  const auto high = static_cast<uint32_t>(hash >> 32);
-  for (size_t slot = hash & mask_; slots[slot].above != 0; slot = (slot + 1) & mask_) {
-    if (slots[slot].hash == high && bytes_of(tokens_[slots[slot].above - 1]) == bytes) return slots[slot].above - 1;
+  const ZeroTable<TokenSlot>& slots = *slots_;
+  for (size_t slot = hash & mask_; !slots[slot].is_free(); slot = (slot + 1) & mask_) {
+    if (slots[slot].may_be(hash) && bytes_of(tokens_[slots[slot].token()]) == bytes) return slots[slot].token();
   }
   return no_token;
 }
@@ -76,7 +85,7 @@ void Vocab::find_all(const std::string_view* texts, uint32_t* ids, size_t count)
     std::fill_n(ids, count, no_token);
     return;
   }
-  const ZeroTable<Slot>& slots = *slots_;
+  const ZeroTable<TokenSlot>& slots = *slots_;
   uint64_t hashes[max_at_once];
   for (; count > 0;) {
     const size_t some = std::min(count, max_at_once);
@@ -86,24 +95,22 @@ void Vocab::find_all(const std::string_view* texts, uint32_t* ids, size_t count)
     }
     // Most texts are in the first slot that they probe. For the others these prefetches are wasted.
     for (size_t i = 0; i < some; ++i) {
-      const uint32_t above = slots[hashes[i] & mask_].above;
-      if (above != 0) __builtin_prefetch(&tokens_[above - 1]);
+      const TokenSlot slot = slots[hashes[i] & mask_];
+      if (!slot.is_free()) __builtin_prefetch(&tokens_[slot.token()]);
     }
     for (size_t i = 0; i < some; ++i) {
-      const uint32_t above = slots[hashes[i] & mask_].above;
-      if (above != 0) __builtin_prefetch(bytes_of(tokens_[above - 1]).data());
+      const TokenSlot slot = slots[hashes[i] & mask_];
+      if (!slot.is_free()) __builtin_prefetch(bytes_of(tokens_[slot.token()]).data());
     }
     for (size_t i = 0; i < some; ++i) ids[i] = find(texts[i], hashes[i]);
     texts += some, ids += some, count -= some;
   }
 }
 
-Vocab Vocab::copy_of_texts() const {
-  Vocab copy;
-  copy.arena_ = arena_;
-  copy.tokens_ = tokens_;
-  for (Token& token : copy.tokens_) token.found = 0;
-  return copy;
+void Vocab::share(std::string_view texts, std::shared_ptr<const void> owner) {
+  if (texts.size() >= max_text) throw invalid_file("vocab: expected less than 2 GiB of text");
+  shared_ = texts;
+  owner_ = std::move(owner);
 }
 
 void Vocab::reserve(size_t count, size_t bytes) {
@@ -117,16 +124,29 @@ void Vocab::reserve_slots(size_t count) {
   size_t capacity = std::max<size_t>(1024, before);
   while (capacity < 2 * count) capacity *= 2;
   if (capacity == before) return;
-  auto made = std::make_unique<ZeroTable<Slot>>(capacity);
+  auto made = std::make_unique<ZeroTable<TokenSlot>>(capacity);
   mask_ = capacity - 1;
   for (size_t k = 0; k < before; ++k) {
-    const Slot moved = (*slots_)[k];
-    if (moved.above == 0) continue;
-    size_t slot = hash_bytes(bytes(moved.above - 1)) & mask_;
-    while ((*made)[slot].above != 0) slot = (slot + 1) & mask_;
+    const TokenSlot moved = (*slots_)[k];
+    if (moved.is_free()) continue;
+    size_t slot = hash_bytes(bytes(moved.token())) & mask_;
+    while (!(*made)[slot].is_free()) slot = (slot + 1) & mask_;
     (*made)[slot] = moved;
   }
   slots_ = std::move(made);
+}
+
+MergeTable::MergeTable() = default;
+MergeTable::~MergeTable() = default;
+
+void MergeTable::use(std::unique_ptr<const TextMerges> by_text) {
+  by_text_ = std::move(by_text);
+  // The filter lets all pairs pass, and the table has none.
+  for (size_t i = 0; i < 8 * (mask_ + 1) / 64; ++i) present_[i] = UINT64_MAX;
+}
+
+Merge MergeTable::find_by_text(uint32_t left, uint32_t right) const {
+  return by_text_ == nullptr ? Merge{no_token, no_token} : by_text_->find(left, right);
 }
 
 void MergeTable::index_bytes(const uint32_t* byte_ids) {
@@ -156,6 +176,10 @@ void MergeTable::add(uint32_t left, uint32_t right, Merge merge) {
   if (entries_[i].key == free_key) ++used_;
   mark(hash);
   entries_[i] = {key, merge};
+  add_bytes(left, right, merge);
+}
+
+void MergeTable::add_bytes(uint32_t left, uint32_t right, Merge merge) {
   if (left >= byte_of_id_.size() || right >= byte_of_id_.size()) return;
   const size_t pair = static_cast<size_t>(byte_of_id_[left]) << 8 | byte_of_id_[right];
   if (byte_of_id_[left] < 256 && byte_of_id_[right] < 256) bytes_[pair] = merge;

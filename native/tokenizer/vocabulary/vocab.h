@@ -14,6 +14,26 @@ namespace heddle {
 constexpr uint32_t no_token = UINT32_MAX;
 constexpr uint32_t max_token_id = (1u << 22) - 1;  // sixteen times the largest vocabulary in use
 
+// A slot of a hash table of tokens. It also has some bits of the hash, which reject most colliding tokens without a
+// look at their bytes.
+class TokenSlot {
+ public:
+  static TokenSlot of(uint32_t token, uint64_t hash) { return TokenSlot(tag_of(hash) | (token + 1)); }
+  bool is_free() const { return bits_ == 0; }
+  bool may_be(uint64_t hash) const { return (bits_ & ~token_mask) == tag_of(hash); }
+  uint32_t token() const { return (bits_ & token_mask) - 1; }
+
+ private:
+  static constexpr int token_bits = 23;
+  static constexpr uint32_t token_mask = (1u << token_bits) - 1;
+  static_assert(max_token_id < token_mask);
+  explicit TokenSlot(uint32_t bits) : bits_(bits) {}
+  // The highest bits of the hash. The lowest are the slot's index.
+  static uint32_t tag_of(uint64_t hash) { return static_cast<uint32_t>(hash >> 32) & ~token_mask; }
+
+  uint32_t bits_;  // 1 + the token, below a part of the hash; 0 if free
+};
+
 class Vocab {
  public:
   // Sets the bytes of `id`. find() returns only `findable` tokens, and the first one of equal bytes. Throws
@@ -27,15 +47,15 @@ class Vocab {
     std::string_view bytes;
   };
   void add_all(const NewToken* tokens, size_t count);
-  // Returns a copy with texts by id only. find() finds nothing in it.
-  Vocab copy_of_texts() const;
-
+  // Call before tokens are added. Tokens whose bytes lie in `texts` are not copied. `owner` keeps the texts.
+  void share(std::string_view texts, std::shared_ptr<const void> owner);
   void reserve(size_t count, size_t bytes);
 
   uint32_t find(std::string_view bytes) const;  // no_token if absent
   // Finds `count` texts at once.
   void find_all(const std::string_view* texts, uint32_t* ids, size_t count) const;
   static constexpr size_t max_at_once = 128;
+  size_t longest() const { return longest_; }  // length of the longest token that find() returns
 
   // Whether find() returns this id for its bytes.
   bool is_findable(uint32_t id) const { return id < tokens_.size() && tokens_[id].found != 0; }
@@ -54,21 +74,20 @@ class Vocab {
     uint32_t found : 1;  // whether find() returns it
     Token() : length(0), found(0) {}
   };
-  struct Slot {
-    uint32_t hash;   // hash bits beyond those of the slot's index
-    uint32_t above;  // 1 + the id; 0 if free
-  };
   std::string_view bytes_of(Token token) const {
-    return {arena_.data() + (token.length != 0 ? token.begin : 0), token.length};
+    const size_t begin = token.length != 0 ? token.begin : 0;
+    return {begin < shared_.size() ? shared_.data() + begin : arena_.data() + (begin - shared_.size()), token.length};
   }
   uint32_t find(std::string_view bytes, uint64_t hash) const;
   void put(uint32_t id, std::string_view bytes);
   void make_findable(uint32_t id, std::string_view bytes, uint64_t hash);
   void reserve_slots(size_t count);
 
+  std::string_view shared_;  // `begin` counts these bytes first, then the arena's
+  std::shared_ptr<const void> owner_;
   std::string arena_;
   std::vector<Token> tokens_;
-  std::unique_ptr<ZeroTable<Slot>> slots_;  // open addressing; null while nothing is findable
+  std::unique_ptr<ZeroTable<TokenSlot>> slots_;  // open addressing; null while nothing is findable
   size_t mask_ = 0;
   uint32_t used_ = 0;
   size_t longest_ = 0;  // length of the longest findable token
@@ -79,8 +98,12 @@ struct Merge {
   uint32_t id;    // the merged token
 };
 
+class TextMerges;
+
 class MergeTable {
  public:
+  MergeTable();
+  ~MergeTable();
   static constexpr uint32_t max_rank = (1u << 25) - 2;  // the merge loop packs ranks into 25 bits
 
   // If a pair is added twice, its later rank is kept, as in a map that is filled in the order of the file. Throws
@@ -97,6 +120,8 @@ class MergeTable {
 
   // Call before merges are added. Stores merges of two bytes in a separate table as well.
   void index_bytes(const uint32_t* byte_ids);
+  // Stores a merge only in the table of index_bytes(), and only if it is of two bytes.
+  void add_bytes(uint32_t left, uint32_t right, Merge merge);
   Merge find_bytes(uint8_t left, uint8_t right) const { return bytes_[static_cast<size_t>(left) << 8 | right]; }
 
   // Calls visit(left, right, merge) for each pair, in no order.
@@ -108,6 +133,10 @@ class MergeTable {
     }
   }
 
+  // Looks merges up in `by_text` instead. No merges may be added after that.
+  void use(std::unique_ptr<const TextMerges> by_text);
+  bool is_by_text() const { return by_text_ != nullptr; }
+
   Merge find(uint32_t left, uint32_t right) const {
     const uint64_t key = key_of(left, right);
     const uint64_t hash = hash_(key);
@@ -116,7 +145,7 @@ class MergeTable {
     for (size_t i = hash & mask_;; i = (i + 1) & mask_) {
       const Entry& entry = entries_[i];
       if (entry.key == key) return entry.merge;
-      if (entry.key == free_key) return {no_token, no_token};
+      if (entry.key == free_key) return find_by_text(left, right);
     }
   }
 
@@ -128,6 +157,7 @@ class MergeTable {
   };
   static uint64_t key_of(uint32_t left, uint32_t right) { return (static_cast<uint64_t>(left) << 32 | right) + 1; }
   void resize(size_t capacity);
+  Merge find_by_text(uint32_t left, uint32_t right) const;  // of pairs that are not in the table
   void mark(uint64_t hash) { present_[(hash >> shift_) / 64] |= uint64_t{1} << (hash >> shift_) % 64; }
 
   NumberHash hash_;
@@ -139,6 +169,7 @@ class MergeTable {
   // A Bloom filter with eight bits per entry. A pair in the table has its bit set.
   ZeroTable<uint64_t> present_{2};
   int shift_ = 64 - 7;
+  std::unique_ptr<const TextMerges> by_text_;
 };
 
 }  // namespace heddle

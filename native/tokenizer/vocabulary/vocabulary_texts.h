@@ -13,7 +13,8 @@ struct VocabularyTexts {
   IdBuffer token_lengths, token_ids;  // lengths in bytes
   TextBuffer merges;                  // left and right parts alternate
   IdBuffer merge_lengths;
-  // Alternative to both: the indices in `tokens` of each merge's left, right and resulting token.
+  // Alternative to `merges` and `merge_lengths`: the indices in `tokens` of each merge's left, right and resulting
+  // token.
   IdBuffer merge_tokens;
   std::vector<uint32_t> merge_ranks;  // one per merge; empty: in order
   // Scores of Unigram's tokens, or of tokens whose scores define the merges: see score_merges.h.

@@ -36,7 +36,7 @@ test.each([
   expect(loadAdvice(problem, glibc, "glibc 2.36")).toMatch(expected);
 });
 
-test("an addon for another C library says so, whatever the loader says", () => {
+test("advises that the addon is for another C library, whatever the loader's message is", () => {
   expect(loadAdvice("Error relocating /a: __memcpy_chk: symbol not found", glibc, "musl")).toBe(
     "the addon was built for glibc, and this system has musl: delete node_modules and run `npm install` on this machine",
   );

@@ -3,19 +3,19 @@ import { neededDriver, nvidiaDriver, processorLimit } from "../../../lib/cli/mac
 
 const files = (texts: Record<string, string>) => (path: string) => texts[path];
 
-test("reads the limit of processors from a control group of version 2", () => {
+test("reads the CPU limit from a cgroup v2", () => {
   expect(processorLimit(files({ "/sys/fs/cgroup/cpu.max": "150000 100000\n" }))).toBe(1.5);
   expect(processorLimit(files({ "/sys/fs/cgroup/cpu.max": "max 100000\n" }))).toBeUndefined();
 });
 
-test("reads the limit of processors from a control group of version 1", () => {
+test("reads the CPU limit from a cgroup v1", () => {
   const group = (quota: string) =>
     files({ "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": quota, "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n" });
   expect(processorLimit(group("200000\n"))).toBe(2);
   expect(processorLimit(group("-1\n"))).toBeUndefined();
 });
 
-test("reports no limit of processors without a control group", () => {
+test("reports no CPU limit without a cgroup", () => {
   expect(processorLimit(files({}))).toBeUndefined();
 });
 

@@ -31,7 +31,7 @@ export const texts = [
   "[MASK] inside, [unused1] too",
 ];
 
-/** Parts of configurations. */
+/** Fields of model configurations, to be combined. */
 export const tiny = { hiddenSize: 32, intermediateSize: 64, numHiddenLayers: 2, numAttentionHeads: 4 };
 export const modern = { modelType: "modernbert", slidingWindow: 8, numHiddenLayers: 5 };
 export const classifier = { task: "sequence", labels: ["a", "b", "c"] };
@@ -42,7 +42,7 @@ export function wordPieceTokenizer(): Promise<Tokenizer> {
   return trained;
 }
 
-/** A model of SentencePiece's trainer, with a character map as in published models. */
+/** The tokenizer of a Unigram model from SentencePiece's trainer, with a character map like those of published models. */
 export async function unigramTokenizer(): Promise<Tokenizer> {
   const folder = temporaryFolder();
   const path = fileURLToPath(new URL("../../golden/sentencepiece/unigram.model", import.meta.url));
@@ -62,7 +62,7 @@ export async function unigramTokenizer(): Promise<Tokenizer> {
   return fromJson(json);
 }
 
-/** The same as XLM-RoBERTa's tokenizer.json: words split at spaces, a template for special tokens, and `<mask>` as the last id. */
+/** unigramTokenizer in the form of XLM-RoBERTa's: words split at spaces, a template for special tokens, and `<mask>` as the last id. */
 export async function xlmRobertaTokenizer(): Promise<Tokenizer> {
   const json = JSON.parse((await unigramTokenizer()).files()["tokenizer.json"]!);
   const [{ precompiled_charsmap }] = json.normalizer.normalizers;
@@ -152,7 +152,7 @@ export function unigramKeys(tokenizer: Tokenizer, bytes = 6): Record<string, Ggu
   ]);
 }
 
-/** Writes an encoder's file with XLM-RoBERTa's vocabulary. Positions begin at 0, since llama.cpp's converter cuts the unused rows before. */
+/** Writes an encoder's file with XLM-RoBERTa's vocabulary. Positions begin at 0: llama.cpp's converter drops the unused first rows. */
 export async function unigramFile(
   convert: (folder: string, file: string) => Promise<unknown>,
   bytes?: number,

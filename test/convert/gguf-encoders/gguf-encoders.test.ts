@@ -153,7 +153,7 @@ describe("files of other programs", () => {
       /bert.pooling_type: rank is not provided for DistilBERT/,
     );
     const eps = await withoutHeddleKeys(file, { "bert.attention.layer_norm_epsilon": f32(1e-5) });
-    await expectError(() => LanguageModel.load(eps), "INVALID_FILE", /expected 1e-12 and none/);
+    await expectError(() => LanguageModel.load(eps), "INVALID_FILE", /expected 1e-12 and no value/);
   });
 
   test("the word markers equal those of llama.cpp's converter", async () => {
@@ -161,10 +161,16 @@ describe("files of other programs", () => {
     file.close();
     const tokens = metadata.strings("tokenizer.ggml.tokens")!;
     const tokenizer = await wordPieceTokenizer();
-    expect(tokens.slice(0, 5)).toEqual(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]);
-    expect(tokens[tokenizer.tokenToId("the")!]).toBe("▁the");
-    expect(tokens[tokenizer.tokenToId("##n")!]).toBe("n");
-    expect([...metadata.numbers("tokenizer.ggml.token_type")!].slice(3, 6)).toEqual([3, 3, 1]);
+    const special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+    const names = Array.from({ length: tokenizer.vocabSize }, (_, id) => tokenizer.idToToken(id)!);
+    expect(names.slice(0, 5)).toEqual(special);
+    expect(names.filter((name) => name.startsWith("##")).length).toBeGreaterThan(20);
+    const marked = (name: string) =>
+      special.includes(name) ? name : name.startsWith("##") ? name.slice(2) : `▁${name}`;
+    expect(tokens).toEqual(names.map(marked));
+    expect([...metadata.numbers("tokenizer.ggml.token_type")!]).toEqual(
+      names.map((name) => (name === "[UNK]" ? 2 : special.includes(name) ? 3 : 1)),
+    );
     expect(metadata.record()).toMatchObject({
       "general.architecture": "bert",
       "bert.attention.causal": false,
@@ -219,13 +225,13 @@ describe("files of other programs", () => {
       const tokenizer = /gemma|llama/.test(arch) ? await Tokenizer.train(texts, { vocabSize: 300 }) : undefined;
       const folder = await encoderFolder(config, tokenizer);
       const file = join(temporaryFolder(), "x.gguf");
-      const note = "pooling_type: mean, since the model does not say how its texts are pooled";
+      const note = "pooling_type: set to mean, because the model does not specify a pooling";
       expect((await convertModel(folder, file)).notes).toContain(note);
       expect((await openGguf(file)).metadata.number(`${arch}.pooling_type`)).toBe(1);
       await using original = await LanguageModel.load(folder);
       await using loaded = await LanguageModel.load(file);
       expect(await loaded.embed("The cat saw the sea.")).toEqual(await original.embed("The cat saw the sea."));
-      // A foreign file without the key gets it on conversion.
+      // The conversion adds pooling_type to a foreign file without it.
       const unsaid = await withoutHeddleKeys(file, { [`${arch}.pooling_type`]: undefined });
       const again = join(temporaryFolder(), "again.gguf");
       expect((await convertModel(unsaid, again)).notes).toContain(note);
@@ -277,7 +283,7 @@ describe("files of other programs", () => {
       return [...read.encode("The Él él")].map((id) => read.idToToken(id)).join(" ");
     };
     expect(await of({})).toBe("[CLS] The Él él [SEP]");
-    // llama.cpp's default.
+    // llama.cpp lowercases if the key is missing.
     expect(await of({ "tokenizer.ggml.normalizer.lowercase": undefined })).toMatch(/^\[CLS\] t/);
   });
 
@@ -345,14 +351,31 @@ describe("an XLM-RoBERTa vocabulary", () => {
     );
     await expectError(of("precompiled_charsmap", new Uint8Array(5)), "INVALID_FILE", /charsmap/);
     await expectError(of("add_space_prefix", 1), "INVALID_FILE", /add_space_prefix: expected true or false/);
-    for (const name of [
-      "add_space_prefix",
-      "remove_extra_whitespaces",
-      "unknown_token_id",
-      "add_eos_token",
-      "token_type",
-    ])
-      expect(of(name, undefined)().encode("a cat").length).toBeGreaterThan(0);
+  });
+
+  test("missing keys have the same defaults as in llama.cpp", async () => {
+    const record = Object.fromEntries(
+      Object.entries(unigramKeys(await unigramTokenizer())).map(([key, { value }]) => [key, value]),
+    );
+    const idsOf = (changes: Record<string, unknown>) => {
+      const own = Object.entries(changes).map(([name, value]) => [`tokenizer.ggml.${name}`, value]);
+      const tokenizer = Tokenizer.fromGguf({ ...record, ...Object.fromEntries(own) });
+      return [...texts, " two  blanks "].map((text) => [...tokenizer.encode(text)]);
+    };
+    const defaults = {
+      add_space_prefix: false,
+      remove_extra_whitespaces: false,
+      unknown_token_id: record["tokenizer.ggml.unknown_token_id"], // found by its token type
+      add_eos_token: true,
+    };
+    for (const [name, value] of Object.entries(defaults))
+      expect(idsOf({ [name]: undefined }), name).toEqual(idsOf({ [name]: value }));
+    for (const [name, value] of [
+      ["add_space_prefix", true],
+      ["remove_extra_whitespaces", true],
+      ["add_eos_token", false],
+    ] as const)
+      expect(idsOf({ [name]: undefined }), name).not.toEqual(idsOf({ [name]: value }));
   });
 });
 

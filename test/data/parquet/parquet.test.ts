@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { openCorpus } from "../../../lib/data/corpus.ts";
 import { ParquetTable } from "../../../lib/data/parquet/parquet.ts";
 import { readRows } from "../../../lib/data/rows.ts";
-import { leastOf } from "../../helpers/clock.ts";
+import { leastOf, longestTurn, saysTurns } from "../../helpers/clock.ts";
 import { byteTokenizer, temporaryFolder } from "../helpers.ts";
 
 const { write, folder } = temporaryFolder();
@@ -79,7 +79,7 @@ describe("parquet", () => {
     expect([...train, ...held].sort()).toEqual([...documents].sort());
   });
 
-  it("yields rows to every stage, with numbers, without null fields, and with row numbers", async () => {
+  it("yields rows to every stage, with integers as numbers, without null fields, and with row numbers", async () => {
     const path = table(
       "rows.parquet",
       [
@@ -161,7 +161,7 @@ describe("parquet", () => {
         bytes[at] = value;
         await attempt(bytes);
       }),
-      { numRuns: 120, examples: [[4435, 51]] }, // column metadata that is the value false
+      { numRuns: 120, examples: [[4435, 51]] }, // this byte makes the column metadata the value false
     );
   });
 });
@@ -199,4 +199,66 @@ it("decompressing a large row group does not block the event loop", async () => 
   };
   // Without slices there would be a single wait of nearly the whole time.
   expect(await leastOf(1 / 3, worstShare)).toBeLessThan(1 / 3);
+});
+
+describe("a page of very many values", () => {
+  const count = 300_000;
+  const every = <T>(of: (i: number) => T) => Array.from({ length: count }, (_, i) => of(i));
+  const nulls = <T>(step: number, of: (i: number) => T) => every((i) => (i % step === 0 ? null : of(i)));
+  const list = { name: "list", data: every((i) => (i % 3 === 0 ? [] : [`a${i}`, `b${i % 50}`])) };
+  const schema: NonNullable<Parameters<typeof parquetWriteBuffer>[0]["schema"]> = [
+    { name: "root", num_children: 1 },
+    { name: "list", repetition_type: "OPTIONAL", num_children: 1, converted_type: "LIST" },
+    { name: "list", repetition_type: "REPEATED", num_children: 1 },
+    { name: "element", repetition_type: "OPTIONAL", type: "BYTE_ARRAY", converted_type: "UTF8" },
+  ];
+  type Cases = [string, Columns[number], Partial<Parameters<typeof parquetWriteBuffer>[0]>?][];
+  const cases: Cases = [
+    ["texts", { name: "x", data: nulls(7, (i) => `text ${i}`), type: "STRING", nullable: true }],
+    ["numbers", { name: "x", data: nulls(5, (i) => i / 3), type: "DOUBLE", nullable: true }],
+    ["truths", { name: "x", data: every((i) => i % 3 === 0), type: "BOOLEAN" }],
+    ["repeated texts", { name: "x", data: nulls(4, (i) => `t${(i * 31) % 100}`), type: "STRING", nullable: true }],
+    ["texts of 40 MB", { name: "x", data: every((i) => `${i} `.repeat(20)), type: "STRING" }],
+    [
+      "texts of 40 MB in no codec",
+      { name: "x", data: every((i) => `${i} `.repeat(20)), type: "STRING" },
+      { codec: "UNCOMPRESSED" },
+    ],
+    [
+      "deltas",
+      {
+        name: "x",
+        data: nulls(6, (i) => (i * 7919) % 1000),
+        type: "INT32",
+        encoding: "DELTA_BINARY_PACKED",
+        nullable: true,
+      },
+    ],
+    [
+      "long deltas",
+      {
+        name: "x",
+        data: every((i) => ((BigInt(i) * 104_729n) % 1_000_003n) - 2n ** 40n),
+        type: "INT64",
+        encoding: "DELTA_BINARY_PACKED",
+      },
+    ],
+    [
+      "texts by length",
+      { name: "x", data: every((i) => `text ${i}`), type: "STRING", encoding: "DELTA_LENGTH_BYTE_ARRAY" },
+    ],
+    [
+      "texts by difference",
+      { name: "x", data: every((i) => `some text ${i}`), type: "STRING", encoding: "DELTA_BYTE_ARRAY" },
+    ],
+    ["split numbers", { name: "x", data: every((i) => i / 7), type: "DOUBLE", encoding: "BYTE_STREAM_SPLIT" }],
+    ["lists", list, { schema }],
+  ];
+  it.each(cases)("is decoded without blocking the event loop: %s", async (name, column, more = {}) => {
+    const path = table(`${name}.parquet`, [column], { rowGroupSize: count, pageSize: 2 ** 30, ...more });
+    const large = await ParquetTable.open(path);
+    const read = () => large.column(large.groups[0]!, column.name);
+    expect(await read()).toEqual(column.data);
+    if (saysTurns) expect(await leastOf(50, () => longestTurn(read))).toBeLessThan(50);
+  });
 });

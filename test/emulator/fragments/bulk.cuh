@@ -6,8 +6,8 @@
 namespace heddle {
 namespace cuda {
 
-// Sections 9.7.9.25.4.1 and .2. Writes 16, 48 and 1024 bytes of `from` (2048) to the same offsets of `to` (2048), in
-// two groups, as stores or as additions.
+// Sections 9.7.9.25.4.1 and .2. Writes 16, 48 and 1024 bytes of `from` to the same offsets of `to`, in two groups, as
+// stores or as additions. Both have 2048 floats.
 constexpr int bulk_floats = 2048;
 struct BulkPart {
   int at, floats;
@@ -122,8 +122,8 @@ void test_bulk_sources(Device& device) {
 }
 
 // Sections 9.7.13.5, 9.7.9.8 and 9.7.9.12. Each block takes a number when it starts. It adds to the sums once the block
-// with the previous number has released. Another order gives another sum. words: the next number, the number of
-// finished blocks.
+// with the previous number has released its successor. Another order gives another sum. words (2): the next number, and
+// the number of finished blocks.
 __host__ __device__ inline float part_of_block(int number) {
   const float large = 33554432.0f;  // 2^25, so that adding small numbers rounds
   return number % 3 == 1 ? large : number % 3 == 2 ? -large : static_cast<float>(number + 1);
@@ -141,12 +141,12 @@ __global__ void __launch_bounds__(32) one_after_another(int32_t* words, float* s
   if (threadIdx.x > 0) return;
   taken[number[0]] += 1;
   ptx::wait_for_word(words + 1, number[0]);
-  ptx::fence_async();
+  ptx::fence_async_global();
   if (number[0] == 0) ptx::store_bytes(sums, own, 128);
   else ptx::add_bytes(sums, own, 128);
   ptx::commit_writes();
   ptx::wait_writes();
-  ptx::fence_async();
+  ptx::fence_async_global();
   ptx::release_word(words + 1, number[0] + 1);
 #endif
 }

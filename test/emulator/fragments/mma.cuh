@@ -57,11 +57,11 @@ void test_mma(Device& device) {
         want += static_cast<double>(to_float(bf16{a.host[i * 16 + k]})) * to_float(bf16{b.host[k * 8 + j]});
       worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
     }
-  // Tensor cores truncate where a CPU rounds: allows one ulp per addition.
+  // The tolerance is one ulp per addition, because tensor cores truncate where a CPU rounds.
   expect(worst < 16 * 16 * 1.2e-7, "mma.m16n8k16: the product");
 }
 
-// Figures 73 to 75: .tf32 fragments of mma.m16n8k8. c's fragments are those of the other types.
+// Figures 73 to 75: .tf32 fragments of mma.m16n8k8. c has the same layout for all types.
 __device__ inline Place place_a_tf32(int lane, int i) {  // i in 0..3
   const int group = lane >> 2, thread = lane % 4;
   return {i == 0 || i == 2 ? group : group + 8, i < 2 ? thread : thread + 4};
@@ -109,7 +109,7 @@ void test_mma_tf32(Device& device) {
   expect(worst < 8 * 8 * 1.2e-7, "mma.m16n8k8.tf32: the product");  // as in test_mma
 }
 
-// The .e4m3 fragments of mma.m16n8k32, by byte (9.7.14.5.10). c's fragments are those of the other types.
+// The .e4m3 fragments of mma.m16n8k32, by byte (9.7.14.5.10). c has the same layout for all types.
 __device__ inline Place place_a_e4m3(int lane, int i) {  // i in 0..15
   const int row = (i >= 0 && i < 4) || (i >= 8 && i < 12) ? lane >> 2 : (lane >> 2) + 8;
   return {row, i < 8 ? lane % 4 * 4 + (i & 3) : lane % 4 * 4 + (i & 3) + 16};
@@ -164,11 +164,11 @@ void test_mma_e4m3() {
         want += static_cast<double>(e4m3_to_float(a.host[i * 32 + k])) * e4m3_to_float(b.host[k * 8 + j]);
       worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
     }
-  // sums keep 13 fraction bits of the largest term, 4: an error of 5e-4
+  // Sums keep 13 fraction bits of the largest term, which is at most 4, so the error is at most 5e-4.
   expect(worst < 1e-3, "mma.m16n8k32.e4m3: the product");
 }
 
-// Figures 89 to 91: .s8 fragments of mma.m16n8k16. c's fragments are those of the other types.
+// Figures 89 to 91: .s8 fragments of mma.m16n8k16. c has the same layout for all types.
 __device__ inline Place place_a_int8(int lane, int i) {  // i in 0..7
   return {i < 4 ? lane >> 2 : (lane >> 2) + 8, lane % 4 * 4 + (i & 3)};
 }

@@ -141,8 +141,9 @@ template <bool b_mn_major, int N> void test_canonical(Device& device, const char
   std::mt19937 random(9);
   std::uniform_real_distribution<float> draw(-1, 1);
   bool ok = true;
-  // Pairs of LBO and SBO for atoms of 1024 bytes: adjacent boxes, as in the kernels; atoms of one k group adjacent,
-  // with a gap between k groups; atoms far apart (MN-major only).
+  // Pairs of LBO and SBO, in elements, for atoms of 1024 bytes: adjacent boxes, as in the kernels; atoms of one k group
+  // adjacent, with a gap between k groups; atoms far apart. Pairs with which a K-major operand would not fit into the
+  // image are skipped.
   for (const auto& [lbo, sbo] : {std::pair<int, int>{4096, 512}, {512, 1536}, {6144, 2048}}) {
     if (!b_mn_major && (sbo * (N / 8) > image_bytes / 2)) continue;
     Shared<uint16_t> a(device, 64 * 16);
@@ -221,7 +222,8 @@ void test_warpgroup_e4m3(Device& device) {
         want += static_cast<double>(e4m3_to_float(a.host[i * 128 + k])) * e4m3_to_float(b.host[j * 128 + k]);
       worst = std::fmax(worst, std::fabs(want - d.host[i * 128 + j]));
     }
-  // A product of at most 4 keeps 13 fraction bits when it is added to 31 others, so it loses up to 2^-11.
+  // A product of at most 4 keeps 13 fraction bits when it is added to 31 others, so it loses up to 2^-11. The tolerance
+  // is four times the sum of these losses.
   expect(worst < 128 * 4.0 / 2048, "wgmma of e4m3: the product");
 }
 

@@ -61,7 +61,7 @@ inline Builder attention_forward(
   return b;
 }
 
-// type: of queries and outputs; cache: of keys and values.
+// type: the type of queries and outputs. cache: the type of keys and values.
 inline Builder cached(int64_t past, int64_t D, int64_t rows, DType type = DType::f32, DType cache = DType::f32) {
   Builder b;
   const int64_t L = past + rows;
@@ -72,7 +72,8 @@ inline Builder cached(int64_t past, int64_t D, int64_t rows, DType type = DType:
   return b;
 }
 
-// A window over part of three sequences, with sinks. The last segment shares a row with the one before.
+// Attention over the caches of three sequences, with sinks and a window that is shorter than the longest of them. The
+// last segment shares a row with the segment before it.
 inline Builder cached_window(DType type, DType cache, int64_t D, int64_t H, int64_t KH, double softcap) {
   Builder b;
   const int64_t L = 460, rows = 9;

@@ -29,6 +29,10 @@ inline Builder rows() {
             dy = b.floats(DType::f32, {6, 40});
   b.node("embedding", {table, ids}, {b.value(DType::f32, {6, 40})}, {{"scale", 2}});
   b.node("embedding_backward", {dy, ids}, {b.value(DType::f32, {9, 40})}, {{"scale", 2}});
+  const int more = b.floats(DType::f32, {300, 20});
+  std::vector<int32_t> scattered(300);
+  for (int32_t i = 0; i < 300; ++i) scattered[static_cast<size_t>(i)] = i * i % 7;
+  b.node("embedding_backward", {more, b.integers({300}, scattered)}, {b.value(DType::f32, {9, 20})}, {{"scale", 2}});
   b.node("embedding_backward", {dy, ids, table}, {b.value(DType::f32, {9, 40})}, {{"scale", 2}});
   const int frequencies = b.floats(DType::f32, {6}), x = b.floats(DType::f32, {6, 3, 16});
   b.node("rope", {x, ids, frequencies}, {b.value(DType::f32, {6, 3, 16})},
@@ -39,6 +43,22 @@ inline Builder rows() {
   b.node("token_logprob", {h, w, targets}, {logprob, lse}, {{"scale", 3}, {"softcap", 0}});
   b.node("token_logprob_backward", {logprob, h, w, targets, lse},
       {b.value(DType::f32, {6, 24}), b.value(DType::f32, {70, 24})}, {{"scale", 3}, {"softcap", 0}});
+  return b;
+}
+
+// Samples from two rows of random logits, with the parameters of native/ops/sample.cc.
+inline Builder sampled(int64_t V, int32_t top, std::initializer_list<float> parameters) {
+  Builder b;
+  const int64_t R = 2;
+  const int logits = b.floats(DType::f32, {R, V}), params = b.floats(DType::f32, {R, 9});
+  float* values = reinterpret_cast<float*>(b.data.back().data());
+  for (int64_t row = 0; row < R; ++row) std::copy(parameters.begin(), parameters.end(), values + row * 9);
+  const int history = b.integers({R, 4}, {3, 0, 3, 7, 1, 1, 8, 2}), ids = b.integers({R, 2}, {5, -1, 4, 6}),
+            bias = b.floats(DType::f32, {R, 2}), rng = b.integers({R, 3}, {1, 2, 3, 4, 5, 6});
+  b.node("sample", {logits, params, history, ids, bias, rng},
+      {b.value(DType::i32, {R}), b.value(DType::f32, {R}), b.value(DType::i32, {R, top}), b.value(DType::f32, {R, top}),
+          b.value(DType::f32, {R})},
+      {});
   return b;
 }
 

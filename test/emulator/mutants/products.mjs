@@ -173,8 +173,8 @@ export const products = [
   [
     "split k: every part starts at k = 0",
     "gemm.cu",
-    "tiled::tile_product<16>(blockIdx.z * part,",
-    "tiled::tile_product<16>(0,",
+    "tiled::tile_product<32>(blockIdx.z * part,",
+    "tiled::tile_product<32>(0,",
   ],
   [
     "tensor product, split k: every part starts at k = 0",
@@ -203,9 +203,11 @@ export const products = [
   ],
   [
     "quantized: swaps two activations of a load",
-    "quant.cuh",
+    "math.cuh",
     "to[e] = four.x, to[e + 1] = four.y",
     "to[e] = four.y, to[e + 1] = four.x",
+    "gemm.cu",
+    "quantized",
   ],
   [
     "quantized: byte subtraction borrows from the next byte",

@@ -161,7 +161,7 @@ export const warpgroupAttention = [
   [
     "warpgroup attention: does not apply the soft cap",
     "attention_sm90.cu",
-    "s[r] = a.scores.of(s[r]);",
+    "s[r] = scores.of(s[r]);",
     "ptx::pin(s[r]);",
   ],
   [

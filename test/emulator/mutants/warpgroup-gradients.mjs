@@ -149,7 +149,7 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: releases the next block before dq is written",
     "attention_backward_sm90.cu",
-    "        ptx::wait_writes();\n        ptx::fence_async();\n        ptx::release_word",
+    "        ptx::wait_writes();\n        ptx::fence_async_global();\n        ptx::release_word",
     "        ptx::release_word",
   ],
   [

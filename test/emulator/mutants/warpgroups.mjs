@@ -112,14 +112,14 @@ export const warpgroups = [
   [
     "warpgroups: a descriptor has the wrong stride",
     "gemm_sm90.cu",
-    "b_tile + k * b_step, box_bytes, group_bytes",
-    "b_tile + k * b_step, box_bytes, line_bytes",
+    "b_tile + k * b_step, b_leading, group_bytes",
+    "b_tile + k * b_step, b_leading, line_bytes",
   ],
   [
     "warpgroups: a descriptor has the wrong leading offset",
     "gemm_sm90.cu",
-    "b_tile + k * b_step, box_bytes, group_bytes",
-    "b_tile + k * b_step, group_bytes, group_bytes",
+    "b_tile + k * b_step, b_leading, group_bytes",
+    "b_tile + k * b_step, b_leading / 8, group_bytes",
   ],
   [
     "warpgroups: inverts the transpose flag of B",

@@ -49,7 +49,7 @@ test("rejects an impossible rank in the configuration or in the tensors", async 
   await refuses(adapter(8, { "lm_head.weight": [huge, inputs] }), /lm_head\.weight|low-rank updates/);
   await refuses(
     adapter(8, { ...pair([8, inputs], [outputs, 8]), [`${layer}.lora_A.default.weight`]: [8, inputs] }),
-    /expected one tensor for each place, got two for model\.layers\.0\.self_attn\.q_proj/,
+    /expected one tensor for each module, got two for model\.layers\.0\.self_attn\.q_proj/,
   );
   expect(model.model.adapters.size).toBe(0);
   await model.loadAdapter(adapter(8, pair([8, inputs], [outputs, 8])));

@@ -35,7 +35,7 @@ const held: [
   Same<ModelCardInput, z.input<typeof modelCardSchema>>,
 ] = [true, true, true, true, true, true, true, true];
 
-/** The compiler must reject each of these differences. */
+// The compiler must reject a difference between the types.
 // @ts-expect-error: the interface lacks a field
 const missing: Same<Omit<ModelConfig, "swigluLimit">, Config> = true;
 // @ts-expect-error: a nested field has another type
@@ -46,7 +46,7 @@ const parts = ["ModelCardStage", "ModelCardData", "ModelCardEvaluation"] as cons
 const scalings = ["Linear", "Dynamic", "Llama3", "Yarn", "Long", "Factors"].map((kind) => `${kind}RopeScaling`);
 const readAlone = ["ModelConfig", "ModelCard", "ClassifierConfig", "EmbeddingConfig", "GenerationConfig"];
 
-/** Values of omitted fields in the simplest family. */
+/** Configurations with only the required fields, and thus the defaults of all others. */
 const standards = {
   ModelConfigInput: newModelConfig({ modelType: "llama", hiddenSize: 64, numHiddenLayers: 2, vocabSize: 90 }, {}),
   ModelCardInput: parseModelCard({ stage: "sft" }),

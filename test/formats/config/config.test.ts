@@ -204,10 +204,10 @@ describe("config.json", () => {
     const yarn = { type: "yarn", factor: 4, original_max_position_embeddings: 512 };
     const expected = { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 512 };
     const scalingOf = (more: object) => read({ ...llama, max_position_embeddings: 2048, ...more }).ropeScaling;
-    // DeepSeek's 0 means unset. YaRN's null is derived from the context lengths.
+    // DeepSeek writes 0 for unset mscale values. A null YaRN factor is derived from the context lengths.
     expect(scalingOf({ rope_scaling: { ...yarn, mscale: 0, mscale_all_dim: 0 } })).toEqual(expected);
     expect(scalingOf({ rope_scaling: { ...yarn, factor: null } })).toEqual(expected);
-    // The top-level original context wins for Phi-3; elsewhere it applies only if the scaling has none.
+    // Phi-3 prefers the top-level original_max_position_embeddings. Other families use it only if rope_scaling has none.
     const beside = { original_max_position_embeddings: 256, rope_scaling: yarn };
     expect(scalingOf(beside)).toEqual(expected);
     const original = { ...expected, originalMaxPositionEmbeddings: 256 };
@@ -277,7 +277,7 @@ describe("config.json", () => {
     expect(of("smollm3", { no_rope_layer_interval: 2 }).noRopeLayers).toEqual([1, 0, 1, 0, 1, 0]);
     const windowed = { use_sliding_window: true, sliding_window: 9 };
     expect(of("smollm3", windowed).layerTypes).toEqual([full, full, full, sliding, full, full]);
-    // For new models, values are derived from the other sizes.
+    // For a new model, missing values are derived from its sizes.
     const made = parseModelConfig({ modelType: "gemma2", vocabSize: 9, hiddenSize: 128, numHiddenLayers: 2 });
     expect(made).toMatchObject({ headDim: 64, queryPreAttnScalar: 64, slidingWindow: 4096 });
     expect(parseModelConfig({ ...made, modelType: "granite" }).attentionMultiplier).toBe(1 / 64);
@@ -334,7 +334,7 @@ describe("config.json", () => {
 
 describe("camelCase options", () => {
   test.each(["bert", "distilbert", "modernbert", "nomic_bert"])(
-    "have no scaling and no partial rotation for %s",
+    "must not have RoPE scaling or partial rotation for %s",
     (modelType) => {
       const sizes = { modelType, vocabSize: 9, hiddenSize: 64, numHiddenLayers: 2 };
       const refused = (config: object) => expect(() => parseModelConfig({ ...sizes, ...config }));

@@ -14,7 +14,7 @@ const messageOf = (config: object) => {
   return "none";
 };
 
-describe("inconsistent configurations are reported by the given field", () => {
+describe("errors about inconsistent configurations name the field that was given", () => {
   test.each([
     [
       { hiddenSize: 10, numAttentionHeads: 4 },
@@ -40,7 +40,7 @@ describe("inconsistent configurations are reported by the given field", () => {
     expect(messageOf(modelType === undefined ? rest : { modelType, ...rest })).toBe(`model configuration: ${message}`);
   });
 
-  test("a config.json must contain fields that are optional for new models", () => {
+  test("also in a config.json, which must contain fields that are optional for new models", () => {
     const json = { model_type: "llama", hidden_size: 65, num_hidden_layers: 1, vocab_size: 100, intermediate_size: 64 };
     expect(() => parseModelConfig(json, "config.json")).toThrow(
       /config.json: num_attention_heads: expected .* got nothing/,

@@ -23,7 +23,7 @@ async function limitOf(own: object | undefined, tokenizerLength: unknown, file =
 }
 
 test.each<[string, object | undefined, unknown, number | undefined]>([
-  ["max_seq_length before processing_kwargs", { max_seq_length: 9, ...kwargs(7) }, 12, 9],
+  ["max_seq_length rather than processing_kwargs", { max_seq_length: 9, ...kwargs(7) }, 12, 9],
   ["processing_kwargs", { transformer_task: "feature-extraction", ...kwargs(7) }, 12, 7],
   ["the tokenizer if there are no processing_kwargs", { transformer_task: "feature-extraction" }, 12, 12],
   ["the tokenizer if the keys are null", { max_seq_length: null, ...kwargs(null) }, 12, 12],

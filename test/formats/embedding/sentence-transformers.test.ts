@@ -41,7 +41,7 @@ describe("pooling", () => {
     }
   });
 
-  test("reads the files of current and newer versions", async () => {
+  test("reads the Pooling files of current and newer sentence-transformers versions", async () => {
     const folder = temporaryFolder();
     await using model = newModel("bert", { pooling: ["first", "max", "weighted_mean"], includePrompt: false });
     await model.save(folder);
@@ -77,7 +77,7 @@ describe("pooling", () => {
     await expectError(() => model.embed("a", { pooling: [] }), "INVALID_ARGUMENT", /pooling: expected one of/);
   });
 
-  test("stores a non-default order as a list and rejects duplicate modes", async () => {
+  test("stores a non-default order of modes as a list, and rejects duplicate modes", async () => {
     const [folder, copy] = [temporaryFolder(), temporaryFolder()];
     const pooling: PoolingMode[] = ["weighted_mean", "mean", "first"];
     await using model = newModel("bert", { pooling, normalize: false });
@@ -154,7 +154,7 @@ describe("layers after pooling", () => {
     await expectError(() => convertModel(folder, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", refused);
   });
 
-  test("are computed in bf16 if loaded as bf16, and require the pooling that they were made for", async () => {
+  test("are computed in bf16 if loaded as bf16, and reject a pooling other than the one they were made for", async () => {
     const folder = await foreignFolder();
     await using model = await LanguageModel.load(folder);
     const plain = await model.embed(texts[0]!);

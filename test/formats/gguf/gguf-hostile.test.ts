@@ -122,7 +122,7 @@ const bad: [string, Buffer, RegExp][] = [
   [
     "gap between tensors",
     gguf({ tensors: [tensor("a", [1]), tensor("b", [1], 0, 64)], data: Buffer.alloc(128) }),
-    /"b": offset: expected 32, the padded end of the tensor before it, got 64$/,
+    /"b": offset: expected 32, the padded end of the previous tensor, got 64$/,
   ],
   [
     "tensors in another order than the table",
@@ -149,7 +149,7 @@ const bad: [string, Buffer, RegExp][] = [
   [
     "row not a multiple of the block",
     gguf({ tensors: [tensor("q", [33], 2)], data }),
-    /rows of a multiple of 32 for Q4_0/,
+    /rows of a multiple of 32 elements for Q4_0/,
   ],
   ["two empty keys", gguf({ keys: [key("", 4, u32(1)), key("", 4, u32(1))] }), /duplicate key ""/],
   [
@@ -198,13 +198,13 @@ const bad: [string, Buffer, RegExp][] = [
   ["no data at all", gguf({ tensors: [tensor("t", [1])] }), /ends at byte \d+ of \d+$/],
 ];
 
-describe("invalid GGUF files are rejected", () => {
-  test.each(bad)("%s", async (_name, bytes, message) => {
+describe("invalid GGUF files", () => {
+  test.each(bad)("are rejected: %s", async (_name, bytes, message) => {
     const path = temporaryFile(bytes);
     await expectError(() => openGguf(path), "INVALID_FILE", message);
   });
 
-  test("UNSUPPORTED: a tensor of an unsupported type, when it is read", async () => {
+  test("with a tensor of an unsupported type open, and are UNSUPPORTED when the tensor is read", async () => {
     const bytes = gguf({ tensors: [tensor("t", [256], 21)], data: Buffer.alloc(128) });
     const weights = await openWeights(temporaryFile(bytes));
     expect(weights.info("t").storedDtype).toBe("IQ3_S");
@@ -218,7 +218,7 @@ describe("invalid GGUF files are rejected", () => {
     ["big endian", gguf({ version: 3 << 24 }), /big-endian/],
     ["removed type 4", gguf({ tensors: [tensor("t", [32], 4)], data }), /ggml type 4 is not known/],
     ["type 2^32 - 1", gguf({ tensors: [tensor("t", [32], 4294967295)], data }), /is not known/],
-  ])("UNSUPPORTED: %s", async (_name, bytes, message) => {
+  ])("are UNSUPPORTED: %s", async (_name, bytes, message) => {
     await expectError(() => openGguf(temporaryFile(bytes)), "UNSUPPORTED", message);
   });
 
@@ -233,7 +233,7 @@ describe("invalid GGUF files are rejected", () => {
     data: Buffer.alloc(38),
   });
 
-  test("strings longer than any vocabulary, in a sparse file", async () => {
+  test("are rejected if they are sparse files with strings longer than any vocabulary", async () => {
     const [count, bytes] = [9, 64 * 1024 * 1024];
     const head = gguf({ keyCount: 1, keys: [key("a", 9, array(8, count))] });
     const path = temporaryFile(head);
@@ -246,7 +246,7 @@ describe("invalid GGUF files are rejected", () => {
     );
   });
 
-  test("truncation at every byte", async () => {
+  test("are rejected if truncated at any byte", async () => {
     (await openGguf(temporaryFile(whole))).file.close();
     for (let length = 0; length < whole.length; length++) {
       let code: unknown = "opened";
@@ -259,7 +259,7 @@ describe("invalid GGUF files are rejected", () => {
     }
   });
 
-  test("any changed byte gives a readable file or a HeddleError", async () => {
+  test("with one changed byte can be read or give a HeddleError", async () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(whole.length - 1), fc.nat(255), async (at, byte) => {
         const bytes = Buffer.from(whole);

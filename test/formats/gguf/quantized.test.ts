@@ -32,7 +32,7 @@ describe.each(types)("%s", (dtype) => {
     const { bytes, values } = golden[dtype]!;
     const got = floats(Buffer.from(bytes, "hex"), dtype);
     expect(got).toHaveLength(values.length);
-    // A product and a sum, each rounded to f32, relative to the terms, which may cancel.
+    // A value is a product plus a minimum, each rounded to f32. The terms may cancel, so the bound is relative to the largest value.
     const scale = Math.max(...values.map(Math.abs));
     for (const [i, value] of values.entries())
       expect(Math.abs(got[i]! - value), `element ${i}`).toBeLessThanOrEqual(
@@ -57,8 +57,8 @@ function normals(count: number, seed: number): Float32Array {
 }
 
 /**
- * Bounds from uniform rounding, whose error is step/√12. A step is the range of a group of normal values over the number of levels. The
- * expected extremes are ±2.07 for 32 values and ±1.77 for 16. Rounding of the scales is included.
+ * Bounds from uniform rounding, whose error is step/√12. A step is the range of a group of normally distributed values over the number of
+ * levels. The expected extremes are ±2.07 for 32 values and ±1.77 for 16. Rounding of the scales is included.
  */
 const writable: Partial<Record<QuantizedDType, number>> = {
   q8_0: 2.2 / 127 / Math.sqrt(12),
@@ -75,7 +75,7 @@ test("the tests cover exactly the writable types", () => {
 });
 
 describe.each(Object.entries(writable) as [QuantizedDType, number][])("writing %s", (dtype, bound) => {
-  test("keeps normal values within the rounding error of its levels", () => {
+  test("keeps normally distributed values within the rounding error of its levels", () => {
     const { error } = roundTrip(dtype, normals(64 * 256, 3));
     expect(error).toBeLessThanOrEqual(1.1 * bound);
     expect(error).toBeGreaterThan(0.3 * bound);

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { glibcNeeded, isNewer, problemsOf, sizeLimit } from "../../../scripts/platforms/check.mjs";
+import { problemsOf, sizeLimit } from "../../../scripts/platforms/check.mjs";
 import { makePackage, publishedJson } from "../../../scripts/platforms/packages.mjs";
 import { binaryPath, findTarget, targets } from "../../../scripts/platforms/targets.mjs";
 import { muslSymbols } from "../../../scripts/platforms/zig.mjs";
@@ -40,20 +40,4 @@ describe.each(asked(targets.map(({ name }: { name: string }) => name)))("%s", (n
       rmSync(folder, { recursive: true, force: true });
     }
   });
-});
-
-test("versions are compared by number", () => {
-  expect(isNewer("2.28", "2.3")).toBe(true);
-  expect(isNewer("2.28", "2.28")).toBe(false);
-  expect(isNewer("2.2.5", "2.28")).toBe(false);
-});
-
-test.runIf(process.platform === "linux")("the check finds the problems of Node's own executable", () => {
-  const problems = problemsOf(findTarget("linux-x64-gnu"), process.execPath);
-  expect(problems).toContain("libstdc++.so.6 is needed");
-  expect(problems).toContain("napi_register_module_v1 is not exported");
-  expect(problems).toContain("napi_create_object is exported");
-  const other = process.arch === "arm64" ? "linux-x64-gnu" : "linux-arm64-gnu";
-  expect(problemsOf(findTarget(other), process.execPath)[0]).toMatch(/^expected code for .*, got /);
-  expect(glibcNeeded(process.execPath)).toMatch(/^2\.\d+/);
 });

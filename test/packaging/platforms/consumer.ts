@@ -7,7 +7,11 @@ import { findTarget } from "../../../scripts/platforms/targets.mjs";
 import { npm, root } from "../tools.ts";
 
 /** The targets under test: those that HEDDLE_PLATFORMS names, or else all. Their binaries must be in prebuilds/. */
-export const asked = (all: readonly string[]): string[] => process.env.HEDDLE_PLATFORMS?.split(",") ?? [...all];
+export const asked = (all: readonly string[]): string[] =>
+  process.env.HEDDLE_PLATFORMS?.split(",").filter(Boolean) ?? [...all];
+
+/** Variables that select the checkout's own build, for a system whose package is not under test. */
+export const ownAddon = { HEDDLE_BINARY: join(root, "build", "Release", "heddle.node") };
 
 /** Makes the folder from dist/ and prebuilds/. */
 export function makeConsumer(targets: readonly string[]): string {
@@ -24,7 +28,7 @@ export function makeConsumer(targets: readonly string[]): string {
     const made = makePackage(findTarget(name), packages);
     cpSync(made, join(folder, "node_modules", "@heddle", name), { recursive: true });
   }
-  rmSync(packages, { recursive: true });
+  rmSync(packages, { recursive: true, force: true });
   for (const script of ["trial.mjs", "files.mjs"])
     cpSync(join(root, "test", "packaging", "platforms", script), join(folder, script));
   return folder;

@@ -27,7 +27,7 @@ async function train(outputDir, data, options = {}) {
   return losses;
 }
 
-/** Rows are the same whatever ends a line. */
+/** Rows are the same with \n and with \r\n as line ends. */
 async function lineEnds() {
   const losses = [];
   for (const [name, end] of [
@@ -71,7 +71,7 @@ async function greedy(model) {
   return text;
 }
 
-/** A second run in the same folder is rejected while the first one goes on. */
+/** A second run in the same folder is rejected while the first one is running. */
 async function locks() {
   const outputDir = join(folder, "locked");
   const model = modelOf(1);

@@ -1,4 +1,4 @@
-// The systems that the packages are tried on. Each installs what it needs, and throws where it cannot.
+// The systems that the packages are tested on. Each system installs the programs it needs, and throws if that fails.
 import { spawnSync } from "node:child_process";
 import { closeSync, cpSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -11,6 +11,13 @@ export interface System {
   readonly target: string;
   /** Runs a script of the folder `consumer` on this system. `argument` is a path inside `consumer`. */
   run(consumer: string, script: string, argument: string, env?: Record<string, string>): void;
+  /** Returns the command that starts Node in any folder of this machine, and its variables. Missing for Debian 12, which has another root. */
+  node?(): Command;
+}
+
+export interface Command {
+  readonly command: readonly string[];
+  readonly env: Record<string, string>;
 }
 
 /**
@@ -38,11 +45,20 @@ const script = (command: readonly string[]) => command.slice(-2).join(" ");
 const nodeOf = (platform: string, version: number) =>
   join(npmPackage(`node-${platform}`, String(version)), "bin", platform.startsWith("win") ? "node.exe" : "node");
 
-const here: System = {
-  name: "this machine",
-  target: "linux-x64-gnu",
-  run: (consumer, script, argument, env) => runIn(consumer, [process.execPath, script, argument], env),
-};
+/** A system whose programs run in the folders of this machine. */
+function inPlace(name: string, target: string, node: () => Command): System {
+  return {
+    name,
+    target,
+    node,
+    run(consumer, script, argument, env) {
+      const own = node();
+      runIn(consumer, [...own.command, script, argument], { ...env, ...own.env });
+    },
+  };
+}
+
+const here = inPlace("this machine", "linux-x64-gnu", () => ({ command: [process.execPath], env: {} }));
 
 /** Debian 12 has glibc 2.36, older than that of the machine that compiles. */
 const debian12: System = {
@@ -70,39 +86,28 @@ const debian12: System = {
   },
 };
 
-const arm64: System = {
-  name: "arm64 under qemu",
-  target: "linux-arm64-gnu",
-  run(consumer, script, argument, env) {
-    const libraries = "/usr/aarch64-linux-gnu";
-    debianPackages(
-      ["qemu-user", "libc6-arm64-cross", "libstdc++6-arm64-cross"],
-      () => onPath("qemu-aarch64") && existsSync(join(libraries, "lib", "libstdc++.so.6")),
-    );
-    runIn(consumer, ["qemu-aarch64", "-cpu", "max", "-L", libraries, nodeOf("linux-arm64", 20), script, argument], env);
-  },
-};
+const arm64 = inPlace("arm64 under qemu", "linux-arm64-gnu", () => {
+  const libraries = "/usr/aarch64-linux-gnu";
+  debianPackages(
+    ["qemu-user", "libc6-arm64-cross", "libstdc++6-arm64-cross"],
+    () => onPath("qemu-aarch64") && existsSync(join(libraries, "lib", "libstdc++.so.6")),
+  );
+  return { command: ["qemu-aarch64", "-cpu", "max", "-L", libraries, nodeOf("linux-arm64", 20)], env: {} };
+});
 
 /** npm has no Node for musl. Bun loads the same addon. */
-const musl: System = {
-  name: "musl with Bun",
-  target: "linux-x64-musl",
-  run(consumer, script, argument, env) {
-    debianPackages(["musl", "g++"], () => existsSync("/lib/ld-musl-x86_64.so.1") && onPath("g++"));
-    const bun = join(npmPackage("@oven/bun-linux-x64-musl", "1.4.4"), "bin", "bun");
-    runIn(consumer, [bun, script, argument], { ...env, LD_LIBRARY_PATH: buildMuslLibrary(bun) });
-  },
-};
+const musl = inPlace("musl with Bun", "linux-x64-musl", () => {
+  debianPackages(["musl", "g++"], () => existsSync("/lib/ld-musl-x86_64.so.1") && onPath("g++"));
+  const bun = join(npmPackage("@oven/bun-linux-x64-musl", "1.4.4"), "bin", "bun");
+  return { command: [bun], env: { LD_LIBRARY_PATH: buildMuslLibrary(bun) } };
+});
 
-const windows = (version: number): System => ({
-  name: `Windows Node ${version} under Wine`,
-  target: "win32-x64",
-  run(consumer, script, argument, env) {
+const windows = (version: number) =>
+  inPlace(`Windows Node ${version} under Wine`, "win32-x64", () => {
     debianPackages(["wine", "wine64"], () => onPath("wine"));
     const WINEPREFIX = join(toolsFolder, "wine");
     mkdirSync(WINEPREFIX, { recursive: true });
-    runIn(consumer, ["wine", nodeOf("win-x64", version), script, argument], { ...env, WINEPREFIX, WINEDEBUG: "-all" });
-  },
-});
+    return { command: ["wine", nodeOf("win-x64", version)], env: { WINEPREFIX, WINEDEBUG: "-all", LC_ALL: "C.UTF-8" } };
+  });
 
 export const systems: readonly System[] = [here, debian12, arm64, musl, windows(20), windows(22)];

@@ -22,7 +22,7 @@ writeFileSync(corpus, text);
 // Tokenize.
 const tokenizer = await Tokenizer.train([text], { vocabSize: 320, bosToken: "<|endoftext|>" });
 const ids = tokenizer.encode(text, { addSpecialTokens: false });
-if (tokenizer.decode(ids) !== text) throw new Error("a text changed on its way through the tokenizer");
+if (tokenizer.decode(ids) !== text) throw new Error("the tokenizer does not decode its ids to the original text");
 const tokens = { count: ids.length, digest: createHash("sha256").update(Array.from(ids).join()).digest("hex") };
 
 // Generate.

@@ -1,5 +1,6 @@
 // Filters, tests, methods and loop variables render as in Jinja2 3.1.6 with transformers' settings.
 import { expect, test } from "vitest";
+import { atOnce } from "../../../lib/core/slices.ts";
 import { renderTemplate } from "../../../lib/tokenizer/chat/jinja/render.ts";
 
 const table: [template: string, expected: string][] = [
@@ -184,8 +185,32 @@ const table: [template: string, expected: string][] = [
   ],
 ];
 
+/** Results of Jinja2 3.1 with the extension loopcontrols. */
+const loops: [template: string, expected: string][] = [
+  ["{% for x in [1,2,3] %}{{ x }}{% if x == 2 %}{% continue %}{% endif %};{% endfor %}", "1;23;"],
+  ["{% for x in [1,2,3] %}{{ x }}{% if x == 2 %}-{% break %}{% endif %};{% endfor %}", "1;2-"],
+  ["{% for x in [1] %}{{ x }}{% continue %}{% else %}none{% endfor %}", "1none"],
+  ["{% for x in [] %}{{ x }}{% else %}none{% endfor %}", "none"],
+  ["{% for x in [1,2,3] if x > 1 %}{{ loop.index }}/{{ loop.length }} {% endfor %}", "1/2 2/2 "],
+  ["{% for x in 'abc' %}{{ loop.previtem }}{{ x }}{{ loop.revindex0 }}{% endfor %}", "a2ab1bc0"],
+  ["{% for a, b in ['xy', (1, 2)] %}{{ a }}{{ b }};{% endfor %}", "xy;12;"],
+  [
+    "{% for x in [1,2] %}{% for y in 'ab' %}{{ x }}{{ y }}{{ loop.last }} {% endfor %}{{ loop.first }}{% endfor %}",
+    "1aFalse 1bTrue True2aFalse 2bTrue False",
+  ],
+  [
+    "{% macro m(x) %}{% for y in x %}{% if y == 'b' %}{% break %}{% endif %}{{ y }}{% endfor %}{% endmacro %}{{ m('abc') }}",
+    "a",
+  ],
+  ["{% set x = 1 %}{% for y in [2] %}{% set x = y %}{% endfor %}{{ x }}{{ loop is defined }}", "1False"],
+];
+
+test.each(loops)("runs loops as Jinja2 does: %s", (template, expected) => {
+  expect(atOnce(renderTemplate(template, {}))).toBe(expected);
+});
+
 test.each(table)("renders as Jinja2 does: %s", (template, expected) => {
-  expect(renderTemplate(template, {})).toBe(expected);
+  expect(atOnce(renderTemplate(template, {}))).toBe(expected);
 });
 
 /** Templates that exceed the output limits through a single large number. */
@@ -209,7 +234,7 @@ const excessive = [
 
 test.each(excessive)("rejects a template that exceeds an output limit: %s", (template) => {
   const begun = performance.now();
-  expect(() => renderTemplate(template, {})).toThrow(
+  expect(() => atOnce(renderTemplate(template, {}))).toThrow(
     /^chat template: (?:a (?:text|format) of|an array of|more than|took more than)/,
   );
   expect(performance.now() - begun).toBeLessThan(5000);
@@ -217,6 +242,9 @@ test.each(excessive)("rejects a template that exceeds an output limit: %s", (tem
 
 /** Invalid filter arguments are reported as errors of the template. */
 const wrong: [template: string, message: RegExp][] = [
+  ["{% for a, b in [[1]] %}{% endfor %}", /Too few items to unpack/],
+  ["{% for a, b in ['xyz'] %}{% endfor %}", /Too many items to unpack/],
+  ["{% break %}", /break outside of a loop/],
   ["{{ ['a']|sum }}", /sum: expected numbers, got StringValue/],
   ["{{ [1, 'a']|max }}", /expected values of the same type to compare/],
   ["{{ [1]|groupby }}", /groupby: expected an attribute/],
@@ -230,13 +258,13 @@ const wrong: [template: string, message: RegExp][] = [
 ];
 
 test.each(wrong)("rejects invalid filter arguments: %s", (template, message) => {
-  expect(() => renderTemplate(template, {})).toThrow(message);
+  expect(() => atOnce(renderTemplate(template, {}))).toThrow(message);
 });
 
 test("guard marks stay attached to their characters and do not count towards lengths", () => {
   const mark = "\ue000";
   const variables = { content: `<${mark}|end|>` };
-  const rendered = (expression: string) => renderTemplate(`{{ ${expression} }}`, variables, mark);
+  const rendered = (expression: string) => atOnce(renderTemplate(`{{ ${expression} }}`, variables, mark));
   expect(rendered("content|reverse")).toBe(`>|dne|<${mark}`);
   expect(rendered("content|truncate(1, true, '', 0)")).toBe(`<${mark}`);
   expect(rendered("content.ljust(8) ~ '.'")).toBe(`<${mark}|end|> .`);

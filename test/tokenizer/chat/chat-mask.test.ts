@@ -30,7 +30,7 @@ const turns = [
 ];
 
 describe("assistant token mask", () => {
-  it("covers ChatML answers and their end tokens, without mark-up or the line break after", () => {
+  it("covers ChatML answers and their end tokens, without mark-up or the line break that follows", () => {
     const { runs } = learned(withTokens(chatMl), turns);
     expect(runs).toEqual(["Yes, one.<|im_end|>", ' No: "two" <|im_end|>']);
   });

@@ -62,7 +62,7 @@ describe("Jinja compatibility", () => {
   const render = (template: string, content = "") => tokenizer.applyChatTemplate([user(content)], { template }).text;
 
   it("strips exactly the given characters", () => {
-    // Qwen 3 and SmolLM 3 do this to answers, whose first line may be indented.
+    // Qwen 3 and SmolLM 3 strip line breaks from answers, whose first line may be indented.
     const answer = "\n\n    return 1 \n";
     expect(render("{{ messages[0].content.strip('\\n') }}|", answer)).toBe("    return 1 |");
     expect(render("{{ messages[0].content.lstrip('\\n') }}|", answer)).toBe("    return 1 \n|");
@@ -80,7 +80,7 @@ describe("Jinja compatibility", () => {
   });
 
   it("filters undefined values as an empty string", () => {
-    // Hermes 2 Pro does this for parameters without a description.
+    // Hermes 2 Pro applies filters to the description of parameters, which may be missing.
     expect(render("[{{ messages[0].none | trim }}{{ nobody | upper }}{{ nobody | length }}]")).toBe("[0]");
   });
 
@@ -92,7 +92,7 @@ describe("Jinja compatibility", () => {
   });
 
   it("prints arrays and objects as Python does", () => {
-    // SmolLM 3 does this for tools.
+    // SmolLM 3 prints tools as text.
     const tools = [{ name: "f", about: "it's \n<x> é\u200b", 'say "so"': [1.5, true, null, {}], both: `'"\\` }];
     const { text } = tokenizer.applyChatTemplate([user("")], {
       tools,
@@ -194,7 +194,7 @@ describe("Jinja compatibility", () => {
   });
 
   it("concatenates an object to a string as JSON", () => {
-    // DeepSeek R1 does this for the arguments of a call, which it expects as a string.
+    // DeepSeek R1 concatenates the arguments of a call, which it expects as a string.
     const call = { type: "function", function: { name: "f", arguments: { city: "Kyōto" } } };
     const message = { role: "assistant", content: null, tool_calls: [call] };
     const template = "{{ '<' + messages[0].tool_calls[0].function.arguments + '>' }}";

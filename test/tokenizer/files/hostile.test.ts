@@ -85,7 +85,7 @@ describe("untrusted tokenizer.json", () => {
     expect([...fromJson(wordPiece(long, 5000)).encode(`${long}é`)]).toEqual([3, 2]);
     expect([...fromJson(wordPiece(`##${long}`, 5000)).encode(`é${long}`)]).toEqual([1, 3]);
     expect(() => fromJson(wordPiece(`${long}ééé`, 5000))).toThrow(message);
-    // Words are never that long, so the token is ignored.
+    // With max_input_chars_per_word 100, words are never as long as the token, so it is ignored.
     const short = fromJson(wordPiece(`${long}ééé`, 100));
     expect([...short.encode("ééé")]).toEqual([1, 2, 2]);
     expect([...short.encode(`${long}ééé`)]).toEqual([0]);
@@ -127,28 +127,41 @@ describe("untrusted tokenizer.json", () => {
       "NFKC",
       "ByteLevel",
     ];
+    let loaded = 0;
+    const unnamed: string[] = [];
+    const isNamed = (message: string, path: readonly (string | number)[]) =>
+      path.some((part) => typeof part === "string" && message.includes(part));
     for (const path of paths) {
       for (const value of odd) {
         const copy = structuredClone(small) as never as Record<string | number, unknown>;
         let at = copy;
         for (const key of path.slice(0, -1)) at = at[key] as typeof at;
         at[path.at(-1)!] = value;
-        survives({ tokenizer: JSON.stringify(copy) });
+        const error = survives({ tokenizer: JSON.stringify(copy) });
+        if (error === undefined) loaded++;
+        else if (!isNamed(error.message, path)) unnamed.push(`${path.join(".")}: ${error.message}`);
       }
     }
+    // Some values are valid, most are not, and the message of a rejected value names its place.
+    const total = paths.length * odd.length;
+    expect(loaded).toBeGreaterThan(total / 20);
+    expect(loaded).toBeLessThan(total / 2);
+    expect(unnamed).toEqual([]);
   });
 
   it("loads or is rejected with any characters changed", () => {
     const text = JSON.stringify(small);
+    const outcomes = new Set<boolean>(); // both must occur, or the edits test nothing
     const edit = fc.tuple(fc.nat(text.length - 1), fc.constantFrom(...'"{}[]:,0129-.e\\u▁<> '));
     fc.assert(
       fc.property(fc.array(edit, { minLength: 1, maxLength: 4 }), (edits) => {
         const characters = [...text];
         for (const [at, character] of edits) characters[at] = character;
-        survives({ tokenizer: characters.join("") });
+        outcomes.add(survives({ tokenizer: characters.join("") }) === undefined);
       }),
       { numRuns: 400 },
     );
+    expect(outcomes).toEqual(new Set([true, false]));
   });
 
   it("is rejected if sizes, ids or nesting are out of range", () => {
@@ -205,7 +218,10 @@ describe("untrusted tokenizer.json", () => {
     const nothing = { type: "Replace", pattern: { String: "" }, content: "x" };
     const split = { type: "Split", pattern: { String: "" }, behavior: "Isolated", invert: false };
     for (const parts of [{ normalizer: nothing }, { pre_tokenizer: { type: "Sequence", pretokenizers: [split] } }]) {
-      expect(survives({ tokenizer: JSON.stringify(byteLevelJson([], parts)) })?.code).toBe("INVALID_FILE");
+      const error = survives({ tokenizer: JSON.stringify(byteLevelJson([], parts)) });
+      expect(error).toMatchObject({ code: "INVALID_FILE", message: expect.stringMatching(/pattern/) });
+      const filled = JSON.stringify(byteLevelJson([], parts)).replace('"String":""', '"String":"a"');
+      expect(survives({ tokenizer: filled })).toBeUndefined();
     }
   });
 

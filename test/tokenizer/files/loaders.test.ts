@@ -141,7 +141,7 @@ describe("vocab.json with merges.txt (GPT-2)", () => {
     }
   });
 
-  it("is rejected with the cause", () => {
+  it("is rejected with an error that names the cause, like ranks of tiktoken", () => {
     const ranks = (tiktoken: string) => () => Tokenizer.fromFiles({ tiktoken, tiktokenOptions: { pattern: "gpt2" } });
     expect(ranks("")).toThrowError(/expected lines/u);
     expect(ranks("YQ== 0\nYQ== 1\n")).toThrowError(/line 2.*each token once/u);

@@ -31,7 +31,7 @@ const oddTexts = [
   "==",
 ];
 
-/** A copy damaged in one to four of the ways above. */
+/** Returns a copy with one to four random changes: truncation, a removed, doubled, inserted or swapped range, or changed bytes. */
 export function damagedBytes(bytes: Uint8Array, random: () => number): Uint8Array {
   const below = (count: number) => Math.floor(random() * count);
   let out = Buffer.from(bytes);
@@ -66,7 +66,7 @@ export function damagedBytes(bytes: Uint8Array, random: () => number): Uint8Arra
   return new Uint8Array(out);
 }
 
-/** The same for text, plus inputs that confuse parsers of numbers or strings. */
+/** Returns a damaged copy of a text: changed bytes, numbers replaced by extreme ones, or inserted text that confuses parsers. */
 export function damagedText(text: string, random: () => number): string {
   const below = (count: number) => Math.floor(random() * count);
   if (random() < 0.3) return Buffer.from(damagedBytes(Buffer.from(text), random)).toString("utf8");

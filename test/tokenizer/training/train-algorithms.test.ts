@@ -1,4 +1,4 @@
-// Training of the other algorithms, compared with their definitions and with SentencePiece's trainers (stored values of
+// Training with each algorithm, compared with its definition and with SentencePiece's trainers (stored values of
 // scripts/golden/sentencepiece_train.py). The official library must load the results.
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
@@ -27,7 +27,7 @@ describe.each(algorithms)("Tokenizer.train with %s", (algorithm) => {
     const once = await train(lines, 1);
     expect(await train(lines, 2)).toEqual(once);
     expect(await train(lines.toReversed(), 5)).toEqual(once);
-    // If a line break is whitespace or its own word, texts may be joined by it.
+    // WordPiece treats a line break as whitespace, so one text of all lines gives the same vocabulary.
     if (algorithm === "wordPiece") expect(await train([text], 3)).toEqual(once);
   });
 

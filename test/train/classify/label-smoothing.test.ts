@@ -62,7 +62,7 @@ test("loss and gradients equal those over full logits, also in bf16", async () =
   }
 });
 
-test("stages train with label smoothing and evaluate without it; models without a plain mean of logits are rejected", async () => {
+test("stages train with label smoothing and evaluate without it; models that cap their logits are rejected", async () => {
   const folder = await mkdtemp(join(tmpdir(), "heddle-smoothing-"));
   const data = join(folder, "train.jsonl");
   await writeFile(data, sentences.map((text) => JSON.stringify({ text })).join("\n"));

@@ -48,7 +48,7 @@ const refusals: [string, (place: string) => object, RegExp][] = [
     /^loadBestModelAtEnd: expected evalData or ev/,
   ],
   ["resume without an outputDir", () => ({ resume: true }), /^resume: expected an outputDir to resume from, got none$/],
-  ["decaySteps without a scheduler", () => ({ decaySteps: 3 }), /^decaySteps: expected none without lrScheduler/],
+  ["decaySteps without a scheduler", () => ({ decaySteps: 3 }), /^decaySteps: expected no value unless lrScheduler/],
   [
     "a parameter group that matches nothing",
     () => ({ parameterGroups: [{ match: "nothing_of_the_kind", freeze: true }] }),

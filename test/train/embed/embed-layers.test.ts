@@ -70,7 +70,7 @@ describe.each(["bert", "llama"] as const)("%s", (modelType) => {
     const wanted = await model.embed(pairs.flatMap((p) => [p.anchor]));
     for (const [i, vector] of wanted.entries()) close(vectors.slice(i * 8, (i + 1) * 8), [...vector], 2e-5);
 
-    // Along the gradient, the loss grows by the gradient's square.
+    // Finite differences: a step of h along the gradient changes the loss by h times the gradient's squared norm.
     await step.accumulate([pairs]);
     const gradients = new Map<string, Float32Array>();
     let square = 0;
@@ -130,7 +130,7 @@ describe("trainEmbedding", () => {
     await using saved = await LanguageModel.load(outputDir);
     expect(saved.config.embedding).toEqual({ pooling: "mean", normalize: true, ...embedding });
     close(await saved.embed("the cat"), [...straight.vector], 1e-6);
-    // A checkpoint is a model too.
+    // A checkpoint loads as a model.
     await using half = await LanguageModel.load(join(outputDir, "checkpoint-20"));
     expect(half.config.embedding?.layers).toEqual(layers);
     expect((await half.embed("the cat")).length).toBe(8);

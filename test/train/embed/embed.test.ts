@@ -83,7 +83,7 @@ describe("trainEmbedding", () => {
       expect(result.evalMetrics!.recallAt1).toBeGreaterThan(0.5);
       expect(result.evalMetrics!.recallAt5).toBeGreaterThanOrEqual(result.evalMetrics!.recallAt1!);
       expect((await near()) - (await far())).toBeGreaterThan(gapBefore + 0.2);
-      expect(await base.model.weight("lm_head.weight").toFloat32()).toEqual(head); // not used for vectors
+      expect(await base.model.weight("lm_head.weight").toFloat32()).toEqual(head); // the vectors do not depend on the head
 
       const vectors = await base.embed(pairs.slice(0, 7).map((p) => p.anchor));
       for (const v of vectors) {

@@ -19,7 +19,7 @@ beforeAll(async () => {
 const sftOptions = { assistantOnlyLoss: true, completionOnlyLoss: true };
 const rowOf = (value: Record<string, unknown>) => ({ value, where: "row 1", inFile: false });
 
-/** Prompts and answers. The last ones have a word or a run of spaces across the border. */
+/** Prompts and answers. Some have a word or a run of line breaks across the border between the two. */
 const rows = [
   { prompt: "The sky is", completion: " blue." },
   { prompt: "A:\n", completion: "Paris" },

@@ -99,7 +99,7 @@ describe.each(sequenceCases)("classification of texts (%s) against PyTorch in fl
     await expectSteps(await create(), stageOf(4), [examples], shape, c as unknown as StepValues);
   });
 
-  test("accumulated micro-batches give the same result, one of them not full", async () => {
+  test("accumulated micro-batches, one of them not full, give the same result", async () => {
     const shape = { sequences: 3, sequenceLength: 24 };
     const parts = [examples.slice(0, 3), examples.slice(3)];
     await expectSteps(await create(), stageOf(3), parts, shape, c as unknown as StepValues);

@@ -167,18 +167,18 @@ describe.each(["q4_0", "q8_0", "q4_k"] as const)("a GGUF file in %s", (dtype) =>
     await fresh.loadAdapter(outputDir);
     expect((await fresh.logits(ids)).map((row) => [...row])).toEqual(adapted);
     const range = Math.max(...adapted.flat()) - Math.min(...adapted.flat());
-    const apart = (a: number[][], b: number[][]) =>
+    const relativeDifference = (a: number[][], b: number[][]) =>
       Math.max(...a.flatMap((row, p) => row.map((v, i) => Math.abs(v - b[p]![i]!)))) / range;
-    expect(apart(adapted, unadapted)).toBeGreaterThan(0.05);
+    expect(relativeDifference(adapted, unadapted)).toBeGreaterThan(0.05);
     await fresh.model.mergeAdapter("default");
     expect(fresh.model.weight("model.layers.0.mlp.up_proj.weight").dtype).toBe("f32");
     const merged = (await fresh.logits(ids)).map((row) => [...row]);
-    expect(apart(merged, adapted)).toBeLessThan(1e-5);
+    expect(relativeDifference(merged, adapted)).toBeLessThan(1e-5);
     // Saved merged, it is a separate model.
     await fresh.save(join(folder, "merged"));
     await using whole = await LanguageModel.load(join(folder, "merged"));
     expect(
-      apart(
+      relativeDifference(
         (await whole.logits(ids)).map((row) => [...row]),
         adapted,
       ),

@@ -99,8 +99,10 @@ describe("sft", () => {
       /sft\.replay: expected weight, got an unknown option wieght/,
     );
     expect(wrong({ data: 3 })).toThrow(/data: expected a path, an array of paths, or an iterable of rows, got 3/);
-    expect(wrong({ lora: { rnak: 3 } })).toThrow(
-      /lora: expected r, got an unknown option rnak|lora: expected .*got an unknown option rnak/,
+    expect(wrong({ lora: { alhpa: 3 } })).toThrow(/^lora: expected alpha, got an unknown option alhpa$/);
+    expect(wrong({ lora: { rank: 3 } })).toThrow(/^lora: expected r, got an unknown option rank$/);
+    expect(wrong({ lora: { zzz: 3 } })).toThrow(
+      /^lora: expected one of r, alpha, dropout, targetModules, useRslora, modulesToSave, got an unknown option zzz$/,
     );
     base.dispose();
   });

@@ -59,7 +59,7 @@ describe("sft", () => {
     await using packed = newModel();
     const all = options({ maxSteps: 3, learningRate: 1e-2, perDeviceTrainBatchSize: rows.length, maxGradNorm: 0 });
     const a = await steps(padded, all);
-    // Every step has all rows either way, the packed ones in as many sequences as they need.
+    // Each step has all rows in both cases. Packed rows take as many sequences as they need.
     const few = options({
       ...all,
       packing: true,

@@ -13,7 +13,7 @@ import { AnswerScorer } from "../../../lib/train/preference/scorer.ts";
 import { dpoStage } from "../../../lib/train/stages/dpo.ts";
 import { fixtures } from "../../helpers/fixtures.ts";
 
-if (!fixtures) console.warn("training against stories260K: skipped, ../shared/fixtures is not there");
+if (!fixtures) console.warn("training against stories260K: skipped, ../shared/fixtures is missing");
 
 describe.skipIf(!fixtures)("stories260K, a trained model", () => {
   const folder = join(fixtures ?? "", "stories260K");
@@ -79,7 +79,7 @@ describe.skipIf(!fixtures)("stories260K, a trained model", () => {
     }
     step.dispose();
 
-    // DPO of the trained weights against those of the file.
+    // DPO with the trained weights as the policy and the file's weights as the reference.
     const { beta, prompt_tokens: promptLength, chosen_ids, rejected_ids, ...dpo } = reference.dpo;
     const answers = [chosen_ids, rejected_ids].map((ids: number[]) => ({ ids: Int32Array.from(ids), promptLength }));
     const shape = { sequences: 2, sequenceLength: 24, dtype: "f32" } as const;

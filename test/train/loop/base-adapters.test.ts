@@ -28,7 +28,7 @@ const preferred = {
 } as const;
 
 const logits = async (model: LanguageModel) => (await model.logits(ids)).flatMap((row) => [...row]);
-const apart = (a: number[], b: number[]) => Math.max(...a.map((v, i) => Math.abs(v - b[i]!)));
+const maxDifference = (a: number[], b: number[]) => Math.max(...a.map((v, i) => Math.abs(v - b[i]!)));
 const loaded = async (path: string) => {
   await using model = await LanguageModel.load(path, { dtype: "f32" });
   return await logits(model);
@@ -53,10 +53,10 @@ describe("a stage without lora over a model with an adapter", () => {
       const outputDir = join(folder, `dpo-${name}`);
       await dpo(model, { ...preferred, learningRate: 1e-9, saveSteps: 2, outputDir });
       expect(model.model.adapters.size).toBe(0);
-      const reach = apart(before, await loaded(join(folder, "base")));
+      const reach = maxDifference(before, await loaded(join(folder, "base")));
       expect(reach).toBeGreaterThan(0.05);
       for (const path of [outputDir, join(outputDir, "checkpoint-2")])
-        expect(apart(await loaded(path), before)).toBeLessThan(1e-3 * reach);
+        expect(maxDifference(await loaded(path), before)).toBeLessThan(1e-3 * reach);
       expect(await loaded(outputDir)).toEqual(await logits(model));
     }
   });
@@ -118,7 +118,7 @@ describe("a stage without lora over a model with an adapter", () => {
     await dpo(model, { ...preferred, maxSteps: 1, lora: {} });
     await model.model.mergeAdapter("default");
     await dpo(model, { ...preferred, maxSteps: 1, outputDir: join(folder, "merged") });
-    expect(apart(await loaded(join(folder, "merged")), await logits(model))).toBeLessThan(1e-4);
+    expect(maxDifference(await loaded(join(folder, "merged")), await logits(model))).toBeLessThan(1e-4);
   });
 });
 
@@ -192,7 +192,7 @@ describe("options for an existing adapter", () => {
     expect(await logits(model)).not.toEqual(before);
   });
 
-  test("a preference stage rejects them before it scores anything", async () => {
+  test("are rejected by a preference stage before it scores answers, if they contradict the adapter", async () => {
     await using model = await load();
     const scored = vi.spyOn(AnswerScorer.prototype, "sums");
     const options = { ...preferred, maxSteps: 1 };
@@ -266,7 +266,7 @@ describe("an adapter's folder names its base", () => {
     await both.loadAdapter(join(folder, "sft"), { name: "first" });
     await both.loadAdapter(stacked, { name: "second" });
     const wanted = await logits(model);
-    expect(apart(await logits(both), wanted)).toBeLessThan(1e-4 * Math.max(...wanted.map(Math.abs)));
-    expect(apart(await loaded(join(folder, "sft")), wanted)).toBeGreaterThan(0.01);
+    expect(maxDifference(await logits(both), wanted)).toBeLessThan(1e-4 * Math.max(...wanted.map(Math.abs)));
+    expect(maxDifference(await loaded(join(folder, "sft")), wanted)).toBeGreaterThan(0.01);
   });
 });

@@ -1,5 +1,6 @@
 // Every stage ends with the weights of its best evaluation.
 import { expect, test } from "vitest";
+import type { StageName } from "../../../lib/cli/options/stage-table.ts";
 import type { Run } from "../../../lib/core/run.ts";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import type { EvalEvent, TrainEvent, TrainResult } from "../../../lib/train/loop/trainer.ts";
@@ -12,6 +13,7 @@ import { orpo } from "../../../lib/train/stages/orpo.ts";
 import { ppo } from "../../../lib/train/stages/ppo.ts";
 import { trainReward } from "../../../lib/train/stages/reward.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
+import { simpo } from "../../../lib/train/stages/simpo.ts";
 import { sentences } from "../../inference/helpers.ts";
 import { type bestRun, newModel, weightsOf } from "./best-run.ts";
 
@@ -24,10 +26,8 @@ const pairs = words.map((w, i) => ({
 const rewards = [({ completions }: { completions: readonly string[] }) => completions.map((text) => text.length / 10)];
 const answers = { prompts: pairs.map(({ prompt }) => ({ prompt })), rewards, maxCompletionLength: 4 };
 type Common = Omit<NonNullable<Parameters<typeof bestRun>[2]>, "data" | "evalData" | "packing">;
-const stages: Record<
-  string,
-  (base: LanguageModel, common: Common & { maxSteps: number }) => Run<TrainEvent, TrainResult>
-> = {
+type Start = (base: LanguageModel, common: Common & { maxSteps: number }) => Run<TrainEvent, TrainResult>;
+const stages: Record<Exclude<StageName, "pretrain">, Start> & Record<string, Start> = {
   sft: (base, common) => sft(base, { ...common, data: sentences.map((text) => ({ text })) }),
   "sft, an adapter": (base, common) =>
     sft(base, { ...common, data: sentences.map((text) => ({ text })), lora: { r: 2 } }),
@@ -38,6 +38,7 @@ const stages: Record<
       data: pairs.map((p, i) => ({ prompt: p.prompt, completion: p.chosen, label: i % 2 === 0 })),
     }),
   orpo: (base, common) => orpo(base, { ...common, data: pairs }),
+  simpo: (base, common) => simpo(base, { ...common, data: pairs }),
   reward: (base, common) => trainReward(base, { ...common, data: pairs }),
   grpo: (base, common) => grpo(base, { ...common, ...answers, numGenerations: 2 }),
   ppo: (base, common) => ppo(base, { ...common, ...answers }),

@@ -176,7 +176,7 @@ describe("loadBestModelAtEnd", () => {
     const run = bestRun(base, corpus, {
       evalFraction: 0.1,
       evalBatches: 4,
-      learningRate: 0.05, // so high that the loss goes up and down
+      learningRate: 0.05, // high enough that the loss fluctuates
       evaluate: undefined,
       metricForBestModel: undefined,
     });

@@ -84,7 +84,7 @@ describe("gradient checkpointing", () => {
     };
     const plain = await run(false);
     expectEqualBits(await run(true), plain);
-    // Another seed drops other elements, so dropout takes part.
+    // Another seed drops other elements, which shows that dropout is active.
     expect(await run(false, 6)).not.toEqual(plain);
     model.dispose();
   });

@@ -1,4 +1,4 @@
-// Errors that end a running training are named, and nothing already trained is lost.
+// Errors that end a training run state their cause, and completed steps are not lost.
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -70,7 +70,7 @@ describe("a run that ends with an error", () => {
       message: expect.stringMatching(/full-disk.*no space left on the disk/),
     });
     expect(losses).toHaveLength(4);
-    expect(await checkpoints(outputDir)).toEqual(["checkpoint-2"]); // and no partial one
+    expect(await checkpoints(outputDir)).toEqual(["checkpoint-2"]); // and no partial checkpoint
     vi.restoreAllMocks();
     await using next = await newModel();
     const after = await run(next, options({ outputDir, saveSteps: 2, resume: "auto" }));

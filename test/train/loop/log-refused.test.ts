@@ -1,9 +1,9 @@
-// A log that cannot be written: the run ends with that error and saves its last step. The log has no gap and no partial line.
+// If its log cannot be written, a run ends with that error and saves its last step. The log has no gap and no partial line.
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { RunLog } from "../../../lib/train/loop/run-log.ts";
+import { LOG_FILE, RunLog } from "../../../lib/train/loop/run-log.ts";
 import type { StepEvent, TrainEvent } from "../../../lib/train/loop/trainer.ts";
 
 const refused = vi.hoisted(() => ({ appends: 0 }));
@@ -14,7 +14,7 @@ vi.mock("node:fs/promises", async (original) => {
     async appendFile(path: string, bytes: Buffer) {
       if (refused.appends === 0) return real.appendFile(path, bytes);
       refused.appends -= 1;
-      await real.appendFile(path, bytes.subarray(0, bytes.length / 2)); // as much as there was room for
+      await real.appendFile(path, bytes.subarray(0, bytes.length / 2)); // the part that fits on the disk
       throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
     },
   };
@@ -40,7 +40,8 @@ const stepsOf = async (path: string) =>
   (await readFile(path, "utf8")).split("\n").map((line) => (line === "" ? "" : JSON.parse(line).step));
 
 test("unwritten lines are kept for the next flush, and the file has no partial line", async () => {
-  const log = new RunLog(await mkdtemp(join(folder, "lines-")));
+  const outputDir = await mkdtemp(join(folder, "lines-"));
+  const log = new RunLog(outputDir);
   const at: number[] = [];
   async function* events(): AsyncGenerator<TrainEvent, string, void> {
     for (let n = 1; n <= 6; n++) {
@@ -52,13 +53,13 @@ test("unwritten lines are kept for the next flush, and the file has no partial l
         code: "IO",
         message: expect.stringMatching(/log\.jsonl: cannot be written: no space left on the disk$/),
       });
-      at.push(...(await stepsOf(Reflect.get(log, "path"))).filter(Number));
+      at.push(...(await stepsOf(join(outputDir, LOG_FILE))).filter(Number));
     }
     return "done";
   }
   for await (const _ of log.follow(events()));
   expect(at).toEqual([1, 2]);
-  expect(await stepsOf(Reflect.get(log, "path"))).toEqual([1, 2, 3, 4, 5, 6, ""]);
+  expect(await stepsOf(join(outputDir, LOG_FILE))).toEqual([1, 2, 3, 4, 5, 6, ""]);
 });
 
 test("a run's own error takes precedence over the log's, which is otherwise thrown into the run", async () => {

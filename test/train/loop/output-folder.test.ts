@@ -106,7 +106,7 @@ describe("overwriteOutputDir", () => {
     expect(await bytesIn(outputDir)).toEqual(before);
   });
 
-  test("removes the other run's checkpoints before the first step, so that a killed run is not mixed up", async () => {
+  test("removes the other run's checkpoints before the first step, so that a killed run leaves no mix of both runs", async () => {
     await train();
     await using model = tinyModel({ tokenizer });
     const options = { data: rows, maxSteps: 3, saveSteps: 3, outputDir, overwriteOutputDir: true } as const;

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { StageName } from "../../../lib/cli/options/stage-table.ts";
 import type { Run } from "../../../lib/core/run.ts";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import type { TrainEvent, TrainResult } from "../../../lib/train/loop/trainer.ts";
@@ -16,6 +17,7 @@ import { ppo } from "../../../lib/train/stages/ppo.ts";
 import { pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { trainReward } from "../../../lib/train/stages/reward.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
+import { simpo } from "../../../lib/train/stages/simpo.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
 let folder: string;
@@ -39,7 +41,7 @@ type Given = typeof shared & {
   replay?: { stage?: "sft"; data: string; weight: number; maxSeqLength: number; textField?: string };
 };
 
-const stages: Record<string, (base: LanguageModel, given: Given) => Run<TrainEvent, TrainResult>> = {
+const stages: Record<StageName, (base: LanguageModel, given: Given) => Run<TrainEvent, TrainResult>> = {
   pretrain: (base, given) => pretrain(base, { ...given, data: join(folder, "other.txt"), maxSeqLength: 16 }),
   sft: (base, given) => sft(base, { ...given, data: prompts.map((prompt) => ({ prompt, completion: " the sea" })) }),
   classify: (base, given) =>
@@ -50,11 +52,12 @@ const stages: Record<string, (base: LanguageModel, given: Given) => Run<TrainEve
   dpo: (base, given) => dpo(base, { ...given, data: pairs }),
   kto: (base, given) => kto(base, { ...given, data: judged }),
   orpo: (base, given) => orpo(base, { ...given, data: pairs }),
+  simpo: (base, given) => simpo(base, { ...given, data: pairs }),
   ppo: (base, given) => ppo(base, { ...given, prompts: asked, rewards, maxCompletionLength: 4 }),
   grpo: (base, given) => grpo(base, { ...given, prompts: asked, rewards, numGenerations: 4, maxCompletionLength: 4 }),
 };
 
-const cases = Object.keys(stages).flatMap((name) => [
+const cases = (Object.keys(stages) as StageName[]).flatMap((name) => [
   [name, "a tied head", true] as const,
   [name, "a separate head", false] as const,
 ]);
@@ -63,7 +66,7 @@ test.each(cases)("%s, %s: replay is reported and changes what is learned", async
     await using base = tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.1, tieWordEmbeddings });
     const replay = weight === undefined ? {} : { replay: { data: join(folder, "text.txt"), weight, maxSeqLength: 16 } };
     const reported: (number | undefined)[] = [];
-    for await (const event of stages[name]!(base, { ...shared, ...replay }))
+    for await (const event of stages[name](base, { ...shared, ...replay }))
       if ("loss" in event) reported.push(event.metrics?.replayLoss);
     const listed = base.card?.data.map((one) => one.name) ?? [];
     expect(listed.includes("text.txt")).toBe(weight !== undefined);
@@ -101,7 +104,7 @@ test("replayed chat rows train on their answers only, as in sft", async () => {
   const { loss } = await first(sft(tuned, { ...one, data, maxSeqLength: 64 }));
   await using base = await open();
   const replay = { stage: "sft", data, weight: 1, maxSeqLength: 64 } as const;
-  const { metrics } = await first(stages.grpo!(base, { ...one, replay }));
+  const { metrics } = await first(stages.grpo(base, { ...one, replay }));
   expect(metrics!.replayLoss).toBeCloseTo(loss, 5);
 });
 
@@ -111,7 +114,7 @@ test("replay of chat rows rejects invalid rows, rows that are too long, and opti
   const open = async () => tinyModel({ tokenizer: await tinyTokenizer() });
   const replay = { stage: "sft", data, weight: 1, maxSeqLength: 32 } as const;
   await using base = await open();
-  const refused = (given: object) => expect(stages.dpo!(base, { ...shared, replay: { ...replay, ...given } })).rejects;
+  const refused = (given: object) => expect(stages.dpo(base, { ...shared, replay: { ...replay, ...given } })).rejects;
   await refused({}).toThrow(/broken\.jsonl:2: messages\[0\]\.role: expected a role/);
   await writeFile(join(folder, "long.jsonl"), JSON.stringify(chat("Who? ".repeat(20), "Anna.")));
   await refused({ data: join(folder, "long.jsonl") }).toThrow(/long\.jsonl:1: row: expected at most maxSeqLength = 32/);

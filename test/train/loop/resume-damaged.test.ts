@@ -1,4 +1,4 @@
-// A flipped bit in a checkpoint: resume names it and continues from the newest intact one, with the same losses.
+// Resume reports a checkpoint with a flipped bit, and continues from the newest intact checkpoint with the same losses.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -45,7 +45,7 @@ async function flip(path: string, byte: number): Promise<void> {
   await writeFile(path, bytes);
 }
 
-test("resume skips a checkpoint with a flipped bit in any file, and rejects one that is named", async () => {
+test("resume skips a checkpoint with a flipped bit in any file, and rejects it if the resume option names it", async () => {
   const outputDir = join(folder, "run");
   const whole = await train({ outputDir, maxSteps: 6 });
   for (const [name, byte] of [

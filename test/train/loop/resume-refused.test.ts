@@ -122,7 +122,7 @@ describe("frozen weights", () => {
     const manifest = join(outputDir, "checkpoint-2", "checkpoint.json");
     const text = JSON.stringify(older);
     await writeFile(file, text);
-    const { step, order, files } = JSON.parse(await readFile(manifest, "utf8")); // as before digests existed
+    const { step, order, files } = JSON.parse(await readFile(manifest, "utf8")); // the manifest below has no digests
     await writeFile(manifest, JSON.stringify({ step, order, files: { ...files, "trainer_state.json": text.length } }));
     await using third = await other();
     await expect(trainClassifier(third, { ...shared, maxSteps: 3, resume: true })).resolves.toMatchObject({ steps: 3 });

@@ -1,9 +1,9 @@
 // log.jsonl stores a run's events in its output folder.
-import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { LOG_FILE } from "../../../lib/train/loop/run-log.ts";
+import { COMPLETIONS_FILE, LOG_FILE } from "../../../lib/train/loop/run-log.ts";
 import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
 import { type SftOptions, sft } from "../../../lib/train/stages/sft.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
@@ -94,4 +94,17 @@ test("a run rejects a log.jsonl that is not a log, before anything is computed",
   await writeFile(join(outputDir, LOG_FILE), "mine\n");
   await expect(run(outputDir, { maxSteps: 1 })).rejects.toThrow(/log\.jsonl: expected the log of a run/);
   expect(await readFile(join(outputDir, LOG_FILE), "utf8")).toBe("mine\n");
+});
+
+test("a run rejects a completions.jsonl that another program wrote, and leaves it as it is", async () => {
+  const outputDir = join(folder, "completions");
+  await mkdir(outputDir);
+  const path = join(outputDir, COMPLETIONS_FILE);
+  const rows = `${JSON.stringify({ prompt: "a", completion: "b" })}\n`;
+  await writeFile(path, rows);
+  for (const overwriteOutputDir of [false, true])
+    await expect(run(outputDir, { maxSteps: 1, overwriteOutputDir })).rejects.toThrow(
+      /completions\.jsonl: expected the completions of a run/,
+    );
+  expect(await readFile(path, "utf8")).toBe(rows);
 });

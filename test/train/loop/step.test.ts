@@ -52,7 +52,7 @@ test("micro-batches with different numbers of targets add up to the whole batch'
   for (const step of [one, two]) step.dispose();
 });
 
-test("weights that are not named keep their bytes and have no moments", async () => {
+test("weights that are not among the trained names keep their bytes and have no moments", async () => {
   const model = await goldenModel("llama", device);
   const names = ["model.layers.1.mlp.up_proj.weight", "model.norm.weight"];
   const before = new Map<string, Float32Array>();

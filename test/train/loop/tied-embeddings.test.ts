@@ -34,7 +34,7 @@ const common = {
 } satisfies SftOptions;
 const logitsOf = async (model: LanguageModel, adapters?: string[]) =>
   (await model.logits([3, 14, 15, 9, 26, 5], { last: true, ...(adapters && { adapters }) }))[0]!;
-const apart = (a: Float32Array, b: Float32Array) => Math.max(...a.map((v, i) => Math.abs(v - b[i]!)));
+const maxDifference = (a: Float32Array, b: Float32Array) => Math.max(...a.map((v, i) => Math.abs(v - b[i]!)));
 const lossesOf = async (model: LanguageModel, options: Partial<SftOptions>) => {
   const losses: number[] = [];
   for await (const event of sft(model, { ...common, ...options })) if ("loss" in event) losses.push(event.loss);
@@ -50,12 +50,12 @@ describe.each(Object.keys(kinds) as Kind[])("%s", (kind) => {
     const out = at(`${kind}-adapter`);
     await lossesOf(model, { lora, outputDir: out });
     const tuned = await logitsOf(model);
-    expect(apart(tuned, plain)).toBeGreaterThan(0.1);
+    expect(maxDifference(tuned, plain)).toBeGreaterThan(0.1);
     expect(await logitsOf(model, [])).toEqual(plain);
     await using loaded = await LanguageModel.load(out);
     expect(await logitsOf(loaded)).toEqual(tuned);
     await loaded.mergeAdapter();
-    expect(apart(await logitsOf(loaded), tuned)).toBeLessThan(1e-3);
+    expect(maxDifference(await logitsOf(loaded), tuned)).toBeLessThan(1e-3);
     await loaded.save(at(`${kind}-whole`));
     loaded.unmergeAdapters();
     expect(await logitsOf(loaded)).toEqual(tuned);
@@ -63,9 +63,9 @@ describe.each(Object.keys(kinds) as Kind[])("%s", (kind) => {
       if (!name.endsWith("-whole")) await convertModel(out, at(name));
       await using whole = await LanguageModel.load(at(name));
       expect(whole.config.tieWordEmbeddings).toBe(true);
-      expect(apart(await logitsOf(whole), tuned), name).toBeLessThan(1e-3);
+      expect(maxDifference(await logitsOf(whole), tuned), name).toBeLessThan(1e-3);
     }
-    // PEFT duplicates modules unless told otherwise.
+    // Without ensure_weight_tying, PEFT duplicates the modules.
     expect(JSON.parse(await readFile(join(out, "adapter_config.json"), "utf8"))).toMatchObject({
       ensure_weight_tying: true,
       modules_to_save: [expect.stringMatching(new RegExp(`\\.${embeddings[kind]}$`))],
@@ -82,7 +82,7 @@ describe.each(Object.keys(kinds) as Kind[])("%s", (kind) => {
     for (const [i, loss] of own.entries()) expect(loss).toBeCloseTo(expected[i]!, 4);
   });
 
-  test("rejects an adapter of the head alone, and the error names it", async () => {
+  test("rejects training only the head in full, and the error names the embedding to train instead", async () => {
     await using model = await LanguageModel.load(at(kind));
     await expect(lossesOf(model, { lora: { r: 4, modulesToSave: ["lm_head"] } })).rejects.toThrow(
       `lora.modulesToSave: expected ${embeddings[kind]}, which is the head too (tieWordEmbeddings), got "lm_head"`,
@@ -117,12 +117,12 @@ test("an adapter in PEFT's layout loads if its weights are tied too, and is reje
   };
   expect(await load(true, tensors)).toEqual(tuned);
   expect(await load(false, [...tensors, head])).toEqual(tuned);
-  const one = "expected model.embed_tokens.weight for the head as well, since embeddings are tied in this model, got";
+  const one = "expected the same weights for model.embed_tokens.weight and the head, because this model ties them, got";
   for (const [tying, kept, got] of [
-    [undefined, tensors, "an embedding whose head stays (no ensure_weight_tying in adapter_config.json)"],
-    [false, tensors, "an embedding whose head stays"],
-    [true, [...tensors, other], "a head that differs from it"],
-    [true, [...tensors.filter((t) => t !== embedding), head], "a head alone"],
+    [undefined, tensors, "only the embedding (no ensure_weight_tying in adapter_config.json)"],
+    [false, tensors, "only the embedding"],
+    [true, [...tensors, other], "two that differ"],
+    [true, [...tensors.filter((t) => t !== embedding), head], "only the head"],
   ] as const)
     await expect(load(tying, [...kept])).rejects.toMatchObject({
       code: "UNSUPPORTED",

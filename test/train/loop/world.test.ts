@@ -59,7 +59,7 @@ test("every rank makes the same steps as one process with as many micro-batches;
   await using loaded = await LanguageModel.load(join(folder, "rank-0"));
   expect(loaded.card?.tokensSeen).toBe(8 * 2 * 2 * 24);
 
-  // Four steps, and the other four from rank 0's checkpoint on both ranks.
+  // A run of four steps, resumed by both ranks from rank 0's checkpoint for the other four.
   const half = { maxSteps: 4, lrScheduler: "constant" as const };
   await Promise.all(worlds(2).map((world) => run(world, "half", half)));
   const rest = { ...half, maxSteps: 8, resume: true };
@@ -67,6 +67,64 @@ test("every rank makes the same steps as one process with as many micro-batches;
   const through = await Promise.all(worlds(2).map((world, r) => run(world, `through-${r}`, { ...half, maxSteps: 8 })));
   expect(resumed[0]!.losses).toEqual(through[0]!.losses.slice(4));
   expect(resumed[1]!.weight).toEqual(through[0]!.weight);
+});
+
+test("ranks that would start differently all refuse, and name the ranks", async () => {
+  const run = async (world: World, more: Partial<PretrainOptions>) => {
+    await using base = await newModel();
+    return await losses(base, options({ world, replay: undefined, lrScheduler: "constant", ...more }));
+  };
+  const outputDir = join(folder, "from");
+  const short = { outputDir, maxSteps: 4, saveSteps: 2, saveTotalLimit: 2 };
+  await Promise.all(worlds(2).map((world) => run(world, short)));
+  const start = (of: (rank: number) => Partial<PretrainOptions>) =>
+    Promise.all(worlds(3).map((world) => run(world, of(world.rank)).catch((error) => error)));
+  const next = (name: string) => ({ outputDir: join(folder, name), maxSteps: 6, allowChangedOptions: true });
+  const apart = await start((rank) => ({
+    ...next("apart"),
+    resume: join(outputDir, `checkpoint-${rank === 1 ? 2 : 4}`),
+  }));
+  for (const error of apart)
+    expect(error).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(
+        /^resume: expected the same checkpoint on all ranks, got step 4 \(\S+\) on ranks 0, 2; step 2 \(\S+\) on rank 1; /,
+      ),
+    });
+  const fresh = await start((rank) => ({
+    ...next("fresh"),
+    ...(rank === 2 && { resume: join(outputDir, "checkpoint-2") }),
+  }));
+  for (const error of fresh) expect(error.message).toMatch(/got no checkpoint on ranks 0, 1; step 2 \(\S+\) on rank 2/);
+  const rates = await start((rank) => ({ learningRate: rank === 2 ? 1e-3 : 2e-3, maxSteps: 1 }));
+  for (const error of rates)
+    expect(error).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: "learningRate: expected the same value on all ranks, got 0.002 on ranks 0, 1; 0.001 on rank 2",
+    });
+});
+
+test("a signal of one rank stops all ranks within an evaluation, and rank 0 saves the step before it", async () => {
+  const controller = new AbortController();
+  const outputDir = join(folder, "evaluating");
+  const run = async (world: World) => {
+    await using base = await newModel();
+    const seen: string[] = [];
+    const evalData = join(folder, "held.txt");
+    const signal = world.rank === 1 ? controller.signal : undefined;
+    const given = options({ world, outputDir, evalData, evalSteps: 1, loggingSteps: 1, signal, replay: undefined });
+    const work = async () => {
+      for await (const event of pretrain(base, given)) {
+        seen.push(`${"loss" in event ? "step" : "evaluation"} ${event.step}`);
+        if (world.rank === 1 && seen.at(-1) === "step 2") controller.abort();
+      }
+    };
+    const error = await work().catch((error) => error);
+    return { code: error?.code, seen };
+  };
+  const stopped = { code: "ABORTED", seen: ["step 1", "evaluation 1", "step 2"] };
+  expect(await Promise.all(worlds(2).map(run))).toEqual([stopped, stopped]);
+  expect(await readdir(outputDir)).toContain("checkpoint-2");
 });
 
 test("ranks split the replay's data, and two ranks of sft have the loss of one process with the whole batch", async () => {

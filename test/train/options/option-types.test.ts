@@ -17,6 +17,7 @@ import type {
   PretrainOptions,
   RewardOptions,
   SftOptions,
+  SimpoOptions,
   sft,
 } from "../../../lib/index.ts";
 import { trainSchema } from "../../../lib/train/loop/train.ts";
@@ -34,6 +35,7 @@ import { ppoSchema } from "../../../lib/train/stages/ppo.ts";
 import { pretrainSchema } from "../../../lib/train/stages/pretrain.ts";
 import { rewardSchema } from "../../../lib/train/stages/reward.ts";
 import { sftSchema } from "../../../lib/train/stages/sft.ts";
+import { simpoSchema } from "../../../lib/train/stages/simpo.ts";
 import { type DocumentedOption, documentedOptions } from "../../helpers/option-documentation.ts";
 import type { Same } from "../../helpers/same-type.ts";
 
@@ -49,12 +51,13 @@ const held: [
   Checked<DpoOptions<unknown>, typeof dpoSchema>,
   Checked<KtoOptions<unknown>, typeof ktoSchema>,
   Checked<OrpoOptions<unknown>, typeof orpoSchema>,
+  Checked<SimpoOptions<unknown>, typeof simpoSchema>,
   Checked<PpoOptions<unknown>, typeof ppoSchema>,
   Checked<GrpoOptions<unknown>, typeof grpoSchema>,
   Checked<Omit<TrainOptions<unknown>, "about" | "names" | "sequences" | "sequenceLength">, typeof trainSchema>,
   Checked<ReplayOptions, typeof replaySchema>,
   Checked<ParameterGroup, typeof parameterGroupSchema>,
-] = [true, true, true, true, true, true, true, true, true, true, true, true, true];
+] = [true, true, true, true, true, true, true, true, true, true, true, true, true, true];
 
 /** A difference between interface and schema is a compile error. */
 // @ts-expect-error: an option that the interface lacks
@@ -119,6 +122,7 @@ const schemas = {
   DpoOptions: dpoSchema,
   KtoOptions: ktoSchema,
   OrpoOptions: orpoSchema,
+  SimpoOptions: simpoSchema,
   PpoOptions: ppoSchema,
   GrpoOptions: grpoSchema,
   TrainOptions: trainSchema,
@@ -176,7 +180,7 @@ describe("documentation of every stage's options", () => {
   });
 
   test("the documented learning rates with and without lora are those of the stage", () => {
-    for (const name of ["Sft", "Reward", "Dpo", "Kto", "Orpo", "Ppo", "Grpo"] as const) {
+    for (const name of ["Sft", "Reward", "Dpo", "Kto", "Orpo", "Simpo", "Ppo", "Grpo"] as const) {
       const { learningRate } = schemas[`${name}Options`].shape;
       const [weights, lora] = /Default: (\S+); (\S+) with lora\.$/
         .exec(textOf(`${name}Options`, "learningRate"))!

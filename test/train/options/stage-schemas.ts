@@ -1,3 +1,5 @@
+import type { z } from "zod";
+import type { StageName } from "../../../lib/cli/options/stage-table.ts";
 import { classifySchema } from "../../../lib/train/stages/classify.ts";
 import { dpoSchema } from "../../../lib/train/stages/dpo.ts";
 import { embedSchema } from "../../../lib/train/stages/embed.ts";
@@ -8,17 +10,21 @@ import { ppoSchema } from "../../../lib/train/stages/ppo.ts";
 import { pretrainSchema } from "../../../lib/train/stages/pretrain.ts";
 import { rewardSchema } from "../../../lib/train/stages/reward.ts";
 import { sftSchema } from "../../../lib/train/stages/sft.ts";
+import { simpoSchema } from "../../../lib/train/stages/simpo.ts";
 
 /** The options of every stage. */
-export const stageSchemas = [
-  pretrainSchema,
-  sftSchema,
-  classifySchema,
-  embedSchema,
-  rewardSchema,
-  dpoSchema,
-  ktoSchema,
-  orpoSchema,
-  ppoSchema,
-  grpoSchema,
-];
+const schemas = {
+  pretrain: pretrainSchema,
+  sft: sftSchema,
+  classify: classifySchema,
+  embed: embedSchema,
+  reward: rewardSchema,
+  dpo: dpoSchema,
+  kto: ktoSchema,
+  orpo: orpoSchema,
+  simpo: simpoSchema,
+  ppo: ppoSchema,
+  grpo: grpoSchema,
+} satisfies Record<StageName, z.ZodType>;
+
+export const stageSchemas = Object.values(schemas);

@@ -52,7 +52,7 @@ test("grpo's token metrics exclude answers that are masked for being truncated",
     answers: 2,
   });
   const answer = { ids: Int32Array.of(7, 8, 9), promptLength: 1 };
-  // Rows 0 and 1 of each answer's three are its tokens.
+  // Each answer has three rows. Rows 0 and 1 are its tokens, and row 2 is unused.
   const ratio = Float32Array.of(1.5, 1, 1, 9, 9, 9);
   const kl = Float32Array.of(0.2, 0.4, 0, 50, 50, 0);
   const batch = (masked: readonly boolean[]) => ({

@@ -12,6 +12,7 @@ import { ktoStage } from "../../../lib/train/stages/kto.ts";
 import { orpoStage } from "../../../lib/train/stages/orpo.ts";
 import { ppoStage } from "../../../lib/train/stages/ppo.ts";
 import { rewardStage } from "../../../lib/train/stages/reward.ts";
+import { simpoStage } from "../../../lib/train/stages/simpo.ts";
 import golden from "../../golden/preference.json" with { type: "json" };
 import { goldenModel, hashed } from "../../golden/weights.ts";
 
@@ -154,6 +155,13 @@ describe("loss, report and every gradient against PyTorch in float64, with a rel
     await check("orpo", orpoStage({ beta: 0.25, sequenceLength, pairs: 3 }), [pairs], { sequences: 6 });
     const halves = [pairs.slice(0, 2), pairs.slice(2)];
     await check("orpo", orpoStage({ beta: 0.25, sequenceLength, pairs: 2 }), halves, { sequences: 4 });
+  });
+
+  test("simpo", async () => {
+    const options = { beta: 2, gamma: 0.5, sequenceLength };
+    await check("simpo", simpoStage({ ...options, pairs: 3 }), [pairs], { sequences: 6 });
+    const halves = [pairs.slice(0, 2), pairs.slice(2)];
+    await check("simpo", simpoStage({ ...options, pairs: 2 }), halves, { sequences: 4 });
   });
 
   test.each([

@@ -6,6 +6,7 @@ import { dpoStage } from "../../../lib/train/stages/dpo.ts";
 import { grpoStage } from "../../../lib/train/stages/grpo.ts";
 import { ktoStage } from "../../../lib/train/stages/kto.ts";
 import { orpoStage } from "../../../lib/train/stages/orpo.ts";
+import { simpoStage } from "../../../lib/train/stages/simpo.ts";
 
 const [sequences, sequenceLength, width] = [16, 64, 16];
 const shape = { sequences, sequenceLength, dtype: "f32" } as const;
@@ -24,6 +25,7 @@ async function planned(stage: Stage<never>, vocabSize: number): Promise<number> 
 test.each([
   ["dpo", dpoStage({ ...places, beta: 0.1, lossType: "sigmoid", labelSmoothing: 0, rpoAlpha: 1 })],
   ["orpo", orpoStage({ ...places, beta: 0.1 })],
+  ["simpo", simpoStage({ ...places, beta: 2, gamma: 0.5 })],
   ["kto", ktoStage({ ...places, beta: 0.1, lossType: "kto", desirableWeight: 1, undesirableWeight: 1 })],
   [
     "grpo",
@@ -41,7 +43,7 @@ test.each([
 ] as const)("%s plans no memory of batch × vocabulary floats", async (_, stage) => {
   const [small, large] = [4096, 32768];
   const grown = (await planned(stage as Stage<never>, large)) - (await planned(stage as Stage<never>, small));
-  // Only the embedding's gradient grows with the vocabulary: for each of its two uses, and their sum. Logits would take far more.
+  // With the vocabulary grow only the gradients of the embedding's two uses and their sum. Logits would take far more memory.
   expect(grown).toBeLessThanOrEqual(4 * 4 * (large - small) * width);
   expect(4 * sequences * sequenceLength * (large - small)).toBeGreaterThan(10 * grown);
 });

@@ -7,6 +7,7 @@ import { type DpoOptions, dpo } from "../../../lib/train/stages/dpo.ts";
 import { kto } from "../../../lib/train/stages/kto.ts";
 import { orpo } from "../../../lib/train/stages/orpo.ts";
 import { trainReward } from "../../../lib/train/stages/reward.ts";
+import { simpo } from "../../../lib/train/stages/simpo.ts";
 import { pairs } from "../classify/sentences.ts";
 import { lossesOf, useTrainedModel } from "../rollout/speaker.ts";
 
@@ -51,6 +52,7 @@ describe("a run stopped and resumed", () => {
   const stages = {
     kto: (model: LanguageModel, options: Options) => kto(model, { ...options, data: rated }),
     orpo: (model: LanguageModel, options: Options) => orpo(model, { ...options, data }),
+    simpo: (model: LanguageModel, options: Options) => simpo(model, { ...options, data }),
     reward: (model: LanguageModel, options: Options) => trainReward(model, { ...options, data }),
   };
   const kinds = [

@@ -7,6 +7,7 @@ import { RowEncoder } from "../../../lib/train/preference/rows.ts";
 import { dpo } from "../../../lib/train/stages/dpo.ts";
 import { kto } from "../../../lib/train/stages/kto.ts";
 import { orpo } from "../../../lib/train/stages/orpo.ts";
+import { simpo } from "../../../lib/train/stages/simpo.ts";
 import { pairs } from "../classify/sentences.ts";
 import { useTrainedModel } from "../rollout/speaker.ts";
 
@@ -150,6 +151,12 @@ describe("rows", () => {
     );
     expect(() => dpo(model, { data, betta: 1 } as never)).toThrow(/dpo: expected beta, got an unknown option betta/);
     expect(() => orpo(model, { data, beta: -1 })).toThrow(/beta: expected a number of at least 0, got -1/);
+    expect(() => simpo(model, { data, beta: 0 })).toThrow(/beta: expected a number above 0, got 0/);
+    expect(() => simpo(model, { data, gamma: -0.1 })).toThrow(/gamma: expected a number of at least 0, got -0.1/);
+    expect(() => simpo(model, { data, simpo_gamma: 1 } as never)).toThrow(
+      /simpo: expected gamma, got an unknown option simpo_gamma/,
+    );
+    expect(() => simpo(model, { data, refModel: model } as never)).toThrow(/simpo: .*unknown option refModel/);
     const row = { prompt: "Anna likes", completion: " a red ball.", label: true };
     await expect(kto(model, { ...common, data: [row, row] })).rejects.toThrow(
       /^data: expected rows with label true and with false, got 2 that are all true/,

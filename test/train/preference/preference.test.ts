@@ -9,6 +9,7 @@ import { kto } from "../../../lib/train/stages/kto.ts";
 import { orpo } from "../../../lib/train/stages/orpo.ts";
 import { trainReward } from "../../../lib/train/stages/reward.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
+import { simpo } from "../../../lib/train/stages/simpo.ts";
 import { bad, good, isHeldOut, pairs, prompts } from "../classify/sentences.ts";
 import { eventsOf, useTrainedModel } from "../rollout/speaker.ts";
 
@@ -71,6 +72,17 @@ describe("preference training", () => {
     const after = await answers(model);
     expect(after.good).toBeGreaterThan(before.good + 0.3);
     expect(after.bad).toBeLessThan(0.1);
+  });
+
+  test("simpo lowers its loss, reaches its margin on held-out pairs, and makes bad answers rare", async () => {
+    await using model = await load();
+    const gamma = 0.5;
+    const { steps, held } = await eventsOf(simpo(model, { ...common, data, evalData, evalSteps: 10, gamma }));
+    expect(steps.at(-1)!.loss).toBeLessThan(steps[0]!.loss / 2);
+    expect(held.at(-1)!.evalLoss!).toBeLessThan(held[0]!.evalLoss!);
+    expect(held.at(-1)!.metrics!.rewardMargin!).toBeGreaterThan(gamma);
+    expect(held.at(-1)!.metrics!.rewardAccuracy).toBeGreaterThan(0.9);
+    expect((await answers(model)).bad).toBeLessThan(0.05);
   });
 
   test.each(["kto", "apo_zero_unpaired"] as const)(
@@ -195,7 +207,7 @@ describe("dpo", () => {
     for (const [i, loss] of expected.entries()) expect(Math.abs(got[i]! / loss - 1)).toBeLessThan(1e-4);
   });
 
-  test("gives the same losses with a copy of the initial policy as refModel as without one", async () => {
+  test("gives the same losses without refModel as with a copy of the initial policy as refModel", async () => {
     await using model = await load();
     await using other = await load();
     await using same = await load();

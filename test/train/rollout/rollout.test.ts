@@ -216,7 +216,7 @@ describe("grpo", () => {
       ),
     });
     await expect(grpo(model, reward(Array(32).fill(null)))).rejects.toThrow(
-      /expected at least one that applies to answer 0 \(to prompts: row \d+\), got none/,
+      /expected at least one reward that applies to answer 0 \(to prompts: row \d+\), got none/,
     );
     await expect(grpo(model, { ...one, rewards: [model] })).rejects.toThrow(
       /rewards: expected a reward model, .* got a llama without a head/,
@@ -302,8 +302,8 @@ describe("ppo", () => {
     expect(await divergence(1)).toBeLessThan((await divergence(0)) / 2);
   });
 
-  test("missingEosPenalty lowers the reward of each truncated answer by as much", async () => {
-    // No answer of two tokens ends here, so a lower reward for all of them is the same.
+  test("missingEosPenalty lowers the reward of each truncated answer by its value", async () => {
+    // All answers are truncated at two tokens, so the penalty equals a lower reward for every answer.
     const options = { ...ppoCommon, maxSteps: 1, maxCompletionLength: 2, temperature: 1 };
     const losses = async (more: Partial<PpoOptions>) => {
       await using model = await load();

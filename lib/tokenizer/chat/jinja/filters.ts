@@ -1,67 +1,10 @@
 // Jinja2 filters that the interpreter package lacks, or implements without their options. Each reads its input a fixed number of times,
 // and stays within the memory limits. The watchdog limits the time.
 import { jsonOf, separatorsOf } from "../../chat-json.ts";
+import type { Arguments, Values } from "./filter-arguments.ts";
 import { checkElements, checkTaken, giveBack, LimitError, sizes, spend, spendText } from "./limits.ts";
 import { fixed, replaced } from "./printf.ts";
 import { pythonRepr, pythonText, type RuntimeValue } from "./repr.ts";
-
-/** Constructors and accessors of the interpreter's values. */
-export interface Values {
-  array(items: readonly RuntimeValue[]): RuntimeValue;
-  tuple(items: readonly RuntimeValue[]): RuntimeValue;
-  text(value: string): RuntimeValue;
-  integer(value: number): RuntimeValue;
-  float(value: number): RuntimeValue;
-  boolean(value: boolean): RuntimeValue;
-  undefined(): RuntimeValue;
-  /** Returns the items over which a loop iterates. */
-  items(value: RuntimeValue): RuntimeValue[];
-  /** Resolves a path such as `attribute="a.0.b"` on an item; undefined if missing. */
-  attribute(item: RuntimeValue, path: RuntimeValue): RuntimeValue;
-  /** Returns the characters of a text, each with the guard's mark that follows it. */
-  characters(text: string): string[];
-  /** Returns a text without the guard's marks. */
-  plain(text: string): string;
-}
-
-/** Positional and named arguments of a filter. */
-export class Arguments {
-  private readonly names: readonly string[];
-  private readonly given: readonly RuntimeValue[];
-  private readonly named: ReadonlyMap<string, RuntimeValue>;
-
-  constructor(
-    names: readonly string[],
-    [given, named]: readonly [readonly RuntimeValue[], ReadonlyMap<string, RuntimeValue>],
-  ) {
-    this.names = names;
-    this.given = given;
-    this.named = named;
-  }
-
-  /** Returns the argument as given. */
-  raw(name: string): RuntimeValue | undefined {
-    return this.given[this.names.indexOf(name)] ?? this.named.get(name);
-  }
-  /** Returns the argument, or undefined if it is none or undefined. */
-  get(name: string): RuntimeValue | undefined {
-    const value = this.raw(name);
-    return value === undefined || value.type === "NullValue" || value.type === "UndefinedValue" ? undefined : value;
-  }
-  number(name: string, otherwise: number): number {
-    const value = this.get(name);
-    if (value === undefined) return otherwise;
-    if (typeof value.value !== "number") throw new Error(`${name}: expected a number, got ${value.type}`);
-    return value.value;
-  }
-  text(name: string, otherwise: string): string {
-    const value = this.get(name);
-    return value === undefined ? otherwise : pythonText(value);
-  }
-  flag(name: string): boolean {
-    return this.get(name)?.__bool__().value ?? false;
-  }
-}
 
 interface Filter {
   /** Names of its arguments, in order. */
@@ -198,13 +141,13 @@ export function replaceArguments(
 }
 
 /** Maximum number of lines of `indent`. */
-const MOST_LINES = 1 << 20;
+const MAX_LINES = 1 << 20;
 
-/** Indents all lines except the first and empty ones. `first` and `blank` include these. */
+/** Indents all lines except the first and empty ones. `first` and `blank` indent these too. */
 function indented(text: string, width: number, { first, blank }: { first: boolean; blank: boolean }): string {
   let lines = 1;
   for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) lines++;
-  if (lines > MOST_LINES) throw new LimitError(`a text of more than ${MOST_LINES} lines to indent`);
+  if (lines > MAX_LINES) throw new LimitError(`a text of more than ${MAX_LINES} lines to indent`);
   checkedWidth(text.length + lines * Math.max(0, width));
   const before = " ".repeat(Math.max(0, width));
   return text

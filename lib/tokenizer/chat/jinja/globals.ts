@@ -1,13 +1,10 @@
 // Functions of Jinja2 that the interpreter package lacks: dict, cycler and joiner.
-import { jinja, type Scope } from "./jinja.ts";
+import type { Scope } from "./jinja.ts";
 import type { RuntimeValue } from "./repr.ts";
+import { runtimeOf } from "./template-values.ts";
 
 type Values = readonly RuntimeValue[];
 type Entries = Map<string, RuntimeValue>;
-
-function runtimeOf(plain: unknown): RuntimeValue {
-  return new (jinja().Environment)().set("value", plain);
-}
 
 function functionOf(call: (args: Values) => RuntimeValue): RuntimeValue {
   // Replace `value`, because the interpreter's wrapper of a JavaScript function converts the arguments to plain values.
@@ -81,7 +78,7 @@ function joiner(args: Values): RuntimeValue {
   });
 }
 
-/** Defines these functions, except those whose names the template's variables use. */
+/** Defines dict, cycler and joiner, unless a variable of the template has the same name. */
 export function setGlobals(scope: Scope, variables: Readonly<Record<string, unknown>>): void {
   for (const [name, call] of Object.entries({ dict, cycler, joiner }))
     if (!Object.hasOwn(variables, name)) scope.set(name, () => null).value = call;

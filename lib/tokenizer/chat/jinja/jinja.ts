@@ -7,6 +7,7 @@ import type { Token } from "./tests.ts";
 // The package's own declarations do not resolve under NodeNext, because their relative imports have no extensions.
 export interface Scope {
   set(name: string, value: unknown): RuntimeValue;
+  setVariable(name: string, value: RuntimeValue): RuntimeValue;
   tests: ReadonlyMap<string, (...values: RuntimeValue[]) => boolean>;
 }
 /** A node of a template's syntax tree. */
@@ -50,13 +51,30 @@ export interface Known extends Statement {
   value: RuntimeValue;
 }
 export const KNOWN = "Known";
+/** A template's syntax tree. */
+export interface Program {
+  body: Statement[];
+}
+export interface Literal<T> extends Statement {
+  value: T;
+}
 export interface Loop extends Statement {
   loopvar: Statement;
   iterable: Statement;
+  body: Statement[];
+  /** The body of `else`, for a loop without iterations. */
+  defaultBlock: Statement[];
+}
+export interface Condition extends Statement {
+  test: Statement;
+  body: Statement[];
+  /** The body of `else`. */
+  alternate: Statement[];
 }
 /** The iterable of a loop with a condition: `for x in items if condition`. */
 export interface Select extends Statement {
   lhs: Statement;
+  test: Statement;
 }
 export interface Evaluator {
   evaluate(statement: Statement | undefined, scope: Scope): RuntimeValue;
@@ -67,10 +85,9 @@ export interface Evaluator {
   evaluateMemberExpression(node: Member, scope: Scope): RuntimeValue;
   evaluateSliceExpression(object: RuntimeValue, node: Slice, scope: Scope): RuntimeValue;
   evaluateTestExpression(node: Test, scope: Scope): RuntimeValue;
-  run(program: unknown): RuntimeValue;
 }
 export interface Jinja {
-  Environment: new () => Scope;
+  Environment: new (parent?: Scope) => Scope;
   Interpreter: new (scope: Scope) => Evaluator;
   parse(tokens: unknown): unknown;
   tokenize(template: string, options: { lstrip_blocks: boolean; trim_blocks: boolean }): Token[];

@@ -1,4 +1,5 @@
 // Limits on rendering chat templates, which are untrusted.
+import type { Slices } from "../../../core/slices.ts";
 import { TimeoutError, withinTime } from "./watchdog.ts";
 
 export const renderLimits = {
@@ -26,7 +27,7 @@ export const sizes = { unit: 2, element: 64, shared: 16, entry: 256 } as const;
 /** The error for an exceeded limit. */
 export class LimitError extends Error {}
 
-/** Bytes left for the current rendering. Rendering is synchronous, so only one runs at a time. */
+/** Bytes left for the rendering whose slice is running. */
 let left = Number.POSITIVE_INFINITY;
 
 /** Counts bytes that will be allocated. @throws LimitError */
@@ -59,15 +60,18 @@ export function checkElements(count: number): void {
     throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
 }
 
-/** Runs a rendering with its own byte budget. */
-export function withinBytes<T>(render: () => T): T {
-  const outer = left;
-  left = renderLimits.bytes;
-  try {
-    return render();
-  } finally {
-    left = outer;
-  }
+/**
+ * Milliseconds of rendering after which it yields to the event loop. Starting a slice takes about a tenth of a
+ * millisecond.
+ */
+const SLICE_MS = 5;
+
+/** When the current slice of rendering began, on the clock of performance.now(). */
+let sliceBegun = Number.NEGATIVE_INFINITY;
+
+/** Whether a rendering should yield. */
+export function isSliceOver(): boolean {
+  return performance.now() - sliceBegun > SLICE_MS;
 }
 
 /** The time limit shared by all renderings of one call. */
@@ -75,7 +79,7 @@ export class RenderTime {
   private left: number = renderLimits.milliseconds;
 
   /** Runs `body` synchronously. @throws TimeoutError when the time is used up */
-  run<T>(body: () => T): T {
+  private run<T>(body: () => T): T {
     if (this.left <= 0) throw this.late();
     const begun = performance.now();
     try {
@@ -85,8 +89,28 @@ export class RenderTime {
     }
   }
 
+  /** Runs a rendering in slices with its own byte budget. Pauses between slices do not count. @throws TimeoutError */
+  *rendering<T>(work: Slices<T>): Slices<T> {
+    let bytes: number = renderLimits.bytes;
+    for (;;) {
+      const outer = left;
+      left = bytes;
+      sliceBegun = performance.now();
+      let step: IteratorResult<void, T>;
+      try {
+        step = this.run(() => work.next());
+      } finally {
+        // The watchdog ends work without running its `finally` blocks, so the budget is restored out here.
+        bytes = left;
+        left = outer;
+      }
+      if (step.done) return step.value;
+      yield;
+    }
+  }
+
   /** Runs sliced work. Pauses between slices do not count. @throws TimeoutError when the time is used up */
-  *slices<T>(work: Generator<void, T, undefined>): Generator<void, T, undefined> {
+  *slices<T>(work: Slices<T>): Slices<T> {
     for (;;) {
       const begun = performance.now();
       const step = work.next();

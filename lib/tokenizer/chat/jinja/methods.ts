@@ -1,5 +1,6 @@
 // Methods of Python's str and list that the interpreter package lacks, or implements without their arguments.
-import { centred, checkedWidth, replaceArguments, type Values } from "./filters.ts";
+import type { Values } from "./filter-arguments.ts";
+import { centred, checkedWidth, replaceArguments } from "./filters.ts";
 import { checkElements, checkTaken, renderLimits } from "./limits.ts";
 import { braced, replaced } from "./printf.ts";
 import { charactersIn, pythonRepr, pythonText, type RuntimeValue, stripped } from "./repr.ts";

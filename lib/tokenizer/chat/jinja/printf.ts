@@ -4,14 +4,14 @@ import { LimitError } from "./limits.ts";
 import { charactersIn, offsetOf, pythonRepr, pythonText, type RuntimeValue } from "./repr.ts";
 
 /** Maximum width and precision of a format. */
-const MOST_WIDTH = 10_000;
+const MAX_WIDTH = 10_000;
 
 type Named = ReadonlyMap<string, RuntimeValue>;
 
 function whole(digits: string | undefined, otherwise: number): number {
   if (digits === undefined || digits === "") return otherwise;
   const value = Number(digits);
-  if (value > MOST_WIDTH) throw new LimitError(`a format of more than ${MOST_WIDTH} characters`);
+  if (value > MAX_WIDTH) throw new LimitError(`a format of more than ${MAX_WIDTH} characters`);
   return value;
 }
 
@@ -69,8 +69,11 @@ function padded(text: string, width: number, { fill, align }: { fill: string; al
   return sign + fill.repeat(missing) + text.slice(sign.length);
 }
 
-/** Number of parts that are joined at a time. A string that grows part by part would keep a node in memory for each. */
-const MOST_PARTS = 4096;
+/**
+ * Number of parts that are joined at a time. A string that grows by concatenation would keep a node in memory for each
+ * part.
+ */
+const MAX_PARTS = 4096;
 
 /** Builds a text part by part, within the limits. */
 class Joiner {
@@ -84,7 +87,7 @@ class Joiner {
 
   add(part: string): void {
     this.growth.add(part.length);
-    if (this.parts.push(part) < MOST_PARTS) return;
+    if (this.parts.push(part) < MAX_PARTS) return;
     this.done.push(this.parts.join(""));
     this.parts = [];
   }

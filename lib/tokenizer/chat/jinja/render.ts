@@ -1,10 +1,12 @@
 // Renders Jinja chat templates, which are untrusted, with limits on time, steps and memory.
 import { describe, excerpt, HeddleError } from "../../../core/errors.ts";
+import type { Slices } from "../../../core/slices.ts";
 import { limits } from "../../files/tokenizer-file.ts";
 import { setGlobals } from "./globals.ts";
 import { limitedInterpreter } from "./interpreter.ts";
 import { jinja } from "./jinja.ts";
-import { LimitError, RenderTime, renderLimits, withinBytes } from "./limits.ts";
+import { LimitError, RenderTime, renderLimits } from "./limits.ts";
+import { templateValue } from "./template-values.ts";
 import { withTestsAsOperators } from "./tests.ts";
 import { TimeoutError } from "./watchdog.ts";
 
@@ -22,11 +24,11 @@ const months = "January February March April May June July August September Octo
 const days = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split(" ");
 
 /** Maximum length of a format in UTF-16 units. */
-const MOST_FORMAT = 1000;
+const MAX_FORMAT = 1000;
 
 /** Formats the current time like Python's strftime, in English for every locale. Unknown directives stay unchanged. */
 function strftimeNow(format: string): string {
-  if (!(format.length <= MOST_FORMAT)) throw new LimitError(`a format of more than ${MOST_FORMAT} characters`);
+  if (!(format.length <= MAX_FORMAT)) throw new LimitError(`a format of more than ${MAX_FORMAT} characters`);
   const now = new Date();
   const two = (value: number) => String(value).padStart(2, "0");
   return format.replace(/%[YymdBbAaHMSj%]/gu, (directive) => {
@@ -76,7 +78,7 @@ function compile(template: string): unknown {
     const lines = template.replace(/\r\n?/gu, "\n");
     program = parse(withTestsAsOperators(tokenize(lines, { lstrip_blocks: true, trim_blocks: true })));
   } catch (cause) {
-    // The parser reads tokens beyond the last one.
+    // The parser throws a TypeError when it reads beyond the last token.
     if (cause instanceof TypeError) throw new SyntaxError("it ends within a tag or an expression", { cause });
     if (cause instanceof TimeoutError || cause instanceof RangeError) throw cause;
     throw new SyntaxError((cause as Error | undefined)?.message ?? String(cause), { cause });
@@ -87,42 +89,45 @@ function compile(template: string): unknown {
 }
 
 /**
- * Renders a chat template.
+ * Renders a chat template in slices.
  * @param mark the guard's mark, which variables may contain. It does not count as a character
  * @param time the time limit that all renderings of a call share
  * @throws HeddleError INVALID_ARGUMENT if the template refuses the messages (raise_exception); INVALID_FILE if it is not a valid template
  * or exceeds a limit, which the message names
  */
-export function renderTemplate(
+export function* renderTemplate(
   template: string,
   variables: Record<string, unknown>,
   mark?: string,
   time = new RenderTime(),
-): string {
+): Slices<string> {
   if (template.length > limits.templateLength) {
     throw new HeddleError("INVALID_FILE", `chat template: expected at most ${limits.templateLength} characters`);
   }
   // Load the package before the time starts to count.
   const { Environment } = jinja();
   const Interpreter = limitedInterpreter();
-  try {
-    const render = () => {
-      const program = compile(template);
-      const environment = new Environment();
-      const globals = {
-        ...constants,
-        range,
-        strftime_now: strftimeNow,
-        raise_exception: (message: unknown) => {
-          throw new TemplateRefusal(typeof message === "string" ? excerpt(message) : "it does not accept the messages");
-        },
-        ...variables,
-      };
-      for (const [name, value] of Object.entries(globals)) if (value !== undefined) environment.set(name, value);
-      setGlobals(environment, globals);
-      return String(new Interpreter(environment, mark).run(program).value);
+  const render = function* (): Slices<string> {
+    const program = compile(template);
+    const environment = new Environment();
+    const globals = {
+      ...constants,
+      range,
+      strftime_now: strftimeNow,
+      raise_exception: (message: unknown) => {
+        throw new TemplateRefusal(typeof message === "string" ? excerpt(message) : "it does not accept the messages");
+      },
+      ...variables,
     };
-    return time.run(() => withinBytes(render));
+    yield;
+    for (const [name, value] of Object.entries(globals))
+      if (value !== undefined) environment.setVariable(name, yield* templateValue(value));
+    setGlobals(environment, globals);
+    yield;
+    return String((yield* new Interpreter(environment, mark).runInSlices(program)).value);
+  };
+  try {
+    return yield* time.rendering(render());
   } catch (cause) {
     throw explained(cause, template);
   }

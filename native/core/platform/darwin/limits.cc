@@ -13,7 +13,7 @@ size_t available_memory(const std::string&) {
   if (host_statistics64(mach_host_self(), HOST_VM_INFO64, reinterpret_cast<host_info64_t>(&pages), &count) !=
       KERN_SUCCESS)
     return SIZE_MAX;
-  // Inactive pages of files can be read again, so the system gives them away.
+  // The system reclaims inactive pages when memory is short, so they count as available.
   const uint64_t left = uint64_t{pages.free_count} + pages.inactive_count + pages.purgeable_count;
   return static_cast<size_t>(left * static_cast<uint64_t>(getpagesize()));
 }

@@ -25,7 +25,7 @@ void advise(void* from, size_t bytes, int advice) {
 
 }  // namespace
 
-void* resize_pages(void* pages, size_t old_bytes, size_t bytes, size_t) noexcept {
+void* resize_pages(void* pages, size_t old_bytes, size_t bytes) noexcept {
   void* moved = mremap(pages, old_bytes, bytes, MREMAP_MAYMOVE);
   return moved == MAP_FAILED ? nullptr : moved;
 }

@@ -12,8 +12,10 @@ Library::Library(const char* what, const std::vector<std::string>& names) : what
   if (!handle_) throw Error("UNSUPPORTED", std::string(what) + ", got " + dlerror());
 }
 
+void* Library::exported(const char* name) const { return dlsym(handle_, name); }
+
 void* Library::symbol(const char* name) const {
-  void* found = dlsym(handle_, name);
+  void* found = exported(name);
   if (!found) throw Error("UNSUPPORTED", std::string(what_) + ", got a library that does not export " + name);
   return found;
 }

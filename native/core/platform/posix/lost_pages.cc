@@ -32,7 +32,7 @@ Range* range_of(uintptr_t address) {
 
 void on_bus_error(int signal, siginfo_t* info, void* context) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
-  // Systems may report a lost page by either code. Other codes are failures of the memory itself.
+  // Systems report a lost page by one of these codes. Other codes are hardware failures of memory.
   const bool may_be_lost = info->si_code == BUS_ADRERR || info->si_code == BUS_ADRALN;
   Range* range = may_be_lost ? range_of(address) : nullptr;
   if (range) {

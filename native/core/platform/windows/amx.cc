@@ -1,4 +1,4 @@
-// Tiles on Windows have not been tried: kernels of AVX-512 run instead.
+// AMX is untested on Windows, so it is disabled, and AVX-512 kernels run instead.
 #include "core/platform/amx.h"
 
 namespace heddle {

@@ -31,7 +31,7 @@ std::wstring long_path(const std::string& path) {
 }
 
 intptr_t opened(const std::string& path) {
-  // Sharing everything lets others replace and delete the file, as on other systems.
+  // With these flags, other processes can replace and delete the open file, as on other systems.
   constexpr DWORD sharing = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
   // FILE_FLAG_BACKUP_SEMANTICS also opens folders, so that the error message can name them as such.
   HANDLE handle = CreateFileW(long_path(path).c_str(), GENERIC_READ, sharing, nullptr, OPEN_EXISTING,

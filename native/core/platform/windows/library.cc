@@ -11,8 +11,12 @@ Library::Library(const char* what, const std::vector<std::string>& names) : what
   if (!handle_) throw Error("UNSUPPORTED", std::string(what) + ", got " + system_message(GetLastError()));
 }
 
+void* Library::exported(const char* name) const {
+  return reinterpret_cast<void*>(GetProcAddress(reinterpret_cast<HMODULE>(handle_), name));
+}
+
 void* Library::symbol(const char* name) const {
-  void* found = reinterpret_cast<void*>(GetProcAddress(reinterpret_cast<HMODULE>(handle_), name));
+  void* found = exported(name);
   if (!found) throw Error("UNSUPPORTED", std::string(what_) + ", got a library that does not export " + name);
   return found;
 }

@@ -1,8 +1,6 @@
-// Large pages need a privilege that users do not have, so Windows gets small ones. It drops clean pages of files by
-// itself.
+// Large pages need a privilege that users do not have, so only small pages are used on Windows. Windows cannot resize a
+// mapping, and drops clean pages of files without advice.
 #include "core/platform/pages.h"
-
-#include <cstring>
 
 #include "core/platform/windows/api.h"
 
@@ -14,14 +12,7 @@ void* map_pages(size_t bytes, size_t) noexcept {
 
 void unmap_pages(void* pages, size_t) noexcept { VirtualFree(pages, 0, MEM_RELEASE); }
 
-void* resize_pages(void* pages, size_t old_bytes, size_t bytes, size_t used) noexcept {
-  void* moved = map_pages(bytes);
-  if (!moved) return nullptr;
-  std::memcpy(moved, pages, used);
-  unmap_pages(pages, old_bytes);
-  return moved;
-}
-
+void* resize_pages(void*, size_t, size_t) noexcept { return nullptr; }
 void want_large_pages(void*, size_t) noexcept {}
 void populate_pages(void*, size_t) noexcept {}
 void release_file_pages(const void*, size_t) noexcept {}

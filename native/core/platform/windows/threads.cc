@@ -1,4 +1,4 @@
-// Windows spreads compute threads over its cores and processor groups by itself, so they are not pinned.
+// Windows distributes compute threads over cores and processor groups, so they are not pinned.
 #include "core/platform/threads.h"
 
 #include <algorithm>

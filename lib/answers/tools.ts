@@ -1,0 +1,74 @@
+// Facts about tools for the answer formats: their names, and the types of their parameters.
+import { isObject } from "../core/is-object.ts";
+
+/** A tool that may be called. */
+export interface ReadTool {
+  /** JSON schemas of its parameters by their names. */
+  readonly properties: Readonly<Record<string, unknown>>;
+  /** The whole schema, in which references are resolved. */
+  readonly schema: unknown;
+}
+
+/** Reads tools in OpenAI's form, `{ type: "function", function: { name, parameters } }`, or only the value of `function`. Skips others. */
+export function toolsByName(tools: readonly unknown[]): Map<string, ReadTool> {
+  const out = new Map<string, ReadTool>();
+  for (const tool of tools) {
+    const called: unknown = isObject(tool) && isObject(tool.function) ? tool.function : tool;
+    if (!isObject(called) || typeof called.name !== "string") continue;
+    const schema = called.parameters;
+    out.set(called.name, {
+      schema,
+      properties: isObject(schema) && isObject(schema.properties) ? schema.properties : {},
+    });
+  }
+  return out;
+}
+
+const TYPES = ["null", "boolean", "integer", "number", "string", "array", "object"] as const;
+export type JsonType = (typeof TYPES)[number];
+
+/** Maximum depth of references and alternatives that are followed. */
+const MAX_DEPTH = 8;
+
+/** Returns the types that a tool's parameter may have, as far as its schema says. An unknown parameter may have any type. */
+export function typesOfParameter(tool: ReadTool | undefined, name: string): ReadonlySet<JsonType> {
+  const schema = tool && Object.hasOwn(tool.properties, name) ? tool.properties[name] : undefined;
+  return typesOf(schema, tool?.schema, 0);
+}
+
+const all = new Set<JsonType>(TYPES);
+
+function typesOf(schema: unknown, root: unknown, depth: number): ReadonlySet<JsonType> {
+  if (!isObject(schema) || depth > MAX_DEPTH) return all;
+  const { type, enum: values, const: constant, anyOf, oneOf, allOf, $ref } = schema;
+  let types: ReadonlySet<JsonType> = all;
+  const narrow = (to: ReadonlySet<JsonType>) => {
+    types = new Set([...types].filter((one) => to.has(one)));
+  };
+  if (type !== undefined) narrow(new Set((Array.isArray(type) ? type : [type]) as JsonType[]));
+  if (types.has("number")) types = new Set([...types, "integer"]);
+  if (Array.isArray(values)) narrow(new Set(values.map(typeOfValue)));
+  if (constant !== undefined) narrow(new Set([typeOfValue(constant)]));
+  if (typeof $ref === "string") narrow(typesOf(resolved($ref, root), root, depth + 1));
+  for (const alternatives of [anyOf, oneOf])
+    if (Array.isArray(alternatives)) narrow(new Set(alternatives.flatMap((one) => [...typesOf(one, root, depth + 1)])));
+  if (Array.isArray(allOf)) for (const one of allOf) narrow(typesOf(one, root, depth + 1));
+  return types;
+}
+
+function resolved(reference: string, root: unknown): unknown {
+  if (!reference.startsWith("#/")) return root;
+  let value = root;
+  for (const part of reference.slice(2).split("/", MAX_DEPTH)) {
+    const key = part.replaceAll("~1", "/").replaceAll("~0", "~");
+    value = isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+  }
+  return value;
+}
+
+export function typeOfValue(value: unknown): JsonType {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "array";
+  if (typeof value === "number") return Number.isInteger(value) ? "integer" : "number";
+  return typeof value as JsonType;
+}

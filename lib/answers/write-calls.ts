@@ -1,0 +1,29 @@
+// Writes tool calls as a model of a family does.
+import type { CallShape, ParameterShape } from "./format.ts";
+
+/** A call with its arguments: an object, or a text that is not JSON. */
+export interface WrittenCall {
+  name: string;
+  arguments: unknown;
+}
+
+/** Writes calls in the shape of a format. Calls of a format with a single call have a line each. */
+export function writeCalls({ begin, call, between = "\n", end }: CallShape, calls: readonly WrittenCall[]): string {
+  const one = ({ name, arguments: given }: WrittenCall) =>
+    call
+      .map((part) => {
+        if (typeof part === "string") return part;
+        if ("name" in part) return part.name === "json" ? JSON.stringify(name).slice(1, -1) : name;
+        if (typeof given !== "object" || given === null) return String(given ?? "{}");
+        return part.arguments === "json" ? JSON.stringify(given) : parameters(part.arguments, given);
+      })
+      .join("");
+  return `${begin}${calls.map(one).join(between)}${end}`;
+}
+
+function parameters({ before, between, after }: ParameterShape, given: object): string {
+  const text = (value: unknown) => (typeof value === "string" ? value : JSON.stringify(value));
+  return Object.entries(given)
+    .map(([key, value]) => `${before}${key}${between}${text(value)}${after}`)
+    .join("");
+}

@@ -1,0 +1,35 @@
+import type { BenchResult, CeilingName } from "./types.ts";
+
+/** Rates of a card according to NVIDIA's data sheets: 10¹² operations per second without sparsity, and 10¹² bytes per second. */
+type Rates = Partial<Record<CeilingName, number>>;
+
+/** Rates by a part of the card's name. The first match counts. */
+const CARDS: readonly (readonly [string, Rates])[] = [
+  ["H200", { f32: 67, bf16: 989, read: 4.8 }],
+  ["H100 PCIe", { f32: 51, bf16: 756, read: 2 }],
+  ["H100 NVL", { f32: 60, bf16: 835, read: 3.9 }],
+  ["H100", { f32: 67, bf16: 989, read: 3.35 }],
+  ["A100-SXM4-80GB", { f32: 19.5, bf16: 312, read: 2.039 }],
+  ["A100 80GB PCIe", { f32: 19.5, bf16: 312, read: 1.935 }],
+  ["A100", { f32: 19.5, bf16: 312, read: 1.555 }],
+  ["L40S", { f32: 91.6, bf16: 362, read: 0.864 }],
+  ["RTX 3090 Ti", { f32: 40, bf16: 80, read: 1.008 }],
+  ["RTX 3090", { f32: 35.6, bf16: 71, read: 0.936 }],
+  ["RTX 4090", { f32: 82.6, bf16: 165.2, read: 1.008 }],
+  ["RTX 5090", { f32: 104.8, bf16: 209.5, read: 1.792 }],
+];
+
+/**
+ * Returns the share of the data sheet's rate that a case reached, or undefined for an unknown card or a case without a
+ * bound. f32 products that round to TF32 have no share, because the sheet's rate is that of f32.
+ */
+export function dataSheetShare(
+  gpu: string | number | undefined,
+  { roofline, ceiling }: BenchResult,
+  allowTf32: boolean,
+): number | undefined {
+  if (roofline === null || ceiling === null || (ceiling.name === "f32" && allowTf32)) return undefined;
+  const rates = CARDS.find(([name]) => String(gpu).includes(name))?.[1];
+  const peak = rates?.[ceiling.name];
+  return peak === undefined ? undefined : (roofline * ceiling.value) / (peak * 1e12);
+}

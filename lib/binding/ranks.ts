@@ -1,0 +1,44 @@
+// Types of the ranks that MPI connects (native/binding/ranks.cc).
+import type { NativeTensorHandle } from "./graph.ts";
+
+export interface NativeRanksHandle {
+  /** Opens the library and connects. Resolves when all ranks have connected. `library` is the library's description. */
+  join(): Promise<{ rank: number; size: number; library: string }>;
+  /** Sums tensors over all ranks, in place. `type`: 0 for f32, 1 for bf16. */
+  allReduce(tensors: readonly NativeTensorHandle[], type: 0 | 1): Promise<void>;
+  /**
+   * Sums the tensors of `byRank[r]` over all ranks, in place. Only rank r receives their sums. `type`: 0 for f32, 1 for
+   * bf16.
+   */
+  reduceScatter(byRank: readonly (readonly NativeTensorHandle[])[], type: 0 | 1): Promise<void>;
+  /** Copies the tensors of `byRank[r]` from rank r to all other ranks. */
+  allGather(byRank: readonly (readonly NativeTensorHandle[])[]): Promise<void>;
+  /** Resolves with the sums, as 64-bit numbers. */
+  sum(numbers: Float64Array): Promise<ArrayBuffer>;
+  /** Overwrites the tensors of all ranks with those of `root`. */
+  broadcast(tensors: readonly NativeTensorHandle[], root: number): Promise<void>;
+  /** Resolves with the bytes of all ranks, in rank order. */
+  gather(bytes: Uint8Array): Promise<{ bytes: ArrayBuffer; lengths: number[] }>;
+  /** Resolves when all ranks have called it. */
+  barrier(): Promise<void>;
+  /** Leaves the group after the operations that were started before. Does not wait for the other ranks. */
+  leave(): void;
+  /**
+   * With code 0, leaves the group in an orderly way. With another code, ends all ranks. Blocks for at most about
+   * `seconds`.
+   */
+  end(code: number, seconds: number): void;
+  /** The CPUs that this process may run on. Empty if unknown. */
+  cpus(): number[];
+}
+
+export interface RanksBinding {
+  NativeRanks: {
+    /**
+     * @param libraries names to try in turn
+     * @param silenceSeconds a rank counts as lost after this time without an answer
+     * @param onLost called when a rank is lost, ten seconds before all ranks end
+     */
+    new (libraries: readonly string[], silenceSeconds: number, onLost: (why: string) => void): NativeRanksHandle;
+  };
+}

@@ -1,0 +1,64 @@
+// Weights that Hugging Face folders store as separate tensors, and a model as one stack (parts, …).
+import { HeddleError } from "../core/errors.ts";
+import { sourcesOf } from "./element-sources.ts";
+import { collect, type TensorData } from "./tensor-data.ts";
+import type { StoredTensor, WeightSource } from "./weights.ts";
+
+/** A tensor that is built from other tensors of the file, whose names are `parts`. */
+export interface Stack {
+  tensor: () => StoredTensor;
+  parts: string[];
+}
+
+/** Presents weights with these stacks instead of their parts. */
+export function withStacks(weights: WeightSource, stacks: ReadonlyMap<string, Stack>): WeightSource {
+  if (stacks.size === 0) return weights;
+  const used = new Set([...stacks.values()].flatMap(({ parts }) => parts));
+  return {
+    ...weights,
+    names: () => [...weights.names().filter((name) => !used.has(name)), ...stacks.keys()],
+    has: (name) => stacks.has(name) || (weights.has(name) && !used.has(name)),
+    info: (name) => stacks.get(name)?.tensor() ?? weights.info(name),
+    tensor: (name) => stacks.get(name)?.tensor() ?? weights.tensor(name),
+  };
+}
+
+/**
+ * Returns a stack of tensors with the same type and shape.
+ * @param first a description of the first part, for the error about a part that differs from it
+ * @throws HeddleError INVALID_FILE
+ */
+export function stackOf(weights: WeightSource, name: string, parts: readonly string[], first: string): StoredTensor {
+  const { fp8: _, ...one } = weights.tensor(parts[0]!);
+  for (const part of parts) {
+    const { dtype, shape } = weights.tensor(part);
+    if (dtype === one.dtype && String(shape) === String(one.shape)) continue;
+    const expected = `${one.dtype} [${one.shape.join(", ")}], like ${first}`;
+    throw new HeddleError("INVALID_FILE", `${part}: expected ${expected}, got ${dtype} [${shape.join(", ")}]`);
+  }
+  return {
+    ...one,
+    name,
+    shape: [parts.length, ...one.shape],
+    bytes: one.bytes * parts.length,
+    sources: () => parts.flatMap((part) => sourcesOf(weights.tensor(part))),
+  };
+}
+
+/** Splits a stack into its parts. The stack is read for the first part that is written, and freed after the last. */
+export function splitStack(tensor: TensorData, nameOf: (part: number) => string): TensorData[] {
+  const [count, ...shape] = tensor.shape as number[];
+  let whole: Promise<Uint8Array> | undefined;
+  return Array.from({ length: count! }, (_, part) => ({
+    name: nameOf(part),
+    dtype: tensor.dtype,
+    shape,
+    bytes: async () => {
+      whole ??= collect(tensor);
+      const bytes = await whole;
+      if (part === count! - 1) whole = undefined;
+      const size = bytes.length / count!;
+      return bytes.subarray(part * size, (part + 1) * size);
+    },
+  }));
+}

@@ -1,0 +1,80 @@
+// The environment variables of Hugging Face's tools: the folder of the cache, the server and the token.
+import { readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { HeddleError } from "../core/errors.ts";
+
+const DEFAULT_ENDPOINT = "https://huggingface.co";
+/** Seconds to wait for an answer, and for the next bytes of one. */
+const DEFAULT_TIMEOUT = 30;
+
+/** Returns a variable's value; undefined if it is unset or empty, as Python's tools treat it. */
+function variable(name: string): string | undefined {
+  return process.env[name] || undefined;
+}
+
+function flag(name: string): boolean {
+  return /^(1|on|yes|true)$/i.test(process.env[name] ?? "");
+}
+
+/** Expands a leading `~`. */
+function folder(path: string): string {
+  return resolve(/^~(?=$|[/\\])/.test(path) ? join(homedir(), path.slice(1)) : path);
+}
+
+/** The folder of Hugging Face's tools: the cache and the token are below it. */
+function homeFolder(): string {
+  return folder(variable("HF_HOME") ?? join(variable("XDG_CACHE_HOME") ?? join(homedir(), ".cache"), "huggingface"));
+}
+
+/** Returns the folder of the cache that Python's tools share: HF_HUB_CACHE, or `hub` in HF_HOME. */
+export function cacheFolder(): string {
+  return folder(variable("HF_HUB_CACHE") ?? variable("HUGGINGFACE_HUB_CACHE") ?? join(homeFolder(), "hub"));
+}
+
+/** Whether HF_HUB_OFFLINE (or transformers' variable) forbids requests. */
+export function isOffline(): boolean {
+  return flag("HF_HUB_OFFLINE") || flag("TRANSFORMERS_OFFLINE");
+}
+
+/**
+ * Returns the server's address without a slash at the end: HF_ENDPOINT, or the public Hub.
+ * @throws HeddleError INVALID_ARGUMENT unless it is an http or https URL
+ */
+export function endpoint(): string {
+  const given = variable("HF_ENDPOINT") ?? DEFAULT_ENDPOINT;
+  let url: URL | undefined;
+  try {
+    url = new URL(given);
+  } catch {
+    // The check below reports it.
+  }
+  if (!url || !/^https?:$/.test(url.protocol) || url.username !== "" || url.search !== "" || url.hash !== "")
+    throw new HeddleError("INVALID_ARGUMENT", "HF_ENDPOINT: expected an http or https URL, got another text");
+  return url.href.replace(/\/+$/, "");
+}
+
+/** Returns the milliseconds to wait for an answer, and for its next bytes: HF_HUB_DOWNLOAD_TIMEOUT in seconds. */
+export function requestTimeout(): number {
+  const seconds = Number(variable("HF_HUB_DOWNLOAD_TIMEOUT") ?? DEFAULT_TIMEOUT);
+  return 1000 * (seconds > 0 && seconds <= 3600 ? seconds : DEFAULT_TIMEOUT);
+}
+
+/**
+ * Returns the token for requests: the given one, HF_TOKEN, or the one that `hf auth login` has stored.
+ * @throws HeddleError INVALID_ARGUMENT for a token that cannot be sent; the message does not show it
+ */
+export async function accessToken(given: string | undefined): Promise<string | undefined> {
+  const token = given ?? (flag("HF_HUB_DISABLE_IMPLICIT_TOKEN") ? undefined : await storedToken());
+  if (token !== undefined && !/^[\x21-\x7e]+$/.test(token))
+    throw new HeddleError("INVALID_ARGUMENT", "HF_TOKEN: expected printable characters without spaces, got others");
+  return token;
+}
+
+async function storedToken(): Promise<string | undefined> {
+  const set = (variable("HF_TOKEN") ?? variable("HUGGING_FACE_HUB_TOKEN"))?.trim();
+  if (set) return set;
+  const path = folder(variable("HF_TOKEN_PATH") ?? join(homeFolder(), "token"));
+  const text = await readFile(path, "utf8").catch(() => "");
+  return text.trim() || undefined;
+}

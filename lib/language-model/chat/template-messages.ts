@@ -1,0 +1,145 @@
+// Converts messages to the fields that a chat template reads. Templates differ in where they expect reasoning and how they print arguments.
+import type { CallShape } from "../../answers/format.ts";
+import { type WrittenCall, writeCalls } from "../../answers/write-calls.ts";
+import { isObject } from "../../core/is-object.ts";
+import type { Slices } from "../../core/slices.ts";
+import { JSON_LIMITS, parseInSlices } from "../../io/json-slices.ts";
+import type { ChatMessage } from "../../tokenizer/index.ts";
+
+/** Fields of a message that may hold reasoning, in this order: most templates, gpt-oss, newer APIs, Command R7B. */
+const REASONING = ["reasoning_content", "thinking", "reasoning", "tool_plan"] as const;
+
+/** The form of messages that a template expects. */
+interface Expected {
+  reasoning: readonly string[];
+  /** Whether arguments are strings, because the template joins them with other text. */
+  arguments: "string" | "object";
+  /** Whether a message with calls must have null instead of an empty text. */
+  nullContent: boolean;
+  /** The exact length of a call's id, if the template checks it. */
+  idLength: number | undefined;
+}
+
+function expectedBy(template: string): Expected {
+  const joins = /\+\s*\w+(?:\[['"]function['"]\]|\.function)?(?:\[['"]arguments['"]\]|\.arguments)\s*(?:\+|[-%}])/;
+  return {
+    reasoning: REASONING.filter((name) => new RegExp(`\\.${name}\\b|['"]${name}['"]`).test(template)),
+    arguments: joins.test(template) && !/arguments is (?:not )?(?:string|mapping)/.test(template) ? "string" : "object",
+    nullContent: /['.]content(?:['"]\])? is none/.test(template),
+    idLength: /id\s*\|\s*length\s*(?:!=|<)\s*9\b/.test(template) ? 9 : undefined,
+  };
+}
+
+/**
+ * Returns the messages as a template expects them: reasoning in the field that it reads, and arguments of calls as
+ * objects or strings. Call ids have the expected length, and each tool result has the id of its call. It yields
+ * regularly.
+ * @param shape how the model writes calls; if the template does not read `tool_calls` (as Granite 3's), calls become
+ * part of the text
+ */
+export function* templateMessages(
+  messages: readonly ChatMessage[],
+  template: string,
+  shape?: CallShape,
+): Slices<ChatMessage[]> {
+  if (!messages.some(({ role, tool_calls: calls, ...rest }) => calls || role === "tool" || reasoningOf(rest)))
+    return [...messages];
+  const expected = expectedBy(template);
+  const written = template.includes("tool_calls") ? undefined : shape;
+  /** Ids of the calls that have no result yet. */
+  let open: string[] = [];
+  const all: ChatMessage[] = [];
+  for (const message of messages) {
+    yield;
+    if (message.role === "tool") {
+      const id = typeof message.tool_call_id === "string" ? message.tool_call_id : open[0];
+      open = open.filter((one) => one !== id);
+      all.push(id === undefined ? message : { ...message, tool_call_id: idOf(id, expected) });
+      continue;
+    }
+    const { tool_calls: given, ...rest } = message;
+    const calls = Array.isArray(given) ? yield* callsFor(given, expected) : undefined;
+    open = (Array.isArray(given) ? given : []).flatMap((call) =>
+      isObject(call) && typeof call.id === "string" ? [call.id] : [],
+    );
+    const out = withReasoning(rest as ChatMessage, expected);
+    if (written && calls?.length) {
+      all.push({
+        ...out,
+        content: [message.content, writeCalls(written, calls.flatMap(namedCall))].filter(Boolean).join("\n"),
+      });
+      continue;
+    }
+    const content = expected.nullContent && message.content === "" ? null : message.content;
+    all.push(
+      calls ? { ...out, content, tool_calls: calls } : given === undefined ? out : { ...out, tool_calls: given },
+    );
+  }
+  return all;
+}
+
+function reasoningOf(message: Readonly<Record<string, unknown>>): string | undefined {
+  for (const name of REASONING) if (typeof message[name] === "string") return message[name];
+  return undefined;
+}
+
+function withReasoning(message: ChatMessage, { reasoning }: Expected): ChatMessage {
+  const text = message.role === "assistant" ? reasoningOf(message) : undefined;
+  if (text === undefined) return message;
+  const others = Object.entries(message).filter(([name]) => !(REASONING as readonly string[]).includes(name));
+  return {
+    ...(Object.fromEntries(others) as ChatMessage),
+    ...Object.fromEntries(reasoning.map((name) => [name, text])),
+  };
+}
+
+function namedCall(call: unknown): WrittenCall[] {
+  const called = isObject(call) && isObject(call.function) ? call.function : undefined;
+  return typeof called?.name === "string" ? [{ name: called.name, arguments: called.arguments }] : [];
+}
+
+function* callsFor(calls: readonly unknown[], expected: Expected): Slices<unknown[]> {
+  const all: unknown[] = [];
+  for (const [i, call] of calls.entries()) {
+    all.push(yield* callFor(call, i, expected));
+    yield;
+  }
+  return all;
+}
+
+function* callFor(call: unknown, index: number, expected: Expected): Slices<unknown> {
+  if (!isObject(call)) return call;
+  const { id } = call;
+  const ids =
+    typeof id === "string" ? { id: idOf(id, expected) } : expected.idLength ? { id: idOf(`${index}`, expected) } : {};
+  if (!isObject(call.function)) return { ...call, ...ids };
+  return {
+    ...call,
+    ...ids,
+    function: { ...call.function, arguments: yield* argumentsFor(call.function.arguments, expected) },
+  };
+}
+
+/**
+ * Converts the arguments of a call. A string stays a string if it exceeds the limits or is not a JSON object, as in a
+ * call that was cut.
+ */
+function* argumentsFor(given: unknown, { arguments: form }: Expected): Slices<unknown> {
+  if (form === "string") return typeof given === "string" || given === undefined ? given : JSON.stringify(given);
+  if (typeof given !== "string") return given;
+  try {
+    const value = yield* parseInSlices(Buffer.from(given), JSON_LIMITS);
+    return isObject(value) ? value : given;
+  } catch {
+    return given;
+  }
+}
+
+/** Returns an id of the length that the template expects. It keeps the end of `id`, which differs between calls. */
+function idOf(id: string, { idLength }: Expected): string {
+  if (idLength === undefined || (id.length === idLength && /^[a-zA-Z0-9]*$/.test(id))) return id;
+  return id
+    .replace(/[^a-zA-Z0-9]/g, "")
+    .padStart(idLength, "0")
+    .slice(-idLength);
+}

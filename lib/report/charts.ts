@@ -1,0 +1,43 @@
+import type { ReliabilityBin } from "../metrics/calibration.ts";
+import { type Html, html, jsonScript } from "./html.ts";
+
+/** A point of a curve. A point of several steps has their mean, smallest and largest value. `mean` is null if no value is finite. */
+export type CurvePoint = readonly [step: number, mean: number | null, low?: number, high?: number];
+
+/** A curve of a chart. */
+export interface Curve {
+  /** The name of the curve, in a chart with several curves. */
+  label: string;
+  /** The CSS variable of the curve's colour, without the leading dashes. */
+  color: string;
+  dashed?: boolean;
+  /** Whether the values are drawn instead of their running mean. */
+  exact?: boolean;
+  points: readonly CurvePoint[];
+}
+
+/** The data of a page's charts. `range` limits the values that are shown. Default: from 0 to the largest value. */
+export type ChartData =
+  | { kind: "curves"; curves: readonly Curve[]; range?: readonly [low: number, high: number] }
+  | { kind: "reliability"; color: string; bins: readonly ReliabilityBin[] };
+
+/** The texts around a chart's plot. */
+export interface ChartText {
+  title: string | Html;
+  /** Replaces the plot for readers who cannot see it. */
+  description: string;
+  note?: string | Html | undefined;
+  /** Content below the plot, such as a table of its values. */
+  after?: Html | undefined;
+}
+
+/** Returns a figure that the page's script fills with a plot. */
+export function chart(id: string, { title, description, note, after }: ChartText, data: ChartData): Html {
+  // The arrow keys move the reading point of curves.
+  const keys = data.kind === "curves" && html` tabindex="0" aria-keyshortcuts="ArrowLeft ArrowRight Home End"`;
+  return html`<figure class="card chart"><figcaption>${title}${
+    note && html` <span class="aside">${note}</span>`
+  }</figcaption><div class="plot" data-chart="${id}" role="img" aria-label="${description}"${keys}></div>${
+    data.kind === "curves" && html`<output class="reading" for="${id}"></output>`
+  }${after}${jsonScript(id, data)}</figure>`;
+}

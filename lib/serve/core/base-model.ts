@@ -1,0 +1,202 @@
+// A model of a server with its adapters, which is loaded and unloaded.
+import { aborted, HeddleError } from "../../core/errors.ts";
+import { SharedScheduler } from "../../inference/shared-scheduler.ts";
+import type { LanguageModel, LoadOptions } from "../../language-model/index.ts";
+import { encodesWholeTexts } from "../../models/family.ts";
+import { type CheckedSource, fileBytes } from "./model-source.ts";
+import type { Load, Served } from "./models.ts";
+
+/** Loads a model. */
+export type Loader = (path: string, options: LoadOptions) => Promise<LanguageModel>;
+
+/** Options of a BaseModel. */
+export interface BaseOptions {
+  slots: number;
+  deterministic: boolean;
+  load: Loader;
+}
+
+/** The weights of a model, and everything that runs on them. Each adapter has separate runs, because a run has one set of weights. */
+export class BaseModel {
+  readonly name: string;
+  readonly adapterNames: readonly string[];
+  /** Number of requests that use the model or wait for it. It stays loaded while there are any. */
+  users = 0;
+  /** Order of the last use: a counter's value when the last request ended. */
+  lastUse = 0;
+  /**
+   * Size of the weights in bytes: the size of the files, and from the first load on that of the tensors. Undefined if
+   * unknown.
+   */
+  private size: number | undefined;
+  private readonly source: CheckedSource;
+  private readonly options: BaseOptions;
+  private loading: Promise<LanguageModel> | undefined;
+  private model: LanguageModel | undefined;
+  /** The adapters that apply to requests for the base. Undefined: those that are active when a call runs. */
+  private active: readonly string[] | undefined;
+  /** Running models by name: the base's own, and those of adapters. */
+  private readonly served = new Map<string, Served>();
+  private readonly opening = new Map<string, Promise<Served>>();
+  /** Number of tokens generated before the last unloading. */
+  private tokens = 0;
+
+  constructor(source: CheckedSource, options: BaseOptions) {
+    this.name = source.name;
+    this.adapterNames = [...source.adapters.keys()];
+    this.source = source;
+    this.options = options;
+    const { from } = source;
+    if (!("model" in from)) return;
+    from.model.model.assertLive();
+    this.adopt(from.model);
+    this.serve(this.name, from.model);
+  }
+
+  /** Whether the server loads and unloads the model. */
+  get isOwned(): boolean {
+    return "path" in this.source.from;
+  }
+
+  /** The files that the server loads. Undefined if the caller has loaded it. */
+  get files(): { path: string; load: LoadOptions } | undefined {
+    const { from } = this.source;
+    return "path" in from ? from : undefined;
+  }
+
+  get isLoaded(): boolean {
+    return this.model !== undefined;
+  }
+
+  /** The model, if it is loaded. */
+  get loadedModel(): LanguageModel | undefined {
+    return this.model;
+  }
+
+  /** Whether the weights may be unloaded. */
+  get isIdle(): boolean {
+    return this.isOwned && this.isLoaded && this.users === 0 && this.opening.size === 0;
+  }
+
+  /** Whether the weights take memory, or will soon. */
+  get takesMemory(): boolean {
+    return this.model !== undefined || this.loading !== undefined;
+  }
+
+  /** Number of bytes that the weights take, as far as is known. */
+  get bytes(): number {
+    return this.size ?? 0;
+  }
+
+  /** Number of bytes that loading will take. */
+  async neededBytes(): Promise<number> {
+    const { from } = this.source;
+    if ("path" in from) this.size ??= await fileBytes(from.path);
+    return this.bytes;
+  }
+
+  /** Current load of the base and its adapters, by name. Only those that have run are listed. */
+  get loads(): ReadonlyMap<string, Load> {
+    return new Map(
+      [...this.served].map(([name, { scheduler }]) => [
+        name,
+        scheduler ? { ...scheduler.counts, cacheUsage: scheduler.cacheUsage } : NO_LOAD,
+      ]),
+    );
+  }
+
+  /** Number of tokens of models that have been unloaded. */
+  get pastTokens(): number {
+    return this.tokens;
+  }
+
+  /** Starts loading unless it has begun, so that its memory counts from now on. Requests learn of a failure through `open`. */
+  begin(signal: AbortSignal): void {
+    const { from } = this.source;
+    if (this.model || this.loading || !("path" in from)) return;
+    this.loading = this.loaded(from.path, { ...from.load, signal }).finally(() => {
+      this.loading = undefined;
+    });
+    this.loading.catch(() => {});
+  }
+
+  private async loaded(path: string, options: LoadOptions): Promise<LanguageModel> {
+    const model = await this.options.load(path, options);
+    // The server may have been closed meanwhile.
+    if (options.signal?.aborted) {
+      await model.dispose();
+      throw aborted(options.signal);
+    }
+    this.adopt(model);
+    return model;
+  }
+
+  /** Returns the base or one of its adapters, once it is loaded. Concurrent calls load once. @throws HeddleError as loading does */
+  open(name: string, signal: AbortSignal): Promise<Served> {
+    const known = this.served.get(name);
+    if (known) return Promise.resolve(known);
+    let opening = this.opening.get(name);
+    if (!opening) {
+      opening = this.opened(name, signal).finally(() => this.opening.delete(name));
+      this.opening.set(name, opening);
+    }
+    return opening;
+  }
+
+  private async opened(name: string, signal: AbortSignal): Promise<Served> {
+    this.begin(signal);
+    const model = this.model ?? (await this.loading!);
+    const folder = this.source.adapters.get(name);
+    if (folder === undefined) return this.serve(name, model);
+    const own = `served-${this.adapterNames.indexOf(name) + 1}`;
+    if (!model.model.adapters.has(own)) {
+      const before = model.model.activeAdapters;
+      await model.loadAdapter(folder, { name: own });
+      model.setActiveAdapters(before);
+      this.measure(model);
+    }
+    return this.serve(name, model, [...this.active!, own]);
+  }
+
+  private adopt(model: LanguageModel): void {
+    this.model = model;
+    // Loading an adapter activates it for a moment, so a base with adapters stores those that were active before.
+    this.active = this.adapterNames.length > 0 ? model.model.activeAdapters : undefined;
+    this.measure(model);
+  }
+
+  private measure({ model }: LanguageModel): void {
+    this.size = [...model.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  private serve(name: string, model: LanguageModel, adapters = this.active): Served {
+    const { slots, deterministic } = this.options;
+    const known = this.served.get(name);
+    if (known) return known;
+    const scheduler = encodesWholeTexts(model.model)
+      ? undefined
+      : new SharedScheduler(model, { slots, deterministic, adapters });
+    const served = { name, model, scheduler, adapters };
+    this.served.set(name, served);
+    return served;
+  }
+
+  /**
+   * Ends all answers, frees the caches, and the weights if the server has loaded them. The state is then as before the
+   * first load.
+   */
+  async unload(error: HeddleError = new HeddleError("DISPOSED", "model: unloaded")): Promise<void> {
+    if (this.loading) await this.loading.catch(() => {});
+    const all = [...this.served.values()];
+    const { model } = this;
+    this.served.clear();
+    if (this.isOwned) this.model = undefined;
+    for (const { scheduler } of all) {
+      await scheduler?.close(error);
+      this.tokens += scheduler?.counts.tokens ?? 0;
+    }
+    if (this.isOwned) await model?.dispose();
+  }
+}
+
+const NO_LOAD: Load = { running: 0, waiting: 0, tokens: 0, cacheUsage: 0 };

@@ -1,0 +1,28 @@
+// Computations that are not generation, such as scores of texts.
+import type { Exchange } from "./context.ts";
+
+/** Maximum number of texts of a request. */
+export const MAX_TEXTS = 2048;
+
+/** Runs a computation in its turn. @throws as `holdingPlace` */
+export function computing<T>(exchange: Exchange, work: () => Promise<T>): Promise<T> {
+  const { service, signal } = exchange;
+  return holdingPlace(exchange, () => service.embedding.run(work, signal));
+}
+
+/**
+ * Runs work that takes one place in the queue until it ends or the client leaves.
+ * @throws Refusal 429; the signal's reason; as `work`
+ */
+export async function holdingPlace<T>({ service, signal }: Exchange, work: () => Promise<T>): Promise<T> {
+  const release = service.places.take(1);
+  signal.addEventListener("abort", release, { once: true });
+  try {
+    const result = await work();
+    signal.throwIfAborted();
+    return result;
+  } finally {
+    signal.removeEventListener("abort", release);
+    release();
+  }
+}

@@ -1,0 +1,15 @@
+import { atOnce, type Slices } from "../../core/slices.ts";
+import { inTurn } from "../http/turns.ts";
+import type { Exchange } from "./context.ts";
+import { charactersOf, LONG_PROMPT } from "./prompts.ts";
+
+/**
+ * Runs work whose time grows with a request's data. It runs at once if the data is short. Otherwise it runs in slices,
+ * one request at a time.
+ * @throws the signal's reason; as `work`
+ */
+export async function prepared<T>({ service, signal }: Exchange, data: unknown, work: () => Slices<T>): Promise<T> {
+  // Counting stops at the limit, so it takes little time.
+  const isShort = charactersOf(data, LONG_PROMPT) < LONG_PROMPT;
+  return isShort ? atOnce(work()) : inTurn(service.preparing, work, signal);
+}

@@ -1,0 +1,46 @@
+// Limits concurrent work, and runs long work on the event loop in slices.
+import { inSlices, type Slices } from "../../core/slices.ts";
+
+/** A semaphore: limits the number of concurrent jobs, in first-in first-out order. */
+export class Turns {
+  private free: number;
+  private readonly waiting: (() => void)[] = [];
+
+  constructor(atOnce: number) {
+    this.free = atOnce;
+  }
+
+  /** Runs `work` as soon as there is room. @throws the signal's reason, if it fires before */
+  async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    signal.throwIfAborted();
+    if (this.free > 0) this.free--;
+    else await this.turn(signal);
+    try {
+      return await work();
+    } finally {
+      const next = this.waiting.shift();
+      if (next) next();
+      else this.free++;
+    }
+  }
+
+  private turn(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const begin = () => {
+        signal.removeEventListener("abort", leave);
+        resolve();
+      };
+      const leave = () => {
+        this.waiting.splice(this.waiting.indexOf(begin), 1);
+        reject(signal.reason);
+      };
+      this.waiting.push(begin);
+      signal.addEventListener("abort", leave, { once: true });
+    });
+  }
+}
+
+/** Runs long work in slices as soon as there is room. @throws HeddleError ABORTED; the signal's reason */
+export function inTurn<T>(turns: Turns, work: () => Slices<T>, signal: AbortSignal): Promise<T> {
+  return turns.run(() => inSlices(work(), "request", signal), signal);
+}

@@ -1,0 +1,10 @@
+// Endpoints of llama.cpp's server that editors use. Their errors are in OpenAI's form.
+import type { Dialect } from "../core/routes.ts";
+import { openai } from "../openai/dialect.ts";
+import { infill } from "./infill.ts";
+
+export const llamaCpp: Dialect = {
+  errorBody: openai.errorBody,
+  parameterNames: { ...openai.parameterNames, maxTokens: "n_predict", repetitionPenalty: "repeat_penalty" },
+  routes: [{ method: "POST", path: "/infill", endpoint: infill }],
+};

@@ -1,0 +1,190 @@
+import { hostname } from "node:os";
+import { checkObject, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { type Device, deviceInfo, openDevice, type Ranks } from "../../graph/index.ts";
+import { rejectUnknownNames } from "../../language-model/index.ts";
+import { describeLaunch, type Launch } from "./launch.ts";
+import { joinMpi } from "./mpi-world.ts";
+import { joinNccl } from "./nccl-world.ts";
+import { shareByStore } from "./torch-store.ts";
+import { gather, soloWorld, type World } from "./world.ts";
+
+/** Options of `openWorld`. All of them have defaults from the launcher's environment. @experimental */
+export interface WorldOptions {
+  /**
+   * The device of this rank, as in `openDevice`. `cuda` selects the CUDA device whose number is the rank on this
+   * machine. Default: HEDDLE_DEVICE, or the CPU.
+   */
+  device?: string | Device | undefined;
+  /** Number of CPU threads. Default: the CPUs of this process, divided among the ranks that have the same CPUs. */
+  threads?: number | undefined;
+  /** Rank of this process. Default: the launcher's. */
+  rank?: number | undefined;
+  /** Number of ranks. Default: the launcher's. */
+  size?: number | undefined;
+  /** Rank of this process on its machine. Default: the launcher's. */
+  localRank?: number | undefined;
+  /** For CUDA devices: a path that all ranks see, as in `openNcclWorld`. Default: MPI or the store of torchrun's agent carries the
+   * connection data. */
+  rendezvous?: string | undefined;
+  /** How long CUDA ranks wait for rank 0 at the `rendezvous` or at torchrun's store. Default 120. */
+  timeoutSeconds?: number | undefined;
+  /** With MPI: all ranks end if one does not answer for this long. Default 15. */
+  silenceSeconds?: number | undefined;
+}
+
+/** A world that `openWorld` has connected. @experimental */
+export interface OpenWorld extends World, AsyncDisposable {
+  /** The device of this rank. A model that trains in the world must be on it. */
+  readonly device: Device;
+  /** Rank of this process on its machine. */
+  readonly localRank: number;
+  /** The launcher's description of this process. Undefined without a launcher. */
+  readonly launch: Launch | undefined;
+  /**
+   * Leaves the world. Every rank must call it in the end. The call does not wait for other ranks, but the process exits
+   * only when all ranks have left. If a rank leaves early, because it has failed alone, the other CPU ranks fail in
+   * their next operation.
+   */
+  close(): Promise<void>;
+}
+
+const NAMES = ["device", "threads", "rank", "size", "localRank", "rendezvous", "timeoutSeconds", "silenceSeconds"];
+
+/**
+ * Connects this process to the others that its launcher has started: torchrun, mpirun of Open MPI or MPICH, srun. CPU ranks use the
+ * launcher's MPI library, CUDA ranks NCCL. Without a launcher it returns a world of one process, and loads nothing.
+ * @throws HeddleError INVALID_ARGUMENT for options or variables that contradict each other, UNSUPPORTED without MPI or NCCL, IO
+ * @example
+ * // mpirun -n 4 node train.js
+ * await using world = await openWorld();
+ * const base = await LanguageModel.load("model", { device: world.device });
+ * await sft(base, { data: "rows.jsonl", world });
+ * @experimental
+ */
+export async function openWorld(options: WorldOptions = {}): Promise<OpenWorld> {
+  checkObject("options", options);
+  rejectUnknownNames(options, NAMES);
+  const launch = resolveLaunch(options, describeLaunch());
+  const named = options.device ?? (process.env.HEDDLE_DEVICE || "cpu");
+  const isCuda = typeof named === "string" ? named.startsWith("cuda") : named.kind === "cuda";
+  if (launch.size === 1 || launch.launcher === "none") {
+    // One process has all devices and threads, as without a world.
+    const { device, threads } = options;
+    return opened(soloWorld, openDevice({ device, threads }), launch, () => {});
+  }
+  return isCuda ? openCuda(named, launch, options) : openCpu(named, launch, options);
+}
+
+/** A launch, or the options that replace one. */
+type Resolved = Omit<Launch, "launcher"> & { launcher: Launch["launcher"] | "none" };
+
+/** Combines the launcher's description with explicit options, which take precedence. */
+export function resolveLaunch(options: WorldOptions, launch: Launch | undefined): Resolved {
+  const { rank = launch?.rank ?? 0, size = launch ? launch.size : 1, localRank = launch?.localRank ?? rank } = options;
+  if (size !== undefined && (!Number.isInteger(size) || size < 1 || size > 65_536))
+    throw invalidArgument("size", "an integer of 1 to 65536", size);
+  if (!Number.isInteger(rank) || rank < 0) throw invalidArgument("rank", "an integer of at least 0", rank);
+  if (size !== undefined && rank >= size)
+    throw invalidArgument("rank", `a number below the size, which is ${size}`, rank);
+  if (!Number.isInteger(localRank) || localRank < 0 || localRank > 65_535)
+    throw invalidArgument("localRank", "an integer of 0 to 65535", localRank);
+  const given = options.size !== undefined && options.size > 1;
+  if (!launch) return { launcher: given ? "openmpi" : "none", rank, size, localRank, agentStore: false };
+  return { ...launch, rank, size, localRank };
+}
+
+async function openCpu(named: string | Device, launch: Resolved, options: WorldOptions): Promise<OpenWorld> {
+  if (launch.launcher === "torchrun")
+    throw new HeddleError(
+      "UNSUPPORTED",
+      "world: expected mpirun or srun for ranks on CPUs, which MPI connects, got torchrun (with device cuda, NCCL connects its ranks)",
+    );
+  const ranks = await joinMpi(launch as Launch, silenceOf(options));
+  const world = mpiWorld(ranks);
+  const share = await shareOfCpus(world, ranks); // a collective operation, so every rank must take part
+  const threads = options.threads ?? (process.env.HEDDLE_THREADS ? undefined : share); // openDevice reads the variable
+  const device = typeof named === "string" ? openDevice({ device: named, threads }) : named;
+  return opened(world, device, launch, () => ranks.leave());
+}
+
+async function openCuda(named: string | Device, launch: Resolved, options: WorldOptions): Promise<OpenWorld> {
+  const device = openDevice({ device: named === "cuda" ? `cuda:${launch.localRank}` : named });
+  const { rendezvous, timeoutSeconds } = options;
+  if (rendezvous !== undefined) {
+    const world = await joinNccl({ ...whole(launch), device, meet: { rendezvous, timeoutSeconds } });
+    return opened(world, device, launch, () => {});
+  }
+  if (launch.launcher === "torchrun") {
+    const world = await joinNccl({ ...whole(launch), device, meet: { exchange: meetAtStore(launch, timeoutSeconds) } });
+    return opened(world, device, launch, () => {});
+  }
+  const ranks = await joinMpi(launch as Launch, silenceOf(options));
+  const { rank, size } = ranks;
+  const world = await joinNccl({ rank, size, device, meet: { exchange: async (id) => (await ranks.gather(id))[0]! } });
+  return opened(world, device, launch, () => ranks.leave());
+}
+
+/** Returns the rank and the number of ranks. torchrun always sets both. */
+function whole({ rank, size }: Resolved): { rank: number; size: number } {
+  if (size === undefined) throw invalidArgument("size", "the number of ranks, which the launcher does not say", size);
+  return { rank, size };
+}
+
+/** Returns a function that gives rank 0's bytes to all ranks through the store of torchrun's agent. */
+function meetAtStore({ rank, master, agentStore, runId }: Resolved, timeoutSeconds = 120) {
+  if (!agentStore || master?.port === undefined)
+    throw new HeddleError(
+      "UNSUPPORTED",
+      "rendezvous: expected a path that all ranks see, because torchrun's agent has no store (TORCHELASTIC_USE_AGENT_STORE, MASTER_ADDR, MASTER_PORT), got none",
+    );
+  const at = { address: master.address, port: master.port, timeoutSeconds };
+  // Every attempt has a new NCCL id, so it needs a new key: the agent's store may outlive an attempt.
+  const key = `heddle/${runId}/${process.env.TORCHELASTIC_RESTART_COUNT ?? "0"}/nccl`;
+  return (id: Uint8Array) => shareByStore(at, key, rank === 0 ? id : undefined);
+}
+
+function silenceOf({ silenceSeconds = 15 }: WorldOptions): number {
+  if (typeof silenceSeconds !== "number" || !(silenceSeconds >= 2 && silenceSeconds <= 86_400))
+    throw invalidArgument("silenceSeconds", "a number of 2 to 86400", silenceSeconds);
+  return silenceSeconds;
+}
+
+function mpiWorld(ranks: Ranks): World {
+  return {
+    rank: ranks.rank,
+    size: ranks.size,
+    allReduce: (tensors) => ranks.allReduce(tensors),
+    reduceScatter: (parts) => ranks.reduceScatter(parts),
+    allGather: (parts) => ranks.allGather(parts),
+    broadcast: (tensors, root) => ranks.broadcast(tensors, root),
+    sum: (values) => ranks.sum(values),
+    gatherBytes: (bytes) => ranks.gather(bytes),
+  };
+}
+
+/**
+ * Divides the CPUs of this process among the ranks that may run on the same CPUs. Most launchers bind each rank to
+ * separate CPUs.
+ */
+async function shareOfCpus(world: World, ranks: Ranks): Promise<number> {
+  const mine = `${hostname()} ${ranks.cpus().join()}`;
+  const sharing = (await gather(world, mine)).filter((place) => place === mine).length;
+  return Math.max(1, Math.floor(deviceInfo().cpu.threads / sharing));
+}
+
+function opened(world: World, device: Device, launch: Resolved, leave: () => void): OpenWorld {
+  let isOpen = true;
+  const close = async () => {
+    if (isOpen) leave();
+    isOpen = false;
+  };
+  const { launcher, localRank } = launch;
+  return {
+    ...world,
+    device,
+    localRank,
+    launch: launcher === "none" ? undefined : { ...launch, launcher },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}

@@ -1,0 +1,62 @@
+// The JavaScript handle of the ranks that MPI connects. A call that starts an operation returns a promise. It settles
+// on the JavaScript thread after the thread of MPI calls has run the operation.
+#pragma once
+#include <napi.h>
+
+#include <functional>
+#include <memory>
+#include <unordered_set>
+
+#include "distributed/rank_thread.h"
+
+namespace heddle {
+
+// class NativeRanks { constructor(libraries, silenceSeconds, onLost); join(); allReduce(tensors, type);
+// reduceScatter(tensorsByRank, type); allGather(tensorsByRank); sum(numbers); broadcast(tensors, root); gather(bytes);
+// barrier(); leave(); end(code, seconds); cpus() }. A process has one at most.
+class RanksHandle : public Napi::ObjectWrap<RanksHandle> {
+ public:
+  static const napi_type_tag tag;
+  static constexpr const char* class_name = "NativeRanks";
+  static Napi::Function define(Napi::Env env);
+  explicit RanksHandle(const Napi::CallbackInfo& info);
+  ~RanksHandle() override;
+
+ private:
+  struct Pending;  // a pending promise
+  struct Line;     // whether results can still reach the JavaScript thread
+  using Result = std::function<Napi::Value(Napi::Env)>;
+  // Runs on the thread of MPI calls. Its result runs on the JavaScript thread.
+  using Work = std::function<Result(RankGroup&)>;
+
+  Napi::Value join(const Napi::CallbackInfo& info);
+  Napi::Value all_reduce(const Napi::CallbackInfo& info);
+  Napi::Value reduce_scatter(const Napi::CallbackInfo& info);
+  Napi::Value all_gather(const Napi::CallbackInfo& info);
+  Napi::Value sum(const Napi::CallbackInfo& info);
+  Napi::Value broadcast(const Napi::CallbackInfo& info);
+  Napi::Value gather(const Napi::CallbackInfo& info);
+  Napi::Value barrier(const Napi::CallbackInfo& info);
+  Napi::Value leave(const Napi::CallbackInfo& info);
+  Napi::Value end(const Napi::CallbackInfo& info);
+  Napi::Value cpus(const Napi::CallbackInfo& info);
+
+  // `keep` stays referenced until the promise settles.
+  Napi::Value post(Napi::Env env, Work work, Napi::Value keep);
+  RankThread::Job job(Pending* pending, Work work);
+  Pending* pending(Napi::Env env, Napi::Value keep);
+  void settled(Napi::Env env, Pending* pending);
+  void shut();
+  static void cleanup(void* self);
+
+  Napi::Env env_;
+  std::unique_ptr<RankThread> thread_;  // null until join()
+  std::vector<std::string> libraries_;
+  double silence_seconds_ = 0;
+  Napi::ThreadSafeFunction settle_;
+  std::shared_ptr<Line> line_;
+  bool shut_ = false;
+  std::unordered_set<Pending*> pending_;  // JavaScript thread only
+};
+
+}  // namespace heddle

@@ -1,0 +1,90 @@
+// Sums over the rows of a matrix, column by column, in an order that depends only on its shape. Blocks add up parts of
+// the rows. A second kernel adds the parts in order.
+#pragma once
+#include "cuda/rows/math.cuh"
+
+namespace heddle {
+namespace cuda {
+namespace columns {
+
+constexpr int threads = 256, warps = threads / warp_size;
+constexpr int block_columns = warp_size * vector_elements;  // columns per block, if its threads load whole vectors
+constexpr int64_t least_rows = 32;                          // minimum rows per part: four for each warp
+constexpr int64_t wanted_blocks = 1024;                     // several for each multiprocessor of any device
+
+inline int64_t parts_of(int64_t rows, int64_t width) {
+  const int64_t fitting = (rows + least_rows - 1) / least_rows, across = (width + block_columns - 1) / block_columns,
+                most = across < wanted_blocks ? wanted_blocks / across : 1;
+  return fitting < 1 ? 1 : fitting < most ? fitting : most;
+}
+
+// Returns the size of the scratch in floats, for `sums` sums per column.
+inline int64_t scratch_floats(int sums, int64_t rows, int64_t width) { return sums * parts_of(rows, width) * width; }
+
+// Computes partial (parts, sums, width). A lane has `wide` adjacent columns, and the warps of a block share its rows.
+// terms.add<wide>(row, column, sum) adds a row's terms to `sum` of each column. grid (blocks of columns, parts)
+template <int wide, class Terms>
+__global__ void __launch_bounds__(threads)
+    part_kernel(Terms terms, int64_t rows, int64_t width, int64_t part_rows, float* partial) {
+  constexpr int sums = Terms::sums, own = sums * wide * warp_size;
+  HEDDLE_SHARED(float, of_warp, [warps][own]);
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * warp_size * wide, column = first + lane * wide,
+                begin = blockIdx.y * part_rows, end = begin + part_rows < rows ? begin + part_rows : rows;
+  float sum[sums][wide] = {};
+  if (column < width)
+    for (int64_t row = begin + warp; row < end; row += warps) terms.template add<wide>(row, column, sum);
+  HEDDLE_UNROLL
+  for (int s = 0; s < sums; ++s) {
+    HEDDLE_UNROLL
+    for (int e = 0; e < wide; ++e) of_warp[warp][(s * wide + e) * warp_size + lane] = sum[s][e];
+  }
+  __syncthreads();
+  for (int k = threadIdx.x; k < own; k += threads) {
+    float total = 0;
+    for (int w = 0; w < warps; ++w) total += of_warp[w][k];
+    const int64_t at = first + k % warp_size * wide + k / warp_size % wide;
+    if (at < width) partial[(static_cast<int64_t>(blockIdx.y) * sums + k / warp_size / wide) * width + at] = total;
+  }
+}
+
+template <int sums> struct Results {
+  float* y[sums];  // (width) each; may be null
+};
+template <int sums>
+__global__ void __launch_bounds__(threads)
+    add_parts_kernel(const float* partial, int64_t parts, int64_t width, Results<sums> to) {
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
+  if (column >= width) return;
+  HEDDLE_UNROLL
+  for (int s = 0; s < sums; ++s) {
+    if (!to.y[s]) continue;
+    float total = 0;
+    for (int64_t p = 0; p < parts; ++p) total += partial[(p * sums + s) * width + column];
+    to.y[s][column] = total;
+  }
+}
+
+// Launches both kernels. partial: scratch_floats() of the scratch. vectors: whether the terms can be loaded as vectors.
+template <class Terms>
+void add_columns(const Context& c, const char* name, const Terms& terms, int64_t rows, int64_t width, bool vectors,
+    float* partial, const Results<Terms::sums>& to) {
+  if (width == 0) return;
+  const int64_t parts = parts_of(rows, width), part_rows = (rows + parts - 1) / parts;
+  const Grid grid{
+      dim3(blocks_for(width, vectors ? block_columns : warp_size), static_cast<unsigned>(parts)), dim3(threads)};
+  launch(c, name, grid, vectors ? part_kernel<vector_elements, Terms> : part_kernel<1, Terms>, terms, rows, width,
+      part_rows, partial);
+  launch(c, name, {dim3(blocks_for(width, threads)), dim3(threads)}, add_parts_kernel<Terms::sums>, partial, parts,
+      width, to);
+}
+
+// Loads `wide` adjacent elements: eight, or one.
+template <int wide> __device__ inline void load(const View& x, int64_t at, float (&to)[wide]) {
+  if constexpr (wide == 1) to[0] = x[at];
+  else load_elements(x, at, to);
+}
+
+}  // namespace columns
+}  // namespace cuda
+}  // namespace heddle

@@ -1,0 +1,166 @@
+// Shared by the kernels of sample: its parameters, its scratch, and the order and weights of tokens.
+#pragma once
+#include "cuda/rows/math.cuh"
+
+namespace heddle {
+namespace cuda {
+namespace sampling {
+
+// The order of tokens: the bits of the distance from the best logit in the upper half, the id in the lower half. Bits
+// of floats >= 0 sort like the floats.
+using Key = unsigned long long;
+
+constexpr int threads = 256, parameters = 9;
+// logits of a row per block; a multiple of the 16 exponentials that are added in float
+constexpr int64_t part_logits = 4096;
+
+// Distances from 88 on have no weight. Smaller distances are counted in bins by the upper bits of their floats, with 16
+// bins for every power of two.
+constexpr unsigned weightless = 0x42b00000;  // 88.0f
+constexpr int bin_shift = 19, bins = weightless >> bin_shift;
+
+// Weights are added as integers, in units of 2^-39. So a sum does not depend on the order of additions, and the sum of
+// 2^24 weights fits into 64 bits.
+constexpr float weight_unit = 549755813888.0f;
+// A block adds the low 20 bits and the rest of a weight separately, in 32 bits. Both fit for part_logits weights of 1.
+constexpr int low_bits = 20;
+
+// The results of a block for its part of a row.
+struct Part {
+  // Sums over the raw logits, with d = largest - logit: `mass` of exp(-d), and `distance` of d * exp(-d). distance is
+  // computed only if the node outputs the entropy.
+  double mass, distance;
+  Key best_raw, best;  // keys of the best raw and adjusted logit, see descending
+  int32_t raw_nan, nan;
+};
+struct RowState {
+  float raw_largest;
+  int32_t usable;    // whether parameters and ids are valid, no raw logit is NaN, and the largest is finite
+  int32_t adjusted;  // bias or penalties apply
+};
+
+struct Arguments {
+  const float *logits, *params;       // (R, V), (R, 9)
+  const int32_t *history, *bias_ids;  // (R, L), (R, B)
+  const float* bias_values;           // (R, B)
+  const uint32_t* rng;                // (R, 3)
+  int32_t *token, *top_ids;           // (R), (R, K)
+  float *logprob, *top_logprobs;      // (R), (R, K)
+  float* entropy;                     // (R), or null without the outputs of the K best tokens
+  int64_t R, V, L, B, K;
+  int parts;  // parts per row
+  Fault fault;
+  // The scratch.
+  Key* top;          // (R, parts, K): the best raw logits of each part, see descending
+  Key* mass;         // (R, bins): sums of weights
+  Part* part;        // (R, parts)
+  RowState* state;   // (R)
+  float* adjusted;   // (R, V): logits after bias and penalties
+  unsigned* count;   // (R, bins): number of tokens
+  unsigned* filled;  // (R, bins): number of tokens that are in `ids` already
+  uint32_t* ids;     // (R, V): tokens by bin, in any order within a bin
+
+  __device__ const float* raw(int64_t row) const { return logits + row * V; }
+  __device__ const float* used(int64_t row) const { return state[row].adjusted ? adjusted + row * V : raw(row); }
+};
+
+// The block's place in a grid of R * parts blocks, and its logits [begin, end).
+struct Place {
+  int64_t row, begin, end;
+  int part;
+
+  __device__ explicit Place(const Arguments& a)
+      : row(blockIdx.x / a.parts), begin(blockIdx.x % a.parts * part_logits),
+        end(begin + part_logits < a.V ? begin + part_logits : a.V), part(static_cast<int>(blockIdx.x % a.parts)) {}
+};
+
+struct Parameters {
+  float temperature, top_k, top_p, min_p, repetition, presence, frequency, prompt_length, history_length;
+};
+__device__ inline Parameters parameters_of(const Arguments& a, int64_t row) {
+  const float* p = a.params + row * parameters;
+  return {p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8]};
+}
+
+// A product that the compiler cannot fuse with an addition. nvcc would do so, and the result would differ from that of
+// the CPU.
+__device__ inline float times(float a, float b) {
+#if HEDDLE_EMULATED
+  return a * b;
+#else
+  return __fmul_rn(a, b);
+#endif
+}
+
+// Returns exp(-x) for x >= 0, and 0 for x >= 87. The arithmetic is that of native/ops/logit_scan.h, so that both
+// devices return the same bits.
+__device__ inline float exp_negative(float x) {
+  if (!(x < 87.0f)) return 0.0f;
+  const int k = static_cast<int>(times(x, 1.44269504f) + 0.5f);
+  const float kf = static_cast<float>(k), r = (x - times(kf, 0.693145752f)) - times(kf, 1.42860677e-6f);
+  float p = 0.00138888671f;
+  for (const float c : {0.00833452121f, 0.0416664854f, 0.166666657f, 0.5f, 1.0f, 1.0f}) p = c - times(r, p);
+  return times(p, __uint_as_float(static_cast<unsigned>(127 - k) << 23));
+}
+// The weight of a distance in units of weight_unit.
+__device__ inline Key weight_of(unsigned distance) {
+  return static_cast<Key>(exp_negative(__uint_as_float(distance)) * weight_unit + 0.5f);
+}
+
+// A key that sorts logits from the largest to the smallest, and equal logits by id. The logit must not be NaN.
+__device__ inline Key descending(float logit, int64_t id) {
+  const unsigned bits = __float_as_uint(logit + 0.0f);  // -0 is equal to 0
+  const unsigned ascending = bits >> 31 ? ~bits : bits | 0x80000000u;
+  return static_cast<Key>(~ascending) << 32 | static_cast<unsigned>(id);
+}
+__device__ inline int64_t id_of(Key key) { return static_cast<int64_t>(key & 0xffffffffu); }
+
+// Returns the smallest key of the block to all threads.
+template <int block_threads> __device__ inline Key smallest(Key key) {
+  constexpr int warps = block_threads / warp_size;
+  HEDDLE_SHARED(Key, partial, [warps]);
+  const auto lesser = [](Key a, Key b) { return a < b ? a : b; };
+  for (int lanes = 16; lanes > 0; lanes /= 2) key = lesser(key, __shfl_xor_sync(all_lanes, key, lanes));
+  if (threadIdx.x % warp_size == 0) partial[threadIdx.x / warp_size] = key;
+  __syncthreads();
+  Key best = partial[0];
+  for (int w = 1; w < warps; ++w) best = lesser(best, partial[w]);
+  __syncthreads();
+  return best;
+}
+
+// Computes the distances of a row's tokens from the largest logit, divided by the temperature.
+struct Candidates {
+  const float* logits;  // (V)
+  float largest, temperature;
+
+  __device__ unsigned distance(int64_t id) const { return __float_as_uint((largest - logits[id]) / temperature); }
+};
+
+// The best adjusted logit of a row.
+struct Best {
+  int64_t id;
+  float logit;
+  bool usable;
+};
+template <int block_threads> __device__ inline Best best_of(const Arguments& a, int64_t row) {
+  Key key = ~Key{0};
+  int nans = 0;
+  for (int p = threadIdx.x; p < a.parts; p += block_threads) {
+    const Part& part = a.part[row * a.parts + p];
+    key = part.best < key ? part.best : key;
+    nans += part.nan;
+  }
+  key = smallest<block_threads>(key);
+  if (block_sum<block_threads>(nans) > 0) return {0, 0.0f, false};
+  const float logit = a.used(row)[id_of(key)] + 0.0f;  // 0 for -0, so that no distance is -0
+  return {id_of(key), logit, fabsf(logit) < INFINITY};
+}
+
+// Launches the kernels that draw a token for each row, and write the outputs. The kernels of sample.cu must have filled
+// a.part and a.state.
+void draw_tokens(const Context& c, const Arguments& a);
+
+}  // namespace sampling
+}  // namespace cuda
+}  // namespace heddle

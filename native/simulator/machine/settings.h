@@ -1,0 +1,16 @@
+// Settings of the simulator, from environment variables.
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace simulator {
+
+struct Settings {
+  bool hopper = false;   // HEDDLE_SIMULATOR=sm_90: a device of compute capability 9.0 instead of 8.0
+  uint32_t seed = 0;     // HEDDLE_SIMULATOR_SEED: the order in which warps take turns; 0: by number
+  std::string mutant;    // HEDDLE_SIMULATOR_MUTANT: the edit of the PTX to make
+  bool profile = false;  // HEDDLE_SIMULATOR_PROFILE=1: prints the time of each kernel at exit
+};
+const Settings& settings();
+
+}  // namespace simulator

@@ -1,0 +1,223 @@
+#include "simulator/machine/shared.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "simulator/machine/machine.h"
+
+namespace simulator {
+namespace {
+constexpr uint32_t several = 32;  // more than one lane of the warp has read
+constexpr uint32_t lane_bits = 6;
+constexpr uint32_t clock_limit = 1u << 25;
+}  // namespace
+
+void join(Clock& into, const Clock& other) {
+  if (into.size() < other.size()) into.resize(other.size(), 0);
+  for (size_t i = 0; i < other.size(); ++i) into[i] = std::max(into[i], other[i]);
+}
+
+void Shared::start(uint32_t bytes, int warps) {
+  const size_t granules = (bytes + 3) / 4;
+  uint32_t base = 1;
+  for (const Clock& c : clocks_)
+    for (const uint32_t t : c) base = std::max(base, t + 1);
+  const bool same = warps == warps_ && granules == writes_.size() && base < clock_limit;
+  bytes_.assign(granules * 4, 0xff);  // NaN
+  states_.assign(granules * 4, empty);
+  if (!same) {
+    base = 1;
+    writes_.assign(granules, Write{});
+    reads_.assign(static_cast<size_t>(warps), std::vector<uint32_t>(granules, 0));
+  }
+  // All clocks of the previous block are older than those of this block.
+  warps_ = warps;
+  clocks_.assign(static_cast<size_t>(warps) + 1, Clock(static_cast<size_t>(warps) + 1, base));
+  for (size_t i = 0; i < clocks_.size(); ++i) clocks_[i][i] = base + 1;
+  fences_.assign(static_cast<size_t>(warps) * lanes, 0);
+  mbarriers.clear();
+}
+
+void Shared::tick(int warp) { ++clocks_[static_cast<size_t>(warp)][static_cast<size_t>(warp)]; }
+
+void Shared::fence(const Warp& w) {
+  tick(w.index);
+  const uint32_t now = clock(w.index)[static_cast<size_t>(w.index)];
+  for (int lane = 0; lane < lanes; ++lane)
+    if (w.mask >> lane & 1) fences_[static_cast<size_t>(w.index * lanes + lane)] = now;
+}
+
+bool Shared::fenced(int warp, int lane, uint32_t clock) const {
+  return fences_[static_cast<size_t>(warp * lanes + lane)] > clock;
+}
+
+void Shared::bounds(const Warp& w, const Instruction& i, uint32_t address, uint32_t bytes) const {
+  if (address < shared_begin || address + uint64_t{bytes} > shared_begin + bytes_.size())
+    w.fail(i, "shared memory: " + std::to_string(bytes) + " bytes at " + std::to_string(address) + " are outside of [" +
+                  std::to_string(shared_begin) + ", " + std::to_string(shared_begin + bytes_.size()) + ")");
+}
+
+void Shared::race(
+    const Warp& w, const Instruction& i, int lane, const char* what, uint32_t granule, uint32_t other) const {
+  w.fail(i, std::string("race in shared memory at ") + std::to_string(shared_begin + granule * 4) + ": thread " +
+                std::to_string(w.index * lanes + lane) + " " + what + " of " +
+                (other == static_cast<uint32_t>(warps_) * lanes ? std::string("an asynchronous copy")
+                                                                : "thread " + std::to_string(other)));
+}
+
+void Shared::check_states(const Warp& w, const Instruction& i, uint32_t at, uint32_t bytes) const {
+  for (uint32_t b = at; b < at + bytes; ++b)
+    if (states_[b] != written)
+      w.fail(i, std::string("shared memory at ") + std::to_string(shared_begin + b) +
+                    (states_[b] == empty       ? " was never written"
+                        : states_[b] == flying ? " is being written by a copy that was not waited for"
+                                               : " is an mbarrier object"));
+}
+
+void Shared::read(const Warp& w, const Instruction& i, int lane, uint32_t address, uint32_t bytes, Proxy proxy) {
+  bounds(w, i, address, bytes);
+  const uint32_t at = address - shared_begin;
+  const Clock& mine = clocks_[static_cast<size_t>(w.index)];
+  std::vector<uint32_t>& reads = reads_[static_cast<size_t>(w.index)];
+  const auto self = static_cast<uint32_t>(w.index), thread = self * lanes + static_cast<uint32_t>(lane);
+  const uint32_t now = mine[self];
+  uint32_t all = 0x01010101;  // State::written of four bytes
+  for (uint32_t b = at & ~3u; bytes % 4 == 0 && b < at + bytes; b += 4) {
+    uint32_t four;
+    std::memcpy(&four, states_.data() + b, 4);
+    if (four != all) all = 0;
+  }
+  if (bytes % 4 || !all) check_states(w, i, at, bytes);
+  const unsigned touched = bytes < 4 ? ((1u << bytes) - 1) << at % 4 : 15u;
+  for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g) {
+    const Write& last = writes_[g];
+    if (last.clock && last.thread != thread && (last.touched & touched)) {
+      const uint32_t writer = last.thread / lanes;
+      if (writer == self ? last.clock >= now : last.clock > mine[writer])
+        race(w, i, lane, "reads a write", g, last.thread);
+    }
+    if (proxy == Proxy::async && last.clock && !last.async && last.thread / lanes < static_cast<uint32_t>(warps_) &&
+        !fenced(static_cast<int>(last.thread / lanes), last.thread % lanes, last.clock))
+      w.fail(i, "shared memory at " + std::to_string(shared_begin + g * 4) + " was written by thread " +
+                    std::to_string(last.thread) + ", which has not executed fence.proxy.async since");
+    uint32_t& seen = reads[g];
+    const uint32_t entry = now << lane_bits | static_cast<uint32_t>(lane);
+    seen = seen >> lane_bits == now && seen != entry ? now << lane_bits | several : entry;
+  }
+}
+
+void Shared::check_write(const Warp& w, const Instruction& i, int lane, uint32_t g, unsigned touched) {
+  const Clock& mine = clocks_[static_cast<size_t>(w.index)];
+  const auto self = static_cast<uint32_t>(w.index), thread = self * lanes + static_cast<uint32_t>(lane);
+  const Write& last = writes_[g];
+  if (last.clock && last.thread != thread && (last.touched & touched)) {
+    const uint32_t writer = last.thread / lanes;
+    if (writer == self ? last.clock >= mine[self] : last.clock > mine[writer])
+      race(w, i, lane, "overwrites a write", g, last.thread);
+  }
+  if (touched != 15) return;  // reads are recorded per 4 bytes, so a smaller write may not touch the bytes read
+  for (uint32_t r = 0; r < static_cast<uint32_t>(warps_); ++r) {
+    const uint32_t seen = reads_[r][g], when = seen >> lane_bits, who = seen & ((1u << lane_bits) - 1);
+    if (r == self ? when >= mine[self] && who != static_cast<uint32_t>(lane) : when > mine[r])
+      race(w, i, lane, "overwrites what is still read by a thread", g, r * lanes + who % lanes);
+  }
+}
+
+void Shared::write(const Warp& w, const Instruction& i, int lane, uint32_t address, uint32_t bytes) {
+  bounds(w, i, address, bytes);
+  const uint32_t at = address - shared_begin;
+  const auto thread = static_cast<uint16_t>(w.index * lanes + lane);
+  const uint32_t now = clocks_[static_cast<size_t>(w.index)][static_cast<size_t>(w.index)];
+  for (uint32_t b = at; b < at + bytes; ++b) {
+    if (states_[b] > written)
+      w.fail(i, "shared memory at " + std::to_string(shared_begin + b) +
+                    (states_[b] == flying ? " is being written by a copy that was not waited for"
+                                          : " is an mbarrier object"));
+    states_[b] = written;
+  }
+  const unsigned touched = bytes < 4 ? ((1u << bytes) - 1) << at % 4 : 15u;
+  for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g) {
+    check_write(w, i, lane, g, touched);
+    writes_[g] = {now, thread, static_cast<unsigned char>(touched), 0, 0};
+  }
+}
+
+void Shared::atomic(const Warp& w, const Instruction& i, int lane, uint32_t address, uint32_t bytes) {
+  bounds(w, i, address, bytes);
+  const uint32_t at = address - shared_begin;
+  for (uint32_t b = at; b < at + bytes; ++b)
+    if (states_[b] != written) w.fail(i, "an atomic in shared memory that was not written, or not with plain stores");
+  const uint32_t now = clocks_[static_cast<size_t>(w.index)][static_cast<size_t>(w.index)];
+  for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g) {
+    if (!writes_[g].atomic) check_write(w, i, lane, g, 15);
+    writes_[g] = {now, static_cast<uint16_t>(w.index * lanes + lane), 15, 0, 1};
+  }
+}
+
+void Shared::begin_copy(const Warp& w, const Instruction& i, int lane, uint32_t address, uint32_t bytes, Proxy proxy) {
+  bounds(w, i, address, bytes);
+  const uint32_t at = address - shared_begin;
+  for (uint32_t b = at; b < at + bytes; ++b) {
+    if (states_[b] > written)
+      w.fail(i, "shared memory at " + std::to_string(shared_begin + b) +
+                    (states_[b] == flying ? " is already being written by a copy" : " is an mbarrier object"));
+    states_[b] = flying;
+  }
+  for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g) {
+    check_write(w, i, lane, g, 15);
+    const Write& last = writes_[g];
+    if (proxy == Proxy::async && last.clock && !last.async && last.thread / lanes < static_cast<uint32_t>(warps_) &&
+        last.clock > clocks_[static_cast<size_t>(w.index)][static_cast<size_t>(warps_)] &&
+        !fenced(static_cast<int>(last.thread / lanes), last.thread % lanes, last.clock) && proxy == Proxy::async)
+      w.fail(i, "shared memory at " + std::to_string(shared_begin + g * 4) + " was written by thread " +
+                    std::to_string(last.thread) + ", which has not executed fence.proxy.async since");
+  }
+}
+
+void Shared::end_copy(const Warp& w, int lane, uint32_t address, uint32_t bytes) {
+  const uint32_t at = address - shared_begin;
+  const uint32_t now = clocks_[static_cast<size_t>(w.index)][static_cast<size_t>(w.index)];
+  for (uint32_t b = at; b < at + bytes; ++b) states_[b] = written;
+  for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g)
+    writes_[g] = {now, static_cast<uint16_t>(w.index * lanes + lane), 15, 0, 0};
+}
+
+void Shared::end_agent_copy(uint32_t address, uint32_t bytes, Clock& into) {
+  const auto agent = static_cast<size_t>(warps_);
+  tick(warps_);
+  const uint32_t now = clocks_[agent][agent];
+  const uint32_t at = address - shared_begin;
+  for (uint32_t b = at; b < at + bytes; ++b) states_[b] = written;
+  for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g)
+    writes_[g] = {now, static_cast<uint16_t>(warps_ * lanes), 15, 1, 0};
+  if (into.size() <= agent) into.resize(agent + 1, 0);
+  into[agent] = now;
+}
+
+Mbarrier& Shared::mbarrier(const Warp& w, const Instruction& i, uint32_t address) {
+  if (address % 8) w.fail(i, "an mbarrier object must be aligned to 8 bytes");
+  const auto found = mbarriers.find(address);
+  if (found == mbarriers.end()) w.fail(i, "no mbarrier object was initialised at " + std::to_string(address));
+  Mbarrier& m = found->second;
+  const Clock& mine = clocks_[static_cast<size_t>(w.index)];
+  if (m.init_warp == w.index ? m.init_clock >= mine[static_cast<size_t>(w.index)] && !(w.mask == 1u << m.init_lane)
+                             : m.init_clock > mine[static_cast<size_t>(m.init_warp)])
+    w.fail(i, "the mbarrier object at " + std::to_string(address) + " is used before its initialisation is visible");
+  return m;
+}
+
+void Shared::init_mbarrier(const Warp& w, const Instruction& i, int lane, uint32_t address, uint32_t count) {
+  if (address % 8) w.fail(i, "an mbarrier object must be aligned to 8 bytes");
+  if (count == 0 || count >= 1u << 20) w.fail(i, "mbarrier.init with a count of " + std::to_string(count));
+  bounds(w, i, address, 8);
+  if (mbarriers.count(address)) w.fail(i, "an mbarrier object is initialised twice");
+  write(w, i, lane, address, 8);
+  std::fill_n(states_.begin() + (address - shared_begin), 8, object);
+  Mbarrier& m = mbarriers[address];
+  m.expected = m.pending = count;
+  m.arriving = m.completed = Clock(clocks_.size(), 0);
+  m.init_warp = w.index, m.init_lane = lane;
+  m.init_clock = clocks_[static_cast<size_t>(w.index)][static_cast<size_t>(w.index)];
+}
+
+}  // namespace simulator

@@ -1,0 +1,209 @@
+// "Parallel Synchronization and Communication Instructions: mbarrier", and the bulk copies to shared memory that
+// complete transactions on one: "cp.async.bulk" and "cp.async.bulk.tensor".
+#include "simulator/machine/decode.h"
+#include "simulator/machine/memory.h"
+#include "simulator/ops/tensor_map.h"
+
+namespace simulator {
+namespace {
+
+constexpr int64_t most_transactions = (1 << 20) - 1;  // "mbarrier: tx-count": its valid range
+
+// "Phase Completion of the mbarrier object".
+void complete_phase(Mbarrier& m) {
+  if (m.pending != 0 || m.transactions != 0) return;
+  m.completed = m.arriving;
+  m.arriving.assign(m.arriving.size(), 0);
+  m.pending = m.expected;
+  ++m.phase;
+  ++progress;
+}
+
+void init(Warp& w, const Instruction& i) {
+  const auto* a = w.get<uint32_t>(i.a);
+  const auto* count = w.get<uint32_t>(i.b);
+  for (int lane = 0; lane < lanes; ++lane)
+    if (w.mask >> lane & 1)
+      w.block->shared.init_mbarrier(w, i, lane, a[lane] + static_cast<uint32_t>(i.immediate), count[lane]);
+}
+
+// "mbarrier.arrive", with release semantics. With .expect_tx, adds the number of bytes that copies will write in this
+// phase.
+constexpr uint32_t expects = 1;
+void arrive(Warp& w, const Instruction& i) {
+  Shared& shared = w.block->shared;
+  const auto* a = w.get<uint32_t>(i.a);
+  for (int lane = 0; lane < lanes; ++lane) {
+    if (!(w.mask >> lane & 1)) continue;
+    Mbarrier& m = shared.mbarrier(w, i, a[lane] + static_cast<uint32_t>(i.immediate));
+    if (i.flags & expects) m.transactions += w.get<uint32_t>(i.b)[lane];
+    if (m.transactions > most_transactions) w.fail(i, "the transaction count is out of its range");
+    if (m.pending == 0) w.fail(i, "more arrivals than the mbarrier object expects in this phase");
+    --m.pending;
+    join(m.arriving, shared.clock(w.index));
+    complete_phase(m);
+  }
+  shared.tick(w.index);
+  ++progress;
+}
+
+const TensorMap& tensor_map(Warp& w, const Instruction& i, uint64_t address) {
+  if (address % 64) w.fail(i, "a tensor map must be aligned to 64 bytes");
+  memory::check(w, i, address, 128);
+  const auto* map = reinterpret_cast<const TensorMap*>(address);
+  if (map->mark != TensorMap::expected_mark) w.fail(i, "no tensor map was encoded here");
+  return *map;
+}
+
+// "Swizzling Modes": with 128 bytes, bits 4 to 6 of an address are exclusive-ored with bits 7 to 9.
+uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
+
+// Copies a box whose innermost dimension has 128 bytes. Elements outside of the tensor become zeros.
+void land_box(Shared& shared, const AsyncBox& c) {
+  const auto& map = *reinterpret_cast<const TensorMap*>(c.map);
+  const uint32_t inner = map.boxes[0], line = inner * map.element_bytes, lines = c.bytes / line;
+  for (uint32_t n = 0; n < lines; ++n) {
+    uint32_t rest = n;
+    bool inside = true;
+    uint64_t from = map.data;
+    for (uint32_t d = 1; d < map.rank; ++d) {
+      const int64_t at = c.at[d] + static_cast<int64_t>(rest % map.boxes[d]);
+      rest /= map.boxes[d];
+      inside = inside && at >= 0 && at < static_cast<int64_t>(map.sizes[d]);
+      from += static_cast<uint64_t>(at) * map.strides[d];
+    }
+    for (uint32_t e = 0; e < inner; ++e) {
+      const int64_t at = c.at[0] + static_cast<int64_t>(e);
+      unsigned char* to = shared.data(swizzled(c.to + n * line + e * map.element_bytes));
+      if (inside && at >= 0 && at < static_cast<int64_t>(map.sizes[0]))
+        std::memcpy(to, reinterpret_cast<const unsigned char*>(from) + at * map.element_bytes, map.element_bytes);
+      else std::memset(to, 0, map.element_bytes);
+    }
+  }
+}
+
+// Completes the oldest copy and its transactions. Its bytes are then visible to threads that wait for the phase.
+void land(Shared& shared, Mbarrier& m) {
+  const AsyncBox c = m.copies.front();
+  m.copies.erase(m.copies.begin());
+  if (c.map) land_box(shared, c);
+  else std::memcpy(shared.data(c.to), reinterpret_cast<const void*>(c.from), c.bytes);
+  shared.end_agent_copy(c.to, c.bytes, m.arriving);
+  m.transactions -= c.bytes;
+  complete_phase(m);
+  ++progress;
+}
+
+// "mbarrier.try_wait.parity": whether the phase of this parity has completed. If it has not, first completes one copy
+// in flight. If it has, acquires what was released to it.
+void try_wait(Warp& w, const Instruction& i) {
+  Shared& shared = w.block->shared;
+  const auto* a = w.get<uint32_t>(i.a);
+  const auto* parity = w.get<uint32_t>(i.b);
+  uint32_t done[lanes] = {};
+  bool failed = false;
+  for (int lane = 0; lane < lanes; ++lane) {
+    if (!(w.mask >> lane & 1)) continue;
+    if (parity[lane] > 1) w.fail(i, "a parity of " + std::to_string(parity[lane]));
+    Mbarrier& m = shared.mbarrier(w, i, a[lane] + static_cast<uint32_t>(i.immediate));
+    if ((m.phase & 1) == parity[lane] && !m.copies.empty()) land(shared, m);
+    done[lane] = (m.phase & 1) != parity[lane];
+    if (done[lane]) join(shared.clock(w.index), m.completed);
+    failed |= !done[lane];
+  }
+  commit_bits(w, i.d, done);
+  w.yields = failed;
+}
+
+// A copy to shared memory, of a box (with a tensor map) or of bytes.
+constexpr uint32_t boxed = 1;
+void load_bulk(Warp& w, const Instruction& i) {
+  Shared& shared = w.block->shared;
+  const int32_t* more = w.kernel->operands.data() + i.first;  // mbarrier, then bytes or coordinates
+  for (int lane = 0; lane < lanes; ++lane) {
+    if (!(w.mask >> lane & 1)) continue;
+    AsyncBox c;
+    c.instruction = &i;
+    c.to = w.get<uint32_t>(i.a)[lane] + static_cast<uint32_t>(i.immediate);
+    const uint64_t from = w.get<uint64_t>(i.b)[lane];
+    if (i.flags & boxed) {
+      const TensorMap& map = tensor_map(w, i, from);
+      c.map = from;
+      c.rank = static_cast<int>(i.count) - 1;
+      if (c.rank != static_cast<int>(map.rank)) w.fail(i, "the tensor map has another number of dimensions");
+      c.bytes = map.element_bytes;
+      for (int d = 0; d < c.rank; ++d) {
+        c.at[d] = static_cast<int32_t>(w.get<uint32_t>(more[1 + d])[lane]);
+        c.bytes *= map.boxes[d];
+      }
+      if (c.to % 128) w.fail(i, "the shared address must be a multiple of 128");
+      // The swizzle permutes the bytes of each 1024.
+      if (c.to % 1024) w.fail(i, "a box with a swizzle of 128 bytes that is not aligned to 1024 is not modelled");
+    } else {
+      c.from = from;
+      c.bytes = w.get<uint32_t>(more[1])[lane];
+      if (c.to % 16 || from % 16 || c.bytes % 16) w.fail(i, "addresses and size must be multiples of 16");
+      if (c.bytes) memory::check(w, i, from, c.bytes);
+    }
+    if (c.bytes == 0) continue;
+    Mbarrier& m = shared.mbarrier(w, i, w.get<uint32_t>(more[0])[lane]);
+    if (!shared.fenced(m.init_warp, m.init_lane, m.init_clock))
+      w.fail(i, "the mbarrier object was initialised without fence.proxy.async after it");
+    shared.begin_copy(w, i, lane, c.to, c.bytes, Shared::Proxy::async);
+    m.copies.push_back(c);
+  }
+  ++progress;
+}
+
+void decode_mbarrier(Decoder& d, const Statement& s, Instruction& i) {
+  const std::string name = joined(s, 1);
+  size_t address = 0;
+  if (name == "init.shared::cta.b64") {
+    i.run = &init;
+    i.b = d.source(s.operands.at(1), Width::b32);
+  } else if (name == "arrive.shared::cta.b64" || name == "arrive.expect_tx.shared::cta.b64") {
+    if (s.operands.at(0).kind != Operand::none) d.fail(s, "the state is not modelled");
+    address = 1;
+    i.run = &arrive;
+    if (s.operands.size() > (s.op[2] == "expect_tx" ? 3u : 2u)) d.fail(s, "a count is not modelled");
+    if (s.op[2] == "expect_tx") i.flags = expects, i.b = d.source(s.operands.at(2), Width::b32);
+  } else if (name == "try_wait.parity.shared::cta.b64") {
+    address = 1;
+    i.run = &try_wait;
+    i.d = d.target(s.operands.at(0), Width::predicate);
+    i.b = d.source(s.operands.at(2), Width::b32);
+  } else {
+    return;
+  }
+  if (d.address(s.operands.at(address), i) != Width::b32) d.fail(s, "expected an address of 32 bits");
+}
+
+}  // namespace
+
+void decode_bulk_load(Decoder& d, const Statement& s, Instruction& i) {
+  const std::string name = joined(s), tail = "shared::cluster.global.mbarrier::complete_tx::bytes";
+  const bool box = name == "cp.async.bulk.tensor.2d." + tail || name == "cp.async.bulk.tensor.4d." + tail;
+  if (!box && name != "cp.async.bulk." + tail) return;
+  const size_t last = box ? 2 : 3;
+  if (s.operands.size() != last + 1) d.fail(s, "wrong number of operands");
+  const Operand &from = s.operands[1], &barrier = s.operands[last];
+  if (from.kind != Operand::address || from.offset || barrier.kind != Operand::address || barrier.offset)
+    d.fail(s, "expected plain addresses");
+  if (d.address(s.operands[0], i) != Width::b32) d.fail(s, "expected a shared address of 32 bits");
+  i.b = d.source(from.parts[0], Width::b64);
+  d.list(i, d.source(barrier.parts[0], Width::b32));
+  if (box) {
+    const Operand& at = from.parts.at(1);
+    if (at.kind != Operand::vector || at.parts.size() != static_cast<size_t>(s.op[4][0] - '0'))
+      d.fail(s, "wrong number of coordinates");
+    for (const Operand& c : at.parts) d.list(i, d.source(c, Width::b32));
+    i.flags = boxed;
+  } else {
+    d.list(i, d.source(s.operands[2], Width::b32));
+  }
+  i.run = &load_bulk;
+}
+
+void add_mbarrier_families(Families& f) { f["mbarrier"] = &decode_mbarrier; }
+
+}  // namespace simulator

@@ -1,0 +1,69 @@
+#include "simulator/ptx/mutate.h"
+
+#include <cctype>
+#include <cstdio>
+#include <cstdlib>
+
+#include "simulator/machine/settings.h"
+
+namespace simulator {
+namespace {
+
+// Statements that mutants leave out. A try_wait is not left out, but succeeds at once.
+const char* const removed[] = {"bar.sync", "bar.arrive", "bar.warp.sync", "fence.proxy", "wgmma.fence",
+    "wgmma.commit_group", "wgmma.wait_group", "cp.async.commit_group", "cp.async.wait_group",
+    "cp.async.bulk.commit_group", "cp.async.bulk.wait_group", "mbarrier.arrive", "setmaxnreg"};
+
+}  // namespace
+
+std::vector<Mutant> mutants(const Module& module, const std::string& entry) {
+  const std::string& text = module.text;
+  std::vector<Mutant> all;
+  const size_t begin = text.find('{', text.find(')', module.entries.at(entry)));
+  size_t end = begin;
+  int depth = 0;
+  for (; end < text.size(); ++end) {
+    if (text[end] == '{') ++depth;
+    if (text[end] == '}' && --depth == 0) break;
+  }
+  for (size_t line = begin; line < end;) {
+    const size_t next = text.find('\n', line) + 1;
+    size_t at = text.find_first_not_of(" \t", line);
+    if (text[at] == '@') at = text.find(' ', at) + 1;
+    const std::string statement = text.substr(at, next - 1 - at);
+    for (const char* opcode : removed)
+      if (statement.compare(0, std::string(opcode).size(), opcode) == 0)
+        all.push_back({line, next - 1, "", "without " + statement});
+    if (statement.compare(0, 17, "mbarrier.try_wait") == 0)
+      all.push_back({at, next - 1, "mov.pred done, 1;", "does not wait: " + statement});
+    const size_t comma = statement.rfind(", ");
+    if (statement.compare(0, 6, "or.b64") == 0 && comma != std::string::npos &&
+        std::isdigit(static_cast<unsigned char>(statement[comma + 2]))) {
+      const uint64_t constant = std::strtoull(statement.c_str() + comma + 2, nullptr, 10);
+      if (constant >> 62 == 1)  // a matrix descriptor with the swizzle of 128 bytes
+        for (int bit = 0; bit < 64; ++bit)
+          all.push_back(
+              {at, next - 1, statement.substr(0, comma + 2) + std::to_string(constant ^ uint64_t{1} << bit) + ";",
+                  "bit " + std::to_string(bit) + " of " + statement});
+    }
+    line = next;
+  }
+  return all;
+}
+
+std::string mutated(const Module& module, const std::string& entry) {
+  const std::string& asked = settings().mutant;
+  if (asked.empty()) return module.text;
+  const std::vector<Mutant> all = mutants(module, entry);
+  if (asked == "list") {
+    for (size_t n = 0; n < all.size(); ++n) std::printf("mutant\t%s:%zu\t%s\n", entry.c_str(), n, all[n].what.c_str());
+    return module.text;
+  }
+  const size_t colon = asked.rfind(':');
+  if (asked.substr(0, colon) != entry) return module.text;
+  const Mutant& m = all.at(std::stoul(asked.substr(colon + 1)));
+  std::printf("planted\t%s\n", m.what.c_str());
+  return module.text.substr(0, m.begin) + m.replacement + module.text.substr(m.end);
+}
+
+}  // namespace simulator

@@ -1,0 +1,56 @@
+// State of the simulated runtime: modules, kernels, streams. Every entry point holds `lock()`.
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "simulator/machine/machine.h"
+
+#define SIMULATOR_API extern "C" __attribute__((visibility("default")))
+
+namespace simulator {
+
+// The PTX of one fat binary.
+struct FatBinary {
+  std::vector<std::string> texts;  // PTX of every architecture, in the order of the binary
+  std::unique_ptr<Module> module;  // the PTX for the simulated device, parsed at the first use
+};
+
+// A __global__ function of the program.
+struct Entry {
+  FatBinary* binary = nullptr;
+  std::string name;
+  std::unique_ptr<Kernel> kernel;  // decoded at the first use
+  size_t dynamic_limit = size_t{48} << 10;
+  bool opted_in = false;
+};
+
+constexpr int device_count = 1;
+struct DeviceLimits {
+  int major, minor, multiprocessors;
+  size_t shared_optin;
+  const char* name;
+};
+const DeviceLimits& device();
+
+std::recursive_mutex& lock();
+Entry* entry_of(const void* host_function);  // null: not registered
+// Returns the kernel, or null if the binary has no code for the device.
+const Kernel* kernel_of(Entry& entry);
+
+// Remembers an error for cudaGetLastError, and the text of a failure for cudaGetErrorString.
+cudaError_t report(cudaError_t status);
+cudaError_t report_failure(const std::string& what);
+
+using Work = std::function<void()>;
+// Queues work on a stream, or adds it to the graph that the stream captures.
+cudaError_t enqueue(cudaStream_t stream, Work work);
+cudaError_t drain_all();
+cudaError_t drain(cudaStream_t stream);
+void run_launch(Launch& launch);
+
+}  // namespace simulator

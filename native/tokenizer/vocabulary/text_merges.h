@@ -1,0 +1,46 @@
+// Merges of vocabularies that are much larger than published ones. They need no table of pairs: the text of a pair is
+// looked up in the vocabulary. A lookup takes longer than in MergeTable, and the memory per merge is a fraction.
+#pragma once
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/buffers.h"
+#include "tokenizer/vocabulary/vocab.h"
+
+namespace heddle {
+
+class TextMerges {
+ public:
+  // Beyond these numbers a table of pairs is many times larger than its file.
+  static constexpr size_t min_merges = 1 << 20;
+  static constexpr size_t min_scored_tokens = 1 << 19;
+
+  // Every pair of two pieces whose text is a piece merges, by the piece's rank. `ranks`: by id; no_token: not a piece.
+  TextMerges(const Vocab& vocab, std::vector<uint32_t> ranks) : vocab_(vocab), ranks_(std::move(ranks)) {}
+
+  // Merges must be added in the order of their ranks. `merges` is the maximum number of ranks. If a pair is added
+  // twice, its later rank is kept.
+  TextMerges(const Vocab& vocab, size_t merges) : vocab_(vocab), last_(vocab.size(), none) { merges_.room(2 * merges); }
+  // The merged token's bytes must be those of the pair. All three must be tokens that the vocabulary finds.
+  void add(uint32_t left, Merge merge) {
+    while (merges_.size() < 2 * size_t{merge.rank}) merges_.push_back(no_token);  // ranks that no text needs
+    merges_.push_back(left);
+    merges_.push_back(last_[merge.id]);
+    last_[merge.id] = merge.rank;
+  }
+
+  Merge find(uint32_t left, uint32_t right) const;
+
+ private:
+  static constexpr uint32_t none = UINT32_MAX;
+  uint32_t rank_of(uint32_t left, uint32_t right, uint32_t made) const;
+
+  const Vocab& vocab_;
+  std::vector<uint32_t> ranks_;  // by id, if merges follow from scores
+  // Otherwise, by rank: the left token, and the previous rank with the same result. `last_`: the last such rank, by id.
+  IdBuffer merges_;
+  std::vector<uint32_t> last_;
+};
+
+}  // namespace heddle

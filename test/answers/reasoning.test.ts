@@ -1,0 +1,131 @@
+// Reasoning is split from the answer, and an effort becomes the variables of a template.
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { chooseReasoningFormat } from "../../lib/answers/catalogue.ts";
+import { controlsOf, effortVariables } from "../../lib/answers/effort.ts";
+import { harmony } from "../../lib/answers/formats/harmony.ts";
+import { hermes } from "../../lib/answers/formats/hermes.ts";
+import type { ReaderOptions } from "../../lib/answers/reader.ts";
+import { REASONING_FORMATS } from "../../lib/answers/reasoning.ts";
+import { MAX_HELD } from "../../lib/answers/source.ts";
+import { pieces, read, written } from "./helpers.ts";
+
+const call = written("hermes", [["now", {}]]);
+
+describe.each(Object.entries(REASONING_FORMATS))("%s", (_, reasoning) => {
+  const { open, close } = reasoning;
+  const options: ReaderOptions = { reasoning, calls: hermes };
+  const begun: ReaderOptions = { ...options, opening: "within" };
+  const expected = { text: "So be it.", reasoning: "I see <tool_call>.\n\nWell", calls: [] };
+  const thought = `\n${expected.reasoning}\n`;
+
+  test("splits reasoning from the answer", () => {
+    expect(read(options, [`${open}${thought}${close}\n\n${expected.text}`])).toEqual(expected);
+    expect(read(begun, [`${thought}${close}\n\n${expected.text}`])).toEqual(expected);
+    expect(read(begun, [`\n${open}${thought}${close}${expected.text}`])).toEqual(expected);
+  });
+
+  test("reads calls after the reasoning", () => {
+    const answer = read(options, [`${open}Hm${close}\n\nLet me see.\n${call}`]);
+    expect(answer).toEqual({ text: "Let me see.", reasoning: "Hm", calls: [["now", "{}"]] });
+  });
+
+  test("handles reasoning without an answer, and an answer without reasoning", () => {
+    expect(read(options, [`${open}Hm`])).toEqual({ text: "", reasoning: "Hm", calls: [] });
+    expect(read(begun, ["Hm "])).toEqual({ text: "", reasoning: "Hm", calls: [] });
+    expect(read(options, [`${open}\n\n${close}\n\n`])).toEqual({ text: "", reasoning: "", calls: [] });
+    for (const text of [" Hi.\n", "", ` a ${open}b${close}`, open.slice(0, -1), `\n${open.slice(0, 3)}`])
+      expect(read(options, [text])).toEqual({ text, reasoning: "", calls: [] });
+    const after = { ...options, opening: "after" } as const;
+    expect(read(after, [`${open}b`])).toEqual({ text: `${open}b`, reasoning: "", calls: [] });
+  });
+
+  test("does not depend on how the answer is cut into pieces", () => {
+    const wraps = reasoning.answer ? [...reasoning.answer.opens, ...reasoning.answer.closes] : [];
+    const part = fc.constantFrom(open, close, ...wraps, call, "a", " ", "\n", "<", "</", "H", "e");
+    fc.assert(
+      fc.property(
+        fc.array(part, { maxLength: 8 }),
+        fc.array(fc.nat(100), { maxLength: 6 }),
+        fc.constantFrom("before", "within", "after"),
+        (parts, cuts, opening) => {
+          const text = parts.join("");
+          const whole = read({ ...options, opening }, [text]);
+          expect(read({ ...options, opening }, pieces(text, cuts))).toEqual(whole);
+          expect(read({ ...options, opening }, [...text])).toEqual(whole);
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+});
+
+test("marks around the answer are dropped", () => {
+  const { command, thinkAnswer } = REASONING_FORMATS;
+  const wrapped = "<|START_THINKING|>Hm<|END_THINKING|><|START_RESPONSE|>Hi.<|END_RESPONSE|>";
+  expect(read({ reasoning: command }, [...wrapped])).toEqual({ text: "Hi.", reasoning: "Hm", calls: [] });
+  const plain = "<|START_RESPONSE|>Hi.<|END_RESPONSE|>";
+  expect(read({ reasoning: command }, [plain])).toEqual({ text: "Hi.", reasoning: "", calls: [] });
+  const hunyuan = "<think>\nHm\n</think>\n<answer>\nHi.\n</answer>";
+  expect(read({ reasoning: thinkAnswer }, [hunyuan])).toEqual({ text: "Hi.", reasoning: "Hm", calls: [] });
+});
+
+test("an answer that begins with more white space than is held back is text", () => {
+  const { thinkAnswer } = REASONING_FORMATS;
+  for (const room of [0, 3]) {
+    const text = `${" ".repeat(MAX_HELD - room)}<answer>Hi.`;
+    expect(read({ reasoning: thinkAnswer }, [text])).toEqual({ text, reasoning: "", calls: [] });
+  }
+});
+
+test("harmony's channels are reasoning, calls and text", () => {
+  const final = "<|channel|>final<|message|>Hi.";
+  const analysis = "<|channel|>analysis<|message|>Hm";
+  const next = "<|end|><|start|>assistant";
+  expect(read({ whole: harmony }, [analysis + next + final])).toEqual({ text: "Hi.", reasoning: "Hm", calls: [] });
+  expect(read({ whole: harmony }, [final])).toEqual({ text: "Hi.", reasoning: "", calls: [] });
+  expect(read({ whole: harmony }, [analysis])).toEqual({ text: "", reasoning: "Hm", calls: [] });
+  const header = " to=functions.now<|channel|>commentary json<|message|>{}<|call|>";
+  expect(read({ whole: harmony }, [...(analysis + next + header)])).toEqual({
+    text: "",
+    reasoning: "Hm",
+    calls: [["now", "{}"]],
+  });
+  // Without tools a call is text.
+  const told = { text: "{}", reasoning: "Hm", calls: [] };
+  expect(read({ whole: harmony, withCalls: false }, [analysis + next + header])).toEqual(told);
+});
+
+test("the format of reasoning follows from the template", () => {
+  const { command, mistral, seed, granite, thinkResponse, thinkAnswer, think } = REASONING_FORMATS;
+  const cases = [
+    ["{{ '<think>' }}", think],
+    ["{{ content.split('</think>') }}", think],
+    ["<think></think><answer>", thinkAnswer],
+    ["<think></think><response>", thinkResponse],
+    ["[THINK]", mistral],
+    ["<seed:think>", seed],
+    ["<|START_THINKING|>", command],
+    ["Here is my thought process: Here is my response:", granite],
+    ["{{ messages }}", undefined],
+  ] as const;
+  for (const [template, format] of cases) expect(chooseReasoningFormat(template), template).toBe(format);
+});
+
+test("an effort becomes the variables that the template tests", () => {
+  const cases: [template: string, none: object | undefined, high: object | undefined][] = [
+    ["{% if enable_thinking %}", { enable_thinking: false }, { enable_thinking: true }],
+    ["Reasoning: {{ reasoning_effort }}", undefined, { reasoning_effort: "high" }],
+    ["{% if reasoning_effort == 'none' %}", { reasoning_effort: "none" }, { reasoning_effort: "high" }],
+    ["{% if thinking_budget == 0 %}", { thinking_budget: 0 }, { thinking_budget: 16384 }],
+    ["{% if thinking %}", { thinking: false }, { thinking: true }],
+    ["{%- if not thinking -%}", { thinking: false }, { thinking: true }],
+    ["{% if reasoning %}", { reasoning: false }, { reasoning: true }],
+    ["{{ message.thinking }}{% if message.reasoning %}{# if it is thinking #}", undefined, undefined],
+  ];
+  for (const [template, none, high] of cases)
+    expect(
+      [effortVariables(controlsOf(template), "none"), effortVariables(controlsOf(template), "high")],
+      template,
+    ).toEqual([none, high]);
+});

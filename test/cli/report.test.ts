@@ -1,0 +1,52 @@
+// `heddle report`, tested by the built command in a separate process.
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { folder, heddle, json } from "./tiny.ts";
+
+async function writeRun(name: string): Promise<void> {
+  await mkdir(join(folder, name), { recursive: true });
+  const events = [1, 2, 3].map((step) => ({ step, maxSteps: 3, loss: 4 - step, learningRate: 0.1, seconds: step }));
+  const lines = [...events, { step: 3, maxSteps: 3, evalLoss: 1.5, tokens: 9 }].map((event) => JSON.stringify(event));
+  await writeFile(join(folder, name, "log.jsonl"), `${lines.join("\n")}\n{"step":4,"ma`);
+}
+
+test("heddle report writes a page into the run's folder, and prints the documented fields", async () => {
+  await writeRun("run");
+  const [line] = await json(["report", "run"]);
+  expect(line).toEqual({
+    report: join("run", "report.html"),
+    runs: [
+      {
+        name: "run",
+        folder: "run",
+        stage: null,
+        steps: 3,
+        maxSteps: 3,
+        tokensSeen: null,
+        seconds: 3,
+        training: { loss: 1, learningRate: 0.1 },
+        heldOut: { loss: 1.5 },
+        bestEvaluation: { step: 3, loss: 1.5 },
+        skippedSteps: 0,
+        lossSpikes: 0,
+        unreadableLines: 1,
+      },
+    ],
+  });
+  expect(await readFile(join(folder, "run", "report.html"), "utf8")).toContain("<!doctype html>");
+});
+
+test("heddle report compares runs in the file given by --out, and rejects folders without a run", async () => {
+  await writeRun("a");
+  await writeRun("b");
+  const { code, stdout, stderr } = await heddle(["report", "a", "b", "--out", "both.html"]);
+  expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "The report is in both.html.\n", stderr: "" });
+  expect(await readFile(join(folder, "both.html"), "utf8")).toContain("2 training runs");
+  for (const args of [["model"], ["none"], [], ["a", "--out", "none/x.html"], ["a", "--model", "default"]]) {
+    const refused = await heddle(["report", ...args]);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr.trimEnd().split("\n")).toHaveLength(1);
+    expect(refused.stdout).toBe("");
+  }
+});

@@ -1,0 +1,117 @@
+// Decompression of blocks in slices equals that of the packages for whole pages, and rejects invalid data.
+import fc from "fast-check";
+import { decompressLz4Raw, decompressSnappy } from "hyparquet-compressors";
+import { describe, expect, it } from "vitest";
+import { atOnce } from "../../../lib/core/slices.ts";
+import { unpackLz4, unpackSnappy } from "../../../lib/data/parquet/parquet-blocks.ts";
+
+/** A literal, or a copy from before. */
+type Part = { bytes: Uint8Array } | { offset: number; length: number };
+
+const parts = fc.array(
+  fc.oneof(
+    fc.record({ bytes: fc.uint8Array({ minLength: 1, maxLength: 100 }) }),
+    fc.record({ bytes: fc.integer({ min: 200_000, max: 400_000 }).map((length) => new Uint8Array(length).fill(7)) }),
+    fc.record({ offset: fc.integer({ min: 1, max: 60_000 }), length: fc.integer({ min: 4, max: 64 }) }),
+  ),
+  { minLength: 1, maxLength: 30 },
+);
+
+/** Makes the copies valid. */
+function settled(list: readonly Part[]): { list: Part[]; length: number } {
+  let length = 0;
+  const out = list.flatMap((part): Part[] => {
+    if (!("bytes" in part) && length === 0) return [];
+    const own = "bytes" in part ? part : { offset: Math.min(part.offset, length), length: part.length };
+    length += "bytes" in own ? own.bytes.length : own.length;
+    return [own];
+  });
+  return { list: out, length };
+}
+
+function varint(value: number): number[] {
+  return value < 128 ? [value] : [(value & 127) | 128, ...varint(value >>> 7)];
+}
+
+function snappy(list: readonly Part[], length: number): Buffer {
+  const chunks: Uint8Array[] = [Buffer.from(varint(length))];
+  for (const part of list) {
+    if ("bytes" in part) {
+      const less = part.bytes.length - 1;
+      chunks.push(
+        Buffer.from(less < 60 ? [less << 2] : [62 << 2, less & 255, (less >> 8) & 255, less >> 16]),
+        part.bytes,
+      );
+    } else if (part.length < 12 && part.offset < 2048)
+      chunks.push(Buffer.from([1 | ((part.length - 4) << 2) | ((part.offset >> 8) << 5), part.offset & 255]));
+    else chunks.push(Buffer.from([2 | ((part.length - 1) << 2), part.offset & 255, part.offset >> 8]));
+  }
+  return Buffer.concat(chunks);
+}
+
+function lz4(list: readonly Part[]): Buffer {
+  const rest = (length: number): number[] => {
+    const bytes: number[] = [];
+    for (let left = length - 15; left >= 0; left -= 255) bytes.push(Math.min(255, left));
+    return bytes;
+  };
+  const chunks: Uint8Array[] = [];
+  let literal = Buffer.alloc(0);
+  const sequence = (offset: number, length: number) => {
+    const token = (Math.min(15, literal.length) << 4) | (length > 0 ? Math.min(15, length - 4) : 0);
+    chunks.push(Buffer.from([token, ...(literal.length < 15 ? [] : rest(literal.length))]), literal);
+    if (length > 0) chunks.push(Buffer.from([offset & 255, offset >> 8, ...(length - 4 < 15 ? [] : rest(length - 4))]));
+    literal = Buffer.alloc(0);
+  };
+  for (const part of list) {
+    if ("bytes" in part) literal = Buffer.concat([literal, part.bytes]);
+    else sequence(part.offset, part.length);
+  }
+  if (literal.length > 0) sequence(0, 0);
+  return Buffer.concat(chunks);
+}
+
+const codecs = [
+  ["Snappy", unpackSnappy, decompressSnappy, snappy],
+  ["LZ4", unpackLz4, decompressLz4Raw, lz4],
+] as const;
+
+describe.each(codecs)("%s blocks", (_, unpack, whole, pack) => {
+  const unpacked = (input: Uint8Array, length: number) => {
+    const output = new Uint8Array(length);
+    atOnce(unpack(input, output));
+    return output;
+  };
+
+  it("are decompressed in slices as at once", () => {
+    fc.assert(
+      fc.property(parts, (given) => {
+        const { list, length } = settled(given);
+        if (length === 0) return;
+        const input = pack(list, length);
+        expect(Buffer.compare(unpacked(input, length), whole(input, length))).toBe(0);
+        expect(() => unpacked(input, length + 1)).toThrow(/bytes/);
+        expect(() => unpacked(input, length - 1)).toThrow(/bytes/);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it("of any bytes end in a page or an error", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(5000), (input, length) => {
+        try {
+          expect(unpacked(input, length)).toHaveLength(length);
+        } catch (error) {
+          expect((error as Error).message).toMatch(/bytes|cut off/);
+        }
+      }),
+    );
+  });
+
+  it("pause between slices", () => {
+    const bytes = new Uint8Array(1 << 22);
+    const input = pack([{ bytes }, { offset: 1, length: 4 }], bytes.length + 4);
+    expect([...unpack(input, new Uint8Array(bytes.length + 4))].length).toBeGreaterThan(10);
+  });
+});

@@ -1,0 +1,74 @@
+// The variables of Hugging Face's tools.
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { expect, test } from "vitest";
+import { PullBar } from "../../lib/cli/terminal/pull-bar.ts";
+import { WorkProgress } from "../../lib/cli/terminal/work-progress.ts";
+import { cacheFolder, endpoint, isOffline, requestTimeout } from "../../lib/hub/environment.ts";
+import "./helpers.ts"; // removes the variables before each test
+
+/** Sets a case's variables, and unsets the others that name the cache. */
+function set(variables: Record<string, string>): void {
+  for (const name of ["HF_HUB_CACHE", "HF_HOME"]) delete process.env[name];
+  Object.assign(process.env, variables);
+}
+
+test.each<[Record<string, string>, string]>([
+  [{}, join(homedir(), ".cache", "huggingface", "hub")],
+  [{ XDG_CACHE_HOME: "/x" }, "/x/huggingface/hub"],
+  [{ XDG_CACHE_HOME: "/x", HF_HOME: "/h" }, "/h/hub"],
+  [{ HF_HOME: "/h", HF_HUB_CACHE: "/c" }, "/c"],
+  [{ HF_HOME: "/h", HUGGINGFACE_HUB_CACHE: "/old" }, "/old"],
+  [{ HF_HUB_CACHE: "", HF_HOME: "~/h" }, join(homedir(), "h", "hub")],
+])("%j put the cache at %s", (variables, folder) => {
+  set(variables);
+  expect(cacheFolder()).toBe(resolve(folder));
+});
+
+test("offline mode, timeouts and addresses are read from variables as Python's tools read them", () => {
+  expect(isOffline()).toBe(false);
+  for (const value of ["1", "ON", "yes", "True"]) {
+    process.env.HF_HUB_OFFLINE = value;
+    expect(isOffline(), value).toBe(true);
+  }
+  process.env.HF_HUB_OFFLINE = "0";
+  expect(isOffline()).toBe(false);
+  for (const [value, ms] of [
+    ["2.5", 2500],
+    ["0", 30_000],
+    ["x", 30_000],
+  ] as const) {
+    process.env.HF_HUB_DOWNLOAD_TIMEOUT = value;
+    expect(requestTimeout(), value).toBe(ms);
+  }
+  process.env.HF_ENDPOINT = "https://mirror.example/hub/";
+  expect(endpoint()).toBe("https://mirror.example/hub");
+  delete process.env.HF_ENDPOINT;
+  expect(endpoint()).toBe("https://huggingface.co");
+});
+
+test("the bar of a pull shows bytes, speed and time, and fits the terminal", () => {
+  const written: string[] = [];
+  const stream = { isTTY: true, columns: 80, write: (text: string) => written.push(text) > 0 };
+  let now = 0;
+  const bar = new PullBar(new WorkProgress(stream as never), () => now);
+  bar.update({ loaded: 0, total: 0, isWaiting: true });
+  for (now = 1000; now <= 3000; now += 500)
+    bar.update({ loaded: now * 1000, total: 4_000_000, file: "model.safetensors" });
+  bar.update({ loaded: 4_000_000, total: 4_000_000, file: "a".repeat(100) });
+  bar.end();
+  const lines = written.join("").split("\r\x1b[2K");
+  expect(lines[1]).toBe("waiting for another pull of this model");
+  expect(lines.at(-1)).toMatch(/^█{24} 100 % {2}4 MB of 4 MB {2}[\d.]+ MB\/s {2}0:00 left\n$/);
+  expect(lines.every((line) => line.trimEnd().length < 80)).toBe(true);
+});
+
+test("the bar of a pull of empty files does not say that it waits", () => {
+  const written: string[] = [];
+  const stream = { isTTY: true, columns: 80, write: (text: string) => written.push(text) > 0 };
+  const bar = new PullBar(new WorkProgress(stream as never), () => 0);
+  bar.update({ loaded: 0, total: 0 });
+  bar.end();
+  expect(written.join("")).toContain("0 kB of 0 kB");
+  expect(written.join("")).not.toMatch(/waiting|NaN/);
+});

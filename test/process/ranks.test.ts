@@ -1,0 +1,441 @@
+// Whole processes under mpirun: ranks on CPUs that MPI connects. Debian's openmpi-bin and mpich have the launchers.
+import { spawn, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test as vitestTest } from "vitest";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { cli, type Ended, entry, graph, node } from "./helpers.ts";
+
+/** Launchers, with arguments for ranks on one machine that may have fewer CPUs. */
+const LAUNCHERS = {
+  openMpi: {
+    command: "mpirun.openmpi",
+    version: /Open MPI/,
+    debian: "openmpi-bin",
+    args: ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--mca", "btl", "self,sm"],
+  },
+  mpich: { command: "mpirun.mpich", version: /HYDRA/, debian: "mpich", args: [] },
+};
+
+let folder: string;
+let config: Record<string, unknown>;
+
+const missing = Object.values(LAUNCHERS).filter(
+  ({ command, version }) => !version.test(spawnSync(command, ["--version"], { encoding: "utf8" }).stdout ?? ""),
+);
+if (missing.length > 0) {
+  const names = missing.map(({ debian }) => debian).join(" ");
+  const message = `Ranks on CPUs are not tested: apt-get install ${names}`;
+  // .ci/run installs both.
+  if (process.env.CI && process.platform === "linux") throw new Error(message);
+  console.warn(message);
+}
+const test = vitestTest.skipIf(missing.length > 0);
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-ranks-"));
+  const text = Array.from(
+    { length: 300 },
+    (_, i) => `The number ${i} is ${i % 2 ? "odd" : "even"}. After ${i} comes ${i + 1}.`,
+  ).join("\n\n");
+  await writeFile(join(folder, "numbers.txt"), text);
+  await (await Tokenizer.train([text], { vocabSize: 300 })).save(join(folder, "tokenizer"));
+  config = {
+    data: ["numbers.txt"],
+    tokenizer: "tokenizer",
+    model: {
+      modelType: "llama",
+      hiddenSize: 32,
+      intermediateSize: 64,
+      numHiddenLayers: 2,
+      numAttentionHeads: 4,
+      numKeyValueHeads: 2,
+      maxPositionEmbeddings: 64,
+    },
+    maxSteps: 24,
+    perDeviceTrainBatchSize: 2,
+    maxSeqLength: 32,
+    learningRate: 1e-3,
+    saveSteps: 4,
+    saveTotalLimit: 3,
+    seed: 5,
+  };
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Runs node on several ranks. `onLine` receives the lines of all ranks' stdout. */
+function mpirun(
+  ranks: number,
+  args: string[],
+  onLine?: (line: string, mpirun: number) => void,
+  launcher: { command: string; args: string[] } = LAUNCHERS.openMpi,
+  onStart?: (mpirun: number) => void,
+): Promise<Ended> {
+  return new Promise((resolve) => {
+    const child = spawn(launcher.command, ["-n", String(ranks), ...launcher.args, process.execPath, ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    onStart?.(child.pid!);
+    let [stdout, stderr, seen] = ["", "", 0];
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      stdout += text;
+      for (let end = stdout.indexOf("\n", seen); end >= 0; end = stdout.indexOf("\n", seen)) {
+        onLine?.(stdout.slice(seen, end), child.pid!);
+        seen = end + 1;
+      }
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+    });
+    child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+}
+
+/** Returns the process id of a rank, started by the mpirun process `mpirun`. */
+function processOf(rank: number, mpirun: number): number {
+  const found = processesOf(rank, mpirun);
+  expect(found).toHaveLength(1);
+  return found[0]!;
+}
+
+/** Returns the ids of a rank's processes among the descendants of `mpirun`. None before the rank has started. */
+function processesOf(rank: number, mpirun: number): number[] {
+  const rows = spawnSync("ps", ["-eo", "pid=,ppid=,args="], { encoding: "utf8" }).stdout.trim().split("\n");
+  const all = rows
+    .map((row) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(row)!)
+    .map(([, pid, parent, args]) => ({
+      pid: Number(pid),
+      parent: Number(parent),
+      args: args!,
+    }));
+  const below = new Set([mpirun]);
+  for (let grown = -1; grown !== below.size; ) {
+    grown = below.size;
+    for (const { pid, parent } of all) if (below.has(parent)) below.add(pid);
+  }
+  const isRank = (pid: number) =>
+    readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").includes(`OMPI_COMM_WORLD_RANK=${rank}`);
+  return all
+    .filter(({ pid, args }) => below.has(pid) && args.startsWith(process.execPath) && isRank(pid))
+    .map(({ pid }) => pid);
+}
+
+interface Trained extends Ended {
+  losses: Map<number, number>;
+  lines: Record<string, unknown>[];
+}
+
+/** Trains with a number of ranks (0: without mpirun) at the same number of sequences per step. */
+async function train(
+  ranks: number,
+  name: string,
+  {
+    args = [],
+    atStep,
+    atStart,
+    more = {},
+  }: {
+    args?: string[];
+    atStep?: (step: number, mpirun: number) => void;
+    atStart?: (mpirun: number) => void;
+    more?: Record<string, unknown>;
+  } = {},
+): Promise<Trained> {
+  const file = join(folder, `${name}.json`);
+  const gradientAccumulationSteps = 4 / Math.max(1, ranks);
+  await writeFile(
+    file,
+    JSON.stringify({ ...config, gradientAccumulationSteps, outputDir: join(folder, name), ...more }),
+  );
+  const lines: Record<string, unknown>[] = [];
+  const onLine = (line: string, pid = 0) => {
+    const event = JSON.parse(line);
+    lines.push(event);
+    if (typeof event.loss === "number") atStep?.(event.step, pid);
+  };
+  const command = [cli, "train", "pretrain", "--config", file, "--json", ...args];
+  const ended = await (ranks === 0
+    ? node(command, (line) => onLine(line))
+    : mpirun(ranks, command, onLine, LAUNCHERS.openMpi, atStart));
+  const losses = new Map(
+    lines
+      .filter((event) => typeof event.loss === "number")
+      .map((event) => [event.step as number, event.loss as number]),
+  );
+  return { ...ended, losses, lines };
+}
+
+/** Expects that each step's loss differs only by the rounding of its sums. */
+function expectNear(got: ReadonlyMap<number, number>, expected: ReadonlyMap<number, number>): void {
+  expect([...got.keys()]).toEqual([...expected.keys()]);
+  for (const [step, loss] of expected) expect(Math.abs(got.get(step)! / loss - 1), `step ${step}`).toBeLessThan(1e-5);
+}
+
+let alone: Trained;
+let four: Trained;
+test("two and four ranks have the losses of one process, and only rank 0 prints and writes", async () => {
+  alone = await train(0, "alone");
+  expect(alone.code, alone.stderr).toBe(0);
+  expect(alone.losses.size).toBe(24);
+  for (const ranks of [2, 4]) {
+    const all = await train(ranks, `ranks-${ranks}`);
+    expect(all.code, all.stderr).toBe(0);
+    four = all;
+    expect(all.lines).toHaveLength(alone.lines.length);
+    expectNear(all.losses, alone.losses);
+    const written = (await readdir(join(folder, `ranks-${ranks}`))).sort();
+    expect(written).toEqual((await readdir(join(folder, "alone"))).sort());
+  }
+}, 120_000);
+
+test("ranks that shard the optimizer's state have the same losses, and write the same checkpoint", async () => {
+  const shared = await train(4, "shared", { more: { sharding: "optimizer" } });
+  expect(shared.code, shared.stderr).toBe(0);
+  expect(shared.losses).toEqual(four.losses);
+  for (const file of ["optimizer.safetensors", "model.safetensors"]) {
+    const [one, other] = ["shared", "ranks-4"].map((name) => readFileSync(join(folder, name, "checkpoint-24", file)));
+    expect(one!.equals(other!), file).toBe(true);
+  }
+}, 120_000);
+
+test("a killed rank ends all ranks, and the run resumes with another number of ranks and the same losses", async () => {
+  const started = performance.now();
+  let killed = 0;
+  const broken = await train(2, "broken", {
+    atStep(step, pid) {
+      if (step !== 10) return;
+      killed = performance.now();
+      process.kill(processOf(1, pid), "SIGKILL");
+    },
+  });
+  expect(killed).toBeGreaterThan(started);
+  expect(performance.now() - killed).toBeLessThan(30_000);
+  expect(broken.code).not.toBe(0);
+  expect(broken.stderr).toMatch(/rank 1\b/);
+  const rest = await train(4, "broken", { args: ["--resume"], more: { sharding: "optimizer" } });
+  expect(rest.code, rest.stderr).toBe(0);
+  const first = Math.min(...rest.losses.keys());
+  expect(first).toBeGreaterThan(8);
+  expectNear(rest.losses, new Map([...alone.losses].filter(([step]) => step >= first)));
+}, 120_000);
+
+test("SIGTERM to one rank makes all ranks stop after the same step, and saves it", async () => {
+  let sent = false;
+  const stopped = await train(2, "stopped", {
+    more: { maxSteps: 2000, saveSteps: 1000, lrScheduler: "constant" },
+    atStep(step, pid) {
+      if (sent || step < 5) return;
+      sent = true;
+      process.kill(processOf(1, pid), "SIGTERM");
+    },
+  });
+  expect(stopped.code).toBe(143);
+  const saved = (await readdir(join(folder, "stopped"))).filter((name) => name.startsWith("checkpoint-"));
+  expect(saved).toEqual([`checkpoint-${Math.max(...stopped.losses.keys())}`]);
+  expect(stopped.stderr.match(/^heddle: .*/gm)).toEqual([
+    `heddle: train: stopped with another rank; use --resume to continue from ${join(folder, "stopped", saved[0]!)}`,
+  ]);
+}, 120_000);
+
+test("SIGTERM to one rank before its model is loaded stops all ranks", async () => {
+  let sent = 0;
+  const sendOnce = async (pid: number) => {
+    // MPI is loaded after the command has begun to listen to signals, and before the model.
+    for (; sent === 0; await sleep(20)) {
+      const found = processesOf(1, pid).filter((one) => readFileSync(`/proc/${one}/maps`, "utf8").includes("libmpi"));
+      for (const one of found) process.kill(one, "SIGTERM");
+      sent = found.length;
+    }
+  };
+  const stopped = await train(2, "stopped-early", { more: { maxSteps: 2000 }, atStart: sendOnce });
+  expect(sent).toBe(1);
+  expect(stopped.losses.size).toBe(0);
+  expect(stopped.code, stopped.stderr).toBe(143);
+  expect(stopped.stderr.match(/^heddle: .*/gm)).toEqual([
+    "heddle: train: stopped with another rank; nothing was saved because the first step was not complete",
+  ]);
+}, 60_000);
+
+test("an invalid option is reported once", async () => {
+  const refused = await train(2, "refused", { more: { learningRate: -1 } });
+  expect(refused.code).toBe(2);
+  expect(refused.stderr.match(/^heddle: .*/gm)).toEqual([expect.stringMatching(/^heddle: learningRate: /)]);
+}, 60_000);
+
+const script = fileURLToPath(new URL("ranks-stages.mjs", import.meta.url));
+
+test("every stage has the same losses on several ranks as alone, bit for bit if the sums have the same order", async () => {
+  const lossesOf = async (ended: Promise<Ended>): Promise<Record<string, number[]>> => {
+    const { code, stdout, stderr } = await ended;
+    expect(code, stderr).toBe(0);
+    return JSON.parse(stdout);
+  };
+  const expected = await lossesOf(node([script, entry, "4"]));
+  expect(Object.values(expected).map((losses) => losses.length)).toEqual([4, 4, 4, 4, 4]);
+  // Four ranks add their four gradients in the order in which one process does.
+  for (const launcher of Object.values(LAUNCHERS))
+    expect(await lossesOf(mpirun(4, [script, entry, "1"], undefined, launcher))).toEqual(expected);
+  expect(await lossesOf(mpirun(4, [script, entry, "1", "optimizer"]))).toEqual(expected);
+  // Two ranks add them in pairs. Four steps of three additions in f32 bound the difference.
+  const pairs = await lossesOf(mpirun(2, [script, entry, "2"]));
+  const bound = 4 * 3 * 2 ** -24;
+  for (const [name, losses] of Object.entries(expected))
+    for (const [i, loss] of losses.entries())
+      expect(Math.abs(pairs[name]![i]! - loss), `${name}, step ${i + 1}`).toBeLessThan(
+        bound * Math.max(1, Math.abs(loss)),
+      );
+}, 120_000);
+
+test("reduceScatter and allGather agree with allReduce bit for bit, for parts of any size", async () => {
+  const file = join(folder, "collectives.mjs");
+  // Parts of 0, 1 and many elements, of several tensors, and longer than a chunk.
+  await writeFile(
+    file,
+    `const { openWorld } = await import(${JSON.stringify(entry)});
+     const { Tensor, toBf16 } = await import(${JSON.stringify(graph)});
+     const world = await openWorld({ threads: 1 });
+     const sizes = [[1, 700_001], [0, 5], [300_000, 0, 3]].slice(0, world.size);
+     const numbers = (seed, count) => Float32Array.from({ length: count }, (_, i) => Math.sin(seed * 7919 + i * i) * 10 ** (i % 5));
+     const make = (dtype) => Promise.all(sizes.map((own, part) => Promise.all(own.map((count, i) => {
+       const data = numbers(world.rank * 100 + part * 10 + i, count);
+       return Tensor.from(world.device, dtype, [count], dtype === "bf16" ? toBf16(data) : data);
+     }))));
+     const same = async (a, b) => {
+       const [x, y] = await Promise.all([a.read(), b.read()]);
+       return Buffer.compare(Buffer.from(x.buffer), Buffer.from(y.buffer)) === 0;
+     };
+     const found = [];
+     for (const dtype of ["f32", "bf16"]) {
+       const [sums, parts, before] = [await make(dtype), await make(dtype), await make(dtype)];
+       await world.allReduce(sums.flat());
+       await world.reduceScatter(parts);
+       for (const [part, tensors] of parts.entries())
+         for (const [i, t] of tensors.entries()) found.push(await same(t, (part === world.rank ? sums : before)[part][i]));
+       await world.allGather(parts);
+       for (const [i, t] of parts.flat().entries()) found.push(await same(t, sums.flat()[i]));
+     }
+     const [mine] = (await make("f32"))[0];
+     await world.broadcast([mine], world.size - 1);
+     found.push((await mine.read())[0] === numbers((world.size - 1) * 100, 1)[0]);
+     const refused = await world.reduceScatter([[mine]]).catch(({ message }) => message);
+     const differing = (await world.sum([found.filter((one) => !one).length]))[0];
+     if (world.rank === 0) console.log(JSON.stringify({ compared: found.length, differing, refused }));
+     await world.close();`,
+  );
+  for (const [ranks, launcher] of [
+    [3, LAUNCHERS.openMpi],
+    [2, LAUNCHERS.mpich],
+  ] as const) {
+    const ended = await mpirun(ranks, [file], undefined, launcher);
+    expect(ended.code, ended.stderr).toBe(0);
+    const tensors = ranks === 3 ? 7 : 4;
+    expect(JSON.parse(ended.stdout)).toEqual({
+      compared: 4 * tensors + 1,
+      differing: 0,
+      refused: `reduceScatter: expected the tensors of ${ranks} ranks, got those of 1`,
+    });
+  }
+}, 60_000);
+
+test("a rank that hangs is named, and all ranks end", async () => {
+  const file = join(folder, "hang.mjs");
+  await writeFile(
+    file,
+    `const { openWorld } = await import(${JSON.stringify(entry)});
+     const world = await openWorld({ silenceSeconds: 3 });
+     await world.sum([1]);
+     if (world.rank === 1) process.kill(process.pid, "SIGSTOP");
+     await world.sum([1]);`,
+  );
+  const started = performance.now();
+  const ended = await mpirun(2, [file]);
+  expect(ended.code).not.toBe(0);
+  expect(performance.now() - started).toBeLessThan(30_000);
+  expect(ended.stderr).toContain("world: rank 1 of 2 has not answered for 3 s");
+}, 60_000);
+
+/** Runs a program on two ranks of a world. Rank 1 throws while rank 0 waits for it. */
+async function failAlone(name: string, around: (work: string) => string): Promise<Ended> {
+  const file = join(folder, `${name}.mjs`);
+  const work = `await world.sum([1]);
+    if (world.rank === 1) throw new Error("no space for rank 1");
+    await world.sum([1]);`;
+  await writeFile(
+    file,
+    `const { openWorld } = await import(${JSON.stringify(entry)});
+     const world = await openWorld({ threads: 1 });
+     ${around(`try { ${work} } finally { await world[Symbol.asyncDispose](); }`)}`,
+  );
+  return mpirun(2, [file]);
+}
+
+test("a rank that fails alone leaves the world with its own error, and ends all ranks", async () => {
+  const started = performance.now();
+  const ended = await failAlone("fails", (work) => work);
+  expect(performance.now() - started).toBeLessThan(20_000);
+  expect(ended.code).not.toBe(0);
+  expect(ended.stderr).toContain("rank 1 of 2: Error: no space for rank 1");
+  expect(ended.stderr).not.toContain("SuppressedError");
+}, 60_000);
+
+test("a rank that leaves early after a caught error makes the others fail, and their errors name it", async () => {
+  const started = performance.now();
+  const ended = await failAlone("leaves", (work) => `try { ${work} } catch (e) { if (world.rank === 0) throw e; }`);
+  expect(performance.now() - started).toBeLessThan(20_000);
+  expect(ended.code).not.toBe(0);
+  expect(ended.stderr).toMatch(/rank 0 of 2: .*world: rank 1 of 2 has ended before the others/);
+}, 60_000);
+
+test("each rank may have its own number of threads", async () => {
+  const file = join(folder, "threads.mjs");
+  await writeFile(
+    file,
+    `if (process.env.OMPI_COMM_WORLD_RANK === "1") process.env.HEDDLE_THREADS = "3";
+     const { openWorld } = await import(${JSON.stringify(entry)});
+     const world = await openWorld(process.env.OMPI_COMM_WORLD_RANK === "2" ? { threads: 2 } : {});
+     const threads = await world.sum([0, 1, 2].map((rank) => (rank === world.rank ? world.device.threads : 0)));
+     if (world.rank === 0) console.log(JSON.stringify(threads));
+     await world.close();`,
+  );
+  const ended = await mpirun(3, [file]);
+  expect(ended.code, ended.stderr).toBe(0);
+  expect(JSON.parse(ended.stdout).slice(1)).toEqual([3, 2]);
+}, 60_000);
+
+test("a worker thread cannot join ranks", async () => {
+  const file = join(folder, "worker.mjs");
+  await writeFile(
+    file,
+    `import { isMainThread, Worker } from "node:worker_threads";
+     if (isMainThread) new Worker(new URL(import.meta.url));
+     else {
+       const { openWorld } = await import(${JSON.stringify(entry)});
+       await openWorld({ size: 2 }).catch(({ code, message }) => console.log(code, message));
+     }`,
+  );
+  const ended = await node([file]);
+  expect(ended.stdout).toContain("UNSUPPORTED world: expected the main thread");
+  expect(ended.code, ended.stderr).toBe(0);
+}, 60_000);
+
+test("a library that is not the launcher's is an error that names both", async () => {
+  const file = join(folder, "other.mjs");
+  await writeFile(file, `await (await import(${JSON.stringify(entry)})).openWorld();`);
+  const run = async (library: string) => {
+    const { command, args } = LAUNCHERS.openMpi;
+    return mpirun(2, [file], undefined, { command, args: [...args, "-x", `HEDDLE_MPI=${library}`] });
+  };
+  const other = await run("libmpich.so.12");
+  expect(other.code).not.toBe(0);
+  expect(other.stderr).toMatch(
+    /mpi: expected rank \d of 2, as the launcher \(openmpi\) says, got rank 0 of 1 from MPICH/,
+  );
+  const none = await run("libm.so.6");
+  expect(none.stderr).toMatch(
+    /expected an MPI library \(HEDDLE_MPI names one\), got none; tried .*MPI_Get_library_version/,
+  );
+}, 60_000);

@@ -1,0 +1,144 @@
+// Tests what the simulator computes for single instructions, and that it reports each kind of mistake.
+#include "instructions.h"
+
+namespace simulator {
+namespace tests {
+namespace {
+
+void test_memory() {
+  reports("an access beyond an allocation", "after the begin of an allocation", "st.global.u32 [%d1+4000], %r0;");
+  reports("a misaligned access", "is not a multiple of", "st.global.u32 [%d1+2], %r0;");
+  reports("an access beyond shared memory", "are outside of", "st.shared.u32 [%r2+4096], %r0;");
+  reports("a read of shared memory that was not written", "was never written", "ld.shared.u32 %r3, [%r2];");
+  reports("a division by zero", "division by zero", "sub.s32 %r3, %r0, 5; div.s32 %r4, %r0, %r3;");
+  reports("an opcode that is not modelled", "not modelled", "sad.u32 %r3, %r0, %r1, %r2;");
+}
+
+void test_races() {
+  const std::string write = "st.shared.u32 [%r2], %r0; ", other =
+                                                              "xor.b32 %r3, %r0, 32; shl.b32 %r3, %r3, 2; "
+                                                              "add.s32 %r3, %r1, %r3; ";
+  const std::string neighbour = "xor.b32 %r3, %r0, 1; shl.b32 %r3, %r3, 2; add.s32 %r3, %r1, %r3; ";
+  reports("a read without a barrier", "race",
+      write + other + "setp.ge.s32 %p1, %r0, 32; @%p1 ld.shared.u32 %r4, [%r3];", 64);
+  reports("a write over what is read", "race",
+      write + other + "bar.sync 0; ld.shared.u32 %r4, [%r3]; st.shared.u32 [%r2], %r4;", 64);
+  reports("two writes", "race", "st.shared.u32 [%r1], %r0;", 64);
+  reports("a read of another lane's write", "race", write + neighbour + "ld.shared.u32 %r4, [%r3];");
+  accepts("a barrier between a write and a read", write + other + "bar.sync 0; ld.shared.u32 %r4, [%r3];", 64);
+  accepts("a barrier of a warp between a write and a read",
+      write + neighbour + "bar.warp.sync -1; ld.shared.u32 %r4, [%r3];");
+  reports("an arrival does not wait", "race",
+      write + other + "bar.sync 0; setp.ge.s32 %p1, %r0, 32; @%p1 bra A; " + write +
+          "bar.sync 1, 64; bra B;\nA:\nbar.arrive 1, 64; ld.shared.u32 %r4, [%r3];\nB:\n",
+      64);
+}
+
+void test_barriers() {
+  const std::string half = "setp.lt.s32 %p1, %r0, 16; @%p1 bra A; ";
+  reports("a barrier of a part of a warp", "needs all threads", half + "bar.sync 0;\nA:\n");
+  reports(
+      "a barrier that others do not reach", "deadlock", "setp.lt.s32 %p1, %r0, 32; @%p1 bra A; bar.sync 0;\nA:\n", 64);
+  reports("a barrier with two counts", "others expect",
+      "setp.lt.s32 %p1, %r0, 32; @%p1 bra A; bar.sync 1, 64; bra B;\nA:\nbar.sync 1, 96;\nB:\n", 96);
+  reports("an arrival that nobody waits for", "have arrived at barrier",
+      "setp.lt.s32 %p1, %r0, 32; @%p1 bra A; bar.arrive 1, 64;\nA:\n", 64);
+  reports("a shuffle with lanes that are elsewhere", "member mask",
+      half + "mov.u32 %r4, -1; shfl.sync.idx.b32 %r5, %r0, 0, 31, %r4;\nA:\n");
+}
+
+void test_copies() {
+  const std::string copy =
+      "mul.wide.u32 %d2, %r0, 16; add.s64 %d2, %d0, %d2; shl.b32 %r3, %r0, 4; add.s32 %r3, %r1, %r3; "
+      "mov.u32 %r4, 16; cp.async.cg.shared.global [%r3], [%d2], 16, %r4; ";
+  const std::string commit = "cp.async.commit_group; ", wait = "cp.async.wait_group 0; ";
+  reports("a read of a copy in flight", "was not waited for", copy + commit + "ld.shared.u32 %r5, [%r3]; " + wait);
+  reports("a read of a copy that was not committed", "was not waited for", copy + wait + "ld.shared.u32 %r5, [%r3];");
+  reports("a kernel that ends before its copies", "in flight", copy + commit);
+  reports("a read of another thread's copy", "race", copy + commit + wait + "ld.shared.u32 %r5, [%r2+16];");
+  accepts("a copy that was waited for", copy + commit + wait + "ld.shared.u32 %r5, [%r3];");
+}
+
+const std::string one = "setp.ne.s32 %p1, %r0, 0; @%p1 bra A; ";
+void test_hopper() {
+  const std::string init = one + "mov.u32 %r3, 1; mbarrier.init.shared::cta.b64 [%r1], %r3; ";
+  const std::string fence = "fence.proxy.async.shared::cta;\nA:\nbar.sync 0; ", again = "@%p1 bra B; ";
+  const std::string expect = "mov.u32 %r4, 64; mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r1], %r4; ";
+  const std::string load =
+      "add.s32 %r5, %r1, 1024; "
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r5], [%d0], %r4, [%r1]; ";
+  const std::string wait =
+      "\nB:\n{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%r1], 0;\n"
+      "@done bra over;\nbra again;\nover:\n}\n";
+  const std::string read = "add.s32 %r5, %r1, 1024; ld.shared.u32 %r6, [%r5]; ";
+  accepts("a bulk copy", init + fence + again + expect + load + wait + read);
+  reports(
+      "a bulk copy that was not waited for", "not waited for", init + fence + again + expect + load + "\nB:\n" + read);
+  reports("an mbarrier that the asynchronous proxy does not see", "fence.proxy.async",
+      init + "\nA:\nbar.sync 0; " + again + expect + load + wait);
+  reports("a copy of fewer bytes than expected", "deadlock",
+      init + fence + again + expect + "mov.u32 %r4, 32; " + load + wait);
+  reports("too many arrivals", "more arrivals",
+      one + "mov.u32 %r3, 2; mbarrier.init.shared::cta.b64 [%r1], %r3; " + fence + again +
+          "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r1], 64; mbarrier.arrive.shared::cta.b64 _, [%r1]; "
+          "mbarrier.arrive.shared::cta.b64 _, [%r1];\nB:\n");
+  reports(
+      "an mbarrier object that was not initialised", "no mbarrier object", "mbarrier.arrive.shared::cta.b64 _, [%r1];");
+  reports("a plain write to an mbarrier object", "mbarrier object", init + "st.shared.u32 [%r1], %r3;\nA:\n");
+  const std::string store = "shl.b32 %r3, %r0, 4; st.shared.u32 [%r2], %r0; ";
+  const std::string bulk =
+      "mov.u32 %r4, 128; cp.async.bulk.global.shared::cta.bulk_group [%d0], [%r1], %r4; "
+      "cp.async.bulk.commit_group; ";
+  const std::string fenced = store + "fence.proxy.async.shared::cta; bar.sync 0; " + one;
+  accepts("a bulk store", fenced + bulk + "cp.async.bulk.wait_group 0;\nA:\n");
+  reports("a bulk store without a fence", "fence.proxy.async",
+      store + "bar.sync 0; " + one + bulk + "cp.async.bulk.wait_group 0;\nA:\n");
+  reports("a bulk store that nobody waits for", "bulk copies have read", fenced + bulk + "\nA:\n");
+  reports("more registers than were released", "deadlock",
+      "setmaxnreg.dec.sync.aligned.u32 240; setmaxnreg.inc.sync.aligned.u32 256;");
+}
+
+void test_products() {
+  std::string sums;
+  for (int r = 10; r < 42; ++r) sums += (r > 10 ? ", %f" : "%f") + std::to_string(r);
+  const auto product = [&](const std::string& descriptor) {
+    return "mov.u64 %d5, " + descriptor + "; setp.eq.s32 %p1, %r0, -1; " +
+           "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" + sums +
+           "}, %d5, %d5, %p1, 1, 1, 0, 0; "
+           "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;";
+  };
+  // Stores 8 KB of zeros. `good` is a descriptor with address 1024, stride 1024 and the 128-byte swizzle.
+  std::string zeros = "mov.u32 %r8, 0; ";
+  for (int n = 0; n < 16; ++n) zeros += "st.shared.u32 [%r2+" + std::to_string(n * 512) + "], %r8; ";
+  const std::string ready = zeros + "fence.proxy.async.shared::cta; bar.sync 0; ", fence = "wgmma.fence.sync.aligned; ";
+  const std::string good = "0x4000004000000040";
+  const auto with = [&](const std::string& body) { return run_ptx(body, 128, 8192).failure; };
+  const auto expect = [&](const char* name, const char* words, const std::string& body) {
+    const std::string failure = with(body);
+    check(*words ? failure.find(words) != std::string::npos : failure.empty(), name, failure);
+  };
+  expect("a product of tiles", "", ready + fence + product(good));
+  expect("a product without wgmma.fence", "wgmma.fence", ready + product(good));
+  expect("a product of what was written without a fence", "fence.proxy.async",
+      zeros + "bar.sync 0; " + fence + product(good));
+  expect("a descriptor without a swizzle", "another swizzle", ready + fence + product("0x0000004000000040"));
+  expect("a descriptor with a base offset", "base offset", ready + fence + product("0x4002004000000040"));
+  expect("a descriptor beyond shared memory", "are outside of", ready + fence + product("0x4000004000002040"));
+}
+
+}  // namespace
+}  // namespace tests
+}  // namespace simulator
+
+int main() {
+  using namespace simulator::tests;
+  test_instructions();
+  test_memory();
+  test_races();
+  test_barriers();
+  test_copies();
+  test_hopper();
+  test_products();
+  if (!failures) std::printf("the simulator computes what the manual says, and reports each mistake\n");
+  return failures ? 1 : 0;
+}

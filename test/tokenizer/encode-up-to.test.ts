@@ -1,0 +1,45 @@
+// Encoding stops after a given number of ids.
+import { expect, test } from "vitest";
+import { failureOf, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
+import { added, byteLevelJson, fromJson, llamaNormalizer } from "./samples.ts";
+
+const tokens = { added_tokens: [added(256, "<|end|>")] };
+const tokenizers = {
+  "byte-level": fromJson(byteLevelJson([], tokens)),
+  normalized: fromJson(byteLevelJson([], { ...tokens, normalizer: llamaNormalizer })),
+};
+
+test.each(Object.entries(tokenizers))(
+  "the first ids of long texts are those of whole texts: %s",
+  async (_, tokenizer) => {
+    const texts = ["ab cd ".repeat(50_000), "a", "x".repeat(40_000), "<|end|>".repeat(30_000), "ab cd ".repeat(20)];
+    const options = { allowSpecial: true };
+    const whole = await tokenizer.encodeBatch(texts, options);
+    for (const most of [0, 1, 119, 120, 5000, 1e6]) {
+      const cut = await tokenizer.encodeUpTo(texts, most, options);
+      for (const [i, ids] of cut.entries()) expect([...ids]).toEqual([...whole[i]!.subarray(0, most + 1)]);
+    }
+  },
+);
+
+test("a text that is far too long for the context is refused without being encoded whole", async () => {
+  const model = tinyModel({ tokenizer: await tinyTokenizer() }, { maxPositionEmbeddings: 64 });
+  const text = "The cat sat. ".repeat(400_000);
+  const cpu = async (work: () => Promise<unknown>) => {
+    const before = process.cpuUsage();
+    await work();
+    const { user } = process.cpuUsage(before);
+    return user;
+  };
+  const refusal = {
+    code: "CONTEXT_OVERFLOW",
+    message: expect.stringMatching(/^prompt: expected at most 64 tokens, the context length, got more/),
+  };
+  const refused = await cpu(async () => {
+    expect(await failureOf(() => model.complete(text))).toEqual(refusal);
+  });
+  const encoded = await cpu(() => model.tokenizer!.encodeAsync(text));
+  console.log(`${refused / 1000} ms instead of ${encoded / 1000} ms`);
+  expect(refused).toBeLessThan(encoded);
+  await model.dispose();
+});

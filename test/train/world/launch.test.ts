@@ -1,0 +1,162 @@
+import { expect, test } from "vitest";
+import { describeLaunch } from "../../../lib/train/world/launch.ts";
+import { mpiLibraries } from "../../../lib/train/world/mpi-world.ts";
+import { openWorld, resolveLaunch } from "../../../lib/train/world/open-world.ts";
+
+const torchrun = {
+  RANK: "5",
+  LOCAL_RANK: "1",
+  WORLD_SIZE: "8",
+  LOCAL_WORLD_SIZE: "4",
+  MASTER_ADDR: "10.0.0.1",
+  MASTER_PORT: "29500",
+  TORCHELASTIC_RUN_ID: "run",
+  TORCHELASTIC_USE_AGENT_STORE: "True",
+};
+const openMpi = {
+  OMPI_COMM_WORLD_RANK: "2",
+  OMPI_COMM_WORLD_SIZE: "4",
+  OMPI_COMM_WORLD_LOCAL_RANK: "0",
+  OMPI_COMM_WORLD_LOCAL_SIZE: "2",
+  PMIX_RANK: "2",
+  PMIX_NAMESPACE: "prterun-host-7@1",
+};
+const mpich = { PMI_RANK: "1", PMI_SIZE: "2", MPI_LOCALRANKID: "1", MPI_LOCALNRANKS: "2" };
+const srun = {
+  SLURM_JOB_ID: "77",
+  SLURM_STEP_ID: "0",
+  SLURM_PROCID: "3",
+  SLURM_NTASKS: "5",
+  SLURM_LOCALID: "1",
+  SLURM_NODEID: "1",
+  SLURM_STEP_TASKS_PER_NODE: "2(x2),1",
+  SLURM_JOB_NODELIST: "node[07-09]",
+};
+
+test.each([
+  ["nothing", {}, undefined],
+  ["one process of torch's form", { WORLD_SIZE: "1" }, undefined],
+  [
+    "torchrun",
+    torchrun,
+    {
+      launcher: "torchrun",
+      rank: 5,
+      size: 8,
+      localRank: 1,
+      localSize: 4,
+      master: { address: "10.0.0.1", port: 29500 },
+      runId: "run",
+      agentStore: true,
+    },
+  ],
+  [
+    "torchrun inside mpirun inside a Slurm step",
+    { ...srun, ...openMpi, ...torchrun, TORCHELASTIC_USE_AGENT_STORE: "False" },
+    { launcher: "torchrun", rank: 5, size: 8, localRank: 1, agentStore: false },
+  ],
+  [
+    "Open MPI",
+    openMpi,
+    { launcher: "openmpi", rank: 2, size: 4, localRank: 0, localSize: 2, runId: "prterun-host-7@1" },
+  ],
+  [
+    "Open MPI in an allocation of Slurm, whose variables are those of its daemons",
+    { ...srun, SLURM_PROCID: "0", SLURM_NTASKS: "2", ...openMpi },
+    { launcher: "openmpi", rank: 2, size: 4, localRank: 0, master: { address: "node07", port: undefined } },
+  ],
+  ["MPICH", mpich, { launcher: "mpich", rank: 1, size: 2, localRank: 1, localSize: 2 }],
+  [
+    "mpirun with equal variables of torch's form",
+    { ...openMpi, RANK: "2", WORLD_SIZE: "4", MASTER_ADDR: "h" },
+    { launcher: "openmpi", rank: 2, size: 4, localSize: 2, master: { address: "h", port: undefined } },
+  ],
+  [
+    "srun",
+    srun,
+    {
+      launcher: "slurm",
+      rank: 3,
+      size: 5,
+      localRank: 1,
+      localSize: 2,
+      master: { address: "node07", port: undefined },
+      runId: "77",
+    },
+  ],
+  [
+    "the last node of srun",
+    { ...srun, SLURM_PROCID: "4", SLURM_LOCALID: "0", SLURM_NODEID: "2" },
+    { rank: 4, localSize: 1 },
+  ],
+  [
+    "srun with PMI-2, which names no local rank",
+    { ...srun, PMI_RANK: "3", PMI_SIZE: "5" },
+    { launcher: "mpich", rank: 3, size: 5, localRank: 1, localSize: 2 },
+  ],
+  ["a batch script of Slurm, which is no step", { ...srun, SLURM_STEP_ID: undefined }, undefined],
+  [
+    "prun, which does not say how many ranks there are",
+    { PMIX_RANK: "1", PMIX_NAMESPACE: "n", PMIX_LOCAL_RANK: "1" },
+    { launcher: "pmix", rank: 1, localRank: 1 },
+  ],
+])("describes %s", (_, environment, launch) => {
+  const found = describeLaunch(environment);
+  if (launch) expect(found).toMatchObject(launch);
+  else expect(found).toBeUndefined();
+});
+
+test.each([
+  [{ RANK: "4", WORLD_SIZE: "4" }, "RANK: expected a number below WORLD_SIZE, which is 4, got 4"],
+  [{ RANK: "1" }, "WORLD_SIZE: expected a value, because RANK is 1, got none"],
+  [{ WORLD_SIZE: "2" }, "RANK: expected a value, because WORLD_SIZE is 2, got none"],
+  [{ ...openMpi, OMPI_COMM_WORLD_SIZE: undefined }, /^OMPI_COMM_WORLD_SIZE: .* OMPI_COMM_WORLD_RANK is 2/],
+  [{ ...torchrun, LOCAL_RANK: "4" }, "LOCAL_RANK: expected a number below LOCAL_WORLD_SIZE, which is 4, got 4"],
+  [{ ...torchrun, LOCAL_WORLD_SIZE: "9" }, "LOCAL_WORLD_SIZE: expected at most WORLD_SIZE, which is 8, got 9"],
+  [{ ...torchrun, RANK: "x" }, 'RANK: expected a whole number, got "x"'],
+  [{ ...torchrun, MASTER_PORT: "70000" }, "MASTER_PORT: expected a port of 1 to 65535, got 70000"],
+  [
+    { ...openMpi, RANK: "1", WORLD_SIZE: "4" },
+    "RANK: expected 2, which is OMPI_COMM_WORLD_RANK, got 1; unset one of them",
+  ],
+  [{ ...mpich, RANK: "1", WORLD_SIZE: "3" }, "WORLD_SIZE: expected 2, which is PMI_SIZE, got 3; unset one of them"],
+  [
+    { ...mpich, RANK: "1", WORLD_SIZE: "2", LOCAL_RANK: "0" },
+    /^LOCAL_RANK: expected 1, which is MPI_LOCALRANKID, got 0/,
+  ],
+])("rejects the contradiction in %j", (environment, message) => {
+  expect(() => describeLaunch(environment)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+  expect(() => describeLaunch(environment)).toThrow(message);
+});
+
+test("explicit options win over the environment", () => {
+  const launch = describeLaunch(torchrun);
+  expect(resolveLaunch({ rank: 0, size: 2 }, launch)).toMatchObject({
+    launcher: "torchrun",
+    rank: 0,
+    size: 2,
+    localRank: 1,
+  });
+  expect(resolveLaunch({ localRank: 3 }, launch)).toMatchObject({ rank: 5, size: 8, localRank: 3 });
+  expect(resolveLaunch({}, undefined)).toMatchObject({ launcher: "none", rank: 0, size: 1 });
+  expect(() => resolveLaunch({ rank: 8 }, launch)).toThrow("rank: expected a number below the size, which is 8, got 8");
+  expect(() => resolveLaunch({ size: 0 }, undefined)).toThrow(/^size: /);
+});
+
+test("a launcher's own library is tried first, and a named one alone", () => {
+  expect(mpiLibraries("openmpi", "linux")[0]).toBe("libmpi.so.40");
+  expect(mpiLibraries("mpich", "linux").slice(0, 2)).toEqual(["libmpi.so.12", "libmpich.so.12"]);
+  expect(mpiLibraries("slurm", "linux")).toEqual(
+    expect.arrayContaining(["libmpi.so.40", "libmpi.so.12", "libmpi_abi.so.0"]),
+  );
+  expect(mpiLibraries("openmpi", "darwin").every((name) => name.endsWith(".dylib"))).toBe(true);
+  expect(mpiLibraries("mpich", "linux", "/opt/libmpi.so")).toEqual(["/opt/libmpi.so"]);
+});
+
+test("without a launcher the world is this process alone", async () => {
+  await using world = await openWorld();
+  expect(world).toMatchObject({ rank: 0, size: 1, localRank: 0, launch: undefined });
+  expect(await world.sum([1, 2])).toEqual([1, 2]);
+  expect(world.device.kind).toBe("cpu");
+  await expect(openWorld({ ranks: 2 } as never)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+});
