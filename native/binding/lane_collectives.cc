@@ -1,41 +1,10 @@
 // Operations over the devices of several ranks.
 #include "binding/guard.h"
 #include "binding/lane.h"
-#include "binding/tensor.h"
-#include "binding/unwrap.h"
+#include "binding/storage_lists.h"
 
 namespace heddle {
 namespace {
-
-using Storages = std::vector<std::shared_ptr<Storage>>;
-
-Storages storages(const Napi::Value& tensors, const char* what) {
-  if (!tensors.IsArray())
-    throw invalid_argument(std::string(what) + ": expected an array of tensors, got another value");
-  const Napi::Array list = tensors.As<Napi::Array>();
-  Storages all;
-  for (uint32_t i = 0; i < list.Length(); ++i) {
-    all.push_back(unwrap<TensorHandle>(list.Get(i), "tensor").storage());
-    if (!all.back()->writable())
-      throw invalid_argument(std::string(what) + ": expected a writable tensor, got one mapped from a file");
-  }
-  return all;
-}
-
-std::vector<Storages> storages_by_rank(const Napi::Value& lists, const char* what) {
-  if (!lists.IsArray()) throw invalid_argument(std::string(what) + ": expected an array of arrays, got another value");
-  const Napi::Array ranks = lists.As<Napi::Array>();
-  std::vector<Storages> all;
-  for (uint32_t r = 0; r < ranks.Length(); ++r) all.push_back(storages(ranks.Get(r), what));
-  return all;
-}
-
-void check_device(const Storage& tensor, const Lane& lane, const char* what) {
-  check_place(tensor, lane, what);
-  if (!tensor.accelerator())
-    throw invalid_argument(
-        std::string(what) + ": expected tensors of " + lane.accelerator()->name() + ", got one of cpu");
-}
 
 CollectedByRank spans_by_rank(
     const std::vector<Storages>& parts, const Lane& lane, int size, size_t element, const char* what) {
@@ -46,7 +15,7 @@ CollectedByRank spans_by_rank(
   for (const Storages& tensors : parts) {
     spans.emplace_back();
     for (const auto& t : tensors) {
-      check_device(*t, lane, what);
+      check_place(*t, lane, what);
       spans.back().push_back({t->data(), t->bytes() / element});
     }
   }
@@ -70,10 +39,10 @@ Napi::Value LaneHandle::all_reduce(const Napi::CallbackInfo& info) {
         lane.accelerator()->download(numbers.data, there->data(), numbers.bytes);
       }, info[0], {});
     }
-    const Storages tensors = storages(info[0], "allReduce");
+    const Storages tensors = storages(info[0], true, "allReduce");
     return post(info.Env(), [=](Lane& lane) {
       Collective& all = lane.collective();
-      for (const auto& t : tensors) check_device(*t, lane, "allReduce");
+      for (const auto& t : tensors) check_place(*t, lane, "allReduce");
       for (const auto& t : tensors)
         if (t->bytes()) all.all_reduce_f32(t->data(), t->bytes() / sizeof(float));
       lane.accelerator()->wait();
@@ -85,7 +54,7 @@ Napi::Value LaneHandle::all_reduce(const Napi::CallbackInfo& info) {
 // that rank alone.
 Napi::Value LaneHandle::reduce_scatter(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
-    const std::vector<Storages> parts = storages_by_rank(info[0], "reduceScatter");
+    const std::vector<Storages> parts = storages_by_rank(info[0], true, "reduceScatter");
     const bool wide = integer(info[1], "type", 1) == 0;
     return post(info.Env(), [=](Lane& lane) {
       Collective& all = lane.collective();
@@ -99,7 +68,7 @@ Napi::Value LaneHandle::reduce_scatter(const Napi::CallbackInfo& info) {
 // allGather(tensors by rank): gives every rank the tensors of all ranks.
 Napi::Value LaneHandle::all_gather(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
-    const std::vector<Storages> parts = storages_by_rank(info[0], "allGather");
+    const std::vector<Storages> parts = storages_by_rank(info[0], true, "allGather");
     return post(info.Env(), [=](Lane& lane) {
       Collective& all = lane.collective();
       all.all_gather(spans_by_rank(parts, lane, all.size(), 1, "allGather"), Collected::bytes);

@@ -8,8 +8,7 @@
 #include "binding/arrays.h"
 #include "binding/guard.h"
 #include "binding/init.h"
-#include "binding/tensor.h"
-#include "binding/unwrap.h"
+#include "binding/storage_lists.h"
 #include "core/cpus.h"
 
 namespace heddle {
@@ -19,30 +18,6 @@ const napi_type_tag RanksHandle::tag = {0x6865646a52616e6bULL, 0x730000000000000
 namespace {
 
 std::atomic<bool> is_taken{false};  // MPI can be started once in a process
-
-using Storages = std::vector<std::shared_ptr<Storage>>;
-
-// Returns the storages of tensors of the CPU. A job keeps them alive.
-Storages storages(const Napi::Value& list, const char* what) {
-  if (!list.IsArray()) throw invalid_argument(std::string(what) + ": expected an array of tensors, got another value");
-  const Napi::Array tensors = list.As<Napi::Array>();
-  Storages all;
-  for (uint32_t i = 0; i < tensors.Length(); ++i) {
-    all.push_back(unwrap<TensorHandle>(tensors.Get(i), "tensor").storage());
-    if (!all.back()->writable() || all.back()->accelerator())
-      throw invalid_argument(std::string(what) + ": expected writable tensors of the CPU, got another");
-  }
-  return all;
-}
-
-// The tensors of every rank's part, by rank.
-std::vector<Storages> storages_by_rank(const Napi::Value& lists, const char* what) {
-  if (!lists.IsArray()) throw invalid_argument(std::string(what) + ": expected an array of arrays, got another value");
-  const Napi::Array ranks = lists.As<Napi::Array>();
-  std::vector<Storages> all;
-  for (uint32_t r = 0; r < ranks.Length(); ++r) all.push_back(storages(ranks.Get(r), what));
-  return all;
-}
 
 SpansByRank spans_by_rank(const std::vector<Storages>& parts, const RankGroup& group, const char* what) {
   if (parts.size() != static_cast<size_t>(group.size()))
@@ -204,7 +179,7 @@ Napi::Value RanksHandle::join(const Napi::CallbackInfo& info) {
 // allReduce(tensors, type): adds up tensors of f32 (0) or bf16 (1) over all ranks, in place.
 Napi::Value RanksHandle::all_reduce(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
-    const auto tensors = storages(info[0], "allReduce");
+    const auto tensors = storages(info[0], false, "allReduce");
     const Summed type = integer(info[1], "type", 1) == 0 ? Summed::f32 : Summed::bf16;
     return post(info.Env(), [tensors, type](RankGroup& group) -> Result {
       std::vector<SummedSpan> spans;
@@ -222,7 +197,7 @@ Napi::Value RanksHandle::all_reduce(const Napi::CallbackInfo& info) {
 // that rank alone.
 Napi::Value RanksHandle::reduce_scatter(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
-    const auto parts = storages_by_rank(info[0], "reduceScatter");
+    const auto parts = storages_by_rank(info[0], false, "reduceScatter");
     const Summed type = integer(info[1], "type", 1) == 0 ? Summed::f32 : Summed::bf16;
     return post(info.Env(), [parts, type](RankGroup& group) -> Result {
       group.reduce_scatter(spans_by_rank(parts, group, "reduceScatter"), type);
@@ -234,7 +209,7 @@ Napi::Value RanksHandle::reduce_scatter(const Napi::CallbackInfo& info) {
 // allGather(tensors by rank): gives every rank the tensors of all ranks.
 Napi::Value RanksHandle::all_gather(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
-    const auto parts = storages_by_rank(info[0], "allGather");
+    const auto parts = storages_by_rank(info[0], false, "allGather");
     return post(info.Env(), [parts](RankGroup& group) -> Result {
       group.all_gather(spans_by_rank(parts, group, "allGather"));
       return nullptr;
@@ -263,7 +238,7 @@ Napi::Value RanksHandle::sum(const Napi::CallbackInfo& info) {
 // broadcast(tensors, root): gives every rank the root's tensors.
 Napi::Value RanksHandle::broadcast(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
-    const auto tensors = storages(info[0], "broadcast");
+    const auto tensors = storages(info[0], false, "broadcast");
     const int root = static_cast<int>(integer(info[1], "root", 1 << 20));
     return post(info.Env(), [tensors, root](RankGroup& group) -> Result {
       if (root >= group.size())

@@ -68,7 +68,7 @@ export interface StageSetup {
   signal?: AbortSignal | undefined;
   /**
    * Names of the trained weights; all others stay unchanged bit for bit. Default: all. With `options.lora`: the weights
-   * that are trained in addition to the adapter. Default then: none.
+   * that are trained in addition to the adapter, by default none.
    */
   names?: readonly string[] | undefined;
   /** Number of sequences in a micro-batch. Default: perDeviceTrainBatchSize. A pair, for instance, is two sequences. */

@@ -107,8 +107,9 @@ class Builder {
     TokenizerModel& model = *model_;
     const bool shares = !spec_.byte_level && spec_.vocabulary != nullptr;
     if (shares) model.vocab.share(texts.tokens.view(), spec_.vocabulary);
-    model.vocab.reserve(count, shares ? 0 : texts.tokens.size());
     const bool in_trie = spec_.kind == ModelKind::wordpiece || spec_.kind == ModelKind::unigram;
+    model.vocab.reserve(count, in_trie ? 0 : count, shares ? 0 : texts.tokens.size());
+    if (in_trie) model.trie.reserve(count);
     const std::unordered_set<uint32_t> hidden(spec_.hidden.begin(), spec_.hidden.end());
     Cutter cutter(texts.tokens.view()), names(texts.tokens.view());
     Vocab::NewToken tokens[at_once];
@@ -123,7 +124,9 @@ class Builder {
         const bool reachable = !spec_.byte_level || alphabet_.to_bytes(token, bytes_);
         const std::string_view bytes = spec_.byte_level && reachable ? bytes_.view().substr(before) : token;
         const bool shown = spec_.kind == ModelKind::bpe || hidden.count(id) == 0;
-        tokens[i - begin] = {id, reachable && !bytes.empty() && (shown || spec_.kind != ModelKind::word_level), bytes};
+        // The trie finds the tokens of Unigram and WordPiece, but for those that find_bytes() looks for.
+        const bool searched = in_trie ? byte_of_token(bytes) >= 0 : shown || spec_.kind != ModelKind::word_level;
+        tokens[i - begin] = {id, reachable && !bytes.empty() && searched, bytes};
         if (in_trie && !bytes.empty() && shown && can_match(bytes)) model.trie.add(bytes, id);
       }
       model.vocab.add_all(tokens, end - begin);

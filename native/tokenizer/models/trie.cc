@@ -1,5 +1,6 @@
 #include "tokenizer/models/trie.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -17,7 +18,7 @@ void Trie::add(std::string_view bytes, uint32_t value) {
         throw invalid_file(
             "vocab: expected tokens with at most " + std::to_string(max_nodes) + " different beginnings, got more");
       }
-      if (2 * values_.size() > mask_ + 1) grow();
+      if (2 * values_.size() > mask_ + 1) resize(2 * (mask_ + 1));
       next = static_cast<uint32_t>(values_.size());
       values_.push_back(no_token);
       const uint32_t key = key_of(node, byte);
@@ -37,11 +38,16 @@ uint32_t Trie::find(std::string_view bytes) const {
   return node;
 }
 
-void Trie::grow() {
-  ZeroTable<Edge> old(2 * (mask_ + 1));
+void Trie::reserve(size_t nodes) {
+  size_t slots = mask_ + 1;
+  while (slots < 2 * std::min<size_t>(nodes, max_nodes)) slots *= 2;
+  if (slots > mask_ + 1) resize(slots);
+}
+
+void Trie::resize(size_t slots) {
+  ZeroTable<Edge> old(slots);
   std::swap(old, edges_);
-  const size_t last = mask_;
-  mask_ = 2 * mask_ + 1;
+  const size_t last = std::exchange(mask_, slots - 1);
   for (size_t i = 0; i <= last; ++i) {
     const Edge edge = old[i];
     if (edge.node != root) edges_[free_slot(edge.key)] = edge;

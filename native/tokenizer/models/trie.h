@@ -17,6 +17,9 @@ class Trie {
   static constexpr uint32_t root = 0;
   static constexpr uint32_t none = UINT32_MAX;
 
+  // Makes room for `nodes`, without which the table is copied each time that it grows.
+  void reserve(size_t nodes);
+
   // If two strings are equal, the last one wins. Throws INVALID_FILE beyond 2^24 nodes.
   void add(std::string_view bytes, uint32_t value);
 
@@ -53,7 +56,7 @@ class Trie {
     while (edges_[i].node != root) i = (i + 1) & mask_;
     return i;
   }
-  void grow();
+  void resize(size_t slots);  // a power of two
 
   NumberHash hash_;
   ZeroTable<Edge> edges_{64};

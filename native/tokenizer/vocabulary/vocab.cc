@@ -113,8 +113,8 @@ void Vocab::share(std::string_view texts, std::shared_ptr<const void> owner) {
   owner_ = std::move(owner);
 }
 
-void Vocab::reserve(size_t count, size_t bytes) {
-  reserve_slots(count);
+void Vocab::reserve(size_t count, size_t findable, size_t bytes) {
+  reserve_slots(findable);
   tokens_.reserve(std::min<size_t>(count, max_token_id));
   arena_.reserve(bytes);
 }

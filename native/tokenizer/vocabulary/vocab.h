@@ -49,7 +49,8 @@ class Vocab {
   void add_all(const NewToken* tokens, size_t count);
   // Call before tokens are added. Tokens whose bytes lie in `texts` are not copied. `owner` keeps the texts.
   void share(std::string_view texts, std::shared_ptr<const void> owner);
-  void reserve(size_t count, size_t bytes);
+  // Reserves room for `count` tokens, of which find() returns `findable`, with `bytes` of text.
+  void reserve(size_t count, size_t findable, size_t bytes);
 
   uint32_t find(std::string_view bytes) const;  // no_token if absent
   // Finds `count` texts at once.

@@ -170,7 +170,7 @@ describe("documentation of every stage's options", () => {
   test.each(names)("%s: the documented defaults equal those of the schema", (name) => {
     const wrong = documented.get(name)!.flatMap(({ name: option, text }) => {
       const standard = standardOf(schemas[name], option);
-      const said = /\bDefault (.*)\.$/m.exec(text)?.[1];
+      const said = /\bDefault\s+(\S+)\.(?=\s|$)/.exec(text)?.[1];
       if (standard === undefined) return said === undefined ? [] : [`${option}: the schema has none, got ${said}`];
       return said !== undefined && JSON.parse(said) === standard
         ? []
