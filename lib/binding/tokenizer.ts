@@ -265,6 +265,8 @@ export interface TokenizerBinding {
    * it is garbage-collected.
    */
   bytesForFile(size: number): Uint8Array;
+  /** Detaches the array's buffer, which gives its memory back before the garbage collector would. */
+  releaseBytes(bytes: Uint8Array): void;
   /** Reads a vocabulary. Returns undefined for any file that is not clearly a tokenizer.json with a vocabulary. */
   readJsonVocabulary(bytes: Uint8Array): NativeJsonVocabulary | undefined;
   /** Like readJsonVocabulary, but off the event loop. The bytes must not change until the promise settles. */

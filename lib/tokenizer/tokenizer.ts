@@ -16,6 +16,7 @@ import {
 } from "./files/folder.ts";
 import { type GgufRecord, readGguf, readGgufAsync } from "./files/gguf.ts";
 import { ggufRecordOf } from "./files/gguf-file.ts";
+import { releaseLarge } from "./files/release.ts";
 import type { AddedToken, TokenizerFile } from "./files/tokenizer-file.ts";
 import { readVocabularyCache, writeVocabularyCache } from "./files/vocabulary-cache.ts";
 import { configToJson, tokenizerToJson } from "./files/write.ts";
@@ -95,7 +96,7 @@ export class Tokenizer extends ChatCodec {
       if (gguf) return await Tokenizer.fromGgufAsync(gguf, { signal: options.signal, takes: true });
       return options.cache === true
         ? await Tokenizer.loadCached(texts, options.signal)
-        : await fromTexts(texts, options.signal);
+        : await fromTexts(texts, options.signal, { takes: true });
     } catch (error) {
       if (!(error instanceof HeddleError) || (error.code === "NOT_FOUND" && !gguf)) throw error;
       throw new HeddleError(error.code, `${path}: ${error.message}`, { cause: error });
@@ -296,10 +297,19 @@ async function pathOf(name: string): Promise<string> {
   return (await import("../hub/resolve.ts")).resolveModel(name, { needs: "tokenizer" });
 }
 
-/** Like Tokenizer.fromFiles, mostly off the event loop. */
-async function fromTexts(texts: TokenizerTexts, signal: AbortSignal | undefined): Promise<Tokenizer> {
+/**
+ * Like Tokenizer.fromFiles, mostly off the event loop.
+ * @param how.takes whether the texts are not used afterwards, so that their memory can be freed
+ */
+async function fromTexts(
+  texts: TokenizerTexts,
+  signal: AbortSignal | undefined,
+  { takes = false } = {},
+): Promise<Tokenizer> {
   const config = parseConfig(texts);
-  return built(await readVocabularyAsync(texts, config, signal), config, signal);
+  const file = await readVocabularyAsync(texts, config, signal);
+  if (takes) releaseLarge(texts.tokenizer);
+  return built(file, config, signal);
 }
 
 async function built(

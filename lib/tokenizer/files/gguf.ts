@@ -19,6 +19,7 @@ import {
 } from "./gguf-vocabulary.ts";
 import { wordPiece, wordPieceIds, wordPieceTypes, wordPieceVocabulary } from "./gguf-wordpiece.ts";
 import { askedFor, unread } from "./model-file.ts";
+import { releaseLarge } from "./release.ts";
 import { invalidFile, type JsonObject, limits, type TokenizerFile, TokenType, unsupported } from "./tokenizer-file.ts";
 import { parseTokenizerFile, parseTokenizerFileAsync } from "./tokenizer-json.ts";
 
@@ -64,6 +65,7 @@ export async function readGgufAsync(
 ): Promise<Read> {
   const { lists, whole, read } = prepareGguf(record);
   const native = await finish(binding.startListedVocabulary({ ...lists, takes }), signal);
+  if (takes) for (const name of ["scores", "token_type"]) releaseLarge(record[prefix + name]);
   return read(native, whole === undefined ? undefined : await parseTokenizerFileAsync(whole, undefined, signal));
 }
 

@@ -218,7 +218,16 @@ void init(Napi::Env env, Napi::Object exports) {
       return Napi::Uint8Array::New(info.Env(), size, buffer, 0);
     });
   };
+  const auto release_bytes = [](const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      to_view(info[0], "bytes");
+      Napi::ArrayBuffer buffer = info[0].As<Napi::Uint8Array>().ArrayBuffer();
+      if (!buffer.IsDetached()) buffer.Detach();
+      return info.Env().Undefined();
+    });
+  };
   exports.Set("bytesForFile", Napi::Function::New(env, bytes_for_file, "bytesForFile"));
+  exports.Set("releaseBytes", Napi::Function::New(env, release_bytes, "releaseBytes"));
   exports.Set("startJsonVocabulary", Napi::Function::New(env, start_read, "startJsonVocabulary"));
   exports.Set("makeListedVocabulary", Napi::Function::New(env, make, "makeListedVocabulary"));
   exports.Set("startListedVocabulary", Napi::Function::New(env, start_make, "startListedVocabulary"));

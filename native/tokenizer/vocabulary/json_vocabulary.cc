@@ -163,7 +163,9 @@ void JsonVocabulary::place_tokens() {
 
 bool JsonVocabulary::index() {
   place_tokens();
-  return fill_slots(false);
+  if (!fill_slots(false)) return false;
+  if (size() > max_kept) slots_.reset();
+  return true;
 }
 
 bool JsonVocabulary::fill_slots(bool may_repeat) const {
@@ -230,7 +232,15 @@ uint32_t JsonVocabulary::find(std::string_view wanted) const {
   return number == UINT32_MAX ? number : texts.token_ids[number];
 }
 
+uint32_t JsonVocabulary::scan(std::string_view wanted) const {
+  size_t begin = 0;
+  for (uint32_t i = 0; i < size(); begin += texts.token_lengths[i++])
+    if (texts.tokens.view().substr(begin, texts.token_lengths[i]) == wanted) return i;
+  return UINT32_MAX;
+}
+
 uint32_t JsonVocabulary::number_of(std::string_view wanted) const {
+  if (size() > max_kept && scans_ < max_scans && scans_++ < max_scans) return scan(wanted);
   std::call_once(slots_once_, [this] {
     if (slots_ == nullptr) (void)fill_slots(true);
   });

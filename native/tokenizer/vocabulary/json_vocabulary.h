@@ -1,6 +1,7 @@
 // A file's vocabulary, read without creating JavaScript objects: the two long parts of a tokenizer.json, model.vocab
 // and model.merges, or the lists of listed_vocabulary.h.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -41,8 +42,13 @@ struct JsonVocabulary {
   friend std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json);
   bool index();  // returns false if a token occurs twice
   bool fill_slots(bool may_repeat) const;
+  uint32_t scan(std::string_view token) const;  // number_of() without the table
+  // The table of a larger vocabulary takes more memory than a few searches are worth. It is built after max_scans.
+  static constexpr size_t max_kept = 1 << 19;
+  static constexpr int max_scans = 8;
   static constexpr size_t begin_step = 16;
   IdBuffer begins_;  // of every begin_step-th token in `texts.tokens`
+  mutable std::atomic<int> scans_{0};
   mutable std::once_flag slots_once_;
   mutable std::unique_ptr<ZeroTable<TokenSlot>> slots_;
   mutable size_t mask_ = 0;
