@@ -50,8 +50,8 @@ Napi::Value LaneHandle::all_reduce(const Napi::CallbackInfo& info) {
   });
 }
 
-// reduceScatter(tensors by rank, type): adds up each rank's tensors of f32 (0) or bf16 (1) over all ranks, in place, on
-// that rank alone.
+// reduceScatter(tensors by rank, type): adds up all tensors of f32 (0) or bf16 (1) over all ranks, in place. Rank r
+// receives only the sums of list r. Its other tensors are unchanged.
 Napi::Value LaneHandle::reduce_scatter(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     const std::vector<Storages> parts = storages_by_rank(info[0], true, "reduceScatter");

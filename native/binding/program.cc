@@ -30,7 +30,7 @@ std::vector<int> integers(const Napi::Array& a, const char* name) {
     // Not Int32Value(), which wraps: 2^32 + 3 would become 3.
     const double number = v.As<Napi::Number>().DoubleValue();
     if (!(number >= INT32_MIN && number <= INT32_MAX))
-      throw invalid_argument(std::string(name) + ": expected numbers of 32 bits, got " + std::to_string(number));
+      throw invalid_argument(std::string(name) + ": expected integers of 32 bits, got " + std::to_string(number));
     out.push_back(static_cast<int>(number));
   }
   return out;
@@ -176,7 +176,7 @@ ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : ObjectWrap(
     std::vector<std::shared_ptr<Storage>> tensors;
     for (uint32_t i = 0; i < list.Length(); ++i)
       tensors.push_back(unwrap<TensorHandle>(list.Get(i), "tensor").storage());
-    // The executable runs on this lane. Without a lane, it runs on any lane of the CPU.
+    // The executable runs on the device of the given lane. Without a lane, it runs on the CPU.
     std::shared_ptr<Accelerator> accelerator;
     if (info.Length() > 2 && !info[2].IsUndefined()) accelerator = unwrap<LaneHandle>(info[2], "lane").accelerator();
     executable_ = std::make_shared<Executable>(std::move(program), std::move(tensors), std::move(accelerator));

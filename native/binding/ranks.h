@@ -26,7 +26,7 @@ class RanksHandle : public Napi::ObjectWrap<RanksHandle> {
   struct Pending;  // a pending promise
   struct Line;     // whether results can still reach the JavaScript thread
   using Result = std::function<Napi::Value(Napi::Env)>;
-  // Runs on the thread of MPI calls. Its result runs on the JavaScript thread.
+  // Runs on the thread of MPI calls, and returns the function that makes the promise's value on the JavaScript thread.
   using Work = std::function<Result(RankGroup&)>;
 
   Napi::Value join(const Napi::CallbackInfo& info);

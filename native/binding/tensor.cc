@@ -20,8 +20,8 @@ Napi::Function TensorHandle::define(Napi::Env env) {
 
 namespace {
 
-// Reads { rowBytes, order: Int32Array } of a matrix of `bytes` bytes. If `value` is undefined, the order stays as it
-// is.
+// Reads { rowBytes, order: Int32Array } for a tensor of `bytes` bytes. If `value` is undefined, the result keeps the
+// rows in their order.
 RowOrder row_order(const Napi::Value& value, size_t bytes) {
   RowOrder rows;
   if (!value.IsObject()) return rows;
@@ -67,8 +67,8 @@ TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
       const size_t offset = static_cast<size_t>(integer(info[1], "offset")),
                    bytes = static_cast<size_t>(integer(info[2], "bytes"));
       if (offset > whole->bytes() || bytes > whole->bytes() - offset)
-        throw invalid_argument("tensor: expected a part of " + std::to_string(whole->bytes()) + " bytes, got " +
-                               std::to_string(bytes) + " at " + std::to_string(offset));
+        throw invalid_argument("tensor: expected a range within " + std::to_string(whole->bytes()) + " bytes, got " +
+                               std::to_string(bytes) + " bytes at " + std::to_string(offset));
       storage_ = Storage::part(whole, offset, bytes);
       return;
     }
@@ -77,7 +77,7 @@ TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
                  bytes = static_cast<size_t>(integer(info[2], "bytes"));
     if (offset > mapping->size() || bytes > mapping->size() - offset)
       throw invalid_file("tensor: expected " + std::to_string(bytes) + " bytes at " + std::to_string(offset) +
-                         ", got a file of " + std::to_string(mapping->size()));
+                         ", got a file of " + std::to_string(mapping->size()) + " bytes");
     if (!info[3].IsUndefined()) {
       LaneHandle& lane = unwrap<LaneHandle>(info[3], "lane");
       RowOrder rows = row_order(info[4], bytes);

@@ -1,4 +1,4 @@
-// Products of warpgroups: descriptors, fragments, and when tiles are read and accumulators become visible.
+// Emulates wgmma: descriptors, fragments, and when tiles are read and accumulators become visible.
 #include <cstring>
 #include <limits>
 

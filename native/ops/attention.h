@@ -74,8 +74,8 @@ inline Span visible(const AttentionAttributes& a, const Tensor* documents, int64
   return {s.first > first ? s.first : first, s.last < last ? s.last : last};
 }
 
-// Turns n scores into probabilities in place. Returns the log of the sum of exponentials, or -inf for n = 0. `sink`
-// (may be null) is an additional logit that takes probability and has no value vector.
+// Turns n scores into probabilities in place. Returns the log of the sum of exponentials, or -inf for n = 0 without a
+// sink. `sink` (may be null) is an additional logit that takes probability and has no value vector.
 inline double softmax_in_place(double* score, int64_t n, const double* sink = nullptr) {
   if (n == 0 && !sink) return -INFINITY;
   double largest = sink ? *sink : -INFINITY;

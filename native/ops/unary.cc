@@ -1,5 +1,5 @@
-// Elementwise functions of one operand, selected by `function`, and their derivatives. The numbers are those of
-// lib/graph/ops/unary.ts. Outside its domain a function returns NaN or infinity, as in C's math library.
+// Elementwise functions of one operand, selected by `function`, and their derivatives. The values of Function are
+// those of lib/graph/ops/unary.ts. Outside its domain a function returns NaN or infinity, as in C's math library.
 #include <cmath>
 
 #include "ops/activation.h"

@@ -34,7 +34,7 @@ class Lane {
   const std::shared_ptr<Accelerator>& accelerator() const { return accelerator_; }
   Pool& pool();                        // lane thread only
   unsigned char* arena(size_t bytes);  // lane thread only; contents do not survive between jobs
-  // Current size of the arena. The next job may use all of it.
+  // Current size of the arena, which the lane keeps between jobs.
   size_t arena_bytes() const { return arena_bytes_.load(std::memory_order_relaxed); }
   unsigned char* scratch(size_t bytes);                  // like arena()
   void join(const std::string& id, int rank, int size);  // lane thread only; waits for all ranks

@@ -20,18 +20,18 @@ struct Encoder::Target {
   const std::vector<size_t>& barriers;  // byte positions in the text
   const char* buffer = nullptr;
   const char* readable_end = nullptr;  // end of the buffer, which may be beyond the end of the text
-  // For a normalized copy: the byte of the text that each byte comes from.
+  // For a normalized copy: the byte of the text that each byte comes from, or UINT32_MAX for an inserted byte.
   const std::vector<uint32_t>* sources = nullptr;
   // For text of encoder_general.cc: the origin of each byte. `sources` is then null.
   const std::vector<Origin>* origins = nullptr;
   uint32_t words = 0;
-  const size_t before = out.ids.size();  // number of ids of the texts before
+  const size_t before = out.ids.size();  // number of ids of earlier texts in `out`
 
   // Adds the text offsets of [begin, end) of the buffer.
   void add_offsets(const char* begin, const char* end) {
     size_t first = static_cast<size_t>(begin - buffer);
     size_t last = static_cast<size_t>(end - buffer) - (end > begin ? 1 : 0);
-    if (begin == end && first > 0) first = last = first - 1;  // tokens of a word's suffix, which the text does not have
+    if (begin == end && first > 0) first = last = first - 1;  // the token is only a suffix that was added
     if (origins != nullptr) {
       out.offsets.push_back(map->start((*origins)[first].begin));
       out.offsets.push_back(map->start((*origins)[last].end));

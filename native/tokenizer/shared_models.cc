@@ -11,8 +11,8 @@
 namespace heddle {
 namespace {
 
-// A 128-bit hash of all fields of a specification and their lengths. A file with the same digest as another would get
-// the other's tables. A keyed hash with a secret of this process prevents crafted collisions.
+// A 128-bit hash of all fields of a specification and their lengths. Tokenizers with equal digests share their tables.
+// A keyed hash with a secret of this process prevents crafted collisions.
 class Digest {
  public:
   using Value = SipHash::Value;

@@ -18,8 +18,8 @@
 namespace heddle {
 namespace {
 
-// Calls make_worker(t)(i) for each i below `count` on up to `threads` threads t, including the calling one. Rethrows
-// the exception of the lowest-numbered thread that failed.
+// Runs work items 0 to count - 1 on up to `threads` threads, including the calling one. Thread t calls make_worker(t)
+// once, and its result for each item that it takes. Rethrows the exception of the lowest-numbered thread that failed.
 template <class MakeWorker>
 void run_parallel(
     size_t count, size_t threads, const std::atomic<bool>& cancelled, const char* what, const MakeWorker& make_worker) {
@@ -144,7 +144,7 @@ class EncodeBatch {
     return count;
   }
 
-  // Returns the workspace for reuse. Does nothing while the job runs, because the job uses the workspace.
+  // Gives the workspace back for reuse. Does nothing while the job runs, because the job uses the workspace.
   void close() {
     if (workspace_ == nullptr || state_ == State::running) return;
     workspace_->text = given_.take();

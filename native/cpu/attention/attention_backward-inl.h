@@ -45,8 +45,8 @@ inline size_t attention_backward_scratch(const Attention& a, int threads) {
   return sizeof(float) * static_cast<size_t>(bound + threads * p.work + document_ints(a));
 }
 
-// Converts a panel of scores s (keys, NR) to probabilities, and dp (keys, NR) to dL/dscore / scale. Rows of both are
-// query_block floats apart.
+// Converts a panel of scaled scores s (keys, NR) to probabilities, and dp (keys, NR) to the gradients of the scaled
+// scores. Rows of both are query_block floats apart.
 inline void backward_panel(
     float* s, float* dp, int64_t keys, const Edges& edges, float softcap, const float* lse, const float* delta) {
   bool cut = edges.low || edges.high;

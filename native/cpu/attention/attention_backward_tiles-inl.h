@@ -76,14 +76,14 @@ inline size_t attention_backward_tiles_scratch(const Attention& a, int threads) 
   return sizeof(float) * static_cast<size_t>(bound + threads * p.work + document_ints(a));
 }
 
-// Converts products s and dp of keys [from, to) to softmax weights and to dL/dscore / scale. Edges are relative to
-// `from`.
+// Converts the products s of keys [from, to) to softmax weights, and dp to the gradients of the scaled products. Edges
+// are relative to `from`.
 inline void backward_tile_panel(
     const BackwardTiles& w, int64_t lane, int64_t from, int64_t to, const Edges& edges, float scale, float softcap) {
 #if defined(HEDDLE_SIMD_BF16)
   const bool cut = edges.low || edges.high;
-  // If the scale is at most 0, products are replaced by scores before they are masked. Otherwise -inf times the scale
-  // would be infinity or NaN.
+  // If the scale is at most 0, the products are scaled before they are masked. If -inf were scaled after masking, it
+  // would become infinity or NaN.
   const bool replaced = !(softcap > 0) && !(scale > 0);
   const F factor = set1(softcap > 0 || replaced ? log2_e : scale * log2_e);
   F less[2], mean[2];
@@ -129,8 +129,8 @@ struct BackwardStep {
   int64_t j, p = -1, from = 0, to = 0;
 };
 
-// Processes the queries of one head from `position` on: computes their gradient, and adds to the gradients of keys and
-// values.
+// Processes up to tile_queries queries of one head from `position` on. Computes their gradient, and adds to the
+// gradients of keys and values.
 template <class Keys>
 void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position,
     const BackwardTiles& w, int64_t padded, float* dk, float* dv, const Keys& keys_of) {

@@ -8,7 +8,7 @@ namespace HEDDLE_ISA {
 #if defined(HEDDLE_SIMD_AMX)
 constexpr int64_t tile_side = 2 * TILE;                 // lines of either operand per multiplication
 constexpr int64_t tile_depth = 2 * TILE;                // elements of a line in a step along k
-constexpr int64_t tile_step_floats = tile_side * TILE;  // floats of either operand
+constexpr int64_t tile_step_floats = tile_side * TILE;  // floats of either operand per step
 
 // Packs lines that are contiguous along k. Elements beyond the operand become zero. f32 is rounded to bf16.
 template <class T> void pack_tile_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {

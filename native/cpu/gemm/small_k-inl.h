@@ -58,7 +58,8 @@ template <int R, bool PAIRS, class T>
     }
 }
 
-// Whether a product has a short k. Pairs of a are read from its stored layout, so they must be aligned to pairs.
+// Whether gemm_small_k can compute the product. With bf16, it reads pairs of a's elements from the stored layout, so k
+// and lda must be even.
 inline bool is_small_k(const Gemm& g) {
   const bool pairs = g.a_type == DType::bf16 && g.b_type == DType::bf16;
 #if defined(HEDDLE_SIMD_BF16)

@@ -1,5 +1,6 @@
-// c (m, n) = [c +] a b in bf16 on AMX tiles, with k of a single step. An example is the second product of a LoRA pair.
-// Writing c takes most of the time. It is therefore written four panels at a time, 256 bytes of a bf16 row.
+// c (m, n) = [c +] a b in bf16 on AMX tiles, with k of at most tile_depth. An example is the second product of a LoRA
+// pair. Writing c takes most of the time. Four panels of c are therefore written at a time, which are 256 bytes of a
+// bf16 row.
 #pragma once
 #include <vector>
 

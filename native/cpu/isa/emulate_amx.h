@@ -15,7 +15,8 @@ static inline float nearest(double v) {
 
 // TDPBF16PS of whole tiles. Along k, the products of even elements and those of odd elements are added up separately
 // from zero; then their sum is added to c. A product and its addition round once. Subnormal inputs and results count as
-// zero (Intel SDM). Computed in double, which holds a product exactly; its own rounding never changes the float result.
+// zero (Intel SDM). Computes in double, which holds a product exactly. Rounding a sum to double first never changes the
+// float result.
 static inline void tdpbf16ps(float* c, const uint16_t* a, const uint16_t* b) {
   double left[512], right[512];
   const auto numbers = [](const uint16_t* from, double* to) {

@@ -1,5 +1,6 @@
-// The sample op: one row per task, with logits read by the active instruction set. Cuts and draws add up in the fixed
-// order of ops/candidates.h, so that equal logits and a seed give the same token on every instruction set.
+// The sample op: one row per task, with logits read by the active instruction set. Cuts (as top-k and
+// top-p) and draws sum probabilities in the fixed order of ops/candidates.h. Equal logits and seeds therefore give the
+// same token on every instruction set.
 #include "cpu/nodes/nodes.h"
 #include "ops/sample.h"
 
@@ -9,7 +10,7 @@ namespace {
 
 LogitRange range(const float* x, int64_t n) {
   LogitRange r{0, 0, false};
-  // scan_range distinguishes NaN from -infinity
+  // logits_range returns false for a row with NaN or infinity. scan_range then tells NaN from -infinity.
   return active().logits_range(x, n, &r.largest, &r.smallest) ? r : scan_range(x, n);
 }
 LogitSums sums(const float* x, int64_t n, float largest) {

@@ -18,7 +18,7 @@ using FourBits = uint64_t;  // one bit for each byte of a vector
 HEDDLE_SIMD Lanes with_sixteen(Lanes v, FourBits where) {
   return _mm512_mask_add_epi8(v, where, v, _mm512_set1_epi8(16));
 }
-// Returns bits 2 p and 2 p + 1 of each byte, moved to its fifth and sixth bit.
+// Returns bits 2 p and 2 p + 1 of each byte, moved to bits 4 and 5.
 HEDDLE_SIMD Lanes pair_as_upper(Lanes v, int p) {
   const Lanes placed = p == 0   ? _mm512_slli_epi16(v, 4)
                        : p == 1 ? _mm512_slli_epi16(v, 2)
@@ -70,11 +70,12 @@ template <int BYTES, class At> HEDDLE_SIMD void store_all_fours(const uint8_t (&
 
 // Flags of a form. is_parted: signs are stored separately (Widened<Packed8>). is_near: panels are in cache and need no
 // prefetching. Blocks hold their fields in reading order, because prefetching runs only a little ahead of the stream.
-// q8_0: 2 x 16 scales, then 2 units of 8 vectors of integers, plus 128 if the instruction needs unsigned ones.
+// q8_0: 2 x 16 scales, then 2 units of 8 vectors of integers. 128 is added to the integers if the instruction needs
+// unsigned ones.
 // q4_0: the scales, then 2 units of 4 vectors of integers plus 8. As in a stored block, vector i has the fours i (low
 // nibbles) and i + 4 (high nibbles).
-// q5_0: integers plus 16, like q4_0 with a fifth bit. The 64 fifth bits of each four precede the vectors of each unit,
-// in reading order.
+// q5_0: integers plus 16, like q4_0 with a fifth bit. A unit begins with the fifth bits of its fours 0 to 7 in reading
+// order. The 16 outputs have 64 such bits per four.
 template <DType T> struct PackedPlain {
   static constexpr DType type = T;
   static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false,
@@ -84,7 +85,7 @@ template <DType T> struct PackedPlain {
                                 : nibbles ? 8
                                           : signed_offset,
                        vectors = nibbles ? 4 : 8;
-  // Number of fours whose sum fits 16 bits with activations up to 127.
+  // Maximum number of fours whose products with activations up to 127 can be added up in 16 bits.
   static constexpr int run = fifth ? 4 : nibbles ? 8 : 1;
   static constexpr int64_t scales_at = 0, units_at = units * W * 2, each = (fifth + vectors) * fours_bytes,
                            bytes = units_at + units * each;
@@ -275,9 +276,9 @@ template <class P> struct Widened : Packed8 {
   static constexpr int run = P::run, offset = P::offset;
   static constexpr bool is_signed = false, is_near = true;
 };
-// Stores magnitudes of signed integers, and after each four the lanes' signs as masks. w x equals |w| (x ^ mask), plus
-// |w| if w is negative; these |w| are summed in advance. Applying the sign to x with an instruction would occupy a port
-// that multiplications need. 16 bits hold at most two products of 128 by -128.
+// Stores vectors of the magnitudes of signed integers, each followed by a mask of their signs. w x equals |w| (x ^
+// mask), plus |w| if w is negative; these |w| are summed in advance. Applying the sign to x with an instruction would
+// occupy a port that multiplications need. 16 bits hold at most two products of 128 by -128.
 #if !defined(HEDDLE_DOT_OF_FOUR)
 template <> struct Widened<Packed8> : Packed8 {
   static constexpr bool is_signed = false, is_parted = true, is_near = true;

@@ -166,7 +166,7 @@ inline void quant_linears_tiles(const QuantLinear* p, int count, Pool& pool, voi
 inline void quant_linear_tiles(const QuantLinear& p, Pool& pool, void* scratch) {
   quant_linears_tiles(&p, 1, pool, scratch);
 }
-// Returns an upper bound of the scratch for any smaller number of rows too, whether or not weights are packed.
+// Returns an upper bound of the scratch. It also holds for fewer rows, and whether or not weights are packed.
 inline size_t quant_linear_tiles_scratch(const QuantLinear& p, int threads) {
   const size_t other = without_tiles.quant_linear_scratch(p, threads);
   return p.int8 && !p.rowwise ? max_of(other, tile_scratch(p.m, p.n, p.k, threads)) : other;

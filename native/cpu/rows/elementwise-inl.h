@@ -31,7 +31,7 @@ template <class T> HEDDLE_SIMD void put(void* p, int64_t i, int n, F v) {
   else store_n(q, v, n);
 }
 
-// Calls `body` with a value of the operand type and one of the result type. They are equal, or f32 and bf16.
+// Calls `body` with a value of the operand type and one of the result type. The types are equal, or f32 and bf16.
 template <class Body> HEDDLE_SIMD void with_types(const Elementwise& e, Body body) {
   if (e.type != DType::f32) body(bf16{}, bf16{});
   else if (e.out_type == DType::f32) body(0.0f, 0.0f);

@@ -32,7 +32,7 @@ template <int width_, int keys_> struct Tile {
   static constexpr int copying = width > 128 ? 24 : 56, multiplying = width > 128 ? 240 : 224;
   static constexpr int parts = width > 128 ? 2 : 1, part = width / parts;  // columns of O per product
   static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying),
-      "no more registers than the block was launched with");
+      "the warpgroups may use no more registers than the block was launched with");
   static_assert(parts == 1 || part % 64 == 0, "each part must begin at a box");
 };
 

@@ -247,7 +247,7 @@ __device__ inline uint32_t round_to_tf32(uint32_t f) {
 
 // mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 (9.7.14.5.7): c (16, 8) += a (16, 8) b (8, 8). With g = lane / 4
 // and t = lane % 4: a0 is (g, t), a1 (g + 8, t), a2 (g, t + 4), a3 (g + 8, t + 4); b0 and b1 are rows t and t + 4 of
-// b's column g; c as in mma_bf16. The low 13 bits of operands must not matter; the emulator truncates them.
+// b's column g; c as in mma_bf16. Callers must not rely on the low 13 bits of operands. The emulator truncates them.
 __device__ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
   struct Lane {

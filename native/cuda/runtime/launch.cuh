@@ -1,14 +1,14 @@
 // Launches kernels and declares shared memory, for nvcc and for the emulator, which compiles kernels as C++.
 //
 // A kernel file has, per op: the kernel with the shapes of its operands, a launcher that computes its arguments from a
-// Node, and a RegisterKernel. The emulator enforces these rules. All threads of a block reach the same __syncthreads,
+// Node, and a RegisterKernel. The emulator enforces three rules. All threads of a block reach the same __syncthreads,
 // so an early return before it must be uniform over the block. Shared memory is written before it is read. Copies are
 // waited for.
 #pragma once
 #include "cuda/runtime/context.h"
 
-// HEDDLE_UNROLL precedes loops whose index selects registers. Without unrolling, the array would be in local memory.
-// HEDDLE_ROLLED precedes loops that must not be unrolled, to save registers or code size.
+// HEDDLE_UNROLL precedes loops whose index selects registers. Without unrolling, an array that the index selects from
+// would be in local memory. HEDDLE_ROLLED precedes loops that must not be unrolled, to save registers or code size.
 #if defined(__CUDACC__)
 #define HEDDLE_EMULATED 0
 #define HEDDLE_UNROLL _Pragma("unroll")

@@ -6,9 +6,9 @@
 namespace heddle {
 
 // Packing takes about ten times as long as reading the weights, because the system has to map the pages of a copy. A
-// run may therefore spend a share of its expected time, which earlier runs determine. Time that is left over, or
-// overspent, carries over to the next run. If all forms together are small, they are packed at once, in less than a
-// millisecond.
+// run may therefore spend a share of its expected time, which earlier runs determine. Overspent time is taken from the
+// following runs. Time that is left over is saved only until it suffices for one piece. If all packed forms together
+// are small, they are packed at once, in less than a millisecond.
 class PackingPace {
  public:
   // Starts a run. `bytes`: total size of its weights' packed forms. `work`: the sum of each form's size times its rows

@@ -1,4 +1,5 @@
-// "Floating Point Instructions" of the manual. Approximations are rounded correctly here, which is within their bounds.
+// "Floating Point Instructions" of the manual. Approximations are computed with the operators and functions of C++,
+// whose errors are within the bounds of the manual.
 #include <cmath>
 
 #include "simulator/ops/lanes.h"

@@ -1,5 +1,5 @@
-// "Data Movement and Conversion Instructions: ld" and "st", and "Parallel Synchronization and Communication
-// Instructions: atom" and "red".
+// Sections "Data Movement and Conversion Instructions: ld" and "st" of the manual, and "Parallel Synchronization and
+// Communication Instructions: atom".
 #include "simulator/machine/memory.h"
 
 #include "simulator/machine/decode.h"
@@ -10,13 +10,14 @@ namespace {
 enum class Space { global, shared, generic };
 constexpr uint32_t short_base = 1, wide_register = 2;  // flags
 
-// The address of each lane.
+// Returns the address that a lane accesses.
 inline uint64_t address_of(const Warp& w, const Instruction& i, int lane) {
   const uint64_t base = i.flags & short_base ? w.get<uint32_t>(i.a)[lane] : w.get<uint64_t>(i.a)[lane];
   return base + static_cast<uint64_t>(i.immediate);
 }
 
-// Checks the access of one lane, and returns its memory. "Generic Addressing": shared memory has a window.
+// Checks the access of one lane, and returns its memory. Shared memory has a window of generic addresses ("Generic
+// Addressing").
 template <bool writes>
 unsigned char* locate(Warp& w, const Instruction& i, int lane, Space space, uint64_t address, uint32_t bytes) {
   if (address % bytes)
@@ -48,7 +49,8 @@ template <class T, Space space> void load(Warp& w, const Instruction& i) {
     for (uint32_t n = 0; n < count; ++n) {
       T value;
       std::memcpy(&value, from + n * sizeof value, sizeof value);
-      // An element that is narrower than its register is extended by its sign.
+      // An element that is narrower than its register is sign-extended if its type is signed, and otherwise
+      // zero-extended.
       if (i.flags & wide_register) w.at<uint64_t>(list[n])[lane] = static_cast<uint64_t>(static_cast<int64_t>(value));
       else w.at<uint32_t>(list[n])[lane] = static_cast<uint32_t>(static_cast<int32_t>(value));
     }
@@ -122,7 +124,7 @@ void decode_ld(Decoder& d, const Statement& s, Instruction& i) {
   for (const Operand& r : registers) {
     const Width w = r.kind == Operand::reg ? d.width(r) : a.bits == 64 ? Width::b64 : Width::b32;
     if (w == Width::b64) i.flags |= wide_register;
-    else if (a.bits == 64 || i.flags & wide_register) d.fail(s, "registers of another width");
+    else if (a.bits == 64 || i.flags & wide_register) d.fail(s, "expected registers of 64 bits, got one of 32 bits");
     d.list(i, d.target(r, w));
   }
   take_address(d, s, s.operands.at(1), i);
@@ -141,8 +143,9 @@ void decode_st(Decoder& d, const Statement& s, Instruction& i) {
   if (values.size() != a.count) d.fail(s, "expected as many registers as elements");
   for (size_t n = 0; n < values.size(); ++n) {
     const Width w = values[n].kind == Operand::reg ? d.width(values[n]) : a.bits == 64 ? Width::b64 : Width::b32;
-    if (a.bits == 64 && w != Width::b64) d.fail(s, "a register of another width");
-    if (n > 0 && (w == Width::b64) != ((i.flags & wide_register) != 0)) d.fail(s, "registers of different widths");
+    if (a.bits == 64 && w != Width::b64) d.fail(s, "expected registers of 64 bits, got one of 32 bits");
+    if (n > 0 && (w == Width::b64) != ((i.flags & wide_register) != 0))
+      d.fail(s, "expected registers of one width, got several");
     if (w == Width::b64) i.flags |= wide_register;
     d.list(i, d.source(values[n], w));
   }
@@ -154,8 +157,8 @@ void decode_st(Decoder& d, const Statement& s, Instruction& i) {
                          : nullptr;
 }
 
-// Runs the atomics of one lane after the other. In shared memory, atomics may race with plain accesses, but not with
-// each other.
+// Runs the atomics of one lane after the other. Atomics in shared memory do not race with each other, but are checked
+// for races with plain stores.
 template <class T, class F> void atomic(Warp& w, const Instruction& i, Space space, F change) {
   Storage<T> d[lanes] = {};
   for (int lane = 0; lane < lanes; ++lane) {

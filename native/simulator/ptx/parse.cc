@@ -161,10 +161,11 @@ class Parser {
     f_.code.push_back(std::move(s));
   }
 
-  // Declares a parameter that a call passes, or that a function has.
+  // Declares a `.param` variable of a body. A call passes an argument or a result in it.
   void declare_parameter() {
     const Variable v = declaration(lexer_, "param");
-    if (v.bytes != 8 && v.bytes != 4) lexer_.fail("a parameter of a function that is no register");
+    if (v.bytes != 8 && v.bytes != 4)
+      lexer_.fail("expected a parameter of 4 or 8 bytes, got " + std::to_string(v.bytes) + " bytes");
     const int index = static_cast<int>(f_.registers.size());
     f_.registers.push_back(v.bytes == 8 ? Width::b64 : Width::b32);
     parameters_.insert(index);
@@ -226,7 +227,7 @@ class Parser {
   void declare_registers() {
     const std::string type = lexer_.next();
     const Width width = type == ".pred" ? Width::predicate : bytes_of(type) == 8 ? Width::b64 : Width::b32;
-    if (width != Width::predicate && bytes_of(type) > 8) lexer_.fail("registers of " + type);
+    if (width != Width::predicate && bytes_of(type) > 8) lexer_.fail("registers of " + type + " are not modelled");
     do {
       const std::string name = lexer_.next();
       const int first = static_cast<int>(f_.registers.size());

@@ -48,9 +48,9 @@ void Decoder::flush(std::string& out) {
   shown_.clear();
 }
 
-// Erases the common prefix of out[from..] and shown_ from both. U+FFFD counts as equal to the bytes that it replaces:
-// bytes shown as U+FFFD may now be a character of as many bytes, and a shown character may now be one U+FFFD per byte.
-// After any other difference, all remaining text is new.
+// Erases the common prefix of out[from..] and shown_ from both. U+FFFD counts as equal to the bytes that it replaces.
+// Bytes that were shown as one U+FFFD each may now form a character. Conversely, the bytes of a shown character may now
+// be one U+FFFD each. After any other difference, all remaining text is new.
 void Decoder::leave_out_shown(std::string& out, size_t from) {
   size_t at = from;
   while (at < out.size() && !shown_.empty()) {

@@ -1,5 +1,5 @@
 // Byte pair encoding that skips merges at random (BPE-dropout, Provilkov et al. 2020). The same text becomes different
-// tokens each time, which regularizes training.
+// tokens with each seed, which regularizes training.
 #pragma once
 #include <atomic>
 #include <cstddef>

@@ -77,14 +77,14 @@ class TokenTexts {
 
 // WordPiece: the tokens that continue a word, without their prefix ("##").
 struct ContinuingTokens {
-  std::vector<uint32_t> ids, lengths;  // by index of `starts`
+  std::vector<uint32_t> ids, lengths;  // in the order of the contents of `starts`
   std::unique_ptr<const LongestStarts> starts;
 };
 
 struct TokenizerModel {
   ModelKind kind = ModelKind::bpe;
   // The vocabulary that the model was built from, for all tokenizers that share it. `vocab` and `scores` refer to its
-  // memory. Null for other file formats.
+  // memory. Null if the file is not JSON.
   std::shared_ptr<const JsonVocabulary> vocabulary;
   Vocab vocab;  // byte-level tokens are stored as raw bytes
   MergeTable merges;

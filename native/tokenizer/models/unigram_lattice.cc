@@ -61,8 +61,8 @@ class Lattice {
   Lattice(const Occurrences& occurrences, const std::vector<Piece>& pieces, const std::vector<double>& probabilities)
       : occurrences_(occurrences), pieces_(pieces), probabilities_(probabilities) {}
 
-  // Adds the expected count of each piece to `counts`. Sums probabilities of short words directly, because no product
-  // can underflow. Long words use logarithms.
+  // Adds the expected count of each piece to `counts`. Sums the probabilities of short words directly. Uses logarithms
+  // for long words, and for short ones whose probabilities might underflow.
   void add_expected(const UnigramCorpus::Word& word, std::vector<double>& counts) {
     if (word.length > short_word || !add_short(word, counts)) add_long(word, counts);
   }

@@ -177,8 +177,8 @@ bool UnigramEncoder::find_by_starts(
   return true;
 }
 
-// Like find_by_starts, but from each end of a character. Tries the tokens that end there in the order of
-// find_by_starts: the one that begins first comes first.
+// Does the same as find_by_starts with an automaton that finds the tokens that end at each character's end. Tries these
+// tokens in the order of find_by_starts: the one that begins first comes first.
 template <class Score>
 void UnigramEncoder::find_by_ends(
     const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled) {

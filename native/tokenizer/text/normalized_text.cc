@@ -15,7 +15,8 @@ constexpr size_t growth = 32, spare = 1 << 14;
 void NormalizedText::check_growth(size_t size) const {
   if (size <= limit) return;
   throw invalid_file("normalizer, pre_tokenizer: expected a text to grow to at most " + std::to_string(growth) +
-                     " times its length, got more than " + std::to_string(limit) + " bytes");
+                     " times its length plus " + std::to_string(spare) + " bytes, got more than " +
+                     std::to_string(limit) + " bytes");
 }
 
 void NormalizedText::assign(std::string_view from, size_t offset, bool with_origins) {

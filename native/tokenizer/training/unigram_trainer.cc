@@ -150,7 +150,7 @@ class UnigramTrainer {
     occurrences_.keep(renumbered);
   }
 
-  // Returns the whole alphabet, then the best other pieces.
+  // Returns the whole alphabet and the best other pieces, in descending order of their scores.
   std::vector<TrainedPiece> finish() {
     std::vector<uint32_t> order(pieces_.size());
     std::iota(order.begin(), order.end(), 0);
