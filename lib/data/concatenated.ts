@@ -25,13 +25,15 @@ export class ConcatenatedRows implements BatchMaker<StreamPosition> {
     const tokenCount = this.#options.batchSize * this.#options.maxSeqLength;
     const stream = new Int32Array(tokenCount + 1);
     await filler.fill(stream);
+    const after = filler.positionOfLast();
     const batch = {
       tokens: stream.slice(0, -1),
       targets: stream.slice(1),
       tokenCount,
-      byteCount: filler.takeByteCount(),
+      // The next batch begins at the last target. If a document begins there, it belongs to the next batch only.
+      byteCount: filler.takeByteCount() - (after.token === 0 ? filler.lastBytes : 0),
     };
-    return { batch, after: filler.positionOfLast() };
+    return { batch, after };
   }
 
   async *pass(reader: GroupReader, check: () => void): AsyncGenerator<Batch> {
@@ -56,6 +58,8 @@ export class ConcatenatedRows implements BatchMaker<StreamPosition> {
 
 /** Copies from the endless stream of tokens, starting at a position. */
 class Filler {
+  /** Size of the document that was read last. */
+  lastBytes = 0;
   #byteCount = 0;
   readonly #cursor: DocumentCursor;
 
@@ -71,6 +75,7 @@ class Filler {
       const document = await cursor.current();
       if (!document) return filled;
       const { token } = cursor.position;
+      this.lastBytes = document.bytes;
       if (token === 0) this.#byteCount += document.bytes;
       const part = document.tokens.subarray(token, token + stream.length - filled);
       stream.set(part, filled);

@@ -63,9 +63,10 @@ export async function* linesOf(
       begins = false;
       const lines = decoder.decode(bytes, { stream: true }).split("\n");
       const open = lines.pop()!;
+      const lineAt = lineReader(bytes);
       for (const [i, line] of lines.entries()) {
         add(line);
-        yield joined(() => lineOf(bytes, i));
+        yield joined(() => lineAt(i));
       }
       add(open);
       if (strict) before.push(lines.length > 0 ? bytes.subarray(bytes.lastIndexOf(NEWLINE) + 1) : bytes);
@@ -79,9 +80,15 @@ export async function* linesOf(
 
 const NEWLINE = 0x0a;
 
-/** Returns the bytes of a chunk's line. */
-function lineOf(chunk: Buffer, index: number): Buffer {
+/**
+ * Returns a function that returns the bytes of a chunk's line. Its calls must ask for ascending lines, because each call
+ * goes on where the call before it stopped: a search from the chunk's beginning for each line would take quadratic time.
+ */
+function lineReader(chunk: Buffer): (index: number) => Buffer {
+  let line = 0;
   let start = 0;
-  for (let i = 0; i < index; i++) start = chunk.indexOf(NEWLINE, start) + 1;
-  return chunk.subarray(start, chunk.indexOf(NEWLINE, start));
+  return (index) => {
+    for (; line < index; line++) start = chunk.indexOf(NEWLINE, start) + 1;
+    return chunk.subarray(start, chunk.indexOf(NEWLINE, start));
+  };
 }

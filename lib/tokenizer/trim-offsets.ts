@@ -5,8 +5,7 @@ import { isHighSurrogate, isLowSurrogate } from "../core/surrogates.ts";
 import { flatten, type TokenizerFile } from "./files/tokenizer-file.ts";
 
 /** White space in a token's vocabulary entry. Ġ is the space of the byte-level alphabet. */
-const LEADING = /^[\u0120\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/;
-const TRAILING = /[\u0120\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+$/;
+const BLANK = /[\u0120\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
 
 /** Number of tokens processed between two yields. */
 const SLICE_TOKENS = 4096;
@@ -78,8 +77,13 @@ export class OffsetTrimmer {
   }
 }
 
+/** Counts the blanks in linear time: a regular expression anchored at the end takes quadratic time in a run of blanks. */
 function blanksOf(name: string): Blanks {
-  return { leading: LEADING.exec(name)?.[0].length ?? 0, trailing: TRAILING.exec(name)?.[0].length ?? 0 };
+  let leading = 0;
+  while (leading < name.length && BLANK.test(name[leading]!)) leading++;
+  let end = name.length;
+  while (end > 0 && BLANK.test(name[end - 1]!)) end--;
+  return { leading, trailing: name.length - end };
 }
 
 /** Whether an index is inside a character, in UTF-16 or UTF-8. */

@@ -29,7 +29,7 @@ void store_half(float v, uint8_t* to) {
   std::memcpy(to, &h, 2);
 }
 float as_half(float v) { return to_float(to_f16(v)); }
-// Rounds the unit of 6-bit scales or minima to half precision. A unit that would round to zero becomes the smallest
+// Rounds the unit of integer scales or minima to half precision. A unit that would round to zero becomes the smallest
 // positive f16. Otherwise all scales or minima in this unit would be zero.
 float as_half_unit(float v) {
   const float h = as_half(v);
@@ -196,7 +196,7 @@ void q4_k_scales(const float* scale, const float* minimum, uint8_t* to) {
 float q6_k_unit(const float* scale, uint8_t* to) {
   float most = 0;
   for (int g = 0; g < 16; ++g) most = larger(most, std::fabs(scale[g]));
-  const float d = as_half(most / 127);
+  const float d = as_half_unit(most / 127);
   store_half(d, to);
   return d;
 }

@@ -50,6 +50,19 @@ describe("openCorpus", () => {
     expect(byteTokenizer.decode(second.targets)).toBe("<abc><defg");
   });
 
+  it("counts the bytes of a document once, also if its first token is the last target of a batch", async () => {
+    using corpus = await openCorpus({
+      ...base,
+      files: write("border.txt", "abc\n\ndefg"),
+      maxSeqLength: 5,
+      batchSize: 1,
+      shuffle: false,
+    });
+    const batches = await take(corpus, 4);
+    expect(batches.map(({ targets }) => byteTokenizer.decode(targets))).toEqual(["abc><", "defg>", "<abc>", "<defg"]);
+    expect(batches.map(({ byteCount }) => byteCount)).toEqual([3, 4, 3, 4]);
+  });
+
   it("reads every document once per epoch in a new order, from text and JSONL", async () => {
     for (const files of [textFile, rowsFile]) {
       using corpus = await openCorpus({ ...base, files, seed: 4 });

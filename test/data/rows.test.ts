@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import { linesOf } from "../../lib/data/lines.ts";
 import { readRows } from "../../lib/data/rows.ts";
 
@@ -66,4 +66,18 @@ test("a row with invalid UTF-8 is rejected with its line, and one with a literal
   const lines: string[] = [];
   for await (const line of linesOf(join(folder, "bad.jsonl"))) lines.push(line);
   expect(lines[1]).toBe('{"text": "b\ufffd"}');
+});
+
+test("a file of literal replacement characters is read in linear time", async () => {
+  const count = 20_000;
+  const path = await file("replaced.jsonl", `${JSON.stringify({ text: "\ufffd" })}\n`.repeat(count));
+  const searches = vi.spyOn(Buffer.prototype, "indexOf");
+  try {
+    let read = 0;
+    for await (const _ of readRows(path)) read++;
+    expect(read).toBe(count);
+    expect(searches.mock.calls.length).toBeLessThanOrEqual(2 * count);
+  } finally {
+    searches.mockRestore();
+  }
 });

@@ -114,6 +114,12 @@ describe.each(Object.entries(writable) as [QuantizedDType, number][])("writing %
   });
 });
 
+test.each(["q4_k", "q6_k"] as const)("writing %s keeps blocks of small values instead of writing zeros", (dtype) => {
+  // The blocks store scales as integers in a unit of f16. Here the exact unit would round to zero.
+  const small = normals(256, 7).map((v) => 1e-5 * v);
+  expect(roundTrip(dtype, small).error).toBeLessThan(0.2);
+});
+
 test("rejects writing read-only types and partial blocks", async () => {
   await expectError(() => castBytes(new Uint8Array(1024), "f32", "q3_k", "test"), "UNSUPPORTED", /q3_k/);
   await expectError(() => castBytes(new Uint8Array(40), "f32", "q8_0", "test"), "INVALID_ARGUMENT", /multiple of 32/);

@@ -113,6 +113,11 @@ describe("trim_offsets", () => {
     expect(stretches(json, "x a\u00a0", "bytes").slice(-1)).toEqual([[2, 3]]);
     expect(stretches(json, "x a\u00a0").slice(-1)).toEqual([[2, 3]]);
   });
+
+  it("takes linear time in the white space before an added token", () => {
+    const blanks = 100_000;
+    expect(stretches(jsonOf(level(true)), `${" ".repeat(blanks)}<mask>`)).toEqual([[blanks, blanks + 6]]);
+  }, 30_000);
 });
 
 describe.skipIf(oracleFolder === undefined)("trim_offsets compared with the official library", () => {
