@@ -1,5 +1,6 @@
 #include "binding/program.h"
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -29,7 +30,7 @@ std::vector<int> integers(const Napi::Array& a, const char* name) {
     if (!v.IsNumber()) throw invalid_argument(std::string(name) + ": expected numbers, got another value");
     // Not Int32Value(), which wraps: 2^32 + 3 would become 3.
     const double number = v.As<Napi::Number>().DoubleValue();
-    if (!(number >= INT32_MIN && number <= INT32_MAX))
+    if (!(number >= INT32_MIN && number <= INT32_MAX) || number != std::trunc(number))
       throw invalid_argument(std::string(name) + ": expected integers of 32 bits, got " + std::to_string(number));
     out.push_back(static_cast<int>(number));
   }

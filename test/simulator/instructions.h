@@ -35,6 +35,11 @@ inline void test_instructions() {
       "mov.b32 %r9, %f4;");
   computes("add.rz rounds towards zero", 0x3f800000,
       "mov.f32 %f1, 0f3F800000; mov.f32 %f2, 0f33FFFFFF; add.rz.f32 %f4, %f1, %f2; mov.b32 %r9, %f4;");
+  computes("add.rz of two large numbers is the largest finite number", 0x7f7fffff,
+      "mov.f32 %f1, 0f7F7FFFFF; add.rz.f32 %f4, %f1, %f1; mov.b32 %r9, %f4;");
+  computes("fma.rm of two large numbers is the largest finite number", 0x7f7fffff,
+      "mov.f32 %f1, 0f7F7FFFFF; mov.f32 %f2, 0f40000000; mov.f32 %f3, 0f00000000; fma.rm.f32 %f4, %f1, %f2, %f3; "
+      "mov.b32 %r9, %f4;");
   computes("max prefers a number to NaN", 0x3f800000,
       "mov.f32 %f1, 0f7FC00000; mov.f32 %f2, 0f3F800000; max.f32 %f4, %f1, %f2; mov.b32 %r9, %f4;");
   computes("copysign takes the sign of its first operand", 0xbf800000,

@@ -1,6 +1,7 @@
 // "Floating Point Instructions" of the manual. Approximations are computed with the operators and functions of C++,
 // whose errors are within the bounds of the manual.
 #include <cmath>
+#include <limits>
 
 #include "simulator/ops/lanes.h"
 
@@ -51,8 +52,11 @@ struct CopySign {
 // Rounds the exact sum s + e as .rm (down) or .rz (towards zero) does. Rounds s to the nearest float first, and then
 // moves to a neighbour if necessary.
 float directed(double s, double e, bool to_zero) {
+  constexpr float most = std::numeric_limits<float>::max();
+  if (!std::isfinite(s)) return static_cast<float>(s);
+  if (s > most) return most;  // .rm and .rz never round away from a smaller number
+  if (s < -most) return to_zero ? -most : -INFINITY;
   const float f = static_cast<float>(s);
-  if (!std::isfinite(f) || f != f) return f;
   const double over = static_cast<double>(f) - s;  // exact: f and s are neighbours
   const bool above = over > 0 || (over == 0 && e < 0), below = over < 0 || (over == 0 && e > 0);
   if (to_zero ? above && f > 0 : above) return std::nextafter(f, -INFINITY);

@@ -116,6 +116,14 @@ void take_address(Decoder& d, const Statement& s, const Operand& o, Instruction&
   if (d.address(o, i) == Width::b32) i.flags |= short_base;
 }
 
+// Notes the width of an access's register, which all of its registers share.
+void note_width(Decoder& d, const Statement& s, const Access& a, Width w, bool is_first, Instruction& i) {
+  if (a.bits == 64 && w != Width::b64) d.fail(s, "expected registers of 64 bits, got one of 32 bits");
+  if (!is_first && (w == Width::b64) != ((i.flags & wide_register) != 0))
+    d.fail(s, "expected registers of one width, got several");
+  if (w == Width::b64) i.flags |= wide_register;
+}
+
 void decode_ld(Decoder& d, const Statement& s, Instruction& i) {
   const Access a = access_of(d, s);
   const Operand& to = s.operands.at(0);
@@ -123,8 +131,7 @@ void decode_ld(Decoder& d, const Statement& s, Instruction& i) {
   if (registers.size() != a.count) d.fail(s, "expected as many registers as elements");
   for (const Operand& r : registers) {
     const Width w = r.kind == Operand::reg ? d.width(r) : a.bits == 64 ? Width::b64 : Width::b32;
-    if (w == Width::b64) i.flags |= wide_register;
-    else if (a.bits == 64 || i.flags & wide_register) d.fail(s, "expected registers of 64 bits, got one of 32 bits");
+    note_width(d, s, a, w, &r == registers.data(), i);
     d.list(i, d.target(r, w));
   }
   take_address(d, s, s.operands.at(1), i);
@@ -143,10 +150,7 @@ void decode_st(Decoder& d, const Statement& s, Instruction& i) {
   if (values.size() != a.count) d.fail(s, "expected as many registers as elements");
   for (size_t n = 0; n < values.size(); ++n) {
     const Width w = values[n].kind == Operand::reg ? d.width(values[n]) : a.bits == 64 ? Width::b64 : Width::b32;
-    if (a.bits == 64 && w != Width::b64) d.fail(s, "expected registers of 64 bits, got one of 32 bits");
-    if (n > 0 && (w == Width::b64) != ((i.flags & wide_register) != 0))
-      d.fail(s, "expected registers of one width, got several");
-    if (w == Width::b64) i.flags |= wide_register;
+    note_width(d, s, a, w, n == 0, i);
     d.list(i, d.source(values[n], w));
   }
   take_address(d, s, s.operands.at(0), i);
