@@ -12,9 +12,9 @@ const DIGITS: Readonly<Record<string, number>> = { x: 2, u: 4, U: 8 };
 
 /**
  * Reads `name(key=value, …)`. Positional values belong to the tool's parameters in their declared order. If the arguments are malformed, the
- * text up to `close` is passed on unchanged, and `close` is consumed.
+ * rest of the text up to `close` is passed on unchanged, and `close` is consumed.
  * @param ending a suffix of the written name that is not part of the tool's name, such as `.call`. With a suffix, the tool may be unknown
- * @returns whether the arguments are well-formed @throws Malformed before the arguments begin
+ * @returns whether the arguments are well-formed @throws Malformed if the text before the arguments is malformed
  */
 export function* pythonCall(
   source: Source,
@@ -151,7 +151,7 @@ function* dictionary(source: Source, depth: number): Reading {
   source.callArguments("}");
 }
 
-/** Reads a string, and passes its characters on as they arrive. A string in three quotes may have line breaks. */
+/** Reads a string, and passes its characters on as they arrive. A triple-quoted string may contain line breaks. */
 function* text(source: Source, quote: string): Reading {
   const isLong = yield* source.skip(quote.repeat(3));
   if (!isLong) source.take(1);

@@ -61,14 +61,14 @@ export function hasControls({ switches, levels, hasBudget }: ReasoningControls):
   return switches.length > 0 || levels.length > 0 || hasBudget;
 }
 
-/** Returns the efforts that a template accepts. A template without levels reasons with every effort except `none`. */
+/** Returns the efforts that a template accepts. A template without levels accepts all efforts, and `none` turns its reasoning off. */
 export function effortsOf(controls: ReasoningControls): readonly ReasoningEffort[] {
   if (!hasControls(controls)) return [];
   if (controls.levels.length === 0) return EFFORTS;
   return EFFORTS.filter((effort) => (effort === "none" ? offVariables(controls) : controls.levels.includes(effort)));
 }
 
-/** Returns the effort if it is known, or else the nearest one that all templates with levels know. */
+/** Returns the effort if it is known, or else its nearest common level. An effort without one, such as `none`, is returned unchanged. */
 export function nearestEffort(known: readonly ReasoningEffort[], effort: ReasoningEffort): ReasoningEffort {
   return known.includes(effort) ? effort : (NEAREST[effort] ?? effort);
 }
@@ -97,7 +97,7 @@ export function onVariables(controls: ReasoningControls, { effort, budget }: Rea
   };
 }
 
-/** Returns the variable that sets an effort, or the nearest level. Empty if the template has no levels. */
+/** Returns the variable `reasoning_effort` with the effort or the nearest level. Empty if the template has no levels. */
 export function levelVariables({ levels }: ReasoningControls, effort: ReasoningEffort | undefined): Variables {
   return effort === undefined || levels.length === 0 ? {} : { [LEVEL]: nearestEffort(levels, effort) };
 }

@@ -29,7 +29,7 @@ export function packageRoot(): string {
 }
 
 /**
- * Returns the addon's path: HEDDLE_BINARY, a checkout's build, the platform's package, or prebuilds/ of this package, in this order.
+ * Returns the addon's path: HEDDLE_BINARY, a checkout's build, the platform's package, or what node-gyp-build finds, in this order.
  * node-gyp-build comes last, because loading it takes longer than loading the addon.
  * @throws HeddleError UNSUPPORTED for a platform without an addon, and inside a bundle
  */
@@ -40,7 +40,7 @@ export function addonPath(root?: string): string {
   root ??= packageRoot();
   const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { name: string; version: string };
   if (manifest.name !== "heddle") throw bundled();
-  // These variables change the search of node-gyp-build.
+  // These variables configure node-gyp-build, so leave the whole search to it.
   if (!(env.PREBUILDS_ONLY || env.HEDDLE_PREBUILD || env.LIBC)) {
     const built = join(root, "build/Release/heddle.node");
     if (existsSync(built)) return built;
@@ -67,7 +67,7 @@ function packagedPath(root: string): string | undefined {
   }
 }
 
-/** Returns one sentence that says which addons exist, and how to get one. */
+/** Returns the message that explains why the addon is missing, and how to get one. */
 function missingAddon(version: string): string {
   const name = platformName(currentPlatform(fs));
   const problem = `heddle: no native addon for ${name} with Node ${process.versions.node}`;

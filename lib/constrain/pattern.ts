@@ -55,8 +55,8 @@ const CLASSES: Readonly<Record<string, CodePoints>> = {
 const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13, 0: 0 };
 
 /**
- * Parses a pattern without flags. `.` excludes line breaks. Greedy and lazy quantifiers are equivalent here, and so are named and unnamed
- * groups.
+ * Parses a pattern as with flag `u` alone. `.` excludes line breaks. Greedy and lazy quantifiers are equivalent here, and
+ * so are named and unnamed groups.
  * @param where the pattern's name in messages
  * @throws HeddleError INVALID_ARGUMENT for an invalid or long pattern, UNSUPPORTED for look-around, back references and \b
  */
@@ -90,7 +90,10 @@ class Parser {
   }
 
   private invalid(expected: string): HeddleError {
-    const got = this.at < this.source.length ? JSON.stringify(this.source.slice(this.at, this.at + 20)) : "its end";
+    const got =
+      this.at < this.source.length
+        ? JSON.stringify(this.source.slice(this.at, this.at + 20))
+        : "the end of the pattern";
     return new HeddleError("INVALID_ARGUMENT", `${this.where}: expected ${expected} at ${this.at}, got ${got}`);
   }
 
@@ -134,7 +137,7 @@ class Parser {
     const [text, first, comma, second] = braces;
     const least = Number(first);
     const most = comma === undefined ? least : second === "" ? Number.POSITIVE_INFINITY : Number(second);
-    if (most < least) throw this.invalid("the minimum of a quantifier before its maximum");
+    if (most < least) throw this.invalid("a quantifier whose minimum is at most its maximum");
     this.at += text.length;
     return [least, most];
   }

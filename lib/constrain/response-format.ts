@@ -27,7 +27,7 @@ export interface NamedSchema {
 
 /**
  * The format of an answer: any text, a JSON object, JSON that satisfies a schema, a full match of a regular expression, or a tool call.
- * The names are those of OpenAI's API. The schema may also be nested in `json_schema` or `jsonSchema`.
+ * `text`, `json_object` and `json_schema` are as in OpenAI's API. The schema may also be nested in `json_schema` or `jsonSchema`.
  */
 export type ResponseFormat =
   | { type: "text" }
@@ -148,8 +148,8 @@ export async function withParsed<T extends Parameters<typeof parsedBy>[1]>(
 }
 
 /**
- * Compiles the format of some options in slices. `compileFormat` then returns the result at once. Concurrent compilations share one slice
- * of the event loop.
+ * Compiles `responseFormat` of the options in slices. `compileFormat` returns the result for the returned options at once. Concurrent
+ * compilations take turns, and together block the event loop no longer than a single one.
  * @param signal aborts the work. Default: the options' signal
  * @throws HeddleError as compileFormat; ABORTED
  */
@@ -184,9 +184,10 @@ function* compiling(format: AnswerFormat): Slices<Automaton | undefined> {
     }
     case "tool_calls": {
       const { tools, name, parallel = false, format: form = "hermes", reasoningEnd, otherwise } = format;
-      for (const [key, value] of Object.entries({ name, reasoningEnd }))
-        if (value !== undefined && (typeof value !== "string" || (key === "reasoningEnd" && value === "")))
-          throw invalidArgument(`responseFormat.${key}`, "a string", value);
+      if (name !== undefined && typeof name !== "string")
+        throw invalidArgument("responseFormat.name", "a string", name);
+      if (reasoningEnd !== undefined && (typeof reasoningEnd !== "string" || reasoningEnd === ""))
+        throw invalidArgument("responseFormat.reasoningEnd", "a string that is not empty", reasoningEnd);
       if (typeof parallel !== "boolean") throw invalidArgument("responseFormat.parallel", "true or false", parallel);
       if (!callFormatNames.includes(form))
         throw invalidArgument("responseFormat.format", `one of ${callFormatNames.join(", ")}`, form);
@@ -209,7 +210,7 @@ function* compiling(format: AnswerFormat): Slices<Automaton | undefined> {
 }
 
 function* schemaAutomaton(schema: unknown, work: Work): Slices<Automaton> {
-  // Look up a copy, because the caller's object may change.
+  // Use a copy, because the caller's object may change.
   const document = yield* SchemaDocument.read(schema, work);
   return yield* automatonOf(
     document.size,
@@ -283,7 +284,7 @@ function schemaOf(format: Extract<ResponseFormat, { type: "json_schema" }>): unk
 function given(schema: unknown, where: string): unknown {
   if (schema === undefined) throw invalidArgument(`${where}.schema`, "a JSON schema", schema);
   if (schema === null) return schema; // refused when it is read
-  // JSON schemas that zod makes are plain objects with a hidden ~standard.
+  // JSON schemas that zod makes are plain objects with a non-enumerable ~standard.
   const isPlain = Object.getPrototypeOf(schema) === Object.prototype && !Object.keys(schema).includes("~standard");
   if (isStandardSchema(schema) && !isPlain)
     throw new HeddleError(

@@ -26,8 +26,8 @@ export interface OrderedElements {
 
 /**
  * Returns a tensor's elements in the other format's layout.
- * @param to the direction of `change`
- * @throws HeddleError INVALID_FILE unless the rows are heads of an even width
+ * @param to the format to convert to
+ * @throws HeddleError INVALID_FILE if the rows cannot be split into the heads of `change`; as `transposed`
  */
 export async function inOrderOf(
   device: Device,
@@ -69,8 +69,8 @@ export function transposedView(rows: number, columns: number): ElementView {
 }
 
 /**
- * Reorders the rows of each head between halves (transformers) and neighbours (GGUF): GGUF's row 2j + p is
- * transformers' row p · width / 2 + j.
+ * Reorders the rows of each head. The two rows that RoPE rotates together are j and j + width / 2 in transformers, and
+ * 2j and 2j + 1 in GGUF.
  * @throws HeddleError INVALID_FILE
  */
 function ropeView(tensor: StoredTensor, heads: number, to: "safetensors" | "gguf"): ElementView {

@@ -1,4 +1,4 @@
-// Weights that Hugging Face folders store as separate tensors, and a model as one stack (parts, …).
+// Stacks of weights. Hugging Face folders store the parts as separate tensors, and a model has one tensor (parts, …).
 import { HeddleError } from "../core/errors.ts";
 import { sourcesOf } from "./element-sources.ts";
 import { collect, type TensorData } from "./tensor-data.ts";

@@ -141,7 +141,7 @@ type Operands = Pick<ProfiledOperation, "inputs" | "outputs">;
 const rowsOf = (operand: ProfiledOperand) => elementCount(operand.shape) / (operand.shape.at(-1) || 1);
 const last = ({ shape }: ProfiledOperand) => shape.at(-1)!;
 
-/** FLOPs of the first operand times at most `most` matrices after it. Operands of other ranks are biases or addends. */
+/** FLOPs of the first operand times at most `most` matrices after it. The limit leaves out an addend, which is a matrix too. */
 const byWeights =
   (most: number) =>
   ({ inputs: [x, ...others] }: Operands) =>

@@ -17,7 +17,7 @@ const SCORED_TOGETHER = 16;
 
 /**
  * Computes natural log-probabilities of continuations' tokens, each given the prompt and the tokens before it. A prompt
- * is computed once for all its continuations, and prompts share runs.
+ * is computed once for all its continuations, or with dynamic RoPE once for each. Prompts share runs.
  * @returns for each group and continuation, one number per token
  * @throws HeddleError INVALID_ARGUMENT for an empty prompt, CONTEXT_OVERFLOW, NUMERICAL, ABORTED
  */

@@ -50,8 +50,8 @@ export function poolingMatrix(texts: readonly TextStretch[], pooling: Pooling): 
 }
 
 /**
- * Copies a run's results for sequences to their places in `out`. `max` pooling is computed here. It yields to the event
- * loop between sequences.
+ * Stores a run's results for sequences at the sequences' indices in `out`. If the modes include `max`, it pools the rows
+ * first. Yields to the event loop between sequences.
  * @throws HeddleError ABORTED
  */
 export async function placeInto(

@@ -160,8 +160,8 @@ function routedWeights(
 /**
  * Returns the window of a layer, or undefined for full attention. Bidirectional Gemma 3 needs no conversion:
  * transformers replaces the file's number by `sliding_window // 2 + 1` (configuration_gemma3.py), and a query sees keys
- * at smaller distances (`_bidirectional_window_overlay` in modeling_gemma3.py). So it sees half the file's number on
- * either side, as in `attention` without `causal`.
+ * at distances below the new number (`_bidirectional_window_overlay` in modeling_gemma3.py). So the query sees half the
+ * file's number of keys on either side, as in `attention` without `causal`.
  */
 export function slidingWindow(config: ModelConfig, layer: number): number | undefined {
   return config.layerTypes[layer] === "sliding_attention" ? (config.slidingWindow ?? undefined) : undefined;

@@ -74,7 +74,7 @@ export function rotaryOf(config: ModelConfig, layer: number): Rotary | undefined
   return { table: MAIN, scale };
 }
 
-/** Returns the number of positions up to which a length-dependent scaling changes nothing. */
+/** Returns the sequence length above which a length-dependent scaling changes the frequencies. */
 function trainedLength({ ropeScaling: scaling, maxPositionEmbeddings: most }: ModelConfig): number {
   // Dynamic scaling starts at max_position_embeddings, whatever else a file says (transformers).
   return scaling?.ropeType === "longrope" ? (scaling.originalMaxPositionEmbeddings ?? most) : most;

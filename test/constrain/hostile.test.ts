@@ -187,7 +187,7 @@ describe("untrusted patterns", () => {
     ["\\", "a character after"],
     ["\\q", "an escape of JavaScript"],
     ["\\u{110000}", "a code point"],
-    ["a{2,1}", "the minimum of a quantifier before its maximum"],
+    ["a{2,1}", "a quantifier whose minimum is at most its maximum"],
     ["(?<!a)b", "look-around"],
     ["(a)\\1", "a back reference"],
     ["\\bword", "\\b"],

@@ -79,8 +79,8 @@ export const trainSuite: BenchSuite = async function* ({ device, quick }) {
       const rows = sequences * sequenceLength;
       const ids = Int32Array.from({ length: rows + 1 }, (_, i) => (i * 7919) % config.vocabSize);
       const batch: Batch = { tokens: ids.slice(0, -1), targets: ids.slice(1), tokenCount: rows, byteCount: 0 };
-      // Count six floating-point operations per parameter and token, and those of the causal half of the attention scores
-      // (Chowdhery et al. 2022, appendix B).
+      // Count six floating-point operations per parameter and token, and those of the causal half of self-attention (Chowdhery
+      // et al. 2022, appendix B).
       const flops = rows * (6 * model.parameterCount + 6 * config.numHiddenLayers * config.hiddenSize * sequenceLength);
       yield {
         name: `train step ${name} ${dtype}`,

@@ -15,7 +15,7 @@ import { readJsonLines } from "../options/lines.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
 
-/** Number of characters of a text that are passed to the trainer at once. */
+/** Minimum number of characters of a text file that are passed to the trainer at once, except for the last part. */
 const PART = 1 << 20;
 
 export const command = defineCommand({
@@ -50,7 +50,7 @@ export const command = defineCommand({
       kind: "string",
       value: "T",
       about:
-        "special token at the start of every text (default: none; byteLevelBpe's first special token then separates documents)",
+        "special token at the start of every text (default: none; byteLevelBpe's first special token only separates documents)",
     },
     "eos-token": { kind: "string", value: "T", about: "special token at the end of a text" },
     "unk-token": { kind: "string", value: "T", about: "special token for unknown input" },

@@ -106,7 +106,7 @@ async function completeValue(placeholder: string | undefined, current: string): 
 /** Matches names that need no quotes in any shell. Other names are not offered. */
 const PLAIN = /^[\w./:@+-]+$/;
 
-/** Returns the names of models that --model accepts. An unreadable cache counts as empty. */
+/** Returns the names of cached models, and unless `isCacheOnly` of the others that --model accepts. An unreadable cache counts as empty. */
 async function modelNames(isCacheOnly: boolean): Promise<Candidate[]> {
   const cached = (await cachedNames().catch(() => [])).map((text) => ({ text, about: "in the cache" }));
   if (isCacheOnly) return cached.filter(({ text }) => PLAIN.test(text));

@@ -27,7 +27,7 @@ export function formatOf(modelType: string): FamilyFormat {
   return found;
 }
 
-/** Whether a family's default rotary fraction is not 1, so that a configuration must also state a fraction of 1. */
+/** Whether a family has a default rotary fraction. A configuration must then state its fraction even if it is 1. */
 export function saysRotated(modelType: string): boolean {
   const { defaults, fileDefaults } = formatOf(modelType);
   return (defaults.partialRotaryFactor ?? fileDefaults?.partialRotaryFactor) !== undefined;

@@ -52,7 +52,7 @@ function missingValues(value: UnknownModel["value"]): string[] {
 
 /**
  * Describes an unknown model for a message: the nearest supported type, and the features that heddle lacks.
- * @returns for example `nearest: gpt2; heddle lacks linear position biases (ALiBi)`
+ * @returns for example `nearest: gpt2; not supported: linear position biases (ALiBi)`
  */
 export function describeUnknown(model: UnknownModel): string {
   const near = nearestType(model);
@@ -60,7 +60,7 @@ export function describeUnknown(model: UnknownModel): string {
   const keys = missing.length === 0 && near !== undefined ? unexplainedKeys(model) : [];
   const what =
     missing.length > 0
-      ? `; heddle lacks ${missing.join(", ")}`
+      ? `; not supported: ${missing.join(", ")}`
       : keys.length > 0
         ? `; ${near} has no ${keys.join(", ")}`
         : "";

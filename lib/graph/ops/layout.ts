@@ -23,7 +23,8 @@ const reshapeNode = defineOp({
   name: "reshape",
   infer([x], _, [wanted]) {
     const v = needFloat("reshape", "x", x);
-    if (!sameCount(v.shape, wanted!.shape)) fail("reshape", "elements", showShape(v.shape), showShape(wanted!.shape));
+    if (!sameCount(v.shape, wanted!.shape))
+      fail("reshape", "shape", `as many elements as ${showShape(v.shape)}`, showShape(wanted!.shape));
     return [wanted!];
   },
   vjp: ({ inputs: [x] }, [dy]) => [reshape(dy!, x!.shape)],

@@ -9,7 +9,7 @@ const linearNode = defineOp({
     const input = needFloat("linear", "x", x, 2);
     const weight = needWeight("linear", "weight", w);
     if (transposed && isQuantized(weight.dtype))
-      fail("linear", "weight", "rows of inputs", "a transposed quantised weight");
+      fail("linear", "weight", "f32, bf16 or f16, because it is transposed", weight.dtype);
     const [outputs, inputs] = transposed ? [weight.dim(1), weight.dim(0)] : [weight.dim(0), weight.dim(1)];
     needDim("linear", "last dimension of x", input.dim(1), inputs);
     if (b) needDim("linear", "bias", needFloat("linear", "bias", b, 1).dim(0), outputs);
@@ -47,9 +47,9 @@ export function columnSum(dy: Value): Value {
 }
 
 /**
- * How activations are rounded before matrix products with quantized or 16-bit weights. `f32` does not round. `int8` rounds to 8 bits in
- * groups of 32 for quantized weights, to e4m3 in groups of 128 for 8-bit floats, and to bf16 for bf16 weights. With many rows, processors
- * with matrix tiles (AMX) instead round activations and quantized weights to bf16, which halves the error.
+ * How activations are rounded before matrix products with quantized or bf16 weights. `f32` does not round. `int8` rounds to 8 bits in
+ * groups of 32 for quantized weights, and to e4m3 in groups of 128 for 8-bit floats. For bf16 weights it rounds to bf16. With many rows,
+ * processors with matrix tiles (AMX) instead round activations and quantized weights to bf16, which is more exact.
  */
 export type QuantizedActivations = "int8" | "f32";
 

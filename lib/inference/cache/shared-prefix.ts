@@ -3,7 +3,7 @@ import { commonPrefix } from "../../tokenizer/prompt-ids.ts";
 import type { Sequence } from "../sequence.ts";
 import type { KvCache } from "./kv-cache.ts";
 
-/** Minimum length of a shared prefix. Shorter ones are faster to compute than to copy. */
+/** Minimum number of tokens that a copy adds to a slot. Fewer tokens are faster to compute than to copy. */
 export const MIN_SHARED = 16;
 
 interface Follower {
@@ -20,7 +20,7 @@ interface Follower {
  */
 export class SharedPrefixes {
   private readonly cache: KvCache;
-  /** Chunk size of all prompts, which are split from their beginning. With 1, any length may be shared. */
+  /** Number of tokens in a prefill chunk. Every prompt's first chunk begins at its first token. With 1, any length may be shared. */
   private readonly chunk: number;
   private readonly followers = new Map<Sequence, Follower>();
 

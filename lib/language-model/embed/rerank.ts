@@ -60,7 +60,7 @@ export function ranked(scores: readonly number[], topN: number): { index: number
 
 /**
  * Scores pairs of a query and a document.
- * @returns the scores in order, and the number of all tokens
+ * @returns the scores in the order of the pairs, and the total number of tokens
  * @throws HeddleError UNSUPPORTED for a model that neither classifies nor embeds, INVALID_ARGUMENT for a missing or unknown label,
  * CONTEXT_OVERFLOW, NUMERICAL, ABORTED
  */
@@ -105,7 +105,7 @@ async function similarities(
   if (!model.config.embedding && !encodesWholeTexts(model.model))
     throw new HeddleError(
       "UNSUPPORTED",
-      `model: expected a sequence classification head or an embedding model, got a ${model.config.modelType} without`,
+      `model: expected a sequence classification head or an embedding model, got a ${model.config.modelType} without either`,
     );
   const { prompts = {} } = embeddingOf(model.model);
   const { contextLength } = namedLimit(model);

@@ -22,8 +22,8 @@ export function isTextPair(value: unknown): value is TextPair {
 }
 
 /**
- * Encodes pairs by the tokenizer's template for two texts. With `truncation`, the longer text of a pair is cut first. Texts that cannot fit
- * are cut or refused before they are encoded.
+ * Encodes pairs by the tokenizer's template for two texts. With `truncation`, the tokenizer's strategy chooses the text to cut, by default
+ * the longer one. Texts that cannot fit are cut or refused before they are encoded.
  * @throws HeddleError INVALID_ARGUMENT without a tokenizer, CONTEXT_OVERFLOW, ABORTED
  */
 export async function pairIds(

@@ -39,7 +39,7 @@ export function isHeadBesideTied(model: Named, name: string): boolean {
 }
 
 /**
- * Throws if an adapter's embedding and head differ, because this model ties them.
+ * Throws unless an adapter leaves the embedding and the head equal, because this model ties them.
  * @param stored names in the file: of the tied weight, and of a separate head
  * @param isTied whether the adapter's configuration ties the head to the embedding
  * @throws HeddleError UNSUPPORTED

@@ -18,7 +18,7 @@ export function expertNames(block: string, router: string): Record<string, strin
   };
 }
 
-/** Returns an experts' shape with gated units that use the configuration's activation. */
+/** Returns the shape of experts whose gated units use the configuration's activation. */
 export function gatedExperts(config: ModelConfig, routing: Pick<ExpertsShape, "router" | "normalise" | "block">) {
   return { ...routing, perToken: config.numExpertsPerTok!, unit: gatedUnit(activationOf(config)) };
 }

@@ -7,8 +7,8 @@ import type { RunData } from "./run-data.ts";
 export function answerSection(runs: readonly RunData[]): Html | undefined {
   const some = runs.filter(({ completions }) => completions.length > 0);
   if (some.length === 0) return undefined;
-  return html`<section id="answers"><h2>Answers</h2><p class="lead">Some answers of the model, as training went on. Answers to the same prompt
-are compared with each other.</p>${some.map(
+  return html`<section id="answers"><h2>Answers</h2><p class="lead">Sampled answers of the model during training. An advantage compares an
+answer's reward with those of the other answers to its prompt.</p>${some.map(
     ({ name, completions: steps }) =>
       html`${runs.length > 1 && html`<h3>${name}</h3>`}${steps.map(
         ({ step, evaluation, completions }, i) =>

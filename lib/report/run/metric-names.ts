@@ -19,7 +19,7 @@ const texts: Readonly<Record<string, MetricText>> = {
   learningRate: { title: "Learning rate", exact: true },
   gradNorm: { title: "Gradient norm", note: "before clipping" },
   tokensPerSecond: { title: "Tokens per second" },
-  reward: { title: "reward", note: "mean of the answers, over all rewards" },
+  reward: { title: "reward", note: "mean over the answers; an answer's reward is the weighted sum of its scores" },
   rewardStd: { title: "rewardStd", note: "standard deviation of rewards within a group; at 0 a group teaches nothing" },
   kl: { title: "kl", note: "divergence from the reference" },
   approxKl: { title: "approxKl", note: "divergence from the policy of the rollout" },
@@ -27,7 +27,10 @@ const texts: Readonly<Record<string, MetricText>> = {
   clipRatio: { title: "clipRatio", note: "share of tokens whose ratio is clipped" },
   completionLength: { title: "completionLength", note: "tokens of an answer" },
   endedShare: { title: "endedShare", note: "share of answers that end by themselves" },
-  samplingWeight: { title: "samplingWeight", note: "mean weight of draws; 1 without rounding" },
+  samplingWeight: {
+    title: "samplingWeight",
+    note: "mean importance weight of sampled tokens; 1 if the sampler's weights are not rounded",
+  },
   rewardAccuracy: { title: "rewardAccuracy", note: "share of pairs in which the better answer is preferred" },
   rewardMargin: { title: "rewardMargin", note: "reward of the better answer minus that of the other" },
 };

@@ -10,7 +10,8 @@ interface Continued {
 }
 
 /**
- * Splits a conversation into its messages and the beginning of the answer, which is a last message of the assistant.
+ * Splits a conversation into its messages and the beginning of the answer. The beginning is the text of the last message
+ * if the assistant wrote it.
  * @param thinks whether the answer begins with reasoning
  * @throws Refusal 400 if no answer can continue the last message
  */
@@ -22,7 +23,10 @@ export function withPrefill<M extends Continued>(
   if (last?.role !== "assistant") return { messages, prefill: undefined };
   if (last.tool_calls) throw unsupported("messages", "expected results of the last message's tool calls, got none");
   if (last.reasoning_content !== undefined)
-    throw unsupported("messages", "expected a last message without thinking, which no answer can continue");
+    throw unsupported(
+      "messages",
+      "expected a last message without thinking, because an answer cannot continue thinking",
+    );
   if (thinks)
     throw unsupported("messages", "expected a last message of the user, because the answer begins with thinking");
   if (last.content !== last.content.trimEnd())

@@ -12,7 +12,8 @@ import { claimWeights } from "../../models/model-claims.ts";
 /**
  * Prepares the adapters of an earlier stage for a training stage. Without `lora`, merges the active adapters into the
  * weights, because the stage then saves only weights, and these must include the adapters' effect. With `lora`,
- * activates the adapter of that name. Everything computed before the first step then uses the model to be trained.
+ * activates the adapter named `adapter` (default: `default`), if the model has it. Everything computed before the first
+ * step then uses the model to be trained.
  * @throws HeddleError INVALID_ARGUMENT if an adapter is applied to quantised weights, which cannot absorb it; if
  * another run trains the adapter; or if `lora` contradicts an existing adapter
  */
@@ -75,7 +76,7 @@ export function needSameAdapter(
 ): void {
   const refuse = (option: string, expected: unknown, got: unknown) => {
     const text = (value: unknown) => (Array.isArray(value) ? value.join(", ") || "none" : String(value));
-    const fresh = `(of adapter ${JSON.stringify(name)}, which is trained further; \`adapter\` names a new one)`;
+    const fresh = `(of adapter ${JSON.stringify(name)}, which is trained further; to train a new one, give \`adapter\` another name)`;
     return new HeddleError("INVALID_ARGUMENT", `lora.${option}: expected ${text(expected)} ${fresh}, got ${text(got)}`);
   };
   for (const option of ["r", "alpha", "dropout", "useRslora"] as const)

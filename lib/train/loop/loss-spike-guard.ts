@@ -24,11 +24,9 @@ export interface LossSpikeGuardState {
 
 /** Maximum number of recent losses for spike detection. */
 const WINDOW = 100;
-/** Number of recent losses from which spikes are detected. */
+/** Minimum number of recent losses for spike detection. */
 const LEAST = 20;
-/**
- * Minimum standard deviation in nats. Without a minimum, every other loss would be a spike when losses hardly vary.
- */
+/** Minimum standard deviation in nats. Without a minimum, tiny changes would be spikes when losses hardly vary. */
 const MIN_NATS = 0.02;
 /** Minimum standard deviation as a share of the mean. */
 const MIN_SHARE = 0.05;
@@ -68,7 +66,7 @@ export class LossSpikeGuard {
     const beside = this.spikeOf(loss);
     if (beside === undefined) return false;
     const { skipLossSpikes: skips } = this.options;
-    if (skips) this.skip(step, `a loss of ${loss} beside ${beside}`);
+    if (skips) this.skip(step, `a loss of ${loss}, compared with ${beside}`);
     this.lossSpikes += 1;
     const how = skips ? "skipped (skipLossSpikes)" : "skipLossSpikes would skip it";
     this.warnOnce("lossSpikes", `step ${step}: a loss of ${loss} is a spike compared with ${beside}; ${how}`);

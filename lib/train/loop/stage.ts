@@ -56,7 +56,7 @@ export interface LossOutputs {
 /** Numbers that a stage reports in addition to its loss, such as rewardAccuracy. */
 export type Metrics = Record<string, number>;
 
-/** A training stage: how rows become a micro-batch, and the loss as a function of the graph. The trainer handles everything else. */
+/** A training stage: builds micro-batches from rows, and the graph of the loss. The trainer handles everything else. */
 export interface Stage<Batch> {
   readonly name: string;
   /**
@@ -81,13 +81,13 @@ export interface Stage<Batch> {
    */
   loss(context: LossContext): Value | LossOutputs;
   /**
-   * Computes the metrics from the named outputs of each micro-batch. Without it, every output, f32(1), is a metric of its name: the sum
-   * over the micro-batches, because each is a share of the step's mean, like the loss.
+   * Computes the metrics from the named outputs of each micro-batch. Without this function, each output (1) f32 is a metric of the same
+   * name. Its value is the sum over the micro-batches, because each is a share of the step's mean, like the loss.
    */
   metrics?:
     | ((outputs: readonly Readonly<Record<string, TensorData>>[], batches: readonly Batch[]) => Metrics)
     | undefined;
-  /** Returns by metric name the number of items that a metric is the mean over, if these are not the counted positions. */
+  /** Returns divisors by metric name, for metrics that are not means over the counted positions: the number of items of each mean. */
   metricCounts?: ((batches: readonly Batch[]) => Metrics) | undefined;
   /**
    * Metrics derived from the means of other metrics, such as their difference. They are recomputed from each new mean.

@@ -93,7 +93,7 @@ const replayShape = {
   /** The data of that stage: files; for raw text also several corpora with weights. */
   data: variant(textDataShape.data, corpora, { help: "the data of that stage" }),
   /** Factor of the replay's mean loss, which is added to the stage's loss. Default 0.5. */
-  weight: option(real(0).default(0.5), "weight of its mean loss"),
+  weight: option(real(0).default(0.5), "weight of the replay's mean loss"),
   /** Number of sequences in the batch that is added to every step. Default: the stage's. */
   perDeviceTrainBatchSize: variant(batchShape.perDeviceTrainBatchSize, whole(1).optional(), {
     help: "sequences of the batch that each step adds",

@@ -121,7 +121,7 @@ const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>
   name: "grpo",
   peaks,
   about: {
-    notes: "Tuned on its own answers, which rewards rated (GRPO).",
+    notes: "Tuned on its own answers, scored by rewards (GRPO).",
     evaluation: { name: "held-out prompts", metric: "GRPO loss" },
   },
   needsReference: ({ beta }) => beta > 0,

@@ -93,7 +93,7 @@ const run = runPolicy<z.output<typeof ppoSchema>, ValuedAnswer, EstimatedAnswer>
   name: "ppo",
   peaks,
   about: {
-    notes: "Tuned on its own answers, which rewards rated (PPO).",
+    notes: "Tuned on its own answers, scored by rewards (PPO).",
     evaluation: { name: "held-out prompts", metric: "PPO loss" },
   },
   needsReference: () => true,
@@ -174,7 +174,7 @@ function estimate(
 /** An answer of the policy, with values for each of its tokens. */
 export interface EstimatedAnswer {
   readonly answer: AnsweredPrompt;
-  /** Log-probability under the policy that drew the answer. */
+  /** Log-probability of each token under the policy at the time of the rollout, even if its bf16 twin drew the answer. */
   readonly logprobs: ArrayLike<number>;
   /** Importance weight of each token, if the policy's bf16 twin drew it: see `truncatedRatios`. Default: 1. */
   readonly samplingWeights?: Float32Array | undefined;

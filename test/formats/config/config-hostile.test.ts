@@ -101,22 +101,22 @@ describe("invalid config.json", () => {
     [
       "an unknown family",
       { ...llama, model_type: "mamba" },
-      /model_type "mamba" is not provided \(no similar type is supported; heddle lacks state-space layers; registerFamily adds types\)$/,
+      /model_type "mamba" is not provided \(no similar type is supported; not supported: state-space layers; registerFamily adds types\)$/,
     ],
     [
       "an unknown family of text and images",
       { model_type: "mistral3", text_config: { ...llama, model_type: "mistral" }, vision_config: {} },
-      /model_type "mistral3" is not provided \(nearest: mistral; heddle lacks images \(vision_config\); /,
+      /model_type "mistral3" is not provided \(nearest: mistral; not supported: images \(vision_config\); /,
     ],
     [
       "an unknown family with state-space layers",
       { ...llama, model_type: "jamba", mamba_d_state: 16, num_experts: 16, alibi: false },
-      /heddle lacks state-space layers \(mamba_d_state\), its expert routing \(num_experts\); /,
+      /not supported: state-space layers \(mamba_d_state\), its expert routing \(num_experts\); /,
     ],
     [
       "latent attention inside a family of text and images",
       { model_type: "kimi_vl", text_config: { ...llama, kv_lora_rank: 512 }, vision_config: {} },
-      /heddle lacks latent attention \(kv_lora_rank\), images \(vision_config\), its expert routing; /,
+      /not supported: latent attention \(kv_lora_rank\), images \(vision_config\), its expert routing; /,
     ],
     [
       "linear attention layers",
@@ -268,7 +268,7 @@ describe("invalid config.json", () => {
     } catch (error) {
       message = (error as Error).message;
     }
-    expect(/; heddle lacks (.*); registerFamily adds types\)$/.exec(message)?.[1] ?? "").toBe(wanted);
+    expect(/; not supported: (.*); registerFamily adds types\)$/.exec(message)?.[1] ?? "").toBe(wanted);
     expect(message).toContain(`model_type "${model_type}" is not provided`);
   });
 
@@ -318,7 +318,7 @@ describe("invalid config.json", () => {
     await expectError(
       parse({ modelType: "t5" }),
       "UNSUPPORTED",
-      /"t5" is not provided \(no similar type is supported; heddle lacks an encoder beside the decoder; /,
+      /"t5" is not provided \(no similar type is supported; not supported: an encoder beside the decoder; /,
     );
     for (const modelType of ["bert", "gpt2", "roberta", "distilbert"])
       await expectError(

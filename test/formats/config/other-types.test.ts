@@ -81,7 +81,7 @@ describe("a model type that heddle does not provide", () => {
       expect(said, message).not.toBeNull();
       expect(said![1]).toBe(model_type);
       expect(said![2]).toBe(near);
-      expect(said![3]?.replace(/^heddle lacks /, "") ?? "").toMatch(missing);
+      expect(said![3]?.replace(/^not supported: /, "") ?? "").toMatch(missing);
       if (near !== undefined) expect(knownModelTypes()).toContain(near);
       expect(message.length).toBeLessThan(300);
     },
