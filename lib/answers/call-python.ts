@@ -6,7 +6,17 @@ const MAX_DEPTH = 64;
 const MAX_WORD = 1024;
 const LITERALS: Readonly<Record<string, string>> = { True: "true", False: "false", None: "null" };
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
-const ESCAPES: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", b: "\b", f: "\f", "\n": "" };
+/** What follows a backslash, but for octal and hexadecimal numbers. */
+const ESCAPES: Readonly<Record<string, string>> = {
+  n: "\n",
+  t: "\t",
+  r: "\r",
+  a: "\x07",
+  b: "\b",
+  f: "\f",
+  v: "\v",
+  "\n": "",
+};
 /** Number of hexadecimal digits after an escape's letter. */
 const DIGITS: Readonly<Record<string, number>> = { x: 2, u: 4, U: 8 };
 
@@ -171,6 +181,11 @@ function* escaped(source: Source): Reading<string> {
   const next = yield* source.peek();
   if (next === "") source.fail();
   source.take(1);
+  if (/[0-7]/.test(next)) {
+    let octal = next;
+    while (octal.length < 3 && /[0-7]/.test(yield* source.peek())) octal += source.take(1);
+    return String.fromCodePoint(Number.parseInt(octal, 8));
+  }
   const count = DIGITS[next];
   if (count === undefined) return ESCAPES[next] ?? ("\\'\"".includes(next) ? next : `\\${next}`);
   let digits = "";

@@ -102,8 +102,8 @@ function poolTokens(
       for (let t = from; t < tokens; t++)
         for (let c = 0; c < width; c++) {
           const v = rows[t * width + c]!;
-          // NaN is kept, so that it is detected.
-          if (!(v <= to[c]!)) to[c] = v;
+          // NaN replaces every number and is not replaced, so that it is detected.
+          if (v > to[c]! || Number.isNaN(v)) to[c] = v;
         }
     } else to.set(weighted(rows, width, poolWeights(mode, tokens, from)));
   }

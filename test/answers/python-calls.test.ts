@@ -135,6 +135,7 @@ test.each<[string, string | undefined]>([
   ["{'a': True, 'b': [None, 2.5]}", '{"a":true,"b":[null,2.5]}'],
   ["()", "[]"],
   ["'a\\n'", '"a\\n"'],
+  ["'\\v\\a\\0\\101\\1018\\q'", '"\\u000b\\u0007\\u0000AA8\\\\q"'],
   ["['a'] x", undefined],
   ["[1", undefined],
   ["abc", undefined],

@@ -1,7 +1,7 @@
 // Pooling of hidden states in the graph, and the rows that each mode needs.
 import { describe, expect, test } from "vitest";
 import type { PoolingMode } from "../../lib/formats/config/config.ts";
-import { pooledRows, poolingMatrix } from "../../lib/inference/pooling.ts";
+import { placeInto, pooledRows, poolingMatrix } from "../../lib/inference/pooling.ts";
 import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
 import { createModel } from "../../lib/language-model/index.ts";
 import { close, MODES, pooledBy, WIDTH } from "../formats/embedding/embedding-folders.ts";
@@ -37,6 +37,16 @@ test("the pooling matrix lists a text's modes in order and covers only the text'
     [0, 0, 0, 0, 0],
     [0, 0, 0, 0, 1],
   ]);
+});
+
+test.each([
+  [1, Number.NaN, 3],
+  [Number.NaN, 1, 3],
+  [1, 3, Number.NaN],
+])("max pooling keeps a NaN in any row: %d, %d, %d", async (...values) => {
+  const out: Float32Array[] = [];
+  await placeInto(out, [0], [Float32Array.from(values)], { pooling: "max", width: 1 });
+  expect(out[0]).toEqual(Float32Array.of(Number.NaN));
 });
 
 const ways: (PoolingMode | PoolingMode[])[] = [...MODES, ["last", "mean", "first"], ["max", "weighted_mean"]];

@@ -157,7 +157,9 @@ describe("gpt_neox in config.json", () => {
 
   test.each([
     [{ hidden_act: "silu" }, /hidden_act: expected gelu or gelu_pytorch_tanh for gpt_neox, got silu/],
-    [{ num_key_value_heads: 1 }, /hidden_size: expected a multiple of num_attention_heads 2, got 64/],
+    [{ num_attention_heads: 3, head_dim: 16 }, /hidden_size: expected a multiple of num_attention_heads 3, got 64/],
+    [{ num_key_value_heads: 1 }, /num_key_value_heads: expected num_attention_heads 2 for gpt_neox, got 1/],
+    [{ head_dim: 16 }, /head_dim: expected hidden_size \/ num_attention_heads 32 for gpt_neox, got 16/],
     [{ rotary_pct: 0.1 }, /partial_rotary_factor: expected an even number of rotated dimensions, got 3 of 32/],
     [{ use_parallel_residual: 1 }, /use_parallel_residual: expected true or false, got 1/],
   ])("names the key of an invalid value: %j", async (more, message) => {

@@ -16,10 +16,13 @@ export function check(config: ModelConfig, fail: (message: string, code?: Heddle
   const rotary = rotaryDim(config);
   const { modelType } = config;
   const { bidirectional, encoder, keys = {}, positions, toJson, ungated, wholeHeads } = formatOf(modelType);
-  if ((positions || encoder || wholeHeads) && (headDim * heads !== hiddenSize || groups !== heads)) {
+  if (positions || encoder || wholeHeads) {
     const keyOf = (field: string) => (toJson ? Object.keys(keys).find((key) => keys[key] === field) : undefined);
     const [width = "hidden_size", count = "num_attention_heads"] = [keyOf("hiddenSize"), keyOf("numAttentionHeads")];
-    throw fail(`${width}: expected a multiple of ${count} ${heads}, got ${hiddenSize}`);
+    if (hiddenSize % heads !== 0) throw fail(`${width}: expected a multiple of ${count} ${heads}, got ${hiddenSize}`);
+    if (groups !== heads) throw fail(`num_key_value_heads: expected ${count} ${heads} for ${modelType}, got ${groups}`);
+    if (headDim * heads !== hiddenSize)
+      throw fail(`head_dim: expected ${width} / ${count} ${hiddenSize / heads} for ${modelType}, got ${headDim}`);
   }
   if (config.useBidirectionalAttention) {
     if (!bidirectional) throw fail(`use_bidirectional_attention: true is not provided for ${modelType}`, "UNSUPPORTED");
