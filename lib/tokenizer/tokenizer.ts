@@ -1,5 +1,6 @@
 // The public tokenizer class: files, vocabulary, model inputs and chats. text-codec.ts converts text to ids, chat-codec.ts conversations.
 import { checkObject, checkPath, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
+import { pause } from "../core/slices.ts";
 import { checkFlag, checkNames } from "../core/unknown-options.ts";
 import { exists } from "../io/atomic-files.ts";
 import { chooseTemplate } from "./chat/chat.ts";
@@ -317,6 +318,7 @@ async function built(
   config: TokenizerConfig,
   signal: AbortSignal | undefined,
 ): Promise<Tokenizer> {
+  await pause();
   const codec = await buildCodec(file, signal);
   throwIfAborted(signal, "Tokenizer.load");
   return new Tokenizer(file, config, codec);

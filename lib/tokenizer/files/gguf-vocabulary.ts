@@ -105,21 +105,26 @@ export function checkSpecialNames(reader: VocabularyKeys, types: Uint8Array): vo
 const isSpecial = (type: number | undefined) => type === TokenType.control || type === TokenType.unknown;
 const isAdded = (type: number | undefined) => isSpecial(type) || type === TokenType.userDefined;
 
+/** Yields the ids of the tokens of a type. The engine's own search is faster than a loop. */
+function* idsOf(type: number, types: Uint8Array): Generator<number, void, undefined> {
+  for (let id = types.indexOf(type); id >= 0; id = types.indexOf(type, id + 1)) yield id;
+}
+
 export function addedTokens({ native, types }: Vocabulary): AddedToken[] {
   const added: AddedToken[] = [];
-  for (let id = 0; id < types.length; id++) {
-    if (!isAdded(types[id])) continue;
-    const special = isSpecial(types[id]);
-    const content = native.token(id)!;
-    if (content === "") continue;
-    if (added.length === limits.addedTokens)
-      throw invalidFile(`${prefix}token_type`, `at most ${limits.addedTokens} special tokens`, "more");
-    if (content.length > limits.addedTokenLength) {
-      throw invalidFile(`${prefix}tokens[${id}]`, `at most ${limits.addedTokenLength} characters`, content.length);
+  for (const type of [TokenType.control, TokenType.unknown, TokenType.userDefined])
+    for (const id of idsOf(type, types)) {
+      const content = native.token(id)!;
+      if (content === "") continue;
+      if (added.length === limits.addedTokens)
+        throw invalidFile(`${prefix}token_type`, `at most ${limits.addedTokens} special tokens`, "more");
+      if (content.length > limits.addedTokenLength) {
+        throw invalidFile(`${prefix}tokens[${id}]`, `at most ${limits.addedTokenLength} characters`, content.length);
+      }
+      const special = isSpecial(type);
+      added.push({ id, content, singleWord: false, lstrip: false, rstrip: false, normalized: false, special });
     }
-    added.push({ id, content, singleWord: false, lstrip: false, rstrip: false, normalized: false, special });
-  }
-  return added;
+  return added.sort((a, b) => a.id - b.id);
 }
 
 /** Returns the template that adds the BOS and EOS that the file asks for; null without any. */

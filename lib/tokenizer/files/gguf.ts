@@ -2,6 +2,7 @@
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary, NativeLists } from "../../binding/tokenizer.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { atOnce, inSlices, type Slices } from "../../core/slices.ts";
 import { finish } from "../../io/native-jobs.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { byteLevelPreTokenizer, preTokenizerOf } from "./gguf-pre.ts";
@@ -50,9 +51,9 @@ interface Read {
  * @throws HeddleError NOT_FOUND without a vocabulary, INVALID_FILE, UNSUPPORTED for another model or pre-tokenizer
  */
 export function readGguf(record: GgufRecord): Read {
-  const { lists, whole, read } = prepareGguf(record);
+  const { lists, whole, read } = atOnce(prepareGguf(record));
   const native = binding.makeListedVocabulary(lists);
-  return read(native, whole === undefined ? undefined : parseTokenizerFile(whole));
+  return atOnce(read(native, whole === undefined ? undefined : parseTokenizerFile(whole)));
 }
 
 /**
@@ -63,21 +64,25 @@ export async function readGgufAsync(
   record: GgufRecord,
   { signal, takes = false }: { signal?: AbortSignal | undefined; takes?: boolean },
 ): Promise<Read> {
-  const { lists, whole, read } = prepareGguf(record);
+  const { lists, whole, read } = await inSlices(prepareGguf(record), WORK, signal);
   const native = await finish(binding.startListedVocabulary({ ...lists, takes }), signal);
   if (takes) for (const name of ["scores", "token_type"]) releaseLarge(record[prefix + name]);
-  return read(native, whole === undefined ? undefined : await parseTokenizerFileAsync(whole, undefined, signal));
+  const file = whole === undefined ? undefined : await parseTokenizerFileAsync(whole, undefined, signal);
+  return inSlices(read(native, file), WORK, signal);
 }
+
+const WORK = "Tokenizer.load";
 
 interface Prepared {
   /** The lists from which native code makes the vocabulary. */
   lists: NativeLists;
   /** The text of a whole tokenizer.json, if the file contains one. */
   whole: string | undefined;
-  read(native: NativeJsonVocabulary, file: TokenizerFile | undefined): Read;
+  read(native: NativeJsonVocabulary, file: TokenizerFile | undefined): Slices<Read>;
 }
 
-function prepareGguf(record: GgufRecord): Prepared {
+/** Passes over a list of all tokens take milliseconds if there are millions, so the work may pause between them. */
+function* prepareGguf(record: GgufRecord): Slices<Prepared> {
   const reader = new VocabularyKeys(record);
   const tokens = reader.strings("tokens");
   if (!tokens) throw new HeddleError("NOT_FOUND", `${prefix}tokens: the file has no vocabulary`);
@@ -92,6 +97,7 @@ function prepareGguf(record: GgufRecord): Prepared {
   const pre = reader.string("pre");
   const given = reader.numbers("token_type", count);
   const types = given ? tokenTypes(given) : new Uint8Array(count).fill(TokenType.normal);
+  yield;
   checkSpecialNames(reader, types);
   const settings = {
     types,
@@ -104,33 +110,39 @@ function prepareGguf(record: GgufRecord): Prepared {
   if (model === "bert") {
     const ids = wordPieceIds(reader, count);
     const special = wordPieceTypes(reader, types, ids);
-    const read: Prepared["read"] = (native, file) => {
+    const read: Prepared["read"] = function* (native, file) {
       const words = wordPieceVocabulary({ ...settings, native, types: special });
-      return {
-        file: file ?? wordPiece(reader, words, ids),
-        config: makeConfig(record, reader, words, ids.unknown),
-      };
+      const own = file ?? wordPiece(reader, words, ids);
+      yield;
+      return { file: own, config: makeConfig(record, reader, words, ids.unknown) };
     };
     return { lists: { ...lists, types: special, wordMarks: true }, whole, read };
   }
   if (model === "t5") {
-    const read: Prepared["read"] = (native, given) => {
+    const read: Prepared["read"] = function* (native, given) {
       const pieces = unigramVocabulary(reader, { ...settings, native });
       const file = given ?? unigram(reader, pieces);
+      yield;
       return { file, config: makeConfig(record, reader, pieces, file.model.unknownId) };
     };
     const scores = whole === undefined ? unigramScores(reader, count) : undefined;
+    yield;
     return { lists: { ...lists, scores }, whole, read };
   }
   const unknown = reader.id("unknown_token_id", count) ?? indexOrUndefined(types.indexOf(TokenType.unknown));
-  const read: Prepared["read"] = (native, given) => {
+  const read: Prepared["read"] = function* (native, given) {
     const vocabulary = { ...settings, native };
     const made = () => (model === "llama" ? sentencePiece(reader, vocabulary, unknown) : byteLevel(vocabulary, pre));
-    return { file: given ?? made(), config: makeConfig(record, reader, vocabulary, unknown) };
+    const file = given ?? made();
+    yield;
+    return { file, config: makeConfig(record, reader, vocabulary, unknown) };
   };
   if (whole !== undefined) return { lists, whole, read };
-  if (model === "llama")
-    return { lists: { ...lists, scores: scoresOf(reader, count), mergesByScore: true }, whole, read };
+  if (model === "llama") {
+    const scores = scoresOf(reader, count);
+    yield;
+    return { lists: { ...lists, scores, mergesByScore: true }, whole, read };
+  }
   const merges = reader.strings("merges");
   if (!merges) throw invalidFile(`${prefix}merges`, "strings", undefined);
   return { lists: { ...lists, merges, mergesWhere: `${prefix}merges` }, whole, read };
