@@ -212,6 +212,8 @@ export interface NativeJsonVocabulary {
   token(place: number): string | undefined;
   /** Returns the id of a token's text. */
   find(token: string): number | undefined;
+  /** Returns the ids of several tokens, with holes for those that are not in the vocabulary. */
+  findAll(tokens: readonly string[]): (number | undefined)[];
   tokens(): string[];
   /** Returns the ids, one per token in the file's order. */
   ids(): Uint32Array;

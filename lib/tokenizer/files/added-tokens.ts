@@ -33,12 +33,11 @@ function listed(texts: AddedTexts): JsonObject[] {
   }));
 }
 
-/** Returns a function from a token's text to its id. */
-function placesOf(model: TokenizerModel): (content: string) => number | undefined {
-  const { native } = model;
-  if (native) return (content) => native.find(content);
-  const places = new Map(model.tokens.map((token, at) => [token, model.ids[at]!]));
-  return (content) => places.get(content);
+/** Returns the ids of tokens in the vocabulary, with undefined for those that it does not contain. */
+function idsOf({ native, tokens, ids }: TokenizerModel, contents: readonly string[]): (number | undefined)[] {
+  if (native) return native.findAll(contents);
+  const places = new Map(tokens.map((token, at) => [token, ids[at]!]));
+  return contents.map((content) => places.get(content));
 }
 
 /** Adds those added tokens that the vocabulary does not contain itself. @throws HeddleError INVALID_FILE */
@@ -46,8 +45,11 @@ export function withAdded(file: TokenizerFile, texts: AddedTexts): TokenizerFile
   const found = listed(texts);
   if (found.length === 0) return file;
   const own = new Set(file.added.map(({ content }) => content));
-  const places = placesOf(file.model);
   const others = readAddedTokens(found).filter(({ content }) => !own.has(content));
-  for (const token of others) token.id = places(token.content) ?? token.id;
+  const ids = idsOf(
+    file.model,
+    others.map(({ content }) => content),
+  );
+  for (const [i, token] of others.entries()) token.id = ids[i] ?? token.id;
   return { ...file, added: [...file.added, ...others].sort((a, b) => a.id - b.id) };
 }

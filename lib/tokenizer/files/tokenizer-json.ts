@@ -73,8 +73,10 @@ export function readTokenizerFile(
   const model = readModel(json.model, native);
   const added = readAddedTokens(json.added_tokens ?? []);
   if (hasIds) return fileOf(json, added, model);
-  if (native) for (const token of added) token.id = native.find(token.content) ?? token.id;
-  else settleIds(added, (json.model as JsonObject).vocab!, model);
+  if (native) {
+    const ids = native.findAll(added.map(({ content }) => content));
+    for (const [i, token] of added.entries()) token.id = ids[i] ?? token.id;
+  } else settleIds(added, (json.model as JsonObject).vocab!, model);
   return fileOf(json, added, model);
 }
 

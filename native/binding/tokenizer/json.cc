@@ -37,6 +37,7 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
     return DefineClass(env, "NativeJsonVocabulary",
         {InstanceAccessor<&NativeJsonVocabulary::rest>("rest"), InstanceAccessor<&NativeJsonVocabulary::size>("size"),
             InstanceMethod<&NativeJsonVocabulary::token>("token"), InstanceMethod<&NativeJsonVocabulary::find>("find"),
+            InstanceMethod<&NativeJsonVocabulary::find_all>("findAll"),
             InstanceMethod<&NativeJsonVocabulary::scores>("scores"), InstanceMethod<&NativeJsonVocabulary::ids>("ids"),
             InstanceMethod<&NativeJsonVocabulary::tokens>("tokens"),
             InstanceMethod<&NativeJsonVocabulary::merges>("merges"),
@@ -95,6 +96,24 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
     return guard(info, [&]() -> Napi::Value {
       const uint32_t id = from(info.This())->find(to_utf8(info[0], "token"));
       return id == UINT32_MAX ? info.Env().Undefined() : Napi::Number::New(info.Env(), id);
+    });
+  }
+
+  // findAll(tokens) -> an array of their ids, with holes for the others.
+  Napi::Value find_all(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      if (!info[0].IsArray()) throw invalid_argument("tokens: expected an array of strings, got another value");
+      const Napi::Array names = info[0].As<Napi::Array>();
+      std::vector<std::string> tokens;
+      for (uint32_t i = 0; i < names.Length(); ++i) {
+        const Napi::HandleScope scope(info.Env());
+        tokens.push_back(to_utf8(names.Get(i), "token"));
+      }
+      const std::vector<uint32_t> found = from(info.This())->find_all(tokens);
+      const Napi::Array ids = Napi::Array::New(info.Env(), found.size());
+      for (uint32_t i = 0; i < found.size(); ++i)
+        if (found[i] != UINT32_MAX) ids.Set(i, found[i]);
+      return ids;
     });
   }
 

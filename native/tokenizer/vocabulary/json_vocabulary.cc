@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <unordered_map>
 
 #include "tokenizer/hash_bytes.h"
 #include "tokenizer/vocabulary/json_reader.h"
@@ -230,6 +231,30 @@ bool JsonVocabulary::check() {
 uint32_t JsonVocabulary::find(std::string_view wanted) const {
   const uint32_t number = number_of(wanted);
   return number == UINT32_MAX ? number : texts.token_ids[number];
+}
+
+std::vector<uint32_t> JsonVocabulary::find_all(const std::vector<std::string>& wanted) const {
+  std::vector<uint32_t> ids;
+  if (size() <= max_kept || wanted.size() <= 1) {
+    for (const std::string& token : wanted) ids.push_back(find(token));
+    return ids;
+  }
+  std::unordered_map<std::string_view, uint32_t> found;
+  std::vector<bool> has_length;  // rejects most tokens without a hash
+  for (const std::string& token : wanted) {
+    found.emplace(token, UINT32_MAX);
+    if (has_length.size() <= token.size()) has_length.resize(token.size() + 1);
+    has_length[token.size()] = true;
+  }
+  size_t begin = 0;
+  for (size_t i = 0; i < size(); begin += texts.token_lengths[i++]) {
+    const size_t length = texts.token_lengths[i];
+    if (length >= has_length.size() || !has_length[length]) continue;
+    const auto at = found.find(texts.tokens.view().substr(begin, length));
+    if (at != found.end() && at->second == UINT32_MAX) at->second = texts.token_ids[i];
+  }
+  for (const std::string& token : wanted) ids.push_back(found[token]);
+  return ids;
 }
 
 uint32_t JsonVocabulary::scan(std::string_view wanted) const {

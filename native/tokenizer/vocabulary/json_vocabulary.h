@@ -21,6 +21,8 @@ struct JsonVocabulary {
 
   // Returns the id of a token as written in the file, or UINT32_MAX.
   uint32_t find(std::string_view token) const;
+  // Returns the ids of several tokens, in one pass over a large vocabulary.
+  std::vector<uint32_t> find_all(const std::vector<std::string>& tokens) const;
   // Returns the index of a token in `texts`, or UINT32_MAX.
   uint32_t number_of(std::string_view token) const;
   std::string_view token(size_t number) const {
