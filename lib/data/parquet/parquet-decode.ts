@@ -3,6 +3,7 @@ import type { DataReader, DecodedArray, PageHeader, ParquetType } from "hyparque
 import type { Pacer } from "../../core/slices.ts";
 import type { LeafColumn } from "./parquet-page.ts";
 import { type Page, rowsOf } from "./parquet-rows.ts";
+import { cut } from "./parquet-values.ts";
 import { unsignedNumber } from "./thrift.ts";
 
 /** Number of values that are decoded at a time. It is a multiple of eight, because booleans take one bit each. */
@@ -55,7 +56,9 @@ async function slicesOf(header: PageHeader, { decoder }: LeafColumn): Promise<Sl
     reader.offset = values.at;
     for (let left = values.count; left > 0; ) {
       const count = countOf(reader, type, Math.min(left, SLICE_VALUES));
-      yield convert(readPlain(reader, type, count, element.type_length), decoder);
+      const read = readPlain(reader, type, count, element.type_length);
+      checkEnd(reader);
+      yield convert(read, decoder);
       left -= count;
     }
   }
@@ -67,7 +70,11 @@ async function slicesOf(header: PageHeader, { decoder }: LeafColumn): Promise<Sl
     const indices = new Int32Array(values.count);
     if (bits > 0) readRleBitPackedHybrid(reader, bits, indices, reader.view.byteLength - reader.offset);
     for (let at = 0; at < indices.length; at += SLICE_VALUES)
-      yield Array.from(indices.subarray(at, at + SLICE_VALUES), (index) => dictionary[index]);
+      yield Array.from(indices.subarray(at, at + SLICE_VALUES), (index) => {
+        if (!(index >= 0 && index < dictionary.length))
+          throw new Error(`the index ${index} in a dictionary of ${dictionary.length}`);
+        return dictionary[index];
+      });
   }
 
   function* truths({ reader, values }: Page): Generator<DecodedArray, void, undefined> {
@@ -117,7 +124,9 @@ async function slicesOf(header: PageHeader, { decoder }: LeafColumn): Promise<Sl
       const { buffer, byteOffset } = reader.view;
       let text = new Uint8Array(buffer as ArrayBuffer, byteOffset + reader.offset, own[i]);
       reader.offset += text.length;
+      checkEnd(reader);
       const prefix = shared?.[i] ?? 0;
+      if (prefix > before.length) throw new Error(`a prefix of ${prefix} bytes of a text of ${before.length}`);
       if (prefix > 0) {
         const whole = new Uint8Array(prefix + text.length);
         whole.set(before.subarray(0, prefix));
@@ -204,6 +213,11 @@ function zigzag(value: bigint): Buffer {
   let left = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
   for (; left >= 0x80n; left >>= 7n) bytes.push(Number(left & 0x7fn) | 0x80);
   return Buffer.from([...bytes, Number(left)]);
+}
+
+/** Checks that the values read so far are within the page. The parser reads from the buffer, which has other data after the page. */
+function checkEnd({ view, offset }: DataReader): void {
+  if (offset > view.byteLength) throw cut();
 }
 
 /** Returns how many of the next `most` values make a slice: at least one. */

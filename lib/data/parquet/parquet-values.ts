@@ -175,6 +175,7 @@ function afterDeltas(page: Uint8Array, start: number, count: number): number {
   return at;
 }
 
-function cut(): Error {
+/** Returns the error for a page with fewer bytes than its values need. */
+export function cut(): Error {
   return new Error("a page that is cut off within its values");
 }

@@ -158,6 +158,44 @@ describe("rejects a page", () => {
     await refuses(page(frame([...empty, ...block(1, true)])), /20001 Zstandard blocks for 100 bytes/);
   });
 
+  it("with fewer bytes than its values need, although another page follows", async () => {
+    const following = dataPage(2, 0, Buffer.concat([text("of the"), text("next page")]));
+    const required: Element = { ...texts, repetition: 0 };
+    const two = (encoding: number, body: readonly number[]) =>
+      one(Buffer.concat([dataPage(2, encoding, Buffer.from(body)), following]), { schema: [required], values: 4 });
+    /** Two delta-encoded lengths. */
+    const deltas = (first: number, second: number) =>
+      [[128, 1, 4, 2], varint(2 * first), varint(2 * (second - first)), [0, 0, 0, 0]].flat();
+    const [a, b] = [0x61, 0x62];
+    const valid = [two(0, [1, 0, 0, 0, a, 1, 0, 0, 0, b]), two(6, [...deltas(1, 1), a, b])];
+    for (const bytes of [...valid, two(7, [...deltas(0, 0), ...deltas(1, 1), a, b])])
+      expect(await rowsOf(bytes)).toEqual(["a", "b", "of the", "next page"].map((value) => ({ text: value })));
+    const isCut = /a page that is cut off within its values/;
+    await refuses(two(0, [1, 0, 0, 0, a, 9, 0, 0, 0, b]), isCut);
+    await refuses(two(6, [...deltas(1, 9), a, b]), isCut);
+    await refuses(two(7, [...deltas(0, 0), ...deltas(1, 9), a, b]), isCut);
+    await refuses(two(7, [...deltas(0, 2), ...deltas(1, 1), a, b]), /a prefix of 2 bytes of a text of 1/);
+    const pages = Buffer.concat([dataPage(2, 0, Buffer.from([1, 0, 0, 0])), dataPage(1, 0, Buffer.from([2, 0, 0, 0]))]);
+    await refuses(one(pages, { schema: [numbers], path: ["number"], type: 1 }), isCut);
+    // The pool of buffers must not become text.
+    const packed = Buffer.from([1, 0, 0, 0, a, 9, 0, 0, 0, b]);
+    const page = dataPage(2, 0, gzipSync(packed), packed.length);
+    await refuses(one(page, { schema: [required], values: 2, codec: 2 }), isCut);
+  });
+
+  it("with indices beyond the dictionary", async () => {
+    const words = Buffer.concat([text("x"), text("y")]);
+    const own = struct({ 1: i32(2), 2: i32(0) });
+    const header = struct({ 1: i32(2), 2: i32(words.length), 3: i32(words.length), 7: own });
+    const required: Element = { ...texts, repetition: 0 };
+    const indexed = (index: number) =>
+      one(Buffer.concat([Buffer.from(header.bytes), words, dataPage(3, 8, Buffer.from([8, 6, index]))]), {
+        schema: [required],
+      });
+    expect(await rowsOf(indexed(1))).toEqual(Array(3).fill({ text: "y" }));
+    await refuses(indexed(2), /the index 2 in a dictionary of 2/);
+  });
+
   it("whose deeply nested lists would expand to gigabytes", async () => {
     const depth = 40;
     const path = Array.from({ length: depth }, (_, i) => `l${i}`);
