@@ -143,6 +143,15 @@ const table: [template: string, expected: string][] = [
   ["{% if 6 is divisibleby(3) %}y{% endif %}{% if 6 is not divisibleby 4 %}n{% endif %}", "yn"],
   ["{{ true is sameas true }} {{ none is sameas none }}", "True True"],
   ["{{ 'abc'.find('z') }} {{ 'aXbX'.replace('X','') }}", "-1 ab"],
+  // Python's white space differs from JavaScript's.
+  ["{{ '\ufeffa\x85\x1c'|trim }}", "\ufeffa"],
+  ["{{ '\x85\ufeff a '.strip() }}|{{ '\x1fa '.lstrip(none) }}|{{ ' a\u3000'.rstrip() }}", "\ufeff a|a | a"],
+  [
+    "{{ 'a\ufeffb\x1cc'.split()|length }}{{ '\ufeff'.isspace() }}{{ '\x85 '.isspace() }}{{ ''.isspace() }}",
+    "2FalseTrueFalse",
+  ],
+  ["{{ '  a b c '.rsplit(none, 1) }} {{ ' a b '.rsplit(none, 0) }}", "['  a b', 'c'] [' a b']"],
+  ["{{ ' a  b c '.split(none, 1) }} {{ ' a '.split(none, 0) }} {{ '  '.split() }}", "['a', 'b c '] ['a '] []"],
   ["{{ 'a b  c d'.rsplit(none, 1) }} {{ 'a b'.rsplit() }}", "['a b  c', 'd'] ['a', 'b']"],
   ["{{ '%d%%' % 5 }} {{ '%(a)s' % {'a': 1} }} {{ '%5.1f|%-5s|%05d' % (1.25, 'a', 3) }}", "5% 1   1.2|a    |00003"],
   [

@@ -3,7 +3,7 @@ import type { Values } from "./filter-arguments.ts";
 import { centred, checkedWidth, replaceArguments } from "./filters.ts";
 import { checkElements, checkTaken, renderLimits } from "./limits.ts";
 import { braced, replaced } from "./printf.ts";
-import { charactersIn, pythonRepr, pythonText, type RuntimeValue, stripped } from "./repr.ts";
+import { charactersIn, isSpace, pythonRepr, pythonText, type RuntimeValue, stripped } from "./repr.ts";
 
 type Made = Values & { named: ReadonlyMap<string, RuntimeValue> };
 /** A method. It returns undefined to leave the call to the package. */
@@ -25,15 +25,14 @@ function splitFromLeft(text: string, separator: string | undefined, most: number
   const parts: string[] = [];
   const add = (part: string) => checkElements(parts.push(part));
   if (separator === undefined) {
-    const trimmed = text.trimStart();
-    for (const { 0: word, index } of trimmed.matchAll(/\S+/gu)) {
-      if (parts.length >= most) {
-        add(trimmed.slice(index));
-        break;
-      }
-      add(word);
+    for (let at = 0; ; ) {
+      while (at < text.length && isSpace(text, at)) at++;
+      if (at === text.length) return parts;
+      const begin = at;
+      if (parts.length >= most) at = text.length;
+      while (at < text.length && !isSpace(text, at)) at++;
+      add(text.slice(begin, at));
     }
-    return parts;
   }
   if (separator === "") throw new Error("empty separator");
   let at = 0;
@@ -71,10 +70,11 @@ const ofCase =
 
 const strips =
   (which: string): Method =>
-  (self, args, make) =>
-    args.length === 1 && typeof args[0]!.value === "string"
-      ? make.text(stripped(self.value as string, which, args[0]!.value))
-      : undefined;
+  (self, args, make) => {
+    const characters = args[0]?.type === "NullValue" ? undefined : args[0]?.value;
+    if (args.length > 1 || (characters !== undefined && typeof characters !== "string")) return undefined;
+    return make.text(stripped(self.value as string, which, characters));
+  };
 
 /** Computes the padding of a text to a width in characters. */
 function filled(make: Made, self: RuntimeValue, args: readonly RuntimeValue[], fill: string) {
@@ -112,6 +112,19 @@ const parted =
     return make.tuple(parts.map(make.text));
   };
 
+/** Splits a text at white space like str.rsplit without a separator. @throws LimitError */
+function wordsFromRight(text: string, most: number): string[] {
+  const parts: string[] = [];
+  for (let at = text.length; ; ) {
+    while (at > 0 && isSpace(text, at - 1)) at--;
+    if (at === 0) return parts.reverse();
+    const end = at;
+    if (parts.length >= most) at = 0;
+    while (at > 0 && !isSpace(text, at - 1)) at--;
+    checkElements(parts.push(text.slice(at, end)));
+  }
+}
+
 function splitFromRight(text: string, separator: string, most: number): string[] {
   const parts: string[] = [];
   let end = text.length;
@@ -133,7 +146,13 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   ["isnumeric", all(/^\p{N}+$/u)],
   ["isalpha", all(/^\p{L}+$/u)],
   ["isalnum", all(/^[\p{L}\p{N}]+$/u)],
-  ["isspace", all(/^\s+$/u)],
+  [
+    "isspace",
+    (self, _, make) => {
+      const text = make.plain(self.value as string);
+      return make.boolean(text !== "" && stripped(text, "strip") === "");
+    },
+  ],
   ["islower", ofCase(/[\p{Lu}\p{Lt}]/u, /\p{Ll}/u)],
   ["isupper", ofCase(/[\p{Ll}\p{Lt}]/u, /\p{Lu}/u)],
   ["casefold", (self, _, make) => make.text((self.value as string).toLowerCase())],
@@ -203,15 +222,10 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
     "rsplit",
     (self, args, make) => {
       const text = self.value as string;
-      if (typeof args[0]?.value !== "string") checkTaken(text);
       const most = typeof args[1]?.value === "number" && args[1].value >= 0 ? args[1].value : Number.POSITIVE_INFINITY;
       if (typeof args[0]?.value === "string" && args[0].value !== "")
         return checked(splitFromRight(text, args[0].value, Math.min(most, renderLimits.elements)), make);
-      const words = text.trim().split(/\s+/u);
-      if (words.length - 1 <= most) return checked(words[0] === "" ? [] : words, make);
-      const kept = words.slice(words.length - most);
-      const rest = new RegExp(`(?:\\s+\\S+){${Math.min(most, renderLimits.elements)}}\\s*$`, "u");
-      return checked([text.trim().replace(rest, ""), ...kept], make);
+      return checked(wordsFromRight(text, most), make);
     },
   ],
   [

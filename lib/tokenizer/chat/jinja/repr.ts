@@ -89,7 +89,7 @@ function titled(text: string): string {
 /** Jinja2 filters from string to string. They convert their input with str first. */
 export const textFilters: ReadonlyMap<string, (text: string) => string> = new Map([
   ["string", (text) => text],
-  ["trim", (text) => text.trim()],
+  ["trim", (text) => stripped(text, "strip")],
   ["upper", (text) => text.toUpperCase()],
   ["lower", (text) => text.toLowerCase()],
   ["capitalize", cased],
@@ -120,9 +120,17 @@ export function charactersOf(text: string, start = 0, stop = Number.POSITIVE_INF
   return text.slice(from, Math.max(from, to));
 }
 
-/** Python's str.strip, lstrip and rstrip. */
-export function stripped(text: string, which: string, characters: string): string {
-  const known = new Set(characters);
+/** Python's white space. JavaScript's also has U+FEFF, and lacks U+001C to U+001F and U+0085. */
+const SPACE: ReadonlySet<string> = new Set(
+  "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000",
+);
+
+/** Whether the UTF-16 unit at an index is white space to Python. */
+export const isSpace = (text: string, at: number): boolean => SPACE.has(text[at]!);
+
+/** Python's str.strip, lstrip and rstrip. They remove white space unless `characters` are given. */
+export function stripped(text: string, which: string, characters?: string): string {
+  const known = characters === undefined ? SPACE : new Set(characters);
   let [from, to] = [0, text.length];
   while (which !== "rstrip" && from < to) {
     const first = String.fromCodePoint(text.codePointAt(from)!);
