@@ -143,6 +143,16 @@ const table: [template: string, expected: string][] = [
   ["{% if 6 is divisibleby(3) %}y{% endif %}{% if 6 is not divisibleby 4 %}n{% endif %}", "yn"],
   ["{{ true is sameas true }} {{ none is sameas none }}", "True True"],
   ["{{ 'abc'.find('z') }} {{ 'aXbX'.replace('X','') }}", "-1 ab"],
+  // Python's floats
+  [
+    "{{ 0.0001 }} {{ 0.00001 }} {{ -0.0000125 }} {{ 1.0 }} {{ 0.1 + 0.2 }}",
+    "0.0001 1e-05 -1.25e-05 1.0 0.30000000000000004",
+  ],
+  [
+    "{{ 10000000000000000.0 }} {{ 1000000000000000.0 }} {{ 2.0 ** 0.5 }}",
+    "1e+16 1000000000000000.0 1.4142135623730951",
+  ],
+  ["{{ {'rate': 0.00001, 'most': 5.0}|tojson }} {{ [0.00001] }}", '{"rate": 1e-05, "most": 5.0} [1e-05]'],
   // Python's white space differs from JavaScript's.
   ["{{ '\ufeffa\x85\x1c'|trim }}", "\ufeffa"],
   ["{{ '\x85\ufeff a '.strip() }}|{{ '\x1fa '.lstrip(none) }}|{{ ' a\u3000'.rstrip() }}", "\ufeff a|a | a"],

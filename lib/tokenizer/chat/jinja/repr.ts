@@ -1,7 +1,7 @@
 // Python's str and repr of template values, and string filters, which convert their input with str first.
 
 import { isHighSurrogate, isLowSurrogate } from "../../../core/surrogates.ts";
-import { type Growth, growing, rewritten } from "../../chat-json.ts";
+import { type Growth, growing, pythonFloat, rewritten } from "../../chat-json.ts";
 import { checkTaken } from "./limits.ts";
 
 /** A value of the template's interpreter. */
@@ -57,8 +57,10 @@ function repr(value: RuntimeValue, growth: Growth): string {
       return `<Namespace ${objectRepr(inner as Map<string, RuntimeValue>, growth)}>`;
     case "ObjectValue":
       return objectRepr(inner as Map<string, RuntimeValue>, growth);
+    case "FloatValue":
+      return pythonFloat(inner as number);
     default:
-      return String(value); // numbers, in the interpreter's form
+      return String(value); // whole numbers and functions, in the interpreter's form
   }
 }
 
