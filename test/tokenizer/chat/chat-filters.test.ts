@@ -143,6 +143,21 @@ const table: [template: string, expected: string][] = [
   ["{% if 6 is divisibleby(3) %}y{% endif %}{% if 6 is not divisibleby 4 %}n{% endif %}", "yn"],
   ["{{ true is sameas true }} {{ none is sameas none }}", "True True"],
   ["{{ 'abc'.find('z') }} {{ 'aXbX'.replace('X','') }}", "-1 ab"],
+  // Python's comparisons
+  [
+    "{{ [] == [] }}{{ {} == {} }}{{ [1, {'a': 2}] == [1.0, {'a': 2}] }}{{ {'a': 1} != {'a': 1} }}{{ [1] == [2] }}",
+    "TrueTrueTrueFalseFalse",
+  ],
+  [
+    "{{ '1' == 1 }}{{ '' == 0 }}{{ false == '' }}{{ x == none }}{{ x != none }}{{ x == y }}{{ true == 1 }}",
+    "FalseFalseFalseFalseTrueTrueTrue",
+  ],
+  [
+    "{{ [1] in [[1]] }}{{ {'a': 1} in [{'a': 1}] }}{{ none in [1] }}{{ none not in [none] }}{{ '1' in [1] }}{{ true in [1] }}",
+    "TrueTrueFalseFalseFalseTrue",
+  ],
+  ["{{ 'b' > 'a' }}{{ 'a' >= 'a' }}{{ 'a' < 'B' }}{{ [1, 2] < [1, 3] }}{{ [1] <= [] }}", "TrueTrueFalseTrueFalse"],
+  ["{{ [{'a': '1'}, {'a': 1}]|selectattr('a', 'equalto', 1)|list }}", "[{'a': 1}]"],
   // Python's floats
   [
     "{{ 0.0001 }} {{ 0.00001 }} {{ -0.0000125 }} {{ 1.0 }} {{ 0.1 + 0.2 }}",

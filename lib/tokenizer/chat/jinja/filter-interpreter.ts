@@ -118,7 +118,7 @@ export function filterInterpreter(): InterpreterClass<ValueEvaluator> {
           left: known(value),
           right: known(given[0]),
         };
-        return super.evaluateBinaryExpression(node, scope).__bool__().value;
+        return this.evaluateBinaryExpression(node, scope).__bool__().value;
       }
       const found = ownTests.get(name) ?? scope.tests.get(name);
       if (!found) throw new Error(`Unknown test: ${name}`);

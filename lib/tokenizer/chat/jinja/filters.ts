@@ -46,6 +46,16 @@ export function compared(a: RuntimeValue, b: RuntimeValue): number {
   throw new Error(`expected values of the same type to compare, got ${a.type} and ${b.type}`);
 }
 
+/** Whether values are equal in Python: numbers by value, lists and dicts by their items, and values of different kinds never. */
+export function areEqual(a: RuntimeValue, b: RuntimeValue): boolean {
+  const [x, y] = [a.value, b.value];
+  if (isNumber(a) && isNumber(b)) return Number(x) === Number(y);
+  if (Array.isArray(x) && Array.isArray(y)) return x.length === y.length && x.every((item, i) => areEqual(item, y[i]));
+  if (x instanceof Map && y instanceof Map)
+    return x.size === y.size && [...x].every(([key, item]) => y.has(key) && areEqual(item, y.get(key)));
+  return a.type === b.type && x === y;
+}
+
 /** Compares strings by code points. */
 function comparedTexts(a: string, b: string): number {
   let at = 0;
