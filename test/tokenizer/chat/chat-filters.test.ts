@@ -143,6 +143,21 @@ const table: [template: string, expected: string][] = [
   ["{% if 6 is divisibleby(3) %}y{% endif %}{% if 6 is not divisibleby 4 %}n{% endif %}", "yn"],
   ["{{ true is sameas true }} {{ none is sameas none }}", "True True"],
   ["{{ 'abc'.find('z') }} {{ 'aXbX'.replace('X','') }}", "-1 ab"],
+  // Python's methods and tests
+  ["{{ 'AbC dEf'.title() }} {{ 'ünï x1y'.title() }} {{ 'AbC dEf'.capitalize() }}", "Abc Def Ünï X1Y Abc def"],
+  ["{{ '\n\nx'|indent(2, true) }}|{{ ''|indent(2, true) }}|{{ '\n'|indent(1, false, true) }}", "  \n\n  x|  |\n "],
+  [
+    "{{ {} is iterable }}{{ 'a' is iterable }}{{ [] is iterable }}{{ 1 is iterable }}{{ x is iterable }}",
+    "TrueTrueTrueFalseTrue",
+  ],
+  [
+    "{{ '' is lower }}{{ '12' is upper }}{{ 'a1' is lower }}{{ 'A1' is upper }}{{ 'aB' is lower }}",
+    "FalseFalseTrueTrueFalse",
+  ],
+  [
+    "{{ 'a\r\nb\n\nc'.splitlines(true) }} {{ 'a\nb\n'.splitlines(keepends=true) }} {{ 'a\u001cb'.splitlines() }}",
+    "['a\\n', 'b\\n', '\\n', 'c'] ['a\\n', 'b\\n'] ['a', 'b']",
+  ],
   // Python's comparisons
   [
     "{{ [] == [] }}{{ {} == {} }}{{ [1, {'a': 2}] == [1.0, {'a': 2}] }}{{ {'a': 1} != {'a': 1} }}{{ [1] == [2] }}",

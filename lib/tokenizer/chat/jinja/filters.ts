@@ -153,7 +153,7 @@ export function replaceArguments(
 /** Maximum number of lines of `indent`. */
 const MAX_LINES = 1 << 20;
 
-/** Indents all lines except the first and empty ones. `first` and `blank` indent these too. */
+/** Indents all lines except the first and empty ones. `first` and `blank` indent these too. An empty first line counts as first. */
 function indented(text: string, width: number, { first, blank }: { first: boolean; blank: boolean }): string {
   let lines = 1;
   for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) lines++;
@@ -162,7 +162,7 @@ function indented(text: string, width: number, { first, blank }: { first: boolea
   const before = " ".repeat(Math.max(0, width));
   return text
     .split("\n")
-    .map((line, i) => ((i === 0 && !first) || (line === "" && !blank) ? line : before + line))
+    .map((line, i) => ((i === 0 ? first : blank || line !== "") ? before + line : line))
     .join("\n");
 }
 

@@ -3,7 +3,18 @@ import type { Values } from "./filter-arguments.ts";
 import { centred, checkedWidth, replaceArguments } from "./filters.ts";
 import { checkElements, checkTaken, renderLimits } from "./limits.ts";
 import { braced, replaced } from "./printf.ts";
-import { charactersIn, isSpace, pythonRepr, pythonText, type RuntimeValue, stripped } from "./repr.ts";
+import {
+  cased,
+  charactersIn,
+  isLower,
+  isSpace,
+  isUpper,
+  pythonRepr,
+  pythonText,
+  type RuntimeValue,
+  stripped,
+  titledLetters,
+} from "./repr.ts";
 
 type Made = Values & { named: ReadonlyMap<string, RuntimeValue> };
 /** A method. It returns undefined to leave the call to the package. */
@@ -59,14 +70,6 @@ const all =
   (pattern: RegExp): Method =>
   (self, _, make) =>
     make.boolean(pattern.test(make.plain(self.value as string)));
-
-/** Makes `islower` or `isupper`: whether there are cased characters, and all of them have this case. */
-const ofCase =
-  (other: RegExp, own: RegExp): Method =>
-  (self, _, make) => {
-    const text = make.plain(self.value as string);
-    return make.boolean(own.test(text) && !other.test(text));
-  };
 
 const strips =
   (which: string): Method =>
@@ -137,6 +140,9 @@ function splitFromRight(text: string, separator: string, most: number): string[]
   return [...parts, text.slice(0, end)].reverse();
 }
 
+/** Pattern of the ends of lines in Python. */
+const LINE_END = String.raw`\r\n|[\n-\r\x1c-\x1e\x85\u2028\u2029]`;
+
 export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>([
   ["strip", strips("strip")],
   ["lstrip", strips("lstrip")],
@@ -153,8 +159,10 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
       return make.boolean(text !== "" && stripped(text, "strip") === "");
     },
   ],
-  ["islower", ofCase(/[\p{Lu}\p{Lt}]/u, /\p{Ll}/u)],
-  ["isupper", ofCase(/[\p{Ll}\p{Lt}]/u, /\p{Lu}/u)],
+  ["islower", (self, _, make) => make.boolean(isLower(make.plain(self.value as string)))],
+  ["isupper", (self, _, make) => make.boolean(isUpper(make.plain(self.value as string)))],
+  ["capitalize", (self, _, make) => make.text(cased(self.value as string))],
+  ["title", (self, _, make) => make.text(titledLetters(self.value as string))],
   ["casefold", (self, _, make) => make.text((self.value as string).toLowerCase())],
   [
     "swapcase",
@@ -211,9 +219,11 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   ],
   [
     "splitlines",
-    (self, _, make) => {
+    (self, args, make) => {
       checkTaken(self.value as string);
-      const lines = (self.value as string).split(/\r\n|[\n\r\v\f\x85\u2028\u2029]/u);
+      const keeps = (args[0] ?? make.named.get("keepends"))?.__bool__().value === true;
+      const end = keeps ? `(?<=${LINE_END})(?<!\\r(?=\\n))` : LINE_END;
+      const lines = (self.value as string).split(new RegExp(end, "u"));
       if (lines.at(-1) === "") lines.pop();
       return checked(lines, make);
     },

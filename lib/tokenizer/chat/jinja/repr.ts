@@ -75,10 +75,21 @@ export function pythonText(value: RuntimeValue): string {
 }
 
 /** Capitalizes the first character of a word and lowercases the rest. */
-const cased = (word: string) => {
+export const cased = (word: string) => {
   const first = word === "" ? "" : String.fromCodePoint(word.codePointAt(0)!);
   return first.toUpperCase() + word.slice(first.length).toLowerCase();
 };
+
+/** Python's str.islower: whether there are cased characters, and all of them are lower case. */
+export const isLower = (text: string): boolean => /\p{Ll}/u.test(text) && !/[\p{Lu}\p{Lt}]/u.test(text);
+/** Python's str.isupper. */
+export const isUpper = (text: string): boolean => /\p{Lu}/u.test(text) && !/[\p{Ll}\p{Lt}]/u.test(text);
+
+/** Python's str.title: capitalizes each run of letters. The filter `title` capitalizes words instead. */
+export function titledLetters(text: string): string {
+  checkTaken(text);
+  return text.replace(/\p{L}+/gu, cased);
+}
 
 function titled(text: string): string {
   checkTaken(text);
