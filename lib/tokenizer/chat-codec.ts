@@ -17,7 +17,7 @@ import {
 import { generatedMask } from "./chat/generation-blocks.ts";
 import { GuardCharacters } from "./chat/guard-characters.ts";
 import type { GuardedTokens } from "./chat/injection-guard.ts";
-import { type MessageSpan, messageSpans, messageTurns } from "./chat/spans.ts";
+import { type MessageSpan, messageSpans, messageTurns, type RenderOther } from "./chat/spans.ts";
 import { Flag } from "./encode-options.ts";
 import type { TokenizerConfig } from "./files/config.ts";
 import type { TokenizerFile } from "./files/tokenizer-file.ts";
@@ -128,7 +128,8 @@ export abstract class ChatCodec extends TextCodec {
     const renderPart: Render = (some, addGenerationPrompt) => chat.renderPart(some, addGenerationPrompt);
     const answered = opens ? renderPart(messages, false) : text;
     const prompt = answered !== undefined && text.startsWith(answered) ? answered.length : text.length;
-    const turns = messageTurns(messages, text.slice(0, prompt), renderPart);
+    const renderOther: RenderOther = (others) => atOnce(this.renderer(others, options)).renderPart(others, false);
+    const turns = messageTurns(messages, text.slice(0, prompt), renderPart, renderOther);
     const [ids, offsets] = this.native.encodeWithOffsets(text, Flag.allowSpecial | Flag.offsets, barriers);
     return { text, ids, spans: messageSpans(turns, offsets, prompt) };
   }

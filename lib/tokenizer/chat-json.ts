@@ -50,6 +50,15 @@ export function rewritten(text: string, growth: Growth, rewrite: (part: string) 
   return parts.length === 1 ? parts[0]! : parts.join("");
 }
 
+/** Returns Python's repr of a float: with an exponent of at least two digits below 1e-4 and from 1e16 on, else with a decimal point. */
+export function pythonFloat(value: number): string {
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-4 || size >= 1e16)) return value.toExponential().replace(/e([+-])(\d)$/u, "e$10$2");
+  const sign = Object.is(value, -0) ? "-" : "";
+  return Number.isInteger(value) ? `${sign}${value}.0` : String(value);
+}
+
 /** Formatting options of JSON. */
 export interface JsonForm {
   indent?: number | null;
@@ -96,8 +105,9 @@ function written(value: RuntimeValue, writing: Writing): string {
       return "null";
     case "UndefinedValue":
       return form.undefined ?? "null";
-    case "IntegerValue":
     case "FloatValue":
+      return Number.isFinite(value.value) ? pythonFloat(value.value as number) : JSON.stringify(value.value);
+    case "IntegerValue":
     case "BooleanValue":
       return JSON.stringify(value.value);
     case "StringValue":

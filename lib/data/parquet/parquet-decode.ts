@@ -215,7 +215,7 @@ function zigzag(value: bigint): Buffer {
   return Buffer.from([...bytes, Number(left)]);
 }
 
-/** Checks that the values read so far lie in the page. The parser finds them in the buffer, which has other data behind the page. */
+/** Checks that the values read so far are within the page. The parser reads from the buffer, which has other data after the page. */
 function checkEnd({ view, offset }: DataReader): void {
   if (offset > view.byteLength) throw cut();
 }

@@ -1,5 +1,6 @@
 // Finds the assistant's tokens in a rendered conversation, on which supervised fine-tuning trains.
 import type { ChatMessage } from "./chat.ts";
+import { commonLength, findContent } from "./find-content.ts";
 
 /** A range of a text in UTF-16 units. */
 export type Span = readonly [begin: number, end: number];
@@ -20,13 +21,10 @@ export function assistantSpans(messages: readonly ChatMessage[], full: string, r
   let cursor = 0;
   for (const [i, message] of messages.entries()) {
     if (!isAssistant(message)) continue;
-    const before = messages.slice(0, i);
     const through = i === messages.length - 1 ? full : render(messages.slice(0, i + 1), false);
-    const content = typeof message.content === "string" ? message.content.trim() : "";
-    const span =
-      through !== undefined && full.startsWith(through)
-        ? turnSpan(through, content, render(before, true), render(before, false))
-        : contentSpan(full, content, cursor);
+    const isWhole = through !== undefined && full.startsWith(through);
+    const turn: Turn = { text: isWhole ? through : full, isWhole, before: messages.slice(0, i), message, cursor };
+    const span = turnSpan(turn, render);
     if (!span) continue;
     spans.push(span);
     cursor = span[1];
@@ -34,20 +32,28 @@ export function assistantSpans(messages: readonly ChatMessage[], full: string, r
   return spans;
 }
 
-/**
- * Returns the span of the last turn of `through`. @param prompted,plain the conversation before it, with and without a generation prompt
- */
-function turnSpan(through: string, content: string, prompted = "", plain = ""): Span | undefined {
-  if (prompted !== "" && through.startsWith(prompted)) return [prompted.length, through.length];
-  // The turn does not begin with the whole generation prompt (which may open a thought). Find its content instead.
-  const from = through.startsWith(plain) ? plain.length : 0;
-  const at = content === "" ? -1 : through.indexOf(content, from);
-  return at < 0 ? undefined : [at, through.length];
+/** A turn of the assistant. */
+interface Turn {
+  /** The conversation, which ends with this turn if `isWhole`. */
+  text: string;
+  isWhole: boolean;
+  before: readonly ChatMessage[];
+  message: ChatMessage;
+  /** The end of the last span. */
+  cursor: number;
 }
 
-function contentSpan(full: string, content: string, from: number): Span | undefined {
-  const at = content === "" ? -1 : full.indexOf(content, from);
-  return at < 0 ? undefined : [at, at + content.length];
+function turnSpan({ text, isWhole, before, message, cursor }: Turn, render: Render): Span | undefined {
+  const prompted = render(before, true) ?? "";
+  const isPrompted = prompted !== "" && text.startsWith(prompted);
+  if (isWhole && isPrompted) return [prompted.length, text.length];
+  // The turn does not begin with the whole generation prompt (which may open a thought), or the template renders it
+  // differently because others follow. Find its content instead.
+  const plain = isPrompted ? "" : (render(before, false) ?? "");
+  const begin = text.startsWith(plain) ? plain.length : 0;
+  const content = typeof message.content === "string" ? message.content.trim() : "";
+  const at = findContent(text, content, Math.max(begin, cursor), commonLength(text, prompted));
+  return at < 0 ? undefined : [at, isWhole ? text.length : at + content.length];
 }
 
 /**

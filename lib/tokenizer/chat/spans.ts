@@ -2,6 +2,7 @@
 
 import type { Render, Span } from "./assistant-mask.ts";
 import type { ChatMessage } from "./chat.ts";
+import { commonLength, findContent } from "./find-content.ts";
 
 /**
  * The tokens of one message: `begin` to `end` (exclusive) is its whole turn with the markup around it, and
@@ -25,27 +26,46 @@ interface Turn {
   content: Span;
 }
 
+/** Renders messages whose last one has another content than the conversation's. */
+export type RenderOther = (messages: readonly ChatMessage[]) => string | undefined;
+
 /**
  * Finds the messages in a rendered conversation by rendering it up to each message, which works for any template. Text before all
  * messages (BOS, a default system prompt) belongs to the first message. A message that the template renders differently
  * when others follow (for example without thoughts) is found by its content.
  */
-export function messageTurns(messages: readonly ChatMessage[], full: string, render: Render): Turn[] {
+export function messageTurns(
+  messages: readonly ChatMessage[],
+  full: string,
+  render: Render,
+  renderOther: RenderOther,
+): Turn[] {
   const turns: Turn[] = [];
   let cursor = 0;
   for (const [i, message] of messages.entries()) {
     const isLast = i === messages.length - 1;
     const through = isLast ? full : render(messages.slice(0, i + 1), false);
     const content = typeof message.content === "string" ? message.content.trim() : "";
-    const at = content === "" ? -1 : full.indexOf(content, cursor);
+    let at = content === "" ? -1 : full.indexOf(content, cursor);
     let end: number;
     if (through !== undefined && full.startsWith(through) && through.length >= cursor) end = through.length;
     else end = at < 0 ? cursor : at + content.length;
+    if (at >= 0 && full.indexOf(content, at + 1) >= 0 && full.indexOf(content, at + 1) < end) {
+      // The first place may be in the turn's mark-up. Another content shows where the mark-up ends.
+      const other = renderOther([...messages.slice(0, i), withOtherContent(message)]);
+      if (other !== undefined) at = findContent(full, content, cursor, commonLength(full, other));
+    }
     const inside = at >= cursor && at + content.length <= end;
     turns.push({ turn: [cursor, end], content: inside ? [at, at + content.length] : [end, end] });
     cursor = end;
   }
   return turns;
+}
+
+/** Returns a message whose content begins with another character, which no mark-up has. */
+function withOtherContent(message: ChatMessage): ChatMessage {
+  const [one, other] = ["\ue000", "\ue001"] as const;
+  return { ...message, content: String(message.content).trimStart().startsWith(one) ? other : one };
 }
 
 /**

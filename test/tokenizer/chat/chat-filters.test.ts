@@ -143,6 +143,55 @@ const table: [template: string, expected: string][] = [
   ["{% if 6 is divisibleby(3) %}y{% endif %}{% if 6 is not divisibleby 4 %}n{% endif %}", "yn"],
   ["{{ true is sameas true }} {{ none is sameas none }}", "True True"],
   ["{{ 'abc'.find('z') }} {{ 'aXbX'.replace('X','') }}", "-1 ab"],
+  // Python's methods and tests
+  ["{{ 'AbC dEf'.title() }} {{ 'ünï x1y'.title() }} {{ 'AbC dEf'.capitalize() }}", "Abc Def Ünï X1Y Abc def"],
+  ["{{ '\n\nx'|indent(2, true) }}|{{ ''|indent(2, true) }}|{{ '\n'|indent(1, false, true) }}", "  \n\n  x|  |\n "],
+  [
+    "{{ {} is iterable }}{{ 'a' is iterable }}{{ [] is iterable }}{{ 1 is iterable }}{{ x is iterable }}",
+    "TrueTrueTrueFalseTrue",
+  ],
+  [
+    "{{ '' is lower }}{{ '12' is upper }}{{ 'a1' is lower }}{{ 'A1' is upper }}{{ 'aB' is lower }}",
+    "FalseFalseTrueTrueFalse",
+  ],
+  [
+    "{{ 'a\r\nb\n\nc'.splitlines(true) }} {{ 'a\nb\n'.splitlines(keepends=true) }} {{ 'a\u001cb'.splitlines() }}",
+    "['a\\n', 'b\\n', '\\n', 'c'] ['a\\n', 'b\\n'] ['a', 'b']",
+  ],
+  // Python's comparisons
+  [
+    "{{ [] == [] }}{{ {} == {} }}{{ [1, {'a': 2}] == [1.0, {'a': 2}] }}{{ {'a': 1} != {'a': 1} }}{{ [1] == [2] }}",
+    "TrueTrueTrueFalseFalse",
+  ],
+  [
+    "{{ '1' == 1 }}{{ '' == 0 }}{{ false == '' }}{{ x == none }}{{ x != none }}{{ x == y }}{{ true == 1 }}",
+    "FalseFalseFalseFalseTrueTrueTrue",
+  ],
+  [
+    "{{ [1] in [[1]] }}{{ {'a': 1} in [{'a': 1}] }}{{ none in [1] }}{{ none not in [none] }}{{ '1' in [1] }}{{ true in [1] }}",
+    "TrueTrueFalseFalseFalseTrue",
+  ],
+  ["{{ 'b' > 'a' }}{{ 'a' >= 'a' }}{{ 'a' < 'B' }}{{ [1, 2] < [1, 3] }}{{ [1] <= [] }}", "TrueTrueFalseTrueFalse"],
+  ["{{ [{'a': '1'}, {'a': 1}]|selectattr('a', 'equalto', 1)|list }}", "[{'a': 1}]"],
+  // Python's floats
+  [
+    "{{ 0.0001 }} {{ 0.00001 }} {{ -0.0000125 }} {{ 1.0 }} {{ 0.1 + 0.2 }}",
+    "0.0001 1e-05 -1.25e-05 1.0 0.30000000000000004",
+  ],
+  [
+    "{{ 10000000000000000.0 }} {{ 1000000000000000.0 }} {{ 2.0 ** 0.5 }}",
+    "1e+16 1000000000000000.0 1.4142135623730951",
+  ],
+  ["{{ {'rate': 0.00001, 'most': 5.0}|tojson }} {{ [0.00001] }}", '{"rate": 1e-05, "most": 5.0} [1e-05]'],
+  // Python's white space differs from JavaScript's.
+  ["{{ '\ufeffa\x85\x1c'|trim }}", "\ufeffa"],
+  ["{{ '\x85\ufeff a '.strip() }}|{{ '\x1fa '.lstrip(none) }}|{{ ' a\u3000'.rstrip() }}", "\ufeff a|a | a"],
+  [
+    "{{ 'a\ufeffb\x1cc'.split()|length }}{{ '\ufeff'.isspace() }}{{ '\x85 '.isspace() }}{{ ''.isspace() }}",
+    "2FalseTrueFalse",
+  ],
+  ["{{ '  a b c '.rsplit(none, 1) }} {{ ' a b '.rsplit(none, 0) }}", "['  a b', 'c'] [' a b']"],
+  ["{{ ' a  b c '.split(none, 1) }} {{ ' a '.split(none, 0) }} {{ '  '.split() }}", "['a', 'b c '] ['a '] []"],
   ["{{ 'a b  c d'.rsplit(none, 1) }} {{ 'a b'.rsplit() }}", "['a b  c', 'd'] ['a', 'b']"],
   ["{{ '%d%%' % 5 }} {{ '%(a)s' % {'a': 1} }} {{ '%5.1f|%-5s|%05d' % (1.25, 'a', 3) }}", "5% 1   1.2|a    |00003"],
   [

@@ -87,6 +87,33 @@ describe("assistant token mask", () => {
     expect(runs).toEqual(["same<|im_end|>", "<|im_end|>\n<|im_start|>assistant\nsame<|im_end|>"]);
   });
 
+  it("finds past answers that also occur in the user's message or in the mark-up", () => {
+    // Like Qwen 3's template, which adds an empty thought to the last answer only.
+    const template =
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    const chosen = [
+      message("user", "Is it A or B?"),
+      message("assistant", "A"),
+      message("user", "Which letter is in assistant?"),
+      message("assistant", "a"),
+      message("user", "And B or C?"),
+      message("assistant", "B"),
+    ];
+    const of = withTokens(chatMl);
+    const { runs, text } = learned(of, chosen, template);
+    expect(runs).toEqual(["A<|im_end|>", "a<|im_end|>", "<think>\n\n</think>\n\nB<|im_end|>"]);
+    expect(text).toContain("assistant\na<|im_end|>");
+  });
+
+  it("finds an answer that also occurs in the mark-up if the generation prompt opens a thought", () => {
+    const template =
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}";
+    const answer = (content: string) => [message("user", "x"), message("assistant", content)];
+    const of = withTokens(chatMl);
+    expect(learned(of, answer("a"), template).runs).toEqual(["a<|im_end|>"]);
+    expect(learned(of, answer("<thin>"), template).runs).toEqual(["<thin><|im_end|>"]);
+  });
+
   it("supports conversations that begin with the assistant or lack one", () => {
     const of = withTokens(chatMl);
     expect(learned(of, [message("assistant", "Hello."), message("user", "hi")]).runs).toEqual(["Hello.<|im_end|>"]);

@@ -33,6 +33,20 @@ describe("applyChatTemplateWithSpans", () => {
     for (const [i, span] of spans.entries()) expect(span.end).toBe(spans[i + 1]?.begin ?? ids.length);
   });
 
+  it("finds a content that also occurs in the mark-up before it", () => {
+    const short = ["system", "user", "a"].map((content, i) => ({ role: messages[i]!.role, content }));
+    const { ids, spans } = tokenizer.applyChatTemplateWithSpans([...short, { role: "user", content: " i " }]);
+    const heads = spans.map(({ begin, contentBegin }) => tokenizer.decode(ids.subarray(begin, contentBegin)));
+    expect(heads).toEqual([
+      "<|im_start|>system\n",
+      "<|im_start|>user\n",
+      "<|im_start|>assistant\n",
+      "<|im_start|>user\n ",
+    ]);
+    for (const [i, { contentBegin, contentEnd }] of spans.entries())
+      expect(tokenizer.decode(ids.subarray(contentBegin, contentEnd))).toBe(short[i]?.content ?? "i");
+  });
+
   it("excludes the generation prompt", () => {
     const { ids, spans } = tokenizer.applyChatTemplateWithSpans(messages, { addGenerationPrompt: true });
     expect(tokenizer.decode(ids.subarray(spans.at(-1)!.end))).toBe("<|im_start|>assistant\n");

@@ -3,7 +3,7 @@ import { Arguments } from "./filter-arguments.ts";
 import { filters } from "./filters.ts";
 import type { Binary, Call, Identifier, Scope, Statement, Test } from "./jinja.ts";
 import { formatted } from "./printf.ts";
-import { pythonText, type RuntimeValue, stripped, textFilters } from "./repr.ts";
+import { isLower, isUpper, pythonText, type RuntimeValue, stripped, textFilters } from "./repr.ts";
 import {
   type InterpreterClass,
   isArray,
@@ -41,6 +41,9 @@ const ownTests: ReadonlyMap<string, (value: RuntimeValue, ...given: RuntimeValue
 >([
   ["float", ({ type }) => type === "FloatValue"],
   ["escaped", () => false],
+  ["iterable", (value) => isText(value) || isArray(value) || ["ObjectValue", "UndefinedValue"].includes(value.type)],
+  ["lower", (value) => isLower(pythonText(value))],
+  ["upper", (value) => isUpper(pythonText(value))],
   ["divisibleby", ({ value }, by) => typeof value === "number" && value % Number(by?.value) === 0],
 ]);
 
@@ -118,7 +121,7 @@ export function filterInterpreter(): InterpreterClass<ValueEvaluator> {
           left: known(value),
           right: known(given[0]),
         };
-        return super.evaluateBinaryExpression(node, scope).__bool__().value;
+        return this.evaluateBinaryExpression(node, scope).__bool__().value;
       }
       const found = ownTests.get(name) ?? scope.tests.get(name);
       if (!found) throw new Error(`Unknown test: ${name}`);

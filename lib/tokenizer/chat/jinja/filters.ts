@@ -46,6 +46,16 @@ export function compared(a: RuntimeValue, b: RuntimeValue): number {
   throw new Error(`expected values of the same type to compare, got ${a.type} and ${b.type}`);
 }
 
+/** Whether values are equal in Python: numbers by value, lists and dicts by their items, and values of different kinds never. */
+export function areEqual(a: RuntimeValue, b: RuntimeValue): boolean {
+  const [x, y] = [a.value, b.value];
+  if (isNumber(a) && isNumber(b)) return Number(x) === Number(y);
+  if (Array.isArray(x) && Array.isArray(y)) return x.length === y.length && x.every((item, i) => areEqual(item, y[i]));
+  if (x instanceof Map && y instanceof Map)
+    return x.size === y.size && [...x].every(([key, item]) => y.has(key) && areEqual(item, y.get(key)));
+  return a.type === b.type && x === y;
+}
+
 /** Compares strings by code points. */
 function comparedTexts(a: string, b: string): number {
   let at = 0;
@@ -143,7 +153,7 @@ export function replaceArguments(
 /** Maximum number of lines of `indent`. */
 const MAX_LINES = 1 << 20;
 
-/** Indents all lines except the first and empty ones. `first` and `blank` indent these too. */
+/** Indents all lines except the first and empty ones. `first` and `blank` indent these too. An empty first line counts as first. */
 function indented(text: string, width: number, { first, blank }: { first: boolean; blank: boolean }): string {
   let lines = 1;
   for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) lines++;
@@ -152,7 +162,7 @@ function indented(text: string, width: number, { first, blank }: { first: boolea
   const before = " ".repeat(Math.max(0, width));
   return text
     .split("\n")
-    .map((line, i) => ((i === 0 && !first) || (line === "" && !blank) ? line : before + line))
+    .map((line, i) => ((i === 0 ? first : blank || line !== "") ? before + line : line))
     .join("\n");
 }
 

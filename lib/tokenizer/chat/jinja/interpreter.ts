@@ -4,7 +4,7 @@
 import { atOnce, type Slices } from "../../../core/slices.ts";
 import { jsonOf } from "../../chat-json.ts";
 import { filterInterpreter } from "./filter-interpreter.ts";
-import { checkedWidth } from "./filters.ts";
+import { areEqual, checkedWidth, compared } from "./filters.ts";
 import {
   type Binary,
   type Call,
@@ -48,6 +48,8 @@ function checkLength({ length }: string): void {
   if (length > renderLimits.characters)
     throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
 }
+
+const COMPARING = new Set(["==", "!=", "<", "<=", ">", ">=", "in", "not in"]);
 
 const isJoining = (node: Statement) =>
   node.type === "BinaryExpression" && ["+", "~"].includes((node as Binary).operator.value);
@@ -169,7 +171,7 @@ function makeInterpreter(): InterpreterClass<LimitedEvaluator> {
     override evaluateBinaryExpression(node: Binary, scope: Scope): RuntimeValue {
       const { value: operator } = node.operator;
       if (operator === "*" || operator === "%") return this.timesOrFormat(node, scope);
-      if (operator === "==" || operator === "!=") return this.equality(node, scope);
+      if (COMPARING.has(operator)) return this.comparison(node, scope);
       if (operator !== "+" && operator !== "~") return super.evaluateBinaryExpression(node, scope);
       const sides = [this.evaluateOperand(node.left, scope), this.evaluateOperand(node.right, scope)];
       const joins = sides.some(isText);
@@ -193,11 +195,21 @@ function makeInterpreter(): InterpreterClass<LimitedEvaluator> {
       return value;
     }
 
-    /** Compares values. An array never equals a text or a number; JavaScript would convert it to a text first. */
-    private equality(node: Binary, scope: Scope): RuntimeValue {
+    /** Compares values by Python's rules. The package compares as JavaScript's `==` does, and only numbers by size. */
+    private comparison(node: Binary, scope: Scope): RuntimeValue {
+      const { value: operator } = node.operator;
       const [left, right] = [this.evaluate(node.left, scope), this.evaluate(node.right, scope)];
-      if (isArray(left) !== isArray(right)) return this.boolean(node.operator.value === "!=", scope);
-      return super.evaluateBinaryExpression({ ...node, left: known(left), right: known(right) }, scope);
+      if (operator === "==" || operator === "!=")
+        return this.boolean(areEqual(left, right) === (operator === "=="), scope);
+      const isMember = operator === "in" || operator === "not in";
+      if (isMember && isArray(right)) {
+        const found = (right.value as RuntimeValue[]).some((item) => areEqual(left, item));
+        return this.boolean(found === (operator === "in"), scope);
+      }
+      if (isMember || !((isText(left) && isText(right)) || (isArray(left) && isArray(right))))
+        return super.evaluateBinaryExpression({ ...node, left: known(left), right: known(right) }, scope);
+      const order = compared(left, right);
+      return this.boolean(order === 0 ? operator.endsWith("=") : order < 0 === operator.startsWith("<"), scope);
     }
 
     /** Slices texts by characters, without creating a value for each. */

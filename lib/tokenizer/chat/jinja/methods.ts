@@ -3,7 +3,18 @@ import type { Values } from "./filter-arguments.ts";
 import { centred, checkedWidth, replaceArguments } from "./filters.ts";
 import { checkElements, checkTaken, renderLimits } from "./limits.ts";
 import { braced, replaced } from "./printf.ts";
-import { charactersIn, pythonRepr, pythonText, type RuntimeValue, stripped } from "./repr.ts";
+import {
+  cased,
+  charactersIn,
+  isLower,
+  isSpace,
+  isUpper,
+  pythonRepr,
+  pythonText,
+  type RuntimeValue,
+  stripped,
+  titledLetters,
+} from "./repr.ts";
 
 type Made = Values & { named: ReadonlyMap<string, RuntimeValue> };
 /** A method. It returns undefined to leave the call to the package. */
@@ -25,15 +36,14 @@ function splitFromLeft(text: string, separator: string | undefined, most: number
   const parts: string[] = [];
   const add = (part: string) => checkElements(parts.push(part));
   if (separator === undefined) {
-    const trimmed = text.trimStart();
-    for (const { 0: word, index } of trimmed.matchAll(/\S+/gu)) {
-      if (parts.length >= most) {
-        add(trimmed.slice(index));
-        break;
-      }
-      add(word);
+    for (let at = 0; ; ) {
+      while (at < text.length && isSpace(text, at)) at++;
+      if (at === text.length) return parts;
+      const begin = at;
+      if (parts.length >= most) at = text.length;
+      while (at < text.length && !isSpace(text, at)) at++;
+      add(text.slice(begin, at));
     }
-    return parts;
   }
   if (separator === "") throw new Error("empty separator");
   let at = 0;
@@ -61,20 +71,13 @@ const all =
   (self, _, make) =>
     make.boolean(pattern.test(make.plain(self.value as string)));
 
-/** Makes `islower` or `isupper`: whether there are cased characters, and all of them have this case. */
-const ofCase =
-  (other: RegExp, own: RegExp): Method =>
-  (self, _, make) => {
-    const text = make.plain(self.value as string);
-    return make.boolean(own.test(text) && !other.test(text));
-  };
-
 const strips =
   (which: string): Method =>
-  (self, args, make) =>
-    args.length === 1 && typeof args[0]!.value === "string"
-      ? make.text(stripped(self.value as string, which, args[0]!.value))
-      : undefined;
+  (self, args, make) => {
+    const characters = args[0]?.type === "NullValue" ? undefined : args[0]?.value;
+    if (args.length > 1 || (characters !== undefined && typeof characters !== "string")) return undefined;
+    return make.text(stripped(self.value as string, which, characters));
+  };
 
 /** Computes the padding of a text to a width in characters. */
 function filled(make: Made, self: RuntimeValue, args: readonly RuntimeValue[], fill: string) {
@@ -112,6 +115,19 @@ const parted =
     return make.tuple(parts.map(make.text));
   };
 
+/** Splits a text at white space like str.rsplit without a separator. @throws LimitError */
+function wordsFromRight(text: string, most: number): string[] {
+  const parts: string[] = [];
+  for (let at = text.length; ; ) {
+    while (at > 0 && isSpace(text, at - 1)) at--;
+    if (at === 0) return parts.reverse();
+    const end = at;
+    if (parts.length >= most) at = 0;
+    while (at > 0 && !isSpace(text, at - 1)) at--;
+    checkElements(parts.push(text.slice(at, end)));
+  }
+}
+
 function splitFromRight(text: string, separator: string, most: number): string[] {
   const parts: string[] = [];
   let end = text.length;
@@ -124,6 +140,9 @@ function splitFromRight(text: string, separator: string, most: number): string[]
   return [...parts, text.slice(0, end)].reverse();
 }
 
+/** Pattern of the ends of lines in Python. */
+const LINE_END = String.raw`\r\n|[\n-\r\x1c-\x1e\x85\u2028\u2029]`;
+
 export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>([
   ["strip", strips("strip")],
   ["lstrip", strips("lstrip")],
@@ -133,9 +152,17 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   ["isnumeric", all(/^\p{N}+$/u)],
   ["isalpha", all(/^\p{L}+$/u)],
   ["isalnum", all(/^[\p{L}\p{N}]+$/u)],
-  ["isspace", all(/^\s+$/u)],
-  ["islower", ofCase(/[\p{Lu}\p{Lt}]/u, /\p{Ll}/u)],
-  ["isupper", ofCase(/[\p{Ll}\p{Lt}]/u, /\p{Lu}/u)],
+  [
+    "isspace",
+    (self, _, make) => {
+      const text = make.plain(self.value as string);
+      return make.boolean(text !== "" && stripped(text, "strip") === "");
+    },
+  ],
+  ["islower", (self, _, make) => make.boolean(isLower(make.plain(self.value as string)))],
+  ["isupper", (self, _, make) => make.boolean(isUpper(make.plain(self.value as string)))],
+  ["capitalize", (self, _, make) => make.text(cased(self.value as string))],
+  ["title", (self, _, make) => make.text(titledLetters(self.value as string))],
   ["casefold", (self, _, make) => make.text((self.value as string).toLowerCase())],
   [
     "swapcase",
@@ -192,9 +219,11 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   ],
   [
     "splitlines",
-    (self, _, make) => {
+    (self, args, make) => {
       checkTaken(self.value as string);
-      const lines = (self.value as string).split(/\r\n|[\n\r\v\f\x85\u2028\u2029]/u);
+      const keeps = (args[0] ?? make.named.get("keepends"))?.__bool__().value === true;
+      const end = keeps ? `(?<=${LINE_END})(?<!\\r(?=\\n))` : LINE_END;
+      const lines = (self.value as string).split(new RegExp(end, "u"));
       if (lines.at(-1) === "") lines.pop();
       return checked(lines, make);
     },
@@ -203,15 +232,10 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
     "rsplit",
     (self, args, make) => {
       const text = self.value as string;
-      if (typeof args[0]?.value !== "string") checkTaken(text);
       const most = typeof args[1]?.value === "number" && args[1].value >= 0 ? args[1].value : Number.POSITIVE_INFINITY;
       if (typeof args[0]?.value === "string" && args[0].value !== "")
         return checked(splitFromRight(text, args[0].value, Math.min(most, renderLimits.elements)), make);
-      const words = text.trim().split(/\s+/u);
-      if (words.length - 1 <= most) return checked(words[0] === "" ? [] : words, make);
-      const kept = words.slice(words.length - most);
-      const rest = new RegExp(`(?:\\s+\\S+){${Math.min(most, renderLimits.elements)}}\\s*$`, "u");
-      return checked([text.trim().replace(rest, ""), ...kept], make);
+      return checked(wordsFromRight(text, most), make);
     },
   ],
   [

@@ -1,7 +1,7 @@
 // Python's str and repr of template values, and string filters, which convert their input with str first.
 
 import { isHighSurrogate, isLowSurrogate } from "../../../core/surrogates.ts";
-import { type Growth, growing, rewritten } from "../../chat-json.ts";
+import { type Growth, growing, pythonFloat, rewritten } from "../../chat-json.ts";
 import { checkTaken } from "./limits.ts";
 
 /** A value of the template's interpreter. */
@@ -57,8 +57,10 @@ function repr(value: RuntimeValue, growth: Growth): string {
       return `<Namespace ${objectRepr(inner as Map<string, RuntimeValue>, growth)}>`;
     case "ObjectValue":
       return objectRepr(inner as Map<string, RuntimeValue>, growth);
+    case "FloatValue":
+      return pythonFloat(inner as number);
     default:
-      return String(value); // numbers, in the interpreter's form
+      return String(value); // whole numbers and functions, in the interpreter's form
   }
 }
 
@@ -73,10 +75,21 @@ export function pythonText(value: RuntimeValue): string {
 }
 
 /** Capitalizes the first character of a word and lowercases the rest. */
-const cased = (word: string) => {
+export const cased = (word: string) => {
   const first = word === "" ? "" : String.fromCodePoint(word.codePointAt(0)!);
   return first.toUpperCase() + word.slice(first.length).toLowerCase();
 };
+
+/** Python's str.islower: whether there are cased characters, and all of them are lower case. */
+export const isLower = (text: string): boolean => /\p{Ll}/u.test(text) && !/[\p{Lu}\p{Lt}]/u.test(text);
+/** Python's str.isupper. */
+export const isUpper = (text: string): boolean => /\p{Lu}/u.test(text) && !/[\p{Ll}\p{Lt}]/u.test(text);
+
+/** Python's str.title: capitalizes each run of letters. The filter `title` capitalizes words instead. */
+export function titledLetters(text: string): string {
+  checkTaken(text);
+  return text.replace(/\p{L}+/gu, cased);
+}
 
 function titled(text: string): string {
   checkTaken(text);
@@ -89,7 +102,7 @@ function titled(text: string): string {
 /** Jinja2 filters from string to string. They convert their input with str first. */
 export const textFilters: ReadonlyMap<string, (text: string) => string> = new Map([
   ["string", (text) => text],
-  ["trim", (text) => text.trim()],
+  ["trim", (text) => stripped(text, "strip")],
   ["upper", (text) => text.toUpperCase()],
   ["lower", (text) => text.toLowerCase()],
   ["capitalize", cased],
@@ -120,9 +133,17 @@ export function charactersOf(text: string, start = 0, stop = Number.POSITIVE_INF
   return text.slice(from, Math.max(from, to));
 }
 
-/** Python's str.strip, lstrip and rstrip. */
-export function stripped(text: string, which: string, characters: string): string {
-  const known = new Set(characters);
+/** Python's white space. JavaScript's also has U+FEFF, and lacks U+001C to U+001F and U+0085. */
+const SPACE: ReadonlySet<string> = new Set(
+  "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000",
+);
+
+/** Whether the UTF-16 unit at an index is white space to Python. */
+export const isSpace = (text: string, at: number): boolean => SPACE.has(text[at]!);
+
+/** Python's str.strip, lstrip and rstrip. They remove white space unless `characters` are given. */
+export function stripped(text: string, which: string, characters?: string): string {
+  const known = characters === undefined ? SPACE : new Set(characters);
   let [from, to] = [0, text.length];
   while (which !== "rstrip" && from < to) {
     const first = String.fromCodePoint(text.codePointAt(from)!);
