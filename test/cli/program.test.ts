@@ -54,7 +54,7 @@ describe("the program", () => {
     expect(await refused(["generate", "x", "--seeed", "1"])).toContain("(nearest: --seed)");
   });
 
-  test("reports a model without a tokenizer in a message without quotes", async () => {
+  test("chat and embed reject a model without a tokenizer", async () => {
     const said = "heddle: --model: expected a model with a tokenizer, got one without\n";
     for (const args of [["chat"], ["embed", "x"]])
       expect(await refused([...args, "--model", modelWithoutTokenizer])).toBe(said);
@@ -82,7 +82,7 @@ describe("the program", () => {
     expect(await new Promise((resolve) => child.on("close", resolve))).toBe(0);
   });
 
-  test("rejects options that have no meaning for a command", async () => {
+  test("rejects --model where the model is an argument, and invalid devices", async () => {
     expect(await refused(["convert", model, "out.gguf", "--model", model])).toContain("--model: expected the model as");
     expect(
       await refused(["tokenizer", "train", "corpus.txt", "--vocab-size", "300", "--out", "t", "--device", "gpu"]),
@@ -100,17 +100,25 @@ describe("the program", () => {
 
   test("control characters in messages are escaped", async () => {
     await writeFile(join(folder, "evil.jsonl"), "\u001b[2J\u009b\n");
-    expect(await refused(["embed", "--file", "evil.jsonl", "--model", model])).not.toMatch(/(?!\n)\p{Cc}/u);
+    const message = await refused(["embed", "--file", "evil.jsonl", "--model", model]);
+    expect(message).toContain('"\\x1b[2J\\x9b"');
+    expect(message).not.toMatch(/(?!\n)\p{Cc}/u);
   });
 
   test("a byte order mark and \\r\\n are not part of a JSON line", async () => {
     await writeFile(join(folder, "mark.jsonl"), '\ufeff"The cat"\r\n"a"\r\n');
-    const lines = await json(["tokenize", "--file", "mark.jsonl", "--jsonl", "--model", model]);
-    expect(lines.map(({ count }) => count > 0)).toEqual([true, true]);
+    await writeFile(join(folder, "plain.jsonl"), '"The cat"\n"a"\n');
+    const idsOf = async (file: string) => {
+      const lines = await json(["tokenize", "--file", file, "--jsonl", "--model", model]);
+      return lines.map(({ ids }) => ids);
+    };
+    const ids = await idsOf("mark.jsonl");
+    expect(ids).toEqual([expect.any(Array), expect.any(Array)]);
+    expect(ids).toEqual(await idsOf("plain.jsonl"));
   });
 
   test.runIf(process.platform === "linux")(
-    "a stdout that cannot be written ends with one line and code 1",
+    "reports a stdout that cannot be written in one line, and exits with 1",
     async () => {
       const full = await open("/dev/full", "w");
       try {

@@ -148,6 +148,9 @@ test("heddle completion rejects unknown shells and invalid word indexes", async 
     stderr: 'heddle: arguments: expected one of bash, zsh, fish, powershell, got "tcsh"\n',
   });
   expect(await runCli(["completion", "fish", "x"])).toMatchObject({ code: 2, stdout: "" });
+});
+
+test("heddle completion --json prints the shell and its script", async () => {
   const { stdout } = await runCli(["completion", "powershell", "--json"]);
   expect(JSON.parse(stdout)).toEqual({
     shell: "powershell",
@@ -188,7 +191,7 @@ async function opened(shell: string, setup: string): Promise<Terminal> {
 }
 
 describe.runIf(has("bash"))("in Bash", () => {
-  /** Completes words as readline would split them. @returns the replies, and the options of the completion */
+  /** Completes words as readline would split them. @returns the changed options of the completion, then the replies */
   async function completed(...words: string[]): Promise<string[]> {
     const file = await scriptOf("bash");
     // Loading the script twice has no further effect.
@@ -210,7 +213,7 @@ describe.runIf(has("bash"))("in Bash", () => {
     expect(existsSync(join(folder, "work", "run"))).toBe(false);
   });
 
-  test("completes at the Tab key, files with blanks included", async () => {
+  test("completes at the Tab key, including file names with blanks", async () => {
     const { type, until } = await opened("bash --norc --noprofile -i", "source <(heddle completion bash)");
     type("heddle generate --dty\t");
     await until("--dtype ");

@@ -71,12 +71,12 @@ describe("a configuration file's key on the command line", () => {
       `heddle: ${option.replace(/=.*/, "")}: expected ${key} in the --config file, got a command-line option\n`,
     );
   });
+});
 
-  test("is reported like any unknown flag if it is misspelt", async () => {
-    expect(await refusal("sft", {}, "--resum")).toContain("--resum: expected a known option (nearest: --resume)");
-    expect(await refusal("sft", {}, "--eval-step", "3")).toContain("nearest: --eval-steps");
-    expect(await refusal("sft", {}, "--zzzzzzzzzzzz")).toContain("expected one of --json");
-  });
+test("a misspelt flag of the command is reported with the nearest flag", async () => {
+  expect(await refusal("sft", {}, "--resum")).toContain("--resum: expected a known option (nearest: --resume)");
+  expect(await refusal("sft", {}, "--eval-step", "3")).toContain("nearest: --eval-steps");
+  expect(await refusal("sft", {}, "--zzzzzzzzzzzz")).toContain("expected one of --json");
 });
 
 describe("an invalid value", () => {
@@ -99,11 +99,11 @@ describe("an invalid value", () => {
     ],
     [{ maxSeqLength: 8 }, "maxSeqLength: expected once, got max_seq_length as well"],
     [{ max_seq_length: 4096 }, "max_seq_length: expected at most the model's 128 positions, got 4096"],
-  ])("%o is reported with the file's name", async (options, message) => {
+  ])("%o is reported under the name that the file uses", async (options, message) => {
     expect(await refusal("sft", options)).toBe(`heddle: ${message}\n`);
   });
 
-  test("is reported with the flag's name if the flag was given", async () => {
+  test("is reported under the flag's name if the flag was given", async () => {
     expect(await refusal("sft", { eval_steps: 1 }, "--eval-steps", "-1")).toMatch(/^heddle: --eval-steps: expected/);
   });
 
@@ -169,7 +169,7 @@ describe("a used folder", () => {
   });
 });
 
-test("LoRA options with PEFT's names train the same adapter", async () => {
+test("LoRA options may have PEFT's names", async () => {
   await configured({ lora: { r: 2, lora_alpha: 6, lora_dropout: 0.1 }, output_dir: "peft" });
   await json(["train", "sft", "--config", "config.json"]);
   const [info] = await json(["info", "--model", "peft"]);

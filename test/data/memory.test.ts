@@ -1,4 +1,4 @@
-// Limits on the memory that a file may use, tested with a small heap.
+// Limits on the memory that a file may use. The tests replace the heap limit that Node reports.
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { describe, expect, test, vi } from "vitest";
 import type { DocumentFile } from "../../lib/data/documents/document-file.ts";

@@ -57,7 +57,8 @@ test("a row with invalid UTF-8 is rejected with its line, and one with a literal
   ]);
   // Lines that span several chunks. The last file ends within a character.
   const long = "\ufffd".repeat(400_000);
-  expect(await rowsOf(await file("long.jsonl", `${row(long)}\n${row(long)}`))).toHaveLength(2);
+  const both = await rowsOf(await file("long.jsonl", `${row(long)}\n${row(long)}`));
+  expect(both.map(([value]) => (value as { text: string }).text === long)).toEqual([true, true]);
   const cut = Buffer.from(row(long));
   await expect(rowsOf(await file("cut.jsonl", cut.subarray(0, cut.length - 4)))).rejects.toThrow(
     /cut\.jsonl:1: expected UTF-8/,

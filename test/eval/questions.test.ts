@@ -23,7 +23,7 @@ describe("answers are compared as in SQuAD", () => {
     expect(normalizeAnswer("  The  Eiffel-Tower, in a  PARIS!")).toBe("eiffeltower in paris");
     expect(normalizeAnswer("Ａ「東京」。")).toBe("東京");
     expect(normalizeAnswer("another theatre")).toBe("another theatre");
-    // Letters beyond ASCII count as letters, so these contain no article.
+    // The a in Ça and año is part of a word, not an article.
     expect(normalizeAnswer("Ça, el año, Cruseña, la idéa")).toBe("ça el año cruseña la idéa");
     expect(normalizeAnswer("the a\u0301lamo")).toBe("álamo");
   });
@@ -36,7 +36,7 @@ describe("answers are compared as in SQuAD", () => {
     expect(isAccepted("anything", ["!"], "contains")).toBe(false);
   });
   test("by F1 over words", () => {
-    // Two of three given words are right, two of two wanted are found: 2·(2/3)·1 / (2/3 + 1).
+    // Precision is 2/3 and recall is 1: 2·(2/3)·1 / (2/3 + 1).
     expect(wordF1("big red ball", ["red ball"])).toBeCloseTo(0.8);
     expect(wordF1("ball ball", ["ball"])).toBeCloseTo(2 / 3);
     expect(wordF1("x", ["y", "x"])).toBe(1);
@@ -82,7 +82,7 @@ describe("detection of answers that decline", () => {
 });
 
 describe("log-likelihoods of continuations", () => {
-  test("equal those of each sequence alone, whether or not sequences share a prompt or a run", async () => {
+  test("equal those of each sequence alone, whether or not sequences share a prompt or a forward pass", async () => {
     await using model = tinyModel();
     const random = (n: number, seed: number) => Array.from({ length: n }, (_, i) => (i * 37 + seed * 101) % 320);
     const groups = Array.from({ length: 19 }, (_, g) => ({
@@ -99,7 +99,7 @@ describe("log-likelihoods of continuations", () => {
         for (const [i, v] of [...got[g]![c]!].entries()) expect(v).toBeCloseTo(alone[prompt.length + i]!, 4);
       }
   });
-  test("support prompts longer than a run", async () => {
+  test("support prompts longer than a forward pass", async () => {
     await using model = createModel({
       modelType: "llama",
       hiddenSize: 16,
@@ -112,6 +112,7 @@ describe("log-likelihoods of continuations", () => {
     const [got] = await scoreContinuations(model.model, [{ prompt, continuations }], { contextLength: 1024 });
     for (const [c, ids] of continuations.entries()) {
       const alone = await model.score([...prompt, ...ids], { from: prompt.length });
+      expect(got![c]).toHaveLength(ids.length);
       for (const [i, v] of [...got![c]!].entries()) expect(v).toBeCloseTo(alone[prompt.length + i]!, 4);
     }
   });
@@ -195,13 +196,15 @@ describe("multiple choice", () => {
       { prompt: "The cat", choices: ["x", "I do not know"], answer: "x" },
     ];
     const result = await multipleChoice(model, rows, { declines: (text) => text === "x" });
-    const [declinedAll] = [result.answers[0]!.choice === 0];
-    expect(result.abstention.declined).toBe(declinedAll ? 1 : 0);
+    const choseX = result.answers[0]!.choice === 0;
+    expect(result.abstention).toMatchObject({ declined: choseX ? 1 : 0, invented: choseX ? 0 : 1 });
     expect(result.answers[0]!.correct).toBe(false);
-    // If the other choice is the declining one, an answer counts as made up.
     const other = await multipleChoice(model, rows, { declines: (text) => text !== "x" });
-    expect(other.abstention.declined).toBe(declinedAll ? 0 : 1);
-    expect(other.abstention.invented).toBe(declinedAll ? 1 : 0);
+    expect(other.abstention).toMatchObject({
+      declined: choseX ? 0 : 1,
+      invented: choseX ? 1 : 0,
+      wronglyDeclined: choseX ? 0 : 1,
+    });
   });
 });
 
@@ -259,7 +262,8 @@ describe("question answering", () => {
       wronglyDeclined: 1 / 4,
     });
     expect(result.answers[0]!.confidence).toBeCloseTo(Math.exp(-0.2));
-    // Given answers: Paris 0.819 right, river 0.135 wrong, Atlantis 0.5 wrong, Unknown 0.741 right, each in its bin.
+    // Confidences of the answers that do not decline, each in a separate bin: Paris 0.819 right, river 0.135 wrong, Atlantis 0.5 wrong,
+    // Unknown 0.741 right.
     expect(result.ece).toBeCloseTo((1 - Math.exp(-0.2) + Math.exp(-2) + 0.5 + (1 - Math.exp(-0.3))) / 4, 5);
     const contains = await questionAnswering(model, rows, { match: "contains", confidence: "token" });
     expect(contains.accuracy).toBeCloseTo(3 / 4);
@@ -276,6 +280,8 @@ describe("question answering", () => {
     const result = await questionAnswering(model, rows, { maxTokens: 5 });
     const alone = await model.complete("Question: The cat?\nAnswer:", { maxTokens: 5, temperature: 0, stop: ["\n"] });
     expect(result.answers[0]!.text).toBe(alone.text.trim());
+    const other = await model.complete("The dog", { maxTokens: 5, temperature: 0, stop: ["\n"] });
+    expect(result.answers[1]!.text).toBe(other.text.trim());
     const asChat = await questionAnswering(
       model,
       [{ messages: [{ role: "user", content: "The cat?" }], answer: "x" }],
@@ -325,15 +331,18 @@ describe("evaluations of question files", () => {
     expect(failure.code).toBe("INVALID_FILE");
   });
 
-  test("ask a question near the end of the context, and its answer ends with the context", async () => {
+  test("give a question near the end of the context an answer that ends with the context", async () => {
     const tokenizer = await tinyTokenizer();
     await using model = tinyModel({ tokenizer });
     const tokens = (text: string) => tokenizer.encode(text, { allowSpecial: true }).length;
     const texts = Array.from({ length: 128 }, (_, i) => "q".repeat(i + 1));
     const fitting = texts.find((text) => tokens(text) > 128 - 40 && tokens(text) < 128)!;
-    expect(fitting).toBeDefined(); // its prompt leaves room for fewer than 48 tokens, the maximum of an answer
+    expect(fitting).toBeDefined(); // it leaves room for fewer than 48 tokens, the default maximum of an answer
     const { answers } = await questionAnswering(model, [{ prompt: fitting, answer: "x" }], { stop: [] });
-    expect(answers).toHaveLength(1);
+    const room = 128 - tokens(fitting) + 1; // the last token of an answer is not fed back
+    const filling = await model.complete(fitting, { maxTokens: room, temperature: 0 });
+    expect(filling.finishReason).toBe("length");
+    expect(answers.map(({ text }) => text)).toEqual([filling.text.trim()]);
   });
 
   test("reject invalid options and models", async () => {

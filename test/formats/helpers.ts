@@ -79,7 +79,7 @@ export function safetensors(header: unknown, data: Uint8Array = new Uint8Array()
   return Buffer.concat([u64(length ?? json.length), json, data]);
 }
 
-/** A fast replacement for `toEqual`, which compares typed arrays element by element. */
+/** Compares bytes faster than `toEqual`, which compares typed arrays element by element. */
 export function expectSameBytes(got: Uint8Array, expected: Uint8Array, label: string): void {
   expect(got.length, label).toBe(expected.length);
   expect(Buffer.compare(got, expected), `${label}: bytes differ`).toBe(0);

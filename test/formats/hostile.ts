@@ -66,7 +66,7 @@ export function hostileFiles(runs: number, seed?: number): void {
     },
   );
 
-  test("GGUF models, also quantized, survive damage anywhere", async () => {
+  test("GGUF models survive damage anywhere, also if they are quantized", async () => {
     const folder = await modelFolder();
     for (const dtype of ["f32", "q8_0", "q4_0"] as const) {
       const path = join(folder, `${dtype}.gguf`);
@@ -196,7 +196,7 @@ export function hostileFiles(runs: number, seed?: number): void {
       }),
       parameters(0.6),
     );
-    // Trailing whitespace may be cut.
+    // The file is valid without its trailing whitespace.
     const text = whole.toString().trimEnd();
     for (const length of cuts(text.length, runs >= 1000)) {
       writeFileSync(path, text.slice(0, length));

@@ -1,5 +1,5 @@
-// Compares the linear kernel for quantized weights with its reference, for any bytes of blocks and activations. Results
-// agree if finite, and are NaN where the reference has NaN.
+// Compares the linear kernel for quantized weights with its reference, for any bytes of blocks and activations. Finite
+// results agree, and the kernel's result is not finite where the reference's is not.
 #include <cmath>
 
 #include "fuzz.h"
@@ -55,7 +55,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       for (int64_t k = 0; k < K; ++k) {
         const double weight = std::fabs(wide[m * K + k]), activation = std::fabs(activations[i * K + k]);
         largest += activation * weight;
-        // An infinite weight (mxfp4 with a scale of 2^127) times zero, and sums of activations with zero weights.
+        // The kernel may multiply an infinite weight (mxfp4 with a scale of 2^127) by zero. It may also sum activations
+        // whose weights are zero.
         if (std::isinf(weight)) reach += weight;
         else if (std::isfinite(activation)) reach += activation * std::fmax(weight, 1);
       }

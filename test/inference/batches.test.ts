@@ -104,7 +104,7 @@ test("types distinguish one text, an array of texts and an empty array", async (
   expectTypeOf<Calls["generate"]>().toEqualTypeOf<
     readonly [Reply<Completion>, Reply<Completion[]>, Reply<Completion | Completion[]>]
   >();
-  // A value parsed from JSON counts as one text for the compiler, for compatibility.
+  // The result for a value of type any, such as parsed JSON, has the type for one text.
   const parsed = () => {
     const { text } = JSON.parse('{ "text": "a" }');
     return [model.embed(text), judge.classify(text)] as const;
@@ -132,6 +132,7 @@ describe("truncation", () => {
     expect((await failureOf(() => model.embed("a", { truncation: 3 as never }))).message).toBe(
       "truncation: expected true or false, got 3",
     );
-    expect((await failureOf(() => model.embed(long, { truncation: false }))).code).toBe("CONTEXT_OVERFLOW");
+    for (const options of [{}, { truncation: false }])
+      expect((await failureOf(() => model.embed(long, options))).code).toBe("CONTEXT_OVERFLOW");
   });
 });

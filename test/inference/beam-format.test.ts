@@ -103,9 +103,12 @@ test("beam search with enough beams finds the best of all texts that match a for
   } as const;
   const n = Math.min(64, all.length);
   expectSame(await model.completeAll([[7]], { ...options, n }), all.slice(0, n));
-  expect(
-    await failureOf(() => model.completeAll([[7]], { ...options, n: 64, responseFormat: regex("dog") })),
-  ).toMatchObject({
+});
+
+test("beam search rejects more answers than a format allows", async () => {
+  const model = own({ tokenizer: await tinyTokenizer(), seed: 5 });
+  const options = { numBeams: 64, n: 64, maxTokens: 8, responseFormat: regex("dog") };
+  expect(await failureOf(() => model.completeAll([[7]], options))).toMatchObject({
     code: "INVALID_ARGUMENT",
     message: expect.stringMatching(/^n: expected at most \d, the number of allowed continuations, got 64$/),
   });
@@ -130,7 +133,7 @@ test("a format works with a stop string, with a processor and in batches", async
     (await model.completeAll(["The cat", "日本"], { ...options, logitProcessors })).map(({ text }) => text),
   ).toEqual(whole.map(({ text }) => text));
   expect(seen.some((text) => /^\{\s*"ok"\s*:/.test(text))).toBe(true);
-  // A document cut short by a stop text ends with "length".
+  // A stop string that cuts a document short gives the finish reason "length".
   for (const { text, finishReason } of await model.completeAll(["The cat"], { ...options, stop: ":" })) {
     expect(text).toMatch(/^\{\s*"ok"\s*$/);
     expect(finishReason).toBe("length");

@@ -36,7 +36,7 @@ function forcing(withWindow: boolean): LogitProcessor & { calls: number[] } {
   return Object.assign(processor, { calls }, withWindow && { idleSteps });
 }
 
-/** Counts the steps whose logits were copied to JavaScript, the rows of each repeated choice of tokens, and the steps queued ahead. */
+/** Counts the steps whose logits were copied to JavaScript, the rows of each repeated sampling, and the steps queued ahead. */
 async function counted<T>(work: () => Promise<T>) {
   const runs = vi.spyOn(KvCache.prototype, "run");
   const choices = vi.spyOn(KvCache.prototype, "runChoice");
@@ -103,7 +103,7 @@ describe.each<[string, GenerateOptions]>([
     expect(after.ahead).toBeGreaterThan(50);
   });
 
-  test("repeats the choice of a token only for the sequence whose logits it changes", async () => {
+  test("repeats sampling only for the sequence whose logits it changes", async () => {
     const { rows } = await batch(forcing(true), options);
     expect(rows).toEqual([1, 1, 1]);
   });

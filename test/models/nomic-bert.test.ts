@@ -80,7 +80,7 @@ function hidden(ids: number[], weights: Weights): Rows {
   return x;
 }
 
-test("hidden states match in any batch", async () => {
+test("hidden states of a batch equal the reference", async () => {
   await using model = await LanguageModel.load(await encoderFolder(config, false));
   const tensors = new Map<string, Float32Array>();
   for (const name of model.model.weightNames) tensors.set(name, await model.model.weight(name).toFloat32());

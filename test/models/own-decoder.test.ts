@@ -171,7 +171,7 @@ describe("the example: Llama with a squared ReLU", () => {
   });
 });
 
-test("a family's GGUF layout, keys and unset values apply without heddle's keys", async () => {
+test("a custom family's GGUF layout and keys restore its config from a file without heddle's keys, null values included", async () => {
   registerFamily({
     modelType: "bounded",
     architecture: "BoundedForCausalLM",
@@ -198,7 +198,7 @@ test("a family's GGUF layout, keys and unset values apply without heddle's keys"
     expect(metadata.real("bounded.attention.bound")).toBe(bound ?? undefined);
     const { offset, bytes } = entries.get("blk.0.attn_q.weight")!;
     const rows = new Float32Array(mapped.bytes(offset, bytes));
-    // The second row of the file is the fifth of the folder: the first of the other half of a head of 8.
+    // The layout "rope" interleaves the halves of a head of 8: row 1 of the file is row 4 of the folder, the first of the second half.
     const stored = await made.model.weight("model.layers.0.self_attn.q_proj.weight").toFloat32();
     expect(rows.subarray(32, 64)).toEqual(stored.subarray(4 * 32, 5 * 32));
     mapped.close();

@@ -65,7 +65,7 @@ function numbersOf(kind: string, count: number, seed: number): Float32Array {
   return Float32Array.from({ length: count }, (_, i) => kinds[kind]!(random, i));
 }
 
-describe.each(Object.keys(kinds))("casts of values that are %s", (kind) => {
+describe.each(Object.keys(kinds))("casts of values (%s)", (kind) => {
   test.each(written)("equal those of the plain loops, to %s", async (to) => {
     // Multiples of the kernels' 512 values, and counts with a remainder.
     for (const from of floating)
@@ -82,7 +82,7 @@ describe.each(Object.keys(kinds))("casts of values that are %s", (kind) => {
   });
 });
 
-/** Digests of the plain loops' results, recorded once. */
+/** Recorded digests of the plain loops' results. */
 const PINNED = {
   q8_0: "7b42b8ec559aa547",
   q4_0: "26a3021e8a51b348",
@@ -124,7 +124,7 @@ describe("casts between float types", () => {
     },
   );
 
-  test("round the largest finite values, and overflow beyond", async () => {
+  test("count the values that round to infinity as overflows", async () => {
     const edge = (limit: number) => [limit, -limit, limit * (1 - 2 ** -24)];
     const numbers = bytesOf(Float32Array.from([65520, 2 ** 128 - 2 ** 119].flatMap(edge)));
     for (const [to, overflows] of [["f16", 5] as const, ["bf16", 2] as const]) {

@@ -133,12 +133,13 @@ function entropyOf(logits: ArrayLike<number>): number {
 }
 
 /**
- * Bound of the error of an entropy. Exponentials are off by at most 2 ulp, which are 4 units of 2^-24. Sixteen are added in float. The
- * entropy is the logarithm of one such sum, plus a quotient of two that is not above the entropy.
+ * Error bound of an entropy H = log(S) + T / S, where S is a sum of exponentials, and T is a weighted sum of them.
+ * An exponential is off by at most 2 ulp, or 4 × 2^-24, and up to 16 are added in float. So S and T have relative errors of at most
+ * 20 × 2^-24. T / S is at most H.
  */
 const entropyError = (entropy: number) => 20 * 2 ** -24 * (1 + 2 * entropy);
 
-/** The expected token, and the probability margin to another one. */
+/** Returns the expected token, and the change of a probability that would give another token. */
 function expected(row: Row): { token: number; margin: number } {
   const f = Math.fround;
   const logits = Array.from(row.logits);
@@ -217,7 +218,7 @@ describe("sample", () => {
   });
 
   test.each([2, 50, 1000, 4001])(
-    "equals the reference for every combination of settings with a vocabulary of %i",
+    "equals the reference for random settings with a vocabulary of %i",
     async (vocabulary) => {
       const rows = Array.from({ length: vocabulary > 1000 ? 120 : 300 }, (_, i) => randomRow(vocabulary, i)).filter(
         (r) =>

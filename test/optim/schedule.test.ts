@@ -52,7 +52,7 @@ describe("learningRateSchedule", () => {
     expect([1, 2].map(rate)).toEqual([0.5, 1]);
   });
 
-  it("stays at the peak and decays in the last steps, along curves with transformers' names", () => {
+  it("stays at the peak and decays in the last steps with warmup_stable_decay, along each decayType", () => {
     const wsd = (more: Partial<ScheduleOptions>) => {
       const rate = learningRateSchedule({ learningRate: 2, maxSteps: 20, lrScheduler: "warmup_stable_decay", ...more });
       return [1, 2, 3, 16, 17, 18, 19, 20, 21].map((step) => rate(step) / 2);

@@ -27,7 +27,7 @@ async function killed(script: string, environment: Record<string, string> = {}):
   expect({ signal, stderr }).toEqual({ signal: "SIGKILL", stderr: "" });
 }
 
-test("a killed conversion's merged base and output are removed", async () => {
+test("a conversion removes the merged base and the output of a killed one", async () => {
   const out = join(folder, "converted");
   await mkdir(out);
   const args = [join(folder, "adapter"), join(out, "model.gguf"), { base: join(folder, "base") }] as const;
@@ -42,12 +42,15 @@ test("a killed conversion's merged base and output are removed", async () => {
   expect((await readdir(out)).sort()).toEqual([...living, "model.gguf"].sort());
 });
 
-test("a killed benchmark's files are removed", async () => {
+test("a benchmark removes the files of a killed one", async () => {
   const TMPDIR = join(folder, "scratch");
   await mkdir(TMPDIR);
   const options = `{ suites: ["gemm"], quick: true, rounds: 1, threads: 1, onResult: wait }`;
   await killed(`await heddle.bench(${options});`, { TMPDIR });
-  expect(await readdir(TMPDIR)).toHaveLength(1);
+  const first = await readdir(TMPDIR);
+  expect(first).toHaveLength(1);
   await killed(`await heddle.bench(${options});`, { TMPDIR });
-  expect(await readdir(TMPDIR)).toHaveLength(1); // the files of the second run
+  const second = await readdir(TMPDIR);
+  expect(second).toHaveLength(1);
+  expect(second).not.toEqual(first);
 });

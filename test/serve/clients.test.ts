@@ -59,7 +59,7 @@ test("concurrent requests get the same answers as single ones", () =>
     expect(client.server.stats).toMatchObject({ running: 0, waiting: 0, answers: 0 });
   }));
 
-test("a client that disconnects while its prompt is tokenized, or waits for that, frees its slots", () =>
+test("a client that disconnects while its prompt is tokenized, or waits to be tokenized, frees its slots", () =>
   withServer(model, { maxConcurrent: 4, maxBodyBytes: 16 << 20 }, async (client) => {
     const { server } = client;
     // Tokenizing takes seconds: one endless word of unknown characters.
@@ -145,7 +145,7 @@ describe("a client that disconnects", () => {
     });
   });
 
-  test("during its body or its embeddings frees its slot", () =>
+  test("while it sends its body or waits for embeddings frees its slot", () =>
     withServer(model, {}, async (client) => {
       const socket = await rawSocket(client.server, rawPost(CHAT, { messages: user("hi") }).slice(0, -5));
       await new Promise((resolve) => setTimeout(resolve, 20));

@@ -10,7 +10,7 @@ import { until } from "./helpers.ts";
 const never = new AbortController().signal;
 const sizeOf = ({ model }: LanguageModel) => [...model.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
 
-/** Models whose loads the test lets succeed or fail. */
+/** A loader whose loads the test lets succeed or fail. */
 class Loads {
   readonly begun: string[] = [];
   readonly made: LanguageModel[] = [];
@@ -93,7 +93,7 @@ test("requests for a loaded model do not wait for the load of another", async ()
   await slow;
 });
 
-test("a model is loaded ahead until it is loaded, or cannot be", async () => {
+test("a model is preloading until it is loaded or its load fails", async () => {
   const { models, loads } = modelsOf(paths("a"));
   for (const error of [new HeddleError("IO", "no disk"), undefined]) {
     const preloaded = models.preload("a").catch((failure) => failure);
@@ -184,8 +184,7 @@ describe("with a memory limit for two models", () => {
     await first;
     if (!loaded(all.models).includes("b")) await all.loads.next();
     await second;
-    expect(order).toContain("a");
-    expect(order).toContain("b");
+    expect(order).toEqual(["a", "b"]);
   });
 
   test("a request that waits for memory leaves the queue when its client disconnects", async () => {
@@ -196,7 +195,7 @@ describe("with a memory limit for two models", () => {
     const leaving = new AbortController();
     const left = all.models.use("a", leaving.signal, nothing).catch((error) => error);
     leaving.abort(new Error("left"));
-    await left;
+    expect(await left).toMatchObject({ message: "left" });
     expect(await all.models.use("c", never, async ({ name }) => name)).toBe("c");
     end();
     await Promise.all(using);
@@ -230,7 +229,7 @@ describe("with a memory limit for two models", () => {
   });
 });
 
-test("more requests than the limit that wait for a model get a 429", async () => {
+test("a request gets a 429 if the maximum number of requests wait for a model", async () => {
   const { models, loads } = modelsOf(paths("a"), { maxWaiting: 2 });
   const waiting = [1, 2].map(() => models.use("a", never, nothing));
   expect(await models.use("a", never, nothing).catch((error) => error)).toMatchObject({

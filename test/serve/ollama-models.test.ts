@@ -1,5 +1,5 @@
 // Ollama's API over plain HTTP: lists of models, refusals, and the server's rules.
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -18,7 +18,7 @@ afterAll(() => model.dispose());
 const serving = (work: (client: Client) => Promise<void>, how = {}) => withServer(model, how, work);
 
 describe("models", () => {
-  test("are listed, shown and listed as loaded, from files", async () => {
+  test("loaded from files are listed, shown and reported as loaded", async () => {
     const folder = await mkdtemp(join(tmpdir(), "heddle-ollama-"));
     try {
       await model.save(folder);
@@ -56,7 +56,7 @@ describe("models", () => {
     }
   });
 
-  test("are shown by their files, without a load", async () => {
+  test("are shown from their files without being loaded", async () => {
     const folder = await mkdtemp(join(tmpdir(), "heddle-ollama-"));
     try {
       Object.assign(model.generation, { temperature: 0.5 });
@@ -97,7 +97,7 @@ describe("models", () => {
     }
   });
 
-  test("show their sampling defaults and abilities", async () => {
+  test("show their sampling defaults and capabilities", async () => {
     const plain = await chatModel({}, "{% for m in messages %}{{ m.content }}{% endfor %}");
     Object.assign(plain.generation, { temperature: 0.7, topK: 20, maxNewTokens: 5 });
     await withServer(plain, {}, async ({ post }) => {
@@ -113,11 +113,13 @@ describe("models", () => {
     });
     await plain.dispose();
   });
+});
 
-  test("have a version, which is the server's", () =>
-    serving(async ({ ask }) => {
-      expect((await ask("/api/version")).body).toEqual({ version: expect.stringMatching(/^\d+\.\d+\.\d+/) });
-    }));
+test("/api/version has the package's version", async () => {
+  const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
+  await serving(async ({ ask }) => {
+    expect((await ask("/api/version")).body).toEqual({ version });
+  });
 });
 
 describe("Ollama's API rejects", () => {
@@ -138,20 +140,20 @@ describe("Ollama's API rejects", () => {
     ],
     ["typical sampling", CHAT, { options: { typical_p: 0.5 } }, "options.typical_p: expected 1"],
     [
-      "a window of penalties",
+      "a limited window of penalties",
       CHAT,
       { options: { repeat_last_n: 64 } },
       "options.repeat_last_n: expected -1 for the whole context",
     ],
-    ["options that are no object", CHAT, { options: [] }, "options: expected an object"],
+    ["options that are not an object", CHAT, { options: [] }, "options: expected an object"],
     [
-      "options of embeddings that are unknown",
+      "an unknown option of embeddings",
       "/api/embed",
       { input: "a", options: { top: 1 } },
       "options.top: expected a known",
     ],
     ["an unknown format", CHAT, { format: "yaml" }, 'format: expected "json" or a JSON schema'],
-    ["an unsupported schema", CHAT, { format: { not: {} } }, "format"],
+    ["an unsupported schema", CHAT, { format: { not: {} } }, "format#/not: "],
     ["an unknown level of thinking", CHAT, { think: "max" }, "think: expected true, false, low, medium or high"],
     [
       "images in messages",
@@ -166,14 +168,19 @@ describe("Ollama's API rejects", () => {
       "messages[0].role: expected system, user, assistant, tool",
     ],
     [
-      "content that is no text",
+      "content that is not a text",
       CHAT,
       { messages: [{ role: "user", content: [] }] },
       "messages[0].content: expected a text",
     ],
-    ["a message that is no object", CHAT, { messages: ["a"] }, "messages[0]: expected a message with role and content"],
     [
-      "arguments that are no object",
+      "a message that is not an object",
+      CHAT,
+      { messages: ["a"] },
+      "messages[0]: expected a message with role and content",
+    ],
+    [
+      "arguments that are not an object",
       CHAT,
       { messages: [{ role: "assistant", tool_calls: [call] }] },
       "messages[0].tool_calls[0].function.arguments: expected an object",
@@ -185,19 +192,19 @@ describe("Ollama's API rejects", () => {
       "tools: expected at most 128 functions",
     ],
     [
-      "the beginning of an answer that thinks first",
+      "a last message of the assistant if the model thinks first",
       CHAT,
       { messages: [...user("a"), { role: "assistant", content: "b" }] },
       "messages: expected a last message of the user",
     ],
     ["top_logprobs without logprobs", CHAT, { top_logprobs: 1 }, "top_logprobs: expected none unless logprobs is true"],
     [
-      "unloading",
+      "keep_alive: 0 without messages, which unloads in Ollama",
       CHAT,
       { messages: [], keep_alive: 0 },
       "keep_alive: 0 in a request without a prompt is not supported",
     ],
-    ["unloading after a prompt", GENERATE, { prompt: "", keep_alive: "0s" }, "keep_alive: 0 in a request"],
+    ["keep_alive: 0 with an empty prompt", GENERATE, { prompt: "", keep_alive: "0s" }, "keep_alive: 0 in a request"],
     ["shift", CHAT, { shift: true }, "shift: is not supported"],
     [
       "images in prompts",
@@ -220,10 +227,10 @@ describe("Ollama's API rejects", () => {
       "system: expected none with raw",
     ],
     ["thinking about a raw prompt", GENERATE, { prompt: "a", think: true, raw: true }, "think: expected none with raw"],
-    ["sizes of images", GENERATE, { prompt: "a", width: 10 }, "width: is not supported"],
+    ["the width of an image", GENERATE, { prompt: "a", width: 10 }, "width: is not supported"],
     ["an unknown parameter", GENERATE, { promt: "a" }, "promt: expected a known parameter (nearest: prompt)"],
-    ["embeddings of nothing", "/api/embed", {}, "input: expected a text"],
-    ["older embeddings of nothing", "/api/embeddings", {}, "prompt: expected a text"],
+    ["embeddings without an input", "/api/embed", {}, "input: expected a text"],
+    ["older embeddings without a prompt", "/api/embeddings", {}, "prompt: expected a text"],
     ["too many dimensions", "/api/embed", { input: "a", dimensions: 1000 }, "dimensions: expected at most 32"],
   ])("%s", (_, path, more, start) =>
     serving(async ({ post }) => {
@@ -253,7 +260,7 @@ describe("Ollama's API rejects", () => {
     }),
   );
 
-  test("unknown paths, models and methods in Ollama's form", () =>
+  test("unknown paths, models and methods, with errors in Ollama's form", () =>
     serving(async ({ ask, post }) => {
       const path = await ask("/api/nothing");
       expect(path).toMatchObject({ status: 404, body: { error: expect.stringContaining("POST /api/chat") } });
@@ -269,7 +276,7 @@ describe("Ollama's API rejects", () => {
 describe("the server's rules hold", () => {
   const endless = { messages: user("a"), options: { num_predict: -1, temperature: 0 } };
 
-  test("keys, hosts, origins and sizes of bodies are checked", () =>
+  test("API keys, origins and body sizes are checked", () =>
     serving(
       async ({ ask, post }) => {
         const headers = { authorization: "Bearer secret" };

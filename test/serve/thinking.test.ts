@@ -27,6 +27,13 @@ describe("requests", () => {
     },
   ];
 
+  test("with different variables get different answers from this model", async () => {
+    const endings = ["off", "on", "on2048", "onhigh1", "offlow", "offmedium", "onlow"];
+    const answers = new Set<string>();
+    for (const ending of endings) answers.add(await answerTo(`[user]|a[assistant]hm|b[user]|c[assistant]${ending}`));
+    expect(answers.size).toBe(endings.length);
+  });
+
   test.each<[string, object, string]>([
     ["no thinking", {}, "off"],
     ["a budget", { thinking: { type: "enabled", budget_tokens: 2048 } }, "on2048"],

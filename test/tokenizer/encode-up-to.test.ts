@@ -17,6 +17,7 @@ test.each(Object.entries(tokenizers))(
     const whole = await tokenizer.encodeBatch(texts, options);
     for (const most of [0, 1, 119, 120, 5000, 1e6]) {
       const cut = await tokenizer.encodeUpTo(texts, most, options);
+      expect(cut).toHaveLength(texts.length);
       for (const [i, ids] of cut.entries()) expect([...ids]).toEqual([...whole[i]!.subarray(0, most + 1)]);
     }
   },
@@ -25,21 +26,19 @@ test.each(Object.entries(tokenizers))(
 test("a text that is far too long for the context is refused without being encoded whole", async () => {
   const model = tinyModel({ tokenizer: await tinyTokenizer() }, { maxPositionEmbeddings: 64 });
   const text = "The cat sat. ".repeat(400_000);
-  const cpu = async (work: () => Promise<unknown>) => {
+  const userTime = async (work: () => Promise<unknown>) => {
     const before = process.cpuUsage();
     await work();
-    const { user } = process.cpuUsage(before);
-    return user;
+    return process.cpuUsage(before).user;
   };
   const refusal = {
     code: "CONTEXT_OVERFLOW",
     message: expect.stringMatching(/^prompt: expected at most 64 tokens, the context length, got more/),
   };
-  const refused = await cpu(async () => {
+  const refused = await userTime(async () => {
     expect(await failureOf(() => model.complete(text))).toEqual(refusal);
   });
-  const encoded = await cpu(() => model.tokenizer!.encodeAsync(text));
-  console.log(`${refused / 1000} ms instead of ${encoded / 1000} ms`);
-  expect(refused).toBeLessThan(encoded);
+  const encoded = await userTime(() => model.tokenizer!.encodeAsync(text));
+  expect(refused).toBeLessThan(encoded / 2);
   await model.dispose();
 });

@@ -1,5 +1,5 @@
-// Model configurations and model cards exist as schemas, which validate, and as interfaces, which document. These tests check that both
-// have the same fields and types, and that each field is documented with its default.
+// Model configurations and model cards exist as schemas, which validate, and as interfaces, which document. The compiler checks here that
+// both have the same fields and types. The tests check that each field is documented with its default.
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { z } from "zod";
@@ -24,22 +24,20 @@ type Config = z.infer<typeof modelConfigSchema>;
 type ConfigInput = z.input<typeof modelConfigSchema>;
 type Needed = "modelType" | "hiddenSize" | "numHiddenLayers";
 
-const held: [
-  Same<ModelConfig, Config>,
-  Same<ModelConfigInput, Pick<ConfigInput, Needed> & Partial<Omit<ConfigInput, Needed>>>,
-  Same<ClassifierConfig, NonNullable<Config["classifier"]>>,
-  Same<ClassifierConfigInput, NonNullable<ConfigInput["classifier"]>>,
-  Same<EmbeddingConfig, NonNullable<Config["embedding"]>>,
-  Same<{ any: RopeScaling }, { any: z.infer<typeof ropeScalingSchema> }>,
-  Same<ModelCard, z.infer<typeof modelCardSchema>>,
-  Same<ModelCardInput, z.input<typeof modelCardSchema>>,
-] = [true, true, true, true, true, true, true, true];
+true satisfies Same<ModelConfig, Config>;
+true satisfies Same<ModelConfigInput, Pick<ConfigInput, Needed> & Partial<Omit<ConfigInput, Needed>>>;
+true satisfies Same<ClassifierConfig, NonNullable<Config["classifier"]>>;
+true satisfies Same<ClassifierConfigInput, NonNullable<ConfigInput["classifier"]>>;
+true satisfies Same<EmbeddingConfig, NonNullable<Config["embedding"]>>;
+true satisfies Same<{ any: RopeScaling }, { any: z.infer<typeof ropeScalingSchema> }>;
+true satisfies Same<ModelCard, z.infer<typeof modelCardSchema>>;
+true satisfies Same<ModelCardInput, z.input<typeof modelCardSchema>>;
 
 // The compiler must reject a difference between the types.
 // @ts-expect-error: the interface lacks a field
-const missing: Same<Omit<ModelConfig, "swigluLimit">, Config> = true;
+true satisfies Same<Omit<ModelConfig, "swigluLimit">, Config>;
 // @ts-expect-error: a nested field has another type
-const other: Same<ModelCard, Omit<ModelCard, "data"> & { data: { name: string; tokens: number }[] }> = true;
+true satisfies Same<ModelCard, Omit<ModelCard, "data"> & { data: { name: string; tokens: number }[] }>;
 
 const written = ["ModelConfigInput", "ModelCardInput", "ClassifierConfigInput"] as const;
 const parts = ["ModelCardStage", "ModelCardData", "ModelCardEvaluation"] as const;
@@ -61,10 +59,6 @@ describe("TypeScript interfaces of configurations and cards", () => {
   let documented: Map<string, DocumentedOption[]>;
   beforeAll(() => {
     documented = documentedOptions(entries, [...written, ...parts, ...scalings, ...readAlone]);
-  });
-
-  test("have the same fields and types as the schemas", () => {
-    expect([...held, missing, other]).not.toContain(false);
   });
 
   test.each([...written, ...parts, ...scalings, ...readAlone])("document every field: %s", (name) => {

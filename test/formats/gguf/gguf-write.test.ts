@@ -54,6 +54,7 @@ test("round-trips metadata and tensors", async () => {
       expect(values.get("general.alignment")).toEqual({ type: "u32", value: 32 });
       values.delete("general.alignment");
       expect([...values]).toEqual(pairs.filter(([name]) => name !== "general.alignment"));
+      expect(opened.entries.size).toBe(written.length);
       for (const { name, dtype, shape, bytes } of written) {
         const entry = opened.entries.get(name)!;
         expect(entry).toMatchObject({ dtype, shape });
@@ -66,7 +67,7 @@ test("round-trips metadata and tensors", async () => {
   );
 });
 
-test("writing GGUF rejects values out of range", async () => {
+test("rejects metadata values out of range and tensor names of more than 63 bytes", async () => {
   const path = join(temporaryFolder(), "x.gguf");
   const write = (value: GgufValue) => writeGguf(path, { metadata: new Map([["k", value]]), tensors: [] });
   await expectError(

@@ -6,7 +6,7 @@ const withTokens = (tokens: object[], config?: Record<string, unknown>) =>
   fromJson(byteLevelJson([], { added_tokens: tokens }), config);
 const message = (role: string, content: string) => ({ role, content });
 
-/** The text of each run of tokens in the mask. */
+/** Returns the text of each run of tokens in the mask, and the rendered chat. */
 function learned(of: ReturnType<typeof fromJson>, messages: { role: string; content: string }[], template?: string) {
   const { ids, assistantMask, text } = of.applyChatTemplateWithMask(messages, template ? { template } : {});
   expect([...ids]).toEqual([...of.applyChatTemplate(messages, template ? { template } : {}).ids]);
@@ -30,7 +30,7 @@ const turns = [
 ];
 
 describe("assistant token mask", () => {
-  it("covers ChatML answers and their end tokens, without mark-up or the line break that follows", () => {
+  it("covers ChatML answers and their end tokens, without markup or the line break that follows", () => {
     const { runs } = learned(withTokens(chatMl), turns);
     expect(runs).toEqual(["Yes, one.<|im_end|>", ' No: "two" <|im_end|>']);
   });
@@ -76,7 +76,7 @@ describe("assistant token mask", () => {
     expect(learned(of, answers, template).runs).toEqual([" Yes\n", " Yes!\n", "No\n"]);
   });
 
-  it("is correct if an answer repeats the user's message or looks like mark-up", () => {
+  it("is correct if an answer repeats the user's message or looks like markup", () => {
     const of = withTokens(chatMl);
     const { runs } = learned(of, [
       message("user", "same"),
@@ -114,7 +114,7 @@ describe("assistant token mask", () => {
     expect(learned(of, answer("<thin>"), template).runs).toEqual(["<thin><|im_end|>"]);
   });
 
-  it("supports conversations that begin with the assistant or lack one", () => {
+  it("supports conversations that begin with an answer or have none", () => {
     const of = withTokens(chatMl);
     expect(learned(of, [message("assistant", "Hello."), message("user", "hi")]).runs).toEqual(["Hello.<|im_end|>"]);
     expect(learned(of, [message("user", "hi")]).runs).toEqual([]);
@@ -165,7 +165,7 @@ describe("assistant token mask of a template with generation tags", () => {
     expect(runs).toEqual(["  Yes, one.\n", '   No: "two" \n']);
   });
 
-  it("treats mark characters in a message as text", () => {
+  it("treats private-use characters in a message as text", () => {
     const answer = `${head}{% generation %}{{ m.content }}{% endgeneration %}<|im_end|>\n`;
     const own = [message("user", "\ue000\ue001"), message("assistant", "a\ue001b\ue002<|im_end|>")];
     expect(learned(withTokens(chatMl), own, chat(answer)).runs).toEqual(["a\ue001b\ue002<|im_end|>"]);

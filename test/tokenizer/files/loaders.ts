@@ -68,15 +68,15 @@ function sentencePieceBpe(): Uint8Array {
   return Buffer.concat([...pieces, trainer, bytesField(3, Buffer.from([0x18, 1, 0x20, 0]))]);
 }
 
-/** The metadata as JSON, so that damage reaches every value. Invalid JSON is ignored. */
+/** Loads GGUF metadata from JSON, so that damage reaches every value. Invalid JSON counts as an invalid file. */
 function loadGguf(file: string): Tokenizer {
   let metadata: unknown;
   try {
     metadata = JSON.parse(file);
   } catch {
-    throw new HeddleError("INVALID_FILE", "no JSON");
+    throw new HeddleError("INVALID_FILE", "expected JSON");
   }
-  if (typeof metadata !== "object" || metadata === null) throw new HeddleError("INVALID_FILE", "no record");
+  if (typeof metadata !== "object" || metadata === null) throw new HeddleError("INVALID_FILE", "expected an object");
   return Tokenizer.fromGguf(metadata as Record<string, unknown>);
 }
 

@@ -42,7 +42,7 @@ describe("tokenizer.json", () => {
     fromTexts((tokenizer) => ({ tokenizer })),
   );
   check(
-    "of SentencePiece's kind",
+    "SentencePiece",
     JSON.stringify(sentencePieceJson(["▁", "a", "▁a"], [["▁", "a"]])),
     damagedText,
     fromTexts((tokenizer) => ({ tokenizer })),

@@ -14,7 +14,7 @@ test("the same work on another number of processes has the same record", () => {
   expect(recordedOptions(two, {}, 2)).toEqual(recordedOptions(one, {}, 1));
 });
 
-test("another amount of answers or of replayed rows per step has another record", () => {
+test("another number of answers or of replayed rows per step has another record", () => {
   const onTwo = { ...alone, gradientAccumulationSteps: 2 };
   expect(recordedOptions(onTwo, {}, 2)).not.toEqual(recordedOptions(alone, {}, 1));
   const same = { ...alone, gradientAccumulationSteps: 2, stepsPerGeneration: 4, replay: { data: "earlier.txt" } };
