@@ -70,9 +70,9 @@ export async function* deltas(
     scores = undefined;
     if (finishReason) return;
   }
-  // The stream ended without a last piece. If the sequence has a finish reason, the request asked for no tokens. Otherwise the sequence was
-  // ended from outside, and nothing is yielded.
-  if (sequence.finishReason)
+  // The stream ended without a last piece. If the sequence has ended without a token, the request asked for none. Otherwise the reader was
+  // cancelled, and nothing is yielded: the sequence may have ended, but its last text is lost.
+  if (sequence.finishReason && sequence.generated === 0)
     yield {
       ...(parser?.flush() ?? { text: "", reasoning: "", calls: [] }), // the parser may still hold text of `begun`
       tokens: [],
