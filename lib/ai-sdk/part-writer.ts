@@ -1,5 +1,6 @@
 // Converts the pieces of an answer to the parts of an AI SDK stream, in which text, reasoning and tool calls are blocks.
 import type { LanguageModelV4StreamPart } from "@ai-sdk/provider";
+import { type CallPart, callsAround } from "../answers/parts.ts";
 import type { ChatPiece } from "../language-model/index.ts";
 
 type Block =
@@ -13,17 +14,13 @@ export class PartWriter {
 
   /** Returns the parts of the next piece. */
   add({ reasoning, text, calls }: Pick<ChatPiece, "reasoning" | "text" | "calls">): LanguageModelV4StreamPart[] {
-    const parts = [...this.delta("reasoning", reasoning), ...this.delta("text", text)];
-    for (const { index, id, name, arguments: delta } of calls) {
-      if (this.open?.type !== "tool" || this.open.index !== index) {
-        parts.push(...this.end(), { type: "tool-input-start", id, toolName: name! });
-        this.open = { type: "tool", id, name: name!, index, input: "" };
-      }
-      if (delta === "") continue;
-      this.open.input += delta;
-      parts.push({ type: "tool-input-delta", id, delta });
-    }
-    return parts;
+    const { before, after } = callsAround(calls);
+    return [
+      ...this.calls(before),
+      ...this.delta("reasoning", reasoning),
+      ...this.delta("text", text),
+      ...this.calls(after),
+    ];
   }
 
   /** Closes the open block. */
@@ -37,6 +34,20 @@ export class PartWriter {
       { type: "tool-input-end", id },
       { type: "tool-call", toolCallId: id, toolName: open.name, input: open.input },
     ];
+  }
+
+  private calls(calls: readonly CallPart[]): LanguageModelV4StreamPart[] {
+    const parts: LanguageModelV4StreamPart[] = [];
+    for (const { index, id, name, arguments: delta } of calls) {
+      if (this.open?.type !== "tool" || this.open.index !== index) {
+        parts.push(...this.end(), { type: "tool-input-start", id, toolName: name! });
+        this.open = { type: "tool", id, name: name!, index, input: "" };
+      }
+      if (delta === "") continue;
+      this.open.input += delta;
+      parts.push({ type: "tool-input-delta", id, delta });
+    }
+    return parts;
   }
 
   private delta(type: "text" | "reasoning", delta: string): LanguageModelV4StreamPart[] {

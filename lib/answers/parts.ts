@@ -20,6 +20,16 @@ export interface AnswerPart {
   calls: CallPart[];
 }
 
+/**
+ * Splits the pieces of a part's calls. Pieces of a call that an earlier part began are in `before`: the part's reasoning and text follow them.
+ * Calls that begin in the part are in `after`, and follow the text.
+ */
+export function callsAround(calls: readonly CallPart[]): { before: CallPart[]; after: CallPart[] } {
+  const first = calls.findIndex(({ name }) => name !== undefined);
+  const end = first < 0 ? calls.length : first;
+  return { before: calls.slice(0, end), after: calls.slice(end) };
+}
+
 /** Splits an answer's text into parts. The text may arrive in chunks of any length. */
 export interface AnswerParser {
   push(text: string): AnswerPart;

@@ -118,6 +118,8 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
     let counted: Counted & Pick<RequestRecord, "error"> = {};
     let route: Route | undefined;
     let span: RequestSpan | undefined;
+    let hasBegun = false;
+    let done: Promise<unknown> | undefined;
     const requestId = requestIdOf(request);
     response.setHeader("x-request-id", requestId);
     const path = pathOf(request);
@@ -137,10 +139,15 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
       if (!response.writableFinished) controller.abort(new ClientLost());
       const status = response.writableFinished ? response.statusCode : 499;
       const ms = performance.now() - started;
-      const record = { requestId, method: request.method ?? "", path, status, ms, ...counted };
-      service.metrics.observe(record, route?.path);
-      span?.end(record);
-      tell(settings, record);
+      const finish = () => {
+        const record = { requestId, method: request.method ?? "", path, status, ms, ...counted };
+        service.metrics.observe(record, route?.path);
+        span?.end(record);
+        tell(settings, record);
+      };
+      // An endpoint counts the tokens of an abandoned answer after the client has left.
+      if (hasBegun) void done?.then(finish);
+      else finish();
     };
     response.once("close", ended);
     // A response that waits behind another one of its connection gets no event when the connection closes, so listen to the socket. There
@@ -173,11 +180,13 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
       };
       const { signal } = controller;
       const about = { dialect, headers, requestId, started, parameter, query: queryOf(request), body };
+      hasBegun = true;
       await route.endpoint({ service, ...about, response, signal, count });
     };
-    work()
+    done = work()
       .catch((error: unknown) => {
-        const isOurs = !(error instanceof ClientLost) && refusalOf(error, dialect.parameterNames).status >= 500;
+        const isAbandoned = [error, controller.signal.reason].some((reason) => reason instanceof ClientLost);
+        const isOurs = !isAbandoned && refusalOf(error, dialect.parameterNames).status >= 500;
         if (isOurs) counted.error = (error instanceof Refusal && error.cause) || error;
         refuse(request, response, { error, dialect, requestId });
       })

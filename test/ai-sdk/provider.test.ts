@@ -252,3 +252,20 @@ describe("a provider", () => {
     expect((await heddleReranker(encoder).doRerank({ query: "cats", documents: long })).ranking).toHaveLength(1);
   });
 });
+
+test("the rest of a call precedes the text that follows the call in the same piece", () => {
+  const writer = new PartWriter();
+  const piece = (more: object) => writer.add({ reasoning: "", text: "", calls: [], ...more });
+  const parts = [
+    ...piece({ calls: [{ index: 0, id: "a", name: "f", arguments: '{"x":' }] }),
+    ...piece({ text: "Done.", calls: [{ index: 0, id: "a", arguments: "1}" }] }),
+    ...writer.end(),
+  ];
+  expect(parts.map(({ type }) => type)).toEqual([
+    ...["tool-input-start", "tool-input-delta", "tool-input-delta", "tool-input-end", "tool-call"],
+    ...["text-start", "text-delta", "text-end"],
+  ]);
+  expect(parts.filter(({ type }) => type === "tool-call")).toEqual([
+    { type: "tool-call", toolCallId: "a", toolName: "f", input: '{"x":1}' },
+  ]);
+});

@@ -84,6 +84,19 @@ test("reasoning, text and calls become blocks in their order, with one block ope
   ]);
 });
 
+test("the rest of a call precedes the text that follows the call in the same part", () => {
+  const parts = [
+    delta({ calls: [call(0, '{"a":', "sea")] }),
+    delta({ text: "Done", calls: [call(0, "1}")] }),
+    delta({ text: ".", calls: [call(1, "{}", "sky")] }),
+  ];
+  expect(assembled(eventsOf(parts))).toEqual([
+    { type: "tool_use", id: "c0", name: "sea", input: { a: 1 } },
+    { type: "text", text: "Done." },
+    { type: "tool_use", id: "c1", name: "sky", input: {} },
+  ]);
+});
+
 test("the blocks of a stream are those of the whole answer, however it is cut", () => {
   const pieces = (text: string) =>
     fc.array(fc.nat(text.length), { maxLength: 4 }).map((cuts) => {

@@ -99,6 +99,15 @@ describe("an answer", () => {
       expect(again.usage.cache_read_input_tokens + again.usage.input_tokens).toBe(first.usage.input_tokens);
     }));
 
+  test("begins with its numbers of tokens, also if it had to wait", () =>
+    withServer(model, { maxConcurrent: 1 }, async (client) => {
+      const long = { ...asked("The cat saw the sea and a house and ran home."), max_tokens: 200 };
+      const streams = await Promise.all(Array.from({ length: 4 }, () => namedEvents(client, long)));
+      const usages = streams.map((events) => [events[0].message.usage, events.at(-2).usage]);
+      for (const [first, last] of usages) expect(first).toEqual({ ...last, output_tokens: 0 });
+      expect(usages.filter(([first]) => first.cache_read_input_tokens > 0)).toHaveLength(3);
+    }));
+
   test("names the stop sequence that ended it", () =>
     serving(async (client) => {
       const [{ text }] = (await message(client, asked("The cat"))).content;

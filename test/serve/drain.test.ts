@@ -1,6 +1,9 @@
 // Connections that stay open between requests, as those of a proxy do, while the server closes.
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { PieceStream } from "../../lib/inference/piece-stream.ts";
+import type { Scheduled } from "../../lib/inference/shared-scheduler.ts";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
+import { deltas } from "../../lib/serve/core/answer.ts";
 import { endlessModel, type Json, rawPost, rawSocket, readAll, until, withServer } from "./helpers.ts";
 
 let model: LanguageModel;
@@ -81,3 +84,16 @@ test.each([
     expect(partsOf(await received).head).toMatch(/^http\/1\.1 503 /);
   }),
 );
+
+test("an answer that is cancelled before its last text is read has no last part", async () => {
+  const stream = new PieceStream(() => {});
+  const piece = (text: string) => ({ text, token: 1, logprob: 0, index: 0 });
+  const sequence = { options: { stopTokens: new Set() }, ids: [], promptLength: 0, generated: 2, finishReason: "stop" };
+  const parts = deltas({ sequence, stream } as unknown as Scheduled, {});
+  stream.push(piece("The "));
+  expect((await parts.next()).value).toMatchObject({ text: "The " });
+  stream.push({ ...piece("cat"), finishReason: "stop" });
+  stream.end();
+  stream.cancel(); // as at the end of `closeTimeout`
+  expect(await parts.next()).toEqual({ value: undefined, done: true });
+});

@@ -105,7 +105,7 @@ test("the handler works in a custom server with other paths", async () => {
   const answer: Json = await (await fetch(`${url}${COMPLETIONS}?secret=1`, init)).json();
   expect(answer.choices[0].text).toBe((await model.complete("The cat", greedy)).text);
   const socket = await rawSocket({ url } as Client["server"], rawPost(COMPLETIONS, endless));
-  await until(() => handler.stats.running === 1, "it to begin");
+  await until(() => handler.stats.running === 1 && handler.stats.tokens > 30, "tokens of it");
   socket.destroy();
   await until(() => records.length === 2, "both records");
   expect(records[0]).toEqual({
@@ -113,7 +113,9 @@ test("the handler works in a custom server with other paths", async () => {
     ...{ requestId: expect.any(String), model: "tiny", firstTokenMs: expect.any(Number), tokenMs: expect.any(Number) },
     ...{ promptTokens: answer.usage.prompt_tokens, cachedTokens: 0, completionTokens: 24 },
   });
-  expect(records[1]).toMatchObject({ status: 499 });
+  // The tokens of an abandoned answer count.
+  expect(records[1]).toMatchObject({ status: 499, model: "tiny", promptTokens: expect.any(Number) });
+  expect(records[1]!.completionTokens).toBeGreaterThan(0);
   await handler.close();
   expect((await fetch(`${url}${COMPLETIONS}`, init)).status).toBe(503);
   own.closeAllConnections();

@@ -156,6 +156,23 @@ test("a loaded model's adapters apply only to requests that name them, and the c
   expect((await model.complete("The", { maxTokens: 1 })).tokens).toHaveLength(1);
 });
 
+test("servers of one loaded model keep their adapters apart, and remove them when they close", async () => {
+  await using model = await LanguageModel.load(at("first"));
+  const answers: Record<string, string> = {};
+  const serveOnly = (name: string) => serve([{ name: "first", model, adapters: { [name]: at(name) } }], { port: 0 });
+  const servers = [await serveOnly("red"), await serveOnly("blue")];
+  for (const [i, name] of ["red", "blue"].entries()) {
+    const { choices } = await clientOf(servers[i]!).chat({ ...ask, model: name });
+    answers[name] = choices[0].message.content;
+  }
+  expect(answers).toEqual({
+    red: await answerOf(at("first"), ["red"]),
+    blue: await answerOf(at("first"), ["blue"]),
+  });
+  for (const server of servers) await server.close(0);
+  expect([...model.model.adapters.keys()]).toEqual([]);
+});
+
 test("load() loads a model ahead of its first request, and rejects if it cannot", async () => {
   const server = await serve([{ path: at("first") }, { path: at("nowhere") }], { port: 0 });
   try {

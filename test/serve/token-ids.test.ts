@@ -74,3 +74,17 @@ test("Another beginning changes the answer, and unknown ids are refused", () =>
     const full = { ...body, continue_token_ids: Array(1020).fill(first) };
     expect((await client.post("/v1/chat/completions", full)).body.error.code).toBe("context_length_exceeded");
   }));
+
+test("A beginning is refused together with a format, which would hold for the rest of the answer only", () =>
+  serving(async (client) => {
+    const given = { ...body, max_tokens: 40, continue_token_ids: [...model.tokenizer!.encode('{"a": ')] };
+    const tools = [{ type: "function", function: { name: "sea" } }];
+    const type = "json_object";
+    for (const more of [{ response_format: { type } }, { tools, tool_choice: "required" }]) {
+      const { status, body: answer } = await client.post("/v1/chat/completions", { ...given, ...more });
+      expect({ status, answer }).toMatchObject({ status: 400, answer: { error: { param: "continue_token_ids" } } });
+    }
+    expect((await client.post("/v1/chat/completions", { ...given, response_format: { type: "text" } })).status).toBe(
+      200,
+    );
+  }));

@@ -8,7 +8,8 @@ import { AnswerReader } from "../../lib/answers/reader.ts";
 import { REASONING_FORMATS } from "../../lib/answers/reasoning.ts";
 import type { Scheduled } from "../../lib/inference/shared-scheduler.ts";
 import { createModel, type LanguageModel } from "../../lib/language-model/index.ts";
-import { type Delta, deltas } from "../../lib/serve/core/answer.ts";
+import { type Delta, deltas, wholeAnswer } from "../../lib/serve/core/answer.ts";
+import { Answers } from "../../lib/serve/core/generate.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { sft } from "../../lib/train/stages/sft.ts";
 import { chatTemplate, type Json, user, withServer } from "./helpers.ts";
@@ -35,6 +36,37 @@ test("an answer limited to one call ends after it, without reading further", asy
   };
   expect(await read(true)).toEqual({ given: 2, text: "a b", calls: ["f"], finish: "tool_calls" });
   expect(await read(false)).toEqual({ given: 3, text: "a b cd", calls: ["f", "g"], finish: "tool_calls" });
+});
+
+test("the usage counts the tokens up to the last allowed call, however many more were generated", async () => {
+  const texts = ["a ", '<tool_call>{"name":"f"}', "</tool_call>", " b", "c"];
+  const ids: number[] = [];
+  const stream = Object.assign(
+    (async function* () {
+      const pieces = texts.map((text, token) => ({ text, token, logprob: 0, index: 0 }));
+      ids.push(...pieces.map(({ token }) => token));
+      yield pieces;
+    })(),
+    { cancel() {} },
+  );
+  const sequence = {
+    options: { stopTokens: new Set() },
+    ids,
+    promptLength: 0,
+    cachedTokens: 0,
+    answer: {},
+    get generated() {
+      return ids.length;
+    },
+  };
+  const parser = () => new AnswerReader({ calls: hermes, most: 1 });
+  const answers = new Answers([{ sequence, stream } as unknown as Scheduled], {
+    ...{ n: 1, signal: new AbortController().signal },
+    reading: { parser, named: false },
+  });
+  const [answer] = await answers.read(wholeAnswer);
+  expect(answer).toMatchObject({ text: "a", finishReason: "tool_calls" });
+  expect([ids.length, answers.usage.completionTokens, answer!.tokens.length]).toEqual([5, 2, 2]);
 });
 
 test("tokens belong to the reasoning, the text or the call that they write, however many are ready at once", async () => {

@@ -52,7 +52,7 @@ export interface ChatPiece extends Piece {
   text: string;
   /** The next text of the reasoning. */
   reasoning: string;
-  /** The next parts of tool calls. */
+  /** The next parts of tool calls. Parts of a call that an earlier piece began precede `reasoning` and `text`. Others follow them. */
   calls: CallPart[];
   /** The next text of the model, with all marks. */
   rawText: string;

@@ -1,5 +1,6 @@
 // Formats answers as content blocks of Anthropic's API, whole and as events.
 
+import { type CallPart, callsAround } from "../../answers/parts.ts";
 import type { Answer, Delta } from "../core/answer.ts";
 import { argumentsObject } from "../core/arguments.ts";
 
@@ -34,6 +35,8 @@ export class BlockEvents {
   /** Returns the events of the next part of the answer. */
   more({ text, reasoning, calls }: Delta): object[] {
     const events: object[] = [];
+    const { before, after } = callsAround(calls);
+    this.addCalls(events, before);
     if (reasoning !== "") {
       this.begin(events, "thinking", { thinking: "", signature: "" });
       events.push(this.delta({ type: "thinking_delta", thinking: reasoning }));
@@ -42,11 +45,15 @@ export class BlockEvents {
       this.begin(events, "text", { text: "" });
       events.push(this.delta({ type: "text_delta", text }));
     }
+    this.addCalls(events, after);
+    return events;
+  }
+
+  private addCalls(events: object[], calls: readonly CallPart[]): void {
     for (const { index, id, name, arguments: json } of calls) {
       this.begin(events, "tool_use", { id, name, input: {} }, index);
       if (json !== "") events.push(this.delta({ type: "input_json_delta", partial_json: json }));
     }
-    return events;
   }
 
   /** Returns the events that end the open block. */

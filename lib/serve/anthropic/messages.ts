@@ -67,15 +67,20 @@ async function sendStream(exchange: Exchange, answers: Answers, model: string): 
   const { response, signal, service, dialect } = exchange;
   const events = new EventStream(response, { stallTimeout: service.settings.stallTimeout, signal }, NAMED_EVENTS);
   try {
-    const empty = { content: [], stop_reason: null, stop_sequence: null, usage: usageBody(answers.usage) };
-    let opening: object[] = [{ type: "message_start", message: { ...newMessage(model), ...empty } }, { type: "ping" }];
+    const opening = (): object[] => {
+      const usage = { ...usageBody(answers.usage), output_tokens: 0 };
+      const empty = { content: [], stop_reason: null, stop_sequence: null, usage };
+      return [{ type: "message_start", message: { ...newMessage(model), ...empty } }, { type: "ping" }];
+    };
     const [stop] = await answers.read(async (parts) => {
       const blocks = new BlockEvents();
       const answer: Answer = { text: "", reasoning: "", calls: [], tokens: [], finishReason: "stop" };
+      let isFirst = true;
       for await (const part of parts) {
         addPart(answer, part);
-        await events.send([...opening, ...blocks.more(part)]);
-        opening = [];
+        // The tokens from the prefix cache are known once the first part is there.
+        await events.send([...(isFirst ? opening() : []), ...blocks.more(part)]);
+        isFirst = false;
       }
       await events.send(blocks.end());
       return stopOf(answer);

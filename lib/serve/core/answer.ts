@@ -15,6 +15,8 @@ export interface Delta extends AnswerPart {
   finishReason?: "stop" | "length" | "tool_calls";
   /** The stop text of the request that ended the answer. Only the last part has it. */
   stopText?: string;
+  /** Number of the answer's tokens, if the last allowed call ended it. The model may have generated more. Only the last part has it. */
+  length?: number;
 }
 
 /** How an answer's text is read. */
@@ -39,17 +41,19 @@ export async function* deltas(
   const parser = reading?.parser(sequence.ids.slice(0, sequence.promptLength - (begun?.tokens ?? 0)));
   const { stopTokens } = sequence.options;
   let { scores } = sequence;
+  let length = 0;
   if (begun) yield { ...(parser?.push(begun.text) ?? { text: begun.text, reasoning: "", calls: [] }), tokens: [] };
   for await (const pieces of stream) {
     const { finishReason } = pieces.at(-1)!;
     const parts = parser ? partsOf(pieces, parser) : [plainPart(pieces)];
+    for (const { tokens } of parts) length += tokens.length;
     const last = parts.pop()!;
     for (const part of parts) {
       yield { ...part, ...(scores && { scores }) };
       scores = undefined;
     }
     if (parser?.ended) {
-      yield { ...last, ...(scores && { scores }), finishReason: calledReason(reading) };
+      yield { ...last, ...(scores && { scores }), finishReason: calledReason(reading), length };
       return;
     }
     if (finishReason && parser) append(last, parser.flush());
@@ -66,9 +70,9 @@ export async function* deltas(
     scores = undefined;
     if (finishReason) return;
   }
-  // The stream ended without a last piece. If the sequence has a finish reason, the request asked for no tokens. Otherwise the sequence was
-  // ended from outside, and nothing is yielded.
-  if (sequence.finishReason)
+  // The stream ended without a last piece. If the sequence has ended without a token, the request asked for none. Otherwise the reader was
+  // cancelled, and nothing is yielded: the sequence may have ended, but its last text is lost.
+  if (sequence.finishReason && sequence.generated === 0)
     yield {
       ...(parser?.flush() ?? { text: "", reasoning: "", calls: [] }), // the parser may still hold text of `begun`
       tokens: [],

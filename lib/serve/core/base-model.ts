@@ -38,6 +38,8 @@ export class BaseModel {
   /** Running models by name: the base's own, and those of adapters. */
   private readonly served = new Map<string, Served>();
   private readonly opening = new Map<string, Promise<Served>>();
+  /** Names of the loaded adapters in the model, by their names in requests. */
+  private readonly ownNames = new Map<string, string>();
   /** Number of tokens generated before the last unloading. */
   private tokens = 0;
 
@@ -148,13 +150,12 @@ export class BaseModel {
     const model = this.model ?? (await this.loading!);
     const folder = this.source.adapters.get(name);
     if (folder === undefined) return this.serve(name, model);
-    const own = `served-${this.adapterNames.indexOf(name) + 1}`;
-    if (!model.model.adapters.has(own)) {
-      const before = model.model.activeAdapters;
-      await model.loadAdapter(folder, { name: own });
-      model.setActiveAdapters(before);
-      this.measure(model);
-    }
+    const own = unusedName(model);
+    const before = model.model.activeAdapters;
+    await model.loadAdapter(folder, { name: own });
+    this.ownNames.set(name, own);
+    model.setActiveAdapters(before);
+    this.measure(model);
     return this.serve(name, model, [...this.active!, own]);
   }
 
@@ -182,20 +183,44 @@ export class BaseModel {
   }
 
   /**
-   * Ends all answers, frees the caches, and the weights if the server has loaded them. The state is then as before the
-   * first load.
+   * Ends all answers, frees the caches, and the weights and adapters that the server has loaded. The state is then as
+   * before the first load.
    */
   async unload(error: HeddleError = new HeddleError("DISPOSED", "model: unloaded")): Promise<void> {
     if (this.loading) await this.loading.catch(() => {});
+    if (this.opening.size > 0) await Promise.allSettled(this.opening.values());
     const all = [...this.served.values()];
+    const adapters = [...this.ownNames.values()];
     const { model } = this;
     this.served.clear();
+    this.ownNames.clear();
     if (this.isOwned) this.model = undefined;
     for (const { scheduler } of all) {
       await scheduler?.close(error);
       this.tokens += scheduler?.counts.tokens ?? 0;
     }
     if (this.isOwned) await model?.dispose();
+    else if (model) for (const name of adapters) removeAdapter(model, name);
+  }
+}
+
+/** Number of adapters that all servers of this process have loaded. */
+let adaptersLoaded = 0;
+
+/** Returns a name for an adapter in the model. Other servers may load adapters of the same model. */
+function unusedName({ model }: LanguageModel): string {
+  let name: string;
+  do name = `served-${++adaptersLoaded}`;
+  while (model.adapters.has(name));
+  return name;
+}
+
+/** Removes an adapter from a model of the caller, who may have disposed the model, removed or merged the adapter, or may be training it. */
+function removeAdapter(model: LanguageModel, name: string): void {
+  try {
+    model.removeAdapter(name);
+  } catch (error) {
+    if (!(error instanceof HeddleError)) throw error;
   }
 }
 

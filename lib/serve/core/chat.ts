@@ -1,4 +1,5 @@
 // Answers a conversation. Every dialect converts its requests to this form, and the answer to its own.
+import { formatType } from "../../constrain/index.ts";
 import { atOnce, inSlices, type Slices } from "../../core/slices.ts";
 import { isTokenId } from "../../inference/generation-options.ts";
 import { overflow } from "../../inference/sequence.ts";
@@ -12,7 +13,7 @@ import {
 import type { GenerateOptions, LanguageModel } from "../../language-model/index.ts";
 import { MAX_CHARACTERS_A_TOKEN } from "../../language-model/prompt.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
-import { invalid, Refusal } from "../http/http-error.ts";
+import { invalid, Refusal, unsupported } from "../http/http-error.ts";
 import { inTurn } from "../http/turns.ts";
 import type { Begun } from "./answer.ts";
 import type { Exchange } from "./context.ts";
@@ -79,6 +80,11 @@ export async function chatPrompt(
   const isShort = size < LONG_PROMPT;
   const { renderer, messages } = isShort ? atOnce(checking()) : await inTurn(service.preparing, checking, signal);
   const { beginning = [] } = request;
+  if (beginning.length > 0 && (callFormat || formatType(request.options.responseFormat) !== "text"))
+    throw unsupported(
+      "continue_token_ids",
+      "expected no response_format and no required call, whose text begins after them",
+    );
   if (beginning.length > model.contextLength)
     throw invalid("continue_token_ids", `at most ${model.contextLength} token ids, the context length`, beginning);
   const wrong = beginning.findIndex((id) => !isTokenId(id, model.config.vocabSize));
@@ -91,8 +97,8 @@ export async function chatPrompt(
   return {
     prompt: () => (isShort ? encoded() : service.encoding.run(encoded, signal)),
     options: { ...request.options, ...toolOptions },
-    formatFor: callFormat && ((ids) => callFormat(ids.slice(0, ids.length - beginning.length))),
-    // Here the ids include `beginning`. After a beginning it is unknown whether the model reasons, so the reasoning has
+    formatFor: callFormat,
+    // The ids include `beginning`. After a beginning it is unknown whether the model reasons, so the reasoning has
     // no limit.
     processorFor: reasoningLimit,
     reading,

@@ -1,6 +1,7 @@
 // Generates answers: submits the prompts, hands the running answers to the endpoint, and ends them as soon as the client disconnects.
 import { compiledAhead } from "../../constrain/index.ts";
 import { pause } from "../../core/slices.ts";
+import type { Sequence } from "../../inference/sequence.ts";
 import type { Scheduled } from "../../inference/shared-scheduler.ts";
 import type { GenerateOptions, LogitProcessor } from "../../language-model/index.ts";
 import { Refusal } from "../http/http-error.ts";
@@ -41,6 +42,8 @@ export class Answers {
   /** Times of the first and the last token of all answers, by `performance.now()`. */
   private first: number | undefined;
   private last = 0;
+  /** Numbers of tokens of answers that ended before their sequences. */
+  private readonly lengths = new Map<Sequence, number>();
 
   /** @param of.n number of answers per prompt */
   constructor(
@@ -57,7 +60,7 @@ export class Answers {
   get usage(): Usage {
     const usage: Usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
     for (const [i, { sequence }] of this.all.entries()) {
-      usage.completionTokens += sequence.generated;
+      usage.completionTokens += this.lengths.get(sequence) ?? sequence.generated;
       if (i % this.n !== 0) continue;
       usage.promptTokens += sequence.promptLength;
       usage.cachedTokens += sequence.cachedTokens;
@@ -102,6 +105,7 @@ export class Answers {
 
   private async *timed(parts: AsyncIterable<Delta>, { sequence }: Scheduled): AsyncGenerator<Delta, void, undefined> {
     for await (const part of parts) {
+      if (part.length !== undefined) this.lengths.set(sequence, part.length);
       // A beginning that the request gives has no tokens. Neither has a last part whose token ends the answer.
       if (part.tokens.length > 0 || (part.finishReason && sequence.generated > 0)) {
         this.last = performance.now();

@@ -99,6 +99,16 @@ test("deltas concatenate to the texts of the done events, however the answer is 
   }
 });
 
+test("the rest of a call precedes the text that follows the call in the same part", () => {
+  const parts = [call(0, '{"x":', "f"), { text: "Done", ...call(0, "1}") }, { text: ".", ...call(1, "{}", "g") }];
+  const { items } = run(new Output({ summary: false }), parts);
+  expect(items).toMatchObject([
+    { type: "function_call", call_id: "call_0", name: "f", arguments: '{"x":1}' },
+    { type: "message", content: [{ text: "Done." }] },
+    { type: "function_call", call_id: "call_1", name: "g", arguments: "{}" },
+  ]);
+});
+
 test("reasoning is a summary if the request asks for one", () => {
   const { items, types, events } = run(new Output({ summary: true }), [{ reasoning: "hm" }, { text: "a" }]);
   expect(items[0]).toMatchObject({ summary: [{ type: "summary_text", text: "hm" }] });

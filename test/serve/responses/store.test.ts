@@ -74,6 +74,17 @@ describe("the store of responses", () => {
     expect(store.size).toEqual({ responses: 0, bytes: 0 });
   });
 
+  test("finds an item as long as a response has one of its id", () => {
+    const store = new ResponseStore();
+    store.add("me", response("a", [item("msg", "first")]));
+    store.add("me", response("b", [item("other")], [item("msg", "sent again")]));
+    expect(store.item("me", "msg")).toMatchObject({ text: "first" });
+    store.delete("me", "a");
+    expect(store.item("me", "msg")).toMatchObject({ text: "sent again" });
+    store.delete("me", "b");
+    expect(store.item("me", "msg")).toBeUndefined();
+  });
+
   test("hides the responses and items of one owner from others", () => {
     const store = new ResponseStore();
     store.add("me", response("a"));

@@ -1,4 +1,5 @@
 // Builds the output items of a response from the parts of an answer, and the events of its stream.
+import { type CallPart, callsAround } from "../../../answers/parts.ts";
 import type { Piece } from "../../../inference/sequence.ts";
 import type { Delta } from "../../core/answer.ts";
 import { type Item, newId } from "./items.ts";
@@ -55,6 +56,8 @@ export class Output {
     const events: ResponseEvent[] = [];
     const pieces = [...this.held, ...tokens];
     this.held = text === "" && reasoning === "" && calls.length === 0 ? pieces : [];
+    const { before, after } = callsAround(calls);
+    events.push(...this.addCalls(before, pieces));
     if (reasoning !== "") {
       if (text === "" && calls.length === 0) this.reasoningTokens += pieces.length;
       if (this.writer?.kind !== "reasoning")
@@ -65,6 +68,12 @@ export class Output {
       if (this.writer?.kind !== "message") events.push(...this.begin((at) => messageWriter(at, this.options.logprobs)));
       events.push(...this.writer!.more(text, pieces));
     }
+    events.push(...this.addCalls(after, pieces));
+    return events;
+  }
+
+  private addCalls(calls: readonly CallPart[], pieces: readonly Piece[]): ResponseEvent[] {
+    const events: ResponseEvent[] = [];
     for (const { index, id, name, arguments: more } of calls) {
       if (index !== this.call || !this.writer) {
         events.push(...this.begin((at) => callWriter(at, id, name ?? "")));

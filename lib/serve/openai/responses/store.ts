@@ -40,7 +40,8 @@ const OBJECT_BYTES = 64;
 export class ResponseStore {
   private readonly limits: StoreLimits;
   private readonly shares = new Map<string, Share>();
-  private readonly items = new Map<string, Item>();
+  /** Items by owner and id. Several may have the same id, because clients send earlier items again. */
+  private readonly items = new Map<string, Set<Item>>();
   private readonly uses = new Map<Item, { count: number; bytes: number }>();
 
   constructor(limits: StoreLimits = { responses: 1000, bytes: 64 << 20 }) {
@@ -92,7 +93,7 @@ export class ResponseStore {
 
   /** Returns an item of a stored response. */
   item(owner: string, id: string): Item | undefined {
-    return this.items.get(keyOf(owner, id));
+    return this.items.get(keyOf(owner, id))?.values().next().value;
   }
 
   /** Deletes a response. @returns whether it was stored */
@@ -123,7 +124,8 @@ export class ResponseStore {
     this.uses.set(item, { count: 1, bytes });
     share.bytes += bytes;
     const key = keyOf(owner, item.id);
-    if (!this.items.has(key)) this.items.set(key, item);
+    const alike = this.items.get(key) ?? new Set();
+    this.items.set(key, alike.add(item));
   }
 
   private remove(owner: string, entry: Entry): void {
@@ -136,7 +138,9 @@ export class ResponseStore {
       this.uses.delete(item);
       share.bytes -= used.bytes;
       const key = keyOf(owner, item.id);
-      if (this.items.get(key) === item) this.items.delete(key);
+      const alike = this.items.get(key)!;
+      alike.delete(item);
+      if (alike.size === 0) this.items.delete(key);
     }
     if (share.entries.size === 0) this.shares.delete(owner);
   }
