@@ -23,7 +23,7 @@ describe("rows", () => {
   ];
   test("a ranking gives a pair for every two answers of different rank", async () => {
     const encoder = new RowEncoder(place.tokenizer);
-    const row = { value: rankedRows[0]!, where: "data: row 1", inFile: false };
+    const row = { value: rankedRows[0]!, where: "data: row 1", index: 0, inFile: false };
     const texts = pairsOf(row, encoder).map(({ chosen, rejected }) =>
       [chosen, rejected].map(({ ids, promptLength }) =>
         place.tokenizer.decode(ids.slice(promptLength), { skipSpecialTokens: true }),
@@ -43,7 +43,12 @@ describe("rows", () => {
   test("with messages, an answer starts after the assistant's opening and ends with the end token", () => {
     const encoder = new RowEncoder(place.tokenizer);
     const prompt = [{ role: "user", content: "Anna likes" }];
-    const row = (value: object) => ({ value: value as Record<string, unknown>, where: "data: row 1", inFile: false });
+    const row = (value: object) => ({
+      value: value as Record<string, unknown>,
+      where: "data: row 1",
+      index: 0,
+      inFile: false,
+    });
     const [pair] = pairsOf(
       row({ prompt, chosen: [{ role: "assistant", content: "a ball" }], rejected: "a tree" }),
       encoder,
