@@ -62,6 +62,27 @@ describe("rows", () => {
     expect(pairsOf(row({ chosen: whole("a ball"), rejected: whole("a tree") }), encoder)).toEqual([pair]);
   });
 
+  test("an answer that the tokenizer drops is rejected, because its mean log-probability would be NaN", () => {
+    const tokenizer = {
+      encode: (text: string) => Uint32Array.from(text.replaceAll("\u200b", ""), (letter) => letter.codePointAt(0)!),
+      closingCount: 0,
+      eosTokenIds: [] as number[],
+      applyChatTemplate: place.tokenizer.applyChatTemplate,
+    };
+    const row = (chosen: string) => ({
+      value: { prompt: "Anna likes", chosen, rejected: " it." },
+      where: "data: row 1",
+      index: 0,
+      inFile: false,
+    });
+    const of = (chosen: string, encoder = new RowEncoder(tokenizer)) => pairsOf(row(chosen), encoder);
+    expect(of("\u200ba")[0]!.chosen.ids).toHaveLength("Anna likes".length + 1);
+    expect(() => of("\u200b")).toThrow(/^data: row 1: chosen: expected a text of at least one token, got /);
+    // An end token is a token.
+    const ending = new RowEncoder({ ...tokenizer, eosTokenIds: [1] });
+    expect(Array.from(of("\u200b", ending)[0]!.chosen.ids.slice("Anna likes".length))).toEqual([1]);
+  });
+
   const cases: [string, object, RegExp][] = [
     [
       "an empty completion",
