@@ -150,9 +150,9 @@ export class BaseModel {
     if (folder === undefined) return this.serve(name, model);
     const own = `served-${this.adapterNames.indexOf(name) + 1}`;
     if (!model.model.adapters.has(own)) {
-      const before = model.model.activeAdapters;
       await model.loadAdapter(folder, { name: own });
-      model.setActiveAdapters(before);
+      // The caller or another request may have changed the active adapters meanwhile.
+      model.setActiveAdapters(model.model.activeAdapters.filter((name) => name !== own));
       this.measure(model);
     }
     return this.serve(name, model, [...this.active!, own]);
