@@ -28,8 +28,8 @@ export interface Placement {
 
 export interface AnswerRows {
   /**
-   * (rows) i32: `ids`, `targets` (−1 at rows that predict no answer token), `sequences` (the index of each row's sequence) and `lengths`
-   * (the number of ids of that sequence, as when a model scores it; 0 in an empty slot).
+   * (rows) i32: `ids`, `targets` (−1 at rows that predict no answer token), `sequences` (the index of each row's sequence), `lengths` (the
+   * number of ids of that sequence; 0 in an empty slot). The last id counts, as when a model scores the sequence.
    */
   inputs: { ids: Int32Array; targets: Int32Array; sequences: Int32Array; lengths: Int32Array };
   /** Placement of each sequence; undefined for an empty slot. */

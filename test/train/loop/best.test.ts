@@ -252,7 +252,7 @@ describe("loadBestModelAtEnd", () => {
   });
 
   test("all ranks follow the held-out loss of rank 0, even if theirs differ", async () => {
-    // Other held-out text in place of another processor, whose losses differ by rounding.
+    // Ranks on different processors measure losses that differ by rounding. Here they differ because the text does.
     const other = join(folder, "other.txt");
     await writeFile(other, "Quite another text, 12345 67890.\n\n".repeat(40));
     const ranks = worlds(2).map(async (world) => {
