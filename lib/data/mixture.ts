@@ -25,8 +25,8 @@ export interface MixtureState {
 
 /**
  * Combines several corpora. Each row of a batch comes from a corpus drawn at random by weight. The draw is a function of the seed and the
- * row's number. Each corpus advances independently, through as many epochs as its weight requires. `pass` iterates over all corpora, one
- * after the other.
+ * row's number. Each corpus advances independently, through as many epochs as its weight requires. `pass` iterates over all corpora once,
+ * with rows of each corpus in turn by weight, so that its first batches represent the mixture.
  *
  * @throws HeddleError as openCorpus; INVALID_ARGUMENT for a weight that is not a number above 0
  *
@@ -62,6 +62,7 @@ class MixedCorpus implements Corpus<MixtureState> {
   readonly batchSize: number;
   readonly maxSeqLength: number;
   readonly #corpora: readonly Corpus[];
+  readonly #weights: readonly number[];
   /** Upper end of each corpus's share of [0, 1). */
   readonly #ends: readonly number[];
   readonly #seed: number;
@@ -77,6 +78,7 @@ class MixedCorpus implements Corpus<MixtureState> {
       return sum / total;
     });
     this.#corpora = corpora;
+    this.#weights = weights;
     this.#seed = seed;
     this.batchSize = batchSize;
     this.maxSeqLength = corpora[0]!.maxSeqLength;
@@ -112,18 +114,39 @@ class MixedCorpus implements Corpus<MixtureState> {
   }
 
   async *pass({ maxBatches = Number.POSITIVE_INFINITY, signal }: { maxBatches?: number; signal?: AbortSignal } = {}) {
+    if (maxBatches < 1) return;
     let rows: Batch[] = [];
     let count = 0;
-    for (const corpus of this.#corpora)
-      for await (const row of corpus.pass(signal ? { signal } : {})) {
-        if (count >= maxBatches) return;
-        rows.push(row);
-        if (rows.length < this.batchSize) continue;
-        yield joined(rows, this.batchSize, this.maxSeqLength);
-        rows = [];
-        count++;
+    for await (const row of this.#rowsInTurn(signal)) {
+      rows.push(row);
+      if (rows.length < this.batchSize) continue;
+      yield joined(rows, this.batchSize, this.maxSeqLength);
+      rows = [];
+      if (++count >= maxBatches) return;
+    }
+    if (rows.length > 0) yield joined(rows, this.batchSize, this.maxSeqLength);
+  }
+
+  /** Iterates once over the rows of all corpora. The next row is of the corpus that is furthest behind its share. */
+  async *#rowsInTurn(signal: AbortSignal | undefined): AsyncGenerator<Batch> {
+    const open = this.#corpora.map((corpus, i) => ({
+      rows: corpus.pass(signal ? { signal } : {}),
+      weight: this.#weights[i]!,
+      taken: 0,
+    }));
+    try {
+      while (open.length > 0) {
+        const next = open.reduce((a, b) => ((b.taken + 1) / b.weight < (a.taken + 1) / a.weight ? b : a));
+        const { done, value } = await next.rows.next();
+        if (done) open.splice(open.indexOf(next), 1);
+        else {
+          next.taken++;
+          yield value;
+        }
       }
-    if (rows.length > 0 && count < maxBatches) yield joined(rows, this.batchSize, this.maxSeqLength);
+    } finally {
+      for (const { rows } of open) await rows.return(undefined);
+    }
   }
 
   state(): MixtureState {

@@ -17,6 +17,8 @@ export type RowSource<Row = object> = string | readonly string[] | Iterable<Row>
 export interface LocatedRow {
   readonly value: Readonly<Record<string, unknown>>;
   readonly where: string;
+  /** Index of the row in its source, from 0 and counted over all files. */
+  readonly index: number;
   /** Whether the row comes from a file. Its errors are then INVALID_FILE, else INVALID_ARGUMENT. */
   readonly inFile: boolean;
 }
@@ -32,17 +34,20 @@ export async function* readRows(
   { name = "data", signal }: { name?: string | undefined; signal?: AbortSignal | undefined } = {},
 ): AsyncGenerator<LocatedRow, void, undefined> {
   const pacer = new Pacer();
+  let index = 0;
   for await (const row of rowsOf(source, name, signal)) {
-    yield row;
+    yield { ...row, index: index++ };
     if (pacer.isDue()) await pacer.rest();
   }
 }
+
+type UncountedRow = Omit<LocatedRow, "index">;
 
 async function* rowsOf(
   source: RowSource,
   name: string,
   signal: AbortSignal | undefined,
-): AsyncGenerator<LocatedRow, void, undefined> {
+): AsyncGenerator<UncountedRow, void, undefined> {
   const files = filesIn(source);
   if (files.length > 0) {
     for (const file of files)
@@ -134,7 +139,10 @@ export function stringsField(row: LocatedRow, field: string): readonly string[] 
   return value as string[];
 }
 
-async function* rowsOfFile(path: string, signal: AbortSignal | undefined): AsyncGenerator<LocatedRow, void, undefined> {
+async function* rowsOfFile(
+  path: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<UncountedRow, void, undefined> {
   let line = 0;
   const most = mostJson();
   // Reading must be abortable, because a pipe may never deliver its data.
@@ -172,7 +180,7 @@ async function isArray(path: string): Promise<boolean> {
 async function* rowsOfArray(
   path: string,
   signal: AbortSignal | undefined,
-): AsyncGenerator<LocatedRow, void, undefined> {
+): AsyncGenerator<UncountedRow, void, undefined> {
   throwIfAborted(signal, path);
   const bytes = await readWhole(path, mostJson(), { what: "bytes of JSON" }).catch((error: unknown) => {
     throw ioError(error, path, "read");
@@ -193,7 +201,7 @@ async function* rowsOfArray(
 async function* rowsOfTable(
   path: string,
   signal: AbortSignal | undefined,
-): AsyncGenerator<LocatedRow, void, undefined> {
+): AsyncGenerator<UncountedRow, void, undefined> {
   const table = await ParquetTable.open(path);
   for (const group of table.groups) {
     throwIfAborted(signal, path);

@@ -4,7 +4,7 @@ import { type LanguageModel, rejectUnknownNames } from "../language-model/index.
 import { calibration } from "../metrics/calibration.ts";
 import { argmax, classificationReport } from "../metrics/classification.ts";
 import { type LabelledRow, labelsOf, readLabelled } from "../train/examples/classify-rows.ts";
-import { splitExamples } from "../train/examples/example-source.ts";
+import { allKept, splitExamples } from "../train/examples/example-source.ts";
 import type { TrainEvent } from "../train/loop/trainer.ts";
 import { type ClassifyOptions, trainClassifier } from "../train/stages/classify.ts";
 import { type SftOptions, sft } from "../train/stages/sft.ts";
@@ -201,7 +201,7 @@ export async function compareKinds(
   const all = await readRowsOf(data, signal);
   const split =
     evalData === undefined
-      ? splitExamples(all, evalFraction)
+      ? splitExamples(allKept(all), evalFraction)
       : { train: all, heldOut: await readRowsOf(evalData, signal) };
   if (split.train.length === 0 || split.heldOut.length === 0)
     throw invalidArgument("evalFraction", "a share that leaves rows for training and for evaluation", evalFraction);

@@ -13,6 +13,7 @@ import { eachPiece, runSequences } from "../inference/scheduler.ts";
 import { type Piece, type Sequence, sequencesOf } from "../inference/sequence.ts";
 import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
 import { fingerprintOf } from "../models/fingerprint.ts";
+import { keysKeepLength } from "../models/rope-frequencies.ts";
 import { Answers, type Completion, type CompletionIn } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { continuedIds, type Prompt } from "./prompt.ts";
@@ -178,11 +179,15 @@ export class Session {
     }
   }
 
-  /** Drops everything after the first `length` tokens. */
+  /**
+   * Drops everything after the first `length` tokens. If RoPE scaling is dynamic, drops all tokens, because the keys of the first ones depend
+   * on the length of the dropped sequence. The next call computes them again.
+   */
   truncate(length = 0): void {
     this.assertIdle();
     if (!Number.isInteger(length) || length < 0) throw invalidArgument("length", "an integer of at least 0", length);
-    this.cache.truncate(0, length);
+    const isRolledBack = length < this.tokens.length && keysKeepLength(this.cache.model.config);
+    this.cache.truncate(0, isRolledBack ? 0 : length);
   }
 
   /** Frees the KV cache. Later calls throw DISPOSED. The model stays loaded. */

@@ -35,6 +35,11 @@ import type { ModelView } from "./model-view.ts";
 export interface Rows {
   ids: Value;
   positions: Value;
+  /**
+   * Returns the number of tokens of each row's sequence or document, (rows) i32. It is only called if RoPE depends on lengths. Default: all
+   * rows of a sequence are tokens.
+   */
+  lengths?: (() => Value) | undefined;
 }
 
 /** Random inputs for dropout in training. */
@@ -275,8 +280,8 @@ export function besideTrunk(model: ModelView): Pick<ForwardContext, "linear" | "
 
 export interface SequenceForwardOptions {
   /**
-   * Length of each sequence. Default: all rows are one sequence, split into `documents`. If RoPE depends on lengths,
-   * the program then has an input `lengths` (rows) i32.
+   * Number of rows of each sequence. Default: all rows are one sequence, split into `documents`. If RoPE depends on lengths and the rows
+   * have none, the program then has an input `lengths` (rows) i32.
    */
   sequenceLength?: number | undefined;
   /** Maximum number of tokens of a document, if that is less than the sequence length. */
@@ -320,7 +325,7 @@ export function sequenceForward(model: ModelView, rows: Rows, options: SequenceF
     adapters: model.adaptersOf(adapters),
     asStored,
     onLinear,
-    lengths: () => sequenceLength ?? input("lengths", "i32", [rows.ids.dim(0)]),
+    lengths: rows.lengths ?? (() => sequenceLength ?? lengthInput(rows.ids.dim(0))),
     longest: options.longest ?? sequenceLength,
     noise,
     embeddingNoise: alpha > 0 && sequenceLength ? (width) => alpha / Math.sqrt(sequenceLength * width) : undefined,
@@ -357,7 +362,7 @@ export function cachedForward(
     activations: model.quantizedActivations,
     adapters: model.adaptersOf(cache.adapters),
     asStored: true,
-    lengths: () => input("lengths", "i32", [rows.ids.dim(0)]),
+    lengths: () => lengthInput(rows.ids.dim(0)),
     wanted: wanted && ((x) => gatherRows(x, wanted)),
     attend: (layer, { q, k, v, sinks }, options) => {
       const { dtype, shape, paged } = layerTensor(model.config, layer, cache);
@@ -385,4 +390,20 @@ export function cachedForward(
 /** Declares the inputs `ids` and `positions` of a trace. */
 export function rowInputs(rows: Value["shape"][number]): Rows {
   return { ids: input("ids", "i32", [rows]), positions: input("positions", "i32", [rows]) };
+}
+
+function lengthInput(rows: Value["shape"][number], name = "lengths"): Value {
+  return input(name, "i32", [rows]);
+}
+
+/**
+ * Declares the inputs of padded sequences: ids, `positions`, and if RoPE depends on lengths, the number of tokens of each row's sequence.
+ * @param names the inputs' names. Default: `ids` and `lengths`
+ */
+export function paddedRowInputs(
+  rows: number,
+  names: { ids: string; lengths: string } = { ids: "ids", lengths: "lengths" },
+): Rows {
+  const { positions } = rowInputs(rows);
+  return { ids: input(names.ids, "i32", [rows]), positions, lengths: () => lengthInput(rows, names.lengths) };
 }

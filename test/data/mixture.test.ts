@@ -72,9 +72,21 @@ describe.each(["concatenate", "bestFit"] as const)("openMixture, %s", (packing) 
     }
     const texts = [...many("a", 90), ...many("b", 40), ...many("c", 10)];
     expect(bytes).toBe(texts.reduce((n, t) => n + t.length, 0));
+  });
+
+  it("the first batches of pass() have rows of every corpus by weight", async () => {
+    using corpus = await openMixture(options);
+    const rows = { a: 0, b: 0, c: 0 };
     let batches = 0;
-    for await (const _ of corpus.pass({ maxBatches: 3 })) batches++;
+    for await (const { tokens } of corpus.pass({ maxBatches: 3 })) {
+      batches++;
+      for (let r = 0; r < 4; r++) {
+        const [name] = byteTokenizer.decode(tokens.subarray(24 * r, 24 * r + 24)).match(/[abc](?= n)/) ?? [];
+        rows[name as "a"]++;
+      }
+    }
     expect(batches).toBe(3);
+    expect(rows).toEqual({ a: 6, b: 4, c: 2 });
   });
 
   it("consumes nothing in an aborted call", async () => {

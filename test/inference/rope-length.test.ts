@@ -66,4 +66,19 @@ describe.each(["longrope", "dynamic"] as const)("%s", (ropeType) => {
     session.dispose();
     await model.dispose();
   });
+
+  test("a session that is truncated answers as if it had not held a longer sequence", async () => {
+    const model = modelOf(ropeType, 100);
+    // The truncated session is extended, not rolled back further.
+    const extended = [...idsFrom(1, 110), 7, 8];
+    const { tokens, logprobs } = await model.complete(extended, few);
+    const session = model.session();
+    await session.complete(idsFrom(1, 300), few);
+    session.truncate(110);
+    const again = await session.complete(extended, few);
+    expect(again.tokens).toEqual(tokens);
+    expect(maxDifference(again.logprobs, logprobs)).toBeLessThan(1e-3);
+    session.dispose();
+    await model.dispose();
+  });
 });

@@ -173,6 +173,22 @@ test("servers of one loaded model keep their adapters apart, and remove them whe
   expect([...model.model.adapters.keys()]).toEqual([]);
 });
 
+test("loading adapters keeps the active adapters that the caller sets meanwhile", async () => {
+  await using model = await LanguageModel.load(at("first"));
+  await model.loadAdapter(at("blue"), { name: "own" });
+  model.setActiveAdapters([]);
+  const load = model.loadAdapter.bind(model);
+  model.loadAdapter = async (...given) => {
+    await load(...given);
+    model.setActiveAdapters([...model.model.activeAdapters, "own"]);
+  };
+  const server = await serve([{ name: "first", model, adapters: { red: at("red"), blue: at("blue") } }], { port: 0 });
+  const { chat } = clientOf(server);
+  await Promise.all(["red", "blue"].map((name) => chat({ ...ask, model: name })));
+  await server.close(0);
+  expect(model.model.activeAdapters).toEqual(["own"]);
+});
+
 test("load() loads a model ahead of its first request, and rejects if it cannot", async () => {
   const server = await serve([{ path: at("first") }, { path: at("nowhere") }], { port: 0 });
   try {

@@ -151,10 +151,10 @@ export class BaseModel {
     const folder = this.source.adapters.get(name);
     if (folder === undefined) return this.serve(name, model);
     const own = unusedName(model);
-    const before = model.model.activeAdapters;
     await model.loadAdapter(folder, { name: own });
     this.ownNames.set(name, own);
-    model.setActiveAdapters(before);
+    // The caller or another request may have changed the active adapters meanwhile.
+    model.setActiveAdapters(model.model.activeAdapters.filter((active) => active !== own));
     this.measure(model);
     return this.serve(name, model, [...this.active!, own]);
   }

@@ -125,23 +125,49 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
   dispose(): void {}
 }
 
+/** Rows that were kept of a source. Others were skipped, for instance because they are too long. */
+export interface KeptRows<T> {
+  rows: readonly T[];
+  /** Index in the source of each kept row. */
+  indices: readonly number[];
+  /** Number of rows of the source. */
+  count: number;
+}
+
+/** Returns rows of which none was skipped. */
+export function allKept<T>(rows: readonly T[]): KeptRows<T> {
+  return { rows, indices: rows.map((_, i) => i), count: rows.length };
+}
+
 /**
- * Splits rows into training and evaluation. Each row is held out with probability `fraction`, a function of its index alone. A fraction
- * above 0 holds out at least one row. The same rows of a file are held out for every seed and in every stage, so that runs with different
- * seeds are comparable.
- * @throws HeddleError INVALID_ARGUMENT if no row is left to train on
+ * Splits rows into training and evaluation. Each row of a source is held out with probability `fraction`, a function of its index alone.
+ * So the same rows are held out for every seed, in every stage, and whatever other rows are skipped. Runs are then comparable, and a run
+ * with other options does not train on rows that another run held out. A fraction above 0 holds out at least one row of the source.
+ * @throws HeddleError INVALID_ARGUMENT if no row is left to train on, or if all rows to hold out were skipped
  */
-export function splitExamples<T>(all: readonly T[], fraction: number): { train: T[]; heldOut: T[] } {
-  const draws = Float64Array.from(all, (_, i) => uniformAt(0, Stream.split, 1, i));
-  const least = draws.reduce((least, draw) => Math.min(least, draw), 1);
-  // Also hold out the row with the smallest draw, so that at least one row is held out.
-  const isHeldOut = (index: number) => fraction > 0 && (draws[index]! < fraction || draws[index] === least);
-  const heldOut = all.filter((_, i) => isHeldOut(i));
-  const train = all.filter((_, i) => !isHeldOut(i));
+export function splitExamples<T>(
+  { rows, indices, count }: KeptRows<T>,
+  fraction: number,
+): { train: T[]; heldOut: T[] } {
+  const drawOf = (index: number) => uniformAt(0, Stream.split, 1, index);
+  let least = 1;
+  for (let index = 0; index < count; index++) least = Math.min(least, drawOf(index));
+  const isHeldOut = indices.map((index) => {
+    const draw = drawOf(index);
+    // Also hold out the row with the smallest draw, so that at least one row is held out.
+    return fraction > 0 && (draw < fraction || draw === least);
+  });
+  const heldOut = rows.filter((_, i) => isHeldOut[i]);
+  const train = rows.filter((_, i) => !isHeldOut[i]);
   if (train.length === 0)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `evalFraction: no row is left to train on, because all of them (${all.length}) are held out`,
+      `evalFraction: no row is left to train on, because all of them (${rows.length}) are held out`,
+    );
+  if (fraction > 0 && heldOut.length === 0)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `evalFraction: expected a share that holds out at least one row that is not skipped, got ${fraction} of ${count} rows`,
     );
   return { train, heldOut };
 }

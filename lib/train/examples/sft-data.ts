@@ -3,6 +3,10 @@ import { type SftExample, type SftRowOptions, type SftTokenizer, sftExample } fr
 
 export interface SftData {
   examples: SftExample[];
+  /** Index of each example's row in the source. */
+  indices: number[];
+  /** Number of rows of the source. */
+  count: number;
   /** Number of rows rendered by the chat template. */
   conversations: number;
 }
@@ -32,10 +36,11 @@ export async function readSftExamples(
   options: SftDataOptions,
 ): Promise<SftData> {
   const { maxSeqLength, truncationMode, name, warn } = options;
-  const out: SftData = { examples: [], conversations: 0 };
+  const out: SftData = { examples: [], indices: [], count: 0, conversations: 0 };
   const dropped: string[] = [];
   const cut: string[] = [];
   for await (const row of readRows(source, options)) {
+    out.count++;
     const whole = sftExample(row, tokenizer, options);
     if (isConversation(row)) out.conversations++;
     const tooLong = whole.ids.length > maxSeqLength;
@@ -46,6 +51,7 @@ export async function readSftExamples(
     else {
       if (tooLong) cut.push(row.where);
       out.examples.push(kept);
+      out.indices.push(row.index);
     }
   }
   if (out.examples.length === 0)

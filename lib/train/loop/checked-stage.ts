@@ -5,7 +5,7 @@ import { activeTrace } from "../../graph/trace.ts";
 import type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./stage.ts";
 
 /** Inputs that the trainer provides to every program of a stage. */
-const GIVEN = ["positions", "tokenTypes", "noise"];
+const GIVEN = ["positions", "lengths", "tokenTypes", "noise"];
 
 /** Wraps a stage with checks of its functions' results, so that an author's mistake is reported where it is made. */
 export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {

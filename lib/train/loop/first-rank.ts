@@ -4,7 +4,11 @@ import type { Metrics } from "./stage.ts";
 
 /** Returns rank 0's measurement on every rank, so that all ranks decide by the same values. */
 export async function fromFirst(world: World, measure: () => Metrics | Promise<Metrics>): Promise<Metrics> {
-  const mine = world.rank === 0 ? checked(await measure()) : {};
+  return numbersOfFirst(world, world.rank === 0 ? checked(await measure()) : {});
+}
+
+/** Returns rank 0's numbers on every rank, exact to the last bit. */
+export async function numbersOfFirst(world: World, mine: Metrics): Promise<Metrics> {
   // As strings, because JSON has no NaN and no infinity, and all ranks must compare the exact values.
   const ranks = await gather(
     world,

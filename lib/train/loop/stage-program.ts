@@ -11,7 +11,7 @@ import {
   tensor,
   Value,
 } from "../../graph/index.ts";
-import { type ForwardNoise, rowInputs, sequenceForward } from "../../models/forward.ts";
+import { type ForwardNoise, paddedRowInputs, sequenceForward } from "../../models/forward.ts";
 import type { Model } from "../../models/model.ts";
 import { Optimizer } from "../../optim/optimizer.ts";
 import type { FrozenMatrices } from "./frozen-weights.ts";
@@ -50,6 +50,7 @@ export class StageProgram<Batch> {
   private readonly begin: number;
   private readonly positions: Int32Array;
   private readonly tokenTypes: Int32Array;
+  private readonly sequenceLength: number;
   /** Program of a step's first micro-batch, which overwrites the gradients. Later ones add to them. */
   private readonly first: Executable;
   private later: Executable | undefined;
@@ -94,6 +95,7 @@ export class StageProgram<Batch> {
     };
     this.first = gradientProgram(false);
     this.tokenTypes = new Int32Array(rows);
+    this.sequenceLength = shape.sequenceLength;
     this.begin = firstPosition(model.config);
     this.positions = new Int32Array(rows);
     for (let i = 0; i < rows; i++) this.positions[i] = this.begin + (i % shape.sequenceLength);
@@ -147,7 +149,21 @@ export class StageProgram<Batch> {
     // A stage counts positions from 0, but a family's position table may begin at a higher index.
     const given = micro.inputs.positions;
     if (given && this.begin > 0) all.positions = Int32Array.from(given, (position) => this.begin + position);
+    if (inputNames.has("lengths")) all.lengths ??= this.lengthsOf(micro);
     return Object.fromEntries(Object.entries(all).filter(([name]) => inputNames.has(name)));
+  }
+
+  /** Returns the number of tokens of each row's document. Without documents, all rows of a sequence are tokens. */
+  private lengthsOf({ inputs: { documents } }: MicroBatch): Int32Array {
+    const { sequenceLength } = this;
+    const lengths = new Int32Array(this.positions.length).fill(sequenceLength);
+    if (!documents) return lengths;
+    for (let first = 0, row = 1; row <= lengths.length; row++) {
+      if (row % sequenceLength !== 0 && documents[row] === documents[first]) continue;
+      lengths.fill(row - first, first, row);
+      first = row;
+    }
+    return lengths;
   }
 
   /** Size of the larger gradient program's intermediate values, in bytes. */
@@ -184,7 +200,7 @@ function lossOf<Batch>(
     sequenceLength,
     dtype,
     training,
-    forward({ rows: own = rowInputs(rows), documents, adapters = true, neftuneNoiseAlpha = 0 } = {}) {
+    forward({ rows: own = paddedRowInputs(rows), documents, adapters = true, neftuneNoiseAlpha = 0 } = {}) {
       const names = typeof adapters === "boolean" ? (adapters ? undefined : []) : adapters;
       if (names && model.mergedAdapters.length > 0)
         throw new HeddleError(

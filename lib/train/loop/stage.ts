@@ -4,7 +4,7 @@ import type { Model } from "../../models/model.ts";
 
 /** Options of a forward pass in a loss. */
 export interface ForwardOptions {
-  /** Ids and positions, (rows) i32 each. Default: the inputs `ids` and `positions`. */
+  /** Ids and positions, (rows) i32 each, and lengths. Default: the inputs `ids`, `positions` and `lengths`. */
   rows?: Rows | undefined;
   /**
    * (rows) i32. Within a sequence, runs of equal numbers are documents that do not see each other, and negative numbers are padding.
@@ -38,7 +38,9 @@ export interface LossContext {
 export interface MicroBatch {
   /**
    * Inputs of the trace by name. `ids`, (rows) i32, holds the sequences in order, each padded to sequenceLength. `positions`, (rows) i32,
-   * is needed only if positions do not count from 0 in each sequence. Other inputs are those that the stage's loss reads.
+   * is needed only if positions do not count from 0 in each sequence. `lengths`, (rows) i32, holds the number of tokens of each row's
+   * sequence. LongRoPE and dynamic NTK scaling choose the frequencies of a sequence by it. Default: the lengths of
+   * `documents`, or without them all rows of a sequence. Other inputs are those that the stage's loss reads.
    */
   inputs: Record<string, Int32Array | Float32Array>;
   /** Number of tokens read, for the total of tokens seen. */

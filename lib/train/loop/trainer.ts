@@ -9,7 +9,7 @@ import { type StoppingWorld, stopIfAgreed } from "../world/stop-together.ts";
 import { soloWorld, type World } from "../world/world.ts";
 import { Best, type BestOptions, type BestState } from "./best-checkpoint.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
-import { fromFirst } from "./first-rank.ts";
+import { fromFirst, numbersOfFirst } from "./first-rank.ts";
 import { measureHeldOut } from "./held-out.ts";
 import { LossSpikeGuard, type LossSpikeGuardOptions, type LossSpikeGuardState } from "./loss-spike-guard.ts";
 import { needRoomForBatches, watchBatches } from "./needed-memory.ts";
@@ -287,9 +287,16 @@ export async function* trainLoop<Batch>(
       const measured = await measureHeldOut(step, stage, source, signal, agree);
       const own = options.evaluate && (await fromFirst(world, () => options.evaluate!({ step: done, signal })));
       if (done === options.maxSteps && !best?.loads) finished = await options.finish?.();
-      const event = { ...at(), ...measured, ...someOf({ ...measured.metrics, ...own, ...finished }) };
+      // Ranks on different processors measure values that differ by rounding. All must agree on the best step, and on when to stop early.
+      const { evalLoss } = measured;
+      const { tokens, ...loss } = await numbersOfFirst(world, {
+        tokens: measured.tokens,
+        ...(evalLoss !== undefined && { evalLoss }),
+      });
+      const metrics = await numbersOfFirst(world, { ...measured.metrics, ...own, ...finished });
+      const event = { ...at(), ...loss, tokens: tokens!, ...someOf(metrics) };
       evaluated = done;
-      const nothing = source.evaluation !== undefined && measured.tokens === 0;
+      const nothing = source.evaluation !== undefined && tokens === 0;
       const isBest = best?.add(event, { nothing }) && best.loads;
       if (isBest && !store) await best?.copy();
       yield event;

@@ -36,13 +36,18 @@ export const languageModelling: Stage<Batch> = {
   collate(batch, total) {
     const weights = Float32Array.from(batch.targets, (t) => (t < 0 ? 0 : 1 / total));
     return {
-      inputs: { ids: batch.tokens, targets: batch.targets, lossWeights: weights },
+      inputs: { ids: batch.tokens, targets: batch.targets, lossWeights: weights, documents: writtenRows(batch) },
       tokens: batch.tokens.length,
       counted: batch.tokenCount,
     };
   },
   loss: (context) => tokenLoss(context, context.forward()),
 };
+
+/** Marks the rows of joined text (0) and the padding after its end (−1). Every token has a target, except the last one of a text. */
+function writtenRows({ targets }: Batch): Int32Array {
+  return targets.map((target, i) => (target >= 0 || (i > 0 && targets[i - 1]! >= 0) ? 0 : -1));
+}
 
 /** Next-token prediction over packed documents, which have separate positions and do not see each other. */
 export const packedLanguageModelling: Stage<Batch> = {

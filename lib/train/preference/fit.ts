@@ -1,4 +1,5 @@
 import { type LocatedRow, noRowsError, type RowSource, readRows, rowError, said } from "../../data/rows.ts";
+import type { KeptRows } from "../examples/example-source.ts";
 import type { AnsweredPrompt } from "./sequences.ts";
 
 export const truncationModes = ["error", "drop", "keep_end"] as const;
@@ -28,17 +29,20 @@ export interface ReadOptions<Item> {
 const NAMED = 3;
 
 /**
- * Reads rows as training items, in order. The items of one row stay together.
+ * Reads rows as training items, in order. The items of one row stay together. A row without items is not kept.
  * @throws HeddleError `file:line: …` for a row that is invalid or too long; INVALID_FILE (INVALID_ARGUMENT for rows in
  * memory) if no row is left
  */
-export async function readFitting<Item>(data: RowSource, options: ReadOptions<Item>): Promise<Item[][]> {
+export async function readFitting<Item>(data: RowSource, options: ReadOptions<Item>): Promise<KeptRows<Item[]>> {
   const { name, limit, what = "prompt and answer", truncationMode, signal, warn } = options;
   const out: Item[][] = [];
+  const indices: number[] = [];
+  let count = 0;
   const dropped: string[] = [];
   const cut: string[] = [];
   const empty: string[] = [];
   for await (const row of readRows(data, { name, signal })) {
+    count++;
     const items: Item[] = [];
     const read = options.read(row);
     if (read.length === 0) empty.push(row.where);
@@ -63,7 +67,9 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
         cut.push(row.where);
       } else dropped.push(`${row.where} (${excess + limit} tokens)`);
     }
-    if (items.length > 0) out.push(items);
+    if (items.length === 0) continue;
+    out.push(items);
+    indices.push(row.index);
   }
   if (dropped.length > 0)
     warn(`${name}: ${dropped.length} skipped, longer than ${limit} tokens (maxSeqLength): ${firstOf(dropped)}`);
@@ -81,7 +87,7 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
         ...(empty.length > 0 ? [`only equal answers: ${firstOf(empty)}`] : []),
       ].join("; ") || "none",
     );
-  return out;
+  return { rows: out, indices, count };
 }
 
 function withoutBeginning({ ids, promptLength }: AnsweredPrompt, excess: number): AnsweredPrompt {

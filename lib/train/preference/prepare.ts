@@ -37,12 +37,12 @@ export async function readSplit<Item>(
   { data, evalData, evalFraction = 0, truncationMode, names }: SplitOptions,
   how: ReadItemOptions<Item>,
 ): Promise<{ train: Item[]; heldOut: Item[] }> {
-  const rows = await readFitting(data, { ...how, name: names?.data ?? "data", truncationMode });
+  const read = await readFitting(data, { ...how, name: names?.data ?? "data", truncationMode });
   if (evalData !== undefined) {
     const heldOut = await readFitting(evalData, { ...how, name: names?.evalData ?? "evalData", truncationMode });
-    return { train: rows.flat(), heldOut: heldOut.flat() };
+    return { train: read.rows.flat(), heldOut: heldOut.rows.flat() };
   }
-  const split = splitExamples(rows, evalFraction);
+  const split = splitExamples(read, evalFraction);
   return { train: split.train.flat(), heldOut: split.heldOut.flat() };
 }
 

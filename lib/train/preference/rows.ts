@@ -44,6 +44,8 @@ export class RowEncoder {
     if (given.trim() === "") throw rowError(row, field, "a text that is not empty", given);
     const ids = continuationIds(this.tokenizer, { text: prompt.given, ids: prompt.ids }, given);
     const [eos] = this.tokenizer.eosTokenIds;
+    // A tokenizer may drop characters, such as zero-width spaces. The mean over an answer without tokens would be NaN.
+    if (ids.length === 0 && eos === undefined) throw rowError(row, field, "a text of at least one token", given);
     return joined(prompt.ids, eos === undefined ? [...ids] : [...ids, eos]);
   }
 

@@ -8,7 +8,7 @@ import {
   type Tensor,
   type Value,
 } from "../../graph/index.ts";
-import { type Forward, rowInputs, sequenceForward, tempered } from "../../models/forward.ts";
+import { type Forward, paddedRowInputs, sequenceForward, tempered } from "../../models/forward.ts";
 import { valueHeadOutput } from "../../models/heads.ts";
 import type { Model } from "../../models/model.ts";
 import { type AnsweredPrompt, answerRows, targetLogprobs } from "./sequences.ts";
@@ -47,7 +47,7 @@ export class AnswerScorer {
     const rows = sequences * sequenceLength;
     this.positions = Int32Array.from({ length: rows }, (_, i) => i % sequenceLength);
     const program = compile((): Results => {
-      const pass = sequenceForward(model, rowInputs(rows), { sequenceLength, dtype, adapters });
+      const pass = sequenceForward(model, paddedRowInputs(rows), { sequenceLength, dtype, adapters });
       const logprobs = targetLogprobs({ hidden: pass.hidden, head: tempered(pass.head, temperature) });
       return options.values ? { logprobs, values: rowValues(pass, model) } : { logprobs };
     });
@@ -60,8 +60,10 @@ export class AnswerScorer {
     for (let i = 0; i < answers.length; i += sequences) {
       const part = Array.from({ length: sequences }, (_, k) => answers[i + k]);
       const { inputs, placements } = answerRows(part, sequenceLength);
-      const { ids, targets } = inputs;
-      const results = await this.executable.run({ ids, targets, positions: this.positions }, { signal });
+      const { ids, targets, lengths } = inputs;
+      const { executable, positions } = this;
+      const needsLengths = executable.program.inputNames.has("lengths");
+      const results = await executable.run({ ids, targets, positions, ...(needsLengths && { lengths }) }, { signal });
       const [logprobs, values = new Float32Array()] = [results.logprobs, results.values] as [
         Float32Array,
         Float32Array?,

@@ -27,8 +27,11 @@ export interface Placement {
 }
 
 export interface AnswerRows {
-  /** `ids`, `targets` (−1 at rows that predict no answer token) and `sequences` (the index of each row's sequence), (rows) i32. */
-  inputs: { ids: Int32Array; targets: Int32Array; sequences: Int32Array };
+  /**
+   * (rows) i32: `ids`, `targets` (−1 at rows that predict no answer token), `sequences` (the index of each row's sequence), `lengths` (the
+   * number of ids of that sequence; 0 in an empty slot). The last id counts, as when a model scores the sequence.
+   */
+  inputs: { ids: Int32Array; targets: Int32Array; sequences: Int32Array; lengths: Int32Array };
   /** Placement of each sequence; undefined for an empty slot. */
   placements: readonly (Placement | undefined)[];
   /** Total number of ids of all sequences. */
@@ -56,6 +59,7 @@ export function answerRows(
     ids: new Int32Array(rows),
     targets: new Int32Array(rows).fill(-1),
     sequences: Int32Array.from({ length: rows }, (_, i) => Math.floor(i / sequenceLength)),
+    lengths: new Int32Array(rows),
   };
   let tokens = 0;
   const placements = sequences.map((sequence, s) => {
@@ -65,6 +69,7 @@ export function answerRows(
     inputs.ids.set(whole ? ids : ids.subarray(0, rowsOf(sequence)), start);
     const from = promptTargets(s) ? 1 : promptLength;
     inputs.targets.set(ids.subarray(from), start + from - 1);
+    inputs.lengths.fill(ids.length, start, start + sequenceLength);
     tokens += ids.length;
     return { first: start + promptLength - 1, count: answerLength(sequence) };
   });

@@ -15,7 +15,7 @@ import {
   needTwoLabels,
   readLabelled,
 } from "../examples/classify-rows.ts";
-import { ExampleSource, splitExamples } from "../examples/example-source.ts";
+import { allKept, ExampleSource, splitExamples } from "../examples/example-source.ts";
 import type { ClassifyRow } from "../examples/row-types.ts";
 import { needPossible } from "../loop/run-checks.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
@@ -254,8 +254,7 @@ async function readRowsOf(
     const heldOut = await readLabelled(options.evalData, { name: "evalData", problemType, signal });
     return { train: data, heldOut };
   }
-  const split = splitExamples(data, evalFraction);
-  return split;
+  return splitExamples(allKept(data), evalFraction);
 }
 
 /**

@@ -19,7 +19,7 @@ import {
   trainingPromptsSchema,
 } from "../examples/embed-prompts.ts";
 import { readPairs, readScoredPairs, type ScoredPair } from "../examples/embed-rows.ts";
-import { ExampleSource, splitExamples } from "../examples/example-source.ts";
+import { allKept, ExampleSource, splitExamples } from "../examples/example-source.ts";
 import type { EmbedRow, ScoredRow } from "../examples/row-types.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
 import type { Metrics } from "../loop/stage.ts";
@@ -161,7 +161,7 @@ async function* start(
   const prompts = columnPrompts(options.prompts, embeddingOf(model), tokenizer);
   const reading = { tokenizer, prompts, lowercase, maxLength: limit, truncation, signal };
   const all = await readPairs(options.data, { name: "data", ...reading });
-  const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0);
+  const split = splitExamples(allKept(all), options.evalData === undefined ? (options.evalFraction ?? 0) : 0);
   if (distinct(split.train.flatMap((p) => [p.positive, ...p.negatives])).documents.length < 2)
     throw noRowsError(options.data, "data", "at least two different positives to tell apart", "one text everywhere");
   const heldOut =

@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Run } from "../../core/run.ts";
 import { input, mul, sub, sum, type Value } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
-import { rowInputs } from "../../models/forward.ts";
+import { paddedRowInputs } from "../../models/forward.ts";
 import type { KtoRow } from "../examples/row-types.ts";
 import type { Stage } from "../loop/stage.ts";
 import { startStage } from "../loop/start-stage.ts";
@@ -164,6 +164,7 @@ export function ktoStage(options: KtoStageOptions): Stage<readonly LabelledAnswe
         inputs: {
           ...inputs,
           otherIds: other.inputs.ids,
+          otherLengths: other.inputs.lengths,
           otherTargets: other.inputs.targets,
           otherReferences: numbers(batch, (row) => row.mismatched.reference),
           otherWeights: numbers(batch, () => 1 / batch.length),
@@ -179,9 +180,7 @@ export function ktoStage(options: KtoStageOptions): Stage<readonly LabelledAnswe
       const ratio = ratioOf(forward(), "targets", "references");
       let kl: Value | undefined;
       if (lossType === "kto") {
-        const other = forward({
-          rows: { ids: input("otherIds", "i32", [rows]), positions: rowInputs(rows).positions },
-        });
+        const other = forward({ rows: paddedRowInputs(rows, { ids: "otherIds", lengths: "otherLengths" }) });
         kl = ktoDivergence(ratioOf(other, "otherTargets", "otherReferences"), vector("otherWeights"));
       }
       const { losses, rewards } = ktoLoss({ ratio, sign: vector("signs"), kl }, { beta });

@@ -220,11 +220,12 @@ export function ppoStage(options: PpoStageOptions): Stage<EstimatedBatch> {
         Array.from({ length: places }, (_, i) => answers[i]?.answer),
         sequenceLength,
       );
-      const { ids, targets } = rows.inputs;
+      const { ids, targets, lengths } = rows.inputs;
       return {
         inputs: {
           ids,
           targets,
+          lengths,
           oldLogprobs: atAnswers(rows, (s, i) => answers[s]!.logprobs[i]!),
           oldValues: atAnswers(rows, (s, i) => answers[s]!.values[i]!),
           advantages: atAnswers(rows, (s, i) => answers[s]!.advantages[i]!),

@@ -104,6 +104,7 @@ export function rewardStage(options: RewardStageOptions): Stage<readonly Prefere
       return {
         inputs: {
           ids: inputs.ids,
+          lengths: inputs.lengths,
           lastRows: Int32Array.from({ length: 2 * pairs }, (_, s) => last(s)),
           pairWeights: perPair(batch, pairs, () => 1 / total),
           margins: perPair(batch, pairs, (pair) => pair.margin ?? 0),

@@ -159,11 +159,15 @@ async function* start(
 async function split(
   { data, evalData, evalFraction = 0 }: z.output<typeof sftSchema>,
   read: (data: RowSource, name: string) => Promise<SftData>,
-): Promise<{ train: SftData; heldOut: SftData }> {
+): Promise<Record<"train" | "heldOut", Pick<SftData, "examples" | "conversations">>> {
   const all = await read(data, "data");
   if (evalData !== undefined) return { train: all, heldOut: await read(evalData, "evalData") };
-  const split = splitExamples(all.examples, evalFraction);
-  return { train: { ...all, examples: split.train }, heldOut: { ...all, examples: split.heldOut } };
+  const { conversations } = all;
+  const split = splitExamples({ ...all, rows: all.examples }, evalFraction);
+  return {
+    train: { examples: split.train, conversations },
+    heldOut: { examples: split.heldOut, conversations },
+  };
 }
 
 /** Returns the tokenizer with the chat template of the training, which the trained model needs for its answers. */

@@ -1,13 +1,13 @@
 // How a classifier's labels are determined.
 import { expect, test } from "vitest";
-import { splitExamples } from "../../../lib/train/examples/example-source.ts";
+import { allKept, splitExamples } from "../../../lib/train/examples/example-source.ts";
 import { type ClassifyOptions, trainClassifier } from "../../../lib/train/stages/classify.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
 const COUNT = 20;
 const options = { evalFraction: 0.3, maxSteps: 1, perDeviceTrainBatchSize: 4, learningRate: 1e-3 };
 const numbers = Array.from({ length: COUNT }, (_, i) => i);
-const rare = splitExamples(numbers, options.evalFraction).heldOut[0]!;
+const rare = splitExamples(allKept(numbers), options.evalFraction).heldOut[0]!;
 const data = numbers.map((i) => ({
   text: sentences[i % sentences.length]!,
   label: i === rare ? "rare" : i % 2 ? "odd" : "even",

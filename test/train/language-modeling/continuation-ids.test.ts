@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 
 const sftOptions = { assistantOnlyLoss: true, completionOnlyLoss: true };
-const rowOf = (value: Record<string, unknown>) => ({ value, where: "row 1", inFile: false });
+const rowOf = (value: Record<string, unknown>) => ({ value, where: "row 1", index: 0, inFile: false });
 
 /** Prompts and answers. Some have a word or a run of line breaks across the border between the two. */
 const rows = [

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ExampleSource, splitExamples } from "../../../lib/train/examples/example-source.ts";
+import { allKept, ExampleSource, splitExamples } from "../../../lib/train/examples/example-source.ts";
 
 const rows = Array.from({ length: 10 }, (_, i) => ({ ids: Int32Array.of(i, i + 1), label: i % 3, text: `row ${i}` }));
 const options = { batchSize: 3, seed: 4 };
@@ -73,14 +73,14 @@ describe("splitExamples", () => {
   const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
 
   test.each([2, 3, 4, 5, 9])("a small fraction of %i rows is one row, which a larger fraction includes", (count) => {
-    const { heldOut, train } = splitExamples(numbers(count), 1e-6);
+    const { heldOut, train } = splitExamples(allKept(numbers(count)), 1e-6);
     expect(heldOut).toHaveLength(1);
     expect([...train, ...heldOut].sort()).toEqual(numbers(count));
-    const more = splitExamples(numbers(100), 0.5);
-    expect(splitExamples(numbers(100), 1e-6).heldOut.every((row) => more.heldOut.includes(row))).toBe(true);
+    const more = splitExamples(allKept(numbers(100)), 0.5);
+    expect(splitExamples(allKept(numbers(100)), 1e-6).heldOut.every((row) => more.heldOut.includes(row))).toBe(true);
   });
 
   test("a fraction of 0 holds nothing out", () => {
-    expect(splitExamples(numbers(5), 0)).toEqual({ train: numbers(5), heldOut: [] });
+    expect(splitExamples(allKept(numbers(5)), 0)).toEqual({ train: numbers(5), heldOut: [] });
   });
 });

@@ -45,7 +45,7 @@ describe("the ids of training prompts", () => {
       const { vocabSize } = tokenizer;
       const asked = promptIds("cat", { tokenizer, vocabSize, goesOn: true });
       expect(asked, name).toEqual([...begin, ...own("cat")]);
-      const at = { value: rows[0]!, where: "row 1", inFile: false };
+      const at = { value: rows[0]!, where: "row 1", index: 0, inFile: false };
       const how = { assistantOnlyLoss: true, completionOnlyLoss: true };
       const { ids, mask } = sftExample(at, tokenizer, how);
       // The row's ids are those of the whole text, and start with the prompt's. The same holds for a row with a single text.

@@ -242,6 +242,7 @@ describe("sft", () => {
     const row = {
       value: { prompt, completion: [say("assistant", "old tree")] },
       where: "row 1",
+      index: 0,
       inFile: false,
     } as LocatedRow;
     const { ids, mask } = sftExample(row, place.tokenizer, {
@@ -264,7 +265,7 @@ describe("sft", () => {
     const chatTemplate =
       "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
     const learned = (how: { assistantOnlyLoss: boolean; completionOnlyLoss: boolean }, row: object = value) => {
-      const located = { value: row, where: "row 1", inFile: false } as LocatedRow;
+      const located = { value: row, where: "row 1", index: 0, inFile: false } as LocatedRow;
       const { ids, mask } = sftExample(located, place.tokenizer, { ...how, chatTemplate });
       return place.tokenizer.decode(ids.filter((_, i) => mask[i]));
     };
@@ -287,7 +288,11 @@ describe("sft", () => {
     const say = (role: string, content: string) => ({ role, content });
     const how = { assistantOnlyLoss: true, completionOnlyLoss: true, chatTemplate };
     const learned = (role: string, value: object) => {
-      const { ids, mask } = sftExample({ value, where: "row 1", inFile: false } as LocatedRow, place.tokenizer, how);
+      const { ids, mask } = sftExample(
+        { value, where: "row 1", index: 0, inFile: false } as LocatedRow,
+        place.tokenizer,
+        how,
+      );
       return [role, place.tokenizer.decode(ids.filter((_, i) => mask[i]))];
     };
     const rows = (role: string) => [

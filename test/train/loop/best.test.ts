@@ -250,6 +250,30 @@ describe("loadBestModelAtEnd", () => {
     expect([first!.result.bestStep, second!.result.bestStep]).toEqual([6, 6]);
     expect(first!.weights).toEqual(second!.weights);
   });
+
+  test("all ranks follow the held-out loss of rank 0, even if theirs differ", async () => {
+    // Ranks on different processors measure losses that differ by rounding. Here they differ because the text does.
+    const other = join(folder, "other.txt");
+    await writeFile(other, "Quite another text, 12345 67890.\n\n".repeat(40));
+    const ranks = worlds(2).map(async (world) => {
+      await using base = await newModel();
+      const losses: number[] = [];
+      const run = bestRun(base, corpus, {
+        world,
+        evalData: world.rank === 0 ? corpus : other,
+        evalBatches: 1,
+        evaluate: undefined,
+        metricForBestModel: undefined,
+        learningRate: 0.05,
+        earlyStoppingPatience: 2,
+      });
+      for await (const event of run) if (!("loss" in event)) losses.push(event.evalLoss!);
+      const { bestStep, steps } = await run;
+      return { bestStep, steps, losses, weights: await weightsOf(base) };
+    });
+    const [first, second] = await Promise.all(ranks);
+    expect(second).toEqual(first);
+  });
 });
 
 test("a NaN in the last evaluation is left out of the finished model's card", async () => {

@@ -23,7 +23,7 @@ describe("rows", () => {
   ];
   test("a ranking gives a pair for every two answers of different rank", async () => {
     const encoder = new RowEncoder(place.tokenizer);
-    const row = { value: rankedRows[0]!, where: "data: row 1", inFile: false };
+    const row = { value: rankedRows[0]!, where: "data: row 1", index: 0, inFile: false };
     const texts = pairsOf(row, encoder).map(({ chosen, rejected }) =>
       [chosen, rejected].map(({ ids, promptLength }) =>
         place.tokenizer.decode(ids.slice(promptLength), { skipSpecialTokens: true }),
@@ -43,7 +43,12 @@ describe("rows", () => {
   test("with messages, an answer starts after the assistant's opening and ends with the end token", () => {
     const encoder = new RowEncoder(place.tokenizer);
     const prompt = [{ role: "user", content: "Anna likes" }];
-    const row = (value: object) => ({ value: value as Record<string, unknown>, where: "data: row 1", inFile: false });
+    const row = (value: object) => ({
+      value: value as Record<string, unknown>,
+      where: "data: row 1",
+      index: 0,
+      inFile: false,
+    });
     const [pair] = pairsOf(
       row({ prompt, chosen: [{ role: "assistant", content: "a ball" }], rejected: "a tree" }),
       encoder,
@@ -55,6 +60,27 @@ describe("rows", () => {
     // Conversations with a common beginning need no separate prompt.
     const whole = (content: string) => [...prompt, { role: "assistant", content }];
     expect(pairsOf(row({ chosen: whole("a ball"), rejected: whole("a tree") }), encoder)).toEqual([pair]);
+  });
+
+  test("an answer that the tokenizer drops is rejected, because its mean log-probability would be NaN", () => {
+    const tokenizer = {
+      encode: (text: string) => Uint32Array.from(text.replaceAll("\u200b", ""), (letter) => letter.codePointAt(0)!),
+      closingCount: 0,
+      eosTokenIds: [] as number[],
+      applyChatTemplate: place.tokenizer.applyChatTemplate,
+    };
+    const row = (chosen: string) => ({
+      value: { prompt: "Anna likes", chosen, rejected: " it." },
+      where: "data: row 1",
+      index: 0,
+      inFile: false,
+    });
+    const of = (chosen: string, encoder = new RowEncoder(tokenizer)) => pairsOf(row(chosen), encoder);
+    expect(of("\u200ba")[0]!.chosen.ids).toHaveLength("Anna likes".length + 1);
+    expect(() => of("\u200b")).toThrow(/^data: row 1: chosen: expected a text of at least one token, got /);
+    // An end token is a token.
+    const ending = new RowEncoder({ ...tokenizer, eosTokenIds: [1] });
+    expect(Array.from(of("\u200b", ending)[0]!.chosen.ids.slice("Anna likes".length))).toEqual([1]);
   });
 
   const cases: [string, object, RegExp][] = [

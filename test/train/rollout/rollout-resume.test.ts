@@ -83,6 +83,14 @@ test("a rollout survives JSON bit for bit", () => {
   expect(unpack(JSON.parse(JSON.stringify(pack(value))))).toEqual(value);
 });
 
+test("a rollout keeps infinities, NaN and −0 as JSON", () => {
+  const odd = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, Number.NaN, -0, 0];
+  const value = {
+    answers: [{ logprobs: Float32Array.from(odd), values: Float64Array.from(odd), scores: [...odd, null] }],
+  };
+  expect(unpack(JSON.parse(JSON.stringify(pack(value))))).toEqual(value);
+});
+
 describe.each(["grpo", "ppo"] as const)("%s: a resumed run", (name) => {
   const promptsWithAnswers = common.prompts.map((row, i) => ({ ...row, answer: `a${i}` }));
   /** Runs two steps, or resumes for a third. */

@@ -1,0 +1,94 @@
+// Which rows of a file are held out: a function of a row's index, whatever other rows are skipped.
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { readRows } from "../../../lib/data/rows.ts";
+import { allKept, splitExamples } from "../../../lib/train/examples/example-source.ts";
+import { readSftExamples } from "../../../lib/train/examples/sft-data.ts";
+import { pairsOf } from "../../../lib/train/preference/pair-rows.ts";
+import { readSplit } from "../../../lib/train/preference/prepare.ts";
+import { RowEncoder } from "../../../lib/train/preference/rows.ts";
+import { temporaryFolder } from "../../formats/helpers.ts";
+import { useTrainedModel } from "../rollout/speaker.ts";
+
+const place = useTrainedModel();
+const ROWS = 40;
+/** The first row and every fifth one are long. */
+const lengthOf = (i: number) => (i % 5 === 0 ? 30 : 2);
+const fraction = 0.3;
+/** The rows that are held out if no row is skipped. */
+const expected = splitExamples(allKept(Array.from({ length: ROWS }, (_, i) => i)), fraction);
+
+test("rows are numbered over all files of a source", async () => {
+  const paths = ["a.jsonl", "b.jsonl"].map((name) => join(temporaryFolder(), name));
+  await writeFile(paths[0]!, '{"text": "a"}\n\n{"text": "b"}\n');
+  await writeFile(paths[1]!, '{"text": "c"}\n');
+  const found: [unknown, number][] = [];
+  for await (const { value, index } of readRows(paths)) found.push([value.text, index]);
+  expect(found).toEqual([
+    ["a", 0],
+    ["b", 1],
+    ["c", 2],
+  ]);
+});
+
+describe("rows that are too long are skipped, and every other row stays on its side", () => {
+  const skipped = (i: number) => lengthOf(i) > 2;
+  const left = (rows: readonly number[]) => rows.filter((i) => !skipped(i));
+
+  test("in supervised fine-tuning", async () => {
+    const rows = Array.from({ length: ROWS }, (_, i) => ({ text: `${i} ${"red ball ".repeat(lengthOf(i))}` }));
+    const of = async (maxSeqLength: number) => {
+      const options = { assistantOnlyLoss: true, completionOnlyLoss: true, truncationMode: "drop" } as const;
+      const read = await readSftExamples(rows, place.tokenizer, {
+        ...options,
+        maxSeqLength,
+        name: "data",
+        warn: () => {},
+      });
+      const { train, heldOut } = splitExamples({ ...read, rows: read.examples }, fraction);
+      const numbers = (examples: typeof train) =>
+        examples.map(({ ids }) => Number.parseInt(place.tokenizer.decode(ids, { skipSpecialTokens: true }), 10));
+      return { train: numbers(train), heldOut: numbers(heldOut) };
+    };
+    expect(await of(1000)).toEqual(expected);
+    expect(await of(40)).toEqual({ train: left(expected.train), heldOut: left(expected.heldOut) });
+  });
+
+  test("in preference training", async () => {
+    const encoder = new RowEncoder(place.tokenizer);
+    const data = Array.from({ length: ROWS }, (_, i) => ({
+      prompt: "Anna likes",
+      chosen: ` ${i} ${"red ball ".repeat(lengthOf(i))}`,
+      rejected: " the old tree.",
+    }));
+    const of = async (limit: number) => {
+      const { train, heldOut } = await readSplit(
+        { data, evalFraction: fraction, truncationMode: "drop" },
+        {
+          limit,
+          read: (row) => pairsOf(row, encoder),
+          sequences: ({ chosen, rejected }) => [chosen, rejected],
+          replaced: (pair) => pair,
+          warn: () => {},
+        },
+      );
+      const numbers = (pairs: typeof train) =>
+        pairs.map(({ chosen: { ids, promptLength } }) =>
+          Number.parseInt(place.tokenizer.decode(ids.slice(promptLength), { skipSpecialTokens: true }), 10),
+        );
+      return { train: numbers(train), heldOut: numbers(heldOut) };
+    };
+    expect(await of(1000)).toEqual(expected);
+    expect(await of(40)).toEqual({ train: left(expected.train), heldOut: left(expected.heldOut) });
+  });
+});
+
+test("no other row is held out if the only row to hold out was skipped", () => {
+  const rows = [0, 1, 2, 3, 4];
+  const [only] = splitExamples(allKept(rows), 1e-6).heldOut;
+  const indices = rows.filter((i) => i !== only);
+  expect(() => splitExamples({ rows: indices, indices, count: rows.length }, 1e-6)).toThrow(
+    "evalFraction: expected a share that holds out at least one row that is not skipped, got 0.000001 of 5 rows",
+  );
+});
