@@ -39,7 +39,7 @@ export interface Writing {
   family: string;
   /** The text that the template writes after an answer. */
   end: string;
-  /** What the template can write. */
+  /** The kinds of answers that the template can write. */
   kinds: readonly Kind[];
   documents?: readonly unknown[];
   /** Whether the template fails without tools. */

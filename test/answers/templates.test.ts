@@ -6,7 +6,7 @@ import { callFormatNames, callFormatOf, chooseCallFormat, chooseReasoningFormat 
 import { REASONING_FORMATS } from "../../lib/answers/reasoning.ts";
 import { atOnce } from "../../lib/core/slices.ts";
 import { AnswerForm } from "../../lib/language-model/chat/answer-format.ts";
-import { checkedRenderer, conversationPrompt } from "../../lib/language-model/chat/conversation.ts";
+import { checkedRenderer, conversationPrompt, conversationTokens } from "../../lib/language-model/chat/conversation.ts";
 import { templateMessages, templateTools } from "../../lib/language-model/chat/template-messages.ts";
 import { type ChatMessage, Tokenizer } from "../../lib/tokenizer/index.ts";
 import { tinyTokenizer } from "../inference/helpers.ts";
@@ -169,7 +169,7 @@ describe("the fields of messages", () => {
 
   test("a message with calls has either reasoning or text for a template that refuses both", () => {
     const template = "{% if message.content and message.thinking %}{{ raise_exception('both') }}";
-    const both = { ...conversation[1]!, content: "Let me see." };
+    const both: ChatMessage = { ...conversation[1]!, content: "Let me see." };
     expect(fieldsOf(template, both)).toMatchObject({ content: "", thinking: "Hm.\n\nLet me see." });
     expect(fieldsOf(template)).toMatchObject({ content: "", thinking: "Hm." });
     const { tool_calls: _, ...answer } = both;
@@ -186,6 +186,18 @@ describe("the fields of messages", () => {
     const odd = [null, { type: "function" }, { function: { name: "f", description: "d", parameters: true } }];
     expect(templateTools(odd, "{{ a + tool.function.description }}")).toEqual(odd);
     expect(templateTools(tools, "{{ tool | tojson }}{{ tool.description }}")).toBe(tools);
+  });
+
+  test("a conversation has tools without descriptions for a template that joins them with text", async () => {
+    const template = "{% for t in tools %}{{ '// ' + t.function.description + t.function.name }};{% endfor %}";
+    const tokenizer = await tinyTokenizer();
+    const renderer = checkedRenderer({ tokenizer, config: { modelType: "gpt_oss" } }, { template, tools });
+    const messages = [{ role: "user", content: "go" }];
+    const ids = await conversationPrompt({ contextLength: 4096 }, renderer, messages);
+    expect(tokenizer.decode(ids)).toBe("// sea;// now;");
+    expect(conversationTokens(renderer, messages)).toBe(ids.length);
+    // A saved chat keeps the tools as given.
+    expect(renderer.template.tools).toEqual(tools);
   });
 
   test("reasoning is written as tool_plan for Command R7B", () => {

@@ -13,7 +13,7 @@ describe.skipIf(loaded === undefined)("@anthropic-ai/sdk", () => {
   let models: LanguageModel[];
   let servers: ModelServer[];
   let Anthropic: Json;
-  /** Clients of a model that answers at random, of one that calls a tool, and of one that thinks first. */
+  /** Clients of three models. One answers at random, one calls a tool, and one thinks first. */
   let [random, tooled, thinker]: Json[] = [];
 
   beforeAll(async () => {
