@@ -28,7 +28,7 @@ export interface ReaderOptions {
 /**
  * Reads an answer. Text that may begin a call is held back until it is known to be a call or not. A call that is malformed before its arguments
  * begin is text. A call with malformed arguments stays a call, and its arguments are passed on as written. White space around reasoning,
- * before a call and after the last call is dropped.
+ * at the marks around the answer, before a call and after the last call is dropped.
  */
 export class AnswerReader implements AnswerParser, Sink {
   private readonly source: Source;
@@ -162,6 +162,7 @@ function* answer(
     if (mark === undefined) return;
     if (closes.includes(mark)) {
       source.trim();
+      yield* source.space();
       continue;
     }
     source.hold(mark);

@@ -3,63 +3,29 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createJiti } from "jiti";
 import { describe, expect, test } from "vitest";
-import { callFormatOf, chooseCallFormat } from "../../lib/answers/catalogue.ts";
 import { atOnce } from "../../lib/core/slices.ts";
 import { AnswerForm } from "../../lib/language-model/chat/answer-format.ts";
-import { templateMessages } from "../../lib/language-model/chat/template-messages.ts";
-import { familyOf } from "../../lib/models/registry.ts";
-import type { ChatMessage } from "../../lib/tokenizer/index.ts";
-import { tinyTokenizer } from "../inference/helpers.ts";
+import { templateMessages, templateTools } from "../../lib/language-model/chat/template-messages.ts";
 import { installed, packaged } from "../tokenizer/files/packaged.ts";
 import { readWith, tools } from "./helpers.ts";
+import { llamaCppTemplates } from "./llama-cpp-templates.ts";
+import { ANSWERS, expectedOf, type Kind, readBack, tokenizer, type Writing } from "./read-back.ts";
 
-const calls = [
-  ["sea", { place: "Kyoto, café", depth: 12, tags: ["a", "b"] }],
-  ["now", {}],
-] as const;
-const toolCalls = calls.map(([name, args], i) => ({
-  id: `call_${i}123456789abcdef`,
-  type: "function",
-  function: { name, arguments: JSON.stringify(args) },
-}));
-
-type Kind = "plain" | "one call" | "two calls" | "reasoning" | "reasoning and a call";
-const ANSWERS: Readonly<Record<Kind, ChatMessage>> = {
-  plain: { role: "assistant", content: "It is." },
-  "one call": { role: "assistant", content: "", tool_calls: toolCalls.slice(0, 1) },
-  "two calls": { role: "assistant", content: "", tool_calls: toolCalls },
-  reasoning: { role: "assistant", content: "It is.", reasoning_content: "Hm." },
-  "reasoning and a call": {
-    role: "assistant",
-    content: "",
-    reasoning_content: "Hm.",
-    tool_calls: toolCalls.slice(0, 1),
-  },
-};
-
-interface Published {
-  /** The family of the model, by its name in config.json. */
-  family: string;
-  /** The text that the template writes after an answer. */
-  end: string;
-  /** What the template can write besides plain answers. */
-  kinds: readonly Kind[];
-  documents?: readonly unknown[];
-}
-
-const TWO = ["one call", "two calls"] as const;
+const ONE = ["plain", "one call"] as const;
+const TWO = [...ONE, "two calls"] as const;
 const REASONS = ["reasoning", "reasoning and a call"] as const;
 const chatml = { family: "qwen2", end: "<|im_end|>\n" };
 const deepseek = { family: "llama", end: "<｜end▁of▁sentence｜>" };
 const granite = { family: "granite", end: "<|end_of_text|>\n" };
+const mistral = { family: "mistral", end: "<|endoftext|>" };
 /** Chat templates of GGUF files, by the name in npm's @huggingface/ollama-utils. */
-const MODELS: Readonly<Record<string, Published>> = {
+const MODELS: Readonly<Record<string, Writing>> = {
   "qwen2.5:0.5b": { ...chatml, kinds: TWO },
   "qwen3:0.6b": { ...chatml, family: "qwen3", kinds: [...TWO, ...REASONS] },
   "qwen3-next:80b": { ...chatml, family: "qwen3", kinds: [...TWO, ...REASONS] },
   "qwen3-coder:30b": { ...chatml, family: "qwen3_moe", kinds: TWO },
-  "llama3.1:8b": { family: "llama", end: "<|eot_id|>", kinds: ["one call"] },
-  "llama3.2:3b": { family: "llama", end: "<|eot_id|>", kinds: ["one call"] },
+  "llama3.1:8b": { family: "llama", end: "<|eot_id|>", kinds: ONE },
+  "llama3.2:3b": { family: "llama", end: "<|eot_id|>", kinds: ONE },
   "deepseek-v3:671b": { ...deepseek, kinds: TWO },
   "deepseek-r1:latest": { ...deepseek, kinds: TWO },
   "deepseek-v3.1:latest": { ...deepseek, kinds: TWO },
@@ -69,46 +35,44 @@ const MODELS: Readonly<Record<string, Published>> = {
   "phi4-mini:3.8b": { family: "phi3", end: "<|end|><|endoftext|>", kinds: TWO },
 };
 
+/**
+ * Chat templates in llama.cpp's repository, by their files' names. No npm package was found that contains those of ERNIE 4.5, EXAONE 4,
+ * Hunyuan and GLM-4-9B, and of SmolLM 3 with tools: see hand-written-templates.test.ts.
+ */
+const LLAMA_CPP: Readonly<Record<string, Writing>> = {
+  // A message has a single call.
+  "openai-gpt-oss-120b": { family: "gpt_oss", end: "", kinds: [...ONE, ...REASONS] },
+  "GLM-4.6": { family: "glm4", end: "", kinds: [...TWO, ...REASONS, "text and a call"] },
+  "GLM-4.7-Flash": {
+    ...{ family: "glm4", end: "", kinds: [...TWO, ...REASONS, "text and a call"] },
+    withoutReasoning: { enable_thinking: false },
+  },
+  // This version of the template writes neither tools nor reasoning.
+  "HuggingFaceTB-SmolLM3-3B": { family: "smollm3", end: "<|im_end|>\n", kinds: ["plain"] },
+  "ByteDance-Seed-OSS": { family: "seed_oss", end: "<seed:eos>", kinds: [...TWO, ...REASONS, "text and a call"] },
+  "ibm-granite-granite-4.1": { ...granite, family: "granitemoehybrid", kinds: [...TWO, "text and a call"] },
+  "meta-llama-Llama-3.3-70B-Instruct": { family: "llama", end: "<|eot_id|>", kinds: ONE },
+  "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use": {
+    family: "llama",
+    end: "<|im_end|>\n",
+    kinds: TWO,
+    needsTools: true,
+  },
+  "Mistral-Small-3.2-24B-Instruct-2506": { ...mistral, kinds: TWO },
+  "unsloth-mistral-Devstral-Small-2507": { ...mistral, kinds: [...TWO, "text and a call"] },
+  "mistralai-Ministral-3-14B-Reasoning-2512": { ...mistral, kinds: [...TWO, ...REASONS, "text and a call"] },
+  Cohere2MoE: { family: "cohere2", end: "<|END_OF_TURN_TOKEN|>", kinds: REASONS },
+};
+
 const list = installed("@huggingface", "ollama-utils", "src", "chat-template-automap.ts");
 const { OLLAMA_CHAT_TEMPLATE_MAPPING: published = [] } = list
   ? ((await createJiti(import.meta.url).import(list)) as {
       OLLAMA_CHAT_TEMPLATE_MAPPING: { model: string; gguf: string }[];
     })
   : {};
-const tokenizer = await tinyTokenizer();
-
-/** Renders an answer, and reads what the template wrote. */
-function readBack(template: string, { family, end, documents }: Published, kind: Kind) {
-  const answer = ANSWERS[kind];
-  const given = answer.tool_calls ? tools : undefined;
-  const format = chooseCallFormat(template, familyOf(family).calls);
-  const shape = format && callFormatOf(format).shape;
-  const render = (messages: readonly ChatMessage[], addGenerationPrompt: boolean) => {
-    const prepared = atOnce(templateMessages(messages, template, shape));
-    return tokenizer.applyChatTemplate(prepared, { template, tools: given, addGenerationPrompt, documents });
-  };
-  const user = { role: "user", content: "Is it raining?" };
-  const prompt = render([user], true);
-  const { text } = render([user, answer], false);
-  expect(text.startsWith(prompt.text), text).toBe(true);
-  // DeepSeek V3's template does not end an answer with a single call.
-  const written = text.slice(prompt.text.length, text.endsWith(end) ? -end.length : undefined);
-  const form = new AnswerForm({ tokenizer, config: { modelType: family } }, { template, tools: given });
-  const parser = () => form.parser({ prompt: prompt.ids });
-  if (!parser()) return { text: written, reasoning: "", calls: [] };
-  const whole = readWith(parser()!, [written]);
-  expect(readWith(parser()!, [...written])).toEqual(whole);
-  return { ...whole, calls: whole.calls.map(([name, args]) => [name, JSON.parse(args)]) };
-}
-
-function expectedOf(kind: Kind) {
-  const { content, reasoning_content: reasoning = "", tool_calls: given = [] } = ANSWERS[kind];
-  return { text: content, reasoning, calls: calls.slice(0, (given as unknown[]).length) };
-}
-
 describe.skipIf(!list)("the published template (npm @huggingface/ollama-utils)", () => {
   describe.each(Object.entries(MODELS))("of %s", (name, model) => {
-    test.each<Kind>(["plain", ...model.kinds])("writes an answer that is read back: %s", (kind) => {
+    test.each<Kind>(model.kinds)("writes an answer that is read back: %s", (kind) => {
       const { gguf: template } = published.find((one) => one.model === `library/${name}`)!;
       expect(readBack(template, model, kind)).toEqual(expectedOf(kind));
     });
@@ -127,12 +91,49 @@ describe.skipIf(!list)("the published template (npm @huggingface/ollama-utils)",
   });
 });
 
+const repository = llamaCppTemplates();
+describe.skipIf(!repository)("the published template in llama.cpp's repository (npm node-llama-cpp)", () => {
+  describe.each(Object.entries(LLAMA_CPP))("of %s", (name, model) => {
+    test.each<Kind>(model.kinds)("writes an answer that is read back: %s", (kind) => {
+      expect(readBack(repository!.get(name)!, model, kind)).toEqual(expectedOf(kind));
+    });
+  });
+
+  test.each<Kind>(["one call", "two calls"])(
+    "of Command R+ writes %s that are read back, before further instructions",
+    (kind) => {
+      const template = repository!.get("CohereForAI-c4ai-command-r-plus-tool_use")!;
+      const messages = atOnce(templateMessages([{ role: "user", content: "go" }, ANSWERS[kind]], template));
+      const given = templateTools(tools, template);
+      const { text } = tokenizer.applyChatTemplate(messages, { template, tools: given });
+      const written = text.split("<|CHATBOT_TOKEN|>")[1]!.split("<|START_OF_TURN_TOKEN|>")[0]!.trim();
+      const form = new AnswerForm({ tokenizer, config: { modelType: "cohere" } }, { template, tools });
+      const { text: rest, calls } = readWith(form.parser()!, [...written]);
+      expect({ rest, calls: calls.map(([name, args]) => [name, JSON.parse(args)]) }).toEqual({
+        ...{ rest: "", calls: expectedOf(kind).calls },
+      });
+    },
+  );
+
+  test("of gpt-oss writes the text before a call as reasoning, after the reasoning itself", () => {
+    const template = repository!.get("openai-gpt-oss-120b")!;
+    const messages = [
+      { role: "user", content: "go" },
+      { ...ANSWERS["reasoning and a call"], content: "Let me see." },
+    ];
+    const { text } = tokenizer.applyChatTemplate(atOnce(templateMessages(messages, template)), { template });
+    expect(text).toContain(
+      "<|channel|>analysis<|message|>Hm.\n\nLet me see.<|end|><|start|>assistant to=functions.sea",
+    );
+  });
+});
+
 const nemo = packaged("tokenizer-mistral_nemo");
-test.skipIf(!nemo).each<Kind>(["plain", ...TWO])(
+test.skipIf(!nemo).each<Kind>(TWO)(
   "the published template of Mistral Nemo (npm @lenml/tokenizer-…) writes an answer that is read back: %s",
   (kind) => {
     const config = JSON.parse(readFileSync(join(nemo!, "tokenizer_config.json"), "utf8")) as { chat_template: string };
-    const model = { family: "mistral", end: "<|endoftext|>", kinds: TWO };
+    const model = { ...mistral, kinds: TWO };
     expect(readBack(config.chat_template, model, kind)).toEqual(expectedOf(kind));
   },
 );

@@ -6,8 +6,8 @@ import { callFormatNames, callFormatOf, chooseCallFormat, chooseReasoningFormat 
 import { REASONING_FORMATS } from "../../lib/answers/reasoning.ts";
 import { atOnce } from "../../lib/core/slices.ts";
 import { AnswerForm } from "../../lib/language-model/chat/answer-format.ts";
-import { checkedRenderer, conversationPrompt } from "../../lib/language-model/chat/conversation.ts";
-import { templateMessages } from "../../lib/language-model/chat/template-messages.ts";
+import { checkedRenderer, conversationPrompt, conversationTokens } from "../../lib/language-model/chat/conversation.ts";
+import { templateMessages, templateTools } from "../../lib/language-model/chat/template-messages.ts";
 import { type ChatMessage, Tokenizer } from "../../lib/tokenizer/index.ts";
 import { tinyTokenizer } from "../inference/helpers.ts";
 import { packaged } from "../tokenizer/files/packaged.ts";
@@ -147,6 +147,57 @@ describe("the fields of messages", () => {
     const text = tokenizer.decode(ids, { skipSpecialTokens: false });
     expect(text).toContain('[assistant]<|tool_call|>[{"name": "sea", "arguments": {"place":"Kyoto, café"');
     expect(text).toContain("[tool]Yes.");
+  });
+
+  test("the content of a message with calls is null for a template that tests for it, unless it measures the content", () => {
+    expect(fieldsOf("{% if m.content is none %}")).toMatchObject({ content: null });
+    expect(fieldsOf("{% if m['content'] is none or m['content'] | length == 0 %}")).toMatchObject({ content: "" });
+  });
+
+  test("reasoning is a block before the text for a template with blocks of thinking", () => {
+    const template = "{% for b in m['content'] %}{% if b['type'] == 'thinking' %}{{ b['thinking'] }}";
+    const thought = { type: "thinking", thinking: "Hm." };
+    const fields = fieldsOf(template);
+    expect(fields.content).toEqual([thought]);
+    expect(Object.keys(fields)).not.toContain("thinking");
+    const said = { role: "assistant", content: "Yes.", reasoning_content: "Hm." };
+    expect(fieldsOf(template, said)).toEqual({
+      ...{ role: "assistant", content: [thought, { type: "text", text: "Yes." }] },
+    });
+    expect(fieldsOf(`${template}{{ message.thinking }}`, said)).toMatchObject({ content: "Yes.", thinking: "Hm." });
+  });
+
+  test("a message with calls has either reasoning or text for a template that refuses both", () => {
+    const template = "{% if message.content and message.thinking %}{{ raise_exception('both') }}";
+    const both: ChatMessage = { ...conversation[1]!, content: "Let me see." };
+    expect(fieldsOf(template, both)).toMatchObject({ content: "", thinking: "Hm.\n\nLet me see." });
+    expect(fieldsOf(template)).toMatchObject({ content: "", thinking: "Hm." });
+    const { tool_calls: _, ...answer } = both;
+    expect(fieldsOf(template, answer)).toMatchObject({ content: "Let me see.", thinking: "Hm." });
+  });
+
+  test("tools without descriptions have empty ones for a template that joins them with text", () => {
+    const [first, second] = templateTools(tools, "{{ '// ' + tool.description }}") as (typeof tools)[number][];
+    expect(first!.function).toMatchObject({ description: "", name: "sea" });
+    expect(first!.function.parameters).toMatchObject({
+      ...{ properties: { place: { type: "string", description: "" } }, required: ["place"] },
+    });
+    expect(second!.function).toMatchObject({ description: "", name: "now" });
+    const odd = [null, { type: "function" }, { function: { name: "f", description: "d", parameters: true } }];
+    expect(templateTools(odd, "{{ a + tool.function.description }}")).toEqual(odd);
+    expect(templateTools(tools, "{{ tool | tojson }}{{ tool.description }}")).toBe(tools);
+  });
+
+  test("a conversation has tools without descriptions for a template that joins them with text", async () => {
+    const template = "{% for t in tools %}{{ '// ' + t.function.description + t.function.name }};{% endfor %}";
+    const tokenizer = await tinyTokenizer();
+    const renderer = checkedRenderer({ tokenizer, config: { modelType: "gpt_oss" } }, { template, tools });
+    const messages = [{ role: "user", content: "go" }];
+    const ids = await conversationPrompt({ contextLength: 4096 }, renderer, messages);
+    expect(tokenizer.decode(ids)).toBe("// sea;// now;");
+    expect(conversationTokens(renderer, messages)).toBe(ids.length);
+    // A saved chat keeps the tools as given.
+    expect(renderer.template.tools).toEqual(tools);
   });
 
   test("reasoning is written as tool_plan for Command R7B", () => {

@@ -1,10 +1,10 @@
 // webpack and Next.js with and without their configuration line. `npm run test:runtimes` runs them, since Next.js takes minutes.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { asked, freePort } from "./http.ts";
 import { installCheckout, installPackages } from "./installed.ts";
 
 let folder: string;
@@ -102,8 +102,8 @@ describe("Next.js", () => {
     return place;
   }
 
-  /** Starts a standalone server and returns the answer to one request, with what the server printed. */
-  async function ask(place: string) {
+  /** Starts a standalone server, works with it and stops it. `log` returns what it printed. */
+  async function running<T>(place: string, work: (url: string, log: () => string) => Promise<T>): Promise<T> {
     const port = await freePort();
     server = spawn(process.execPath, ["server.js"], {
       cwd: place,
@@ -120,32 +120,51 @@ describe("Next.js", () => {
       server!.stderr!.on("data", read);
       server!.on("exit", () => reject(new Error(log)));
     });
-    const response = await fetch(`http://127.0.0.1:${port}/generate`);
-    const answer = { status: response.status, text: await response.text() };
-    server.kill();
-    await closed;
-    return { ...answer, log };
+    try {
+      return await work(`http://127.0.0.1:${port}`, () => log);
+    } finally {
+      server.kill();
+      await closed;
+    }
   }
 
-  test("a deployed route generates with heddle external and its files copied", async () => {
+  /** Returns the answer of the route to one request, with what the server printed. */
+  async function generated(url: string, log: () => string) {
+    const response = await fetch(`${url}/generate`);
+    return { status: response.status, text: await response.text(), log: log() };
+  }
+
+  test("deployed routes generate and serve the API with heddle external and its files copied", async () => {
+    const route = join(app, "app", "api", "llm", "[...path]");
+    mkdirSync(route, { recursive: true });
+    writeFileSync(
+      join(route, "route.js"),
+      `import { LanguageModel } from "heddle";
+       import { createFetchHandler } from "heddle/serve";
+       const handler = createFetchHandler(await LanguageModel.load("default"), { basePath: "/api/llm" });
+       export const dynamic = "force-dynamic";
+       export const GET = handler, POST = handler, DELETE = handler;`,
+    );
     const place = build(`serverExternalPackages: ["heddle"],
       outputFileTracingIncludes: { "/*": ["node_modules/heddle/**", "node_modules/@heddle/**"] }`);
-    const { status, text, log } = await ask(place);
-    expect(status, log).toBe(200);
-    expect(JSON.parse(text).text).toMatch(/^ Paris/);
+    // The other test's build would fail where it loads the model.
+    rmSync(route, { recursive: true });
+    await running(place, async (url, printed) => {
+      const { status, text, log } = await generated(url, printed);
+      expect(status, log).toBe(200);
+      expect(JSON.parse(text).text).toMatch(/^ Paris/);
+      const { models, completion, streamed, last } = await asked(`${url}/api/llm`, printed);
+      expect(models.status, printed()).toBe(200);
+      expect(completion.choices[0]!.text).toMatch(/^ Paris/);
+      expect([streamed, last]).toEqual([completion.choices[0]!.text, "[DONE]"]);
+      const removed = await fetch(`${url}/api/llm/v1/responses/resp_1`, { method: "DELETE" });
+      expect(await removed.json()).toMatchObject({ error: { code: "response_not_found" } });
+    });
   });
 
   test("a deployed route that includes heddle reports the missing option", async () => {
-    const { status, log } = await ask(build(""));
+    const { status, log } = await running(build(""), generated);
     expect(status).toBe(500);
     expect(log).toMatch(/heddle: expected to run .*Next\.js: serverExternalPackages: \["heddle"\]/);
   });
 });
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => probe.once("listening", resolve));
-  const { port } = probe.address() as { port: number };
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}

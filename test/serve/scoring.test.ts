@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { createModel, type LanguageModel } from "../../lib/language-model/index.ts";
 import { Places } from "../../lib/serve/core/places.ts";
 import { tinyTokenizer } from "../inference/helpers.ts";
-import { type Client, chatModel, endlessModel, greedily, until, user, withServer } from "./helpers.ts";
+import { chatModel, endlessModel, greedily, until, user, withServer } from "./helpers.ts";
 
 const sizes = { hiddenSize: 24, intermediateSize: 32, numHiddenLayers: 2, numAttentionHeads: 4, initializerRange: 0.4 };
 const documents = ["a bird ran home", "The cat saw the sea", "naïve café", "a house"];
@@ -213,38 +213,6 @@ describe("tokens", () => {
         expect(await post(path, body)).toMatchObject({ status: 400, body: refusal("unsupported", /has no tokenizer/) });
     });
     await bare.dispose();
-  });
-});
-
-const REQUESTS = {
-  "/v1/rerank": { query, documents },
-  "/v2/rerank": { query, documents },
-  "/rerank": { query, documents },
-  "/v1/score": { text_1: query, text_2: documents },
-  "/score": { text_1: query, text_2: documents },
-  "/v1/classify": { input: query },
-  "/classify": { input: query },
-  "/tokenize": { prompt: query },
-  "/detokenize": { tokens: [1] },
-  "/infill": { input_prefix: query },
-};
-
-describe.each(Object.entries(REQUESTS))("%s", (path, body) => {
-  const statusWith = async ({ post }: Client, headers: Record<string, string>) =>
-    (await post(path, body, { headers })).status;
-
-  test("needs a key, an allowed origin, a small JSON body and a known model", async () => {
-    await withServer(cross, { apiKeys: ["k"], maxBodyBytes: 4096 }, async (client) => {
-      const authorization = "Bearer k";
-      expect(await statusWith(client, {})).toBe(401);
-      expect(await statusWith(client, { authorization, origin: "https://evil.example" })).toBe(403);
-      expect(await statusWith(client, { authorization, "content-type": "text/plain" })).toBe(415);
-      const large = { ...body, user: "a".repeat(5000) };
-      expect((await client.post(path, large, { headers: { authorization } })).status).toBe(413);
-      const other = await client.post(path, { ...body, model: "other" }, { headers: { authorization } });
-      expect(other).toMatchObject({ status: 404, body: refusal("model_not_found", /^model: expected tiny/) });
-      expect((await client.ask(path, { headers: { authorization } })).status).toBe(405);
-    });
   });
 });
 

@@ -20,11 +20,13 @@ export const commandR: CallFormat = {
 };
 
 const ACTION = "Action: ```json";
+/** The template writes earlier calls with a line break, where models write a space. */
+const EARLIER_ACTION = "Action:\n```json";
 
 /** Command R and R+ of 2024: the list of calls is in a code block after `Action:`. */
 export const commandRAction: CallFormat = {
   isIn: (template) => template.includes("Action:") && template.includes('"tool_name"'),
-  opens: [ACTION],
+  opens: [ACTION, EARLIER_ACTION],
   *read(source) {
     yield* source.space();
     const isWellFormed = yield* callList(source, KEYS, "```");

@@ -26,6 +26,7 @@ import type { Tokenizer } from "../../tokenizer/index.ts";
 import type { ChatTemplate } from "./conversation.ts";
 import { messageLimit } from "./message-limit.ts";
 import { reasoningLimit } from "./reasoning-limit.ts";
+import { templateTools } from "./template-messages.ts";
 import type { ToolChoice } from "./tool-choice.ts";
 
 /** The model whose answers are read. LanguageModel is one. */
@@ -255,7 +256,8 @@ export class AnswerForm {
     const { tokenizer, tools, template, variables } = this;
     if (this.rendered === undefined)
       try {
-        const options = { template, variables, ...(tools.length > 0 && { tools }), addGenerationPrompt: true };
+        const given = tools.length > 0 && { tools: templateTools(tools, template ?? "") };
+        const options = { template, variables, ...given, addGenerationPrompt: true };
         this.rendered = tokenizer!.applyChatTemplate([{ role: "user", content: "." }], options).text;
       } catch (error) {
         if (!(error instanceof HeddleError)) throw error;

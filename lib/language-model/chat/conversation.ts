@@ -6,7 +6,7 @@ import { familyOf } from "../../models/registry.ts";
 import { chooseTemplate } from "../../tokenizer/chat/chat.ts";
 import type { ChatMessage, ChatTemplateOptions, Tokenizer } from "../../tokenizer/index.ts";
 import type { LanguageModel } from "../language-model.ts";
-import { templateMessages } from "./template-messages.ts";
+import { templateMessages, templateTools } from "./template-messages.ts";
 
 /** Inputs of a chat template besides the messages. */
 export type ChatTemplate = Omit<ChatTemplateOptions, "addGenerationPrompt">;
@@ -190,15 +190,24 @@ function withTexts(messages: readonly ChatMessage[]): ChatMessage[] {
   );
 }
 
-/** Returns the messages in the fields and forms that the template reads. */
-function renderedMessages(
-  { tokenizer, template, callsOfFamily }: Renderer,
-  messages: readonly ChatMessage[],
-): Slices<ChatMessage[]> {
+/** Returns the text of the template. */
+function chosenTemplate({ tokenizer, template }: Renderer): string {
   const hasToken = (token: string) => tokenizer.tokenToId(token) !== undefined;
-  const chosen = chooseTemplate(tokenizer.config, hasToken, template);
-  const format = chooseCallFormat(chosen, callsOfFamily);
+  return chooseTemplate(tokenizer.config, hasToken, template);
+}
+
+/** Returns the messages in the fields and forms that the template reads. */
+function renderedMessages(renderer: Renderer, messages: readonly ChatMessage[]): Slices<ChatMessage[]> {
+  const chosen = chosenTemplate(renderer);
+  const format = chooseCallFormat(chosen, renderer.callsOfFamily);
   return templateMessages(withTexts(messages), chosen, format && callFormatOf(format).shape);
+}
+
+/** Returns the options that render the prompt of the next answer. */
+function promptOptions(renderer: Renderer): ChatTemplateOptions {
+  const { template } = renderer;
+  const tools = template.tools && templateTools(template.tools, chosenTemplate(renderer));
+  return { ...template, tools, addGenerationPrompt: true };
 }
 
 function isRole({ tokenizer, template: { template } }: Renderer, role: unknown): role is string {
@@ -235,9 +244,9 @@ async function conversationIds(
   messages: readonly ChatMessage[],
   { fit, signal }: { fit: { reserve: number } | undefined; signal: AbortSignal | undefined },
 ): Promise<Uint32Array> {
-  const { tokenizer, template } = renderer;
+  const { tokenizer } = renderer;
   if (!usesTemplate(renderer)) return tokenizer.encodeAsync(transcript(messages), { ...(signal && { signal }) });
-  const options = { ...template, addGenerationPrompt: true };
+  const options = promptOptions(renderer);
   const given = await inSlices(renderedMessages(renderer, messages), "chat template", signal);
   const { messages: kept } = fit
     ? await tokenizer.fitAsync(given, { ...options, signal, contextLength, ...fit })
@@ -248,9 +257,9 @@ async function conversationIds(
 
 /** Returns the number of tokens of a conversation before its next answer, counted synchronously. */
 export function conversationTokens(renderer: Renderer, messages: readonly ChatMessage[]): number {
-  const { tokenizer, template } = renderer;
+  const { tokenizer } = renderer;
   if (!usesTemplate(renderer)) return tokenizer.count(transcript(messages));
-  const options = { ...template, addGenerationPrompt: true };
+  const options = promptOptions(renderer);
   return tokenizer.applyChatTemplate(atOnce(renderedMessages(renderer, messages)), options).ids.length;
 }
 

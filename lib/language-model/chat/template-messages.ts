@@ -9,9 +9,19 @@ import type { ChatMessage } from "../../tokenizer/index.ts";
 /** Fields of a message that may hold reasoning, in this order: most templates, gpt-oss, newer APIs, Command R7B. */
 const REASONING = ["reasoning_content", "thinking", "reasoning", "tool_plan"] as const;
 
+const CONTENT_IS_NONE = /['.]content(?:['"]\])? is none/;
+const CONTENT_LENGTH = /['.]content(?:['"]\])?\s*\|\s*length/;
+const THINKING_BLOCK = /(?:\.type|\[['"]type['"]\])\s*==\s*['"]thinking['"]/;
+/** A field for reasoning in a message, not in a block. */
+const THINKING_FIELD = /\b(?:message|msg|m)(?:\.|\[['"])(?:reasoning_content|reasoning|thinking)\b/;
+
 /** The form of messages that a template expects. */
 interface Expected {
   reasoning: readonly string[];
+  /** Whether reasoning is a block of the content, before a block with the text (Ministral 3). */
+  reasoningBlocks: boolean;
+  /** Whether a message with calls may have either reasoning or text (gpt-oss). The template writes both as reasoning. */
+  oneOfBoth: boolean;
   /** Whether arguments are strings, because the template joins them with other text. */
   arguments: "string" | "object";
   /** Whether a message with calls must have null instead of an empty text. */
@@ -24,8 +34,11 @@ function expectedBy(template: string): Expected {
   const joins = /\+\s*\w+(?:\[['"]function['"]\]|\.function)?(?:\[['"]arguments['"]\]|\.arguments)\s*(?:\+|[-%}])/;
   return {
     reasoning: REASONING.filter((name) => new RegExp(`\\.${name}\\b|['"]${name}['"]`).test(template)),
+    oneOfBoth: template.includes("message.content and message.thinking"),
+    reasoningBlocks: THINKING_BLOCK.test(template) && !THINKING_FIELD.test(template),
     arguments: joins.test(template) && !/arguments is (?:not )?(?:string|mapping)/.test(template) ? "string" : "object",
-    nullContent: /['.]content(?:['"]\])? is none/.test(template),
+    // A template that measures the content fails for null.
+    nullContent: CONTENT_IS_NONE.test(template) && !CONTENT_LENGTH.test(template),
     idLength: /id\s*\|\s*length\s*(?:!=|<)\s*9\b/.test(template) ? 9 : undefined,
   };
 }
@@ -70,7 +83,9 @@ export function* templateMessages(
       });
       continue;
     }
-    const content = expected.nullContent && message.content === "" ? null : message.content;
+    if (calls && expected.oneOfBoth && out.content && out.thinking)
+      Object.assign(out, { thinking: `${out.thinking}\n\n${out.content}`, content: "" });
+    const content = expected.nullContent && out.content === "" ? null : out.content;
     all.push(
       calls ? { ...out, content, tool_calls: calls } : given === undefined ? out : { ...out, tool_calls: given },
     );
@@ -78,19 +93,39 @@ export function* templateMessages(
   return all;
 }
 
+/**
+ * Returns the tools as a template expects them. If it joins descriptions with other text, functions and parameters without a description
+ * get an empty one.
+ */
+export function templateTools(tools: readonly unknown[], template: string): readonly unknown[] {
+  if (!/\+\s*\w+(?:\.function)?\.description\b/.test(template)) return tools;
+  const described = (value: unknown) => (isObject(value) ? { description: "", ...value } : value);
+  return tools.map((tool) => {
+    if (!isObject(tool) || !isObject(tool.function)) return tool;
+    const { parameters } = tool.function;
+    if (!isObject(parameters) || !isObject(parameters.properties))
+      return { ...tool, function: described(tool.function) };
+    const entries = Object.entries(parameters.properties).map(([name, schema]) => [name, described(schema)]);
+    const properties = Object.fromEntries(entries);
+    return { ...tool, function: { description: "", ...tool.function, parameters: { ...parameters, properties } } };
+  });
+}
+
 function reasoningOf(message: Readonly<Record<string, unknown>>): string | undefined {
   for (const name of REASONING) if (typeof message[name] === "string") return message[name];
   return undefined;
 }
 
-function withReasoning(message: ChatMessage, { reasoning }: Expected): ChatMessage {
+function withReasoning(message: ChatMessage, { reasoning, reasoningBlocks }: Expected): ChatMessage {
   const text = message.role === "assistant" ? reasoningOf(message) : undefined;
   if (text === undefined) return message;
   const others = Object.entries(message).filter(([name]) => !(REASONING as readonly string[]).includes(name));
-  return {
-    ...(Object.fromEntries(others) as ChatMessage),
-    ...Object.fromEntries(reasoning.map((name) => [name, text])),
-  };
+  const out = Object.fromEntries(others) as ChatMessage;
+  if (reasoningBlocks) {
+    const said = message.content ? [{ type: "text", text: message.content }] : [];
+    return { ...out, content: [{ type: "thinking", thinking: text }, ...said] };
+  }
+  return { ...out, ...Object.fromEntries(reasoning.map((name) => [name, text])) };
 }
 
 function namedCall(call: unknown): WrittenCall[] {

@@ -128,6 +128,13 @@ describe.skipIf(modules[0] === undefined)("the AI SDK", () => {
     ).rejects.toMatchObject({ statusCode: 400, message: expect.stringMatching(/image(_url)? is not supported/) });
   });
 
+  test("gets an error for hosted tools with @ai-sdk/openai", async () => {
+    const tools = { web_search: openai.tools.webSearch({}) };
+    await expect(ai.generateText({ ...ask, model: openai("gpt-4o"), tools })).rejects.toMatchObject({
+      ...{ statusCode: 400, message: expect.stringContaining("web_search") },
+    });
+  });
+
   test("embeds texts", async () => {
     const values = ["The cat", "The sea"];
     for (const model of [openai.textEmbeddingModel("gpt-4o"), compatible.textEmbeddingModel("tiny")]) {

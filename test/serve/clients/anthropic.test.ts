@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import { type ModelServer, serve } from "../../../lib/serve/index.ts";
 import { chatModel, type Json, until, user } from "../helpers.ts";
+import { ANSWER, THOUGHT, thinkModel } from "../think-model.ts";
 import { toolModel } from "../tool-model.ts";
 import { client } from "./installed.ts";
 
@@ -12,16 +13,18 @@ describe.skipIf(loaded === undefined)("@anthropic-ai/sdk", () => {
   let models: LanguageModel[];
   let servers: ModelServer[];
   let Anthropic: Json;
-  /** Clients of a model that answers at random, and of one that calls a tool. */
-  let [random, tooled]: Json[] = [];
+  /** Clients of three models. One answers at random, one calls a tool, and one thinks first. */
+  let [random, tooled, thinker]: Json[] = [];
 
   beforeAll(async () => {
     ({ default: Anthropic } = await loaded!);
-    models = [await chatModel(), await toolModel()];
+    models = [await chatModel(), await toolModel(), await thinkModel()];
     servers = await Promise.all(
       models.map((model) => serve(model, { port: 0, modelName: "tiny", apiKeys: ["secret"], maxBodyBytes: 50_000 })),
     );
-    [random, tooled] = servers.map(({ url }) => new Anthropic({ baseURL: url, apiKey: "secret", maxRetries: 0 }));
+    [random, tooled, thinker] = servers.map(
+      ({ url }) => new Anthropic({ baseURL: url, apiKey: "secret", maxRetries: 0 }),
+    );
   });
   afterAll(async () => {
     for (const server of servers ?? []) await server.close(0);
@@ -129,6 +132,24 @@ describe.skipIf(loaded === undefined)("@anthropic-ai/sdk", () => {
     },
   );
 
+  test("gets thinking blocks before the answer, whole and streamed, and none if thinking is off", async () => {
+    const given = { ...asked, max_tokens: 100, messages: user("go"), thinking: { type: "enabled", budget_tokens: 50 } };
+    const content = [
+      { type: "thinking", thinking: THOUGHT, signature: "" },
+      { type: "text", text: ANSWER },
+    ];
+    expect((await thinker.messages.create(given)).content).toEqual(content);
+    const thoughts: string[] = [];
+    const stream = thinker.messages.stream(given).on("thinking", (text: string) => thoughts.push(text));
+    expect((await stream.finalMessage()).content).toMatchObject(content);
+    expect(thoughts.join("")).toBe(THOUGHT);
+    const off = await thinker.messages.create({ ...given, thinking: { type: "disabled" } });
+    expect(off.content).toEqual([{ type: "text", text: ANSWER }]);
+    // The answer with its thinking is part of the next request.
+    const messages = [...user("go"), { role: "assistant", content }, ...user("go")];
+    expect((await thinker.messages.create({ ...given, messages })).usage.output_tokens).toBeGreaterThan(0);
+  });
+
   test("counts tokens, and lists and retrieves models", async () => {
     const { input_tokens: counted } = await random.messages.countTokens({ model: "tiny", messages: asked.messages });
     const { usage } = await random.messages.create(asked);
@@ -159,6 +180,8 @@ describe.skipIf(loaded === undefined)("@anthropic-ai/sdk", () => {
     };
     const image = { type: "image", source: { type: "url", url: "https://x.example/a.png" } };
     await refused({ messages: [{ role: "user", content: [image] }] }, "BadRequestError", "invalid_request_error");
+    const hosted = [{ type: "web_search_20250305", name: "web_search" }];
+    await refused({ tools: hosted }, "BadRequestError", "invalid_request_error");
     await refused(
       { thinking: { type: "enabled", budget_tokens: 1024 } },
       "BadRequestError",

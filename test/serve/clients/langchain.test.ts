@@ -89,6 +89,13 @@ describe.skipIf(modules[0] === undefined)("LangChain", () => {
     });
   });
 
+  test("gets an error for hosted tools with responses", async () => {
+    const chat = new openai.ChatOpenAI(settings({ useResponsesApi: true }));
+    await expect(chat.bindTools([{ type: "web_search" }]).invoke("The cat")).rejects.toMatchObject({
+      ...{ status: 400, message: expect.stringContaining("tools[0].type: web_search is not supported") },
+    });
+  });
+
   test("sets a reasoning effort", async () => {
     const tokens = async (effort: string) => {
       const chat = new openai.ChatOpenAI(

@@ -68,6 +68,15 @@ describe.skipIf(modules[0] === undefined)("LlamaIndex", () => {
     expect(place().safeParse(JSON.parse(message.content)).success).toBe(true);
   });
 
+  test("sets a reasoning effort", async () => {
+    const tokens = async (effort: string) => {
+      const options = { maxTokens: 1, additionalChatOptions: { reasoning_effort: effort } };
+      return (await llm(options).chat({ messages: user("The cat") })).raw.usage.prompt_tokens;
+    };
+    // With thinking off, the template writes one more character.
+    expect(await tokens("none")).toBe((await tokens("low")) + 1);
+  });
+
   test("gets an error for images", async () => {
     const content = [{ type: "image_url", image_url: { url: "data:image/png;base64,AA" } }];
     await expect(llm().chat({ messages: [{ role: "user", content }] })).rejects.toMatchObject({

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import { type ModelServer, serve } from "../../../lib/serve/index.ts";
 import { endlessModel, type Json, until, user } from "../helpers.ts";
+import { ANSWER, THOUGHT, thinkModel } from "../think-model.ts";
 import { toolModel } from "../tool-model.ts";
 import { client } from "./installed.ts";
 
@@ -12,17 +13,17 @@ describe.skipIf(loaded === undefined)("ollama", () => {
   let models: LanguageModel[];
   let servers: ModelServer[];
   let Ollama: Json;
-  /** Clients of a model that answers at random, and of one that calls a tool. */
-  let [random, tooled]: Json[] = [];
+  /** Clients of three models. One answers at random, one calls a tool, and one thinks first. */
+  let [random, tooled, thinker]: Json[] = [];
 
   beforeAll(async () => {
     ({ Ollama } = await loaded!);
-    models = [await endlessModel({ maxPositionEmbeddings: 32_768 }), await toolModel()];
+    models = [await endlessModel({ maxPositionEmbeddings: 32_768 }), await toolModel(), await thinkModel()];
     servers = await Promise.all(
       models.map((model) => serve(model, { port: 0, modelName: "tiny", apiKeys: ["secret"] })),
     );
     const headers = { authorization: "Bearer secret" };
-    [random, tooled] = servers.map(({ url }) => new Ollama({ host: url, headers }));
+    [random, tooled, thinker] = servers.map(({ url }) => new Ollama({ host: url, headers }));
   });
   afterAll(async () => {
     for (const server of servers ?? []) await server.close(0);
@@ -80,6 +81,21 @@ describe.skipIf(loaded === undefined)("ollama", () => {
     });
     const result = { role: "tool", content: "blue", tool_name: "sea" };
     expect(await answer([...user("go"), calling, result])).toMatchObject({ content: "It is blue.", tool_calls: [] });
+  });
+
+  test("think turns reasoning on and off, whole and streamed", async () => {
+    const going = { model: "tiny", messages: user("go"), options: { temperature: 0, num_predict: 100 } };
+    const thought = { role: "assistant", content: ANSWER, thinking: THOUGHT };
+    expect((await thinker.chat({ ...going, think: true })).message).toEqual(thought);
+    const parts = await partsOf(await thinker.chat({ ...going, think: true, stream: true }));
+    const joined = (name: string) => parts.map(({ message }) => message[name] ?? "").join("");
+    expect({ content: joined("content"), thinking: joined("thinking") }).toMatchObject({
+      ...{ content: ANSWER, thinking: THOUGHT },
+    });
+    expect((await thinker.chat({ ...going, think: false })).message).toEqual({ role: "assistant", content: ANSWER });
+    const { messages: _, ...rest } = going;
+    const generated = await thinker.generate({ ...rest, prompt: "go", think: true });
+    expect(generated).toMatchObject({ response: ANSWER, thinking: THOUGHT });
   });
 
   test("embeds", async () => {

@@ -177,4 +177,25 @@ describe.skipIf(modules[0] === undefined)("the openai package", () => {
       openai.chat.completions.create({ ...chat, messages: [{ role: "user", content }] }),
     ).rejects.toMatchObject({ status: 400, param: "messages[0].content[0].type" });
   });
+
+  test("continues a chat with its earlier messages", async () => {
+    const chat = { model: "gpt-4o", max_completion_tokens: 8, temperature: 0 };
+    const messages = [{ role: "user", content: "The cat" }];
+    const [{ message }] = (await openai.chat.completions.create({ ...chat, messages })).choices;
+    const next = [...messages, message, { role: "user", content: "The sea" }];
+    const { usage } = await openai.chat.completions.create({ ...chat, messages: next });
+    const rendered = `[user]The cat[assistant]${message.content}[user]The sea[assistant]`;
+    expect(usage.prompt_tokens).toBe(server.model.tokenizer!.encode(rendered, { addSpecialTokens: false }).length);
+  });
+
+  test("gets an error for custom tools and hosted search in chats", async () => {
+    const chat = { model: "gpt-4o", messages: [{ role: "user", content: "The cat" }] };
+    const tools = [{ type: "custom", custom: { name: "sea" } }];
+    await expect(openai.chat.completions.create({ ...chat, tools })).rejects.toMatchObject({
+      ...{ status: 400, param: "tools" },
+    });
+    await expect(openai.chat.completions.create({ ...chat, web_search_options: {} })).rejects.toMatchObject({
+      ...{ status: 400, param: "web_search_options" },
+    });
+  });
 });

@@ -166,7 +166,31 @@ function indented(text: string, width: number, { first, blank }: { first: boolea
     .join("\n");
 }
 
+/** Returns the keys of an object with their values. */
+function pairsOf(value: RuntimeValue, make: Values): [key: RuntimeValue, value: RuntimeValue][] {
+  if (value.type === "UndefinedValue") return [];
+  if (!(value.value instanceof Map)) throw new Error(`expected an object, got ${value.type}`);
+  const table: ReadonlyMap<string, RuntimeValue> = value.value;
+  return make.items(value).map((key) => [key, table.get(String(key.value))!]);
+}
+
 export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
+  ["items", { names: [], apply: (value, _, make) => make.array(pairsOf(value, make).map(make.tuple)) }],
+  [
+    "dictsort",
+    {
+      names: ["case_sensitive", "by", "reverse"],
+      apply(value, args, make) {
+        const by = args.text("by", "key");
+        if (by !== "key" && by !== "value") throw new Error(`dictsort: expected by to be key or value, got ${by}`);
+        const key = keyOf(args, make);
+        const keyed = pairsOf(value, make).map((pair) => ({ pair, key: key(pair[by === "key" ? 0 : 1]) }));
+        const sign = args.flag("reverse") ? -1 : 1;
+        keyed.sort((a, b) => sign * compared(a.key, b.key));
+        return make.array(keyed.map(({ pair }) => make.tuple(pair)));
+      },
+    },
+  ],
   [
     "sum",
     {

@@ -232,7 +232,13 @@ function makeInterpreter(): InterpreterClass<LimitedEvaluator> {
     /** Evaluates member access. It drops the table of methods that the package attaches to a text, to save memory. */
     override evaluateMemberExpression(node: Member, scope: Scope): RuntimeValue {
       const object = this.evaluate(node.object, scope);
-      const value = super.evaluateMemberExpression({ ...node, object: known(object) }, scope);
+      const isKey = node.computed && node.property.type !== "SliceExpression" && object.value instanceof Map;
+      const key = isKey ? this.evaluate(node.property, scope) : undefined;
+      // As in Jinja2, a missing key of any type is undefined. The table of a numbered object has its keys as texts.
+      if (key && typeof key.value !== (object.isNumbered ? "number" : "string")) return this.evaluate(undefined, scope);
+      const property = key ? known(this.text(String(key.value), scope)) : node.property;
+      const member = { ...node, object: known(object), property } as Member;
+      const value = super.evaluateMemberExpression(member, scope);
       if (value.type === "FunctionValue" && isText(object)) (object as { _builtins?: unknown })._builtins = undefined;
       return value;
     }

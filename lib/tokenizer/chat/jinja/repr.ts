@@ -10,6 +10,8 @@ export interface RuntimeValue {
   value: unknown;
   /** Whether the value is truthy. */
   __bool__(): { value: boolean };
+  /** Whether an object's keys are whole numbers, as in `{0: "a"}`. The package knows texts alone, so its table has them as texts. */
+  isNumbered?: boolean;
 }
 
 /** Characters that Python's repr escapes. The guard's private-use marks are kept. */
@@ -54,9 +56,9 @@ function repr(value: RuntimeValue, growth: Growth): string {
     case "UndefinedValue":
       return "Undefined";
     case "NamespaceValue":
-      return `<Namespace ${objectRepr(inner as Map<string, RuntimeValue>, growth)}>`;
+      return `<Namespace ${objectRepr(value, growth)}>`;
     case "ObjectValue":
-      return objectRepr(inner as Map<string, RuntimeValue>, growth);
+      return objectRepr(value, growth);
     case "FloatValue":
       return pythonFloat(inner as number);
     default:
@@ -64,8 +66,10 @@ function repr(value: RuntimeValue, growth: Growth): string {
   }
 }
 
-function objectRepr(entries: ReadonlyMap<string, RuntimeValue>, growth: Growth): string {
-  return `{${[...entries].map(([key, entry]) => `${quoted(key, growth)}: ${repr(entry, growth)}`).join(", ")}}`;
+function objectRepr({ value, isNumbered }: RuntimeValue, growth: Growth): string {
+  const entries = [...(value as ReadonlyMap<string, RuntimeValue>)];
+  const keyOf = (key: string) => (isNumbered ? key : quoted(key, growth));
+  return `{${entries.map(([key, entry]) => `${keyOf(key)}: ${repr(entry, growth)}`).join(", ")}}`;
 }
 
 /** Returns Python's str of a value. Templates print values with it. */

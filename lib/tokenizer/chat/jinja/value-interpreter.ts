@@ -65,6 +65,30 @@ export function valueInterpreter(): InterpreterClass<ValueEvaluator> {
       this.mark = mark;
     }
 
+    override evaluate(statement: Statement | undefined, scope: Scope): RuntimeValue {
+      if (statement?.type === "ObjectLiteral") {
+        const entries = [...(statement as Literal<Iterable<[Literal<unknown>, Statement]>>).value];
+        if (entries.length > 0 && entries.every(([key]) => key.type === "IntegerLiteral"))
+          return this.numberedObject(entries, scope);
+      }
+      return super.evaluate(statement, scope);
+    }
+
+    private numberedObject(entries: readonly [Literal<unknown>, Statement][], scope: Scope): RuntimeValue {
+      const value = entries.map(([key, item]) => [{ type: "StringLiteral", value: String(key.value) }, item]);
+      const object = super.evaluate({ type: "ObjectLiteral", value } as Literal<unknown>, scope);
+      return Object.assign(object, {
+        isNumbered: true,
+        keys: () => this.array(this.itemsOf(object, scope), scope),
+        items: () => {
+          const pairs = this.itemsOf(object, scope).map((key) =>
+            this.array([key, (object.value as Map<string, RuntimeValue>).get(String(key.value))!], scope),
+          );
+          return this.array(pairs, scope);
+        },
+      });
+    }
+
     /** Operations that may create large values also check the limits themselves, before they create a value. */
     count(node: Statement, value: RuntimeValue): void {
       const { type } = node;
@@ -96,6 +120,7 @@ export function valueInterpreter(): InterpreterClass<ValueEvaluator> {
       const parts = isObject
         ? [...(value.value as Map<string, unknown>).keys()]
         : this.charactersOf(value.value as string);
+      if (value.isNumbered) return parts.map((part) => this.integer(Number(part), scope));
       return parts.map((part) => this.text(part, scope));
     }
 
@@ -137,7 +162,7 @@ export function valueInterpreter(): InterpreterClass<ValueEvaluator> {
           return super.evaluate({ type: "TupleLiteral", value: items.map(known) } as unknown as Statement, scope);
         },
         text: (value) => this.text(value, scope),
-        integer: (value) => super.evaluate({ type: "IntegerLiteral", value } as unknown as Statement, scope),
+        integer: (value) => this.integer(value, scope),
         float: (value) => super.evaluate({ type: "FloatLiteral", value } as unknown as Statement, scope),
         boolean: (value) => this.boolean(value, scope),
         undefined: () => super.evaluate(undefined, scope),
@@ -161,6 +186,10 @@ export function valueInterpreter(): InterpreterClass<ValueEvaluator> {
 
     object(scope: Scope): RuntimeValue {
       return super.evaluate({ type: "ObjectLiteral", value: [] } as Literal<unknown>, scope);
+    }
+
+    private integer(value: number, scope: Scope): RuntimeValue {
+      return super.evaluate({ type: "IntegerLiteral", value } as unknown as Statement, scope);
     }
 
     text(value: string, scope: Scope): RuntimeValue {
