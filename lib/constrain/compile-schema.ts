@@ -262,7 +262,10 @@ export class SchemaCompiler {
       this.spend(PART);
       if (seen.has(schema)) continue;
       seen.add(schema);
-      for (const facts of yield* this.alternativesOf(schema, within)) out.add(facts);
+      const found = yield* this.alternativesOf(schema, within);
+      this.spend(PART * found.length);
+      for (const facts of found) out.add(facts);
+      if (this.work.isDue) yield;
       if (out.size > limits.alternatives) throw this.tooManyAlternatives();
     }
     return [...out];
@@ -287,6 +290,8 @@ export class SchemaCompiler {
   /** Returns the rules of the values that some facts allow, one per type. */
   private *rulesOf(facts: Facts): Slices<number[]> {
     const types = typesAllowed(facts);
+    this.spend(SCHEMA);
+    if (this.work.isDue) yield;
     if (facts.values) {
       const values: JsonValue[] = [];
       for (const value of facts.values) {

@@ -29,8 +29,11 @@ const clock = "T(?:\\d+H(?:\\d+M(?:\\d+S)?)?|\\d+M(?:\\d+S)?|\\d+S)";
 
 /** Returns a pattern of labels: letters and digits with hyphens in between. `xn--…` is such a label. */
 const label = (most: number) => `[A-Za-z0-9](?:[A-Za-z0-9-]{0,${most - 2}}[A-Za-z0-9])?`;
-// A host name has at most 253 characters. Any four labels fit, and so do ten of which only the first is long.
-const hostname = `(?:${label(63)}(?:(?:\\.${label(62)}){0,3}|(?:\\.${label(20)}){0,9}))`;
+// A host name has at most 253 characters. Any three labels fit, and so do four of at most 62 characters after the first, and ten of which
+// only one is long.
+const short = label(20);
+const oneLong = Array.from({ length: 10 }, (_, i) => `(?:${short}\\.){${i}}${label(63)}(?:\\.${short}){0,${9 - i}}`);
+const hostname = `(?:${label(63)}(?:\\.${label(63)}){0,2}|${label(63)}(?:\\.${label(62)}){3}|${oneLong.join("|")})`;
 
 const octet = "(?:\\d|[1-9]\\d|1\\d\\d|2[0-4]\\d|25[0-5])";
 const ipv4 = `${octet}(?:\\.${octet}){3}`;

@@ -1,7 +1,7 @@
 import type { NativeMappedFile } from "../binding/files.ts";
 import type { NativeTensorHandle } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
-import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkAttached, HeddleError, invalidArgument } from "../core/errors.ts";
 import { brand } from "../core/instanceof.ts";
 import { checkDevice, type Device } from "./device.ts";
 import {
@@ -230,6 +230,7 @@ export class Tensor {
   async #overwrite(data: TensorData, start: number, lent: boolean): Promise<void> {
     if (!holds(this.dtype, data))
       throw invalidArgument("write", `an array of ${this.dtype} (${holderOf(this.dtype)})`, data);
+    checkAttached("write", data);
     needWhole("start", start);
     await this.device.lane.write(this.native, start * (bytesOf(this.dtype) || 1), data, lent);
   }

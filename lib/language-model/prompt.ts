@@ -1,4 +1,4 @@
-import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkAttached, HeddleError, invalidArgument } from "../core/errors.ts";
 import { inSlices, type Slices } from "../core/slices.ts";
 import { isTokenId, type ResolvedOptions } from "../inference/generation-options.ts";
 import { checkPromptFits, promptName } from "../inference/sequence.ts";
@@ -159,6 +159,7 @@ function* copied(
  */
 function checkPrompt(prompt: unknown, { tokenizer, name = "prompt" }: PromptReading): asserts prompt is Prompt {
   if (!isPrompt(prompt)) throw invalidArgument(name, `a string or an array of token ids${hintFor(prompt)}`, prompt);
+  checkAttached(name, prompt);
   if (typeof prompt === "string" && !tokenizer)
     throw invalidArgument(name, "token ids, because this model has no tokenizer", prompt);
 }

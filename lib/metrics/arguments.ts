@@ -1,5 +1,5 @@
 // Argument checks for metrics. Messages name the argument.
-import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkAttached, HeddleError, invalidArgument } from "../core/errors.ts";
 
 /** Whether a value is an array or a typed array. */
 export function isList(value: unknown): value is ArrayLike<unknown> {
@@ -9,6 +9,7 @@ export function isList(value: unknown): value is ArrayLike<unknown> {
 /** Requires an array, of `length` values if `length` is given. @throws HeddleError INVALID_ARGUMENT */
 export function checkList(name: string, value: unknown, length?: number): asserts value is ArrayLike<unknown> {
   if (!isList(value)) throw invalidArgument(name, "an array", value);
+  checkAttached(name, value);
   if (length !== undefined && value.length !== length)
     throw new HeddleError("INVALID_ARGUMENT", `${name}: expected ${length} values, got ${value.length}`);
 }

@@ -211,6 +211,7 @@ export class TextCodec {
     const { output, ...rest } = options;
     if (output !== undefined && !(output instanceof Uint32Array))
       throw invalidArgument("output", "a Uint32Array", output);
+    checkAttached("output", output);
     const { ids, counts, total } = await this.encodeJoined(texts, rest, output);
     return { ids: ids.length === total ? ids : ids.subarray(0, total), counts };
   }

@@ -212,6 +212,11 @@ export const attacks: Readonly<Record<string, () => Schema>> = {
   "anyOf of integers with different bounds": () => ({
     anyOf: times(400, (i) => ({ type: "integer", minimum: i, maximum: 10 ** 9 + i })),
   }),
+  "thousands of items that share hundreds of alternatives": () => ({
+    $defs: { alternatives: { anyOf: times(256, () => ({ type: ["null", "boolean"] })) } },
+    type: "array",
+    allOf: [{ items: { $ref: "#/$defs/alternatives" } }, { prefixItems: times(19_000, () => ({ allOf: [] })) }],
+  }),
   "anyOf of objects that each contain the whole schema": () => ({
     anyOf: times(500, (i) => ({
       type: "object",

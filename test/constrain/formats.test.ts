@@ -89,6 +89,9 @@ const examples: Record<string, { valid: string[]; invalid: string[] }> = {
         label(63),
         `${label(63)}.${label(62)}.${label(62)}.${label(62)}`,
         `${label(63)}.eu-west-1.compute.example.com`,
+        `${label(63)}.${label(63)}.${label(63)}`,
+        "service.my-namespace-with-long-name.svc.cluster.local",
+        `a.b.c.d.e.f.g.h.${label(63)}.com`,
       ],
     ],
     invalid: [

@@ -38,11 +38,14 @@ describe("a Node that reports version 18.20.8", () => {
     expect(node("dist/cli/main.js", "info")).toEqual({ status: 1, stdout: "", stderr: message });
   });
 
-  test.each(["index", "graph/index", "serve/index", "tokenizer/index"])("cannot load dist/%s", (entry) => {
-    const print = "(error) => console.log(error.message, error.code)";
-    const imported = node("--input-type=module", "-e", `await import("./dist/${entry}.js").catch(${print})`);
-    const required = node("-e", `try { require("./dist/${entry}.cjs") } catch (error) { (${print})(error) }`);
-    for (const { status, stdout } of [imported, required])
-      expect({ status, stdout }).toEqual({ status: 0, stdout: `${message.trimEnd()} UNSUPPORTED\n` });
-  });
+  test.each(["index", "graph/index", "serve/index", "tokenizer/index", "ai-sdk/index"])(
+    "cannot load dist/%s",
+    (entry) => {
+      const print = "(error) => console.log(error.message, error.code)";
+      const imported = node("--input-type=module", "-e", `await import("./dist/${entry}.js").catch(${print})`);
+      const required = node("-e", `try { require("./dist/${entry}.cjs") } catch (error) { (${print})(error) }`);
+      for (const { status, stdout } of [imported, required])
+        expect({ status, stdout }).toEqual({ status: 0, stdout: `${message.trimEnd()} UNSUPPORTED\n` });
+    },
+  );
 });

@@ -10,6 +10,7 @@ import { readCheckpointState } from "../../lib/formats/checkpoint/checkpoint.ts"
 import { malformedUtf8At, parseJson } from "../../lib/io/json.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { eventOf } from "../../lib/train/loop/event-lines.ts";
 import { readTrainingConfig } from "../../lib/train/options/config-file.ts";
 import { expectError, safetensors, temporaryFile, temporaryFolder } from "../formats/helpers.ts";
 import { modelFolder } from "../formats/model-folder.ts";
@@ -98,6 +99,11 @@ describe("JSON files of a model folder", () => {
     const many = temporaryFile(safetensors(`{"a":${objects(4e6)}}`), "model.safetensors");
     await expectError(() => load(many), "INVALID_FILE", /header: expected JSON: more than 2097152 values/);
   });
+});
+
+test("a line of a run's log with millions of values is not an event", () => {
+  expect(eventOf(`{"step":3,"loss":1.5,"note":${objects(9)}}`)).toMatchObject({ step: 3, loss: 1.5 });
+  expect(eventOf(`{"step":3,"loss":1.5,"note":${objects(4e6)}}`)).toBeUndefined();
 });
 
 describe("parseJson", () => {

@@ -30,6 +30,21 @@ describe("invalid prompts", () => {
     await expect(model.completeAll(prompt as never, greedy)).rejects.toEqual(refused(message));
   });
 
+  test("include ids whose buffer is detached, also beside ids that are copied in slices", async () => {
+    const ids = Uint32Array.of(1, 2);
+    structuredClone(ids.buffer, { transfer: [ids.buffer] });
+    const detached = refused(/: expected an array that is not detached, got a detached Uint32Array$/);
+    await expect(model.complete(ids, greedy)).rejects.toEqual(detached);
+    const long = new Array<number>(1 << 17).fill(1);
+    await expect(model.completeAll([long, ids], { ...greedy, contextOverflow: "truncateLeft" })).rejects.toEqual(
+      detached,
+    );
+    const weight = model.model.weight(model.model.weightNames[0]!);
+    const values = new Float32Array(weight.elements);
+    structuredClone(values.buffer, { transfer: [values.buffer] });
+    await expect(weight.write(values)).rejects.toEqual(refused(/^write: expected an array that is not detached/));
+  });
+
   test("do not include an array with its own iterator, whose elements are read by index", async () => {
     const ids = Object.assign([1, 2, 3], { *[Symbol.iterator]() {} });
     expect((await model.complete(ids, greedy)).tokens).toEqual((await model.complete([1, 2, 3], greedy)).tokens);

@@ -70,6 +70,13 @@ describe("invalid arguments", () => {
     expect(wrong(fitTemperature, [[1, 2]], [2])).toBe("truth[0]: expected a whole number from 0 to 1, got 2");
   });
 
+  test("include typed arrays whose buffer is detached", () => {
+    const values = Float64Array.of(0.5);
+    structuredClone(values.buffer, { transfer: [values.buffer] });
+    const expected = "confidences: expected an array that is not detached, got a detached Float64Array";
+    expect(wrong(calibration, values, values)).toBe(expected);
+  });
+
   test("do not include typed arrays, or logits of a large vocabulary", () => {
     expect(
       spearman(

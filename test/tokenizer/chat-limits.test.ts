@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import { atOnce } from "../../lib/core/slices.ts";
-import { spend } from "../../lib/tokenizer/chat/jinja/limits.ts";
+import { RenderTime, spend } from "../../lib/tokenizer/chat/jinja/limits.ts";
 import { renderTemplate } from "../../lib/tokenizer/chat/jinja/render.ts";
 import { byteLevelJson, fromJson } from "./samples.ts";
 
@@ -127,6 +127,19 @@ describe("a call that renders templates", () => {
       expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/^[^\n]{1,400}$/u) }),
     );
   });
+});
+
+test("a rendering starts over if it was stopped while the process did not run", () => {
+  const sleeping = new Int32Array(new SharedArrayBuffer(4));
+  let tries = 0;
+  const rendering = new RenderTime().rendering(function* () {
+    tries++;
+    if (tries === 1) Atomics.wait(sleeping, 0, 0, 1500);
+    yield;
+    return "rendered";
+  });
+  expect(atOnce(rendering)).toBe("rendered");
+  expect(tries).toBe(2);
 });
 
 test("a loop without a body yields to the event loop like any other loop", () => {

@@ -52,7 +52,10 @@ export class ChatGuard {
     const specials = tokens.filter((token) => token.special).map((token) => token.content);
     const openers = new Set(first.map(codeOf));
     if (characters)
-      for (const content of specials) if (!keepsBeginning(content, characters)) openers.delete(codeOf(content));
+      // A first character that normalization changes may become any opener.
+      for (const content of specials)
+        if (!keeps(firstCharacter(content), characters)) openers.clear();
+        else if (!keeps(beginningOf(content), characters)) openers.delete(codeOf(content));
     this.lenient = rule(specials.map(beginningOf), openers);
   }
 
@@ -99,11 +102,10 @@ const isWord = (text: string) => /^[\w.-]{1,64}$/u.test(text);
 
 const codeOf = (text: string) => text.codePointAt(0)!;
 
-/** Whether normalization leaves the beginning of a token unchanged. */
-function keepsBeginning(content: string, characters: GuardCharacters): boolean {
-  const beginning = beginningOf(content);
-  characters.learn(beginning);
-  return [...beginning].every((character) => (characters.of(codeOf(character)) & CHANGES) === 0);
+/** Whether normalization leaves each character of a text unchanged. */
+function keeps(text: string, characters: GuardCharacters): boolean {
+  characters.learn(text);
+  return [...text].every((character) => (characters.of(codeOf(character)) & CHANGES) === 0);
 }
 
 function tooMany(name: string, most: number, what: string): HeddleError {

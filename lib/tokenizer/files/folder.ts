@@ -3,7 +3,14 @@ import { type FileHandle, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
-import { checkObject, describe, HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
+import {
+  checkAttached,
+  checkObject,
+  describe,
+  HeddleError,
+  invalidArgument,
+  throwIfAborted,
+} from "../../core/errors.ts";
 import { stageTokenizer } from "../../formats/tokenizer-files.ts";
 import { MAX_JSON_BYTES, makeFolder } from "../../io/atomic-files.ts";
 import { checkJson, decodeUtf8 } from "../../io/json.ts";
@@ -67,6 +74,8 @@ export function checkTexts(texts: TokenizerTexts): void {
     throw invalidArgument("texts.tokenizer", "the text or the bytes of a tokenizer.json", tokenizer);
   if (model !== undefined && !(model instanceof Uint8Array))
     throw invalidArgument("texts.model", "the bytes of a tokenizer.model", model);
+  checkAttached("texts.tokenizer", tokenizer);
+  checkAttached("texts.model", model);
   if (texts.chatTemplates !== undefined) {
     checkObject("texts.chatTemplates", texts.chatTemplates);
     for (const [name, text] of Object.entries(texts.chatTemplates))

@@ -2,6 +2,7 @@ import { appendFile, stat, truncate } from "node:fs/promises";
 import { HeddleError } from "../../core/errors.ts";
 import { linesOf } from "../../data/lines.ts";
 import { ioError } from "../../io/atomic-files.ts";
+import { parseJsonRow } from "../../io/json.ts";
 import type { TrainEvent } from "./trainer.ts";
 
 /** Maximum time that lines stay buffered. Small models take hundreds of steps a second. */
@@ -97,10 +98,10 @@ export class EventLines {
   }
 }
 
-/** Parses a line of a log. Returns undefined if it is not an event, such as a truncated line. */
+/** Parses a line of a log. Returns undefined if it is not an event, such as a truncated line or one of very many values. */
 export function eventOf(line: string): Logged | undefined {
   try {
-    const event = JSON.parse(line) as Partial<Logged> | null;
+    const event = parseJsonRow(line, "line") as Partial<Logged> | null;
     return Number.isSafeInteger(event?.step) ? (event as Logged) : undefined;
   } catch {
     return undefined;

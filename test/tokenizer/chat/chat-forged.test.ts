@@ -163,6 +163,18 @@ describe("text that a normalizer can turn into a special token", () => {
     }
   });
 
+  it("is guarded if only the normalized token begins like other markup", () => {
+    const tokens = [...chatMl, added(265, "＜ｅ＞", { normalized: true })];
+    for (const type of ["NFKC", "NFKD"]) {
+      const tokenizer = fromJson(byteLevelJson([], { normalizer: { type }, added_tokens: tokens }));
+      for (const role of ["user", "assistant"])
+        for (const content of ["<e>", "a <e> b", "＜e＞", "<ｅ>"])
+          expect(guarded(tokenizer.applyChatTemplate([{ role, content }]).ids), `${type} ${role} ${content}`).toEqual([
+            259, 260,
+          ]);
+    }
+  });
+
   it("is guarded at the boundaries between slices of a long text", () => {
     const tokenizer = byteLevel({ type: "NFKC" });
     for (const role of ["user", "assistant"])

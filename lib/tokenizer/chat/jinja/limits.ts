@@ -74,6 +74,20 @@ export function isSliceOver(): boolean {
   return performance.now() - sliceBegun > SLICE_MS;
 }
 
+/** Maximum number of tries of a rendering that stopped while other programs kept the processor busy. */
+const MAX_TRIES = 4;
+/** Milliseconds of processor time below which a rendering that took all its time was hardly running. */
+const HARDLY_MS = 100;
+
+/**
+ * Processor time of this process in milliseconds, or elapsed time in runtimes that do not report it. Its difference is at
+ * least the processor time of a rendering.
+ */
+function processorTime(): number {
+  const used = process.cpuUsage?.();
+  return used ? (used.user + used.system) / 1000 : performance.now();
+}
+
 /** The time limit shared by all renderings of one call. */
 export class RenderTime {
   private left: number = renderLimits.milliseconds;
@@ -89,8 +103,26 @@ export class RenderTime {
     }
   }
 
-  /** Runs a rendering in slices with its own byte budget. Pauses between slices do not count. @throws TimeoutError */
-  *rendering<T>(work: Slices<T>): Slices<T> {
+  /**
+   * Runs a rendering in slices with its own byte budget. Pauses between slices do not count. If its time is up although
+   * the process hardly ran, as on a busy machine, the rendering starts over.
+   * @throws TimeoutError
+   */
+  *rendering<T>(make: () => Slices<T>): Slices<T> {
+    for (let tries = 1; ; tries++) {
+      const [before, begun] = [this.left, processorTime()];
+      try {
+        return yield* this.once(make());
+      } catch (error) {
+        const used = processorTime() - begun;
+        if (!(error instanceof TimeoutError) || before <= used || used > HARDLY_MS || tries === MAX_TRIES) throw error;
+        this.left = before - used;
+        yield;
+      }
+    }
+  }
+
+  private *once<T>(work: Slices<T>): Slices<T> {
     let bytes: number = renderLimits.bytes;
     for (;;) {
       const outer = left;

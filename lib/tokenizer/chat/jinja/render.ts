@@ -127,7 +127,7 @@ export function* renderTemplate(
     return String((yield* new Interpreter(environment, mark).runInSlices(program)).value);
   };
   try {
-    return yield* time.rendering(render());
+    return yield* time.rendering(render);
   } catch (cause) {
     throw explained(cause, template);
   }
