@@ -18,6 +18,7 @@ import {
   plainFlags,
 } from "./encode-options.ts";
 import type { TokenizerFile } from "./files/tokenizer-file.ts";
+import { idArray } from "./id-array.ts";
 import { joinIds, makePlan, type Plan } from "./pipeline/pipeline.ts";
 import { ShortIds } from "./short-ids.ts";
 import { SettledTexts, TokenDecoder } from "./streaming-decoder.ts";
@@ -55,25 +56,6 @@ const DECODE_NAMES = { skipSpecialTokens: true } as const;
 function checkDecoding<T extends DecodeOptions>(options: T, names: Names<T>): void {
   checkNames(options, names);
   checkFlag("skipSpecialTokens", options.skipSpecialTokens);
-}
-
-function isId(value: unknown): value is number {
-  return typeof value === "number" && value >>> 0 === value;
-}
-
-/** Converts ids for native code. @throws HeddleError INVALID_ARGUMENT unless it is an iterable of 32-bit unsigned integers */
-function idArray(ids: Iterable<number>, name: string, firstIndex = 0): Uint32Array {
-  checkAttached(name, ids);
-  if (ids instanceof Uint32Array) return ids;
-  if (typeof ids?.[Symbol.iterator] !== "function" || typeof ids === "string")
-    throw invalidArgument(name, "an iterable of token ids", ids);
-  const given: number[] = Array.from(ids);
-  const array = new Uint32Array(given.length);
-  for (const [i, id] of given.entries()) {
-    if (!isId(id)) throw invalidArgument(`${name}[${firstIndex + i}]`, "a token id, a whole number from 0", id);
-    array[i] = id;
-  }
-  return array;
 }
 
 /** Minimum length in UTF-16 units for encoding off-thread. Transferring shorter texts costs more than encoding them. */
