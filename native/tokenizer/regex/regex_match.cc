@@ -320,7 +320,9 @@ void Regex::find_all(
     last_end = end;
     at = end;
   }
-  budget.spend(matcher.steps());
+  // Storing a match, and cutting or copying the text there, takes as long as a number of steps.
+  constexpr uint64_t match_steps = 16;
+  budget.spend(matcher.steps() + match_steps * out.size());
 }
 
 }  // namespace heddle

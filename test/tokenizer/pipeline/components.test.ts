@@ -145,6 +145,10 @@ describe("pre-tokenizers", () => {
     // A large program that is started for each character, and many searches one after another.
     expect(spent(load("a", "(?:(?:bc){1000}){9}|a"))).toMatch(capped);
     expect(spent(load(...Array.from({ length: 60 }, () => "a(?=a{0,99}b)|a(?=a{0,99}c)")))).toMatch(capped);
+    // Matches that cost no steps: an empty one at each character.
+    const replace = { type: "Replace", pattern: { Regex: "(?:)" }, content: "" };
+    const normalizer = { type: "Sequence", normalizers: Array.from({ length: 8 }, () => replace) };
+    expect(spent(fromJson(byteLevelJson([], { normalizer })))).toMatch(capped);
     expect(load("[^\\n]+", slow).count("a".repeat(2000))).toBe(2000);
   });
 
