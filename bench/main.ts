@@ -15,6 +15,7 @@ const suites: Record<string, () => Promise<Suite>> = {
   speculative: async () => (await import("./speculative.ts")).benchSpeculative,
   logits: async () => (await import("./logits.ts")).benchLogits,
   loop: async () => (await import("./loop.ts")).benchLoop,
+  firstTokens: async () => (await import("./first-tokens.ts")).benchFirstTokens,
   load: async () => (await import("./load.ts")).benchLoad,
   tokenizer: async () => (await import("./tokenizer.ts")).benchTokenizer,
   growth: async () => (await import("./growth.ts")).benchGrowth,
