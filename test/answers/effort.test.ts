@@ -27,7 +27,11 @@ describe("a template's controls", () => {
   test.each<[string, string, object]>([
     ["a switch", QWEN, { switches: ["enable_thinking"] }],
     ["a switch that the template sets a default of", DEEPSEEK, { switches: ["thinking"] }],
-    ["a switch that its own value sets", "{% set thinking = thinking | default(true) %}", { switches: ["thinking"] }],
+    [
+      "a switch that the template sets from its own value",
+      "{% set thinking = thinking | default(true) %}",
+      { switches: ["thinking"] },
+    ],
     ["the switch of Command A", COMMAND, { switches: ["reasoning"] }],
     ["the common levels", HARMONY, { levels: ["low", "medium", "high"] }],
     ["a level in a literal of the code", MINIMAL, { levels: ["minimal", "low", "medium", "high"] }],
@@ -75,7 +79,7 @@ describe("a template's controls", () => {
   });
 });
 
-test("the nearest effort is the effort itself, or the next one that all templates know", () => {
+test("the nearest effort of an unknown effort is a common level, but none stays none", () => {
   const common: ReasoningEffort[] = ["low", "medium", "high"];
   expect(EFFORTS.map((effort) => nearestEffort(common, effort))).toEqual([
     ...["none", "low", "low", "medium", "high", "high"],
@@ -102,14 +106,14 @@ describe("the form of a template's answers", () => {
     ["turns a switch on", QWEN, "minimal", { enable_thinking: true }],
     ["turns a switch on that the template sets a default of", DEEPSEEK, "high", { thinking: true }],
     ["is passed to a template with levels", HARMONY, "low", { reasoning_effort: "low" }],
-    ["is passed if the template alone knows it", MINIMAL, "minimal", { reasoning_effort: "minimal" }],
+    ["is passed if it is a level of this template only", MINIMAL, "minimal", { reasoning_effort: "minimal" }],
     ["turns reasoning off by a level", OFF_BY_LEVEL, "none", { reasoning_effort: "none" }],
     ["sets both variables", QWEN + HARMONY, "high", { enable_thinking: true, reasoning_effort: "high" }],
     ["turns off a template with both", QWEN + HARMONY, "none", { enable_thinking: false }],
     ["is a budget in a template without levels", SEED, "medium", { thinking_budget: 4096 }],
     ["is a budget of no tokens", SEED, "none", { thinking_budget: 0 }],
-    ["is no budget in a template with levels", SEED + HARMONY, "low", { reasoning_effort: "low" }],
-    ["needs no variable to keep a model without reasoning from it", PLAIN, "none", {}],
+    ["is a level, not a budget, in a template with both", SEED + HARMONY, "low", { reasoning_effort: "low" }],
+    ["sets no variable if it is none and the model cannot reason", PLAIN, "none", {}],
   ])("has the variables of an effort: it %s", (_, template, effort, variables) => {
     expect(form(template).efforts).toContain(effort);
     expect(form(template).effortVariables(effort)).toEqual(variables);

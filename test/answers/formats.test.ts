@@ -74,7 +74,7 @@ describe.each(readers)("%s", (name, options) => {
         "<>",
         '{"name": "f"',
       ]) {
-        // The header of a harmony message says that it is a call, so what follows is its arguments.
+        // After a complete harmony header, any text is the arguments of a call. So this header lacks its last character.
         const text = isHarmony ? `${open.slice(0, -1)}${rest}` : `a ${open}${rest}`;
         expect(read(options, [text])).toEqual(only(text));
         expect(read(options, [...text])).toEqual(only(text));
@@ -92,7 +92,7 @@ describe.each(readers)("%s", (name, options) => {
         expect(calls[0]![0]).toBe("sea");
         const args = calls[0]![1];
         expect(args).toBe(seaArguments.slice(0, args.length));
-        // Only the beginning of a further argument may be left.
+        // The rest may only be the beginning of another argument.
         const isLeft = text === "" || (cut.trimEnd().endsWith(text) && /^\s*<(?:parameter=|arg_key>)./.test(text));
         expect({ cut, text, isLeft }).toEqual({ cut, text, isLeft: true });
       }
@@ -132,7 +132,7 @@ describe.each(readers)("%s", (name, options) => {
         const text = head + body.repeat(size / body.length);
         const spent = cpuMilliseconds(() => {
           const { text: left, calls } = read(options, [text]);
-          // Nothing is lost: what is not text is a call's arguments.
+          // If there is no call, the text is the whole answer.
           if (calls.length === 0 && !isHarmony) expect(left.length).toBe(text.length);
         });
         expect(spent, JSON.stringify(head + body)).toBeLessThan(1000);

@@ -39,7 +39,7 @@ function randomOf(seed: number): () => number {
   };
 }
 
-/** Walks through the grammar at random. It prefers printable bytes, and goes to the end once the text is long. */
+/** Walks through the grammar at random. Once the text is long, it prefers bytes that close a part of the text. */
 function sample(automaton: Automaton, random: () => number): string {
   const bytes: number[] = [];
   let state = automaton.start;

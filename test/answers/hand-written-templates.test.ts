@@ -1,4 +1,4 @@
-// Families whose published templates no npm package contains: answers that hand-written templates of the same form write are read back.
+// Families whose published templates are in no npm package. Hand-written templates of the same form write answers, which are read back.
 import { describe, expect, test } from "vitest";
 import { chooseCallFormat, chooseReasoningFormat } from "../../lib/answers/catalogue.ts";
 import { REASONING_FORMATS } from "../../lib/answers/reasoning.ts";

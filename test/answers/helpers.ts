@@ -34,7 +34,7 @@ export const tools = [
   { type: "function", function: { name: "now", parameters: { type: "object", properties: {} } } },
 ];
 
-/** All formats, and how an answer in them is read. */
+/** All formats, each with the options of the reader of its answers. */
 export const readers: [CallFormatName, ReaderOptions][] = callFormatNames.map((name) => {
   const format = callFormatOf(name);
   const known = { tools: toolsByName(tools) };

@@ -100,7 +100,7 @@ describe.skipIf(!repository)("the published template in llama.cpp's repository (
   });
 
   test.each<Kind>(["one call", "two calls"])(
-    "of Command R+ writes %s that are read back, before further instructions",
+    "of Command R+ writes an answer that is read back, although instructions follow it: %s",
     (kind) => {
       const template = repository!.get("CohereForAI-c4ai-command-r-plus-tool_use")!;
       const messages = atOnce(templateMessages([{ role: "user", content: "go" }, ANSWERS[kind]], template));

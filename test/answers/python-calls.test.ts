@@ -76,7 +76,7 @@ describe.each([
   });
 });
 
-test("SmolLM 3 makes several calls, one a line, and none of unknown tools", () => {
+test("several calls of SmolLM 3 are read, one per line, and calls of unknown tools stay text", () => {
   const text = "Let me see.\n<code>\nsea(place='a')\nnow()\n</code>";
   const calls = [
     ["sea", '{"place":"a"}'],
@@ -93,12 +93,12 @@ test("built-in tools of Llama need not be among the tools", () => {
   expect(read(llama, text.split("")).calls).toEqual([["brave_search", '{"query":"rain in Kyoto"}']]);
 });
 
-test("nested values end at a maximum depth", () => {
+test("the arguments of a deeply nested call are not much longer than its text", () => {
   const deep = `<code>sea(x=${"[".repeat(5000)}`;
   expect(read(smollm, [deep]).calls[0]![1].length).toBeLessThan(5100);
 });
 
-test("templates choose the form", () => {
+test("the template selects the format of calls", () => {
   expect(chooseCallFormat("{# <tool_call> <code> python_tools #}{{ tools }}")).toBe("smollm");
   expect(chooseCallFormat("{# <|observation|> #}{{ tools }}")).toBe("glm_plain");
   expect(chooseCallFormat("{# <|observation|> <tool_call><arg_key> #}{{ tools }}")).toBe("glm");
@@ -124,7 +124,7 @@ describe("GLM-4-9B", () => {
       for (const pieces of [[text], text.split("")]) expect(read(glm, pieces)).toEqual(only(text));
   });
 
-  test("keeps malformed and cut arguments as they are written", () => {
+  test("keeps malformed and cut arguments as written, without white space", () => {
     expect(read(glm, ['sea\n{"place": Kyoto}']).calls).toEqual([["sea", '{"place":Kyoto}']]);
     expect(read(glm, ['sea\n{"place": "Ky']).calls).toEqual([["sea", '{"place":"Ky']]);
   });
@@ -144,7 +144,7 @@ test.each<[string, string | undefined]>([
   expect(pythonLiteral(text)).toBe(json);
 });
 
-test("a list in a parameter of Qwen3-Coder may be Python's, unless the parameter may be a text", () => {
+test("a parameter of Qwen3-Coder may be a list in Python, unless its schema allows a string", () => {
   const call = (name: string, value: string) =>
     `<tool_call>\n<function=${name}>\n<parameter=tags>\n${value}\n</parameter>\n</function>\n</tool_call>`;
   const own = reader("qwen_xml");

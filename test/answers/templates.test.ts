@@ -149,7 +149,7 @@ describe("the fields of messages", () => {
     expect(text).toContain("[tool]Yes.");
   });
 
-  test("the content of a message with calls is null for a template that tests for it, unless it measures the content", () => {
+  test("the content of a message with calls is null for a template that tests for null, unless the template measures the content", () => {
     expect(fieldsOf("{% if m.content is none %}")).toMatchObject({ content: null });
     expect(fieldsOf("{% if m['content'] is none or m['content'] | length == 0 %}")).toMatchObject({ content: "" });
   });
@@ -282,7 +282,7 @@ describe("published templates (npm @lenml/tokenizer-…)", () => {
 
   const gptOss = published("tokenizer-gptoss");
   test.skipIf(!gptOss)(
-    "gpt-oss's vocabulary shows the marks of harmony, which are special tokens",
+    "the marks of harmony, which are special tokens of gpt-oss, stay visible in answers",
     async () => {
       const tokenizer = await gptOss!.tokenizer();
       const form = new AnswerForm(

@@ -58,7 +58,7 @@ describe("decoding ahead", () => {
       expect(plain.late).toBe(0);
     });
 
-  test("a sequence that ends drops the tokens drawn after it, and the others continue", async () => {
+  test("a sequence drops the tokens that are sampled after its end, and the others continue", async () => {
     const { of } = await complete(greedy);
     // These stop tokens end the sequences at different steps.
     const stop = [of[0]!.tokens[9]!, of[2]!.tokens[15]!];

@@ -59,7 +59,7 @@ test("leaving a generator early, or disposing a session, while a part runs leave
   expect((await model!.complete([1, 2, 3], greedy)).tokens).toHaveLength(10);
 });
 
-test("an answer can cross the length that changes all RoPE angles (longrope) with a full cache", async () => {
+test("an answer can cross the length that changes all RoPE angles (longrope) after its cache has grown", async () => {
   const ropeScaling = {
     ...{ ropeType: "longrope", originalMaxPositionEmbeddings: 2048 },
     ...{ shortFactor: Array(4).fill(1), longFactor: [1, 2, 3, 4] },
@@ -68,7 +68,7 @@ test("an answer can cross the length that changes all RoPE angles (longrope) wit
     {},
     { modelType: "phi3", numHiddenLayers: 1, maxPositionEmbeddings: 4096, ropeScaling },
   );
-  // The cache first has room for 1,024 tokens beyond the prompt, 2,048 after rounding up, and grows after that.
+  // The cache first has room for the prompt and 1,024 tokens, rounded up to 2,048 in all. It grows after that.
   const begin = prompt.slice(0, 1000);
   const { tokens } = await model.complete(begin, { ...greedy, maxTokens: 1060 });
   expect(tokens).toHaveLength(1060);

@@ -112,7 +112,7 @@ test("beam search with enough beams finds the best of all texts", async () => {
     const numBeams = vocabSize ** 2;
     const got = await model.completeAll([[0]], { numBeams, n: numBeams, maxTokens: 3, lengthPenalty: 0 });
     expectSame(got, all.slice(0, numBeams));
-    // With as many beams as tokens only the best text is guaranteed, if its prefix was among the beams.
+    // With fewer beams the search may miss the best text, but its score cannot be higher.
     const [best] = await model.completeAll([[0]], { numBeams: vocabSize, maxTokens: 3, lengthPenalty: 0 });
     expect(best!.score).toBeLessThanOrEqual(all[0]!.score + 1e-4);
   }
@@ -249,7 +249,7 @@ describe("options of beam search", () => {
     );
   });
 
-  test("are rejected by a session; with maxTokens 0 the texts are empty", async () => {
+  test("are rejected by a session, and give empty texts with maxTokens 0", async () => {
     const model = own({}, { vocabSize: VOCABULARY });
     const session = model.session();
     expect(await failureOf(() => session.complete([1], { numBeams: 2 }))).toMatchObject({

@@ -8,7 +8,7 @@ import { store, storedModels } from "./stored-models.ts";
 const lengths = [1, 2, 4, 5, 31, 33, 63, 64, 65, 130, 257, 700];
 const random = generator(5);
 const prompts = lengths.map((n) => Array.from({ length: n }, () => Math.floor(random() * 320)));
-// Shares a prefix with another prompt, whose cached rows must not be reused for it.
+// Shares 200 tokens with another prompt. Reuse of cached rows must not change a bit.
 prompts.push([...prompts[10]!.slice(0, 200), 7]);
 
 const options = { maxTokens: 6, temperature: 0.8, seed: 11, topLogprobs: 3, ignoreEos: true } as const;

@@ -12,7 +12,7 @@ const listed = (count: number, make: (i: number) => unknown) =>
 const schema = (of: object): ResponseFormat => ({ type: "json_schema", schema: { ...of } });
 const regex = (pattern: string): ResponseFormat => ({ type: "regex", pattern });
 
-/** Appends empty groups, so that each try misses the cache of compiled formats. */
+/** Changes a format but not its matches, so that each try misses the cache of compiled formats. */
 let tries = 0;
 const afresh = (format: ResponseFormat): ResponseFormat => {
   const mark = "(?:)".repeat(++tries);

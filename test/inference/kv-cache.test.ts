@@ -186,7 +186,7 @@ describe("memory", () => {
     both.dispose();
   });
 
-  test("q8 takes one byte per element and four per head", async () => {
+  test("q8 takes one byte per element, and four more per head and row", async () => {
     const { model } = models.llama;
     const bytes = (dtype: CacheDType) => {
       const cache = new KvCache(model, { slots: 3, contextLength: CONTEXT, dtype, capacity: CONTEXT });
@@ -198,11 +198,11 @@ describe("memory", () => {
   });
 });
 
-describe("positions in and before a ring", () => {
+describe("a ring cache", () => {
   const { model } = models["mistral, every layer slides"];
   const ids = Array.from({ length: 900 }, (_, i) => (i * 31 + (i >> 4)) % VOCABULARY);
 
-  test("are kept up to the ring's capacity, and recomputed if the ring no longer holds them", async () => {
+  test("keeps the positions that it holds when it is truncated, and none if it is truncated before them", async () => {
     const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT });
     await append(cache, ids);
     cache.truncate(0, 700);
@@ -218,7 +218,7 @@ describe("positions in and before a ring", () => {
     cache.dispose();
   });
 
-  test("do not change the answer of a session that returns to an earlier prompt", async () => {
+  test("does not change the answer of a session that returns to an earlier prompt", async () => {
     const language = models["mistral, every layer slides"];
     await using session = language.session();
     const options = { maxTokens: 5, temperature: 0, ignoreEos: true, deterministic: true };
@@ -232,7 +232,7 @@ describe("positions in and before a ring", () => {
     }
   });
 
-  test("are kept if a run fails", async () => {
+  test("keeps its positions if a run fails", async () => {
     const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT });
     await append(cache, ids.slice(0, 640));
     const shape = { rows: 256, logitRows: 1, top: 0 };

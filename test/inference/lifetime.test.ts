@@ -104,7 +104,7 @@ describe("an abort", () => {
     expect((await model.complete([1], { maxTokens: 1 })).tokens).toHaveLength(1);
   });
 
-  test("by leaving the loop early frees its resources", async () => {
+  test("by leaving the loop early leaves the model usable", async () => {
     await using model = tinyModel();
     for (let i = 0; i < 20; i++) for await (const _ of model.generate([1, 2], { maxTokens: 50 })) break;
     expect((await model.complete([1], { maxTokens: 1 })).tokens).toHaveLength(1);
@@ -112,7 +112,7 @@ describe("an abort", () => {
 });
 
 describe("dispose", () => {
-  test("makes every method throw DISPOSED, and disposing twice is harmless", async () => {
+  test("makes the model's methods throw DISPOSED, and may be called twice", async () => {
     const model = tinyModel({ tokenizer: await tinyTokenizer() });
     await model.dispose();
     await model.dispose();

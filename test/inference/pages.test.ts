@@ -153,7 +153,7 @@ test("a page is released when its last reader drops it", () => {
   expect(pool.available).toBe(1);
   expect([pool.cut(0, 3), pool.cut(0, 4), pool.cut(0, 6)]).toEqual([0, 4, 6]);
   pool.truncate(0, 0);
-  expect(pool.available).toBe(3); // the first is slot 1's now
+  expect(pool.available).toBe(3); // slot 1 still holds pages 0 and 3
   expect(pool.cut(1, 3)).toBe(3);
   pool.truncate(1, 0);
   expect(pool.available).toBe(5);

@@ -101,7 +101,7 @@ describe("session files", () => {
     await running;
   });
 
-  test("are rejected if truncated at any byte", async () => {
+  test("are rejected if truncated at any byte, or extended by one", async () => {
     for (let length = 0; length < bytes.length; length++)
       expect((await load(bytes.subarray(0, length))).code, `${length} bytes`).toBe("INVALID_FILE");
     expect((await load(Buffer.concat([bytes, Buffer.of(0)]))).code).toBe("INVALID_FILE");
@@ -143,7 +143,7 @@ describe("session files", () => {
     expect((await load(row)).message).toMatch(/digest: does not match the contents/);
   });
 
-  test("are rejected by another model, after a training step, and as a chat", async () => {
+  test("are rejected by another model, after a change of weights, as a chat, and by a shorter context", async () => {
     await using other = tinyModel({ seed: 8 }, { maxPositionEmbeddings: 64 });
     expect((await failureOf(() => other.loadSession(path))).message).toMatch(
       /of this model .* got a session of another model/,

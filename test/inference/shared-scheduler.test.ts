@@ -72,7 +72,7 @@ describe.each([{ deterministic: true }, { deterministic: false }])("deterministi
     }));
 });
 
-test("a longer prompt draws from its own last row while a part of a shorter one is scored", async () => {
+test("a longer prompt is sampled from its own last row while a part of a shorter prompt is scored", async () => {
   // With such a vocabulary, a run scores 55 rows: not all of the shorter prompt.
   const wide = tinyModel({}, { vocabSize: 151_936, tieWordEmbeddings: true, maxPositionEmbeddings: 256 });
   await withScheduler({ of: wide }, async (scheduler) => {
@@ -91,7 +91,7 @@ test("a longer prompt draws from its own last row while a part of a shorter one 
 test("a repetition penalty counts the same tokens in a cache that other requests have enlarged", async () => {
   const wide = tinyModel({}, { maxPositionEmbeddings: 384 });
   const options = { ...long, maxTokens: 12, repetitionPenalty: 5, contextOverflow: "truncateLeft" } as const;
-  // Only tokens between the newest 256 and 384 occur once.
+  // Tokens that occur once are older than the newest 256 tokens, and some of them are among the newest 384.
   const prompt = [...idsFrom(1, 140), ...Array.from({ length: 260 }, (_, i) => 3 + (i % 5))];
   const { tokens } = await wide.complete(prompt, options);
   await wide.complete(idsFrom(9, 300), { ...long, maxTokens: 80 });
@@ -136,7 +136,7 @@ test("a slow reader pauses only its sequence", () =>
     expect(await tokensOf(slow)).toEqual((await model.complete(idsFrom(1, 5), options)).tokens);
   }));
 
-test("if the logits of a sequence make a run fail, only that sequence ends", () =>
+test("a sequence whose logits or processor fail ends alone", () =>
   withScheduler({}, async (scheduler) => {
     const bad = (logits: Float32Array, { ids }: { ids: readonly number[] }) => {
       if (ids.length > 12) logits.fill(Number.NaN);

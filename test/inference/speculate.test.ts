@@ -62,7 +62,7 @@ describe.each([
     ],
   ];
 
-  // A random model soon repeats itself when greedy, so drafts of both kinds are accepted and rejected.
+  // A greedy random model soon repeats itself, so prompt lookup drafts tokens that are accepted and tokens that are rejected.
   test.each(cases)("%s", async (_label, options) => {
     await using model = make();
     const prompt = [...phrase, ...phrase.slice(0, 3)];
@@ -78,7 +78,7 @@ describe.each([
       ).toEqual(bits(plain));
   });
 
-  test("works with a wrong assistant, several sequences and prompts beyond the split length of attention", async () => {
+  test("works with an assistant of other weights, several sequences, and prompts beyond the split length of attention", async () => {
     await using model = make();
     await using assistant = make(8);
     const long = Array.from({ length: 500 }, (_, i) => phrase[i % 40]!);
@@ -267,7 +267,7 @@ describe("an assistant with a differently padded vocabulary", () => {
   });
 });
 
-test("rejects assistants and options that do not fit, and the error names them", async () => {
+test("rejects assistants and options that do not fit", async () => {
   await using model = tinyModel();
   await using other = tinyModel({}, { vocabSize: 300 });
   const run = (options: GenerateOptions) => failureOf(() => model.complete([1], options));

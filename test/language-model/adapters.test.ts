@@ -142,7 +142,7 @@ describe.each([
   });
 });
 
-describe("loadAdapter names the field of an adapter that does not fit", () => {
+describe("adapters in files", () => {
   const written = async (name: string, change: (config: Record<string, unknown>) => void) => {
     await using base = llama();
     await base.model.addAdapter("mine", { r: 2, targetModules: ["q_proj"] });
@@ -161,7 +161,7 @@ describe("loadAdapter names the field of an adapter that does not fit", () => {
     ["bias", (c) => Object.assign(c, { bias: "all" }), /bias: "all" is not supported/],
     ["pattern", (c) => Object.assign(c, { alpha_pattern: { ".*q": 2 } }), /alpha_pattern: expected the ends/],
   ];
-  test.each(cases)("%s", async (name, change, message) => {
+  test.each(cases)("loadAdapter names the field that does not fit: %s", async (name, change, message) => {
     const out = await written(name, change);
     await using base = llama();
     await expect(base.loadAdapter(out)).rejects.toThrow(message);
@@ -208,7 +208,7 @@ describe("loadAdapter names the field of an adapter that does not fit", () => {
     await expect(convertModel(adapter, merged[0], { signal: AbortSignal.abort() })).rejects.toThrow("aborted");
   });
 
-  test("rejects a missing base, another model, a name in use and a target without a layer", async () => {
+  test("loading rejects a missing base, another model, a name in use and a target without a layer", async () => {
     const out = await written("lost", (c) => Object.assign(c, { base_model_name_or_path: "someone/some-model" }));
     await expect(LanguageModel.load(out)).rejects.toThrow(
       /base_model_name_or_path: someone\/some-model: cannot be opened: .* fetches it\); or load the base model and then/,
@@ -231,7 +231,7 @@ describe("loadAdapter names the field of an adapter that does not fit", () => {
     await expect(twoLayers.loadAdapter(out)).rejects.toThrow(/expected low-rank updates of this model's linear layers/);
   });
 
-  test("keeps ranks and alphas that differ by layer across a round trip", async () => {
+  test("a round trip keeps alphas that differ by layer", async () => {
     const out = await written("patterns", (c) =>
       Object.assign(c, { alpha_pattern: { "layers.1.self_attn.q_proj": 40 } }),
     );

@@ -30,7 +30,7 @@ describe("invalid prompts", () => {
     await expect(model.completeAll(prompt as never, greedy)).rejects.toEqual(refused(message));
   });
 
-  test("include ids whose buffer is detached, also beside ids that are copied in slices", async () => {
+  test("are rejected if their buffer is detached, and so are values to write", async () => {
     const ids = Uint32Array.of(1, 2);
     structuredClone(ids.buffer, { transfer: [ids.buffer] });
     const detached = refused(/: expected an array that is not detached, got a detached Uint32Array$/);
@@ -56,7 +56,7 @@ test("null selects an option's default", async () => {
   expect(await of(null)).toBe(await of(undefined));
 });
 
-test("the option last restricts logits to the last position", async () => {
+test("the option last of logits must be a boolean or null", async () => {
   for (const last of [1, 0, "yes", {}])
     await expect(model.logits([1, 2], { last: last as never })).rejects.toEqual(
       refused(/^last: expected true or false, got /),
@@ -145,7 +145,7 @@ describe("save", () => {
   });
 });
 
-test("accepts every typed option of load", async () => {
+test("load accepts the option allowTf32", async () => {
   await expect(LanguageModel.load(join(folder, "none"), { allowTf32: true })).rejects.toMatchObject({
     code: "NOT_FOUND",
   });
@@ -208,7 +208,7 @@ describe("tensors", () => {
     expect(() => Tensor.zeros(device, "f33" as never, [1])).toThrow(/^dtype: expected one of f32/);
   });
 
-  test("an allocation beyond the memory is an error and does not end the process", async () => {
+  test("report an allocation beyond the memory as an error, and do not end the process", async () => {
     const read = async () => Tensor.zeros(device, "u8", [2 ** 43]).read();
     await expect(read()).rejects.toMatchObject({ code: "OUT_OF_MEMORY" });
   });
@@ -224,7 +224,7 @@ describe("error messages about values", () => {
     expect(rendering(itself)).toBe("[an array of 1]");
   });
 
-  test("say so if a value cannot be inspected", () => {
+  test("are made even if a value cannot be inspected", () => {
     const { proxy, revoke } = Proxy.revocable({}, {});
     revoke();
     for (const value of [

@@ -40,7 +40,7 @@ afterAll(async () => {
 const answerTo = async (prompt: string) =>
   (await model.complete(model.tokenizer!.encode(prompt, { addSpecialTokens: false }), greedy)).text;
 
-test("the model sees its template's format, and old turns are dropped when the context is full", async () => {
+test("the model sees its template's format, and a chat keeps all of its messages", async () => {
   const chat = model.chat({ system: "S" });
   const { text } = await chat.send("hi", greedy);
   expect(text).toBe(await answerTo("[system]S[user]hi[assistant]"));

@@ -135,19 +135,19 @@ describe("E5-Mistral", () => {
     ["add_eos_token with a class that respects it", { add_eos_token: true }, [2]],
     ["add_eos_token with the fast class", { add_eos_token: true, tokenizer_class: "LlamaTokenizerFast" }, [2]],
     ["add_eos_token with a custom class", { add_eos_token: true, tokenizer_class: "OwnTokenizer", ...own }, [2]],
-    ["none if add_eos_token is false", { add_eos_token: false }, []],
+    ["not if add_eos_token is false", { add_eos_token: false }, []],
     [
-      "none for a class that reads tokenizer.json only",
+      "not with a class that reads tokenizer.json only",
       { add_eos_token: true, tokenizer_class: "PreTrainedTokenizerFast" },
       [],
     ],
-  ])("appends </s> to texts: %s", async (_, more, end) => {
+  ])("appends </s> to texts if the settings say so: %s", async (_, more, end) => {
     const tokenizer = { file, config: { ...config, ...more } };
     const folder = await folderOf({ modelType: "mistral", slidingWindow: 32 }, tokenizer, prompts);
     await check(folder, "web_search_query", (text, prompt) => [1, ...pieces(prompt + text), ...end]);
   });
 
-  test("appends it once if tokenizer.json does too, after each text of a pair, and never to prompts of completions", async () => {
+  test("appends </s> once if tokenizer.json does too, after each text of a pair, and never to prompts of completions", async () => {
     const load = (more: object, tokenizer: object = file) =>
       fromJson(tokenizer, { ...config, add_eos_token: true, ...more });
     const tokenizer = load({});
@@ -165,7 +165,7 @@ describe("E5-Mistral", () => {
   });
 });
 
-test("Qwen3-Reranker: scores are the logits of yes against no at the last token", async () => {
+test("Qwen3-Reranker: the scores of yes and no agree with their logits at the last token", async () => {
   const tokenizer = fromJson(
     byteLevelJson(
       [

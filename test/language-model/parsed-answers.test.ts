@@ -219,7 +219,7 @@ test("`parsed` may be missing in the type of a call whose schema may be undefine
   const { parsed } = await model.complete("x", given);
   true satisfies Same<{ parsed: typeof parsed }, { parsed: Person | undefined }>;
   expect(parsed).toBeUndefined();
-  // @ts-expect-error: there may be no schema
+  // @ts-expect-error: `parsed` may be undefined
   expect(() => parsed.name).toThrow(TypeError);
   async function typed() {
     type Maybe = Person | undefined;
@@ -370,7 +370,7 @@ describe("a schema that has no JSON schema", () => {
     expect(message).toMatch(expected);
   });
 
-  test("accepts a JSON schema in addition", async () => {
+  test("is accepted together with a JSON schema", async () => {
     const at = z.object({ at: z.coerce.date() });
     const schema = { type: "object", properties: { at: { type: "string", format: "date" } }, required: ["at"] };
     const responseFormat = { type: "json_schema", schema, validate: at } as const;
@@ -378,7 +378,7 @@ describe("a schema that has no JSON schema", () => {
     expect(parsed.at).toBeInstanceOf(Date);
   });
 
-  test("rejects a schema given as the JSON schema, and other values given as a schema", async () => {
+  test("is rejected in place of a JSON schema, and so are other values in place of a schema", async () => {
     const misplaced = { type: "json_schema", schema: ofZod } as never;
     const alike = { type: "json_schema", schema: ofValibot } as never;
     expect((await failureOf(() => model.complete("The", { responseFormat: alike }))).message).toContain(

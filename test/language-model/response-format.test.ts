@@ -74,7 +74,7 @@ describe("a model with random weights", () => {
     },
   );
 
-  test("most documents of a bounded schema are finished, and the answer ends with them", async () => {
+  test("every document of a bounded schema is finished, and the answer ends with it", async () => {
     await using m = await model();
     const schema = {
       type: "object",

@@ -14,7 +14,7 @@ describe("session", () => {
     await using session = model.session();
     const first = await session.complete([1, 2, 3, 4], greedy);
     expect(first.tokens).toEqual((await model.complete([1, 2, 3, 4], greedy)).tokens);
-    // The last token was drawn, not fed.
+    // The last token was sampled but not fed back.
     expect(session.tokens).toEqual([1, 2, 3, 4, ...first.tokens.slice(0, -1)]);
     const longer = [1, 2, 3, 4, ...first.tokens, 9, 8];
     expect((await session.complete(longer, greedy)).tokens).toEqual((await model.complete(longer, greedy)).tokens);
@@ -30,13 +30,13 @@ describe("session", () => {
     await session.complete(prompt, { maxTokens: 1 });
     const { usage } = await session.complete([...prompt, 5], { maxTokens: 1 });
     expect(usage).toEqual({ promptTokens: 901, cachedTokens: 900, completionTokens: 1 });
-    // The last id is always fed: the next token is drawn from its logits.
+    // The last id is always fed, because the next token is sampled from its logits.
     const again = await session.complete(prompt, { maxTokens: 1 });
     expect(again.usage.cachedTokens).toBe(899);
     expect((await model.complete(prompt, { maxTokens: 1 })).usage.cachedTokens).toBe(0);
   });
 
-  test("uses memory that grows with its sequence", async () => {
+  test("answers as without a session after its cache has grown", async () => {
     await using session = model.session();
     const options = { maxTokens: 700, temperature: 0, ignoreEos: true };
     const { tokens } = await session.complete([3], options);
@@ -87,7 +87,7 @@ describe("session", () => {
     }
   });
 
-  test("keeps its tokens after an abort", async () => {
+  test("keeps its tokens if a call is aborted before it starts", async () => {
     await using session = model.session();
     await session.complete([1, 2, 3], greedy);
     const held = [...session.tokens];
@@ -140,7 +140,7 @@ describe("chat", () => {
     for (const c of [chat, restored, fork]) c.dispose();
   });
 
-  test("keeps the conversation after a failure", async () => {
+  test("can be continued after a failure", async () => {
     const chat = model.chat();
     await chat.send("The cat", greedy);
     const before = JSON.stringify(chat);

@@ -263,7 +263,7 @@ describe("the server's rules hold", () => {
       { apiKeys: ["secret"], maxBodyBytes: 20_000 },
     ));
 
-  test("answers have at most the server's number of tokens", () =>
+  test("answers have at most the server's maximum number of tokens", () =>
     serving(
       async (client) => expect((await message(client, { ...asked("a"), max_tokens: 50 })).usage.output_tokens).toBe(3),
       {

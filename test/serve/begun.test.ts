@@ -36,7 +36,7 @@ test("a beginning that ends like an opening mark of reasoning is text if no toke
   });
 });
 
-test("the given beginning does not count as the first token in times", async () => {
+test("the time to the first token does not count the given beginning", async () => {
   const pieces = [
     { text: "b", token: 3 },
     { text: "c", token: 4, finishReason: "length" },

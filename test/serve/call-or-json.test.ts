@@ -194,7 +194,7 @@ test("a model of the AI SDK calls a tool or gives JSON", async () => {
   expect([...kinds].sort()).toEqual(["call", "json"]);
 });
 
-test("a template without a form of calls gets JSON alone", async () => {
+test("a template without a call format gets JSON alone", async () => {
   const options = { tools, template: "{{ messages[0].content }}", maxTokens: 200, temperature: 20 };
   for (let seed = 0; seed < 8; seed++) {
     const responseFormat = { type: "json_schema", schema } as const;

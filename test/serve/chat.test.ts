@@ -26,7 +26,7 @@ const contentOf = (answer: Json): string => answer.choices[0].message.content;
 
 describe("the prompt of a chat request", () => {
   test.each<[string, object, string]>([
-    ["text", { messages: user("hi") }, "[user]hi[assistant]"],
+    ["has the text of a message", { messages: user("hi") }, "[user]hi[assistant]"],
     [
       "has all roles, text parts and tool results",
       {

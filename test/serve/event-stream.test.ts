@@ -1,4 +1,4 @@
-// Events are written whole, in order, and large ones part by part.
+// Events arrive complete and in order. Large ones are written part by part.
 import { createServer, get, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "vitest";

@@ -105,7 +105,7 @@ test("a full queue refuses every request that computes, before its body is read"
   }).catch(() => "left");
   await until(() => handler.stats.running === 1, "the first answer to begin");
   for (const path of Object.keys(REQUESTS)) {
-    // The description of a model needs no place.
+    // The description of a model takes no place in the queue.
     const isFree = path === "/api/show";
     const { status, body } = await send(handler, path, { body: isFree ? { model: "tiny" } : {} });
     expect({ path, status }).toEqual({ path, status: isFree ? 200 : 429 });
@@ -122,7 +122,7 @@ test.each<[string, (answer: Json) => number]>([
   ["/v1/messages", (answer) => answer.usage.output_tokens],
   ["/api/chat", (answer) => answer.eval_count],
   ["/api/generate", (answer) => answer.eval_count],
-])("an answer of %s has at most the server's number of tokens", async (path, tokensOf) => {
+])("an answer of %s has at most the server's maximum number of tokens", async (path, tokensOf) => {
   await using handler = handlerWith({ maxTokens: 3 });
   expect(tokensOf((await send(handler, path, { body: REQUESTS[path]! })).body)).toBe(3);
 });

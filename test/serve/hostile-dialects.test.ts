@@ -159,7 +159,7 @@ describe("the server answers oversized requests within ten seconds", () => {
       MESSAGES,
       `{"max_tokens":3,"messages":[${said('"a"')}],"stop_sequences":[${filled('"a"')}]}`,
     ],
-    ["many messages of Ollama's", "/api/chat", `{"messages":[${filled(said('""'))}]}`],
+    ["many messages in Ollama's API", "/api/chat", `{"messages":[${filled(said('""'))}]}`],
     ["many options", "/api/chat", `{"messages":[${said('"a"')}],"options":{${filled('"num_gpu":1')}}}`],
     ["a long prompt", "/api/generate", `{"prompt":"${"a ".repeat(2e6)}"}`],
     ["a long raw prompt", "/api/generate", `{"raw":true,"prompt":"${"a ".repeat(2e6)}"}`],

@@ -221,7 +221,7 @@ describe("Ollama's API rejects", () => {
     ],
     ["a suffix", GENERATE, { prompt: "a", suffix: "b" }, "suffix: tiny has no fill-in-the-middle tokens"],
     [
-      "a system prompt of a raw prompt",
+      "a system prompt with a raw prompt",
       GENERATE,
       { prompt: "a", system: "b", raw: true },
       "system: expected none with raw",
@@ -294,7 +294,7 @@ describe("the server's rules hold", () => {
       { apiKeys: ["secret"], maxBodyBytes: 1000 },
     ));
 
-  test("answers have at most the server's number of tokens", () =>
+  test("answers have at most the server's maximum number of tokens", () =>
     serving(
       async ({ post }) => {
         for (const num_predict of [50, -1, undefined]) {

@@ -23,7 +23,7 @@ afterAll(() => model.dispose());
 const CHAT = "/v1/chat/completions";
 const body = { messages: user("The cat"), ...greedily };
 
-/** The samples of a text of metrics, by name with labels. */
+/** Parses the text of /metrics. Returns its samples by name with labels. */
 function samples(text: string): Map<string, number> {
   const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
   return new Map(
@@ -146,7 +146,7 @@ describe("/live and /ready", () => {
     await server.close(0);
   });
 
-  test("a server that loads a model ahead is not ready", () => {
+  test("report that a server which preloads a model is not ready", () => {
     const { endpoint } = operations.routes.find(({ path }) => path === "/ready")!;
     const service = { isClosing: () => false, models: { isPreloading: true } };
     expect(() => endpoint({ service } as unknown as Exchange)).toThrow("server: loading a model");

@@ -78,7 +78,7 @@ describe("a long array is refused without reading it", () => {
   });
 });
 
-test("an answer begins with at most as many tokens as the context has", async () => {
+test("continue_token_ids longer than the context are refused", async () => {
   await using own = await chatModel();
   await withServer(own, {}, async ({ post }) => {
     const body = { messages: [message], continue_token_ids: Array(1025).fill(1) };

@@ -134,7 +134,7 @@ describe.skipIf(!hasBrowser)("the playground", () => {
         return `data: ${JSON.stringify({ choices: [{ index: 0, delta, logprobs: { content } }] })}\n\n`;
       },
     );
-    // A string, because the page's code is not compiled.
+    // Pass a string, because code that runs in the page is not compiled.
     await page.evaluate(`{
       const send = fetch;
       window.fetch = (url, options) => {
@@ -183,7 +183,7 @@ describe.skipIf(!hasBrowser)("the playground", () => {
     await page.press("#message", "Enter");
     expect(await page.textContent("#tools-problem")).toMatch(/^Tools: /);
     expect(await texts(".turn")).toEqual([]);
-    // A small model calls no tool by itself, so the answer of the server is replaced.
+    // A small model does not call tools, so the test replaces the answer of the server.
     const called = {
       index: 0,
       id: "call_1",

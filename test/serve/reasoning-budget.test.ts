@@ -58,7 +58,7 @@ test("an answer after empty reasoning has no limit", async () => {
   expect({ reasoning, text }).toEqual({ reasoning: undefined, text: ANSWER });
 });
 
-test("several answers, drafts and chats keep to the budget", async () => {
+test("drafts and chats keep to the budget", async () => {
   const more = { ...options, variables: { enable_thinking: true }, maxReasoningTokens: 2 };
   const plain = await model.respond(messages, more);
   expect((await model.respond(messages, { ...more, promptLookupNumTokens: 4 })).rawText).toBe(plain.rawText);
@@ -85,13 +85,13 @@ test.each<[string, string, object, (body: Json) => string]>([
     { max_tokens: 60, reasoning_effort: "low", reasoning: { max_tokens: 3 } },
     ({ choices }) => choices[0].message.reasoning_content,
   ],
-])("%s has a budget", async (_, path, more, reasoningOf) => {
+])("reasoning has a budget in %s", async (_, path, more, reasoningOf) => {
   const { status, body } = await client.post(path, { messages, temperature: 0, ...more });
   expect({ status, body }).toMatchObject({ status: 200 });
   expect(reasoningOf(body)).toBe(beginning(3));
 });
 
-test("responses have a budget", async () => {
+test("reasoning has a budget in responses", async () => {
   const reasoning = { effort: "low", max_tokens: 3 };
   const asked = { input: messages, max_output_tokens: 60, temperature: 0, reasoning };
   const { output } = (await client.post("/v1/responses", asked)).body;

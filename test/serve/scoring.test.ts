@@ -226,7 +226,7 @@ test("a computation takes a place in the queue", () =>
     expect(server.stats.answers).toBe(0);
   }));
 
-test("counting and showing tokens take a place in the queue", async () => {
+test("tokenizing and counting tokens take a place in the queue", async () => {
   await using endless = await endlessModel({ maxPositionEmbeddings: 32_768 });
   await withServer(endless, { maxConcurrent: 1, maxQueue: 0 }, async ({ post, server }) => {
     const leaving = new AbortController();

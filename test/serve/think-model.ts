@@ -6,7 +6,7 @@ import { createModel, type LanguageModel } from "../../lib/language-model/index.
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { sft } from "../../lib/train/stages/sft.ts";
 
-/** A chat template whose prompt ends before reasoning, within it, or after an empty one. */
+/** A chat template whose prompt ends before reasoning, within reasoning, or after empty reasoning. */
 const TEMPLATE = [
   "{% for m in messages %}[{{ m.role }}]",
   "{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}{{ m.content }}{% endfor %}",

@@ -1,4 +1,4 @@
-// Answers of a model that was trained to write a tool call have it in OpenAI's form.
+// Tool calls in chat completions. One model is trained to write a call.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

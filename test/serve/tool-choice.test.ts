@@ -171,7 +171,7 @@ describe("tool_choice", () => {
       /contradiction/,
     ],
     [
-      "a response_format beside it",
+      "a response_format together with a required call",
       { tool_choice: "required", response_format: { type: "json_object" } },
       "response_format",
       "invalid_value",

@@ -15,7 +15,7 @@ describe.skipIf(modules[0] === undefined)("the AI SDK with @ai-sdk/anthropic", (
   let ai: Json;
   let z: Json;
   let provider: Json;
-  /** The settings of a call of the model that answers with a tool. */
+  /** The settings of a request to the model that calls a tool. */
   let asked: Json;
 
   beforeAll(async () => {
@@ -114,7 +114,7 @@ describe.skipIf(modules[0] === undefined)("the AI SDK with @ai-sdk/anthropic", (
       const given = { ...asked, model: provider("random"), prompt: "The cat", maxOutputTokens: 1, providerOptions };
       return (await ai.generateText(given)).usage.inputTokens;
     };
-    // The template writes the effort, letter by letter.
+    // The template writes the effort, so the prompts differ by its tokens.
     const { length: low } = models[2]!.tokenizer!.encode("low", { addSpecialTokens: false });
     const { length: medium } = models[2]!.tokenizer!.encode("medium", { addSpecialTokens: false });
     expect((await tokens("medium")) - (await tokens("low"))).toBe(medium - low);

@@ -2,10 +2,10 @@
 import { createRequire } from "node:module";
 import type { Plugin } from "vitest/config";
 
-/** Packages that examples import and that are installed where HEDDLE_CLIENTS says. */
+/** Packages that examples import. They are installed in the folder that HEDDLE_CLIENTS names. */
 const PACKAGES = /^@langchain\/core\//;
 
-/** A plugin for vitest. */
+/** Returns a vitest plugin that resolves these packages. */
 export function publishedClients(folder = process.env.HEDDLE_CLIENTS): Plugin {
   return {
     name: "published-clients",

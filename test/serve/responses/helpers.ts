@@ -10,8 +10,8 @@ export const tool = {
   parameters: { type: "object", properties: {}, additionalProperties: false },
 };
 
-export /** Parses a stream of named events, and checks their names and numbers. */
-function namedEvents(text: string): Json[] {
+/** Parses a stream of named events, and checks their names and numbers. */
+export function namedEvents(text: string): Json[] {
   expect(text.endsWith("\n\n")).toBe(true);
   const events = text.slice(0, -2).split("\n\n");
   return events.map((event, i) => {

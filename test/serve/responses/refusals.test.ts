@@ -30,7 +30,7 @@ describe("a refusal", () => {
     ["no input", {}, "input", /a string or an array of items/],
     ["an empty conversation", { input: [] }, "input", /at least one message/],
     ["another input", { input: 1 }, "input", /a string or an array of items/],
-    ["an item that is no object", inputs(1), "input[1]", /an item/],
+    ["an item that is not an object", inputs(1), "input[1]", /an item/],
     [
       "an item of another type",
       inputs({ type: "web_search_call" }),
@@ -63,7 +63,7 @@ describe("a refusal", () => {
       /a string/,
     ],
     ["an unknown part", inputs({ role: "user", content: [{ type: "poem" }] }), "input[1].content[0].type", /"poem"/],
-    ["a part that is no object", inputs({ role: "user", content: [1] }), "input[1].content[0]", /a part/],
+    ["a part that is not an object", inputs({ role: "user", content: [1] }), "input[1].content[0]", /a part/],
     [
       "the output of an unknown call",
       inputs({ type: "function_call_output", call_id: "9", output: "" }),
@@ -87,7 +87,7 @@ describe("a refusal", () => {
     ],
     ["a custom tool", { ...hi, tools: [{ type: "custom", name: "x" }] }, "tools[0].type", /custom is not supported/],
     ["a tool without a name", { ...hi, tools: [{ type: "function" }] }, "tools[0].name", /the name of a function/],
-    ["a tool that is no object", { ...hi, tools: [1] }, "tools[0]", /a function/],
+    ["a tool that is not an object", { ...hi, tools: [1] }, "tools[0]", /a function/],
     ["an unknown choice", { ...hi, tool_choice: "any" }, "tool_choice", /none, auto, required/],
     ["a choice of another type", { ...hi, tool_choice: 1 }, "tool_choice", /none, auto, required/],
     [
@@ -116,7 +116,7 @@ describe("a refusal", () => {
     ],
     ["a required call without tools", { ...hi, tool_choice: "required" }, "tools", /at least one/],
     ["an unknown format", { ...hi, text: { format: { type: "yaml" } } }, "text.format.type", /json_schema/],
-    ["a format that is no object", { ...hi, text: { format: "json" } }, "text.format", /an object/],
+    ["a format that is not an object", { ...hi, text: { format: "json" } }, "text.format", /an object/],
     [
       "a format without a schema",
       { ...hi, text: { format: { type: "json_schema", name: "a" } } },
@@ -145,7 +145,7 @@ describe("a refusal", () => {
     ],
     ["an unknown effort", { ...hi, reasoning: { effort: "most" } }, "reasoning.effort", /./],
     ["an unknown field of reasoning", { ...hi, reasoning: { mode: "x" } }, "reasoning.mode", /is not supported/],
-    ["metadata that are no texts", { ...hi, metadata: { a: 1 } }, "metadata", /an object of at most 16 strings/],
+    ["metadata that are not strings", { ...hi, metadata: { a: 1 } }, "metadata", /an object of at most 16 strings/],
     ["an odd truncation", { ...hi, truncation: "middle" }, "truncation", /./],
     ["an unknown model", { ...hi, model: "gpt-5" }, "model", /expected tiny or gpt-4o/],
   ])("names the parameter for %s", async (_, body, param, message) => {

@@ -386,7 +386,7 @@ describe("a stored response", () => {
       expect((await own.post(RESPONSES, next, as("one"))).status).toBe(200);
     }));
 
-  test("counts towards the limits of the store of its server", () =>
+  test("counts towards the limits of its server's store", () =>
     withServer(model, { maxBodyBytes: 16 << 20 }, async (own) => {
       const input = "a".repeat(100);
       const tools = [{ ...tool, description: "x".repeat(12_000_000) }];

@@ -74,7 +74,7 @@ describe("the store of responses", () => {
     expect(store.size).toEqual({ responses: 0, bytes: 0 });
   });
 
-  test("finds an item as long as a response has one of its id", () => {
+  test("finds an item by its id as long as a response has it", () => {
     const store = new ResponseStore();
     store.add("me", response("a", [item("msg", "first")]));
     store.add("me", response("b", [item("other")], [item("msg", "sent again")]));
