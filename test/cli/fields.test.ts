@@ -70,7 +70,7 @@ test("docs/command-line.md names every field", async () => {
   expect([...names].filter((name) => !new RegExp(`\\b${name}\\b`).test(named))).toEqual([]);
 });
 
-test("heddle lifecycle prints the documented fields in each line and the last one", async () => {
+test("heddle lifecycle prints the documented fields in its progress lines and in the last line", async () => {
   const { stdout } = await heddle(["lifecycle", "--quick", "--out", "life", "--json"]);
   const objects = stdout
     .trimEnd()

@@ -6,7 +6,7 @@ import { bin } from "./run.ts";
 /** Whether pseudo-terminals are available. Only Linux's `script` has the options used here. */
 export const hasTerminal = process.platform === "linux" && hasProgram("script", "terminals are not tested");
 
-/** Whether a program is installed in /usr/bin. If not, warns with `without`, which states what is not tested. */
+/** Whether a program is installed in /usr/bin. If it is not, warns with `without`, a text about the tests that are skipped. */
 export function hasProgram(name: string, without: string): boolean {
   const has = existsSync(`/usr/bin/${name}`);
   if (!has) console.warn(`/usr/bin/${name} is missing: ${without}`);

@@ -272,7 +272,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
         if (!skip.includes(key)) expect(ours.metadata.values.get(key), key).toEqual(value);
       }
       expect(ours.metadata.number("tokenizer.ggml.eos_token_id")).toBe(2);
-      // heddle writes ranks as scores, the other converter log-probabilities. Only the order of merges, which they give, matters.
+      // heddle writes ranks as scores, the other converter log-probabilities. Both must give the same order of merges.
       const [a, b] = [ours, theirs].map(({ metadata }) => metadata.numbers("tokenizer.ggml.scores")!);
       const pieces = [...b!.keys()].filter((id) => a![id]! > -166 && id > 258);
       expect(pieces.length).toBeGreaterThan(100);
@@ -339,7 +339,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
   test.each([
     ["stories260K/tokenizer.json", 512],
     ["tokenizers/llama2/tokenizer.json", 32000],
-  ])("%s through GGUF's vocabulary gives the same tokenizer", (name, size) => {
+  ])("%s gives the same tokenizer if it is rebuilt from GGUF's vocabulary", (name, size) => {
     const original = load(name);
     const tokenizer = jsonOf(withoutJson(tokenizerToGguf({ path: name, tokenizer: original }, ids(size))));
     const { model, ...rest } = tokenizer;
@@ -358,7 +358,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
     gguf.file.close();
   });
 
-  test("GPT-2's tokenizer through GGUF's vocabulary gives the same tokenizer", () => {
+  test("GPT-2's tokenizer is the same if it is rebuilt from GGUF's vocabulary", () => {
     const original = load("tokenizers/gpt2/tokenizer.json");
     const meta = tokenizerToGguf(
       { path: "gpt2", tokenizer: original },

@@ -238,7 +238,7 @@ describe("folders without tokenizer.json", () => {
   });
 });
 
-test("invalid vocabulary keys are reported as errors", async () => {
+test("an invalid number of token types is reported as an error", async () => {
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(await encoderFolder({ ...tiny, modelType: "xlm-roberta" }, await xlmRobertaTokenizer()), file);
   const none = { "tokenizer.huggingface.json": undefined };

@@ -235,15 +235,18 @@ test("after kill -9 at any moment, the latest checkpoint is complete and not old
   expect(readdirSync(folder)).toEqual([`checkpoint-${reported + 1}`]);
 });
 
-test.skipIf(process.platform === "win32")("a full disk is an IO error, and the last checkpoint is kept", async () => {
-  const folder = join(temporaryFolder(), "out");
-  await saveCheckpoint(folder, 1, content(1));
-  // bash's `ulimit -f` counts KiB. Node ignores SIGXFSZ, so the write fails with EFBIG.
-  const { output, ended } = start(folder, 2, ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash"]);
-  await ended;
-  expect(output.steps).toEqual([]);
-  expect(output.error).toMatch(/checkpoint-2.*cannot be written: the file exceeds the allowed size/);
-  expect(output.error).toMatch(/HeddleError/);
-  expect(readdirSync(folder)).toEqual(["checkpoint-1"]);
-  expect(readFileSync(join(folder, "checkpoint-1", "trainer_state.json"), "utf8")).toContain('"step": 1');
-});
+test.skipIf(process.platform === "win32")(
+  "a write beyond the file size limit fails, and the last checkpoint is kept",
+  async () => {
+    const folder = join(temporaryFolder(), "out");
+    await saveCheckpoint(folder, 1, content(1));
+    // bash's `ulimit -f` counts KiB. Node ignores SIGXFSZ, so the write fails with EFBIG.
+    const { output, ended } = start(folder, 2, ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash"]);
+    await ended;
+    expect(output.steps).toEqual([]);
+    expect(output.error).toMatch(/checkpoint-2.*cannot be written: the file exceeds the allowed size/);
+    expect(output.error).toMatch(/HeddleError/);
+    expect(readdirSync(folder)).toEqual(["checkpoint-1"]);
+    expect(readFileSync(join(folder, "checkpoint-1", "trainer_state.json"), "utf8")).toContain('"step": 1');
+  },
+);

@@ -164,7 +164,7 @@ describe("an fp8 model folder", () => {
     expect(await apart(model, numbers)).toBeLessThanOrEqual(1e-5);
   });
 
-  test("is saved dequantized and trained in f32", async () => {
+  test("is saved dequantized, and is prepared for training in f32", async () => {
     const folder = await folderOf();
     await using model = await LanguageModel.load(folder);
     const saved = join(temporaryFolder(), "saved");

@@ -96,7 +96,7 @@ const ODD: readonly unknown[] = [
 
 type Json = Record<string | number, unknown>;
 
-/** Paths in a JSON value, except the root. Of each object and array, only the first 12 entries are included. */
+/** Paths in a JSON value, except the root. Includes only the first 12 entries of each object and array. */
 export function places(value: unknown, path: readonly (string | number)[] = []): (string | number)[][] {
   const own = path.length > 0 ? [[...path]] : [];
   if (typeof value !== "object" || value === null) return own;

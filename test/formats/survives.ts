@@ -26,7 +26,7 @@ export async function survives(
   return code;
 }
 
-/** Loads a possible model and generates with it. */
+/** Loads a file or folder that may hold a model, and generates with it. */
 export async function use(path: string): Promise<void> {
   const model = await LanguageModel.load(path, { threads: 1 });
   try {

@@ -100,7 +100,7 @@ describe.runIf(packs)("gradual packing", () => {
     for (const { y } of all) expect(y).toEqual(all[0]!.y);
   });
 
-  test.each([1, 5, 8, 12])("spreads over many runs of %i rows", async (count) => {
+  test.each([1, 5, 8, 12])("packs less than half of the bytes in each run of %i rows", async (count) => {
     const rows = Float32Array.from({ length: count * width }, (_, i) => x[i % width]!);
     const program = programOf(count);
     // Retry, because after a run slowed by other load the next one may pack more.

@@ -124,7 +124,7 @@ describe("programs", () => {
     expect([...z]).toEqual([2, 4, 6, 8]);
   });
 
-  test("support a matrix product of a value with itself", async () => {
+  test("support an elementwise product of a value with itself", async () => {
     const program = compile(() => {
       const a = scale(input("x", "f32", [3]), 1);
       return { y: mul(a, a) };

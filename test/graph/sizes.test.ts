@@ -55,7 +55,7 @@ test("rejects a run whose sizes do not fit together, though their bounds do", as
   expect(await run(2, 2)).toEqual(Array(8).fill(3));
 });
 
-test.each([1.5, 2 ** 32, Number.NaN])("a program of a size that is no integer of 32 bits is refused: %d", (size) => {
+test.each([1.5, 2 ** 32, Number.NaN])("rejects a program with a size that is not a 32-bit integer: %d", (size) => {
   const program = { symbols: [size], values: [], bound: [], inputs: [], outputs: [], nodes: [] };
   expect(() => new binding.NativeProgram(program)).toThrow(
     expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringContaining("integers of 32 bits") }),

@@ -105,7 +105,7 @@ describe.each(embedders)("$name against PyTorch in float64", (golden) => {
     for (const { inputs } of attended) expect(inputs[0]!.shape[0]).toBe(sequences[1]!.length);
   });
 
-  test.runIf(bidirectional)("generation, logits and likelihood training are rejected", async () => {
+  test.runIf(bidirectional)("generation, logits and scores are rejected", async () => {
     await using model = await load();
     await expectError(() => model.complete([1, 2, 3], { maxTokens: 1 }), "UNSUPPORTED", generates);
     await expectError(() => model.logits([1, 2, 3]), "UNSUPPORTED", generates);

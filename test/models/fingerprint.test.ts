@@ -16,7 +16,7 @@ const withEdit = async (of: LanguageModel, name: string, from: number, count: nu
   return changed;
 };
 
-test("the fingerprint detects any difference in a small model", async () => {
+test("the fingerprint detects a changed element in any weight of a small model", async () => {
   await using own = tinyModel();
   const plain = await fingerprintOf(own.model, []);
   for (const name of own.model.languageWeightNames)
@@ -28,7 +28,7 @@ test("the fingerprint detects any difference in a small model", async () => {
   expect(await fingerprintOf(own.model, [])).toBe(plain);
 });
 
-test("the fingerprint detects a contiguous change of 1/60 of a large matrix, and any change of a small one", async () => {
+test("the fingerprint detects a contiguous change of 1/60 of a large matrix, and a changed element of a small one", async () => {
   await using own = tinyModel({}, { vocabSize: 140_000 });
   const plain = await fingerprintOf(own.model, []);
   const { elements, bytes } = own.model.weight("model.embed_tokens.weight");

@@ -66,7 +66,7 @@ describe.each(["mixtral", "olmoe", "qwen2_moe", "granitemoe"])("%s", (modelType)
     expect(await apart(back, folder)).toBe(0);
   });
 
-  test("trains fully, in bf16 and with an adapter that loads on the saved model", async () => {
+  test("trains fully, in bf16 and with an adapter, and the saved result has the same logits", async () => {
     const folder = await folderOf({ modelType, initializerRange: 0.1 });
     const data = sentences.map((text) => ({ text }));
     const options = { data, maxSteps: 8, maxSeqLength: 32, learningRate: 1e-2, seed: 1 };
@@ -86,7 +86,7 @@ describe.each(["mixtral", "olmoe", "qwen2_moe", "granitemoe"])("%s", (modelType)
     }
   });
 
-  test("converts every expert's matrices to fp8, but not the router", async () => {
+  test("converts matrices of separate experts to fp8, but not the router", async () => {
     const folder = await folderOf({ modelType, hiddenSize: 128, intermediateSize: 128 });
     const narrow = join(temporaryFolder(), "fp8");
     await convertModel(folder, narrow, { dtype: "fp8" });

@@ -77,7 +77,7 @@ test("layers with q and k biases are reordered on load", async () => {
   expect(await b.logits(prompt)).toEqual(await a.logits(prompt));
 });
 
-test("rows in file order support several adapters on q and k, merging and unmerging", async () => {
+test("rows in file order support an adapter on q, its merging and its unmerging", async () => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);

@@ -9,7 +9,8 @@ const shapes = [
 
 const cases: OpCase[] = activationTypes.flatMap((type) =>
   shapes.flatMap((shape) => {
-    // With a single column, operands avoid the activation's tails. Results cancel there, so no large result gives the error a scale.
+    // The shape of one element has operands of at most 1. In an activation's tail the terms of a result cancel, and no larger result
+    // sets the scale of the error.
     const bound = shape.length === 2 && shape[1] === 1 ? 1 : 6;
     const x = float(type, shape, -bound, bound);
     const y = out(type, ...shape);

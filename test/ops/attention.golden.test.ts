@@ -19,36 +19,39 @@ const { shape, cases } = JSON.parse(readFileSync(new URL("../golden/attention.js
 };
 const { length, rows, heads, keyHeads, width } = shape;
 
-test.each(cases)("$name", async ({ name, documents, sinks: withSinks, values, ...options }) => {
-  const shapes: Record<string, number[]> = {
-    q: [rows, heads, width],
-    k: [rows, keyHeads, width],
-    v: [rows, keyHeads, width],
-    ...(withSinks && { sinks: [heads] }),
-  };
-  const program = compile(() => {
-    const at = Object.fromEntries(Object.entries(shapes).map(([n, s]) => [n, input(n, "f32", s)]));
-    const { q, k, v, sinks } = at;
-    const document = documents && input("documents", "i32", [rows]);
-    const o = attention({ q: q!, k: k!, v: v!, documents: document, sinks }, { ...options, sequenceLength: length });
-    const loss = sum(mul(o, input("do", "f32", o.shape)));
-    const found = gradients(loss, Object.values(at), input("seed", "f32", [1]));
-    return { o, ...Object.fromEntries(Object.keys(at).map((n, i) => [n, found[i]!])) };
-  }).bind(openDevice(), new Map());
-  const inputs = Object.fromEntries(
-    Object.entries(shapes).map(([n, s]) => [n, hashedWeight(`${name}.${n}`, s).map((x) => 6 * x)]),
-  );
-  const got: Record<string, ArrayLike<number>> = await program.run({
-    ...inputs,
-    do: hashedWeight(`${name}.do`, shapes.q!),
-    seed: Float32Array.of(1),
-    ...(documents && { documents: Int32Array.from(documents) }),
-  });
-  program.dispose();
-  for (const [n, expected] of Object.entries(values)) {
-    expect(got[n]).toHaveLength(expected.length);
-    expected.forEach((e, i) => {
-      expect(Math.abs(got[n]![i]! - e), `${n}[${i}]: ${got[n]![i]}, expected ${e}`).toBeLessThanOrEqual(3e-6);
+test.each(cases)(
+  "attention and its gradients equal PyTorch: $name",
+  async ({ name, documents, sinks: withSinks, values, ...options }) => {
+    const shapes: Record<string, number[]> = {
+      q: [rows, heads, width],
+      k: [rows, keyHeads, width],
+      v: [rows, keyHeads, width],
+      ...(withSinks && { sinks: [heads] }),
+    };
+    const program = compile(() => {
+      const at = Object.fromEntries(Object.entries(shapes).map(([n, s]) => [n, input(n, "f32", s)]));
+      const { q, k, v, sinks } = at;
+      const document = documents && input("documents", "i32", [rows]);
+      const o = attention({ q: q!, k: k!, v: v!, documents: document, sinks }, { ...options, sequenceLength: length });
+      const loss = sum(mul(o, input("do", "f32", o.shape)));
+      const found = gradients(loss, Object.values(at), input("seed", "f32", [1]));
+      return { o, ...Object.fromEntries(Object.keys(at).map((n, i) => [n, found[i]!])) };
+    }).bind(openDevice(), new Map());
+    const inputs = Object.fromEntries(
+      Object.entries(shapes).map(([n, s]) => [n, hashedWeight(`${name}.${n}`, s).map((x) => 6 * x)]),
+    );
+    const got: Record<string, ArrayLike<number>> = await program.run({
+      ...inputs,
+      do: hashedWeight(`${name}.do`, shapes.q!),
+      seed: Float32Array.of(1),
+      ...(documents && { documents: Int32Array.from(documents) }),
     });
-  }
-});
+    program.dispose();
+    for (const [n, expected] of Object.entries(values)) {
+      expect(got[n]).toHaveLength(expected.length);
+      expected.forEach((e, i) => {
+        expect(Math.abs(got[n]![i]! - e), `${n}[${i}]: ${got[n]![i]}, expected ${e}`).toBeLessThanOrEqual(3e-6);
+      });
+    }
+  },
+);

@@ -33,7 +33,7 @@ export default {
     },
     {
       op: "segment_sum",
-      label: "a segment index above the last",
+      label: "a negative segment index",
       inputs: [f32([2, 4]), given("i32", [2], [1, -1])],
       outputs: [out("f32", 2, 4)],
       code: "INVALID_ARGUMENT",

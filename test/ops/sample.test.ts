@@ -139,7 +139,7 @@ function entropyOf(logits: ArrayLike<number>): number {
  */
 const entropyError = (entropy: number) => 20 * 2 ** -24 * (1 + 2 * entropy);
 
-/** Returns the expected token, and the change of a probability that would give another token. */
+/** Returns the expected token, and how far a probability must change to give another token. */
 function expected(row: Row): { token: number; margin: number } {
   const f = Math.fround;
   const logits = Array.from(row.logits);

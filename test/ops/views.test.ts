@@ -238,7 +238,7 @@ describe("fp8", () => {
     expect(Buffer.compare(Buffer.from(out), want.subarray(bytesFor("q8_0", 6400), bytesFor("q8_0", 9600)))).toBe(0);
   });
 
-  test("keeps NaN and counts overflows of bf16", async () => {
+  test("keeps NaN, and reports values that are not finite in bf16", async () => {
     const data = Uint8Array.of(0x7f, 0x7e, 0xff, 0);
     const source = { data, offset: 0, bytes: 4, fp8: { scales: Float32Array.of(7.5e35), columns: 4 } };
     const out = new ArrayBuffer(8);

@@ -37,7 +37,7 @@ test("Windows gets the command that installs Visual Studio with Clang", () => {
 test.each([
   [linux("ID=ubuntu\n"), "run `sudo apt-get install -y ninja-build`"],
   [linux("ID=alpine\n", true), "run `apk add ninja`"],
-])("the command that installs ninja has the distribution's name of its package", (system, expected) => {
+])("the command that installs ninja uses the distribution's package name", (system, expected) => {
   expect(installCommand("ninja", system)).toBe(expected);
 });
 
@@ -105,7 +105,7 @@ test.each([
   ["a card that nvcc knows", "8.9", "89-real", ["compute_80", "compute_89"]],
   ["a card that is too new for nvcc", "12.0", undefined, ["compute_80", "compute_90"]],
 ] as [string, string, string | undefined, string[]?][])(
-  "compiles for %s that nvidia-smi lists",
+  "chooses the architectures to compile for %s that nvidia-smi lists",
   (name, listed, expected, known) => {
     const path = join(folder, `cards of ${name}`);
     mkdirSync(path);

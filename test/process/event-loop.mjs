@@ -38,7 +38,7 @@ said.tokenizerTraining = await watch(async () => {
 said.tokenizing = await watch(() => tokenizer.encodeAsync(corpus));
 const lines = corpus.split("\n");
 said.tokenizingBatch = await watch(() => tokenizer.encodeBatch(lines, { forbidSpecial: true }));
-// Texts full of characters that the template guard checks, and texts longer than the context, which is reported before they are copied.
+// A text full of characters that the template guard checks. It is also longer than the context: `chatting` must report that.
 const html = "<p>some words</p> 語 ".repeat(180_000);
 said.chatTemplate = await watch(() => tokenizer.applyChatTemplateAsync([{ role: "user", content: html }]));
 const sizes = { hiddenSize: 512, numHiddenLayers: 4, vocabSize: 8192, maxPositionEmbeddings: 1024 };

@@ -129,7 +129,7 @@ describe("a call that renders templates", () => {
   });
 });
 
-test("a rendering starts over if it was stopped while the process did not run", () => {
+test("a rendering starts over if its time ran out while the process hardly ran", () => {
   const sleeping = new Int32Array(new SharedArrayBuffer(4));
   let tries = 0;
   const rendering = new RenderTime().rendering(function* () {

@@ -49,7 +49,7 @@ describe("decode", () => {
   });
 });
 
-/** The pieces that a streaming decoder gives for ids, with the rest at the end. */
+/** The text that a streaming decoder emits for each id, then the text of its flush. */
 const texts = (decoder: ReturnType<typeof bytesOnly.decoder>, ids: Iterable<number>) => {
   const out: string[] = [];
   for (const id of ids) out.push(decoder.push(id));

@@ -1,4 +1,4 @@
-// Encoding stops after a given number of ids.
+// encodeUpTo stops after a given number of ids.
 import { expect, test } from "vitest";
 import { failureOf, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { added, byteLevelJson, fromJson, llamaNormalizer } from "./samples.ts";
@@ -10,7 +10,7 @@ const tokenizers = {
 };
 
 test.each(Object.entries(tokenizers))(
-  "the first ids of long texts are those of whole texts: %s",
+  "encodeUpTo gives the first ids of each text, at most one more than the limit: %s",
   async (_, tokenizer) => {
     const texts = ["ab cd ".repeat(50_000), "a", "x".repeat(40_000), "<|end|>".repeat(30_000), "ab cd ".repeat(20)];
     const options = { allowSpecial: true };

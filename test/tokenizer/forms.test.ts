@@ -29,7 +29,7 @@ describe("encodeInto", () => {
 });
 
 describe("short results", () => {
-  it("survive later calls and do not share memory when transferred", async () => {
+  it("are not changed by later calls, a transfer or writes to another result", async () => {
     const tokenizer = await trained();
     const random = generator(21);
     const kept = Array.from({ length: 3000 }, () => {
@@ -101,7 +101,7 @@ describe("decodeBatch", () => {
     }
   });
 
-  it("works on several threads, accepts any iterables and stops when aborted", async () => {
+  it("decodes long lists, accepts any iterable and stops when aborted", async () => {
     const tokenizer = await trained();
     const long = tokenizer.encode(words.repeat(20_000));
     const texts = await tokenizer.decodeBatch([long, [...long.subarray(0, 5)], new Set([1, 2]), []]);

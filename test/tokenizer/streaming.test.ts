@@ -199,7 +199,7 @@ describe("a decoder that continues after ids", () => {
     expect(tokenizer.decoder({ ...skipping, after: new Set([space]) }).push(space)).toBe(" a");
   });
 
-  it("rejects invalid ids and names the one nearest the end", () => {
+  it("rejects invalid ids and names their index", () => {
     const tokenizer = tokenizerOf(llamaDecoder);
     expect(() => tokenizer.decoder({ after: [1, -1, 2] })).toThrow("after[1]: expected a token id");
     expect(() => tokenizer.decoder({ after: new DataView(new ArrayBuffer(4)) as never })).toThrow("after: expected");

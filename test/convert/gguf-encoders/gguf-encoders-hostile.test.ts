@@ -1,4 +1,4 @@
-// Damaged files of encoders: every problem is reported as a HeddleError.
+// Damaged files of encoders load or give a HeddleError.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -31,7 +31,7 @@ describe.each(["bert", "modernbert", "nomic_bert"])("damaged files of %s", (mode
     }
   }
 
-  test("report every key that is missing or of another type", async () => {
+  test("load or give a HeddleError if a key is missing or of another type", async () => {
     const path = await small();
     expect(await loads(path)).toBe(true);
     const { metadata, file } = await openGguf(path);
@@ -51,7 +51,7 @@ describe.each(["bert", "modernbert", "nomic_bert"])("damaged files of %s", (mode
     for (const key of keys) for (const other of others) await loads(await withoutHeddleKeys(path, { [key]: other }));
   });
 
-  test("report tensors that are missing or of another shape", async () => {
+  test("give a HeddleError if a tensor is missing or of another shape", async () => {
     const path = await small();
     const { metadata, file } = await openGguf(path);
     file.close();
@@ -70,7 +70,7 @@ describe.each(["bert", "modernbert", "nomic_bert"])("damaged files of %s", (mode
     }
   });
 
-  test("report truncation at any length, and survive any changed byte", async () => {
+  test("give a HeddleError if truncated at any length, and survive a changed byte in the header", async () => {
     const bytes = readFileSync(await small());
     for (let length = 0; length < bytes.length; length += length < 20_000 ? 13 : 397)
       expect(await loads(temporaryFile(bytes.subarray(0, length), "cut.gguf"))).toBe(false);

@@ -45,7 +45,7 @@ const kinds: [string, object][] = [
 ];
 
 describe.each(kinds)("%s", (_name, config) => {
-  test("keeps configuration, tokenizer files and the bits of weights in a round trip", async () => {
+  test("keeps configuration, tokenizer files and the bits of vectors in a round trip", async () => {
     const folder = await encoderFolder({ ...tiny, ...config });
     const file = join(temporaryFolder(), "encoder.gguf");
     const back = join(temporaryFolder(), "back");

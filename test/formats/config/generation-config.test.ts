@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { generationConfigToJson, readGenerationConfig } from "../../../lib/formats/config/generation-config.ts";
 import { expectError, temporaryFolder } from "../helpers.ts";
 
-test("reads generation_config.json", async () => {
+test("reads and writes generation_config.json, and rejects invalid values", async () => {
   const folder = temporaryFolder();
   const path = join(folder, "generation_config.json");
   expect(await readGenerationConfig(folder)).toEqual({});

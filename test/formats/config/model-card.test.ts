@@ -8,7 +8,7 @@ import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { tinyModel } from "../../inference/helpers.ts";
 import { expectError, temporaryFolder } from "../helpers.ts";
 
-test("a model card survives writing and reading", async () => {
+test("a model card survives writing and reading, and invalid fields are rejected", async () => {
   const folder = temporaryFolder();
   expect(await readModelCard(folder)).toBeUndefined();
   await writeModelCard(folder, {

@@ -52,7 +52,7 @@ describe("applyChatTemplateWithSpans", () => {
     expect(tokenizer.decode(ids.subarray(spans.at(-1)!.end))).toBe("<|im_start|>assistant\n");
   });
 
-  it("supports templates that write a prefix, reject partial conversations and drop past turns", () => {
+  it("supports templates that write a prefix, reject partial conversations and replace past answers", () => {
     const template =
       "{{ bos_token }}{% if messages[-1].role != 'user' %}{{ raise_exception('ask') }}{% endif %}" +
       "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' and not loop.last %}(past){% else %}{{ m.content }}{% endif %}{% endfor %}";

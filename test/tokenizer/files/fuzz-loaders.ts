@@ -49,7 +49,7 @@ function next(known: Uint8Array[], isText: boolean, random: () => number): Uint8
 /** Minimum number of damaged files, however slow the machine is. */
 const fewest = 100;
 
-/** Tries files for the given time, and at least `fewest`. Throws with the bytes of the first file that does not survive. */
+/** Tries files for the given time, and at least `fewest`. Throws with the bytes of the first file that the loader does not survive. */
 async function fuzz(
   name: string,
   { seeds, isText, load }: Loader,

@@ -19,8 +19,8 @@ function slowness(limit: number, hostile: object, harmless: object): Promise<num
   return leastRatio(limit, [() => load(hostile), () => Math.max(5, load(harmless))]);
 }
 
-describe("a vocabulary made to collide in a hash table loads quickly", () => {
-  it("for merges", async () => {
+describe("a vocabulary whose keys collide in an unseeded hash table", () => {
+  it("loads quickly if the keys are merges", async () => {
     const count = 40_000;
     const slots = 65_536; // the table's capacity
     const pairs: [number, number][] = [];
@@ -45,7 +45,7 @@ describe("a vocabulary made to collide in a hash table loads quickly", () => {
     expect(await slowness(5, file(pairs), file(harmless))).toBeLessThan(5);
   });
 
-  it("for prefixes", async () => {
+  it("loads quickly if the keys are prefixes of tokens", async () => {
     const slots = 65_536;
     const bytes = Array.from({ length: 26 }, (_, i) => [0x41 + i, 0x61 + i]).flat();
     const make = (choose: (node: number) => number) => {

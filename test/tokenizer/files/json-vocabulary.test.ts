@@ -1,4 +1,4 @@
-// The native reader of tokenizer.json's long parts either equals JSON.parse or declines.
+// The native reader of tokenizer.json's long parts either equals JSON.parse or returns undefined.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { binding } from "../../../lib/binding/index.ts";
@@ -77,7 +77,7 @@ describe("readJsonVocabulary", () => {
     ["a truncated file", '{"model":{"vocab":{"a":0'],
     ["an invalid escape sequence", '{"model":{"vocab":{"\\x":0},"merges":[]}}'],
     ["a trailing comma", '{"model":{"vocab":{"a":0,},"merges":[]}}'],
-  ])("returns undefined, which leaves it to JSON.parse, for %s", (_, json) => {
+  ])("leaves %s to JSON.parse", (_, json) => {
     expect(read(json)).toBeUndefined();
   });
 

@@ -123,7 +123,7 @@ describe("GGUF arrays of strings", () => {
     expect([...kept.encode("ab")]).toEqual([...(await Tokenizer.load(path)).encode("ab")]);
   });
 
-  it("load two million tokens without blocking the event loop", { timeout: 120_000 }, async () => {
+  it("of two million tokens load without blocking the event loop", { timeout: 120_000 }, async () => {
     const letters = Array.from({ length: 126 }, (_, i) => String.fromCharCode(0x4e00 + i));
     const pairs = letters.flatMap((a) => letters.map((b) => a + b));
     const tokens = ["<unk>", ...letters, ...pairs];
@@ -148,7 +148,7 @@ describe("GGUF arrays of strings", () => {
     if (saysTurns) expect(await leastOf(50, () => longestTurn(() => Tokenizer.load(path)), 4)).toBeLessThan(50);
   });
 
-  it("apply a million listed merges in the order of their ranks", { timeout: 120_000 }, async () => {
+  it("of a million merges are applied in the order of their ranks", { timeout: 120_000 }, async () => {
     const bytes = Array.from({ length: 256 }, (_, byte) => byteCharacter(byte));
     const letters = [..."abcdefghijklmnopqrstuvwxyz0123456"];
     const tokens = [...bytes];
@@ -191,7 +191,7 @@ function joined(strings: readonly string[]): Buffer {
   return block.subarray(0, at);
 }
 
-/** The character that stands for a byte in vocabularies of bytes. */
+/** The character that represents a byte in byte-level vocabularies. */
 function byteCharacter(byte: number): string {
   const isShown = (code: number) => (code > 32 && code < 127) || (code > 160 && code !== 173);
   if (isShown(byte)) return String.fromCharCode(byte);

@@ -91,7 +91,7 @@ describe("tokenizer.model", () => {
     expect(of(bytes.subarray(0, bytes.length - 1))).toThrow(/ends at byte \d+ of at least \d+$/);
   });
 
-  it("may be truncated or corrupted anywhere", () => {
+  it("gives a tokenizer or a HeddleError if truncated or corrupted anywhere", () => {
     const survives = (model: Uint8Array) => {
       try {
         const tokenizer = Tokenizer.fromFiles({ model });
@@ -116,7 +116,7 @@ describe("tokenizer.model", () => {
 
 describe("vocab.json with merges.txt (GPT-2)", () => {
   const path = `${fixtures}gpt2/tokenizer.json`;
-  it.skipIf(!existsSync(path))("gives the same ids as tokenizer.json", () => {
+  it.skipIf(!existsSync(path))("gives the ids of tokenizer.json, as ranks of tiktoken do", () => {
     const { model } = JSON.parse(readFileSync(path, "utf8")) as {
       model: { vocab: Record<string, number>; merges: (string | string[])[] };
     };
@@ -141,7 +141,7 @@ describe("vocab.json with merges.txt (GPT-2)", () => {
     }
   });
 
-  it("is rejected with an error that names the cause, like ranks of tiktoken", () => {
+  it("is rejected, like ranks of tiktoken, with an error that names the cause", () => {
     const ranks = (tiktoken: string) => () => Tokenizer.fromFiles({ tiktoken, tiktokenOptions: { pattern: "gpt2" } });
     expect(ranks("")).toThrowError(/expected lines/u);
     expect(ranks("YQ== 0\nYQ== 1\n")).toThrowError(/line 2.*each token once/u);

@@ -1,5 +1,5 @@
-// Which tokenizers take the fast path (hand-written splitters and a word cache) or the general path (steps and regular expressions),
-// as listed in native/tokenizer/README.md.
+// Tokenizers take the fast path (hand-written splitters and a word cache) or the general path (steps and regular expressions), as
+// native/tokenizer/README.md lists.
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { parseTokenizerFile, readTokenizerFile } from "../../../lib/tokenizer/files/tokenizer-json.ts";
@@ -69,7 +69,7 @@ describe("published pre-tokenizers take the documented code path", () => {
   it.each<[string, object]>([
     ["BERT", { type: "BertPreTokenizer" }],
     ["T5, ALBERT, XLNet, XLM-R", { type: "Metaspace", replacement: "\u2581", prepend_scheme: "always", split: true }],
-  ])("%s with WordPiece and Unigram", (_, preTokenizer) => {
+  ])("%s, before a Unigram model", (_, preTokenizer) => {
     const json = {
       ...byteLevelJson([]),
       pre_tokenizer: preTokenizer,

@@ -67,16 +67,13 @@ export function describeSentencePiece(count: number): void {
       ["unigram", "700", "bytes"],
       ["bpe", "700", "none"],
       ["bpe", "900", "bytes"],
-    ])(
-      "gives equal ids for freshly trained %s models of %s pieces, with fallback to %s",
-      async (kind, size, fallback) => {
-        const text = join(folder, "text.txt");
-        writeFileSync(text, sample);
-        const prefix = join(folder, `${kind}-${fallback}`);
-        run(["train", kind, size, fallback, text, prefix]);
-        await expectSame(`${prefix}.model`, Number(size), count);
-      },
-    );
+    ])("gives equal ids for freshly trained %s models of %s pieces (fallback: %s)", async (kind, size, fallback) => {
+      const text = join(folder, "text.txt");
+      writeFileSync(text, sample);
+      const prefix = join(folder, `${kind}-${fallback}`);
+      run(["train", kind, size, fallback, text, prefix]);
+      await expectSame(`${prefix}.model`, Number(size), count);
+    });
 
     it.skipIf(!fixtures)("gives equal ids for Llama 2's model", async () => {
       await expectSame(join(fixtures!, "tokenizers/llama2/tokenizer.model"), 5, count);

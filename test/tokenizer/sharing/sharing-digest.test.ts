@@ -7,7 +7,7 @@ const numberOf = (tokenizer: unknown) => (tokenizer as { native: { modelNumber: 
 /** Lengths around the sizes of words, blocks and cache lines, in units of 1, 2, 4 and 8 bytes. */
 const lengths = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 31, 32, 33, 40, 48, 63, 64, 65, 100];
 
-describe("files that differ in one place do not share tables", () => {
+describe("files do not share tables", () => {
   type Make = (units: number[]) => Record<string, unknown>;
   const letters = (units: number[]) => String.fromCharCode(...units.map((unit) => 0x61 + unit));
   const model = (type: string, vocab: unknown, overrides: Record<string, unknown> = {}) => ({
@@ -28,7 +28,10 @@ describe("files that differ in one place do not share tables", () => {
   };
   /** Each makes a file from at most `most` numbers between 0 and 15. */
   const kinds: Record<string, { make: Make; most: number }> = {
-    contents: { make: (units) => byteLevelJson([], { added_tokens: [added(256, `x${letters(units)}`)] }), most: 100 },
+    "added tokens": {
+      make: (units) => byteLevelJson([], { added_tokens: [added(256, `x${letters(units)}`)] }),
+      most: 100,
+    },
     patterns: { make: (units) => byteLevelJson([], { pre_tokenizer: splitBy(`x${letters(units)}`) }), most: 200 },
     "replacement texts": {
       make: (units) =>
@@ -67,7 +70,7 @@ describe("files that differ in one place do not share tables", () => {
     ].map((token, id) => [token, id]),
   );
   for (const [name, { make, most }] of Object.entries(kinds)) {
-    it(`for ${name} of any length`, () => {
+    it(`if ${name} of any length differ in one place`, () => {
       for (const length of lengths.filter((some) => some <= most)) {
         const units = Array.from({ length }, (_, i) => (7 * i) % 15);
         const kept = [fromJson(make(units))]; // kept alive, so that tables could be shared
@@ -78,7 +81,7 @@ describe("files that differ in one place do not share tables", () => {
     });
   }
 
-  it("for scores whose top bits would cancel in sums and products", () => {
+  it("if scores differ in top bits that would cancel in sums and products", () => {
     const make = (scores: number[]) =>
       fromJson({
         ...byteLevelJson([]),

@@ -70,7 +70,7 @@ describe("tables", () => {
 const isSanitized = "failForTest" in binding;
 
 describe("memory of ten worker threads", () => {
-  it.skipIf(isSanitized)("is little more than that of one thread", async () => {
+  it.skipIf(isSanitized)("is less than twice that of one thread", async () => {
     // 60,000 tokens of two to four letters: "abcd abce" is ab, cd, a space, ab, ce.
     const letters = [..."abcdefghijklmnopqrstuvwxyz"];
     let longest: string[] = letters;

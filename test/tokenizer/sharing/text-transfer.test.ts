@@ -110,7 +110,7 @@ describe("many short texts", () => {
     expect(pauses).toBeGreaterThan(1);
   });
 
-  it("are limited to 2^32 − 1 units per call to native code", async () => {
+  it("are announced to native code as at most 2^32 − 1 units", async () => {
     const texts = Array(65_600).fill("x".repeat(1 << 16));
     const told: number[] = [];
     const batch = {

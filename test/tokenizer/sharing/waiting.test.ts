@@ -1,10 +1,10 @@
-// Training never waits forever for a text, and rejects invalid sources.
+// Training can be aborted while it waits for a text, and rejects invalid sources.
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { expectError } from "../../formats/helpers.ts";
 
-it("training aborts while it waits for a text", async () => {
+it("training can be aborted while it waits for a text", async () => {
   let told = 0;
   // Fires once training waits for the text, however slow the machine is.
   const waited = new AbortController();

@@ -21,7 +21,7 @@ const tokensOf = (tokenizer: Tokenizer) => lines.reduce((sum, line) => sum + tok
 const parsed = (tokenizer: Tokenizer) => JSON.parse(tokenizer.files()["tokenizer.json"]);
 
 describe.each(algorithms)("Tokenizer.train with %s", (algorithm) => {
-  it("gives the same files for any threads, order and batches", async () => {
+  it("gives the same files for any number of threads and any order of texts", async () => {
     const train = async (texts: string[], threads: number) =>
       (await Tokenizer.train(texts, { vocabSize: 500, algorithm, threads })).files();
     const once = await train(lines, 1);
@@ -134,7 +134,7 @@ describe("merges of characters", () => {
     expect(tokenizer.decode(tokenizer.encode("ab cab", plain))).toBe("ab cab");
   });
 
-  it("equal those of SentencePiece except for ties", async () => {
+  it("are close to SentencePiece's: token counts within 1 %, and more than 80 % of its pieces", async () => {
     const tokenizer = await Tokenizer.train(lines, { algorithm: "sentencePieceBpe", vocabSize: 600 });
     expect(Math.abs(tokensOf(tokenizer) / golden.bpe.tokens - 1)).toBeLessThan(0.01);
     const own = new Set(Object.keys(parsed(tokenizer).model.vocab));
@@ -164,7 +164,7 @@ describe("a trained Unigram model", () => {
     for (const line of lines) for (const id of tokenizer.encode(line, plain)) likelihood += vocab[id]![1];
     expect(likelihood).toBeGreaterThan(golden.unigram.logLikelihood);
     expect(Math.abs(tokensOf(tokenizer) / golden.unigram.tokens - 1)).toBeLessThan(0.05);
-    // Every character of the text has a piece; probabilities sum up to about one.
+    // Every frequent character of the text has a piece, and the probabilities sum to about one.
     for (const character of new Set(text.replaceAll(/\s/gu, ""))) {
       const count = text.split(character).length - 1;
       if (count > 20) expect(tokenizer.tokenToId(character), character).toBeDefined();

@@ -71,7 +71,7 @@ describe("Tokenizer.train", () => {
     );
   });
 
-  it("gives the same tokenizer for any order and batches of texts", async () => {
+  it("gives the same tokenizer for texts in any order, and for an array or a stream", async () => {
     const texts = Array.from({ length: 200 }, (_, i) => `the ${i} cat's hats, 日本語 ${i % 7}\n\n`);
     const forward = await savedMerges(await Tokenizer.train(texts, { vocabSize: 400, pattern: "llama3" }));
     const backward = await savedMerges(
@@ -197,7 +197,7 @@ describe("Tokenizer.train", () => {
   });
 
   describe.skipIf(!fixtures)("against the reference of ../shared/fixtures/bpe-training", () => {
-    it("learns all 243 merges and gives the same ids", async () => {
+    it("learns all 243 merges and the same vocabulary", async () => {
       const folder = join(fixtures!, "bpe-training");
       const corpus = await readFile(join(folder, "corpus.en"), "utf8");
       const reference = (await readFile(join(folder, "train-bpe-reference-merges.txt"), "utf8")).trimEnd().split("\n");
