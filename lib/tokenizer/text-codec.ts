@@ -182,8 +182,9 @@ export class TextCodec {
   /**
    * Encodes texts into one array. Returns the ids of all texts in order, and the number of ids of each text. This avoids an array per
    * text.
-   * @param options.output memory for the ids. If it has room for all, the result is a view of its beginning. It is filled in several
-   * turns of the event loop; detaching it meanwhile is an INVALID_ARGUMENT error.
+   * @param options.output memory for the ids. If it has room for all, the result is a view of its beginning. An array that was
+   * transferred to a worker has no room. It is filled in several turns of the event loop; detaching it meanwhile is an INVALID_ARGUMENT
+   * error.
    */
   async encodeBatchJoined(
     texts: readonly string[],
@@ -193,7 +194,6 @@ export class TextCodec {
     const { output, ...rest } = options;
     if (output !== undefined && !(output instanceof Uint32Array))
       throw invalidArgument("output", "a Uint32Array", output);
-    checkAttached("output", output);
     const { ids, counts, total } = await this.encodeJoined(texts, rest, output);
     return { ids: ids.length === total ? ids : ids.subarray(0, total), counts };
   }

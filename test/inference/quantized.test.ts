@@ -253,11 +253,11 @@ test("loading and conversion reject unsupported types", async () => {
   });
   await expect(convertModel("default", "/tmp/x", { dtype: "q8_0" })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
-    message: /dtype: expected f32, f16 or bf16 for safetensors, got "q8_0"/,
+    message: expect.stringMatching(/dtype: expected f32, f16, bf16 or fp8 for safetensors, got "q8_0"/),
   });
   await expect(convertModel("default", "/tmp/x.gguf", { dtype: "q3_k" as never })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
-    message: /dtype: expected f32, f16, bf16, q8_0, q4_0, q4_k or q6_k, got "q3_k"/,
+    message: expect.stringMatching(/dtype: expected f32, f16, bf16, fp8, q8_0, q4_0, q4_k or q6_k, got "q3_k"/),
   });
   expect(Object.keys(BLOCK_TYPES)).toContain("q3_k");
 });

@@ -122,7 +122,7 @@ describe("the prompt of a chat request", () => {
     expect(contentOf(answer)).toBe((await base.complete("The cat", greedy)).text);
     const tools = [{ type: "function", function: { name: "f" } }];
     const refused = await clientOf(server).post(CHAT, { messages: user("x"), tools });
-    expect(refused).toMatchObject({ status: 400, body: { error: { message: /template/ } } });
+    expect(refused).toMatchObject({ status: 400, body: { error: { message: expect.stringMatching(/template/) } } });
   });
 });
 

@@ -127,10 +127,7 @@ it("detached arrays are rejected, and the error names the argument", async () =>
     expect(() => tokenizer.decoder({ after: array })).toThrow(refused("after"));
     await expect(tokenizer.decodeBatch([[1], array])).rejects.toEqual(refused("lists[1]"));
     await expect(tokenizer.encodeBatch(array as never)).rejects.toEqual(refused("texts"));
-    if (array instanceof Uint32Array) {
-      expect(() => tokenizer.encodeInto("a", array)).toThrow(refused("output"));
-      await expect(tokenizer.encodeBatchJoined(["a"], { output: array })).rejects.toEqual(refused("output"));
-    }
+    if (array instanceof Uint32Array) expect(() => tokenizer.encodeInto("a", array)).toThrow(refused("output"));
     if (array instanceof Uint8Array)
       for (const name of ["tokenizer", "model"])
         expect(() => Tokenizer.fromFiles({ [name]: array })).toThrow(refused(`texts.${name}`));

@@ -185,7 +185,11 @@ describe("an interrupted stream", () => {
     await until(() => own.server.stats.running === 2, "both to begin");
     await own.server.close(0);
     const events = namedEvents((await running).body);
-    expect(events.at(-2)).toMatchObject({ type: "error", code: "unavailable", message: /shutting down/ });
+    expect(events.at(-2)).toMatchObject({
+      type: "error",
+      code: "unavailable",
+      message: expect.stringMatching(/shutting down/),
+    });
     const { type, response } = events.at(-1);
     expect([type, response.status, response.error.code]).toEqual(["response.failed", "failed", "server_error"]);
     expect((await whole).status).toBe(503);
