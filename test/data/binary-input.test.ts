@@ -28,7 +28,7 @@ describe.each<[string, string, Buffer, RegExp]>([
     gzipSync("A text.\n"),
     /: expected a text in UTF-8, got a gzip file, which gunzip unpacks$/,
   ],
-  ["gzipped rows", "rows.jsonl.gz", gzipSync('{"text":"a"}\n'), /got a gzip file/],
+  ["gzip with the extension .jsonl.gz", "rows.jsonl.gz", gzipSync('{"text":"a"}\n'), /got a gzip file/],
   ["Zstandard", "corpus.zst", Buffer.from("28b52ffd2408410000", "hex"), /got a Zstandard file/],
   ["xz", "corpus.xz", Buffer.from("fd377a585a000004", "hex"), /got an xz file/],
   ["bzip2", "corpus.bz2", Buffer.from("BZh91AY&SY\x19\xfe", "latin1"), /got a bzip2 file/],

@@ -18,7 +18,7 @@ async function take(corpus: Corpus, count: number): Promise<Batch[]> {
   return batches;
 }
 
-/** The documents of consecutive batches, without the incomplete last one. */
+/** The documents of consecutive batches, without an incomplete last document. */
 function read(batches: Batch[]): string[] {
   const text = byteTokenizer.decode(batches.flatMap((batch) => [...batch.tokens]));
   return text
@@ -75,7 +75,7 @@ describe("openCorpus", () => {
     }
   });
 
-  it("mixes the files", async () => {
+  it("mixes the documents of several files", async () => {
     const files = [
       write("a.txt", Array(50).fill("from a").join("\n\n")),
       write("b.txt", Array(50).fill("from b").join("\n\n")),
@@ -122,7 +122,7 @@ describe("openCorpus", () => {
     }
   });
 
-  it("streams every document once per epoch in a new order with little memory", async () => {
+  it("yields every document once per epoch in a new order if shuffleBytes holds only a part of the corpus", async () => {
     using corpus = await openCorpus({ ...base, files: [textFile, rowsFile], seed: 2, shuffleBytes: 3000 });
     const found = read(await take(corpus, 2 * batchesOf([...documents, ...documents])));
     const twice = [...documents, ...documents].sort();
@@ -169,7 +169,7 @@ describe("openCorpus", () => {
     expect(batches).toEqual(["abcd>"]);
   });
 
-  it("splits off the same share of documents for any order and memory size", async () => {
+  it("holds out the same documents for any order and shuffleBytes, and others for another splitSeed", async () => {
     const split = { evalFraction: 0.2, splitSeed: 1 };
     const collect = async (options: Partial<CorpusOptions>) => {
       using corpus = await openCorpus({ ...base, ...split, ...options });
@@ -202,7 +202,7 @@ describe("openCorpus", () => {
     expect(await first("file")).toMatch(/^<one\ntwo\n<\|end\|>\n\nthree></);
   });
 
-  it("reads the named field", async () => {
+  it("reads the field that textField names", async () => {
     using corpus = await openCorpus({
       ...base,
       files: write("story.jsonl", '{"story":"x","text":1}\n'),

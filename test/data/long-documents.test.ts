@@ -1,4 +1,4 @@
-// Documents of any length get the ids of their whole text, and count once.
+// Documents of any length get the ids of their whole text, and count as one document.
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { openCorpus } from "../../lib/data/corpus.ts";
@@ -13,7 +13,7 @@ import { temporaryFolder } from "./helpers.ts";
 
 const { write, folder } = temporaryFolder();
 
-/** Prose of about the given length, with an empty or indented line after every `gap` lines. */
+/** Prose of about the given length, with an empty line and then an indented line at every `gap`-th line. */
 function prose(characters: number, gap = 7): string {
   const lines: string[] = [];
   let length = 0;
@@ -118,7 +118,7 @@ describe("a long document", () => {
     }
   });
 
-  it("of a single line is split before words", async () => {
+  it("of a single line is split before words, so it has the ids of its whole text", async () => {
     const text = prose(300_000).replaceAll(/\s+/g, " ");
     const files = write("line.txt", text);
     for (const { name, tokenizer } of tokenizers) {
@@ -131,7 +131,7 @@ describe("a long document", () => {
     }
   });
 
-  it("has no extra spaces where it is split, with a tokenizer without encodeBatch", async () => {
+  it("has the ids of its whole text if the tokenizer has no encodeBatch, without extra spaces where it is split", async () => {
     const text = prose(150_000);
     const files = write("slices.jsonl", JSON.stringify({ text }));
     for (const { name, tokenizer } of tokenizers) {
@@ -147,7 +147,7 @@ describe("a long document", () => {
   });
 });
 
-it("a document longer than one part of an evaluation file counts once", async () => {
+it("documentsOf yields a document longer than one part of the file as a single document", async () => {
   const text = prose(23 * 2 ** 20, 1e9);
   const path = write("evaluated.txt", `first\n\n${text}\n\nlast\n`);
   const lengths: number[] = [];

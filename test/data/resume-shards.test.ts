@@ -124,7 +124,7 @@ describe("a folder with shards of earlier runs", () => {
   it("does not reuse older shards if the interrupted run had completed none", async () => {
     const outputDir = join(folder, "ended early");
     await writeTokenShards({ ...options, files: other, outputDir });
-    // The name matches the run's next shard, but the shard belongs to another corpus.
+    // The folder still has a shard with the name of this run's first shard, but of another corpus.
     const abort = new AbortController();
     abort.abort();
     await expect(writeTokenShards({ ...options, outputDir, signal: abort.signal })).rejects.toThrow();
@@ -147,7 +147,7 @@ describe("a folder with shards of earlier runs", () => {
     expect(shardsIn(outputDir)).toEqual(whole);
   });
 
-  it("is rejected as its own source, also by a symbolic link", async () => {
+  it("is rejected as the outputDir of a run that reads it, also through a symbolic link", async () => {
     const outputDir = join(folder, "own source");
     await writeTokenShards({ ...options, outputDir });
     const before = shardsIn(outputDir);
@@ -249,8 +249,8 @@ it("a run survives repeated kill -9", async () => {
   expect(shardsIn(outputDir)).toEqual(shardsIn(whole));
 });
 
-describe.runIf(process.platform === "linux")("two concurrent runs into one folder", () => {
-  it("reject the second and do not affect the first", async () => {
+describe.runIf(process.platform === "linux")("the second of two concurrent runs into one folder", () => {
+  it("is rejected and does not affect the first", async () => {
     const outputDir = join(folder, "two");
     let second: Promise<unknown> | undefined;
     const other = { files: [files[1]!], tokenizer, outputDir, shardTokens: 20_000 };

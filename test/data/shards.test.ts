@@ -6,7 +6,7 @@ import { temporaryFolder } from "./helpers.ts";
 
 const { write } = temporaryFolder();
 
-/** The documents of a text, by shard. */
+/** The documents of a text, or their parts, in the order of its shards. */
 async function split(
   content: string | Buffer,
   rule: SeparatorRule,

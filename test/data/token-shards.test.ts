@@ -133,7 +133,7 @@ describe("token shards", () => {
     expect(tokenizerFingerprint(merged)).not.toBe(tokenizerFingerprint(tokenizer));
   });
 
-  it("are rejected if truncated or inconsistent; with any other changed byte they load or fail with a HeddleError", async () => {
+  it("are rejected if truncated or inconsistent, and load or fail with an expected error after any change of a byte", async () => {
     const { shards } = await written("whole", 10 ** 9);
     const whole = readFileSync(shards[0]!.path);
     const readAll = async (bytes: Buffer) => {
@@ -215,7 +215,7 @@ describe("token shards", () => {
         (at >= footer + 16 && at < footer + 24); // a larger size of all texts
       return isUnchecked ? [undefined, "INVALID_FILE"] : ["INVALID_FILE"];
     };
-    // Most bytes are tokens, so the others are drawn as often.
+    // Most bytes are tokens, so header, index and footer are also drawn separately.
     const position = fc.oneof(
       fc.nat(whole.length - 1),
       fc.nat(63),

@@ -10,7 +10,7 @@ test("AdamW matches a hand computation: bias correction, epsilon, clipping by th
     "a.bias": [3],
     "experts.up.weight": [2, 2, 2],
     "experts.up.bias": [2, 3], // one vector per expert
-    "a.lora_A.bias": [1, 3], // a matrix of an adapter named "bias"
+    "a.lora_A.bias": [1, 3], // the matrix A of an adapter over a layer, though its name ends with "bias"
     "norm.weight": [4],
   };
   const decayed = ["a.weight", "experts.up.weight", "a.lora_A.bias"];
@@ -64,7 +64,7 @@ test("groups match PyTorch's param_groups: their rate and decay apply to vectors
     { names: new Set(["a.weight", "a.bias"]), rateRatio: 0.25, weightDecay: 0.5 },
     { names: new Set(["b.weight"]), weightDecay: 0 },
   ];
-  /** The lr and weight_decay that PyTorch would get for each. */
+  /** The ratio to the learning rate, and the weight_decay, that each parameter has in PyTorch's param_groups. */
   const settings: Record<keyof typeof shapes, [rate: number, decay: number]> = {
     "a.weight": [0.25, 0.5],
     "a.bias": [0.25, 0.5],

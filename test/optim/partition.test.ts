@@ -7,7 +7,7 @@ import { SharedNorm, squarePiece } from "../../lib/optim/square-sums.ts";
 const device = openDevice();
 const shared = (name: string, elements: number, whole = false) => ({ name, elements, whole, state: whole ? 1 : 2 });
 
-test("ranks get all elements once, with about the same state, and Muon's matrices whole", () => {
+test("every element belongs to one rank, ranks have about equal optimizer state, and Muon's matrices stay whole", () => {
   const parameters = [
     shared("embedding", 5_000_000),
     ...Array.from({ length: 6 }, (_, i) => shared(`up.${i}`, 900_000, true)),
@@ -48,7 +48,7 @@ test("more ranks than pieces leave some ranks without any", () => {
   ]);
 });
 
-/** Lets ranks of this process add up numbers together. */
+/** An in-process all-reduce: each call waits for those of all ranks, then returns the sums over ranks. */
 function meetings(size: number) {
   let given: (readonly number[])[] = [];
   let waiting: ((all: (readonly number[])[]) => void)[] = [];
@@ -64,7 +64,7 @@ function meetings(size: number) {
   };
 }
 
-test("the norm of shared gradients has the bits of global_norm, for cut tensors too", async () => {
+test("SharedNorm equals globalNorm bit for bit, also if a tensor is split over ranks", async () => {
   const sizes = { small: 100, cut: 7 * 16_384 + 5, large: 257 * 65_536, last: 1 };
   const gradients = new Map<string, Tensor>();
   let seed = 1;
@@ -97,7 +97,7 @@ test("the norm of shared gradients has the bits of global_norm, for cut tensors 
   expect(await norm.value()).toBe(Number.POSITIVE_INFINITY);
 });
 
-test("ranks of an optimizer update their pieces as one process updates all", async () => {
+test("two ranks, each with half of the moments, compute the same weights as one process", async () => {
   const shapes = { "a.weight": [300, 100], "b.weight": [64, 32], "norm.weight": [32] };
   const numbers = (name: string, count: number, seed: number) =>
     Float32Array.from({ length: count }, (_, i) => Math.sin(name.length + seed + i * 1.3));

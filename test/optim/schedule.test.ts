@@ -68,7 +68,7 @@ describe("learningRateSchedule", () => {
     expect(wsd({}).slice(4)).toEqual([1, 1, expect.closeTo(0.5, 12), 0, 0]); // by default, the last tenth of the steps decays
     expect(wsd({ warmupSteps: 2, decayRatio: 0 })).toEqual([0.5, 1, 1, 1, 1, 1, 1, 1, 1]); // no decay
     expect(wsd({ warmupSteps: 19, decaySteps: 10, decayType: "linear" }).slice(5)).toEqual([18 / 19, 1, 0, 0]);
-    // Until the decay, a longer run is identical.
+    // Runs of different lengths have equal rates until the shorter one decays.
     const [short, long] = [20, 200].map((maxSteps) =>
       learningRateSchedule({
         learningRate: 1,

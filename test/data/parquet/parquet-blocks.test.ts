@@ -1,11 +1,11 @@
-// Decompression of blocks in slices equals that of the packages for whole pages, and rejects invalid data.
+// Decompressing blocks in slices gives the same bytes as hyparquet-compressors, and rejects invalid data.
 import fc from "fast-check";
 import { decompressLz4Raw, decompressSnappy } from "hyparquet-compressors";
 import { describe, expect, it } from "vitest";
 import { atOnce } from "../../../lib/core/slices.ts";
 import { unpackLz4, unpackSnappy } from "../../../lib/data/parquet/parquet-blocks.ts";
 
-/** A literal, or a copy from before. */
+/** A literal, or a back-reference to earlier output. */
 type Part = { bytes: Uint8Array } | { offset: number; length: number };
 
 const parts = fc.array(
@@ -17,7 +17,7 @@ const parts = fc.array(
   { minLength: 1, maxLength: 30 },
 );
 
-/** Makes the copies valid. */
+/** Limits the offset of each back-reference to the output before it. */
 function settled(list: readonly Part[]): { list: Part[]; length: number } {
   let length = 0;
   const out = list.flatMap((part): Part[] => {
@@ -83,7 +83,7 @@ describe.each(codecs)("%s blocks", (_, unpack, whole, pack) => {
     return output;
   };
 
-  it("are decompressed in slices as at once", () => {
+  it("decompress in slices to the same bytes as at once", () => {
     fc.assert(
       fc.property(parts, (given) => {
         const { list, length } = settled(given);
@@ -97,7 +97,7 @@ describe.each(codecs)("%s blocks", (_, unpack, whole, pack) => {
     );
   });
 
-  it("of any bytes end in a page or an error", () => {
+  it("of random bytes decompress to the stated length or throw", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(5000), (input, length) => {
         try {

@@ -1,4 +1,4 @@
-// Small files that would crash or hang a naive reader. Each is rejected quickly as INVALID_FILE.
+// Small files that would crash or hang a naive reader. Each is rejected quickly.
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it, test } from "vitest";
 import { ParquetTable } from "../../../lib/data/parquet/parquet.ts";
@@ -54,7 +54,7 @@ describe("rejects a footer", () => {
   const footer = (fields: Record<number, Thrift>) =>
     parquetFile(struct({ 1: i32(1), 2: schema, 3: i64(0), 4: list(12, []), ...fields }).bytes);
 
-  it("with nested lists, each longer than the file", async () => {
+  it("with nested lists that are longer than the file or nested too deep", async () => {
     const bomb = Array.from({ length: 30 }, () => [0xf9, 0xff, 0xff, 0xff, 0x0f]).flat();
     await refuses(parquetFile([0x19, ...bomb, 0, 0]), /a list of 33554431, of \d+ bytes/);
     const nested = Array.from({ length: 40 }, () => 0x19);
@@ -87,7 +87,7 @@ describe("rejects a footer", () => {
     expect(() => checkStruct(bytes, 0, 2 ** 24)).toThrow(/take more than 16777216 bytes of memory/);
   });
 
-  it("with a cyclic, unterminated or excessively deep schema", async () => {
+  it("with a schema whose column counts are negative, too large or nested too deep", async () => {
     const back = list(12, [element({ name: "root", children: 1 }), element({ name: "text", children: -1 })]);
     await refuses(footer({ 2: back }), /a schema with -1 columns in text/);
     await refuses(footer({ 2: list(12, [element({ name: "root", children: 9 })]) }), /fewer columns than it declares/);
@@ -101,7 +101,7 @@ describe("rejects a footer", () => {
     await refuses(bytes, /metadata of 4294967295 bytes, more than/);
   });
 
-  it("with invalid fields, but does not parse unused statistics of 200,000 bytes", async () => {
+  it("with a column without required fields, but does not parse unused statistics of 200,000 bytes", async () => {
     const statistics = struct({ 1: binary(Buffer.alloc(200_000, 1)) });
     const decimal: Element = { name: "text", type: 7, length: 8, repetition: 0, converted: 5 };
     const bytes = one(dataPage(0, 0, Buffer.alloc(0)), { schema: [decimal], type: 7, values: 0, statistics });
@@ -177,7 +177,7 @@ describe("rejects a page", () => {
     await refuses(two(7, [...deltas(0, 2), ...deltas(1, 1), a, b]), /a prefix of 2 bytes of a text of 1/);
     const pages = Buffer.concat([dataPage(2, 0, Buffer.from([1, 0, 0, 0])), dataPage(1, 0, Buffer.from([2, 0, 0, 0]))]);
     await refuses(one(pages, { schema: [numbers], path: ["number"], type: 1 }), isCut);
-    // The pool of buffers must not become text.
+    // Other bytes of Node's buffer pool must not become text.
     const packed = Buffer.from([1, 0, 0, 0, a, 9, 0, 0, 0, b]);
     const page = dataPage(2, 0, gzipSync(packed), packed.length);
     await refuses(one(page, { schema: [required], values: 2, codec: 2 }), isCut);
@@ -245,7 +245,7 @@ describe("a page that expands beyond the limit", () => {
     expect(process.memoryUsage.rss() - before).toBeLessThan(64 << 20);
   });
 
-  it("is read if the environment raises the limit, and rejected if it lowers it", async () => {
+  it("is decompressed if the environment variable raises the limit, and a small page is rejected if the variable lowers it", async () => {
     const small = one(dataPage(3, 0, Buffer.concat([levels(3), ...["a", "bc", ""].map(text)])));
     process.env[variable] = "10";
     await refuses(small, /more than 10 unpacked bytes/);

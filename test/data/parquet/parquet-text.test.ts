@@ -10,10 +10,10 @@ import { byteTokenizer, temporaryFolder } from "../helpers.ts";
 const { write } = temporaryFolder();
 type Columns = Parameters<typeof parquetWriteBuffer>[0]["columnData"];
 
-/** The invalid part of a string: é in Latin-1, surrounded by spaces. */
+/** A placeholder, which `table` replaces by invalid UTF-8: é in Latin-1 between two spaces. */
 const MARK = "@#@";
 
-/** A table in row groups of two rows, whose marks are replaced by invalid UTF-8. */
+/** Writes a table in row groups of two rows. Replaces each MARK by invalid UTF-8. */
 function table(
   name: string,
   columnData: Columns,
@@ -79,7 +79,7 @@ describe("invalid UTF-8 is rejected", () => {
   });
 });
 
-test("a byte column gives strings for valid UTF-8 and bytes otherwise, which no stage accepts as text", async () => {
+test("a byte column gives strings for valid UTF-8 and bytes otherwise, which a corpus rejects", async () => {
   const data = bad.map((text) => new Uint8Array(Buffer.from(text)));
   const path = table("bytes.parquet", [{ name: "text", data, type: "BYTE_ARRAY" }]);
   const bytes = [...Buffer.from("caf"), 0x20, 0xe9, 0x20];

@@ -62,7 +62,7 @@ describe("trainClassifier", () => {
       { labels: ["animal", "plant"] },
     ],
     [
-      "a label that occurs only in held-out rows",
+      "a label that occurs only in evalData",
       good,
       "INVALID_ARGUMENT evalData: row 1: label: expected one of animal, plant, tool",
       { evalData: [{ text: "a", label: "stone" }] },
@@ -70,7 +70,7 @@ describe("trainClassifier", () => {
     ["a text that is too long", good, "INVALID_FILE bad.jsonl:1: text: expected at most 3 tokens", { maxSeqLength: 3 }],
     ["no rows", [""], "INVALID_FILE bad.jsonl: expected at least one row, got none"],
     [
-      "a single label in the option labels",
+      "a `labels` option of a single label",
       good,
       'INVALID_ARGUMENT labels: expected at least two, got only "animal"',
       { labels: ["animal"] },
@@ -95,7 +95,7 @@ describe("trainClassifier", () => {
     expect(await failing(lines, more)).toContain(message);
   });
 
-  test("rejects invalid options, missing files, and models without a tokenizer or classifier", async () => {
+  test("rejects invalid options, missing files, models without a tokenizer or classifier, texts that are too long, and aborted runs", async () => {
     await using base = newModel();
     expect(await failureOf(() => trainClassifier(base, options({ data: join(folder, "none.jsonl") })))).toMatchObject({
       code: "NOT_FOUND",

@@ -121,7 +121,7 @@ describe("classification of texts", () => {
     expect((await third.classify(texts)).map((a) => a.label)).toEqual(wanted.map((a) => a.label));
   });
 
-  test("a stopped and resumed run has the losses of an uninterrupted one", async () => {
+  test("a run resumed from a checkpoint has the losses of an uninterrupted one", async () => {
     await using whole = newModel();
     const straight = await losses(whole, options({ maxSteps: 8, evalFraction: 0.2 }));
     const outputDir = join(folder, "resume");
@@ -133,7 +133,7 @@ describe("classification of texts", () => {
     expect([...begun.slice(0, 4), ...resumed]).toEqual(straight);
   });
 
-  test("class weights and label smoothing change what is learned", async () => {
+  test("a class weight makes its label more frequent in answers, and label smoothing lowers the highest probability", async () => {
     const few = [
       ...rows(36).filter((r) => r.label !== "tool"),
       ...rows(36)

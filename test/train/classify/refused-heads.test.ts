@@ -103,7 +103,7 @@ test("a rejected run keeps adapters unmerged and the tokenizer's chat template u
   }
 });
 
-test("a resume with other data, another optimizer or a damaged optimizer file reads no weights", async () => {
+test("a rejected resume leaves the weights unchanged: other data, another optimizer, or a damaged optimizer file", async () => {
   const outputDir = join(folder, "other-data");
   await using began = await newModel();
   await sft(began, { data: texts, maxSteps: 2, outputDir });

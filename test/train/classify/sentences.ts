@@ -1,4 +1,4 @@
-// A small language that a tiny model learns in seconds, for preference tests.
+// A small language that a tiny model learns in seconds, for tests of preference training and rollouts.
 import { writeFile } from "node:fs/promises";
 import type { ModelConfigInput } from "../../../lib/formats/config/config.ts";
 import { createModel } from "../../../lib/language-model/create.ts";

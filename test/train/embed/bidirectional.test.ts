@@ -62,7 +62,7 @@ describe("EmbeddingGemma", () => {
     }
   });
 
-  test("a classifier reads the last token, as in transformers; that token has seen the whole text", async () => {
+  test("a classifier pools the last token, as in transformers, and gives the same answer when loaded", async () => {
     await using model = newModel();
     const outputDir = temporaryFolder();
     await trainClassifier(model, { ...shared, data: rows, outputDir });

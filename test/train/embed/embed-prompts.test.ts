@@ -1,4 +1,4 @@
-// Training prepends the same prompts as `embed`, and pools over them or not as the model says.
+// Training prepends the same prompts as `embed`, and pools over them unless includePrompt is false.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { PoolingMode } from "../../../lib/formats/config/config.ts";
@@ -30,7 +30,7 @@ const data = ["cat", "dog", "tree", "mat"].flatMap((word) => [
 const evalScores = data.map(({ anchor, positive }, i) => ({ sentence1: anchor, sentence2: positive, score: i }));
 const options = { maxSteps: 3, perDeviceTrainBatchSize: 4, learningRate: 5e-3, warmupSteps: 0, seed: 1 };
 
-/** Returns the losses and the last evaluation. */
+/** Returns the losses, the last evaluation, and the vector of a text after training. */
 async function run(embedding: Parameters<typeof newModel>[1], more: Partial<EmbedOptions>) {
   await using model = newModel("bert", embedding);
   const training = trainEmbedding(model, { data, ...options, ...more });
@@ -40,7 +40,7 @@ async function run(embedding: Parameters<typeof newModel>[1], more: Partial<Embe
 }
 
 describe("prompts in training", () => {
-  test("give the results of rows that contain them, whether given by name or as text", async () => {
+  test("give the same results as rows whose texts begin with them, whether given by name or as text", async () => {
     const written = (rows: typeof data) =>
       rows.map(({ anchor, positive, negative }) => ({
         anchor: prompts.query + anchor,
@@ -61,7 +61,7 @@ describe("prompts in training", () => {
     expect(await run({ prompts }, { ...given, prompts: named })).toEqual(by);
     const spelt = { anchor: prompts.query, document: prompts.passage, sentence: "search " };
     expect(await run({}, { ...given, prompts: spelt })).toEqual(by);
-    // A single column may have a prompt, and none is added by default, whatever the model's default.
+    // A single column may have a prompt. By default none is added, even if the model has a default prompt.
     const anchors = data.map((row) => ({ ...row, anchor: prompts.query + row.anchor }));
     const one = await run({ prompts }, { prompts: { anchor: { promptName: "query" } } });
     expect(one).toEqual(await run({}, { data: anchors }));

@@ -138,7 +138,7 @@ describe("trainEmbedding", () => {
     expect(evalMetrics!.spearman).toBeGreaterThan(0.8);
   });
 
-  test("any model can embed: the vector is the mean of hidden states, whatever else is in the batch", async () => {
+  test("any model can embed: a vector does not depend on the other texts of the batch, and is normalized unless disabled", async () => {
     await using base = newModel();
     const texts = [
       "a",
@@ -155,7 +155,7 @@ describe("trainEmbedding", () => {
     await expectError(() => base.embed(""), "INVALID_ARGUMENT", /expected at least one token/);
   });
 
-  test("texts longer than a run are pooled over all of their parts", async () => {
+  test("texts longer than one forward pass are pooled over all of their positions", async () => {
     await using base = createModel(
       {
         modelType: "llama",
@@ -169,7 +169,7 @@ describe("trainEmbedding", () => {
     );
     const ids = Array.from({ length: 600 }, (_, i) => (i * 7) % 90);
     const mean = await base.embed(ids, { normalize: false });
-    // Compute the mean from the last hidden state of every prefix: in a causal model, that is each position's state.
+    // In a causal model, the state of a position is the last state of the prefix that ends there. So prefixes check `all`.
     const every = await base.embed(
       [1, 255, 256, 257, 400, 600].map((n) => ids.slice(0, n)),
       { pooling: "last", normalize: false },
@@ -261,7 +261,7 @@ describe("trainEmbedding", () => {
 
 describe("invalid data and folders", () => {
   test.each<[string, unknown[], string]>([
-    ["no positive", [{ anchor: "a" }], "bad.jsonl:1: positive: expected a string, got nothing"],
+    ["a row without a positive", [{ anchor: "a" }], "bad.jsonl:1: positive: expected a string, got nothing"],
     [
       "a negative that is not a text",
       [{ anchor: "a", positive: "b", negative: [1] }],
@@ -281,7 +281,11 @@ describe("invalid data and folders", () => {
       "bad.jsonl: expected at least two different positives to tell apart, got one text everywhere",
     ],
     ["an empty anchor", [{ anchor: " ", positive: "b" }], "bad.jsonl:1: anchor: expected a text"],
-    ["too long", [{ anchor: "a", positive: "word ".repeat(90) }], "bad.jsonl:1: positive: expected at most 48 tokens"],
+    [
+      "a positive that is too long",
+      [{ anchor: "a", positive: "word ".repeat(90) }],
+      "bad.jsonl:1: positive: expected at most 48 tokens",
+    ],
   ])("are rejected: data with %s", async (_, lines, message) => {
     const path = join(folder, "bad.jsonl");
     await writeFile(path, lines.map((l) => JSON.stringify(l)).join("\n"));

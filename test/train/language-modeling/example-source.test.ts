@@ -47,7 +47,7 @@ describe("examples in memory", () => {
     );
   });
 
-  test("handle rows of any type, including cyclic ones", () => {
+  test("have a fingerprint of rows of any type, including cyclic ones", () => {
     const loop: { self?: object } = {};
     loop.self = loop;
     for (const odd of [

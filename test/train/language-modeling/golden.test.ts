@@ -69,7 +69,7 @@ describe.each(goldenNames)("%s against PyTorch in float64", (name) => {
     model.dispose();
   });
 
-  test("ten AdamW steps agree in losses and gradient norms to 5 digits", async () => {
+  test("ten AdamW steps agree in losses to 5 digits and in gradient norms to 4", async () => {
     const model = await goldenModel(name, device);
     const step = await create(model, golden);
     for (const [i, expected] of golden.losses.entries()) {

@@ -1,4 +1,4 @@
-// Which rows of a file are held out: a function of a row's index, whatever other rows are skipped.
+// A row's index decides whether the row is held out, whatever other rows are skipped.
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -16,7 +16,7 @@ const ROWS = 40;
 /** The first row and every fifth one are long. */
 const lengthOf = (i: number) => (i % 5 === 0 ? 30 : 2);
 const fraction = 0.3;
-/** The rows that are held out if no row is skipped. */
+/** The training and held-out rows if no row is skipped. */
 const expected = splitExamples(allKept(Array.from({ length: ROWS }, (_, i) => i)), fraction);
 
 test("rows are numbered over all files of a source", async () => {
@@ -32,7 +32,7 @@ test("rows are numbered over all files of a source", async () => {
   ]);
 });
 
-describe("rows that are too long are skipped, and every other row stays on its side", () => {
+describe("rows that are too long are skipped, and every other row stays in its split", () => {
   const skipped = (i: number) => lengthOf(i) > 2;
   const left = (rows: readonly number[]) => rows.filter((i) => !skipped(i));
 
@@ -84,7 +84,7 @@ describe("rows that are too long are skipped, and every other row stays on its s
   });
 });
 
-test("no other row is held out if the only row to hold out was skipped", () => {
+test("splitExamples throws if the only row to hold out was skipped, instead of holding out another one", () => {
   const rows = [0, 1, 2, 3, 4];
   const [only] = splitExamples(allKept(rows), 1e-6).heldOut;
   const indices = rows.filter((i) => i !== only);

@@ -1,4 +1,5 @@
-// Adapters over quantized weights: against PyTorch over the dequantized weights, and from a GGUF file to an adapter's folder and back.
+// Adapters over quantized weights: losses and gradients against PyTorch over the dequantized weights, and training, saving and merging
+// over a GGUF file.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -174,7 +175,7 @@ describe.each(["q4_0", "q8_0", "q4_k"] as const)("a GGUF file in %s", (dtype) =>
     expect(fresh.model.weight("model.layers.0.mlp.up_proj.weight").dtype).toBe("f32");
     const merged = (await fresh.logits(ids)).map((row) => [...row]);
     expect(relativeDifference(merged, adapted)).toBeLessThan(1e-5);
-    // Saved merged, it is a separate model.
+    // The merged model is saved as a model without an adapter.
     await fresh.save(join(folder, "merged"));
     await using whole = await LanguageModel.load(join(folder, "merged"));
     expect(

@@ -59,7 +59,7 @@ describe("sft", () => {
     ["json", "{not json", /json\.jsonl:2: expected a JSON object/],
     ["text", { text: 3 }, /text\.jsonl:2: text: expected a text, got 3/],
   ];
-  test.each(cases)("rejects the second row of %s.jsonl", async (name, row, message) => {
+  test.each(cases)("rejects an invalid row and names file, line and field: %s.jsonl", async (name, row, message) => {
     const data = await written(`${name}.jsonl`, [good, row]);
     await using base = newModel();
     await expect(sft(base, options({ data }))).rejects.toThrow(message);

@@ -207,7 +207,8 @@ describe("sft", () => {
     const differences = Array.from(noisy, (v, i) => v - x[i]!);
     expect(Math.max(...differences.map(Math.abs))).toBeLessThanOrEqual(bound * 1.0001);
     const mean = differences.reduce((n, d) => n + d * d, 0) / differences.length;
-    expect(Math.abs(mean / (bound ** 2 / 3) - 1)).toBeLessThan(0.15); // five standard deviations of 512 uniform draws
+    // The tolerance is nearly four standard deviations of the mean square of 512 uniform draws.
+    expect(Math.abs(mean / (bound ** 2 / 3) - 1)).toBeLessThan(0.15);
   });
 
   test("replay is reported and changes what is learned", async () => {
@@ -256,7 +257,7 @@ describe("sft", () => {
     expect(learned).not.toContain("red ball");
   });
 
-  test("assistantOnlyLoss and completionOnlyLoss select which messages of a completion are learned", () => {
+  test("assistantOnlyLoss and completionOnlyLoss select which messages are learned", () => {
     const say = (role: string, content: string) => ({ role, content });
     const value = {
       prompt: [say("user", "Anna?"), say("assistant", "red ball"), say("user", "Ben?")],
@@ -310,7 +311,7 @@ describe("sft", () => {
     );
   });
 
-  test("epochs determine the steps, and rows may be prompts with completions or texts", async () => {
+  test("epochs determine the number of steps; a row is a prompt with a completion, or a text", async () => {
     await using base = newModel();
     const data = [
       { prompt: "Anna holds", completion: " a red ball." },

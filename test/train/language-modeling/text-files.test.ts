@@ -1,4 +1,4 @@
-// Pre-training on texts passed by a program.
+// Pre-training on texts in memory: arrays of rows, and sync or async iterables of texts or rows.
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -67,7 +67,7 @@ describe.skipIf(process.platform === "win32")("texts in memory", () => {
     expect(await written()).toEqual([]);
   });
 
-  test("invalid values are named, and strings in an array are paths", async () => {
+  test("are rejected with the row of an invalid value; strings in an array count as paths", async () => {
     await expect(losses(slowly(["a", 3] as never))).rejects.toThrow(
       /^data: row 2: expected a text, or an object with the text field "text", got 3/,
     );

@@ -61,7 +61,7 @@ describe("a stage without lora over a model with an adapter", () => {
     }
   });
 
-  test("resumes bit for bit from the adapter's folder", async () => {
+  test("resumes bit for bit after the adapter's folder is loaded again", async () => {
     const run = async (options: object) => {
       await using model = await LanguageModel.load(join(folder, "sft"));
       const losses: number[] = [];
@@ -122,7 +122,7 @@ describe("a stage without lora over a model with an adapter", () => {
   });
 });
 
-test("rejects a run of the weights while another run trains an adapter", async () => {
+test("rejects a run that trains the weights while another run trains an adapter", async () => {
   await using model = await LanguageModel.load(join(folder, "sft"));
   for await (const event of sft(model, { ...learned, maxSteps: 2 }))
     if (event.step === 1)
@@ -203,7 +203,7 @@ describe("options for an existing adapter", () => {
     scored.mockRestore();
   });
 
-  test("an inactive adapter is activated, in the reference too", async () => {
+  test("an inactive adapter is activated in the policy and in the reference", async () => {
     await using model = await load();
     model.model.setActiveAdapters([]);
     const rewards: number[] = [];

@@ -1,4 +1,5 @@
-// Pre-training that ends with its best evaluation. Run as a program in the given folder by tests that kill it.
+// Pre-training that ends with its best evaluation. A test that kills runs starts this file as a program, with the paths of the corpus and
+// of outputDir.
 import { writeSync } from "node:fs";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";

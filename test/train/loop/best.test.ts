@@ -23,7 +23,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const checkpoints = async (outputDir: string) =>
   (await readdir(outputDir)).filter((name) => name.startsWith("checkpoint-")).sort();
 
-/** Returns the weights of the same run after some steps. */
+/** Returns the weights of a bestRun after `step` steps. */
 async function weightsAt(step: number) {
   await using base = await newModel();
   const controller = new AbortController();
@@ -156,7 +156,7 @@ describe("loadBestModelAtEnd", () => {
     },
   );
 
-  test("a run killed at any moment and resumed equals the uninterrupted run", async () => {
+  test("a run killed at five moments and resumed equals the uninterrupted run", async () => {
     const outputDir = join(folder, "killed");
     for (const mark of ["step 3", "evaluate 6", "evaluated 6", "step 9", "evaluate 12"])
       expect(await program(outputDir, mark)).toBe("SIGKILL");
@@ -201,7 +201,7 @@ describe("loadBestModelAtEnd", () => {
     { sign: 1, size: 2 },
     { sign: -1, size: 2 },
   ])(
-    "non-finite metrics are never the best, at any step and on any rank: $size ranks, best times $sign",
+    "non-finite metrics are never the best on any rank, with either greaterIsBetter: $size ranks, scores times $sign",
     async ({ sign, size }) => {
       const figures: Record<number, number> = {
         2: Number.NaN,
@@ -332,7 +332,7 @@ describe("invalid settings", () => {
     "an evaluate that is not a function": [{ evaluate: "score" as never }, /evaluate: expected a function/],
     "patience of 0": [{ earlyStoppingPatience: 0 }, /earlyStoppingPatience: expected a whole number of at least 1/],
   };
-  test.each(Object.entries(failures))("are rejected by name: %s", async (name, [options, message]) => {
+  test.each(Object.entries(failures))("are rejected with the option's name: %s", async (name, [options, message]) => {
     await using base = await newModel();
     let steps = 0;
     const failure = await failureOf(async () => {
@@ -353,7 +353,7 @@ describe("invalid settings", () => {
   });
 });
 
-/** Runs best-run.ts to its end, or kills it once it prints `mark`. @returns the signal, or the exit code */
+/** Runs best-run.ts to its end, or kills it as soon as it prints `mark`. @returns the signal, or the exit code */
 function program(outputDir: string, mark?: string): Promise<NodeJS.Signals | number | null> {
   const jiti = fileURLToPath(new URL("../../../node_modules/jiti/lib/jiti-cli.mjs", import.meta.url));
   const script = fileURLToPath(new URL("best-run.ts", import.meta.url));

@@ -89,7 +89,7 @@ describe("gradient checkpointing", () => {
     model.dispose();
   });
 
-  test("a further layer adds only the residual stream and the block's output to memory", async () => {
+  test("each further layer adds only the residual stream and the block's output to memory", async () => {
     const arena = async (numHiddenLayers: number, gradientCheckpointing: boolean) => {
       const config = parseModelConfig({
         modelType: "llama",
@@ -140,7 +140,7 @@ test("gradients through recomputed parts equal those of the plain program, for v
           ),
         ),
       );
-      // Uses a value from inside a recomputed part outside of it.
+      // Uses a value outside of the recomputed part that computes it.
       const more = sum(tanh(scale(inner[0]!, 0.5)));
       const both = sum(tanh(scale(y, 2)));
       const total = [loss, more, both].reduce(add);

@@ -49,7 +49,7 @@ test("rejects an objective that does not return one value per pair", async () =>
   await expect(forgotten).rejects.toThrow(/^loss: expected a value f32\(8\), the loss of each pair, got undefined$/);
 });
 
-test("an objective of the chosen answers alone trains their likelihood", async () => {
+test("an objective of the chosen answers alone raises their likelihood", async () => {
   await using model = await load();
   const got = await losses(dpo(model, { ...common, loss: ({ chosen }) => scale(chosen, -1) }));
   expect(got.at(-1)!).toBeLessThan(got[0]!);

@@ -183,7 +183,7 @@ describe("validates what a custom stage's functions return", () => {
     expect(step?.metrics).toEqual({ rows });
   });
 
-  test("passes on the exceptions they throw", async () => {
+  test("passes on the exceptions that these functions throw", async () => {
     const mine = new RangeError("mine");
     const collate = () => {
       throw mine;
@@ -192,7 +192,7 @@ describe("validates what a custom stage's functions return", () => {
   });
 });
 
-test("rejects sequences that are empty or longer than the model's context", async () => {
+test("rejects batches of no sequences, and sequences longer than the model's context", async () => {
   expect(await refused({}, { sequenceLength: 200 })).toBe(
     "sequenceLength: expected at most the model's 128 positions, got 200",
   );

@@ -127,7 +127,7 @@ describe("a run that ends with an error", () => {
     expect(await checkpoints(overflow)).toEqual(["checkpoint-4", "checkpoint-5"]);
   });
 
-  test("saves the weights, which a NaN gradient of a finite loss leaves unchanged", async () => {
+  test("saves finite weights after a NaN gradient of a finite loss", async () => {
     const outputDir = join(folder, "nan-gradient");
     await using base = await newModel();
     // After the first update, values are so large that the second gradient overflows.
@@ -141,7 +141,7 @@ describe("a run that ends with an error", () => {
     expect(await checkpoints(outputDir)).toEqual(["checkpoint-1"]);
     for (const name of base.model.languageWeightNames)
       expect((await base.model.weight(name).toFloat32()).every(Number.isFinite), name).toBe(true);
-    // Skipping such a step leaves the weights unchanged too.
+    // The weights stay finite if such a step is skipped, too.
     const skipped = await run(base, { ...given, resume: true, maxSteps: 3, skipNonFinite: true });
     expect(skipped.failure).toBeUndefined();
     for (const name of base.model.languageWeightNames)

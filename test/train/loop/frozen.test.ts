@@ -1,4 +1,4 @@
-// Frozen f32 weights are rounded to bf16 only once in a bf16 step: the same numbers, and less memory.
+// bf16 steps with frozen f32 weights have the losses of bf16 weights, and their arena holds no rounded copies of frozen matrices.
 import { expect, test } from "vitest";
 import { castBytes } from "../../../lib/formats/native-cast.ts";
 import { Tensor } from "../../../lib/graph/index.ts";

@@ -1,4 +1,4 @@
-// If its log cannot be written, a run ends with that error and saves its last step. The log has no gap and no partial line.
+// If the log cannot be written, the error is thrown into the run. The log has no gap and no partial line.
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

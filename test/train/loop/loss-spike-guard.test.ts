@@ -52,7 +52,7 @@ async function run(base: Model, more: Partial<PretrainOptions>) {
 }
 
 describe("skipped steps", () => {
-  test("are counted in events and the result, even between two reports, and the first one is reported", async () => {
+  test("are counted in events and the result, even between two logged steps, and a warning reports the first one", async () => {
     await using base = await newModel();
     const bad = [1, 2, 5];
     const { events, warnings, result } = await run(base, {

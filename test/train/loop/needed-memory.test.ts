@@ -57,7 +57,7 @@ describe("a run with too large a micro-batch", () => {
     await expect(run).rejects.toMatchObject(outOfMemory(/^perDeviceTrainBatchSize: expected micro-batches that fit/));
   });
 
-  test("is reported with the replay's option if that is too large", async () => {
+  test("is rejected as replay.perDeviceTrainBatchSize if it is the replay's", async () => {
     await using model = await newModel();
     const replay = { stage: "sft" as const, data: "none", perDeviceTrainBatchSize: 1 };
     const file = join(temporaryFolder(), "rows.jsonl");
@@ -131,13 +131,13 @@ describe("the memory check", () => {
     needRoom({ kind: "cuda", arenaBytes: 0 }, shape, 1e15, undefined, left);
   });
 
-  test("counts batches by their positions", () => {
+  test("estimates the memory of batches from their positions", () => {
     needRoomForBatches(1, { sequences: 1, sequenceLength: 93 }, left);
     expect(() => needRoomForBatches(1, { sequences: 1, sequenceLength: 94 }, left)).toThrow(/at least 0 MB$/);
   });
 });
 
-test("a device keeps the memory of its largest run, and the machine has free memory", async () => {
+test("a device reports the memory that a run leaves for reuse, and the machine has free memory", async () => {
   const device = openDevice({ device: "cpu" });
   await using model = await newModel();
   await pretrain(model, { data, maxSteps: 1, maxSeqLength: 64 });

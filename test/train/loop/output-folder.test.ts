@@ -51,7 +51,7 @@ describe("without overwriteOutputDir", () => {
     ["a broken checkpoint", ["checkpoint-3/trainer_state.json", "checkpoint-2", "checkpoint-1"], /holds a checkpoint/],
     ["a log alone", ["checkpoint-1", "checkpoint-2", "checkpoint-3", "config.json", "model.safetensors"], /the log/],
     ["a model alone", ["checkpoint-1", "checkpoint-2", "checkpoint-3", "log.jsonl"], /holds a model \(config\.json\)/],
-  ])("rejects a run for %s", async (_, removed, message) => {
+  ])("rejects a run into a folder with %s", async (_, removed, message) => {
     await train();
     for (const name of removed) await rm(join(outputDir, name), { recursive: true });
     await expect(train()).rejects.toMatchObject(refused(message));

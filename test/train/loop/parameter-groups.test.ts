@@ -126,7 +126,7 @@ describe("the parameterGroups option", () => {
   });
 });
 
-/** Returns the weights after some steps of pre-training. */
+/** Pre-trains a new model. Returns its weights before and after, and the losses. */
 async function trained(more: Partial<PretrainOptions>, use?: (base: LanguageModel) => unknown) {
   await using base = tinyModel({ tokenizer: await tinyTokenizer() });
   const folder = await temporaryFolder();
@@ -145,7 +145,7 @@ async function weightsOf({ model }: LanguageModel): Promise<Map<string, Float32A
   return new Map(await Promise.all(read));
 }
 
-/** Returns how far a weight has moved, as a vector's length. */
+/** Returns the L2 norm of a weight's change. */
 function moved({ before, after }: Awaited<ReturnType<typeof trained>>, name: string): number {
   return Math.hypot(...after.get(name)!.map((v, i) => v - before.get(name)![i]!));
 }

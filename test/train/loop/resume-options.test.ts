@@ -18,7 +18,7 @@ const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() });
 const data = sentences.map((text) => ({ text }));
 let count = 0;
 
-/** Runs two steps, then resumes a third with other options. */
+/** Runs two steps, then resumes with other options for a third. */
 async function resumed(second: Partial<SftOptions>, first: Partial<SftOptions> = {}) {
   const outputDir = join(folder, `run-${count++}`);
   const shared = { data, perDeviceTrainBatchSize: 2, learningRate: 1e-3, outputDir };
@@ -41,7 +41,7 @@ const refusals: [string, Partial<SftOptions>, RegExp][] = [
   ["warmupSteps", { warmupSteps: 2 }, /^warmupSteps: expected none as in the resumed run, got 2;/],
   ["lrScheduler", { lrScheduler: "linear" }, /^lrScheduler: expected "cosine" as in the resumed run, got "linear";/],
   [
-    "lrScheduler, now a function",
+    "lrScheduler to a function",
     { lrScheduler: () => 1 },
     /^lrScheduler: expected "cosine" as in the resumed run, got "a function";/,
   ],
@@ -64,7 +64,7 @@ test.each(refusals)("rejects a change of %s", async (_name, options, message) =>
   });
 });
 
-test("an allowed change is reported and takes effect", async () => {
+test("an allowed change is reported and stored in the next checkpoint", async () => {
   const { result, warnings, outputDir } = await resumed({ learningRate: 2e-3, allowChangedOptions: true });
   expect(result.steps).toBe(3);
   expect(warnings).toEqual(["resume: continuing with changed options: learningRate 0.002, before 0.001"]);
@@ -73,7 +73,7 @@ test("an allowed change is reported and takes effect", async () => {
   expect(state.options).toMatchObject({ learningRate: 2e-3, weightDecay: 0, warmupSteps: null });
 });
 
-test("a longer run and other evaluations, logs and files count as no change", async () => {
+test("a longer run, another dtype, and other evaluations, logs and files do not count as changes", async () => {
   const free = {
     evalFraction: 0.2,
     evalSteps: 1,

@@ -19,7 +19,7 @@ const newModel = async (config: Config = {}): Promise<LanguageModel> =>
   tinyModel({ tokenizer: await tinyTokenizer() }, config);
 const data = sentences.map((text) => ({ text }));
 
-/** Runs two steps, then resumes a third with another model or other options. */
+/** Runs two steps, then resumes with another model or other options for a third. */
 async function resumed(
   name: string,
   { config, first = {}, second = {} }: { config?: Config; first?: Partial<SftOptions>; second?: Partial<SftOptions> },
@@ -146,7 +146,7 @@ test.each(["step", "optimizerSteps", "tokensSeen"])("resuming rejects a checkpoi
   });
 });
 
-test("resuming accepts another dtype and other start and end tokens", async () => {
+test("resuming accepts another dtype, start token and initializerRange", async () => {
   const config = { bosTokenId: null, initializerRange: 0.5 };
   await expect(resumed("the same", { config, second: { dtype: "bf16" } })).resolves.toMatchObject({ steps: 3 });
 });

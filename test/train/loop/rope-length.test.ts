@@ -20,11 +20,11 @@ import { rewardStage } from "../../../lib/train/stages/reward.ts";
 import { simpoStage } from "../../../lib/train/stages/simpo.ts";
 import { tinyModel } from "../../inference/helpers.ts";
 
-/** Number of positions up to which frequencies stay as they are. */
+/** Sequence length up to which frequencies are unscaled. */
 const TRAINED = 20;
 const SHORT = 12;
 const LONG = 40;
-/** Number of rows of a padded sequence. */
+/** Length of a padded sequence. */
 const ROWS = 48;
 
 const idsFrom = (seed: number, length: number) =>
@@ -79,7 +79,7 @@ const pair = (seed: number, length: number) => ({
 });
 const tokens = (length: number, value: number) => new Float32Array(length - 4).fill(value);
 
-/** Stages over items that are a short and a long text. A loss is the sum of the items' shares. */
+/** Stages with batches of items of given lengths. With the same totals, a batch's loss is the sum of its items' losses. */
 const stages: Record<
   string,
   {
@@ -182,22 +182,25 @@ const stages: Record<
 };
 
 describe.each(["longrope", "dynamic"] as const)("%s", (ropeType) => {
-  test.each(Object.keys(stages))("%s: the loss of a short and a long row is that of each row alone", async (name) => {
-    await using model = modelOf(ropeType);
-    const { sequencesEach, prepare, stage, batch } = stages[name]!;
-    await prepare?.(model);
-    const both = batch([SHORT, LONG]);
-    const together = await measured(model, stage(2, ROWS), both, [2 * sequencesEach, ROWS]);
-    const totals = totalsOf(stage(2, ROWS), [both]);
-    let sum = 0;
-    for (const length of [SHORT, LONG]) {
-      const alone = await measured(model, stage(1, length), batch([length]), [sequencesEach, length], totals);
-      // Without padding, the longer answer of a pair is as long as the rows. The shorter answer is on the same side of TRAINED.
-      sum += alone.evaluated;
-    }
-    expect(together.evaluated).toBeCloseTo(sum, NEAR);
-    expect(together.loss).toBeCloseTo(sum, NEAR);
-  });
+  test.each(Object.keys(stages))(
+    "%s: the loss of a short and a long item is the sum of the losses of each item alone",
+    async (name) => {
+      await using model = modelOf(ropeType);
+      const { sequencesEach, prepare, stage, batch } = stages[name]!;
+      await prepare?.(model);
+      const both = batch([SHORT, LONG]);
+      const together = await measured(model, stage(2, ROWS), both, [2 * sequencesEach, ROWS]);
+      const totals = totalsOf(stage(2, ROWS), [both]);
+      let sum = 0;
+      for (const length of [SHORT, LONG]) {
+        const alone = await measured(model, stage(1, length), batch([length]), [sequencesEach, length], totals);
+        // Only the shorter answer of a pair is padded. It is on the same side of TRAINED as the longer one.
+        sum += alone.evaluated;
+      }
+      expect(together.evaluated).toBeCloseTo(sum, NEAR);
+      expect(together.loss).toBeCloseTo(sum, NEAR);
+    },
+  );
 
   test("kto has the log-probabilities of score in both forward passes", async () => {
     await using model = modelOf(ropeType);
@@ -317,7 +320,7 @@ describe.each(["longrope", "dynamic"] as const)("%s", (ropeType) => {
       byteCount: 0,
     };
     const { evaluated } = await measured(model, languageModelling, batch, [2, ROWS]);
-    // A full row has as many tokens as the sequence has rows.
+    // The full row has no padding, so it is measured alone.
     const alone = { ...batch, tokens: full.subarray(0, -1), targets: full.subarray(1), tokenCount: ROWS };
     const whole = await measured(model, languageModelling, alone, [1, ROWS]);
     const sum = whole.evaluated * ROWS + (await likelihood(model, rest));

@@ -39,7 +39,7 @@ const logOf = async (outputDir: string) =>
     .trimEnd()
     .split("\n")
     .map((line) => JSON.parse(line));
-/** Replaces a run's log. */
+/** Changes every event of a run's log. */
 async function rewrite(outputDir: string, change: (event: { seconds: number }) => object) {
   const lines = (await logOf(outputDir)).map((event) => `${JSON.stringify(change(event))}\n`);
   await writeFile(join(outputDir, LOG_FILE), lines.join(""));
@@ -67,7 +67,7 @@ test("a resumed run truncates events that it repeats, and leaves no gap", async 
   const logged = await logOf(outputDir);
   expect(numbered(logged)).toEqual(numbered(whole));
   expect(logged.map((e) => e.loss ?? e.evalLoss)).toEqual(whole.map((e) => ("loss" in e ? e.loss : e.evalLoss)));
-  // Its seconds continue those of the previous run.
+  // The seconds of the resumed run continue those of the previous run.
   const seconds: number[] = logged.map((e) => e.seconds);
   expect(seconds).toEqual([...seconds].sort((a, b) => a - b));
   expect(Math.min(...seconds)).toBeGreaterThan(1000);

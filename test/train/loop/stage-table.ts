@@ -1,4 +1,4 @@
-// Starts every stage that trains on rows or prompts, with a few lines of data.
+// Starts every stage except pretrain and sft, with a few rows or prompts.
 import type { StageName } from "../../../lib/cli/options/stage-table.ts";
 import type { Run } from "../../../lib/core/run.ts";
 import type { LanguageModel } from "../../../lib/language-model/language-model.ts";

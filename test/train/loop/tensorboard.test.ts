@@ -135,7 +135,7 @@ describe("reportTo: tensorboard", () => {
     expect(scalarsIn(join(outputDir, "runs"))["train/loss"]).toEqual(losses(events));
   });
 
-  test("takes another folder, and a folder that cannot be written only gives a warning", async () => {
+  test("writes into loggingDir if it is given; a folder that cannot be written only gives a warning", async () => {
     const events = await run({ reportTo: "tensorboard", loggingDir: join(folder, "elsewhere") });
     expect(scalarsIn(join(folder, "elsewhere"))["train/loss"]).toEqual(losses(events));
     await writeFile(join(folder, "file"), "");

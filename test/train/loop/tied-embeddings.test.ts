@@ -65,14 +65,14 @@ describe.each(Object.keys(kinds) as Kind[])("%s", (kind) => {
       expect(whole.config.tieWordEmbeddings).toBe(true);
       expect(maxDifference(await logitsOf(whole), tuned), name).toBeLessThan(1e-3);
     }
-    // Without ensure_weight_tying, PEFT duplicates the modules.
+    // Without ensure_weight_tying, PEFT would not train the embedding and the head as one weight.
     expect(JSON.parse(await readFile(join(out, "adapter_config.json"), "utf8"))).toMatchObject({
       ensure_weight_tying: true,
       modules_to_save: [expect.stringMatching(new RegExp(`\\.${embeddings[kind]}$`))],
     });
   });
 
-  test("the embedding's gradient covers both uses: with all else frozen, training equals training the weight", async () => {
+  test("the embedding's gradient includes its use as the head: with all else frozen, losses equal those of training the base's weight", async () => {
     await using adapted = await LanguageModel.load(at(kind));
     await using whole = await LanguageModel.load(at(kind));
     const frozen = (match: RegExp) => [{ match, freeze: true }];
@@ -90,7 +90,7 @@ describe.each(Object.keys(kinds) as Kind[])("%s", (kind) => {
   });
 });
 
-test("an adapter in PEFT's layout loads if its weights are tied too, and is rejected if it has a separate head", async () => {
+test("an adapter in PEFT's layout loads only if its embedding and head have the same weights", async () => {
   const out = at("peft");
   await using model = await LanguageModel.load(at("llama"));
   await lossesOf(model, { lora: { r: 2, modulesToSave: ["embed_tokens"] }, outputDir: out });

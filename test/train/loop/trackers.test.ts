@@ -133,7 +133,7 @@ describe("a tracker", () => {
     expect(steps).toEqual([1, 2, 2, 3, 4, 4, -1]);
   });
 
-  test("that never answers holds up a run's end for a bounded time", async () => {
+  test("that never answers delays a run's end only for a bounded time", async () => {
     const warnings: string[] = [];
     const queue = new TrackerQueue({ log: () => new Promise(() => {}) }, "stuck", (message) => warnings.push(message));
     queue.add((tracker) => tracker.log({}, 1));

@@ -1,4 +1,4 @@
-// Every stage supports a world: two ranks in one process make the updates of one process with the whole batch.
+// Every stage of the table supports a world: two ranks in one process make the updates of one process with the whole batch.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -37,7 +37,7 @@ async function losses(base: LanguageModel, given: PretrainOptions): Promise<numb
   return out;
 }
 
-test("every rank makes the same steps as one process with as many micro-batches; rank 0 writes, and all ranks resume", async () => {
+test("two ranks make the same steps as one process with two micro-batches; rank 0 writes, and all ranks resume", async () => {
   await using alone = await newModel();
   const expected = await losses(alone, options({ gradientAccumulationSteps: 2, replay: undefined }));
   const run = async (world: World, name: string, more: Partial<PretrainOptions> = {}) => {
@@ -69,7 +69,7 @@ test("every rank makes the same steps as one process with as many micro-batches;
   expect(resumed[1]!.weight).toEqual(through[0]!.weight);
 });
 
-test("ranks that would start differently all refuse, and name the ranks", async () => {
+test("ranks that would start from different checkpoints or options all fail, and the error names the ranks", async () => {
   const run = async (world: World, more: Partial<PretrainOptions>) => {
     await using base = await newModel();
     return await losses(base, options({ world, replay: undefined, lrScheduler: "constant", ...more }));
@@ -127,7 +127,7 @@ test("a signal of one rank stops all ranks within an evaluation, and rank 0 save
   expect(await readdir(outputDir)).toContain("checkpoint-2");
 });
 
-test("ranks split the replay's data, and two ranks of sft have the loss of one process with the whole batch", async () => {
+test("ranks with replay have equal losses, and two ranks of sft have the loss of one process with the whole batch", async () => {
   const run = async (world: World) => {
     await using base = await newModel();
     return await losses(base, options({ world, maxSteps: 3 }));

@@ -60,7 +60,7 @@ async function scaledModel(factor: number): Promise<Model> {
 
 async function referenceLogprobs(answers: readonly AnsweredPrompt[], factor: number): Promise<Float32Array[]> {
   const model = await scaledModel(factor);
-  // Fewer slots than answers: several runs, the last with an empty slot.
+  // Four slots: three answers leave one of them empty, and six answers take two runs.
   const scorer = new AnswerScorer(model, { sequences: 4, sequenceLength, dtype: "f32" });
   const tokens = await scorer.tokens(answers);
   scorer.dispose();
@@ -74,7 +74,7 @@ const close = (got: number, expected: number, what: string, scale = Math.abs(exp
     tolerance * scale + 1e-9,
   );
 
-/** Checks one step's loss, report and gradients, whole and split into micro-batches. */
+/** Checks the loss, report and gradients of one step over the given micro-batches. */
 async function check<Batch>(
   name: string,
   stage: Stage<Batch>,

@@ -43,7 +43,7 @@ test.each([
 ] as const)("%s plans no memory of batch × vocabulary floats", async (_, stage) => {
   const [small, large] = [4096, 32768];
   const grown = (await planned(stage as Stage<never>, large)) - (await planned(stage as Stage<never>, small));
-  // With the vocabulary grow only the gradients of the embedding's two uses and their sum. Logits would take far more memory.
+  // Only the gradients of the embedding's two uses, and their sum, grow with the vocabulary. Logits would take far more memory.
   expect(grown).toBeLessThanOrEqual(4 * 4 * (large - small) * width);
   expect(4 * sequences * sequenceLength * (large - small)).toBeGreaterThan(10 * grown);
 });

@@ -57,7 +57,7 @@ describe("rows", () => {
     const opened = place.tokenizer.applyChatTemplate(prompt, { addGenerationPrompt: true }).ids;
     expect([...ids.slice(0, promptLength)]).toEqual([...opened]);
     expect(place.tokenizer.decode(ids.slice(promptLength))).toContain("a ball");
-    // Conversations with a common beginning need no separate prompt.
+    // Two conversations need no separate prompt, because their common beginning is the prompt.
     const whole = (content: string) => [...prompt, { role: "assistant", content }];
     expect(pairsOf(row({ chosen: whole("a ball"), rejected: whole("a tree") }), encoder)).toEqual([pair]);
   });
@@ -78,7 +78,7 @@ describe("rows", () => {
     const of = (chosen: string, encoder = new RowEncoder(tokenizer)) => pairsOf(row(chosen), encoder);
     expect(of("\u200ba")[0]!.chosen.ids).toHaveLength("Anna likes".length + 1);
     expect(() => of("\u200b")).toThrow(/^data: row 1: chosen: expected a text of at least one token, got /);
-    // An end token is a token.
+    // An end token alone is enough.
     const ending = new RowEncoder({ ...tokenizer, eosTokenIds: [1] });
     expect(Array.from(of("\u200b", ending)[0]!.chosen.ids.slice("Anna likes".length))).toEqual([1]);
   });
@@ -115,7 +115,7 @@ describe("rows", () => {
       /:2: ranked: expected at least two answers, best first/,
     ],
     [
-      "a prompt longer than the window",
+      "a prompt longer than the context",
       { prompt: "Anna likes ".repeat(40), chosen: "b", rejected: "c" },
       /:2: row: expected at most 64 tokens .* got \d+ tokens/,
     ],
@@ -130,7 +130,7 @@ describe("rows", () => {
     });
   });
 
-  test("skips pairs of equal answers with a warning; ties in a ranking give no pair", async () => {
+  test("with equal answers are skipped with a warning; ties in a ranking give no pair", async () => {
     const warnings: string[] = [];
     const onWarning = (message: string) => void warnings.push(message);
     await using model = await load();

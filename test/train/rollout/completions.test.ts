@@ -90,7 +90,7 @@ describe("logCompletions", () => {
     }
   });
 
-  test("writes completions.jsonl, which a resumed run continues without doubles", async () => {
+  test("writes completions.jsonl, which a resumed run continues without duplicates", async () => {
     const outputDir = join(folder, "run");
     const samples: [number, readonly SampledCompletion[]][] = [];
     const tracker: Tracker = { log() {}, samples: (list, step) => void samples.push([step, list]) };
@@ -135,7 +135,7 @@ describe("logCompletions", () => {
   });
 });
 
-test("the table of answers has one line for each, as wide as the terminal", () => {
+test("the table of answers has one line per answer, at most as wide as the terminal", () => {
   const one = {
     prompt: `${"long prompt ".repeat(20)}end?`,
     completion: "yes\nor\u001b[31m no",

@@ -69,7 +69,8 @@ test("the samples of a copy and their log-probabilities have the sampler's tempe
   const temperature = 0.6;
   const sampler = new RolloutModel(policy, { dtype: "bf16", temperature });
   const plain = new RolloutModel(policy, { dtype: "bf16" });
-  // Sixteen rows in all. With more rows, attention would round products to bf16, unlike when drawing.
+  // Prompt and answer have sixteen tokens in all. With more, the pass that computes logits below would round products to bf16, unlike
+  // sampling.
   const options = { maxTokens: 16 - prompt.length, ignoreEos: true, topP: 0.9, repetitionPenalty: 1.3 };
   const seeded = [1, 2, 3].map((seed) => ({ ids: prompt, seed }));
   const drawn = await completeSeeded(await sampler.refreshed(), seeded, { ...options, temperature: 1 });

@@ -274,7 +274,7 @@ describe("ppo", () => {
     ["full", {}],
     ["lora", { lora: { r: 4 }, learningRate: 1e-2 }],
   ] as const)(
-    "(%s) raises the frequency of a letter in answers to held-out prompts, and the values learn",
+    "(%s) raises the frequency of a letter in answers to held-out prompts, and lowers the value loss",
     async (_name, more: Partial<PpoOptions>) => {
       await using model = await load();
       const before = await letters(model);
@@ -316,7 +316,7 @@ describe("ppo", () => {
   });
 });
 
-test("the KL coefficient adapts to klTarget, with its error clipped to 20 %, and is constant without one", () => {
+test("the KL coefficient adapts to klTarget, with its error clipped to 20 %, and is constant without klTarget", () => {
   const control = new KlControl({ klCoef: 0.1, klTarget: 2, klHorizon: 100 });
   control.follow(2.2, 10);
   expect(control.coefficient).toBeCloseTo(0.1 * (1 + 0.1 * 0.1), 12);

@@ -34,8 +34,8 @@ const srun = {
 };
 
 test.each([
-  ["nothing", {}, undefined],
-  ["one process of torch's form", { WORLD_SIZE: "1" }, undefined],
+  ["an empty environment", {}, undefined],
+  ["a single process with torch's variables", { WORLD_SIZE: "1" }, undefined],
   [
     "torchrun",
     torchrun,
@@ -61,13 +61,13 @@ test.each([
     { launcher: "openmpi", rank: 2, size: 4, localRank: 0, localSize: 2, runId: "prterun-host-7@1" },
   ],
   [
-    "Open MPI in an allocation of Slurm, whose variables are those of its daemons",
+    "Open MPI in a Slurm allocation, where Slurm's variables describe the MPI daemons",
     { ...srun, SLURM_PROCID: "0", SLURM_NTASKS: "2", ...openMpi },
     { launcher: "openmpi", rank: 2, size: 4, localRank: 0, master: { address: "node07", port: undefined } },
   ],
   ["MPICH", mpich, { launcher: "mpich", rank: 1, size: 2, localRank: 1, localSize: 2 }],
   [
-    "mpirun with equal variables of torch's form",
+    "mpirun with matching torch variables",
     { ...openMpi, RANK: "2", WORLD_SIZE: "4", MASTER_ADDR: "h" },
     { launcher: "openmpi", rank: 2, size: 4, localSize: 2, master: { address: "h", port: undefined } },
   ],
@@ -94,7 +94,7 @@ test.each([
     { ...srun, PMI_RANK: "3", PMI_SIZE: "5" },
     { launcher: "mpich", rank: 3, size: 5, localRank: 1, localSize: 2 },
   ],
-  ["a batch script of Slurm, which is no step", { ...srun, SLURM_STEP_ID: undefined }, undefined],
+  ["a Slurm batch script, which is not a step", { ...srun, SLURM_STEP_ID: undefined }, undefined],
   [
     "prun, which does not say how many ranks there are",
     { PMIX_RANK: "1", PMIX_NAMESPACE: "n", PMIX_LOCAL_RANK: "1" },
@@ -143,7 +143,7 @@ test("explicit options win over the environment", () => {
   expect(() => resolveLaunch({ size: 0 }, undefined)).toThrow(/^size: /);
 });
 
-test("a launcher's own library is tried first, and a named one alone", () => {
+test("a launcher's own MPI library is tried first, and a library given by path is the only one tried", () => {
   expect(mpiLibraries("openmpi", "linux")[0]).toBe("libmpi.so.40");
   expect(mpiLibraries("mpich", "linux").slice(0, 2)).toEqual(["libmpi.so.12", "libmpich.so.12"]);
   expect(mpiLibraries("slurm", "linux")).toEqual(

@@ -1,4 +1,4 @@
-// A client of torchrun's store, against a server that follows its protocol (torch/csrc/distributed/c10d/TCPStoreLibUvBackend.cpp).
+// The client of torchrun's TCPStore, against a server that follows its protocol (torch/csrc/distributed/c10d/TCPStoreLibUvBackend.cpp).
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
