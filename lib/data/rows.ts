@@ -4,7 +4,7 @@ import { isObject } from "../core/is-object.ts";
 import { Pacer } from "../core/slices.ts";
 import { untilAborted } from "../core/until-aborted.ts";
 import { ioError } from "../io/atomic-files.ts";
-import { parseJson } from "../io/json.ts";
+import { jsonFailure, parseJson } from "../io/json.ts";
 import { mostJson } from "../io/json-memory.ts";
 import { readWhole } from "../io/open-file.ts";
 import { linesOf } from "./lines.ts";
@@ -161,7 +161,7 @@ async function* rowsOfFile(
     } catch (error) {
       throw new HeddleError(
         "INVALID_FILE",
-        `${where}: expected a JSON object, got text that is not JSON (${(error as Error).message})`,
+        `${where}: expected a JSON object, got text that is not JSON (${jsonFailure(error)})`,
       );
     }
     if (!isObject(value))

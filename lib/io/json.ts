@@ -30,9 +30,14 @@ export function parseJson(source: Uint8Array | string, where: string, limits: Js
   try {
     return JSON.parse(text.startsWith("\ufeff") ? text.slice(1) : text);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new HeddleError(limits.code ?? "INVALID_FILE", `${where}: expected JSON: ${reason}`, { cause });
+    throw new HeddleError(limits.code ?? "INVALID_FILE", `${where}: expected JSON: ${jsonFailure(cause)}`, { cause });
   }
+}
+
+/** Returns why JSON.parse failed, on one line. V8's message contains a part of the text, with its line breaks. */
+export function jsonFailure(cause: unknown): string {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return reason.replace(/[\p{Cc}\u2028\u2029]/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 /** Checks the nesting and the number of values before the source is parsed. @throws HeddleError INVALID_FILE */

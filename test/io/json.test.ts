@@ -162,6 +162,12 @@ describe("parseJson", () => {
     expect(parseJson(long, "x", { depth: 3 })).toHaveLength(2);
   });
 
+  test("says on one line why a text with line breaks is not JSON", () => {
+    const parse = () => parseJson('{"a":fals\n,"b":\u2028}', "x");
+    expect(parse).toThrow(/^x: expected JSON: .*\\u000a/u);
+    expect(parse).not.toThrow(/[\n\u2028]/u);
+  });
+
   test("fails with the given error code", () => {
     expect(() => parseJson("{", "x", { code: "INVALID_ARGUMENT" })).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT" }),

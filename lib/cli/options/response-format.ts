@@ -2,6 +2,7 @@
 import { compileFormat, type JsonSchema, type ResponseFormat } from "../../constrain/index.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { readJson } from "../../io/atomic-files.ts";
+import { jsonFailure } from "../../io/json.ts";
 
 /**
  * Returns the format that --json-schema or --json-object requests, checked before a model is loaded.
@@ -29,7 +30,7 @@ function parsed(text: string): unknown {
   } catch (cause) {
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `--json-schema: expected JSON or a JSON file, got ${(cause as Error).message}`,
+      `--json-schema: expected JSON or a JSON file, got ${jsonFailure(cause)}`,
       { cause },
     );
   }

@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { HeddleError } from "../../core/errors.ts";
-import { parseJsonRow } from "../../io/json.ts";
+import { jsonFailure, parseJsonRow } from "../../io/json.ts";
 import type { DocumentEnds } from "../encode.ts";
 import { lineNumber, type ShardDocuments } from "./shards.ts";
 
@@ -37,7 +37,7 @@ export async function documentText(shard: ShardDocuments, index: number, textFie
     row = parseJsonRow(raw, shard.file.path);
   } catch (error) {
     if (error instanceof HeddleError) throw await fail("too many values");
-    throw await fail(`text that is not JSON (${(error as Error).message})`);
+    throw await fail(`text that is not JSON (${jsonFailure(error)})`);
   }
   if (typeof row !== "object" || row === null || Array.isArray(row)) {
     throw await fail(row === null ? "null" : Array.isArray(row) ? "an array" : `a ${typeof row}`);
