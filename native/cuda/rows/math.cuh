@@ -135,6 +135,8 @@ template <class T> __device__ inline T warp_sum(T v) {
   for (int lanes = 16; lanes > 0; lanes /= 2) v += __shfl_xor_sync(all_lanes, v, lanes);
   return v;
 }
+// If a lane has NaN, it keeps NaN and the others ignore it. The result then differs between lanes, so it must not
+// decide about a branch.
 __device__ inline float warp_max(float v) {
   for (int lanes = 16; lanes > 0; lanes /= 2) {
     const float other = __shfl_xor_sync(all_lanes, v, lanes);
