@@ -115,6 +115,21 @@ const extremeCases: OpCase[] = [
     attributes: { cap: 30 },
     outputs: [out("f32", 8)],
   },
+  // The slope of tanh is a small difference from 1 here.
+  {
+    op: "softcap_backward",
+    label: "far above the cap",
+    inputs: [ones, given("f32", [8], [150, -155, 160, -165, 170, -180, 190, -200])],
+    attributes: { cap: 30 },
+    outputs: [out("f32", 8)],
+  },
+  ...["gelu", "gelu_backward"].map((op) => ({
+    op,
+    label: "tanh far below 0",
+    inputs: [...(op === "gelu" ? [] : [ones]), given("f32", [8], [-4, -4.2, -4.4, -4.6, -4.8, -5, -5.5, -6])],
+    attributes: { tanh: 1 },
+    outputs: [out("f32", 8)],
+  })),
   ...[0, 1].map((tanh) => ({
     op: "gelu",
     label: `extremes, tanh ${tanh}`,

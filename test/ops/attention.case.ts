@@ -244,6 +244,23 @@ export default {
       attributes: { ...options, sequenceLength: 24 },
       outputs: [out("f32", 24, 2, 32), out("f32", 24, 2)],
     },
+    {
+      op: "attention_backward",
+      label: "scores far above the soft cap",
+      inputs: [
+        f32([9, 2, 32]),
+        ...[f32([9, 2, 32], 0.5, 1), f32([9, 2, 32], 0.5, 1), f32([9, 2, 32])],
+        ...[f32([9, 2, 32]), f32([9, 2])],
+      ],
+      derive: {
+        op: "attention",
+        from: [1, 2, 3],
+        outputs: [out("f32", 9, 2, 32), out("f32", 9, 2)],
+        to: [4, 5],
+      },
+      attributes: { ...options, softcap: 3.5, sequenceLength: 9 },
+      outputs: [out("f32", 9, 2, 32), out("f32", 9, 2, 32), out("f32", 9, 2, 32)],
+    },
   ],
   failures: [
     {

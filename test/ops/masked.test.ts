@@ -1,6 +1,6 @@
 // Masked elements have no influence, even NaN and infinities. They are keys and values that a row does not attend to: later ones, other
 // documents, padding, outside the window, other slots, beyond the end. For gradients, they are queries that do not attend to a key.
-// References read only visible elements. Rows that do see such a value are not compared.
+// References read only visible elements. Rows that do see such a value are not compared, except that NaN must stay NaN.
 import { describe, expect, test } from "vitest";
 import type { TensorData } from "../../lib/graph/tensor.ts";
 import attention from "./attention.case.ts";
@@ -13,15 +13,23 @@ const POISON = {
   f16: [0x7e00, 0x7c00, 0xfc00],
 } as const;
 
-/** Writes NaN and infinities to one element of some rows of an operand. */
-function poison(c: OpCase, data: readonly (TensorData | undefined)[], operand: number, share: number, seed: number) {
+/** Writes the first `kinds` of NaN and the infinities to one element of some rows of an operand. */
+function poison(
+  c: OpCase,
+  data: readonly (TensorData | undefined)[],
+  operand: number,
+  share: number,
+  seed: number,
+  kinds = 3,
+) {
   const { dtype, shape } = c.inputs[operand]!;
   if (!(dtype in POISON)) return;
   const [random, values] = [generator(seed), POISON[dtype as keyof typeof POISON]];
   const width = shape.at(-1)!;
   for (let row = 0; row < count(shape) / width; row++)
     if (random() < share)
-      (data[operand] as Float32Array)[row * width + Math.floor(random() * width)] = values[Math.floor(random() * 3)]!;
+      (data[operand] as Float32Array)[row * width + Math.floor(random() * width)] =
+        values[Math.floor(random() * kinds)]!;
 }
 
 /** Checks the kernel's rows that are finite in the reference, and returns their number. */
@@ -71,6 +79,27 @@ async function check(cases: readonly OpCase[], operands: readonly number[], shar
   expect(finite).toBeLessThan(rows);
 }
 
+/** Checks that the kernel returns NaN wherever the reference does. */
+async function checkNaN(cases: readonly OpCase[], operand: number, share: number): Promise<void> {
+  let found = 0;
+  for (const [i, c] of cases.entries()) {
+    if ((i + operand) % 2) continue; // as in check
+    const data = materialise(c.inputs, 1);
+    poison(c, data, operand, share, 7 * i + operand, 1);
+    await derive(c, data);
+    const got = (await runOp(c, data)).outputs;
+    if (sanitized) continue;
+    const truth = (await runOp(c, data, { reference: true })).outputs;
+    for (const [k, { dtype }] of c.outputs.entries()) {
+      const [want, is] = [decode(dtype, truth[k]!), decode(dtype, got[k]!)];
+      const lost = Array.from(want).findIndex((v, at) => Number.isNaN(v) && !Number.isNaN(is[at]!));
+      if (lost >= 0) expect.fail(`${c.label}: output ${k}, element ${lost}: expected NaN, got ${is[lost]}`);
+      found += Array.from(want).filter(Number.isNaN).length;
+    }
+  }
+  if (!sanitized) expect(found).toBeGreaterThan(0);
+}
+
 const types = ["f32", "bf16"] as const;
 const of = (op: string, type: string, { cases }: { cases: readonly OpCase[] }) =>
   // With a soft cap, an infinite score becomes finite, which a separate case covers.
@@ -91,6 +120,17 @@ describe.each(types)("attention of %s", (type) => {
   ])("ignores masked elements in the backward pass: %s", async (_, operands) =>
     check(of("attention_backward", type, attention), operands, 0.02),
   );
+});
+
+describe.each(types)("attention of %s", (type) => {
+  test.each([
+    ["queries", 0],
+    ["keys", 1],
+    ["values", 2],
+  ])("returns NaN in rows that attend to NaN in %s", async (_, operand) => {
+    await checkNaN(of("attention", type, attention), operand, 0.05);
+    await checkNaN(of("cached_attention", type, cached), operand, 0.05);
+  });
 });
 
 describe.each(types)("attention of %s over a cache", (type) => {

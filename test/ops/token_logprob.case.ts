@@ -149,6 +149,33 @@ const biased: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
+// Logits far above the soft cap, whose slope is a small difference from 1.
+const saturated: OpCase[] = (() => {
+  const [n, c, v] = [5, 33, 100];
+  const operands = [f32([n, c], 0.5, 1), f32([v, c], 0.5, 1), i32([n], 0, v)];
+  const label = "logits far above the soft cap";
+  const attributes = { softcap: 3.5, scale: 1 };
+  const results = [out("f32", n), out("f32", n)];
+  const gradients = [out("f32", n, c), out("f32", v, c)];
+  return [
+    {
+      op: "token_logprob_backward",
+      label,
+      inputs: [f32([n]), ...operands, f32([n])],
+      derive: { op: "token_logprob", from: [1, 2, 3], outputs: results, to: [-1, 4] },
+      attributes,
+      outputs: gradients,
+    },
+    {
+      op: "token_logprob_with_gradient",
+      label,
+      inputs: [f32([n]), ...operands],
+      attributes,
+      outputs: [...results, ...gradients],
+    },
+  ];
+})();
+
 const ignored = given("i32", [6], [3, -1, 0, -100, 8, -2147483648]);
 const isIgnored = (i: number) => ignored.values![i]! < 0;
 
@@ -157,6 +184,7 @@ export default {
     ...cases,
     ...fused,
     ...biased,
+    ...saturated,
     ...weightTypes.map((w) => ({
       op: "token_logprob_with_gradient",
       label: `a frozen weight in ${w}`,

@@ -57,9 +57,8 @@ inline void backward_panel(
     for (int half = 0; half < 2; ++half) {
       F score = load(s + half * W), slope = set1(1.0f);
       if (softcap > 0) {
-        F t = tanh(mul(score, set1(1.0f / softcap)));
-        score = mul(t, set1(softcap));
-        slope = fnma(t, t, slope);
+        F x = mul(score, set1(1.0f / softcap));
+        score = mul(tanh(x), set1(softcap)), slope = tanh_slope(x);
       }
       if (cut) score = masked(score, edges, half, static_cast<float>(j));
       F p = exp_nonpositive(sub(score, l[half]));

@@ -75,9 +75,8 @@ inline void backward_panel_pairs(const float* s, const float* dp, int64_t keys, 
     auto one = [&](int64_t j) {
       F score = mul(load(s + j * NR + half * W), set1(scale)), slope = set1(1.0f);
       if (softcap > 0) {
-        F t = tanh(mul(score, set1(1.0f / softcap)));
-        score = mul(t, set1(softcap));
-        slope = fnma(t, t, slope);
+        F x = mul(score, set1(1.0f / softcap));
+        score = mul(tanh(x), set1(softcap)), slope = tanh_slope(x);
       }
       if (cut) score = masked(score, edges, half, static_cast<float>(j));
       F p = exp_nonpositive(sub(score, l));

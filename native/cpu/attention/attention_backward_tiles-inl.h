@@ -91,9 +91,8 @@ inline void backward_tile_panel(
   const auto one = [&](int64_t j, int h, F& p, F& d) {
     F score = load(w.s + j * NR + h * W), slope = set1(1.0f);
     if (softcap > 0) {
-      const F t = tanh(mul(score, set1(scale / softcap)));
-      score = mul(t, set1(softcap));
-      slope = fnma(t, t, slope);
+      const F x = mul(score, set1(scale / softcap));
+      score = mul(tanh(x), set1(softcap)), slope = tanh_slope(x);
     } else if (replaced) {
       score = mul(score, set1(scale));
     }

@@ -37,8 +37,8 @@ template <class T> struct NanGradientFixup {
   void pair(int64_t query, float log_sum, int64_t key, float& p, float& d) const {
     float score = a.scale * row_dot(of(a.q, query), of(a.k, key), a.width), slope = 1;
     if (a.softcap > 0) {
-      const float t = __builtin_tanhf(score / a.softcap);
-      score = a.softcap * t, slope = 1 - t * t;
+      const float x = score / a.softcap, e = __builtin_expf(-2 * __builtin_fabsf(x));
+      score = a.softcap * __builtin_tanhf(x), slope = 4 * e / ((1 + e) * (1 + e));  // see tanh_slope
     }
     const float delta = row_dot(of(a.o, query), of(a.d_o, query), a.width);
     p = __builtin_expf(score - log_sum);

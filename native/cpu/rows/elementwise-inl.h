@@ -65,12 +65,8 @@ inline void affine(const Elementwise& e, Pool& pool) {
 inline void softcap(const Elementwise& e, Pool& pool) {
   map1(e, pool, [&](F x) { return mul(set1(e.factor), tanh(mul(x, set1(1 / e.factor)))); });
 }
-// 1 - tanh^2 as 4 e / (1 + e)^2 with e = exp(-2 |x| / cap), which does not cancel.
 inline void softcap_backward(const Elementwise& e, Pool& pool) {
-  map2(e, pool, [&](F dy, F x) {
-    F t = exp_nonpositive(mul(abs(x), set1(-2 / e.factor))), r = div(set1(2), add(set1(1), t));
-    return mul(dy, mul(t, mul(r, r)));
-  });
+  map2(e, pool, [&](F dy, F x) { return mul(dy, tanh_slope(mul(x, set1(1 / e.factor)))); });
 }
 
 // Calls `body` with the activation as a compile-time choice.

@@ -193,28 +193,25 @@ inline float on_target(float upstream, float of_lse, float logprob) {
 // log-probability, if given.
 inline void gradient_row(float* row, bf16* rounded, int64_t n, const TokenLogprob& t, float upstream, float of_lse,
     float lse, int64_t target, const float* known = nullptr) {
-  auto slope = [&](F x) {  // d logit / d product, from the logit
+  auto slope = [&](F product) {  // d logit / d product
     if (!(t.softcap > 0)) return set1(t.scale);
-    F r = mul(x, set1(1 / t.softcap));
-    return mul(set1(t.scale), fnma(r, r, set1(1)));
+    return mul(set1(t.scale), tanh_slope(mul(mul(product, set1(t.scale)), set1(1 / t.softcap))));
   };
   float at_target = target >= 0 && target < n ? row[target] : 0;
   for (int64_t j = 0; j < n; j += W) {
     int count = static_cast<int>(min_of<int64_t>(W, n - j));
-    F x = logit(count == W ? load(row + j) : load_n(row + j, count), t.scale, t.softcap);
-    F p = exp_nonpositive(sub(x, set1(lse)));
-    F d = mul(mul(set1(of_lse - upstream), p), slope(x));
+    F product = count == W ? load(row + j) : load_n(row + j, count);
+    F p = exp_nonpositive(sub(logit(product, t.scale, t.softcap), set1(lse)));
+    F d = mul(mul(set1(of_lse - upstream), p), slope(product));
     count == W ? store(row + j, d) : store_n(row + j, d, count);
     if (rounded) count == W ? store(rounded + j, d) : store_n(rounded + j, d, count);
   }
   if (target < 0 || target >= n) return;
-  alignas(64) float value[W], gradient[W];
-  F x = logit(set1(at_target), t.scale, t.softcap);
-  store(value, x);
-  F p = exp_nonpositive(sub(x, set1(lse)));
+  alignas(64) float gradient[W];
+  F p = exp_nonpositive(sub(logit(set1(at_target), t.scale, t.softcap), set1(lse)));
   const F change = known ? set1(on_target(upstream, of_lse, *known))
                          : add(mul(set1(upstream), sub(set1(1), p)), mul(set1(of_lse), p));
-  store(gradient, mul(change, slope(x)));
+  store(gradient, mul(change, slope(set1(at_target))));
   row[target] = gradient[0];
   if (rounded) store1(rounded + target, gradient[0]);
 }

@@ -107,8 +107,8 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) attention_ke
     HEDDLE_UNROLL
     for (int r = 0; r < rows_per_warp; ++r) {
       const float s = j >= span[r].first && j < span[r].last ? a.scores.of(score[r]) : -INFINITY;
+      if (__ballot_sync(all_lanes, s != -INFINITY) == 0) continue;  // no visible key in this tile
       const float now = fmaxf(largest[r], warp_max(s));
-      if (now == -INFINITY) continue;  // no visible key so far; uniform over the warp
       const float kept = expf(largest[r] - now), p = expf(s - now);
       largest[r] = now;
       sum[r] = sum[r] * kept + warp_sum(p);
@@ -129,8 +129,8 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) attention_ke
     HEDDLE_UNROLL
     for (int c = 0; c < chunks; ++c)
       if (c * warp_size + lane < D)
-        a.o.store((row * a.H + head) * a.D + c * warp_size + lane, sum[r] > 0 ? acc[r][c] / sum[r] : 0.0f);
-    if (lane == 0) a.lse[row * a.H + head] = sum[r] > 0 ? largest[r] + logf(sum[r]) : -INFINITY;
+        a.o.store((row * a.H + head) * a.D + c * warp_size + lane, sum[r] != 0 ? acc[r][c] / sum[r] : 0.0f);
+    if (lane == 0) a.lse[row * a.H + head] = sum[r] != 0 ? largest[r] + logf(sum[r]) : -INFINITY;
   }
 }
 

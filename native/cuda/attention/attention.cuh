@@ -17,8 +17,8 @@ struct Scores {
   __device__ float of(float product) const {
     return softcap > 0 ? softcap * tanhf(product * scale / softcap) : product * scale;
   }
-  __device__ float gradient(float score) const {  // d score / d product
-    return softcap > 0 ? scale * (1.0f - (score / softcap) * (score / softcap)) : scale;
+  __device__ float gradient(float product) const {  // d score / d product
+    return softcap > 0 ? scale * tanh_slope(product * scale / softcap) : scale;
   }
 };
 

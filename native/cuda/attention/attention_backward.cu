@@ -83,8 +83,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) query_gradie
     for (int r = 0; r < rows_per_warp; ++r) {
       float gradient = 0;  // d loss / d product
       if (j >= span[r].first && j < span[r].last) {
-        const float score = a.scores.of(product[r]);
-        gradient = expf(score - lse[r]) * (dp[r] - delta[r]) * a.scores.gradient(score);
+        gradient = expf(a.scores.of(product[r]) - lse[r]) * (dp[r] - delta[r]) * a.scores.gradient(product[r]);
       }
       for (int i = 0; i < tile_rows; ++i) {
         const float g = __shfl_sync(all_lanes, gradient, i);
@@ -149,9 +148,8 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) key_gradient
         const int64_t j = row0 + warp * rows_per_warp + r;
         float p = 0, gradient = 0;
         if (j >= span.first && j < span.last) {
-          const float score = a.scores.of(product[r]);
-          p = expf(score - lse);
-          gradient = p * (dp[r] - delta) * a.scores.gradient(score);
+          p = expf(a.scores.of(product[r]) - lse);
+          gradient = p * (dp[r] - delta) * a.scores.gradient(product[r]);
         }
         for (int t = 0; t < tile_rows; ++t) {
           const float weight = __shfl_sync(all_lanes, p, t), g = __shfl_sync(all_lanes, gradient, t);

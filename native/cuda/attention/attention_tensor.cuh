@@ -107,7 +107,7 @@ struct QueryRows : RunningRows {
         if (8 * j < a.D)
           *reinterpret_cast<uint32_t*>(a.o + at * a.D + 8 * j + threadIdx.x % 4 * 2) =
               ptx::pack_bf16(pair(j, h)[0] * inverse, pair(j, h)[1] * inverse);
-      if (threadIdx.x % 4 == 0) a.lse[at] = total > 0 ? (largest[h] * to_power + log2f(total)) * ln_2 : -INFINITY;
+      if (threadIdx.x % 4 == 0) a.lse[at] = total != 0 ? (largest[h] * to_power + log2f(total)) * ln_2 : -INFINITY;
     }
   }
 };

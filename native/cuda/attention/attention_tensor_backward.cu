@@ -116,9 +116,10 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
       for (int e = 0; e < 4; ++e) {
         const int64_t key = first + t * tile + 8 * j + 2 * (lane % 4) + e % 2;
         const int h = e / 2;
-        const float score = a.scores.of(s[j][e]);
+        const float product = s[j][e];
         const bool seen = key >= span[h].first && key < span[h].last;
-        s[j][e] = seen ? expf(score - lse[h]) * (dp[j][e] - delta[h]) * a.scores.gradient(score) : 0.0f;
+        const float p = seen ? expf(a.scores.of(product) - lse[h]) : 0.0f;
+        s[j][e] = seen ? p * (dp[j][e] - delta[h]) * a.scores.gradient(product) : 0.0f;
       }
     }
     add_weighted<width>(dq, s, k_tile);
@@ -169,11 +170,11 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
         for (int e = 0; e < 4; ++e) {
           const int64_t key = row0 + warp * 16 + lane / 4 + e / 2 * 8;
           const int query = 8 * j + 2 * (lane % 4) + e % 2;
-          const float score = a.scores.of(s[j][e]);
+          const float product = s[j][e];
           const bool seen = key >= spans[query].first && key < spans[query].last;
-          const float p = seen ? expf(score - lses[query]) : 0.0f;
+          const float p = seen ? expf(a.scores.of(product) - lses[query]) : 0.0f;
           s[j][e] = p;
-          dp[j][e] = seen ? p * (dp[j][e] - deltas[query]) * a.scores.gradient(score) : 0.0f;
+          dp[j][e] = seen ? p * (dp[j][e] - deltas[query]) * a.scores.gradient(product) : 0.0f;
         }
       }
       add_weighted<width>(dv, s, do_tile);

@@ -122,7 +122,7 @@ struct Running {
   float largest = -INFINITY, sum = 0, value[own_values] = {};
 
   __device__ void fold(float part_largest, float part_sum, const float (&part_value)[own_values]) {
-    if (part_largest == -INFINITY) return;
+    if (part_largest == -INFINITY && part_sum == 0) return;  // a part with NaN has a sum of NaN
     const float now = fmaxf(largest, part_largest), kept = expf(largest - now), share = expf(part_largest - now);
     largest = now;
     sum = sum * kept + part_sum * share;
@@ -136,7 +136,7 @@ struct Running {
     HEDDLE_UNROLL
     for (int i = 0; i < own_values; ++i) {
       const int64_t d = threadIdx.x + i * threads;
-      if (d < a.shape.D) a.o.store((row * a.H + head) * a.shape.D + d, sum > 0 ? value[i] / sum : 0.0f);
+      if (d < a.shape.D) a.o.store((row * a.H + head) * a.shape.D + d, sum != 0 ? value[i] / sum : 0.0f);
     }
   }
 };
@@ -172,8 +172,8 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
         for (int d = 0; d < D; ++d) product += query[d] * key[d];
         s = a.scores.of(product);
       }
+      if (__ballot_sync(all_lanes, s != -INFINITY) == 0) continue;
       const float now = fmaxf(largest, warp_max(s));
-      if (now == -INFINITY) continue;
       const float kept = expf(largest - now), p = expf(s - now);
       largest = now;
       sum = sum * kept + warp_sum(p);
@@ -200,7 +200,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
     float top = -INFINITY, total = 0, value[own_values] = {};
     for (int w = 0; w < warps; ++w) top = fmaxf(top, warp_largest[w]);
     for (int w = 0; w < warps; ++w) {
-      if (warp_largest[w] == -INFINITY) continue;
+      if (warp_largest[w] == -INFINITY && warp_total[w] == 0) continue;
       const float share = expf(warp_largest[w] - top);
       total += warp_total[w] * share;
       HEDDLE_UNROLL

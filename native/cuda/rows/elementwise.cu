@@ -146,8 +146,7 @@ void softcap(const Node& n, Context& c) { map<1, 1>(c, "softcap", n, Softcap{{},
 struct SoftcapBackward : Stateless {
   float cap;
   __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const {
-    const float t = tanhf(x[1] / cap);
-    y[0] = x[0] * (1.0f - t * t);
+    y[0] = x[0] * tanh_slope(x[1] / cap);
   }
 };
 void softcap_backward(const Node& n, Context& c) {
@@ -202,10 +201,7 @@ __device__ float derivative(int function, float x) {
     case log_: return 1.0f / x;
     case sigmoid_: return sigmoid(x) * sigmoid(-x);
     case log_sigmoid_: return sigmoid(-x);
-    case tanh_: {
-      const float e = expf(-2.0f * fabsf(x)), s = 1.0f + e;  // 1 / cosh^2, without overflow or cancellation
-      return 4.0f * e / (s * s);
-    }
+    case tanh_: return tanh_slope(x);
     case relu_: return x > 0 ? 1.0f : 0.0f;
     case abs_: return x > 0 ? 1.0f : x < 0 ? -1.0f : 0.0f;
     case sqrt_: return 0.5f / sqrtf(x);

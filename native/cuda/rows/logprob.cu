@@ -120,9 +120,9 @@ __global__ void __launch_bounds__(threads) logprob_gradient_kernel(PartGradientA
     for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < a.width;
         i += static_cast<int64_t>(gridDim.x) * threads) {
       const int64_t v = a.begin + i;
-      const float logit = a.scores.of(biased(product + i, a.bias, v));
-      const float p = expf(logit - lse), d = upstream * ((v == target ? 1.0f : 0.0f) - p) + of_lse * p;
-      a.to.store(row * a.ld + i, target < 0 ? 0.0f : d * a.scores.gradient(logit));
+      const float own = biased(product + i, a.bias, v);
+      const float p = expf(a.scores.of(own) - lse), d = upstream * ((v == target ? 1.0f : 0.0f) - p) + of_lse * p;
+      a.to.store(row * a.ld + i, target < 0 ? 0.0f : d * a.scores.gradient(own));
     }
   }
 }

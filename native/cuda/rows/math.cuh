@@ -135,6 +135,8 @@ template <class T> __device__ inline T warp_sum(T v) {
   for (int lanes = 16; lanes > 0; lanes /= 2) v += __shfl_xor_sync(all_lanes, v, lanes);
   return v;
 }
+// If a lane has NaN, it keeps NaN and the others ignore it. The result then differs between lanes, so it must not
+// decide about a branch.
 __device__ inline float warp_max(float v) {
   for (int lanes = 16; lanes > 0; lanes /= 2) {
     const float other = __shfl_xor_sync(all_lanes, v, lanes);
@@ -167,6 +169,12 @@ template <int threads> __device__ inline float block_max(float v) {
   return v;
 }
 
+// Returns the slope of tanh, 1 - tanh^2, without overflow or cancellation.
+__device__ inline float tanh_slope(float x) {
+  const float e = expf(-2.0f * fabsf(x)), s = 1.0f + e;
+  return 4.0f * e / (s * s);
+}
+
 // ---- activation functions, as native/ops/activation.h defines them
 
 struct Activated {
@@ -182,9 +190,11 @@ __device__ inline Activated gelu_erf(float x) {
   return {x * cdf, cdf + x * density};
 }
 __device__ inline Activated gelu_tanh(float x) {
-  const float c = 0.79788456f;  // sqrt(2 / pi)
-  const float t = tanhf(c * (x + 0.044715f * x * x * x));
-  return {0.5f * x * (1.0f + t), 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * c * (1.0f + 3.0f * 0.044715f * x * x)};
+  // (1 + tanh(z / 2)) / 2 is sigmoid(z), which does not cancel below 0. Its slope is e / (1 + e)^2.
+  const float c = 2.0f * 0.79788456f;  // 2 sqrt(2 / pi)
+  const float z = c * (x + 0.044715f * x * x * x), e = expf(-fabsf(z)), r = 1.0f / (1.0f + e);
+  const float gate = z < 0.0f ? e * r : r;
+  return {x * gate, gate + x * e * r * r * c * (1.0f + 3.0f * 0.044715f * x * x)};
 }
 __device__ inline Activated activate(int activation, float x) {
   return activation == 0 ? silu(x) : activation == 1 ? gelu_tanh(x) : gelu_erf(x);

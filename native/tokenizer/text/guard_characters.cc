@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 #include "tokenizer/text/characters.h"
-#include "tokenizer/text/unicode_normalizer.h"
+#include "tokenizer/text/unicode_forms.h"
 
 namespace heddle {
 namespace {
@@ -24,6 +24,13 @@ std::string to_utf8(uint32_t code) {
   return text;
 }
 
+// Returns the first character of the canonical decomposition. It is the same for a character and for those that it
+// composes to with the characters after it.
+uint32_t base_of(uint32_t code) {
+  uint32_t parts[unicode::decomposition_limit];
+  return unicode::decompose(code, false, parts) > 0 ? parts[0] : code;
+}
+
 }  // namespace
 
 GuardCharacters::GuardCharacters(Normalizer steps, const std::vector<std::string>& contents)
@@ -31,10 +38,8 @@ GuardCharacters::GuardCharacters(Normalizer steps, const std::vector<std::string
   const auto add_first = [this](const std::string& text) {
     if (text.empty()) return;
     int size = 0;
-    first_.insert(utf::decode(text.data(), size));
-    NormalizedText decomposed = untracked(text.substr(0, static_cast<size_t>(size)));
-    decompose_text(decomposed, false);
-    decomposed_.insert(utf::decode(decomposed.text.data(), size));
+    const uint32_t first = utf::decode(text.data(), size);
+    first_.insert(first), bases_.insert(base_of(first));
   };
   RegexBudget budget(0);
   for (const std::string& content : contents) {
@@ -49,27 +54,27 @@ GuardCharacters::GuardCharacters(Normalizer steps, const std::vector<std::string
 
 uint8_t GuardCharacters::of(uint32_t code, RegexBudget& budget) const {
   if (first_.empty()) return 0;
-  const auto become = [&](const Characters& some) {
+  const auto become = [&](bool composed) {
     VisitBudget looks{max_visits, budget};
-    return may_become(some, code, 0, looks);
+    return may_become(composed, code, 0, looks);
   };
   try {
-    const uint8_t kind = become(first_) ? begins : become(decomposed_) ? composes : uint8_t{0};
+    const uint8_t kind = become(false) ? begins : become(true) ? composes : uint8_t{0};
     return static_cast<uint8_t>(kind | (may_change(code, budget) ? changes : 0));
   } catch (const Error&) {  // a step exceeds its limits; encoding reports that
     return begins | changes;
   }
 }
 
-bool GuardCharacters::may_become(const Characters& some, uint32_t code, size_t step, VisitBudget& looks) const {
+bool GuardCharacters::may_become(bool composed, uint32_t code, size_t step, VisitBudget& looks) const {
   if (looks.left == 0) return true;
   --looks.left;
-  if (some.count(code) > 0) return true;
+  if (composed ? bases_.count(base_of(code)) > 0 : first_.count(code) > 0) return true;
   if (step == steps_.size()) return false;
   const auto any = [&](std::string_view text) {
     bool found = false;
     for_each_character(
-        text, [&](uint32_t made, size_t, size_t) { found = found || may_become(some, made, step + 1, looks); });
+        text, [&](uint32_t made, size_t, size_t) { found = found || may_become(composed, made, step + 1, looks); });
     return found;
   };
   if (steps_[step]->may_write(code, any)) return true;

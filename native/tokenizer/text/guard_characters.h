@@ -30,12 +30,14 @@ class GuardCharacters {
     size_t left;  // characters that may still be visited
     RegexBudget& regex;
   };
-  bool may_become(const Characters& some, uint32_t code, size_t step, VisitBudget& looks) const;
+  // Whether steps from `step` on may turn the character into the first character of a token, or with `composed` into
+  // one that composes to it with the characters after it.
+  bool may_become(bool composed, uint32_t code, size_t step, VisitBudget& looks) const;
   bool may_change(uint32_t code, RegexBudget& budget) const;
 
   Normalizer steps_;
-  Characters first_;       // first characters of the tokens
-  Characters decomposed_;  // first characters without their combining characters
+  Characters first_;  // first characters of the tokens
+  Characters bases_;  // the first characters of their canonical decompositions
 };
 
 }  // namespace heddle

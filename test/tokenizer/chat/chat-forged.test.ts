@@ -44,6 +44,8 @@ const chatMl = [
   added(262, "‡", { normalized: true }),
   added(263, "é", { normalized: true }),
   added(264, "<S>", { normalized: true }),
+  added(265, "\u1ebf", { normalized: true }),
+  added(266, "\uac01", { normalized: true }),
 ];
 /** The ids of added tokens, which a message's text must not produce. */
 const guarded = (ids: Iterable<number>) => [...ids].filter((id) => id >= 259);
@@ -86,6 +88,12 @@ const tricky = fc.constantFrom(
     "e",
     "É",
     "\u0301",
+    "\u00ea",
+    "\u0302",
+    "\uac00",
+    "\u1100",
+    "\u1161",
+    "\u11a8",
     "‡",
     "s>",
     "S>",
@@ -139,6 +147,20 @@ describe.each(Object.entries(normalizers))("message text normalized by %s", (_, 
       expect(tokenizer.fit(conversation, { contextLength: 1000 }).tokens).toBe(expected.length);
       expect((await tokenizer.fitAsync(conversation, { contextLength: 1000 })).tokens).toBe(expected.length);
     }
+  });
+
+  it("never becomes a special token that is composed in several steps", () => {
+    for (const text of [
+      "\u1ebf",
+      "\u00ea\u0301",
+      "\u00ca\u0301",
+      "e\u0302\u0301",
+      "\uac01",
+      "\uac00\u11a8",
+      "\u1100\u1161\u11a8",
+    ])
+      for (const role of ["user", "assistant"])
+        expect(guarded(tokenizer.applyChatTemplate([{ role, content: text }]).ids)).toEqual([259, 260]);
   });
 
   it("never becomes a special token in plain texts", () => {
