@@ -168,6 +168,25 @@ describe("loadAdapter names the field of an adapter that does not fit", () => {
     expect(base.model.adapters.size).toBe(0);
   });
 
+  test("merges and unmerges a saved q_proj on a GGUF base, whose rows have another order", async () => {
+    await using base = llama();
+    await base.save(join(folder, "ordered-base"));
+    const path = join(folder, "ordered.gguf");
+    await convertModel(join(folder, "ordered-base"), path);
+    await base.model.addAdapter("mine", { r: 2, targetModules: ["v_proj"], modulesToSave: ["q_proj"] });
+    await disturb(base, "mine", 31);
+    const expected = await logitsOf(base);
+    await base.saveAdapter(join(folder, "ordered-adapter"), { name: "mine" });
+    await using loaded = await LanguageModel.load(path);
+    const plain = await logitsOf(loaded);
+    await using merged = await LanguageModel.load(path);
+    await merged.loadAdapter(join(folder, "ordered-adapter"));
+    await merged.model.mergeAdapter("default");
+    expect(distance(expected, await logitsOf(merged))).toBeLessThan(1e-5);
+    merged.model.unmergeAdapters();
+    expect(distance(plain, await logitsOf(merged, []))).toBeLessThan(1e-5);
+  });
+
   test("convertModel merges an adapter into the base it names, or into the base option", async () => {
     await using base = llama();
     await base.save(join(folder, "convert-base"));
