@@ -44,6 +44,8 @@ const REFUSED: Record<string, (value: unknown) => boolean> = {
   use_qalora: (v) => v === true,
   use_bdlora: (v) => v !== undefined && v !== null && v !== false,
   lora_bias: (v) => v === true,
+  // These initializations subtract the first update from the base weights, and PEFT repeats that when it loads the adapter.
+  init_lora_weights: (v) => typeof v === "string" && /^(pissa|corda|olora$|loftq$)/i.test(v),
   bias: (v) => v !== undefined && v !== "none",
   layer_replication: (v) => v !== undefined && v !== null,
   trainable_token_indices: (v) => v !== undefined && v !== null,

@@ -159,6 +159,12 @@ describe("loadAdapter names the field of an adapter that does not fit", () => {
     ["other", (c) => Object.assign(c, { peft_type: "IA3" }), /peft_type: expected LORA, got "IA3"/],
     ["rank", (c) => Object.assign(c, { r: -1 }), /r: expected a whole number of at least 1, got -1/],
     ["bias", (c) => Object.assign(c, { bias: "all" }), /bias: "all" is not supported/],
+    [
+      "pissa",
+      (c) => Object.assign(c, { init_lora_weights: "pissa_niter_4" }),
+      /init_lora_weights: "pissa_niter_4" is not/,
+    ],
+    ["olora", (c) => Object.assign(c, { init_lora_weights: "olora" }), /init_lora_weights: "olora" is not supported/],
     ["pattern", (c) => Object.assign(c, { alpha_pattern: { ".*q": 2 } }), /alpha_pattern: expected the ends/],
   ];
   test.each(cases)("%s", async (name, change, message) => {
@@ -166,6 +172,13 @@ describe("loadAdapter names the field of an adapter that does not fit", () => {
     await using base = llama();
     await expect(base.loadAdapter(out)).rejects.toThrow(message);
     expect(base.model.adapters.size).toBe(0);
+  });
+
+  test("accepts initializations that leave the base weights as they are", async () => {
+    const out = await written("eva", (c) => Object.assign(c, { init_lora_weights: "eva" }));
+    await using base = llama();
+    await base.loadAdapter(out);
+    expect(base.model.activeAdapters).toEqual(["default"]);
   });
 
   test("merges and unmerges a saved q_proj on a GGUF base, whose rows have another order", async () => {
