@@ -279,4 +279,14 @@ describe("loadAdapter names the field of an adapter that does not fit", () => {
     await second.loadAdapter(again);
     expect([...second.model.adapters.get("default")!.layers.values()].map((l) => l.scale)).toEqual([2, 20]);
   });
+
+  test.each([
+    ["the first key that matches", { q_proj: 40, "layers.1.self_attn.q_proj": 8 }, [20, 20]],
+    ["whole names only after ^", { "^layers.0.self_attn.q_proj": 8, "^model.layers.1.self_attn.q_proj": 40 }, [2, 20]],
+  ])("takes alphas from a pattern as PEFT does: %s", async (name, pattern, expected) => {
+    const out = await written(`pattern ${name}`, (c) => Object.assign(c, { alpha_pattern: pattern }));
+    await using base = llama();
+    await base.loadAdapter(out);
+    expect([...base.model.adapters.get("default")!.layers.values()].map((l) => l.scale)).toEqual(expected);
+  });
 });

@@ -70,8 +70,8 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
       else saved.set(module, target);
     }
     for (const [module, low] of adapted) {
-      const r = found.get(low.a)?.shape[0] ?? 0;
-      const alpha = patternValue(config.alphaPattern, module) ?? config.alpha;
+      const { stored = "", shape: [r = 0] = [] } = found.get(low.a) ?? {};
+      const alpha = patternValue(config.alphaPattern, moduleOf(bareName(stored))) ?? config.alpha;
       adapted.set(module, { ...low, scale: loraScale({ r, alpha, useRslora: config.useRslora }) });
     }
     const { r, alpha, dropout, useRslora, targetModules, modulesToSave } = config;
@@ -122,6 +122,13 @@ function bareName(stored: string): string {
   return stored.startsWith(PREFIX) ? stored.slice(PREFIX.length) : stored;
 }
 
+const LOW_RANK = /^(.+)\.lora_([AB])(?:\.default)?\.weight$/;
+
+/** Returns the module of a low-rank matrix, as PEFT names it. */
+function moduleOf(bare: string): string {
+  return LOW_RANK.exec(bare)?.[1] ?? bare;
+}
+
 /** Returns where a stored tensor belongs: to A or B of a layer, or to a whole weight. */
 function placeOf(
   stored: string,
@@ -130,7 +137,7 @@ function placeOf(
   path: string,
 ): { module: string; matrix?: "a" | "b" } {
   const bare = bareName(stored);
-  const match = /^(.+)\.lora_([AB])(?:\.default)?\.weight$/.exec(bare);
+  const match = LOW_RANK.exec(bare);
   // In adapters of a bare trunk, names lack the trunk's prefix.
   const { trunk = { prefix: "model." } } = formatOf(model.config.modelType);
   const known = (name: string, has: (n: string) => boolean) =>
