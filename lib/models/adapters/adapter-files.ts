@@ -11,6 +11,7 @@ import {
 import { parseModelConfig } from "../../formats/config/config.ts";
 import { formatOf } from "../../formats/config/families.ts";
 import { HEAD_CONFIG_FILE, headsFromJson } from "../../formats/config/heads.ts";
+import { languageModelName } from "../../formats/config/multimodal.ts";
 import { sourcesOf } from "../../formats/element-sources.ts";
 import { castTensor } from "../../formats/native-cast.ts";
 import type { TensorData } from "../../formats/tensor-data.ts";
@@ -56,11 +57,13 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
     const found = new Map<string, { stored: string; shape: readonly number[] }>();
     let head: string | undefined;
     for (const stored of source.names()) {
-      if (isHeadBesideTied(model, bareName(stored))) {
+      const bare = languageModelName(bareName(stored), model.config.modelType);
+      if (bare === undefined) continue; // the vision part, which the model does not have
+      if (isHeadBesideTied(model, bare)) {
         head = stored;
         continue;
       }
-      const { module, matrix } = placeOf(stored, model, layers, path);
+      const { module, matrix } = placeOf({ stored, bare }, model, layers, path);
       const low = adapterTensorNames(module, name);
       const target = matrix ? low[matrix] : savedTensorName(module, name);
       if (found.has(target))
@@ -131,12 +134,11 @@ function moduleOf(bare: string): string {
 
 /** Returns where a stored tensor belongs: to A or B of a layer, or to a whole weight. */
 function placeOf(
-  stored: string,
+  { stored, bare }: { stored: string; bare: string },
   model: Model,
   layers: ReadonlyMap<string, LinearLayer>,
   path: string,
 ): { module: string; matrix?: "a" | "b" } {
-  const bare = bareName(stored);
   const match = LOW_RANK.exec(bare);
   // In adapters of a bare trunk, names lack the trunk's prefix.
   const { trunk = { prefix: "model." } } = formatOf(model.config.modelType);
