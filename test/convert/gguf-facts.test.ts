@@ -179,6 +179,16 @@ test("quantized biases of a foreign file are dequantized", async () => {
   expect((await model.logits(ids, { last: true }))[0]!.every(Number.isFinite)).toBe(true);
 });
 
+test("longrope without an attention factor has the factor 1, as in llama.cpp", async () => {
+  const tables = { shortFactor: [1, 1, 1, 1], longFactor: [1, 2, 4, 8] };
+  const ropeScaling = { ropeType: "longrope", ...tables, originalMaxPositionEmbeddings: 16 } as const;
+  const path = join(temporaryFolder(), "model.gguf");
+  await convertModel(await folderOf({ ropeScaling }), path);
+  const removed = { "heddle.rope_scaling": undefined, "llama.rope.scaling.attn_factor": undefined };
+  await using model = await LanguageModel.load(await withMetadata(path, removed));
+  expect(model.config.ropeScaling).toEqual({ ...ropeScaling, attentionFactor: 1 });
+});
+
 describe("YaRN in llama.cpp's keys", () => {
   const yarn = { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 32 } as const;
   test.each([

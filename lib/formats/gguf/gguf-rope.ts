@@ -41,13 +41,13 @@ export function ropeScalingFromGguf(
       theta,
     );
   if (long && short) {
-    const attentionFactor = meta.real(`${key}.attn_factor`);
     return {
       ropeType: "longrope",
       shortFactor: Array.from(short, (value) => tidy(value * factor)),
       longFactor: Array.from(long, (value) => tidy(value * factor)),
       ...(original !== undefined && { originalMaxPositionEmbeddings: original }),
-      ...(attentionFactor !== undefined && { attentionFactor }),
+      // llama.cpp derives no factor from the context lengths.
+      attentionFactor: meta.real(`${key}.attn_factor`) ?? 1,
     };
   }
   switch (type) {
