@@ -213,6 +213,19 @@ describe("YaRN in llama.cpp's keys", () => {
     for (const [i, v] of want[0]!.entries()) expect(Math.abs(v - got[0]![i]!)).toBeLessThan(1e-4);
   });
 
+  test("reads OLMo 3's attention factor as llama.cpp's converter writes it", async () => {
+    const path = join(temporaryFolder(), "model.gguf");
+    await convertModel(await folderOf({ modelType: "olmo3", slidingWindow: 6, ropeScaling: yarn }), path);
+    const attentionFactor = 0.1 * Math.log(4) + 1;
+    const file = await withMetadata(path, {
+      "heddle.rope_scaling": undefined,
+      "olmo2.rope.scaling.attn_factor": { type: "f32", value: attentionFactor },
+    });
+    await using model = await LanguageModel.load(file);
+    const { ropeScaling } = model.config;
+    expect(ropeScaling).toEqual({ ...yarn, attentionFactor: expect.closeTo(attentionFactor, 6) });
+  });
+
   test("reads the log multiplier", async () => {
     const path = join(temporaryFolder(), "model.gguf");
     await convertModel(await folderOf({ ropeScaling: yarn }), path);
