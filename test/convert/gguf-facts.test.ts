@@ -226,6 +226,15 @@ describe("YaRN in llama.cpp's keys", () => {
     expect(ropeScaling).toEqual({ ...yarn, attentionFactor: expect.closeTo(attentionFactor, 6) });
   });
 
+  test("reads the attention factor of config.json, as llama.cpp's converter writes it", async () => {
+    const path = join(temporaryFolder(), "model.gguf");
+    await convertModel(await folderOf({ ropeScaling: yarn }), path);
+    const key = "llama.rope.scaling.yarn_attn_factor";
+    const file = await withMetadata(path, { "heddle.rope_scaling": undefined, [key]: { type: "f32", value: 1 } });
+    await using model = await LanguageModel.load(file);
+    expect(model.config.ropeScaling).toEqual({ ...yarn, attentionFactor: 1 });
+  });
+
   test("reads the log multiplier", async () => {
     const path = join(temporaryFolder(), "model.gguf");
     await convertModel(await folderOf({ ropeScaling: yarn }), path);

@@ -83,12 +83,14 @@ function yarnValues(
   const real = (key: string) => meta.real(`${prefix}.${key}`);
   const [fast, slow, times, log] = ["yarn_beta_fast", "yarn_beta_slow", "attn_factor", "yarn_log_multiplier"].map(real);
   const usual: YarnRopeScaling = { ropeType: "yarn", factor, ...(log && { mscale: 1, mscaleAllDim: log }) };
+  // llama.cpp's converter writes attention_factor of config.json under yarn_attn_factor.
+  const whole = real("yarn_attn_factor") ?? (isWhole ? times : undefined);
   return {
     ...(fast !== undefined && { betaFast: fast }),
     ...(slow !== undefined && { betaSlow: slow }),
     ...(log && { mscale: 1, mscaleAllDim: log }),
-    ...(times !== undefined &&
-      (isWhole || times !== 1) && { attentionFactor: tidy(isWhole ? times : times * yarnAttentionFactor(usual)) }),
+    ...(times !== undefined && times !== 1 && { attentionFactor: tidy(times * yarnAttentionFactor(usual)) }),
+    ...(whole !== undefined && { attentionFactor: whole }),
   };
 }
 
