@@ -23,7 +23,7 @@ export interface AdapterFileConfig {
   modulesToSave: string[];
   /** Whether modules that are tied in the model stay tied in the adapter. */
   ensureWeightTying?: boolean | undefined;
-  /** Ranks and alphas that differ from `r` and `alpha`, by the end of the module's name. */
+  /** Ranks and alphas that differ from `r` and `alpha`, by the end of the module's name, or after "^" by its whole name. */
   rankPattern: Record<string, number>;
   alphaPattern: Record<string, number>;
   /** Whether the adapted weights are stored (in, out), as GPT-2's are. */
@@ -44,6 +44,8 @@ const REFUSED: Record<string, (value: unknown) => boolean> = {
   use_qalora: (v) => v === true,
   use_bdlora: (v) => v !== undefined && v !== null && v !== false,
   lora_bias: (v) => v === true,
+  // These initializations subtract the first update from the base weights, and PEFT repeats that when it loads the adapter.
+  init_lora_weights: (v) => typeof v === "string" && /^(pissa|corda|olora$|loftq$)/i.test(v),
   bias: (v) => v !== undefined && v !== "none",
   layer_replication: (v) => v !== undefined && v !== null,
   trainable_token_indices: (v) => v !== undefined && v !== null,
@@ -99,7 +101,7 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
           `${path}: ${name}: expected the ends of modules' names, got ${describe(key)}`,
         );
     }
-    return Object.fromEntries(Object.entries(given).map(([key, n]) => [key.replace(/^\^|\$$|\\/g, ""), n as number]));
+    return Object.fromEntries(Object.entries(given).map(([key, n]) => [key.replace(/\$$|\\/g, ""), n as number]));
   };
   const targets = value.target_modules;
   const base = value.base_model_name_or_path;
@@ -122,14 +124,14 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
 }
 
 /**
- * Returns a module's value in a pattern: the value of the longest key that the module's name ends with. Returns
+ * Returns a module's value in a pattern: the value of the first key that matches, as in PEFT's get_pattern_key. Returns
  * undefined if no key matches.
+ * @param module the module's name in the adapter's file
  */
 export function patternValue(pattern: Readonly<Record<string, number>>, module: string): number | undefined {
-  let best: string | undefined;
-  for (const key of Object.keys(pattern))
-    if ((module === key || module.endsWith(`.${key}`)) && key.length > (best?.length ?? -1)) best = key;
-  return best === undefined ? undefined : pattern[best];
+  const matches = (key: string) =>
+    key.startsWith("^") ? module === key.slice(1) : module === key || module.endsWith(`.${key}`);
+  return Object.entries(pattern).find(([key]) => matches(key))?.[1];
 }
 
 /** Returns the content of adapter_config.json, with the keys that PEFT's loader expects. */

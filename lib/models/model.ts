@@ -307,7 +307,7 @@ export class Model extends ModelView {
     const changed = await mergedWeights(this, adapter);
     const [tensors, unmerged] = [new Map(this.tensors), new Map(this.state.unmerged)];
     for (const [weight, tensor] of changed) {
-      if (!unmerged.has(weight)) unmerged.set(weight, tensors.get(weight)!);
+      if (!unmerged.has(weight)) unmerged.set(weight, this.weight(weight));
       tensors.delete(storedName(weight));
       tensors.set(weight, tensor);
     }

@@ -179,6 +179,16 @@ test("quantized biases of a foreign file are dequantized", async () => {
   expect((await model.logits(ids, { last: true }))[0]!.every(Number.isFinite)).toBe(true);
 });
 
+test("longrope without an attention factor has the factor 1, as in llama.cpp", async () => {
+  const tables = { shortFactor: [1, 1, 1, 1], longFactor: [1, 2, 4, 8] };
+  const ropeScaling = { ropeType: "longrope", ...tables, originalMaxPositionEmbeddings: 16 } as const;
+  const path = join(temporaryFolder(), "model.gguf");
+  await convertModel(await folderOf({ ropeScaling }), path);
+  const removed = { "heddle.rope_scaling": undefined, "llama.rope.scaling.attn_factor": undefined };
+  await using model = await LanguageModel.load(await withMetadata(path, removed));
+  expect(model.config.ropeScaling).toEqual({ ...ropeScaling, attentionFactor: 1 });
+});
+
 describe("YaRN in llama.cpp's keys", () => {
   const yarn = { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 32 } as const;
   test.each([
@@ -201,6 +211,28 @@ describe("YaRN in llama.cpp's keys", () => {
     await using foreign = await LanguageModel.load(file);
     const [want, got] = [await original.logits(ids, { last: true }), await foreign.logits(ids, { last: true })];
     for (const [i, v] of want[0]!.entries()) expect(Math.abs(v - got[0]![i]!)).toBeLessThan(1e-4);
+  });
+
+  test("reads OLMo 3's attention factor as llama.cpp's converter writes it", async () => {
+    const path = join(temporaryFolder(), "model.gguf");
+    await convertModel(await folderOf({ modelType: "olmo3", slidingWindow: 6, ropeScaling: yarn }), path);
+    const attentionFactor = 0.1 * Math.log(4) + 1;
+    const file = await withMetadata(path, {
+      "heddle.rope_scaling": undefined,
+      "olmo2.rope.scaling.attn_factor": { type: "f32", value: attentionFactor },
+    });
+    await using model = await LanguageModel.load(file);
+    const { ropeScaling } = model.config;
+    expect(ropeScaling).toEqual({ ...yarn, attentionFactor: expect.closeTo(attentionFactor, 6) });
+  });
+
+  test("reads the attention factor of config.json, as llama.cpp's converter writes it", async () => {
+    const path = join(temporaryFolder(), "model.gguf");
+    await convertModel(await folderOf({ ropeScaling: yarn }), path);
+    const key = "llama.rope.scaling.yarn_attn_factor";
+    const file = await withMetadata(path, { "heddle.rope_scaling": undefined, [key]: { type: "f32", value: 1 } });
+    await using model = await LanguageModel.load(file);
+    expect(model.config.ropeScaling).toEqual({ ...yarn, attentionFactor: 1 });
   });
 
   test("reads the log multiplier", async () => {

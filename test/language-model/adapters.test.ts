@@ -159,6 +159,12 @@ describe("adapters in files", () => {
     ["other", (c) => Object.assign(c, { peft_type: "IA3" }), /peft_type: expected LORA, got "IA3"/],
     ["rank", (c) => Object.assign(c, { r: -1 }), /r: expected a whole number of at least 1, got -1/],
     ["bias", (c) => Object.assign(c, { bias: "all" }), /bias: "all" is not supported/],
+    [
+      "pissa",
+      (c) => Object.assign(c, { init_lora_weights: "pissa_niter_4" }),
+      /init_lora_weights: "pissa_niter_4" is not/,
+    ],
+    ["olora", (c) => Object.assign(c, { init_lora_weights: "olora" }), /init_lora_weights: "olora" is not supported/],
     ["pattern", (c) => Object.assign(c, { alpha_pattern: { ".*q": 2 } }), /alpha_pattern: expected the ends/],
   ];
   test.each(cases)("loadAdapter names the field that does not fit: %s", async (name, change, message) => {
@@ -166,6 +172,32 @@ describe("adapters in files", () => {
     await using base = llama();
     await expect(base.loadAdapter(out)).rejects.toThrow(message);
     expect(base.model.adapters.size).toBe(0);
+  });
+
+  test("accepts initializations that leave the base weights as they are", async () => {
+    const out = await written("eva", (c) => Object.assign(c, { init_lora_weights: "eva" }));
+    await using base = llama();
+    await base.loadAdapter(out);
+    expect(base.model.activeAdapters).toEqual(["default"]);
+  });
+
+  test("merges and unmerges a saved q_proj on a GGUF base, whose rows have another order", async () => {
+    await using base = llama();
+    await base.save(join(folder, "ordered-base"));
+    const path = join(folder, "ordered.gguf");
+    await convertModel(join(folder, "ordered-base"), path);
+    await base.model.addAdapter("mine", { r: 2, targetModules: ["v_proj"], modulesToSave: ["q_proj"] });
+    await disturb(base, "mine", 31);
+    const expected = await logitsOf(base);
+    await base.saveAdapter(join(folder, "ordered-adapter"), { name: "mine" });
+    await using loaded = await LanguageModel.load(path);
+    const plain = await logitsOf(loaded);
+    await using merged = await LanguageModel.load(path);
+    await merged.loadAdapter(join(folder, "ordered-adapter"));
+    await merged.model.mergeAdapter("default");
+    expect(distance(expected, await logitsOf(merged))).toBeLessThan(1e-5);
+    merged.model.unmergeAdapters();
+    expect(distance(plain, await logitsOf(merged, []))).toBeLessThan(1e-5);
   });
 
   test("convertModel merges an adapter into the base it names, or into the base option", async () => {
@@ -246,5 +278,15 @@ describe("adapters in files", () => {
     await using second = llama();
     await second.loadAdapter(again);
     expect([...second.model.adapters.get("default")!.layers.values()].map((l) => l.scale)).toEqual([2, 20]);
+  });
+
+  test.each([
+    ["the first key that matches", { q_proj: 40, "layers.1.self_attn.q_proj": 8 }, [20, 20]],
+    ["whole names only after ^", { "^layers.0.self_attn.q_proj": 8, "^model.layers.1.self_attn.q_proj": 40 }, [2, 20]],
+  ])("takes alphas from a pattern as PEFT does: %s", async (name, pattern, expected) => {
+    const out = await written(`pattern ${name}`, (c) => Object.assign(c, { alpha_pattern: pattern }));
+    await using base = llama();
+    await base.loadAdapter(out);
+    expect([...base.model.adapters.get("default")!.layers.values()].map((l) => l.scale)).toEqual(expected);
   });
 });

@@ -5,8 +5,9 @@ import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import { openModelFiles, readModelConfig } from "../../lib/formats/model-files.ts";
-import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
+import { saveWeights, writeSafetensors } from "../../lib/formats/safetensors/safetensors-write.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
+import { openWeights } from "../../lib/formats/weights.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { weightByName } from "../golden/by-name.ts";
@@ -100,6 +101,45 @@ describe("a multimodal Gemma 3 checkpoint", () => {
       dtype: "bf16",
     });
     expect(config.layerTypes.slice(0, 6)).toEqual([...Array(5).fill("sliding_attention"), "full_attention"]);
+  });
+
+  test.each<[string, (name: string) => string]>([
+    ["before transformers 4.52", (name) => `language_model.${name}`],
+    ["of transformers from 4.52 on", (name) => name.replace(/^model\./, "model.language_model.")],
+  ])("takes an adapter that PEFT trained on the whole model, with names %s", async (_name, rename) => {
+    const path = await writeFamily(golden, join(temporaryFolder(), "base"));
+    await using trained = await LanguageModel.load(path);
+    const { layers } = await trained.model.addAdapter("mine", {
+      r: 2,
+      alpha: 3,
+      targetModules: ["q_proj", "down_proj"],
+    });
+    for (const { b } of layers.values()) {
+      const tensor = trained.model.weight(b);
+      await tensor.write(new Float32Array(tensor.elements).fill(0.5));
+    }
+    const expected = await trained.logits(golden.prompt);
+    const folder = join(temporaryFolder(), "adapter");
+    await trained.saveAdapter(folder, { name: "mine" });
+    const file = join(folder, "adapter_model.safetensors");
+    const stored = await openWeights(file);
+    const data = stored.names().map((name): TensorData => {
+      const { shape, offset, bytes, file } = stored.tensor(name);
+      const [, whole] = /^base_model\.model\.(.*)$/.exec(name)!;
+      const copy = new Uint8Array(file.bytes(offset, bytes).slice(0));
+      return { name: `base_model.model.${rename(whole!)}`, dtype: "f32", shape, bytes: copy };
+    });
+    stored.close();
+    const picture = (letter: string, shape: number[]): TensorData => ({
+      name: `base_model.model.model.vision_tower.vision_model.encoder.layers.0.self_attn.q_proj.lora_${letter}.weight`,
+      dtype: "f32",
+      shape,
+      bytes: new Uint8Array(4 * shape[0]! * shape[1]!),
+    });
+    await writeSafetensors(file, [...data, picture("A", [2, 8]), picture("B", [8, 2])]);
+    await using base = await LanguageModel.load(path);
+    await base.loadAdapter(folder);
+    expect(await base.logits(golden.prompt)).toEqual(expected);
   });
 
   test("loads without the weights of the vision tower", async () => {

@@ -137,7 +137,7 @@ export interface LongRopeScaling {
   shortFactor: number[];
   /** Divisors for longer texts. */
   longFactor: number[];
-  /** Ratio of the extended context length to the original one. Default: follows from originalMaxPositionEmbeddings. */
+  /** Ratio of the extended context length to the original one, if originalMaxPositionEmbeddings is missing. Default: 1. */
   factor?: number | undefined;
   /** Original context length. Default: maxPositionEmbeddings. */
   originalMaxPositionEmbeddings?: number | undefined;

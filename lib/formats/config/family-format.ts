@@ -83,8 +83,11 @@ export interface GgufFormat {
   defaults?: ((sizes: GgufSizes) => ConfigValues) | undefined;
   /** Values that follow from the file's tensors, by their GGUF names, whatever its keys say. Default: none. */
   byTensors?: ((has: (name: string) => boolean) => ConfigValues) | undefined;
-  /** YaRN settings that the family's files do not state. Default: none. */
-  yarn?: { truncate: boolean } | undefined;
+  /**
+   * YaRN in the family's files. `truncate`: a setting that they do not state. `wholeAttnFactor`: `attn_factor` is the
+   * whole factor of cosine and sine, not a multiple of YaRN's usual one. Default: neither.
+   */
+  yarn?: { truncate?: boolean | undefined; wholeAttnFactor?: boolean | undefined } | undefined;
   /**
    * llama.cpp's head for text classifiers: its pooling, and the names of its tensors with biases. Default: no such
    * head.

@@ -176,9 +176,10 @@ export function ropeScalingFromFactors(factors: Float32Array, headDim: number, t
 export function ropeAttentionFactor({ ropeScaling: scaling, maxPositionEmbeddings: most }: ModelConfig): number {
   if (scaling?.ropeType === "yarn") return yarnAttentionFactor(scaling);
   if (scaling?.ropeType === "longrope") {
-    const original = scaling.originalMaxPositionEmbeddings ?? most;
-    const factor = scaling.factor ?? most / original;
-    return scaling.attentionFactor ?? (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original)));
+    const { attentionFactor, originalMaxPositionEmbeddings: declared, factor: given = 1 } = scaling;
+    // transformers ignores `factor` if the original context length is known.
+    const [original, factor] = declared === undefined ? [most, given] : [declared, most / declared];
+    return attentionFactor ?? (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original)));
   }
   return 1;
 }

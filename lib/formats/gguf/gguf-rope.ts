@@ -2,6 +2,7 @@
 import { describe, HeddleError } from "../../core/errors.ts";
 import { parseJson } from "../../io/json.ts";
 import type { YarnRopeScaling } from "../config/config-types.ts";
+import type { GgufFormat } from "../config/family-format.ts";
 import { ropeScalingFromFactors, yarnAttentionFactor } from "../config/rope-scaling.ts";
 import type { WeightSource } from "../weights.ts";
 import { type GgufMetadata, tidy } from "./gguf-metadata.ts";
@@ -9,13 +10,13 @@ import { type GgufMetadata, tidy } from "./gguf-metadata.ts";
 /**
  * Returns a file's RoPE scaling, or null for none. The configuration's schema checks it.
  * @param rotary number of rotated dimensions per head
- * @param yarn the family's settings, which files do not repeat
+ * @param yarn how the family's files state YaRN
  * @throws HeddleError INVALID_FILE, UNSUPPORTED
  */
 export function ropeScalingFromGguf(
   source: WeightSource,
   meta: GgufMetadata,
-  { arch, rotary, theta, yarn }: { arch: string; rotary: number; theta: number; yarn?: object | undefined },
+  { arch, rotary, theta, yarn = {} }: { arch: string; rotary: number; theta: number; yarn?: GgufFormat["yarn"] },
 ): unknown {
   const own = meta.string("heddle.rope_scaling");
   if (own !== undefined) return parseJson(Buffer.from(own), `${source.path}: heddle.rope_scaling`);
@@ -41,13 +42,13 @@ export function ropeScalingFromGguf(
       theta,
     );
   if (long && short) {
-    const attentionFactor = meta.real(`${key}.attn_factor`);
     return {
       ropeType: "longrope",
       shortFactor: Array.from(short, (value) => tidy(value * factor)),
       longFactor: Array.from(long, (value) => tidy(value * factor)),
       ...(original !== undefined && { originalMaxPositionEmbeddings: original }),
-      ...(attentionFactor !== undefined && { attentionFactor }),
+      // llama.cpp derives no factor from the context lengths.
+      attentionFactor: meta.real(`${key}.attn_factor`) ?? 1,
     };
   }
   switch (type) {
@@ -58,8 +59,8 @@ export function ropeScalingFromGguf(
         ropeType: "yarn",
         factor,
         ...(original !== undefined && { originalMaxPositionEmbeddings: original }),
-        ...yarnValues(meta, key, factor),
-        ...yarn,
+        ...yarnValues(meta, key, { factor, isWhole: yarn.wholeAttnFactor }),
+        ...(yarn.truncate !== undefined && { truncate: yarn.truncate }),
       };
     default:
       return factor === 1 ? null : { ropeType: "linear", factor };
@@ -70,16 +71,26 @@ function unsupported(source: WeightSource, key: string, type: string, where = ""
   return new HeddleError("UNSUPPORTED", `${source.path}: ${key}.type ${describe(type)}${where} is not provided`);
 }
 
-/** Returns the bounds of YaRN's ramp and the factor of cosine and sine, unless they follow from `factor`. */
-function yarnValues(meta: GgufMetadata, prefix: string, factor: number): Record<string, number> {
+/**
+ * Returns the bounds of YaRN's ramp and the factor of cosine and sine, unless they follow from `factor`.
+ * @param isWhole whether `attn_factor` is the whole factor of cosine and sine
+ */
+function yarnValues(
+  meta: GgufMetadata,
+  prefix: string,
+  { factor, isWhole = false }: { factor: number; isWhole?: boolean | undefined },
+): Record<string, number> {
   const real = (key: string) => meta.real(`${prefix}.${key}`);
   const [fast, slow, times, log] = ["yarn_beta_fast", "yarn_beta_slow", "attn_factor", "yarn_log_multiplier"].map(real);
   const usual: YarnRopeScaling = { ropeType: "yarn", factor, ...(log && { mscale: 1, mscaleAllDim: log }) };
+  // llama.cpp's converter writes attention_factor of config.json under yarn_attn_factor.
+  const whole = real("yarn_attn_factor") ?? (isWhole ? times : undefined);
   return {
     ...(fast !== undefined && { betaFast: fast }),
     ...(slow !== undefined && { betaSlow: slow }),
     ...(log && { mscale: 1, mscaleAllDim: log }),
     ...(times !== undefined && times !== 1 && { attentionFactor: tidy(times * yarnAttentionFactor(usual)) }),
+    ...(whole !== undefined && { attentionFactor: whole }),
   };
 }
 

@@ -11,6 +11,7 @@ import {
 import { parseModelConfig } from "../../formats/config/config.ts";
 import { formatOf } from "../../formats/config/families.ts";
 import { HEAD_CONFIG_FILE, headsFromJson } from "../../formats/config/heads.ts";
+import { languageModelName } from "../../formats/config/multimodal.ts";
 import { sourcesOf } from "../../formats/element-sources.ts";
 import { castTensor } from "../../formats/native-cast.ts";
 import type { TensorData } from "../../formats/tensor-data.ts";
@@ -56,11 +57,13 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
     const found = new Map<string, { stored: string; shape: readonly number[] }>();
     let head: string | undefined;
     for (const stored of source.names()) {
-      if (isHeadBesideTied(model, bareName(stored))) {
+      const bare = languageModelName(bareName(stored), model.config.modelType);
+      if (bare === undefined) continue; // the vision part, which the model does not have
+      if (isHeadBesideTied(model, bare)) {
         head = stored;
         continue;
       }
-      const { module, matrix } = placeOf(stored, model, layers, path);
+      const { module, matrix } = placeOf({ stored, bare }, model, layers, path);
       const low = adapterTensorNames(module, name);
       const target = matrix ? low[matrix] : savedTensorName(module, name);
       if (found.has(target))
@@ -70,8 +73,8 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
       else saved.set(module, target);
     }
     for (const [module, low] of adapted) {
-      const r = found.get(low.a)?.shape[0] ?? 0;
-      const alpha = patternValue(config.alphaPattern, module) ?? config.alpha;
+      const { stored = "", shape: [r = 0] = [] } = found.get(low.a) ?? {};
+      const alpha = patternValue(config.alphaPattern, moduleOf(bareName(stored))) ?? config.alpha;
       adapted.set(module, { ...low, scale: loraScale({ r, alpha, useRslora: config.useRslora }) });
     }
     const { r, alpha, dropout, useRslora, targetModules, modulesToSave } = config;
@@ -122,15 +125,21 @@ function bareName(stored: string): string {
   return stored.startsWith(PREFIX) ? stored.slice(PREFIX.length) : stored;
 }
 
+const LOW_RANK = /^(.+)\.lora_([AB])(?:\.default)?\.weight$/;
+
+/** Returns the module of a low-rank matrix, as PEFT names it. */
+function moduleOf(bare: string): string {
+  return LOW_RANK.exec(bare)?.[1] ?? bare;
+}
+
 /** Returns where a stored tensor belongs: to A or B of a layer, or to a whole weight. */
 function placeOf(
-  stored: string,
+  { stored, bare }: { stored: string; bare: string },
   model: Model,
   layers: ReadonlyMap<string, LinearLayer>,
   path: string,
 ): { module: string; matrix?: "a" | "b" } {
-  const bare = bareName(stored);
-  const match = /^(.+)\.lora_([AB])(?:\.default)?\.weight$/.exec(bare);
+  const match = LOW_RANK.exec(bare);
   // In adapters of a bare trunk, names lack the trunk's prefix.
   const { trunk = { prefix: "model." } } = formatOf(model.config.modelType);
   const known = (name: string, has: (n: string) => boolean) =>

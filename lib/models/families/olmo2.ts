@@ -8,6 +8,8 @@ const gguf: GgufFormat = {
     "model.layers.{layer}.post_attention_layernorm": "blk.{layer}.post_attention_norm",
     "model.layers.{layer}.post_feedforward_layernorm": "blk.{layer}.post_ffw_norm",
   },
+  // llama.cpp's converter writes OLMo 3's attention_factor as it is, though llama.cpp multiplies it by YaRN's usual one.
+  yarn: { wholeAttnFactor: true },
   llamaCpp: { windows: true, attentionBias: false, mlpBias: false, tiedHead: false, headsOfWidth: true },
 };
 const decoder = decoderFamily({ flags: { norms: "after", queryNorm: "width" } });

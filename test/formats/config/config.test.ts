@@ -4,7 +4,11 @@ import { type ModelConfigInput, parseModelConfig } from "../../../lib/formats/co
 import { knownModelTypes } from "../../../lib/formats/config/families.ts";
 import "../../../lib/models/registry.ts";
 import { modelConfigToJson } from "../../../lib/formats/config/config-json.ts";
-import { llama3Factors, ropeScalingFromFactors } from "../../../lib/formats/config/rope-scaling.ts";
+import {
+  llama3Factors,
+  ropeAttentionFactor,
+  ropeScalingFromFactors,
+} from "../../../lib/formats/config/rope-scaling.ts";
 
 /** A config.json with the required fields. */
 const llama = {
@@ -301,6 +305,14 @@ describe("config.json", () => {
     expect(() => read({ ...phi3, partial_rotary_factor: 0.5 })).toThrow(
       "rope_scaling: expected half the rotated dimensions = 4 factors, got 8",
     );
+  });
+
+  test("takes longrope's attention factor from the context lengths, and from `factor` only without them", () => {
+    const longrope = { type: "longrope", long_factor: Array(8).fill(2), short_factor: Array(8).fill(1), factor: 8 };
+    const phi3 = { ...llama, model_type: "phi3", max_position_embeddings: 65536, rope_scaling: longrope };
+    const expected = (factor: number, original: number) => Math.sqrt(1 + Math.log(factor) / Math.log(original));
+    expect(ropeAttentionFactor(read({ ...phi3, original_max_position_embeddings: 4096 }))).toBe(expected(16, 4096));
+    expect(ropeAttentionFactor(read(phi3))).toBe(expected(8, 65536));
   });
 
   test("accepts all spellings of token ids, dtypes and activations", () => {
