@@ -12,7 +12,7 @@ export interface RetrievalReport {
 
 /**
  * Ranks documents by the dot product with each query (the cosine similarity if vectors have length 1). Documents with the same score as
- * the relevant one count as ranked before it.
+ * the relevant one count as ranked before it. The metrics are NaN if a score is NaN.
  * @param relevant the index of each query's relevant document
  * @param others per query, the indices of other relevant documents, which are left out of the ranking (the filtered ranks of Bordes et
  * al. 2013)
@@ -34,12 +34,18 @@ export function retrieval(
     if (one !== undefined && typeof one?.has !== "function") throw invalidArgument(`others[${q}]`, "a Set", one);
   const ranks = queries.map((query, q) => {
     const own = dotProduct(query, documents[relevant[q]!]!);
-    let before = 0;
-    for (const [d, document] of documents.entries())
-      if (d !== relevant[q] && !others[q]?.has(d) && dotProduct(query, document) >= own) before += 1;
-    return before + 1;
+    let rank = Number.isNaN(own) ? Number.NaN : 1;
+    for (const [d, document] of documents.entries()) {
+      if (d === relevant[q] || others[q]?.has(d)) continue;
+      const score = dotProduct(query, document);
+      if (Number.isNaN(score)) rank = Number.NaN;
+      else if (score >= own) rank += 1;
+    }
+    return rank;
   });
-  const share = (k: number) => ranks.filter((r) => r <= k).length / ranks.length;
+  // A comparison with NaN is false, so a rank of NaN would count as a miss.
+  const isRanked = !ranks.some(Number.isNaN);
+  const share = (k: number) => (isRanked ? ranks.filter((r) => r <= k).length / ranks.length : Number.NaN);
   return {
     recall: Object.fromEntries(Array.from(ks, (k) => [k, share(k)])),
     mrr: ranks.reduce((sum, r) => sum + 1 / r, 0) / ranks.length,

@@ -148,6 +148,17 @@ describe("retrieval", () => {
     expect(report).toEqual({ recall: { 1: 1 / 2 }, mrr: (1 + 1 / 2) / 2, queries: 2 });
   });
 
+  test("the metrics are NaN if a score is NaN", () => {
+    const missed = { recall: { 1: Number.NaN }, mrr: Number.NaN, queries: 2 };
+    const documents = [[1], [2]];
+    // The query, the relevant document, or another document has no score.
+    expect(retrieval([[Number.NaN], [1]], documents, [0, 1], [1])).toEqual(missed);
+    expect(retrieval([[1], [1]], [[Number.NaN], [2]], [0, 1], [1])).toEqual(missed);
+    expect(retrieval([[1], [1]], [[1], [Number.NaN]], [0, 0], [1])).toEqual(missed);
+    const others = [new Set([1]), new Set([1])];
+    expect(retrieval([[1], [1]], [[1], [Number.NaN]], [0, 0], [1], others).mrr).toBe(1);
+  });
+
   test("Spearman's correlation handles ties", () => {
     expect(spearman([1, 2, 3, 4], [10, 20, 30, 400])).toBeCloseTo(1);
     expect(spearman([1, 2, 3], [3, 2, 1])).toBeCloseTo(-1);
