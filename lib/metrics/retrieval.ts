@@ -70,12 +70,14 @@ export function dotProduct(a: ArrayLike<number>, b: ArrayLike<number>): number {
 
 /**
  * Returns Spearman's rank correlation (1904). Equal values share their mean rank. The result is NaN if all values of `a` or of `b` are
- * equal.
+ * equal, or if a value is NaN.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function spearman(a: readonly number[], b: readonly number[]): number {
   checkNumbers("a", a);
   checkNumbers("b", b, a.length);
+  // NaN has no rank: its place would depend on the order of the comparisons.
+  if ([a, b].some((values) => Array.prototype.some.call(values, Number.isNaN))) return Number.NaN;
   const [x, y] = [ranksOf(a), ranksOf(b)];
   const mean = (v: readonly number[]) => v.reduce((s, n) => s + n, 0) / v.length;
   const [mx, my] = [mean(x), mean(y)];

@@ -165,5 +165,8 @@ describe("retrieval", () => {
     // scipy.stats.spearmanr([1, 2, 2, 4, 5], [2, 1, 3, 3, 9]) = 0.7631578947368421
     expect(spearman([1, 2, 2, 4, 5], [2, 1, 3, 3, 9])).toBeCloseTo(0.7631578947368421, 10);
     expect(spearman([1, 1], [1, 2])).toBeNaN();
+    // scipy.stats.spearmanr propagates NaN.
+    expect(spearman([1, Number.NaN, 3, 2], [1, 2, 3, 4])).toBeNaN();
+    expect(spearman([1, 2, 3], [1, 2, Number.NaN])).toBeNaN();
   });
 });
