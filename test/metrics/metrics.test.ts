@@ -49,6 +49,19 @@ describe("calibration", () => {
     expect(calibration([1, 0], [true, false], { bootstrap: 0 }).ece).toBe(0);
   });
 
+  test("a confidence on the border of two bins is in the lower one", () => {
+    for (const bins of [10, 15, 100])
+      for (let k = 1; k < bins; k++) {
+        const result = calibration([k / bins], [true], { bins, bootstrap: 0 });
+        expect(result.bins.findIndex(({ count }) => count > 0)).toBe(k - 1);
+      }
+  });
+
+  test("the interval is NaN if a confidence is NaN", () => {
+    const { ece, eceInterval } = calibration([Number.NaN, 0.2, 0.4, 0.6, 0.8], [true, false, true, false, true]);
+    expect([ece, eceInterval.low, eceInterval.high]).toEqual([Number.NaN, Number.NaN, Number.NaN]);
+  });
+
   test("the interval is reproducible, contains the ECE of an uncalibrated model, and narrows with more answers", () => {
     const random = uniform(1);
     const draw = (n: number) => {
