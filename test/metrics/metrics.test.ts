@@ -36,6 +36,12 @@ describe("classification", () => {
   });
 });
 
+test("a report on no examples has no labels, and no figures", () => {
+  const empty = { accuracy: Number.NaN, macroF1: Number.NaN, perLabel: [], count: 0 };
+  expect(classificationReport([], [])).toEqual(empty);
+  expect(classificationReport([], [], 0)).toEqual(empty);
+});
+
 describe("calibration", () => {
   test("ECE, Brier score and bins match a hand computation", () => {
     // Two answers at 0.9 (one right) and two at 0.6 (both right): |0.5 − 0.9| and |1 − 0.6|, each half of the answers.
