@@ -77,7 +77,8 @@ async function profiled(work: () => Promise<void>, out: Output): Promise<void> {
   const { formatProfile, profile } = await import("../graph/index.ts");
   const { profile: found } = await profile(work);
   out.endLine();
-  out.log(formatProfile(found, { width: process.stderr.columns ?? 160 }));
+  // Some terminals report a width of 0.
+  out.log(formatProfile(found, { width: process.stderr.columns || 160 }));
 }
 
 /**

@@ -8,7 +8,7 @@ export const DECLINE_PATTERNS: readonly RegExp[] = [
   /\b(?:do(?:es)? not|don't|doesn't|did not|didn't|cannot|can't|could not|couldn't) (?:\w+ )?(?:know|answer|say|tell|find|determine|have (?:\w+ )?(?:information|answer|knowledge))\b/,
   /\b(?:no|not enough|insufficient|lack(?:ing)?) (?:\w+ )?(?:information|knowledge|data|idea|answer)\b/,
   /\b(?:not|un)(?: ?sure| ?certain| ?known| ?aware)\b/,
-  /\b(?:is|are) (?:not|n't) (?:\w+ )?(?:known|mentioned|given|specified|stated)\b/,
+  /\b(?:is|are)(?: not|n't) (?:\w+ )?(?:known|mentioned|given|specified|stated)\b/,
   /\bunanswerable\b/,
   /\b(?:never heard of|there is no such|there's no such|does not exist|doesn't exist)\b/,
   /\b(?:none of the above|n\/a)\b/,

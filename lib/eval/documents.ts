@@ -4,10 +4,12 @@ import { HeddleError } from "../core/errors.ts";
 import { separatorRule } from "../data/corpus.ts";
 import { documentCount, documentEnds, documentText } from "../data/documents/documents.ts";
 import { planShards, readShard } from "../data/documents/shards.ts";
+import { needText, needTextFile } from "../data/documents/text-head.ts";
+import { linesOf } from "../data/lines.ts";
 import { noRowsError, readRows, stringField } from "../data/rows.ts";
 import { ioError } from "../io/atomic-files.ts";
 import { mostJson } from "../io/json-memory.ts";
-import { readWhole } from "../io/open-file.ts";
+import { kindOf, readWhole } from "../io/open-file.ts";
 
 /** Size of the parts of a large file. Parts end at document boundaries. */
 const PART_BYTES = 2 ** 24;
@@ -38,23 +40,20 @@ export async function* documentsOf(
     if (rows === 0) throw noRowsError(path, "file", "at least one row with a text");
     return;
   }
-  let content: string;
-  try {
-    content = (await readWhole(path, MAX_BYTES, { pipes: true })).toString("utf8");
-  } catch (error) {
-    throw ioError(error, path, "read");
-  }
   if (!/\.(jsonl|ndjson)$/i.test(path)) {
+    const content = await wholeText(path);
     if (content === "") throw new HeddleError("INVALID_FILE", `${path}: expected text, got an empty file`);
     yield content;
     return;
   }
   let rows = 0;
+  let number = 0;
   const most = mostJson();
-  for (const [i, line] of content.split("\n").entries()) {
+  for await (const line of linesOf(path, { strict: true })) {
+    number++;
     if (line.trim() === "") continue;
     const invalid = (got: string) =>
-      new HeddleError("INVALID_FILE", `${path}:${i + 1}: expected a JSON string or an object with a text, got ${got}`);
+      new HeddleError("INVALID_FILE", `${path}:${number}: expected a JSON string or an object with a text, got ${got}`);
     if (line.length > most) throw invalid(`${line.length} characters, more than the ${most} that fit into the heap`);
     let row: unknown;
     try {
@@ -70,11 +69,29 @@ export async function* documentsOf(
   if (rows === 0) throw noRowsError(path, "file", "at least one row with a text");
 }
 
+/** Returns the text of a file without its byte-order mark. @throws HeddleError INVALID_FILE, also for a compressed file; NOT_FOUND, IO */
+async function wholeText(path: string): Promise<string> {
+  try {
+    const bytes = await readWhole(path, MAX_BYTES, { pipes: true });
+    needText(bytes, path);
+    return bytes.toString("utf8").replace(/^\ufeff/, "");
+  } catch (error) {
+    throw ioError(error, path, "read");
+  }
+}
+
 /** Yields the documents of a text file, split as in pre-training. */
 async function* separated(path: string, separator: string): AsyncGenerator<string, void, undefined> {
-  const { size } = await stat(path).catch((error: unknown) => {
+  const found = await stat(path).catch((error: unknown) => {
     throw ioError(error, path, "read");
   });
+  // Parts of the file are read by their offsets, which a pipe does not support.
+  if (!found.isFile())
+    throw new HeddleError("INVALID_FILE", `${path}: expected a regular file to split, got ${kindOf(found)}`);
+  await needTextFile(path).catch((error: unknown) => {
+    throw ioError(error, path, "read");
+  });
+  const { size } = found;
   const files = [{ path, size, format: "text", rule: separatorRule(separator) } as const];
   let documents = 0;
   let begun = "";

@@ -1,19 +1,26 @@
 // Patterns of file names, with the rules of Python's fnmatch that Hugging Face's tools use: `*` matches slashes too.
 
+/** Matches one character. */
+type One = (character: string) => boolean;
+/** A part of a pattern: one character, or any number of them. */
+type Part = One | "*";
+
 /** Whether a path matches one of the patterns. */
 export function matchesAny(path: string, patterns: readonly string[]): boolean {
+  const characters = [...path];
   // A pattern that ends with a slash matches all files below that folder.
-  return patterns.some((pattern) => matches(path, pattern.endsWith("/") ? `${pattern}*` : pattern));
+  return patterns.some((pattern) => matches(characters, partsOf(pattern.endsWith("/") ? `${pattern}*` : pattern)));
 }
 
-/** Matches `*` and `?` in linear space, and in time of at most the product of both lengths. */
-function matches(path: string, pattern: string): boolean {
+/** Matches in linear space, and in time of at most the product of both lengths. */
+function matches(path: readonly string[], parts: readonly Part[]): boolean {
   let [at, next, star, mark] = [0, 0, -1, 0];
   while (at < path.length) {
-    if (next < pattern.length && pattern[next] === "*") {
+    const part = parts[next];
+    if (part === "*") {
       star = next++;
       mark = at;
-    } else if (next < pattern.length && (pattern[next] === "?" || pattern[next] === path[at])) {
+    } else if (part?.(path[at]!)) {
       next++;
       at++;
     } else if (star >= 0) {
@@ -21,6 +28,41 @@ function matches(path: string, pattern: string): boolean {
       at = ++mark;
     } else return false;
   }
-  while (pattern[next] === "*") next++;
-  return next === pattern.length;
+  while (parts[next] === "*") next++;
+  return next === parts.length;
+}
+
+/** Parses `*`, `?`, `[abc]`, `[a-z]` and `[!abc]`. A bracket that is not closed stands for itself. */
+function partsOf(pattern: string): Part[] {
+  const characters = [...pattern];
+  const parts: Part[] = [];
+  for (let i = 0; i < characters.length; i++) {
+    const character = characters[i]!;
+    if (character === "*") parts.push("*");
+    else if (character === "?") parts.push(() => true);
+    else {
+      // A bracket directly after the opening one is a member of the set.
+      const first = i + (characters[i + 1] === "!" ? 2 : 1);
+      const end = character === "[" ? characters.indexOf("]", first + 1) : -1;
+      if (end < 0) parts.push((other) => other === character);
+      else {
+        const isIn = setOf(characters.slice(first, end));
+        parts.push(first === i + 1 ? isIn : (other) => !isIn(other));
+        i = end;
+      }
+    }
+  }
+  return parts;
+}
+
+function setOf(members: readonly string[]): One {
+  const ranges: [from: number, to: number][] = [];
+  const code = (i: number) => members[i]!.codePointAt(0)!;
+  for (let i = 0; i < members.length; i++) {
+    const isRange = members[i + 1] === "-" && i + 2 < members.length;
+    ranges.push([code(i), code(isRange ? i + 2 : i)]);
+    if (isRange) i += 2;
+  }
+  return (character) =>
+    ranges.some(([from, to]) => from <= character.codePointAt(0)! && character.codePointAt(0)! <= to);
 }

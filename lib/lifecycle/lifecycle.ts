@@ -7,7 +7,7 @@ import type { LifecycleEvent, LifecycleResult } from "./types.ts";
 export interface LifecycleOptions {
   /** Output folder. A run with the same options in it is resumed. */
   out?: string | undefined;
-  /** Time budget for all stages on two cores, in minutes. The number of steps is proportional to it. Default 20. */
+  /** Time budget for all stages on two cores, in minutes, at most 10,000. The number of steps is proportional to it. Default 20. */
   budgetMinutes?: number | undefined;
   /** Seed of data and training. Default: 1. */
   seed?: number | undefined;
@@ -19,6 +19,8 @@ export interface LifecycleOptions {
   /** Called before the run if the budget is too short to learn from. Default: process.emitWarning. */
   onWarning?: ((message: string) => void) | undefined;
 }
+
+const MAX_MINUTES = 10_000;
 
 const NAMES: readonly (keyof LifecycleOptions)[] = [
   "out",
@@ -47,8 +49,8 @@ export function lifecycle(options: LifecycleOptions = {}): Run<LifecycleEvent, L
   const { out = "lifecycle", budgetMinutes = 20, seed = 1, quick = false } = options;
   if (typeof out !== "string" || out === "")
     throw new HeddleError("INVALID_ARGUMENT", `out: expected a folder, got ${String(out)}`);
-  if (!(typeof budgetMinutes === "number" && budgetMinutes > 0 && budgetMinutes <= 10_000))
-    throw new HeddleError("INVALID_ARGUMENT", `budgetMinutes: expected a number above 0, got ${String(budgetMinutes)}`);
+  if (!(typeof budgetMinutes === "number" && budgetMinutes > 0 && budgetMinutes <= MAX_MINUTES))
+    throw invalidArgument("budgetMinutes", `a number above 0 and at most ${MAX_MINUTES}`, budgetMinutes);
   checkSeed(seed);
   if (typeof quick !== "boolean") throw invalidArgument("quick", "true or false", quick);
   checkSignal(options.signal);

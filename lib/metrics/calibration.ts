@@ -76,7 +76,11 @@ export function calibration(
   checkCalibrationOptions(options);
   const { bins = 15, bootstrap = 1000, level = 0.95, seed = 0 } = options;
   const count = confidences.length;
-  const binOf = Int32Array.from(confidences, (c) => Math.min(bins - 1, Math.max(0, Math.ceil(c * bins) - 1)));
+  const binOf = Int32Array.from(confidences, (c) => {
+    const b = Math.min(bins - 1, Math.max(0, Math.ceil(c * bins) - 1));
+    // The product may round up across the border: 0.07 * 100 is 7.000000000000001.
+    return b > 0 && c <= b / bins ? b - 1 : b;
+  });
   const totals = { count: new Float64Array(bins), confidence: new Float64Array(bins), right: new Float64Array(bins) };
   const add = (i: number) => {
     const b = binOf[i]!;
@@ -123,7 +127,7 @@ export function calibration(
 }
 
 function interval(values: number[], level: number, otherwise: number): { low: number; high: number } {
-  if (values.length === 0) return { low: otherwise, high: otherwise };
+  if (values.length === 0 || Number.isNaN(otherwise)) return { low: otherwise, high: otherwise };
   values.sort((a, b) => a - b);
   const at = (share: number) => values[Math.min(values.length - 1, Math.floor(share * values.length))]!;
   return { low: at((1 - level) / 2), high: at((1 + level) / 2) };

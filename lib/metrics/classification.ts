@@ -41,13 +41,18 @@ export function classificationReport(
   labels?: number | readonly string[],
 ): ClassificationReport {
   const isNamed =
-    Array.isArray(labels) || (labels === undefined && Array.isArray(truth) && typeof truth[0] === "string");
+    Array.isArray(labels) ||
+    (labels === undefined && Array.isArray(truth) && (truth.length === 0 || typeof truth[0] === "string"));
   if (!isNamed) return reportOf(truth as readonly number[], predicted as readonly number[], labels as number);
   checkNames("truth", truth);
   checkNames("predicted", predicted);
   const names = labels ?? [...new Set([...truth, ...predicted])].sort();
   checkNames("labels", names);
-  const places = new Map(names.map((name, i) => [name, i]));
+  const places = new Map<string, number>();
+  for (const [i, name] of names.entries()) {
+    if (places.has(name)) throw invalidArgument(`labels[${i}]`, "a label that is not in the list yet", name);
+    places.set(name, i);
+  }
   const indices = (option: string, given: readonly string[]) =>
     given.map((name, i) => {
       const place = places.get(name);

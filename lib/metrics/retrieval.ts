@@ -12,7 +12,7 @@ export interface RetrievalReport {
 
 /**
  * Ranks documents by the dot product with each query (the cosine similarity if vectors have length 1). Documents with the same score as
- * the relevant one count as ranked before it.
+ * the relevant one count as ranked before it. The metrics are NaN if a score is NaN.
  * @param relevant the index of each query's relevant document
  * @param others per query, the indices of other relevant documents, which are left out of the ranking (the filtered ranks of Bordes et
  * al. 2013)
@@ -34,12 +34,18 @@ export function retrieval(
     if (one !== undefined && typeof one?.has !== "function") throw invalidArgument(`others[${q}]`, "a Set", one);
   const ranks = queries.map((query, q) => {
     const own = dotProduct(query, documents[relevant[q]!]!);
-    let before = 0;
-    for (const [d, document] of documents.entries())
-      if (d !== relevant[q] && !others[q]?.has(d) && dotProduct(query, document) >= own) before += 1;
-    return before + 1;
+    let rank = Number.isNaN(own) ? Number.NaN : 1;
+    for (const [d, document] of documents.entries()) {
+      if (d === relevant[q] || others[q]?.has(d)) continue;
+      const score = dotProduct(query, document);
+      if (Number.isNaN(score)) rank = Number.NaN;
+      else if (score >= own) rank += 1;
+    }
+    return rank;
   });
-  const share = (k: number) => ranks.filter((r) => r <= k).length / ranks.length;
+  // A comparison with NaN is false, so a rank of NaN would count as a miss.
+  const isRanked = !ranks.some(Number.isNaN);
+  const share = (k: number) => (isRanked ? ranks.filter((r) => r <= k).length / ranks.length : Number.NaN);
   return {
     recall: Object.fromEntries(Array.from(ks, (k) => [k, share(k)])),
     mrr: ranks.reduce((sum, r) => sum + 1 / r, 0) / ranks.length,
@@ -64,12 +70,14 @@ export function dotProduct(a: ArrayLike<number>, b: ArrayLike<number>): number {
 
 /**
  * Returns Spearman's rank correlation (1904). Equal values share their mean rank. The result is NaN if all values of `a` or of `b` are
- * equal.
+ * equal, or if a value is NaN.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function spearman(a: readonly number[], b: readonly number[]): number {
   checkNumbers("a", a);
   checkNumbers("b", b, a.length);
+  // NaN has no rank: its place would depend on the order of the comparisons.
+  if ([a, b].some((values) => Array.prototype.some.call(values, Number.isNaN))) return Number.NaN;
   const [x, y] = [ranksOf(a), ranksOf(b)];
   const mean = (v: readonly number[]) => v.reduce((s, n) => s + n, 0) / v.length;
   const [mx, my] = [mean(x), mean(y)];

@@ -10,7 +10,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { dependencyProblems, productionPackages } from "./dependencies.mjs";
-import { packedProblems, versionProblems } from "./package.mjs";
+import { packedProblems, treeProblems, versionProblems } from "./package.mjs";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const { values } = parseArgs({
@@ -76,8 +76,7 @@ const checks = {
       changesets: readdirSync(join(root, ".changeset")).filter((name) => name.endsWith(".md") && name !== "README.md"),
       repository: process.env.GITHUB_REPOSITORY,
     }),
-  "clean tree": () =>
-    run("git", ["status", "--porcelain", "--untracked-files=no"]).stdout === "" ? [] : ["git reports changed files"],
+  "clean tree": () => treeProblems(run("git", ["status", "--porcelain", "--untracked-files=no"])),
   dependencies: () => dependencyProblems(productionPackages(root)),
   audit,
   package: () => packedProblems(pack()),

@@ -1,4 +1,4 @@
-// Checks the version and the contents of heddle's own package before it is published.
+// Checks the version, the checkout and the contents of heddle's own package before it is published.
 
 /** Folders of the repository that users need. Everything else in a package is a mistake. */
 const PUBLISHED = ["dist", "models", "native", "examples", "docs", "scripts"];
@@ -31,6 +31,12 @@ export function versionProblems({ manifest, lock, changelog, changesets, reposit
   if (!manifest.repository && !repository)
     problems.push("package.json: expected a repository, which npm's provenance needs, or GITHUB_REPOSITORY in CI");
   return problems;
+}
+
+/** Returns a sentence if the result of `git status` names files, or if git failed: then it prints nothing. */
+export function treeProblems({ status, stdout, stderr, error }) {
+  if (status !== 0) return [`git status failed: ${error?.message ?? stderr.trim()}`];
+  return stdout === "" ? [] : ["git reports changed files"];
 }
 
 /** Returns one sentence for each missing file, each unexpected file, and each exceeded limit. */

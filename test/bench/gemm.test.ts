@@ -1,8 +1,8 @@
 // The programs of the gemm suite compute the products that they are timed for.
 import { expect, test } from "vitest";
-import { filled } from "../../lib/bench/ceilings.ts";
-import { operands, product } from "../../lib/bench/suites/gemm.ts";
-import { openDevice, type Tensor } from "../../lib/graph/index.ts";
+import { filled, runInTurn } from "../../lib/bench/ceilings.ts";
+import { fewRows, operands, product } from "../../lib/bench/suites/gemm.ts";
+import { type Executable, openDevice, type Tensor } from "../../lib/graph/index.ts";
 
 test.each(["NT", "NN", "TN"] as const)("adds up the products of several matrices in layout %s", async (layout) => {
   const device = openDevice({ device: "cpu" });
@@ -20,4 +20,21 @@ test.each(["NT", "NN", "TN"] as const)("adds up the products of several matrices
   expect(one.some((value) => value !== 0)).toBe(true);
   const three = await rowOf(3);
   for (const [i, value] of three.entries()) expect(value).toBeCloseTo(3 * one[i]!, 5);
+});
+
+test("measures products of few rows on a GPU with more weights than its cache holds", async () => {
+  expect(fewRows({ kind: "cpu" }, 16, false)).toEqual({ few: false, count: 1 });
+  const { few, count } = fewRows({ kind: "cuda" }, 16, false);
+  expect(few).toBe(true);
+  // An H200 has 50 MB of cache, a B200 126 MB. Weights of 8 bits are the smallest.
+  expect(count * 4096 * 4096).toBeGreaterThan(4 * 126e6);
+  expect(fewRows({ kind: "cuda" }, 64, false)).toEqual({ few: false, count: 1 });
+});
+
+test("runs executables in turn", async () => {
+  const order: number[] = [];
+  const device = openDevice({ device: "cpu" });
+  const executables = [0, 1, 2].map((i) => ({ device, run: async () => void order.push(i) }) as unknown as Executable);
+  expect(await runInTurn(executables, {}, 5)).toBeGreaterThan(0);
+  expect(order).toEqual([0, 1, 2, 0, 1]);
 });

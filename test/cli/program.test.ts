@@ -8,6 +8,7 @@ import { loraNames } from "../../lib/models/adapters/lora.ts";
 import { replaySchema } from "../../lib/train/options/text-data.ts";
 import { dpoSchema } from "../../lib/train/stages/dpo.ts";
 import { bin } from "./run.ts";
+import { hasTerminal, openTerminal } from "./terminal.ts";
 import { folder, heddle, json, model, modelWithoutTokenizer, refused, start } from "./tiny.ts";
 
 describe("the program", () => {
@@ -47,6 +48,13 @@ describe("the program", () => {
     expect(rows.some((row) => /^ *[\d.]+ +[\d.]+ +\d+ .* linear +\w+_linear +f32\[/.test(row))).toBe(true);
     expect(rows.at(-1)).toMatch(/elsewhere$/);
     expect(plain.stderr).not.toContain("elsewhere");
+  });
+
+  test.skipIf(!hasTerminal)("--profile works on a terminal that reports a width of 0", async () => {
+    const command = `${process.execPath} ${bin} logits --model ${model} --token-ids 1,2 --last --profile`;
+    const terminal = openTerminal(`sh -c 'stty cols 0; exec ${command}'`, { cwd: folder });
+    expect(await terminal.closed).toBe(0);
+    expect(terminal.output).toContain("elsewhere");
   });
 
   test("suggests no option for an unknown option of one or two letters", async () => {

@@ -141,6 +141,10 @@ test("heddle serve rejects invalid options, models and ports", async () => {
   );
   expect(await refused(["serve", "--model", model, "--port", "70000"])).toMatch(/--port: /);
   expect(await refused(["serve", "--model", model, "--max-concurrent", "0"])).toMatch(/--max-concurrent: /);
+  for (const seconds of ["-1", "2147484"])
+    expect(await refused(["serve", "--model", model, "--close-timeout", seconds])).toBe(
+      `heddle: --close-timeout: expected a number from 0 to 2147483, got ${seconds}\n`,
+    );
   const secret = await refused(["serve", "--model", model, "--api-key", "my secret"]);
   expect(secret).toMatch(/--api-key: /);
   expect(secret).not.toContain("secret");

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { documentsOf, perplexity } from "../../lib/eval/index.ts";
@@ -107,7 +108,7 @@ describe("documentsOf", () => {
     for await (const text of documents) out.push(text);
     return out;
   };
-  const collect = async (name: string, content: string) => {
+  const collect = async (name: string, content: string | Uint8Array) => {
     const path = join(folder, name);
     await writeFile(path, content);
     return all(documentsOf(path));
@@ -123,6 +124,32 @@ describe("documentsOf", () => {
     const path = join(folder, "a.parquet");
     await writeFile(path, Buffer.from(parquetWriteBuffer({ columnData })));
     expect(await all(documentsOf(path))).toEqual(["one", "two"]);
+  });
+
+  test("drops the byte-order mark, as pre-training does", async () => {
+    expect(await collect("mark.txt", "\ufeffone\n")).toEqual(["one\n"]);
+    expect(await collect("mark.jsonl", '\ufeff{"text":"one"}\n"two"\n')).toEqual(["one", "two"]);
+  });
+
+  test("rejects a compressed file, and rows that are not UTF-8", async () => {
+    for (const name of ["a.txt.gz", "a.jsonl"]) {
+      const { code, message } = await failureOf(() => collect(name, gzipSync("one")));
+      expect(code).toBe("INVALID_FILE");
+      expect(message).toContain(`${name}: expected a text in UTF-8, got a gzip file`);
+    }
+    const lines = () => all(documentsOf(join(folder, "a.txt.gz"), { documentSeparator: "line" }));
+    expect((await failureOf(lines)).message).toContain("a.txt.gz: expected a text in UTF-8, got a gzip file");
+    const rows = Buffer.from('"one"\n"caf\xe9"\n', "latin1");
+    expect((await failureOf(() => collect("latin.jsonl", rows))).message).toContain(
+      "latin.jsonl:2: expected UTF-8, got invalid bytes",
+    );
+  });
+
+  test("rejects a folder, and a path without a size, as text to split", async () => {
+    const failed = (path: string) => failureOf(() => all(documentsOf(path, { documentSeparator: "line" })));
+    expect((await failed(folder)).message).toBe(`${folder}: expected a regular file to split, got a folder`);
+    if (process.platform !== "win32")
+      expect((await failed("/dev/null")).message).toBe("/dev/null: expected a regular file to split, got a device");
   });
 
   test("rejects a file without text, and the error names it", async () => {

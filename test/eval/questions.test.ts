@@ -55,6 +55,9 @@ describe("detection of answers that decline", () => {
     "I do not have information about it",
     "There is no information on this country.",
     "The text does not say.",
+    "That is not mentioned.",
+    "It isn't known.",
+    "They aren’t specified in the text.",
     "There is no such country.",
     "None of the above",
   ])('accepts "%s"', (text) => {

@@ -146,6 +146,27 @@ test("patterns match as Python's fnmatch, in bounded time", () => {
   expect(matchesAny("a.json", ["?.json"])).toBe(true);
   expect(matchesAny("onnx/model.onnx", ["onnx/"])).toBe(true);
   expect(matchesAny("a.json", ["*.jso", "json", "?"])).toBe(false);
+  // Checked with fnmatch.fnmatchcase.
+  for (const [name, pattern, expected] of [
+    ["a-Q4_0.gguf", "*Q[48]_0.gguf", true],
+    ["a-Q5_0.gguf", "*Q[48]_0.gguf", false],
+    ["a-Q5_0.gguf", "*Q[!48]_0.gguf", true],
+    ["model-3.bin", "model-[0-4].bin", true],
+    ["model-5.bin", "model-[0-4].bin", false],
+    ["model-5.bin", "model-[!0-4].bin", true],
+    ["a-c", "a[-]c", true],
+    ["a-c", "a[x-]c", true],
+    ["abc", "a[a-b-d]c", true],
+    ["a]c", "a[]]c", true],
+    ["abc", "a[!]]c", true],
+    ["abc", "a[c-a]c", false],
+    ["abc", "a[!c-a]c", true],
+    ["a[c", "a[c", true],
+    ["a[]", "a[]", true],
+    ["a[!]", "a[!]", true],
+    ["\u{1f600}.json", "?.json", true],
+  ] as const)
+    expect(matchesAny(name, [pattern]), `${name} ${pattern}`).toBe(expected);
   const started = performance.now();
   expect(matchesAny("a".repeat(1000), [`${"a*".repeat(500)}b`])).toBe(false);
   expect(performance.now() - started).toBeLessThan(1000);

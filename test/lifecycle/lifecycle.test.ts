@@ -168,7 +168,8 @@ describe("a quick run of the lesson", () => {
   });
 
   it.each([
-    [{ budgetMinutes: 0 }, /budgetMinutes: expected a number above 0, got 0/],
+    [{ budgetMinutes: 0 }, /budgetMinutes: expected a number above 0 and at most 10000, got 0/],
+    [{ budgetMinutes: 20_000 }, /budgetMinutes: expected a number above 0 and at most 10000, got 20000/],
     [{ seed: 0.5 }, /seed: expected a whole number/],
     [{ out: "" }, /out: expected a folder/],
     [

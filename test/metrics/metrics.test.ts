@@ -36,6 +36,12 @@ describe("classification", () => {
   });
 });
 
+test("a report on no examples has no labels, and no figures", () => {
+  const empty = { accuracy: Number.NaN, macroF1: Number.NaN, perLabel: [], count: 0 };
+  expect(classificationReport([], [])).toEqual(empty);
+  expect(classificationReport([], [], 0)).toEqual(empty);
+});
+
 describe("calibration", () => {
   test("ECE, Brier score and bins match a hand computation", () => {
     // Two answers at 0.9 (one right) and two at 0.6 (both right): |0.5 − 0.9| and |1 − 0.6|, each half of the answers.
@@ -47,6 +53,19 @@ describe("calibration", () => {
     expect(result.bins[8]).toMatchObject({ count: 2, confidence: 0.9, accuracy: 0.5 });
     expect(result.bins[0]).toMatchObject({ from: 0, to: 0.1, count: 0, confidence: null, accuracy: null });
     expect(calibration([1, 0], [true, false], { bootstrap: 0 }).ece).toBe(0);
+  });
+
+  test("a confidence on the border of two bins is in the lower one", () => {
+    for (const bins of [10, 15, 100])
+      for (let k = 1; k < bins; k++) {
+        const result = calibration([k / bins], [true], { bins, bootstrap: 0 });
+        expect(result.bins.findIndex(({ count }) => count > 0)).toBe(k - 1);
+      }
+  });
+
+  test("the interval is NaN if a confidence is NaN", () => {
+    const { ece, eceInterval } = calibration([Number.NaN, 0.2, 0.4, 0.6, 0.8], [true, false, true, false, true]);
+    expect([ece, eceInterval.low, eceInterval.high]).toEqual([Number.NaN, Number.NaN, Number.NaN]);
   });
 
   test("the interval is reproducible, contains the ECE of an uncalibrated model, and narrows with more answers", () => {
@@ -148,11 +167,25 @@ describe("retrieval", () => {
     expect(report).toEqual({ recall: { 1: 1 / 2 }, mrr: (1 + 1 / 2) / 2, queries: 2 });
   });
 
+  test("the metrics are NaN if a score is NaN", () => {
+    const missed = { recall: { 1: Number.NaN }, mrr: Number.NaN, queries: 2 };
+    const documents = [[1], [2]];
+    // The query, the relevant document, or another document has no score.
+    expect(retrieval([[Number.NaN], [1]], documents, [0, 1], [1])).toEqual(missed);
+    expect(retrieval([[1], [1]], [[Number.NaN], [2]], [0, 1], [1])).toEqual(missed);
+    expect(retrieval([[1], [1]], [[1], [Number.NaN]], [0, 0], [1])).toEqual(missed);
+    const others = [new Set([1]), new Set([1])];
+    expect(retrieval([[1], [1]], [[1], [Number.NaN]], [0, 0], [1], others).mrr).toBe(1);
+  });
+
   test("Spearman's correlation handles ties", () => {
     expect(spearman([1, 2, 3, 4], [10, 20, 30, 400])).toBeCloseTo(1);
     expect(spearman([1, 2, 3], [3, 2, 1])).toBeCloseTo(-1);
     // scipy.stats.spearmanr([1, 2, 2, 4, 5], [2, 1, 3, 3, 9]) = 0.7631578947368421
     expect(spearman([1, 2, 2, 4, 5], [2, 1, 3, 3, 9])).toBeCloseTo(0.7631578947368421, 10);
     expect(spearman([1, 1], [1, 2])).toBeNaN();
+    // scipy.stats.spearmanr propagates NaN.
+    expect(spearman([1, Number.NaN, 3, 2], [1, 2, 3, 4])).toBeNaN();
+    expect(spearman([1, 2, 3], [1, 2, Number.NaN])).toBeNaN();
   });
 });

@@ -23,7 +23,8 @@ const { ALLOWED_LICENSES, dependencyProblems, MAX_BYTES, MAX_PACKAGES, productio
   productionPackages: (root: string) => Package[];
   dependencyProblems: (packages: Package[]) => string[];
 };
-const { packedProblems, versionProblems } = (await script("package.mjs")) as {
+const { packedProblems, treeProblems, versionProblems } = (await script("package.mjs")) as {
+  treeProblems: (result: { status: number | null; stdout: string; stderr: string; error?: Error }) => string[];
   packedProblems: (report: { files: { path: string }[]; size: number; unpackedSize: number }) => string[];
   versionProblems: (facts: object) => string[];
 };
@@ -47,6 +48,19 @@ test("a dependency without an allowed licence is named", () => {
     `copyleft: expected one of the licences ${ALLOWED_LICENSES.join(", ")}, got GPL-3.0-only`,
   ]);
   expect(dependencyProblems([{ ...first!, name: "silent", license: undefined }])[0]).toMatch(/^silent: .* got none$/);
+});
+
+test("a checkout is clean only if git says so", () => {
+  expect(treeProblems({ status: 0, stdout: "", stderr: "" })).toEqual([]);
+  expect(treeProblems({ status: 0, stdout: " M package.json\n", stderr: "" })).toEqual(["git reports changed files"]);
+  const noRepository = "fatal: not a git repository\n";
+  expect(treeProblems({ status: 128, stdout: "", stderr: noRepository })).toEqual([
+    "git status failed: fatal: not a git repository",
+  ]);
+  const error = new Error("spawn git ENOENT");
+  expect(treeProblems({ status: null, stdout: "", stderr: "", error })).toEqual([
+    "git status failed: spawn git ENOENT",
+  ]);
 });
 
 test("too many or too large dependencies are reported", () => {

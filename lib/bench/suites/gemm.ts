@@ -11,7 +11,7 @@ import {
   tensor,
 } from "../../graph/index.ts";
 import { opRow } from "../../graph/op-table.ts";
-import { filled, filledFp8, runSeconds } from "../ceilings.ts";
+import { filled, filledFp8, runInTurn, runSeconds } from "../ceilings.ts";
 import type { BenchSuite } from "../types.ts";
 
 type Product = [m: number, n: number, k: number];
@@ -43,8 +43,7 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
   for (const dtype of ["f32", "bf16"] as const)
     for (const [index, [m, n, k]] of shapes.entries())
       for (const layout of index === 0 ? LAYOUTS : LAYOUTS.slice(0, 1)) {
-        const few = device.kind === "cuda" && m < 64; // limited by the bandwidth for weights
-        const count = few && !quick ? FEW_ROWS_WEIGHTS : 1;
+        const { few, count } = fewRows(device, m, quick);
         const tensors = new Map<string, Tensor>();
         for (const [name, shape] of Object.entries(operands(layout, m, n, k, count)))
           tensors.set(name, await filled(device, dtype, shape));
@@ -73,31 +72,46 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
  */
 async function* fp8Cases(device: Device, shapes: Product[], quick: boolean): ReturnType<BenchSuite> {
   for (const [m, n, k] of shapes) {
+    const { few, count } = fewRows(device, m, quick);
     const blocks = [Math.ceil(n / 128), Math.ceil(k / 128)] as const;
-    const tensors = new Map([
-      ["x", await filled(device, "bf16", [m, k])],
-      ["w", await filledFp8(device, [n, k])],
-      ["scale", await filled(device, "f32", blocks)],
-    ]);
-    const executable = compile(() => {
-      const x = tensor("x", "bf16", [m, k]);
-      const [w, scale] = [tensor("w", "u8", [n, k]), tensor("scale", "f32", blocks)];
+    const x = await filled(device, "bf16", [m, k]);
+    const scale = await filled(device, "f32", blocks);
+    const weights: Tensor[] = [];
+    for (let i = 0; i < count; i++) weights.push(await filledFp8(device, [n, k]));
+    const program = compile(() => {
+      const [x, w, scale] = [tensor("x", "bf16", [m, k]), tensor("w", "u8", [n, k]), tensor("scale", "f32", blocks)];
       return { row: gatherRows(fp8Linear(x, w, scale, undefined, { activations: "int8" }), input("row", "i32", [1])) };
-    }).bind(device, tensors);
+    });
+    // A program of several products would also time their sum, which is not part of this product's epilogue.
+    const executables = weights.map((w) =>
+      program.bind(
+        device,
+        new Map([
+          ["x", x],
+          ["w", w],
+          ["scale", scale],
+        ]),
+      ),
+    );
     const flops = 2 * m * n * k;
     const repeat = quick ? 1 : Math.max(1, Math.round((device.kind === "cuda" ? 1e12 : 1e10) / flops));
-    const few = device.kind === "cuda" && m < 64;
     const bytes = 2 * m * k + n * k + 2 * m * n;
     yield {
       name: `gemm fp8 ${m}x${n}x${k} NT`,
       unit: "GFLOP/s",
       work: (flops * repeat) / 1e9,
       bound: { ceiling: few ? "read" : "bf16", amount: (few ? bytes : flops) * repeat },
-      run: () => runSeconds(executable, { row: Int32Array.of(0) }, repeat),
+      run: () => runInTurn(executables, { row: Int32Array.of(0) }, repeat),
     };
-    executable.dispose();
-    for (const t of tensors.values()) t.dispose();
+    for (const executable of executables) executable.dispose();
+    for (const t of [x, scale, ...weights]) t.dispose();
   }
+}
+
+/** Whether the bandwidth for weights limits a product of `m` rows, and how many matrices it is then measured with. */
+export function fewRows(device: Pick<Device, "kind">, m: number, quick: boolean): { few: boolean; count: number } {
+  const few = device.kind === "cuda" && m < 64;
+  return { few, count: few && !quick ? FEW_ROWS_WEIGHTS : 1 };
 }
 
 /** Returns the operands' shapes: `a`, and `count` matrices to multiply it with. */

@@ -1,3 +1,4 @@
+import { invalidArgument } from "../../core/errors.ts";
 import type { RequestRecord } from "../../serve/index.ts";
 import { defineCommand } from "../command.ts";
 import { BYTES, bytesOf } from "../options/bytes.ts";
@@ -91,7 +92,7 @@ export const command = defineCommand({
   async run({ options, out }) {
     const apiKeys = options["api-key"] ?? process.env.HEDDLE_API_KEY?.split(",").filter(Boolean);
     const memory = options["max-model-memory"];
-    const seconds = options["close-timeout"];
+    const closeTimeout = milliseconds("--close-timeout", options["close-timeout"]);
     const signals = new StopSignals();
     const [{ serve }, { models, loaded }] = await Promise.all([import("../../serve/index.ts"), servedModels(options)]);
     try {
@@ -107,7 +108,7 @@ export const command = defineCommand({
         maxQueue: options["max-queue"],
         maxChoices: options["max-choices"],
         maxTokens: options["max-tokens"],
-        closeTimeout: seconds === undefined ? undefined : Math.round(seconds * 1000),
+        closeTimeout,
         deterministic: options.deterministic,
         metricsWithoutKey: options["metrics-without-key"],
         ...(options.log && { onRequest: (record: RequestRecord) => out.log(lineOf(record)) }),
@@ -122,6 +123,16 @@ export const command = defineCommand({
     }
   },
 });
+
+/** The longest time of a timer in seconds. */
+const MAX_SECONDS = Math.floor((2 ** 31 - 1) / 1000);
+
+/** Converts an option in seconds. The server's own check would report milliseconds, which the caller did not give. */
+function milliseconds(name: string, seconds: number | undefined): number | undefined {
+  if (seconds === undefined) return undefined;
+  if (seconds < 0 || seconds > MAX_SECONDS) throw invalidArgument(name, `a number from 0 to ${MAX_SECONDS}`, seconds);
+  return Math.round(seconds * 1000);
+}
 
 /** Formats a request as a line. The path is untrusted, so control characters are replaced. */
 function lineOf(record: RequestRecord): string {

@@ -1,14 +1,18 @@
 import { access, constants, realpath, stat, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, sep } from "node:path";
 import { HeddleError } from "../../core/errors.ts";
 import { exists, ioError, writeFileAtomically } from "../../io/atomic-files.ts";
 
 /**
  * Checks that a file can be written, before the work that produces its content. An existing file is not changed.
- * @throws HeddleError NOT_FOUND, IO
+ * @throws HeddleError INVALID_ARGUMENT for an empty path, NOT_FOUND, IO
  */
 export async function needWritable(path: string): Promise<void> {
+  if (path === "") throw new HeddleError("INVALID_ARGUMENT", "output: expected the path of a file, got an empty one");
   try {
+    // dirname ignores a separator at the end, and would check the folder above.
+    if (path.endsWith("/") || path.endsWith(sep))
+      throw new HeddleError("IO", `${path}: cannot be written: expected a file, got a folder`);
     const isThere = await exists(path);
     if (isThere && (await stat(path)).isDirectory())
       throw new HeddleError("IO", `${path}: cannot be written: expected a file, got a folder`);

@@ -1,12 +1,12 @@
-import { open, readdir, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { invalidArgument } from "../../core/errors.ts";
+import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import type { CorpusTokenizer, DocumentEnds } from "../encode.ts";
 import { TokenFile } from "../token-shards/token-file.ts";
 import { ParquetDocuments } from "./parquet-documents.ts";
 import { fileError, type SeparatorRule } from "./shards.ts";
 import { TextDocuments } from "./text-documents.ts";
-import { HEAD_BYTES, needText } from "./text-head.ts";
+import { needTextFile } from "./text-head.ts";
 
 /** A document, or a part of a long document, as tokens. */
 export interface EncodedDocument {
@@ -88,22 +88,10 @@ async function openFile(path: string, size: number, options: DocumentFileOptions
   if (/\.parquet$/i.test(path)) return await ParquetDocuments.open(path, options.textField);
   const format = /\.(jsonl|ndjson)$/i.test(path) ? "jsonl" : "text";
   const rule: SeparatorRule = format === "jsonl" ? { kind: "lines" } : options.rule;
-  needText(await headOf(path), path);
+  await needTextFile(path).catch((error: unknown) => {
+    throw error instanceof HeddleError ? error : fileError(path, error);
+  });
   return new TextDocuments({ path, size, format, rule }, options.textField);
-}
-
-async function headOf(path: string): Promise<Buffer> {
-  try {
-    const handle = await open(path);
-    try {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
-      return buffer.subarray(0, bytesRead);
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    throw fileError(path, error);
-  }
 }
 
 async function shardsIn(folder: string): Promise<string[]> {

@@ -1,3 +1,4 @@
+import { open } from "node:fs/promises";
 import { HeddleError } from "../../core/errors.ts";
 
 /** First bytes of common binary formats. `kind` is the name of the format in messages, with the way to convert it. */
@@ -12,7 +13,7 @@ const HEADS: readonly (readonly [kind: string, ...bytes: number[]])[] = [
   ["UTF-16", 0xfe, 0xff],
 ];
 /** Number of bytes to check. */
-export const HEAD_BYTES = 16;
+const HEAD_BYTES = 16;
 
 /**
  * Rejects a file that begins like a binary format. Invalid bytes in a text become U+FFFD, so training would otherwise
@@ -23,4 +24,15 @@ export const HEAD_BYTES = 16;
 export function needText(head: Uint8Array, path: string): void {
   const found = HEADS.find(([, ...bytes]) => bytes.every((byte, i) => head[i] === byte));
   if (found) throw new HeddleError("INVALID_FILE", `${path}: expected a text in UTF-8, got ${found[0]}`);
+}
+
+/** Rejects a file like `needText`, of which it reads only the first bytes. @throws HeddleError INVALID_FILE, errors of the system */
+export async function needTextFile(path: string): Promise<void> {
+  const handle = await open(path);
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+    needText(buffer.subarray(0, bytesRead), path);
+  } finally {
+    await handle.close();
+  }
 }
