@@ -34,7 +34,7 @@ export interface SftSourceOptions {
 interface Position {
   epoch: number;
   sequence: number;
-  /** Fingerprint of the examples and of the shape of batches. A position is valid only for these. */
+  /** Fingerprint of the examples and of the shape of batches. */
   fingerprint: string;
 }
 
@@ -127,7 +127,7 @@ export class SftSource implements BatchSource<SftBatch> {
         "INVALID_FILE",
         `checkpoint: expected a position in the data, got ${JSON.stringify(state)}`,
       );
-    if (fingerprint !== this.fingerprint)
+    if (typeof fingerprint !== "string" || dataOf(fingerprint) !== dataOf(this.fingerprint))
       throw new HeddleError(
         "INVALID_ARGUMENT",
         `checkpoint: expected the data and options of the resumed run (${fingerprint}), got others (${this.fingerprint})`,
@@ -181,4 +181,12 @@ function fingerprintOf(examples: readonly SftExample[], options: SftSourceOption
   const { batchSize, sequenceLength, packing, seed } = options;
   const layout = `${batchSize} x ${sequenceLength}${packing ? " packed" : ""}, seed ${seed}`;
   return `${examples.length} rows ${hash.digest("hex").slice(0, 16)}, ${layout}`;
+}
+
+/**
+ * Returns the part of a fingerprint for which a position is valid. The number of sequences in a batch does not matter, and without packing
+ * their length does not either. So a resumed run may have longer held-out rows.
+ */
+function dataOf(fingerprint: string): string {
+  return fingerprint.replace(/\d+ x (?:(\d+ packed)|\d+)/, "$1");
 }
