@@ -82,7 +82,7 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
   }
 
   /** Reads the documents of a round and packs them. */
-  async #pack(cursor: DocumentCursor, start: StreamPosition): Promise<Round> {
+  async #pack(cursor: DocumentCursor, start: StreamPosition, seed = this.#seed): Promise<Round> {
     const { maxSeqLength } = this.#options;
     const pieces: Piece[] = [];
     let tokens = 0;
@@ -102,7 +102,7 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
     // Bins are sorted by their longest piece. Batches take them in a random order.
     const order = await permutation(
       bins.length,
-      this.#seed,
+      seed,
       Stream.rows,
       start.epoch,
       (start.group * 65_537 + start.document) >>> 0,
@@ -114,7 +114,8 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
     const cursor = new DocumentCursor(reader, this.#options.tokenizer, START, check, { epochs: 1 });
     let rows = new Rows(this.#options);
     for (;;) {
-      const round = await this.#pack(cursor, cursor.position);
+      // The order is the same for every seed, so that runs that evaluate only a part are comparable.
+      const round = await this.#pack(cursor, cursor.position, 0);
       if (round.pieces.length === 0) break;
       for (const row of round.rows) {
         rows.add(row.map((i) => round.pieces[i]!));

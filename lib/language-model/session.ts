@@ -13,7 +13,6 @@ import { eachPiece, runSequences } from "../inference/scheduler.ts";
 import { type Piece, type Sequence, sequencesOf } from "../inference/sequence.ts";
 import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
 import { fingerprintOf } from "../models/fingerprint.ts";
-import { keysKeepLength } from "../models/rope-frequencies.ts";
 import { Answers, type Completion, type CompletionIn } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { continuedIds, type Prompt } from "./prompt.ts";
@@ -133,6 +132,7 @@ export class Session {
         // have been run.
         const { context, generated } = sequence;
         if (generated > 0) cache.truncate(0, Math.max(0, context.length - 1 - (generated - given)));
+        cache.dropBeginning(0); // the call may have ended before its prompt was computed
       }
     };
     for await (const piece of eachPiece(this.exclusively(run), resolved.signal)) {
@@ -186,8 +186,8 @@ export class Session {
   truncate(length = 0): void {
     this.assertIdle();
     if (!Number.isInteger(length) || length < 0) throw invalidArgument("length", "an integer of at least 0", length);
-    const isRolledBack = length < this.tokens.length && keysKeepLength(this.cache.model.config);
-    this.cache.truncate(0, isRolledBack ? 0 : length);
+    this.cache.truncate(0, length);
+    this.cache.dropBeginning(0);
   }
 
   /** Frees the KV cache. Later calls throw DISPOSED. The model stays loaded. */

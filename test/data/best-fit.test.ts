@@ -64,6 +64,16 @@ describe("best-fit packing", () => {
     expect(targets / (rows * T)).toBeGreaterThan(0.97);
   });
 
+  it("pass() yields the same batches for every seed", async () => {
+    const first = async (seed: number) => {
+      using corpus = await openCorpus({ ...base, seed });
+      const found: string[][] = [];
+      for await (const batch of corpus.pass({ maxBatches: 3 })) found.push(read(batch));
+      return found;
+    };
+    expect(await first(2)).toEqual(await first(1));
+  });
+
   it("yields every document once per epoch in a new order, and resumes at any batch", async () => {
     for (const shuffleBytes of [undefined, 4000]) {
       const options = { ...base, ...(shuffleBytes && { shuffleBytes }) };

@@ -1,5 +1,6 @@
 // RoPE whose frequencies depend on the length of the whole sequence (longrope, dynamic): every way to compute a sequence uses its own length.
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
+import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
 import { scoreContinuations } from "../../lib/inference/continuations.ts";
 import { tinyModel } from "./helpers.ts";
 
@@ -75,6 +76,29 @@ describe.each(["longrope", "dynamic"] as const)("%s", (ropeType) => {
     const session = model.session();
     await session.complete(idsFrom(1, 300), few);
     session.truncate(110);
+    const again = await session.complete(extended, few);
+    expect(again.tokens).toEqual(tokens);
+    expect(maxDifference(again.logprobs, logprobs)).toBeLessThan(1e-3);
+    session.dispose();
+    await model.dispose();
+  });
+
+  test("a session whose prompt was aborted answers as if it had not begun to compute it", async () => {
+    const model = modelOf(ropeType, 256);
+    const long = idsFrom(1, 1000);
+    const extended = [...long.slice(0, 280), 7, 8];
+    const { tokens, logprobs } = await model.complete(extended, few);
+    const session = model.session();
+    const control = new AbortController();
+    const { start } = KvCache.prototype;
+    let runs = 0;
+    // The prompt is computed in runs of 256 ids. The first run ends before the third begins.
+    const spy = vi.spyOn(KvCache.prototype, "start").mockImplementation(function (this: KvCache, ...given) {
+      if (++runs === 3) control.abort();
+      return start.apply(this, given);
+    });
+    await expect(session.complete(long, { ...few, signal: control.signal })).rejects.toMatchObject({ code: "ABORTED" });
+    spy.mockRestore();
     const again = await session.complete(extended, few);
     expect(again.tokens).toEqual(tokens);
     expect(maxDifference(again.logprobs, logprobs)).toBeLessThan(1e-3);

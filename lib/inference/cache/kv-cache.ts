@@ -11,7 +11,7 @@ import {
   MAX_SEGMENT_ROWS,
 } from "../../models/cache-shape.ts";
 import type { ModelView } from "../../models/model-view.ts";
-import { ropeRegime, turnsByLength } from "../../models/rope-frequencies.ts";
+import { keysKeepLength, ropeRegime, turnsByLength } from "../../models/rope-frequencies.ts";
 import { BoundModel, type ProgramMaker, type RunShape } from "../bound-model.ts";
 import { rowData, type Segment } from "../row-data.ts";
 import { CacheStore, type SpareStore } from "./cache-store.ts";
@@ -149,6 +149,15 @@ export class KvCache {
     if (length >= this.ids(slot).length) return;
     const kept = this.pool?.cut(slot, length) ?? length;
     this.keep(slot, this.holdsWindow(slot, kept) ? kept : 0);
+  }
+
+  /**
+   * Drops a slot's content if it is only the beginning of a longer sequence and RoPE scaling is dynamic. The keys were rotated for the length
+   * of that sequence, and fit no other one.
+   */
+  dropBeginning(slot: number): void {
+    const { ids, length } = this.sequences.at(slot);
+    if (keysKeepLength(this.model.config) && ids.length < length) this.keep(slot, 0);
   }
 
   private keep(slot: number, length: number): void {

@@ -34,7 +34,7 @@ export interface SftSourceOptions {
 interface Position {
   epoch: number;
   sequence: number;
-  /** Fingerprint of the examples and of the shape of batches. A position is valid only for these. */
+  /** Fingerprint of the examples and of the shape of batches. */
   fingerprint: string;
 }
 
@@ -77,14 +77,11 @@ export class SftSource implements BatchSource<SftBatch> {
     if (this.order?.epoch === epoch) return this.order.sequences;
     const { seed, packing, sequenceLength } = this.options;
     const order = await permutation(this.examples.length, seed, Stream.documents, epoch);
-    let sequences = Array.from(order, (i) => [i]);
-    if (packing) {
-      const lengths = Uint32Array.from(order, (i) => this.examples[i]!.ids.length);
-      const bins = packBestFit(lengths, sequenceLength);
-      // Bins are sorted by their longest item. Batches take them in a random order.
-      const mixed = await permutation(bins.length, seed, Stream.documents, epoch, 1);
-      sequences = Array.from(mixed, (bin) => bins[bin]!.map((i) => order[i]!));
-    }
+    const sequences = packing
+      ? await packed(this.examples, order, sequenceLength, (bins) =>
+          permutation(bins, seed, Stream.documents, epoch, 1),
+        )
+      : Array.from(order, (i) => [i]);
     this.order = { epoch, sequences };
     return sequences;
   }
@@ -130,7 +127,7 @@ export class SftSource implements BatchSource<SftBatch> {
         "INVALID_FILE",
         `checkpoint: expected a position in the data, got ${JSON.stringify(state)}`,
       );
-    if (fingerprint !== this.fingerprint)
+    if (typeof fingerprint !== "string" || dataOf(fingerprint) !== dataOf(this.fingerprint))
       throw new HeddleError(
         "INVALID_ARGUMENT",
         `checkpoint: expected the data and options of the resumed run (${fingerprint}), got others (${this.fingerprint})`,
@@ -141,23 +138,38 @@ export class SftSource implements BatchSource<SftBatch> {
   get evaluation(): ((signal?: AbortSignal) => AsyncGenerator<SftBatch>) | undefined {
     const { heldOut = [], batchSize, sequenceLength, packing, evalBatches = Number.POSITIVE_INFINITY } = this.options;
     if (heldOut.length === 0) return undefined;
-    const sequences = packing
-      ? packBestFit(
-          heldOut.map((e) => e.ids.length),
-          sequenceLength,
-        )
-      : heldOut.map((_, i) => [i]);
-    const batch = (from: number) =>
-      this.batch(sequences.slice(from, from + batchSize).map((sequence) => sequence.map((i) => heldOut[i]!)));
+    const batch = (sequences: readonly (readonly number[])[]) =>
+      this.batch(sequences.map((sequence) => sequence.map((i) => heldOut[i]!)));
     return async function* batches(signal) {
+      const inOrder = heldOut.map((_, i) => i);
+      // The order is the same for every seed, so that runs with evalBatches are comparable.
+      const sequences = packing
+        ? await packed(heldOut, inOrder, sequenceLength, (bins) => permutation(bins, 0, Stream.rows, 0))
+        : inOrder.map((i) => [i]);
       for (let i = 0; i < sequences.length && i / batchSize < evalBatches; i += batchSize) {
         throwIfAborted(signal, "evaluation");
-        yield batch(i);
+        yield batch(sequences.slice(i, i + batchSize));
       }
     };
   }
 
   dispose(): void {}
+}
+
+/**
+ * Packs examples into sequences. Bins are sorted by their longest item, so the sequences are put into a random order.
+ * @param order indices of the examples; examples of equal length are packed in this order
+ * @param mix returns a permutation
+ */
+async function packed(
+  examples: readonly SftExample[],
+  order: ArrayLike<number>,
+  sequenceLength: number,
+  mix: (count: number) => Promise<Uint32Array>,
+): Promise<number[][]> {
+  const lengths = Uint32Array.from(order, (i) => examples[i]!.ids.length);
+  const bins = packBestFit(lengths, sequenceLength);
+  return Array.from(await mix(bins.length), (bin) => bins[bin]!.map((i) => order[i]!));
 }
 
 function fingerprintOf(examples: readonly SftExample[], options: SftSourceOptions): string {
@@ -169,4 +181,12 @@ function fingerprintOf(examples: readonly SftExample[], options: SftSourceOption
   const { batchSize, sequenceLength, packing, seed } = options;
   const layout = `${batchSize} x ${sequenceLength}${packing ? " packed" : ""}, seed ${seed}`;
   return `${examples.length} rows ${hash.digest("hex").slice(0, 16)}, ${layout}`;
+}
+
+/**
+ * Returns the part of a fingerprint for which a position is valid. The number of sequences in a batch does not matter, and without packing
+ * their length does not either. So a resumed run may have longer held-out rows.
+ */
+function dataOf(fingerprint: string): string {
+  return fingerprint.replace(/\d+ x (?:(\d+ packed)|\d+)/, "$1");
 }

@@ -101,7 +101,7 @@ export const checkpointShape = {
   /**
    * Let a resuming run use other options than it began with, and report them in a warning. By default a change of an option that affects
    * losses, such as learningRate or gradientAccumulationSteps, is refused. maxSteps, dtype and the options of evaluation, logging and
-   * saving may always change. Default false.
+   * saving may always change. With a reference model, dtype must stay, because the log-probabilities depend on it. Default false.
    */
   allowChangedOptions: option(
     flag().default(false),

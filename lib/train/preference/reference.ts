@@ -80,7 +80,7 @@ export function needSameReference(before: unknown, now: string, what = "the refe
   if (before === now) return;
   throw new HeddleError(
     "INVALID_ARGUMENT",
-    `resume: ${what} from that of the resumed run: expected fingerprint ${before}, got ${now}; pass the original model, not the one trained since`,
+    `resume: ${what} from that of the resumed run: expected fingerprint ${before}, got ${now}; pass the original model, not the one trained since, and the dtype of that run`,
   );
 }
 

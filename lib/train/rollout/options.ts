@@ -16,6 +16,8 @@ import {
 } from "../preference/options.ts";
 import { rewardList } from "./rewards.ts";
 
+const share = () => z.custom<number>((v) => typeof v === "number" && v > 0 && v <= 1, "a number above 0 and at most 1");
+
 /** Sampling options; names as in `generate`, defaults as in TRL. */
 export const samplingShape = {
   /** Maximum number of tokens of an answer. Default 256. */
@@ -27,11 +29,11 @@ export const samplingShape = {
   /** Sample only from this number of the likeliest tokens; 0: all. Default 0. */
   topK: option(whole(0).default(0), "sample from this many most likely tokens; 0: from all"),
   /** Sample only from the likeliest tokens whose probabilities add up to this. Default 1. */
-  topP: option(real(0, 1).default(1), "sample from the most likely tokens with this total probability"),
+  topP: option(share().default(1), "sample from the most likely tokens with this total probability"),
   /** Sample only from tokens that are at least this fraction as probable as the likeliest. Default 0. */
   minP: option(real(0, 1).default(0), "sample from tokens with at least this fraction of the highest probability"),
   /** Above 1: fewer repetitions. Default 1. */
-  repetitionPenalty: option(real(0).default(1), "values above 1 penalise repetition"),
+  repetitionPenalty: option(above().default(1), "values above 1 penalise repetition"),
 };
 
 const policyShape = {

@@ -77,6 +77,8 @@ export class Judge {
 
   /** Returns the score of each answer by each reward; null if the reward does not apply. @returns (answers, rewards) */
   async scores(drawn: readonly DrawnAnswer[], signal: AbortSignal | undefined): Promise<(number | null)[][]> {
+    // A rank has no answers if an evaluation has fewer prompts than there are ranks.
+    if (drawn.length === 0) return [];
     const scores: (number | null)[][] = [];
     for (const { name, of } of this.rewards)
       scores.push(

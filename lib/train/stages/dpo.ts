@@ -75,11 +75,12 @@ export const dpoSchema = z
     ...referenceShape,
     ...dpoShape,
   })
-  .superRefine(({ lossType, labelSmoothing, loss }, context) => {
-    if (lossType === "sigmoid") return;
-    const message = (expected: string) => `${expected} with lossType ${lossType}`;
-    if (labelSmoothing > 0) context.addIssue({ code: "custom", path: ["labelSmoothing"], message: message("0") });
-    if (loss) context.addIssue({ code: "custom", path: ["loss"], message: message("no custom loss") });
+  .superRefine(({ lossType, labelSmoothing, loss, beta }, context) => {
+    const refuse = (option: string, message: string) => context.addIssue({ code: "custom", path: [option], message });
+    const objective = loss ? "a custom loss" : `lossType ${lossType}`;
+    if (loss && lossType !== "sigmoid") refuse("loss", `no custom loss with lossType ${lossType}`);
+    if (labelSmoothing > 0 && (loss || lossType !== "sigmoid")) refuse("labelSmoothing", `0 with ${objective}`);
+    if (beta === 0 && lossType === "ipo") refuse("beta", `a number above 0 with ${objective}`);
   });
 
 /** Options of `dpo`. */

@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { readRows } from "../../../lib/data/rows.ts";
 import { allKept, splitExamples } from "../../../lib/train/examples/example-source.ts";
 import { readSftExamples } from "../../../lib/train/examples/sft-data.ts";
+import { SftSource } from "../../../lib/train/examples/sft-source.ts";
 import { pairsOf } from "../../../lib/train/preference/pair-rows.ts";
 import { readSplit } from "../../../lib/train/preference/prepare.ts";
 import { RowEncoder } from "../../../lib/train/preference/rows.ts";
@@ -91,4 +92,28 @@ test("splitExamples throws if the only row to hold out was skipped, instead of h
   expect(() => splitExamples({ rows: indices, indices, count: rows.length }, 1e-6)).toThrow(
     "evalFraction: expected a share that holds out at least one row that is not skipped, got 0.000001 of 5 rows",
   );
+});
+
+test("packed rows are evaluated in a random order, which is the same for every seed", async () => {
+  const [capacity, long, short] = [32, 32, 20];
+  // No two rows share a sequence. A row's first token is its number.
+  const heldOut = Array.from({ length: 64 }, (_, i) => {
+    const length = i < 32 ? long : short;
+    return { ids: new Uint32Array(length).fill(i), mask: new Uint8Array(length).fill(1, 1) };
+  });
+  const evaluated = async (seed: number, evalBatches?: number) => {
+    const shape = { batchSize: 4, sequenceLength: capacity, packing: true, seed, evalBatches };
+    const source = new SftSource(heldOut, { ...shape, heldOut });
+    const numbers: number[] = [];
+    for await (const { tokens } of source.evaluation!())
+      for (let at = 0; at < tokens.length; at += capacity) numbers.push(tokens[at]!);
+    return numbers;
+  };
+  const all = await evaluated(1);
+  expect([...all].sort((a, b) => a - b)).toEqual(heldOut.map((_, i) => i));
+  const some = await evaluated(2, 4);
+  expect(some).toEqual(all.slice(0, 16));
+  const longRows = some.filter((i) => i < 32).length;
+  expect(longRows).toBeGreaterThan(2);
+  expect(longRows).toBeLessThan(14);
 });

@@ -52,6 +52,11 @@ const refusals: [string, Partial<SftOptions>, RegExp][] = [
     /^gradientAccumulationSteps: expected 1 as in the resumed run, got 2;/,
   ],
   [
+    "perDeviceTrainBatchSize",
+    { perDeviceTrainBatchSize: 4 },
+    /^perDeviceTrainBatchSize: expected 2 as in the resumed run, got 4;/,
+  ],
+  [
     "adamBeta2 and maxGradNorm",
     { adamBeta2: 0.99, maxGradNorm: 0.5 },
     /^(adamBeta2|maxGradNorm): .* \(changed too: (maxGradNorm|adamBeta2)\);/,
@@ -71,6 +76,14 @@ test("an allowed change is reported and stored in the next checkpoint", async ()
   // The next run is compared with the new options.
   const state = JSON.parse(await readFile(join(outputDir, "checkpoint-3", "trainer_state.json"), "utf8"));
   expect(state.options).toMatchObject({ learningRate: 2e-3, weightDecay: 0, warmupSteps: null });
+});
+
+test("the batch size may change if that is allowed, and held-out rows may become longer", async () => {
+  const evalData = [{ text: sentences.slice(0, 3).join(" ") }];
+  const { result, warnings } = await resumed({ evalData, perDeviceTrainBatchSize: 4, allowChangedOptions: true });
+  expect(result.steps).toBe(3);
+  expect(result.evalLoss).toBeGreaterThan(0);
+  expect(warnings).toEqual(["resume: continuing with changed options: perDeviceTrainBatchSize 4, before 2"]);
 });
 
 test("a longer run, another dtype, and other evaluations, logs and files do not count as changes", async () => {

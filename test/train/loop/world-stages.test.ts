@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
+import { grpo } from "../../../lib/train/stages/grpo.ts";
 import { gather } from "../../../lib/train/world/world.ts";
-import { runStage, STEPS, stages } from "./stage-table.ts";
+import { runStage, STEPS, type Start, stages } from "./stage-table.ts";
 import { worlds } from "./worlds.ts";
 
 let folder: string;
@@ -64,6 +65,30 @@ test("a partly used rollout continues on every rank from the checkpoint of rank 
     loss: (through[0]!.events.at(-1) as { loss: number }).loss,
   });
   expect(rest[1]!.weight).toEqual(through[0]!.weight);
+});
+
+test("a reward is not asked to score the answers of a rank without held-out prompts", async () => {
+  const rows = ["The cat saw", "The dog saw"].map((prompt) => ({ prompt, wanted: "a" }));
+  const counts: number[] = [];
+  const start: Start = (base, shared) =>
+    grpo(base, {
+      ...shared,
+      data: rows,
+      evalPrompts: rows.slice(0, 1),
+      rewards: [
+        // A field of the rows is missing if there are no rows.
+        ({ completions, wanted }) => {
+          counts.push(completions.length);
+          return wanted!.map((letter, i) => completions[i]!.split(letter as string).length);
+        },
+      ],
+      numGenerations: 2,
+      maxCompletionLength: 4,
+    });
+  const [first, second] = await Promise.all(worlds(2).map((world) => runStage(start, 1, { world, maxSteps: 1 })));
+  expect(second).toEqual(first);
+  expect(first!.events.at(-1)!.metrics).toHaveProperty("reward");
+  expect(counts).toEqual([4, 4, 2]);
 });
 
 test("gather gives every rank all ranks' data, of any length", async () => {

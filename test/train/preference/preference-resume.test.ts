@@ -38,6 +38,9 @@ test("dpo: a resumed run has the losses of an uninterrupted one, bit for bit", a
   // `first` has been trained by now, so it would be a different reference.
   await expect(losses(first, { outputDir, resume: true })).rejects.toThrow(/resume: the reference or the data differ/);
   await using second = await load();
+  await expect(losses(second, { outputDir, resume: true, dtype: "bf16" })).rejects.toThrow(
+    / and the dtype of that run$/,
+  );
   expect([...before, ...(await losses(second, { outputDir, resume: true }))]).toEqual(expected);
   await using finished = await LanguageModel.load(outputDir);
   expect(finished.card).toMatchObject({ stage: "dpo", parent: "pretrain" });

@@ -2,9 +2,10 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { sub } from "../../../lib/graph/index.ts";
 import { pairsOf } from "../../../lib/train/preference/pair-rows.ts";
 import { RowEncoder } from "../../../lib/train/preference/rows.ts";
-import { dpo } from "../../../lib/train/stages/dpo.ts";
+import { type DpoLoss, dpo } from "../../../lib/train/stages/dpo.ts";
 import { kto } from "../../../lib/train/stages/kto.ts";
 import { orpo } from "../../../lib/train/stages/orpo.ts";
 import { simpo } from "../../../lib/train/stages/simpo.ts";
@@ -174,6 +175,16 @@ describe("rows", () => {
     await using model = await load();
     expect(() => dpo(model, { data, lossType: "hinge", labelSmoothing: 0.1 })).toThrow(
       /labelSmoothing: expected 0 with lossType hinge/,
+    );
+    const loss: DpoLoss = ({ chosen, rejected }) => sub(rejected, chosen);
+    expect(() => dpo(model, { data, loss, labelSmoothing: 0.1 })).toThrow(
+      /labelSmoothing: expected 0 with a custom loss, got 0\.1/,
+    );
+    expect(() => dpo(model, { data, loss, lossType: "hinge" })).toThrow(
+      /loss: expected no custom loss with lossType hinge/,
+    );
+    expect(() => dpo(model, { data, lossType: "ipo", beta: 0 })).toThrow(
+      /beta: expected a number above 0 with lossType ipo, got 0/,
     );
     expect(() => dpo(model, { data, betta: 1 } as never)).toThrow(/dpo: expected beta, got an unknown option betta/);
     expect(() => orpo(model, { data, beta: -1 })).toThrow(/beta: expected a number of at least 0, got -1/);

@@ -234,6 +234,11 @@ describe("grpo", () => {
     expect(() => grpo(model, { ...one, numGenerations: 5 })).toThrow(
       /numGenerations: expected a divisor of the 32 answers of a rollout/,
     );
+    // The sampler would reject these in the first rollout, when an overwritten run is already deleted.
+    expect(() => grpo(model, { ...one, topP: 0 })).toThrow(/topP: expected a number above 0 and at most 1, got 0/);
+    expect(() => grpo(model, { ...one, repetitionPenalty: 0 })).toThrow(
+      /repetitionPenalty: expected a number above 0, got 0/,
+    );
     expect(() => grpo(model, { ...one, rewards: [] })).toThrow(
       /rewards: expected an array of functions and reward models/,
     );
