@@ -157,6 +157,9 @@ export class Masks {
 
   private remember(state: State, mask: Mask): void {
     const size = (of: Mask) => ("allowed" in of ? of.allowed : of.forbidden).length;
+    // Concurrent calls may compute the same mask.
+    const before = this.known.get(state);
+    if (before) this.held -= size(before);
     this.known.set(state, mask);
     this.held += size(mask);
     for (const [oldest, of] of this.known) {

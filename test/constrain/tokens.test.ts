@@ -181,3 +181,23 @@ test("computing the mask of a large vocabulary does not block the event loop", a
   clearInterval(timer);
   expect(turns).toBeGreaterThan(2);
 });
+
+test("masks that concurrent calls compute at the same time count once towards the limit of the cache", async () => {
+  const vocabSize = 400_000;
+  const tokens = {
+    vocabSize,
+    addedTokens: [],
+    joinsBytes: true,
+    tokenBytes: (id: number) => Buffer.from(id.toString(26).padStart(4, "0")),
+  };
+  // About half of the vocabulary is allowed, so a mask has some 200,000 ids.
+  const automaton = new Automaton(compileRegex("[^mnop]{1,1000}"));
+  const begun = () => new Constraint(automaton, { tokens, vocabSize, ends: new Set() });
+  await Promise.all(Array.from({ length: 30 }, () => begun().mask()));
+  const first = await begun().mask();
+  const later = begun();
+  await later.prepare();
+  later.accept(1);
+  await later.mask();
+  expect(await begun().mask()).toBe(first);
+});

@@ -126,6 +126,24 @@ describe.skipIf(!hasBrowser)("the playground", () => {
     expect(await texts(".assistant .content")).toEqual([before]);
   });
 
+  test("closes the candidates when a message is sent from the keyboard", async () => {
+    await open();
+    await say("Hello");
+    await page.click("[data-view=tokens]");
+    await page.focus("button.token");
+    await page.keyboard.press("Enter");
+    expect(await page.isVisible("#candidates")).toBe(true);
+    await say("And now?");
+    expect(await page.isVisible("#candidates")).toBe(false);
+  });
+
+  test("lists the models that the server has now, even if there are as many as before", async () => {
+    await open();
+    await page.route("**/v1/models", (route) => route.fulfill({ json: { data: [{ id: "tiny" }, { id: "other" }] } }));
+    await page.dispatchEvent("#key", "change");
+    await expect.poll(() => texts(".column option")).toEqual(["tiny", "other"]);
+  });
+
   test("measures the time to the first token, and not to the event that opens the answer", async () => {
     await open();
     const [opening, ...tokens] = [{ role: "assistant", content: "" }, { content: "a" }, { content: "b" }].map(

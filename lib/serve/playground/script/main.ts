@@ -83,6 +83,7 @@ $("composer").addEventListener("submit", (event) => {
   if (text.trim() === "" || running.size > 0) return;
   $("message").value = "";
   grow();
+  hideCandidates();
   send(columns, text);
 });
 $("message").addEventListener("input", grow);

@@ -116,7 +116,8 @@ export function drawTurns(column) {
 export function drawHead(column, models = column.models) {
   column.models = models;
   const { select, used } = column;
-  if (select.options.length !== models.length || select.value !== column.model) {
+  const isSame = select.options.length === models.length && models.every((name, i) => select.options[i].value === name);
+  if (!isSame || select.value !== column.model) {
     select.replaceChildren(...models.map((name) => new Option(name, name, false, name === column.model)));
     select.value = column.model;
   }

@@ -1,4 +1,5 @@
 // Limits on rendering chat templates, which are untrusted.
+import { lazily } from "../../../core/lazy.ts";
 import type { Slices } from "../../../core/slices.ts";
 import { TimeoutError, withinTime } from "./watchdog.ts";
 
@@ -79,13 +80,37 @@ const MAX_TRIES = 4;
 /** Milliseconds of processor time below which a rendering that took all its time was hardly running. */
 const HARDLY_MS = 100;
 
+const fs = lazily<typeof import("node:fs")>("node:fs");
+/** Duration in milliseconds of a kernel tick in /proc. */
+const TICK_MS = 10;
+
 /**
- * Processor time of this process in milliseconds, or elapsed time in runtimes that do not report it. Its difference is at
- * least the processor time of a rendering.
+ * Processor time of this thread in milliseconds. Other threads of the process may encode texts or run a model meanwhile, so their time must
+ * not count. In runtimes that do not report it: the time of the process, or elapsed time, which are larger.
  */
 function processorTime(): number {
+  const { threadCpuUsage } = process as { threadCpuUsage?: () => NodeJS.CpuUsage };
+  const used = threadCpuUsage?.();
+  if (used) return (used.user + used.system) / 1000;
+  return threadTicks() ?? processTime();
+}
+
+function processTime(): number {
   const used = process.cpuUsage?.();
   return used ? (used.user + used.system) / 1000 : performance.now();
+}
+
+/** Processor time of this thread as Linux reports it; undefined elsewhere. */
+function threadTicks(): number | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    const line = fs().readFileSync("/proc/thread-self/stat", "latin1");
+    const fields = line.slice(line.lastIndexOf(")") + 2).split(" "); // a thread's name may contain any character
+    const ticks = Number(fields[11]) + Number(fields[12]); // user and system
+    return Number.isFinite(ticks) ? ticks * TICK_MS : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The time limit shared by all renderings of one call. */
@@ -105,7 +130,7 @@ export class RenderTime {
 
   /**
    * Runs a rendering in slices with its own byte budget. Pauses between slices do not count. If its time is up although
-   * the process hardly ran, as on a busy machine, the rendering starts over.
+   * the thread hardly ran, as on a busy machine, the rendering starts over.
    * @throws TimeoutError
    */
   *rendering<T>(make: () => Slices<T>): Slices<T> {
@@ -141,13 +166,18 @@ export class RenderTime {
     }
   }
 
-  /** Runs sliced work. Pauses between slices do not count. @throws TimeoutError when the time is used up */
+  /**
+   * Runs sliced work. Pauses between slices do not count, nor does time in which the thread waited for a processor.
+   * @throws TimeoutError when the time is used up
+   */
   *slices<T>(work: Slices<T>): Slices<T> {
+    const [before, started] = [this.left, processorTime()];
     for (;;) {
       const begun = performance.now();
       const step = work.next();
       this.left -= performance.now() - begun;
       if (step.done) return step.value;
+      if (this.left <= 0) this.left = before - (processorTime() - started);
       if (this.left <= 0) throw this.late();
       yield;
     }
