@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { binding } from "../../lib/binding/index.ts";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import { modelConfigToJson } from "../../lib/formats/config/config-json.ts";
 import { layoutChange } from "../../lib/formats/gguf/gguf-names.ts";
@@ -7,6 +8,7 @@ import "../../lib/models/registry.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import type { StoredTensor } from "../../lib/formats/weights.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
+import { DTYPES } from "../../lib/graph/dtype.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 
 function floats(tensor: StoredTensor): Float32Array {
@@ -114,12 +116,23 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
     model.close();
   });
 
-  test("the F16 file of stories260K has the F32 file's norm, and embeddings in f16", async () => {
+  test("the F16 file of stories260K has the F32 file's norm, and its embeddings rounded to f16", async () => {
     const f32 = await openWeights(path("stories260K/stories260K.F32.gguf"));
     const f16 = await openWeights(path("stories260K/stories260K.F16.gguf"));
     const a = floats(f32.tensor("output_norm.weight"));
     expect(floats(f16.tensor("output_norm.weight"))).toEqual(a);
-    expect(f16.tensor("token_embd.weight")).toMatchObject({ dtype: "f16", bytes: 512 * 64 * 2 });
+    const { dtype, file, offset, bytes } = f16.tensor("token_embd.weight");
+    expect({ dtype, bytes }).toEqual({ dtype: "f16", bytes: 512 * 64 * 2 });
+    const { f16: half, f32: single } = DTYPES;
+    const widened = binding.castElements(new Uint8Array(file.bytes(offset, bytes)), half, single, 0).bytes;
+    const embeddings = floats(f32.tensor("token_embd.weight"));
+    expect(embeddings.some((value) => Math.abs(value) > 0.1)).toBe(true);
+    // f16 has 11 significant bits, and a spacing of 2^-24 below 2^-14.
+    const error = new Float32Array(widened).map((value, i) => {
+      const exact = embeddings[i]!;
+      return Math.abs(value - exact) / Math.max(Math.abs(exact) * 2 ** -11, 2 ** -25);
+    });
+    expect(Math.max(...error)).toBeLessThanOrEqual(1);
     f32.close();
     f16.close();
   });

@@ -319,6 +319,9 @@ describe("writing safetensors", () => {
     const { file, entries } = openSafetensors(path);
     const a = entries.get("a")!;
     expect([...new Float32Array(file.bytes(a.offset, a.bytes))]).toEqual([0, 1, 2, 3]);
+    const b = entries.get("b")!;
+    expect(b).toMatchObject({ storedDtype: "U8", shape: [2] });
+    expect([...new Uint8Array(file.bytes(b.offset, b.bytes))]).toEqual([7, 8]);
     file.close();
   });
 

@@ -8,7 +8,7 @@ import { openModelFiles } from "../../lib/formats/model-files.ts";
 import { add, compile, input, mul, sum } from "../../lib/graph/index.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { rowInputs, sequenceForward } from "../../lib/models/forward.ts";
-import { classifierLogits, headNames, trunkNames, valueHeadOutput } from "../../lib/models/heads.ts";
+import { classifierLogits, headNames, languageHead, trunkNames, valueHeadOutput } from "../../lib/models/heads.ts";
 import type { Model } from "../../lib/models/model.ts";
 import type { Stage } from "../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
@@ -228,9 +228,14 @@ describe("heads on a trunk", () => {
       byteCount: 0,
     };
     const shape = { sequences: 1, sequenceLength: 4, dtype: "f32" } as const;
+    const valuesOf = (names: readonly string[]) => Promise.all(names.map((name) => model.weight(name).toFloat32()));
+    const [untrained, norm] = [await valuesOf(headNames(model.config)), await valuesOf(["model.norm.weight"])];
     const tokens = await TrainStep.create(model, languageModelling, shape);
-    expect([...tokens.optimizer.names]).toEqual(model.languageWeightNames);
+    const { config } = model;
+    expect(new Set(tokens.optimizer.names)).toEqual(new Set([...trunkNames(config), ...languageHead(config)]));
     await tokens.run([batch], 1e-3);
+    expect(await valuesOf(headNames(model.config))).toEqual(untrained);
+    expect(await valuesOf(["model.norm.weight"])).not.toEqual(norm);
     tokens.dispose();
 
     const towardsOne: Stage<typeof batch> = {

@@ -77,21 +77,28 @@ test("layers with q and k biases are reordered on load", async () => {
   expect(await b.logits(prompt)).toEqual(await a.logits(prompt));
 });
 
-test("rows in file order support an adapter on q, its merging and its unmerging", async () => {
+test.each([
+  ["an adapter on k", [["k_proj"]]],
+  ["an adapter on v and one on q and k", [["v_proj"], ["q_proj", "k_proj"]]],
+])("rows in file order support %s, with merging and unmerging", async (_, targets) => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
   const plain = await a.logits(prompt);
-  for (const m of [a, b]) {
-    await m.model.addAdapter("one", { r: 4, targetModules: ["q_proj"] }, 3);
-    await disturb(m, "one");
-  }
+  const names = targets.map((_, i) => `adapter${i}`);
+  for (const m of [a, b])
+    for (const [i, targetModules] of targets.entries()) {
+      await m.model.addAdapter(names[i]!, { r: 4, targetModules }, 3);
+      await disturb(m, names[i]!);
+    }
   const adapted = await a.logits(prompt);
   expect(adapted).not.toEqual(plain);
   expect(await b.logits(prompt)).toEqual(adapted);
   expect(await b.logits(prompt, { adapters: [] })).toEqual(plain);
-  for (const m of [a, b]) await m.model.mergeAdapter("one");
-  expect(stored(b)).not.toContain(storedName(q));
+  for (const m of [a, b]) for (const name of names) await m.model.mergeAdapter(name);
+  const reordered = targets.flat().filter((target) => target !== "v_proj");
+  for (const target of reordered) expect(stored(b)).not.toContain(storedName(q.replace("q_proj", target)));
+  expect(stored(b)).toHaveLength((2 - reordered.length) * b.model.config.numHiddenLayers);
   const merged = await a.logits(prompt);
   expect(await b.logits(prompt)).toEqual(merged);
   for (const m of [a, b]) m.model.unmergeAdapters();

@@ -105,22 +105,28 @@ test("the bytes of quantized blocks equal the recorded digests", () => {
 
 describe("casts between float types", () => {
   const all = bytesOf(Uint16Array.from({ length: 65536 }, (_, i) => i));
-  const wide = bytesOf(Float32Array.from({ length: 70000 }, (_, i) => (i % 3 ? -1 : 1) * 1.0009 ** (i - 35000)));
+  const powers = Float32Array.from({ length: 70000 }, (_, i) => (i % 3 ? -1 : 1) * 1.0009 ** (i - 35000));
+  const wide = bytesOf(powers);
+  // NaN with and without a payload, infinities and zeros of both signs, at the start, in the middle and at the end.
+  const special = [0x7fc00000, 0xffc12345, 0x7f800001, 0x7f800000, 0xff800000, 0, 0x80000000];
+  const withSpecial = wide.slice();
+  for (const at of [0, 33_333, powers.length - special.length])
+    withSpecial.set(new Uint8Array(Uint32Array.from(special).buffer), at * 4);
 
   test.each(floating.flatMap((from) => floating.map((to) => [from, to] as const)))(
-    "equal those of the plain loops: %s → %s",
+    "equal those of the plain loops, as do the counts of overflows and non-finite values: %s → %s",
     async (from, to) => {
-      for (const addend of [0, 1]) {
-        const source = from === "f32" ? wide : all;
-        const want = plainly(source, from, to, addend);
-        const got = await cast(source, from, to, addend);
-        // Copies keep the bits of NaN.
-        const bytes = from === to && addend === 0 ? source : Buffer.from(want.bytes);
-        expect(Buffer.compare(Buffer.from(got.bytes), bytes)).toBe(0);
-        expect(got.overflows).toBe(want.overflows);
-        const numbers = new Float32Array(plainly(source, from, "f32").bytes);
-        expect(got.notFinite).toBe(numbers.reduce((n, v) => n + (Number.isFinite(v) ? 0 : 1), 0));
-      }
+      for (const addend of [0, 1])
+        for (const source of from === "f32" ? [wide, withSpecial] : [all]) {
+          const want = plainly(source, from, to, addend);
+          const got = await cast(source, from, to, addend);
+          // Copies keep the bits of NaN.
+          const bytes = from === to && addend === 0 ? source : Buffer.from(want.bytes);
+          expect(Buffer.compare(Buffer.from(got.bytes), bytes)).toBe(0);
+          expect(got.overflows).toBe(want.overflows);
+          const numbers = new Float32Array(plainly(source, from, "f32").bytes);
+          expect(got.notFinite).toBe(numbers.reduce((n, v) => n + (Number.isFinite(v) ? 0 : 1), 0));
+        }
     },
   );
 

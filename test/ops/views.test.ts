@@ -238,16 +238,26 @@ describe("fp8", () => {
     expect(Buffer.compare(Buffer.from(out), want.subarray(bytesFor("q8_0", 6400), bytesFor("q8_0", 9600)))).toBe(0);
   });
 
-  test("keeps NaN, and reports values that are not finite in bf16", async () => {
-    const data = Uint8Array.of(0x7f, 0x7e, 0xff, 0);
-    const source = { data, offset: 0, bytes: 4, fp8: { scales: Float32Array.of(7.5e35), columns: 4 } };
-    const out = new ArrayBuffer(8);
-    // 448 times the scale is finite in f32, but rounds to infinity in bf16.
-    const found = await castOnLane(lane, source, { from: "bf16", to: "bf16" }, out);
-    expect(448 * Math.fround(7.5e35)).toBeLessThan(3.4028234e38);
-    expect(found.overflows + found.notFinite).toBeGreaterThanOrEqual(2);
-    expect(new Uint16Array(out)[0]! & 0x7fff).toBeGreaterThan(0x7f80);
-    expect(new Uint16Array(out)[3]).toBe(0);
+  test("keeps NaN, and counts products that are finite in f32 but overflow bf16", async () => {
+    const data = Uint8Array.of(0x7f, 0x7e, 0x7d, 0xff, 0, 0xfe);
+    const scale = Math.fround(7.59e35);
+    // 448 times the scale is above the midpoint of bf16's largest number and infinity; 416 times the scale is below it.
+    expect(448 * scale).toBeLessThan(2 ** 128 - 2 ** 104);
+    expect(448 * scale).toBeGreaterThan(2 ** 128 - 2 ** 119);
+    const out = new Uint16Array(data.length);
+    const cast = (bytes: Uint8Array, to: Uint16Array) => {
+      const fp8 = { scales: Float32Array.of(scale), columns: bytes.length };
+      const source = { data: bytes, offset: 0, bytes: bytes.length, fp8 };
+      return castOnLane(lane, source, { from: "bf16", to: "bf16" }, to.buffer as ArrayBuffer);
+    };
+    expect((await cast(data, out)).overflows).toBe(2);
+    expect([...out].map((bits) => bits & 0x7fff).filter((bits) => bits > 0x7f80)).toHaveLength(2);
+    expect([out[1], out[5]]).toEqual([0x7f80, 0xff80]);
+    expect(out[2]! & 0x7fff).toBeLessThan(0x7f80);
+    expect(out[4]).toBe(0);
+    const finite = data.filter((byte) => (byte & 0x7f) < 0x7e);
+    expect(await cast(finite, out)).toEqual({ overflows: 0, notFinite: 0 });
+    expect(await cast(Uint8Array.of(0x7f, 0xff), out)).toEqual({ overflows: 0, notFinite: 2 });
   });
 });
 

@@ -104,9 +104,11 @@ describe("decodeBatch", () => {
   it("decodes long lists, accepts any iterable and stops when aborted", async () => {
     const tokenizer = await trained();
     const long = tokenizer.encode(words.repeat(20_000));
-    const texts = await tokenizer.decodeBatch([long, [...long.subarray(0, 5)], new Set([1, 2]), []]);
+    const [first, last] = [long[0]!, long.at(-1)!];
+    const texts = await tokenizer.decodeBatch([long, [...long.subarray(0, 5)], new Set([first, last]), []]);
     expect(texts[0]).toBe(words.repeat(20_000));
     expect(texts[1]).toBe(tokenizer.decode(long.subarray(0, 5)));
+    expect(texts[2]).toBe(tokenizer.decode([first, last]));
     expect(texts[3]).toBe("");
     expect(await tokenizer.decodeBatch([])).toEqual([]);
     const signal = AbortSignal.abort();

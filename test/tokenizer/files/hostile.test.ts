@@ -266,12 +266,13 @@ describe("other tokenizer files", () => {
 });
 
 describe("the addon", () => {
-  it("does not crash on arguments of any kind", () => {
+  it("throws only HeddleErrors for arguments of any kind, and a TypeError for a foreign `this`", async () => {
+    type Methods = Record<string, (...args: unknown[]) => unknown>;
     const { NativeTokenizer, NativeDecoder, NativeTrainer, NativeBatch } = binding as never as Record<
       string,
       new (
         ...args: unknown[]
-      ) => Record<string, (...args: unknown[]) => unknown>
+      ) => Methods
     >;
     const odd = [
       undefined,
@@ -287,18 +288,24 @@ describe("the addon", () => {
       () => 0,
       Number.NaN,
     ];
+    const failures: unknown[] = [];
+    const jobs: Promise<unknown>[] = [];
     const call = (body: () => unknown) => {
       try {
         const result = body() as { promise?: Promise<unknown> } | undefined;
-        result?.promise?.catch(() => {});
+        if (result?.promise) jobs.push(result.promise.catch((error) => failures.push(error)));
       } catch (error) {
-        expect(error).toBeInstanceOf(Error);
+        failures.push(error);
       }
     };
-    const real = fromJson(byteLevelJson([["a", "b"]])) as never as {
-      native: Record<string, (...args: unknown[]) => unknown>;
-    };
-    const native = real.native;
+    const { native } = fromJson(byteLevelJson([["a", "b"]])) as never as { native: Methods };
+    const functionsOf = (object: Methods) =>
+      Object.getOwnPropertyNames(object).filter(
+        (name) => name !== "constructor" && typeof Object.getOwnPropertyDescriptor(object, name)!.value === "function",
+      );
+    const inherited = functionsOf(Object.getPrototypeOf(native));
+    expect(inherited).toContain("decodeBatch");
+    expect(functionsOf(native)).toContain("encode");
     for (const a of odd) {
       call(() => new NativeTokenizer!(a));
       call(() => new NativeTrainer!(a, a));
@@ -307,28 +314,21 @@ describe("the addon", () => {
         call(
           () => new NativeTokenizer!({ tokens: a, tokenLengths: b, tokenIds: b, stages: new Uint32Array([9, 9, 9]) }),
         );
-        for (const name of [
-          "encode",
-          "encodeWithOffsets",
-          "encodeWith",
-          "count",
-          "decodeBatch",
-          "decode",
-          "tokenBytes",
-        ]) {
-          call(() => native[name]!(a, b, a));
-          call(() => native[name]!.call(a, b, a));
-        }
+        for (const name of [...inherited, ...functionsOf(native)]) call(() => native[name]!(a, b, a));
       }
+      for (const name of inherited) expect(() => native[name]!.call(a, a)).toThrow(TypeError("Illegal invocation"));
     }
     for (const a of odd)
       for (const b of odd) {
-        const batch = new NativeBatch!(native, 0) as Record<string, (...args: unknown[]) => unknown>;
-        const trainer = new NativeTrainer!(Uint32Array.of(0, 0, 1), []) as typeof batch;
+        const batch = new NativeBatch!(native, 0);
+        const trainer = new NativeTrainer!(Uint32Array.of(0, 0, 1), []);
         for (const name of ["takeIds", "takeOffsets", "expect", "read", "run", "takeIds", "read", "close", "run"])
           call(() => batch[name]!(a, b));
         for (const name of ["read", "feed", "forget", "feed", "read", "trainBytes"]) call(() => trainer[name]!(a, b));
       }
+    await Promise.all(jobs);
+    expect(failures.length).toBeGreaterThan(1000);
+    expect([...new Set(failures.filter((error) => !(error instanceof HeddleError)).map(String))]).toEqual([]);
   });
 
   it("survives termination of a worker during its work", async () => {

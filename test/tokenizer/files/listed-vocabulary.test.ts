@@ -1,7 +1,7 @@
 // Vocabularies stored in native code: GGUF files, and tokenizer.json files of every model type.
 
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { binding } from "../../../lib/binding/index.ts";
 import { openGguf } from "../../../lib/formats/gguf/gguf-file.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
@@ -274,10 +274,23 @@ describe("tokenizer.json read by native code", () => {
     ],
   ])("gives the ids, names and files of the JavaScript reader: %s", (_, model) => {
     const json = JSON.stringify({ ...parts, model });
-    const native = Tokenizer.fromFiles({ tokenizer: json });
     // A lone surrogate in an unused part forces JSON.parse.
-    const parsed = Tokenizer.fromFiles({ tokenizer: json.replace("{", '{"x":"\ud800",') });
-    for (const tokenizer of [native, parsed]) expect(tokenizer.tokenToId("b")).toBe(native.tokenToId("b"));
+    const withSurrogate = json.replace("{", '{"x":"\ud800",');
+    const reader = vi.spyOn(binding, "readJsonVocabulary");
+    const native = Tokenizer.fromFiles({ tokenizer: json });
+    expect(reader.mock.results.map(({ value }) => value !== undefined)).toEqual([true]);
+    const parsed = Tokenizer.fromFiles({ tokenizer: withSurrogate });
+    expect(reader).toHaveBeenCalledTimes(1);
+    reader.mockRestore();
+    const tokens = Array.isArray(model.vocab)
+      ? model.vocab.map(([token]) => token as string)
+      : Object.keys(model.vocab);
+    for (const tokenizer of [native, parsed]) {
+      expect(tokenizer.vocabSize).toBe(tokens.length);
+      expect(tokens.map((token) => tokenizer.tokenToId(token))).toEqual([...tokens.keys()]);
+      expect([...tokens.keys()].map((id) => tokenizer.idToToken(id))).toEqual(tokens);
+      expect(tokenizer.tokenToId("c")).toBeUndefined();
+    }
     expect([...native.encode("ab a c")]).toEqual([...parsed.encode("ab a c")]);
     expect(native.files()).toEqual(parsed.files());
     expect(native.unkTokenId).toBe(0);
