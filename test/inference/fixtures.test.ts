@@ -94,7 +94,9 @@ describe.skipIf(!fixtures)("reference models", () => {
     });
 
     test("greedy continuations agree over their whole length", async () => {
-      for (const { prompt_ids, new_ids, text } of reference.greedy ?? []) {
+      if (!reference.greedy) return expect(folder).toBe("llama2-tiny-random-gguf"); // its README has none
+      expect(reference.greedy.length).toBeGreaterThan(0);
+      for (const { prompt_ids, new_ids, text } of reference.greedy) {
         const { tokens, text: got } = await model.complete(prompt_ids, {
           maxTokens: new_ids.length,
           temperature: 0,

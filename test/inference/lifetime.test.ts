@@ -1,5 +1,6 @@
 import { getEventListeners } from "node:events";
 import { describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/language-model/index.ts";
 import { leastOf } from "../helpers/clock.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 
@@ -112,23 +113,23 @@ describe("an abort", () => {
 });
 
 describe("dispose", () => {
-  test("makes the model's methods throw DISPOSED, and may be called twice", async () => {
+  test("makes every method that uses the weights throw DISPOSED, and may be called twice", async () => {
     const model = tinyModel({ tokenizer: await tinyTokenizer() });
+    await model.model.addAdapter("a", { r: 2 });
     await model.dispose();
     await model.dispose();
-    const works: Record<string, () => unknown> = {
-      complete: () => model.complete("a"),
-      generate: () => model.generate("a"),
-      logits: () => model.logits("a"),
-      score: () => model.score("a"),
-      embed: () => model.embed("a"),
-      batcher: () => model.batcher(),
-      session: () => model.session(),
-      chat: () => model.chat(),
-      save: () => model.save("/nowhere"),
+    // These only change which adapters apply, or check options.
+    const others = ["constructor", "dispose", "unmergeAdapters", "setActiveAdapters", "removeAdapter", "checkTexts"];
+    const given: Record<string, unknown[]> = {
+      ...{ respond: [[{ role: "user", content: "a" }]], rerank: ["a", ["b"]], completeAll: [["a"]] },
+      ...{ batcher: [], session: [], chat: [] },
     };
-    for (const [name, work] of Object.entries(works))
-      expect((await failureOf(work as () => Promise<unknown>)).code, name).toBe("DISPOSED");
+    const methods = Object.entries(Object.getOwnPropertyDescriptors(LanguageModel.prototype)).filter(
+      ([name, { value }]) => typeof value === "function" && !others.includes(name),
+    );
+    expect(methods.length).toBeGreaterThan(15);
+    for (const [name, { value }] of methods)
+      expect((await failureOf(() => value.apply(model, given[name] ?? ["a"]))).code, name).toBe("DISPOSED");
   });
 
   test("during a call ends the call with DISPOSED", async () => {

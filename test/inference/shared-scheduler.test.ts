@@ -74,7 +74,7 @@ describe.each([{ deterministic: true }, { deterministic: false }])("deterministi
 
 test("a longer prompt is sampled from its own last row while a part of a shorter prompt is scored", async () => {
   // With such a vocabulary, a run scores 55 rows: not all of the shorter prompt.
-  const wide = tinyModel({}, { vocabSize: 151_936, tieWordEmbeddings: true, maxPositionEmbeddings: 256 });
+  await using wide = tinyModel({}, { vocabSize: 151_936, tieWordEmbeddings: true, maxPositionEmbeddings: 256 });
   await withScheduler({ of: wide }, async (scheduler) => {
     const [scored, plain] = [idsFrom(3, 100), idsFrom(4, 120)];
     const few = { ...long, maxTokens: 3 };
@@ -85,7 +85,6 @@ test("a longer prompt is sampled from its own last row while a part of a shorter
     ];
     expect(await Promise.all(together.map(tokensOf))).toEqual(alone);
   });
-  wide.dispose();
 });
 
 test("a repetition penalty counts the same tokens in a cache that other requests have enlarged", async () => {
@@ -205,11 +204,14 @@ test("after training, or with other adapters, requests are answered by the curre
       seen.add(String(tokens));
     };
     await expectCurrent(true);
-    await inner.addAdapter("mine", { r: 4 }, 1);
-    for (const name of adapterTensors(inner.adapters.get("mine")!)) {
-      const tensor = inner.tensors.get(name)!;
-      await tensor.write(Float32Array.from({ length: tensor.elements }, (_, i) => Math.sin(i) / 2));
-    }
+    const addAdapter = async (adapter: string, size: number) => {
+      await inner.addAdapter(adapter, { r: 4 }, 1);
+      for (const name of adapterTensors(inner.adapters.get(adapter)!)) {
+        const tensor = inner.tensors.get(name)!;
+        await tensor.write(Float32Array.from({ length: tensor.elements }, (_, i) => size * Math.sin(i)));
+      }
+    };
+    await addAdapter("mine", 0.5);
     await expectCurrent(true);
     await inner.mergeAdapter("mine");
     await expectCurrent(false);
@@ -221,11 +223,16 @@ test("after training, or with other adapters, requests are answered by the curre
     step.dispose();
     await expectCurrent(true);
     // A running answer keeps the model that it began with. The next request waits for it.
-    const first = tokensOf(scheduler.submit([idsFrom(6, 9)], { ...long, maxTokens: 300 })[0]!);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-    await inner.addAdapter("other", { r: 4 }, 1);
-    await expectCurrent(false);
-    expect((await first).length).toBe(300);
+    const options = { ...long, maxTokens: 1500 };
+    const { tokens } = await own.complete(idsFrom(6, 9), options);
+    const first = scheduler.submit([idsFrom(6, 9)], options)[0]!;
+    const pieces = first.stream[Symbol.asyncIterator]();
+    const begun = (await pieces.next()).value!.map((piece) => piece.token);
+    await addAdapter("other", 0.4);
+    // Its reader has paused it.
+    expect(scheduler.counts.running).toBe(1);
+    const [rest] = await Promise.all([tokensOf(first), expectCurrent(true)]);
+    expect([...begun, ...rest]).toEqual(tokens);
   });
 });
 

@@ -267,15 +267,21 @@ describe("an assistant with a differently padded vocabulary", () => {
   });
 });
 
-test("rejects assistants and options that do not fit", async () => {
+test("rejects other assistants, too long drafts and two kinds of drafts, and names the option", async () => {
   await using model = tinyModel();
   await using other = tinyModel({}, { vocabSize: 300 });
-  const run = (options: GenerateOptions) => failureOf(() => model.complete([1], options));
-  expect(await run({ assistantModel: other })).toMatchObject({
-    code: "INVALID_ARGUMENT",
-    message: expect.stringMatching(/assistantModel: expected a model with the same 320 tokens, got 300/),
-  });
-  expect(await run({ promptLookupNumTokens: 16 })).toMatchObject({ code: "INVALID_ARGUMENT" });
-  expect(await run({ assistantModel: model, promptLookupNumTokens: 2 })).toMatchObject({ code: "INVALID_ARGUMENT" });
-  expect(await run({ assistantModel: {} as never })).toMatchObject({ code: "INVALID_ARGUMENT" });
+  const cases: [GenerateOptions, RegExp][] = [
+    [{ assistantModel: other }, /^assistantModel: expected a model with the same 320 tokens, got 300/],
+    [{ assistantModel: {} as never }, /^assistantModel: expected a model with the same 320 tokens, got an object$/],
+    [{ promptLookupNumTokens: 16 }, /^promptLookupNumTokens: expected an integer of 0 to 15, got 16$/],
+    [
+      { assistantModel: model, promptLookupNumTokens: 2 },
+      /^promptLookupNumTokens: expected 0 together with assistantModel, got 2$/,
+    ],
+  ];
+  for (const [options, message] of cases)
+    expect(await failureOf(() => model.complete([1], options))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(message),
+    });
 });

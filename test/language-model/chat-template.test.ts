@@ -44,10 +44,33 @@ test("the model sees its template's format, and a chat keeps all of its messages
   const chat = model.chat({ system: "S" });
   const { text } = await chat.send("hi", greedy);
   expect(text).toBe(await answerTo("[system]S[user]hi[assistant]"));
-  for (let i = 0; i < 6; i++)
-    await chat.send(`The cat saw the sea ${i}`, { ...greedy, contextOverflow: "truncateLeft" });
-  expect(chat.messages).toHaveLength(15);
+  expect(chat.messages.map(({ role }) => role)).toEqual(["system", "user", "assistant"]);
   expect(chat).toBeInstanceOf(Chat);
+  chat.dispose();
+});
+
+test("truncateLeft drops the oldest turns from a full context's prompt, but not from the chat", async () => {
+  const tokenizer = model.tokenizer!;
+  await using small = tinyModel({ tokenizer }, { maxPositionEmbeddings: 96 });
+  const chat = small.chat({ system: "S" });
+  const prompts: number[] = [];
+  for (let i = 0; i < 4; i++) {
+    const content = `The cat saw the sea ${i}`;
+    const [system, ...turns] = chat.messages;
+    // The oldest question and its answer are dropped together.
+    const ids = [0, 2, 4, 6]
+      .map((from) => [system!, ...turns.slice(from), { role: "user", content }])
+      .map((kept) => `${kept.map((m) => `[${m.role}]${m.content}`).join("")}[assistant]`)
+      .map((prompt) => tokenizer.encode(prompt, { addSpecialTokens: false }))
+      .find(({ length }) => length <= 96 - greedy.maxTokens)!;
+    const { text, usage } = await chat.send(content, { ...greedy, contextOverflow: "truncateLeft" });
+    expect(text).toBe((await small.complete(ids, greedy)).text);
+    expect(usage.promptTokens).toBe(ids.length);
+    prompts.push(ids.length);
+  }
+  expect(chat.tokens).toBeGreaterThan(96);
+  expect(prompts).not.toEqual(prompts.toSorted((a, b) => a - b));
+  expect(chat.messages).toHaveLength(9);
   chat.dispose();
 });
 

@@ -38,8 +38,11 @@ describe("session", () => {
 
   test("answers as without a session after its cache has grown", async () => {
     await using session = model.session();
+    await session.complete([3], { ...greedy, maxTokens: 1 });
+    const bytes = session.cacheBytes;
     const options = { maxTokens: 700, temperature: 0, ignoreEos: true };
     const { tokens } = await session.complete([3], options);
+    expect(session.cacheBytes).toBeGreaterThan(bytes);
     expect(tokens).toEqual((await model.complete([3], options)).tokens);
     const more = [3, ...tokens, 4];
     expect((await session.complete(more, greedy)).tokens).toEqual((await model.complete(more, greedy)).tokens);
@@ -140,17 +143,18 @@ describe("chat", () => {
     for (const c of [chat, restored, fork]) c.dispose();
   });
 
-  test("can be continued after a failure", async () => {
-    const chat = model.chat();
-    await chat.send("The cat", greedy);
+  test("keeps its messages after a failure, and answers as a chat without one", async () => {
+    const [chat, other] = [model.chat(), model.chat()];
+    for (const one of [chat, other]) await one.send("The cat", greedy);
     const before = JSON.stringify(chat);
     expect((await failureOf(() => chat.send("x", { signal: AbortSignal.abort() }).then())).code).toBe("ABORTED");
     expect((await failureOf(() => chat.send("x", { temperature: -1 }).then())).code).toBe("INVALID_ARGUMENT");
+    expect(JSON.stringify(chat)).toBe(before);
     const first = chat.send("x", greedy).then();
     expect((await failureOf(() => chat.send("y", greedy).then())).message).toContain("one answer at a time");
-    await first;
-    expect(JSON.stringify(chat)).not.toBe(before);
-    chat.dispose();
+    expect((await first).text).toBe((await other.send("x", greedy)).text);
+    expect(JSON.stringify(chat)).toBe(JSON.stringify(other));
+    for (const one of [chat, other]) one.dispose();
   });
 
   test("rejects invalid states", async () => {

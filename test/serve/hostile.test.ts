@@ -160,7 +160,23 @@ test.each([
   }
 });
 
-test("the server survives any bytes on a connection", async () => {
+test.each([
+  ["a TLS handshake", "\x16\x03\x01\x00\xa5\x01"],
+  ["zeros", "\0\0\0\0"],
+  ["a line of text", "hello there\r\n\r\n"],
+  ["the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
+  ["an unknown version", "GET / HTTP/9.9\r\n\r\n"],
+  ["a negative length", "GET / HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n"],
+])("the server answers bytes that are not HTTP with status 400 and closes the connection: %s", async (_, text) => {
+  const socket = await rawSocket(server);
+  socket.write(Buffer.from(text, "latin1"));
+  const [head, body] = (await readAll(socket)).split("\r\n\r\n");
+  expect(head).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
+  expect(JSON.parse(body!).error).toMatchObject({ type: "invalid_request_error", code: "bad_request" });
+  await isThere();
+});
+
+test("the server survives any bytes on a connection, and sends nothing but HTTP", async () => {
   const line = fc.constantFrom(
     ...[
       "GET / HTTP/1.1\r\n",

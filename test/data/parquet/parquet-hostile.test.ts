@@ -108,7 +108,7 @@ describe("rejects a footer", () => {
     const start = processorTime();
     expect(await rowsOf(bytes)).toEqual([]);
     expect(processorTime() - start).toBeLessThan(1000);
-    await refuses(footer({ 4: list(12, [struct({ 1: list(12, [column({ 1: i32(6) })]), 3: i64(1) })]) }), /./);
+    await refuses(footer({ 4: list(12, [struct({ 1: list(12, [column({ 1: i32(6) })]), 3: i64(1) })]) }), /a column without a path/);
   });
 });
 
@@ -253,7 +253,10 @@ describe("a page that expands beyond the limit", () => {
     expect(await rowsOf(small)).toHaveLength(3);
     process.env[variable] = String(256 << 20);
     // It is decompressed, and rejected because of its content.
-    await expect(rowsOf(packed())).rejects.toThrow(/^(?!.*HEDDLE_PARQUET)/);
+    await expect(rowsOf(packed())).rejects.toMatchObject({
+      code: "INVALID_FILE",
+      message: expect.stringMatching(/a page that is cut off within its values$/),
+    });
     process.env[variable] = "many";
     await expectError(() => rowsOf(small), "INVALID_ARGUMENT", /HEDDLE_PARQUET_COLUMN_BYTES: expected a whole number/);
   });

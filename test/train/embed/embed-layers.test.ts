@@ -144,14 +144,22 @@ describe("trainEmbedding", () => {
     await made.save(base);
     await using model = await LanguageModel.load(base);
     const trunk = await model.model.weight("bert.embeddings.word_embeddings.weight").toFloat32();
+    const dense = [...embeddingLayerWeights(model.config).keys()];
+    const read = () => Promise.all(dense.map((name) => model.model.weight(name).toFloat32()));
+    const before = await read();
     const lora = { r: 4, targetModules: "all-linear" } as const;
     await trainEmbedding(model, { ...options, lora, outputDir });
+    for (const [i, after] of (await read()).entries())
+      expect(Math.max(...after.map((w, at) => Math.abs(w - before[i]![at]!))), dense[i]).toBeGreaterThan(1e-3);
     expect(await model.model.weight("bert.embeddings.word_embeddings.weight").toFloat32()).toEqual(trunk);
     const vector = await model.embed("the cat");
     const first = await made.embed("the cat");
     expect(first.reduce((n, v, i) => n + v * vector[i]!, 0)).toBeLessThan(0.999);
     await using loaded = await LanguageModel.load(outputDir);
     close(await loaded.embed("the cat"), unit([...vector]), 1e-5);
+    // The adapter has learned too.
+    model.setActiveAdapters([]);
+    expect(await model.embed("the cat")).not.toEqual(vector);
   });
 
   test("rejects a pooling mode that does not fit the dense layers", async () => {

@@ -109,7 +109,7 @@ describe("trainEmbedding", () => {
     },
   );
 
-  test("supports hard negatives, a symmetric loss and scored pairs, and resumes", async () => {
+  test("learns from hard negatives with a symmetric loss, scores pairs, and resumes", async () => {
     const rows = pairs.map((p, i) => ({
       ...p,
       ...(i % 3 && {
@@ -136,6 +136,19 @@ describe("trainEmbedding", () => {
     await using base = newModel();
     const { evalMetrics } = await trainEmbedding(base, { ...given, outputDir: undefined });
     expect(evalMetrics!.spearman).toBeGreaterThan(0.8);
+  });
+
+  test("hard negatives raise the first loss, and a symmetric loss is the mean of both directions", async () => {
+    const first = async (data: EmbedOptions["data"], more: Partial<EmbedOptions> = {}) => {
+      await using base = newModel();
+      return (await trainEmbedding(base, options({ data, maxSteps: 1, ...more }))).loss;
+    };
+    const plain = await first(pairs);
+    const swapped = await first(pairs.map(({ anchor, positive }) => ({ anchor: positive, positive: anchor })));
+    expect(Math.abs(swapped - plain)).toBeGreaterThan(1e-3);
+    expect(await first(pairs, { symmetric: true })).toBeCloseTo((plain + swapped) / 2, 5);
+    const negative = (i: number) => pairs[(i + 9) % pairs.length]!.positive;
+    expect(await first(pairs.map((pair, i) => ({ ...pair, negative: negative(i) })))).toBeGreaterThan(plain + 0.1);
   });
 
   test("any model can embed: a vector does not depend on the other texts of the batch, and is normalized unless disabled", async () => {

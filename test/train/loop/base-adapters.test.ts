@@ -84,18 +84,6 @@ describe("a stage without lora over a model with an adapter", () => {
     expect(probabilities).toEqual((await model.classify(sentences[1]!)).probabilities);
   });
 
-  test("convertModel does not merge an adapter into its own folder", async () => {
-    const adapter = join(folder, "own-adapter");
-    await using model = await LanguageModel.load(join(folder, "base"));
-    await model.model.addAdapter("one", { r: 2 }, 1);
-    await model.saveAdapter(adapter, { name: "one" });
-    expect(await failureOf(() => convertModel(adapter, `${adapter}/`, { base: join(folder, "base") }))).toMatchObject({
-      code: "INVALID_ARGUMENT",
-      message: expect.stringMatching(/^output: expected a folder other than the adapter's/),
-    });
-    expect((await readdir(adapter)).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
-  });
-
   test("rejects an adapter over quantized weights and names working alternatives", async () => {
     const gguf = join(folder, "base.gguf");
     await convertModel(join(folder, "base"), gguf, { dtype: "q8_0" });
@@ -120,6 +108,18 @@ describe("a stage without lora over a model with an adapter", () => {
     await dpo(model, { ...preferred, maxSteps: 1, outputDir: join(folder, "merged") });
     expect(maxDifference(await loaded(join(folder, "merged")), await logits(model))).toBeLessThan(1e-4);
   });
+});
+
+test("convertModel does not merge an adapter into its own folder", async () => {
+  const adapter = join(folder, "own-adapter");
+  await using model = await LanguageModel.load(join(folder, "base"));
+  await model.model.addAdapter("one", { r: 2 }, 1);
+  await model.saveAdapter(adapter, { name: "one" });
+  expect(await failureOf(() => convertModel(adapter, `${adapter}/`, { base: join(folder, "base") }))).toMatchObject({
+    code: "INVALID_ARGUMENT",
+    message: expect.stringMatching(/^output: expected a folder other than the adapter's/),
+  });
+  expect((await readdir(adapter)).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
 });
 
 test("rejects a run that trains the weights while another run trains an adapter", async () => {

@@ -2,6 +2,7 @@
 // of outputDir.
 import { writeSync } from "node:fs";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { adapterTensors } from "../../../lib/models/adapters/adapters.ts";
 import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
@@ -10,8 +11,11 @@ export const scores: Readonly<Record<number, number>> = { 2: 1, 4: 3, 6: 5, 8: 2
 
 export const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.1 });
 
-export const weightsOf = async ({ model }: LanguageModel) =>
-  new Map(await Promise.all(model.weightNames.map(async (n) => [n, await model.weight(n).toFloat32()] as const)));
+/** Returns the weights and the adapters' tensors by name. */
+export async function weightsOf({ model }: LanguageModel) {
+  const names = [...model.weightNames, ...[...model.adapters.values()].flatMap(adapterTensors)];
+  return new Map(await Promise.all(names.map(async (n) => [n, await model.weight(n).toFloat32()] as const)));
+}
 
 export function bestRun(base: LanguageModel, corpus: string, more: Partial<PretrainOptions> = {}) {
   return pretrain(base, {

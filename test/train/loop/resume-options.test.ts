@@ -27,8 +27,10 @@ async function resumed(second: Partial<SftOptions>, first: Partial<SftOptions> =
   await using other = await newModel();
   const warnings: string[] = [];
   const onWarning = (message: string) => warnings.push(message);
-  const result = await sft(other, { ...shared, maxSteps: 3, resume: true, onWarning, ...first, ...second });
-  return { result, warnings, outputDir };
+  const run = sft(other, { ...shared, maxSteps: 3, resume: true, onWarning, ...first, ...second });
+  const rates: number[] = [];
+  for await (const event of run) if ("loss" in event) rates.push(event.learningRate);
+  return { result: await run, rates, warnings, outputDir };
 }
 
 const refusals: [string, Partial<SftOptions>, RegExp][] = [
@@ -69,9 +71,13 @@ test.each(refusals)("rejects a change of %s", async (_name, options, message) =>
   });
 });
 
-test("an allowed change is reported and stored in the next checkpoint", async () => {
-  const { result, warnings, outputDir } = await resumed({ learningRate: 2e-3, allowChangedOptions: true });
+test("an allowed change is used from the next step, reported, and stored in the next checkpoint", async () => {
+  const { result, rates, warnings, outputDir } = await resumed(
+    { learningRate: 2e-3, allowChangedOptions: true },
+    { lrScheduler: "constant" },
+  );
   expect(result.steps).toBe(3);
+  expect(rates).toEqual([2e-3]);
   expect(warnings).toEqual(["resume: continuing with changed options: learningRate 0.002, before 0.001"]);
   // The next run is compared with the new options.
   const state = JSON.parse(await readFile(join(outputDir, "checkpoint-3", "trainer_state.json"), "utf8"));

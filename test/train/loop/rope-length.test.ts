@@ -1,6 +1,7 @@
 // RoPE whose frequencies depend on the length of the sequence (longrope, dynamic): a training pass computes each row as if it were alone.
 import { describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { dotProduct } from "../../../lib/metrics/retrieval.ts";
 import { SftSource } from "../../../lib/train/examples/sft-source.ts";
 import type { Stage } from "../../../lib/train/loop/stage.ts";
 import { totalsOf } from "../../../lib/train/loop/stage.ts";
@@ -245,6 +246,28 @@ describe.each(["longrope", "dynamic"] as const)("%s", (ropeType) => {
     expect(padded.loss).toBeCloseTo(tight.loss, NEAR);
     const largest = tight.gradient.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     expect(maxDifference(padded.gradient, tight.gradient)).toBeLessThan(1e-4 * largest);
+  });
+
+  test("embed: a batch of short and long texts has the loss of the vectors of each text alone", async () => {
+    await using model = modelOf(ropeType);
+    const text = (seed: number, length: number) => Uint32Array.from(idsFrom(seed, length));
+    const batch = [
+      { anchor: text(1, SHORT), positive: text(2, LONG), negatives: [] },
+      { anchor: text(3, LONG), positive: text(4, SHORT), negatives: [] },
+    ];
+    const shape = { width: 32, pairs: 2, negatives: 0, pooling: "mean", temperature: 0.1, symmetric: false } as const;
+    const stage = contrastive({ ...shape, sequenceLength: ROWS, padTokenId: 0 });
+    const { evaluated, loss } = await measured(model, stage, batch, [4, ROWS]);
+    const vectorOf = (ids: Uint32Array) => model.embed(ids, { pooling: "mean" });
+    const positives = await Promise.all(batch.map(({ positive }) => vectorOf(positive)));
+    let expected = 0;
+    for (const [i, { anchor }] of batch.entries()) {
+      const vector = await vectorOf(anchor);
+      const logits = positives.map((positive) => dotProduct(vector, positive) / shape.temperature);
+      expected += (Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0)) - logits[i]!) / batch.length;
+    }
+    expect(evaluated).toBeCloseTo(expected, NEAR);
+    expect(loss).toBeCloseTo(expected, NEAR);
   });
 
   test("the reference's log-probabilities are those of score", async () => {

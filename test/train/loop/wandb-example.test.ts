@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { wandb } from "../../../examples/wandb-tracker.ts";
 import { type SftOptions, sft } from "../../../lib/train/stages/sft.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
@@ -26,6 +26,10 @@ beforeAll(async () => {
   await once(server, "listening");
   baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
+beforeEach(() => {
+  requests.length = 0;
+  status = 200;
+});
 afterAll(() => server.close());
 
 async function run(more: Partial<SftOptions>) {
@@ -38,7 +42,7 @@ async function run(more: Partial<SftOptions>) {
 
 test("the example sends a run's configuration, history and end to Weights & Biases", async () => {
   const events = await run({ name: "first", trackers: [wandb({ project: "lesson", apiKey: "secret", baseUrl })] });
-  const [made, ...streamed] = requests.splice(0);
+  const [made, ...streamed] = requests;
   expect(made!.url).toBe("/graphql");
   expect(made!.authorization).toBe(`Basic ${Buffer.from("api:secret").toString("base64")}`);
   const variables = made!.body.variables as Record<string, string>;
@@ -80,8 +84,6 @@ test("a missing or rejected API key is reported once per run, and does not end t
 });
 
 test("lines that the server rejected are sent again with the same offset", async () => {
-  requests.splice(0);
-  status = 200;
   const tracker = wandb({ project: "lesson", apiKey: "secret", baseUrl });
   await tracker.start!({ name: "second", config: {} } as never);
   status = 503;

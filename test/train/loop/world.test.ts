@@ -127,13 +127,22 @@ test("a signal of one rank stops all ranks within an evaluation, and rank 0 save
   expect(await readdir(outputDir)).toContain("checkpoint-2");
 });
 
-test("ranks with replay have equal losses, and two ranks of sft have the loss of one process with the whole batch", async () => {
-  const run = async (world: World) => {
+test("two ranks replay different rows, and have the losses of one process that replays both", async () => {
+  const run = async (more: Partial<PretrainOptions>) => {
     await using base = await newModel();
-    return await losses(base, options({ world, maxSteps: 3 }));
+    const replay = { data: join(folder, "held.txt"), perDeviceTrainBatchSize: more.world ? 1 : 2 };
+    const seen: number[][] = [];
+    for await (const event of pretrain(base, options({ replay, maxSteps: 3, ...more })))
+      if ("loss" in event) seen.push([event.loss, event.metrics!.replayLoss!]);
+    return seen.flat();
   };
-  const [a, b] = await Promise.all(worlds(2).map(run));
+  const [a, b] = await Promise.all(worlds(2).map((world) => run({ world })));
   expect(a).toEqual(b);
+  const alone = await run({ gradientAccumulationSteps: 2 });
+  for (const [i, loss] of alone.entries()) expect(Math.abs(a![i]! / loss - 1)).toBeLessThan(1e-5);
+});
+
+test("two ranks of sft have the loss of one process with the whole batch", async () => {
   const data = sentences.slice(0, 12).map((text) => ({ text }));
   const tune = async (world: World | undefined, gradientAccumulationSteps: number) => {
     await using base = await newModel();
