@@ -32,7 +32,7 @@ function matches(path: readonly string[], parts: readonly Part[]): boolean {
   return next === parts.length;
 }
 
-/** Parses `*`, `?`, `[abc]`, `[a-z]` and `[!abc]`. A bracket that is not closed stands for itself. */
+/** Parses `*`, `?`, `[abc]`, `[a-z]` and `[!abc]`. A bracket that is not closed is a literal character. */
 function partsOf(pattern: string): Part[] {
   const characters = [...pattern];
   const parts: Part[] = [];
