@@ -155,10 +155,18 @@ describe("save", () => {
 
 test("load accepts every option of its type", async () => {
   const options = {
-    ...{ device: "cpu", threads: 1, allowTf32: true, dtype: "f32", quantizedActivations: "f32" },
-    ...{ contextLength: 8, cacheDtype: "f32", cachePageSize: 16, download: false },
-    ...{ signal: new AbortController().signal, onProgress: () => {} },
-  } as const satisfies Record<keyof LoadOptions, unknown>;
+    device: "cpu",
+    threads: 1,
+    allowTf32: true,
+    dtype: "f32",
+    quantizedActivations: "f32",
+    contextLength: 8,
+    cacheDtype: "f32",
+    cachePageSize: 16,
+    download: false,
+    signal: new AbortController().signal,
+    onProgress: () => {},
+  } as const satisfies Required<LoadOptions>;
   await expect(LanguageModel.load(join(folder, "none"), options)).rejects.toMatchObject({ code: "NOT_FOUND" });
 });
 

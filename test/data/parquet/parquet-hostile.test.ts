@@ -108,7 +108,10 @@ describe("rejects a footer", () => {
     const start = processorTime();
     expect(await rowsOf(bytes)).toEqual([]);
     expect(processorTime() - start).toBeLessThan(1000);
-    await refuses(footer({ 4: list(12, [struct({ 1: list(12, [column({ 1: i32(6) })]), 3: i64(1) })]) }), /a column without a path/);
+    await refuses(
+      footer({ 4: list(12, [struct({ 1: list(12, [column({ 1: i32(6) })]), 3: i64(1) })]) }),
+      /a column without a path/,
+    );
   });
 });
 
