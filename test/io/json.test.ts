@@ -164,7 +164,7 @@ describe("parseJson", () => {
 
   test("says on one line why a text with line breaks is not JSON", () => {
     const parse = () => parseJson('{"a":fals\n,"b":\u2028}', "x");
-    expect(parse).toThrow(/^x: expected JSON: .*\\u000a/u);
+    expect(parse).toThrow(/^x: expected JSON: .*\\x0a/u);
     expect(parse).not.toThrow(/[\n\u2028]/u);
   });
 
