@@ -13,6 +13,8 @@ const script = fileURLToPath(new URL("event-loop.mjs", import.meta.url));
 /** Limit of a turn in ms: slices of 3 ms, copies of half a megabyte and single V8 operations (up to 30 ms), doubled for slower processors. */
 const MAX_MS = 100;
 const TRIES = 5;
+/** Number of files that are read during each work, at least. */
+const MIN_READS = 10;
 
 test.skipIf(!saysTurns)(
   "no work blocks the event loop or libuv's only thread",
@@ -29,14 +31,17 @@ test.skipIf(!saysTurns)(
       expect(Object.keys(said)).toHaveLength(20);
       return Object.entries(said);
     };
-    // Other load only lengthens a turn, so take the minimum of a few runs.
+    // Other load only lengthens a turn and delays reads, so take the best of a few runs. If compute ran on the pool's
+    // only thread, no file would be read before it ends in any run.
     const least: Record<string, number> = {};
-    for (let i = 0; i < TRIES && !(i > 0 && Math.max(...Object.values(least)) < MAX_MS); i++)
+    const most: Record<string, number> = {};
+    const isEnough = () => Math.max(...Object.values(least)) < MAX_MS && Math.min(...Object.values(most)) > MIN_READS;
+    for (let i = 0; i < TRIES && !(i > 0 && isEnough()); i++)
       for (const [work, { longest, reads }] of measured()) {
-        // If compute ran on the pool's only thread, no file would be read before it ends.
-        expect(reads, work).toBeGreaterThan(10);
         least[work] = Math.min(least[work] ?? Number.POSITIVE_INFINITY, longest);
+        most[work] = Math.max(most[work] ?? 0, reads);
       }
+    for (const [work, reads] of Object.entries(most)) expect(reads, work).toBeGreaterThan(MIN_READS);
     for (const [work, longest] of Object.entries(least)) expect(longest, work).toBeLessThan(MAX_MS);
   },
   300_000,
