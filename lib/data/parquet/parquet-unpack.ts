@@ -1,6 +1,7 @@
 // Decompression of pages.
 import { promisify } from "node:util";
-import * as zlib from "node:zlib";
+// The default export, because bundlers turn properties of a namespace into named imports, which must all exist.
+import zlib from "node:zlib";
 import type { CompressionCodec, Compressors } from "hyparquet";
 import { inSlices, type Slices } from "../../core/slices.ts";
 import { unpackLz4, unpackSnappy } from "./parquet-blocks.ts";
