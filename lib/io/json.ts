@@ -37,8 +37,8 @@ export function parseJson(source: Uint8Array | string, where: string, limits: Js
 /** Returns why JSON.parse failed, on one line. V8's message contains a part of the text, with its line breaks. */
 export function jsonFailure(cause: unknown): string {
   const reason = cause instanceof Error ? cause.message : String(cause);
-  const escape = (c: string) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`;
-  return reason.replace(/\p{Cc}/gu, escape).replace(/[\u2028\u2029]/g, " ");
+  const escaped = (c: string) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  return reason.replace(/\p{Cc}/gu, escaped).replace(/[\u2028\u2029]/g, " ");
 }
 
 /** Checks the nesting and the number of values before the source is parsed. @throws HeddleError INVALID_FILE */
