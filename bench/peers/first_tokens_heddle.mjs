@@ -1,5 +1,6 @@
 // The child process of bench/first-tokens.ts: milliseconds of each token after a prompt in a fresh process, and its peak memory.
 import { LanguageModel } from "../../dist/index.js";
+import { peakBytes } from "./peak.mjs";
 
 const [file, prompt, count, threads] = process.argv.slice(2);
 const tokens = Array.from({ length: Number(prompt) }, (_, i) => 3 + i);
@@ -11,5 +12,5 @@ for await (const _ of model.generate(tokens, { maxTokens: Number(count), tempera
   milliseconds.push(now - last);
   last = now;
 }
-console.log(JSON.stringify({ milliseconds, peakBytes: process.resourceUsage().maxRSS * 1024 }));
+console.log(JSON.stringify({ milliseconds, peakBytes: peakBytes() }));
 await model.dispose();

@@ -2,6 +2,7 @@
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { peakBytes } from "./peak.mjs";
 
 const [folder, file, prompt, threads] = process.argv.slice(2);
 const require = createRequire(join(folder, "package.json"));
@@ -16,5 +17,5 @@ const context = await model.createContext({
 });
 for await (const _ of context.getSequence().evaluate(tokens, { temperature: 0, yieldEogToken: true })) break;
 const seconds = (performance.now() - start) / 1000;
-console.log(JSON.stringify({ seconds, peakBytes: process.resourceUsage().maxRSS * 1024 }));
+console.log(JSON.stringify({ seconds, peakBytes: peakBytes() }));
 process.exit(0);

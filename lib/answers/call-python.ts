@@ -6,7 +6,7 @@ const MAX_DEPTH = 64;
 const MAX_WORD = 1024;
 const LITERALS: Readonly<Record<string, string>> = { True: "true", False: "false", None: "null" };
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
-/** What follows a backslash, but for octal and hexadecimal numbers. */
+/** Characters by the letter after a backslash. Escapes with a number are read apart. */
 const ESCAPES: Readonly<Record<string, string>> = {
   n: "\n",
   t: "\t",
