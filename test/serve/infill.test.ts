@@ -186,9 +186,10 @@ describe("/infill", () => {
   });
 });
 
-test("a stream that the server ends early has one error as its last event", () =>
-  withServer(model, {}, async ({ server, ask }) => {
-    const body = { input_prefix: "The", input_suffix: "", n_predict: 200, ignore_eos: true, stream: true };
+test("a stream that the server ends early has one error as its last event", async () => {
+  await using long = tinyModel({ tokenizer }, { maxPositionEmbeddings: 32_768 });
+  await withServer(long, {}, async ({ server, ask }) => {
+    const body = { input_prefix: "The", input_suffix: "", n_predict: 30_000, ignore_eos: true, stream: true };
     const headers = { "content-type": "application/json" };
     const answer = ask("/infill", { method: "POST", headers, body: JSON.stringify(body) });
     await until(() => server.stats.tokens > 0, "the first token");
@@ -197,4 +198,5 @@ test("a stream that the server ends early has one error as its last event", () =
     expect(JSON.parse(events.at(-1)!.replace("data: ", ""))).toEqual({
       error: expect.objectContaining({ type: "server_error", message: expect.any(String) }),
     });
-  }));
+  });
+});
