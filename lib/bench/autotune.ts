@@ -16,7 +16,10 @@ export interface AutotuneOptions {
   allowTf32?: boolean | undefined;
   /** Path of the model whose matrix products are measured. Default: the embedded model. */
   model?: string | undefined;
-  /** Numbers of rows. Each represents all numbers up to the next power of two. Default: 16, 64, 256, 1024 and 4096. */
+  /**
+   * Numbers of rows. Each stands for all numbers that round up to the same power of two. Default: 16, 64, 256, 1024 and
+   * 4096.
+   */
   rows?: readonly number[] | undefined;
   /** Element type of activations in training. If given, forward and backward products are measured too. */
   training?: FloatDType | undefined;
@@ -75,11 +78,11 @@ interface Product {
 }
 
 /**
- * Measures the candidate kernels and tiles of a CUDA device for the products of a model's layers. Stores the names of the fastest in a file
- * that devices with the same name and driver use afterwards. A change of tiles changes the last bits of results. Deterministic generation
- * ignores the file.
+ * Measures the candidate kernels and tiles of a CUDA device for the products of a model's layers. It stores the names of the fastest in a
+ * file. Devices with the same name, driver and version of heddle use this file afterwards. A change of tiles changes the last bits of
+ * results. Deterministic generation ignores the file.
  * @throws HeddleError UNSUPPORTED for a device other than CUDA, INVALID_ARGUMENT, errors of loading a model, INVALID_FILE or IO for the
- *   file, ABORTED
+ * file, ABORTED
  * @experimental
  */
 export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneReport> {

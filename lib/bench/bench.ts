@@ -81,9 +81,10 @@ function checkOptions(options: BenchOptions): void {
 }
 
 /**
- * Benchmarks this build on this machine. Every round measures a case together with its ceiling (a large matrix product, or a long read). The
- * result of a case is a median with an interval. With a baseline, the report names cases that are slower by more than `maxRegression` and by
- * more than noise. A case that looks slower is measured again before it is reported.
+ * Benchmarks this build on this machine. Every round measures a case and the machine's rate for the resource that limits the case, its
+ * ceiling: the FLOP/s of a large matrix product, or the memory bandwidth. The result of a case is a median with an interval.
+ * With a baseline, the report names cases that are slower by more than `maxRegression` and by more than noise. A case that looks slower is
+ * measured again before it is reported.
  * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND or INVALID_FILE for the baseline, ABORTED
  */
 export async function bench(options: BenchOptions = {}): Promise<BenchReport> {

@@ -45,8 +45,8 @@ interface Ceiling {
 }
 
 /**
- * Ceilings of a device, measured on demand: a large matrix product, and the memory bandwidth. On the CPU, the bandwidth is that of a read
- * beyond the caches' size. On a GPU, it is that of a device-to-device copy by the driver (bytes read and written).
+ * Ceilings of a device, measured on demand: the rate of a large matrix product, and the memory bandwidth. On the CPU, the bandwidth is that
+ * of a read beyond the caches' size. On a GPU, it is that of a device-to-device copy by the driver (bytes read and written).
  */
 export class Ceilings {
   private readonly device: Device;
@@ -132,6 +132,7 @@ const PERIOD = 2048;
 /** Creates a tensor with fixed numbers in [-1, 1). */
 export async function filled(device: Device, dtype: FloatDType, shape: readonly number[]): Promise<Tensor> {
   const t = Tensor.zeros(device, dtype, shape);
+  // 7919 and PERIOD are coprime, so the products mod PERIOD run through all residues in a scattered order.
   const values = Float32Array.from({ length: PERIOD }, (_, i) => ((i * 7919) % PERIOD) / (PERIOD / 2) - 1);
   // A bf16 is the upper half of an f32, so the shift truncates.
   const period = dtype === "f32" ? values : new Uint16Array(new Uint32Array(values.buffer).map((u) => u >>> 16));

@@ -3,9 +3,9 @@ import { type Device, deviceInfo } from "../graph/index.ts";
 
 const indexOf = (device: Device) => Number(device.name.split(":")[1]);
 
-/** Queries nvidia-smi for fields of a card. Undefined without nvidia-smi or for other devices. */
+/** Queries nvidia-smi for fields of a card. Returns undefined if nvidia-smi is missing or does not know the card. */
 function ask(device: Device, fields: readonly string[]): string[] | undefined {
-  // CUDA numbers only visible cards, nvidia-smi all of them. With one card they agree.
+  // CUDA numbers only the visible cards, and nvidia-smi all cards, so map the index through CUDA_VISIBLE_DEVICES.
   const visible = (process.env.CUDA_VISIBLE_DEVICES ?? "").split(",").filter(Boolean);
   const index = visible[indexOf(device)] ?? String(indexOf(device));
   const { status, stdout } = spawnSync(

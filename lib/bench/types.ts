@@ -3,7 +3,7 @@ import type { Device } from "../graph/index.ts";
 /** Unit of a case's value. Greater is better. */
 export type BenchUnit = "GFLOP/s" | "GB/s" | "tokens/s" | "MB/s";
 
-/** A ceiling of the machine, measured with simple work of this package: a large matrix product, or a long read. */
+/** A measured ceiling of the machine: the FLOP/s of a large matrix product in f32 or bf16, or the memory bandwidth (`read`). */
 export type CeilingName = "f32" | "bf16" | "read";
 
 /** A benchmark case. */

@@ -4,15 +4,16 @@
 export interface NativeMappedFile {
   readonly size: number;
   bytes(offset: number, length: number): ArrayBuffer;
-  /** Decodes UTF-8. Unlike `bytes`, leaves no copy of the bytes for the garbage collector. */
+  /** Decodes UTF-8. Unlike `bytes`, it makes no copy of the bytes that the garbage collector would have to free. */
   text(offset: number, length: number): string;
+  /** Throws IO if the file has shrunk since it was mapped. */
   check(): void;
   close(): void;
 }
 
 export interface FilesBinding {
   MappedFile: new (path: string) => NativeMappedFile;
-  /** The quantised types, in the order of lib/graph/dtype.ts. */
+  /** The quantized types, in the order of lib/graph/dtype.ts. */
   blockTypes(): { name: string; elements: number; bytes: number; writable: boolean }[];
   /** Converts elements between types. `from` and `to` are indices into DTYPES. `overflows` counts finite values that became infinite. */
   castElements(bytes: Uint8Array, from: number, to: number, addend: number): { bytes: ArrayBuffer; overflows: number };

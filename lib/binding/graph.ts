@@ -24,8 +24,11 @@ export interface ProgramDescription {
     attributes: readonly (string | number)[];
     origin: string;
   }[];
+  /** Indices, in `values`, of the tensors that the program is bound to. */
   bound: readonly number[];
+  /** Indices of the inputs of a run. */
   inputs: readonly number[];
+  /** Indices of the results of a run. */
   outputs: readonly number[];
 }
 
@@ -87,7 +90,7 @@ export interface NativeLaneHandle {
     how?: NativeCastSource,
   ): Promise<ArrayBuffer>;
   /**
-   * Quantises to FP8 in blocks of 128 × 128: one e4m3 byte per number, and one f32 scale per block. The caller must not use `numbers`
+   * Quantizes to FP8 in blocks of 128 × 128: one e4m3 byte per number, and one f32 scale per block. The caller must not use `numbers`
    * until the promise settles.
    */
   quantiseFp8(
@@ -122,8 +125,8 @@ export interface NativeLaneHandle {
   /** Sums f32 tensors of this lane, or a few numbers, over all ranks, in place. */
   allReduce(what: readonly NativeTensorHandle[] | Float64Array): Promise<unknown>;
   /**
-   * Sums the tensors of `byRank[r]` over all ranks, in place. Only rank r receives their sums. `type`: 0 for f32, 1 for
-   * bf16.
+   * Sums tensors over all ranks. Rank r receives the sums of `byRank[r]`, in place, and its other tensors stay unchanged.
+   * `type`: 0 for f32, 1 for bf16.
    */
   reduceScatter(byRank: readonly (readonly NativeTensorHandle[])[], type: 0 | 1): Promise<unknown>;
   /** Copies the tensors of `byRank[r]` from rank r to all other ranks. */

@@ -29,7 +29,7 @@ export function packageRoot(): string {
 }
 
 /**
- * Returns the addon's path: HEDDLE_BINARY, a checkout's build, the platform's package, or what node-gyp-build finds, in this order.
+ * Returns the addon's path. It tries HEDDLE_BINARY, a checkout's build, the platform's package and node-gyp-build, in this order.
  * node-gyp-build comes last, because loading it takes longer than loading the addon.
  * @throws HeddleError UNSUPPORTED for a platform without an addon, and inside a bundle
  */
@@ -79,8 +79,8 @@ function missingAddon(version: string): string {
 /** Loads the addon and returns its exports. @throws HeddleError UNSUPPORTED if none loads */
 export function loadAddon(): unknown {
   const path = addonPath();
-  // Use dlopen, not require. Each copy of this module (ESM and CommonJS in one process) then gets its own instance of the addon, which
-  // throws errors of its copy's HeddleError class.
+  // Use dlopen, not require. A process may have an ESM and a CommonJS copy of this module. With dlopen each copy gets its own instance of
+  // the addon, which throws errors of that copy's HeddleError class.
   const loaded: { exports: unknown } = { exports: {} };
   try {
     process.dlopen(loaded, path);

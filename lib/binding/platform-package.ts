@@ -31,8 +31,8 @@ export function prebuildPath({ platform, arch, libc }: Platform): string {
 }
 
 /**
- * Returns the C library of the running program. The program's own header names the loader, and with it the library. Node's report would
- * say it too, but takes milliseconds.
+ * Returns the platform of the running program. On Linux, the program's ELF header names the loader, which implies the C library. Node's
+ * report has the library too, but takes milliseconds, so it is read only if the header does not name a known loader.
  */
 export function currentPlatform({ openSync, readSync, closeSync }: typeof fs): Platform {
   const { platform, arch } = process;

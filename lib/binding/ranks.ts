@@ -7,8 +7,8 @@ export interface NativeRanksHandle {
   /** Sums tensors over all ranks, in place. `type`: 0 for f32, 1 for bf16. */
   allReduce(tensors: readonly NativeTensorHandle[], type: 0 | 1): Promise<void>;
   /**
-   * Sums the tensors of `byRank[r]` over all ranks, in place. Only rank r receives their sums. `type`: 0 for f32, 1 for
-   * bf16.
+   * Sums tensors over all ranks. Rank r receives the sums of `byRank[r]`, in place, and its other tensors stay unchanged.
+   * `type`: 0 for f32, 1 for bf16.
    */
   reduceScatter(byRank: readonly (readonly NativeTensorHandle[])[], type: 0 | 1): Promise<void>;
   /** Copies the tensors of `byRank[r]` from rank r to all other ranks. */
@@ -24,8 +24,8 @@ export interface NativeRanksHandle {
   /** Leaves the group after the operations that were started before. Does not wait for the other ranks. */
   leave(): void;
   /**
-   * With code 0, leaves the group in an orderly way. With another code, ends all ranks. Blocks for at most about
-   * `seconds`.
+   * With code 0, waits until all ranks have left. With another code, ends all ranks. Blocks for at most about `seconds`.
+   * After that, all ranks end.
    */
   end(code: number, seconds: number): void;
   /** The CPUs that this process may run on. Empty if unknown. */

@@ -8,7 +8,7 @@ export interface NativeAddedToken {
   rstrip: boolean;
   special: boolean;
   normalized: boolean;
-  /** Whether a match of the token may not span or end at one of the encode call's `barriers`. */
+  /** Whether a match of the token must not span or end at one of the encode call's `barriers`. */
   guarded: boolean;
 }
 
@@ -94,7 +94,7 @@ export interface NativeJob<T> {
 
 /** Options of encode, except the flags. */
 export interface NativeEncodeExtras {
-  /** Ids of special tokens that are recognised in the text. Flag 2 recognises all of them. */
+  /** Ids of special tokens that are recognized in the text. Flag 2 recognizes all of them. */
   allowed?: Uint32Array | undefined;
   /** BPE dropout: the probability with which a merge is skipped, below 1, and its seed. */
   dropout?: number | undefined;
@@ -121,8 +121,8 @@ export interface NativeBatch {
 }
 
 /**
- * A native tokenizer. `flags` is a sum of 1 (add special tokens), 2 (recognise special tokens in the text), 4 (offsets), 8 (offsets in
- * UTF-8 bytes) and 16 (no space before the text).
+ * A native tokenizer. `flags` is a sum. 1: add special tokens. 2: recognize special tokens in the text. 4: return offsets. 8: return offsets
+ * in UTF-8 bytes. 16: add no space before the text.
  */
 export interface NativeTokenizer {
   /** Highest id + 1. */
@@ -254,7 +254,7 @@ export interface NativeLists {
   takes?: boolean;
   /** Whether merges are derived from the scores, as in SentencePiece's BPE. */
   mergesByScore?: boolean;
-  /** Whether the tokens are WordPiece tokens in GGUF's form, which marks those that begin a word. */
+  /** Whether the tokens are WordPiece tokens in GGUF's form, which marks the tokens that begin a word. */
   wordMarks?: boolean;
   /** Names the tokens in messages. `mergesWhere` names the merges. */
   where: string;
@@ -269,7 +269,7 @@ export interface TokenizerBinding {
   bytesForFile(size: number): Uint8Array;
   /** Detaches the array's buffer, which gives its memory back before the garbage collector would. */
   releaseBytes(bytes: Uint8Array): void;
-  /** Reads a vocabulary. Returns undefined for any file that is not clearly a tokenizer.json with a vocabulary. */
+  /** Reads a vocabulary. Returns undefined unless the bytes are clearly a tokenizer.json with a vocabulary. */
   readJsonVocabulary(bytes: Uint8Array): NativeJsonVocabulary | undefined;
   /** Like readJsonVocabulary, but off the event loop. The bytes must not change until the promise settles. */
   startJsonVocabulary(bytes: Uint8Array): NativeJob<NativeJsonVocabulary | undefined>;

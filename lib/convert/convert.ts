@@ -82,18 +82,18 @@ export interface ConvertResult {
   /** Bytes of the weight files written. */
   bytes: number;
   /**
-   * Notes on a GGUF file, if there are any: matrices that got another type than requested, a default pooling that was added, and
-   * differences between llama.cpp's computation and the model's.
+   * Notes on a GGUF file, if there are any: matrices whose type differs from the requested one, a default pooling that was added, and
+   * differences between llama.cpp's results and the model's.
    */
   notes?: string[];
 }
 
 /**
- * Converts a whole model: a Hugging Face folder, a checkpoint or a GGUF file (floating or quantised) to a GGUF file or
+ * Converts a whole model: a Hugging Face folder, a checkpoint or a GGUF file (floating or quantized) to a GGUF file or
  * a folder with safetensors. It converts tensor by tensor, so memory is bounded by the largest matrix. The tokenizer,
  * the configuration and the model card are converted too. Layouts that differ between the formats are converted as
- * well: RoPE order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices. Converting gemma's norms there
- * and back may change their last bit.
+ * well: the row order of llama's q and k, gemma's norm weights (w or 1 + w), and gpt2's transposed matrices. Converting
+ * gemma's norms to GGUF and back may change their last bit.
  *
  * If the output folder contains another model, the conversion removes all files of that model, such as chat templates.
  * Other files stay.
@@ -150,8 +150,8 @@ function writtenType(given: ConvertOptions["dtype"], to: "gguf" | "safetensors")
 }
 
 /**
- * Tensors that llama.cpp requires or keeps in f32: position and token-type tables, biases of experts (a matrix per layer), expert routers and
- * classification heads.
+ * Matches tensors of several dimensions that llama.cpp requires or keeps in f32: position and token-type tables, biases of experts, norms of
+ * each head of q and k, expert routers and classification heads.
  */
 const KEPT_F32 =
   /^transformer\.wpe\.weight$|\.(position|token_type)_embeddings\.weight$|\.bias$|\.[qk]_norm\.weight$|\.(mlp|block_sparse_moe)\.(gate|router(\.layer)?|shared_expert_gate)\.weight$|^classifier(\.out_proj)?\.weight$/;
@@ -162,8 +162,8 @@ interface Planned {
 }
 
 /**
- * Returns the output's tensors under transformers' names, each with a stream of its converted bytes. The threads of
- * `device` convert.
+ * Returns the output's tensors under transformers' names, each with a stream of its converted bytes. The conversion runs
+ * on the threads of `device`.
  */
 function planTensors(
   model: ModelFiles,
@@ -253,7 +253,7 @@ async function toGguf(
     return { ...tensor, name };
   });
   tensors.push(...ropeFactors(config));
-  // The tables of divisors already contain the source file's scaling factor, so remove the factor's keys.
+  // Keep the source file's scaling factor only for linear and YaRN scaling. The tensors of `ropeFactors` already contain it.
   const kind = config.ropeScaling?.ropeType;
   const architecture = metadata.get("general.architecture")?.value;
   if (kind !== "linear" && kind !== "yarn")
@@ -275,7 +275,7 @@ async function toGguf(
   return { tensors: tensors.length, bytes, ...(notes.length > 0 && { notes }) };
 }
 
-/** Returns the RoPE scalings that GGUF stores as tensors of divisors: llama3's, GGUF's own, and longrope's two. */
+/** Returns the tensors in which GGUF stores the divisors of RoPE's frequencies: one for `llama3` and `factors`, two for `longrope`. */
 function ropeFactors(config: ModelConfig): TensorData[] {
   const { ropeScaling: scaling, ropeTheta } = config;
   const table = (name: string, factors: ArrayLike<number>): TensorData => ({

@@ -1,11 +1,11 @@
-// Model properties that GGUF cannot express for llama.cpp, which derives them from the architecture's name. heddle stores them under
-// additional keys.
+// Differences between a model and what llama.cpp computes from its GGUF file. llama.cpp derives many properties from the architecture's
+// name. heddle stores these properties under additional keys, which llama.cpp does not read.
 import type { ModelConfig } from "../formats/config/config.ts";
 import { formatOf } from "../formats/config/families.ts";
 import type { LlamaCppLimits } from "../formats/config/family-format.ts";
 import { ggufArchitecture } from "../formats/gguf/gguf-names.ts";
 
-/** Names the properties that keep llama.cpp from opening the file: tensors of another shape, or unexpected ones. */
+/** Describes the properties that keep llama.cpp from opening the file, because it expects tensors of other shapes or other tensors. */
 function unopened(config: ModelConfig, arch: string, limits: LlamaCppLimits): string[] {
   const { attentionBias, mlpBias, tieWordEmbeddings, headDim, numAttentionHeads, hiddenSize, ropeScaling } = config;
   const tables = ["llama3", "longrope", "factors"] as const;
@@ -53,7 +53,7 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const slides = slidingWindow !== null && layerTypes.includes("sliding_attention");
   const { windows = false } = limits;
   const slidesThere = typeof windows === "function" ? windows(layerTypes.length) : windows;
-  // If the number of layers decides whether layers slide, it also decides which layers have RoPE.
+  // If llama.cpp infers sliding windows from the number of layers, it also infers from it which layers have RoPE.
   const rope = typeof windows === "function" ? " and RoPE" : "";
   differs(
     slides && !slidesThere,

@@ -43,13 +43,13 @@ export function gradients(loss: Value, wrt: readonly Value[], seed: Value, optio
   const gradient = new Map<Value, Value>([[loss, seed]]);
   const originals = options.recompute ? new Recomputation(trace, forward) : undefined;
   const firstUses = options.collect ? firstUsesOf(forward, wrt, needed) : undefined;
-  const whole = (place: number) => {
+  const collectComplete = (place: number) => {
     for (const i of firstUses?.get(place) ?? []) {
       const g = gradient.get(wrt[i]!);
       if (g) options.collect!(g, i);
     }
   };
-  for (let place = forward.length - 1; place >= 0; whole(place--)) {
+  for (let place = forward.length - 1; place >= 0; collectComplete(place--)) {
     const node = forward[place]!;
     if (!needed.has(node)) continue;
     const incoming = node.outputs.map((o) => gradient.get(o));

@@ -45,7 +45,8 @@ export async function allReduceTensors(device: Device, tensors: readonly Tensor[
 }
 
 /**
- * Sums the tensors of `parts[r]` over all ranks, on rank r alone, in place. They are f32, or all bf16. The other tensors are unchanged.
+ * Sums tensors over all ranks. Rank r receives the sums of `parts[r]`, in place, and its other tensors stay unchanged. All tensors are f32,
+ * or all are bf16.
  * @throws HeddleError INVALID_ARGUMENT for wrong arguments, and before `joinCollective`
  * @experimental
  */

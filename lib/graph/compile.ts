@@ -129,7 +129,7 @@ export class Executable<R extends Results = Results> {
    * Runs on the device's lane. The inputs are copied before the call returns. The sizes of symbolic dimensions follow
    * from the inputs' lengths.
    * @throws HeddleError INVALID_ARGUMENT for a missing or an unknown input; SHAPE_MISMATCH; ABORTED if `signal` fires.
-   * The run then stops between nodes or within a long node; on CUDA, a recorded run completes first
+   * The run then stops between nodes or within a long node. A run that is recorded as a CUDA graph completes first
    */
   async run(inputs: Inputs, options: { signal?: AbortSignal | undefined } = {}): Promise<Outputs<R>> {
     checkObject("run: options", options);

@@ -1,5 +1,5 @@
 /**
- * Quantised element types of weights, in the order of native/core/block_types.h: each row consists of whole blocks in ggml's layouts.
+ * Quantized element types of weights, in the order of native/core/block_types.h: each row consists of whole blocks in ggml's layouts.
  * `elements` and `bytes` are the size of one block, `ggml` is the type's number in GGUF files.
  */
 export const BLOCK_TYPES = {
@@ -18,13 +18,13 @@ export const BLOCK_TYPES = {
   mxfp4: { elements: 32, bytes: 17, ggml: 39 },
 } as const;
 
-/** Names of the quantised types of weights. Their blocks have ggml's layouts. @useDeclaredType */
+/** Names of the quantized types of weights. Their blocks have ggml's layouts. @useDeclaredType */
 export type QuantizedDType = keyof typeof BLOCK_TYPES;
 /** A floating-point element type. Gradients exist only for these. */
 export type FloatDType = "f32" | "bf16" | "f16";
-/** An element type of a model's numbers: floating-point or quantised. */
+/** An element type of a model's numbers: floating-point or quantized. */
 export type NumberDType = FloatDType | QuantizedDType;
-/** An element type: floating-point, integer, byte, or quantised in blocks. */
+/** An element type: floating-point, integer, byte, or quantized in blocks. */
 export type DType = FloatDType | "i32" | "u8" | QuantizedDType;
 
 const ELEMENTS = { f32: 0, bf16: 1, f16: 2, i32: 3, u8: 4 } as const;
@@ -36,7 +36,7 @@ export const DTYPES: Readonly<Record<DType, number>> = {
   ...(Object.fromEntries(Object.keys(BLOCK_TYPES).map((name, i) => [name, 5 + i])) as Record<QuantizedDType, number>),
 };
 
-/** Returns the bytes of one element, or 0 for quantised types, which only have a size per block. */
+/** Returns the bytes of one element, or 0 for quantized types, which only have a size per block. */
 export function bytesOf(dtype: DType): number {
   return typeof dtype === "string" && Object.hasOwn(BYTES, dtype) ? BYTES[dtype]! : 0;
 }
@@ -51,7 +51,7 @@ export function elementCount(shape: readonly number[]): number {
   return count;
 }
 
-/** Returns the bytes of a tensor. Rows of a quantised type must be whole blocks. */
+/** Returns the bytes of a tensor. Rows of a quantized type must be whole blocks. */
 export function byteLength(dtype: DType, shape: readonly number[]): number {
   const elements = elementCount(shape);
   if (!isQuantized(dtype)) return elements * bytesOf(dtype);
@@ -68,12 +68,12 @@ export function isFloat(dtype: string): dtype is FloatDType {
   return dtype === "f32" || dtype === "bf16" || dtype === "f16";
 }
 
-/** Whether a name is that of a quantised type. */
+/** Whether a name is that of a quantized type. */
 export function isQuantized(dtype: string): dtype is QuantizedDType {
   return typeof dtype === "string" && Object.hasOwn(BLOCK_TYPES, dtype);
 }
 
-/** Whether an element type is floating or of quantised blocks. */
+/** Whether an element type is floating or of quantized blocks. */
 export function isNumber(dtype: string): dtype is NumberDType {
   return isFloat(dtype) || isQuantized(dtype);
 }

@@ -2,7 +2,7 @@ import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { type DType, isFloat, isQuantized } from "./dtype.ts";
 import { type Dim, type Shape, sameShape, showShape, Value } from "./value.ts";
 
-/** Throws SHAPE_MISMATCH "op: operand …, expected …, got …". The shape rules below call it. */
+/** Throws SHAPE_MISMATCH "op: operand …, expected …, got …". The checks below call it. */
 export function fail(op: string, what: string, expected: string, got: unknown): never {
   throw new HeddleError("SHAPE_MISMATCH", `${op}: ${what}, expected ${expected}, got ${got}`);
 }
@@ -18,7 +18,7 @@ export function needFloat(op: string, what: string, value: Value | undefined, ra
   return v;
 }
 
-/** Requires a matrix of a floating or quantised type, as files store weights. */
+/** Requires a matrix of a floating or quantized type, as files store weights. */
 export function needWeight(op: string, what: string, value: Value | undefined): Value {
   const v = need(op, what, value);
   if (!isFloat(v.dtype) && !isQuantized(v.dtype)) fail(op, what, "f32, bf16, f16 or a quantised type", v.dtype);

@@ -89,8 +89,8 @@ export interface ElementRange {
 /**
  * Casts `source`, or a range of it, to `target` from byte `at` on. The lane's threads read files piecewise, so no memory but `target`
  * grows with the tensor.
- * @throws HeddleError INVALID_ARGUMENT for partial elements or blocks and for a view outside the source, UNSUPPORTED for a quantized type
- * that can only be read, NUMERICAL for a number that a quantized type cannot hold, IO, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT for partial elements or blocks and for a view outside the source. UNSUPPORTED for a quantized type
+ * that can only be read. NUMERICAL for a number that a quantized type cannot hold. IO, ABORTED
  */
 export async function castOnLane(
   lane: NativeLaneHandle,
@@ -106,11 +106,11 @@ export async function castOnLane(
   const found = { overflows: 0, notFinite: 0 };
   for (let done = 0; done < range.count; done += ELEMENTS_PER_JOB) {
     throwIfAborted(signal, "cast");
-    const some = Math.min(ELEMENTS_PER_JOB, range.count - done);
+    const count = Math.min(ELEMENTS_PER_JOB, range.count - done);
     const place = at + bytesFor(to, done);
-    const turn = { ...how, first: range.first + done };
+    const job = { ...how, first: range.first + done };
     const counts = new Float64Array(
-      await lane.cast(data, offset, DTYPES[from], DTYPES[to], addend, some, target, place, turn),
+      await lane.cast(data, offset, DTYPES[from], DTYPES[to], addend, count, target, place, job),
     );
     found.overflows += counts[0]!;
     found.notFinite += counts[1]!;

@@ -43,7 +43,7 @@ export interface Profile {
 
 /**
  * Runs `work` and measures the time per operation. It counts everything that this process computes meanwhile, including other models and
- * worker threads. On the CPU operations run as usual. A CUDA device is synchronised after each operation, which slows it down.
+ * worker threads. On the CPU operations run as usual. A CUDA device is synchronized after each operation, which slows it down.
  *
  * @throws HeddleError INVALID_ARGUMENT while another profile is running, and any error of `work`
  * @example

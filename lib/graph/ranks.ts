@@ -55,8 +55,8 @@ export class Ranks {
   }
 
   /**
-   * Sums the tensors of `parts[r]` over all ranks, on rank r alone, in place and in rank order, as `allReduce` does. The other tensors are
-   * unchanged.
+   * Sums tensors over all ranks, in rank order as `allReduce` does. Rank r receives the sums of `parts[r]`, in place, and its other tensors
+   * stay unchanged.
    */
   async reduceScatter(parts: readonly (readonly Tensor[])[]): Promise<void> {
     checkParts(parts, ["f32", "bf16"]);
@@ -116,8 +116,8 @@ export class Ranks {
   }
 
   /**
-   * Shuts MPI down when the process exits. If `code` is 0 or this rank has left, it blocks until all ranks have left. Otherwise it ends
-   * all ranks.
+   * Shuts MPI down when the process exits. If `code` is 0 or this rank has left, it blocks until all ranks have left: at most an hour for
+   * code 0, else ten minutes. After this time, and in all other cases, it ends all ranks.
    * @param isCrash whether an uncaught error ends the process. All ranks then end, even if this one has left
    */
   exit(code: number, isCrash = false): void {

@@ -17,7 +17,7 @@ import {
 } from "./dtype.ts";
 import { castOnLane } from "./lane-cast.ts";
 
-/** The typed array for elements of a type: bit patterns for bf16 and f16, the bytes of blocks for quantised types. */
+/** The typed array for elements of a type: bit patterns for bf16 and f16, the bytes of blocks for quantized types. */
 export type TensorData = Float32Array | Int32Array | Uint16Array | Uint8Array;
 
 /** Returns a typed array for elements of a type, as a view of a buffer. */
@@ -51,7 +51,7 @@ export function holds(dtype: DType, data: unknown): data is TensorData {
 }
 
 /**
- * A persistent tensor in a device's memory: a weight, an optimiser moment, a KV cache. Its memory is freed after `dispose()`, when the
+ * A persistent tensor in a device's memory: a weight, an optimizer moment, a KV cache. Its memory is freed after `dispose()`, when the
  * executables that are bound to it are disposed as well.
  */
 export class Tensor {
@@ -100,8 +100,8 @@ export class Tensor {
    * element size, except for quantized types.
    * @param options.order reorders the rows: row r of each block of `order.length` rows of the tensor is row order[r] of
    * that block in the file
-   * @param options.lying whether the CPU may keep the file's order, until a later call of `ordered`. Otherwise the rows
-   * are copied in order.
+   * @param options.lying whether a tensor on the CPU may keep the rows in the file's order. `ordered` then copies them
+   * into order. Otherwise this call copies them
    * @internal
    */
   static mapped(
@@ -126,7 +126,8 @@ export class Tensor {
   }
 
   /**
-   * Copies a mapped matrix that has a `rowOrder`, with its rows in order. The device's lane does so before it runs later calls. @internal
+   * Copies a mapped matrix that has a `rowOrder`, with its rows in order. The device's lane makes the copy before it runs later calls.
+   * @internal
    */
   ordered(device: Device): Tensor {
     const { dtype, shape, rowOrder } = this;
@@ -178,7 +179,7 @@ export class Tensor {
     return byteLength(this.dtype, this.shape);
   }
 
-  /** Returns a copy of `count` elements from element `start` on, by default all. A quantised tensor always returns all its blocks. */
+  /** Returns a copy of `count` elements from element `start` on, by default all. A quantized tensor always returns all its blocks. */
   async read(start = 0, count?: number): Promise<TensorData> {
     if (isQuantized(this.dtype)) return new Uint8Array(await this.device.lane.read(this.native, 0, this.bytes));
     needWhole("start", start);
@@ -198,7 +199,7 @@ export class Tensor {
     await this.device.lane.write(this.native, offset, data);
   }
 
-  /** Returns the elements as f32, converted from their floating or quantised type. */
+  /** Returns the elements as f32, converted from their floating or quantized type. */
   async toFloat32(): Promise<Float32Array> {
     const data = await this.read();
     const { dtype, scale, shape } = this;
@@ -215,7 +216,7 @@ export class Tensor {
   }
 
   /**
-   * Overwrites elements from `start` on with a copy of `data`, which is taken before the call returns. For a quantised tensor `start`
+   * Overwrites elements from `start` on with a copy of `data`, which is taken before the call returns. For a quantized tensor `start`
    * counts bytes.
    */
   async write(data: TensorData, start = 0): Promise<void> {
@@ -329,6 +330,7 @@ export function toBf16(data: Float32Array): Uint16Array {
   for (let i = 0; i < out.length; i++) {
     float[0] = data[i]!;
     const u = bits[0]!;
+    // Keep a NaN a NaN: the addition that rounds could carry it to infinity or zero.
     out[i] = (u & 0x7fffffff) > 0x7f800000 ? (u >>> 16) | 0x40 : (u + 0x7fff + ((u >>> 16) & 1)) >>> 16;
   }
   return out;

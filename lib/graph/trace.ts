@@ -91,7 +91,7 @@ export function input(name: string, dtype: DType, shape: Shape): Value {
   return named(activeTrace().inputs, "input", name, dtype, shape);
 }
 
-/** Declares a persistent tensor (a weight, an optimiser moment, a cache), which is bound by name before the program runs. */
+/** Declares a persistent tensor (a weight, an optimizer moment, a cache), which is bound by name before the program runs. */
 export function tensor(name: string, dtype: DType, shape: Shape): Value {
   return named(activeTrace().tensors, "tensor", name, dtype, shape);
 }

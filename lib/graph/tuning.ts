@@ -15,7 +15,9 @@ export type Choices = ReadonlyMap<string, string>;
 const MAX_BYTES = 4 << 20;
 const MAX_DEVICES = 64;
 const MAX_CHOICES = 20_000;
+/** Rows, columns and depth, the types of both operands and of the result, and the layout: gemm_key in native/cuda/runtime/tuning.h. */
 const KEY = /^[0-9]{1,15}( [0-9]{1,15}){2}( [a-z0-9_]{1,12}){3} [NT]{2}\+?$/;
+/** A kernel, its tile, and `parts` for split-k: variant_name in native/cuda/runtime/tuning.h. */
 const NAME = /^[a-z0-9_]{1,20} [0-9]{1,5}x[0-9]{1,5}( parts)?$/;
 
 /** Returns the path from HEDDLE_TUNING, or that of a file in the user's cache folder. Undefined if HEDDLE_TUNING is `off`. */

@@ -5,8 +5,8 @@ import { slidingWindow } from "./decoder-weights.ts";
 import type { ModelView } from "./model-view.ts";
 
 /**
- * Storage of cached keys and values: as floats, or as `q8`: bytes with one scale per head and token, about a quarter of
- * f32's size.
+ * Element type of cached keys and values. `q8` stores one byte per element, and one f32 scale per head and token. It
+ * takes about a quarter of f32's memory.
  */
 export type CacheDType = FloatDType | "q8";
 
@@ -23,10 +23,10 @@ export function checkedCacheDtype(dtype: CacheDType): CacheDType {
 }
 
 /**
- * Returns the default cache type, which is as exact as the matrix products that compute keys and values. That is f32 if
- * products are in f32: with f32 or f16 weights, or if activations stay in f32. Otherwise it has 16 bits: bf16 for bf16
- * weights, and f16 for quantised ones, because f16's rounding is far below that of int8 activations. If the matrices
- * differ, the type that most bytes ask for wins.
+ * Returns the default cache type, which is as exact as the matrix products that compute keys and values. It is f32 if
+ * activations stay in f32, or if the weights are f32 or f16. It is bf16 for bf16 weights. It is f16 for quantized
+ * weights, because f16 rounds far less than int8 activations. If the matrices have several types, the type of most of
+ * their bytes decides.
  */
 export function defaultCacheDtype(model: ModelView): CacheDType {
   if (model.quantizedActivations === "f32") return "f32";
@@ -60,7 +60,7 @@ export interface CacheShape {
   adapters?: readonly string[] | undefined;
 }
 
-/** Page sizes that are whole numbers of the kernels' key blocks. */
+/** Allowed page sizes. Each is a divisor or a multiple of 64, the number of keys that kernels read at a time. */
 const PAGE_SIZES: readonly number[] = [16, 32, 64, 128, 256];
 
 /** Returns a valid page size. @throws INVALID_ARGUMENT for anything else */
@@ -87,7 +87,7 @@ export interface LayerCache {
 }
 
 /**
- * Returns the layout of a layer's cache. A sliding layer stores its window plus one run of tokens, so that a run can be
+ * Returns the layout of a layer's cache. A sliding-window layer stores its window plus one run of tokens, so that a run can be
  * rolled back. After a run's last row is written, the window of the run's first row is still stored.
  */
 export function layerCache(

@@ -117,8 +117,8 @@ export function rotateHeads(
   checkObject("config", config);
   if (!Number.isSafeInteger(layer)) throw invalidArgument("layer", "the number of a layer", layer);
   const rotary = rotaryOf(config, layer);
-  const neighbours = projection !== undefined && context.interleaved(projection);
-  return rotary ? rotate(context, x, rotary, neighbours && "input") : x;
+  const adjacent = projection !== undefined && context.interleaved(projection);
+  return rotary ? rotate(context, x, rotary, adjacent && "input") : x;
 }
 
 function checkDefinition(definition: FamilyDefinition): void {

@@ -25,9 +25,9 @@ export interface ExpertWeights {
   /** Name of the block in a layer. Default: `mlp`. */
   block?: string | undefined;
   router: string;
-  /** Width of an expert. */
+  /** Inner width of an expert. */
   width: number;
-  /** Width of the shared expert. Default: no shared expert. */
+  /** Inner width of the shared expert. Default: no shared expert. */
   shared?: number | undefined;
   /** Whether the router and the experts have biases. */
   bias?: boolean | undefined;
@@ -187,6 +187,7 @@ export function decoderShape(config: ModelConfig, { layerNorm }: DecoderWeightFl
   };
 }
 
+/** Returns the head of the decoders in lib/nn/decoder.ts. */
 export function decoderHead(config: ModelConfig, flags: DecoderWeightFlags = {}): Head {
   const { embedding, head } = decoderNames(flags);
   return {

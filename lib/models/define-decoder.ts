@@ -94,8 +94,8 @@ const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
 
 /**
  * Makes the functions for `registerFamily` from the shared decoder: RMSNorm, RoPE, grouped-query attention and a gated
- * feed-forward block. Weights have Llama's names; weights that a flag adds have the names of the family that introduced
- * it. Flags combine freely, except that `parallel` needs a norm before the blocks.
+ * feed-forward block. Weights have Llama's names. Weights that a flag adds have the names of the family that introduced
+ * the flag. Flags combine freely, except that `parallel` needs a norm before the blocks.
  *
  * @throws HeddleError INVALID_ARGUMENT for unknown names, for values that a flag cannot have, and for flags that exclude each other
  * @example
@@ -120,14 +120,14 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
 } {
   const givenFlags = options?.flags;
   checkParts("decoderFamily", typeof givenFlags === "function" ? { ...options, flags: undefined } : options, PARTS);
-  const { flags: said = {}, experts, shape, feedForward, logits } = options;
+  const { flags: flagsOption = {}, experts, shape, feedForward, logits } = options;
   const checked = (flags: DecoderWeightFlags): DecoderWeightFlags => {
     checkDecoderFlags(flags);
     return flags;
   };
-  const fixed = typeof said === "function" ? undefined : checked(said);
+  const fixed = typeof flagsOption === "function" ? undefined : checked(flagsOption);
   const flagsOf = (config: OwnConfig<Own>) =>
-    fixed ?? checked((said as (config: OwnConfig<Own>) => DecoderWeightFlags)(config));
+    fixed ?? checked((flagsOption as (config: OwnConfig<Own>) => DecoderWeightFlags)(config));
   if (feedForward) {
     const both = ["weights", "forward"];
     checkParts("decoderFamily.feedForward", feedForward, { weights: "function", forward: "function" }, both);
@@ -141,9 +141,9 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
     forward(context, config) {
       const flags = flagsOf(config);
       const standard = decoderShape(config, flags);
-      const own = shape?.(config, standard) ?? {};
-      checkParts("decoderFamily.shape", own, SHAPE);
-      checkParallelShape(own.parallel, flags);
+      const overrides = shape?.(config, standard) ?? {};
+      checkParts("decoderFamily.shape", overrides, SHAPE);
+      checkParallelShape(overrides.parallel, flags);
       const { qkvBias: _, headBias: __, ...shared } = flags;
       const block: DecoderShape["feedForward"] =
         feedForward &&
@@ -152,7 +152,12 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
           if (output instanceof Value) return output;
           throw invalidArgument("decoderFamily.feedForward.forward: result", "a value (rows, hiddenSize)", output);
         });
-      return decoder(context, { ...standard, ...given(shared), ...given(own), ...(block && { feedForward: block }) });
+      return decoder(context, {
+        ...standard,
+        ...given(shared),
+        ...given(overrides),
+        ...(block && { feedForward: block }),
+      });
     },
     head: (config) => ({ ...decoderHead(config, flagsOf(config)), ...logits?.(config) }),
   };

@@ -15,7 +15,7 @@ export interface WeightSpec {
   /** Whether a checkpoint may lack the weight, such as a bias. */
   optional?: boolean | undefined;
   /**
-   * Whether the matrix is (in, out), as in GPT-2. A quantised matrix is still (out, in), because blocks run along the
+   * Whether the matrix is (in, out), as in GPT-2. A quantized matrix is still (out, in), because blocks run along the
    * inputs.
    */
   transposed?: boolean | undefined;
@@ -26,13 +26,15 @@ export function shapeOf(spec: WeightSpec, dtype: string): readonly number[] {
   return spec.transposed && isQuantized(dtype) ? [...spec.shape].reverse() : spec.shape;
 }
 
-/** The weights for logits: hidden · weightᵀ + bias. */
+/** The head for logits: softcap(scale · (hidden · weightᵀ + bias)). */
 export interface Head {
   /** Name of the (vocabulary, width) matrix, which is the embedding's if they are tied. */
   weight: string;
   /** Name of the (vocabulary) bias vector. Default: no bias. */
   bias?: string | undefined;
+  /** Soft cap of the logits by tanh. Default: none. */
   softcap?: number | undefined;
+  /** Factor of the logits, before the soft cap. Default 1. */
   scale?: number | undefined;
 }
 
@@ -74,8 +76,8 @@ export interface FamilyDefinition<Own extends OwnValues = OwnValues> extends Fam
   constants?: ((config: OwnConfig<Own>) => Map<string, Float32Array>) | undefined;
   encoder?: EncoderHeads | undefined;
   /**
-   * The formats in which the family's models write tool calls. The chat template's marks select one of all formats. If
-   * a template mentions tools but has no format's marks, the first format of this list applies.
+   * The formats in which the family's models write tool calls. Normally the chat template decides: each format is
+   * recognized by its markers. The first format of this list applies if a template mentions tools without known markers.
    */
   calls?: readonly CallFormatName[] | undefined;
 }
@@ -86,7 +88,7 @@ export interface Family {
   readonly architecture: string;
   /** Weights by Hugging Face name, in the order of a checkpoint. */
   weights(config: ModelConfig): Map<string, WeightSpec>;
-  /** Returns constant tables of the configuration that programs read: RoPE frequencies. */
+  /** Returns the constant tables that programs of this configuration read, such as RoPE frequencies. */
   constants(config: ModelConfig): Map<string, Float32Array>;
   /** Computes final hidden states, (rows, width), from token ids. */
   forward(context: ForwardContext, config: ModelConfig): Value;
@@ -108,9 +110,9 @@ export function encodesWholeTexts({ family, config }: { family: Family; config: 
 
 /** The layers between an encoder's hidden states and its classifier. */
 export interface EncoderHeads {
-  /** Whether its programs depend on the length of the longest text, `context.longest`. */
+  /** Whether the encoder's programs depend on the length of the longest text, `context.longest`. */
   readonly byDistance?: boolean | undefined;
-  /** Returns the weights for a configuration with a classifier. */
+  /** Returns the weights of these layers, for a configuration with a classifier. */
   classifierWeights(config: ModelConfig): Map<string, WeightSpec>;
   /** Computes the classifier's input. @param x (rows, width), hidden states or pooled ones @returns (rows, width) */
   classifierInput(context: Pick<ForwardContext, "linear" | "weight">, config: ModelConfig, x: Value): Value;

@@ -47,7 +47,7 @@ export async function weightsFingerprint(model: ModelView, names: readonly strin
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Hashes weights as stored, including quantised ones. */
+/** Hashes weights as stored, including quantized ones. */
 async function addWeights(hash: Hash, model: ModelView, names: readonly string[]): Promise<void> {
   const tensors = names.flatMap((name) => {
     const tensor = model.asStored(name);
@@ -93,6 +93,7 @@ function* batches(parts: readonly Part[]): Iterable<Part[]> {
 
 function* wholeOf(tensor: Tensor): Iterable<Part> {
   const { bytes, shape, rowOrder } = tensor;
+  // Reordering a part needs whole blocks of rows.
   const block = rowOrder ? rowOrder.length * (bytes / shape[0]!) : 1;
   const step = Math.max(block, BATCH_BYTES - (BATCH_BYTES % block));
   for (let at = 0; at < bytes; at += step) yield { tensor, at, length: Math.min(step, bytes - at), rowOrder };

@@ -36,8 +36,8 @@ export interface Rows {
   ids: Value;
   positions: Value;
   /**
-   * Returns the number of tokens of each row's sequence or document, (rows) i32. It is only called if RoPE depends on lengths. Default: all
-   * rows of a sequence are tokens.
+   * Returns the number of tokens of each row's sequence or document, (rows) i32. It is only called if RoPE depends on lengths. Default:
+   * sequences have no padding.
    */
   lengths?: (() => Value) | undefined;
 }
@@ -46,7 +46,7 @@ export interface Rows {
 export interface ForwardNoise {
   /** Returns (3) i32: seed, step, micro-batch. It is only called if dropout is applied. */
   key(): Value;
-  /** Returns a number that no other node has. */
+  /** Returns a new stream number, so that each node draws different random numbers. */
   stream(): number;
 }
 
@@ -89,7 +89,7 @@ interface ContextOptions {
   onLinear?: ((name: string, transposed: boolean) => void) | undefined;
   /** Whether rows of q and k may stay in the file's order. Otherwise the model reorders them. */
   asStored?: boolean | undefined;
-  /** How activations are multiplied by quantised matrices. */
+  /** Rounding of activations in products with quantized and bf16 matrices. */
   activations: QuantizedActivations;
   /** Random inputs for dropout in a training pass. */
   noise?: ForwardNoise | undefined;
@@ -147,22 +147,22 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
     },
     linear(x, prefix, { transposed = false } = {}) {
       const w = weight(`${prefix}.weight`);
-      // A quantised weight is always (out, in), because blocks run along the inputs.
-      const turned = transposed && !isQuantized(w.dtype);
-      onLinear?.(prefix, turned);
+      // A quantized weight is always (out, in), because blocks run along the inputs.
+      const isTransposed = transposed && !isQuantized(w.dtype);
+      onLinear?.(prefix, isTransposed);
       const bias = has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined;
       const { scale: scales } = model.asStored(`${prefix}.weight`);
       let y =
         scales && w.dtype === "u8"
           ? fp8Linear(x, w, weight(scaleName(`${prefix}.weight`)), bias, { rowwise, activations })
-          : linear(x, w, bias, { transposed: turned, rowwise, activations });
+          : linear(x, w, bias, { transposed: isTransposed, rowwise, activations });
       for (const { layers, config } of adapters) {
         const low = layers.get(prefix);
         if (!low) continue;
         const p = noise ? config.dropout : 0;
-        const thinned = p > 0 ? dropout(x, noise!.key(), { p, stream: noise!.stream() }) : x;
-        const narrow = scale(linear(thinned, weight(low.a), undefined, { rowwise }), low.scale);
-        y = add(y, linear(narrow, weight(low.b), undefined, { rowwise }));
+        const dropped = p > 0 ? dropout(x, noise!.key(), { p, stream: noise!.stream() }) : x;
+        const projected = scale(linear(dropped, weight(low.a), undefined, { rowwise }), low.scale);
+        y = add(y, linear(projected, weight(low.b), undefined, { rowwise }));
       }
       return y;
     },
@@ -194,7 +194,7 @@ export interface Forward {
   weight: ForwardContext["weight"];
 }
 
-/** Whether products with the stored weights are in f32, so that keys and values are exact to f32. */
+/** Whether products with the stored weights are computed in f32, so that keys and values have the precision of f32. */
 function attendsExactly(model: ModelView): boolean {
   return defaultCacheDtype(model) === "f32";
 }
@@ -280,19 +280,19 @@ export function besideTrunk(model: ModelView): Pick<ForwardContext, "linear" | "
 
 export interface SequenceForwardOptions {
   /**
-   * Number of rows of each sequence. Default: all rows are one sequence, split into `documents`. If RoPE depends on lengths and the rows
-   * have none, the program then has an input `lengths` (rows) i32.
+   * Number of rows of each sequence. Default: all rows are one sequence, split into `documents`. With this default, the program has an
+   * input `lengths` (rows) i32 if RoPE depends on lengths and `Rows.lengths` is not given.
    */
   sequenceLength?: number | undefined;
   /** Maximum number of tokens of a document, if that is less than the sequence length. */
   longest?: number | undefined;
-  /** How activations are multiplied by weights narrower than f32. Default f32. */
+  /** Rounding of activations in products with quantized and bf16 weights. Default f32. */
   activations?: QuantizedActivations | undefined;
   /** Element type of the activations. Default: f32. */
   dtype?: FloatDType | undefined;
   /**
-   * (rows) i32: runs of equal ids within a sequence are documents that do not see each other, negative ids are padding.
-   * The caller's `positions` then start anew in each document.
+   * Document ids, (rows) i32. A run of equal ids within a sequence is a document. Attention stays within a document.
+   * Negative ids are padding. The caller's `positions` then start anew in each document.
    */
   documents?: Value | undefined;
   /** Weights shared by several passes in one trace, so that each weight enters the trace once. */
@@ -305,7 +305,7 @@ export interface SequenceForwardOptions {
   asStored?: boolean | undefined;
   /** Random inputs for the adapters' dropout in training. Default: no dropout. */
   noise?: ForwardNoise | undefined;
-  /** Uniform noise on the embeddings in training, ± alpha / √(sequenceLength · width). Default: 0. */
+  /** Uniform noise on the embeddings in training, ± alpha / √(sequenceLength · width) (NEFTune, Jain et al. 2023). Default: 0. */
   neftuneNoiseAlpha?: number | undefined;
 }
 
@@ -355,6 +355,7 @@ export function cachedForward(
     return table;
   };
   needGeneration(model);
+  // A bf16 cache holds rounded keys and values, so attention may round its other operands too.
   const exact = attendsExactly(model) && cache.dtype !== "bf16";
   const context = contextOf(model, rows, {
     dtype: "f32",

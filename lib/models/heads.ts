@@ -16,8 +16,8 @@ import { familyOf } from "./registry.ts";
 export function modelWeights(config: ModelConfig): Map<string, WeightSpec> {
   const family = familyOf(config.modelType);
   const out = new Map(family.weights(config));
-  const { classifier, valueHead, useBidirectionalAttention: bothWays } = config;
-  if (classifier || bothWays || isBare(config))
+  const { classifier, valueHead, useBidirectionalAttention: bidirectional } = config;
+  if (classifier || bidirectional || isBare(config))
     for (const name of languageHead(config)) out.set(name, { ...out.get(name)!, optional: true });
   if (classifier) {
     const prefix = classifierPrefix(config);
@@ -34,7 +34,7 @@ export function modelWeights(config: ModelConfig): Map<string, WeightSpec> {
   return out;
 }
 
-/** Returns the names of the language-modelling head's weights, without a tied embedding. */
+/** Returns the names of the language-modeling head's weights, without a tied embedding. */
 export function languageHead(config: ModelConfig): string[] {
   const family = familyOf(config.modelType);
   const { weight, bias } = family.head(config);

@@ -84,16 +84,19 @@ export class ModelState implements StateFields {
     else this.idle.set(key, executable);
   }
 
+  /** Frees the idle bound programs. */
   disposeIdle(): void {
     for (const executable of this.idle.values()) executable.dispose();
     this.idle.clear();
   }
 
+  /** Keeps the state until a matching `release`. */
   retain(): this {
     this.users++;
     return this;
   }
 
+  /** Ends one use. The last one frees the bound programs, and the tensors that no other state holds. */
   release(): void {
     if (--this.users > 0) return;
     this.disposeIdle();

@@ -8,7 +8,7 @@ import { headNames, modelWeights } from "./heads.ts";
 import { storedName } from "./loading/dequantize.ts";
 import type { ModelState } from "./model-state.ts";
 
-/** State shared by a model and all its holders. @internal */
+/** State shared by a model and its snapshots. @internal */
 export interface ModelLife {
   live: boolean;
   /** See `ModelView.weightsVersion`. */
@@ -28,8 +28,8 @@ export abstract class ModelView {
   readonly family: Family;
   readonly device: Device;
   /**
-   * How activations are multiplied by quantised and bf16 weights when generating text. Training always uses
-   * full-precision activations.
+   * Rounding of activations in products with quantized and bf16 weights when the model generates text. Training does not
+   * round them.
    */
   readonly quantizedActivations: QuantizedActivations;
   /** Divisor of the logits, applied after the soft cap. A sampler at temperature 1 draws from the result. */
@@ -90,8 +90,8 @@ export abstract class ModelView {
   }
 
   /**
-   * Weights by Hugging Face name, adapters' tensors, and the family's constants as `constant.<name>`. Weights with
-   * reordered rows are under `storedName`, and under their usual name only after `weight` was called for them.
+   * Weights by Hugging Face name, adapters' tensors, and the family's constants as `constant.<name>`. A weight whose rows
+   * are in the file's order has the name `storedName`. It gets its usual name, too, when `weight` first returns it.
    */
   get tensors(): ReadonlyMap<string, Tensor> {
     return this.state.tensors;
@@ -123,8 +123,8 @@ export abstract class ModelView {
   }
 
   /**
-   * Returns the weight as it was loaded. Its rows may be reordered (`Tensor.rowOrder`). Use it instead of `weight` for
-   * code that supports reordered rows, or that only needs the type and shape: it makes no copy.
+   * Returns a weight as it was loaded, without a copy. Its rows may be in the file's order (`Tensor.rowOrder`). Code that
+   * supports this order, or that needs only the type and shape, should call it instead of `weight`.
    * @throws HeddleError NOT_FOUND, DISPOSED
    */
   asStored(name: string): Tensor {

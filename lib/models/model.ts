@@ -100,8 +100,8 @@ export class Model extends ModelView {
   ): Promise<Model> {
     const make = (tensors: Map<string, Tensor>) => new Model(config, device, tensors, options);
     const { model, written } = assemble(config, device, weights, make);
-    // The lane writes the family's constants before later work on the model, but after copies of weights, which take
-    // long. Programs are compiled meanwhile. As in `create`, a write can only fail with the whole environment.
+    // Do not wait for the constants: the lane writes them before later work on the model. It copies the weights first,
+    // which takes long, and programs can be compiled meanwhile. As in `create`, a write fails only with the environment.
     written.catch(() => {});
     return model;
   }
@@ -123,8 +123,8 @@ export class Model extends ModelView {
   }
 
   /**
-   * Adds a classification head with random weights. It replaces the language-modelling head, as in transformers'
-   * classes. A tied language-modelling head always stays, and an untied one stays with `keepLanguageHead`. In both
+   * Adds a classification head with random weights. It replaces the language-modeling head, as in transformers'
+   * classes. A tied language-modeling head always stays, and an untied one stays with `keepLanguageHead`. In both
    * cases the model can still generate. An existing head of the same task and labels is kept.
    */
   async addClassifier(
@@ -392,6 +392,7 @@ function assemble(
   const tensors = new Map<string, Tensor>();
   for (const [given, t] of weights) {
     const name = weightOfStored(given); // `given` may be a name from another model's tensors
+    // If the weights also have an ordered copy of a tensor, leave out the one with rows in the file's order.
     if (!t.rowOrder) tensors.set(name, t);
     else if (!weights.get(name) || given === name) tensors.set(storedName(name), t);
   }

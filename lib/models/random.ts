@@ -1,4 +1,4 @@
-/** Uniform random 32-bit integers: xoshiro128** (Blackman & Vigna 2018), seeded by splitmix32. */
+/** Returns a generator of uniform random 32-bit integers: xoshiro128** (Blackman & Vigna 2018), seeded by splitmix32. */
 export function generator(seed: number): () => number {
   let z = seed >>> 0;
   const s = Uint32Array.from({ length: 4 }, () => {
@@ -25,6 +25,7 @@ export function generator(seed: number): () => number {
 export function normal(count: number, deviation: number, next: () => number): Float32Array {
   const out = new Float32Array(count);
   for (let i = 0; i < count; i += 2) {
+    // `+ 1` avoids log(0).
     const radius = deviation * Math.sqrt(-2 * Math.log((next() + 1) / 4294967296));
     const angle = (2 * Math.PI * next()) / 4294967296;
     out[i] = radius * Math.cos(angle);
@@ -47,7 +48,7 @@ export function seedBits(seed: number): number {
   return (seed ^ Math.imul(upper, 0x9e3779b1)) >>> 0;
 }
 
-/** Derives a seed from a name and a seed, so that adding a weight does not change the others. */
+/** Derives the seed of a weight from its name and a model's seed (FNV-1a), so that adding a weight does not change the others. */
 export function seedOf(name: string, given: number): number {
   const seed = seedBits(given);
   let h = 0x811c9dc5 ^ seed;

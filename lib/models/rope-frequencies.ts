@@ -44,8 +44,8 @@ function mainFrequencies(config: ModelConfig, width: number): Float32Array {
 }
 
 /**
- * YaRN (Peng et al. 2023, section 3.2): pairs with more than betaFast rotations within the original context keep their
- * frequency, and those with fewer than betaSlow are interpolated, with a ramp in between.
+ * Returns YaRN's divisors of the frequencies (Peng et al. 2023, section 3.2). A pair with more than betaFast rotations
+ * within the original context keeps its frequency. One with fewer than betaSlow is interpolated. In between is a ramp.
  */
 function yarnFactors(scaling: Yarn, width: number, theta: number, most: number): Float64Array {
   const { factor, betaFast = 32, betaSlow = 1, originalMaxPositionEmbeddings: original = most, truncate } = scaling;
@@ -53,6 +53,7 @@ function yarnFactors(scaling: Yarn, width: number, theta: number, most: number):
   const whole = truncate ?? true;
   const low = Math.max(whole ? Math.floor(pairOf(betaFast)) : pairOf(betaFast), 0);
   const high = Math.min(whole ? Math.ceil(pairOf(betaSlow)) : pairOf(betaSlow), width - 1);
+  // As in transformers, 0.001 avoids a division by zero.
   const span = high === low ? 0.001 : high - low;
   return Float64Array.from({ length: width / 2 }, (_, i) => {
     const interpolated = Math.min(Math.max((i - low) / span, 0), 1);
@@ -76,7 +77,7 @@ export function rotaryOf(config: ModelConfig, layer: number): Rotary | undefined
 
 /** Returns the sequence length above which a length-dependent scaling changes the frequencies. */
 function trainedLength({ ropeScaling: scaling, maxPositionEmbeddings: most }: ModelConfig): number {
-  // Dynamic scaling starts at max_position_embeddings, whatever else a file says (transformers).
+  // Dynamic scaling ignores original_max_position_embeddings, as in transformers.
   return scaling?.ropeType === "longrope" ? (scaling.originalMaxPositionEmbeddings ?? most) : most;
 }
 
@@ -101,7 +102,7 @@ export function keysKeepLength({ ropeScaling: scaling }: ModelConfig): boolean {
   return scaling?.ropeType === "dynamic";
 }
 
-/** Positions are 32-bit integers. */
+/** Upper limit of positions, far from the overflow of 32-bit integers. */
 const MAX_POSITIONS = 2 ** 30;
 
 /**

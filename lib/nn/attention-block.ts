@@ -52,25 +52,26 @@ export function attentionBlock(context: ForwardContext, layer: number, x: Value,
   const { heads, keyHeads, headDim, prefix, rotary, causal, window, scale, softcap } = block;
   const rows = x.dim(0);
   const [q, k, v] = projections(context, x, block);
-  const turned = (name: "q" | "k", y: Value, count: number) => {
-    const turnedHeads = block.norm?.over === "turned head";
-    // A norm after RoPE has weights in the family's own order of dimensions, so that order must be kept.
-    const kept = block.interleaved === true && turnedHeads;
-    const neighbours = block.interleaved || context.interleaved(`${prefix}.${name}_proj`);
-    const turn = (heads: Value) => (rotary ? rotate(context, heads, rotary, kept || (neighbours && "input")) : heads);
+  const rotated = (name: "q" | "k", y: Value, count: number) => {
+    const isNormAfterRope = block.norm?.over === "turned head";
+    // A norm after RoPE has weights in the family's order of dimensions, so RoPE must not change this order.
+    const keepOrder = block.interleaved === true && isNormAfterRope;
+    const adjacent = block.interleaved || context.interleaved(`${prefix}.${name}_proj`);
+    const applyRope = (heads: Value) =>
+      rotary ? rotate(context, heads, rotary, keepOrder || (adjacent && "input")) : heads;
     const shape = [rows, count, headDim];
-    if (turnedHeads) return normed(context, block, name, turn(reshape(y, shape)));
+    if (isNormAfterRope) return normed(context, block, name, applyRope(reshape(y, shape)));
     if (block.norm?.over === "width") {
       const whole = y.rank === 2 ? y : reshape(y, [rows, count * headDim]);
-      return turn(reshape(normed(context, block, name, whole), shape));
+      return applyRope(reshape(normed(context, block, name, whole), shape));
     }
-    return turn(normed(context, block, name, reshape(y, shape)));
+    return applyRope(normed(context, block, name, reshape(y, shape)));
   };
   const o = context.attend(
     layer,
     {
-      q: turned("q", q, heads),
-      k: turned("k", k, keyHeads),
+      q: rotated("q", q, heads),
+      k: rotated("k", k, keyHeads),
       v: reshape(v, [rows, keyHeads, headDim]),
       sinks: block.sinks ? context.weight(`${prefix}.sinks`) : undefined,
     },
@@ -111,10 +112,11 @@ function normed(context: ForwardContext, { norm, prefix, names }: AttentionBlock
 /** LayerNorm of each head, with weights per head. @param x (rows, heads, width) @param weight (heads, width) */
 function eachNormed(x: Value, weight: Value, eps: number): Value {
   const [rows, heads, width] = [x.dim(0), Number(x.dim(1)), x.last];
+  // The graph has no constants, so compute 1 as 0 · sum + 1.
   const one = affine(sum(weight), 0, 1);
   const plain = layerNorm(x, broadcast(one, [width]), { eps }).y;
   // Repeat the weights for each row by an outer product, because no op broadcasts a vector.
   const ones = broadcast(one, [rows, 1], x.dtype as FloatDType);
-  const beside = linear(ones, reshape(weight, [1, heads * width]), undefined, { transposed: true });
-  return mul(plain, reshape(beside, x.shape));
+  const repeated = linear(ones, reshape(weight, [1, heads * width]), undefined, { transposed: true });
+  return mul(plain, reshape(repeated, x.shape));
 }

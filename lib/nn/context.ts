@@ -1,6 +1,6 @@
 import type { AttentionOptions, FloatDType, Value } from "../graph/index.ts";
 
-/** Attention operands of one layer: q (rows, heads, width), k and v (rows, key heads, width), sinks (heads). */
+/** The operands of one layer's attention. */
 export interface Heads {
   /** Queries, (rows, heads, width). */
   q: Value;
@@ -39,11 +39,13 @@ export interface ForwardContext {
   /** Whether the model has an optional weight (a bias). */
   has(name: string): boolean;
   /**
-   * Applies the linear layer `prefix`: its weight, its bias if the model has one, and its LoRA adapter if there is one.
+   * Applies the linear layer `prefix`: the weight, an optional bias, and the updates of the LoRA adapters in use.
    * @param options.transposed whether the weight is stored as (inputs, outputs), as in GPT-2
    */
   linear(x: Value, prefix: string, options?: { transposed?: boolean | undefined }): Value;
-  /** Whether the output of `linear` for `prefix`, which is q or k, has GGUF's row order, in which RoPE pairs adjacent dimensions. */
+  /**
+   * Whether the weight `prefix` of q or k has its rows in GGUF's order. RoPE then pairs adjacent dimensions of the output of `linear`.
+   */
   interleaved(prefix: string): boolean;
   /**
    * Applies the linear layers `prefix` of routed experts: each row is multiplied by the matrices of its experts.
@@ -60,8 +62,8 @@ export interface ForwardContext {
   /** Returns a constant of the family (such as RoPE frequencies) by name. */
   constant(name: string): Value;
   /**
-   * Computes the attention of layer `layer`, causal unless the options say otherwise. Call it once per layer and pass. @returns (rows,
-   * heads, width)
+   * Computes the attention of layer `layer`, causal unless the options say otherwise. Call it once per layer and pass.
+   * @returns (rows, heads, width)
    */
   attend(layer: number, heads: Heads, options?: AttentionOptions): Value;
 }

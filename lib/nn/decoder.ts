@@ -14,8 +14,8 @@ export interface DecoderShape {
   headDim: number;
   eps: number;
   /**
-   * Where the norms of a block are: before it (Llama), before it and on its output (`around`; Gemma 2 and 3), or on its output only (OLMo
-   * 2). `parallel` needs a norm before.
+   * Where the norms of a block are. `before`: on its input (Llama). `around`: on its input and its output (Gemma 2 and 3). `after`: on its
+   * output (OLMo 2). `parallel` needs a norm on the input.
    */
   norms?: "before" | "around" | "after" | undefined;
   /** Uses LayerNorm instead of RMSNorm, also for q and k: with biases (GPT-NeoX, StarCoder 2) or without (Cohere). */
@@ -28,9 +28,9 @@ export interface DecoderShape {
   /** 1 if the weights of norms are stored as offsets from one (Gemma). */
   normOffset?: number | undefined;
   /**
-   * The norm of q and k, as in `AttentionBlock.norm`: per head before RoPE (Qwen 3, Gemma 3) or after it (HunYuan), or over all heads
-   * together (OLMo 2). `layerNorm` selects its kind, but `each head` is always LayerNorm without a bias, with weights per head (Command
-   * R+).
+   * The norm of q and k. `head`: each head before RoPE (Qwen 3, Gemma 3). `turned head`: each head after RoPE (HunYuan). `width`: all heads
+   * together before RoPE (OLMo 2). `layerNorm` selects the kind of these norms. `each head`: LayerNorm of each head before RoPE, without a
+   * bias and with weights per head (Command R+).
    */
   queryNorm?: "head" | "turned head" | "each head" | "width" | undefined;
   /** Factor of the embeddings (Gemma: √width; Granite). */
@@ -51,7 +51,7 @@ export interface DecoderShape {
   interleaved?: boolean | undefined;
   /** Whether attention has sinks (gpt_oss). */
   sinks?: boolean | undefined;
-  /** Returns the routed experts of a layer; undefined if the layer has one block for all rows. */
+  /** Returns the routed experts of a layer, or undefined if the layer has a dense feed-forward block. */
   experts?: ((layer: number) => ExpertsShape | undefined) | undefined;
   /** Replaces the gated feed-forward block. `prefix` is the block's name, and x and the result are (rows, width). */
   feedForward?: ((x: Value, prefix: string, layer: number) => Value) | undefined;
@@ -72,8 +72,8 @@ interface Entered {
 }
 
 /**
- * Computes the final hidden states of token ids. @returns (rows, width), after the last norm, or only the rows that `context.wanted`
- * selects
+ * Computes the final hidden states of token ids.
+ * @returns (rows, width), after the last norm, or only the rows that `context.wanted` selects
  */
 export function decoder(context: ForwardContext, shape: DecoderShape): Value {
   const { norms = "before", normOffset = 0, layerNorm, parallel, eps } = shape;
@@ -125,9 +125,9 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
     };
     const left = leave(attended, `${layer}.${names.afterAttention}`);
     if (parallel) {
-      const own = () => norm(carried, `${layer}.${names.beforeMlp}`).y;
-      const beside = parallel === "two norms" ? own() : wanted ? wanted(before.y) : before.y;
-      return { x: add(left, leave(feedForward(beside), `${layer}.${names.afterMlp}`)), residual: carried };
+      const secondNorm = () => norm(carried, `${layer}.${names.beforeMlp}`).y;
+      const mlpInput = parallel === "two norms" ? secondNorm() : wanted ? wanted(before.y) : before.y;
+      return { x: add(left, leave(feedForward(mlpInput), `${layer}.${names.afterMlp}`)), residual: carried };
     }
     const between = enter(left, `${layer}.${names.beforeMlp}`, carried);
     return { x: leave(feedForward(between.y), `${layer}.${names.afterMlp}`), residual: between.h };

@@ -19,7 +19,7 @@ import type { ForwardContext } from "./context.ts";
 export interface ExpertsShape {
   /** Number of experts per row. */
   perToken: number;
-  /** Whether the weights of a row's experts are normalized to sum to 1. */
+  /** Whether the routing weights of a row's experts are normalized to sum to 1. */
   normalise: boolean;
   /** Name of the routing layer below the block's prefix: `gate` (Qwen 3, Mixtral), `router` (gpt_oss). */
   router: string;
@@ -49,6 +49,7 @@ function sharedExpert(context: ForwardContext, x: Value, prefix: string, unit: E
   const project = (v: Value, name: string) => context.linear(v, `${prefix}.shared_expert.${name}_proj`);
   const output = project(unit(project(x, "gate"), project(x, "up")), "down");
   const share = sigmoid(cast(context.linear(x, `${prefix}.shared_expert_gate`), "f32")); // (rows, 1)
+  // Multiply each row by its gate as the weighted sum of one expert.
   return combineExperts(reshape(output, [output.dim(0), 1, output.last]), share);
 }
 

@@ -19,7 +19,7 @@ const MAX_DISTANCE = 128;
 /**
  * Returns T5's bucket of a distance, key position minus query position. Half of the buckets are for keys after the
  * query. In each half, the first buckets hold one distance each, and the others grow logarithmically up to
- * MAX_DISTANCE. The computation is in f32, as in training.
+ * MAX_DISTANCE. The logarithm is computed in f32, as in transformers, because rounding decides the bucket.
  */
 export function bucketOf(distance: number): number {
   const { fround, log } = Math;
@@ -39,7 +39,10 @@ export function placesFor(length: number): number {
   return length > 32 ? 64 : length > 16 ? 32 : 16;
 }
 
-/** Returns the constants of a family with such biases, such as the bucket of each distance as a one-hot row. */
+/**
+ * Returns the constants of a family with relative biases. `relative.buckets` has the bucket of each distance as a one-hot row.
+ * `relative.zero` marks distance 0, and `relative.heads` is the identity matrix.
+ */
 export function relativeConstants(positions: number, heads: number): Map<string, Float32Array> {
   const places = placesFor(positions);
   // Distances 0 to places − 1, then −places to −1, as `toeplitz` expects.
@@ -64,13 +67,14 @@ function repeated(x: Value, n: number): Value {
 }
 
 /**
- * Builds Toeplitz matrices, whose entries depend on column minus row. Consecutive rows are shifted by one column.
+ * Builds Toeplitz matrices, whose entries depend on column minus row. It repeats each vector of length 2 · places, and cuts the result into
+ * rows of length 2 · places − 1. So each row is shifted by one column against the row above.
  * @param x (n, 2 · places), for distances 0 to places − 1, then −places to −1 @returns (n, places · places)
  */
 function toeplitz(x: Value, n: number, places: number): Value {
   const row = 2 * places - 1;
-  const [lying] = split(repeated(x, places), [places * row, places]);
-  const [square] = split(reshape(lying!, [n * places, row]), [places, places - 1]);
+  const [flat] = split(repeated(x, places), [places * row, places]);
+  const [square] = split(reshape(flat!, [n * places, row]), [places, places - 1]);
   return reshape(square!, [n, places * places]);
 }
 
@@ -84,8 +88,8 @@ function nearest(x: Value, width: number, places: number): Value {
 
 /**
  * Adds relative biases to plain attention. Each query is extended by its biases for all key positions, each key by a one-hot vector of
- * its position, and each value by zeros. The product of query and key is then the score plus the bias. This needs no (tokens, tokens)
- * matrix. It costs as much as heads that are wider by the length of the longest text.
+ * its position, and each value by zeros. The product of query and key is then the score plus the bias, so attention needs no operand for
+ * biases. Heads become wider by the length of the longest text, so memory grows with the square of this length.
  * @returns a layer's attention function, from heads (rows, heads, width) to (rows, heads, width)
  */
 export function relativeAttention(
@@ -110,12 +114,12 @@ export function relativeAttention(
   const rows = context.positions.dim(0);
   const perHead = (parts: readonly Value[]) => reshape(concat(parts), [rows, heads, places]);
   const biases = perHead(split(squares, Array(heads).fill(places * places)).map(look));
-  // Attention divides products by the root of the width.
-  const own = look(scale(toeplitz(zero, 1, places), Math.sqrt(headDim)));
-  const marks = perHead(Array(heads).fill(own));
-  const nothing = scale(marks, 0);
+  // Attention multiplies the bias by 1/√headDim too, so the one-hot vectors are scaled by √headDim.
+  const oneHot = look(scale(toeplitz(zero, 1, places), Math.sqrt(headDim)));
+  const marks = perHead(Array(heads).fill(oneHot));
+  const zeros = scale(marks, 0);
   return (layer, { q, k, v }) => {
-    const wide = { q: concat([q, biases]), k: concat([k, marks]), v: concat([v, nothing]) };
+    const wide = { q: concat([q, biases]), k: concat([k, marks]), v: concat([v, zeros]) };
     const o = context.attend(layer, wide, { causal: false, scale: 1 / Math.sqrt(headDim) });
     return split(o, [headDim, places])[0]!;
   };

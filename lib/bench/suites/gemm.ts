@@ -49,7 +49,7 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
           tensors.set(name, await filled(device, dtype, shape));
         const executable = product(layout, dtype, m, n, k, count).bind(device, tensors);
         const flops = 2 * m * n * k * count;
-        // Long enough for the clock, and for the overhead of a call to be small.
+        // Repeat small products, so that the resolution of the clock and the overhead of a call do not matter.
         const repeat = quick ? 1 : Math.max(1, Math.round((device.kind === "cuda" ? 1e12 : 2e10) / flops));
         const bytes = (dtype === "f32" ? 4 : 2) * (m * k + n * k + m * n) * count;
         yield {
@@ -66,9 +66,8 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
 };
 
 /**
- * Weights of 8-bit floats with a scale per block of 128 × 128, and bf16 activations that are rounded to 8 bits. The
- * ceiling is that of bf16 products. So the gain of 8 bits shows as a greater share of the ceiling than in the bf16
- * case.
+ * Yields products of 8-bit weights, with a scale per block of 128 × 128, and bf16 activations that are rounded to 8 bits.
+ * The ceiling is that of bf16 products, so a gain of 8 bits shows as a greater share than in the bf16 case.
  */
 async function* fp8Cases(device: Device, shapes: Product[], quick: boolean): ReturnType<BenchSuite> {
   for (const [m, n, k] of shapes) {
@@ -108,7 +107,7 @@ async function* fp8Cases(device: Device, shapes: Product[], quick: boolean): Ret
   }
 }
 
-/** Whether the bandwidth for weights limits a product of `m` rows, and how many matrices it is then measured with. */
+/** Returns whether reading the weights limits a product of `m` rows, and how many weight matrices the case has. */
 export function fewRows(device: Pick<Device, "kind">, m: number, quick: boolean): { few: boolean; count: number } {
   const few = device.kind === "cuda" && m < 64;
   return { few, count: few && !quick ? FEW_ROWS_WEIGHTS : 1 };
@@ -122,8 +121,8 @@ export function operands(layout: Layout, m: number, n: number, k: number, count 
 }
 
 /**
- * Compiles the products of `a` with `count` matrices. It returns one row of their sum, so the time to copy the result hardly counts. A GPU
- * adds up the products in their epilogues, so the sum takes no extra pass. With many products, the rest of a run hardly counts either.
+ * Compiles the products of `a` with `count` matrices. It returns one row of their sum, so copying the result takes little time. A GPU adds
+ * up the products in their epilogues, so the sum takes no extra pass. Many products make the launch of a run negligible.
  */
 export function product(layout: Layout, dtype: FloatDType, m: number, n: number, k: number, count = 1) {
   return compile(() => {

@@ -61,7 +61,7 @@ const QUICK: Shape = {
   heads: 2,
 };
 
-/** Whole optimiser steps: forward, backward, clipping, AdamW. */
+/** Whole optimizer steps: forward, backward, clipping, AdamW. */
 export const trainSuite: BenchSuite = async function* ({ device, quick }) {
   for (const shape of quick ? [QUICK] : device.kind === "cuda" ? CUDA_SHAPES : CPU_SHAPES)
     for (const dtype of device.kind === "cuda" && !quick ? (["bf16"] as const) : (["f32", "bf16"] as const)) {

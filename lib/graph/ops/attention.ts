@@ -264,11 +264,10 @@ export interface CachedAttentionOptions extends AttentionOptions {
 }
 
 /**
- * Attention of new rows over the caches of their sequences. The caches must contain the new rows already. @returns
- * (rows, heads, width)
- * @param operands.q (rows, heads, width) @param operands.cacheK as in cacheWrite @param operands.segments as in
- * cacheWrite
- * @param operands.sinks as in attention @param operands.pages as in cacheWrite
+ * Attention of new rows over the caches of their sequences. The caches must contain the new rows already.
+ * @param operands.q (rows, heads, width) @param operands.sinks as in `attention`
+ * @param operands.cacheK as in `cacheWrite`, like `cacheV`, `segments` and `pages`
+ * @returns (rows, heads, width)
  */
 export function cachedAttention(
   operands: {

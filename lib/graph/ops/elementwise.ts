@@ -70,7 +70,7 @@ const softcapBackwardNode = defineOp({
     return like(x!);
   },
 });
-/** Returns cap · tanh(x / cap), whose values lie in (−cap, cap) (Gemma 2). */
+/** Returns cap · tanh(x / cap), which is between −cap and cap (Gemma 2). */
 export function softcap(x: Value, cap: number): Value {
   return softcapNode([x], { cap })[0]!;
 }
@@ -158,7 +158,7 @@ const geluBackwardNode = defineOp({
     return like(x!);
   },
 });
-/** GELU, by the tanh approximation (GPT-2, Gemma) or exact by erf (the default). */
+/** Returns the GELU of x: exact by erf (the default), or by the tanh approximation (GPT-2, Gemma). */
 export function gelu(x: Value, options: { approximate?: "tanh" | "none" | undefined } = {}): Value {
   const { approximate = "none" } = needNames("gelu: options", options, ["approximate"]);
   return geluNode([x], { tanh: approximate === "tanh" ? 1 : 0 })[0]!;
@@ -176,7 +176,7 @@ const softmaxBackwardNode = defineOp({
     return like(y!);
   },
 });
-/** Softmax over the last dimension. */
+/** Returns the softmax over the last dimension. */
 export function softmax(x: Value): Value {
   return softmaxNode([x])[0]!;
 }

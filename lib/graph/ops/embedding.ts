@@ -22,7 +22,7 @@ const embeddingNode = defineOp({
 const backwardNode = defineOp({ name: "embedding_backward", infer: (_, __, [wanted]) => [wanted!] });
 
 /**
- * Looks up rows of a floating or quantised table by id and multiplies them by `scale`. An id outside the table is an error at run time.
+ * Looks up rows of a floating or quantized table by id and multiplies them by `scale`. An id outside the table is an error at run time.
  * @param table (vocabulary, width) @param ids (rows) i32
  * @returns (rows, width) in `dtype`
  */
@@ -63,9 +63,9 @@ const segmentSumNode = defineOp({
 });
 
 /**
- * Sums rows by segment: row s of the result is the sum of the rows of x whose segment is s, or zero if there are none.
- * @param x (rows, width), or (rows), for which the result is (count) @param segments (rows) i32, each within [0, count)
- * @returns (count, width)
+ * Sums rows by segment: row s of the result is the sum of the rows of x whose segment is s. A segment without rows has the sum 0.
+ * @param x (rows, width) or (rows) @param segments (rows) i32, each within [0, count)
+ * @returns (count, width), or (count) for x of one dimension
  */
 export function segmentSum(x: Value, segments: Value, count: Dim): Value {
   needValue("segmentSum: x", x);

@@ -33,8 +33,9 @@ export interface Routing {
 }
 
 /**
- * Selects the `k` most likely experts of each row. Their weights are the softmax over all experts or, with `normalise`, over the selected
- * ones, so that they sum to 1 (Shazeer et al. 2017). @param logits (rows, experts)
+ * Selects the `k` most likely experts of each row. Their weights are the softmax over all experts. With `normalise` it is the softmax over
+ * the selected ones, so that the weights sum to 1 (Shazeer et al. 2017).
+ * @param logits (rows, experts)
  */
 export function routeExperts(logits: Value, options: { k: number; normalise: boolean }): Routing {
   const { k, normalise } = needNames("routeExperts: options", options, ["k", "normalise"]);
@@ -66,7 +67,7 @@ const linearNode = defineOp({
     const like = (v: Value): TensorType => ({ dtype: "f32", shape: v.shape });
     return [
       backwardInputNode([dy, w, experts], {}, [{ dtype: x!.dtype, shape: x!.shape }])[0],
-      // A quantised weight is frozen, so it has no gradient.
+      // A quantized weight is frozen, so it has no gradient.
       isQuantized(w!.dtype) ? undefined : backwardWeightNode([dy, x, experts], {}, [like(w!)])[0],
       undefined,
       bias && biasSumNode([dy, experts], {}, [like(bias)])[0],
@@ -117,8 +118,9 @@ const combineBackwardNode = defineOp({
 });
 
 /**
- * Sums the outputs of each row's experts, multiplied by their weights. @param y (rows, k, width) @param weights (rows, k) f32 @returns
- * (rows, width)
+ * Sums the outputs of each row's experts, multiplied by their weights.
+ * @param y (rows, k, width) @param weights (rows, k) f32
+ * @returns (rows, width)
  */
 export function combineExperts(y: Value, weights: Value): Value {
   return combineNode([y, weights])[0]!;

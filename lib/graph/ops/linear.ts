@@ -19,7 +19,7 @@ const linearNode = defineOp({
     const { transposed = 0 } = attributes;
     return [
       backwardInput([dy, w], { transposed }, [x!])[0],
-      // A quantised weight is frozen, so it has no gradient.
+      // A quantized weight is frozen, so it has no gradient.
       isQuantized(w!.dtype)
         ? undefined
         : backwardWeight([dy, x], { transposed }, [{ dtype: "f32", shape: w!.shape }])[0],
@@ -58,7 +58,7 @@ const OPTIONS = ["transposed", "rowwise", "activations"] as const;
 /** Options of `linear`. */
 export interface LinearOptions {
   /**
-   * Whether the weight is stored as (inputs, outputs), as in GPT-2's Conv1D. A quantised weight must not be transposed.
+   * Whether the weight is stored as (inputs, outputs), as in GPT-2's Conv1D. A quantized weight must not be transposed.
    */
   transposed?: boolean | undefined;
   /** Whether the bits of each row of the result depend on that row alone, not on the number of rows. Slower for many rows. */
@@ -70,7 +70,7 @@ export interface LinearOptions {
 /**
  * Returns y = x·Wᵀ + b.
  * @param x (rows, inputs)
- * @param weight (outputs, inputs); f32, bf16, f16 or quantised
+ * @param weight (outputs, inputs); f32, bf16, f16 or quantized
  * @param bias (outputs)
  * @returns (rows, outputs) in x's dtype; sums are accumulated in f32. The weight's gradient is f32.
  */

@@ -27,7 +27,7 @@ const logprobNode = defineOp({
       ...(bias ? [bias] : []),
     ];
     const types: TensorType[] = [{ dtype: h!.dtype, shape: h!.shape }];
-    // Skip the gradient of a frozen weight: it would be a third of the work. A quantised weight is always frozen.
+    // Skip the gradient of a frozen weight: it would be a third of the work. A quantized weight is always frozen.
     const ofWeight = weightToo && !isQuantized(w!.dtype);
     if (ofWeight) types.push({ dtype: "f32", shape: w!.shape });
     if (bias && biasToo) types.push({ dtype: "f32", shape: bias.shape });
@@ -52,17 +52,18 @@ const HEAD = [...LOGITS, "weight", "bias", "activations"] as const;
 
 /** The head that computes logits from hidden states: a matrix, an optional bias, and the family's scale and soft cap. */
 export interface LogitHead extends LogprobOptions {
-  /** The matrix (vocabulary, width), floating or quantised. */
+  /** The matrix (vocabulary, width), floating or quantized. */
   weight: Value;
   /** The bias (vocabulary), which is added to the products (Phi). */
   bias?: Value | undefined;
-  /** Rounding of hidden states in `logitsOf` for a quantised or bf16 matrix. */
+  /** Rounding of hidden states in `logitsOf` for a quantized or bf16 matrix. */
   activations?: QuantizedActivations | undefined;
 }
 
 /**
- * Returns the logits of all rows. Use it for few rows, because it makes the whole matrix. @param hidden (rows, width) @returns (rows,
- * vocabulary)
+ * Returns the logits of all rows. Use it for few rows, because it makes the whole matrix.
+ * @param hidden (rows, width)
+ * @returns (rows, vocabulary)
  */
 export function logitsOf(hidden: Value, head: LogitHead, options: { rowwise?: boolean | undefined } = {}): Value {
   const { rowwise = false } = needNames("logitsOf: options", options, ["rowwise"]);
@@ -75,10 +76,12 @@ export function logitsOf(hidden: Value, head: LogitHead, options: { rowwise?: bo
 /**
  * Returns log p(target) under softmax(hidden·Wᵀ). It never has the (rows, vocabulary) matrix in memory: forward and backward pass process
  * the vocabulary in chunks (online softmax, Milakov & Gimelshein 2018).
- * @param hidden (rows, width) @param head a model's head, or a floating or quantised matrix (vocabulary, width), to which `options` apply
+ * @param hidden (rows, width)
+ * @param head a model's head, or a floating or quantized matrix (vocabulary, width)
  * @param targets (rows) i32; the log-probability of a negative target is 0
- * @returns log-probability, and logsumexp of the logits, both (rows) f32 and differentiable. For a negative target the logsumexp is some
- * finite number without a gradient
+ * @param options the scale and soft cap of the logits if `head` is a matrix
+ * @returns log-probability, and logsumexp of the logits, both (rows) f32 and differentiable. For a negative target the logsumexp is an
+ * unspecified finite number without a gradient
  */
 export function tokenLogprob(
   hidden: Value,
@@ -104,7 +107,7 @@ export interface CrossEntropyOptions extends LogprobOptions {
   zLoss?: number | undefined;
   /**
    * Label smoothing: share of the target probability that is spread evenly over all tokens (Szegedy et al. 2016), like
-   * transformers' label_smoothing_factor. Not supported with a softcap or a quantised matrix, because the mean logit is
+   * transformers' label_smoothing_factor. Not supported with a softcap or a quantized matrix, because the mean logit is
    * computed from the mean of the matrix's rows. Default 0.
    */
   labelSmoothing?: number | undefined;
@@ -126,6 +129,7 @@ export function crossEntropy(
   const { zLoss = 0, labelSmoothing = 0, ...options } = given;
   const { logprob, logsumexp } = tokenLogprob(hidden, head, targets, options);
   const smoothed = (share: number) => {
+    // The graph has no constants, so compute 1 as 0 · sum + 1.
     const one = affine(sum(weights), 0, 1);
     const mean = meanLogit(hidden, head instanceof Value ? { weight: head, ...options } : head, one);
     const uniform = sub(mean, logsumexp);

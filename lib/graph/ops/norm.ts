@@ -47,7 +47,7 @@ const layerBackwardNode = defineOp({
   infer: ([, h, w]) => [type(h!), vector(w!), vector(w!)],
 });
 
-/** A normalised value, and the value before the norm (the residual stream). */
+/** The result of a norm (`y`), and the value before the norm, which is the residual stream (`h`). */
 export interface Normed {
   y: Value;
   /** x + residual if a residual was given, otherwise x. */
@@ -82,7 +82,7 @@ export function layerNorm(
   return { y: y!, h: h ?? x };
 }
 
-/** Adds a block's output to the residual stream, if there is one, without a norm. */
+/** Adds a block's output to the residual stream without a norm. The first block has no `residual`. */
 export function joinResidual(x: Value, residual: Value | undefined): Value {
   return residual ? add(x, residual) : x;
 }

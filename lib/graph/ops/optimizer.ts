@@ -27,8 +27,8 @@ const squareSumsNode = defineOp({
   },
 });
 /**
- * Returns the sum of squares of each piece of `g`, (pieces, 3) f32. The three terms of a row add up to the double that the kernel
- * computes, without rounding.
+ * Returns the sum of squares of each piece of `g`, (pieces, 3) f32. The kernel computes a double and splits it into three f32 terms, whose
+ * exact sum is the double.
  * @param g f32, of a fixed shape @param options.piece number of elements of a piece; the last one may be shorter
  */
 export function squareSums(g: Value, options: { piece: number }): Value {

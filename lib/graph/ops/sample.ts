@@ -56,7 +56,7 @@ const OPERANDS = ["logits", "params", "history", "biasIds", "biasValues", "rng"]
  * @param operands.history (rows, length) i32: prompt and generated ids @param operands.biasIds (rows, count) i32; −1 marks an unused
  * entry
  * @param operands.rng (rows, 3) i32: seed low, seed high, counter
- * @returns token (rows) i32; its logprob (rows) f32 under the softmax of the unmodified logits; and if `top` is above 0, the `top` most
+ * @returns token (rows) i32, and its logprob (rows) f32 under the softmax of the unmodified logits. If `top` is above 0, also the `top` most
  * likely ids with their logprobs, (rows, top), and the entropy of this softmax in nats, (rows) f32
  */
 export function sample(

@@ -98,7 +98,7 @@ const clampBackwardNode = defineOp({
   name: "clamp_backward",
   infer: ([dy, x]) => [like(sameType("clamp_backward", dy, x))],
 });
-/** Clamps x to [low, high]; either bound may be omitted. The gradient passes where x lies in the interval, its ends included. */
+/** Clamps x to [low, high]; either bound may be omitted. The gradient passes where low ≤ x ≤ high. */
 export function clamp(x: Value, options: { low?: number | undefined; high?: number | undefined }): Value {
   const { low = -UNBOUNDED, high = UNBOUNDED } = needNames("clamp: options", options, ["low", "high"]);
   needNumber("clamp: low", low);

@@ -19,9 +19,9 @@ export function fuseEpilogues(nodes: readonly Node[], results: readonly Value[] 
 }
 
 /**
- * Fuses a linear with gelu, for the CPU. Other linears stay separate on the CPU: linears with the same input run as a
- * group, and the next node performs additions. A gelu whose input has other readers is not fused either. The input must
- * be f32, because fusing skips its rounding, and bits must not depend on the value's readers.
+ * Fuses a linear with gelu, for the CPU. Other linears stay separate, because the native plan runs linears with the same
+ * input as a group, and fuses additions itself. A gelu is fused only if nothing else reads its input. The input must be
+ * f32: fusion skips the rounding of a narrower type, so the bits would depend on who reads the value.
  * @param results the values that the program copies out
  */
 export function fuseActivations(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
@@ -124,7 +124,7 @@ class EpilogueFuser {
   }
 
   /**
-   * Returns the linear that produces a value, if its kernels have epilogues: its weight is not quantised, and it is not computed in int8.
+   * Returns the linear that produces a value, if its kernels have epilogues: its weight is not quantized, and it is not computed in int8.
    */
   private productOf(value: Value | undefined, op = "linear"): Node | undefined {
     const producer = value && this.producers.get(value);
@@ -133,7 +133,7 @@ class EpilogueFuser {
       : undefined;
   }
 
-  /** Whether the activation's input is an f32 linear that nothing else reads, and no other linear has the same input as that linear. */
+  /** Whether an activation is the only reader of an f32 linear, and no other linear has the same input as that linear. */
   isOnlyReader(end: Node): boolean {
     const [before] = end.inputs;
     const x = this.productOf(before)?.inputs[0];
@@ -157,7 +157,7 @@ class EpilogueFuser {
     const between = this.nodes.slice(from, to).filter((n) => !parts.includes(n));
     const made = parts.flatMap((n) => n.outputs);
     const operands = parts.flatMap((n) => n.inputs);
-    // The parts now run at the end. So no node in between may read their outputs or change their operands.
+    // The parts now run at the place of `end`. So no node before it may read their outputs or change their operands.
     if (between.some((n) => n.inputs.some((v) => v && (made.includes(v) || (n.effect && operands.includes(v))))))
       return false;
     this.nodes[to] = node;

@@ -17,6 +17,7 @@ function gatherLinears(nodes: readonly Node[]): Node[] {
   for (const node of nodes) {
     const [x, ...rest] = node.inputs;
     const at = node.op === "linear" ? last.get(x!) : undefined;
+    // A linear may move up if its other operands are tensors, which exist from the start, and no node in between writes an operand.
     const stored = rest.every((v) => !v || v.source.kind === "tensor");
     const untouched = () => !ordered.slice(at).some((n) => n.effect && n.inputs.some((v) => node.inputs.includes(v)));
     const place = at !== undefined && stored && untouched() ? at + 1 : ordered.length;

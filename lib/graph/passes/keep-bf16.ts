@@ -53,6 +53,7 @@ export function narrow(nodes: readonly Node[], results: readonly Value[] = []): 
   const replaced = (v: Value) => narrowed.get(v) ?? v;
   return nodes.map((node) => {
     const inputs = node.inputs.map((v) => v && replaced(v));
+    // An operand that is stored in bf16 needs no rounding, so drop the attribute `bf16`.
     const { bf16, ...others } = node.attributes;
     const rounds = bf16 !== undefined && inputs[0] === node.inputs[0];
     return { ...node, inputs, outputs: node.outputs.map(replaced), attributes: rounds ? node.attributes : others };
@@ -70,7 +71,7 @@ const ROUNDING: ReadonlySet<string> = new Set([
   "cached_attention",
 ]);
 
-/** Whether a node rounds a value to bf16 before it uses it: a linear with bf16 weights. */
+/** Whether a node rounds a value to bf16 before it uses it: a linear with bf16 weights, whose only use of the value is as its input. */
 function isRoundedBy(reader: Node, value: Value): boolean {
   return (
     (reader.op === "linear" || reader.op === "linear_activation") &&

@@ -32,6 +32,7 @@ import { linearLayers } from "./linear-layers.ts";
 import { loraScale, parseLora } from "./lora.ts";
 import { bringsTiedHead, isHeadBesideTied, needOneHead, tiedHead } from "./tied-head.ts";
 
+/** Prefix of all tensor names in PEFT's files. */
 const PREFIX = "base_model.model.";
 
 /**
@@ -97,7 +98,7 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
     const tied = saved.get(tiedHead(model) ?? "");
     const embedding = tied && found.get(tied)!.stored;
     needOneHead(model, source, { embedding, head }, { path, isTied: config.ensureWeightTying === true });
-    for (const [target, { stored }] of found) tensors.set(target, await dequantized(source.tensor(stored), model));
+    for (const [target, { stored }] of found) tensors.set(target, await toF32(source.tensor(stored), model));
     model.adoptAdapter(adapter, tensors);
     return adapter;
   } catch (error) {
@@ -132,7 +133,7 @@ function moduleOf(bare: string): string {
   return LOW_RANK.exec(bare)?.[1] ?? bare;
 }
 
-/** Returns where a stored tensor belongs: to A or B of a layer, or to a whole weight. */
+/** Returns the module that a stored tensor belongs to, and whether it is matrix A or B. A whole weight has no `matrix`. */
 function placeOf(
   { stored, bare }: { stored: string; bare: string },
   model: Model,
@@ -140,7 +141,7 @@ function placeOf(
   path: string,
 ): { module: string; matrix?: "a" | "b" } {
   const match = LOW_RANK.exec(bare);
-  // In adapters of a bare trunk, names lack the trunk's prefix.
+  // An adapter of a class without a head, such as LlamaModel, has names without the prefix of the trunk.
   const { trunk = { prefix: "model." } } = formatOf(model.config.modelType);
   const known = (name: string, has: (n: string) => boolean) =>
     [name, `${trunk.prefix}${name}`, `transformer.${name}`].find((n) => has(n));
@@ -153,7 +154,7 @@ function placeOf(
   return match ? { module, matrix: match[2] === "A" ? "a" : "b" } : { module };
 }
 
-async function dequantized(t: StoredTensor, model: Model): Promise<Tensor> {
+async function toF32(t: StoredTensor, model: Model): Promise<Tensor> {
   if (t.dtype !== "f32" && t.dtype !== "bf16" && t.dtype !== "f16")
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected F32, BF16 or F16, got ${t.storedDtype}`);
   return castTensor(model.device, t.shape, sourcesOf(t), {
@@ -179,7 +180,7 @@ export function adapterData(model: Model, adapter: Adapter, dtype: FloatDType = 
 /**
  * Returns the content of adapter_config.json.
  * @param baseModel path or name of the base model
- * @param beside names of the adapters that were active in training, which a reader must load too
+ * @param beside names of the other adapters that were active in training. A reader must load them too
  */
 export function adapterConfig(
   model: Model,

@@ -21,7 +21,7 @@ export interface LowRank {
   scale: number;
 }
 
-/** A LoRA adapter of a model. Its tensors are among the model's, and any number of adapters share one base. */
+/** A LoRA adapter of a model. The model holds the adapter's tensors. Several adapters can share one base model. */
 export interface Adapter {
   readonly name: string;
   readonly config: LoraConfig;
@@ -46,14 +46,15 @@ export function adapterTensors(adapter: Adapter): string[] {
   return [...[...adapter.layers.values()].flatMap(({ a, b }) => [a, b]), ...adapter.saved.values()];
 }
 
+/** Returns a valid adapter name. @throws HeddleError INVALID_ARGUMENT for anything else */
 export function checkAdapterName(name: unknown): string {
   if (typeof name !== "string" || !/^[\w-]{1,64}$/.test(name))
-    throw invalidArgument("adapter", "a name of letters, digits, - and _", name);
+    throw invalidArgument("adapter", "a name of 1 to 64 letters, digits, - and _", name);
   return name;
 }
 
 /**
- * Makes a new f32 adapter. As in PEFT, A is drawn from U(−1/√inputs, 1/√inputs) (Kaiming uniform with a = √5), and B is
+ * Makes a new f32 adapter. As in PEFT, A is drawn from U(−1/√inputs, 1/√inputs) (Kaiming uniform with a = √5). B is
  * zero, so that the model's outputs do not change yet. The same seed gives the same numbers on every machine.
  */
 export async function newAdapter(

@@ -16,7 +16,7 @@ export interface LoraOptions {
   lora_dropout?: number | undefined;
   /** `all-linear` (every linear layer except the head), or names that match all layers ending in them. Default: all-linear. */
   targetModules?: "all-linear" | string | readonly string[] | undefined;
-  /** Rank-stabilised scaling, alpha / √r (Kalajdzievski 2023). Default false. */
+  /** Rank-stabilized scaling, alpha / √r (Kalajdzievski 2023). Default false. */
   useRslora?: boolean | undefined;
   /** Weights that the adapter trains and stores in full, in addition to low-rank updates. Named like targetModules, such as `lm_head`. If head and embedding are tied, `embed_tokens` means both. Default: none. */
   modulesToSave?: readonly string[] | undefined;
@@ -32,7 +32,7 @@ export interface LoraConfig {
   dropout: number;
   /** The adapted matrices, by the ends of their names. */
   targetModules: "all-linear" | readonly string[];
-  /** Rank-stabilised scaling (Kalajdzievski 2023). */
+  /** Rank-stabilized scaling (Kalajdzievski 2023). */
   useRslora: boolean;
   /** Modules that are trained and stored in full. */
   modulesToSave: readonly string[];
@@ -58,7 +58,7 @@ function isNames(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((name) => typeof name === "string");
 }
 
-/** Names of LoRA's options, without PEFT's alternatives. */
+/** Names of LoRA's options, without PEFT's alternative names. */
 export const loraNames = Object.keys(OPTIONS) as (keyof LoraConfig)[];
 
 /**
@@ -112,7 +112,7 @@ export function parseLora(given: LoraOptions, where = "lora"): LoraConfig {
   return { r, alpha, dropout, useRslora, targetModules, modulesToSave };
 }
 
-/** Returns the factor of the updates. */
+/** Returns the factor that multiplies the updates. */
 export function loraScale({ r, alpha, useRslora }: Pick<LoraConfig, "r" | "alpha" | "useRslora">): number {
   return useRslora ? alpha / Math.sqrt(r) : alpha / r;
 }

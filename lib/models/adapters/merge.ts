@@ -17,7 +17,7 @@ import type { Model } from "../model.ts";
 import type { Adapter, LowRank } from "./adapters.ts";
 
 /**
- * Returns a weight with an adapter's update added: W + scale · B·A, summed in f32 and rounded to W's type. A quantised
+ * Returns a weight with an adapter's update added: W + scale · B·A, summed in f32 and rounded to W's type. A quantized
  * W becomes f32, because quantized blocks would lose the update.
  * @param spec the family's specification of W
  */
@@ -31,18 +31,19 @@ export async function mergedWeight(model: Model, name: string, low: LowRank, spe
   const [r, inputs] = a.shape as [number, number];
   const wide = await Tensor.fromOwn(device, "f32", shape, await dequantized(stored, spec));
   // For W (in, out) the update is (B·A)ᵀ = Aᵀ·Bᵀ. `linear` transposes B, so only A is transposed here.
-  const turned = transposed ? await transposedNumbers(device, await a.toFloat32(), r, inputs) : undefined;
+  const transposedA = transposed ? await transposedNumbers(device, await a.toFloat32(), r, inputs) : undefined;
   const program = compile(() => {
     const right = tensor(low.b, "f32", b.shape);
-    const update = turned
-      ? linear(input("turned", "f32", [inputs, r]), right)
+    const update = transposedA
+      ? linear(input("transposedA", "f32", [inputs, r]), right)
       : linear(right, tensor(low.a, "f32", a.shape), undefined, { transposed: true });
+    // `keep` is 1, so this adds the update to the weight in place.
     accumulate(tensor("wide", "f32", shape), scale(update, low.scale), input("keep", "f32", [1]));
     return {};
   });
   const executable = program.bind(device, new Map([...model.tensors, ["wide", wide]]));
   try {
-    await executable.run({ keep: Float32Array.of(1), ...(turned && { turned }) });
+    await executable.run({ keep: Float32Array.of(1), ...(transposedA && { transposedA }) });
   } finally {
     executable.dispose();
   }

@@ -1,5 +1,5 @@
-// Adapters that include the embedding of a model with tied embeddings. In heddle, embedding and head are always one weight. PEFT copies each
-// module, so that a trained embedding leaves the head unchanged. PEFT's option `ensure_weight_tying` keeps both equal.
+// Adapters that replace the embedding of a model with tied embeddings. heddle stores embedding and head of such a model as one weight.
+// PEFT copies each module, so a trained embedding leaves the head unchanged, unless the option `ensure_weight_tying` keeps both equal.
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { ownHead } from "../../formats/config/heads.ts";
 import type { WeightSource } from "../../formats/weights.ts";
@@ -17,7 +17,10 @@ export function tiedHead(model: Named): string | undefined {
   return family.head(config).weight;
 }
 
-/** Resolves `modulesToSave` to modules. @throws HeddleError INVALID_ARGUMENT, also for a tied head */
+/**
+ * Resolves `modulesToSave` to modules.
+ * @throws HeddleError INVALID_ARGUMENT for an unknown module, and for the head of a model with tied embeddings
+ */
 export function savedModules(model: Named, names: readonly string[]): string[] {
   const tied = tiedHead(model);
   const own = names.find((name) => `${name}.weight` === ownHead(model.config));
@@ -40,7 +43,7 @@ export function isHeadBesideTied(model: Named, name: string): boolean {
 
 /**
  * Throws unless an adapter leaves the embedding and the head equal, because this model ties them.
- * @param stored names in the file: of the tied weight, and of a separate head
+ * @param stored the names, in the file, of the embedding and of the head. Undefined if the file does not have the tensor
  * @param isTied whether the adapter's configuration ties the head to the embedding
  * @throws HeddleError UNSUPPORTED
  */

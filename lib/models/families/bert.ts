@@ -59,7 +59,7 @@ interface BertLike extends FamilyFacts {
   classifier: { name: string; activation: (x: Value) => Value };
 }
 
-/** Defines an encoder family with BERT's blocks. Its masked-language-modelling head is not read. */
+/** Defines an encoder family with BERT's blocks. Its masked-language-modeling head is not read. */
 export function bertLike({
   prefix,
   blocks: names = BERT_NAMES,
@@ -77,6 +77,7 @@ export function bertLike({
     if (types !== undefined) table(embeddings.tokenType, types);
     normWeights(out, `${prefix}${embeddings.norm}`, embeddingSize);
     if (embeddingSize !== width) linearWeights(out, `${prefix}${embeddings.project}`, width, embeddingSize);
+    // One row for each of the 32 buckets of distances (lib/nn/relative-bias.ts).
     if (names.relativeBias)
       out.set(`${prefix}${names.relativeBias}.weight`, { shape: [32, config.numAttentionHeads], init: "normal" });
     for (let i = 0; i < config.numHiddenLayers; i++) {

@@ -36,6 +36,7 @@ export const cohere: FamilyDefinition = {
     byTensors: (has) => ({ useQkNorm: has("blk.0.attn_q_norm.weight") }),
     llamaCpp: {
       ...limits,
+      // llama.cpp expects QK norms exactly in models with 64 layers or more.
       unopened: ({ useQkNorm = false, numHiddenLayers: layers }) =>
         useQkNorm === layers >= 64 ? undefined : `${layers} layers with${useQkNorm ? "" : "out"} QK norm`,
     },
@@ -46,7 +47,7 @@ export const cohere: FamilyDefinition = {
   }),
 };
 
-/** Command R7B and A (Cohere 2024): like Command R, but three of four layers slide, and only these have RoPE. */
+/** Command R7B and A (Cohere 2024): like Command R, but three of four layers have a sliding window, and only these have RoPE. */
 export const cohere2: FamilyDefinition = {
   modelType: "cohere2",
   architecture: "Cohere2ForCausalLM",

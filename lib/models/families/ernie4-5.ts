@@ -1,7 +1,7 @@
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
 
-/** ERNIE 4.5 (Baidu 2025), the dense models: Llama whose RoPE rotates neighbouring dimensions together. */
+/** ERNIE 4.5 (Baidu 2025), the dense models: Llama whose RoPE pairs adjacent dimensions of a head. */
 export const ernie45: FamilyDefinition = {
   modelType: "ernie4_5",
   architecture: "Ernie4_5ForCausalLM",

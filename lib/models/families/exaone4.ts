@@ -1,12 +1,12 @@
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
 
-// llama.cpp recognizes the 32B model, the one with sliding layers, by its number of layers.
+// Only the 32B model has sliding-window layers. llama.cpp recognizes it by its number of layers.
 const slides = (layers: number) => layers === 64;
 
 /**
- * EXAONE 4 (LG AI Research 2025): norms on the blocks' outputs and on the heads of q and k. If some layers slide, as in
- * the 32B model, the others have no RoPE.
+ * EXAONE 4 (LG AI Research 2025): norms on the blocks' outputs and on the heads of q and k. In a model with
+ * sliding-window layers, such as the 32B model, the other layers have no RoPE.
  */
 export const exaone4: FamilyDefinition = {
   modelType: "exaone4",

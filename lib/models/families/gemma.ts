@@ -5,8 +5,8 @@ import { EMBEDDING_LAYERS } from "../../formats/sentence-transformers/names.ts";
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
 
-// The first files name "gelu" as `hidden_act` but mean the tanh form. `hidden_activation` overrides it (transformers,
-// GemmaMLP).
+// The first published config.json files have "gelu" as `hidden_act`, although the models use the tanh form. So
+// `hidden_activation` takes precedence (transformers, GemmaMLP).
 const activationKey = "hidden_activation";
 const defaults = { hiddenAct: "gelu_pytorch_tanh", tieWordEmbeddings: true } as const;
 const fileDefaults = { headDim: 256, queryPreAttnScalar: 256 };
@@ -30,8 +30,8 @@ const sandwich = {
  * llama.cpp divides queries by √n. Returns n: head_dim, or hidden_size / heads for the 27B models, which llama.cpp
  * recognizes by their number of layers.
  */
-const scalar = ({ hiddenSize, numHiddenLayers, numAttentionHeads, headDim }: GgufSizes, widest: number) =>
-  numHiddenLayers === widest ? hiddenSize / numAttentionHeads : headDim;
+const scalar = ({ hiddenSize, numHiddenLayers, numAttentionHeads, headDim }: GgufSizes, layersOf27B: number) =>
+  numHiddenLayers === layersOf27B ? hiddenSize / numAttentionHeads : headDim;
 const scaledOtherwise = ({ queryPreAttnScalar, headDim }: ModelConfig) =>
   queryPreAttnScalar === headDim
     ? []
@@ -60,7 +60,7 @@ export const gemma: FamilyDefinition = {
   ...decoderFamily({ flags: { normOffset: 1 }, shape: scaled }),
 };
 
-/** Gemma 2 (Gemma Team 2024): norms around each block, soft caps, and every second layer slides. */
+/** Gemma 2 (Gemma Team 2024): norms around each block, soft caps, and a sliding window in every second layer. */
 export const gemma2: FamilyDefinition = {
   modelType: "gemma2",
   architecture: "Gemma2ForCausalLM",
@@ -99,8 +99,9 @@ export const gemma2: FamilyDefinition = {
 };
 
 /**
- * The language model of Gemma 3 (Gemma Team 2025): norms of the heads of q and k, and five sliding layers with a separate θ for each full
- * one. EmbeddingGemma (Schechter Vera et al. 2025) is the same with bidirectional attention.
+ * The language model of Gemma 3 (Gemma Team 2025): norms of the heads of q and k, and five sliding-window layers for each layer with full
+ * attention. RoPE has a smaller θ in the sliding-window layers. EmbeddingGemma (Schechter Vera et al. 2025) is the same with
+ * bidirectional attention.
  */
 export const gemma3: FamilyDefinition = {
   modelType: "gemma3_text",

@@ -8,8 +8,8 @@ const facts = {
 const flags = { fused: "gate_up", interleaved: true, qkvBias: "attentionBias" } as const;
 
 /**
- * GLM 4 of 2024 and GLM-Edge (Team GLM 2024): gate and up are one projection. RoPE rotates neighbouring dimensions in
- * half of each head.
+ * GLM 4 of 2024 and GLM-Edge (Team GLM 2024): gate and up are one projection. RoPE pairs adjacent dimensions, in the
+ * first half of each head.
  */
 export const glm: FamilyDefinition = {
   modelType: "glm",

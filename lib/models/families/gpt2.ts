@@ -53,8 +53,8 @@ export const gpt2: FamilyDefinition = {
       "transformer.h.{layer}.mlp.c_proj": "blk.{layer}.ffn_down",
     },
     complete: true,
-    // The family's GGUF files have attention biases that `attentionBias` does not describe. So override the value
-    // inferred from them.
+    // Attention always has biases in this family, whatever `attentionBias` says. The reader of GGUF files infers true from
+    // these biases, so restore the value that config.json gives.
     defaults: () => ({ attentionBias: false }),
   },
   weights(config) {

@@ -6,7 +6,7 @@ import { expertNames, gatedExperts } from "./routed.ts";
 
 const defaults = { embeddingMultiplier: 1, residualMultiplier: 1, logitsScaling: 1 };
 const fileDefaults = { attentionMultiplier: 1 };
-// Published models scale by 1 / head_dim (μP) rather than by 1 / √head_dim.
+// Published models scale attention scores by 1 / head_dim (μP), not by 1 / √head_dim.
 const derive = ({ headDim }: { headDim: number }) => ({ attentionMultiplier: 1 / headDim });
 const keys = {
   embedding_multiplier: "embeddingMultiplier",
@@ -34,7 +34,7 @@ const scales = ({ embeddingMultiplier = 1, attentionMultiplier = 1, residualMult
 });
 const logits = ({ logitsScaling = 1 }: { logitsScaling?: number | undefined }) => ({ scale: 1 / logitsScaling });
 
-/** Granite 3 (IBM 2024): Llama with multipliers for embeddings, scores, blocks' outputs and logits. */
+/** Granite 3 (IBM 2024): Llama with multipliers for embeddings, attention scores, blocks' outputs and logits. */
 export const granite: FamilyDefinition = {
   modelType: "granite",
   architecture: "GraniteForCausalLM",
@@ -80,7 +80,7 @@ export const graniteHybrid: FamilyDefinition = {
 
 const routing = { block: "block_sparse_moe", router: "router.layer" } as const;
 
-/** Granite 3's mixtures of experts: Granite 3 with routed experts, whose weights are normalized. */
+/** Granite 3's mixtures of experts: Granite 3 with routed experts. The routing weights of a token sum to 1. */
 export const graniteMoe: FamilyDefinition = {
   modelType: "granitemoe",
   architecture: "GraniteMoeForCausalLM",

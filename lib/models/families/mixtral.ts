@@ -5,7 +5,7 @@ import { expertNames, gatedExperts } from "./routed.ts";
 
 const block = "block_sparse_moe";
 
-/** Mixtral (Jiang et al. 2024): Mistral with routed experts, whose weights are normalized. */
+/** Mixtral (Jiang et al. 2024): Mistral with routed experts. The routing weights of a token sum to 1. */
 export const mixtral: FamilyDefinition = {
   modelType: "mixtral",
   architecture: "MixtralForCausalLM",

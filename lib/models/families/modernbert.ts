@@ -67,7 +67,7 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
 
 /**
  * ModernBERT (Warner et al. 2024): RoPE with two θ, one full-attention layer for every two with a bidirectional window,
- * GeGLU, and pre-norm without biases. It is an encoder, and its masked-language-modelling head is not read.
+ * GeGLU, and pre-norm without biases. It is an encoder, and its masked-language-modeling head is not read.
  */
 export const modernbert: FamilyDefinition = {
   modelType: "modernbert",

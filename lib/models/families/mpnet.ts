@@ -23,7 +23,7 @@ export const mpnet = bertLike({
   defaults: { padTokenId: 1 },
   mustBe: { is_decoder: false, add_cross_attention: false },
   fixed: { relative_attention_num_buckets: 32 },
-  // The memory of MPNet's attention grows quadratically with the text's length.
+  // Limit the length, because the memory of MPNet's attention grows quadratically with it (lib/nn/relative-bias.ts).
   check: ({ maxPositionEmbeddings: most }) =>
     most > 8192 ? `max_position_embeddings: expected at most 8192 tokens, got ${most}` : undefined,
   positions: "from 2",

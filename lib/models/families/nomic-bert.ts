@@ -56,8 +56,8 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
     const parts = split(context.linear(x, `${layer}.attn.Wqkv`), [width, width, width]);
     const [q, k, v] = parts.map((part) => reshape(part, [rows, heads, headDim]));
     const rotary = rotaryOf(config, i)!;
-    const turned = { q: rotate(context, q!, rotary), k: rotate(context, k!, rotary), v: v! };
-    const o = context.attend(i, turned, { causal: false });
+    const rotated = { q: rotate(context, q!, rotary), k: rotate(context, k!, rotary), v: v! };
+    const o = context.attend(i, rotated, { causal: false });
     const between = norm(context.linear(reshape(o, [rows, width]), `${layer}.attn.out_proj`), `${layer}.norm1`, x);
     // The second of the two matrices is the gate.
     const [up, gate] = [context.linear(between, `${layer}.mlp.fc11`), context.linear(between, `${layer}.mlp.fc12`)];
@@ -70,7 +70,7 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
 
 /**
  * NomicBERT (Nussbaum et al. 2024): BERT with RoPE, gated feed-forward blocks, and no biases except in norms. It is an
- * encoder, and its masked-language-modelling head is not read.
+ * encoder, and its masked-language-modeling head is not read.
  */
 export const nomicBert: FamilyDefinition = {
   modelType: "nomic_bert",

@@ -39,11 +39,11 @@ export const olmo: FamilyDefinition<{ clipQkv: null }> = {
         const bounded = clipQkv === null ? y : clamp(y, { low: -clipQkv, high: clipQkv });
         return reshape(bounded, [y.dim(0), count, headDim]);
       };
-      const turned = (name: string, count: number) => {
-        const neighbours = context.interleaved(`${layer}.self_attn.${name}_proj`);
-        return rotate(context, project(name, count), rotaryOf(config, i)!, neighbours && "input");
+      const rotated = (name: string, count: number) => {
+        const adjacent = context.interleaved(`${layer}.self_attn.${name}_proj`);
+        return rotate(context, project(name, count), rotaryOf(config, i)!, adjacent && "input");
       };
-      const o = context.attend(i, { q: turned("q", heads), k: turned("k", keyHeads), v: project("v", keyHeads) }, {});
+      const o = context.attend(i, { q: rotated("q", heads), k: rotated("k", keyHeads), v: project("v", keyHeads) }, {});
       const attended = context.linear(wanted(reshape(o, [o.dim(0), heads * headDim])), `${layer}.self_attn.o_proj`);
       const between = norm(attended, wanted(before.h));
       const mlp = (y: Value, name: string) => context.linear(y, `${layer}.mlp.${name}_proj`);

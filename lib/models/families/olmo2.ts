@@ -8,7 +8,8 @@ const gguf: GgufFormat = {
     "model.layers.{layer}.post_attention_layernorm": "blk.{layer}.post_attention_norm",
     "model.layers.{layer}.post_feedforward_layernorm": "blk.{layer}.post_ffw_norm",
   },
-  // llama.cpp's converter writes OLMo 3's attention_factor as it is, though llama.cpp multiplies it by YaRN's usual one.
+  // llama.cpp's converter writes the whole attention_factor of OLMo 3 into `attn_factor`. In other files `attn_factor` is a
+  // multiple of YaRN's usual factor.
   yarn: { wholeAttnFactor: true },
   llamaCpp: { windows: true, attentionBias: false, mlpBias: false, tiedHead: false, headsOfWidth: true },
 };
@@ -24,7 +25,7 @@ export const olmo2: FamilyDefinition = {
   ...decoder,
 };
 
-/** OLMo 3 (Team OLMo 2025): OLMo 2 with three of four layers sliding. Only the other layers have scaled RoPE (YaRN). */
+/** OLMo 3 (Team OLMo 2025): OLMo 2 with a sliding window in three of four layers. Only the other layers have scaled RoPE (YaRN). */
 export const olmo3: FamilyDefinition = {
   modelType: "olmo3",
   architecture: "Olmo3ForCausalLM",

@@ -5,8 +5,9 @@ import type { WeightSpec } from "../family.ts";
 
 /**
  * A feed-forward block without a gate: outer(GELU(inner(x))).
- * @param inner name of the first matrix within the block @param outer name of the second @param biased whether both
- * have biases
+ * @param inner name of the first matrix within the block
+ * @param outer name of the second matrix
+ * @param biased whether both matrices have biases
  */
 export function plainMlp(
   inner: string,

@@ -55,7 +55,7 @@ export const qwen2Moe: FamilyDefinition = {
   },
   keys: { ...keys, shared_expert_intermediate_size: "sharedExpertIntermediateSize" },
   otherKeys,
-  // Versions of transformers differ in which layers slide. No published model has sliding layers.
+  // Refuse sliding windows, because versions of transformers apply them to different layers. No published model has them.
   mustBe: { qkv_bias: true, use_sliding_window: false },
   experts: { width: "moeIntermediateSize", shared: true, normalisedInGguf: false },
   gguf: {
@@ -67,8 +67,8 @@ export const qwen2Moe: FamilyDefinition = {
       "model.layers.{layer}.mlp.shared_expert.up_proj": "blk.{layer}.ffn_up_shexp",
       "model.layers.{layer}.mlp.shared_expert.down_proj": "blk.{layer}.ffn_down_shexp",
     },
-    // The family's GGUF files have attention biases that `attentionBias` does not describe. So override the value
-    // inferred from them.
+    // Attention always has biases in this family, whatever `attentionBias` says. The reader of GGUF files infers true from
+    // these biases, so restore the value that config.json gives.
     defaults: () => ({ attentionBias: false }),
     llamaCpp: { tiedHead: false, headsOfWidth: true },
   },

@@ -11,8 +11,8 @@ export const qwen2: FamilyDefinition = {
   bidirectional: { key: "is_causal" },
   gguf: {
     architecture: "qwen2",
-    // The family's GGUF files have attention biases that `attentionBias` does not describe. So override the value
-    // inferred from them.
+    // Attention always has biases in this family, whatever `attentionBias` says. The reader of GGUF files infers true from
+    // these biases, so restore the value that config.json gives.
     defaults: () => ({ attentionBias: false }),
     llamaCpp: { mlpBias: false, headsOfWidth: true },
   },

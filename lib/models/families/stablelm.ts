@@ -27,7 +27,7 @@ export const stablelm: FamilyDefinition = {
     architecture: "stablelm",
     keys: { use_parallel_residual: "useParallelResidual" },
     defaults: () => ({ useParallelResidual: false }),
-    // llama.cpp looks at the tensors, too, because its converter writes the key as true if config.json has none.
+    // Decide by the tensors, as llama.cpp does. Its converter writes use_parallel_residual as true if config.json lacks it.
     byTensors: (has) => ({
       useParallelResidual: !has("blk.0.ffn_norm.weight"),
       useQkNorm: has("blk.0.attn_q_norm.weight"),

@@ -30,7 +30,7 @@ export function dequantizedShape(tensor: Tensor, spec: WeightSpec | undefined): 
 
 const STORED = "stored/";
 
-/** Returns the name of a weight in the model while its rows are reordered. */
+/** Returns the name under which a model keeps a weight whose rows are in the file's order, not in transformers' order. */
 export function storedName(weight: string): string {
   return `${STORED}${weight}`;
 }

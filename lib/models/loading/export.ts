@@ -28,7 +28,7 @@ export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec
 
 /**
  * Returns a model's weights for a safetensors file, in the order of a checkpoint. `auto` keeps each weight's type, but
- * writes quantised ones as f32.
+ * writes quantized ones as f32.
  */
 export function weightData(model: Model, dtype: FloatDType | "auto" = "auto"): TensorData[] {
   const specs = modelWeights(model.config);

@@ -23,14 +23,14 @@ import { Model } from "../model.ts";
 import { familyOf } from "../registry.ts";
 import { scaleName } from "./dequantize.ts";
 
-/** The source of a model's weights, under their full Hugging Face names, which openModelFiles provides. */
+/** The source of a model's weights, by their full Hugging Face names. `openModelFiles` provides it. */
 export interface NamedWeights {
   names(): string[];
   has(name: string): boolean;
   tensor(name: string): StoredTensor;
   /**
-   * Returns a tensor's elements in transformers' layout, or undefined if the tensor can be mapped as stored, except for
-   * the order of rows.
+   * Returns a tensor's elements in transformers' layout, or undefined if the file has this layout already. The order of
+   * rows may still differ: see `rowOrder`.
    */
   reordered?(name: string): Promise<OrderedElements | undefined>;
   /** The order of reordered rows (q and k in GGUF): row r of each block of `order.length` rows is the stored row order[r] of that block. */
@@ -43,11 +43,11 @@ export type LoadDType = FloatDType | QuantizedTarget | "auto";
 export interface LoadWeightsOptions {
   device: Device;
   /**
-   * `auto` keeps each weight in its stored type, mapped without a copy. A quantised type applies to matrices (see
+   * `auto` keeps each weight in its stored type, mapped without a copy. A quantized type applies to matrices (see
    * wantedType).
    */
   dtype?: LoadDType | undefined;
-  /** How activations are multiplied by quantised weights. Default: int8. */
+  /** Rounding of activations in products with quantized and bf16 weights. Default: int8. */
   quantizedActivations?: QuantizedActivations | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   signal?: AbortSignal | undefined;
@@ -174,16 +174,16 @@ async function place(
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset);
   const ordered = reordered ?? { sources: sourcesOf(t), from: t.dtype };
   // A family may store matrices as (inputs, outputs), but quantized blocks are along the inputs.
-  const turned = spec.transposed && isQuantized(wanted) !== isQuantized(t.dtype);
-  const { sources, from } = turned
+  const transposes = spec.transposed && isQuantized(wanted) !== isQuantized(t.dtype);
+  const { sources, from } = transposes
     ? await transposed(device, { ...t, dtype: ordered.from, sources: () => ordered.sources })
     : ordered;
   return castTensor(device, shapeOf(spec, wanted), sources, { name: t.name, from, to: wanted, signal });
 }
 
 /**
- * Whether RoPE rotates whole heads of this matrix's output, and nothing else depends on the order of its rows. If so, RoPE rotates
- * neighbouring dimensions, and the rows need not be reordered.
+ * Whether the rows of q or k may stay in GGUF's order. RoPE then pairs adjacent dimensions instead. This needs RoPE over whole heads in
+ * this layer, and no bias, because the order of a bias would have to match.
  */
 function turnsWhole(name: string, width: number, source: NamedWeights, config: ModelConfig): boolean {
   const layer = Number(/\.layers\.([0-9]+)\./.exec(name)?.[1]);
@@ -201,7 +201,7 @@ function isMatrix(name: string, shape: readonly number[]): boolean {
 }
 
 /**
- * Matches weights that are never quantised: tables indexed by position or token type, and small matrices whose errors
+ * Matches weights that are never quantized: tables indexed by position or token type, and small matrices whose errors
  * affect everything, such as expert routers and classifiers.
  */
 const NEVER_QUANTISED =
