@@ -10,6 +10,7 @@ const timers = lazily<typeof import("node:timers/promises")>("node:timers/promis
 let begun = Number.NEGATIVE_INFINITY;
 /** Whether the turn in which the slice began is still running. */
 let sameTurn = false;
+/** Resolves at the next turn, which begins a new slice. All paused work waits for this one promise. */
 let nextTurn: Promise<void> | undefined;
 
 function beginSlice(): void {
@@ -43,6 +44,7 @@ async function untilNextSlice(): Promise<void> {
         beginSlice();
       });
     await nextTurn;
+    // Work that resumed earlier in this turn may have used up the new slice.
   } while (performance.now() - begun > SLICE_MS);
 }
 
