@@ -82,8 +82,8 @@ export interface Left {
 }
 
 /**
- * Finds leftovers in a folder. A file of this machine is a leftover if its process has ended, and a file of another machine if it has not
- * changed for a day. Returns an empty list if the folder cannot be read.
+ * Finds leftovers in a folder. A file of this machine is a leftover if its process has ended. A file of another machine is one if it has
+ * not changed for a day. Returns an empty list if the folder cannot be read.
  * @param isOurs whether the caller makes names with this stem and ending
  */
 export async function leftIn(
