@@ -26,7 +26,7 @@ export interface ChatTemplateOptions {
   tools?: readonly unknown[] | undefined;
   /** Documents to answer from, for templates that show them. */
   documents?: readonly unknown[] | undefined;
-  /** Name of one of the tokenizer's templates, or the text of a template. Default: the tokenizer's own. */
+  /** Name of one of the tokenizer's templates, or the text of a template. Default: the tokenizer's default template. */
   template?: string | undefined;
   /** Additional template variables, such as `{ enable_thinking: false }`. Their strings are trusted: they may contain special tokens. */
   variables?: Readonly<Record<string, unknown>> | undefined;
@@ -109,7 +109,7 @@ interface ChatParts {
   /** A copy of each message, protected by the guard's marks. */
   messages: ReadonlyMap<ChatMessage, unknown>;
   variables: Readonly<Record<string, unknown>>;
-  /** Marks that stand for the template's generation tags in the rendered text. */
+  /** Marks that replace the template's generation tags in the rendered text. */
   marks: readonly [begin: string, end: string] | undefined;
 }
 
@@ -158,7 +158,7 @@ export class ChatRenderer {
       cls_token: config.clsToken,
       mask_token: config.maskToken,
       ...variables,
-      // Templates test for `none`. transformers always sets both variables.
+      // Null, not undefined: templates test whether these variables are `none`, because transformers always sets them.
       tools: tools ? yield* guard.protect(tools, "tools") : null,
       documents: documents ? yield* guard.protect(documents, "documents") : null,
     };
@@ -237,8 +237,8 @@ export interface Fit {
 
 /**
  * Drops the oldest turns until the rest fits. A turn is a user's message and everything up to the user's next message.
- * System messages at the beginning and the last turn always stay. The generator yields messages, and the caller passes
- * the number of their tokens to `next`.
+ * System messages at the beginning and the last turn always stay. The generator yields messages to measure, and the caller passes the
+ * number of their tokens to `next`.
  */
 export function* fitMessages(
   messages: readonly ChatMessage[],
