@@ -50,7 +50,7 @@ export const Flag = { addSpecial: 1, allowSpecial: 2, offsets: 4, byteOffsets: 8
 /** The added tokens that the options cover, from text to id. */
 export type Guarded = ReadonlyMap<string, number>;
 
-/** Options in native form. If `extras` is undefined, the flags are complete. */
+/** Options in native form. `extras` has those that flags cannot express, and is undefined if flags express all of them. */
 export interface NativeOptions {
   flags: number;
   extras: NativeEncodeExtras | undefined;
