@@ -76,7 +76,7 @@ export function atOnce<T>(work: Generator<void, T, undefined>): T {
 }
 
 /**
- * Yields to the event loop during long work. Each Pacer has a time slice, which it does not share with other work.
+ * Yields to the event loop during long work. Each Pacer has its own time slice.
  *
  * @example
  * for (const document of documents) { work(document); if (pacer.isDue()) await pacer.rest(); }

@@ -54,7 +54,7 @@ export function checkJson(source: Uint8Array | string, where: string, limits: Js
 }
 
 /**
- * Parses a line of a file of rows. Short lines are not checked: they have few values, and no recursive code reads them.
+ * Parses a line of a file of rows. A short line is not checked: it has at most as many values as characters, and no recursive code reads it.
  * @throws HeddleError INVALID_FILE for too many values
  * @throws SyntaxError for text that is not JSON
  */
