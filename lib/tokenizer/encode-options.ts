@@ -121,8 +121,8 @@ function named(name: string, value: boolean | readonly string[], guarded: () => 
 /**
  * Checks that a text contains no forbidden token. @param around numbers of special ids before and after the text, which are not checked
  */
-export function checkForbidden(...text: Parameters<typeof forbiddenSearch>): void {
-  atOnce(forbiddenSearch(...text));
+export function checkForbidden(...args: Parameters<typeof forbiddenSearch>): void {
+  atOnce(forbiddenSearch(...args));
 }
 
 /** Number of ids to check between two yields. */

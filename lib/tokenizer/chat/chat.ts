@@ -146,9 +146,9 @@ export class ChatRenderer {
     }
     const [begin, end] = hasGenerationTags(template) ? [used.take(), used.take()] : [];
     const guard = new ChatGuard(guarded, used);
-    const own = new Map<ChatMessage, unknown>();
+    const copies = new Map<ChatMessage, unknown>();
     for (const message of messages)
-      if (!own.has(message)) own.set(message, yield* guard.protect(message, "messages", 1));
+      if (!copies.has(message)) copies.set(message, yield* guard.protect(message, "messages", 1));
     const all = {
       bos_token: config.bosToken ?? "",
       eos_token: config.eosToken ?? "",
@@ -163,7 +163,7 @@ export class ChatRenderer {
       documents: documents ? yield* guard.protect(documents, "documents") : null,
     };
     const marks = begin !== undefined && end !== undefined ? ([begin, end] as const) : undefined;
-    return new ChatRenderer(setting, guard, { messages: own, variables: all, marks });
+    return new ChatRenderer(setting, guard, { messages: copies, variables: all, marks });
   }
 
   /**

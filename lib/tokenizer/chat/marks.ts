@@ -6,20 +6,20 @@ import { BEGINS, CHANGES, COMPOSES, type GuardCharacters } from "./guard-charact
 /** Number of UTF-16 units processed between two yields. */
 const WINDOW = 1 << 15;
 /** Number of units that are read beyond a window. They complete an escape `\uXXXX` whose backslash is the window's last unit. */
-const BEHIND = 5;
+const LOOKAHEAD = 5;
 const BACKSLASH = 0x5c;
 const LETTER_U = 0x75;
 
 /** A window of a text. It is shared, because it is consumed before the next yield. */
-const scratch = new Uint16Array(WINDOW + BEHIND);
+const scratch = new Uint16Array(WINDOW + LOOKAHEAD);
 const scratchBytes = Buffer.from(scratch.buffer);
 /** A window of a text with marks, at most one per unit. */
 const written = new Uint16Array(2 * WINDOW + 2);
 const writtenBytes = Buffer.from(written.buffer);
 
-/** Reads a window into `scratch`. @returns the number of units read, including up to BEHIND after the window */
+/** Reads a window into `scratch`. @returns the number of units read, including up to LOOKAHEAD after the window */
 function read(text: string, begin: number): number {
-  return scratchBytes.write(text.slice(begin, begin + WINDOW + BEHIND), "utf16le") / 2;
+  return scratchBytes.write(text.slice(begin, begin + WINDOW + LOOKAHEAD), "utf16le") / 2;
 }
 
 function escaped(text: string): string {
@@ -52,7 +52,7 @@ export class Marker {
   private readonly begins = new Uint8Array(1 << 16);
 
   /**
-   * @param heads beginnings of guarded tokens: a character, and at most BEHIND units after it
+   * @param heads beginnings of guarded tokens: a character, and at most LOOKAHEAD units after it
    * @param normalized if given, characters are also marked if normalization may turn them into the beginning of a token
    */
   constructor(heads: Iterable<string>, mark: string, normalized?: MarkedCharacters) {

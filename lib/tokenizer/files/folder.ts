@@ -170,7 +170,7 @@ async function readBytes(
 /** Minimum number of bytes for readLarge. */
 const largeFile = 1 << 20;
 /** Number of bytes to read before the signal is checked again. */
-const stretch = 16 << 20;
+const bytesPerRead = 16 << 20;
 
 /**
  * Reads a large file into memory that goes back to the operating system when it is freed. Memory of malloc would stay with its thread: each
@@ -181,7 +181,7 @@ async function readLarge(file: FileHandle, size: number, signal: AbortSignal | u
   let at = 0;
   while (at < size) {
     throwIfAborted(signal, "Tokenizer.load");
-    const { bytesRead } = await file.read(bytes, at, Math.min(stretch, size - at), at);
+    const { bytesRead } = await file.read(bytes, at, Math.min(bytesPerRead, size - at), at);
     if (bytesRead === 0) break; // the file has been truncated
     at += bytesRead;
   }

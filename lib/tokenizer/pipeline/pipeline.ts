@@ -199,6 +199,7 @@ export function makePlan(file: TokenizerFile): Plan {
       throw invalidFile("model.unk_token", "a token of the vocabulary", model.unknownToken);
   }
   const total = added.reduce((sum, token) => sum + token.content.length, 0);
+  // Tokens may have 32 characters on average.
   if (total > limits.addedTokens * 32) throw invalidFile("added_tokens", "at most 2 MB of text", total);
 
   const spec: NativeTokenizerSpec = {
@@ -218,7 +219,7 @@ export function makePlan(file: TokenizerFile): Plan {
     maxWordCharacters: model.maxWordCharacters,
     scores: model.native ? undefined : model.scores,
     singlePrecision: model.singlePrecision,
-    // A model must not produce special tokens from ordinary text, as Unigram would. So their ids are hidden from it.
+    // Hide the ids of special tokens from the model. Otherwise Unigram would produce special tokens from ordinary text.
     hidden: Uint32Array.from([...(model.hidden ?? []), ...added.filter((token) => token.special).map(({ id }) => id)]),
     beginIds,
     endIds,

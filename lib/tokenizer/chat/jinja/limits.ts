@@ -85,7 +85,7 @@ export function isSliceOver(): boolean {
 /** Maximum number of tries of a rendering that timed out because other programs kept the processor busy. */
 const MAX_TRIES = 4;
 /** A rendering that timed out with at most this many milliseconds of processor time was mostly waiting for a processor. */
-const HARDLY_MS = 100;
+const STARVED_MS = 100;
 
 const fs = lazily<typeof import("node:fs")>("node:fs");
 /** Duration in milliseconds of a kernel tick in /proc (USER_HZ is 100). */
@@ -147,7 +147,7 @@ export class RenderTime {
         return yield* this.once(make());
       } catch (error) {
         const used = processorTime() - begun;
-        if (!(error instanceof TimeoutError) || before <= used || used > HARDLY_MS || tries === MAX_TRIES) throw error;
+        if (!(error instanceof TimeoutError) || before <= used || used > STARVED_MS || tries === MAX_TRIES) throw error;
         this.left = before - used;
         yield;
       }

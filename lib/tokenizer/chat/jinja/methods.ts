@@ -304,7 +304,7 @@ export const listMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   ],
 ]);
 
-/** Whether two values are equal: by type and Python's repr if they are objects or arrays. @param text pythonText of `other` */
+/** Whether two values are equal. Objects and arrays are compared by their types and Python's repr. @param text pythonText of `other` */
 function same(item: RuntimeValue, other: RuntimeValue | undefined, text: string | undefined): boolean {
   if (!other) return false;
   if (typeof item.value !== "object" || item.value === null) return item.value === other.value;
