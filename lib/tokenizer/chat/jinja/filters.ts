@@ -343,7 +343,7 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
         const length = args.number("length", 255);
         const [end, leeway] = [args.text("end", "..."), args.number("leeway", 5)];
         if (!(length >= end.length) || !(leeway >= 0))
-          throw new Error("truncate: expected a length of at least the end's");
+          throw new Error("truncate: expected a length of at least that of the end, and a leeway of at least 0");
         const text = pythonText(value);
         const characters = make.characters(text);
         if (characters.length <= length + leeway) return make.text(text);
