@@ -1,10 +1,10 @@
 /** The callbacks registered for a signal, and the one listener that calls them. */
-interface Waiting {
+interface Registration {
   functions: Set<() => void>;
   fire(): void;
 }
 
-const waitingFor = new WeakMap<AbortSignal, Waiting>();
+const registrations = new WeakMap<AbortSignal, Registration>();
 
 /**
  * Calls a function once when a signal fires. All calls for a signal share one listener, because Node warns of a memory leak if there are
@@ -13,26 +13,26 @@ const waitingFor = new WeakMap<AbortSignal, Waiting>();
  */
 export function onAbort(signal: AbortSignal, act: () => void): () => void {
   const own = () => act(); // a new function, because the caller may register the same function twice
-  const waiting = waitingFor.get(signal) ?? listenTo(signal);
-  waiting.functions.add(own);
+  const registration = registrations.get(signal) ?? listenTo(signal);
+  registration.functions.add(own);
   return () => {
-    waiting.functions.delete(own);
-    if (waiting.functions.size > 0 || waitingFor.get(signal) !== waiting) return;
-    waitingFor.delete(signal);
-    signal.removeEventListener("abort", waiting.fire);
+    registration.functions.delete(own);
+    if (registration.functions.size > 0 || registrations.get(signal) !== registration) return;
+    registrations.delete(signal);
+    signal.removeEventListener("abort", registration.fire);
   };
 }
 
-function listenTo(signal: AbortSignal): Waiting {
+function listenTo(signal: AbortSignal): Registration {
   const functions = new Set<() => void>();
-  const waiting = {
+  const registration = {
     functions,
     fire() {
-      waitingFor.delete(signal);
+      registrations.delete(signal);
       for (const act of functions) act();
     },
   };
-  signal.addEventListener("abort", waiting.fire, { once: true });
-  waitingFor.set(signal, waiting); // last, because addEventListener throws for an invalid signal
-  return waiting;
+  signal.addEventListener("abort", registration.fire, { once: true });
+  registrations.set(signal, registration); // last, because addEventListener throws for an invalid signal
+  return registration;
 }

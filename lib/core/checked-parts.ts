@@ -14,6 +14,8 @@ export type PartKind =
 /**
  * Checks the properties of an object that a user of the library wrote, such as a model family.
  * @param where the object's name in messages
+ * @param kinds the expected kind of each known property
+ * @param needed names of the required properties
  * @throws HeddleError INVALID_ARGUMENT for unknown names, wrong kinds and missing required properties
  */
 export function checkParts(

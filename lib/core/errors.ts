@@ -58,7 +58,7 @@ function isDetached(value: unknown): value is ArrayBufferView {
   if (!ArrayBuffer.isView(value)) return false;
   try {
     if (value.byteLength > 0) return false;
-    new Uint8Array(value.buffer);
+    new Uint8Array(value.buffer); // throws if the buffer is detached, not if the array is merely empty
     return false;
   } catch {
     return true; // a DataView's byteLength throws as well
@@ -86,7 +86,7 @@ export function withoutTokenizer(name: string): HeddleError {
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected a model with a tokenizer, got one without`);
 }
 
-/** Describes valid seeds: the integers that all random generators of the package distinguish. */
+/** The range of valid seeds, worded for messages. Every random generator of the package distinguishes all of these seeds. */
 export const SEEDS = "a whole number from 0 to 2^53 - 1";
 
 export function isSeed(seed: unknown): seed is number {
@@ -130,12 +130,12 @@ export function throwIfAborted(signal: AbortSignal | undefined, what?: string): 
 const EXCERPT = 300;
 
 /**
- * Returns a text from a file, a request or another library as one short line. Runs of white space become one blank; a long text is
- * truncated.
+ * Returns a text from a file, a request or another library as one short line. Each run of white space and control characters becomes
+ * one space. A text longer than `most` is truncated.
  */
 export function excerpt(text: string, most = EXCERPT): string {
   const line = text
-    .slice(0, 2 * most)
+    .slice(0, 2 * most) // skip the rest of a long text, which is cut off anyway
     .replace(/[\s\p{Cc}]+/gu, " ")
     .trim();
   return line.length > most || text.length > 2 * most ? `${line.slice(0, most - 1).toWellFormed()}…` : line;

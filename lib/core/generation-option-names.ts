@@ -31,6 +31,7 @@ export function rejectUnknownNames(options: object, known: Iterable<string>, wha
   const names = [...known];
   for (const name of Object.keys(options)) {
     if (names.includes(name)) continue;
+    // A name of more than 256 characters has no nearest name (see `nearest`), so it is not converted.
     const camel =
       name.length > 256 ? name : name.replace(/_+([a-z0-9])/gu, (_, letter: string) => letter.toUpperCase());
     const other = Object.hasOwn(MEANT, camel) ? MEANT[camel] : undefined;

@@ -1,4 +1,4 @@
-// Loads rarely needed modules on first use. An `import` would slow down every start.
+// Loads rarely needed modules on first use. A static import would slow down every start.
 import { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);

@@ -4,8 +4,9 @@
  */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
+  // One more than the number of changes that a misspelling may have: a third of the name's length, at least 2, or 1 for short names.
   let bestDistance = (name.length < 4 ? 1 : Math.max(2, Math.floor(name.length / 3))) + 1;
-  let budget = 10_000; // a hostile file may hold very many or very long names
+  let budget = 10_000; // the candidates may come from a hostile file with very many or very long names
   for (const candidate of candidates) {
     if (budget-- === 0) break;
     if (candidate.length > 256 || name.length > 256 || Math.abs(candidate.length - name.length) >= bestDistance)
@@ -19,7 +20,7 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
   return best;
 }
 
-/** Returns the Levenshtein distance, or `limit` if the distance is at least `limit`. */
+/** Returns the Levenshtein distance (Wagner and Fischer 1974, row by row), or `limit` if the distance is at least `limit`. */
 function editDistance(a: string, b: string, limit: number): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {

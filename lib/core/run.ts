@@ -8,8 +8,8 @@ interface Outcome<Result> {
 
 /**
  * A task that reports its progress: an async iterable of its events, and a promise of its result. It starts when it is first iterated or
- * awaited. Leaving the loop early stops it, and the promise then rejects with ABORTED. (An AbortSignal stops it too, and saves the last
- * completed step.)
+ * awaited. Leaving the loop early stops the task, and its promise then rejects with ABORTED. Training stages also take an AbortSignal,
+ * which stops them and saves the last completed step.
  *
  * @example
  * for await (const event of pretrain(model, options)) console.log(event.step);

@@ -11,7 +11,7 @@ const KINDS: Readonly<Record<string, string>> = {
   string: "a text",
 };
 
-/** Returns the "expected" part of the message: a text for zod's issue code, or else the issue's message, which the schema may have set. */
+/** Returns the "expected" part of the message. zod's default messages are replaced; a message that the schema sets is kept. */
 export function expectedOf(issue: z.core.$ZodIssue): string {
   if (issue.code === "invalid_value") return `one of ${issue.values.join(", ")}`;
   if (issue.code === "invalid_type" && issue.message.startsWith("Invalid input"))

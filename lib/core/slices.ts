@@ -10,6 +10,7 @@ const timers = lazily<typeof import("node:timers/promises")>("node:timers/promis
 let begun = Number.NEGATIVE_INFINITY;
 /** Whether the turn in which the slice began is still running. */
 let sameTurn = false;
+/** Resolves at the next turn, which begins a new slice. All paused work waits for this one promise. */
 let nextTurn: Promise<void> | undefined;
 
 function beginSlice(): void {
@@ -43,6 +44,7 @@ async function untilNextSlice(): Promise<void> {
         beginSlice();
       });
     await nextTurn;
+    // Work that resumed earlier in this turn may have used up the new slice.
   } while (performance.now() - begun > SLICE_MS);
 }
 
@@ -74,7 +76,7 @@ export function atOnce<T>(work: Generator<void, T, undefined>): T {
 }
 
 /**
- * Yields to the event loop during long work. Each Pacer has a time slice, which it does not share with other work.
+ * Yields to the event loop during long work. Each Pacer has its own time slice.
  *
  * @example
  * for (const document of documents) { work(document); if (pacer.isDue()) await pacer.rest(); }

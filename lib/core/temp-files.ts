@@ -1,5 +1,5 @@
-// Names of temporary files and folders. A name identifies the process that made it. So a later process can tell a dead process's
-// leftovers from a live process's files, and remove them.
+// Names of temporary files and folders. A name identifies the process that made it. A later process can therefore distinguish leftovers
+// of dead processes from files in use, and remove the leftovers.
 import { readdir, rm, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { hostname } from "node:os";
@@ -17,27 +17,29 @@ function host(): string {
  * Returns when a process started, in kernel ticks; undefined if unknown. A restarted container has the same host name and reuses process
  * ids, so that only the start time distinguishes its processes.
  */
-function beginning(pid: number): string | undefined {
+function startTimeOf(pid: number): string | undefined {
   if (process.platform !== "linux") return undefined;
   try {
     // Use require: an import would evaluate all exports of node:fs, and so load every kind of stream.
     const { readFileSync } = createRequire(import.meta.url)("node:fs") as typeof import("node:fs");
     const line = readFileSync(`/proc/${pid}/stat`, "latin1");
-    const ticks = line.slice(line.lastIndexOf(")") + 2).split(" ")[19]; // a process's name may contain any character
+    // Field 22 is the start time. Split after the name, field 2 in parentheses, because a name may contain any character.
+    const ticks = line.slice(line.lastIndexOf(")") + 2).split(" ")[19];
     return ticks === undefined || !/^[0-9]{1,20}$/.test(ticks) ? undefined : BigInt(ticks).toString(36);
   } catch {
     return undefined;
   }
 }
 
+/** Identifies this process in names: its id and, if known, its start time. */
 let owner: string | undefined;
 
-/** Returns a unique name that identifies its process: `stem.host.pid-beginning.random` followed by `ending`. */
+/** Returns a unique name that identifies its process: `stem.host.pid-startTime.random` followed by `ending`. */
 export function temporaryName(stem: string, ending = ""): string {
   const random = crypto.getRandomValues(new Uint32Array(1))[0]!.toString(16).padStart(8, "0");
   if (owner === undefined) {
-    const began = beginning(process.pid);
-    owner = `${process.pid}${began === undefined ? "" : `-${began}`}`;
+    const startTime = startTimeOf(process.pid);
+    owner = `${process.pid}${startTime === undefined ? "" : `-${startTime}`}`;
   }
   return `${stem}.${host()}.${owner}.${random}${ending}`;
 }
@@ -54,14 +56,14 @@ export interface TemporaryName {
 export function readTemporaryName(name: string): TemporaryName | undefined {
   const match = /^(.+)\.([A-Za-z0-9]*)\.([0-9]{1,10})(?:-([0-9a-z]{1,13}))?\.[0-9a-f]{8}(\.[a-z]+)?$/s.exec(name);
   if (!match) return undefined;
-  const [, stem, machine, pid, began, ending = ""] = match;
-  return { stem: stem!, ending, ended: machine === host() ? hasEnded(Number(pid), began) : undefined };
+  const [, stem, machine, pid, startTime, ending = ""] = match;
+  return { stem: stem!, ending, ended: machine === host() ? hasEnded(Number(pid), startTime) : undefined };
 }
 
-function hasEnded(pid: number, began: string | undefined): boolean {
+function hasEnded(pid: number, startTime: string | undefined): boolean {
   if (!isAlive(pid)) return true;
-  const now = began === undefined ? undefined : beginning(pid);
-  return now !== undefined && now !== began; // another process has reused the id
+  const current = startTime === undefined ? undefined : startTimeOf(pid);
+  return current !== undefined && current !== startTime; // another process has reused the id
 }
 
 function isAlive(pid: number): boolean {
@@ -80,8 +82,8 @@ export interface Left {
 }
 
 /**
- * Finds leftovers of dead processes in a folder: those of this machine, and others that have not changed for a day. Returns nothing if
- * the folder cannot be read.
+ * Finds leftovers in a folder. A file of this machine is a leftover if its process has ended. A file of another machine is one if it has
+ * not changed for a day. Returns an empty list if the folder cannot be read.
  * @param isOurs whether the caller makes names with this stem and ending
  */
 export async function leftIn(
@@ -110,6 +112,7 @@ export async function removeLeft(folder: string, isOurs: Parameters<typeof leftI
   for (const { path } of await leftIn(folder, isOurs)) await rm(path, { recursive: true, force: true }).catch(() => {});
 }
 
+/** Folders that this process has cleaned. The size is bounded; cleaning a folder again is harmless. */
 const swept = new Set<string>();
 
 /** Removes temporary files of dead processes from a folder. Later calls for the same folder do nothing. */

@@ -21,7 +21,7 @@ export async function* untilAborted<T>(
   let stop: ((error: HeddleError) => void) | undefined;
   const listener = () => stop?.(aborted(signal, what));
   /** Settles like the result of `call`, or rejects with ABORTED first. Later results and rejections are ignored. */
-  const heard = <R>(call: () => R | PromiseLike<R>): Promise<R> =>
+  const orAborted = <R>(call: () => R | PromiseLike<R>): Promise<R> =>
     new Promise((resolve, reject) => {
       if (signal.aborted) throw aborted(signal, what);
       stop = reject;
@@ -32,20 +32,20 @@ export async function* untilAborted<T>(
   signal.addEventListener("abort", listener);
   try {
     for (;;) {
-      const step = await heard<IteratorResult<T>>(() => iterator.next());
+      const step = await orAborted<IteratorResult<T>>(() => iterator.next());
       if (step.done) {
         isOpen = false;
         return;
       }
       // Await the value: a sync iterable may contain promises, as in `for await`.
-      yield await heard<T>(() => step.value);
+      yield await orAborted<T>(() => step.value);
     }
   } catch (error) {
     isOpen = signal.aborted; // otherwise the source has failed and needs no return()
     throw error;
   } finally {
     if (isOpen && signal.aborted) void leave(iterator);
-    else if (isOpen) await heard(() => iterator.return?.());
+    else if (isOpen) await orAborted(() => iterator.return?.());
     signal.removeEventListener("abort", listener);
   }
 }

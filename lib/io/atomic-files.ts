@@ -36,8 +36,8 @@ export async function exists(path: string): Promise<boolean> {
 }
 
 /**
- * Makes a folder and its missing parents. (Node's recursive mkdir reports a read-only disk as a missing path. It never returns if the
- * system refuses a folder with ENOENT, as below /proc.)
+ * Makes a folder and its missing parents. Node's recursive mkdir is not used, because it has two defects: it reports a read-only disk as a
+ * missing path, and it never returns if the system refuses a folder with ENOENT, as below /proc.
  * @throws HeddleError INVALID_ARGUMENT for an empty path, NOT_FOUND, IO
  */
 export async function makeFolder(path: string): Promise<void> {
@@ -72,6 +72,7 @@ async function needFolder(path: string): Promise<void> {
   if (!found.isDirectory()) throw new HeddleError("IO", `${path}: expected a folder, got a file`);
 }
 
+/** Default maximum size of a JSON file in bytes. */
 export const MAX_JSON_BYTES = 16 * 1024 * 1024;
 
 /**
@@ -190,7 +191,7 @@ export class FileSink {
   }
 }
 
-/** Error codes of systems that cannot fsync a folder, or need read permission for it. A crash may then undo renames. */
+/** Error codes of fsync where the system cannot sync folders, or needs read permission for it. A crash may then undo renames. */
 const NO_SYNC: ReadonlySet<string | undefined> = new Set(["EINVAL", "ENOTSUP", "EISDIR", "EACCES", "EPERM"]);
 
 /** Calls fsync on a folder, so that renames in it survive a crash. It does nothing where folders cannot be synced. */
@@ -208,6 +209,7 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+/** Maximum number of symbolic links to follow, as in Linux (MAXSYMLINKS). */
 const MAX_LINKS = 40;
 
 /**
@@ -243,8 +245,7 @@ export interface StagedFile {
 }
 
 /**
- * Writes a file under a temporary name. placeFile then renames it. On any error, also one thrown by `body`, the temporary file is
- * removed.
+ * Writes a file under a temporary name, for `placeFile` to rename. On any error, also one thrown by `body`, the temporary file is removed.
  */
 export async function stageFile(path: string, body: (sink: FileSink) => Promise<void>): Promise<StagedFile> {
   const { place, mode } = await placeOf(path);
@@ -279,8 +280,8 @@ export async function placeFile({ temporary, place, path }: StagedFile): Promise
 const IN_USE: ReadonlySet<string | undefined> = new Set(["EPERM", "EACCES", "EBUSY"]);
 
 /**
- * Replaces a file that a process has mapped, which Windows refuses. Windows allows renaming it, so the old file gets a temporary name, and
- * is removed when it is free.
+ * Replaces a file that a process has open or mapped. Windows refuses to overwrite such a file, but allows renaming it. The old file
+ * therefore gets a temporary name, and is removed once no process uses it.
  */
 async function replaceInUse(temporary: string, place: string, refused: Error): Promise<void> {
   if (process.platform !== "win32") throw refused;
@@ -294,7 +295,7 @@ async function replaceInUse(temporary: string, place: string, refused: Error): P
     await rename(moved, place).catch(() => {});
     throw error;
   }
-  await rm(moved, { force: true }).catch(() => {}); // else a later process removes it
+  await rm(moved, { force: true }).catch(() => {}); // if it is still in use, a later process removes it
 }
 
 export async function discardFile({ temporary }: Pick<StagedFile, "temporary">): Promise<void> {

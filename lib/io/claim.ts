@@ -8,7 +8,8 @@ import { HeddleError } from "../core/errors.ts";
 import { ioError } from "./atomic-files.ts";
 
 /**
- * Claims a file or folder for one run among all processes of this machine. A sandbox without sockets gives no lock.
+ * Claims a file or folder for one run among all processes of this machine. Where sockets are unavailable, as in some sandboxes, nothing is
+ * locked and every claim succeeds.
  *
  * @param path the file or folder
  * @param name the option that gave the path, for messages
@@ -28,7 +29,7 @@ export async function claim(
   const hash = createHash("sha256").update(real).digest("hex");
   const place = address(hash);
   let taken = await listen(place);
-  // The file of a socket remains if its process was killed. Nobody then answers, and the name is free.
+  // The socket's file outlives a killed process. If no process answers, remove the file and claim its name.
   if (taken === "in use" && isFile(place) && !(await answers(place))) {
     await rm(place, { force: true }).catch(() => {});
     taken = await listen(place);

@@ -1,9 +1,9 @@
 import { getHeapStatistics } from "node:v8";
 
-/** Approximate maximum of bytes of memory per character of parsed JSON. The worst case is an array of empty objects, `{},`. */
+/** Approximate bytes of memory per character of parsed JSON in the worst case, an array of empty objects (`{},`). */
 export const JSON_BYTES = 20;
 
-/** Returns the maximum number of characters of JSON to parse at once: their values may take half of the heap limit. */
+/** Returns how many characters of JSON may be parsed at once, so that their values take at most half of the heap limit. */
 export function mostJson(): number {
   return Math.floor(new Memory().left / JSON_BYTES);
 }

@@ -51,11 +51,11 @@ interface Frame {
   begin: number;
   /** Offset of its last comma after the parsed part, or -1. */
   comma: number;
-  /** Whether it has a member or a comma. If so, an end right after the last comma is a syntax error. */
+  /** Whether it has a member or a comma. If so, a closing bracket right after the last comma is a syntax error. */
   hasMembers: boolean;
   /** Whether its last member was parsed in parts. Only white space may then come before the next comma. */
   afterParts: boolean;
-  /** The object's members, or the array's elements in lists. Undefined as long as the frame may be parsed as a whole. */
+  /** The object's members, or the array's elements, one list per parsed part. Undefined while the frame may still be parsed whole. */
   made: unknown[][] | Record<string, unknown> | undefined;
   /** Its key in the enclosing object. */
   key: string | undefined;
@@ -68,8 +68,8 @@ function frameAt(isArray: boolean, begin: number): Frame {
 }
 
 /**
- * Parses UTF-8 bytes to the same value as JSON.parse. A first pass finds brackets and commas. As soon as more than `part` bytes are
- * pending, JSON.parse parses the complete members among them, which are then added to the enclosing object or array.
+ * Parses UTF-8 bytes to the same value as JSON.parse. A scan finds brackets and commas. Once more than `part` bytes are pending,
+ * JSON.parse parses the complete members among them. These are then added to the enclosing object or array.
  * @throws SyntaxError or TypeError for invalid JSON or UTF-8, JsonLimitError
  */
 export function* parseInSlices(bytes: Buffer, limits: JsonLimits, part = JSON_PART): Slices<unknown> {
@@ -213,6 +213,7 @@ class Parts {
   /** Returns the offset of the next quote or backslash inside a string, from `at` on. */
   private plainUntil(at: number): number {
     const { bytes } = this;
+    // Maps -1 (not found) to the length, and every other index to itself.
     const next = (byte: number) => (bytes.indexOf(byte, at) + bytes.length + 1) % (bytes.length + 1);
     if (this.nextQuote < at) this.nextQuote = next(QUOTE);
     if (this.nextBackslash < at) this.nextBackslash = next(BACKSLASH);
@@ -246,6 +247,7 @@ class Parts {
     return frame.made && this.frames.length > 1 && (last === CLOSE_ARRAY || last === CLOSE_OBJECT) ? frame : undefined;
   }
 
+  /** Ends the innermost frame: adds its value to the enclosing frame. */
   close(): void {
     const value = madeOf(this.frame);
     const { key } = this.frame;
@@ -276,6 +278,7 @@ class Parts {
     }
   }
 
+  /** Parses the rest, and returns the whole value. */
   *end(): Slices<unknown> {
     const { frames, bytes } = this;
     if (frames.length > 1 || this.inText) throw new SyntaxError("the JSON ends within a value");
@@ -292,7 +295,7 @@ class Parts {
     else if (frame.hasMembers || !this.isBlank(at)) yield* this.add(frame, at);
   }
 
-  /** Reads the key or white space before a frame that will be parsed in parts. */
+  /** Reads the key (in an object) or the white space (in an array) before a frame that will be parsed in parts. */
   private descend(frame: Frame, inner: Frame): void {
     if (frame.afterParts) throw new SyntaxError("two values without a comma");
     const before = this.text(this.pending, inner.begin - 1);

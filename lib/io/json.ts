@@ -2,7 +2,7 @@
 import { isUtf8 } from "node:buffer";
 import { HeddleError, type HeddleErrorCode } from "../core/errors.ts";
 
-/** Default maximum number of values. Keys count as values, because each takes as much memory. */
+/** Default maximum number of values. Keys count too, because a key takes as much memory as a value. */
 const MAX_VALUES = 1 << 18;
 /** Larger files may have one value per 32 bytes. The values then take at most about twice the file's size in memory. */
 const BYTES_PER_VALUE = 32;
@@ -54,7 +54,7 @@ export function checkJson(source: Uint8Array | string, where: string, limits: Js
 }
 
 /**
- * Parses a line of a file of rows. Short lines are not checked: they have few values, and no recursive code reads them.
+ * Parses a line of a file of rows. A short line is not checked: it has at most as many values as characters, and no recursive code reads it.
  * @throws HeddleError INVALID_FILE for too many values
  * @throws SyntaxError for text that is not JSON
  */
@@ -125,16 +125,18 @@ export function malformedUtf8At(bytes: Buffer): number {
   let begin = 0;
   for (let end = 0; begin < bytes.length; begin = end) {
     end = Math.min(begin + WINDOW_BYTES, bytes.length);
+    // Do not split a character: move the end of the window before its continuation bytes (10xxxxxx).
     while (end < bytes.length && end > begin + 1 && (bytes[end]! & 0xc0) === 0x80) end--;
     if (!isUtf8(bytes.subarray(begin, end))) break;
   }
+  // The decoder replaces malformed bytes by U+FFFD. Find the first U+FFFD that is not in the file itself.
   const text = bytes.toString("utf8", begin, begin + WINDOW_BYTES);
   let at = begin;
   for (let from = 0; ; ) {
     const found = text.indexOf("\ufffd", from);
     if (found < 0) return at;
     at += Buffer.byteLength(text.slice(from, found));
-    // The file itself may contain U+FFFD.
+    // EF BF BD is U+FFFD in UTF-8, so this one is in the file itself.
     if (bytes.toString("latin1", at, at + 3) !== "\xef\xbf\xbd") return at;
     at += 3;
     from = found + 1;

@@ -15,7 +15,7 @@ export interface MappedFile {
    */
   bytes(offset: number, length: number): ArrayBuffer;
   /**
-   * Decodes `length` bytes from `offset` on as UTF-8, without a copy of the bytes that only the garbage collector would free.
+   * Decodes `length` bytes from `offset` on as UTF-8. Decoding the result of `bytes` would leave a copy to the garbage collector.
    * @throws as `bytes`
    */
   text(offset: number, length: number): string;

@@ -11,7 +11,7 @@ export interface OpenFileOptions {
   pipes?: boolean;
 }
 
-// Windows lacks this flag.
+// O_NONBLOCK: open() does not wait for a pipe's writer. Windows lacks the flag.
 const WITHOUT_WAITING = constants.O_NONBLOCK ?? 0;
 const DESCRIPTOR = /^\/(?:dev\/(?:stdin|fd\/\d+)|proc\/(?:self|\d+)\/fd\/\d+)$/;
 
@@ -48,7 +48,7 @@ export function kindOf(found: Stats): string {
   return found.isFIFO() ? "a pipe" : found.isSocket() ? "a socket" : "a device";
 }
 
-/** Minimum size of the read buffer, because the size of some files is reported as 0. */
+/** Minimum size of the read buffer. Some files report a size of 0 although they have content. */
 const PIECE_BYTES = 1 << 16;
 
 /**

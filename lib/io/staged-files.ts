@@ -37,8 +37,8 @@ export class StagedFiles {
   }
 
   /**
-   * Removes a file before the staged files get their final names, such as an index that readers open first. A reader in
-   * between then finds no index, rather than a mix of old and new files.
+   * Removes a file before the staged files get their final names, such as an index that readers open first. Until all files are renamed,
+   * a reader then finds no index rather than a mix of old and new files.
    */
   removeBefore(path: string): void {
     this.before.add(path);
@@ -49,7 +49,7 @@ export class StagedFiles {
     this.behind.add(path);
   }
 
-  /** Removes a folder after all else, if it is empty. */
+  /** Removes a folder after everything else, if it is empty. */
   removeEmptyBehind(path: string): void {
     this.emptyBehind.add(path);
   }

@@ -11,6 +11,7 @@ export interface StrictJsonLimits {
   values: number;
   /** Maximum number of keys of one object. */
   keys: number;
+  /** Maximum length of a string in the source, in bytes. */
   stringBytes: number;
 }
 
@@ -80,11 +81,12 @@ export function parseStrictJson(bytes: Buffer, limits: StrictJsonLimits): Strict
 
   function number(): number {
     const start = at;
-    // Fast path: an integer of at most 15 digits, which a double holds exactly.
+    // Fast path: an integer of at most 15 digits, which a double holds exactly. JSON forbids leading zeros.
     let whole = 0;
     while (at - start < 15 && isDigit(bytes[at])) whole = whole * 10 + bytes[at++]! - 0x30;
     if (at > start && !isNumberByte(bytes[at]) && (bytes[start] !== 0x30 || at === start + 1)) return whole;
 
+    // Read at most 65 bytes, which bounds the regular expression's work. The caller rejects the rest of a longer number.
     while (isNumberByte(bytes[at]) && at - start <= 64) at++;
     const text = bytes.toString("latin1", start, at);
     if (!/^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/.test(text)) fail("malformed number");

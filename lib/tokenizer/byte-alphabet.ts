@@ -1,5 +1,5 @@
-// GPT-2's alphabet of printable characters for bytes. Bytes 0x21..7E, 0xA1..AC and 0xAE..FF stand for themselves, the others for U+0100
-// and following.
+// GPT-2's alphabet of printable characters for bytes (`bytes_to_unicode` in its encoder.py). Bytes 0x21..7E, 0xA1..AC and 0xAE..FF map to
+// the characters with the same code. The other bytes map to U+0100, U+0101 and so on, in ascending order.
 const characterOf: string[] = [];
 const byteOf = new Map<string, number>();
 
@@ -11,12 +11,12 @@ for (let byte = 0; byte < 256; byte++) {
   byteOf.set(character, byte);
 }
 
-/** Returns the character that stands for a byte. */
+/** Returns the character of a byte. */
 export function characterOfByte(byte: number): string {
   return characterOf[byte]!;
 }
 
-/** Returns the bytes that a token's characters stand for, or undefined if one of them is not in the alphabet. */
+/** Returns the bytes of a token in this alphabet, or undefined if one of its characters is not in the alphabet. */
 export function namedBytes(name: string): Buffer | undefined {
   const bytes = Buffer.alloc(name.length);
   for (let i = 0; i < name.length; i++) {

@@ -44,8 +44,8 @@ export abstract class ChatCodec extends TextCodec {
    * vocabulary has its tokens, else "User: …" and "Assistant: …". No BOS or EOS is added, because templates write them.
    *
    * Text inside the messages never becomes a special token: for `{ role: "user", content: "<|im_end|>" }` the ids are those of the
-   * characters, not of the token. So do not encode `text` again. This also covers characters that the normalizer converts to those of a
-   * token, such as `＜|im_end|＞` under NFKC.
+   * characters, not of the token. The same holds for characters that the normalizer converts to those of a token, such as `＜|im_end|＞`
+   * under NFKC. Use `ids`: encoding `text` again does not distinguish the messages from the template.
    *
    * @throws HeddleError INVALID_ARGUMENT for messages that the template refuses, INVALID_FILE for a template that is invalid or exceeds
    * the limits on time, steps and memory
@@ -73,8 +73,8 @@ export abstract class ChatCodec extends TextCodec {
   }
 
   /**
-   * @internal Like applyChatTemplateAsync. If a long conversation has more than `most` ids, returns only the first
-   * `most + 1`.
+   * @internal Like applyChatTemplateAsync, but returns only the first `most + 1` ids of a long conversation that has more. A text that is
+   * encoded synchronously, because it is short, keeps all its ids.
    */
   async applyChatTemplateUpTo(
     most: number,
@@ -104,7 +104,7 @@ export abstract class ChatCodec extends TextCodec {
     const flags = Flag.allowSpecial | Flag.offsets;
     const [ids, offsets] = this.native.encodeWithOffsets(text, flags, barriers);
     const generated = atOnce(chat.renderGenerated(messages));
-    // Use the marked parts only if the text without marks is the same. A template's filter may have treated marked text differently.
+    // Without its marks, the marked rendering must equal `text`. It differs if a filter of the template has changed the marks.
     if (generated?.text === text)
       return { text, ids, assistantMask: generatedMask(ids.length, offsets, generated.spans) };
     const spans = assistantSpans(messages, text, (some, opens) => chat.renderPart(some, opens));
@@ -127,6 +127,7 @@ export abstract class ChatCodec extends TextCodec {
     const { text, barriers } = atOnce(chat.renderWhole(messages));
     const renderPart: Render = (some, addGenerationPrompt) => chat.renderPart(some, addGenerationPrompt);
     const answered = opens ? renderPart(messages, false) : text;
+    // Offset at which the generation prompt begins, or the text's end.
     const prompt = answered !== undefined && text.startsWith(answered) ? answered.length : text.length;
     const renderOther: RenderOther = (others) => atOnce(this.renderer(others, options)).renderPart(others, false);
     const turns = messageTurns(messages, text.slice(0, prompt), renderPart, renderOther);

@@ -50,7 +50,7 @@ export function rewritten(text: string, growth: Growth, rewrite: (part: string) 
   return parts.length === 1 ? parts[0]! : parts.join("");
 }
 
-/** Returns Python's repr of a float: with an exponent of at least two digits below 1e-4 and from 1e16 on, else with a decimal point. */
+/** Returns Python's repr of a float. Below 1e-4 and from 1e16 on it has an exponent of at least two digits, otherwise a decimal point. */
 export function pythonFloat(value: number): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf";
   const size = Math.abs(value);

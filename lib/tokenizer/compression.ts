@@ -20,6 +20,7 @@ export interface Compression {
   unknown: number;
 }
 
+/** Minimum length in UTF-16 units of the texts that are encoded together. */
 const batchLength = 1 << 20;
 
 /**
@@ -39,8 +40,8 @@ export async function compressionReport(
   checkNames(options, { signal: true });
   const rows: Compression[] = [];
   for (const [name, texts] of Object.entries(corpora)) {
-    const { [Symbol.iterator]: each, [Symbol.asyncIterator]: late } = Object(texts);
-    if (typeof texts === "string" || (typeof each !== "function" && typeof late !== "function"))
+    const { [Symbol.iterator]: syncIterator, [Symbol.asyncIterator]: asyncIterator } = Object(texts);
+    if (typeof texts === "string" || (typeof syncIterator !== "function" && typeof asyncIterator !== "function"))
       throw invalidArgument(`corpora.${name}`, "an iterable of strings", texts);
     const row = { name, bytes: 0, characters: 0, tokens: 0, unknown: 0 };
     let batch: string[] = [];

@@ -50,7 +50,7 @@ export const Flag = { addSpecial: 1, allowSpecial: 2, offsets: 4, byteOffsets: 8
 /** The added tokens that the options cover, from text to id. */
 export type Guarded = ReadonlyMap<string, number>;
 
-/** Options in native form. If `extras` is undefined, the flags are complete. */
+/** Options in native form. `extras` has those that flags cannot express, and is undefined if flags express all of them. */
 export interface NativeOptions {
   flags: number;
   extras: NativeEncodeExtras | undefined;
@@ -121,8 +121,8 @@ function named(name: string, value: boolean | readonly string[], guarded: () => 
 /**
  * Checks that a text contains no forbidden token. @param around numbers of special ids before and after the text, which are not checked
  */
-export function checkForbidden(...text: Parameters<typeof forbiddenSearch>): void {
-  atOnce(forbiddenSearch(...text));
+export function checkForbidden(...args: Parameters<typeof forbiddenSearch>): void {
+  atOnce(forbiddenSearch(...args));
 }
 
 /** Number of ids to check between two yields. */

@@ -1,6 +1,7 @@
-// Token ids that a caller gives, checked and as the array that native code takes.
+// Checks a caller's token ids, and converts them to the array that native code takes.
 import { checkAttached, invalidArgument } from "../core/errors.ts";
 
+/** Whether a value is a 32-bit unsigned integer: `>>> 0` changes every other number. */
 function isId(value: unknown): value is number {
   return typeof value === "number" && value >>> 0 === value;
 }

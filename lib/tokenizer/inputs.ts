@@ -27,10 +27,10 @@ export interface ModelInput {
   /** 1 for special tokens around the texts and for padding, 0 for the texts' own ids. */
   specialTokensMask: Uint8Array;
   /**
-   * The truncated parts as further inputs, in the order of Hugging Face's library. If one text is cut, these are its further parts, the
-   * nearest first. If both texts of a pair are cut, these are all combinations of their parts: the later parts of the first text, each
-   * with every part of the second, then the first part with the later ones of the second. The library also nests the same inputs in each
-   * other; here, `overflowing` of these inputs is empty. Computed on first access.
+   * The parts that were cut off, as further inputs in the order of Hugging Face's tokenizers library. If one text is cut, its other parts
+   * follow, those nearest to the kept part first. If both texts of a pair are cut, all other combinations of their parts follow. The later
+   * parts of the first text come first, each with every part of the second. Then comes the first part of the first text, with each later
+   * part of the second. Unlike in the library, `overflowing` of these inputs is empty. Computed on first access.
    */
   overflowing: ModelInput[];
 }

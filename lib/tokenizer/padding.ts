@@ -8,13 +8,13 @@ import { choiceField, keyOf, oneOf, sides, wholeField } from "./truncation.ts";
 export interface Padding {
   /** The common length: that of the longest input, or a minimum length. Default "longest". */
   to?: "longest" | number | undefined;
-  /** Rounds the length up to a multiple of this, which tensor cores prefer. */
+  /** Rounds the length up to a multiple of this number. Tensor cores are faster for multiples of 8. */
   multipleOf?: number | undefined;
   /** The side to pad. Default "right". Generation from a batch needs "left". */
   side?: "right" | "left" | undefined;
-  /** Id of the padding. Default: the tokenizer's padTokenId. */
+  /** Id to pad `ids` with. Default: the tokenizer's padTokenId. */
   id?: number | undefined;
-  /** Padding value of `typeIds`. Default 0. */
+  /** Value to pad `typeIds` with. Default 0. */
   typeId?: number | undefined;
 }
 

@@ -9,10 +9,11 @@ export function promptIdsOf(tokenizer: Pick<Tokenizer, "encode" | "closingCount"
 }
 
 /**
- * Encodes a text that continues a prompt. Both are encoded together, and the ids after the prompt's are returned, as in TRL.
+ * Encodes a text that continues a prompt. Prompt and text are encoded together, and the ids after the prompt's are returned. TRL's trainers
+ * tokenize completions in the same way.
  *
- * If a token spans the boundary, the prompt's last ids would change, which cannot happen in generation. The text is then encoded alone,
- * without the tokenizer's space before a text.
+ * If a token spans the boundary, encoding both together changes the prompt's last ids, which cannot happen in generation. The text is then
+ * encoded alone, without the tokenizer's space before a text.
  * @param prompt.ids the result of `promptIdsOf` for `prompt.text`
  */
 export function continuationIds(

@@ -14,7 +14,7 @@ const mostIds = 128;
  */
 const ownArrays = 64;
 
-/** Makes arrays of ids, of which short ones share memory. */
+/** Makes arrays of ids. Short arrays share memory. */
 export class ShortIds {
   private chunk = new Uint32Array();
   private used = 0;

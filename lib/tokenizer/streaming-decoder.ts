@@ -11,10 +11,12 @@ export class SettledTexts {
     this.ask = ask;
   }
 
+  /** Returns the cached text of an id. */
   known(id: number): string | undefined {
     return this.texts[id];
   }
 
+  /** Looks up and caches the text of an id. Returns undefined if the text depends on the context. */
   find(id: number): string | undefined {
     const text = this.ask(id);
     if (text !== undefined) this.texts[id] = text;
@@ -27,6 +29,7 @@ export class TokenDecoder {
   private readonly native: NativeDecoder;
   private readonly texts: SettledTexts;
   private readonly copy: (of: NativeDecoder) => NativeDecoder;
+  /** Whether the text of later ids is independent of the ids pushed so far. The cached texts are then valid. */
   private settled: boolean;
 
   /** @internal */

@@ -158,7 +158,7 @@ export class TextCodec {
     options: EncodeOptions & { signal?: AbortSignal | undefined } = {},
   ): Promise<Uint32Array[]> {
     checkNames(options, BATCH_NAMES);
-    // A batch reuses the memory of the previous one. Only one of several concurrent batches can.
+    // Reuse the array of the previous batch. Take it out of the field, because concurrent batches must not share it.
     const spare = this.batchIds;
     this.batchIds = undefined;
     const { ids, counts } = await this.encodeJoined(texts, options, spare);
@@ -168,7 +168,7 @@ export class TextCodec {
     return lists;
   }
 
-  /** @internal Like encodeBatch, but a text of more than `most` ids has its first `most + 1` ids only. Its rest is not encoded. */
+  /** @internal Like encodeBatch, but stops encoding a text after more than `most` ids, and returns only its first `most + 1` ids. */
   async encodeUpTo(
     texts: readonly string[],
     most: number,
@@ -182,9 +182,9 @@ export class TextCodec {
   /**
    * Encodes texts into one array. Returns the ids of all texts in order, and the number of ids of each text. This avoids an array per
    * text.
-   * @param options.output memory for the ids. If it has room for all, the result is a view of its beginning. An array that was
-   * transferred to a worker has no room. It is filled in several turns of the event loop; detaching it meanwhile is an INVALID_ARGUMENT
-   * error.
+   * @param options.output memory for the ids. If it has room for all of them, the result is a view of its beginning. Otherwise, also if
+   * the array was transferred to a worker, the result is a new array. The ids are written in several turns of the event loop. Rejects with
+   * INVALID_ARGUMENT if `output` is detached meanwhile.
    */
   async encodeBatchJoined(
     texts: readonly string[],
@@ -229,7 +229,7 @@ export class TextCodec {
   }
 
   /**
-   * Encodes a text and returns the range of the text that each id stands for. @param options.units unit of the offsets; default "utf16"
+   * Encodes a text, and returns the range of the text that each id was made from. @param options.units unit of the offsets; default "utf16"
    */
   encodeWithOffsets(
     text: string,
@@ -319,12 +319,13 @@ export class TextCodec {
     return new TokenDecoder(make(after), this.settledTexts(), make);
   }
 
-  /** Returns the last ids, as many as affect how later ids decode: usually one. */
+  /** Returns a tail of `ids`, usually one id, that determines how later ids decode. */
   private decisiveTail(ids: Iterable<number>): Uint32Array {
     checkAttached("after", ids);
     const isList = Array.isArray(ids) || (ArrayBuffer.isView(ids) && !(ids instanceof DataView));
     if (!isList) return idArray(ids, "after");
     const list = ids as number[] | Uint32Array;
+    // Search ever longer tails, so that a long list is not converted as a whole.
     for (let count = 32; count < list.length; count *= 8) {
       const tail = idArray(list.slice(-count), "after", list.length - count);
       const reset = this.native.lastReset(tail);
@@ -351,8 +352,8 @@ export class TextCodec {
   }
 
   /**
-   * @internal Returns the text that a token, which may be special, adds inside a text: " the" for "▁the", although `decode` strips the
-   * space at the beginning. Partial characters become U+FFFD.
+   * @internal Returns the text that a token adds in the middle of a text: " the" for "▁the", although `decode` strips the space at the
+   * beginning of a text. The token may be special. Partial characters become U+FFFD.
    */
   tokenText(id: number): string {
     if (!this.plan.decodesInSteps) return Buffer.from(this.native.tokenBytes(id)).toString();
@@ -387,7 +388,7 @@ export class TextCodec {
 
   /**
    * Like encodeGuarded, but long texts are encoded off the event loop. Rejects with ABORTED if the signal fires.
-   * @param most a text of more ids has only the first `most + 1` of them
+   * @param most a long text that has more ids is cut to its first `most + 1` ids
    */
   protected async encodeGuardedAsync(
     text: string,

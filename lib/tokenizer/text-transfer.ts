@@ -5,9 +5,11 @@ import { atOnce, inSlices, type Slices } from "../core/slices.ts";
 import { finish } from "../io/native-jobs.ts";
 
 /**
- * Number of UTF-16 units that are copied at a time: half a megabyte. The first write to fresh memory makes this take a few milliseconds.
+ * Number of UTF-16 units that are copied at a time: half a megabyte. Copying them to fresh memory takes a few milliseconds, because the
+ * system provides each page on its first write.
  */
 const PART = 1 << 18;
+/** Number of ids or offsets that are copied at a time. */
 const PART_NUMBERS = 1 << 17;
 /**
  * Number of ids per part when they are copied into many arrays. It is large, because the garbage collector may move the existing arrays at
@@ -15,15 +17,15 @@ const PART_NUMBERS = 1 << 17;
  */
 const PART_LISTED = 1 << 19;
 
-/** Maximum number of UTF-16 units to announce to native code, which makes room for more on demand. */
+/** Maximum number of UTF-16 units to reserve room for. Native code makes room for more on demand. */
 const MAX_EXPECTED = 2 ** 32 - 1;
-/** Fixed overhead of a text in UTF-16 units. LIST_IDS is that of an array, in ids. */
+/** Fixed cost of passing a text, as a number of UTF-16 units that take as long to copy. */
 const TEXT_UNITS = 16;
+/** Fixed cost of creating an array, as a number of ids that take as long to copy. */
 const LIST_IDS = 4;
 
 /**
- * Passes texts to native code. It passes a long text as several substrings, which share its memory, so a part costs only its copy in
- * native code.
+ * Passes texts to native code, a long text as several substrings. A substring shares the text's memory, so JavaScript does not copy it.
  */
 export function* given(to: Pick<NativeBatch, "read">, texts: readonly string[]): Slices<void> {
   let from = 0;
@@ -75,8 +77,8 @@ function numbers(count: number): Uint32Array {
 }
 
 /**
- * The ids of a batch: those of all texts one after another (`total` ids; a caller's array may be longer), and the number of ids of each
- * text.
+ * The ids of a batch. The first `total` elements of `ids` are the ids of all texts, one text after another; a caller's array may be longer.
+ * `counts` has the number of ids of each text.
  */
 export interface TakenIds {
   ids: Uint32Array;

@@ -78,11 +78,11 @@ export class Tokenizer extends ChatCodec {
    * Loads a tokenizer from a folder with tokenizer.json, tokenizer.model (SentencePiece, or Llama 3's ranks), vocab.json and merges.txt,
    * or vocab.txt. It also reads tokenizer_config.json, special_tokens_map.json, generation_config.json, chat_template.jinja and
    * additional_chat_templates if present. The path may also be one of these files, a published .tiktoken file, or a GGUF file. `default`
-   * is the tokenizer of the embedded model. A name such as `OWNER/NAME` is that of a model in the shared cache. @throws HeddleError
-   * NOT_FOUND, INVALID_FILE, or UNSUPPORTED with the name of the component
+   * loads the tokenizer of the embedded model. A name such as `OWNER/NAME` loads that of a model in the shared cache.
    *
    * @param options.cache whether to keep a compiled BPE vocabulary next to tokenizer.json (tokenizer.json.heddle). If the cache matches
    * the file's content, the file is not parsed; otherwise the cache is written again. Default: false.
+   * @throws HeddleError NOT_FOUND, INVALID_FILE, or UNSUPPORTED with the name of the component
    */
   static async load(
     path: string,
@@ -112,7 +112,8 @@ export class Tokenizer extends ChatCodec {
       try {
         return await fromTexts({ ...texts, compiled }, signal);
       } catch (error) {
-        if (!(error instanceof HeddleError)) throw error; // otherwise read the file without the cache, which reports its own errors
+        if (!(error instanceof HeddleError)) throw error;
+        // Read the file without the cache, so that the error is about the file itself.
         throwIfAborted(signal, "Tokenizer.load");
       }
     }
@@ -228,8 +229,8 @@ export class Tokenizer extends ChatCodec {
 
   /**
    * Encodes two texts as one sequence, for a cross-encoder. By default it uses the tokenizer's template for pairs (BERT's [CLS] first
-   * [SEP] second [SEP]); with `addSpecialTokens: false` the texts are concatenated. `typeIds` are the token types, which tell the texts
-   * apart.
+   * [SEP] second [SEP]); with `addSpecialTokens: false` the texts are concatenated. `typeIds` are the token types, which distinguish the
+   * two texts.
    * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE if the tokenizer's template is invalid
    */
   encodePair(first: string, second: string, options: EncodeOptions = {}): { ids: Uint32Array; typeIds: Uint32Array } {
@@ -250,7 +251,7 @@ export class Tokenizer extends ChatCodec {
     return new Tokenizer(this.file, { ...this.config, chatTemplates });
   }
 
-  /** The added tokens: special tokens, which `allowSpecial` and `skipSpecialTokens` concern, and others. */
+  /** The added tokens. `skipSpecialTokens` omits the special ones. `allowSpecial` also covers others that look like markup. */
   get addedTokens(): readonly AddedToken[] {
     return this.file.added;
   }
@@ -291,7 +292,7 @@ export class Tokenizer extends ChatCodec {
   }
 }
 
-/** Returns the path of a tokenizer: of the embedded model, an existing path, or a model in the shared cache. */
+/** Returns the path to load: that of the embedded model, `name` itself if it exists, or that of a model in the shared cache. */
 async function pathOf(name: string): Promise<string> {
   if (name === "default") return (await import("../formats/default-model.ts")).defaultModelPath();
   if (typeof name !== "string" || name === "" || (await exists(name).catch(() => true))) return name;
@@ -300,7 +301,7 @@ async function pathOf(name: string): Promise<string> {
 
 /**
  * Like Tokenizer.fromFiles, mostly off the event loop.
- * @param how.takes whether the texts are not used afterwards, so that their memory can be freed
+ * @param how.takes whether the memory of `texts` may be freed, because the caller does not use them afterwards
  */
 async function fromTexts(
   texts: TokenizerTexts,

@@ -18,7 +18,7 @@ interface Blanks {
 
 /** Trims the offsets of tokens if tokenizer.json has `trim_offsets`. */
 export class OffsetTrimmer {
-  /** Whether the first token keeps the added prefix space, per post-processor. */
+  /** The post-processors that trim, in order. `keepsPrefix`: whether the first token keeps the added prefix space. */
   private readonly steps: readonly { keepsPrefix: boolean }[];
   private readonly known = new Map<number, Blanks>();
   private readonly nameOf: (id: number) => string | undefined;
@@ -58,7 +58,7 @@ export class OffsetTrimmer {
       if (leading === 0 && trailing === 0) continue;
       for (const { keepsPrefix } of this.steps) {
         const isFirst = t === from || begin === 0;
-        // If there are several blanks, at least one comes from the text itself.
+        // A prefix space is added only to a text that begins without a space, so several blanks are from the text itself.
         const isPrefix = isFirst && keepsPrefix && leading === 1;
         begin = Math.min(isPrefix ? begin : forward(source, begin, leading), end);
         end = Math.max(backward(source, end, trailing) ?? end, begin);

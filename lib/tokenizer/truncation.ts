@@ -9,7 +9,10 @@ export interface Truncation {
   maxLength: number;
   /** The side at which texts are cut. Default "right". */
   side?: "right" | "left" | undefined;
-  /** Which text of a pair is cut: the longer one first (if both are long, each to about half), or only one. Default "longestFirst". */
+  /**
+   * Which text of a pair is cut. "longestFirst" cuts the longer text down to the length of the shorter one, then both, each to about half
+   * of the room. The others cut only one text. Default "longestFirst".
+   */
   strategy?: "longestFirst" | "onlyFirst" | "onlySecond" | undefined;
   /** Number of ids by which consecutive parts in `overflowing` overlap. Default 0. */
   stride?: number | undefined;
@@ -84,7 +87,7 @@ export function keyOf(table: Record<string, string>, value: string): string {
   return Object.keys(table).find((key) => table[key] === value)!;
 }
 
-/** A text's ids, split into parts. The first is kept, and the others overflow. */
+/** A text's ids, split into parts. The first part is kept, and the others go to `overflowing`. */
 interface Split {
   kept: Uint32Array;
   /** Makes all parts, which may be many. */
@@ -96,9 +99,10 @@ const uncut = (ids: Uint32Array): Split => ({ kept: ids, parts: () => [ids] });
 function cut(ids: Uint32Array, length: number, side: string, stride: number): Split {
   if (ids.length <= length) return uncut(ids);
   const kept = side === "right" ? ids.subarray(0, length) : ids.subarray(ids.length - length);
+  // Nothing is kept: the whole text overflows, as in Hugging Face's library.
   if (length === 0) return { kept, parts: () => [kept, ids] };
   if (stride >= length) {
-    throw invalidArgument("truncation.stride", `less than the ${length} ids of a text that are kept`, stride);
+    throw invalidArgument("truncation.stride", `less than ${length}, the number of ids kept of a text`, stride);
   }
   return { kept, parts: () => partsOf(ids, length, side, length - stride) };
 }
@@ -167,7 +171,7 @@ function combined([first, second]: readonly Split[]): Cut {
   return { kept: [kept, second.kept], overflowing };
 }
 
-/** Returns how many ids of each of two texts are kept. */
+/** Returns how many ids of each of two texts are kept, by the rule of `truncate_encodings` in Hugging Face's library. */
 function shares(first: number, second: number, room: number): [number, number] {
   const short = Math.min(first, second);
   let [n1, n2] = [short, short > room ? short : Math.max(short, room - short)];

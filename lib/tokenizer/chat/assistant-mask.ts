@@ -34,7 +34,7 @@ export function assistantSpans(messages: readonly ChatMessage[], full: string, r
 
 /** A turn of the assistant. */
 interface Turn {
-  /** The conversation, which ends with this turn if `isWhole`. */
+  /** The rendered conversation: up to this turn if `isWhole`, otherwise all of it. */
   text: string;
   isWhole: boolean;
   before: readonly ChatMessage[];
@@ -57,9 +57,9 @@ function turnSpan({ text, isWhole, before, message, cursor }: Turn, render: Rend
 }
 
 /**
- * Marks the tokens in the spans with 1. A token that begins before a span and extends into it counts, because it is the answer's first
- * word if the generation prompt ends in a space. A special token right after a span belongs to it, because it ends the turn. White space
- * after that token does not, because the model stops before it.
+ * Marks the tokens in the spans with 1. A token that begins before a span and extends into it is marked: it is the answer's first word if
+ * the generation prompt ends in a space. A special token right after a span is marked, because it ends the turn. White space after the
+ * special token is not marked, because the model stops before it.
  * @param offsets two numbers per token, as from Tokenizer.encodeWithOffsets
  */
 export function tokenMask(

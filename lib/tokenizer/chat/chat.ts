@@ -26,7 +26,7 @@ export interface ChatTemplateOptions {
   tools?: readonly unknown[] | undefined;
   /** Documents to answer from, for templates that show them. */
   documents?: readonly unknown[] | undefined;
-  /** Name of one of the tokenizer's templates, or the text of a template. Default: the tokenizer's own. */
+  /** Name of one of the tokenizer's templates, or the text of a template. Default: the tokenizer's default template. */
   template?: string | undefined;
   /** Additional template variables, such as `{ enable_thinking: false }`. Their strings are trusted: they may contain special tokens. */
   variables?: Readonly<Record<string, unknown>> | undefined;
@@ -109,7 +109,7 @@ interface ChatParts {
   /** A copy of each message, protected by the guard's marks. */
   messages: ReadonlyMap<ChatMessage, unknown>;
   variables: Readonly<Record<string, unknown>>;
-  /** Marks that stand for the template's generation tags in the rendered text. */
+  /** Marks that replace the template's generation tags in the rendered text. */
   marks: readonly [begin: string, end: string] | undefined;
 }
 
@@ -146,9 +146,9 @@ export class ChatRenderer {
     }
     const [begin, end] = hasGenerationTags(template) ? [used.take(), used.take()] : [];
     const guard = new ChatGuard(guarded, used);
-    const own = new Map<ChatMessage, unknown>();
+    const copies = new Map<ChatMessage, unknown>();
     for (const message of messages)
-      if (!own.has(message)) own.set(message, yield* guard.protect(message, "messages", 1));
+      if (!copies.has(message)) copies.set(message, yield* guard.protect(message, "messages", 1));
     const all = {
       bos_token: config.bosToken ?? "",
       eos_token: config.eosToken ?? "",
@@ -158,12 +158,12 @@ export class ChatRenderer {
       cls_token: config.clsToken,
       mask_token: config.maskToken,
       ...variables,
-      // Templates test for `none`. transformers always sets both variables.
+      // Null, not undefined: templates test whether these variables are `none`, because transformers always sets them.
       tools: tools ? yield* guard.protect(tools, "tools") : null,
       documents: documents ? yield* guard.protect(documents, "documents") : null,
     };
     const marks = begin !== undefined && end !== undefined ? ([begin, end] as const) : undefined;
-    return new ChatRenderer(setting, guard, { messages: own, variables: all, marks });
+    return new ChatRenderer(setting, guard, { messages: copies, variables: all, marks });
   }
 
   /**
@@ -237,8 +237,8 @@ export interface Fit {
 
 /**
  * Drops the oldest turns until the rest fits. A turn is a user's message and everything up to the user's next message.
- * System messages at the beginning and the last turn always stay. The generator yields messages, and the caller passes
- * the number of their tokens to `next`.
+ * System messages at the beginning and the last turn always stay. The generator yields messages to measure, and the caller passes the
+ * number of their tokens to `next`.
  */
 export function* fitMessages(
   messages: readonly ChatMessage[],

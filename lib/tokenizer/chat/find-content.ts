@@ -11,9 +11,10 @@ export function commonLength(one: string, other: string): number {
 
 /**
  * Returns the index of a turn's content, or −1.
- * @param from where the turn begins
- * @param common how far the text agrees with a rendering of the turn with another content, or with none. The content
- * begins there, or before if both contents begin alike, or after if the template adds text. It never ends before.
+ * @param from index at which the turn begins
+ * @param common length of the common prefix of the text and a rendering in which the turn has another content, or none. The content
+ * usually begins at this index. It begins earlier if both contents have a common prefix, and later if the template writes text before it.
+ * It always ends after this index.
  */
 export function findContent(text: string, content: string, from: number, common: number): number {
   if (content === "") return -1;

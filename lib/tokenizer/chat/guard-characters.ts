@@ -6,6 +6,7 @@ export const BEGINS = 1;
 export const CHANGES = 2;
 /** Flag: a guarded token may begin with the normalized form of the character and the combining characters after it. */
 export const COMPOSES = 4;
+/** Flag of the cache: the character's other flags have been looked up. */
 const KNOWN = 8;
 
 /** Looks up the flags of characters, and caches them. */

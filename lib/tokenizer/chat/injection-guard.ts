@@ -25,6 +25,7 @@ export interface GuardedTokens {
   characters?: GuardCharacters | undefined;
 }
 
+/** The markers for the strings of a message. */
 interface Rule {
   texts: Marker;
   /** Marks field names that are plain words. It marks only literal beginnings of tokens, because templates look fields up by name. */
@@ -34,7 +35,9 @@ interface Rule {
 /** Inserts marks into the inputs of a template, and removes them from its output. */
 export class ChatGuard {
   readonly mark: string;
+  /** Marks every possible beginning of a guarded token. */
   private readonly strict: Rule;
+  /** For the assistant's messages: leaves markup that is not a special token unmarked. */
   private readonly lenient: Rule;
 
   /** @param used the private-use characters that occur in the inputs */
@@ -52,7 +55,8 @@ export class ChatGuard {
     const specials = tokens.filter((token) => token.special).map((token) => token.content);
     const openers = new Set(first.map(codeOf));
     if (characters)
-      // A first character that normalization changes may become any opener.
+      // If normalization changes a special token's first character, every opener may begin that token. If it changes a later character of
+      // the head, the token's own opener may. Openers that are removed here are marked wherever they occur.
       for (const content of specials)
         if (!keeps(firstCharacter(content), characters)) openers.clear();
         else if (!keeps(beginningOf(content), characters)) openers.delete(codeOf(content));

@@ -5,21 +5,21 @@ import { BEGINS, CHANGES, COMPOSES, type GuardCharacters } from "./guard-charact
 
 /** Number of UTF-16 units processed between two yields. */
 const WINDOW = 1 << 15;
-/** Number of units that are read beyond a window: the length of `\uXXXX` after its backslash. */
-const BEHIND = 5;
+/** Number of units that are read beyond a window. They complete an escape `\uXXXX` whose backslash is the window's last unit. */
+const LOOKAHEAD = 5;
 const BACKSLASH = 0x5c;
 const LETTER_U = 0x75;
 
 /** A window of a text. It is shared, because it is consumed before the next yield. */
-const scratch = new Uint16Array(WINDOW + BEHIND);
+const scratch = new Uint16Array(WINDOW + LOOKAHEAD);
 const scratchBytes = Buffer.from(scratch.buffer);
 /** A window of a text with marks, at most one per unit. */
 const written = new Uint16Array(2 * WINDOW + 2);
 const writtenBytes = Buffer.from(written.buffer);
 
-/** Reads a window into `scratch`. @returns the number of units read, including up to BEHIND after the window */
+/** Reads a window into `scratch`. @returns the number of units read, including up to LOOKAHEAD after the window */
 function read(text: string, begin: number): number {
-  return scratchBytes.write(text.slice(begin, begin + WINDOW + BEHIND), "utf16le") / 2;
+  return scratchBytes.write(text.slice(begin, begin + WINDOW + LOOKAHEAD), "utf16le") / 2;
 }
 
 function escaped(text: string): string {
@@ -36,8 +36,8 @@ export interface MarkedCharacters {
   /** The flags of characters: see guard-characters.ts. */
   characters: GuardCharacters;
   /**
-   * Code points that begin a guarded token without normalization. They are marked only where a head begins, or where normalization may
-   * change or combine the next character.
+   * First code points of guarded tokens. Such a character is marked only if a head begins there, or if normalization may change the next
+   * character or combine both.
    */
   openers: ReadonlySet<number>;
 }
@@ -48,11 +48,11 @@ export class Marker {
   private readonly pattern: RegExp | undefined;
   private readonly heads: readonly string[];
   private readonly normalized: MarkedCharacters | undefined;
-  /** Whether a head begins with a UTF-16 unit, by unit. */
+  /** 1 for each UTF-16 unit with which a head begins. */
   private readonly begins = new Uint8Array(1 << 16);
 
   /**
-   * @param heads beginnings of guarded tokens: a character, and at most BEHIND units after it
+   * @param heads beginnings of guarded tokens: a character, and at most LOOKAHEAD units after it
    * @param normalized if given, characters are also marked if normalization may turn them into the beginning of a token
    */
   constructor(heads: Iterable<string>, mark: string, normalized?: MarkedCharacters) {
@@ -123,13 +123,13 @@ function changedSizeAt(at: number, units: number, { characters, openers }: Marke
   return (characters.of(next) & CHANGES) !== 0 || combining.test(String.fromCodePoint(next)) ? size : 0;
 }
 
-/** Returns the code unit of a JSON escape whose backslash is at index `at` of `scratch`, or −1 if there is none. */
+/** Returns the code unit of a JSON escape whose backslash is at index `at` of `scratch`, or −1 for any other text. */
 function escapeAt(at: number, units: number): number {
   if (at + 6 > units || scratch[at + 1] !== LETTER_U) return -1;
   let code = 0;
   for (let i = at + 2; i < at + 6; i++) {
     const unit = scratch[i]!;
-    const letter = (unit | 0x20) - 0x57;
+    const letter = (unit | 0x20) - 0x57; // 10 to 15 for A to F, in either case
     const digit = unit >= 0x30 && unit <= 0x39 ? unit - 0x30 : letter >= 10 && letter < 16 ? letter : -1;
     if (digit < 0) return -1;
     code = 16 * code + digit;

@@ -26,7 +26,7 @@ interface Turn {
   content: Span;
 }
 
-/** Renders messages whose last one has another content than the conversation's. */
+/** Renders messages, of which the last one has other content than in the conversation. */
 export type RenderOther = (messages: readonly ChatMessage[]) => string | undefined;
 
 /**
@@ -51,7 +51,7 @@ export function messageTurns(
     if (through !== undefined && full.startsWith(through) && through.length >= cursor) end = through.length;
     else end = at < 0 ? cursor : at + content.length;
     if (at >= 0 && full.indexOf(content, at + 1) >= 0 && full.indexOf(content, at + 1) < end) {
-      // The first place may be in the turn's mark-up. Another content shows where the mark-up ends.
+      // The content occurs twice in the turn, so the first occurrence may be markup. A rendering with other content has the same markup.
       const other = renderOther([...messages.slice(0, i), withOtherContent(message)]);
       if (other !== undefined) at = findContent(full, content, cursor, commonLength(full, other));
     }
@@ -62,7 +62,7 @@ export function messageTurns(
   return turns;
 }
 
-/** Returns a message whose content begins with another character, which no mark-up has. */
+/** Returns the message with a private-use character as content. Markup does not contain it, and the content does not begin with it. */
 function withOtherContent(message: ChatMessage): ChatMessage {
   const [one, other] = ["\ue000", "\ue001"] as const;
   return { ...message, content: String(message.content).trimStart().startsWith(one) ? other : one };

@@ -3,6 +3,7 @@ import { isObject } from "../../core/is-object.ts";
 import { parseNamed } from "./config.ts";
 import { type JsonObject, readAddedTokens, type TokenizerFile, type TokenizerModel } from "./tokenizer-file.ts";
 
+/** The contents of the files that list added tokens. */
 export interface AddedTexts {
   tokenizerConfig?: string;
   specialTokensMap?: string;
@@ -10,13 +11,16 @@ export interface AddedTexts {
   addedTokens?: string;
 }
 
-/** Returns the special tokens under all keys that end in `_token` or `_tokens`. */
+/** Returns the values of all keys that end in `_token` or `_tokens`: the texts of special tokens. */
 function specialNames(json: JsonObject): unknown[] {
   const keys = Object.keys(json).filter((key) => /_tokens?$/.test(key));
   return keys.flatMap((key) => json[key]!).map((token) => (isObject(token) ? token.content : token));
 }
 
-/** Returns the added tokens: in full from tokenizer_config.json, or only with their ids from the older added_tokens.json. */
+/**
+ * Returns the added tokens in the form of tokenizer.json. tokenizer_config.json has all their fields. The older added_tokens.json has only
+ * texts and ids.
+ */
 function listed(texts: AddedTexts): JsonObject[] {
   const config = parseNamed(texts.tokenizerConfig, "tokenizer_config.json");
   const { added_tokens_decoder: known } = config;
@@ -40,12 +44,15 @@ function idsOf({ native, tokens, ids }: TokenizerModel, contents: readonly strin
   return contents.map((content) => places.get(content));
 }
 
-/** Adds those added tokens that the vocabulary does not contain itself. @throws HeddleError INVALID_FILE */
+/**
+ * Adds the listed tokens that `file.added` lacks. The vocabulary's id of such a token takes precedence over the listed one.
+ * @throws HeddleError INVALID_FILE
+ */
 export function withAdded(file: TokenizerFile, texts: AddedTexts): TokenizerFile {
   const found = listed(texts);
   if (found.length === 0) return file;
-  const own = new Set(file.added.map(({ content }) => content));
-  const others = readAddedTokens(found).filter(({ content }) => !own.has(content));
+  const present = new Set(file.added.map(({ content }) => content));
+  const others = readAddedTokens(found).filter(({ content }) => !present.has(content));
   const ids = idsOf(
     file.model,
     others.map(({ content }) => content),

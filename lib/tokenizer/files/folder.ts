@@ -37,7 +37,7 @@ export interface TokenizerTexts extends ConfigTexts {
   compiled?: NativeJsonVocabulary | undefined;
   /** Bytes of tokenizer.model (or spiece.model): a SentencePiece model, or ranks in tiktoken's format. */
   model?: Uint8Array | undefined;
-  /** @internal Whether the name of the model's file shows that its ids are fairseq's. */
+  /** @internal Whether `model` was read from sentencepiece.bpe.model, the name of models with fairseq's ids. */
   fairseq?: boolean | undefined;
   /** Text of vocab.json, which needs `merges`. */
   vocab?: string | undefined;
@@ -130,7 +130,7 @@ const vocabularies = [
   "vocab.txt",
 ];
 
-/** Reads a tokenizer.model, which may have either of two formats. */
+/** Reads a tokenizer.model: tiktoken's ranks if the first line has a token in base64 and rank 0, else a SentencePiece model. */
 function readModelFile(bytes: Uint8Array, config: TokenizerConfig): TokenizerFile {
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64)).toString("latin1");
   if (!/^[A-Za-z0-9+/]+={0,2} 0\r?\n/u.test(head)) return readSentencePiece(bytes, config);
@@ -167,20 +167,21 @@ async function readBytes(
   }
 }
 
+/** Minimum number of bytes for readLarge. */
 const largeFile = 1 << 20;
 /** Number of bytes to read before the signal is checked again. */
-const stretch = 16 << 20;
+const bytesPerRead = 16 << 20;
 
 /**
- * Reads a large file into memory that goes back to the operating system when it is freed. Otherwise every thread that
- * loads a vocabulary would keep as much memory as the file has.
+ * Reads a large file into memory that goes back to the operating system when it is freed. Memory of malloc would stay with its thread: each
+ * thread that loads a vocabulary would keep as much memory as the file's size.
  */
 async function readLarge(file: FileHandle, size: number, signal: AbortSignal | undefined): Promise<Buffer> {
   const bytes = memoryFor(size);
   let at = 0;
   while (at < size) {
     throwIfAborted(signal, "Tokenizer.load");
-    const { bytesRead } = await file.read(bytes, at, Math.min(stretch, size - at), at);
+    const { bytesRead } = await file.read(bytes, at, Math.min(bytesPerRead, size - at), at);
     if (bytesRead === 0) break; // the file has been truncated
     at += bytesRead;
   }
@@ -223,7 +224,7 @@ export async function readFolder(path: string, signal?: AbortSignal): Promise<To
   return { ...config, ...found };
 }
 
-/** Reads the vocabulary with a file name, which determines its format. Undefined if it does not exist. */
+/** Reads a vocabulary file, whose name determines the format. Returns undefined if it does not exist, or if vocab.json has no merges.txt. */
 async function readNamed(folder: string, name: string, signal?: AbortSignal): Promise<TokenizerTexts | undefined> {
   const bytes = await readBytes(join(folder, name), signal);
   if (bytes === undefined) return undefined;

@@ -3,8 +3,8 @@ import { HeddleError, throwIfAborted } from "../../core/errors.ts";
 import { isGguf } from "../../formats/file-kind.ts";
 
 /**
- * Reads the metadata of a GGUF file, for readGguf. For a file in several parts, `path` may be any of them. Returns undefined if there is
- * no GGUF file at the path.
+ * Reads the metadata of a GGUF file, for readGguf. For a model in several files, `path` may be that of any of them. Returns undefined if
+ * the path is not that of a GGUF file.
  * @throws HeddleError as openGgufParts; ABORTED; INVALID_FILE for other content in a file named *.gguf
  */
 export async function ggufRecordOf(path: string, signal?: AbortSignal): Promise<Record<string, unknown> | undefined> {

@@ -13,9 +13,10 @@ export interface GgufPreTokenizer {
 }
 
 const { gpt2, llama3, qwen2, o200k } = namedPatterns;
+/** Mistral's pattern: like o200k's, but without contractions, and with single digits. */
 const tekken = o200k.replaceAll("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("\\p{N}{1,3}", "\\p{N}");
 const eachDigit = "\\p{N}";
-/** Seed's pattern: like Qwen 2's, but runs of symbols do not include line breaks. */
+/** Seed's pattern, as spelled in llama.cpp. It is like Qwen 2's, but runs of symbols do not include line breaks. */
 const seed = qwen2
   .replace("|\\p{N}|", "|\\p{N}{1}|")
   .replace(" ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*", " ?[^\\s\\p{L}\\p{N}\\r\\n]+");

@@ -3,7 +3,7 @@ import { addedTokens, prefix, scoresOf, template, type Vocabulary, type Vocabula
 import { unigramFile } from "./sentencepiece.ts";
 import { invalidFile, limits, type TokenizerFile, TokenType } from "./tokenizer-file.ts";
 
-/** llama.cpp's default ids for files without them, which are T5's. */
+/** llama.cpp's default ids for files that lack these keys: the ids of T5. */
 const usual = { eos_token_id: 1, unknown_token_id: 2 } as const;
 
 /** Adds llama.cpp's defaults: EOS, but no BOS. @returns the completed vocabulary */

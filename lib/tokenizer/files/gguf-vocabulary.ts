@@ -42,14 +42,14 @@ export class VocabularyKeys {
     return stringList(value as string[]);
   }
 
-  /** Returns an array of `count` numbers. It is not copied if all its elements are numbers already. */
+  /** Returns an array of `count` numbers. A typed array is returned itself, unless its elements are bigints. */
   numbers(name: string, count: number): Numbers | undefined {
     const value = this.value(name);
     if (value === undefined) return undefined;
     const isArray = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
     if (!isArray) throw invalidFile(prefix + name, "numbers", value);
-    const itself = ArrayBuffer.isView(value) && !(value instanceof BigInt64Array || value instanceof BigUint64Array);
-    const numbers = itself ? (value as Float32Array) : Array.from(value as ArrayLike<unknown>, Number);
+    const isTyped = ArrayBuffer.isView(value) && !(value instanceof BigInt64Array || value instanceof BigUint64Array);
+    const numbers = isTyped ? (value as Float32Array) : Array.from(value as ArrayLike<unknown>, Number);
     if (numbers.length !== count) throw invalidFile(prefix + name, `${count} numbers`, numbers.length);
     return numbers;
   }

@@ -9,7 +9,7 @@ const subwordPrefix = "##";
 /** Maximum length of a word, as in BERT: longer words are unknown. llama.cpp has no such limit. */
 const MAX_WORD = 100;
 
-/** llama.cpp's default ids for files without them, which are those of bert-base-uncased. */
+/** llama.cpp's default ids for files that lack these keys: the ids of bert-base-uncased. */
 const usual = { cls_token_id: 101, seperator_token_id: 102, unknown_token_id: 100 } as const;
 
 /** Converts a token to GGUF's form, like llama.cpp's converter. */

@@ -271,10 +271,9 @@ function readMerges(model: Json, path: string): [string, string][] {
 }
 
 /**
- * Returns scores with which SentencePiece's BPE merges in the order of the merge list. SentencePiece first merges the
- * pair whose result has the best score, and on a tie the leftmost pair. A piece's score is minus the rank of the first
- * merge that yields it. Pieces whose merges interleave in the list had equal scores in the original model, and get
- * equal ones here.
+ * Returns scores with which SentencePiece's BPE merges in the order of the merge list. SentencePiece first merges the pair whose result has
+ * the best score, and on a tie the leftmost pair. A piece's score is minus the rank of the first merge that yields it. If the merges of
+ * several pieces interleave in the list, these pieces had equal scores in the original model, and get equal scores here.
  */
 function scores(vocab: Vocab, merges: [string, string][]): Float32Array {
   const yields = merges.map(([left, right]) => vocab.ids.get(left + right));
@@ -316,7 +315,7 @@ function preTokenizer(tokenizer: Json, path: string): string {
         `${path}: pre_tokenizer: add_prefix_space: GGUF's byte-level BPE does not support it`,
       );
     else if (step.type === "ByteLevel" && step.use_regex !== false) patterns.push(namedPatterns.gpt2);
-    else if (step.type !== "ByteLevel") patterns.push(String(step.type)); // no name has this step, so the lookup fails
+    else if (step.type !== "ByteLevel") patterns.push(String(step.type)); // not a pattern, so preOf finds no name
   }
   const name = preOf(patterns, object(tokenizer.model).ignore_merges === true);
   if (name !== undefined) return name;

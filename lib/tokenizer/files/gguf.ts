@@ -29,14 +29,14 @@ export type { GgufRecord };
 const spaceMark = "▁";
 const known = ["llama", "gpt2", "bert", "t5"];
 
-/** Tokens that end a turn or a text in common chat formats, for files without the keys. */
+/** Tokens that end a turn or a text in common chat formats. Generation stops at them even if no key of the file names them. */
 const endings = new Set(
   "<|eot_id|> <|eom_id|> <|im_end|> <|end|> <end_of_turn> <|endoftext|> <|end_of_text|> <|return|> <|call|> <EOT> <_EOT> <｜end▁of▁sentence｜>".split(
     " ",
   ),
 );
 
-/** Key of the GGUF specification with a whole tokenizer.json, which heddle's files contain for an exact conversion. */
+/** Key of the GGUF specification for a whole tokenizer.json. Files that heddle writes have it, so that the tokenizer is restored exactly. */
 export const wholeKey = "tokenizer.huggingface.json";
 
 /** A tokenizer and its settings. */
@@ -81,7 +81,10 @@ interface Prepared {
   read(native: NativeJsonVocabulary, file: TokenizerFile | undefined): Slices<Read>;
 }
 
-/** Passes over a list of all tokens take milliseconds if there are millions, so the work may pause between them. */
+/**
+ * Checks the metadata, and collects the lists for native code. It yields between its passes over all tokens, because a pass over millions
+ * of tokens takes milliseconds.
+ */
 function* prepareGguf(record: GgufRecord): Slices<Prepared> {
   const reader = new VocabularyKeys(record);
   const tokens = reader.strings("tokens");
@@ -171,7 +174,7 @@ function makeConfig(
   const pad = reader.id("padding_token_id", count);
   const named = (id: number | undefined) => (id === undefined ? undefined : native.token(id));
   const ends = [eos, reader.id("eot_token_id", count), reader.id("eom_token_id", count)];
-  // At most limits.addedTokens tokens have this type.
+  // Few tokens have this type, and indexOf skips the others natively.
   for (let id = types.indexOf(TokenType.control); id >= 0; id = types.indexOf(TokenType.control, id + 1))
     if (endings.has(native.token(id)!)) ends.push(id);
   return {

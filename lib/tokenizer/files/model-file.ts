@@ -45,6 +45,7 @@ export function readModel(model: Json | undefined, native?: NativeJsonVocabulary
   }
 }
 
+/** The BPE fields, for other models. */
 const plain = { merges: [], byteFallback: false, fuseUnknown: false, ignoreMerges: false };
 
 /** Guesses the type of a model from its fields, because old files do not name it. */

@@ -31,14 +31,15 @@ export function* readFields(bytes: Uint8Array, where: string): Generator<Protobu
     const tag = varint();
     const number = Math.floor(tag / 8);
     switch (tag % 8) {
-      case 0:
+      case 0: // varint
         yield { number, value: varint() };
         break;
-      case 1:
+      case 1: // 64 bits
         need(8);
         at += 8;
         yield { number, value: view.getFloat64(at - 8, true) };
         break;
+      // A length, then as many bytes.
       case 2: {
         const length = varint();
         if (Number.isNaN(length)) throw invalidFile(where, "a length", length);
@@ -47,7 +48,7 @@ export function* readFields(bytes: Uint8Array, where: string): Generator<Protobu
         yield { number, value: bytes.subarray(at - length, at) };
         break;
       }
-      case 5:
+      case 5: // 32 bits
         need(4);
         at += 4;
         yield { number, value: view.getFloat32(at - 4, true) };

@@ -5,8 +5,8 @@ import { binding } from "../../binding/index.ts";
 const LARGE_BYTES = 1 << 20;
 
 /**
- * Detaches the buffer of a large array, whose memory would otherwise stay until the next collection, while tables are built from it.
- * Does nothing for an array that shares its buffer, and for other values.
+ * Frees the memory of a large array by detaching its buffer. Otherwise it would stay until the next garbage collection, while tables are
+ * being built. Does nothing for an array that shares its buffer, and for other values.
  */
 export function releaseLarge(value: unknown): void {
   if (!ArrayBuffer.isView(value) || !(value.buffer instanceof ArrayBuffer)) return;

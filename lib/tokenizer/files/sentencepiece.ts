@@ -48,20 +48,21 @@ function readProto(bytes: Uint8Array): Proto {
     return readFields(value, `${where}: a message`);
   };
   for (const field of readFields(bytes, where)) {
+    // ModelProto has `pieces` (1), `trainer_spec` (2) and `normalizer_spec` (3).
     if (field.number === 1) readPiece(message(field.value), proto);
     if (field.number === 2) {
       for (const { number, value } of message(field.value)) {
-        if (number === 3) proto.modelType = Number(value);
-        if (number === 24) proto.spaceAfter = value === 1;
-        if (number === 35) proto.byteFallback = value === 1;
-        if (number === 40) proto.unknown = Number(value);
+        if (number === 3) proto.modelType = Number(value); // model_type
+        if (number === 24) proto.spaceAfter = value === 1; // treat_whitespace_as_suffix
+        if (number === 35) proto.byteFallback = value === 1; // byte_fallback
+        if (number === 40) proto.unknown = Number(value); // unk_id
       }
     }
     if (field.number === 3) {
       for (const { number, value } of message(field.value)) {
-        if (number === 2 && typeof value !== "number") proto.charsmap = value;
-        if (number === 3) proto.dummyPrefix = value === 1;
-        if (number === 4) proto.removesSpaces = value === 1;
+        if (number === 2 && typeof value !== "number") proto.charsmap = value; // precompiled_charsmap
+        if (number === 3) proto.dummyPrefix = value === 1; // add_dummy_prefix
+        if (number === 4) proto.removesSpaces = value === 1; // remove_extra_whitespaces
       }
     }
   }
@@ -100,8 +101,8 @@ function normalizers(proto: Omit<Normalization, "dummyPrefix">): JsonObject[] {
   const steps: JsonObject[] = [];
   if (proto.charsmap.length > 0) {
     const precompiled_charsmap = Buffer.from(proto.charsmap).toString("base64");
-    // Hugging Face's library takes the shortest match in a grapheme cluster, and SentencePiece the longest. Other readers ignore
-    // `longest`.
+    // Within a grapheme cluster, Hugging Face's library maps the shortest match of the table, and SentencePiece the longest. `longest` is
+    // heddle's own field, which other readers ignore.
     steps.push({ type: "Precompiled", precompiled_charsmap, longest: true });
   }
   if (proto.removesSpaces) {
@@ -146,7 +147,7 @@ export interface UnigramPieces extends Normalization {
   native: NativeJsonVocabulary;
   types: Uint8Array;
   byteFallback: boolean;
-  /** Id of the unknown token; negative if there is none. */
+  /** Id of the unknown token; negative for a vocabulary without one. */
   unknown: number;
   added: JsonObject[];
   /** The post-processor, which adds tokens around texts. */
@@ -189,8 +190,8 @@ export function unigramFile(pieces: UnigramPieces): TokenizerFile {
 }
 
 /**
- * The ids of fairseq, with which these models were trained. To convert SentencePiece's ids, `before` replaces the
- * pieces before index `from`.
+ * The ids of fairseq, with which the models of these classes were trained. In fairseq's vocabulary, the tokens `before` replace the pieces
+ * before index `from` of the SentencePiece model.
  */
 const FAIRSEQ = {
   XLMRoberta: { before: ["<s>", "<pad>", "</s>", "<unk>"], from: 3 },
@@ -199,7 +200,7 @@ const FAIRSEQ = {
 type Fairseq = (typeof FAIRSEQ)[keyof typeof FAIRSEQ];
 
 /**
- * Returns the kind of fairseq ids by the class in tokenizer_config.json. The model file does not contain it. Undefined for other classes.
+ * Returns the fairseq ids of the class in tokenizer_config.json; undefined for other classes. The model file does not say which ids apply.
  */
 export function fairseqKind({ tokenizerClass = "" }: TokenizerConfig): Fairseq | undefined {
   const name = /^(XLMRoberta|Camembert)Tokenizer(Fast)?$/u.exec(tokenizerClass)?.[1];

@@ -14,7 +14,7 @@ export interface TiktokenOptions {
 }
 
 const where = "tiktoken ranks";
-/** Maximum number of bytes of all possible splits of all tokens. */
+/** Maximum total number of bytes of all splits of all tokens into two parts. It bounds the search for merges. */
 const maxSplits = 1 << 25;
 
 /** Settings of published rank files. The files lack them, and only the publishers' code contains them. */
@@ -22,7 +22,7 @@ const known: [RegExp, TiktokenOptions][] = [
   [
     /cl100k/u,
     {
-      pattern: "llama3",
+      pattern: "llama3", // Llama 3 uses the pattern of cl100k
       specialTokens: {
         "<|endoftext|>": 100257,
         "<|fim_prefix|>": 100258,
@@ -76,8 +76,8 @@ export function readTiktoken(text: string, options: TiktokenOptions): TokenizerF
   }
   if (tokens.length === 0) throw invalidFile(where, "lines of base64 and a rank", "none");
 
-  // tiktoken merges two neighbours if their concatenation is a token. It begins with the concatenation of the lowest
-  // rank. So every split of a token into two tokens is a merge.
+  // tiktoken merges two neighbours if their concatenation is a token, the token of the lowest rank first. So every split of a token into
+  // two tokens is a merge, and its rank is the token's.
   const found: [rank: number, left: string, right: string][] = [];
   let splits = 0;
   for (const [token, rank] of ranks) {

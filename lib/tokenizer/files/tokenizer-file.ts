@@ -35,7 +35,7 @@ export interface TokenizerModel {
    */
   mergeRanks?: Uint32Array;
   unknownToken: string | undefined;
-  /** Id of the unknown token if the file names it, because several tokens may have the same text. */
+  /** Id of the unknown token if the file has it. It takes precedence over `unknownToken`, because several tokens may have the same text. */
   unknownId?: number;
   byteFallback: boolean;
   fuseUnknown: boolean;
@@ -92,7 +92,9 @@ export const limits = {
   addedTokenLength: 1024,
   templateLength: 1 << 20,
   charsmapLength: 1 << 24,
+  /** Maximum depth of nested Sequences. */
   nesting: 16,
+  /** Maximum number of steps of a Sequence, nested ones included. */
   parts: 64,
 } as const;
 

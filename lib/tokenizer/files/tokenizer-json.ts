@@ -43,7 +43,7 @@ function bytesOf(source: string | Uint8Array): Uint8Array | undefined {
 }
 
 function readParsed(source: string | Uint8Array, native: NativeJsonVocabulary | undefined): TokenizerFile {
-  // If the rest is invalid, the whole file is parsed below, which reports the error.
+  // `rest` is the file without its vocabulary. If it is invalid, parse the whole file, so that the error is about the file itself.
   const json = native && tryJson(native.rest);
   if (isObject(json) && isObject(json.model)) return readTokenizerFile(json, native);
   return readTokenizerFile(parseJson(source, WHERE, { values: limits.vocabularyValues }));
@@ -60,7 +60,7 @@ function tryJson(text: string): unknown {
 }
 
 /**
- * Reads a parsed tokenizer.json. If `native` has its vocabulary and merges, the object's are ignored.
+ * Reads a parsed tokenizer.json. With `native`, which has the vocabulary and merges, those of `parsed` are ignored.
  * @param how.hasIds whether the added tokens' ids are final. Otherwise the vocabulary's ids take precedence
  */
 export function readTokenizerFile(

@@ -64,6 +64,7 @@ function canonical(pattern: string): string {
   );
 }
 
+/** The part of a pattern that matches digits, with the maximum number of digits (1 without a quantifier, no limit for `+`). */
 const digitsPart = /\|\\p\{N\}(?:\{1,(\d)\}|(\+))?\| \?/;
 
 /**

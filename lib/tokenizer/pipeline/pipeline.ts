@@ -26,6 +26,7 @@ export interface Plan {
 }
 
 const spaceMark = "▁";
+// The values of the enums in native/tokenizer/models/model.h.
 const PrefixRule = { never: 0, always: 1, unlessThere: 2, firstUnlessThere: 3 } as const;
 const DecodeKind = { bytes: 0, byteFallback: 1, steps: 2 } as const;
 const ModelKind = { BPE: 0, WordPiece: 1, Unigram: 2, WordLevel: 3 } as const;
@@ -84,7 +85,7 @@ function nativePreTokenizer(parts: JsonObject[], marked: boolean): NativePreToke
       return undefined;
     }
   }
-  if (stages.length > 8) return undefined;
+  if (stages.length > 8) return undefined; // the limit of native/tokenizer/split/splitter.cc
   spec.wholeTextIsWord = stages.length === 0;
   return { stages, spec };
 }
@@ -146,8 +147,7 @@ export function joinIds(lists: readonly Uint32Array[]): { ids: Uint32Array; coun
 const markup = /^[<[|{].*[>\]|}]$/su;
 
 /**
- * Matches HTML tags, for which Gemma has tokens. They are ordinary text, which the model has seen as these tokens, so they are not
- * guarded.
+ * Matches HTML tags that are tokens of Gemma. They are not guarded: they are ordinary text, and the model was trained on their tokens.
  */
 const html =
   /^<\/?(?:a|b|bbox|blockquote|body|caption|code|div|em|footer|h[1-6]|html|i|iframe|img|li|ol|p|pre|s|span|strong|su[bp]|t[dhr]|table|tbody|tfoot|thead|u|ul)>$/u;
@@ -199,6 +199,7 @@ export function makePlan(file: TokenizerFile): Plan {
       throw invalidFile("model.unk_token", "a token of the vocabulary", model.unknownToken);
   }
   const total = added.reduce((sum, token) => sum + token.content.length, 0);
+  // Tokens may have 32 characters on average.
   if (total > limits.addedTokens * 32) throw invalidFile("added_tokens", "at most 2 MB of text", total);
 
   const spec: NativeTokenizerSpec = {
@@ -218,7 +219,7 @@ export function makePlan(file: TokenizerFile): Plan {
     maxWordCharacters: model.maxWordCharacters,
     scores: model.native ? undefined : model.scores,
     singlePrecision: model.singlePrecision,
-    // A model must not produce special tokens from ordinary text, as Unigram would. So their ids are hidden from it.
+    // Hide the ids of special tokens from the model. Otherwise Unigram would produce special tokens from ordinary text.
     hidden: Uint32Array.from([...(model.hidden ?? []), ...added.filter((token) => token.special).map(({ id }) => id)]),
     beginIds,
     endIds,

@@ -22,15 +22,15 @@ export function templateAround(before: readonly Special[], after: readonly Speci
 }
 
 /**
- * Classes of transformers 4 that rebuild the post-processor from `add_eos_token` (`update_post_processor`). Other classes use that of
- * tokenizer.json.
+ * Classes of transformers 4 that rebuild the post-processor from `add_eos_token` (`update_post_processor`). Other classes use the
+ * post-processor of tokenizer.json.
  */
 const ADDS_EOS = /^(Llama|CodeLlama|Gemma|Cohere|GPTNeoX)Tokenizer(Fast)?$/;
 
 /**
- * Returns a post-processor that appends EOS, if tokenizer_config.json has `add_eos_token: true` and its class respects that. Custom code
- * is assumed to respect it. Models that pool the last token were trained with this EOS. Returns undefined to keep the file's
- * post-processor.
+ * Returns a post-processor that appends EOS, if tokenizer_config.json has `add_eos_token: true` and its class respects this field. Custom
+ * code is assumed to respect it. Embedding models that pool the last token were trained with this EOS. Returns undefined to keep the
+ * file's post-processor.
  */
 function endedByEos(
   { added, postProcessor }: { added: readonly Pick<AddedToken, "id" | "content">[]; postProcessor: JsonObject | null },

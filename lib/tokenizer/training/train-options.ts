@@ -8,16 +8,16 @@ import { oneOf } from "../truncation.ts";
 /** The progress of `Tokenizer.train`. */
 export interface TrainProgress {
   phase: "read" | "merge";
-  /** While reading: UTF-16 units read. Then: tokens made, or for a Unigram model rounds. */
+  /** Number of UTF-16 units read in phase "read". In phase "merge", the number of tokens made, or of finished rounds for unigram. */
   done: number;
-  /** Number of tokens to make, or approximate number of rounds; undefined while reading. */
+  /** The final value of `done`, approximate for unigram; undefined in phase "read". */
   total: number | undefined;
 }
 
 /**
  * The kind of vocabulary to train. `byteLevelBpe`: BPE over bytes, as in GPT-2, which can encode any text. `sentencePieceBpe`: BPE over
- * characters with bytes for the rest, as in Llama 2. `unigram`: SentencePiece's Unigram model, which chooses the most probable
- * segmentation (Kudo 2018). `wordPiece`: as in BERT, trained by merges as in Hugging Face's library.
+ * characters, with byte tokens for characters outside the alphabet, as in Llama 2. `unigram`: SentencePiece's Unigram model, which chooses
+ * the most probable segmentation (Kudo 2018). `wordPiece`: the model of BERT, trained by merges as in Hugging Face's library.
  */
 export type TrainAlgorithm = "byteLevelBpe" | "sentencePieceBpe" | "unigram" | "wordPiece";
 
@@ -29,13 +29,13 @@ export interface TrainOptions {
   algorithm?: TrainAlgorithm | undefined;
   /**
    * Special tokens, which get the first ids. In the texts they separate documents, and no token is learned from them. Default:
-   * `<|endoftext|>` (byteLevelBpe; it is both BOS and EOS unless others are given); `<unk>`, `<s>`, `</s>` (sentencePieceBpe, unigram);
-   * `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`, `[MASK]` (wordPiece).
+   * `<|endoftext|>` (byteLevelBpe); `<unk>`, `<s>`, `</s>` (sentencePieceBpe, unigram); `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`, `[MASK]`
+   * (wordPiece). For byteLevelBpe the first one is both BOS and EOS, unless `bosToken` or `eosToken` is given.
    */
   specialTokens?: string[] | undefined;
   /** byteLevelBpe: the pattern that splits text before merging: a name, or one of the named regular expressions. Default "gpt2". */
   pattern?: PatternName | (string & {}) | undefined;
-  /** Minimum number of occurrences of a pair to be merged. Default 1. Not for unigram. */
+  /** Minimum number of occurrences of a pair to be merged. Default 1. unigram ignores it. */
   minFrequency?: number | undefined;
   /**
    * Share of the texts' characters that get tokens. The rarest characters become bytes or unknown tokens. Default:
@@ -52,12 +52,11 @@ export interface TrainOptions {
   maxPieceLength?: number | undefined;
   /** unigram: maximum number of substrings to start from. Default 1,000,000. */
   seedSize?: number | undefined;
-  /** Number of threads, which does not affect the result. Default: as `openDevice`, at most 8. */
+  /** Number of threads, which does not affect the result. Default: the number of CPUs that the process may use, at most 8. */
   threads?: number | undefined;
   /**
-   * One of specialTokens, which `encode` adds before every text (`addSpecialTokens`), so that prompts begin like documents in
-   * pre-training. Without it, a byteLevelBpe tokenizer behaves like GPT-2's: its special token separates documents, and prompts begin
-   * without it.
+   * One of specialTokens, which `encode` adds before every text (`addSpecialTokens`). Prompts then begin like documents in pre-training.
+   * Without this option, a byteLevelBpe tokenizer behaves like GPT-2's: `<|endoftext|>` separates documents, but does not begin prompts.
    */
   bosToken?: string | undefined;
   /** One of specialTokens, which ends a text. */

@@ -23,8 +23,10 @@ import {
   wordPieceModel,
 } from "./trained-file.ts";
 
-/** Number of UTF-16 units per call of native code. It gives several threads enough work. */
+/** Minimum number of UTF-16 units per batch of native code: enough work for several threads. */
 const batchLength = 1 << 22;
+/** Maximum number of texts per batch. */
+const batchTexts = 65_536;
 
 /** Trains a tokenizer and returns it as the contents of its files. Rejects with ABORTED if the signal fires. */
 export async function trainFile(
@@ -51,7 +53,7 @@ function makeTrainer({ algorithm, pattern, specials }: CheckedOptions, form: Ret
   if (algorithm !== "byteLevelBpe") {
     const normalizer = readNormalizers(flatten(form.normalizer, "normalizers", "normalizer"));
     const steps = flatten(form.preTokenizer, "pretokenizers", "pre_tokenizer");
-    // No token is learned across a line break. Encoding then joins nothing across one, because the vocabulary has no such token.
+    // Learn no token across a line break. Encoding needs no such split, because the vocabulary then has no token across one.
     steps.push({ type: "Split", pattern: { String: "\n" }, behavior: "Isolated", invert: false });
     const preTokenizer = readPreTokenizers(steps, false);
     return new binding.NativeTrainer({ normalizer, preTokenizer }, specials);
@@ -61,7 +63,7 @@ function makeTrainer({ algorithm, pattern, specials }: CheckedOptions, form: Ret
   return new binding.NativeTrainer(Uint32Array.of(stage.kind, stage.maxDigits, Number(stage.contractions)), specials);
 }
 
-/** Counts the words of all texts. While native code counts a batch, the next one is collected, but no more than one. */
+/** Counts the words of all texts. While native code counts a batch, one more batch is collected. */
 async function feed(
   trainer: NativeTrainer,
   texts: Iterable<string> | AsyncIterable<string>,
@@ -89,7 +91,7 @@ async function feed(
       if (typeof text !== "string") throw invalidArgument("texts", "strings", text);
       batch.push(text);
       length += text.length;
-      if (length >= batchLength || batch.length >= 65_536) await send();
+      if (length >= batchLength || batch.length >= batchTexts) await send();
     }
     await send();
   } finally {
@@ -124,6 +126,7 @@ async function trainModel(
           tokens: tokens - (byteFallback ? 256 : 0),
           seeds,
           maxPieceLength,
+          // SentencePiece's defaults.
           shrinkingFactor: 0.75,
           subIterations: 2,
           threads,

@@ -1,4 +1,4 @@
-// Builds the tokenizer after training.
+// Builds the contents of a trained tokenizer's files.
 import { byteTokenNames, characterOfByte } from "../byte-alphabet.ts";
 import type { TokenizerConfig } from "../files/config.ts";
 import {
@@ -13,7 +13,7 @@ import type { CheckedOptions, TrainOptions } from "./train-options.ts";
 
 type Form = Pick<TokenizerFile, "normalizer" | "preTokenizer" | "postProcessor" | "decoder">;
 
-/** Returns the normalizer, pre-tokenizer, post-processor and decoder of an algorithm. Training splits texts with them too. */
+/** Returns the normalizer, pre-tokenizer, post-processor and decoder of an algorithm. Training splits texts with the first two. */
 export function formOf(checked: CheckedOptions, options: TrainOptions): Form {
   const form = algorithmForm(checked, options);
   const { bosToken } = options;
@@ -55,15 +55,15 @@ function byteLevelForm(pattern: string): Form {
 }
 
 /**
- * Returns SentencePiece's components. Spaces become ▁, and one ▁ is added before the text. Each ▁ begins a word. The
- * original text can be restored.
+ * Returns SentencePiece's components. Spaces become ▁, and one ▁ is added before the text. Each ▁ begins a word. Without NFKC, decoding
+ * restores any text that does not contain ▁.
  */
-function sentencePieceForm(folds: boolean): Form {
+function sentencePieceForm(usesNfkc: boolean): Form {
   const normalizers: JsonObject[] = [
     { type: "Prepend", prepend: "▁" },
     { type: "Replace", pattern: { String: " " }, content: "▁" },
   ];
-  if (folds) normalizers.unshift({ type: "NFKC" });
+  if (usesNfkc) normalizers.unshift({ type: "NFKC" });
   return {
     normalizer: { type: "Sequence", normalizers },
     preTokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "never", split: true },
@@ -124,8 +124,10 @@ export function makeFile(form: Form, specials: readonly string[], model: Tokeniz
 }
 
 /**
- * Appends the names of merged tokens to `names` and returns the merges' parts. @param names tokens of the alphabet, by the trainer's
- * numbers
+ * Appends the names of merged tokens to `names`. Returns the left and right parts of the merges alternately.
+ * @param names the alphabet's tokens, at the numbers that the trainer gave them
+ * @param merged three numbers per merge: left part, right part, merged token
+ * @param prefix prefix of tokens inside a word, which a merged token drops from its right part
  */
 function nameMerges(names: string[], merged: Uint32Array, prefix = ""): string[] {
   const merges: string[] = [];
@@ -138,8 +140,7 @@ function nameMerges(names: string[], merged: Uint32Array, prefix = ""): string[]
 }
 
 const model = (type: TokenizerModel["type"], all: string[], more: Partial<TokenizerModel>): TokenizerModel => {
-  // A learned token can equal a special one only if the texts contained its text split differently. Keep one of the
-  // two.
+  // Texts are cut at special tokens, but a learned token may still have the text of one, for example after normalization. Keep only one.
   const tokens = [...new Set(all)];
   return {
     type,
@@ -216,8 +217,8 @@ export function unigramModel(
 }
 
 /**
- * Returns the configuration. Tokens that the options do not name default to the first special token (byteLevelBpe), to `<s>`, `</s>`,
- * `<pad>` and `<unk>`, or to BERT's.
+ * Returns the configuration. If the options name no BOS and EOS, byteLevelBpe uses the first special token for both. sentencePieceBpe and
+ * unigram use `<s>`, `</s>`, `<pad>` and `<unk>`, and wordPiece `[PAD]` and `[UNK]`, as far as these are special tokens.
  */
 export function trainedConfig({ algorithm, specials }: CheckedOptions, options: TrainOptions): TokenizerConfig {
   const has = (token: string) => (specials.includes(token) ? token : undefined);

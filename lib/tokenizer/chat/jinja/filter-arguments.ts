@@ -1,4 +1,4 @@
-// The input of a filter: its arguments, and constructors of values.
+// The inputs of a filter: its arguments, and functions that create and read values.
 import { pythonText, type RuntimeValue } from "./repr.ts";
 
 /** Constructors and accessors of the interpreter's values. */
@@ -39,7 +39,7 @@ export class Arguments {
   raw(name: string): RuntimeValue | undefined {
     return this.given[this.names.indexOf(name)] ?? this.named.get(name);
   }
-  /** Returns the argument, or undefined if it is none or undefined. */
+  /** Returns the argument, or undefined if it is missing, `none` or undefined in the template. */
   get(name: string): RuntimeValue | undefined {
     const value = this.raw(name);
     return value === undefined || value.type === "NullValue" || value.type === "UndefinedValue" ? undefined : value;

@@ -22,6 +22,7 @@ const ITERATING = new Set([
   ...["select", "reject", "selectattr", "rejectattr"],
 ]);
 
+/** Filters that select or convert each item. */
 const CHOOSING = /^(?:select|reject|map)/u;
 
 /** Aliases of filters. */

@@ -22,7 +22,7 @@ export function checkedWidth(width: number): number {
 /** Python's str.center for a text of `length` characters (`length` may differ from the UTF-16 length). */
 export function centred(text: string, length: number, width: number, fill = " "): string {
   const missing = Math.max(0, checkedWidth(width) - length);
-  const left = Math.floor(missing / 2) + (missing & width & 1);
+  const left = Math.floor(missing / 2) + (missing & width & 1); // as in CPython: if both are odd, one more on the left
   return fill.repeat(left) + text + fill.repeat(missing - left);
 }
 
@@ -56,7 +56,7 @@ export function areEqual(a: RuntimeValue, b: RuntimeValue): boolean {
   return a.type === b.type && x === y;
 }
 
-/** Compares strings by code points. */
+/** Compares strings by code points. Surrogates are above all other units, because they encode the highest code points. */
 function comparedTexts(a: string, b: string): number {
   let at = 0;
   while (at < a.length && a.charCodeAt(at) === b.charCodeAt(at)) at++;
@@ -97,7 +97,7 @@ function extreme(sign: number): Filter {
   };
 }
 
-/** Python's round, which rounds halves to even. */
+/** Python's round, which rounds halves to even. Extreme precisions leave the value unchanged, because the scale would be inexact. */
 function rounded(value: number, precision: number): number {
   if (!Number.isFinite(value) || precision > 15 || precision < -300) return value;
   if (precision >= 0) return Number(fixed(value, precision));
@@ -153,7 +153,7 @@ export function replaceArguments(
 /** Maximum number of lines of `indent`. */
 const MAX_LINES = 1 << 20;
 
-/** Indents all lines except the first and empty ones. `first` and `blank` indent these too. An empty first line counts as first. */
+/** Indents all lines but the first one and empty ones. `first` also indents the first line, even if it is empty; `blank` the empty ones. */
 function indented(text: string, width: number, { first, blank }: { first: boolean; blank: boolean }): string {
   let lines = 1;
   for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) lines++;
@@ -343,7 +343,7 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
         const length = args.number("length", 255);
         const [end, leeway] = [args.text("end", "..."), args.number("leeway", 5)];
         if (!(length >= end.length) || !(leeway >= 0))
-          throw new Error("truncate: expected a length of at least the end's");
+          throw new Error("truncate: expected a length of at least that of the end, and a leeway of at least 0");
         const text = pythonText(value);
         const characters = make.characters(text);
         if (characters.length <= length + leeway) return make.text(text);

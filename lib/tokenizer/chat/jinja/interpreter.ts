@@ -137,7 +137,7 @@ function makeInterpreter(): InterpreterClass<LimitedEvaluator> {
     /** Runs a loop. Each loop has its own state of `loop.changed`. */
     private *loop(node: Loop, scope: Scope): Slices<RuntimeValue> {
       let text = "";
-      let hasFinished = false; // whether an iteration ran to its end: as in Jinja2, the loop's "else" runs otherwise
+      let hasFinished = false; // whether an iteration ran to its end. If none did, the loop's `else` runs, as in Jinja2.
       this.changes.push(undefined);
       try {
         for (const inner of iterations(node, scope, this)) {
@@ -195,7 +195,7 @@ function makeInterpreter(): InterpreterClass<LimitedEvaluator> {
       return value;
     }
 
-    /** Compares values by Python's rules. The package compares as JavaScript's `==` does, and only numbers by size. */
+    /** Compares values by Python's rules. The package uses JavaScript's `==`, and orders numbers only. */
     private comparison(node: Binary, scope: Scope): RuntimeValue {
       const { value: operator } = node.operator;
       const [left, right] = [this.evaluate(node.left, scope), this.evaluate(node.right, scope)];
@@ -234,7 +234,7 @@ function makeInterpreter(): InterpreterClass<LimitedEvaluator> {
       const object = this.evaluate(node.object, scope);
       const isKey = node.computed && node.property.type !== "SliceExpression" && object.value instanceof Map;
       const key = isKey ? this.evaluate(node.property, scope) : undefined;
-      // As in Jinja2, a missing key of any type is undefined. The table of a numbered object has its keys as texts.
+      // As in Jinja2, a missing key of any type gives undefined. The map has strings as keys, even of an object with integer keys.
       if (key && typeof key.value !== (object.isNumbered ? "number" : "string")) return this.evaluate(undefined, scope);
       const property = key ? known(this.text(String(key.value), scope)) : node.property;
       const member = { ...node, object: known(object), property } as Member;

@@ -1,4 +1,4 @@
-// Types of those parts of @huggingface/jinja that are used here, and its lazy import.
+// Types of the parts of @huggingface/jinja that are used here, and a lazy import of the package.
 
 import { lazily } from "../../../core/lazy.ts";
 import type { RuntimeValue } from "./repr.ts";
@@ -46,7 +46,7 @@ export interface Slice extends Statement {
 export interface Spread extends Statement {
   argument: Statement;
 }
-/** A node that stands for an evaluated value. */
+/** A node that holds an evaluated value. */
 export interface Known extends Statement {
   value: RuntimeValue;
 }
@@ -62,7 +62,7 @@ export interface Loop extends Statement {
   loopvar: Statement;
   iterable: Statement;
   body: Statement[];
-  /** The body of `else`, for a loop without iterations. */
+  /** The body of `else`, which runs if no iteration ran to its end. */
   defaultBlock: Statement[];
 }
 export interface Condition extends Statement {

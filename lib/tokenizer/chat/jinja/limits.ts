@@ -16,14 +16,21 @@ export const renderLimits = {
   taken: 1 << 21,
   /** Maximum number of elements of any array. */
   elements: 100_000,
+  /** Maximum number of elements of `range(…)`. */
   range: 10_000,
 } as const;
 
-/**
- * Estimated bytes of a UTF-16 unit, of an array element with its value, of an array element whose value exists already, and of an entry
- * of a map or a pair.
- */
-export const sizes = { unit: 2, element: 64, shared: 16, entry: 256 } as const;
+/** Estimated bytes of values. */
+export const sizes = {
+  /** A UTF-16 unit of a string. */
+  unit: 2,
+  /** An array element and its value. */
+  element: 64,
+  /** An array element whose value exists already. */
+  shared: 16,
+  /** A map without its entries, or an array element that is an array itself, such as a pair. */
+  entry: 256,
+} as const;
 
 /** The error for an exceeded limit. */
 export class LimitError extends Error {}
@@ -75,18 +82,18 @@ export function isSliceOver(): boolean {
   return performance.now() - sliceBegun > SLICE_MS;
 }
 
-/** Maximum number of tries of a rendering that stopped while other programs kept the processor busy. */
+/** Maximum number of tries of a rendering that timed out because other programs kept the processor busy. */
 const MAX_TRIES = 4;
-/** Milliseconds of processor time below which a rendering that took all its time was hardly running. */
-const HARDLY_MS = 100;
+/** A rendering that timed out with at most this many milliseconds of processor time was mostly waiting for a processor. */
+const STARVED_MS = 100;
 
 const fs = lazily<typeof import("node:fs")>("node:fs");
-/** Duration in milliseconds of a kernel tick in /proc. */
+/** Duration in milliseconds of a kernel tick in /proc (USER_HZ is 100). */
 const TICK_MS = 10;
 
 /**
- * Processor time of this thread in milliseconds. Other threads of the process may encode texts or run a model meanwhile, so their time must
- * not count. In runtimes that do not report it: the time of the process, or elapsed time, which are larger.
+ * Returns the processor time of this thread in milliseconds. The time of other threads must not count, because they may encode texts or run
+ * a model meanwhile. A runtime that does not report it gives an upper bound: the time of the whole process, or elapsed time.
  */
 function processorTime(): number {
   const { threadCpuUsage } = process as { threadCpuUsage?: () => NodeJS.CpuUsage };
@@ -140,7 +147,7 @@ export class RenderTime {
         return yield* this.once(make());
       } catch (error) {
         const used = processorTime() - begun;
-        if (!(error instanceof TimeoutError) || before <= used || used > HARDLY_MS || tries === MAX_TRIES) throw error;
+        if (!(error instanceof TimeoutError) || before <= used || used > STARVED_MS || tries === MAX_TRIES) throw error;
         this.left = before - used;
         yield;
       }
@@ -157,7 +164,7 @@ export class RenderTime {
       try {
         step = this.run(() => work.next());
       } finally {
-        // The watchdog ends work without running its `finally` blocks, so the budget is restored out here.
+        // Restore the budget here, outside the watchdog: it ends work without running the work's `finally` blocks.
         bytes = left;
         left = outer;
       }

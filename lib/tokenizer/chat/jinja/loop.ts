@@ -8,8 +8,8 @@ import { isArray, type ValueEvaluator } from "./value-interpreter.ts";
 const ITERATION_BYTES = 128;
 
 /**
- * Ends a loop, or one iteration of it. The package does not export its own classes for this, and they lose the text
- * that the loop has printed.
+ * Thrown by `break` and `continue`. The package has such classes too, but does not export them, and they lose the text that the loop has
+ * printed.
  */
 export class LoopControl extends Error {
   readonly type: "Break" | "Continue";
@@ -23,8 +23,8 @@ export class LoopControl extends Error {
 }
 
 /**
- * Sets the variables of each iteration in turn, and yields their scope. It yields undefined where the caller should pause while it
- * evaluates the loop's condition. Texts and undefined values can be iterated too.
+ * Sets the variables of each iteration in turn, and yields their scope. While it evaluates the loop's condition for all items, it yields
+ * undefined if the caller should pause. Texts and undefined values can be iterated too.
  */
 export function* iterations(loop: Loop, outer: Scope, evaluator: ValueEvaluator): Generator<Scope | undefined, void> {
   const { Environment } = jinja();
@@ -58,7 +58,7 @@ export function* iterations(loop: Loop, outer: Scope, evaluator: ValueEvaluator)
 }
 
 /**
- * Assigns an item to the loop's variables. Several variables unpack an item that has as many elements or characters.
+ * Assigns an item to the loop's variables. Several variables unpack the item, which must have as many elements or characters.
  */
 function assign(target: Loop["loopvar"], item: RuntimeValue, scope: Scope, evaluator: ValueEvaluator): void {
   if (target.type === "Identifier") {

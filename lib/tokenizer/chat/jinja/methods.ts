@@ -65,7 +65,7 @@ function splitArguments(args: readonly RuntimeValue[], named: Made["named"]) {
   return { separator: isAny ? undefined : (given.value as string), most: count };
 }
 
-/** Makes a method that tests whether all characters match. The pattern must require at least one. */
+/** Makes a method that tests whether a text matches a pattern for all its characters. An empty text must not match, as in Python. */
 const all =
   (pattern: RegExp): Method =>
   (self, _, make) =>
@@ -88,7 +88,7 @@ function filled(make: Made, self: RuntimeValue, args: readonly RuntimeValue[], f
   return { text, length, width, blanks: fill.repeat(Math.max(0, checkedWidth(width) - length)) };
 }
 
-/** Makes a method that returns the index of a part in characters, or −1. With `isNeeded` a missing part is an error. */
+/** Makes a method that returns the index of a part in characters, or −1. With `isNeeded`, it throws if the part is missing. */
 const found =
   (last: boolean, isNeeded = false): Method =>
   (self, args, make) => {
@@ -222,6 +222,7 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
     (self, args, make) => {
       checkTaken(self.value as string);
       const keeps = (args[0] ?? make.named.get("keepends"))?.__bool__().value === true;
+      // To keep the ends, split after each one, but not between \r and \n.
       const end = keeps ? `(?<=${LINE_END})(?<!\\r(?=\\n))` : LINE_END;
       const lines = (self.value as string).split(new RegExp(end, "u"));
       if (lines.at(-1) === "") lines.pop();
@@ -303,7 +304,7 @@ export const listMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   ],
 ]);
 
-/** Whether two values are equal: by type and Python's repr if they are objects or arrays. @param text pythonText of `other` */
+/** Whether two values are equal. Objects and arrays are compared by their types and Python's repr. @param text pythonText of `other` */
 function same(item: RuntimeValue, other: RuntimeValue | undefined, text: string | undefined): boolean {
   if (!other) return false;
   if (typeof item.value !== "object" || item.value === null) return item.value === other.value;

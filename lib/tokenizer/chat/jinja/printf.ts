@@ -24,7 +24,7 @@ function numberOf(value: RuntimeValue): number {
 export function fixed(value: number, digits: number): string {
   const count = Math.min(100, digits);
   const text = value.toFixed(count);
-  // Only multiples of 2^-(digits + 1) are ties. toFixed rounds these up.
+  // Only a multiple of 2^-(digits + 1) can be a tie. toFixed rounds ties away from zero. Powers of ten are exact up to 10^22.
   const isHalf =
     count < 22 && Number.isInteger(value * 2 ** (count + 1)) && Math.abs((value * 10 ** count) % 1) === 0.5;
   return isHalf ? ((2 * Math.round((value * 10 ** count) / 2)) / 10 ** count).toFixed(count) : text;

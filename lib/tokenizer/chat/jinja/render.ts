@@ -10,7 +10,7 @@ import { templateValue } from "./template-values.ts";
 import { withTestsAsOperators } from "./tests.ts";
 import { TimeoutError } from "./watchdog.ts";
 
-/** The template called raise_exception, because it does not accept the messages. */
+/** Thrown by raise_exception, with which a template refuses the messages. */
 class TemplateRefusal extends Error {}
 
 function range(start: number, stop?: number, step = 1): number[] {
@@ -65,6 +65,7 @@ function strftimeNow(format: string): string {
 
 const constants = { true: true, false: false, none: null, True: true, False: false, None: null };
 
+/** Parsed templates, the oldest first. */
 const programs = new Map<string, unknown>();
 const maxPrograms = 32;
 
@@ -90,7 +91,7 @@ function compile(template: string): unknown {
 
 /**
  * Renders a chat template in slices.
- * @param mark the guard's mark, which variables may contain. It does not count as a character
+ * @param mark the guard's mark, which variables may contain. The length of a text does not include it
  * @param time the time limit that all renderings of a call share
  * @throws HeddleError INVALID_ARGUMENT if the template refuses the messages (raise_exception); INVALID_FILE if it is not a valid template
  * or exceeds a limit, which the message names

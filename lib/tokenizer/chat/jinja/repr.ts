@@ -10,7 +10,7 @@ export interface RuntimeValue {
   value: unknown;
   /** Whether the value is truthy. */
   __bool__(): { value: boolean };
-  /** Whether an object's keys are whole numbers, as in `{0: "a"}`. The package knows texts alone, so its table has them as texts. */
+  /** Whether an object's keys are integers, as in `{0: "a"}`. Its map has them as strings, because the package supports no other keys. */
   isNumbered?: boolean;
 }
 

@@ -1,5 +1,5 @@
-// Jinja2 tests with an argument: `x is in y`, `n is divisibleby(3)`, `a is eq b`. The parser supports only names of tests, so these are
-// rewritten as operators before parsing.
+// Supports Jinja2's tests with an argument: `x is in y`, `n is divisibleby(3)`, `a is eq b`. The package's parser supports only tests
+// without arguments, so tests with one are rewritten as operators before parsing.
 
 export interface Token {
   type: string;

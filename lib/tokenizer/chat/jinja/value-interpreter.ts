@@ -74,6 +74,7 @@ export function valueInterpreter(): InterpreterClass<ValueEvaluator> {
       return super.evaluate(statement, scope);
     }
 
+    /** Evaluates an object literal with integer keys, such as `{0: "a"}`. The package supports only string keys. */
     private numberedObject(entries: readonly [Literal<unknown>, Statement][], scope: Scope): RuntimeValue {
       const value = entries.map(([key, item]) => [{ type: "StringLiteral", value: String(key.value) }, item]);
       const object = super.evaluate({ type: "ObjectLiteral", value } as Literal<unknown>, scope);
@@ -174,6 +175,7 @@ export function valueInterpreter(): InterpreterClass<ValueEvaluator> {
     }
 
     boolean(value: boolean, scope: Scope): RuntimeValue {
+      // The package does not export its boolean class. Evaluate `0 == 0` or `0 != 0` instead.
       const zero = known(super.evaluate({ type: "IntegerLiteral", value: 0 } as unknown as Statement, scope));
       const operator = { value: value ? "==" : "!=" };
       return super.evaluateBinaryExpression({ type: "BinaryExpression", operator, left: zero, right: zero }, scope);
