@@ -70,7 +70,7 @@ export class SchemaCompiler {
   /** Rules that have no nodes yet. */
   private readonly waiting: { rule: number; all: All }[] = [];
   /** The alternatives of each schema. */
-  private readonly looked = new Map<JsonValue, readonly Facts[]>();
+  private readonly expanded = new Map<JsonValue, readonly Facts[]>();
 
   /** @param builder the builder of the grammar, which all schemas of a grammar share, with its budget of work */
   constructor(document: SchemaDocument, builder: GrammarBuilder) {
@@ -227,7 +227,7 @@ export class SchemaCompiler {
   private *alternativesOf(schema: JsonValue, within: readonly JsonValue[]): Slices<readonly Facts[]> {
     if (schema === true) return [noFacts];
     if (schema === false) return [];
-    const before = this.looked.get(schema);
+    const before = this.expanded.get(schema);
     if (before) return before;
     if (within.includes(schema)) throw recursion(this.where(schema));
     if (within.length > limits.depth) throw tooLarge(this.where(schema), limits.depth, "schemas within each other");
@@ -245,7 +245,7 @@ export class SchemaCompiler {
       const any = schemasOf(keywords.get(keyword), `${where}/${keyword}`);
       facts = yield* this.combined(facts, yield* this.anyOf(any, inner));
     }
-    this.looked.set(schema, facts);
+    this.expanded.set(schema, facts);
     return facts;
   }
 

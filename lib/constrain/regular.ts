@@ -324,10 +324,10 @@ export function* intersectInSlices(a: Dfa, b: Dfa | Machine, where: string, work
   for (let i = 0; i < pairs.length; i++) {
     const [x, y] = pairs[i]!;
     const out: Edge[] = [];
-    const its = other.edgesOf(y);
-    work.spend(DFA_EDGE + a.edges[x]!.length * its.length, where);
+    const otherEdges = other.edgesOf(y);
+    work.spend(DFA_EDGE + a.edges[x]!.length * otherEdges.length, where);
     for (const [low, high, to] of a.edges[x]!)
-      for (const edge of its) {
+      for (const edge of otherEdges) {
         const [from, until] = [Math.max(low, edge[0]), Math.min(high, edge[1])];
         if (from <= until) out.push([from, until, stateOf(to, edge[2])]);
       }

@@ -92,7 +92,7 @@ export async function* decodeAhead(
     rowwise: options.deterministic,
   };
   const logitRows = Int32Array.from(all, (_, i) => i);
-  const drawing = seriesInputs(
+  const inputsAfter = seriesInputs(
     all.map(({ sequence }) => sequence),
     cache.capacity,
   );
@@ -102,7 +102,7 @@ export async function* decodeAhead(
     const segments = all.map(({ slot }, i) => ({ slot, ids: ids.subarray(i, i + 1) }));
     const { outputs, done } = cache.start(sampleProgram, segments, {
       shape,
-      inputs: { ...drawing(pending, count), logitRows, ids },
+      inputs: { ...inputsAfter(pending, count), logitRows, ids },
       ...{ signal, flag: unwanted },
       late: pending > 0 ? LATE_IDS : [],
       series: count > 1 ? { runs: count, each: ["rng"] } : undefined,

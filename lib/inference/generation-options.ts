@@ -383,10 +383,13 @@ function speculationOf(
   if (assistant === undefined)
     return lookUpTokens > 0 ? { assistant: undefined, draftTokens: lookUpTokens } : undefined;
   if (lookUpTokens > 0) throw invalidArgument("promptLookupNumTokens", "0 together with assistantModel", lookUpTokens);
-  const { model, tokenizer: its } = (assistant ?? {}) as Partial<AssistantModel>;
+  const { model, tokenizer: assistantTokenizer } = (assistant ?? {}) as Partial<AssistantModel>;
   const size = model?.config?.vocabSize;
   // If all tokens are the same, padding rows that only one model has do not matter, because the model verifies every draft.
-  if (size === undefined || (size !== vocabSize && !(tokenizer && its && sameVocabulary(tokenizer, its))))
+  if (
+    size === undefined ||
+    (size !== vocabSize && !(tokenizer && assistantTokenizer && sameVocabulary(tokenizer, assistantTokenizer)))
+  )
     throw invalidArgument("assistantModel", `a model with the same ${vocabSize} tokens`, size ?? assistant);
   return { assistant, draftTokens: assistantTokens };
 }

@@ -66,8 +66,8 @@ export function* rendererInSlices({ tokenizer, config }: RenderingModel, given: 
   }
   const renderer: Renderer = { tokenizer, template, callsOfFamily: familyOf(config.modelType).calls ?? [] };
   // Empty variables need no template.
-  const isAsked = (name: string) => name !== "variables" || Object.keys(template.variables as object).length > 0;
-  const first = Object.keys(template).find(isAsked);
+  const isUsed = (name: string) => name !== "variables" || Object.keys(template.variables as object).length > 0;
+  const first = Object.keys(template).find(isUsed);
   if (first !== undefined && !usesTemplate(renderer))
     throw new HeddleError("INVALID_ARGUMENT", `${first}: expected a model with a chat template, got one without`);
   return renderer;
